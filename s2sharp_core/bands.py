@@ -1,0 +1,64 @@
+"""The Multi-Spectral Instrument of Sentinel-2 as a table.
+
+Wavelengths: ESA, Sentinel-2 User Handbook. MTF at Nyquist: the values used by SupReME (Lanaras et
+al. 2017), S2Sharp (Ulfarsson et al. 2019) and S2S-UCNN (Nguyen et al. 2021); these papers give one
+set for all platforms, and so does this table.
+"""
+
+from dataclasses import dataclass
+
+__all__ = ["BANDS", "BY_GSD", "CELL", "COARSE", "GSDS", "Band", "in_order", "ratio"]
+
+CELL = 60
+"""Side of a cell, the coarsest pixel, in metres."""
+
+GSDS = (10, 20, 60)
+
+
+@dataclass(frozen=True)
+class Band:
+    """One spectral band: ground sampling distance in metres, centre and width in nm, MTF at Nyquist."""
+
+    name: str
+    gsd: int
+    wavelength: float
+    bandwidth: float
+    mtf: float
+    common_name: str
+
+
+BANDS: dict[str, Band] = {
+    band.name: band
+    for band in (
+        Band("B01", 60, 442.7, 20, 0.32, "coastal"),
+        Band("B02", 10, 492.7, 65, 0.26, "blue"),
+        Band("B03", 10, 559.8, 35, 0.28, "green"),
+        Band("B04", 10, 664.6, 30, 0.24, "red"),
+        Band("B05", 20, 704.1, 14, 0.38, "rededge071"),
+        Band("B06", 20, 740.5, 14, 0.34, "rededge075"),
+        Band("B07", 20, 782.8, 19, 0.34, "rededge078"),
+        Band("B08", 10, 832.8, 105, 0.26, "nir"),
+        Band("B8A", 20, 864.7, 21, 0.33, "nir08"),
+        Band("B09", 60, 945.1, 19, 0.26, "nir09"),
+        Band("B11", 20, 1613.7, 90, 0.22, "swir16"),
+        Band("B12", 20, 2202.4, 174, 0.23, "swir22"),
+    )
+}
+"""The twelve bands that show the surface, in ESA's order. B10 (cirrus) sees the high air, not the ground."""
+
+BY_GSD: dict[int, tuple[str, ...]] = {
+    gsd: tuple(band.name for band in BANDS.values() if band.gsd == gsd) for gsd in GSDS
+}
+
+COARSE: tuple[str, ...] = tuple(band.name for band in BANDS.values() if band.gsd > 10)
+
+
+def ratio(gsd: int) -> int:
+    """How many 10 m pixels lie along one pixel of ``gsd`` metres."""
+    return gsd // 10
+
+
+def in_order(bands: object) -> tuple[str, ...]:
+    """``bands`` in ESA's order, without repetitions."""
+    wanted = set(bands)  # type: ignore[call-overload]
+    return tuple(name for name in BANDS if name in wanted)

@@ -1,0 +1,85 @@
+"""The residual network of DSen2 (Lanaras et al., ISPRS J. 146, 2018, doi:10.1016/j.isprsjprs.2018.09.018)."""
+
+import torch
+from torch import Tensor, nn
+
+from ..bands import BY_GSD
+from ..observation import reach, upsample
+
+__all__ = ["ResidualNet"]
+
+# Reflectance 0.2 enters the net as 1: the paper divides DN by 2000.
+_UNIT = 0.2
+_RESIDUAL_SCALE = 0.1
+
+
+class _Block(nn.Module):
+    def __init__(self, features: int) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(features, features, 3, padding=1)
+        self.second = nn.Conv2d(features, features, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + _RESIDUAL_SCALE * self.second(torch.relu(self.first(x)))
+
+
+class ResidualNet(nn.Module):
+    """Predicts what interpolation misses of all bands of one GSD, from all bands at least as fine.
+
+    Coarse bands are interpolated bilinearly to 10 m and stacked under the 10 m bands; a convolution,
+    ``blocks`` residual blocks and a convolution give the correction that is added to the interpolated
+    bands. No normalisation layer: nothing depends on the window's other pixels.
+
+    Parameters
+    ----------
+    gsd
+        The bands it sharpens: 20 (reads 10 and 20 m) or 60 (reads 10, 20 and 60 m).
+    features, blocks
+        Width and depth; the paper's DSen2 has 128 and 6.
+    """
+
+    def __init__(self, gsd: int, features: int = 48, blocks: int = 6) -> None:
+        super().__init__()
+        self.gsd = gsd
+        self.features = features
+        self.blocks = blocks
+        self.bands = BY_GSD[gsd]
+        self.reads = tuple(band for g in (10, 20, 60) if g <= gsd for band in BY_GSD[g])
+        self.head = nn.Conv2d(len(self.reads), features, 3, padding=1)
+        self.body = nn.Sequential(*(_Block(features) for _ in range(blocks)))
+        self.tail = nn.Conv2d(features, len(self.bands), 3, padding=1)
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_uniform_(module.weight, nonlinearity="relu")
+                nn.init.zeros_(module.bias)  # type: ignore[arg-type]
+        nn.init.zeros_(self.tail.weight)
+
+    @property
+    def radius(self) -> int:
+        """10 m pixels that an output pixel depends on in each direction: one per 3×3 convolution."""
+        return 2 + 2 * self.blocks
+
+    @property
+    def support(self) -> dict[int, tuple[int, int]]:
+        """By GSD: pixels of that grid read before and after a cell, along each axis."""
+        return {
+            gsd: (self.radius, self.radius) if gsd == 10 else reach(self.radius, gsd // 10, "linear")
+            for gsd in (10, 20, 60)
+            if gsd <= self.gsd
+        }
+
+    @property
+    def multiply_adds(self) -> int:
+        """Multiply-adds of the convolutions per 10 m pixel."""
+        return sum(m.weight.numel() for m in self.modules() if isinstance(m, nn.Conv2d))
+
+    def forward(self, y10: Tensor, y20: Tensor, y60: Tensor) -> Tensor:
+        """Reflectance (n, 4, 6h, 6w), (n, 6, 3h, 3w), (n, 2, h, w) → (n, bands, 6h, 6w)."""
+        up20 = upsample(y20, 2, "linear")
+        stack = [y10, up20]
+        coarse = up20
+        if self.gsd == 60:
+            coarse = upsample(y60, 6, "linear")
+            stack.append(coarse)
+        x = self.head(torch.cat(stack, dim=1) / _UNIT)
+        return coarse + _UNIT * self.tail(self.body(torch.relu(x)))
