@@ -1,0 +1,42 @@
+"""All bands of Sentinel-2 at 10 m: arrays in, arrays out.
+
+``sharpen(scene, "dsen2")`` is the one call to learn. Importing this package is quick: what needs torch
+or xarray is loaded when it is first used.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from .bands import BANDS
+from .errors import S2SharpError
+
+if TYPE_CHECKING:
+    from .scene import make_scene
+    from .sharpening import sharpen
+    from .sharpeners import METHODS, Sharpener, load_sharpener
+
+__all__ = [
+    "BANDS",
+    "METHODS",
+    "S2SharpError",
+    "Sharpener",
+    "load_sharpener",
+    "make_scene",
+    "sharpen",
+]
+
+_WHERE = {
+    "METHODS": "sharpeners",
+    "Sharpener": "sharpeners",
+    "load_sharpener": "sharpeners",
+    "make_scene": "scene",
+    "sharpen": "sharpening",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _WHERE:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f".{_WHERE[name]}", __name__), name)
+    globals()[name] = value
+    return value

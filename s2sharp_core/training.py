@@ -132,10 +132,14 @@ def train(
         Called with (step, mean loss in reflectance since the last call) every 50 steps.
     """
     if not real and not synthetic:
-        raise S2SharpError("no-data", "There is nothing to train on.", "Give scenes or --synthetic N.")
+        raise S2SharpError(
+            "no-data", "There is nothing to train on.", "Give scenes or --synthetic N."
+        )
     torch.manual_seed(recipe.seed)
     rng = np.random.default_rng(recipe.seed)
-    net = ResidualNet(recipe.gsd, recipe.features, recipe.blocks).to(memory_format=torch.channels_last)
+    net = ResidualNet(recipe.gsd, recipe.features, recipe.blocks).to(
+        memory_format=torch.channels_last
+    )
     optimizer = torch.optim.AdamW(net.parameters(), lr=recipe.rate, weight_decay=1e-4)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimizer, recipe.rate, total_steps=recipe.steps, pct_start=0.1
@@ -145,9 +149,13 @@ def train(
     for step in range(1, recipe.steps + 1):
         patches = []
         for _ in range(recipe.batch):
-            pool = real if not synthetic or (real and rng.random() < recipe.real_share) else synthetic
+            pool = (
+                real if not synthetic or (real and rng.random() < recipe.real_share) else synthetic
+            )
             weight = np.array(sizes[id(pool)], dtype=float)
-            patches.append(_patch(pool[rng.choice(len(pool), p=weight / weight.sum())], recipe, rng))
+            patches.append(
+                _patch(pool[rng.choice(len(pool), p=weight / weight.sum())], recipe, rng)
+            )
         inputs = {g: torch.stack([p[0][g] for p in patches]) for g in GSDS}
         truth = torch.stack([p[1] for p in patches])
         with torch.autocast("cpu", torch.bfloat16):

@@ -63,7 +63,9 @@ class ResidualNet(nn.Module):
     def support(self) -> dict[int, tuple[int, int]]:
         """By GSD: pixels of that grid read before and after a cell, along each axis."""
         return {
-            gsd: (self.radius, self.radius) if gsd == 10 else reach(self.radius, gsd // 10, "linear")
+            gsd: (self.radius, self.radius)
+            if gsd == 10
+            else reach(self.radius, gsd // 10, "linear")
             for gsd in (10, 20, 60)
             if gsd <= self.gsd
         }

@@ -1,0 +1,152 @@
+"""Blocks of a scene through a sharpener, window by window on the lattice.
+
+Law: the same place gives the same values, whatever the area, the tiles, the chunks or the order. So
+windows have one shape and lie on the lattice; every one of them sees the halo that the sharpener
+needs; gaps are filled from a bounded neighbourhood, so that what a filled pixel depends on is bounded
+too; and a block is read with :func:`context` cells around it, beyond which nothing can matter.
+"""
+
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+
+from .bands import BANDS, BY_GSD, CELL, GSDS
+from .errors import S2SharpError
+from .lattice import Box
+from .sharpeners import Sharpener
+
+__all__ = ["WINDOW", "context", "sharpen_block", "valid_mask"]
+
+WINDOW = 64
+"""Default side of a window in cells: 384 pixels of 10 m."""
+
+
+def context(sharpener: Sharpener) -> int:
+    """Cells around a block that its result can depend on: the halo, and as much again for filling."""
+    return 2 * sharpener.halo
+
+
+def valid_mask(data: Mapping[str, np.ndarray], have: Box, want: Box) -> np.ndarray:
+    """Where every band of ``data`` is valid: bool (6h, 6w) over ``want``."""
+    valid = np.ones(want.pixels(10), dtype=bool)
+    for band, y in data.items():
+        gsd = BANDS[band].gsd
+        ok = ~np.isnan(y[have.slices(want, gsd)])
+        if not ok.all():
+            valid &= ok.repeat(gsd // 10, axis=0).repeat(gsd // 10, axis=1)
+    return valid
+
+
+def _fill(y: np.ndarray, gsd: int, radius: int) -> np.ndarray:
+    """Close gaps with the mean of their cell, or of the cells around, at most ``radius`` cells away.
+
+    What lies farther from anything valid becomes 0: no valid pixel's halo reaches there. Sums run
+    in a fixed order, so that a value does not depend on the array it was cut from.
+    """
+    hole = np.isnan(y)
+    if not hole.any():
+        return y
+    n = CELL // gsd
+    total = np.zeros((y.shape[0] // n, y.shape[1] // n), dtype=np.float32)
+    count = np.zeros_like(total)
+    for i in range(n):
+        for j in range(n):
+            part = y[i::n, j::n]
+            ok = ~np.isnan(part)
+            total += np.where(ok, part, np.float32(0))
+            count += ok
+    known = count > 0
+    mean = np.where(known, total / np.maximum(count, 1), np.float32(0))
+    for _ in range(radius):
+        if known.all():
+            break
+        value, weight = np.pad(mean, 1), np.pad(known.astype(np.float32), 1)
+        total, count = np.zeros_like(mean), np.zeros_like(mean)
+        for i in range(3):
+            for j in range(3):
+                window = np.s_[i : i + mean.shape[0], j : j + mean.shape[1]]
+                total += value[window]
+                count += weight[window]
+        reached = ~known & (count > 0)
+        mean = np.where(reached, total / np.maximum(count, 1), mean)
+        known |= reached
+    return np.where(hole, mean.repeat(n, axis=0).repeat(n, axis=1), y)
+
+
+def _cut(y: np.ndarray, have: Box, around: Box, gsd: int) -> np.ndarray:
+    """``around`` from an array over ``have``; 0 where it sticks out."""
+    inner = have & around
+    out = np.zeros((y.shape[0], *around.pixels(gsd)), dtype=np.float32)
+    out[(slice(None), *around.slices(inner, gsd))] = y[(slice(None), *have.slices(inner, gsd))]
+    return out
+
+
+def sharpen_block(
+    data: Mapping[str, np.ndarray],
+    have: Box,
+    want: Box,
+    sharpener: Sharpener,
+    window: int = WINDOW,
+) -> dict[str, np.ndarray]:
+    """Sharpen the cells ``want`` of a block.
+
+    Parameters
+    ----------
+    data
+        Band → float32 reflectance over ``have`` at its native resolution, NaN where there is none;
+        at least the bands that the sharpener reads.
+    have
+        The cells that ``data`` covers: ``want`` and :func:`context` cells around it.
+    window
+        Side of a window in cells. Another one changes values by rounding only.
+
+    Returns
+    -------
+    dict
+        Band → float32 (6h, 6w) over ``want``, NaN where a band that the sharpener reads has no data.
+
+    Raises
+    ------
+    S2SharpError
+        ``context-missing`` when ``have`` is too small.
+    """
+    if not have.contains(want.grow(context(sharpener))):
+        raise S2SharpError(
+            "context-missing",
+            f"{sharpener.name} needs {context(sharpener)} cells around {want}, but the data end at {have}.",
+            "Read the block with its context; where a picture ends, as NaN.",
+        )
+    if window % sharpener.period or sharpener.halo % sharpener.period:
+        raise S2SharpError(
+            "bad-config",
+            f"{sharpener.name} needs windows of a multiple of {sharpener.period} cells, not {window}.",
+            "Choose another --window.",
+        )
+    read = {band: data[band] for band in sharpener.reads}
+    valid = valid_mask(read, have, want)
+    out = {band: np.full(want.pixels(10), np.nan, dtype=np.float32) for band in sharpener.bands}
+    if not valid.any():
+        return out
+    filled = {
+        gsd: np.stack([_fill(read[b], gsd, sharpener.halo) for b in BY_GSD[gsd] if b in read])
+        if any(b in read for b in BY_GSD[gsd])
+        else np.zeros((0, *have.pixels(gsd)), dtype=np.float32)
+        for gsd in GSDS
+    }
+    for tile in want.tiles(window):
+        inner = tile & want
+        place = want.slices(inner, 10)
+        if not valid[place].any():
+            continue
+        around = tile.grow(sharpener.halo)
+        batch = [
+            torch.from_numpy(_cut(filled[g], have, around, g))[None].to(sharpener.device)
+            for g in GSDS
+        ]
+        with torch.inference_mode():
+            sharp = sharpener.sharpen(*batch)
+        for band, x in sharp.items():
+            picture = x[0][around.slices(inner, 10)].cpu().numpy()
+            out[band][place] = np.where(valid[place], picture, np.nan)
+    return out

@@ -1,0 +1,167 @@
+"""A scene: an ``xarray.DataTree`` with children r10m, r20m, r60m of native bands, and its checks."""
+
+from collections.abc import Mapping
+from functools import reduce
+from operator import and_
+from typing import Any
+
+import numpy as np
+import rioxarray  # noqa: F401  (registers .rio)
+import xarray as xr
+
+from .bands import BANDS, BY_GSD, GSDS
+from .errors import S2SharpError
+from .lattice import Box, Lattice
+
+__all__ = ["locate", "make_scene", "native", "picture"]
+
+_TOLERANCE = 1e-3
+
+
+def make_scene(data: Mapping[str, Any], lattice: Lattice, box: Box) -> xr.DataTree:
+    """A scene from native arrays.
+
+    Parameters
+    ----------
+    data
+        ESA name → reflectance (y, x) at the band's native resolution over ``box``, NaN as nodata;
+        NumPy or Dask.
+    """
+    children = {}
+    for gsd in GSDS:
+        x, y = lattice.coords(box, gsd)
+        bands = {
+            band: (("y", "x"), data[band], _attributes(band))
+            for band in BY_GSD[gsd]
+            if band in data
+        }
+        if bands:
+            dataset = xr.Dataset(bands, coords={"y": y, "x": x})
+            children[f"r{gsd}m"] = dataset.rio.write_crs(lattice.epsg)
+    return xr.DataTree.from_dict(children)
+
+
+def _attributes(band: str) -> dict[str, Any]:
+    facts = BANDS[band]
+    return {"long_name": f"{band} reflectance", "wavelength_nm": facts.wavelength, "units": "1"}
+
+
+def native(scene: xr.DataTree) -> dict[str, xr.DataArray]:
+    """The bands of a scene by ESA name, in ESA's order; each in the child of its own GSD.
+
+    Raises
+    ------
+    S2SharpError
+        ``scene-malformed``, naming what is not as it should be.
+    """
+    found = {}
+    for name, child in scene.children.items():
+        if name not in {f"r{gsd}m" for gsd in GSDS}:
+            continue
+        for band, array in child.data_vars.items():
+            if band not in BANDS:
+                continue
+            if name != f"r{BANDS[str(band)].gsd}m":
+                raise S2SharpError(
+                    "scene-malformed",
+                    f"{band} lies in {name}, but the satellite delivers it at {BANDS[str(band)].gsd} m.",
+                    "Give native bands, not resampled copies.",
+                )
+            if array.dims != ("y", "x"):
+                raise S2SharpError(
+                    "scene-malformed",
+                    f"{name}/{band} has dimensions {array.dims}, not ('y', 'x').",
+                    "Select one time and squeeze, or transpose.",
+                )
+            if not np.issubdtype(array.dtype, np.floating):
+                raise S2SharpError(
+                    "scene-malformed",
+                    f"{name}/{band} is {array.dtype}, not float reflectance.",
+                    "Apply the product's scale and offset, and make nodata NaN.",
+                )
+            found[str(band)] = array
+    if not found:
+        raise S2SharpError(
+            "scene-malformed",
+            "The scene has no band in children r10m, r20m, r60m.",
+            "See s2sharp_core.scene.make_scene.",
+        )
+    return {band: found[band] for band in BANDS if band in found}
+
+
+def _edges(name: str, array: xr.DataArray, gsd: int) -> tuple[float, float, float, float]:
+    """(left, bottom, right, top) from pixel-centre coordinates, checked to be regular."""
+    for axis, step in (("x", gsd), ("y", -gsd)):
+        steps = np.diff(array[axis].values)
+        if steps.size and np.abs(steps - step).max() > _TOLERANCE:
+            raise S2SharpError(
+                "scene-malformed",
+                f"{name}: {axis} should step by {step} m, but does so by {steps.min()} to {steps.max()} m.",
+                "Coordinates are pixel centres in metres, y from north to south.",
+            )
+    half = gsd / 2
+    x, y = array["x"].values, array["y"].values
+    return x[0] - half, y[-1] - half, x[-1] + half, y[0] + half
+
+
+def locate(scene: xr.DataTree) -> tuple[Lattice, Box, dict[str, xr.DataArray]]:
+    """Where a scene lies, and its bands cut to the whole cells that all of them cover.
+
+    Raises
+    ------
+    S2SharpError
+        ``scene-malformed``, or ``off-lattice`` when the grids have drifted apart.
+    """
+    bands = native(scene)
+    grids = {BANDS[b].gsd: array for b, array in bands.items()}
+    codes = {gsd: array.rio.crs for gsd, array in grids.items()}
+    if any(crs is None for crs in codes.values()):
+        missing = ", ".join(f"r{gsd}m" for gsd, crs in codes.items() if crs is None)
+        raise S2SharpError("scene-malformed", f"{missing} has no CRS.", "Use .rio.write_crs(EPSG).")
+    if len({crs.to_epsg() for crs in codes.values()}) > 1:
+        raise S2SharpError("scene-malformed", f"The bands have several CRS: {codes}.", "Use one.")
+    edges = {gsd: _edges(f"r{gsd}m", array, gsd) for gsd, array in grids.items()}
+    epsg = codes[min(codes)].to_epsg()
+    lattice = Lattice.through(epsg, edges[60][0], edges[60][3]) if 60 in edges else Lattice.of(epsg)
+    boxes = []
+    for gsd, (left, bottom, right, top) in edges.items():
+        off = [(left - lattice.x0) % gsd, (lattice.y0 - top) % gsd]
+        if any(min(o, gsd - o) > _TOLERANCE for o in off):
+            raise S2SharpError(
+                "off-lattice",
+                f"r{gsd}m begins at ({left}, {top}), no pixel's corner on the scene's 60 m grid.",
+                "Give bands as ESA grids them, not shifted or resampled.",
+            )
+        outer = lattice.around((left, bottom, right, top))
+        west, south, east, north = lattice.bounds(outer)
+        boxes.append(
+            Box(
+                outer.row0 + bool(north - top > _TOLERANCE),
+                outer.row1 - bool(bottom - south > _TOLERANCE),
+                outer.col0 + bool(left - west > _TOLERANCE),
+                outer.col1 - bool(east - right > _TOLERANCE),
+            )
+        )
+    box = reduce(and_, boxes)
+    if box.empty:
+        raise S2SharpError(
+            "scene-malformed",
+            "The grids of the scene share no whole cell of 60 m.",
+            "Cut all bands to the same area.",
+        )
+    west, _, _, north = lattice.bounds(box)
+    cut = {}
+    for band, array in bands.items():
+        gsd = BANDS[band].gsd
+        left, _, _, top = edges[gsd]
+        height, width = box.pixels(gsd)
+        row, col = round((top - north) / gsd), round((west - left) / gsd)
+        cut[band] = array.isel(y=slice(row, row + height), x=slice(col, col + width))
+    return lattice, box, cut
+
+
+def picture(bands: Mapping[str, Any], lattice: Lattice, box: Box) -> xr.Dataset:
+    """Bands at 10 m over ``box`` as a Dataset with pixel-centre coordinates and a CRS."""
+    x, y = lattice.coords(box, 10)
+    data = {band: (("y", "x"), array, _attributes(band)) for band, array in bands.items()}
+    return xr.Dataset(data, coords={"y": y, "x": x}).rio.write_crs(lattice.epsg)

@@ -1,0 +1,65 @@
+"""The methods by name: a file each."""
+
+from collections.abc import Iterable
+from functools import lru_cache
+from pathlib import Path
+
+import torch
+
+from ..bands import in_order
+from ..errors import S2SharpError
+from . import bicubic, dsen2
+from .base import Method, Sharpener
+
+__all__ = ["METHODS", "Method", "Sharpener", "load_sharpener"]
+
+METHODS: dict[str, Method] = {m.name: m for m in (bicubic.METHOD, dsen2.METHOD)}
+
+
+def load_sharpener(
+    name: str,
+    bands: Iterable[str] | None = None,
+    weights: Path | str | None = None,
+    device: str = "auto",
+) -> Sharpener:
+    """Make a method ready to use.
+
+    Parameters
+    ----------
+    name
+        One of ``METHODS``.
+    bands
+        The coarse bands to return; all that the method can sharpen by default.
+    weights
+        A folder with weights of your own (made by ``s2sharp train``) instead of the shipped ones.
+    device
+        ``"cpu"``, ``"cuda"``, or ``"auto"`` for a GPU where there is one.
+
+    Raises
+    ------
+    S2SharpError
+        ``method-unknown``, ``band-unknown``, ``weights-missing``, ``weights-corrupt``.
+    """
+    if name not in METHODS:
+        raise S2SharpError(
+            "method-unknown",
+            f"There is no method {name!r}.",
+            f"Choose one of: {', '.join(METHODS)} (`s2sharp methods` describes them).",
+        )
+    method = METHODS[name]
+    wanted = tuple(method.bands if bands is None else bands)
+    unknown = [band for band in wanted if band not in method.bands]
+    if unknown:
+        raise S2SharpError(
+            "band-unknown",
+            f"{name} does not sharpen {', '.join(unknown)}.",
+            f"It sharpens {', '.join(method.bands)}.",
+        )
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    return _load(name, in_order(wanted), Path(weights) if weights else None, device)
+
+
+@lru_cache(maxsize=8)
+def _load(name: str, bands: tuple[str, ...], weights: Path | None, device: str) -> Sharpener:
+    return METHODS[name].load(bands, weights, device)

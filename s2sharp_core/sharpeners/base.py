@@ -1,0 +1,85 @@
+"""What a method is, and what it becomes once it is ready to use."""
+
+import hashlib
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+__all__ = ["Method", "Sharpener"]
+
+
+class Sharpener(ABC):
+    """A method ready to use: frozen, pure, and picklable by reference to what it was made from.
+
+    Attributes
+    ----------
+    bands
+        The coarse bands it returns; 10 m bands never pass through it.
+    reads
+        The bands it reads, in ESA's order. A pixel is sharpened where all of them are valid.
+    halo
+        Cells of context it needs on every side; computed from the method, not guessed.
+    period
+        Cells that its windows must be a multiple of (strides, attention windows).
+    exact
+        Whether the same place gives the same values whatever lies beyond the halo; if not, by how
+        much it may differ is ``tolerance``, in DN (1/10 000 of reflectance).
+    precision
+        The arithmetic it runs in, part of what its results are recorded under.
+    digest
+        A sha256 over all that decides its output: method, bands and weights.
+    """
+
+    name: str
+    bands: tuple[str, ...]
+    reads: tuple[str, ...]
+    halo: int
+    period: int = 1
+    exact: bool = True
+    tolerance: float = 0.0
+    precision: str = "float32"
+    weights: dict[str, str]
+    device: str = "cpu"
+
+    @property
+    def digest(self) -> str:
+        facts = [self.name, self.bands, self.weights]
+        return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+
+    @abstractmethod
+    def sharpen(self, y10: Tensor, y20: Tensor, y60: Tensor) -> dict[str, Tensor]:
+        """Sharpen a batch of windows.
+
+        Parameters
+        ----------
+        y10, y20, y60
+            Reflectance without gaps of the bands in ``reads``, by GSD: (n, ≤4, 6h, 6w),
+            (n, ≤6, 3h, 3w), (n, ≤2, h, w); a GSD of which nothing is read has no channels.
+
+        Returns
+        -------
+        dict
+            Band → (n, 6h, 6w), reflectance.
+        """
+
+    @abstractmethod
+    def __reduce__(self) -> tuple[Callable[..., "Sharpener"], tuple[Any, ...]]:
+        """Travel between processes as a name and a digest, never as weights."""
+
+
+@dataclass(frozen=True)
+class Method:
+    """A way to sharpen: what it is, what it needs, what it costs, where it was published."""
+
+    name: str
+    summary: str
+    needs: str
+    cost: str
+    source: str
+    bands: tuple[str, ...]
+    load: Callable[[tuple[str, ...], Path | None, str], Sharpener]

@@ -1,0 +1,59 @@
+"""Bicubic interpolation, the floor that every method has to leave behind."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..bands import BANDS, BY_GSD, COARSE, ratio
+from ..errors import S2SharpError
+from ..observation import reach, upsample
+from .base import Method, Sharpener
+
+__all__ = ["METHOD", "Bicubic"]
+
+
+class Bicubic(Sharpener):
+    """Keys' cubic convolution, a = -1/2 (IEEE TASSP 29, 1981), each band by itself."""
+
+    name = "bicubic"
+
+    def __init__(self, bands: tuple[str, ...], device: str = "cpu") -> None:
+        self.bands = bands
+        self.reads = bands
+        self.device = device
+        self.weights = {}
+        cells = [
+            -(-max(reach(0, ratio(g), "cubic")) // (60 // g)) for g in {BANDS[b].gsd for b in bands}
+        ]
+        self.halo = max(cells, default=0)
+
+    def sharpen(self, y10: Tensor, y20: Tensor, y60: Tensor) -> dict[str, Tensor]:  # noqa: ARG002
+        out = {}
+        for gsd, y in ((20, y20), (60, y60)):
+            wanted = [b for b in BY_GSD[gsd] if b in self.bands]
+            if wanted:
+                out.update(zip(wanted, torch.unbind(upsample(y, ratio(gsd)), dim=1), strict=True))
+        return out
+
+    def __reduce__(self) -> tuple[Callable[..., Sharpener], tuple[Any, ...]]:
+        return Bicubic, (self.bands, self.device)
+
+
+def _load(bands: tuple[str, ...], weights: Path | None, device: str) -> Sharpener:
+    if weights is not None:
+        raise S2SharpError("bad-config", "bicubic has no weights.", "Leave --weights out.")
+    return Bicubic(bands, device)
+
+
+METHOD = Method(
+    name="bicubic",
+    summary="cubic interpolation of each band by itself; the baseline",
+    needs="nothing",
+    cost="25 multiply-adds per band and 10 m pixel",
+    source="Keys 1981, doi:10.1109/TASSP.1981.1163711",
+    bands=COARSE,
+    load=_load,
+)
