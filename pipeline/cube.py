@@ -1,0 +1,412 @@
+"""The output: a Zarr v3 store laid out once, whole; shards written whole; opened with one call.
+
+One group per EPSG code, named by the code, with the full resolution in it and overviews in children
+``x2``, ``x4``, …; dims (time, y, x). The arrays begin at a shard's edge on the lattice, so that the
+same place lies in the same shard of any cube; what was asked for is recorded as ``area``.
+"""
+
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import rioxarray  # noqa: F401  (registers .rio)
+import xarray as xr
+import zarr
+import zarr_cm
+from pyproj import CRS, Transformer
+from zarr.codecs import BloscCodec
+
+from s2sharp_core import BANDS, S2SharpError
+from s2sharp_core.bands import CELL
+from s2sharp_core.lattice import Box, Lattice
+
+__all__ = ["FILL", "LAYERS", "Layout", "complete", "encode", "lay_out", "open_cube", "write_shard"]
+
+FORMAT = 1
+"""Version of the cube's format; raised when a reader of the old one would misread the new one."""
+
+FILL = -32768
+SCALE = 1e-4
+
+# Name → (dtype, long name, flags). Zero means "nothing here" in each of them.
+LAYERS: dict[str, tuple[str, str, dict[int, str]]] = {
+    "valid": ("uint8", "all bands that were read have data", {0: "invalid", 1: "valid"}),
+    "cloud": (
+        "uint8",
+        "scene classification (SCL) of the product, nearest",
+        dict(
+            enumerate(
+                "no_data saturated_or_defective dark_area cloud_shadow vegetation not_vegetated "
+                "water unclassified cloud_medium_probability cloud_high_probability thin_cirrus "
+                "snow_or_ice".split()
+            )
+        ),
+    ),
+    "saturated": ("uint8", "a band that was read is saturated", {0: "no", 1: "yes"}),
+    "source": ("uint16", "which item of the acquisition: 1 is its first", {}),
+}
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The shape of one group of a cube.
+
+    ``area``: the cells that were asked for; ``shard``: side in cells; ``chunk``: side in pixels of
+    10 m; ``times``: ISO 8601 in UTC, one per acquisition; ``levels``: overviews.
+    """
+
+    epsg: int
+    area: Box
+    shard: int
+    chunk: int
+    times: tuple[str, ...]
+    bands: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        if self.shard * 6 % self.chunk:
+            raise S2SharpError(
+                "bad-config",
+                f"A shard of {self.shard} cells ({self.shard * 6} px) is not a multiple of a chunk of "
+                f"{self.chunk} px.",
+                "Choose --shard and --chunk so that shard × 6 is a multiple of chunk.",
+            )
+
+    @property
+    def group(self) -> str:
+        return str(self.epsg)
+
+    @property
+    def box(self) -> Box:
+        """The cells of the arrays: whole shards around the area."""
+        return self.area.snap(self.shard)
+
+    @property
+    def lattice(self) -> Lattice:
+        return Lattice.of(self.epsg)
+
+    @property
+    def levels(self) -> int:
+        """Overviews, each half as fine, until one fits into a chunk."""
+        side, levels = max(self.box.pixels(10)), 0
+        while side > self.chunk and side % 2 == 0:
+            side, levels = side // 2, levels + 1
+        return levels
+
+    def shape(self, level: int = 0) -> tuple[int, int]:
+        height, width = self.box.pixels(10)
+        return -(-height >> level), -(-width >> level)
+
+    def place(self, row: int, col: int, level: int = 0) -> tuple[slice, slice]:
+        """The pixels of shard (row, col), counted from the array's corner."""
+        side = self.shard * 6
+        height, width = self.shape(level)
+        return (
+            slice(row * side, min((row + 1) * side, height)),
+            slice(col * side, min((col + 1) * side, width)),
+        )
+
+    def shards(self, level: int = 0) -> tuple[int, int]:
+        """Shards along (y, x)."""
+        side = self.shard * 6
+        height, width = self.shape(level)
+        return -(-height // side), -(-width // side)
+
+    def cells(self, row: int, col: int) -> Box:
+        """The cells of shard (row, col) at full resolution."""
+        top, left = self.box.row0 + row * self.shard, self.box.col0 + col * self.shard
+        return Box(top, top + self.shard, left, left + self.shard)
+
+
+def encode(reflectance: np.ndarray) -> np.ndarray:
+    """float32 reflectance → int16 × 10 000: rounded, then clipped, then cast; NaN → the fill value."""
+    dn = np.rint(reflectance * np.float32(10_000))
+    return np.where(np.isnan(dn), FILL, np.clip(dn, FILL + 1, 32767)).astype(np.int16)
+
+
+def _group(layout: Layout, level: int) -> str:
+    return layout.group if level == 0 else f"{layout.group}/x{2**level}"
+
+
+def _geo(layout: Layout, level: int) -> dict[str, Any]:
+    """GeoZarr attributes (proj and spatial conventions) of an array or group."""
+    left, bottom, right, top = layout.lattice.bounds(layout.box)
+    step = 10.0 * 2**level
+    height, width = layout.shape(level)
+    attributes: dict[str, Any] = {}
+    attributes = zarr_cm.geo_proj.insert(
+        attributes, zarr_cm.geo_proj.create(code=f"EPSG:{layout.epsg}")
+    )
+    return dict(
+        zarr_cm.spatial.insert(
+            attributes,
+            zarr_cm.spatial.create(
+                dimensions=["y", "x"],
+                transform=[step, 0.0, left, 0.0, -step, top],
+                shape=[height, width],
+                bbox=[left, bottom, right, top],
+                registration="pixel",
+            ),
+        )
+    )
+
+
+def lay_out(store: Path, layouts: Sequence[Layout], facts: Mapping[str, Mapping[str, Any]]) -> None:
+    """Create every array of the cube; its shards come later, each whole, in any order.
+
+    Parameters
+    ----------
+    facts
+        Group → attributes that say what the cube was made from.
+    """
+    root = zarr.open_group(store, mode="a", zarr_format=3)
+    root.attrs.update({"s2sharp": {"format": FORMAT, "status": "writing"}})
+    for layout in layouts:
+        for level in range(layout.levels + 1):
+            _lay_out_level(root, layout, level, facts[layout.group])
+
+
+def _lay_out_level(root: zarr.Group, layout: Layout, level: int, facts: Mapping[str, Any]) -> None:
+    group = root.require_group(_group(layout, level))
+    geo = _geo(layout, level)
+    area = list(layout.lattice.bounds(layout.area))
+    group.attrs.update({**geo, "Conventions": "CF-1.11", "s2sharp": {**facts, "area": area}})
+    height, width = layout.shape(level)
+    left, _, _, top = layout.lattice.bounds(layout.box)
+    step = 10.0 * 2**level
+    crs = CRS.from_epsg(layout.epsg)
+    # No GeoTransform here: it would go stale, unnoticed, when somebody crops.
+    grid = {**crs.to_cf(), "spatial_ref": crs.to_wkt()}
+    _write(group, "spatial_ref", np.array(0, dtype=np.int64), (), grid)
+    x = left + step * (np.arange(width) + 0.5)
+    y = top - step * (np.arange(height) + 0.5)
+    for name, values in (("x", x), ("y", y)):
+        facts_of = {
+            "standard_name": f"projection_{name}_coordinate",
+            "units": "m",
+            "axis": name.upper(),
+        }
+        _write(group, name, values, (name,), facts_of)
+    seconds = np.array(layout.times, dtype="datetime64[s]").astype(np.int64)
+    facts_of = {"units": "seconds since 1970-01-01", "calendar": "proleptic_gregorian", "axis": "T"}
+    _write(group, "time", seconds, ("time",), {"standard_name": "time", **facts_of})
+
+    side = layout.shard * 6
+
+    def array(name: str, dtype: str, fill: int, attributes: dict[str, Any]) -> None:
+        group.create_array(
+            name,
+            shape=(len(layout.times), height, width),
+            chunks=(1, layout.chunk, layout.chunk),
+            shards=(1, side, side),
+            dtype=dtype,
+            fill_value=fill,
+            compressors=BloscCodec(cname="zstd", clevel=3, shuffle="shuffle"),
+            dimension_names=("time", "y", "x"),
+            attributes={**geo, "grid_mapping": "spatial_ref", **attributes},
+            overwrite=True,
+        )
+
+    for band in layout.bands:
+        about = BANDS[band]
+        attributes = {
+            "long_name": f"{band} reflectance",
+            "units": "1",
+            "_FillValue": FILL,
+            "scale_factor": SCALE,
+            "wavelength_nm": about.wavelength,
+            "native_gsd_m": about.gsd,
+        }
+        array(band, "int16", FILL, attributes)
+    for name, (dtype, long_name, flags) in LAYERS.items():
+        attributes = {"long_name": long_name}
+        if flags:
+            attributes |= {"flag_values": list(flags), "flag_meanings": " ".join(flags.values())}
+        array(name, dtype, 0, attributes)
+
+
+def _write(
+    group: zarr.Group, name: str, values: np.ndarray, dims: tuple[str, ...], facts: dict[str, Any]
+) -> None:
+    array = group.create_array(
+        name,
+        shape=values.shape,
+        dtype=values.dtype,
+        dimension_names=dims,
+        attributes=facts,
+        overwrite=True,
+    )
+    array[...] = values
+
+
+@lru_cache(maxsize=4)
+def _opened(store: Path, name: str) -> dict[str, zarr.Array]:
+    """The arrays of one group, opened once a process: a region write through xarray reopens them all."""
+    group = zarr.open_group(store, path=name, mode="r+")
+    return {key: array for key, array in group.arrays() if array.ndim == 3}
+
+
+def write_shard(
+    store: Path,
+    layout: Layout,
+    time: int,
+    row: int,
+    col: int,
+    data: Mapping[str, np.ndarray],
+    level: int = 0,
+) -> None:
+    """Write one shard of every variable, whole.
+
+    Raises
+    ------
+    S2SharpError
+        ``partial-shard`` when an array is not exactly the shard: a part of one would race with others.
+    """
+    arrays = _opened(store, _group(layout, level))
+    rows, cols = layout.place(row, col, level)
+    expected = (rows.stop - rows.start, cols.stop - cols.start)
+    wrong = {name: x.shape for name, x in data.items() if x.shape != expected}
+    if wrong or set(data) != set(arrays):
+        raise S2SharpError(
+            "partial-shard",
+            f"Shard ({row}, {col}) of {layout.group} takes arrays of {expected} for {sorted(arrays)}, not "
+            f"{wrong or sorted(data)}.",
+            "Units must be whole shards.",
+        )
+    for name, x in data.items():
+        arrays[name][time, rows, cols] = x
+
+
+def read_shard(
+    store: Path, layout: Layout, time: int, rows: slice, cols: slice, level: int
+) -> dict[str, np.ndarray]:
+    """A part of every variable of one level, as stored."""
+    arrays = _opened(store, _group(layout, level))
+    return {name: np.asarray(array[time, rows, cols]) for name, array in arrays.items()}
+
+
+def complete(store: Path) -> None:
+    """Say that the cube is complete, and consolidate its metadata: the last write of a run."""
+    zarr.open_group(store, mode="r+").attrs.update(
+        {"s2sharp": {"format": FORMAT, "status": "complete"}}
+    )
+    with warnings.catch_warnings():
+        # Zarr v3 has no standard for it yet; a reader that does not know it reads array by array.
+        warnings.filterwarnings("ignore", "Consolidated metadata", zarr.errors.ZarrUserWarning)
+        zarr.consolidate_metadata(store)
+
+
+def open_cube(
+    out: Path | str,
+    *,
+    bbox: tuple[float, float, float, float] | None = None,
+    epsg: int | None = None,
+    level: int = 0,
+) -> xr.Dataset:
+    """Open what ``s2sharp run`` made.
+
+    Parameters
+    ----------
+    out
+        The folder given as ``--out``, or its ``cube.zarr``.
+    bbox
+        (W, S, E, N) in degrees to crop to before anything is read; by default the run's area.
+    epsg
+        Which EPSG code, where the cube has several.
+    level
+        0 for 10 m, 1 for the overview of 20 m, and so on.
+
+    Returns
+    -------
+    xarray.Dataset
+        Lazy; dims (time, y, x), time ascending. Bands: float32 reflectance, NaN where there is none;
+        layers ``valid``, ``cloud``, ``saturated``, ``source`` as stored. ``.rio.crs`` is set.
+
+    Raises
+    ------
+    S2SharpError
+        ``not-a-cube``, ``epsg-missing``, ``outside``.
+    """
+    store = Path(out) if Path(out).suffix == ".zarr" else Path(out) / "cube.zarr"
+    try:
+        root = zarr.open_group(store, mode="r")
+        version = root.attrs["s2sharp"]["format"]  # type: ignore[index, call-overload]
+    except (FileNotFoundError, KeyError) as error:
+        raise S2SharpError(
+            "not-a-cube",
+            f"There is no cube of s2sharp in {out}.",
+            "Make one: `s2sharp run --out …`.",
+        ) from error
+    if version != FORMAT:
+        raise S2SharpError(
+            "not-a-cube",
+            f"{store} has format {version}, and this version of s2sharp reads {FORMAT}.",
+            "Install the version of s2sharp that the cube was made with.",
+        )
+    codes = sorted(root.group_keys())
+    if epsg is None and len(codes) > 1 or epsg is not None and str(epsg) not in codes:
+        raise S2SharpError(
+            "epsg-missing",
+            f"The cube {store} holds EPSG {', '.join(codes)}" + (f", not {epsg}." if epsg else "."),
+            "Choose one with epsg=….",
+        )
+    code = str(epsg or codes[0])
+    name = code if level == 0 else f"{code}/x{2**level}"
+    if name not in root:
+        raise S2SharpError(
+            "outside", f"The cube has no overview of level {level}.", "Use a lower one."
+        )
+    raw = xr.open_zarr(
+        store, group=name, mask_and_scale=False, consolidated=None, decode_coords="all"
+    )
+    raw = raw.pipe(_crop, _bounds(raw, bbox, int(code))).sortby("time")
+    return _describe(
+        raw.map(lambda x: _decode(x) if "scale_factor" in x.attrs else x, keep_attrs=True)
+    )
+
+
+def _describe(cube: xr.Dataset) -> xr.Dataset:
+    """Drop the attributes that place the whole array: coordinates place the crop."""
+    for x in (cube, *cube.data_vars.values()):
+        for name in [n for n in x.attrs if n.startswith("spatial:") or n == "zarr_conventions"]:
+            del x.attrs[name]
+    return cube
+
+
+def _bounds(
+    raw: xr.Dataset, bbox: tuple[float, float, float, float] | None, epsg: int
+) -> tuple[float, float, float, float]:
+    if bbox is None:
+        left, bottom, right, top = raw.attrs["s2sharp"]["area"]
+        return left, bottom, right, top
+    to_grid = Transformer.from_crs(4326, epsg, always_xy=True)
+    left, bottom, right, top = to_grid.transform_bounds(*bbox)
+    return left, bottom, right, top
+
+
+def _crop(raw: xr.Dataset, bounds: tuple[float, float, float, float]) -> xr.Dataset:
+    left, bottom, right, top = bounds
+    step = abs(float(raw.x[1] - raw.x[0])) / 2
+    inside = raw.sel(
+        x=slice(left - step + 1e-6, right + step - 1e-6),
+        y=slice(top + step - 1e-6, bottom - step + 1e-6),
+    )
+    if 0 in (inside.sizes["x"], inside.sizes["y"]):
+        raise S2SharpError(
+            "outside",
+            f"The area (left {left:.0f}, bottom {bottom:.0f}, right {right:.0f}, top {top:.0f}) does not "
+            "meet the cube.",
+            "Give W S E N in degrees.",
+        )
+    return inside
+
+
+def _decode(x: xr.DataArray) -> xr.DataArray:
+    """int16 → float32 (xarray's own decoding of a Zarr attribute would give float64)."""
+    attributes = dict(x.attrs)
+    fill = attributes.pop("_FillValue", FILL)
+    scale = np.float32(attributes.pop("scale_factor"))
+    return x.where(x != fill).astype("float32").pipe(lambda v: v * scale).assign_attrs(attributes)
