@@ -1,0 +1,256 @@
+"""Acquisition + cells → native pixels: windows of the files, copied side by side, never resampled."""
+
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+import rasterio
+from rasterio.errors import RasterioError
+from rasterio.windows import Window
+
+from s2sharp_core import BANDS, S2SharpError
+from s2sharp_core.bands import BY_GSD, CELL
+from s2sharp_core.lattice import Box, Lattice
+
+from .archives import Source
+from .search import public
+
+if TYPE_CHECKING:
+    from .acquisitions import Acquisition, Scene
+
+__all__ = ["Block", "Files", "Reader", "decode", "header", "load_block", "opened"]
+
+SATURATED = 65535
+"""DN of a saturated pixel in Level-1C and in most archives' Level-2A."""
+
+# Bounded, since workers live long; listing a folder before each open costs a request per file.
+_GDAL = {
+    "GDAL_CACHEMAX": 64,
+    "GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR",
+    "GDAL_HTTP_CONNECTTIMEOUT": "20",
+    "GDAL_HTTP_MAX_RETRY": "4",
+    "GDAL_HTTP_MERGE_CONSECUTIVE_RANGES": "YES",
+    "GDAL_HTTP_MULTIPLEX": "YES",
+    "GDAL_HTTP_RETRY_DELAY": "1",
+    "GDAL_HTTP_TIMEOUT": "120",
+    "GDAL_NUM_THREADS": "1",
+    "VSI_CACHE": "TRUE",
+}
+
+# Only what archives deliver: a VRT or a netCDF header could make GDAL open other files.
+_DRIVERS = ["GTiff", "COG", "JP2OpenJPEG", "JP2KAK", "JP2ECW"]
+
+
+@contextmanager
+def opened(source: Source, item: str) -> Iterator[rasterio.DatasetReader]:
+    """A file of an item, open; whatever goes wrong in it is told with the item and the band."""
+    settings = dict(_GDAL)
+    if source.href.startswith("s3://") and "AWS_ACCESS_KEY_ID" not in os.environ:
+        settings["AWS_NO_SIGN_REQUEST"] = "YES"
+    try:
+        with (
+            rasterio.Env(**settings),
+            rasterio.open(source.href, driver=_DRIVERS) as dataset,
+        ):
+            yield dataset
+    except RasterioError as error:
+        reason = str(error.__cause__ or error).replace(source.href, "")
+        raise S2SharpError(
+            "asset-unreadable",
+            f"Item {item}, band {source.band}: cannot read {public(source.href)}: {public(reason)}.",
+            "If the archive has it elsewhere or later, run again: only what failed is redone.",
+        ) from error
+
+
+def header(source: Source, item: str) -> tuple[tuple[float, ...], tuple[int, int]]:
+    """Transform (a, b, c, d, e, f) and shape that a file states."""
+    with opened(source, item) as dataset:
+        return tuple(dataset.transform)[:6], dataset.shape
+
+
+def _gsd(source: Source) -> int:
+    return BANDS[source.band].gsd if source.band in BANDS else 20
+
+
+def read_scene(scene: "Scene", source: Source, epsg: int, box: Box) -> np.ndarray:
+    """DN of the cells ``box`` of one file, which must hold them all: (n·rows, n·cols).
+
+    Raises
+    ------
+    S2SharpError
+        ``asset-unreadable``, or ``metadata-contradicts-file`` when the file lies elsewhere than its
+        item says.
+    """
+    gsd = _gsd(source)
+    lattice = Lattice.of(epsg)
+    with opened(source, scene.id) as dataset:
+        stated = lattice.transform(scene.box, gsd)
+        off = np.abs(np.array(tuple(dataset.transform)[:6]) - stated).max()
+        if off > 1e-3 or dataset.shape != scene.box.pixels(gsd) or dataset.crs.to_epsg() != epsg:
+            raise S2SharpError(
+                "metadata-contradicts-file",
+                f"Item {scene.id}, band {source.band}: its metadata say {stated}, "
+                f"{scene.box.pixels(gsd)} px, EPSG:{epsg}; the file says {tuple(dataset.transform)[:6]}, "
+                f"{dataset.shape} px, {dataset.crs}.",
+                "Leave the item out, or report it to the archive.",
+            )
+        rows, cols = scene.box.slices(box, gsd)
+        window = Window.from_slices(rows, cols)
+        return np.asarray(dataset.read(1, window=window))
+
+
+class Reader(Protocol):
+    """Where native pixels come from: the files of the items, or the stage."""
+
+    def mosaic(self, band: str, box: Box) -> tuple[np.ndarray, np.ndarray]:
+        """DN over ``box`` (0 where there is none) and which scene each pixel is from (1 = first)."""
+        ...
+
+
+@dataclass(frozen=True)
+class Files:
+    """Reads the files of an acquisition's items directly."""
+
+    acquisition: "Acquisition"
+
+    def mosaic(self, band: str, box: Box) -> tuple[np.ndarray, np.ndarray]:
+        gsd = BANDS[band].gsd if band in BANDS else 20
+        reference = reference_offset(self.acquisition, band)
+        dn = np.zeros(box.pixels(gsd), dtype=np.uint16)
+        source = np.zeros(box.pixels(gsd), dtype=np.uint16)
+        for number, scene in enumerate(self.acquisition.scenes, 1):
+            inner = scene.box & box
+            file = _file(scene, band)
+            if inner.empty or file is None:
+                continue
+            place = box.slices(inner, gsd)
+            if not (dn[place] == 0).any():
+                continue
+            part = read_scene(scene, file, self.acquisition.epsg, inner)
+            part = _harmonise(part, file, reference)
+            free = (dn[place] == 0) & (part != 0)
+            dn[place][free] = part[free]
+            source[place][free] = number
+        return dn, source
+
+
+def _file(scene: "Scene", band: str) -> Source | None:
+    if band == "SCL":
+        return scene.scl
+    return next(source for source in scene.sources if source.band == band)
+
+
+def reference_offset(acquisition: "Acquisition", band: str) -> tuple[float, float]:
+    """(scale, offset) that an acquisition's DN of ``band`` are kept in: the lowest of its items."""
+    if band == "SCL":
+        return 1.0, 0.0
+    files = [_file(scene, band) for scene in acquisition.scenes]
+    return min((f.scale, f.offset) for f in files if f is not None)
+
+
+def _harmonise(dn: np.ndarray, file: Source, reference: tuple[float, float]) -> np.ndarray:
+    """DN as if the file had the reference's offset; nodata becomes 0, saturated pixels stay."""
+    dn = np.where(dn == file.nodata, 0, dn) if file.nodata else dn
+    scale, offset = reference
+    if (file.scale, file.offset) == reference:
+        return dn.astype(np.uint16, copy=False)
+    moved = np.rint((dn * file.scale + file.offset - offset) / scale)
+    moved = np.clip(moved, 1, SATURATED - 1)
+    keep = (dn == 0) | (dn == SATURATED)
+    return np.where(keep, dn, moved).astype(np.uint16)
+
+
+def decode(dn: np.ndarray, scale: float, offset: float) -> tuple[np.ndarray, np.ndarray]:
+    """DN → (float32 reflectance with NaN as nodata, bool saturated).
+
+    Dark negatives survive. A saturated pixel's value is unknown: it is NaN, and flagged, so that no
+    interpolation averages it into its neighbours.
+    """
+    saturated = dn == SATURATED
+    # In whole DN first: (DN - 1000) / 10 000 comes back exactly when it is stored as int16.
+    y = (dn.astype(np.float32) + np.float32(round(offset / scale))) * np.float32(scale)
+    y[(dn == 0) | saturated] = np.nan
+    return y, saturated
+
+
+@dataclass(frozen=True)
+class Block:
+    """Native reflectance over ``box``, and layers on the 10 m grid over what was wanted.
+
+    ``source``: which scene of the acquisition the first band's pixels are from, 1 being its first.
+    """
+
+    box: Box
+    data: Mapping[str, np.ndarray]
+    saturated: np.ndarray
+    source: np.ndarray
+    cloud: np.ndarray
+
+
+def load_block(
+    reader: Reader, acquisition: "Acquisition", bands: tuple[str, ...], want: Box, margin: int
+) -> Block:
+    """Read ``bands`` over ``want`` and ``margin`` cells around it.
+
+    Raises
+    ------
+    S2SharpError
+        As :func:`read_scene`, for the first file that cannot be read.
+    """
+    box = want.grow(margin)
+    data = {}
+    saturated = np.zeros(want.pixels(10), dtype=bool)
+    source = np.zeros(want.pixels(10), dtype=np.uint16)
+    for order, band in enumerate(bands):
+        gsd = BANDS[band].gsd
+        dn, number = reader.mosaic(band, box)
+        data[band], glare = decode(dn, *reference_offset(acquisition, band))
+        inner = box.slices(want, gsd)
+        saturated |= _at_10m(glare[inner], gsd)
+        if order == 0:
+            source = _at_10m(number[inner], gsd)
+    cloud = np.zeros(want.pixels(10), dtype=np.uint8)
+    if any(scene.scl for scene in acquisition.within(want)):
+        scl, _ = reader.mosaic("SCL", want)
+        cloud = _at_10m(scl.astype(np.uint8), 20)
+    return Block(box, data, saturated, source, cloud)
+
+
+def _at_10m(x: np.ndarray, gsd: int) -> np.ndarray:
+    n = gsd // 10
+    return x if n == 1 else x.repeat(n, axis=0).repeat(n, axis=1)
+
+
+def offset_doubt(block: Block, acquisition: "Acquisition") -> str | None:
+    """Whether the dark end of the pixels contradicts the offset that the metadata gave.
+
+    Archives' flags err both ways. An offset subtracted twice sends much of a picture below zero; one
+    that was not subtracted at all lifts every band's darkest pixels to 0.1.
+    """
+    lowest, below = [], 0.0
+    for y in block.data.values():
+        sample = y[:: max(1, y.shape[0] // 200), :: max(1, y.shape[1] // 200)]
+        sample = sample[~np.isnan(sample)]
+        if sample.size < 1000:
+            return None
+        lowest.append(float(np.quantile(sample, 0.001)))
+        below = max(below, float(np.mean(sample < -0.02)))
+    scene = acquisition.scenes[0]
+    source = scene.sources[0]
+    if source.offset < 0 and below > 0.2:
+        return (
+            f"{acquisition.id}: {below:.0%} of a band's pixels lie below -0.02 after its offset of "
+            f"{source.offset:g} ({source.origin}): it seems to have been applied already by the archive. "
+            "Compare with another archive before you use the values."
+        )
+    modern = scene.baseline is None or scene.baseline >= (4, 0)
+    if source.offset == 0 and modern and min(lowest) > 0.095:
+        return (
+            f"{acquisition.id}: the darkest pixels of every band lie above {min(lowest):.3f} with no "
+            f"offset ({source.origin}): it seems not to have been applied, so that reflectance is "
+            "inflated by 0.1. Compare with another archive before you use the values."
+        )
+    return None

@@ -1,0 +1,354 @@
+"""Area × time → units, lazily: frozen in one file that every worker reads, so that all agree."""
+
+import hashlib
+import itertools
+import json
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache, reduce
+from importlib.metadata import version
+from operator import or_
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import shapely
+from pydantic import BaseModel, ConfigDict
+from pyproj import Transformer
+
+from s2sharp_core import BANDS, S2SharpError, Sharpener, load_sharpener
+from s2sharp_core.bands import CELL, in_order
+from s2sharp_core.blocks import context
+from s2sharp_core.lattice import Box, Lattice
+
+from .acquisitions import Acquisition, Refusal, group
+from .config import RunConfig
+from .cube import Layout
+from .load import Files, Reader
+from .search import public, search
+from .stage import Stage
+
+__all__ = ["Plan", "Unit", "area_shape", "freeze", "frozen", "make_plan", "read_plan"]
+
+# What may differ when a run is taken up again: none of it changes a pixel.
+_FREE = {"out", "scheduler", "workers", "memory", "stage", "stage_budget", "publish", "device"}
+
+_SHARDS = (512, 256, 128, 64)
+
+
+@dataclass(frozen=True)
+class Unit:
+    """What a worker takes, does and records as one: a shard of an acquisition, or of an overview.
+
+    ``time``: index of the acquisition in its group; ``row``, ``col``: of the shard in the array of
+    ``level``.
+    """
+
+    epsg: int
+    time: int
+    row: int
+    col: int
+    level: int = 0
+
+
+class Plan(BaseModel):
+    """A run, frozen: written as ``run.json`` before the first unit, read by every worker."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    software: str
+    config: RunConfig
+    acquisitions: tuple[Acquisition, ...]
+    cloudy: tuple[str, ...]
+    refused: tuple[Refusal, ...]
+    layouts: tuple[Layout, ...]
+    reads: tuple[str, ...]
+    margin: int
+    digest: str
+    weights: dict[str, str]
+    precision: str
+    staged: bool
+
+    @property
+    def out(self) -> Path:
+        return self.config.out
+
+    @property
+    def store(self) -> Path:
+        return self.config.out / "cube.zarr"
+
+    def layout(self, epsg: int) -> Layout:
+        return next(layout for layout in self.layouts if layout.epsg == epsg)
+
+    def of(self, epsg: int) -> list[Acquisition]:
+        """The acquisitions of one code, in the order of the cube's times."""
+        return [a for a in self.acquisitions if a.epsg == epsg]
+
+    def sharpener(self) -> Sharpener | None:
+        """The sharpener, loaded once a process; None when only 10 m bands are asked for."""
+        coarse = [band for band in self.config.bands if BANDS[band].gsd > 10]
+        if not coarse:
+            return None
+        config = self.config
+        return load_sharpener(config.method, coarse, config.weights, config.device)
+
+    def units(self) -> Iterator[Unit]:
+        """The units of the full resolution: acquisition by acquisition, row by row."""
+        for layout in self.layouts:
+            shape = area_shape(self.config, layout.epsg)
+            rows, cols = layout.shards()
+            for time, acquisition in enumerate(self.of(layout.epsg)):
+                for row, col in itertools.product(range(rows), range(cols)):
+                    cells = layout.cells(row, col) & layout.area
+                    if not acquisition.within(cells):
+                        continue
+                    if shape.intersects(shapely.box(*layout.lattice.bounds(cells))):
+                        yield Unit(layout.epsg, time, row, col)
+
+    def overviews(self, level: int) -> Iterator[Unit]:
+        """The units of one overview; its children must be complete."""
+        for layout in self.layouts:
+            if level > layout.levels:
+                continue
+            rows, cols = layout.shards(level)
+            for time, row, col in itertools.product(
+                range(len(layout.times)), range(rows), range(cols)
+            ):
+                yield Unit(layout.epsg, time, row, col, level)
+
+    def wanted(self, unit: Unit) -> Box:
+        """The cells of a unit that were asked for."""
+        layout = self.layout(unit.epsg)
+        return layout.cells(unit.row, unit.col) & layout.area
+
+    def acquisition(self, unit: Unit) -> Acquisition:
+        return self.of(unit.epsg)[unit.time]
+
+    def name(self, unit: Unit) -> str:
+        """A unit's path in the ledger: its acquisition, and its shard counted on the lattice."""
+        row, col = unit.row, unit.col
+        if unit.level == 0:
+            cells = self.layout(unit.epsg).cells(row, col)
+            row, col = cells.row0 // (cells.row1 - cells.row0), cells.col0 // (cells.col1 - cells.col0)
+        return f"{self.acquisition(unit).id}/x{2**unit.level}_{row}_{col}"
+
+    def key(self, unit: Unit) -> str:
+        """The digest of what a unit's content follows from: its items, halo included, and the method."""
+        layout = self.layout(unit.epsg)
+        facts: list[Any] = [self.digest, self.precision, self.config.bands, self.config.window]
+        facts += [layout.area, layout.shard, layout.chunk]
+        if unit.level == 0:
+            around = self.wanted(unit).grow(self.margin)
+            facts += [scene.digest for scene in self.acquisition(unit).within(around)]
+        else:
+            facts += [scene.digest for scene in self.acquisition(unit).scenes]
+        text = json.dumps(facts, default=lambda x: x.__dict__, sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    def stage(self, acquisition: Acquisition) -> Stage:
+        layout = self.layout(acquisition.epsg)
+        box = acquisition.box & layout.area.grow(self.margin)
+        scl = ("SCL",) if any(scene.scl for scene in acquisition.scenes) else ()
+        return Stage(
+            folder=self.out / "stage",
+            acquisition=acquisition,
+            bands=(*self.reads, *scl),
+            box=box.snap(layout.shard),
+            shard=layout.shard,
+        )
+
+    def reader(self, acquisition: Acquisition) -> Reader:
+        return self.stage(acquisition) if self.staged else Files(acquisition)
+
+    def facts(self, epsg: int) -> dict[str, Any]:
+        """What the cube says about how one of its groups was made."""
+        return {
+            "software": f"s2sharp {self.software}",
+            "method": self.config.method,
+            "weights": self.weights,
+            "precision": self.precision,
+            "window_cells": self.config.window,
+            "acquisitions": [
+                {"id": a.id, "datetime": a.datetime, "items": [s.id for s in a.scenes]}
+                for a in self.of(epsg)
+            ],
+        }
+
+
+def area_shape(config: RunConfig, epsg: int) -> shapely.Geometry:
+    """The area that was asked for, in metres of ``epsg``; edges are densified before they bend.
+
+    Raises
+    ------
+    S2SharpError
+        ``bad-config`` when the GeoJSON cannot be read.
+    """
+    shape = shapely.segmentize(_lonlat(config), 0.05)
+    to_grid = Transformer.from_crs(4326, epsg, always_xy=True)
+    return shapely.transform(shape, lambda xy: np.column_stack(to_grid.transform(*xy.T)))
+
+
+@lru_cache(maxsize=4)
+def _geojson(file: Path) -> shapely.Geometry:
+    try:
+        content = json.loads(file.read_text())
+        parts = [
+            shapely.from_geojson(json.dumps(feature.get("geometry") or feature))
+            for feature in content.get("features", [content])
+        ]
+    except (OSError, ValueError, AttributeError, shapely.errors.GEOSException) as error:
+        raise S2SharpError(
+            "bad-config", f"Cannot read the area {file}: {error}.", "It must be GeoJSON in lon/lat."
+        ) from error
+    shape = shapely.union_all(parts)
+    west, south, east, north = shapely.bounds(shape)
+    if not (-180 <= west < east <= 180 and -90 <= south < north <= 90):
+        raise S2SharpError(
+            "bad-config",
+            f"The area {file} spans {west}, {south}, {east}, {north}, which are not degrees.",
+            "GeoJSON is in longitude and latitude (RFC 7946).",
+        )
+    return shape
+
+
+def _lonlat(config: RunConfig) -> shapely.Geometry:
+    return _geojson(config.area) if config.area else shapely.box(*(config.bbox or ()))
+
+
+def make_plan(config: RunConfig) -> Plan:
+    """Search, and decide on everything that a run will do; no pixel is read.
+
+    Raises
+    ------
+    S2SharpError
+        ``nothing-found`` when no acquisition is left; ``method-unknown`` and the like; what
+        :func:`~s2sharp.search.search` raises.
+    """
+    bands = config.bands
+    coarse = [band for band in bands if BANDS[band].gsd > 10]
+    sharpener = (
+        load_sharpener(config.method, coarse, config.weights, config.device) if coarse else None
+    )
+    needed = sharpener.reads if sharpener else ()
+    reads = in_order({*needed, *(band for band in bands if BANDS[band].gsd == 10)})
+    margin = context(sharpener) if sharpener else 0
+    bbox = tuple(shapely.bounds(_lonlat(config)))
+    items = search(config.catalog, config.collection, bbox, config.datetime, margin * CELL)
+    if not items:
+        raise S2SharpError(
+            "nothing-found",
+            f"{public(config.catalog)} has no item of {config.collection} in {bbox} at {config.datetime}.",
+            "Widen --bbox or --datetime, or choose another --collection.",
+        )
+    found, refused = group(items, reads, config.catalog)
+    clear = [a for a in found if a.cloud is None or a.cloud <= config.max_cloud]
+    layouts = _layouts(config, clear)
+    codes = {layout.epsg for layout in layouts}
+    kept = tuple(a for a in clear if a.epsg in codes)
+    if not kept:
+        why = [f"{len(items)} items were found"]
+        why += [f"{len(found) - len(clear)} acquisitions are cloudier than {config.max_cloud:g} %"]
+        why += [f"{len(refused)} items were refused" + "".join(f"; {r.message}" for r in refused[:3])]
+        raise S2SharpError(
+            "nothing-found",
+            f"Nothing is left to sharpen: {', '.join(why)}.",
+            "Raise --max-cloud, or widen --bbox or --datetime.",
+        )
+    remote = any("://" in source.href for a in kept for s in a.scenes for source in s.sources)
+    return Plan(
+        software=version("s2sharp"),
+        config=config,
+        acquisitions=kept,
+        cloudy=tuple(a.id for a in found if a not in clear),
+        refused=tuple(refused),
+        layouts=tuple(layouts),
+        reads=reads,
+        margin=margin,
+        digest=sharpener.digest if sharpener else "",
+        weights=sharpener.weights if sharpener else {},
+        precision=sharpener.precision if sharpener else "",
+        staged=config.stage == "always" or (config.stage == "auto" and remote),
+    )
+
+
+def _layouts(config: RunConfig, acquisitions: Sequence[Acquisition]) -> list[Layout]:
+    """One per EPSG code: the asked area as far as its acquisitions reach."""
+    layouts = []
+    for epsg in sorted({a.epsg for a in acquisitions}):
+        own = [a for a in acquisitions if a.epsg == epsg]
+        asked = Lattice.of(epsg).around(tuple(shapely.bounds(area_shape(config, epsg))))
+        area = asked & reduce(or_, (a.box for a in own))
+        if area.empty:
+            continue
+        side = config.shard or next((s for s in _SHARDS if 2 * s <= max(area.shape)), _SHARDS[-1])
+        chunk = config.chunk or next(n for n in range(min(512, side * 6), 0, -1) if side * 6 % n == 0)
+        layouts.append(Layout(epsg, area, side, chunk, tuple(a.datetime for a in own), config.bands))
+    return layouts
+
+
+def freeze(plan: Plan) -> Plan:
+    """Write the plan as ``run.json``, or take up the run that is there.
+
+    Returns
+    -------
+    Plan
+        The frozen one: what the catalogue said when the run began.
+
+    Raises
+    ------
+    S2SharpError
+        ``other-run`` when the folder holds a run of another configuration, or something else.
+    """
+    file = plan.out / "run.json"
+    if not file.exists():
+        if plan.store.exists():
+            raise S2SharpError(
+                "other-run", f"{plan.store} exists, but not as a run of s2sharp.", "Choose another --out."
+            )
+        plan.out.mkdir(parents=True, exist_ok=True)
+        draft = file.with_name(f".run.json.{os.getpid()}")
+        draft.write_text(plan.model_dump_json(indent=1))
+        draft.replace(file)
+        return plan
+    return read_plan(plan.out)
+
+
+def frozen(config: RunConfig) -> Plan | None:
+    """The run that ``config.out`` holds already, if it is the same one, else None.
+
+    Raises
+    ------
+    S2SharpError
+        ``other-run``, with what differs.
+    """
+    if not (config.out / "run.json").exists():
+        return None
+    plan = read_plan(config.out)
+    before, now = plan.config.model_dump(), config.model_dump()
+    differs = [f"{k}: {before[k]} → {now[k]}" for k in now if k not in _FREE and before[k] != now[k]]
+    if differs:
+        raise S2SharpError(
+            "other-run",
+            f"{config.out} holds the cube of another run ({'; '.join(differs)}).",
+            "Choose another --out, or run with the same settings to continue it.",
+        )
+    return plan.model_copy(update={"config": config})
+
+
+@lru_cache(maxsize=4)
+def read_plan(out: Path) -> Plan:
+    """The plan of the run in ``out``.
+
+    Raises
+    ------
+    S2SharpError
+        ``not-a-run``.
+    """
+    try:
+        plan = Plan.model_validate_json((out / "run.json").read_text())
+    except (OSError, ValueError) as error:
+        raise S2SharpError(
+            "not-a-run", f"{out} holds no run of s2sharp: {error}.", "Make one: `s2sharp run --out …`."
+        ) from error
+    return plan

@@ -1,0 +1,140 @@
+"""The stage: native bands of an acquisition in Zarr, shard by shard of the lattice.
+
+Blocks overlap when they are read; every pixel is stored once. A shard is written whole by one task and
+marked done afterwards, so a killed run finds what it had staged; what nobody needs can be evicted and is
+staged again when somebody does.
+"""
+
+import shutil
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import zarr
+from zarr.codecs import BloscCodec
+
+from s2sharp_core import BANDS, S2SharpError
+from s2sharp_core.lattice import Box
+
+from .acquisitions import Acquisition
+from .load import Files
+
+__all__ = ["Stage"]
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A :class:`~s2sharp.load.Reader` of what was staged of one acquisition.
+
+    ``box``: the cells that may be needed, whole shards; ``bands``: those that are read, "SCL" included
+    where there is one; the first one also keeps which scene each pixel is from.
+    """
+
+    folder: Path
+    acquisition: Acquisition
+    bands: tuple[str, ...]
+    box: Box
+    shard: int
+
+    @property
+    def _store(self) -> Path:
+        return self.folder / f"{self.acquisition.id}.zarr"
+
+    def _marker(self, cells: Box) -> Path:
+        return self.folder / f"{self.acquisition.id}.done" / f"{cells.row0}.{cells.col0}"
+
+    def needed(self, box: Box) -> list[Box]:
+        """The shards to be staged before ``box`` can be read."""
+        return [cells for cells in (box & self.box).tiles(self.shard)] if not (box & self.box).empty else []
+
+    def has(self, cells: Box) -> bool:
+        return self._marker(cells).exists()
+
+    def lay_out(self) -> None:
+        """Create the arrays; does nothing where they exist."""
+        if (self._store / "zarr.json").exists():
+            return
+        group = zarr.open_group(self._store, mode="a", zarr_format=3)
+        for band in self.bands:
+            self._create(group, band, _gsd(band))
+        self._create(group, "source", _gsd(self.bands[0]))
+        self._marker(self.box).parent.mkdir(parents=True, exist_ok=True)
+
+    def _create(self, group: zarr.Group, name: str, gsd: int) -> None:
+        side = self.shard * 60 // gsd
+        group.create_array(
+            name,
+            shape=self.box.pixels(gsd),
+            shards=(side, side),
+            chunks=(_divisor(side), _divisor(side)),
+            dtype="uint16",
+            fill_value=0,
+            compressors=BloscCodec(cname="zstd", clevel=1, shuffle="shuffle"),
+            dimension_names=("y", "x"),
+            overwrite=True,
+        )
+
+    def write(self, cells: Box) -> int:
+        """Copy one shard from the files, whole; returns its size on disk in bytes."""
+        arrays = _arrays(self._store)
+        files = Files(self.acquisition)
+        for band in self.bands:
+            dn, number = files.mosaic(band, cells)
+            arrays[band][self.box.slices(cells, _gsd(band))] = dn
+            if band == self.bands[0]:
+                arrays["source"][self.box.slices(cells, _gsd(band))] = number
+        size = sum(p.stat().st_size for p in self._objects(cells))
+        self._marker(cells).write_text(str(size))
+        return size
+
+    def evict(self, cells: Box) -> None:
+        """Forget one shard: first that it is there, then its content."""
+        self._marker(cells).unlink(missing_ok=True)
+        for path in self._objects(cells):
+            path.unlink(missing_ok=True)
+
+    def _objects(self, cells: Box) -> list[Path]:
+        row = (cells.row0 - self.box.row0) // self.shard
+        col = (cells.col0 - self.box.col0) // self.shard
+        paths = [self._store / name / "c" / str(row) / str(col) for name in (*self.bands, "source")]
+        return [path for path in paths if path.exists()]
+
+    def mosaic(self, band: str, box: Box) -> tuple[np.ndarray, np.ndarray]:
+        """As :meth:`s2sharp.load.Reader.mosaic`; only the first band knows its scenes."""
+        missing = [cells for cells in self.needed(box) if not self.has(cells)]
+        if missing:
+            raise S2SharpError(
+                "stage-missing",
+                f"{self.acquisition.id}: {missing[0]} was evicted from the stage before it was read.",
+                "Run again with a larger --stage-budget.",
+            )
+        gsd = _gsd(band)
+        arrays = _arrays(self._store)
+        inner = box & self.box
+        dn = np.zeros(box.pixels(gsd), dtype=np.uint16)
+        number = np.zeros_like(dn)
+        if not inner.empty:
+            dn[box.slices(inner, gsd)] = arrays[band][self.box.slices(inner, gsd)]
+            if band == self.bands[0]:
+                number[box.slices(inner, gsd)] = arrays["source"][self.box.slices(inner, gsd)]
+        return dn, number
+
+    def clear(self) -> None:
+        """Remove all of it."""
+        shutil.rmtree(self._store, ignore_errors=True)
+        shutil.rmtree(self._marker(self.box).parent, ignore_errors=True)
+
+
+@lru_cache(maxsize=4)
+def _arrays(store: Path) -> dict[str, zarr.Array]:
+    return dict(zarr.open_group(store, mode="r+").arrays())
+
+
+def _gsd(band: str) -> int:
+    return BANDS[band].gsd if band in BANDS else 20
+
+
+def _divisor(side: int, most: int = 512) -> int:
+    """The largest divisor of ``side`` that is at most ``most``: the side of a chunk."""
+    return next(d for d in range(min(side, most), 0, -1) if side % d == 0)

@@ -1,0 +1,251 @@
+"""The work of one unit, on a worker: read, sharpen, write the shard whole, then record it."""
+
+import os
+import socket
+import threading
+import time
+import warnings
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import psutil
+
+from s2sharp_core import BANDS, S2SharpError, Sharpener
+from s2sharp_core.bands import in_order
+from s2sharp_core.blocks import sharpen_block, valid_mask
+from s2sharp_core.lattice import Box
+from s2sharp_core.registration import warn_of_shifts
+
+from .acquisitions import Acquisition
+from .cube import FILL, LAYERS, encode, read_shard, write_shard
+from .ledger import Ledger, Record
+from .load import Block, Reader, load_block, offset_doubt
+from .plan import Plan, Unit, read_plan
+
+__all__ = ["overview_unit", "prepare", "sharpen_unit", "stage_unit"]
+
+# Every so many shards along both axes one is checked for bands that do not lie on each other.
+_PROBE = 4
+
+
+class _Clock:
+    """Seconds by phase; reading runs beside the net, so the phases may add up to more than the whole."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+
+    @contextmanager
+    def __call__(self, phase: str) -> Iterator[None]:
+        start = time.perf_counter()
+        yield
+        self.seconds[phase] = self.seconds.get(phase, 0.0) + time.perf_counter() - start
+
+
+@lru_cache(maxsize=1)
+def prepare(out: Path, threads: int) -> int:
+    """Make this process ready for the units of a run; its memory afterwards, in bytes.
+
+    The sharpener is loaded here, once; tasks carry its name only.
+    """
+    import torch
+
+    torch.set_num_threads(threads)
+    read_plan(out).sharpener()
+    return psutil.Process().memory_info().rss
+
+
+class _Peak:
+    """The highest resident memory of this process while the block runs, sampled 50 times a second."""
+
+    def __enter__(self) -> "_Peak":
+        self.bytes = 0
+        self._done = threading.Event()
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+        self._thread.start()
+        return self
+
+    def _watch(self) -> None:
+        process = psutil.Process()
+        while not self._done.is_set():
+            self.bytes = max(self.bytes, process.memory_info().rss)
+            self._done.wait(0.02)
+
+    def __exit__(self, *_: object) -> None:
+        self._done.set()
+        self._thread.join()
+
+
+def stage_unit(out: Path, epsg: int, time_index: int, cells: Box) -> int | S2SharpError:
+    """Stage one shard; returns its bytes, or what went wrong (an error is data: others go on)."""
+    plan = read_plan(out)
+    stage = plan.stage(plan.of(epsg)[time_index])
+    try:
+        return stage.write(cells)
+    except S2SharpError as error:
+        return error
+    except OSError as error:
+        return S2SharpError("store-unwritable", f"Cannot write {stage.folder}: {error}.", _SPACE)
+
+
+_SPACE = "Make room (or choose another --out) and run again: only what is missing is done."
+
+
+def sharpen_unit(out: Path, unit: Unit, threads: int, staged: list[object]) -> Record:
+    """Do one unit of the full resolution and record it; never raises for bad input.
+
+    Parameters
+    ----------
+    staged
+        What :func:`stage_unit` returned for the shards it reads.
+    """
+    plan = read_plan(out)
+    idle = prepare(out, threads)
+    clock = _Clock()
+    facts: dict[str, object] = {"unit": plan.name(unit), "key": plan.key(unit), "idle": idle}
+    facts["worker"] = f"{socket.gethostname()}:{os.getpid()}"
+    with _Peak() as memory, warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", UserWarning)
+        try:
+            for result in staged:
+                if isinstance(result, S2SharpError):
+                    raise result
+            facts |= _sharpen(plan, unit, clock)
+        except S2SharpError as error:
+            facts |= {"status": "failed", "kind": error.kind, "message": str(error)}
+        except OSError as error:
+            message = f"Cannot write {plan.store}: {error}. {_SPACE}"
+            facts |= {"status": "failed", "kind": "store-unwritable", "message": message}
+    told = tuple(dict.fromkeys(str(w.message) for w in caught if w.category is UserWarning))
+    record = Record(**facts, warnings=told, seconds=clock.seconds, peak=memory.bytes)  # type: ignore[arg-type]
+    return _record(plan, record)
+
+
+def _record(plan: Plan, record: Record) -> Record:
+    try:
+        Ledger(plan.out / "ledger").write(record)
+    except OSError as error:
+        # Without its record the unit counts as not done, which is safe.
+        message = f"Cannot write the ledger of {plan.out}: {error}. {_SPACE}"
+        return Record(
+            record.unit, record.key, "failed", kind="store-unwritable", message=message
+        )
+    return record
+
+
+def _strips(cells: Box, window: int) -> list[Box]:
+    """A unit in strips of one row of windows: what is read ahead and held at once."""
+    edges = range(cells.row0 // window * window, cells.row1, window)
+    return [
+        Box(max(cells.row0, row), min(cells.row1, row + window), cells.col0, cells.col1)
+        for row in edges
+    ]
+
+
+def _sharpen(plan: Plan, unit: Unit, clock: _Clock) -> dict[str, object]:
+    layout, acquisition = plan.layout(unit.epsg), plan.acquisition(unit)
+    reader, sharpener = plan.reader(acquisition), plan.sharpener()
+    cells = layout.cells(unit.row, unit.col)
+    wanted = plan.wanted(unit) & acquisition.box
+    shape = cells.pixels(10)
+    out = {band: np.full(shape, FILL, dtype=np.int16) for band in layout.bands}
+    out |= {name: np.zeros(shape, dtype=dtype) for name, (dtype, _, _) in LAYERS.items()}
+    windows = 0
+    strips = _strips(wanted, plan.config.window)
+    with ThreadPoolExecutor(1) as ahead:
+
+        def read(strip: Box) -> Block:
+            with clock("read"):
+                return load_block(reader, acquisition, plan.reads, strip, plan.margin)
+
+        coming = ahead.submit(read, strips[0])
+        for strip, after in zip(strips, [*strips[1:], None], strict=True):
+            block = coming.result()
+            if after is not None:
+                coming = ahead.submit(read, after)
+            with clock("net"):
+                windows += _sharpen_strip(plan, block, strip, sharpener, cells, out)
+            _check(block, acquisition, unit)
+    valid = int(np.count_nonzero(out["valid"]))
+    if not any((out[band] != FILL).any() for band in layout.bands):
+        return {"status": "empty"}
+    with clock("write"):
+        write_shard(plan.store, layout, unit.time, unit.row, unit.col, out)
+    return {"status": "ok", "windows": windows, "valid": valid}
+
+
+def _sharpen_strip(
+    plan: Plan,
+    block: Block,
+    strip: Box,
+    sharpener: Sharpener | None,
+    cells: Box,
+    out: dict[str, np.ndarray],
+) -> int:
+    """Sharpen one strip into the arrays of its shard; returns how many windows it took."""
+    place = cells.slices(strip, 10)
+    reads = sharpener.reads if sharpener else plan.reads
+    valid = valid_mask({band: block.data[band] for band in reads}, block.box, strip)
+    layers = {"cloud": block.cloud, "saturated": block.saturated, "source": block.source}
+    for name, layer in {**layers, "valid": valid}.items():
+        out[name][place] = layer
+    for band in plan.config.bands:
+        if BANDS[band].gsd == 10:
+            out[band][place] = encode(block.data[band][block.box.slices(strip, 10)])
+    if sharpener is None or not valid.any():
+        return 0
+    sharp = sharpen_block(block.data, block.box, strip, sharpener, plan.config.window)
+    for band, picture in sharp.items():
+        out[band][place] = encode(picture)
+    return sum(1 for _ in strip.tiles(plan.config.window))
+
+
+def _check(block: Block, acquisition: Acquisition, unit: Unit) -> None:
+    """Warn where the pixels contradict the metadata, or bands do not lie on each other."""
+    doubt = offset_doubt(block, acquisition)
+    if doubt:
+        warnings.warn(doubt, stacklevel=2)
+    if unit.row % _PROBE == 0 and unit.col % _PROBE == 0:
+        warn_of_shifts(block.data)
+
+
+def overview_unit(out: Path, unit: Unit) -> Record:
+    """Make one shard of an overview from the level below, and record it."""
+    plan = read_plan(out)
+    clock = _Clock()
+    facts = {"unit": plan.name(unit), "key": plan.key(unit)}
+    try:
+        layout = plan.layout(unit.epsg)
+        rows, cols = layout.place(unit.row, unit.col, unit.level)
+        height, width = layout.shape(unit.level - 1)
+        below = [slice(2 * s.start, min(2 * s.stop, n)) for s, n in ((rows, height), (cols, width))]
+        with clock("read"):
+            fine = read_shard(plan.store, layout, unit.time, below[0], below[1], unit.level - 1)
+        with clock("write"):
+            coarse = {name: _halve(name, x) for name, x in fine.items()}
+            write_shard(plan.store, layout, unit.time, unit.row, unit.col, coarse, unit.level)
+        record = Record(**facts, status="ok", seconds=clock.seconds)
+    except OSError as error:
+        message = f"Cannot write {plan.store}: {error}. {_SPACE}"
+        record = Record(**facts, status="failed", kind="store-unwritable", message=message)
+    return _record(plan, record)
+
+
+def _halve(name: str, x: np.ndarray) -> np.ndarray:
+    """Half the resolution: reflectance as the mean of what is there, flags by any, classes by nearest."""
+    if name in LAYERS:
+        quads = [x[i::2, j::2] for i in (0, 1) for j in (0, 1)]
+        return np.maximum.reduce(quads) if name in {"valid", "saturated"} else quads[0]
+    total = np.zeros((x.shape[0] // 2, x.shape[1] // 2), dtype=np.float32)
+    count = np.zeros_like(total)
+    for i in (0, 1):
+        for j in (0, 1):
+            part = x[i::2, j::2]
+            there = part != FILL
+            total += np.where(there, part, 0)
+            count += there
+    mean = np.rint(total / np.maximum(count, 1))
+    return np.where(count > 0, mean, FILL).astype(np.int16)
