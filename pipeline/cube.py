@@ -21,10 +21,9 @@ from pyproj import CRS, Transformer
 from zarr.codecs import BloscCodec
 
 from s2sharp_core import BANDS, S2SharpError
-from s2sharp_core.bands import CELL
 from s2sharp_core.lattice import Box, Lattice
 
-__all__ = ["FILL", "LAYERS", "Layout", "complete", "encode", "lay_out", "open_cube", "write_shard"]
+__all__ = ["FILL", "LAYERS", "Layout", "encode", "finish", "lay_out", "open_cube", "write_shard"]
 
 FORMAT = 1
 """Version of the cube's format; raised when a reader of the old one would misread the new one."""
@@ -38,13 +37,20 @@ LAYERS: dict[str, tuple[str, str, dict[int, str]]] = {
     "cloud": (
         "uint8",
         "scene classification (SCL) of the product, nearest",
-        dict(
-            enumerate(
-                "no_data saturated_or_defective dark_area cloud_shadow vegetation not_vegetated "
-                "water unclassified cloud_medium_probability cloud_high_probability thin_cirrus "
-                "snow_or_ice".split()
-            )
-        ),
+        {
+            0: "no_data",
+            1: "saturated_or_defective",
+            2: "dark_area",
+            3: "cloud_shadow",
+            4: "vegetation",
+            5: "not_vegetated",
+            6: "water",
+            7: "unclassified",
+            8: "cloud_medium_probability",
+            9: "cloud_high_probability",
+            10: "thin_cirrus",
+            11: "snow_or_ice",
+        },
     ),
     "saturated": ("uint8", "a band that was read is saturated", {0: "no", 1: "yes"}),
     "source": ("uint16", "which item of the acquisition: 1 is its first", {}),
@@ -242,9 +248,13 @@ def _write(
     array[...] = values
 
 
-@lru_cache(maxsize=4)
-def _opened(store: Path, name: str) -> dict[str, zarr.Array]:
+def _opened(store: Path, name: str) -> "dict[str, zarr.Array[Any]]":
     """The arrays of one group, opened once a process: a region write through xarray reopens them all."""
+    return _open(store, name, (store / name / "zarr.json").stat().st_mtime_ns)
+
+
+@lru_cache(maxsize=8)
+def _open(store: Path, name: str, written: int) -> "dict[str, zarr.Array[Any]]":  # noqa: ARG001
     group = zarr.open_group(store, path=name, mode="r+")
     return {key: array for key, array in group.arrays() if array.ndim == 3}
 
@@ -288,10 +298,10 @@ def read_shard(
     return {name: np.asarray(array[time, rows, cols]) for name, array in arrays.items()}
 
 
-def complete(store: Path) -> None:
-    """Say that the cube is complete, and consolidate its metadata: the last write of a run."""
+def finish(store: Path, status: str) -> None:
+    """Say that the cube is "complete" or "partial", and consolidate its metadata: a run's last write."""
     zarr.open_group(store, mode="r+").attrs.update(
-        {"s2sharp": {"format": FORMAT, "status": "complete"}}
+        {"s2sharp": {"format": FORMAT, "status": status}}
     )
     with warnings.catch_warnings():
         # Zarr v3 has no standard for it yet; a reader that does not know it reads array by array.
@@ -347,7 +357,7 @@ def open_cube(
             "Install the version of s2sharp that the cube was made with.",
         )
     codes = sorted(root.group_keys())
-    if epsg is None and len(codes) > 1 or epsg is not None and str(epsg) not in codes:
+    if (epsg is None and len(codes) > 1) or (epsg is not None and str(epsg) not in codes):
         raise S2SharpError(
             "epsg-missing",
             f"The cube {store} holds EPSG {', '.join(codes)}" + (f", not {epsg}." if epsg else "."),

@@ -1,7 +1,7 @@
 """Acquisition + cells → native pixels: windows of the files, copied side by side, never resampled."""
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
@@ -21,7 +21,7 @@ from .search import public
 if TYPE_CHECKING:
     from .acquisitions import Acquisition, Scene
 
-__all__ = ["Block", "Files", "Reader", "decode", "header", "load_block", "opened"]
+__all__ = ["Block", "Files", "Reader", "decode", "header", "load_block", "load_scl", "offset_doubt", "opened"]
 
 SATURATED = 65535
 """DN of a saturated pixel in Level-1C and in most archives' Level-2A."""
@@ -40,8 +40,8 @@ _GDAL = {
     "VSI_CACHE": "TRUE",
 }
 
-# Only what archives deliver: a VRT or a netCDF header could make GDAL open other files.
-_DRIVERS = ["GTiff", "COG", "JP2OpenJPEG", "JP2KAK", "JP2ECW"]
+# Only what archives deliver: given a free choice, GDAL would follow a VRT to any other file.
+_JPEG2000 = ("JP2OpenJPEG", "JP2KAK", "JP2ECW")
 
 
 @contextmanager
@@ -52,8 +52,8 @@ def opened(source: Source, item: str) -> Iterator[rasterio.DatasetReader]:
         settings["AWS_NO_SIGN_REQUEST"] = "YES"
     try:
         with (
-            rasterio.Env(**settings),
-            rasterio.open(source.href, driver=_DRIVERS) as dataset,
+            rasterio.Env(**settings) as env,
+            rasterio.open(source.href, driver=_driver(source.href, env.drivers())) as dataset,
         ):
             yield dataset
     except RasterioError as error:
@@ -63,6 +63,12 @@ def opened(source: Source, item: str) -> Iterator[rasterio.DatasetReader]:
             f"Item {item}, band {source.band}: cannot read {public(source.href)}: {public(reason)}.",
             "If the archive has it elsewhere or later, run again: only what failed is redone.",
         ) from error
+
+
+def _driver(href: str, known: Container[str]) -> str:
+    if not href.partition("?")[0].lower().endswith((".jp2", ".j2k")):
+        return "GTiff"
+    return next((name for name in _JPEG2000 if name in known), _JPEG2000[0])
 
 
 def header(source: Source, item: str) -> tuple[tuple[float, ...], tuple[int, int]]:
@@ -214,9 +220,14 @@ def load_block(
             source = _at_10m(number[inner], gsd)
     cloud = np.zeros(want.pixels(10), dtype=np.uint8)
     if any(scene.scl for scene in acquisition.within(want)):
-        scl, _ = reader.mosaic("SCL", want)
-        cloud = _at_10m(scl.astype(np.uint8), 20)
+        cloud = load_scl(reader, want)
     return Block(box, data, saturated, source, cloud)
+
+
+def load_scl(reader: Reader, want: Box) -> np.ndarray:
+    """The scene classification over ``want`` on the 10 m grid, uint8: nearest, since classes have no mean."""
+    scl, _ = reader.mosaic("SCL", want)
+    return _at_10m(scl.astype(np.uint8), 20)
 
 
 def _at_10m(x: np.ndarray, gsd: int) -> np.ndarray:

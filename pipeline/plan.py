@@ -29,7 +29,7 @@ from .load import Files, Reader
 from .search import public, search
 from .stage import Stage
 
-__all__ = ["Plan", "Unit", "area_shape", "freeze", "frozen", "make_plan", "read_plan"]
+__all__ = ["Plan", "Unit", "area_shape", "freeze", "frozen", "make_plan", "read_plan", "stamp"]
 
 # What may differ when a run is taken up again: none of it changes a pixel.
 _FREE = {"out", "scheduler", "workers", "memory", "stage", "stage_budget", "publish", "device"}
@@ -117,6 +117,12 @@ class Plan(BaseModel):
             ):
                 yield Unit(layout.epsg, time, row, col, level)
 
+    def pictures(self) -> Iterator[Unit]:
+        """What is published: every acquisition, as a unit without a place."""
+        for layout in self.layouts:
+            for time in range(len(layout.times)):
+                yield Unit(layout.epsg, time, 0, 0, level=-1)
+
     def wanted(self, unit: Unit) -> Box:
         """The cells of a unit that were asked for."""
         layout = self.layout(unit.epsg)
@@ -127,14 +133,19 @@ class Plan(BaseModel):
 
     def name(self, unit: Unit) -> str:
         """A unit's path in the ledger: its acquisition, and its shard counted on the lattice."""
+        if unit.level < 0:
+            return f"{self.acquisition(unit).id}/published"
         row, col = unit.row, unit.col
         if unit.level == 0:
             cells = self.layout(unit.epsg).cells(row, col)
             row, col = cells.row0 // (cells.row1 - cells.row0), cells.col0 // (cells.col1 - cells.col0)
         return f"{self.acquisition(unit).id}/x{2**unit.level}_{row}_{col}"
 
-    def key(self, unit: Unit) -> str:
-        """The digest of what a unit's content follows from: its items, halo included, and the method."""
+    def key(self, unit: Unit, missing: Sequence[str] = ()) -> str:
+        """The digest of what a unit's content follows from: its items, halo included, and the method.
+
+        ``missing``: units of the full resolution that an overview has to do without.
+        """
         layout = self.layout(unit.epsg)
         facts: list[Any] = [self.digest, self.precision, self.config.bands, self.config.window]
         facts += [layout.area, layout.shard, layout.chunk]
@@ -142,7 +153,9 @@ class Plan(BaseModel):
             around = self.wanted(unit).grow(self.margin)
             facts += [scene.digest for scene in self.acquisition(unit).within(around)]
         else:
-            facts += [scene.digest for scene in self.acquisition(unit).scenes]
+            acquisition = self.acquisition(unit)
+            facts += [scene.digest for scene in acquisition.scenes]
+            facts += sorted(name for name in missing if name.startswith(f"{acquisition.id}/"))
         text = json.dumps(facts, default=lambda x: x.__dict__, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()
 
@@ -255,7 +268,6 @@ def make_plan(config: RunConfig) -> Plan:
             f"Nothing is left to sharpen: {', '.join(why)}.",
             "Raise --max-cloud, or widen --bbox or --datetime.",
         )
-    remote = any("://" in source.href for a in kept for s in a.scenes for source in s.sources)
     return Plan(
         software=version("s2sharp"),
         config=config,
@@ -268,8 +280,13 @@ def make_plan(config: RunConfig) -> Plan:
         digest=sharpener.digest if sharpener else "",
         weights=sharpener.weights if sharpener else {},
         precision=sharpener.precision if sharpener else "",
-        staged=config.stage == "always" or (config.stage == "auto" and remote),
+        staged=_staged(config, kept),
     )
+
+
+def _staged(config: RunConfig, acquisitions: Sequence[Acquisition]) -> bool:
+    remote = any("://" in f.href for a in acquisitions for s in a.scenes for f in s.sources)
+    return config.stage == "always" or (config.stage == "auto" and remote)
 
 
 def _layouts(config: RunConfig, acquisitions: Sequence[Acquisition]) -> list[Layout]:
@@ -287,35 +304,10 @@ def _layouts(config: RunConfig, acquisitions: Sequence[Acquisition]) -> list[Lay
     return layouts
 
 
-def freeze(plan: Plan) -> Plan:
-    """Write the plan as ``run.json``, or take up the run that is there.
-
-    Returns
-    -------
-    Plan
-        The frozen one: what the catalogue said when the run began.
-
-    Raises
-    ------
-    S2SharpError
-        ``other-run`` when the folder holds a run of another configuration, or something else.
-    """
-    file = plan.out / "run.json"
-    if not file.exists():
-        if plan.store.exists():
-            raise S2SharpError(
-                "other-run", f"{plan.store} exists, but not as a run of s2sharp.", "Choose another --out."
-            )
-        plan.out.mkdir(parents=True, exist_ok=True)
-        draft = file.with_name(f".run.json.{os.getpid()}")
-        draft.write_text(plan.model_dump_json(indent=1))
-        draft.replace(file)
-        return plan
-    return read_plan(plan.out)
-
-
 def frozen(config: RunConfig) -> Plan | None:
     """The run that ``config.out`` holds already, if it is the same one, else None.
+
+    Its acquisitions are those of its beginning: a run that is continued does not search again.
 
     Raises
     ------
@@ -323,21 +315,46 @@ def frozen(config: RunConfig) -> Plan | None:
         ``other-run``, with what differs.
     """
     if not (config.out / "run.json").exists():
+        if (config.out / "cube.zarr").exists():
+            raise S2SharpError(
+                "other-run",
+                f"{config.out} holds a cube, but no run of s2sharp.",
+                "Choose another --out.",
+            )
         return None
-    plan = read_plan(config.out)
+    plan = read_plan(config.out, stamp(config.out))
     before, now = plan.config.model_dump(), config.model_dump()
     differs = [f"{k}: {before[k]} → {now[k]}" for k in now if k not in _FREE and before[k] != now[k]]
+    plan = plan.model_copy(update={"config": config, "staged": _staged(config, plan.acquisitions)})
+    sharpener = plan.sharpener()
+    if sharpener and not differs and sharpener.digest != plan.digest:
+        differs = [f"weights: {plan.weights} → {sharpener.weights}"]
     if differs:
         raise S2SharpError(
             "other-run",
             f"{config.out} holds the cube of another run ({'; '.join(differs)}).",
             "Choose another --out, or run with the same settings to continue it.",
         )
-    return plan.model_copy(update={"config": config})
+    return plan
+
+
+def freeze(plan: Plan) -> str:
+    """Write the plan as ``run.json``, at once or not at all; returns its stamp."""
+    file = plan.out / "run.json"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    draft = file.with_name(f".run.json.{os.getpid()}")
+    draft.write_text(plan.model_dump_json(indent=1))
+    draft.replace(file)
+    return stamp(plan.out)
+
+
+def stamp(out: Path) -> str:
+    """Which writing of ``run.json`` it is: long-lived workers must not use an older one."""
+    return str((out / "run.json").stat().st_mtime_ns)
 
 
 @lru_cache(maxsize=4)
-def read_plan(out: Path) -> Plan:
+def read_plan(out: Path, stamp: str) -> Plan:  # noqa: ARG001  (part of the cache's key)
     """The plan of the run in ``out``.
 
     Raises
@@ -351,4 +368,5 @@ def read_plan(out: Path) -> Plan:
         raise S2SharpError(
             "not-a-run", f"{out} holds no run of s2sharp: {error}.", "Make one: `s2sharp run --out …`."
         ) from error
-    return plan
+    # Where it lies now, should the folder have been moved.
+    return plan.model_copy(update={"config": plan.config.model_copy(update={"out": out})})

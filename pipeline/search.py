@@ -18,6 +18,7 @@ from urllib.parse import unquote, urlsplit
 
 import pystac
 from pystac.utils import make_absolute_href
+from urllib3 import BaseHTTPResponse, Retry
 
 from s2sharp_core.errors import S2SharpError
 
@@ -60,6 +61,14 @@ class _Query:
             for when in (self.start, self.end)
         )
         return "/".join(texts)
+
+
+class _Patience(Retry):
+    """Waits as long as a server asks for, but no longer than a minute."""
+
+    def get_retry_after(self, response: BaseHTTPResponse) -> float | None:
+        asked = super().get_retry_after(response)
+        return None if asked is None else min(asked, 60.0)
 
 
 class _BrokenError(Exception):
@@ -117,12 +126,13 @@ def _from_api(io: "StacApiIO", root: dict[str, Any], query: _Query) -> Iterable[
             )
             for item in _paged(asked.pages_as_dicts(), query.catalog):
                 found[item.id] = item
-        if not found and client.get_collection(query.collection) is None:
+        lists = client.conforms_to("COLLECTIONS") or client.conforms_to("FEATURES")
+        if not found and lists and client.get_collection(query.collection) is None:
             known = islice(client.get_collections(), MAX_ITEMS)
             raise _missing(query, (collection.id for collection in known))
     except APIError as err:
         raise _unreachable(query.catalog, _answer(err)) from None
-    except (AttributeError, KeyError, TypeError, ValueError, pystac.STACError) as err:
+    except (AttributeError, KeyError, TypeError, ValueError, pystac.STACTypeError) as err:
         said = f"gave an answer that is no STAC ({type(err).__name__})"
         raise _unreachable(query.catalog, said) from None
     return found.values()
@@ -159,8 +169,8 @@ def _from_static(io: "StacApiIO", root: dict[str, Any], query: _Query) -> Iterab
             if target in visited or (rel == "item" and is_collection and not inside):
                 continue
             visited.add(target)
-            if len(visited) > 10 * MAX_ITEMS or len(found) > MAX_ITEMS:
-                raise _too_many(query.catalog, f"has more than {MAX_ITEMS} items for this query")
+            if len(visited) > 10 * MAX_ITEMS:
+                raise _too_many(query.catalog, f"has more than {10 * MAX_ITEMS} parts")
             try:
                 if rel == "child":
                     todo.append((target, _read(io, target), inside))
@@ -175,6 +185,8 @@ def _from_static(io: "StacApiIO", root: dict[str, Any], query: _Query) -> Iterab
                 there = True
                 if _matches(item, query):
                     found[item.id] = item
+                if len(found) > MAX_ITEMS:
+                    raise _too_many(query.catalog, f"has more than {MAX_ITEMS} such items")
     if not there:
         raise _missing(query, known)
     return found.values()
@@ -186,9 +198,11 @@ def _links(document: dict[str, Any], href: str, catalog: str) -> Iterator[tuple[
         if not isinstance(link, dict) or link.get("rel") not in ("item", "child"):
             continue
         try:
-            yield link["rel"], check_href(make_absolute_href(str(link.get("href")), href), catalog)
-        except (S2SharpError, ValueError) as err:
-            _leave_out(str(link.get("href")), getattr(err, "message", "is no address"))
+            target = check_href(make_absolute_href(str(link.get("href")), href), catalog)
+        except (S2SharpError, ValueError):
+            _leave_out(str(link.get("href")), f"is an address {public(catalog)} can't send us to")
+        else:
+            yield link["rel"], target
 
 
 def _matches(item: pystac.Item, query: _Query) -> bool:
@@ -231,9 +245,8 @@ def _item(document: dict[str, Any], href: str | None) -> pystac.Item:
 def _io() -> "StacApiIO":
     """What reads documents, local or remote, patiently: a search is safe to repeat, POST too."""
     from pystac_client.stac_api_io import StacApiIO
-    from urllib3 import Retry
 
-    retry = Retry(
+    retry = _Patience(
         total=RETRIES,
         connect=2,
         backoff_factor=BACKOFF,
@@ -241,7 +254,6 @@ def _io() -> "StacApiIO":
         allowed_methods=None,
         raise_on_status=False,
     )
-    retry.DEFAULT_RETRY_AFTER_MAX = 60
     return StacApiIO(max_retries=retry, timeout=TIMEOUT)
 
 
@@ -257,7 +269,7 @@ def _read(io: "StacApiIO", href: str) -> dict[str, Any]:
         raise _unreachable(href, _answer(err)) from None
     except OSError as err:
         raise _BrokenError(f"can't be read ({err.strerror or type(err).__name__})") from None
-    except ValueError:
+    except (ValueError, RecursionError):
         raise _BrokenError("is no JSON") from None
     if not isinstance(document, dict):
         raise _BrokenError("is no JSON object")
@@ -313,14 +325,13 @@ def _boxes(bbox: Box, margin_m: float) -> list[Box]:
     south, north = max(-90.0, south - grow), min(90.0, north + grow)
     shrink = math.cos(math.radians(max(abs(south), abs(north))))
     grow = min(180.0, grow / max(shrink, 1e-9))
-    width = east - west + (360 if east < west else 0) + 2 * grow
-    if width >= 360:
+    if east - west + (360 if east < west else 0) + 2 * grow >= 360:
         return [(-180.0, south, 180.0, north)]
-    west -= grow
-    west += 360 if west < -180 else 0
-    if west + width <= 180:
-        return [(west, south, west + width, north)]
-    return [(west, south, 180.0, north), (-180.0, south, west + width - 360, north)]
+    west, east = west - grow, east + grow
+    west, east = west + (360 if west < -180 else 0), east - (360 if east > 180 else 0)
+    if west <= east:
+        return [(west, south, east, north)]
+    return [(west, south, 180.0, north), (-180.0, south, east, north)]
 
 
 def _leave_out(what: str, why: str) -> None:

@@ -5,10 +5,10 @@ marked done afterwards, so a killed run finds what it had staged; what nobody ne
 staged again when somebody does.
 """
 
-import shutil
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import zarr
@@ -46,10 +46,15 @@ class Stage:
 
     def needed(self, box: Box) -> list[Box]:
         """The shards to be staged before ``box`` can be read."""
-        return [cells for cells in (box & self.box).tiles(self.shard)] if not (box & self.box).empty else []
+        inner = box & self.box
+        return [] if inner.empty else list(inner.tiles(self.shard))
 
     def has(self, cells: Box) -> bool:
         return self._marker(cells).exists()
+
+    def size(self, cells: Box) -> int | None:
+        """Bytes of a staged shard; None while it is not there."""
+        return int(self._marker(cells).read_text()) if self.has(cells) else None
 
     def lay_out(self) -> None:
         """Create the arrays; does nothing where they exist."""
@@ -120,14 +125,13 @@ class Stage:
                 number[box.slices(inner, gsd)] = arrays["source"][self.box.slices(inner, gsd)]
         return dn, number
 
-    def clear(self) -> None:
-        """Remove all of it."""
-        shutil.rmtree(self._store, ignore_errors=True)
-        shutil.rmtree(self._marker(self.box).parent, ignore_errors=True)
+
+def _arrays(store: Path) -> "dict[str, zarr.Array[Any]]":
+    return _open(store, (store / "zarr.json").stat().st_mtime_ns)
 
 
 @lru_cache(maxsize=4)
-def _arrays(store: Path) -> dict[str, zarr.Array]:
+def _open(store: Path, written: int) -> "dict[str, zarr.Array[Any]]":  # noqa: ARG001
     return dict(zarr.open_group(store, mode="r+").arrays())
 
 

@@ -8,14 +8,16 @@ import warnings
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import psutil
+import torch
 
 from s2sharp_core import BANDS, S2SharpError, Sharpener
-from s2sharp_core.bands import in_order
 from s2sharp_core.blocks import sharpen_block, valid_mask
 from s2sharp_core.lattice import Box
 from s2sharp_core.registration import warn_of_shifts
@@ -23,10 +25,13 @@ from s2sharp_core.registration import warn_of_shifts
 from .acquisitions import Acquisition
 from .cube import FILL, LAYERS, encode, read_shard, write_shard
 from .ledger import Ledger, Record
-from .load import Block, Reader, load_block, offset_doubt
+from .load import Block, Reader, load_block, load_scl, offset_doubt
 from .plan import Plan, Unit, read_plan
 
-__all__ = ["overview_unit", "prepare", "sharpen_unit", "stage_unit"]
+__all__ = ["Run", "overview_unit", "sharpen_unit", "stage_unit"]
+
+# Classes of the scene classification: cloud of medium and of high probability.
+_CLOUD = (8, 9)
 
 # Every so many shards along both axes one is checked for bands that do not lie on each other.
 _PROBE = 4
@@ -45,16 +50,23 @@ class _Clock:
         self.seconds[phase] = self.seconds.get(phase, 0.0) + time.perf_counter() - start
 
 
+@dataclass(frozen=True)
+class Run:
+    """Where a worker finds its plan, and how many threads the net may use (0: as they are set)."""
+
+    out: Path
+    stamp: str
+    threads: int
+
+    @property
+    def plan(self) -> Plan:
+        return read_plan(self.out, self.stamp)
+
+
 @lru_cache(maxsize=1)
-def prepare(out: Path, threads: int) -> int:
-    """Make this process ready for the units of a run; its memory afterwards, in bytes.
-
-    The sharpener is loaded here, once; tasks carry its name only.
-    """
-    import torch
-
-    torch.set_num_threads(threads)
-    read_plan(out).sharpener()
+def _idle(run: Run) -> int:
+    """This process's memory in bytes when it is ready for a run: the sharpener is loaded here, once."""
+    run.plan.sharpener()
     return psutil.Process().memory_info().rss
 
 
@@ -79,10 +91,9 @@ class _Peak:
         self._thread.join()
 
 
-def stage_unit(out: Path, epsg: int, time_index: int, cells: Box) -> int | S2SharpError:
+def stage_unit(run: Run, epsg: int, index: int, cells: Box) -> int | S2SharpError:
     """Stage one shard; returns its bytes, or what went wrong (an error is data: others go on)."""
-    plan = read_plan(out)
-    stage = plan.stage(plan.of(epsg)[time_index])
+    stage = run.plan.stage(run.plan.of(epsg)[index])
     try:
         return stage.write(cells)
     except S2SharpError as error:
@@ -94,7 +105,7 @@ def stage_unit(out: Path, epsg: int, time_index: int, cells: Box) -> int | S2Sha
 _SPACE = "Make room (or choose another --out) and run again: only what is missing is done."
 
 
-def sharpen_unit(out: Path, unit: Unit, threads: int, staged: list[object]) -> Record:
+def sharpen_unit(run: Run, unit: Unit, staged: list[object]) -> Record:
     """Do one unit of the full resolution and record it; never raises for bad input.
 
     Parameters
@@ -102,10 +113,10 @@ def sharpen_unit(out: Path, unit: Unit, threads: int, staged: list[object]) -> R
     staged
         What :func:`stage_unit` returned for the shards it reads.
     """
-    plan = read_plan(out)
-    idle = prepare(out, threads)
-    clock = _Clock()
-    facts: dict[str, object] = {"unit": plan.name(unit), "key": plan.key(unit), "idle": idle}
+    plan, clock = run.plan, _Clock()
+    if run.threads:
+        torch.set_num_threads(run.threads)
+    facts: dict[str, Any] = {"unit": plan.name(unit), "key": plan.key(unit), "idle": _idle(run)}
     facts["worker"] = f"{socket.gethostname()}:{os.getpid()}"
     with _Peak() as memory, warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", UserWarning)
@@ -120,8 +131,7 @@ def sharpen_unit(out: Path, unit: Unit, threads: int, staged: list[object]) -> R
             message = f"Cannot write {plan.store}: {error}. {_SPACE}"
             facts |= {"status": "failed", "kind": "store-unwritable", "message": message}
     told = tuple(dict.fromkeys(str(w.message) for w in caught if w.category is UserWarning))
-    record = Record(**facts, warnings=told, seconds=clock.seconds, peak=memory.bytes)  # type: ignore[arg-type]
-    return _record(plan, record)
+    return _record(plan, Record(**facts, warnings=told, seconds=clock.seconds, peak=memory.bytes))
 
 
 def _record(plan: Plan, record: Record) -> Record:
@@ -145,7 +155,7 @@ def _strips(cells: Box, window: int) -> list[Box]:
     ]
 
 
-def _sharpen(plan: Plan, unit: Unit, clock: _Clock) -> dict[str, object]:
+def _sharpen(plan: Plan, unit: Unit, clock: _Clock) -> dict[str, Any]:
     layout, acquisition = plan.layout(unit.epsg), plan.acquisition(unit)
     reader, sharpener = plan.reader(acquisition), plan.sharpener()
     cells = layout.cells(unit.row, unit.col)
@@ -153,6 +163,9 @@ def _sharpen(plan: Plan, unit: Unit, clock: _Clock) -> dict[str, object]:
     shape = cells.pixels(10)
     out = {band: np.full(shape, FILL, dtype=np.int16) for band in layout.bands}
     out |= {name: np.zeros(shape, dtype=dtype) for name, (dtype, _, _) in LAYERS.items()}
+    if _overcast(reader, acquisition, wanted, cells, out["cloud"]):
+        write_shard(plan.store, layout, unit.time, unit.row, unit.col, out)
+        return {"status": "cloudy"}
     windows = 0
     strips = _strips(wanted, plan.config.window)
     with ThreadPoolExecutor(1) as ahead:
@@ -169,12 +182,26 @@ def _sharpen(plan: Plan, unit: Unit, clock: _Clock) -> dict[str, object]:
             with clock("net"):
                 windows += _sharpen_strip(plan, block, strip, sharpener, cells, out)
             _check(block, acquisition, unit)
-    valid = int(np.count_nonzero(out["valid"]))
-    if not any((out[band] != FILL).any() for band in layout.bands):
-        return {"status": "empty"}
+    # Also where nothing is valid: arrays that are all fill store nothing, and remove what was there.
     with clock("write"):
         write_shard(plan.store, layout, unit.time, unit.row, unit.col, out)
-    return {"status": "ok", "windows": windows, "valid": valid}
+    empty = all((out[band] == FILL).all() for band in layout.bands)
+    valid = int(np.count_nonzero(out["valid"]))
+    return {"status": "empty" if empty else "ok", "windows": windows, "valid": valid}
+
+
+def _overcast(
+    reader: Reader, acquisition: Acquisition, wanted: Box, cells: Box, cloud: np.ndarray
+) -> bool:
+    """Whether the scene classification shows nothing but cloud; if so, it is put into ``cloud``."""
+    if not any(scene.scl for scene in acquisition.within(wanted)):
+        return False
+    scl = load_scl(reader, wanted)
+    seen = scl[scl != 0]
+    if seen.size == 0 or not np.isin(seen, _CLOUD).all():
+        return False
+    cloud[cells.slices(wanted, 10)] = scl
+    return True
 
 
 def _sharpen_strip(
@@ -212,11 +239,10 @@ def _check(block: Block, acquisition: Acquisition, unit: Unit) -> None:
         warn_of_shifts(block.data)
 
 
-def overview_unit(out: Path, unit: Unit) -> Record:
+def overview_unit(run: Run, unit: Unit, missing: tuple[str, ...]) -> Record:
     """Make one shard of an overview from the level below, and record it."""
-    plan = read_plan(out)
-    clock = _Clock()
-    facts = {"unit": plan.name(unit), "key": plan.key(unit)}
+    plan, clock = run.plan, _Clock()
+    facts: dict[str, Any] = {"unit": plan.name(unit), "key": plan.key(unit, missing)}
     try:
         layout = plan.layout(unit.epsg)
         rows, cols = layout.place(unit.row, unit.col, unit.level)

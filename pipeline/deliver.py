@@ -1,0 +1,90 @@
+"""What people open first: COGs, a STAC catalogue and a before/after picture of each acquisition."""
+
+import itertools
+from pathlib import Path
+
+import numpy as np
+
+from s2sharp_core import BANDS, S2SharpError
+from s2sharp_core.lattice import Box
+
+from .acquisitions import Acquisition
+from .cube import Layout, open_cube
+from .ledger import Ledger, Record
+from .load import Files, load_block
+from .plan import Plan, Unit
+from .publish import Provenance, stac_item, write_catalog, write_cogs
+from .quicklook import choose_spot, quicklook
+from .unit import Run
+
+__all__ = ["publish_unit", "write_catalogue"]
+
+
+def publish_unit(run: Run, unit: Unit, missing: tuple[str, ...]) -> Record:
+    """Write the COGs and the picture of one acquisition, and record it."""
+    plan = run.plan
+    layout, acquisition = plan.layout(unit.epsg), plan.acquisition(unit)
+    name, key = plan.name(unit), plan.key(unit, missing)
+    try:
+        write_cogs(plan.out, layout, unit.time, acquisition.id)
+        _picture(plan, layout, acquisition, unit.time)
+        record = Record(name, key, "ok")
+    except S2SharpError as error:
+        record = Record(name, key, "failed", kind=error.kind, message=str(error))
+    except OSError as error:
+        message = f"Cannot publish {acquisition.id}: {error}."
+        record = Record(name, key, "failed", kind="store-unwritable", message=message)
+    Ledger(plan.out / "ledger").write(record)
+    return record
+
+
+def picture_path(out: Path, acquisition: Acquisition) -> Path:
+    return out / "pictures" / f"{acquisition.id}.png"
+
+
+def _picture(plan: Plan, layout: Layout, acquisition: Acquisition, time: int) -> None:
+    cube = open_cube(plan.out, epsg=layout.epsg).sel(time=layout.times[time])
+    rows, cols = choose_spot(cube)
+    spot = cube.isel(y=rows, x=cols)
+    area = layout.area
+    box = Box(
+        area.row0 + rows.start // 6,
+        area.row0 + rows.stop // 6,
+        area.col0 + cols.start // 6,
+        area.col0 + cols.stop // 6,
+    )
+    coarse = tuple(b for b in plan.config.bands if BANDS[b].gsd > 10)
+    native = load_block(Files(acquisition), acquisition, coarse, box, 0).data if coarse else {}
+    if not any(np.isfinite(y).any() for y in native.values()):
+        return
+    path = picture_path(plan.out, acquisition)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    title = f"{acquisition.datetime[:10]}  ·  EPSG:{layout.epsg}  ·  {plan.config.method}"
+    quicklook(path, spot.load(), native, title)
+
+
+def write_catalogue(plan: Plan) -> Path:
+    """Write the STAC collection and one item for each acquisition; returns the collection's path."""
+    items = []
+    for layout, (time, acquisition) in itertools.chain.from_iterable(
+        zip(itertools.repeat(x), enumerate(plan.of(x.epsg)), strict=False) for x in plan.layouts
+    ):
+        folder = plan.out / "cogs" / acquisition.id
+        cogs = {path.stem: path for path in sorted(folder.glob("*.tif"))}
+        thumbnail = picture_path(plan.out, acquisition)
+        provenance = Provenance(
+            id=acquisition.id,
+            datetime=f"{acquisition.datetime}Z",
+            platform=acquisition.scenes[0].platform,
+            cloud_cover=acquisition.cloud,
+            sources=tuple((scene.id, scene.href) for scene in acquisition.scenes),
+            method=plan.config.method,
+            weights=plan.weights,
+            precision=plan.precision,
+            software=plan.software,
+        )
+        shown = thumbnail if thumbnail.exists() else None
+        items.append(
+            stac_item(plan.out, layout, time, acquisition.id, cogs, provenance, shown)
+        )
+    return write_catalog(plan.out, items, "Sentinel-2 with all bands at 10 m, made by s2sharp.")

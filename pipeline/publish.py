@@ -1,0 +1,445 @@
+"""COGs for desktops and a STAC catalogue for everybody else, made from a finished cube.
+
+Written last, each file under a temporary name first: what has its final name is whole.
+"""
+
+import json
+import os
+import re
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, Literal
+
+import numpy as np
+import pystac
+import rasterio
+import zarr
+from pyproj import Transformer
+from pystac.extensions.eo import Band, EOExtension
+from pystac.extensions.projection import ProjectionExtension
+from pystac.extensions.raster import DataType, RasterBand, RasterExtension, Sampling
+from pystac.layout import AsIsLayoutStrategy
+from pystac.stac_io import DefaultStacIO
+from pystac.utils import str_to_datetime
+from rasterio._err import CPLE_BaseError  # GDAL's own errors, where rasterio does not wrap them
+from rasterio.errors import RasterioError
+from rasterio.windows import Window
+
+from s2sharp_core import BANDS, S2SharpError
+
+from .cube import FILL, LAYERS, SCALE, Layout
+
+__all__ = ["Provenance", "stac_item", "write_catalog", "write_cogs"]
+
+_TILE = 512
+# Enough for the tiles of a shard's row of blocks; GDAL's default is a share of the machine's memory.
+_CACHE_MB = 128
+_PARTIAL = ".partial-"
+_COPERNICUS = "https://sentinel.esa.int/documents/247904/690755/Sentinel_Data_Legal_Notice"
+
+# pystac has no class for this extension: its fields are written in `_processing`, and only there.
+_PROCESSING = "https://stac-extensions.github.io/processing/v1.1.0/schema.json"
+
+# STAC's practices for Zarr (2025); the older `application/vnd+zarr` claims a suffix "zarr" that nobody registered.
+_ZARR = "application/vnd.zarr; version=3"
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """What one time step of a cube was made from, and how.
+
+    ``id``: the acquisition; ``datetime``: ISO 8601 in UTC; ``cloud_cover``: percent; ``sources``: id
+    and address of each source item; ``weights``: file → sha256; ``software``: version of s2sharp.
+    """
+
+    id: str
+    datetime: str
+    platform: str | None
+    cloud_cover: float | None
+    sources: tuple[tuple[str, str | None], ...]
+    method: str
+    weights: dict[str, str]
+    precision: str
+    software: str
+
+
+@dataclass(frozen=True)
+class _Raster:
+    """What a COG of one variable says about its pixels."""
+
+    dtype: str
+    nodata: int
+    scale: float
+    description: str
+    overviews: Literal["average", "mode"]
+
+    @classmethod
+    def of(cls, variable: str) -> "_Raster":
+        if variable in BANDS:
+            about = f"{variable} reflectance, {BANDS[variable].wavelength:.0f} nm"
+            return cls("int16", FILL, SCALE, about, "average")
+        dtype, about, _ = LAYERS[variable]
+        return cls(dtype, 0, 1.0, about, "mode")
+
+
+def write_cogs(out: Path, layout: Layout, time: int, name: str) -> dict[str, Path]:
+    """Write one Cloud Optimized GeoTIFF per band of the area that was asked for.
+
+    Parameters
+    ----------
+    out
+        The run's folder; the cube is its ``cube.zarr``.
+    time
+        Index into ``layout.times``.
+    name
+        The item's name: the files are ``out/cogs/NAME/BAND.tif``. Those already there are replaced.
+
+    Returns
+    -------
+    dict
+        Band → file; and ``cloud``, where the product had a scene classification.
+
+    Raises
+    ------
+    S2SharpError
+        ``write-failed``: a disk that is full, for example. No file has its final name then but whole
+        ones.
+    """
+    folder = out / "cogs" / name
+    folder.mkdir(parents=True, exist_ok=True)
+    for leftover in folder.glob(f"{_PARTIAL}*"):
+        shutil.rmtree(leftover, ignore_errors=True)
+    arrays = dict(zarr.open_group(out / "cube.zarr", path=layout.group, mode="r").arrays())
+    written = {}
+    for variable in (*layout.bands, "cloud"):
+        target = folder / f"{variable}.tif"
+        try:
+            if _write_cog(arrays[variable], layout, time, target):
+                written[variable] = target
+        except (RasterioError, CPLE_BaseError, OSError) as error:
+            raise S2SharpError(
+                "write-failed",
+                f"{target} could not be written: {str(error.__cause__ or error).rstrip('.')}.",
+                "See whether the disk is full; the same command goes on from here.",
+            ) from error
+    return written
+
+
+def _write_cog(array: zarr.Array[Any], layout: Layout, time: int, target: Path) -> bool:
+    """Write one COG; none for a layer that holds nothing."""
+    raster = _Raster.of(target.stem)
+    with TemporaryDirectory(prefix=_PARTIAL, dir=target.parent) as scratch:
+        raw, cog = Path(scratch) / "raw.tif", Path(scratch) / "cog.tif"
+        with rasterio.Env(GDAL_CACHEMAX=_CACHE_MB):
+            anything = _copy(array, layout, time, raw, raster)
+            if not anything and target.stem in LAYERS:
+                target.unlink(missing_ok=True)
+                return False
+            _translate(raw, cog, raster)
+        cog.replace(target)
+    return True
+
+
+def _parts(layout: Layout) -> Iterator[tuple[tuple[slice, slice], Window]]:
+    """The area shard by shard: pixels of the cube's arrays, and their window in the area."""
+    for row in range(layout.shards()[0]):
+        for col in range(layout.shards()[1]):
+            part = layout.cells(row, col) & layout.area
+            if not part.empty:
+                yield (
+                    layout.box.slices(part, 10),
+                    Window.from_slices(*layout.area.slices(part, 10)),
+                )
+
+
+def _copy(array: zarr.Array[Any], layout: Layout, time: int, raw: Path, raster: _Raster) -> bool:
+    """Copy the area into a tiled GeoTIFF, one shard in memory at a time; whether it holds anything."""
+    height, width = layout.area.pixels(10)
+    anything = False
+    with rasterio.open(
+        raw,
+        "w",
+        driver="GTiff",
+        width=width,
+        height=height,
+        count=1,
+        dtype=raster.dtype,
+        nodata=raster.nodata,
+        crs=f"EPSG:{layout.epsg}",
+        transform=rasterio.Affine(*layout.lattice.transform(layout.area, 10)),
+        tiled=True,
+        blockxsize=_TILE,
+        blockysize=_TILE,
+        BIGTIFF="IF_SAFER",
+    ) as file:
+        for (rows, cols), window in _parts(layout):
+            pixels = np.asarray(array[time, rows, cols])
+            file.write(pixels, 1, window=window)
+            anything = anything or bool((pixels != raster.nodata).any())
+        file.scales, file.offsets = (raster.scale,), (0.0,)
+        file.descriptions = (raster.description,)
+    return anything
+
+
+def _translate(raw: Path, cog: Path, raster: _Raster) -> None:
+    from rio_cogeo.cogeo import cog_translate
+    from rio_cogeo.profiles import cog_profiles
+
+    # DEFLATE: every GDAL reads it. Differences of neighbours (predictor 2) suit integers.
+    profile = {**cog_profiles["deflate"], "predictor": 2, "BIGTIFF": "IF_SAFER"}
+    cog_translate(
+        raw,
+        cog,
+        profile,
+        overview_resampling=raster.overviews,
+        in_memory=False,
+        config={"GDAL_TIFF_OVR_BLOCKSIZE": str(_TILE), "GDAL_CACHEMAX": _CACHE_MB},
+        quiet=True,
+    )
+
+
+def stac_item(
+    out: Path,
+    layout: Layout,
+    time: int,
+    name: str,
+    cogs: Mapping[str, Path],
+    provenance: Provenance,
+    thumbnail: Path | None = None,
+) -> pystac.Item:
+    """Describe one time step of a cube as an item of STAC 1.1.
+
+    It carries the extensions projection, eo, raster and processing, and links to the source items
+    without what signs or authenticates their addresses. Hrefs of assets are relative to
+    ``out/stac/items/NAME.json``, where :func:`write_catalog` writes it.
+
+    Parameters
+    ----------
+    cogs
+        What :func:`write_cogs` returned for the same ``time`` and ``name``.
+    thumbnail
+        A PNG below ``out``.
+    """
+    geometry, bbox = _footprint(layout)
+    when = str_to_datetime(provenance.datetime)
+    when = when.replace(tzinfo=when.tzinfo or UTC)
+    item = pystac.Item(name, geometry, bbox, when, _processing(provenance))
+    item.stac_extensions.append(_PROCESSING)
+    item.set_self_href(str((out / "stac" / "items" / f"{name}.json").absolute()))
+    _common(item, provenance)
+    ProjectionExtension.ext(item, add_if_missing=True).apply(
+        code=f"EPSG:{layout.epsg}", bbox=list(layout.lattice.bounds(layout.area))
+    )
+    if provenance.cloud_cover is not None:
+        EOExtension.ext(item, add_if_missing=True).cloud_cover = provenance.cloud_cover
+    for source, href in provenance.sources:
+        if href is not None:
+            link = pystac.Link("derived_from", _public(href), "application/geo+json", source)
+            item.add_link(link)
+    _add_assets(item, out, layout, time, cogs, thumbnail)
+    return item
+
+
+def _footprint(layout: Layout) -> tuple[dict[str, Any], list[float]]:
+    """The area in longitude and latitude, counterclockwise, a corner every 10 km at least."""
+    left, bottom, right, top = layout.lattice.bounds(layout.area)
+    across = np.linspace(0, 1, max(2, int((right - left) // 10_000) + 2))[:-1]
+    up = np.linspace(0, 1, max(2, int((top - bottom) // 10_000) + 2))[:-1]
+    corners = [(left, bottom), (right, bottom), (right, top), (left, top), (left, bottom)]
+    edges = zip(corners[:-1], corners[1:], (across, up, across, up), strict=True)
+    xy = [(x0 + t * (x1 - x0), y0 + t * (y1 - y0)) for (x0, y0), (x1, y1), ts in edges for t in ts]
+    to_degrees = Transformer.from_crs(layout.epsg, 4326, always_xy=True)
+    x, y = np.transpose([*xy, xy[0]])
+    lon, lat = to_degrees.transform(x, y)
+    ring = np.round(np.stack([lon, lat], axis=1), 7).tolist()
+    west, south = np.min(ring, axis=0).tolist()
+    east, north = np.max(ring, axis=0).tolist()
+    return {"type": "Polygon", "coordinates": [ring]}, [west, south, east, north]
+
+
+def _processing(provenance: Provenance) -> dict[str, Any]:
+    """How it was made: the fields of the processing extension, and s2sharp's own."""
+    return {
+        "processing:lineage": f"Bands of 20 m and 60 m of {provenance.id} sharpened to 10 m with "
+        f"{provenance.method} by s2sharp {provenance.software} in {provenance.precision}; bands of "
+        "10 m are copied.",
+        "processing:software": {"s2sharp": provenance.software},
+        "s2sharp:acquisition": provenance.id,
+        "s2sharp:method": provenance.method,
+        "s2sharp:precision": provenance.precision,
+        "s2sharp:sources": [source for source, _ in provenance.sources],
+        "s2sharp:weights": dict(provenance.weights),
+    }
+
+
+def _common(item: pystac.Item, provenance: Provenance) -> None:
+    common = item.common_metadata
+    if provenance.platform is None or provenance.platform.lower().startswith("sentinel-2"):
+        common.constellation, common.instruments = "sentinel-2", ["msi"]
+    if provenance.platform is not None:
+        common.platform = provenance.platform.lower()
+    common.gsd = 10
+    common.updated = datetime.now(UTC).replace(microsecond=0)
+    common.created = _first_published(Path(item.self_href)) or common.updated
+
+
+def _first_published(path: Path) -> datetime | None:
+    """When an item that is already there was created."""
+    try:
+        return str_to_datetime(json.loads(path.read_text("utf-8"))["properties"]["created"])
+    except (OSError, ValueError, KeyError):
+        return None
+
+
+def _public(href: str) -> str:
+    """An address without query, fragment, user and password: what signs or authenticates it."""
+    return re.sub(r"(?<=://)[^/@]*@", "", re.split(r"[?#]", href, maxsplit=1)[0])
+
+
+def _add_assets(
+    item: pystac.Item,
+    out: Path,
+    layout: Layout,
+    time: int,
+    cogs: Mapping[str, Path],
+    thumbnail: Path | None,
+) -> None:
+    here = Path(item.self_href).parent
+
+    def relative(path: Path) -> str:
+        return Path(os.path.relpath(path.absolute(), here)).as_posix()
+
+    for variable, path in cogs.items():
+        roles = ["data", "reflectance"] if variable in BANDS else ["cloud", "classification"]
+        asset = pystac.Asset(
+            relative(path), _title(variable), media_type=pystac.MediaType.COG, roles=roles
+        )
+        item.add_asset(variable, asset)
+        _describe(asset, layout, variable)
+    store = pystac.Asset(
+        relative(out / "cube.zarr" / layout.group), "Datacube, all times", None, _ZARR, ["data"]
+    )
+    store.extra_fields["s2sharp:time"] = layout.times[time]
+    item.add_asset("cube", store)
+    if thumbnail is not None:
+        item.add_asset(
+            "thumbnail",
+            pystac.Asset(
+                relative(thumbnail),
+                "Before and after",
+                media_type=pystac.MediaType.PNG,
+                roles=["thumbnail"],
+            ),
+        )
+
+
+def _title(variable: str) -> str:
+    if variable not in BANDS:
+        return "Scene classification"
+    gsd = BANDS[variable].gsd
+    return f"{variable}, 10 m" + ("" if gsd == 10 else f", sharpened from {gsd} m")
+
+
+def _describe(asset: pystac.Asset, layout: Layout, variable: str) -> None:
+    """Say of a COG where it lies, what its numbers mean and which light it shows.
+
+    Core fields of STAC 1.1 (``bands``, ``data_type``, ``nodata``) stand beside those of the extensions'
+    versions that pystac's classes write and most readers know (``eo:bands``, ``raster:bands``).
+    """
+    raster = _Raster.of(variable)
+    asset.extra_fields |= {
+        "bands": [{"name": variable, "description": raster.description}],
+        "data_type": raster.dtype,
+        "nodata": raster.nodata,
+    }
+    grid = ProjectionExtension.ext(asset)  # not .apply(): its default would unset the item's code
+    grid.shape = list(layout.area.pixels(10))
+    grid.transform = list(layout.lattice.transform(layout.area, 10))
+    pixels = RasterBand.create(
+        nodata=raster.nodata,
+        sampling=Sampling.AREA,
+        data_type=DataType(raster.dtype),
+        spatial_resolution=10,
+        scale=raster.scale if variable in BANDS else None,
+        offset=0 if variable in BANDS else None,
+    )
+    RasterExtension.ext(asset, add_if_missing=True).bands = [pixels]
+    if variable in BANDS:
+        asset.extra_fields["s2sharp:native_gsd"] = BANDS[variable].gsd
+        EOExtension.ext(asset, add_if_missing=True).bands = [_spectral(variable)]
+
+
+def _spectral(band: str) -> Band:
+    about = BANDS[band]
+    # Version 1.1 of the extension knows one name for all red edges; version 2 has one for each.
+    common_name = "rededge" if about.common_name.startswith("rededge") else about.common_name
+    return Band.create(
+        band,
+        common_name,
+        center_wavelength=round(about.wavelength / 1000, 4),
+        full_width_half_max=round(about.bandwidth / 1000, 4),
+    )
+
+
+class _AtomicIO(DefaultStacIO):
+    """Files appear whole: a reader, or the next run, never meets half a JSON document."""
+
+    def write_text_to_href(self, href: str, txt: str) -> None:
+        target = Path(href)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        partial = target.with_name(f"{_PARTIAL}{target.name}")
+        partial.write_text(txt, "utf-8")
+        partial.replace(target)
+
+
+def write_catalog(out: Path, items: Sequence[pystac.Item], description: str) -> Path:
+    """Write ``out/stac/collection.json`` and its items, self-contained: the folder can be moved.
+
+    The items are written first and the collection last, so that it never names one that is missing.
+
+    Parameters
+    ----------
+    items
+        All items the collection shall have, from :func:`stac_item`.
+
+    Raises
+    ------
+    S2SharpError
+        ``nothing-published`` without items: a collection must have an extent.
+    """
+    if not items:
+        raise S2SharpError(
+            "nothing-published",
+            f"There is no item to write a catalogue of in {out}.",
+            "Run it for an area and dates that have data.",
+        )
+    collection = pystac.Collection(
+        id=out.absolute().name or "s2sharp",
+        description=description,
+        extent=pystac.Extent.from_items(items),
+        title="Sentinel-2 bands sharpened to 10 m",
+        license="other",
+        keywords=["sentinel-2", "sharpening", "super-resolution"],
+        catalog_type=pystac.CatalogType.SELF_CONTAINED,
+    )
+    if any(item.common_metadata.constellation == "sentinel-2" for item in items):
+        _credit(collection)
+    path = (out / "stac" / "collection.json").absolute()
+    collection.set_self_href(str(path))
+    collection.add_items(items, strategy=AsIsLayoutStrategy())
+    collection.save(stac_io=_AtomicIO())
+    return path
+
+
+def _credit(collection: pystac.Collection) -> None:
+    roles = [pystac.ProviderRole.PRODUCER, pystac.ProviderRole.LICENSOR]
+    collection.providers = [
+        pystac.Provider("Copernicus", roles=roles, url="https://dataspace.copernicus.eu")
+    ]
+    collection.add_link(
+        pystac.Link("license", _COPERNICUS, title="Terms of Copernicus Sentinel data")
+    )

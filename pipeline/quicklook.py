@@ -1,0 +1,242 @@
+"""A picture of what sharpening did, before and after, that a person would want to show."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import xarray as xr
+
+from s2sharp_core import BANDS, S2SharpError
+from s2sharp_core.bands import BY_GSD, CELL
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+__all__ = ["choose_spot", "quicklook"]
+
+# Pixels of the PNG. Panels of a row share its width; what is left below is what the rows need.
+_WIDTH, _MARGIN, _GAP, _HEADER, _CAPTION, _FOOTER = 1600, 32, 16, 84, 34, 40
+_DPI = 100
+_INK, _QUIET, _NODATA = "#1a1a1a", "#6b6b6b", "#e4e4e4"
+
+_NAMES = {
+    "B01": "Coastal aerosol",
+    "B05": "Red edge",
+    "B06": "Red edge",
+    "B07": "Red edge",
+    "B8A": "Near infrared",
+    "B09": "Water vapour",
+    "B11": "Short-wave infrared",
+    "B12": "Short-wave infrared",
+}
+
+# All three of one native resolution: a 10 m band in the composite would lend its detail to "after",
+# and "before" would have to be something that the satellite did not deliver.
+_COMPOSITES = (
+    ("Short-wave infrared", ("B12", "B8A", "B05")),
+    ("Short-wave infrared", ("B12", "B11", "B8A")),
+    ("Short-wave infrared", ("B11", "B8A", "B05")),
+    ("Red edge and near infrared", ("B8A", "B06", "B05")),
+)
+
+# Classes of SCL that hide the ground: cloud shadow, clouds of medium and high probability, cirrus.
+_HIDDEN = (3, 8, 9, 10)
+
+
+@dataclass(frozen=True)
+class _Panel:
+    """An image (h, w, 4) with its caption: what it shows, and from which bands."""
+
+    caption: str
+    bands: str
+    image: np.ndarray
+
+
+def quicklook(
+    path: Path,
+    cube: xr.Dataset,
+    native: Mapping[str, np.ndarray],
+    title: str,
+    credit: str = "",
+) -> None:
+    """Draw a before/after picture.
+
+    Above, three bands of 20 m as delivered and sharpened; below, one band of 60 m and the true colours
+    of 10 m for orientation. What the cube lacks is left out. One stretch per channel, 2 % to 98 % of
+    the sharpened band, serves before and after.
+
+    Parameters
+    ----------
+    path
+        The PNG to write.
+    cube
+        One time step of a small crop (150 to 250 px a side) of :func:`s2sharp.open_cube`, at full
+        resolution: reflectance with dims (y, x).
+    native
+        Band → reflectance as the satellite delivered it, at its own 20 m or 60 m, over the same crop.
+    title
+        One line, for example the date and the method.
+    credit
+        One line at the foot, for data that ask for it.
+    """
+    height, width = cube.sizes["y"], cube.sizes["x"]
+    rows = _rows(cube, native)
+    if not any(rows):
+        raise S2SharpError(
+            "nothing-to-show", "The cube has no band to draw.", "Give a cube with bands."
+        )
+    aspect = 1.0 if len(rows) == 1 and len(rows[0]) == 3 else 1.65
+    figure, places = _figure(rows, aspect)
+    for panel, (x, y, w, h) in places:
+        axes = _axes(figure, x, y, w, h)
+        axes.imshow(panel.image, extent=(0, width * 10, 0, height * 10), interpolation="nearest")
+        _window(axes, width * 10, height * 10, w / h)
+        _text(figure, x, y - 9, panel.caption, size=11.5)
+        _text(figure, x + w, y - 9, panel.bands, size=10, color=_QUIET, ha="right")
+    _scale_bar(figure.axes[0])
+    _text(figure, _MARGIN, 50, title, size=19, weight="bold")
+    if credit:
+        _text(figure, _MARGIN, _height(figure) - 14, credit, size=9, color=_QUIET)
+    _save(figure, path)
+
+
+def _rows(cube: xr.Dataset, native: Mapping[str, np.ndarray]) -> list[list[_Panel]]:
+    """What to draw: the pair of the 20 m bands, then the pair of a 60 m band and the true colours."""
+    pairs = [pair for gsd in (20, 60) if (pair := _pair(cube, native, gsd))]
+    below = [panel for pair in pairs[1:] for panel in pair] + _orientation(cube)
+    if not pairs:
+        return [below]
+    # With one pair alone, everything fits into one row.
+    return [pairs[0], below] if len(pairs) > 1 else [pairs[0] + below]
+
+
+def _pair(cube: xr.Dataset, native: Mapping[str, np.ndarray], gsd: int) -> list[_Panel]:
+    """The same bands as delivered and sharpened, or nothing without one that is in both."""
+    have = [band for band in BY_GSD[gsd] if band in cube and band in native]
+    if not have:
+        return []
+    name, bands = next(
+        ((name, bands) for name, bands in _COMPOSITES if set(bands) <= set(have)),
+        (_NAMES[have[-1]], (have[-1],)),
+    )
+    after = [cube[band].values for band in bands]
+    limits = [_limits(x) for x in after]
+    label = " · ".join(bands)
+    return [
+        _Panel(f"{name}, as delivered, {gsd} m", label, _image([native[b] for b in bands], limits)),
+        _Panel(f"{name}, sharpened, 10 m", label, _image(after, limits)),
+    ]
+
+
+def _orientation(cube: xr.Dataset) -> list[_Panel]:
+    """True colours, else a single 10 m band, else nothing."""
+    have = [band for band in ("B04", "B03", "B02") if band in cube]
+    caption = "True colour, 10 m"
+    if len(have) < 3:
+        have = [band for band in ("B08", "B04", "B03", "B02") if band in cube][:1]
+        caption = "Delivered at 10 m"
+    if not have:
+        return []
+    arrays = [cube[band].values for band in have]
+    return [_Panel(caption, " · ".join(have), _image(arrays, [_limits(x) for x in arrays]))]
+
+
+def _limits(x: np.ndarray) -> tuple[float, float]:
+    """2 % and 98 % of the pixels that have data."""
+    if not np.isfinite(x).any():
+        return 0.0, 1.0
+    low, high = np.nanpercentile(x, (2, 98))
+    return float(low), float(max(high, low + 1e-4))
+
+
+def _image(arrays: Sequence[np.ndarray], limits: Sequence[tuple[float, float]]) -> np.ndarray:
+    """float32 RGBA (h, w, 4): one band as grey, three as colours; transparent without data."""
+    channels = [(x - low) / (high - low) for x, (low, high) in zip(arrays, limits, strict=True)]
+    rgb = np.stack(channels * (3 // len(channels)), axis=-1)
+    seen = np.isfinite(rgb).all(axis=-1, keepdims=True)
+    rgba = np.concatenate([np.where(seen, rgb.clip(0, 1), 0), seen], axis=-1)
+    return np.asarray(rgba, dtype=np.float32)
+
+
+_Place = tuple[_Panel, tuple[float, float, float, float]]
+
+
+def _figure(rows: Sequence[Sequence[_Panel]], aspect: float) -> tuple["Figure", list[_Place]]:
+    """A figure as high as its rows need, and the place (x, y, w, h) of each panel in its pixels."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    places: list[_Place] = []
+    y = float(_HEADER)
+    for row in rows:
+        # A panel alone stays as wide as one of two.
+        columns = max(2, len(row))
+        w = (_WIDTH - 2 * _MARGIN - _GAP * (columns - 1)) / columns
+        y += _CAPTION
+        places += [(p, (_MARGIN + i * (w + _GAP), y, w, w / aspect)) for i, p in enumerate(row)]
+        y += w / aspect + _GAP
+    size = (_WIDTH / _DPI, round(y + _FOOTER - _GAP) / _DPI)
+    figure = Figure(figsize=size, dpi=_DPI, facecolor="white")
+    FigureCanvasAgg(figure)
+    return figure, places
+
+
+def _height(figure: "Figure") -> float:
+    return float(figure.get_figheight() * _DPI)
+
+
+def _axes(figure: "Figure", x: float, y: float, w: float, h: float) -> "Axes":
+    height = _height(figure)
+    axes = figure.add_axes((x / _WIDTH, 1 - (y + h) / height, w / _WIDTH, h / height))
+    axes.set(xticks=[], yticks=[], facecolor=_NODATA)
+    axes.spines[:].set_visible(False)
+    return axes
+
+
+def _window(axes: "Axes", width: float, height: float, aspect: float) -> None:
+    """Show the middle of a crop of width × height metres, as much of it as the panel's shape allows."""
+    w, h = min(width, height * aspect), min(height, width / aspect)
+    axes.set_xlim((width - w) / 2, (width + w) / 2)
+    axes.set_ylim((height - h) / 2, (height + h) / 2)
+    axes.set_aspect("auto")
+
+
+def _text(figure: "Figure", x: float, y: float, text: str, size: float, **style: Any) -> None:
+    figure.text(
+        x / _WIDTH,
+        1 - y / _height(figure),
+        text,
+        size=size,
+        **{"color": _INK, "va": "baseline", **style},
+    )
+
+
+def _scale_bar(axes: "Axes") -> None:
+    """A bar of a round length, about a sixth of the panel, in its lower left corner."""
+    from matplotlib.patheffects import withStroke
+
+    (x0, x1), (y0, y1) = axes.get_xlim(), axes.get_ylim()
+    length = _round_length((x1 - x0) / 6)
+    x, y = x0 + (x1 - x0) * 0.03, y0 + (y1 - y0) * 0.05
+    rim = [withStroke(linewidth=5, foreground="#000000a0")]
+    axes.plot([x, x + length], [y, y], color="white", lw=3, path_effects=rim)
+    label = f"{length:.0f} m" if length < 1000 else f"{length / 1000:.0f} km"
+    rim = [withStroke(linewidth=2.5, foreground="#000000a0")]
+    at = (x + length / 2, y + (y1 - y0) * 0.02)
+    axes.text(*at, label, color="white", size=11, ha="center", va="bottom", path_effects=rim)
+
+
+def _round_length(metres: float) -> float:
+    """The largest of 1, 2, 5 × 10ⁿ that is not longer."""
+    power = 10.0 ** np.floor(np.log10(metres))
+    return float(max(n * power for n in (1, 2, 5) if n * power <= metres))
+
+
+def _save(figure: "Figure", path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".partial-{path.name}")
+    figure.savefig(partial, format="png", dpi=_DPI)
+    partial.replace(path)

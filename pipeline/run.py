@@ -1,0 +1,289 @@
+"""Units as futures: a bounded number in flight, every outcome recorded, nothing done twice."""
+
+import os
+import shutil
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import dask
+from distributed import Client, Future, LocalCluster, as_completed
+
+from s2sharp_core import S2SharpError
+from s2sharp_core.lattice import Box
+
+from .cube import finish, lay_out
+from .ledger import FINAL, Ledger, Record
+from .plan import Plan, Unit, freeze
+from .deliver import publish_unit, write_catalogue
+from .stage import Stage
+from .unit import Run, overview_unit, sharpen_unit, stage_unit
+
+__all__ = ["Event", "Outcome", "execute"]
+
+# Units in flight for each worker: one at work and one waiting.
+_AHEAD = 2
+
+
+@dataclass(frozen=True)
+class Event:
+    """Something to show: ``phase`` is "sharpen", "overviews" or "publish"; ``record`` None if skipped."""
+
+    phase: str
+    record: Record | None
+
+
+@dataclass
+class Outcome:
+    """What a run did. ``counts`` by status, "skipped" being what an earlier run had done."""
+
+    counts: Counter[str] = field(default_factory=Counter)
+    failed: list[Record] = field(default_factory=list)
+    warnings: Counter[str] = field(default_factory=Counter)
+    windows: int = 0
+    seconds: float = 0.0
+    peak: int = 0
+    dashboard: str = ""
+
+    def add(self, phase: str, record: Record | None) -> None:
+        """Take in one record; only units of the full resolution are counted."""
+        if phase == "sharpen":
+            self.counts[record.status if record else "skipped"] += 1
+        if record is None:
+            return
+        if record.status == "failed":
+            self.failed.append(record)
+        for text in record.warnings:
+            self.warnings[text] += 1
+        self.windows += record.windows
+        self.peak = max(self.peak, record.peak - record.idle)
+
+
+@contextmanager
+def _connect(plan: Plan) -> Iterator[tuple[Client, int]]:
+    """A client, and the threads that each worker's net may use (0: as the cluster has set them)."""
+    config = plan.config
+    if config.scheduler:
+        try:
+            client = Client(config.scheduler, timeout="20s")
+        except (OSError, ValueError) as error:
+            raise S2SharpError(
+                "scheduler-unreachable",
+                f"No Dask scheduler answers at {config.scheduler}: {error}.",
+                "Check the address (tcp://HOST:8786), or leave --scheduler out.",
+            ) from error
+        with client:
+            yield client, 0
+        return
+    workers = local_workers(plan)
+    settings = {
+        "distributed.scheduler.allowed-failures": 10,
+        # Units bound their memory themselves; a paused or spilled worker would only stall.
+        "distributed.worker.memory.target": False,
+        "distributed.worker.memory.spill": False,
+        "distributed.worker.memory.pause": False,
+        "distributed.worker.memory.terminate": False,
+    }
+    with (
+        dask.config.set(settings),
+        LocalCluster(
+            n_workers=workers,
+            threads_per_worker=1,
+            dashboard_address="127.0.0.1:0",
+            silence_logs=50,
+        ) as cluster,
+        Client(cluster) as client,
+    ):
+        yield client, max(1, (os.cpu_count() or 1) // workers)
+
+
+def local_workers(plan: Plan) -> int:
+    """Worker processes on this machine: one per GPU, else one that uses all cores for the net."""
+    if plan.config.workers:
+        return plan.config.workers
+    sharpener = plan.sharpener()
+    if sharpener and sharpener.device == "cuda":
+        import torch
+
+        return torch.cuda.device_count()
+    return 1
+
+
+def execute(plan: Plan, tell: Callable[[Event], None] = lambda _: None) -> Outcome:
+    """Do all of a plan that is not done yet.
+
+    Running it again continues it; what the ledger has under a unit's key is skipped. A unit that fails
+    is recorded and the others go on.
+
+    Parameters
+    ----------
+    tell
+        Called with each :class:`Event`, in this process.
+
+    Raises
+    ------
+    S2SharpError
+        ``scheduler-unreachable``, ``store-unwritable``.
+    """
+    begin = time.perf_counter()
+    outcome = Outcome()
+    try:
+        stamp = freeze(plan)
+        if not (plan.store / "zarr.json").exists():
+            lay_out(plan.store, plan.layouts, {x.group: plan.facts(x.epsg) for x in plan.layouts})
+    except OSError as error:
+        raise S2SharpError(
+            "store-unwritable", f"Cannot write to {plan.out}: {error}.", "Choose another --out."
+        ) from error
+    with _connect(plan) as (client, threads):
+        outcome.dashboard = client.dashboard_link
+        run = Run(plan.out, stamp, threads)
+        stager = _Stager(client, plan, run)
+        flow = _Flow(client, plan, Ledger(plan.out / "ledger").states(), outcome, tell)
+
+        def sharpen(unit: Unit) -> Future:
+            return client.submit(sharpen_unit, run, unit, stager.need(unit), pure=False)
+
+        flow.through("sharpen", plan.units(), sharpen, stager.release)
+        missing = tuple(sorted(record.unit for record in outcome.failed))
+
+        def overview(unit: Unit) -> Future:
+            return client.submit(overview_unit, run, unit, missing, pure=False)
+
+        for level in range(1, max(layout.levels for layout in plan.layouts) + 1):
+            flow.through("overviews", plan.overviews(level), overview, missing=missing)
+        if plan.config.publish:
+
+            def publish(unit: Unit) -> Future:
+                return client.submit(publish_unit, run, unit, missing, pure=False)
+
+            flow.through("publish", plan.pictures(), publish, missing=missing)
+            write_catalogue(plan)
+        if not outcome.failed:
+            stager.clear()
+    finish(plan.store, "partial" if outcome.failed else "complete")
+    outcome.seconds = time.perf_counter() - begin
+    return outcome
+
+
+@dataclass
+class _Flow:
+    """Units through a cluster, at most :data:`_AHEAD` of them for each worker at a time."""
+
+    client: Client
+    plan: Plan
+    states: dict[tuple[str, str], str]
+    outcome: Outcome
+    tell: Callable[[Event], None]
+
+    def through(
+        self,
+        phase: str,
+        units: Iterable[Unit],
+        submit: Callable[[Unit], Future],
+        release: Callable[[Unit], None] = lambda _: None,
+        missing: tuple[str, ...] = (),
+    ) -> None:
+        """Submit what the ledger does not have, and take in each record as it comes."""
+        flying: dict[Future, Unit] = {}
+        done = as_completed()
+
+        def land() -> None:
+            future = next(done)
+            unit = flying.pop(future)
+            record = self._record(future, unit, missing)
+            future.release()
+            release(unit)
+            self._add(phase, record)
+
+        for unit in units:
+            key = self.plan.key(unit, missing)[:24]
+            if self.states.get((self.plan.name(unit), key)) in FINAL:
+                self._add(phase, None)
+                continue
+            while len(flying) >= _AHEAD * max(1, len(self.client.scheduler_info(-1)["workers"])):
+                land()
+            future = submit(unit)
+            flying[future] = unit
+            done.add(future)
+        while flying:
+            land()
+
+    def _record(self, future: Future, unit: Unit, missing: tuple[str, ...]) -> Record:
+        error = future.exception()
+        if error is None:
+            record = future.result()
+            assert isinstance(record, Record)  # noqa: S101  (narrows the type)
+            return record
+        name, key = self.plan.name(unit), self.plan.key(unit, missing)
+        message = f"{name}: {type(error).__name__}: {error}"
+        record = Record(name, key, "failed", kind="worker-error", message=message)
+        Ledger(self.plan.out / "ledger").write(record)
+        return record
+
+    def _add(self, phase: str, record: Record | None) -> None:
+        self.outcome.add(phase, record)
+        self.tell(Event(phase, record))
+
+
+class _Stager:
+    """Stages shards before the units that read them, and evicts the oldest idle ones over budget."""
+
+    def __init__(self, client: Client, plan: Plan, run: Run) -> None:
+        self._client, self._plan, self._run = client, plan, run
+        self._stages: dict[str, Stage] = {}
+        self._shards: dict[tuple[str, Box], Future | None] = {}
+        self._users: Counter[tuple[str, Box]] = Counter()
+
+    def _of(self, unit: Unit) -> tuple[Stage, list[Box]]:
+        acquisition = self._plan.acquisition(unit)
+        if acquisition.id not in self._stages:
+            self._stages[acquisition.id] = self._plan.stage(acquisition)
+            self._stages[acquisition.id].lay_out()
+        stage = self._stages[acquisition.id]
+        return stage, stage.needed(self._plan.wanted(unit).grow(self._plan.margin))
+
+    def need(self, unit: Unit) -> list[Future]:
+        """The futures of the shards that a unit reads."""
+        if not self._plan.staged:
+            return []
+        stage, shards = self._of(unit)
+        futures = []
+        for cells in shards:
+            name = stage.acquisition.id, cells
+            self._users[name] += 1
+            if name not in self._shards:
+                self._shards[name] = None if stage.has(cells) else self._submit(unit, cells)
+            future = self._shards[name]
+            futures += [future] if future is not None else []
+        return futures
+
+    def _submit(self, unit: Unit, cells: Box) -> Future:
+        return self._client.submit(stage_unit, self._run, unit.epsg, unit.time, cells, pure=False)
+
+    def release(self, unit: Unit) -> None:
+        """A unit has been done: its shards may go when there are too many."""
+        if not self._plan.staged:
+            return
+        stage, shards = self._of(unit)
+        for cells in shards:
+            self._users[stage.acquisition.id, cells] -= 1
+        sizes = {
+            name: size
+            for name in self._shards
+            if (size := self._stages[name[0]].size(name[1])) is not None
+        }
+        over = sum(sizes.values()) - self._plan.config.stage_budget * 1e9
+        for name, size in sizes.items():
+            if over <= 0:
+                break
+            if self._users[name] == 0:
+                self._stages[name[0]].evict(name[1])
+                del self._shards[name]
+                over -= size
+
+    def clear(self) -> None:
+        """Remove the stage: nothing is left to be done from it."""
+        shutil.rmtree(self._plan.out / "stage", ignore_errors=True)

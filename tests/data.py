@@ -1,0 +1,71 @@
+"""Where real data are found: `S2SHARP_DATA`, else `../shared/data` beside the checkout."""
+
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+import rasterio
+import xarray as xr
+
+from s2sharp_core.bands import BANDS, BY_GSD
+from s2sharp_core.lattice import Lattice
+from s2sharp_core.scene import make_scene
+
+SCENES = ("shark_bay", "iceland", "australia", "coastal")
+
+
+def shared_data() -> Path | None:
+    """The folder that holds `scenes/` and `papers/`, or None."""
+    given = os.environ.get("S2SHARP_DATA")
+    folder = Path(given) if given else Path(__file__).parents[2] / "shared" / "data"
+    return folder if (folder / "scenes" / "catalog.json").is_file() else None
+
+
+needs_data = pytest.mark.skipif(
+    shared_data() is None,
+    reason="no real data: set S2SHARP_DATA to a folder with scenes/catalog.json and papers/*.npz, "
+    "or put that folder at ../shared/data beside the checkout",
+)
+
+
+def _folder() -> Path:
+    folder = shared_data()
+    if folder is None:
+        raise FileNotFoundError(needs_data.kwargs["reason"])
+    return folder
+
+
+def real_scene(name: str) -> xr.DataTree:
+    """One of `SCENES` at its native resolutions: float32 reflectance, NaN where DN is 0."""
+    folder = _folder() / "scenes" / "sentinel-2-l1c" / name
+    item = json.loads((folder / f"{name}.json").read_text())
+    lattice = Lattice.of(int(item["properties"]["proj:code"].removeprefix("EPSG:")))
+    arrays, boxes = {}, set()
+    for band in BANDS:
+        asset = item["assets"][band]
+        (step, _, left, _, _, top), (height, width) = asset["proj:transform"], asset["proj:shape"]
+        bounds = (left, top - step * height, left + step * width, top)
+        boxes.add(lattice.box(bounds, f"{name} {band}"))
+        with rasterio.open(folder / asset["href"]) as file:
+            dn = file.read(1)
+        facts = asset["raster:bands"][0]
+        y = dn.astype(np.float32) * np.float32(facts["scale"]) + np.float32(facts["offset"])
+        arrays[band] = np.where(dn == facts["nodata"], np.float32(np.nan), y)
+    (box,) = boxes
+    return make_scene(arrays, lattice, box)
+
+
+def paper(name: str) -> dict[str, np.ndarray]:
+    """The arrays of `papers/NAME.npz` as they were published: DN, rows first, bands last."""
+    with np.load(_folder() / "papers" / f"{name}.npz") as file:
+        return {key: file[key] for key in file.files}
+
+
+def by_gsd(scene: xr.DataTree) -> dict[int, np.ndarray]:
+    """A scene of all twelve bands as GSD → (bands, h, w)."""
+    return {
+        gsd: np.stack([scene[f"r{gsd}m"][band].values for band in bands])
+        for gsd, bands in BY_GSD.items()
+    }

@@ -1,0 +1,264 @@
+"""Real services that tests start on the loopback address, on a free port, and stop by their pid."""
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+import pytest
+
+Hook = Callable[[int, str], int | bytes | None]
+"""(number of the request, from 1; its path and query) → a status to fail with, a JSON body to answer
+with, or None for the file."""
+
+
+def every(n: int, status: int = 500) -> Hook:
+    """Makes every n-th request answer ``status``."""
+    return lambda number, _path: status if number % n == 0 else None
+
+
+def missing(*names: str) -> Hook:
+    """Makes requests for files of these names answer 404."""
+    return lambda _number, path: 404 if Path(urlsplit(path).path).name in names else None
+
+
+@contextmanager
+def http_server(folder: Path, hook: Hook | None = None) -> Iterator[str]:
+    """Serves ``folder`` with range requests, so that GDAL reads COGs from it; yields the URL."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(folder, hook))
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_address[1]}"
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+def _handler(folder: Path, hook: Hook | None) -> type[BaseHTTPRequestHandler]:
+    count, lock = [0], threading.Lock()
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+        disable_nagle_algorithm = True  # else each answer waits 40 ms for the client's ACK
+
+        def do_GET(self) -> None:
+            with lock:
+                count[0] += 1
+                number = count[0]
+            said = hook(number, self.path) if hook else None
+            if isinstance(said, int):
+                self.answer(said, b"")
+            elif isinstance(said, bytes):
+                self.answer(200, said, {"Content-Type": "application/json"})
+            else:
+                self.file()
+
+        def do_HEAD(self) -> None:
+            self.do_GET()
+
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            self.do_GET()
+
+        def file(self) -> None:
+            path = (folder / unquote(urlsplit(self.path).path).lstrip("/")).resolve()
+            if not path.is_relative_to(folder.resolve()) or not path.is_file():
+                return self.answer(404, b"")
+            data = path.read_bytes()
+            start, stop = _range(self.headers.get("Range"), len(data))
+            about = {"Accept-Ranges": "bytes"}
+            if (start, stop) == (0, len(data)):
+                return self.answer(200, data, about)
+            if start >= stop:
+                return self.answer(416, b"", {"Content-Range": f"bytes */{len(data)}"})
+            about["Content-Range"] = f"bytes {start}-{stop - 1}/{len(data)}"
+            return self.answer(206, data[start:stop], about)
+
+        def answer(self, status: int, body: bytes, headers: dict[str, str] | None = None) -> None:
+            self.send_response(status)
+            for key, value in (headers or {}).items():
+                self.send_header(key, value)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            if self.command != "HEAD":
+                self.wfile.write(body)
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    return Handler
+
+
+def _range(header: str | None, size: int) -> tuple[int, int]:
+    if not header or not header.startswith("bytes=") or "," in header:
+        return 0, size
+    first, _, last = header.removeprefix("bytes=").partition("-")
+    if not first:
+        return max(0, size - int(last)), size
+    return int(first), min(size, int(last) + 1) if last else size
+
+
+@contextmanager
+def pgstac_server(collections: list[dict[str, Any]], items: list[dict[str, Any]]) -> Iterator[str]:
+    """A STAC API (stac-fastapi on pgstac on PostgreSQL) that holds these; yields its URL.
+
+    Skips the test where Debian's PostgreSQL with PostGIS isn't installed; in CI that is a failure.
+    """
+    programs = _postgres_programs()
+    with ExitStack() as stack:
+        folder = Path(tempfile.mkdtemp(prefix="s2sharp-pgstac-", dir="/tmp"))
+        stack.callback(shutil.rmtree, folder, ignore_errors=True)
+        environment = stack.enter_context(_postgres(programs, folder))
+        _load(environment, folder, collections, items)
+        yield stack.enter_context(_stac_api(environment, folder))
+
+
+def _postgres_programs() -> Path:
+    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
+    extension = sorted(Path("/usr/share/postgresql").glob("*/extension/postgis.control"))
+    if found and extension:
+        return found[-1].parent
+    reason = "needs Debian's postgresql and postgresql-15-postgis-3 (apt-get install)"
+    if os.environ.get("CI", "").lower() == "true":
+        pytest.fail(reason)
+    pytest.skip(reason)
+
+
+@contextmanager
+def _postgres(programs: Path, folder: Path) -> Iterator[dict[str, str]]:
+    # PostgreSQL refuses to run as root; it needs a folder that its own user can reach and write.
+    user = "postgres" if os.geteuid() == 0 else None
+    data, log, port = folder / "data", folder / "postgres.log", _free_port()
+    if user:
+        folder.chmod(0o711)
+        data.mkdir()
+        shutil.chown(data, user)
+    plain: dict[str, Any] = {
+        "user": user,
+        "cwd": "/",
+        "env": {"LC_ALL": "C.UTF-8", "PATH": "/usr/bin:/bin"},
+    }
+    options = ["--auth=trust", "--username=postgres", "--encoding=UTF8", "--no-sync"]
+    subprocess.run(
+        [programs / "initdb", "-D", data, *options], check=True, capture_output=True, **plain
+    )
+    settings = [
+        *("listen_addresses=127.0.0.1", "unix_socket_directories=", "fsync=off", "jit=off"),
+        *("max_connections=20", "shared_buffers=32MB", "autovacuum=off"),
+    ]
+    command = [programs / "postgres", "-D", data, "-p", str(port)]
+    with log.open("wb") as out:
+        process = subprocess.Popen(
+            [*command, *(part for text in settings for part in ("-c", text))],
+            stdout=out,
+            stderr=subprocess.STDOUT,
+            **plain,
+        )
+    try:
+        _wait(lambda: _connects(port), process, log)
+        yield {
+            "PGHOST": "127.0.0.1",
+            "PGPORT": str(port),
+            "PGUSER": "postgres",
+            "PGPASSWORD": "none",
+            "PGDATABASE": "postgres",
+        }
+    finally:
+        _stop(process)
+
+
+def _load(
+    environment: dict[str, str],
+    folder: Path,
+    collections: list[dict[str, Any]],
+    items: list[dict[str, Any]],
+) -> None:
+    import psycopg
+
+    dsn = "postgresql://{PGUSER}@{PGHOST}:{PGPORT}/{PGDATABASE}".format(**environment)
+    with psycopg.connect(dsn, autocommit=True) as connection:
+        for extension in ("postgis", "btree_gist"):
+            connection.execute(f"CREATE EXTENSION IF NOT EXISTS {extension}")
+    pypgstac = [sys.executable, "-m", "pypgstac.pypgstac"]
+    commands = [[*pypgstac, "migrate", "--dsn", dsn]]
+    for kind, documents in (("collections", collections), ("items", items)):
+        path = folder / f"{kind}.ndjson"
+        path.write_text("\n".join(map(json.dumps, documents)))
+        commands.append([*pypgstac, "load", kind, str(path), "--dsn", dsn, "--method", "upsert"])
+    for command in commands:
+        done = subprocess.run(command, check=False, capture_output=True, text=True)
+        assert done.returncode == 0, done.stdout + done.stderr
+
+
+@contextmanager
+def _stac_api(environment: dict[str, str], folder: Path) -> Iterator[str]:
+    port, log = _free_port(), folder / "uvicorn.log"
+    app = ["--factory", "stac_fastapi.pgstac.app:create_app"]
+    with log.open("wb") as out:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "uvicorn", *app, "--host", "127.0.0.1", "--port", str(port)],
+            cwd=folder,
+            env={**os.environ, **environment},
+            stdout=out,
+            stderr=subprocess.STDOUT,
+        )
+    url = f"http://127.0.0.1:{port}"
+    try:
+        _wait(lambda: _answers(f"{url}/_mgmt/ping"), process, log)
+        yield url
+    finally:
+        _stop(process)
+
+
+def _free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
+
+
+def _connects(port: int) -> bool:
+    import psycopg
+
+    with suppress(psycopg.OperationalError):
+        psycopg.connect(f"postgresql://postgres@127.0.0.1:{port}/postgres").close()
+        return True
+    return False
+
+
+def _answers(url: str) -> bool:
+    with suppress(urllib.error.URLError, ConnectionError):
+        return bool(urllib.request.urlopen(url, timeout=5).status == 200)
+    return False
+
+
+def _wait(ready: Callable[[], bool], process: subprocess.Popen[bytes], log: Path) -> None:
+    limit = time.monotonic() + 60
+    while not ready():
+        if process.poll() is not None or time.monotonic() > limit:
+            raise RuntimeError(f"service did not start: {log.read_text()[-2000:]}")
+        time.sleep(0.1)
+
+
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    # SIGINT: PostgreSQL's "fast" shutdown, which doesn't wait for clients; uvicorn's usual one.
+    process.send_signal(2)
+    try:
+        process.wait(20)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
