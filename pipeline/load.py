@@ -26,9 +26,12 @@ __all__ = ["Block", "Files", "Reader", "decode", "header", "load_block", "load_s
 SATURATED = 65535
 """DN of a saturated pixel in Level-1C and in most archives' Level-2A."""
 
+GDAL_CACHE = 64_000_000
+"""Bytes of raster blocks that a process keeps."""
+
 # Bounded, since workers live long; listing a folder before each open costs a request per file.
 _GDAL = {
-    "GDAL_CACHEMAX": 64,
+    "GDAL_CACHEMAX": GDAL_CACHE // 1_000_000,
     "GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR",
     "GDAL_HTTP_CONNECTTIMEOUT": "20",
     "GDAL_HTTP_MAX_RETRY": "4",

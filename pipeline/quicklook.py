@@ -1,6 +1,6 @@
 """A picture of what sharpening did, before and after, that a person would want to show."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -118,9 +118,11 @@ def _pair(cube: xr.Dataset, native: Mapping[str, np.ndarray], gsd: int) -> list[
     have = [band for band in BY_GSD[gsd] if band in cube and band in native]
     if not have:
         return []
+    # B01 before B09, which may show more of the air than of the ground; B12 before B05.
+    single = have[0] if gsd == 60 else have[-1]
     name, bands = next(
         ((name, bands) for name, bands in _COMPOSITES if set(bands) <= set(have)),
-        (_NAMES[have[-1]], (have[-1],)),
+        (_NAMES[single], (single,)),
     )
     after = [cube[band].values for band in bands]
     limits = [_limits(x) for x in after]
@@ -141,7 +143,10 @@ def _orientation(cube: xr.Dataset) -> list[_Panel]:
     if not have:
         return []
     arrays = [cube[band].values for band in have]
-    return [_Panel(caption, " · ".join(have), _image(arrays, [_limits(x) for x in arrays]))]
+    image = _image(arrays, [_limits(x) for x in arrays])
+    # Roofs and roads are few and bright: the exponent opens the dark end for the eye.
+    image[..., :3] **= 0.75
+    return [_Panel(caption, " · ".join(have), image)]
 
 
 def _limits(x: np.ndarray) -> tuple[float, float]:
@@ -240,3 +245,70 @@ def _save(figure: "Figure", path: Path) -> None:
     partial = path.with_name(f".partial-{path.name}")
     figure.savefig(partial, format="png", dpi=_DPI)
     partial.replace(path)
+
+
+def choose_spot(
+    cube: xr.Dataset, size: int = 180, overview: xr.Dataset | None = None
+) -> tuple[slice, slice]:
+    """The place that shows most: the one with most detail where the ground is seen.
+
+    Parameters
+    ----------
+    cube
+        One time step of :func:`s2sharp.open_cube` at full resolution, from a cell's corner on, as it is
+        without ``bbox``. Lazy; with ``overview`` only its coordinates are looked at.
+    size
+        Side of the place in pixels of 10 m.
+    overview
+        The same time step, opened with ``level=``: enough for a cube too large to be read for a picture.
+
+    Returns
+    -------
+    tuple of slice
+        (y, x) in pixels of ``cube``, multiples of 6, so that native bands of 20 m and 60 m can be cut
+        to the same place. Smaller than ``size`` where the cube is.
+    """
+    seen = cube if overview is None else overview
+    pixel = float(abs(seen.x[1] - seen.x[0]))
+    factor = max(1, round(CELL / pixel))
+    detail, clear = _per_cell(seen, factor)
+    window = [min(round(size * 10 / (pixel * factor)), n) for n in detail.shape]
+    seen_part = _moving_sum(clear, window)
+    # Where nothing is clear enough, the clearest places.
+    enough = seen_part >= min(0.95 * np.prod(window), seen_part.max())
+    score = np.where(enough, _moving_sum(detail, window) / np.maximum(seen_part, 1e-6), -1)
+    corner = np.unravel_index(score.argmax(), score.shape)
+    spots = []
+    for axis, cell, onward in zip(("y", "x"), corner, (-1, 1), strict=True):
+        # An overview's first pixel may begin before the cube does.
+        offset = onward * float(seen[axis][0] - cube[axis][0]) - (pixel - 10) / 2
+        start = round((offset + int(cell) * pixel * factor) / CELL) * 6
+        side = min(size, cube.sizes[axis]) // 6 * 6
+        start = max(0, min(start, (cube.sizes[axis] - side) // 6 * 6))
+        spots.append(slice(start, start + side))
+    return spots[0], spots[1]
+
+
+def _per_cell(seen: xr.Dataset, factor: int) -> tuple[np.ndarray, np.ndarray]:
+    """Mean gradient where the ground is seen, and the part that is seen, of each cell."""
+    name = next((b for b in ("B04", "B08", "B03", "B02", *BANDS) if b in seen), None)
+    if name is None:
+        raise S2SharpError("nothing-to-show", "The cube has no band.", "Give a cube with bands.")
+    slope = abs(seen[name].differentiate("x")) + abs(seen[name].differentiate("y"))
+    clear = slope.notnull()
+    if "valid" in seen:
+        clear &= seen["valid"] == 1
+    if "cloud" in seen:
+        clear &= ~seen["cloud"].isin(_HIDDEN)
+    fields = xr.Dataset({"detail": slope.where(clear, 0), "clear": clear.astype("float32")})
+    cells = fields.coarsen(y=factor, x=factor, boundary="trim").mean().compute()
+    detail = cells["detail"].values
+    # A few glaring edges (a cloud that no mask knows, a ship) must not outweigh a rich landscape.
+    return np.minimum(detail, np.percentile(detail, 95)), cells["clear"].values
+
+
+def _moving_sum(x: np.ndarray, window: Sequence[int]) -> np.ndarray:
+    """Sums over all places of ``window`` (rows, columns)."""
+    total = np.pad(x.astype(np.float64).cumsum(0).cumsum(1), ((1, 0), (1, 0)))
+    h, w = window
+    return np.asarray(total[h:, w:] - total[:-h, w:] - total[h:, :-w] + total[:-h, :-w])

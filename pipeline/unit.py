@@ -28,7 +28,7 @@ from .ledger import Ledger, Record
 from .load import Block, Reader, load_block, load_scl, offset_doubt
 from .plan import Plan, Unit, read_plan
 
-__all__ = ["Run", "overview_unit", "sharpen_unit", "stage_unit"]
+__all__ = ["Peak", "Run", "overview_unit", "sharpen_unit", "stage_unit"]
 
 # Classes of the scene classification: cloud of medium and of high probability.
 _CLOUD = (8, 9)
@@ -70,10 +70,10 @@ def _idle(run: Run) -> int:
     return psutil.Process().memory_info().rss
 
 
-class _Peak:
+class Peak:
     """The highest resident memory of this process while the block runs, sampled 50 times a second."""
 
-    def __enter__(self) -> "_Peak":
+    def __enter__(self) -> "Peak":
         self.bytes = 0
         self._done = threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True)
@@ -118,7 +118,7 @@ def sharpen_unit(run: Run, unit: Unit, staged: list[object]) -> Record:
         torch.set_num_threads(run.threads)
     facts: dict[str, Any] = {"unit": plan.name(unit), "key": plan.key(unit), "idle": _idle(run)}
     facts["worker"] = f"{socket.gethostname()}:{os.getpid()}"
-    with _Peak() as memory, warnings.catch_warnings(record=True) as caught:
+    with Peak() as memory, warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", UserWarning)
         try:
             for result in staged:

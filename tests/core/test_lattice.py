@@ -17,7 +17,7 @@ def boxes(draw):
     return Box(row, row + draw(sizes), col, col + draw(sizes))
 
 
-def tile(epsg, left, top):
+def tile(left, top):
     """The bounds of one of ESA's 109 800 m tiles."""
     return left, top - 109_800, left + 109_800, top
 
@@ -35,9 +35,9 @@ def tile(epsg, left, top):
 )
 def test_esas_tiles_lie_on_the_lattice_of_their_code(epsg, left, top):
     lattice = Lattice.of(epsg)
-    box = lattice.box(tile(epsg, left, top), "tile")
+    box = lattice.box(tile(left, top), "tile")
     assert box.shape == (1830, 1830)
-    assert lattice.bounds(box) == tile(epsg, left, top)
+    assert lattice.bounds(box) == tile(left, top)
 
 
 def test_the_southern_lattice_is_40_m_off_the_multiples_of_60():
@@ -47,7 +47,7 @@ def test_the_southern_lattice_is_40_m_off_the_multiples_of_60():
 
 def test_a_southern_grid_snapped_to_multiples_of_60_is_refused_by_name():
     with pytest.raises(S2SharpError, match="B01 of T33") as error:
-        Lattice.of(32733).box(tile(32733, 300_000, 9_590_160), "B01 of T33")
+        Lattice.of(32733).box(tile(300_000, 9_590_160), "B01 of T33")
     assert error.value.kind == "off-lattice"
 
 

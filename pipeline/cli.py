@@ -1,0 +1,521 @@
+"""The command line: thin, and made to be learned from ``--help``."""
+
+import sys
+import time
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import TimeRemainingColumn
+from rich.table import Table
+
+from s2sharp_core import BANDS, S2SharpError
+
+from .config import EARTH_SEARCH, RunConfig, read_config
+
+__all__ = ["app", "main"]
+
+EXIT = {"bad-config": 2, "method-unknown": 2, "band-unknown": 2, "other-run": 2, "nothing-found": 3}
+"""Exit codes by kind of error: 2 bad configuration, 3 nothing found; 1 for the rest, 4 partial failure."""
+
+PARTIAL = 4
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="markdown",
+    help="All bands of Sentinel-2 at 10 m, from a STAC query to a datacube.\n\n"
+    "Begin with `s2sharp demo`. Exit codes: 0 done, 1 error, 2 bad configuration, 3 nothing found, "
+    "4 some units failed (run the same command again: only those are redone).",
+)
+console = Console(soft_wrap=True)
+problems = Console(stderr=True, soft_wrap=True)
+
+_WHAT, _HOW, _WHERE = "What", "How", "Where it runs"
+
+Config = Annotated[
+    Path | None,
+    typer.Option(help="TOML file whose keys are these flags (`max_cloud = 20`).", show_default=False),
+]
+Out = Annotated[
+    Path | None,
+    typer.Option(
+        help="Folder for the cube and all that belongs to it. The same command on it again continues "
+        "a run that was stopped.",
+        show_default=False,
+    ),
+]
+Catalog = Annotated[
+    str | None,
+    typer.Option(
+        help="STAC API, or a static catalogue (path or URL).",
+        show_default=EARTH_SEARCH,
+        rich_help_panel=_WHAT,
+    ),
+]
+Collection = Annotated[
+    str | None,
+    typer.Option(help="STAC collection.", show_default="sentinel-2-c1-l2a", rich_help_panel=_WHAT),
+]
+Bbox = Annotated[
+    tuple[float, float, float, float] | None,
+    typer.Option(metavar="W S E N", help="Area in degrees.", show_default=False, rich_help_panel=_WHAT),
+]
+Area = Annotated[
+    Path | None,
+    typer.Option(help="GeoJSON file, in place of --bbox.", show_default=False, rich_help_panel=_WHAT),
+]
+Datetime = Annotated[
+    str | None,
+    typer.Option(
+        metavar="A/B",
+        help="Day, month, year or interval: `2024-06-01/2024-06-30`, `2024-06`, `2024-06-01/..`.",
+        show_default=False,
+        rich_help_panel=_WHAT,
+    ),
+]
+MaxCloud = Annotated[
+    float | None,
+    typer.Option(
+        help="Leave out acquisitions whose cloud cover, in per cent, is higher. It is judged per "
+        "acquisition, so no tile of a picture is dropped alone.",
+        show_default="100",
+        rich_help_panel=_WHAT,
+    ),
+]
+BandList = Annotated[
+    str | None,
+    typer.Option(
+        help="Bands to deliver: `B02,B03,B05`.", show_default="all twelve", rich_help_panel=_WHAT
+    ),
+]
+MethodName = Annotated[
+    str | None,
+    typer.Option(
+        help="How to sharpen; `s2sharp methods` lists them.", show_default="dsen2", rich_help_panel=_HOW
+    ),
+]
+Weights = Annotated[
+    Path | None,
+    typer.Option(
+        help="Folder with weights made by `s2sharp train`, in place of the shipped ones.",
+        show_default=False,
+        rich_help_panel=_HOW,
+    ),
+]
+Window = Annotated[
+    int | None,
+    typer.Option(
+        help="Side, in cells of 60 m, of what the net sees at once.",
+        show_default="64",
+        rich_help_panel=_HOW,
+    ),
+]
+Shard = Annotated[
+    int | None,
+    typer.Option(
+        help="Side, in cells of 60 m, of a unit of work and of a file of the cube.",
+        show_default="512, less for small areas",
+        rich_help_panel=_HOW,
+    ),
+]
+Chunk = Annotated[
+    int | None,
+    typer.Option(
+        help="Side, in pixels of 10 m, of what a reader fetches at once; it divides 6 × shard.",
+        show_default="512, less for small shards",
+        rich_help_panel=_HOW,
+    ),
+]
+Staging = Annotated[
+    str | None,
+    typer.Option(
+        metavar="auto|always|never",
+        help="Copy native bands to OUT/stage first, each pixel once. auto: for remote archives.",
+        show_default="auto",
+        rich_help_panel=_WHERE,
+    ),
+]
+StageBudget = Annotated[
+    float | None,
+    typer.Option(
+        help="Disk for the stage in GB; beyond it, what is not needed at the moment is evicted.",
+        show_default="20",
+        rich_help_panel=_WHERE,
+    ),
+]
+Scheduler = Annotated[
+    str | None,
+    typer.Option(
+        help="Address of a Dask scheduler whose workers see OUT at the same path.",
+        show_default="a cluster on this machine",
+        rich_help_panel=_WHERE,
+    ),
+]
+Workers = Annotated[
+    int | None,
+    typer.Option(
+        help="Processes on this machine.", show_default="one per GPU, else one", rich_help_panel=_WHERE
+    ),
+]
+Memory = Annotated[
+    float | None,
+    typer.Option(
+        help="Refuse to begin if a worker would need more, in GB.",
+        show_default="the machine's, shared by the workers",
+        rich_help_panel=_WHERE,
+    ),
+]
+Device = Annotated[
+    str | None,
+    typer.Option(metavar="auto|cpu|cuda", show_default="auto", rich_help_panel=_WHERE),
+]
+Publish = Annotated[
+    bool | None,
+    typer.Option(
+        "--publish/--no-publish",
+        help="Write COGs, a STAC catalogue and pictures beside the cube.",
+        show_default="publish",
+        rich_help_panel=_HOW,
+    ),
+]
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """Errors that a user can act on end the command with one message and their exit code."""
+    warnings.showwarning = lambda message, *_: problems.print(f"[yellow]warning:[/] {escape(str(message))}")
+    try:
+        yield
+    except S2SharpError as error:
+        problems.print(f"[red]{error.kind}:[/] {escape(error.message)}")
+        if error.remedy:
+            problems.print(f"  → {escape(error.remedy)}")
+        raise typer.Exit(EXIT.get(error.kind, 1)) from None
+    except KeyboardInterrupt:
+        problems.print("Stopped. The same command continues where this one was.")
+        raise typer.Exit(130) from None
+
+
+def _configure(flags: dict[str, Any]) -> RunConfig:
+    file = flags.pop("config")
+    return read_config(file, {key: value for key, value in flags.items() if value is not None})
+
+
+@app.command()
+def run(
+    config: Config = None,
+    out: Out = None,
+    catalog: Catalog = None,
+    collection: Collection = None,
+    bbox: Bbox = None,
+    area: Area = None,
+    datetime: Datetime = None,
+    max_cloud: MaxCloud = None,
+    bands: BandList = None,
+    method: MethodName = None,
+    weights: Weights = None,
+    window: Window = None,
+    shard: Shard = None,
+    chunk: Chunk = None,
+    publish: Publish = None,
+    stage: Staging = None,
+    stage_budget: StageBudget = None,
+    scheduler: Scheduler = None,
+    workers: Workers = None,
+    memory: Memory = None,
+    device: Device = None,
+) -> None:
+    """Sharpen what a STAC query finds into a datacube.
+
+    Flags win over environment variables (`S2SHARP_MAX_CLOUD=20`), which win over the file.
+
+    Example: `s2sharp run --bbox 16.35 48.66 16.48 48.74 --datetime 2024-06 --max-cloud 20 --out vienna`
+    """
+    with _told():
+        _run(_configure(dict(locals())))
+
+
+@app.command()
+def plan(
+    config: Config = None,
+    out: Out = None,
+    catalog: Catalog = None,
+    collection: Collection = None,
+    bbox: Bbox = None,
+    area: Area = None,
+    datetime: Datetime = None,
+    max_cloud: MaxCloud = None,
+    bands: BandList = None,
+    method: MethodName = None,
+    weights: Weights = None,
+    window: Window = None,
+    shard: Shard = None,
+    chunk: Chunk = None,
+    publish: Publish = None,
+    stage: Staging = None,
+    stage_budget: StageBudget = None,
+    scheduler: Scheduler = None,
+    workers: Workers = None,
+    memory: Memory = None,
+    device: Device = None,
+) -> None:
+    """Say what `run` with the same flags would read, need and write, and how long it would take.
+
+    Reads the catalogue and times one window; no pixel moves and nothing is written.
+    """
+    with _told():
+        _prepare(_configure(dict(locals())))
+
+
+def _prepare(config: RunConfig) -> tuple[Any, Any]:
+    """The plan of a run, new or continued, and its cost, both shown."""
+    from .estimate import check_memory, estimate
+    from .plan import frozen, make_plan
+
+    with console.status(f"Searching {config.collection} …"):
+        plan = frozen(config) or make_plan(config)
+    with console.status("Timing one window …"):
+        cost = estimate(plan)
+    _show(plan, cost)
+    check_memory(plan, cost)
+    return plan, cost
+
+
+def _show(plan: Any, cost: Any) -> None:
+    table = Table(title="Plan", title_justify="left", show_header=False)
+    table.add_column(style="bold")
+    table.add_column()
+    table.add_row("Acquisitions", f"{cost.acquisitions} of {cost.scenes} scenes" + _left_out(plan))
+    for layout in plan.layouts:
+        height, width = layout.area.pixels(10)
+        cube = f"{len(layout.times)} × {height} × {width} px of 10 m, shards of {layout.shard * 6} px"
+        table.add_row(f"EPSG:{layout.epsg}", cube)
+    table.add_row("Method", f"{plan.config.method} → {' '.join(plan.config.bands)}")
+    done = f", {cost.units - cost.todo} of them done already" if cost.todo < cost.units else ""
+    table.add_row("Units", f"{cost.units}{done}; {cost.windows} windows to sharpen")
+    through = ", through the stage" if plan.staged else ", from the files"
+    table.add_row("Reads", f"{_size(cost.read)} of pixels{through}")
+    table.add_row("Writes", f"about {_size(cost.delivered)}, the cube {_size(cost.output)} of it")
+    table.add_row("Memory", f"{_size(cost.memory)} for each worker beyond its idle size")
+    workers = f"{cost.workers} worker" + "s" * (cost.workers > 1)
+    table.add_row("Time", f"about {_duration(cost.seconds)} on {workers}")
+    console.print(table)
+    for refusal in plan.refused:
+        problems.print(f"[yellow]left out:[/] {escape(refusal.message)}")
+
+
+def _left_out(plan: Any) -> str:
+    out = []
+    if plan.cloudy:
+        out.append(f"{len(plan.cloudy)} left out as cloudier than {plan.config.max_cloud:g} %")
+    if plan.refused:
+        out.append(f"{len(plan.refused)} items refused")
+    return f" ({', '.join(out)})" if out else ""
+
+
+def _size(count: float) -> str:
+    return f"{count / 1e9:.2f} GB" if count > 1e9 else f"{count / 1e6:.0f} MB"
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+def _run(config: RunConfig) -> Any:
+    """Plan, run with progress, and report; returns the plan."""
+    from .deliver import picture_path
+    from .run import Event, execute
+
+    _check_extras(config)
+    plan, cost = _prepare(config)
+    with Progress(
+        TextColumn("{task.description:10}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[note]}"),
+        console=console,
+    ) as progress:
+        tasks = {"sharpen": progress.add_task("sharpen", total=cost.units, note="")}
+        failures = 0
+
+        def tell(event: Event) -> None:
+            nonlocal failures
+            if event.phase not in tasks:
+                tasks[event.phase] = progress.add_task(event.phase, total=None, note="")
+            if event.record and event.record.status == "failed":
+                failures += 1
+                problems.print(f"[red]failed:[/] {escape(event.record.message)}")
+            note = f"[red]{failures} failed[/]" if failures else ""
+            progress.update(tasks[event.phase], advance=1, note=note)
+
+        outcome = execute(plan, tell)
+        for task in tasks.values():
+            progress.update(task, total=progress.tasks[task].completed)
+    for text, count in outcome.warnings.items():
+        problems.print(f"[yellow]warning:[/] {escape(text)}" + (f" ({count} units)" if count > 1 else ""))
+    _report(plan, cost, outcome)
+    pictures = [picture_path(plan.out, a) for a in plan.acquisitions]
+    _show_results(plan, [p for p in pictures if p.exists()])
+    if outcome.failed or plan.refused:
+        problems.print(
+            f"{len(outcome.failed)} units failed and {len(plan.refused)} items were refused; what is "
+            "written is valid. The same command does again only what failed."
+        )
+        raise typer.Exit(PARTIAL)
+    return plan
+
+
+def _check_extras(config: RunConfig) -> None:
+    """What publishing needs must be there before anything starts."""
+    from importlib.util import find_spec
+
+    missing = [name for name in ("rio_cogeo", "matplotlib") if find_spec(name) is None]
+    if config.publish and missing:
+        raise S2SharpError(
+            "bad-config",
+            f"Publishing needs {' and '.join(missing)}.",
+            "Install them (`pip install 's2sharp[publish]'`), or run with --no-publish.",
+        )
+
+
+def _report(plan: Any, cost: Any, outcome: Any) -> None:
+    """What was predicted beside what came of it."""
+    table = Table(title="Predicted and actual", title_justify="left")
+    for name in ("", "predicted", "actual"):
+        table.add_column(name, justify="left" if not name else "right")
+    table.add_row("units", str(cost.todo), ", ".join(f"{n} {s}" for s, n in outcome.counts.items()))
+    table.add_row("windows", str(cost.windows), str(outcome.windows))
+    table.add_row("time", _duration(cost.seconds), _duration(outcome.seconds))
+    if outcome.peak:
+        table.add_row("memory of a worker", _size(cost.memory), _size(outcome.peak))
+    size = sum(f.stat().st_size for f in plan.store.rglob("*") if f.is_file())
+    table.add_row("cube on disk", _size(cost.output) if cost.todo == cost.units else "", _size(size))
+    console.print(table)
+
+
+def _show_results(plan: Any, pictures: list[Path]) -> None:
+    console.print(f"Cube      {plan.store}")
+    if plan.config.publish:
+        console.print(f"COGs      {plan.out / 'cogs'}\nSTAC      {plan.out / 'stac' / 'collection.json'}")
+    for picture in pictures[:3]:
+        console.print(f"Picture   {picture}")
+    code = f", epsg={plan.layouts[0].epsg}" if len(plan.layouts) > 1 else ""
+    console.print(
+        f'\n[bold]import s2sharp\ncube = s2sharp.open_cube("{escape(str(plan.out))}"{code})[/]\n'
+        "cube   # an xarray.Dataset: all bands at 10 m, dims (time, y, x)"
+    )
+
+
+@app.command()
+def methods() -> None:
+    """List the ways to sharpen: what each needs, what it costs, where it was published."""
+    from s2sharp_core import METHODS
+
+    table = Table(show_lines=True)
+    for name in ("method", "what it is", "needs", "cost", "source"):
+        table.add_column(name)
+    for m in METHODS.values():
+        table.add_row(m.name, m.summary, m.needs, m.cost, m.source)
+    console.print(table)
+
+
+@app.command()
+def simulate(
+    folder: Annotated[Path, typer.Argument(help="Where to write; made if it is not there.")],
+    cells: Annotated[int, typer.Option(help="Side of the area in cells of 60 m.", min=20)] = 150,
+    tiles: Annotated[int, typer.Option(help="Cut into so many overlapping tiles a side.", min=1)] = 2,
+    dates: Annotated[int, typer.Option(help="Acquisitions, five days apart.", min=1)] = 1,
+    epsg: Annotated[int, typer.Option(help="UTM code: 326xx north, 327xx south.")] = 32633,
+    seed: Annotated[int, typer.Option(help="Another seed, another landscape.")] = 7,
+) -> None:
+    """Write synthetic Sentinel-2 scenes with known 10 m truth, behind a static STAC catalogue."""
+    from .synthetic import COLLECTION
+    from .synthetic import simulate as write
+
+    with _told():
+        catalog, bbox = write(folder, cells, tiles, dates, epsg, seed)
+        area = " ".join(f"{v:.4f}" for v in bbox)
+        console.print(
+            f"{catalog}\n\nTry:\n  s2sharp run --catalog {catalog} --collection {COLLECTION} "
+            f"--bbox {area} --datetime 2024 --out cube"
+        )
+
+
+@app.command()
+def demo(
+    folder: Annotated[Path, typer.Argument(help="Where to write everything.")] = Path("demo"),
+) -> None:
+    """Simulate scenes with known truth, sharpen them as a real query would, and say how accurate it is."""
+    from .demo import make_scenes, score
+
+    with _told():
+        begin = time.perf_counter()
+        console.rule("1  Synthetic scenes with known truth, behind a STAC catalogue")
+        flags = make_scenes(folder)
+        console.print("s2sharp run " + " ".join(f"--{k} {v}" for k, v in _spoken(flags)))
+        console.rule("2  The run")
+        plan = _run(read_config(None, flags))
+        console.rule("3  How accurate it is")
+        table = Table()
+        for name in ("band", "native", "RMSE bicubic", "RMSE sharpened", "SRE bicubic", "SRE sharpened"):
+            table.add_column(name, justify="right")
+        for row in score(folder, plan):
+            table.add_row(*row)
+        console.print(table)
+        console.print("RMSE in DN (1/10 000 of reflectance), SRE = 10·log10(Σx²/Σe²) in dB, against the truth.")
+        console.print(f"Everything is in {folder.resolve()}; it took {time.perf_counter() - begin:.0f} s.")
+
+
+def _spoken(flags: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    for key, value in flags.items():
+        shown = " ".join(f"{v:.4f}" for v in value) if isinstance(value, tuple) else str(value)
+        yield key.replace("_", "-"), shown
+
+
+@app.command()
+def train(
+    out: Annotated[Path, typer.Option(help="Folder for weights and their cards.")],
+    catalog: Annotated[
+        Path | None, typer.Option(help="Static catalogue of real scenes to learn from, too.")
+    ] = None,
+    collection: Annotated[str, typer.Option(help="Its collection.")] = "sentinel-2-l1c",
+    steps: Annotated[int, typer.Option(help="Steps for each of the two nets.", min=50)] = 3000,
+    synthetic: Annotated[int, typer.Option(help="Synthetic landscapes to learn from.")] = 12,
+    features: Annotated[int, typer.Option(help="Width of the nets.")] = 48,
+    seed: Annotated[int, typer.Option(help="Seed of everything random.")] = 0,
+) -> None:
+    """Train nets of DSen2's kind, for 20 m and for 60 m, by Wald's protocol.
+
+    The shipped weights: `s2sharp train --out FOLDER --catalog …/scenes/catalog.json`.
+    """
+    from .learn import learn
+
+    with _told(), Progress(*Progress.get_default_columns(), TextColumn("{task.fields[note]}"), console=console) as bar:
+        for gsd in (20, 60):
+            task = bar.add_task(f"{gsd} m", total=steps, note="")
+
+            def tell(step: int, loss: float, task: Any = task) -> None:
+                bar.update(task, completed=step, note=f"L1 {loss * 10_000:.1f} DN")
+
+            file = learn(out, gsd, catalog, collection, steps, synthetic, features, seed, tell)
+            console.print(f"{file}")
+
+
+def main() -> None:
+    """The entry point of ``s2sharp``."""
+    app()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

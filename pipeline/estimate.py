@@ -1,0 +1,164 @@
+"""What a run will cost, before any pixel moves: reads, units, memory, output and time."""
+
+import json
+import math
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+
+from distributed.system import MEMORY_LIMIT
+
+from s2sharp_core import BANDS, S2SharpError
+from s2sharp_core.lattice import Box
+
+from .ledger import FINAL, Ledger
+from .load import GDAL_CACHE
+from .plan import Plan
+from .run import local_workers
+
+__all__ = ["Estimate", "check_memory", "estimate"]
+
+# Bytes per second on one worker, and seconds per unit: orders of magnitude, for what is not calibrated.
+_READ, _WRITE, _UNIT = 150e6, 80e6, 0.15
+
+# int16 reflectance under blosc-zstd with shuffle: 1.6 times smaller in our measurements.
+_COMPRESSION = 1.6
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What a plan will cost.
+
+    ``units``, ``todo``: all of them, and those the ledger does not have; ``windows`` of those.
+    ``read``: bytes of pixels, uncompressed, context included; ``output``: bytes of the finished cube
+    with its overviews, and ``delivered`` with the COGs; ``memory``: bytes of a worker beyond its idle
+    size; ``seconds``: of all, on ``workers``.
+    """
+
+    acquisitions: int
+    scenes: int
+    units: int
+    todo: int
+    windows: int
+    read: float
+    output: float
+    delivered: float
+    memory: float
+    seconds: float
+    workers: int
+
+
+def estimate(plan: Plan) -> Estimate:
+    """Count the units, and time one window in a process of its own (a few seconds)."""
+    states = Ledger(plan.out / "ledger").states()
+    units = todo = windows = 0
+    read = written = 0.0
+    for unit in plan.units():
+        units += 1
+        if states.get((plan.name(unit), plan.key(unit)[:24])) in FINAL:
+            continue
+        todo += 1
+        wanted = plan.wanted(unit) & plan.acquisition(unit).box
+        windows += sum(1 for _ in wanted.tiles(plan.config.window))
+        read += _native_bytes(plan, wanted.grow(plan.margin))
+        written += _stored_bytes(plan, wanted)
+    workers = local_workers(plan)
+    calibration = _calibrate(plan, max(1, (os.cpu_count() or 1) // workers))
+    busy = windows * calibration["seconds"] + read / _READ + 1.33 * written / _WRITE + todo * _UNIT
+    return Estimate(
+        acquisitions=len(plan.acquisitions),
+        scenes=sum(len(a.scenes) for a in plan.acquisitions),
+        units=units,
+        todo=todo,
+        windows=windows,
+        read=read,
+        output=1.33 * written / _COMPRESSION,
+        delivered=(2.66 if plan.config.publish else 1.33) * written / _COMPRESSION,
+        memory=max(_memory(plan, side, calibration["bytes"]) for side in _sides(plan)),
+        seconds=busy / workers,
+        workers=workers,
+    )
+
+
+def check_memory(plan: Plan, cost: Estimate) -> None:
+    """Refuse a run whose workers do not fit.
+
+    Raises
+    ------
+    S2SharpError
+        ``memory-exceeded``.
+    """
+    allowed = plan.config.memory * 1e9 if plan.config.memory else MEMORY_LIMIT / cost.workers
+    if cost.memory > allowed and (plan.config.memory or not plan.config.scheduler):
+        raise S2SharpError(
+            "memory-exceeded",
+            f"A worker's projected memory of {cost.memory / 1e9:.2f} GB exceeds the allowed "
+            f"{allowed / 1e9:.2f} GB.",
+            "Choose a smaller --shard or --window, or fewer --workers.",
+        )
+
+
+def _native_bytes(plan: Plan, box: Box) -> float:
+    return float(sum(2 * math.prod(box.pixels(BANDS[band].gsd)) for band in plan.reads))
+
+
+def _stored_bytes(plan: Plan, box: Box) -> float:
+    return float(2 * len(plan.config.bands) * math.prod(box.pixels(10)))
+
+
+def _calibrate(plan: Plan, threads: int) -> dict[str, float]:
+    config = plan.config
+    coarse = [band for band in config.bands if BANDS[band].gsd > 10]
+    if not coarse:
+        return {"seconds": 0.0, "bytes": 0.0}
+    settings = {
+        "method": config.method,
+        "bands": coarse,
+        "weights": str(config.weights) if config.weights else None,
+        "device": config.device,
+        "window": config.window,
+        "threads": threads,
+    }
+    done = subprocess.run(  # noqa: S603  (our own module, with our own settings)
+        [sys.executable, "-m", "s2sharp.calibrate", json.dumps(settings)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        raise S2SharpError(
+            "calibration-failed",
+            f"Sharpening one window failed: {done.stderr.strip().splitlines()[-1:]}.",
+            "Choose a smaller --window, or another --method or --device.",
+        )
+    return {key: float(value) for key, value in json.loads(done.stdout).items()}
+
+
+def _sides(plan: Plan) -> set[tuple[int, int, int]]:
+    """(shard, rows, columns) in cells of the largest unit of each code."""
+    return {
+        (x.shard, min(x.shard, x.area.shape[0]), min(x.shard, x.area.shape[1])) for x in plan.layouts
+    }
+
+
+def _memory(plan: Plan, sides: tuple[int, int, int], net: float) -> float:
+    """Bytes of a unit at its peak: what it holds, strip by strip, and what its parts need meanwhile."""
+    shard, rows, cols = sides
+    strip = Box(0, min(plan.config.window, rows), 0, cols)
+    around = strip.grow(plan.margin)
+    native = sum(4 * math.prod(around.pixels(BANDS[band].gsd)) for band in plan.reads)
+    coarse = sum(1 for band in plan.config.bands if BANDS[band].gsd > 10)
+    sharp = 4 * coarse * math.prod(strip.pixels(10))
+    shard_pixels = (6 * shard) ** 2
+    held = shard_pixels * (2 * len(plan.config.bands) + 5)
+    strips = 2 if rows > plan.config.window else 1
+    # A strip being read beside the one at work, which is copied once more when its gaps are filled.
+    work = (strips + 1) * native + sharp
+    write = 3 * 2 * shard_pixels
+    cache = min(GDAL_CACHE, sum(2 * math.prod(around.pixels(BANDS[b].gsd)) for b in plan.reads))
+    return held + max(work + net, write) + cache + _PROCESS
+
+
+# Code and buffers that a process takes up with its first unit, whatever its size.
+_PROCESS = 30e6

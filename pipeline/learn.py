@@ -1,0 +1,66 @@
+"""``s2sharp train``: weights from real scenes where there are any, from synthetic ones otherwise."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pystac
+
+from s2sharp_core import BANDS, S2SharpError
+from s2sharp_core.bands import BY_GSD, GSDS
+from s2sharp_core.training import Pair, Recipe, synthetic_pairs, train, wald_pair
+from s2sharp_core.weights import save_net
+
+from .acquisitions import Acquisition, group
+from .load import Files, load_block
+
+__all__ = ["learn", "real_scenes"]
+
+
+def real_scenes(catalog: Path, collection: str) -> dict[str, dict[int, np.ndarray]]:
+    """Every acquisition of a static catalogue, whole: id → GSD → float32 reflectance (bands, y, x).
+
+    Raises
+    ------
+    S2SharpError
+        ``nothing-found``; ``scene-malformed`` for one with gaps.
+    """
+    root = pystac.Catalog.from_file(str(catalog))
+    items = [item for item in root.get_items(recursive=True) if item.collection_id == collection]
+    acquisitions, refused = group(items, tuple(BANDS), str(catalog))
+    if not acquisitions:
+        why = f": {refused[0].message}" if refused else ""
+        raise S2SharpError("nothing-found", f"{catalog} holds no scene of {collection}{why}.")
+    return {a.scenes[0].id: _whole(a) for a in acquisitions}
+
+
+def _whole(acquisition: Acquisition) -> dict[int, np.ndarray]:
+    block = load_block(Files(acquisition), acquisition, tuple(BANDS), acquisition.box, 0)
+    if any(np.isnan(y).any() for y in block.data.values()):
+        raise S2SharpError(
+            "scene-malformed",
+            f"{acquisition.id} has gaps.",
+            "Train on scenes without nodata and saturated pixels.",
+        )
+    return {gsd: np.stack([block.data[band] for band in BY_GSD[gsd]]) for gsd in GSDS}
+
+
+def learn(
+    out: Path,
+    gsd: int,
+    catalog: Path | None,
+    collection: str,
+    steps: int,
+    synthetic: int,
+    features: int,
+    seed: int,
+    tell: Callable[[int, float], None],
+) -> Path:
+    """Train the net for one GSD and write it with its card; returns the file."""
+    recipe = Recipe(gsd, features=features, steps=steps, synthetic=synthetic, seed=seed)
+    scenes = real_scenes(catalog, collection) if catalog else {}
+    real: list[Pair] = [wald_pair(scene, gsd) for scene in scenes.values()]
+    net = train(recipe, real, synthetic_pairs(synthetic, gsd, seed=seed), tell)
+    file = out / f"dsen2-{gsd}m.safetensors"
+    save_net(net, file, {"recipe": recipe.card(), "scenes": sorted(scenes), "synthetic": synthetic})
+    return file

@@ -1,0 +1,199 @@
+"""A synthetic acquisition as an archive would deliver it: COGs and a static STAC catalogue, truth beside."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+import pystac
+import rasterio
+import shapely
+from pyproj import Transformer
+from pystac.extensions.projection import ProjectionExtension
+from pystac.extensions.raster import RasterBand, RasterExtension
+from rasterio.transform import Affine
+
+from s2sharp_core import BANDS
+from s2sharp_core.bands import BY_GSD
+from s2sharp_core.lattice import Box, Lattice
+from s2sharp_core.simulate import landscape, observe
+
+__all__ = ["COLLECTION", "simulate"]
+
+COLLECTION = "synthetic-s2-l2a"
+
+# Tiles of one datatake overlap, as ESA's do by 163 cells.
+_OVERLAP = 12
+
+# Since baseline 04.00 the DN of a reflectance of zero is 1000, and zero means no data.
+_OFFSET = -0.1
+
+
+def simulate(
+    folder: Path,
+    cells: int = 150,
+    tiles: int = 2,
+    dates: int = 1,
+    epsg: int = 32633,
+    seed: int = 7,
+    swath_edge: bool = True,
+) -> tuple[Path, tuple[float, float, float, float]]:
+    """Write a catalogue of synthetic Level-2A scenes with known 10 m truth.
+
+    Parameters
+    ----------
+    cells
+        Side of the area in cells of 60 m.
+    tiles
+        It is cut into ``tiles`` × ``tiles`` overlapping scenes.
+    dates
+        Acquisitions, five days apart, each of the same land in another light.
+    swath_edge
+        Cut a corner off each acquisition, a little differently in each band, as a swath's edge does.
+
+    Returns
+    -------
+    tuple
+        Path of ``catalog.json``, and the area as (W, S, E, N) in degrees. The truth lies in
+        ``truth/DATE/BAND.tif``: DN as in the scenes, at 10 m, bands of 20 and 60 m only.
+    """
+    lattice = Lattice.of(epsg)
+    corner = lattice.around((600_000, 5_400_000, 600_060, 5_400_060))
+    box = Box(corner.row0, corner.row0 + cells, corner.col0, corner.col0 + cells)
+    land = landscape(box.pixels(10), seed)
+    items = []
+    for date in range(dates):
+        light = 1 + 0.15 * date * np.linspace(-1, 1, len(BANDS), dtype=np.float32)[:, None, None]
+        when = datetime(2024, 6, 1, 10, 10, 31, tzinfo=UTC) + timedelta(days=5 * date)
+        truth = land * light
+        seen = observe(truth, seed=seed + date)
+        names = list(BANDS)
+        for band in BANDS:
+            if BANDS[band].gsd > 10:
+                file = folder / "truth" / f"{when:%Y-%m-%d}" / f"{band}.tif"
+                _write(file, _dn(truth[names.index(band)]), lattice, box, 10)
+        bands = {
+            band: _dn(seen[gsd][i]) for gsd, group in BY_GSD.items() for i, band in enumerate(group)
+        }
+        if swath_edge:
+            bands = {band: _cut_corner(dn, band) for band, dn in bands.items()}
+        bands["SCL"] = _classes(bands)
+        for number, tile in enumerate(_tiles(box, tiles)):
+            items.append(_item(folder, lattice, box, tile, number, bands, when, date))
+    return _catalogue(folder, items), _degrees(lattice, box)
+
+
+def _dn(reflectance: np.ndarray) -> np.ndarray:
+    return np.clip(np.rint((reflectance - _OFFSET) * 10_000), 1, 65_534).astype(np.uint16)
+
+
+def _cut_corner(dn: np.ndarray, band: str) -> np.ndarray:
+    """No data beyond a slanted line in the upper right; each band's line lies up to two cells apart."""
+    gsd = BANDS[band].gsd
+    size = dn.shape[0] * gsd / 60
+    y, x = (np.mgrid[: dn.shape[0], : dn.shape[1]] + 0.5) * gsd / 60
+    shift = list(BANDS).index(band) % 3
+    return np.where(x - 0.35 * y > 0.93 * size - shift, 0, dn).astype(np.uint16)
+
+
+def _classes(bands: dict[str, np.ndarray]) -> np.ndarray:
+    """A scene classification of sorts, at 20 m: water, vegetation, bare, or no data."""
+    red, infrared = (bands[b][::2, ::2].astype(float) - 1000 for b in ("B04", "B08"))
+    green = (infrared - red) / np.maximum(infrared + red, 1)
+    scl = np.where(infrared < 300, 6, np.where(green > 0.4, 4, 5))
+    return np.where(bands["B05"] == 0, 0, scl).astype(np.uint8)
+
+
+def _tiles(box: Box, count: int) -> Iterator[Box]:
+    rows = np.linspace(box.row0, box.row1, count + 1).astype(int)
+    cols = np.linspace(box.col0, box.col1, count + 1).astype(int)
+    for top, bottom in zip(rows[:-1], rows[1:], strict=True):
+        for left, right in zip(cols[:-1], cols[1:], strict=True):
+            yield Box(int(top), int(bottom), int(left), int(right)).grow(_OVERLAP // 2) & box
+
+
+def _write(file: Path, dn: np.ndarray, lattice: Lattice, box: Box, gsd: int) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with rasterio.open(
+        file,
+        "w",
+        driver="COG",
+        width=dn.shape[1],
+        height=dn.shape[0],
+        count=1,
+        dtype=dn.dtype,
+        nodata=0,
+        crs=f"EPSG:{lattice.epsg}",
+        transform=Affine(*lattice.transform(box, gsd)),
+        compress="deflate",
+        predictor=2,
+        blocksize=256,
+        overviews="none",
+    ) as dataset:
+        dataset.write(dn, 1)
+
+
+def _degrees(lattice: Lattice, box: Box) -> tuple[float, float, float, float]:
+    to_degrees = Transformer.from_crs(lattice.epsg, 4326, always_xy=True)
+    west, south, east, north = to_degrees.transform_bounds(*lattice.bounds(box))
+    return west, south, east, north
+
+
+def _item(
+    folder: Path,
+    lattice: Lattice,
+    box: Box,
+    tile: Box,
+    number: int,
+    bands: dict[str, np.ndarray],
+    when: datetime,
+    date: int,
+) -> pystac.Item:
+    zone, platform = lattice.epsg % 100, "ab"[date % 2]
+    mgrs = f"{zone:02d}{'U' if lattice.epsg < 32700 else 'H'}X{chr(ord('A') + number)}"
+    name = f"S2{platform.upper()}_{mgrs}_{when:%Y%m%d}_0_L2A"
+    degrees = _degrees(lattice, tile)
+    item = pystac.Item(
+        id=name,
+        geometry=shapely.geometry.mapping(shapely.box(*degrees)),
+        bbox=list(degrees),
+        datetime=when,
+        properties={
+            "platform": f"sentinel-2{platform}",
+            "constellation": "sentinel-2",
+            "instruments": ["msi"],
+            "eo:cloud_cover": 0.0,
+            "s2:processing_baseline": "05.11",
+            "s2:datatake_id": f"GS2{platform.upper()}_{when:%Y%m%dT%H%M%S}_046900_N05.11",
+            "grid:code": f"MGRS-{mgrs}",
+        },
+    )
+    ProjectionExtension.ext(item, add_if_missing=True).code = f"EPSG:{lattice.epsg}"
+    for band, dn in bands.items():
+        gsd = BANDS[band].gsd if band in BANDS else 20
+        file = folder / "scenes" / name / f"{band}.tif"
+        _write(file, dn[box.slices(tile, gsd)], lattice, tile, gsd)
+        asset = pystac.Asset(str(file), media_type=pystac.MediaType.COG, roles=["data"])
+        item.add_asset(band, asset)
+        projection = ProjectionExtension.ext(asset, add_if_missing=True)
+        projection.transform = list(lattice.transform(tile, gsd))
+        projection.shape = list(tile.pixels(gsd))
+        if band in BANDS:
+            asset.common_metadata.gsd = gsd
+            raster = RasterBand.create(nodata=0, scale=0.0001, offset=_OFFSET, spatial_resolution=gsd)
+            RasterExtension.ext(asset, add_if_missing=True).bands = [raster]
+    return item
+
+
+def _catalogue(folder: Path, items: list[pystac.Item]) -> Path:
+    catalog = pystac.Catalog("synthetic", "Synthetic Sentinel-2 scenes with known 10 m truth")
+    extent = pystac.Extent.from_items(items)
+    collection = pystac.Collection(
+        COLLECTION, "Synthetic Level-2A scenes", extent, license="Apache-2.0"
+    )
+    catalog.add_child(collection)
+    collection.add_items(items)
+    catalog.normalize_hrefs(str(folder))
+    catalog.make_all_asset_hrefs_relative()
+    catalog.save(pystac.CatalogType.SELF_CONTAINED)
+    return folder / "catalog.json"
