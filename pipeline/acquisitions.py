@@ -184,7 +184,9 @@ def _box(item: pystac.Item, code: int, files: Iterable[Source]) -> Box:
         boxes[source.band] = lattice.box(bounds, what)
     if len(set(boxes.values())) > 1:
         raise S2SharpError(
-            "off-lattice", f"The bands of item {item.id} cover different cells: {boxes}.", "Skip it."
+            "off-lattice",
+            f"The bands of item {item.id} cover different cells: {boxes}.",
+            "Skip it.",
         )
     return next(iter(boxes.values()))
 

@@ -1,6 +1,5 @@
 """The command line: thin, and made to be learned from ``--help``."""
 
-import sys
 import time
 import warnings
 from collections.abc import Iterator
@@ -11,11 +10,17 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-from rich.progress import TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 from rich.table import Table
 
-from s2sharp_core import BANDS, S2SharpError
+from s2sharp_core import S2SharpError
 
 from .config import EARTH_SEARCH, RunConfig, read_config
 
@@ -41,7 +46,9 @@ _WHAT, _HOW, _WHERE = "What", "How", "Where it runs"
 
 Config = Annotated[
     Path | None,
-    typer.Option(help="TOML file whose keys are these flags (`max_cloud = 20`).", show_default=False),
+    typer.Option(
+        help="TOML file whose keys are these flags (`max_cloud = 20`).", show_default=False
+    ),
 ]
 Out = Annotated[
     Path | None,
@@ -65,11 +72,15 @@ Collection = Annotated[
 ]
 Bbox = Annotated[
     tuple[float, float, float, float] | None,
-    typer.Option(metavar="W S E N", help="Area in degrees.", show_default=False, rich_help_panel=_WHAT),
+    typer.Option(
+        metavar="W S E N", help="Area in degrees.", show_default=False, rich_help_panel=_WHAT
+    ),
 ]
 Area = Annotated[
     Path | None,
-    typer.Option(help="GeoJSON file, in place of --bbox.", show_default=False, rich_help_panel=_WHAT),
+    typer.Option(
+        help="GeoJSON file, in place of --bbox.", show_default=False, rich_help_panel=_WHAT
+    ),
 ]
 Datetime = Annotated[
     str | None,
@@ -98,7 +109,9 @@ BandList = Annotated[
 MethodName = Annotated[
     str | None,
     typer.Option(
-        help="How to sharpen; `s2sharp methods` lists them.", show_default="dsen2", rich_help_panel=_HOW
+        help="How to sharpen; `s2sharp methods` lists them.",
+        show_default="dsen2",
+        rich_help_panel=_HOW,
     ),
 ]
 Weights = Annotated[
@@ -161,7 +174,9 @@ Scheduler = Annotated[
 Workers = Annotated[
     int | None,
     typer.Option(
-        help="Processes on this machine.", show_default="one per GPU, else one", rich_help_panel=_WHERE
+        help="Processes on this machine.",
+        show_default="one per GPU, else one",
+        rich_help_panel=_WHERE,
     ),
 ]
 Memory = Annotated[
@@ -190,7 +205,9 @@ Publish = Annotated[
 @contextmanager
 def _told() -> Iterator[None]:
     """Errors that a user can act on end the command with one message and their exit code."""
-    warnings.showwarning = lambda message, *_: problems.print(f"[yellow]warning:[/] {escape(str(message))}")
+    warnings.showwarning = lambda message, *_: problems.print(
+        f"[yellow]warning:[/] {escape(str(message))}"
+    )
     try:
         yield
     except S2SharpError as error:
@@ -295,7 +312,9 @@ def _show(plan: Any, cost: Any) -> None:
     table.add_row("Acquisitions", f"{cost.acquisitions} of {cost.scenes} scenes" + _left_out(plan))
     for layout in plan.layouts:
         height, width = layout.area.pixels(10)
-        cube = f"{len(layout.times)} × {height} × {width} px of 10 m, shards of {layout.shard * 6} px"
+        cube = (
+            f"{len(layout.times)} × {height} × {width} px of 10 m, shards of {layout.shard * 6} px"
+        )
         table.add_row(f"EPSG:{layout.epsg}", cube)
     table.add_row("Method", f"{plan.config.method} → {' '.join(plan.config.bands)}")
     done = f", {cost.units - cost.todo} of them done already" if cost.todo < cost.units else ""
@@ -363,7 +382,9 @@ def _run(config: RunConfig) -> Any:
         for task in tasks.values():
             progress.update(task, total=progress.tasks[task].completed)
     for text, count in outcome.warnings.items():
-        problems.print(f"[yellow]warning:[/] {escape(text)}" + (f" ({count} units)" if count > 1 else ""))
+        problems.print(
+            f"[yellow]warning:[/] {escape(text)}" + (f" ({count} units)" if count > 1 else "")
+        )
     _report(plan, cost, outcome)
     pictures = [picture_path(plan.out, a) for a in plan.acquisitions]
     _show_results(plan, [p for p in pictures if p.exists()])
@@ -400,14 +421,18 @@ def _report(plan: Any, cost: Any, outcome: Any) -> None:
     if outcome.peak:
         table.add_row("memory of a worker", _size(cost.memory), _size(outcome.peak))
     size = sum(f.stat().st_size for f in plan.store.rglob("*") if f.is_file())
-    table.add_row("cube on disk", _size(cost.output) if cost.todo == cost.units else "", _size(size))
+    table.add_row(
+        "cube on disk", _size(cost.output) if cost.todo == cost.units else "", _size(size)
+    )
     console.print(table)
 
 
 def _show_results(plan: Any, pictures: list[Path]) -> None:
     console.print(f"Cube      {plan.store}")
     if plan.config.publish:
-        console.print(f"COGs      {plan.out / 'cogs'}\nSTAC      {plan.out / 'stac' / 'collection.json'}")
+        console.print(
+            f"COGs      {plan.out / 'cogs'}\nSTAC      {plan.out / 'stac' / 'collection.json'}"
+        )
     for picture in pictures[:3]:
         console.print(f"Picture   {picture}")
     code = f", epsg={plan.layouts[0].epsg}" if len(plan.layouts) > 1 else ""
@@ -434,7 +459,9 @@ def methods() -> None:
 def simulate(
     folder: Annotated[Path, typer.Argument(help="Where to write; made if it is not there.")],
     cells: Annotated[int, typer.Option(help="Side of the area in cells of 60 m.", min=20)] = 150,
-    tiles: Annotated[int, typer.Option(help="Cut into so many overlapping tiles a side.", min=1)] = 2,
+    tiles: Annotated[
+        int, typer.Option(help="Cut into so many overlapping tiles a side.", min=1)
+    ] = 2,
     dates: Annotated[int, typer.Option(help="Acquisitions, five days apart.", min=1)] = 1,
     epsg: Annotated[int, typer.Option(help="UTM code: 326xx north, 327xx south.")] = 32633,
     seed: Annotated[int, typer.Option(help="Another seed, another landscape.")] = 7,
@@ -468,13 +495,24 @@ def demo(
         plan = _run(read_config(None, flags))
         console.rule("3  How accurate it is")
         table = Table()
-        for name in ("band", "native", "RMSE bicubic", "RMSE sharpened", "SRE bicubic", "SRE sharpened"):
+        for name in (
+            "band",
+            "native",
+            "RMSE bicubic",
+            "RMSE sharpened",
+            "SRE bicubic",
+            "SRE sharpened",
+        ):
             table.add_column(name, justify="right")
         for row in score(folder, plan):
             table.add_row(*row)
         console.print(table)
-        console.print("RMSE in DN (1/10 000 of reflectance), SRE = 10·log10(Σx²/Σe²) in dB, against the truth.")
-        console.print(f"Everything is in {folder.resolve()}; it took {time.perf_counter() - begin:.0f} s.")
+        console.print(
+            "RMSE in DN (1/10 000 of reflectance), SRE = 10·log10(Σx²/Σe²) in dB, against the truth."
+        )
+        console.print(
+            f"Everything is in {folder.resolve()}; it took {time.perf_counter() - begin:.0f} s."
+        )
 
 
 def _spoken(flags: dict[str, Any]) -> Iterator[tuple[str, str]]:
@@ -501,7 +539,12 @@ def train(
     """
     from .learn import learn
 
-    with _told(), Progress(*Progress.get_default_columns(), TextColumn("{task.fields[note]}"), console=console) as bar:
+    with (
+        _told(),
+        Progress(
+            *Progress.get_default_columns(), TextColumn("{task.fields[note]}"), console=console
+        ) as bar,
+    ):
         for gsd in (20, 60):
             task = bar.add_task(f"{gsd} m", total=steps, note="")
 
@@ -518,4 +561,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

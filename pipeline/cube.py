@@ -369,8 +369,10 @@ def open_cube(
         raise S2SharpError(
             "outside", f"The cube has no overview of level {level}.", "Use a lower one."
         )
+    # A cube that is still being written has no consolidated metadata yet.
+    whole = root.metadata.consolidated_metadata is not None
     raw = xr.open_zarr(
-        store, group=name, mask_and_scale=False, consolidated=None, decode_coords="all"
+        store, group=name, mask_and_scale=False, consolidated=whole, decode_coords="all"
     )
     raw = raw.pipe(_crop, _bounds(raw, bbox, int(code))).sortby("time")
     return _describe(

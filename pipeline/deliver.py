@@ -84,7 +84,5 @@ def write_catalogue(plan: Plan) -> Path:
             software=plan.software,
         )
         shown = thumbnail if thumbnail.exists() else None
-        items.append(
-            stac_item(plan.out, layout, time, acquisition.id, cogs, provenance, shown)
-        )
+        items.append(stac_item(plan.out, layout, time, acquisition.id, cogs, provenance, shown))
     return write_catalog(plan.out, items, "Sentinel-2 with all bands at 10 m, made by s2sharp.")

@@ -37,10 +37,14 @@ def score(folder: Path, plan: Plan) -> Iterator[tuple[str, ...]]:
     cube = open_cube(plan.out).isel(time=0).load()
     coarse = tuple(band for band in plan.config.bands if BANDS[band].gsd > 10)
     bicubic = load_sharpener("bicubic", coarse)
-    block = load_block(Files(acquisition), acquisition, bicubic.reads, layout.area, context(bicubic))
+    block = load_block(
+        Files(acquisition), acquisition, bicubic.reads, layout.area, context(bicubic)
+    )
     smooth = sharpen_block(block.data, block.box, layout.area, bicubic)
     for band in coarse:
-        with rasterio.open(folder / "archive" / "truth" / acquisition.datetime[:10] / f"{band}.tif") as file:
+        with rasterio.open(
+            folder / "archive" / "truth" / acquisition.datetime[:10] / f"{band}.tif"
+        ) as file:
             window = file.window(*layout.lattice.bounds(layout.area))
             truth = (file.read(1, window=window).astype(np.float32) - 1000) / 10_000
         # Both on the same pixels: where the run has data.

@@ -138,7 +138,8 @@ def _calibrate(plan: Plan, threads: int) -> dict[str, float]:
 def _sides(plan: Plan) -> set[tuple[int, int, int]]:
     """(shard, rows, columns) in cells of the largest unit of each code."""
     return {
-        (x.shard, min(x.shard, x.area.shape[0]), min(x.shard, x.area.shape[1])) for x in plan.layouts
+        (x.shard, min(x.shard, x.area.shape[0]), min(x.shard, x.area.shape[1]))
+        for x in plan.layouts
     }
 
 

@@ -1,5 +1,6 @@
 """The record of which units are done, from what: status and key stand in a file's name, so that one
-listing tells all."""
+listing tells all.
+"""
 
 import json
 import os
@@ -75,4 +76,6 @@ class Ledger:
 
     def _files(self) -> Iterator[Path]:
         if self.folder.exists():
-            yield from (p for p in sorted(self.folder.rglob("*")) if p.is_file() and p.name[0] != ".")
+            yield from (
+                p for p in sorted(self.folder.rglob("*")) if p.is_file() and p.name[0] != "."
+            )

@@ -12,7 +12,6 @@ from rasterio.errors import RasterioError
 from rasterio.windows import Window
 
 from s2sharp_core import BANDS, S2SharpError
-from s2sharp_core.bands import BY_GSD, CELL
 from s2sharp_core.lattice import Box, Lattice
 
 from .archives import Source
@@ -21,7 +20,17 @@ from .search import public
 if TYPE_CHECKING:
     from .acquisitions import Acquisition, Scene
 
-__all__ = ["Block", "Files", "Reader", "decode", "header", "load_block", "load_scl", "offset_doubt", "opened"]
+__all__ = [
+    "Block",
+    "Files",
+    "Reader",
+    "decode",
+    "header",
+    "load_block",
+    "load_scl",
+    "offset_doubt",
+    "opened",
+]
 
 SATURATED = 65535
 """DN of a saturated pixel in Level-1C and in most archives' Level-2A."""

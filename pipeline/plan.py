@@ -138,7 +138,10 @@ class Plan(BaseModel):
         row, col = unit.row, unit.col
         if unit.level == 0:
             cells = self.layout(unit.epsg).cells(row, col)
-            row, col = cells.row0 // (cells.row1 - cells.row0), cells.col0 // (cells.col1 - cells.col0)
+            row, col = (
+                cells.row0 // (cells.row1 - cells.row0),
+                cells.col0 // (cells.col1 - cells.col0),
+            )
         return f"{self.acquisition(unit).id}/x{2**unit.level}_{row}_{col}"
 
     def key(self, unit: Unit, missing: Sequence[str] = ()) -> str:
@@ -262,7 +265,9 @@ def make_plan(config: RunConfig) -> Plan:
     if not kept:
         why = [f"{len(items)} items were found"]
         why += [f"{len(found) - len(clear)} acquisitions are cloudier than {config.max_cloud:g} %"]
-        why += [f"{len(refused)} items were refused" + "".join(f"; {r.message}" for r in refused[:3])]
+        why += [
+            f"{len(refused)} items were refused" + "".join(f"; {r.message}" for r in refused[:3])
+        ]
         raise S2SharpError(
             "nothing-found",
             f"Nothing is left to sharpen: {', '.join(why)}.",
@@ -299,8 +304,12 @@ def _layouts(config: RunConfig, acquisitions: Sequence[Acquisition]) -> list[Lay
         if area.empty:
             continue
         side = config.shard or next((s for s in _SHARDS if 2 * s <= max(area.shape)), _SHARDS[-1])
-        chunk = config.chunk or next(n for n in range(min(512, side * 6), 0, -1) if side * 6 % n == 0)
-        layouts.append(Layout(epsg, area, side, chunk, tuple(a.datetime for a in own), config.bands))
+        chunk = config.chunk or next(
+            n for n in range(min(512, side * 6), 0, -1) if side * 6 % n == 0
+        )
+        layouts.append(
+            Layout(epsg, area, side, chunk, tuple(a.datetime for a in own), config.bands)
+        )
     return layouts
 
 
@@ -324,7 +333,9 @@ def frozen(config: RunConfig) -> Plan | None:
         return None
     plan = read_plan(config.out, stamp(config.out))
     before, now = plan.config.model_dump(), config.model_dump()
-    differs = [f"{k}: {before[k]} → {now[k]}" for k in now if k not in _FREE and before[k] != now[k]]
+    differs = [
+        f"{k}: {before[k]} → {now[k]}" for k in now if k not in _FREE and before[k] != now[k]
+    ]
     plan = plan.model_copy(update={"config": config, "staged": _staged(config, plan.acquisitions)})
     sharpener = plan.sharpener()
     if sharpener and not differs and sharpener.digest != plan.digest:
@@ -366,7 +377,9 @@ def read_plan(out: Path, stamp: str) -> Plan:  # noqa: ARG001  (part of the cach
         plan = Plan.model_validate_json((out / "run.json").read_text())
     except (OSError, ValueError) as error:
         raise S2SharpError(
-            "not-a-run", f"{out} holds no run of s2sharp: {error}.", "Make one: `s2sharp run --out …`."
+            "not-a-run",
+            f"{out} holds no run of s2sharp: {error}.",
+            "Make one: `s2sharp run --out …`.",
         ) from error
     # Where it lies now, should the folder have been moved.
     return plan.model_copy(update={"config": plan.config.model_copy(update={"out": out})})

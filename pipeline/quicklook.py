@@ -177,9 +177,7 @@ def _figure(rows: Sequence[Sequence[_Panel]], aspect: float) -> tuple["Figure", 
     places: list[_Place] = []
     y = float(_HEADER)
     for row in rows:
-        # A panel alone stays as wide as one of two.
-        columns = max(2, len(row))
-        w = (_WIDTH - 2 * _MARGIN - _GAP * (columns - 1)) / columns
+        w = (_WIDTH - 2 * _MARGIN - _GAP * (len(row) - 1)) / len(row)
         y += _CAPTION
         places += [(p, (_MARGIN + i * (w + _GAP), y, w, w / aspect)) for i, p in enumerate(row)]
         y += w / aspect + _GAP

@@ -1,5 +1,7 @@
 """Units as futures: a bounded number in flight, every outcome recorded, nothing done twice."""
 
+from __future__ import annotations
+
 import os
 import shutil
 import time
@@ -7,6 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 import dask
 from distributed import Client, Future, LocalCluster, as_completed
@@ -15,9 +18,9 @@ from s2sharp_core import S2SharpError
 from s2sharp_core.lattice import Box
 
 from .cube import finish, lay_out
+from .deliver import publish_unit, write_catalogue
 from .ledger import FINAL, Ledger, Record
 from .plan import Plan, Unit, freeze
-from .deliver import publish_unit, write_catalogue
 from .stage import Stage
 from .unit import Run, overview_unit, sharpen_unit, stage_unit
 
@@ -143,20 +146,20 @@ def execute(plan: Plan, tell: Callable[[Event], None] = lambda _: None) -> Outco
         stager = _Stager(client, plan, run)
         flow = _Flow(client, plan, Ledger(plan.out / "ledger").states(), outcome, tell)
 
-        def sharpen(unit: Unit) -> Future:
+        def sharpen(unit: Unit) -> Future[Any]:
             return client.submit(sharpen_unit, run, unit, stager.need(unit), pure=False)
 
         flow.through("sharpen", plan.units(), sharpen, stager.release)
         missing = tuple(sorted(record.unit for record in outcome.failed))
 
-        def overview(unit: Unit) -> Future:
+        def overview(unit: Unit) -> Future[Any]:
             return client.submit(overview_unit, run, unit, missing, pure=False)
 
         for level in range(1, max(layout.levels for layout in plan.layouts) + 1):
             flow.through("overviews", plan.overviews(level), overview, missing=missing)
         if plan.config.publish:
 
-            def publish(unit: Unit) -> Future:
+            def publish(unit: Unit) -> Future[Any]:
                 return client.submit(publish_unit, run, unit, missing, pure=False)
 
             flow.through("publish", plan.pictures(), publish, missing=missing)
@@ -182,12 +185,12 @@ class _Flow:
         self,
         phase: str,
         units: Iterable[Unit],
-        submit: Callable[[Unit], Future],
+        submit: Callable[[Unit], Future[Any]],
         release: Callable[[Unit], None] = lambda _: None,
         missing: tuple[str, ...] = (),
     ) -> None:
         """Submit what the ledger does not have, and take in each record as it comes."""
-        flying: dict[Future, Unit] = {}
+        flying: dict[Future[Any], Unit] = {}
         done = as_completed()
 
         def land() -> None:
@@ -211,7 +214,7 @@ class _Flow:
         while flying:
             land()
 
-    def _record(self, future: Future, unit: Unit, missing: tuple[str, ...]) -> Record:
+    def _record(self, future: Future[Any], unit: Unit, missing: tuple[str, ...]) -> Record:
         error = future.exception()
         if error is None:
             record = future.result()
@@ -234,7 +237,7 @@ class _Stager:
     def __init__(self, client: Client, plan: Plan, run: Run) -> None:
         self._client, self._plan, self._run = client, plan, run
         self._stages: dict[str, Stage] = {}
-        self._shards: dict[tuple[str, Box], Future | None] = {}
+        self._shards: dict[tuple[str, Box], Future[Any] | None] = {}
         self._users: Counter[tuple[str, Box]] = Counter()
 
     def _of(self, unit: Unit) -> tuple[Stage, list[Box]]:
@@ -245,7 +248,7 @@ class _Stager:
         stage = self._stages[acquisition.id]
         return stage, stage.needed(self._plan.wanted(unit).grow(self._plan.margin))
 
-    def need(self, unit: Unit) -> list[Future]:
+    def need(self, unit: Unit) -> list[Future[Any]]:
         """The futures of the shards that a unit reads."""
         if not self._plan.staged:
             return []
@@ -260,7 +263,7 @@ class _Stager:
             futures += [future] if future is not None else []
         return futures
 
-    def _submit(self, unit: Unit, cells: Box) -> Future:
+    def _submit(self, unit: Unit, cells: Box) -> Future[Any]:
         return self._client.submit(stage_unit, self._run, unit.epsg, unit.time, cells, pure=False)
 
     def release(self, unit: Unit) -> None:

@@ -119,11 +119,11 @@ def _from_api(io: "StacApiIO", root: dict[str, Any], query: _Query) -> Iterable[
 
     found: dict[str, pystac.Item] = {}
     try:
+        ways = [link.get("method") for link in root["links"] if link.get("rel") == "search"]
+        what = {"collections": [query.collection], "datetime": query.interval, "limit": PAGE}
         client: Any = io.stac_object_from_dict(root, href=query.catalog)
         for box in query.boxes:
-            asked = client.search(
-                collections=[query.collection], bbox=box, datetime=query.interval, limit=PAGE
-            )
+            asked = client.search(method="POST" if "POST" in ways else "GET", bbox=box, **what)
             for item in _paged(asked.pages_as_dicts(), query.catalog):
                 found[item.id] = item
         lists = client.conforms_to("COLLECTIONS") or client.conforms_to("FEATURES")

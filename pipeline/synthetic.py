@@ -1,5 +1,6 @@
 """A synthetic acquisition as an archive would deliver it: COGs and a static STAC catalogue, truth beside."""
 
+import itertools
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -14,11 +15,11 @@ from pystac.extensions.raster import RasterBand, RasterExtension
 from rasterio.transform import Affine
 
 from s2sharp_core import BANDS
-from s2sharp_core.bands import BY_GSD
+from s2sharp_core.bands import BY_GSD, COARSE
 from s2sharp_core.lattice import Box, Lattice
 from s2sharp_core.simulate import landscape, observe
 
-__all__ = ["COLLECTION", "simulate"]
+__all__ = ["COLLECTION", "simulate", "write_catalogue", "write_scenes"]
 
 COLLECTION = "synthetic-s2-l2a"
 
@@ -36,7 +37,6 @@ def simulate(
     dates: int = 1,
     epsg: int = 32633,
     seed: int = 7,
-    swath_edge: bool = True,
 ) -> tuple[Path, tuple[float, float, float, float]]:
     """Write a catalogue of synthetic Level-2A scenes with known 10 m truth.
 
@@ -45,42 +45,39 @@ def simulate(
     cells
         Side of the area in cells of 60 m.
     tiles
-        It is cut into ``tiles`` × ``tiles`` overlapping scenes.
+        It is cut into ``tiles`` × ``tiles`` overlapping scenes. One corner lies beyond the swath, whose
+        edge runs a little differently in each band.
     dates
         Acquisitions, five days apart, each of the same land in another light.
-    swath_edge
-        Cut a corner off each acquisition, a little differently in each band, as a swath's edge does.
 
     Returns
     -------
     tuple
         Path of ``catalog.json``, and the area as (W, S, E, N) in degrees. The truth lies in
-        ``truth/DATE/BAND.tif``: DN as in the scenes, at 10 m, bands of 20 and 60 m only.
+        ``truth/DATE/BAND.tif``: DN as in the scenes, at 10 m, of the bands of 20 and 60 m.
     """
     lattice = Lattice.of(epsg)
     corner = lattice.around((600_000, 5_400_000, 600_060, 5_400_060))
     box = Box(corner.row0, corner.row0 + cells, corner.col0, corner.col0 + cells)
     land = landscape(box.pixels(10), seed)
+    names = list(BANDS)
     items = []
     for date in range(dates):
         light = 1 + 0.15 * date * np.linspace(-1, 1, len(BANDS), dtype=np.float32)[:, None, None]
         when = datetime(2024, 6, 1, 10, 10, 31, tzinfo=UTC) + timedelta(days=5 * date)
         truth = land * light
+        for band in COARSE:
+            file = folder / "truth" / f"{when:%Y-%m-%d}" / f"{band}.tif"
+            _write(file, _dn(truth[names.index(band)]), lattice, box, 10)
         seen = observe(truth, seed=seed + date)
-        names = list(BANDS)
-        for band in BANDS:
-            if BANDS[band].gsd > 10:
-                file = folder / "truth" / f"{when:%Y-%m-%d}" / f"{band}.tif"
-                _write(file, _dn(truth[names.index(band)]), lattice, box, 10)
         bands = {
-            band: _dn(seen[gsd][i]) for gsd, group in BY_GSD.items() for i, band in enumerate(group)
+            band: _cut_corner(_dn(seen[gsd][i]), band)
+            for gsd, group in BY_GSD.items()
+            for i, band in enumerate(group)
         }
-        if swath_edge:
-            bands = {band: _cut_corner(dn, band) for band, dn in bands.items()}
         bands["SCL"] = _classes(bands)
-        for number, tile in enumerate(_tiles(box, tiles)):
-            items.append(_item(folder, lattice, box, tile, number, bands, when, date))
-    return _catalogue(folder, items), _degrees(lattice, box)
+        items += write_scenes(folder, bands, lattice, box, list(_tiles(box, tiles)), when)
+    return write_catalogue(folder, items), _degrees(lattice, box)
 
 
 def _dn(reflectance: np.ndarray) -> np.ndarray:
@@ -107,8 +104,8 @@ def _classes(bands: dict[str, np.ndarray]) -> np.ndarray:
 def _tiles(box: Box, count: int) -> Iterator[Box]:
     rows = np.linspace(box.row0, box.row1, count + 1).astype(int)
     cols = np.linspace(box.col0, box.col1, count + 1).astype(int)
-    for top, bottom in zip(rows[:-1], rows[1:], strict=True):
-        for left, right in zip(cols[:-1], cols[1:], strict=True):
+    for top, bottom in itertools.pairwise(rows):
+        for left, right in itertools.pairwise(cols):
             yield Box(int(top), int(bottom), int(left), int(right)).grow(_OVERLAP // 2) & box
 
 
@@ -139,53 +136,76 @@ def _degrees(lattice: Lattice, box: Box) -> tuple[float, float, float, float]:
     return west, south, east, north
 
 
-def _item(
+def write_scenes(
     folder: Path,
+    bands: dict[str, np.ndarray],
     lattice: Lattice,
     box: Box,
-    tile: Box,
-    number: int,
-    bands: dict[str, np.ndarray],
+    tiles: list[Box],
     when: datetime,
-    date: int,
-) -> pystac.Item:
-    zone, platform = lattice.epsg % 100, "ab"[date % 2]
-    mgrs = f"{zone:02d}{'U' if lattice.epsg < 32700 else 'H'}X{chr(ord('A') + number)}"
-    name = f"S2{platform.upper()}_{mgrs}_{when:%Y%m%d}_0_L2A"
-    degrees = _degrees(lattice, tile)
-    item = pystac.Item(
-        id=name,
-        geometry=shapely.geometry.mapping(shapely.box(*degrees)),
-        bbox=list(degrees),
-        datetime=when,
-        properties={
-            "platform": f"sentinel-2{platform}",
-            "constellation": "sentinel-2",
-            "instruments": ["msi"],
-            "eo:cloud_cover": 0.0,
-            "s2:processing_baseline": "05.11",
-            "s2:datatake_id": f"GS2{platform.upper()}_{when:%Y%m%dT%H%M%S}_046900_N05.11",
-            "grid:code": f"MGRS-{mgrs}",
-        },
-    )
-    ProjectionExtension.ext(item, add_if_missing=True).code = f"EPSG:{lattice.epsg}"
-    for band, dn in bands.items():
-        gsd = BANDS[band].gsd if band in BANDS else 20
-        file = folder / "scenes" / name / f"{band}.tif"
-        _write(file, dn[box.slices(tile, gsd)], lattice, tile, gsd)
-        asset = pystac.Asset(str(file), media_type=pystac.MediaType.COG, roles=["data"])
-        item.add_asset(band, asset)
-        projection = ProjectionExtension.ext(asset, add_if_missing=True)
-        projection.transform = list(lattice.transform(tile, gsd))
-        projection.shape = list(tile.pixels(gsd))
-        if band in BANDS:
-            asset.common_metadata.gsd = gsd
-            raster = RasterBand.create(nodata=0, scale=0.0001, offset=_OFFSET, spatial_resolution=gsd)
-            RasterExtension.ext(asset, add_if_missing=True).bands = [raster]
-    return item
+    platform: str = "sentinel-2a",
+    baseline: str = "05.11",
+    offset: float = _OFFSET,
+) -> list[pystac.Item]:
+    """Cut one picture into scenes and write them as an archive would.
+
+    Parameters
+    ----------
+    bands
+        ESA name, or "SCL" → DN at native resolution over ``box``, 0 as nodata.
+    tiles
+        The cells of each scene.
+    """
+    items = []
+    for number, tile in enumerate(tiles):
+        letter = "U" if lattice.epsg < 32700 else "H"
+        mgrs = f"{lattice.epsg % 100:02d}{letter}{chr(65 + number // 20)}{chr(65 + number % 20)}"
+        satellite = platform[-1].upper()
+        degrees = _degrees(lattice, tile)
+        item = pystac.Item(
+            id=f"S2{satellite}_{mgrs}_{when:%Y%m%d}_0_L2A",
+            geometry=shapely.geometry.mapping(shapely.box(*degrees)),
+            bbox=list(degrees),
+            datetime=when,
+            properties={
+                "platform": platform,
+                "constellation": "sentinel-2",
+                "instruments": ["msi"],
+                "eo:cloud_cover": 0.0,
+                "s2:processing_baseline": baseline,
+                "s2:datatake_id": f"GS2{satellite}_{when:%Y%m%dT%H%M%S}_046900_N{baseline}",
+                "grid:code": f"MGRS-{mgrs}",
+            },
+        )
+        ProjectionExtension.ext(item, add_if_missing=True).code = f"EPSG:{lattice.epsg}"
+        for band, dn in bands.items():
+            gsd = BANDS[band].gsd if band in BANDS else 20
+            file = folder / "scenes" / item.id / f"{band}.tif"
+            _write(file, dn[box.slices(tile, gsd)], lattice, tile, gsd)
+            item.add_asset(band, _asset(item, file, band, lattice.transform(tile, gsd), offset))
+        items.append(item)
+    return items
 
 
-def _catalogue(folder: Path, items: list[pystac.Item]) -> Path:
+def _asset(
+    item: pystac.Item, file: Path, band: str, transform: tuple[float, ...], offset: float
+) -> pystac.Asset:
+    asset = pystac.Asset(str(file), media_type=pystac.MediaType.COG, roles=["data"])
+    asset.set_owner(item)
+    with rasterio.open(file) as dataset:
+        shape = dataset.shape
+    projection = ProjectionExtension.ext(asset, add_if_missing=True)
+    projection.transform, projection.shape = list(transform), list(shape)
+    if band in BANDS:
+        gsd = BANDS[band].gsd
+        asset.common_metadata.gsd = gsd
+        raster = RasterBand.create(nodata=0, scale=0.0001, offset=offset, spatial_resolution=gsd)
+        RasterExtension.ext(asset, add_if_missing=True).bands = [raster]
+    return asset
+
+
+def write_catalogue(folder: Path, items: list[pystac.Item]) -> Path:
+    """Write ``items`` as a static catalogue with relative links; returns its ``catalog.json``."""
     catalog = pystac.Catalog("synthetic", "Synthetic Sentinel-2 scenes with known 10 m truth")
     extent = pystac.Extent.from_items(items)
     collection = pystac.Collection(

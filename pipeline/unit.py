@@ -65,7 +65,7 @@ class Run:
 
 @lru_cache(maxsize=1)
 def _idle(run: Run) -> int:
-    """This process's memory in bytes when it is ready for a run: the sharpener is loaded here, once."""
+    """Memory of the process, in bytes, when it is ready for a run: the sharpener is loaded here, once."""
     run.plan.sharpener()
     return psutil.Process().memory_info().rss
 
@@ -140,9 +140,7 @@ def _record(plan: Plan, record: Record) -> Record:
     except OSError as error:
         # Without its record the unit counts as not done, which is safe.
         message = f"Cannot write the ledger of {plan.out}: {error}. {_SPACE}"
-        return Record(
-            record.unit, record.key, "failed", kind="store-unwritable", message=message
-        )
+        return Record(record.unit, record.key, "failed", kind="store-unwritable", message=message)
     return record
 
 

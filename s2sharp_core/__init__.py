@@ -12,8 +12,8 @@ from .errors import S2SharpError
 
 if TYPE_CHECKING:
     from .scene import make_scene
-    from .sharpening import sharpen
     from .sharpeners import METHODS, Sharpener, load_sharpener
+    from .sharpening import sharpen
 
 __all__ = [
     "BANDS",

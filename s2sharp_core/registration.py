@@ -50,6 +50,11 @@ class Shift:
     confidence: float
 
     @property
+    def off(self) -> bool:
+        """Whether this is worth a warning: surely more than ESA allows."""
+        return self.confidence >= _SURE and bool(np.hypot(self.dy, self.dx) > _TOLERATED)
+
+    @property
     def metres(self) -> tuple[float, float]:
         """(south, east)."""
         return self.dy * BANDS[self.band].gsd, self.dx * BANDS[self.band].gsd
@@ -175,8 +180,11 @@ def _sureness(
 
 def _search(
     fine: np.ndarray, fine_bands: tuple[str, ...], coarse: np.ndarray, bands: tuple[str, ...]
-) -> list[Shift]:
-    """The shifts of ``bands``, all of one GSD, with respect to ``fine_bands`` (other than themselves)."""
+) -> dict[Shift, float]:
+    """The shifts of ``bands``, all of one GSD, with respect to ``fine_bands`` (other than themselves).
+
+    With each, how much more of the band's detail is predicted there than in place.
+    """
     ratio = BANDS[bands[0]].gsd // BANDS[fine_bands[0]].gsd
     predictors = _Predictors(fine, fine_bands, ratio)
     y, known = _gapless(coarse)
@@ -196,7 +204,7 @@ def _search(
     for ty in whole:
         for tx in whole:
             look(ty, tx)
-    found = []
+    found = {}
     for q, band in enumerate(bands):
         ty, tx = max(((ty, tx) for ty in whole for tx in whole), key=lambda t: score[t][q])
         if score[ty, tx][q] < _PREDICTED:
@@ -215,7 +223,7 @@ def _search(
         dx = tx + step * _vertex(look(ty, tx - step)[q], here, look(ty, tx + step)[q])
         alone = _Picture(target.detail[q : q + 1], target.known)
         sure = _sureness(predictors, alone, uses[q], best) if best != (0, 0) else 0.0
-        found.append(Shift(band, dy / ratio, dx / ratio, sure))
+        found[Shift(band, dy / ratio, dx / ratio, sure)] = float(here - look(0, 0)[q])
     return found
 
 
@@ -252,11 +260,21 @@ def shifts(arrays: Mapping[str, np.ndarray]) -> list[Shift]:
         n = CELL // gsd
         cut = np.s_[rows.start * n : rows.stop * n, cols.start * n : cols.stop * n]
         stacks[gsd] = np.stack([arrays[b][cut] for b in names if b in BY_GSD[gsd]])
-    found: list[Shift] = []
     groups = {gsd: tuple(b for b in BY_GSD[gsd] if b in names) for gsd in gsds}
+    finest, group = stacks[gsds[0]], groups[gsds[0]]
+    good = list(range(len(group)))
+    while len(good) > 2:  # what lies off itself must not judge others
+        trusted = tuple(group[i] for i in good)
+        gains = _search(finest[good], trusted, finest[good], trusted)
+        worst = max((s for s in gains if s.off), key=gains.__getitem__, default=None)
+        if worst is None:
+            break
+        good.remove(group.index(worst.band))
+    trusted = tuple(group[i] for i in good)
+    found: list[Shift] = []
     for gsd in gsds:
-        if gsd > gsds[0] or len(groups[gsd]) > 1:
-            found += _search(stacks[gsds[0]], groups[gsds[0]], stacks[gsd], groups[gsd])
+        if gsd > gsds[0] or len(group) > 1:
+            found += _search(finest[good], trusted, stacks[gsd], groups[gsd])
     return sorted(found, key=lambda shift: names.index(shift.band))
 
 

@@ -3,10 +3,10 @@
 from collections.abc import Iterable
 from typing import Any
 
-import dask
 import dask.array as da
 import numpy as np
 import xarray as xr
+from dask.delayed import delayed
 
 from .bands import BANDS, COARSE, in_order
 from .blocks import WINDOW, context, sharpen_block
@@ -130,7 +130,6 @@ def _lazily(
 ) -> dict[str, da.Array]:
     """One task a block, which reads its own context: a tenth of the tasks of ``map_overlap``."""
 
-    @dask.delayed(pure=False)
     def block(part: dict[str, np.ndarray], have: Box, want: Box) -> dict[str, np.ndarray]:
         numbers = {band: np.asarray(y, dtype=np.float32) for band, y in part.items()}
         return _sharpen_part(numbers, have, want, sharpener, window)
@@ -141,7 +140,7 @@ def _lazily(
         want = tile & box
         have = want.grow(context(sharpener)) & box
         part = {b: y[box.slices(have, BANDS[b].gsd)] for b, y in arrays.items()}
-        rows.setdefault(tile.row0, []).append((want, block(part, have, want)))
+        rows.setdefault(tile.row0, []).append((want, delayed(block, pure=False)(part, have, want)))
     return {
         band: da.block(
             [

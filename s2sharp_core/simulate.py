@@ -87,10 +87,6 @@ _FIELD = ("crop", "meadow", "stubble", "dark soil", "bright soil", "broadleaf", 
 _TOWN = ("asphalt", "concrete", "roof", "metal", "meadow", "broadleaf")
 
 
-def _spectrum(name: str) -> np.ndarray:
-    return np.array(_COVERS[name], dtype=np.float32)
-
-
 def _fractal(shape: tuple[int, int], slope: float, rng: np.random.Generator) -> np.ndarray:
     """A random surface with power spectrum ∝ 1/f^slope, mean 0, standard deviation 1."""
     fy = np.fft.fftfreq(shape[0])[:, None]
@@ -118,14 +114,15 @@ def _parcels(
 
 def _spectra(names: tuple[str, ...], count: int, rng: np.random.Generator) -> np.ndarray:
     """``count`` object spectra (count, bands): two covers mixed, brightness and shape varied."""
-    library = np.stack([_spectrum(n) for n in names])
-    first, second = library[rng.integers(len(names), size=(2, count))]
+    library = np.array([_COVERS[name] for name in names], dtype=np.float32)
+    pairs = library[rng.integers(len(names), size=(2, count))]
+    first, second = pairs[0], pairs[1]
     mix = rng.beta(1, 3, (count, 1)).astype(np.float32)
     # A smooth factor along the spectrum: visible, red edge and infrared vary with some freedom.
     knots = rng.normal(0, 0.12, (count, 4))
     at = np.linspace(0, 3, library.shape[1])
-    shape = np.stack([np.interp(at, np.arange(4), k) for k in knots])
-    factor = np.exp(shape + rng.normal(0, 0.12, (count, 1)))
+    slopes = np.array([np.interp(at, np.arange(4), k) for k in knots])
+    factor = np.exp(slopes + rng.normal(0, 0.12, (count, 1)))
     return np.asarray((first + mix * (second - first)) * factor, dtype=np.float32)
 
 

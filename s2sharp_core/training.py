@@ -118,7 +118,7 @@ def train(
     recipe: Recipe,
     real: Sequence[Pair],
     synthetic: Sequence[Pair],
-    progress: Callable[[int, float], None] = lambda step, loss: None,
+    progress: Callable[[int, float], None] | None = None,
 ) -> ResidualNet:
     """Train a residual net: L1 loss, AdamW, a one-cycle learning rate, bfloat16 activations.
 
@@ -137,9 +137,8 @@ def train(
         )
     torch.manual_seed(recipe.seed)
     rng = np.random.default_rng(recipe.seed)
-    net = ResidualNet(recipe.gsd, recipe.features, recipe.blocks).to(
-        memory_format=torch.channels_last
-    )
+    net = ResidualNet(recipe.gsd, recipe.features, recipe.blocks)
+    net = net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimizer = torch.optim.AdamW(net.parameters(), lr=recipe.rate, weight_decay=1e-4)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimizer, recipe.rate, total_steps=recipe.steps, pct_start=0.1
@@ -167,6 +166,7 @@ def train(
         schedule.step()
         mean += loss.item() / 50
         if step % 50 == 0:
-            progress(step, mean)
+            if progress:
+                progress(step, mean)
             mean = 0.0
     return net.to(memory_format=torch.contiguous_format).eval()

@@ -31,7 +31,7 @@ class Bicubic(Sharpener):
         self.halo = max(cells, default=0)
 
     def sharpen(self, y10: Tensor, y20: Tensor, y60: Tensor) -> dict[str, Tensor]:  # noqa: ARG002
-        out = {}
+        out: dict[str, Tensor] = {}
         for gsd, y in ((20, y20), (60, y60)):
             wanted = [b for b in BY_GSD[gsd] if b in self.bands]
             if wanted:

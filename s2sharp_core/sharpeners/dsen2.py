@@ -47,7 +47,7 @@ class Dsen2(Sharpener):
             file = folder / f"dsen2-{gsd}m.safetensors"
             net, sha256 = load_net(file, (expected or {}).get(file.name))
             self.weights[file.name] = sha256
-            self.nets[gsd] = net.to(device, memory_format=torch.channels_last)
+            self.nets[gsd] = net.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.reads = in_order(band for net in self.nets.values() for band in net.reads)
         self.halo = max(
             -(-max(reach) // (60 // gsd))
@@ -56,7 +56,7 @@ class Dsen2(Sharpener):
         )
 
     def sharpen(self, y10: Tensor, y20: Tensor, y60: Tensor) -> dict[str, Tensor]:
-        out = {}
+        out: dict[str, Tensor] = {}
         for gsd, net in self.nets.items():
             bands = net(y10.contiguous(memory_format=torch.channels_last), y20, y60)
             out.update(zip(BY_GSD[gsd], torch.unbind(bands, dim=1), strict=True))
