@@ -62,7 +62,10 @@ def test_each_of_the_twelve_bands_is_found_at_its_native_resolution(make):
 
 
 def test_of_a_cog_and_a_jp2_with_the_same_metadata_the_cog_is_taken():
-    assert all(s.href.endswith(".tif") for s in sources(item(items.earth_search()), BANDS).values())
+    document = items.earth_search()
+    assert all(s.href.endswith(".tif") for s in sources(item(document), BANDS).values())
+    document["assets"]["B05"] = document["assets"].pop("rededge1-jp2")
+    assert sources(item(document), ["B05"])["B05"].href.endswith(".tif")
 
 
 @pytest.mark.parametrize(("band", "native"), [("B02", "B02_10m"), ("B05", "B05_20m")])
@@ -103,6 +106,13 @@ def test_a_band_is_known_by_its_name_in_the_metadata_whatever_the_key(field):
 def test_a_picture_of_several_bands_is_no_band():
     document = items.planetary_computer()
     del document["assets"]["B04"]
+    with refused("band-missing"):
+        sources(item(document), ["B04"])
+
+
+def test_a_preview_of_one_band_is_no_band():
+    document = items.generic()
+    document["assets"] = {"B04": {"href": "B04.jpg", "roles": ["overview"]}}
     with refused("band-missing"):
         sources(item(document), ["B04"])
 
@@ -375,6 +385,7 @@ def test_an_unknown_cloud_cover_is_no_clear_sky():
     assert cloud_cover(item(document)) == 0.0
     assert math.isnan(cloud_cover(item(document, **{"eo:cloud_cover": None})))
     assert math.isnan(cloud_cover(item(document, **{"eo:cloud_cover": "n/a"})))
+    assert math.isnan(cloud_cover(item(document, **{"eo:cloud_cover": False})))
 
 
 # What a hostile catalogue may say
@@ -460,6 +471,7 @@ def test_a_remote_catalogue_cannot_send_us_to_local_files(href):
         "https://[broken/B02.tif",
         " https://host/B02.tif",
         "https://host/B02.tif\n",
+        "https://host/B\r\n02.tif",
         "/data/B02.tif\0.png",
         "file:///vsicurl/http://host/x.tif",
         "file:///data/x%0a.tif",

@@ -233,10 +233,11 @@ def test_a_website_that_fails_now_and_then_gives_the_whole_answer(folder):
         assert ids(f"{url}/catalog.json", L2A, VIENNA, MAY) == [FIRST, NEXT, "interval", LAST]
 
 
-def _api_of(pages: Any) -> Any:
+def _api_of(pages: Any, method: str = "POST") -> Any:
     """An API's answers for the hook of `http_server`; ``pages(n)`` makes the n-th page."""
+    link = {"rel": "search", "href": "/search", "type": "application/geo+json", "method": method}
     landing = _catalog() | {
-        "links": [{"rel": "search", "href": "/search", "type": "application/geo+json"}],
+        "links": [link],
         "conformsTo": [
             "https://api.stacspec.org/v1.0.0/core",
             "https://api.stacspec.org/v1.0.0/item-search",
@@ -259,10 +260,11 @@ def _page(port_url: str, *documents: items.Document) -> items.Document:
     return {"type": "FeatureCollection", "features": list(documents), "links": [link]}
 
 
+@pytest.mark.parametrize("method", ["GET", "POST"])
 @pytest.mark.parametrize("status", [429, 500, 502, 503, 504])
-def test_a_search_is_asked_again_when_the_api_is_busy(tmp_path, status):
+def test_a_search_is_asked_again_when_the_api_is_busy(tmp_path, status, method):
     page = {"type": "FeatureCollection", "features": [items.earth_search()], "links": []}
-    with http_server(tmp_path, _api_of(lambda n: status if n < 3 else page)) as url:
+    with http_server(tmp_path, _api_of(lambda n: status if n < 3 else page, method)) as url:
         assert ids(url, L2A, VIENNA, "2023") == ["S2A_33UWP_20230628_0_L2A"]
 
 
