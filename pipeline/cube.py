@@ -299,7 +299,12 @@ def read_shard(
 
 
 def finish(store: Path, status: str) -> None:
-    """Say that the cube is "complete" or "partial", and consolidate its metadata: a run's last write."""
+    """Say that the cube is "complete" or "partial", and consolidate its metadata: a run's last write.
+
+    Drafts that a killed writer left behind go first; what has a final name is whole.
+    """
+    for draft in store.rglob("*.partial"):
+        draft.unlink(missing_ok=True)
     zarr.open_group(store, mode="r+").attrs.update(
         {"s2sharp": {"format": FORMAT, "status": status}}
     )
@@ -374,6 +379,7 @@ def open_cube(
     raw = xr.open_zarr(
         store, group=name, mask_and_scale=False, consolidated=whole, decode_coords="all"
     )
+    raw = raw[[x for x in (*BANDS, *LAYERS) if x in raw]]
     raw = raw.pipe(_crop, _bounds(raw, bbox, int(code))).sortby("time")
     return _describe(
         raw.map(lambda x: _decode(x) if "scale_factor" in x.attrs else x, keep_attrs=True)

@@ -10,14 +10,17 @@ from s2sharp_core.lattice import Box
 
 from .acquisitions import Acquisition
 from .cube import Layout, open_cube
-from .ledger import Ledger, Record
+from .ledger import Record
 from .load import Files, load_block
 from .plan import Plan, Unit
 from .publish import Provenance, stac_item, write_catalog, write_cogs
 from .quicklook import choose_spot, quicklook
-from .unit import Run
+from .unit import SPACE, Run, keep
 
 __all__ = ["publish_unit", "write_catalogue"]
+
+
+_CREDIT = "Contains modified Copernicus Sentinel data"
 
 
 def publish_unit(run: Run, unit: Unit, missing: tuple[str, ...]) -> Record:
@@ -32,10 +35,9 @@ def publish_unit(run: Run, unit: Unit, missing: tuple[str, ...]) -> Record:
     except S2SharpError as error:
         record = Record(name, key, "failed", kind=error.kind, message=str(error))
     except OSError as error:
-        message = f"Cannot publish {acquisition.id}: {error}."
+        message = f"Cannot publish {acquisition.id}: {error}. {SPACE}"
         record = Record(name, key, "failed", kind="store-unwritable", message=message)
-    Ledger(plan.out / "ledger").write(record)
-    return record
+    return keep(plan, record)
 
 
 def picture_path(out: Path, acquisition: Acquisition) -> Path:
@@ -44,7 +46,9 @@ def picture_path(out: Path, acquisition: Acquisition) -> Path:
 
 def _picture(plan: Plan, layout: Layout, acquisition: Acquisition, time: int) -> None:
     cube = open_cube(plan.out, epsg=layout.epsg).sel(time=layout.times[time])
-    rows, cols = choose_spot(cube)
+    coarsest = min(3, layout.levels)
+    overview = open_cube(plan.out, epsg=layout.epsg, level=coarsest).sel(time=layout.times[time])
+    rows, cols = choose_spot(cube, overview=overview)
     spot = cube.isel(y=rows, x=cols)
     area = layout.area
     box = Box(
@@ -60,7 +64,8 @@ def _picture(plan: Plan, layout: Layout, acquisition: Acquisition, time: int) ->
     path = picture_path(plan.out, acquisition)
     path.parent.mkdir(parents=True, exist_ok=True)
     title = f"{acquisition.datetime[:10]}  ·  EPSG:{layout.epsg}  ·  {plan.config.method}"
-    quicklook(path, spot.load(), native, title)
+    credit = _CREDIT if "sentinel" in plan.config.collection else ""
+    quicklook(path, spot.load(), native, title, credit)
 
 
 def write_catalogue(plan: Plan) -> Path:

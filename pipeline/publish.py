@@ -106,7 +106,7 @@ def write_cogs(out: Path, layout: Layout, time: int, name: str) -> dict[str, Pat
     Raises
     ------
     S2SharpError
-        ``write-failed``: a disk that is full, for example. No file has its final name then but whole
+        ``store-unwritable``: a disk that is full, for example. No file has its final name then but whole
         ones.
     """
     folder = out / "cogs" / name
@@ -122,7 +122,7 @@ def write_cogs(out: Path, layout: Layout, time: int, name: str) -> dict[str, Pat
                 written[variable] = target
         except (RasterioError, CPLE_BaseError, OSError) as error:
             raise S2SharpError(
-                "write-failed",
+                "store-unwritable",
                 f"{target} could not be written: {str(error.__cause__ or error).rstrip('.')}.",
                 "See whether the disk is full; the same command goes on from here.",
             ) from error

@@ -22,7 +22,7 @@ from .deliver import publish_unit, write_catalogue
 from .ledger import FINAL, Ledger, Record
 from .plan import Plan, Unit, freeze
 from .stage import Stage
-from .unit import Run, overview_unit, sharpen_unit, stage_unit
+from .unit import SPACE, Run, keep, overview_unit, sharpen_unit, stage_unit
 
 __all__ = ["Event", "Outcome", "execute"]
 
@@ -163,10 +163,20 @@ def execute(plan: Plan, tell: Callable[[Event], None] = lambda _: None) -> Outco
                 return client.submit(publish_unit, run, unit, missing, pure=False)
 
             flow.through("publish", plan.pictures(), publish, missing=missing)
-            write_catalogue(plan)
+            try:
+                write_catalogue(plan)
+            except OSError as error:
+                message = f"Cannot write the STAC catalogue: {error}. {SPACE}"
+                outcome.failed.append(
+                    Record("catalogue", "", "failed", "store-unwritable", message)
+                )
         if not outcome.failed:
             stager.clear()
-    finish(plan.store, "partial" if outcome.failed else "complete")
+    try:
+        finish(plan.store, "partial" if outcome.failed else "complete")
+    except OSError as error:
+        message = f"Cannot complete {plan.store}: {error}. {SPACE}"
+        outcome.failed.append(Record("cube", "", "failed", "store-unwritable", message))
     outcome.seconds = time.perf_counter() - begin
     return outcome
 
@@ -223,8 +233,7 @@ class _Flow:
         name, key = self.plan.name(unit), self.plan.key(unit, missing)
         message = f"{name}: {type(error).__name__}: {error}"
         record = Record(name, key, "failed", kind="worker-error", message=message)
-        Ledger(self.plan.out / "ledger").write(record)
-        return record
+        return keep(self.plan, record)
 
     def _add(self, phase: str, record: Record | None) -> None:
         self.outcome.add(phase, record)

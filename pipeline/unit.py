@@ -28,7 +28,7 @@ from .ledger import Ledger, Record
 from .load import Block, Reader, load_block, load_scl, offset_doubt
 from .plan import Plan, Unit, read_plan
 
-__all__ = ["Peak", "Run", "overview_unit", "sharpen_unit", "stage_unit"]
+__all__ = ["SPACE", "Peak", "Run", "keep", "overview_unit", "sharpen_unit", "stage_unit"]
 
 # Classes of the scene classification: cloud of medium and of high probability.
 _CLOUD = (8, 9)
@@ -99,10 +99,10 @@ def stage_unit(run: Run, epsg: int, index: int, cells: Box) -> int | S2SharpErro
     except S2SharpError as error:
         return error
     except OSError as error:
-        return S2SharpError("store-unwritable", f"Cannot write {stage.folder}: {error}.", _SPACE)
+        return S2SharpError("store-unwritable", f"Cannot write {stage.folder}: {error}.", SPACE)
 
 
-_SPACE = "Make room (or choose another --out) and run again: only what is missing is done."
+SPACE = "Make room (or choose another --out) and run again: only what is missing is done."
 
 
 def sharpen_unit(run: Run, unit: Unit, staged: list[object]) -> Record:
@@ -128,18 +128,18 @@ def sharpen_unit(run: Run, unit: Unit, staged: list[object]) -> Record:
         except S2SharpError as error:
             facts |= {"status": "failed", "kind": error.kind, "message": str(error)}
         except OSError as error:
-            message = f"Cannot write {plan.store}: {error}. {_SPACE}"
+            message = f"Cannot write {plan.store}: {error}. {SPACE}"
             facts |= {"status": "failed", "kind": "store-unwritable", "message": message}
     told = tuple(dict.fromkeys(str(w.message) for w in caught if w.category is UserWarning))
-    return _record(plan, Record(**facts, warnings=told, seconds=clock.seconds, peak=memory.bytes))
+    return keep(plan, Record(**facts, warnings=told, seconds=clock.seconds, peak=memory.bytes))
 
 
-def _record(plan: Plan, record: Record) -> Record:
+def keep(plan: Plan, record: Record) -> Record:
+    """Write a record; one that cannot be written counts as a failure, so that the unit is redone."""
     try:
         Ledger(plan.out / "ledger").write(record)
     except OSError as error:
-        # Without its record the unit counts as not done, which is safe.
-        message = f"Cannot write the ledger of {plan.out}: {error}. {_SPACE}"
+        message = f"Cannot write the ledger of {plan.out}: {error}. {SPACE}"
         return Record(record.unit, record.key, "failed", kind="store-unwritable", message=message)
     return record
 
@@ -253,9 +253,9 @@ def overview_unit(run: Run, unit: Unit, missing: tuple[str, ...]) -> Record:
             write_shard(plan.store, layout, unit.time, unit.row, unit.col, coarse, unit.level)
         record = Record(**facts, status="ok", seconds=clock.seconds)
     except OSError as error:
-        message = f"Cannot write {plan.store}: {error}. {_SPACE}"
+        message = f"Cannot write {plan.store}: {error}. {SPACE}"
         record = Record(**facts, status="failed", kind="store-unwritable", message=message)
-    return _record(plan, record)
+    return keep(plan, record)
 
 
 def _halve(name: str, x: np.ndarray) -> np.ndarray:

@@ -11,20 +11,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-import torch
-from scipy.ndimage import uniform_filter
 
 from .bands import BANDS, BY_GSD, CELL, GSDS
-from .observation import degrade
+from .correlation import REACH, Picture, Predictors, fit, gapless, picture
 
 __all__ = ["Shift", "shifts", "warn_of_shifts"]
 
-# Side of the central part that is looked at, in cells: 900 px of 10 m are plenty to correlate.
-_PART = 150
-# Shifts are looked for up to so many pixels of the coarser grid each way.
-_REACH = 4
-# Side of the high-pass filter in pixels of the coarser grid: wider than the shifts, nearly.
-_HIGH_PASS = 7
+# Side of the central part that is looked at, in cells: 600 px of 10 m are plenty to correlate.
+_PART = 100
 # Fewer valid pixels than this say nothing; nor does less than this share of a band's detail predicted.
 _ENOUGH = 256
 _PREDICTED = 0.1
@@ -60,82 +54,6 @@ class Shift:
         return self.dy * BANDS[self.band].gsd, self.dx * BANDS[self.band].gsd
 
 
-@dataclass(frozen=True)
-class _Picture:
-    """High-passed bands (bands, h, w), 0 where there is nothing, and where there is something (h, w)."""
-
-    detail: np.ndarray
-    known: np.ndarray
-
-
-def _picture(x: np.ndarray, known: np.ndarray) -> _Picture:
-    weight = np.maximum(uniform_filter(known.astype(np.float32), _HIGH_PASS), 1e-3)
-    mean = uniform_filter(x * known, (0, _HIGH_PASS, _HIGH_PASS)) / weight
-    return _Picture((x - mean) * known, known)
-
-
-def _gapless(stack: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Bands with their mean taken off and 0 in gaps, and where all of them are known."""
-    known = np.isfinite(stack)
-    count = np.maximum(known.sum(axis=(1, 2), keepdims=True), 1)
-    mean = np.where(known, stack, 0).sum(axis=(1, 2), keepdims=True, dtype=np.float64) / count
-    return np.where(known, stack - mean, 0).astype(np.float32), known.all(axis=0)
-
-
-class _Predictors:
-    """The finest bands, seen on the coarser grid and shifted by any number of their own pixels."""
-
-    def __init__(self, fine: np.ndarray, bands: tuple[str, ...], ratio: int) -> None:
-        self.ratio = ratio
-        self.bands = bands
-        margin = ratio * (_REACH + 1)
-        x, known = _gapless(fine)
-        self.shape = known.shape[0] // ratio, known.shape[1] // ratio
-        self._x = np.pad(x, ((0, 0), (margin, margin), (margin, margin)))
-        self._known = np.pad(known, margin)
-        self._phases: dict[tuple[int, int], _Picture] = {}
-
-    def _phase(self, py: int, px: int) -> _Picture:
-        """As seen when all is moved by 0 ≤ py, px < ratio fine pixels: down and right."""
-        if (py, px) not in self._phases:
-            x, known = (np.roll(a, (py, px), axis=(-2, -1)) for a in (self._x, self._known))
-            if self.ratio > 1:
-                seen = degrade(torch.from_numpy(x)[None], self.bands, self.ratio)[0].numpy()
-                ok = torch.from_numpy(known.astype(np.float32))[None, None]
-                known = degrade(ok, self.bands[:1], self.ratio)[0, 0].numpy() > 0.999
-                x = seen
-            self._phases[py, px] = _picture(x, known)
-        return self._phases[py, px]
-
-    def at(self, ty: int, tx: int) -> _Picture:
-        """Moved down and right by ty, tx fine pixels, on the coarser grid."""
-        (ay, py), (ax, px) = divmod(ty, self.ratio), divmod(tx, self.ratio)
-        whole = self._phase(py, px)
-        top, left = _REACH + 1 - ay, _REACH + 1 - ax
-        cut = np.s_[top : top + self.shape[0], left : left + self.shape[1]]
-        return _Picture(whole.detail[(slice(None), *cut)], whole.known[cut])
-
-
-def _fit(
-    predictors: _Picture, target: _Picture, uses: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, int]:
-    """Least squares of each target band by the predictors that it ``uses`` (targets, predictors).
-
-    Returns the squared multiple correlations (targets,), the coefficients (targets, predictors) and
-    the number of pixels.
-    """
-    x = (predictors.detail * target.known).reshape(len(predictors.detail), -1)
-    y = (target.detail * predictors.known).reshape(len(target.detail), -1)
-    gram, cross, energy = x @ x.T, x @ y.T, np.einsum("qn,qn->q", y, y)
-    gram[np.diag_indices(len(gram))] += 1e-6 * np.trace(gram) / len(gram) + 1e-30
-    coefficients = np.zeros((len(y), len(x)))
-    for q, use in enumerate(uses):
-        coefficients[q, use] = np.linalg.solve(gram[np.ix_(use, use)], cross[use, q])
-    explained = np.einsum("qp,pq->q", coefficients, cross)
-    squared = np.divide(explained, energy, out=np.zeros(len(y)), where=energy > 0)
-    return squared, coefficients, int((predictors.known & target.known).sum())
-
-
 def _vertex(before: float, here: float, after: float) -> float:
     """Where the parabola through three points at -1, 0, 1 has its top."""
     bend = before - 2 * here + after
@@ -143,7 +61,7 @@ def _vertex(before: float, here: float, after: float) -> float:
 
 
 def _sureness(
-    predictors: _Predictors, target: _Picture, use: np.ndarray, at: tuple[int, int]
+    predictors: Predictors, target: Picture, use: np.ndarray, at: tuple[int, int]
 ) -> float:
     """How much more than half of the scene's blocks is better predicted with the shift than without.
 
@@ -162,9 +80,9 @@ def _sureness(
     known = target.known & predictors.at(0, 0).known & predictors.at(*at).known
     error = []
     for shift in ((0, 0), at):
-        picture = predictors.at(*shift)
-        _, coefficients, _ = _fit(picture, target, use[None])
-        rest = target.detail[0] - np.tensordot(coefficients[0], picture.detail, 1)
+        moved = predictors.at(*shift)
+        _, coefficients, _ = fit(moved, target, use[None])
+        rest = target.detail[0] - np.tensordot(coefficients[0], moved.detail, 1)
         error.append(blocks(known * rest**2))
     full = blocks(known) >= step[0] * step[1] / 2
     weight = np.sqrt(blocks(known * target.detail[0] ** 2)) * full
@@ -186,21 +104,21 @@ def _search(
     With each, how much more of the band's detail is predicted there than in place.
     """
     ratio = BANDS[bands[0]].gsd // BANDS[fine_bands[0]].gsd
-    predictors = _Predictors(fine, fine_bands, ratio)
-    y, known = _gapless(coarse)
-    target = _picture(y, known)
+    predictors = Predictors(fine, fine_bands, ratio)
+    y, known = gapless(coarse)
+    target = picture(y, known)
     uses = np.array([[p != q for p in fine_bands] for q in bands])
     step = max(1, ratio // 3)
     score: dict[tuple[int, int], np.ndarray] = {}
 
     def look(ty: int, tx: int) -> np.ndarray:
         if (ty, tx) not in score:
-            score[ty, tx], _, count = _fit(predictors.at(ty, tx), target, uses)
+            score[ty, tx], _, count = fit(predictors.at(ty, tx), target, uses)
             if count < _ENOUGH:
                 score[ty, tx] = np.zeros(len(bands))
         return score[ty, tx]
 
-    whole = [ratio * a for a in range(-_REACH, _REACH + 1)]
+    whole = [ratio * a for a in range(-REACH, REACH + 1)]
     for ty in whole:
         for tx in whole:
             look(ty, tx)
@@ -209,7 +127,7 @@ def _search(
         ty, tx = max(((ty, tx) for ty in whole for tx in whole), key=lambda t: score[t][q])
         if score[ty, tx][q] < _PREDICTED:
             continue
-        limit = ratio * _REACH
+        limit = ratio * REACH
         near = range(-ratio, ratio + 1, step)
         around = [(ty + i, tx + j) for i in near for j in near]
         around = [t for t in around if max(map(abs, t)) <= limit]
@@ -221,10 +139,27 @@ def _search(
         here = score[best][q]
         dy = ty + step * _vertex(look(ty - step, tx)[q], here, look(ty + step, tx)[q])
         dx = tx + step * _vertex(look(ty, tx - step)[q], here, look(ty, tx + step)[q])
-        alone = _Picture(target.detail[q : q + 1], target.known)
+        alone = Picture(target.detail[q : q + 1], target.known)
         sure = _sureness(predictors, alone, uses[q], best) if best != (0, 0) else 0.0
         found[Shift(band, dy / ratio, dx / ratio, sure)] = float(here - look(0, 0)[q])
     return found
+
+
+def _among(finest: np.ndarray, bands: tuple[str, ...]) -> tuple[list[int], list[Shift]]:
+    """Which of the finest bands may judge others, and the shifts of all of them.
+
+    A band that lies off makes those seem off that it predicts: the one that gains most from being
+    moved is taken out until the rest agrees. Of two that disagree, nobody can tell which is wrong.
+    """
+    good = list(range(len(bands)))
+    while len(good) > 1:
+        trusted = tuple(bands[i] for i in good)
+        found = _search(finest[good], trusted, finest, bands)
+        off = {s: gain for s, gain in found.items() if s.off and s.band in trusted}
+        if not off or len(good) == 2:
+            return good, list(found)
+        good.remove(bands.index(max(off, key=off.__getitem__).band))
+    return good, []
 
 
 def shifts(arrays: Mapping[str, np.ndarray]) -> list[Shift]:
@@ -234,7 +169,7 @@ def shifts(arrays: Mapping[str, np.ndarray]) -> list[Shift]:
     ----------
     arrays
         Band → float32 (h, w) at its native resolution, NaN where there is none, any unit; all cover
-        the same cells. Of a large scene only the central 900 × 900 pixels of 10 m are looked at.
+        the same cells. Of a large scene only the central 600 × 600 pixels of 10 m are looked at.
 
     Returns
     -------
@@ -262,19 +197,10 @@ def shifts(arrays: Mapping[str, np.ndarray]) -> list[Shift]:
         stacks[gsd] = np.stack([arrays[b][cut] for b in names if b in BY_GSD[gsd]])
     groups = {gsd: tuple(b for b in BY_GSD[gsd] if b in names) for gsd in gsds}
     finest, group = stacks[gsds[0]], groups[gsds[0]]
-    good = list(range(len(group)))
-    while len(good) > 2:  # what lies off itself must not judge others
-        trusted = tuple(group[i] for i in good)
-        gains = _search(finest[good], trusted, finest[good], trusted)
-        worst = max((s for s in gains if s.off), key=gains.__getitem__, default=None)
-        if worst is None:
-            break
-        good.remove(group.index(worst.band))
+    good, found = _among(finest, group)
     trusted = tuple(group[i] for i in good)
-    found: list[Shift] = []
-    for gsd in gsds:
-        if gsd > gsds[0] or len(group) > 1:
-            found += _search(finest[good], trusted, stacks[gsd], groups[gsd])
+    for gsd in gsds[1:]:
+        found += _search(finest[good], trusted, stacks[gsd], groups[gsd])
     return sorted(found, key=lambda shift: names.index(shift.band))
 
 

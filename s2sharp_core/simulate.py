@@ -107,7 +107,7 @@ def _parcels(
     turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
     metric = turn @ np.diag([stretch, 1 / stretch])
     seeds = rng.uniform(0, 1, (count, 2)) * shape
-    yx = np.stack(np.mgrid[: shape[0], : shape[1]], axis=-1).reshape(-1, 2)
+    yx = np.indices(shape).reshape(2, -1).T
     _, nearest = cKDTree(seeds @ metric).query(yx @ metric)
     return np.asarray(nearest).reshape(shape), count
 

@@ -1,0 +1,64 @@
+"""Does the sharpened picture, seen again by the satellite, give what it saw?
+
+`python -m tests.benchmarks.consistency`: the float32 result before any rounding, degraded again with
+each band's PSF, against the native input: RMSE in DN, at valid cells one PSF away from any edge.
+"""
+
+import argparse
+import os
+
+import numpy as np
+import torch
+import xarray as xr
+from rich.console import Console
+from rich.table import Table
+from scipy.ndimage import binary_erosion
+
+from s2sharp_core import load_sharpener, sharpen
+from s2sharp_core.bands import BANDS, COARSE, ratio
+from s2sharp_core.metrics import rmse
+from s2sharp_core.observation import degrade, psf
+from tests.data import SCENES, real_scene
+
+
+def inconsistency(scene: xr.DataTree, result: xr.Dataset, band: str) -> float:
+    """RMSE in DN between ``band`` of ``scene`` and ``result`` seen again."""
+    r = ratio(BANDS[band].gsd)
+    native = scene[f"r{BANDS[band].gsd}m"][band].values
+    sharp = result[band].values
+    gaps = np.isnan(sharp)
+    again = degrade(torch.from_numpy(np.where(gaps, 0, sharp))[None, None], [band], r)[0, 0].numpy()
+    # A coarse pixel counts if its whole PSF lies on valid pixels inside the picture.
+    known = ~gaps.reshape(native.shape[0], r, native.shape[1], r).any(axis=(1, 3))
+    reach = -(-(psf(band, r).numel() - r) // (2 * r))
+    known = binary_erosion(known, np.ones([2 * reach + 1] * 2), border_value=0)
+    again = np.where(known, again, np.nan)
+    return float(1e4 * rmse(again[None], native[None])[0])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--methods", nargs="+", default=["bicubic", "dsen2"])
+    parser.add_argument("--weights", help="a folder with weights of your own, for dsen2")
+    given = parser.parse_args()
+    torch.set_num_threads(os.cpu_count() or 1)
+    out = Table(title="RMSE in DN between the sharpened picture, seen again, and the input")
+    for name in ("scene", "method", *COARSE, "mean"):
+        out.add_column(name, justify="left" if name in ("scene", "method") else "right")
+    mean = {method: np.zeros(len(COARSE)) for method in given.methods}
+    for name in SCENES:
+        scene = real_scene(name)
+        for method in given.methods:
+            weights = given.weights if method == "dsen2" else None
+            result = sharpen(scene, load_sharpener(method, weights=weights))
+            row = np.array([inconsistency(scene, result, band) for band in COARSE])
+            mean[method] += row / len(SCENES)
+            out.add_row(name, method, *(f"{v:.1f}" for v in row), f"{row.mean():.1f}")
+    for method, row in mean.items():
+        out.add_row("mean", method, *(f"{v:.1f}" for v in row), f"{row.mean():.1f}")
+    console = Console(width=120)
+    console.print(out)
+
+
+if __name__ == "__main__":
+    main()
