@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import reduce
 from operator import or_
+from typing import Any
 
 import pystac
 
@@ -23,6 +24,7 @@ from .archives import (
     platform,
     safe_name,
     scl_source,
+    sensed,
     sources,
     tile,
 )
@@ -150,12 +152,10 @@ def _scene(item: pystac.Item, code: int, bands: Sequence[str], catalog: str) -> 
     for source in (*found.values(), *([scl] if scl else [])):
         check_href(source.href, catalog)
     cloud = cloud_cover(item)
-    if item.datetime is None:
-        raise S2SharpError("item-malformed", f"Item {item.id} has no datetime.")
     return Scene(
         id=item.id,
         tile=tile(item),
-        datetime=item.datetime.strftime("%Y-%m-%dT%H:%M:%S"),
+        datetime=sensed(item).strftime("%Y-%m-%dT%H:%M:%S"),
         platform=platform(item),
         baseline=baseline(item),
         cloud=None if math.isnan(cloud) else cloud,
@@ -197,5 +197,22 @@ def _grid(item: pystac.Item, source: Source) -> tuple[tuple[float, ...], tuple[i
         transform = asset.extra_fields.get("proj:transform")
         shape = asset.extra_fields.get("proj:shape")
         if asset.get_absolute_href() == source.href and transform and shape:
-            return tuple(float(v) for v in transform[:6]), (int(shape[0]), int(shape[1]))
+            return _checked(transform, shape, f"Item {item.id}, band {source.band}")
     return header(source, item.id)
+
+
+def _checked(transform: Any, shape: Any, what: str) -> tuple[tuple[float, ...], tuple[int, int]]:
+    """A grid as an item states it: any JSON, perhaps."""
+    try:
+        numbers = tuple(float(v) for v in transform[:6])
+        height, width = (int(v) for v in shape)
+    except (TypeError, ValueError):
+        numbers, height, width = (math.nan,), 0, 0
+    if height < 1 or width < 1 or len(numbers) < 6 or not all(map(math.isfinite, numbers)):
+        raise S2SharpError(
+            "item-broken",
+            f"{what}: proj:transform {transform!r} and proj:shape {shape!r} should be six numbers and "
+            "two, height and width.",
+            "Leave the item out, or ask the archive to correct it.",
+        )
+    return numbers, (height, width)

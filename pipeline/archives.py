@@ -10,7 +10,7 @@ import math
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -142,11 +142,11 @@ def datatake(item: pystac.Item) -> str:
 
 
 def sensed(item: pystac.Item) -> datetime:
-    """When the item was sensed (UTC): its datetime, else the start of its interval."""
+    """When the item was sensed, in UTC: its datetime, else the start of its interval."""
     when = item.datetime or item.common_metadata.start_datetime
     if when is None:
         raise S2SharpError("item-broken", f"Item {item.id} has no datetime.")
-    return when
+    return when.astimezone(UTC) if when.tzinfo else when.replace(tzinfo=UTC)
 
 
 def tile(item: pystac.Item) -> str:

@@ -15,6 +15,8 @@ __all__ = ["EARTH_SEARCH", "RunConfig", "read_config"]
 
 EARTH_SEARCH = "https://earth-search.aws.element84.com/v1"
 
+_AREA = {"area", "bbox"}
+
 
 class RunConfig(BaseModel):
     """What to make, from what, where, and how.
@@ -98,8 +100,13 @@ def read_config(file: Path | None, flags: dict[str, Any]) -> RunConfig:
         for field in RunConfig.model_fields
         if f"S2SHARP_{field.upper()}" in os.environ
     }
+    settings: dict[str, Any] = {}
+    for layer in (given, environment, flags):
+        if layer.keys() & _AREA:  # a new area takes the old one's place, however that was given
+            settings = {key: value for key, value in settings.items() if key not in _AREA}
+        settings |= layer
     try:
-        return RunConfig(**{**given, **environment, **flags})
+        return RunConfig(**settings)
     except ValidationError as error:
         wrong = "; ".join(
             f"{'.'.join(map(str, e['loc'])) or 'configuration'}: {e['msg']}" for e in error.errors()

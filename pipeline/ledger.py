@@ -3,11 +3,11 @@ listing tells all.
 """
 
 import json
-import os
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
+from uuid import uuid4
 
 __all__ = ["Ledger", "Record", "Status"]
 
@@ -53,7 +53,8 @@ class Ledger:
         """Record a unit, after its shards were written; an earlier failure is taken back."""
         path = self._path(record.unit, record.key, record.status)
         path.parent.mkdir(parents=True, exist_ok=True)
-        draft = path.with_name(f".{path.name}.{os.getpid()}")
+        # Workers on other machines may have this one's process id.
+        draft = path.with_name(f".{path.name}.{uuid4().hex}")
         draft.write_text(json.dumps(asdict(record), indent=1))
         draft.replace(path)
         if record.status in FINAL:
@@ -77,5 +78,7 @@ class Ledger:
     def _files(self) -> Iterator[Path]:
         if self.folder.exists():
             yield from (
-                p for p in sorted(self.folder.rglob("*")) if p.is_file() and p.name[0] != "."
+                path
+                for path in sorted(self.folder.rglob("[!.]*.*.*"))
+                if path.suffix[1:] in get_args(Status) and path.is_file()
             )

@@ -200,7 +200,10 @@ def area_shape(config: RunConfig, epsg: int) -> shapely.Geometry:
     S2SharpError
         ``bad-config`` when the GeoJSON cannot be read.
     """
-    shape = shapely.segmentize(_lonlat(config), 0.05)
+    # A zone's tiles lie within a few degrees of its meridian; far from it, the projection has no meaning.
+    meridian = epsg % 100 * 6 - 183
+    near = shapely.box(meridian - 12, -84, meridian + 12, 84)
+    shape = shapely.segmentize(_lonlat(config) & near, 0.05)
     to_grid = Transformer.from_crs(4326, epsg, always_xy=True)
     return shapely.transform(shape, lambda xy: np.column_stack(to_grid.transform(*xy.T)))
 
@@ -299,8 +302,11 @@ def _layouts(config: RunConfig, acquisitions: Sequence[Acquisition]) -> list[Lay
     layouts = []
     for epsg in sorted({a.epsg for a in acquisitions}):
         own = [a for a in acquisitions if a.epsg == epsg]
-        asked = Lattice.of(epsg).around(tuple(shapely.bounds(area_shape(config, epsg))))
-        area = asked & reduce(or_, (a.box for a in own))
+        shape = area_shape(config, epsg)
+        if shape.is_empty:
+            continue
+        area = Lattice.of(epsg).around(tuple(shapely.bounds(shape)))
+        area &= reduce(or_, (a.box for a in own))
         if area.empty:
             continue
         side = config.shard or next((s for s in _SHARDS if 2 * s <= max(area.shape)), _SHARDS[-1])

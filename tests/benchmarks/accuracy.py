@@ -86,8 +86,13 @@ def mean_gain(rows: Sequence[tuple[str, Score, Score]]) -> np.ndarray:
     return np.array([(net.sre - floor.sre).mean() for _, floor, net in rows])
 
 
+def mean(each: Sequence[Score]) -> Score:
+    """The mean over several pictures of one kind, band by band."""
+    return Score(np.mean([s.sre for s in each], axis=0), np.mean([s.rmse for s in each], axis=0))
+
+
 def leave_one_out(
-    recipe: Recipe, real: dict[str, Pair], others: dict[str, Pair]
+    recipe: Recipe, real: dict[str, Pair], others: dict[str, list[Pair]]
 ) -> tuple[list[tuple[str, Score, Score]], list[tuple[str, Score, Score]]]:
     """Scores of each real scene by a net that has not seen it, and of ``others`` by all these nets."""
     synthetic = synthetic_pairs(recipe.synthetic, recipe.gsd)
@@ -126,8 +131,7 @@ def run(steps: int | None, gsds: Sequence[int], *, quick: bool) -> None:
         console.print(f"{recipe}")
         real = {name: wald_pair(scene, gsd) for name, scene in scenes.items()}
         landscapes = synthetic_pairs(2 if quick else 4, gsd, seed=UNSEEN)
-        others = {f"landscape {UNSEEN + i}": pair for i, pair in enumerate(landscapes)}
-        others["APEX"] = apex(gsd)
+        others = {f"{len(landscapes)} landscapes": landscapes, "APEX": [apex(gsd)]}
         held, beyond = leave_one_out(recipe, real, others)
         wald = f"{gsd * ratio(gsd)}→{gsd} m"
         table(f"{wald}, each scene by a net trained on the other three", gsd, held)
@@ -138,12 +142,9 @@ def run(steps: int | None, gsds: Sequence[int], *, quick: bool) -> None:
                 f"The real scenes have {sizes} pixels of 60 m; {BORDER} at each border (one of 360 m) "
                 "do not count. That is little: read their spread, not their mean."
             )
-        of = {
-            "landscapes": [r for r in beyond if r[0].startswith("landscape")],
-            "APEX": [r for r in beyond if r[0].startswith("APEX")],
-        }
-        for name, rows in of.items():
-            last.append(f"mean gain {gsd}→10 m, {name}: {spread(mean_gain(rows))}")
+        for name in others:
+            gains = mean_gain([row for row in beyond if row[0].startswith(name)])
+            last.append(f"mean gain {gsd}→10 m, {name}: {spread(gains)}")
         gains = mean_gain(held)
         if gsd == 60:
             last.append(f"mean gain {wald}, real scenes: {spread(gains)}")

@@ -79,12 +79,12 @@ def test_the_same_recipe_and_data_give_the_same_net(seen, synthetic, gsd):
 
 
 @pytest.mark.parametrize("gsd", [20, 60])
-def test_a_minute_of_training_beats_interpolation_on_a_landscape_not_seen(gsd):
+def test_a_little_training_beats_interpolation_on_a_landscape_not_seen(gsd):
     losses = []
-    recipe = Recipe(gsd, features=12, blocks=1, steps=200, batch=4, patch=6, rate=4e-3)
+    recipe = Recipe(gsd, features=12, blocks=1, steps=150, batch=3, patch=6, rate=4e-3)
     pairs = synthetic_pairs(3, gsd, cells=30, seed=60)
     net = train(recipe, [], pairs, lambda step, loss: losses.append((step, loss)))
-    assert [step for step, _ in losses] == [50, 100, 150, 200]
+    assert [step for step, _ in losses] == [50, 100, 150]
     assert losses[-1][1] < 0.7 * losses[0][1]
     (held,) = synthetic_pairs(1, gsd, cells=30, seed=90)
     with torch.inference_mode():

@@ -1,0 +1,337 @@
+"""Which scenes make one picture, which version of them counts, and which items are refused by name."""
+
+from datetime import timedelta
+from pathlib import Path
+
+import numpy as np
+import pystac
+import pytest
+from s2sharp.acquisitions import Acquisition, Refusal, group
+
+from s2sharp_core.lattice import Box, Lattice
+
+from .pictures import BOTH, NORTH, SOUTH, WHEN, box_at, join, noise, scenes
+
+BANDS = ("B01", "B02", "B05")
+BOX = box_at(12, 12)
+LEFT = Box(BOX.row0, BOX.row1, BOX.col0, BOX.col0 + 7)
+RIGHT = Box(BOX.row0, BOX.row1, BOX.col0 + 5, BOX.col1)
+HERE = "/catalog.json"
+
+
+@pytest.fixture
+def item(tmp_path) -> pystac.Item:
+    return scenes(tmp_path, noise(BOX, *BANDS), BOX)[0]
+
+
+def variant(item: pystac.Item, name: str, **properties) -> pystac.Item:
+    """The same scene as another item says it."""
+    other = item.clone()
+    other.id = name
+    other.properties |= {key.replace("__", ":"): value for key, value in properties.items()}
+    return other
+
+
+def version(item: pystac.Item, number: str) -> pystac.Item:
+    return variant(item, f"{item.id}_N{number}", s2__processing_baseline=number)
+
+
+def refusal(item: pystac.Item, *others: pystac.Item, bands=BANDS) -> Refusal:
+    """Why `item` is refused, where `others` are not."""
+    acquisitions, refused = group([*others[:1], item, *others[1:]], bands, HERE)
+    kept = [scene.id for a in acquisitions for scene in a.scenes]
+    assert sorted(kept) == sorted(o.id for o in others)
+    (only,) = refused
+    assert only.item == item.id
+    assert item.id in only.message
+    return only
+
+
+@pytest.mark.parametrize("lattice", BOTH, ids=["north", "south"])
+def test_tiles_of_one_datatake_are_one_picture(tmp_path, lattice):
+    items = scenes(tmp_path, noise(BOX, *BANDS), BOX, LEFT, RIGHT, lattice=lattice)
+    # Tiles of one overpass are sensed, and processed, at different moments.
+    items[1].datetime += timedelta(seconds=14)
+    items[1].properties["s2:datatake_id"] = items[1].properties["s2:datatake_id"][:-5] + "05.10"
+    for order in (items, items[::-1]):
+        acquisition = join(order)
+        assert [scene.box for scene in acquisition.scenes] == [LEFT, RIGHT]
+        assert acquisition.box == BOX
+        assert acquisition.epsg == lattice.epsg
+        assert acquisition.datetime == "2024-06-01T10:10:31"
+    assert join(items) == join(items[::-1])
+
+
+def test_another_overpass_or_satellite_is_another_picture(tmp_path, item):
+    later = scenes(tmp_path / "b", noise(BOX, *BANDS), BOX, when=WHEN + timedelta(days=5))
+    twin = scenes(tmp_path / "c", noise(BOX, *BANDS), BOX, platform="sentinel-2b")
+    acquisitions, refused = group([*later, *twin, item], BANDS, HERE)
+    assert not refused
+    assert len({a.id for a in acquisitions}) == 3
+    assert [a.datetime[:10] for a in acquisitions] == ["2024-06-01", "2024-06-01", "2024-06-06"]
+
+
+def test_two_codes_of_one_datatake_stay_apart(tmp_path, item):
+    other = scenes(tmp_path / "b", noise(BOX, *BANDS), BOX, lattice=Lattice.of(32634))
+    assert other[0].properties["s2:datatake_id"] == item.properties["s2:datatake_id"]
+    acquisitions, _ = group([*other, item], BANDS, HERE)
+    assert [(a.epsg, len(a.scenes)) for a in acquisitions] == [(32633, 1), (32634, 1)]
+    assert len({a.id for a in acquisitions}) == 2
+
+
+@pytest.mark.parametrize(
+    ("found", "kept"),
+    [
+        (["5.09", "05.11"], {"05.11"}),
+        (["05.11", "5.09"], {"05.11"}),
+        (["9.99", "10.00"], {"10.00"}),
+        (["02.05", "03.01", "02.14"], {"03.01"}),
+        (["5.09", "05.09"], {"5.09", "05.09"}),
+    ],
+)
+def test_the_newest_baseline_of_a_tile_counts_as_a_number(item, found, kept):
+    acquisition = join([version(item, number) for number in found])
+    assert {scene.id.rpartition("_N")[2] for scene in acquisition.scenes} == kept
+
+
+def test_each_tile_has_a_newest_baseline_of_its_own(tmp_path):
+    left, right = scenes(tmp_path, noise(BOX, *BANDS), BOX, LEFT, RIGHT)
+    found = [version(left, "05.09"), version(right, "05.11"), version(right, "05.09")]
+    kept = {scene.id for scene in join(found).scenes}
+    assert kept == {f"{left.id}_N05.09", f"{right.id}_N05.11"}
+
+
+def test_a_tile_split_into_two_items_keeps_both(tmp_path):
+    upper = scenes(tmp_path / "a", noise(LEFT, *BANDS), LEFT)[0]
+    lower = scenes(tmp_path / "b", noise(RIGHT, *BANDS), RIGHT)[0]
+    lower.id += "_1"
+    acquisition = join([lower, upper])
+    assert {scene.tile for scene in acquisition.scenes} == {"33UAA"}
+    assert acquisition.box == BOX
+
+
+def test_a_repeated_item_counts_once(item):
+    assert len(join([item, item.clone(), item]).scenes) == 1
+
+
+def test_the_cut_of_overlaps_does_not_depend_on_the_order_of_the_answer(tmp_path):
+    cuts = [Box(BOX.row0, BOX.row1, BOX.col0 + i, BOX.col0 + i + 4) for i in (0, 3, 6, 8)]
+    items = scenes(tmp_path, noise(BOX, *BANDS), BOX, *cuts)
+    rng = np.random.default_rng(1)
+    answers = {join([items[i] for i in rng.permutation(4)]) for _ in range(5)}
+    assert len(answers) == 1
+
+
+def shifted(item: pystac.Item, name: str, metres: float, bands=BANDS) -> pystac.Item:
+    other = variant(item, name)
+    for band in bands:
+        other.assets[band].extra_fields["proj:transform"][5] += metres
+    return other
+
+
+def test_an_item_off_the_lattice_is_refused_by_name(item):
+    for metres in (10, 20, 40, 0.01):
+        why = refusal(shifted(item, "crooked", metres), item)
+        assert why.kind == "off-lattice"
+        assert "B01" in why.message
+    why = refusal(shifted(item, "one-band", 20, ["B05"]), item)
+    assert (why.kind, "B05" in why.message) == ("off-lattice", True)
+    # A band that is not read may lie as it likes.
+    assert not group([shifted(item, "one-band", 20, ["B05"])], ["B02"], HERE)[1]
+
+
+def test_bands_of_an_item_must_cover_the_same_cells(item):
+    why = refusal(shifted(item, "apart", 60, ["B05"]), item)
+    assert why.kind == "off-lattice"
+    assert "B05" in why.message
+
+
+def test_pixels_of_another_size_or_turned_are_refused(item):
+    for place, value in ((0, 10.5), (1, 0.1), (3, -0.1), (4, 10)):
+        other = variant(item, "turned")
+        other.assets["B02"].extra_fields["gsd"] = 10
+        other.assets["B02"].extra_fields["proj:transform"][place] = value
+        assert refusal(other, item).kind in ("off-lattice", "band-missing")
+
+
+def test_in_the_south_a_northing_40_more_than_a_multiple_of_60_is_on_the_lattice(tmp_path):
+    good = scenes(tmp_path / "good", noise(BOX, *BANDS), BOX, lattice=SOUTH)[0]
+    assert good.assets["B01"].extra_fields["proj:transform"][5] % 60 == 40
+    assert join([good]).box == BOX
+    # What a loader that snaps to multiples of 60 would have written.
+    snapped = Lattice(SOUTH.epsg, 0.0, NORTH.y0)
+    bad = scenes(tmp_path / "bad", noise(BOX, *BANDS), BOX, lattice=snapped)[0]
+    assert bad.assets["B01"].extra_fields["proj:transform"][5] % 60 == 0
+    bad.id = "snapped"
+    assert refusal(bad, good).kind == "off-lattice"
+    for asset in bad.assets.values():
+        del asset.extra_fields["proj:transform"]
+    assert refusal(bad, good).kind == "off-lattice"
+
+
+def test_a_grid_that_the_item_does_not_state_is_read_from_the_file(item):
+    stated = join([item])
+    for key in ("proj:transform", "proj:shape"):
+        other = item.clone()
+        for asset in other.assets.values():
+            asset.extra_fields.pop(key)
+        assert join([other]) == stated
+    Path(item.assets["B05"].href).unlink()
+    other.id = "headless"
+    why = refusal(other)
+    assert (why.kind, "B05" in why.message) == ("asset-unreadable", True)
+
+
+def test_missing_and_resampled_bands_are_refused_by_name(item):
+    lacking = variant(item, "lacking")
+    del lacking.assets["B05"]
+    why = refusal(lacking, item)
+    assert (why.kind, "B05" in why.message) == ("band-missing", True)
+    assert not group([lacking], ["B01", "B02"], HERE)[1]
+    coarse = variant(item, "coarse")
+    coarse.assets["B02_20m"] = coarse.assets.pop("B02")
+    coarse.assets["B02_20m"].extra_fields["proj:transform"][0] = 20
+    why = refusal(coarse, item)
+    assert why.kind == "band-missing"
+    assert "resampled" in why.message
+    assert "B02_20m" in why.message
+
+
+def test_a_resampled_copy_beside_the_native_band_is_not_taken(item):
+    copy = item.assets["B05"].clone()
+    copy.extra_fields |= {"proj:transform": item.assets["B02"].extra_fields["proj:transform"]}
+    copy.href = copy.href.replace("B05", "B05_10m")
+    item.assets = {"B05_10m": copy} | item.assets
+    (scene,) = join([item]).scenes
+    assert [Path(s.href).name for s in scene.sources if s.band == "B05"] == ["B05.tif"]
+
+
+def test_an_address_that_a_remote_catalogue_may_not_name_is_refused(item):
+    _, refused = group([item], BANDS, "https://example.com/catalog.json")
+    assert [r.kind for r in refused] == ["href-refused"]
+
+
+@pytest.mark.parametrize(
+    "grid",
+    [
+        {"proj:transform": [10, 0, "west", 0, -10, 4_600_020]},
+        {"proj:transform": [10, 0, 1]},
+        {"proj:transform": [10, 0, float("nan"), 0, -10, 4_600_020]},
+        {"proj:transform": [10, 0, float("inf"), 0, -10, 4_600_020]},
+        {"proj:transform": "10 0 500100"},
+        {"proj:shape": [72]},
+        {"proj:shape": ["all", "of it"]},
+        {"proj:shape": [0, 0]},
+        {"proj:shape": [-72, -72]},
+        {"proj:shape": 72},
+    ],
+)
+def test_a_grid_that_makes_no_sense_costs_its_item_only(item, grid):
+    broken = variant(item, "broken")
+    broken.assets["B02"].extra_fields |= grid
+    assert "B02" in refusal(broken, item).message
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"datetime": None},
+        {"proj:code": "EPSG:4326"},
+        {"proj:code": "none"},
+        {"s2:processing_baseline": [7]},
+        {"s2:datatake_id": ["x"]},
+        {"eo:cloud_cover": "many"},
+        {"platform": 2},
+        {"grid:code": 33},
+        {"sat:absolute_orbit": "x", "sat:relative_orbit": [1]},
+    ],
+)
+def test_odd_metadata_of_one_item_leave_the_others_alone(item, said):
+    odd = variant(item, "odd")
+    odd.properties |= said
+    if "datetime" in said:
+        odd.datetime = None
+    acquisitions, refused = group([odd, item], BANDS, HERE)
+    assert item.id in {scene.id for a in acquisitions for scene in a.scenes}
+    assert {r.item for r in refused} <= {"odd"}
+
+
+def test_an_interval_of_sensing_will_do_for_a_moment(item):
+    interval = pystac.Item.from_dict(
+        {
+            **item.to_dict(),
+            "properties": {
+                **item.properties,
+                "datetime": None,
+                "start_datetime": "2024-06-01T10:10:31Z",
+                "end_datetime": "2024-06-01T10:10:59Z",
+            },
+        }
+    )
+    assert join([interval]).datetime == "2024-06-01T10:10:31"
+
+
+def test_times_are_kept_in_utc(item):
+    properties = {**item.properties, "datetime": "2024-06-01T12:10:31+02:00"}
+    east = pystac.Item.from_dict({**item.to_dict(), "properties": properties})
+    assert join([east]).datetime == "2024-06-01T10:10:31"
+
+
+def cloudy(folder: Path, left: float | None, right: float | None) -> Acquisition:
+    items = scenes(folder, noise(BOX, *BANDS), BOX, LEFT, RIGHT)
+    cuts = Box(BOX.row0, BOX.row0 + 3, BOX.col0, BOX.col1)
+    items += scenes(folder / "third", noise(cuts, *BANDS), cuts, name="33UAC")
+    for item, cover in zip(items, (left, right, None), strict=True):
+        item.properties["eo:cloud_cover"] = cover
+        if cover is None:
+            del item.properties["eo:cloud_cover"]
+    return join(items)
+
+
+def test_cloud_cover_is_that_of_the_whole_picture(tmp_path):
+    # Both tiles have 12 rows, 7 columns each; the third doesn't say.
+    assert cloudy(tmp_path / "a", 10, 40).cloud == pytest.approx(25)
+    assert cloudy(tmp_path / "b", None, 40).cloud == 40
+    assert cloudy(tmp_path / "c", 0, 0).cloud == 0
+    assert cloudy(tmp_path / "d", None, None).cloud is None
+
+
+def test_a_large_tile_weighs_more_than_a_small_one(tmp_path):
+    wide = Box(BOX.row0, BOX.row1, BOX.col0, BOX.col1 - 3)
+    slim = Box(BOX.row0, BOX.row1, BOX.col1 - 3, BOX.col1)
+    items = scenes(tmp_path, noise(BOX, *BANDS), BOX, wide, slim)
+    for item, cover in zip(items, (0, 100), strict=True):
+        item.properties["eo:cloud_cover"] = cover
+    assert join(items).cloud == pytest.approx(25)
+
+
+@pytest.mark.parametrize(
+    "hostile",
+    ["../../etc/passwd", "/root/.ssh", "a\\b", "..", "nul\0byte", "a\nb", "x" * 400, "", "%2e%2e%2f"],
+)
+def test_no_id_leads_out_of_a_folder(tmp_path, item, hostile):
+    bad = variant(item, hostile or "?")
+    bad.id = hostile
+    bad.properties["s2:datatake_id"] = hostile
+    acquisitions, _ = group([bad, item], BANDS, HERE)
+    for acquisition in acquisitions:
+        assert not set(acquisition.id) & set("/\\\0\n")
+        assert len(acquisition.id) <= 120
+        assert acquisition.id.strip(".") != ""
+        assert (tmp_path / acquisition.id).parent.resolve() == tmp_path.resolve()
+    assert item.id in {scene.id for a in acquisitions for scene in a.scenes}
+
+
+def test_what_pixels_follow_from_is_not_where_they_are_fetched(item):
+    (scene,) = join([item]).scenes
+    signed = item.clone()
+    for asset in signed.assets.values():
+        asset.href = f"https://example.com{asset.href}?sig=2"
+    (moved,) = join([signed]).scenes
+    assert moved.digest == scene.digest
+    lower = item.clone()
+    lower.assets["B05"].extra_fields["raster:bands"][0]["offset"] = 0.0
+    (other,) = join([lower]).scenes
+    assert other.digest != scene.digest
+    (newer,) = join([variant(item, item.id, s2__processing_baseline="05.12")]).scenes
+    assert newer.digest != scene.digest

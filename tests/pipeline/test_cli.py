@@ -1,0 +1,140 @@
+"""The command line: what it teaches, what it prints, and how it ends."""
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from s2sharp.cli import app
+from s2sharp.synthetic import COLLECTION
+from typer.testing import CliRunner
+
+from s2sharp_core import METHODS
+
+AREA = ["--bbox", "10", "40", "20", "55", "--datetime", "2024"]
+
+
+def call(*arguments: str) -> tuple[int, str]:
+    """Exit code and all output, without line breaks of the terminal's making."""
+    result = CliRunner().invoke(app, list(arguments), env={"COLUMNS": "200", "NO_COLOR": "1"})
+    assert result.exception is None or isinstance(result.exception, SystemExit), result.output
+    return result.exit_code, result.output
+
+
+def query(archive: Path, out: Path, *more: str) -> list[str]:
+    where = ["--catalog", str(archive / "catalog.json"), "--collection", COLLECTION]
+    how = ["--method", "bicubic", "--window", "16", "--shard", "16", "--out", str(out)]
+    return [*where, *AREA, *how, *more]
+
+
+def test_help_teaches_every_command() -> None:
+    code, text = call("--help")
+    assert code == 0
+    for command in ("run", "plan", "simulate", "demo", "train", "methods"):
+        assert re.search(rf"\b{command}\b", text)
+        code, more = call(command, "--help")
+        assert code == 0
+        assert len(more) > 200
+    assert "2024-06-01/2024-06-30" in call("run", "--help")[1]
+
+
+def test_methods_lists_each_with_its_source() -> None:
+    code, text = call("methods")
+    assert code == 0
+    assert all(name in text for name in METHODS)
+    assert "10.1016/j.isprsjprs.2018.09.018" in text
+
+
+def test_plan_says_what_a_run_would_cost_and_writes_nothing(archive: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    code, text = call("plan", *query(archive, out))
+    assert code == 0
+    for fact in ("1 of 4 scenes", "12; ", "MB of pixels", "Memory", "Time", "EPSG:32633"):
+        assert fact in text
+    assert not out.exists()
+
+
+def test_a_run_publishes_and_ends_with_predicted_against_actual(
+    archive: Path, tmp_path: Path, scheduler: str
+) -> None:
+    out = tmp_path / "out"
+    code, text = call("run", *query(archive, out, "--scheduler", scheduler))
+    assert code == 0, text
+    for fact in ("predicted", "actual", "12 ok", f'open_cube("{out}")', "Picture"):
+        assert fact in text
+    assert json.loads((out / "stac" / "collection.json").read_text())["type"] == "Collection"
+    assert len(list(out.glob("cogs/*/B*.tif"))) == 12
+    (picture,) = out.glob("pictures/*.png")
+    assert picture.stat().st_size > 20_000
+
+
+def test_a_configuration_file_serves_as_well_as_flags(archive: Path, tmp_path: Path) -> None:
+    file = tmp_path / "run.toml"
+    file.write_text(
+        f'catalog = "{archive}/catalog.json"\ncollection = "{COLLECTION}"\ndatetime = "2024"\n'
+        f'bbox = [10, 40, 20, 55]\nbands = ["B05", "B02"]\nmethod = "bicubic"\nout = "{tmp_path}/out"\n'
+    )
+    code, text = call("plan", "--config", str(file))
+    assert code == 0, text
+    assert "bicubic → B02 B05" in text
+
+
+@pytest.mark.parametrize(
+    ("flags", "code", "words"),
+    [
+        (["--method", "magic"], 2, ["magic", "bicubic", "dsen2"]),
+        (["--bands", "B05,B10"], 2, ["B10", "B8A"]),
+        (["--shard", "16", "--chunk", "100"], 2, ["100", "16"]),
+        (["--datetime", "2019"], 3, ["no item", "2019"]),
+        (["--bbox", "-10", "-40", "-9", "-39"], 3, ["no item"]),
+        (["--collection", "sentinel-9"], 1, ["sentinel-9", COLLECTION]),
+        (["--catalog", "/nowhere/catalog.json"], 1, ["/nowhere/catalog.json"]),
+        (["--weights", "/nowhere", "--method", "dsen2"], 1, ["/nowhere", "s2sharp train"]),
+        (["--memory", "0.001", "--method", "dsen2"], 1, ["exceeds", "--shard"]),
+    ],
+)
+def test_bad_input_ends_with_one_clear_error_and_its_code(
+    archive: Path, tmp_path: Path, flags: list[str], code: int, words: list[str]
+) -> None:
+    got, text = call("run", *query(archive, tmp_path / "out", *flags))
+    assert got == code, text
+    assert all(word in text for word in words), text
+    assert "Traceback" not in text
+    assert "→" in text
+
+
+def test_partial_failure_has_its_own_code(archive: Path, tmp_path: Path, scheduler: str) -> None:
+    import shutil
+
+    broken = shutil.copytree(archive, tmp_path / "archive")
+    (victim,) = broken.glob("scenes/*AA_*/B05.tif")
+    victim.unlink()
+    code, text = call(
+        "run", *query(broken, tmp_path / "out", "--no-publish", "--scheduler", scheduler)
+    )
+    assert code == 4
+    assert "AA_" in text
+    assert "B05" in text
+    assert "what is written is valid" in text
+
+
+def test_publishing_without_its_extra_is_refused_before_anything_starts(
+    archive: Path, tmp_path: Path
+) -> None:
+    program = (
+        "import sys; sys.modules['matplotlib'] = None\n"
+        "import importlib.util as u; found = u.find_spec\n"
+        "u.find_spec = lambda name, *a: None if name == 'matplotlib' else found(name, *a)\n"
+        "from s2sharp.cli import main; main()"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, "run", *query(archive, tmp_path / "out")],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert "s2sharp[publish]" in done.stderr
+    assert not (tmp_path / "out").exists()

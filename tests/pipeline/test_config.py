@@ -1,0 +1,132 @@
+"""What a run is told: from a file, the environment and flags, and refused by the name of what is wrong."""
+
+from pathlib import Path
+
+import pytest
+from s2sharp.config import EARTH_SEARCH, RunConfig, read_config
+
+from s2sharp_core import BANDS, S2SharpError
+
+BBOX = (14.0, 47.0, 14.2, 47.1)
+WHOLE = {"out": "out", "bbox": BBOX, "datetime": "2024-06"}
+
+
+def toml(folder: Path, text: str) -> Path:
+    file = folder / "run.toml"
+    file.write_text(text)
+    return file
+
+
+def refusal(file: Path | None, flags: dict) -> str:
+    with pytest.raises(S2SharpError) as caught:
+        read_config(file, flags)
+    assert caught.value.kind == "bad-config"
+    assert caught.value.remedy
+    return caught.value.message
+
+
+def test_little_needs_to_be_said():
+    config = read_config(None, WHOLE)
+    assert (config.catalog, config.collection) == (EARTH_SEARCH, "sentinel-2-c1-l2a")
+    assert config.bands == tuple(BANDS)
+    assert config.out == Path("out")
+
+
+def test_flags_win_over_the_environment_and_that_over_the_file(tmp_path, monkeypatch):
+    file = toml(
+        tmp_path,
+        "out = 'file'\ndatetime = '2021'\nbbox = [1, 2, 3, 4]\n"
+        "max_cloud = 11\nwindow = 16\nmethod = 'bicubic'\n",
+    )
+    monkeypatch.setenv("S2SHARP_MAX_CLOUD", "22")
+    monkeypatch.setenv("S2SHARP_WINDOW", "32")
+    monkeypatch.setenv("S2SHARP_BBOX", "5,6,7.5,8")
+    config = read_config(file, {"window": 64})
+    assert (config.window, config.max_cloud, config.method) == (64, 22, "bicubic")
+    assert config.bbox == (5, 6, 7.5, 8)
+    assert (config.out, config.datetime) == (Path("file"), "2021")
+
+
+def test_another_area_takes_the_place_of_the_files(tmp_path, monkeypatch):
+    file = toml(tmp_path, "out = 'o'\ndatetime = '2021'\narea = 'farm.geojson'\n")
+    assert read_config(file, {}).area == Path("farm.geojson")
+    config = read_config(file, {"bbox": BBOX})
+    assert (config.bbox, config.area) == (BBOX, None)
+    monkeypatch.setenv("S2SHARP_BBOX", "5 6 7 8")
+    assert read_config(file, {"area": "wood.geojson"}).bbox is None
+
+
+def test_bands_are_kept_in_esas_order_and_once():
+    wanted = ("B02", "B05", "B8A", "B12")
+    for said in ("B12,B05 B02,B8A", "B8A, B12, B05, B02", ["B12", "B8A", "B02", "B05", "B05"]):
+        assert read_config(None, {**WHOLE, "bands": said}).bands == wanted
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("bands", "B02,B10"),
+        ("bands", "b02"),
+        ("bands", ""),
+        ("bands", [["B02"]]),
+        ("bbox", (14.2, 47.0, 14.0, 47.1)),
+        ("bbox", (14.0, 47.1, 14.2, 47.0)),
+        ("bbox", (14.0, 47.0, 14.0, 47.1)),
+        ("bbox", (600_000, 5_300_000, 610_000, 5_310_000)),
+        ("bbox", (14.0, 47.0, float("nan"), 47.1)),
+        ("bbox", "14,47,15"),
+        ("bbox", "14 47 east 48"),
+        ("max_cloud", 101),
+        ("max_cloud", -1),
+        ("max_cloud", float("nan")),
+        ("window", 0),
+        ("window", 1.5),
+        ("shard", -512),
+        ("chunk", 0),
+        ("workers", 0),
+        ("memory", "much"),
+        ("stage_budget", 0),
+        ("stage", "sometimes"),
+        ("device", "tpu"),
+        ("publish", "perhaps"),
+        ("datetime", None),
+        ("out", None),
+        ("windwo", 64),
+    ],
+)
+def test_what_is_wrong_is_named(field, value):
+    assert f"{field}" in refusal(None, {**WHOLE, field: value})
+
+
+def test_everything_that_is_wrong_is_named_at_once(tmp_path, monkeypatch):
+    file = toml(tmp_path, "out = 'o'\nbands = ['B99']\nbbox = [3, 2, 1, 4]\ncolor = 'red'\n")
+    monkeypatch.setenv("S2SHARP_WORKERS", "none")
+    said = refusal(file, {"window": -1})
+    for field in ("bands", "B99", "bbox", "color", "workers", "window", "datetime"):
+        assert field in said
+
+
+def test_one_area_and_no_more():
+    nowhere = {key: WHOLE[key] for key in ("out", "datetime")}
+    for flags in (nowhere, {**WHOLE, "area": "farm.geojson"}):
+        said = refusal(None, flags)
+        assert "bbox" in said
+        assert "area" in said
+
+
+def test_an_unreadable_file_is_named(tmp_path):
+    assert "run.toml" in refusal(toml(tmp_path, "out = = 1"), WHOLE)
+    (tmp_path / "run.toml").write_bytes(b"\xff\xfe\x00")
+    assert "run.toml" in refusal(tmp_path / "run.toml", WHOLE)
+    assert "none.toml" in refusal(tmp_path / "none.toml", WHOLE)
+
+
+def test_a_configuration_cannot_be_changed_once_it_is_checked():
+    config = read_config(None, WHOLE)
+    with pytest.raises(ValueError, match="frozen"):
+        config.window = 1
+
+
+def test_a_configuration_can_be_written_down_and_read_again():
+    config = read_config(None, {**WHOLE, "bands": "B05,B02", "memory": 2.5})
+    assert RunConfig.model_validate_json(config.model_dump_json()) == config

@@ -1,0 +1,134 @@
+"""The record of what is done: names alone tell it, and nothing half-written is ever among them."""
+
+import dataclasses
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from s2sharp.archives import safe_name
+from s2sharp.ledger import FINAL, Ledger, Record
+
+KEY, OTHER = "a" * 64, "b" * 64
+UNIT = "S2A_20240601T101031_32633/x1_175_16"
+
+
+def record(status: str = "ok", unit: str = UNIT, key: str = KEY, **more) -> Record:
+    return Record(unit, key, status, **more)
+
+
+def test_an_empty_ledger_is_no_error(tmp_path):
+    ledger = Ledger(tmp_path / "ledger")
+    assert ledger.states() == {}
+    assert list(ledger.records()) == []
+
+
+@pytest.mark.parametrize("status", ["ok", "empty", "cloudy", "failed"])
+def test_a_listing_tells_what_is_done(tmp_path, status):
+    ledger = Ledger(tmp_path)
+    ledger.write(record(status))
+    # Emptied files prove that nothing but the names is looked at.
+    for file in tmp_path.rglob("*.*"):
+        file.write_text("")
+    assert ledger.states() == {(UNIT, KEY[:24]): status}
+
+
+def test_a_record_is_read_as_it_was_written(tmp_path):
+    full = record(
+        "failed",
+        kind="asset-unreadable",
+        message="„B05“ × 2\nno file",
+        warnings=("one", "two"),
+        windows=4,
+        valid=7,
+        seconds={"read": 0.5},
+        idle=1,
+        peak=2,
+        worker="host-1",
+    )
+    assert {f.name for f in dataclasses.fields(full) if not getattr(full, f.name)} == set()
+    Ledger(tmp_path).write(full)
+    assert list(Ledger(tmp_path).records()) == [full]
+
+
+@pytest.mark.parametrize("status", sorted(FINAL))
+def test_success_takes_back_an_earlier_failure(tmp_path, status):
+    ledger = Ledger(tmp_path)
+    ledger.write(record("failed", kind="asset-unreadable"))
+    ledger.write(record(status))
+    assert ledger.states() == {(UNIT, KEY[:24]): status}
+    assert [r.status for r in ledger.records()] == [status]
+
+
+def test_a_zombies_failure_does_not_undo_what_is_done(tmp_path):
+    ledger = Ledger(tmp_path)
+    ledger.write(record("ok"))
+    ledger.write(record("failed"))
+    assert ledger.states() == {(UNIT, KEY[:24]): "ok"}
+
+
+def test_another_key_is_another_entry(tmp_path):
+    ledger = Ledger(tmp_path)
+    ledger.write(record("ok"))
+    ledger.write(record("failed", key=OTHER))
+    ledger.write(record("ok", unit=UNIT + "0"))
+    assert ledger.states() == {
+        (UNIT, KEY[:24]): "ok",
+        (UNIT, OTHER[:24]): "failed",
+        (UNIT + "0", KEY[:24]): "ok",
+    }
+
+
+def test_drafts_are_not_listed(tmp_path, monkeypatch):
+    ledger = Ledger(tmp_path)
+    ledger.write(record("ok", unit="a/first"))
+
+    def killed(self: Path, _target: Path) -> Path:
+        raise KeyboardInterrupt(self)
+
+    monkeypatch.setattr(Path, "replace", killed)
+    with pytest.raises(KeyboardInterrupt):
+        ledger.write(record("ok", unit="a/second"))
+    assert len([p for p in tmp_path.rglob("*") if p.is_file()]) == 2
+    assert list(ledger.states()) == [("a/first", KEY[:24])]
+    assert [r.unit for r in ledger.records()] == ["a/first"]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "S2A.MSIL2A.N05.11",
+        "ok.failed",
+        "...",
+        ".hidden",
+        "two words",
+        "überflug",
+        "../../etc/passwd",
+        "a/b\\c",
+        "",
+        "x" * 500,
+        "line\nbreak",
+    ],
+)
+def test_odd_ids_stay_inside_and_apart(tmp_path, name):
+    folder = tmp_path / "ledger"
+    unit = f"{safe_name(name)}/x1_-3_16"
+    Ledger(folder).write(record("ok", unit=unit))
+    assert Ledger(folder).states() == {(unit, KEY[:24]): "ok"}
+    assert {p for p in tmp_path.rglob("*") if p.is_file()} == set(folder.glob("*/*.ok"))
+
+
+def test_two_workers_may_record_the_same_unit_at_once(tmp_path):
+    ledger = Ledger(tmp_path)
+    with ThreadPoolExecutor(8) as threads:
+        list(threads.map(lambda _: ledger.write(record("ok")), range(200)))
+    assert ledger.states() == {(UNIT, KEY[:24]): "ok"}
+
+
+def test_what_others_leave_in_the_folder_is_no_record(tmp_path):
+    ledger = Ledger(tmp_path)
+    ledger.write(record("ok"))
+    (tmp_path / "README").write_text("mine")
+    (tmp_path / "Thumbs.db").write_bytes(b"\0")
+    (tmp_path / "backup.tar.gz").write_bytes(b"\0")
+    assert ledger.states() == {(UNIT, KEY[:24]): "ok"}
+    assert [r.unit for r in ledger.records()] == [UNIT]

@@ -1,0 +1,100 @@
+"""No seams of our making: the same place has the same values, however a run came to it."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from s2sharp_core.bands import BY_GSD
+from s2sharp_core.lattice import Box, Lattice
+from s2sharp_core.simulate import landscape, observe
+
+from ..data import needs_data, shared_data
+from .cuts import random_tiles, settings, stored, write_cut
+from .runs import run
+
+BANDS = ("B01", "B05", "B8A", "B11", "B12", "B04")
+
+
+def _synthetic() -> tuple[dict[str, np.ndarray], Lattice, Box]:
+    lattice, box = Lattice.of(32733), Box(70_003, 70_051, 9_990, 10_038)
+    seen = observe(landscape(box.pixels(10), seed=11))
+    bands = {
+        band: np.rint(seen[gsd][i] * 10_000).clip(1).astype(np.uint16)
+        for gsd, group in BY_GSD.items()
+        for i, band in enumerate(group)
+    }
+    # A hole, which must not betray the cut either.
+    bands["B05"][60:70, 90:100] = 0
+    return bands, lattice, box
+
+
+def _real() -> tuple[dict[str, np.ndarray], Lattice, Box]:
+    from s2sharp.acquisitions import group
+    from s2sharp.load import Files
+    from s2sharp.search import search
+
+    from s2sharp_core import BANDS as ALL
+
+    catalog = str(shared_data() / "scenes" / "catalog.json")  # type: ignore[operator]
+    items = search(catalog, "sentinel-2-l1c", (-180, -90, 180, 90), "2010/..")
+    found, _ = group([i for i in items if i.id == "australia"], tuple(ALL), catalog)
+    (acquisition,) = found
+    files = Files(acquisition)
+    bands = {band: files.mosaic(band, acquisition.box)[0] for band in ALL}
+    return bands, Lattice.of(acquisition.epsg), acquisition.box
+
+
+@pytest.mark.parametrize("source", ["synthetic", pytest.param("real", marks=needs_data)])
+def test_tiles_areas_shards_and_order_leave_no_trace(
+    source: str, scheduler: str, tmp_path: Path
+) -> None:
+    bands, lattice, box = _synthetic() if source == "synthetic" else _real()
+    whole = write_cut(tmp_path / "whole", bands, lattice, box, [box])
+    common = {"method": "dsen2", "window": 16, "bands": BANDS}
+    run(settings(whole, tmp_path / "out", scheduler, shard=64, **common))
+    expected, left, top = stored(tmp_path / "out", BANDS)
+    assert (expected["B05"] != -32768).mean() > 0.9
+    rng = np.random.default_rng(5)
+    for trial in range(2):
+        catalog = write_cut(tmp_path / f"cut{trial}", bands, lattice, box, random_tiles(box, rng))
+        out = tmp_path / f"out{trial}"
+        area = _random_area(lattice, box, rng)
+        shard = int(rng.choice([16, 32, 48]))
+        stage = str(rng.choice(["always", "never"]))
+        run(settings(catalog, out, scheduler, shard=shard, bbox=area, stage=stage, **common))
+        got, x, y = stored(out, BANDS)
+        row, col = round((top - y) / 10), round((x - left) / 10)
+        for band, picture in got.items():
+            height, width = picture.shape
+            same = expected[band][row : row + height, col : col + width]
+            assert np.array_equal(picture, same), f"{band}, trial {trial}"
+
+
+def _random_area(
+    lattice: Lattice, box: Box, rng: np.random.Generator
+) -> tuple[float, float, float, float]:
+    from pyproj import Transformer
+
+    inner = Box(
+        box.row0 + int(rng.integers(2, 12)),
+        box.row1 - int(rng.integers(2, 12)),
+        box.col0 + int(rng.integers(2, 12)),
+        box.col1 - int(rng.integers(2, 12)),
+    )
+    to_degrees = Transformer.from_crs(lattice.epsg, 4326, always_xy=True)
+    return to_degrees.transform_bounds(*lattice.bounds(inner))
+
+
+def test_another_window_changes_rounding_only(scheduler: str, tmp_path: Path) -> None:
+    bands, lattice, box = _synthetic()
+    catalog = write_cut(tmp_path / "whole", bands, lattice, box, [box])
+    pictures = []
+    for window in (16, 24):
+        out = tmp_path / f"out{window}"
+        run(settings(catalog, out, scheduler, method="dsen2", window=window, shard=48, bands=BANDS))
+        pictures.append(stored(out, BANDS)[0])
+    for band in BANDS:
+        change = np.abs(pictures[0][band].astype(int) - pictures[1][band])
+        assert change.max() <= 1
+        assert (change > 0).mean() <= 0.001
