@@ -206,7 +206,7 @@ def _checked(transform: Any, shape: Any, what: str) -> tuple[tuple[float, ...], 
     try:
         numbers = tuple(float(v) for v in transform[:6])
         height, width = (int(v) for v in shape)
-    except (TypeError, ValueError):
+    except (OverflowError, TypeError, ValueError):
         numbers, height, width = (math.nan,), 0, 0
     if height < 1 or width < 1 or len(numbers) < 6 or not all(map(math.isfinite, numbers)):
         raise S2SharpError(

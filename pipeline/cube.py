@@ -201,6 +201,8 @@ def _lay_out_level(root: zarr.Group, layout: Layout, level: int, facts: Mapping[
     _write(group, "time", seconds, ("time",), {"standard_name": "time", **facts_of})
 
     side = layout.shard * 6
+    # Named as a coordinate, too: else readers that decode no grid mapping take it for a variable.
+    mapping = {"grid_mapping": "spatial_ref", "coordinates": "spatial_ref"}
 
     def array(name: str, dtype: str, fill: int, attributes: dict[str, Any]) -> None:
         group.create_array(
@@ -212,7 +214,7 @@ def _lay_out_level(root: zarr.Group, layout: Layout, level: int, facts: Mapping[
             fill_value=fill,
             compressors=BloscCodec(cname="zstd", clevel=3, shuffle="shuffle"),
             dimension_names=("time", "y", "x"),
-            attributes={**geo, "grid_mapping": "spatial_ref", **attributes},
+            attributes={**geo, **mapping, **attributes},
             overwrite=True,
         )
 
@@ -349,7 +351,7 @@ def open_cube(
     try:
         root = zarr.open_group(store, mode="r")
         version = root.attrs["s2sharp"]["format"]  # type: ignore[index, call-overload]
-    except (FileNotFoundError, KeyError) as error:
+    except (OSError, KeyError, TypeError, ValueError) as error:
         raise S2SharpError(
             "not-a-cube",
             f"There is no cube of s2sharp in {out}.",
@@ -381,9 +383,8 @@ def open_cube(
     )
     raw = raw[[x for x in (*BANDS, *LAYERS) if x in raw]]
     raw = raw.pipe(_crop, _bounds(raw, bbox, int(code))).sortby("time")
-    return _describe(
-        raw.map(lambda x: _decode(x) if "scale_factor" in x.attrs else x, keep_attrs=True)
-    )
+    bands = {name: x for name, x in raw.data_vars.items() if "scale_factor" in x.attrs}
+    return _describe(raw.assign({name: _decode(x) for name, x in bands.items()}))
 
 
 def _describe(cube: xr.Dataset) -> xr.Dataset:
@@ -427,4 +428,6 @@ def _decode(x: xr.DataArray) -> xr.DataArray:
     attributes = dict(x.attrs)
     fill = attributes.pop("_FillValue", FILL)
     scale = np.float32(attributes.pop("scale_factor"))
-    return x.where(x != fill).astype("float32").pipe(lambda v: v * scale).assign_attrs(attributes)
+    y = x.where(x != fill).astype("float32") * scale
+    y.attrs = attributes  # without what it was decoded with, else saving it would decode it twice
+    return y

@@ -158,8 +158,10 @@ def _memory(plan: Plan, sides: tuple[int, int, int], net: float) -> float:
     work = (strips + 1) * native + sharp
     write = 3 * 2 * shard_pixels
     cache = min(GDAL_CACHE, sum(2 * math.prod(around.pixels(BANDS[b].gsd)) for b in plan.reads))
-    return held + max(work + net, write) + cache + _PROCESS
+    return _SLACK * (held + max(work + net, write) + cache) + _PROCESS
 
 
-# Code and buffers that a process takes up with its first unit, whatever its size.
-_PROCESS = 30e6
+# Code and buffers that a process takes up with its first units, whatever their size; and what the
+# allocator holds back.
+_PROCESS = 40e6
+_SLACK = 1.08

@@ -38,8 +38,10 @@ SATURATED = 65535
 GDAL_CACHE = 64_000_000
 """Bytes of raster blocks that a process keeps."""
 
-# Bounded, since workers live long; listing a folder before each open costs a request per file.
+# Bounded, since workers live long, and may be asked again for what was missing or has changed since;
+# listing a folder before each open costs a request per file.
 _GDAL = {
+    "CPL_VSIL_CURL_NON_CACHED": "/vsicurl/:/vsis3/",
     "GDAL_CACHEMAX": GDAL_CACHE // 1_000_000,
     "GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR",
     "GDAL_HTTP_CONNECTTIMEOUT": "20",
@@ -107,7 +109,8 @@ def read_scene(scene: "Scene", source: Source, epsg: int, box: Box) -> np.ndarra
     with opened(source, scene.id) as dataset:
         stated = lattice.transform(scene.box, gsd)
         off = np.abs(np.array(tuple(dataset.transform)[:6]) - stated).max()
-        if off > 1e-3 or dataset.shape != scene.box.pixels(gsd) or dataset.crs.to_epsg() != epsg:
+        code = dataset.crs.to_epsg() if dataset.crs else None
+        if off > 1e-3 or dataset.shape != scene.box.pixels(gsd) or code != epsg:
             raise S2SharpError(
                 "metadata-contradicts-file",
                 f"Item {scene.id}, band {source.band}: its metadata say {stated}, "
@@ -261,19 +264,20 @@ def offset_doubt(block: Block, acquisition: "Acquisition") -> str | None:
             return None
         lowest.append(float(np.quantile(sample, 0.001)))
         below = max(below, float(np.mean(sample < -0.02)))
-    scene = acquisition.scenes[0]
-    source = scene.sources[0]
-    if source.offset < 0 and below > 0.2:
-        return (
-            f"{acquisition.id}: {below:.0%} of a band's pixels lie below -0.02 after its offset of "
-            f"{source.offset:g} ({source.origin}): it seems to have been applied already by the archive. "
-            "Compare with another archive before you use the values."
-        )
-    modern = scene.baseline is None or scene.baseline >= (4, 0)
-    if source.offset == 0 and modern and min(lowest) > 0.095:
-        return (
-            f"{acquisition.id}: the darkest pixels of every band lie above {min(lowest):.3f} with no "
-            f"offset ({source.origin}): it seems not to have been applied, so that reflectance is "
-            "inflated by 0.1. Compare with another archive before you use the values."
-        )
+    for scene in acquisition.within(block.box):
+        source = scene.sources[0]
+        if source.offset < 0 and below > 0.2:
+            return (
+                f"{acquisition.id}, item {scene.id}: {below:.0%} of a band's pixels lie below -0.02 after "
+                f"its offset of {source.offset:g} ({source.origin}): it seems to have been applied already "
+                "by the archive. Compare with another archive before you use the values."
+            )
+        modern = scene.baseline is None or scene.baseline >= (4, 0)
+        if source.offset == 0 and modern and min(lowest) > 0.095:
+            return (
+                f"{acquisition.id}, item {scene.id}: the darkest pixels of every band lie above "
+                f"{min(lowest):.3f} with no offset ({source.origin}): it seems not to have been applied, so "
+                "that reflectance is inflated by 0.1. Compare with another archive before you use the "
+                "values."
+            )
     return None

@@ -88,6 +88,8 @@ def _connect(plan: Plan) -> Iterator[tuple[Client, int]]:
         "distributed.worker.memory.spill": False,
         "distributed.worker.memory.pause": False,
         "distributed.worker.memory.terminate": False,
+        # Each arena of glibc's allocator keeps what it once had: two are enough for two busy threads.
+        "distributed.nanny.pre-spawn-environ.MALLOC_ARENA_MAX": 2,
     }
     with (
         dask.config.set(settings),

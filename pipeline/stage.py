@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import numpy as np
 import zarr
@@ -41,8 +42,12 @@ class Stage:
     def _store(self) -> Path:
         return self.folder / f"{self.acquisition.id}.zarr"
 
+    @property
+    def _done(self) -> Path:
+        return self.folder / f"{self.acquisition.id}.done"
+
     def _marker(self, cells: Box) -> Path:
-        return self.folder / f"{self.acquisition.id}.done" / f"{cells.row0}.{cells.col0}"
+        return self._done / f"{cells.row0}.{cells.col0}"
 
     def needed(self, box: Box) -> list[Box]:
         """The shards to be staged before ``box`` can be read."""
@@ -57,14 +62,14 @@ class Stage:
         return int(self._marker(cells).read_text()) if self.has(cells) else None
 
     def lay_out(self) -> None:
-        """Create the arrays; does nothing where they exist."""
-        if (self._store / "zarr.json").exists():
+        """Create the arrays; does nothing where all of them exist."""
+        if self._done.exists():
             return
         group = zarr.open_group(self._store, mode="a", zarr_format=3)
         for band in self.bands:
             self._create(group, band, _gsd(band))
         self._create(group, "source", _gsd(self.bands[0]))
-        self._marker(self.box).parent.mkdir(parents=True, exist_ok=True)
+        self._done.mkdir(parents=True, exist_ok=True)  # last: a killed run lays out again
 
     def _create(self, group: zarr.Group, name: str, gsd: int) -> None:
         side = self.shard * 60 // gsd
@@ -90,7 +95,9 @@ class Stage:
             if band == self.bands[0]:
                 arrays["source"][self.box.slices(cells, _gsd(band))] = number
         size = sum(p.stat().st_size for p in self._objects(cells))
-        self._marker(cells).write_text(str(size))
+        draft = self._done / f".{uuid4().hex}"
+        draft.write_text(str(size))
+        draft.replace(self._marker(cells))
         return size
 
     def evict(self, cells: Box) -> None:

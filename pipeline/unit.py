@@ -260,6 +260,7 @@ def overview_unit(run: Run, unit: Unit, missing: tuple[str, ...]) -> Record:
 
 def _halve(name: str, x: np.ndarray) -> np.ndarray:
     """Half the resolution: reflectance as the mean of what is there, flags by any, classes by nearest."""
+    x = np.pad(x, [(0, n % 2) for n in x.shape], constant_values=0 if name in LAYERS else FILL)
     if name in LAYERS:
         quads = [x[i::2, j::2] for i in (0, 1) for j in (0, 1)]
         return np.maximum.reduce(quads) if name in {"valid", "saturated"} else quads[0]

@@ -108,9 +108,9 @@ def leave_one_out(
 
             net = train(recipe, [real[s] for s in real if s != name], synthetic, tell)
             held.append((name, *scores(net, real[name])))
-            beyond += [
-                (f"{other} (without {name})", *scores(net, others[other])) for other in others
-            ]
+            for other, pairs in others.items():
+                floors, nets = zip(*(scores(net, pair) for pair in pairs), strict=True)
+                beyond.append((f"{other}, not {name}", mean(floors), mean(nets)))
     return held, beyond
 
 

@@ -223,6 +223,7 @@ def test_an_address_that_a_remote_catalogue_may_not_name_is_refused(item):
         {"proj:shape": ["all", "of it"]},
         {"proj:shape": [0, 0]},
         {"proj:shape": [-72, -72]},
+        {"proj:shape": [float("inf"), 72]},
         {"proj:shape": 72},
     ],
 )
@@ -307,7 +308,17 @@ def test_a_large_tile_weighs_more_than_a_small_one(tmp_path):
 
 @pytest.mark.parametrize(
     "hostile",
-    ["../../etc/passwd", "/root/.ssh", "a\\b", "..", "nul\0byte", "a\nb", "x" * 400, "", "%2e%2e%2f"],
+    [
+        "../../etc/passwd",
+        "/root/.ssh",
+        "a\\b",
+        "..",
+        "nul\0byte",
+        "a\nb",
+        "x" * 400,
+        "",
+        "%2e%2e%2f",
+    ],
 )
 def test_no_id_leads_out_of_a_folder(tmp_path, item, hostile):
     bad = variant(item, hostile or "?")
