@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import numpy as np
 import rioxarray  # noqa: F401  (registers .rio)
@@ -161,18 +162,20 @@ def _geo(layout: Layout, level: int) -> dict[str, Any]:
 
 
 def lay_out(store: Path, layouts: Sequence[Layout], facts: Mapping[str, Mapping[str, Any]]) -> None:
-    """Create every array of the cube; its shards come later, each whole, in any order.
+    """Create every array of the cube, or none; its shards come later, each whole, in any order.
 
     Parameters
     ----------
     facts
         Group → attributes that say what the cube was made from.
     """
-    root = zarr.open_group(store, mode="a", zarr_format=3)
+    draft = store.with_name(f".{store.name}.{uuid4().hex}")
+    root = zarr.open_group(draft, mode="w", zarr_format=3)
     root.attrs.update({"s2sharp": {"format": FORMAT, "status": "writing"}})
     for layout in layouts:
         for level in range(layout.levels + 1):
             _lay_out_level(root, layout, level, facts[layout.group])
+    draft.rename(store)  # a run killed before this lays out again
 
 
 def _lay_out_level(root: zarr.Group, layout: Layout, level: int, facts: Mapping[str, Any]) -> None:
@@ -388,10 +391,12 @@ def open_cube(
 
 
 def _describe(cube: xr.Dataset) -> xr.Dataset:
-    """Drop the attributes that place the whole array: coordinates place the crop."""
+    """Drop what describes the whole array or its file: coordinates place the crop, its user its chunks."""
     for x in (cube, *cube.data_vars.values()):
         for name in [n for n in x.attrs if n.startswith("spatial:") or n == "zarr_conventions"]:
             del x.attrs[name]
+    for x in cube.data_vars.values():
+        x.encoding = {"grid_mapping": "spatial_ref"}
     return cube
 
 

@@ -62,5 +62,11 @@ def learn(
     real: list[Pair] = [wald_pair(scene, gsd) for scene in scenes.values()]
     net = train(recipe, real, synthetic_pairs(synthetic, gsd, seed=seed), tell)
     file = out / f"dsen2-{gsd}m.safetensors"
-    save_net(net, file, {"recipe": recipe.card(), "scenes": sorted(scenes), "synthetic": synthetic})
+    facts = {
+        "recipe": recipe.card(),
+        "scenes": sorted(scenes),
+        "protocol": "Wald: every band seen coarser through its MTF, the native band as truth",
+        "licence": "Apache-2.0" + ("; contains modified Copernicus Sentinel data" if scenes else ""),
+    }
+    save_net(net, file, facts)
     return file

@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
+from pyproj import Transformer
 from s2sharp.config import RunConfig, read_config
 from s2sharp.cube import open_cube
 from s2sharp.synthetic import COLLECTION, write_catalogue, write_scenes
@@ -28,6 +29,20 @@ def random_tiles(box: Box, rng: np.random.Generator) -> list[Box]:
         for c0, c1 in itertools.pairwise(cols)
     ]
     return [tiles[i] for i in rng.permutation(len(tiles))]
+
+
+def random_area(
+    lattice: Lattice, box: Box, rng: np.random.Generator
+) -> tuple[float, float, float, float]:
+    """A part of `box` in degrees, a few cells smaller on each side."""
+    inner = Box(
+        box.row0 + int(rng.integers(2, 12)),
+        box.row1 - int(rng.integers(2, 12)),
+        box.col0 + int(rng.integers(2, 12)),
+        box.col1 - int(rng.integers(2, 12)),
+    )
+    to_degrees = Transformer.from_crs(lattice.epsg, 4326, always_xy=True)
+    return to_degrees.transform_bounds(*lattice.bounds(inner))
 
 
 def write_cut(

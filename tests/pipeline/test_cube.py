@@ -308,6 +308,19 @@ def test_a_cube_says_complete_only_when_it_is_finished(tmp_path):
     assert names == there
 
 
+def test_a_cube_is_laid_out_whole_or_not_at_all(tmp_path):
+    store, layouts = tmp_path / "cube.zarr", [layout_of(NORTH, **SMALL), layout_of(SOUTH, **SMALL)]
+    with pytest.raises(KeyError):
+        lay_out(store, layouts, {str(NORTH): {}})  # as if it were killed half-way
+    assert not store.exists()
+    lay_out(store, layouts, {str(NORTH): {}, str(SOUTH): {}})
+    write_shard(store, layouts[1], 0, 0, 0, shard_data(layouts[1], 0, 0, 0))
+    before = content(store)
+    with pytest.raises(OSError, match="cube"):
+        lay_out(store, layouts, {str(NORTH): {}, str(SOUTH): {}})
+    assert content(store) == before, "a cube that is there is never laid out over"
+
+
 def test_a_cube_can_be_looked_at_while_it_is_written(tmp_path):
     layout = layout_of()
     store = tmp_path / "cube.zarr"
@@ -333,7 +346,7 @@ def test_every_array_says_where_it_lies_by_both_conventions(out):
             )
             arrays = {name: a for name, a in group.arrays() if a.ndim == 3}
             assert set(arrays) == {*BANDS, *LAYERS}
-            left, bottom, right, top = Lattice.of(epsg).bounds(layout.box)
+            left, _, _, top = Lattice.of(epsg).bounds(layout.box)
             for node in (group, *arrays.values()):
                 attrs = dict(node.attrs)
                 zarr_cm.validate_all(attrs)

@@ -126,8 +126,8 @@ def test_where_the_first_tile_has_nothing_the_next_one_counts(tmp_path):
             np.testing.assert_array_equal(source, np.where(one > 0, 1, np.where(two > 0, 2, 0)))
 
 
-@pytest.mark.parametrize("offset", [0.0, -0.1])
-@pytest.mark.parametrize("scale", [1e-4, 0.0001, 1 / 10_000])
+@pytest.mark.parametrize("offset", [0.0, -0.1, float(np.float32(-0.1))])
+@pytest.mark.parametrize("scale", [1e-4, float(np.float32(1e-4))])
 def test_every_dn_comes_back_from_the_cube(offset, scale):
     dn = np.arange(1, 32_767, dtype=np.uint16)
     reflectance, saturated = decode(dn, scale, offset)
@@ -409,7 +409,7 @@ def test_what_only_calls_itself_a_tiff_is_refused(tmp_path, disguise):
 SECRET = "sv=2024&sig=T0PS3CRET"
 
 
-@pytest.fixture
+@pytest.fixture(autouse=True)
 def hurry(monkeypatch):
     """GDAL waits a second and more between its attempts; not here."""
     monkeypatch.setitem(s2sharp.load._GDAL, "GDAL_HTTP_RETRY_DELAY", "0.01")
@@ -435,7 +435,7 @@ def test_pixels_come_over_http_as_they_are_stored(tmp_path):
 
 
 @pytest.mark.parametrize("status", [404, 403, 500, 503])
-def test_an_answer_that_is_no_file_is_told_without_secrets(tmp_path, hurry, status):
+def test_an_answer_that_is_no_file_is_told_without_secrets(tmp_path, status):
     with http_server(tmp_path, lambda _, path: status if "B05" in path else None) as url:
         acquisition = online(tmp_path, url, noise(BOX, *THREE))
         said = failure(acquisition, "B05", "asset-unreadable")
@@ -447,7 +447,7 @@ def test_an_answer_that_is_no_file_is_told_without_secrets(tmp_path, hurry, stat
 
 
 @pytest.mark.parametrize("status", [429, 500, 502, 503])
-def test_a_passing_trouble_of_the_server_is_waited_out(tmp_path, hurry, status):
+def test_a_passing_trouble_of_the_server_is_waited_out(tmp_path, status):
     picture = noise(BOX, "B02")
     with http_server(tmp_path, lambda number, _: status if number <= 2 else None) as url:
         np.testing.assert_array_equal(
@@ -456,7 +456,7 @@ def test_a_passing_trouble_of_the_server_is_waited_out(tmp_path, hurry, status):
 
 
 @pytest.mark.parametrize("status", [404, 403, 500])
-def test_a_worker_that_lives_on_sees_the_file_that_came_later(tmp_path, hurry, status):
+def test_a_worker_that_lives_on_sees_the_file_that_came_later(tmp_path, status):
     picture, wrong = noise(BOX, "B02"), [status]
     with http_server(tmp_path, lambda *_: wrong[0]) as url:
         acquisition = online(tmp_path, url, picture)
@@ -474,7 +474,7 @@ def test_a_file_that_was_replaced_is_read_anew(tmp_path):
         np.testing.assert_array_equal(mosaic(acquisition, "B02", BOX), new["B02"])
 
 
-def test_a_server_that_is_gone_is_told(tmp_path, hurry):
+def test_a_server_that_is_gone_is_told(tmp_path):
     with http_server(tmp_path) as url:
         acquisition = online(tmp_path, url, noise(BOX, "B02"))
     said = failure(acquisition, "B02", "asset-unreadable")

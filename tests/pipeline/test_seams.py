@@ -10,7 +10,7 @@ from s2sharp_core.lattice import Box, Lattice
 from s2sharp_core.simulate import landscape, observe
 
 from ..data import needs_data, shared_data
-from .cuts import random_tiles, settings, stored, write_cut
+from .cuts import random_area, random_tiles, settings, stored, write_cut
 from .runs import run
 
 BANDS = ("B01", "B05", "B8A", "B11", "B12", "B04")
@@ -59,7 +59,7 @@ def test_tiles_areas_shards_and_order_leave_no_trace(
     for trial in range(2):
         catalog = write_cut(tmp_path / f"cut{trial}", bands, lattice, box, random_tiles(box, rng))
         out = tmp_path / f"out{trial}"
-        area = _random_area(lattice, box, rng)
+        area = random_area(lattice, box, rng)
         shard = int(rng.choice([16, 32, 48]))
         stage = str(rng.choice(["always", "never"]))
         run(settings(catalog, out, scheduler, shard=shard, bbox=area, stage=stage, **common))
@@ -69,21 +69,6 @@ def test_tiles_areas_shards_and_order_leave_no_trace(
             height, width = picture.shape
             same = expected[band][row : row + height, col : col + width]
             assert np.array_equal(picture, same), f"{band}, trial {trial}"
-
-
-def _random_area(
-    lattice: Lattice, box: Box, rng: np.random.Generator
-) -> tuple[float, float, float, float]:
-    from pyproj import Transformer
-
-    inner = Box(
-        box.row0 + int(rng.integers(2, 12)),
-        box.row1 - int(rng.integers(2, 12)),
-        box.col0 + int(rng.integers(2, 12)),
-        box.col1 - int(rng.integers(2, 12)),
-    )
-    to_degrees = Transformer.from_crs(lattice.epsg, 4326, always_xy=True)
-    return to_degrees.transform_bounds(*lattice.bounds(inner))
 
 
 def test_another_window_changes_rounding_only(scheduler: str, tmp_path: Path) -> None:

@@ -1,0 +1,42 @@
+# Everything a contributor needs; `make demo` and `make test` do all the set-up.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.PHONY: help setup demo test check notebooks bench clean
+
+help:  ## this list
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
+
+$(READY): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	touch $(READY)
+
+setup: $(READY)  ## a virtual environment with all that is needed
+
+demo: $(READY)  ## the whole road on synthetic scenes with known truth
+	rm -rf demo
+	$(BIN)/s2sharp demo demo
+
+test: $(READY)  ## all tests but the notebooks
+	$(BIN)/python -m pytest --ignore tests/test_notebooks.py
+
+check: $(READY)  ## lint and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+notebooks: $(READY)  ## run the notebooks
+	$(BIN)/python -m pytest tests/test_notebooks.py
+
+bench: $(READY)  ## the figures in the README (needs the real scenes; about half an hour)
+	$(BIN)/python -m tests.benchmarks.accuracy
+	$(BIN)/python -m tests.benchmarks.consistency
+	$(BIN)/python -m tests.benchmarks.seams
+	$(BIN)/python -m tests.benchmarks.memory
+
+clean:  ## remove what was made here
+	rm -rf $(VENV) demo .mypy_cache .ruff_cache .pytest_cache *.egg-info

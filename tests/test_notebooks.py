@@ -1,0 +1,49 @@
+"""The notebooks run from top to bottom as they are committed, offline, and show pictures."""
+
+import json
+from pathlib import Path
+
+import nbformat
+import pytest
+from nbclient import NotebookClient
+
+FOLDER = Path(__file__).parents[1] / "notebooks"
+SECONDS = 600
+
+notebooks = pytest.mark.parametrize("path", sorted(FOLDER.glob("*.ipynb")), ids=lambda p: p.stem)
+
+
+def code_cells(notebook: nbformat.NotebookNode) -> list[nbformat.NotebookNode]:
+    return [cell for cell in notebook.cells if cell.cell_type == "code"]
+
+
+def test_there_are_notebooks():
+    assert list(FOLDER.glob("*.ipynb"))
+
+
+@notebooks
+def test_a_committed_notebook_is_clean(path: Path):
+    notebook = nbformat.read(path, as_version=4)
+    nbformat.validate(notebook)
+    for cell in code_cells(notebook):
+        assert not cell.outputs, "strip the outputs before you commit"
+        assert cell.execution_count is None
+    assert notebook.metadata.kernelspec.name == "python3"
+    # Editors leave the machine's paths and versions behind.
+    assert set(notebook.metadata) <= {"kernelspec", "language_info"}
+    assert str(Path.home()) not in json.dumps(notebook)
+
+
+@notebooks
+@pytest.mark.timeout(SECONDS)
+def test_a_notebook_runs_and_shows_pictures(path: Path, tmp_path: Path):
+    notebook = nbformat.read(path, as_version=4)
+    where = {"metadata": {"path": str(tmp_path)}}
+    # An error in any cell is raised here, with the cell and its traceback.
+    NotebookClient(notebook, timeout=SECONDS, kernel_name="python3", resources=where).execute()
+    outputs = [output for cell in code_cells(notebook) for output in cell.outputs]
+    pictures = [output for output in outputs if "image/png" in output.get("data", {})]
+    assert len(pictures) >= 3
+    warned = [o.text for o in outputs if o.output_type == "stream" and o.name == "stderr"]
+    assert not warned, "a reader should see no warnings"
+    assert not list(tmp_path.iterdir()), "a notebook leaves nothing behind where it is run"
