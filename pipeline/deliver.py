@@ -30,8 +30,7 @@ def publish_unit(run: Run, unit: Unit, missing: tuple[str, ...]) -> Record:
     name, key = plan.name(unit), plan.key(unit, missing)
     try:
         write_cogs(plan.out, layout, unit.time, acquisition.id)
-        _picture(plan, layout, acquisition, unit.time)
-        record = Record(name, key, "ok")
+        record = Record(name, key, "ok", warnings=_picture(plan, layout, acquisition, unit.time))
     except S2SharpError as error:
         record = Record(name, key, "failed", kind=error.kind, message=str(error))
     except OSError as error:
@@ -44,7 +43,8 @@ def picture_path(out: Path, acquisition: Acquisition) -> Path:
     return out / "pictures" / f"{acquisition.id}.png"
 
 
-def _picture(plan: Plan, layout: Layout, acquisition: Acquisition, time: int) -> None:
+def _picture(plan: Plan, layout: Layout, acquisition: Acquisition, time: int) -> tuple[str, ...]:
+    """Draw before and after; a place that cannot be read costs the picture only, with a warning."""
     cube = open_cube(plan.out, epsg=layout.epsg).sel(time=layout.times[time])
     coarsest = min(3, layout.levels)
     overview = open_cube(plan.out, epsg=layout.epsg, level=coarsest).sel(time=layout.times[time])
@@ -58,14 +58,18 @@ def _picture(plan: Plan, layout: Layout, acquisition: Acquisition, time: int) ->
         area.col0 + cols.stop // 6,
     )
     coarse = tuple(b for b in plan.config.bands if BANDS[b].gsd > 10)
-    native = load_block(Files(acquisition), acquisition, coarse, box, 0).data if coarse else {}
+    try:
+        native = load_block(Files(acquisition), acquisition, coarse, box, 0).data if coarse else {}
+    except S2SharpError as error:
+        return (f"No picture of {acquisition.id}: {error}",)
     if not any(np.isfinite(y).any() for y in native.values()):
-        return
+        return ()
     path = picture_path(plan.out, acquisition)
     path.parent.mkdir(parents=True, exist_ok=True)
     title = f"{acquisition.datetime[:10]}  ·  EPSG:{layout.epsg}  ·  {plan.config.method}"
     credit = _CREDIT if "sentinel" in plan.config.collection else ""
     quicklook(path, spot.load(), native, title, credit)
+    return ()
 
 
 def write_catalogue(plan: Plan) -> Path:

@@ -66,7 +66,8 @@ def learn(
         "recipe": recipe.card(),
         "scenes": sorted(scenes),
         "protocol": "Wald: every band seen coarser through its MTF, the native band as truth",
-        "licence": "Apache-2.0" + ("; contains modified Copernicus Sentinel data" if scenes else ""),
+        "licence": "Apache-2.0"
+        + ("; contains modified Copernicus Sentinel data" if scenes else ""),
     }
     save_net(net, file, facts)
     return file

@@ -78,6 +78,14 @@ def _connect(plan: Plan) -> Iterator[tuple[Client, int]]:
                 "Check the address (tcp://HOST:8786), or leave --scheduler out.",
             ) from error
         with client:
+            try:
+                client.wait_for_workers(1, timeout=60)
+            except TimeoutError as error:
+                raise S2SharpError(
+                    "scheduler-unreachable",
+                    f"The scheduler at {config.scheduler} has had no worker for a minute.",
+                    "Start some: `dask worker ADDRESS --nthreads 1`, where s2sharp is installed.",
+                ) from error
             yield client, 0
         return
     workers = local_workers(plan)
@@ -218,7 +226,7 @@ class _Flow:
             if self.states.get((self.plan.name(unit), key)) in FINAL:
                 self._add(phase, None)
                 continue
-            while len(flying) >= _AHEAD * max(1, len(self.client.scheduler_info(-1)["workers"])):
+            while len(flying) >= _AHEAD * max(1, len(self.client.nthreads())):
                 land()
             future = submit(unit)
             flying[future] = unit

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import rasterio
 from s2sharp.cube import open_cube
 from s2sharp.load import Files
 
@@ -152,8 +153,6 @@ def test_a_corrupt_file_costs_its_own_units_and_they_alone_are_redone(
 def test_units_under_cloud_alone_are_skipped_and_say_so(
     scheduler: str, tmp_path: Path, archive: Path
 ) -> None:
-    import rasterio
-
     cloudy = shutil.copytree(archive, tmp_path / "archive")
     for file in cloudy.glob("scenes/*/SCL.tif"):
         with rasterio.open(file) as dataset:
@@ -167,6 +166,24 @@ def test_units_under_cloud_alone_are_skipped_and_say_so(
     cube = open_cube(tmp_path / "out")
     assert int(cube["cloud"].max()) == 9
     assert not np.isfinite(cube["B05"]).any()
+
+
+def test_a_band_that_does_not_lie_on_the_others_is_told_with_its_shift(
+    archive: Path, scheduler: str, tmp_path: Path
+) -> None:
+    shifted = shutil.copytree(archive, tmp_path / "archive")
+    for file in shifted.glob("scenes/*/B8A.tif"):
+        with rasterio.open(file) as dataset:
+            profile, dn = dataset.profile, dataset.read(1)
+        profile.update(driver="GTiff")
+        with rasterio.open(file, "w", **profile) as dataset:
+            dataset.write(np.roll(dn, 2, axis=1), 1)
+    _, outcome = run(
+        config(shifted, tmp_path / "out", scheduler, method="dsen2", shard=48, window=48)
+    )
+    (warning,) = (text for text in outcome.warnings if "B8A" in text)
+    assert "2.0" in warning
+    assert not any("B12" in text.split("—")[0] for text in outcome.warnings if "B8A" not in text)
 
 
 def test_an_output_folder_of_another_run_is_refused(archive: Path, whole: Path) -> None:
