@@ -528,7 +528,7 @@ def train(
         Path | None, typer.Option(help="Static catalogue of real scenes to learn from, too.")
     ] = None,
     collection: Annotated[str, typer.Option(help="Its collection.")] = "sentinel-2-l1c",
-    steps: Annotated[int, typer.Option(help="Steps for each of the two nets.", min=50)] = 3000,
+    steps: Annotated[int, typer.Option(help="Steps for each of the two nets.", min=50)] = 2000,
     synthetic: Annotated[int, typer.Option(help="Synthetic landscapes to learn from.")] = 12,
     features: Annotated[int, typer.Option(help="Width of the nets.")] = 48,
     seed: Annotated[int, typer.Option(help="Seed of everything random.")] = 0,

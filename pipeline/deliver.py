@@ -1,9 +1,9 @@
 """What people open first: COGs, a STAC catalogue and a before/after picture of each acquisition."""
 
-import itertools
 from pathlib import Path
 
 import numpy as np
+import pystac
 
 from s2sharp_core import BANDS, S2SharpError
 from s2sharp_core.lattice import Box
@@ -45,9 +45,9 @@ def picture_path(out: Path, acquisition: Acquisition) -> Path:
 
 def _picture(plan: Plan, layout: Layout, acquisition: Acquisition, time: int) -> tuple[str, ...]:
     """Draw before and after; a place that cannot be read costs the picture only, with a warning."""
-    cube = open_cube(plan.out, epsg=layout.epsg).sel(time=layout.times[time])
+    cube = open_cube(plan.out, epsg=layout.epsg).isel(time=time)
     coarsest = min(3, layout.levels)
-    overview = open_cube(plan.out, epsg=layout.epsg, level=coarsest).sel(time=layout.times[time])
+    overview = open_cube(plan.out, epsg=layout.epsg, level=coarsest).isel(time=time)
     rows, cols = choose_spot(cube, overview=overview)
     spot = cube.isel(y=rows, x=cols)
     area = layout.area
@@ -74,24 +74,28 @@ def _picture(plan: Plan, layout: Layout, acquisition: Acquisition, time: int) ->
 
 def write_catalogue(plan: Plan) -> Path:
     """Write the STAC collection and one item for each acquisition; returns the collection's path."""
-    items = []
-    for layout, (time, acquisition) in itertools.chain.from_iterable(
-        zip(itertools.repeat(x), enumerate(plan.of(x.epsg)), strict=False) for x in plan.layouts
-    ):
-        folder = plan.out / "cogs" / acquisition.id
-        cogs = {path.stem: path for path in sorted(folder.glob("*.tif"))}
-        thumbnail = picture_path(plan.out, acquisition)
-        provenance = Provenance(
-            id=acquisition.id,
-            datetime=f"{acquisition.datetime}Z",
-            platform=acquisition.scenes[0].platform,
-            cloud_cover=acquisition.cloud,
-            sources=tuple((scene.id, scene.href) for scene in acquisition.scenes),
-            method=plan.config.method,
-            weights=plan.weights,
-            precision=plan.precision,
-            software=plan.software,
-        )
-        shown = thumbnail if thumbnail.exists() else None
-        items.append(stac_item(plan.out, layout, time, acquisition.id, cogs, provenance, shown))
+    items = [
+        _item(plan, layout, time, acquisition)
+        for layout in plan.layouts
+        for time, acquisition in enumerate(plan.of(layout.epsg))
+    ]
     return write_catalog(plan.out, items, "Sentinel-2 with all bands at 10 m, made by s2sharp.")
+
+
+def _item(plan: Plan, layout: Layout, time: int, acquisition: Acquisition) -> pystac.Item:
+    folder = plan.out / "cogs" / acquisition.id
+    cogs = {path.stem: path for path in sorted(folder.glob("*.tif"))}
+    thumbnail = picture_path(plan.out, acquisition)
+    provenance = Provenance(
+        id=acquisition.id,
+        datetime=f"{acquisition.datetime}Z",
+        platform=acquisition.scenes[0].platform,
+        cloud_cover=acquisition.cloud,
+        sources=tuple((scene.id, scene.href) for scene in acquisition.scenes),
+        method=plan.config.method,
+        weights=plan.weights,
+        precision=plan.precision,
+        software=plan.software,
+    )
+    shown = thumbnail if thumbnail.exists() else None
+    return stac_item(plan.out, layout, time, acquisition.id, cogs, provenance, shown)

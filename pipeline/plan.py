@@ -360,6 +360,8 @@ def freeze(plan: Plan) -> str:
     file = plan.out / "run.json"
     file.parent.mkdir(parents=True, exist_ok=True)
     draft = file.with_name(f".run.json.{os.getpid()}")
+    # For its owner's eyes: the addresses of signed assets are keys.
+    draft.touch(mode=0o600)
     draft.write_text(plan.model_dump_json(indent=1))
     draft.replace(file)
     return stamp(plan.out)

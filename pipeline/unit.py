@@ -192,7 +192,7 @@ def _overcast(
     reader: Reader, acquisition: Acquisition, wanted: Box, cells: Box, cloud: np.ndarray
 ) -> bool:
     """Whether the scene classification shows nothing but cloud; if so, it is put into ``cloud``."""
-    if not any(scene.scl for scene in acquisition.within(wanted)):
+    if not all(scene.scl for scene in acquisition.within(wanted)):
         return False
     scl = load_scl(reader, wanted)
     seen = scl[scl != 0]

@@ -33,7 +33,7 @@ class Recipe:
     gsd: int
     features: int = 48
     blocks: int = 6
-    steps: int = 3000
+    steps: int = 2000
     batch: int = 8
     patch: int = 8
     rate: float = 1e-3

@@ -36,9 +36,15 @@ def test_a_committed_notebook_is_clean(path: Path):
 
 @notebooks
 @pytest.mark.timeout(SECONDS)
-def test_a_notebook_runs_and_shows_pictures(path: Path, tmp_path: Path):
+def test_a_notebook_runs_and_shows_pictures(
+    path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    here, scratch = tmp_path / "here", tmp_path / "scratch"
+    here.mkdir()
+    scratch.mkdir()
+    monkeypatch.setenv("TMPDIR", str(scratch))
     notebook = nbformat.read(path, as_version=4)
-    where = {"metadata": {"path": str(tmp_path)}}
+    where = {"metadata": {"path": str(here)}}
     # An error in any cell is raised here, with the cell and its traceback.
     NotebookClient(notebook, timeout=SECONDS, kernel_name="python3", resources=where).execute()
     outputs = [output for cell in code_cells(notebook) for output in cell.outputs]
@@ -46,4 +52,5 @@ def test_a_notebook_runs_and_shows_pictures(path: Path, tmp_path: Path):
     assert len(pictures) >= 3
     warned = [o.text for o in outputs if o.output_type == "stream" and o.name == "stderr"]
     assert not warned, "a reader should see no warnings"
-    assert not list(tmp_path.iterdir()), "a notebook leaves nothing behind where it is run"
+    assert not list(here.iterdir()), "a notebook leaves nothing where it is run"
+    assert not list(scratch.glob("s2sharp*")), "nor in the folder for temporary files"
