@@ -6,13 +6,15 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .config import RunConfig, read_config
     from .cube import open_cube
+    from .cost import estimate
     from .plan import make_plan
     from .run import execute
 
-__all__ = ["RunConfig", "execute", "make_plan", "open_cube", "read_config"]
+__all__ = ["RunConfig", "estimate", "execute", "make_plan", "open_cube", "read_config"]
 
 _WHERE = {
     "RunConfig": "config",
+    "estimate": "cost",
     "execute": "run",
     "make_plan": "plan",
     "open_cube": "cube",

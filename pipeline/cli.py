@@ -293,7 +293,7 @@ def plan(
 
 def _prepare(config: RunConfig) -> tuple[Any, Any]:
     """The plan of a run, new or continued, and its cost, both shown."""
-    from .estimate import check_memory, estimate
+    from .cost import check_memory, estimate
     from .plan import frozen, make_plan
 
     with console.status(f"Searching {config.collection} …"):

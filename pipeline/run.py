@@ -20,7 +20,7 @@ from s2sharp_core.lattice import Box
 from .cube import finish, lay_out
 from .deliver import publish_unit, write_catalogue
 from .ledger import FINAL, Ledger, Record
-from .plan import Plan, Unit, freeze
+from .plan import Plan, Unit, freeze, frozen
 from .stage import Stage
 from .unit import SPACE, Run, keep, overview_unit, sharpen_unit, stage_unit
 
@@ -138,11 +138,13 @@ def execute(plan: Plan, tell: Callable[[Event], None] = lambda _: None) -> Outco
     Raises
     ------
     S2SharpError
-        ``scheduler-unreachable``, ``store-unwritable``.
+        ``other-run`` when the folder holds another one; ``scheduler-unreachable``,
+        ``store-unwritable``.
     """
     begin = time.perf_counter()
     outcome = Outcome()
     try:
+        plan = frozen(plan.config) or plan
         stamp = freeze(plan)
         if not (plan.store / "zarr.json").exists():
             lay_out(plan.store, plan.layouts, {x.group: plan.facts(x.epsg) for x in plan.layouts})

@@ -80,12 +80,15 @@ def wald_pair(scene: Mapping[int, np.ndarray], gsd: int) -> Pair:
 
 
 def synthetic_pairs(count: int, gsd: int, cells: int = 60, seed: int = 0) -> list[Pair]:
-    """``count`` synthetic landscapes of ``cells`` × ``cells``, observed, with their 10 m truth."""
+    """``count`` synthetic landscapes of ``cells`` × ``cells``, observed, with their 10 m truth.
+
+    Their seeds begin at 10 000, so that what anybody simulates with a seed of their own is unseen.
+    """
     names = list(BANDS)
     pairs = []
     for i in range(count):
-        truth = landscape((6 * cells, 6 * cells), seed + i)
-        seen = observe(truth, seed=seed + i)
+        truth = landscape((6 * cells, 6 * cells), 10_000 + seed + i)
+        seen = observe(truth, seed=10_000 + seed + i)
         wanted = truth[[names.index(b) for b in BY_GSD[gsd]]]
         pairs.append(
             Pair({g: torch.from_numpy(y) for g, y in seen.items()}, torch.from_numpy(wanted))
