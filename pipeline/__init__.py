@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .config import RunConfig, read_config
-    from .cube import open_cube
     from .cost import estimate
+    from .cube import open_cube
     from .plan import make_plan
     from .run import execute
 

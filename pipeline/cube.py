@@ -385,7 +385,7 @@ def open_cube(
         store, group=name, mask_and_scale=False, consolidated=whole, decode_coords="all"
     )
     raw = raw[[x for x in (*BANDS, *LAYERS) if x in raw]]
-    raw = raw.pipe(_crop, _bounds(raw, bbox, int(code))).sortby("time")
+    raw = raw.pipe(_crop, _bounds(raw, bbox, int(code)), 10 * 2**level).sortby("time")
     bands = {name: x for name, x in raw.data_vars.items() if "scale_factor" in x.attrs}
     return _describe(raw.assign({name: _decode(x) for name, x in bands.items()}))
 
@@ -403,17 +403,18 @@ def _describe(cube: xr.Dataset) -> xr.Dataset:
 def _bounds(
     raw: xr.Dataset, bbox: tuple[float, float, float, float] | None, epsg: int
 ) -> tuple[float, float, float, float]:
+    left, bottom, right, top = raw.attrs["s2sharp"]["area"]
     if bbox is None:
-        left, bottom, right, top = raw.attrs["s2sharp"]["area"]
         return left, bottom, right, top
-    to_grid = Transformer.from_crs(4326, epsg, always_xy=True)
-    left, bottom, right, top = to_grid.transform_bounds(*bbox)
-    return left, bottom, right, top
+    west, south, east, north = Transformer.from_crs(4326, epsg, always_xy=True).transform_bounds(
+        *bbox
+    )
+    return max(left, west), max(bottom, south), min(right, east), min(top, north)
 
 
-def _crop(raw: xr.Dataset, bounds: tuple[float, float, float, float]) -> xr.Dataset:
+def _crop(raw: xr.Dataset, bounds: tuple[float, float, float, float], pixel: int) -> xr.Dataset:
     left, bottom, right, top = bounds
-    step = abs(float(raw.x[1] - raw.x[0])) / 2
+    step = pixel / 2
     inside = raw.sel(
         x=slice(left - step + 1e-6, right + step - 1e-6),
         y=slice(top + step - 1e-6, bottom - step + 1e-6),

@@ -210,6 +210,8 @@ def _matches(item: pystac.Item, query: _Query) -> bool:
     first, last = told.start_datetime, told.end_datetime
     if first is None or last is None:
         first = last = sensed(item)
+    # A time without a zone is UTC in STAC.
+    first, last = (t if t.tzinfo else t.replace(tzinfo=dt.UTC) for t in (first, last))
     if (query.end and first > query.end) or (query.start and last < query.start):
         return False
     return any(_touches(item, box) for box in query.boxes)

@@ -51,7 +51,7 @@ def refusal(item: pystac.Item, *others: pystac.Item, bands=BANDS) -> Refusal:
 def test_tiles_of_one_datatake_are_one_picture(tmp_path, lattice):
     items = scenes(tmp_path, noise(BOX, *BANDS), BOX, LEFT, RIGHT, lattice=lattice)
     # Tiles of one overpass are sensed, and processed, at different moments.
-    items[1].datetime += timedelta(seconds=14)
+    items[0].datetime += timedelta(seconds=14)
     items[1].properties["s2:datatake_id"] = items[1].properties["s2:datatake_id"][:-5] + "05.10"
     for order in (items, items[::-1]):
         acquisition = join(order)

@@ -59,11 +59,12 @@ def test_success_takes_back_an_earlier_failure(tmp_path, status):
     assert [r.status for r in ledger.records()] == [status]
 
 
-def test_a_zombies_failure_does_not_undo_what_is_done(tmp_path):
+@pytest.mark.parametrize("status", sorted(FINAL))
+def test_a_zombies_failure_does_not_undo_what_is_done(tmp_path, status):
     ledger = Ledger(tmp_path)
-    ledger.write(record("ok"))
+    ledger.write(record(status))
     ledger.write(record("failed"))
-    assert ledger.states() == {(UNIT, KEY[:24]): "ok"}
+    assert ledger.states() == {(UNIT, KEY[:24]): status}
 
 
 def test_another_key_is_another_entry(tmp_path):

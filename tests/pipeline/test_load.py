@@ -205,6 +205,16 @@ def test_scenes_of_differing_offset_are_one_picture(tmp_path, raw_first):
         np.testing.assert_array_equal(y, expected[band])
 
 
+def test_dark_negatives_survive_beside_a_scene_that_has_none(tmp_path):
+    raw = np.full(BOX.pixels(10), 940, dtype=np.uint16)
+    done = np.full(BOX.pixels(10), 7, dtype=np.uint16)
+    mixed = harmonised(tmp_path, {"B02": done}, {"B02": raw}, {"offset": 0.0}, {"offset": -0.1})
+    y = load_block(Files(mixed), mixed, ("B02",), BOX, 0).data["B02"]
+    expected = np.full(BOX.pixels(10), -60)
+    expected[place("B02", LEFT)] = 7
+    np.testing.assert_array_equal(encode(y), expected)
+
+
 def test_a_flag_that_says_applied_holds_for_its_item_only(tmp_path):
     raw = {"B02": np.full(BOX.pixels(10), 2345, dtype=np.uint16)}
     done = {"B02": np.full(BOX.pixels(10), 1345, dtype=np.uint16)}
@@ -249,10 +259,14 @@ def test_without_classes_the_cloud_layer_is_empty(tmp_path):
 
 
 def test_source_tells_which_scene_a_pixel_is_from(tmp_path):
-    acquisition = join(scenes(tmp_path, noise(BOX, *THREE), BOX, LEFT, RIGHT))
+    picture = noise(BOX, *THREE)
+    picture["B02"][0], picture["B05"][-1] = 0, 0
+    acquisition = join(scenes(tmp_path, picture, BOX, LEFT, RIGHT))
+    # Of the band that is read first.
     block = load_block(Files(acquisition), acquisition, ("B05", "B02"), BOX.grow(1), 2)
     expected = np.full(BOX.pixels(10), 2)
     expected[place("B02", LEFT)] = 1
+    expected[-2:] = 0
     np.testing.assert_array_equal(block.source, np.pad(expected, 6))
 
 
