@@ -61,6 +61,16 @@ class RunConfig(BaseModel):
             raise ValueError(f"unknown: {', '.join(unknown)}; choose from {', '.join(BANDS)}")
         return in_order(value)
 
+    @field_validator("out", "area", "weights", "catalog")
+    @classmethod
+    def _absolute(cls, value: Path | str | None) -> Path | str | None:
+        """Workers may have another working directory."""
+        if isinstance(value, Path):
+            return value.expanduser().resolve()
+        if value is None or "://" in value:
+            return value
+        return str(Path(value).expanduser().resolve())
+
     @field_validator("bbox")
     @classmethod
     def _ordered(

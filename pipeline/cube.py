@@ -333,7 +333,7 @@ def open_cube(
     out
         The folder given as ``--out``, or its ``cube.zarr``.
     bbox
-        (W, S, E, N) in degrees to crop to before anything is read; by default the run's area.
+        (W, S, E, N) in degrees: the part of the run's area to crop to, before anything is read.
     epsg
         Which EPSG code, where the cube has several.
     level

@@ -25,7 +25,7 @@ def real_scenes(catalog: Path, collection: str) -> dict[str, dict[int, np.ndarra
     S2SharpError
         ``nothing-found``; ``scene-malformed`` for one with gaps.
     """
-    root = pystac.Catalog.from_file(str(catalog))
+    root = pystac.Catalog.from_file(str(catalog.resolve()))
     items = [item for item in root.get_items(recursive=True) if item.collection_id == collection]
     acquisitions, refused = group(items, tuple(BANDS), str(catalog))
     if not acquisitions:

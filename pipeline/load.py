@@ -84,7 +84,7 @@ def opened(source: Source, item: str) -> Iterator[rasterio.DatasetReader]:
         ):
             yield dataset
     except RasterioError as error:
-        reason = str(error.__cause__ or error).replace(source.href, "")
+        reason = str(error.__cause__ or error).replace(source.href, "").lstrip(": ")
         raise S2SharpError(
             "asset-unreadable",
             f"Item {item}, band {source.band}: cannot read {public(source.href)}: {public(reason)}.",

@@ -56,6 +56,7 @@ def simulate(
         Path of ``catalog.json``, and the area as (W, S, E, N) in degrees. The truth lies in
         ``truth/DATE/BAND.tif``: DN as in the scenes, at 10 m, of the bands of 20 and 60 m.
     """
+    folder = folder.resolve()
     lattice = Lattice.of(epsg)
     corner = lattice.around((600_000, 5_400_000, 600_060, 5_400_060))
     box = Box(corner.row0, corner.row0 + cells, corner.col0, corner.col0 + cells)
