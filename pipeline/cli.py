@@ -175,7 +175,7 @@ Workers = Annotated[
     int | None,
     typer.Option(
         help="Processes on this machine.",
-        show_default="one per GPU, else one",
+        show_default="1",
         rich_help_panel=_WHERE,
     ),
 ]
@@ -391,7 +391,8 @@ def _run(config: RunConfig) -> Any:
     if outcome.failed or plan.refused:
         problems.print(
             f"{len(outcome.failed)} units failed and {len(plan.refused)} items were refused; what is "
-            "written is valid. The same command does again only what failed."
+            "written is valid. The same command does again only what failed; for items that were "
+            "refused and have been mended since, take another --out."
         )
         raise typer.Exit(PARTIAL)
     return plan
@@ -472,7 +473,7 @@ def simulate(
 
     with _told():
         catalog, bbox = write(folder, cells, tiles, dates, epsg, seed)
-        area = " ".join(f"{v:.4f}" for v in bbox)
+        area = " ".join(map(repr, bbox))
         console.print(
             f"{catalog}\n\nTry:\n  s2sharp run --catalog {catalog} --collection {COLLECTION} "
             f"--bbox {area} --datetime 2024 --out cube"
@@ -517,7 +518,7 @@ def demo(
 
 def _spoken(flags: dict[str, Any]) -> Iterator[tuple[str, str]]:
     for key, value in flags.items():
-        shown = " ".join(f"{v:.4f}" for v in value) if isinstance(value, tuple) else str(value)
+        shown = " ".join(map(repr, value)) if isinstance(value, tuple) else str(value)
         yield key.replace("_", "-"), shown
 
 

@@ -2,7 +2,6 @@
 
 import json
 import math
-import os
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ from s2sharp_core.lattice import Box
 from .ledger import FINAL, Ledger
 from .load import GDAL_CACHE
 from .plan import Plan
-from .run import local_workers
+from .run import local_workers, threads
 
 __all__ = ["Estimate", "check_memory", "estimate"]
 
@@ -53,18 +52,25 @@ def estimate(plan: Plan) -> Estimate:
     """Count the units, and time one window in a process of its own (a few seconds)."""
     states = Ledger(plan.out / "ledger").states()
     units = todo = windows = 0
-    read = written = 0.0
+    read = stored = written = 0.0
+    staged: set[tuple[str, Box]] = set()
     for unit in plan.units():
         units += 1
+        wanted = plan.wanted(unit) & plan.acquisition(unit).box
+        stored += _stored_bytes(plan, wanted)
         if states.get((plan.name(unit), plan.key(unit)[:24])) in FINAL:
             continue
         todo += 1
-        wanted = plan.wanted(unit) & plan.acquisition(unit).box
         windows += sum(1 for _ in wanted.tiles(plan.config.window))
-        read += _native_bytes(plan, wanted.grow(plan.margin))
+        if plan.staged:
+            stage = plan.stage(plan.acquisition(unit))
+            staged |= {(stage.acquisition.id, x) for x in stage.needed(wanted.grow(plan.margin))}
+        else:
+            read += _native_bytes(plan, wanted.grow(plan.margin))
         written += _stored_bytes(plan, wanted)
+    read += sum(_native_bytes(plan, cells) for _, cells in staged)
     workers = local_workers(plan)
-    calibration = _calibrate(plan, max(1, (os.cpu_count() or 1) // workers))
+    calibration = _calibrate(plan, threads(workers))
     busy = windows * calibration["seconds"] + read / _READ + 1.33 * written / _WRITE + todo * _UNIT
     return Estimate(
         acquisitions=len(plan.acquisitions),
@@ -73,8 +79,8 @@ def estimate(plan: Plan) -> Estimate:
         todo=todo,
         windows=windows,
         read=read,
-        output=1.33 * written / _COMPRESSION,
-        delivered=(2.66 if plan.config.publish else 1.33) * written / _COMPRESSION,
+        output=1.33 * stored / _COMPRESSION,
+        delivered=(2.66 if plan.config.publish else 1.33) * stored / _COMPRESSION,
         memory=max(_memory(plan, side, calibration["bytes"]) for side in _sides(plan)),
         seconds=busy / workers,
         workers=workers,

@@ -24,7 +24,17 @@ from zarr.codecs import BloscCodec
 from s2sharp_core import BANDS, S2SharpError
 from s2sharp_core.lattice import Box, Lattice
 
-__all__ = ["FILL", "LAYERS", "Layout", "encode", "finish", "lay_out", "open_cube", "write_shard"]
+__all__ = [
+    "FILL",
+    "LAYERS",
+    "Layout",
+    "chunk_side",
+    "encode",
+    "finish",
+    "lay_out",
+    "open_cube",
+    "write_shard",
+]
 
 FORMAT = 1
 """Version of the cube's format; raised when a reader of the old one would misread the new one."""
@@ -126,6 +136,11 @@ class Layout:
         """The cells of shard (row, col) at full resolution."""
         top, left = self.box.row0 + row * self.shard, self.box.col0 + col * self.shard
         return Box(top, top + self.shard, left, left + self.shard)
+
+
+def chunk_side(side: int, most: int = 512) -> int:
+    """The largest divisor of a shard's ``side`` that is at most ``most`` pixels."""
+    return next(n for n in range(min(side, most), 0, -1) if side % n == 0)
 
 
 def encode(reflectance: np.ndarray) -> np.ndarray:
@@ -295,12 +310,11 @@ def write_shard(
         arrays[name][time, rows, cols] = x
 
 
-def read_shard(
-    store: Path, layout: Layout, time: int, rows: slice, cols: slice, level: int
-) -> dict[str, np.ndarray]:
-    """A part of every variable of one level, as stored."""
-    arrays = _opened(store, _group(layout, level))
-    return {name: np.asarray(array[time, rows, cols]) for name, array in arrays.items()}
+def read_part(
+    store: Path, layout: Layout, name: str, time: int, place: tuple[slice, slice], level: int
+) -> np.ndarray:
+    """A part of one variable of one level, as stored."""
+    return np.asarray(_opened(store, _group(layout, level))[name][time, place[0], place[1]])
 
 
 def finish(store: Path, status: str) -> None:

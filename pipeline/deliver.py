@@ -20,6 +20,9 @@ from .unit import SPACE, Run, keep
 __all__ = ["publish_unit", "write_catalogue"]
 
 
+# Pixels along an overview that is searched for the place to show.
+_OVERVIEW = 1500
+
 _CREDIT = "Contains modified Copernicus Sentinel data"
 
 
@@ -46,8 +49,9 @@ def picture_path(out: Path, acquisition: Acquisition) -> Path:
 def _picture(plan: Plan, layout: Layout, acquisition: Acquisition, time: int) -> tuple[str, ...]:
     """Draw before and after; a place that cannot be read costs the picture only, with a warning."""
     cube = open_cube(plan.out, epsg=layout.epsg).isel(time=time)
-    coarsest = min(3, layout.levels)
-    overview = open_cube(plan.out, epsg=layout.epsg, level=coarsest).isel(time=time)
+    small = (x for x in range(layout.levels) if max(layout.shape(x)) <= _OVERVIEW)
+    level = next(small, layout.levels)
+    overview = open_cube(plan.out, epsg=layout.epsg, level=level).isel(time=time)
     rows, cols = choose_spot(cube, overview=overview)
     spot = cube.isel(y=rows, x=cols)
     area = layout.area
@@ -61,7 +65,7 @@ def _picture(plan: Plan, layout: Layout, acquisition: Acquisition, time: int) ->
     try:
         native = load_block(Files(acquisition), acquisition, coarse, box, 0).data if coarse else {}
     except S2SharpError as error:
-        return (f"No picture of {acquisition.id}: {error}",)
+        return (f"No picture of {acquisition.id}: {error.message}",)
     if not any(np.isfinite(y).any() for y in native.values()):
         return ()
     path = picture_path(plan.out, acquisition)

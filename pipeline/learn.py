@@ -4,7 +4,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-import pystac
 
 from s2sharp_core import BANDS, S2SharpError
 from s2sharp_core.bands import BY_GSD, GSDS
@@ -13,6 +12,7 @@ from s2sharp_core.weights import save_net
 
 from .acquisitions import Acquisition, group
 from .load import Files, load_block
+from .search import search
 
 __all__ = ["learn", "real_scenes"]
 
@@ -25,8 +25,7 @@ def real_scenes(catalog: Path, collection: str) -> dict[str, dict[int, np.ndarra
     S2SharpError
         ``nothing-found``; ``scene-malformed`` for one with gaps.
     """
-    root = pystac.Catalog.from_file(str(catalog.resolve()))
-    items = [item for item in root.get_items(recursive=True) if item.collection_id == collection]
+    items = search(str(catalog.resolve()), collection, (-180, -90, 180, 90), "../..")
     acquisitions, refused = group(items, tuple(BANDS), str(catalog))
     if not acquisitions:
         why = f": {refused[0].message}" if refused else ""

@@ -16,8 +16,7 @@ from rasterio.windows import Window
 from s2sharp_core import BANDS, S2SharpError
 from s2sharp_core.lattice import Box, Lattice
 
-from .archives import Source
-from .search import public
+from .archives import Source, public
 
 if TYPE_CHECKING:
     from .acquisitions import Acquisition, Scene
@@ -30,6 +29,7 @@ __all__ = [
     "header",
     "load_block",
     "load_scl",
+    "native_gsd",
     "offset_doubt",
     "opened",
 ]
@@ -104,8 +104,9 @@ def header(source: Source, item: str) -> tuple[tuple[float, ...], tuple[int, int
         return tuple(dataset.transform)[:6], dataset.shape
 
 
-def _gsd(source: Source) -> int:
-    return BANDS[source.band].gsd if source.band in BANDS else 20
+def native_gsd(band: str) -> int:
+    """Pixel size in metres of a band, or of the scene classification ("SCL")."""
+    return BANDS[band].gsd if band in BANDS else 20
 
 
 def read_scene(scene: "Scene", source: Source, epsg: int, box: Box) -> np.ndarray:
@@ -117,7 +118,7 @@ def read_scene(scene: "Scene", source: Source, epsg: int, box: Box) -> np.ndarra
         ``asset-unreadable``, or ``metadata-contradicts-file`` when the file lies elsewhere than its
         item says.
     """
-    gsd = _gsd(source)
+    gsd = native_gsd(source.band)
     lattice = Lattice.of(epsg)
     with opened(source, scene.id) as dataset:
         stated = lattice.transform(scene.box, gsd)
@@ -130,6 +131,12 @@ def read_scene(scene: "Scene", source: Source, epsg: int, box: Box) -> np.ndarra
                 f"{scene.box.pixels(gsd)} px, EPSG:{epsg}; the file says {tuple(dataset.transform)[:6]}, "
                 f"{dataset.shape} px, {dataset.crs}.",
                 "Leave the item out, or report it to the archive.",
+            )
+        if dataset.dtypes[0] not in {"uint8", "uint16"}:
+            raise S2SharpError(
+                "metadata-contradicts-file",
+                f"Item {scene.id}, band {source.band}: the file holds {dataset.dtypes[0]}, not unsigned DN.",
+                "Use the archive's own files, not ones converted to reflectance.",
             )
         rows, cols = scene.box.slices(box, gsd)
         window = Window.from_slices(rows, cols)
@@ -151,7 +158,7 @@ class Files:
     acquisition: "Acquisition"
 
     def mosaic(self, band: str, box: Box) -> tuple[np.ndarray, np.ndarray]:
-        gsd = BANDS[band].gsd if band in BANDS else 20
+        gsd = native_gsd(band)
         reference = reference_offset(self.acquisition, band)
         dn = np.zeros(box.pixels(gsd), dtype=np.uint16)
         source = np.zeros(box.pixels(gsd), dtype=np.uint16)
@@ -281,14 +288,14 @@ def offset_doubt(block: Block, acquisition: "Acquisition") -> str | None:
         source = scene.sources[0]
         if source.offset < 0 and below > 0.2:
             return (
-                f"{acquisition.id}, item {scene.id}: much of a band lies below -0.02 after "
+                f"Item {scene.id}: much of a band lies below -0.02 after "
                 f"its offset of {source.offset:g} ({source.origin}): it seems to have been applied already "
                 "by the archive. Compare with another archive before you use the values."
             )
         modern = scene.baseline is None or scene.baseline >= (4, 0)
         if source.offset == 0 and modern and min(lowest) > 0.095:
             return (
-                f"{acquisition.id}, item {scene.id}: the darkest pixels of every band lie above "
+                f"Item {scene.id}: the darkest pixels of every band lie above "
                 f"0.095 with no offset ({source.origin}): it seems not to have been applied, so "
                 "that reflectance is inflated by 0.1. Compare with another archive before you use the "
                 "values."

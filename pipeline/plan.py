@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import shapely
+import torch
 from pydantic import BaseModel, ConfigDict
 from pyproj import Transformer
 
@@ -23,16 +24,17 @@ from s2sharp_core.blocks import context
 from s2sharp_core.lattice import Box, Lattice
 
 from .acquisitions import Acquisition, Refusal, group
+from .archives import public
 from .config import RunConfig
-from .cube import Layout
+from .cube import Layout, chunk_side
 from .load import Files, Reader
-from .search import public, search
+from .search import search
 from .stage import Stage
 
 __all__ = ["Plan", "Unit", "area_shape", "freeze", "frozen", "make_plan", "read_plan", "stamp"]
 
 # What may differ when a run is taken up again: none of it changes a pixel.
-_FREE = {"out", "scheduler", "workers", "memory", "stage", "stage_budget", "publish", "device"}
+_FREE = {"out", "scheduler", "workers", "memory", "stage", "stage_budget", "publish"}
 
 _SHARDS = (512, 256, 128, 64)
 
@@ -68,6 +70,8 @@ class Plan(BaseModel):
     digest: str
     weights: dict[str, str]
     precision: str
+    device: str
+    shape: str
     staged: bool
 
     @property
@@ -91,7 +95,15 @@ class Plan(BaseModel):
         if not coarse:
             return None
         config = self.config
-        return load_sharpener(config.method, coarse, config.weights, config.device)
+        sharpener = load_sharpener(config.method, coarse, config.weights, self.device)
+        if (sharpener.digest, sharpener.precision) != (self.digest, self.precision):
+            raise S2SharpError(
+                "weights-differ",
+                f"The {config.method} of this process (digest {sharpener.digest[:12]}, "
+                f"{sharpener.precision}) is not the plan's ({self.digest[:12]}, {self.precision}).",
+                "Install the same version and weights on all workers, and restart them.",
+            )
+        return sharpener
 
     def units(self) -> Iterator[Unit]:
         """The units of the full resolution: acquisition by acquisition, row by row."""
@@ -208,31 +220,34 @@ def area_shape(config: RunConfig, epsg: int) -> shapely.Geometry:
     return shapely.transform(shape, lambda xy: np.column_stack(to_grid.transform(*xy.T)))
 
 
-@lru_cache(maxsize=4)
 def _geojson(file: Path) -> shapely.Geometry:
     try:
         content = json.loads(file.read_text())
         parts = [
-            shapely.from_geojson(json.dumps(feature.get("geometry") or feature))
+            shapely.make_valid(shapely.from_geojson(json.dumps(feature.get("geometry") or feature)))
             for feature in content.get("features", [content])
         ]
-    except (OSError, ValueError, AttributeError, shapely.errors.GEOSException) as error:
+        shape = shapely.union_all(parts)
+    except (OSError, ValueError, AttributeError, shapely.errors.ShapelyError) as error:
         raise S2SharpError(
             "bad-config", f"Cannot read the area {file}: {error}.", "It must be GeoJSON in lon/lat."
         ) from error
-    shape = shapely.union_all(parts)
     west, south, east, north = shapely.bounds(shape)
-    if not (-180 <= west < east <= 180 and -90 <= south < north <= 90):
+    if not shape.area or not (-180 <= west < east <= 180 and -90 <= south < north <= 90):
         raise S2SharpError(
             "bad-config",
-            f"The area {file} spans {west}, {south}, {east}, {north}, which are not degrees.",
-            "GeoJSON is in longitude and latitude (RFC 7946).",
+            f"The area {file} is no polygon in degrees; it spans {west}, {south}, {east}, {north}.",
+            "Give polygons in longitude and latitude (RFC 7946).",
         )
     return shape
 
 
 def _lonlat(config: RunConfig) -> shapely.Geometry:
     return _geojson(config.area) if config.area else shapely.box(*(config.bbox or ()))
+
+
+def _digest(config: RunConfig) -> str:
+    return hashlib.sha256(shapely.to_wkb(_lonlat(config))).hexdigest()
 
 
 def make_plan(config: RunConfig) -> Plan:
@@ -246,9 +261,10 @@ def make_plan(config: RunConfig) -> Plan:
     """
     bands = config.bands
     coarse = [band for band in bands if BANDS[band].gsd > 10]
-    sharpener = (
-        load_sharpener(config.method, coarse, config.weights, config.device) if coarse else None
-    )
+    device = config.device
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    sharpener = load_sharpener(config.method, coarse, config.weights, device) if coarse else None
     needed = sharpener.reads if sharpener else ()
     reads = in_order({*needed, *(band for band in bands if BANDS[band].gsd == 10)})
     margin = context(sharpener) if sharpener else 0
@@ -262,9 +278,9 @@ def make_plan(config: RunConfig) -> Plan:
         )
     found, refused = group(items, reads, config.catalog)
     clear = [a for a in found if a.cloud is None or a.cloud <= config.max_cloud]
-    layouts = _layouts(config, clear)
-    codes = {layout.epsg for layout in layouts}
-    kept = tuple(a for a in clear if a.epsg in codes)
+    # What meets the margin alone gives context to nothing.
+    kept = tuple(a for a in clear if _meets(config, a))
+    layouts = _layouts(config, kept)
     if not kept:
         why = [f"{len(items)} items were found"]
         why += [f"{len(found) - len(clear)} acquisitions are cloudier than {config.max_cloud:g} %"]
@@ -288,6 +304,8 @@ def make_plan(config: RunConfig) -> Plan:
         digest=sharpener.digest if sharpener else "",
         weights=sharpener.weights if sharpener else {},
         precision=sharpener.precision if sharpener else "",
+        device=device,
+        shape=_digest(config),
         staged=_staged(config, kept),
     )
 
@@ -297,22 +315,21 @@ def _staged(config: RunConfig, acquisitions: Sequence[Acquisition]) -> bool:
     return config.stage == "always" or (config.stage == "auto" and remote)
 
 
+def _meets(config: RunConfig, acquisition: Acquisition) -> bool:
+    bounds = Lattice.of(acquisition.epsg).bounds
+    shape = area_shape(config, acquisition.epsg)
+    return any(shape.intersects(shapely.box(*bounds(scene.box))) for scene in acquisition.scenes)
+
+
 def _layouts(config: RunConfig, acquisitions: Sequence[Acquisition]) -> list[Layout]:
     """One per EPSG code: the asked area as far as its acquisitions reach."""
     layouts = []
     for epsg in sorted({a.epsg for a in acquisitions}):
         own = [a for a in acquisitions if a.epsg == epsg]
-        shape = area_shape(config, epsg)
-        if shape.is_empty:
-            continue
-        area = Lattice.of(epsg).around(tuple(shapely.bounds(shape)))
+        area = Lattice.of(epsg).around(tuple(shapely.bounds(area_shape(config, epsg))))
         area &= reduce(or_, (a.box for a in own))
-        if area.empty:
-            continue
         side = config.shard or next((s for s in _SHARDS if 2 * s <= max(area.shape)), _SHARDS[-1])
-        chunk = config.chunk or next(
-            n for n in range(min(512, side * 6), 0, -1) if side * 6 % n == 0
-        )
+        chunk = config.chunk or chunk_side(side * 6)
         layouts.append(
             Layout(epsg, area, side, chunk, tuple(a.datetime for a in own), config.bands)
         )
@@ -339,13 +356,13 @@ def frozen(config: RunConfig) -> Plan | None:
         return None
     plan = read_plan(config.out, stamp(config.out))
     before, now = plan.config.model_dump(), config.model_dump()
+    before["catalog"], now["catalog"] = public(before["catalog"]), public(now["catalog"])
     differs = [
         f"{k}: {before[k]} → {now[k]}" for k in now if k not in _FREE and before[k] != now[k]
     ]
     plan = plan.model_copy(update={"config": config, "staged": _staged(config, plan.acquisitions)})
-    sharpener = plan.sharpener()
-    if sharpener and not differs and sharpener.digest != plan.digest:
-        differs = [f"weights: {plan.weights} → {sharpener.weights}"]
+    if not differs and plan.shape != _digest(config):
+        differs = [f"the content of {config.area}"]
     if differs:
         raise S2SharpError(
             "other-run",
@@ -361,6 +378,7 @@ def freeze(plan: Plan) -> str:
     file.parent.mkdir(parents=True, exist_ok=True)
     draft = file.with_name(f".run.json.{os.getpid()}")
     # For its owner's eyes: the addresses of signed assets are keys.
+    draft.unlink(missing_ok=True)
     draft.touch(mode=0o600)
     draft.write_text(plan.model_dump_json(indent=1))
     draft.replace(file)
@@ -383,7 +401,13 @@ def read_plan(out: Path, stamp: str) -> Plan:  # noqa: ARG001  (part of the cach
     """
     try:
         plan = Plan.model_validate_json((out / "run.json").read_text())
-    except (OSError, ValueError) as error:
+    except ValueError as error:
+        raise S2SharpError(
+            "other-run",
+            f"{out}/run.json was not written by this version of s2sharp.",
+            "Continue it with the version that began it, or choose another --out.",
+        ) from error
+    except OSError as error:
         raise S2SharpError(
             "not-a-run",
             f"{out} holds no run of s2sharp: {error}.",

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import dask
+from dask.system import CPU_COUNT
 from distributed import Client, Future, LocalCluster, as_completed
 
 from s2sharp_core import S2SharpError
@@ -65,6 +65,19 @@ class Outcome:
 
 
 @contextmanager
+def _lasting(plan: Plan) -> Iterator[None]:
+    """What stops the client itself, as a full disk or a lost scheduler does, is told as such."""
+    try:
+        yield
+    except OSError as error:
+        raise S2SharpError(
+            "run-stopped",
+            f"The run in {plan.out} stopped: {error}.",
+            f"{SPACE} Is the scheduler there?" if plan.config.scheduler else SPACE,
+        ) from error
+
+
+@contextmanager
 def _connect(plan: Plan) -> Iterator[tuple[Client, int]]:
     """A client, and the threads that each worker's net may use (0: as the cluster has set them)."""
     config = plan.config
@@ -109,19 +122,17 @@ def _connect(plan: Plan) -> Iterator[tuple[Client, int]]:
         ) as cluster,
         Client(cluster) as client,
     ):
-        yield client, max(1, (os.cpu_count() or 1) // workers)
+        yield client, threads(workers)
 
 
 def local_workers(plan: Plan) -> int:
-    """Worker processes on this machine: one per GPU, else one that uses all cores for the net."""
-    if plan.config.workers:
-        return plan.config.workers
-    sharpener = plan.sharpener()
-    if sharpener and sharpener.device == "cuda":
-        import torch
+    """Worker processes on this machine; one uses all cores for the net."""
+    return plan.config.workers or 1
 
-        return torch.cuda.device_count()
-    return 1
+
+def threads(workers: int) -> int:
+    """Threads of each worker's net, when ``workers`` share the cores that this process may use."""
+    return max(1, CPU_COUNT // workers)
 
 
 def execute(plan: Plan, tell: Callable[[Event], None] = lambda _: None) -> Outcome:
@@ -145,6 +156,9 @@ def execute(plan: Plan, tell: Callable[[Event], None] = lambda _: None) -> Outco
     outcome = Outcome()
     try:
         plan = frozen(plan.config) or plan
+        if not (plan.out / "run.json").exists():
+            # Of a run that is gone: it would be taken for this one's.
+            shutil.rmtree(plan.out / "stage", ignore_errors=True)
         stamp = freeze(plan)
         if not (plan.store / "zarr.json").exists():
             lay_out(plan.store, plan.layouts, {x.group: plan.facts(x.epsg) for x in plan.layouts})
@@ -152,9 +166,9 @@ def execute(plan: Plan, tell: Callable[[Event], None] = lambda _: None) -> Outco
         raise S2SharpError(
             "store-unwritable", f"Cannot write to {plan.out}: {error}.", "Choose another --out."
         ) from error
-    with _connect(plan) as (client, threads):
+    with _lasting(plan), _connect(plan) as (client, each):
         outcome.dashboard = client.dashboard_link
-        run = Run(plan.out, stamp, threads)
+        run = Run(plan.out, stamp, each)
         stager = _Stager(client, plan, run)
         flow = _Flow(client, plan, Ledger(plan.out / "ledger").states(), outcome, tell)
 
@@ -162,19 +176,22 @@ def execute(plan: Plan, tell: Callable[[Event], None] = lambda _: None) -> Outco
             return client.submit(sharpen_unit, run, unit, stager.need(unit), pure=False)
 
         flow.through("sharpen", plan.units(), sharpen, stager.release)
-        missing = tuple(sorted(record.unit for record in outcome.failed))
+
+        def missing() -> tuple[str, ...]:
+            """What overviews and COGs have to do without; part of their key, so they are redone."""
+            return tuple(sorted(record.unit for record in outcome.failed))
 
         def overview(unit: Unit) -> Future[Any]:
-            return client.submit(overview_unit, run, unit, missing, pure=False)
+            return client.submit(overview_unit, run, unit, missing(), pure=False)
 
         for level in range(1, max(layout.levels for layout in plan.layouts) + 1):
-            flow.through("overviews", plan.overviews(level), overview, missing=missing)
+            flow.through("overviews", plan.overviews(level), overview, missing=missing())
         if plan.config.publish:
 
             def publish(unit: Unit) -> Future[Any]:
-                return client.submit(publish_unit, run, unit, missing, pure=False)
+                return client.submit(publish_unit, run, unit, missing(), pure=False)
 
-            flow.through("publish", plan.pictures(), publish, missing=missing)
+            flow.through("publish", plan.pictures(), publish, missing=missing())
             try:
                 write_catalogue(plan)
             except OSError as error:
@@ -237,15 +254,15 @@ class _Flow:
             land()
 
     def _record(self, future: Future[Any], unit: Unit, missing: tuple[str, ...]) -> Record:
-        error = future.exception()
-        if error is None:
-            record = future.result()
-            assert isinstance(record, Record)  # noqa: S101  (narrows the type)
-            return record
-        name, key = self.plan.name(unit), self.plan.key(unit, missing)
-        message = f"{name}: {type(error).__name__}: {error}"
-        record = Record(name, key, "failed", kind="worker-error", message=message)
-        return keep(self.plan, record)
+        try:
+            return cast(Record, future.result())
+        except Exception as error:
+            # Whatever a worker dies of, or raises beyond what a unit expects, is that unit's failure.
+            name, key = self.plan.name(unit), self.plan.key(unit, missing)
+            message = f"{name}: {type(error).__name__}: {error}"
+            return keep(
+                self.plan, Record(name, key, "failed", kind="worker-error", message=message)
+            )
 
     def _add(self, phase: str, record: Record | None) -> None:
         self.outcome.add(phase, record)
@@ -310,4 +327,8 @@ class _Stager:
 
     def clear(self) -> None:
         """Remove the stage: nothing is left to be done from it."""
-        shutil.rmtree(self._plan.out / "stage", ignore_errors=True)
+        stage = self._plan.out / "stage"
+        # First that it is there, then its content: a straggler must not read gaps.
+        for done in stage.glob("*.done"):
+            shutil.rmtree(done, ignore_errors=True)
+        shutil.rmtree(stage, ignore_errors=True)

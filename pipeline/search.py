@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
 import pystac
+import shapely
 from pystac.utils import make_absolute_href
 from urllib3 import BaseHTTPResponse, Retry
 
@@ -219,13 +220,10 @@ def _matches(item: pystac.Item, query: _Query) -> bool:
 
 def _touches(item: pystac.Item, box: Box) -> bool:
     """As an API does it: by the footprint. A footprint that is no geometry: by its bbox."""
-    from odc.geo import geom
-
     if item.geometry:
         try:
-            footprint = geom.Geometry(item.geometry, "EPSG:4326")
-            return bool(footprint.intersects(geom.box(*box, "EPSG:4326")))
-        except Exception:  # noqa: S110 - shapely and pyproj each have their own
+            return bool(shapely.geometry.shape(item.geometry).intersects(shapely.box(*box)))
+        except Exception:  # noqa: S110 - shapely, GEOS and malformed JSON each have their own
             pass
     if not item.bbox:
         return False

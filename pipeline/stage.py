@@ -15,11 +15,12 @@ import numpy as np
 import zarr
 from zarr.codecs import BloscCodec
 
-from s2sharp_core import BANDS, S2SharpError
+from s2sharp_core import S2SharpError
 from s2sharp_core.lattice import Box
 
 from .acquisitions import Acquisition
-from .load import Files
+from .cube import chunk_side
+from .load import Files, native_gsd
 
 __all__ = ["Stage"]
 
@@ -67,8 +68,8 @@ class Stage:
             return
         group = zarr.open_group(self._store, mode="a", zarr_format=3)
         for band in self.bands:
-            self._create(group, band, _gsd(band))
-        self._create(group, "source", _gsd(self.bands[0]))
+            self._create(group, band, native_gsd(band))
+        self._create(group, "source", native_gsd(self.bands[0]))
         self._done.mkdir(parents=True, exist_ok=True)  # last: a killed run lays out again
 
     def _create(self, group: zarr.Group, name: str, gsd: int) -> None:
@@ -77,7 +78,7 @@ class Stage:
             name,
             shape=self.box.pixels(gsd),
             shards=(side, side),
-            chunks=(_divisor(side), _divisor(side)),
+            chunks=(chunk_side(side), chunk_side(side)),
             dtype="uint16",
             fill_value=0,
             compressors=BloscCodec(cname="zstd", clevel=1, shuffle="shuffle"),
@@ -91,9 +92,9 @@ class Stage:
         files = Files(self.acquisition)
         for band in self.bands:
             dn, number = files.mosaic(band, cells)
-            arrays[band][self.box.slices(cells, _gsd(band))] = dn
+            arrays[band][self.box.slices(cells, native_gsd(band))] = dn
             if band == self.bands[0]:
-                arrays["source"][self.box.slices(cells, _gsd(band))] = number
+                arrays["source"][self.box.slices(cells, native_gsd(band))] = number
         size = sum(p.stat().st_size for p in self._objects(cells))
         draft = self._done / f".{uuid4().hex}"
         draft.write_text(str(size))
@@ -114,14 +115,8 @@ class Stage:
 
     def mosaic(self, band: str, box: Box) -> tuple[np.ndarray, np.ndarray]:
         """As :meth:`s2sharp.load.Reader.mosaic`; only the first band knows its scenes."""
-        missing = [cells for cells in self.needed(box) if not self.has(cells)]
-        if missing:
-            raise S2SharpError(
-                "stage-missing",
-                f"{self.acquisition.id}: {missing[0]} was evicted from the stage before it was read.",
-                "Run again with a larger --stage-budget.",
-            )
-        gsd = _gsd(band)
+        self._check(box)
+        gsd = native_gsd(band)
         arrays = _arrays(self._store)
         inner = box & self.box
         dn = np.zeros(box.pixels(gsd), dtype=np.uint16)
@@ -130,7 +125,18 @@ class Stage:
             dn[box.slices(inner, gsd)] = arrays[band][self.box.slices(inner, gsd)]
             if band == self.bands[0]:
                 number[box.slices(inner, gsd)] = arrays["source"][self.box.slices(inner, gsd)]
+        # Again: what is missing reads as no data, and may have been evicted meanwhile.
+        self._check(box)
         return dn, number
+
+    def _check(self, box: Box) -> None:
+        missing = [cells for cells in self.needed(box) if not self.has(cells)]
+        if missing:
+            raise S2SharpError(
+                "stage-missing",
+                f"{self.acquisition.id}: {missing[0]} was evicted from the stage before it was read.",
+                "Run again with a larger --stage-budget.",
+            )
 
 
 def _arrays(store: Path) -> "dict[str, zarr.Array[Any]]":
@@ -140,12 +146,3 @@ def _arrays(store: Path) -> "dict[str, zarr.Array[Any]]":
 @lru_cache(maxsize=4)
 def _open(store: Path, written: int) -> "dict[str, zarr.Array[Any]]":  # noqa: ARG001
     return dict(zarr.open_group(store, mode="r+").arrays())
-
-
-def _gsd(band: str) -> int:
-    return BANDS[band].gsd if band in BANDS else 20
-
-
-def _divisor(side: int, most: int = 512) -> int:
-    """The largest divisor of ``side`` that is at most ``most``: the side of a chunk."""
-    return next(d for d in range(min(side, most), 0, -1) if side % d == 0)

@@ -23,7 +23,7 @@ from s2sharp_core.lattice import Box
 from s2sharp_core.registration import warn_of_shifts
 
 from .acquisitions import Acquisition
-from .cube import FILL, LAYERS, encode, read_shard, write_shard
+from .cube import FILL, LAYERS, Layout, encode, read_part, write_shard
 from .ledger import Ledger, Record
 from .load import Block, Reader, load_block, load_scl, offset_doubt
 from .plan import Plan, Unit, read_plan
@@ -33,7 +33,7 @@ __all__ = ["SPACE", "Peak", "Run", "keep", "overview_unit", "sharpen_unit", "sta
 # Classes of the scene classification: cloud of medium and of high probability.
 _CLOUD = (8, 9)
 
-# Every so many shards along both axes one is checked for bands that do not lie on each other.
+# Every so many shards along both axes, one is checked for bands that do not lie on each other.
 _PROBE = 4
 
 
@@ -113,6 +113,16 @@ def sharpen_unit(run: Run, unit: Unit, staged: list[object]) -> Record:
     staged
         What :func:`stage_unit` returned for the shards it reads.
     """
+    with _ONE:
+        return _sharpen_unit(run, unit, staged)
+
+
+# A process does one unit at a time, whatever threads a cluster gives it: memory is planned for one, and
+# Python's record of warnings knows no threads.
+_ONE = threading.Lock()
+
+
+def _sharpen_unit(run: Run, unit: Unit, staged: list[object]) -> Record:
     plan, clock = run.plan, _Clock()
     if run.threads:
         torch.set_num_threads(run.threads)
@@ -130,7 +140,10 @@ def sharpen_unit(run: Run, unit: Unit, staged: list[object]) -> Record:
         except OSError as error:
             message = f"Cannot write {plan.store}: {error}. {SPACE}"
             facts |= {"status": "failed", "kind": "store-unwritable", "message": message}
-    told = tuple(dict.fromkeys(str(w.message) for w in caught if w.category is UserWarning))
+    whose = plan.acquisition(unit).id
+    told = tuple(
+        dict.fromkeys(f"{whose}: {w.message}" for w in caught if w.category is UserWarning)
+    )
     return keep(plan, Record(**facts, warnings=told, seconds=clock.seconds, peak=memory.bytes))
 
 
@@ -179,7 +192,8 @@ def _sharpen(plan: Plan, unit: Unit, clock: _Clock) -> dict[str, Any]:
                 coming = ahead.submit(read, after)
             with clock("net"):
                 windows += _sharpen_strip(plan, block, strip, sharpener, cells, out)
-            _check(block, acquisition, unit)
+            if strip == strips[len(strips) // 2]:
+                _check(block, acquisition, probe=_probed(layout, unit))
     # Also where nothing is valid: arrays that are all fill store nothing, and remove what was there.
     with clock("write"):
         write_shard(plan.store, layout, unit.time, unit.row, unit.col, out)
@@ -228,12 +242,18 @@ def _sharpen_strip(
     return sum(1 for _ in strip.tiles(plan.config.window))
 
 
-def _check(block: Block, acquisition: Acquisition, unit: Unit) -> None:
+def _probed(layout: Layout, unit: Unit) -> bool:
+    """The unit in the middle, and every so many of the others."""
+    middle = tuple(n // 2 for n in layout.shards())
+    return (unit.row, unit.col) == middle or unit.row % _PROBE == unit.col % _PROBE == _PROBE - 1
+
+
+def _check(block: Block, acquisition: Acquisition, *, probe: bool) -> None:
     """Warn where the pixels contradict the metadata, or bands do not lie on each other."""
     doubt = offset_doubt(block, acquisition)
     if doubt:
         warnings.warn(doubt, stacklevel=2)
-    if unit.row % _PROBE == 0 and unit.col % _PROBE == 0:
+    if probe:
         warn_of_shifts(block.data)
 
 
@@ -244,12 +264,19 @@ def overview_unit(run: Run, unit: Unit, missing: tuple[str, ...]) -> Record:
     try:
         layout = plan.layout(unit.epsg)
         rows, cols = layout.place(unit.row, unit.col, unit.level)
-        height, width = layout.shape(unit.level - 1)
+        below_level = unit.level - 1
+        height, width = layout.shape(below_level)
         below = [slice(2 * s.start, min(2 * s.stop, n)) for s, n in ((rows, height), (cols, width))]
+        place = below[0], below[1]
         with clock("read"):
-            fine = read_shard(plan.store, layout, unit.time, below[0], below[1], unit.level - 1)
+            # One variable after the other: four shards of each are as much as a unit may hold.
+            coarse = {
+                name: _halve(
+                    name, read_part(plan.store, layout, name, unit.time, place, below_level)
+                )
+                for name in (*layout.bands, *LAYERS)
+            }
         with clock("write"):
-            coarse = {name: _halve(name, x) for name, x in fine.items()}
             write_shard(plan.store, layout, unit.time, unit.row, unit.col, coarse, unit.level)
         record = Record(**facts, status="ok", seconds=clock.seconds)
     except OSError as error:

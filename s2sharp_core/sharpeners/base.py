@@ -26,9 +26,6 @@ class Sharpener(ABC):
         Cells of context it needs on every side; computed from the method, not guessed.
     period
         Cells that its windows must be a multiple of (strides, attention windows).
-    exact
-        Whether the same place gives the same values whatever lies beyond the halo; if not, by how
-        much it may differ is ``tolerance``, in DN (1/10 000 of reflectance).
     precision
         The arithmetic it runs in, part of what its results are recorded under.
     digest
@@ -40,11 +37,12 @@ class Sharpener(ABC):
     reads: tuple[str, ...]
     halo: int
     period: int = 1
-    exact: bool = True
-    tolerance: float = 0.0
-    precision: str = "float32"
     weights: dict[str, str]
     device: str = "cpu"
+
+    @property
+    def precision(self) -> str:
+        return "float32" if self.device == "cpu" else f"float32 on {self.device}"
 
     @property
     def digest(self) -> str:

@@ -43,6 +43,9 @@ class Dsen2(Sharpener):
         self.device = device
         self.weights = {}
         self.nets: dict[int, ResidualNet] = {}
+        if device != "cpu":
+            # TF32, the default of convolutions there, keeps ten bits: that is not float32.
+            torch.backends.cudnn.allow_tf32 = False
         for gsd in sorted({BANDS[b].gsd for b in bands}):
             file = folder / f"dsen2-{gsd}m.safetensors"
             net, sha256 = load_net(file, (expected or {}).get(file.name))

@@ -29,7 +29,7 @@ def test_little_needs_to_be_said():
     config = read_config(None, WHOLE)
     assert (config.catalog, config.collection) == (EARTH_SEARCH, "sentinel-2-c1-l2a")
     assert config.bands == tuple(BANDS)
-    assert config.out == Path("out")
+    assert config.out == Path("out").absolute()
 
 
 def test_flags_win_over_the_environment_and_that_over_the_file(tmp_path, monkeypatch):
@@ -44,12 +44,12 @@ def test_flags_win_over_the_environment_and_that_over_the_file(tmp_path, monkeyp
     config = read_config(file, {"window": 64})
     assert (config.window, config.max_cloud, config.method) == (64, 22, "bicubic")
     assert config.bbox == (5, 6, 7.5, 8)
-    assert (config.out, config.datetime) == (Path("file"), "2021")
+    assert (config.out, config.datetime) == (Path("file").absolute(), "2021")
 
 
 def test_another_area_takes_the_place_of_the_files(tmp_path, monkeypatch):
     file = toml(tmp_path, "out = 'o'\ndatetime = '2021'\narea = 'farm.geojson'\n")
-    assert read_config(file, {}).area == Path("farm.geojson")
+    assert read_config(file, {}).area == Path("farm.geojson").absolute()
     config = read_config(file, {"bbox": BBOX})
     assert (config.bbox, config.area) == (BBOX, None)
     monkeypatch.setenv("S2SHARP_BBOX", "5 6 7 8")

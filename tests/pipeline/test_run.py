@@ -182,7 +182,8 @@ def test_a_band_that_does_not_lie_on_the_others_is_told_with_its_shift(
         config(shifted, tmp_path / "out", scheduler, method="dsen2", shard=48, window=48)
     )
     (warning,) = (text for text in outcome.warnings if "B8A" in text)
-    assert "2.0" in warning
+    assert "+40) m" in warning
+    assert "S2A_20240601T101031_32633" in warning
     assert not any("B12" in text.split("—")[0] for text in outcome.warnings if "B8A" not in text)
 
 
