@@ -290,7 +290,7 @@ def doubt(folder: Path, low: int, high: int, flag: bool | None = None, **about) 
 def test_an_offset_taken_twice_is_told(tmp_path):
     said = doubt(tmp_path, 20, 2500, offset=-0.1)
     assert said is not None
-    assert "S2A_20240601T101031_32633" in said
+    assert said.startswith("Item S2A_33UAA")
     assert "applied already" in said
     assert "item metadata" in said
 
