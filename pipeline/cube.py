@@ -411,6 +411,8 @@ def _describe(cube: xr.Dataset) -> xr.Dataset:
             del x.attrs[name]
     for x in cube.data_vars.values():
         x.encoding = {"grid_mapping": "spatial_ref"}
+        if x.dtype.kind == "f":
+            x.encoding["_FillValue"] = np.float32(np.nan)
     return cube
 
 

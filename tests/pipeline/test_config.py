@@ -1,5 +1,6 @@
 """What a run is told: from a file, the environment and flags, and refused by the name of what is wrong."""
 
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -130,3 +131,13 @@ def test_a_configuration_cannot_be_changed_once_it_is_checked():
 def test_a_configuration_can_be_written_down_and_read_again():
     config = read_config(None, {**WHOLE, "bands": "B05,B02", "memory": 2.5})
     assert RunConfig.model_validate_json(config.model_dump_json()) == config
+
+
+def test_the_example_in_deploy_is_a_configuration():
+    example = Path(__file__).parents[2] / "deploy" / "run.toml"
+    config = read_config(example, {})
+    assert config.max_cloud == 20
+    text = example.read_text().replace("# catalog", "catalog").replace("# collection", "collection")
+    for key in ("bands", "method", "stage", "stage_budget", "workers"):
+        text = text.replace(f"# {key} =", f"{key} =")
+    assert len(RunConfig(**tomllib.loads(text)).bands) == 6
