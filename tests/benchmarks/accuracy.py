@@ -32,7 +32,7 @@ GOAL = 7.0
 # Training draws its landscapes from seed 0 on: these are others.
 UNSEEN = 1000
 
-console = Console(width=150)
+console = Console(width=170)
 
 
 @dataclass(frozen=True)
