@@ -169,5 +169,5 @@ def _memory(plan: Plan, sides: tuple[int, int, int], net: float) -> float:
 
 # Code and buffers that a process takes up with its first units, whatever their size; and what the
 # allocator holds back.
-_PROCESS = 40e6
+_PROCESS = 50e6
 _SLACK = 1.08
