@@ -1,9 +1,11 @@
 """The command line: thin, and made to be learned from ``--help``."""
 
+import inspect
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import wraps
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -220,13 +222,7 @@ def _told() -> Iterator[None]:
         raise typer.Exit(130) from None
 
 
-def _configure(flags: dict[str, Any]) -> RunConfig:
-    file = flags.pop("config")
-    return read_config(file, {key: value for key, value in flags.items() if value is not None})
-
-
-@app.command()
-def run(
+def _flags(
     config: Config = None,
     out: Out = None,
     catalog: Catalog = None,
@@ -249,46 +245,44 @@ def run(
     memory: Memory = None,
     device: Device = None,
 ) -> None:
+    """The flags that ``run`` and ``plan`` share, for their signature only."""
+
+
+def _configured(command: Callable[[RunConfig], object]) -> Callable[..., None]:
+    """A command that takes :func:`_flags` and is given the configuration they make."""
+
+    @wraps(command)
+    def with_flags(**flags: Any) -> None:
+        with _told():
+            file = flags.pop("config")
+            given = {key: value for key, value in flags.items() if value is not None}
+            command(read_config(file, given))
+
+    with_flags.__signature__ = inspect.signature(_flags)  # type: ignore[attr-defined]
+    with_flags.__annotations__ = _flags.__annotations__
+    return with_flags
+
+
+@app.command()
+@_configured
+def run(config: RunConfig) -> None:
     """Sharpen what a STAC query finds into a datacube.
 
     Flags win over environment variables (`S2SHARP_MAX_CLOUD=20`), which win over the file.
 
     Example: `s2sharp run --bbox 16.35 48.66 16.48 48.74 --datetime 2024-06 --max-cloud 20 --out vienna`
     """
-    with _told():
-        _run(_configure(dict(locals())))
+    _run(config)
 
 
 @app.command()
-def plan(
-    config: Config = None,
-    out: Out = None,
-    catalog: Catalog = None,
-    collection: Collection = None,
-    bbox: Bbox = None,
-    area: Area = None,
-    datetime: Datetime = None,
-    max_cloud: MaxCloud = None,
-    bands: BandList = None,
-    method: MethodName = None,
-    weights: Weights = None,
-    window: Window = None,
-    shard: Shard = None,
-    chunk: Chunk = None,
-    publish: Publish = None,
-    stage: Staging = None,
-    stage_budget: StageBudget = None,
-    scheduler: Scheduler = None,
-    workers: Workers = None,
-    memory: Memory = None,
-    device: Device = None,
-) -> None:
+@_configured
+def plan(config: RunConfig) -> None:
     """Say what `run` with the same flags would read, need and write, and how long it would take.
 
     Reads the catalogue and times one window; no pixel moves and nothing is written.
     """
-    with _told():
-        _prepare(_configure(dict(locals())))
+    _prepare(config)
 
 
 def _prepare(config: RunConfig) -> tuple[Any, Any]:
