@@ -164,10 +164,11 @@ def _memory(plan: Plan, sides: tuple[int, int, int], net: float) -> float:
     work = (strips + 1) * native + sharp
     write = 3 * 2 * shard_pixels
     cache = min(GDAL_CACHE, sum(2 * math.prod(around.pixels(BANDS[b].gsd)) for b in plan.reads))
-    return _SLACK * (held + max(work + net, write) + cache) + _PROCESS
+    # The net's share was measured, the rest is counted.
+    return max(_SLACK * (held + work + cache) + net, _SLACK * (held + write + cache)) + _PROCESS
 
 
 # Code and buffers that a process takes up with its first units, whatever their size; and what the
 # allocator holds back.
-_PROCESS = 50e6
+_PROCESS = 54e6
 _SLACK = 1.08
