@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pystac
 import shapely
 import torch
 from pydantic import BaseModel, ConfigDict
@@ -24,6 +25,7 @@ from s2sharp_core.blocks import context
 from s2sharp_core.lattice import Box, Lattice
 
 from .acquisitions import Acquisition, Refusal, group
+from .archives import epsg as epsg_of
 from .archives import public
 from .config import RunConfig
 from .cube import Layout, chunk_side
@@ -217,7 +219,29 @@ def area_shape(config: RunConfig, epsg: int) -> shapely.Geometry:
     near = shapely.box(meridian - 12, -84, meridian + 12, 84)
     shape = shapely.segmentize(_lonlat(config) & near, 0.05)
     to_grid = Transformer.from_crs(4326, epsg, always_xy=True)
-    return shapely.transform(shape, lambda xy: np.column_stack(to_grid.transform(*xy.T)))
+    shape = shapely.transform(shape, lambda xy: np.column_stack(to_grid.transform(*xy.T)))
+    # Of a box in degrees, the whole rectangle around it in metres: a picture without ragged edges.
+    return shape if config.area else shapely.box(*shapely.bounds(shape))
+
+
+def _reach(config: RunConfig, items: Sequence[pystac.Item]) -> tuple[float, float, float, float]:
+    """Degrees around all cells that may be written: more than was asked for, since grids are turned."""
+    shape = _lonlat(config)
+    for code in {epsg_of(item) for item in items if _has_code(item)}:
+        around = Lattice.of(code).around(tuple(shapely.bounds(area_shape(config, code))))
+        to_degrees = Transformer.from_crs(code, 4326, always_xy=True)
+        shape |= shapely.box(*to_degrees.transform_bounds(*Lattice.of(code).bounds(around)))
+    west, south, east, north = shapely.bounds(shape & shapely.box(-180, -90, 180, 90))
+    return float(west), float(south), float(east), float(north)
+
+
+def _has_code(item: pystac.Item) -> bool:
+    """Whether an item says where it lies; one that does not is refused later, by name."""
+    try:
+        Lattice.of(epsg_of(item))
+    except S2SharpError:
+        return False
+    return True
 
 
 def _geojson(file: Path) -> shapely.Geometry:
@@ -276,6 +300,9 @@ def make_plan(config: RunConfig) -> Plan:
             f"{public(config.catalog)} has no item of {config.collection} in {bbox} at {config.datetime}.",
             "Widen --bbox or --datetime, or choose another --collection.",
         )
+    # Once more: every cell that is written needs its neighbours, those beyond the box in degrees, too.
+    reach = _reach(config, items)
+    items = search(config.catalog, config.collection, reach, config.datetime, margin * CELL)
     found, refused = group(items, reads, config.catalog)
     clear = [a for a in found if a.cloud is None or a.cloud <= config.max_cloud]
     # What meets the margin alone gives context to nothing.
