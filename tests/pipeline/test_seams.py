@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from s2sharp.plan import make_plan
 
 from s2sharp_core.bands import BY_GSD
 from s2sharp_core.lattice import Box, Lattice
@@ -83,3 +84,14 @@ def test_another_window_changes_rounding_only(scheduler: str, tmp_path: Path) ->
         change = np.abs(pictures[0][band].astype(int) - pictures[1][band])
         assert change.max() <= 1
         assert (change > 0).mean() <= 0.001
+
+
+def test_a_box_in_degrees_is_written_as_a_whole_rectangle_of_shards(tmp_path: Path) -> None:
+    bands, lattice, box = _synthetic()
+    catalog = write_cut(tmp_path / "whole", bands, lattice, box, [box])
+    rng = np.random.default_rng(2)
+    for _ in range(20):
+        area = random_area(lattice, box, rng)
+        plan = make_plan(settings(catalog, tmp_path / "out", None, bbox=area, shard=8, window=8))
+        rows, cols = plan.layouts[0].shards()
+        assert len(list(plan.units())) == rows * cols
