@@ -1,0 +1,73 @@
+"""Plans: what is taken, what is left out, and what makes a run another one."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from s2sharp.config import RunConfig
+from s2sharp.plan import freeze, frozen, make_plan
+
+from s2sharp_core import S2SharpError
+
+from .runs import config
+
+
+def _area(file: Path, west: float, south: float, east: float, north: float) -> Path:
+    ring = [[west, south], [east, south], [east, north], [west, north], [west, south]]
+    file.write_text(json.dumps({"type": "Polygon", "coordinates": [ring]}))
+    return file
+
+
+def _over(archive: Path, out: Path, area: Path) -> RunConfig:
+    whole = config(archive, out)
+    return whole.model_copy(update={"bbox": None, "area": area})
+
+
+def test_the_cloud_limit_judges_an_acquisition_and_drops_no_tile_alone(
+    archive: Path, tmp_path: Path
+) -> None:
+    cloudy = shutil.copytree(archive, tmp_path / "archive")
+    (item,) = cloudy.glob("synthetic-s2-l2a/*AA_*/*.json")
+    facts = json.loads(item.read_text())
+    facts["properties"]["eo:cloud_cover"] = 90.0
+    item.write_text(json.dumps(facts))
+    plan = make_plan(config(cloudy, tmp_path / "out", max_cloud=50))
+    assert len(plan.acquisitions[0].scenes) == 4
+    with pytest.raises(S2SharpError, match="cloudier than 5 %") as caught:
+        make_plan(config(cloudy, tmp_path / "out", max_cloud=5))
+    assert caught.value.kind == "nothing-found"
+
+
+def test_shards_outside_a_polygon_are_no_units(archive: Path, tmp_path: Path) -> None:
+    whole = list(make_plan(config(archive, tmp_path / "out")).units())
+    west, south, east, north = make_plan(config(archive, tmp_path / "out")).config.bbox or ()
+    everything = _area(tmp_path / "all.geojson", west, south, east, north)
+    assert len(list(make_plan(_over(archive, tmp_path / "out", everything)).units())) == len(whole)
+    corner = _area(tmp_path / "part.geojson", 16.359, 48.735, 16.362, 48.738)
+    assert 0 < len(list(make_plan(_over(archive, tmp_path / "out", corner)).units())) < len(whole)
+
+
+def test_an_area_that_was_edited_makes_another_run(archive: Path, tmp_path: Path) -> None:
+    file = _area(tmp_path / "a.geojson", 16.0, 48.0, 17.0, 49.0)
+    settings = _over(archive, tmp_path / "out", file)
+    freeze(make_plan(settings))
+    assert frozen(settings) is not None
+    _area(file, 16.0, 48.0, 17.0, 48.9)
+    with pytest.raises(S2SharpError, match="the content of") as caught:
+        frozen(settings)
+    assert caught.value.kind == "other-run"
+
+
+def test_an_overview_over_a_missing_unit_has_another_key(archive: Path, tmp_path: Path) -> None:
+    plan = make_plan(config(archive, tmp_path / "out"))
+    unit = next(plan.overviews(1))
+    lost = plan.name(next(plan.units()))
+    assert plan.key(unit, (lost,)) != plan.key(unit)
+
+
+def test_weights_other_than_the_plans_are_refused(archive: Path, tmp_path: Path) -> None:
+    plan = make_plan(config(archive, tmp_path / "out"))
+    with pytest.raises(S2SharpError) as caught:
+        plan.model_copy(update={"digest": "0" * 64}).sharpener()
+    assert caught.value.kind == "weights-differ"
