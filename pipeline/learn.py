@@ -7,6 +7,7 @@ import numpy as np
 
 from s2sharp_core import BANDS, S2SharpError
 from s2sharp_core.bands import BY_GSD, GSDS
+from s2sharp_core.sharpeners.dsen2 import PUBLISHED, weights_file
 from s2sharp_core.training import Pair, Recipe, synthetic_pairs, train, wald_pair
 from s2sharp_core.weights import save_net
 
@@ -46,22 +47,53 @@ def _whole(acquisition: Acquisition) -> dict[int, np.ndarray]:
 
 def learn(
     out: Path,
+    method: str,
     gsd: int,
     catalog: Path | None,
     collection: str,
     steps: int,
     synthetic: int,
-    features: int,
+    features: int | None,
+    blocks: int | None,
     seed: int,
     tell: Callable[[int, float], None],
 ) -> Path:
-    """Train the net for one GSD and write it with its card; returns the file."""
-    recipe = Recipe(gsd, features=features, steps=steps, synthetic=synthetic, seed=seed)
+    """Train the net for one GSD and write it with its card; returns the file.
+
+    Parameters
+    ----------
+    method
+        ``dsen2`` or ``vdsen2``: the name of the file, and the size where it is not given.
+    features, blocks
+        Width and depth; None for the published ones.
+
+    Raises
+    ------
+    S2SharpError
+        ``bad-config`` for a method that is not trained before; else as :func:`real_scenes`.
+    """
+    if method not in PUBLISHED:
+        raise S2SharpError(
+            "bad-config",
+            f"{method} is not trained beforehand.",
+            f"Train one of: {', '.join(PUBLISHED)}. Methods that learn on the scene are fitted by "
+            "`s2sharp run`.",
+        )
+    wide, deep = PUBLISHED[method]
+    recipe = Recipe(
+        gsd,
+        features=features or wide,
+        blocks=blocks or deep,
+        steps=steps,
+        synthetic=synthetic,
+        seed=seed,
+    )
     scenes = real_scenes(catalog, collection) if catalog else {}
     real: list[Pair] = [wald_pair(scene, gsd) for scene in scenes.values()]
     net = train(recipe, real, synthetic_pairs(synthetic, gsd, seed=seed), tell)
-    file = out / f"dsen2-{gsd}m.safetensors"
+    file = out / weights_file(method, gsd)
     facts = {
+        "method": method,
         "recipe": recipe.card(),
         "scenes": sorted(scenes),
         "protocol": "Wald: every band seen coarser through its MTF, the native band as truth",

@@ -9,7 +9,9 @@ pixels, so kernels have an even number of taps.
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import lru_cache
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -17,7 +19,19 @@ from torch.nn import functional as F
 
 from .bands import BANDS
 
-__all__ = ["adjoint", "degrade", "psf", "reach", "sigma", "upsample"]
+__all__ = [
+    "SENTINEL2",
+    "Sensor",
+    "adjoint",
+    "degrade",
+    "pseudo_inverse",
+    "psf",
+    "reach",
+    "ringing",
+    "sigma",
+    "solve",
+    "upsample",
+]
 
 # A Gaussian is cut where it has fallen below 1/3000 of its height; the widest needs 26 taps at 60 m.
 _CUT = 4.0
@@ -31,37 +45,87 @@ def sigma(mtf: float, ratio: int) -> float:
     return ratio * math.sqrt(-2 * math.log(mtf)) / math.pi
 
 
+@dataclass(frozen=True)
+class Sensor:
+    """How a coarse pixel comes to be. The default is the satellite; the others are papers' habits.
+
+    Attributes
+    ----------
+    blur
+        ``"mtf"``: a Gaussian with each band's MTF at Nyquist. ``"dsen2"``: a Gaussian of σ = 1/d and the
+        mean of the d × d pixels (Lanaras et al. 2018), far sharper than the instrument.
+    centre
+        Where a coarse pixel lies: on its ``"cell"`` of d × d pixels, as on the ground, or on the first
+        of them (``"corner"``), which ``x[::d]`` after an odd kernel gives: (d - 1)/2 pixels off.
+    taps
+        Cut kernels to so many taps, as papers do; None: wide enough to lose nothing.
+    edge
+        How a picture goes on beyond its edges: ``"replicate"`` or ``"circular"``.
+    """
+
+    blur: Literal["mtf", "dsen2"] = "mtf"
+    centre: Literal["cell", "corner"] = "cell"
+    taps: int | None = None
+    edge: Literal["replicate", "circular"] = "replicate"
+
+
+SENTINEL2 = Sensor()
+"""The instrument, as far as the MTF tells it."""
+
+
 @lru_cache
-def psf(band: str, ratio: int) -> Tensor:
+def psf(band: str, ratio: int, sensor: Sensor = SENTINEL2) -> Tensor:
     """The one-dimensional point spread function of ``band`` seen ``ratio`` times coarser.
 
     Returns
     -------
     Tensor
-        float64, symmetric, sum 1; its length minus ``ratio`` is even.
+        float64, symmetric, sum 1. On a ``"cell"`` its length minus ``ratio`` is even, on a
+        ``"corner"`` it is odd.
     """
-    s = sigma(BANDS[band].mtf, ratio)
-    margin = max(0, math.ceil(_CUT * s - ratio / 2))
-    taps = ratio + 2 * margin
+    box = sensor.blur == "dsen2"
+    s = 1 / ratio if box else sigma(BANDS[band].mtf, ratio)
+    even = ratio % 2 == 0 and sensor.centre == "cell"
+    half = _CUT * s + (ratio / 2 if box else 0)
+    taps = 2 * math.ceil(half) if even else 2 * math.ceil(half - 0.5) + 1
+    if sensor.centre == "cell":
+        taps = max(taps, ratio)
+    if sensor.taps:
+        taps = min(taps, sensor.taps - (sensor.taps % 2 if even else 1 - sensor.taps % 2))
     at = torch.arange(taps, dtype=torch.float64) - (taps - 1) / 2
+    if box:
+        pixels = torch.arange(ratio, dtype=torch.float64) - (ratio - 1) / 2
+        at = at[:, None] - pixels
     kernel = torch.exp(-0.5 * (at / s) ** 2)
+    kernel = kernel.sum(dim=1) if box else kernel
     return kernel / kernel.sum()
 
 
-def _kernels(bands: Sequence[str], ratio: int, like: Tensor) -> Tensor:
-    """The kernels of ``bands``, zero-padded to one length: (bands, taps)."""
-    each = [psf(band, ratio) for band in bands]
+def _kernels(
+    bands: Sequence[str], ratio: int, like: Tensor, sensor: Sensor
+) -> tuple[Tensor, tuple[int, int]]:
+    """The kernels of ``bands``, padded to one length (bands, taps), and the fine pixels that they
+    take before and after the ``ratio`` ones of a coarse pixel.
+    """
+    each = [psf(band, ratio, sensor) for band in bands]
     taps = max(k.numel() for k in each)
-    return torch.stack([F.pad(k, [(taps - k.numel()) // 2] * 2) for k in each]).to(like)
+    if sensor.centre == "cell":
+        taps = max(taps, ratio)
+        margin = (taps - ratio) // 2, (taps - ratio) // 2
+    else:
+        taps = max(taps, 2 * ratio - 1)
+        margin = (taps - 1) // 2, (taps - 1) // 2 - (ratio - 1)
+    padded = [F.pad(k, [(taps - k.numel()) // 2] * 2) for k in each]
+    return torch.stack(padded).to(like), margin
 
 
-def degrade(x: Tensor, bands: Sequence[str], ratio: int) -> Tensor:
+def degrade(x: Tensor, bands: Sequence[str], ratio: int, sensor: Sensor = SENTINEL2) -> Tensor:
     """See ``x`` with pixels ``ratio`` times larger: blur with each band's PSF, then decimate.
 
     Parameters
     ----------
     x
-        (n, bands, ratio·h, ratio·w), any unit. The picture is continued by replication at its edges.
+        (n, bands, ratio·h, ratio·w), any unit.
     bands
         The ESA name of each channel.
 
@@ -70,20 +134,119 @@ def degrade(x: Tensor, bands: Sequence[str], ratio: int) -> Tensor:
     Tensor
         (n, bands, h, w); pixel (i, j) is centred on ``x[..., ratio·i : ratio·(i+1), ratio·j : …]``.
     """
-    k = _kernels(bands, ratio, x)
-    margin = (k.shape[1] - ratio) // 2
-    x = F.pad(x, [margin] * 4, mode="replicate")
+    k, (before, after) = _kernels(bands, ratio, x, sensor)
+    x = F.pad(x, [before, after, before, after], mode=sensor.edge)
     x = F.conv2d(x, k[:, None, :, None], stride=(ratio, 1), groups=len(bands))
     return F.conv2d(x, k[:, None, None, :], stride=(1, ratio), groups=len(bands))
 
 
-def adjoint(y: Tensor, bands: Sequence[str], ratio: int) -> Tensor:
-    """The transpose of :func:`degrade` for a picture that is zero outside: (n, bands, h, w) → fine grid."""
-    k = _kernels(bands, ratio, y)
-    margin = (k.shape[1] - ratio) // 2
+def adjoint(y: Tensor, bands: Sequence[str], ratio: int, sensor: Sensor = SENTINEL2) -> Tensor:
+    """The transpose of :func:`degrade`: (n, bands, h, w) → fine grid.
+
+    Exact for a picture that is zero outside, and, where ``sensor.edge`` is so, for a circular one.
+    """
+    k, (before, _) = _kernels(bands, ratio, y, sensor)
+    h, w = ratio * y.shape[-2], ratio * y.shape[-1]
     y = F.conv_transpose2d(y, k[:, None, None, :], stride=(1, ratio), groups=len(bands))
     y = F.conv_transpose2d(y, k[:, None, :, None], stride=(ratio, 1), groups=len(bands))
-    return y[..., margin : y.shape[-2] - margin, margin : y.shape[-1] - margin]
+    if sensor.edge == "circular":
+        for dim, n in ((-2, h), (-1, w)):
+            y = _wrapped(y, dim, before, n)
+        return y
+    return y[..., before : before + h, before : before + w]
+
+
+def _wrapped(y: Tensor, dim: int, before: int, n: int) -> Tensor:
+    """What sticks out of the ``n`` pixels from ``before`` on along ``dim``, added on the other side."""
+    inside = y.narrow(dim, before, n).clone()
+    after = y.shape[dim] - before - n
+    if before:
+        inside.narrow(dim, n - before, before).add_(y.narrow(dim, 0, before))
+    if after > 0:
+        inside.narrow(dim, 0, after).add_(y.narrow(dim, before + n, after))
+    return inside
+
+
+def _eigenvalues(band: str, ratio: int, n: int, sensor: Sensor) -> Tensor:
+    """Eigenvalues of A Aᵀ along one axis of a circular picture of ``n`` coarse pixels: float64 (n,).
+
+    A Aᵀ filters the coarse picture with the point spread function's autocorrelation at multiples of
+    ``ratio``, its zeroth polyphase component; a circulant matrix, diagonal under the Fourier transform.
+    """
+    k = psf(band, ratio, sensor)
+    full = F.conv1d(k[None, None], k[None, None], padding=k.numel() - 1)[0, 0]
+    lags = full[k.numel() - 1 :: ratio]
+    at = torch.arange(n, dtype=torch.float64)
+    waves = torch.cos(2 * math.pi / n * torch.outer(at, torch.arange(1.0, lags.numel())))
+    return lags[0] + 2 * waves.double() @ lags[1:]
+
+
+@lru_cache(maxsize=32)
+def _normal(bands: tuple[str, ...], ratio: int, shape: tuple[int, int], sensor: Sensor) -> Tensor:
+    """Eigenvalues of A Aᵀ for the half spectrum of :func:`torch.fft.rfft2`: (bands, h, w//2 + 1)."""
+    h, w = shape
+    rows = torch.stack([_eigenvalues(band, ratio, h, sensor) for band in bands])
+    cols = torch.stack([_eigenvalues(band, ratio, w, sensor) for band in bands])
+    return rows[:, :, None] * cols[:, None, : w // 2 + 1]
+
+
+def solve(
+    y: Tensor, bands: Sequence[str], ratio: int, rho: float, sensor: Sensor = SENTINEL2
+) -> Tensor:
+    """(A Aᵀ + ρ)⁻¹ y, with A :func:`degrade`, by the Fourier transform of the coarse picture.
+
+    The closed form of the polyphase inverse (Zhao et al., IEEE TIP 25, 2016): blur and decimation
+    together are circulant on the coarse grid. The picture counts as circular, so that what lies
+    within :func:`ringing` pixels of its edge depends on the other side.
+
+    Parameters
+    ----------
+    y
+        (n, bands, h, w)
+    rho
+        Regularisation, ≥ 0; A Aᵀ has eigenvalues up to about 1/ratio².
+    """
+    if ratio == 1:
+        return y / (1 + rho)
+    shape = (int(y.shape[-2]), int(y.shape[-1]))
+    spectrum = (_normal(tuple(bands), ratio, shape, sensor) + rho).to(y)
+    return torch.fft.irfft2(torch.fft.rfft2(y) / spectrum, s=shape)
+
+
+def pseudo_inverse(
+    y: Tensor, bands: Sequence[str], ratio: int, rho: float = 1e-3, sensor: Sensor = SENTINEL2
+) -> Tensor:
+    """Back-projection Aᵀ (A Aᵀ + ρ)⁻¹ y: (n, bands, h, w) → the fine grid."""
+    if ratio == 1:
+        return solve(y, bands, 1, rho, sensor)
+    return adjoint(solve(y, bands, ratio, rho, sensor), bands, ratio, sensor)
+
+
+@lru_cache
+def ringing(
+    bands: tuple[str, ...],
+    ratio: int,
+    rho: float,
+    tolerance: float,
+    sensor: Sensor = SENTINEL2,
+) -> int:
+    """Coarse pixels beyond which :func:`solve` carries less than ``tolerance`` of what it carries.
+
+    The sum of the inverse filter's absolute weights farther than this from its centre, in either
+    axis, over the sum of all: it bounds what a change beyond the edge of a window can do.
+    """
+    n = 256
+    impulse = torch.zeros(1, len(bands), n, n, dtype=torch.float64)
+    impulse[..., 0, 0] = 1
+    weights = solve(impulse, bands, ratio, rho, sensor)[0].abs()
+    at = torch.arange(n)
+    distance = torch.minimum(at, n - at)
+    distance = torch.maximum(distance[:, None], distance[None, :])
+    total = weights.sum(dim=(1, 2))
+    for radius in range(n // 2):
+        if ((weights * (distance > radius)).sum(dim=(1, 2)) <= tolerance * total).all():
+            return radius
+    return n // 2
 
 
 def _cubic(t: float) -> float:

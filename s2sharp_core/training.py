@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from .bands import BANDS, BY_GSD, GSDS, ratio
 from .errors import S2SharpError
 from .networks import ResidualNet
-from .observation import degrade
+from .observation import SENTINEL2, Sensor, degrade
 from .simulate import landscape, observe
 
 __all__ = ["Pair", "Recipe", "synthetic_pairs", "train", "wald_pair"]
@@ -54,7 +54,9 @@ class Pair:
     truth: Tensor
 
 
-def wald_pair(scene: Mapping[int, np.ndarray], gsd: int) -> Pair:
+def wald_pair(
+    scene: Mapping[int, np.ndarray | Tensor], gsd: int, sensor: Sensor = SENTINEL2
+) -> Pair:
     """A scene seen ``gsd / 10`` times coarser, with its native bands of that GSD as truth.
 
     Parameters
@@ -73,10 +75,10 @@ def wald_pair(scene: Mapping[int, np.ndarray], gsd: int) -> Pair:
     inputs = {}
     for g in GSDS:
         n = 60 // g * r
-        native = torch.from_numpy(scene[g][:, : cells[0] * n, : cells[1] * n])
-        inputs[g] = degrade(native[None], BY_GSD[g], r)[0]
+        native = torch.as_tensor(scene[g])[:, : cells[0] * n, : cells[1] * n]
+        inputs[g] = degrade(native[None], BY_GSD[g], r, sensor)[0]
     n = 60 // gsd * r
-    return Pair(inputs, torch.from_numpy(scene[gsd][:, : cells[0] * n, : cells[1] * n]))
+    return Pair(inputs, torch.as_tensor(scene[gsd])[:, : cells[0] * n, : cells[1] * n])
 
 
 def synthetic_pairs(count: int, gsd: int, cells: int = 60, seed: int = 0) -> list[Pair]:

@@ -1,5 +1,51 @@
 """Networks: plain ``torch.nn.Module`` s, each of which knows what it reads around a cell."""
 
-from .residual import ResidualNet
+from typing import Any, Protocol
 
-__all__ = ["ResidualNet"]
+from torch import Tensor
+
+from .kriging import KrigingNet
+from .residual import ResidualNet
+from .skip import SkipNet
+from .subspace import SubspaceNet
+from .unrolled import UnrolledNet
+
+__all__ = [
+    "NETWORKS",
+    "KrigingNet",
+    "Network",
+    "ResidualNet",
+    "SkipNet",
+    "SubspaceNet",
+    "UnrolledNet",
+]
+
+NETWORKS: dict[str, Any] = {
+    "residual": ResidualNet,
+    "skip": SkipNet,
+    "unrolled": UnrolledNet,
+    "kriging": KrigingNet,
+    "subspace": SubspaceNet,
+}
+"""By the name that a model card gives."""
+
+
+class Network(Protocol):
+    """What the sharpeners ask of a network.
+
+    ``config``: the arguments it is built from; ``bands``: what it gives, ``reads``: what it reads;
+    ``support``: by GSD, pixels of that grid read before and after a cell; ``multiply_adds``: per 10 m
+    pixel.
+    """
+
+    config: dict[str, Any]
+    bands: tuple[str, ...]
+    reads: tuple[str, ...]
+
+    @property
+    def support(self) -> dict[int, tuple[int, int]]: ...
+
+    @property
+    def multiply_adds(self) -> int: ...
+
+    def __call__(self, y10: Tensor, y20: Tensor, y60: Tensor) -> Tensor: ...

@@ -40,6 +40,7 @@ class ResidualNet(nn.Module):
 
     def __init__(self, gsd: int, features: int = 48, blocks: int = 6) -> None:
         super().__init__()
+        self.config = {"gsd": gsd, "features": features, "blocks": blocks}
         self.gsd = gsd
         self.features = features
         self.blocks = blocks

@@ -8,12 +8,26 @@ import torch
 
 from ..bands import in_order
 from ..errors import S2SharpError
-from . import bicubic, dsen2
+from . import atprk, bicubic, deep_sure, dsen2, ssc_cnn, supreme, ucnn, unrolled
 from .base import Method, Sharpener
+from .fitted import WindowFitted
 
-__all__ = ["METHODS", "Method", "Sharpener", "load_sharpener"]
+__all__ = ["METHODS", "Method", "Sharpener", "WindowFitted", "load_sharpener", "unfitted_sharpener"]
 
-METHODS: dict[str, Method] = {m.name: m for m in (bicubic.METHOD, dsen2.METHOD)}
+METHODS: dict[str, Method] = {
+    m.name: m
+    for m in (
+        bicubic.METHOD,
+        *dsen2.METHODS,
+        ssc_cnn.METHOD,
+        ucnn.METHOD,
+        deep_sure.METHOD,
+        deep_sure.BP,
+        unrolled.METHOD,
+        atprk.METHOD,
+        supreme.METHOD,
+    )
+}
 
 
 def load_sharpener(
@@ -38,8 +52,34 @@ def load_sharpener(
     Raises
     ------
     S2SharpError
-        ``method-unknown``, ``band-unknown``, ``weights-missing``, ``weights-corrupt``.
+        ``method-unknown``, ``band-unknown``, ``weights-missing``, ``weights-corrupt``; ``not-fitted``
+        for a method that learns on the scene, when no ``weights`` are given.
     """
+    method, wanted, device = _known(name, bands, device)
+    return _load(method.name, wanted, Path(weights) if weights else None, device)
+
+
+def unfitted_sharpener(
+    name: str, bands: Iterable[str] | None = None, device: str = "auto"
+) -> Sharpener:
+    """What a method that learns on the scene will be like: its reads, halo and cost, untrained.
+
+    A method that is ready without a fit is given as it is.
+
+    Raises
+    ------
+    S2SharpError
+        As :func:`load_sharpener`.
+    """
+    method, wanted, device = _known(name, bands, device)
+    if method.blank is None:
+        return load_sharpener(name, wanted, device=device)
+    return method.blank(wanted, device)
+
+
+def _known(
+    name: str, bands: Iterable[str] | None, device: str
+) -> tuple[Method, tuple[str, ...], str]:
     if name not in METHODS:
         raise S2SharpError(
             "method-unknown",
@@ -57,7 +97,7 @@ def load_sharpener(
         )
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
-    return _load(name, in_order(wanted), Path(weights) if weights else None, device)
+    return method, in_order(wanted), device
 
 
 @lru_cache(maxsize=8)

@@ -10,7 +10,10 @@ from typing import Any
 
 from torch import Tensor
 
-__all__ = ["Method", "Sharpener"]
+from ..fitting import FitOptions, Sample, Tell
+from ..observation import Sensor
+
+__all__ = ["Fit", "Method", "Sharpener"]
 
 
 class Sharpener(ABC):
@@ -26,6 +29,9 @@ class Sharpener(ABC):
         Cells of context it needs on every side; computed from the method, not guessed.
     period
         Cells that its windows must be a multiple of (strides, attention windows).
+    tolerance
+        In units of 1/10 000 of reflectance (DN): what lies beyond the halo can change a value by no
+        more; 0 where nothing beyond the halo is read.
     precision
         The arithmetic it runs in, part of what its results are recorded under.
     digest
@@ -39,6 +45,7 @@ class Sharpener(ABC):
     period: int = 1
     weights: dict[str, str]
     device: str = "cpu"
+    tolerance: float = 0.0
 
     @property
     def precision(self) -> str:
@@ -70,9 +77,29 @@ class Sharpener(ABC):
         """Travel between processes as a name and a digest, never as weights."""
 
 
+Fit = Callable[[Sample, Sensor, tuple[str, ...], FitOptions, Path, str, Tell], None]
+"""Learn on a sample and leave the weights in a folder: (sample, sensor, bands, options, folder, device,
+tell)."""
+
+
 @dataclass(frozen=True)
 class Method:
-    """A way to sharpen: what it is, what it needs, what it costs, where it was published."""
+    """A way to sharpen: what it is, what it needs, what it costs, where it was published.
+
+    Attributes
+    ----------
+    load
+        (bands, folder with weights or None for the shipped ones, device) → its sharpener.
+    fit
+        For a method that learns on the scene: what learns. None for one that is ready at once.
+    blank
+        (bands, device) → a sharpener as it will be when it has been fitted, halo and all, but for the
+        weights.
+    steps
+        What a fit takes when it is not told another number.
+    smallest
+        Side in cells of the smallest window that it can learn from.
+    """
 
     name: str
     summary: str
@@ -81,3 +108,7 @@ class Method:
     source: str
     bands: tuple[str, ...]
     load: Callable[[tuple[str, ...], Path | None, str], Sharpener]
+    fit: Fit | None = None
+    blank: Callable[[tuple[str, ...], str], Sharpener] | None = None
+    steps: int = 0
+    smallest: int = 0

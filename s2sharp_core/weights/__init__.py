@@ -4,12 +4,14 @@ import hashlib
 import json
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 from safetensors import SafetensorError
 from safetensors.torch import load, save
+from torch import nn
 
 from ..errors import S2SharpError
-from ..networks import ResidualNet
+from ..networks import NETWORKS
 
 __all__ = ["SHIPPED", "load_net", "save_net"]
 
@@ -17,22 +19,29 @@ SHIPPED = Path(__file__).parent
 """The folder of the weights that come with the package."""
 
 
-def save_net(net: ResidualNet, file: Path, facts: dict[str, Any]) -> str:
+def save_net(net: Any, file: Path, facts: dict[str, Any]) -> str:
     """Write ``net`` as safetensors and ``facts`` as its card; returns the sha256 of the weights."""
-    content = save(net.state_dict())
+    content = save({name: x.contiguous() for name, x in net.state_dict().items()})
     sha256 = hashlib.sha256(content).hexdigest()
+    kind = next(kind for kind, network in NETWORKS.items() if type(net) is network)
     card = {
-        "network": {"gsd": net.gsd, "features": net.features, "blocks": net.blocks},
+        "network": {"kind": kind, **net.config},
         "sha256": sha256,
         **facts,
     }
     file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_bytes(content)
-    file.with_suffix(".json").write_text(json.dumps(card, indent=2) + "\n")
+    # Each at once or not at all, the weights last: who sees them finds their card.
+    for path, data in (
+        (file.with_suffix(".json"), (json.dumps(card, indent=2) + "\n").encode()),
+        (file, content),
+    ):
+        draft = path.with_name(f".{path.name}.{uuid4().hex}")
+        draft.write_bytes(data)
+        draft.replace(path)
     return sha256
 
 
-def load_net(file: Path, expected: str | None = None) -> tuple[ResidualNet, str]:
+def load_net(file: Path, expected: str | None = None) -> tuple[Any, str]:
     """Read a net that :func:`save_net` wrote, and check it against its card.
 
     Raises
@@ -47,7 +56,7 @@ def load_net(file: Path, expected: str | None = None) -> tuple[ResidualNet, str]
         raise S2SharpError(
             "weights-missing",
             f"Cannot read the weights {file} and their card {file.with_suffix('.json').name}: {error}.",
-            "Make them with `s2sharp train --out FOLDER`, or leave --weights out to use the shipped ones.",
+            "Make them with `s2sharp train --out FOLDER` (or fit them), or leave --weights out.",
         ) from error
     sha256 = hashlib.sha256(content).hexdigest()
     wanted = expected or card.get("sha256")
@@ -58,9 +67,10 @@ def load_net(file: Path, expected: str | None = None) -> tuple[ResidualNet, str]
             "Copy them again from where they came from, together with their card.",
         )
     try:
-        net = ResidualNet(**card["network"])
+        facts = dict(card["network"])
+        net: nn.Module = NETWORKS[facts.pop("kind")](**facts)
         net.load_state_dict(load(content))
-    except (KeyError, TypeError, RuntimeError, SafetensorError) as error:
+    except (KeyError, TypeError, ValueError, RuntimeError, SafetensorError) as error:
         raise S2SharpError(
             "weights-corrupt",
             f"The weights {file} do not fit the network in their card: {error}.",

@@ -42,7 +42,7 @@ def test_a_net_comes_back_as_it_was(tmp_path):
 def test_the_card_says_what_the_weights_are(file):
     card = json.loads(file.with_suffix(".json").read_text())
     assert card["licence"] == "Apache-2.0"
-    assert card["network"] == {"gsd": 20, "features": 3, "blocks": 1}
+    assert card["network"] == {"kind": "residual", "gsd": 20, "features": 3, "blocks": 1}
     assert load_net(file)[1] == card["sha256"]
 
 
@@ -85,20 +85,32 @@ def test_a_file_that_is_no_safetensors_is_refused(file):
 
 
 def test_weights_of_another_network_are_refused(file):
-    rewritten(file, network={"gsd": 20, "features": 4, "blocks": 1})
+    rewritten(file, network={"kind": "residual", "gsd": 20, "features": 4, "blocks": 1})
     refused("weights-corrupt", file)
 
 
 def test_a_card_without_network_is_refused(file):
-    rewritten(file, network={"depth": 3})
-    refused("weights-corrupt", file)
+    for network in ({"depth": 3}, {"kind": "residual", "depth": 3}, {"kind": "magic"}):
+        rewritten(file, network=network)
+        refused("weights-corrupt", file)
 
 
 def test_the_shipped_weights_are_those_of_their_cards_and_small():
     for gsd in (20, 60):
         net, _ = load_net(SHIPPED / f"dsen2-{gsd}m.safetensors")
-        assert net.gsd == gsd
+        assert net.config == {"gsd": gsd, "features": 48, "blocks": 6}  # as the card says: slim
     assert sum(file.stat().st_size for file in SHIPPED.glob("*.safetensors")) <= 8e6
+
+
+def test_vdsen2_has_no_weights_until_it_is_given_some(tmp_path):
+    with pytest.raises(S2SharpError, match="vdsen2") as error:
+        load_sharpener("vdsen2", ["B05"])
+    assert error.value.kind == "weights-missing"
+    assert "s2sharp train --method vdsen2" in error.value.remedy
+    assert "s2sharp weights import" in error.value.remedy
+    net = ResidualNet(20, features=3, blocks=1)
+    save_net(net, tmp_path / "vdsen2-20m.safetensors", {})
+    assert load_sharpener("vdsen2", ["B05"], tmp_path).name == "vdsen2"
 
 
 def test_a_sharpener_travels_as_a_name_and_comes_back_the_same(tmp_path):

@@ -32,7 +32,7 @@ def query(archive: Path, out: Path, *more: str) -> list[str]:
 def test_help_teaches_every_command() -> None:
     code, text = call("--help")
     assert code == 0
-    for command in ("run", "plan", "simulate", "demo", "train", "methods"):
+    for command in ("run", "plan", "simulate", "demo", "train", "methods", "weights"):
         assert re.search(rf"\b{command}\b", text)
         code, more = call(command, "--help")
         assert code == 0
@@ -92,6 +92,7 @@ def test_a_configuration_file_serves_as_well_as_flags(archive: Path, tmp_path: P
         (["--collection", "sentinel-9"], 1, ["sentinel-9", COLLECTION]),
         (["--catalog", "/nowhere/catalog.json"], 1, ["/nowhere/catalog.json"]),
         (["--weights", "/nowhere", "--method", "dsen2"], 1, ["/nowhere", "s2sharp train"]),
+        (["--method", "vdsen2"], 1, ["vdsen2", "train --method vdsen2", "weights import"]),
         (["--memory", "0.001", "--method", "dsen2"], 1, ["exceeds", "--shard"]),
     ],
 )
@@ -138,3 +139,66 @@ def test_publishing_without_its_extra_is_refused_before_anything_starts(
     assert done.returncode == 2
     assert "s2sharp[publish]" in done.stderr
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("method", "flags", "size"),
+    [
+        ("dsen2", [], (128, 6)),
+        ("vdsen2", [], (256, 32)),
+        ("dsen2", ["--features", "48"], (48, 6)),  # the shipped weights
+        ("vdsen2", ["--features", "4", "--blocks", "2"], (4, 2)),
+    ],
+)
+def test_train_makes_the_published_size_unless_told_otherwise(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    method: str,
+    flags: list[str],
+    size: tuple[int, int],
+) -> None:
+    from s2sharp_core.networks import ResidualNet
+    from s2sharp_core.training import Recipe
+
+    made = []
+
+    def untrained(recipe: Recipe, *_: object) -> ResidualNet:
+        made.append(recipe)
+        return ResidualNet(recipe.gsd, 1, 1)
+
+    monkeypatch.setattr("s2sharp.learn.train", untrained)
+    where = ["--method", method, "--out", str(tmp_path), "--synthetic", "0"]
+    code, text = call("train", *where, *flags)
+    assert code == 0, text
+    assert [(r.gsd, r.features, r.blocks) for r in made] == [(20, *size), (60, *size)]
+    for gsd in (20, 60):
+        assert (tmp_path / f"{method}-{gsd}m.safetensors").exists()
+        card = json.loads((tmp_path / f"{method}-{gsd}m.json").read_text())
+        assert card["recipe"] == made[gsd // 60].card()
+
+
+def test_what_is_fitted_on_the_scene_is_not_trained(tmp_path: Path) -> None:
+    code, text = call("train", "--method", "ssc_cnn", "--out", str(tmp_path))
+    assert code == 2
+    assert all(word in text for word in ("ssc_cnn", "dsen2, vdsen2", "s2sharp run", "→"))
+
+
+def test_weights_of_keras_are_imported_into_a_folder_that_serves_a_run(
+    archive: Path, tmp_path: Path
+) -> None:
+    from tests.core.test_keras import random_layers, write_keras
+
+    folder = tmp_path / "weights"
+    for gsd in (20, 60):
+        source = write_keras(tmp_path / f"{gsd}.hdf5", gsd, random_layers(gsd, 3, 1))
+        code, text = call("weights", "import", str(source), "--out", str(folder))
+        assert code == 0, text
+        assert f"{folder}/dsen2-{gsd}m.safetensors" in text
+        assert f"--method dsen2 --weights {folder}" in text
+    use = ["--method", "dsen2", "--weights", str(folder)]
+    code, text = call("plan", *query(archive, tmp_path / "out", *use))
+    assert code == 0, text
+    source.write_bytes(b"no HDF5")
+    code, text = call("weights", "import", str(source), "--out", str(folder))
+    assert code == 1
+    assert all(word in text for word in (str(source), "HDF5", "→"))

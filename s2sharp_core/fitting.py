@@ -1,0 +1,265 @@
+"""Learning on the scene itself: a sample of windows, and a loop that can be stopped and taken up again.
+
+What a method learns is its own business (its file in ``sharpeners/``); how it is optimised, resumed,
+frozen and checked is the same for all and stands here.
+"""
+
+import hashlib
+import json
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import numpy as np
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor, nn
+
+from .bands import GSDS
+from .errors import S2SharpError
+
+__all__ = ["Curve", "FitOptions", "Sample", "Tell", "optimise"]
+
+Tell = Callable[[int, int, float], None]
+"""Called with (step, steps, mean loss since the last call) now and then."""
+
+_CHECKPOINT = 50
+# The last part of a fit runs with the statistics that are frozen with it.
+_SETTLE = 0.7
+# Steps that are averaged to be told, and, the last ones, repeated with everything frozen.
+_CHECKED = 20
+_ALLOWED = 1.05
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Windows that a method learns from: reflectance without gaps, bands in ESA's order by GSD.
+
+    ``y10`` (n, 4, 6h, 6w), ``y20`` (n, 6, 3h, 3w), ``y60`` (n, 2, h, w), float32.
+    """
+
+    y10: Tensor
+    y20: Tensor
+    y60: Tensor
+
+    @classmethod
+    def of(cls, scene: Mapping[int, np.ndarray]) -> "Sample":
+        """A whole scene as one window: GSD → (bands, y, x)."""
+        y10, y20, y60 = (torch.from_numpy(np.ascontiguousarray(scene[g]))[None] for g in GSDS)
+        return cls(y10, y20, y60)
+
+    @property
+    def cells(self) -> tuple[int, int]:
+        """Height and width of a window in cells."""
+        return int(self.y60.shape[-2]), int(self.y60.shape[-1])
+
+    @property
+    def digest(self) -> str:
+        """sha256 over all values."""
+        content = hashlib.sha256()
+        for y in (self.y10, self.y20, self.y60):
+            content.update(np.ascontiguousarray(y.cpu().numpy()).tobytes())
+        return content.hexdigest()
+
+    def __len__(self) -> int:
+        return int(self.y60.shape[0])
+
+    def at_least(self, cells: int, method: str) -> None:
+        """Refuse windows smaller than a method can learn from.
+
+        Raises
+        ------
+        S2SharpError
+            ``nothing-to-fit``, with the smallest size.
+        """
+        if not len(self) or min(self.cells) < cells:
+            have = f"{len(self)} windows of {self.cells[0]} × {self.cells[1]} cells"
+            raise S2SharpError(
+                "nothing-to-fit",
+                f"{method} learns on the scene, and there is too little to learn from: {have}.",
+                f"It takes a window without gaps of at least {cells} × {cells} cells "
+                f"({60 * cells} m a side); a pretrained method needs none.",
+            )
+
+
+@dataclass(frozen=True)
+class FitOptions:
+    """How a method is fitted.
+
+    ``steps``: None for the method's own number; ``start``: a folder with weights of the same method to
+    begin from.
+    """
+
+    steps: int | None = None
+    seed: int = 0
+    start: Path | None = None
+
+
+@dataclass(frozen=True)
+class Curve:
+    """The mean loss of every few steps, and the loss with everything frozen over the training loss."""
+
+    steps: tuple[int, ...]
+    losses: tuple[float, ...]
+    frozen: float
+
+    def write(self, file: Path) -> None:
+        """As CSV: step, loss."""
+        rows = [f"{s},{v:.8g}" for s, v in zip(self.steps, self.losses, strict=True)]
+        file.write_text("\n".join(["step,loss", *rows]) + "\n")
+
+    def card(self) -> dict[str, Any]:
+        return {
+            "steps": self.steps[-1],
+            "loss": self.losses[-1],
+            "frozen_over_training": self.frozen,
+        }
+
+
+def optimise(
+    net: nn.Module,
+    loss: Callable[[torch.Generator], Tensor],
+    *,
+    steps: int,
+    rate: float,
+    seed: int,
+    checkpoint: Path | None = None,
+    settle: Callable[[], object] | None = None,
+    tell: Tell = lambda *_: None,
+) -> Curve:
+    """Minimise ``loss`` over the parameters of ``net``: Adam, a cosine learning rate, clipped gradients.
+
+    Every random number comes from the generator that ``loss`` is given, so that a fit that was
+    stopped and taken up again from its checkpoint equals one that was not.
+
+    Parameters
+    ----------
+    loss
+        Gives the loss of the next step; a closure over ``net``.
+    settle
+        Feeds the whole sample through ``net``, for the statistics of its batch norms: called once, after
+        which they are frozen and the rest of the steps runs with them. None: there are none.
+    checkpoint
+        A safetensors file, written now and then and read if it is there; removed by the caller, who
+        also names it by what is learned from. One of another number of steps or seed is ignored.
+
+    Raises
+    ------
+    S2SharpError
+        ``fit-failed`` when the loss is not finite, or when the one with frozen statistics is more
+        than 1.05 × the training loss.
+    """
+    random = torch.Generator().manual_seed(seed)
+    optimizer = torch.optim.Adam(net.parameters(), lr=rate, amsgrad=True)
+    norms = [m for m in net.modules() if isinstance(m, nn.BatchNorm2d)]
+    facts = {"steps": steps, "rate": rate, "seed": seed}
+    told: list[tuple[int, float]] = []
+    losses: list[float] = []
+    begin, replay = 0, random.get_state()
+    last, frozen = max(0, steps - _CHECKED), int(_SETTLE * steps)
+    if checkpoint and (state := _read(checkpoint, facts)):
+        state.restore(net, optimizer)
+        random.set_state(state.tensors["random"])
+        replay = state.tensors["replay"]
+        begin, losses = state.note["step"], state.note["losses"]
+        told = [(step, value) for step, value in state.note["told"]]
+    net.train()
+    for step in range(begin, steps):
+        if norms and step == frozen and settle:
+            for norm in norms:
+                norm.reset_running_stats()
+            with torch.no_grad():
+                settle()
+        for norm in norms:
+            norm.train(step < frozen)
+        if step == last:
+            replay = random.get_state()
+        for group in optimizer.param_groups:
+            group["lr"] = rate * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * step / steps)))
+        value = loss(random)
+        optimizer.zero_grad(set_to_none=True)
+        value.backward()
+        torch.nn.utils.clip_grad_norm_(net.parameters(), 1.0)
+        optimizer.step()
+        losses = [*losses[1 - _CHECKED :], float(value.detach())]
+        if not math.isfinite(losses[-1]):
+            raise S2SharpError(
+                "fit-failed",
+                f"The loss is {losses[-1]} at step {step + 1} of {steps}.",
+                "Try another seed, or a pretrained method.",
+            )
+        if (step + 1) % _CHECKED == 0 or step + 1 == steps:
+            told.append((step + 1, float(np.mean(losses))))
+            tell(step + 1, steps, told[-1][1])
+        if checkpoint and (step + 1) % _CHECKPOINT == 0 and step + 1 < steps:
+            states = {"random": random.get_state(), "replay": replay}
+            note = {"facts": facts, "step": step + 1, "told": told, "losses": losses}
+            _Saved.of(net, optimizer, states, note).write(checkpoint)
+    net.eval()
+    random.set_state(replay)
+    with torch.no_grad():
+        still = [float(loss(random)) for _ in losses]
+    ratio = float(np.mean(still)) / max(abs(float(np.mean(losses))), 1e-12)
+    if not ratio <= _ALLOWED:
+        raise S2SharpError(
+            "fit-failed",
+            f"With its statistics frozen, the net's loss is {ratio:.3f} × the training loss "
+            f"(at most {_ALLOWED} is allowed): its weights would not mean what was fitted.",
+            "Fit longer, on more or larger windows, or with another seed.",
+        )
+    return Curve(tuple(s for s, _ in told), tuple(v for _, v in told), ratio)
+
+
+@dataclass
+class _Saved:
+    """What a checkpoint holds: all that a fit needs to go on."""
+
+    tensors: dict[str, Tensor]
+    note: dict[str, Any]
+
+    @classmethod
+    def of(
+        cls,
+        net: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        random: dict[str, Tensor],
+        note: dict[str, Any],
+    ) -> "_Saved":
+        tensors = {f"net.{name}": x for name, x in net.state_dict().items()}
+        for name, p in net.named_parameters():
+            tensors |= {f"adam.{name}.{k}": v for k, v in optimizer.state[p].items()}
+        return cls(tensors | random, note)
+
+    def write(self, file: Path) -> None:
+        tensors = {name: x.contiguous() for name, x in self.tensors.items()}
+        content = save(tensors, {"fit": json.dumps(self.note)})
+        file.parent.mkdir(parents=True, exist_ok=True)
+        draft = file.with_name(f".{file.name}.{uuid4().hex}")
+        draft.write_bytes(content)
+        draft.replace(file)
+
+    def restore(self, net: nn.Module, optimizer: torch.optim.Optimizer) -> None:
+        state = {k.removeprefix("net."): v for k, v in self.tensors.items() if k.startswith("net.")}
+        net.load_state_dict(state)
+        for name, p in net.named_parameters():
+            start = f"adam.{name}."
+            slots = {
+                k.removeprefix(start): v for k, v in self.tensors.items() if k.startswith(start)
+            }
+            optimizer.state[p] = {k: v if k == "step" else v.to(p.device) for k, v in slots.items()}
+
+
+def _read(file: Path, facts: Mapping[str, Any]) -> _Saved | None:
+    """A checkpoint, if there is a sound one of this very fit."""
+    try:
+        with safe_open(file, "pt") as content:
+            note = json.loads(content.metadata()["fit"])
+            tensors = {name: content.get_tensor(name) for name in content.keys()}  # noqa: SIM118
+    except (OSError, SafetensorError, KeyError, TypeError, ValueError):
+        return None
+    same = json.dumps(note["facts"], sort_keys=True) == json.dumps(dict(facts), sort_keys=True)
+    return _Saved(tensors, note) if same else None

@@ -1,0 +1,176 @@
+"""The skip network that Nguyen et al. use for SSC-CNN, S2S-UCNN, Deep SURE and the unrolled ADMM.
+
+An encoder and a decoder of ``depth`` convolutions each, all at 10 m, no pooling; every encoder layer
+also reaches its decoder layer through a narrow 1×1 convolution. Each depth has convolutions and a
+normalisation of its own (the published Deep SURE code shares one batch norm between depths, which leaves
+running statistics without a meaning), and the output is linear (the published sigmoid cannot give a
+reflectance below 0 or above 1).
+"""
+
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from ..bands import BY_GSD
+from ..observation import reach, upsample
+
+__all__ = ["SkipNet"]
+
+Norm = Literal["none", "pixel", "batch"]
+
+
+def _wide(x: Tensor) -> Tensor:
+    """Statistics of what is narrower than float32 are taken in float32."""
+    return x.float() if x.dtype.itemsize < 4 else x
+
+
+class _PixelNorm(nn.Module):
+    """Layer normalisation over the features of each pixel: no statistics over the window."""
+
+    def __init__(self, features: int) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(features)
+
+    def forward(self, x: Tensor) -> Tensor:
+        with torch.autocast(x.device.type, enabled=False):
+            y = self.norm(_wide(x).permute(0, 2, 3, 1))
+        return y.to(x.dtype).permute(0, 3, 1, 2)
+
+
+class _BatchNorm(nn.BatchNorm2d):
+    """Batch normalisation whose input, output and tangents are of one type under autocast."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        with torch.autocast(x.device.type, enabled=False):
+            return super().forward(_wide(x)).to(x.dtype)
+
+
+class _Layer(nn.Sequential):
+    def __init__(self, inputs: int, features: int, size: int, norm: Norm, slope: float) -> None:
+        modules: list[nn.Module] = [
+            nn.Conv2d(inputs, features, size, padding=size // 2, padding_mode="reflect")
+        ]
+        if norm == "batch":
+            modules.append(_BatchNorm(features, momentum=None))
+        elif norm == "pixel":
+            modules.append(_PixelNorm(features))
+        super().__init__(*modules, nn.LeakyReLU(slope))
+
+
+class SkipNet(nn.Module):
+    """All bands that it reads, at 10 m → the bands of ``gsds`` at 10 m.
+
+    Coarse bands are interpolated by Keys' cubic convolution; every band is standardised with the
+    constants ``mean`` and ``spread`` (of the sample it is fitted to, frozen with the weights), and what
+    the network gives, in units of ``spread``, is added to the interpolated bands.
+
+    Parameters
+    ----------
+    gsds
+        The bands it gives: (20,), (60,) or all of (10, 20, 60). It reads all bands up to the coarsest.
+    features, depth, skips
+        Width and number of the layers on each side, and the width of the connections between them.
+    norm
+        ``"none"``, ``"pixel"`` (over the features of a pixel) or ``"batch"``, whose statistics belong to
+        the weights: in ``eval`` mode, nothing depends on the window's other pixels.
+    slope
+        Of the leaky ReLU.
+    residual
+        Whether the interpolated bands are added to what the network gives.
+    """
+
+    mean: Tensor
+    spread: Tensor
+
+    def __init__(
+        self,
+        gsds: tuple[int, ...] = (20,),
+        features: int = 128,
+        depth: int = 3,
+        skips: int = 25,
+        norm: Norm = "none",
+        slope: float = 0.2,
+        residual: bool = True,
+    ) -> None:
+        super().__init__()
+        self.config = {
+            "gsds": list(gsds),
+            "features": features,
+            "depth": depth,
+            "skips": skips,
+            "norm": norm,
+            "slope": slope,
+            "residual": residual,
+        }
+        self.gsds = tuple(gsds)
+        self.depth = depth
+        self.residual = residual
+        self.bands = tuple(band for gsd in self.gsds for band in BY_GSD[gsd])
+        self.reads = tuple(b for g in (10, 20, 60) if g <= max(gsds) for b in BY_GSD[g])
+
+        def layer(inputs: int, width: int = features, size: int = 3) -> _Layer:
+            return _Layer(inputs, width, size, norm, slope)
+
+        self.down = nn.ModuleList(layer(features if i else len(self.reads)) for i in range(depth))
+        self.across = nn.ModuleList(layer(features, skips, 1) for _ in range(depth))
+        self.bottom = layer(features)
+        self.up = nn.ModuleList(layer(features + skips) for _ in range(depth))
+        self.tail = nn.Conv2d(features, len(self.bands), 1)
+        nn.init.zeros_(self.tail.bias)  # type: ignore[arg-type]
+        if residual:
+            nn.init.zeros_(self.tail.weight)
+        self.register_buffer("mean", torch.zeros(len(self.reads)))
+        self.register_buffer("spread", torch.full((len(self.reads),), 0.2))
+
+    @property
+    def radius(self) -> int:
+        """10 m pixels that an output pixel depends on in each direction: one per 3×3 convolution."""
+        return 2 * self.depth + 1
+
+    @property
+    def support(self) -> dict[int, tuple[int, int]]:
+        """By GSD: pixels of that grid read before and after a cell, along each axis."""
+        return {
+            gsd: (self.radius, self.radius) if gsd == 10 else reach(self.radius, gsd // 10, "cubic")
+            for gsd in (10, 20, 60)
+            if gsd <= max(self.gsds)
+        }
+
+    @property
+    def multiply_adds(self) -> int:
+        """Multiply-adds of the convolutions per 10 m pixel."""
+        return sum(m.weight.numel() for m in self.modules() if isinstance(m, nn.Conv2d))
+
+    @torch.no_grad()
+    def standardise(self, y10: Tensor, y20: Tensor, y60: Tensor) -> None:
+        """Take ``mean`` and ``spread`` from the bands of a sample: (n, bands, h, w) each."""
+        bands = [b for y in (y10, y20, y60) for b in y.unbind(1)][: len(self.reads)]
+        self.mean.copy_(torch.stack([b.mean() for b in bands]))
+        self.spread.copy_(torch.stack([b.std().clamp_min(1e-4) for b in bands]))
+
+    def stack(self, y10: Tensor, y20: Tensor, y60: Tensor) -> Tensor:
+        """The bands that it reads, interpolated to 10 m: (n, reads, 6h, 6w), reflectance."""
+        parts = [y10, upsample(y20, 2, "cubic")]
+        if max(self.gsds) == 60:
+            parts.append(upsample(y60, 6, "cubic"))
+        return torch.cat(parts, dim=1)
+
+    def refine(self, x: Tensor) -> Tensor:
+        """:meth:`stack` → the bands that it gives, reflectance."""
+        mean, spread = self.mean[:, None, None], self.spread[:, None, None]
+        first = len(self.reads) - len(self.bands)
+        out = (x - mean) / spread
+        skips = []
+        for down, across in zip(self.down, self.across, strict=True):
+            out = down(out)
+            skips.append(across(out))
+        out = self.bottom(out)
+        for up in self.up:
+            out = up(torch.cat([out, skips.pop()], dim=1))
+        out = spread[first:] * self.tail(out).to(x.dtype)
+        return out + (x[:, first:] if self.residual else mean[first:])
+
+    def forward(self, y10: Tensor, y20: Tensor, y60: Tensor) -> Tensor:
+        """Reflectance (n, 4, 6h, 6w), (n, 6, 3h, 3w), (n, 2, h, w) → (n, bands, 6h, 6w)."""
+        return self.refine(self.stack(y10, y20, y60))

@@ -1,0 +1,154 @@
+"""One step of the alternating direction method of multipliers, unrolled, with a skip network as denoiser.
+
+Nguyen et al. (IEEE GRSL 20, 2023, doi:10.1109/LGRS.2023.3326845). They find one iteration best: the denoiser's picture z, then the
+data step, x = argmin ‖y − A x‖² + ρ ‖x − z‖² = (AᵀA + ρ)⁻¹ (Aᵀy + ρ z). By the Woodbury identity that is
+z + Aᵀ (A Aᵀ + ρ)⁻¹ (y − A z): what z explains of the observation stays, the rest is back-projected.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict
+from functools import lru_cache
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ..bands import BY_GSD, GSDS, ratio
+from ..observation import SENTINEL2, Sensor, degrade, pseudo_inverse, psf, reach, ringing, solve
+from .skip import Norm, SkipNet
+
+__all__ = ["UnrolledNet"]
+
+_DN = 1e-4
+"""Reflectance of one digital number."""
+
+
+def _reach(band: str, ratio: int, sensor: Sensor) -> int:
+    """Fine pixels that a coarse one sees beyond its own ``ratio``, on the side where it is more."""
+    taps = psf(band, ratio, sensor).numel()
+    return max(0, (taps - ratio) // 2 if sensor.centre == "cell" else (taps - 1) // 2)
+
+
+@lru_cache
+def _amplification(bands: tuple[str, ...], ratio: int, rho: float, sensor: Sensor) -> float:
+    """The largest value that :func:`pseudo_inverse` can make of residuals between -1 and 1.
+
+    The sum of absolute weights of its two factors, the inverse filter and the transpose, multiplied:
+    an upper bound.
+    """
+    side = 128
+    impulse = torch.zeros(1, len(bands), side, side, dtype=torch.float64)
+    impulse[..., 0, 0] = 1
+    inverse = solve(impulse, bands, ratio, rho, sensor).abs().sum(dim=(0, 2, 3))
+    rows = []
+    for band in bands:
+        k = psf(band, ratio, sensor)
+        rows.append(max(float(k[phase::ratio].sum()) for phase in range(ratio)) ** 2)
+    return float((inverse * torch.tensor(rows, dtype=torch.float64)).max())
+
+
+class UnrolledNet(nn.Module):
+    """A :class:`SkipNet` of all twelve bands and one closed-form data step after it.
+
+    The data step filters with the Fourier transform of the window and so has no end; its filter decays,
+    and :attr:`support` reaches to where all that lies farther cannot move a value by more than
+    ``tolerance`` where residuals y − A z change by a whole unit of reflectance there.
+
+    Parameters
+    ----------
+    features, depth, skips, norm, residual
+        Of the denoiser.
+    rho
+        Weight of the denoiser's picture in the data step; A Aᵀ has eigenvalues up to 1/ratio².
+    tolerance
+        In DN, 1/10 000 of reflectance.
+    sensor
+        What the data step inverts, or its fields.
+    """
+
+    def __init__(
+        self,
+        features: int = 128,
+        depth: int = 5,
+        skips: int = 4,
+        norm: Norm = "batch",
+        residual: bool = False,
+        rho: float = 0.1,
+        tolerance: float = 0.5,
+        sensor: Sensor | Mapping[str, Any] = SENTINEL2,
+    ) -> None:
+        super().__init__()
+        self.denoiser = SkipNet(GSDS, features, depth, skips, norm, residual=residual)
+        self.bands = self.denoiser.bands
+        self.reads = self.denoiser.reads
+        self.rho = rho
+        self.tolerance = tolerance
+        self.sensor = sensor if isinstance(sensor, Sensor) else Sensor(**sensor)
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """The arguments it is built from."""
+        of_denoiser = {k: v for k, v in self.denoiser.config.items() if k not in ("gsds", "slope")}
+        facts = {"rho": self.rho, "tolerance": self.tolerance, "sensor": asdict(self.sensor)}
+        return {**of_denoiser, **facts}
+
+    @property
+    def spread(self) -> Tensor:
+        """The unit of each band, (12,), reflectance."""
+        spread: Tensor = self.denoiser.spread
+        return spread
+
+    def standardise(self, y10: Tensor, y20: Tensor, y60: Tensor) -> None:
+        """As :meth:`SkipNet.standardise`."""
+        self.denoiser.standardise(y10, y20, y60)
+
+    @property
+    def radius(self) -> int:
+        """10 m pixels within which the denoiser's picture matters to an output pixel, plus the
+        denoiser's own radius.
+
+        The transpose leads to coarse pixels, the inverse filter to others, whose blur sees pixels of z.
+        """
+        far = 0
+        for gsd in (20, 60):
+            d, bands = ratio(gsd), BY_GSD[gsd]
+            seen = max(_reach(band, d, self.sensor) for band in bands)
+            bound = _amplification(bands, d, self.rho, self.sensor)
+            decay = ringing(bands, d, self.rho, self.tolerance * _DN / bound, self.sensor)
+            far = max(far, 2 * seen + d * (decay + 1))
+        return far + self.denoiser.radius
+
+    @property
+    def support(self) -> dict[int, tuple[int, int]]:
+        """By GSD: pixels of that grid read before and after a cell, along each axis."""
+        fine = {10: (self.radius, self.radius)}
+        return fine | {g: reach(self.radius, ratio(g), "cubic") for g in (20, 60)}
+
+    @property
+    def multiply_adds(self) -> int:
+        """Multiply-adds per 10 m pixel: the denoiser's, and the two blurs of the data step."""
+        blurs = 0.0
+        for gsd in (20, 60):
+            d = ratio(gsd)
+            taps = sum(psf(band, d, self.sensor).numel() for band in BY_GSD[gsd])
+            blurs += 2 * taps * (1 / d + 1 / d**2)
+        return self.denoiser.multiply_adds + math.ceil(blurs)
+
+    def forward(self, y10: Tensor, y20: Tensor, y60: Tensor) -> Tensor:
+        """Reflectance (n, 4, 6h, 6w), (n, 6, 3h, 3w), (n, 2, h, w) → (n, 12, 6h, 6w)."""
+        z = self.denoiser(y10, y20, y60)
+        with torch.autocast(y10.device.type, enabled=False):
+            parts = z.split([len(BY_GSD[g]) for g in GSDS], dim=1)
+            out = [
+                self._step(part, y, gsd)
+                for part, y, gsd in zip(parts, (y10, y20, y60), GSDS, strict=True)
+            ]
+        return torch.cat(out, dim=1)
+
+    def _step(self, z: Tensor, y: Tensor, gsd: int) -> Tensor:
+        d, bands = ratio(gsd), BY_GSD[gsd]
+        if gsd == 10:
+            return z + (y - z) / (1 + self.rho)
+        rest = y - degrade(z, bands, d, self.sensor)
+        return z + pseudo_inverse(rest, bands, d, self.rho, self.sensor)

@@ -1,0 +1,98 @@
+"""Deep SURE (Nguyen et al., IEEE TGRS 60, 2022): unsupervised, with Stein's estimate of the risk as loss.
+
+One skip network gives all twelve bands at 10 m. Its loss is the error of what the satellite would see of
+them, back-projected, and a divergence that tells how much of the noise it copies
+(:func:`s2sharp_core.unsupervised.risk`), with the noise of each band estimated from the sample. The
+paper's variant without the divergence, BP-DIP, is ``deep_sure_bp``.
+"""
+
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..bands import COARSE, GSDS
+from ..fitting import Curve, FitOptions, Sample, Tell, optimise
+from ..networks import SkipNet
+from ..observation import Sensor
+from ..unsupervised import crop, noise, risk, settle
+from .fitted import fitted
+
+__all__ = ["BP", "METHOD", "build", "fit_scene"]
+
+_STEPS = 400
+_RATE = 2e-3
+_CROP = 16
+
+build = partial(SkipNet, GSDS, features=64, depth=5, skips=4, norm="batch", residual=False)
+"""The network, untrained."""
+
+
+def fit_scene(
+    net: Any,
+    sample: Sample,
+    sensor: Sensor,
+    options: FitOptions,
+    checkpoint: Path | None = None,
+    tell: Tell = lambda *_: None,
+    *,
+    sure: bool = True,
+    sigma: Mapping[int, Tensor] | None = None,
+    cells: int = _CROP,
+    rate: float = _RATE,
+) -> Curve:
+    """Fit ``net`` to the sample's windows, without a reference.
+
+    Parameters
+    ----------
+    sure
+        Whether the divergence belongs to the loss.
+    sigma
+        The noise of each band by GSD; None: estimated.
+    cells
+        Side of the random windows that it learns from, one a step.
+    """
+    net.standardise(sample.y10, sample.y20, sample.y60)
+    known = sigma or noise(sample)
+
+    def loss(random: torch.Generator) -> Tensor:
+        return risk(net, crop(sample, cells, random), sensor, known if sure else None, random)
+
+    return optimise(
+        net,
+        loss,
+        steps=options.steps or _STEPS,
+        rate=rate,
+        seed=options.seed,
+        checkpoint=checkpoint,
+        settle=partial(settle, net, sample),
+        key={"windows": len(sample), "cells": cells, "sure": sure},
+        tell=tell,
+    )
+
+
+_METHOD = partial(
+    fitted,
+    nets={"deep_sure.safetensors": build},
+    bands=COARSE,
+    steps=_STEPS,
+    smallest=12,
+    needs="a fit per datatake (some minutes); all twelve bands",
+    cost=f"{build().multiply_adds / 1e6:.2f} M multiply-adds per 10 m pixel",
+    source="Nguyen et al. 2022 (IEEE Trans. Geosci. Remote Sens. 60)",
+)
+
+METHOD = _METHOD(
+    name="deep_sure",
+    learn=fit_scene,
+    summary="unsupervised: a skip network with Stein's unbiased risk estimate as loss",
+)
+
+BP = _METHOD(
+    name="deep_sure_bp",
+    learn=partial(fit_scene, sure=False),
+    summary="unsupervised: deep_sure with the back-projection loss alone",
+)

@@ -1,0 +1,185 @@
+"""What all methods that learn on the scene have in common: networks, files, and how they come to be."""
+
+import json
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..bands import BANDS, BY_GSD, GSDS, in_order
+from ..errors import S2SharpError
+from ..fitting import Curve, FitOptions, Sample, Tell
+from ..observation import SENTINEL2, Sensor
+from ..weights import load_net, save_net
+from .base import Method, Sharpener
+from .net import NetSharpener
+
+__all__ = ["Learn", "WindowFitted", "fitted"]
+
+Learn = Callable[[Any, Sample, Sensor, FitOptions, Path, Tell], Curve]
+"""Fit one network in place: (net, sample, sensor, options, checkpoint, tell)."""
+
+
+def _done(file: Path, cause: dict[str, Any]) -> bool:
+    """Whether this very fit has been made before."""
+    try:
+        card = json.loads(file.with_suffix(".json").read_text())
+        load_net(file)
+    except (S2SharpError, OSError, ValueError):
+        return False
+    return bool(card.get("cause") == cause)
+
+
+def fitted(
+    *,
+    nets: Mapping[str, Callable[[], Any]],
+    learn: Learn,
+    name: str,
+    bands: tuple[str, ...],
+    steps: int,
+    smallest: int,
+    **facts: str,
+) -> Method:
+    """A method that learns on the scene.
+
+    Parameters
+    ----------
+    nets
+        File name → builds its network, untrained. Only networks that give a wanted band are fitted.
+    learn
+        What fits one of them; the options that it is given say how many steps.
+    facts
+        ``summary``, ``needs``, ``cost``, ``source``.
+    """
+
+    def wanted(bands: tuple[str, ...]) -> dict[str, Any]:
+        made = {file: build() for file, build in nets.items()}
+        return {file: net for file, net in made.items() if set(net.bands) & set(bands)}
+
+    def load(bands: tuple[str, ...], weights: Path | None, device: str) -> Sharpener:
+        if weights is None:
+            raise S2SharpError(
+                "not-fitted",
+                f"{name} learns on the scene and has no weights before.",
+                "`s2sharp run` fits it; for a scene of your own: fit_sharpener(scene, "
+                f'"{name}"). Or give the folder of an earlier fit as weights.',
+            )
+        return NetSharpener.load(name, bands, weights, wanted(bands), device)
+
+    def blank(bands: tuple[str, ...], device: str) -> Sharpener:
+        return NetSharpener(name, bands, wanted(bands), {}, Path(), device)
+
+    def fit(
+        sample: Sample,
+        sensor: Sensor,
+        bands: tuple[str, ...],
+        options: FitOptions,
+        folder: Path,
+        device: str,
+        tell: Tell,
+    ) -> None:
+        sample.at_least(smallest, name)
+        folder.mkdir(parents=True, exist_ok=True)
+        digest, number = sample.digest, options.steps or steps
+        cause = {
+            "sample": digest,
+            "sensor": asdict(sensor),
+            "steps": number,
+            "seed": options.seed,
+            "start": str(options.start) if options.start else None,
+        }
+        sample = Sample(*(y.to(device) for y in (sample.y10, sample.y20, sample.y60)))
+        for file in wanted(bands):
+            if _done(folder / file, cause):
+                continue
+            torch.manual_seed(options.seed)
+            net: Any = nets[file]()
+            if options.start:
+                before, _ = load_net(options.start / file)
+                net.load_state_dict(before.state_dict())
+            net = net.to(device).to(memory_format=torch.channels_last)
+            stem = file.removesuffix(".safetensors")
+            checkpoint = folder / f"{stem}.{digest[:12]}.checkpoint"
+            curve = learn(net, sample, sensor, replace(options, steps=number), checkpoint, tell)
+            curve.write(folder / f"{stem}.loss.csv")
+            about = {
+                "method": name,
+                "cause": cause,
+                "windows": len(sample),
+                "window_cells": sample.cells,
+                "result": curve.card(),
+                "protocol": "fitted to the scene itself, without a reference",
+            }
+            save_net(net.cpu(), folder / file, about)
+            checkpoint.unlink(missing_ok=True)
+
+    return Method(
+        name=name,
+        bands=in_order(band for band in bands if BANDS[band].gsd > 10),
+        load=load,
+        fit=fit,
+        blank=blank,
+        steps=steps,
+        smallest=smallest,
+        **facts,
+    )
+
+
+class WindowFitted(Sharpener):
+    """A method that learns anew on every window: nothing to prepare, slow, and with seams.
+
+    Two windows have weights of their own, so that a line shows where they meet: ``tolerance`` is not
+    known and counts as infinite.
+    """
+
+    tolerance = math.inf
+
+    def __init__(self, method: Method, bands: tuple[str, ...], options: FitOptions, device: str) -> None:
+        if method.fit is None or method.blank is None:
+            raise S2SharpError(
+                "bad-config",
+                f"{method.name} has nothing to fit.",
+                "Leave --fit out, or choose a method that learns on the scene.",
+            )
+        blank = method.blank(bands, device)
+        self.method, self.options = method, options
+        self.name, self.bands, self.device = method.name, bands, device
+        self.reads, self.halo, self.period = blank.reads, blank.halo, blank.period
+        self.weights = {"fitted": f"per window, {options.steps} steps, seed {options.seed}"}
+
+    def sharpen(self, y10: Tensor, y20: Tensor, y60: Tensor) -> dict[str, Tensor]:
+        assert self.method.fit is not None  # noqa: S101  (the constructor saw to it)
+        with TemporaryDirectory() as folder, torch.inference_mode(mode=False):
+            sample = Sample(*map(_whole, (y10, y20, y60), GSDS))
+            self.method.fit(
+                sample, SENTINEL2, self.bands, self.options, Path(folder), self.device, _silent
+            )
+            ready = self.method.load(self.bands, Path(folder), self.device)
+            with torch.inference_mode():
+                return ready.sharpen(y10, y20, y60)
+
+    def __reduce__(self) -> tuple[Callable[..., Sharpener], tuple[Any, ...]]:
+        return _per_window, (self.name, self.bands, self.options, self.device)
+
+
+def _whole(y: Tensor, gsd: int) -> Tensor:
+    """All bands of one GSD; zeros where none is read."""
+    bands = len(BY_GSD[gsd])
+    return y.clone() if y.shape[1] == bands else y.new_zeros(y.shape[0], bands, *y.shape[2:])
+
+
+def _silent(*_: object) -> None:
+    """Nobody watches the fit of one window."""
+
+
+def _per_window(
+    name: str, bands: tuple[str, ...], options: FitOptions, device: str
+) -> WindowFitted:
+    from . import METHODS
+
+    return WindowFitted(METHODS[name], bands, options, device)

@@ -1,0 +1,104 @@
+"""A sharpener made of networks whose weights lie in a folder: pretrained, trained or fitted."""
+
+from collections.abc import Callable, Iterable, Mapping
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..bands import in_order
+from ..weights import load_net
+from .base import Sharpener
+
+__all__ = ["NetSharpener"]
+
+
+class NetSharpener(Sharpener):
+    """Networks that each give some of the bands.
+
+    Parameters
+    ----------
+    name
+        The method's.
+    bands
+        Coarse bands to return.
+    nets
+        One or more networks that together give ``bands``, by the name of their file.
+    weights
+        File name → sha256 of the weights; empty for networks that have not been fitted yet.
+    folder
+        Where the files are, safetensors with a card each.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        bands: tuple[str, ...],
+        nets: Mapping[str, Any],
+        weights: dict[str, str],
+        folder: Path,
+        device: str = "cpu",
+    ) -> None:
+        if device != "cpu":
+            # TF32, the default of convolutions there, keeps ten bits: that is not float32.
+            torch.backends.cudnn.allow_tf32 = False
+        self.name = name
+        self.bands = bands
+        self.weights = weights
+        self.folder = folder
+        self.device = device
+        self.nets = [
+            net.eval().to(device).to(memory_format=torch.channels_last) for net in nets.values()
+        ]
+        self.reads = in_order(band for net in self.nets for band in net.reads)
+        self.halo = max(
+            -(-max(reach) // (60 // gsd)) for net in self.nets for gsd, reach in net.support.items()
+        )
+        self.tolerance = max(getattr(net, "tolerance", 0.0) for net in self.nets)
+
+    @classmethod
+    def load(
+        cls,
+        name: str,
+        bands: tuple[str, ...],
+        folder: Path,
+        files: Iterable[str],
+        device: str = "cpu",
+        expected: Mapping[str, str] | None = None,
+    ) -> "NetSharpener":
+        """With the weights of ``files``; ``expected``: file → sha256, where it is known already.
+
+        Raises
+        ------
+        S2SharpError
+            ``weights-missing``, ``weights-corrupt``.
+        """
+        loaded = {file: load_net(folder / file, (expected or {}).get(file)) for file in files}
+        nets = {file: net for file, (net, _) in loaded.items()}
+        weights = {file: sha256 for file, (_, sha256) in loaded.items()}
+        return cls(name, bands, nets, weights, folder, device)
+
+    def sharpen(self, y10: Tensor, y20: Tensor, y60: Tensor) -> dict[str, Tensor]:
+        out: dict[str, Tensor] = {}
+        for net in self.nets:
+            bands = net(y10.contiguous(memory_format=torch.channels_last), y20, y60)
+            out.update(zip(net.bands, torch.unbind(bands, dim=1), strict=True))
+        return {band: out[band] for band in self.bands}
+
+    def __reduce__(self) -> tuple[Callable[..., Sharpener], tuple[Any, ...]]:
+        facts = (self.name, self.bands, self.folder, tuple(self.weights.items()), self.device)
+        return _restore, facts
+
+
+@lru_cache(maxsize=4)
+def _restore(
+    name: str,
+    bands: tuple[str, ...],
+    folder: Path,
+    weights: tuple[tuple[str, str], ...],
+    device: str,
+) -> NetSharpener:
+    """Unpickle: read from disk once a process, and only the weights that were meant."""
+    return NetSharpener.load(name, bands, folder, dict(weights), device, dict(weights))

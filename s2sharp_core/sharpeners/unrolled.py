@@ -1,0 +1,46 @@
+"""Unrolled ADMM (Nguyen et al., IEEE GRSL 20, 2023): a denoiser and a closed-form data step.
+
+The network is :class:`s2sharp_core.networks.UnrolledNet`; it learns without a reference, by the loss of
+Deep SURE. The paper begins at the back-projected bands; here the denoiser reads interpolated ones, whose
+support is a few pixels where the inverse filter's is dozens.
+"""
+
+from pathlib import Path
+
+from ..bands import COARSE
+from ..fitting import Curve, FitOptions, Sample, Tell
+from ..networks import UnrolledNet
+from ..observation import Sensor
+from .deep_sure import fit_scene
+from .fitted import fitted
+
+__all__ = ["METHOD"]
+
+_STEPS = 200
+_RATE = 2e-3
+
+
+def _learn(
+    net: UnrolledNet,
+    sample: Sample,
+    sensor: Sensor,
+    options: FitOptions,
+    checkpoint: Path,
+    tell: Tell,
+) -> Curve:
+    net.sensor = sensor
+    return fit_scene(net, sample, sensor, options, checkpoint, tell, rate=_RATE)
+
+
+METHOD = fitted(
+    name="unrolled",
+    nets={"unrolled.safetensors": UnrolledNet},
+    learn=_learn,
+    bands=COARSE,
+    steps=_STEPS,
+    smallest=12,
+    summary="unsupervised: a skip network as denoiser and one closed-form data step, by Deep SURE's loss",
+    needs="a fit per datatake (some minutes); all twelve bands; a wide halo",
+    cost=f"{UnrolledNet().multiply_adds / 1e6:.2f} M multiply-adds per 10 m pixel",
+    source="Nguyen et al. 2023, doi:10.1109/LGRS.2023.3326845",
+)
