@@ -60,9 +60,13 @@ class Scene:
 
 @dataclass(frozen=True)
 class Acquisition:
-    """The scenes of one datatake in one EPSG code; ``scenes`` in the order in which they win overlaps."""
+    """The scenes of one datatake in one EPSG code; ``scenes`` in the order in which they win overlaps.
+
+    ``take``: the datatake, which other codes may share.
+    """
 
     id: str
+    take: str
     epsg: int
     datetime: str
     scenes: tuple[Scene, ...]
@@ -129,6 +133,7 @@ def group(
         acquisitions.append(
             Acquisition(
                 id=safe_name(f"{take}_{code}"),
+                take=safe_name(take),
                 epsg=code,
                 datetime=min(s.datetime for s in newest),
                 scenes=newest,

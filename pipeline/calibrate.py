@@ -3,32 +3,43 @@
 import json
 import sys
 import time
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 import psutil
 import torch
 
-from s2sharp_core import BANDS, load_sharpener
+from s2sharp_core import BANDS, METHODS, S2SharpError, load_sharpener
 from s2sharp_core.blocks import context, sharpen_block
+from s2sharp_core.fitting import FitOptions, Sample
 from s2sharp_core.lattice import Box
+from s2sharp_core.observation import SENTINEL2
+from s2sharp_core.sharpeners import unfitted_sharpener
 
 from .unit import Peak
 
+# Steps of two trial fits: their difference is what a step takes, without what a fit begins with.
+_FEW, _MORE = 2, 6
+
 
 def measure(settings: dict[str, Any]) -> dict[str, float]:
-    """Sharpen one window twice.
+    """Sharpen one window twice; of a method that learns on the scene, time some steps of its fit.
 
     Returns
     -------
     dict
-        ``seconds`` of the second time, and ``bytes`` of memory at the peak beyond the idle process and
-        the block that was given.
+        ``seconds`` of the second window, and ``bytes`` of memory at the peak beyond the idle process
+        and the block that was given; ``step``: seconds of a step of a fit, and ``fit``: bytes of memory
+        that it takes, both 0 where nothing is fitted.
     """
     torch.set_num_threads(settings["threads"])
-    sharpener = load_sharpener(
-        settings["method"], settings["bands"], settings["weights"], settings["device"]
-    )
+    chosen = settings["method"], settings["bands"]
+    if settings["fit_windows"]:
+        sharpener = unfitted_sharpener(*chosen, settings["device"])
+    else:
+        sharpener = load_sharpener(*chosen, settings["weights"], settings["device"])
     window = settings["window"]
     want = Box(0, window, 0, window)
     have = want.grow(context(sharpener))
@@ -42,7 +53,39 @@ def measure(settings: dict[str, Any]) -> dict[str, float]:
         start = time.perf_counter()
         sharpen_block(data, have, want, sharpener, window)
         seconds = time.perf_counter() - start
-    return {"seconds": seconds, "bytes": peak.bytes - idle}
+    step, fit = _fit(settings) if settings["fit_windows"] else (0.0, 0.0)
+    return {"seconds": seconds, "bytes": peak.bytes - idle, "step": step, "fit": fit}
+
+
+def _fit(settings: dict[str, Any]) -> tuple[float, float]:
+    """Seconds of a step, and bytes of memory, of a fit to windows of random numbers."""
+    method, count = METHODS[settings["method"]], settings["fit_windows"]
+    assert method.fit is not None  # noqa: S101  (only of such a method windows are asked for)
+    random = torch.Generator().manual_seed(0)
+    shapes = ((count, 4, 384, 384), (count, 6, 192, 192), (count, 2, 64, 64))
+    sample = Sample(*(torch.rand(shape, generator=random) for shape in shapes))
+    idle = psutil.Process().memory_info().rss
+    seconds = []
+    with Peak() as peak:
+        for steps in (_FEW, _MORE):
+            with TemporaryDirectory() as folder:
+                start = time.perf_counter()
+                try:
+                    method.fit(
+                        sample,
+                        SENTINEL2,
+                        tuple(settings["bands"]),
+                        FitOptions(steps),
+                        Path(folder),
+                        settings["device"],
+                        lambda *_: None,
+                    )
+                except S2SharpError as error:
+                    # Random numbers may not be learned; the time they take is what counts.
+                    if error.kind != "fit-failed":
+                        raise
+                seconds.append(time.perf_counter() - start)
+    return (seconds[1] - seconds[0]) / (_MORE - _FEW), float(peak.bytes - idle)
 
 
 if __name__ == "__main__":

@@ -119,9 +119,44 @@ MethodName = Annotated[
 Weights = Annotated[
     Path | None,
     typer.Option(
-        help="Folder with weights made by `s2sharp train`, in place of the shipped ones.",
+        help="Folder with weights made by `s2sharp train`, or by an earlier fit (OUT/fits/DATATAKE), in "
+        "place of the shipped ones.",
         show_default=False,
         rich_help_panel=_HOW,
+    ),
+]
+Fit = Annotated[
+    str | None,
+    typer.Option(
+        metavar="datatake|window",
+        help="Of methods that learn on the scene: learn once per datatake, on windows spread over all of "
+        "it, whatever the area; or anew on every window, which takes long and shows seams.",
+        show_default="datatake",
+        rich_help_panel=_HOW,
+    ),
+]
+FitWindows = Annotated[
+    int | None,
+    typer.Option(
+        help="Windows of 64 cells to learn from.", show_default="16", rich_help_panel=_HOW
+    ),
+]
+FitSteps = Annotated[
+    int | None,
+    typer.Option(help="Steps of a fit.", show_default="the method's", rich_help_panel=_HOW),
+]
+WarmStart = Annotated[
+    Path | None,
+    typer.Option(
+        help="Begin fits from the weights in this folder (of the same method), not at random.",
+        show_default=False,
+        rich_help_panel=_HOW,
+    ),
+]
+Seed = Annotated[
+    int | None,
+    typer.Option(
+        help="Seed of everything random in a fit.", show_default="0", rich_help_panel=_HOW
     ),
 ]
 Window = Annotated[
@@ -234,6 +269,11 @@ def _flags(
     bands: BandList = None,
     method: MethodName = None,
     weights: Weights = None,
+    fit: Fit = None,
+    fit_windows: FitWindows = None,
+    fit_steps: FitSteps = None,
+    warm_start: WarmStart = None,
+    seed: Seed = None,
     window: Window = None,
     shard: Shard = None,
     chunk: Chunk = None,
@@ -311,6 +351,12 @@ def _show(plan: Any, cost: Any) -> None:
         )
         table.add_row(f"EPSG:{layout.epsg}", cube)
     table.add_row("Method", f"{plan.config.method} → {' '.join(plan.config.bands)}")
+    if plan.datatakes:
+        table.add_row(
+            "Fits",
+            f"{cost.fits} of {len(plan.datatakes)} datatakes to learn from first, "
+            f"{plan.options.steps} steps on {plan.config.fit_windows} windows each",
+        )
     done = f", {cost.units - cost.todo} of them done already" if cost.todo < cost.units else ""
     table.add_row("Units", f"{cost.units}{done}; {cost.windows} windows to sharpen")
     through = ", through the stage" if plan.staged else ", from the files"
@@ -359,11 +405,18 @@ def _run(config: RunConfig) -> Any:
         TextColumn("{task.fields[note]}"),
         console=console,
     ) as progress:
-        tasks = {"sharpen": progress.add_task("sharpen", total=cost.units, note="")}
+        tasks = {}
+        if plan.datatakes:
+            tasks["fit"] = progress.add_task("fit", total=len(plan.datatakes), note="")
+        tasks["sharpen"] = progress.add_task("sharpen", total=cost.units, note="")
         failures = 0
 
         def tell(event: Event) -> None:
             nonlocal failures
+            if event.fit:
+                note = "{take}: step {step} of {steps}, loss {loss:.4g}".format(**event.fit)
+                progress.update(tasks["fit"], note=note)
+                return
             if event.phase not in tasks:
                 tasks[event.phase] = progress.add_task(event.phase, total=None, note="")
             if event.record and event.record.status == "failed":
@@ -525,12 +578,29 @@ def train(
     collection: Annotated[str, typer.Option(help="Its collection.")] = "sentinel-2-l1c",
     steps: Annotated[int, typer.Option(help="Steps for each of the two nets.", min=50)] = 2000,
     synthetic: Annotated[int, typer.Option(help="Synthetic landscapes to learn from.")] = 12,
-    features: Annotated[int, typer.Option(help="Width of the nets.")] = 48,
+    method: Annotated[str, typer.Option(metavar="dsen2|vdsen2", help="What to train.")] = "dsen2",
+    features: Annotated[
+        int | None,
+        typer.Option(
+            help="Width of the nets; the shipped ones have 48.",
+            min=1,
+            show_default="as published: 128, vdsen2 256",
+        ),
+    ] = None,
+    blocks: Annotated[
+        int | None,
+        typer.Option(
+            help="Residual blocks of the nets.", min=1, show_default="as published: 6, vdsen2 32"
+        ),
+    ] = None,
     seed: Annotated[int, typer.Option(help="Seed of everything random.")] = 0,
 ) -> None:
-    """Train nets of DSen2's kind, for 20 m and for 60 m, by Wald's protocol.
+    """Train DSen2 or VDSen2, one net for 20 m and one for 60 m, by Wald's protocol.
 
-    The shipped weights: `s2sharp train --out FOLDER --catalog …/scenes/catalog.json`.
+    Beside the shipped size, the published one takes 7 times the multiply-adds, VDSen2 150 times: on a
+    few CPU cores minutes, an hour or two, days.
+
+    The shipped weights: `s2sharp train --features 48 --out FOLDER --catalog …/scenes/catalog.json`.
     """
     from .learn import learn
 
@@ -546,8 +616,180 @@ def train(
             def tell(step: int, loss: float, task: Any = task) -> None:
                 bar.update(task, completed=step, note=f"L1 {loss * 10_000:.1f} DN")
 
-            file = learn(out, gsd, catalog, collection, steps, synthetic, features, seed, tell)
+            file = learn(
+                out,
+                method,
+                gsd,
+                catalog,
+                collection,
+                steps,
+                synthetic,
+                features,
+                blocks,
+                seed,
+                tell,
+            )
             console.print(f"{file}")
+
+
+weights_app = typer.Typer(no_args_is_help=True, help="Weights from elsewhere.")
+app.add_typer(weights_app, name="weights")
+
+
+@weights_app.command("import")
+def import_weights(
+    file: Annotated[Path, typer.Argument(help="HDF5 file as Keras wrote it.")],
+    out: Annotated[Path, typer.Option(help="Folder for weights and their cards.")],
+) -> None:
+    """Turn the weights that the authors of DSen2 published into a folder for `--weights`.
+
+    They are the files `models/s2_….hdf5` of github.com/lanha/DSen2, one for 20 m (032; very deep: 033) and
+    one for 60 m (030; 034). What a file is for is seen from its shapes. Needs `pip install 's2sharp[keras]'`.
+    """
+    from s2sharp_core.weights.keras import import_keras
+
+    with _told():
+        method, written = import_keras(file, out)
+        console.print(f"{written}\n\nTry:\n  s2sharp run --method {method} --weights {out} …")
+
+
+@app.command()
+def evaluate(
+    method: Annotated[
+        list[str] | None,
+        typer.Option(help="A method; repeat for more.", show_default="bicubic, dsen2"),
+    ] = None,
+    protocol: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="How cases are made and judged; repeat for more: mtf, dsen2, consistency, papers/coastal, "
+            "papers/iceland, papers/apex-30, papers/apex-40.",
+            show_default="mtf",
+        ),
+    ] = None,
+    scene: Annotated[
+        list[str] | None,
+        typer.Option(help="Only this scene; repeat for more.", show_default="all"),
+    ] = None,
+    catalog: Annotated[
+        Path | None, typer.Option(help="Static catalogue of real scenes without gaps.")
+    ] = None,
+    collection: Annotated[str, typer.Option(help="Its collection.")] = "sentinel-2-l1c",
+    papers: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder with the arrays of papers (apex.npz, coastal_rr.npz, iceland_raw.npz).",
+            show_default="papers/ beside the catalogue's folder, or in $S2SHARP_DATA",
+        ),
+    ] = None,
+    synthetic: Annotated[
+        int | None,
+        typer.Option(
+            help="Synthetic landscapes, whose 10 m truth is known.",
+            min=0,
+            show_default="2, with a catalogue 0",
+        ),
+    ] = None,
+    cells: Annotated[int, typer.Option(help="Side of these in cells of 60 m.", min=12)] = 48,
+    weights: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="METHOD=FOLDER",
+            help="Weights of your own for a method; repeat for more.",
+            show_default=False,
+        ),
+    ] = None,
+    steps: Annotated[
+        int | None,
+        typer.Option(help="Steps of a fit, for methods that learn.", show_default="the method's"),
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Seed of everything random in a fit.")] = 0,
+    device: Annotated[str, typer.Option(metavar="auto|cpu|cuda")] = "auto",
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder for table.csv (and table.parquet, where pyarrow is installed) and index.html.",
+            show_default=False,
+        ),
+    ] = None,
+    pictures: Annotated[bool, typer.Option(help="Write index.html, a page of pictures.")] = True,
+) -> None:
+    """Judge methods: RMSE, SRE, SAM, ERGAS, UIQI, SSIM, Q2n, indices, invention, time and cost.
+
+    Without a catalogue it judges on synthetic landscapes. Methods that learn on the scene are fitted to
+    each case's own inputs, never to its truth.
+
+    Example: `s2sharp evaluate --method bicubic --method dsen2 --protocol mtf --protocol consistency --out bench`
+    """
+    import sys
+    from importlib.util import find_spec
+
+    from s2sharp_core.fitting import FitOptions
+
+    from .bench import compare, find_tasks, folders, grids, write_tables
+
+    names = method or ["bicubic", "dsen2"]
+    with _told():
+        if out and pictures and find_spec("matplotlib") is None:
+            raise S2SharpError(
+                "bad-config",
+                "The page of pictures needs matplotlib.",
+                "Install it (`pip install 's2sharp[publish]'`), or give --no-pictures.",
+            )
+        tasks = find_tasks(
+            protocol or ["mtf"],
+            catalog=catalog,
+            collection=collection,
+            papers=papers,
+            scenes=scene or [],
+            synthetic=synthetic,
+            cells=cells,
+        )
+        with Progress(
+            *Progress.get_default_columns(), TextColumn("{task.fields[note]}"), console=console
+        ) as bar:
+            bars = {name: bar.add_task(name, total=len(tasks.cases), note="") for name in names}
+            outcome = compare(
+                names,
+                tasks.cases,
+                weights=folders(weights or []),
+                options=FitOptions(steps=steps, seed=seed),
+                device=device,
+                tell=lambda name, done, note: bar.update(bars[name], completed=done, note=note),
+            )
+        tables = grids(outcome.rows)
+        for table in tables:
+            _show_grid(table)
+        for text in outcome.left_out:
+            problems.print(f"[yellow]left out:[/] {escape(text)}")
+        if out:
+            for file in write_tables(outcome.rows, out):
+                console.print(f"Table     {file}")
+        if out and pictures:
+            from .bench_page import write_page
+
+            with console.status("Drawing …"):
+                spoken = " ".join(["s2sharp", *sys.argv[1:]])
+                write_page(out / "index.html", outcome, tables, spoken, real=tasks.real)
+            console.print(f"Pictures  {out / 'index.html'}")
+
+
+def _show_grid(grid: Any) -> None:
+    """A table of the bench: the best of a column in bold, a dagger where the weights have seen the scene."""
+    from .bench import SEEN
+
+    if not grid.columns:
+        return
+    seen = any(cell.seen for row in grid.rows.values() for cell in row)
+    table = Table(title=grid.title, title_justify="left", caption=SEEN if seen else None)
+    table.add_column("method")
+    for column in grid.columns:
+        table.add_column(column, justify="right")
+    for name, row in grid.rows.items():
+        cells = [cell.text + "†" * cell.seen for cell in row]
+        bold = [f"[bold]{t}[/]" if cell.best else t for t, cell in zip(cells, row, strict=True)]
+        table.add_row(name, *bold)
+    console.print(table)
 
 
 def main() -> None:

@@ -37,6 +37,11 @@ class RunConfig(BaseModel):
     bands: tuple[str, ...] = tuple(BANDS)
     method: str = "dsen2"
     weights: Path | None = None
+    fit: Literal["datatake", "window"] = "datatake"
+    fit_windows: Annotated[int, Gt(0)] = 16
+    fit_steps: Annotated[int, Gt(0)] | None = None
+    warm_start: Path | None = None
+    seed: Annotated[int, Ge(0)] = 0
     device: Literal["auto", "cpu", "cuda"] = "auto"
     window: Annotated[int, Gt(0)] = 64
     shard: Annotated[int, Gt(0)] | None = None
@@ -61,7 +66,7 @@ class RunConfig(BaseModel):
             raise ValueError(f"unknown: {', '.join(unknown)}; choose from {', '.join(BANDS)}")
         return in_order(value)
 
-    @field_validator("out", "area", "weights", "catalog")
+    @field_validator("out", "area", "weights", "warm_start", "catalog")
     @classmethod
     def _absolute(cls, value: Path | str | None) -> Path | str | None:
         """Workers may have another working directory."""

@@ -32,7 +32,7 @@ class Estimate:
     ``units``, ``todo``: all of them, and those the ledger does not have; ``windows`` of those.
     ``read``: bytes of pixels, uncompressed, context included; ``output``: bytes of the finished cube
     with its overviews, and ``delivered`` with the COGs; ``memory``: bytes of a worker beyond its idle
-    size; ``seconds``: of all, on ``workers``.
+    size; ``seconds``: of all, on ``workers``, the ``fits`` that are to be made first among it.
     """
 
     acquisitions: int
@@ -40,6 +40,7 @@ class Estimate:
     units: int
     todo: int
     windows: int
+    fits: int
     read: float
     output: float
     delivered: float
@@ -71,17 +72,27 @@ def estimate(plan: Plan) -> Estimate:
     read += sum(_native_bytes(plan, cells) for _, cells in staged)
     workers = local_workers(plan)
     calibration = _calibrate(plan, threads(workers))
-    busy = windows * calibration["seconds"] + read / _READ + 1.33 * written / _WRITE + todo * _UNIT
+    fits = sum((plan.fit_name(d), plan.fit_key(d)[:24]) not in states for d in plan.datatakes)
+    steps = plan.options.steps or 0
+    each = calibration["seconds"]
+    if plan.config.fit == "window":
+        each += steps * calibration["step"]
+    busy = windows * each + read / _READ + 1.33 * written / _WRITE + todo * _UNIT
+    busy += fits * steps * calibration["step"]
     return Estimate(
         acquisitions=len(plan.acquisitions),
         scenes=sum(len(a.scenes) for a in plan.acquisitions),
         units=units,
         todo=todo,
         windows=windows,
+        fits=fits,
         read=read,
         output=1.33 * stored / _COMPRESSION,
         delivered=(2.66 if plan.config.publish else 1.33) * stored / _COMPRESSION,
-        memory=max(_memory(plan, side, calibration["bytes"]) for side in _sides(plan)),
+        memory=max(
+            calibration["fit"] if fits or plan.config.fit == "window" else 0.0,
+            *(_memory(plan, side, calibration["bytes"]) for side in _sides(plan)),
+        ),
         seconds=busy / workers,
         workers=workers,
     )
@@ -115,14 +126,15 @@ def _stored_bytes(plan: Plan, box: Box) -> float:
 
 def _calibrate(plan: Plan, threads: int) -> dict[str, float]:
     config = plan.config
-    coarse = [band for band in config.bands if BANDS[band].gsd > 10]
-    if not coarse:
-        return {"seconds": 0.0, "bytes": 0.0}
+    if not plan.coarse:
+        return {"seconds": 0.0, "bytes": 0.0, "step": 0.0, "fit": 0.0}
+    windows = 1 if config.fit == "window" else config.fit_windows
     settings = {
         "method": config.method,
-        "bands": coarse,
+        "bands": plan.coarse,
+        "fit_windows": windows if plan.datatakes or config.fit == "window" else 0,
         "weights": str(config.weights) if config.weights else None,
-        "device": config.device,
+        "device": plan.device,
         "window": config.window,
         "threads": threads,
     }

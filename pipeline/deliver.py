@@ -97,7 +97,7 @@ def _item(plan: Plan, layout: Layout, time: int, acquisition: Acquisition) -> py
         cloud_cover=acquisition.cloud,
         sources=tuple((scene.id, scene.href) for scene in acquisition.scenes),
         method=plan.config.method,
-        weights=plan.weights,
+        weights=plan.weights_of(acquisition.take),
         precision=plan.precision,
         software=plan.software,
     )

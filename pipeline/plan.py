@@ -4,8 +4,9 @@ import hashlib
 import itertools
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from functools import lru_cache, reduce
 from importlib.metadata import version
 from operator import or_
@@ -19,10 +20,12 @@ import torch
 from pydantic import BaseModel, ConfigDict
 from pyproj import Transformer
 
-from s2sharp_core import BANDS, S2SharpError, Sharpener, load_sharpener
+from s2sharp_core import BANDS, METHODS, S2SharpError, Sharpener, load_sharpener
 from s2sharp_core.bands import CELL, in_order
 from s2sharp_core.blocks import context
+from s2sharp_core.fitting import FitOptions
 from s2sharp_core.lattice import Box, Lattice
+from s2sharp_core.sharpeners import WindowFitted, unfitted_sharpener
 
 from .acquisitions import Acquisition, Refusal, group
 from .archives import epsg as epsg_of
@@ -33,7 +36,17 @@ from .load import Files, Reader
 from .search import search
 from .stage import Stage
 
-__all__ = ["Plan", "Unit", "area_shape", "freeze", "frozen", "make_plan", "read_plan", "stamp"]
+__all__ = [
+    "Datatake",
+    "Plan",
+    "Unit",
+    "area_shape",
+    "freeze",
+    "frozen",
+    "make_plan",
+    "read_plan",
+    "stamp",
+]
 
 # What may differ when a run is taken up again: none of it changes a pixel.
 _FREE = {"out", "scheduler", "workers", "memory", "stage", "stage_budget", "publish"}
@@ -56,6 +69,14 @@ class Unit:
     level: int = 0
 
 
+@dataclass(frozen=True)
+class Datatake:
+    """What a method is fitted to: all that the catalogue has of one datatake, whatever the area."""
+
+    take: str
+    acquisitions: tuple[Acquisition, ...]
+
+
 class Plan(BaseModel):
     """A run, frozen: written as ``run.json`` before the first unit, read by every worker."""
 
@@ -64,6 +85,7 @@ class Plan(BaseModel):
     software: str
     config: RunConfig
     acquisitions: tuple[Acquisition, ...]
+    datatakes: tuple[Datatake, ...]
     cloudy: tuple[str, ...]
     refused: tuple[Refusal, ...]
     layouts: tuple[Layout, ...]
@@ -91,21 +113,61 @@ class Plan(BaseModel):
         """The acquisitions of one code, in the order of the cube's times."""
         return [a for a in self.acquisitions if a.epsg == epsg]
 
-    def sharpener(self) -> Sharpener | None:
-        """The sharpener, loaded once a process; None when only 10 m bands are asked for."""
-        coarse = [band for band in self.config.bands if BANDS[band].gsd > 10]
-        if not coarse:
+    @property
+    def coarse(self) -> tuple[str, ...]:
+        """The bands that have to be sharpened."""
+        return tuple(band for band in self.config.bands if BANDS[band].gsd > 10)
+
+    def sharpener(self, take: str) -> Sharpener | None:
+        """The sharpener of a datatake, loaded once a process; None when only 10 m bands are asked for.
+
+        Raises
+        ------
+        S2SharpError
+            ``weights-differ``; ``weights-missing`` when a fit has not been made.
+        """
+        if not self.coarse:
             return None
-        config = self.config
-        sharpener = load_sharpener(config.method, coarse, config.weights, self.device)
-        if (sharpener.digest, sharpener.precision) != (self.digest, self.precision):
+        sharpener = _ready(self.config, self.coarse, self.device, self.fit_folder(take))
+        found, wanted = sharpener.digest, self.digest
+        if self.datatakes:
+            found, wanted = _brief(sharpener.weights), _brief(self.weights_of(take))
+        if (found, sharpener.precision) != (wanted, self.precision):
             raise S2SharpError(
                 "weights-differ",
-                f"The {config.method} of this process (digest {sharpener.digest[:12]}, "
-                f"{sharpener.precision}) is not the plan's ({self.digest[:12]}, {self.precision}).",
+                f"The {self.config.method} of this process (digest {found[:12]}, "
+                f"{sharpener.precision}) is not the plan's ({wanted[:12]}, {self.precision}).",
                 "Install the same version and weights on all workers, and restart them.",
             )
         return sharpener
+
+    def outline(self) -> Sharpener | None:
+        """The sharpener as it is before any fit."""
+        return _outline(self.config, self.coarse, self.device) if self.coarse else None
+
+    @property
+    def options(self) -> FitOptions:
+        """How the method is fitted."""
+        return _options(self.config)
+
+    def fit_folder(self, take: str) -> Path | None:
+        """Where the weights of a datatake lie, if the method is fitted to it."""
+        return self.out / "fits" / take if self.datatakes else None
+
+    def fit_name(self, datatake: Datatake) -> str:
+        """A fit's path in the ledger."""
+        return f"fits/{datatake.take}"
+
+    def fit_key(self, datatake: Datatake) -> str:
+        """The digest of what a fit follows from: the datatake's items, the method and its options."""
+        scenes = [scene.digest for a in datatake.acquisitions for scene in a.scenes]
+        text = json.dumps([self.digest, self.precision, scenes])
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    def weights_of(self, take: str) -> dict[str, str]:
+        """File → sha256 of the weights that a datatake is sharpened with; empty before its fit."""
+        folder = self.fit_folder(take)
+        return dict(self.weights) if folder is None else _fitted(folder)
 
     def units(self) -> Iterator[Unit]:
         """The units of the full resolution: acquisition by acquisition, row by row."""
@@ -166,6 +228,8 @@ class Plan(BaseModel):
         layout = self.layout(unit.epsg)
         facts: list[Any] = [self.digest, self.precision, self.config.bands, self.config.window]
         facts += [layout.area, layout.shard, layout.chunk]
+        if self.datatakes:
+            facts.append(self.weights_of(self.acquisition(unit).take))
         if unit.level == 0:
             around = self.wanted(unit).grow(self.margin)
             facts += [scene.digest for scene in self.acquisition(unit).within(around)]
@@ -196,7 +260,9 @@ class Plan(BaseModel):
         return {
             "software": f"s2sharp {self.software}",
             "method": self.config.method,
-            "weights": self.weights,
+            "weights": {a.take: "fits/" + a.take for a in self.of(epsg)}
+            if self.datatakes
+            else self.weights,
             "precision": self.precision,
             "window_cells": self.config.window,
             "acquisitions": [
@@ -284,11 +350,11 @@ def make_plan(config: RunConfig) -> Plan:
         :func:`~s2sharp.search.search` raises.
     """
     bands = config.bands
-    coarse = [band for band in bands if BANDS[band].gsd > 10]
+    coarse = tuple(band for band in bands if BANDS[band].gsd > 10)
     device = config.device
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
-    sharpener = load_sharpener(config.method, coarse, config.weights, device) if coarse else None
+    sharpener = _outline(config, coarse, device) if coarse else None
     needed = sharpener.reads if sharpener else ()
     reads = in_order({*needed, *(band for band in bands if BANDS[band].gsd == 10)})
     margin = context(sharpener) if sharpener else 0
@@ -323,18 +389,94 @@ def make_plan(config: RunConfig) -> Plan:
         software=version("s2sharp"),
         config=config,
         acquisitions=kept,
+        datatakes=_datatakes(config, kept, reads) if coarse and _fits(config) else (),
         cloudy=tuple(a.id for a in found if a not in clear),
         refused=tuple(refused),
         layouts=tuple(layouts),
         reads=reads,
         margin=margin,
-        digest=sharpener.digest if sharpener else "",
+        digest=_digest_of(config, sharpener) if sharpener else "",
         weights=sharpener.weights if sharpener else {},
         precision=sharpener.precision if sharpener else "",
         device=device,
         shape=_digest(config),
         staged=_staged(config, kept),
     )
+
+
+def _fits(config: RunConfig) -> bool:
+    """Whether the method is fitted to each datatake before it is used."""
+    learns = METHODS[config.method].fit is not None
+    if not learns and (config.fit != "datatake" or config.warm_start or config.fit_steps):
+        raise S2SharpError(
+            "bad-config",
+            f"{config.method} does not learn on the scene: there is nothing to fit.",
+            "Leave --fit, --fit-steps and --warm-start out, or choose another --method.",
+        )
+    return learns and config.weights is None and config.fit == "datatake"
+
+
+def _options(config: RunConfig) -> FitOptions:
+    steps = config.fit_steps or METHODS[config.method].steps
+    return FitOptions(steps, config.seed, config.warm_start)
+
+
+def _outline(config: RunConfig, coarse: tuple[str, ...], device: str) -> Sharpener:
+    """The sharpener, or what it will be like once it has been fitted."""
+    if config.method in METHODS and _fits(config):
+        return unfitted_sharpener(config.method, coarse, device)
+    return _ready(config, coarse, device, None)
+
+
+def _ready(
+    config: RunConfig, coarse: tuple[str, ...], device: str, fitted: Path | None
+) -> Sharpener:
+    """The sharpener itself; ``fitted``: where its weights were left, if it was fitted in this run."""
+    if config.method in METHODS and config.fit == "window" and config.weights is None:
+        return WindowFitted(METHODS[config.method], coarse, _options(config), device)
+    return load_sharpener(config.method, coarse, fitted or config.weights, device)
+
+
+def _digest_of(config: RunConfig, sharpener: Sharpener) -> str:
+    """Of the sharpener; of one that is fitted yet, with what its fit will follow from."""
+    if not _fits(config):
+        return sharpener.digest
+    options = _options(config)
+    start = _fitted(config.warm_start) if config.warm_start else None
+    facts = [sharpener.digest, options.steps, options.seed, start, config.fit_windows]
+    return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
+
+
+def _fitted(folder: Path) -> dict[str, str]:
+    """The weights in a folder, as their cards state them: file → sha256."""
+    cards = (c for c in sorted(folder.glob("*.json")) if c.with_suffix(".safetensors").exists())
+    return {f"{card.stem}.safetensors": json.loads(card.read_text())["sha256"] for card in cards}
+
+
+def _brief(weights: dict[str, str]) -> str:
+    return hashlib.sha256(json.dumps(weights, sort_keys=True).encode()).hexdigest()
+
+
+def _datatakes(
+    config: RunConfig, acquisitions: Iterable[Acquisition], reads: tuple[str, ...]
+) -> tuple[Datatake, ...]:
+    """All that the catalogue has of the acquisitions' datatakes, inside the area and beyond."""
+    times: dict[str, list[datetime]] = {}
+    for acquisition in acquisitions:
+        when = datetime.fromisoformat(acquisition.datetime)
+        times.setdefault(acquisition.take, []).append(when)
+    found = []
+    for take, moments in sorted(times.items()):
+        # A datatake lasts half an hour at most.
+        begin, end = (
+            f"{min(moments) - timedelta(hours=1):%Y-%m-%dT%H:%M:%SZ}",
+            f"{max(moments) + timedelta(hours=1):%Y-%m-%dT%H:%M:%SZ}",
+        )
+        world = (-180.0, -90.0, 180.0, 90.0)
+        items = search(config.catalog, config.collection, world, f"{begin}/{end}")
+        whole, _ = group(items, reads, config.catalog)
+        found.append(Datatake(take, tuple(a for a in whole if a.take == take)))
+    return tuple(found)
 
 
 def _staged(config: RunConfig, acquisitions: Sequence[Acquisition]) -> bool:

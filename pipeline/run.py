@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, cast
@@ -19,6 +19,7 @@ from s2sharp_core.lattice import Box
 
 from .cube import finish, lay_out
 from .deliver import publish_unit, write_catalogue
+from .fits import TOPIC, fit_unit
 from .ledger import FINAL, Ledger, Record
 from .plan import Plan, Unit, freeze, frozen
 from .stage import Stage
@@ -32,10 +33,15 @@ _AHEAD = 2
 
 @dataclass(frozen=True)
 class Event:
-    """Something to show: ``phase`` is "sharpen", "overviews" or "publish"; ``record`` None if skipped."""
+    """Something to show: ``phase`` is "fit", "sharpen", "overviews" or "publish".
+
+    ``record``: None if skipped, or while a fit is under way; then ``fit`` says how far it is: ``take``,
+    ``step``, ``steps``, ``loss``.
+    """
 
     phase: str
     record: Record | None
+    fit: Mapping[str, Any] | None = None
 
 
 @dataclass
@@ -171,9 +177,13 @@ def execute(plan: Plan, tell: Callable[[Event], None] = lambda _: None) -> Outco
         run = Run(plan.out, stamp, each)
         stager = _Stager(client, plan, run)
         flow = _Flow(client, plan, Ledger(plan.out / "ledger").states(), outcome, tell)
+        unfitted = flow.fits(run)
 
         def sharpen(unit: Unit) -> Future[Any]:
-            return client.submit(sharpen_unit, run, unit, stager.need(unit), pure=False)
+            staged: list[object] = list(stager.need(unit))
+            if error := unfitted.get(plan.acquisition(unit).take):
+                staged.append(error)
+            return client.submit(sharpen_unit, run, unit, staged, pure=False)
 
         flow.through("sharpen", plan.units(), sharpen, stager.release)
 
@@ -253,12 +263,41 @@ class _Flow:
         while flying:
             land()
 
+    def fits(self, run: Run) -> dict[str, S2SharpError]:
+        """Fit the method to each datatake; returns what failed: it costs that datatake's units only."""
+
+        def told(event: tuple[float, Mapping[str, Any]]) -> None:
+            self.tell(Event("fit", None, event[1]))
+
+        plan, failed = self.plan, {}
+        flying: dict[Future[Any], int] = {}
+        if plan.datatakes:
+            self.client.subscribe_topic(TOPIC, told)
+        for index, datatake in enumerate(plan.datatakes):
+            key = plan.fit_key(datatake)[:24]
+            done = self.states.get((plan.fit_name(datatake), key)) in FINAL
+            if done and plan.weights_of(datatake.take):
+                self._add("fit", None)
+            else:
+                flying[self.client.submit(fit_unit, run, index, pure=False)] = index
+        for future in as_completed(flying):
+            datatake = plan.datatakes[flying[future]]
+            record = self._result(future, plan.fit_name(datatake), plan.fit_key(datatake))
+            self._add("fit", record)
+            if record.status == "failed":
+                failed[datatake.take] = S2SharpError(record.kind, record.message)
+        if plan.datatakes:
+            self.client.unsubscribe_topic(TOPIC)
+        return failed
+
     def _record(self, future: Future[Any], unit: Unit, missing: tuple[str, ...]) -> Record:
+        return self._result(future, self.plan.name(unit), self.plan.key(unit, missing))
+
+    def _result(self, future: Future[Any], name: str, key: str) -> Record:
         try:
             return cast(Record, future.result())
         except Exception as error:
             # Whatever a worker dies of, or raises beyond what a unit expects, is that unit's failure.
-            name, key = self.plan.name(unit), self.plan.key(unit, missing)
             message = f"{name}: {type(error).__name__}: {error}"
             return keep(
                 self.plan, Record(name, key, "failed", kind="worker-error", message=message)

@@ -28,7 +28,7 @@ from .ledger import Ledger, Record
 from .load import Block, Reader, load_block, load_scl, offset_doubt
 from .plan import Plan, Unit, read_plan
 
-__all__ = ["SPACE", "Peak", "Run", "keep", "overview_unit", "sharpen_unit", "stage_unit"]
+__all__ = ["ONE", "SPACE", "Peak", "Run", "keep", "overview_unit", "sharpen_unit", "stage_unit"]
 
 # Classes of the scene classification: cloud of medium and of high probability.
 _CLOUD = (8, 9)
@@ -66,7 +66,7 @@ class Run:
 @lru_cache(maxsize=1)
 def _idle(run: Run) -> int:
     """Memory of the process, in bytes, when it is ready for a run: the sharpener is loaded here, once."""
-    run.plan.sharpener()
+    run.plan.outline()
     return psutil.Process().memory_info().rss
 
 
@@ -111,15 +111,15 @@ def sharpen_unit(run: Run, unit: Unit, staged: list[object]) -> Record:
     Parameters
     ----------
     staged
-        What :func:`stage_unit` returned for the shards it reads.
+        What :func:`stage_unit` returned for the shards it reads, and the failure of its fit, if any.
     """
-    with _ONE:
+    with ONE:
         return _sharpen_unit(run, unit, staged)
 
 
 # A process does one unit at a time, whatever threads a cluster gives it: memory is planned for one, and
 # Python's record of warnings knows no threads.
-_ONE = threading.Lock()
+ONE = threading.Lock()
 
 
 def _sharpen_unit(run: Run, unit: Unit, staged: list[object]) -> Record:
@@ -168,7 +168,7 @@ def _strips(cells: Box, window: int) -> list[Box]:
 
 def _sharpen(plan: Plan, unit: Unit, clock: _Clock) -> dict[str, Any]:
     layout, acquisition = plan.layout(unit.epsg), plan.acquisition(unit)
-    reader, sharpener = plan.reader(acquisition), plan.sharpener()
+    reader, sharpener = plan.reader(acquisition), plan.sharpener(acquisition.take)
     cells = layout.cells(unit.row, unit.col)
     wanted = plan.wanted(unit) & acquisition.box
     shape = cells.pixels(10)
