@@ -13,13 +13,14 @@ from .errors import S2SharpError
 if TYPE_CHECKING:
     from .scene import make_scene
     from .sharpeners import METHODS, Sharpener, load_sharpener
-    from .sharpening import sharpen
+    from .sharpening import fit_sharpener, sharpen
 
 __all__ = [
     "BANDS",
     "METHODS",
     "S2SharpError",
     "Sharpener",
+    "fit_sharpener",
     "load_sharpener",
     "make_scene",
     "sharpen",
@@ -28,6 +29,7 @@ __all__ = [
 _WHERE = {
     "METHODS": "sharpeners",
     "Sharpener": "sharpeners",
+    "fit_sharpener": "sharpening",
     "load_sharpener": "sharpeners",
     "make_scene": "scene",
     "sharpen": "sharpening",

@@ -1,22 +1,27 @@
 """``sharpen(scene, "dsen2")``: the one call an analyst learns."""
 
 from collections.abc import Iterable
+from pathlib import Path
+from tempfile import mkdtemp
 from typing import Any
 
 import dask.array as da
 import numpy as np
+import torch
 import xarray as xr
 from dask.delayed import delayed
 
-from .bands import BANDS, COARSE, in_order
+from .bands import BANDS, BY_GSD, COARSE, GSDS, in_order
 from .blocks import WINDOW, context, sharpen_block
 from .errors import S2SharpError
+from .fitting import FitOptions, Sample, Tell
 from .lattice import Box
+from .observation import SENTINEL2
 from .registration import warn_of_shifts
 from .scene import locate, picture
-from .sharpeners import METHODS, Sharpener, load_sharpener
+from .sharpeners import METHODS, Sharpener, load_sharpener, unfitted_sharpener
 
-__all__ = ["sharpen"]
+__all__ = ["fit_sharpener", "sharpen"]
 
 # Side of a lazy block in cells: 1536 pixels of 10 m, 36 windows of the default size.
 _LAZY = 256
@@ -38,7 +43,9 @@ def sharpen(
         ("B02", …): dims (y, x), pixel-centre coordinates in metres, a CRS, float reflectance with
         NaN as nodata. With Dask arrays inside, the result is lazy.
     method
-        A name (`s2sharp methods` lists them) or a sharpener that was loaded before.
+        A name (`s2sharp methods` lists them) or a sharpener that was loaded or fitted before. A
+        method that learns on the scene is fitted to it first, which takes minutes; a lazy scene
+        is never fitted silently: call :func:`fit_sharpener`.
     bands
         The bands to return, by ESA name; by default all of the scene that the method can give.
     window
@@ -53,9 +60,21 @@ def sharpen(
     Raises
     ------
     S2SharpError
-        ``scene-malformed``, ``off-lattice``, ``band-missing``, ``method-unknown``.
+        ``scene-malformed``, ``off-lattice``, ``band-missing``, ``method-unknown``; ``not-fitted``
+        for a lazy scene and a method that learns on it; what :func:`fit_sharpener` raises.
     """
     lattice, box, inputs = locate(scene)
+    if isinstance(method, str) and method in METHODS and METHODS[method].fit is not None:
+        if any(array.chunks is not None for array in inputs.values()):
+            raise S2SharpError(
+                "not-fitted",
+                f"{method} learns on the scene, and this one is lazy: fitting would read it silently.",
+                f'Fit it to a part that fits in memory, fit_sharpener(part, "{method}"), and give '
+                "what comes of it in place of the name.",
+            )
+        coarse = [b for b in (inputs if bands is None else bands) if b in COARSE]
+        if coarse:
+            method = fit_sharpener(scene, method, bands=coarse)
     sharpener, wanted = _choose(inputs, method, bands)
     out: dict[str, Any] = {b: inputs[b].data for b in wanted if BANDS[b].gsd == 10}
     if sharpener:
@@ -67,6 +86,99 @@ def sharpen(
             warn_of_shifts(arrays)
             out |= _sharpen_part(arrays, box, box, sharpener, window)
     return picture({band: out[band] for band in wanted}, lattice, box)
+
+
+def fit_sharpener(
+    scene: xr.DataTree,
+    method: str,
+    *,
+    bands: Iterable[str] | None = None,
+    steps: int | None = None,
+    seed: int = 0,
+    start: Path | str | None = None,
+    folder: Path | str | None = None,
+    device: str = "auto",
+    tell: Tell = lambda *_: None,
+) -> Sharpener:
+    """Fit a method that learns on the scene to this one.
+
+    Parameters
+    ----------
+    scene
+        As for :func:`sharpen`. What is lazy in it is read. Where there are gaps, the largest windows
+        without any serve.
+    bands
+        The coarse bands to fit; by default all of the scene.
+    steps
+        The method's own number by default.
+    start
+        A folder with weights of the same method to begin from.
+    folder
+        Where weights, card, loss curve and, while it lasts, the checkpoint are kept: called again, a
+        fit that was stopped goes on. A temporary folder by default.
+    tell
+        Called with (step, steps, mean loss) now and then.
+
+    Raises
+    ------
+    S2SharpError
+        ``nothing-to-fit`` when no window without gaps is large enough; ``fit-failed``;
+        ``band-missing``; ``bad-config`` for a method that does not learn on the scene.
+    """
+    _, box, inputs = locate(scene)
+    coarse = in_order(b for b in (inputs if bands is None else bands) if b in COARSE)
+    blank = unfitted_sharpener(method, coarse, device)
+    known = METHODS[method]
+    if known.fit is None:
+        raise S2SharpError(
+            "bad-config",
+            f"{method} does not learn on the scene.",
+            f'Use it as it is: sharpen(scene, "{method}").',
+        )
+    missing = [band for band in blank.reads if band not in inputs]
+    if missing:
+        raise S2SharpError(
+            "band-missing",
+            f"The scene lacks {', '.join(in_order(missing))}, read by {method}.",
+            f"It holds {', '.join(inputs)}; add the band, or ask for other ones with bands=….",
+        )
+    arrays = {band: inputs[band].values.astype(np.float32) for band in blank.reads}
+    options = FitOptions(steps or known.steps, seed, Path(start) if start else None)
+    where = Path(folder) if folder else Path(mkdtemp(prefix="s2sharp-fit-"))
+    sample = _sample(arrays, box, method, known.smallest)
+    known.fit(sample, SENTINEL2, coarse, options, where, blank.device, tell)
+    return known.load(coarse, where, blank.device)
+
+
+def _sample(arrays: dict[str, np.ndarray], box: Box, method: str, smallest: int) -> Sample:
+    """The whole scene if it has no gaps; else the windows without gaps of the largest side there are."""
+    whole = max(box.shape)
+    for side in (whole, *(s for s in (64, 32) if smallest < s < whole), smallest):
+        windows = [tile & box for tile in box.tiles(side)] if side < whole else [box]
+        size = (side, side) if side < whole else box.shape
+        stacks = [
+            {b: y[box.slices(w, BANDS[b].gsd)] for b, y in arrays.items()}
+            for w in windows
+            if w.shape == size
+        ]
+        clean = [s for s in stacks if not any(np.isnan(y).any() for y in s.values())]
+        if clean and min(size) >= smallest:
+            nothing = {
+                g: np.zeros((60 // g * size[0], 60 // g * size[1]), np.float32) for g in GSDS
+            }
+            y10, y20, y60 = (
+                torch.from_numpy(
+                    np.stack([[s.get(b, nothing[g]) for b in BY_GSD[g]] for s in clean])
+                )
+                for g in GSDS
+            )
+            return Sample(y10, y20, y60)
+    raise S2SharpError(
+        "nothing-to-fit",
+        f"{method} learns on the scene, and this one of {box.shape[0]} × {box.shape[1]} cells has no "
+        f"window without gaps of {smallest} × {smallest} cells.",
+        f"Give a scene with a whole part of {60 * smallest} m a side, or use a pretrained method.",
+    )
 
 
 def _choose(
