@@ -776,15 +776,22 @@ def evaluate(
 
 def _show_grid(grid: Any) -> None:
     """A table of the bench: the best of a column in bold, a dagger where the weights have seen the scene."""
+    from rich.box import SIMPLE_HEAD
+
     from .bench import SEEN
 
-    if not grid.columns:
-        return
-    seen = any(cell.seen for row in grid.rows.values() for cell in row)
-    table = Table(title=grid.title, title_justify="left", caption=SEEN if seen else None)
-    table.add_column("method")
+    table = Table(
+        title=grid.title,
+        title_justify="left",
+        caption=SEEN if grid.seen else None,
+        caption_justify="left",
+        box=SIMPLE_HEAD,
+        pad_edge=False,
+        padding=0,
+    )
+    table.add_column(grid.corner, no_wrap=True)
     for column in grid.columns:
-        table.add_column(column, justify="right")
+        table.add_column(column, justify="right", no_wrap=" " not in column)
     for name, row in grid.rows.items():
         cells = [cell.text + "†" * cell.seen for cell in row]
         bold = [f"[bold]{t}[/]" if cell.best else t for t, cell in zip(cells, row, strict=True)]

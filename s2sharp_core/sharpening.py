@@ -72,9 +72,9 @@ def sharpen(
                 f'Fit it to a part that fits in memory, fit_sharpener(part, "{method}"), and give '
                 "what comes of it in place of the name.",
             )
-        coarse = [b for b in (inputs if bands is None else bands) if b in COARSE]
-        if coarse:
-            method = fit_sharpener(scene, method, bands=coarse)
+        asked = [b for b in (inputs if bands is None else bands) if b in COARSE]
+        if asked:
+            method = fit_sharpener(scene, method, bands=asked)
     sharpener, wanted = _choose(inputs, method, bands)
     out: dict[str, Any] = {b: inputs[b].data for b in wanted if BANDS[b].gsd == 10}
     if sharpener:

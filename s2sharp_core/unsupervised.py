@@ -130,25 +130,25 @@ def risk(
         The mean over bands and 10 m pixels, in units of each band's variance.
     """
     inputs = tuple(y[g] for g in GSDS)
+    probe: dict[int, Tensor] = {}
+    slope: dict[int, Tensor] = {}
     if sigma is None:
         x = infer(net, *inputs)
-        slope = noise_like = None
     else:
-        noise_like = {
-            g: sigma[g][:, None, None] * torch.randn(y[g].shape, generator=random).to(y[g])
-            for g in GSDS
-        }
-        x, dx = torch.func.jvp(
-            lambda *seen: infer(net, *seen), inputs, tuple(noise_like[g] for g in GSDS)
-        )
-        slope = observe(dx, sensor)
+        for g, of_gsd in zip(GSDS, inputs, strict=True):
+            normal = torch.randn(of_gsd.shape, generator=random).to(of_gsd)
+            probe[g] = sigma[g][:, None, None].to(of_gsd) * normal
+        x, along = torch.func.jvp(
+            lambda *seen: infer(net, *seen), inputs, tuple(probe[g] for g in GSDS)
+        )[:2]
+        slope = observe(along, sensor)
     scale = _scales(net)
     each = []
     for g, seen in observe(x, sensor).items():
         cost = _back((seen - y[g]) / scale[g], g, sensor).square()
-        if slope is not None and noise_like is not None:
+        if slope:
             copied = _back(slope[g] / scale[g], g, sensor)
-            cost = cost + 2 * copied * _back(noise_like[g] / scale[g], g, sensor)
+            cost = cost + 2 * copied * _back(probe[g] / scale[g], g, sensor)
         each.append(cost.mean(dim=(0, 2, 3)))
     return torch.cat(each).mean()
 

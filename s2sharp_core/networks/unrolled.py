@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from ..bands import BY_GSD, GSDS, ratio
-from ..observation import SENTINEL2, Sensor, degrade, pseudo_inverse, psf, reach, ringing, solve
+from ..observation import SENTINEL2, Sensor, degrade, pseudo_inverse, psf, reach
 from .skip import Norm, SkipNet
 
 __all__ = ["UnrolledNet"]
@@ -31,21 +31,22 @@ def _reach(band: str, ratio: int, sensor: Sensor) -> int:
 
 
 @lru_cache
-def _amplification(bands: tuple[str, ...], ratio: int, rho: float, sensor: Sensor) -> float:
-    """The largest value that :func:`pseudo_inverse` can make of residuals between -1 and 1.
-
-    The sum of absolute weights of its two factors, the inverse filter and the transpose, multiplied:
-    an upper bound.
+def _decay(bands: tuple[str, ...], ratio: int, rho: float, tolerance: float, sensor: Sensor) -> int:
+    """Coarse pixels around its own beyond which residuals in [-1, 1] move no fine pixel of
+    :func:`pseudo_inverse` by more than ``tolerance``: the sum of the absolute weights there.
     """
-    side = 128
+    side = 64
     impulse = torch.zeros(1, len(bands), side, side, dtype=torch.float64)
     impulse[..., 0, 0] = 1
-    inverse = solve(impulse, bands, ratio, rho, sensor).abs().sum(dim=(0, 2, 3))
-    rows = []
-    for band in bands:
-        k = psf(band, ratio, sensor)
-        rows.append(max(float(k[phase::ratio].sum()) for phase in range(ratio)) ** 2)
-    return float((inverse * torch.tensor(rows, dtype=torch.float64)).max())
+    weights = pseudo_inverse(impulse, bands, ratio, rho, sensor)[0].abs()
+    weights = weights.unflatten(2, (side, ratio)).unflatten(1, (side, ratio))
+    at = torch.arange(side)
+    away = torch.minimum(at, side - at)
+    away = torch.maximum(away[:, None], away[None, :])[:, None, :, None]
+    for radius in range(side // 2):
+        if float((weights * (away > radius)).sum(dim=(1, 3)).max()) <= tolerance:
+            return radius
+    return side // 2
 
 
 class UnrolledNet(nn.Module):
@@ -105,18 +106,16 @@ class UnrolledNet(nn.Module):
 
     @property
     def radius(self) -> int:
-        """10 m pixels within which the denoiser's picture matters to an output pixel, plus the
-        denoiser's own radius.
+        """10 m pixels around a cell that its pixels depend on by more than the tolerance.
 
-        The transpose leads to coarse pixels, the inverse filter to others, whose blur sees pixels of z.
+        The back-projection reads residuals, these the pixels of z under their blur, and z what the
+        denoiser reads.
         """
         far = 0
         for gsd in (20, 60):
             d, bands = ratio(gsd), BY_GSD[gsd]
-            seen = max(_reach(band, d, self.sensor) for band in bands)
-            bound = _amplification(bands, d, self.rho, self.sensor)
-            decay = ringing(bands, d, self.rho, self.tolerance * _DN / bound, self.sensor)
-            far = max(far, 2 * seen + d * (decay + 1))
+            decay = _decay(bands, d, self.rho, self.tolerance * _DN, self.sensor)
+            far = max(far, d * decay + max(_reach(band, d, self.sensor) for band in bands))
         return far + self.denoiser.radius
 
     @property

@@ -24,7 +24,7 @@ from .fitted import fitted
 __all__ = ["BP", "METHOD", "build", "fit_scene"]
 
 _STEPS = 400
-_RATE = 2e-3
+_RATE = 3e-3
 _CROP = 16
 
 build = partial(SkipNet, GSDS, features=64, depth=5, skips=4, norm="batch", residual=False)
@@ -69,7 +69,6 @@ def fit_scene(
         seed=options.seed,
         checkpoint=checkpoint,
         settle=partial(settle, net, sample),
-        key={"windows": len(sample), "cells": cells, "sure": sure},
         tell=tell,
     )
 

@@ -23,7 +23,7 @@ from .fitted import fitted
 __all__ = ["METHOD", "build", "fit_scene"]
 
 _STEPS = 600
-_RATE = 2e-3
+_RATE = 3e-3
 _CROP = 16
 
 build = partial(SkipNet, GSDS, features=64, depth=3, skips=25, norm="pixel", residual=False)
@@ -53,7 +53,6 @@ def fit_scene(
         rate=_RATE,
         seed=options.seed,
         checkpoint=checkpoint,
-        key={"windows": len(sample), "cells": cells},
         tell=tell,
     )
 

@@ -14,13 +14,13 @@ from ..observation import Sensor
 from .deep_sure import fit_scene
 from .fitted import fitted
 
-__all__ = ["METHOD"]
+__all__ = ["METHOD", "learn"]
 
 _STEPS = 200
-_RATE = 2e-3
+_RATE = 3e-3
 
 
-def _learn(
+def learn(
     net: UnrolledNet,
     sample: Sample,
     sensor: Sensor,
@@ -35,7 +35,7 @@ def _learn(
 METHOD = fitted(
     name="unrolled",
     nets={"unrolled.safetensors": UnrolledNet},
-    learn=_learn,
+    learn=learn,
     bands=COARSE,
     steps=_STEPS,
     smallest=12,
