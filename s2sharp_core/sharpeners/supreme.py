@@ -1,0 +1,78 @@
+"""SupReME (Lanaras et al., CVPR Workshops 2017): the bands lie in a subspace and share their edges.
+
+The paper takes the subspace from the picture that it sharpens; here it comes from the sample and is
+frozen, and so are the bands' units and what counts as an edge. S2Sharp (Ulfarsson et al., IEEE TGRS 57,
+2019) optimises the subspace too: 0.03 dB more in the mean of four scenes, for three times the work.
+"""
+
+from pathlib import Path
+
+import torch
+
+from ..bands import COARSE, GSDS
+from ..errors import S2SharpError
+from ..fitting import Curve, FitOptions, Sample, Tell
+from ..networks import SubspaceNet
+from ..observation import Sensor
+from .fitted import fitted
+
+__all__ = ["METHOD", "leak"]
+
+
+@torch.no_grad()
+def leak(net: SubspaceNet, halo: int) -> float:
+    """By how many DN random reflectances beyond ``halo`` cells move a cell of a flat picture.
+
+    A flat picture, because edges only hold influence back.
+    """
+    around = halo + 8
+    flat, wild = [], []
+    random = torch.Generator().manual_seed(0)
+    for gsd, unit in zip(GSDS, net.unit.cpu().split([4, 6, 2]), strict=True):
+        n = 60 // gsd
+        side = (2 * around + 1) * n
+        near = slice((around - halo) * n, (around + halo + 1) * n)
+        flat.append(unit[None, :, None, None].expand(1, -1, side, side))
+        wild.append(torch.rand(flat[-1].shape, generator=random))
+        wild[-1][..., near, near] = flat[-1][..., near, near]
+    calm, moved = net(
+        *(torch.cat(pair).to(net.unit.device) for pair in zip(flat, wild, strict=True))
+    )
+    cell = slice(6 * around, 6 * (around + 1))
+    return 1e4 * float((moved - calm)[:, cell, cell].abs().max())
+
+
+def _learn(
+    net: SubspaceNet,
+    sample: Sample,
+    sensor: Sensor,
+    options: FitOptions,  # noqa: ARG001
+    checkpoint: Path,  # noqa: ARG001
+    tell: Tell,
+) -> Curve:
+    net.sensor = sensor
+    loss = net.adopt(sample.y10, sample.y20, sample.y60)
+    beyond = leak(net, net.halo)
+    if not beyond <= net.tolerance:
+        raise S2SharpError(
+            "fit-failed",
+            f"With this scene's subspace, what lies beyond {net.halo} cells changes a value by "
+            f"{beyond:.2f} DN; {net.tolerance:g} is allowed.",
+            "Fit on more or other windows, or use atprk, which reads nothing beyond its halo.",
+        )
+    tell(1, 1, loss)
+    return Curve((1,), (loss,), 1.0)
+
+
+METHOD = fitted(
+    name="supreme",
+    nets={"supreme.safetensors": SubspaceNet},
+    learn=_learn,
+    bands=COARSE,
+    steps=1,
+    smallest=16,
+    summary="classical: all bands in a subspace of the scene, smooth except at edges of the 10 m bands",
+    needs="a fit per datatake (seconds); all twelve bands",
+    cost="11 k multiply-adds per 10 m pixel for all bands",
+    source="Lanaras et al. 2017, doi:10.1109/CVPRW.2017.194",
+)
