@@ -726,7 +726,8 @@ def evaluate(
 
     from s2sharp_core.fitting import FitOptions
 
-    from .bench import compare, find_tasks, folders, grids, write_tables
+    from .bench import compare, find_tasks, folders
+    from .bench_tables import SEEN, grids, write_tables
 
     names = method or ["bicubic", "dsen2"]
     with _told():
@@ -760,6 +761,8 @@ def evaluate(
         tables = grids(outcome.rows)
         for table in tables:
             _show_grid(table)
+        if any(table.seen for table in tables):
+            console.print(SEEN)
         for text in outcome.left_out:
             problems.print(f"[yellow]left out:[/] {escape(text)}")
         if out:
@@ -778,13 +781,9 @@ def _show_grid(grid: Any) -> None:
     """A table of the bench: the best of a column in bold, a dagger where the weights have seen the scene."""
     from rich.box import SIMPLE_HEAD
 
-    from .bench import SEEN
-
     table = Table(
         title=grid.title,
         title_justify="left",
-        caption=SEEN if grid.seen else None,
-        caption_justify="left",
         box=SIMPLE_HEAD,
         pad_edge=False,
         padding=0,

@@ -26,7 +26,7 @@ def real_scenes(catalog: Path, collection: str) -> dict[str, dict[int, np.ndarra
     S2SharpError
         ``nothing-found``; ``scene-malformed`` for one with gaps.
     """
-    items = search(str(catalog.resolve()), collection, (-180, -90, 180, 90), "../..")
+    items = search(str(catalog.resolve()), collection, (-180, -90, 180, 90), "2015/..")
     acquisitions, refused = group(items, tuple(BANDS), str(catalog))
     if not acquisitions:
         why = f": {refused[0].message}" if refused else ""

@@ -1,0 +1,164 @@
+"""The bench's values as tables: a value a row for machines, a few columns side by side for people."""
+
+import csv
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, astuple, dataclass, fields
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from s2sharp_core.evaluate import Row
+from s2sharp_core.indices import INDICES
+from s2sharp_core.scoring import METRICS
+
+__all__ = ["SEEN", "Cell", "Grid", "grids", "write_tables"]
+
+SEEN = (
+    "† The weights were trained on this very scene: read it as the best that the method can do. Figures "
+    "with each scene left out of training: python -m tests.benchmarks.accuracy"
+)
+
+_COSTS = ("multiply-adds", "seconds", "fit seconds")
+
+
+def write_tables(rows: Iterable[Row], folder: Path) -> list[Path]:
+    """``table.csv``, a value a row; ``table.parquet`` too where pyarrow is installed."""
+    rows = list(rows)
+    folder.mkdir(parents=True, exist_ok=True)
+    names = [field.name for field in fields(Row)]
+    file = folder / "table.csv"
+    with file.open("w", newline="") as out:
+        writer = csv.writer(out)
+        writer.writerow(names)
+        writer.writerows(astuple(row) for row in rows)
+    if find_spec("pyarrow") is None:
+        return [file]
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    columnar = folder / "table.parquet"
+    parquet.write_table(pa.Table.from_pylist([asdict(row) for row in rows]), columnar)
+    return [file, columnar]
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A value as it is shown; ``best`` of its column, ``seen`` by the weights in training."""
+
+    text: str = ""
+    best: bool = False
+    seen: bool = False
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A table to look at: a row's name → a cell per column. ``corner``: what the rows are."""
+
+    title: str
+    corner: str
+    columns: tuple[str, ...]
+    rows: dict[str, tuple[Cell, ...]]
+
+    @property
+    def seen(self) -> bool:
+        return any(cell.seen for row in self.rows.values() for cell in row)
+
+    @property
+    def turned(self) -> "Grid":
+        """Rows as columns."""
+        cells = zip(*self.rows.values(), strict=True)
+        rows = dict(zip(self.columns, cells, strict=True))
+        return Grid(self.title, "scene", tuple(self.rows), rows)
+
+
+def grids(rows: Sequence[Row]) -> list[Grid]:
+    """Per protocol: its first metric by scene, all metrics in the mean of the scenes, and the cost."""
+    out = []
+    for protocol in dict.fromkeys(row.protocol for row in rows):
+        mine = [row for row in rows if row.protocol == protocol]
+        first = "SRE" if any(row.metric == "SRE" for row in mine) else "RMSE"
+        out.append(_by_scene(protocol, first, mine))
+        groups = dict.fromkeys(r.band for r in mine if r.metric == first and r.band.endswith(" m"))
+        out += [grid for group in groups if (grid := _by_metric(protocol, group, mine))]
+        out.append(_costs(protocol, mine))
+    return out
+
+
+_Table = dict[str, dict[Any, tuple[float, bool]]]
+"""Method → column → (value, seen)."""
+
+
+def _grid(title: str, table: _Table, columns: Mapping[Any, tuple[str, str]]) -> Grid:
+    """``columns``: key → (heading, metric)."""
+    cells: dict[str, list[Cell]] = {method: [] for method in table}
+    for key, (_, metric) in columns.items():
+        measure = METRICS[metric]
+        worth = [measure.better * row[key][0] for row in table.values() if key in row]
+        top = max((w for w in worth if not np.isnan(w)), default=np.nan)
+        for method, row in table.items():
+            value, seen = row.get(key, (np.nan, False))
+            best = len(worth) > 1 and measure.better * value == top
+            text = "–" if np.isnan(value) else f"{value:,.{measure.decimals}f}"
+            cells[method].append(Cell(text, best, seen))
+    headings = tuple(heading for heading, _ in columns.values())
+    return Grid(title, "method", headings, {method: tuple(row) for method, row in cells.items()})
+
+
+def _heading(metric: str) -> str:
+    unit = METRICS[metric].unit
+    return f"{metric} {unit}".strip()
+
+
+def _by_scene(protocol: str, metric: str, rows: Sequence[Row]) -> Grid:
+    wanted = [r for r in rows if r.metric == metric and r.band.endswith(" m") and "+" not in r.band]
+    table: _Table = {r.method: {} for r in rows}
+    for row in wanted:
+        table[row.method][row.scene, row.band] = (row.value, row.seen)
+    keys = dict.fromkeys((row.scene, row.band) for row in wanted)
+    columns = {(scene, band): (f"{scene} {band}", metric) for scene, band in keys}
+    return _grid(f"{protocol}: mean {_heading(metric)} by scene", table, columns).turned
+
+
+def _by_metric(protocol: str, group: str, rows: Sequence[Row]) -> Grid | None:
+    """The mean over those scenes on which every method has been run: others would not compare."""
+    mine = [
+        row
+        for row in rows
+        if (row.band == group or (group == "20 m" and row.band in INDICES))
+        and row.metric not in _COSTS
+    ]
+    methods = list(dict.fromkeys(row.method for row in mine))
+    runs: dict[str, set[str]] = {}
+    for row in mine:
+        runs.setdefault(row.scene, set()).add(row.method)
+    common = [scene for scene, who in runs.items() if len(who) == len(methods)]
+    if not common:
+        return None
+    table: _Table = {method: {} for method in methods}
+    metrics = [metric for metric in METRICS if any(row.metric == metric for row in mine)]
+    for method in methods:
+        for metric in metrics:
+            some = [
+                row
+                for row in mine
+                if row.method == method and row.metric == metric and row.scene in common
+            ]
+            if some:
+                value = float(np.mean([row.value for row in some]))
+                table[method][metric] = (value, any(row.seen for row in some))
+    columns = {metric: (_heading(metric), metric) for metric in metrics}
+    return _grid(f"{protocol}: {group} bands, mean over {', '.join(common)}", table, columns)
+
+
+def _costs(protocol: str, rows: Sequence[Row]) -> Grid:
+    """Multiply-adds of the case that takes most of them (its bands are most), seconds of all cases."""
+    table: _Table = {row.method: {} for row in rows}
+    for method in table:
+        for metric in _COSTS:
+            values = [row.value for row in rows if row.method == method and row.metric == metric]
+            total = max(values) if metric == "multiply-adds" else sum(values)
+            table[method][metric] = (total, False)
+    columns = {metric: (_heading(metric), metric) for metric in _COSTS}
+    return _grid(f"{protocol}: cost, seconds of all cases together", table, columns)

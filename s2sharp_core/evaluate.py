@@ -1,0 +1,202 @@
+"""Methods on cases: sharpen as in production, and tell by every measure how far the answer is off.
+
+A method that learns is fitted to the case's own inputs, never to its truth; windows, halos and gaps
+beyond the picture's edge are those of a run. What comes out is a long table, a value a row.
+"""
+
+import hashlib
+import json
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from .bands import BY_GSD, GSDS
+from .blocks import WINDOW
+from .errors import S2SharpError
+from .fitting import FitOptions, Sample, Tell
+from .lattice import Box
+from .protocols import Case
+from .scoring import group_name, score
+from .sharpeners import METHODS, Sharpener, load_sharpener, unfitted_sharpener
+from .sharpening import _sharpen_part
+
+__all__ = ["Result", "Row", "judge", "prepare"]
+
+# Cells of the window on which operations are counted.
+_COUNTED = 16
+
+
+@dataclass(frozen=True)
+class Row:
+    """One value of the table.
+
+    ``band``: a band, an index, or a group such as "20 m": the mean over its bands, or what belongs to all
+    of them at once. ``seen``: the weights were trained on this scene.
+    """
+
+    method: str
+    scene: str
+    protocol: str
+    band: str
+    metric: str
+    value: float
+    seen: bool
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a method made of a case: band → float32 (6h, 6w), and what that is worth."""
+
+    method: str
+    case: Case
+    pictures: Mapping[str, np.ndarray]
+    rows: tuple[Row, ...]
+    seen: bool
+
+
+def prepare(
+    name: str,
+    case: Case,
+    folder: Path,
+    *,
+    weights: Path | None = None,
+    options: FitOptions | None = None,
+    device: str = "cpu",
+    tell: Tell = lambda *_: None,
+) -> tuple[Sharpener, float]:
+    """Make a method ready for a case, fitting it to the case's inputs if it learns on the scene.
+
+    Parameters
+    ----------
+    folder
+        Where fits are kept: the same inputs are not learnt twice.
+    weights
+        A folder with weights, in place of the shipped ones or of a fit.
+
+    Returns
+    -------
+    tuple
+        The sharpener, and the seconds that its fit took (0 without one).
+
+    Raises
+    ------
+    S2SharpError
+        ``band-missing`` when it reads a band that the case lacks, ``nothing-to-fit``, and what
+        :func:`load_sharpener` raises.
+    """
+    method = METHODS.get(name)
+    if method is None or method.fit is None or weights:
+        bands = case.bands if method is None else _common(case, method.bands)
+        sharpener = load_sharpener(name, bands, weights, device)
+        _refuse_absent(name, case, sharpener.reads)
+        return sharpener, 0.0
+    bands = _common(case, method.bands)
+    blank = unfitted_sharpener(name, bands, device)
+    _refuse_absent(name, case, blank.reads)
+    options = options or FitOptions()
+    place = folder / f"{name}-{_digest(case, bands, options)}"
+    note = place / "seconds.txt"
+    if not note.exists():
+        # Nobody reads the bands that are not there.
+        sample = Sample.of({gsd: np.nan_to_num(y) for gsd, y in case.inputs.items()})
+        begin = time.perf_counter()
+        method.fit(sample, case.sensor, bands, options, place, blank.device, tell)
+        note.write_text(f"{time.perf_counter() - begin:.3f}\n")
+    return method.load(bands, place, blank.device), float(note.read_text())
+
+
+def _common(case: Case, can: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(band for band in case.bands if band in can)
+
+
+def _refuse_absent(name: str, case: Case, reads: tuple[str, ...]) -> None:
+    missing = [band for band in reads if band in case.absent]
+    if missing:
+        raise S2SharpError(
+            "band-missing",
+            f"{name} reads {', '.join(missing)}, which {case.scene} in {case.protocol.name} lacks.",
+            "Judge it by another protocol.",
+        )
+
+
+def _digest(case: Case, bands: tuple[str, ...], options: FitOptions) -> str:
+    """What a fit follows from: the inputs, the sensor, the bands and how it is done."""
+    sha = hashlib.sha256(repr((case.sensor, bands, options)).encode())
+    for gsd in GSDS:
+        sha.update(np.ascontiguousarray(case.inputs[gsd]).tobytes())
+    return sha.hexdigest()[:16]
+
+
+def judge(case: Case, sharpener: Sharpener, fit_seconds: float = 0.0) -> Result:
+    """Sharpen the inputs of a case, and compare with what it knows."""
+    begin = time.perf_counter()
+    pictures = _sharpened(case, sharpener, case.inputs)
+    seconds = time.perf_counter() - begin
+    values = [
+        *score(case, pictures, partial(_sharpened, case, sharpener)),
+        (group_name(case.gsds), "seconds", seconds),
+        (group_name(case.gsds), "fit seconds", fit_seconds),
+        (group_name(case.gsds), "multiply-adds", _multiply_adds(case, sharpener)),
+    ]
+    seen = case.scene in _trained_on(sharpener)
+    name = sharpener.name
+    rows = tuple(
+        Row(name, case.scene, case.protocol.name, band, metric, float(value), seen)
+        for band, metric, value in values
+    )
+    return Result(name, case, pictures, rows, seen)
+
+
+def _sharpened(
+    case: Case, sharpener: Sharpener, inputs: Mapping[int, np.ndarray]
+) -> dict[str, np.ndarray]:
+    """Band → (6h, 6w), by the windows of a run; beyond the picture there is no data."""
+    arrays = {
+        band: y
+        for gsd in GSDS
+        for band, y in zip(BY_GSD[gsd], inputs[gsd], strict=True)
+        if band in sharpener.reads
+    }
+    height, width = case.cells
+    box = Box(0, height, 0, width)
+    # A picture smaller than a window would be charged for the rest of it; values differ by rounding.
+    window = -(-min(WINDOW, max(case.cells)) // sharpener.period) * sharpener.period
+    return _sharpen_part(arrays, box, box, sharpener, window)
+
+
+def _trained_on(sharpener: Sharpener) -> frozenset[str]:
+    """The scenes that the cards of the weights name."""
+    folder: Path | None = getattr(sharpener, "folder", None)
+    names: set[str] = set()
+    if folder is None:
+        return frozenset()
+    for file in sharpener.weights:
+        card = json.loads((folder / file).with_suffix(".json").read_text())
+        names.update(card.get("scenes", ()))
+    return frozenset(names)
+
+
+def _multiply_adds(case: Case, sharpener: Sharpener) -> float:
+    """Of the convolutions and matrix products, per 10 m pixel of a window; NaN where there are none.
+
+    Other operations (Fourier transforms, sorting, what is done in NumPy) are not counted.
+    """
+    side = -(-_COUNTED // sharpener.period) * sharpener.period
+    inputs = []
+    for gsd in GSDS:
+        read = [i for i, band in enumerate(BY_GSD[gsd]) if band in sharpener.reads]
+        n = side * 60 // gsd
+        # A picture smaller than the window is repeated.
+        rows, cols = (np.arange(n) % length for length in case.inputs[gsd].shape[1:])
+        y = case.inputs[gsd][read][:, rows][:, :, cols]
+        inputs.append(torch.from_numpy(y)[None].to(sharpener.device))
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        sharpener.sharpen(*inputs)
+    flops = float(counter.get_total_flops())
+    return flops / 2 / (6 * side) ** 2 if flops else float("nan")

@@ -1,0 +1,267 @@
+"""`s2sharp evaluate`: what it finds, what it tells, and what it leaves behind."""
+
+import base64
+import csv
+import re
+from dataclasses import replace
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+import pytest
+from matplotlib.image import imread
+from s2sharp.bench import Outcome, compare, find_tasks, folders
+from s2sharp.bench_page import draw_case, write_page
+from s2sharp.bench_tables import grids, write_tables
+from s2sharp.cli import app
+from typer.testing import CliRunner
+
+from s2sharp_core import METHODS, S2SharpError
+from s2sharp_core.bands import BY_GSD, COARSE
+from s2sharp_core.evaluate import Row
+from s2sharp_core.fitting import FitOptions
+from s2sharp_core.protocols import PROTOCOLS
+from s2sharp_core.simulate import landscape
+from tests.data import SCENES, needs_data, shared_data
+
+DATA = shared_data()
+
+
+@pytest.fixture(autouse=True)
+def _no_data_around(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a test finds must not depend on where it runs."""
+    monkeypatch.delenv("S2SHARP_DATA", raising=False)
+
+
+def call(*arguments: str) -> tuple[int, str]:
+    result = CliRunner().invoke(app, list(arguments), env={"COLUMNS": "100", "NO_COLOR": "1"})
+    assert result.exception is None or isinstance(result.exception, SystemExit), result.output
+    return result.exit_code, result.output
+
+
+@pytest.fixture
+def papers(tmp_path: Path) -> Path:
+    """Arrays of the shape of those that papers published, but synthetic."""
+    folder = tmp_path / "papers"
+    folder.mkdir()
+    truth = 1e4 * landscape((108, 108), 5).transpose(1, 2, 0)
+    fine, coarse = truth[..., :4], truth[..., :6]
+    np.savez(folder / "apex.npz", truth=truth)
+    np.savez(folder / "coastal_rr.npz", y10=fine, y20=coarse[::2, ::2], truth20=coarse)
+    y60 = truth[::6, ::6, :2]
+    np.savez(folder / "iceland_raw.npz", y10=fine, y20=coarse[::2, ::2], y60=y60)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def outcome():
+    tasks = find_tasks(["mtf", "consistency"], synthetic=1, cells=16)
+    return compare(["bicubic", "dsen2"], tasks.cases, device="cpu")
+
+
+def test_without_a_catalogue_there_are_landscapes() -> None:
+    tasks = find_tasks(["mtf", "consistency"], cells=16)
+    assert not tasks.real
+    assert [(c.scene, c.protocol.name) for c in tasks.cases] == [
+        (f"landscape-{i}", name) for name in ("mtf", "consistency") for i in (0, 1)
+    ]
+
+
+def test_papers_have_scenes_of_their_own(papers: Path) -> None:
+    names = [name for name in PROTOCOLS if name.startswith("papers/")]
+    tasks = find_tasks(names, papers=papers)
+    assert tasks.real
+    assert [case.scene for case in tasks.cases] == ["coastal", "iceland", "apex", "apex"]
+    tasks = find_tasks(["mtf"], papers=papers, scenes=["apex"])
+    assert [(c.scene, c.gsds) for c in tasks.cases] == [("apex", (20, 60))]
+    assert not tasks.real
+    outcome = compare(["bicubic"], find_tasks(names, papers=papers).cases)
+    assert [set(r.pictures) for r in outcome.results] == [{*BY_GSD[20]}] * 2 + [{*COARSE}] * 2
+    assert not outcome.left_out
+
+
+def test_the_folder_of_papers_is_found_by_the_environment(
+    papers: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("S2SHARP_DATA", str(papers.parent))
+    assert find_tasks(["papers/apex-30"]).cases[0].scene == "apex"
+
+
+@pytest.mark.parametrize(
+    ("protocols", "more", "kind", "words"),
+    [
+        (["magic"], {}, "bad-config", ["magic", "mtf", "papers/iceland"]),
+        (["mtf"], {"scenes": ["vienna"]}, "nothing-found", ["vienna", "landscape-0"]),
+        (["mtf"], {"synthetic": 0}, "nothing-found", ["--synthetic"]),
+        (["papers/apex-30"], {}, "nothing-found", ["apex.npz", "--papers"]),
+        (["papers/apex-30"], {"papers": Path("/nowhere")}, "nothing-found", ["/nowhere"]),
+    ],
+)
+def test_what_is_not_there_is_told(
+    protocols: list[str],
+    more: dict,
+    kind: str,
+    words: list[str],
+) -> None:
+    with pytest.raises(S2SharpError) as caught:
+        find_tasks(protocols, cells=12, **more)
+    assert caught.value.kind == kind
+    assert all(word in str(caught.value) for word in words)
+
+
+def test_weights_are_given_by_method() -> None:
+    assert folders(["dsen2=a/b", "vdsen2=c=d"]) == {"dsen2": Path("a/b"), "vdsen2": Path("c=d")}
+    for wrong in ("dsen2", "=x", "dsen2="):
+        with pytest.raises(S2SharpError, match="METHOD=FOLDER"):
+            folders([wrong])
+
+
+def test_unknown_methods_and_missing_weights_end_the_bench() -> None:
+    cases = find_tasks(["mtf"], synthetic=1, cells=12).cases
+    for methods, weights, kind in (
+        (["magic"], {}, "method-unknown"),
+        (["bicubic"], {"magic": Path()}, "method-unknown"),
+        (["dsen2"], {"dsen2": Path("/nowhere")}, "weights-missing"),
+    ):
+        with pytest.raises(S2SharpError) as caught:
+            compare(methods, cases, weights=weights)
+        assert caught.value.kind == kind
+
+
+def test_what_a_method_cannot_do_is_told_and_the_rest_goes_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def fit(sample, *_) -> None:
+        sample.at_least(1000, "learner")
+
+    bicubic = METHODS["bicubic"]
+    blank = lambda bands, device: bicubic.load(bands, None, device)  # noqa: E731
+    monkeypatch.setitem(METHODS, "learner", replace(bicubic, name="learner", fit=fit, blank=blank))
+    told: list[tuple[str, int, str]] = []
+    cases = find_tasks(["mtf"], synthetic=1, cells=12).cases
+    outcome = compare(
+        ["learner", "bicubic"],
+        cases,
+        options=FitOptions(steps=1),
+        tell=lambda *what: told.append(what),
+    )
+    assert [result.method for result in outcome.results] == ["bicubic"]
+    (text,) = outcome.left_out
+    assert text.startswith("learner, landscape-0, mtf: ")
+    assert "1000 × 1000 cells" in text
+    assert told[-1] == ("bicubic", 1, "")
+
+
+def test_the_table_is_a_value_a_row(outcome, tmp_path: Path) -> None:
+    files = write_tables(outcome.rows, tmp_path)
+    with files[0].open() as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == len(outcome.rows)
+    assert list(rows[0]) == ["method", "scene", "protocol", "band", "metric", "value", "seen"]
+    assert float(rows[3]["value"]) == outcome.rows[3].value
+    pa = pytest.importorskip("pyarrow.parquet")
+    table = pa.read_table(files[1]).to_pylist()
+    assert table[5]["metric"] == outcome.rows[5].metric
+    assert table[5]["seen"] is False
+
+
+def test_without_pyarrow_there_is_csv(
+    outcome, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("s2sharp.bench_tables.find_spec", lambda _: None)
+    assert [file.name for file in write_tables(outcome.rows, tmp_path)] == ["table.csv"]
+
+
+def test_the_best_of_each_column_and_what_has_been_seen_are_marked(outcome) -> None:
+    first, twenty, *_ = grids(outcome.rows)
+    assert (first.corner, first.columns) == ("scene", ("bicubic", "dsen2"))
+    for smooth, sharp in first.rows.values():
+        assert sharp.best
+        assert not smooth.best
+    assert twenty.title == "mtf: 20 m bands, mean over landscape-0"
+    cells = dict(zip(twenty.columns, twenty.rows["bicubic"], strict=True))
+    assert cells["invention"].text == "0.000"
+    assert cells["invention"].best
+    assert not cells["RMSE DN"].best
+    assert not first.seen
+    seen = grids([replace(row, seen=row.method == "dsen2") for row in outcome.rows])[0]
+    assert [cell.seen for cell in next(iter(seen.rows.values()))] == [False, True]
+
+
+def test_means_are_over_what_all_methods_were_run_on() -> None:
+    rows = [
+        Row(method, scene, "mtf", "20 m", "SRE", value, False)
+        for method, scene, value in (("a", "x", 10.0), ("a", "y", 20.0), ("b", "y", 30.0))
+    ]
+    rows += [
+        Row(m, "y", "mtf", "20 m", c, 1.0, False)
+        for m in "ab"
+        for c in ("seconds", "fit seconds", "multiply-adds")
+    ]
+    first, mean, _ = grids(rows)
+    assert [c.text for c in first.rows["x 20 m"]] == ["10.00", "–"]
+    assert mean.title == "mtf: 20 m bands, mean over y"
+    assert [row[0].text for row in mean.rows.values()] == ["20.00", "30.00"]
+
+
+def test_pictures_show_something(outcome) -> None:
+    for protocol, gsd in (("mtf", 20), ("consistency", 60)):
+        mine = [result for result in outcome.results if result.case.protocol.name == protocol]
+        pixels = imread(BytesIO(draw_case(mine, gsd)))[..., :3]
+        assert pixels.std() > 0.1
+        assert len(np.unique(pixels.reshape(-1, 3), axis=0)) > 200
+
+
+def test_the_page_holds_all_that_it_shows(outcome, tmp_path: Path) -> None:
+    file = tmp_path / "bench" / "index.html"
+    command = "s2sharp evaluate --scene '<x>'"
+    write_page(file, outcome, grids(outcome.rows), command, real=True)
+    text = file.read_text()
+    assert "&lt;x&gt;" in text
+    assert not re.findall(r"(?:src|href)='(?!data:)", text)
+    pictures = re.findall(r"base64,([^']+)'", text)
+    assert len(pictures) == 4
+    assert all(base64.b64decode(p).startswith(b"\x89PNG") for p in pictures)
+    for fact in ("Σx² / Σe²", "6 pixels", "8 × 8 pixels", "landscape-0 20 m", "Copernicus"):
+        assert fact in text
+    write_page(file, Outcome((), ("why",)), [], command, real=False)
+    assert "Copernicus" not in file.read_text()
+    assert "<li>why</li>" in file.read_text()
+
+
+def test_the_command_shows_writes_and_draws(tmp_path: Path) -> None:
+    out = tmp_path / "bench"
+    flags = ["--synthetic", "1", "--cells", "16", "--device", "cpu", "--out", str(out)]
+    code, text = call("evaluate", *flags)
+    assert code == 0, text
+    for fact in ("landscape-0 20 m", "SRE", "Q2n", "invention", "multiply-adds", "dsen2"):
+        assert fact in text
+    assert sorted(f.name for f in out.iterdir()) == ["index.html", "table.csv", "table.parquet"]
+    assert "†" not in text
+
+
+def test_the_command_tells_what_is_wrong() -> None:
+    for flags, code, words in (
+        (["--protocol", "magic"], 2, ["magic", "mtf"]),
+        (["--method", "magic"], 2, ["magic", "bicubic"]),
+        (["--weights", "dsen2"], 2, ["METHOD=FOLDER"]),
+        (["--scene", "vienna"], 3, ["vienna", "landscape-0"]),
+    ):
+        got, text = call("evaluate", "--cells", "12", "--synthetic", "1", *flags)
+        assert got == code, text
+        assert all(word in text for word in words), text
+        assert "→" in text
+
+
+@needs_data
+def test_real_scenes_are_judged_and_marked_as_seen(tmp_path: Path) -> None:
+    assert DATA
+    catalog = str(DATA / "scenes" / "catalog.json")
+    flags = ["--catalog", catalog, "--scene", "australia", "--no-pictures", "--out", str(tmp_path)]
+    code, text = call("evaluate", "--device", "cpu", *flags)
+    assert code == 0, text
+    assert "australia 60 m" in text
+    assert "† The weights" in text
+    tasks = find_tasks(["mtf"], catalog=Path(catalog))
+    assert {case.scene for case in tasks.cases} == {*SCENES, "apex"}
+    assert tasks.real
