@@ -75,7 +75,7 @@ class UnrolledNet(nn.Module):
         skips: int = 4,
         norm: Norm = "batch",
         residual: bool = False,
-        rho: float = 0.1,
+        rho: float = 1.0,
         tolerance: float = 0.5,
         sensor: Sensor | Mapping[str, Any] = SENTINEL2,
     ) -> None:

@@ -26,6 +26,8 @@ __all__ = ["BP", "METHOD", "build", "fit_scene"]
 _STEPS = 400
 _RATE = 3e-3
 _CROP = 16
+# Of the steps, how many look at the divergence: two draws of it hardly differ.
+_SHARE = 0.25
 
 build = partial(SkipNet, GSDS, features=64, depth=5, skips=4, norm="batch", residual=False)
 """The network, untrained."""
@@ -59,7 +61,8 @@ def fit_scene(
     known = sigma or noise(sample)
 
     def loss(random: torch.Generator) -> Tensor:
-        return risk(net, crop(sample, cells, random), sensor, known if sure else None, random)
+        y = crop(sample, cells, random)
+        return risk(net, y, sensor, known if sure else None, random, _SHARE)
 
     return optimise(
         net,
