@@ -119,8 +119,8 @@ MethodName = Annotated[
 Weights = Annotated[
     Path | None,
     typer.Option(
-        help="Folder with weights made by `s2sharp train`, or by an earlier fit (OUT/fits/DATATAKE), in "
-        "place of the shipped ones.",
+        help="Folder with weights in place of the shipped ones: trained, imported, or fitted by an "
+        "earlier run (OUT/fits/DATATAKE).",
         show_default=False,
         rich_help_panel=_HOW,
     ),
@@ -148,7 +148,8 @@ FitSteps = Annotated[
 WarmStart = Annotated[
     Path | None,
     typer.Option(
-        help="Begin fits from the weights in this folder (of the same method), not at random.",
+        metavar="shipped|FOLDER",
+        help="Begin fits from weights of the same method, not at random: the shipped ones, or a folder's.",
         show_default=False,
         rich_help_panel=_HOW,
     ),
@@ -492,12 +493,18 @@ def _show_results(plan: Any, pictures: list[Path]) -> None:
 
 @app.command()
 def methods() -> None:
-    """List the ways to sharpen: what each needs, what it costs, where it was published."""
+    """List the ways to sharpen: what each is and needs, what it costs, where it was published.
+
+    Cost: multiply-adds per 10 m pixel; with a plus, of the 20 m bands and of the 60 m bands. A method that
+    needs a fit learns on the scene: `s2sharp run` fits it once per datatake.
+    """
+    from rich.box import SIMPLE_HEAD
+
     from s2sharp_core import METHODS
 
-    table = Table(show_lines=True)
+    table = Table(box=SIMPLE_HEAD, pad_edge=False)
     for name in ("method", "what it is", "needs", "cost", "source"):
-        table.add_column(name)
+        table.add_column(name, overflow="fold")
     for m in METHODS.values():
         table.add_row(m.name, m.summary, m.needs, m.cost, m.source)
     console.print(table)
@@ -576,13 +583,15 @@ def train(
         Path | None, typer.Option(help="Static catalogue of real scenes to learn from, too.")
     ] = None,
     collection: Annotated[str, typer.Option(help="Its collection.")] = "sentinel-2-l1c",
-    steps: Annotated[int, typer.Option(help="Steps for each of the two nets.", min=50)] = 2000,
+    steps: Annotated[int, typer.Option(help="Steps for each net.", min=50)] = 2000,
     synthetic: Annotated[int, typer.Option(help="Synthetic landscapes to learn from.")] = 12,
-    method: Annotated[str, typer.Option(metavar="dsen2|vdsen2", help="What to train.")] = "dsen2",
+    method: Annotated[
+        str, typer.Option(help="What to train; `s2sharp methods` lists them.")
+    ] = "dsen2",
     features: Annotated[
         int | None,
         typer.Option(
-            help="Width of the nets; the shipped ones have 48.",
+            help="Width of DSen2's nets; the shipped ones have 48.",
             min=1,
             show_default="as published: 128, vdsen2 256",
         ),
@@ -590,7 +599,9 @@ def train(
     blocks: Annotated[
         int | None,
         typer.Option(
-            help="Residual blocks of the nets.", min=1, show_default="as published: 6, vdsen2 32"
+            help="Residual blocks of DSen2's nets.",
+            min=1,
+            show_default="as published: 6, vdsen2 32",
         ),
     ] = None,
     seed: Annotated[int, typer.Option(help="Seed of everything random.")] = 0,
@@ -598,11 +609,16 @@ def train(
     """Train DSen2 or VDSen2, one net for 20 m and one for 60 m, by Wald's protocol.
 
     Beside the shipped size, the published one takes 7 times the multiply-adds, VDSen2 150 times: on a
-    few CPU cores minutes, an hour or two, days.
+    few CPU cores minutes, an hour or two, days. The shipped weights: `s2sharp train --features 48 --out FOLDER
+    --catalog …/scenes/catalog.json`.
 
-    The shipped weights: `s2sharp train --features 48 --out FOLDER --catalog …/scenes/catalog.json`.
+    Of a method that learns on the scene, the weights to begin its fits from (`run --warm-start FOLDER`):
+    it is fitted to many scenes at once, as it would be to one. The shipped ones: `s2sharp train --method NAME
+    --out FOLDER`.
     """
-    from .learn import learn
+    from s2sharp_core import METHODS
+
+    from .learn import learn, prefit
 
     with (
         _told(),
@@ -610,6 +626,15 @@ def train(
             *Progress.get_default_columns(), TextColumn("{task.fields[note]}"), console=console
         ) as bar,
     ):
+        if METHODS.get(method) and METHODS[method].fit:
+            task = bar.add_task(method, total=steps, note="")
+
+            def told(step: int, total: int, loss: float, task: Any = task) -> None:
+                bar.update(task, completed=step, total=total, note=f"loss {loss:.4g}")
+
+            for file in prefit(out, method, catalog, collection, steps, synthetic, seed, told):
+                console.print(f"{file}")
+            return
         for gsd in (20, 60):
             task = bar.add_task(f"{gsd} m", total=steps, note="")
 

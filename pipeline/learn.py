@@ -1,12 +1,16 @@
 """``s2sharp train``: weights from real scenes where there are any, from synthetic ones otherwise."""
 
-from collections.abc import Callable
+import itertools
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
+import torch
 
-from s2sharp_core import BANDS, S2SharpError
+from s2sharp_core import BANDS, METHODS, S2SharpError
 from s2sharp_core.bands import BY_GSD, GSDS
+from s2sharp_core.fitting import FitOptions, Sample, Tell
+from s2sharp_core.observation import SENTINEL2
 from s2sharp_core.sharpeners.dsen2 import PUBLISHED, weights_file
 from s2sharp_core.training import Pair, Recipe, synthetic_pairs, train, wald_pair
 from s2sharp_core.weights import save_net
@@ -15,7 +19,10 @@ from .acquisitions import Acquisition, group
 from .load import Files, load_block
 from .search import search
 
-__all__ = ["learn", "real_scenes"]
+__all__ = ["learn", "prefit", "real_scenes"]
+
+# Cells along a window that a method is fitted to before it sees its scene.
+_WINDOW = 60
 
 
 def real_scenes(catalog: Path, collection: str) -> dict[str, dict[int, np.ndarray]]:
@@ -70,14 +77,14 @@ def learn(
     Raises
     ------
     S2SharpError
-        ``bad-config`` for a method that is not trained before; else as :func:`real_scenes`.
+        ``bad-config`` for a method without such nets; else as :func:`real_scenes`.
     """
     if method not in PUBLISHED:
+        learning = [m.name for m in METHODS.values() if m.fit]
         raise S2SharpError(
             "bad-config",
-            f"{method} is not trained beforehand.",
-            f"Train one of: {', '.join(PUBLISHED)}. Methods that learn on the scene are fitted by "
-            "`s2sharp run`.",
+            f"There is nothing to train in {method}.",
+            f"Train one of: {', '.join([*PUBLISHED, *learning])}.",
         )
     wide, deep = PUBLISHED[method]
     recipe = Recipe(
@@ -102,3 +109,48 @@ def learn(
     }
     save_net(net, file, facts)
     return file
+
+
+def prefit(
+    out: Path,
+    method: str,
+    catalog: Path | None,
+    collection: str,
+    steps: int,
+    synthetic: int,
+    seed: int,
+    tell: Tell,
+) -> list[Path]:
+    """Fit a method that learns on the scene to many scenes at once; returns the files of weights.
+
+    They are a start for its fits, not an answer: what it learns belongs to a scene.
+    """
+    known = METHODS[method]
+    assert known.fit is not None  # noqa: S101  (the caller chose such a method)
+    scenes = [
+        {gsd: y.numpy() for gsd, y in pair.inputs.items()}
+        for pair in synthetic_pairs(synthetic, 20, _WINDOW, seed)
+    ]
+    real = real_scenes(catalog, collection) if catalog else {}
+    scenes += [part for scene in real.values() for part in _parts(scene)]
+    if not scenes:
+        raise S2SharpError(
+            "no-data", "There is nothing to train on.", "Give --synthetic or --catalog."
+        )
+    sample = Sample(*(torch.from_numpy(np.stack([s[g] for s in scenes])) for g in GSDS))
+    known.fit(sample, SENTINEL2, known.bands, FitOptions(steps, seed), out, "cpu", tell)
+    return sorted(out.glob(f"{method}*.safetensors"))
+
+
+def _parts(scene: dict[int, np.ndarray]) -> Iterator[dict[int, np.ndarray]]:
+    """A scene in windows of ``_WINDOW`` cells; what is left over at its edges is left out."""
+    rows, cols = (n // _WINDOW for n in scene[60].shape[1:])
+    for row, col in itertools.product(range(rows), range(cols)):
+        yield {
+            gsd: y[
+                :,
+                row * _WINDOW * 60 // gsd : (row + 1) * _WINDOW * 60 // gsd,
+                col * _WINDOW * 60 // gsd : (col + 1) * _WINDOW * 60 // gsd,
+            ]
+            for gsd, y in scene.items()
+        }

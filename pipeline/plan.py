@@ -25,7 +25,7 @@ from s2sharp_core.bands import CELL, in_order
 from s2sharp_core.blocks import context
 from s2sharp_core.fitting import FitOptions
 from s2sharp_core.lattice import Box, Lattice
-from s2sharp_core.sharpeners import WindowFitted, unfitted_sharpener
+from s2sharp_core.sharpeners import NetSharpener, WindowFitted, unfitted_sharpener
 
 from .acquisitions import Acquisition, Refusal, group
 from .archives import epsg as epsg_of
@@ -442,9 +442,30 @@ def _digest_of(config: RunConfig, sharpener: Sharpener) -> str:
     if not _fits(config):
         return sharpener.digest
     options = _options(config)
-    start = _fitted(config.warm_start) if config.warm_start else None
+    start = _start(config, sharpener) if config.warm_start else None
     facts = [sharpener.digest, options.steps, options.seed, start, config.fit_windows]
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
+
+
+def _start(config: RunConfig, sharpener: Sharpener) -> dict[str, str]:
+    """The weights that fits begin from: file → sha256.
+
+    Raises
+    ------
+    S2SharpError
+        ``weights-missing``, before anything starts.
+    """
+    folder = config.warm_start or Path()
+    there = _fitted(folder)
+    files = sharpener.files if isinstance(sharpener, NetSharpener) else ()
+    missing = [file for file in files if file not in there]
+    if missing:
+        raise S2SharpError(
+            "weights-missing",
+            f"{folder} lacks {', '.join(missing)}, which the fits of {config.method} should begin from.",
+            f"Make them with `s2sharp train --method {config.method}`, or leave --warm-start out.",
+        )
+    return {file: there[file] for file in files}
 
 
 def _fitted(folder: Path) -> dict[str, str]:

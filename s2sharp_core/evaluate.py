@@ -24,7 +24,7 @@ from .lattice import Box
 from .protocols import Case
 from .scoring import group_name, score
 from .sharpeners import METHODS, Sharpener, load_sharpener, unfitted_sharpener
-from .sharpening import _sharpen_part
+from .sharpening import sharpen_part
 
 __all__ = ["Result", "Row", "judge", "prepare"]
 
@@ -167,7 +167,7 @@ def _sharpened(
     box = Box(0, height, 0, width)
     # A picture smaller than a window would be charged for the rest of it; values differ by rounding.
     window = -(-min(WINDOW, max(case.cells)) // sharpener.period) * sharpener.period
-    return _sharpen_part(arrays, box, box, sharpener, window)
+    return sharpen_part(arrays, box, box, sharpener, window)
 
 
 def _trained_on(sharpener: Sharpener) -> frozenset[str]:

@@ -21,7 +21,7 @@ from .registration import warn_of_shifts
 from .scene import locate, picture
 from .sharpeners import METHODS, Sharpener, load_sharpener, unfitted_sharpener
 
-__all__ = ["fit_sharpener", "sharpen"]
+__all__ = ["fit_sharpener", "sharpen", "sharpen_part"]
 
 # Side of a lazy block in cells: 1536 pixels of 10 m, 36 windows of the default size.
 _LAZY = 256
@@ -84,7 +84,7 @@ def sharpen(
         else:
             arrays = {band: array.values.astype(np.float32) for band, array in coarse.items()}
             warn_of_shifts(arrays)
-            out |= _sharpen_part(arrays, box, box, sharpener, window)
+            out |= sharpen_part(arrays, box, box, sharpener, window)
     return picture({band: out[band] for band in wanted}, lattice, box)
 
 
@@ -223,7 +223,7 @@ def _choose(
     return sharpener, wanted
 
 
-def _sharpen_part(
+def sharpen_part(
     arrays: dict[str, np.ndarray], have: Box, want: Box, sharpener: Sharpener, window: int
 ) -> dict[str, np.ndarray]:
     """:func:`sharpen_block` where the picture may end inside the context: NaN is put around it."""
@@ -244,7 +244,7 @@ def _lazily(
 
     def block(part: dict[str, np.ndarray], have: Box, want: Box) -> dict[str, np.ndarray]:
         numbers = {band: np.asarray(y, dtype=np.float32) for band, y in part.items()}
-        return _sharpen_part(numbers, have, want, sharpener, window)
+        return sharpen_part(numbers, have, want, sharpener, window)
 
     size = -(-_LAZY // window) * window
     rows: dict[int, list[Any]] = {}

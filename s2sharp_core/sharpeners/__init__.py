@@ -11,8 +11,17 @@ from ..errors import S2SharpError
 from . import atprk, bicubic, deep_sure, dsen2, ssc_cnn, supreme, ucnn, unrolled
 from .base import Method, Sharpener
 from .fitted import WindowFitted
+from .net import NetSharpener
 
-__all__ = ["METHODS", "Method", "Sharpener", "WindowFitted", "load_sharpener", "unfitted_sharpener"]
+__all__ = [
+    "METHODS",
+    "Method",
+    "NetSharpener",
+    "Sharpener",
+    "WindowFitted",
+    "load_sharpener",
+    "unfitted_sharpener",
+]
 
 METHODS: dict[str, Method] = {
     m.name: m

@@ -102,8 +102,8 @@ METHOD = fitted(
     bands=COARSE,
     steps=1,
     smallest=16,
-    summary="classical: regression on the 10 m bands, and area-to-point kriging of the residual",
-    needs="a fit per datatake (seconds); the 10 m bands and the bands to sharpen",
-    cost="0.4 k multiply-adds per 10 m pixel for the 20 m bands, 0.1 k for the 60 m bands",
-    source="Wang et al. 2016, doi:10.1016/j.isprsjprs.2016.02.006 (60 m: by the same equations)",
+    summary="classical: regression, kriging of the residual",
+    needs="a fit (seconds); 10 m bands and those to sharpen",
+    cost="0.4 k + 0.1 k",
+    source="Wang et al. 2016, doi:10.1016/j.isprsjprs.2016.02.006",
 )

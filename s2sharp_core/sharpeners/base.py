@@ -88,6 +88,10 @@ class Method:
 
     Attributes
     ----------
+    summary, needs
+        In a few words each: they stand in one line of a list.
+    cost
+        Multiply-adds per 10 m pixel; with a plus, of the 20 m bands and of the 60 m bands.
     load
         (bands, folder with weights or None for the shipped ones, device) → its sharpener.
     fit

@@ -50,9 +50,9 @@ def _load(bands: tuple[str, ...], weights: Path | None, device: str) -> Sharpene
 
 METHOD = Method(
     name="bicubic",
-    summary="cubic interpolation of each band by itself; the baseline",
+    summary="interpolates each band by itself: the floor",
     needs="nothing",
-    cost="25 multiply-adds per band and 10 m pixel",
+    cost="25 a band",
     source="Keys 1981, doi:10.1109/TASSP.1981.1163711",
     bands=COARSE,
     load=_load,

@@ -25,7 +25,7 @@ __all__ = ["BP", "METHOD", "build", "fit_scene"]
 
 _STEPS = 400
 _RATE = 3e-3
-_CROP = 16
+_CROP = 32
 # Of the steps, how many look at the divergence: two draws of it hardly differ.
 _SHARE = 0.25
 
@@ -82,19 +82,19 @@ _METHOD = partial(
     bands=COARSE,
     steps=_STEPS,
     smallest=12,
-    needs="a fit per datatake (some minutes); all twelve bands",
-    cost=f"{build().multiply_adds / 1e6:.2f} M multiply-adds per 10 m pixel",
+    needs="a fit (minutes); all bands",
+    cost=f"{build().multiply_adds / 1e6:.2f} M",
     source="Nguyen et al. 2022 (IEEE Trans. Geosci. Remote Sens. 60)",
 )
 
 METHOD = _METHOD(
     name="deep_sure",
     learn=fit_scene,
-    summary="unsupervised: a skip network with Stein's unbiased risk estimate as loss",
+    summary="unsupervised, by Stein's unbiased risk estimate",
 )
 
 BP = _METHOD(
     name="deep_sure_bp",
     learn=partial(fit_scene, sure=False),
-    summary="unsupervised: deep_sure with the back-projection loss alone",
+    summary="deep_sure by its back-projection loss alone",
 )

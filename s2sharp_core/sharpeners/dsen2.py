@@ -33,25 +33,23 @@ def _load(name: str, bands: tuple[str, ...], weights: Path | None, device: str) 
 
 
 _SOURCE = "Lanaras et al. 2018, doi:10.1016/j.isprsjprs.2018.09.018"
-_NEEDS = "all bands of 10 and 20 m; for B01 and B09 all twelve"
+_NEEDS = "10 and 20 m bands; for B01, B09 all"
 
 METHODS = (
     Method(
         name="dsen2",
-        summary="residual nets of 6 blocks at 10 m, pretrained on real and synthetic scenes; shipped "
-        "with 48 features, not the published 128 (those: `s2sharp train`, `s2sharp weights import`)",
+        summary="residual nets, pretrained; those shipped are slim",
         needs=_NEEDS,
-        cost="256 k multiply-adds per 10 m pixel for the 20 m bands, the same for the 60 m bands; "
-        "1.8 M each in the published size",
+        cost="0.26 M + 0.26 M",
         source=_SOURCE,
         bands=COARSE,
         load=partial(_load, "dsen2"),
     ),
     Method(
         name="vdsen2",
-        summary="the very deep DSen2: 32 blocks of 256 features",
-        needs=f"weights of your own (none are shipped: `s2sharp train`, `s2sharp weights import`); {_NEEDS}",
-        cost="38 M multiply-adds per 10 m pixel for the 20 m bands, the same for the 60 m bands",
+        summary="the deep DSen2: 32 blocks of 256 features",
+        needs="weights of your own (train, import)",
+        cost="38 M + 38 M",
         source=_SOURCE,
         bands=COARSE,
         load=partial(_load, "vdsen2"),

@@ -139,7 +139,9 @@ class WindowFitted(Sharpener):
 
     tolerance = math.inf
 
-    def __init__(self, method: Method, bands: tuple[str, ...], options: FitOptions, device: str) -> None:
+    def __init__(
+        self, method: Method, bands: tuple[str, ...], options: FitOptions, device: str
+    ) -> None:
         if method.fit is None or method.blank is None:
             raise S2SharpError(
                 "bad-config",

@@ -46,6 +46,7 @@ class NetSharpener(Sharpener):
             torch.backends.cudnn.allow_tf32 = False
         self.name = name
         self.bands = bands
+        self.files = tuple(nets)
         self.weights = weights
         self.folder = folder
         self.device = device

@@ -91,8 +91,8 @@ METHOD = fitted(
     bands=COARSE,
     steps=_STEPS,
     smallest=18,
-    summary="zero-shot: a skip network trained on the scene's own reduced-resolution pairs",
-    needs="a fit per datatake (some minutes); all bands of 10 and 20 m, for B01 and B09 all twelve",
-    cost="1.0 M multiply-adds per 10 m pixel for the 20 m bands, the same for the 60 m bands",
-    source="Nguyen et al. 2020, doi:10.1109/IGARSS39084.2020.9323614 (60 m: by the same idea)",
+    summary="zero-shot: trained on the scene seen coarser",
+    needs="a fit (minutes); 10 and 20 m bands; for B01, B09 all",
+    cost="1.0 M + 1.0 M",
+    source="Nguyen et al. 2020, doi:10.1109/IGARSS39084.2020.9323614",
 )

@@ -71,8 +71,8 @@ METHOD = fitted(
     bands=COARSE,
     steps=1,
     smallest=16,
-    summary="classical: all bands in a subspace of the scene, smooth except at edges of the 10 m bands",
-    needs="a fit per datatake (seconds); all twelve bands",
-    cost="11 k multiply-adds per 10 m pixel for all bands",
+    summary="classical: smooth pictures in the scene's subspace",
+    needs="a fit (seconds); all bands",
+    cost="11 k",
     source="Lanaras et al. 2017, doi:10.1109/CVPRW.2017.194",
 )

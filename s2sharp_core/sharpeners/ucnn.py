@@ -24,7 +24,7 @@ __all__ = ["METHOD", "build", "fit_scene"]
 
 _STEPS = 600
 _RATE = 3e-3
-_CROP = 16
+_CROP = 32
 
 build = partial(SkipNet, GSDS, features=64, depth=3, skips=25, norm="pixel", residual=False)
 """The network, untrained."""
@@ -64,8 +64,8 @@ METHOD = fitted(
     bands=COARSE,
     steps=_STEPS,
     smallest=12,
-    summary="unsupervised: a skip network whose picture, seen by the sensor, must be what was seen",
-    needs="a fit per datatake (some minutes); all twelve bands",
-    cost=f"{build().multiply_adds / 1e6:.2f} M multiply-adds per 10 m pixel",
+    summary="unsupervised: its picture, seen again, must fit",
+    needs="a fit (minutes); all bands",
+    cost=f"{build().multiply_adds / 1e6:.2f} M",
     source="Nguyen et al. 2021, doi:10.1109/JSTARS.2021.3092286",
 )

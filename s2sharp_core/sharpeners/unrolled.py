@@ -16,7 +16,7 @@ from .fitted import fitted
 
 __all__ = ["METHOD", "learn"]
 
-_STEPS = 200
+_STEPS = 300
 _RATE = 3e-3
 
 
@@ -39,8 +39,8 @@ METHOD = fitted(
     bands=COARSE,
     steps=_STEPS,
     smallest=12,
-    summary="unsupervised: a skip network as denoiser and one closed-form data step, by Deep SURE's loss",
-    needs="a fit per datatake (some minutes); all twelve bands; a wide halo",
-    cost=f"{UnrolledNet().multiply_adds / 1e6:.2f} M multiply-adds per 10 m pixel",
+    summary="one unrolled ADMM step behind a skip network",
+    needs="a fit (minutes); all bands",
+    cost=f"{UnrolledNet().multiply_adds / 1e6:.2f} M",
     source="Nguyen et al. 2023, doi:10.1109/LGRS.2023.3326845",
 )
