@@ -627,6 +627,12 @@ def train(
         ) as bar,
     ):
         if METHODS.get(method) and METHODS[method].fit:
+            if features or blocks:
+                raise S2SharpError(
+                    "bad-config",
+                    f"{method} has one size: --features and --blocks are DSen2's.",
+                    "Leave them out.",
+                )
             task = bar.add_task(method, total=steps, note="")
 
             def told(step: int, total: int, loss: float, task: Any = task) -> None:

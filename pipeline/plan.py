@@ -28,8 +28,8 @@ from s2sharp_core.lattice import Box, Lattice
 from s2sharp_core.sharpeners import NetSharpener, WindowFitted, unfitted_sharpener
 
 from .acquisitions import Acquisition, Refusal, group
+from .archives import datatake, public, safe_name, tile
 from .archives import epsg as epsg_of
-from .archives import public
 from .config import RunConfig
 from .cube import Layout, chunk_side
 from .load import Files, Reader
@@ -52,6 +52,9 @@ __all__ = [
 _FREE = {"out", "scheduler", "workers", "memory", "stage", "stage_budget", "publish"}
 
 _SHARDS = (512, 256, 128, 64)
+
+# Tiles of a datatake that a fit may draw its windows from.
+_TILES = 64
 
 
 @dataclass(frozen=True)
@@ -481,7 +484,11 @@ def _brief(weights: dict[str, str]) -> str:
 def _datatakes(
     config: RunConfig, acquisitions: Iterable[Acquisition], reads: tuple[str, ...]
 ) -> tuple[Datatake, ...]:
-    """All that the catalogue has of the acquisitions' datatakes, inside the area and beyond."""
+    """What the catalogue has of the acquisitions' datatakes, inside the area and beyond.
+
+    Of one with hundreds of tiles, :data:`_TILES` whose names' digests come first: more than windows
+    are drawn from, the same whatever the area.
+    """
     times: dict[str, list[datetime]] = {}
     for acquisition in acquisitions:
         when = datetime.fromisoformat(acquisition.datetime)
@@ -489,14 +496,16 @@ def _datatakes(
     found = []
     for take, moments in sorted(times.items()):
         # A datatake lasts half an hour at most.
-        begin, end = (
-            f"{min(moments) - timedelta(hours=1):%Y-%m-%dT%H:%M:%SZ}",
-            f"{max(moments) + timedelta(hours=1):%Y-%m-%dT%H:%M:%SZ}",
+        begin = f"{min(moments) - timedelta(hours=1):%Y-%m-%dT%H:%M:%SZ}"
+        end = f"{max(moments) + timedelta(hours=1):%Y-%m-%dT%H:%M:%SZ}"
+        items = search(
+            config.catalog, config.collection, (-180.0, -90.0, 180.0, 90.0), f"{begin}/{end}"
         )
-        world = (-180.0, -90.0, 180.0, 90.0)
-        items = search(config.catalog, config.collection, world, f"{begin}/{end}")
-        whole, _ = group(items, reads, config.catalog)
-        found.append(Datatake(take, tuple(a for a in whole if a.take == take)))
+        own = [item for item in items if safe_name(datatake(item)) == take]
+        own.sort(key=lambda item: hashlib.sha256(tile(item).encode()).digest())
+        tiles = list(dict.fromkeys(tile(item) for item in own))[:_TILES]
+        whole, _ = group([i for i in own if tile(i) in tiles], reads, config.catalog)
+        found.append(Datatake(take, tuple(whole)))
     return tuple(found)
 
 

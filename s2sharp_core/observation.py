@@ -27,7 +27,6 @@ __all__ = [
     "pseudo_inverse",
     "psf",
     "reach",
-    "ringing",
     "sigma",
     "solve",
     "upsample",
@@ -197,7 +196,7 @@ def solve(
 
     The closed form of the polyphase inverse (Zhao et al., IEEE TIP 25, 2016): blur and decimation
     together are circulant on the coarse grid. The picture counts as circular, so that what lies
-    within :func:`ringing` pixels of its edge depends on the other side.
+    near its edge depends on the other side, the less the farther away it is.
 
     Parameters
     ----------
@@ -220,33 +219,6 @@ def pseudo_inverse(
     if ratio == 1:
         return solve(y, bands, 1, rho, sensor)
     return adjoint(solve(y, bands, ratio, rho, sensor), bands, ratio, sensor)
-
-
-@lru_cache
-def ringing(
-    bands: tuple[str, ...],
-    ratio: int,
-    rho: float,
-    tolerance: float,
-    sensor: Sensor = SENTINEL2,
-) -> int:
-    """Coarse pixels beyond which :func:`solve` carries less than ``tolerance`` of what it carries.
-
-    The sum of the inverse filter's absolute weights farther than this from its centre, in either
-    axis, over the sum of all: it bounds what a change beyond the edge of a window can do.
-    """
-    n = 256
-    impulse = torch.zeros(1, len(bands), n, n, dtype=torch.float64)
-    impulse[..., 0, 0] = 1
-    weights = solve(impulse, bands, ratio, rho, sensor)[0].abs()
-    at = torch.arange(n)
-    distance = torch.minimum(at, n - at)
-    distance = torch.maximum(distance[:, None], distance[None, :])
-    total = weights.sum(dim=(1, 2))
-    for radius in range(n // 2):
-        if ((weights * (distance > radius)).sum(dim=(1, 2)) <= tolerance * total).all():
-            return radius
-    return n // 2
 
 
 def _cubic(t: float) -> float:

@@ -4,7 +4,17 @@ import pytest
 import torch
 
 from s2sharp_core.bands import BANDS, BY_GSD, ratio
-from s2sharp_core.observation import adjoint, degrade, psf, reach, sigma, upsample
+from s2sharp_core.observation import (
+    Sensor,
+    adjoint,
+    degrade,
+    pseudo_inverse,
+    psf,
+    reach,
+    sigma,
+    solve,
+    upsample,
+)
 
 COARSE = [(band, ratio(gsd)) for gsd in (20, 60) for band in BY_GSD[gsd]]
 ALL = [*COARSE, ("B02", 2), ("B02", 6), ("B12", 3)]
@@ -135,3 +145,65 @@ def test_reach_names_exactly_the_coarse_pixels_that_matter(r, kind, radius):
     rows = y.grad.abs().sum(dim=(0, 1, 3)).nonzero()[:, 0]
     before, after = reach(radius, r, kind)
     assert (5 * n - rows.min().item(), rows.max().item() - (6 * n - 1)) == (before, after)
+
+
+SENSORS = [
+    Sensor(edge="circular"),
+    Sensor(centre="corner", taps=15, edge="circular"),
+    Sensor(centre="corner", taps=7, edge="circular"),
+    Sensor(blur="dsen2", edge="circular"),
+]
+
+
+@pytest.mark.parametrize("sensor", SENSORS)
+@pytest.mark.parametrize("gsd", [20, 60])
+def test_on_a_circle_the_adjoint_is_the_transpose(sensor, gsd):
+    bands, d = BY_GSD[gsd], ratio(gsd)
+    x = torch.randn(1, len(bands), 48, 60, dtype=torch.float64)
+    y = torch.randn(1, len(bands), 48 // d, 60 // d, dtype=torch.float64)
+    seen = (degrade(x, bands, d, sensor) * y).sum()
+    back = (x * adjoint(y, bands, d, sensor)).sum()
+    torch.testing.assert_close(seen, back)
+
+
+@pytest.mark.parametrize("sensor", SENSORS[:2])
+@pytest.mark.parametrize("gsd", [20, 60])
+@pytest.mark.parametrize("rho", [0.0, 1e-2])
+def test_the_closed_form_inverts_blur_and_decimation(sensor, gsd, rho):
+    bands, d = BY_GSD[gsd], ratio(gsd)
+    y = torch.randn(1, len(bands), 48 // d, 60 // d, dtype=torch.float64)
+    x = solve(y, bands, d, rho, sensor)
+    again = degrade(adjoint(x, bands, d, sensor), bands, d, sensor) + rho * x
+    torch.testing.assert_close(again, y)
+
+
+def test_back_projection_explains_the_observation():
+    sensor = SENSORS[0]
+    y = torch.rand(1, 6, 20, 20, dtype=torch.float64)
+    x = pseudo_inverse(y, BY_GSD[20], 2, 0.0, sensor)
+    torch.testing.assert_close(degrade(x, BY_GSD[20], 2, sensor), y)
+    torch.testing.assert_close(pseudo_inverse(y, BY_GSD[20], 1, 0.25), y / 1.25)
+
+
+def test_a_corner_is_half_a_coarse_pixel_off():
+    """The habit of `x[::d]` after an odd kernel: what is seen lies (d - 1)/2 fine pixels up and left."""
+    for gsd in (20, 60):
+        d = ratio(gsd)
+        ramp = torch.arange(120.0, dtype=torch.float64).expand(1, 1, 120, 120)
+        cell, corner = (
+            degrade(ramp, BY_GSD[gsd][:1], d, Sensor(centre=c))[..., 60 // d, 60 // d]
+            for c in ("cell", "corner")
+        )
+        assert float(cell - corner) == pytest.approx((d - 1) / 2)
+
+
+def test_the_blur_of_dsen2_is_a_block_mean_after_a_narrow_gaussian():
+    k = psf("B11", 2, Sensor(blur="dsen2"))
+    at = torch.arange(-20, 21, dtype=torch.float64)
+    gauss = torch.exp(-0.5 * (at / 0.5) ** 2)
+    both = torch.nn.functional.conv1d(gauss[None, None], torch.ones(1, 1, 2).double(), padding=1)
+    both = both[0, 0] / both.sum()
+    middle = both.numel() // 2
+    torch.testing.assert_close(
+        k, both[middle - k.numel() // 2 : middle + k.numel() // 2], atol=1e-3, rtol=0
+    )

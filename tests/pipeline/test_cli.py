@@ -177,10 +177,33 @@ def test_train_makes_the_published_size_unless_told_otherwise(
         assert card["recipe"] == made[gsd // 60].card()
 
 
-def test_what_is_fitted_on_the_scene_is_not_trained(tmp_path: Path) -> None:
-    code, text = call("train", "--method", "ssc_cnn", "--out", str(tmp_path))
+def test_what_learns_on_the_scene_is_trained_for_a_start(tmp_path: Path) -> None:
+    command = ("train", "--method", "atprk", "--synthetic", "1", "--out", str(tmp_path))
+    code, text = call(*command)
+    assert code == 0
+    assert {f.name for f in tmp_path.glob("*.safetensors")} == {
+        "atprk-20m.safetensors",
+        "atprk-60m.safetensors",
+    }
+    code, text = call(*command, "--features", "8")
     assert code == 2
-    assert all(word in text for word in ("ssc_cnn", "dsen2, vdsen2", "s2sharp run", "→"))
+    assert "--features" in text
+
+
+def test_a_start_that_is_not_there_is_refused_before_anything_begins(
+    archive: Path, tmp_path: Path
+) -> None:
+    more = ("--method", "ucnn", "--warm-start", str(tmp_path))
+    code, text = call("run", *query(archive, tmp_path / "out"), *more)
+    assert code == 1
+    assert "ucnn.safetensors" in text
+    assert not (tmp_path / "out").exists()
+
+
+def test_what_has_nothing_to_train_says_so(tmp_path: Path) -> None:
+    code, text = call("train", "--method", "bicubic", "--out", str(tmp_path))
+    assert code == 2
+    assert all(word in text for word in ("bicubic", "dsen2, vdsen2", "ucnn", "→"))
 
 
 def test_weights_of_keras_are_imported_into_a_folder_that_serves_a_run(
