@@ -2,14 +2,15 @@
 
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
 
 from s2sharp_core import METHODS, S2SharpError
-from s2sharp_core.evaluate import Result, Row, judge, prepare
+from s2sharp_core.evaluate import Result, Row, judge, outline, prepare
 from s2sharp_core.fitting import FitOptions
 from s2sharp_core.protocols import PROTOCOLS, Case, Protocol, Scene, synthetic_scenes
 
@@ -30,8 +31,8 @@ class Tasks:
 class Outcome:
     """What came of it, and what could not be run: "method, scene, protocol: why"."""
 
-    results: tuple[Result, ...]
-    left_out: tuple[str, ...]
+    results: tuple[Result, ...] = ()
+    left_out: tuple[str, ...] = ()
 
     @property
     def rows(self) -> tuple[Row, ...]:
@@ -148,9 +149,13 @@ def compare(
     weights: Mapping[str, Path] | None = None,
     options: FitOptions | None = None,
     device: str = "auto",
+    fits: Path | None = None,
     tell: Tell = lambda *_: None,
+    keep: Callable[[Outcome], object] = lambda _: None,
 ) -> Outcome:
     """Every method on every case; what a method cannot do is told and left out.
+
+    All that needs no fit is loaded before anything is fitted.
 
     Parameters
     ----------
@@ -158,11 +163,16 @@ def compare(
         Method → a folder with weights of one's own.
     options
         How methods that learn on the scene are fitted.
+    fits
+        A folder in which fits are kept; None: until all is done.
+    keep
+        Called after every case with what came of it so far.
 
     Raises
     ------
     S2SharpError
-        ``method-unknown``, ``weights-missing``, ``weights-corrupt``.
+        ``method-unknown``, ``weights-missing``, ``weights-corrupt``, ``bad-config`` for a device that
+        there is not.
     """
     unknown = [name for name in (*methods, *(weights or {})) if name not in METHODS]
     if unknown:
@@ -171,8 +181,12 @@ def compare(
             f"There is no method {', '.join(unknown)}.",
             f"Choose from: {', '.join(METHODS)}.",
         )
-    results, left_out = [], []
-    with TemporaryDirectory(prefix="s2sharp-fits-") as fits:
+    own = {name: (weights or {}).get(name) for name in methods}
+    for name in methods:
+        for case in {case.bands: case for case in cases}.values():
+            outline(name, case, own[name], device)
+    outcome = Outcome()
+    with nullcontext(fits) if fits else TemporaryDirectory(prefix="s2sharp-fits-") as folder:
         for name in methods:
             for done, case in enumerate(cases):
                 where = f"{case.scene}, {case.protocol.name}"
@@ -190,19 +204,20 @@ def compare(
                     sharpener, seconds = prepare(
                         name,
                         case,
-                        Path(fits),
-                        weights=(weights or {}).get(name),
+                        Path(folder),
+                        weights=own[name],
                         options=options,
                         device=device,
                         tell=fitting,
                     )
-                    results.append(judge(case, sharpener, seconds))
+                    result = judge(case, sharpener, seconds)
+                    outcome = replace(outcome, results=(*outcome.results, result))
                 except S2SharpError as error:
-                    if error.kind.startswith("weights"):
-                        raise
-                    left_out.append(f"{name}, {where}: {error}")
+                    why = f"{name}, {where}: {error}"
+                    outcome = replace(outcome, left_out=(*outcome.left_out, why))
+                keep(outcome)
             tell(name, len(cases), "")
-    return Outcome(tuple(results), tuple(left_out))
+    return outcome
 
 
 def folders(given: Iterable[str]) -> dict[str, Path]:

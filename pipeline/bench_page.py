@@ -127,6 +127,7 @@ def _figures(results: Sequence[Result]) -> Iterator[str]:
 def draw_case(results: Sequence[Result], gsd: int) -> bytes:
     """What the methods made of one band of ``gsd`` at the place with most detail, as a PNG.
 
+    It is the band that most of them gave; those without it are left out.
     Above, the truth (or the band at 10 m nearest to it in wavelength, where nobody knows the truth) and
     the band as delivered; below, by method: the result, its error, and a profile across the strongest edge.
     """
@@ -134,7 +135,9 @@ def draw_case(results: Sequence[Result], gsd: int) -> bytes:
     from matplotlib.figure import Figure
 
     case = results[0].case
-    band = next(b for b in _SHOWN[gsd] if all(b in r.pictures for r in results))
+    choice = (*_SHOWN[gsd], *BY_GSD[gsd])
+    band = max(choice, key=lambda b: sum(b in r.pictures for r in results))
+    results = [r for r in results if band in r.pictures]
     at = BY_GSD[gsd].index(band)
     known = gsd in case.truth
     fine = case.truth[gsd][at] if known else case.inputs[10][3 if gsd == 20 else 0]

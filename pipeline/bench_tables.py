@@ -13,7 +13,7 @@ from s2sharp_core.evaluate import Row
 from s2sharp_core.indices import INDICES
 from s2sharp_core.scoring import METRICS
 
-__all__ = ["SEEN", "Cell", "Grid", "grids", "write_tables"]
+__all__ = ["SEEN", "Cell", "Grid", "grids", "write_csv", "write_tables"]
 
 SEEN = (
     "† The weights were trained on this very scene: read it as the best that the method can do. Figures "
@@ -23,16 +23,22 @@ SEEN = (
 _COSTS = ("multiply-adds", "seconds", "fit seconds")
 
 
-def write_tables(rows: Iterable[Row], folder: Path) -> list[Path]:
-    """``table.csv``, a value a row; ``table.parquet`` too where pyarrow is installed."""
-    rows = list(rows)
+def write_csv(rows: Iterable[Row], folder: Path) -> Path:
+    """``table.csv``, a value a row; at once or not at all."""
     folder.mkdir(parents=True, exist_ok=True)
-    names = [field.name for field in fields(Row)]
     file = folder / "table.csv"
-    with file.open("w", newline="") as out:
+    partial = file.with_name(f".partial-{file.name}")
+    with partial.open("w", newline="") as out:
         writer = csv.writer(out)
-        writer.writerow(names)
+        writer.writerow(field.name for field in fields(Row))
         writer.writerows(astuple(row) for row in rows)
+    return partial.replace(file)
+
+
+def write_tables(rows: Iterable[Row], folder: Path) -> list[Path]:
+    """``table.csv``; ``table.parquet`` too where pyarrow is installed."""
+    rows = list(rows)
+    file = write_csv(rows, folder)
     if find_spec("pyarrow") is None:
         return [file]
     import pyarrow as pa

@@ -22,6 +22,8 @@ from .unit import Peak
 
 # Steps of two trial fits: their difference is what a step takes, without what a fit begins with.
 _FEW, _MORE = 2, 6
+# Windows of them, and the bytes that each of the other ones takes: twelve bands, and patches cut from them.
+_WINDOWS, _WINDOW = 2, 16_000_000
 
 
 def measure(settings: dict[str, Any]) -> dict[str, float]:
@@ -31,12 +33,12 @@ def measure(settings: dict[str, Any]) -> dict[str, float]:
     -------
     dict
         ``seconds`` of the second window, and ``bytes`` of memory at the peak beyond the idle process
-        and the block that was given; ``step``: seconds of a step of a fit, and ``fit``: bytes of memory
-        that it takes, both 0 where nothing is fitted.
+        and the block that was given; ``fit``: seconds of a fit, and ``fit_bytes`` of memory that it
+        takes, both 0 where nothing is fitted.
     """
     torch.set_num_threads(settings["threads"])
     chosen = settings["method"], settings["bands"]
-    if settings["fit_windows"]:
+    if settings["unfitted"]:
         sharpener = unfitted_sharpener(*chosen, settings["device"])
     else:
         sharpener = load_sharpener(*chosen, settings["weights"], settings["device"])
@@ -53,13 +55,15 @@ def measure(settings: dict[str, Any]) -> dict[str, float]:
         start = time.perf_counter()
         sharpen_block(data, have, want, sharpener, window)
         seconds = time.perf_counter() - start
-    step, fit = _fit(settings) if settings["fit_windows"] else (0.0, 0.0)
-    return {"seconds": seconds, "bytes": peak.bytes - idle, "step": step, "fit": fit}
+    fit, fit_bytes = _fit(settings) if settings["fit_windows"] else (0.0, 0.0)
+    return {"seconds": seconds, "bytes": peak.bytes - idle, "fit": fit, "fit_bytes": fit_bytes}
 
 
 def _fit(settings: dict[str, Any]) -> tuple[float, float]:
-    """Seconds of a step, and bytes of memory, of a fit to windows of random numbers."""
-    method, count = METHODS[settings["method"]], settings["fit_windows"]
+    """Seconds and bytes of memory of a fit, from a few steps of it on windows of random numbers."""
+    method = METHODS[settings["method"]]
+    count = min(settings["fit_windows"], _WINDOWS)
+    torch.set_num_threads(settings["fit_threads"])
     assert method.fit is not None  # noqa: S101  (only of such a method windows are asked for)
     random = torch.Generator().manual_seed(0)
     shapes = ((count, 4, 384, 384), (count, 6, 192, 192), (count, 2, 64, 64))
@@ -85,7 +89,9 @@ def _fit(settings: dict[str, Any]) -> tuple[float, float]:
                     if error.kind != "fit-failed":
                         raise
                 seconds.append(time.perf_counter() - start)
-    return (seconds[1] - seconds[0]) / (_MORE - _FEW), float(peak.bytes - idle)
+    step = max(0.0, (seconds[1] - seconds[0]) / (_MORE - _FEW))
+    more = (settings["fit_windows"] - count) * _WINDOW
+    return seconds[0] + step * (settings["fit_steps"] - _FEW), float(peak.bytes - idle + more)
 
 
 if __name__ == "__main__":

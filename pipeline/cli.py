@@ -145,8 +145,16 @@ FitSteps = Annotated[
     int | None,
     typer.Option(help="Steps of a fit.", show_default="the method's", rich_help_panel=_HOW),
 ]
+FitThreads = Annotated[
+    int | None,
+    typer.Option(
+        help="Threads of a fit. Fixed, since another number gives other weights.",
+        show_default="2",
+        rich_help_panel=_HOW,
+    ),
+]
 WarmStart = Annotated[
-    Path | None,
+    str | None,
     typer.Option(
         metavar="shipped|FOLDER",
         help="Begin fits from weights of the same method, not at random: the shipped ones, or a folder's.",
@@ -241,7 +249,9 @@ Publish = Annotated[
 
 
 @contextmanager
-def _told() -> Iterator[None]:
+def _told(
+    stopped: str = "Stopped. The same command continues where this one was.",
+) -> Iterator[None]:
     """Errors that a user can act on end the command with one message and their exit code."""
     warnings.showwarning = lambda message, *_: problems.print(
         f"[yellow]warning:[/] {escape(str(message))}"
@@ -254,7 +264,7 @@ def _told() -> Iterator[None]:
             problems.print(f"  → {escape(error.remedy)}")
         raise typer.Exit(EXIT.get(error.kind, 1)) from None
     except KeyboardInterrupt:
-        problems.print("Stopped. The same command continues where this one was.")
+        problems.print(escape(stopped))
         raise typer.Exit(130) from None
 
 
@@ -273,6 +283,7 @@ def _flags(
     fit: Fit = None,
     fit_windows: FitWindows = None,
     fit_steps: FitSteps = None,
+    fit_threads: FitThreads = None,
     warm_start: WarmStart = None,
     seed: Seed = None,
     window: Window = None,
@@ -355,8 +366,9 @@ def _show(plan: Any, cost: Any) -> None:
     if plan.datatakes:
         table.add_row(
             "Fits",
-            f"{cost.fits} of {len(plan.datatakes)} datatakes to learn from first, "
-            f"{plan.options.steps} steps on {plan.config.fit_windows} windows each",
+            f"{cost.fits} of {len(plan.datatakes)} datatakes still to be learned from, each on "
+            f"{plan.config.fit_windows} windows"
+            + (f" in {plan.options.steps} steps" if plan.options.steps > 1 else ""),
         )
     done = f", {cost.units - cost.todo} of them done already" if cost.todo < cost.units else ""
     table.add_row("Units", f"{cost.units}{done}; {cost.windows} windows to sharpen")
@@ -492,22 +504,37 @@ def _show_results(plan: Any, pictures: list[Path]) -> None:
 
 
 @app.command()
-def methods() -> None:
-    """List the ways to sharpen: what each is and needs, what it costs, where it was published.
+def methods(
+    name: Annotated[
+        str | None, typer.Argument(help="One of them, in full.", show_default=False)
+    ] = None,
+) -> None:
+    """List the ways to sharpen: what each is, what it needs and costs; with a NAME, its source, too.
 
-    Cost: multiply-adds per 10 m pixel; with a plus, of the 20 m bands and of the 60 m bands. A method that
-    needs a fit learns on the scene: `s2sharp run` fits it once per datatake.
+    Cost: multiply-adds per 10 m pixel for all coarse bands. A method that needs a fit learns on the scene:
+    `s2sharp run` fits it once per datatake.
     """
     from rich.box import SIMPLE_HEAD
 
-    from s2sharp_core import METHODS
+    from s2sharp_core import METHODS, load_sharpener
 
-    table = Table(box=SIMPLE_HEAD, pad_edge=False)
-    for name in ("method", "what it is", "needs", "cost", "source"):
-        table.add_column(name, overflow="fold")
-    for m in METHODS.values():
-        table.add_row(m.name, m.summary, m.needs, m.cost, m.source)
-    console.print(table)
+    with _told():
+        if name is not None:
+            if name not in METHODS:
+                load_sharpener(name)
+            m = METHODS[name]
+            rows = {"what it is": m.summary, "needs": m.needs, "cost": m.cost, "source": m.source}
+            if m.fit:
+                rows["fit"] = f"{m.steps} steps; windows of at least {m.smallest} cells of 60 m"
+            for key, value in rows.items():
+                console.print(f"[bold]{key:11}[/]{escape(value)}")
+            return
+        table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1))
+        for column in ("method", "what it is", "needs", "cost"):
+            table.add_column(column, no_wrap=True)
+        for m in METHODS.values():
+            table.add_row(m.name, m.summary, m.needs, m.cost)
+        console.print(table)
 
 
 @app.command()
@@ -732,14 +759,17 @@ def evaluate(
     ] = None,
     steps: Annotated[
         int | None,
-        typer.Option(help="Steps of a fit, for methods that learn.", show_default="the method's"),
+        typer.Option(
+            help="Steps of a fit, for methods that learn.", min=1, show_default="the method's"
+        ),
     ] = None,
     seed: Annotated[int, typer.Option(help="Seed of everything random in a fit.")] = 0,
     device: Annotated[str, typer.Option(metavar="auto|cpu|cuda")] = "auto",
     out: Annotated[
         Path | None,
         typer.Option(
-            help="Folder for table.csv (and table.parquet, where pyarrow is installed) and index.html.",
+            help="Folder for table.csv (and table.parquet, where pyarrow is installed), index.html and "
+            "fits/. The same command on it again does not repeat the fits.",
             show_default=False,
         ),
     ] = None,
@@ -748,7 +778,7 @@ def evaluate(
     """Judge methods: RMSE, SRE, SAM, ERGAS, UIQI, SSIM, Q2n, indices, invention, time and cost.
 
     Without a catalogue it judges on synthetic landscapes. Methods that learn on the scene are fitted to
-    each case's own inputs, never to its truth.
+    each case's own inputs, never to its truth; so they are in `papers/…`, too.
 
     Example: `s2sharp evaluate --method bicubic --method dsen2 --protocol mtf --protocol consistency --out bench`
     """
@@ -757,11 +787,33 @@ def evaluate(
 
     from s2sharp_core.fitting import FitOptions
 
-    from .bench import compare, find_tasks, folders
-    from .bench_tables import SEEN, grids, write_tables
+    from .bench import Outcome, compare, find_tasks, folders
+    from .bench_tables import SEEN, grids, write_csv, write_tables
 
     names = method or ["bicubic", "dsen2"]
-    with _told():
+    outcome = Outcome()
+
+    def keep(so_far: Outcome) -> None:
+        nonlocal outcome
+        outcome = so_far
+        if out and outcome.results:
+            write_csv(outcome.rows, out)
+
+    def show() -> list[Any]:
+        tables = grids(outcome.rows)
+        for table in tables:
+            _show_grid(table)
+        if any(table.seen for table in tables):
+            console.print(SEEN)
+        for text in outcome.left_out:
+            problems.print(f"[yellow]left out:[/] {escape(text)}")
+        return tables
+
+    with _told(
+        f"Stopped. What is done lies in {out}; the same command does not repeat its fits."
+        if out
+        else "Stopped. With --out, fits would have been kept."
+    ):
         if out and pictures and find_spec("matplotlib") is None:
             raise S2SharpError(
                 "bad-config",
@@ -777,25 +829,31 @@ def evaluate(
             synthetic=synthetic,
             cells=cells,
         )
-        with Progress(
-            *Progress.get_default_columns(), TextColumn("{task.fields[note]}"), console=console
-        ) as bar:
-            bars = {name: bar.add_task(name, total=len(tasks.cases), note="") for name in names}
-            outcome = compare(
-                names,
-                tasks.cases,
-                weights=folders(weights or []),
-                options=FitOptions(steps=steps, seed=seed),
-                device=device,
-                tell=lambda name, done, note: bar.update(bars[name], completed=done, note=note),
+        own = folders(weights or [])
+        try:
+            with Progress(
+                *Progress.get_default_columns(), TextColumn("{task.fields[note]}"), console=console
+            ) as bar:
+                bars = {name: bar.add_task(name, total=len(tasks.cases), note="") for name in names}
+                compare(
+                    names,
+                    tasks.cases,
+                    weights=own,
+                    options=FitOptions(steps=steps, seed=seed),
+                    device=device,
+                    fits=out / "fits" if out else None,
+                    tell=lambda name, done, note: bar.update(bars[name], completed=done, note=note),
+                    keep=keep,
+                )
+        finally:
+            # However it ended: what was judged has been paid for.
+            tables = show()
+        if not outcome.results:
+            raise S2SharpError(
+                "nothing-judged",
+                "No method could be run on any case.",
+                "What is told above as left out says why.",
             )
-        tables = grids(outcome.rows)
-        for table in tables:
-            _show_grid(table)
-        if any(table.seen for table in tables):
-            console.print(SEEN)
-        for text in outcome.left_out:
-            problems.print(f"[yellow]left out:[/] {escape(text)}")
         if out:
             for file in write_tables(outcome.rows, out):
                 console.print(f"Table     {file}")

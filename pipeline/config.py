@@ -8,13 +8,10 @@ from typing import Annotated, Any, Literal, Self
 from annotated_types import Ge, Gt, Le
 from pydantic import BaseModel, ConfigDict, ValidationError, field_validator, model_validator
 
-import s2sharp_core
 from s2sharp_core import BANDS, S2SharpError
 from s2sharp_core.bands import in_order
 
 __all__ = ["EARTH_SEARCH", "RunConfig", "read_config"]
-
-SHIPPED = Path(s2sharp_core.__file__).parent / "weights"
 
 EARTH_SEARCH = "https://earth-search.aws.element84.com/v1"
 
@@ -43,7 +40,8 @@ class RunConfig(BaseModel):
     fit: Literal["datatake", "window"] = "datatake"
     fit_windows: Annotated[int, Gt(0)] = 16
     fit_steps: Annotated[int, Gt(0)] | None = None
-    warm_start: Path | None = None
+    fit_threads: Annotated[int, Gt(0)] = 2
+    warm_start: Literal["shipped"] | Path | None = None
     seed: Annotated[int, Ge(0)] = 0
     device: Literal["auto", "cpu", "cuda"] = "auto"
     window: Annotated[int, Gt(0)] = 64
@@ -68,11 +66,6 @@ class RunConfig(BaseModel):
         if unknown or not value:
             raise ValueError(f"unknown: {', '.join(unknown)}; choose from {', '.join(BANDS)}")
         return in_order(value)
-
-    @field_validator("warm_start", mode="before")
-    @classmethod
-    def _shipped(cls, value: Any) -> Any:
-        return SHIPPED if str(value) == "shipped" else value
 
     @field_validator("out", "area", "weights", "warm_start", "catalog")
     @classmethod

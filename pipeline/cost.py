@@ -71,14 +71,14 @@ def estimate(plan: Plan) -> Estimate:
         written += _stored_bytes(plan, wanted)
     read += sum(_native_bytes(plan, cells) for _, cells in staged)
     workers = local_workers(plan)
-    calibration = _calibrate(plan, threads(workers))
-    fits = sum((plan.fit_name(d), plan.fit_key(d)[:24]) not in states for d in plan.datatakes)
-    steps = plan.options.steps or 0
+    made = [states.get((plan.fit_name(d), plan.fit_key(d)[:24])) in FINAL for d in plan.datatakes]
+    fits = made.count(False)
+    calibration = _calibrate(plan, threads(workers), learns=fits > 0 or plan.config.fit == "window")
     each = calibration["seconds"]
     if plan.config.fit == "window":
-        each += steps * calibration["step"]
+        each += calibration["fit"]
     busy = windows * each + read / _READ + 1.33 * written / _WRITE + todo * _UNIT
-    busy += fits * steps * calibration["step"]
+    busy += fits * calibration["fit"]
     return Estimate(
         acquisitions=len(plan.acquisitions),
         scenes=sum(len(a.scenes) for a in plan.acquisitions),
@@ -90,7 +90,7 @@ def estimate(plan: Plan) -> Estimate:
         output=1.33 * stored / _COMPRESSION,
         delivered=(2.66 if plan.config.publish else 1.33) * stored / _COMPRESSION,
         memory=max(
-            calibration["fit"] if fits or plan.config.fit == "window" else 0.0,
+            calibration["fit_bytes"] if fits or plan.config.fit == "window" else 0.0,
             *(_memory(plan, side, calibration["bytes"]) for side in _sides(plan)),
         ),
         seconds=busy / workers,
@@ -124,15 +124,17 @@ def _stored_bytes(plan: Plan, box: Box) -> float:
     return float(2 * len(plan.config.bands) * math.prod(box.pixels(10)))
 
 
-def _calibrate(plan: Plan, threads: int) -> dict[str, float]:
+def _calibrate(plan: Plan, threads: int, *, learns: bool) -> dict[str, float]:
     config = plan.config
     if not plan.coarse:
-        return {"seconds": 0.0, "bytes": 0.0, "step": 0.0, "fit": 0.0}
-    windows = 1 if config.fit == "window" else config.fit_windows
+        return {"seconds": 0.0, "bytes": 0.0, "fit": 0.0, "fit_bytes": 0.0}
     settings = {
         "method": config.method,
         "bands": plan.coarse,
-        "fit_windows": windows if plan.datatakes or config.fit == "window" else 0,
+        "fit_steps": plan.options.steps,
+        "unfitted": bool(plan.datatakes) or config.fit == "window",
+        "fit_windows": (1 if config.fit == "window" else config.fit_windows) if learns else 0,
+        "fit_threads": config.fit_threads,
         "weights": str(config.weights) if config.weights else None,
         "device": plan.device,
         "window": config.window,

@@ -317,15 +317,19 @@ def read_part(
     return np.asarray(_opened(store, _group(layout, level))[name][time, place[0], place[1]])
 
 
-def finish(store: Path, status: str) -> None:
+def finish(
+    store: Path, status: str, weights: Mapping[str, Mapping[str, str]] | None = None
+) -> None:
     """Say that the cube is "complete" or "partial", and consolidate its metadata: a run's last write.
+
+    ``weights``: datatake → file → sha256 of what it was sharpened with.
 
     Drafts that a killed writer left behind go first; what has a final name is whole.
     """
     for draft in store.rglob("*.partial"):
         draft.unlink(missing_ok=True)
     zarr.open_group(store, mode="r+").attrs.update(
-        {"s2sharp": {"format": FORMAT, "status": status}}
+        {"s2sharp": {"format": FORMAT, "status": status, "weights": dict(weights or {})}}
     )
     with warnings.catch_warnings():
         # Zarr v3 has no standard for it yet; a reader that does not know it reads array by array.

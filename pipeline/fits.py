@@ -8,14 +8,16 @@ fitted lies in ``OUT/fits/DATATAKE`` and is used until the run is done.
 import hashlib
 import json
 import math
+import time
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import torch
 from distributed import get_worker
 
 from s2sharp_core import METHODS, S2SharpError
-from s2sharp_core.bands import BY_GSD, GSDS
+from s2sharp_core.bands import BANDS, BY_GSD, GSDS
 from s2sharp_core.fitting import Sample
 from s2sharp_core.lattice import Box
 from s2sharp_core.observation import SENTINEL2
@@ -24,7 +26,7 @@ from .acquisitions import Acquisition
 from .ledger import Record
 from .load import Files, load_block, load_scl
 from .plan import Datatake, Plan
-from .unit import ONE, SPACE, Run, keep
+from .unit import ONE, SPACE, Peak, Run, idle_size, keep
 
 __all__ = ["TOPIC", "draw_sample", "fit_unit"]
 
@@ -42,6 +44,10 @@ _CLOUD = (8, 9)
 _CLOUDY = 0.1
 
 
+_Window = tuple[dict[str, object], dict[int, np.ndarray]]
+"""Item, code and cells of a window, and its bands by GSD."""
+
+
 def draw_sample(plan: Plan, datatake: Datatake) -> tuple[Sample, list[dict[str, object]]]:
     """Windows without gaps, at random places that follow from the datatake's name alone.
 
@@ -56,12 +62,16 @@ def draw_sample(plan: Plan, datatake: Datatake) -> tuple[Sample, list[dict[str, 
         ``nothing-to-fit`` where no window of the smallest size is without gaps.
     """
     smallest = METHODS[plan.config.method].smallest
+    best: list[_Window] = []
     for side in (*(s for s in _SIDES if s > smallest), smallest):
         windows = list(_windows(plan, datatake, side))
-        if windows:
-            stacks = [np.stack([data[g] for _, data in windows]) for g in GSDS]
-            places = [place for place, _ in windows]
-            return Sample(*(torch.from_numpy(y) for y in stacks)), places
+        if len(windows) > len(best):
+            best = windows
+        if 4 * len(best) >= plan.config.fit_windows:
+            break
+    if best:
+        stacks = [np.stack([data[g] for _, data in best]) for g in GSDS]
+        return Sample(*(torch.from_numpy(y) for y in stacks)), [place for place, _ in best]
     raise S2SharpError(
         "nothing-to-fit",
         f"{plan.config.method} learns on the scene, and {datatake.take} has no window without gaps "
@@ -70,9 +80,7 @@ def draw_sample(plan: Plan, datatake: Datatake) -> tuple[Sample, list[dict[str, 
     )
 
 
-def _windows(
-    plan: Plan, datatake: Datatake, side: int
-) -> Iterator[tuple[dict[str, object], dict[int, np.ndarray]]]:
+def _windows(plan: Plan, datatake: Datatake, side: int) -> Iterator[_Window]:
     """At most so many windows as are wanted, and no more than cover the datatake twice."""
     places = [(a, s) for a in datatake.acquisitions for s in a.scenes if min(s.box.shape) >= side]
     if not places:
@@ -102,14 +110,22 @@ def _windows(
 
 
 def _read(plan: Plan, acquisition: Acquisition, box: Box) -> dict[int, np.ndarray] | None:
-    """The bands of a window by GSD, zeros for those that are not read; None if it has gaps or clouds."""
+    """The bands of a window by GSD, zeros for those that are not read.
+
+    None if it has gaps or clouds, or cannot be read: a broken file costs its own windows.
+    """
     reader = Files(acquisition)
-    if any(scene.scl for scene in acquisition.within(box)):
-        scl = load_scl(reader, box)
-        if np.isin(scl, _CLOUD).mean() > _CLOUDY:
-            return None
-    data = load_block(reader, acquisition, plan.reads, box, 0).data
-    if any(np.isnan(y).any() for y in data.values()):
+    try:
+        if all(scene.scl for scene in acquisition.within(box)):
+            scl = load_scl(reader, box)
+            if (scl == 0).any() or np.isin(scl, _CLOUD).mean() > _CLOUDY:
+                return None
+        data: dict[str, np.ndarray] = {}
+        for band in sorted(plan.reads, key=lambda b: -BANDS[b].gsd):  # the smallest file first
+            data |= load_block(reader, acquisition, (band,), box, 0).data
+            if np.isnan(data[band]).any():
+                return None
+    except S2SharpError:
         return None
     nothing = {g: np.zeros(box.pixels(g), dtype=np.float32) for g in GSDS}
     return {
@@ -126,20 +142,26 @@ def fit_unit(run: Run, index: int) -> Record:
     plan = run.plan
     datatake = plan.datatakes[index]
     name, key = plan.fit_name(datatake), plan.fit_key(datatake)
-    if run.threads:
-        torch.set_num_threads(run.threads)
-    try:
-        with ONE:
-            record = _fit(plan, datatake, Record(name, key, "ok"))
-    except S2SharpError as error:
-        record = Record(name, key, "failed", kind=error.kind, message=f"{datatake.take}: {error}")
-    except OSError as error:
-        message = f"Cannot write {plan.fit_folder(datatake.take)}: {error}. {SPACE}"
-        record = Record(name, key, "failed", kind="store-unwritable", message=message)
-    return keep(plan, record)
+    facts: dict[str, Any] = {"unit": name, "key": key}
+    begin, threads = time.perf_counter(), torch.get_num_threads()
+    idle = idle_size(run)
+    with ONE, Peak() as memory:
+        torch.set_num_threads(plan.config.fit_threads)
+        try:
+            _fit(plan, datatake)
+            facts |= {"status": "ok"}
+        except S2SharpError as error:
+            message = f"{datatake.take}: {error}"
+            facts |= {"status": "failed", "kind": error.kind, "message": message}
+        except OSError as error:
+            message = f"Cannot write {plan.fit_folder(datatake.take)}: {error}. {SPACE}"
+            facts |= {"status": "failed", "kind": "store-unwritable", "message": message}
+    torch.set_num_threads(threads)
+    facts |= {"seconds": {"fit": time.perf_counter() - begin}, "idle": idle, "peak": memory.bytes}
+    return keep(plan, Record(**facts))
 
 
-def _fit(plan: Plan, datatake: Datatake, record: Record) -> Record:
+def _fit(plan: Plan, datatake: Datatake) -> None:
     folder = plan.fit_folder(datatake.take)
     method = METHODS[plan.config.method]
     # Only such a method's plan has datatakes.
@@ -153,7 +175,6 @@ def _fit(plan: Plan, datatake: Datatake, record: Record) -> Record:
         _worker_says(about)
 
     method.fit(sample, SENTINEL2, plan.coarse, plan.options, folder, plan.device, tell)
-    return record
 
 
 def _worker_says(about: dict[str, object]) -> None:

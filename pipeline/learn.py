@@ -11,6 +11,7 @@ from s2sharp_core import BANDS, METHODS, S2SharpError
 from s2sharp_core.bands import BY_GSD, GSDS
 from s2sharp_core.fitting import FitOptions, Sample, Tell
 from s2sharp_core.observation import SENTINEL2
+from s2sharp_core.sharpeners import NetSharpener, unfitted_sharpener
 from s2sharp_core.sharpeners.dsen2 import PUBLISHED, weights_file
 from s2sharp_core.training import Pair, Recipe, synthetic_pairs, train, wald_pair
 from s2sharp_core.weights import save_net
@@ -138,8 +139,10 @@ def prefit(
             "no-data", "There is nothing to train on.", "Give --synthetic or --catalog."
         )
     sample = Sample(*(torch.from_numpy(np.stack([s[g] for s in scenes])) for g in GSDS))
-    known.fit(sample, SENTINEL2, known.bands, FitOptions(steps, seed), out, "cpu", tell)
-    return sorted(out.glob(f"{method}*.safetensors"))
+    blank = unfitted_sharpener(method, device="cpu")
+    assert isinstance(blank, NetSharpener)  # noqa: S101  (all that learns is made of networks)
+    known.fit(sample, SENTINEL2, blank.bands, FitOptions(steps, seed), out, "cpu", tell)
+    return [out / file for file in blank.files]
 
 
 def _parts(scene: dict[int, np.ndarray]) -> Iterator[dict[int, np.ndarray]]:

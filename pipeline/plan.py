@@ -26,6 +26,7 @@ from s2sharp_core.blocks import context
 from s2sharp_core.fitting import FitOptions
 from s2sharp_core.lattice import Box, Lattice
 from s2sharp_core.sharpeners import NetSharpener, WindowFitted, unfitted_sharpener
+from s2sharp_core.weights import SHIPPED
 
 from .acquisitions import Acquisition, Refusal, group
 from .archives import datatake, public, safe_name, tile
@@ -263,9 +264,7 @@ class Plan(BaseModel):
         return {
             "software": f"s2sharp {self.software}",
             "method": self.config.method,
-            "weights": {a.take: "fits/" + a.take for a in self.of(epsg)}
-            if self.datatakes
-            else self.weights,
+            "weights": self.weights,
             "precision": self.precision,
             "window_cells": self.config.window,
             "acquisitions": [
@@ -352,6 +351,7 @@ def make_plan(config: RunConfig) -> Plan:
         ``nothing-found`` when no acquisition is left; ``method-unknown`` and the like; what
         :func:`~s2sharp.search.search` raises.
     """
+    _check_fit(config)
     bands = config.bands
     coarse = tuple(band for band in bands if BANDS[band].gsd > 10)
     device = config.device
@@ -407,26 +407,52 @@ def make_plan(config: RunConfig) -> Plan:
     )
 
 
+def _check_fit(config: RunConfig) -> None:
+    """Refuse options of a fit where they would mean nothing.
+
+    Raises
+    ------
+    S2SharpError
+        ``bad-config``; ``method-unknown``.
+    """
+    if config.method not in METHODS:
+        load_sharpener(config.method)
+    given = [
+        flag
+        for flag, value in (
+            ("--fit window", config.fit == "window"),
+            ("--fit-steps", config.fit_steps),
+            ("--warm-start", config.warm_start),
+        )
+        if value
+    ]
+    method = METHODS[config.method]
+    why = ""
+    if method.fit is None:
+        why = f"{config.method} does not learn on the scene: there is nothing to fit"
+    elif config.weights is not None:
+        why = "with --weights there is nothing to fit"
+    elif method.steps == 1 and given != ["--fit window"]:
+        why = f"{config.method} is solved, not trained: it has no steps and no start"
+    if given and why:
+        raise S2SharpError("bad-config", f"{' and '.join(given)}: {why}.", "Leave it out.")
+
+
 def _fits(config: RunConfig) -> bool:
     """Whether the method is fitted to each datatake before it is used."""
     learns = METHODS[config.method].fit is not None
-    if not learns and (config.fit != "datatake" or config.warm_start or config.fit_steps):
-        raise S2SharpError(
-            "bad-config",
-            f"{config.method} does not learn on the scene: there is nothing to fit.",
-            "Leave --fit, --fit-steps and --warm-start out, or choose another --method.",
-        )
     return learns and config.weights is None and config.fit == "datatake"
 
 
 def _options(config: RunConfig) -> FitOptions:
     steps = config.fit_steps or METHODS[config.method].steps
-    return FitOptions(steps, config.seed, config.warm_start)
+    start = SHIPPED if config.warm_start == "shipped" else config.warm_start
+    return FitOptions(steps, config.seed, start)
 
 
 def _outline(config: RunConfig, coarse: tuple[str, ...], device: str) -> Sharpener:
     """The sharpener, or what it will be like once it has been fitted."""
-    if config.method in METHODS and _fits(config):
+    if _fits(config):
         return unfitted_sharpener(config.method, coarse, device)
     return _ready(config, coarse, device, None)
 
@@ -435,7 +461,7 @@ def _ready(
     config: RunConfig, coarse: tuple[str, ...], device: str, fitted: Path | None
 ) -> Sharpener:
     """The sharpener itself; ``fitted``: where its weights were left, if it was fitted in this run."""
-    if config.method in METHODS and config.fit == "window" and config.weights is None:
+    if config.fit == "window":
         return WindowFitted(METHODS[config.method], coarse, _options(config), device)
     return load_sharpener(config.method, coarse, fitted or config.weights, device)
 
@@ -445,12 +471,14 @@ def _digest_of(config: RunConfig, sharpener: Sharpener) -> str:
     if not _fits(config):
         return sharpener.digest
     options = _options(config)
-    start = _start(config, sharpener) if config.warm_start else None
-    facts = [sharpener.digest, options.steps, options.seed, start, config.fit_windows]
+    start = _start(options.start, sharpener) if options.start else None
+    facts = [sharpener.digest, options.steps, options.seed, start]
+    # Sums run in another order on another number of threads: the weights would not be the same.
+    facts += [config.fit_windows, config.fit_threads]
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
 
 
-def _start(config: RunConfig, sharpener: Sharpener) -> dict[str, str]:
+def _start(folder: Path, sharpener: Sharpener) -> dict[str, str]:
     """The weights that fits begin from: file → sha256.
 
     Raises
@@ -458,21 +486,29 @@ def _start(config: RunConfig, sharpener: Sharpener) -> dict[str, str]:
     S2SharpError
         ``weights-missing``, before anything starts.
     """
-    folder = config.warm_start or Path()
     there = _fitted(folder)
     files = sharpener.files if isinstance(sharpener, NetSharpener) else ()
     missing = [file for file in files if file not in there]
     if missing:
         raise S2SharpError(
             "weights-missing",
-            f"{folder} lacks {', '.join(missing)}, which the fits of {config.method} should begin from.",
-            f"Make them with `s2sharp train --method {config.method}`, or leave --warm-start out.",
+            f"{folder} lacks {', '.join(missing)}, which the fits of {sharpener.name} should begin from.",
+            f"Make them with `s2sharp train --method {sharpener.name}`, or leave --warm-start out.",
         )
     return {file: there[file] for file in files}
 
 
 def _fitted(folder: Path) -> dict[str, str]:
     """The weights in a folder, as their cards state them: file → sha256."""
+    try:
+        # A folder's time changes with every file that comes or is replaced.
+        return dict(_cards(folder, folder.stat().st_mtime_ns))
+    except FileNotFoundError:
+        return {}
+
+
+@lru_cache(maxsize=256)
+def _cards(folder: Path, stamp: int) -> dict[str, str]:  # noqa: ARG001  (part of the cache's key)
     cards = (c for c in sorted(folder.glob("*.json")) if c.with_suffix(".safetensors").exists())
     return {f"{card.stem}.safetensors": json.loads(card.read_text())["sha256"] for card in cards}
 

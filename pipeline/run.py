@@ -180,9 +180,8 @@ def execute(plan: Plan, tell: Callable[[Event], None] = lambda _: None) -> Outco
         unfitted = flow.fits(run)
 
         def sharpen(unit: Unit) -> Future[Any]:
-            staged: list[object] = list(stager.need(unit))
-            if error := unfitted.get(plan.acquisition(unit).take):
-                staged.append(error)
+            error = unfitted.get(plan.acquisition(unit).take)
+            staged = [error] if error else stager.need(unit)
             return client.submit(sharpen_unit, run, unit, staged, pure=False)
 
         flow.through("sharpen", plan.units(), sharpen, stager.release)
@@ -212,7 +211,8 @@ def execute(plan: Plan, tell: Callable[[Event], None] = lambda _: None) -> Outco
         if not outcome.failed:
             stager.clear()
     try:
-        finish(plan.store, "partial" if outcome.failed else "complete")
+        weights = {a.take: plan.weights_of(a.take) for a in plan.acquisitions}
+        finish(plan.store, "partial" if outcome.failed else "complete", weights)
     except OSError as error:
         message = f"Cannot complete {plan.store}: {error}. {SPACE}"
         outcome.failed.append(Record("cube", "", "failed", "store-unwritable", message))
@@ -276,7 +276,7 @@ class _Flow:
         for index, datatake in enumerate(plan.datatakes):
             key = plan.fit_key(datatake)[:24]
             done = self.states.get((plan.fit_name(datatake), key)) in FINAL
-            if done and plan.weights_of(datatake.take):
+            if done and _whole(plan, datatake.take):
                 self._add("fit", None)
             else:
                 flying[self.client.submit(fit_unit, run, index, pure=False)] = index
@@ -306,6 +306,15 @@ class _Flow:
     def _add(self, phase: str, record: Record | None) -> None:
         self.outcome.add(phase, record)
         self.tell(Event(phase, record))
+
+
+def _whole(plan: Plan, take: str) -> bool:
+    """Whether all that a fit left can be read."""
+    try:
+        plan.sharpener(take)
+    except S2SharpError:
+        return False
+    return True
 
 
 class _Stager:

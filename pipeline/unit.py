@@ -28,7 +28,17 @@ from .ledger import Ledger, Record
 from .load import Block, Reader, load_block, load_scl, offset_doubt
 from .plan import Plan, Unit, read_plan
 
-__all__ = ["ONE", "SPACE", "Peak", "Run", "keep", "overview_unit", "sharpen_unit", "stage_unit"]
+__all__ = [
+    "ONE",
+    "SPACE",
+    "Peak",
+    "Run",
+    "idle_size",
+    "keep",
+    "overview_unit",
+    "sharpen_unit",
+    "stage_unit",
+]
 
 # Classes of the scene classification: cloud of medium and of high probability.
 _CLOUD = (8, 9)
@@ -64,7 +74,7 @@ class Run:
 
 
 @lru_cache(maxsize=1)
-def _idle(run: Run) -> int:
+def idle_size(run: Run) -> int:
     """Memory of the process, in bytes, when it is ready for a run: the sharpener is loaded here, once."""
     run.plan.outline()
     return psutil.Process().memory_info().rss
@@ -126,7 +136,7 @@ def _sharpen_unit(run: Run, unit: Unit, staged: list[object]) -> Record:
     plan, clock = run.plan, _Clock()
     if run.threads:
         torch.set_num_threads(run.threads)
-    facts: dict[str, Any] = {"unit": plan.name(unit), "key": plan.key(unit), "idle": _idle(run)}
+    facts: dict[str, Any] = {"unit": plan.name(unit), "key": plan.key(unit), "idle": idle_size(run)}
     facts["worker"] = f"{socket.gethostname()}:{os.getpid()}"
     with Peak() as memory, warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", UserWarning)

@@ -8,7 +8,7 @@ import hashlib
 import json
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -26,7 +26,7 @@ from .scoring import group_name, score
 from .sharpeners import METHODS, Sharpener, load_sharpener, unfitted_sharpener
 from .sharpening import sharpen_part
 
-__all__ = ["Result", "Row", "judge", "prepare"]
+__all__ = ["Result", "Row", "judge", "outline", "prepare"]
 
 # Cells of the window on which operations are counted.
 _COUNTED = 16
@@ -60,6 +60,26 @@ class Result:
     seen: bool
 
 
+def outline(name: str, case: Case, weights: Path | None = None, device: str = "auto") -> Sharpener:
+    """A method as it will be on a case: ready if it needs no fit, else but for its weights.
+
+    Parameters
+    ----------
+    weights
+        A folder with weights, in place of the shipped ones or of a fit.
+
+    Raises
+    ------
+    S2SharpError
+        As :func:`load_sharpener`.
+    """
+    method = METHODS.get(name)
+    bands = tuple(band for band in case.bands if method is None or band in method.bands)
+    if method is None or method.fit is None or weights:
+        return load_sharpener(name, bands, weights, device)
+    return unfitted_sharpener(name, bands, device)
+
+
 def prepare(
     name: str,
     case: Case,
@@ -75,7 +95,7 @@ def prepare(
     Parameters
     ----------
     folder
-        Where fits are kept: the same inputs are not learnt twice.
+        Where fits are kept: the same inputs are not learnt twice, and a fit that was stopped goes on.
     weights
         A folder with weights, in place of the shipped ones or of a fit.
 
@@ -90,29 +110,27 @@ def prepare(
         ``band-missing`` when it reads a band that the case lacks, ``nothing-to-fit``, and what
         :func:`load_sharpener` raises.
     """
-    method = METHODS.get(name)
-    if method is None or method.fit is None or weights:
-        bands = case.bands if method is None else _common(case, method.bands)
-        sharpener = load_sharpener(name, bands, weights, device)
-        _refuse_absent(name, case, sharpener.reads)
-        return sharpener, 0.0
-    bands = _common(case, method.bands)
-    blank = unfitted_sharpener(name, bands, device)
+    blank = outline(name, case, weights, device)
     _refuse_absent(name, case, blank.reads)
+    method = METHODS[name]
+    if method.fit is None or weights:
+        return blank, 0.0
     options = options or FitOptions()
-    place = folder / f"{name}-{_digest(case, bands, options)}"
-    note = place / "seconds.txt"
+    options = replace(options, steps=options.steps or method.steps)
+    place = folder / f"{name}-{_digest(case, blank, options)}"
+    note, so_far = place / "seconds.txt", place / "seconds-so-far.txt"
     if not note.exists():
         # Nobody reads the bands that are not there.
         sample = Sample.of({gsd: np.nan_to_num(y) for gsd, y in case.inputs.items()})
+        before = float(so_far.read_text()) if so_far.exists() else 0.0
         begin = time.perf_counter()
-        method.fit(sample, case.sensor, bands, options, place, blank.device, tell)
-        note.write_text(f"{time.perf_counter() - begin:.3f}\n")
-    return method.load(bands, place, blank.device), float(note.read_text())
-
-
-def _common(case: Case, can: tuple[str, ...]) -> tuple[str, ...]:
-    return tuple(band for band in case.bands if band in can)
+        try:
+            method.fit(sample, case.sensor, blank.bands, options, place, blank.device, tell)
+        finally:
+            if place.is_dir():
+                so_far.write_text(f"{before + time.perf_counter() - begin:.3f}\n")
+        so_far.replace(note)
+    return method.load(blank.bands, place, blank.device), float(note.read_text())
 
 
 def _refuse_absent(name: str, case: Case, reads: tuple[str, ...]) -> None:
@@ -125,9 +143,9 @@ def _refuse_absent(name: str, case: Case, reads: tuple[str, ...]) -> None:
         )
 
 
-def _digest(case: Case, bands: tuple[str, ...], options: FitOptions) -> str:
-    """What a fit follows from: the inputs, the sensor, the bands and how it is done."""
-    sha = hashlib.sha256(repr((case.sensor, bands, options)).encode())
+def _digest(case: Case, blank: Sharpener, options: FitOptions) -> str:
+    """What a fit follows from: the inputs, the sensor, the bands, how it is done and on what device."""
+    sha = hashlib.sha256(repr((case.sensor, blank.bands, options, blank.device)).encode())
     for gsd in GSDS:
         sha.update(np.ascontiguousarray(case.inputs[gsd]).tobytes())
     return sha.hexdigest()[:16]

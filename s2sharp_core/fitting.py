@@ -30,7 +30,7 @@ Tell = Callable[[int, int, float], None]
 _CHECKPOINT = 50
 # The last part of a fit runs with the statistics that are frozen with it.
 _SETTLE = 0.7
-# Steps that are averaged to be told, and, the last ones, repeated with everything frozen.
+# Steps that are averaged to be told; and the last ones before freezing, repeated when all is done.
 _CHECKED = 20
 _ALLOWED = 1.05
 
@@ -150,8 +150,8 @@ def optimise(
     Raises
     ------
     S2SharpError
-        ``fit-failed`` when the loss is not finite, or when the one with frozen statistics is more
-        than 1.05 × the training loss.
+        ``fit-failed`` when the loss is not finite, or when in the end, with frozen statistics, it is more
+        than 1.05 × what it was on the same draws before they were frozen.
     """
     random = torch.Generator().manual_seed(seed)
     optimizer = torch.optim.Adam(net.parameters(), lr=rate, amsgrad=True)
@@ -159,24 +159,26 @@ def optimise(
     facts = {"steps": steps, "rate": rate, "seed": seed}
     told: list[tuple[int, float]] = []
     losses: list[float] = []
+    training: list[float] = []
     begin, replay = 0, random.get_state()
-    last, frozen = max(0, steps - _CHECKED), int(_SETTLE * steps)
+    frozen = int(_SETTLE * steps) if norms and settle else steps
     if checkpoint and (state := _read(checkpoint, facts)):
         state.restore(net, optimizer)
         random.set_state(state.tensors["random"])
         replay = state.tensors["replay"]
         begin, losses = state.note["step"], state.note["losses"]
+        training = state.note["training"]
         told = [(step, value) for step, value in state.note["told"]]
     net.train()
     for step in range(begin, steps):
-        if norms and step == frozen and settle:
+        if settle and step == frozen:
             for norm in norms:
                 norm.reset_running_stats()
             with torch.no_grad():
                 settle()
         for norm in norms:
             norm.train(step < frozen)
-        if step == last:
+        if step == max(0, frozen - _CHECKED):
             replay = random.get_state()
         for group in optimizer.param_groups:
             group["lr"] = rate * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * step / steps)))
@@ -192,23 +194,33 @@ def optimise(
                 f"The loss is {losses[-1]} at step {step + 1} of {steps}.",
                 "Try another seed, or a pretrained method.",
             )
+        if step + 1 == frozen:
+            training = losses
         if (step + 1) % _CHECKED == 0 or step + 1 == steps:
             told.append((step + 1, float(np.mean(losses))))
             tell(step + 1, steps, told[-1][1])
         if checkpoint and (step + 1) % _CHECKPOINT == 0 and step + 1 < steps:
             states = {"random": random.get_state(), "replay": replay}
-            note = {"facts": facts, "step": step + 1, "told": told, "losses": losses}
+            note = {
+                "facts": facts,
+                "step": step + 1,
+                "told": told,
+                "losses": losses,
+                "training": training,
+            }
             _Saved.of(net, optimizer, states, note).write(checkpoint)
     net.eval()
     random.set_state(replay)
     with torch.no_grad():
-        still = [float(loss(random)) for _ in losses]
-    ratio = float(np.mean(still)) / max(abs(float(np.mean(losses))), 1e-12)
+        still = float(np.mean([float(loss(random)) for _ in training]))
+    before = float(np.mean(training))
+    ratio = still / before if before > 0 else math.inf
     if not ratio <= _ALLOWED:
         raise S2SharpError(
             "fit-failed",
-            f"With its statistics frozen, the net's loss is {ratio:.3f} × the training loss "
-            f"(at most {_ALLOWED} is allowed): its weights would not mean what was fitted.",
+            f"With its statistics frozen, the net's loss is {still:.4g}; while it was trained it was "
+            f"{before:.4g}, and at most {_ALLOWED} × that is allowed: its weights would not mean what was "
+            "fitted.",
             "Fit longer, on more or larger windows, or with another seed.",
         )
     return Curve(tuple(s for s, _ in told), tuple(v for _, v in told), ratio)

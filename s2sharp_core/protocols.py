@@ -2,6 +2,9 @@
 
 Figures mean something only together with both. A protocol is a small object with a name; given a
 :class:`Scene` it makes :class:`Case` objects, which any method can be run on (see :mod:`.evaluate`).
+
+``papers/…`` gives a paper's data, operator, reference and border; methods are fitted to the inputs as
+everywhere in the bench. The papers' own way of fitting and stopping is ``python -m tests.benchmarks.papers``.
 """
 
 from collections.abc import Callable, Mapping
@@ -313,11 +316,15 @@ def _apex(decibels: float) -> Callable[[Protocol, Scene], tuple[Case, ...]]:
     return make
 
 
+_OWN_FITS = (
+    "Data, operator, reference and border are the paper's; methods are fitted to the inputs as everywhere "
+    "in the bench. The paper's own way of fitting and stopping: python -m tests.benchmarks.papers"
+)
 _APEX = Sensor(centre="corner", taps=15, edge="circular")
 _APEX_QUIRKS = (
     "Kernels of 15 taps, circular edges, and `x[::d]` after an odd kernel, so that a 60 m pixel is seen "
     "2.5 pixels of 10 m off its cell and a 20 m one half a pixel; all twelve bands get noise of σ = "
-    "√(mean(y²) / SNR), the 10 m bands too."
+    f"√(mean(y²) / SNR), the 10 m bands too. No border. {_OWN_FITS}"
 )
 
 PROTOCOLS: dict[str, Protocol] = {
@@ -357,18 +364,19 @@ PROTOCOLS: dict[str, Protocol] = {
             _coastal,
             quirks="The arrays are DSen2's blur of `scenes/coastal` (found by trial: 0.1 DN RMSE), so that "
             "a method which learns on them is told that sensor. There are no 60 m bands, and "
-            "methods that read them cannot be run. Two pixels of border, after S2Sharp's code.",
+            f"methods that read them cannot be run. No border. {_OWN_FITS}",
             sensor=Sensor(blur="dsen2"),
-            border=2,
+            border=0,
             file="coastal_rr",
         ),
         Protocol(
             "papers/iceland",
             "S2S-UCNN (Nguyen et al. 2021), table III: the Iceland scene seen twice as coarse, 40→20 m.",
             _iceland,
-            quirks="Kernels of 7 taps and `x[::2]`: a coarse pixel lies on the first of its four, half a "
-            "pixel off. The published crop's own grids lie 5 (10 m) and 2 (20 m) pixels off its 60 m grid.",
-            sensor=Sensor(centre="corner", taps=7),
+            quirks="Kernels of 7 taps, circular edges and `x[::2]`: a coarse pixel lies on the first of its "
+            "four, half a pixel off. The published crop's own grids lie 5 (10 m) and 2 (20 m) pixels off its "
+            f"60 m grid. Two pixels of border, after S2Sharp's code. {_OWN_FITS}",
+            sensor=Sensor(centre="corner", taps=7, edge="circular"),
             border=2,
             file="iceland_raw",
         ),
@@ -380,7 +388,7 @@ PROTOCOLS: dict[str, Protocol] = {
                 _apex(decibels),
                 quirks=_APEX_QUIRKS,
                 sensor=_APEX,
-                border=2,
+                border=0,
                 file="apex",
             )
             for decibels in (30, 40)

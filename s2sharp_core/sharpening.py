@@ -11,7 +11,7 @@ import torch
 import xarray as xr
 from dask.delayed import delayed
 
-from .bands import BANDS, BY_GSD, COARSE, GSDS, in_order
+from .bands import BANDS, BY_GSD, CELL, COARSE, GSDS, in_order
 from .blocks import WINDOW, context, sharpen_block
 from .errors import S2SharpError
 from .fitting import FitOptions, Sample, Tell
@@ -25,6 +25,9 @@ __all__ = ["fit_sharpener", "sharpen", "sharpen_part"]
 
 # Side of a lazy block in cells: 1536 pixels of 10 m, 36 windows of the default size.
 _LAZY = 256
+
+# Of a larger scene a method learns on so many windows of so many cells a side, as in a run.
+_WINDOWS, _SIDE = 16, 64
 
 
 def sharpen(
@@ -64,6 +67,7 @@ def sharpen(
         for a lazy scene and a method that learns on it; what :func:`fit_sharpener` raises.
     """
     lattice, box, inputs = locate(scene)
+    bands = None if bands is None else _known(bands)
     if isinstance(method, str) and method in METHODS and METHODS[method].fit is not None:
         if any(array.chunks is not None for array in inputs.values()):
             raise S2SharpError(
@@ -105,8 +109,8 @@ def fit_sharpener(
     Parameters
     ----------
     scene
-        As for :func:`sharpen`. What is lazy in it is read. Where there are gaps, the largest windows
-        without any serve.
+        As for :func:`sharpen`. What is lazy in it is read. A larger scene, or one with gaps,
+        is learned from on up to 16 windows of 64 cells, or fewer, without gaps.
     bands
         The coarse bands to fit; by default all of the scene.
     steps
@@ -151,34 +155,69 @@ def fit_sharpener(
 
 
 def _sample(arrays: dict[str, np.ndarray], box: Box, method: str, smallest: int) -> Sample:
-    """The whole scene if it has no gaps; else the windows without gaps of the largest side there are."""
-    whole = max(box.shape)
-    for side in (whole, *(s for s in (64, 32) if smallest < s < whole), smallest):
-        windows = [tile & box for tile in box.tiles(side)] if side < whole else [box]
-        size = (side, side) if side < whole else box.shape
-        stacks = [
-            {b: y[box.slices(w, BANDS[b].gsd)] for b, y in arrays.items()}
-            for w in windows
-            if w.shape == size
-        ]
-        clean = [s for s in stacks if not any(np.isnan(y).any() for y in s.values())]
-        if clean and min(size) >= smallest:
-            nothing = {
-                g: np.zeros((60 // g * size[0], 60 // g * size[1]), np.float32) for g in GSDS
-            }
-            y10, y20, y60 = (
-                torch.from_numpy(
-                    np.stack([[s.get(b, nothing[g]) for b in BY_GSD[g]] for s in clean])
-                )
-                for g in GSDS
-            )
-            return Sample(y10, y20, y60)
+    """Windows without gaps: a small scene as it is, else up to :data:`_WINDOWS` of the largest side."""
+    clean = np.ones(box.shape, dtype=bool)
+    for band, y in arrays.items():
+        n = CELL // BANDS[band].gsd
+        inside = y[box.slices(box, BANDS[band].gsd)]
+        clean &= ~np.isnan(inside).reshape(box.shape[0], n, box.shape[1], n).any(axis=(1, 3))
+    sides = [s for s in (_SIDE, _SIDE // 2) if smallest < s <= min(box.shape)]
+    for side in (*sides, smallest):
+        places = _places(clean, side)
+        if clean.all() and max(box.shape) <= 2 * side and min(box.shape) >= smallest:
+            places, shape = [(0, 0)], box.shape
+        else:
+            shape = (side, side)
+        if places:
+            stacks = []
+            for gsd in GSDS:
+                n = CELL // gsd
+                nothing = np.zeros((n * box.shape[0], n * box.shape[1]), dtype=np.float32)
+                picture = np.stack([arrays.get(band, nothing) for band in BY_GSD[gsd]])
+                parts = [
+                    picture[:, n * r : n * (r + shape[0]), n * c : n * (c + shape[1])]
+                    for r, c in places
+                ]
+                stacks.append(torch.from_numpy(np.stack(parts)))
+            return Sample(*stacks)
     raise S2SharpError(
         "nothing-to-fit",
         f"{method} learns on the scene, and this one of {box.shape[0]} × {box.shape[1]} cells has no "
         f"window without gaps of {smallest} × {smallest} cells.",
         f"Give a scene with a whole part of {60 * smallest} m a side, or use a pretrained method.",
     )
+
+
+def _places(clean: np.ndarray, side: int) -> list[tuple[int, int]]:
+    """First row and column of windows whose cells are all ``clean``, apart, spread over the scene."""
+    if min(clean.shape) < side:
+        return []
+    total = np.pad(clean.cumsum(axis=0).cumsum(axis=1), ((1, 0), (1, 0)))
+    count = (
+        total[side:, side:] - total[:-side, side:] - total[side:, :-side] + total[:-side, :-side]
+    )
+    free = count == side * side
+    found = []
+    for row in range(free.shape[0]):
+        for col in np.flatnonzero(free[row]):
+            if free[row, col]:
+                found.append((row, int(col)))
+                free[row : row + side, max(0, col - side + 1) : col + side] = False
+    every = max(1, -(-len(found) // _WINDOWS))
+    return found[::every]
+
+
+def _known(bands: Iterable[str]) -> tuple[str, ...]:
+    """The bands as a tuple, all of them known."""
+    wanted = tuple(bands)
+    unknown = [b for b in wanted if b not in BANDS]
+    if unknown:
+        raise S2SharpError(
+            "band-unknown",
+            f"There is no band {', '.join(map(str, unknown))}.",
+            f"Bands: {', '.join(BANDS)}.",
+        )
+    return wanted
 
 
 def _choose(
@@ -192,13 +231,6 @@ def _choose(
         can = METHODS[method].bands if method in METHODS else ()
     possible = [b for b in have if BANDS[b].gsd == 10 or b in can or b in COARSE]
     wanted = in_order(possible if bands is None else bands)
-    unknown = [b for b in (bands or ()) if b not in BANDS]
-    if unknown:
-        raise S2SharpError(
-            "band-unknown",
-            f"There is no band {', '.join(map(str, unknown))}.",
-            f"Bands: {', '.join(BANDS)}.",
-        )
     coarse = [b for b in wanted if b in COARSE]
     if isinstance(method, Sharpener):
         coarse = [b for b in coarse if b in can] if bands is None else coarse

@@ -65,7 +65,14 @@ def load_sharpener(
         for a method that learns on the scene, when no ``weights`` are given.
     """
     method, wanted, device = _known(name, bands, device)
-    return _load(method.name, wanted, Path(weights) if weights else None, device)
+    folder = Path(weights) if weights else None
+    return _load(method.name, wanted, folder, device, _stamp(folder))
+
+
+def _stamp(folder: Path | None) -> tuple[tuple[str, int, int], ...]:
+    """What lies in a folder of weights: others may come to lie there while a process lives."""
+    files = sorted(folder.glob("*.safetensors")) if folder else []
+    return tuple((f.name, f.stat().st_mtime_ns, f.stat().st_size) for f in files)
 
 
 def unfitted_sharpener(
@@ -104,11 +111,24 @@ def _known(
             f"{name} does not sharpen {', '.join(unknown)}.",
             f"It sharpens {', '.join(method.bands)}.",
         )
+    there = torch.cuda.is_available()
     if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
+        device = "cuda" if there else "cpu"
+    if device not in ("cpu", "cuda") or (device == "cuda" and not there):
+        raise S2SharpError(
+            "bad-config",
+            f"There is no device {device!r} here.",
+            "Choose cpu or auto; cuda takes a GPU and a build of torch for it.",
+        )
     return method, in_order(wanted), device
 
 
 @lru_cache(maxsize=8)
-def _load(name: str, bands: tuple[str, ...], weights: Path | None, device: str) -> Sharpener:
+def _load(
+    name: str,
+    bands: tuple[str, ...],
+    weights: Path | None,
+    device: str,
+    stamp: tuple[tuple[str, int, int], ...],  # noqa: ARG001  (part of the cache's key)
+) -> Sharpener:
     return METHODS[name].load(bands, weights, device)

@@ -102,8 +102,8 @@ METHOD = fitted(
     bands=COARSE,
     steps=1,
     smallest=16,
-    summary="classical: regression, kriging of the residual",
-    needs="a fit (seconds); 10 m bands and those to sharpen",
-    cost="0.4 k + 0.1 k",
+    summary="classical: regression and kriging",
+    needs="a quick fit; 10 m bands",
+    cost="0.5 k",
     source="Wang et al. 2016, doi:10.1016/j.isprsjprs.2016.02.006",
 )

@@ -91,7 +91,7 @@ class Method:
     summary, needs
         In a few words each: they stand in one line of a list.
     cost
-        Multiply-adds per 10 m pixel; with a plus, of the 20 m bands and of the 60 m bands.
+        Multiply-adds per 10 m pixel, for all coarse bands; "2 ×": a net for 20 m and one for 60 m.
     load
         (bands, folder with weights or None for the shipped ones, device) → its sharpener.
     fit

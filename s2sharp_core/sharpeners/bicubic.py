@@ -50,7 +50,7 @@ def _load(bands: tuple[str, ...], weights: Path | None, device: str) -> Sharpene
 
 METHOD = Method(
     name="bicubic",
-    summary="interpolates each band by itself: the floor",
+    summary="each band interpolated: the floor",
     needs="nothing",
     cost="25 a band",
     source="Keys 1981, doi:10.1109/TASSP.1981.1163711",

@@ -78,23 +78,24 @@ def fit_scene(
 
 _METHOD = partial(
     fitted,
-    nets={"deep_sure.safetensors": build},
     bands=COARSE,
     steps=_STEPS,
     smallest=12,
-    needs="a fit (minutes); all bands",
+    needs="a fit; all bands",
     cost=f"{build().multiply_adds / 1e6:.2f} M",
     source="Nguyen et al. 2022 (IEEE Trans. Geosci. Remote Sens. 60)",
 )
 
 METHOD = _METHOD(
     name="deep_sure",
+    nets={"deep_sure.safetensors": build},
     learn=fit_scene,
-    summary="unsupervised, by Stein's unbiased risk estimate",
+    summary="unsupervised: Stein's unbiased risk",
 )
 
 BP = _METHOD(
     name="deep_sure_bp",
+    nets={"deep_sure_bp.safetensors": build},
     learn=partial(fit_scene, sure=False),
-    summary="deep_sure by its back-projection loss alone",
+    summary="deep_sure without Stein's correction",
 )

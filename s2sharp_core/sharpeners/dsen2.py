@@ -33,23 +33,23 @@ def _load(name: str, bands: tuple[str, ...], weights: Path | None, device: str) 
 
 
 _SOURCE = "Lanaras et al. 2018, doi:10.1016/j.isprsjprs.2018.09.018"
-_NEEDS = "10 and 20 m bands; for B01, B09 all"
+_NEEDS = "10 and 20 m bands"
 
 METHODS = (
     Method(
         name="dsen2",
-        summary="residual nets, pretrained; those shipped are slim",
+        summary="residual nets; those shipped are slim",
         needs=_NEEDS,
-        cost="0.26 M + 0.26 M",
+        cost="2 × 0.26 M",
         source=_SOURCE,
         bands=COARSE,
         load=partial(_load, "dsen2"),
     ),
     Method(
         name="vdsen2",
-        summary="the deep DSen2: 32 blocks of 256 features",
-        needs="weights of your own (train, import)",
-        cost="38 M + 38 M",
+        summary="DSen2 with 32 blocks of 256 features",
+        needs="your own weights",
+        cost="2 × 38 M",
         source=_SOURCE,
         bands=COARSE,
         load=partial(_load, "vdsen2"),

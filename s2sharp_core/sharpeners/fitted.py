@@ -1,5 +1,6 @@
 """What all methods that learn on the scene have in common: networks, files, and how they come to be."""
 
+import hashlib
 import json
 import math
 from collections.abc import Callable, Mapping
@@ -17,12 +18,31 @@ from ..fitting import Curve, FitOptions, Sample, Tell
 from ..observation import SENTINEL2, Sensor
 from ..weights import load_net, save_net
 from .base import Method, Sharpener
-from .net import NetSharpener
+from .net import NetSharpener, exact
 
 __all__ = ["Learn", "WindowFitted", "fitted"]
 
 Learn = Callable[[Any, Sample, Sensor, FitOptions, Path, Tell], Curve]
 """Fit one network in place: (net, sample, sensor, options, checkpoint, tell)."""
+
+
+def _begin(net: Any, file: Path) -> str:
+    """Put the weights of ``file`` into ``net``; returns their sha256.
+
+    Raises
+    ------
+    S2SharpError
+        ``weights-missing``, or ``weights-corrupt`` for those of another network.
+    """
+    before, sha256 = load_net(file)
+    if type(before) is not type(net) or before.config != net.config:
+        raise S2SharpError(
+            "weights-corrupt",
+            f"{file} holds a network of {before.config}, not of {net.config}.",
+            "Give weights of the same method to begin from.",
+        )
+    net.load_state_dict(before.state_dict())
+    return sha256
 
 
 def _done(file: Path, cause: dict[str, Any]) -> bool:
@@ -84,34 +104,36 @@ def fitted(
         tell: Tell,
     ) -> None:
         sample.at_least(smallest, name)
+        exact(device)
         folder.mkdir(parents=True, exist_ok=True)
-        digest, number = sample.digest, options.steps or steps
-        cause = {
-            "sample": digest,
-            "sensor": asdict(sensor),
-            "steps": number,
-            "seed": options.seed,
-            "start": str(options.start) if options.start else None,
-        }
+        options = replace(options, steps=options.steps or steps)
+        told = {"sample": sample.digest, "windows": len(sample), "window_cells": sample.cells}
         sample = Sample(*(y.to(device) for y in (sample.y10, sample.y20, sample.y60)))
         for file in wanted(bands):
-            if _done(folder / file, cause):
-                continue
             torch.manual_seed(options.seed)
             net: Any = nets[file]()
-            if options.start:
-                before, _ = load_net(options.start / file)
-                net.load_state_dict(before.state_dict())
-            net = net.to(device).to(memory_format=torch.channels_last)
+            cause = {
+                "method": name,
+                "network": net.config,
+                "sensor": asdict(sensor),
+                "steps": options.steps,
+                "seed": options.seed,
+                "start": _begin(net, options.start / file) if options.start else None,
+                **told,
+            }
+            # As it will be read again.
+            cause = json.loads(json.dumps(cause))
+            if _done(folder / file, cause):
+                continue
             stem = file.removesuffix(".safetensors")
-            checkpoint = folder / f"{stem}.{digest[:12]}.checkpoint"
-            curve = learn(net, sample, sensor, replace(options, steps=number), checkpoint, tell)
+            mark = hashlib.sha256(json.dumps(cause, sort_keys=True).encode()).hexdigest()
+            checkpoint = folder / f"{stem}.{mark[:12]}.checkpoint"
+            net = net.to(device).to(memory_format=torch.channels_last)
+            curve = learn(net, sample, sensor, options, checkpoint, tell)
             curve.write(folder / f"{stem}.loss.csv")
             about = {
                 "method": name,
                 "cause": cause,
-                "windows": len(sample),
-                "window_cells": sample.cells,
                 "result": curve.card(),
                 "protocol": "fitted to the scene itself, without a reference",
             }
@@ -152,7 +174,11 @@ class WindowFitted(Sharpener):
         self.method, self.options = method, options
         self.name, self.bands, self.device = method.name, bands, device
         self.reads, self.halo, self.period = blank.reads, blank.halo, blank.period
-        self.weights = {"fitted": f"per window, {options.steps} steps, seed {options.seed}"}
+        facts = f"per window, {options.steps or method.steps} steps, seed {options.seed}"
+        self.weights = {"fitted": facts}
+        if options.start and isinstance(blank, NetSharpener):
+            for file in blank.files:
+                self.weights[f"start {file}"] = load_net(options.start / file)[1]
 
     def sharpen(self, y10: Tensor, y20: Tensor, y60: Tensor) -> dict[str, Tensor]:
         assert self.method.fit is not None  # noqa: S101  (the constructor saw to it)

@@ -12,7 +12,15 @@ from ..bands import in_order
 from ..weights import load_net
 from .base import Sharpener
 
-__all__ = ["NetSharpener"]
+__all__ = ["NetSharpener", "exact"]
+
+
+def exact(device: str) -> None:
+    """On a GPU, arithmetic that is float32 and the same every time."""
+    if device != "cpu":
+        # TF32, the default of convolutions there, keeps ten bits.
+        torch.backends.cudnn.allow_tf32 = False
+        torch.backends.cudnn.deterministic = True
 
 
 class NetSharpener(Sharpener):
@@ -41,9 +49,7 @@ class NetSharpener(Sharpener):
         folder: Path,
         device: str = "cpu",
     ) -> None:
-        if device != "cpu":
-            # TF32, the default of convolutions there, keeps ten bits: that is not float32.
-            torch.backends.cudnn.allow_tf32 = False
+        exact(device)
         self.name = name
         self.bands = bands
         self.files = tuple(nets)

@@ -91,8 +91,8 @@ METHOD = fitted(
     bands=COARSE,
     steps=_STEPS,
     smallest=18,
-    summary="zero-shot: trained on the scene seen coarser",
-    needs="a fit (minutes); 10 and 20 m bands; for B01, B09 all",
-    cost="1.0 M + 1.0 M",
+    summary="zero-shot: on the scene seen coarser",
+    needs="a fit; 10, 20 m bands",
+    cost="2 × 1.0 M",
     source="Nguyen et al. 2020, doi:10.1109/IGARSS39084.2020.9323614",
 )

@@ -71,8 +71,8 @@ METHOD = fitted(
     bands=COARSE,
     steps=1,
     smallest=16,
-    summary="classical: smooth pictures in the scene's subspace",
-    needs="a fit (seconds); all bands",
+    summary="classical: smooth in a subspace",
+    needs="a quick fit; all bands",
     cost="11 k",
     source="Lanaras et al. 2017, doi:10.1109/CVPRW.2017.194",
 )

@@ -64,8 +64,8 @@ METHOD = fitted(
     bands=COARSE,
     steps=_STEPS,
     smallest=12,
-    summary="unsupervised: its picture, seen again, must fit",
-    needs="a fit (minutes); all bands",
+    summary="unsupervised: seen again, it must fit",
+    needs="a fit; all bands",
     cost=f"{build().multiply_adds / 1e6:.2f} M",
     source="Nguyen et al. 2021, doi:10.1109/JSTARS.2021.3092286",
 )

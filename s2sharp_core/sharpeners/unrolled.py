@@ -39,8 +39,8 @@ METHOD = fitted(
     bands=COARSE,
     steps=_STEPS,
     smallest=12,
-    summary="one unrolled ADMM step behind a skip network",
-    needs="a fit (minutes); all bands",
+    summary="an ADMM step behind a skip network",
+    needs="a fit; all bands",
     cost=f"{UnrolledNet().multiply_adds / 1e6:.2f} M",
     source="Nguyen et al. 2023, doi:10.1109/LGRS.2023.3326845",
 )

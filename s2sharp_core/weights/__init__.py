@@ -21,11 +21,14 @@ SHIPPED = Path(__file__).parent
 
 def save_net(net: Any, file: Path, facts: dict[str, Any]) -> str:
     """Write ``net`` as safetensors and ``facts`` as its card; returns the sha256 of the weights."""
-    content = save({name: x.contiguous() for name, x in net.state_dict().items()})
-    sha256 = hashlib.sha256(content).hexdigest()
     kind = next(kind for kind, network in NETWORKS.items() if type(net) is network)
+    network = {"kind": kind, **net.config}
+    # In the file as well: its sha256 then stands for all that the answer follows from.
+    tensors = {name: x.contiguous() for name, x in net.state_dict().items()}
+    content = save(tensors, {"network": json.dumps(network, sort_keys=True)})
+    sha256 = hashlib.sha256(content).hexdigest()
     card = {
-        "network": {"kind": kind, **net.config},
+        "network": network,
         "sha256": sha256,
         **facts,
     }

@@ -18,19 +18,20 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
+from s2sharp_core import protocols
 from s2sharp_core.bands import BANDS, BY_GSD, GSDS
 from s2sharp_core.errors import S2SharpError
 from s2sharp_core.fitting import FitOptions, Sample, Tell
 from s2sharp_core.metrics import sre
 from s2sharp_core.networks import SkipNet, UnrolledNet
-from s2sharp_core.observation import Sensor, degrade
+from s2sharp_core.observation import degrade
 from s2sharp_core.sharpeners import deep_sure, ssc_cnn, ucnn
 from s2sharp_core.training import Pair
 from s2sharp_core.unsupervised import infer, observe
 from tests.data import paper
 
-SEVEN = Sensor(centre="corner", taps=7, edge="circular")
-FIFTEEN = Sensor(centre="corner", taps=15, edge="circular")
+SEVEN = protocols.PROTOCOLS["papers/iceland"].sensor
+FIFTEEN = protocols.PROTOCOLS["papers/apex-30"].sensor
 
 # Steps that are timed, after as many that are not.
 TIMED = 20

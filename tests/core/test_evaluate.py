@@ -253,7 +253,7 @@ def learner(monkeypatch):
 def test_a_method_that_learns_is_fitted_once_to_the_inputs_and_to_nothing_else(learner, tmp_path):
     options = FitOptions(steps=3, seed=5)
     _, seconds = prepare("learner", CASE, tmp_path, options=options, device="auto")
-    prepare("learner", CASE, tmp_path, options=options)
+    prepare("learner", CASE, tmp_path, options=options, device="auto")
     ((sample, sensor, bands, given),) = learner
     assert seconds >= 0
     assert (sensor, bands, given) == (CASE.sensor, COARSE, options)
@@ -261,6 +261,30 @@ def test_a_method_that_learns_is_fitted_once_to_the_inputs_and_to_nothing_else(l
         assert (y[0].numpy() == CASE.inputs[gsd]).all()
     prepare("learner", CASE, tmp_path, options=replace(options, seed=6))
     assert len(learner) == 2
+
+
+def test_a_fit_that_was_stopped_goes_on_and_its_time_counts(learner, tmp_path, monkeypatch):
+    whole = METHODS["learner"].fit
+
+    def stopped(*given):
+        whole(*given)
+        raise KeyboardInterrupt
+
+    monkeypatch.setitem(METHODS, "learner", replace(METHODS["learner"], fit=stopped))
+    with pytest.raises(KeyboardInterrupt):
+        prepare("learner", CASE, tmp_path)
+    (place,) = tmp_path.iterdir()
+    assert float((place / "seconds-so-far.txt").read_text()) >= 0
+    (place / "seconds-so-far.txt").write_text("100\n")
+
+    def onwards(sample, sensor, bands, options, folder, device, tell):  # noqa: ARG001
+        assert folder == place
+
+    monkeypatch.setitem(METHODS, "learner", replace(METHODS["learner"], fit=onwards))
+    _, seconds = prepare("learner", CASE, tmp_path)
+    assert 100 <= seconds < 110
+    assert prepare("learner", CASE, tmp_path)[1] == seconds
+    assert len(learner) == 1
 
 
 @pytest.mark.usefixtures("learner")

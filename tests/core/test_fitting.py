@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from s2sharp_core import METHODS, S2SharpError, fit_sharpener, sharpen
+from s2sharp_core import METHODS, S2SharpError, fit_sharpener, load_sharpener, sharpen
 from s2sharp_core.bands import BY_GSD, GSDS
 from s2sharp_core.fitting import FitOptions, Sample, optimise
 from s2sharp_core.lattice import Box
@@ -17,6 +17,7 @@ from s2sharp_core.networks import SkipNet
 from s2sharp_core.observation import SENTINEL2
 from s2sharp_core.sharpeners import WindowFitted
 from s2sharp_core.simulate import landscape, observe
+from s2sharp_core.weights import save_net
 
 from .scenes import scene
 
@@ -93,7 +94,7 @@ def test_a_net_that_is_worse_when_frozen_is_refused():
     net, loss, settle = problem()
 
     def treacherous(random):
-        return loss(random) * (1.0 if torch.is_grad_enabled() else 1.2)
+        return loss(random) * (1.0 if torch.is_grad_enabled() else 10.0)
 
     with pytest.raises(S2SharpError, match="frozen") as error:
         optimise(net, treacherous, steps=STEPS, rate=0.01, seed=3, settle=settle)
@@ -195,11 +196,40 @@ def test_gaps_are_avoided_where_there_is_enough_without(tmp_path):
     picture["r20m"]["B05"].values[:6, :6] = np.nan
     fit_sharpener(picture, "ssc_cnn", bands=["B05"], steps=1, folder=tmp_path)
     card = json.loads((tmp_path / "ssc_cnn-20m.json").read_text())
-    assert card["window_cells"] == [32, 32] or card["window_cells"] == [18, 18]
+    assert card["cause"]["window_cells"] == [32, 32]
     picture["r20m"]["B05"].values[::30] = np.nan
     with pytest.raises(S2SharpError) as error:
         fit_sharpener(picture, "ssc_cnn", bands=["B05"], steps=1)
     assert error.value.kind == "nothing-to-fit"
+
+
+def test_one_gap_does_not_hide_what_is_clean_beside_it(tmp_path):
+    picture = small_scene(22, 22)
+    picture["r20m"]["B05"].values[4, 40] = np.nan  # in the second row of cells
+    fit_sharpener(picture, "ssc_cnn", bands=["B05"], steps=1, folder=tmp_path)
+
+
+def test_another_method_in_the_same_folder_is_another_fit(tmp_path):
+    picture = small_scene()
+    first = fit_sharpener(picture, "atprk", bands=["B05"], folder=tmp_path)
+    other = scene(20, 22, seed=78)
+    again = fit_sharpener(other, "atprk", bands=["B05"], folder=tmp_path)
+    assert again.weights != first.weights
+    assert load_sharpener("atprk", ["B05"], tmp_path).weights == again.weights
+
+
+def test_a_start_of_another_network_is_refused(tmp_path):
+    save_net(SkipNet((20,), features=4), tmp_path / "ssc_cnn-20m.safetensors", {})
+    with pytest.raises(S2SharpError, match="features") as error:
+        fit_sharpener(small_scene(), "ssc_cnn", bands=["B05"], steps=1, start=tmp_path)
+    assert error.value.kind == "weights-corrupt"
+
+
+def test_bands_may_be_any_iterable_and_are_checked_before_a_fit():
+    result = sharpen(small_scene(), "atprk", bands=(b for b in ["B02", "B05"]))
+    assert set(result.data_vars) == {"B02", "B05"}
+    with pytest.raises(S2SharpError, match="B99"):
+        sharpen(small_scene(), "ssc_cnn", bands=["B05", "B99"])
 
 
 def test_a_method_that_does_not_learn_is_not_fitted():

@@ -99,6 +99,33 @@ def test_a_scene_of_the_wrong_kind_is_refused(protocol, scene):
         PROTOCOLS[protocol].cases(scene)
 
 
+def test_papers_have_their_own_borders_and_ways_of_fitting_are_told():
+    papers = {name: p for name, p in PROTOCOLS.items() if p.file}
+    assert {name: p.border for name, p in papers.items()} == {
+        "papers/coastal": 0,
+        "papers/iceland": 2,
+        "papers/apex-30": 0,
+        "papers/apex-40": 0,
+    }
+    assert all("tests.benchmarks.papers" in p.quirks for p in papers.values())
+
+
+def test_iceland_goes_on_at_its_other_side():
+    """A picture moved around by whole coarse cells is seen as before, moved."""
+    names = list(BANDS)
+    truth = 1e4 * LANDSCAPE.truth.transpose(1, 2, 0)
+    native = {
+        f"y{g}": truth[:: g // 10, :: g // 10, [names.index(b) for b in BY_GSD[g]]] for g in GSDS
+    }
+    moved = {name: np.roll(y, 24 // (int(name[1:]) // 10), 1) for name, y in native.items()}
+    (case,), (other,) = (
+        PROTOCOLS["papers/iceland"].cases(Scene("iceland", published=y)) for y in (native, moved)
+    )
+    for gsd in GSDS:
+        expected = np.roll(case.inputs[gsd], 12 * 10 // gsd, 2)
+        assert other.inputs[gsd] == pytest.approx(expected, abs=1e-6)
+
+
 @needs_data
 def test_the_published_pictures_of_coastal_are_made_with_the_blur_that_is_told():
     (case,) = PROTOCOLS["papers/coastal"].cases(Scene("coastal", published=paper("coastal_rr")))

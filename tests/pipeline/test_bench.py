@@ -3,6 +3,7 @@
 import base64
 import csv
 import re
+from collections.abc import Callable
 from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
@@ -128,15 +129,33 @@ def test_unknown_methods_and_missing_weights_end_the_bench() -> None:
         assert caught.value.kind == kind
 
 
-def test_what_a_method_cannot_do_is_told_and_the_rest_goes_on(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    def fit(sample, *_) -> None:
-        sample.at_least(1000, "learner")
-
+@pytest.fixture
+def learner(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[..., object]], None]:
+    """Makes a method "learner": bicubic, but for a fit beforehand."""
     bicubic = METHODS["bicubic"]
-    blank = lambda bands, device: bicubic.load(bands, None, device)  # noqa: E731
-    monkeypatch.setitem(METHODS, "learner", replace(bicubic, name="learner", fit=fit, blank=blank))
+
+    def ready(bands, _, device):
+        return bicubic.load(bands, None, device)
+
+    def add(fit: Callable[..., object]) -> None:
+        made = replace(
+            bicubic,
+            name="learner",
+            fit=fit,
+            load=ready,
+            blank=lambda bands, device: ready(bands, None, device),
+        )
+        monkeypatch.setitem(METHODS, "learner", made)
+
+    return add
+
+
+def too_small(sample, *_) -> None:
+    sample.at_least(1000, "learner")
+
+
+def test_what_a_method_cannot_do_is_told_and_the_rest_goes_on(learner) -> None:
+    learner(too_small)
     told: list[tuple[str, int, str]] = []
     cases = find_tasks(["mtf"], synthetic=1, cells=12).cases
     outcome = compare(
@@ -150,6 +169,73 @@ def test_what_a_method_cannot_do_is_told_and_the_rest_goes_on(
     assert text.startswith("learner, landscape-0, mtf: ")
     assert "1000 × 1000 cells" in text
     assert told[-1] == ("bicubic", 1, "")
+
+
+@pytest.mark.parametrize(
+    ("method", "device", "kind"),
+    [("vdsen2", "cpu", "weights-missing"), ("bicubic", "mps", "bad-config")],
+)
+def test_what_is_wrong_is_told_before_anything_is_fitted(
+    learner, method: str, device: str, kind: str
+) -> None:
+    learner(lambda *_: pytest.fail("fitted"))
+    cases = find_tasks(["mtf"], synthetic=1, cells=12).cases
+    with pytest.raises(S2SharpError) as caught:
+        compare(["learner", method], cases, device=device)
+    assert caught.value.kind == kind
+
+
+def test_weights_that_go_bad_meanwhile_cost_one_method(learner) -> None:
+    def bad(*_: object) -> None:
+        raise S2SharpError("weights-corrupt", "They have gone bad.")
+
+    learner(bad)
+    kept: list[Outcome] = []
+    cases = find_tasks(["mtf"], synthetic=1, cells=12).cases
+    outcome = compare(["bicubic", "learner"], cases, keep=kept.append)
+    assert [result.method for result in outcome.results] == ["bicubic"]
+    assert outcome.left_out == ("learner, landscape-0, mtf: They have gone bad.",)
+    assert [(len(o.results), len(o.left_out)) for o in kept] == [(1, 0), (1, 1)]
+
+
+def test_a_stopped_command_keeps_what_is_done_and_goes_on(learner, tmp_path: Path) -> None:
+    fits: list[Path] = []
+
+    def fit(*given) -> None:
+        fits.append(given[4])
+        fits[-1].mkdir(parents=True)
+        if len(fits) == 2:
+            raise KeyboardInterrupt
+
+    learner(fit)
+    flags = ["--method", "bicubic", "--method", "learner", "--cells", "12", "--no-pictures"]
+    code, text = call("evaluate", *flags, "--out", str(tmp_path))
+    assert code == 130, text
+    assert "landscape-1 20 m" in text
+    assert "does not repeat" in text
+    with (tmp_path / "table.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [row["scene"] for row in rows if (row["band"], row["metric"]) == ("20 m", "SRE")] == [
+        "landscape-0",
+        "landscape-1",
+        "landscape-0",
+    ]
+    assert {folder.parent for folder in fits} == {tmp_path / "fits"}
+    again: list[Path] = []
+    learner(lambda *given: again.append(given[4]))
+    code, text = call("evaluate", *flags, "--out", str(tmp_path))
+    assert code == 0, text
+    assert again == fits[1:]
+
+
+def test_if_nothing_can_be_judged_the_command_fails(learner, tmp_path: Path) -> None:
+    learner(too_small)
+    flags = ["--method", "learner", "--cells", "12", "--out", str(tmp_path / "bench")]
+    code, text = call("evaluate", *flags)
+    assert code == 1
+    assert "left out" in text
+    assert "nothing-judged" in text
+    assert not (tmp_path / "bench").exists()
 
 
 def test_the_table_is_a_value_a_row(outcome, tmp_path: Path) -> None:
@@ -212,6 +298,16 @@ def test_pictures_show_something(outcome) -> None:
         assert len(np.unique(pixels.reshape(-1, 3), axis=0)) > 200
 
 
+def test_methods_without_a_band_in_common_have_a_picture(outcome) -> None:
+    first, second = (r for r in outcome.results if r.case.protocol.name == "mtf")
+    for left, right in ((("B05",), ("B05", "B06")), (("B05",), ("B06",))):
+        parts = [
+            replace(result, pictures={band: result.pictures[band] for band in bands})
+            for result, bands in ((first, left), (second, right))
+        ]
+        assert draw_case(parts, 20).startswith(b"\x89PNG")
+
+
 def test_the_page_holds_all_that_it_shows(outcome, tmp_path: Path) -> None:
     file = tmp_path / "bench" / "index.html"
     command = "s2sharp evaluate --scene '<x>'"
@@ -246,11 +342,18 @@ def test_the_command_tells_what_is_wrong() -> None:
         (["--method", "magic"], 2, ["magic", "bicubic"]),
         (["--weights", "dsen2"], 2, ["METHOD=FOLDER"]),
         (["--scene", "vienna"], 3, ["vienna", "landscape-0"]),
+        (["--device", "mps"], 2, ["mps", "cpu"]),
     ):
         got, text = call("evaluate", "--cells", "12", "--synthetic", "1", *flags)
         assert got == code, text
         assert all(word in text for word in words), text
         assert "→" in text
+
+
+def test_fewer_than_one_step_are_refused() -> None:
+    code, text = call("evaluate", "--steps", "-3")
+    assert code == 2
+    assert "--steps" in text
 
 
 @needs_data

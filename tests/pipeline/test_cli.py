@@ -179,12 +179,14 @@ def test_train_makes_the_published_size_unless_told_otherwise(
 
 def test_what_learns_on_the_scene_is_trained_for_a_start(tmp_path: Path) -> None:
     command = ("train", "--method", "atprk", "--synthetic", "1", "--out", str(tmp_path))
+    (tmp_path / "atprk-other.safetensors").touch()
     code, text = call(*command)
     assert code == 0
-    assert {f.name for f in tmp_path.glob("*.safetensors")} == {
-        "atprk-20m.safetensors",
-        "atprk-60m.safetensors",
-    }
+    told = "".join(text.split())
+    for name in ("atprk-20m.safetensors", "atprk-60m.safetensors"):
+        assert (tmp_path / name).is_file()
+        assert name in told
+    assert "other" not in told
     code, text = call(*command, "--features", "8")
     assert code == 2
     assert "--features" in text

@@ -12,6 +12,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import rasterio
+import torch
+from s2sharp.cost import estimate
 from s2sharp.cube import open_cube
 from s2sharp.fits import draw_sample
 from s2sharp.plan import make_plan
@@ -121,12 +123,17 @@ def test_a_fit_that_was_killed_goes_on_where_it_was(archive: Path, tmp_path: Pat
     assert not other.failed
 
 
-def test_a_lost_fit_is_made_again_and_changes_nothing(
-    archive: Path, whole: Path, scheduler: str, tmp_path: Path
+@pytest.mark.parametrize("damage", ["lost", "torn"])
+def test_a_lost_or_torn_fit_is_made_again_and_changes_nothing(
+    archive: Path, whole: Path, scheduler: str, tmp_path: Path, damage: str
 ) -> None:
     out = tmp_path / "out"
     shutil.copytree(whole, out)
-    shutil.rmtree(out / "fits")
+    (file,) = out.glob("fits/*/*.safetensors")
+    if damage == "lost":
+        shutil.rmtree(file.parent)
+    else:
+        file.write_bytes(file.read_bytes()[:-100])
     _, outcome = run(config(archive, out, scheduler, **FAST))
     assert set(outcome.counts) == {"skipped"}
     assert weights(out) == weights(whole)
@@ -176,7 +183,46 @@ def test_fitting_per_window_needs_no_fit_before(
     assert not outcome.failed
 
 
-def test_a_method_without_a_fit_refuses_the_options_of_one(archive: Path, tmp_path: Path) -> None:
-    with pytest.raises(S2SharpError, match="nothing to fit") as error:
-        make_plan(config(archive, tmp_path / "out", method="bicubic", fit="window"))
+def test_the_number_of_workers_does_not_change_a_fit(
+    archive: Path, whole: Path, tmp_path: Path
+) -> None:
+    """Each has half of the cores then: a fit keeps its own number of threads."""
+    _, outcome = run(config(archive, tmp_path / "out", **FAST, workers=2))
+    assert not outcome.failed
+    assert weights(tmp_path / "out") == weights(whole)
+
+
+def test_a_plan_foresees_the_fit(archive: Path, tmp_path: Path) -> None:
+    plan = make_plan(config(archive, tmp_path / "out", **FAST))
+    cost = estimate(plan)
+    assert cost.fits == 1
+    assert cost.seconds > 0
+    assert cost.memory > 100e6
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"method": "bicubic", "fit": "window"},
+        {"method": "dsen2", "fit_steps": 3},
+        {"method": "ssc_cnn", "weights": Path("somewhere"), "warm_start": "shipped"},
+        {"method": "atprk", "fit_steps": 3},
+        {"method": "ssc_cnn", "device": "cuda"},
+    ],
+)
+def test_options_that_would_mean_nothing_are_refused(
+    archive: Path, tmp_path: Path, options: dict[str, object]
+) -> None:
+    if options.get("device") == "cuda" and torch.cuda.is_available():
+        pytest.skip("there is a GPU")
+    with pytest.raises(S2SharpError) as error:
+        make_plan(config(archive, tmp_path / "out", **options))
     assert error.value.kind == "bad-config"
+
+
+def test_an_unknown_method_is_refused_even_where_nothing_is_sharpened(
+    archive: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(S2SharpError) as error:
+        make_plan(config(archive, tmp_path / "out", method="nonsense", bands="B02"))
+    assert error.value.kind == "method-unknown"
