@@ -32,11 +32,14 @@ check: $(READY)  ## lint and types
 notebooks: $(READY)  ## run the notebooks
 	$(BIN)/python -m pytest tests/test_notebooks.py
 
-bench: $(READY)  ## the figures in the README (needs the real scenes; about half an hour)
+bench: $(READY)  ## the figures in the README (needs the real scenes; some hours)
 	$(BIN)/python -m tests.benchmarks.accuracy
 	$(BIN)/python -m tests.benchmarks.consistency
 	$(BIN)/python -m tests.benchmarks.seams
 	$(BIN)/python -m tests.benchmarks.memory
+	$(BIN)/python -m tests.benchmarks.methods
+	$(BIN)/python -m tests.benchmarks.table
+	$(BIN)/python -m tests.benchmarks.papers
 
 clean:  ## remove what was made here
 	rm -rf $(VENV) demo .mypy_cache .ruff_cache .pytest_cache *.egg-info
