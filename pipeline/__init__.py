@@ -7,7 +7,7 @@ if TYPE_CHECKING:
     from .config import RunConfig, read_config
     from .cost import estimate
     from .cube import open_cube
-    from .plan import make_plan
+    from .planning import make_plan
     from .run import execute
 
 __all__ = ["RunConfig", "estimate", "execute", "make_plan", "open_cube", "read_config"]
@@ -16,7 +16,7 @@ _WHERE = {
     "RunConfig": "config",
     "estimate": "cost",
     "execute": "run",
-    "make_plan": "plan",
+    "make_plan": "planning",
     "open_cube": "cube",
     "read_config": "config",
 }

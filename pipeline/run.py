@@ -21,7 +21,8 @@ from .cube import finish, lay_out
 from .deliver import publish_unit, write_catalogue
 from .fits import TOPIC, fit_unit
 from .ledger import FINAL, Ledger, Record
-from .plan import Plan, Unit, freeze, frozen
+from .plan import Plan, Unit, freeze
+from .planning import frozen
 from .stage import Stage
 from .unit import SPACE, Run, keep, overview_unit, sharpen_unit, stage_unit
 

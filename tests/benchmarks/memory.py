@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 from s2sharp import estimate
 from s2sharp.config import read_config
-from s2sharp.plan import make_plan
+from s2sharp.planning import make_plan
 from s2sharp.run import execute
 from s2sharp.synthetic import COLLECTION, simulate
 

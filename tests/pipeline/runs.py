@@ -4,7 +4,8 @@ from pathlib import Path
 from typing import Any
 
 from s2sharp.config import RunConfig, read_config
-from s2sharp.plan import Plan, frozen, make_plan
+from s2sharp.plan import Plan
+from s2sharp.planning import frozen, make_plan
 from s2sharp.run import Outcome, execute
 from s2sharp.synthetic import COLLECTION
 

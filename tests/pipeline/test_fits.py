@@ -16,7 +16,7 @@ import torch
 from s2sharp.cost import estimate
 from s2sharp.cube import open_cube
 from s2sharp.fits import draw_sample
-from s2sharp.plan import make_plan
+from s2sharp.planning import make_plan
 from s2sharp.synthetic import COLLECTION, simulate
 
 from s2sharp_core import S2SharpError

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 from s2sharp.config import RunConfig
-from s2sharp.plan import freeze, frozen, make_plan
+from s2sharp.plan import freeze
+from s2sharp.planning import frozen, make_plan
 
 from s2sharp_core import S2SharpError
 

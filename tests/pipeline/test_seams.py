@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from s2sharp.plan import make_plan
+from s2sharp.planning import make_plan
 
 from s2sharp_core.bands import BY_GSD
 from s2sharp_core.lattice import Box, Lattice

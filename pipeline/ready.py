@@ -1,0 +1,134 @@
+"""The method that a run was asked for: what it will be like, what it is fitted with, and it itself."""
+
+import hashlib
+import json
+from functools import lru_cache
+from pathlib import Path
+
+from s2sharp_core import METHODS, S2SharpError, Sharpener, load_sharpener
+from s2sharp_core.fitting import FitOptions
+from s2sharp_core.sharpeners import NetSharpener, WindowFitted, unfitted_sharpener
+from s2sharp_core.weights import SHIPPED
+
+from .config import RunConfig
+
+__all__ = [
+    "brief",
+    "check_fit",
+    "digest_of",
+    "fits",
+    "fitted_weights",
+    "options_of",
+    "outline",
+    "ready",
+]
+
+
+def check_fit(config: RunConfig) -> None:
+    """Refuse options of a fit where they would mean nothing.
+
+    Raises
+    ------
+    S2SharpError
+        ``bad-config``; ``method-unknown``.
+    """
+    if config.method not in METHODS:
+        load_sharpener(config.method)
+    given = [
+        flag
+        for flag, value in (
+            ("--fit window", config.fit == "window"),
+            ("--fit-steps", config.fit_steps),
+            ("--warm-start", config.warm_start),
+        )
+        if value
+    ]
+    method = METHODS[config.method]
+    why = ""
+    if method.fit is None:
+        why = f"{config.method} does not learn on the scene: there is nothing to fit"
+    elif config.weights is not None:
+        why = "with --weights there is nothing to fit"
+    elif method.steps == 1 and given != ["--fit window"]:
+        why = f"{config.method} is solved, not trained: it has no steps and no start"
+    if given and why:
+        raise S2SharpError("bad-config", f"{' and '.join(given)}: {why}.", "Leave it out.")
+
+
+def fits(config: RunConfig) -> bool:
+    """Whether the method is fitted to each datatake before it is used."""
+    learns = METHODS[config.method].fit is not None
+    return learns and config.weights is None and config.fit == "datatake"
+
+
+def options_of(config: RunConfig) -> FitOptions:
+    steps = config.fit_steps or METHODS[config.method].steps
+    start = SHIPPED if config.warm_start == "shipped" else config.warm_start
+    return FitOptions(steps, config.seed, start)
+
+
+def outline(config: RunConfig, coarse: tuple[str, ...], device: str) -> Sharpener:
+    """The sharpener, or what it will be like once it has been fitted."""
+    if fits(config):
+        return unfitted_sharpener(config.method, coarse, device)
+    return ready(config, coarse, device, None)
+
+
+def ready(
+    config: RunConfig, coarse: tuple[str, ...], device: str, fitted: Path | None
+) -> Sharpener:
+    """The sharpener itself; ``fitted``: where its weights were left, if it was fitted in this run."""
+    if config.fit == "window":
+        return WindowFitted(METHODS[config.method], coarse, options_of(config), device)
+    return load_sharpener(config.method, coarse, fitted or config.weights, device)
+
+
+def digest_of(config: RunConfig, sharpener: Sharpener) -> str:
+    """Of the sharpener; of one that is fitted yet, with what its fit will follow from."""
+    if not fits(config):
+        return sharpener.digest
+    options = options_of(config)
+    start = _start(options.start, sharpener) if options.start else None
+    facts = [sharpener.digest, options.steps, options.seed, start]
+    # Sums run in another order on another number of threads: the weights would not be the same.
+    facts += [config.fit_windows, config.fit_threads]
+    return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
+
+
+def _start(folder: Path, sharpener: Sharpener) -> dict[str, str]:
+    """The weights that fits begin from: file → sha256.
+
+    Raises
+    ------
+    S2SharpError
+        ``weights-missing``, before anything starts.
+    """
+    there = fitted_weights(folder)
+    files = sharpener.files if isinstance(sharpener, NetSharpener) else ()
+    missing = [file for file in files if file not in there]
+    if missing:
+        raise S2SharpError(
+            "weights-missing",
+            f"{folder} lacks {', '.join(missing)}, which the fits of {sharpener.name} should begin from.",
+            f"Make them with `s2sharp train --method {sharpener.name}`, or leave --warm-start out.",
+        )
+    return {file: there[file] for file in files}
+
+
+def fitted_weights(folder: Path) -> dict[str, str]:
+    """The weights in a folder, as their cards state them: file → sha256."""
+    try:
+        # A folder's time changes with every file that comes or is replaced.
+        return dict(_cards(folder, folder.stat().st_mtime_ns))
+    except FileNotFoundError:
+        return {}
+
+
+@lru_cache(maxsize=256)
+def _cards(folder: Path, stamp: int) -> dict[str, str]:  # noqa: ARG001  (part of the cache's key)
+    cards = (c for c in sorted(folder.glob("*.json")) if c.with_suffix(".safetensors").exists())
+    return {f"{card.stem}.safetensors": json.loads(card.read_text())["sha256"] for card in cards}
+
+
+def brief(weights: dict[str, str]) -> str:
+    return hashlib.sha256(json.dumps(weights, sort_keys=True).encode()).hexdigest()
