@@ -70,5 +70,5 @@ def test_an_overview_over_a_missing_unit_has_another_key(archive: Path, tmp_path
 def test_weights_other_than_the_plans_are_refused(archive: Path, tmp_path: Path) -> None:
     plan = make_plan(config(archive, tmp_path / "out"))
     with pytest.raises(S2SharpError) as caught:
-        plan.model_copy(update={"digest": "0" * 64}).sharpener()
+        plan.model_copy(update={"digest": "0" * 64}).sharpener(plan.acquisitions[0].take)
     assert caught.value.kind == "weights-differ"
