@@ -48,9 +48,7 @@ class _BatchNorm(nn.BatchNorm2d):
 
 class _Layer(nn.Sequential):
     def __init__(self, inputs: int, features: int, size: int, norm: Norm, slope: float) -> None:
-        modules: list[nn.Module] = [
-            nn.Conv2d(inputs, features, size, padding=size // 2, padding_mode="reflect")
-        ]
+        modules: list[nn.Module] = [nn.Conv2d(inputs, features, size, padding=size // 2)]
         if norm == "batch":
             modules.append(_BatchNorm(features, momentum=None))
         elif norm == "pixel":
