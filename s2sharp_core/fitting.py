@@ -28,8 +28,8 @@ Tell = Callable[[int, int, float], None]
 """Called with (step, steps, mean loss since the last call) now and then."""
 
 _CHECKPOINT = 50
-# The last part of a fit runs with the statistics that are frozen with it.
-_SETTLE = 0.7
+# From here on a fit runs with the statistics that are frozen with it.
+_SETTLE = 0.5
 # Steps that are averaged to be told; and the last ones before freezing, repeated when all is done.
 _CHECKED = 20
 _ALLOWED = 1.05
