@@ -105,7 +105,7 @@ def weighed(a, b):
     for g in GSDS:
         back = a[g] - b[g]
         if g > 10:
-            back = pseudo_inverse(back, BY_GSD[g], ratio(g), {20: 1e-3, 60: 1e-2}[g], CIRCULAR)
+            back = pseudo_inverse(back, BY_GSD[g], ratio(g), 1e-2, CIRCULAR)
         each.append(back.square().mean(dim=(0, 2, 3)))
     return torch.cat(each).mean()
 
