@@ -23,7 +23,7 @@ from .fitted import fitted
 
 __all__ = ["BP", "METHOD", "build", "fit_scene"]
 
-_STEPS = 400
+_STEPS = 1000
 _RATE = 3e-3
 _CROP = 32
 # Of the steps, how many look at the divergence: two draws of it hardly differ.

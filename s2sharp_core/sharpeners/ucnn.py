@@ -22,7 +22,7 @@ from .fitted import fitted
 
 __all__ = ["METHOD", "build", "fit_scene"]
 
-_STEPS = 600
+_STEPS = 2000
 _RATE = 3e-3
 _CROP = 32
 

@@ -16,7 +16,7 @@ from .fitted import fitted
 
 __all__ = ["METHOD", "learn"]
 
-_STEPS = 300
+_STEPS = 600
 _RATE = 3e-3
 
 
