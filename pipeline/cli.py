@@ -405,8 +405,7 @@ def train(
     --catalog …/scenes/catalog.json`.
 
     Of a method that learns on the scene, the weights to begin its fits from (`run --warm-start FOLDER`):
-    it is fitted to many scenes at once, as it would be to one. The shipped ones: `s2sharp train --method NAME
-    --out FOLDER`.
+    it is fitted to many scenes at once, as it would be to one.
     """
     from s2sharp_core import METHODS
 

@@ -41,7 +41,7 @@ class RunConfig(BaseModel):
     fit_windows: Annotated[int, Gt(0)] = 16
     fit_steps: Annotated[int, Gt(0)] | None = None
     fit_threads: Annotated[int, Gt(0)] = 2
-    warm_start: Literal["shipped"] | Path | None = None
+    warm_start: Path | None = None
     seed: Annotated[int, Ge(0)] = 0
     device: Literal["auto", "cpu", "cuda"] = "auto"
     window: Annotated[int, Gt(0)] = 64

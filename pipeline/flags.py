@@ -119,10 +119,10 @@ FitThreads = Annotated[
     ),
 ]
 WarmStart = Annotated[
-    str | None,
+    Path | None,
     typer.Option(
-        metavar="shipped|FOLDER",
-        help="Begin fits from weights of the same method, not at random: the shipped ones, or a folder's.",
+        help="Begin fits from the weights in this folder, not at random; `s2sharp train --method NAME` "
+        "makes some, and so does every fit (OUT/fits/DATATAKE).",
         show_default=False,
         rich_help_panel=_HOW,
     ),

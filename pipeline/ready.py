@@ -8,7 +8,6 @@ from pathlib import Path
 from s2sharp_core import METHODS, S2SharpError, Sharpener, load_sharpener
 from s2sharp_core.fitting import FitOptions
 from s2sharp_core.sharpeners import NetSharpener, WindowFitted, unfitted_sharpener
-from s2sharp_core.weights import SHIPPED
 
 from .config import RunConfig
 
@@ -63,8 +62,7 @@ def fits(config: RunConfig) -> bool:
 
 def options_of(config: RunConfig) -> FitOptions:
     steps = config.fit_steps or METHODS[config.method].steps
-    start = SHIPPED if config.warm_start == "shipped" else config.warm_start
-    return FitOptions(steps, config.seed, start)
+    return FitOptions(steps, config.seed, config.warm_start)
 
 
 def outline(config: RunConfig, coarse: tuple[str, ...], device: str) -> Sharpener:

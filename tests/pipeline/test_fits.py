@@ -205,7 +205,7 @@ def test_a_plan_foresees_the_fit(archive: Path, tmp_path: Path) -> None:
     [
         {"method": "bicubic", "fit": "window"},
         {"method": "dsen2", "fit_steps": 3},
-        {"method": "ssc_cnn", "weights": Path("somewhere"), "warm_start": "shipped"},
+        {"method": "ssc_cnn", "weights": Path("somewhere"), "warm_start": Path("elsewhere")},
         {"method": "atprk", "fit_steps": 3},
         {"method": "ssc_cnn", "device": "cuda"},
     ],
