@@ -303,10 +303,11 @@ def test_a_cube_says_complete_only_when_it_is_finished(tmp_path):
     assert said() == ("writing", False)
     finish(store, "partial")
     assert said() == ("partial", True)
-    finish(store, "complete")
+    finish(store, "complete", {"TAKE": {"ucnn.safetensors": "5ha"}})
     assert said() == ("complete", True)
     plain = zarr.open_group(store, mode="r", use_consolidated=False)
-    assert plain.attrs["s2sharp"] == {"format": 1, "status": "complete"}
+    weights = {"TAKE": {"ucnn.safetensors": "5ha"}}
+    assert plain.attrs["s2sharp"] == {"format": 1, "status": "complete", "weights": weights}
     names = set(zarr.open_group(store, mode="r").metadata.consolidated_metadata.flattened_metadata)
     # It knows every array, and is a run's last word: readers need nothing else.
     there = {str(p.parent.relative_to(store)) for p in store.rglob("zarr.json")} - {"."}
