@@ -97,7 +97,10 @@ def test_another_fit_is_another_run(archive: Path, whole: Path, change: dict[str
     assert next(iter(change)) in error.value.message
 
 
-def test_a_fit_that_was_killed_goes_on_where_it_was(archive: Path, tmp_path: Path) -> None:
+@pytest.mark.timeout(900)
+def test_a_fit_that_was_killed_goes_on_where_it_was(
+    archive: Path, scheduler: str, tmp_path: Path
+) -> None:
     steps = 52  # a checkpoint is written after 50
     settings = {**FAST, "fit_steps": steps, "bands": "B04,B05"}
     out = tmp_path / "killed"
@@ -115,9 +118,9 @@ def test_a_fit_that_was_killed_goes_on_where_it_was(archive: Path, tmp_path: Pat
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
     assert not weights(out)
-    _, outcome = run(config(archive, out, **settings))
+    _, outcome = run(config(archive, out, scheduler, **settings))
     assert not outcome.failed
-    _, other = run(config(archive, tmp_path / "undisturbed", **settings))
+    _, other = run(config(archive, tmp_path / "undisturbed", scheduler, **settings))
     assert weights(out) == weights(tmp_path / "undisturbed")
     assert shards(out) == shards(tmp_path / "undisturbed")
     assert not other.failed
