@@ -68,13 +68,7 @@ def find_tasks(
     S2SharpError
         ``bad-config`` for a protocol that there is not, ``nothing-found`` for scenes that are not there.
     """
-    unknown = [name for name in protocols if name not in PROTOCOLS]
-    if unknown:
-        raise S2SharpError(
-            "bad-config",
-            f"There is no protocol {', '.join(unknown)}.",
-            f"Choose from: {', '.join(PROTOCOLS)}.",
-        )
+    _refuse_unknown("bad-config", "protocol", protocols, PROTOCOLS)
     folder = _papers(papers, catalog)
     general = [PROTOCOLS[name] for name in protocols if PROTOCOLS[name].file is None]
     found: dict[str, Scene] = {}
@@ -103,6 +97,16 @@ def find_tasks(
         )
     chosen = [(p, s) for p, s in tasks if not scenes or s.name in scenes]
     return Tasks(tuple(case for p, s in chosen for case in p.cases(s)), real)
+
+
+def _refuse_unknown(
+    kind: str, what: str, names: Iterable[str], known: Mapping[str, object]
+) -> None:
+    unknown = [name for name in names if name not in known]
+    if unknown:
+        raise S2SharpError(
+            kind, f"There is no {what} {', '.join(unknown)}.", f"Choose from: {', '.join(known)}."
+        )
 
 
 def _papers(given: Path | None, catalog: Path | None) -> Path | None:
@@ -174,13 +178,7 @@ def compare(
         ``method-unknown``, ``weights-missing``, ``weights-corrupt``, ``bad-config`` for a device that
         there is not.
     """
-    unknown = [name for name in (*methods, *(weights or {})) if name not in METHODS]
-    if unknown:
-        raise S2SharpError(
-            "method-unknown",
-            f"There is no method {', '.join(unknown)}.",
-            f"Choose from: {', '.join(METHODS)}.",
-        )
+    _refuse_unknown("method-unknown", "method", (*methods, *(weights or {})), METHODS)
     own = {name: (weights or {}).get(name) for name in methods}
     for name in methods:
         for case in {case.bands: case for case in cases}.values():

@@ -1,38 +1,28 @@
 """The command line: thin, and made to be learned from ``--help``."""
 
-import inspect
 import time
-import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from functools import wraps
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
+from rich.progress import Progress, TaskID
 from rich.table import Table
 
 from s2sharp_core import S2SharpError
 
 from .config import RunConfig, read_config
-from .flags import flags
+from .flags import FLAGS
+from .terminal import bars, console, told
+
+if TYPE_CHECKING:
+    from .learn import Training
 
 __all__ = ["app", "main"]
-
-EXIT = {"bad-config": 2, "method-unknown": 2, "band-unknown": 2, "other-run": 2, "nothing-found": 3}
-"""Exit codes by kind of error: 2 bad configuration, 3 nothing found; 1 for the rest, 4 partial failure."""
-
-PARTIAL = 4
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -42,41 +32,19 @@ app = typer.Typer(
     "Begin with `s2sharp demo`. Exit codes: 0 done, 1 error, 2 bad configuration, 3 nothing found, "
     "4 some units failed (run the same command again: only those are redone).",
 )
-console = Console(soft_wrap=True)
-problems = Console(stderr=True, soft_wrap=True)
-
-
-@contextmanager
-def _told(
-    stopped: str = "Stopped. The same command continues where this one was.",
-) -> Iterator[None]:
-    """Errors that a user can act on end the command with one message and their exit code."""
-    warnings.showwarning = lambda message, *_: problems.print(
-        f"[yellow]warning:[/] {escape(str(message))}"
-    )
-    try:
-        yield
-    except S2SharpError as error:
-        problems.print(f"[red]{error.kind}:[/] {escape(error.message)}")
-        if error.remedy:
-            problems.print(f"  → {escape(error.remedy)}")
-        raise typer.Exit(EXIT.get(error.kind, 1)) from None
-    except KeyboardInterrupt:
-        problems.print(escape(stopped))
-        raise typer.Exit(130) from None
 
 
 def _configured(command: Callable[[RunConfig], object]) -> Callable[..., None]:
-    """A command that takes :func:`flags` and is given the configuration they make."""
+    """A command that takes :data:`FLAGS` and is given the configuration they make."""
 
     @wraps(command)
     def with_flags(**given: Any) -> None:
-        with _told():
+        with told():
             file = given.pop("config")
             command(read_config(file, {k: v for k, v in given.items() if v is not None}))
 
-    with_flags.__signature__ = inspect.signature(flags)  # type: ignore[attr-defined]
-    with_flags.__annotations__ = flags.__annotations__
+    with_flags.__signature__ = FLAGS  # type: ignore[attr-defined]
+    with_flags.__annotations__ = {p.name: p.annotation for p in FLAGS.parameters.values()}
     return with_flags
 
 
@@ -89,7 +57,9 @@ def run(config: RunConfig) -> None:
 
     Example: `s2sharp run --bbox 16.35 48.66 16.48 48.74 --datetime 2024-06 --max-cloud 20 --out vienna`
     """
-    _run(config)
+    from .run_cli import carry_out
+
+    carry_out(config)
 
 
 @app.command()
@@ -99,173 +69,9 @@ def plan(config: RunConfig) -> None:
 
     Reads the catalogue and times one window; no pixel moves and nothing is written.
     """
-    _prepare(config)
+    from .run_cli import planned
 
-
-def _prepare(config: RunConfig) -> tuple[Any, Any]:
-    """The plan of a run, new or continued, and its cost, both shown."""
-    from .cost import check_memory, estimate
-    from .planning import frozen, make_plan
-
-    with console.status(f"Searching {config.collection} …"):
-        plan = frozen(config) or make_plan(config)
-    with console.status("Timing one window …"):
-        cost = estimate(plan)
-    _show(plan, cost)
-    check_memory(plan, cost)
-    return plan, cost
-
-
-def _show(plan: Any, cost: Any) -> None:
-    table = Table(title="Plan", title_justify="left", show_header=False)
-    table.add_column(style="bold")
-    table.add_column()
-    table.add_row("Acquisitions", f"{cost.acquisitions} of {cost.scenes} scenes" + _left_out(plan))
-    for layout in plan.layouts:
-        height, width = layout.area.pixels(10)
-        cube = (
-            f"{len(layout.times)} × {height} × {width} px of 10 m, shards of {layout.shard * 6} px"
-        )
-        table.add_row(f"EPSG:{layout.epsg}", cube)
-    table.add_row("Method", f"{plan.config.method} → {' '.join(plan.config.bands)}")
-    if plan.datatakes:
-        table.add_row(
-            "Fits",
-            f"{cost.fits} of {len(plan.datatakes)} datatakes still to be learned from, each on "
-            f"{plan.config.fit_windows} windows"
-            + (f" in {plan.options.steps} steps" if plan.options.steps > 1 else ""),
-        )
-    done = f", {cost.units - cost.todo} of them done already" if cost.todo < cost.units else ""
-    table.add_row("Units", f"{cost.units}{done}; {cost.windows} windows to sharpen")
-    through = ", through the stage" if plan.staged else ", from the files"
-    table.add_row("Reads", f"{_size(cost.read)} of pixels{through}")
-    table.add_row("Writes", f"about {_size(cost.delivered)}, the cube {_size(cost.output)} of it")
-    table.add_row("Memory", f"{_size(cost.memory)} for each worker beyond its idle size")
-    workers = f"{cost.workers} worker" + "s" * (cost.workers > 1)
-    table.add_row("Time", f"about {_duration(cost.seconds)} on {workers}")
-    console.print(table)
-    for refusal in plan.refused:
-        problems.print(f"[yellow]left out:[/] {escape(refusal.message)}")
-
-
-def _left_out(plan: Any) -> str:
-    out = []
-    if plan.cloudy:
-        out.append(f"{len(plan.cloudy)} left out as cloudier than {plan.config.max_cloud:g} %")
-    if plan.refused:
-        out.append(f"{len(plan.refused)} items refused")
-    return f" ({', '.join(out)})" if out else ""
-
-
-def _size(count: float) -> str:
-    return f"{count / 1e9:.2f} GB" if count > 1e9 else f"{count / 1e6:.0f} MB"
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
-
-
-def _run(config: RunConfig) -> Any:
-    """Plan, run with progress, and report; returns the plan."""
-    from .deliver import picture_path
-    from .run import Event, execute
-
-    _check_extras(config)
-    plan, cost = _prepare(config)
-    with Progress(
-        TextColumn("{task.description:10}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-        TextColumn("{task.fields[note]}"),
-        console=console,
-    ) as progress:
-        tasks = {}
-        if plan.datatakes:
-            tasks["fit"] = progress.add_task("fit", total=len(plan.datatakes), note="")
-        tasks["sharpen"] = progress.add_task("sharpen", total=cost.units, note="")
-        failures = 0
-
-        def tell(event: Event) -> None:
-            nonlocal failures
-            if event.fit:
-                note = "{take}: step {step} of {steps}, loss {loss:.4g}".format(**event.fit)
-                progress.update(tasks["fit"], note=note)
-                return
-            if event.phase not in tasks:
-                tasks[event.phase] = progress.add_task(event.phase, total=None, note="")
-            if event.record and event.record.status == "failed":
-                failures += 1
-                problems.print(f"[red]failed:[/] {escape(event.record.message)}")
-            note = f"[red]{failures} failed[/]" if failures else ""
-            progress.update(tasks[event.phase], advance=1, note=note)
-
-        outcome = execute(plan, tell)
-        for task in tasks.values():
-            progress.update(task, total=progress.tasks[task].completed)
-    for text, count in outcome.warnings.items():
-        problems.print(
-            f"[yellow]warning:[/] {escape(text)}" + (f" ({count} units)" if count > 1 else "")
-        )
-    _report(plan, cost, outcome)
-    pictures = [picture_path(plan.out, a) for a in plan.acquisitions]
-    _show_results(plan, [p for p in pictures if p.exists()])
-    if outcome.failed or plan.refused:
-        problems.print(
-            f"{len(outcome.failed)} units failed and {len(plan.refused)} items were refused; what is "
-            "written is valid. The same command does again only what failed; for items that were "
-            "refused and have been mended since, take another --out."
-        )
-        raise typer.Exit(PARTIAL)
-    return plan
-
-
-def _check_extras(config: RunConfig) -> None:
-    """What publishing needs must be there before anything starts."""
-    from importlib.util import find_spec
-
-    missing = [name for name in ("rio_cogeo", "matplotlib") if find_spec(name) is None]
-    if config.publish and missing:
-        raise S2SharpError(
-            "bad-config",
-            f"Publishing needs {' and '.join(missing)}.",
-            "Install them (`pip install 's2sharp[publish]'`), or run with --no-publish.",
-        )
-
-
-def _report(plan: Any, cost: Any, outcome: Any) -> None:
-    """What was predicted beside what came of it."""
-    table = Table(title="Predicted and actual", title_justify="left")
-    for name in ("", "predicted", "actual"):
-        table.add_column(name, justify="left" if not name else "right")
-    table.add_row("units", str(cost.todo), ", ".join(f"{n} {s}" for s, n in outcome.counts.items()))
-    table.add_row("windows", str(cost.windows), str(outcome.windows))
-    table.add_row("time", _duration(cost.seconds), _duration(outcome.seconds))
-    if outcome.peak:
-        table.add_row("memory of a worker", _size(cost.memory), _size(outcome.peak))
-    size = sum(f.stat().st_size for f in plan.store.rglob("*") if f.is_file())
-    table.add_row(
-        "cube on disk", _size(cost.output) if cost.todo == cost.units else "", _size(size)
-    )
-    console.print(table)
-
-
-def _show_results(plan: Any, pictures: list[Path]) -> None:
-    console.print(f"Cube      {plan.store}")
-    if plan.config.publish:
-        console.print(
-            f"COGs      {plan.out / 'cogs'}\nSTAC      {plan.out / 'stac' / 'collection.json'}"
-        )
-    for picture in pictures[:3]:
-        console.print(f"Picture   {picture}")
-    code = f", epsg={plan.layouts[0].epsg}" if len(plan.layouts) > 1 else ""
-    console.print(
-        f'\n[bold]import s2sharp\ncube = s2sharp.open_cube("{escape(str(plan.out))}"{code})[/]\n'
-        "cube   # an xarray.Dataset: all bands at 10 m, dims (time, y, x)"
-    )
+    planned(config)
 
 
 @app.command()
@@ -274,32 +80,46 @@ def methods(
         str | None, typer.Argument(help="One of them, in full.", show_default=False)
     ] = None,
 ) -> None:
-    """List the ways to sharpen: what each is, what it needs and costs; with a NAME, its source, too.
+    """List the ways to sharpen: what each is, what it needs and costs, where it was published.
+
+    With a NAME, that one in full: how it is fitted, too.
 
     Cost: multiply-adds per 10 m pixel for all coarse bands. A method that needs a fit learns on the scene:
     `s2sharp run` fits it once per datatake.
     """
-    from rich.box import SIMPLE_HEAD
+    with told():
+        if name is None:
+            _list_methods()
+        else:
+            _show_method(name)
 
+
+def _list_methods() -> None:
+    """A method a line; on a terminal that is too narrow, all but its name is folded."""
+    from s2sharp_core import METHODS
+
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1))
+    table.add_column("method", no_wrap=True, min_width=max(map(len, METHODS)))
+    for column in ("what it is", "needs", "cost", "source"):
+        table.add_column(column, overflow="fold")
+    for m in METHODS.values():
+        table.add_row(m.name, m.summary, m.needs, m.cost, m.source)
+    # What is no terminal has no width to fit into; what reads it wants a line for each method.
+    wide = console if console.file.isatty() else Console(width=1000)
+    wide.print(table)
+
+
+def _show_method(name: str) -> None:
     from s2sharp_core import METHODS, load_sharpener
 
-    with _told():
-        if name is not None:
-            if name not in METHODS:
-                load_sharpener(name)
-            m = METHODS[name]
-            rows = {"what it is": m.summary, "needs": m.needs, "cost": m.cost, "source": m.source}
-            if m.fit:
-                rows["fit"] = f"{m.steps} steps; windows of at least {m.smallest} cells of 60 m"
-            for key, value in rows.items():
-                console.print(f"[bold]{key:11}[/]{escape(value)}")
-            return
-        table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1))
-        for column in ("method", "what it is", "needs", "cost"):
-            table.add_column(column, no_wrap=True)
-        for m in METHODS.values():
-            table.add_row(m.name, m.summary, m.needs, m.cost)
-        console.print(table)
+    if name not in METHODS:
+        load_sharpener(name)
+    m = METHODS[name]
+    rows = {"what it is": m.summary, "needs": m.needs, "cost": m.cost, "source": m.source}
+    if m.fit:
+        rows["fit"] = f"{m.steps} steps; windows of at least {m.smallest} cells of 60 m"
+    for key, value in rows.items():
+        console.print(f"[bold]{key:11}[/]{escape(value)}")
 
 
 @app.command()
@@ -317,7 +137,7 @@ def simulate(
     from .synthetic import COLLECTION
     from .synthetic import simulate as write
 
-    with _told():
+    with told():
         catalog, bbox = write(folder, cells, tiles, dates, epsg, seed)
         area = " ".join(map(repr, bbox))
         console.print(
@@ -332,34 +152,39 @@ def demo(
 ) -> None:
     """Simulate scenes with known truth, sharpen them as a real query would, and say how accurate it is."""
     from .demo import make_scenes, score
+    from .run_cli import carry_out
 
-    with _told():
+    with told():
         begin = time.perf_counter()
         console.rule("1  Synthetic scenes with known truth, behind a STAC catalogue")
         flags = make_scenes(folder)
         console.print("s2sharp run " + " ".join(f"--{k} {v}" for k, v in _spoken(flags)))
         console.rule("2  The run")
-        plan = _run(read_config(None, flags))
+        plan = carry_out(read_config(None, flags))
         console.rule("3  How accurate it is")
-        table = Table()
-        for name in (
-            "band",
-            "native",
-            "RMSE bicubic",
-            "RMSE sharpened",
-            "SRE bicubic",
-            "SRE sharpened",
-        ):
-            table.add_column(name, justify="right")
-        for row in score(folder, plan):
-            table.add_row(*row)
-        console.print(table)
+        _show_errors(score(folder, plan))
         console.print(
             "RMSE in DN (1/10 000 of reflectance), SRE = 10·log10(Σx²/Σe²) in dB, against the truth."
         )
         console.print(
             f"Everything is in {folder.resolve()}; it took {time.perf_counter() - begin:.0f} s."
         )
+
+
+def _show_errors(rows: Iterator[tuple[str, ...]]) -> None:
+    table = Table()
+    for name in (
+        "band",
+        "native",
+        "RMSE bicubic",
+        "RMSE sharpened",
+        "SRE bicubic",
+        "SRE sharpened",
+    ):
+        table.add_column(name, justify="right")
+    for row in rows:
+        table.add_row(*row)
+    console.print(table)
 
 
 def _spoken(flags: dict[str, Any]) -> Iterator[tuple[str, str]]:
@@ -409,49 +234,49 @@ def train(
     """
     from s2sharp_core import METHODS
 
-    from .learn import learn, prefit
+    from .learn import Training
 
-    with (
-        _told(),
-        Progress(
-            *Progress.get_default_columns(), TextColumn("{task.fields[note]}"), console=console
-        ) as bar,
-    ):
-        if METHODS.get(method) and METHODS[method].fit:
+    training = Training(out, method, catalog, collection, steps, synthetic, seed)
+    with told(), bars() as shown:
+        if method in METHODS and METHODS[method].fit:
             if features or blocks:
                 raise S2SharpError(
                     "bad-config",
                     f"{method} has one size: --features and --blocks are DSen2's.",
                     "Leave them out.",
                 )
-            task = bar.add_task(method, total=steps, note="")
-
-            def told(step: int, total: int, loss: float, task: Any = task) -> None:
-                bar.update(task, completed=step, total=total, note=f"loss {loss:.4g}")
-
-            for file in prefit(out, method, catalog, collection, steps, synthetic, seed, told):
-                console.print(f"{file}")
-            return
-        for gsd in (20, 60):
-            task = bar.add_task(f"{gsd} m", total=steps, note="")
-
-            def tell(step: int, loss: float, task: Any = task) -> None:
-                bar.update(task, completed=step, note=f"L1 {loss * 10_000:.1f} DN")
-
-            file = learn(
-                out,
-                method,
-                gsd,
-                catalog,
-                collection,
-                steps,
-                synthetic,
-                features,
-                blocks,
-                seed,
-                tell,
-            )
+            files = _train_start(training, shown)
+        else:
+            files = _train_nets(training, features, blocks, shown)
+        for file in files:
             console.print(f"{file}")
+
+
+def _train_start(training: "Training", shown: Progress) -> Iterator[Path]:
+    """What a method that learns on the scene may begin from."""
+    from .learn import prefit
+
+    task = shown.add_task(training.method, total=training.steps, note="")
+
+    def tell(step: int, total: int, loss: float) -> None:
+        shown.update(task, completed=step, total=total, note=f"loss {loss:.4g}")
+
+    yield from prefit(training, tell)
+
+
+def _train_nets(
+    training: "Training", features: int | None, blocks: int | None, shown: Progress
+) -> Iterator[Path]:
+    """The nets of DSen2 or VDSen2, one after the other."""
+    from .learn import learn
+
+    for gsd in (20, 60):
+        task = shown.add_task(f"{gsd} m", total=training.steps, note="")
+
+        def tell(step: int, loss: float, task: TaskID = task) -> None:
+            shown.update(task, completed=step, note=f"L1 {loss * 10_000:.1f} DN")
+
+        yield learn(training, gsd, features, blocks, tell)
 
 
 weights_app = typer.Typer(no_args_is_help=True, help="Weights from elsewhere.")
@@ -470,7 +295,7 @@ def import_weights(
     """
     from s2sharp_core.weights.keras import import_keras
 
-    with _told():
+    with told():
         method, written = import_keras(file, out)
         console.print(f"{written}\n\nTry:\n  s2sharp run --method {method} --weights {out} …")
 
@@ -546,44 +371,18 @@ def evaluate(
 
     Example: `s2sharp evaluate --method bicubic --method dsen2 --protocol mtf --protocol consistency --out bench`
     """
-    import sys
-    from importlib.util import find_spec
-
     from s2sharp_core.fitting import FitOptions
 
-    from .bench import Outcome, compare, find_tasks, folders
-    from .bench_tables import SEEN, grids, write_csv, write_tables
+    from .bench import find_tasks, folders
+    from .bench_cli import Bench, check_pictures
 
-    names = method or ["bicubic", "dsen2"]
-    outcome = Outcome()
-
-    def keep(so_far: Outcome) -> None:
-        nonlocal outcome
-        outcome = so_far
-        if out and outcome.results:
-            write_csv(outcome.rows, out)
-
-    def show() -> list[Any]:
-        tables = grids(outcome.rows)
-        for table in tables:
-            _show_grid(table)
-        if any(table.seen for table in tables):
-            console.print(SEEN)
-        for text in outcome.left_out:
-            problems.print(f"[yellow]left out:[/] {escape(text)}")
-        return tables
-
-    with _told(
+    with told(
         f"Stopped. What is done lies in {out}; the same command does not repeat its fits."
         if out
         else "Stopped. With --out, fits would have been kept."
     ):
-        if out and pictures and find_spec("matplotlib") is None:
-            raise S2SharpError(
-                "bad-config",
-                "The page of pictures needs matplotlib.",
-                "Install it (`pip install 's2sharp[publish]'`), or give --no-pictures.",
-            )
+        if out and pictures:
+            check_pictures()
         tasks = find_tasks(
             protocol or ["mtf"],
             catalog=catalog,
@@ -594,61 +393,10 @@ def evaluate(
             cells=cells,
         )
         own = folders(weights or [])
-        try:
-            with Progress(
-                *Progress.get_default_columns(), TextColumn("{task.fields[note]}"), console=console
-            ) as bar:
-                bars = {name: bar.add_task(name, total=len(tasks.cases), note="") for name in names}
-                compare(
-                    names,
-                    tasks.cases,
-                    weights=own,
-                    options=FitOptions(steps=steps, seed=seed),
-                    device=device,
-                    fits=out / "fits" if out else None,
-                    tell=lambda name, done, note: bar.update(bars[name], completed=done, note=note),
-                    keep=keep,
-                )
-        finally:
-            # However it ended: what was judged has been paid for.
-            tables = show()
-        if not outcome.results:
-            raise S2SharpError(
-                "nothing-judged",
-                "No method could be run on any case.",
-                "What is told above as left out says why.",
-            )
+        bench = Bench(tasks, out)
+        bench.judge(method or ["bicubic", "dsen2"], own, FitOptions(steps, seed), device)
         if out:
-            for file in write_tables(outcome.rows, out):
-                console.print(f"Table     {file}")
-        if out and pictures:
-            from .bench_page import write_page
-
-            with console.status("Drawing …"):
-                spoken = " ".join(["s2sharp", *sys.argv[1:]])
-                write_page(out / "index.html", outcome, tables, spoken, real=tasks.real)
-            console.print(f"Pictures  {out / 'index.html'}")
-
-
-def _show_grid(grid: Any) -> None:
-    """A table of the bench: the best of a column in bold, a dagger where the weights have seen the scene."""
-    from rich.box import SIMPLE_HEAD
-
-    table = Table(
-        title=grid.title,
-        title_justify="left",
-        box=SIMPLE_HEAD,
-        pad_edge=False,
-        padding=0,
-    )
-    table.add_column(grid.corner, no_wrap=True)
-    for column in grid.columns:
-        table.add_column(column, justify="right", no_wrap=" " not in column)
-    for name, row in grid.rows.items():
-        cells = [cell.text + "†" * cell.seen for cell in row]
-        bold = [f"[bold]{t}[/]" if cell.best else t for t, cell in zip(cells, row, strict=True)]
-        table.add_row(name, *bold)
-    console.print(table)
+            bench.write(out, pictures=pictures)
 
 
 def main() -> None:

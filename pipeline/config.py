@@ -3,10 +3,9 @@
 import os
 import tomllib
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Any, Literal, Self
 
-from annotated_types import Ge, Gt, Le
-from pydantic import BaseModel, ConfigDict, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from s2sharp_core import BANDS, S2SharpError
 from s2sharp_core.bands import in_order
@@ -21,38 +20,88 @@ _AREA = {"area", "bbox"}
 class RunConfig(BaseModel):
     """What to make, from what, where, and how.
 
-    Every field is a key of the TOML file, a flag of ``s2sharp run`` and, in capitals after
-    ``S2SHARP_``, an environment variable.
+    Every field is a key of the TOML file, a flag of ``s2sharp run``, whose help its description is, and,
+    in capitals after ``S2SHARP_``, an environment variable.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    out: Path
-    catalog: str = EARTH_SEARCH
-    collection: str = "sentinel-2-c1-l2a"
-    bbox: tuple[float, float, float, float] | None = None
-    area: Path | None = None
-    datetime: str
-    max_cloud: Annotated[float, Ge(0), Le(100)] = 100.0
-    bands: tuple[str, ...] = tuple(BANDS)
-    method: str = "dsen2"
-    weights: Path | None = None
-    fit: Literal["datatake", "window"] = "datatake"
-    fit_windows: Annotated[int, Gt(0)] = 16
-    fit_steps: Annotated[int, Gt(0)] | None = None
-    fit_threads: Annotated[int, Gt(0)] = 2
-    warm_start: Path | None = None
-    seed: Annotated[int, Ge(0)] = 0
+    out: Path = Field(
+        description="Folder for the cube and all that belongs to it. The same command on it again "
+        "continues a run that was stopped."
+    )
+    catalog: str = Field(EARTH_SEARCH, description="STAC API, or a static catalogue (path or URL).")
+    collection: str = Field("sentinel-2-c1-l2a", description="STAC collection.")
+    bbox: tuple[float, float, float, float] | None = Field(None, description="Area in degrees.")
+    area: Path | None = Field(None, description="GeoJSON file, in place of --bbox.")
+    datetime: str = Field(
+        description="Day, month, year or interval: `2024-06-01/2024-06-30`, `2024-06`, `2024-06-01/..`."
+    )
+    max_cloud: float = Field(
+        100.0,
+        ge=0,
+        le=100,
+        description="Leave out acquisitions whose cloud cover, in per cent, is higher. It is judged per "
+        "acquisition, so no tile of a picture is dropped alone.",
+    )
+    bands: tuple[str, ...] = Field(tuple(BANDS), description="Bands to deliver: `B02,B03,B05`.")
+    method: str = Field("dsen2", description="How to sharpen; `s2sharp methods` lists them.")
+    weights: Path | None = Field(
+        None,
+        description="Folder with weights in place of the shipped ones: trained, imported, or fitted by "
+        "an earlier run (OUT/fits/DATATAKE).",
+    )
+    fit: Literal["datatake", "window"] = Field(
+        "datatake",
+        description="Of methods that learn on the scene: learn once per datatake, on windows spread "
+        "over all of it, whatever the area; or anew on every window, which takes long and shows seams.",
+    )
+    fit_windows: int = Field(16, gt=0, description="Windows of 64 cells to learn from.")
+    fit_steps: int | None = Field(None, gt=0, description="Steps of a fit.")
+    fit_threads: int = Field(
+        2,
+        gt=0,
+        description="Threads of a fit. Fixed, since another number gives other weights.",
+    )
+    warm_start: Path | None = Field(
+        None,
+        description="Begin fits from the weights in this folder, not at random; `s2sharp train --method "
+        "NAME` makes some, and so does every fit (OUT/fits/DATATAKE).",
+    )
+    seed: int = Field(0, ge=0, description="Seed of everything random in a fit.")
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    window: Annotated[int, Gt(0)] = 64
-    shard: Annotated[int, Gt(0)] | None = None
-    chunk: Annotated[int, Gt(0)] | None = None
-    stage: Literal["auto", "always", "never"] = "auto"
-    stage_budget: Annotated[float, Gt(0)] = 20.0
-    scheduler: str | None = None
-    workers: Annotated[int, Gt(0)] | None = None
-    memory: Annotated[float, Gt(0)] | None = None
-    publish: bool = True
+    window: int = Field(
+        64, gt=0, description="Side, in cells of 60 m, of what the net sees at once."
+    )
+    shard: int | None = Field(
+        None,
+        gt=0,
+        description="Side, in cells of 60 m, of a unit of work and of a file of the cube.",
+    )
+    chunk: int | None = Field(
+        None,
+        gt=0,
+        description="Side, in pixels of 10 m, of what a reader fetches at once; it divides 6 × shard.",
+    )
+    stage: Literal["auto", "always", "never"] = Field(
+        "auto",
+        description="Copy native bands to OUT/stage first, each pixel once. auto: for remote archives.",
+    )
+    stage_budget: float = Field(
+        20.0,
+        gt=0,
+        description="Disk for the stage in GB; beyond it, what is not needed at the moment is evicted.",
+    )
+    scheduler: str | None = Field(
+        None, description="Address of a Dask scheduler whose workers see OUT at the same path."
+    )
+    workers: int | None = Field(None, gt=0, description="Processes on this machine.")
+    memory: float | None = Field(
+        None, gt=0, description="Refuse to begin if a worker would need more, in GB."
+    )
+    publish: bool = Field(
+        True, description="Write COGs, a STAC catalogue and pictures beside the cube."
+    )
 
     @field_validator("bands", "bbox", mode="before")
     @classmethod

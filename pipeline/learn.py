@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -20,10 +21,31 @@ from .acquisitions import Acquisition, group
 from .load import Files, load_block
 from .search import search
 
-__all__ = ["learn", "prefit", "real_scenes"]
+__all__ = ["Training", "learn", "prefit", "real_scenes"]
 
 # Cells along a window that a method is fitted to before it sees its scene.
 _WINDOW = 60
+
+
+@dataclass(frozen=True)
+class Training:
+    """What is to be trained, and on what.
+
+    ``out``: the folder for weights and cards. ``catalog``, ``collection``: a static catalogue of real
+    scenes, if there is one; ``synthetic``: how many landscapes beside them.
+    """
+
+    out: Path
+    method: str
+    catalog: Path | None
+    collection: str
+    steps: int
+    synthetic: int
+    seed: int
+
+    def scenes(self) -> dict[str, dict[int, np.ndarray]]:
+        """The real ones, as :func:`real_scenes`."""
+        return real_scenes(self.catalog, self.collection) if self.catalog else {}
 
 
 def real_scenes(catalog: Path, collection: str) -> dict[str, dict[int, np.ndarray]]:
@@ -54,24 +76,16 @@ def _whole(acquisition: Acquisition) -> dict[int, np.ndarray]:
 
 
 def learn(
-    out: Path,
-    method: str,
+    training: Training,
     gsd: int,
-    catalog: Path | None,
-    collection: str,
-    steps: int,
-    synthetic: int,
     features: int | None,
     blocks: int | None,
-    seed: int,
     tell: Callable[[int, float], None],
 ) -> Path:
-    """Train the net for one GSD and write it with its card; returns the file.
+    """Train DSen2's or VDSen2's net for one GSD and write it with its card; returns the file.
 
     Parameters
     ----------
-    method
-        ``dsen2`` or ``vdsen2``: the name of the file, and the size where it is not given.
     features, blocks
         Width and depth; None for the published ones.
 
@@ -80,6 +94,7 @@ def learn(
     S2SharpError
         ``bad-config`` for a method without such nets; else as :func:`real_scenes`.
     """
+    method, synthetic, seed = training.method, training.synthetic, training.seed
     if method not in PUBLISHED:
         learning = [m.name for m in METHODS.values() if m.fit]
         raise S2SharpError(
@@ -92,14 +107,14 @@ def learn(
         gsd,
         features=features or wide,
         blocks=blocks or deep,
-        steps=steps,
+        steps=training.steps,
         synthetic=synthetic,
         seed=seed,
     )
-    scenes = real_scenes(catalog, collection) if catalog else {}
+    scenes = training.scenes()
     real: list[Pair] = [wald_pair(scene, gsd) for scene in scenes.values()]
     net = train(recipe, real, synthetic_pairs(synthetic, gsd, seed=seed), tell)
-    file = out / weights_file(method, gsd)
+    file = training.out / weights_file(method, gsd)
     facts = {
         "method": method,
         "recipe": recipe.card(),
@@ -112,37 +127,28 @@ def learn(
     return file
 
 
-def prefit(
-    out: Path,
-    method: str,
-    catalog: Path | None,
-    collection: str,
-    steps: int,
-    synthetic: int,
-    seed: int,
-    tell: Tell,
-) -> list[Path]:
+def prefit(training: Training, tell: Tell) -> list[Path]:
     """Fit a method that learns on the scene to many scenes at once; returns the files of weights.
 
     They are a start for its fits, not an answer: what it learns belongs to a scene.
     """
-    known = METHODS[method]
+    known = METHODS[training.method]
     assert known.fit is not None  # noqa: S101  (the caller chose such a method)
     scenes = [
         {gsd: y.numpy() for gsd, y in pair.inputs.items()}
-        for pair in synthetic_pairs(synthetic, 20, _WINDOW, seed)
+        for pair in synthetic_pairs(training.synthetic, 20, _WINDOW, training.seed)
     ]
-    real = real_scenes(catalog, collection) if catalog else {}
-    scenes += [part for scene in real.values() for part in _parts(scene)]
+    scenes += [part for scene in training.scenes().values() for part in _parts(scene)]
     if not scenes:
         raise S2SharpError(
             "no-data", "There is nothing to train on.", "Give --synthetic or --catalog."
         )
     sample = Sample(*(torch.from_numpy(np.stack([s[g] for s in scenes])) for g in GSDS))
-    blank = unfitted_sharpener(method, device="cpu")
+    blank = unfitted_sharpener(training.method, device="cpu")
     assert isinstance(blank, NetSharpener)  # noqa: S101  (all that learns is made of networks)
-    known.fit(sample, SENTINEL2, blank.bands, FitOptions(steps, seed), out, "cpu", tell)
-    return [out / file for file in blank.files]
+    options = FitOptions(training.steps, training.seed)
+    known.fit(sample, SENTINEL2, blank.bands, options, training.out, "cpu", tell)
+    return [training.out / file for file in blank.files]
 
 
 def _parts(scene: dict[int, np.ndarray]) -> Iterator[dict[int, np.ndarray]]:

@@ -161,18 +161,7 @@ def execute(plan: Plan, tell: Callable[[Event], None] = lambda _: None) -> Outco
     """
     begin = time.perf_counter()
     outcome = Outcome()
-    try:
-        plan = frozen(plan.config) or plan
-        if not (plan.out / "run.json").exists():
-            # Of a run that is gone: it would be taken for this one's.
-            shutil.rmtree(plan.out / "stage", ignore_errors=True)
-        stamp = freeze(plan)
-        if not (plan.store / "zarr.json").exists():
-            lay_out(plan.store, plan.layouts, {x.group: plan.facts(x.epsg) for x in plan.layouts})
-    except OSError as error:
-        raise S2SharpError(
-            "store-unwritable", f"Cannot write to {plan.out}: {error}.", "Choose another --out."
-        ) from error
+    plan, stamp = _laid_out(plan)
     with _lasting(plan), _connect(plan) as (client, each):
         outcome.dashboard = client.dashboard_link
         run = Run(plan.out, stamp, each)
@@ -187,38 +176,46 @@ def execute(plan: Plan, tell: Callable[[Event], None] = lambda _: None) -> Outco
 
         flow.through("sharpen", plan.units(), sharpen, stager.release)
 
-        def missing() -> tuple[str, ...]:
-            """What overviews and COGs have to do without; part of their key, so they are redone."""
-            return tuple(sorted(record.unit for record in outcome.failed))
-
-        def overview(unit: Unit) -> Future[Any]:
-            return client.submit(overview_unit, run, unit, missing(), pure=False)
-
         for level in range(1, max(layout.levels for layout in plan.layouts) + 1):
-            flow.through("overviews", plan.overviews(level), overview, missing=missing())
+            flow.derive("overviews", plan.overviews(level), overview_unit, run)
         if plan.config.publish:
-
-            def publish(unit: Unit) -> Future[Any]:
-                return client.submit(publish_unit, run, unit, missing(), pure=False)
-
-            flow.through("publish", plan.pictures(), publish, missing=missing())
-            try:
+            flow.derive("publish", plan.pictures(), publish_unit, run)
+            with _unwritable("catalogue", "write the STAC catalogue", outcome):
                 write_catalogue(plan)
-            except OSError as error:
-                message = f"Cannot write the STAC catalogue: {error}. {SPACE}"
-                outcome.failed.append(
-                    Record("catalogue", "", "failed", "store-unwritable", message)
-                )
         if not outcome.failed:
             stager.clear()
-    try:
+    with _unwritable("cube", f"complete {plan.store}", outcome):
         weights = {a.take: plan.weights_of(a.take) for a in plan.acquisitions}
         finish(plan.store, "partial" if outcome.failed else "complete", weights)
-    except OSError as error:
-        message = f"Cannot complete {plan.store}: {error}. {SPACE}"
-        outcome.failed.append(Record("cube", "", "failed", "store-unwritable", message))
     outcome.seconds = time.perf_counter() - begin
     return outcome
+
+
+def _laid_out(plan: Plan) -> tuple[Plan, str]:
+    """The plan that counts, new or continued, frozen and with its cube in place; and its stamp."""
+    try:
+        plan = frozen(plan.config) or plan
+        if not (plan.out / "run.json").exists():
+            # Of a run that is gone: it would be taken for this one's.
+            shutil.rmtree(plan.out / "stage", ignore_errors=True)
+        stamp = freeze(plan)
+        if not (plan.store / "zarr.json").exists():
+            lay_out(plan.store, plan.layouts, {x.group: plan.facts(x.epsg) for x in plan.layouts})
+    except OSError as error:
+        raise S2SharpError(
+            "store-unwritable", f"Cannot write to {plan.out}: {error}.", "Choose another --out."
+        ) from error
+    return plan, stamp
+
+
+@contextmanager
+def _unwritable(name: str, what: str, outcome: Outcome) -> Iterator[None]:
+    """What cannot be written after all units is one more failure: the rest of the run stands."""
+    try:
+        yield
+    except OSError as error:
+        message = f"Cannot {what}: {error}. {SPACE}"
+        outcome.failed.append(Record(name, "", "failed", "store-unwritable", message))
 
 
 @dataclass
@@ -263,6 +260,20 @@ class _Flow:
             done.add(future)
         while flying:
             land()
+
+    def derive(
+        self, phase: str, units: Iterable[Unit], task: Callable[..., Record], run: Run
+    ) -> None:
+        """What is made of the cube once it is there: overviews and COGs."""
+
+        def missing() -> tuple[str, ...]:
+            """What they have to do without; part of their key, so they are redone."""
+            return tuple(sorted(record.unit for record in self.outcome.failed))
+
+        def submit(unit: Unit) -> Future[Any]:
+            return self.client.submit(task, run, unit, missing(), pure=False)
+
+        self.through(phase, units, submit, missing=missing())
 
     def fits(self, run: Run) -> dict[str, S2SharpError]:
         """Fit the method to each datatake; returns what failed: it costs that datatake's units only."""

@@ -211,6 +211,20 @@ def optimise(
             _Saved.of(net, optimizer, states, note).write(checkpoint)
     net.eval()
     random.set_state(replay)
+    ratio = _frozen_over_training(loss, random, training)
+    return Curve(tuple(s for s, _ in told), tuple(v for _, v in told), ratio)
+
+
+def _frozen_over_training(
+    loss: Callable[[torch.Generator], Tensor], random: torch.Generator, training: list[float]
+) -> float:
+    """The mean loss of a net whose statistics are frozen, over that of the same draws in training.
+
+    Raises
+    ------
+    S2SharpError
+        ``fit-failed`` when that is more than is allowed.
+    """
     with torch.no_grad():
         still = float(np.mean([float(loss(random)) for _ in training]))
     before = float(np.mean(training))
@@ -223,7 +237,7 @@ def optimise(
             "fitted.",
             "Fit longer, on more or larger windows, or with another seed.",
         )
-    return Curve(tuple(s for s, _ in told), tuple(v for _, v in told), ratio)
+    return ratio
 
 
 @dataclass

@@ -139,13 +139,7 @@ def fit_sharpener(
             f"{method} does not learn on the scene.",
             f'Use it as it is: sharpen(scene, "{method}").',
         )
-    missing = [band for band in blank.reads if band not in inputs]
-    if missing:
-        raise S2SharpError(
-            "band-missing",
-            f"The scene lacks {', '.join(in_order(missing))}, read by {method}.",
-            f"It holds {', '.join(inputs)}; add the band, or ask for other ones with bands=….",
-        )
+    _refuse_missing(blank.reads, inputs, f"read by {method}")
     arrays = {band: inputs[band].values.astype(np.float32) for band in blank.reads}
     options = FitOptions(steps or known.steps, seed, Path(start) if start else None)
     where = Path(folder) if folder else Path(mkdtemp(prefix="s2sharp-fit-"))
@@ -245,14 +239,19 @@ def _choose(
         wanted = tuple(b for b in wanted if b not in COARSE or b in coarse)
     else:
         sharpener = load_sharpener(method, coarse) if coarse or method not in METHODS else None
-    missing = [b for b in {*wanted, *(sharpener.reads if sharpener else ())} if b not in have]
+    reads = sharpener.reads if sharpener else ()
+    _refuse_missing((*wanted, *reads), have, f"asked for or read by {method}")
+    return sharpener, wanted
+
+
+def _refuse_missing(bands: Iterable[str], have: dict[str, xr.DataArray], why: str) -> None:
+    missing = [band for band in bands if band not in have]
     if missing:
         raise S2SharpError(
             "band-missing",
-            f"The scene lacks {', '.join(in_order(missing))}, asked for or read by {method}.",
+            f"The scene lacks {', '.join(in_order(missing))}, {why}.",
             f"It holds {', '.join(have)}; add the band, or ask for other ones with bands=….",
         )
-    return sharpener, wanted
 
 
 def sharpen_part(

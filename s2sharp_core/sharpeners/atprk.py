@@ -6,17 +6,16 @@ on the sample, and frozen. It sharpens 20 m bands; 60 m bands differ by nothing 
 """
 
 from functools import lru_cache, partial
-from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from ..bands import BY_GSD, COARSE, ratio
-from ..fitting import Curve, FitOptions, Sample, Tell
+from ..bands import BY_GSD, ratio
+from ..fitting import Sample
 from ..networks import KrigingNet
 from ..networks.kriging import seen_variogram
 from ..observation import Sensor, degrade
-from .fitted import fitted
+from .fitted import fitted, solved
 
 __all__ = ["METHOD"]
 
@@ -69,16 +68,8 @@ def _deconvolve(rest: Tensor, band: str, r: int, sensor: Sensor) -> float:
     return r * _LENGTHS[best]
 
 
-@torch.no_grad()
-def _learn(
-    net: KrigingNet,
-    sample: Sample,
-    sensor: Sensor,
-    options: FitOptions,  # noqa: ARG001
-    checkpoint: Path,  # noqa: ARG001
-    tell: Tell,
-) -> Curve:
-    net.sensor = sensor
+@solved
+def _learn(net: KrigingNet, sample: Sample, sensor: Sensor) -> float:
     r = ratio(net.gsd)
     coarse = sample.y20 if net.gsd == 20 else sample.y60
     inner = (..., slice(_RIM, -_RIM), slice(_RIM, -_RIM))
@@ -90,16 +81,13 @@ def _learn(
         lengths.append(_deconvolve(rest, band, r, sensor))
         left.append(float(rest.square().mean().sqrt()))
     net.adopt(torch.stack(slopes), lengths)
-    loss = sum(left) / len(left)
-    tell(1, 1, loss)
-    return Curve((1,), (loss,), 1.0)
+    return sum(left) / len(left)
 
 
 METHOD = fitted(
     name="atprk",
     nets={f"atprk-{gsd}m.safetensors": partial(KrigingNet, gsd) for gsd in (20, 60)},
     learn=_learn,
-    bands=COARSE,
     steps=1,
     smallest=16,
     summary="classical: regression and kriging",

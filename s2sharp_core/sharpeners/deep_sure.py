@@ -14,12 +14,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..bands import COARSE, GSDS
-from ..fitting import Curve, FitOptions, Sample, Tell, optimise
+from ..bands import GSDS
+from ..fitting import Curve, FitOptions, Sample, Tell
 from ..networks import SkipNet
 from ..observation import Sensor
 from ..unsupervised import crop, noise, risk, settle
-from .fitted import fitted
+from .fitted import fitted, trained
 
 __all__ = ["BP", "METHOD", "build", "fit_scene"]
 
@@ -64,21 +64,12 @@ def fit_scene(
         y = crop(sample, cells, random)
         return risk(net, y, sensor, known if sure else None, random, _SHARE)
 
-    return optimise(
-        net,
-        loss,
-        steps=options.steps or _STEPS,
-        rate=rate,
-        seed=options.seed,
-        checkpoint=checkpoint,
-        settle=partial(settle, net, sample),
-        tell=tell,
-    )
+    once = partial(settle, net, sample)
+    return trained(net, loss, options, checkpoint, tell, steps=_STEPS, rate=rate, settle=once)
 
 
 _METHOD = partial(
     fitted,
-    bands=COARSE,
     steps=_STEPS,
     smallest=12,
     needs="a fit; all bands",

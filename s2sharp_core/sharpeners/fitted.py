@@ -10,20 +10,59 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from ..bands import BANDS, BY_GSD, GSDS, in_order
+from ..bands import BY_GSD, COARSE, GSDS
 from ..errors import S2SharpError
-from ..fitting import Curve, FitOptions, Sample, Tell
+from ..fitting import Curve, FitOptions, Sample, Tell, optimise
 from ..observation import SENTINEL2, Sensor
 from ..weights import load_net, save_net
 from .base import Method, Sharpener
 from .net import NetSharpener, exact
 
-__all__ = ["Learn", "WindowFitted", "fitted"]
+__all__ = ["Learn", "WindowFitted", "fitted", "solved", "trained"]
 
 Learn = Callable[[Any, Sample, Sensor, FitOptions, Path, Tell], Curve]
 """Fit one network in place: (net, sample, sensor, options, checkpoint, tell)."""
+
+
+def solved(solve: Callable[[Any, Sample, Sensor], float]) -> Learn:
+    """What ``solve(net, sample, sensor)`` does at once, returning what it leaves, as a fit of one step."""
+
+    @torch.no_grad()
+    def learn(
+        net: Any, sample: Sample, sensor: Sensor, _: FitOptions, __: Path, tell: Tell
+    ) -> Curve:
+        net.sensor = sensor
+        loss = solve(net, sample, sensor)
+        tell(1, 1, loss)
+        return Curve((1,), (loss,), 1.0)
+
+    return learn
+
+
+def trained(
+    net: nn.Module,
+    loss: Callable[[torch.Generator], Tensor],
+    options: FitOptions,
+    checkpoint: Path | None,
+    tell: Tell,
+    *,
+    steps: int,
+    rate: float,
+    settle: Callable[[], object] | None = None,
+) -> Curve:
+    """:func:`optimise` as ``options`` say; ``steps``: the method's own number, where they say none."""
+    return optimise(
+        net,
+        loss,
+        steps=options.steps or steps,
+        rate=rate,
+        seed=options.seed,
+        checkpoint=checkpoint,
+        settle=settle,
+        tell=tell,
+    )
 
 
 def _begin(net: Any, file: Path) -> str:
@@ -55,17 +94,28 @@ def _done(file: Path, cause: dict[str, Any]) -> bool:
     return bool(card.get("cause") == cause)
 
 
+def _keep(net: Any, curve: Curve, file: Path, cause: dict[str, Any]) -> None:
+    """Leave what was fitted: weights, their card, and the loss curve, named after ``file``."""
+    curve.write(file.with_suffix(".loss.csv"))
+    about = {
+        "method": cause["method"],
+        "cause": cause,
+        "result": curve.card(),
+        "protocol": "fitted to the scene itself, without a reference",
+    }
+    save_net(net, file, about)
+
+
 def fitted(
     *,
     nets: Mapping[str, Callable[[], Any]],
     learn: Learn,
     name: str,
-    bands: tuple[str, ...],
     steps: int,
     smallest: int,
     **facts: str,
 ) -> Method:
-    """A method that learns on the scene.
+    """A method that learns on the scene, and sharpens all coarse bands.
 
     Parameters
     ----------
@@ -125,24 +175,16 @@ def fitted(
             cause = json.loads(json.dumps(cause))
             if _done(folder / file, cause):
                 continue
-            stem = file.removesuffix(".safetensors")
             mark = hashlib.sha256(json.dumps(cause, sort_keys=True).encode()).hexdigest()
-            checkpoint = folder / f"{stem}.{mark[:12]}.checkpoint"
+            checkpoint = (folder / file).with_suffix(f".{mark[:12]}.checkpoint")
             net = net.to(device).to(memory_format=torch.channels_last)
             curve = learn(net, sample, sensor, options, checkpoint, tell)
-            curve.write(folder / f"{stem}.loss.csv")
-            about = {
-                "method": name,
-                "cause": cause,
-                "result": curve.card(),
-                "protocol": "fitted to the scene itself, without a reference",
-            }
-            save_net(net.cpu(), folder / file, about)
+            _keep(net.cpu(), curve, folder / file, cause)
             checkpoint.unlink(missing_ok=True)
 
     return Method(
         name=name,
-        bands=in_order(band for band in bands if BANDS[band].gsd > 10),
+        bands=COARSE,
         load=load,
         fit=fit,
         blank=blank,

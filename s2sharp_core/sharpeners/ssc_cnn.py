@@ -13,12 +13,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ..bands import COARSE, GSDS
-from ..fitting import Curve, FitOptions, Sample, Tell, optimise
+from ..bands import GSDS
+from ..fitting import Curve, FitOptions, Sample, Tell
 from ..networks import SkipNet
 from ..observation import Sensor
 from ..training import Pair, wald_pair
-from .fitted import fitted
+from .fitted import fitted, trained
 
 __all__ = ["METHOD", "fit_pairs"]
 
@@ -52,15 +52,7 @@ def fit_pairs(
             guess = net.refine(x[chosen].to(memory_format=torch.channels_last))
         return F.mse_loss(guess.float() / spread, truth[chosen] / spread)
 
-    return optimise(
-        net,
-        loss,
-        steps=options.steps or _STEPS,
-        rate=_RATE,
-        seed=options.seed,
-        checkpoint=checkpoint,
-        tell=tell,
-    )
+    return trained(net, loss, options, checkpoint, tell, steps=_STEPS, rate=_RATE)
 
 
 def _patches(x: Tensor) -> Tensor:
@@ -88,7 +80,6 @@ METHOD = fitted(
     name="ssc_cnn",
     nets={f"ssc_cnn-{gsd}m.safetensors": partial(SkipNet, (gsd,)) for gsd in (20, 60)},
     learn=_learn,
-    bands=COARSE,
     steps=_STEPS,
     smallest=18,
     summary="zero-shot: on the scene seen coarser",

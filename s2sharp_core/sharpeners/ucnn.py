@@ -13,12 +13,12 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from ..bands import COARSE, GSDS
-from ..fitting import Curve, FitOptions, Sample, Tell, optimise
+from ..bands import GSDS
+from ..fitting import Curve, FitOptions, Sample, Tell
 from ..networks import SkipNet
 from ..observation import Sensor
 from ..unsupervised import crop, unlike
-from .fitted import fitted
+from .fitted import fitted, trained
 
 __all__ = ["METHOD", "build", "fit_scene"]
 
@@ -46,22 +46,13 @@ def fit_scene(
     def loss(random: torch.Generator) -> Tensor:
         return unlike(net, crop(sample, cells, random), sensor)
 
-    return optimise(
-        net,
-        loss,
-        steps=options.steps or _STEPS,
-        rate=_RATE,
-        seed=options.seed,
-        checkpoint=checkpoint,
-        tell=tell,
-    )
+    return trained(net, loss, options, checkpoint, tell, steps=_STEPS, rate=_RATE)
 
 
 METHOD = fitted(
     name="ucnn",
     nets={"ucnn.safetensors": build},
     learn=fit_scene,
-    bands=COARSE,
     steps=_STEPS,
     smallest=12,
     summary="unsupervised: seen again, it must fit",

@@ -7,7 +7,6 @@ support is a few pixels where the inverse filter's is dozens.
 
 from pathlib import Path
 
-from ..bands import COARSE
 from ..fitting import Curve, FitOptions, Sample, Tell
 from ..networks import UnrolledNet
 from ..observation import Sensor
@@ -36,7 +35,6 @@ METHOD = fitted(
     name="unrolled",
     nets={"unrolled.safetensors": UnrolledNet},
     learn=learn,
-    bands=COARSE,
     steps=_STEPS,
     smallest=12,
     summary="an ADMM step behind a skip network",

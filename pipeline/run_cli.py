@@ -1,0 +1,197 @@
+"""``s2sharp plan`` and ``run`` at work: the plan as a table, the progress, and what came of it."""
+
+from pathlib import Path
+
+import typer
+from rich.markup import escape
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.table import Table
+
+from .config import RunConfig
+from .cost import Estimate, check_memory, estimate
+from .deliver import picture_path
+from .plan import Plan
+from .planning import frozen, make_plan
+from .run import Event, Outcome, execute
+from .terminal import PARTIAL, check_extras, console, problems
+
+__all__ = ["carry_out", "planned"]
+
+
+def planned(config: RunConfig) -> tuple[Plan, Estimate]:
+    """The plan of a run, new or continued, and its cost, both shown.
+
+    Raises
+    ------
+    S2SharpError
+        As :func:`make_plan`; ``memory-exceeded`` when a worker would need more than it may.
+    """
+    with console.status(f"Searching {config.collection} …"):
+        plan = frozen(config) or make_plan(config)
+    with console.status("Timing one window …"):
+        cost = estimate(plan)
+    _show(plan, cost)
+    check_memory(plan, cost)
+    return plan, cost
+
+
+def _show(plan: Plan, cost: Estimate) -> None:
+    table = Table(title="Plan", title_justify="left", show_header=False)
+    table.add_column(style="bold")
+    table.add_column()
+    table.add_row("Acquisitions", f"{cost.acquisitions} of {cost.scenes} scenes" + _left_out(plan))
+    for layout in plan.layouts:
+        height, width = layout.area.pixels(10)
+        cube = (
+            f"{len(layout.times)} × {height} × {width} px of 10 m, shards of {layout.shard * 6} px"
+        )
+        table.add_row(f"EPSG:{layout.epsg}", cube)
+    table.add_row("Method", f"{plan.config.method} → {' '.join(plan.config.bands)}")
+    if plan.datatakes:
+        table.add_row(
+            "Fits",
+            f"{cost.fits} of {len(plan.datatakes)} datatakes still to be learned from, each on "
+            f"{plan.config.fit_windows} windows"
+            + (f" in {plan.options.steps} steps" if (plan.options.steps or 1) > 1 else ""),
+        )
+    done = f", {cost.units - cost.todo} of them done already" if cost.todo < cost.units else ""
+    table.add_row("Units", f"{cost.units}{done}; {cost.windows} windows to sharpen")
+    through = ", through the stage" if plan.staged else ", from the files"
+    table.add_row("Reads", f"{_size(cost.read)} of pixels{through}")
+    table.add_row("Writes", f"about {_size(cost.delivered)}, the cube {_size(cost.output)} of it")
+    table.add_row("Memory", f"{_size(cost.memory)} for each worker beyond its idle size")
+    workers = f"{cost.workers} worker" + "s" * (cost.workers > 1)
+    table.add_row("Time", f"about {_duration(cost.seconds)} on {workers}")
+    console.print(table)
+    for refusal in plan.refused:
+        problems.print(f"[yellow]left out:[/] {escape(refusal.message)}")
+
+
+def _left_out(plan: Plan) -> str:
+    out = []
+    if plan.cloudy:
+        out.append(f"{len(plan.cloudy)} left out as cloudier than {plan.config.max_cloud:g} %")
+    if plan.refused:
+        out.append(f"{len(plan.refused)} items refused")
+    return f" ({', '.join(out)})" if out else ""
+
+
+def _size(count: float) -> str:
+    return f"{count / 1e9:.2f} GB" if count > 1e9 else f"{count / 1e6:.0f} MB"
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+def carry_out(config: RunConfig) -> Plan:
+    """Plan, run with progress, and report.
+
+    Raises
+    ------
+    typer.Exit
+        With :data:`PARTIAL` when some of it failed.
+    S2SharpError
+        As :func:`make_plan` and :func:`execute`; ``bad-config`` without what publishing needs.
+    """
+    if config.publish:
+        check_extras(
+            ("rio_cogeo", "matplotlib"),
+            "Publishing",
+            "Install them (`pip install 's2sharp[publish]'`), or run with --no-publish.",
+        )
+    plan, cost = planned(config)
+    outcome = _watched(plan, cost)
+    for text, count in outcome.warnings.items():
+        problems.print(
+            f"[yellow]warning:[/] {escape(text)}" + (f" ({count} units)" if count > 1 else "")
+        )
+    _report(plan, cost, outcome)
+    pictures = [picture_path(plan.out, a) for a in plan.acquisitions]
+    _show_results(plan, [p for p in pictures if p.exists()])
+    if outcome.failed or plan.refused:
+        problems.print(
+            f"{len(outcome.failed)} units failed and {len(plan.refused)} items were refused; what is "
+            "written is valid. The same command does again only what failed; for items that were "
+            "refused and have been mended since, take another --out."
+        )
+        raise typer.Exit(PARTIAL)
+    return plan
+
+
+def _watched(plan: Plan, cost: Estimate) -> Outcome:
+    """Execute a plan, with a bar for each of its phases."""
+    with Progress(
+        TextColumn("{task.description:10}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[note]}"),
+        console=console,
+    ) as progress:
+        tasks = {}
+        if plan.datatakes:
+            tasks["fit"] = progress.add_task("fit", total=len(plan.datatakes), note="")
+        tasks["sharpen"] = progress.add_task("sharpen", total=cost.units, note="")
+        failures = 0
+
+        def tell(event: Event) -> None:
+            nonlocal failures
+            if event.fit:
+                note = "{take}: step {step} of {steps}, loss {loss:.4g}".format(**event.fit)
+                progress.update(tasks["fit"], note=note)
+                return
+            if event.phase not in tasks:
+                tasks[event.phase] = progress.add_task(event.phase, total=None, note="")
+            if event.record and event.record.status == "failed":
+                failures += 1
+                problems.print(f"[red]failed:[/] {escape(event.record.message)}")
+            note = f"[red]{failures} failed[/]" if failures else ""
+            progress.update(tasks[event.phase], advance=1, note=note)
+
+        outcome = execute(plan, tell)
+        for task in tasks.values():
+            progress.update(task, total=progress.tasks[task].completed)
+    return outcome
+
+
+def _report(plan: Plan, cost: Estimate, outcome: Outcome) -> None:
+    """What was predicted beside what came of it."""
+    table = Table(title="Predicted and actual", title_justify="left")
+    for name in ("", "predicted", "actual"):
+        table.add_column(name, justify="left" if not name else "right")
+    table.add_row("units", str(cost.todo), ", ".join(f"{n} {s}" for s, n in outcome.counts.items()))
+    table.add_row("windows", str(cost.windows), str(outcome.windows))
+    table.add_row("time", _duration(cost.seconds), _duration(outcome.seconds))
+    if outcome.peak:
+        table.add_row("memory of a worker", _size(cost.memory), _size(outcome.peak))
+    size = sum(f.stat().st_size for f in plan.store.rglob("*") if f.is_file())
+    table.add_row(
+        "cube on disk", _size(cost.output) if cost.todo == cost.units else "", _size(size)
+    )
+    console.print(table)
+
+
+def _show_results(plan: Plan, pictures: list[Path]) -> None:
+    console.print(f"Cube      {plan.store}")
+    if plan.config.publish:
+        console.print(
+            f"COGs      {plan.out / 'cogs'}\nSTAC      {plan.out / 'stac' / 'collection.json'}"
+        )
+    for picture in pictures[:3]:
+        console.print(f"Picture   {picture}")
+    code = f", epsg={plan.layouts[0].epsg}" if len(plan.layouts) > 1 else ""
+    console.print(
+        f'\n[bold]import s2sharp\ncube = s2sharp.open_cube("{escape(str(plan.out))}"{code})[/]\n'
+        "cube   # an xarray.Dataset: all bands at 10 m, dims (time, y, x)"
+    )

@@ -1,0 +1,62 @@
+"""What all commands show themselves on, and how they end."""
+
+import warnings
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from importlib.util import find_spec
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import Progress, TextColumn
+
+from s2sharp_core import S2SharpError
+
+__all__ = ["EXIT", "PARTIAL", "bars", "check_extras", "console", "problems", "told"]
+
+EXIT = {"bad-config": 2, "method-unknown": 2, "band-unknown": 2, "other-run": 2, "nothing-found": 3}
+"""Exit codes by kind of error: 2 bad configuration, 3 nothing found; 1 for the rest, 4 partial failure."""
+
+PARTIAL = 4
+
+console = Console(soft_wrap=True)
+problems = Console(stderr=True, soft_wrap=True)
+
+
+@contextmanager
+def told(
+    stopped: str = "Stopped. The same command continues where this one was.",
+) -> Iterator[None]:
+    """Errors that a user can act on end the command with one message and their exit code."""
+    warnings.showwarning = lambda message, *_: problems.print(
+        f"[yellow]warning:[/] {escape(str(message))}"
+    )
+    try:
+        yield
+    except S2SharpError as error:
+        problems.print(f"[red]{error.kind}:[/] {escape(error.message)}")
+        if error.remedy:
+            problems.print(f"  → {escape(error.remedy)}")
+        raise typer.Exit(EXIT.get(error.kind, 1)) from None
+    except KeyboardInterrupt:
+        problems.print(escape(stopped))
+        raise typer.Exit(130) from None
+
+
+def bars() -> Progress:
+    """Progress bars with a ``note`` each."""
+    note = TextColumn("{task.fields[note]}")
+    return Progress(*Progress.get_default_columns(), note, console=console)
+
+
+def check_extras(modules: Iterable[str], what: str, remedy: str) -> None:
+    """Refuse to begin without modules that ``what`` needs and that not every installation has.
+
+    Raises
+    ------
+    S2SharpError
+        ``bad-config``, with those that are missing.
+    """
+    missing = [name for name in modules if find_spec(name) is None]
+    if missing:
+        raise S2SharpError("bad-config", f"{what} needs {' and '.join(missing)}.", remedy)
