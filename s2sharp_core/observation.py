@@ -30,6 +30,7 @@ __all__ = [
     "sigma",
     "solve",
     "upsample",
+    "upsample_phases",
 ]
 
 # A Gaussian is cut where it has fallen below 1/3000 of its height; the widest needs 26 taps at 60 m.
@@ -134,6 +135,8 @@ def degrade(x: Tensor, bands: Sequence[str], ratio: int, sensor: Sensor = SENTIN
         (n, bands, h, w); pixel (i, j) is centred on ``x[..., ratio·i : ratio·(i+1), ratio·j : …]``.
     """
     k, (before, after) = _kernels(bands, ratio, x, sensor)
+    # Channels last: several times faster for filters that do not mix channels.
+    x = x.contiguous(memory_format=torch.channels_last)
     x = F.pad(x, [before, after, before, after], mode=sensor.edge)
     x = F.conv2d(x, k[:, None, :, None], stride=(ratio, 1), groups=len(bands))
     return F.conv2d(x, k[:, None, None, :], stride=(1, ratio), groups=len(bands))
@@ -257,12 +260,18 @@ def upsample(y: Tensor, ratio: int, kind: str = "cubic") -> Tensor:
     Tensor
         (n, c, ratio·h, ratio·w)
     """
-    n, c, h, w = y.shape
+    return F.pixel_shuffle(upsample_phases(y, ratio, kind), ratio)
+
+
+def upsample_phases(y: Tensor, ratio: int, kind: str = "cubic") -> Tensor:
+    """As :func:`upsample`, the ratio² pixels of each coarse one as channels: (n, c·ratio², h, w)."""
+    c = y.shape[1]
     p = _phases(ratio, kind).to(y)
     s = _SUPPORT[kind]
     kernel = torch.einsum("iy,jx->ijyx", p, p).reshape(ratio * ratio, 1, 2 * s + 1, 2 * s + 1)
-    padded = F.pad(y.reshape(n * c, 1, h, w), [s] * 4, mode="replicate")
-    return F.pixel_shuffle(F.conv2d(padded, kernel), ratio).reshape(n, c, ratio * h, ratio * w)
+    # Channels last: several times faster for filters that do not mix channels.
+    y = F.pad(y.contiguous(memory_format=torch.channels_last), [s] * 4, mode="replicate")
+    return F.conv2d(y, kernel.repeat(c, 1, 1, 1), groups=c)
 
 
 def reach(radius: int, ratio: int, kind: str) -> tuple[int, int]:

@@ -6,6 +6,7 @@ from torch import Tensor
 
 from .kriging import KrigingNet
 from .residual import ResidualNet
+from .s2net import S2Net
 from .skip import SkipNet
 from .subspace import SubspaceNet
 from .unrolled import UnrolledNet
@@ -15,6 +16,7 @@ __all__ = [
     "KrigingNet",
     "Network",
     "ResidualNet",
+    "S2Net",
     "SkipNet",
     "SubspaceNet",
     "UnrolledNet",
@@ -22,6 +24,7 @@ __all__ = [
 
 NETWORKS: dict[str, Any] = {
     "residual": ResidualNet,
+    "s2net": S2Net,
     "skip": SkipNet,
     "unrolled": UnrolledNet,
     "kriging": KrigingNet,
