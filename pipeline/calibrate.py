@@ -38,10 +38,11 @@ def measure(settings: dict[str, Any]) -> dict[str, float]:
     """
     torch.set_num_threads(settings["threads"])
     chosen = settings["method"], settings["bands"]
+    where = settings["device"], settings["precision"]
     if settings["unfitted"]:
-        sharpener = unfitted_sharpener(*chosen, settings["device"])
+        sharpener = unfitted_sharpener(*chosen, *where)
     else:
-        sharpener = load_sharpener(*chosen, settings["weights"], settings["device"])
+        sharpener = load_sharpener(*chosen, settings["weights"], *where)
     window = settings["window"]
     want = Box(0, window, 0, window)
     have = want.grow(context(sharpener))

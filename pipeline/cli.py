@@ -1,5 +1,6 @@
 """The command line: thin, and made to be learned from ``--help``."""
 
+import json
 import time
 from collections.abc import Callable, Iterator
 from functools import wraps
@@ -200,11 +201,14 @@ def train(
         Path | None, typer.Option(help="Static catalogue of real scenes to learn from, too.")
     ] = None,
     collection: Annotated[str, typer.Option(help="Its collection.")] = "sentinel-2-l1c",
-    steps: Annotated[int, typer.Option(help="Steps for each net.", min=50)] = 2000,
+    steps: Annotated[
+        int | None,
+        typer.Option(help="Steps for each net.", min=20, show_default="the method's"),
+    ] = None,
     synthetic: Annotated[int, typer.Option(help="Synthetic landscapes to learn from.")] = 12,
     method: Annotated[
         str, typer.Option(help="What to train; `s2sharp methods` lists them.")
-    ] = "dsen2",
+    ] = "s2net-m",
     features: Annotated[
         int | None,
         typer.Option(
@@ -223,55 +227,99 @@ def train(
     ] = None,
     seed: Annotated[int, typer.Option(help="Seed of everything random.")] = 0,
 ) -> None:
-    """Train DSen2 or VDSen2, one net for 20 m and one for 60 m, by Wald's protocol.
+    """Train a net by Wald's protocol: s2net-s, -m or -l in minutes; or DSen2's, one for 20 m and one for 60 m.
 
-    Beside the shipped size, the published one takes 7 times the multiply-adds, VDSen2 150 times: on a
-    few CPU cores minutes, an hour or two, days. The shipped weights: `s2sharp train --features 48 --out FOLDER
-    --catalog …/scenes/catalog.json`.
+    The same command again goes on with an s2net whose training was stopped. The weights that ship: `s2sharp train
+    --method s2net-m --out FOLDER --catalog …/scenes/catalog.json`, the other sizes alike; of DSen2, `--method dsen2
+    --features 48`. Its published size takes 7 times the multiply-adds of the shipped one, VDSen2 150 times: on a few
+    CPU cores minutes, an hour or two, days.
 
     Of a method that learns on the scene, the weights to begin its fits from (`run --warm-start FOLDER`):
     it is fitted to many scenes at once, as it would be to one.
     """
     from s2sharp_core import METHODS
+    from s2sharp_core.supervised import SIZES
 
     from .learn import Training
 
     training = Training(out, method, catalog, collection, steps, synthetic, seed)
     with told(), bars() as shown:
-        if method in METHODS and METHODS[method].fit:
+        of_scene = method in METHODS and METHODS[method].fit is not None
+        if of_scene or method in SIZES:
             if features or blocks:
                 raise S2SharpError(
                     "bad-config",
                     f"{method} has one size: --features and --blocks are DSen2's.",
                     "Leave them out.",
                 )
-            files = _train_start(training, shown)
+            files = _train_start(training, shown) if of_scene else _train_s2net(training, shown)
         else:
             files = _train_nets(training, features, blocks, shown)
         for file in files:
             console.print(f"{file}")
 
 
-def _train_start(training: "Training", shown: Progress) -> Iterator[Path]:
-    """What a method that learns on the scene may begin from."""
-    from .learn import prefit
-
-    task = shown.add_task(training.method, total=training.steps, note="")
+def _watched(shown: Progress, name: str) -> Callable[[int, int, float], None]:
+    task = shown.add_task(name, total=None, note="")
 
     def tell(step: int, total: int, loss: float) -> None:
         shown.update(task, completed=step, total=total, note=f"loss {loss:.4g}")
 
-    yield from prefit(training, tell)
+    return tell
+
+
+def _train_start(training: "Training", shown: Progress) -> Iterator[Path]:
+    """What a method that learns on the scene may begin from."""
+    from .learn import prefit
+
+    yield from prefit(training, _watched(shown, training.method))
+
+
+def _train_s2net(training: "Training", shown: Progress) -> Iterator[Path]:
+    from .learn import school
+
+    yield school(training, _watched(shown, training.method))
+
+
+@app.command()
+@_configured
+def finetune(config: RunConfig) -> None:
+    """Go on teaching s2net on acquisitions of your own, one level down, for `run --weights OUT`.
+
+    It takes the flags of `run`: windows of all acquisitions that the query finds are learned from, a quarter of them is held
+    out, and what does not help there is not kept. OUT gets weights, card, loss curve and its picture; the same
+    command goes on with what was stopped.
+
+    Example: `s2sharp finetune --bbox 16 48 17 49 --datetime 2024 --max-cloud 10 --out vienna-weights`
+    """
+    from .learn import finetune as teach_on
+    from .quicklook import draw_losses
+
+    config = read_config(None, {**config.model_dump(exclude_defaults=True), "adapt": True})
+    with bars() as shown:
+        file = teach_on(config, _watched(shown, config.method))
+    about = json.loads(file.with_suffix(".json").read_text())["result"]
+    before, after = about["held_out_before"], about["held_out_after"]
+    console.print(
+        f"{file}\nError on the windows held out, over bicubic's: {before:.4f} before, {after:.4f} after"
+        + ("" if after < before else ": the weights stay as they were")
+    )
+    if picture := draw_losses(file):
+        console.print(f"Picture   {picture}")
+    method = config.method.removesuffix("-adapted")
+    console.print(f"\nTry:\n  s2sharp run --method {method} --weights {config.out} …")
 
 
 def _train_nets(
     training: "Training", features: int | None, blocks: int | None, shown: Progress
 ) -> Iterator[Path]:
     """The nets of DSen2 or VDSen2, one after the other."""
+    from s2sharp_core.training import Recipe
+
     from .learn import learn
 
     for gsd in (20, 60):
-        task = shown.add_task(f"{gsd} m", total=training.steps, note="")
+        task = shown.add_task(f"{gsd} m", total=training.steps or Recipe.steps, note="")
 
         def tell(step: int, loss: float, task: TaskID = task) -> None:
             shown.update(task, completed=step, note=f"L1 {loss * 10_000:.1f} DN")

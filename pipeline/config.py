@@ -5,7 +5,15 @@ import tomllib
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    TypeAdapter,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from s2sharp_core import BANDS, S2SharpError
 from s2sharp_core.bands import in_order
@@ -15,6 +23,7 @@ __all__ = ["EARTH_SEARCH", "RunConfig", "read_config"]
 EARTH_SEARCH = "https://earth-search.aws.element84.com/v1"
 
 _AREA = {"area", "bbox"}
+_ADAPTED = "-adapted"
 
 
 class RunConfig(BaseModel):
@@ -45,7 +54,7 @@ class RunConfig(BaseModel):
         "acquisition, so no tile of a picture is dropped alone.",
     )
     bands: tuple[str, ...] = Field(tuple(BANDS), description="Bands to deliver: `B02,B03,B05`.")
-    method: str = Field("dsen2", description="How to sharpen; `s2sharp methods` lists them.")
+    method: str = Field("s2net-m", description="How to sharpen; `s2sharp methods` lists them.")
     weights: Path | None = Field(
         None,
         description="Folder with weights in place of the shipped ones: trained, imported, or fitted by "
@@ -56,8 +65,16 @@ class RunConfig(BaseModel):
         description="Of methods that learn on the scene: learn once per datatake, on windows spread "
         "over all of it, whatever the area; or anew on every window, which takes long and shows seams.",
     )
+    adapt: bool = Field(
+        False,
+        description="Go on teaching a pretrained net on each datatake's own next level down before mapping, and "
+        "keep what helps: --method s2net-m --adapt is s2net-m-adapted. Dates then have weights of their own "
+        "and flicker a little.",
+    )
     fit_windows: int = Field(16, gt=0, description="Windows of 64 cells to learn from.")
-    fit_steps: int | None = Field(None, gt=0, description="Steps of a fit.")
+    fit_steps: int | None = Field(
+        None, gt=0, description="Steps of a fit; of a network with batch norms, at least 2."
+    )
     fit_threads: int = Field(
         2,
         gt=0,
@@ -69,7 +86,14 @@ class RunConfig(BaseModel):
         "NAME` makes some, and so does every fit (OUT/fits/DATATAKE).",
     )
     seed: int = Field(0, ge=0, description="Seed of everything random in a fit.")
-    device: Literal["auto", "cpu", "cuda"] = "auto"
+    device: Literal["auto", "cpu", "cuda"] = Field(
+        "auto", description="Where nets compute; auto: on a GPU where there is one."
+    )
+    precision: Literal["auto", "float32", "bfloat16"] = Field(
+        "auto",
+        description="What nets compute in. auto: bfloat16 where the processor has it and the net only corrects what "
+        "stays float32. It is part of what results are recorded under.",
+    )
     window: int = Field(
         64, gt=0, description="Side, in cells of 60 m, of what the net sees at once."
     )
@@ -102,6 +126,25 @@ class RunConfig(BaseModel):
     publish: bool = Field(
         True, description="Write COGs, a STAC catalogue and pictures beside the cube."
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _adapted(cls, values: dict[str, Any]) -> dict[str, Any]:
+        """``adapt`` is short for the adapted method; weights of one's own are what that begins from."""
+        if not TypeAdapter(bool).validate_python(values.get("adapt", False)):
+            return values
+        from s2sharp_core import METHODS
+
+        method = str(values.get("method", cls.model_fields["method"].default))
+        if method in METHODS and not method.endswith(_ADAPTED):
+            method += _ADAPTED
+            if method not in METHODS:
+                able = ", ".join(m.removesuffix(_ADAPTED) for m in METHODS if m.endswith(_ADAPTED))
+                raise ValueError(f"adapt: only these can be adapted to a datatake: {able}")
+            values = {**values, "method": method}
+            if values.get("weights") is not None:
+                values = {**values, "weights": None, "warm_start": values["weights"]}
+        return values
 
     @field_validator("bands", "bbox", mode="before")
     @classmethod

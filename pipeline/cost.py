@@ -137,6 +137,7 @@ def _calibrate(plan: Plan, threads: int, *, learns: bool) -> dict[str, float]:
         "fit_threads": config.fit_threads,
         "weights": str(config.weights) if config.weights else None,
         "device": plan.device,
+        "precision": plan.precision.split()[0],
         "window": config.window,
         "threads": threads,
     }

@@ -14,9 +14,9 @@ __all__ = ["FLAGS"]
 _PANELS = {
     None: "out",
     "What": "catalog collection bbox area datetime max_cloud bands",
-    "How": "method weights fit fit_windows fit_steps fit_threads warm_start seed window shard chunk "
+    "How": "method weights adapt fit fit_windows fit_steps fit_threads warm_start seed window shard chunk "
     "publish",
-    "Where it runs": "stage stage_budget scheduler workers memory device",
+    "Where it runs": "stage stage_budget scheduler workers memory device precision",
 }
 
 _METAVARS = {"bbox": "W S E N", "datetime": "A/B"}

@@ -1,8 +1,10 @@
-"""``s2sharp train``: weights from real scenes where there are any, from synthetic ones otherwise."""
+"""``s2sharp train`` and ``finetune``: weights from real scenes where there are any, else from synthetic ones."""
 
+import hashlib
 import itertools
+import json
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -12,16 +14,22 @@ from s2sharp_core import BANDS, METHODS, S2SharpError
 from s2sharp_core.bands import BY_GSD, GSDS
 from s2sharp_core.fitting import FitOptions, Sample, Tell
 from s2sharp_core.observation import SENTINEL2
-from s2sharp_core.sharpeners import NetSharpener, unfitted_sharpener
+from s2sharp_core.sharpeners import NetSharpener, s2net, unfitted_sharpener
 from s2sharp_core.sharpeners.dsen2 import PUBLISHED, weights_file
+from s2sharp_core.supervised import SIZES, S2Recipe, teach
 from s2sharp_core.training import Pair, Recipe, synthetic_pairs, train, wald_pair
 from s2sharp_core.weights import save_net
 
 from .acquisitions import Acquisition, group
+from .config import RunConfig
+from .fits import draw_sample
 from .load import Files, load_block
+from .planning import make_plan
 from .search import search
 
-__all__ = ["Training", "learn", "prefit", "real_scenes"]
+__all__ = ["Training", "finetune", "learn", "prefit", "real_scenes", "school"]
+
+_WALD = "Wald: every band seen coarser through its MTF, the native band as truth"
 
 # Cells along a window that a method is fitted to before it sees its scene.
 _WINDOW = 60
@@ -32,14 +40,15 @@ class Training:
     """What is to be trained, and on what.
 
     ``out``: the folder for weights and cards. ``catalog``, ``collection``: a static catalogue of real
-    scenes, if there is one; ``synthetic``: how many landscapes beside them.
+    scenes, if there is one; ``synthetic``: how many landscapes beside them. ``steps``: None for the method's own
+    number.
     """
 
     out: Path
     method: str
     catalog: Path | None
     collection: str
-    steps: int
+    steps: int | None
     synthetic: int
     seed: int
 
@@ -107,7 +116,7 @@ def learn(
         gsd,
         features=features or wide,
         blocks=blocks or deep,
-        steps=training.steps,
+        steps=training.steps or Recipe.steps,
         synthetic=synthetic,
         seed=seed,
     )
@@ -119,18 +128,88 @@ def learn(
         "method": method,
         "recipe": recipe.card(),
         "scenes": sorted(scenes),
-        "protocol": "Wald: every band seen coarser through its MTF, the native band as truth",
-        "licence": "Apache-2.0"
-        + ("; contains modified Copernicus Sentinel data" if scenes else ""),
+        "protocol": _WALD,
+        "licence": _licence(scenes),
     }
     save_net(net, file, facts)
     return file
 
 
+def _licence(scenes: object) -> str:
+    return "Apache-2.0" + ("; contains modified Copernicus Sentinel data" if scenes else "")
+
+
+def school(training: Training, tell: Tell) -> Path:
+    """Train an s2net and write it with its card and loss curve; returns the file.
+
+    The same command again goes on with what was stopped.
+    """
+    features, blocks = SIZES[training.method]
+    recipe = S2Recipe(features, blocks, synthetic=training.synthetic, seed=training.seed)
+    if training.steps:
+        recipe = replace(recipe, steps=training.steps)
+    scenes = training.scenes()
+    facts = {
+        "method": training.method,
+        "recipe": recipe.card(),
+        "scenes": sorted(scenes),
+        "protocol": f"{_WALD}; variants of it and synthetic landscapes ({S2Recipe.__module__})",
+        "licence": _licence(scenes),
+    }
+    file = training.out / s2net.weights_file(training.method)
+    mark = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+    training.out.mkdir(parents=True, exist_ok=True)
+    checkpoint = file.with_suffix(f".{mark[:12]}.checkpoint")
+    net, curve = teach(recipe, [scenes[name] for name in sorted(scenes)], checkpoint, tell)
+    curve.write(file.with_suffix(".loss.csv"))
+    save_net(net, file, {**facts, "result": curve.card()})
+    checkpoint.unlink(missing_ok=True)
+    return file
+
+
+def finetune(config: RunConfig, tell: Tell) -> Path:
+    """Go on teaching a net on a sample of all that a query finds; returns the file of weights.
+
+    ``config`` is a run's, with ``adapt``; its ``out`` is where weights, card, loss curve and the samples that were
+    drawn are kept. The same configuration again goes on with what was stopped.
+
+    Raises
+    ------
+    S2SharpError
+        As :func:`make_plan` and :func:`draw_sample`.
+    """
+    plan = make_plan(config)
+    samples: list[Sample] = []
+    names: set[str] = set()
+    for datatake in plan.datatakes:
+        sample, scenes = draw_sample(plan, datatake)
+        samples.append(sample)
+        names.update(scenes)
+    # Windows of one size: the smallest that a datatake had to be content with.
+    side = min(min(sample.cells) for sample in samples)
+    pooled = Sample(
+        *(
+            torch.cat([y[..., : n * side, : n * side] for y in each])
+            for n, each in zip(
+                (6, 3, 1),
+                zip(*((s.y10, s.y20, s.y60) for s in samples), strict=True),
+                strict=True,
+            )
+        )
+    )
+    method = METHODS[config.method]
+    assert method.fit is not None  # noqa: S101  (an adapted method has one)
+    protocol = f"{_WALD}; {len(pooled)} windows of {len(plan.datatakes)} datatakes, a quarter of them held out"
+    options = replace(plan.options, scenes=tuple(sorted(names)), protocol=protocol)
+    method.fit(pooled, SENTINEL2, plan.coarse, options, config.out, plan.device, tell)
+    return config.out / s2net.weights_file(config.method.removesuffix("-adapted"))
+
+
 def prefit(training: Training, tell: Tell) -> list[Path]:
     """Fit a method that learns on the scene to many scenes at once; returns the files of weights.
 
-    They are a start for its fits, not an answer: what it learns belongs to a scene.
+    They are a start for its fits, not an answer: what it learns belongs to a scene. Their cards name the
+    real scenes among them.
     """
     known = METHODS[training.method]
     assert known.fit is not None  # noqa: S101  (the caller chose such a method)
@@ -138,7 +217,8 @@ def prefit(training: Training, tell: Tell) -> list[Path]:
         {gsd: y.numpy() for gsd, y in pair.inputs.items()}
         for pair in synthetic_pairs(training.synthetic, 20, _WINDOW, training.seed)
     ]
-    scenes += [part for scene in training.scenes().values() for part in _parts(scene)]
+    real = training.scenes()
+    scenes += [part for scene in real.values() for part in _parts(scene)]
     if not scenes:
         raise S2SharpError(
             "no-data", "There is nothing to train on.", "Give --synthetic or --catalog."
@@ -146,7 +226,13 @@ def prefit(training: Training, tell: Tell) -> list[Path]:
     sample = Sample(*(torch.from_numpy(np.stack([s[g] for s in scenes])) for g in GSDS))
     blank = unfitted_sharpener(training.method, device="cpu")
     assert isinstance(blank, NetSharpener)  # noqa: S101  (all that learns is made of networks)
-    options = FitOptions(training.steps, training.seed)
+    protocol = (
+        f"fitted to {training.synthetic} synthetic landscapes and {len(real)} real scenes at once, without a "
+        "reference: a start for fits, not an answer"
+    )
+    options = FitOptions(
+        training.steps or known.steps, training.seed, scenes=tuple(sorted(real)), protocol=protocol
+    )
     known.fit(sample, SENTINEL2, blank.bands, options, training.out, "cpu", tell)
     return [training.out / file for file in blank.files]
 

@@ -52,7 +52,10 @@ class Datatake:
 
 
 class Plan(BaseModel):
-    """A run, frozen: written as ``run.json`` before the first unit, read by every worker."""
+    """A run, frozen: written as ``run.json`` before the first unit, read by every worker.
+
+    ``weights`` that are used as they are, and those that fits ``start`` from: file → sha256.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -67,6 +70,7 @@ class Plan(BaseModel):
     margin: int
     digest: str
     weights: dict[str, str]
+    start: dict[str, str]
     precision: str
     device: str
     shape: str
@@ -102,7 +106,8 @@ class Plan(BaseModel):
         """
         if not self.coarse:
             return None
-        sharpener = ready(self.config, self.coarse, self.device, self.fit_folder(take))
+        arithmetic = self.precision.split()[0]
+        sharpener = ready(self.config, self.coarse, self.device, self.fit_folder(take), arithmetic)
         found, wanted = sharpener.digest, self.digest
         if self.datatakes:
             found, wanted = brief(sharpener.weights), brief(self.weights_of(take))

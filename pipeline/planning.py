@@ -21,7 +21,7 @@ from .area import area_digest, area_shape, lonlat, reach
 from .config import RunConfig
 from .cube import Layout, chunk_side
 from .plan import Datatake, Plan, read_plan, stamp
-from .ready import check_fit, digest_of, fits, outline
+from .ready import check_fit, digest_of, fits, fitted_weights, outline, start_of
 from .search import search
 
 __all__ = ["frozen", "make_plan"]
@@ -93,6 +93,7 @@ def make_plan(config: RunConfig) -> Plan:
         margin=margin,
         digest=digest_of(config, sharpener) if sharpener else "",
         weights=sharpener.weights if sharpener else {},
+        start=start_of(config, coarse) if coarse else {},
         precision=sharpener.precision if sharpener else "",
         device=device,
         shape=area_digest(config),
@@ -181,6 +182,8 @@ def frozen(config: RunConfig) -> Plan | None:
     plan = plan.model_copy(update={"config": config, "staged": _staged(config, plan.acquisitions)})
     if not differs and plan.shape != area_digest(config):
         differs = [f"the content of {config.area}"]
+    if not differs and _other_start(plan):
+        differs = [f"the weights in {config.warm_start}"]
     if differs:
         raise S2SharpError(
             "other-run",
@@ -188,3 +191,10 @@ def frozen(config: RunConfig) -> Plan | None:
             "Choose another --out, or run with the same settings to continue it.",
         )
     return plan
+
+
+def _other_start(plan: Plan) -> bool:
+    """Whether other weights lie where fits begin from. If none do, it is for a fit to say."""
+    folder = plan.config.warm_start
+    there = fitted_weights(folder) if folder else {}
+    return any(there.get(file, sha256) != sha256 for file, sha256 in plan.start.items())

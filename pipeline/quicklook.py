@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["choose_spot", "quicklook"]
+__all__ = ["choose_spot", "draw_losses", "quicklook"]
 
 # Pixels of the PNG. Panels of a row share its width; what is left below is what the rows need.
 _WIDTH, _MARGIN, _GAP, _HEADER, _CAPTION, _FOOTER = 1600, 32, 16, 84, 34, 40
@@ -310,3 +311,22 @@ def _moving_sum(x: np.ndarray, window: Sequence[int]) -> np.ndarray:
     total = np.pad(x.astype(np.float64).cumsum(0).cumsum(1), ((1, 0), (1, 0)))
     h, w = window
     return np.asarray(total[h:, w:] - total[:-h, w:] - total[h:, :-w] + total[:-h, :-w])
+
+
+def draw_losses(weights: Path) -> Path | None:
+    """The loss curve beside ``weights`` as a picture; None where matplotlib is not installed."""
+    if find_spec("matplotlib") is None:
+        return None
+    from matplotlib.figure import Figure
+
+    steps, losses = np.loadtxt(
+        weights.with_suffix(".loss.csv"), delimiter=",", skiprows=1, ndmin=2
+    ).T
+    figure = Figure(figsize=(6, 3.5), dpi=120, layout="constrained")
+    axes = figure.subplots()
+    axes.plot(steps, losses, color="#1b6ca8")
+    axes.set(xlabel="step", ylabel="loss", title=weights.stem)
+    axes.spines[["top", "right"]].set_visible(False)
+    file = weights.with_suffix(".loss.png")
+    figure.savefig(file)
+    return file

@@ -20,11 +20,12 @@ __all__ = [
     "options_of",
     "outline",
     "ready",
+    "start_of",
 ]
 
 
 def check_fit(config: RunConfig) -> None:
-    """Refuse options of a fit where they would mean nothing.
+    """Refuse options of a fit where they would mean nothing, and fewer steps than it takes.
 
     Raises
     ------
@@ -52,6 +53,7 @@ def check_fit(config: RunConfig) -> None:
         why = f"{config.method} is solved, not trained: it has no steps and no start"
     if given and why:
         raise S2SharpError("bad-config", f"{' and '.join(given)}: {why}.", "Leave it out.")
+    method.check_steps(config.fit_steps)
 
 
 def fits(config: RunConfig) -> bool:
@@ -68,17 +70,18 @@ def options_of(config: RunConfig) -> FitOptions:
 def outline(config: RunConfig, coarse: tuple[str, ...], device: str) -> Sharpener:
     """The sharpener, or what it will be like once it has been fitted."""
     if fits(config):
-        return unfitted_sharpener(config.method, coarse, device)
-    return ready(config, coarse, device, None)
+        return unfitted_sharpener(config.method, coarse, device, config.precision)
+    return ready(config, coarse, device, None, config.precision)
 
 
 def ready(
-    config: RunConfig, coarse: tuple[str, ...], device: str, fitted: Path | None
+    config: RunConfig, coarse: tuple[str, ...], device: str, fitted: Path | None, precision: str
 ) -> Sharpener:
     """The sharpener itself; ``fitted``: where its weights were left, if it was fitted in this run."""
     if config.fit == "window":
-        return WindowFitted(METHODS[config.method], coarse, options_of(config), device)
-    return load_sharpener(config.method, coarse, fitted or config.weights, device)
+        method, options = METHODS[config.method], options_of(config)
+        return WindowFitted(method, coarse, options, device, config.fit_threads)
+    return load_sharpener(config.method, coarse, fitted or config.weights, device, precision)
 
 
 def digest_of(config: RunConfig, sharpener: Sharpener) -> str:
@@ -86,29 +89,33 @@ def digest_of(config: RunConfig, sharpener: Sharpener) -> str:
     if not fits(config):
         return sharpener.digest
     options = options_of(config)
-    start = _start(options.start, sharpener) if options.start else None
+    start = start_of(config, sharpener.bands) or None
     facts = [sharpener.digest, options.steps, options.seed, start]
     # Sums run in another order on another number of threads: the weights would not be the same.
-    facts += [config.fit_windows, config.fit_threads]
+    facts += [config.fit_windows, config.fit_threads, dict(METHODS[config.method].constants)]
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
 
 
-def _start(folder: Path, sharpener: Sharpener) -> dict[str, str]:
-    """The weights that fits begin from: file → sha256.
+def start_of(config: RunConfig, coarse: tuple[str, ...]) -> dict[str, str]:
+    """The weights that fits begin from: file → sha256; empty where they begin at random.
 
     Raises
     ------
     S2SharpError
         ``weights-missing``, before anything starts.
     """
+    folder = config.warm_start
+    if folder is None:
+        return {}
     there = fitted_weights(folder)
-    files = sharpener.files if isinstance(sharpener, NetSharpener) else ()
+    blank = unfitted_sharpener(config.method, coarse, "cpu")
+    files = blank.files if isinstance(blank, NetSharpener) else ()
     missing = [file for file in files if file not in there]
     if missing:
         raise S2SharpError(
             "weights-missing",
-            f"{folder} lacks {', '.join(missing)}, which the fits of {sharpener.name} should begin from.",
-            f"Make them with `s2sharp train --method {sharpener.name}`, or leave --warm-start out.",
+            f"{folder} lacks {', '.join(missing)}, which the fits of {config.method} should begin from.",
+            f"Make them with `s2sharp train --method {config.method}`, or leave --warm-start out.",
         )
     return {file: there[file] for file in files}
 

@@ -53,7 +53,11 @@ def _show(plan: Plan, cost: Estimate) -> None:
             f"{len(layout.times)} × {height} × {width} px of 10 m, shards of {layout.shard * 6} px"
         )
         table.add_row(f"EPSG:{layout.epsg}", cube)
-    table.add_row("Method", f"{plan.config.method} → {' '.join(plan.config.bands)}")
+    table.add_row(
+        "Method",
+        f"{plan.config.method} → {' '.join(plan.config.bands)}"
+        + (f", in {plan.precision}" if plan.precision else ""),
+    )
     if plan.datatakes:
         table.add_row(
             "Fits",

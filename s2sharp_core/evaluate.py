@@ -10,6 +10,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import partial
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +24,7 @@ from .fitting import FitOptions, Sample, Tell
 from .lattice import Box
 from .protocols import Case
 from .scoring import group_name, score
-from .sharpeners import METHODS, Sharpener, load_sharpener, unfitted_sharpener
+from .sharpeners import METHODS, Method, Sharpener, load_sharpener, unfitted_sharpener
 from .sharpening import sharpen_part
 
 __all__ = ["Result", "Row", "judge", "outline", "prepare"]
@@ -37,7 +38,8 @@ class Row:
     """One value of the table.
 
     ``band``: a band, an index, or a group such as "20 m": the mean over its bands, or what belongs to all
-    of them at once. ``seen``: the weights were trained on this scene.
+    of them at once. ``seen``: the weights were trained on this scene, or fitted to it otherwise than to
+    the very inputs that they are judged on.
     """
 
     method: str
@@ -95,7 +97,8 @@ def prepare(
     Parameters
     ----------
     folder
-        Where fits are kept: the same inputs are not learnt twice, and a fit that was stopped goes on.
+        Where fits are kept: the same inputs are not learnt twice by the same method, and a fit that was
+        stopped goes on. What is torn or lost is learnt again.
     weights
         A folder with weights, in place of the shipped ones or of a fit.
 
@@ -116,21 +119,35 @@ def prepare(
     if method.fit is None or weights:
         return blank, 0.0
     options = options or FitOptions()
-    options = replace(options, steps=options.steps or method.steps)
-    place = folder / f"{name}-{_digest(case, blank, options)}"
+    options = replace(options, steps=options.steps or method.steps, scenes=(case.scene,))
+    place = folder / f"{name}-{_digest(case, method, blank, options)}"
     note, so_far = place / "seconds.txt", place / "seconds-so-far.txt"
-    if not note.exists():
-        # Nobody reads the bands that are not there.
-        sample = Sample.of({gsd: np.nan_to_num(y) for gsd, y in case.inputs.items()})
-        before = float(so_far.read_text()) if so_far.exists() else 0.0
-        begin = time.perf_counter()
-        try:
-            method.fit(sample, case.sensor, blank.bands, options, place, blank.device, tell)
-        finally:
-            if place.is_dir():
-                so_far.write_text(f"{before + time.perf_counter() - begin:.3f}\n")
+    worked = not note.exists()
+
+    def watched(step: int, steps: int, loss: float) -> None:
+        nonlocal worked
+        worked = True
+        tell(step, steps, loss)
+
+    before = float(so_far.read_text()) if so_far.exists() else 0.0
+    begin = time.perf_counter()
+    try:
+        # Always: it knows by the cards what of it is there, and learns what is not.
+        method.fit(_sample(case), case.sensor, blank.bands, options, place, blank.device, watched)
+    finally:
+        if worked and place.is_dir():
+            so_far.write_text(f"{before + time.perf_counter() - begin:.3f}\n")
+            note.unlink(missing_ok=True)
+    if worked:
         so_far.replace(note)
-    return method.load(blank.bands, place, blank.device), float(note.read_text())
+    sharpener = method.load(blank.bands, place, blank.device)
+    sharpener.compute_in("auto")
+    return sharpener, float(note.read_text())
+
+
+def _sample(case: Case) -> Sample:
+    """The inputs of a case as a method learns from them: nobody reads the bands that are not there."""
+    return Sample.of({gsd: np.nan_to_num(y) for gsd, y in case.inputs.items()})
 
 
 def _refuse_absent(name: str, case: Case, reads: tuple[str, ...]) -> None:
@@ -143,9 +160,11 @@ def _refuse_absent(name: str, case: Case, reads: tuple[str, ...]) -> None:
         )
 
 
-def _digest(case: Case, blank: Sharpener, options: FitOptions) -> str:
-    """What a fit follows from: the inputs, the sensor, the bands, how it is done and on what device."""
-    sha = hashlib.sha256(repr((case.sensor, blank.bands, options, blank.device)).encode())
+def _digest(case: Case, method: Method, blank: Sharpener, options: FitOptions) -> str:
+    """What a fit follows from: the inputs, the sensor, the bands, how it is done, by what code, where."""
+    code = version("s2sharp"), sorted(method.constants.items())
+    facts = (case.sensor, blank.bands, options, blank.device, code)
+    sha = hashlib.sha256(repr(facts).encode())
     for gsd in GSDS:
         sha.update(np.ascontiguousarray(case.inputs[gsd]).tobytes())
     return sha.hexdigest()[:16]
@@ -162,7 +181,7 @@ def judge(case: Case, sharpener: Sharpener, fit_seconds: float = 0.0) -> Result:
         (group_name(case.gsds), "fit seconds", fit_seconds),
         (group_name(case.gsds), "multiply-adds", _multiply_adds(case, sharpener)),
     ]
-    seen = case.scene in _trained_on(sharpener)
+    seen = case.scene in _trained_on(sharpener, case)
     name = sharpener.name
     rows = tuple(
         Row(name, case.scene, case.protocol.name, band, metric, float(value), seen)
@@ -188,15 +207,21 @@ def _sharpened(
     return sharpen_part(arrays, box, box, sharpener, window)
 
 
-def _trained_on(sharpener: Sharpener) -> frozenset[str]:
-    """The scenes that the cards of the weights name."""
+def _trained_on(sharpener: Sharpener, case: Case) -> frozenset[str]:
+    """The scenes that the cards of the weights name.
+
+    Weights that learned on the very inputs of the case have seen nothing there that the method is not
+    given anyway, least of all the truth: of them, only what they began from counts.
+    """
     folder: Path | None = getattr(sharpener, "folder", None)
     names: set[str] = set()
     if folder is None:
         return frozenset()
     for file in sharpener.weights:
         card = json.loads((folder / file).with_suffix(".json").read_text())
-        names.update(card.get("scenes", ()))
+        cause = card.get("cause", {})
+        given = cause and cause["sample"] == _sample(case).digest
+        names.update(card.get("start_scenes" if given else "scenes", ()))
     return frozenset(names)
 
 

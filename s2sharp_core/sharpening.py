@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 from pathlib import Path
-from tempfile import mkdtemp
+from tempfile import TemporaryDirectory, mkdtemp
 from typing import Any
 
 import dask.array as da
@@ -78,7 +78,9 @@ def sharpen(
             )
         asked = [b for b in (inputs if bands is None else bands) if b in COARSE]
         if asked:
-            method = fit_sharpener(scene, method, bands=asked)
+            # Its networks are in memory then, and nothing of an eager scene goes to other processes.
+            with TemporaryDirectory(prefix="s2sharp-fit-") as folder:
+                method = fit_sharpener(scene, method, bands=asked, folder=folder)
     sharpener, wanted = _choose(inputs, method, bands)
     out: dict[str, Any] = {b: inputs[b].data for b in wanted if BANDS[b].gsd == 10}
     if sharpener:
@@ -119,7 +121,8 @@ def fit_sharpener(
         A folder with weights of the same method to begin from.
     folder
         Where weights, card, loss curve and, while it lasts, the checkpoint are kept: called again, a
-        fit that was stopped goes on. A temporary folder by default.
+        fit that was stopped goes on. By default a temporary folder, which stays: the sharpener travels
+        between processes as a reference to it.
     tell
         Called with (step, steps, mean loss) now and then.
 
@@ -127,7 +130,8 @@ def fit_sharpener(
     ------
     S2SharpError
         ``nothing-to-fit`` when no window without gaps is large enough; ``fit-failed``;
-        ``band-missing``; ``bad-config`` for a method that does not learn on the scene.
+        ``band-missing``; ``bad-config`` for a method that does not learn on the scene, or for fewer steps
+        than it takes.
     """
     _, box, inputs = locate(scene)
     coarse = in_order(b for b in (inputs if bands is None else bands) if b in COARSE)
@@ -145,7 +149,9 @@ def fit_sharpener(
     where = Path(folder) if folder else Path(mkdtemp(prefix="s2sharp-fit-"))
     sample = _sample(arrays, box, method, known.smallest)
     known.fit(sample, SENTINEL2, coarse, options, where, blank.device, tell)
-    return known.load(coarse, where, blank.device)
+    sharpener = known.load(coarse, where, blank.device)
+    sharpener.compute_in("auto")
+    return sharpener
 
 
 def _sample(arrays: dict[str, np.ndarray], box: Box, method: str, smallest: int) -> Sample:
@@ -240,7 +246,8 @@ def _choose(
     else:
         sharpener = load_sharpener(method, coarse) if coarse or method not in METHODS else None
     reads = sharpener.reads if sharpener else ()
-    _refuse_missing((*wanted, *reads), have, f"asked for or read by {method}")
+    name = method.name if isinstance(method, Sharpener) else method
+    _refuse_missing((*wanted, *reads), have, f"asked for or read by {name}")
     return sharpener, wanted
 
 

@@ -7,19 +7,75 @@ truth is known. Synthetic landscapes stand beside them.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
 from torch import Tensor
 
 from .bands import BANDS, BY_GSD, GSDS
+from .errors import S2SharpError
+from .fitting import Curve, FitOptions, Sample, Tell, optimise
 from .networks import S2Net
 from .networks.s2net import Detail
-from .observation import degrade, upsample
+from .observation import Sensor, degrade, upsample
 from .simulate import landscape, observe
 
-__all__ = ["Example", "Variety", "error", "examples_of", "landscapes", "prepare", "scene_variants"]
+__all__ = [
+    "ADAPT_CONSTANTS",
+    "ADAPT_STEPS",
+    "SIZES",
+    "Example",
+    "S2Recipe",
+    "Variety",
+    "adapt",
+    "error",
+    "landscapes",
+    "prepared",
+    "scene_variants",
+    "teach",
+]
+
+SIZES = {"s2net-s": (24, 2), "s2net-m": (48, 4), "s2net-l": (64, 5)}
+"""Method → features and blocks of its net."""
+
+ADAPT_STEPS = 300
+"""Steps of :func:`adapt` at most."""
+_ADAPT_RATE = 3e-4
+# Looks at what is held out without an improvement, and what counts as one over the weights before.
+_PATIENCE = 4
+_WORTH = 0.995
+
+ADAPT_CONSTANTS = MappingProxyType({"rate": _ADAPT_RATE, "patience": _PATIENCE, "worth": _WORTH})
+"""What its result follows from, besides its arguments."""
+
+
+@dataclass(frozen=True)
+class S2Recipe:
+    """How an s2net is taught; goes into its model card.
+
+    ``batch`` windows of ``cells`` a side make a step; ``synthetic`` landscapes stand beside the scenes.
+    """
+
+    features: int
+    blocks: int
+    steps: int = 400
+    batch: int = 8
+    cells: int = 16
+    rate: float = 1e-3
+    variants: int = 10
+    mix: float = 0.15
+    noise: float = 5e-4
+    synthetic: int = 6
+    seed: int = 0
+
+    def card(self) -> dict[str, float]:
+        return asdict(self)
 
 
 @dataclass(frozen=True)
@@ -116,25 +172,20 @@ class Prepared:
 
 
 @torch.no_grad()
-def prepare(net: S2Net, example: Example, device: str = "cpu") -> Prepared:
-    """Local regression of an example, and the unit of its errors: those of bicubic interpolation, (8, 1, 1)."""
+def prepared(net: S2Net, examples: Iterable[Example], device: str = "cpu") -> list[Prepared]:
+    """Local regression of each, and the unit of its errors: those of bicubic interpolation."""
+    return [_prepared(net, example, device) for example in examples]
+
+
+def _prepared(net: S2Net, example: Example, device: str) -> Prepared:
     y10, y20, y60 = (example.inputs[g][None].to(device) for g in GSDS)
     floor = torch.cat([upsample(y20, 2), upsample(y60, 6)], dim=1)[0]
     truth = example.truth.to(device)
     unit = (truth - floor).abs().mean(dim=(1, 2), keepdim=True) + 1e-5
     detail = net.detail(y10, y20, y60)
-    return Prepared(
-        Detail(detail.inputs[0].bfloat16(), detail.picture[0], detail.amplitude[0]),
-        y20[0],
-        y60[0],
-        truth,
-        unit,
-    )
-
-
-def examples_of(net: S2Net, examples: Iterable[Example], device: str = "cpu") -> list[Prepared]:
-    """All of ``examples``, prepared."""
-    return [prepare(net, example, device) for example in examples]
+    inputs = detail.inputs[0].bfloat16()
+    detail = Detail(inputs, detail.picture[0], detail.amplitude[0])
+    return Prepared(detail, y20[0], y60[0], truth, unit)
 
 
 def error(
@@ -145,8 +196,12 @@ def error(
     batch: int = 8,
     cells: int = 16,
     rim: int = 2,
+    bands: slice = slice(None),
 ) -> Tensor:
-    """Mean absolute error of ``batch`` random windows of ``cells``, less ``rim`` cells, over bicubic's."""
+    """Mean absolute error of ``batch`` random windows of ``cells``, less ``rim`` cells, over bicubic's.
+
+    ``bands``: of the eight, those that count.
+    """
     sizes = torch.tensor([float(e.y60[0].numel()) for e in examples])
     parts = []
     for at in torch.multinomial(sizes, batch, replacement=True, generator=random).tolist():
@@ -169,8 +224,196 @@ def error(
             )
         )
     inputs, picture, amplitude, y20, truth, unit = map(torch.stack, zip(*parts, strict=True))
-    with torch.autocast(inputs.device.type, torch.bfloat16):
-        correction = net.correction(inputs)
+    correction = net.correction(inputs.float())
     x = net.finished(Detail(inputs, picture, amplitude), correction, y20)
     inner = slice(6 * rim, 6 * (cells - rim))
-    return ((x - truth) / unit)[..., inner, inner].abs().mean()
+    return ((x - truth) / unit)[:, bands, inner, inner].abs().mean()
+
+
+def teach(
+    recipe: S2Recipe,
+    scenes: Sequence[Mapping[int, np.ndarray]],
+    checkpoint: Path | None = None,
+    tell: Tell = lambda *_: None,
+    device: str = "cpu",
+) -> tuple[S2Net, Curve]:
+    """Train an s2net on ``scenes`` and landscapes; with a ``checkpoint`` file, it can be stopped and resumed.
+
+    Parameters
+    ----------
+    scenes
+        GSD → float32 reflectance (bands, y, x) without gaps, of at least 2 × ``recipe.cells`` cells a side.
+    """
+    if not scenes and not recipe.synthetic:
+        raise S2SharpError(
+            "no-data", "There is nothing to train on.", "Give scenes or --synthetic N."
+        )
+    small = [s[60].shape[1:] for s in scenes if min(s[60].shape[1:]) < 2 * recipe.cells]
+    if small:
+        raise S2SharpError(
+            "scene-too-small",
+            f"A scene of {small[0]} cells is too small to be seen twice as coarse and learned from.",
+            f"Train on scenes of at least {2 * recipe.cells} cells ({120 * recipe.cells} m) a side.",
+        )
+    torch.manual_seed(recipe.seed)
+    net = S2Net(recipe.features, recipe.blocks).to(device)
+    net.arithmetic = "bfloat16"
+    variety = Variety(recipe.variants, recipe.mix, recipe.noise)
+    examples = [
+        example
+        for i, scene in enumerate(scenes)
+        for example in prepared(net, scene_variants(scene, variety, recipe.seed + i), device)
+    ]
+    examples += prepared(net, landscapes(recipe.synthetic, seed=recipe.seed), device)
+
+    def loss(random: torch.Generator) -> Tensor:
+        return error(net, examples, random, batch=recipe.batch, cells=recipe.cells)
+
+    curve = optimise(
+        net,
+        loss,
+        steps=recipe.steps,
+        rate=recipe.rate,
+        seed=recipe.seed,
+        checkpoint=checkpoint,
+        tell=tell,
+    )
+    return net.cpu().eval(), curve
+
+
+class _EnoughError(Exception):
+    """What is held out does not get better any more."""
+
+
+def adapt(
+    net: S2Net,
+    sample: Sample,
+    sensor: Sensor,  # noqa: ARG001  (the net is made for one)
+    options: FitOptions,
+    checkpoint: Path | None = None,
+    tell: Tell = lambda *_: None,
+) -> Curve:
+    """Go on teaching a net on the scene itself, one level down: its 20 m bands seen at 40 m.
+
+    A quarter of what there is is held out. Every 20 steps the error on it is looked at; after ``_PATIENCE``
+    looks without an improvement, learning ends, and the best weights are kept: those that it began with, unless
+    others are better by 0.5 %. So no reference is needed, and what does not help is not done. The network of
+    the 60 m bands stays as it is: of these, a scene seen six times coarser leaves too little.
+
+    Parameters
+    ----------
+    net
+        Taught; changed in place.
+    sample
+        Windows of at least 24 cells a side.
+    """
+    wanted = slice(0, len(BY_GSD[20]))
+    net.arithmetic = "bfloat16"
+    for p in net.of60.parameters():
+        p.requires_grad_(False)
+    learned, held = _parted(net, sample, options.seed)
+
+    @torch.no_grad()
+    def missed() -> float:
+        each = []
+        for e in held:
+            d = Detail(*(x[None] for x in (e.detail.inputs, e.detail.picture, e.detail.amplitude)))
+            x = net.finished(d, net.correction(d.inputs.float()), e.y20[None])[0]
+            each.append(float(((x - e.truth) / e.unit)[wanted].abs().mean()))
+        return float(np.mean(each))
+
+    before = missed()
+    kept = checkpoint.with_suffix(".best") if checkpoint else None
+    best = _Best(before * _WORTH, {k: v.clone() for k, v in net.state_dict().items()}, 0)
+    if kept and kept.exists():
+        best = _Best.read(kept, best)
+    curve: list[tuple[int, float]] = []
+
+    def look(step: int, steps: int, value: float) -> None:
+        nonlocal best
+        curve.append((step, value))
+        found = missed()
+        if found < best.error:
+            best = _Best(found, {k: v.clone() for k, v in net.state_dict().items()}, step)
+            if kept:
+                best.write(kept)
+        tell(step, steps, found)
+        if step - best.step >= _PATIENCE * curve[0][0]:
+            raise _EnoughError
+
+    cells = min(16, *(side for e in learned for side in e.y60.shape[1:]))
+
+    def loss(random: torch.Generator) -> Tensor:
+        return error(net, learned, random, cells=cells, rim=1, bands=wanted)
+
+    with suppress(_EnoughError):
+        optimise(
+            net,
+            loss,
+            steps=options.steps or ADAPT_STEPS,
+            rate=_ADAPT_RATE,
+            seed=options.seed,
+            checkpoint=checkpoint,
+            tell=look,
+        )
+    net.load_state_dict(best.state)
+    if kept:
+        kept.unlink(missing_ok=True)
+    after = best.error if best.step else before
+    facts = {"held_out_before": before, "held_out_after": after, "kept_step": best.step}
+    steps, values = zip(*curve, strict=True)
+    return Curve(steps, values, 1.0, facts=facts)
+
+
+@dataclass(frozen=True)
+class _Best:
+    """The least error on what is held out, the weights that had it, and their step; 0: those before."""
+
+    error: float
+    state: Mapping[str, Tensor]
+    step: int
+
+    def write(self, file: Path) -> None:
+        tensors = {k: v.cpu().contiguous() for k, v in self.state.items()}
+        draft = file.with_suffix(".draft")
+        draft.write_bytes(save(tensors, {"error": repr(self.error), "step": str(self.step)}))
+        draft.replace(file)
+
+    @classmethod
+    def read(cls, file: Path, default: "_Best") -> "_Best":
+        try:
+            with safe_open(file, "pt") as content:
+                facts = content.metadata()
+                state = {name: content.get_tensor(name) for name in content.keys()}  # noqa: SIM118
+            return cls(float(facts["error"]), state, int(facts["step"]))
+        except (OSError, SafetensorError, KeyError, TypeError, ValueError):
+            return default
+
+
+def _parted(net: S2Net, sample: Sample, seed: int) -> tuple[list[Prepared], list[Prepared]]:
+    """Examples to learn from, turned both ways, and those held out: each fourth window, or the last rows."""
+    windows = list(zip(sample.y60, sample.y20, sample.y10, strict=True))
+    held = windows[3::4]
+    learned = [w for i, w in enumerate(windows) if i % 4 != 3]
+    if not held:
+        rows = sample.cells[0] // 8 * 2
+        held = [
+            tuple(y[:, -rows * n :] for y, n in zip(w, (1, 3, 6), strict=True)) for w in windows
+        ]
+        cut = sample.cells[0] - rows
+        learned = [
+            tuple(y[:, : cut * n] for y, n in zip(w, (1, 3, 6), strict=True)) for w in windows
+        ]
+
+    def examples(parts: Iterable[Sequence[Tensor]], count: int) -> list[Prepared]:
+        device = str(sample.y60.device)
+        scenes = ({g: y.cpu() for g, y in zip((60, 20, 10), part, strict=True)} for part in parts)
+        found = (
+            example
+            for i, scene in enumerate(scenes)
+            for k in range(count)
+            for example in scene_variants(scene, Variety(1), seed + 100 * i + k)
+        )
+        return prepared(net, found, device)
+
+    return examples(learned, 3), examples(held, 1)

@@ -144,6 +144,7 @@ def train(
     rng = np.random.default_rng(recipe.seed)
     net = ResidualNet(recipe.gsd, recipe.features, recipe.blocks)
     net = net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    net.arithmetic = "bfloat16"
     optimizer = torch.optim.AdamW(net.parameters(), lr=recipe.rate, weight_decay=1e-4)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimizer, recipe.rate, total_steps=recipe.steps, pct_start=0.1
@@ -162,9 +163,8 @@ def train(
             )
         inputs = {g: torch.stack([p[0][g] for p in patches]) for g in GSDS}
         truth = torch.stack([p[1] for p in patches])
-        with torch.autocast("cpu", torch.bfloat16):
-            guess = net(inputs[10].to(memory_format=torch.channels_last), inputs[20], inputs[60])
-        loss = F.l1_loss(guess.float(), truth)
+        guess = net(inputs[10].to(memory_format=torch.channels_last), inputs[20], inputs[60])
+        loss = F.l1_loss(guess, truth)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -174,4 +174,5 @@ def train(
             if progress:
                 progress(step, mean)
             mean = 0.0
+    net.arithmetic = "float32"
     return net.to(memory_format=torch.contiguous_format).eval()

@@ -7,6 +7,7 @@ Stein's unbiased risk estimate (Nguyen et al., IEEE TGRS 60, 2022, after Eldar, 
 """
 
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -17,7 +18,7 @@ from .bands import BY_GSD, GSDS, ratio
 from .fitting import Sample
 from .observation import Sensor, degrade, pseudo_inverse
 
-__all__ = ["Seen", "crop", "infer", "noise", "observe", "risk", "settle", "unlike"]
+__all__ = ["CONSTANTS", "Seen", "crop", "infer", "noise", "observe", "risk", "settle", "unlike"]
 
 Seen = Mapping[int, Tensor]
 """What the satellite delivers: GSD → (n, bands, h, w), reflectance."""
@@ -32,6 +33,9 @@ _MAD = 0.6745
 # Cells at the rim of a window that is part of a larger picture, where blur misses what lies beyond: the
 # widest kernel reaches 10 pixels of 10 m.
 _RIM = 2
+
+CONSTANTS: Mapping[str, float] = MappingProxyType({"rho": _RHO, "rim": _RIM})
+"""What the losses follow from, besides their arguments."""
 
 
 def crop(sample: Sample, cells: int, random: torch.Generator, whole: bool = False) -> Seen:

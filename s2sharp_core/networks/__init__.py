@@ -38,7 +38,7 @@ class Network(Protocol):
 
     ``config``: the arguments it is built from; ``bands``: what it gives, ``reads``: what it reads;
     ``support``: by GSD, pixels of that grid read before and after a cell; ``multiply_adds``: per 10 m
-    pixel.
+    pixel. One with ``narrow`` can have its ``arithmetic`` set to bfloat16.
     """
 
     config: dict[str, Any]

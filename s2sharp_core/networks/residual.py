@@ -5,6 +5,7 @@ from torch import Tensor, nn
 
 from ..bands import BY_GSD
 from ..observation import reach, upsample
+from .arithmetic import Arithmetic, arithmetic
 
 __all__ = ["ResidualNet"]
 
@@ -37,6 +38,9 @@ class ResidualNet(nn.Module):
     features, blocks
         Width and depth; the paper's DSen2 has 128 and 6.
     """
+
+    arithmetic: Arithmetic = "float32"
+    narrow = True
 
     def __init__(self, gsd: int, features: int = 48, blocks: int = 6) -> None:
         super().__init__()
@@ -84,5 +88,7 @@ class ResidualNet(nn.Module):
         if self.gsd == 60:
             coarse = upsample(y60, 6, "linear")
             stack.append(coarse)
-        x = self.head(torch.cat(stack, dim=1) / _UNIT)
-        return coarse + _UNIT * self.tail(self.body(torch.relu(x)))
+        x = torch.cat(stack, dim=1) / _UNIT
+        with arithmetic(self.arithmetic, x.device):
+            x = self.tail(self.body(torch.relu(self.head(x))))
+        return coarse + _UNIT * x.float()

@@ -26,6 +26,7 @@ from torch.nn import functional as F
 from ..bands import BANDS, BY_GSD, ratio
 from ..observation import degrade, psf, sigma, upsample, upsample_phases
 from ..regression import local_slopes, smooth
+from .arithmetic import Arithmetic, arithmetic
 
 __all__ = ["Detail", "S2Net"]
 
@@ -139,7 +140,7 @@ class _Corrector(nn.Module):
         x = torch.relu(self.head(x))
         for block in self.body:
             x = x + block(x)
-        return self.tail(x)  # type: ignore[no-any-return]
+        return self.tail(x)
 
 
 class S2Net(nn.Module):
@@ -152,6 +153,8 @@ class S2Net(nn.Module):
         network for the 20 m bands and of that for the 60 m bands.
     """
 
+    arithmetic: Arithmetic = "float32"
+    narrow = True
     bands = BY_GSD[20] + BY_GSD[60]
     reads = BY_GSD[10] + BY_GSD[20] + BY_GSD[60]
 
@@ -260,7 +263,8 @@ class S2Net(nn.Module):
             (self.of20, self.of60), inputs.split([6 * _READS, 2 * _READS], dim=1), strict=True
         ):
             each = part.reshape(-1, _READS, h, w).contiguous(memory_format=torch.channels_last)
-            out.append(net(each).reshape(n, -1, h, w))
+            with arithmetic(self.arithmetic, each.device):
+                out.append(net(each).reshape(n, -1, h, w))
         return torch.cat(out, dim=1)
 
     def finished(self, detail: Detail, correction: Tensor, y20: Tensor) -> Tensor:

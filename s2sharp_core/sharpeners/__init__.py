@@ -8,7 +8,7 @@ import torch
 
 from ..bands import in_order
 from ..errors import S2SharpError
-from . import atprk, bicubic, deep_sure, dsen2, ssc_cnn, supreme, ucnn, unrolled
+from . import atprk, bicubic, deep_sure, dsen2, s2net, ssc_cnn, supreme, ucnn, unrolled
 from .base import Method, Sharpener
 from .fitted import WindowFitted
 from .net import NetSharpener
@@ -27,6 +27,7 @@ METHODS: dict[str, Method] = {
     m.name: m
     for m in (
         bicubic.METHOD,
+        *s2net.METHODS,
         *dsen2.METHODS,
         ssc_cnn.METHOD,
         ucnn.METHOD,
@@ -44,6 +45,7 @@ def load_sharpener(
     bands: Iterable[str] | None = None,
     weights: Path | str | None = None,
     device: str = "auto",
+    precision: str = "auto",
 ) -> Sharpener:
     """Make a method ready to use.
 
@@ -57,6 +59,9 @@ def load_sharpener(
         A folder with weights of your own (made by ``s2sharp train``) instead of the shipped ones.
     device
         ``"cpu"``, ``"cuda"``, or ``"auto"`` for a GPU where there is one.
+    precision
+        What nets compute in: ``"float32"``, ``"bfloat16"``, or ``"auto"`` for bfloat16 where the processor has it
+        and the method's nets only correct what stays float32.
 
     Raises
     ------
@@ -66,7 +71,7 @@ def load_sharpener(
     """
     method, wanted, device = _known(name, bands, device)
     folder = Path(weights) if weights else None
-    return _load(method.name, wanted, folder, device, _stamp(folder))
+    return _load(method.name, wanted, folder, device, precision, _stamp(folder))
 
 
 def _stamp(folder: Path | None) -> tuple[tuple[str, int, int], ...]:
@@ -76,7 +81,7 @@ def _stamp(folder: Path | None) -> tuple[tuple[str, int, int], ...]:
 
 
 def unfitted_sharpener(
-    name: str, bands: Iterable[str] | None = None, device: str = "auto"
+    name: str, bands: Iterable[str] | None = None, device: str = "auto", precision: str = "auto"
 ) -> Sharpener:
     """What a method that learns on the scene will be like: its reads, halo and cost, untrained.
 
@@ -89,8 +94,10 @@ def unfitted_sharpener(
     """
     method, wanted, device = _known(name, bands, device)
     if method.blank is None:
-        return load_sharpener(name, wanted, device=device)
-    return method.blank(wanted, device)
+        return load_sharpener(name, wanted, device=device, precision=precision)
+    blank = method.blank(wanted, device)
+    blank.compute_in(precision)
+    return blank
 
 
 def _known(
@@ -129,6 +136,9 @@ def _load(
     bands: tuple[str, ...],
     weights: Path | None,
     device: str,
+    precision: str,
     stamp: tuple[tuple[str, int, int], ...],  # noqa: ARG001  (part of the cache's key)
 ) -> Sharpener:
-    return METHODS[name].load(bands, weights, device)
+    sharpener = METHODS[name].load(bands, weights, device)
+    sharpener.compute_in(precision)
+    return sharpener

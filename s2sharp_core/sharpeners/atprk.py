@@ -90,6 +90,11 @@ METHOD = fitted(
     learn=_learn,
     steps=1,
     smallest=16,
+    constants={
+        "lags": _LAGS,
+        "rim": _RIM,
+        "lengths": (len(_LENGTHS), _LENGTHS[0], _LENGTHS[-1]),
+    },
     summary="classical: regression and kriging",
     needs="a quick fit; 10 m bands",
     cost="0.5 k",

@@ -3,14 +3,16 @@
 import hashlib
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
+from ..errors import S2SharpError
 from ..fitting import FitOptions, Sample, Tell
+from ..networks.arithmetic import Arithmetic
 from ..observation import Sensor
 
 __all__ = ["Fit", "Method", "Sharpener"]
@@ -32,8 +34,10 @@ class Sharpener(ABC):
     tolerance
         In units of 1/10 000 of reflectance (DN): what lies beyond the halo can change a value by no
         more; 0 where nothing beyond the halo is read.
+    arithmetic
+        What its nets compute in: float32 or bfloat16.
     precision
-        The arithmetic it runs in, part of what its results are recorded under.
+        The arithmetic and the device, part of what its results are recorded under.
     digest
         A sha256 over all that decides its output: method, bands and weights.
     """
@@ -46,10 +50,26 @@ class Sharpener(ABC):
     weights: dict[str, str]
     device: str = "cpu"
     tolerance: float = 0.0
+    arithmetic: Arithmetic = "float32"
 
     @property
     def precision(self) -> str:
-        return "float32" if self.device == "cpu" else f"float32 on {self.device}"
+        return self.arithmetic if self.device == "cpu" else f"{self.arithmetic} on {self.device}"
+
+    def compute_in(self, precision: str) -> None:
+        """Choose the arithmetic: ``"auto"``, ``"float32"`` or ``"bfloat16"``.
+
+        Raises
+        ------
+        S2SharpError
+            ``bad-config`` where a method has no net that bfloat16 would do for.
+        """
+        if precision == "bfloat16":
+            raise S2SharpError(
+                "bad-config",
+                f"{self.name} computes in float32: bfloat16 would keep too few digits of it.",
+                "Leave --precision out.",
+            )
 
     @property
     def digest(self) -> str:
@@ -101,8 +121,12 @@ class Method:
         weights.
     steps
         What a fit takes when it is not told another number.
+    fewest
+        Steps of the shortest fit.
     smallest
         Side in cells of the smallest window that it can learn from.
+    constants
+        Numbers in its code, or lists of them, that the weights of a fit follow from.
     """
 
     name: str
@@ -115,4 +139,21 @@ class Method:
     fit: Fit | None = None
     blank: Callable[[tuple[str, ...], str], Sharpener] | None = None
     steps: int = 0
+    fewest: int = 1
     smallest: int = 0
+    constants: Mapping[str, Any] = field(default_factory=dict)
+
+    def check_steps(self, steps: int | None) -> None:
+        """Refuse a fit of fewer steps than it takes; None is the method's own number.
+
+        Raises
+        ------
+        S2SharpError
+            ``bad-config``, with the smallest number.
+        """
+        if steps is not None and steps < self.fewest:
+            raise S2SharpError(
+                "bad-config",
+                f"A fit of {self.name} takes at least {self.fewest} steps, not {steps}.",
+                f"Give {self.fewest} or more, or leave the number to the method.",
+            )

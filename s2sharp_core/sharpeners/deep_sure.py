@@ -15,13 +15,13 @@ import torch
 from torch import Tensor
 
 from ..bands import GSDS
-from ..fitting import Curve, FitOptions, Sample, Tell
+from ..fitting import FEWEST, Curve, FitOptions, Sample, Tell
 from ..networks import SkipNet
 from ..observation import Sensor
-from ..unsupervised import crop, noise, risk, settle
+from ..unsupervised import CONSTANTS, crop, noise, risk, settle
 from .fitted import fitted, trained
 
-__all__ = ["BP", "METHOD", "build", "fit_scene"]
+__all__ = ["BP", "METHOD", "build", "constants", "fit_scene"]
 
 _STEPS = 1000
 _RATE = 3e-3
@@ -68,10 +68,17 @@ def fit_scene(
     return trained(net, loss, options, checkpoint, tell, steps=_STEPS, rate=rate, settle=once)
 
 
+def constants(rate: float = _RATE) -> dict[str, float]:
+    """What a fit by this loss follows from, besides its arguments."""
+    return {**CONSTANTS, "rate": rate, "crop": _CROP, "share": _SHARE}
+
+
 _METHOD = partial(
     fitted,
     steps=_STEPS,
+    fewest=FEWEST,
     smallest=12,
+    constants=constants(),
     needs="a fit; all bands",
     cost=f"{build().multiply_adds / 1e6:.2f} M",
     source="Nguyen et al. 2022 (IEEE Trans. Geosci. Remote Sens. 60)",

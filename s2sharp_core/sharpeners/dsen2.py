@@ -33,13 +33,11 @@ def _load(name: str, bands: tuple[str, ...], weights: Path | None, device: str) 
 
 
 _SOURCE = "Lanaras et al. 2018, doi:10.1016/j.isprsjprs.2018.09.018"
-_NEEDS = "10 and 20 m bands"
-
 METHODS = (
     Method(
         name="dsen2",
         summary="residual nets; those shipped are slim",
-        needs=_NEEDS,
+        needs="10, 20, 60 m bands",
         cost="2 × 0.26 M",
         source=_SOURCE,
         bands=COARSE,
@@ -48,7 +46,7 @@ METHODS = (
     Method(
         name="vdsen2",
         summary="DSen2 with 32 blocks of 256 features",
-        needs="your own weights",
+        needs="10, 20, 60 m bands; your weights",
         cost="2 × 38 M",
         source=_SOURCE,
         bands=COARSE,

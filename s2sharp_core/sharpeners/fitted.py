@@ -3,10 +3,13 @@
 import hashlib
 import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, replace
+from importlib.metadata import version
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -14,7 +17,7 @@ from torch import Tensor, nn
 
 from ..bands import BY_GSD, COARSE, GSDS
 from ..errors import S2SharpError
-from ..fitting import Curve, FitOptions, Sample, Tell, optimise
+from ..fitting import CONSTANTS, Curve, FitOptions, Sample, Tell, optimise
 from ..observation import SENTINEL2, Sensor
 from ..weights import load_net, save_net
 from .base import Method, Sharpener
@@ -65,8 +68,8 @@ def trained(
     )
 
 
-def _begin(net: Any, file: Path) -> str:
-    """Put the weights of ``file`` into ``net``; returns their sha256.
+def _begin(net: Any, file: Path) -> tuple[str, set[str]]:
+    """Put the weights of ``file`` into ``net``; returns their sha256, and the scenes that they have seen.
 
     Raises
     ------
@@ -81,7 +84,8 @@ def _begin(net: Any, file: Path) -> str:
             "Give weights of the same method to begin from.",
         )
     net.load_state_dict(before.state_dict())
-    return sha256
+    card = json.loads(file.with_suffix(".json").read_text())
+    return sha256, set(card.get("scenes", ()))
 
 
 def _done(file: Path, cause: dict[str, Any]) -> bool:
@@ -94,14 +98,26 @@ def _done(file: Path, cause: dict[str, Any]) -> bool:
     return bool(card.get("cause") == cause)
 
 
-def _keep(net: Any, curve: Curve, file: Path, cause: dict[str, Any]) -> None:
-    """Leave what was fitted: weights, their card, and the loss curve, named after ``file``."""
+def _keep(
+    net: Any,
+    curve: Curve,
+    file: Path,
+    cause: dict[str, Any],
+    options: FitOptions,
+    before: set[str],
+) -> None:
+    """Leave what was fitted: weights, their card, and the loss curve, named after ``file``.
+
+    ``before``: the scenes that the weights it began from have seen.
+    """
     curve.write(file.with_suffix(".loss.csv"))
     about = {
         "method": cause["method"],
+        "scenes": sorted(before.union(options.scenes)),
+        "start_scenes": sorted(before),
         "cause": cause,
         "result": curve.card(),
-        "protocol": "fitted to the scene itself, without a reference",
+        "protocol": options.protocol,
     }
     save_net(net, file, about)
 
@@ -113,6 +129,8 @@ def fitted(
     name: str,
     steps: int,
     smallest: int,
+    fewest: int = 1,
+    constants: Mapping[str, Any] = MappingProxyType({}),
     **facts: str,
 ) -> Method:
     """A method that learns on the scene, and sharpens all coarse bands.
@@ -123,6 +141,11 @@ def fitted(
         File name → builds its network, untrained. Only networks that give a wanted band are fitted.
     learn
         What fits one of them; the options that it is given say how many steps.
+    fewest
+        Steps of the shortest fit.
+    constants
+        Numbers in the method's code, or lists of them, that its weights follow from: another one,
+        another fit.
     facts
         ``summary``, ``needs``, ``cost``, ``source``.
     """
@@ -154,21 +177,25 @@ def fitted(
         tell: Tell,
     ) -> None:
         sample.at_least(smallest, name)
+        options = replace(options, steps=options.steps or steps)
+        method.check_steps(options.steps)
         exact(device)
         folder.mkdir(parents=True, exist_ok=True)
-        options = replace(options, steps=options.steps or steps)
         told = {"sample": sample.digest, "windows": len(sample), "window_cells": sample.cells}
         sample = Sample(*(y.to(device) for y in (sample.y10, sample.y20, sample.y60)))
         for file in wanted(bands):
             torch.manual_seed(options.seed)
             net: Any = nets[file]()
+            start, before = _begin(net, options.start / file) if options.start else (None, set())
             cause = {
                 "method": name,
+                "software": version("s2sharp"),
+                "constants": dict(method.constants),
                 "network": net.config,
                 "sensor": asdict(sensor),
                 "steps": options.steps,
                 "seed": options.seed,
-                "start": _begin(net, options.start / file) if options.start else None,
+                "start": start,
                 **told,
             }
             # As it will be read again.
@@ -179,19 +206,22 @@ def fitted(
             checkpoint = (folder / file).with_suffix(f".{mark[:12]}.checkpoint")
             net = net.to(device).to(memory_format=torch.channels_last)
             curve = learn(net, sample, sensor, options, checkpoint, tell)
-            _keep(net.cpu(), curve, folder / file, cause)
+            _keep(net.cpu(), curve, folder / file, cause, options, before)
             checkpoint.unlink(missing_ok=True)
 
-    return Method(
+    method = Method(
         name=name,
         bands=COARSE,
         load=load,
         fit=fit,
         blank=blank,
         steps=steps,
+        fewest=fewest,
         smallest=smallest,
+        constants={**CONSTANTS, **constants},
         **facts,
     )
+    return method
 
 
 class WindowFitted(Sharpener):
@@ -199,12 +229,23 @@ class WindowFitted(Sharpener):
 
     Two windows have weights of their own, so that a line shows where they meet: ``tolerance`` is not
     known and counts as infinite.
+
+    Parameters
+    ----------
+    threads
+        Of a fit: another number gives other weights. None: as many as are set at the time, of which
+        :attr:`digest` then knows nothing.
     """
 
     tolerance = math.inf
 
     def __init__(
-        self, method: Method, bands: tuple[str, ...], options: FitOptions, device: str
+        self,
+        method: Method,
+        bands: tuple[str, ...],
+        options: FitOptions,
+        device: str,
+        threads: int | None = None,
     ) -> None:
         if method.fit is None or method.blank is None:
             raise S2SharpError(
@@ -212,29 +253,44 @@ class WindowFitted(Sharpener):
                 f"{method.name} has nothing to fit.",
                 "Leave --fit out, or choose a method that learns on the scene.",
             )
+        method.check_steps(options.steps)
         blank = method.blank(bands, device)
-        self.method, self.options = method, options
+        self.method, self.options, self.threads = method, options, threads
         self.name, self.bands, self.device = method.name, bands, device
         self.reads, self.halo, self.period = blank.reads, blank.halo, blank.period
         facts = f"per window, {options.steps or method.steps} steps, seed {options.seed}"
+        if threads:
+            facts += f", {threads} threads"
         self.weights = {"fitted": facts}
         if options.start and isinstance(blank, NetSharpener):
             for file in blank.files:
                 self.weights[f"start {file}"] = load_net(options.start / file)[1]
 
     def sharpen(self, y10: Tensor, y20: Tensor, y60: Tensor) -> dict[str, Tensor]:
-        assert self.method.fit is not None  # noqa: S101  (the constructor saw to it)
-        with TemporaryDirectory() as folder, torch.inference_mode(mode=False):
-            sample = Sample(*map(_whole, (y10, y20, y60), GSDS))
-            self.method.fit(
-                sample, SENTINEL2, self.bands, self.options, Path(folder), self.device, _silent
-            )
+        with TemporaryDirectory() as folder:
+            with torch.inference_mode(mode=False), _threads(self.threads):
+                self._fit(Sample(*map(_whole, (y10, y20, y60), GSDS)), Path(folder))
             ready = self.method.load(self.bands, Path(folder), self.device)
             with torch.inference_mode():
                 return ready.sharpen(y10, y20, y60)
 
+    def _fit(self, sample: Sample, folder: Path) -> None:
+        assert self.method.fit is not None  # noqa: S101  (the constructor saw to it)
+        self.method.fit(sample, SENTINEL2, self.bands, self.options, folder, self.device, _silent)
+
     def __reduce__(self) -> tuple[Callable[..., Sharpener], tuple[Any, ...]]:
-        return _per_window, (self.name, self.bands, self.options, self.device)
+        return _per_window, (self.name, self.bands, self.options, self.device, self.threads)
+
+
+@contextmanager
+def _threads(count: int | None) -> Iterator[None]:
+    """Compute on ``count`` threads meanwhile, if it is not None."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count or before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _whole(y: Tensor, gsd: int) -> Tensor:
@@ -248,8 +304,8 @@ def _silent(*_: object) -> None:
 
 
 def _per_window(
-    name: str, bands: tuple[str, ...], options: FitOptions, device: str
+    name: str, bands: tuple[str, ...], options: FitOptions, device: str, threads: int | None
 ) -> WindowFitted:
     from . import METHODS
 
-    return WindowFitted(METHODS[name], bands, options, device)
+    return WindowFitted(METHODS[name], bands, options, device, threads)

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from ..bands import in_order
+from ..networks.arithmetic import fastest
 from ..weights import load_net
 from .base import Sharpener
 
@@ -87,6 +88,16 @@ class NetSharpener(Sharpener):
         weights = {file: sha256 for file, (_, sha256) in loaded.items()}
         return cls(name, bands, nets, weights, folder, device)
 
+    def compute_in(self, precision: str) -> None:
+        able = all(getattr(net, "narrow", False) for net in self.nets)
+        if precision == "auto":
+            precision = fastest(self.device) if able else "float32"
+        if precision == "bfloat16" and not able:
+            super().compute_in(precision)
+        self.arithmetic = "bfloat16" if precision == "bfloat16" else "float32"
+        for net in self.nets:
+            net.arithmetic = self.arithmetic
+
     def sharpen(self, y10: Tensor, y20: Tensor, y60: Tensor) -> dict[str, Tensor]:
         out: dict[str, Tensor] = {}
         for net in self.nets:
@@ -95,8 +106,15 @@ class NetSharpener(Sharpener):
         return {band: out[band] for band in self.bands}
 
     def __reduce__(self) -> tuple[Callable[..., Sharpener], tuple[Any, ...]]:
-        facts = (self.name, self.bands, self.folder, tuple(self.weights.items()), self.device)
-        return _restore, facts
+        weights = tuple(self.weights.items())
+        return _restore, (
+            self.name,
+            self.bands,
+            self.folder,
+            weights,
+            self.device,
+            self.arithmetic,
+        )
 
 
 @lru_cache(maxsize=4)
@@ -106,6 +124,9 @@ def _restore(
     folder: Path,
     weights: tuple[tuple[str, str], ...],
     device: str,
+    arithmetic: str,
 ) -> NetSharpener:
     """Unpickle: read from disk once a process, and only the weights that were meant."""
-    return NetSharpener.load(name, bands, folder, dict(weights), device, dict(weights))
+    restored = NetSharpener.load(name, bands, folder, dict(weights), device, dict(weights))
+    restored.compute_in(arithmetic)
+    return restored

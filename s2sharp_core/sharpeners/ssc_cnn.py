@@ -3,6 +3,12 @@
 The paper learns the six 20 m bands at half the resolution, where they are their own truth (Wald's
 protocol), and applies the network one level up. Its idea carries to 60 m, which the paper does not do:
 B01 and B09 seen six times coarser, with the 10 and 20 m bands seen as much coarser beside them.
+
+**How long a fit is.** The paper goes 200 times over all patches of one picture (epochs). Here a fit is a
+number of steps, each of 64 patches drawn anew from all of them, whatever the size of the sample: 1 800
+by default, which is 200 epochs of the paper's picture alone (204 × 204 pixels: 576 patches, 9 steps an
+epoch). A run's sample of 16 windows of 64 cells has 8 464 patches for 20 m, so that 1 800 steps are 14
+epochs of it; for 60 m it has 576, and they are 200.
 """
 
 from collections.abc import Sequence
@@ -20,10 +26,9 @@ from ..observation import Sensor
 from ..training import Pair, wald_pair
 from .fitted import fitted, trained
 
-__all__ = ["METHOD", "fit_pairs"]
+__all__ = ["METHOD", "fit_pairs", "learn"]
 
-# The paper's: patches of 16 × 16 with stride 8, 64 at a time. Its 200 epochs over one picture of 204 × 204
-# pixels are 1 800 steps.
+# The paper's: patches of 16 × 16 with stride 8, 64 at a time; its epochs as steps, see above.
 _PATCH, _STRIDE, _BATCH = 16, 8, 64
 _STEPS = 1800
 _RATE = 5e-4
@@ -36,7 +41,10 @@ def fit_pairs(
     checkpoint: Path | None = None,
     tell: Tell = lambda *_: None,
 ) -> Curve:
-    """Fit ``net`` to pairs of inputs and truth: mean squared error over random patches, Adam."""
+    """Fit ``net`` to pairs of inputs and truth: mean squared error over 64 random patches a step, Adam.
+
+    ``options.steps`` are steps, not epochs.
+    """
     net.standardise(*(torch.stack([p.inputs[g] for p in pairs]) for g in GSDS))
     device = net.mean.device
     with torch.no_grad():
@@ -61,7 +69,7 @@ def _patches(x: Tensor) -> Tensor:
     return x.permute(0, 2, 3, 1, 4, 5).reshape(-1, x.shape[1], _PATCH, _PATCH)
 
 
-def _learn(
+def learn(
     net: SkipNet,
     sample: Sample,
     sensor: Sensor,
@@ -79,11 +87,12 @@ def _learn(
 METHOD = fitted(
     name="ssc_cnn",
     nets={f"ssc_cnn-{gsd}m.safetensors": partial(SkipNet, (gsd,)) for gsd in (20, 60)},
-    learn=_learn,
+    learn=learn,
     steps=_STEPS,
     smallest=18,
+    constants={"rate": _RATE, "patch": _PATCH, "stride": _STRIDE, "batch": _BATCH},
     summary="zero-shot: on the scene seen coarser",
-    needs="a fit; 10, 20 m bands",
+    needs="a fit; 10, 20, 60 m bands",
     cost="2 × 1.0 M",
     source="Nguyen et al. 2020, doi:10.1109/IGARSS39084.2020.9323614",
 )

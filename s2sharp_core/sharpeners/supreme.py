@@ -10,7 +10,7 @@ import torch
 from ..bands import GSDS
 from ..errors import S2SharpError
 from ..fitting import Sample
-from ..networks import SubspaceNet
+from ..networks import SubspaceNet, subspace
 from ..observation import Sensor
 from .fitted import fitted, solved
 
@@ -60,6 +60,11 @@ METHOD = fitted(
     learn=_learn,
     steps=1,
     smallest=16,
+    constants={
+        "smooth": subspace._SMOOTH,
+        "rough": subspace._ROUGH,
+        "edge": subspace._EDGE_QUANTILE,
+    },
     summary="classical: smooth in a subspace",
     needs="a quick fit; all bands",
     cost="11 k",

@@ -17,7 +17,7 @@ from ..bands import GSDS
 from ..fitting import Curve, FitOptions, Sample, Tell
 from ..networks import SkipNet
 from ..observation import Sensor
-from ..unsupervised import crop, unlike
+from ..unsupervised import CONSTANTS, crop, unlike
 from .fitted import fitted, trained
 
 __all__ = ["METHOD", "build", "fit_scene"]
@@ -55,6 +55,7 @@ METHOD = fitted(
     learn=fit_scene,
     steps=_STEPS,
     smallest=12,
+    constants={**CONSTANTS, "rate": _RATE, "crop": _CROP},
     summary="unsupervised: seen again, it must fit",
     needs="a fit; all bands",
     cost=f"{build().multiply_adds / 1e6:.2f} M",

@@ -7,10 +7,10 @@ support is a few pixels where the inverse filter's is dozens.
 
 from pathlib import Path
 
-from ..fitting import Curve, FitOptions, Sample, Tell
+from ..fitting import FEWEST, Curve, FitOptions, Sample, Tell
 from ..networks import UnrolledNet
 from ..observation import Sensor
-from .deep_sure import fit_scene
+from .deep_sure import constants, fit_scene
 from .fitted import fitted
 
 __all__ = ["METHOD", "learn"]
@@ -36,7 +36,9 @@ METHOD = fitted(
     nets={"unrolled.safetensors": UnrolledNet},
     learn=learn,
     steps=_STEPS,
+    fewest=FEWEST,
     smallest=12,
+    constants=constants(_RATE),
     summary="an ADMM step behind a skip network",
     needs="a fit; all bands",
     cost=f"{UnrolledNet().multiply_adds / 1e6:.2f} M",

@@ -12,8 +12,8 @@ from scipy.ndimage import shift
 from s2sharp_core import METHODS, S2SharpError, load_sharpener
 from s2sharp_core.bands import BY_GSD, COARSE
 from s2sharp_core.evaluate import judge, prepare
-from s2sharp_core.fitting import FitOptions
-from s2sharp_core.observation import degrade, upsample
+from s2sharp_core.fitting import FitOptions, Sample
+from s2sharp_core.observation import SENTINEL2, degrade, upsample
 from s2sharp_core.protocols import PROTOCOLS, Scene, synthetic_scenes
 from s2sharp_core.scoring import METRICS
 from s2sharp_core.sharpeners import Sharpener
@@ -224,6 +224,48 @@ def test_weights_of_one_s_own_are_judged(tmp_path):
     assert judge(CASE, sharpener).seen
 
 
+def fit_to(seen, folder, **options):
+    """The folder of an `atprk` that was fitted to what a satellite has seen."""
+    METHODS["atprk"].fit(
+        Sample.of(seen),
+        SENTINEL2,
+        COARSE,
+        FitOptions(**options),
+        folder,
+        "cpu",
+        lambda *_: None,
+    )
+    return folder
+
+
+def test_weights_that_were_fitted_to_a_scene_are_marked(tmp_path):
+    """Seen natively, its bands of 20 m are the very truth of `mtf`."""
+    native = observe(SCENE.truth)
+    case = PROTOCOLS["mtf"].cases(Scene("one", native=native))[0]
+    assert case.gsds == (20,)
+    for scenes, seen in ((("one", "other"), True), (("other",), False)):
+        folder = fit_to(native, tmp_path / scenes[0], scenes=scenes)
+        sharpener, _ = prepare("atprk", case, tmp_path, weights=folder)
+        assert judge(case, sharpener).seen == seen
+    begun = fit_to(native, tmp_path / "begun", start=tmp_path / "one")
+    assert json.loads((begun / "atprk-20m.json").read_text())["scenes"] == ["one", "other"]
+
+
+def test_a_fit_to_the_inputs_of_a_case_is_not_marked_there_and_is_elsewhere(tmp_path):
+    native = Scene("one", native=observe(SCENE.truth))
+    consistency = PROTOCOLS["consistency"].cases(native)[0]
+    sharpener, _ = prepare("atprk", consistency, tmp_path)
+    assert not judge(consistency, sharpener).seen
+    for name in ("one", "other"):
+        start = fit_to(native.native, tmp_path / name, scenes=(name,))
+        options = FitOptions(start=start)
+        begun, _ = prepare("atprk", consistency, tmp_path / "begun", options=options)
+        assert judge(consistency, begun).seen == (name == "one")
+    case = PROTOCOLS["mtf"].cases(native)[0]
+    again, _ = prepare("atprk", case, tmp_path, weights=sharpener.folder)
+    assert judge(case, again).seen
+
+
 @pytest.fixture
 def learner(monkeypatch):
     """A method that "learns": it takes bicubic, and notes what it was given."""
@@ -231,6 +273,8 @@ def learner(monkeypatch):
 
     def fit(sample, sensor, bands, options, folder, device, tell):
         assert device in ("cpu", "cuda")
+        if folder.exists():
+            return
         told.append((sample, sensor, bands, options))
         folder.mkdir(parents=True)
         tell(1, 1, 0.0)
@@ -256,11 +300,32 @@ def test_a_method_that_learns_is_fitted_once_to_the_inputs_and_to_nothing_else(l
     prepare("learner", CASE, tmp_path, options=options, device="auto")
     ((sample, sensor, bands, given),) = learner
     assert seconds >= 0
-    assert (sensor, bands, given) == (CASE.sensor, COARSE, options)
+    assert (sensor, bands) == (CASE.sensor, COARSE)
+    assert given == replace(options, scenes=("landscape-0",))
     for gsd, y in ((10, sample.y10), (20, sample.y20), (60, sample.y60)):
         assert (y[0].numpy() == CASE.inputs[gsd]).all()
     prepare("learner", CASE, tmp_path, options=replace(options, seed=6))
     assert len(learner) == 2
+
+
+def test_a_fit_by_other_code_is_another_fit(learner, tmp_path, monkeypatch):
+    prepare("learner", CASE, tmp_path)
+    other = replace(METHODS["learner"], constants={"rate": 2.0})
+    monkeypatch.setitem(METHODS, "learner", other)
+    prepare("learner", CASE, tmp_path)
+    monkeypatch.setattr("s2sharp_core.evaluate.version", lambda _: "another")
+    prepare("learner", CASE, tmp_path)
+    assert len(learner) == 3
+
+
+def test_a_fit_that_was_lost_is_made_again_and_timed_again(tmp_path):
+    first, seconds = prepare("atprk", CASE, tmp_path)
+    assert prepare("atprk", CASE, tmp_path)[1] == seconds
+    (first.folder / "seconds.txt").write_text("1000\n")
+    (first.folder / "atprk-20m.safetensors").write_bytes(b"torn")
+    again, seconds = prepare("atprk", CASE, tmp_path)
+    assert again.digest == first.digest
+    assert seconds < 1000
 
 
 def test_a_fit_that_was_stopped_goes_on_and_its_time_counts(learner, tmp_path, monkeypatch):

@@ -3,19 +3,32 @@
 import json
 import math
 import pickle
+import tempfile
+from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
-from s2sharp_core import METHODS, S2SharpError, fit_sharpener, load_sharpener, sharpen
+from s2sharp_core import (
+    METHODS,
+    S2SharpError,
+    fit_sharpener,
+    fitting,
+    load_sharpener,
+    sharpen,
+    unsupervised,
+)
 from s2sharp_core.bands import BY_GSD, GSDS
 from s2sharp_core.fitting import FitOptions, Sample, optimise
 from s2sharp_core.lattice import Box
 from s2sharp_core.networks import SkipNet
 from s2sharp_core.observation import SENTINEL2
-from s2sharp_core.sharpeners import WindowFitted
+from s2sharp_core.sharpeners import WindowFitted, unrolled
+from s2sharp_core.sharpeners.fitted import fitted
+from s2sharp_core.sharpeners.fitted import solved as fitting_at_once
 from s2sharp_core.simulate import landscape, observe
 from s2sharp_core.weights import save_net
 
@@ -49,7 +62,7 @@ def test_a_fit_that_is_stopped_and_resumed_equals_one_that_was_not(tmp_path):
     file, calls = tmp_path / "fit.checkpoint", []
 
     def cut(random):
-        calls.append(1)
+        calls.extend([1] * torch.is_grad_enabled())
         if len(calls) == STEPS - 4:
             raise PowerCutError
         return again(random)
@@ -82,12 +95,91 @@ def test_a_checkpoint_of_another_fit_is_not_taken_up(tmp_path):
     )
 
 
-def test_frozen_statistics_give_the_training_loss():
+def test_what_freezing_does_is_measured_on_the_same_draws():
+    """Both ratios against losses that are computed here: of the net as it was settled, and as it ended."""
     net, loss, settle = problem()
-    curve = optimise(net, loss, steps=STEPS, rate=0.01, seed=3, settle=settle)
-    assert curve.frozen <= 1.05
+    drawn, settled = [], {}
+
+    def watched(random):
+        state = random.get_state()
+        value = loss(random)
+        if torch.is_grad_enabled():
+            drawn.append((state, float(value.detach())))
+        return value
+
+    def settling():
+        settle()
+        settled.update({name: x.clone() for name, x in net.state_dict().items()})
+
+    curve = optimise(net, watched, steps=STEPS, rate=0.01, seed=3, settle=settling)
+    assert len(drawn) == STEPS
     assert not net.training
     assert all(m.num_batches_tracked == 1 for m in net.modules() if isinstance(m, nn.BatchNorm2d))
+    frozen = int(fitting._SETTLE * STEPS)
+    last = drawn[frozen - 20 : frozen]
+
+    def again(weights):
+        net.load_state_dict(weights)
+        values = []
+        for state, _ in last:
+            random = torch.Generator()
+            random.set_state(state)
+            with torch.no_grad():
+                values.append(float(loss(random)))
+        return np.mean(values) / np.mean([value for _, value in last])
+
+    ended = {name: x.clone() for name, x in net.state_dict().items()}
+    assert curve.on_freezing == pytest.approx(again(settled))
+    assert curve.frozen == pytest.approx(again(ended))
+    assert curve.on_freezing != pytest.approx(curve.frozen, rel=1e-3)
+    told = curve.card()
+    assert (told["on_freezing"], told["frozen_over_training"]) == (curve.on_freezing, curve.frozen)
+
+
+def test_what_freezing_spoils_and_the_other_steps_mend_is_told(tmp_path, monkeypatch):
+    """A sample unlike what is trained on gives statistics that hurt, until the net has learned them."""
+    monkeypatch.setattr(fitting, "_SETTLE", 0.5)  # with time to mend
+    net, loss, _ = problem()
+    torch.manual_seed(2)
+    strange = [
+        2 + torch.rand(1, n, 60 // g * 4, 60 // g * 4) for g, n in ((10, 4), (20, 6), (60, 2))
+    ]
+    arguments = {"steps": 120, "rate": 0.01, "seed": 3, "settle": lambda: net(*strange)}
+    arguments["checkpoint"] = tmp_path / "fit.checkpoint"
+    curve = optimise(net, loss, **arguments)
+    assert curve.on_freezing > 1.5
+    assert curve.frozen <= 1.05
+    # A fit that is taken up after freezing still knows.
+    net, loss, _ = problem()
+    assert optimise(net, loss, **arguments).on_freezing == curve.on_freezing
+
+
+def test_a_fit_too_short_to_freeze_is_refused_with_the_fewest_steps(tmp_path):
+    net, loss, settle = problem()
+    with pytest.raises(S2SharpError, match="2 are the fewest") as error:
+        optimise(net, loss, steps=1, rate=0.01, seed=3, settle=settle)
+    assert error.value.kind == "bad-config"
+    assert math.isfinite(optimise(net, loss, steps=2, rate=1e-4, seed=3, settle=settle).frozen)
+    plain, loss, settle = problem("none")
+    assert math.isfinite(optimise(plain, loss, steps=1, rate=0.01, seed=3, settle=settle).frozen)
+    sample = Sample.of(observe(landscape((72, 72), 5)))
+    for method in METHODS.values():
+        if method.fit is None:
+            continue
+        nets = method.blank(method.bands, "cpu").nets
+        norms = [m for net in nets for m in net.modules() if isinstance(m, nn.BatchNorm2d)]
+        assert method.fewest == (2 if norms else 1)
+        if norms:
+            refused = (
+                lambda m: m.fit(
+                    sample, SENTINEL2, m.bands, FitOptions(1), tmp_path, "cpu", lambda *_: None
+                ),
+                lambda m: WindowFitted(m, m.bands, FitOptions(1), "cpu"),
+            )
+            for begin in refused:
+                with pytest.raises(S2SharpError, match=f"{method.name} takes at least 2") as error:
+                    begin(method)
+                assert error.value.kind == "bad-config"
 
 
 def test_a_net_that_is_worse_when_frozen_is_refused():
@@ -127,11 +219,7 @@ def small_scene(rows=20, cols=22):
 
 
 def test_sharpen_fits_an_eager_scene_by_itself(monkeypatch):
-    from dataclasses import replace
-
-    from s2sharp_core import sharpeners
-
-    monkeypatch.setitem(sharpeners.METHODS, "ssc_cnn", replace(METHODS["ssc_cnn"], steps=2))
+    monkeypatch.setitem(METHODS, "ssc_cnn", replace(METHODS["ssc_cnn"], steps=2))
     result = sharpen(small_scene(), "ssc_cnn", bands=["B02", "B05"])
     assert set(result.data_vars) == {"B02", "B05"}
     assert np.isfinite(result.B05.values).all()
@@ -168,6 +256,53 @@ def test_the_same_fit_again_is_read_and_another_one_is_made(tmp_path):
     assert again.weights == first.weights
     other = fit_sharpener(picture, "ssc_cnn", bands=["B05"], steps=2, seed=1, folder=tmp_path)
     assert other.weights != first.weights
+
+
+def test_other_code_makes_another_fit(tmp_path, monkeypatch):
+    """A number in a method's code, or another version of all of it."""
+    solved = []
+
+    @fitting_at_once
+    def learn(net, sample, sensor):  # noqa: ARG001
+        solved.append(net)
+        return 0.0
+
+    def fit(**constants):
+        method = fitted(
+            name="trial",
+            nets={"trial.safetensors": partial(SkipNet, (20,), features=2, depth=1, skips=1)},
+            learn=learn,
+            steps=1,
+            smallest=4,
+            constants=constants,
+            **dict.fromkeys(("summary", "needs", "cost", "source"), ""),
+        )
+        sample = Sample.of(observe(landscape((24, 24), 5)))
+        method.fit(sample, SENTINEL2, ("B05",), FitOptions(), tmp_path, "cpu", lambda *_: None)
+        return len(solved)
+
+    assert [fit(rho=1), fit(rho=1), fit(rho=2), fit(rho=2)] == [1, 1, 2, 2]
+    monkeypatch.setattr("s2sharp_core.sharpeners.fitted.version", lambda _: "another")
+    assert fit(rho=2) == 3
+    assert METHODS["deep_sure"].constants["rho"] == unsupervised._RHO
+    assert {"rate", "rho", "crop"} <= set(METHODS["ucnn"].constants)
+    assert METHODS["unrolled"].constants["rate"] == unrolled._RATE
+
+
+def test_sharpening_by_name_leaves_no_fit_behind(tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    result = sharpen(small_scene(), "atprk", bands=["B05"])
+    assert np.isfinite(result.B05.values).all()
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_a_sharpener_lacks_is_told_by_its_name():
+    picture = small_scene()
+    sharpener = load_sharpener("dsen2", ["B05"], device="cpu")
+    del picture["r10m"]["B08"]
+    with pytest.raises(S2SharpError, match="B08, asked for or read by dsen2") as error:
+        sharpen(picture, sharpener)
+    assert error.value.kind == "band-missing"
 
 
 @pytest.mark.parametrize("method", [m.name for m in METHODS.values() if m.fit is not None])
@@ -246,3 +381,52 @@ def test_a_fit_per_window_is_a_sharpener_too():
     assert sharpener.tolerance == math.inf
     assert pickle.loads(pickle.dumps(sharpener)).digest == sharpener.digest
     assert Box(0, 1, 0, 1).grow(sharpener.halo).shape == (1 + 2 * sharpener.halo,) * 2
+
+
+def window(seed, cells=20):
+    seen = observe(landscape((6 * cells, 6 * cells), seed))
+    return [torch.from_numpy(seen[g])[None] for g in GSDS]
+
+
+def test_windows_get_weights_of_their_own():
+    used = []
+
+    def load(bands, folder, device):
+        ready = METHODS["atprk"].load(bands, folder, device)
+        used.append(ready.weights)
+        return ready
+
+    noted = replace(METHODS["atprk"], load=load)
+    sharpener = WindowFitted(noted, ("B05",), FitOptions(), "cpu")
+    for seed in (1, 2, 1):
+        sharpener.sharpen(*window(seed))
+    assert used[0] == used[2] != used[1]
+
+
+def test_the_threads_of_a_fit_per_window_are_its_own_and_part_of_the_digest():
+    fits, before = [], torch.get_num_threads()
+
+    def fit(*given):
+        fits.append(torch.get_num_threads())
+        METHODS["atprk"].fit(*given)
+
+    noted = replace(METHODS["atprk"], fit=fit)
+    for threads in (before + 1, None):
+        sharpener = WindowFitted(noted, ("B05",), FitOptions(), "cpu", threads)
+        sharpener.sharpen(*window(1))
+        assert torch.get_num_threads() == before
+    assert fits == [before + 1, before]
+    two, three = (
+        WindowFitted(METHODS["atprk"], ("B05",), FitOptions(), "cpu", threads) for threads in (2, 3)
+    )
+    assert two.digest != three.digest
+    assert pickle.loads(pickle.dumps(three)).digest == three.digest
+    assert pickle.loads(pickle.dumps(three)).threads == 3
+
+
+def test_a_fit_per_window_that_fails_gives_the_threads_back():
+    before = torch.get_num_threads()
+    sharpener = WindowFitted(METHODS["atprk"], ("B05",), FitOptions(), "cpu", before + 1)
+    with pytest.raises(S2SharpError, match="too little"):
+        sharpener.sharpen(*window(1, cells=8))
+    assert torch.get_num_threads() == before

@@ -1,27 +1,33 @@
+import itertools
+
 import pytest
 import torch
 
-from s2sharp_core.bands import BY_GSD
-from s2sharp_core.networks import ResidualNet
+from s2sharp_core.bands import BY_GSD, GSDS
+from s2sharp_core.networks import ResidualNet, SkipNet, UnrolledNet
 
 # 11 cells, of which the middle one is looked at.
 CELLS, MIDDLE = 11, 5
 
 
-def positive_net(gsd, blocks):
+def positive(net):
     """All weights and biases positive, so that no two paths from an input to an output cancel."""
-    net = ResidualNet(gsd, features=2, blocks=blocks).double()
+    net = net.double().eval()
     random = torch.Generator().manual_seed(7)
     for p in net.parameters():
         p.data = torch.rand(p.shape, generator=random, dtype=torch.float64) * 0.2 + 0.05
     return net
 
 
-def positive_inputs():
+def positive_net(gsd, blocks):
+    return positive(ResidualNet(gsd, features=2, blocks=blocks))
+
+
+def positive_inputs(cells=CELLS):
     random = torch.Generator().manual_seed(8)
     return {
         gsd: torch.rand(
-            1, len(bands), *[CELLS * 60 // gsd] * 2, generator=random, dtype=torch.float64
+            1, len(bands), *[cells * 60 // gsd] * 2, generator=random, dtype=torch.float64
         ).requires_grad_()
         for gsd, bands in BY_GSD.items()
     }
@@ -78,6 +84,63 @@ def test_each_of_a_cells_36_pixels_depends_on_exactly_its_part_of_the_support(gs
         n, (before, after) = 60 // g, net.support[g]
         whole = square(CELLS * n, MIDDLE * n - before, (MIDDLE + 1) * n - 1 + after)
         assert torch.equal(picture, whole), f"grid of {g} m"
+
+
+@pytest.mark.parametrize("residual", [True, False])
+@pytest.mark.parametrize(("norm", "depth"), [("none", 1), ("none", 3), ("pixel", 2), ("batch", 2)])
+@pytest.mark.parametrize("gsds", [(20,), (60,), GSDS])
+def test_a_skip_net_depends_on_exactly_the_computed_support(gsds, norm, depth, residual):
+    """Frozen as it is used: with batch norms, the statistics belong to the weights."""
+    net = positive(SkipNet(gsds, 4, depth, 2, norm, residual=residual))
+    inputs = positive_inputs()
+    cell = slice(6 * MIDDLE, 6 * MIDDLE + 6)
+    found = touched(net, inputs, cell, cell)
+    assert set(found) == set(net.support) == {g for g in BY_GSD if g <= max(gsds)}
+    for g, picture in found.items():
+        n, (before, after) = 60 // g, net.support[g]
+        expected = square(CELLS * n, MIDDLE * n - before, (MIDDLE + 1) * n - 1 + after)
+        assert torch.equal(picture, expected), f"grid of {g} m"
+
+
+def test_an_unrolled_net_depends_on_its_support_and_on_the_rest_within_its_tolerance():
+    """Its Fourier step has no end. What its denoiser reads, it reads everywhere; of what lies beyond the
+    computed support, changes by a whole unit of reflectance move a value by no more than the tolerance,
+    and as much again as they move the denoiser's picture."""
+    net = positive(UnrolledNet(4, 1, 2, "none", rho=0.1))
+    net.denoiser.tail.weight.data *= 0.001
+    halo = max(-(-max(reach) // (60 // g)) for g, reach in net.support.items())
+    cells, middle = 2 * halo + 5, halo + 2
+    inputs = positive_inputs(cells)
+    cell = slice(6 * middle, 6 * middle + 6)
+    found = touched(net.denoiser, inputs, cell, cell)
+    everywhere = touched(net, inputs, cell, cell)
+    assert all((everywhere[g] | ~found[g]).all() for g in GSDS)
+    pictures = net(*inputs.values()), net.denoiser(*inputs.values())
+
+    def beyond(grads, share):
+        """DN, what lies farther than so much of the support can do to a value."""
+        total = 0.0
+        for g, grad in zip(GSDS, grads, strict=True):
+            n, (before, after) = 60 // g, (round(share * r) for r in net.support[g])
+            far = grad.abs().clone()
+            near = slice(middle * n - before, (middle + 1) * n + after)
+            far[..., near, near] = 0
+            total += 1e4 * float(far.sum())
+        return total
+
+    closer = []
+    for band, (i, j) in itertools.product((4, 8, 10, 11), ((0, 0), (2, 5))):
+        grads, own = (
+            torch.autograd.grad(
+                x[0, band, 6 * middle + i, 6 * middle + j], list(inputs.values()), retain_graph=True
+            )
+            for x in pictures
+        )
+        gain = sum(float(grad.abs().sum()) for grad in own)
+        assert gain < 1
+        assert 0 < beyond(grads, 1) <= net.tolerance * (1 + gain)
+        closer.append(beyond(grads, 1 / 3))
+    assert max(closer) > net.tolerance
 
 
 def test_the_papers_depth_reads_14_pixels_on_each_side():

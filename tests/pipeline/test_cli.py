@@ -12,6 +12,7 @@ from s2sharp.synthetic import COLLECTION
 from typer.testing import CliRunner
 
 from s2sharp_core import METHODS
+from s2sharp_core.simulate import landscape, observe
 
 AREA = ["--bbox", "10", "40", "20", "55", "--datetime", "2024"]
 
@@ -38,6 +39,11 @@ def test_help_teaches_every_command() -> None:
         assert code == 0
         assert len(more) > 200
     assert "2024-06-01/2024-06-30" in call("run", "--help")[1]
+
+
+def test_the_help_of_a_run_warns_of_seams_where_every_window_is_fitted() -> None:
+    text = " ".join(re.sub(r"[│╭╮╰╯─]", " ", call("run", "--help")[1]).split())
+    assert re.search(r"--fit\b.*anew on every window, which takes long and shows seams", text)
 
 
 def test_methods_lists_each_with_its_source() -> None:
@@ -187,9 +193,28 @@ def test_what_learns_on_the_scene_is_trained_for_a_start(tmp_path: Path) -> None
         assert (tmp_path / name).is_file()
         assert name in told
     assert "other" not in told
+    card = json.loads((tmp_path / "atprk-20m.json").read_text())
+    assert card["scenes"] == []
+    assert "1 synthetic landscapes and 0 real scenes" in card["protocol"]
     code, text = call(*command, "--features", "8")
     assert code == 2
     assert "--features" in text
+
+
+def test_a_start_names_the_scenes_that_it_was_fitted_to(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who begins there, or judges these weights on one of them, has to know."""
+    scenes = {"iceland": observe(landscape((360, 360), 1)), "coastal": {}}
+    monkeypatch.setattr("s2sharp.learn.real_scenes", lambda *_: scenes)
+    monkeypatch.setattr("s2sharp.learn._parts", lambda scene: [scene] if scene else [])
+    flags = ["--synthetic", "0", "--catalog", "somewhere", "--out", str(tmp_path)]
+    code, text = call("train", "--method", "atprk", *flags)
+    assert code == 0, text
+    card = json.loads((tmp_path / "atprk-60m.json").read_text())
+    assert card["scenes"] == ["coastal", "iceland"]
+    assert "2 real scenes at once" in card["protocol"]
+    assert "the scene itself" not in card["protocol"]
 
 
 def test_a_start_that_is_not_there_is_refused_before_anything_begins(

@@ -1,0 +1,73 @@
+"""s2net: local regression and a small net that knows no spectra, in three sizes; ready at once.
+
+``s2net-m-adapted`` goes on teaching the net on the scene's own next level down
+(:func:`s2sharp_core.supervised.adapt`) and then uses it: not the default, since dates have weights of their own then
+and flicker a little.
+"""
+
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from ..bands import COARSE
+from ..networks import S2Net
+from ..supervised import ADAPT_CONSTANTS, ADAPT_STEPS, SIZES, adapt
+from ..weights import SHIPPED
+from .base import Fit, Method, Sharpener
+from .fitted import fitted
+from .net import NetSharpener
+
+__all__ = ["METHODS", "weights_file"]
+
+_FOR = {"s2net-s": "few CPU cores", "s2net-m": "the default", "s2net-l": "GPUs"}
+_SOURCE = "this package, after He et al. 2013, doi:10.1109/TPAMI.2012.213"
+
+
+def weights_file(method: str) -> str:
+    """The name that the weights of ``method`` have in their folder."""
+    return f"{method}.safetensors"
+
+
+def _load(name: str, bands: tuple[str, ...], weights: Path | None, device: str) -> Sharpener:
+    return NetSharpener.load(name, bands, weights or SHIPPED, [weights_file(name)], device)
+
+
+def _from_shipped(fit: Fit) -> Fit:
+    """``fit``, which begins from the weights that ship unless it is given others."""
+
+    def begun(sample: Any, sensor: Any, bands: Any, options: Any, *rest: Any) -> None:
+        fit(sample, sensor, bands, replace(options, start=options.start or SHIPPED), *rest)
+
+    return begun
+
+
+def _methods(name: str) -> tuple[Method, Method]:
+    """A size as it ships, and adapted to the scene."""
+    cost = f"{S2Net(*SIZES[name]).multiply_adds / 1e6:.2f} M"
+    plain = Method(
+        name=name,
+        summary=f"local regression and a net; {_FOR[name]}",
+        needs="all bands",
+        cost=cost,
+        source=_SOURCE,
+        bands=COARSE,
+        load=partial(_load, name),
+    )
+    adapted = fitted(
+        nets={weights_file(name): partial(S2Net, *SIZES[name])},
+        learn=adapt,
+        name=f"{name}-adapted",
+        steps=ADAPT_STEPS,
+        smallest=24,
+        constants=ADAPT_CONSTANTS,
+        summary=f"{name}, taught on the scene",
+        needs="a fit; all bands",
+        cost=cost,
+        source=_SOURCE,
+    )
+    assert adapted.fit is not None  # noqa: S101  (that is what `fitted` makes)
+    return plain, replace(adapted, fit=_from_shipped(adapted.fit))
+
+
+METHODS = tuple(method for name in SIZES for method in _methods(name))
