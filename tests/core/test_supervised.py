@@ -1,0 +1,149 @@
+import copy
+
+import numpy as np
+import pytest
+import torch
+
+from s2sharp_core import supervised
+from s2sharp_core.bands import BY_GSD, GSDS
+from s2sharp_core.errors import S2SharpError
+from s2sharp_core.fitting import FitOptions, Sample
+from s2sharp_core.networks import S2Net
+from s2sharp_core.observation import SENTINEL2, degrade
+from s2sharp_core.simulate import landscape, observe
+from s2sharp_core.supervised import (
+    S2Recipe,
+    Variety,
+    adapt,
+    error,
+    landscapes,
+    prepared,
+    scene_variants,
+    teach,
+)
+
+TINY = S2Recipe(4, 1, steps=40, batch=2, cells=10, variants=2, synthetic=2)
+
+
+def scene(cells, seed=5):
+    return observe(landscape((6 * cells, 6 * cells), seed), seed=seed)
+
+
+def sample(cells=32, seed=5):
+    return Sample.of(scene(cells, seed))
+
+
+def missed(net, seed=50):
+    """Error on a landscape that nothing was taught on."""
+    examples = prepared(net, landscapes(1, 20, seed))
+    with torch.no_grad():
+        return float(error(net, examples, torch.Generator().manual_seed(1), batch=8, cells=12))
+
+
+def same(a, b):
+    return all(torch.equal(a.state_dict()[k], v) for k, v in b.state_dict().items())
+
+
+def test_the_first_variant_is_the_scene_seen_twice_as_coarse():
+    native = scene(12)
+    example = next(iter(scene_variants(native, Variety(1), 3)))
+    expected = {g: degrade(torch.from_numpy(native[g])[None], BY_GSD[g], 2)[0] for g in (10, 20)}
+    ways = [
+        k for k in range(8) if torch.equal(supervised._turned(expected[10], k), example.inputs[10])
+    ]
+    assert len(ways) == 1
+    assert torch.equal(supervised._turned(expected[20], ways[0]), example.inputs[20])
+    assert torch.equal(supervised._turned(torch.from_numpy(native[20]), ways[0]), example.truth[:6])
+    played = degrade(example.truth[None, 6:], BY_GSD[60], 6)[0]
+    assert torch.allclose(played, example.inputs[60], atol=1e-6)
+
+
+def test_variants_differ_and_a_seed_repeats_them():
+    native = scene(12)
+    first, again = (list(scene_variants(native, Variety(4), 3)) for _ in range(2))
+    other = list(scene_variants(native, Variety(4), 4))
+    assert all(torch.equal(a.truth, b.truth) for a, b in zip(first, again, strict=True))
+    assert not torch.equal(first[2].truth, other[2].truth)
+    means = {round(float(e.truth[:6].mean()), 6) for e in first}
+    assert len(means) == 4
+
+
+def test_teaching_helps_on_what_it_has_not_seen():
+    net, curve = teach(TINY, [scene(24)])
+    assert missed(net) < missed(S2Net(4, 1))
+    assert curve.steps[-1] == TINY.steps
+
+
+def test_stopped_and_resumed_gives_the_same_net(tmp_path, monkeypatch):
+    monkeypatch.setattr("s2sharp_core.fitting._CHECKPOINT", 10)
+    whole, _ = teach(TINY, [])
+
+    class StopError(Exception):
+        pass
+
+    def stop(*_):
+        raise StopError
+
+    checkpoint = tmp_path / "net.checkpoint"
+    with pytest.raises(StopError):
+        teach(TINY, [], checkpoint, stop)
+    assert checkpoint.exists()
+    steps = []
+
+    def counted(*given, **named):
+        steps.append(1)
+        return error(*given, **named)
+
+    monkeypatch.setattr(supervised, "error", counted)
+    resumed, _ = teach(TINY, [], checkpoint)
+    # The last 20 are looked at once more when all is done.
+    assert len(steps) == 30 + 20
+    assert same(whole, resumed)
+
+
+@pytest.mark.parametrize(("scenes", "synthetic"), [([], 0), ([scene(8)], 1)])
+def test_nothing_or_too_little_to_teach_on_is_refused(scenes, synthetic):
+    recipe = S2Recipe(4, 1, synthetic=synthetic)
+    with pytest.raises(S2SharpError, match=r"nothing to train on|too small"):
+        teach(recipe, scenes)
+
+
+def test_adapting_keeps_what_is_better_on_what_is_held_out(tmp_path):
+    net = S2Net(4, 1)
+    before = copy.deepcopy(net)
+    curve = adapt(net, sample(), SENTINEL2, FitOptions(60), tmp_path / "net.checkpoint")
+    assert curve.facts["held_out_after"] < supervised._WORTH * curve.facts["held_out_before"]
+    assert curve.facts["kept_step"] > 0
+    assert not same(net, before)
+    sixty = {k: v for k, v in before.state_dict().items() if k.startswith("of60")}
+    assert all(torch.equal(net.state_dict()[k], v) for k, v in sixty.items())
+    assert not list(tmp_path.glob("*.best"))
+
+
+def test_what_does_not_help_is_not_kept_and_ends_early(monkeypatch):
+    """Steps so large that they only do harm."""
+    monkeypatch.setattr(supervised, "_ADAPT_RATE", 10.0)
+    net, _ = teach(TINY, [])
+    before = copy.deepcopy(net)
+    curve = adapt(net, sample(), SENTINEL2, FitOptions(400))
+    assert same(net, before)
+    assert curve.facts["kept_step"] == 0
+    assert curve.facts["held_out_after"] == curve.facts["held_out_before"]
+    assert curve.steps[-1] < 400
+
+
+def test_held_out_windows_are_not_learned_from(monkeypatch):
+    seen = []
+
+    def prepare(net, examples, device="cpu"):
+        seen.append([e.inputs[10].mean().item() for e in examples])
+        return found(net, landscapes(1, 16), device)
+
+    found = supervised.prepared
+    monkeypatch.setattr(supervised, "prepared", prepare)
+    windows = [scene(24, seed) for seed in range(4)]
+    stacked = Sample(*(torch.from_numpy(np.stack([w[g] for w in windows])) for g in GSDS))
+    adapt(S2Net(4, 1), stacked, SENTINEL2, FitOptions(20))
+    learned, held = seen
+    assert (len(learned), len(held)) == (9, 1)
+    assert not set(learned) & set(held)
