@@ -16,6 +16,7 @@ Every operation is local: the halo is the sum of their reaches.
 """
 
 import math
+from collections.abc import Collection
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -119,6 +120,12 @@ def _projected(x: Tensor, y: Tensor) -> Tensor:
     return x + upsample(rest, 2)
 
 
+def _amplitude(energy: Tensor) -> Tensor:
+    """Root of the mean energy of detail, (n, bands, h, w) on the 60 m grid → the 20 m grid."""
+    mean = smooth(energy, _TRIANGLE)
+    return upsample((mean + _NOISE**2).sqrt(), 3, "linear").contiguous()
+
+
 class _Corrector(nn.Module):
     """(n, 23, h, w) → (n, 4, h, w): the four phases of one band."""
 
@@ -155,8 +162,8 @@ class S2Net(nn.Module):
 
     arithmetic: Arithmetic = "float32"
     narrow = True
-    bands = BY_GSD[20] + BY_GSD[60]
-    reads = BY_GSD[10] + BY_GSD[20] + BY_GSD[60]
+    bands: tuple[str, ...] = BY_GSD[20] + BY_GSD[60]
+    reads: tuple[str, ...] = BY_GSD[10] + BY_GSD[20] + BY_GSD[60]
 
     def __init__(self, features: int = 48, blocks: int = 4) -> None:
         super().__init__()
@@ -164,6 +171,11 @@ class S2Net(nn.Module):
         self.blocks = blocks
         self.of20 = _Corrector(features, blocks)
         self.of60 = _Corrector(features, blocks)
+
+    def restrict(self, bands: Collection[str]) -> None:
+        """Leave the 60 m bands out, of what is read, too, where none of them is wanted."""
+        if not set(bands) & set(BY_GSD[60]):
+            self.bands, self.reads = BY_GSD[20], BY_GSD[10] + BY_GSD[20]
 
     @property
     def support(self) -> dict[int, tuple[int, int]]:
@@ -179,10 +191,17 @@ class S2Net(nn.Module):
         slopes = _wider(_halved(_seen_from(corrected, 2, blur)), 3)
         energy = _wider(_seen_from(_wider(_interpolated_from(corrected, 3, "linear"), 1), 3, 0), 1)
         # 60 m bands, which are not projected.
+        at20 = _union(slopes, energy)
         at60 = _wider(_interpolated_from(_wider((0, 2), radius), 3, "linear"), 3)
-        at20 = _union(_union(slopes, energy), _seen_from(at60, 3, _MIDDLE - 1))
+        if self._sharpens_60:
+            at20 = _union(at20, _seen_from(at60, 3, _MIDDLE - 1))
         at10 = _seen_from(at20, 2, (psf(_TYPICAL[20], 2).numel() - 2) // 2)
-        return {10: (-at10[0], at10[1] - 5), 20: (-at20[0], at20[1] - 2), 60: (-at60[0], at60[1])}
+        reach = {10: (-at10[0], at10[1] - 5), 20: (-at20[0], at20[1] - 2)}
+        return reach | {60: (-at60[0], at60[1])} if self._sharpens_60 else reach
+
+    @property
+    def _sharpens_60(self) -> bool:
+        return len(self.bands) > len(BY_GSD[20])
 
     @property
     def multiply_adds(self) -> int:
@@ -216,6 +235,22 @@ class S2Net(nn.Module):
         low_terms = slopes * high[:, :4, None]
         unseen = y20 - degrade(F.pixel_shuffle(picture20, 2), BY_GSD[20], 2)
 
+        energy = F.avg_pool2d(high20[:, 4:].square(), 3)
+        inputs = [
+            terms.transpose(1, 2).flatten(2, 3),
+            low_terms.transpose(1, 2),
+            high[:, 4:, None],
+            (high[:, 4:] - low_terms.sum(dim=1))[:, :, None],
+            unseen[:, :, None],
+        ]
+        if not self._sharpens_60:
+            amplitude = _amplitude(energy)
+            return Detail(
+                (torch.cat(inputs, dim=2) / amplitude[:, :, None]).flatten(1, 2),
+                picture20,
+                amplitude,
+            )
+
         # 60 m bands from all others: what these show at 20 m, and what beyond.
         p60 = _to_60(at20)
         at60 = torch.cat([p60, y60], dim=1)
@@ -227,41 +262,27 @@ class S2Net(nn.Module):
         far = far10.sum(dim=1) + (slopes60[:, 4:, :, None] * carried[:, :, None]).sum(dim=1)
         picture60 = upsample_phases(upsample(y60, 3) + middle, 2) + far.flatten(1, 2)
 
-        energy = torch.cat(
-            [F.avg_pool2d(high20[:, 4:].square(), 3), high60[:, 10:].square()], dim=1
-        )
-        amplitude = (smooth(energy, _TRIANGLE) + _NOISE**2).sqrt()
-        high60 = upsample(high60[:, 10:], 3, "linear")
-        amplitude = upsample(amplitude, 3, "linear").contiguous()
-
-        def by_band(*parts: Tensor) -> Tensor:
-            """Parts (n, B, c, h, w) → (n, B, 23, h, w)."""
-            return torch.cat(parts, dim=2)
-
-        inputs20 = by_band(
-            terms.transpose(1, 2).flatten(2, 3),
-            low_terms.transpose(1, 2),
-            high[:, 4:, None],
-            (high[:, 4:] - low_terms.sum(dim=1))[:, :, None],
-            unseen[:, :, None],
-        )
-        inputs60 = by_band(
+        amplitude = _amplitude(torch.cat([energy, high60[:, 10:].square()], dim=1))
+        inputs60 = [
             far10.transpose(1, 2).flatten(2, 3),
             far,
             middle[:, :, None],
-            high60[:, :, None],
+            upsample(high60[:, 10:], 3, "linear")[:, :, None],
             torch.zeros_like(middle)[:, :, None],
+        ]
+        every = torch.cat([torch.cat(inputs, dim=2), torch.cat(inputs60, dim=2)], dim=1)
+        return Detail(
+            (every / amplitude[:, :, None]).flatten(1, 2),
+            torch.cat([picture20, picture60], dim=1),
+            amplitude,
         )
-        inputs = torch.cat([inputs20, inputs60], dim=1) / amplitude[:, :, None]
-        return Detail(inputs.flatten(1, 2), torch.cat([picture20, picture60], dim=1), amplitude)
 
     def correction(self, inputs: Tensor) -> Tensor:
         """The networks: (n, 8·23, 3h, 3w) → (n, 8·4, 3h, 3w), in units of the amplitudes."""
         n, _, h, w = inputs.shape
         out = []
-        for net, part in zip(
-            (self.of20, self.of60), inputs.split([6 * _READS, 2 * _READS], dim=1), strict=True
-        ):
+        parts = inputs.split([6 * _READS, 2 * _READS][: 1 + self._sharpens_60], dim=1)
+        for net, part in zip((self.of20, self.of60), parts, strict=False):
             each = part.reshape(-1, _READS, h, w).contiguous(memory_format=torch.channels_last)
             with arithmetic(self.arithmetic, each.device):
                 out.append(net(each).reshape(n, -1, h, w))
@@ -270,8 +291,8 @@ class S2Net(nn.Module):
     def finished(self, detail: Detail, correction: Tensor, y20: Tensor) -> Tensor:
         """The corrected picture, the 20 m bands brought to what was seen: reflectance (n, 8, 6h, 6w)."""
         x = detail.picture + detail.amplitude.repeat_interleave(4, dim=1) * correction.float()
-        x20, x60 = F.pixel_shuffle(x, 2).split([6, 2], dim=1)
-        return torch.cat([_projected(x20, y20), x60], dim=1)
+        x = F.pixel_shuffle(x, 2)
+        return torch.cat([_projected(x[:, :6], y20), x[:, 6:]], dim=1)
 
     def forward(self, y10: Tensor, y20: Tensor, y60: Tensor) -> Tensor:
         """Reflectance (n, 4, 6h, 6w), (n, 6, 3h, 3w), (n, 2, h, w) → (n, 8, 6h, 6w), 20 m bands first."""

@@ -57,6 +57,9 @@ class NetSharpener(Sharpener):
         self.weights = weights
         self.folder = folder
         self.device = device
+        for net in nets.values():
+            if hasattr(net, "restrict"):
+                net.restrict(bands)
         self.nets = [
             net.eval().to(device).to(memory_format=torch.channels_last) for net in nets.values()
         ]

@@ -138,3 +138,18 @@ def test_windows_of_two_sizes_agree_beyond_the_halo():
     inner = part[..., 6 * halo : -6 * halo, 6 * halo : -6 * halo]
     same = whole[..., 12 : 12 + inner.shape[-2], 12 : 12 + inner.shape[-1]]
     assert torch.equal((inner * 1e4).round(), (same * 1e4).round())
+
+
+def test_without_the_60_m_bands_they_are_not_read_and_the_others_are_the_same():
+    inputs, _ = scene(14)
+    net = net_of()
+    with torch.no_grad():
+        whole = net(*inputs.values())
+        far = net.support
+        net.restrict(("B05", "B11"))
+        part = net(inputs[10], inputs[20], inputs[60][:, :0])
+    assert net.bands == BY_GSD[20]
+    assert set(net.reads) == set(BY_GSD[10] + BY_GSD[20])
+    assert torch.equal(whole[:, :6], part)
+    assert set(net.support) == {10, 20}
+    assert all(net.support[g] <= far[g] for g in (10, 20))
