@@ -352,7 +352,7 @@ def import_weights(
 def evaluate(
     method: Annotated[
         list[str] | None,
-        typer.Option(help="A method; repeat for more.", show_default="bicubic, dsen2"),
+        typer.Option(help="A method; repeat for more.", show_default="bicubic, s2net-m"),
     ] = None,
     protocol: Annotated[
         list[str] | None,
@@ -417,7 +417,7 @@ def evaluate(
     Without a catalogue it judges on synthetic landscapes. Methods that learn on the scene are fitted to
     each case's own inputs, never to its truth; so they are in `papers/…`, too.
 
-    Example: `s2sharp evaluate --method bicubic --method dsen2 --protocol mtf --protocol consistency --out bench`
+    Example: `s2sharp evaluate --method bicubic --method s2net-m --protocol mtf --protocol consistency --out bench`
     """
     from s2sharp_core.fitting import FitOptions
 
@@ -442,7 +442,7 @@ def evaluate(
         )
         own = folders(weights or [])
         bench = Bench(tasks, out)
-        bench.judge(method or ["bicubic", "dsen2"], own, FitOptions(steps, seed), device)
+        bench.judge(method or ["bicubic", "s2net-m"], own, FitOptions(steps, seed), device)
         if out:
             bench.write(out, pictures=pictures)
 

@@ -193,7 +193,7 @@ def _choose(plan: Plan, datatake: Datatake, drawn: _Drawn) -> list[tuple[_Place,
         "nothing-to-fit",
         f"{plan.config.method} learns on the scene, and {datatake.take} has no window without gaps "
         f"of {smallest} × {smallest} cells ({60 * smallest} m a side), the smallest it can learn from: {why}.",
-        "Choose a method that needs no fit (dsen2), or give --weights of an earlier fit.",
+        "Choose a method that needs no fit (s2net-m), or give --weights of an earlier fit.",
     )
 
 

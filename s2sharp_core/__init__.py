@@ -1,6 +1,6 @@
 """All bands of Sentinel-2 at 10 m: arrays in, arrays out.
 
-``sharpen(scene, "dsen2")`` is the one call to learn. Importing this package is quick: what needs torch
+``sharpen(scene, "s2net-m")`` is the one call to learn. Importing this package is quick: what needs torch
 or xarray is loaded when it is first used.
 """
 

@@ -1,4 +1,4 @@
-"""``sharpen(scene, "dsen2")``: the one call an analyst learns."""
+"""``sharpen(scene, "s2net-m")``: the one call an analyst learns."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -32,7 +32,7 @@ _WINDOWS, _SIDE = 16, 64
 
 def sharpen(
     scene: xr.DataTree,
-    method: str | Sharpener = "dsen2",
+    method: str | Sharpener = "s2net-m",
     *,
     bands: Iterable[str] | None = None,
     window: int = WINDOW,

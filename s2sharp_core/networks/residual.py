@@ -20,8 +20,13 @@ class _Block(nn.Module):
         self.first = nn.Conv2d(features, features, 3, padding=1)
         self.second = nn.Conv2d(features, features, 3, padding=1)
 
+    arithmetic: Arithmetic = "float32"
+
     def forward(self, x: Tensor) -> Tensor:
-        return x + _RESIDUAL_SCALE * self.second(torch.relu(self.first(x)))
+        # What is corrected stays float32: bfloat16 would keep eight bits of it, a few DN.
+        with arithmetic(self.arithmetic, x.device):
+            correction = self.second(torch.relu(self.first(x)))
+        return x + _RESIDUAL_SCALE * correction.to(x.dtype)
 
 
 class ResidualNet(nn.Module):
@@ -39,7 +44,6 @@ class ResidualNet(nn.Module):
         Width and depth; the paper's DSen2 has 128 and 6.
     """
 
-    arithmetic: Arithmetic = "float32"
     narrow = True
 
     def __init__(self, gsd: int, features: int = 48, blocks: int = 6) -> None:
@@ -50,6 +54,7 @@ class ResidualNet(nn.Module):
         self.blocks = blocks
         self.bands = BY_GSD[gsd]
         self.reads = tuple(band for g in (10, 20, 60) if g <= gsd for band in BY_GSD[g])
+        self._arithmetic: Arithmetic = "float32"
         self.head = nn.Conv2d(len(self.reads), features, 3, padding=1)
         self.body = nn.Sequential(*(_Block(features) for _ in range(blocks)))
         self.tail = nn.Conv2d(features, len(self.bands), 3, padding=1)
@@ -58,6 +63,17 @@ class ResidualNet(nn.Module):
                 nn.init.kaiming_uniform_(module.weight, nonlinearity="relu")
                 nn.init.zeros_(module.bias)  # type: ignore[arg-type]
         nn.init.zeros_(self.tail.weight)
+
+    @property
+    def arithmetic(self) -> Arithmetic:
+        """What the blocks compute in; the convolutions before and after them are in float32."""
+        return self._arithmetic
+
+    @arithmetic.setter
+    def arithmetic(self, kind: Arithmetic) -> None:
+        self._arithmetic = kind
+        for block in self.body:
+            block.arithmetic = kind  # type: ignore[assignment]
 
     @property
     def radius(self) -> int:
@@ -88,7 +104,5 @@ class ResidualNet(nn.Module):
         if self.gsd == 60:
             coarse = upsample(y60, 6, "linear")
             stack.append(coarse)
-        x = torch.cat(stack, dim=1) / _UNIT
-        with arithmetic(self.arithmetic, x.device):
-            x = self.tail(self.body(torch.relu(self.head(x))))
-        return coarse + _UNIT * x.float()
+        x = self.head(torch.cat(stack, dim=1) / _UNIT)
+        return coarse + _UNIT * self.tail(self.body(torch.relu(x)))

@@ -14,7 +14,6 @@ from torch import Tensor, nn
 
 from ..bands import BY_GSD
 from ..observation import reach, upsample
-from .arithmetic import Arithmetic, arithmetic
 
 __all__ = ["SkipNet"]
 
@@ -81,7 +80,6 @@ class SkipNet(nn.Module):
 
     mean: Tensor
     spread: Tensor
-    arithmetic: Arithmetic = "float32"
 
     def __init__(
         self,
@@ -124,11 +122,6 @@ class SkipNet(nn.Module):
         self.register_buffer("spread", torch.full((len(self.reads),), 0.2))
 
     @property
-    def narrow(self) -> bool:
-        """Whether bfloat16 costs little: of a whole picture it would keep eight bits, not of a correction."""
-        return self.residual
-
-    @property
     def radius(self) -> int:
         """10 m pixels that an output pixel depends on in each direction: one per 3×3 convolution."""
         return 2 * self.depth + 1
@@ -167,15 +160,13 @@ class SkipNet(nn.Module):
         first = len(self.reads) - len(self.bands)
         out = (x - mean) / spread
         skips = []
-        with arithmetic(self.arithmetic, x.device):
-            for down, across in zip(self.down, self.across, strict=True):
-                out = down(out)
-                skips.append(across(out))
-            out = self.bottom(out)
-            for up in self.up:
-                out = up(torch.cat([out, skips.pop()], dim=1))
-            out = self.tail(out)
-        out = spread[first:] * out.to(x.dtype)
+        for down, across in zip(self.down, self.across, strict=True):
+            out = down(out)
+            skips.append(across(out))
+        out = self.bottom(out)
+        for up in self.up:
+            out = up(torch.cat([out, skips.pop()], dim=1))
+        out = spread[first:] * self.tail(out).to(x.dtype)
         return out + (x[:, first:] if self.residual else mean[first:])
 
     def forward(self, y10: Tensor, y20: Tensor, y60: Tensor) -> Tensor:

@@ -1,13 +1,17 @@
+import pickle
+
 import numpy as np
 import pytest
 import torch
 
+from s2sharp_core import load_sharpener
 from s2sharp_core.bands import BANDS, BY_GSD, GSDS
 from s2sharp_core.metrics import sre
-from s2sharp_core.networks import S2Net
+from s2sharp_core.networks import ResidualNet, S2Net
 from s2sharp_core.observation import degrade, upsample
 from s2sharp_core.regression import local_slopes, smooth
 from s2sharp_core.simulate import landscape, observe
+from s2sharp_core.supervised import SIZES
 
 COARSE = [list(BANDS).index(band) for gsd in (20, 60) for band in BY_GSD[gsd]]
 
@@ -153,3 +157,30 @@ def test_without_the_60_m_bands_they_are_not_read_and_the_others_are_the_same():
     assert torch.equal(whole[:, :6], part)
     assert set(net.support) == {10, 20}
     assert all(net.support[g] <= far[g] for g in (10, 20))
+
+
+@pytest.mark.parametrize("method", ["s2net-s", "dsen2"])
+def test_bfloat16_changes_a_value_by_less_than_one_dn_in_the_mean(method):
+    inputs, _ = scene(24)
+    narrow, wide = (load_sharpener(method, precision=p) for p in ("bfloat16", "float32"))
+    assert (narrow.precision, wide.precision) == ("bfloat16", "float32")
+    with torch.inference_mode():
+        a, b = (s.sharpen(*(y.float() for y in inputs.values())) for s in (narrow, wide))
+    change = torch.stack([1e4 * (a[band] - b[band]).abs() for band in a])
+    assert 0 < change.mean() < 1
+    assert pickle.loads(pickle.dumps(narrow)).precision == "bfloat16"
+
+
+def test_shipped_sizes_are_far_above_interpolation_and_lighter_than_dsen2():
+    inputs, truth = scene(30, seed=77)
+    floor = mean_sre(torch.cat([upsample(inputs[20], 2), upsample(inputs[60], 6)], dim=1), truth)
+    published = ResidualNet(20, 128, 6).multiply_adds + ResidualNet(60, 128, 6).multiply_adds
+    for method in SIZES:
+        sharpener = load_sharpener(method, precision="float32")
+        with torch.inference_mode():
+            found = sharpener.sharpen(*(y.float() for y in inputs.values()))
+        x = torch.stack([found[b] for b in S2Net.bands])[None]
+        gain = mean_sre(x, truth) - floor
+        assert gain[:6].mean() > 10
+        assert gain[6:].mean() > 12
+    assert S2Net(*SIZES["s2net-m"]).multiply_adds <= published / 10
