@@ -61,7 +61,8 @@ class UnrolledNet(nn.Module):
     features, depth, skips, norm, residual
         Of the denoiser.
     rho
-        Weight of the denoiser's picture in the data step; A Aᵀ has eigenvalues up to 1/ratio².
+        Weight of the denoiser's picture in the data step; A Aᵀ has eigenvalues up to 1/ratio². With 1 the step hardly
+        does anything at 60 m, and the fit on APEX came to 21 dB where with 0.1 it came to 24.
     tolerance
         In DN, 1/10 000 of reflectance.
     sensor
@@ -75,7 +76,7 @@ class UnrolledNet(nn.Module):
         skips: int = 4,
         norm: Norm = "batch",
         residual: bool = False,
-        rho: float = 1.0,
+        rho: float = 0.1,
         tolerance: float = 0.5,
         sensor: Sensor | Mapping[str, Any] = SENTINEL2,
     ) -> None:

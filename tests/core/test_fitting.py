@@ -139,6 +139,7 @@ def test_what_freezing_does_is_measured_on_the_same_draws():
 def test_what_freezing_spoils_and_the_other_steps_mend_is_told(tmp_path, monkeypatch):
     """A sample unlike what is trained on gives statistics that hurt, until the net has learned them."""
     monkeypatch.setattr(fitting, "_SETTLE", 0.5)  # with time to mend
+    monkeypatch.setattr(fitting, "_SETTLED_RATE", 1.0)
     net, loss, _ = problem()
     torch.manual_seed(2)
     strange = [
