@@ -12,7 +12,7 @@ import psutil
 import torch
 
 from s2sharp_core import BANDS, METHODS, S2SharpError, load_sharpener
-from s2sharp_core.blocks import context, sharpen_block
+from s2sharp_core.blocks import context, sharpen_block, side_by_side
 from s2sharp_core.fitting import FitOptions, Sample
 from s2sharp_core.lattice import Box
 from s2sharp_core.observation import SENTINEL2
@@ -32,11 +32,10 @@ def measure(settings: dict[str, Any]) -> dict[str, float]:
     Returns
     -------
     dict
-        ``seconds`` of the second window, and ``bytes`` of memory at the peak beyond the idle process
-        and the block that was given; ``fit``: seconds of a fit, and ``fit_bytes`` of memory that it
+        ``seconds`` that a window takes, and ``bytes`` of memory at the peak beyond the idle process
+        and the block that was given, when as many windows are at work at once as in a run; ``fit``: seconds of a fit, and ``fit_bytes`` of memory that it
         takes, both 0 where nothing is fitted.
     """
-    torch.set_num_threads(settings["threads"])
     chosen = settings["method"], settings["bands"]
     where = settings["device"], settings["precision"]
     if settings["unfitted"]:
@@ -44,6 +43,8 @@ def measure(settings: dict[str, Any]) -> dict[str, float]:
     else:
         sharpener = load_sharpener(*chosen, settings["weights"], *where)
     window = settings["window"]
+    abreast, each = side_by_side(sharpener, settings["windows"], settings["threads"])
+    torch.set_num_threads(each)
     want = Box(0, window, 0, window)
     have = want.grow(context(sharpener))
     rng = np.random.default_rng(0)
@@ -57,7 +58,13 @@ def measure(settings: dict[str, Any]) -> dict[str, float]:
         sharpen_block(data, have, want, sharpener, window)
         seconds = time.perf_counter() - start
     fit, fit_bytes = _fit(settings) if settings["fit_windows"] else (0.0, 0.0)
-    return {"seconds": seconds, "bytes": peak.bytes - idle, "fit": fit, "fit_bytes": fit_bytes}
+    # Of one by itself; so many are at work at once.
+    return {
+        "seconds": seconds / abreast,
+        "bytes": (peak.bytes - idle) * abreast,
+        "fit": fit,
+        "fit_bytes": fit_bytes,
+    }
 
 
 def _fit(settings: dict[str, Any]) -> tuple[float, float]:

@@ -139,6 +139,8 @@ def _calibrate(plan: Plan, threads: int, *, learns: bool) -> dict[str, float]:
         "device": plan.device,
         "precision": plan.precision.split()[0],
         "window": config.window,
+        # In a row of the largest unit: those that can be at work at once.
+        "windows": max(-(-cols // config.window) for _, _, cols in _sides(plan)),
         "threads": threads,
     }
     done = subprocess.run(  # noqa: S603  (our own module, with our own settings)

@@ -118,6 +118,8 @@ def _connect(plan: Plan) -> Iterator[tuple[Client, int]]:
         "distributed.worker.memory.terminate": False,
         # Each arena of glibc's allocator keeps what it once had: two are enough for two busy threads.
         "distributed.nanny.pre-spawn-environ.MALLOC_ARENA_MAX": 2,
+        # Threads that wait must not spin: on a shared machine that takes the core from who they wait for.
+        "distributed.nanny.pre-spawn-environ.OMP_WAIT_POLICY": "PASSIVE",
     }
     with (
         dask.config.set(settings),

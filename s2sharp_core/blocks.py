@@ -7,6 +7,7 @@ too; and a block is read with :func:`context` cells around it, beyond which noth
 """
 
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import torch
@@ -16,7 +17,7 @@ from .errors import S2SharpError
 from .lattice import Box
 from .sharpeners import Sharpener
 
-__all__ = ["WINDOW", "context", "sharpen_block", "valid_mask"]
+__all__ = ["WINDOW", "context", "sharpen_block", "side_by_side", "valid_mask"]
 
 WINDOW = 64
 """Default side of a window in cells: 384 pixels of 10 m."""
@@ -134,11 +135,10 @@ def sharpen_block(
         else np.zeros((0, *have.pixels(gsd)), dtype=np.float32)
         for gsd in GSDS
     }
-    for tile in want.tiles(window):
+
+    def one(tile: Box) -> None:
         inner = tile & want
         place = want.slices(inner, 10)
-        if not valid[place].any():
-            continue
         around = tile.grow(sharpener.halo)
         batch = [
             torch.from_numpy(_cut(filled[g], have, around, g))[None].to(sharpener.device)
@@ -149,4 +149,26 @@ def sharpen_block(
         for band, x in sharp.items():
             picture = x[0][around.slices(inner, 10)].cpu().numpy()
             out[band][place] = np.where(valid[place], picture, np.nan)
+
+    tiles = [t for t in want.tiles(window) if valid[want.slices(t & want, 10)].any()]
+    abreast, each = side_by_side(sharpener, len(tiles), torch.get_num_threads())
+    if abreast == 1:
+        for tile in tiles:
+            one(tile)
+        return out
+    with ThreadPoolExecutor(abreast, initializer=torch.set_num_threads, initargs=(each,)) as pool:
+        for _ in pool.map(one, tiles):
+            pass
     return out
+
+
+def side_by_side(sharpener: Sharpener, windows: int, threads: int) -> tuple[int, int]:
+    """How many of so many windows are at work at once, and with how many threads each.
+
+    Whole windows side by side leave nothing to wait for, as the threads of one window do after each of its
+    thousand small steps.
+    """
+    if sharpener.device != "cpu" or not sharpener.abreast:
+        return 1, threads
+    abreast = max(1, min(threads, windows))
+    return abreast, max(1, threads // abreast)

@@ -34,6 +34,8 @@ class Sharpener(ABC):
     tolerance
         In units of 1/10 000 of reflectance (DN): what lies beyond the halo can change a value by no
         more; 0 where nothing beyond the halo is read.
+    abreast
+        Whether windows may be at work at once in threads of one process.
     arithmetic
         What its nets compute in: float32 or bfloat16.
     precision
@@ -51,6 +53,7 @@ class Sharpener(ABC):
     device: str = "cpu"
     tolerance: float = 0.0
     arithmetic: Arithmetic = "float32"
+    abreast: bool = True
 
     @property
     def precision(self) -> str:

@@ -238,6 +238,8 @@ class WindowFitted(Sharpener):
     """
 
     tolerance = math.inf
+    # A fit sets the process's threads.
+    abreast = False
 
     def __init__(
         self,

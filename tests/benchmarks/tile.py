@@ -1,0 +1,96 @@
+"""A full tile (10 980 × 10 980 px, all twelve bands) through `s2sharp run`: `python -m tests.benchmarks.tile [METHOD …]`.
+
+A real scene, mirrored until it is as large as a tile, written as COGs behind a static catalogue; then the command that a
+user would give, without COGs and pictures. Wall time of the whole command, and the peak of the memory of all its processes.
+"""
+
+import argparse
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import psutil
+from rich.console import Console
+from rich.table import Table
+from s2sharp.synthetic import COLLECTION
+
+from s2sharp_core.bands import BANDS, CELL
+from s2sharp_core.lattice import Box, Lattice
+from tests.data import SCENES, real_scene
+from tests.pipeline.cuts import write_cut
+
+CELLS = 1830
+FIRST = Box(76_000, 76_000 + CELLS, 10_000, 10_000 + CELLS)
+
+
+def write_tile(folder: Path, scene: str, cells: int) -> Path:
+    """The catalogue of a tile of so many cells a side."""
+    tree = real_scene(scene)
+    bands = {}
+    for name, band in BANDS.items():
+        dn = np.rint(tree[f"r{band.gsd}m"][name].values * 1e4).astype(np.uint16)
+        side = cells * CELL // band.gsd
+        after = [(0, max(0, side - n)) for n in dn.shape]
+        bands[name] = np.pad(dn, after, mode="symmetric")[:side, :side]
+    box = Box(FIRST.row0, FIRST.row0 + cells, FIRST.col0, FIRST.col0 + cells)
+    return write_cut(folder, bands, Lattice.of(32633), box, [box])
+
+
+class Memory(threading.Thread):
+    """The largest sum of what a process and all its children hold, bytes."""
+
+    def __init__(self, process: psutil.Process) -> None:
+        super().__init__(daemon=True)
+        self.process, self.peak = process, 0
+
+    def run(self) -> None:
+        while self.process.is_running():
+            held = 0
+            try:
+                for one in (self.process, *self.process.children(recursive=True)):
+                    held += one.memory_info().rss
+            except psutil.Error:
+                pass
+            self.peak = max(self.peak, held)
+            time.sleep(0.2)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("methods", nargs="*", default=["s2net-s", "s2net-m"])
+    parser.add_argument("--scene", choices=SCENES, default="shark_bay")
+    parser.add_argument("--cells", type=int, default=CELLS, help="side of the tile, 60 m each")
+    given = parser.parse_args()
+    console = Console(width=120)
+    table = Table(title=f"{6 * given.cells} × {6 * given.cells} px, {psutil.cpu_count()} cores")
+    for column in ("method", "minutes", "Mpx/s", "peak memory of all processes"):
+        table.add_column(column, justify="right")
+    with tempfile.TemporaryDirectory() as folder:
+        catalog = write_tile(Path(folder) / "archive", given.scene, given.cells)
+        for method in given.methods:
+            command = [sys.executable, "-m", "s2sharp.cli", "run", "--method", method]
+            command += ["--catalog", str(catalog), "--collection", COLLECTION]
+            command += ["--bbox", "-180", "-90", "180", "90", "--datetime", "2024"]
+            command += ["--no-publish", "--out", str(Path(folder) / method)]
+            begin = time.perf_counter()
+            process = psutil.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+            memory = Memory(process)
+            memory.start()
+            out, _ = process.communicate()
+            seconds = time.perf_counter() - begin
+            console.print(out.decode()[-1500:], highlight=False, markup=False)
+            pace = (6 * given.cells) ** 2 / seconds / 1e6
+            table.add_row(
+                method, f"{seconds / 60:.1f}", f"{pace:.2f}", f"{memory.peak / 1e9:.2f} GB"
+            )
+            shutil.rmtree(Path(folder) / method)
+    console.print(table)
+
+
+if __name__ == "__main__":
+    main()
