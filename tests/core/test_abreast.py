@@ -1,0 +1,59 @@
+"""Windows side by side: the same values, and the process's threads as they were."""
+
+import numpy as np
+import pytest
+import torch
+
+from s2sharp_core import BANDS, load_sharpener
+from s2sharp_core.blocks import context, sharpen_block, side_by_side
+from s2sharp_core.fitting import FitOptions
+from s2sharp_core.lattice import Box
+from s2sharp_core.sharpeners import METHODS, WindowFitted
+
+
+@pytest.fixture
+def threads():
+    before = torch.get_num_threads()
+    yield torch.set_num_threads
+    torch.set_num_threads(before)
+
+
+def sharpened(method):
+    sharpener = load_sharpener(method)
+    want = Box(0, 16, 0, 48)
+    have = want.grow(context(sharpener))
+    random = np.random.default_rng(1)
+    data = {b: random.random(have.pixels(BANDS[b].gsd), np.float32) for b in sharpener.reads}
+    return sharpen_block(data, have, want, sharpener, 16)
+
+
+@pytest.mark.parametrize("method", ["bicubic", "s2net-s"])
+def test_the_number_of_threads_does_not_change_a_value(method, threads):
+    threads(1)
+    alone = sharpened(method)
+    threads(3)
+    abreast = sharpened(method)
+    assert torch.get_num_threads() == 3
+    assert all(np.array_equal(alone[b], abreast[b]) for b in alone)
+
+
+def test_windows_share_the_threads_there_are():
+    sharpener = load_sharpener("bicubic")
+    assert side_by_side(sharpener, 8, 4) == (4, 1)
+    assert side_by_side(sharpener, 2, 8) == (2, 4)
+    assert side_by_side(sharpener, 1, 4) == (1, 4)
+    assert side_by_side(sharpener, 0, 4) == (1, 4)
+    fitted = WindowFitted(METHODS["ucnn"], ("B05",), FitOptions(2), "cpu")
+    assert side_by_side(fitted, 8, 4) == (1, 4)
+
+
+def test_an_error_in_a_window_is_not_lost(threads, monkeypatch):
+    threads(2)
+    kind = type(load_sharpener("bicubic"))
+
+    def fail(*_):
+        raise ArithmeticError("of this window")
+
+    monkeypatch.setattr(kind, "sharpen", fail)
+    with pytest.raises(ArithmeticError, match="of this window"):
+        sharpened("bicubic")
