@@ -122,7 +122,7 @@ def test_an_imported_net_does_what_the_layers_do_in_float64(tmp_path, gsd, featu
     method, file = import_keras(source, tmp_path / "new")
     assert method == "dsen2"
     assert file.name == f"dsen2-{gsd}m.safetensors"
-    sharpener = load_sharpener("dsen2", PUBLISHED[gsd], tmp_path / "new", device="cpu")
+    sharpener = load_sharpener("dsen2", PUBLISHED[gsd], tmp_path / "new", "cpu", "float32")
     assert sharpener.nets[0].config == {"gsd": gsd, "features": features, "blocks": blocks}
     dn = random_bands()
     expected, got = published(gsd, layers, dn), sharpened(sharpener, dn)

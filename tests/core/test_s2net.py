@@ -179,7 +179,7 @@ def test_shipped_sizes_are_far_above_interpolation_and_lighter_than_dsen2():
         sharpener = load_sharpener(method, precision="float32")
         with torch.inference_mode():
             found = sharpener.sharpen(*(y.float() for y in inputs.values()))
-        x = torch.stack([found[b] for b in S2Net.bands])[None]
+        x = torch.stack([found[b] for b in S2Net.bands], dim=1)
         gain = mean_sre(x, truth) - floor
         assert gain[:6].mean() > 10
         assert gain[6:].mean() > 12

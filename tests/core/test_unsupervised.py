@@ -238,7 +238,8 @@ def by_hand(name, net, given):
         ("unrolled", partial(UnrolledNet, 8, 1, 2), unrolled.learn),
     ],
 )
-def test_fitting_lowers_the_loss_and_freezes_it(name, build, fit, tmp_path):
+def test_fitting_lowers_the_loss_and_freezes_it(name, build, fit, tmp_path, monkeypatch):
+    monkeypatch.setattr(fitting, "_SETTLE", 0.8)  # where a mean of 20 steps is told
     torch.manual_seed(0)
     net, given = build(), sample(16)
     curve = fit(net, given, SENTINEL2, FitOptions(steps=100), tmp_path / "c", SILENT)

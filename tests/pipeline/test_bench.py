@@ -409,7 +409,7 @@ def test_the_command_shows_writes_and_draws(tmp_path: Path) -> None:
     flags = ["--synthetic", "1", "--cells", "16", "--device", "cpu", "--out", str(out)]
     code, text = call("evaluate", *flags)
     assert code == 0, text
-    for fact in ("landscape-0 20 m", "SRE", "Q2n", "invention", "multiply-adds", "dsen2"):
+    for fact in ("landscape-0 20 m", "SRE", "Q2n", "invention", "multiply-adds", "s2net-m"):
         assert fact in text
     assert sorted(f.name for f in out.iterdir()) == ["index.html", "table.csv", "table.parquet"]
     assert "†" not in text
