@@ -84,6 +84,8 @@ def main() -> None:
             out, _ = process.communicate()
             seconds = time.perf_counter() - begin
             console.print(out.decode()[-1500:], highlight=False, markup=False)
+            console.print(f"{method}: {seconds / 60:.1f} min, {memory.peak / 1e9:.2f} GB")
+            console.file.flush()
             pace = (6 * given.cells) ** 2 / seconds / 1e6
             table.add_row(
                 method, f"{seconds / 60:.1f}", f"{pace:.2f}", f"{memory.peak / 1e9:.2f} GB"
