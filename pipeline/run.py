@@ -116,8 +116,12 @@ def _connect(plan: Plan) -> Iterator[tuple[Client, int]]:
         "distributed.worker.memory.spill": False,
         "distributed.worker.memory.pause": False,
         "distributed.worker.memory.terminate": False,
-        # Each arena of glibc's allocator keeps what it once had: two are enough for two busy threads.
+        # Each arena of glibc's allocator keeps what it once had: two are enough for two busy threads. Dask's own
+        # threshold gives every array back when it is freed, and has it zeroed by the kernel when it is asked for
+        # again: with the many of a net that doubles its time.
         "distributed.nanny.pre-spawn-environ.MALLOC_ARENA_MAX": 2,
+        "distributed.nanny.pre-spawn-environ.MALLOC_TRIM_THRESHOLD_": 2**28,
+        "distributed.nanny.pre-spawn-environ.MALLOC_MMAP_THRESHOLD_": 2**25,
         # Threads that wait must not spin: on a shared machine that takes the core from who they wait for.
         "distributed.nanny.pre-spawn-environ.OMP_WAIT_POLICY": "PASSIVE",
     }

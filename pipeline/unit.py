@@ -279,13 +279,15 @@ def overview_unit(run: Run, unit: Unit, missing: tuple[str, ...]) -> Record:
         below = [slice(2 * s.start, min(2 * s.stop, n)) for s, n in ((rows, height), (cols, width))]
         place = below[0], below[1]
         with clock("read"):
-            # One variable after the other: four shards of each are as much as a unit may hold.
-            coarse = {
-                name: _halve(
-                    name, read_part(plan.store, layout, name, unit.time, place, below_level)
-                )
-                for name in (*layout.bands, *LAYERS)
-            }
+            names = (*layout.bands, *LAYERS)
+
+            def halved(name: str) -> np.ndarray:
+                fine = read_part(plan.store, layout, name, unit.time, place, below_level)
+                return _halve(name, fine)
+
+            # Two variables at a time: four shards of each are as much as a unit may hold.
+            with ThreadPoolExecutor(2) as pool:
+                coarse = dict(zip(names, pool.map(halved, names), strict=True))
         with clock("write"):
             write_shard(plan.store, layout, unit.time, unit.row, unit.col, coarse, unit.level)
         record = Record(**facts, status="ok", seconds=clock.seconds)

@@ -74,6 +74,7 @@ SENTINEL2 = Sensor()
 
 
 @lru_cache
+@torch.inference_mode(mode=False)  # kept for later calls, which may be a fit
 def psf(band: str, ratio: int, sensor: Sensor = SENTINEL2) -> Tensor:
     """The one-dimensional point spread function of ``band`` seen ``ratio`` times coarser.
 
@@ -184,6 +185,7 @@ def _eigenvalues(band: str, ratio: int, n: int, sensor: Sensor) -> Tensor:
 
 
 @lru_cache(maxsize=32)
+@torch.inference_mode(mode=False)
 def _normal(bands: tuple[str, ...], ratio: int, shape: tuple[int, int], sensor: Sensor) -> Tensor:
     """Eigenvalues of A Aᵀ for the half spectrum of :func:`torch.fft.rfft2`: (bands, h, w//2 + 1)."""
     h, w = shape
@@ -233,6 +235,7 @@ def _cubic(t: float) -> float:
 
 
 @lru_cache
+@torch.inference_mode(mode=False)
 def _phases(ratio: int, kind: str) -> Tensor:
     """Interpolation weights of each phase of one coarse pixel: (ratio, 2·support + 1), float64."""
     support = _SUPPORT[kind]

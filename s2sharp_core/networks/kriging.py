@@ -45,6 +45,7 @@ def _autocorrelation(k: Tensor) -> Tensor:
 
 
 @lru_cache(maxsize=1024)
+@torch.inference_mode(mode=False)
 def seen_variogram(band: str, r: int, length: float, lags: int, sensor: Sensor) -> Tensor:
     """The semivariogram of coarse pixels, at 1 … ``lags`` of them, where the 10 m field has sill 1.
 

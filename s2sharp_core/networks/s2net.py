@@ -86,6 +86,7 @@ def _to_60(x: Tensor) -> Tensor:
 
 
 @lru_cache(maxsize=1)
+@torch.inference_mode(mode=False)
 def _back_filters() -> Tensor:
     """H of each 20 m band: the sum of (1 - A U)ⁱ, i < ``_TERMS``, cut to 2·``_REACH`` + 1 taps: float64 (6, taps).
 

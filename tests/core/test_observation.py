@@ -6,6 +6,8 @@ import torch
 from s2sharp_core.bands import BANDS, BY_GSD, ratio
 from s2sharp_core.observation import (
     Sensor,
+    _normal,
+    _phases,
     adjoint,
     degrade,
     pseudo_inverse,
@@ -208,3 +210,18 @@ def test_the_blur_of_dsen2_is_a_block_mean_after_a_narrow_gaussian():
     torch.testing.assert_close(
         k, both[middle - k.numel() // 2 : middle + k.numel() // 2], atol=1e-3, rtol=0
     )
+
+
+def test_tables_first_made_in_inference_serve_a_fit_afterwards():
+    bands = BY_GSD[20]
+    for table in (psf, _phases, _normal):
+        table.cache_clear()
+    x = torch.rand(1, 6, 12, 12, dtype=torch.float64, requires_grad=True)
+
+    def seen(x):
+        return upsample(pseudo_inverse(degrade(x, bands, 2), bands, 2), 2)
+
+    with torch.inference_mode():
+        seen(x)
+    seen(x).sum().backward()
+    assert x.grad.abs().sum() > 0
