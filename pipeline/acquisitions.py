@@ -4,7 +4,7 @@ import hashlib
 import json
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import reduce
 from operator import or_
 from typing import Any
@@ -37,7 +37,8 @@ __all__ = ["Acquisition", "Refusal", "Scene", "group"]
 class Scene:
     """What is needed of one item: its files, where it lies, what it is.
 
-    ``href`` is the item's own, for links; ``cloud`` in per cent, None when unknown.
+    ``href`` is the item's own, for links; ``cloud`` in per cent, None when unknown; ``number``: what the
+    cube's layer ``source`` calls it within its acquisition, from 1.
     """
 
     id: str
@@ -50,6 +51,7 @@ class Scene:
     sources: tuple[Source, ...]
     scl: Source | None
     href: str | None
+    number: int = 0
 
     @property
     def digest(self) -> str:
@@ -129,7 +131,7 @@ def group(
         found.setdefault((datatake(item), code), []).append(scene)
     acquisitions = []
     for (take, code), scenes in found.items():
-        newest = tuple(_newest(scenes))
+        newest = tuple(replace(s, number=n) for n, s in enumerate(_newest(scenes), 1))
         acquisitions.append(
             Acquisition(
                 id=safe_name(f"{take}_{code}"),

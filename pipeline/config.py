@@ -123,6 +123,17 @@ class RunConfig(BaseModel):
     memory: float | None = Field(
         None, gt=0, description="Refuse to begin if a worker would need more, in GB."
     )
+    retries: int = Field(
+        2,
+        ge=0,
+        description="How often a unit is tried again, with pauses, after a failure that may pass: an unreadable "
+        "file, a full disk, a lost worker.",
+    )
+    max_failures: int = Field(
+        100,
+        ge=0,
+        description="Stop when more units than this have failed for good; until then the others go on.",
+    )
     publish: bool = Field(
         True, description="Write COGs, a STAC catalogue and pictures beside the cube."
     )

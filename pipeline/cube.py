@@ -5,8 +5,9 @@ One group per EPSG code, named by the code, with the full resolution in it and o
 same place lies in the same shard of any cube; what was asked for is recorded as ``area``.
 """
 
+import itertools
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -73,7 +74,7 @@ class Layout:
     """The shape of one group of a cube.
 
     ``area``: the cells that were asked for; ``shard``: side in cells; ``chunk``: side in pixels of
-    10 m; ``times``: ISO 8601 in UTC, one per acquisition; ``levels``: overviews.
+    10 m; ``times``: ISO 8601 in UTC, one per acquisition, whose ``ids`` they are; ``levels``: overviews.
     """
 
     epsg: int
@@ -82,6 +83,7 @@ class Layout:
     chunk: int
     times: tuple[str, ...]
     bands: tuple[str, ...]
+    ids: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.shard * 6 % self.chunk:
@@ -131,6 +133,16 @@ class Layout:
         side = self.shard * 6
         height, width = self.shape(level)
         return -(-height // side), -(-width // side)
+
+    def shards_in(self, cells: Box, level: int = 0) -> Iterator[tuple[int, int]]:
+        """The shards (row, col) of a level that hold something of ``cells``, row by row."""
+        inner = cells & self.box
+        if inner.empty:
+            return
+        side = self.shard << level
+        rows = range((inner.row0 - self.box.row0) // side, -(-(inner.row1 - self.box.row0) // side))
+        cols = range((inner.col0 - self.box.col0) // side, -(-(inner.col1 - self.box.col0) // side))
+        yield from itertools.product(rows, cols)
 
     def cells(self, row: int, col: int) -> Box:
         """The cells of shard (row, col) at full resolution."""

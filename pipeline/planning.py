@@ -20,14 +20,24 @@ from .archives import datatake, public, safe_name, tile
 from .area import area_digest, area_shape, lonlat, reach
 from .config import RunConfig
 from .cube import Layout, chunk_side
-from .plan import Datatake, Plan, read_plan, stamp
+from .plan import Datatake, Plan, read_plan, with_acquisitions
 from .ready import check_fit, digest_of, fits, fitted_weights, outline, start_of
 from .search import search
 
 __all__ = ["frozen", "make_plan"]
 
 # What may differ when a run is taken up again: none of it changes a pixel.
-_FREE = {"out", "scheduler", "workers", "memory", "stage", "stage_budget", "publish"}
+_FREE = {
+    "out",
+    "scheduler",
+    "workers",
+    "memory",
+    "stage",
+    "stage_budget",
+    "retries",
+    "max_failures",
+    "publish",
+}
 
 _SHARDS = (512, 256, 128, 64)
 
@@ -81,11 +91,13 @@ def make_plan(config: RunConfig) -> Plan:
             f"Nothing is left to sharpen: {', '.join(why)}.",
             "Raise --max-cloud, or widen --bbox or --datetime.",
         )
+    learns = bool(coarse) and fits(config)
     return Plan(
         software=version("s2sharp"),
         config=config,
         acquisitions=kept,
-        datatakes=_datatakes(config, kept, reads) if coarse and fits(config) else (),
+        datatakes=_datatakes(config, kept, reads) if learns else (),
+        learns=learns,
         cloudy=tuple(a.id for a in found if a not in clear),
         refused=tuple(refused),
         layouts=tuple(layouts),
@@ -150,7 +162,15 @@ def _layouts(config: RunConfig, acquisitions: Sequence[Acquisition]) -> list[Lay
         side = config.shard or next((s for s in _SHARDS if 2 * s <= max(area.shape)), _SHARDS[-1])
         chunk = config.chunk or chunk_side(side * 6)
         layouts.append(
-            Layout(epsg, area, side, chunk, tuple(a.datetime for a in own), config.bands)
+            Layout(
+                epsg,
+                area,
+                side,
+                chunk,
+                tuple(a.datetime for a in own),
+                config.bands,
+                tuple(a.id for a in own),
+            )
         )
     return layouts
 
@@ -173,7 +193,7 @@ def frozen(config: RunConfig) -> Plan | None:
                 "Choose another --out.",
             )
         return None
-    plan = read_plan(config.out, stamp(config.out))
+    plan = with_acquisitions(read_plan(config.out))
     before, now = plan.config.model_dump(), config.model_dump()
     before["catalog"], now["catalog"] = public(before["catalog"]), public(now["catalog"])
     differs = [
