@@ -43,8 +43,19 @@ class RunConfig(BaseModel):
     collection: str = Field("sentinel-2-c1-l2a", description="STAC collection.")
     bbox: tuple[float, float, float, float] | None = Field(None, description="Area in degrees.")
     area: Path | None = Field(None, description="GeoJSON file, in place of --bbox.")
+    extent: tuple[float, float, float, float] | None = Field(
+        None,
+        description="Make room in the cube for this area, which later runs may fill. Without it a cube grows, too, but "
+        "on object stores only to the south and east.",
+    )
     datetime: str = Field(
         description="Day, month, year or interval: `2024-06-01/2024-06-30`, `2024-06`, `2024-06-01/..`."
+    )
+    since: str | None = Field(
+        None,
+        description="Search again, and take what the catalogue has that the cube in --out has not: `last`, or only "
+        "what was sensed since a date. Late tiles and newer baselines replace their own units; the rest is left as it "
+        "is. Run it as often as you like.",
     )
     max_cloud: float = Field(
         100.0,
@@ -157,7 +168,7 @@ class RunConfig(BaseModel):
                 values = {**values, "weights": None, "warm_start": values["weights"]}
         return values
 
-    @field_validator("bands", "bbox", mode="before")
+    @field_validator("bands", "bbox", "extent", mode="before")
     @classmethod
     def _split(cls, value: Any) -> Any:
         return value.replace(",", " ").split() if isinstance(value, str) else value
@@ -180,7 +191,7 @@ class RunConfig(BaseModel):
             return value
         return str(Path(value).expanduser().resolve())
 
-    @field_validator("bbox")
+    @field_validator("bbox", "extent")
     @classmethod
     def _ordered(
         cls, value: tuple[float, float, float, float] | None

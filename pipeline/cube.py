@@ -73,7 +73,8 @@ LAYERS: dict[str, tuple[str, str, dict[int, str]]] = {
 class Layout:
     """The shape of one group of a cube.
 
-    ``area``: the cells that were asked for; ``shard``: side in cells; ``chunk``: side in pixels of
+    ``area``: the cells that were asked for; ``extent``: those that there is room for, at least the area;
+    ``shard``: side in cells; ``chunk``: side in pixels of
     10 m; ``times``: ISO 8601 in UTC, one per acquisition, whose ``ids`` they are; ``levels``: overviews.
     """
 
@@ -84,6 +85,7 @@ class Layout:
     times: tuple[str, ...]
     bands: tuple[str, ...]
     ids: tuple[str, ...] = ()
+    extent: Box | None = None
 
     def __post_init__(self) -> None:
         if self.shard * 6 % self.chunk:
@@ -100,8 +102,8 @@ class Layout:
 
     @property
     def box(self) -> Box:
-        """The cells of the arrays: whole shards around the area."""
-        return self.area.snap(self.shard)
+        """The cells of the arrays: whole shards around the area, or the extent."""
+        return (self.extent or self.area).snap(self.shard)
 
     @property
     def lattice(self) -> Lattice:
@@ -144,10 +146,11 @@ class Layout:
         cols = range((inner.col0 - self.box.col0) // side, -(-(inner.col1 - self.box.col0) // side))
         yield from itertools.product(rows, cols)
 
-    def cells(self, row: int, col: int) -> Box:
-        """The cells of shard (row, col) at full resolution."""
-        top, left = self.box.row0 + row * self.shard, self.box.col0 + col * self.shard
-        return Box(top, top + self.shard, left, left + self.shard)
+    def cells(self, row: int, col: int, level: int = 0) -> Box:
+        """The cells of shard (row, col) of a level."""
+        side = self.shard << level
+        top, left = self.box.row0 + row * side, self.box.col0 + col * side
+        return Box(top, top + side, left, left + side)
 
 
 def chunk_side(side: int, most: int = 512) -> int:
@@ -191,25 +194,60 @@ def _geo(layout: Layout, level: int) -> dict[str, Any]:
 def lay_out(store: Path, layouts: Sequence[Layout], facts: Mapping[str, Mapping[str, Any]]) -> None:
     """Create every array of the cube, or none; its shards come later, each whole, in any order.
 
+    In a cube that is there, arrays get the room that they lack: later times, rows in the south, columns in the
+    east. No pixel is touched, and readers, who go by the consolidated metadata, see it as it was until
+    :func:`finish` renews them. (For rows in the north and columns in the west: :func:`~s2sharp.extend.move`.)
+
     Parameters
     ----------
     facts
         Group → attributes that say what the cube was made from.
     """
+    if (store / "zarr.json").exists():
+        known = zarr.open_group(store, mode="r+")
+        known.attrs.update({"s2sharp": {**_facts(known), "status": "writing"}})
+        root = zarr.open_group(store, mode="r+", use_consolidated=False)
+        if not all(_laid_out(root, layout, facts[layout.group]) for layout in layouts):
+            _lay_out_levels(root, layouts, facts)
+        return
     draft = store.with_name(f".{store.name}.{uuid4().hex}")
     root = zarr.open_group(draft, mode="w", zarr_format=3)
     root.attrs.update({"s2sharp": {"format": FORMAT, "status": "writing"}})
+    _lay_out_levels(root, layouts, facts)
+    draft.rename(store)  # a run killed before this lays out again
+
+
+def _facts(root: zarr.Group) -> dict[str, Any]:
+    """What the cube says of itself as a whole."""
+    return dict(root.attrs["s2sharp"])  # type: ignore[arg-type]
+
+
+def _laid_out(root: zarr.Group, layout: Layout, facts: Mapping[str, Any]) -> bool:
+    """Whether a group has the room and the facts that it should have. Its coarsest level was made last."""
+    name = _group(layout, layout.levels)
+    if name not in root:
+        return False
+    last = root[f"{name}/source"]
+    assert isinstance(last, zarr.Array)  # noqa: S101  (every level has that layer)
+    same = dict(root[name].attrs).get("s2sharp") == _group_facts(layout, facts)
+    return same and last.shape == (len(layout.times), *layout.shape(layout.levels))
+
+
+def _group_facts(layout: Layout, facts: Mapping[str, Any]) -> dict[str, Any]:
+    return {**facts, "area": list(layout.lattice.bounds(layout.area))}
+
+
+def _lay_out_levels(
+    root: zarr.Group, layouts: Sequence[Layout], facts: Mapping[str, Mapping[str, Any]]
+) -> None:
     for layout in layouts:
         for level in range(layout.levels + 1):
             _lay_out_level(root, layout, level, facts[layout.group])
-    draft.rename(store)  # a run killed before this lays out again
 
 
 def _lay_out_level(root: zarr.Group, layout: Layout, level: int, facts: Mapping[str, Any]) -> None:
     group = root.require_group(_group(layout, level))
     geo = _geo(layout, level)
-    area = list(layout.lattice.bounds(layout.area))
-    group.attrs.update({**geo, "Conventions": "CF-1.11", "s2sharp": {**facts, "area": area}})
     height, width = layout.shape(level)
     left, _, _, top = layout.lattice.bounds(layout.box)
     step = 10.0 * 2**level
@@ -235,9 +273,13 @@ def _lay_out_level(root: zarr.Group, layout: Layout, level: int, facts: Mapping[
     mapping = {"grid_mapping": "spatial_ref", "coordinates": "spatial_ref"}
 
     def array(name: str, dtype: str, fill: int, attributes: dict[str, Any]) -> None:
+        shape = (len(layout.times), height, width)
+        if name in group:
+            _resize(group[name], shape, {**geo, **mapping, **attributes})
+            return
         group.create_array(
             name,
-            shape=(len(layout.times), height, width),
+            shape=shape,
             chunks=(1, layout.chunk, layout.chunk),
             shards=(1, side, side),
             dtype=dtype,
@@ -245,7 +287,6 @@ def _lay_out_level(root: zarr.Group, layout: Layout, level: int, facts: Mapping[
             compressors=BloscCodec(cname="zstd", clevel=3, shuffle="shuffle"),
             dimension_names=("time", "y", "x"),
             attributes={**geo, **mapping, **attributes},
-            overwrite=True,
         )
 
     for band in layout.bands:
@@ -264,20 +305,42 @@ def _lay_out_level(root: zarr.Group, layout: Layout, level: int, facts: Mapping[
         if flags:
             attributes |= {"flag_values": list(flags), "flag_meanings": " ".join(flags.values())}
         array(name, dtype, 0, attributes)
+    # Last: a group that says so has room for it.
+    whole = {"Conventions": "CF-1.11", "s2sharp": _group_facts(layout, facts)}
+    group.attrs.update({**geo, **whole})
 
 
 def _write(
     group: zarr.Group, name: str, values: np.ndarray, dims: tuple[str, ...], facts: dict[str, Any]
 ) -> None:
-    array = group.create_array(
-        name,
-        shape=values.shape,
-        dtype=values.dtype,
-        dimension_names=dims,
-        attributes=facts,
-        overwrite=True,
-    )
+    if name in group:
+        array = _resize(group[name], values.shape, facts)
+    else:
+        array = group.create_array(
+            name,
+            shape=values.shape,
+            # Whatever is appended to it later lies in chunks of its own: readers keep what they know.
+            chunks=tuple(_COORDINATE for _ in dims),
+            dtype=values.dtype,
+            dimension_names=dims,
+            attributes=facts,
+        )
     array[...] = values
+
+
+# Values of a coordinate in one chunk.
+_COORDINATE = 4096
+
+
+def _resize(
+    there: "zarr.Array[Any] | zarr.Group", shape: tuple[int, ...], facts: dict[str, Any]
+) -> "zarr.Array[Any]":
+    """More room in an array, which keeps what it holds."""
+    assert isinstance(there, zarr.Array)  # noqa: S101  (of this name there are no groups)
+    if there.shape != shape:
+        there.resize(shape)
+    there.attrs.update(facts)
+    return there
 
 
 def _opened(store: Path, name: str) -> "dict[str, zarr.Array[Any]]":
@@ -340,9 +403,9 @@ def finish(
     """
     for draft in store.rglob("*.partial"):
         draft.unlink(missing_ok=True)
-    zarr.open_group(store, mode="r+").attrs.update(
-        {"s2sharp": {"format": FORMAT, "status": status, "weights": dict(weights or {})}}
-    )
+    root = zarr.open_group(store, mode="r+")
+    weights = {**_facts(root).get("weights", {}), **(weights or {})}
+    root.attrs.update({"s2sharp": {"format": FORMAT, "status": status, "weights": weights}})
     with warnings.catch_warnings():
         # Zarr v3 has no standard for it yet; a reader that does not know it reads array by array.
         warnings.filterwarnings("ignore", "Consolidated metadata", zarr.errors.ZarrUserWarning)

@@ -64,7 +64,8 @@ class Plan(BaseModel):
     """A run, frozen: written as ``run.json`` before the first unit, read by every worker.
 
     ``weights`` that are used as they are, and those that fits ``start`` from: file → sha256;
-    ``learns``: whether the method is fitted to each datatake first; ``stamp``: which writing of the file it is.
+    ``learns``: whether the method is fitted to each datatake first; ``stamp``: which writing of the file it is;
+    ``asked``: the ids of the acquisitions that the latest query found, which alone are worked on.
 
     ``acquisitions`` and ``datatakes`` are the client's alone: a year of a continent has tens of thousands of
     scenes. A worker reads the acquisition of its unit (:meth:`acquisition`), which the client wrote down
@@ -77,6 +78,7 @@ class Plan(BaseModel):
     config: RunConfig
     acquisitions: tuple[Acquisition, ...] = ()
     datatakes: tuple[Datatake, ...] = ()
+    asked: tuple[str, ...]
     learns: bool
     stamp: str = ""
     cloudy: tuple[str, ...]
@@ -173,7 +175,7 @@ class Plan(BaseModel):
         for layout in self.layouts:
             shape = area_shape(self.config, layout.epsg)
             shapely.prepare(shape)
-            for time, acquisition in enumerate(self.of(layout.epsg)):
+            for time, acquisition in self._asked(layout):
                 for row, col in layout.shards_in(acquisition.box & layout.area):
                     cells = layout.cells(row, col) & layout.area
                     if not acquisition.within(cells):
@@ -186,20 +188,29 @@ class Plan(BaseModel):
         for layout in self.layouts:
             if level > layout.levels:
                 continue
-            for time, acquisition in enumerate(self.of(layout.epsg)):
+            for time, acquisition in self._asked(layout):
                 for row, col in layout.shards_in(acquisition.box & layout.area, level):
                     yield Unit(layout.epsg, time, row, col, level)
 
     def pictures(self) -> Iterator[Unit]:
         """What is published: every acquisition, as a unit without a place."""
         for layout in self.layouts:
-            for time in range(len(layout.times)):
+            for time, _ in self._asked(layout):
                 yield Unit(layout.epsg, time, 0, 0, level=-1)
+
+    def _asked(self, layout: Layout) -> Iterator[tuple[int, Acquisition]]:
+        """The acquisitions to work on, with their places in time."""
+        wanted = frozenset(self.asked)
+        for time, name in enumerate(layout.ids):
+            if name in wanted:
+                yield time, self._by_id[name]
 
     def wanted(self, unit: Unit) -> Box:
         """The cells of a unit that were asked for."""
         layout = self.layout(unit.epsg)
-        return layout.cells(unit.row, unit.col) & layout.area
+        if unit.level < 0:
+            return layout.area
+        return layout.cells(unit.row, unit.col, unit.level) & layout.area
 
     def acquisition(self, unit: Unit) -> Acquisition:
         """What a unit is a part of: from memory on the client, as it was frozen on a worker."""
@@ -232,16 +243,13 @@ class Plan(BaseModel):
         facts += [layout.shard, layout.chunk]
         if self.learns:
             facts.append(self.weights_of(self.acquisition(unit).take))
-        acquisition = self.acquisition(unit)
-        if unit.level == 0:
-            wanted = self.wanted(unit)
-            facts.append(wanted)
-            scenes = acquisition.within(wanted.grow(self.margin))
-            facts += [[scene.digest, scene.number] for scene in scenes]
-        else:
-            facts.append(layout.area)
-            facts += [[scene.digest, scene.number] for scene in acquisition.scenes]
-            facts += sorted(name for name in missing if name.startswith(f"{acquisition.id}/"))
+        wanted = self.wanted(unit)
+        facts.append(wanted)
+        scenes = self.acquisition(unit).within(wanted.grow(self.margin))
+        facts += [[scene.digest, scene.number] for scene in scenes]
+        if unit.level:
+            own = f"{self.acquisition_id(unit)}/"
+            facts += sorted(name for name in missing if name.startswith(own))
         text = json.dumps(facts, default=lambda x: x.__dict__, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()
 
@@ -269,8 +277,7 @@ class Plan(BaseModel):
             "precision": self.precision,
             "window_cells": self.config.window,
             "acquisitions": [
-                {"id": a.id, "datetime": a.datetime, "items": [s.id for s in a.scenes]}
-                for a in self.of(epsg)
+                {"id": a.id, "datetime": a.datetime, "items": list(a.items)} for a in self.of(epsg)
             ],
         }
 

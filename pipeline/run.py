@@ -20,10 +20,11 @@ from s2sharp_core.lattice import Box
 
 from .cube import finish, lay_out
 from .deliver import publish_unit, write_catalogue
+from .extend import move, recover
 from .fits import TOPIC, fit_unit
 from .flow import Flow, Workers
 from .ledger import FINAL, Ledger, Record
-from .plan import Datatake, Plan, Unit, freeze, freeze_acquisition
+from .plan import Datatake, Plan, Unit, freeze, freeze_acquisition, read_plan
 from .planning import frozen
 from .stage import Stage
 from .unit import SPACE, Run, keep, overview_unit, sharpen_unit, stage_unit
@@ -204,15 +205,21 @@ class _EnoughError(Exception):
 
 
 def _laid_out(plan: Plan) -> Plan:
-    """The plan that counts, new or continued, frozen and with its cube in place."""
+    """The plan that counts, new, continued or added to, frozen and with its cube in place."""
     try:
-        plan = frozen(plan.config) or plan
-        if not (plan.out / "run.json").exists():
+        recover(plan.store)
+        there = read_plan(plan.out) if (plan.out / "run.json").exists() else None
+        if plan.stamp != (there.stamp if there else ""):
+            plan = frozen(plan.config) or plan
+        if there is None:
             # Of a run that is gone: it would be taken for this one's.
             shutil.rmtree(plan.out / "stage", ignore_errors=True)
+        # The plan first: the cube is brought to it, however far an earlier run had come with that.
         plan = freeze(plan)
-        if not (plan.store / "zarr.json").exists():
-            lay_out(plan.store, plan.layouts, {x.group: plan.facts(x.epsg) for x in plan.layouts})
+        facts = {x.group: plan.facts(x.epsg) for x in plan.layouts}
+        if plan.store.exists():
+            move(plan.store, plan.layouts, facts)
+        lay_out(plan.store, plan.layouts, facts)
     except OSError as error:
         raise S2SharpError(
             "store-unwritable", f"Cannot write to {plan.out}: {error}.", "Choose another --out."
