@@ -306,7 +306,7 @@ def _lay_out_level(root: zarr.Group, layout: Layout, level: int, facts: Mapping[
             attributes |= {"flag_values": list(flags), "flag_meanings": " ".join(flags.values())}
         array(name, dtype, 0, attributes)
     # Last: a group that says so has room for it.
-    whole = {"Conventions": "CF-1.11", "s2sharp": _group_facts(layout, facts)}
+    whole: dict[str, Any] = {"Conventions": "CF-1.11", "s2sharp": _group_facts(layout, facts)}
     group.attrs.update({**geo, **whole})
 
 
