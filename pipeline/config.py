@@ -145,6 +145,14 @@ class RunConfig(BaseModel):
         ge=0,
         description="Stop when more units than this have failed for good; until then the others go on.",
     )
+    events: str | None = Field(
+        None,
+        description="Append what happens as lines of JSON to this file; `-`: to the standard output, and tables "
+        "and bars to the standard error.",
+    )
+    metrics: int | None = Field(
+        None, gt=0, lt=65536, description="Serve figures for Prometheus on this port of localhost."
+    )
     publish: bool = Field(
         True, description="Write COGs, a STAC catalogue and pictures beside the cube."
     )

@@ -33,6 +33,7 @@ __all__ = [
     "encode",
     "finish",
     "lay_out",
+    "level_group",
     "open_cube",
     "write_shard",
 ]
@@ -164,7 +165,7 @@ def encode(reflectance: np.ndarray) -> np.ndarray:
     return np.where(np.isnan(dn), FILL, np.clip(dn, FILL + 1, 32767)).astype(np.int16)
 
 
-def _group(layout: Layout, level: int) -> str:
+def level_group(layout: Layout, level: int) -> str:
     return layout.group if level == 0 else f"{layout.group}/x{2**level}"
 
 
@@ -224,7 +225,7 @@ def _facts(root: zarr.Group) -> dict[str, Any]:
 
 def _laid_out(root: zarr.Group, layout: Layout, facts: Mapping[str, Any]) -> bool:
     """Whether a group has the room and the facts that it should have. Its coarsest level was made last."""
-    name = _group(layout, layout.levels)
+    name = level_group(layout, layout.levels)
     if name not in root:
         return False
     last = root[f"{name}/source"]
@@ -246,7 +247,7 @@ def _lay_out_levels(
 
 
 def _lay_out_level(root: zarr.Group, layout: Layout, level: int, facts: Mapping[str, Any]) -> None:
-    group = root.require_group(_group(layout, level))
+    group = root.require_group(level_group(layout, level))
     geo = _geo(layout, level)
     height, width = layout.shape(level)
     left, _, _, top = layout.lattice.bounds(layout.box)
@@ -370,7 +371,7 @@ def write_shard(
     S2SharpError
         ``partial-shard`` when an array is not exactly the shard: a part of one would race with others.
     """
-    arrays = _opened(store, _group(layout, level))
+    arrays = _opened(store, level_group(layout, level))
     rows, cols = layout.place(row, col, level)
     expected = (rows.stop - rows.start, cols.stop - cols.start)
     wrong = {name: x.shape for name, x in data.items() if x.shape != expected}
@@ -389,7 +390,7 @@ def read_part(
     store: Path, layout: Layout, name: str, time: int, place: tuple[slice, slice], level: int
 ) -> np.ndarray:
     """A part of one variable of one level, as stored."""
-    return np.asarray(_opened(store, _group(layout, level))[name][time, place[0], place[1]])
+    return np.asarray(_opened(store, level_group(layout, level))[name][time, place[0], place[1]])
 
 
 def finish(

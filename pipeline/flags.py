@@ -16,10 +16,17 @@ _PANELS = {
     "What": "catalog collection bbox area datetime since extent max_cloud bands",
     "How": "method weights adapt fit fit_windows fit_steps fit_threads warm_start seed window shard chunk "
     "publish",
-    "Where it runs": "stage stage_budget scheduler workers memory device precision retries max_failures",
+    "Where it runs": "stage stage_budget scheduler workers memory device precision retries max_failures events metrics",
 }
 
-_METAVARS = {"bbox": "W S E N", "extent": "W S E N", "datetime": "A/B", "since": "last|DATE"}
+_METAVARS = {
+    "bbox": "W S E N",
+    "extent": "W S E N",
+    "datetime": "A/B",
+    "since": "last|DATE",
+    "events": "FILE|-",
+    "metrics": "PORT",
+}
 
 # Defaults that are not what the field's own value shows.
 _DEFAULTS = {

@@ -75,9 +75,17 @@ class Ledger:
 
     def records(self) -> Iterator[Record]:
         """Every record, read."""
+        yield from (_read(path) for path in self._files())
+
+    def read(self, unit: str, key: str, status: str) -> Record:
+        """One record."""
+        return _read(self._path(unit, key, status))
+
+    def files(self) -> Iterator[tuple[Path, str, str]]:
+        """Every record's file, unit and status."""
         for path in self._files():
-            facts = json.loads(path.read_text())
-            yield Record(**{**facts, "warnings": tuple(facts["warnings"])})
+            unit, _, status = path.relative_to(self.folder).as_posix().rsplit(".", 2)
+            yield path, unit, status
 
     def _files(self, folder: str = "") -> Iterator[Path]:
         root = self.folder / folder
@@ -87,3 +95,8 @@ class Ledger:
                 for path in sorted(root.rglob("[!.]*.*.*"))
                 if path.suffix[1:] in get_args(Status) and path.is_file()
             )
+
+
+def _read(path: Path) -> Record:
+    facts = json.loads(path.read_text())
+    return Record(**{**facts, "warnings": tuple(facts["warnings"])})

@@ -89,6 +89,8 @@ def opened(source: Source, item: str) -> Iterator[rasterio.DatasetReader]:
             "asset-unreadable",
             f"Item {item}, band {source.band}: cannot read {public(source.href)}: {public(reason)}.",
             "If the archive has it elsewhere or later, run again: only what failed is redone.",
+            item=item,
+            band=source.band,
         ) from error
 
 
@@ -131,12 +133,16 @@ def read_scene(scene: "Scene", source: Source, epsg: int, box: Box) -> np.ndarra
                 f"{scene.box.pixels(gsd)} px, EPSG:{epsg}; the file says {tuple(dataset.transform)[:6]}, "
                 f"{dataset.shape} px, {dataset.crs}.",
                 "Leave the item out, or report it to the archive.",
+                item=scene.id,
+                band=source.band,
             )
         if dataset.dtypes[0] not in {"uint8", "uint16"}:
             raise S2SharpError(
                 "metadata-contradicts-file",
                 f"Item {scene.id}, band {source.band}: the file holds {dataset.dtypes[0]}, not unsigned DN.",
                 "Use the archive's own files, not ones converted to reflectance.",
+                item=scene.id,
+                band=source.band,
             )
         rows, cols = scene.box.slices(box, gsd)
         window = Window.from_slices(rows, cols)

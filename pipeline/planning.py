@@ -37,6 +37,8 @@ _FREE = {
     "stage_budget",
     "retries",
     "max_failures",
+    "events",
+    "metrics",
     "publish",
     "since",
 }

@@ -20,6 +20,7 @@ from s2sharp_core.lattice import Box
 
 from .cube import finish, lay_out
 from .deliver import publish_unit, write_catalogue
+from .events import Event
 from .extend import move, recover
 from .fits import TOPIC, fit_unit
 from .flow import Flow, Workers
@@ -29,7 +30,7 @@ from .planning import frozen
 from .stage import Stage
 from .unit import SPACE, Run, keep, overview_unit, sharpen_unit, stage_unit
 
-__all__ = ["Event", "Outcome", "execute"]
+__all__ = ["ALLOCATOR", "Outcome", "execute", "local_workers", "threads"]
 
 ALLOCATOR = {
     "MALLOC_ARENA_MAX": "2",
@@ -39,19 +40,6 @@ ALLOCATOR = {
 """How glibc's allocator is set for workers. Each arena keeps what it once had: two are enough for two busy threads.
 Dask's own threshold gives every array back when it is freed, and has it zeroed by the kernel when it is asked for
 again: with the many of a net that doubles its time."""
-
-
-@dataclass(frozen=True)
-class Event:
-    """Something to show: ``phase`` is "fit", "sharpen", "overviews" or "publish".
-
-    ``record``: None if skipped, or while a fit is under way; then ``fit`` says how far it is: ``take``,
-    ``step``, ``steps``, ``loss``.
-    """
-
-    phase: str
-    record: Record | None
-    fit: Mapping[str, Any] | None = None
 
 
 @dataclass
@@ -66,7 +54,6 @@ class Outcome:
     windows: int = 0
     seconds: float = 0.0
     peak: int = 0
-    dashboard: str = ""
     stopped: bool = False
 
     def add(self, phase: str, record: Record | None) -> None:
@@ -177,7 +164,7 @@ def execute(plan: Plan, tell: Callable[[Event], None] = lambda _: None) -> Outco
     outcome = Outcome()
     plan = _laid_out(plan)
     with _lasting(plan), _connect(plan) as (client, each):
-        outcome.dashboard = client.dashboard_link
+        tell(Event("cluster", about={"dashboard": client.dashboard_link}))
         run = Run(plan.out, plan.stamp, each)
         road = _Road(client, plan, run, outcome, tell)
         try:
@@ -278,7 +265,6 @@ class _Road:
         missing = tuple(sorted(record.unit for record in self.outcome.failed))
 
         def submit(unit: Unit, _attempt: int, where: dict[str, Any]) -> Future[Any]:
-            where = {**where, "resources": None}
             return self.client.submit(task, self.run, unit, missing, **where)
 
         def todo() -> Iterator[Unit]:
@@ -315,9 +301,12 @@ class _Road:
             release(unit, record)
             self._add(phase, record)
 
-        return Flow(
-            self.workers, submit, failure, land, release, self.plan.config.retries, self._check
-        )
+        def again(unit: Unit, record: Record) -> None:
+            release(unit, record)
+            self.tell(Event(phase, record, again=True))
+
+        retries = self.plan.config.retries
+        return Flow(self.workers, submit, failure, land, again, retries, self._check)
 
     def fits(self) -> None:
         """Fit the method to each datatake; one that fails costs that datatake's units only."""
@@ -326,7 +315,7 @@ class _Road:
             return
 
         def told(event: tuple[float, Mapping[str, Any]]) -> None:
-            self.tell(Event("fit", None, event[1]))
+            self.tell(Event("fit", about=dict(event[1])))
 
         def submit(datatake: Datatake, _attempt: int, where: dict[str, Any]) -> Future[Any]:
             return self.client.submit(fit_unit, self.run, datatake, **where)
@@ -351,9 +340,12 @@ class _Road:
                     yield datatake
 
         self.client.subscribe_topic(TOPIC, told)
-        flow = Flow(
-            self.workers, submit, failure, land, lambda *_: None, plan.config.retries, self._check
-        )
+
+        def again(_: Datatake, record: Record) -> None:
+            self.tell(Event("fit", record, again=True))
+
+        retries = plan.config.retries
+        flow = Flow(self.workers, submit, failure, land, again, retries, self._check)
         flow.through(todo())
         self.client.unsubscribe_topic(TOPIC)
 

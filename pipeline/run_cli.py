@@ -1,5 +1,7 @@
 """``s2sharp plan`` and ``run`` at work: the plan as a table, the progress, and what came of it."""
 
+import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import typer
@@ -17,10 +19,11 @@ from rich.table import Table
 from .config import RunConfig
 from .cost import Estimate, check_memory, estimate
 from .deliver import picture_path
+from .events import Event, listeners
 from .plan import Plan
 from .planning import frozen, make_plan
-from .run import Event, Outcome, execute
-from .terminal import PARTIAL, check_extras, console, problems
+from .run import Outcome, execute
+from .terminal import PARTIAL, check_extras, console, problems, size_text
 
 __all__ = ["carry_out", "planned"]
 
@@ -68,9 +71,11 @@ def _show(plan: Plan, cost: Estimate) -> None:
     done = f", {cost.units - cost.todo} of them done already" if cost.todo < cost.units else ""
     table.add_row("Units", f"{cost.units}{done}; {cost.windows} windows to sharpen")
     through = ", through the stage" if plan.staged else ", from the files"
-    table.add_row("Reads", f"{_size(cost.read)} of pixels{through}")
-    table.add_row("Writes", f"about {_size(cost.delivered)}, the cube {_size(cost.output)} of it")
-    table.add_row("Memory", f"{_size(cost.memory)} for each worker beyond its idle size")
+    table.add_row("Reads", f"{size_text(cost.read)} of pixels{through}")
+    table.add_row(
+        "Writes", f"about {size_text(cost.delivered)}, the cube {size_text(cost.output)} of it"
+    )
+    table.add_row("Memory", f"{size_text(cost.memory)} for each worker beyond its idle size")
     workers = f"{cost.workers} worker" + "s" * (cost.workers > 1)
     table.add_row("Time", f"about {_duration(cost.seconds)} on {workers}")
     console.print(table)
@@ -85,10 +90,6 @@ def _left_out(plan: Plan) -> str:
     if plan.refused:
         out.append(f"{len(plan.refused)} items refused")
     return f" ({', '.join(out)})" if out else ""
-
-
-def _size(count: float) -> str:
-    return f"{count / 1e9:.2f} GB" if count > 1e9 else f"{count / 1e6:.0f} MB"
 
 
 def _duration(seconds: float) -> str:
@@ -107,6 +108,14 @@ def carry_out(config: RunConfig) -> Plan:
     S2SharpError
         As :func:`make_plan` and :func:`execute`; ``bad-config`` without what publishing needs.
     """
+    if config.events == "-":
+        console.file = sys.stderr
+    if config.metrics is not None:
+        check_extras(
+            ("prometheus_client",),
+            "Serving metrics",
+            "Install it (`pip install 's2sharp[cluster]'`), or leave --metrics out.",
+        )
     if config.publish:
         check_extras(
             ("rio_cogeo", "matplotlib"),
@@ -122,6 +131,10 @@ def carry_out(config: RunConfig) -> Plan:
     _report(plan, cost, outcome)
     pictures = [picture_path(plan.out, a) for a in plan.acquisitions]
     _show_results(plan, [p for p in pictures if p.exists()])
+    if outcome.stopped:
+        problems.print(
+            f"[red]Stopped:[/] more than {config.max_failures} units failed (--max-failures), and the rest was not begun."
+        )
     if outcome.failed or plan.refused:
         problems.print(
             f"{len(outcome.failed)} units failed and {len(plan.refused)} items were refused; what is "
@@ -134,15 +147,19 @@ def carry_out(config: RunConfig) -> Plan:
 
 def _watched(plan: Plan, cost: Estimate) -> Outcome:
     """Execute a plan, with a bar for each of its phases."""
-    with Progress(
-        TextColumn("{task.description:10}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-        TextColumn("{task.fields[note]}"),
-        console=console,
-    ) as progress:
+    bokeh = find_spec("bokeh") is not None
+    with (
+        listeners(plan.config, cost.units) as others,
+        Progress(
+            TextColumn("{task.description:10}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[note]}"),
+            console=console,
+        ) as progress,
+    ):
         tasks = {}
         if plan.datatakes:
             tasks["fit"] = progress.add_task("fit", total=len(plan.datatakes), note="")
@@ -151,9 +168,18 @@ def _watched(plan: Plan, cost: Estimate) -> Outcome:
 
         def tell(event: Event) -> None:
             nonlocal failures
-            if event.fit:
-                note = "{take}: step {step} of {steps}, loss {loss:.4g}".format(**event.fit)
+            for listener in others:
+                listener(event)
+            if event.phase == "cluster":
+                if event.about and event.about["dashboard"] and bokeh:
+                    console.print(f"Dashboard {event.about['dashboard']}")
+                return
+            if event.about:
+                note = "{take}: step {step} of {steps}, loss {loss:.4g}".format(**event.about)
                 progress.update(tasks["fit"], note=note)
+                return
+            if event.again and event.record:
+                problems.print(f"[yellow]again:[/] {escape(event.record.message)}")
                 return
             if event.phase not in tasks:
                 tasks[event.phase] = progress.add_task(event.phase, total=None, note="")
@@ -178,10 +204,10 @@ def _report(plan: Plan, cost: Estimate, outcome: Outcome) -> None:
     table.add_row("windows", str(cost.windows), str(outcome.windows))
     table.add_row("time", _duration(cost.seconds), _duration(outcome.seconds))
     if outcome.peak:
-        table.add_row("memory of a worker", _size(cost.memory), _size(outcome.peak))
+        table.add_row("memory of a worker", size_text(cost.memory), size_text(outcome.peak))
     size = sum(f.stat().st_size for f in plan.store.rglob("*") if f.is_file())
     table.add_row(
-        "cube on disk", _size(cost.output) if cost.todo == cost.units else "", _size(size)
+        "cube on disk", size_text(cost.output) if cost.todo == cost.units else "", size_text(size)
     )
     console.print(table)
 

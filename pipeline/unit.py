@@ -147,6 +147,7 @@ def _sharpen_unit(run: Run, unit: Unit, staged: list[object]) -> Record:
             facts |= _sharpen(plan, unit, clock)
         except S2SharpError as error:
             facts |= {"status": "failed", "kind": error.kind, "message": str(error)}
+            facts |= {"item": error.item, "band": error.band}
         except OSError as error:
             message = f"Cannot write {plan.store}: {error}. {SPACE}"
             facts |= {"status": "failed", "kind": "store-unwritable", "message": message}
