@@ -89,8 +89,8 @@ def test_everything_lands_once_and_neighbours_go_to_one_worker(cluster: Any) -> 
     through.through(range(64))
     assert sorted(landed) == list(range(64))
     runs = [{landed[i].worker for i in range(n, n + 8)} for n in range(0, 64, 8)]
-    assert sum(len(run) == 1 for run in runs) >= 6, "mostly: who is idle helps out"
-    assert len(set.union(*runs)) == 2
+    assert sum(len(run) == 1 for run in runs) >= 4, "mostly: who is idle helps out"
+    assert len(set.union(*runs)) > 1
 
 
 def _passing(thing: int, attempt: int) -> Record:
