@@ -6,6 +6,7 @@ bands of the same place must have the same int16 values. Then the same with othe
 """
 
 import argparse
+import sys
 import tempfile
 from pathlib import Path
 
