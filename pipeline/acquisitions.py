@@ -21,19 +21,19 @@ from .archives import (
     cloud_cover,
     datatake,
     epsg,
+    grids,
     platform,
     safe_name,
-    scl_source,
     sensed,
     sources,
     tile,
 )
 from .load import header
 
-__all__ = ["Acquisition", "Refusal", "Scene", "group"]
+__all__ = ["Acquisition", "Refusal", "Scene", "group", "scene_of"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Scene:
     """What is needed of one item: its files, where it lies, what it is.
 
@@ -122,7 +122,7 @@ def group(
     for item in items:
         try:
             code = epsg(item)
-            scene = _scene(item, code, bands, catalog)
+            scene = scene_of(item, code, bands, catalog)
         except S2SharpError as error:
             refused.append(Refusal(item.id, error.kind, str(error)))
             continue
@@ -151,11 +151,18 @@ def _newest(scenes: list[Scene]) -> list[Scene]:
     return sorted(kept.values(), key=lambda s: (s.tile, s.datetime, s.id))
 
 
-def _scene(item: pystac.Item, code: int, bands: Sequence[str], catalog: str) -> Scene:
-    found = sources(item, bands)
-    scl = scl_source(item)
-    for source in (*found.values(), *([scl] if scl else [])):
+def scene_of(item: pystac.Item, code: int, bands: Sequence[str], catalog: str) -> Scene:
+    """What is needed of an item in EPSG ``code``; parameters as of :func:`group`.
+
+    Raises
+    ------
+    S2SharpError
+        Why the item is refused.
+    """
+    found = sources(item, (*bands, "SCL"))
+    for source in found.values():
         check_href(source.href, catalog)
+    scl = found.pop("SCL", None)
     cloud = cloud_cover(item)
     return Scene(
         id=item.id,
@@ -174,10 +181,15 @@ def _scene(item: pystac.Item, code: int, bands: Sequence[str], catalog: str) -> 
 def _box(item: pystac.Item, code: int, files: Iterable[Source]) -> Box:
     """The cells of an item, from the transform and shape of every band that is read; they must agree."""
     lattice = Lattice.of(code)
-    boxes = {}
+    stated = grids(item)
+    boxes: dict[tuple[float, ...], Box] = {}
     for source in files:
         what = f"Item {item.id}, band {source.band},"
-        (a, b, left, d, e, top), (height, width) = _grid(item, source)
+        if source.href in stated:
+            transform, shape = _checked(*stated[source.href], what)
+        else:
+            transform, shape = header(source, item.id)
+        (a, b, left, d, e, top), (height, width) = transform, shape
         gsd = BANDS[source.band].gsd
         if (a, b, d, e) != (gsd, 0, 0, -gsd):
             raise S2SharpError(
@@ -186,24 +198,16 @@ def _box(item: pystac.Item, code: int, files: Iterable[Source]) -> Box:
                 "Use the product as ESA grids it, not a reprojected copy.",
             )
         bounds = (left, top + e * height, left + a * width, top)
-        boxes[source.band] = lattice.box(bounds, what)
-    if len(set(boxes.values())) > 1:
-        raise S2SharpError(
-            "off-lattice",
-            f"The bands of item {item.id} cover different cells: {boxes}.",
-            "Skip it.",
-        )
+        if bounds not in boxes:
+            boxes[bounds] = lattice.box(bounds, what)
+        if len(boxes) > 1:
+            raise S2SharpError(
+                "off-lattice",
+                f"The bands of item {item.id} cover different cells: {source.band} lies within (left, "
+                f"bottom, right, top) {bounds}, others within {next(iter(boxes))}.",
+                "Skip it.",
+            )
     return next(iter(boxes.values()))
-
-
-def _grid(item: pystac.Item, source: Source) -> tuple[tuple[float, ...], tuple[int, int]]:
-    """Transform (a, b, c, d, e, f) and shape of a file: from its asset, else from its header."""
-    for asset in item.assets.values():
-        transform = asset.extra_fields.get("proj:transform")
-        shape = asset.extra_fields.get("proj:shape")
-        if asset.get_absolute_href() == source.href and transform and shape:
-            return _checked(transform, shape, f"Item {item.id}, band {source.band}")
-    return header(source, item.id)
 
 
 def _checked(transform: Any, shape: Any, what: str) -> tuple[tuple[float, ...], tuple[int, int]]:
@@ -216,7 +220,7 @@ def _checked(transform: Any, shape: Any, what: str) -> tuple[tuple[float, ...], 
     if height < 1 or width < 1 or len(numbers) < 6 or not all(map(math.isfinite, numbers)):
         raise S2SharpError(
             "item-broken",
-            f"{what}: proj:transform {transform!r} and proj:shape {shape!r} should be six numbers and "
+            f"{what} proj:transform {transform!r} and proj:shape {shape!r} should be six numbers and "
             "two, height and width.",
             "Leave the item out, or ask the archive to correct it.",
         )

@@ -17,7 +17,7 @@ from s2sharp_core.lattice import Lattice
 
 from .acquisitions import Acquisition, group
 from .archives import datatake, public, safe_name, tile
-from .area import area_digest, area_shape, lonlat, reach
+from .area import area_digest, area_shape, reach
 from .config import RunConfig
 from .cube import Layout, chunk_side
 from .plan import Datatake, Plan, read_plan, stamp
@@ -54,24 +54,22 @@ def make_plan(config: RunConfig) -> Plan:
     needed = sharpener.reads if sharpener else ()
     reads = in_order({*needed, *(band for band in bands if BANDS[band].gsd == 10)})
     margin = context(sharpener) if sharpener else 0
-    bbox = tuple(shapely.bounds(lonlat(config)))
+    # Every cell that is written needs its neighbours, those beyond the box in degrees, too.
+    bbox = reach(config)
     items = search(config.catalog, config.collection, bbox, config.datetime, margin * CELL)
-    if not items:
+    found, refused = group(items, reads, config.catalog)
+    if not found and not refused:
         raise S2SharpError(
             "nothing-found",
             f"{public(config.catalog)} has no item of {config.collection} in {bbox} at {config.datetime}.",
             "Widen --bbox or --datetime, or choose another --collection.",
         )
-    # Once more: every cell that is written needs its neighbours, those beyond the box in degrees, too.
-    around = reach(config, items)
-    items = search(config.catalog, config.collection, around, config.datetime, margin * CELL)
-    found, refused = group(items, reads, config.catalog)
     clear = [a for a in found if a.cloud is None or a.cloud <= config.max_cloud]
     # What meets the margin alone gives context to nothing.
     kept = tuple(a for a in clear if _meets(config, a))
     layouts = _layouts(config, kept)
     if not kept:
-        why = [f"{len(items)} items were found"]
+        why = [f"{sum(len(a.scenes) for a in found) + len(refused)} items were found"]
         why += [f"{len(found) - len(clear)} acquisitions are cloudier than {config.max_cloud:g} %"]
         why += [
             f"{len(refused)} items were refused" + "".join(f"; {r.message}" for r in refused[:3])

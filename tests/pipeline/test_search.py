@@ -6,11 +6,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pystac
 import pytest
 import rasterio
 import s2sharp.search
+import s2sharp.web
 from rasterio.transform import from_origin
 from rasterio.windows import Window
+from s2sharp.archives import sensed
 from s2sharp.search import search
 from urllib3 import HTTPResponse
 
@@ -137,11 +140,16 @@ def catalog(request) -> str:
 
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch) -> None:
-    monkeypatch.setattr(s2sharp.search, "BACKOFF", 0.01)
+    monkeypatch.setattr(s2sharp.web, "BACKOFF", 0.01)
+
+
+def found(*args: Any, **kwargs: Any) -> list[pystac.Item]:
+    """What a search yields, which comes in any order, by time and id."""
+    return sorted(search(*args, **kwargs), key=lambda item: (sensed(item), item.id))
 
 
 def ids(*args: Any, **kwargs: Any) -> list[str]:
-    return [item.id for item in search(*args, **kwargs)]
+    return [item.id for item in found(*args, **kwargs)]
 
 
 def refused(kind: str) -> Any:
@@ -180,9 +188,9 @@ def test_box_and_time_choose_the_items(catalog, bbox, when, expected):
 
 
 def test_items_come_whole_and_with_addresses_that_can_be_opened(catalog):
-    found = search(catalog, L2A, VIENNA, "2024-05-01")
-    assert [item.properties["s2:processing_baseline"] for item in found] == ["05.09", "05.09"]
-    assert all(item.assets["red"].get_absolute_href().startswith("https://") for item in found)
+    both = found(catalog, L2A, VIENNA, "2024-05-01")
+    assert [item.properties["s2:processing_baseline"] for item in both] == ["05.09", "05.09"]
+    assert all(item.assets["red"].get_absolute_href().startswith("https://") for item in both)
 
 
 def test_only_the_collection_asked_for_is_searched(catalog):
@@ -207,7 +215,7 @@ def test_a_margin_at_the_pole_is_no_accident(catalog):
 
 def test_a_missing_collection_is_named_with_those_that_there_are(catalog):
     with refused("collection-missing") as err:
-        search(catalog, "sentinel-3", VIENNA, MAY)
+        list(search(catalog, "sentinel-3", VIENNA, MAY))
     assert "'sentinel-3'" in err.value.message
     assert f"{OTHER}, {L2A}" in err.value.message
 
@@ -222,7 +230,7 @@ def test_more_items_than_anyone_can_mean_are_refused(kind, request, monkeypatch)
     monkeypatch.setattr(s2sharp.search, "MAX_ITEMS", 3)
     catalog = request.getfixturevalue({"STAC API": "api", "static path": "folder"}[kind])
     with refused("too-many-items"):
-        search(str(catalog), L2A, VIENNA, MAY)
+        list(search(str(catalog), L2A, VIENNA, MAY))
 
 
 # Catalogues that stumble
@@ -269,7 +277,7 @@ def test_a_search_is_asked_again_when_the_api_is_busy(tmp_path, status, method):
 
 
 def test_a_server_may_not_make_us_wait_for_a_day():
-    retry = s2sharp.search._Patience(total=3)
+    retry = s2sharp.web._Patience(total=3)
     assert retry.get_retry_after(HTTPResponse(headers={"Retry-After": "86400"})) == 60
     assert retry.get_retry_after(HTTPResponse(headers={"Retry-After": "7"})) == 7
 
@@ -277,7 +285,7 @@ def test_a_server_may_not_make_us_wait_for_a_day():
 @pytest.mark.parametrize("status", [401, 403, 404, 500])
 def test_a_catalogue_that_refuses_is_named_with_its_status(tmp_path, status):
     with http_server(tmp_path, every(1, status)) as url, refused("catalog-unreachable") as err:
-        search(f"{url}/v1?token=hunter2", L2A, VIENNA, MAY)
+        list(search(f"{url}/v1?token=hunter2", L2A, VIENNA, MAY))
     assert f"{url}/v1" in err.value.message
     assert str(status) in err.value.message
     assert "hunter2" not in str(err.value)
@@ -288,7 +296,7 @@ def test_a_catalogue_that_is_not_there_is_named_without_its_password():
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
         with refused("catalog-unreachable") as err:
-            search(f"http://me:hunter2@127.0.0.1:{port}/v1?key=hunter2", L2A, VIENNA, MAY)
+            list(search(f"http://me:hunter2@127.0.0.1:{port}/v1?key=hunter2", L2A, VIENNA, MAY))
     assert f"http://127.0.0.1:{port}/v1 did not answer" in err.value.message
     assert "hunter2" not in repr(err.value)
 
@@ -299,20 +307,20 @@ def test_a_path_that_holds_no_catalogue_is_named(tmp_path, content):
     if content is not None:
         path.write_bytes(content.encode("latin-1"))
     with refused("catalog-unreachable") as err:
-        search(str(path), L2A, VIENNA, MAY)
+        list(search(str(path), L2A, VIENNA, MAY))
     assert str(path) in err.value.message
 
 
 @pytest.mark.parametrize("answer", [{"features": 3}, {"features": [{"id": 1}, 2]}, []])
 def test_an_api_whose_answer_is_no_stac_is_named(tmp_path, answer):
     with http_server(tmp_path, _api_of(lambda _: answer)) as url, refused("catalog-unreachable"):
-        search(url, L2A, VIENNA, MAY)
+        list(search(url, L2A, VIENNA, MAY))
 
 
 def test_an_api_that_lists_no_collections_may_find_nothing(tmp_path):
     nothing = {"type": "FeatureCollection", "features": [], "links": []}
     with http_server(tmp_path, _api_of(lambda _: nothing)) as url:
-        assert search(url, L2A, VIENNA, MAY) == []
+        assert ids(url, L2A, VIENNA, MAY) == []
 
 
 @pytest.mark.parametrize("pages", ["the same", "new ones"])
@@ -327,7 +335,7 @@ def test_pages_without_end_are_refused(tmp_path, monkeypatch, pages):
 
     with http_server(tmp_path, _api_of(page)) as url, refused("too-many-items"):
         at.append(url)
-        search(url, L2A, VIENNA, "2023")
+        list(search(url, L2A, VIENNA, "2023"))
 
 
 def test_an_api_that_drops_the_line_between_pages_gives_no_half_answer(tmp_path):
@@ -335,7 +343,7 @@ def test_an_api_that_drops_the_line_between_pages_gives_no_half_answer(tmp_path)
     hook = _api_of(lambda n: _page(at[0], items.earth_search()) if n == 1 else 500)
     with http_server(tmp_path, hook) as url, refused("catalog-unreachable"):
         at.append(url)
-        search(url, L2A, VIENNA, "2023")
+        list(search(url, L2A, VIENNA, "2023"))
 
 
 # Catalogues that are broken in part, or hostile
@@ -363,8 +371,8 @@ def test_a_broken_item_is_left_out_with_a_warning_and_the_others_are_found(tmp_p
 def test_an_item_that_is_gone_from_a_website_is_left_out_with_a_warning(folder):
     gone = pytest.warns(UserWarning, match=f"{NEXT}.json answered 404")
     with http_server(folder, missing(f"{NEXT}.json")) as url, gone:
-        found = ids(f"{url}/catalog.json", L2A, VIENNA, MAY)
-    assert found == [FIRST, "interval", LAST]
+        there = ids(f"{url}/catalog.json", L2A, VIENNA, MAY)
+    assert there == [FIRST, "interval", LAST]
 
 
 def test_a_part_of_the_collection_that_is_gone_is_an_error_not_a_hole(folder):
@@ -372,7 +380,7 @@ def test_a_part_of_the_collection_that_is_gone_is_an_error_not_a_hole(folder):
         return 404 if path == f"/{L2A}/2024/catalog.json" else None
 
     with http_server(folder, hook) as url, refused("catalog-unreachable") as err:
-        search(f"{url}/catalog.json", L2A, VIENNA, MAY)
+        list(search(f"{url}/catalog.json", L2A, VIENNA, MAY))
     assert "2024/catalog.json answered 404" in err.value.message
 
 
