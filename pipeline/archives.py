@@ -25,6 +25,7 @@ __all__ = [
     "PROPERTIES",
     "Offer",
     "Source",
+    "archived",
     "as_number",
     "as_text",
     "baseline",
@@ -36,11 +37,13 @@ __all__ = [
     "is_local",
     "offers",
     "platform",
+    "processed",
     "public",
     "safe_name",
     "scl_source",
     "sensed",
     "sources",
+    "strip",
     "tile",
     "unsigned",
 ]
@@ -67,8 +70,12 @@ _NAMING = tuple(
 )
 """Properties that may hold ESA's name of the datatake, the product or the granule."""
 
+_STRIPS = ("s2:datastrip_id", "eopf:datastrip_id")
+_MADE = ("s2:generation_time", "processing:datetime")
+
 PROPERTIES: dict[str, type] = {
-    **dict.fromkeys((*_NAMING, "title", "platform", "grid:code", "s2:mgrs_tile"), str),
+    **dict.fromkeys((*_NAMING, *_STRIPS, *_MADE, "title", "platform"), str),
+    **dict.fromkeys(("grid:code", "s2:mgrs_tile"), str),
     **dict.fromkeys(("mgrs:utm_zone", "mgrs:latitude_band", "mgrs:grid_square"), str),
     **dict.fromkeys(("s2:processing_baseline", "processing:version"), str),
     **dict.fromkeys(("eo:cloud_cover", "sat:absolute_orbit", "sat:relative_orbit"), float),
@@ -101,6 +108,7 @@ _FACTS = {
     )
     for prefix in ("", "eo:", "raster:")
 }
+_TIME = r"\d{8}T\d{6}"
 _DATATAKE = re.compile(r"(?<![A-Z0-9])G?(S2[A-Z])_(?:MSIL\d[A-Z]_)?(\d{8}T\d{6})_")
 _TILE = r"T?(\d{1,2})([C-HJ-NP-X][A-HJ-NP-Z]{2})"
 
@@ -180,8 +188,7 @@ def datatake(item: pystac.Item) -> str:
     The platform with, in this order: the datatake's start, from ``s2:datatake_id``,
     ``eopf:datatake_id`` or an ESA product name (``"S2A_20230628T070631"``); another datatake id;
     the absolute orbit, from ``sat:absolute_orbit`` or a granule name; the relative orbit and the
-    local solar day, which one pass never changes; the minute of sensing, which is a guess:
-    tiles sensed either side of a full minute then count as two acquisitions.
+    day of its pass; the minute of sensing, which is no more than a guess.
     """
     for text in _names(item):
         if found := _DATATAKE.search(text):
@@ -198,9 +205,59 @@ def datatake(item: pystac.Item) -> str:
         return f"{code}_A{int(orbit):06d}"
     when = sensed(item)
     if orbit := as_number(item.properties.get("sat:relative_orbit")):
-        longitude = item.bbox[0] if item.bbox else 0.0
-        return f"{code}_R{int(orbit):03d}_{when + timedelta(hours=longitude / 15):%Y%m%d}"
+        return f"{code}_R{int(orbit):03d}_{when - _before_pass(orbit):%Y%m%d}"
     return f"{code}_{when:%Y%m%dT%H%M}"
+
+
+def _before_pass(orbit: float) -> timedelta:
+    """From midnight UTC until half a day before the satellite, on ``orbit``, crosses the equator southwards.
+
+    A satellite is on a relative orbit once in ten days, always at the same hour: 143 orbits are ten days, and orbit
+    122, over Vienna, crosses at 10:19. So days that are counted from there have the whole pass, twenty-five
+    minutes to either side, in their middle: neither midnight nor the antimeridian cuts one in two.
+    """
+    hours = 10.32 + (orbit - 122) * 240 / 143
+    return timedelta(hours=hours % 24 - 12)
+
+
+def strip(item: pystac.Item) -> str | None:
+    """When the item's data strip began to be sensed, "20230628T100612"; None if not said.
+
+    A datatake that is received in parts comes as strips, and a tile at their border as an item of each.
+    """
+    for text in (as_text(item.properties.get(key)) for key in _STRIPS):
+        if found := re.search(rf"_S({_TIME})(?=_|\.|$)", text):
+            return found[1]
+    return None
+
+
+def processed(item: pystac.Item) -> str | None:
+    """When ESA made the product, "20230628T170000"; None if not said.
+
+    From its time of generation, else the name of the product (its discriminator) or of the granule.
+    """
+    for key in _MADE:
+        if when := _moment(item.properties.get(key)):
+            return when
+    for text in _names(item):
+        if found := re.search(rf"_T{_TILE[2:]}_({_TIME})(?=\.|$)|_TL_\w{{4}}_({_TIME})_A", text):
+            return found[3] or found[4]
+    return None
+
+
+def archived(item: pystac.Item) -> str:
+    """When the archive took the item in, or last changed it; "" if not said."""
+    return max(_moment(item.properties.get(key)) or "" for key in ("created", "updated"))
+
+
+def _moment(value: Any) -> str | None:
+    """A time in UTC, to the second, so that text sorts as time does."""
+    try:
+        when = datetime.fromisoformat(as_text(value))
+    except ValueError:
+        return None
+    when = when.astimezone(UTC) if when.tzinfo else when
+    return f"{when:%Y%m%dT%H%M%S}"
 
 
 def sensed(item: pystac.Item) -> datetime:

@@ -3,6 +3,7 @@
 import hashlib
 import json
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import shapely
@@ -89,7 +90,7 @@ def lonlat(config: RunConfig) -> shapely.Geometry:
     """The area that was asked for, in degrees; one that crosses the antimeridian is cut there."""
     if config.area:
         return _geojson(config.area)
-    west, south, east, north = config.bbox or ()
+    west, south, east, north = cast(Degrees, config.bbox)
     return rolled(shapely.box(west, south, east + 360 * (east < west), north))
 
 

@@ -22,10 +22,11 @@ from upath import UPath
 from s2sharp_core import BANDS, S2SharpError
 from s2sharp_core.lattice import Lattice
 
-from .acquisitions import Refusal, Scene, scene_of
-from .archives import FACTS, PROPERTIES, Offer, Source, as_number, as_text, epsg, offers, unsigned
+from .acquisitions import Acquisition, Choice, Found, find, join
+from .archives import FACTS, PROPERTIES, Offer, Source, as_number, as_text, offers, unsigned
 from .globe import around, rolled, unrolled
 from .load import native_gsd
+from .scenes import Refusal, Scene
 
 __all__ = ["write_items"]
 
@@ -71,51 +72,56 @@ _EXTENSIONS = [
 
 def write_items(
     path: Path | UPath, items: Iterable[pystac.Item], bands: Sequence[str], catalog: str
-) -> list[Refusal]:
-    """Write what :func:`~s2sharp.acquisitions.group` reads of ``items``, at once or not at all.
+) -> tuple[list[Acquisition], list[Refusal], list[Choice]]:
+    """Write what :func:`~s2sharp.acquisitions.group` reads of ``items``, at once or not at all, and group them.
 
-    Parameters
-    ----------
-    bands
-        The bands that will be read; the scene classification is kept beside them.
-    catalog
-        Where the items come from: decides which hrefs they may name.
-
-    Returns
-    -------
-    list
-        The items that `group` would refuse; they are not written.
+    Parameters and what is returned are as `group`'s; the scene classification is kept beside ``bands``. Items that
+    are refused are not written.
     """
     from stac_geoparquet.arrow import to_parquet
 
+    found: list[Found] = []
     refused: list[Refusal] = []
-    rows = _rows(items, bands, catalog, refused)
-    batches = iter(lambda: list(islice(rows, ROWS)), [])
-    reader = pa.RecordBatchReader.from_batches(
-        _SCHEMA, (pa.RecordBatch.from_pylist(batch, schema=_SCHEMA) for batch in batches)
-    )
-    local = isinstance(path, Path)
-    with tempfile.TemporaryDirectory(dir=path.parent if local else None) as folder:
+    rows = _rows(items, bands, catalog, found, refused)
+    broken: list[Exception] = []
+
+    def batches() -> Iterator[pa.RecordBatch]:
+        try:
+            while batch := list(islice(rows, ROWS)):
+                yield pa.RecordBatch.from_pylist(batch, schema=_SCHEMA)
+        except Exception as error:  # else Arrow makes one of its own of it
+            broken.append(error)
+
+    reader = pa.RecordBatchReader.from_batches(_SCHEMA, batches())
+    home = path.parent if isinstance(path, Path) else None
+    with tempfile.TemporaryDirectory(dir=home) as folder:
         draft = Path(folder, path.name)
         to_parquet(reader, draft, compression="zstd")
-        if local:
+        if broken:
+            raise broken[0]
+        if isinstance(path, Path):
             draft.replace(path)
         else:
             with draft.open("rb") as written, path.open("wb") as target:
                 shutil.copyfileobj(written, target)
-    return refused
+    acquisitions, choices = join(found)
+    return acquisitions, refused, choices
 
 
 def _rows(
-    items: Iterable[pystac.Item], bands: Sequence[str], catalog: str, refused: list[Refusal]
+    items: Iterable[pystac.Item],
+    bands: Sequence[str],
+    catalog: str,
+    found: list[Found],
+    refused: list[Refusal],
 ) -> Iterator[dict[str, Any]]:
     for item in items:
         try:
-            code = epsg(item)
-            scene = scene_of(item, code, bands, catalog)
+            found.append(find(item, bands, catalog))
         except S2SharpError as error:
             refused.append(Refusal(item.id, error.kind, str(error)))
         else:
+            scene, code = found[-1].scene, found[-1].epsg
             yield _row(item, code, scene, offers(item, (*bands, "SCL")))
 
 

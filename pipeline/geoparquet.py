@@ -56,22 +56,30 @@ def documents(
 def collections(file: BinaryIO) -> list[str]:
     """The ids of the collections whose items a file has."""
     source = pq.ParquetFile(file)
-    if "collection" not in source.schema_arrow.names:
-        return []
-    parts = source.iter_batches(columns=["collection"])
-    return sorted(
-        {name for part in parts for name in part["collection"].unique().to_pylist() if name}
-    )
+    found: set[str] = set()
+    for number in range(source.num_row_groups):
+        least, most = _ranges(source.metadata.row_group(number)).get("collection", (None, ""))
+        if least == most:
+            found.add(least)
+        elif "collection" in source.schema_arrow.names:
+            column = source.read_row_group(number, columns=["collection"])["collection"]
+            found |= set(column.unique().to_pylist())
+    return sorted(name for name in found if name)
 
 
-def _possible(group: Any, collection: str, boxes: Sequence[Degrees], interval: Interval) -> bool:
-    """Whether the statistics of a row group leave room for a match; without any, they do."""
+def _ranges(group: Any) -> dict[str, tuple[Any, Any]]:
+    """Column → its least and greatest value in a row group, where that is told."""
     columns = [group.column(index) for index in range(group.num_columns)]
-    ranges = {
+    return {
         column.path_in_schema: (column.statistics.min, column.statistics.max)
         for column in columns
         if column.statistics is not None and column.statistics.has_min_max
     }
+
+
+def _possible(group: Any, collection: str, boxes: Sequence[Degrees], interval: Interval) -> bool:
+    """Whether the statistics of a row group leave room for a match; without any, they do."""
+    ranges = _ranges(group)
 
     def between(low: str, high: str, first: Any, last: Any) -> bool:
         """Whether values from column ``low`` to column ``high`` may meet ``first`` to ``last``."""

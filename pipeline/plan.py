@@ -17,12 +17,13 @@ from s2sharp_core import BANDS, S2SharpError, Sharpener
 from s2sharp_core.fitting import FitOptions
 from s2sharp_core.lattice import Box
 
-from .acquisitions import Acquisition, Refusal
+from .acquisitions import Acquisition, Choice
 from .area import area_shape
 from .config import RunConfig
 from .cube import Layout
 from .load import Files, Reader
 from .ready import brief, fitted_weights, options_of, outline, ready
+from .scenes import Refusal
 from .stage import Stage
 
 __all__ = ["Datatake", "Plan", "Unit", "freeze", "read_plan", "stamp"]
@@ -65,6 +66,7 @@ class Plan(BaseModel):
     datatakes: tuple[Datatake, ...]
     cloudy: tuple[str, ...]
     refused: tuple[Refusal, ...]
+    choices: tuple[Choice, ...]
     layouts: tuple[Layout, ...]
     reads: tuple[str, ...]
     margin: int
@@ -156,7 +158,7 @@ class Plan(BaseModel):
             for time, acquisition in enumerate(self.of(layout.epsg)):
                 for row, col in itertools.product(range(rows), range(cols)):
                     cells = layout.cells(row, col) & layout.area
-                    if not acquisition.within(cells):
+                    if not acquisition.sees(cells):
                         continue
                     if shape.intersects(shapely.box(*layout.lattice.bounds(cells))):
                         yield Unit(layout.epsg, time, row, col)

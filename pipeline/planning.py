@@ -57,7 +57,7 @@ def make_plan(config: RunConfig) -> Plan:
     # Every cell that is written needs its neighbours, those beyond the box in degrees, too.
     bbox = reach(config)
     items = search(config.catalog, config.collection, bbox, config.datetime, margin * CELL)
-    found, refused = group(items, reads, config.catalog)
+    found, refused, choices = group(items, reads, config.catalog)
     if not found and not refused:
         raise S2SharpError(
             "nothing-found",
@@ -86,6 +86,7 @@ def make_plan(config: RunConfig) -> Plan:
         datatakes=_datatakes(config, kept, reads) if coarse and fits(config) else (),
         cloudy=tuple(a.id for a in found if a not in clear),
         refused=tuple(refused),
+        choices=tuple(choices),
         layouts=tuple(layouts),
         reads=reads,
         margin=margin,
@@ -122,7 +123,7 @@ def _datatakes(
         own = [item for item in items if safe_name(datatake(item)) == take]
         own.sort(key=lambda item: hashlib.sha256(tile(item).encode()).digest())
         tiles = list(dict.fromkeys(tile(item) for item in own))[:_TILES]
-        whole, _ = group([i for i in own if tile(i) in tiles], reads, config.catalog)
+        whole, *_ = group([i for i in own if tile(i) in tiles], reads, config.catalog)
         found.append(Datatake(take, tuple(whole)))
     return tuple(found)
 

@@ -31,7 +31,9 @@ def step(task: str, catalog: Path) -> None:
         said = f"{catalog.with_name(FROZEN).stat().st_size / 1e6:.0f} MB"
     else:
         acquisitions = group(items, tuple(BANDS), str(catalog))[0]
-        said = f"{len(acquisitions)} acquisitions, {sum(len(a.scenes) for a in acquisitions)} scenes"
+        said = (
+            f"{len(acquisitions)} acquisitions, {sum(len(a.scenes) for a in acquisitions)} scenes"
+        )
     seconds = time.perf_counter() - start
     print(f"{said}|{seconds:.1f}|{time.process_time():.1f}|{highest() - idle:.0f}")
 

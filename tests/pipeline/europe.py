@@ -147,7 +147,9 @@ def _item(
                 "proj:shape": [109_800 // gsd, 109_800 // gsd],
                 "proj:transform": [gsd, 0, tile.left, 0, -gsd, tile.top],
                 "eo:bands": [{"name": band}],
-                "raster:bands": [{"nodata": 0, "data_type": "uint16", "scale": 1e-4, "offset": -0.1}],
+                "raster:bands": [
+                    {"nodata": 0, "data_type": "uint16", "scale": 1e-4, "offset": -0.1}
+                ],
                 "roles": ["data"],
             }
             for band, gsd in (GSD | {"SCL": 20}).items()
@@ -157,7 +159,8 @@ def _item(
 
 def write(path: Path, count: int, rows: int = 4096) -> None:
     """As others would write it: stac-geoparquet in row groups of ``rows`` items."""
-    parts = iter(lambda items=documents(count): list(itertools.islice(items, rows)), [])
+    items = documents(count)
+    parts = iter(lambda: list(itertools.islice(items, rows)), [])
     batches = (batch for part in parts for batch in parse_stac_items_to_arrow(part))
     first = next(batches)
     reader = pa.RecordBatchReader.from_batches(first.schema, itertools.chain([first], batches))

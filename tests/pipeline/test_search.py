@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pystac
 import pytest
 import rasterio
@@ -15,13 +17,14 @@ from rasterio.transform import from_origin
 from rasterio.windows import Window
 from s2sharp.archives import sensed
 from s2sharp.search import search
+from stac_geoparquet.arrow import parse_stac_items_to_arrow, to_parquet
 from urllib3 import HTTPResponse
 
 from s2sharp_core.errors import S2SharpError
 from tests.data import needs_data, shared_data
 from tests.services import every, http_server, missing, pgstac_server
 
-from . import items
+from . import europe, items
 
 L2A, OTHER = "sentinel-2-l2a", "sentinel-2-c1-l2a"
 VIENNA = (16.0, 48.0, 16.2, 48.2)
@@ -132,10 +135,31 @@ def website(folder) -> Iterator[str]:
         yield f"{url}/catalog.json"
 
 
-@pytest.fixture(params=["STAC API", "static path", "static URL"])
+@pytest.fixture(scope="session")
+def parquet(tmp_path_factory) -> Path:
+    path = tmp_path_factory.mktemp("geoparquet") / "items.parquet"
+    to_parquet(parse_stac_items_to_arrow(_documents()), path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def parquet_url(parquet) -> Iterator[str]:
+    with http_server(parquet.parent) as url:
+        yield f"{url}/{parquet.name}"
+
+
+KINDS = {
+    "STAC API": "api",
+    "static path": "folder",
+    "static URL": "website",
+    "stac-geoparquet path": "parquet",
+    "stac-geoparquet URL": "parquet_url",
+}
+
+
+@pytest.fixture(params=KINDS)
 def catalog(request) -> str:
-    kinds = {"STAC API": "api", "static path": "folder", "static URL": "website"}
-    return str(request.getfixturevalue(kinds[request.param]))
+    return str(request.getfixturevalue(KINDS[request.param]))
 
 
 @pytest.fixture(autouse=True)
@@ -344,6 +368,86 @@ def test_an_api_that_drops_the_line_between_pages_gives_no_half_answer(tmp_path)
     with http_server(tmp_path, hook) as url, refused("catalog-unreachable"):
         at.append(url)
         list(search(url, L2A, VIENNA, "2023"))
+
+
+def _chain(path: str, page: str) -> bytes:
+    """A static catalogue without end: each has one more inside."""
+    link = {"rel": "child", "href": f"{path.removesuffix('.json')}x.json"}
+    return json.dumps(_catalog(page) | {"links": [link]}).encode()
+
+
+def test_catalogues_in_catalogues_without_end_are_refused(tmp_path):
+    asked = []
+    with (
+        http_server(tmp_path, lambda _, path: asked.append(path) or _chain(path, path)) as url,
+        refused("too-many-items"),
+    ):
+        list(search(f"{url}/catalog.json", L2A, VIENNA, MAY))
+    assert len(asked) < 100
+
+
+@pytest.mark.timeout(60)
+def test_pages_of_a_few_items_without_end_are_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(s2sharp.search, "MAX_PAGES", 20)
+    at: list[str] = []
+    hook = _api_of(lambda n: _page(at[0], items.earth_search() | {"id": f"x{n}"}))
+    with http_server(tmp_path, hook) as url, refused("too-many-items") as err:
+        at.append(url)
+        list(search(url, L2A, VIENNA, "2023"))
+    assert "20 pages" in err.value.message
+
+
+def test_empty_pages_without_end_are_an_end(tmp_path):
+    at: list[str] = []
+    hook = _api_of(lambda n: _page(at[0], *[items.earth_search()] * (n == 1)))
+    with http_server(tmp_path, hook) as url:
+        at.append(url)
+        assert ids(url, L2A, VIENNA, "2023") == [items.earth_search()["id"]]
+
+
+# stac-geoparquet
+
+
+def test_only_what_is_needed_of_a_remote_file_is_fetched(tmp_path, monkeypatch):
+    monkeypatch.setattr(s2sharp.web, "PART", 1 << 16)
+    europe.write(tmp_path / "items.parquet", 600, rows=50)
+    parts: list[str] = []
+    with http_server(tmp_path, lambda _, path: parts.append(path)) as url:
+        whole = ids(f"{url}/items.parquet", europe.COLLECTION, (-180, -90, 180, 90), "2024")
+        full, parts[:] = len(parts), []
+        assert ids(f"{url}/items.parquet", europe.COLLECTION, (0.0, 10.0, 1.0, 11.0), "2024") == []
+    assert len(whole) == 600
+    assert len(parts) < full
+
+
+def test_a_remote_file_is_read_though_the_server_fails_now_and_then(parquet):
+    with http_server(parquet.parent, every(3)) as url:
+        expected = [FIRST, NEXT, "interval", LAST]
+        assert ids(f"{url}/items.parquet", L2A, VIENNA, MAY) == expected
+
+
+@pytest.mark.parametrize("status", [401, 403, 404, 500])
+def test_a_file_that_is_not_given_is_named_without_secrets(tmp_path, status):
+    with http_server(tmp_path, every(1, status)) as url, refused("catalog-unreachable") as err:
+        list(search(f"{url}/items.parquet?sig=hunter2", L2A, VIENNA, MAY))
+    assert f"{url}/items.parquet answered {status}" in err.value.message
+    assert "hunter2" not in str(err.value)
+
+
+@pytest.mark.parametrize("content", [None, b"", b"PAR1", b"not parquet" * 100])
+def test_a_file_that_is_no_parquet_is_named(tmp_path, content):
+    if content is not None:
+        (tmp_path / "items.parquet").write_bytes(content)
+    with refused("catalog-unreachable") as err:
+        list(search(str(tmp_path / "items.parquet"), L2A, VIENNA, MAY))
+    assert "items.parquet" in err.value.message
+
+
+def test_parquet_of_something_else_is_named(tmp_path):
+    pq.write_table(pa.table({"id": ["a"], "geometry": [b"x"]}), tmp_path / "items.parquet")
+    with refused("catalog-unreachable") as err:
+        list(search(str(tmp_path / "items.parquet"), L2A, VIENNA, MAY))
+    assert "bbox, assets" in err.value.message
 
 
 # Catalogues that are broken in part, or hostile
