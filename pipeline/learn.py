@@ -66,7 +66,7 @@ def real_scenes(catalog: Path, collection: str) -> dict[str, dict[int, np.ndarra
         ``nothing-found``; ``scene-malformed`` for one with gaps.
     """
     items = search(str(catalog.resolve()), collection, (-180, -90, 180, 90), "2015/..")
-    acquisitions, refused = group(items, tuple(BANDS), str(catalog))
+    acquisitions, refused, _ = group(items, tuple(BANDS), str(catalog))
     if not acquisitions:
         why = f": {refused[0].message}" if refused else ""
         raise S2SharpError("nothing-found", f"{catalog} holds no scene of {collection}{why}.")

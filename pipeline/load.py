@@ -19,7 +19,8 @@ from s2sharp_core.lattice import Box, Lattice
 from .archives import Source, public
 
 if TYPE_CHECKING:
-    from .acquisitions import Acquisition, Scene
+    from .acquisitions import Acquisition
+    from .scenes import Scene
 
 __all__ = [
     "Block",

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
@@ -17,12 +16,13 @@ from s2sharp_core import BANDS, S2SharpError, Sharpener
 from s2sharp_core.fitting import FitOptions
 from s2sharp_core.lattice import Box
 
-from .acquisitions import Acquisition, Refusal
+from .acquisitions import Acquisition, Choice
 from .area import area_shape
 from .config import RunConfig
 from .cube import Layout
 from .load import Files, Reader
 from .ready import brief, fitted_weights, options_of, outline, ready
+from .scenes import Refusal
 from .stage import Stage
 
 __all__ = [
@@ -31,9 +31,9 @@ __all__ = [
     "Unit",
     "freeze",
     "freeze_acquisition",
+    "frozen_items",
     "plan_of",
     "read_plan",
-    "with_acquisitions",
 ]
 
 
@@ -65,9 +65,9 @@ class Plan(BaseModel):
 
     ``weights`` that are used as they are, and those that fits ``start`` from: file → sha256;
     ``learns``: whether the method is fitted to each datatake first; ``stamp``: which writing of the file it is;
-    ``asked``: the ids of the acquisitions that the latest query found, which alone are worked on.
+    ``numbers``: of acquisitions that changed since, the ids of their items by number; ``asked``: the ids of the acquisitions that the latest query found, which alone are worked on.
 
-    ``acquisitions`` and ``datatakes`` are the client's alone: a year of a continent has tens of thousands of
+    ``acquisitions`` and ``datatakes``, and the items that make them, are the client's alone: a year of a continent has tens of thousands of
     scenes. A worker reads the acquisition of its unit (:meth:`acquisition`), which the client wrote down
     before.
     """
@@ -79,10 +79,14 @@ class Plan(BaseModel):
     acquisitions: tuple[Acquisition, ...] = ()
     datatakes: tuple[Datatake, ...] = ()
     asked: tuple[str, ...]
+    items: bytes = b""
+    fit_items: bytes = b""
+    numbers: dict[str, tuple[str, ...]] = {}
     learns: bool
     stamp: str = ""
     cloudy: tuple[str, ...]
     refused: tuple[Refusal, ...]
+    choices: tuple[Choice, ...]
     layouts: tuple[Layout, ...]
     reads: tuple[str, ...]
     margin: int
@@ -178,7 +182,7 @@ class Plan(BaseModel):
             for time, acquisition in self._asked(layout):
                 for row, col in layout.shards_in(acquisition.box & layout.area):
                     cells = layout.cells(row, col) & layout.area
-                    if not acquisition.within(cells):
+                    if not acquisition.sees(cells):
                         continue
                     if shape.intersects(shapely.box(*layout.lattice.bounds(cells))):
                         yield Unit(layout.epsg, time, row, col)
@@ -285,28 +289,30 @@ class Plan(BaseModel):
 def freeze(plan: Plan) -> Plan:
     """Write the plan as ``run.json``, at once or not at all; returns it with its stamp."""
     stamped = plan.model_copy(update={"stamp": uuid4().hex})
-    file = plan.out / "run.json"
-    file.parent.mkdir(parents=True, exist_ok=True)
-    draft = file.with_name(f".run.json.{os.getpid()}")
-    # For its owner's eyes: the addresses of signed assets are keys.
-    draft.unlink(missing_ok=True)
-    draft.touch(mode=0o600)
-    draft.write_text(stamped.model_dump_json(indent=1, exclude={"acquisitions", "datatakes"}))
-    draft.replace(file)
-    (plan.out / "list.json").write_text(plan.model_dump_json(include={"acquisitions", "datatakes"}))
+    for name, items in ((_ITEMS, plan.items), (_FIT_ITEMS, plan.fit_items)):
+        if items:
+            _write(plan.out / name, items)
+    client = {"acquisitions", "datatakes", "items", "fit_items"}
+    _write(plan.out / "run.json", stamped.model_dump_json(indent=1, exclude=client).encode())
     return stamped
 
 
-class _Lists(BaseModel):
-    acquisitions: tuple[Acquisition, ...]
-    datatakes: tuple[Datatake, ...]
+def _write(file: Path, content: bytes) -> None:
+    """At once or not at all, for its owner's eyes: the addresses of assets may be keys."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    draft = file.with_name(f".{file.name}.{uuid4().hex}")
+    draft.touch(mode=0o600)
+    draft.write_bytes(content)
+    draft.replace(file)
 
 
-def with_acquisitions(plan: Plan) -> Plan:
-    lists = _Lists.model_validate_json((plan.out / "list.json").read_text())
-    return plan.model_copy(
-        update={"acquisitions": lists.acquisitions, "datatakes": lists.datatakes}
-    )
+_ITEMS, _FIT_ITEMS = "items.parquet", "datatakes.parquet"
+
+
+def frozen_items(out: Path) -> tuple[bytes, bytes]:
+    """What a search found, as stac-geoparquet, and what fits draw from, if there is any."""
+    fits = out / _FIT_ITEMS
+    return (out / _ITEMS).read_bytes(), fits.read_bytes() if fits.exists() else b""
 
 
 def freeze_acquisition(plan: Plan, acquisition: Acquisition) -> None:
@@ -315,11 +321,7 @@ def freeze_acquisition(plan: Plan, acquisition: Acquisition) -> None:
     text = _ACQUISITION.dump_json(acquisition, indent=1).decode()
     if file.exists() and file.read_text() == text:
         return
-    file.parent.mkdir(parents=True, exist_ok=True)
-    draft = file.with_name(f".{file.name}.{uuid4().hex}")
-    draft.touch(mode=0o600)
-    draft.write_text(text)
-    draft.replace(file)
+    _write(file, text.encode())
 
 
 _ACQUISITION = TypeAdapter(Acquisition)

@@ -9,7 +9,8 @@ from pathlib import Path
 import zarr
 
 from .ledger import FINAL, Ledger, Record
-from .plan import Plan, Unit, read_plan, with_acquisitions
+from .plan import Plan, Unit, read_plan
+from .planning import with_acquisitions
 
 __all__ = ["Status", "status_of"]
 

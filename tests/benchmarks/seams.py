@@ -35,7 +35,7 @@ def acquisition_of(name: str) -> Acquisition:
         )
     catalog = str(folder / "scenes" / "catalog.json")
     items = search(catalog, "sentinel-2-l1c", (-180, -90, 180, 90), "2010/..")
-    found, _ = group([item for item in items if item.id == name], tuple(BANDS), catalog)
+    found, *_ = group([item for item in items if item.id == name], tuple(BANDS), catalog)
     return found[0]
 
 
