@@ -18,6 +18,8 @@ from pydantic import (
 from s2sharp_core import BANDS, S2SharpError
 from s2sharp_core.bands import in_order
 
+from .place import Located
+
 __all__ = ["EARTH_SEARCH", "RunConfig", "read_config"]
 
 EARTH_SEARCH = "https://earth-search.aws.element84.com/v1"
@@ -35,9 +37,9 @@ class RunConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    out: Path = Field(
-        description="Folder for the cube and all that belongs to it. The same command on it again "
-        "continues a run that was stopped."
+    out: Located = Field(
+        description="Folder or URL (s3://BUCKET/PREFIX) for the cube and all that belongs to it. The same "
+        "command on it again continues a run that was stopped."
     )
     catalog: str = Field(EARTH_SEARCH, description="STAC API, or a static catalogue (path or URL).")
     collection: str = Field("sentinel-2-c1-l2a", description="STAC collection.")
@@ -55,7 +57,7 @@ class RunConfig(BaseModel):
     )
     bands: tuple[str, ...] = Field(tuple(BANDS), description="Bands to deliver: `B02,B03,B05`.")
     method: str = Field("s2net-m", description="How to sharpen; `s2sharp methods` lists them.")
-    weights: Path | None = Field(
+    weights: Located | None = Field(
         None,
         description="Folder with weights in place of the shipped ones: trained, imported, or fitted by "
         "an earlier run (OUT/fits/DATATAKE).",
@@ -80,7 +82,7 @@ class RunConfig(BaseModel):
         gt=0,
         description="Threads of a fit. Fixed, since another number gives other weights.",
     )
-    warm_start: Path | None = Field(
+    warm_start: Located | None = Field(
         None,
         description="Begin fits from the weights in this folder, not at random; `s2sharp train --method "
         "NAME` makes some, and so does every fit (OUT/fits/DATATAKE).",
@@ -159,7 +161,7 @@ class RunConfig(BaseModel):
             raise ValueError(f"unknown: {', '.join(unknown)}; choose from {', '.join(BANDS)}")
         return in_order(value)
 
-    @field_validator("out", "area", "weights", "warm_start", "catalog")
+    @field_validator("area", "catalog")
     @classmethod
     def _absolute(cls, value: Path | str | None) -> Path | str | None:
         """Workers may have another working directory."""

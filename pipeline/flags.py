@@ -40,7 +40,7 @@ def _flag(name: str, panel: str | None) -> Parameter:
     metavar = _METAVARS.get(name)
     if get_origin(kind) is Literal:
         kind, metavar = str, "|".join(get_args(kind))
-    elif name == "bands":
+    elif name in ("bands", "out", "weights", "warm_start"):
         kind = str
     option = typer.Option(
         # Not the field's default: what is not given must not win over the environment and the file.

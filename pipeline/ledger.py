@@ -5,9 +5,9 @@ listing tells all.
 import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import Literal, get_args
-from uuid import uuid4
+
+from .place import Place, files, read_texts, remove, write_text
 
 __all__ = ["Ledger", "Record", "Status"]
 
@@ -44,41 +44,36 @@ class Record:
 class Ledger:
     """A folder with one file per unit, ``UNIT.KEY.STATUS``, its content the :class:`Record`."""
 
-    folder: Path
+    folder: Place
 
-    def _path(self, unit: str, key: str, status: str) -> Path:
+    def _path(self, unit: str, key: str, status: str) -> Place:
         return self.folder / f"{unit}.{key[:24]}.{status}"
 
     def write(self, record: Record) -> None:
         """Record a unit, after its shards were written; an earlier failure is taken back."""
         path = self._path(record.unit, record.key, record.status)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        # Workers on other machines may have this one's process id.
-        draft = path.with_name(f".{path.name}.{uuid4().hex}")
-        draft.write_text(json.dumps(asdict(record), indent=1))
-        draft.replace(path)
+        write_text(path, json.dumps(asdict(record), indent=1))
         if record.status in FINAL:
-            self._path(record.unit, record.key, "failed").unlink(missing_ok=True)
+            remove(self._path(record.unit, record.key, "failed"))
 
     def states(self) -> dict[tuple[str, str], str]:
         """(unit, first 24 digits of key) → status, from one listing."""
         found: dict[tuple[str, str], str] = {}
-        for path in self._files():
-            unit, key, status = path.relative_to(self.folder).as_posix().rsplit(".", 2)
+        for name in self._names():
+            unit, key, status = name.rsplit(".", 2)
             if found.get((unit, key)) not in FINAL:
                 found[unit, key] = status
         return found
 
     def records(self) -> Iterator[Record]:
         """Every record, read."""
-        for path in self._files():
-            facts = json.loads(path.read_text())
+        for text in read_texts(self.folder, self._names()):
+            facts = json.loads(text)
             yield Record(**{**facts, "warnings": tuple(facts["warnings"])})
 
-    def _files(self) -> Iterator[Path]:
-        if self.folder.exists():
-            yield from (
-                path
-                for path in sorted(self.folder.rglob("[!.]*.*.*"))
-                if path.suffix[1:] in get_args(Status) and path.is_file()
-            )
+    def _names(self) -> Iterator[str]:
+        for path in files(self.folder):
+            name = path.rpartition("/")[2]
+            parts = name.rsplit(".", 2)
+            if len(parts) == 3 and parts[2] in get_args(Status) and not name.startswith("."):
+                yield path
