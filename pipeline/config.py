@@ -35,7 +35,8 @@ class RunConfig(BaseModel):
     in capitals after ``S2SHARP_``, an environment variable.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    # Whoever puts a key into a URL is told so, without the key.
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
     out: Located = Field(
         description="Folder or URL (s3://BUCKET/PREFIX) for the cube and all that belongs to it. The same "

@@ -188,7 +188,14 @@ def lay_out(
     ----------
     facts
         Group → attributes that say what the cube was made from.
+
+    Raises
+    ------
+    FileExistsError
+        A cube is never laid out over.
     """
+    if (store / "zarr.json").exists():
+        raise FileExistsError(f"{store} is there already")
     draft: dict[str, Buffer] = {}
     root = zarr.open_group(MemoryStore(draft), mode="w", zarr_format=3)
     root.attrs.update({"s2sharp": {"format": FORMAT, "status": "writing"}})
@@ -385,7 +392,7 @@ def open_cube(
     try:
         root = zarr.open_group(zarr_store(store), mode="r")
         written = root.attrs["s2sharp"]["format"]  # type: ignore[index, call-overload]
-    except (*store_errors(), KeyError, TypeError, ValueError) as error:
+    except store_errors(KeyError, TypeError, ValueError) as error:
         raise S2SharpError(
             "not-a-cube",
             f"There is no cube of s2sharp in {out}.",

@@ -92,10 +92,10 @@ _ERRORS = {
 }
 
 
-def store_errors() -> tuple[type[Exception], ...]:
-    """What reading or writing at a place may raise; made for ``except``, which asks when there is one."""
+def store_errors(*others: type[Exception]) -> tuple[type[Exception], ...]:
+    """What reading or writing at a place may raise, and ``others``; made for ``except``, which asks late."""
     there = [(sys.modules[m], names) for m, names in _ERRORS.items() if m in sys.modules]
-    return OSError, *(getattr(module, name) for module, names in there for name in names)
+    return OSError, *(getattr(module, name) for module, names in there for name in names), *others
 
 
 def place(text: str | Place) -> Place:
@@ -155,7 +155,16 @@ def _installs(protocol: str) -> str:
     return str(known_implementations.get(protocol, {}).get("err", "Install it")).rstrip(".")
 
 
-Located = Annotated[Place, PlainValidator(place), PlainSerializer(str, return_type=str)]
+def _located(value: Any) -> Place:
+    if not isinstance(value, str | Path | UPath):
+        raise ValueError("must be a path or a URL")
+    try:
+        return place(value)
+    except S2SharpError as error:
+        raise ValueError(str(error)) from None
+
+
+Located = Annotated[Place, PlainValidator(_located), PlainSerializer(str, return_type=str)]
 """A field of a pydantic model: a place, written as a path or URL."""
 
 

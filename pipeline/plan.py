@@ -3,11 +3,9 @@
 import hashlib
 import itertools
 import json
-import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 import shapely
@@ -22,6 +20,7 @@ from .area import area_shape
 from .config import RunConfig
 from .cube import Layout
 from .load import Files, Reader
+from .place import Place, read_text, store_errors, version, write_text
 from .ready import brief, fitted_weights, options_of, outline, ready
 from .stage import Stage
 
@@ -77,11 +76,11 @@ class Plan(BaseModel):
     staged: bool
 
     @property
-    def out(self) -> Path:
+    def out(self) -> Place:
         return self.config.out
 
     @property
-    def store(self) -> Path:
+    def store(self) -> Place:
         return self.config.out / "cube.zarr"
 
     def layout(self, epsg: int) -> Layout:
@@ -129,7 +128,7 @@ class Plan(BaseModel):
         """How the method is fitted."""
         return options_of(self.config)
 
-    def fit_folder(self, take: str) -> Path | None:
+    def fit_folder(self, take: str) -> Place | None:
         """Where the weights of a datatake lie, if the method is fitted to it."""
         return self.out / "fits" / take if self.datatakes else None
 
@@ -251,24 +250,18 @@ class Plan(BaseModel):
 
 def freeze(plan: Plan) -> str:
     """Write the plan as ``run.json``, at once or not at all; returns its stamp."""
-    file = plan.out / "run.json"
-    file.parent.mkdir(parents=True, exist_ok=True)
-    draft = file.with_name(f".run.json.{os.getpid()}")
     # For its owner's eyes: the addresses of signed assets are keys.
-    draft.unlink(missing_ok=True)
-    draft.touch(mode=0o600)
-    draft.write_text(plan.model_dump_json(indent=1))
-    draft.replace(file)
+    write_text(plan.out / "run.json", plan.model_dump_json(indent=1), private=True)
     return stamp(plan.out)
 
 
-def stamp(out: Path) -> str:
+def stamp(out: Place) -> str:
     """Which writing of ``run.json`` it is: long-lived workers must not use an older one."""
-    return str((out / "run.json").stat().st_mtime_ns)
+    return version(out / "run.json")
 
 
 @lru_cache(maxsize=4)
-def read_plan(out: Path, stamp: str) -> Plan:  # noqa: ARG001  (part of the cache's key)
+def read_plan(out: Place, stamp: str) -> Plan:  # noqa: ARG001  (part of the cache's key)
     """The plan of the run in ``out``.
 
     Raises
@@ -277,14 +270,14 @@ def read_plan(out: Path, stamp: str) -> Plan:  # noqa: ARG001  (part of the cach
         ``not-a-run``.
     """
     try:
-        plan = Plan.model_validate_json((out / "run.json").read_text())
+        plan = Plan.model_validate_json(read_text(out / "run.json"))
     except ValueError as error:
         raise S2SharpError(
             "other-run",
             f"{out}/run.json was not written by this version of s2sharp.",
             "Continue it with the version that began it, or choose another --out.",
         ) from error
-    except OSError as error:
+    except store_errors() as error:
         raise S2SharpError(
             "not-a-run",
             f"{out} holds no run of s2sharp: {error}.",

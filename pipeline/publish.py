@@ -123,7 +123,7 @@ def write_cogs(out: Place, layout: Layout, time: int, name: str) -> dict[str, Pl
         try:
             if _write_cog(arrays[variable], layout, time, target):
                 written[variable] = target
-        except (RasterioError, CPLE_BaseError, *store_errors()) as error:
+        except store_errors(RasterioError, CPLE_BaseError) as error:
             raise S2SharpError(
                 "store-unwritable",
                 f"{target} could not be written: {str(error.__cause__ or error).rstrip('.')}.",

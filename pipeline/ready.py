@@ -22,6 +22,7 @@ __all__ = [
     "outline",
     "ready",
     "start_of",
+    "weights_folder",
 ]
 
 
@@ -65,11 +66,11 @@ def fits(config: RunConfig) -> bool:
 
 def options_of(config: RunConfig) -> FitOptions:
     steps = config.fit_steps or METHODS[config.method].steps
-    return FitOptions(steps, config.seed, _here(config.warm_start))
+    return FitOptions(steps, config.seed, weights_folder(config.warm_start))
 
 
-def _here(weights: Place | None) -> Path | None:
-    """A folder of weights on this machine.
+def weights_folder(weights: Place | None) -> Path | None:
+    """A folder of weights as one of this machine.
 
     Raises
     ------
@@ -100,7 +101,7 @@ def ready(
     if config.fit == "window":
         method, options = METHODS[config.method], options_of(config)
         return WindowFitted(method, coarse, options, device, config.fit_threads)
-    folder = _here(fitted or config.weights)
+    folder = weights_folder(fitted or config.weights)
     return load_sharpener(config.method, coarse, folder, device, precision)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -21,9 +20,10 @@ from .cube import finish, lay_out
 from .deliver import publish_unit, write_catalogue
 from .fits import TOPIC, fit_unit
 from .ledger import FINAL, Ledger, Record
+from .place import store_errors
 from .plan import Plan, Unit, freeze
 from .planning import frozen
-from .stage import Stage
+from .stage import Stage, clear
 from .unit import SPACE, Run, keep, overview_unit, sharpen_unit, stage_unit
 
 __all__ = ["Event", "Outcome", "execute"]
@@ -76,7 +76,7 @@ def _lasting(plan: Plan) -> Iterator[None]:
     """What stops the client itself, as a full disk or a lost scheduler does, is told as such."""
     try:
         yield
-    except OSError as error:
+    except store_errors() as error:
         raise S2SharpError(
             "run-stopped",
             f"The run in {plan.out} stopped: {error}.",
@@ -203,11 +203,11 @@ def _laid_out(plan: Plan) -> tuple[Plan, str]:
         plan = frozen(plan.config) or plan
         if not (plan.out / "run.json").exists():
             # Of a run that is gone: it would be taken for this one's.
-            shutil.rmtree(plan.out / "stage", ignore_errors=True)
+            clear(plan.out / "stage")
         stamp = freeze(plan)
         if not (plan.store / "zarr.json").exists():
             lay_out(plan.store, plan.layouts, {x.group: plan.facts(x.epsg) for x in plan.layouts})
-    except OSError as error:
+    except store_errors() as error:
         raise S2SharpError(
             "store-unwritable", f"Cannot write to {plan.out}: {error}.", "Choose another --out."
         ) from error
@@ -219,7 +219,7 @@ def _unwritable(name: str, what: str, outcome: Outcome) -> Iterator[None]:
     """What cannot be written after all units is one more failure: the rest of the run stands."""
     try:
         yield
-    except OSError as error:
+    except store_errors() as error:
         message = f"Cannot {what}: {error}. {SPACE}"
         outcome.failed.append(Record(name, "", "failed", "store-unwritable", message))
 
@@ -393,8 +393,4 @@ class _Stager:
 
     def clear(self) -> None:
         """Remove the stage: nothing is left to be done from it."""
-        stage = self._plan.out / "stage"
-        # First that it is there, then its content: a straggler must not read gaps.
-        for done in stage.glob("*.done"):
-            shutil.rmtree(done, ignore_errors=True)
-        shutil.rmtree(stage, ignore_errors=True)
+        clear(self._plan.out / "stage")

@@ -1,7 +1,5 @@
 """``s2sharp plan`` and ``run`` at work: the plan as a table, the progress, and what came of it."""
 
-from pathlib import Path
-
 import typer
 from rich.markup import escape
 from rich.progress import (
@@ -17,6 +15,7 @@ from rich.table import Table
 from .config import RunConfig
 from .cost import Estimate, check_memory, estimate
 from .deliver import picture_path
+from .place import Place, files
 from .plan import Plan
 from .planning import frozen, make_plan
 from .run import Event, Outcome, execute
@@ -179,14 +178,14 @@ def _report(plan: Plan, cost: Estimate, outcome: Outcome) -> None:
     table.add_row("time", _duration(cost.seconds), _duration(outcome.seconds))
     if outcome.peak:
         table.add_row("memory of a worker", _size(cost.memory), _size(outcome.peak))
-    size = sum(f.stat().st_size for f in plan.store.rglob("*") if f.is_file())
+    size = sum(files(plan.store).values())
     table.add_row(
         "cube on disk", _size(cost.output) if cost.todo == cost.units else "", _size(size)
     )
     console.print(table)
 
 
-def _show_results(plan: Plan, pictures: list[Path]) -> None:
+def _show_results(plan: Plan, pictures: list[Place]) -> None:
     console.print(f"Cube      {plan.store}")
     if plan.config.publish:
         console.print(

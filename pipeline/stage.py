@@ -21,9 +21,19 @@ from s2sharp_core.lattice import Box
 from .acquisitions import Acquisition
 from .cube import chunk_side, put_arrays
 from .load import Files, native_gsd
-from .place import Place, read_text, remove, size, version, write_text, zarr_store
+from .place import (
+    Place,
+    files,
+    read_text,
+    remove,
+    remove_tree,
+    size,
+    version,
+    write_text,
+    zarr_store,
+)
 
-__all__ = ["Stage"]
+__all__ = ["Stage", "clear"]
 
 
 @dataclass(frozen=True)
@@ -138,6 +148,14 @@ class Stage:
                 f"{self.acquisition.id}: {missing[0]} was evicted from the stage before it was read.",
                 "Run again with a larger --stage-budget.",
             )
+
+
+def clear(folder: Place) -> None:
+    """Remove all that was staged."""
+    # First that it is there, then its content: a straggler must not read gaps.
+    for done in {name.partition("/")[0] for name in files(folder) if ".done/" in name}:
+        remove_tree(folder / done)
+    remove_tree(folder)
 
 
 def _arrays(store: Place) -> "dict[str, zarr.Array[Any]]":
