@@ -76,8 +76,9 @@ _PATIENCE = {
 _CLOUD: dict[str, dict[str, Any]] = {
     protocol: {"use_listings_cache": False} for protocol in ("gs", "gcs", "az", "abfs", "abfss")
 }
+# One request for an object, in place of one for its size and several for its parts: zarr has many under way anyway.
 _CLOUD |= {
-    protocol: {"use_listings_cache": False, "config_kwargs": _PATIENCE}
+    protocol: {"use_listings_cache": False, "max_concurrency": 1, "config_kwargs": _PATIENCE}
     for protocol in ("s3", "s3a")
 }
 

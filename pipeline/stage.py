@@ -126,18 +126,24 @@ class Stage:
 
     def mosaic(self, band: str, box: Box) -> tuple[np.ndarray, np.ndarray]:
         """As :meth:`s2sharp.load.Reader.mosaic`; only the first band knows its scenes."""
-        self._check(box)
         gsd = native_gsd(band)
-        arrays = _arrays(self._store)
         inner = box & self.box
         dn = np.zeros(box.pixels(gsd), dtype=np.uint16)
         number = np.zeros_like(dn)
-        if not inner.empty:
-            dn[box.slices(inner, gsd)] = arrays[band][self.box.slices(inner, gsd)]
-            if band == self.bands[0]:
-                number[box.slices(inner, gsd)] = arrays["source"][self.box.slices(inner, gsd)]
-        # Again: what is missing reads as no data, and may have been evicted meanwhile.
-        self._check(box)
+        if inner.empty:
+            return dn, number
+        there, here = self.box.slices(inner, gsd), box.slices(inner, gsd)
+        try:
+            arrays = _arrays(self._store)
+        except FileNotFoundError:
+            self._check(inner)
+            raise
+        names = [(dn, band)] + [(number, "source")] * (band == self.bands[0])
+        for into, name in names:
+            into[here] = arrays[name][there]
+            # What is missing reads as no data, and may have been evicted meanwhile.
+            if not into[here].all():
+                self._check(inner)
         return dn, number
 
     def _check(self, box: Box) -> None:
