@@ -19,6 +19,7 @@ from s2sharp_core import S2SharpError
 
 from .config import RunConfig, read_config
 from .flags import FLAGS
+from .place import place
 from .terminal import bars, console, told
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ app = typer.Typer(
     rich_markup_mode="markdown",
     help="All bands of Sentinel-2 at 10 m, from a STAC query to a datacube.\n\n"
     "Begin with `s2sharp demo`. Exit codes: 0 done, 1 error, 2 bad configuration, 3 nothing found, "
-    "4 some units failed (run the same command again: only those are redone).",
+    "4 some units failed (run the same command again: only those are redone), 5 another run writes to the same folder.",
 )
 
 
@@ -97,7 +98,7 @@ def plan(
 
 @app.command()
 def status(
-    out: Annotated[Path, typer.Argument(help="The folder of a run.")],
+    out: Annotated[str, typer.Argument(help="The folder or URL of a run.")],
     *,
     as_json: Annotated[bool, typer.Option("--json", help="As one JSON object.")] = False,
 ) -> None:
@@ -108,12 +109,12 @@ def status(
     from .status_cli import show_status
 
     with told():
-        show_status(out, as_json=as_json)
+        show_status(place(out), as_json=as_json)
 
 
 @app.command()
 def clean(
-    out: Annotated[Path, typer.Argument(help="The folder of a run.")],
+    out: Annotated[str, typer.Argument(help="The folder or URL of a run.")],
     *,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only list it.")] = False,
 ) -> None:
@@ -125,7 +126,7 @@ def clean(
     from .status_cli import clean_up
 
     with told():
-        clean_up(out, dry_run=dry_run)
+        clean_up(place(out), dry_run=dry_run)
 
 
 @app.command()

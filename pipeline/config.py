@@ -18,6 +18,8 @@ from pydantic import (
 from s2sharp_core import BANDS, S2SharpError
 from s2sharp_core.bands import in_order
 
+from .place import Located
+
 __all__ = ["EARTH_SEARCH", "RunConfig", "read_config"]
 
 EARTH_SEARCH = "https://earth-search.aws.element84.com/v1"
@@ -33,11 +35,12 @@ class RunConfig(BaseModel):
     in capitals after ``S2SHARP_``, an environment variable.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    # Whoever puts a key into a URL is told so, without the key.
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
-    out: Path = Field(
-        description="Folder for the cube and all that belongs to it. The same command on it again "
-        "continues a run that was stopped."
+    out: Located = Field(
+        description="Folder or URL (s3://BUCKET/PREFIX) for the cube and all that belongs to it. The same "
+        "command on it again continues a run that was stopped."
     )
     catalog: str = Field(EARTH_SEARCH, description="STAC API, or a static catalogue (path or URL).")
     collection: str = Field("sentinel-2-c1-l2a", description="STAC collection.")
@@ -66,7 +69,7 @@ class RunConfig(BaseModel):
     )
     bands: tuple[str, ...] = Field(tuple(BANDS), description="Bands to deliver: `B02,B03,B05`.")
     method: str = Field("s2net-m", description="How to sharpen; `s2sharp methods` lists them.")
-    weights: Path | None = Field(
+    weights: Located | None = Field(
         None,
         description="Folder with weights in place of the shipped ones: trained, imported, or fitted by "
         "an earlier run (OUT/fits/DATATAKE).",
@@ -91,7 +94,7 @@ class RunConfig(BaseModel):
         gt=0,
         description="Threads of a fit. Fixed, since another number gives other weights.",
     )
-    warm_start: Path | None = Field(
+    warm_start: Located | None = Field(
         None,
         description="Begin fits from the weights in this folder, not at random; `s2sharp train --method "
         "NAME` makes some, and so does every fit (OUT/fits/DATATAKE).",
@@ -145,6 +148,11 @@ class RunConfig(BaseModel):
         ge=0,
         description="Stop when more units than this have failed for good; until then the others go on.",
     )
+    lease: float = Field(
+        60.0,
+        ge=3,
+        description="Seconds without a sign of life after which another run may take over --out.",
+    )
     events: str | None = Field(
         None,
         description="Append what happens as lines of JSON to this file; `-`: to the standard output, and tables "
@@ -189,7 +197,7 @@ class RunConfig(BaseModel):
             raise ValueError(f"unknown: {', '.join(unknown)}; choose from {', '.join(BANDS)}")
         return in_order(value)
 
-    @field_validator("out", "area", "weights", "warm_start", "catalog")
+    @field_validator("area", "catalog")
     @classmethod
     def _absolute(cls, value: Path | str | None) -> Path | str | None:
         """Workers may have another working directory."""

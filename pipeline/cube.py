@@ -10,9 +10,7 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import numpy as np
 import rioxarray  # noqa: F401  (registers .rio)
@@ -20,10 +18,14 @@ import xarray as xr
 import zarr
 import zarr_cm
 from pyproj import CRS, Transformer
+from zarr.abc.buffer import Buffer
 from zarr.codecs import BloscCodec
+from zarr.storage import MemoryStore
 
 from s2sharp_core import BANDS, S2SharpError
 from s2sharp_core.lattice import Box, Lattice
+
+from .place import Place, place, store_errors, sweep, version, write_all, zarr_store
 
 __all__ = [
     "FILL",
@@ -35,6 +37,7 @@ __all__ = [
     "lay_out",
     "level_group",
     "open_cube",
+    "put_arrays",
     "write_shard",
 ]
 
@@ -192,7 +195,9 @@ def _geo(layout: Layout, level: int) -> dict[str, Any]:
     )
 
 
-def lay_out(store: Path, layouts: Sequence[Layout], facts: Mapping[str, Mapping[str, Any]]) -> None:
+def lay_out(
+    store: Place, layouts: Sequence[Layout], facts: Mapping[str, Mapping[str, Any]]
+) -> None:
     """Create every array of the cube, or none; its shards come later, each whole, in any order.
 
     In a cube that is there, arrays get the room that they lack: later times, rows in the south, columns in the
@@ -203,19 +208,32 @@ def lay_out(store: Path, layouts: Sequence[Layout], facts: Mapping[str, Mapping[
     ----------
     facts
         Group → attributes that say what the cube was made from.
+
+    Raises
+    ------
+    FileExistsError
+        A cube is never laid out over.
     """
     if (store / "zarr.json").exists():
-        known = zarr.open_group(store, mode="r+")
+        known = zarr.open_group(zarr_store(store), mode="r+")
         known.attrs.update({"s2sharp": {**_facts(known), "status": "writing"}})
-        root = zarr.open_group(store, mode="r+", use_consolidated=False)
+        root = zarr.open_group(zarr_store(store), mode="r+", use_consolidated=False)
         if not all(_laid_out(root, layout, facts[layout.group]) for layout in layouts):
             _lay_out_levels(root, layouts, facts)
         return
-    draft = store.with_name(f".{store.name}.{uuid4().hex}")
-    root = zarr.open_group(draft, mode="w", zarr_format=3)
+    draft: dict[str, Buffer] = {}
+    root = zarr.open_group(MemoryStore(draft), mode="w", zarr_format=3)
     root.attrs.update({"s2sharp": {"format": FORMAT, "status": "writing"}})
     _lay_out_levels(root, layouts, facts)
-    draft.rename(store)  # a run killed before this lays out again
+    put_arrays(draft, store)
+
+
+def put_arrays(draft: Mapping[str, Buffer], store: Place) -> None:
+    """Write arrays that were laid out in memory: the root's metadata last, so that where they are, all is.
+
+    What is killed before that is laid out again.
+    """
+    write_all(store, {key: value.to_bytes() for key, value in draft.items()}, last="zarr.json")
 
 
 def _facts(root: zarr.Group) -> dict[str, Any]:
@@ -344,19 +362,19 @@ def _resize(
     return there
 
 
-def _opened(store: Path, name: str) -> "dict[str, zarr.Array[Any]]":
+def _opened(store: Place, name: str) -> "dict[str, zarr.Array[Any]]":
     """The arrays of one group, opened once a process: a region write through xarray reopens them all."""
-    return _open(store, name, (store / name / "zarr.json").stat().st_mtime_ns)
+    return _open(store, name, version(store / name / "zarr.json"))
 
 
 @lru_cache(maxsize=8)
-def _open(store: Path, name: str, written: int) -> "dict[str, zarr.Array[Any]]":  # noqa: ARG001
-    group = zarr.open_group(store, path=name, mode="r+")
+def _open(store: Place, name: str, written: str) -> "dict[str, zarr.Array[Any]]":  # noqa: ARG001
+    group = zarr.open_group(zarr_store(store), path=name, mode="r+")
     return {key: array for key, array in group.arrays() if array.ndim == 3}
 
 
 def write_shard(
-    store: Path,
+    store: Place,
     layout: Layout,
     time: int,
     row: int,
@@ -387,14 +405,14 @@ def write_shard(
 
 
 def read_part(
-    store: Path, layout: Layout, name: str, time: int, place: tuple[slice, slice], level: int
+    store: Place, layout: Layout, name: str, time: int, place: tuple[slice, slice], level: int
 ) -> np.ndarray:
     """A part of one variable of one level, as stored."""
     return np.asarray(_opened(store, level_group(layout, level))[name][time, place[0], place[1]])
 
 
 def finish(
-    store: Path, status: str, weights: Mapping[str, Mapping[str, str]] | None = None
+    store: Place, status: str, weights: Mapping[str, Mapping[str, str]] | None = None
 ) -> None:
     """Say that the cube is "complete" or "partial", and consolidate its metadata: a run's last write.
 
@@ -402,19 +420,18 @@ def finish(
 
     Drafts that a killed writer left behind go first; what has a final name is whole.
     """
-    for draft in store.rglob("*.partial"):
-        draft.unlink(missing_ok=True)
-    root = zarr.open_group(store, mode="r+")
+    sweep(store)
+    root = zarr.open_group(zarr_store(store), mode="r+")
     weights = {**_facts(root).get("weights", {}), **(weights or {})}
     root.attrs.update({"s2sharp": {"format": FORMAT, "status": status, "weights": weights}})
     with warnings.catch_warnings():
         # Zarr v3 has no standard for it yet; a reader that does not know it reads array by array.
         warnings.filterwarnings("ignore", "Consolidated metadata", zarr.errors.ZarrUserWarning)
-        zarr.consolidate_metadata(store)
+        zarr.consolidate_metadata(zarr_store(store))
 
 
 def open_cube(
-    out: Path | str,
+    out: Place | str,
     *,
     bbox: tuple[float, float, float, float] | None = None,
     epsg: int | None = None,
@@ -425,7 +442,7 @@ def open_cube(
     Parameters
     ----------
     out
-        The folder given as ``--out``, or its ``cube.zarr``.
+        The folder or URL given as ``--out``, or its ``cube.zarr``.
     bbox
         (W, S, E, N) in degrees: the part of the run's area to crop to, before anything is read.
     epsg
@@ -444,20 +461,21 @@ def open_cube(
     S2SharpError
         ``not-a-cube``, ``epsg-missing``, ``outside``.
     """
-    store = Path(out) if Path(out).suffix == ".zarr" else Path(out) / "cube.zarr"
+    store = place(out)
+    store = store if store.suffix == ".zarr" else store / "cube.zarr"
     try:
-        root = zarr.open_group(store, mode="r")
-        version = root.attrs["s2sharp"]["format"]  # type: ignore[index, call-overload]
-    except (OSError, KeyError, TypeError, ValueError) as error:
+        root = zarr.open_group(zarr_store(store), mode="r")
+        written = root.attrs["s2sharp"]["format"]  # type: ignore[index, call-overload]
+    except store_errors(KeyError, TypeError, ValueError) as error:
         raise S2SharpError(
             "not-a-cube",
             f"There is no cube of s2sharp in {out}.",
             "Make one: `s2sharp run --out …`.",
         ) from error
-    if version != FORMAT:
+    if written != FORMAT:
         raise S2SharpError(
             "not-a-cube",
-            f"{store} has format {version}, and this version of s2sharp reads {FORMAT}.",
+            f"{store} has format {written}, and this version of s2sharp reads {FORMAT}.",
             "Install the version of s2sharp that the cube was made with.",
         )
     codes = sorted(root.group_keys())
@@ -476,7 +494,11 @@ def open_cube(
     # A cube that is still being written has no consolidated metadata yet.
     whole = root.metadata.consolidated_metadata is not None
     raw = xr.open_zarr(
-        store, group=name, mask_and_scale=False, consolidated=whole, decode_coords="all"
+        zarr_store(store),
+        group=name,
+        mask_and_scale=False,
+        consolidated=whole,
+        decode_coords="all",
     )
     raw = raw[[x for x in (*BANDS, *LAYERS) if x in raw]]
     raw = raw.pipe(_crop, _bounds(raw, bbox, int(code)), 10 * 2**level).sortby("time")

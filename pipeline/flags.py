@@ -16,7 +16,7 @@ _PANELS = {
     "What": "catalog collection bbox area datetime since extent max_cloud bands",
     "How": "method weights adapt fit fit_windows fit_steps fit_threads warm_start seed window shard chunk "
     "publish",
-    "Where it runs": "stage stage_budget scheduler workers memory device precision retries max_failures events metrics",
+    "Where it runs": "stage stage_budget scheduler workers memory device precision retries max_failures lease events metrics",
 }
 
 _METAVARS = {
@@ -47,7 +47,7 @@ def _flag(name: str, panel: str | None) -> Parameter:
     metavar = _METAVARS.get(name)
     if get_origin(kind) is Literal:
         kind, metavar = str, "|".join(get_args(kind))
-    elif name == "bands":
+    elif name in ("bands", "out", "weights", "warm_start"):
         kind = str
     option = typer.Option(
         # Not the field's default: what is not given must not win over the environment and the file.

@@ -5,7 +5,6 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -21,6 +20,7 @@ from .area import area_shape
 from .config import RunConfig
 from .cube import Layout
 from .load import Files, Reader
+from .place import Place, read_text, store_errors, write_bytes, write_text
 from .ready import brief, fitted_weights, options_of, outline, ready
 from .scenes import Refusal
 from .stage import Stage
@@ -99,11 +99,11 @@ class Plan(BaseModel):
     staged: bool
 
     @property
-    def out(self) -> Path:
+    def out(self) -> Place:
         return self.config.out
 
     @property
-    def store(self) -> Path:
+    def store(self) -> Place:
         return self.config.out / "cube.zarr"
 
     def layout(self, epsg: int) -> Layout:
@@ -155,7 +155,7 @@ class Plan(BaseModel):
         """How the method is fitted."""
         return options_of(self.config)
 
-    def fit_folder(self, take: str) -> Path | None:
+    def fit_folder(self, take: str) -> Place | None:
         """Where the weights of a datatake lie, if the method is fitted to it."""
         return self.out / "fits" / take if self.learns else None
 
@@ -291,25 +291,18 @@ def freeze(plan: Plan) -> Plan:
     stamped = plan.model_copy(update={"stamp": uuid4().hex})
     for name, items in ((_ITEMS, plan.items), (_FIT_ITEMS, plan.fit_items)):
         if items:
-            _write(plan.out / name, items)
+            write_bytes(plan.out / name, items, private=True)
     client = {"acquisitions", "datatakes", "items", "fit_items"}
-    _write(plan.out / "run.json", stamped.model_dump_json(indent=1, exclude=client).encode())
+    text = stamped.model_dump_json(indent=1, exclude=client)
+    # For its owner's eyes: what a query asks for may be nobody else's business.
+    write_text(plan.out / "run.json", text, private=True)
     return stamped
-
-
-def _write(file: Path, content: bytes) -> None:
-    """At once or not at all, for its owner's eyes: the addresses of assets may be keys."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    draft = file.with_name(f".{file.name}.{uuid4().hex}")
-    draft.touch(mode=0o600)
-    draft.write_bytes(content)
-    draft.replace(file)
 
 
 _ITEMS, _FIT_ITEMS = "items.parquet", "datatakes.parquet"
 
 
-def frozen_items(out: Path) -> tuple[bytes, bytes]:
+def frozen_items(out: Place) -> tuple[bytes, bytes]:
     """What a search found, as stac-geoparquet, and what fits draw from, if there is any."""
     fits = out / _FIT_ITEMS
     return (out / _ITEMS).read_bytes(), fits.read_bytes() if fits.exists() else b""
@@ -319,24 +312,23 @@ def freeze_acquisition(plan: Plan, acquisition: Acquisition) -> None:
     """Write down an acquisition for the workers, before its first unit."""
     file = _acquisition_file(plan.out, acquisition.id)
     text = _ACQUISITION.dump_json(acquisition, indent=1).decode()
-    if file.exists() and file.read_text() == text:
-        return
-    _write(file, text.encode())
+    if not file.exists() or read_text(file) != text:
+        write_text(file, text, private=True)
 
 
 _ACQUISITION = TypeAdapter(Acquisition)
 
 
-def _acquisition_file(out: Path, name: str) -> Path:
+def _acquisition_file(out: Place, name: str) -> Place:
     return out / "acquisitions" / f"{name}.json"
 
 
 @lru_cache(maxsize=8)
-def _thawed(out: Path, name: str, stamp: str) -> Acquisition:  # noqa: ARG001  (part of the cache's key)
-    return _ACQUISITION.validate_json(_acquisition_file(out, name).read_text())
+def _thawed(out: Place, name: str, stamp: str) -> Acquisition:  # noqa: ARG001  (part of the cache's key)
+    return _ACQUISITION.validate_json(read_text(_acquisition_file(out, name)))
 
 
-def read_plan(out: Path) -> Plan:
+def read_plan(out: Place) -> Plan:
     """The plan of the run in ``out``, without its acquisitions.
 
     Raises
@@ -345,14 +337,14 @@ def read_plan(out: Path) -> Plan:
         ``not-a-run``; ``other-run`` when another version wrote it.
     """
     try:
-        plan = Plan.model_validate_json((out / "run.json").read_text())
+        plan = Plan.model_validate_json(read_text(out / "run.json"))
     except ValueError as error:
         raise S2SharpError(
             "other-run",
             f"{out}/run.json was not written by this version of s2sharp.",
             "Continue it with the version that began it, or choose another --out.",
         ) from error
-    except OSError as error:
+    except store_errors() as error:
         raise S2SharpError(
             "not-a-run",
             f"{out} holds no run of s2sharp: {error}.",
@@ -363,7 +355,7 @@ def read_plan(out: Path) -> Plan:
 
 
 @lru_cache(maxsize=4)
-def plan_of(out: Path, stamp: str) -> Plan:
+def plan_of(out: Place, stamp: str) -> Plan:
     """The plan that a unit was submitted under, read once a process.
 
     Raises

@@ -43,6 +43,7 @@ _FREE = {
     "stage_budget",
     "retries",
     "max_failures",
+    "lease",
     "events",
     "metrics",
     "publish",

@@ -1,10 +1,9 @@
 """COGs for desktops and a STAC catalogue for everybody else, made from a finished cube.
 
-Written last, each file under a temporary name first: what has its final name is whole.
+Written last, and each file whole or not at all: what has its final name is whole.
 """
 
 import json
-import os
 import re
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
@@ -32,6 +31,7 @@ from rasterio.windows import Window
 from s2sharp_core import BANDS, S2SharpError
 
 from .cube import FILL, LAYERS, SCALE, Layout
+from .place import Place, place, put, read_text, remove, store_errors, write_text, zarr_store
 
 __all__ = ["Provenance", "stac_item", "write_catalog", "write_cogs"]
 
@@ -86,7 +86,7 @@ class _Raster:
         return cls(dtype, 0, 1.0, about, "mode")
 
 
-def write_cogs(out: Path, layout: Layout, time: int, name: str) -> dict[str, Path]:
+def write_cogs(out: Place, layout: Layout, time: int, name: str) -> dict[str, Place]:
     """Write one Cloud Optimized GeoTIFF per band of the area that was asked for.
 
     Parameters
@@ -96,7 +96,8 @@ def write_cogs(out: Path, layout: Layout, time: int, name: str) -> dict[str, Pat
     time
         Index into ``layout.times``.
     name
-        The item's name: the files are ``out/cogs/NAME/BAND.tif``. Those already there are replaced.
+        The item's name: the files are ``out/cogs/NAME/BAND.tif``. Those already there are replaced. For an
+        object store they are made in this machine's temporary folder, one at a time.
 
     Returns
     -------
@@ -110,17 +111,19 @@ def write_cogs(out: Path, layout: Layout, time: int, name: str) -> dict[str, Pat
         ones.
     """
     folder = out / "cogs" / name
-    folder.mkdir(parents=True, exist_ok=True)
-    for leftover in folder.glob(f"{_PARTIAL}*"):
-        shutil.rmtree(leftover, ignore_errors=True)
-    arrays = dict(zarr.open_group(out / "cube.zarr", path=layout.group, mode="r").arrays())
+    if isinstance(folder, Path):
+        folder.mkdir(parents=True, exist_ok=True)
+        for leftover in folder.glob(f"{_PARTIAL}*"):
+            shutil.rmtree(leftover, ignore_errors=True)
+    cube = zarr.open_group(zarr_store(out / "cube.zarr"), path=layout.group, mode="r")
+    arrays = dict(cube.arrays())
     written = {}
     for variable in (*layout.bands, "cloud"):
         target = folder / f"{variable}.tif"
         try:
             if _write_cog(arrays[variable], layout, time, target):
                 written[variable] = target
-        except (RasterioError, CPLE_BaseError, OSError) as error:
+        except store_errors(RasterioError, CPLE_BaseError) as error:
             raise S2SharpError(
                 "store-unwritable",
                 f"{target} could not be written: {str(error.__cause__ or error).rstrip('.')}.",
@@ -129,18 +132,19 @@ def write_cogs(out: Path, layout: Layout, time: int, name: str) -> dict[str, Pat
     return written
 
 
-def _write_cog(array: zarr.Array[Any], layout: Layout, time: int, target: Path) -> bool:
+def _write_cog(array: zarr.Array[Any], layout: Layout, time: int, target: Place) -> bool:
     """Write one COG; none for a layer that holds nothing."""
     raster = _Raster.of(target.stem)
-    with TemporaryDirectory(prefix=_PARTIAL, dir=target.parent) as scratch:
+    beside = target.parent if isinstance(target, Path) else None
+    with TemporaryDirectory(prefix=_PARTIAL, dir=beside) as scratch:
         raw, cog = Path(scratch) / "raw.tif", Path(scratch) / "cog.tif"
         with rasterio.Env(GDAL_CACHEMAX=_CACHE_MB):
             anything = _copy(array, layout, time, raw, raster)
             if not anything and target.stem in LAYERS:
-                target.unlink(missing_ok=True)
+                remove(target)
                 return False
             _translate(raw, cog, raster)
-        cog.replace(target)
+        put(cog, target)
     return True
 
 
@@ -203,13 +207,13 @@ def _translate(raw: Path, cog: Path, raster: _Raster) -> None:
 
 
 def stac_item(
-    out: Path,
+    out: Place,
     layout: Layout,
     time: int,
     name: str,
-    cogs: Mapping[str, Path],
+    cogs: Mapping[str, Place],
     provenance: Provenance,
-    thumbnail: Path | None = None,
+    thumbnail: Place | None = None,
 ) -> pystac.Item:
     """Describe one time step of a cube as an item of STAC 1.1.
 
@@ -229,7 +233,7 @@ def stac_item(
     when = when.replace(tzinfo=when.tzinfo or UTC)
     item = pystac.Item(name, geometry, bbox, when, _processing(provenance))
     item.stac_extensions.append(_PROCESSING)
-    item.set_self_href(str((out / "stac" / "items" / f"{name}.json").absolute()))
+    item.set_self_href(str(out.absolute() / "stac" / "items" / f"{name}.json"))
     _common(item, provenance)
     ProjectionExtension.ext(item, add_if_missing=True).apply(
         code=f"EPSG:{layout.epsg}", bbox=list(layout.lattice.bounds(layout.area))
@@ -284,14 +288,14 @@ def _common(item: pystac.Item, provenance: Provenance) -> None:
         common.platform = provenance.platform.lower()
     common.gsd = 10
     common.updated = datetime.now(UTC).replace(microsecond=0)
-    common.created = _first_published(Path(item.self_href)) or common.updated
+    common.created = _first_published(place(item.self_href)) or common.updated
 
 
-def _first_published(path: Path) -> datetime | None:
+def _first_published(file: Place) -> datetime | None:
     """When an item that is already there was created."""
     try:
-        return str_to_datetime(json.loads(path.read_text("utf-8"))["properties"]["created"])
-    except (OSError, ValueError, KeyError):
+        return str_to_datetime(json.loads(read_text(file))["properties"]["created"])
+    except (FileNotFoundError, ValueError, KeyError):
         return None
 
 
@@ -302,16 +306,17 @@ def _public(href: str) -> str:
 
 def _add_assets(
     item: pystac.Item,
-    out: Path,
+    out: Place,
     layout: Layout,
     time: int,
-    cogs: Mapping[str, Path],
-    thumbnail: Path | None,
+    cogs: Mapping[str, Place],
+    thumbnail: Place | None,
 ) -> None:
-    here = Path(item.self_href).parent
+    top = out.absolute().as_posix().rstrip("/")
 
-    def relative(path: Path) -> str:
-        return Path(os.path.relpath(path.absolute(), here)).as_posix()
+    def relative(path: Place) -> str:
+        """As seen from ``out/stac/items``."""
+        return "../.." + path.absolute().as_posix().removeprefix(top)
 
     for variable, path in cogs.items():
         roles = ["data", "reflectance"] if variable in BANDS else ["cloud", "classification"]
@@ -389,14 +394,10 @@ class _AtomicIO(DefaultStacIO):
     """Files appear whole: a reader, or the next run, never meets half a JSON document."""
 
     def write_text_to_href(self, href: str, txt: str) -> None:
-        target = Path(href)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        partial = target.with_name(f"{_PARTIAL}{target.name}")
-        partial.write_text(txt, "utf-8")
-        partial.replace(target)
+        write_text(place(href), txt)
 
 
-def write_catalog(out: Path, items: Sequence[pystac.Item], description: str) -> Path:
+def write_catalog(out: Place, items: Sequence[pystac.Item], description: str) -> Place:
     """Write ``out/stac/collection.json`` and its items, self-contained: the folder can be moved.
 
     The items are written first and the collection last, so that it never names one that is missing.
@@ -428,7 +429,7 @@ def write_catalog(out: Path, items: Sequence[pystac.Item], description: str) -> 
     )
     if any(item.common_metadata.constellation == "sentinel-2" for item in items):
         _credit(collection)
-    path = (out / "stac" / "collection.json").absolute()
+    path = out.absolute() / "stac" / "collection.json"
     collection.set_self_href(str(path))
     collection.add_items(items, strategy=AsIsLayoutStrategy())
     collection.save(stac_io=_AtomicIO())

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import shutil
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Any
@@ -24,10 +23,12 @@ from .events import Event
 from .extend import move, recover
 from .fits import TOPIC, fit_unit
 from .flow import Flow, Workers
+from .lease import Lease
 from .ledger import FINAL, Ledger, Record
+from .place import store_errors
 from .plan import Datatake, Plan, Unit, freeze, freeze_acquisition, read_plan
 from .planning import frozen
-from .stage import Stage
+from .stage import Stage, clear
 from .unit import SPACE, Run, keep, overview_unit, sharpen_unit, stage_unit
 
 __all__ = ["ALLOCATOR", "Outcome", "execute", "local_workers", "threads"]
@@ -75,7 +76,7 @@ def _lasting(plan: Plan) -> Iterator[None]:
     """What stops the client itself, as a full disk or a lost scheduler does, is told as such."""
     try:
         yield
-    except OSError as error:
+    except store_errors() as error:
         raise S2SharpError(
             "run-stopped",
             f"The run in {plan.out} stopped: {error}.",
@@ -157,34 +158,37 @@ def execute(plan: Plan, tell: Callable[[Event], None] = lambda _: None) -> Outco
     Raises
     ------
     S2SharpError
+        ``busy`` when another run writes to the same folder, ``lease-lost`` when one has taken over;
         ``other-run`` when the folder holds another one; ``scheduler-unreachable``, ``workers-lost``,
         ``store-unwritable``.
     """
     begin = time.perf_counter()
     outcome = Outcome()
-    plan = _laid_out(plan)
-    with _lasting(plan), _connect(plan) as (client, each):
-        tell(Event("cluster", about={"dashboard": client.dashboard_link}))
-        run = Run(plan.out, plan.stamp, each)
-        road = _Road(client, plan, run, outcome, tell)
-        try:
-            road.fits()
-            road.sharpen()
-            for level in range(1, max(layout.levels for layout in plan.layouts) + 1):
-                road.derive("overviews", plan.overviews(level), overview_unit)
-            if plan.config.publish:
-                road.derive("publish", plan.pictures(), publish_unit)
-                with _unwritable("catalogue", "write the STAC catalogue", outcome):
-                    write_catalogue(plan)
-        except _EnoughError:
-            outcome.stopped = True
-        if not outcome.failed:
-            road.stager.clear()
-    with _unwritable("cube", f"complete {plan.store}", outcome):
-        weights = {a.take: plan.weights_of(a.take) for a in plan.acquisitions}
-        finish(plan.store, "partial" if outcome.failed else "complete", weights)
+    with _lasting(plan), _leased(plan, tell) as lease:
+        plan = _laid_out(plan)
+        with _connect(plan) as (client, each):
+            tell(Event("cluster", about={"dashboard": client.dashboard_link}))
+            run = Run(plan.out, plan.stamp, each)
+            road = _Road(client, plan, run, lease, outcome, tell)
+            try:
+                road.all()
+            except _EnoughError:
+                outcome.stopped = True
+            if not outcome.failed:
+                road.stager.clear()
+        lease.check()
+        with _unwritable("cube", f"complete {plan.store}", outcome):
+            weights = {a.take: plan.weights_of(a.take) for a in plan.acquisitions}
+            finish(plan.store, "partial" if outcome.failed else "complete", weights)
     outcome.seconds = time.perf_counter() - begin
     return outcome
+
+
+def _leased(plan: Plan, tell: Callable[[Event], None]) -> AbstractContextManager[Lease]:
+    def waits(text: str) -> None:
+        tell(Event("lease", about={"waits": text}))
+
+    return Lease.taken(plan.out, plan.config.lease, waits)
 
 
 class _EnoughError(Exception):
@@ -200,14 +204,14 @@ def _laid_out(plan: Plan) -> Plan:
             plan = frozen(plan.config) or plan
         if there is None:
             # Of a run that is gone: it would be taken for this one's.
-            shutil.rmtree(plan.out / "stage", ignore_errors=True)
+            clear(plan.out / "stage")
         # The plan first: the cube is brought to it, however far an earlier run had come with that.
         plan = freeze(plan)
         facts = {x.group: plan.facts(x.epsg) for x in plan.layouts}
-        if plan.store.exists():
+        if (plan.store / "zarr.json").exists():
             move(plan.store, plan.layouts, facts)
         lay_out(plan.store, plan.layouts, facts)
-    except OSError as error:
+    except store_errors() as error:
         raise S2SharpError(
             "store-unwritable", f"Cannot write to {plan.out}: {error}.", "Choose another --out."
         ) from error
@@ -219,7 +223,7 @@ def _unwritable(name: str, what: str, outcome: Outcome) -> Iterator[None]:
     """What cannot be written after all units is one more failure: the rest of the run stands."""
     try:
         yield
-    except OSError as error:
+    except store_errors() as error:
         message = f"Cannot {what}: {error}. {SPACE}"
         outcome.failed.append(Record(name, "", "failed", "store-unwritable", message))
 
@@ -231,6 +235,7 @@ class _Road:
     client: Client
     plan: Plan
     run: Run
+    lease: Lease
     outcome: Outcome
     tell: Callable[[Event], None]
 
@@ -239,6 +244,18 @@ class _Road:
         self.stager = _Stager(self.client, self.plan, self.run, self.workers)
         self._ledger = Ledger(self.plan.out / "ledger")
         self._unfitted: dict[str, S2SharpError] = {}
+
+    def all(self) -> None:
+        """One phase after the other."""
+        plan = self.plan
+        self.fits()
+        self.sharpen()
+        for level in range(1, max(layout.levels for layout in plan.layouts) + 1):
+            self.derive("overviews", plan.overviews(level), overview_unit)
+        if plan.config.publish:
+            self.derive("publish", plan.pictures(), publish_unit)
+            with _unwritable("catalogue", "write the STAC catalogue", self.outcome):
+                write_catalogue(plan)
 
     def sharpen(self) -> None:
         """Every unit of the full resolution."""
@@ -354,6 +371,7 @@ class _Road:
         return keep(self.plan, Record(name, key, "failed", kind="worker-error", message=message))
 
     def _check(self) -> None:
+        self.lease.check()
         if len(self.outcome.failed) > self.plan.config.max_failures:
             raise _EnoughError
 
@@ -440,8 +458,4 @@ class _Stager:
 
     def clear(self) -> None:
         """Remove the stage: nothing is left to be done from it."""
-        stage = self._plan.out / "stage"
-        # First that it is there, then its content: a straggler must not read gaps.
-        for done in stage.glob("*.done"):
-            shutil.rmtree(done, ignore_errors=True)
-        shutil.rmtree(stage, ignore_errors=True)
+        clear(self._plan.out / "stage")

@@ -2,7 +2,6 @@
 
 import sys
 from importlib.util import find_spec
-from pathlib import Path
 
 import typer
 from rich.markup import escape
@@ -20,6 +19,7 @@ from .config import RunConfig
 from .cost import Estimate, check_memory, estimate
 from .deliver import picture_path
 from .events import Event, listeners
+from .place import Place, files
 from .plan import Plan
 from .planning import frozen, make_plan
 from .run import Outcome, execute
@@ -170,6 +170,9 @@ def _watched(plan: Plan, cost: Estimate) -> Outcome:
             nonlocal failures
             for listener in others:
                 listener(event)
+            if event.phase == "lease" and event.about:
+                console.print(event.about["waits"], markup=False)
+                return
             if event.phase == "cluster":
                 if event.about and event.about["dashboard"] and bokeh:
                     console.print(f"Dashboard {event.about['dashboard']}")
@@ -205,14 +208,14 @@ def _report(plan: Plan, cost: Estimate, outcome: Outcome) -> None:
     table.add_row("time", _duration(cost.seconds), _duration(outcome.seconds))
     if outcome.peak:
         table.add_row("memory of a worker", size_text(cost.memory), size_text(outcome.peak))
-    size = sum(f.stat().st_size for f in plan.store.rglob("*") if f.is_file())
+    size = sum(files(plan.store).values())
     table.add_row(
         "cube on disk", size_text(cost.output) if cost.todo == cost.units else "", size_text(size)
     )
     console.print(table)
 
 
-def _show_results(plan: Plan, pictures: list[Path]) -> None:
+def _show_results(plan: Plan, pictures: list[Place]) -> None:
     console.print(f"Cube      {plan.store}")
     if plan.config.publish:
         console.print(

@@ -4,11 +4,11 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import groupby
-from pathlib import Path
 
 import zarr
 
 from .ledger import FINAL, Ledger, Record
+from .place import Place, zarr_store
 from .plan import Plan, Unit, read_plan
 from .planning import with_acquisitions
 
@@ -37,7 +37,7 @@ class Status:
         return sum(count["left"] + count["failed"] for count in self.units.values())
 
 
-def status_of(out: Path) -> Status:
+def status_of(out: Place) -> Status:
     """Read the plan and list the ledger; no worker is asked, and nothing is written.
 
     Raises
@@ -87,7 +87,7 @@ def _state(states: States, name: str, keys: list[str]) -> tuple[str, str, str]:
 
 
 def _cube(plan: Plan) -> str:
-    if not plan.store.exists():
+    if not (plan.store / "zarr.json").exists():
         return "missing"
-    facts = zarr.open_group(plan.store, mode="r").attrs["s2sharp"]
+    facts = zarr.open_group(zarr_store(plan.store), mode="r").attrs["s2sharp"]
     return str(facts["status"])  # type: ignore[index, call-overload]

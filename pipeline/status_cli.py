@@ -1,8 +1,8 @@
 """``s2sharp status``, ``clean`` and ``plan --explain`` at work."""
 
 import json
+from collections import Counter
 from dataclasses import asdict
-from pathlib import Path
 
 import typer
 from rich.markup import escape
@@ -11,6 +11,8 @@ from rich.table import Table
 from .clean import clean, leftovers
 from .config import RunConfig
 from .explain import explain
+from .lease import Lease
+from .place import Place
 from .planning import frozen, make_plan
 from .status import status_of
 from .terminal import PARTIAL, console, problems, size_text
@@ -49,7 +51,7 @@ def explained(config: RunConfig, name: str) -> None:
         console.print(f"  {key}")
 
 
-def show_status(out: Path, *, as_json: bool) -> None:
+def show_status(out: Place, *, as_json: bool) -> None:
     """How far a run is; leaves with :data:`PARTIAL` when something is left."""
     found = status_of(out)
     if as_json:
@@ -82,17 +84,18 @@ def show_status(out: Path, *, as_json: bool) -> None:
         raise typer.Exit(PARTIAL)
 
 
-def clean_up(out: Path, *, dry_run: bool) -> None:
+def clean_up(out: Place, *, dry_run: bool) -> None:
     """Remove leftovers, each told."""
-    found = leftovers(out)
-    for leftover in found:
-        path = leftover.path.relative_to(out)
+    with Lease.taken(out) as lease:
+        found = leftovers(out)
+        kinds = Counter(leftover.why for leftover in found)
+        sizes = {why: sum(x.size for x in found if x.why == why) for why in kinds}
+        lease.check()
+        if not dry_run:
+            clean(out, found)
+    for why, count in kinds.items():
         console.print(
-            f"{'would remove' if dry_run else 'removed'} {path} ({leftover.why}, {size_text(leftover.size)})"
+            f"{'would remove' if dry_run else 'removed'} {count} × {why}, {size_text(sizes[why])}"
         )
-    if not dry_run:
-        clean(found)
-    total = sum(leftover.size for leftover in found)
-    console.print(
-        f"{len(found)} leftovers, {size_text(total)}." if found else "Nothing is left over."
-    )
+    if not found:
+        console.print("Nothing is left over.")

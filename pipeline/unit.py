@@ -10,7 +10,6 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -26,6 +25,7 @@ from .acquisitions import Acquisition
 from .cube import FILL, LAYERS, Layout, encode, read_part, write_shard
 from .ledger import Ledger, Record
 from .load import Block, Reader, load_block, load_scl, offset_doubt
+from .place import Place, store_errors
 from .plan import Plan, Unit, plan_of
 
 __all__ = [
@@ -64,7 +64,7 @@ class _Clock:
 class Run:
     """Where a worker finds its plan, and how many threads the net may use (0: as they are set)."""
 
-    out: Path
+    out: Place
     stamp: str
     threads: int
 
@@ -108,7 +108,7 @@ def stage_unit(run: Run, unit: Unit, cells: Box) -> int | S2SharpError:
         return stage.write(cells)
     except S2SharpError as error:
         return error
-    except OSError as error:
+    except store_errors() as error:
         return S2SharpError("store-unwritable", f"Cannot write {stage.folder}: {error}.", SPACE)
 
 
@@ -148,7 +148,7 @@ def _sharpen_unit(run: Run, unit: Unit, staged: list[object]) -> Record:
         except S2SharpError as error:
             facts |= {"status": "failed", "kind": error.kind, "message": str(error)}
             facts |= {"item": error.item, "band": error.band}
-        except OSError as error:
+        except store_errors() as error:
             message = f"Cannot write {plan.store}: {error}. {SPACE}"
             facts |= {"status": "failed", "kind": "store-unwritable", "message": message}
     whose = plan.acquisition(unit).id
@@ -162,7 +162,7 @@ def keep(plan: Plan, record: Record) -> Record:
     """Write a record; one that cannot be written counts as a failure, so that the unit is redone."""
     try:
         Ledger(plan.out / "ledger").write(record)
-    except OSError as error:
+    except store_errors() as error:
         message = f"Cannot write the ledger of {plan.out}: {error}. {SPACE}"
         return Record(record.unit, record.key, "failed", kind="store-unwritable", message=message)
     return record
@@ -292,7 +292,7 @@ def overview_unit(run: Run, unit: Unit, missing: tuple[str, ...]) -> Record:
         with clock("write"):
             write_shard(plan.store, layout, unit.time, unit.row, unit.col, coarse, unit.level)
         record = Record(**facts, status="ok", seconds=clock.seconds)
-    except OSError as error:
+    except store_errors() as error:
         message = f"Cannot write {plan.store}: {error}. {SPACE}"
         record = Record(**facts, status="failed", kind="store-unwritable", message=message)
     return keep(plan, record)
