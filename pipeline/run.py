@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Any
@@ -184,11 +184,26 @@ def execute(plan: Plan, tell: Callable[[Event], None] = lambda _: None) -> Outco
     return outcome
 
 
-def _leased(plan: Plan, tell: Callable[[Event], None]) -> AbstractContextManager[Lease]:
+@contextmanager
+def _leased(plan: Plan, tell: Callable[[Event], None]) -> Iterator[Lease]:
     def waits(text: str) -> None:
         tell(Event("lease", about={"waits": text}))
 
-    return Lease.taken(plan.out, plan.config.lease, waits)
+    with ExitStack() as stack:
+        with _writable(plan):
+            lease = stack.enter_context(Lease.taken(plan.out, plan.config.lease, waits))
+        yield lease
+
+
+@contextmanager
+def _writable(plan: Plan) -> Iterator[None]:
+    """What cannot be written before the first unit ends the run: nothing else could be."""
+    try:
+        yield
+    except store_errors() as error:
+        raise S2SharpError(
+            "store-unwritable", f"Cannot write to {plan.out}: {error}.", "Choose another --out."
+        ) from error
 
 
 class _EnoughError(Exception):
@@ -197,7 +212,7 @@ class _EnoughError(Exception):
 
 def _laid_out(plan: Plan) -> Plan:
     """The plan that counts, new, continued or added to, frozen and with its cube in place."""
-    try:
+    with _writable(plan):
         recover(plan.store)
         there = read_plan(plan.out) if (plan.out / "run.json").exists() else None
         if plan.stamp != (there.stamp if there else ""):
@@ -211,10 +226,6 @@ def _laid_out(plan: Plan) -> Plan:
         if (plan.store / "zarr.json").exists():
             move(plan.store, plan.layouts, facts)
         lay_out(plan.store, plan.layouts, facts)
-    except store_errors() as error:
-        raise S2SharpError(
-            "store-unwritable", f"Cannot write to {plan.out}: {error}.", "Choose another --out."
-        ) from error
     return plan
 
 
@@ -261,10 +272,10 @@ class _Road:
         """Every unit of the full resolution."""
         plan = self.plan
 
-        def submit(unit: Unit, _attempt: int, where: dict[str, Any]) -> Future[Any]:
+        def submit(unit: Unit, attempt: int, where: dict[str, Any]) -> Future[Any]:
             error = self._unfitted.get(plan.acquisition(unit).take)
             staged = [error] if error else self.stager.need(unit)
-            return self.client.submit(sharpen_unit, self.run, unit, staged, **where)
+            return self.client.submit(sharpen_unit, self.run, unit, staged, attempt, **where)
 
         def todo() -> Iterator[Unit]:
             for acquisition, units in groupby(plan.units(), plan.acquisition):

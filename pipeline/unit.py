@@ -115,16 +115,18 @@ def stage_unit(run: Run, unit: Unit, cells: Box) -> int | S2SharpError:
 SPACE = "Make room (or choose another --out) and run again: only what is missing is done."
 
 
-def sharpen_unit(run: Run, unit: Unit, staged: list[object]) -> Record:
+def sharpen_unit(run: Run, unit: Unit, staged: list[object], attempt: int = 1) -> Record:
     """Do one unit of the full resolution and record it; never raises for bad input.
 
     Parameters
     ----------
     staged
         What :func:`stage_unit` returned for the shards it reads, and the failure of its fit, if any.
+    attempt
+        How often it has been tried, with this time.
     """
     with ONE:
-        return _sharpen_unit(run, unit, staged)
+        return _sharpen_unit(run, unit, staged, attempt)
 
 
 # A process does one unit at a time, whatever threads a cluster gives it: memory is planned for one, and
@@ -132,11 +134,12 @@ def sharpen_unit(run: Run, unit: Unit, staged: list[object]) -> Record:
 ONE = threading.Lock()
 
 
-def _sharpen_unit(run: Run, unit: Unit, staged: list[object]) -> Record:
+def _sharpen_unit(run: Run, unit: Unit, staged: list[object], attempt: int) -> Record:
     plan, clock = run.plan, _Clock()
     if run.threads:
         torch.set_num_threads(run.threads)
     facts: dict[str, Any] = {"unit": plan.name(unit), "key": plan.key(unit), "idle": idle_size(run)}
+    facts["attempt"] = attempt
     facts["worker"] = f"{socket.gethostname()}:{os.getpid()}"
     with Peak() as memory, warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", UserWarning)

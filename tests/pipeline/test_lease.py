@@ -133,6 +133,9 @@ def test_a_killed_run_blocks_nobody_longer_than_its_term(out: Place) -> None:
     dead = holder(out)
     assert dead is not None
     assert dead.pid == run.pid
+    # As if it had run elsewhere, where nobody here can see that it is dead.
+    dead = replace(dead, host="elsewhere")
+    write_text(out / "lease" / "000001", json.dumps(asdict(dead)))
     assert refused(out).kind == "busy"
     while dead.age < dead.seconds:
         time.sleep(0.1)
@@ -140,6 +143,17 @@ def test_a_killed_run_blocks_nobody_longer_than_its_term(out: Place) -> None:
     with Lease.taken(out, 30, told.append):
         assert holder(out) != dead
     assert str(run.pid) in told[0]
+
+
+def test_a_run_that_was_killed_on_this_machine_blocks_nobody(out: Place) -> None:
+    with started(30) as run:
+        run.tell(str(out))
+        assert run.hear() == "taken"
+        assert refused(out).kind == "busy"
+        os.kill(run.pid, signal.SIGKILL)
+        run.process.wait()
+    with Lease.taken(out, 30):
+        pass
 
 
 def test_a_holder_that_beats_keeps_it_however_long_it_takes(out: Place) -> None:
