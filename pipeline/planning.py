@@ -27,7 +27,7 @@ from .search import search
 __all__ = ["frozen", "make_plan"]
 
 # What may differ when a run is taken up again: none of it changes a pixel.
-_FREE = {"out", "scheduler", "workers", "memory", "stage", "stage_budget", "publish"}
+_FREE = {"out", "scheduler", "workers", "memory", "stage", "stage_budget", "publish", "history"}
 
 _SHARDS = (512, 256, 128, 64)
 

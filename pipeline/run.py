@@ -19,6 +19,7 @@ from s2sharp_core.lattice import Box
 from .cube import finish, lay_out
 from .deliver import publish_unit, write_catalogue
 from .fits import TOPIC, fit_unit
+from .history import commit
 from .ledger import FINAL, Ledger, Record
 from .place import store_errors
 from .plan import Plan, Unit, freeze
@@ -47,7 +48,10 @@ class Event:
 
 @dataclass
 class Outcome:
-    """What a run did. ``counts`` by status, "skipped" being what an earlier run had done."""
+    """What a run did. ``counts`` by status, "skipped" being what an earlier run had done.
+
+    ``snapshot``: the id of the one that was made, if any.
+    """
 
     counts: Counter[str] = field(default_factory=Counter)
     failed: list[Record] = field(default_factory=list)
@@ -56,6 +60,7 @@ class Outcome:
     seconds: float = 0.0
     peak: int = 0
     dashboard: str = ""
+    snapshot: str | None = None
 
     def add(self, phase: str, record: Record | None) -> None:
         """Take in one record; only units of the full resolution are counted."""
@@ -193,6 +198,7 @@ def execute(plan: Plan, tell: Callable[[Event], None] = lambda _: None) -> Outco
     with _unwritable("cube", f"complete {plan.store}", outcome):
         weights = {a.take: plan.weights_of(a.take) for a in plan.acquisitions}
         finish(plan.store, "partial" if outcome.failed else "complete", weights)
+    _keep_snapshot(plan, outcome)
     outcome.seconds = time.perf_counter() - begin
     return outcome
 
@@ -222,6 +228,18 @@ def _unwritable(name: str, what: str, outcome: Outcome) -> Iterator[None]:
     except store_errors() as error:
         message = f"Cannot {what}: {error}. {SPACE}"
         outcome.failed.append(Record(name, "", "failed", "store-unwritable", message))
+
+
+def _keep_snapshot(plan: Plan, outcome: Outcome) -> None:
+    """Of a cube that is complete, if it was asked for."""
+    if not plan.config.history or outcome.failed:
+        return
+    config = plan.config
+    what = f"{len(plan.acquisitions)} acquisitions of {config.collection}, {config.datetime}"
+    try:
+        outcome.snapshot = commit(plan.out, f"{what}, by {config.method}, s2sharp {plan.software}")
+    except S2SharpError as error:
+        outcome.failed.append(Record("history", "", "failed", error.kind, str(error)))
 
 
 @dataclass
