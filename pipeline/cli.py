@@ -130,6 +130,31 @@ def clean(
 
 
 @app.command()
+def history(
+    out: Annotated[str, typer.Argument(help="Folder or URL of the run.")],
+    commit: Annotated[
+        bool, typer.Option("--commit", help="Keep what the cube is now as a snapshot, too.")
+    ] = False,
+) -> None:
+    """List the snapshots that runs with `--history` have kept of a cube, the newest first.
+
+    `s2sharp.open_cube(OUT, snapshot=ID)` opens one.
+    """
+    from .history import commit as keep
+    from .history import snapshots
+    from .lease import Lease
+    from .place import place
+
+    with told():
+        where = place(out)
+        if commit:
+            with Lease.taken(where, tell=console.print):
+                keep(where, "committed by hand")
+        for found in snapshots(where):
+            console.print(f"{found.id}  {found.written:%Y-%m-%d %H:%M:%S}  {escape(found.message)}")
+
+
+@app.command()
 def methods(
     name: Annotated[
         str | None, typer.Argument(help="One of them, in full.", show_default=False)

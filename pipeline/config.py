@@ -165,6 +165,11 @@ class RunConfig(BaseModel):
         True, description="Write COGs, a STAC catalogue and pictures beside the cube."
     )
 
+    history: bool = Field(
+        False,
+        description="Keep what the cube is like after each run as a snapshot (Icechunk), to be opened later.",
+    )
+
     @model_validator(mode="before")
     @classmethod
     def _adapted(cls, values: dict[str, Any]) -> dict[str, Any]:

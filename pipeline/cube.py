@@ -25,6 +25,7 @@ from zarr.storage import MemoryStore
 from s2sharp_core import BANDS, S2SharpError
 from s2sharp_core.lattice import Box, Lattice
 
+from .history import snapshot_store
 from .place import Place, place, store_errors, sweep, version, write_all, zarr_store
 
 __all__ = [
@@ -436,6 +437,7 @@ def open_cube(
     bbox: tuple[float, float, float, float] | None = None,
     epsg: int | None = None,
     level: int = 0,
+    snapshot: str | None = None,
 ) -> xr.Dataset:
     """Open what ``s2sharp run`` made.
 
@@ -449,6 +451,9 @@ def open_cube(
         Which EPSG code, where the cube has several.
     level
         0 for 10 m, 1 for the overview of 20 m, and so on.
+    snapshot
+        The cube as it was after an earlier run with ``--history``: the id of one that ``s2sharp history OUT``
+        lists.
 
     Returns
     -------
@@ -459,12 +464,13 @@ def open_cube(
     Raises
     ------
     S2SharpError
-        ``not-a-cube``, ``epsg-missing``, ``outside``.
+        ``not-a-cube``, ``epsg-missing``, ``outside``; ``no-history``, ``snapshot-missing``.
     """
     store = place(out)
     store = store if store.suffix == ".zarr" else store / "cube.zarr"
+    opened = zarr_store(store) if snapshot is None else snapshot_store(store.parent, snapshot)
     try:
-        root = zarr.open_group(zarr_store(store), mode="r")
+        root = zarr.open_group(opened, mode="r")
         written = root.attrs["s2sharp"]["format"]  # type: ignore[index, call-overload]
     except store_errors(KeyError, TypeError, ValueError) as error:
         raise S2SharpError(
@@ -494,11 +500,7 @@ def open_cube(
     # A cube that is still being written has no consolidated metadata yet.
     whole = root.metadata.consolidated_metadata is not None
     raw = xr.open_zarr(
-        zarr_store(store),
-        group=name,
-        mask_and_scale=False,
-        consolidated=whole,
-        decode_coords="all",
+        opened, group=name, mask_and_scale=False, consolidated=whole, decode_coords="all"
     )
     raw = raw[[x for x in (*BANDS, *LAYERS) if x in raw]]
     raw = raw.pipe(_crop, _bounds(raw, bbox, int(code)), 10 * 2**level).sortby("time")

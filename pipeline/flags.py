@@ -15,7 +15,7 @@ _PANELS = {
     None: "out",
     "What": "catalog collection bbox area datetime since extent max_cloud bands",
     "How": "method weights adapt fit fit_windows fit_steps fit_threads warm_start seed window shard chunk "
-    "publish",
+    "publish history",
     "Where it runs": "stage stage_budget scheduler workers memory device precision retries max_failures lease events metrics",
 }
 
@@ -35,6 +35,7 @@ _DEFAULTS = {
     "shard": "512, less for small areas",
     "chunk": "512, less for small shards",
     "publish": "publish",
+    "history": "no-history",
     "scheduler": "a cluster on this machine",
     "workers": "1",
     "memory": "the machine's, shared by the workers",

@@ -41,6 +41,7 @@ __all__ = [
     "mirrored",
     "place",
     "put",
+    "read_bytes",
     "read_text",
     "read_texts",
     "remove",
@@ -50,6 +51,7 @@ __all__ = [
     "store_errors",
     "sweep",
     "version",
+    "versions",
     "write_all",
     "write_bytes",
     "write_text",
@@ -90,6 +92,7 @@ _ERRORS = {
     "botocore.exceptions": ("BotoCoreError", "ClientError"),
     "gcsfs.retry": ("HttpError",),
     "google.auth.exceptions": ("GoogleAuthError",),
+    "icechunk": ("IcechunkError",),
     "zarr.errors": ("BaseZarrError",),
 }
 
@@ -170,11 +173,19 @@ Located = Annotated[Place, PlainValidator(_located), PlainSerializer(str, return
 """A field of a pydantic model: a place, written as a path or URL."""
 
 
+def read_bytes(file: Place) -> bytes:
+    """The content of a file.
+
+    Raises
+    ------
+    FileNotFoundError
+    """
+    return file.read_bytes() if isinstance(file, Path) else bytes(file.fs.cat_file(file.path))
+
+
 def read_text(file: Place) -> str:
-    """The content of a small file."""
-    if isinstance(file, Path):
-        return file.read_text()
-    return str(file.fs.cat_file(file.path).decode())
+    """As :func:`read_bytes`."""
+    return read_bytes(file).decode()
 
 
 def read_texts(folder: Place, names: Iterable[str]) -> Iterator[str]:
@@ -273,22 +284,34 @@ def put(file: Path, target: Place) -> None:
 
 def files(folder: Place) -> dict[str, int]:
     """All files below ``folder``: name relative to it → bytes, in order; none if it is not there."""
+    return {name: info["size"] for name, info in _infos(folder)}
+
+
+def versions(folder: Place) -> dict[str, str]:
+    """All files below ``folder``, as :func:`files` lists them: name → what changes whenever it is written anew."""
+    about = ("ETag", "etag", "LastModified", "last_modified", "updated", "created", "mtime", "size")
+    return {n: " ".join(str(i[k]) for k in about if k in i) for n, i in _infos(folder)}
+
+
+def _infos(folder: Place) -> list[tuple[str, dict[str, Any]]]:
+    """All files below ``folder``, by name relative to it, and what its kind of store tells of each."""
     if isinstance(folder, Path):
-        found = {}
-        for root, _, names in os.walk(folder):
-            for name in names:
-                with suppress(FileNotFoundError):  # it went meanwhile
-                    file = Path(root, name)
-                    found[file.relative_to(folder).as_posix()] = file.stat().st_size
+        found = list(_walk(folder))
     else:
-        found = {name: info["size"] for name, info in _infos(folder).items()}
-    return dict(sorted(found.items()))
+        start = folder.path.rstrip("/") + "/"
+        there = folder.fs.find(folder.path, detail=True)
+        found = [(path.removeprefix(start), info) for path, info in there.items()]
+    return sorted(found, key=lambda entry: entry[0])
 
 
-def _infos(folder: UPath) -> dict[str, dict[str, Any]]:
-    start = folder.path.rstrip("/") + "/"
-    found = folder.fs.find(folder.path, detail=True)
-    return {path.removeprefix(start): info for path, info in found.items()}
+def _walk(folder: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    for root, _, names in os.walk(folder):
+        for name in names:
+            file = Path(root, name)
+            with suppress(FileNotFoundError):  # it went meanwhile
+                about = file.stat()
+                info = {"size": about.st_size, "mtime": about.st_mtime_ns}
+                yield file.relative_to(folder).as_posix(), info
 
 
 def size(file: Place) -> int:
@@ -318,7 +341,7 @@ def contents(folder: Place) -> str:
     """
     if isinstance(folder, Path):
         return str(folder.stat().st_mtime_ns)
-    found = sorted((name, str(info)) for name, info in _infos(folder).items())
+    found = versions(folder)
     if not found:
         raise FileNotFoundError(str(folder))
     return hashlib.sha256(str(found).encode()).hexdigest()
@@ -389,7 +412,7 @@ def _copy(
     copy = TemporaryDirectory(prefix="s2sharp-")
     for name in files(folder):
         if "/" not in name and name.endswith(suffixes):
-            (Path(copy.name) / name).write_bytes((folder / name).fs.cat_file((folder / name).path))
+            (Path(copy.name) / name).write_bytes(read_bytes(folder / name))
     return copy
 
 
@@ -411,7 +434,7 @@ def mirrored(folder: Place) -> Iterator[tuple[Path, Callable[[], None]]]:
         here = Path(scratch)
         for name in files(folder):
             if "/" not in name:
-                (here / name).write_bytes((folder / name).fs.cat_file((folder / name).path))
+                (here / name).write_bytes(read_bytes(folder / name))
         before = _state(here)
 
         def push() -> None:

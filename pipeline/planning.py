@@ -47,6 +47,7 @@ _FREE = {
     "events",
     "metrics",
     "publish",
+    "history",
     "since",
 }
 

@@ -23,6 +23,7 @@ from .events import Event
 from .extend import move, recover
 from .fits import TOPIC, fit_unit
 from .flow import Flow, Workers
+from .history import commit
 from .lease import Lease
 from .ledger import FINAL, Ledger, Record
 from .place import store_errors
@@ -46,7 +47,7 @@ again: with the many of a net that doubles its time."""
 @dataclass
 class Outcome:
     """What a run did. ``counts`` by status, "skipped" being what an earlier run had done; ``stopped``: too
-    many units had failed, and the rest was not begun.
+    many units had failed, and the rest was not begun; ``snapshot``: the id of the one that was made, if any.
     """
 
     counts: Counter[str] = field(default_factory=Counter)
@@ -56,6 +57,7 @@ class Outcome:
     seconds: float = 0.0
     peak: int = 0
     stopped: bool = False
+    snapshot: str | None = None
 
     def add(self, phase: str, record: Record | None) -> None:
         """Take in one record; only units of the full resolution are counted."""
@@ -180,6 +182,7 @@ def execute(plan: Plan, tell: Callable[[Event], None] = lambda _: None) -> Outco
         with _unwritable("cube", f"complete {plan.store}", outcome):
             weights = {a.take: plan.weights_of(a.take) for a in plan.acquisitions}
             finish(plan.store, "partial" if outcome.failed else "complete", weights)
+        _keep_snapshot(plan, outcome)
     outcome.seconds = time.perf_counter() - begin
     return outcome
 
@@ -237,6 +240,18 @@ def _unwritable(name: str, what: str, outcome: Outcome) -> Iterator[None]:
     except store_errors() as error:
         message = f"Cannot {what}: {error}. {SPACE}"
         outcome.failed.append(Record(name, "", "failed", "store-unwritable", message))
+
+
+def _keep_snapshot(plan: Plan, outcome: Outcome) -> None:
+    """Of a cube that is complete, if it was asked for."""
+    if not plan.config.history or outcome.failed:
+        return
+    config = plan.config
+    what = f"{len(plan.acquisitions)} acquisitions of {config.collection}, {config.datetime}"
+    try:
+        outcome.snapshot = commit(plan.out, f"{what}, by {config.method}, s2sharp {plan.software}")
+    except S2SharpError as error:
+        outcome.failed.append(Record("history", "", "failed", error.kind, str(error)))
 
 
 @dataclass

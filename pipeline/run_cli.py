@@ -122,6 +122,12 @@ def carry_out(config: RunConfig) -> Plan:
             "Publishing",
             "Install them (`pip install 's2sharp[publish]'`), or run with --no-publish.",
         )
+    if config.history:
+        check_extras(
+            ("icechunk",),
+            "A history",
+            "Install it (`pip install 's2sharp[history]'`), or run without --history.",
+        )
     plan, cost = planned(config)
     outcome = _watched(plan, cost)
     for text, count in outcome.warnings.items():
@@ -130,7 +136,7 @@ def carry_out(config: RunConfig) -> Plan:
         )
     _report(plan, cost, outcome)
     pictures = [picture_path(plan.out, a) for a in plan.acquisitions]
-    _show_results(plan, [p for p in pictures if p.exists()])
+    _show_results(plan, [p for p in pictures if p.exists()], outcome.snapshot)
     if outcome.stopped:
         problems.print(
             f"[red]Stopped:[/] more than {config.max_failures} units failed (--max-failures), and the rest was not begun."
@@ -215,7 +221,7 @@ def _report(plan: Plan, cost: Estimate, outcome: Outcome) -> None:
     console.print(table)
 
 
-def _show_results(plan: Plan, pictures: list[Place]) -> None:
+def _show_results(plan: Plan, pictures: list[Place], snapshot: str | None) -> None:
     console.print(f"Cube      {plan.store}")
     if plan.config.publish:
         console.print(
@@ -223,6 +229,8 @@ def _show_results(plan: Plan, pictures: list[Place]) -> None:
         )
     for picture in pictures[:3]:
         console.print(f"Picture   {picture}")
+    if snapshot:
+        console.print(f"Snapshot  {snapshot}")
     code = f", epsg={plan.layouts[0].epsg}" if len(plan.layouts) > 1 else ""
     console.print(
         f'\n[bold]import s2sharp\ncube = s2sharp.open_cube("{escape(str(plan.out))}"{code})[/]\n'
