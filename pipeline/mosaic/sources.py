@@ -1,0 +1,174 @@
+"""What a mosaic is made from: the acquisitions of a cube, read from its store alone."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import zarr
+
+from s2sharp_core import BANDS, S2SharpError
+from s2sharp_core.lattice import Box, Lattice
+
+from ..cube import FORMAT
+from ..ledger import FINAL, Ledger
+from .grid import Grid, within
+
+__all__ = ["Cube", "Group", "Source", "done_units", "read_cube", "read_window"]
+
+
+@dataclass(frozen=True)
+class Source:
+    """An acquisition in one EPSG code: ``time`` is its index in the group's arrays.
+
+    ``datetime``: ISO 8601 in UTC.
+    """
+
+    id: str
+    datetime: str
+    epsg: int
+    time: int
+
+    @property
+    def take(self) -> str:
+        """Its datatake, which other codes may have seen, too."""
+        return self.id.removesuffix(f"_{self.epsg}")
+
+
+@dataclass(frozen=True)
+class Group:
+    """The arrays of one EPSG code: ``box`` covers them and ``area`` what was asked for, in pixels of 10 m.
+
+    ``shard``: side of one in pixels; ``levels``: overviews.
+    """
+
+    epsg: int
+    box: Box
+    area: Box
+    shard: int
+    levels: int
+
+    @property
+    def grid(self) -> Grid:
+        return Grid(f"EPSG:{self.epsg}", 10.0)
+
+    def shards(self, window: Box) -> set[tuple[int, int]]:
+        """The shards that hold something of ``window``, counted on the lattice."""
+        held = window & self.box
+        if held.empty:
+            return set()
+        # Rows of the grid count from the CRS's origin, those of the lattice from its top.
+        top = round(Lattice.of(self.epsg).y0 / 10)
+        rows = range((top + held.row0) // self.shard, -(-(top + held.row1) // self.shard))
+        cols = range(held.col0 // self.shard, -(-held.col1 // self.shard))
+        return set(product(rows, cols))
+
+
+@dataclass(frozen=True)
+class Cube:
+    """What there is: ``groups`` by EPSG code; ``sources`` in order of time; ``status`` of the cube."""
+
+    store: Path
+    bands: tuple[str, ...]
+    groups: dict[int, Group]
+    sources: tuple[Source, ...]
+    status: str
+    software: str
+
+
+def read_cube(out: Path) -> Cube:
+    """What the cube of the run in ``out`` (or the store itself) holds.
+
+    Raises
+    ------
+    S2SharpError
+        ``not-a-cube``.
+    """
+    store = out if out.suffix == ".zarr" else out / "cube.zarr"
+    try:
+        # Not by its consolidated metadata: a run may be adding to it.
+        root = zarr.open_group(store, mode="r", use_consolidated=False)
+        about: Any = root.attrs["s2sharp"]
+        form, status = about["format"], str(about["status"])
+        names = sorted(int(name) for name in root.group_keys())
+        groups: dict[int, Any] = {epsg: root[str(epsg)] for epsg in names}
+        facts: dict[int, Any] = {epsg: group.attrs["s2sharp"] for epsg, group in groups.items()}
+        sources = [
+            Source(about["id"], about["datetime"], epsg, time)
+            for epsg, made in facts.items()
+            for time, about in enumerate(made["acquisitions"])
+        ]
+    except (OSError, KeyError, TypeError, ValueError) as error:
+        raise S2SharpError(
+            "not-a-cube",
+            f"There is no cube of s2sharp in {out} ({type(error).__name__}: {error}).",
+            "Make one: `s2sharp run --out …`.",
+        ) from error
+    if form != FORMAT or not sources:
+        raise S2SharpError(
+            "not-a-cube",
+            f"{store} has format {form} and {len(sources)} acquisitions; format {FORMAT} is read.",
+            "Use the version of s2sharp that the cube was made with.",
+        )
+    first = groups[names[0]]
+    return Cube(
+        store=store,
+        bands=tuple(band for band in BANDS if band in first),
+        groups={e: _group(e, group, facts[e]) for e, group in groups.items()},
+        sources=tuple(sorted(sources, key=lambda s: (s.datetime, s.epsg, s.id))),
+        status=status,
+        software=str(facts[names[0]].get("software", "")),
+    )
+
+
+def _group(epsg: int, group: Any, made: Mapping[str, Any]) -> Group:
+    grid = Grid(f"EPSG:{epsg}", 10.0)
+    return Group(
+        epsg=epsg,
+        box=grid.around(tuple(group.attrs["spatial:bbox"])),
+        area=grid.around(tuple(made["area"])),
+        shard=group["valid"].shards[1],
+        levels=sum(1 for name in group.group_keys() if name.startswith("x")),
+    )
+
+
+@lru_cache(maxsize=16)
+def _arrays(store: Path, name: str, written: int) -> "dict[str, zarr.Array[Any]]":  # noqa: ARG001
+    group = zarr.open_group(store, path=name, mode="r", use_consolidated=False)
+    return {key: array for key, array in group.arrays() if array.ndim == 3}
+
+
+def read_window(
+    store: Path, group: Group, source: Source, names: tuple[str, ...], window: Box, level: int = 0
+) -> np.ndarray:
+    """(variables, height, width) of one acquisition as stored; ``window`` lies in the group's arrays.
+
+    ``level``: of an overview, whose pixels ``window`` counts from the arrays' corner then.
+    """
+    name = str(group.epsg) if level == 0 else f"{group.epsg}/x{2**level}"
+    arrays = _arrays(store, name, (store / name / "zarr.json").stat().st_mtime_ns)
+    rows, cols = (
+        within(group.box, window)
+        if level == 0
+        else (slice(window.row0, window.row1), slice(window.col0, window.col1))
+    )
+    return np.stack([np.asarray(arrays[name][source.time, rows, cols]) for name in names])
+
+
+def done_units(cube: Cube) -> dict[str, dict[tuple[int, int], tuple[str, ...]]] | None:
+    """Acquisition → shard, counted on the lattice → the keys under which it was done; from the ledger
+    beside the cube, None where there is none.
+    """
+    ledger = Ledger(cube.store.parent / "ledger")
+    found: dict[str, dict[tuple[int, int], tuple[str, ...]]] = {}
+    for (unit, key), status in ledger.states().items():
+        name, _, shard = unit.partition("/x1_")
+        if status not in FINAL or not shard:
+            continue
+        row, col = (int(n) for n in shard.split("_"))
+        shards = found.setdefault(name, {})
+        shards[row, col] = tuple(sorted({*shards.get((row, col), ()), f"{key}.{status}"}))
+    return found or None
