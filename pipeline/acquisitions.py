@@ -4,7 +4,7 @@ import hashlib
 import json
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import reduce
 from operator import or_
 from typing import Any
@@ -30,14 +30,15 @@ from .archives import (
 )
 from .load import header
 
-__all__ = ["Acquisition", "Refusal", "Scene", "group"]
+__all__ = ["Acquisition", "Refusal", "Scene", "group", "joined"]
 
 
 @dataclass(frozen=True)
 class Scene:
     """What is needed of one item: its files, where it lies, what it is.
 
-    ``href`` is the item's own, for links; ``cloud`` in per cent, None when unknown.
+    ``href`` is the item's own, for links; ``cloud`` in per cent, None when unknown; ``number``: what the
+    cube's layer ``source`` calls it within its acquisition, from 1.
     """
 
     id: str
@@ -50,6 +51,7 @@ class Scene:
     sources: tuple[Source, ...]
     scl: Source | None
     href: str | None
+    number: int = 0
 
     @property
     def digest(self) -> str:
@@ -62,7 +64,8 @@ class Scene:
 class Acquisition:
     """The scenes of one datatake in one EPSG code; ``scenes`` in the order in which they win overlaps.
 
-    ``take``: the datatake, which other codes may share.
+    ``take``: the datatake, which other codes may share; ``items``: the ids of its items by their numbers, those
+    that newer ones have replaced since among them.
     """
 
     id: str
@@ -70,6 +73,7 @@ class Acquisition:
     epsg: int
     datetime: str
     scenes: tuple[Scene, ...]
+    items: tuple[str, ...] = ()
 
     @property
     def box(self) -> Box:
@@ -129,17 +133,34 @@ def group(
         found.setdefault((datatake(item), code), []).append(scene)
     acquisitions = []
     for (take, code), scenes in found.items():
-        newest = tuple(_newest(scenes))
-        acquisitions.append(
-            Acquisition(
-                id=safe_name(f"{take}_{code}"),
-                take=safe_name(take),
-                epsg=code,
-                datetime=min(s.datetime for s in newest),
-                scenes=newest,
-            )
-        )
+        name = safe_name(f"{take}_{code}")
+        acquisitions.append(_numbered(name, safe_name(take), code, scenes))
     return sorted(acquisitions, key=lambda a: (a.datetime, a.epsg, a.id)), refused
+
+
+def joined(before: Acquisition, now: Acquisition) -> Acquisition:
+    """An acquisition with what the catalogue has of it now: late tiles, newer baselines.
+
+    Items keep the numbers that they have in the cube; what is new gets the next ones. What the catalogue has
+    withdrawn stays.
+    """
+    scenes = {scene.id: scene for scene in (*before.scenes, *now.scenes)}
+    return _numbered(before.id, before.take, before.epsg, list(scenes.values()), before.items)
+
+
+def _numbered(
+    name: str, take: str, code: int, scenes: list[Scene], items: tuple[str, ...] = ()
+) -> Acquisition:
+    newest = _newest(scenes)
+    items += tuple(scene.id for scene in newest if scene.id not in items)
+    return Acquisition(
+        id=name,
+        take=take,
+        epsg=code,
+        datetime=min(scene.datetime for scene in newest),
+        scenes=tuple(replace(scene, number=items.index(scene.id) + 1) for scene in newest),
+        items=items,
+    )
 
 
 def _newest(scenes: list[Scene]) -> list[Scene]:

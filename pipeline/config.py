@@ -51,8 +51,19 @@ class RunConfig(BaseModel):
     collection: str = Field("sentinel-2-c1-l2a", description="STAC collection.")
     bbox: tuple[float, float, float, float] | None = Field(None, description="Area in degrees.")
     area: Path | None = Field(None, description="GeoJSON file, in place of --bbox.")
+    extent: tuple[float, float, float, float] | None = Field(
+        None,
+        description="Make room in the cube for this area, which later runs may fill. Without it a cube grows, too, but "
+        "on object stores only to the south and east.",
+    )
     datetime: str = Field(
         description="Day, month, year or interval: `2024-06-01/2024-06-30`, `2024-06`, `2024-06-01/..`."
+    )
+    since: str | None = Field(
+        None,
+        description="Search again, and take what the catalogue has that the cube in --out has not: `last`, or only "
+        "what was sensed since a date. Late tiles and newer baselines replace their own units; the rest is left as it "
+        "is. Run it as often as you like.",
     )
     max_cloud: float = Field(
         100.0,
@@ -131,6 +142,17 @@ class RunConfig(BaseModel):
     memory: float | None = Field(
         None, gt=0, description="Refuse to begin if a worker would need more, in GB."
     )
+    retries: int = Field(
+        2,
+        ge=0,
+        description="How often a unit is tried again, with pauses, after a failure that may pass: an unreadable "
+        "file, a full disk, a lost worker.",
+    )
+    max_failures: int = Field(
+        100,
+        ge=0,
+        description="Stop when more units than this have failed for good; until then the others go on.",
+    )
     publish: bool = Field(
         True, description="Write COGs, a STAC catalogue and pictures beside the cube."
     )
@@ -154,7 +176,7 @@ class RunConfig(BaseModel):
                 values = {**values, "weights": None, "warm_start": values["weights"]}
         return values
 
-    @field_validator("bands", "bbox", mode="before")
+    @field_validator("bands", "bbox", "extent", mode="before")
     @classmethod
     def _split(cls, value: Any) -> Any:
         return value.replace(",", " ").split() if isinstance(value, str) else value
@@ -177,7 +199,7 @@ class RunConfig(BaseModel):
             return value
         return str(Path(value).expanduser().resolve())
 
-    @field_validator("bbox")
+    @field_validator("bbox", "extent")
     @classmethod
     def _ordered(
         cls, value: tuple[float, float, float, float] | None

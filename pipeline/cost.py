@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from s2sharp_core.lattice import Box
 from .ledger import FINAL, Ledger
 from .load import GDAL_CACHE
 from .plan import Plan
-from .run import local_workers, threads
+from .run import ALLOCATOR, local_workers, threads
 
 __all__ = ["Estimate", "check_memory", "estimate"]
 
@@ -132,7 +133,7 @@ def _calibrate(plan: Plan, threads: int, *, learns: bool) -> dict[str, float]:
         "method": config.method,
         "bands": plan.coarse,
         "fit_steps": plan.options.steps,
-        "unfitted": bool(plan.datatakes) or config.fit == "window",
+        "unfitted": plan.learns or config.fit == "window",
         "fit_windows": (1 if config.fit == "window" else config.fit_windows) if learns else 0,
         "fit_threads": config.fit_threads,
         "weights": str(config.weights) if config.weights else None,
@@ -148,6 +149,7 @@ def _calibrate(plan: Plan, threads: int, *, learns: bool) -> dict[str, float]:
         capture_output=True,
         text=True,
         check=False,
+        env={**os.environ, **ALLOCATOR, "OMP_WAIT_POLICY": "PASSIVE"},
     )
     if done.returncode:
         raise S2SharpError(
@@ -182,10 +184,11 @@ def _memory(plan: Plan, sides: tuple[int, int, int], net: float) -> float:
     write = 3 * 2 * shard_pixels
     cache = min(GDAL_CACHE, sum(2 * math.prod(around.pixels(BANDS[b].gsd)) for b in plan.reads))
     # The net's share was measured, the rest is counted.
-    return max(_SLACK * (held + work + cache) + net, _SLACK * (held + write + cache)) + _PROCESS
+    at_work = held + work + cache + net
+    return _SLACK * max(at_work, held + write + cache) + _PROCESS
 
 
 # Code and buffers that a process takes up with its first units, whatever their size; and what the
 # allocator holds back.
 _PROCESS = 54e6
-_SLACK = 1.08
+_SLACK = 1.2

@@ -5,8 +5,9 @@ One group per EPSG code, named by the code, with the full resolution in it and o
 same place lies in the same shard of any cube; what was asked for is recorded as ``area``.
 """
 
+import itertools
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -156,8 +157,9 @@ class Sharded:
 class Layout(Sharded):
     """The shape of one group of a cube.
 
-    ``area``: the cells that were asked for; ``shard``: side in cells; ``chunk``: side in pixels of
-    10 m; ``times``: ISO 8601 in UTC, one per acquisition; ``levels``: overviews.
+    ``area``: the cells that were asked for; ``extent``: those that there is room for, at least the area;
+    ``shard``: side in cells; ``chunk``: side in pixels of
+    10 m; ``times``: ISO 8601 in UTC, one per acquisition, whose ``ids`` they are; ``levels``: overviews.
     """
 
     epsg: int
@@ -166,6 +168,8 @@ class Layout(Sharded):
     chunk: int
     times: tuple[str, ...]
     bands: tuple[str, ...]
+    ids: tuple[str, ...] = ()
+    extent: Box | None = None
 
     layers = LAYERS
     pixel = 10.0
@@ -185,8 +189,8 @@ class Layout(Sharded):
 
     @property
     def box(self) -> Box:
-        """The cells of the arrays: whole shards around the area."""
-        return self.area.snap(self.shard)
+        """The cells of the arrays: whole shards around the area, or the extent."""
+        return (self.extent or self.area).snap(self.shard)
 
     @property
     def lattice(self) -> Lattice:
@@ -212,10 +216,21 @@ class Layout(Sharded):
     def asked(self) -> Bounds:
         return self.lattice.bounds(self.area)
 
-    def cells(self, row: int, col: int) -> Box:
-        """The cells of shard (row, col) at full resolution."""
-        top, left = self.box.row0 + row * self.shard, self.box.col0 + col * self.shard
-        return Box(top, top + self.shard, left, left + self.shard)
+    def shards_in(self, cells: Box, level: int = 0) -> Iterator[tuple[int, int]]:
+        """The shards (row, col) of a level that hold something of ``cells``, row by row."""
+        inner = cells & self.box
+        if inner.empty:
+            return
+        side = self.shard << level
+        rows = range((inner.row0 - self.box.row0) // side, -(-(inner.row1 - self.box.row0) // side))
+        cols = range((inner.col0 - self.box.col0) // side, -(-(inner.col1 - self.box.col0) // side))
+        yield from itertools.product(rows, cols)
+
+    def cells(self, row: int, col: int, level: int = 0) -> Box:
+        """The cells of shard (row, col) of a level."""
+        side = self.shard << level
+        top, left = self.box.row0 + row * side, self.box.col0 + col * side
+        return Box(top, top + side, left, left + side)
 
 
 def chunk_side(side: int, most: int = 512) -> int:
@@ -261,18 +276,55 @@ def _geo(layout: Sharded, level: int) -> dict[str, Any]:
 def lay_out(store: Path, layouts: Sequence[Layout], facts: Mapping[str, Mapping[str, Any]]) -> None:
     """Create every array of the cube, or none; its shards come later, each whole, in any order.
 
+    In a cube that is there, arrays get the room that they lack: later times, rows in the south, columns in the
+    east. No pixel is touched, and readers, who go by the consolidated metadata, see it as it was until
+    :func:`finish` renews them. (For rows in the north and columns in the west: :func:`~s2sharp.extend.move`.)
+
     Parameters
     ----------
     facts
         Group → attributes that say what the cube was made from.
     """
+    if (store / "zarr.json").exists():
+        known = zarr.open_group(store, mode="r+")
+        known.attrs.update({"s2sharp": {**_facts(known), "status": "writing"}})
+        root = zarr.open_group(store, mode="r+", use_consolidated=False)
+        if not all(_laid_out(root, layout, facts[layout.group]) for layout in layouts):
+            _lay_out_levels(root, layouts, facts)
+        return
     draft = store.with_name(f".{store.name}.{uuid4().hex}")
     root = zarr.open_group(draft, mode="w", zarr_format=3)
     root.attrs.update({"s2sharp": {"format": FORMAT, "status": "writing"}})
+    _lay_out_levels(root, layouts, facts)
+    draft.rename(store)  # a run killed before this lays out again
+
+
+def _facts(root: zarr.Group) -> dict[str, Any]:
+    """What the cube says of itself as a whole."""
+    return dict(root.attrs["s2sharp"])  # type: ignore[arg-type]
+
+
+def _laid_out(root: zarr.Group, layout: Layout, facts: Mapping[str, Any]) -> bool:
+    """Whether a group has the room and the facts that it should have. Its coarsest level was made last."""
+    name = _group(layout, layout.levels)
+    if name not in root:
+        return False
+    last = root[f"{name}/source"]
+    assert isinstance(last, zarr.Array)  # noqa: S101  (every level has that layer)
+    same = dict(root[name].attrs).get("s2sharp") == _group_facts(layout, facts)
+    return same and last.shape == (len(layout.times), *layout.shape(layout.levels))
+
+
+def _group_facts(layout: Sharded, facts: Mapping[str, Any]) -> dict[str, Any]:
+    return {**facts, "area": list(layout.asked)}
+
+
+def _lay_out_levels(
+    root: zarr.Group, layouts: Sequence[Layout], facts: Mapping[str, Mapping[str, Any]]
+) -> None:
     for layout in layouts:
         for level in range(layout.levels + 1):
             lay_out_level(root, layout, level, facts[layout.group])
-    draft.rename(store)  # a run killed before this lays out again
 
 
 def lay_out_level(
@@ -282,8 +334,6 @@ def lay_out_level(
     name = _group(layout, level)
     group = root.require_group(name) if name else root
     geo = _geo(layout, level)
-    made = {**facts, "area": list(layout.asked)}
-    group.attrs.update({**geo, "Conventions": "CF-1.11", "s2sharp": made})
     height, width = layout.shape(level)
     left, _, _, top = layout.bounds
     step = layout.pixel * 2**level
@@ -304,9 +354,13 @@ def lay_out_level(
     mapping = {"grid_mapping": "spatial_ref", "coordinates": "spatial_ref"}
 
     def array(name: str, dtype: str, fill: int, attributes: dict[str, Any]) -> None:
+        shape = (len(layout.times), height, width)
+        if name in group:
+            _resize(group[name], shape, {**geo, **mapping, **attributes})
+            return
         group.create_array(
             name,
-            shape=(len(layout.times), height, width),
+            shape=shape,
             chunks=(1, layout.chunk, layout.chunk),
             shards=(1, side, side),
             dtype=dtype,
@@ -314,7 +368,6 @@ def lay_out_level(
             compressors=BloscCodec(cname="zstd", clevel=3, shuffle="shuffle"),
             dimension_names=("time", "y", "x"),
             attributes={**geo, **mapping, **attributes},
-            overwrite=True,
         )
 
     for band in layout.bands:
@@ -333,6 +386,9 @@ def lay_out_level(
         if flags:
             attributes |= {"flag_values": list(flags), "flag_meanings": " ".join(flags.values())}
         array(name, dtype, 0, attributes)
+    # Last: a group that says so has room for it.
+    whole: dict[str, Any] = {"Conventions": "CF-1.11", "s2sharp": _group_facts(layout, facts)}
+    group.attrs.update({**geo, **whole})
     return group
 
 
@@ -353,16 +409,35 @@ def _axis(crs: CRS, name: str) -> dict[str, Any]:
 def write_array(
     group: zarr.Group, name: str, values: np.ndarray, dims: tuple[str, ...], facts: dict[str, Any]
 ) -> None:
-    """Write a small array of a group, a coordinate for example, whole."""
-    array = group.create_array(
-        name,
-        shape=values.shape,
-        dtype=values.dtype,
-        dimension_names=dims,
-        attributes=facts,
-        overwrite=True,
-    )
+    """Write a small array of a group, a coordinate for example, whole; again, if it has become longer."""
+    if name in group:
+        array = _resize(group[name], values.shape, facts)
+    else:
+        array = group.create_array(
+            name,
+            shape=values.shape,
+            # Whatever is appended to it later lies in chunks of its own: readers keep what they know.
+            chunks=tuple(_COORDINATE for _ in dims),
+            dtype=values.dtype,
+            dimension_names=dims,
+            attributes=facts,
+        )
     array[...] = values
+
+
+# Values of a coordinate in one chunk.
+_COORDINATE = 4096
+
+
+def _resize(
+    there: "zarr.Array[Any] | zarr.Group", shape: tuple[int, ...], facts: dict[str, Any]
+) -> "zarr.Array[Any]":
+    """More room in an array, which keeps what it holds."""
+    assert isinstance(there, zarr.Array)  # noqa: S101  (of this name there are no groups)
+    if there.shape != shape:
+        there.resize(shape)
+    there.attrs.update(facts)
+    return there
 
 
 def _opened(store: Path, name: str) -> "dict[str, zarr.Array[Any]]":
@@ -372,7 +447,8 @@ def _opened(store: Path, name: str) -> "dict[str, zarr.Array[Any]]":
 
 @lru_cache(maxsize=8)
 def _open(store: Path, name: str, written: int) -> "dict[str, zarr.Array[Any]]":  # noqa: ARG001
-    group = zarr.open_group(store, path=name, mode="r+")
+    # As it is, not as it was consolidated for readers.
+    group = zarr.open_group(store, path=name, mode="r+", use_consolidated=False)
     return {key: array for key, array in group.arrays() if array.ndim == 3}
 
 
@@ -426,8 +502,10 @@ def finish(
     for draft in store.rglob("*.partial"):
         draft.unlink(missing_ok=True)
     root = zarr.open_group(store, mode="r+")
-    facts: Any = {**root.attrs["s2sharp"], "status": status}  # type: ignore[dict-item]
-    root.attrs["s2sharp"] = facts if weights is None else {**facts, "weights": dict(weights)}
+    facts = {**_facts(root), "status": status}
+    if weights is not None:
+        facts["weights"] = {**facts.get("weights", {}), **weights}
+    root.attrs["s2sharp"] = facts
     with warnings.catch_warnings():
         # Zarr v3 has no standard for it yet; a reader that does not know it reads array by array.
         warnings.filterwarnings("ignore", "Consolidated metadata", zarr.errors.ZarrUserWarning)

@@ -269,13 +269,12 @@ def _look(plan: Plan, acquisition: Acquisition, box: Box) -> _Bands | Literal["g
     }
 
 
-def fit_unit(run: Run, index: int) -> Record:
+def fit_unit(run: Run, datatake: Datatake) -> Record:
     """Fit the method to one datatake and record it; never raises for bad input.
 
     A fit that was killed goes on from its last checkpoint.
     """
     plan = run.plan
-    datatake = plan.datatakes[index]
     name, key = plan.fit_name(datatake), plan.fit_key(datatake)
     facts: dict[str, Any] = {"unit": name, "key": key}
     begin, threads = time.perf_counter(), torch.get_num_threads()

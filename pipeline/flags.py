@@ -13,13 +13,13 @@ __all__ = ["FLAGS"]
 
 _PANELS = {
     None: "out",
-    "What": "catalog collection bbox area datetime max_cloud bands",
+    "What": "catalog collection bbox area datetime since extent max_cloud bands",
     "How": "method weights adapt fit fit_windows fit_steps fit_threads warm_start seed window shard chunk "
     "publish",
-    "Where it runs": "stage stage_budget scheduler workers memory device precision",
+    "Where it runs": "stage stage_budget scheduler workers memory device precision retries max_failures",
 }
 
-_METAVARS = {"bbox": "W S E N", "datetime": "A/B"}
+_METAVARS = {"bbox": "W S E N", "extent": "W S E N", "datetime": "A/B", "since": "last|DATE"}
 
 # Defaults that are not what the field's own value shows.
 _DEFAULTS = {

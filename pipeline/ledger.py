@@ -21,8 +21,9 @@ FINAL: frozenset[str] = frozenset({"ok", "empty", "cloudy"})
 class Record:
     """What became of a unit.
 
-    ``unit`` is its path in the ledger, ``key`` the digest of what its content follows from. ``kind`` and
-    ``message`` tell a failure. ``seconds`` by phase; ``idle`` and ``peak`` are the worker's memory in
+    ``unit`` is its path in the ledger, ``key`` the digest of what its content follows from. ``kind``,
+    ``message`` and, where they are to blame, ``item`` and ``band`` tell a failure; ``attempt`` counts from 1.
+    ``seconds`` by phase; ``idle`` and ``peak`` are the worker's memory in
     bytes before its first unit and at its highest.
     """
 
@@ -31,6 +32,9 @@ class Record:
     status: Status
     kind: str = ""
     message: str = ""
+    item: str = ""
+    band: str = ""
+    attempt: int = 1
     warnings: tuple[str, ...] = ()
     windows: int = 0
     valid: int = 0
@@ -60,10 +64,10 @@ class Ledger:
         if record.status in FINAL:
             self._path(record.unit, record.key, "failed").unlink(missing_ok=True)
 
-    def states(self) -> dict[tuple[str, str], str]:
-        """(unit, first 24 digits of key) → status, from one listing."""
+    def states(self, folder: str = "") -> dict[tuple[str, str], str]:
+        """(unit, first 24 digits of key) → status, from one listing of a folder of units, or of all."""
         found: dict[tuple[str, str], str] = {}
-        for path in self._files():
+        for path in self._files(folder):
             unit, key, status = path.relative_to(self.folder).as_posix().rsplit(".", 2)
             if found.get((unit, key)) not in FINAL:
                 found[unit, key] = status
@@ -75,10 +79,11 @@ class Ledger:
             facts = json.loads(path.read_text())
             yield Record(**{**facts, "warnings": tuple(facts["warnings"])})
 
-    def _files(self) -> Iterator[Path]:
-        if self.folder.exists():
+    def _files(self, folder: str = "") -> Iterator[Path]:
+        root = self.folder / folder
+        if root.exists():
             yield from (
                 path
-                for path in sorted(self.folder.rglob("[!.]*.*.*"))
+                for path in sorted(root.rglob("[!.]*.*.*"))
                 if path.suffix[1:] in get_args(Status) and path.is_file()
             )

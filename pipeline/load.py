@@ -162,7 +162,7 @@ class Files:
         reference = reference_offset(self.acquisition, band)
         dn = np.zeros(box.pixels(gsd), dtype=np.uint16)
         source = np.zeros(box.pixels(gsd), dtype=np.uint16)
-        for number, scene in enumerate(self.acquisition.scenes, 1):
+        for scene in self.acquisition.scenes:
             inner = scene.box & box
             file = _file(scene, band)
             if inner.empty or file is None:
@@ -174,7 +174,7 @@ class Files:
             part = _harmonise(part, file, reference)
             free = (dn[place] == 0) & (part != 0)
             dn[place][free] = part[free]
-            source[place][free] = number
+            source[place][free] = scene.number
         return dn, source
 
 
@@ -221,7 +221,7 @@ def decode(dn: np.ndarray, scale: float, offset: float) -> tuple[np.ndarray, np.
 class Block:
     """Native reflectance over ``box``, and layers on the 10 m grid over what was wanted.
 
-    ``source``: which scene of the acquisition the first band's pixels are from, 1 being its first.
+    ``source``: the number of the scene that the first band's pixels are from.
     """
 
     box: Box

@@ -1,17 +1,17 @@
 """Area × time → units, lazily: frozen in one file that every worker reads, so that all agree."""
 
 import hashlib
-import itertools
 import json
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import shapely
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, TypeAdapter
 
 from s2sharp_core import BANDS, S2SharpError, Sharpener
 from s2sharp_core.fitting import FitOptions
@@ -25,7 +25,16 @@ from .load import Files, Reader
 from .ready import brief, fitted_weights, options_of, outline, ready
 from .stage import Stage
 
-__all__ = ["Datatake", "Plan", "Unit", "freeze", "read_plan", "stamp"]
+__all__ = [
+    "Datatake",
+    "Plan",
+    "Unit",
+    "freeze",
+    "freeze_acquisition",
+    "plan_of",
+    "read_plan",
+    "with_acquisitions",
+]
 
 
 @dataclass(frozen=True)
@@ -54,15 +63,24 @@ class Datatake:
 class Plan(BaseModel):
     """A run, frozen: written as ``run.json`` before the first unit, read by every worker.
 
-    ``weights`` that are used as they are, and those that fits ``start`` from: file → sha256.
+    ``weights`` that are used as they are, and those that fits ``start`` from: file → sha256;
+    ``learns``: whether the method is fitted to each datatake first; ``stamp``: which writing of the file it is;
+    ``asked``: the ids of the acquisitions that the latest query found, which alone are worked on.
+
+    ``acquisitions`` and ``datatakes`` are the client's alone: a year of a continent has tens of thousands of
+    scenes. A worker reads the acquisition of its unit (:meth:`acquisition`), which the client wrote down
+    before.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     software: str
     config: RunConfig
-    acquisitions: tuple[Acquisition, ...]
-    datatakes: tuple[Datatake, ...]
+    acquisitions: tuple[Acquisition, ...] = ()
+    datatakes: tuple[Datatake, ...] = ()
+    asked: tuple[str, ...]
+    learns: bool
+    stamp: str = ""
     cloudy: tuple[str, ...]
     refused: tuple[Refusal, ...]
     layouts: tuple[Layout, ...]
@@ -87,9 +105,13 @@ class Plan(BaseModel):
     def layout(self, epsg: int) -> Layout:
         return next(layout for layout in self.layouts if layout.epsg == epsg)
 
+    @cached_property
+    def _by_id(self) -> dict[str, Acquisition]:
+        return {a.id: a for a in self.acquisitions}
+
     def of(self, epsg: int) -> list[Acquisition]:
-        """The acquisitions of one code, in the order of the cube's times."""
-        return [a for a in self.acquisitions if a.epsg == epsg]
+        """The acquisitions of one code, in the order of the cube's times; the client's."""
+        return [self._by_id[name] for name in self.layout(epsg).ids]
 
     @property
     def coarse(self) -> tuple[str, ...]:
@@ -109,7 +131,7 @@ class Plan(BaseModel):
         arithmetic = self.precision.split()[0]
         sharpener = ready(self.config, self.coarse, self.device, self.fit_folder(take), arithmetic)
         found, wanted = sharpener.digest, self.digest
-        if self.datatakes:
+        if self.learns:
             found, wanted = brief(sharpener.weights), brief(self.weights_of(take))
         if (found, sharpener.precision) != (wanted, self.precision):
             raise S2SharpError(
@@ -131,7 +153,7 @@ class Plan(BaseModel):
 
     def fit_folder(self, take: str) -> Path | None:
         """Where the weights of a datatake lie, if the method is fitted to it."""
-        return self.out / "fits" / take if self.datatakes else None
+        return self.out / "fits" / take if self.learns else None
 
     def fit_name(self, datatake: Datatake) -> str:
         """A fit's path in the ledger."""
@@ -152,9 +174,9 @@ class Plan(BaseModel):
         """The units of the full resolution: acquisition by acquisition, row by row."""
         for layout in self.layouts:
             shape = area_shape(self.config, layout.epsg)
-            rows, cols = layout.shards()
-            for time, acquisition in enumerate(self.of(layout.epsg)):
-                for row, col in itertools.product(range(rows), range(cols)):
+            shapely.prepare(shape)
+            for time, acquisition in self._asked(layout):
+                for row, col in layout.shards_in(acquisition.box & layout.area):
                     cells = layout.cells(row, col) & layout.area
                     if not acquisition.within(cells):
                         continue
@@ -166,30 +188,42 @@ class Plan(BaseModel):
         for layout in self.layouts:
             if level > layout.levels:
                 continue
-            rows, cols = layout.shards(level)
-            for time, row, col in itertools.product(
-                range(len(layout.times)), range(rows), range(cols)
-            ):
-                yield Unit(layout.epsg, time, row, col, level)
+            for time, acquisition in self._asked(layout):
+                for row, col in layout.shards_in(acquisition.box & layout.area, level):
+                    yield Unit(layout.epsg, time, row, col, level)
 
     def pictures(self) -> Iterator[Unit]:
         """What is published: every acquisition, as a unit without a place."""
         for layout in self.layouts:
-            for time in range(len(layout.times)):
+            for time, _ in self._asked(layout):
                 yield Unit(layout.epsg, time, 0, 0, level=-1)
+
+    def _asked(self, layout: Layout) -> Iterator[tuple[int, Acquisition]]:
+        """The acquisitions to work on, with their places in time."""
+        wanted = frozenset(self.asked)
+        for time, name in enumerate(layout.ids):
+            if name in wanted:
+                yield time, self._by_id[name]
 
     def wanted(self, unit: Unit) -> Box:
         """The cells of a unit that were asked for."""
         layout = self.layout(unit.epsg)
-        return layout.cells(unit.row, unit.col) & layout.area
+        if unit.level < 0:
+            return layout.area
+        return layout.cells(unit.row, unit.col, unit.level) & layout.area
 
     def acquisition(self, unit: Unit) -> Acquisition:
-        return self.of(unit.epsg)[unit.time]
+        """What a unit is a part of: from memory on the client, as it was frozen on a worker."""
+        name = self.acquisition_id(unit)
+        return self._by_id[name] if self.acquisitions else _thawed(self.out, name, self.stamp)
+
+    def acquisition_id(self, unit: Unit) -> str:
+        return self.layout(unit.epsg).ids[unit.time]
 
     def name(self, unit: Unit) -> str:
         """A unit's path in the ledger: its acquisition, and its shard counted on the lattice."""
         if unit.level < 0:
-            return f"{self.acquisition(unit).id}/published"
+            return f"{self.acquisition_id(unit)}/published"
         row, col = unit.row, unit.col
         if unit.level == 0:
             cells = self.layout(unit.epsg).cells(row, col)
@@ -197,7 +231,7 @@ class Plan(BaseModel):
                 cells.row0 // (cells.row1 - cells.row0),
                 cells.col0 // (cells.col1 - cells.col0),
             )
-        return f"{self.acquisition(unit).id}/x{2**unit.level}_{row}_{col}"
+        return f"{self.acquisition_id(unit)}/x{2**unit.level}_{row}_{col}"
 
     def key(self, unit: Unit, missing: Sequence[str] = ()) -> str:
         """The digest of what a unit's content follows from: its items, halo included, and the method.
@@ -206,16 +240,16 @@ class Plan(BaseModel):
         """
         layout = self.layout(unit.epsg)
         facts: list[Any] = [self.digest, self.precision, self.config.bands, self.config.window]
-        facts += [layout.area, layout.shard, layout.chunk]
-        if self.datatakes:
+        facts += [layout.shard, layout.chunk]
+        if self.learns:
             facts.append(self.weights_of(self.acquisition(unit).take))
-        if unit.level == 0:
-            around = self.wanted(unit).grow(self.margin)
-            facts += [scene.digest for scene in self.acquisition(unit).within(around)]
-        else:
-            acquisition = self.acquisition(unit)
-            facts += [scene.digest for scene in acquisition.scenes]
-            facts += sorted(name for name in missing if name.startswith(f"{acquisition.id}/"))
+        wanted = self.wanted(unit)
+        facts.append(wanted)
+        scenes = self.acquisition(unit).within(wanted.grow(self.margin))
+        facts += [[scene.digest, scene.number] for scene in scenes]
+        if unit.level:
+            own = f"{self.acquisition_id(unit)}/"
+            facts += sorted(name for name in missing if name.startswith(own))
         text = json.dumps(facts, default=lambda x: x.__dict__, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()
 
@@ -243,38 +277,70 @@ class Plan(BaseModel):
             "precision": self.precision,
             "window_cells": self.config.window,
             "acquisitions": [
-                {"id": a.id, "datetime": a.datetime, "items": [s.id for s in a.scenes]}
-                for a in self.of(epsg)
+                {"id": a.id, "datetime": a.datetime, "items": list(a.items)} for a in self.of(epsg)
             ],
         }
 
 
-def freeze(plan: Plan) -> str:
-    """Write the plan as ``run.json``, at once or not at all; returns its stamp."""
+def freeze(plan: Plan) -> Plan:
+    """Write the plan as ``run.json``, at once or not at all; returns it with its stamp."""
+    stamped = plan.model_copy(update={"stamp": uuid4().hex})
     file = plan.out / "run.json"
     file.parent.mkdir(parents=True, exist_ok=True)
     draft = file.with_name(f".run.json.{os.getpid()}")
     # For its owner's eyes: the addresses of signed assets are keys.
     draft.unlink(missing_ok=True)
     draft.touch(mode=0o600)
-    draft.write_text(plan.model_dump_json(indent=1))
+    draft.write_text(stamped.model_dump_json(indent=1, exclude={"acquisitions", "datatakes"}))
     draft.replace(file)
-    return stamp(plan.out)
+    (plan.out / "list.json").write_text(plan.model_dump_json(include={"acquisitions", "datatakes"}))
+    return stamped
 
 
-def stamp(out: Path) -> str:
-    """Which writing of ``run.json`` it is: long-lived workers must not use an older one."""
-    return str((out / "run.json").stat().st_mtime_ns)
+class _Lists(BaseModel):
+    acquisitions: tuple[Acquisition, ...]
+    datatakes: tuple[Datatake, ...]
 
 
-@lru_cache(maxsize=4)
-def read_plan(out: Path, stamp: str) -> Plan:  # noqa: ARG001  (part of the cache's key)
-    """The plan of the run in ``out``.
+def with_acquisitions(plan: Plan) -> Plan:
+    lists = _Lists.model_validate_json((plan.out / "list.json").read_text())
+    return plan.model_copy(
+        update={"acquisitions": lists.acquisitions, "datatakes": lists.datatakes}
+    )
+
+
+def freeze_acquisition(plan: Plan, acquisition: Acquisition) -> None:
+    """Write down an acquisition for the workers, before its first unit."""
+    file = _acquisition_file(plan.out, acquisition.id)
+    text = _ACQUISITION.dump_json(acquisition, indent=1).decode()
+    if file.exists() and file.read_text() == text:
+        return
+    file.parent.mkdir(parents=True, exist_ok=True)
+    draft = file.with_name(f".{file.name}.{uuid4().hex}")
+    draft.touch(mode=0o600)
+    draft.write_text(text)
+    draft.replace(file)
+
+
+_ACQUISITION = TypeAdapter(Acquisition)
+
+
+def _acquisition_file(out: Path, name: str) -> Path:
+    return out / "acquisitions" / f"{name}.json"
+
+
+@lru_cache(maxsize=8)
+def _thawed(out: Path, name: str, stamp: str) -> Acquisition:  # noqa: ARG001  (part of the cache's key)
+    return _ACQUISITION.validate_json(_acquisition_file(out, name).read_text())
+
+
+def read_plan(out: Path) -> Plan:
+    """The plan of the run in ``out``, without its acquisitions.
 
     Raises
     ------
     S2SharpError
-        ``not-a-run``.
+        ``not-a-run``; ``other-run`` when another version wrote it.
     """
     try:
         plan = Plan.model_validate_json((out / "run.json").read_text())
@@ -292,3 +358,22 @@ def read_plan(out: Path, stamp: str) -> Plan:  # noqa: ARG001  (part of the cach
         ) from error
     # Where it lies now, should the folder have been moved.
     return plan.model_copy(update={"config": plan.config.model_copy(update={"out": out})})
+
+
+@lru_cache(maxsize=4)
+def plan_of(out: Path, stamp: str) -> Plan:
+    """The plan that a unit was submitted under, read once a process.
+
+    Raises
+    ------
+    S2SharpError
+        ``other-run`` when the folder holds a later one by now.
+    """
+    plan = read_plan(out)
+    if plan.stamp != stamp:
+        raise S2SharpError(
+            "other-run",
+            f"{out} was taken over by another run while this unit waited.",
+            "Nothing is to be done: that run does what is missing.",
+        )
+    return plan

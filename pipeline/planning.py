@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import reduce
 from importlib.metadata import version
@@ -13,26 +14,50 @@ import torch
 from s2sharp_core import BANDS, S2SharpError
 from s2sharp_core.bands import CELL, in_order
 from s2sharp_core.blocks import context
-from s2sharp_core.lattice import Lattice
+from s2sharp_core.lattice import Box, Lattice
 
-from .acquisitions import Acquisition, group
+from .acquisitions import Acquisition, Refusal, group, joined
 from .archives import datatake, public, safe_name, tile
 from .area import area_digest, area_shape, lonlat, reach
 from .config import RunConfig
 from .cube import Layout, chunk_side
-from .plan import Datatake, Plan, read_plan, stamp
+from .plan import Datatake, Plan, read_plan, with_acquisitions
 from .ready import check_fit, digest_of, fits, fitted_weights, outline, start_of
-from .search import search
+from .search import interval, search
 
 __all__ = ["frozen", "make_plan"]
 
 # What may differ when a run is taken up again: none of it changes a pixel.
-_FREE = {"out", "scheduler", "workers", "memory", "stage", "stage_budget", "publish"}
+_FREE = {
+    "out",
+    "scheduler",
+    "workers",
+    "memory",
+    "stage",
+    "stage_budget",
+    "retries",
+    "max_failures",
+    "publish",
+    "since",
+}
+
+# What a run asks for: another one adds to the cube.
+_QUERY = {"datetime", "bbox", "area", "max_cloud", "extent"}
 
 _SHARDS = (512, 256, 128, 64)
 
 # Tiles of a datatake that a fit may draw its windows from.
 _TILES = 64
+
+
+@dataclass(frozen=True)
+class _Found:
+    """What a search brought: acquisitions clear enough that meet the area, and what was left out."""
+
+    acquisitions: tuple[Acquisition, ...]
+    cloudy: tuple[str, ...]
+    refused: tuple[Refusal, ...]
+    items: int
 
 
 def make_plan(config: RunConfig) -> Plan:
@@ -45,50 +70,28 @@ def make_plan(config: RunConfig) -> Plan:
         :func:`~s2sharp.search.search` raises.
     """
     check_fit(config)
-    bands = config.bands
-    coarse = tuple(band for band in bands if BANDS[band].gsd > 10)
+    coarse = tuple(band for band in config.bands if BANDS[band].gsd > 10)
     device = config.device
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
     sharpener = outline(config, coarse, device) if coarse else None
     needed = sharpener.reads if sharpener else ()
-    reads = in_order({*needed, *(band for band in bands if BANDS[band].gsd == 10)})
+    reads = in_order({*needed, *(band for band in config.bands if BANDS[band].gsd == 10)})
     margin = context(sharpener) if sharpener else 0
-    bbox = tuple(shapely.bounds(lonlat(config)))
-    items = search(config.catalog, config.collection, bbox, config.datetime, margin * CELL)
-    if not items:
-        raise S2SharpError(
-            "nothing-found",
-            f"{public(config.catalog)} has no item of {config.collection} in {bbox} at {config.datetime}.",
-            "Widen --bbox or --datetime, or choose another --collection.",
-        )
-    # Once more: every cell that is written needs its neighbours, those beyond the box in degrees, too.
-    around = reach(config, items)
-    items = search(config.catalog, config.collection, around, config.datetime, margin * CELL)
-    found, refused = group(items, reads, config.catalog)
-    clear = [a for a in found if a.cloud is None or a.cloud <= config.max_cloud]
-    # What meets the margin alone gives context to nothing.
-    kept = tuple(a for a in clear if _meets(config, a))
-    layouts = _layouts(config, kept)
-    if not kept:
-        why = [f"{len(items)} items were found"]
-        why += [f"{len(found) - len(clear)} acquisitions are cloudier than {config.max_cloud:g} %"]
-        why += [
-            f"{len(refused)} items were refused" + "".join(f"; {r.message}" for r in refused[:3])
-        ]
-        raise S2SharpError(
-            "nothing-found",
-            f"Nothing is left to sharpen: {', '.join(why)}.",
-            "Raise --max-cloud, or widen --bbox or --datetime.",
-        )
+    found = _search(config, reads, margin)
+    if not found.acquisitions:
+        raise _nothing(config, found)
+    learns = bool(coarse) and fits(config)
     return Plan(
         software=version("s2sharp"),
         config=config,
-        acquisitions=kept,
-        datatakes=_datatakes(config, kept, reads) if coarse and fits(config) else (),
-        cloudy=tuple(a.id for a in found if a not in clear),
-        refused=tuple(refused),
-        layouts=tuple(layouts),
+        acquisitions=found.acquisitions,
+        asked=tuple(a.id for a in found.acquisitions),
+        datatakes=_datatakes(config, found.acquisitions, reads) if learns else (),
+        learns=learns,
+        cloudy=found.cloudy,
+        refused=found.refused,
+        layouts=tuple(_layouts(config, found.acquisitions)),
         reads=reads,
         margin=margin,
         digest=digest_of(config, sharpener) if sharpener else "",
@@ -97,7 +100,56 @@ def make_plan(config: RunConfig) -> Plan:
         precision=sharpener.precision if sharpener else "",
         device=device,
         shape=area_digest(config),
-        staged=_staged(config, kept),
+        staged=_staged(config, found.acquisitions),
+    )
+
+
+def _search(config: RunConfig, reads: tuple[str, ...], margin: int) -> _Found:
+    bbox = tuple(shapely.bounds(lonlat(config)))
+    when = _when(config)
+    items = search(config.catalog, config.collection, bbox, when, margin * CELL)
+    if not items:
+        return _Found((), (), (), 0)
+    # Once more: every cell that is written needs its neighbours, those beyond the box in degrees, too.
+    around = reach(config, items)
+    items = search(config.catalog, config.collection, around, when, margin * CELL)
+    found, refused = group(items, reads, config.catalog)
+    clear = [a for a in found if a.cloud is None or a.cloud <= config.max_cloud]
+    return _Found(
+        # What meets the margin alone gives context to nothing.
+        acquisitions=tuple(a for a in clear if _meets(config, a)),
+        cloudy=tuple(a.id for a in found if a not in clear),
+        refused=tuple(refused),
+        items=len(items),
+    )
+
+
+def _when(config: RunConfig) -> str:
+    """The interval to search: the one asked for, from ``since`` on where that is a date."""
+    if config.since in (None, "last"):
+        return config.datetime
+    begin, end = interval(config.datetime)
+    since, _ = interval(str(config.since))
+    first = max((when for when in (begin, since) if when), default=None)
+    return "/".join(when.isoformat() if when else ".." for when in (first, end))
+
+
+def _nothing(config: RunConfig, found: _Found) -> S2SharpError:
+    if not found.items:
+        return S2SharpError(
+            "nothing-found",
+            f"{public(config.catalog)} has no item of {config.collection} in "
+            f"{tuple(shapely.bounds(lonlat(config)))} at {config.datetime}.",
+            "Widen --bbox or --datetime, or choose another --collection.",
+        )
+    why = [f"{found.items} items were found"]
+    why += [f"{len(found.cloudy)} acquisitions are cloudier than {config.max_cloud:g} %"]
+    refusals = "".join(f"; {refusal.message}" for refusal in found.refused[:3])
+    why += [f"{len(found.refused)} items were refused{refusals}"]
+    return S2SharpError(
+        "nothing-found",
+        f"Nothing is left to sharpen: {', '.join(why)}.",
+        "Raise --max-cloud, or widen --bbox or --datetime.",
     )
 
 
@@ -150,20 +202,37 @@ def _layouts(config: RunConfig, acquisitions: Sequence[Acquisition]) -> list[Lay
         side = config.shard or next((s for s in _SHARDS if 2 * s <= max(area.shape)), _SHARDS[-1])
         chunk = config.chunk or chunk_side(side * 6)
         layouts.append(
-            Layout(epsg, area, side, chunk, tuple(a.datetime for a in own), config.bands)
+            Layout(
+                epsg,
+                area,
+                side,
+                chunk,
+                tuple(a.datetime for a in own),
+                config.bands,
+                tuple(a.id for a in own),
+                _extent(config, epsg),
+            )
         )
     return layouts
 
 
-def frozen(config: RunConfig) -> Plan | None:
-    """The run that ``config.out`` holds already, if it is the same one, else None.
+def _extent(config: RunConfig, epsg: int) -> Box | None:
+    if config.extent is None:
+        return None
+    room = config.model_copy(update={"bbox": config.extent, "area": None})
+    return Lattice.of(epsg).around(tuple(shapely.bounds(area_shape(room, epsg))))
 
-    Its acquisitions are those of its beginning: a run that is continued does not search again.
+
+def frozen(config: RunConfig) -> Plan | None:
+    """The run that ``config.out`` holds already, if it can go on as ``config`` says, else None.
+
+    A run that is continued does not search again, unless another time or area, or what is new ``since`` then,
+    is asked for: that is added to it.
 
     Raises
     ------
     S2SharpError
-        ``other-run``, with what differs.
+        ``other-run``, with what differs; what :func:`~s2sharp.search.search` raises.
     """
     if not (config.out / "run.json").exists():
         if (config.out / "cube.zarr").exists():
@@ -173,15 +242,11 @@ def frozen(config: RunConfig) -> Plan | None:
                 "Choose another --out.",
             )
         return None
-    plan = read_plan(config.out, stamp(config.out))
+    plan = with_acquisitions(read_plan(config.out))
     before, now = plan.config.model_dump(), config.model_dump()
     before["catalog"], now["catalog"] = public(before["catalog"]), public(now["catalog"])
-    differs = [
-        f"{k}: {before[k]} → {now[k]}" for k in now if k not in _FREE and before[k] != now[k]
-    ]
-    plan = plan.model_copy(update={"config": config, "staged": _staged(config, plan.acquisitions)})
-    if not differs and plan.shape != area_digest(config):
-        differs = [f"the content of {config.area}"]
+    other = {k: f"{k}: {before[k]} → {now[k]}" for k in now if before[k] != now[k]}
+    differs = [text for name, text in other.items() if name not in _FREE | _QUERY]
     if not differs and _other_start(plan):
         differs = [f"the weights in {config.warm_start}"]
     if differs:
@@ -190,7 +255,49 @@ def frozen(config: RunConfig) -> Plan | None:
             f"{config.out} holds the cube of another run ({'; '.join(differs)}).",
             "Choose another --out, or run with the same settings to continue it.",
         )
-    return plan
+    asked_anew = bool(other.keys() & _QUERY) or plan.shape != area_digest(config)
+    plan = plan.model_copy(update={"config": config, "shape": area_digest(config)})
+    if asked_anew or config.since:
+        plan = _extended(plan)
+    return plan.model_copy(update={"staged": _staged(config, plan.acquisitions)})
+
+
+def _extended(plan: Plan) -> Plan:
+    """A plan with what a new search brings, in a cube with room for both."""
+    config = plan.config
+    found = _search(config, plan.reads, plan.margin)
+    there = {a.id: a for a in plan.acquisitions}
+    for acquisition in found.acquisitions:
+        known = there.get(acquisition.id)
+        there[acquisition.id] = joined(known, acquisition) if known else acquisition
+    acquisitions = tuple(there.values())
+    old = {layout.epsg: layout for layout in plan.layouts}
+    return plan.model_copy(
+        update={
+            "acquisitions": acquisitions,
+            "asked": tuple(a.id for a in found.acquisitions),
+            "datatakes": _datatakes(config, acquisitions, plan.reads) if plan.learns else (),
+            "cloudy": found.cloudy,
+            "refused": found.refused,
+            "layouts": tuple(
+                _larger(old[x.epsg], x) if x.epsg in old else x
+                for x in _layouts(config, acquisitions)
+            ),
+        }
+    )
+
+
+def _larger(old: Layout, new: Layout) -> Layout:
+    """Room for both, as the old one is laid out; the old times stay in their places."""
+    at = dict(zip(new.ids, new.times, strict=True))
+    ids = (*old.ids, *(name for name in new.ids if name not in old.ids))
+    return replace(
+        old,
+        area=old.area | new.area,
+        extent=(old.extent or old.area) | (new.extent or new.area),
+        ids=ids,
+        times=tuple(at[name] for name in ids),
+    )
 
 
 def _other_start(plan: Plan) -> bool:

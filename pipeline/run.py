@@ -1,4 +1,4 @@
-"""Units as futures: a bounded number in flight, every outcome recorded, nothing done twice."""
+"""A run: its cluster, its phases in their order, and what came of it; nothing is done twice."""
 
 from __future__ import annotations
 
@@ -8,28 +8,37 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, cast
+from itertools import groupby
+from typing import Any
 
 import dask
 from dask.system import CPU_COUNT
-from distributed import Client, Future, LocalCluster, as_completed
+from distributed import Client, Future, LocalCluster
 
 from s2sharp_core import S2SharpError
 from s2sharp_core.lattice import Box
 
 from .cube import finish, lay_out
 from .deliver import publish_unit, write_catalogue
+from .extend import move, recover
 from .fits import TOPIC, fit_unit
+from .flow import Flow, Workers
 from .ledger import FINAL, Ledger, Record
-from .plan import Plan, Unit, freeze
+from .plan import Datatake, Plan, Unit, freeze, freeze_acquisition, read_plan
 from .planning import frozen
 from .stage import Stage
 from .unit import SPACE, Run, keep, overview_unit, sharpen_unit, stage_unit
 
 __all__ = ["Event", "Outcome", "connect", "execute"]
 
-# Units in flight for each worker: one at work and one waiting.
-_AHEAD = 2
+ALLOCATOR = {
+    "MALLOC_ARENA_MAX": "2",
+    "MALLOC_TRIM_THRESHOLD_": str(2**27),
+    "MALLOC_MMAP_THRESHOLD_": str(2**25),
+}
+"""How glibc's allocator is set for workers. Each arena keeps what it once had: two are enough for two busy threads.
+Dask's own threshold gives every array back when it is freed, and has it zeroed by the kernel when it is asked for
+again: with the many of a net that doubles its time."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +56,9 @@ class Event:
 
 @dataclass
 class Outcome:
-    """What a run did. ``counts`` by status, "skipped" being what an earlier run had done."""
+    """What a run did. ``counts`` by status, "skipped" being what an earlier run had done; ``stopped``: too
+    many units had failed, and the rest was not begun.
+    """
 
     counts: Counter[str] = field(default_factory=Counter)
     failed: list[Record] = field(default_factory=list)
@@ -56,6 +67,7 @@ class Outcome:
     seconds: float = 0.0
     peak: int = 0
     dashboard: str = ""
+    stopped: bool = False
 
     def add(self, phase: str, record: Record | None) -> None:
         """Take in one record; only units of the full resolution are counted."""
@@ -121,14 +133,9 @@ def connect(scheduler: str | None, workers: int) -> Iterator[tuple[Client, int]]
         "distributed.worker.memory.spill": False,
         "distributed.worker.memory.pause": False,
         "distributed.worker.memory.terminate": False,
-        # Each arena of glibc's allocator keeps what it once had: two are enough for two busy threads. Dask's own
-        # threshold gives every array back when it is freed, and has it zeroed by the kernel when it is asked for
-        # again: with the many of a net that doubles its time.
-        "distributed.nanny.pre-spawn-environ.MALLOC_ARENA_MAX": 2,
-        "distributed.nanny.pre-spawn-environ.MALLOC_TRIM_THRESHOLD_": 2**28,
-        "distributed.nanny.pre-spawn-environ.MALLOC_MMAP_THRESHOLD_": 2**25,
         # Threads that wait must not spin: on a shared machine that takes the core from who they wait for.
         "distributed.nanny.pre-spawn-environ.OMP_WAIT_POLICY": "PASSIVE",
+        **{f"distributed.nanny.pre-spawn-environ.{k}": v for k, v in ALLOCATOR.items()},
     }
     with (
         dask.config.set(settings),
@@ -157,7 +164,8 @@ def execute(plan: Plan, tell: Callable[[Event], None] = lambda _: None) -> Outco
     """Do all of a plan that is not done yet.
 
     Running it again continues it; what the ledger has under a unit's key is skipped. A unit that fails
-    is recorded and the others go on.
+    is tried again where that may help, then recorded, and the others go on, until more have failed than
+    ``max_failures``.
 
     Parameters
     ----------
@@ -167,34 +175,29 @@ def execute(plan: Plan, tell: Callable[[Event], None] = lambda _: None) -> Outco
     Raises
     ------
     S2SharpError
-        ``other-run`` when the folder holds another one; ``scheduler-unreachable``,
+        ``other-run`` when the folder holds another one; ``scheduler-unreachable``, ``workers-lost``,
         ``store-unwritable``.
     """
     begin = time.perf_counter()
     outcome = Outcome()
-    plan, stamp = _laid_out(plan)
+    plan = _laid_out(plan)
     with _lasting(plan), connect(plan.config.scheduler, local_workers(plan)) as (client, each):
         outcome.dashboard = client.dashboard_link
-        run = Run(plan.out, stamp, each)
-        stager = _Stager(client, plan, run)
-        flow = _Flow(client, plan, Ledger(plan.out / "ledger").states(), outcome, tell)
-        unfitted = flow.fits(run)
-
-        def sharpen(unit: Unit) -> Future[Any]:
-            error = unfitted.get(plan.acquisition(unit).take)
-            staged = [error] if error else stager.need(unit)
-            return client.submit(sharpen_unit, run, unit, staged, pure=False)
-
-        flow.through("sharpen", plan.units(), sharpen, stager.release)
-
-        for level in range(1, max(layout.levels for layout in plan.layouts) + 1):
-            flow.derive("overviews", plan.overviews(level), overview_unit, run)
-        if plan.config.publish:
-            flow.derive("publish", plan.pictures(), publish_unit, run)
-            with _unwritable("catalogue", "write the STAC catalogue", outcome):
-                write_catalogue(plan)
+        run = Run(plan.out, plan.stamp, each)
+        road = _Road(client, plan, run, outcome, tell)
+        try:
+            road.fits()
+            road.sharpen()
+            for level in range(1, max(layout.levels for layout in plan.layouts) + 1):
+                road.derive("overviews", plan.overviews(level), overview_unit)
+            if plan.config.publish:
+                road.derive("publish", plan.pictures(), publish_unit)
+                with _unwritable("catalogue", "write the STAC catalogue", outcome):
+                    write_catalogue(plan)
+        except _EnoughError:
+            outcome.stopped = True
         if not outcome.failed:
-            stager.clear()
+            road.stager.clear()
     with _unwritable("cube", f"complete {plan.store}", outcome):
         weights = {a.take: plan.weights_of(a.take) for a in plan.acquisitions}
         finish(plan.store, "partial" if outcome.failed else "complete", weights)
@@ -202,21 +205,31 @@ def execute(plan: Plan, tell: Callable[[Event], None] = lambda _: None) -> Outco
     return outcome
 
 
-def _laid_out(plan: Plan) -> tuple[Plan, str]:
-    """The plan that counts, new or continued, frozen and with its cube in place; and its stamp."""
+class _EnoughError(Exception):
+    """More units have failed than a run may have."""
+
+
+def _laid_out(plan: Plan) -> Plan:
+    """The plan that counts, new, continued or added to, frozen and with its cube in place."""
     try:
-        plan = frozen(plan.config) or plan
-        if not (plan.out / "run.json").exists():
+        recover(plan.store)
+        there = read_plan(plan.out) if (plan.out / "run.json").exists() else None
+        if plan.stamp != (there.stamp if there else ""):
+            plan = frozen(plan.config) or plan
+        if there is None:
             # Of a run that is gone: it would be taken for this one's.
             shutil.rmtree(plan.out / "stage", ignore_errors=True)
-        stamp = freeze(plan)
-        if not (plan.store / "zarr.json").exists():
-            lay_out(plan.store, plan.layouts, {x.group: plan.facts(x.epsg) for x in plan.layouts})
+        # The plan first: the cube is brought to it, however far an earlier run had come with that.
+        plan = freeze(plan)
+        facts = {x.group: plan.facts(x.epsg) for x in plan.layouts}
+        if plan.store.exists():
+            move(plan.store, plan.layouts, facts)
+        lay_out(plan.store, plan.layouts, facts)
     except OSError as error:
         raise S2SharpError(
             "store-unwritable", f"Cannot write to {plan.out}: {error}.", "Choose another --out."
         ) from error
-    return plan, stamp
+    return plan
 
 
 @contextmanager
@@ -230,101 +243,132 @@ def _unwritable(name: str, what: str, outcome: Outcome) -> Iterator[None]:
 
 
 @dataclass
-class _Flow:
-    """Units through a cluster, at most :data:`_AHEAD` of them for each worker at a time."""
+class _Road:
+    """The phases of a run through one cluster, each on what the ledger does not have."""
 
     client: Client
     plan: Plan
-    states: dict[tuple[str, str], str]
+    run: Run
     outcome: Outcome
     tell: Callable[[Event], None]
 
-    def through(
+    def __post_init__(self) -> None:
+        self.workers = Workers(self.client)
+        self.stager = _Stager(self.client, self.plan, self.run, self.workers)
+        self._ledger = Ledger(self.plan.out / "ledger")
+        self._unfitted: dict[str, S2SharpError] = {}
+
+    def sharpen(self) -> None:
+        """Every unit of the full resolution."""
+        plan = self.plan
+
+        def submit(unit: Unit, _attempt: int, where: dict[str, Any]) -> Future[Any]:
+            error = self._unfitted.get(plan.acquisition(unit).take)
+            staged = [error] if error else self.stager.need(unit)
+            return self.client.submit(sharpen_unit, self.run, unit, staged, **where)
+
+        def todo() -> Iterator[Unit]:
+            for acquisition, units in groupby(plan.units(), plan.acquisition):
+                left = list(self._left("sharpen", acquisition.id, units))
+                if left:
+                    freeze_acquisition(plan, acquisition)
+                yield from left
+
+        self._flow("sharpen", submit, self.stager.release).through(todo())
+
+    def derive(self, phase: str, units: Iterable[Unit], task: Callable[..., Record]) -> None:
+        """What is made of the cube once it is there: overviews and COGs."""
+        plan = self.plan
+        # What they have to do without is part of their key, so they are redone.
+        missing = tuple(sorted(record.unit for record in self.outcome.failed))
+
+        def submit(unit: Unit, _attempt: int, where: dict[str, Any]) -> Future[Any]:
+            where = {**where, "resources": None}
+            return self.client.submit(task, self.run, unit, missing, **where)
+
+        def todo() -> Iterator[Unit]:
+            for acquisition, some in groupby(units, plan.acquisition):
+                left = list(self._left(phase, acquisition.id, some, missing))
+                if left:
+                    freeze_acquisition(plan, acquisition)
+                yield from left
+
+        self._flow(phase, submit, lambda *_: None, missing).through(todo())
+
+    def _left(
+        self, phase: str, acquisition: str, units: Iterable[Unit], missing: tuple[str, ...] = ()
+    ) -> Iterator[Unit]:
+        """The units of one acquisition that are not done; the others are told as skipped."""
+        states = self._ledger.states(acquisition)
+        for unit in units:
+            if states.get((self.plan.name(unit), self.plan.key(unit, missing)[:24])) in FINAL:
+                self._add(phase, None)
+            else:
+                yield unit
+
+    def _flow(
         self,
         phase: str,
-        units: Iterable[Unit],
-        submit: Callable[[Unit], Future[Any]],
-        release: Callable[[Unit], None] = lambda _: None,
+        submit: Callable[[Unit, int, dict[str, Any]], Future[Any]],
+        release: Callable[[Unit, Record], None],
         missing: tuple[str, ...] = (),
-    ) -> None:
-        """Submit what the ledger does not have, and take in each record as it comes."""
-        flying: dict[Future[Any], Unit] = {}
-        done = as_completed()
+    ) -> Flow[Unit]:
+        def failure(unit: Unit, error: Exception) -> Record:
+            return self._lost(self.plan.name(unit), self.plan.key(unit, missing), error)
 
-        def land() -> None:
-            future = next(done)
-            unit = flying.pop(future)
-            record = self._record(future, unit, missing)
-            future.release()
-            release(unit)
+        def land(unit: Unit, record: Record) -> None:
+            release(unit, record)
             self._add(phase, record)
 
-        for unit in units:
-            key = self.plan.key(unit, missing)[:24]
-            if self.states.get((self.plan.name(unit), key)) in FINAL:
-                self._add(phase, None)
-                continue
-            while len(flying) >= _AHEAD * max(1, len(self.client.nthreads())):
-                land()
-            future = submit(unit)
-            flying[future] = unit
-            done.add(future)
-        while flying:
-            land()
+        return Flow(
+            self.workers, submit, failure, land, release, self.plan.config.retries, self._check
+        )
 
-    def derive(
-        self, phase: str, units: Iterable[Unit], task: Callable[..., Record], run: Run
-    ) -> None:
-        """What is made of the cube once it is there: overviews and COGs."""
-
-        def missing() -> tuple[str, ...]:
-            """What they have to do without; part of their key, so they are redone."""
-            return tuple(sorted(record.unit for record in self.outcome.failed))
-
-        def submit(unit: Unit) -> Future[Any]:
-            return self.client.submit(task, run, unit, missing(), pure=False)
-
-        self.through(phase, units, submit, missing=missing())
-
-    def fits(self, run: Run) -> dict[str, S2SharpError]:
-        """Fit the method to each datatake; returns what failed: it costs that datatake's units only."""
+    def fits(self) -> None:
+        """Fit the method to each datatake; one that fails costs that datatake's units only."""
+        plan = self.plan
+        if not plan.datatakes:
+            return
 
         def told(event: tuple[float, Mapping[str, Any]]) -> None:
             self.tell(Event("fit", None, event[1]))
 
-        plan, failed = self.plan, {}
-        flying: dict[Future[Any], int] = {}
-        if plan.datatakes:
-            self.client.subscribe_topic(TOPIC, told)
-        for index, datatake in enumerate(plan.datatakes):
-            key = plan.fit_key(datatake)[:24]
-            done = self.states.get((plan.fit_name(datatake), key)) in FINAL
-            if done and _whole(plan, datatake.take):
-                self._add("fit", None)
-            else:
-                flying[self.client.submit(fit_unit, run, index, pure=False)] = index
-        for future in as_completed(flying):
-            datatake = plan.datatakes[flying[future]]
-            record = self._result(future, plan.fit_name(datatake), plan.fit_key(datatake))
+        def submit(datatake: Datatake, _attempt: int, where: dict[str, Any]) -> Future[Any]:
+            return self.client.submit(fit_unit, self.run, datatake, **where)
+
+        def failure(datatake: Datatake, error: Exception) -> Record:
+            return self._lost(plan.fit_name(datatake), plan.fit_key(datatake), error)
+
+        def land(datatake: Datatake, record: Record) -> None:
             self._add("fit", record)
             if record.status == "failed":
-                failed[datatake.take] = S2SharpError(record.kind, record.message)
-        if plan.datatakes:
-            self.client.unsubscribe_topic(TOPIC)
-        return failed
+                self._unfitted[datatake.take] = S2SharpError(record.kind, record.message)
 
-    def _record(self, future: Future[Any], unit: Unit, missing: tuple[str, ...]) -> Record:
-        return self._result(future, self.plan.name(unit), self.plan.key(unit, missing))
+        def todo() -> Iterator[Datatake]:
+            states = self._ledger.states("fits")
+            for datatake in plan.datatakes:
+                key = plan.fit_key(datatake)[:24]
+                if states.get((plan.fit_name(datatake), key)) in FINAL and _whole(
+                    plan, datatake.take
+                ):
+                    self._add("fit", None)
+                else:
+                    yield datatake
 
-    def _result(self, future: Future[Any], name: str, key: str) -> Record:
-        try:
-            return cast(Record, future.result())
-        except Exception as error:
-            # Whatever a worker dies of, or raises beyond what a unit expects, is that unit's failure.
-            message = f"{name}: {type(error).__name__}: {error}"
-            return keep(
-                self.plan, Record(name, key, "failed", kind="worker-error", message=message)
-            )
+        self.client.subscribe_topic(TOPIC, told)
+        flow = Flow(
+            self.workers, submit, failure, land, lambda *_: None, plan.config.retries, self._check
+        )
+        flow.through(todo())
+        self.client.unsubscribe_topic(TOPIC)
+
+    def _lost(self, name: str, key: str, error: Exception) -> Record:
+        message = f"{name}: {type(error).__name__}: {error}"
+        return keep(self.plan, Record(name, key, "failed", kind="worker-error", message=message))
+
+    def _check(self) -> None:
+        if len(self.outcome.failed) > self.plan.config.max_failures:
+            raise _EnoughError
 
     def _add(self, phase: str, record: Record | None) -> None:
         self.outcome.add(phase, record)
@@ -343,11 +387,13 @@ def _whole(plan: Plan, take: str) -> bool:
 class _Stager:
     """Stages shards before the units that read them, and evicts the oldest idle ones over budget."""
 
-    def __init__(self, client: Client, plan: Plan, run: Run) -> None:
-        self._client, self._plan, self._run = client, plan, run
+    def __init__(self, client: Client, plan: Plan, run: Run, workers: Workers) -> None:
+        self._client, self._plan, self._run, self._workers = client, plan, run, workers
         self._stages: dict[str, Stage] = {}
-        self._shards: dict[tuple[str, Box], Future[Any] | None] = {}
+        # Of shards that units wait for, and of those that nobody does, the oldest first: (acquisition, cells) → …
+        self._coming: dict[tuple[str, Box], Future[Any]] = {}
         self._users: Counter[tuple[str, Box]] = Counter()
+        self._idle: dict[tuple[str, Box], int] = {}
 
     def _of(self, unit: Unit) -> tuple[Stage, list[Box]]:
         acquisition = self._plan.acquisition(unit)
@@ -358,7 +404,7 @@ class _Stager:
         return stage, stage.needed(self._plan.wanted(unit).grow(self._plan.margin))
 
     def need(self, unit: Unit) -> list[Future[Any]]:
-        """The futures of the shards that a unit reads."""
+        """The futures of the shards that a unit reads and that are not there yet."""
         if not self._plan.staged:
             return []
         stage, shards = self._of(unit)
@@ -366,35 +412,44 @@ class _Stager:
         for cells in shards:
             name = stage.acquisition.id, cells
             self._users[name] += 1
-            if name not in self._shards:
-                self._shards[name] = None if stage.has(cells) else self._submit(unit, cells)
-            future = self._shards[name]
-            futures += [future] if future is not None else []
+            self._idle.pop(name, None)
+            if name not in self._coming and not stage.has(cells):
+                self._coming[name] = self._client.submit(
+                    stage_unit,
+                    self._run,
+                    unit,
+                    cells,
+                    workers=self._workers.staging,
+                    allow_other_workers=True,
+                    pure=False,
+                )
+            if name in self._coming:
+                futures.append(self._coming[name])
         return futures
 
-    def _submit(self, unit: Unit, cells: Box) -> Future[Any]:
-        return self._client.submit(stage_unit, self._run, unit.epsg, unit.time, cells, pure=False)
-
-    def release(self, unit: Unit) -> None:
+    def release(self, unit: Unit, _record: Record) -> None:
         """A unit has been done: its shards may go when there are too many."""
         if not self._plan.staged:
             return
         stage, shards = self._of(unit)
         for cells in shards:
-            self._users[stage.acquisition.id, cells] -= 1
-        sizes = {
-            name: size
-            for name in self._shards
-            if (size := self._stages[name[0]].size(name[1])) is not None
-        }
-        over = sum(sizes.values()) - self._plan.config.stage_budget * 1e9
-        for name, size in sizes.items():
+            name = stage.acquisition.id, cells
+            self._users[name] -= 1
+            if self._users[name] > 0:
+                continue
+            del self._users[name]
+            # What could not be staged is tried again by whoever needs it next.
+            self._coming.pop(name, None)
+            size = stage.size(cells)
+            if size is not None:
+                self._idle[name] = size
+        over = sum(self._idle.values()) - self._plan.config.stage_budget * 1e9
+        for name, size in list(self._idle.items()):
             if over <= 0:
                 break
-            if self._users[name] == 0:
-                self._stages[name[0]].evict(name[1])
-                del self._shards[name]
-                over -= size
+            self._stages[name[0]].evict(name[1])
+            del self._idle[name]
+            over -= size
 
     def clear(self) -> None:
         """Remove the stage: nothing is left to be done from it."""

@@ -28,7 +28,7 @@ from .archives import check_href, is_local, public, sensed
 if TYPE_CHECKING:
     from pystac_client.stac_api_io import StacApiIO
 
-__all__ = ["public", "search"]
+__all__ = ["interval", "public", "search"]
 
 MAX_ITEMS = 10_000
 """More than this in one answer is refused: it would be a decade of a country, or a broken server."""
@@ -101,7 +101,7 @@ def search(
     found is an empty list. Errors: ``bad-config``, ``catalog-unreachable``, ``collection-missing``,
     ``too-many-items``.
     """
-    start, end = _interval(datetime)
+    start, end = interval(datetime)
     if is_local(catalog):
         catalog = _local_file(catalog)
     query = _Query(catalog, collection, _boxes(bbox, margin_m), start, end)
@@ -282,7 +282,7 @@ def _local_file(catalog: str) -> str:
     return str(path / "catalog.json" if path.is_dir() else path)
 
 
-def _interval(text: str) -> tuple[dt.datetime | None, dt.datetime | None]:
+def interval(text: str) -> tuple[dt.datetime | None, dt.datetime | None]:
     """First and last moment of a STAC datetime or interval; None for an open end."""
     parts = [part.strip() for part in text.split("/")]
     spans = [None if part in ("", "..") else _span(part, text) for part in parts]

@@ -26,7 +26,7 @@ from .acquisitions import Acquisition
 from .cube import FILL, LAYERS, Layout, Sharded, encode, read_part, write_shard
 from .ledger import Ledger, Record
 from .load import Block, Reader, load_block, load_scl, offset_doubt
-from .plan import Plan, Unit, read_plan
+from .plan import Plan, Unit, plan_of
 
 __all__ = [
     "ONE",
@@ -71,7 +71,7 @@ class Run:
 
     @property
     def plan(self) -> Plan:
-        return read_plan(self.out, self.stamp)
+        return plan_of(self.out, self.stamp)
 
 
 @lru_cache(maxsize=1)
@@ -102,9 +102,9 @@ class Peak:
         self._thread.join()
 
 
-def stage_unit(run: Run, epsg: int, index: int, cells: Box) -> int | S2SharpError:
-    """Stage one shard; returns its bytes, or what went wrong (an error is data: others go on)."""
-    stage = run.plan.stage(run.plan.of(epsg)[index])
+def stage_unit(run: Run, unit: Unit, cells: Box) -> int | S2SharpError:
+    """Stage one shard that ``unit`` reads; returns its bytes, or what went wrong (an error is data)."""
+    stage = run.plan.stage(run.plan.acquisition(unit))
     try:
         return stage.write(cells)
     except S2SharpError as error:

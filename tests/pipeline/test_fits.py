@@ -19,7 +19,7 @@ from s2sharp.cost import estimate
 from s2sharp.cube import open_cube
 from s2sharp.fits import draw_sample, fit_unit
 from s2sharp.load import Block, load_block
-from s2sharp.plan import Plan, freeze, stamp
+from s2sharp.plan import Plan, freeze, read_plan, with_acquisitions
 from s2sharp.planning import frozen, make_plan
 from s2sharp.synthetic import COLLECTION, simulate, write_catalogue, write_scenes
 from s2sharp.unit import Run
@@ -183,8 +183,8 @@ def test_what_stays_unreadable_fails_the_fit_and_no_other_window_takes_its_place
     undisturbed, _ = draw_sample(other, other.datatakes[0])
     calls = free.calls
     broken = Network(monkeypatch, lambda call: call > calls - 2)
-    run = Run(plan.out, freeze(plan), 0)
-    record = fit_unit(run, 0)
+    run = Run(plan.out, freeze(plan).stamp, 0)
+    record = fit_unit(run, plan.datatakes[0])
     assert (record.status, record.kind) == ("failed", "asset-unreadable")
     assert broken.calls > calls
     before = drawn(plan)
@@ -257,11 +257,11 @@ def test_a_fit_that_breaks_gives_the_threads_back(
         raise RuntimeError("out of memory")
 
     plan = plan.model_copy(update={"config": plan.config.model_copy(update={"fit_threads": 3})})
-    run = Run(plan.out, freeze(plan), 0)
+    run = Run(plan.out, freeze(plan).stamp, 0)
     monkeypatch.setattr("s2sharp.fits._fit", broken)
     before = torch.get_num_threads()
     with pytest.raises(RuntimeError, match="out of memory"):
-        fit_unit(run, 0)
+        fit_unit(run, plan.datatakes[0])
     assert torch.get_num_threads() == before
 
 
@@ -347,7 +347,12 @@ def test_a_fit_that_was_killed_goes_on_where_it_was(
 
     with monkeypatch.context() as patch:
         patch.setattr(torch.optim.Adam, "step", counted)
-        assert fit_unit(Run(out, stamp(out), 0), 0).status == "ok"
+        assert (
+            fit_unit(
+                Run(out, read_plan(out).stamp, 0), with_acquisitions(read_plan(out)).datatakes[0]
+            ).status
+            == "ok"
+        )
     assert len(steps) == 6 - done
     for folder in (out, tmp_path / "undisturbed"):
         _, outcome = run(config(tmp_path / "small", folder, scheduler, **settings))

@@ -1,0 +1,248 @@
+"""Units through a cluster: a bounded number in flight, tried again, doubled when they lag, and every outcome recorded."""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import statistics
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field, replace
+from queue import Empty, SimpleQueue
+from typing import Any, Generic, TypeVar, cast
+
+from distributed import Client, Future
+
+from s2sharp_core import S2SharpError
+
+from .ledger import Record
+
+__all__ = ["GPU", "Flow", "Workers"]
+
+GPU = "GPU"
+"""The Dask resource that nets ask for where workers offer it."""
+
+# Units in flight for each worker: one at work and one waiting.
+_AHEAD = 2
+
+# Units that lie beside each other and go to one worker: what it reads is near, and what all write is spread.
+_RUN = 8
+
+# A unit is tried again after so many seconds, twice as long each further time.
+_BACKOFF = 5.0
+
+# Failures that may pass: a store or an archive that is busy, a worker that was lost.
+_PASSING = frozenset({"asset-unreadable", "stage-missing", "store-unwritable", "worker-error"})
+
+# A unit that has taken so many times the median of the others, and at least so many seconds, lags.
+_LAG, _LAG_SECONDS = 4.0, 60.0
+
+# Seconds without any worker after which a run ends.
+_DESERTED = 300.0
+
+# Seconds between two looks at who lags and who has come.
+_LOOK = 1.0
+
+T = TypeVar("T")
+
+
+class Workers:
+    """Who is there, and who of them has a GPU; asked of the scheduler at most once a second."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+        self._asked = float("-inf")
+        self._resources: dict[str, dict[str, float]] = {}
+
+    def _look(self) -> dict[str, dict[str, float]]:
+        if time.monotonic() - self._asked > _LOOK:
+            known = self._client.scheduler_info(n_workers=-1)["workers"]
+            self._resources = {name: about.get("resources") or {} for name, about in known.items()}
+            self._asked = time.monotonic()
+        return self._resources
+
+    @property
+    def sharpening(self) -> list[str]:
+        """Those that nets run on: with a GPU, where any has one."""
+        every = self._look()
+        return [name for name, has in every.items() if has.get(GPU)] or list(every)
+
+    @property
+    def staging(self) -> list[str]:
+        """Those that files are copied by: without a GPU, where there are such."""
+        every = self._look()
+        return [name for name, has in every.items() if not has.get(GPU)] or list(every)
+
+    @property
+    def gpus(self) -> dict[str, float] | None:
+        """What a unit asks for: a GPU, where any worker offers one."""
+        return {GPU: 1} if any(has.get(GPU) for has in self._look().values()) else None
+
+
+class _Hands(Generic[T]):
+    """Deals things out in runs of neighbours, a run to a worker; what a lost one had goes to the others."""
+
+    def __init__(self, things: Iterable[T]) -> None:
+        self._rest = iter(things)
+        self._hands: dict[str, deque[T]] = {}
+
+    def next(self, worker: str) -> T | None:
+        """The next thing for a worker; None when all are dealt."""
+        hand = self._hands.setdefault(worker, deque())
+        if not hand:
+            hand.extend(itertools.islice(self._rest, _RUN))
+        if not hand:
+            hand = max(self._hands.values(), key=len)
+        return hand.popleft() if hand else None
+
+
+@dataclass
+class _Flight(Generic[T]):
+    """A thing under way: ``attempt`` counts from 1; ``doubled``: sent to a second worker."""
+
+    thing: T
+    attempt: int
+    worker: str
+    begun: float = field(default_factory=time.monotonic)
+    futures: list[Future[Any]] = field(default_factory=list)
+
+    @property
+    def doubled(self) -> bool:
+        return len(self.futures) > 1
+
+
+@dataclass
+class Flow(Generic[T]):
+    """Carries things through a cluster, at most :data:`_AHEAD` of them for each worker at a time.
+
+    Parameters
+    ----------
+    submit
+        Sends one thing to a worker: (thing, attempt, keywords for :meth:`Client.submit`) → future of a
+        :class:`Record`.
+    failure
+        The record of a thing whose worker was lost or raised what nobody expected.
+    land
+        Takes in a thing's last record.
+    again
+        Told when a thing will be tried again.
+    retries
+        How often a failure that may pass is tried again.
+    check
+        Called at every look; raises to stop.
+    """
+
+    workers: Workers
+    submit: Callable[[T, int, dict[str, Any]], Future[Any]]
+    failure: Callable[[T, Exception], Record]
+    land: Callable[[T, Record], None]
+    again: Callable[[T, Record], None]
+    retries: int
+    check: Callable[[], None]
+    _flying: dict[T, _Flight[T]] = field(default_factory=dict)
+    _landed: SimpleQueue[tuple[T, Future[Any]]] = field(default_factory=SimpleQueue)
+    _waiting: list[tuple[float, int, T, int]] = field(default_factory=list)
+    _order: Iterator[int] = field(default_factory=itertools.count)
+    _deserted: float | None = None
+    _took: deque[float] = field(default_factory=lambda: deque(maxlen=50))
+
+    def through(self, things: Iterable[T]) -> None:
+        """All of ``things``, in their order as far as workers allow."""
+        hands = _Hands(things)
+        try:
+            while True:
+                self.check()
+                more = self._launch(hands)
+                if not (self._flying or self._waiting or more):
+                    return
+                try:
+                    self._take_in(*self._landed.get(timeout=_LOOK))
+                except Empty:
+                    self._double()
+        finally:
+            for flight in self._flying.values():
+                for future in flight.futures:
+                    future.cancel()
+
+    def _launch(self, hands: _Hands[T]) -> bool:
+        """Fill the workers; whether there may be more to come."""
+        flying = dict.fromkeys(self.workers.sharpening, 0)
+        for flight in self._flying.values():
+            if flight.worker in flying:
+                flying[flight.worker] += 1
+        if flying:
+            self._deserted = None
+        elif self._deserted is None:
+            self._deserted = time.monotonic()
+        elif time.monotonic() - self._deserted > _DESERTED:
+            raise S2SharpError(
+                "workers-lost",
+                f"The cluster has had no worker for {_DESERTED / 60:.0f} minutes.",
+                "Start some and run again: only what is missing is done.",
+            )
+        while flying:
+            worker = min(flying, key=lambda name: flying[name])
+            if flying[worker] >= _AHEAD or len(self._flying) >= _AHEAD * len(flying):
+                return True
+            thing, attempt = self._due() or (hands.next(worker), 1)
+            if thing is None:
+                return False
+            flight = _Flight(thing, attempt, worker)
+            self._flying[thing] = flight
+            self._send(flight, worker)
+            flying[worker] += 1
+        return True
+
+    def _due(self) -> tuple[T, int] | None:
+        if self._waiting and self._waiting[0][0] <= time.monotonic():
+            _, _, thing, attempt = heapq.heappop(self._waiting)
+            return thing, attempt
+        return None
+
+    def _send(self, flight: _Flight[T], worker: str) -> None:
+        where = {
+            "workers": [worker],
+            "allow_other_workers": True,
+            "resources": self.workers.gpus,
+            "pure": False,
+        }
+        future = self.submit(flight.thing, flight.attempt, where)
+        flight.futures.append(future)
+        thing = flight.thing
+        future.add_done_callback(lambda done: self._landed.put((thing, done)))
+
+    def _take_in(self, thing: T, future: Future[Any]) -> None:
+        flight = self._flying.get(thing)
+        if flight is None or future not in flight.futures:
+            return  # the slower of two
+        del self._flying[thing]
+        try:
+            record = cast(Record, future.result())
+        except Exception as error:
+            # Whatever a worker dies of, or raises beyond what a unit expects, is that unit's failure.
+            record = self.failure(thing, error)
+        record = replace(record, attempt=flight.attempt)
+        for other in flight.futures:
+            other.cancel() if other is not future else other.release()
+        if record.status != "failed":
+            self._took.append(time.monotonic() - flight.begun)
+        elif record.kind in _PASSING and flight.attempt <= self.retries:
+            due = time.monotonic() + _BACKOFF * 2 ** (flight.attempt - 1)
+            heapq.heappush(self._waiting, (due, next(self._order), thing, flight.attempt + 1))
+            self.again(thing, record)
+            return
+        self.land(thing, record)
+
+    def _double(self) -> None:
+        """Send what lags to a worker that has nothing else to do: whoever comes first is taken."""
+        if not self._took:
+            return
+        limit = max(_LAG_SECONDS, _LAG * _AHEAD * statistics.median(self._took))
+        busy = {flight.worker for flight in self._flying.values()}
+        idle = [name for name in self.workers.sharpening if name not in busy]
+        for flight in list(self._flying.values()):
+            if not idle:
+                return
+            if time.monotonic() - flight.begun > limit and not flight.doubled:
+                self._send(flight, idle.pop())

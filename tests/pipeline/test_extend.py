@@ -1,0 +1,180 @@
+"""A cube that lives: later dates, late tiles, newer baselines and a larger area are added; nothing else is touched."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import zarr
+from s2sharp.cube import open_cube
+from s2sharp.plan import read_plan
+from s2sharp.synthetic import simulate
+
+from .runs import config, records, run, shards
+
+SMALL = {"shard": 8, "window": 8}
+
+
+@pytest.fixture(scope="module")
+def catalogue(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """48 × 48 cells in 2 × 2 tiles, on two dates."""
+    folder = tmp_path_factory.mktemp("dates")
+    simulate(folder, cells=48, tiles=2, dates=2, seed=5)
+    return folder
+
+
+def _dates(catalogue: Path) -> list[str]:
+    items = [json.loads(f.read_text()) for f in catalogue.glob("synthetic-s2-l2a/*/*.json")]
+    return sorted({item["properties"]["datetime"][:10] for item in items})
+
+
+def _values(out: Path) -> dict[str, np.ndarray]:
+    cube = open_cube(out).load()
+    return {name: x.values for name, x in cube.data_vars.items()}
+
+
+def _same(a: Path, b: Path) -> None:
+    one, other = _values(a), _values(b)
+    for name, values in one.items():
+        assert np.array_equal(values, other[name], equal_nan=values.dtype.kind == "f"), name
+
+
+def _with_date(catalogue: Path, folder: Path, *dates: str) -> Path:
+    """The catalogue with the items of some dates only."""
+    copy = shutil.copytree(catalogue, folder)
+    collection = copy / "synthetic-s2-l2a" / "collection.json"
+    content = json.loads(collection.read_text())
+    kept = []
+    for link in content["links"]:
+        file = (collection.parent / link["href"]).resolve()
+        if link["rel"] == "item":
+            when = json.loads(file.read_text())["properties"]["datetime"][:10]
+            if when not in dates:
+                continue
+        kept.append(link)
+    collection.write_text(json.dumps({**content, "links": kept}))
+    return copy
+
+
+def test_a_later_date_is_appended_and_what_is_there_is_not_touched(
+    catalogue: Path, scheduler: str, tmp_path: Path
+) -> None:
+    first, second = _dates(catalogue)
+    run(config(catalogue, tmp_path / "whole", scheduler, **SMALL))
+    archive = _with_date(catalogue, tmp_path / "archive", second)
+    out = tmp_path / "out"
+    run(config(archive, out, scheduler, **SMALL))
+    before, done = shards(out), records(out)
+
+    # The catalogue now has the earlier date, too: it comes late, and lies before the other in time.
+    shutil.rmtree(archive)
+    shutil.copytree(catalogue, archive)
+    _, outcome = run(config(archive, out, scheduler, **SMALL))
+    assert outcome.counts["ok"] == 0, "without --since a run searches nothing new"
+    _, outcome = run(config(archive, out, scheduler, since="last", **SMALL))
+    assert outcome.counts["ok"] > 0
+    now = shards(out)
+    assert {name: now[name] for name in before} == before
+    assert {name: records(out)[name] for name in done} == done
+    times = open_cube(out).time.values
+    assert [str(t)[:10] for t in times] == [first, second]
+    _same(out, tmp_path / "whole")
+
+    again, left = shards(out), records(out)
+    _, outcome = run(config(archive, out, scheduler, since="last", **SMALL))
+    assert set(outcome.counts) == {"skipped"}
+    assert (shards(out), records(out)) == (again, left), "idempotent"
+
+
+def test_a_late_tile_replaces_its_own_units_alone(
+    catalogue: Path, scheduler: str, tmp_path: Path
+) -> None:
+    first, _ = _dates(catalogue)
+    whole = _with_date(catalogue, tmp_path / "whole", first)
+    run(config(whole, tmp_path / "all", scheduler, **SMALL))
+    archive = shutil.copytree(whole, tmp_path / "archive")
+    collection = archive / "synthetic-s2-l2a" / "collection.json"
+    content = json.loads(collection.read_text())
+    full = collection.read_text()
+    # The first tile in alphabetical order: its numbers in `source` must not be given to it afterwards.
+    late = sorted(link["href"] for link in content["links"] if link["rel"] == "item")[0]
+    content["links"] = [link for link in content["links"] if link.get("href") != late]
+    collection.write_text(json.dumps(content))
+    out = tmp_path / "out"
+    run(config(archive, out, scheduler, **SMALL))
+    done = records(out)
+
+    collection.write_text(full)
+    plan, outcome = run(config(archive, out, scheduler, since="last", **SMALL))
+    assert outcome.counts["skipped"] > 0
+    assert outcome.counts["ok"] > 0
+    kept = {name for name in done if records(out)[name] == done[name]}
+    assert len(kept) >= outcome.counts["skipped"]
+    ours, theirs = _values(out), _values(tmp_path / "all")
+    for name in set(ours) - {"source"}:
+        assert np.array_equal(ours[name], theirs[name], equal_nan=ours[name].dtype.kind == "f")
+    items = zarr.open_group(out / "cube.zarr", mode="r")["32633"].attrs["s2sharp"]["acquisitions"]
+    named = np.array(["", *items[0]["items"]])[ours["source"]]
+    others = zarr.open_group(tmp_path / "all" / "cube.zarr", mode="r")["32633"].attrs["s2sharp"]
+    assert np.array_equal(
+        named, np.array(["", *others["acquisitions"][0]["items"]])[theirs["source"]]
+    )
+    assert len(plan.acquisitions) == 1
+
+
+@pytest.mark.parametrize("part", ["north-west", "south-east"])
+def test_a_larger_area_extends_the_cube_and_does_no_inner_unit_again(
+    catalogue: Path, scheduler: str, tmp_path: Path, part: str
+) -> None:
+    run(config(catalogue, tmp_path / "whole", scheduler, **SMALL))
+    west, south, east, north = _lonlat(tmp_path / "whole")
+    x, y = (west + east) / 2, (south + north) / 2
+    corner = (x, south, east, y) if part == "north-west" else (west, y, x, north)
+    out = tmp_path / "out"
+    run(config(catalogue, out, scheduler, bbox=corner, **SMALL))
+    before = {name for name in records(out) if "/x1_" in name}
+    _, outcome = run(config(catalogue, out, scheduler, **SMALL))
+    assert outcome.counts["skipped"] > 0, "inner units of the part stand"
+    assert before <= set(records(out))
+    _same(out, tmp_path / "whole")
+    assert read_plan(out).layouts[0].area == read_plan(tmp_path / "whole").layouts[0].area
+    # The overviews follow.
+    ours, theirs = (open_cube(o, level=1).load() for o in (out, tmp_path / "whole"))
+    sel = {"x": theirs.x, "y": theirs.y}
+    assert np.array_equal(ours.B05.sel(sel).values, theirs.B05.values, equal_nan=True)
+
+
+def _lonlat(out: Path) -> tuple[float, float, float, float]:
+    from pyproj import Transformer
+
+    plan = read_plan(out)
+    layout = plan.layouts[0]
+    to_degrees = Transformer.from_crs(layout.epsg, 4326, always_xy=True)
+    bounds: Any = to_degrees.transform_bounds(*layout.lattice.bounds(layout.area))
+    return bounds
+
+
+def test_readers_see_the_cube_as_it_was_until_the_run_is_done(
+    catalogue: Path, scheduler: str, tmp_path: Path
+) -> None:
+    from s2sharp.planning import frozen
+    from s2sharp.run import _laid_out
+
+    _, second = _dates(catalogue)
+    archive = _with_date(catalogue, tmp_path / "archive", second)
+    out = tmp_path / "out"
+    run(config(archive, out, scheduler, **SMALL))
+    before = open_cube(out).load()
+    shutil.rmtree(archive)
+    shutil.copytree(catalogue, archive)
+    plan = frozen(config(archive, out, scheduler, since="last", **SMALL))
+    assert plan is not None
+    _laid_out(plan)  # as a run that is killed before its first unit
+    during = open_cube(out).load()
+    assert during.identical(before)
+    root = zarr.open_group(out / "cube.zarr", mode="r")
+    assert root.attrs["s2sharp"]["status"] == "writing"
+    run(config(archive, out, scheduler, **SMALL))
+    assert open_cube(out).sizes["time"] == 2
