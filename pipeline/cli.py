@@ -18,6 +18,7 @@ from s2sharp_core import S2SharpError
 
 from .config import RunConfig, read_config
 from .flags import FLAGS
+from .mosaic.cli import mosaic
 from .terminal import bars, console, told
 
 if TYPE_CHECKING:
@@ -326,6 +327,8 @@ def _train_nets(
 
         yield learn(training, gsd, features, blocks, tell)
 
+
+app.command()(mosaic)
 
 weights_app = typer.Typer(no_args_is_help=True, help="Weights from elsewhere.")
 app.add_typer(weights_app, name="weights")

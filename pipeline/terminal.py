@@ -12,7 +12,7 @@ from rich.progress import Progress, TextColumn
 
 from s2sharp_core import S2SharpError
 
-__all__ = ["EXIT", "PARTIAL", "bars", "check_extras", "console", "problems", "told"]
+__all__ = ["EXIT", "PARTIAL", "bars", "check_extras", "console", "problems", "size_text", "told"]
 
 EXIT = {"bad-config": 2, "method-unknown": 2, "band-unknown": 2, "other-run": 2, "nothing-found": 3}
 """Exit codes by kind of error: 2 bad configuration, 3 nothing found; 1 for the rest, 4 partial failure."""
@@ -60,3 +60,10 @@ def check_extras(modules: Iterable[str], what: str, remedy: str) -> None:
     missing = [name for name in modules if find_spec(name) is None]
     if missing:
         raise S2SharpError("bad-config", f"{what} needs {' and '.join(missing)}.", remedy)
+
+
+def size_text(count: float) -> str:
+    """Bytes, as people read them."""
+    if count >= 1e9:
+        return f"{count / 1e9:.2f} GB"
+    return f"{count / 1e6:.0f} MB" if count >= 1e6 else f"{count / 1e3:.0f} kB"

@@ -86,6 +86,11 @@ class MosaicConfig(BaseModel):
         None,
         description="Address of a Dask scheduler whose workers see both folders at the same path.",
     )
+    retries: int = Field(
+        2,
+        ge=0,
+        description="How often a tile is tried again, with pauses, after a failure that may pass.",
+    )
     publish: bool = Field(True, description="Write COGs and a STAC catalogue beside the store.")
 
     @field_validator("out", "to")

@@ -27,7 +27,7 @@ from ..publish import (
     write_pictures,
 )
 from .grid import within
-from .plan import MosaicPlan, Tile
+from .plan import MosaicPlan, Takes, Tile
 
 __all__ = ["publish_tile", "write_catalogue"]
 
@@ -45,7 +45,7 @@ def _item_path(plan: MosaicPlan, tile: Tile) -> Path:
     return plan.config.to / "stac" / "items" / f"{_place(plan, tile)}.json"
 
 
-def publish_tile(plan: MosaicPlan, tile: Tile) -> int:
+def publish_tile(plan: MosaicPlan, tile: Tile, takes: Takes) -> int:
     """Write the COGs of a tile and its item; returns how many pixels they show, and removes what was there
     if it is none.
     """
@@ -66,8 +66,11 @@ def publish_tile(plan: MosaicPlan, tile: Tile) -> int:
     dtype, long_name, _ = plan.canvas.layers[layer]
     rasters[layer] = Raster(dtype, 0, 1.0, long_name, "mode")
     cogs = write_pictures(arrays, tile.period, frame, _cogs(plan, tile), rasters)
-    shown = np.unique(arrays["source"][tile.period, *place]) if layer == "source" else None
-    item = _item(plan, tile, shown)
+    sources = [source.id for take in takes for source in take]
+    if layer == "source":
+        shown = np.unique(arrays[layer][tile.period, *place])
+        sources = [plan.sources[number - 1].id for number in shown if number]
+    item = _item(plan, tile, sources)
     for variable, path in cogs.items():
         roles = ["data", "reflectance"] if variable in BANDS else ["metadata"]
         about = rasters[variable].description
@@ -83,15 +86,11 @@ def publish_tile(plan: MosaicPlan, tile: Tile) -> int:
     return valid
 
 
-def _item(plan: MosaicPlan, tile: Tile, shown: np.ndarray | None) -> pystac.Item:
+def _item(plan: MosaicPlan, tile: Tile, sources: list[str]) -> pystac.Item:
     """What a tile is: where, of when, made from what and how."""
     bounds = plan.grid.bounds(plan.box(tile) & plan.area)
     geometry, bbox = footprint(bounds, plan.canvas.crs)
     period, config = plan.periods[tile.period], plan.config
-    if shown is None:
-        sources = [s.id for take in plan.takes(tile) for s in take]
-    else:
-        sources = [plan.sources[number - 1].id for number in shown if number]
     start, end = (str_to_datetime(f"{t}Z") for t in (period.start, period.end))
     properties = {
         "processing:lineage": f"{config.by} of {len(sources)} acquisitions of a cube by "

@@ -20,7 +20,7 @@ from s2sharp_core.lattice import Box
 from ..cube import FILL
 from .composite import clearance
 from .grid import Footing, Grid, footing
-from .plan import MosaicPlan, Tile
+from .plan import MosaicPlan, Takes, Tile
 from .sources import Group, Source, read_window
 
 __all__ = ["Pair", "compare_tile", "differences_path", "kinds", "merge"]
@@ -65,7 +65,7 @@ def differences_path(plan: MosaicPlan) -> Path:
     return plan.config.to / "differences.json"
 
 
-def compare_tile(plan: MosaicPlan, tile: Tile) -> int:
+def compare_tile(plan: MosaicPlan, tile: Tile, takes: Takes) -> int:
     """Compare all pairs of a tile's acquisitions on a sparse grid; returns how many were compared."""
     file = _file(plan, tile)
     asked = plan.box(tile) & plan.area
@@ -78,7 +78,7 @@ def compare_tile(plan: MosaicPlan, tile: Tile) -> int:
     )
     unders: dict[int, Footing | None] = {}
     seen: list[tuple[Source, np.ndarray]] = []
-    for source in itertools.chain(*plan.takes(tile)):
+    for source in itertools.chain(*takes):
         group = plan.cube.groups[source.epsg]
         if group.epsg not in unders:
             unders[group.epsg] = footing(coarse, box, group.grid, group.area)

@@ -11,7 +11,7 @@ from ..cube import FILL
 from .composite import FAR, clearance, feathered, medians, medoid, shares
 from .config import BLOCK
 from .grid import Footing, footing, within
-from .plan import MosaicPlan
+from .plan import MosaicPlan, Takes
 from .resample import reach, resample
 from .sources import Group, Source, read_window
 
@@ -26,7 +26,7 @@ class Painter:
     """
 
     plan: MosaicPlan
-    takes: Sequence[Sequence[Source]]
+    takes: Takes
     _under: dict[tuple[Box, int], Footing | None] = field(default_factory=dict)
 
     def paint(self, part: Box) -> dict[str, np.ndarray]:

@@ -22,10 +22,10 @@ from .config import BLOCK, MosaicConfig
 from .grid import Grid
 from .periods import Period, by_preference, periods
 from .resample import reach
-from .sources import Cube, Group, Source, done_units, read_cube
+from .sources import Cube, Group, Source, done_units, ledger_folder, read_cube
 from .store import Canvas
 
-__all__ = ["MosaicPlan", "Tile", "freeze", "make_plan", "plan_of", "read_plan"]
+__all__ = ["MosaicPlan", "Takes", "Tile", "freeze", "make_plan", "plan_of", "read_plan"]
 
 _SIDES = (2048, 1024, 512)
 
@@ -38,7 +38,7 @@ _EARTH = 6_371_000.0
 _MOST = 65_535
 """Sources that a layer of uint16 can count from 1."""
 
-_FREE = {"out", "to", "workers", "memory", "scheduler", "publish"}
+_FREE = {"out", "to", "workers", "memory", "scheduler", "retries", "publish"}
 """What may differ when a mosaic is taken up again: none of it changes a pixel."""
 
 
@@ -53,6 +53,10 @@ class Tile:
     row: int
     col: int
     level: int = 0
+
+
+Takes = tuple[tuple[Source, ...], ...]
+"""Datatakes as they are preferred, each in all codes that it was cut for."""
 
 
 class MosaicPlan(BaseModel):
@@ -111,12 +115,17 @@ class MosaicPlan(BaseModel):
         return {source: number for number, source in enumerate(self.sources, 1)}
 
     @cached_property
-    def _takes(self) -> tuple[tuple[tuple[Source, ...], ...], ...]:
+    def _takes(self) -> tuple[Takes, ...]:
         return tuple(by_preference(period, self.sources) for period in self.periods)
 
     @cached_property
-    def _done(self) -> dict[str, dict[tuple[int, int], tuple[str, ...]]] | None:
-        return done_units(self.cube)
+    def _traced(self) -> bool:
+        """Whether a ledger tells what the cube holds where."""
+        return ledger_folder(self.cube).exists()
+
+    @cached_property
+    def _done(self) -> dict[str, dict[tuple[int, int], tuple[str, ...]]]:
+        return {}
 
     def tiles(self) -> Iterator[Tile]:
         """The tiles of the full resolution, period by period, row by row."""
@@ -175,7 +184,7 @@ class MosaicPlan(BaseModel):
         metres = self.grid.metres or math.radians(self.grid.resolution) * _EARTH
         return metres / _PIXEL
 
-    def takes(self, tile: Tile) -> tuple[tuple[Source, ...], ...]:
+    def takes(self, tile: Tile) -> Takes:
         """The datatakes that may show in a tile, as they are preferred: those whose group reaches it and,
         where the cube's ledger is at hand, that have pixels there.
         """
@@ -188,13 +197,16 @@ class MosaicPlan(BaseModel):
 
     def _seen(self, source: Source, window: Box) -> bool:
         keys = self._keys(source, window)
-        return self._done is None or any(key.endswith(".ok") for key in keys)
+        return not self._traced or any(key.endswith(".ok") for key in keys)
 
     def _keys(self, source: Source, window: Box) -> list[str]:
         """The keys of the cube's units that ``window`` lies in."""
-        done = (self._done or {}).get(source.id, {})
+        if not self._traced:
+            return []
+        if source.id not in self._done:
+            self._done[source.id] = done_units(self.cube, source)
         shards = self.cube.groups[source.epsg].shards(window)
-        return [key for shard in sorted(shards) for key in done.get(shard, ())]
+        return [key for shard in sorted(shards) for key in self._done[source.id].get(shard, ())]
 
     def key(self, tile: Tile) -> str:
         """The digest of what a tile's content follows from: acquisitions, with the state of the cube around

@@ -6,12 +6,14 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
-from distributed import Client, Future, as_completed
+from distributed import Client, Future
 
 from s2sharp_core import S2SharpError
 
 from ..cube import finish
+from ..flow import Flow, Workers
 from ..ledger import FINAL, Ledger, Record
 from ..run import connect
 from ..unit import SPACE
@@ -22,9 +24,6 @@ from .store import begin_writing, lay_out, status_of
 from .tile import Job, do_tile, keep
 
 __all__ = ["Outcome", "execute"]
-
-# Tiles in flight for each worker: one at work and one waiting.
-_AHEAD = 2
 
 
 @dataclass
@@ -63,7 +62,7 @@ def execute(
         lay_out(plan.store, plan.canvas, plan.facts())
         workers = plan.config.workers or 1
         with connect(plan.config.scheduler, workers) as (client, _):
-            _Flow(client, plan, outcome, tell).everything()
+            _Road(client, plan, outcome, tell).everything()
         if plan.config.publish:
             write_catalogue(plan)
         outcome.pairs = merge(plan)
@@ -79,18 +78,21 @@ def execute(
 
 
 @dataclass
-class _Flow:
+class _Road:
+    """The phases of a mosaic through one cluster, each on what the ledger does not have."""
+
     client: Client
     plan: MosaicPlan
     outcome: Outcome
     tell: Callable[[str, Record | None], None]
 
     def __post_init__(self) -> None:
+        self._workers = Workers(self.client)
         self._states = Ledger(self.plan.config.to / "ledger").states()
         self._begun = False
 
     def everything(self) -> None:
-        """The phases in their order: what is made of tiles once they are there."""
+        """The tiles, then what is made of them."""
         plan = self.plan
         keys = {tile: plan.key(tile) for tile in plan.tiles()}
         self._through("mosaic", ((tile, plan.name(tile), key) for tile, key in keys.items()))
@@ -106,42 +108,33 @@ class _Flow:
         self._through("compare", ((t, plan.name(t, "compared"), key) for t, key in made.items()))
 
     def _through(self, phase: str, tiles: Iterable[tuple[Tile, str, str]]) -> None:
-        flying: dict[Future[Record], Job] = {}
-        done = as_completed()
+        def submit(job: Job, _attempt: int, where: dict[str, Any]) -> Future[Any]:
+            return self.client.submit(do_tile, job, **{**where, "resources": None})
 
-        def land() -> None:
-            future = next(done)
-            self._take_in(phase, self._result(future, flying.pop(future)))
-            future.release()
+        def failure(job: Job, error: Exception) -> Record:
+            # Whatever a worker dies of, or raises beyond what a tile expects, is that tile's failure.
+            message = f"{job.name}: {type(error).__name__}: {error}"
+            lost = Record(job.name, job.key, "failed", kind="worker-error", message=message)
+            return keep(job.to, lost)
 
-        for job in self._todo(phase, tiles):
-            while len(flying) >= _AHEAD * max(1, len(self.client.nthreads())):
-                land()
-            future = self.client.submit(do_tile, job, pure=False)
-            flying[future] = job
-            done.add(future)
-        while flying:
-            land()
+        def land(_job: Job, record: Record) -> None:
+            self._take_in(phase, record)
+
+        retries = self.plan.config.retries
+        flow = Flow(self._workers, submit, failure, land, lambda *_: None, retries, lambda: None)
+        flow.through(self._todo(phase, tiles))
 
     def _todo(self, phase: str, tiles: Iterable[tuple[Tile, str, str]]) -> Iterator[Job]:
-        config, stamp = self.plan.config, self.plan.stamp
+        plan = self.plan
         for tile, name, key in tiles:
             if self._states.get((name, key[:24])) in FINAL:
                 self._take_in(phase, None)
-            else:
-                if not self._begun:
-                    begin_writing(self.plan.store)
-                    self._begun = True
-                yield Job(config.to, stamp, phase, tile, name, key)
-
-    def _result(self, future: Future[Record], job: Job) -> Record:
-        try:
-            return future.result()
-        except Exception as error:
-            # Whatever a worker dies of, or raises beyond what a tile expects, is that tile's failure.
-            message = f"{job.name}: {type(error).__name__}: {error}"
-            failure = Record(job.name, job.key, "failed", kind="worker-error", message=message)
-            return keep(job.to, failure)
+                continue
+            if not self._begun:
+                begin_writing(plan.store)
+                self._begun = True
+            takes = plan.takes(tile) if tile.level == 0 else ()
+            yield Job(plan.config.to, plan.stamp, phase, tile, takes, name, key)
 
     def _take_in(self, phase: str, record: Record | None) -> None:
         if phase == "mosaic":

@@ -17,7 +17,7 @@ from ..cube import FORMAT
 from ..ledger import FINAL, Ledger
 from .grid import Grid, within
 
-__all__ = ["Cube", "Group", "Source", "done_units", "read_cube", "read_window"]
+__all__ = ["Cube", "Group", "Source", "done_units", "ledger_folder", "read_cube", "read_window"]
 
 
 @dataclass(frozen=True)
@@ -158,17 +158,19 @@ def read_window(
     return np.stack([np.asarray(arrays[name][source.time, rows, cols]) for name in names])
 
 
-def done_units(cube: Cube) -> dict[str, dict[tuple[int, int], tuple[str, ...]]] | None:
-    """Acquisition → shard, counted on the lattice → the keys under which it was done; from the ledger
-    beside the cube, None where there is none.
+def done_units(cube: Cube, source: Source) -> dict[tuple[int, int], tuple[str, ...]]:
+    """Shard of an acquisition, counted on the lattice → "KEY.STATUS" of the units that made it, from the
+    ledger beside the cube.
     """
-    ledger = Ledger(cube.store.parent / "ledger")
-    found: dict[str, dict[tuple[int, int], tuple[str, ...]]] = {}
-    for (unit, key), status in ledger.states().items():
-        name, _, shard = unit.partition("/x1_")
-        if status not in FINAL or not shard:
-            continue
-        row, col = (int(n) for n in shard.split("_"))
-        shards = found.setdefault(name, {})
-        shards[row, col] = tuple(sorted({*shards.get((row, col), ()), f"{key}.{status}"}))
-    return found or None
+    done: dict[tuple[int, int], tuple[str, ...]] = {}
+    for (unit, key), status in Ledger(ledger_folder(cube)).states(source.id).items():
+        _, found, shard = unit.partition("/x1_")
+        if found and status in FINAL:
+            row, col = (int(n) for n in shard.split("_"))
+            done[row, col] = tuple(sorted({*done.get((row, col), ()), f"{key}.{status}"}))
+    return done
+
+
+def ledger_folder(cube: Cube) -> Path:
+    """Where the ledger of the cube's run lies, if the cube was not moved away from it."""
+    return cube.store.parent / "ledger"

@@ -89,24 +89,27 @@ class Canvas(Sharded):
 
 
 def lay_out(store: Path, canvas: Canvas, facts: Mapping[str, Any]) -> None:
-    """Create the store, or make the one that is there long enough for the canvas's periods."""
-    made = {"format": FORMAT, "status": "writing", **facts}
+    """Create the store, or make the one that is there long enough for the canvas's periods.
+
+    Readers, who go by the consolidated metadata, see it as it was until it is finished.
+    """
     if store.exists():
-        root = _root(store)
-        if _about(root) != {**made, "status": status_of(store), "area": list(canvas.asked)}:
-            _lengthen(root, canvas, made)
+        root = zarr.open_group(store, mode="r+")
+        if facts != {key: _about(root).get(key) for key in facts}:
+            _lay_out_levels(root, canvas, {**_about(root), **facts, "status": "writing"})
         return
     draft = store.with_name(f".{store.name}.{uuid4().hex}")
     root = zarr.open_group(draft, mode="w", zarr_format=3)
-    for level in range(canvas.levels + 1):
-        group = lay_out_level(root, canvas, level, made if level == 0 else {})
-        _write_times(group, canvas)
+    _lay_out_levels(root, canvas, {"format": FORMAT, "status": "writing", **facts})
     draft.rename(store)  # a run killed before this lays out again
 
 
-def _root(store: Path) -> zarr.Group:
-    # Written past what was consolidated: that shows readers the mosaic as it was.
-    return zarr.open_group(store, mode="r+", use_consolidated=False)
+def _lay_out_levels(root: zarr.Group, canvas: Canvas, about: Mapping[str, Any]) -> None:
+    for level in range(1, canvas.levels + 1):
+        _write_times(lay_out_level(root, canvas, level, {}), canvas)
+    # Last: a store that says what it is made of has room for it.
+    _write_times(root, canvas)
+    lay_out_level(root, canvas, 0, about)
 
 
 def _about(root: zarr.Group) -> dict[str, Any]:
@@ -115,25 +118,14 @@ def _about(root: zarr.Group) -> dict[str, Any]:
 
 
 def status_of(store: Path) -> str:
-    """ "writing", "partial" or "complete"."""
-    return str(_about(_root(store))["status"])
+    """What the store says of itself: writing, partial or complete."""
+    return str(_about(zarr.open_group(store, mode="r"))["status"])
 
 
 def begin_writing(store: Path) -> None:
     """Say that the store is being written."""
-    root = _root(store)
+    root = zarr.open_group(store, mode="r+")
     root.attrs["s2sharp"] = {**_about(root), "status": "writing"}
-
-
-def _lengthen(root: zarr.Group, canvas: Canvas, made: Mapping[str, Any]) -> None:
-    """Room for more periods behind those that are there; what is known of the sources beside it."""
-    for level in range(canvas.levels + 1):
-        group: Any = root[f"x{2**level}"] if level else root
-        for _, array in group.arrays():
-            if array.ndim == 3 and len(array) != len(canvas.periods):
-                array.resize((len(canvas.periods), *array.shape[1:]))
-        _write_times(group, canvas)
-    root.attrs["s2sharp"] = {**made, "area": list(canvas.asked)}
 
 
 def _write_times(group: zarr.Group, canvas: Canvas) -> None:

@@ -22,7 +22,7 @@ from .deliver import publish_tile
 from .differences import compare_tile
 from .grid import within
 from .picture import Painter
-from .plan import MosaicPlan, Tile, plan_of
+from .plan import MosaicPlan, Takes, Tile, plan_of
 
 __all__ = ["Job", "do_tile", "keep"]
 
@@ -31,13 +31,15 @@ __all__ = ["Job", "do_tile", "keep"]
 class Job:
     """What a worker does with a tile: ``what`` is "mosaic", "overviews", "publish" or "compare".
 
-    ``to`` and ``stamp``: where it finds the plan; ``key``: what the result follows from.
+    ``to`` and ``stamp``: where it finds the plan; ``takes``: the datatakes that may show, as they are
+    preferred; ``key``: what the result follows from.
     """
 
     to: Path
     stamp: str
     what: str
     tile: Tile
+    takes: Takes
     name: str
     key: str
 
@@ -56,7 +58,7 @@ def _do_tile(job: Job) -> Record:
     with Peak() as memory:
         try:
             plan = plan_of(job.to, job.stamp)
-            valid = _WORK[job.what](plan, job.tile)
+            valid = _WORK[job.what](plan, job.tile, job.takes)
             facts |= {"status": "empty" if valid == 0 else "ok", "valid": valid}
         except S2SharpError as error:
             facts |= {"status": "failed", "kind": error.kind, "message": f"{job.name}: {error}"}
@@ -83,10 +85,9 @@ def keep(to: Path, record: Record) -> Record:
     return record
 
 
-def _mosaic(plan: MosaicPlan, tile: Tile) -> int:
+def _mosaic(plan: MosaicPlan, tile: Tile, takes: Takes) -> int:
     """Paint a tile part by part and write it; returns how many pixels it shows."""
     canvas, box = plan.canvas, plan.box(tile)
-    takes = plan.takes(tile)
     out = {band: np.full(box.shape, FILL, dtype=np.int16) for band in plan.bands}
     out |= {name: np.zeros(box.shape, dtype=dtype) for name, (dtype, _, _) in canvas.layers.items()}
     painter = Painter(plan, takes)
@@ -102,7 +103,7 @@ def _mosaic(plan: MosaicPlan, tile: Tile) -> int:
     return int(np.count_nonzero(out["valid"]))
 
 
-def _overview(plan: MosaicPlan, tile: Tile) -> int:
+def _overview(plan: MosaicPlan, tile: Tile, _takes: Takes) -> int:
     canvas = plan.canvas
     place = tile.period, tile.row, tile.col
     coarse = overview(plan.store, canvas, *place, tile.level)
@@ -110,7 +111,7 @@ def _overview(plan: MosaicPlan, tile: Tile) -> int:
     return int(np.count_nonzero(coarse["valid"]))
 
 
-_WORK: dict[str, Callable[[MosaicPlan, Tile], int]] = {
+_WORK: dict[str, Callable[[MosaicPlan, Tile, Takes], int]] = {
     "mosaic": _mosaic,
     "overviews": _overview,
     "publish": publish_tile,
