@@ -64,7 +64,8 @@ def estimate(plan: MosaicPlan) -> Estimate:
         if states.get((plan.name(tile), plan.key(tile)[:24])) in FINAL or not takes:
             continue
         todo += 1
-        need = max(need, memory(plan, parts(plan, plan.box(tile), takes)[0], takes))
+        inner = (plan.box(tile) & plan.area).snap(BLOCK)
+        need = max(need, memory(plan, parts(plan, inner, takes)[0], takes))
         values = _values(plan, pixels, takes)
         read += 2 * values * plan.scale**2
         seconds += 1e-6 * values * (_READ * plan.scale**2 + _WARP) + _TILE
@@ -124,7 +125,7 @@ def memory(plan: MosaicPlan, part: Box, takes: int) -> float:
 
 
 def parts(plan: MosaicPlan, box: Box, takes: int) -> list[Box]:
-    """A tile in parts, each as many blocks in a row as fit into the memory of a worker.
+    """Some blocks of a tile in parts, each as many in a row as fit into the memory of a worker.
 
     Raises
     ------
@@ -132,7 +133,7 @@ def parts(plan: MosaicPlan, box: Box, takes: int) -> list[Box]:
         ``memory-exceeded``.
     """
     allowed = plan.config.memory * 1e9
-    width = plan.side
+    width = box.shape[1]
     while width >= BLOCK:
         first = Box(box.row0, box.row0 + BLOCK, box.col0, box.col0 + width)
         if memory(plan, first, takes) <= allowed:

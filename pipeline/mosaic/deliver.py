@@ -1,10 +1,12 @@
 """COGs of each tile for desktops, a STAC item for each, and the collection of them."""
 
+import itertools
 import json
 import shutil
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import numpy as np
 import pystac
@@ -80,7 +82,7 @@ def publish_tile(plan: MosaicPlan, tile: Tile, takes: Takes) -> int:
     item.add_asset("mosaic", store)
     file = Path(item.self_href)
     file.parent.mkdir(parents=True, exist_ok=True)
-    draft = file.with_name(f".{file.name}.{plan.stamp}")
+    draft = file.with_name(f".{file.name}.{uuid4().hex}")
     draft.write_text(json.dumps(item.to_dict(include_self_link=False)))
     draft.replace(file)
     return valid
@@ -128,8 +130,8 @@ def write_catalogue(plan: MosaicPlan) -> Path | None:
     items = [pystac.Item.from_file(str(file)) for file in files if file.exists()]
     if not items:
         return None
-    for item in items:
-        item.clear_links()
+    for item, rel in itertools.product(items, ("root", "parent", "collection")):
+        item.remove_links(rel)  # of an earlier collection
     about = f"Sentinel-2, all bands at {plan.grid.resolution:g} units of {plan.grid.crs[:40]}"
     if plan.grid.metres:
         about = f"Sentinel-2, all bands at {plan.grid.metres:g} m"

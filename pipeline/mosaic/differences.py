@@ -103,16 +103,17 @@ def _sample(
 ) -> np.ndarray:
     """(bands, h, w) of an acquisition's overview at the places of ``under``; what is not clear is FILL."""
     pixel = 2**level
-    rows = (under.rows - group.box.row0) // pixel
-    cols = (under.cols - group.box.col0) // pixel
+    corner = group.box if level else Box(0, 0, 0, 0)
+    rows, cols = (under.rows - corner.row0) // pixel, (under.cols - corner.col0) // pixel
     held = Footing(rows, cols, under.inside, under.scale)
     dilate = plan.config.dilate / (group.grid.resolution * pixel)
     window = held.window()
     assert window is not None  # noqa: S101  (a footing lies on something)
     height, width = (-(-n // pixel) for n in group.box.shape)
-    around = window.grow(int(np.ceil(dilate)) + 1) & Box(0, height, 0, width)
+    known = Box(0, height, 0, width) if level else group.area
+    around = window.grow(int(np.ceil(dilate)) + 1) & known
     names = (*plan.bands, "cloud", "valid")
-    data = read_window(plan.cube.store, group, source, names, around, level)
+    data = read_window(plan.cube, source, names, around, level)
     clear = clearance(data[-2], data[-1], dilate) > 0
     return held.take(np.where(clear, data[:-2], np.int16(FILL)), around, FILL)
 

@@ -109,6 +109,9 @@ class Footing:
 
 def footing(target: Grid, block: Box, source: Grid, area: Box) -> Footing | None:
     """The pixels of ``source`` under a block of ``target``; None where none of them is in ``area``."""
+    bounds = source.reached_by(target.bounds(block), target.crs)
+    if all(map(math.isfinite, bounds)) and (source.around(bounds).grow(1) & area).empty:
+        return None
     x = (np.arange(block.col0, block.col1) + 0.5)[None, :] * target.resolution
     y = -(np.arange(block.row0, block.row1) + 0.5)[:, None] * target.resolution
     if target.crs != source.crs:

@@ -22,10 +22,11 @@ __all__ = ["Painter"]
 class Painter:
     """Paints parts of one tile, all of whole blocks.
 
-    ``takes``: the datatakes that may show, as they are preferred.
+    ``wanted``: the pixels that are asked for; ``takes``: the datatakes that may show, as they are preferred.
     """
 
     plan: MosaicPlan
+    wanted: Box
     takes: Takes
     _under: dict[tuple[Box, int], Footing | None] = field(default_factory=dict)
 
@@ -40,6 +41,10 @@ class Painter:
     def _group(self, source: Source) -> Group:
         return self.plan.cube.groups[source.epsg]
 
+    def _needed(self, part: Box) -> Box:
+        """The pixels of a part that decide on what is asked for."""
+        return part & self.wanted.grow(self.plan.ring)
+
     def _footing(self, block: Box, group: Group) -> Footing | None:
         key = block, group.epsg
         if key not in self._under:
@@ -50,7 +55,7 @@ class Painter:
         self, part: Box, group: Group
     ) -> Iterator[tuple[Box, tuple[slice, slice], Footing, Box]]:
         """The blocks of a part that a group lies under: with their place in it, and the pixels there."""
-        for block in part.tiles(BLOCK):
+        for block in self._needed(part).tiles(BLOCK):
             under = self._footing(block, group)
             window = under.window() if under else None
             if under and window:
@@ -65,7 +70,7 @@ class Painter:
             return out
         around = _union(window for *_, window in blocks).grow(margin) & group.area
         names = ("cloud", "valid")
-        cloud, valid = read_window(self.plan.cube.store, group, source, names, around)
+        cloud, valid = read_window(self.plan.cube, source, names, around)
         if valid.any():
             clear = clearance(cloud, valid, self.plan.config.dilate / group.grid.resolution)
             for _, place, under, _ in blocks:
@@ -106,11 +111,12 @@ class Painter:
         """The number of the acquisition that each pixel of a part shows; 0: none."""
         chosen = np.zeros(part.shape, dtype=np.uint16)
         best = np.zeros(part.shape, dtype=np.uint8)
+        needed = within(part, self._needed(part))
         for take in self.takes:
             number, clear = self._observed(part, take)
             better = clear > best
             chosen[better], best[better] = number[better], clear[better]
-            if (best == FAR).all():
+            if (best[needed] == FAR).all():
                 break  # nothing that comes later is preferred to these
         return chosen
 
@@ -125,7 +131,7 @@ class Painter:
             return out
         margin = max(reach(plan.config.resampling, under.scale) for _, _, under, _ in blocks)
         around = _union(window for *_, window in blocks).grow(margin) & group.area
-        data = read_window(plan.cube.store, group, source, (*plan.bands, "valid"), around)
+        data = read_window(plan.cube, source, (*plan.bands, "valid"), around)
         bands = data[:-1]
         bands[:, data[-1] == 0] = FILL
         how = plan.config.resampling

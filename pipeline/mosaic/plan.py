@@ -172,7 +172,7 @@ class MosaicPlan(BaseModel):
         around = self.grid.bounds(self.box(tile).grow(self.ring))
         bounds = group.grid.reached_by(around, self.grid.crs)
         if not all(map(math.isfinite, bounds)):
-            return None
+            return group.area  # a tile that reaches beyond where the CRS has a meaning
         # A pixel more for edges that are bent between the points that are looked at.
         margin = max(self.reach, reach(self.config.resampling, (self.scale, self.scale))) + 1
         held = group.grid.around(bounds).grow(margin) & group.area
@@ -216,6 +216,9 @@ class MosaicPlan(BaseModel):
         facts: list[Any] = [self.grid, self.box(tile) & self.area, self.side, self.bands]
         facts += [config.by, config.dilate, config.feather, config.resampling]
         windows = self.windows(tile)
+        # Of several codes, the one whose own edge is farther is shown.
+        areas = {e: self.cube.groups[e].area for e in windows} if len(windows) > 1 else {}
+        facts += [windows, areas]
         for source in itertools.chain(*self._takes[tile.period]):
             if source.epsg in windows:
                 keys = self._keys(source, windows[source.epsg])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -60,9 +60,7 @@ def execute(
     try:
         plan = freeze(plan)
         lay_out(plan.store, plan.canvas, plan.facts())
-        workers = plan.config.workers or 1
-        with connect(plan.config.scheduler, workers) as (client, _):
-            _Road(client, plan, outcome, tell).everything()
+        _Road(plan, outcome, tell).travel()
         if plan.config.publish:
             write_catalogue(plan)
         outcome.pairs = merge(plan)
@@ -79,37 +77,53 @@ def execute(
 
 @dataclass
 class _Road:
-    """The phases of a mosaic through one cluster, each on what the ledger does not have."""
+    """The phases of a mosaic, each on what the ledger does not have."""
 
-    client: Client
     plan: MosaicPlan
     outcome: Outcome
     tell: Callable[[str, Record | None], None]
 
     def __post_init__(self) -> None:
-        self._workers = Workers(self.client)
         self._states = Ledger(self.plan.config.to / "ledger").states()
+        self._keys = {tile: self.plan.key(tile) for tile in self.plan.tiles()}
         self._begun = False
 
-    def everything(self) -> None:
-        """The tiles, then what is made of them."""
+    def travel(self) -> None:
+        """The tiles, then what is made of them; without a cluster where nothing is left to do."""
         plan = self.plan
-        keys = {tile: plan.key(tile) for tile in plan.tiles()}
-        self._through("mosaic", ((tile, plan.name(tile), key) for tile, key in keys.items()))
+        if all(self._done(name, key) for _, todo in self._phases() for _, name, key in todo):
+            for phase, todo in self._phases():
+                for _ in todo:
+                    self._take_in(phase, None)
+            return
+        with connect(plan.config.scheduler, plan.config.workers or 1) as (client, _):
+            workers = Workers(client)
+            for phase, todo in self._phases():
+                self._through(client, workers, phase, todo)
+
+    def _done(self, name: str, key: str) -> bool:
+        return self._states.get((name, key[:24])) in FINAL
+
+    def _phases(self) -> Iterator[tuple[str, list[tuple[Tile, str, str]]]]:
+        """Each phase with its tiles, their names in the ledger and their keys, once the ones before are done."""
+        plan = self.plan
+        yield "mosaic", [(tile, plan.name(tile), key) for tile, key in self._keys.items()]
         failed = {record.unit for record in self.outcome.failed}
         # What could not be made is no part of what follows from it, so that is redone once it is there.
-        made = {tile: key for tile, key in keys.items() if plan.name(tile) not in failed}
+        made = {tile: key for tile, key in self._keys.items() if plan.name(tile) not in failed}
         above = made
         for level in range(1, plan.canvas.levels + 1):
             above = plan.overview_keys(above, level)
-            self._through("overviews", ((t, plan.name(t), key) for t, key in above.items()))
+            yield "overviews", [(tile, plan.name(tile), key) for tile, key in above.items()]
         if plan.config.publish:
-            self._through("publish", ((t, plan.name(t, "cogs"), key) for t, key in made.items()))
-        self._through("compare", ((t, plan.name(t, "compared"), key) for t, key in made.items()))
+            yield "publish", [(tile, plan.name(tile, "cogs"), key) for tile, key in made.items()]
+        yield "compare", [(tile, plan.name(tile, "compared"), key) for tile, key in made.items()]
 
-    def _through(self, phase: str, tiles: Iterable[tuple[Tile, str, str]]) -> None:
+    def _through(
+        self, client: Client, workers: Workers, phase: str, tiles: list[tuple[Tile, str, str]]
+    ) -> None:
         def submit(job: Job, _attempt: int, where: dict[str, Any]) -> Future[Any]:
-            return self.client.submit(do_tile, job, **{**where, "resources": None})
+            return client.submit(do_tile, job, **{**where, "resources": None})
 
         def failure(job: Job, error: Exception) -> Record:
             # Whatever a worker dies of, or raises beyond what a tile expects, is that tile's failure.
@@ -121,13 +135,13 @@ class _Road:
             self._take_in(phase, record)
 
         retries = self.plan.config.retries
-        flow = Flow(self._workers, submit, failure, land, lambda *_: None, retries, lambda: None)
+        flow = Flow(workers, submit, failure, land, lambda *_: None, retries, lambda: None)
         flow.through(self._todo(phase, tiles))
 
-    def _todo(self, phase: str, tiles: Iterable[tuple[Tile, str, str]]) -> Iterator[Job]:
+    def _todo(self, phase: str, tiles: list[tuple[Tile, str, str]]) -> Iterator[Job]:
         plan = self.plan
         for tile, name, key in tiles:
-            if self._states.get((name, key[:24])) in FINAL:
+            if self._done(name, key):
                 self._take_in(phase, None)
                 continue
             if not self._begun:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from functools import lru_cache
 from itertools import product
 from pathlib import Path
@@ -13,6 +14,7 @@ import zarr
 from s2sharp_core import BANDS, S2SharpError
 from s2sharp_core.lattice import Box, Lattice
 
+from ..archives import safe_name
 from ..cube import FORMAT
 from ..ledger import FINAL, Ledger
 from .grid import Grid, within
@@ -97,9 +99,9 @@ def read_cube(out: Path) -> Cube:
         groups: dict[int, Any] = {epsg: root[str(epsg)] for epsg in names}
         facts: dict[int, Any] = {epsg: group.attrs["s2sharp"] for epsg, group in groups.items()}
         sources = [
-            Source(about["id"], about["datetime"], epsg, time)
+            _source(acquisition, epsg, time)
             for epsg, made in facts.items()
-            for time, about in enumerate(made["acquisitions"])
+            for time, acquisition in enumerate(made["acquisitions"])
         ]
     except (OSError, KeyError, TypeError, ValueError) as error:
         raise S2SharpError(
@@ -124,6 +126,14 @@ def read_cube(out: Path) -> Cube:
     )
 
 
+def _source(acquisition: Mapping[str, Any], epsg: int, time: int) -> Source:
+    name, when = str(acquisition["id"]), datetime.fromisoformat(acquisition["datetime"])
+    # It names a folder of the ledger; safe_name marks what it had to change by "~".
+    if safe_name(name.replace("~", "_")) != name.replace("~", "_"):
+        raise ValueError(f"{name!r} is no acquisition's name")
+    return Source(name, f"{when:%Y-%m-%dT%H:%M:%S}", epsg, time)
+
+
 def _group(epsg: int, group: Any, made: Mapping[str, Any]) -> Group:
     grid = Grid(f"EPSG:{epsg}", 10.0)
     return Group(
@@ -142,19 +152,17 @@ def _arrays(store: Path, name: str, written: int) -> "dict[str, zarr.Array[Any]]
 
 
 def read_window(
-    store: Path, group: Group, source: Source, names: tuple[str, ...], window: Box, level: int = 0
+    cube: Cube, source: Source, names: tuple[str, ...], window: Box, level: int = 0
 ) -> np.ndarray:
-    """(variables, height, width) of one acquisition as stored; ``window`` lies in the group's arrays.
+    """(variables, height, width) of one acquisition as stored.
 
-    ``level``: of an overview, whose pixels ``window`` counts from the arrays' corner then.
+    ``window``: pixels of the group's grid; of an overview, its own, counted from the arrays' corner.
     """
+    group = cube.groups[source.epsg]
     name = str(group.epsg) if level == 0 else f"{group.epsg}/x{2**level}"
-    arrays = _arrays(store, name, (store / name / "zarr.json").stat().st_mtime_ns)
-    rows, cols = (
-        within(group.box, window)
-        if level == 0
-        else (slice(window.row0, window.row1), slice(window.col0, window.col1))
-    )
+    arrays = _arrays(cube.store, name, (cube.store / name / "zarr.json").stat().st_mtime_ns)
+    corner = Box(0, 0, 0, 0) if level else group.box
+    rows, cols = within(corner, window)
     return np.stack([np.asarray(arrays[name][source.time, rows, cols]) for name in names])
 
 

@@ -17,6 +17,7 @@ from s2sharp_core import S2SharpError
 from ..cube import FILL, write_shard
 from ..ledger import Ledger, Record
 from ..unit import ONE, SPACE, Peak, overview
+from .config import BLOCK
 from .cost import parts
 from .deliver import publish_tile
 from .differences import compare_tile
@@ -90,14 +91,12 @@ def _mosaic(plan: MosaicPlan, tile: Tile, takes: Takes) -> int:
     canvas, box = plan.canvas, plan.box(tile)
     out = {band: np.full(box.shape, FILL, dtype=np.int16) for band in plan.bands}
     out |= {name: np.zeros(box.shape, dtype=dtype) for name, (dtype, _, _) in canvas.layers.items()}
-    painter = Painter(plan, takes)
-    for part in parts(plan, box, len(takes)) if takes else ():
-        asked = part & plan.area
-        if asked.empty:
-            continue
-        painted = painter.paint(part)
-        for name, pixels in painted.items():
-            out[name][within(box, asked)] = pixels[within(part, asked)]
+    asked = box & plan.area
+    painter = Painter(plan, asked, takes)
+    for part in parts(plan, asked.snap(BLOCK), len(takes)) if takes else ():
+        shown = part & asked
+        for name, pixels in painter.paint(part).items():
+            out[name][within(box, shown)] = pixels[within(part, shown)]
     # Also where nothing is valid: arrays that are all fill store nothing, and remove what was there.
     write_shard(plan.store, canvas, tile.period, tile.row, tile.col, out)
     return int(np.count_nonzero(out["valid"]))
