@@ -7,10 +7,19 @@ if TYPE_CHECKING:
     from .config import RunConfig, read_config
     from .cost import estimate
     from .cube import open_cube
+    from .mosaic.store import open_mosaic
     from .planning import make_plan
     from .run import execute
 
-__all__ = ["RunConfig", "estimate", "execute", "make_plan", "open_cube", "read_config"]
+__all__ = [
+    "RunConfig",
+    "estimate",
+    "execute",
+    "make_plan",
+    "open_cube",
+    "open_mosaic",
+    "read_config",
+]
 
 _WHERE = {
     "RunConfig": "config",
@@ -18,6 +27,7 @@ _WHERE = {
     "execute": "run",
     "make_plan": "planning",
     "open_cube": "cube",
+    "open_mosaic": "mosaic.store",
     "read_config": "config",
 }
 

@@ -19,6 +19,7 @@ from s2sharp_core import S2SharpError
 
 from .config import RunConfig, read_config
 from .flags import FLAGS
+from .mosaic.cli import mosaic
 from .place import place
 from .terminal import bars, console, told
 
@@ -405,6 +406,8 @@ def _train_nets(
 
         yield learn(training, gsd, features, blocks, tell)
 
+
+app.command()(mosaic)
 
 weights_app = typer.Typer(no_args_is_help=True, help="Weights from elsewhere.")
 app.add_typer(weights_app, name="weights")

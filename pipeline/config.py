@@ -20,12 +20,20 @@ from s2sharp_core.bands import in_order
 
 from .place import Located
 
-__all__ = ["EARTH_SEARCH", "RunConfig", "read_config"]
+__all__ = ["EARTH_SEARCH", "RunConfig", "ordered", "read_config"]
 
 EARTH_SEARCH = "https://earth-search.aws.element84.com/v1"
 
 _AREA = {"area", "bbox"}
 _ADAPTED = "-adapted"
+
+
+def ordered(bbox: tuple[float, float, float, float]) -> tuple[float, float, float, float]:
+    """A box in degrees, if it is one; else a ``ValueError``."""
+    west, south, east, north = bbox
+    if not (-180 <= west < east <= 180 and -90 <= south < north <= 90):
+        raise ValueError("must be W S E N in degrees, W < E and S < N")
+    return bbox
 
 
 class RunConfig(BaseModel):
@@ -217,11 +225,7 @@ class RunConfig(BaseModel):
     def _ordered(
         cls, value: tuple[float, float, float, float] | None
     ) -> tuple[float, float, float, float] | None:
-        if value is not None:
-            west, south, east, north = value
-            if not (-180 <= west < east <= 180 and -90 <= south < north <= 90):
-                raise ValueError("must be W S E N in degrees, W < E and S < N")
-        return value
+        return value and ordered(value)
 
     @model_validator(mode="after")
     def _one_area(self) -> Self:

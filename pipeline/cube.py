@@ -7,10 +7,10 @@ same place lies in the same shard of any cube; what was asked for is recorded as
 
 import itertools
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import rioxarray  # noqa: F401  (registers .rio)
@@ -28,17 +28,27 @@ from s2sharp_core.lattice import Box, Lattice
 from .history import snapshot_store
 from .place import Place, place, store_errors, sweep, version, write_all, zarr_store
 
+if TYPE_CHECKING:
+    from zarr.storage import StoreLike
+
 __all__ = [
     "FILL",
     "LAYERS",
+    "Bounds",
     "Layout",
+    "Sharded",
     "chunk_side",
+    "crop",
     "encode",
     "finish",
     "lay_out",
+    "lay_out_level",
     "level_group",
     "open_cube",
     "put_arrays",
+    "read_group",
+    "read_part",
+    "write_array",
     "write_shard",
 ]
 
@@ -47,6 +57,9 @@ FORMAT = 1
 
 FILL = -32768
 SCALE = 1e-4
+
+Bounds = tuple[float, float, float, float]
+"""(left, bottom, right, top) in the units of a CRS."""
 
 # Name → (dtype, long name, flags). Zero means "nothing here" in each of them.
 LAYERS: dict[str, tuple[str, str, dict[int, str]]] = {
@@ -74,8 +87,82 @@ LAYERS: dict[str, tuple[str, str, dict[int, str]]] = {
 }
 
 
+class Sharded:
+    """What is laid out as one group of a store: arrays (time, y, x) in whole shards, and their overviews."""
+
+    if TYPE_CHECKING:
+
+        @property
+        def group(self) -> str:
+            """Its path in the store."""
+
+        @property
+        def chunk(self) -> int:
+            """Side in pixels."""
+
+        @property
+        def times(self) -> tuple[str, ...]:
+            """ISO 8601 in UTC."""
+
+        @property
+        def bands(self) -> tuple[str, ...]:
+            """Names of :data:`BANDS`."""
+
+        @property
+        def layers(self) -> Mapping[str, tuple[str, str, dict[int, str]]]:
+            """As :data:`LAYERS`."""
+
+        @property
+        def crs(self) -> CRS: ...
+
+        @property
+        def pixel(self) -> float:
+            """Its side in the CRS's units."""
+
+        @property
+        def size(self) -> tuple[int, int]:
+            """(height, width) of the arrays."""
+
+        @property
+        def side(self) -> int:
+            """Of a shard, in pixels."""
+
+        @property
+        def bounds(self) -> Bounds:
+            """Of the arrays."""
+
+        @property
+        def asked(self) -> Bounds:
+            """Of the area that was asked for."""
+
+    @property
+    def levels(self) -> int:
+        """Overviews, each half as fine, until one fits into a chunk."""
+        side, levels = max(self.size), 0
+        while side > self.chunk and side % 2 == 0:
+            side, levels = side // 2, levels + 1
+        return levels
+
+    def shape(self, level: int = 0) -> tuple[int, int]:
+        height, width = self.size
+        return -(-height >> level), -(-width >> level)
+
+    def place(self, row: int, col: int, level: int = 0) -> tuple[slice, slice]:
+        """The pixels of shard (row, col), counted from the array's corner."""
+        height, width = self.shape(level)
+        return (
+            slice(row * self.side, min((row + 1) * self.side, height)),
+            slice(col * self.side, min((col + 1) * self.side, width)),
+        )
+
+    def shards(self, level: int = 0) -> tuple[int, int]:
+        """Shards along (y, x)."""
+        height, width = self.shape(level)
+        return -(-height // self.side), -(-width // self.side)
+
+
 @dataclass(frozen=True)
-class Layout:
+class Layout(Sharded):
     """The shape of one group of a cube.
 
     ``area``: the cells that were asked for; ``extent``: those that there is room for, at least the area;
@@ -91,6 +178,9 @@ class Layout:
     bands: tuple[str, ...]
     ids: tuple[str, ...] = ()
     extent: Box | None = None
+
+    layers = LAYERS
+    pixel = 10.0
 
     def __post_init__(self) -> None:
         if self.shard * 6 % self.chunk:
@@ -115,31 +205,24 @@ class Layout:
         return Lattice.of(self.epsg)
 
     @property
-    def levels(self) -> int:
-        """Overviews, each half as fine, until one fits into a chunk."""
-        side, levels = max(self.box.pixels(10)), 0
-        while side > self.chunk and side % 2 == 0:
-            side, levels = side // 2, levels + 1
-        return levels
+    def crs(self) -> CRS:
+        return CRS.from_epsg(self.epsg)
 
-    def shape(self, level: int = 0) -> tuple[int, int]:
-        height, width = self.box.pixels(10)
-        return -(-height >> level), -(-width >> level)
+    @property
+    def size(self) -> tuple[int, int]:
+        return self.box.pixels(10)
 
-    def place(self, row: int, col: int, level: int = 0) -> tuple[slice, slice]:
-        """The pixels of shard (row, col), counted from the array's corner."""
-        side = self.shard * 6
-        height, width = self.shape(level)
-        return (
-            slice(row * side, min((row + 1) * side, height)),
-            slice(col * side, min((col + 1) * side, width)),
-        )
+    @property
+    def side(self) -> int:
+        return self.shard * 6
 
-    def shards(self, level: int = 0) -> tuple[int, int]:
-        """Shards along (y, x)."""
-        side = self.shard * 6
-        height, width = self.shape(level)
-        return -(-height // side), -(-width // side)
+    @property
+    def bounds(self) -> Bounds:
+        return self.lattice.bounds(self.box)
+
+    @property
+    def asked(self) -> Bounds:
+        return self.lattice.bounds(self.area)
 
     def shards_in(self, cells: Box, level: int = 0) -> Iterator[tuple[int, int]]:
         """The shards (row, col) of a level that hold something of ``cells``, row by row."""
@@ -169,19 +252,22 @@ def encode(reflectance: np.ndarray) -> np.ndarray:
     return np.where(np.isnan(dn), FILL, np.clip(dn, FILL + 1, 32767)).astype(np.int16)
 
 
-def level_group(layout: Layout, level: int) -> str:
-    return layout.group if level == 0 else f"{layout.group}/x{2**level}"
+def level_group(layout: Sharded, level: int) -> str:
+    """The name of a level's group; that of the full resolution may be none."""
+    return layout.group if level == 0 else f"{layout.group}/x{2**level}".removeprefix("/")
 
 
-def _geo(layout: Layout, level: int) -> dict[str, Any]:
+def _geo(layout: Sharded, level: int) -> dict[str, Any]:
     """GeoZarr attributes (proj and spatial conventions) of an array or group."""
-    left, bottom, right, top = layout.lattice.bounds(layout.box)
-    step = 10.0 * 2**level
+    left, bottom, right, top = layout.bounds
+    step = layout.pixel * 2**level
     height, width = layout.shape(level)
-    attributes: dict[str, Any] = {}
-    attributes = zarr_cm.geo_proj.insert(
-        attributes, zarr_cm.geo_proj.create(code=f"EPSG:{layout.epsg}")
+    known = layout.crs.to_authority()
+    where = zarr_cm.geo_proj.create(
+        code=":".join(known) if known else None, wkt2=None if known else layout.crs.to_wkt()
     )
+    attributes: dict[str, Any] = {}
+    attributes = zarr_cm.geo_proj.insert(attributes, where)
     return dict(
         zarr_cm.spatial.insert(
             attributes,
@@ -253,8 +339,8 @@ def _laid_out(root: zarr.Group, layout: Layout, facts: Mapping[str, Any]) -> boo
     return same and last.shape == (len(layout.times), *layout.shape(layout.levels))
 
 
-def _group_facts(layout: Layout, facts: Mapping[str, Any]) -> dict[str, Any]:
-    return {**facts, "area": list(layout.lattice.bounds(layout.area))}
+def _group_facts(layout: Sharded, facts: Mapping[str, Any]) -> dict[str, Any]:
+    return {**facts, "area": list(layout.asked)}
 
 
 def _lay_out_levels(
@@ -262,33 +348,32 @@ def _lay_out_levels(
 ) -> None:
     for layout in layouts:
         for level in range(layout.levels + 1):
-            _lay_out_level(root, layout, level, facts[layout.group])
+            lay_out_level(root, layout, level, facts[layout.group])
 
 
-def _lay_out_level(root: zarr.Group, layout: Layout, level: int, facts: Mapping[str, Any]) -> None:
-    group = root.require_group(level_group(layout, level))
+def lay_out_level(
+    root: zarr.Group, layout: Sharded, level: int, facts: Mapping[str, Any]
+) -> zarr.Group:
+    """Create the arrays of one level; those of a layout without a group's name in ``root`` itself."""
+    name = level_group(layout, level)
+    group = root.require_group(name) if name else root
     geo = _geo(layout, level)
     height, width = layout.shape(level)
-    left, _, _, top = layout.lattice.bounds(layout.box)
-    step = 10.0 * 2**level
-    crs = CRS.from_epsg(layout.epsg)
+    left, _, _, top = layout.bounds
+    step = layout.pixel * 2**level
+    crs = layout.crs
     # No GeoTransform here: it would go stale, unnoticed, when somebody crops.
     grid = {**crs.to_cf(), "spatial_ref": crs.to_wkt()}
-    _write(group, "spatial_ref", np.array(0, dtype=np.int64), (), grid)
+    write_array(group, "spatial_ref", np.array(0, dtype=np.int64), (), grid)
     x = left + step * (np.arange(width) + 0.5)
     y = top - step * (np.arange(height) + 0.5)
     for name, values in (("x", x), ("y", y)):
-        facts_of = {
-            "standard_name": f"projection_{name}_coordinate",
-            "units": "m",
-            "axis": name.upper(),
-        }
-        _write(group, name, values, (name,), facts_of)
+        write_array(group, name, values, (name,), _axis(crs, name))
     seconds = np.array(layout.times, dtype="datetime64[s]").astype(np.int64)
     facts_of = {"units": "seconds since 1970-01-01", "calendar": "proleptic_gregorian", "axis": "T"}
-    _write(group, "time", seconds, ("time",), {"standard_name": "time", **facts_of})
+    write_array(group, "time", seconds, ("time",), {"standard_name": "time", **facts_of})
 
-    side = layout.shard * 6
+    side = layout.side
     # Named as a coordinate, too: else readers that decode no grid mapping take it for a variable.
     mapping = {"grid_mapping": "spatial_ref", "coordinates": "spatial_ref"}
 
@@ -320,7 +405,7 @@ def _lay_out_level(root: zarr.Group, layout: Layout, level: int, facts: Mapping[
             "native_gsd_m": about.gsd,
         }
         array(band, "int16", FILL, attributes)
-    for name, (dtype, long_name, flags) in LAYERS.items():
+    for name, (dtype, long_name, flags) in layout.layers.items():
         attributes = {"long_name": long_name}
         if flags:
             attributes |= {"flag_values": list(flags), "flag_meanings": " ".join(flags.values())}
@@ -328,11 +413,27 @@ def _lay_out_level(root: zarr.Group, layout: Layout, level: int, facts: Mapping[
     # Last: a group that says so has room for it.
     whole: dict[str, Any] = {"Conventions": "CF-1.11", "s2sharp": _group_facts(layout, facts)}
     group.attrs.update({**geo, **whole})
+    return group
 
 
-def _write(
+def _axis(crs: CRS, name: str) -> dict[str, Any]:
+    """CF attributes of the coordinate ``name``, x or y."""
+    if crs.is_geographic:
+        angle = {"x": "longitude", "y": "latitude"}[name]
+        toward = {"x": "degrees_east", "y": "degrees_north"}[name]
+        return {"standard_name": angle, "units": toward, "axis": name.upper()}
+    unit = crs.axis_info[0].unit_name
+    return {
+        "standard_name": f"projection_{name}_coordinate",
+        "units": "m" if unit == "metre" else unit,
+        "axis": name.upper(),
+    }
+
+
+def write_array(
     group: zarr.Group, name: str, values: np.ndarray, dims: tuple[str, ...], facts: dict[str, Any]
 ) -> None:
+    """Write a small array of a group, a coordinate for example, whole; again, if it has become longer."""
     if name in group:
         array = _resize(group[name], values.shape, facts)
     else:
@@ -370,13 +471,14 @@ def _opened(store: Place, name: str) -> "dict[str, zarr.Array[Any]]":
 
 @lru_cache(maxsize=8)
 def _open(store: Place, name: str, written: str) -> "dict[str, zarr.Array[Any]]":  # noqa: ARG001
-    group = zarr.open_group(zarr_store(store), path=name, mode="r+")
+    # As it is, not as it was consolidated for readers.
+    group = zarr.open_group(zarr_store(store), path=name, mode="r+", use_consolidated=False)
     return {key: array for key, array in group.arrays() if array.ndim == 3}
 
 
 def write_shard(
     store: Place,
-    layout: Layout,
+    layout: Sharded,
     time: int,
     row: int,
     col: int,
@@ -406,7 +508,7 @@ def write_shard(
 
 
 def read_part(
-    store: Place, layout: Layout, name: str, time: int, place: tuple[slice, slice], level: int
+    store: Place, layout: Sharded, name: str, time: int, place: tuple[slice, slice], level: int
 ) -> np.ndarray:
     """A part of one variable of one level, as stored."""
     return np.asarray(_opened(store, level_group(layout, level))[name][time, place[0], place[1]])
@@ -423,8 +525,10 @@ def finish(
     """
     sweep(store)
     root = zarr.open_group(zarr_store(store), mode="r+")
-    weights = {**_facts(root).get("weights", {}), **(weights or {})}
-    root.attrs.update({"s2sharp": {"format": FORMAT, "status": status, "weights": weights}})
+    facts = {**_facts(root), "status": status}
+    if weights is not None:
+        facts["weights"] = {**facts.get("weights", {}), **weights}
+    root.attrs["s2sharp"] = facts
     with warnings.catch_warnings():
         # Zarr v3 has no standard for it yet; a reader that does not know it reads array by array.
         warnings.filterwarnings("ignore", "Consolidated metadata", zarr.errors.ZarrUserWarning)
@@ -497,13 +601,25 @@ def open_cube(
         raise S2SharpError(
             "outside", f"The cube has no overview of level {level}.", "Use a lower one."
         )
-    # A cube that is still being written has no consolidated metadata yet.
+    raw = read_group(root, opened, name, (*BANDS, *LAYERS))
+    return crop(raw, bbox, CRS.from_epsg(int(code)), 10.0 * 2**level)
+
+
+def read_group(
+    root: zarr.Group, store: "StoreLike", name: str, variables: Iterable[str]
+) -> xr.Dataset:
+    """One group of a store as it is stored, lazy, with those of ``variables`` that it has."""
+    # A store that is still being written has no consolidated metadata yet.
     whole = root.metadata.consolidated_metadata is not None
     raw = xr.open_zarr(
-        opened, group=name, mask_and_scale=False, consolidated=whole, decode_coords="all"
+        store, group=name, mask_and_scale=False, consolidated=whole, decode_coords="all"
     )
-    raw = raw[[x for x in (*BANDS, *LAYERS) if x in raw]]
-    raw = raw.pipe(_crop, _bounds(raw, bbox, int(code)), 10 * 2**level).sortby("time")
+    return raw[[x for x in variables if x in raw]]
+
+
+def crop(raw: xr.Dataset, bbox: Bounds | None, crs: CRS, pixel: float) -> xr.Dataset:
+    """The part of :func:`read_group`'s that was asked for and lies in ``bbox``, decoded, time ascending."""
+    raw = _crop(raw, _bounds(raw, bbox, crs), pixel).sortby("time")
     bands = {name: x for name, x in raw.data_vars.items() if "scale_factor" in x.attrs}
     return _describe(raw.assign({name: _decode(x) for name, x in bands.items()}))
 
@@ -520,29 +636,24 @@ def _describe(cube: xr.Dataset) -> xr.Dataset:
     return cube
 
 
-def _bounds(
-    raw: xr.Dataset, bbox: tuple[float, float, float, float] | None, epsg: int
-) -> tuple[float, float, float, float]:
+def _bounds(raw: xr.Dataset, bbox: Bounds | None, crs: CRS) -> Bounds:
     left, bottom, right, top = raw.attrs["s2sharp"]["area"]
     if bbox is None:
         return left, bottom, right, top
-    west, south, east, north = Transformer.from_crs(4326, epsg, always_xy=True).transform_bounds(
+    west, south, east, north = Transformer.from_crs(4326, crs, always_xy=True).transform_bounds(
         *bbox
     )
     return max(left, west), max(bottom, south), min(right, east), min(top, north)
 
 
-def _crop(raw: xr.Dataset, bounds: tuple[float, float, float, float], pixel: int) -> xr.Dataset:
+def _crop(raw: xr.Dataset, bounds: Bounds, pixel: float) -> xr.Dataset:
     left, bottom, right, top = bounds
-    step = pixel / 2
-    inside = raw.sel(
-        x=slice(left - step + 1e-6, right + step - 1e-6),
-        y=slice(top + step - 1e-6, bottom - step + 1e-6),
-    )
+    step = pixel / 2 * (1 - 1e-6)
+    inside = raw.sel(x=slice(left - step, right + step), y=slice(top + step, bottom - step))
     if 0 in (inside.sizes["x"], inside.sizes["y"]):
         raise S2SharpError(
             "outside",
-            f"The area (left {left:.0f}, bottom {bottom:.0f}, right {right:.0f}, top {top:.0f}) does not "
+            f"The area (left {left:.10g}, bottom {bottom:.10g}, right {right:.10g}, top {top:.10g}) does not "
             "meet the cube.",
             "Give W S E N in degrees.",
         )

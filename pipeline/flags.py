@@ -1,15 +1,17 @@
 """The flags that ``run`` and ``plan`` share: a configuration's fields, as they are shown in ``--help``."""
 
+from collections.abc import Mapping
 from inspect import Parameter, Signature
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
 import typer
+from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from .config import RunConfig
 
-__all__ = ["FLAGS"]
+__all__ = ["FLAGS", "flag"]
 
 _PANELS = {
     None: "out",
@@ -42,8 +44,14 @@ _DEFAULTS = {
 }
 
 
-def _flag(name: str, panel: str | None) -> Parameter:
-    field = RunConfig.model_fields[name]
+def flag(
+    name: str,
+    panel: str | None,
+    model: type[BaseModel] = RunConfig,
+    defaults: Mapping[str, str] = _DEFAULTS,
+) -> Parameter:
+    """A flag made from a field of a configuration; ``defaults``: what is shown in place of the field's."""
+    field = model.model_fields[name]
     kind: Any = field.annotation
     metavar = _METAVARS.get(name)
     if get_origin(kind) is Literal:
@@ -55,7 +63,7 @@ def _flag(name: str, panel: str | None) -> Parameter:
         None,
         metavar=metavar,
         help=field.description,
-        show_default=_DEFAULTS.get(name) or _shown(field),
+        show_default=defaults.get(name) or _shown(field),
         rich_help_panel=panel,
     )
     return Parameter(name, Parameter.KEYWORD_ONLY, default=option, annotation=kind | None)
@@ -75,7 +83,7 @@ _FILE = typer.Option(
 FLAGS = Signature(
     [
         Parameter("config", Parameter.KEYWORD_ONLY, default=_FILE, annotation=Path | None),
-        *(_flag(name, panel) for panel, names in _PANELS.items() for name in names.split()),
+        *(flag(name, panel) for panel, names in _PANELS.items() for name in names.split()),
     ]
 )
 """The signature of a command with these flags; None for those that are not given."""

@@ -4,9 +4,10 @@ Written last, and each file whole or not at all: what has its final name is whol
 """
 
 import json
+import posixpath
 import re
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,7 +18,7 @@ import numpy as np
 import pystac
 import rasterio
 import zarr
-from pyproj import Transformer
+from pyproj import CRS, Transformer
 from pystac.extensions.eo import Band, EOExtension
 from pystac.extensions.projection import ProjectionExtension
 from pystac.extensions.raster import DataType, RasterBand, RasterExtension, Sampling
@@ -30,10 +31,23 @@ from rasterio.windows import Window
 
 from s2sharp_core import BANDS, S2SharpError
 
-from .cube import FILL, LAYERS, SCALE, Layout
+from .cube import FILL, LAYERS, SCALE, Bounds, Layout
 from .place import Place, place, put, read_text, remove, store_errors, write_text, zarr_store
 
-__all__ = ["Provenance", "stac_item", "write_catalog", "write_cogs"]
+__all__ = [
+    "PROCESSING",
+    "ZARR",
+    "Frame",
+    "Provenance",
+    "Raster",
+    "add_picture",
+    "footprint",
+    "relative",
+    "stac_item",
+    "write_catalog",
+    "write_cogs",
+    "write_pictures",
+]
 
 _TILE = 512
 # Enough for the tiles of a shard's row of blocks; GDAL's default is a share of the machine's memory.
@@ -41,11 +55,11 @@ _CACHE_MB = 128
 _PARTIAL = ".partial-"
 _COPERNICUS = "https://sentinel.esa.int/documents/247904/690755/Sentinel_Data_Legal_Notice"
 
-# pystac has no class for this extension: its fields are written in `_processing`, and only there.
-_PROCESSING = "https://stac-extensions.github.io/processing/v1.1.0/schema.json"
+# pystac has no class for this extension: its fields are written as they are.
+PROCESSING = "https://stac-extensions.github.io/processing/v1.1.0/schema.json"
 
 # STAC's practices for Zarr (2025); the older `application/vnd+zarr` claims a suffix "zarr" that nobody registered.
-_ZARR = "application/vnd.zarr; version=3"
+ZARR = "application/vnd.zarr; version=3"
 
 
 @dataclass(frozen=True)
@@ -68,7 +82,7 @@ class Provenance:
 
 
 @dataclass(frozen=True)
-class _Raster:
+class Raster:
     """What a COG of one variable says about its pixels."""
 
     dtype: str
@@ -78,12 +92,45 @@ class _Raster:
     overviews: Literal["average", "mode"]
 
     @classmethod
-    def of(cls, variable: str) -> "_Raster":
+    def of(cls, variable: str) -> "Raster":
         if variable in BANDS:
             about = f"{variable} reflectance, {BANDS[variable].wavelength:.0f} nm"
             return cls("int16", FILL, SCALE, about, "average")
         dtype, about, _ = LAYERS[variable]
         return cls(dtype, 0, 1.0, about, "mode")
+
+
+@dataclass(frozen=True)
+class Frame:
+    """Where a picture lies, and how it is copied from an array.
+
+    ``crs``: EPSG:… or WKT; ``pixel``: its side in the CRS's units; ``corner``: the upper left one, (x, y);
+    ``shape``: (height, width); ``parts``: pixels of the array, and their window in the picture.
+    """
+
+    crs: str
+    pixel: float
+    corner: tuple[float, float]
+    shape: tuple[int, int]
+    parts: tuple[tuple[tuple[slice, slice], Window], ...]
+
+    @classmethod
+    def of(cls, layout: Layout) -> "Frame":
+        """The area that was asked for, shard by shard."""
+        parts = []
+        for row, col in np.ndindex(layout.shards()):
+            part = layout.cells(row, col) & layout.area
+            if not part.empty:
+                window = Window.from_slices(*layout.area.slices(part, 10))
+                parts.append((layout.box.slices(part, 10), window))
+        left, _, _, top = layout.asked
+        shape = layout.area.pixels(10)
+        return cls(f"EPSG:{layout.epsg}", layout.pixel, (left, top), shape, tuple(parts))
+
+    @property
+    def transform(self) -> rasterio.Affine:
+        (left, top), side = self.corner, self.pixel
+        return rasterio.Affine(side, 0.0, left, 0.0, -side, top)
 
 
 def write_cogs(out: Place, layout: Layout, time: int, name: str) -> dict[str, Place]:
@@ -110,18 +157,34 @@ def write_cogs(out: Place, layout: Layout, time: int, name: str) -> dict[str, Pl
         ``store-unwritable``: a disk that is full, for example. No file has its final name then but whole
         ones.
     """
-    folder = out / "cogs" / name
+    cube = zarr.open_group(zarr_store(out / "cube.zarr"), path=layout.group, mode="r")
+    rasters = {variable: Raster.of(variable) for variable in (*layout.bands, "cloud")}
+    return write_pictures(dict(cube.arrays()), time, Frame.of(layout), out / "cogs" / name, rasters)
+
+
+def write_pictures(
+    arrays: "Mapping[str, zarr.Array[Any]]",
+    time: int,
+    frame: Frame,
+    folder: Place,
+    rasters: Mapping[str, Raster],
+) -> dict[str, Place]:
+    """Write a COG, ``folder/VARIABLE.tif``, for each of ``rasters`` but layers that hold nothing.
+
+    Raises
+    ------
+    S2SharpError
+        ``store-unwritable``.
+    """
     if isinstance(folder, Path):
         folder.mkdir(parents=True, exist_ok=True)
         for leftover in folder.glob(f"{_PARTIAL}*"):
             shutil.rmtree(leftover, ignore_errors=True)
-    cube = zarr.open_group(zarr_store(out / "cube.zarr"), path=layout.group, mode="r")
-    arrays = dict(cube.arrays())
     written = {}
-    for variable in (*layout.bands, "cloud"):
+    for variable, raster in rasters.items():
         target = folder / f"{variable}.tif"
         try:
-            if _write_cog(arrays[variable], layout, time, target):
+            if _write_cog(arrays[variable], time, frame, target, raster):
                 written[variable] = target
         except store_errors(RasterioError, CPLE_BaseError) as error:
             raise S2SharpError(
@@ -132,15 +195,16 @@ def write_cogs(out: Place, layout: Layout, time: int, name: str) -> dict[str, Pl
     return written
 
 
-def _write_cog(array: zarr.Array[Any], layout: Layout, time: int, target: Place) -> bool:
+def _write_cog(
+    array: zarr.Array[Any], time: int, frame: Frame, target: Place, raster: Raster
+) -> bool:
     """Write one COG; none for a layer that holds nothing."""
-    raster = _Raster.of(target.stem)
     beside = target.parent if isinstance(target, Path) else None
     with TemporaryDirectory(prefix=_PARTIAL, dir=beside) as scratch:
         raw, cog = Path(scratch) / "raw.tif", Path(scratch) / "cog.tif"
         with rasterio.Env(GDAL_CACHEMAX=_CACHE_MB):
-            anything = _copy(array, layout, time, raw, raster)
-            if not anything and target.stem in LAYERS:
+            anything = _copy(array, time, frame, raw, raster)
+            if not anything and target.stem not in BANDS:
                 remove(target)
                 return False
             _translate(raw, cog, raster)
@@ -148,21 +212,9 @@ def _write_cog(array: zarr.Array[Any], layout: Layout, time: int, target: Place)
     return True
 
 
-def _parts(layout: Layout) -> Iterator[tuple[tuple[slice, slice], Window]]:
-    """The area shard by shard: pixels of the cube's arrays, and their window in the area."""
-    for row in range(layout.shards()[0]):
-        for col in range(layout.shards()[1]):
-            part = layout.cells(row, col) & layout.area
-            if not part.empty:
-                yield (
-                    layout.box.slices(part, 10),
-                    Window.from_slices(*layout.area.slices(part, 10)),
-                )
-
-
-def _copy(array: zarr.Array[Any], layout: Layout, time: int, raw: Path, raster: _Raster) -> bool:
-    """Copy the area into a tiled GeoTIFF, one shard in memory at a time; whether it holds anything."""
-    height, width = layout.area.pixels(10)
+def _copy(array: zarr.Array[Any], time: int, frame: Frame, raw: Path, raster: Raster) -> bool:
+    """Copy into a tiled GeoTIFF, one part in memory at a time; whether it holds anything."""
+    height, width = frame.shape
     anything = False
     with rasterio.open(
         raw,
@@ -173,14 +225,14 @@ def _copy(array: zarr.Array[Any], layout: Layout, time: int, raw: Path, raster: 
         count=1,
         dtype=raster.dtype,
         nodata=raster.nodata,
-        crs=f"EPSG:{layout.epsg}",
-        transform=rasterio.Affine(*layout.lattice.transform(layout.area, 10)),
+        crs=frame.crs,
+        transform=frame.transform,
         tiled=True,
         blockxsize=_TILE,
         blockysize=_TILE,
         BIGTIFF="IF_SAFER",
     ) as file:
-        for (rows, cols), window in _parts(layout):
+        for (rows, cols), window in frame.parts:
             pixels = np.asarray(array[time, rows, cols])
             file.write(pixels, 1, window=window)
             anything = anything or bool((pixels != raster.nodata).any())
@@ -189,7 +241,7 @@ def _copy(array: zarr.Array[Any], layout: Layout, time: int, raw: Path, raster: 
     return anything
 
 
-def _translate(raw: Path, cog: Path, raster: _Raster) -> None:
+def _translate(raw: Path, cog: Path, raster: Raster) -> None:
     from rio_cogeo.cogeo import cog_translate
     from rio_cogeo.profiles import cog_profiles
 
@@ -228,11 +280,11 @@ def stac_item(
     thumbnail
         A PNG below ``out``.
     """
-    geometry, bbox = _footprint(layout)
+    geometry, bbox = footprint(layout.asked, layout.crs)
     when = str_to_datetime(provenance.datetime)
     when = when.replace(tzinfo=when.tzinfo or UTC)
     item = pystac.Item(name, geometry, bbox, when, _processing(provenance))
-    item.stac_extensions.append(_PROCESSING)
+    item.stac_extensions.append(PROCESSING)
     item.set_self_href(str(out.absolute() / "stac" / "items" / f"{name}.json"))
     _common(item, provenance)
     ProjectionExtension.ext(item, add_if_missing=True).apply(
@@ -248,18 +300,20 @@ def stac_item(
     return item
 
 
-def _footprint(layout: Layout) -> tuple[dict[str, Any], list[float]]:
-    """The area in longitude and latitude, counterclockwise, a corner every 10 km at least."""
-    left, bottom, right, top = layout.lattice.bounds(layout.area)
-    across = np.linspace(0, 1, max(2, int((right - left) // 10_000) + 2))[:-1]
-    up = np.linspace(0, 1, max(2, int((top - bottom) // 10_000) + 2))[:-1]
+def footprint(bounds: Bounds, crs: CRS) -> tuple[dict[str, Any], list[float]]:
+    """An area in longitude and latitude, counterclockwise, a corner every 10 km at least; and its box."""
+    left, bottom, right, top = bounds
+    far = 0.1 if crs.is_geographic else 10_000 / crs.axis_info[0].unit_conversion_factor
+    across = np.linspace(0, 1, max(2, int((right - left) // far) + 2))[:-1]
+    up = np.linspace(0, 1, max(2, int((top - bottom) // far) + 2))[:-1]
     corners = [(left, bottom), (right, bottom), (right, top), (left, top), (left, bottom)]
     edges = zip(corners[:-1], corners[1:], (across, up, across, up), strict=True)
     xy = [(x0 + t * (x1 - x0), y0 + t * (y1 - y0)) for (x0, y0), (x1, y1), ts in edges for t in ts]
-    to_degrees = Transformer.from_crs(layout.epsg, 4326, always_xy=True)
+    to_degrees = Transformer.from_crs(crs, 4326, always_xy=True)
     x, y = np.transpose([*xy, xy[0]])
-    lon, lat = to_degrees.transform(x, y)
-    ring = np.round(np.stack([lon, lat], axis=1), 7).tolist()
+    lonlat = np.stack(to_degrees.transform(x, y), axis=1)
+    # A corner may lie beyond what a projection shows of the Earth.
+    ring = np.round(lonlat[np.isfinite(lonlat).all(axis=1)], 7).tolist()
     west, south = np.min(ring, axis=0).tolist()
     east, north = np.max(ring, axis=0).tolist()
     return {"type": "Polygon", "coordinates": [ring]}, [west, south, east, north]
@@ -312,21 +366,18 @@ def _add_assets(
     cogs: Mapping[str, Place],
     thumbnail: Place | None,
 ) -> None:
-    top = out.absolute().as_posix().rstrip("/")
-
-    def relative(path: Place) -> str:
-        """As seen from ``out/stac/items``."""
-        return "../.." + path.absolute().as_posix().removeprefix(top)
-
+    roles = {variable: ["data", "reflectance"] for variable in BANDS}
+    roles["cloud"] = ["cloud", "classification"]
+    frame = Frame.of(layout)
     for variable, path in cogs.items():
-        roles = ["data", "reflectance"] if variable in BANDS else ["cloud", "classification"]
-        asset = pystac.Asset(
-            relative(path), _title(variable), media_type=pystac.MediaType.COG, roles=roles
-        )
-        item.add_asset(variable, asset)
-        _describe(asset, layout, variable)
+        asset = pystac.Asset(relative(item, path), _title(variable), roles=roles[variable])
+        add_picture(item, asset, frame, variable, Raster.of(variable))
     store = pystac.Asset(
-        relative(out / "cube.zarr" / layout.group), "Datacube, all times", None, _ZARR, ["data"]
+        relative(item, out / "cube.zarr" / layout.group),
+        "Datacube, all times",
+        None,
+        ZARR,
+        ["data"],
     )
     store.extra_fields["s2sharp:time"] = layout.times[time]
     item.add_asset("cube", store)
@@ -334,12 +385,17 @@ def _add_assets(
         item.add_asset(
             "thumbnail",
             pystac.Asset(
-                relative(thumbnail),
+                relative(item, thumbnail),
                 "Before and after",
                 media_type=pystac.MediaType.PNG,
                 roles=["thumbnail"],
             ),
         )
+
+
+def relative(item: pystac.Item, path: Place) -> str:
+    """A path as it is seen from where an item is written, in the same folder or store."""
+    return posixpath.relpath(str(path.absolute()), posixpath.dirname(item.self_href))
 
 
 def _title(variable: str) -> str:
@@ -349,26 +405,29 @@ def _title(variable: str) -> str:
     return f"{variable}, 10 m" + ("" if gsd == 10 else f", sharpened from {gsd} m")
 
 
-def _describe(asset: pystac.Asset, layout: Layout, variable: str) -> None:
-    """Say of a COG where it lies, what its numbers mean and which light it shows.
+def add_picture(
+    item: pystac.Item, asset: pystac.Asset, frame: Frame, variable: str, raster: Raster
+) -> None:
+    """Add a COG to an item, and say where it lies, what its numbers mean and which light it shows.
 
     Core fields of STAC 1.1 (``bands``, ``data_type``, ``nodata``) stand beside those of the extensions'
     versions that pystac's classes write and most readers know (``eo:bands``, ``raster:bands``).
     """
-    raster = _Raster.of(variable)
+    asset.media_type = pystac.MediaType.COG
+    item.add_asset(variable, asset)
     asset.extra_fields |= {
         "bands": [{"name": variable, "description": raster.description}],
         "data_type": raster.dtype,
         "nodata": raster.nodata,
     }
     grid = ProjectionExtension.ext(asset)  # not .apply(): its default would unset the item's code
-    grid.shape = list(layout.area.pixels(10))
-    grid.transform = list(layout.lattice.transform(layout.area, 10))
+    grid.shape = list(frame.shape)
+    grid.transform = list(frame.transform)[:6]
     pixels = RasterBand.create(
         nodata=raster.nodata,
         sampling=Sampling.AREA,
         data_type=DataType(raster.dtype),
-        spatial_resolution=10,
+        spatial_resolution=frame.pixel,
         scale=raster.scale if variable in BANDS else None,
         offset=0 if variable in BANDS else None,
     )
@@ -397,7 +456,12 @@ class _AtomicIO(DefaultStacIO):
         write_text(place(href), txt)
 
 
-def write_catalog(out: Place, items: Sequence[pystac.Item], description: str) -> Place:
+def write_catalog(
+    out: Place,
+    items: Sequence[pystac.Item],
+    description: str,
+    title: str = "Sentinel-2 bands sharpened to 10 m",
+) -> Place:
     """Write ``out/stac/collection.json`` and its items, self-contained: the folder can be moved.
 
     The items are written first and the collection last, so that it never names one that is missing.
@@ -422,7 +486,7 @@ def write_catalog(out: Place, items: Sequence[pystac.Item], description: str) ->
         id=out.absolute().name or "s2sharp",
         description=description,
         extent=pystac.Extent.from_items(items),
-        title="Sentinel-2 bands sharpened to 10 m",
+        title=title,
         license="other",
         keywords=["sentinel-2", "sharpening", "super-resolution"],
         catalog_type=pystac.CatalogType.SELF_CONTAINED,

@@ -32,7 +32,7 @@ from .planning import frozen
 from .stage import Stage, clear
 from .unit import SPACE, Run, keep, overview_unit, sharpen_unit, stage_unit
 
-__all__ = ["ALLOCATOR", "Outcome", "execute", "local_workers", "threads"]
+__all__ = ["ALLOCATOR", "Outcome", "connect", "execute", "local_workers", "threads"]
 
 ALLOCATOR = {
     "MALLOC_ARENA_MAX": "2",
@@ -87,16 +87,22 @@ def _lasting(plan: Plan) -> Iterator[None]:
 
 
 @contextmanager
-def _connect(plan: Plan) -> Iterator[tuple[Client, int]]:
-    """A client, and the threads that each worker's net may use (0: as the cluster has set them)."""
-    config = plan.config
-    if config.scheduler:
+def connect(scheduler: str | None, workers: int) -> Iterator[tuple[Client, int]]:
+    """A client of a scheduler, else of as many worker processes here; and the threads that each worker's net
+    may use (0: as the cluster has set them).
+
+    Raises
+    ------
+    S2SharpError
+        ``scheduler-unreachable``.
+    """
+    if scheduler:
         try:
-            client = Client(config.scheduler, timeout="20s")
+            client = Client(scheduler, timeout="20s")
         except (OSError, ValueError) as error:
             raise S2SharpError(
                 "scheduler-unreachable",
-                f"No Dask scheduler answers at {config.scheduler}: {error}.",
+                f"No Dask scheduler answers at {scheduler}: {error}.",
                 "Check the address (tcp://HOST:8786), or leave --scheduler out.",
             ) from error
         with client:
@@ -105,12 +111,11 @@ def _connect(plan: Plan) -> Iterator[tuple[Client, int]]:
             except TimeoutError as error:
                 raise S2SharpError(
                     "scheduler-unreachable",
-                    f"The scheduler at {config.scheduler} has had no worker for a minute.",
+                    f"The scheduler at {scheduler} has had no worker for a minute.",
                     "Start some: `dask worker ADDRESS --nthreads 1`, where s2sharp is installed.",
                 ) from error
             yield client, 0
         return
-    workers = local_workers(plan)
     settings = {
         "distributed.scheduler.allowed-failures": 10,
         # Units bound their memory themselves; a paused or spilled worker would only stall.
@@ -168,7 +173,7 @@ def execute(plan: Plan, tell: Callable[[Event], None] = lambda _: None) -> Outco
     outcome = Outcome()
     with _lasting(plan), _leased(plan, tell) as lease:
         plan = _laid_out(plan)
-        with _connect(plan) as (client, each):
+        with connect(plan.config.scheduler, local_workers(plan)) as (client, each):
             tell(Event("cluster", about={"dashboard": client.dashboard_link}))
             run = Run(plan.out, plan.stamp, each)
             road = _Road(client, plan, run, lease, outcome, tell)

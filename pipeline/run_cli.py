@@ -25,7 +25,7 @@ from .planning import frozen, make_plan
 from .run import Outcome, execute
 from .terminal import PARTIAL, check_extras, console, problems, size_text
 
-__all__ = ["carry_out", "planned"]
+__all__ = ["carry_out", "duration_text", "planned"]
 
 
 def planned(config: RunConfig) -> tuple[Plan, Estimate]:
@@ -77,7 +77,7 @@ def _show(plan: Plan, cost: Estimate) -> None:
     )
     table.add_row("Memory", f"{size_text(cost.memory)} for each worker beyond its idle size")
     workers = f"{cost.workers} worker" + "s" * (cost.workers > 1)
-    table.add_row("Time", f"about {_duration(cost.seconds)} on {workers}")
+    table.add_row("Time", f"about {duration_text(cost.seconds)} on {workers}")
     console.print(table)
     for refusal in plan.refused:
         problems.print(f"[yellow]left out:[/] {escape(refusal.message)}")
@@ -92,7 +92,8 @@ def _left_out(plan: Plan) -> str:
     return f" ({', '.join(out)})" if out else ""
 
 
-def _duration(seconds: float) -> str:
+def duration_text(seconds: float) -> str:
+    """Seconds, as people read them."""
     if seconds < 90:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
@@ -211,7 +212,7 @@ def _report(plan: Plan, cost: Estimate, outcome: Outcome) -> None:
         table.add_column(name, justify="left" if not name else "right")
     table.add_row("units", str(cost.todo), ", ".join(f"{n} {s}" for s, n in outcome.counts.items()))
     table.add_row("windows", str(cost.windows), str(outcome.windows))
-    table.add_row("time", _duration(cost.seconds), _duration(outcome.seconds))
+    table.add_row("time", duration_text(cost.seconds), duration_text(outcome.seconds))
     if outcome.peak:
         table.add_row("memory of a worker", size_text(cost.memory), size_text(outcome.peak))
     size = sum(files(plan.store).values())

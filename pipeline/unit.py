@@ -22,7 +22,7 @@ from s2sharp_core.lattice import Box
 from s2sharp_core.registration import warn_of_shifts
 
 from .acquisitions import Acquisition
-from .cube import FILL, LAYERS, Layout, encode, read_part, write_shard
+from .cube import FILL, LAYERS, Layout, Sharded, encode, read_part, write_shard
 from .ledger import Ledger, Record
 from .load import Block, Reader, load_block, load_scl, offset_doubt
 from .place import Place, store_errors
@@ -35,6 +35,7 @@ __all__ = [
     "Run",
     "idle_size",
     "keep",
+    "overview",
     "overview_unit",
     "sharpen_unit",
     "stage_unit",
@@ -277,21 +278,8 @@ def overview_unit(run: Run, unit: Unit, missing: tuple[str, ...]) -> Record:
     facts: dict[str, Any] = {"unit": plan.name(unit), "key": plan.key(unit, missing)}
     try:
         layout = plan.layout(unit.epsg)
-        rows, cols = layout.place(unit.row, unit.col, unit.level)
-        below_level = unit.level - 1
-        height, width = layout.shape(below_level)
-        below = [slice(2 * s.start, min(2 * s.stop, n)) for s, n in ((rows, height), (cols, width))]
-        place = below[0], below[1]
         with clock("read"):
-            names = (*layout.bands, *LAYERS)
-
-            def halved(name: str) -> np.ndarray:
-                fine = read_part(plan.store, layout, name, unit.time, place, below_level)
-                return _halve(name, fine)
-
-            # Two variables at a time: four shards of each are as much as a unit may hold.
-            with ThreadPoolExecutor(2) as pool:
-                coarse = dict(zip(names, pool.map(halved, names), strict=True))
+            coarse = overview(plan.store, layout, unit.time, unit.row, unit.col, unit.level)
         with clock("write"):
             write_shard(plan.store, layout, unit.time, unit.row, unit.col, coarse, unit.level)
         record = Record(**facts, status="ok", seconds=clock.seconds)
@@ -301,10 +289,29 @@ def overview_unit(run: Run, unit: Unit, missing: tuple[str, ...]) -> Record:
     return keep(plan, record)
 
 
+def overview(
+    store: Place, layout: Sharded, time: int, row: int, col: int, level: int
+) -> dict[str, np.ndarray]:
+    """One shard of an overview, every variable, from the level below."""
+    rows, cols = layout.place(row, col, level)
+    height, width = layout.shape(level - 1)
+    below = [slice(2 * s.start, min(2 * s.stop, n)) for s, n in ((rows, height), (cols, width))]
+    place = below[0], below[1]
+    names = (*layout.bands, *layout.layers)
+
+    def halved(name: str) -> np.ndarray:
+        return _halve(name, read_part(store, layout, name, time, place, level - 1))
+
+    # Two variables at a time: four shards of each are as much as a unit may hold.
+    with ThreadPoolExecutor(2) as pool:
+        return dict(zip(names, pool.map(halved, names), strict=True))
+
+
 def _halve(name: str, x: np.ndarray) -> np.ndarray:
     """Half the resolution: reflectance as the mean of what is there, flags by any, classes by nearest."""
-    x = np.pad(x, [(0, n % 2) for n in x.shape], constant_values=0 if name in LAYERS else FILL)
-    if name in LAYERS:
+    layer = name not in BANDS
+    x = np.pad(x, [(0, n % 2) for n in x.shape], constant_values=0 if layer else FILL)
+    if layer:
         quads = [x[i::2, j::2] for i in (0, 1) for j in (0, 1)]
         return np.maximum.reduce(quads) if name in {"valid", "saturated"} else quads[0]
     total = np.zeros((x.shape[0] // 2, x.shape[1] // 2), dtype=np.float32)

@@ -1,0 +1,195 @@
+"""What the acquisitions of a mosaic differ by, where two of them see the same ground clearly.
+
+Orbits look from other angles, dates through other air, codes were cut and corrected apart: a mosaic
+shows it at their borders, and no blending removes it honestly. So it is measured and told.
+"""
+
+import itertools
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import numpy as np
+
+from s2sharp_core.lattice import Box
+
+from ..cube import FILL
+from .composite import clearance
+from .grid import Footing, Grid, footing
+from .plan import MosaicPlan, Takes, Tile
+from .sources import Group, Source, read_window
+
+__all__ = ["Pair", "compare_tile", "differences_path", "kinds", "merge"]
+
+# Samples along the longer side of a tile, at least; and of overviews, the coarsest that is looked at: 80 m.
+_SAMPLES, _LEVEL = 128, 3
+
+# Samples that two acquisitions must share.
+_ENOUGH = 50
+
+# Two passes of one orbit, by S2A and S2B in turn, are so many days apart.
+_REPEAT = 5.0
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two acquisitions of one period: ``median`` of the second minus the first, per band in DN, over
+    ``samples`` places that both show clearly.
+    """
+
+    period: str
+    first: Source
+    second: Source
+    samples: int
+    median: tuple[float, ...]
+
+    @property
+    def kind(self) -> str:
+        """What they differ in."""
+        if self.first.take == self.second.take:
+            return "codes"
+        days = _days(self.first, self.second)
+        return "dates" if abs(days - _REPEAT * round(days / _REPEAT)) < 0.02 else "orbits"
+
+
+def _days(first: Source, second: Source) -> float:
+    times = [datetime.fromisoformat(s.datetime) for s in (first, second)]
+    return abs((times[1] - times[0]).total_seconds()) / 86_400
+
+
+def differences_path(plan: MosaicPlan) -> Path:
+    return plan.config.to / "differences.json"
+
+
+def compare_tile(plan: MosaicPlan, tile: Tile, takes: Takes) -> int:
+    """Compare all pairs of a tile's acquisitions on a sparse grid; returns how many were compared."""
+    file = _file(plan, tile)
+    asked = plan.box(tile) & plan.area
+    step = 1
+    while 2 * step * _SAMPLES <= max(asked.shape):
+        step *= 2
+    coarse = Grid(plan.grid.crs, plan.grid.resolution * step)
+    box = Box(
+        asked.row0 // step, -(-asked.row1 // step), asked.col0 // step, -(-asked.col1 // step)
+    )
+    unders: dict[int, Footing | None] = {}
+    seen: list[tuple[Source, np.ndarray]] = []
+    for source in itertools.chain(*takes):
+        group = plan.cube.groups[source.epsg]
+        if group.epsg not in unders:
+            unders[group.epsg] = footing(coarse, box, group.grid, group.area)
+        under = unders[group.epsg]
+        if under is not None:
+            level = min(step.bit_length() - 1, _LEVEL, group.levels)
+            seen.append((source, _sample(plan, group, source, under, level)))
+    pairs = []
+    for (first, a), (second, b) in itertools.combinations(seen, 2):
+        both = (a[0] != FILL) & (b[0] != FILL)
+        samples = int(both.sum())
+        if samples >= _ENOUGH:
+            change = b[:, both].astype(np.int32) - a[:, both]
+            median = [float(m) for m in np.median(change, axis=1)]
+            pairs.append((plan.numbers[first], plan.numbers[second], samples, median))
+    _write(file, pairs)
+    return len(pairs)
+
+
+def _sample(
+    plan: MosaicPlan, group: Group, source: Source, under: Footing, level: int
+) -> np.ndarray:
+    """(bands, h, w) of an acquisition's overview at the places of ``under``; what is not clear is FILL."""
+    pixel = 2**level
+    corner = group.box if level else Box(0, 0, 0, 0)
+    rows, cols = (under.rows - corner.row0) // pixel, (under.cols - corner.col0) // pixel
+    held = Footing(rows, cols, under.inside, under.scale)
+    dilate = plan.config.dilate / (group.grid.resolution * pixel)
+    window = held.window()
+    assert window is not None  # noqa: S101  (a footing lies on something)
+    height, width = (-(-n // pixel) for n in group.box.shape)
+    known = Box(0, height, 0, width) if level else group.area
+    around = window.grow(int(np.ceil(dilate)) + 1) & known
+    names = (*plan.bands, "cloud", "valid")
+    data = read_window(plan.cube, source, names, around, level)
+    clear = clearance(data[-2], data[-1], dilate) > 0
+    return held.take(np.where(clear, data[:-2], np.int16(FILL)), around, FILL)
+
+
+def _file(plan: MosaicPlan, tile: Tile) -> Path:
+    return plan.config.to / "differences" / f"{plan.name(tile, 'tile')}.json"
+
+
+def _write(file: Path, content: Any) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    draft = file.with_name(f".{file.name}.{uuid4().hex}")
+    draft.write_text(json.dumps(content))
+    draft.replace(file)
+
+
+def merge(plan: MosaicPlan) -> list[Pair]:
+    """The pairs of all tiles, those with most samples first; written as ``differences.json``.
+
+    Of a pair that several tiles show, the median of the tiles' medians, each with the weight of its samples.
+    """
+    found: dict[tuple[str, int, int], list[tuple[int, list[float]]]] = {}
+    for tile in plan.tiles():
+        file = _file(plan, tile)
+        if file.exists():
+            period = plan.periods[tile.period].name
+            for first, second, samples, median in json.loads(file.read_text()):
+                found.setdefault((period, first, second), []).append((samples, median))
+    pairs = [
+        Pair(
+            period=period,
+            first=plan.sources[first - 1],
+            second=plan.sources[second - 1],
+            samples=sum(samples for samples, _ in tiles),
+            median=tuple(_weighted(tiles)),
+        )
+        for (period, first, second), tiles in found.items()
+    ]
+    pairs.sort(key=lambda p: (-p.samples, p.period, p.first.id, p.second.id))
+    _write(differences_path(plan), _told(plan, pairs))
+    return pairs
+
+
+def _weighted(tiles: list[tuple[int, list[float]]]) -> Iterator[float]:
+    weights = np.array([samples for samples, _ in tiles])
+    for values in np.array([median for _, median in tiles]).T:
+        order = np.argsort(values)
+        half = np.searchsorted(np.cumsum(weights[order]), weights.sum() / 2)
+        yield float(values[order][half])
+
+
+def _told(plan: MosaicPlan, pairs: Iterable[Pair]) -> dict[str, Any]:
+    return {
+        "about": "Median of second minus first over places that both show clearly, in DN (1/10 000 of "
+        "reflectance). differ_in: codes (one datatake cut for two EPSG codes), dates (one orbit), orbits.",
+        "bands": list(plan.bands),
+        "pairs": [
+            {
+                "period": pair.period,
+                "first": pair.first.id,
+                "second": pair.second.id,
+                "differ_in": pair.kind,
+                "days": round(_days(pair.first, pair.second), 3),
+                "samples": pair.samples,
+                "median": dict(zip(plan.bands, pair.median, strict=True)),
+            }
+            for pair in pairs
+        ],
+    }
+
+
+def kinds(pairs: Iterable[Pair]) -> Mapping[str, tuple[int, np.ndarray]]:
+    """What pairs differ in → how many they are, and per band the median of their absolute differences."""
+    found: dict[str, list[Pair]] = {}
+    for pair in pairs:
+        found.setdefault(pair.kind, []).append(pair)
+    return {
+        kind: (len(some), np.median(np.abs([p.median for p in some]), axis=0))
+        for kind, some in sorted(found.items())
+    }

@@ -1,0 +1,141 @@
+"""Where pixels lie: grids counted from their CRS's origin, and how one shows under another."""
+
+import math
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+from affine import Affine
+from odc.geo.geobox import GeoBox
+from pyproj import CRS, Transformer
+
+from s2sharp_core.bands import CELL
+from s2sharp_core.lattice import Box
+
+from ..cube import Bounds
+
+__all__ = ["Footing", "Grid", "footing", "within"]
+
+
+def within(outer: Box, inner: Box) -> tuple[slice, slice]:
+    """Where the pixels ``inner`` lie in an array of the pixels ``outer``."""
+    return outer.slices(inner, CELL)
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Square pixels of a CRS, counted from its origin.
+
+    Pixel (row, col) has its upper-left corner at x = col × resolution, y = −row × resolution: grids of
+    one CRS and resolution lie on each other. A :class:`Box` counts these pixels here.
+
+    ``crs``: EPSG:… or WKT; ``resolution`` in its units.
+    """
+
+    crs: str
+    resolution: float
+
+    def bounds(self, box: Box) -> Bounds:
+        side = self.resolution
+        return box.col0 * side, -box.row1 * side, box.col1 * side, -box.row0 * side
+
+    def transform(self, box: Box) -> Affine:
+        left, _, _, top = self.bounds(box)
+        return Affine(self.resolution, 0.0, left, 0.0, -self.resolution, top)
+
+    def geobox(self, box: Box) -> GeoBox:
+        return GeoBox(box.shape, self.transform(box), self.crs)
+
+    def around(self, bounds: Bounds) -> Box:
+        """The pixels that cover ``bounds``, which may reach over them by a thousandth of a pixel."""
+        snapped = GeoBox.from_bbox(
+            bounds, self.crs, resolution=self.resolution, anchor="edge", tol=1e-3
+        )
+        left, top = snapped.transform.c, snapped.transform.f
+        row, col = round(-top / self.resolution), round(left / self.resolution)
+        height, width = snapped.shape
+        return Box(row, row + height, col, col + width)
+
+    def reached_by(self, bounds: Bounds, crs: str) -> Bounds:
+        """Bounds of another CRS in this one; not finite where it has none for them."""
+        if crs == self.crs:
+            return bounds
+        left, bottom, right, top = transformer(crs, self.crs).transform_bounds(*bounds)
+        return left, bottom, right, top
+
+    @property
+    def metres(self) -> float | None:
+        """The side of a pixel, None where it is an angle."""
+        crs = CRS.from_user_input(self.crs)
+        metres = self.resolution * float(crs.axis_info[0].unit_conversion_factor)
+        return metres if crs.is_projected else None
+
+
+@lru_cache(maxsize=64)
+def transformer(source: str, target: str) -> Transformer:
+    return Transformer.from_crs(source, target, always_xy=True)
+
+
+@dataclass(frozen=True)
+class Footing:
+    """What of another grid lies under the centres of a block's pixels.
+
+    ``rows``, ``cols``: its pixels, int32, of shapes that broadcast to the block's; ``inside``: where they
+    are in the area it covers, (h, w); ``scale``: how many of its pixels one of the block's is wide and high.
+    """
+
+    rows: np.ndarray
+    cols: np.ndarray
+    inside: np.ndarray
+    scale: tuple[float, float]
+
+    def window(self, place: tuple[slice, slice] = (slice(None), slice(None))) -> Box | None:
+        """The box around what lies under a part of the block, None where that is nothing."""
+        inside = self.inside[place]
+        if not inside.any():
+            return None
+        rows, cols = (
+            np.broadcast_to(index, self.inside.shape)[place][inside]
+            for index in (self.rows, self.cols)
+        )
+        return Box(int(rows.min()), int(rows.max()) + 1, int(cols.min()), int(cols.max()) + 1)
+
+    def take(self, x: np.ndarray, window: Box, nothing: int) -> np.ndarray:
+        """What lies under each pixel, from an array (…, height, width) of ``window``."""
+        rows = np.clip(self.rows - window.row0, 0, x.shape[-2] - 1)
+        cols = np.clip(self.cols - window.col0, 0, x.shape[-1] - 1)
+        return np.where(self.inside, x[..., rows, cols], x.dtype.type(nothing))
+
+
+def footing(target: Grid, block: Box, source: Grid, area: Box) -> Footing | None:
+    """The pixels of ``source`` under a block of ``target``; None where none of them is in ``area``."""
+    bounds = source.reached_by(target.bounds(block), target.crs)
+    if all(map(math.isfinite, bounds)) and (source.around(bounds).grow(1) & area).empty:
+        return None
+    x = (np.arange(block.col0, block.col1) + 0.5)[None, :] * target.resolution
+    y = -(np.arange(block.row0, block.row1) + 0.5)[:, None] * target.resolution
+    if target.crs != source.crs:
+        across, up = np.broadcast_arrays(x, y)
+        x, y = transformer(target.crs, source.crs).transform(across, up)
+    rows, cols = _index(-y / source.resolution), _index(x / source.resolution)
+    inside = (rows >= area.row0) & (rows < area.row1) & (cols >= area.col0) & (cols < area.col1)
+    return Footing(rows, cols, inside, _scale(target, block, source)) if inside.any() else None
+
+
+def _index(position: np.ndarray) -> np.ndarray:
+    """The pixel at a position; beyond all grids where a projection gives none, or a wild one."""
+    lost = ~(np.abs(position) < 2**30)
+    return np.where(lost, -(2**30), np.floor(np.where(lost, 0, position))).astype(np.int32)
+
+
+def _scale(target: Grid, block: Box, source: Grid) -> tuple[float, float]:
+    """Pixels of ``source`` along one pixel of ``target``, in the middle of a block: (x, y)."""
+    left, bottom, right, top = target.bounds(block)
+    x, y, side = (left + right) / 2, (bottom + top) / 2, target.resolution
+    xs, ys = np.array([x - side, x + side, x, x]), np.array([y, y, y - side, y + side])
+    if target.crs != source.crs:
+        xs, ys = transformer(target.crs, source.crs).transform(xs, ys)
+    step = 2 * source.resolution
+    across = math.hypot(xs[1] - xs[0], ys[1] - ys[0]) / step
+    up = math.hypot(xs[3] - xs[2], ys[3] - ys[2]) / step
+    return (across, up) if math.isfinite(across) and math.isfinite(up) else (1.0, 1.0)

@@ -1,0 +1,413 @@
+"""Grid × periods → tiles, lazily, frozen in one file that every worker reads; and what a tile follows from."""
+
+import hashlib
+import itertools
+import json
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+from pydantic import BaseModel, ConfigDict
+
+from s2sharp_core import S2SharpError
+from s2sharp_core.lattice import Box
+
+from .composite import FAR
+from .config import BLOCK, MosaicConfig
+from .grid import Grid
+from .periods import Period, by_preference, periods
+from .resample import reach
+from .sources import Cube, Group, Source, done_units, ledger_folder, read_cube
+from .store import Canvas
+
+__all__ = ["MosaicPlan", "Takes", "Tile", "freeze", "make_plan", "plan_of", "read_plan"]
+
+_SIDES = (2048, 1024, 512)
+
+_PIXEL = 10.0
+"""Of the cube, in metres."""
+
+_EARTH = 6_371_000.0
+"""Its radius in metres."""
+
+_MOST = 65_535
+"""Sources that a layer of uint16 can count from 1."""
+
+_FREE = {"out", "to", "workers", "memory", "scheduler", "retries", "publish"}
+"""What may differ when a mosaic is taken up again: none of it changes a pixel."""
+
+
+@dataclass(frozen=True)
+class Tile:
+    """A unit of work: one shard of one period, or of its overview ``level``.
+
+    ``period``: index; ``row``, ``col``: of the shard in the arrays of ``level``.
+    """
+
+    period: int
+    row: int
+    col: int
+    level: int = 0
+
+
+Takes = tuple[tuple[Source, ...], ...]
+"""Datatakes as they are preferred, each in all codes that it was cut for."""
+
+
+class MosaicPlan(BaseModel):
+    """A mosaic, frozen as ``mosaic.json`` before its first tile.
+
+    ``sources``: every acquisition that it knows, in the order in which the ``source`` layer counts them,
+    from 1; ``periods`` in the order of the store's times; ``area``: the pixels that were asked for.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    software: str
+    stamp: str = ""
+    config: MosaicConfig
+    cube: Cube
+    grid: Grid
+    area: Box
+    side: int
+    sources: tuple[Source, ...]
+    periods: tuple[Period, ...]
+
+    @property
+    def store(self) -> Path:
+        return self.config.to / "mosaic.zarr"
+
+    @property
+    def bands(self) -> tuple[str, ...]:
+        return self.config.bands or self.cube.bands
+
+    @property
+    def canvas(self) -> Canvas:
+        return Canvas(
+            grid=self.grid,
+            area=self.area,
+            side=self.side,
+            chunk=BLOCK,
+            bands=self.bands,
+            periods=self.periods,
+            by=self.config.by,
+        )
+
+    @property
+    def reach(self) -> int:
+        """Pixels of the cube around a tile's that decide on it: cloud, and what it is grown by."""
+        return FAR + math.ceil(self.config.dilate / _PIXEL) + 1
+
+    @property
+    def ring(self) -> int:
+        """Pixels of the mosaic around a tile's that it is blended with."""
+        metres = self.grid.metres
+        return math.ceil(self.config.feather / metres) if self.config.feather and metres else 0
+
+    @cached_property
+    def numbers(self) -> dict[Source, int]:
+        """What the ``source`` layer shows for each acquisition."""
+        return {source: number for number, source in enumerate(self.sources, 1)}
+
+    @cached_property
+    def _takes(self) -> tuple[Takes, ...]:
+        return tuple(by_preference(period, self.sources) for period in self.periods)
+
+    @cached_property
+    def _traced(self) -> bool:
+        """Whether a ledger tells what the cube holds where."""
+        return ledger_folder(self.cube).exists()
+
+    @cached_property
+    def _done(self) -> dict[str, dict[tuple[int, int], tuple[str, ...]]]:
+        return {}
+
+    def tiles(self) -> Iterator[Tile]:
+        """The tiles of the full resolution, period by period, row by row."""
+        rows, cols = self.canvas.shards()
+        for period, row, col in itertools.product(
+            range(len(self.periods)), range(rows), range(cols)
+        ):
+            yield Tile(period, row, col)
+
+    def overviews(self, level: int) -> Iterator[Tile]:
+        rows, cols = self.canvas.shards(level)
+        for period, row, col in itertools.product(
+            range(len(self.periods)), range(rows), range(cols)
+        ):
+            yield Tile(period, row, col, level)
+
+    def box(self, tile: Tile) -> Box:
+        """The pixels of a tile of the full resolution."""
+        return self.canvas.tile(tile.row, tile.col)
+
+    def name(self, tile: Tile, what: str = "") -> str:
+        """Its path in the ledger: the period, and its place, counted from the CRS's origin at the full
+        resolution.
+        """
+        row, col = tile.row, tile.col
+        if tile.level == 0:
+            box = self.box(tile)
+            row, col = box.row0 // self.side, box.col0 // self.side
+        return f"{self.periods[tile.period].name}/{what or f'x{2**tile.level}'}_{row}_{col}"
+
+    def windows(self, tile: Tile) -> dict[int, Box]:
+        """By EPSG code the pixels of the cube that decide on a tile, where it has some."""
+        place = tile.row, tile.col
+        if place not in self._windows:
+            found = {epsg: self._window(tile, group) for epsg, group in self.cube.groups.items()}
+            self._windows[place] = {epsg: box for epsg, box in found.items() if box is not None}
+        return self._windows[place]
+
+    @cached_property
+    def _windows(self) -> dict[tuple[int, int], dict[int, Box]]:
+        return {}
+
+    def _window(self, tile: Tile, group: Group) -> Box | None:
+        around = self.grid.bounds(self.box(tile).grow(self.ring))
+        bounds = group.grid.reached_by(around, self.grid.crs)
+        if not all(map(math.isfinite, bounds)):
+            return group.area  # a tile that reaches beyond where the CRS has a meaning
+        # A pixel more for edges that are bent between the points that are looked at.
+        margin = max(self.reach, reach(self.config.resampling, (self.scale, self.scale))) + 1
+        held = group.grid.around(bounds).grow(margin) & group.area
+        return None if held.empty else held
+
+    @property
+    def scale(self) -> float:
+        """Pixels of the cube along one of the mosaic, about."""
+        metres = self.grid.metres or math.radians(self.grid.resolution) * _EARTH
+        return metres / _PIXEL
+
+    def takes(self, tile: Tile) -> Takes:
+        """The datatakes that may show in a tile, as they are preferred: those whose group reaches it and,
+        where the cube's ledger is at hand, that have pixels there.
+        """
+        windows = self.windows(tile)
+        found = (
+            tuple(s for s in take if s.epsg in windows and self._seen(s, windows[s.epsg]))
+            for take in self._takes[tile.period]
+        )
+        return tuple(take for take in found if take)
+
+    def _seen(self, source: Source, window: Box) -> bool:
+        keys = self._keys(source, window)
+        return not self._traced or any(key.endswith(".ok") for key in keys)
+
+    def _keys(self, source: Source, window: Box) -> list[str]:
+        """The keys of the cube's units that ``window`` lies in."""
+        if not self._traced:
+            return []
+        if source.id not in self._done:
+            self._done[source.id] = done_units(self.cube, source)
+        shards = self.cube.groups[source.epsg].shards(window)
+        return [key for shard in sorted(shards) for key in self._done[source.id].get(shard, ())]
+
+    def key(self, tile: Tile) -> str:
+        """The digest of what a tile's content follows from: acquisitions, with the state of the cube around
+        it, the grid and how they are composed.
+        """
+        config = self.config
+        facts: list[Any] = [self.grid, self.box(tile) & self.area, self.side, self.bands]
+        facts += [config.by, config.dilate, config.feather, config.resampling]
+        windows = self.windows(tile)
+        # Of several codes, the one whose own edge is farther is shown.
+        areas = {e: self.cube.groups[e].area for e in windows} if len(windows) > 1 else {}
+        facts += [windows, areas]
+        for source in itertools.chain(*self._takes[tile.period]):
+            if source.epsg in windows:
+                keys = self._keys(source, windows[source.epsg])
+                facts.append([source, self.numbers[source], keys])
+        text = json.dumps(facts, default=lambda x: x.__dict__, sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    def overview_keys(self, below: Mapping[Tile, str], level: int) -> dict[Tile, str]:
+        """The digests of an overview's tiles, from those of the level below that are there."""
+        keys = {}
+        for tile in self.overviews(level):
+            rows, cols = ((2 * n, 2 * n + 1) for n in (tile.row, tile.col))
+            parts = (Tile(tile.period, r, c, level - 1) for r in rows for c in cols)
+            text = "\n".join(below.get(part, "") for part in parts)
+            keys[tile] = hashlib.sha256(text.encode()).hexdigest()
+        return keys
+
+    def facts(self) -> dict[str, Any]:
+        """What the store says about how it was made."""
+        config = self.config
+        return {
+            "software": f"s2sharp {self.software}",
+            "cube": self.cube.software,
+            "period": config.period,
+            "by": config.by,
+            "dilate_m": config.dilate,
+            "feather_m": config.feather,
+            "resampling": config.resampling,
+            "sources": [{"id": s.id, "datetime": s.datetime, "epsg": s.epsg} for s in self.sources],
+        }
+
+
+def make_plan(config: MosaicConfig) -> MosaicPlan:
+    """The plan of a mosaic: new, or what is in its folder with what the cube has got since.
+
+    Raises
+    ------
+    S2SharpError
+        ``not-a-cube``; ``bad-config`` for bands that it lacks or a CRS without metres that is to be
+        feathered; ``outside``; ``other-run`` when the folder holds another mosaic.
+    """
+    cube = read_cube(config.out)
+    lacking = [band for band in config.bands or () if band not in cube.bands]
+    if lacking:
+        raise S2SharpError(
+            "bad-config",
+            f"The cube in {config.out} has no {', '.join(lacking)}.",
+            f"Choose from {', '.join(cube.bands)}.",
+        )
+    if len(cube.sources) > _MOST:
+        raise S2SharpError(
+            "too-many-acquisitions",
+            f"The cube has {len(cube.sources)} acquisitions; a mosaic's source layer can count {_MOST}.",
+            "Make one mosaic for each part of the cube.",
+        )
+    grid = _grid(config, cube)
+    _check_feather(config, grid)
+    area = _area(config, cube, grid)
+    side = config.tile or next((s for s in _SIDES if 2 * s <= max(area.shape)), _SIDES[-1])
+    plan = MosaicPlan(
+        software=version("s2sharp"),
+        config=config,
+        cube=cube,
+        grid=grid,
+        area=area,
+        side=side,
+        sources=cube.sources,
+        periods=periods(config.period, cube.sources),
+    )
+    if not (config.to / "mosaic.json").exists():
+        if plan.store.exists():
+            raise S2SharpError(
+                "other-run", f"{plan.store} is no mosaic of this version.", "Choose another --to."
+            )
+        return plan
+    return _continued(read_plan(config.to), plan)
+
+
+def _grid(config: MosaicConfig, cube: Cube) -> Grid:
+    """As asked for; else that of the code with most pixels, which are copied then."""
+    most = max(cube.groups.values(), key=lambda g: (math.prod(g.area.shape), -g.epsg))
+    crs = config.crs or most.grid.crs
+    return Grid(crs, config.resolution or 10.0)
+
+
+def _check_feather(config: MosaicConfig, grid: Grid) -> None:
+    if not config.feather:
+        return
+    most = BLOCK * (grid.metres or 0.0)
+    if config.feather > most:
+        allowed = f"at most {most:g} m, {BLOCK} pixels," if most else "0 where pixels are angles"
+        raise S2SharpError(
+            "bad-config",
+            f"--feather {config.feather:g}: it can be {allowed} on a grid of {grid.crs[:40]}.",
+            "Choose less, or a --crs in metres.",
+        )
+
+
+def _area(config: MosaicConfig, cube: Cube, grid: Grid) -> Box:
+    """The cube's areas on the grid, and of these what is asked for."""
+    boxes = []
+    for group in cube.groups.values():
+        bounds = grid.reached_by(group.grid.bounds(group.area), group.grid.crs)
+        if not all(map(math.isfinite, bounds)):
+            raise S2SharpError(
+                "crs-unsuitable",
+                f"{grid.crs[:40]} has no place for the cube's EPSG:{group.epsg}.",
+                "Choose a --crs that is made for the area.",
+            )
+        boxes.append(grid.around(bounds))
+    area = boxes[0]
+    for box in boxes[1:]:
+        area |= box
+    if config.bbox is not None:
+        asked = grid.reached_by(config.bbox, "EPSG:4326")
+        # Of a box that reaches beyond where the CRS has a meaning, all that the cube has.
+        area &= grid.around(asked) if all(map(math.isfinite, asked)) else area
+    if area.empty:
+        raise S2SharpError(
+            "outside", f"The box {config.bbox} does not meet the cube.", "Give W S E N in degrees."
+        )
+    return area
+
+
+def _continued(before: MosaicPlan, now: MosaicPlan) -> MosaicPlan:
+    """The plan ``now``, counting sources and periods on from those that the store has."""
+    old, new = before.config.model_dump(), now.config.model_dump()
+    differs = [f"{k}: {old[k]} → {new[k]}" for k in new if k not in _FREE and old[k] != new[k]]
+    for name in ("grid", "area", "side", "bands"):
+        if not differs and getattr(before, name) != getattr(now, name):
+            differs.append(f"the {name}: {getattr(before, name)} → {getattr(now, name)}")
+    gone = {s.id for s in before.sources} - {s.id for s in now.sources}
+    if not differs and gone:
+        differs.append(f"{len(gone)} acquisitions that the cube has not, {min(gone)} for example")
+    if differs:
+        raise S2SharpError(
+            "other-run",
+            f"{now.config.to} holds another mosaic ({'; '.join(differs)}).",
+            "Choose another --to, or the same settings to continue it.",
+        )
+    # What is known keeps its number; where it lies in the cube may have changed.
+    known = {s.id: s for s in now.sources}
+    numbered = {s.id: known[s.id] for s in (*before.sources, *now.sources)}
+    times = {p.name: p for p in now.periods}
+    named = {p.name: times[p.name] for p in (*before.periods, *now.periods)}
+    return now.model_copy(
+        update={"sources": tuple(numbered.values()), "periods": tuple(named.values())}
+    )
+
+
+def freeze(plan: MosaicPlan) -> MosaicPlan:
+    """Write the plan as ``mosaic.json``, at once or not at all; returns it with its stamp."""
+    stamped = plan.model_copy(update={"stamp": uuid4().hex})
+    file = plan.config.to / "mosaic.json"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    draft = file.with_name(f".{file.name}.{stamped.stamp}")
+    draft.write_text(stamped.model_dump_json(indent=1))
+    draft.replace(file)
+    return stamped
+
+
+def read_plan(to: Path) -> MosaicPlan:
+    """The plan of the mosaic in ``to``.
+
+    Raises
+    ------
+    S2SharpError
+        ``other-run`` when another version wrote it.
+    """
+    try:
+        plan = MosaicPlan.model_validate_json((to / "mosaic.json").read_text())
+    except ValueError as error:
+        raise S2SharpError(
+            "other-run",
+            f"{to}/mosaic.json was not written by this version of s2sharp.",
+            "Continue it with the version that began it, or choose another --to.",
+        ) from error
+    # Where it lies now, should the folder have been moved.
+    return plan.model_copy(update={"config": plan.config.model_copy(update={"to": to})})
+
+
+@lru_cache(maxsize=4)
+def plan_of(to: Path, stamp: str) -> MosaicPlan:
+    """The plan with this stamp, read once a process."""
+    plan = read_plan(to)
+    if plan.stamp != stamp:
+        raise S2SharpError(
+            "other-run",
+            f"{to}/mosaic.json has been written anew since this mosaic began.",
+            "Run one at a time.",
+        )
+    return plan

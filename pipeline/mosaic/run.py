@@ -1,0 +1,160 @@
+"""A mosaic's tiles through a cluster: what the ledger does not have, a bounded number in flight."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from distributed import Client, Future
+
+from s2sharp_core import S2SharpError
+
+from ..cube import finish
+from ..flow import Flow, Workers
+from ..ledger import FINAL, Ledger, Record
+from ..run import connect
+from ..unit import SPACE
+from .deliver import write_catalogue
+from .differences import Pair, merge
+from .plan import MosaicPlan, Tile, freeze
+from .store import begin_writing, lay_out, status_of
+from .tile import Job, do_tile, keep
+
+__all__ = ["Outcome", "execute"]
+
+
+@dataclass
+class Outcome:
+    """What came of it. ``counts`` of the tiles of the full resolution by status, "skipped" being what was
+    there; ``peak``: memory of a worker in bytes beyond its idle size.
+    """
+
+    counts: Counter[str] = field(default_factory=Counter)
+    failed: list[Record] = field(default_factory=list)
+    pairs: list[Pair] = field(default_factory=list)
+    seconds: float = 0.0
+    peak: int = 0
+
+
+def execute(
+    plan: MosaicPlan, tell: Callable[[str, Record | None], None] = lambda *_: None
+) -> Outcome:
+    """Do all of a mosaic that is not done yet; a tile that fails is recorded and the others go on.
+
+    Parameters
+    ----------
+    tell
+        Called in this process with each phase ("mosaic", "overviews", "publish", "compare") and record; None
+        for what was done before.
+
+    Raises
+    ------
+    S2SharpError
+        ``scheduler-unreachable``, ``store-unwritable``.
+    """
+    begin = time.perf_counter()
+    outcome = Outcome()
+    try:
+        plan = freeze(plan)
+        lay_out(plan.store, plan.canvas, plan.facts())
+        _Road(plan, outcome, tell).travel()
+        if plan.config.publish:
+            write_catalogue(plan)
+        outcome.pairs = merge(plan)
+        status = "partial" if outcome.failed else "complete"
+        if status_of(plan.store) != status:
+            finish(plan.store, status)
+    except OSError as error:
+        raise S2SharpError(
+            "store-unwritable", f"The mosaic in {plan.config.to} stopped: {error}.", SPACE
+        ) from error
+    outcome.seconds = time.perf_counter() - begin
+    return outcome
+
+
+@dataclass
+class _Road:
+    """The phases of a mosaic, each on what the ledger does not have."""
+
+    plan: MosaicPlan
+    outcome: Outcome
+    tell: Callable[[str, Record | None], None]
+
+    def __post_init__(self) -> None:
+        self._states = Ledger(self.plan.config.to / "ledger").states()
+        self._keys = {tile: self.plan.key(tile) for tile in self.plan.tiles()}
+        self._begun = False
+
+    def travel(self) -> None:
+        """The tiles, then what is made of them; without a cluster where nothing is left to do."""
+        plan = self.plan
+        if all(self._done(name, key) for _, todo in self._phases() for _, name, key in todo):
+            for phase, todo in self._phases():
+                for _ in todo:
+                    self._take_in(phase, None)
+            return
+        with connect(plan.config.scheduler, plan.config.workers or 1) as (client, _):
+            workers = Workers(client)
+            for phase, todo in self._phases():
+                self._through(client, workers, phase, todo)
+
+    def _done(self, name: str, key: str) -> bool:
+        return self._states.get((name, key[:24])) in FINAL
+
+    def _phases(self) -> Iterator[tuple[str, list[tuple[Tile, str, str]]]]:
+        """Each phase with its tiles, their names in the ledger and their keys, once the ones before are done."""
+        plan = self.plan
+        yield "mosaic", [(tile, plan.name(tile), key) for tile, key in self._keys.items()]
+        failed = {record.unit for record in self.outcome.failed}
+        # What could not be made is no part of what follows from it, so that is redone once it is there.
+        made = {tile: key for tile, key in self._keys.items() if plan.name(tile) not in failed}
+        above = made
+        for level in range(1, plan.canvas.levels + 1):
+            above = plan.overview_keys(above, level)
+            yield "overviews", [(tile, plan.name(tile), key) for tile, key in above.items()]
+        if plan.config.publish:
+            yield "publish", [(tile, plan.name(tile, "cogs"), key) for tile, key in made.items()]
+        yield "compare", [(tile, plan.name(tile, "compared"), key) for tile, key in made.items()]
+
+    def _through(
+        self, client: Client, workers: Workers, phase: str, tiles: list[tuple[Tile, str, str]]
+    ) -> None:
+        def submit(job: Job, _attempt: int, where: dict[str, Any]) -> Future[Any]:
+            return client.submit(do_tile, job, **{**where, "resources": None})
+
+        def failure(job: Job, error: Exception) -> Record:
+            # Whatever a worker dies of, or raises beyond what a tile expects, is that tile's failure.
+            message = f"{job.name}: {type(error).__name__}: {error}"
+            lost = Record(job.name, job.key, "failed", kind="worker-error", message=message)
+            return keep(job.to, lost)
+
+        def land(_job: Job, record: Record) -> None:
+            self._take_in(phase, record)
+
+        retries = self.plan.config.retries
+        flow = Flow(workers, submit, failure, land, lambda *_: None, retries, lambda: None)
+        flow.through(self._todo(phase, tiles))
+
+    def _todo(self, phase: str, tiles: list[tuple[Tile, str, str]]) -> Iterator[Job]:
+        plan = self.plan
+        for tile, name, key in tiles:
+            if self._done(name, key):
+                self._take_in(phase, None)
+                continue
+            if not self._begun:
+                begin_writing(plan.store)
+                self._begun = True
+            takes = plan.takes(tile) if tile.level == 0 else ()
+            yield Job(plan.config.to, plan.stamp, phase, tile, takes, name, key)
+
+    def _take_in(self, phase: str, record: Record | None) -> None:
+        if phase == "mosaic":
+            self.outcome.counts[record.status if record else "skipped"] += 1
+        if record is not None:
+            if record.status == "failed":
+                self.outcome.failed.append(record)
+            self.outcome.peak = max(self.outcome.peak, record.peak - record.idle)
+        self.tell(phase, record)

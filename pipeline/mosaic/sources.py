@@ -1,0 +1,184 @@
+"""What a mosaic is made from: the acquisitions of a cube, read from its store alone."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from functools import lru_cache
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import zarr
+
+from s2sharp_core import BANDS, S2SharpError
+from s2sharp_core.lattice import Box, Lattice
+
+from ..archives import safe_name
+from ..cube import FORMAT
+from ..ledger import FINAL, Ledger
+from .grid import Grid, within
+
+__all__ = ["Cube", "Group", "Source", "done_units", "ledger_folder", "read_cube", "read_window"]
+
+
+@dataclass(frozen=True)
+class Source:
+    """An acquisition in one EPSG code: ``time`` is its index in the group's arrays.
+
+    ``datetime``: ISO 8601 in UTC.
+    """
+
+    id: str
+    datetime: str
+    epsg: int
+    time: int
+
+    @property
+    def take(self) -> str:
+        """Its datatake, which other codes may have seen, too."""
+        return self.id.removesuffix(f"_{self.epsg}")
+
+
+@dataclass(frozen=True)
+class Group:
+    """The arrays of one EPSG code: ``box`` covers them and ``area`` what was asked for, in pixels of 10 m.
+
+    ``shard``: side of one in pixels; ``levels``: overviews.
+    """
+
+    epsg: int
+    box: Box
+    area: Box
+    shard: int
+    levels: int
+
+    @property
+    def grid(self) -> Grid:
+        return Grid(f"EPSG:{self.epsg}", 10.0)
+
+    def shards(self, window: Box) -> set[tuple[int, int]]:
+        """The shards that hold something of ``window``, counted on the lattice."""
+        held = window & self.box
+        if held.empty:
+            return set()
+        # Rows of the grid count from the CRS's origin, those of the lattice from its top.
+        top = round(Lattice.of(self.epsg).y0 / 10)
+        rows = range((top + held.row0) // self.shard, -(-(top + held.row1) // self.shard))
+        cols = range(held.col0 // self.shard, -(-held.col1 // self.shard))
+        return set(product(rows, cols))
+
+
+@dataclass(frozen=True)
+class Cube:
+    """What there is: ``groups`` by EPSG code; ``sources`` in order of time; ``status`` of the cube."""
+
+    store: Path
+    bands: tuple[str, ...]
+    groups: dict[int, Group]
+    sources: tuple[Source, ...]
+    status: str
+    software: str
+
+
+def read_cube(out: Path) -> Cube:
+    """What the cube of the run in ``out`` (or the store itself) holds.
+
+    Raises
+    ------
+    S2SharpError
+        ``not-a-cube``.
+    """
+    store = out if out.suffix == ".zarr" else out / "cube.zarr"
+    try:
+        # Not by its consolidated metadata: a run may be adding to it.
+        root = zarr.open_group(store, mode="r", use_consolidated=False)
+        about: Any = root.attrs["s2sharp"]
+        form, status = about["format"], str(about["status"])
+        names = sorted(int(name) for name in root.group_keys())
+        groups: dict[int, Any] = {epsg: root[str(epsg)] for epsg in names}
+        facts: dict[int, Any] = {epsg: group.attrs["s2sharp"] for epsg, group in groups.items()}
+        sources = [
+            _source(acquisition, epsg, time)
+            for epsg, made in facts.items()
+            for time, acquisition in enumerate(made["acquisitions"])
+        ]
+    except (OSError, KeyError, TypeError, ValueError) as error:
+        raise S2SharpError(
+            "not-a-cube",
+            f"There is no cube of s2sharp in {out} ({type(error).__name__}: {error}).",
+            "Make one: `s2sharp run --out …`.",
+        ) from error
+    if form != FORMAT or not sources:
+        raise S2SharpError(
+            "not-a-cube",
+            f"{store} has format {form} and {len(sources)} acquisitions; format {FORMAT} is read.",
+            "Use the version of s2sharp that the cube was made with.",
+        )
+    first = groups[names[0]]
+    return Cube(
+        store=store,
+        bands=tuple(band for band in BANDS if band in first),
+        groups={e: _group(e, group, facts[e]) for e, group in groups.items()},
+        sources=tuple(sorted(sources, key=lambda s: (s.datetime, s.epsg, s.id))),
+        status=status,
+        software=str(facts[names[0]].get("software", "")),
+    )
+
+
+def _source(acquisition: Mapping[str, Any], epsg: int, time: int) -> Source:
+    name, when = str(acquisition["id"]), datetime.fromisoformat(acquisition["datetime"])
+    # It names a folder of the ledger; safe_name marks what it had to change by "~".
+    if safe_name(name.replace("~", "_")) != name.replace("~", "_"):
+        raise ValueError(f"{name!r} is no acquisition's name")
+    return Source(name, f"{when:%Y-%m-%dT%H:%M:%S}", epsg, time)
+
+
+def _group(epsg: int, group: Any, made: Mapping[str, Any]) -> Group:
+    grid = Grid(f"EPSG:{epsg}", 10.0)
+    return Group(
+        epsg=epsg,
+        box=grid.around(tuple(group.attrs["spatial:bbox"])),
+        area=grid.around(tuple(made["area"])),
+        shard=group["valid"].shards[1],
+        levels=sum(1 for name in group.group_keys() if name.startswith("x")),
+    )
+
+
+@lru_cache(maxsize=16)
+def _arrays(store: Path, name: str, written: int) -> "dict[str, zarr.Array[Any]]":  # noqa: ARG001
+    group = zarr.open_group(store, path=name, mode="r", use_consolidated=False)
+    return {key: array for key, array in group.arrays() if array.ndim == 3}
+
+
+def read_window(
+    cube: Cube, source: Source, names: tuple[str, ...], window: Box, level: int = 0
+) -> np.ndarray:
+    """(variables, height, width) of one acquisition as stored.
+
+    ``window``: pixels of the group's grid; of an overview, its own, counted from the arrays' corner.
+    """
+    group = cube.groups[source.epsg]
+    name = str(group.epsg) if level == 0 else f"{group.epsg}/x{2**level}"
+    arrays = _arrays(cube.store, name, (cube.store / name / "zarr.json").stat().st_mtime_ns)
+    corner = Box(0, 0, 0, 0) if level else group.box
+    rows, cols = within(corner, window)
+    return np.stack([np.asarray(arrays[name][source.time, rows, cols]) for name in names])
+
+
+def done_units(cube: Cube, source: Source) -> dict[tuple[int, int], tuple[str, ...]]:
+    """Shard of an acquisition, counted on the lattice → "KEY.STATUS" of the units that made it, from the
+    ledger beside the cube.
+    """
+    done: dict[tuple[int, int], tuple[str, ...]] = {}
+    for (unit, key), status in Ledger(ledger_folder(cube)).states(source.id).items():
+        _, found, shard = unit.partition("/x1_")
+        if found and status in FINAL:
+            row, col = (int(n) for n in shard.split("_"))
+            done[row, col] = tuple(sorted({*done.get((row, col), ()), f"{key}.{status}"}))
+    return done
+
+
+def ledger_folder(cube: Cube) -> Path:
+    """Where the ledger of the cube's run lies, if the cube was not moved away from it."""
+    return cube.store.parent / "ledger"

@@ -1,0 +1,189 @@
+"""The mosaic's store: laid out once, whole, longer by the periods that come later, opened with one call."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import numpy as np
+import xarray as xr
+import zarr
+from pyproj import CRS
+
+from s2sharp_core import BANDS, S2SharpError
+from s2sharp_core.lattice import Box
+
+from ..cube import FORMAT, Bounds, Sharded, crop, lay_out_level, read_group, write_array
+from .grid import Grid
+from .periods import Period
+
+__all__ = ["LAYERS", "Canvas", "begin_writing", "lay_out", "open_mosaic", "status_of"]
+
+_VALID = ("uint8", "a clear observation was found", {0: "invalid", 1: "valid"})
+
+# As of the cube: name → (dtype, long name, flags); zero means "nothing here".
+LAYERS: dict[str, dict[str, tuple[str, str, dict[int, str]]]] = {
+    "whole": {
+        "valid": _VALID,
+        "source": ("uint16", "which acquisition of the group's list: 1 is its first", {}),
+    },
+    "median": {
+        "valid": _VALID,
+        "count": ("uint16", "clear observations that the median is of", {}),
+    },
+}
+
+
+@dataclass(frozen=True)
+class Canvas(Sharded):
+    """The shape of a mosaic's store: whole tiles of ``side`` pixels, anchored to the grid, around ``area``."""
+
+    grid: Grid
+    area: Box
+    side: int
+    chunk: int
+    bands: tuple[str, ...]
+    periods: tuple[Period, ...]
+    by: str
+
+    group = ""
+
+    @property
+    def box(self) -> Box:
+        """The pixels of the arrays."""
+        return self.area.snap(self.side)
+
+    def tile(self, row: int, col: int) -> Box:
+        """The pixels of shard (row, col) at full resolution."""
+        top, left = self.box.row0 + row * self.side, self.box.col0 + col * self.side
+        return Box(top, top + self.side, left, left + self.side)
+
+    @property
+    def layers(self) -> Mapping[str, tuple[str, str, dict[int, str]]]:
+        return LAYERS["median" if self.by == "median" else "whole"]
+
+    @property
+    def times(self) -> tuple[str, ...]:
+        return tuple(period.start for period in self.periods)
+
+    @property
+    def crs(self) -> CRS:
+        return CRS.from_user_input(self.grid.crs)
+
+    @property
+    def pixel(self) -> float:
+        return self.grid.resolution
+
+    @property
+    def size(self) -> tuple[int, int]:
+        return self.box.shape
+
+    @property
+    def bounds(self) -> Bounds:
+        return self.grid.bounds(self.box)
+
+    @property
+    def asked(self) -> Bounds:
+        return self.grid.bounds(self.area)
+
+
+def lay_out(store: Path, canvas: Canvas, facts: Mapping[str, Any]) -> None:
+    """Create the store, or make the one that is there long enough for the canvas's periods.
+
+    Readers, who go by the consolidated metadata, see it as it was until it is finished.
+    """
+    if store.exists():
+        root = zarr.open_group(store, mode="r+")
+        if facts != {key: _about(root).get(key) for key in facts}:
+            _lay_out_levels(root, canvas, {**_about(root), **facts, "status": "writing"})
+        return
+    draft = store.with_name(f".{store.name}.{uuid4().hex}")
+    root = zarr.open_group(draft, mode="w", zarr_format=3)
+    _lay_out_levels(root, canvas, {"format": FORMAT, "status": "writing", **facts})
+    draft.rename(store)  # a run killed before this lays out again
+
+
+def _lay_out_levels(root: zarr.Group, canvas: Canvas, about: Mapping[str, Any]) -> None:
+    for level in range(1, canvas.levels + 1):
+        _write_times(lay_out_level(root, canvas, level, {}), canvas)
+    # Last: a store that says what it is made of has room for it.
+    _write_times(root, canvas)
+    lay_out_level(root, canvas, 0, about)
+
+
+def _about(root: zarr.Group) -> dict[str, Any]:
+    about: Any = root.attrs["s2sharp"]
+    return dict(about)
+
+
+def status_of(store: Path) -> str:
+    """What the store says of itself: writing, partial or complete."""
+    return str(_about(zarr.open_group(store, mode="r"))["status"])
+
+
+def begin_writing(store: Path) -> None:
+    """Say that the store is being written."""
+    root = zarr.open_group(store, mode="r+")
+    root.attrs["s2sharp"] = {**_about(root), "status": "writing"}
+
+
+def _write_times(group: zarr.Group, canvas: Canvas) -> None:
+    """The periods: their starts as the coordinate, their bounds beside it, by CF."""
+    edges = np.array([[p.start, p.end] for p in canvas.periods], dtype="datetime64[s]")
+    about = {"units": "seconds since 1970-01-01", "calendar": "proleptic_gregorian"}
+    start = {"standard_name": "time", **about, "axis": "T", "bounds": "time_bnds"}
+    write_array(group, "time", edges[:, 0].astype(np.int64), ("time",), start)
+    write_array(group, "time_bnds", edges.astype(np.int64), ("time", "bnds"), about)
+
+
+def open_mosaic(
+    to: Path | str, *, bbox: tuple[float, float, float, float] | None = None, level: int = 0
+) -> xr.Dataset:
+    """Open what ``s2sharp mosaic`` made.
+
+    Parameters
+    ----------
+    to
+        The folder given as ``--to``, or its ``mosaic.zarr``.
+    bbox
+        (W, S, E, N) in degrees: the part to crop to, before anything is read.
+    level
+        0 for the full resolution, 1 for the overview of half of it, and so on.
+
+    Returns
+    -------
+    xarray.Dataset
+        Lazy; dims (time, y, x), time the starts of the periods, ascending, ``time_bnds`` (time, bnds) beside
+        it. Bands: float32 reflectance, NaN where there is none; layers ``valid`` and ``source``, of a
+        median ``count``. ``.rio.crs`` is set. ``.attrs["s2sharp"]["sources"]`` lists what ``source``
+        counts, from 1.
+
+    Raises
+    ------
+    S2SharpError
+        ``not-a-mosaic``, ``outside``.
+    """
+    store = Path(to) if Path(to).suffix == ".zarr" else Path(to) / "mosaic.zarr"
+    try:
+        root = zarr.open_group(store, mode="r")
+        about: Any = root.attrs["s2sharp"]
+        version, _ = about["format"], about["sources"]
+    except (OSError, KeyError, TypeError, ValueError) as error:
+        raise S2SharpError(
+            "not-a-mosaic",
+            f"There is no mosaic of s2sharp in {to}.",
+            "Make one: `s2sharp mosaic OUT --to …`.",
+        ) from error
+    name = f"x{2**level}" if level else ""
+    if version != FORMAT or (name and name not in root):
+        raise S2SharpError(
+            "not-a-mosaic",
+            f"{store} has format {version} and no overview of level {level} that could be read.",
+            f"Format {FORMAT} is read; use a lower level.",
+        )
+    layers = {layer for some in LAYERS.values() for layer in some}
+    raw = read_group(root, store, name, (*BANDS, *sorted(layers), "time_bnds"))
+    crs = CRS.from_user_input(raw["spatial_ref"].attrs["crs_wkt"])
+    pixel = float(root.attrs["spatial:transform"][0]) * 2**level  # type: ignore[index, arg-type]
+    return crop(raw, bbox, crs, pixel)
