@@ -14,9 +14,11 @@ from rasterio.errors import RasterioError
 from rasterio.windows import Window
 
 from s2sharp_core import BANDS, S2SharpError
+from s2sharp_core.bands import CELL
 from s2sharp_core.lattice import Box, Lattice
 
 from .archives import Source, public
+from .overlaps import precedence
 
 if TYPE_CHECKING:
     from .acquisitions import Acquisition
@@ -27,12 +29,14 @@ __all__ = [
     "Files",
     "Reader",
     "decode",
+    "harmonised",
     "header",
     "load_block",
     "load_scl",
     "native_gsd",
     "offset_doubt",
     "opened",
+    "reference_offset",
 ]
 
 SATURATED = 65535
@@ -160,23 +164,57 @@ class Files:
 
     def mosaic(self, band: str, box: Box) -> tuple[np.ndarray, np.ndarray]:
         gsd = native_gsd(band)
-        reference = reference_offset(self.acquisition, band)
         dn = np.zeros(box.pixels(gsd), dtype=np.uint16)
         source = np.zeros(box.pixels(gsd), dtype=np.uint16)
-        for number, scene in enumerate(self.acquisition.scenes, 1):
-            inner = scene.box & box
-            file = _file(scene, band)
-            if inner.empty or file is None:
-                continue
-            place = box.slices(inner, gsd)
-            if not (dn[place] == 0).any():
-                continue
-            part = read_scene(scene, file, self.acquisition.epsg, inner)
-            part = _harmonise(part, file, reference)
-            free = (dn[place] == 0) & (part != 0)
-            dn[place][free] = part[free]
-            source[place][free] = number
+        scenes = [
+            (number, scene)
+            for number, scene in enumerate(self.acquisition.scenes, 1)
+            if not (scene.box & box).empty and _file(scene, band)
+        ]
+        choices = precedence(tuple(scene.box for _, scene in scenes), box)
+        for choice in choices:
+            # What the choices before gave may have holes.
+            wanted = (choice >= 0) & _any_in_cells(dn == 0, box)
+            for index, (number, scene) in enumerate(scenes):
+                mine = wanted & (choice == index)
+                if not mine.any():
+                    continue
+                inner = _around(mine, box)
+                place = box.slices(inner, gsd)
+                part = harmonised(self.acquisition, scene, band, inner)
+                free = (dn[place] == 0) & (part != 0) & _to_pixels(mine, box, inner, gsd)
+                dn[place][free] = part[free]
+                source[place][free] = number
         return dn, source
+
+
+def _any_in_cells(x: np.ndarray, box: Box) -> np.ndarray:
+    rows, cols = box.shape
+    return x.reshape(rows, x.shape[0] // rows, cols, -1).any(axis=(1, 3))
+
+
+def _around(mask: np.ndarray, box: Box) -> Box:
+    """The smallest box around the cells of ``box`` that ``mask`` has."""
+    rows, cols = (np.flatnonzero(mask.any(axis=axis)) for axis in (1, 0))
+    return Box(
+        box.row0 + int(rows[0]),
+        box.row0 + int(rows[-1]) + 1,
+        box.col0 + int(cols[0]),
+        box.col0 + int(cols[-1]) + 1,
+    )
+
+
+def _to_pixels(mask: np.ndarray, box: Box, inner: Box, gsd: int) -> np.ndarray:
+    n = CELL // gsd
+    return mask[box.slices(inner, CELL)].repeat(n, axis=0).repeat(n, axis=1)
+
+
+def harmonised(acquisition: "Acquisition", scene: "Scene", band: str, box: Box) -> np.ndarray:
+    """DN of one scene over ``box``, which it holds, as :func:`reference_offset` means them; 0 as nodata."""
+    file = _file(scene, band)
+    assert file is not None  # noqa: S101  (the caller asks for what there is)
+    part = read_scene(scene, file, acquisition.epsg, box)
+    return _harmonise(part, file, reference_offset(acquisition, band))
 
 
 def _file(scene: "Scene", band: str) -> Source | None:

@@ -24,6 +24,9 @@ ALL = (*THREE, "SCL")
 BOX = box_at(30, 30)
 LEFT = Box(BOX.row0, BOX.row1, BOX.col0, BOX.col0 + 19)
 RIGHT = Box(BOX.row0, BOX.row1, BOX.col0 + 12, BOX.col1)
+LINE = 15
+"""Columns of BOX that are LEFT's: nearer to its middle than to RIGHT's."""
+
 INNER = Box(BOX.row0 + 2, BOX.row0 + 11, BOX.col0 + 13, BOX.col0 + 27)
 
 
@@ -111,7 +114,7 @@ def test_joining_tiles_is_copying(tmp_path, seed):
             np.testing.assert_array_equal(mosaic(acquisition, band, box), expected)
 
 
-def test_where_the_first_tile_has_nothing_the_next_one_counts(tmp_path):
+def test_where_the_nearer_tile_has_nothing_the_other_one_counts(tmp_path):
     first, second = noise(BOX, *ALL, seed=1, gaps=0.3), noise(BOX, *ALL, seed=2, gaps=0.3)
     items = scenes(tmp_path / "a", first, BOX, LEFT)
     items += scenes(tmp_path / "b", second, BOX, RIGHT, name="33UAB")
@@ -121,9 +124,11 @@ def test_where_the_first_tile_has_nothing_the_next_one_counts(tmp_path):
             one, two = np.zeros_like(first[band]), np.zeros_like(first[band])
             one[place(band, LEFT)] = first[band][place(band, LEFT)]
             two[place(band, RIGHT)] = second[band][place(band, RIGHT)]
+            left = np.arange(one.shape[1]) < LINE * 60 // gsd_of(band)
+            which = np.where(left & (one > 0) | (two == 0), 1 * (one > 0), 2)
             dn, source = Files(acquisition).mosaic(band, BOX)
-            np.testing.assert_array_equal(dn, np.where(one > 0, one, two))
-            np.testing.assert_array_equal(source, np.where(one > 0, 1, np.where(two > 0, 2, 0)))
+            np.testing.assert_array_equal(dn, np.choose(which, [0, one, two]))
+            np.testing.assert_array_equal(source, which)
 
 
 @pytest.mark.parametrize("offset", [0.0, -0.1, float(np.float32(-0.1))])
@@ -211,7 +216,7 @@ def test_dark_negatives_survive_beside_a_scene_that_has_none(tmp_path):
     mixed = harmonised(tmp_path, {"B02": done}, {"B02": raw}, {"offset": 0.0}, {"offset": -0.1})
     y = load_block(Files(mixed), mixed, ("B02",), BOX, 0).data["B02"]
     expected = np.full(BOX.pixels(10), -60)
-    expected[place("B02", LEFT)] = 7
+    expected[:, : LINE * 6] = 7
     np.testing.assert_array_equal(encode(y), expected)
 
 
@@ -265,7 +270,7 @@ def test_source_tells_which_scene_a_pixel_is_from(tmp_path):
     # Of the band that is read first.
     block = load_block(Files(acquisition), acquisition, ("B05", "B02"), BOX.grow(1), 2)
     expected = np.full(BOX.pixels(10), 2)
-    expected[place("B02", LEFT)] = 1
+    expected[:, : LINE * 6] = 1
     expected[-2:] = 0
     np.testing.assert_array_equal(block.source, np.pad(expected, 6))
 
