@@ -39,9 +39,14 @@ class RunConfig(BaseModel):
         description="Folder for the cube and all that belongs to it. The same command on it again "
         "continues a run that was stopped."
     )
-    catalog: str = Field(EARTH_SEARCH, description="STAC API, or a static catalogue (path or URL).")
+    catalog: str = Field(
+        EARTH_SEARCH,
+        description="STAC API, a static catalogue, or stac-geoparquet `items.parquet` (path or URL).",
+    )
     collection: str = Field("sentinel-2-c1-l2a", description="STAC collection.")
-    bbox: tuple[float, float, float, float] | None = Field(None, description="Area in degrees.")
+    bbox: tuple[float, float, float, float] | None = Field(
+        None, description="Area in degrees; W > E crosses the antimeridian."
+    )
     area: Path | None = Field(None, description="GeoJSON file, in place of --bbox.")
     datetime: str = Field(
         description="Day, month, year or interval: `2024-06-01/2024-06-30`, `2024-06`, `2024-06-01/..`."
@@ -176,8 +181,11 @@ class RunConfig(BaseModel):
     ) -> tuple[float, float, float, float] | None:
         if value is not None:
             west, south, east, north = value
-            if not (-180 <= west < east <= 180 and -90 <= south < north <= 90):
-                raise ValueError("must be W S E N in degrees, W < E and S < N")
+            if not (-180 <= west <= 180 and -180 <= east <= 180 and -90 <= south < north <= 90):
+                raise ValueError("must be W S E N in degrees, S < N")
+            # Rather mixed up than meant: a box around the other side of the globe.
+            if west == east or (west > east and west - east < 180):
+                raise ValueError("W must be less than E, unless the box crosses the antimeridian")
         return value
 
     @model_validator(mode="after")

@@ -190,7 +190,7 @@ class Files:
 
 def _any_in_cells(x: np.ndarray, box: Box) -> np.ndarray:
     rows, cols = box.shape
-    return x.reshape(rows, x.shape[0] // rows, cols, -1).any(axis=(1, 3))
+    return np.asarray(x.reshape(rows, x.shape[0] // rows, cols, -1).any(axis=(1, 3)))
 
 
 def _around(mask: np.ndarray, box: Box) -> Box:

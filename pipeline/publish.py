@@ -17,6 +17,7 @@ from typing import Any, Literal
 import numpy as np
 import pystac
 import rasterio
+import shapely
 import zarr
 from pyproj import Transformer
 from pystac.extensions.eo import Band, EOExtension
@@ -32,6 +33,7 @@ from rasterio.windows import Window
 from s2sharp_core import BANDS, S2SharpError
 
 from .cube import FILL, LAYERS, SCALE, Layout
+from .globe import around, rolled, unrolled
 
 __all__ = ["Provenance", "stac_item", "write_catalog", "write_cogs"]
 
@@ -258,6 +260,9 @@ def _footprint(layout: Layout) -> tuple[dict[str, Any], list[float]]:
     ring = np.round(np.stack([lon, lat], axis=1), 7).tolist()
     west, south = np.min(ring, axis=0).tolist()
     east, north = np.max(ring, axis=0).tolist()
+    if east - west > 180:
+        cut = rolled(unrolled(shapely.Polygon(ring)))
+        return shapely.geometry.mapping(cut), list(around(cut))
     return {"type": "Polygon", "coordinates": [ring]}, [west, south, east, north]
 
 
