@@ -44,6 +44,11 @@ class RunConfig(BaseModel):
         description="STAC API, a static catalogue, or stac-geoparquet `items.parquet` (path or URL).",
     )
     collection: str = Field("sentinel-2-c1-l2a", description="STAC collection.")
+    sign: Literal["auto", "none", "planetary-computer", "item"] = Field(
+        "auto",
+        description="How files that need a signature get one while the run goes on: by Planetary Computer's tokens, or "
+        "by asking for their item again. auto: as the catalogue's addresses show.",
+    )
     bbox: tuple[float, float, float, float] | None = Field(
         None, description="Area in degrees; W > E crosses the antimeridian."
     )

@@ -16,7 +16,7 @@ _PANELS = {
     "What": "catalog collection bbox area datetime max_cloud bands",
     "How": "method weights adapt fit fit_windows fit_steps fit_threads warm_start seed window shard chunk "
     "publish",
-    "Where it runs": "stage stage_budget scheduler workers memory device precision",
+    "Where it runs": "sign stage stage_budget scheduler workers memory device precision",
 }
 
 _METAVARS = {"bbox": "W S E N", "datetime": "A/B"}

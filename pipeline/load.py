@@ -3,10 +3,10 @@
 import logging
 import os
 import re
-from collections.abc import Container, Iterator, Mapping
+from collections.abc import Callable, Container, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import numpy as np
 import rasterio
@@ -19,6 +19,7 @@ from s2sharp_core.lattice import Box, Lattice
 
 from .archives import Source, public
 from .overlaps import precedence
+from .signing import signed
 
 if TYPE_CHECKING:
     from .acquisitions import Acquisition
@@ -35,7 +36,7 @@ __all__ = [
     "load_scl",
     "native_gsd",
     "offset_doubt",
-    "opened",
+    "reading",
     "reference_offset",
 ]
 
@@ -76,23 +77,47 @@ logging.getLogger("rasterio._env").addFilter(_WithoutKeys())
 _JPEG2000 = ("JP2OpenJPEG", "JP2KAK", "JP2ECW")
 
 
+T = TypeVar("T")
+
+
+def reading(
+    source: Source, item: str, home: str | None, read: Callable[[rasterio.DatasetReader], T]
+) -> T:
+    """What ``read`` gives of a file of ``item``, which has the address ``home``; its own signature is no matter.
+
+    Raises
+    ------
+    S2SharpError
+        ``asset-unreadable``: whatever goes wrong in the file is told with the item and the band; what
+        :func:`~s2sharp.signing.signed` raises.
+    """
+    try:
+        with _opened(source, item, signed(source, home)) as dataset:
+            return read(dataset)
+    except S2SharpError as error:
+        if source.sign == "none" or not re.search(r"\b40[13]\b", error.message):
+            raise
+    # Refused: perhaps the signature ended before it said it would.
+    with _opened(source, item, signed(source, home, anew=True)) as dataset:
+        return read(dataset)
+
+
 @contextmanager
-def opened(source: Source, item: str) -> Iterator[rasterio.DatasetReader]:
-    """A file of an item, open; whatever goes wrong in it is told with the item and the band."""
+def _opened(source: Source, item: str, href: str) -> Iterator[rasterio.DatasetReader]:
     settings = dict(_GDAL)
-    if source.href.startswith("s3://") and "AWS_ACCESS_KEY_ID" not in os.environ:
+    if href.startswith("s3://") and "AWS_ACCESS_KEY_ID" not in os.environ:
         settings["AWS_NO_SIGN_REQUEST"] = "YES"
     try:
         with (
             rasterio.Env(**settings) as env,
-            rasterio.open(source.href, driver=_driver(source.href, env.drivers())) as dataset,
+            rasterio.open(href, driver=_driver(href, env.drivers())) as dataset,
         ):
             yield dataset
     except RasterioError as error:
-        reason = str(error.__cause__ or error).replace(source.href, "").lstrip(": ")
+        reason = str(error.__cause__ or error).replace(href, "").lstrip(": ")
         raise S2SharpError(
             "asset-unreadable",
-            f"Item {item}, band {source.band}: cannot read {public(source.href)}: {public(reason)}.",
+            f"Item {item}, band {source.band}: cannot read {public(href)}: {public(reason)}.",
             "If the archive has it elsewhere or later, run again: only what failed is redone.",
         ) from error
 
@@ -103,10 +128,11 @@ def _driver(href: str, known: Container[str]) -> str:
     return next((name for name in _JPEG2000 if name in known), _JPEG2000[0])
 
 
-def header(source: Source, item: str) -> tuple[tuple[float, ...], tuple[int, int]]:
-    """Transform (a, b, c, d, e, f) and shape that a file states."""
-    with opened(source, item) as dataset:
-        return tuple(dataset.transform)[:6], dataset.shape
+def header(
+    source: Source, item: str, home: str | None
+) -> tuple[tuple[float, ...], tuple[int, int]]:
+    """Transform (a, b, c, d, e, f) and shape that a file states; parameters as of :func:`reading`."""
+    return reading(source, item, home, lambda file: (tuple(file.transform)[:6], file.shape))
 
 
 def native_gsd(band: str) -> int:
@@ -125,7 +151,8 @@ def read_scene(scene: "Scene", source: Source, epsg: int, box: Box) -> np.ndarra
     """
     gsd = native_gsd(source.band)
     lattice = Lattice.of(epsg)
-    with opened(source, scene.id) as dataset:
+
+    def read(dataset: rasterio.DatasetReader) -> np.ndarray:
         stated = lattice.transform(scene.box, gsd)
         off = np.abs(np.array(tuple(dataset.transform)[:6]) - stated).max()
         code = dataset.crs.to_epsg() if dataset.crs else None
@@ -146,6 +173,8 @@ def read_scene(scene: "Scene", source: Source, epsg: int, box: Box) -> np.ndarra
         rows, cols = scene.box.slices(box, gsd)
         window = Window.from_slices(rows, cols)
         return np.asarray(dataset.read(1, window=window))
+
+    return reading(source, scene.id, scene.href, read)
 
 
 class Reader(Protocol):

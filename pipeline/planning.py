@@ -27,7 +27,7 @@ from .search import search
 __all__ = ["frozen", "make_plan"]
 
 # What may differ when a run is taken up again: none of it changes a pixel.
-_FREE = {"out", "scheduler", "workers", "memory", "stage", "stage_budget", "publish"}
+_FREE = {"out", "scheduler", "workers", "memory", "stage", "stage_budget", "publish", "sign"}
 
 _SHARDS = (512, 256, 128, 64)
 
@@ -57,7 +57,7 @@ def make_plan(config: RunConfig) -> Plan:
     # Every cell that is written needs its neighbours, those beyond the box in degrees, too.
     bbox = reach(config)
     items = search(config.catalog, config.collection, bbox, config.datetime, margin * CELL)
-    found, refused, choices = group(items, reads, config.catalog)
+    found, refused, choices = group(items, reads, config.catalog, config.sign)
     if not found and not refused:
         raise S2SharpError(
             "nothing-found",
@@ -123,7 +123,7 @@ def _datatakes(
         own = [item for item in items if safe_name(datatake(item)) == take]
         own.sort(key=lambda item: hashlib.sha256(tile(item).encode()).digest())
         tiles = list(dict.fromkeys(tile(item) for item in own))[:_TILES]
-        whole, *_ = group([i for i in own if tile(i) in tiles], reads, config.catalog)
+        whole, *_ = group([i for i in own if tile(i) in tiles], reads, config.catalog, config.sign)
         found.append(Datatake(take, tuple(whole)))
     return tuple(found)
 
