@@ -15,6 +15,7 @@ from s2sharp_core.lattice import Box
 
 from .archives import archived, datatake, epsg, safe_name, strip
 from .scenes import Refusal, Scene, scene_of
+from .signing import Sign
 
 __all__ = ["Acquisition", "Choice", "Found", "find", "group", "join", "numbered"]
 
@@ -82,7 +83,7 @@ class Found(NamedTuple):
     archived: str
 
 
-def find(item: pystac.Item, bands: Sequence[str], catalog: str) -> Found:
+def find(item: pystac.Item, bands: Sequence[str], catalog: str, sign: Sign = "auto") -> Found:
     """What :func:`join` needs of an item.
 
     Raises
@@ -91,12 +92,12 @@ def find(item: pystac.Item, bands: Sequence[str], catalog: str) -> Found:
         Why the item is refused.
     """
     code = epsg(item)
-    scene = scene_of(item, code, bands, catalog)
+    scene = scene_of(item, code, bands, catalog, sign)
     return Found(datatake(item), code, scene, strip(item), archived(item))
 
 
 def group(
-    items: Iterable[pystac.Item], bands: Sequence[str], catalog: str
+    items: Iterable[pystac.Item], bands: Sequence[str], catalog: str, sign: Sign = "auto"
 ) -> tuple[list[Acquisition], list[Refusal], list[Choice]]:
     """Join the scenes of each datatake and EPSG code.
 
@@ -106,6 +107,8 @@ def group(
         The bands that will be read.
     catalog
         Where the items come from: decides which hrefs they may name.
+    sign
+        How addresses are signed when they are read, as of :func:`~s2sharp.signing.renewable`.
 
     Returns
     -------
@@ -115,7 +118,7 @@ def group(
     found, refused = [], []
     for item in items:
         try:
-            found.append(find(item, bands, catalog))
+            found.append(find(item, bands, catalog, sign))
         except S2SharpError as error:
             refused.append(Refusal(item.id, error.kind, str(error)))
     acquisitions, choices = join(found)

@@ -23,8 +23,10 @@ from s2sharp_core.errors import S2SharpError
 __all__ = [
     "FACTS",
     "PROPERTIES",
+    "WAYS",
     "Offer",
     "Source",
+    "address",
     "archived",
     "as_number",
     "as_text",
@@ -99,6 +101,9 @@ _SECRET = re.compile(
 _REMOTE = re.compile(r"(?:https?|s3)://[^/?#\s\[\]]+(?:[/?#].*)?(?<!\s)", re.IGNORECASE)
 _VERSIONS = frozenset({"versionid", "generation"})
 
+WAYS = ("none", "item", "planetary-computer")
+"""How an address can be signed."""
+
 _PICTURES = frozenset({"visual", "overview", "thumbnail", "metadata"})
 _FACTS = {
     prefix + name: name
@@ -118,7 +123,8 @@ class Source:
     """One band of one item: reflectance = DN · ``scale`` + ``offset``, DN ``nodata`` = no data.
 
     ``origin`` says where the offset is from: ``"item metadata"``, ``"boa_offset_applied"``,
-    ``"processing baseline 05.11"``.
+    ``"processing baseline 05.11"``. ``href`` holds no credentials; ``sign`` says how it gets some:
+    ``"none"``, ``"item"`` (the item names it signed) or ``"planetary-computer"``.
     """
 
     band: str
@@ -127,6 +133,7 @@ class Source:
     offset: float
     nodata: int
     origin: str
+    sign: str = "none"
 
 
 class Offer(NamedTuple):
@@ -156,6 +163,12 @@ def offers(item: pystac.Item, bands: Iterable[str]) -> dict[str, Offer]:
             found.setdefault(band, []).append(offer)
     chosen = {band: _native(item, band, found.get(band, [])) for band in bands}
     return {band: offer for band, offer in chosen.items() if offer is not None}
+
+
+def address(asset: pystac.Asset) -> str:
+    """Where the item says that a file is, signed perhaps."""
+    # pystac takes its time to tell that an address is absolute.
+    return asset.href if "://" in asset.href else asset.get_absolute_href() or asset.href
 
 
 def scl_source(item: pystac.Item) -> Source | None:
@@ -313,7 +326,7 @@ def epsg(item: pystac.Item) -> int:
 def grids(item: pystac.Item) -> dict[str, tuple[Any, Any]]:
     """Address of a file → its transform and shape, as the item states them; any JSON, perhaps."""
     said = {
-        _href(asset): (
+        unsigned(address(asset)): (
             asset.extra_fields.get("proj:transform"),
             asset.extra_fields.get("proj:shape"),
         )
@@ -416,11 +429,21 @@ def _native(item: pystac.Item, band: str, found: list[Offer]) -> Offer | None:
 
 
 def _source(item: pystac.Item, band: str, offer: Offer) -> Source:
+    raw = address(offer.asset)
+    href, sign = unsigned(raw), _sign(offer.asset, raw)
     if band == "SCL":
-        return Source(band, _href(offer.asset), 1.0, 0.0, 0, "classes")
+        return Source(band, href, 1.0, 0.0, 0, "classes", sign)
     scale, offset, origin = _radiometry(item, offer)
     nodata = int(as_number(offer.facts.get("nodata")) or 0)
-    return Source(band, _href(offer.asset), scale, offset, nodata, origin)
+    return Source(band, href, scale, offset, nodata, origin, sign)
+
+
+def _sign(asset: pystac.Asset, raw: str) -> str:
+    # What a frozen catalogue says, in the words of STAC's authentication extension.
+    said = asset.extra_fields.get("auth:refs")
+    if isinstance(said, list) and said and said[0] in WAYS:
+        return str(said[0])
+    return "none" if unsigned(raw) == raw else "item"
 
 
 def _claim(offer: Offer) -> str | None:
@@ -490,11 +513,6 @@ def _radiometry(item: pystac.Item, offer: Offer) -> tuple[float, float, str]:
 
 def _is_jp2(asset: pystac.Asset) -> bool:
     return "jp2" in (asset.media_type or "") or asset.href.partition("?")[0].endswith(".jp2")
-
-
-def _href(asset: pystac.Asset) -> str:
-    # pystac takes its time to tell that an address is absolute.
-    return asset.href if "://" in asset.href else asset.get_absolute_href() or asset.href
 
 
 def _names(item: pystac.Item) -> list[str]:

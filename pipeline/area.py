@@ -95,4 +95,4 @@ def lonlat(config: RunConfig) -> shapely.Geometry:
 
 
 def area_digest(config: RunConfig) -> str:
-    return hashlib.sha256(shapely.to_wkb(lonlat(config))).hexdigest()
+    return hashlib.sha256(shapely.to_wkb(lonlat(config).normalize())).hexdigest()

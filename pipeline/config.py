@@ -29,10 +29,13 @@ _ADAPTED = "-adapted"
 
 
 def ordered(bbox: tuple[float, float, float, float]) -> tuple[float, float, float, float]:
-    """A box in degrees, if it is one; else a ``ValueError``."""
+    """A box in degrees, if it is one, else a ``ValueError``; W > E crosses the antimeridian."""
     west, south, east, north = bbox
-    if not (-180 <= west < east <= 180 and -90 <= south < north <= 90):
-        raise ValueError("must be W S E N in degrees, W < E and S < N")
+    if not (-180 <= west <= 180 and -180 <= east <= 180 and -90 <= south < north <= 90):
+        raise ValueError("must be W S E N in degrees, S < N")
+    # Rather mixed up than meant: a box around the other side of the globe.
+    if west == east or (west > east and west - east < 180):
+        raise ValueError("W must be less than E, unless the box crosses the antimeridian")
     return bbox
 
 
@@ -50,9 +53,19 @@ class RunConfig(BaseModel):
         description="Folder or URL (s3://BUCKET/PREFIX) for the cube and all that belongs to it. The same "
         "command on it again continues a run that was stopped."
     )
-    catalog: str = Field(EARTH_SEARCH, description="STAC API, or a static catalogue (path or URL).")
+    catalog: str = Field(
+        EARTH_SEARCH,
+        description="STAC API, a static catalogue, or stac-geoparquet `items.parquet` (path or URL).",
+    )
     collection: str = Field("sentinel-2-c1-l2a", description="STAC collection.")
-    bbox: tuple[float, float, float, float] | None = Field(None, description="Area in degrees.")
+    sign: Literal["auto", "none", "planetary-computer", "item"] = Field(
+        "auto",
+        description="How files that need a signature get one while the run goes on: by Planetary Computer's tokens, or "
+        "by asking for their item again. auto: as the catalogue's addresses show.",
+    )
+    bbox: tuple[float, float, float, float] | None = Field(
+        None, description="Area in degrees; W > E crosses the antimeridian."
+    )
     area: Path | None = Field(None, description="GeoJSON file, in place of --bbox.")
     extent: tuple[float, float, float, float] | None = Field(
         None,

@@ -23,10 +23,11 @@ from s2sharp_core import BANDS, S2SharpError
 from s2sharp_core.lattice import Lattice
 
 from .acquisitions import Acquisition, Choice, Found, find, join
-from .archives import FACTS, PROPERTIES, Offer, Source, as_number, as_text, offers, unsigned
+from .archives import FACTS, PROPERTIES, Offer, Source, as_number, as_text, offers
 from .globe import around, rolled, unrolled
 from .load import native_gsd
 from .scenes import Refusal, Scene
+from .signing import Sign
 
 __all__ = ["write_items"]
 
@@ -40,6 +41,7 @@ _ASSET = pa.struct(
     {
         "href": pa.string(),
         "type": pa.string(),
+        "auth:refs": pa.list_(pa.string()),
         "roles": pa.list_(pa.string()),
         "bands": pa.list_(pa.struct({"name": pa.string()})),
         "proj:transform": pa.list_(pa.float64()),
@@ -66,12 +68,16 @@ _SCHEMA = pa.schema(
 )
 _EXTENSIONS = [
     f"https://stac-extensions.github.io/{name}/schema.json"
-    for name in ("eo/v2.0.0", "projection/v2.0.0", "raster/v2.0.0")
+    for name in ("authentication/v1.1.0", "eo/v2.0.0", "projection/v2.0.0", "raster/v2.0.0")
 ]
 
 
 def write_items(
-    path: Path | UPath, items: Iterable[pystac.Item], bands: Sequence[str], catalog: str
+    path: Path | UPath,
+    items: Iterable[pystac.Item],
+    bands: Sequence[str],
+    catalog: str,
+    sign: Sign = "auto",
 ) -> tuple[list[Acquisition], list[Refusal], list[Choice]]:
     """Write what :func:`~s2sharp.acquisitions.group` reads of ``items``, at once or not at all, and group them.
 
@@ -82,7 +88,7 @@ def write_items(
 
     found: list[Found] = []
     refused: list[Refusal] = []
-    rows = _rows(items, bands, catalog, found, refused)
+    rows = _rows(items, bands, catalog, sign, found, refused)
     broken: list[Exception] = []
 
     def batches() -> Iterator[pa.RecordBatch]:
@@ -112,12 +118,13 @@ def _rows(
     items: Iterable[pystac.Item],
     bands: Sequence[str],
     catalog: str,
+    sign: Sign,
     found: list[Found],
     refused: list[Refusal],
 ) -> Iterator[dict[str, Any]]:
     for item in items:
         try:
-            found.append(find(item, bands, catalog))
+            found.append(find(item, bands, catalog, sign))
         except S2SharpError as error:
             refused.append(Refusal(item.id, error.kind, str(error)))
         else:
@@ -136,7 +143,7 @@ def _row(item: pystac.Item, code: int, scene: Scene, chosen: dict[str, Offer]) -
         "id": _clean(item.id),
         "geometry": shapely.to_wkb(shape),
         "bbox": {"xmin": west, "ymin": south, "xmax": east, "ymax": north},
-        "links": [{"rel": "self", "href": _clean(unsigned(scene.href))}] if scene.href else [],
+        "links": [{"rel": "self", "href": _clean(scene.href)}] if scene.href else [],
         "assets": {file.band: _asset(file, chosen[file.band], code, scene) for file in files},
         "collection": _clean(item.collection_id or ""),
         "datetime": item.datetime,
@@ -149,7 +156,8 @@ def _row(item: pystac.Item, code: int, scene: Scene, chosen: dict[str, Offer]) -
 def _asset(file: Source, offer: Offer, code: int, scene: Scene) -> dict[str, Any]:
     gsd = native_gsd(file.band)
     return {
-        "href": _clean(unsigned(file.href)),
+        "href": _clean(file.href),
+        "auth:refs": [file.sign] if file.sign != "none" else None,
         "type": _typed(offer.asset.media_type, str),
         "roles": ["data"],
         "bands": [{"name": file.band}],

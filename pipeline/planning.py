@@ -47,6 +47,7 @@ _FREE = {
     "events",
     "metrics",
     "publish",
+    "sign",
     "history",
     "since",
 }
@@ -157,7 +158,7 @@ def _froze(
     """Items as stac-geoparquet, and what they make."""
     with TemporaryDirectory() as folder:
         file = Path(folder) / "items.parquet"
-        found = write_items(file, items, reads, config.catalog)
+        found = write_items(file, items, reads, config.catalog, config.sign)
         return file.read_bytes(), *found
 
 
@@ -175,13 +176,15 @@ def with_acquisitions(plan: Plan) -> Plan:
     """The plan of a run that is continued, with the acquisitions that its frozen items make."""
     config = plan.config
     items, fit_items = frozen_items(plan.out)
-    found, *_ = group(_thawed(items, config), plan.reads, config.catalog)
+    found, *_ = group(_thawed(items, config), plan.reads, config.catalog, config.sign)
     there = {a.id: numbered(a, plan.numbers.get(a.id, ())) for a in found}
     ids = [name for layout in plan.layouts for name in layout.ids]
     return plan.model_copy(
         update={
             "acquisitions": tuple(there[name] for name in ids),
-            "datatakes": _by_take(group(_thawed(fit_items, config), plan.reads, config.catalog)[0]),
+            "datatakes": _by_take(
+                group(_thawed(fit_items, config), plan.reads, config.catalog, config.sign)[0]
+            ),
             "items": items,
             "fit_items": fit_items,
         }

@@ -17,6 +17,7 @@ from typing import Any, Literal
 import numpy as np
 import pystac
 import rasterio
+import shapely
 import zarr
 from pyproj import CRS, Transformer
 from pystac.extensions.eo import Band, EOExtension
@@ -32,6 +33,7 @@ from rasterio.windows import Window
 from s2sharp_core import BANDS, S2SharpError
 
 from .cube import FILL, LAYERS, SCALE, Bounds, Layout
+from .globe import around, rolled, unrolled
 from .place import Place, place, put, read_text, remove, store_errors, write_text, zarr_store
 
 __all__ = [
@@ -316,6 +318,9 @@ def footprint(bounds: Bounds, crs: CRS) -> tuple[dict[str, Any], list[float]]:
     ring = np.round(lonlat[np.isfinite(lonlat).all(axis=1)], 7).tolist()
     west, south = np.min(ring, axis=0).tolist()
     east, north = np.max(ring, axis=0).tolist()
+    if east - west > 180:
+        cut = rolled(unrolled(shapely.Polygon(ring)))
+        return shapely.geometry.mapping(cut), list(around(cut))
     return {"type": "Polygon", "coordinates": [ring]}, [west, south, east, north]
 
 

@@ -29,9 +29,11 @@ from .archives import (
     sensed,
     sources,
     tile,
+    unsigned,
 )
 from .globe import unrolled
 from .load import header
+from .signing import Sign, renewable
 
 __all__ = ["Refusal", "Scene", "scene_of"]
 
@@ -102,7 +104,9 @@ class Refusal:
     message: str
 
 
-def scene_of(item: pystac.Item, code: int, bands: Sequence[str], catalog: str) -> Scene:
+def scene_of(
+    item: pystac.Item, code: int, bands: Sequence[str], catalog: str, sign: Sign = "auto"
+) -> Scene:
     """What is needed of an item in EPSG ``code``.
 
     Parameters
@@ -111,18 +115,22 @@ def scene_of(item: pystac.Item, code: int, bands: Sequence[str], catalog: str) -
         The bands that will be read.
     catalog
         Where the item comes from: decides which hrefs it may name.
+    sign
+        How addresses are signed when they are read, as of :func:`~s2sharp.signing.renewable`.
 
     Raises
     ------
     S2SharpError
         Why the item is refused.
     """
-    found = sources(item, (*bands, "SCL"))
-    for source in found.values():
+    home = unsigned(item.get_self_href() or "") or None
+    found = {}
+    for band, source in sources(item, (*bands, "SCL")).items():
         check_href(source.href, catalog)
+        found[band] = renewable(source, home, sign)
     scl = found.pop("SCL", None)
     cloud = cloud_cover(item)
-    box = _box(item, code, found.values())
+    box = _box(item, code, found.values(), home)
     return Scene(
         id=item.id,
         tile=tile(item),
@@ -135,7 +143,7 @@ def scene_of(item: pystac.Item, code: int, bands: Sequence[str], catalog: str) -
         footprint=_footprint(item, code, box),
         sources=tuple(found.values()),
         scl=scl,
-        href=item.get_self_href(),
+        href=home,
     )
 
 
@@ -168,7 +176,7 @@ def _to_grid(code: int) -> Transformer:
     return Transformer.from_crs(4326, code, always_xy=True)
 
 
-def _box(item: pystac.Item, code: int, files: Iterable[Source]) -> Box:
+def _box(item: pystac.Item, code: int, files: Iterable[Source], home: str | None) -> Box:
     """The cells of an item, from the transform and shape of every band that is read; they must agree."""
     lattice = Lattice.of(code)
     stated = grids(item)
@@ -178,7 +186,7 @@ def _box(item: pystac.Item, code: int, files: Iterable[Source]) -> Box:
         if source.href in stated:
             transform, shape = _checked(*stated[source.href], what)
         else:
-            transform, shape = header(source, item.id)
+            transform, shape = header(source, item.id, home)
         (a, b, left, d, e, top), (height, width) = transform, shape
         gsd = BANDS[source.band].gsd
         if (a, b, d, e) != (gsd, 0, 0, -gsd):

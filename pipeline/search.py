@@ -247,14 +247,17 @@ def _area(boxes: Iterable[Degrees]) -> shapely.Geometry:
 
 
 def _touches(item: pystac.Item, area: shapely.Geometry) -> bool:
-    """As an API does it: by the footprint. A footprint that is no geometry: by its bbox."""
+    """As an API does it: by the footprint. A footprint that is no geometry: by its bbox.
+
+    Of an item that tells neither, its files' grids will tell.
+    """
     if item.geometry:
         try:
             return bool(area.intersects(unrolled(shapely.geometry.shape(item.geometry))))
         except Exception:  # noqa: S110 - shapely, GEOS and malformed JSON each have their own
             pass
     if not item.bbox:
-        return False
+        return True
     half = len(item.bbox) // 2
     west, south, east, north = *item.bbox[:2], *item.bbox[half : half + 2]
     return bool(area.intersects(shapely.box(west, south, east + 360 * (east < west), north)))

@@ -40,7 +40,7 @@ class _Patience(Retry):
         return None if asked is None else min(asked, 60.0)
 
 
-def stac_io() -> "StacApiIO":
+def stac_io(headers: dict[str, str] | None = None) -> "StacApiIO":
     """What reads documents, local or remote, patiently: a search is safe to repeat, POST too."""
     from pystac_client.stac_api_io import StacApiIO
 
@@ -52,7 +52,7 @@ def stac_io() -> "StacApiIO":
         allowed_methods=None,
         raise_on_status=False,
     )
-    return StacApiIO(max_retries=retry, timeout=TIMEOUT)
+    return StacApiIO(headers=headers, max_retries=retry, timeout=TIMEOUT)
 
 
 def read_json(io: "StacApiIO", href: str) -> dict[str, Any]:

@@ -536,6 +536,13 @@ def test_an_item_of_no_footprint_is_found_by_its_bbox(tmp_path, geometry):
     assert ids(str(tmp_path / "collection.json"), L2A, (0.0, 0.0, 1.0, 1.0), "2023") == []
 
 
+@pytest.mark.parametrize("bbox", [VIENNA, (0.0, 0.0, 1.0, 1.0)])
+def test_an_item_that_does_not_say_where_it_is_may_be_anywhere(tmp_path, bbox):
+    _write(tmp_path / "item.json", items.earth_search() | {"geometry": None, "bbox": None})
+    _write(tmp_path / "collection.json", _collection(L2A), item=["item.json"])
+    assert len(ids(str(tmp_path / "collection.json"), L2A, bbox, "2023")) == 1
+
+
 # Questions that make no sense
 
 
