@@ -299,8 +299,9 @@ def _infos(folder: Place) -> list[tuple[str, dict[str, Any]]]:
         found = list(_walk(folder))
     else:
         start = folder.path.rstrip("/") + "/"
-        there = folder.fs.find(folder.path, detail=True)
-        found = [(path.removeprefix(start), info) for path, info in there.items()]
+        there = folder.fs.find(folder.path, detail=True).items()
+        # s3fs gives the folder itself where the first file comes while it looks.
+        found = [(p.removeprefix(start), info) for p, info in there if p.startswith(start)]
     return sorted(found, key=lambda entry: entry[0])
 
 

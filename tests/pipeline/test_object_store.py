@@ -150,7 +150,7 @@ def test_a_run_that_was_killed_is_continued_and_nothing_is_done_twice(
     archive: Path, whole: Path, s3: Proxy, s3_scheduler: str
 ) -> None:
     out = place("s3://bucket/killed")
-    flags = command(archive, str(out), "--no-publish")
+    flags = command(archive, str(out), "--no-publish", "--lease", "3")
     process = subprocess.Popen(
         [sys.executable, "-m", "s2sharp.cli", *flags],
         start_new_session=True,

@@ -134,19 +134,37 @@ def test_a_version_changes_with_every_writing(out: Place) -> None:
     assert contents(out / "a") != around
 
 
+def another_writes(s3: Proxy, key: str) -> None:
+    """An object that no client of this process has written."""
+    request = urllib.request.Request(
+        f"http://{s3.target}/bucket/{key}", data=b"other", method="PUT"
+    )
+    urllib.request.urlopen(request, timeout=10).close()
+
+
 def test_what_others_write_is_seen_at_once(s3: Proxy) -> None:
     prefix = uuid4().hex
     out = place(f"s3://bucket/{prefix}")
     write_text(out / "a", "")
     assert list(files(out)) == ["a"]
     assert not (out / "b").exists()
-    other = urllib.request.Request(
-        f"http://{s3.target}/bucket/{prefix}/b", data=b"other", method="PUT"
-    )
-    urllib.request.urlopen(other, timeout=10).close()
+    another_writes(s3, f"{prefix}/b")
     assert (out / "b").exists()
     assert list(files(out)) == ["a", "b"]
     assert [path.name for path in out.iterdir()] == ["a", "b"]
+
+
+def test_a_listing_is_of_files_even_while_the_first_one_comes(s3: Proxy) -> None:
+    prefix = uuid4().hex
+
+    def meanwhile(method: str, path: str) -> None:
+        # s3fs, which has listed nothing, looks whether the folder is a file.
+        if method == "HEAD" and path.endswith(prefix):
+            another_writes(s3, f"{prefix}/first")
+
+    s3.trouble = meanwhile
+    assert set(files(place(f"s3://bucket/{prefix}"))) <= {"first"}
+    assert list(files(place(f"s3://bucket/{prefix}"))) == ["first"]
 
 
 def test_a_finished_file_is_moved_to_its_place(out: Place, tmp_path: Path) -> None:
