@@ -261,9 +261,12 @@ def _staged(config: RunConfig, acquisitions: Sequence[Acquisition]) -> bool:
 
 
 def _meets(config: RunConfig, acquisition: Acquisition) -> bool:
-    bounds = Lattice.of(acquisition.epsg).bounds
-    shape = area_shape(config, acquisition.epsg)
-    return any(shape.intersects(shapely.box(*bounds(scene.box))) for scene in acquisition.scenes)
+    lattice, shape = Lattice.of(acquisition.epsg), area_shape(config, acquisition.epsg)
+    if shape.is_empty:
+        return False
+    asked = lattice.around(tuple(shapely.bounds(shape)))
+    places = (scene.box for scene in acquisition.scenes if scene.sees(asked))
+    return any(shape.intersects(shapely.box(*lattice.bounds(box))) for box in places)
 
 
 def _layouts(config: RunConfig, acquisitions: Sequence[Acquisition]) -> list[Layout]:

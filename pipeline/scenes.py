@@ -1,7 +1,6 @@
 """An item → a scene: its files, the cells that they cover, and where in them data can be."""
 
 import hashlib
-import itertools
 import json
 import math
 from collections.abc import Iterable, Sequence
@@ -49,8 +48,8 @@ class Scene:
 
     ``href`` is the item's own, for links; ``cloud`` in per cent, None when unknown; ``processed``: when ESA made the
     product, as far as it is told. ``footprint``: (row, column) of the corners of the convex outline of its data, in
-    cells, clockwise on the map; None where that is all of ``box``, or not known. ``number``: what the layer ``source``
-    calls it within its acquisition, from 1.
+    cells; None where that is all of ``box``, or not known. ``number``: what the layer ``source`` calls it within its
+    acquisition, from 1.
     """
 
     id: str
@@ -83,16 +82,11 @@ class Scene:
 
     def sees(self, cells: Box) -> bool:
         """Whether there may be data in ``cells``, or :data:`MARGIN` of them around."""
-        if (self.box & cells).empty:
-            return False
+        if (self.box & cells).empty or self.footprint is None:
+            return not (self.box & cells).empty
         near = cells.grow(MARGIN)
-        corners = list(itertools.product((near.row0, near.row1), (near.col0, near.col1)))
-        edges = itertools.pairwise((*(self.footprint or ()), *(self.footprint or ())[:1]))
-        # Two convex shapes are apart if one of their edges is between them.
-        return not any(
-            all((r1 - r0) * (col - c0) > (c1 - c0) * (row - r0) for row, col in corners)
-            for (r0, c0), (r1, c1) in edges
-        )
+        around = shapely.box(near.col0, near.row0, near.col1, near.row1)
+        return bool(self.outline.intersects(around))
 
 
 @dataclass(frozen=True)
@@ -167,7 +161,7 @@ def _footprint(item: pystac.Item, code: int, box: Box) -> tuple[Corner, ...] | N
     # Elsewhere than its grid, or hardly less: it says nothing.
     if data.geom_type != "Polygon" or data.area > 0.99 * whole.area or not data.area > 0:
         return None
-    corners = np.rint(shapely.get_coordinates(data.convex_hull.normalize())[:-1]).astype(int)
+    corners = np.rint(shapely.get_coordinates(data.convex_hull)[:-1]).astype(int)
     return tuple((int(row), int(col)) for col, row in corners)
 
 

@@ -39,15 +39,8 @@ def missing(*names: str) -> Hook:
 @contextmanager
 def http_server(folder: Path, hook: Hook | None = None) -> Iterator[str]:
     """Serves ``folder`` with range requests, so that GDAL reads COGs from it; yields the URL."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(folder, hook))
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_address[1]}"
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
+    with _serving(_handler(folder, hook)) as url:
+        yield url
 
 
 def _handler(folder: Path, hook: Hook | None) -> type[BaseHTTPRequestHandler]:
@@ -112,6 +105,62 @@ def _range(header: str | None, size: int) -> tuple[int, int]:
     if not first:
         return max(0, size - int(last)), size
     return int(first), min(size, int(last) + 1) if last else size
+
+
+@contextmanager
+def proxy(target: str, hook: Hook) -> Iterator[str]:
+    """Passes requests on to ``target``, but for those that ``hook`` has fail; yields the URL."""
+    count, lock = [0], threading.Lock()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            with lock:
+                count[0] += 1
+                number = count[0]
+            body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            said = hook(number, self.path)
+            if isinstance(said, int):
+                return self.answer(said, b"", "")
+            passed = urllib.request.Request(
+                f"{target}{self.path}", body or None, method=self.command
+            )
+            # With its host: the service links to the address that it is known by.
+            for name in ("Host", "Content-Type", "Accept"):
+                if name in self.headers:
+                    passed.add_header(name, self.headers[name])
+            try:
+                with urllib.request.urlopen(passed, timeout=30) as answer:
+                    self.answer(answer.status, answer.read(), answer.headers["Content-Type"])
+            except urllib.error.HTTPError as error:
+                self.answer(error.code, error.read(), error.headers["Content-Type"])
+
+        do_POST = do_GET  # noqa: N815  (as http.server has it)
+
+        def answer(self, status: int, body: bytes, kind: str) -> None:
+            self.send_response(status)
+            self.send_header("Content-Type", kind)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    with _serving(Handler) as url:
+        yield url
+
+
+@contextmanager
+def _serving(handler: type[BaseHTTPRequestHandler]) -> Iterator[str]:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_address[1]}"
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
 
 
 @contextmanager

@@ -22,7 +22,7 @@ from urllib3 import HTTPResponse
 
 from s2sharp_core.errors import S2SharpError
 from tests.data import needs_data, shared_data
-from tests.services import every, http_server, missing, pgstac_server
+from tests.services import every, http_server, missing, pgstac_server, proxy
 
 from . import europe, items
 
@@ -260,8 +260,23 @@ def test_more_items_than_anyone_can_mean_are_refused(kind, request, monkeypatch)
 # Catalogues that stumble
 
 
-def test_a_website_that_fails_now_and_then_gives_the_whole_answer(folder):
-    with http_server(folder, every(2)) as url:
+def test_an_api_that_fails_every_third_time_gives_the_whole_answer(api, monkeypatch):
+    monkeypatch.setattr(s2sharp.search, "PAGE", 1)
+    asked = []
+
+    def third(number: int, path: str) -> int | None:
+        asked.append(path)
+        return 500 if number % 3 == 0 else None
+
+    with proxy(api, third) as url:
+        assert ids(url, L2A, VIENNA, MAY) == [FIRST, NEXT, "interval", LAST]
+    # A page an item, and all of them by this way.
+    assert sum("search" in path for path in asked) > 4
+
+
+@pytest.mark.parametrize("n", [2, 3])
+def test_a_website_that_fails_now_and_then_gives_the_whole_answer(folder, n):
+    with http_server(folder, every(n)) as url:
         assert ids(f"{url}/catalog.json", L2A, VIENNA, MAY) == [FIRST, NEXT, "interval", LAST]
 
 
