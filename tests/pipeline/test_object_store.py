@@ -14,6 +14,7 @@ import pytest
 import rasterio
 import s2sharp.place
 import xarray as xr
+from distributed import LocalCluster
 from rio_cogeo.cogeo import cog_validate
 from s2sharp.cli import app
 from s2sharp.cube import open_cube
@@ -232,6 +233,19 @@ def test_what_cannot_be_written_for_good_fails_by_name_and_alone(
     _, outcome = run(config(archive, out, s3_scheduler, **SMALL))
     assert outcome.counts == {"skipped": units(whole) - 1, "ok": 1}
     assert shards(out) == shards(whole)
+
+
+def test_any_store_that_fsspec_knows_will_do(archive: Path, whole: Path) -> None:
+    out = place("memory://any/out")
+    # Its workers are threads of this process: no other one has this memory.
+    with LocalCluster(
+        n_workers=1, threads_per_worker=1, processes=False, dashboard_address=None
+    ) as cluster:
+        _, outcome = run(config(archive, out, cluster.scheduler_address, publish=True, **SMALL))
+    assert not outcome.failed
+    assert shards(out) == shards(whole)
+    assert set(files(out)) == set(files(whole))
+    xr.testing.assert_identical(open_cube("memory://any/out").compute(), open_cube(whole).compute())
 
 
 @pytest.mark.parametrize("out", ["s3://no-such-bucket/out", "s3://bucket/refused-at-once"])
