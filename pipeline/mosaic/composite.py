@@ -12,7 +12,10 @@ from ..cube import FILL
 __all__ = ["FAR", "clearance", "feathered", "medians", "medoid", "shares"]
 
 FAR = 100
-"""Pixels beyond which cloud and the data's edge are equally far: 1 km at 10 m."""
+"""Pixels from cloud beyond which all are equally clear: 1 km."""
+
+_EDGE = 12
+"""Pixels from the edge of the data, 120 m, within which it was sharpened for want of what lies beyond."""
 
 # Classes of the scene classification that hide the ground or its light, and what is around them: cloud
 # shadow, cloud of medium and of high probability, thin cirrus. Snow (11), dark areas (2) and what is not
@@ -24,7 +27,8 @@ _DEFECTIVE = 1
 
 
 def clearance(cloud: np.ndarray, valid: np.ndarray, dilate: float) -> np.ndarray:
-    """How far each pixel is from what spoils it: 0 not to be used, else whole pixels, :data:`FAR` at most.
+    """How clear each pixel is: 0 not to be used, else how many pixels what hides the ground is away beyond
+    ``dilate``, from 1 to :data:`FAR`; within 120 m of the edge of the data at most how far that is.
 
     Exact where the arrays reach ``dilate`` + :data:`FAR` pixels beyond, or to the end of what is known.
 
@@ -40,14 +44,15 @@ def clearance(cloud: np.ndarray, valid: np.ndarray, dilate: float) -> np.ndarray
     numpy.ndarray
         (h, w), uint8.
     """
-    spoiled = valid == 0
+    clear = np.full(cloud.shape, FAR, dtype=np.uint8)
     hidden = np.isin(cloud, _HIDDEN)
     if hidden.any():
-        spoiled |= distance_transform_edt(~hidden) <= dilate
-    if spoiled.any():
-        clear = np.minimum(distance_transform_edt(~spoiled), FAR).astype(np.uint8)
-    else:
-        clear = np.full(spoiled.shape, FAR, dtype=np.uint8)
+        away = distance_transform_edt(~hidden) - dilate
+        clear = np.clip(np.ceil(away), 0, FAR).astype(np.uint8)
+    missing = valid == 0
+    if missing.any():
+        inside = np.ceil(distance_transform_edt(~missing))
+        clear = np.where(inside <= _EDGE, np.minimum(clear, inside), clear).astype(np.uint8)
     clear[cloud == _DEFECTIVE] = 0
     return clear
 

@@ -37,10 +37,11 @@ class MosaicConfig(BaseModel):
     )
     by: Literal["best", "median", "medoid"] = Field(
         "best",
-        description="best: of each place the observation farthest from cloud, cloud shadow and the edge of "
-        "the data (beyond 1 km they are equal), then the one closest to the period's middle. medoid: the "
-        "observation most like all others. Both keep spectra whole: all bands of a pixel are from one "
-        "acquisition. median: of each band alone, so a pixel's spectrum may be one that nobody observed.",
+        description="best: of each place the observation farthest from cloud and cloud shadow (beyond 1 km "
+        "all are equal), and not within 120 m of the data's edge if there is another; of equals the one "
+        "closest to the period's middle. medoid: the observation most like all others. Both keep spectra "
+        "whole: all bands of a pixel are from one acquisition. median: of each band alone, so a pixel's "
+        "spectrum may be one that nobody observed.",
     )
     bands: tuple[str, ...] | None = Field(None, description="Bands to deliver: `B02,B03,B04`.")
     crs: str | None = Field(

@@ -17,6 +17,12 @@ from .sources import Group, Source, read_window
 
 __all__ = ["Painter"]
 
+_ALIKE = 4
+"""Pixels by which clouds seem to lie elsewhere on another grid: 40 m."""
+
+_MERIDIAN, _HEMISPHERE = 50_000, 1_000_000
+"""False easting and northing of UTM in pixels of 10 m."""
+
 
 @dataclass
 class Painter:
@@ -77,34 +83,38 @@ class Painter:
                 out[place] = under.take(clear, around, 0)
         return out
 
-    def _inland(self, part: Box, group: Group) -> np.ndarray:
-        """Pixels to the edge of what a group covers, from 1; 0 outside."""
-        out = np.zeros(part.shape, dtype=np.int32)
-        area = group.area
+    def _abroad(self, part: Box, group: Group) -> np.ndarray:
+        """How far every pixel is from a code's own meridian, in its pixels, and farther in the other
+        hemisphere.
+        """
+        out = np.full(part.shape, 2 * _HEMISPHERE, dtype=np.int32)
         for _, place, under, _ in self._blocks(part, group):
-            down = np.minimum(under.rows - area.row0, area.row1 - 1 - under.rows)
-            along = np.minimum(under.cols - area.col0, area.col1 - 1 - under.cols)
-            out[place] = np.where(under.inside, np.minimum(down, along) + 1, 0)
+            # Northings of 327xx count from 10 000 km at the equator.
+            south = under.rows >= (-_HEMISPHERE if group.epsg >= 32700 else 0)
+            wrong = south != (group.epsg >= 32700)
+            out[place] = np.abs(under.cols - _MERIDIAN) + wrong * _HEMISPHERE
         return out
 
     def _observed(self, part: Box, take: Sequence[Source]) -> tuple[np.ndarray, np.ndarray]:
         """Of one datatake, whose codes show the same light: which code each pixel is best taken from, and
         how clear it is there.
 
-        Where codes are equally clear, the one whose own edge is farther: so none is cut where it ends, and
-        what was sharpened without seeing beyond its edge is not shown.
+        Where codes are about equally clear, the one whose meridian is closer: they meet where zones do,
+        whatever the area, and none is shown to where it ends, if another goes on.
         """
         clear = self._clear(part, take[0])
         number = np.where(clear > 0, self.plan.numbers[take[0]], 0).astype(np.uint16)
         if len(take) == 1:
             return number, clear
-        inland = self._inland(part, self._group(take[0]))
+        away = self._abroad(part, self._group(take[0]))
         for source in take[1:]:
             other = self._clear(part, source)
-            edge = self._inland(part, self._group(source))
-            better = (other > clear) | ((other == clear) & (other > 0) & (edge > inland))
+            abroad = self._abroad(part, self._group(source))
+            gain = other.astype(np.int16) - clear
+            alike = (other > 0) & (clear > 0) & (np.abs(gain) <= _ALIKE)
+            better = np.where(alike, abroad < away, gain > 0)
             number[better] = self.plan.numbers[source]
-            clear[better], inland[better] = other[better], edge[better]
+            clear[better], away[better] = other[better], abroad[better]
         return number, clear
 
     def _choose(self, part: Box) -> np.ndarray:

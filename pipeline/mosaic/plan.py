@@ -216,9 +216,7 @@ class MosaicPlan(BaseModel):
         facts: list[Any] = [self.grid, self.box(tile) & self.area, self.side, self.bands]
         facts += [config.by, config.dilate, config.feather, config.resampling]
         windows = self.windows(tile)
-        # Of several codes, the one whose own edge is farther is shown.
-        areas = {e: self.cube.groups[e].area for e in windows} if len(windows) > 1 else {}
-        facts += [windows, areas]
+        facts.append(windows)
         for source in itertools.chain(*self._takes[tile.period]):
             if source.epsg in windows:
                 keys = self._keys(source, windows[source.epsg])

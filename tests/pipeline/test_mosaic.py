@@ -137,11 +137,10 @@ def test_best_shows_the_clearest_observation_then_the_one_closest_to_the_middle(
     for date in range(3):
         cloud, valid = (june[layer].values[date] for layer in ("cloud", "valid"))
         hidden = np.isin(cloud, (3, 8, 9, 10))
-        spoiled = valid == 0
-        if hidden.any():
-            spoiled |= distance_transform_edt(~hidden) <= 12
-        away = distance_transform_edt(~spoiled) if spoiled.any() else np.full(cloud.shape, 1e9)
-        clear.append(np.floor(np.minimum(away, 100)))
+        away = distance_transform_edt(~hidden) if hidden.any() else np.full(cloud.shape, 1e9)
+        edge = distance_transform_edt(valid) if (valid == 0).any() else np.full(cloud.shape, 1e9)
+        limit = np.where(edge <= 12, np.minimum(edge, 100), 100)
+        clear.append(np.ceil(np.clip(away - 12, 0, limit)))
     order = [1, 2, 0]  # 15 June is the closest to the middle of June, then the 20th, then the 3rd
     shown = np.array(order)[np.argmax(np.stack(clear)[order], axis=0)]
     source = mosaic.source.values[0]
@@ -315,17 +314,43 @@ def test_the_border_of_two_codes_is_no_line(tmp_path, scheduler, flags):
         assert across <= 1.2 * np.median(parallel)
 
 
-def test_codes_meet_in_the_middle_of_what_both_have_seen(tmp_path, scheduler):
-    """Not where one ends: what was sharpened there saw nothing beyond."""
+@pytest.mark.parametrize("crs", [None, "EPSG:3035"])
+def test_codes_meet_where_their_zones_do(tmp_path, scheduler, crs):
+    """Whatever the area, and not where one ends: what was sharpened there saw nothing beyond."""
     make_cube(tmp_path / "cube", around_border(1_000, 1_000, 600), [Shot(MIDDLE)])
+    make(tmp_path / "cube", tmp_path / "to", scheduler, crs=crs)
+    mosaic = open_mosaic(tmp_path / "to")
+    source, (lon, lat) = mosaic.source.values[0], ground(mosaic)
+    both = (source > 0) & (np.abs(lat - LAT) < 0.004)  # the areas are turned against each other
+    assert (source[both & (lon < LON - 1e-4)] == 1).all()
+    assert (source[both & (lon > LON + 1e-4)] == 2).all()
+    assert min((source == 1).sum(), (source == 2).sum()) > 2_000
+
+
+def test_codes_meet_at_the_equator(tmp_path, scheduler):
+    areas = {}
+    for epsg, (below, above) in {32633: (400, 900), 32733: (900, 400)}.items():
+        x, y = Transformer.from_crs(4326, epsg, always_xy=True).transform(15.0, 0.0)
+        areas[epsg] = Lattice.of(epsg).around((x, y - below, x + 900, y + above))
+    make_cube(tmp_path / "cube", areas, [Shot(MIDDLE)])
     make(tmp_path / "cube", tmp_path / "to", scheduler)
     mosaic = open_mosaic(tmp_path / "to")
-    source = mosaic.source.values[0]
-    row = source[source.shape[0] // 2]
-    (seam,) = np.flatnonzero((row[1:] != row[:-1]) & (row[1:] > 0) & (row[:-1] > 0))
-    lon, _ = ground(mosaic)
-    metres = (lon[len(lon) // 2, seam] - LON) * 111_320 * np.cos(np.radians(LAT))
-    assert abs(metres) < 100  # they overlap by 400 m to each side
+    source, (_, lat) = mosaic.source.values[0], ground(mosaic)
+    assert (source[lat > 1e-4] == 1).all()
+    assert (source[lat < -1e-4] == 2).all()
+    assert np.abs(dn(mosaic)[0] - land(*ground(mosaic), "B02")).max() < 3
+
+
+def test_codes_are_no_patchwork_around_a_cloud(tmp_path, scheduler):
+    """Which of two grids puts a cloud a pixel farther away is chance."""
+    shot = Shot(MIDDLE, cloud=near(LON + 0.001, LAT, 60, 9))
+    make_cube(tmp_path / "cube", around_border(1_000, 1_000, 600), [shot])
+    make(tmp_path / "cube", tmp_path / "to", scheduler)
+    source = open_mosaic(tmp_path / "to").source.values[0][20:-20]
+    assert (source == 0).any()
+    borders = (source[:, 1:] != source[:, :-1]) & (source[:, 1:] > 0) & (source[:, :-1] > 0)
+    assert borders.sum(axis=1).max() == 1
+    assert borders.any(axis=1).mean() > 0.5
 
 
 @pytest.mark.parametrize(
