@@ -26,7 +26,7 @@ from .flow import Flow, Workers
 from .history import commit
 from .lease import Lease
 from .ledger import FINAL, Ledger, Record
-from .place import store_errors
+from .place import store_errors, sweep
 from .plan import Datatake, Plan, Unit, freeze, freeze_acquisition, read_plan
 from .planning import frozen
 from .stage import Stage, clear
@@ -185,6 +185,8 @@ def execute(plan: Plan, tell: Callable[[Event], None] = lambda _: None) -> Outco
                 road.stager.clear()
         lease.check()
         with _unwritable("cube", f"complete {plan.store}", outcome):
+            for folder in ("acquisitions", "ledger"):
+                sweep(plan.out / folder)  # what killed writers left behind
             weights = {a.take: plan.weights_of(a.take) for a in plan.acquisitions}
             finish(plan.store, "partial" if outcome.failed else "complete", weights)
         _keep_snapshot(plan, outcome)
