@@ -87,7 +87,7 @@ mosaic.__annotations__ = {
 
 def _make(config: MosaicConfig, *, only_plan: bool) -> None:
     from .cost import estimate
-    from .plan import make_plan
+    from .planning import make_plan
 
     with console.status("Looking through the cube …"):
         plan = make_plan(config)

@@ -157,13 +157,32 @@ def read_window(
     """(variables, height, width) of one acquisition as stored.
 
     ``window``: pixels of the group's grid; of an overview, its own, counted from the arrays' corner.
+
+    Raises
+    ------
+    S2SharpError
+        ``asset-unreadable``.
     """
     group = cube.groups[source.epsg]
-    name = str(group.epsg) if level == 0 else f"{group.epsg}/x{2**level}"
-    arrays = _arrays(cube.store, name, (cube.store / name / "zarr.json").stat().st_mtime_ns)
-    corner = Box(0, 0, 0, 0) if level else group.box
-    rows, cols = within(corner, window)
-    return np.stack([np.asarray(arrays[name][source.time, rows, cols]) for name in names])
+    folder = str(group.epsg) if level == 0 else f"{group.epsg}/x{2**level}"
+    rows, cols = within(Box(0, 0, 0, 0) if level else group.box, window)
+    read = []
+    for name in names:
+        try:
+            arrays = _arrays(cube.store, folder, _written(cube.store / folder))
+            read.append(np.asarray(arrays[name][source.time, rows, cols]))
+        except (OSError, RuntimeError, ValueError, KeyError) as error:
+            raise S2SharpError(
+                "asset-unreadable",
+                f"{name} of {source.id} cannot be read from {cube.store / folder} at pixels {rows.start}:"
+                f"{rows.stop}, {cols.start}:{cols.stop}: {type(error).__name__}: {error}.",
+                "Make the cube's unit anew: remove its record from the ledger, and run again.",
+            ) from error
+    return np.stack(read)
+
+
+def _written(group: Path) -> int:
+    return (group / "zarr.json").stat().st_mtime_ns
 
 
 def done_units(cube: Cube, source: Source) -> dict[tuple[int, int], tuple[str, ...]]:

@@ -25,7 +25,8 @@ from s2sharp.ledger import Ledger
 from s2sharp.mosaic.config import configure
 from s2sharp.mosaic.cost import estimate, memory, parts
 from s2sharp.mosaic.periods import by_preference, periods
-from s2sharp.mosaic.plan import MosaicPlan, make_plan
+from s2sharp.mosaic.plan import MosaicPlan
+from s2sharp.mosaic.planning import make_plan
 from s2sharp.mosaic.run import Outcome, execute
 from s2sharp.mosaic.sources import Source
 from scipy.ndimage import distance_transform_edt
@@ -322,8 +323,8 @@ def test_codes_meet_where_their_zones_do(tmp_path, scheduler, crs):
     mosaic = open_mosaic(tmp_path / "to")
     source, (lon, lat) = mosaic.source.values[0], ground(mosaic)
     both = (source > 0) & (np.abs(lat - LAT) < 0.004)  # the areas are turned against each other
-    assert (source[both & (lon < LON - 1e-4)] == 1).all()
-    assert (source[both & (lon > LON + 1e-4)] == 2).all()
+    assert (source[both & (lon < LON - 2e-4)] == 1).all()
+    assert (source[both & (lon > LON + 2e-4)] == 2).all()
     assert min((source == 1).sum(), (source == 2).sum()) > 2_000
 
 
@@ -349,7 +350,7 @@ def test_codes_are_no_patchwork_around_a_cloud(tmp_path, scheduler):
     source = open_mosaic(tmp_path / "to").source.values[0][20:-20]
     assert (source == 0).any()
     borders = (source[:, 1:] != source[:, :-1]) & (source[:, 1:] > 0) & (source[:, :-1] > 0)
-    assert borders.sum(axis=1).max() == 1
+    assert (borders.sum(axis=1) > 1).mean() < 0.05  # but at the rim of what it hides
     assert borders.any(axis=1).mean() > 0.5
 
 
@@ -669,6 +670,7 @@ def test_a_shard_that_cannot_be_read_costs_its_tile(border, tmp_path, scheduler)
     outcome = execute(plan)
     failed = {record.unit for record in outcome.failed}
     assert any("/x1_" in unit for unit in failed)
+    assert f"B05 of S2A_20240614T101031_{WEST}" in outcome.failed[0].message
     assert outcome.counts["ok"] > outcome.counts["failed"] > 0
     assert open_mosaic(to).attrs["s2sharp"]["status"] == "partial"
     victim.write_bytes(whole)
