@@ -1,71 +1,37 @@
 """Items → acquisitions: the scenes of one datatake in one EPSG code are one picture on the lattice."""
 
-import hashlib
-import json
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 from functools import reduce
 from operator import or_
-from typing import Any
+from typing import NamedTuple
 
 import pystac
 
-from s2sharp_core import BANDS, S2SharpError
-from s2sharp_core.lattice import Box, Lattice
+from s2sharp_core import S2SharpError
+from s2sharp_core.lattice import Box
 
-from .archives import (
-    Source,
-    baseline,
-    check_href,
-    cloud_cover,
-    datatake,
-    epsg,
-    platform,
-    safe_name,
-    scl_source,
-    sensed,
-    sources,
-    tile,
-)
-from .load import header
+from .archives import archived, datatake, epsg, safe_name, strip
+from .scenes import Refusal, Scene, scene_of
+from .signing import Sign
 
-__all__ = ["Acquisition", "Refusal", "Scene", "group", "joined"]
+__all__ = ["Acquisition", "Choice", "Found", "find", "group", "join", "numbered"]
 
+PASS = timedelta(minutes=45)
+"""Longer than a satellite takes over the sunlit side of the Earth, shorter than until it is there again."""
 
-@dataclass(frozen=True)
-class Scene:
-    """What is needed of one item: its files, where it lies, what it is.
-
-    ``href`` is the item's own, for links; ``cloud`` in per cent, None when unknown; ``number``: what the
-    cube's layer ``source`` calls it within its acquisition, from 1.
-    """
-
-    id: str
-    tile: str
-    datetime: str
-    platform: str | None
-    baseline: tuple[int, int] | None
-    cloud: float | None
-    box: Box
-    sources: tuple[Source, ...]
-    scl: Source | None
-    href: str | None
-    number: int = 0
-
-    @property
-    def digest(self) -> str:
-        """What its pixels follow from: identity, version and radiometry, not where it is fetched."""
-        facts = [self.id, self.baseline, [(s.band, s.scale, s.offset) for s in self.sources]]
-        return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
+SAME = 0.95
+"""Two pictures of one tile are of one data strip if one covers so much of the other."""
 
 
 @dataclass(frozen=True)
 class Acquisition:
     """The scenes of one datatake in one EPSG code; ``scenes`` in the order in which they win overlaps.
 
-    ``take``: the datatake, which other codes may share; ``items``: the ids of its items by their numbers, those
-    that newer ones have replaced since among them.
+    ``take``: the datatake, which other codes may share; ``items``: the ids of its items by their numbers in the
+    ``source`` layer, those that newer ones have replaced since among them.
     """
 
     id: str
@@ -90,24 +56,50 @@ class Acquisition:
         """The scenes that meet ``box``."""
         return tuple(scene for scene in self.scenes if not (scene.box & box).empty)
 
+    def sees(self, box: Box) -> bool:
+        """Whether there may be data in ``box``."""
+        return any(scene.sees(box) for scene in self.scenes)
 
-@dataclass(frozen=True)
-class Refusal:
-    """An item that is left out, and why; ``kind`` as in :class:`S2SharpError`."""
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """What became of an item where several would do: ``what`` is "replaced" or "joined", and ``why``."""
 
     item: str
-    kind: str
-    message: str
+    what: str
+    why: str
+
+
+class Found(NamedTuple):
+    """A scene with what decides whom it belongs to.
+
+    ``take``: its datatake; ``strip``: when its data strip began; ``archived``: when the archive took it in.
+    """
+
+    take: str
+    epsg: int
+    scene: Scene
+    strip: str | None
+    archived: str
+
+
+def find(item: pystac.Item, bands: Sequence[str], catalog: str, sign: Sign = "auto") -> Found:
+    """What :func:`join` needs of an item.
+
+    Raises
+    ------
+    S2SharpError
+        Why the item is refused.
+    """
+    code = epsg(item)
+    scene = scene_of(item, code, bands, catalog, sign)
+    return Found(datatake(item), code, scene, strip(item), archived(item))
 
 
 def group(
-    items: Iterable[pystac.Item], bands: Sequence[str], catalog: str
-) -> tuple[list[Acquisition], list[Refusal]]:
+    items: Iterable[pystac.Item], bands: Sequence[str], catalog: str, sign: Sign = "auto"
+) -> tuple[list[Acquisition], list[Refusal], list[Choice]]:
     """Join the scenes of each datatake and EPSG code.
-
-    Of the items of one tile and datatake only those of the newest processing baseline count. Where
-    scenes overlap, the one whose tile comes first in alphabetical order gives the pixels, and the
-    next ones those that it lacks: fixed, so that the cut does not depend on the query.
 
     Parameters
     ----------
@@ -115,130 +107,118 @@ def group(
         The bands that will be read.
     catalog
         Where the items come from: decides which hrefs they may name.
+    sign
+        How addresses are signed when they are read, as of :func:`~s2sharp.signing.renewable`.
 
     Returns
     -------
     tuple
-        Acquisitions in order of time and EPSG code, and the items that were refused.
+        As of :func:`join`, and between them the items that were refused.
     """
-    found: dict[tuple[str, int], list[Scene]] = {}
-    refused = []
+    found, refused = [], []
     for item in items:
         try:
-            code = epsg(item)
-            scene = _scene(item, code, bands, catalog)
+            found.append(find(item, bands, catalog, sign))
         except S2SharpError as error:
             refused.append(Refusal(item.id, error.kind, str(error)))
-            continue
-        found.setdefault((datatake(item), code), []).append(scene)
-    acquisitions = []
-    for (take, code), scenes in found.items():
-        name = safe_name(f"{take}_{code}")
-        acquisitions.append(_numbered(name, safe_name(take), code, scenes))
-    return sorted(acquisitions, key=lambda a: (a.datetime, a.epsg, a.id)), refused
+    acquisitions, choices = join(found)
+    return acquisitions, refused, choices
 
 
-def joined(before: Acquisition, now: Acquisition) -> Acquisition:
-    """An acquisition with what the catalogue has of it now: late tiles, newer baselines.
+def join(found: Iterable[Found]) -> tuple[list[Acquisition], list[Choice]]:
+    """Acquisitions in order of time and EPSG code, and what was chosen on the way.
 
-    Items keep the numbers that they have in the cube; what is new gets the next ones. What the catalogue has
-    withdrawn stays.
+    Of a tile and data strip only the newest item counts: that of the newest processing baseline, of two the one
+    that was processed later. A tile that a datatake's strips share comes as an item of each; they are joined. An item
+    that tells no datatake belongs to the pass of its platform that was under way.
     """
-    scenes = {scene.id: scene for scene in (*before.scenes, *now.scenes)}
-    return _numbered(before.id, before.take, before.epsg, list(scenes.values()), before.items)
+    takes: dict[tuple[str, int], list[Found]] = {}
+    for one in found:
+        takes.setdefault((one.take, one.epsg), []).append(one)
+    passes = _passes({take for take, _ in takes})
+    pictures: dict[tuple[str, int], list[Found]] = {}
+    for (take, code), members in takes.items():
+        pictures.setdefault((passes[take], code), []).extend(members)
+    acquisitions, choices = [], []
+    for (take, code), members in pictures.items():
+        scenes, chosen = _chosen(members)
+        choices += chosen
+        when = min(scene.datetime for scene in scenes)
+        acquisition = Acquisition(safe_name(f"{take}_{code}"), safe_name(take), code, when, scenes)
+        acquisitions.append(numbered(acquisition))
+    acquisitions.sort(key=lambda a: (a.datetime, a.epsg, a.id))
+    return acquisitions, sorted(choices, key=lambda c: (c.item, c.what, c.why))
 
 
-def _numbered(
-    name: str, take: str, code: int, scenes: list[Scene], items: tuple[str, ...] = ()
-) -> Acquisition:
-    newest = _newest(scenes)
-    items += tuple(scene.id for scene in newest if scene.id not in items)
-    return Acquisition(
-        id=name,
-        take=take,
-        epsg=code,
-        datetime=min(scene.datetime for scene in newest),
-        scenes=tuple(replace(scene, number=items.index(scene.id) + 1) for scene in newest),
-        items=items,
-    )
+def numbered(acquisition: Acquisition, items: Sequence[str] = ()) -> Acquisition:
+    """An acquisition whose scenes keep the numbers that they have in the cube already, where ``items`` are the ids by
+    number; what is new gets the next ones.
+    """
+    known = (*items, *(s.id for s in acquisition.scenes if s.id not in items))
+    scenes = tuple(replace(s, number=known.index(s.id) + 1) for s in acquisition.scenes)
+    return replace(acquisition, scenes=scenes, items=known)
 
 
-def _newest(scenes: list[Scene]) -> list[Scene]:
-    """Per tile the items of its newest baseline, each id once, in the order in which they win."""
-    best: dict[str, tuple[int, int]] = {}
-    for scene in scenes:
-        best[scene.tile] = max(best.get(scene.tile, (0, 0)), scene.baseline or (0, 0))
-    kept = {s.id: s for s in scenes if (s.baseline or (0, 0)) == best[s.tile]}
-    return sorted(kept.values(), key=lambda s: (s.tile, s.datetime, s.id))
+def _passes(takes: Iterable[str]) -> dict[str, str]:
+    """Datatake → itself; one that is known by no more than a minute → the first of its pass."""
+    passes: dict[str, str] = {}
+    begin: dict[str, tuple[str, datetime]] = {}
+    for take in sorted(takes):
+        platform, _, minute = take.partition("_")
+        passes[take] = take
+        if len(minute) == len("20240601T1010"):
+            when = datetime.strptime(minute, "%Y%m%dT%H%M")
+            first, since = begin.get(platform, (take, when))
+            if when - since > PASS:
+                first, since = take, when
+            begin[platform] = first, since
+            passes[take] = first
+    return passes
 
 
-def _scene(item: pystac.Item, code: int, bands: Sequence[str], catalog: str) -> Scene:
-    found = sources(item, bands)
-    scl = scl_source(item)
-    for source in (*found.values(), *([scl] if scl else [])):
-        check_href(source.href, catalog)
-    cloud = cloud_cover(item)
-    return Scene(
-        id=item.id,
-        tile=tile(item),
-        datetime=sensed(item).strftime("%Y-%m-%dT%H:%M:%S"),
-        platform=platform(item),
-        baseline=baseline(item),
-        cloud=None if math.isnan(cloud) else cloud,
-        box=_box(item, code, found.values()),
-        sources=tuple(found.values()),
-        scl=scl,
-        href=item.get_self_href(),
-    )
+def _chosen(members: list[Found]) -> tuple[tuple[Scene, ...], list[Choice]]:
+    """The scenes that count, by tile, and of one tile the newest first; and what became of the others."""
+    tiles: dict[str, list[Found]] = {}
+    for one in members:
+        tiles.setdefault(one.scene.tile, []).append(one)
+    scenes: list[Scene] = []
+    choices = []
+    for tile in sorted(tiles):
+        kept: list[Found] = []
+        for one in sorted(tiles[tile], key=_age, reverse=True):
+            newer = next((other for other in kept if _replaces(other, one)), None)
+            if newer is None:
+                kept.append(one)
+            elif newer.scene != one.scene:
+                choices.append(Choice(one.scene.id, "replaced", _why(newer.scene, one.scene)))
+        if len(kept) > 1:
+            why = f"{len(kept)} items of tile {tile} show different parts of it"
+            choices += [Choice(one.scene.id, "joined", why) for one in kept]
+        scenes += [one.scene for one in kept]
+    return tuple(scenes), choices
 
 
-def _box(item: pystac.Item, code: int, files: Iterable[Source]) -> Box:
-    """The cells of an item, from the transform and shape of every band that is read; they must agree."""
-    lattice = Lattice.of(code)
-    boxes = {}
-    for source in files:
-        what = f"Item {item.id}, band {source.band},"
-        (a, b, left, d, e, top), (height, width) = _grid(item, source)
-        gsd = BANDS[source.band].gsd
-        if (a, b, d, e) != (gsd, 0, 0, -gsd):
-            raise S2SharpError(
-                "off-lattice",
-                f"{what} has pixels of {a} × {e} m and shears of {b} and {d}, not {gsd} m north up.",
-                "Use the product as ESA grids it, not a reprojected copy.",
-            )
-        bounds = (left, top + e * height, left + a * width, top)
-        boxes[source.band] = lattice.box(bounds, what)
-    if len(set(boxes.values())) > 1:
-        raise S2SharpError(
-            "off-lattice",
-            f"The bands of item {item.id} cover different cells: {boxes}.",
-            "Skip it.",
+def _age(one: Found) -> tuple[tuple[int, int], str, str, str]:
+    """What is newer is greater."""
+    scene = one.scene
+    return scene.baseline or (0, 0), scene.processed or "", one.archived, scene.id
+
+
+def _replaces(newer: Found, older: Found) -> bool:
+    """Whether both are of one data strip, so that the older has nothing that the newer lacks."""
+    if newer.scene.id == older.scene.id:
+        return True
+    if newer.strip and older.strip:
+        return newer.strip == older.strip
+    mine, other = newer.scene.outline, older.scene.outline
+    return bool((mine & other).area >= SAME * other.area)
+
+
+def _why(newer: Scene, older: Scene) -> str:
+    if newer.baseline != older.baseline:
+        numbers = (
+            "an unknown one" if s.baseline is None else f"{s.baseline[0]:02d}.{s.baseline[1]:02d}"
+            for s in (older, newer)
         )
-    return next(iter(boxes.values()))
-
-
-def _grid(item: pystac.Item, source: Source) -> tuple[tuple[float, ...], tuple[int, int]]:
-    """Transform (a, b, c, d, e, f) and shape of a file: from its asset, else from its header."""
-    for asset in item.assets.values():
-        transform = asset.extra_fields.get("proj:transform")
-        shape = asset.extra_fields.get("proj:shape")
-        if asset.get_absolute_href() == source.href and transform and shape:
-            return _checked(transform, shape, f"Item {item.id}, band {source.band}")
-    return header(source, item.id)
-
-
-def _checked(transform: Any, shape: Any, what: str) -> tuple[tuple[float, ...], tuple[int, int]]:
-    """A grid as an item states it: any JSON, perhaps."""
-    try:
-        numbers = tuple(float(v) for v in transform[:6])
-        height, width = (int(v) for v in shape)
-    except (OverflowError, TypeError, ValueError):
-        numbers, height, width = (math.nan,), 0, 0
-    if height < 1 or width < 1 or len(numbers) < 6 or not all(map(math.isfinite, numbers)):
-        raise S2SharpError(
-            "item-broken",
-            f"{what}: proj:transform {transform!r} and proj:shape {shape!r} should be six numbers and "
-            "two, height and width.",
-            "Leave the item out, or ask the archive to correct it.",
-        )
-    return numbers, (height, width)
+        return f"processing baseline {next(numbers)}, where {newer.id} has {next(numbers)}"
+    return f"of the same processing baseline as {newer.id}, which is the later one"

@@ -12,8 +12,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
-from urllib.parse import unquote, urlsplit
+from typing import Any, NamedTuple
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 import pystac
 
@@ -21,20 +21,33 @@ from s2sharp_core.bands import BANDS
 from s2sharp_core.errors import S2SharpError
 
 __all__ = [
+    "FACTS",
+    "PROPERTIES",
+    "WAYS",
+    "Offer",
     "Source",
+    "address",
+    "archived",
+    "as_number",
+    "as_text",
     "baseline",
     "check_href",
     "cloud_cover",
     "datatake",
     "epsg",
+    "grids",
     "is_local",
+    "offers",
     "platform",
+    "processed",
     "public",
     "safe_name",
     "scl_source",
     "sensed",
     "sources",
+    "strip",
     "tile",
+    "unsigned",
 ]
 
 QUANTIFICATION = 10_000
@@ -52,20 +65,66 @@ _NAMES = (
     | {"rededge1": "B05", "rededge2": "B06", "rededge3": "B07", "scl": "SCL"}
 )
 _KEY = re.compile(r"(?P<stem>.+?)(?:_(?P<gsd>[126]0)m)?(?:-jp2)?", re.IGNORECASE)
-_PICTURES = frozenset({"visual", "overview", "thumbnail", "metadata"})
-_FACTS = frozenset(
-    {"name", "common_name", "scale", "offset", "nodata", "data_type", "spatial_resolution", "gsd"}
+_NAMING = tuple(
+    f"{archive}:{name}"
+    for archive in ("s2", "eopf")
+    for name in ("datatake_id", "product_uri", "product_id", "granule_id", "tile_id")
 )
+"""Properties that may hold ESA's name of the datatake, the product or the granule."""
+
+_STRIPS = ("s2:datastrip_id", "eopf:datastrip_id")
+_MADE = ("s2:generation_time", "processing:datetime")
+
+PROPERTIES: dict[str, type] = {
+    **dict.fromkeys((*_NAMING, *_STRIPS, *_MADE, "title", "platform"), str),
+    **dict.fromkeys(("grid:code", "s2:mgrs_tile"), str),
+    **dict.fromkeys(("mgrs:utm_zone", "mgrs:latitude_band", "mgrs:grid_square"), str),
+    **dict.fromkeys(("s2:processing_baseline", "processing:version"), str),
+    **dict.fromkeys(("eo:cloud_cover", "sat:absolute_orbit", "sat:relative_orbit"), float),
+    **dict.fromkeys((f"{e}:boa_offset_applied" for e in ("earthsearch", "sentinel")), bool),
+}
+"""What is read of an item's properties beside its time and CRS, and as what."""
+
+FACTS: dict[str, type] = {
+    "nodata": float,
+    "data_type": str,
+    "raster:scale": float,
+    "raster:offset": float,
+}
+"""What radiometry follows from, of what an asset says of its band, in STAC 1.1's words."""
+
+# Of SAS tokens, presigned S3, Google and CloudFront addresses, and of what else is called a key.
+_SECRET = re.compile(
+    r"sig|token|key|secret|pass|pw|auth|cred|policy|expir|amz-|goog-|user|session|^(s[a-z]{1,4}|code|jwt)$",
+    re.IGNORECASE,
+)
+_REMOTE = re.compile(r"(?:https?|s3)://[^/?#\s\[\]]+(?:[/?#].*)?(?<!\s)", re.IGNORECASE)
+_VERSIONS = frozenset({"versionid", "generation"})
+
+WAYS = ("none", "item", "planetary-computer")
+"""How an address can be signed."""
+
+_PICTURES = frozenset({"visual", "overview", "thumbnail", "metadata"})
+_FACTS = {
+    prefix + name: name
+    for name in (
+        *("name", "common_name", "scale", "offset", "nodata", "data_type"),
+        *("spatial_resolution", "gsd"),
+    )
+    for prefix in ("", "eo:", "raster:")
+}
+_TIME = r"\d{8}T\d{6}"
 _DATATAKE = re.compile(r"(?<![A-Z0-9])G?(S2[A-Z])_(?:MSIL\d[A-Z]_)?(\d{8}T\d{6})_")
 _TILE = r"T?(\d{1,2})([C-HJ-NP-X][A-HJ-NP-Z]{2})"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Source:
     """One band of one item: reflectance = DN · ``scale`` + ``offset``, DN ``nodata`` = no data.
 
     ``origin`` says where the offset is from: ``"item metadata"``, ``"boa_offset_applied"``,
-    ``"processing baseline 05.11"``.
+    ``"processing baseline 05.11"``. ``href`` holds no credentials; ``sign`` says how it gets some:
+    ``"none"``, ``"item"`` (the item names it signed) or ``"planetary-computer"``.
     """
 
     band: str
@@ -74,23 +133,47 @@ class Source:
     offset: float
     nodata: int
     origin: str
+    sign: str = "none"
+
+
+class Offer(NamedTuple):
+    """An asset that claims to hold a band, and what it says of it."""
+
+    key: str
+    asset: pystac.Asset
+    facts: dict[str, Any]
 
 
 def sources(item: pystac.Item, bands: Iterable[str]) -> dict[str, Source]:
     """The assets that hold ``bands`` (ESA names) at their native resolution, with their radiometry.
 
-    Resampled copies are never taken; of a COG and a JP2 of the same band, the COG is. Errors:
+    Resampled copies are never taken; of a COG and a JP2 of the same band, the COG is. The scene
+    classification "SCL" (20 m, scale 1, offset 0) is left out where there is none (L1C). Errors:
     ``band-missing``, ``offset-unknown``, ``bad-config`` (no such band).
     """
-    return {band: _source(item, band) for band in bands}
+    return {band: _source(item, band, offer) for band, offer in offers(item, bands).items()}
+
+
+def offers(item: pystac.Item, bands: Iterable[str]) -> dict[str, Offer]:
+    """The assets that :func:`sources` are made of. Errors: ``band-missing``, ``bad-config``."""
+    found: dict[str, list[Offer]] = {}
+    for key, asset in item.assets.items():
+        offer = Offer(key, asset, _facts(asset))
+        if band := _claim(offer):
+            found.setdefault(band, []).append(offer)
+    chosen = {band: _native(item, band, found.get(band, [])) for band in bands}
+    return {band: offer for band, offer in chosen.items() if offer is not None}
+
+
+def address(asset: pystac.Asset) -> str:
+    """Where the item says that a file is, signed perhaps."""
+    # pystac takes its time to tell that an address is absolute.
+    return asset.href if "://" in asset.href else asset.get_absolute_href() or asset.href
 
 
 def scl_source(item: pystac.Item) -> Source | None:
-    """The scene classification at 20 m (scale 1, offset 0), or None where there is none (L1C)."""
-    native = _assets(item, "SCL", SCL_GSD)[0]
-    if not native:
-        return None
-    return Source("SCL", _href(item.assets[native[0]]), 1.0, 0.0, 0, "classes")
+    """The scene classification, or None where there is none."""
+    return sources(item, ["SCL"]).get("SCL")
 
 
 def baseline(item: pystac.Item) -> tuple[int, int] | None:
@@ -99,14 +182,14 @@ def baseline(item: pystac.Item) -> tuple[int, int] | None:
     From ``s2:processing_baseline``, else a product name (``_N0509_``), else ``processing:version``
     where that has ESA's form "05.09" and so isn't the version of somebody's software.
     """
-    said = str(item.properties.get("s2:processing_baseline", "")).strip()
+    said = as_text(item.properties.get("s2:processing_baseline")).strip()
     if found := re.fullmatch(r"(\d{1,2})(?:\.(\d{1,2}))?", said):
         # A JSON number loses its last zero: 5.1 is 05.10.
         return int(found[1]), int((found[2] or "0").ljust(2, "0"))
     for text in _names(item):
         if found := re.search(r"_N(\d{2})\.?(\d{2})(?=_|\.|$)", text):
             return int(found[1]), int(found[2])
-    said = str(item.properties.get("processing:version", ""))
+    said = as_text(item.properties.get("processing:version"))
     if found := re.fullmatch(r"(\d{2})\.(\d{2})", said):
         return int(found[1]), int(found[2])
     return None
@@ -118,27 +201,76 @@ def datatake(item: pystac.Item) -> str:
     The platform with, in this order: the datatake's start, from ``s2:datatake_id``,
     ``eopf:datatake_id`` or an ESA product name (``"S2A_20230628T070631"``); another datatake id;
     the absolute orbit, from ``sat:absolute_orbit`` or a granule name; the relative orbit and the
-    local solar day, which one pass never changes; the minute of sensing, which is a guess:
-    tiles sensed either side of a full minute then count as two acquisitions.
+    day of its pass; the minute of sensing, which is no more than a guess.
     """
     for text in _names(item):
         if found := _DATATAKE.search(text):
             return f"{found[1]}_{found[2]}"
     code = "S2" + platform(item).removeprefix("sentinel-2").upper()
     for key in ("s2:datatake_id", "eopf:datatake_id"):
-        if said := str(item.properties.get(key) or ""):
+        if said := as_text(item.properties.get(key)):
             return f"{code}_{re.sub(r'_N[0-9.]+$', '', said)}"
     orbits = (re.search(r"_A(\d{6})_T", text) for text in _names(item))
-    orbit = _number(item.properties.get("sat:absolute_orbit")) or next(
+    orbit = as_number(item.properties.get("sat:absolute_orbit")) or next(
         (float(found[1]) for found in orbits if found), None
     )
     if orbit:
         return f"{code}_A{int(orbit):06d}"
     when = sensed(item)
-    if orbit := _number(item.properties.get("sat:relative_orbit")):
-        longitude = item.bbox[0] if item.bbox else 0.0
-        return f"{code}_R{int(orbit):03d}_{when + timedelta(hours=longitude / 15):%Y%m%d}"
+    if orbit := as_number(item.properties.get("sat:relative_orbit")):
+        return f"{code}_R{int(orbit):03d}_{when - _before_pass(orbit):%Y%m%d}"
     return f"{code}_{when:%Y%m%dT%H%M}"
+
+
+def _before_pass(orbit: float) -> timedelta:
+    """From midnight UTC until half a day before the satellite, on ``orbit``, crosses the equator southwards.
+
+    A satellite is on a relative orbit once in ten days, always at the same hour: 143 orbits are ten days, and orbit
+    122, over Vienna, crosses at 10:19. So days that are counted from there have the whole pass, twenty-five
+    minutes to either side, in their middle: neither midnight nor the antimeridian cuts one in two.
+    """
+    hours = 10.32 + (orbit - 122) * 240 / 143
+    return timedelta(hours=hours % 24 - 12)
+
+
+def strip(item: pystac.Item) -> str | None:
+    """When the item's data strip began to be sensed, "20230628T100612"; None if not said.
+
+    A datatake that is received in parts comes as strips, and a tile at their border as an item of each.
+    """
+    for text in (as_text(item.properties.get(key)) for key in _STRIPS):
+        if found := re.search(rf"_S({_TIME})(?=_|\.|$)", text):
+            return found[1]
+    return None
+
+
+def processed(item: pystac.Item) -> str | None:
+    """When ESA made the product, "20230628T170000"; None if not said.
+
+    From its time of generation, else the name of the product (its discriminator) or of the granule.
+    """
+    for key in _MADE:
+        if when := _moment(item.properties.get(key)):
+            return when
+    for text in _names(item):
+        if found := re.search(rf"_T{_TILE[2:]}_({_TIME})(?=\.|$)|_TL_\w{{4}}_({_TIME})_A", text):
+            return found[3] or found[4]
+    return None
+
+
+def archived(item: pystac.Item) -> str:
+    """When the archive took the item in, or last changed it; "" if not said."""
+    return max(_moment(item.properties.get(key)) or "" for key in ("created", "updated"))
+
+
+def _moment(value: Any) -> str | None:
+    """A time in UTC, to the second, so that text sorts as time does."""
+    try:
+        when = datetime.fromisoformat(as_text(value))
+    except ValueError:
+        return None
+    when = when.astimezone(UTC) if when.tzinfo else when
+    return f"{when:%Y%m%dT%H%M%S}"
 
 
 def sensed(item: pystac.Item) -> datetime:
@@ -151,10 +283,10 @@ def sensed(item: pystac.Item) -> datetime:
 
 def tile(item: pystac.Item) -> str:
     """The MGRS tile, as in "33UUP" and "01CCV"; the item's id where no tile can be told."""
-    said = item.properties
-    mgrs = [said.get(f"mgrs:{key}", "") for key in ("utm_zone", "latitude_band", "grid_square")]
-    code = str(said.get("grid:code", "")).removeprefix("MGRS-")
-    for text in (str(said.get("s2:mgrs_tile", "")), code, "".join(map(str, mgrs))):
+    mgrs = ("mgrs:utm_zone", "mgrs:latitude_band", "mgrs:grid_square")
+    keys = ("s2:mgrs_tile", "grid:code", *mgrs)
+    name, code, *parts = (as_text(item.properties.get(key)) for key in keys)
+    for text in (name, code.removeprefix("MGRS-"), "".join(parts)):
         if found := re.fullmatch(_TILE, text):
             return f"{int(found[1]):02d}{found[2]}"
     for text in _names(item):
@@ -165,7 +297,7 @@ def tile(item: pystac.Item) -> str:
 
 def platform(item: pystac.Item) -> str:
     """``"sentinel-2a"`` and so on; ``"sentinel-2"`` if the item doesn't say which."""
-    for text in (str(item.properties.get("platform", "")), *_names(item)):
+    for text in (as_text(item.properties.get("platform")), *_names(item)):
         if found := re.search(
             r"(?<![A-Z0-9])(?:SENTINEL-?2|G?S2)([A-Z])(?![A-Z0-9])", text.upper()
         ):
@@ -191,9 +323,23 @@ def epsg(item: pystac.Item) -> int:
     )
 
 
+def grids(item: pystac.Item) -> dict[str, tuple[Any, Any]]:
+    """Address of a file → its transform and shape, as the item states them; any JSON, perhaps."""
+    said = {
+        unsigned(address(asset)): (
+            asset.extra_fields.get("proj:transform"),
+            asset.extra_fields.get("proj:shape"),
+        )
+        for asset in item.assets.values()
+    }
+    return {
+        href: (transform, shape) for href, (transform, shape) in said.items() if transform and shape
+    }
+
+
 def cloud_cover(item: pystac.Item) -> float:
     """The tile's cloud cover in percent, NaN when unknown."""
-    said = _number(item.properties.get("eo:cloud_cover"))
+    said = as_number(item.properties.get("eo:cloud_cover"))
     return math.nan if said is None else said
 
 
@@ -220,10 +366,10 @@ def check_href(href: str, catalog: str) -> str:
     http(s) and s3 may come from anywhere; absolute paths and file:// (returned as a path) only
     from a catalogue on this machine. GDAL's /vsi names and all other schemes never.
     """
+    if href.isprintable() and _REMOTE.fullmatch(href):
+        return href
     scheme = _scheme(href)
     if href.isprintable() and href == href.strip():
-        if scheme in ("http", "https", "s3") and urlsplit(href).netloc:
-            return href
         path = unquote(urlsplit(href).path) if scheme == "file" else href
         local = scheme in ("", "file") and is_local(catalog) and Path(path).is_absolute()
         if local and path.isprintable() and not path.lower().lstrip("/").startswith("vsi"):
@@ -243,6 +389,18 @@ def public(url: str) -> str:
     return re.split(r"[?#]", re.sub(r"//[^/?#]*@", "//", url))[0]
 
 
+def unsigned(url: str) -> str:
+    """``url`` without credentials: user, password and, if a parameter may be one, the whole query."""
+    if "//" not in url or not ("?" in url or "@" in url):
+        return url
+    said = urlsplit(url).query if "?" in url else ""
+    harmless = all(
+        name.lower() in _VERSIONS or not (_SECRET.search(name) or len(value) >= 20)
+        for name, value in parse_qsl(said, keep_blank_values=True)
+    )
+    return f"{public(url)}?{said}" if said and harmless else public(url)
+
+
 def _scheme(url: str) -> str:
     try:
         return urlsplit(url).scheme.lower()
@@ -250,42 +408,51 @@ def _scheme(url: str) -> str:
         return "?"
 
 
-def _source(item: pystac.Item, band: str) -> Source:
-    if band not in BANDS:
+def _native(item: pystac.Item, band: str, found: list[Offer]) -> Offer | None:
+    if band not in BANDS and band != "SCL":
         raise S2SharpError("bad-config", f"{band} is no band.", f"Choose from {', '.join(BANDS)}.")
-    native, copies = _assets(item, band, BANDS[band].gsd)
-    if not native:
-        found = f"only resampled copies ({', '.join(copies)})" if copies else "none"
-        raise S2SharpError(
-            "band-missing",
-            f"Item {item.id} should have an asset for {band} at {BANDS[band].gsd} m; found {found} "
-            f"among its assets {', '.join(sorted(item.assets)) or '(none)'}.",
-            "Ask for other bands, or leave the item out.",
-        )
-    asset = item.assets[native[0]]
-    facts = _facts(asset)
-    scale, offset, origin = _radiometry(item, asset, facts)
-    return Source(band, _href(asset), scale, offset, int(_number(facts.get("nodata")) or 0), origin)
+    gsd = BANDS[band].gsd if band in BANDS else SCL_GSD
+    for offer in sorted(found, key=lambda o: (_is_jp2(o.asset), o.key)) if found[1:] else found:
+        size = _resolution(offer)
+        if size is None or math.isclose(size, gsd, rel_tol=1e-3):
+            return offer
+    if band == "SCL":
+        return None
+    copies = ", ".join(offer.key for offer in found)
+    raise S2SharpError(
+        "band-missing",
+        f"Item {item.id} should have an asset for {band} at {gsd} m; found "
+        f"{f'only resampled copies ({copies})' if copies else 'none'} "
+        f"among its assets {', '.join(sorted(item.assets)) or '(none)'}.",
+        "Ask for other bands, or leave the item out.",
+    )
 
 
-def _assets(item: pystac.Item, band: str, gsd: int) -> tuple[list[str], list[str]]:
-    """Keys of the assets that hold ``band``: those at its native ``gsd``, best first, and the rest."""
-    keys = [key for key, asset in item.assets.items() if _claim(key, asset) == band]
-    keys.sort(key=lambda key: (_is_jp2(item.assets[key]), key))
-    sizes = {key: _resolution(key, item.assets[key]) for key in keys}
-    native = [
-        key for key, size in sizes.items() if size is None or math.isclose(size, gsd, rel_tol=1e-3)
-    ]
-    return native, [key for key in keys if key not in native]
+def _source(item: pystac.Item, band: str, offer: Offer) -> Source:
+    raw = address(offer.asset)
+    href, sign = unsigned(raw), _sign(offer.asset, raw)
+    if band == "SCL":
+        return Source(band, href, 1.0, 0.0, 0, "classes", sign)
+    scale, offset, origin = _radiometry(item, offer)
+    nodata = int(as_number(offer.facts.get("nodata")) or 0)
+    return Source(band, href, scale, offset, nodata, origin, sign)
 
 
-def _claim(key: str, asset: pystac.Asset) -> str | None:
+def _sign(asset: pystac.Asset, raw: str) -> str:
+    # What a frozen catalogue says, in the words of STAC's authentication extension.
+    said = asset.extra_fields.get("auth:refs")
+    if isinstance(said, list) and said and said[0] in WAYS:
+        return str(said[0])
+    return "none" if unsigned(raw) == raw else "item"
+
+
+def _claim(offer: Offer) -> str | None:
+    asset, facts = offer.asset, offer.facts
     if _PICTURES.intersection(asset.roles or ()) or any(len(b) > 1 for b in _band_lists(asset)):
         return None
-    facts, stem = _facts(asset), _parts(key)[0]
     # ESA's name in the metadata beats the key, and the key the common name, which may repeat.
-    said = (str(name).lower() for name in (facts.get("name"), stem, facts.get("common_name")))
-    return next((_NAMES[name] for name in said if name in _NAMES), None)
+    said = (facts.get("name"), _parts(offer.key)[0], facts.get("common_name"))
+    return next((_NAMES[name] for text in said if (name := str(text).lower()) in _NAMES), None)
 
 
 def _parts(key: str) -> tuple[str, str | None]:
@@ -302,23 +469,25 @@ def _band_lists(asset: pystac.Asset) -> Iterator[Sequence[Any]]:
 def _facts(asset: pystac.Asset) -> dict[str, Any]:
     """What an asset says of its one band, in STAC 1.0 or 1.1; what is said of the band counts more."""
     said = [asset.extra_fields, *(b[0] for b in _band_lists(asset) if b and isinstance(b[0], dict))]
-    pairs = (pair for fields in said for pair in fields.items())
-    short = ((re.sub(r"^(eo|raster):", "", key), value) for key, value in pairs)
-    return {key: value for key, value in short if key in _FACTS and value is not None}
+    return {
+        _FACTS[key]: value
+        for fields in said
+        for key, value in fields.items()
+        if key in _FACTS and value is not None
+    }
 
 
-def _resolution(key: str, asset: pystac.Asset) -> float | None:
+def _resolution(offer: Offer) -> float | None:
     """Metres per pixel. ``gsd`` comes last, since of a copy it may tell the sensor's."""
-    transform, facts = asset.extra_fields.get("proj:transform"), _facts(asset)
+    transform, facts = offer.asset.extra_fields.get("proj:transform"), offer.facts
     first = transform[0] if isinstance(transform, list) and transform else None
-    said = (first, facts.get("spatial_resolution"), _parts(key)[1], facts.get("gsd"))
-    return next((abs(size) for size in map(_number, said) if size), None)
+    said = (first, facts.get("spatial_resolution"), _parts(offer.key)[1], facts.get("gsd"))
+    return next((abs(size) for size in map(as_number, said) if size), None)
 
 
-def _radiometry(
-    item: pystac.Item, asset: pystac.Asset, facts: dict[str, Any]
-) -> tuple[float, float, str]:
-    scale, offset = _number(facts.get("scale")), _number(facts.get("offset"))
+def _radiometry(item: pystac.Item, offer: Offer) -> tuple[float, float, str]:
+    facts = offer.facts
+    scale, offset = as_number(facts.get("scale")), as_number(facts.get("offset"))
     if scale == 1 and not str(facts.get("data_type")).startswith("float"):
         scale = offset = None  # the extension's defaults; they can't be meant of integers
     if scale is None or scale <= 0:
@@ -326,7 +495,7 @@ def _radiometry(
     said = item.properties
     applied = said.get("earthsearch:boa_offset_applied", said.get("sentinel:boa_offset_applied"))
     # The flag speaks of the COGs that Earth Search wrote; ESA's own JP2 files beside them are raw.
-    if applied is True and not _is_jp2(asset):
+    if applied is True and not _is_jp2(offer.asset):
         return scale, 0.0, "boa_offset_applied"
     if offset is not None:
         return scale, offset, "item metadata"
@@ -343,23 +512,23 @@ def _radiometry(
 
 
 def _is_jp2(asset: pystac.Asset) -> bool:
-    return "jp2" in (asset.media_type or "") or urlsplit(asset.href).path.endswith(".jp2")
-
-
-def _href(asset: pystac.Asset) -> str:
-    return asset.get_absolute_href() or asset.href
+    return "jp2" in (asset.media_type or "") or asset.href.partition("?")[0].endswith(".jp2")
 
 
 def _names(item: pystac.Item) -> list[str]:
-    """The texts that may hold ESA's name of the datatake, the product or the granule."""
-    keys = ("datatake_id", "product_uri", "product_id", "granule_id", "tile_id")
-    said = [item.properties.get(f"{prefix}:{key}") for prefix in ("s2", "eopf") for key in keys]
-    return [
-        text for text in (*said, item.properties.get("title"), item.id) if isinstance(text, str)
-    ]
+    said = (as_text(item.properties.get(key)) for key in (*_NAMING, "title"))
+    return [text for text in (*said, item.id) if text]
 
 
-def _number(value: Any) -> float | None:
+def as_text(value: Any) -> str:
+    """A text, or a number as one; else nothing: any JSON may stand where ESA has a name."""
+    return (
+        str(value) if isinstance(value, str | int | float) and not isinstance(value, bool) else ""
+    )
+
+
+def as_number(value: Any) -> float | None:
+    """A number, or a text that is one."""
     try:
         number = math.nan if isinstance(value, bool) else float(value)
     except (TypeError, ValueError):

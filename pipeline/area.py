@@ -2,59 +2,65 @@
 
 import hashlib
 import json
-from collections.abc import Sequence
 from pathlib import Path
+from typing import cast
 
 import numpy as np
-import pystac
 import shapely
 from pyproj import Transformer
+from shapely.affinity import translate
 
 from s2sharp_core import S2SharpError
 from s2sharp_core.lattice import Lattice
 
-from .archives import epsg as epsg_of
 from .config import RunConfig
+from .globe import Degrees, around, rolled
 
 __all__ = ["area_digest", "area_shape", "lonlat", "reach"]
 
 
+_EASTINGS = (99_960.0, 909_780.0)
+"""Between these lie the tiles of every zone: MGRS has squares from 100 km to 900 km, and tiles are wider."""
+
+
 def area_shape(config: RunConfig, epsg: int) -> shapely.Geometry:
-    """The area that was asked for, in metres of ``epsg``; edges are densified before they bend.
+    """The area that was asked for, in metres of ``epsg``, as far as that code's tiles reach; perhaps empty.
+
+    Edges are densified before they bend.
 
     Raises
     ------
     S2SharpError
         ``bad-config`` when the GeoJSON cannot be read.
     """
-    # A zone's tiles lie within a few degrees of its meridian; far from it, the projection has no meaning.
+    # Far from a zone's meridian, its projection has no meaning.
     meridian = epsg % 100 * 6 - 183
     near = shapely.box(meridian - 12, -84, meridian + 12, 84)
-    shape = shapely.segmentize(lonlat(config) & near, 0.05)
+    given = lonlat(config)
+    shape = shapely.union_all([translate(given, turn) & near for turn in (-360, 0, 360)])
     to_grid = Transformer.from_crs(4326, epsg, always_xy=True)
-    shape = shapely.transform(shape, lambda xy: np.column_stack(to_grid.transform(*xy.T)))
+    shape = shapely.transform(
+        shapely.segmentize(shape, 0.05), lambda xy: np.column_stack(to_grid.transform(*xy.T))
+    )
+    west, east = _EASTINGS
+    shape &= shapely.box(west, -1e8, east, 1e8)
     # Of a box in degrees, the whole rectangle around it in metres: a picture without ragged edges.
-    return shape if config.area else shapely.box(*shapely.bounds(shape))
+    return shape if config.area or shape.is_empty else shapely.box(*shapely.bounds(shape))
 
 
-def reach(config: RunConfig, items: Sequence[pystac.Item]) -> tuple[float, float, float, float]:
+def reach(config: RunConfig) -> Degrees:
     """Degrees around all cells that may be written: more than was asked for, since grids are turned."""
-    shape = lonlat(config)
-    for code in {epsg_of(item) for item in items if _has_code(item)}:
-        around = Lattice.of(code).around(tuple(shapely.bounds(area_shape(config, code))))
+    found = [lonlat(config)]
+    for code in range(32601, 32661):
+        shape = area_shape(config, code)
+        if shape.is_empty:
+            continue
+        # One more: the southern code's cells lie a little lower.
+        cells = Lattice.of(code).around(tuple(shapely.bounds(shape))).grow(1)
         to_degrees = Transformer.from_crs(code, 4326, always_xy=True)
-        shape |= shapely.box(*to_degrees.transform_bounds(*Lattice.of(code).bounds(around)))
-    west, south, east, north = shapely.bounds(shape & shapely.box(-180, -90, 180, 90))
-    return float(west), float(south), float(east), float(north)
-
-
-def _has_code(item: pystac.Item) -> bool:
-    """Whether an item says where it lies; one that does not is refused later, by name."""
-    try:
-        Lattice.of(epsg_of(item))
-    except S2SharpError:
-        return False
-    return True
+        west, south, east, north = to_degrees.transform_bounds(*Lattice.of(code).bounds(cells))
+        found.append(rolled(shapely.box(west, south, east + 360 * (east < west), north)))
+    return around(shapely.union_all(found))
 
 
 def _geojson(file: Path) -> shapely.Geometry:
@@ -70,18 +76,23 @@ def _geojson(file: Path) -> shapely.Geometry:
             "bad-config", f"Cannot read the area {file}: {error}.", "It must be GeoJSON in lon/lat."
         ) from error
     west, south, east, north = shapely.bounds(shape)
-    if not shape.area or not (-180 <= west < east <= 180 and -90 <= south < north <= 90):
+    wide = -360 <= west < east <= 360 and east - west <= 360
+    if not shape.area or not (wide and -90 <= south < north <= 90):
         raise S2SharpError(
             "bad-config",
             f"The area {file} is no polygon in degrees; it spans {west}, {south}, {east}, {north}.",
             "Give polygons in longitude and latitude (RFC 7946).",
         )
-    return shape
+    return rolled(shape)
 
 
 def lonlat(config: RunConfig) -> shapely.Geometry:
-    return _geojson(config.area) if config.area else shapely.box(*(config.bbox or ()))
+    """The area that was asked for, in degrees; one that crosses the antimeridian is cut there."""
+    if config.area:
+        return _geojson(config.area)
+    west, south, east, north = cast(Degrees, config.bbox)
+    return rolled(shapely.box(west, south, east + 360 * (east < west), north))
 
 
 def area_digest(config: RunConfig) -> str:
-    return hashlib.sha256(shapely.to_wkb(lonlat(config))).hexdigest()
+    return hashlib.sha256(shapely.to_wkb(lonlat(config).normalize())).hexdigest()

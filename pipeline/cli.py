@@ -4,6 +4,7 @@ import json
 import time
 from collections.abc import Callable, Iterator
 from functools import wraps
+from inspect import Signature, signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -19,6 +20,7 @@ from s2sharp_core import S2SharpError
 from .config import RunConfig, read_config
 from .flags import FLAGS
 from .mosaic.cli import mosaic
+from .place import place
 from .terminal import bars, console, told
 
 if TYPE_CHECKING:
@@ -32,21 +34,25 @@ app = typer.Typer(
     rich_markup_mode="markdown",
     help="All bands of Sentinel-2 at 10 m, from a STAC query to a datacube.\n\n"
     "Begin with `s2sharp demo`. Exit codes: 0 done, 1 error, 2 bad configuration, 3 nothing found, "
-    "4 some units failed (run the same command again: only those are redone).",
+    "4 some units failed (run the same command again: only those are redone), 5 another run writes to the same folder.",
 )
 
 
-def _configured(command: Callable[[RunConfig], object]) -> Callable[..., None]:
-    """A command that takes :data:`FLAGS` and is given the configuration they make."""
+def _configured(command: Callable[..., object]) -> Callable[..., None]:
+    """A command that takes :data:`FLAGS` and is given the configuration they make, before parameters of its own."""
+    own = list(signature(command).parameters.values())[1:]
 
     @wraps(command)
     def with_flags(**given: Any) -> None:
         with told():
             file = given.pop("config")
-            command(read_config(file, {k: v for k, v in given.items() if v is not None}))
+            kept = {parameter.name: given.pop(parameter.name) for parameter in own}
+            settings = {k: v for k, v in given.items() if v is not None}
+            command(read_config(file, settings), **kept)
 
-    with_flags.__signature__ = FLAGS  # type: ignore[attr-defined]
-    with_flags.__annotations__ = {p.name: p.annotation for p in FLAGS.parameters.values()}
+    parameters = [*FLAGS.parameters.values(), *own]
+    with_flags.__signature__ = Signature(parameters)  # type: ignore[attr-defined]
+    with_flags.__annotations__ = {p.name: p.annotation for p in parameters}
     return with_flags
 
 
@@ -66,14 +72,87 @@ def run(config: RunConfig) -> None:
 
 @app.command()
 @_configured
-def plan(config: RunConfig) -> None:
+def plan(
+    config: RunConfig,
+    *,
+    explain: Annotated[
+        str | None,
+        typer.Option(
+            metavar="UNIT",
+            help="List what one unit reads and writes: a number from 1, or a name as the ledger has it.",
+            show_default=False,
+        ),
+    ] = None,
+) -> None:
     """Say what `run` with the same flags would read, need and write, and how long it would take.
 
     Reads the catalogue and times one window; no pixel moves and nothing is written.
     """
     from .run_cli import planned
+    from .status_cli import explained
 
-    planned(config)
+    if explain is None:
+        planned(config)
+    else:
+        explained(config, explain)
+
+
+@app.command()
+def status(
+    out: Annotated[str, typer.Argument(help="The folder or URL of a run.")],
+    *,
+    as_json: Annotated[bool, typer.Option("--json", help="As one JSON object.")] = False,
+) -> None:
+    """Say where a run stands, from its folder alone: while it works, and after it ended or died.
+
+    Exit code 0 when all of it is done, 4 when something is left.
+    """
+    from .status_cli import show_status
+
+    with told():
+        show_status(place(out), as_json=as_json)
+
+
+@app.command()
+def clean(
+    out: Annotated[str, typer.Argument(help="The folder or URL of a run.")],
+    *,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only list it.")] = False,
+) -> None:
+    """Remove what a run left behind and nobody needs, and nothing else: the stage, drafts of killed writers, records
+    of failures that have been made good.
+
+    The cube, COGs, fitted weights and the ledger stay: the same `run` command continues from them.
+    """
+    from .status_cli import clean_up
+
+    with told():
+        clean_up(place(out), dry_run=dry_run)
+
+
+@app.command()
+def history(
+    out: Annotated[str, typer.Argument(help="Folder or URL of the run.")],
+    commit: Annotated[
+        bool, typer.Option("--commit", help="Keep what the cube is now as a snapshot, too.")
+    ] = False,
+) -> None:
+    """List the snapshots that runs with `--history` have kept of a cube, the newest first.
+
+    `s2sharp.open_cube(OUT, snapshot=ID)` opens one.
+    """
+    from .history import commit as keep
+    from .history import snapshots
+    from .lease import Lease
+    from .place import place
+
+    with told():
+        where = place(out)
+        if commit:
+            with Lease.taken(where, tell=console.print):
+                keep(where, "committed by hand")
+        for found in snapshots(where):
+            console.print(f"{found.id}  {found.written:%Y-%m-%d %H:%M:%S}  {escape(found.message)}")
 
 
 @app.command()

@@ -18,6 +18,8 @@ from pydantic import (
 from s2sharp_core import BANDS, S2SharpError
 from s2sharp_core.bands import in_order
 
+from .place import Located
+
 __all__ = ["EARTH_SEARCH", "RunConfig", "ordered", "read_config"]
 
 EARTH_SEARCH = "https://earth-search.aws.element84.com/v1"
@@ -27,10 +29,13 @@ _ADAPTED = "-adapted"
 
 
 def ordered(bbox: tuple[float, float, float, float]) -> tuple[float, float, float, float]:
-    """A box in degrees, if it is one; else a ``ValueError``."""
+    """A box in degrees, if it is one, else a ``ValueError``; W > E crosses the antimeridian."""
     west, south, east, north = bbox
-    if not (-180 <= west < east <= 180 and -90 <= south < north <= 90):
-        raise ValueError("must be W S E N in degrees, W < E and S < N")
+    if not (-180 <= west <= 180 and -180 <= east <= 180 and -90 <= south < north <= 90):
+        raise ValueError("must be W S E N in degrees, S < N")
+    # Rather mixed up than meant: a box around the other side of the globe.
+    if west == east or (west > east and west - east < 180):
+        raise ValueError("W must be less than E, unless the box crosses the antimeridian")
     return bbox
 
 
@@ -41,15 +46,26 @@ class RunConfig(BaseModel):
     in capitals after ``S2SHARP_``, an environment variable.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    # Whoever puts a key into a URL is told so, without the key.
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
-    out: Path = Field(
-        description="Folder for the cube and all that belongs to it. The same command on it again "
-        "continues a run that was stopped."
+    out: Located = Field(
+        description="Folder or URL (s3://BUCKET/PREFIX) for the cube and all that belongs to it. The same "
+        "command on it again continues a run that was stopped."
     )
-    catalog: str = Field(EARTH_SEARCH, description="STAC API, or a static catalogue (path or URL).")
+    catalog: str = Field(
+        EARTH_SEARCH,
+        description="STAC API, a static catalogue, or stac-geoparquet `items.parquet` (path or URL).",
+    )
     collection: str = Field("sentinel-2-c1-l2a", description="STAC collection.")
-    bbox: tuple[float, float, float, float] | None = Field(None, description="Area in degrees.")
+    sign: Literal["auto", "none", "planetary-computer", "item"] = Field(
+        "auto",
+        description="How files that need a signature get one while the run goes on: by Planetary Computer's tokens, or "
+        "by asking for their item again. auto: as the catalogue's addresses show.",
+    )
+    bbox: tuple[float, float, float, float] | None = Field(
+        None, description="Area in degrees; W > E crosses the antimeridian."
+    )
     area: Path | None = Field(None, description="GeoJSON file, in place of --bbox.")
     extent: tuple[float, float, float, float] | None = Field(
         None,
@@ -74,7 +90,7 @@ class RunConfig(BaseModel):
     )
     bands: tuple[str, ...] = Field(tuple(BANDS), description="Bands to deliver: `B02,B03,B05`.")
     method: str = Field("s2net-m", description="How to sharpen; `s2sharp methods` lists them.")
-    weights: Path | None = Field(
+    weights: Located | None = Field(
         None,
         description="Folder with weights in place of the shipped ones: trained, imported, or fitted by "
         "an earlier run (OUT/fits/DATATAKE).",
@@ -99,7 +115,7 @@ class RunConfig(BaseModel):
         gt=0,
         description="Threads of a fit. Fixed, since another number gives other weights.",
     )
-    warm_start: Path | None = Field(
+    warm_start: Located | None = Field(
         None,
         description="Begin fits from the weights in this folder, not at random; `s2sharp train --method "
         "NAME` makes some, and so does every fit (OUT/fits/DATATAKE).",
@@ -153,8 +169,26 @@ class RunConfig(BaseModel):
         ge=0,
         description="Stop when more units than this have failed for good; until then the others go on.",
     )
+    lease: float = Field(
+        60.0,
+        ge=3,
+        description="Seconds without a sign of life after which another run may take over --out.",
+    )
+    events: str | None = Field(
+        None,
+        description="Append what happens as lines of JSON to this file; `-`: to the standard output, and tables "
+        "and bars to the standard error.",
+    )
+    metrics: int | None = Field(
+        None, gt=0, lt=65536, description="Serve figures for Prometheus on this port of localhost."
+    )
     publish: bool = Field(
         True, description="Write COGs, a STAC catalogue and pictures beside the cube."
+    )
+
+    history: bool = Field(
+        False,
+        description="Keep what the cube is like after each run as a snapshot (Icechunk), to be opened later.",
     )
 
     @model_validator(mode="before")
@@ -189,7 +223,7 @@ class RunConfig(BaseModel):
             raise ValueError(f"unknown: {', '.join(unknown)}; choose from {', '.join(BANDS)}")
         return in_order(value)
 
-    @field_validator("out", "area", "weights", "warm_start", "catalog")
+    @field_validator("area", "catalog")
     @classmethod
     def _absolute(cls, value: Path | str | None) -> Path | str | None:
         """Workers may have another working directory."""

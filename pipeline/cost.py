@@ -15,6 +15,7 @@ from s2sharp_core.lattice import Box
 from .ledger import FINAL, Ledger
 from .load import GDAL_CACHE
 from .plan import Plan
+from .ready import weights_folder
 from .run import ALLOCATOR, local_workers, threads
 
 __all__ = ["Estimate", "check_memory", "estimate"]
@@ -136,7 +137,7 @@ def _calibrate(plan: Plan, threads: int, *, learns: bool) -> dict[str, float]:
         "unfitted": plan.learns or config.fit == "window",
         "fit_windows": (1 if config.fit == "window" else config.fit_windows) if learns else 0,
         "fit_threads": config.fit_threads,
-        "weights": str(config.weights) if config.weights else None,
+        "weights": str(weights_folder(config.weights)) if config.weights else None,
         "device": plan.device,
         "precision": plan.precision.split()[0],
         "window": config.window,

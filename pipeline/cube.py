@@ -10,9 +10,7 @@ import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from uuid import uuid4
 
 import numpy as np
 import rioxarray  # noqa: F401  (registers .rio)
@@ -20,10 +18,18 @@ import xarray as xr
 import zarr
 import zarr_cm
 from pyproj import CRS, Transformer
+from zarr.abc.buffer import Buffer
 from zarr.codecs import BloscCodec
+from zarr.storage import MemoryStore
 
 from s2sharp_core import BANDS, S2SharpError
 from s2sharp_core.lattice import Box, Lattice
+
+from .history import snapshot_store
+from .place import Place, place, store_errors, sweep, version, write_all, zarr_store
+
+if TYPE_CHECKING:
+    from zarr.storage import StoreLike
 
 __all__ = [
     "FILL",
@@ -37,7 +43,9 @@ __all__ = [
     "finish",
     "lay_out",
     "lay_out_level",
+    "level_group",
     "open_cube",
+    "put_arrays",
     "read_group",
     "read_part",
     "write_array",
@@ -244,7 +252,8 @@ def encode(reflectance: np.ndarray) -> np.ndarray:
     return np.where(np.isnan(dn), FILL, np.clip(dn, FILL + 1, 32767)).astype(np.int16)
 
 
-def _group(layout: Sharded, level: int) -> str:
+def level_group(layout: Sharded, level: int) -> str:
+    """The name of a level's group; that of the full resolution may be none."""
     return layout.group if level == 0 else f"{layout.group}/x{2**level}".removeprefix("/")
 
 
@@ -273,7 +282,9 @@ def _geo(layout: Sharded, level: int) -> dict[str, Any]:
     )
 
 
-def lay_out(store: Path, layouts: Sequence[Layout], facts: Mapping[str, Mapping[str, Any]]) -> None:
+def lay_out(
+    store: Place, layouts: Sequence[Layout], facts: Mapping[str, Mapping[str, Any]]
+) -> None:
     """Create every array of the cube, or none; its shards come later, each whole, in any order.
 
     In a cube that is there, arrays get the room that they lack: later times, rows in the south, columns in the
@@ -284,19 +295,32 @@ def lay_out(store: Path, layouts: Sequence[Layout], facts: Mapping[str, Mapping[
     ----------
     facts
         Group → attributes that say what the cube was made from.
+
+    Raises
+    ------
+    FileExistsError
+        A cube is never laid out over.
     """
     if (store / "zarr.json").exists():
-        known = zarr.open_group(store, mode="r+")
+        known = zarr.open_group(zarr_store(store), mode="r+")
         known.attrs.update({"s2sharp": {**_facts(known), "status": "writing"}})
-        root = zarr.open_group(store, mode="r+", use_consolidated=False)
+        root = zarr.open_group(zarr_store(store), mode="r+", use_consolidated=False)
         if not all(_laid_out(root, layout, facts[layout.group]) for layout in layouts):
             _lay_out_levels(root, layouts, facts)
         return
-    draft = store.with_name(f".{store.name}.{uuid4().hex}")
-    root = zarr.open_group(draft, mode="w", zarr_format=3)
+    draft: dict[str, Buffer] = {}
+    root = zarr.open_group(MemoryStore(draft), mode="w", zarr_format=3)
     root.attrs.update({"s2sharp": {"format": FORMAT, "status": "writing"}})
     _lay_out_levels(root, layouts, facts)
-    draft.rename(store)  # a run killed before this lays out again
+    put_arrays(draft, store)
+
+
+def put_arrays(draft: Mapping[str, Buffer], store: Place) -> None:
+    """Write arrays that were laid out in memory: the root's metadata last, so that where they are, all is.
+
+    What is killed before that is laid out again.
+    """
+    write_all(store, {key: value.to_bytes() for key, value in draft.items()}, last="zarr.json")
 
 
 def _facts(root: zarr.Group) -> dict[str, Any]:
@@ -306,7 +330,7 @@ def _facts(root: zarr.Group) -> dict[str, Any]:
 
 def _laid_out(root: zarr.Group, layout: Layout, facts: Mapping[str, Any]) -> bool:
     """Whether a group has the room and the facts that it should have. Its coarsest level was made last."""
-    name = _group(layout, layout.levels)
+    name = level_group(layout, layout.levels)
     if name not in root:
         return False
     last = root[f"{name}/source"]
@@ -331,7 +355,7 @@ def lay_out_level(
     root: zarr.Group, layout: Sharded, level: int, facts: Mapping[str, Any]
 ) -> zarr.Group:
     """Create the arrays of one level; those of a layout without a group's name in ``root`` itself."""
-    name = _group(layout, level)
+    name = level_group(layout, level)
     group = root.require_group(name) if name else root
     geo = _geo(layout, level)
     height, width = layout.shape(level)
@@ -440,20 +464,20 @@ def _resize(
     return there
 
 
-def _opened(store: Path, name: str) -> "dict[str, zarr.Array[Any]]":
+def _opened(store: Place, name: str) -> "dict[str, zarr.Array[Any]]":
     """The arrays of one group, opened once a process: a region write through xarray reopens them all."""
-    return _open(store, name, (store / name / "zarr.json").stat().st_mtime_ns)
+    return _open(store, name, version(store / name / "zarr.json"))
 
 
 @lru_cache(maxsize=8)
-def _open(store: Path, name: str, written: int) -> "dict[str, zarr.Array[Any]]":  # noqa: ARG001
+def _open(store: Place, name: str, written: str) -> "dict[str, zarr.Array[Any]]":  # noqa: ARG001
     # As it is, not as it was consolidated for readers.
-    group = zarr.open_group(store, path=name, mode="r+", use_consolidated=False)
+    group = zarr.open_group(zarr_store(store), path=name, mode="r+", use_consolidated=False)
     return {key: array for key, array in group.arrays() if array.ndim == 3}
 
 
 def write_shard(
-    store: Path,
+    store: Place,
     layout: Sharded,
     time: int,
     row: int,
@@ -468,7 +492,7 @@ def write_shard(
     S2SharpError
         ``partial-shard`` when an array is not exactly the shard: a part of one would race with others.
     """
-    arrays = _opened(store, _group(layout, level))
+    arrays = _opened(store, level_group(layout, level))
     rows, cols = layout.place(row, col, level)
     expected = (rows.stop - rows.start, cols.stop - cols.start)
     wrong = {name: x.shape for name, x in data.items() if x.shape != expected}
@@ -484,14 +508,14 @@ def write_shard(
 
 
 def read_part(
-    store: Path, layout: Sharded, name: str, time: int, place: tuple[slice, slice], level: int
+    store: Place, layout: Sharded, name: str, time: int, place: tuple[slice, slice], level: int
 ) -> np.ndarray:
     """A part of one variable of one level, as stored."""
-    return np.asarray(_opened(store, _group(layout, level))[name][time, place[0], place[1]])
+    return np.asarray(_opened(store, level_group(layout, level))[name][time, place[0], place[1]])
 
 
 def finish(
-    store: Path, status: str, weights: Mapping[str, Mapping[str, str]] | None = None
+    store: Place, status: str, weights: Mapping[str, Mapping[str, str]] | None = None
 ) -> None:
     """Say that the cube is "complete" or "partial", and consolidate its metadata: a run's last write.
 
@@ -499,9 +523,8 @@ def finish(
 
     Drafts that a killed writer left behind go first; what has a final name is whole.
     """
-    for draft in store.rglob("*.partial"):
-        draft.unlink(missing_ok=True)
-    root = zarr.open_group(store, mode="r+")
+    sweep(store)
+    root = zarr.open_group(zarr_store(store), mode="r+")
     facts = {**_facts(root), "status": status}
     if weights is not None:
         facts["weights"] = {**facts.get("weights", {}), **weights}
@@ -509,28 +532,32 @@ def finish(
     with warnings.catch_warnings():
         # Zarr v3 has no standard for it yet; a reader that does not know it reads array by array.
         warnings.filterwarnings("ignore", "Consolidated metadata", zarr.errors.ZarrUserWarning)
-        zarr.consolidate_metadata(store)
+        zarr.consolidate_metadata(zarr_store(store))
 
 
 def open_cube(
-    out: Path | str,
+    out: Place | str,
     *,
     bbox: tuple[float, float, float, float] | None = None,
     epsg: int | None = None,
     level: int = 0,
+    snapshot: str | None = None,
 ) -> xr.Dataset:
     """Open what ``s2sharp run`` made.
 
     Parameters
     ----------
     out
-        The folder given as ``--out``, or its ``cube.zarr``.
+        The folder or URL given as ``--out``, or its ``cube.zarr``.
     bbox
         (W, S, E, N) in degrees: the part of the run's area to crop to, before anything is read.
     epsg
         Which EPSG code, where the cube has several.
     level
         0 for 10 m, 1 for the overview of 20 m, and so on.
+    snapshot
+        The cube as it was after an earlier run with ``--history``: the id of one that ``s2sharp history OUT``
+        lists.
 
     Returns
     -------
@@ -541,22 +568,24 @@ def open_cube(
     Raises
     ------
     S2SharpError
-        ``not-a-cube``, ``epsg-missing``, ``outside``.
+        ``not-a-cube``, ``epsg-missing``, ``outside``; ``no-history``, ``snapshot-missing``.
     """
-    store = Path(out) if Path(out).suffix == ".zarr" else Path(out) / "cube.zarr"
+    store = place(out)
+    store = store if store.suffix == ".zarr" else store / "cube.zarr"
+    opened = zarr_store(store) if snapshot is None else snapshot_store(store.parent, snapshot)
     try:
-        root = zarr.open_group(store, mode="r")
-        version = root.attrs["s2sharp"]["format"]  # type: ignore[index, call-overload]
-    except (OSError, KeyError, TypeError, ValueError) as error:
+        root = zarr.open_group(opened, mode="r")
+        written = root.attrs["s2sharp"]["format"]  # type: ignore[index, call-overload]
+    except store_errors(KeyError, TypeError, ValueError) as error:
         raise S2SharpError(
             "not-a-cube",
             f"There is no cube of s2sharp in {out}.",
             "Make one: `s2sharp run --out …`.",
         ) from error
-    if version != FORMAT:
+    if written != FORMAT:
         raise S2SharpError(
             "not-a-cube",
-            f"{store} has format {version}, and this version of s2sharp reads {FORMAT}.",
+            f"{store} has format {written}, and this version of s2sharp reads {FORMAT}.",
             "Install the version of s2sharp that the cube was made with.",
         )
     codes = sorted(root.group_keys())
@@ -572,11 +601,13 @@ def open_cube(
         raise S2SharpError(
             "outside", f"The cube has no overview of level {level}.", "Use a lower one."
         )
-    raw = read_group(root, store, name, (*BANDS, *LAYERS))
+    raw = read_group(root, opened, name, (*BANDS, *LAYERS))
     return crop(raw, bbox, CRS.from_epsg(int(code)), 10.0 * 2**level)
 
 
-def read_group(root: zarr.Group, store: Path, name: str, variables: Iterable[str]) -> xr.Dataset:
+def read_group(
+    root: zarr.Group, store: "StoreLike", name: str, variables: Iterable[str]
+) -> xr.Dataset:
     """One group of a store as it is stored, lazy, with those of ``variables`` that it has."""
     # A store that is still being written has no consolidated metadata yet.
     whole = root.metadata.consolidated_metadata is not None

@@ -1,7 +1,5 @@
 """What people open first: COGs, a STAC catalogue and a before/after picture of each acquisition."""
 
-from pathlib import Path
-
 import numpy as np
 import pystac
 
@@ -12,6 +10,7 @@ from .acquisitions import Acquisition
 from .cube import Layout, open_cube
 from .ledger import Record
 from .load import Files, load_block
+from .place import Place, files, store_errors
 from .plan import Plan, Unit
 from .publish import Provenance, stac_item, write_catalog, write_cogs
 from .quicklook import choose_spot, quicklook
@@ -36,13 +35,13 @@ def publish_unit(run: Run, unit: Unit, missing: tuple[str, ...]) -> Record:
         record = Record(name, key, "ok", warnings=_picture(plan, layout, acquisition, unit.time))
     except S2SharpError as error:
         record = Record(name, key, "failed", kind=error.kind, message=str(error))
-    except OSError as error:
+    except store_errors() as error:
         message = f"Cannot publish {acquisition.id}: {error}. {SPACE}"
         record = Record(name, key, "failed", kind="store-unwritable", message=message)
     return keep(plan, record)
 
 
-def picture_path(out: Path, acquisition: Acquisition) -> Path:
+def picture_path(out: Place, acquisition: Acquisition) -> Place:
     return out / "pictures" / f"{acquisition.id}.png"
 
 
@@ -69,14 +68,13 @@ def _picture(plan: Plan, layout: Layout, acquisition: Acquisition, time: int) ->
     if not any(np.isfinite(y).any() for y in native.values()):
         return ()
     path = picture_path(plan.out, acquisition)
-    path.parent.mkdir(parents=True, exist_ok=True)
     title = f"{acquisition.datetime[:10]}  ·  EPSG:{layout.epsg}  ·  {plan.config.method}"
     credit = _CREDIT if "sentinel" in plan.config.collection else ""
     quicklook(path, spot.load(), native, title, credit)
     return ()
 
 
-def write_catalogue(plan: Plan) -> Path:
+def write_catalogue(plan: Plan) -> Place:
     """Write the STAC collection and one item for each acquisition; returns the collection's path."""
     items = [
         _item(plan, layout, time, acquisition)
@@ -88,7 +86,8 @@ def write_catalogue(plan: Plan) -> Path:
 
 def _item(plan: Plan, layout: Layout, time: int, acquisition: Acquisition) -> pystac.Item:
     folder = plan.out / "cogs" / acquisition.id
-    cogs = {path.stem: path for path in sorted(folder.glob("*.tif"))}
+    names = [n for n in files(folder) if n.endswith(".tif") and "/" not in n]
+    cogs = {name.removesuffix(".tif"): folder / name for name in names}
     thumbnail = picture_path(plan.out, acquisition)
     provenance = Provenance(
         id=acquisition.id,

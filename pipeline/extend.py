@@ -13,21 +13,22 @@ from s2sharp_core.bands import CELL
 from s2sharp_core.lattice import Lattice
 
 from .cube import Layout, lay_out
+from .place import Place, zarr_store
 
 __all__ = ["move", "recover"]
 
 
-def corners(store: Path) -> dict[int, tuple[int, int]]:
+def corners(store: Place) -> dict[int, tuple[int, int]]:
     """Where the arrays of a cube begin: EPSG code → row and column of its first cell."""
     found = {}
-    for name, group in zarr.open_group(store, mode="r").groups():
+    for name, group in zarr.open_group(zarr_store(store), mode="r").groups():
         _, _, left, _, _, top = cast("list[float]", group.attrs["spatial:transform"])
         first = Lattice.of(int(name)).around((left, top - CELL, left + CELL, top))
         found[int(name)] = (first.row0, first.col0)
     return found
 
 
-def move(store: Path, layouts: Sequence[Layout], facts: Mapping[str, Mapping[str, Any]]) -> None:
+def move(store: Place, layouts: Sequence[Layout], facts: Mapping[str, Mapping[str, Any]]) -> None:
     """Where arrays of ``layouts`` begin farther north or west than those of the cube: a larger cube is laid out beside
     it, its shards are linked into it, and it takes its place.
 
@@ -74,8 +75,8 @@ def move(store: Path, layouts: Sequence[Layout], facts: Mapping[str, Mapping[str
     shutil.rmtree(old)
 
 
-def recover(store: Path) -> None:
+def recover(store: Place) -> None:
     """Put back the cube of a :func:`move` that was killed between its two last steps."""
     old = store.with_name(f".{store.name}.old")
-    if not store.exists() and old.exists():
+    if isinstance(store, Path) and not store.exists() and old.exists():
         old.rename(store)

@@ -12,9 +12,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any, Literal
-from uuid import uuid4
 
 import numpy as np
 import torch
@@ -29,6 +27,7 @@ from s2sharp_core.observation import SENTINEL2
 from .acquisitions import Acquisition
 from .ledger import Record
 from .load import Files, load_block, load_scl
+from .place import Place, mirrored, read_text, store_errors, write_text
 from .plan import Datatake, Plan
 from .unit import ONE, SPACE, Peak, Run, idle_size, keep
 
@@ -89,16 +88,16 @@ class _Drawn:
     delivers meanwhile does not change what is learned from.
     """
 
-    def __init__(self, file: Path, key: str) -> None:
+    def __init__(self, file: Place, key: str) -> None:
         self.file, self.key = file, key
         self.verdicts: dict[str, _Verdict] = {}
         self.windows: list[_Place] = []
         try:
-            kept = json.loads(file.read_text())
+            kept = json.loads(read_text(file))
             if kept["key"] == key:
                 self.verdicts = kept["drawn"]
                 self.windows = [_Place.of(about) for about in kept["windows"]]
-        except (OSError, ValueError, KeyError, TypeError):
+        except (FileNotFoundError, ValueError, KeyError, TypeError):
             pass  # there is none, or it is torn
 
     def decide(self, place: _Place, verdict: _Verdict) -> None:
@@ -117,10 +116,7 @@ class _Drawn:
             "windows": [place.about for place in self.windows],
             "drawn": self.verdicts,
         }
-        self.file.parent.mkdir(parents=True, exist_ok=True)
-        draft = self.file.with_name(f".{self.file.name}.{uuid4().hex}")
-        draft.write_text(json.dumps(about, indent=1) + "\n")
-        draft.replace(self.file)
+        write_text(self.file, json.dumps(about, indent=1) + "\n")
 
 
 def draw_sample(plan: Plan, datatake: Datatake) -> tuple[Sample, tuple[str, ...]]:
@@ -287,7 +283,7 @@ def fit_unit(run: Run, datatake: Datatake) -> Record:
         except S2SharpError as error:
             message = f"{datatake.take}: {error}"
             facts |= {"status": "failed", "kind": error.kind, "message": message}
-        except OSError as error:
+        except store_errors() as error:
             message = f"Cannot write {plan.fit_folder(datatake.take)}: {error}. {SPACE}"
             facts |= {"status": "failed", "kind": "store-unwritable", "message": message}
         finally:
@@ -301,15 +297,16 @@ def _fit(plan: Plan, datatake: Datatake) -> None:
     method = METHODS[plan.config.method]
     # Only such a method's plan has datatakes.
     assert folder is not None and method.fit is not None  # noqa: S101, PT018
-    folder.mkdir(parents=True, exist_ok=True)
     sample, scenes = draw_sample(plan, datatake)
-
-    def tell(step: int, steps: int, loss: float) -> None:
-        about = {"take": datatake.take, "step": step, "steps": steps, "loss": loss}
-        _worker_says(about)
-
     options = replace(plan.options, scenes=scenes)
-    method.fit(sample, SENTINEL2, plan.coarse, options, folder, plan.device, tell)
+    with mirrored(folder) as (here, push):
+
+        def tell(step: int, steps: int, loss: float) -> None:
+            about = {"take": datatake.take, "step": step, "steps": steps, "loss": loss}
+            _worker_says(about)
+            push()  # its checkpoint, from which any worker can go on
+
+        method.fit(sample, SENTINEL2, plan.coarse, options, here, plan.device, tell)
 
 
 def _worker_says(about: dict[str, object]) -> None:

@@ -17,11 +17,18 @@ _PANELS = {
     None: "out",
     "What": "catalog collection bbox area datetime since extent max_cloud bands",
     "How": "method weights adapt fit fit_windows fit_steps fit_threads warm_start seed window shard chunk "
-    "publish",
-    "Where it runs": "stage stage_budget scheduler workers memory device precision retries max_failures",
+    "publish history",
+    "Where it runs": "sign stage stage_budget scheduler workers memory device precision retries max_failures lease events metrics",
 }
 
-_METAVARS = {"bbox": "W S E N", "extent": "W S E N", "datetime": "A/B", "since": "last|DATE"}
+_METAVARS = {
+    "bbox": "W S E N",
+    "extent": "W S E N",
+    "datetime": "A/B",
+    "since": "last|DATE",
+    "events": "FILE|-",
+    "metrics": "PORT",
+}
 
 # Defaults that are not what the field's own value shows.
 _DEFAULTS = {
@@ -30,6 +37,7 @@ _DEFAULTS = {
     "shard": "512, less for small areas",
     "chunk": "512, less for small shards",
     "publish": "publish",
+    "history": "no-history",
     "scheduler": "a cluster on this machine",
     "workers": "1",
     "memory": "the machine's, shared by the workers",
@@ -48,7 +56,7 @@ def flag(
     metavar = _METAVARS.get(name)
     if get_origin(kind) is Literal:
         kind, metavar = str, "|".join(get_args(kind))
-    elif name == "bands":
+    elif name in ("bands", "out", "weights", "warm_start"):
         kind = str
     option = typer.Option(
         # Not the field's default: what is not given must not win over the environment and the file.

@@ -201,13 +201,10 @@ class Flow(Generic[T]):
         return None
 
     def _send(self, flight: _Flight[T], worker: str) -> None:
-        where = {
-            "workers": [worker],
-            "allow_other_workers": True,
-            "resources": self.workers.gpus,
-            "pure": False,
-        }
-        future = self.submit(flight.thing, flight.attempt, where)
+        gpus = self.workers.gpus
+        # Not both: what asks for a resource and may go elsewhere kills a worker that lacks it (distributed 2026.8).
+        where = {"resources": gpus} if gpus else {"workers": [worker], "allow_other_workers": True}
+        future = self.submit(flight.thing, flight.attempt, {**where, "pure": False})
         flight.futures.append(future)
         thing = flight.thing
         future.add_done_callback(lambda done: self._landed.put((thing, done)))

@@ -66,7 +66,7 @@ def real_scenes(catalog: Path, collection: str) -> dict[str, dict[int, np.ndarra
         ``nothing-found``; ``scene-malformed`` for one with gaps.
     """
     items = search(str(catalog.resolve()), collection, (-180, -90, 180, 90), "2015/..")
-    acquisitions, refused = group(items, tuple(BANDS), str(catalog))
+    acquisitions, refused, _ = group(items, tuple(BANDS), str(catalog))
     if not acquisitions:
         why = f": {refused[0].message}" if refused else ""
         raise S2SharpError("nothing-found", f"{catalog} holds no scene of {collection}{why}.")
@@ -176,8 +176,15 @@ def finetune(config: RunConfig, tell: Tell) -> Path:
     Raises
     ------
     S2SharpError
-        As :func:`make_plan` and :func:`draw_sample`.
+        ``bad-config`` when ``out`` is no folder of this machine; as :func:`make_plan` and :func:`draw_sample`.
     """
+    out = config.out
+    if not isinstance(out, Path):
+        raise S2SharpError(
+            "bad-config",
+            f"{out} is no folder of this machine: weights are taught in one.",
+            "Give a folder, and copy it to where runs find it afterwards: --weights takes a URL.",
+        )
     plan = make_plan(config)
     samples: list[Sample] = []
     names: set[str] = set()
@@ -201,8 +208,8 @@ def finetune(config: RunConfig, tell: Tell) -> Path:
     assert method.fit is not None  # noqa: S101  (an adapted method has one)
     protocol = f"{_WALD}; {len(pooled)} windows of {len(plan.datatakes)} datatakes, a quarter of them held out"
     options = replace(plan.options, scenes=tuple(sorted(names)), protocol=protocol)
-    method.fit(pooled, SENTINEL2, plan.coarse, options, config.out, plan.device, tell)
-    return config.out / s2net.weights_file(config.method.removesuffix("-adapted"))
+    method.fit(pooled, SENTINEL2, plan.coarse, options, out, plan.device, tell)
+    return out / s2net.weights_file(config.method.removesuffix("-adapted"))
 
 
 def prefit(training: Training, tell: Tell) -> list[Path]:

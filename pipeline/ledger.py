@@ -3,11 +3,11 @@ listing tells all.
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import Literal, get_args
-from uuid import uuid4
+
+from .place import Place, files, read_texts, remove, write_text
 
 __all__ = ["Ledger", "Record", "Status"]
 
@@ -48,42 +48,46 @@ class Record:
 class Ledger:
     """A folder with one file per unit, ``UNIT.KEY.STATUS``, its content the :class:`Record`."""
 
-    folder: Path
+    folder: Place
 
-    def _path(self, unit: str, key: str, status: str) -> Path:
+    def _path(self, unit: str, key: str, status: str) -> Place:
         return self.folder / f"{unit}.{key[:24]}.{status}"
 
     def write(self, record: Record) -> None:
         """Record a unit, after its shards were written; an earlier failure is taken back."""
         path = self._path(record.unit, record.key, record.status)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        # Workers on other machines may have this one's process id.
-        draft = path.with_name(f".{path.name}.{uuid4().hex}")
-        draft.write_text(json.dumps(asdict(record), indent=1))
-        draft.replace(path)
+        write_text(path, json.dumps(asdict(record), indent=1))
         if record.status in FINAL:
-            self._path(record.unit, record.key, "failed").unlink(missing_ok=True)
+            remove(self._path(record.unit, record.key, "failed"))
 
     def states(self, folder: str = "") -> dict[tuple[str, str], str]:
         """(unit, first 24 digits of key) → status, from one listing of a folder of units, or of all."""
         found: dict[tuple[str, str], str] = {}
-        for path in self._files(folder):
-            unit, key, status = path.relative_to(self.folder).as_posix().rsplit(".", 2)
+        for name in self.names(folder):
+            unit, key, status = name.rsplit(".", 2)
             if found.get((unit, key)) not in FINAL:
                 found[unit, key] = status
         return found
 
     def records(self) -> Iterator[Record]:
         """Every record, read."""
-        for path in self._files():
-            facts = json.loads(path.read_text())
-            yield Record(**{**facts, "warnings": tuple(facts["warnings"])})
+        yield from _read(self.folder, self.names())
 
-    def _files(self, folder: str = "") -> Iterator[Path]:
-        root = self.folder / folder
-        if root.exists():
-            yield from (
-                path
-                for path in sorted(root.rglob("[!.]*.*.*"))
-                if path.suffix[1:] in get_args(Status) and path.is_file()
-            )
+    def read(self, unit: str, key: str, status: str) -> Record:
+        """One record."""
+        (record,) = _read(self.folder, [f"{unit}.{key[:24]}.{status}"])
+        return record
+
+    def names(self, folder: str = "") -> Iterator[str]:
+        """``UNIT.KEY.STATUS`` of every record, in order."""
+        for found in files(self.folder / folder):
+            name = found.rpartition("/")[2]
+            parts = name.rsplit(".", 2)
+            if len(parts) == 3 and parts[2] in get_args(Status) and not name.startswith("."):
+                yield f"{folder}/{found}" if folder else found
+
+
+def _read(folder: Place, names: Iterable[str]) -> Iterator[Record]:
+    for text in read_texts(folder, names):
+        facts = json.loads(text)
+        yield Record(**{**facts, "warnings": tuple(facts["warnings"])})

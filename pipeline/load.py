@@ -3,10 +3,10 @@
 import logging
 import os
 import re
-from collections.abc import Container, Iterator, Mapping
+from collections.abc import Callable, Container, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import numpy as np
 import rasterio
@@ -14,24 +14,30 @@ from rasterio.errors import RasterioError
 from rasterio.windows import Window
 
 from s2sharp_core import BANDS, S2SharpError
+from s2sharp_core.bands import CELL
 from s2sharp_core.lattice import Box, Lattice
 
 from .archives import Source, public
+from .overlaps import precedence
+from .signing import signed
 
 if TYPE_CHECKING:
-    from .acquisitions import Acquisition, Scene
+    from .acquisitions import Acquisition
+    from .scenes import Scene
 
 __all__ = [
     "Block",
     "Files",
     "Reader",
     "decode",
+    "harmonised",
     "header",
     "load_block",
     "load_scl",
     "native_gsd",
     "offset_doubt",
-    "opened",
+    "reading",
+    "reference_offset",
 ]
 
 SATURATED = 65535
@@ -71,24 +77,50 @@ logging.getLogger("rasterio._env").addFilter(_WithoutKeys())
 _JPEG2000 = ("JP2OpenJPEG", "JP2KAK", "JP2ECW")
 
 
+T = TypeVar("T")
+
+
+def reading(
+    source: Source, item: str, home: str | None, read: Callable[[rasterio.DatasetReader], T]
+) -> T:
+    """What ``read`` gives of a file of ``item``, which has the address ``home``; its own signature is no matter.
+
+    Raises
+    ------
+    S2SharpError
+        ``asset-unreadable``: whatever goes wrong in the file is told with the item and the band; what
+        :func:`~s2sharp.signing.signed` raises.
+    """
+    try:
+        with _opened(source, item, signed(source, home)) as dataset:
+            return read(dataset)
+    except S2SharpError as error:
+        if source.sign == "none" or not re.search(r"\b40[13]\b", error.message):
+            raise
+    # Refused: perhaps the signature ended before it said it would.
+    with _opened(source, item, signed(source, home, anew=True)) as dataset:
+        return read(dataset)
+
+
 @contextmanager
-def opened(source: Source, item: str) -> Iterator[rasterio.DatasetReader]:
-    """A file of an item, open; whatever goes wrong in it is told with the item and the band."""
+def _opened(source: Source, item: str, href: str) -> Iterator[rasterio.DatasetReader]:
     settings = dict(_GDAL)
-    if source.href.startswith("s3://") and "AWS_ACCESS_KEY_ID" not in os.environ:
+    if href.startswith("s3://") and "AWS_ACCESS_KEY_ID" not in os.environ:
         settings["AWS_NO_SIGN_REQUEST"] = "YES"
     try:
         with (
             rasterio.Env(**settings) as env,
-            rasterio.open(source.href, driver=_driver(source.href, env.drivers())) as dataset,
+            rasterio.open(href, driver=_driver(href, env.drivers())) as dataset,
         ):
             yield dataset
     except RasterioError as error:
-        reason = str(error.__cause__ or error).replace(source.href, "").lstrip(": ")
+        reason = str(error.__cause__ or error).replace(href, "").lstrip(": ")
         raise S2SharpError(
             "asset-unreadable",
-            f"Item {item}, band {source.band}: cannot read {public(source.href)}: {public(reason)}.",
+            f"Item {item}, band {source.band}: cannot read {public(href)}: {public(reason)}.",
             "If the archive has it elsewhere or later, run again: only what failed is redone.",
+            item=item,
+            band=source.band,
         ) from error
 
 
@@ -98,10 +130,11 @@ def _driver(href: str, known: Container[str]) -> str:
     return next((name for name in _JPEG2000 if name in known), _JPEG2000[0])
 
 
-def header(source: Source, item: str) -> tuple[tuple[float, ...], tuple[int, int]]:
-    """Transform (a, b, c, d, e, f) and shape that a file states."""
-    with opened(source, item) as dataset:
-        return tuple(dataset.transform)[:6], dataset.shape
+def header(
+    source: Source, item: str, home: str | None
+) -> tuple[tuple[float, ...], tuple[int, int]]:
+    """Transform (a, b, c, d, e, f) and shape that a file states; parameters as of :func:`reading`."""
+    return reading(source, item, home, lambda file: (tuple(file.transform)[:6], file.shape))
 
 
 def native_gsd(band: str) -> int:
@@ -120,7 +153,8 @@ def read_scene(scene: "Scene", source: Source, epsg: int, box: Box) -> np.ndarra
     """
     gsd = native_gsd(source.band)
     lattice = Lattice.of(epsg)
-    with opened(source, scene.id) as dataset:
+
+    def read(dataset: rasterio.DatasetReader) -> np.ndarray:
         stated = lattice.transform(scene.box, gsd)
         off = np.abs(np.array(tuple(dataset.transform)[:6]) - stated).max()
         code = dataset.crs.to_epsg() if dataset.crs else None
@@ -131,16 +165,22 @@ def read_scene(scene: "Scene", source: Source, epsg: int, box: Box) -> np.ndarra
                 f"{scene.box.pixels(gsd)} px, EPSG:{epsg}; the file says {tuple(dataset.transform)[:6]}, "
                 f"{dataset.shape} px, {dataset.crs}.",
                 "Leave the item out, or report it to the archive.",
+                item=scene.id,
+                band=source.band,
             )
         if dataset.dtypes[0] not in {"uint8", "uint16"}:
             raise S2SharpError(
                 "metadata-contradicts-file",
                 f"Item {scene.id}, band {source.band}: the file holds {dataset.dtypes[0]}, not unsigned DN.",
                 "Use the archive's own files, not ones converted to reflectance.",
+                item=scene.id,
+                band=source.band,
             )
         rows, cols = scene.box.slices(box, gsd)
         window = Window.from_slices(rows, cols)
         return np.asarray(dataset.read(1, window=window))
+
+    return reading(source, scene.id, scene.href, read)
 
 
 class Reader(Protocol):
@@ -159,23 +199,57 @@ class Files:
 
     def mosaic(self, band: str, box: Box) -> tuple[np.ndarray, np.ndarray]:
         gsd = native_gsd(band)
-        reference = reference_offset(self.acquisition, band)
         dn = np.zeros(box.pixels(gsd), dtype=np.uint16)
         source = np.zeros(box.pixels(gsd), dtype=np.uint16)
-        for scene in self.acquisition.scenes:
-            inner = scene.box & box
-            file = _file(scene, band)
-            if inner.empty or file is None:
-                continue
-            place = box.slices(inner, gsd)
-            if not (dn[place] == 0).any():
-                continue
-            part = read_scene(scene, file, self.acquisition.epsg, inner)
-            part = _harmonise(part, file, reference)
-            free = (dn[place] == 0) & (part != 0)
-            dn[place][free] = part[free]
-            source[place][free] = scene.number
+        scenes = [
+            scene
+            for scene in self.acquisition.scenes
+            if not (scene.box & box).empty and _file(scene, band)
+        ]
+        choices = precedence(tuple(scene.box for scene in scenes), box)
+        for choice in choices:
+            # What the choices before gave may have holes.
+            wanted = (choice >= 0) & _any_in_cells(dn == 0, box)
+            for index, scene in enumerate(scenes):
+                mine = wanted & (choice == index)
+                if not mine.any():
+                    continue
+                inner = _around(mine, box)
+                place = box.slices(inner, gsd)
+                part = harmonised(self.acquisition, scene, band, inner)
+                free = (dn[place] == 0) & (part != 0) & _to_pixels(mine, box, inner, gsd)
+                dn[place][free] = part[free]
+                source[place][free] = scene.number
         return dn, source
+
+
+def _any_in_cells(x: np.ndarray, box: Box) -> np.ndarray:
+    rows, cols = box.shape
+    return np.asarray(x.reshape(rows, x.shape[0] // rows, cols, -1).any(axis=(1, 3)))
+
+
+def _around(mask: np.ndarray, box: Box) -> Box:
+    """The smallest box around the cells of ``box`` that ``mask`` has."""
+    rows, cols = (np.flatnonzero(mask.any(axis=axis)) for axis in (1, 0))
+    return Box(
+        box.row0 + int(rows[0]),
+        box.row0 + int(rows[-1]) + 1,
+        box.col0 + int(cols[0]),
+        box.col0 + int(cols[-1]) + 1,
+    )
+
+
+def _to_pixels(mask: np.ndarray, box: Box, inner: Box, gsd: int) -> np.ndarray:
+    n = CELL // gsd
+    return mask[box.slices(inner, CELL)].repeat(n, axis=0).repeat(n, axis=1)
+
+
+def harmonised(acquisition: "Acquisition", scene: "Scene", band: str, box: Box) -> np.ndarray:
+    """DN of one scene over ``box``, which it holds, as :func:`reference_offset` means them; 0 as nodata."""
+    file = _file(scene, band)
+    assert file is not None  # noqa: S101  (the caller asks for what there is)
+    part = read_scene(scene, file, acquisition.epsg, box)
+    return _harmonise(part, file, reference_offset(acquisition, band))
 
 
 def _file(scene: "Scene", band: str) -> Source | None:

@@ -2,11 +2,9 @@
 
 import hashlib
 import json
-import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -17,12 +15,14 @@ from s2sharp_core import BANDS, S2SharpError, Sharpener
 from s2sharp_core.fitting import FitOptions
 from s2sharp_core.lattice import Box
 
-from .acquisitions import Acquisition, Refusal
+from .acquisitions import Acquisition, Choice
 from .area import area_shape
 from .config import RunConfig
 from .cube import Layout
 from .load import Files, Reader
+from .place import Place, read_text, store_errors, write_bytes, write_text
 from .ready import brief, fitted_weights, options_of, outline, ready
+from .scenes import Refusal
 from .stage import Stage
 
 __all__ = [
@@ -31,9 +31,9 @@ __all__ = [
     "Unit",
     "freeze",
     "freeze_acquisition",
+    "frozen_items",
     "plan_of",
     "read_plan",
-    "with_acquisitions",
 ]
 
 
@@ -65,9 +65,9 @@ class Plan(BaseModel):
 
     ``weights`` that are used as they are, and those that fits ``start`` from: file → sha256;
     ``learns``: whether the method is fitted to each datatake first; ``stamp``: which writing of the file it is;
-    ``asked``: the ids of the acquisitions that the latest query found, which alone are worked on.
+    ``numbers``: of acquisitions that changed since, the ids of their items by number; ``asked``: the ids of the acquisitions that the latest query found, which alone are worked on.
 
-    ``acquisitions`` and ``datatakes`` are the client's alone: a year of a continent has tens of thousands of
+    ``acquisitions`` and ``datatakes``, and the items that make them, are the client's alone: a year of a continent has tens of thousands of
     scenes. A worker reads the acquisition of its unit (:meth:`acquisition`), which the client wrote down
     before.
     """
@@ -79,10 +79,14 @@ class Plan(BaseModel):
     acquisitions: tuple[Acquisition, ...] = ()
     datatakes: tuple[Datatake, ...] = ()
     asked: tuple[str, ...]
+    items: bytes = b""
+    fit_items: bytes = b""
+    numbers: dict[str, tuple[str, ...]] = {}
     learns: bool
     stamp: str = ""
     cloudy: tuple[str, ...]
     refused: tuple[Refusal, ...]
+    choices: tuple[Choice, ...]
     layouts: tuple[Layout, ...]
     reads: tuple[str, ...]
     margin: int
@@ -95,11 +99,11 @@ class Plan(BaseModel):
     staged: bool
 
     @property
-    def out(self) -> Path:
+    def out(self) -> Place:
         return self.config.out
 
     @property
-    def store(self) -> Path:
+    def store(self) -> Place:
         return self.config.out / "cube.zarr"
 
     def layout(self, epsg: int) -> Layout:
@@ -151,7 +155,7 @@ class Plan(BaseModel):
         """How the method is fitted."""
         return options_of(self.config)
 
-    def fit_folder(self, take: str) -> Path | None:
+    def fit_folder(self, take: str) -> Place | None:
         """Where the weights of a datatake lie, if the method is fitted to it."""
         return self.out / "fits" / take if self.learns else None
 
@@ -178,7 +182,7 @@ class Plan(BaseModel):
             for time, acquisition in self._asked(layout):
                 for row, col in layout.shards_in(acquisition.box & layout.area):
                     cells = layout.cells(row, col) & layout.area
-                    if not acquisition.within(cells):
+                    if not acquisition.sees(cells):
                         continue
                     if shape.intersects(shapely.box(*layout.lattice.bounds(cells))):
                         yield Unit(layout.epsg, time, row, col)
@@ -285,56 +289,46 @@ class Plan(BaseModel):
 def freeze(plan: Plan) -> Plan:
     """Write the plan as ``run.json``, at once or not at all; returns it with its stamp."""
     stamped = plan.model_copy(update={"stamp": uuid4().hex})
-    file = plan.out / "run.json"
-    file.parent.mkdir(parents=True, exist_ok=True)
-    draft = file.with_name(f".run.json.{os.getpid()}")
-    # For its owner's eyes: the addresses of signed assets are keys.
-    draft.unlink(missing_ok=True)
-    draft.touch(mode=0o600)
-    draft.write_text(stamped.model_dump_json(indent=1, exclude={"acquisitions", "datatakes"}))
-    draft.replace(file)
-    (plan.out / "list.json").write_text(plan.model_dump_json(include={"acquisitions", "datatakes"}))
+    for name, items in ((_ITEMS, plan.items), (_FIT_ITEMS, plan.fit_items)):
+        if items:
+            write_bytes(plan.out / name, items, private=True)
+    client = {"acquisitions", "datatakes", "items", "fit_items"}
+    text = stamped.model_dump_json(indent=1, exclude=client)
+    # For its owner's eyes: what a query asks for may be nobody else's business.
+    write_text(plan.out / "run.json", text, private=True)
     return stamped
 
 
-class _Lists(BaseModel):
-    acquisitions: tuple[Acquisition, ...]
-    datatakes: tuple[Datatake, ...]
+_ITEMS, _FIT_ITEMS = "items.parquet", "datatakes.parquet"
 
 
-def with_acquisitions(plan: Plan) -> Plan:
-    lists = _Lists.model_validate_json((plan.out / "list.json").read_text())
-    return plan.model_copy(
-        update={"acquisitions": lists.acquisitions, "datatakes": lists.datatakes}
-    )
+def frozen_items(out: Place) -> tuple[bytes, bytes]:
+    """What a search found, as stac-geoparquet, and what fits draw from, if there is any."""
+    fits = out / _FIT_ITEMS
+    return (out / _ITEMS).read_bytes(), fits.read_bytes() if fits.exists() else b""
 
 
 def freeze_acquisition(plan: Plan, acquisition: Acquisition) -> None:
     """Write down an acquisition for the workers, before its first unit."""
     file = _acquisition_file(plan.out, acquisition.id)
     text = _ACQUISITION.dump_json(acquisition, indent=1).decode()
-    if file.exists() and file.read_text() == text:
-        return
-    file.parent.mkdir(parents=True, exist_ok=True)
-    draft = file.with_name(f".{file.name}.{uuid4().hex}")
-    draft.touch(mode=0o600)
-    draft.write_text(text)
-    draft.replace(file)
+    if not file.exists() or read_text(file) != text:
+        write_text(file, text, private=True)
 
 
 _ACQUISITION = TypeAdapter(Acquisition)
 
 
-def _acquisition_file(out: Path, name: str) -> Path:
+def _acquisition_file(out: Place, name: str) -> Place:
     return out / "acquisitions" / f"{name}.json"
 
 
 @lru_cache(maxsize=8)
-def _thawed(out: Path, name: str, stamp: str) -> Acquisition:  # noqa: ARG001  (part of the cache's key)
-    return _ACQUISITION.validate_json(_acquisition_file(out, name).read_text())
+def _thawed(out: Place, name: str, stamp: str) -> Acquisition:  # noqa: ARG001  (part of the cache's key)
+    return _ACQUISITION.validate_json(read_text(_acquisition_file(out, name)))
 
 
-def read_plan(out: Path) -> Plan:
+def read_plan(out: Place) -> Plan:
     """The plan of the run in ``out``, without its acquisitions.
 
     Raises
@@ -343,14 +337,14 @@ def read_plan(out: Path) -> Plan:
         ``not-a-run``; ``other-run`` when another version wrote it.
     """
     try:
-        plan = Plan.model_validate_json((out / "run.json").read_text())
+        plan = Plan.model_validate_json(read_text(out / "run.json"))
     except ValueError as error:
         raise S2SharpError(
             "other-run",
             f"{out}/run.json was not written by this version of s2sharp.",
             "Continue it with the version that began it, or choose another --out.",
         ) from error
-    except OSError as error:
+    except store_errors() as error:
         raise S2SharpError(
             "not-a-run",
             f"{out} holds no run of s2sharp: {error}.",
@@ -361,7 +355,7 @@ def read_plan(out: Path) -> Plan:
 
 
 @lru_cache(maxsize=4)
-def plan_of(out: Path, stamp: str) -> Plan:
+def plan_of(out: Place, stamp: str) -> Plan:
     """The plan that a unit was submitted under, read once a process.
 
     Raises

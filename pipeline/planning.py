@@ -1,13 +1,17 @@
 """Search, and decide on everything that a run will do; or take up the run that a folder holds."""
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import reduce
 from importlib.metadata import version
+from itertools import chain
 from operator import or_
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
+import pystac
 import shapely
 import torch
 
@@ -16,16 +20,18 @@ from s2sharp_core.bands import CELL, in_order
 from s2sharp_core.blocks import context
 from s2sharp_core.lattice import Box, Lattice
 
-from .acquisitions import Acquisition, Refusal, group, joined
+from .acquisitions import Acquisition, Choice, group, numbered
 from .archives import datatake, public, safe_name, tile
-from .area import area_digest, area_shape, lonlat, reach
+from .area import area_digest, area_shape, reach
 from .config import RunConfig
 from .cube import Layout, chunk_side
-from .plan import Datatake, Plan, read_plan, with_acquisitions
+from .frozen import write_items
+from .plan import Datatake, Plan, frozen_items, read_plan
 from .ready import check_fit, digest_of, fits, fitted_weights, outline, start_of
+from .scenes import Refusal
 from .search import interval, search
 
-__all__ = ["frozen", "make_plan"]
+__all__ = ["frozen", "make_plan", "with_acquisitions"]
 
 # What may differ when a run is taken up again: none of it changes a pixel.
 _FREE = {
@@ -37,12 +43,19 @@ _FREE = {
     "stage_budget",
     "retries",
     "max_failures",
+    "lease",
+    "events",
+    "metrics",
     "publish",
+    "sign",
+    "history",
     "since",
 }
 
 # What a run asks for: another one adds to the cube.
 _QUERY = {"datetime", "bbox", "area", "max_cloud", "extent"}
+
+_WORLD = (-180.0, -90.0, 180.0, 90.0)
 
 _SHARDS = (512, 256, 128, 64)
 
@@ -52,12 +65,16 @@ _TILES = 64
 
 @dataclass(frozen=True)
 class _Found:
-    """What a search brought: acquisitions clear enough that meet the area, and what was left out."""
+    """What a search brought: ``acquisitions`` clear enough that meet the area, and what was left out; ``every``: with
+    those that were frozen before; ``items``: all of them, frozen.
+    """
 
+    items: bytes
+    every: tuple[Acquisition, ...]
     acquisitions: tuple[Acquisition, ...]
     cloudy: tuple[str, ...]
     refused: tuple[Refusal, ...]
-    items: int
+    choices: tuple[Choice, ...]
 
 
 def make_plan(config: RunConfig) -> Plan:
@@ -78,19 +95,23 @@ def make_plan(config: RunConfig) -> Plan:
     needed = sharpener.reads if sharpener else ()
     reads = in_order({*needed, *(band for band in config.bands if BANDS[band].gsd == 10)})
     margin = context(sharpener) if sharpener else 0
-    found = _search(config, reads, margin)
+    found = _search(config, reads, margin, b"")
     if not found.acquisitions:
         raise _nothing(config, found)
     learns = bool(coarse) and fits(config)
+    datatakes, fit_items = _datatakes(config, found.acquisitions, reads) if learns else ((), b"")
     return Plan(
         software=version("s2sharp"),
         config=config,
         acquisitions=found.acquisitions,
         asked=tuple(a.id for a in found.acquisitions),
-        datatakes=_datatakes(config, found.acquisitions, reads) if learns else (),
+        datatakes=datatakes,
+        items=found.items,
+        fit_items=fit_items,
         learns=learns,
         cloudy=found.cloudy,
         refused=found.refused,
+        choices=found.choices,
         layouts=tuple(_layouts(config, found.acquisitions)),
         reads=reads,
         margin=margin,
@@ -104,23 +125,69 @@ def make_plan(config: RunConfig) -> Plan:
     )
 
 
-def _search(config: RunConfig, reads: tuple[str, ...], margin: int) -> _Found:
-    bbox = tuple(shapely.bounds(lonlat(config)))
-    when = _when(config)
-    items = search(config.catalog, config.collection, bbox, when, margin * CELL)
-    if not items:
-        return _Found((), (), (), 0)
-    # Once more: every cell that is written needs its neighbours, those beyond the box in degrees, too.
-    around = reach(config, items)
-    items = search(config.catalog, config.collection, around, when, margin * CELL)
-    found, refused = group(items, reads, config.catalog)
-    clear = [a for a in found if a.cloud is None or a.cloud <= config.max_cloud]
+def _search(config: RunConfig, reads: tuple[str, ...], margin: int, before: bytes) -> _Found:
+    """Search, and freeze what was found beside what is frozen already."""
+    seen: set[str] = set()
+
+    def items() -> Iterator[pystac.Item]:
+        # Every cell that is written needs its neighbours, those beyond the box in degrees, too.
+        around = reach(config)
+        for item in search(config.catalog, config.collection, around, _when(config), margin * CELL):
+            seen.add(item.id)
+            yield item
+
+    frozen_items, every, refused, choices = _froze(
+        chain(_thawed(before, config), items()), reads, config
+    )
+    new = [a for a in every if any(scene.id in seen for scene in a.scenes)]
+    clear = [a for a in new if a.cloud is None or a.cloud <= config.max_cloud]
     return _Found(
+        items=frozen_items,
+        every=tuple(every),
         # What meets the margin alone gives context to nothing.
         acquisitions=tuple(a for a in clear if _meets(config, a)),
-        cloudy=tuple(a.id for a in found if a not in clear),
+        cloudy=tuple(a.id for a in new if a not in clear),
         refused=tuple(refused),
-        items=len(items),
+        choices=tuple(choices),
+    )
+
+
+def _froze(
+    items: Iterable[pystac.Item], reads: tuple[str, ...], config: RunConfig
+) -> tuple[bytes, list[Acquisition], list[Refusal], list[Choice]]:
+    """Items as stac-geoparquet, and what they make."""
+    with TemporaryDirectory() as folder:
+        file = Path(folder) / "items.parquet"
+        found = write_items(file, items, reads, config.catalog, config.sign)
+        return file.read_bytes(), *found
+
+
+def _thawed(items: bytes, config: RunConfig) -> Iterator[pystac.Item]:
+    """What :func:`_froze` made."""
+    if not items:
+        return
+    with TemporaryDirectory() as folder:
+        file = Path(folder) / "items.parquet"
+        file.write_bytes(items)
+        yield from search(str(file), config.collection, _WORLD, "2015/..")
+
+
+def with_acquisitions(plan: Plan) -> Plan:
+    """The plan of a run that is continued, with the acquisitions that its frozen items make."""
+    config = plan.config
+    items, fit_items = frozen_items(plan.out)
+    found, *_ = group(_thawed(items, config), plan.reads, config.catalog, config.sign)
+    there = {a.id: numbered(a, plan.numbers.get(a.id, ())) for a in found}
+    ids = [name for layout in plan.layouts for name in layout.ids]
+    return plan.model_copy(
+        update={
+            "acquisitions": tuple(there[name] for name in ids),
+            "datatakes": _by_take(
+                group(_thawed(fit_items, config), plan.reads, config.catalog, config.sign)[0]
+            ),
+            "items": items,
+            "fit_items": fit_items,
+        }
     )
 
 
@@ -135,14 +202,14 @@ def _when(config: RunConfig) -> str:
 
 
 def _nothing(config: RunConfig, found: _Found) -> S2SharpError:
-    if not found.items:
+    if not (found.every or found.refused):
         return S2SharpError(
             "nothing-found",
             f"{public(config.catalog)} has no item of {config.collection} in "
-            f"{tuple(shapely.bounds(lonlat(config)))} at {config.datetime}.",
+            f"{reach(config)} at {config.datetime}.",
             "Widen --bbox or --datetime, or choose another --collection.",
         )
-    why = [f"{found.items} items were found"]
+    why = [f"{sum(len(a.scenes) for a in found.every) + len(found.refused)} items were found"]
     why += [f"{len(found.cloudy)} acquisitions are cloudier than {config.max_cloud:g} %"]
     refusals = "".join(f"; {refusal.message}" for refusal in found.refused[:3])
     why += [f"{len(found.refused)} items were refused{refusals}"]
@@ -155,8 +222,8 @@ def _nothing(config: RunConfig, found: _Found) -> S2SharpError:
 
 def _datatakes(
     config: RunConfig, acquisitions: Iterable[Acquisition], reads: tuple[str, ...]
-) -> tuple[Datatake, ...]:
-    """What the catalogue has of the acquisitions' datatakes, inside the area and beyond.
+) -> tuple[tuple[Datatake, ...], bytes]:
+    """What the catalogue has of the acquisitions' datatakes, inside the area and beyond; and its items, frozen.
 
     Of one with hundreds of tiles, :data:`_TILES` whose names' digests come first: more than windows
     are drawn from, the same whatever the area.
@@ -165,20 +232,27 @@ def _datatakes(
     for acquisition in acquisitions:
         when = datetime.fromisoformat(acquisition.datetime)
         times.setdefault(acquisition.take, []).append(when)
-    found = []
-    for take, moments in sorted(times.items()):
-        # A datatake lasts half an hour at most.
-        begin = f"{min(moments) - timedelta(hours=1):%Y-%m-%dT%H:%M:%SZ}"
-        end = f"{max(moments) + timedelta(hours=1):%Y-%m-%dT%H:%M:%SZ}"
-        items = search(
-            config.catalog, config.collection, (-180.0, -90.0, 180.0, 90.0), f"{begin}/{end}"
-        )
-        own = [item for item in items if safe_name(datatake(item)) == take]
-        own.sort(key=lambda item: hashlib.sha256(tile(item).encode()).digest())
-        tiles = list(dict.fromkeys(tile(item) for item in own))[:_TILES]
-        whole, _ = group([i for i in own if tile(i) in tiles], reads, config.catalog)
-        found.append(Datatake(take, tuple(whole)))
-    return tuple(found)
+
+    def items() -> Iterator[pystac.Item]:
+        for take, moments in sorted(times.items()):
+            # A datatake lasts half an hour at most.
+            begin = f"{min(moments) - timedelta(hours=1):%Y-%m-%dT%H:%M:%SZ}"
+            end = f"{max(moments) + timedelta(hours=1):%Y-%m-%dT%H:%M:%SZ}"
+            found = search(config.catalog, config.collection, _WORLD, f"{begin}/{end}")
+            own = [item for item in found if safe_name(datatake(item)) == take]
+            own.sort(key=lambda item: hashlib.sha256(tile(item).encode()).digest())
+            tiles = list(dict.fromkeys(tile(item) for item in own))[:_TILES]
+            yield from (item for item in own if tile(item) in tiles)
+
+    frozen_items, found, *_ = _froze(items(), reads, config)
+    return _by_take(found), frozen_items
+
+
+def _by_take(acquisitions: Iterable[Acquisition]) -> tuple[Datatake, ...]:
+    takes: dict[str, list[Acquisition]] = {}
+    for acquisition in acquisitions:
+        takes.setdefault(acquisition.take, []).append(acquisition)
+    return tuple(Datatake(take, tuple(takes[take])) for take in sorted(takes))
 
 
 def _staged(config: RunConfig, acquisitions: Sequence[Acquisition]) -> bool:
@@ -187,9 +261,12 @@ def _staged(config: RunConfig, acquisitions: Sequence[Acquisition]) -> bool:
 
 
 def _meets(config: RunConfig, acquisition: Acquisition) -> bool:
-    bounds = Lattice.of(acquisition.epsg).bounds
-    shape = area_shape(config, acquisition.epsg)
-    return any(shape.intersects(shapely.box(*bounds(scene.box))) for scene in acquisition.scenes)
+    lattice, shape = Lattice.of(acquisition.epsg), area_shape(config, acquisition.epsg)
+    if shape.is_empty:
+        return False
+    asked = lattice.around(tuple(shapely.bounds(shape)))
+    places = (scene.box for scene in acquisition.scenes if scene.sees(asked))
+    return any(shape.intersects(shapely.box(*lattice.bounds(box))) for box in places)
 
 
 def _layouts(config: RunConfig, acquisitions: Sequence[Acquisition]) -> list[Layout]:
@@ -265,20 +342,30 @@ def frozen(config: RunConfig) -> Plan | None:
 def _extended(plan: Plan) -> Plan:
     """A plan with what a new search brings, in a cube with room for both."""
     config = plan.config
-    found = _search(config, plan.reads, plan.margin)
-    there = {a.id: a for a in plan.acquisitions}
-    for acquisition in found.acquisitions:
-        known = there.get(acquisition.id)
-        there[acquisition.id] = joined(known, acquisition) if known else acquisition
-    acquisitions = tuple(there.values())
+    found = _search(config, plan.reads, plan.margin, plan.items)
+    before = {a.id: a for a in plan.acquisitions}
+    asked = tuple(a.id for a in found.acquisitions)
+    acquisitions = tuple(
+        numbered(a, before[a.id].items if a.id in before else ())
+        for a in found.every
+        if a.id in before or a.id in asked
+    )
+    default = {a.id: numbered(a).items for a in acquisitions}
     old = {layout.epsg: layout for layout in plan.layouts}
+    datatakes, fit_items = (
+        _datatakes(config, acquisitions, plan.reads) if plan.learns else ((), b"")
+    )
     return plan.model_copy(
         update={
             "acquisitions": acquisitions,
-            "asked": tuple(a.id for a in found.acquisitions),
-            "datatakes": _datatakes(config, acquisitions, plan.reads) if plan.learns else (),
+            "numbers": {a.id: a.items for a in acquisitions if a.items != default[a.id]},
+            "asked": asked,
+            "items": found.items,
+            "datatakes": datatakes,
+            "fit_items": fit_items,
             "cloudy": found.cloudy,
             "refused": found.refused,
+            "choices": found.choices,
             "layouts": tuple(
                 _larger(old[x.epsg], x) if x.epsg in old else x
                 for x in _layouts(config, acquisitions)

@@ -1,10 +1,10 @@
 """COGs for desktops and a STAC catalogue for everybody else, made from a finished cube.
 
-Written last, each file under a temporary name first: what has its final name is whole.
+Written last, and each file whole or not at all: what has its final name is whole.
 """
 
 import json
-import os
+import posixpath
 import re
 import shutil
 from collections.abc import Mapping, Sequence
@@ -17,6 +17,7 @@ from typing import Any, Literal
 import numpy as np
 import pystac
 import rasterio
+import shapely
 import zarr
 from pyproj import CRS, Transformer
 from pystac.extensions.eo import Band, EOExtension
@@ -32,6 +33,8 @@ from rasterio.windows import Window
 from s2sharp_core import BANDS, S2SharpError
 
 from .cube import FILL, LAYERS, SCALE, Bounds, Layout
+from .globe import around, rolled, unrolled
+from .place import Place, place, put, read_text, remove, store_errors, write_text, zarr_store
 
 __all__ = [
     "PROCESSING",
@@ -132,7 +135,7 @@ class Frame:
         return rasterio.Affine(side, 0.0, left, 0.0, -side, top)
 
 
-def write_cogs(out: Path, layout: Layout, time: int, name: str) -> dict[str, Path]:
+def write_cogs(out: Place, layout: Layout, time: int, name: str) -> dict[str, Place]:
     """Write one Cloud Optimized GeoTIFF per band of the area that was asked for.
 
     Parameters
@@ -142,7 +145,8 @@ def write_cogs(out: Path, layout: Layout, time: int, name: str) -> dict[str, Pat
     time
         Index into ``layout.times``.
     name
-        The item's name: the files are ``out/cogs/NAME/BAND.tif``. Those already there are replaced.
+        The item's name: the files are ``out/cogs/NAME/BAND.tif``. Those already there are replaced. For an
+        object store they are made in this machine's temporary folder, one at a time.
 
     Returns
     -------
@@ -155,18 +159,18 @@ def write_cogs(out: Path, layout: Layout, time: int, name: str) -> dict[str, Pat
         ``store-unwritable``: a disk that is full, for example. No file has its final name then but whole
         ones.
     """
-    arrays = dict(zarr.open_group(out / "cube.zarr", path=layout.group, mode="r").arrays())
+    cube = zarr.open_group(zarr_store(out / "cube.zarr"), path=layout.group, mode="r")
     rasters = {variable: Raster.of(variable) for variable in (*layout.bands, "cloud")}
-    return write_pictures(arrays, time, Frame.of(layout), out / "cogs" / name, rasters)
+    return write_pictures(dict(cube.arrays()), time, Frame.of(layout), out / "cogs" / name, rasters)
 
 
 def write_pictures(
     arrays: "Mapping[str, zarr.Array[Any]]",
     time: int,
     frame: Frame,
-    folder: Path,
+    folder: Place,
     rasters: Mapping[str, Raster],
-) -> dict[str, Path]:
+) -> dict[str, Place]:
     """Write a COG, ``folder/VARIABLE.tif``, for each of ``rasters`` but layers that hold nothing.
 
     Raises
@@ -174,16 +178,17 @@ def write_pictures(
     S2SharpError
         ``store-unwritable``.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    for leftover in folder.glob(f"{_PARTIAL}*"):
-        shutil.rmtree(leftover, ignore_errors=True)
+    if isinstance(folder, Path):
+        folder.mkdir(parents=True, exist_ok=True)
+        for leftover in folder.glob(f"{_PARTIAL}*"):
+            shutil.rmtree(leftover, ignore_errors=True)
     written = {}
     for variable, raster in rasters.items():
         target = folder / f"{variable}.tif"
         try:
             if _write_cog(arrays[variable], time, frame, target, raster):
                 written[variable] = target
-        except (RasterioError, CPLE_BaseError, OSError) as error:
+        except store_errors(RasterioError, CPLE_BaseError) as error:
             raise S2SharpError(
                 "store-unwritable",
                 f"{target} could not be written: {str(error.__cause__ or error).rstrip('.')}.",
@@ -193,18 +198,19 @@ def write_pictures(
 
 
 def _write_cog(
-    array: zarr.Array[Any], time: int, frame: Frame, target: Path, raster: Raster
+    array: zarr.Array[Any], time: int, frame: Frame, target: Place, raster: Raster
 ) -> bool:
     """Write one COG; none for a layer that holds nothing."""
-    with TemporaryDirectory(prefix=_PARTIAL, dir=target.parent) as scratch:
+    beside = target.parent if isinstance(target, Path) else None
+    with TemporaryDirectory(prefix=_PARTIAL, dir=beside) as scratch:
         raw, cog = Path(scratch) / "raw.tif", Path(scratch) / "cog.tif"
         with rasterio.Env(GDAL_CACHEMAX=_CACHE_MB):
             anything = _copy(array, time, frame, raw, raster)
             if not anything and target.stem not in BANDS:
-                target.unlink(missing_ok=True)
+                remove(target)
                 return False
             _translate(raw, cog, raster)
-        cog.replace(target)
+        put(cog, target)
     return True
 
 
@@ -255,13 +261,13 @@ def _translate(raw: Path, cog: Path, raster: Raster) -> None:
 
 
 def stac_item(
-    out: Path,
+    out: Place,
     layout: Layout,
     time: int,
     name: str,
-    cogs: Mapping[str, Path],
+    cogs: Mapping[str, Place],
     provenance: Provenance,
-    thumbnail: Path | None = None,
+    thumbnail: Place | None = None,
 ) -> pystac.Item:
     """Describe one time step of a cube as an item of STAC 1.1.
 
@@ -281,7 +287,7 @@ def stac_item(
     when = when.replace(tzinfo=when.tzinfo or UTC)
     item = pystac.Item(name, geometry, bbox, when, _processing(provenance))
     item.stac_extensions.append(PROCESSING)
-    item.set_self_href(str((out / "stac" / "items" / f"{name}.json").absolute()))
+    item.set_self_href(str(out.absolute() / "stac" / "items" / f"{name}.json"))
     _common(item, provenance)
     ProjectionExtension.ext(item, add_if_missing=True).apply(
         code=f"EPSG:{layout.epsg}", bbox=list(layout.lattice.bounds(layout.area))
@@ -312,6 +318,9 @@ def footprint(bounds: Bounds, crs: CRS) -> tuple[dict[str, Any], list[float]]:
     ring = np.round(lonlat[np.isfinite(lonlat).all(axis=1)], 7).tolist()
     west, south = np.min(ring, axis=0).tolist()
     east, north = np.max(ring, axis=0).tolist()
+    if east - west > 180:
+        cut = rolled(unrolled(shapely.Polygon(ring)))
+        return shapely.geometry.mapping(cut), list(around(cut))
     return {"type": "Polygon", "coordinates": [ring]}, [west, south, east, north]
 
 
@@ -338,14 +347,14 @@ def _common(item: pystac.Item, provenance: Provenance) -> None:
         common.platform = provenance.platform.lower()
     common.gsd = 10
     common.updated = datetime.now(UTC).replace(microsecond=0)
-    common.created = _first_published(Path(item.self_href)) or common.updated
+    common.created = _first_published(place(item.self_href)) or common.updated
 
 
-def _first_published(path: Path) -> datetime | None:
+def _first_published(file: Place) -> datetime | None:
     """When an item that is already there was created."""
     try:
-        return str_to_datetime(json.loads(path.read_text("utf-8"))["properties"]["created"])
-    except (OSError, ValueError, KeyError):
+        return str_to_datetime(json.loads(read_text(file))["properties"]["created"])
+    except (FileNotFoundError, ValueError, KeyError):
         return None
 
 
@@ -356,11 +365,11 @@ def _public(href: str) -> str:
 
 def _add_assets(
     item: pystac.Item,
-    out: Path,
+    out: Place,
     layout: Layout,
     time: int,
-    cogs: Mapping[str, Path],
-    thumbnail: Path | None,
+    cogs: Mapping[str, Place],
+    thumbnail: Place | None,
 ) -> None:
     roles = {variable: ["data", "reflectance"] for variable in BANDS}
     roles["cloud"] = ["cloud", "classification"]
@@ -389,10 +398,9 @@ def _add_assets(
         )
 
 
-def relative(item: pystac.Item, path: Path) -> str:
-    """A path as it is seen from where an item is written."""
-    here = Path(item.self_href).parent
-    return Path(os.path.relpath(path.absolute(), here)).as_posix()
+def relative(item: pystac.Item, path: Place) -> str:
+    """A path as it is seen from where an item is written, in the same folder or store."""
+    return posixpath.relpath(str(path.absolute()), posixpath.dirname(item.self_href))
 
 
 def _title(variable: str) -> str:
@@ -450,19 +458,15 @@ class _AtomicIO(DefaultStacIO):
     """Files appear whole: a reader, or the next run, never meets half a JSON document."""
 
     def write_text_to_href(self, href: str, txt: str) -> None:
-        target = Path(href)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        partial = target.with_name(f"{_PARTIAL}{target.name}")
-        partial.write_text(txt, "utf-8")
-        partial.replace(target)
+        write_text(place(href), txt)
 
 
 def write_catalog(
-    out: Path,
+    out: Place,
     items: Sequence[pystac.Item],
     description: str,
     title: str = "Sentinel-2 bands sharpened to 10 m",
-) -> Path:
+) -> Place:
     """Write ``out/stac/collection.json`` and its items, self-contained: the folder can be moved.
 
     The items are written first and the collection last, so that it never names one that is missing.
@@ -494,7 +498,7 @@ def write_catalog(
     )
     if any(item.common_metadata.constellation == "sentinel-2" for item in items):
         _credit(collection)
-    path = (out / "stac" / "collection.json").absolute()
+    path = out.absolute() / "stac" / "collection.json"
     collection.set_self_href(str(path))
     collection.add_items(items, strategy=AsIsLayoutStrategy())
     collection.save(stac_io=_AtomicIO())

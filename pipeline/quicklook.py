@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
+from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,8 @@ import xarray as xr
 
 from s2sharp_core import BANDS, S2SharpError
 from s2sharp_core.bands import BY_GSD, CELL
+
+from .place import Place, write_bytes
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -57,7 +60,7 @@ class _Panel:
 
 
 def quicklook(
-    path: Path,
+    path: Place,
     cube: xr.Dataset,
     native: Mapping[str, np.ndarray],
     title: str,
@@ -239,11 +242,10 @@ def _round_length(metres: float) -> float:
     return float(max(n * power for n in (1, 2, 5) if n * power <= metres))
 
 
-def _save(figure: "Figure", path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".partial-{path.name}")
-    figure.savefig(partial, format="png", dpi=_DPI)
-    partial.replace(path)
+def _save(figure: "Figure", path: Place) -> None:
+    png = BytesIO()
+    figure.savefig(png, format="png", dpi=_DPI)
+    write_bytes(path, png.getvalue())
 
 
 def choose_spot(

@@ -10,6 +10,7 @@ from s2sharp_core.fitting import FitOptions
 from s2sharp_core.sharpeners import NetSharpener, WindowFitted, unfitted_sharpener
 
 from .config import RunConfig
+from .place import Place, contents, files, local, read_text
 
 __all__ = [
     "brief",
@@ -21,6 +22,7 @@ __all__ = [
     "outline",
     "ready",
     "start_of",
+    "weights_folder",
 ]
 
 
@@ -64,7 +66,25 @@ def fits(config: RunConfig) -> bool:
 
 def options_of(config: RunConfig) -> FitOptions:
     steps = config.fit_steps or METHODS[config.method].steps
-    return FitOptions(steps, config.seed, config.warm_start)
+    return FitOptions(steps, config.seed, weights_folder(config.warm_start))
+
+
+def weights_folder(weights: Place | None) -> Path | None:
+    """A folder of weights as one of this machine.
+
+    Raises
+    ------
+    S2SharpError
+        ``weights-missing``.
+    """
+    try:
+        return local(weights) if weights else None
+    except FileNotFoundError as error:
+        raise S2SharpError(
+            "weights-missing",
+            f"There are no weights in {weights}.",
+            "Make them with `s2sharp train --out FOLDER` (or fit them), or give another folder.",
+        ) from error
 
 
 def outline(config: RunConfig, coarse: tuple[str, ...], device: str) -> Sharpener:
@@ -75,13 +95,14 @@ def outline(config: RunConfig, coarse: tuple[str, ...], device: str) -> Sharpene
 
 
 def ready(
-    config: RunConfig, coarse: tuple[str, ...], device: str, fitted: Path | None, precision: str
+    config: RunConfig, coarse: tuple[str, ...], device: str, fitted: Place | None, precision: str
 ) -> Sharpener:
     """The sharpener itself; ``fitted``: where its weights were left, if it was fitted in this run."""
     if config.fit == "window":
         method, options = METHODS[config.method], options_of(config)
         return WindowFitted(method, coarse, options, device, config.fit_threads)
-    return load_sharpener(config.method, coarse, fitted or config.weights, device, precision)
+    folder = weights_folder(fitted or config.weights)
+    return load_sharpener(config.method, coarse, folder, device, precision)
 
 
 def digest_of(config: RunConfig, sharpener: Sharpener) -> str:
@@ -120,19 +141,24 @@ def start_of(config: RunConfig, coarse: tuple[str, ...]) -> dict[str, str]:
     return {file: there[file] for file in files}
 
 
-def fitted_weights(folder: Path) -> dict[str, str]:
+def fitted_weights(folder: Place) -> dict[str, str]:
     """The weights in a folder, as their cards state them: file → sha256."""
     try:
-        # A folder's time changes with every file that comes or is replaced.
-        return dict(_cards(folder, folder.stat().st_mtime_ns))
+        return dict(_cards(folder, contents(folder)))
     except FileNotFoundError:
         return {}
 
 
 @lru_cache(maxsize=256)
-def _cards(folder: Path, stamp: int) -> dict[str, str]:  # noqa: ARG001  (part of the cache's key)
-    cards = (c for c in sorted(folder.glob("*.json")) if c.with_suffix(".safetensors").exists())
-    return {f"{card.stem}.safetensors": json.loads(card.read_text())["sha256"] for card in cards}
+def _cards(folder: Place, contents: str) -> dict[str, str]:  # noqa: ARG001  (part of the cache's key)
+    there = files(folder)
+    weights = (name for name in there if name.endswith(".safetensors") and "/" not in name)
+    cards = {name: name.removesuffix(".safetensors") + ".json" for name in weights}
+    return {
+        name: json.loads(read_text(folder / card))["sha256"]
+        for name, card in cards.items()
+        if card in there
+    }
 
 
 def brief(weights: dict[str, str]) -> str:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import shutil
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Any
@@ -20,16 +19,20 @@ from s2sharp_core.lattice import Box
 
 from .cube import finish, lay_out
 from .deliver import publish_unit, write_catalogue
+from .events import Event
 from .extend import move, recover
 from .fits import TOPIC, fit_unit
 from .flow import Flow, Workers
+from .history import commit
+from .lease import Lease
 from .ledger import FINAL, Ledger, Record
+from .place import store_errors
 from .plan import Datatake, Plan, Unit, freeze, freeze_acquisition, read_plan
 from .planning import frozen
-from .stage import Stage
+from .stage import Stage, clear
 from .unit import SPACE, Run, keep, overview_unit, sharpen_unit, stage_unit
 
-__all__ = ["Event", "Outcome", "connect", "execute"]
+__all__ = ["ALLOCATOR", "Outcome", "connect", "execute", "local_workers", "threads"]
 
 ALLOCATOR = {
     "MALLOC_ARENA_MAX": "2",
@@ -41,23 +44,10 @@ Dask's own threshold gives every array back when it is freed, and has it zeroed 
 again: with the many of a net that doubles its time."""
 
 
-@dataclass(frozen=True)
-class Event:
-    """Something to show: ``phase`` is "fit", "sharpen", "overviews" or "publish".
-
-    ``record``: None if skipped, or while a fit is under way; then ``fit`` says how far it is: ``take``,
-    ``step``, ``steps``, ``loss``.
-    """
-
-    phase: str
-    record: Record | None
-    fit: Mapping[str, Any] | None = None
-
-
 @dataclass
 class Outcome:
     """What a run did. ``counts`` by status, "skipped" being what an earlier run had done; ``stopped``: too
-    many units had failed, and the rest was not begun.
+    many units had failed, and the rest was not begun; ``snapshot``: the id of the one that was made, if any.
     """
 
     counts: Counter[str] = field(default_factory=Counter)
@@ -66,8 +56,8 @@ class Outcome:
     windows: int = 0
     seconds: float = 0.0
     peak: int = 0
-    dashboard: str = ""
     stopped: bool = False
+    snapshot: str | None = None
 
     def add(self, phase: str, record: Record | None) -> None:
         """Take in one record; only units of the full resolution are counted."""
@@ -88,7 +78,7 @@ def _lasting(plan: Plan) -> Iterator[None]:
     """What stops the client itself, as a full disk or a lost scheduler does, is told as such."""
     try:
         yield
-    except OSError as error:
+    except store_errors() as error:
         raise S2SharpError(
             "run-stopped",
             f"The run in {plan.out} stopped: {error}.",
@@ -175,34 +165,53 @@ def execute(plan: Plan, tell: Callable[[Event], None] = lambda _: None) -> Outco
     Raises
     ------
     S2SharpError
+        ``busy`` when another run writes to the same folder, ``lease-lost`` when one has taken over;
         ``other-run`` when the folder holds another one; ``scheduler-unreachable``, ``workers-lost``,
         ``store-unwritable``.
     """
     begin = time.perf_counter()
     outcome = Outcome()
-    plan = _laid_out(plan)
-    with _lasting(plan), connect(plan.config.scheduler, local_workers(plan)) as (client, each):
-        outcome.dashboard = client.dashboard_link
-        run = Run(plan.out, plan.stamp, each)
-        road = _Road(client, plan, run, outcome, tell)
-        try:
-            road.fits()
-            road.sharpen()
-            for level in range(1, max(layout.levels for layout in plan.layouts) + 1):
-                road.derive("overviews", plan.overviews(level), overview_unit)
-            if plan.config.publish:
-                road.derive("publish", plan.pictures(), publish_unit)
-                with _unwritable("catalogue", "write the STAC catalogue", outcome):
-                    write_catalogue(plan)
-        except _EnoughError:
-            outcome.stopped = True
-        if not outcome.failed:
-            road.stager.clear()
-    with _unwritable("cube", f"complete {plan.store}", outcome):
-        weights = {a.take: plan.weights_of(a.take) for a in plan.acquisitions}
-        finish(plan.store, "partial" if outcome.failed else "complete", weights)
+    with _lasting(plan), _leased(plan, tell) as lease:
+        plan = _laid_out(plan)
+        with connect(plan.config.scheduler, local_workers(plan)) as (client, each):
+            tell(Event("cluster", about={"dashboard": client.dashboard_link}))
+            run = Run(plan.out, plan.stamp, each)
+            road = _Road(client, plan, run, lease, outcome, tell)
+            try:
+                road.all()
+            except _EnoughError:
+                outcome.stopped = True
+            if not outcome.failed:
+                road.stager.clear()
+        lease.check()
+        with _unwritable("cube", f"complete {plan.store}", outcome):
+            weights = {a.take: plan.weights_of(a.take) for a in plan.acquisitions}
+            finish(plan.store, "partial" if outcome.failed else "complete", weights)
+        _keep_snapshot(plan, outcome)
     outcome.seconds = time.perf_counter() - begin
     return outcome
+
+
+@contextmanager
+def _leased(plan: Plan, tell: Callable[[Event], None]) -> Iterator[Lease]:
+    def waits(text: str) -> None:
+        tell(Event("lease", about={"waits": text}))
+
+    with ExitStack() as stack:
+        with _writable(plan):
+            lease = stack.enter_context(Lease.taken(plan.out, plan.config.lease, waits))
+        yield lease
+
+
+@contextmanager
+def _writable(plan: Plan) -> Iterator[None]:
+    """What cannot be written before the first unit ends the run: nothing else could be."""
+    try:
+        yield
+    except store_errors() as error:
+        raise S2SharpError(
+            "store-unwritable", f"Cannot write to {plan.out}: {error}.", "Choose another --out."
+        ) from error
 
 
 class _EnoughError(Exception):
@@ -211,24 +220,20 @@ class _EnoughError(Exception):
 
 def _laid_out(plan: Plan) -> Plan:
     """The plan that counts, new, continued or added to, frozen and with its cube in place."""
-    try:
+    with _writable(plan):
         recover(plan.store)
         there = read_plan(plan.out) if (plan.out / "run.json").exists() else None
         if plan.stamp != (there.stamp if there else ""):
             plan = frozen(plan.config) or plan
         if there is None:
             # Of a run that is gone: it would be taken for this one's.
-            shutil.rmtree(plan.out / "stage", ignore_errors=True)
+            clear(plan.out / "stage")
         # The plan first: the cube is brought to it, however far an earlier run had come with that.
         plan = freeze(plan)
         facts = {x.group: plan.facts(x.epsg) for x in plan.layouts}
-        if plan.store.exists():
+        if (plan.store / "zarr.json").exists():
             move(plan.store, plan.layouts, facts)
         lay_out(plan.store, plan.layouts, facts)
-    except OSError as error:
-        raise S2SharpError(
-            "store-unwritable", f"Cannot write to {plan.out}: {error}.", "Choose another --out."
-        ) from error
     return plan
 
 
@@ -237,9 +242,21 @@ def _unwritable(name: str, what: str, outcome: Outcome) -> Iterator[None]:
     """What cannot be written after all units is one more failure: the rest of the run stands."""
     try:
         yield
-    except OSError as error:
+    except store_errors() as error:
         message = f"Cannot {what}: {error}. {SPACE}"
         outcome.failed.append(Record(name, "", "failed", "store-unwritable", message))
+
+
+def _keep_snapshot(plan: Plan, outcome: Outcome) -> None:
+    """Of a cube that is complete, if it was asked for."""
+    if not plan.config.history or outcome.failed:
+        return
+    config = plan.config
+    what = f"{len(plan.acquisitions)} acquisitions of {config.collection}, {config.datetime}"
+    try:
+        outcome.snapshot = commit(plan.out, f"{what}, by {config.method}, s2sharp {plan.software}")
+    except S2SharpError as error:
+        outcome.failed.append(Record("history", "", "failed", error.kind, str(error)))
 
 
 @dataclass
@@ -249,6 +266,7 @@ class _Road:
     client: Client
     plan: Plan
     run: Run
+    lease: Lease
     outcome: Outcome
     tell: Callable[[Event], None]
 
@@ -258,14 +276,26 @@ class _Road:
         self._ledger = Ledger(self.plan.out / "ledger")
         self._unfitted: dict[str, S2SharpError] = {}
 
+    def all(self) -> None:
+        """One phase after the other."""
+        plan = self.plan
+        self.fits()
+        self.sharpen()
+        for level in range(1, max(layout.levels for layout in plan.layouts) + 1):
+            self.derive("overviews", plan.overviews(level), overview_unit)
+        if plan.config.publish:
+            self.derive("publish", plan.pictures(), publish_unit)
+            with _unwritable("catalogue", "write the STAC catalogue", self.outcome):
+                write_catalogue(plan)
+
     def sharpen(self) -> None:
         """Every unit of the full resolution."""
         plan = self.plan
 
-        def submit(unit: Unit, _attempt: int, where: dict[str, Any]) -> Future[Any]:
+        def submit(unit: Unit, attempt: int, where: dict[str, Any]) -> Future[Any]:
             error = self._unfitted.get(plan.acquisition(unit).take)
             staged = [error] if error else self.stager.need(unit)
-            return self.client.submit(sharpen_unit, self.run, unit, staged, **where)
+            return self.client.submit(sharpen_unit, self.run, unit, staged, attempt, **where)
 
         def todo() -> Iterator[Unit]:
             for acquisition, units in groupby(plan.units(), plan.acquisition):
@@ -283,7 +313,6 @@ class _Road:
         missing = tuple(sorted(record.unit for record in self.outcome.failed))
 
         def submit(unit: Unit, _attempt: int, where: dict[str, Any]) -> Future[Any]:
-            where = {**where, "resources": None}
             return self.client.submit(task, self.run, unit, missing, **where)
 
         def todo() -> Iterator[Unit]:
@@ -320,9 +349,12 @@ class _Road:
             release(unit, record)
             self._add(phase, record)
 
-        return Flow(
-            self.workers, submit, failure, land, release, self.plan.config.retries, self._check
-        )
+        def again(unit: Unit, record: Record) -> None:
+            release(unit, record)
+            self.tell(Event(phase, record, again=True))
+
+        retries = self.plan.config.retries
+        return Flow(self.workers, submit, failure, land, again, retries, self._check)
 
     def fits(self) -> None:
         """Fit the method to each datatake; one that fails costs that datatake's units only."""
@@ -331,7 +363,7 @@ class _Road:
             return
 
         def told(event: tuple[float, Mapping[str, Any]]) -> None:
-            self.tell(Event("fit", None, event[1]))
+            self.tell(Event("fit", about=dict(event[1])))
 
         def submit(datatake: Datatake, _attempt: int, where: dict[str, Any]) -> Future[Any]:
             return self.client.submit(fit_unit, self.run, datatake, **where)
@@ -356,9 +388,12 @@ class _Road:
                     yield datatake
 
         self.client.subscribe_topic(TOPIC, told)
-        flow = Flow(
-            self.workers, submit, failure, land, lambda *_: None, plan.config.retries, self._check
-        )
+
+        def again(_: Datatake, record: Record) -> None:
+            self.tell(Event("fit", record, again=True))
+
+        retries = plan.config.retries
+        flow = Flow(self.workers, submit, failure, land, again, retries, self._check)
         flow.through(todo())
         self.client.unsubscribe_topic(TOPIC)
 
@@ -367,6 +402,7 @@ class _Road:
         return keep(self.plan, Record(name, key, "failed", kind="worker-error", message=message))
 
     def _check(self) -> None:
+        self.lease.check()
         if len(self.outcome.failed) > self.plan.config.max_failures:
             raise _EnoughError
 
@@ -453,8 +489,4 @@ class _Stager:
 
     def clear(self) -> None:
         """Remove the stage: nothing is left to be done from it."""
-        stage = self._plan.out / "stage"
-        # First that it is there, then its content: a straggler must not read gaps.
-        for done in stage.glob("*.done"):
-            shutil.rmtree(done, ignore_errors=True)
-        shutil.rmtree(stage, ignore_errors=True)
+        clear(self._plan.out / "stage")

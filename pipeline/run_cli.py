@@ -1,6 +1,7 @@
 """``s2sharp plan`` and ``run`` at work: the plan as a table, the progress, and what came of it."""
 
-from pathlib import Path
+import sys
+from importlib.util import find_spec
 
 import typer
 from rich.markup import escape
@@ -17,10 +18,12 @@ from rich.table import Table
 from .config import RunConfig
 from .cost import Estimate, check_memory, estimate
 from .deliver import picture_path
+from .events import Event, listeners
+from .place import Place, files
 from .plan import Plan
 from .planning import frozen, make_plan
-from .run import Event, Outcome, execute
-from .terminal import PARTIAL, check_extras, console, problems
+from .run import Outcome, execute
+from .terminal import PARTIAL, check_extras, console, problems, size_text
 
 __all__ = ["carry_out", "duration_text", "planned"]
 
@@ -68,9 +71,11 @@ def _show(plan: Plan, cost: Estimate) -> None:
     done = f", {cost.units - cost.todo} of them done already" if cost.todo < cost.units else ""
     table.add_row("Units", f"{cost.units}{done}; {cost.windows} windows to sharpen")
     through = ", through the stage" if plan.staged else ", from the files"
-    table.add_row("Reads", f"{_size(cost.read)} of pixels{through}")
-    table.add_row("Writes", f"about {_size(cost.delivered)}, the cube {_size(cost.output)} of it")
-    table.add_row("Memory", f"{_size(cost.memory)} for each worker beyond its idle size")
+    table.add_row("Reads", f"{size_text(cost.read)} of pixels{through}")
+    table.add_row(
+        "Writes", f"about {size_text(cost.delivered)}, the cube {size_text(cost.output)} of it"
+    )
+    table.add_row("Memory", f"{size_text(cost.memory)} for each worker beyond its idle size")
     workers = f"{cost.workers} worker" + "s" * (cost.workers > 1)
     table.add_row("Time", f"about {duration_text(cost.seconds)} on {workers}")
     console.print(table)
@@ -85,10 +90,6 @@ def _left_out(plan: Plan) -> str:
     if plan.refused:
         out.append(f"{len(plan.refused)} items refused")
     return f" ({', '.join(out)})" if out else ""
-
-
-def _size(count: float) -> str:
-    return f"{count / 1e9:.2f} GB" if count > 1e9 else f"{count / 1e6:.0f} MB"
 
 
 def duration_text(seconds: float) -> str:
@@ -108,11 +109,25 @@ def carry_out(config: RunConfig) -> Plan:
     S2SharpError
         As :func:`make_plan` and :func:`execute`; ``bad-config`` without what publishing needs.
     """
+    if config.events == "-":
+        console.file = sys.stderr
+    if config.metrics is not None:
+        check_extras(
+            ("prometheus_client",),
+            "Serving metrics",
+            "Install it (`pip install 's2sharp[cluster]'`), or leave --metrics out.",
+        )
     if config.publish:
         check_extras(
             ("rio_cogeo", "matplotlib"),
             "Publishing",
             "Install them (`pip install 's2sharp[publish]'`), or run with --no-publish.",
+        )
+    if config.history:
+        check_extras(
+            ("icechunk",),
+            "A history",
+            "Install it (`pip install 's2sharp[history]'`), or run without --history.",
         )
     plan, cost = planned(config)
     outcome = _watched(plan, cost)
@@ -122,7 +137,11 @@ def carry_out(config: RunConfig) -> Plan:
         )
     _report(plan, cost, outcome)
     pictures = [picture_path(plan.out, a) for a in plan.acquisitions]
-    _show_results(plan, [p for p in pictures if p.exists()])
+    _show_results(plan, [p for p in pictures if p.exists()], outcome.snapshot)
+    if outcome.stopped:
+        problems.print(
+            f"[red]Stopped:[/] more than {config.max_failures} units failed (--max-failures), and the rest was not begun."
+        )
     if outcome.failed or plan.refused:
         problems.print(
             f"{len(outcome.failed)} units failed and {len(plan.refused)} items were refused; what is "
@@ -135,15 +154,19 @@ def carry_out(config: RunConfig) -> Plan:
 
 def _watched(plan: Plan, cost: Estimate) -> Outcome:
     """Execute a plan, with a bar for each of its phases."""
-    with Progress(
-        TextColumn("{task.description:10}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-        TextColumn("{task.fields[note]}"),
-        console=console,
-    ) as progress:
+    bokeh = find_spec("bokeh") is not None
+    with (
+        listeners(plan.config, cost.units) as others,
+        Progress(
+            TextColumn("{task.description:10}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[note]}"),
+            console=console,
+        ) as progress,
+    ):
         tasks = {}
         if plan.datatakes:
             tasks["fit"] = progress.add_task("fit", total=len(plan.datatakes), note="")
@@ -152,9 +175,21 @@ def _watched(plan: Plan, cost: Estimate) -> Outcome:
 
         def tell(event: Event) -> None:
             nonlocal failures
-            if event.fit:
-                note = "{take}: step {step} of {steps}, loss {loss:.4g}".format(**event.fit)
+            for listener in others:
+                listener(event)
+            if event.phase == "lease" and event.about:
+                console.print(event.about["waits"], markup=False)
+                return
+            if event.phase == "cluster":
+                if event.about and event.about["dashboard"] and bokeh:
+                    console.print(f"Dashboard {event.about['dashboard']}")
+                return
+            if event.about:
+                note = "{take}: step {step} of {steps}, loss {loss:.4g}".format(**event.about)
                 progress.update(tasks["fit"], note=note)
+                return
+            if event.again and event.record:
+                problems.print(f"[yellow]again:[/] {escape(event.record.message)}")
                 return
             if event.phase not in tasks:
                 tasks[event.phase] = progress.add_task(event.phase, total=None, note="")
@@ -179,15 +214,15 @@ def _report(plan: Plan, cost: Estimate, outcome: Outcome) -> None:
     table.add_row("windows", str(cost.windows), str(outcome.windows))
     table.add_row("time", duration_text(cost.seconds), duration_text(outcome.seconds))
     if outcome.peak:
-        table.add_row("memory of a worker", _size(cost.memory), _size(outcome.peak))
-    size = sum(f.stat().st_size for f in plan.store.rglob("*") if f.is_file())
+        table.add_row("memory of a worker", size_text(cost.memory), size_text(outcome.peak))
+    size = sum(files(plan.store).values())
     table.add_row(
-        "cube on disk", _size(cost.output) if cost.todo == cost.units else "", _size(size)
+        "cube on disk", size_text(cost.output) if cost.todo == cost.units else "", size_text(size)
     )
     console.print(table)
 
 
-def _show_results(plan: Plan, pictures: list[Path]) -> None:
+def _show_results(plan: Plan, pictures: list[Place], snapshot: str | None) -> None:
     console.print(f"Cube      {plan.store}")
     if plan.config.publish:
         console.print(
@@ -195,6 +230,8 @@ def _show_results(plan: Plan, pictures: list[Path]) -> None:
         )
     for picture in pictures[:3]:
         console.print(f"Picture   {picture}")
+    if snapshot:
+        console.print(f"Snapshot  {snapshot}")
     code = f", epsg={plan.layouts[0].epsg}" if len(plan.layouts) > 1 else ""
     console.print(
         f'\n[bold]import s2sharp\ncube = s2sharp.open_cube("{escape(str(plan.out))}"{code})[/]\n'

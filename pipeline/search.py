@@ -1,8 +1,8 @@
-"""From a catalogue, a box and a time to items: a STAC API, or a static catalogue (path or URL).
+"""From a catalogue, a box and a time to items: a STAC API, a static catalogue, or stac-geoparquet (path or URL).
 
-Both are asked in the same way and answer alike: the items of one collection whose footprint touches
-the box, grown by a margin, and whose time touches the interval. Clouds are no matter of this module,
-since a limit on them is one per acquisition.
+All are asked in the same way and answer alike: the items of one collection whose footprint touches
+the box, grown by a margin, and whose time touches the interval. They come one by one, in no order, so that a
+continent's need no memory. Clouds are no matter of this module, since a limit on them is one per acquisition.
 """
 
 import datetime as dt
@@ -10,48 +10,51 @@ import math
 import re
 import warnings
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
+import pyarrow as pa
 import pystac
 import shapely
 from pystac.utils import make_absolute_href
-from urllib3 import BaseHTTPResponse, Retry
+from shapely.affinity import translate
 
 from s2sharp_core.errors import S2SharpError
 
 from .archives import check_href, is_local, public, sensed
+from .geoparquet import collections, documents
+from .globe import Degrees, unrolled
+from .web import BrokenError, answer, open_file, read_json, stac_io, unreachable
 
 if TYPE_CHECKING:
     from pystac_client.stac_api_io import StacApiIO
 
 __all__ = ["interval", "public", "search"]
 
-MAX_ITEMS = 10_000
-"""More than this in one answer is refused: it would be a decade of a country, or a broken server."""
+MAX_ITEMS = 200_000
+"""More than this in one answer is refused: it would be a decade of a continent, or a broken server."""
 
 PAGE = 100
-RETRIES = 5
-BACKOFF = 0.4
-"""Seconds; the waits are 0, 2, 4, 8, 16 times this, or what the server asks for, up to a minute."""
+MAX_PAGES = 20_000
+"""Of an answer. A server that gives a handful of items a page, and never an end, is broken too."""
 
-TIMEOUT = (10.0, 60.0)
-"""Seconds to connect, and to wait for the next bytes of an answer."""
+MAX_PARTS = 1_000_000
+MAX_DEPTH = 30
+"""Documents of a static catalogue, and from its root to an item: those of real ones lie ten deep at most."""
 
 METRES_PER_DEGREE = 110_574
 """Of latitude at the equator, where a degree is shortest; so a margin is never cut."""
-
-Box = tuple[float, float, float, float]
 
 
 @dataclass(frozen=True)
 class _Query:
     catalog: str
     collection: str
-    boxes: list[Box]
+    boxes: list[Degrees]
+    area: shapely.Geometry
     start: dt.datetime | None
     end: dt.datetime | None
 
@@ -64,31 +67,19 @@ class _Query:
         return "/".join(texts)
 
 
-class _Patience(Retry):
-    """Waits as long as a server asks for, but no longer than a minute."""
-
-    def get_retry_after(self, response: BaseHTTPResponse) -> float | None:
-        asked = super().get_retry_after(response)
-        return None if asked is None else min(asked, 60.0)
-
-
-class _BrokenError(Exception):
-    """One document is missing or says no STAC; the rest of the catalogue may be sound."""
-
-
 def search(
     catalog: str,
     collection: str,
-    bbox: Box,
+    bbox: Degrees,
     datetime: str,
     margin_m: float = 0,
-) -> list[pystac.Item]:
-    """The items of ``collection`` that touch ``bbox`` and ``datetime``, by (datetime, id).
+) -> Iterator[pystac.Item]:
+    """The items of ``collection`` that touch ``bbox`` and ``datetime``, each once, in no order.
 
     Parameters
     ----------
     catalog
-        URL of a STAC API, or URL or path of a static catalogue.
+        URL of a STAC API, URL or path of a static catalogue, or of stac-geoparquet (``….parquet``).
     bbox
         West, south, east, north in degrees; west > east crosses the antimeridian.
     datetime
@@ -98,27 +89,51 @@ def search(
         By how many metres the box is grown to each side.
 
     An item of a static catalogue that is broken or not there is left out with a warning. Nothing
-    found is an empty list. Errors: ``bad-config``, ``catalog-unreachable``, ``collection-missing``,
-    ``too-many-items``.
+    found is no item. Errors, some of them while items are drawn: ``bad-config``, ``catalog-unreachable``,
+    ``collection-missing``, ``too-many-items``.
     """
     start, end = interval(datetime)
+    boxes = _boxes(bbox, margin_m)
+    query = _Query(catalog, collection, boxes, _area(boxes), start, end)
+    if urlsplit(catalog).path.lower().endswith((".parquet", ".geoparquet")):
+        return _from_parquet(query)
     if is_local(catalog):
-        catalog = _local_file(catalog)
-    query = _Query(catalog, collection, _boxes(bbox, margin_m), start, end)
-    io = _io()
+        query = replace(query, catalog=_local_file(catalog))
+    io = stac_io()
     try:
-        root = _read(io, catalog)
-    except _BrokenError as err:
-        raise _unreachable(catalog, str(err)) from None
+        root = read_json(io, query.catalog)
+    except BrokenError as err:
+        raise unreachable(query.catalog, str(err)) from None
     is_api = any("item-search" in str(uri) for uri in root.get("conformsTo") or ())
-    items = _from_api(io, root, query) if is_api else _from_static(io, root, query)
-    return sorted(items, key=lambda item: (sensed(item), item.id))
+    return _from_api(io, root, query) if is_api else _from_static(io, root, query)
 
 
-def _from_api(io: "StacApiIO", root: dict[str, Any], query: _Query) -> Iterable[pystac.Item]:
+def _from_parquet(query: _Query) -> Iterator[pystac.Item]:
+    found = False
+    try:
+        with open_file(query.catalog) as file:
+            for document in documents(
+                file, query.collection, query.boxes, (query.start, query.end)
+            ):
+                found = True
+                try:
+                    item = _item(document, None)
+                except BrokenError as err:
+                    _leave_out(str(document.get("id")), str(err))
+                    continue
+                if _matches(item, query):
+                    yield item
+            known = [query.collection] if found else collections(file)
+    except (pa.ArrowException, OSError, ValueError) as err:
+        raise unreachable(query.catalog, f"is no stac-geoparquet ({err})") from None
+    if known and query.collection not in known:
+        raise _missing(query, known)
+
+
+def _from_api(io: "StacApiIO", root: dict[str, Any], query: _Query) -> Iterator[pystac.Item]:
     from pystac_client.exceptions import APIError
 
-    found: dict[str, pystac.Item] = {}
+    found: set[str] = set()
     try:
         ways = [link.get("method") for link in root["links"] if link.get("rel") == "search"]
         what = {"collections": [query.collection], "datetime": query.interval, "limit": PAGE}
@@ -126,41 +141,44 @@ def _from_api(io: "StacApiIO", root: dict[str, Any], query: _Query) -> Iterable[
         for box in query.boxes:
             asked = client.search(method="POST" if "POST" in ways else "GET", bbox=box, **what)
             for item in _paged(asked.pages_as_dicts(), query.catalog):
-                found[item.id] = item
+                if item.id not in found:
+                    found.add(item.id)
+                    yield item
         lists = client.conforms_to("COLLECTIONS") or client.conforms_to("FEATURES")
         if not found and lists and client.get_collection(query.collection) is None:
             known = islice(client.get_collections(), MAX_ITEMS)
             raise _missing(query, (collection.id for collection in known))
     except APIError as err:
-        raise _unreachable(query.catalog, _answer(err)) from None
+        raise unreachable(query.catalog, answer(err)) from None
     except (AttributeError, KeyError, TypeError, ValueError, pystac.STACTypeError) as err:
         said = f"gave an answer that is no STAC ({type(err).__name__})"
-        raise _unreachable(query.catalog, said) from None
-    return found.values()
+        raise unreachable(query.catalog, said) from None
 
 
 def _paged(pages: Iterable[dict[str, Any]], catalog: str) -> Iterator[pystac.Item]:
     seen: set[str] = set()
-    for page in pages:
+    for number, page in enumerate(pages, 1):
         new = {str(feature.get("id")): feature for feature in page["features"]}
         if new.keys() <= seen:
             raise _too_many(catalog, "repeats a page that it gave before")
         seen |= new.keys()
         if len(seen) > MAX_ITEMS:
             raise _too_many(catalog, f"gives more than {MAX_ITEMS} items")
+        if number > MAX_PAGES:
+            raise _too_many(catalog, f"gives more than {MAX_PAGES} pages")
         for name, feature in new.items():
             try:
                 yield _item(feature, None)
-            except _BrokenError as err:
+            except BrokenError as err:
                 _leave_out(name, str(err))
 
 
-def _from_static(io: "StacApiIO", root: dict[str, Any], query: _Query) -> Iterable[pystac.Item]:
-    found: dict[str, pystac.Item] = {}
+def _from_static(io: "StacApiIO", root: dict[str, Any], query: _Query) -> Iterator[pystac.Item]:
+    found: set[str] = set()
     known: set[str] = set()
-    todo, visited, there = [(query.catalog, root, False)], {query.catalog}, False
+    todo, visited, there = [(query.catalog, root, False, 1)], {query.catalog}, False
     while todo:
-        href, document, inside = todo.pop()
+        href, document, inside, depth = todo.pop()
         is_collection = document.get("type") == "Collection" or "extent" in document
         if is_collection:
             known.add(str(document.get("id")))
@@ -170,27 +188,29 @@ def _from_static(io: "StacApiIO", root: dict[str, Any], query: _Query) -> Iterab
             if target in visited or (rel == "item" and is_collection and not inside):
                 continue
             visited.add(target)
-            if len(visited) > 10 * MAX_ITEMS:
-                raise _too_many(query.catalog, f"has more than {10 * MAX_ITEMS} parts")
+            if len(visited) > MAX_PARTS:
+                raise _too_many(query.catalog, f"has more than {MAX_PARTS} parts")
+            if depth >= MAX_DEPTH:
+                raise _too_many(query.catalog, f"has catalogues in catalogues, {MAX_DEPTH} deep")
             try:
                 if rel == "child":
-                    todo.append((target, _read(io, target), inside))
+                    todo.append((target, read_json(io, target), inside, depth + 1))
                     continue
-                item = _item(_read(io, target), target)
-            except _BrokenError as err:
+                item = _item(read_json(io, target), target)
+            except BrokenError as err:
                 if rel == "child" and inside:
-                    raise _unreachable(target, str(err)) from None
+                    raise unreachable(target, str(err)) from None
                 _leave_out(target, str(err))
                 continue
             if inside or item.collection_id == query.collection:
                 there = True
-                if _matches(item, query):
-                    found[item.id] = item
+                if item.id not in found and _matches(item, query):
+                    found.add(item.id)
+                    yield item
                 if len(found) > MAX_ITEMS:
                     raise _too_many(query.catalog, f"has more than {MAX_ITEMS} such items")
     if not there:
         raise _missing(query, known)
-    return found.values()
 
 
 def _links(document: dict[str, Any], href: str, catalog: str) -> Iterator[tuple[str, str]]:
@@ -215,65 +235,44 @@ def _matches(item: pystac.Item, query: _Query) -> bool:
     first, last = (t if t.tzinfo else t.replace(tzinfo=dt.UTC) for t in (first, last))
     if (query.end and first > query.end) or (query.start and last < query.start):
         return False
-    return any(_touches(item, box) for box in query.boxes)
+    return _touches(item, query.area)
 
 
-def _touches(item: pystac.Item, box: Box) -> bool:
-    """As an API does it: by the footprint. A footprint that is no geometry: by its bbox."""
+def _area(boxes: Iterable[Degrees]) -> shapely.Geometry:
+    """The boxes, and once more around the globe, where :func:`unrolled` footprints may reach."""
+    once = shapely.union_all([shapely.box(*box) for box in boxes])
+    area = once | translate(once, 360)
+    shapely.prepare(area)
+    return area
+
+
+def _touches(item: pystac.Item, area: shapely.Geometry) -> bool:
+    """As an API does it: by the footprint. A footprint that is no geometry: by its bbox.
+
+    Of an item that tells neither, its files' grids will tell.
+    """
     if item.geometry:
         try:
-            return bool(shapely.geometry.shape(item.geometry).intersects(shapely.box(*box)))
+            return bool(area.intersects(unrolled(shapely.geometry.shape(item.geometry))))
         except Exception:  # noqa: S110 - shapely, GEOS and malformed JSON each have their own
             pass
     if not item.bbox:
-        return False
+        return True
     half = len(item.bbox) // 2
     west, south, east, north = *item.bbox[:2], *item.bbox[half : half + 2]
-    return west <= box[2] and east >= box[0] and south <= box[3] and north >= box[1]
+    return bool(area.intersects(shapely.box(west, south, east + 360 * (east < west), north)))
 
 
 def _item(document: dict[str, Any], href: str | None) -> pystac.Item:
+    # Both of STAC's versions are read as they are, so nothing has to be brought up to date.
+    old = not str(document.get("stac_version")).startswith("1.")
     try:
-        item = pystac.Item.from_dict(document, href=href, preserve_dict=False)
+        item = pystac.Item.from_dict(document, href=href, preserve_dict=False, migrate=old)
         sensed(item)
     except Exception as err:
         # pystac takes what it is given on trust: any error may come of a hostile document.
-        raise _BrokenError(f"is no STAC item ({type(err).__name__})") from err
+        raise BrokenError(f"is no STAC item ({type(err).__name__})") from err
     return item
-
-
-def _io() -> "StacApiIO":
-    """What reads documents, local or remote, patiently: a search is safe to repeat, POST too."""
-    from pystac_client.stac_api_io import StacApiIO
-
-    retry = _Patience(
-        total=RETRIES,
-        connect=2,
-        backoff_factor=BACKOFF,
-        status_forcelist=(429, 500, 502, 503, 504),
-        allowed_methods=None,
-        raise_on_status=False,
-    )
-    return StacApiIO(max_retries=retry, timeout=TIMEOUT)
-
-
-def _read(io: "StacApiIO", href: str) -> dict[str, Any]:
-    """A JSON object. Raises `_BrokenError`, or ``catalog-unreachable`` if the server may know better."""
-    from pystac_client.exceptions import APIError
-
-    try:
-        document = io.read_json(href)
-    except APIError as err:
-        if getattr(err, "status_code", None) in (404, 410):
-            raise _BrokenError(_answer(err)) from None
-        raise _unreachable(href, _answer(err)) from None
-    except OSError as err:
-        raise _BrokenError(f"can't be read ({err.strerror or type(err).__name__})") from None
-    except (ValueError, RecursionError):
-        raise _BrokenError("is no JSON") from None
-    if not isinstance(document, dict):
-        raise _BrokenError("is no JSON object")
-    return document
 
 
 def _local_file(catalog: str) -> str:
@@ -312,7 +311,7 @@ def _span(part: str, text: str) -> tuple[dt.datetime, dt.datetime]:
     return moment, moment
 
 
-def _boxes(bbox: Box, margin_m: float) -> list[Box]:
+def _boxes(bbox: Degrees, margin_m: float) -> list[Degrees]:
     """The grown box; two where it crosses the antimeridian, since APIs take that differently."""
     try:
         west, south, east, north = (float(value) for value in bbox)
@@ -336,20 +335,6 @@ def _boxes(bbox: Box, margin_m: float) -> list[Box]:
 
 def _leave_out(what: str, why: str) -> None:
     warnings.warn(f"{public(what)} {why}; it is left out.", stacklevel=3)
-
-
-def _answer(err: Exception) -> str:
-    # Never the error's own text: it holds the address with everything secret in it.
-    status = getattr(err, "status_code", None)
-    return f"answered {status}" if status else "did not answer"
-
-
-def _unreachable(href: str, why: str) -> S2SharpError:
-    return S2SharpError(
-        "catalog-unreachable",
-        f"The catalogue {public(href)} {why}.",
-        "Check the address, the network and, where one is needed, the login; then run again.",
-    )
 
 
 def _missing(query: _Query, known: Iterable[str]) -> S2SharpError:

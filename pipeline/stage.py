@@ -7,22 +7,33 @@ staged again when somebody does.
 
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import numpy as np
 import zarr
+from zarr.abc.buffer import Buffer
 from zarr.codecs import BloscCodec
+from zarr.storage import MemoryStore
 
 from s2sharp_core import S2SharpError
 from s2sharp_core.lattice import Box
 
 from .acquisitions import Acquisition
-from .cube import chunk_side
+from .cube import chunk_side, put_arrays
 from .load import Files, native_gsd
+from .place import (
+    Place,
+    files,
+    read_text,
+    remove,
+    remove_tree,
+    size,
+    version,
+    write_text,
+    zarr_store,
+)
 
-__all__ = ["Stage"]
+__all__ = ["Stage", "clear"]
 
 
 @dataclass(frozen=True)
@@ -33,21 +44,21 @@ class Stage:
     where there is one; the first one also keeps which scene each pixel is from.
     """
 
-    folder: Path
+    folder: Place
     acquisition: Acquisition
     bands: tuple[str, ...]
     box: Box
     shard: int
 
     @property
-    def _store(self) -> Path:
+    def _store(self) -> Place:
         return self.folder / f"{self.acquisition.id}.zarr"
 
     @property
-    def _done(self) -> Path:
+    def _done(self) -> Place:
         return self.folder / f"{self.acquisition.id}.done"
 
-    def _marker(self, cells: Box) -> Path:
+    def _marker(self, cells: Box) -> Place:
         return self._done / f"{cells.row0}.{cells.col0}"
 
     def needed(self, box: Box) -> list[Box]:
@@ -60,17 +71,21 @@ class Stage:
 
     def size(self, cells: Box) -> int | None:
         """Bytes of a staged shard; None while it is not there."""
-        return int(self._marker(cells).read_text()) if self.has(cells) else None
+        try:
+            return int(read_text(self._marker(cells)))
+        except FileNotFoundError:
+            return None
 
     def lay_out(self) -> None:
         """Create the arrays; does nothing where all of them exist."""
-        if self._done.exists():
+        if (self._store / "zarr.json").exists():
             return
-        group = zarr.open_group(self._store, mode="a", zarr_format=3)
+        draft: dict[str, Buffer] = {}
+        group = zarr.open_group(MemoryStore(draft), mode="w", zarr_format=3)
         for band in self.bands:
             self._create(group, band, native_gsd(band))
         self._create(group, "source", native_gsd(self.bands[0]))
-        self._done.mkdir(parents=True, exist_ok=True)  # last: a killed run lays out again
+        put_arrays(draft, self._store)
 
     def _create(self, group: zarr.Group, name: str, gsd: int) -> None:
         side = self.shard * 60 // gsd
@@ -83,7 +98,6 @@ class Stage:
             fill_value=0,
             compressors=BloscCodec(cname="zstd", clevel=1, shuffle="shuffle"),
             dimension_names=("y", "x"),
-            overwrite=True,
         )
 
     def write(self, cells: Box) -> int:
@@ -95,38 +109,41 @@ class Stage:
             arrays[band][self.box.slices(cells, native_gsd(band))] = dn
             if band == self.bands[0]:
                 arrays["source"][self.box.slices(cells, native_gsd(band))] = number
-        size = sum(p.stat().st_size for p in self._objects(cells))
-        draft = self._done / f".{uuid4().hex}"
-        draft.write_text(str(size))
-        draft.replace(self._marker(cells))
-        return size
+        total = sum(size(path) for path in self._objects(cells))
+        write_text(self._marker(cells), str(total))
+        return total
 
     def evict(self, cells: Box) -> None:
         """Forget one shard: first that it is there, then its content."""
-        self._marker(cells).unlink(missing_ok=True)
+        remove(self._marker(cells))
         for path in self._objects(cells):
-            path.unlink(missing_ok=True)
+            remove(path)
 
-    def _objects(self, cells: Box) -> list[Path]:
+    def _objects(self, cells: Box) -> list[Place]:
         row = (cells.row0 - self.box.row0) // self.shard
         col = (cells.col0 - self.box.col0) // self.shard
-        paths = [self._store / name / "c" / str(row) / str(col) for name in (*self.bands, "source")]
-        return [path for path in paths if path.exists()]
+        return [self._store / name / "c" / str(row) / str(col) for name in (*self.bands, "source")]
 
     def mosaic(self, band: str, box: Box) -> tuple[np.ndarray, np.ndarray]:
         """As :meth:`s2sharp.load.Reader.mosaic`; only the first band knows its scenes."""
-        self._check(box)
         gsd = native_gsd(band)
-        arrays = _arrays(self._store)
         inner = box & self.box
         dn = np.zeros(box.pixels(gsd), dtype=np.uint16)
         number = np.zeros_like(dn)
-        if not inner.empty:
-            dn[box.slices(inner, gsd)] = arrays[band][self.box.slices(inner, gsd)]
-            if band == self.bands[0]:
-                number[box.slices(inner, gsd)] = arrays["source"][self.box.slices(inner, gsd)]
-        # Again: what is missing reads as no data, and may have been evicted meanwhile.
-        self._check(box)
+        if inner.empty:
+            return dn, number
+        there, here = self.box.slices(inner, gsd), box.slices(inner, gsd)
+        try:
+            arrays = _arrays(self._store)
+        except FileNotFoundError:
+            self._check(inner)
+            raise
+        names = [(dn, band)] + [(number, "source")] * (band == self.bands[0])
+        for into, name in names:
+            into[here] = arrays[name][there]
+            # What is missing reads as no data, and may have been evicted meanwhile.
+            if not into[here].all():
+                self._check(inner)
         return dn, number
 
     def _check(self, box: Box) -> None:
@@ -139,10 +156,18 @@ class Stage:
             )
 
 
-def _arrays(store: Path) -> "dict[str, zarr.Array[Any]]":
-    return _open(store, (store / "zarr.json").stat().st_mtime_ns)
+def clear(folder: Place) -> None:
+    """Remove all that was staged."""
+    # First that it is there, then its content: a straggler must not read gaps.
+    for done in {name.partition("/")[0] for name in files(folder) if ".done/" in name}:
+        remove_tree(folder / done)
+    remove_tree(folder)
+
+
+def _arrays(store: Place) -> "dict[str, zarr.Array[Any]]":
+    return _open(store, version(store / "zarr.json"))
 
 
 @lru_cache(maxsize=4)
-def _open(store: Path, written: int) -> "dict[str, zarr.Array[Any]]":  # noqa: ARG001
-    return dict(zarr.open_group(store, mode="r+").arrays())
+def _open(store: Place, written: str) -> "dict[str, zarr.Array[Any]]":  # noqa: ARG001
+    return dict(zarr.open_group(zarr_store(store), mode="r+").arrays())

@@ -14,8 +14,17 @@ from s2sharp_core import S2SharpError
 
 __all__ = ["EXIT", "PARTIAL", "bars", "check_extras", "console", "problems", "size_text", "told"]
 
-EXIT = {"bad-config": 2, "method-unknown": 2, "band-unknown": 2, "other-run": 2, "nothing-found": 3}
-"""Exit codes by kind of error: 2 bad configuration, 3 nothing found; 1 for the rest, 4 partial failure."""
+EXIT = {
+    "bad-config": 2,
+    "method-unknown": 2,
+    "band-unknown": 2,
+    "other-run": 2,
+    "nothing-found": 3,
+    "busy": 5,
+    "lease-lost": 5,
+}
+"""Exit codes by kind of error: 2 bad configuration, 3 nothing found, 5 another run is at work; 1 for the rest, 4
+partial failure."""
 
 PARTIAL = 4
 

@@ -10,7 +10,6 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -26,6 +25,7 @@ from .acquisitions import Acquisition
 from .cube import FILL, LAYERS, Layout, Sharded, encode, read_part, write_shard
 from .ledger import Ledger, Record
 from .load import Block, Reader, load_block, load_scl, offset_doubt
+from .place import Place, store_errors
 from .plan import Plan, Unit, plan_of
 
 __all__ = [
@@ -65,7 +65,7 @@ class _Clock:
 class Run:
     """Where a worker finds its plan, and how many threads the net may use (0: as they are set)."""
 
-    out: Path
+    out: Place
     stamp: str
     threads: int
 
@@ -109,23 +109,25 @@ def stage_unit(run: Run, unit: Unit, cells: Box) -> int | S2SharpError:
         return stage.write(cells)
     except S2SharpError as error:
         return error
-    except OSError as error:
+    except store_errors() as error:
         return S2SharpError("store-unwritable", f"Cannot write {stage.folder}: {error}.", SPACE)
 
 
 SPACE = "Make room (or choose another --out) and run again: only what is missing is done."
 
 
-def sharpen_unit(run: Run, unit: Unit, staged: list[object]) -> Record:
+def sharpen_unit(run: Run, unit: Unit, staged: list[object], attempt: int = 1) -> Record:
     """Do one unit of the full resolution and record it; never raises for bad input.
 
     Parameters
     ----------
     staged
         What :func:`stage_unit` returned for the shards it reads, and the failure of its fit, if any.
+    attempt
+        How often it has been tried, with this time.
     """
     with ONE:
-        return _sharpen_unit(run, unit, staged)
+        return _sharpen_unit(run, unit, staged, attempt)
 
 
 # A process does one unit at a time, whatever threads a cluster gives it: memory is planned for one, and
@@ -133,11 +135,12 @@ def sharpen_unit(run: Run, unit: Unit, staged: list[object]) -> Record:
 ONE = threading.Lock()
 
 
-def _sharpen_unit(run: Run, unit: Unit, staged: list[object]) -> Record:
+def _sharpen_unit(run: Run, unit: Unit, staged: list[object], attempt: int) -> Record:
     plan, clock = run.plan, _Clock()
     if run.threads:
         torch.set_num_threads(run.threads)
     facts: dict[str, Any] = {"unit": plan.name(unit), "key": plan.key(unit), "idle": idle_size(run)}
+    facts["attempt"] = attempt
     facts["worker"] = f"{socket.gethostname()}:{os.getpid()}"
     with Peak() as memory, warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", UserWarning)
@@ -148,7 +151,8 @@ def _sharpen_unit(run: Run, unit: Unit, staged: list[object]) -> Record:
             facts |= _sharpen(plan, unit, clock)
         except S2SharpError as error:
             facts |= {"status": "failed", "kind": error.kind, "message": str(error)}
-        except OSError as error:
+            facts |= {"item": error.item, "band": error.band}
+        except store_errors() as error:
             message = f"Cannot write {plan.store}: {error}. {SPACE}"
             facts |= {"status": "failed", "kind": "store-unwritable", "message": message}
     whose = plan.acquisition(unit).id
@@ -162,7 +166,7 @@ def keep(plan: Plan, record: Record) -> Record:
     """Write a record; one that cannot be written counts as a failure, so that the unit is redone."""
     try:
         Ledger(plan.out / "ledger").write(record)
-    except OSError as error:
+    except store_errors() as error:
         message = f"Cannot write the ledger of {plan.out}: {error}. {SPACE}"
         return Record(record.unit, record.key, "failed", kind="store-unwritable", message=message)
     return record
@@ -279,14 +283,14 @@ def overview_unit(run: Run, unit: Unit, missing: tuple[str, ...]) -> Record:
         with clock("write"):
             write_shard(plan.store, layout, unit.time, unit.row, unit.col, coarse, unit.level)
         record = Record(**facts, status="ok", seconds=clock.seconds)
-    except OSError as error:
+    except store_errors() as error:
         message = f"Cannot write {plan.store}: {error}. {SPACE}"
         record = Record(**facts, status="failed", kind="store-unwritable", message=message)
     return keep(plan, record)
 
 
 def overview(
-    store: Path, layout: Sharded, time: int, row: int, col: int, level: int
+    store: Place, layout: Sharded, time: int, row: int, col: int, level: int
 ) -> dict[str, np.ndarray]:
     """One shard of an overview, every variable, from the level below."""
     rows, cols = layout.place(row, col, level)

@@ -12,13 +12,19 @@ class S2SharpError(Exception):
         Names the thing, what was expected and what was found.
     remedy
         What to do about it, in one sentence.
+    item, band
+        What is to blame, where it is one item or band: for ledgers and logs, the message names it anyway.
     """
 
-    def __init__(self, kind: str, message: str, remedy: str = "") -> None:
+    def __init__(
+        self, kind: str, message: str, remedy: str = "", *, item: str = "", band: str = ""
+    ) -> None:
         super().__init__(kind, message, remedy)
         self.kind = kind
         self.message = message
         self.remedy = remedy
+        self.item = item
+        self.band = band
 
     def __str__(self) -> str:
         return f"{self.message} {self.remedy}".rstrip()

@@ -1,5 +1,6 @@
 """Real services that tests start on the loopback address, on a free port, and stop by their pid."""
 
+import http.client
 import json
 import os
 import shutil
@@ -38,15 +39,8 @@ def missing(*names: str) -> Hook:
 @contextmanager
 def http_server(folder: Path, hook: Hook | None = None) -> Iterator[str]:
     """Serves ``folder`` with range requests, so that GDAL reads COGs from it; yields the URL."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(folder, hook))
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_address[1]}"
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
+    with _serving(_handler(folder, hook)) as url:
+        yield url
 
 
 def _handler(folder: Path, hook: Hook | None) -> type[BaseHTTPRequestHandler]:
@@ -111,6 +105,165 @@ def _range(header: str | None, size: int) -> tuple[int, int]:
     if not first:
         return max(0, size - int(last)), size
     return int(first), min(size, int(last) + 1) if last else size
+
+
+@contextmanager
+def proxy(target: str, hook: Hook) -> Iterator[str]:
+    """Passes requests on to ``target``, but for those that ``hook`` has fail; yields the URL."""
+    count, lock = [0], threading.Lock()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            with lock:
+                count[0] += 1
+                number = count[0]
+            body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            said = hook(number, self.path)
+            if isinstance(said, int):
+                return self.answer(said, b"", "")
+            passed = urllib.request.Request(
+                f"{target}{self.path}", body or None, method=self.command
+            )
+            # With its host: the service links to the address that it is known by.
+            for name in ("Host", "Content-Type", "Accept"):
+                if name in self.headers:
+                    passed.add_header(name, self.headers[name])
+            try:
+                with urllib.request.urlopen(passed, timeout=30) as answer:
+                    self.answer(answer.status, answer.read(), answer.headers["Content-Type"])
+            except urllib.error.HTTPError as error:
+                self.answer(error.code, error.read(), error.headers["Content-Type"])
+
+        do_POST = do_GET  # noqa: N815  (as http.server has it)
+
+        def answer(self, status: int, body: bytes, kind: str) -> None:
+            self.send_response(status)
+            self.send_header("Content-Type", kind)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    with _serving(Handler) as url:
+        yield url
+
+
+@contextmanager
+def _serving(handler: type[BaseHTTPRequestHandler]) -> Iterator[str]:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_address[1]}"
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+@contextmanager
+def s3_server() -> Iterator[str]:
+    """moto's S3 server, a process of its own, with the bucket "bucket"; yields its URL."""
+    port = _free_port()
+    url = f"http://127.0.0.1:{port}"
+    command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
+    with tempfile.NamedTemporaryFile() as log:
+        process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)
+        try:
+            _wait(lambda: _answers(f"{url}/moto-api/"), process, Path(log.name))
+            bucket = urllib.request.Request(f"{url}/bucket", method="PUT")
+            urllib.request.urlopen(bucket, timeout=10).close()
+            yield url
+        finally:
+            _stop(process)
+
+
+Trouble = Callable[[str, str], int | float | None]
+"""(method, path and query of a request) → a status to answer with, seconds to be silent for before the
+connection is closed, or None to pass it on."""
+
+
+class Proxy:
+    """A real HTTP proxy in front of a store: it passes requests on, counts them, and makes trouble."""
+
+    def __init__(self, target: str) -> None:
+        self.target = urlsplit(target).netloc
+        self.trouble: Trouble = lambda _method, _path: None
+        self.requests: list[tuple[str, str]] = []
+        self.one_by_one = threading.Lock()
+
+    def met(self, method: str, path: str) -> int | float | None:
+        self.requests.append((method, path))
+        return self.trouble(method, path)
+
+
+@contextmanager
+def proxied(target: str) -> Iterator[tuple[Proxy, str]]:
+    """A :class:`Proxy` in front of the server at ``target``, and its own URL."""
+    proxy = Proxy(target)
+    server = ThreadingHTTPServer(("127.0.0.1", 0), _passing(proxy))
+    server.daemon_threads = True
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
+    thread.start()
+    try:
+        yield proxy, f"http://127.0.0.1:{server.server_address[1]}"
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+# Of this connection, not of the message; and what this server says itself.
+_HOP_BY_HOP = {"connection", "content-length", "date", "expect", "server", "transfer-encoding"}
+
+
+def _passing(proxy: Proxy) -> type[BaseHTTPRequestHandler]:
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+        disable_nagle_algorithm = True
+
+        def do_GET(self) -> None:
+            body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            said = proxy.met(self.command, self.path)
+            if isinstance(said, float):
+                time.sleep(said)
+                self.close_connection = True
+            elif said is not None:
+                self.answer(said, {}, b"", 0)
+            elif "If-None-Match" in self.headers:
+                # In a store that is one step; moto looks first, then writes.
+                with proxy.one_by_one:
+                    self.pass_on(body)
+            else:
+                self.pass_on(body)
+
+        do_HEAD = do_PUT = do_POST = do_DELETE = do_GET  # noqa: N815
+
+        def pass_on(self, body: bytes) -> None:
+            upstream = http.client.HTTPConnection(proxy.target, timeout=60)
+            kept = {k: v for k, v in self.headers.items() if k.lower() not in _HOP_BY_HOP}
+            upstream.request(self.command, self.path, body, kept)
+            answer = upstream.getresponse()
+            content = answer.read()
+            size = int(answer.headers.get("Content-Length", len(content)))
+            headers = {k: v for k, v in answer.getheaders() if k.lower() not in _HOP_BY_HOP}
+            self.answer(answer.status, headers, content, size)
+            upstream.close()
+
+        def answer(self, status: int, headers: dict[str, str], body: bytes, size: int) -> None:
+            self.send_response(status)
+            for key, value in headers.items():
+                self.send_header(key, value)
+            self.send_header("Content-Length", str(size))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    return Handler
 
 
 @contextmanager

@@ -17,6 +17,7 @@ from rasterio.windows import Window
 
 from s2sharp_core import BANDS
 
+from ..place import Place
 from ..publish import (
     PROCESSING,
     ZARR,
@@ -124,7 +125,7 @@ def _item(plan: MosaicPlan, tile: Tile, sources: list[str]) -> pystac.Item:
     return item
 
 
-def write_catalogue(plan: MosaicPlan) -> Path | None:
+def write_catalogue(plan: MosaicPlan) -> Place | None:
     """Write the STAC collection of all tiles that show something; None if there are none."""
     files = [_item_path(plan, tile) for tile in plan.tiles()]
     items = [pystac.Item.from_file(str(file)) for file in files if file.exists()]

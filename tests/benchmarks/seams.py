@@ -1,10 +1,11 @@
-"""Whether a cut shows: ``python -m tests.benchmarks.seams [ROUNDS]``.
+"""Whether a cut shows: ``python -m tests.benchmarks.seams [ROUNDS] [--method NAME]``.
 
 Each real scene is sharpened whole; then in every round it is cut into random overlapping tiles, and a
 random area of it is run with random shards, with or without the stage, on one or two workers. All twelve
 bands of the same place must have the same int16 values. Then the same with other window shapes.
 """
 
+import argparse
 import sys
 import tempfile
 from pathlib import Path
@@ -34,7 +35,7 @@ def acquisition_of(name: str) -> Acquisition:
         )
     catalog = str(folder / "scenes" / "catalog.json")
     items = search(catalog, "sentinel-2-l1c", (-180, -90, 180, 90), "2010/..")
-    found, _ = group([item for item in items if item.id == name], tuple(BANDS), catalog)
+    found, *_ = group([item for item in items if item.id == name], tuple(BANDS), catalog)
     return found[0]
 
 
@@ -55,8 +56,13 @@ def compare(
     return count, differ, largest
 
 
-def main(rounds: int) -> None:
-    table = Table(title="The same place in runs that were cut differently")
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("rounds", type=int, nargs="?", default=3)
+    parser.add_argument("--method", default="s2net-m")
+    given = parser.parse_args()
+    rounds, method = given.rounds, given.method
+    table = Table(title=f"{method}: the same place in runs that were cut differently")
     for name in ("scene", "what varies", "runs", "pixels compared", "differ", "largest, DN"):
         table.add_column(name, justify="right")
     rng = np.random.default_rng(0)
@@ -69,16 +75,16 @@ def main(rounds: int) -> None:
         with tempfile.TemporaryDirectory() as temporary:
             folder = Path(temporary)
             whole = write_cut(folder / "whole", dn, lattice, box, [box])
-            run(settings(whole, folder / "out", None, method="dsen2", window=WINDOW))
+            run(settings(whole, folder / "out", None, method=method, window=WINDOW))
             expected = stored(folder / "out", bands)
             cuts = [
-                compare(expected, _round(folder / f"r{i}", dn, lattice, box, rng))
+                compare(expected, _round(folder / f"r{i}", method, dn, lattice, box, rng))
                 for i in range(rounds)
             ]
             shapes = []
             for window in (24, 64):
                 out = folder / f"w{window}"
-                run(settings(whole, out, None, method="dsen2", window=window))
+                run(settings(whole, out, None, method=method, window=window))
                 shapes.append(compare(expected, stored(out, bands)))
         for what, results in (
             ("tiles, area, shards, stage, workers", cuts),
@@ -93,11 +99,16 @@ def main(rounds: int) -> None:
 
 
 def _round(
-    folder: Path, dn: dict[str, np.ndarray], lattice: Lattice, box: Box, rng: np.random.Generator
+    folder: Path,
+    method: str,
+    dn: dict[str, np.ndarray],
+    lattice: Lattice,
+    box: Box,
+    rng: np.random.Generator,
 ) -> tuple[dict[str, np.ndarray], float, float]:
     catalog = write_cut(folder / "archive", dn, lattice, box, random_tiles(box, rng))
     choice = {
-        "method": "dsen2",
+        "method": method,
         "window": WINDOW,
         "shard": int(rng.choice([32, 48, 64])),
         "stage": str(rng.choice(["always", "never"])),
@@ -109,4 +120,4 @@ def _round(
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]) if len(sys.argv) > 1 else 3)
+    main()

@@ -2,7 +2,8 @@
 
 Mpx/s: millions of 10 m pixels a second, all twelve bands of a real scene, arrays in and arrays out, best of three. `--keras` names a
 Python with TensorFlow, in which DSen2's two nets (128 × 6) run with the published patching on the same pixels
-beside ours (`tests/benchmarks/keras_dsen2.py`). bfloat16 is also compared with float32 on the scenes: change in DN.
+beside ours (`tests/benchmarks/keras_dsen2.py`). Methods that learn on the scene count without their fit, which does not
+change their pace. bfloat16 is also compared with float32 on the scenes: change in DN.
 """
 
 import argparse
@@ -19,11 +20,12 @@ from rich.table import Table
 from s2sharp_core import METHODS, load_sharpener
 from s2sharp_core.bands import COARSE, GSDS
 from s2sharp_core.networks import ResidualNet
-from s2sharp_core.sharpeners import NetSharpener, Sharpener
+from s2sharp_core.sharpeners import NetSharpener, Sharpener, unfitted_sharpener
 from tests.data import SCENES, by_gsd, real_scene
 
 console = Console(width=130)
 READY = ("bicubic", "s2net-s", "s2net-m", "s2net-l", "dsen2")
+LEARNING = [n for n, m in METHODS.items() if m.fit and not n.endswith("-adapted")]
 
 
 def published() -> NetSharpener:
@@ -88,6 +90,8 @@ def main() -> None:
                 continue
             sharpener = load_sharpener(name, precision=precision)
             rows[f"{name}, {precision}"] = pace(sharpener, inputs)
+    for name in LEARNING:
+        rows[f"{name}, float32"] = pace(unfitted_sharpener(name, COARSE, "cpu"), inputs)
     for precision in ("float32", "bfloat16"):
         sharpener = published()
         sharpener.compute_in(precision)

@@ -1,25 +1,35 @@
-"""One real cluster, in processes of its own, for all tests that run units."""
+"""One real cluster, in processes of its own, for all tests that run units; and one object store."""
 
+import json
+import os
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
+from tests.services import Proxy, proxied, s3_server
 
-@pytest.fixture(scope="session")
-def scheduler(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+SECRET = "wJalrXUtnFEMIbPxRfiCYEXAMPLEKEY"
+"""The secret key that is used for the object store: it must turn up nowhere."""
+
+
+@contextmanager
+def cluster(folder: Path, environment: dict[str, str] | None = None) -> Iterator[str]:
     """The address of a `dask scheduler` with one `dask worker`, each a process."""
-    folder = tmp_path_factory.mktemp("cluster")
     file = folder / "scheduler.json"
     here = ["--scheduler-file", str(file), "--no-dashboard"]
     dask = [sys.executable, "-m", "dask"]
+    env = {**os.environ, **(environment or {})}
     with (folder / "log").open("w") as log:
         processes = [
             subprocess.Popen(
-                [*dask, "scheduler", *here, "--host", "127.0.0.1", "--port", "0"], stderr=log
+                [*dask, "scheduler", *here, "--host", "127.0.0.1", "--port", "0"],
+                stderr=log,
+                env=env,
             )
         ]
         while not file.exists():
@@ -27,13 +37,50 @@ def scheduler(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
             time.sleep(0.1)
         worker = [*dask, "worker", *here, "--nthreads", "1", "--nworkers", "1"]
         worker += ["--local-directory", str(folder)]
-        processes.append(subprocess.Popen(worker, stderr=log))
-        import json
-
+        processes.append(subprocess.Popen(worker, stderr=log, env=env))
         yield json.loads(file.read_text())["address"]
         for process in reversed(processes):
             process.terminate()
             process.wait(20)
+
+
+@pytest.fixture(scope="session")
+def scheduler(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with cluster(tmp_path_factory.mktemp("cluster")) as address:
+        yield address
+
+
+@pytest.fixture(scope="session")
+def store() -> Iterator[tuple[Proxy, dict[str, str]]]:
+    """A proxy in front of an S3 server, and the environment in which it is found."""
+    with s3_server() as server, proxied(server) as (proxy, url):
+        environment = {
+            "AWS_ENDPOINT_URL": url,
+            "AWS_ACCESS_KEY_ID": "AKIAIOSFODNN7EXAMPLE",
+            "AWS_SECRET_ACCESS_KEY": SECRET,
+            "AWS_DEFAULT_REGION": "us-east-1",
+        }
+        yield proxy, environment
+
+
+@pytest.fixture
+def s3(store: tuple[Proxy, dict[str, str]], monkeypatch: pytest.MonkeyPatch) -> Proxy:
+    """The object store, ready for this process at s3://bucket, with nothing wrong yet."""
+    proxy, environment = store
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(proxy, "trouble", lambda _method, _path: None)
+    proxy.requests.clear()
+    return proxy
+
+
+@pytest.fixture(scope="session")
+def s3_scheduler(
+    store: tuple[Proxy, dict[str, str]], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[str]:
+    """As `scheduler`, with a worker that finds the object store."""
+    with cluster(tmp_path_factory.mktemp("s3-cluster"), store[1]) as address:
+        yield address
 
 
 @pytest.fixture(scope="session")

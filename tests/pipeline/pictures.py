@@ -60,7 +60,7 @@ def scenes(
 def join(items: list[pystac.Item], catalog: str = "/catalog.json") -> Acquisition:
     """The one acquisition that the items make, of all bands that their first has."""
     bands = [band for band in BANDS if band in items[0].assets]
-    (acquisition,), refused = group(items, bands, catalog)
+    (acquisition,), refused, _ = group(items, bands, catalog)
     assert not refused
     assert all(scene.scl or not scl_source(items[0]) for scene in acquisition.scenes)
     return acquisition

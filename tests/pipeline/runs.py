@@ -1,9 +1,11 @@
 """Running small things, and comparing what they wrote."""
 
+import re
 from pathlib import Path
 from typing import Any
 
 from s2sharp.config import RunConfig, read_config
+from s2sharp.place import Place, files, version
 from s2sharp.plan import Plan
 from s2sharp.planning import frozen, make_plan
 from s2sharp.run import Outcome, execute
@@ -12,7 +14,7 @@ from s2sharp.synthetic import COLLECTION
 EVERYWHERE = (10.0, 40.0, 20.0, 55.0)
 
 
-def config(archive: Path, out: Path, scheduler: str | None = None, **more: Any) -> RunConfig:
+def config(archive: Path, out: Place | str, scheduler: str | None = None, **more: Any) -> RunConfig:
     """A run over all of `archive`, small and quick unless told otherwise."""
     flags = {
         "catalog": str(archive / "catalog.json"),
@@ -35,21 +37,14 @@ def run(settings: RunConfig) -> tuple[Plan, Outcome]:
     return plan, execute(plan)
 
 
-def shards(out: Path) -> dict[str, bytes]:
+def shards(out: Place) -> dict[str, bytes]:
     """Every stored chunk of a cube: path → content."""
     store = out / "cube.zarr"
-    return {
-        str(path.relative_to(store)): path.read_bytes()
-        for path in sorted(store.rglob("c/*/*/*"))
-        if path.is_file()
-    }
+    names = (name for name in files(store) if re.search(r"/c/\d+/\d+/\d+$", name))
+    return {name: (store / name).read_bytes() for name in names}
 
 
-def records(out: Path) -> dict[str, int]:
-    """Every record of the ledger and when it was written."""
+def records(out: Place) -> dict[str, str]:
+    """Every record of the ledger and which writing of it it is."""
     folder = out / "ledger"
-    return {
-        str(path.relative_to(folder)): path.stat().st_mtime_ns
-        for path in folder.rglob("*.*")
-        if path.is_file()
-    }
+    return {name: version(folder / name) for name in files(folder) if not name.endswith(".partial")}

@@ -1,16 +1,19 @@
 """Which scenes make one picture, which version of them counts, and which items are refused by name."""
 
-from datetime import timedelta
+import itertools
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
 import pystac
 import pytest
-from s2sharp.acquisitions import Acquisition, Refusal, group
+from s2sharp.acquisitions import Acquisition, group
+from s2sharp.load import Files
+from s2sharp.scenes import Refusal
 
 from s2sharp_core.lattice import Box, Lattice
 
-from .pictures import BOTH, NORTH, SOUTH, WHEN, box_at, join, noise, scenes
+from .pictures import BOTH, NORTH, SOUTH, WHEN, box_at, gsd_of, join, noise, scenes
 
 BANDS = ("B01", "B02", "B05")
 BOX = box_at(12, 12)
@@ -38,7 +41,7 @@ def version(item: pystac.Item, number: str) -> pystac.Item:
 
 def refusal(item: pystac.Item, *others: pystac.Item, bands=BANDS) -> Refusal:
     """Why `item` is refused, where `others` are not."""
-    acquisitions, refused = group([*others[:1], item, *others[1:]], bands, HERE)
+    acquisitions, refused, _ = group([*others[:1], item, *others[1:]], bands, HERE)
     kept = [scene.id for a in acquisitions for scene in a.scenes]
     assert sorted(kept) == sorted(o.id for o in others)
     (only,) = refused
@@ -65,7 +68,7 @@ def test_tiles_of_one_datatake_are_one_picture(tmp_path, lattice):
 def test_another_overpass_or_satellite_is_another_picture(tmp_path, item):
     later = scenes(tmp_path / "b", noise(BOX, *BANDS), BOX, when=WHEN + timedelta(days=5))
     twin = scenes(tmp_path / "c", noise(BOX, *BANDS), BOX, platform="sentinel-2b")
-    acquisitions, refused = group([*later, *twin, item], BANDS, HERE)
+    acquisitions, refused, _ = group([*later, *twin, item], BANDS, HERE)
     assert not refused
     assert len({a.id for a in acquisitions}) == 3
     assert [a.datetime[:10] for a in acquisitions] == ["2024-06-01", "2024-06-01", "2024-06-06"]
@@ -74,7 +77,7 @@ def test_another_overpass_or_satellite_is_another_picture(tmp_path, item):
 def test_two_codes_of_one_datatake_stay_apart(tmp_path, item):
     other = scenes(tmp_path / "b", noise(BOX, *BANDS), BOX, lattice=Lattice.of(32634))
     assert other[0].properties["s2:datatake_id"] == item.properties["s2:datatake_id"]
-    acquisitions, _ = group([*other, item], BANDS, HERE)
+    acquisitions, *_ = group([*other, item], BANDS, HERE)
     assert [(a.epsg, len(a.scenes)) for a in acquisitions] == [(32633, 1), (32634, 1)]
     assert len({a.id for a in acquisitions}) == 2
 
@@ -86,7 +89,7 @@ def test_two_codes_of_one_datatake_stay_apart(tmp_path, item):
         (["05.11", "5.09"], {"05.11"}),
         (["9.99", "10.00"], {"10.00"}),
         (["02.05", "03.01", "02.14"], {"03.01"}),
-        (["5.09", "05.09"], {"5.09", "05.09"}),
+        (["5.09", "05.09", "05.08"], {"5.09"}),
     ],
 )
 def test_the_newest_baseline_of_a_tile_counts_as_a_number(item, found, kept):
@@ -101,13 +104,142 @@ def test_each_tile_has_a_newest_baseline_of_its_own(tmp_path):
     assert kept == {f"{left.id}_N05.09", f"{right.id}_N05.11"}
 
 
-def test_a_tile_split_into_two_items_keeps_both(tmp_path):
-    upper = scenes(tmp_path / "a", noise(LEFT, *BANDS), LEFT)[0]
-    lower = scenes(tmp_path / "b", noise(RIGHT, *BANDS), RIGHT)[0]
-    lower.id += "_1"
-    acquisition = join([lower, upper])
-    assert {scene.tile for scene in acquisition.scenes} == {"33UAA"}
-    assert acquisition.box == BOX
+def test_what_a_newer_item_replaces_is_told(item):
+    old, new = version(item, "5.09"), version(item, "05.11")
+    for order in ([old, new], [new, old]):
+        (acquisition,), refused, choices = group(order, BANDS, HERE)
+        assert not refused
+        assert [scene.id for scene in acquisition.scenes] == [new.id]
+        assert [(choice.item, choice.what) for choice in choices] == [(old.id, "replaced")]
+        assert choices[0].why == f"processing baseline 05.09, where {new.id} has 05.11"
+
+
+STRIP = "S2A_OPER_MSI_L2A_DS_{}_S20240601T{}_N05.11"
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        ("s2:generation_time", "2024-06-01T17:00:00Z", "2024-06-03T08:00:00.5Z"),
+        ("s2:generation_time", "2024-06-03T07:00:00Z", "2024-06-03T10:00:00+02:00"),
+        (
+            "s2:product_uri",
+            "S2A_MSIL2A_20240601T101031_N0511_R022_T33UAA_20240601T170000.SAFE",
+            "S2A_MSIL2A_20240601T101031_N0511_R022_T33UAA_20240603T080000.SAFE",
+        ),
+        (
+            "s2:granule_id",
+            "S2A_OPER_MSI_L2A_TL_2APS_20240601T170000_A046900_T33UAA_N05.11",
+            "S2A_OPER_MSI_L2A_TL_2APS_20240603T080000_A046900_T33UAA_N05.11",
+        ),
+        ("created", "2024-06-02T00:00:00Z", "2024-06-03T09:00:00Z"),
+        ("updated", "2024-06-02T00:00:00Z", "2024-06-03T09:00:00Z"),
+        ("title", "nothing", "nothing"),
+        # Received by two stations: one strip, two products.
+        (
+            "s2:datastrip_id",
+            STRIP.format("2APS_20240601T170000", "101031"),
+            STRIP.format("VGS2_20240601T180000", "101031"),
+        ),
+    ],
+    ids=lambda said: said[0],
+)
+def test_of_a_tile_processed_twice_the_later_counts(item, said):
+    key, before, after = said
+    early, late = variant(item, "a"), variant(item, "b")
+    early.properties[key], late.properties[key] = before, after
+    for order in ([early, late], [late, early]):
+        (acquisition,), _, choices = group(order, BANDS, HERE)
+        assert [scene.id for scene in acquisition.scenes] == ["b"]
+        assert [(choice.item, choice.what) for choice in choices] == [("a", "replaced")]
+        assert "same processing baseline as b" in choices[0].why
+
+
+def halves(folder: Path) -> list[pystac.Item]:
+    """A tile that came in two data strips: two items of its whole grid, each without the other's lines."""
+    upper = Box(BOX.row0, BOX.row0 + 7, BOX.col0, BOX.col1)
+    lower = Box(BOX.row0 + 5, BOX.row1, BOX.col0, BOX.col1)
+    items = []
+    for name, part in (("north", upper), ("south", lower)):
+        picture = noise(BOX, *BANDS)
+        for band, dn in picture.items():
+            gone = np.ones(dn.shape, dtype=bool)
+            gone[BOX.slices(part, gsd_of(band))] = False
+            dn[gone] = 0
+        (item,) = scenes(folder / name, picture, BOX)
+        seen = scenes(folder / f"{name}-footprint", noise(part, "B01"), part)[0]
+        item.id, item.geometry, item.bbox = f"{item.id}-{name}", seen.geometry, seen.bbox
+        items.append(item)
+    return items
+
+
+@pytest.mark.parametrize("strips", [True, False])
+def test_a_tile_split_into_two_items_is_joined(tmp_path, strips):
+    items = halves(tmp_path)
+    if strips:
+        for number, item in enumerate(items):
+            # Archives that draw the whole tile around each half.
+            item.geometry = items[0].geometry
+            name = STRIP.format("2APS_20240601T170000", f"10103{number}")
+            item.properties["s2:datastrip_id"] = name
+    whole = noise(BOX, *BANDS)
+    for order in (items, items[::-1]):
+        (acquisition,), _, choices = group(order, BANDS, HERE)
+        assert len(acquisition.scenes) == 2
+        assert {scene.tile for scene in acquisition.scenes} == {"33UAA"}
+        assert [choice.what for choice in choices] == ["joined", "joined"]
+        assert "2 items of tile 33UAA" in choices[0].why
+        for band in BANDS:
+            dn, number = Files(acquisition).mosaic(band, BOX)
+            np.testing.assert_array_equal(dn, whole[band])
+            assert set(np.unique(number)) == {1, 2}
+
+
+def test_a_strip_that_was_not_processed_anew_stays_beside_one_that_was(tmp_path):
+    north, south = halves(tmp_path)
+    old, new = version(north, "05.09"), version(north, "05.11")
+    only = version(south, "05.09")
+    (acquisition,), _, choices = group([only, old, new], BANDS, HERE)
+    # The newer one first: where both have data, it counts.
+    assert [scene.id for scene in acquisition.scenes] == [new.id, only.id]
+    assert {(choice.item, choice.what) for choice in choices} == {
+        (old.id, "replaced"),
+        (new.id, "joined"),
+        (only.id, "joined"),
+    }
+
+
+def test_a_part_of_what_a_newer_item_shows_is_not_needed(tmp_path):
+    north, _ = halves(tmp_path)
+    whole = scenes(tmp_path / "whole", noise(BOX, *BANDS), BOX)[0]
+    acquisition = join([version(north, "05.09"), version(whole, "05.11")])
+    assert len(acquisition.scenes) == 1
+    # But a newer part takes the place of that part only.
+    acquisition = join([version(north, "05.11"), version(whole, "05.09")])
+    assert [scene.baseline for scene in acquisition.scenes] == [(5, 11), (5, 9)]
+
+
+def unnamed(item: pystac.Item, name: str, when: datetime, **properties) -> pystac.Item:
+    """A tile of a catalogue that tells no datatake."""
+    other = variant(item, name, grid__code=f"MGRS-{name}", **properties)
+    del other.properties["s2:datatake_id"]
+    other.datetime = when
+    return other
+
+
+@pytest.mark.parametrize("when", [WHEN, datetime(2024, 6, 1, 23, 59, 50, tzinfo=UTC)])
+def test_without_a_datatake_tiles_of_one_pass_are_one_picture(item, when):
+    a, b, c = (
+        unnamed(item, f"33UA{letter}", when + timedelta(seconds=seconds))
+        for letter, seconds in zip("ABC", (0, 14, 1400), strict=True)
+    )
+    after = unnamed(item, "33UAD", when + timedelta(minutes=98))
+    twin = unnamed(item, "33UAE", when + timedelta(minutes=3), platform="sentinel-2b")
+    answers = set()
+    for order in itertools.permutations([a, b, c, after, twin]):
+        acquisitions = group(order, BANDS, HERE)[0]
+        answers.add(tuple(tuple(scene.id for scene in a.scenes) for a in acquisitions))
+    assert answers == {(("33UAA", "33UAB", "33UAC"), ("33UAE",), ("33UAD",))}
 
 
 def test_a_repeated_item_counts_once(item):
@@ -207,7 +339,7 @@ def test_a_resampled_copy_beside_the_native_band_is_not_taken(item):
 
 
 def test_an_address_that_a_remote_catalogue_may_not_name_is_refused(item):
-    _, refused = group([item], BANDS, "https://example.com/catalog.json")
+    _, refused, _ = group([item], BANDS, "https://example.com/catalog.json")
     assert [r.kind for r in refused] == ["href-refused"]
 
 
@@ -248,11 +380,11 @@ def test_a_grid_that_makes_no_sense_costs_its_item_only(item, grid):
     ],
 )
 def test_odd_metadata_of_one_item_leave_the_others_alone(item, said):
-    odd = variant(item, "odd")
+    odd = variant(item, "odd", grid__code="MGRS-33UAB")
     odd.properties |= said
     if "datetime" in said:
         odd.datetime = None
-    acquisitions, refused = group([odd, item], BANDS, HERE)
+    acquisitions, refused, _ = group([odd, item], BANDS, HERE)
     assert item.id in {scene.id for a in acquisitions for scene in a.scenes}
     assert {r.item for r in refused} <= {"odd"}
 
@@ -324,7 +456,7 @@ def test_no_id_leads_out_of_a_folder(tmp_path, item, hostile):
     bad = variant(item, hostile or "?")
     bad.id = hostile
     bad.properties["s2:datatake_id"] = hostile
-    acquisitions, _ = group([bad, item], BANDS, HERE)
+    acquisitions, *_ = group([bad, item], BANDS, HERE)
     for acquisition in acquisitions:
         assert not set(acquisition.id) & set("/\\\0\n")
         assert len(acquisition.id) <= 120

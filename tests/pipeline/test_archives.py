@@ -1,5 +1,6 @@
 import math
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +15,12 @@ from s2sharp.archives import (
     datatake,
     epsg,
     platform,
+    processed,
     public,
     safe_name,
     scl_source,
     sources,
+    strip,
     tile,
 )
 
@@ -299,20 +302,63 @@ def test_two_platforms_are_two_datatakes():
     assert datatake(item(one)) != datatake(item(two))
 
 
-def test_where_only_the_relative_orbit_is_known_midnight_utc_does_not_cut_a_pass():
-    # Over eastern Australia the morning pass is at midnight UTC.
-    before, after = (
-        items.generic(when="2019-09-11T23:59:50Z"),
-        items.generic(when="2019-09-12T00:00:20Z"),
-    )
-    for document in (before, after):
-        document["properties"]["sat:relative_orbit"] = 30
-        document["bbox"] = [145.1, -34.1, 145.3, -33.9]
-    assert datatake(item(before)) == datatake(item(after))
+def passing(orbit: int, when: datetime, longitude: float) -> str:
+    document = items.generic(when=f"{when:%Y-%m-%dT%H:%M:%SZ}")
+    document["properties"]["sat:relative_orbit"] = orbit
+    document["bbox"] = [longitude, -1.0, longitude + 0.2, -0.8]
+    return datatake(item(document))
+
+
+def test_where_only_the_relative_orbit_is_known_nothing_cuts_a_pass():
+    """Neither midnight nor the antimeridian, on any of the 143 orbits; ten days later it is another."""
+    crossing = datetime(2023, 6, 28, 10, 19, tzinfo=UTC)
+    cycle = timedelta(days=10)
+    for orbit in range(1, 144):
+        at = crossing + (orbit - 122) % 143 * cycle / 143
+        # Southwards and westwards, from 25 minutes before the equator to 25 after it.
+        names = {
+            passing(orbit, at + timedelta(minutes=m), (4 - (orbit - 122) * 25.17 - m) % 360 - 180)
+            for m in (-25, -10, 0, 10, 25)
+        }
+        assert len(names) == 1
+        assert names.isdisjoint({passing(orbit, at + cycle, 0), passing(orbit, at - cycle, 0)})
+
+
+@pytest.mark.parametrize(
+    ("orbit", "begin", "tile_sensed"),
+    [
+        (22, "2024-04-03T10:05:59Z", "2024-04-03T10:10:41Z"),
+        (113, "2024-05-01T18:49:21Z", "2024-05-01T18:57:02Z"),
+        (105, "2020-03-28T05:26:41Z", "2020-03-28T05:32:20Z"),
+        (71, "2019-12-28T21:05:19Z", "2019-12-28T21:07:40Z"),
+        (30, "2024-01-02T23:52:39Z", "2024-01-03T00:02:11Z"),
+    ],
+)
+def test_the_hours_of_real_passes_are_known(orbit, begin, tile_sensed):
+    """Over Vienna, California, India, the Antarctic, eastern Australia: in the middle of their day."""
+    for when in (begin, tile_sensed):
+        around = datetime.fromisoformat(when)
+        names = [passing(orbit, around + timedelta(hours=h), 0) for h in (-11, 0, 11)]
+        assert len(set(names)) == 1
 
 
 def test_without_any_orbit_the_minute_decides():
     assert datatake(item(items.generic())) == "S2B_20190912T0011"
+
+
+def test_a_data_strip_is_known_by_when_it_began():
+    said = "S2A_OPER_MSI_L2A_DS_2APS_20230628T170000_S20230628T100612_N05.09"
+    for key in ("s2:datastrip_id", "eopf:datastrip_id"):
+        assert strip(item(items.generic(), **{key: said})) == "20230628T100612"
+    assert strip(item(items.generic(), **{"s2:datastrip_id": ["x"]})) is None
+
+
+def test_when_esa_processed_a_product_is_told_by_most_archives():
+    said = [processed(item(make())) for make in ARCHIVES.values()]
+    late = "20230628T170000"
+    assert said == [late, late, "20230628T133637", late, "20250330T145914", None]
+    about = {"s2:generation_time": "2023-06-29T01:00:00.000Z"}
+    assert processed(item(items.earth_search(), **about)) == "20230629T010000"
 
 
 @every_archive

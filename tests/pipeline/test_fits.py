@@ -19,8 +19,8 @@ from s2sharp.cost import estimate
 from s2sharp.cube import open_cube
 from s2sharp.fits import draw_sample, fit_unit
 from s2sharp.load import Block, load_block
-from s2sharp.plan import Plan, freeze, read_plan, with_acquisitions
-from s2sharp.planning import frozen, make_plan
+from s2sharp.plan import Plan, freeze, read_plan
+from s2sharp.planning import frozen, make_plan, with_acquisitions
 from s2sharp.synthetic import COLLECTION, simulate, write_catalogue, write_scenes
 from s2sharp.unit import Run
 from safetensors import safe_open

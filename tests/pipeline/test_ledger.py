@@ -86,15 +86,16 @@ def test_drafts_are_not_listed(tmp_path, monkeypatch):
     ledger = Ledger(tmp_path)
     ledger.write(record("ok", unit="a/first"))
 
-    def killed(self: Path, _target: Path) -> Path:
+    def watched(self: Path, _target: Path) -> Path:
+        assert len([p for p in tmp_path.rglob("*") if p.is_file()]) == 2
+        assert list(ledger.states()) == [("a/first", KEY[:24])]
+        assert [r.unit for r in ledger.records()] == ["a/first"]
         raise KeyboardInterrupt(self)
 
-    monkeypatch.setattr(Path, "replace", killed)
+    monkeypatch.setattr(Path, "replace", watched)
     with pytest.raises(KeyboardInterrupt):
         ledger.write(record("ok", unit="a/second"))
-    assert len([p for p in tmp_path.rglob("*") if p.is_file()]) == 2
-    assert list(ledger.states()) == [("a/first", KEY[:24])]
-    assert [r.unit for r in ledger.records()] == ["a/first"]
+    assert len([p for p in tmp_path.rglob("*") if p.is_file()]) == 1
 
 
 @pytest.mark.parametrize(

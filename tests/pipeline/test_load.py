@@ -1,5 +1,6 @@
 """Pixels come as the archive stored them, mean what the metadata say, and are missing where they are missing."""
 
+import json
 import shutil
 import warnings
 from pathlib import Path
@@ -9,9 +10,12 @@ import pystac
 import pytest
 import rasterio
 import s2sharp.load
+import s2sharp.signing
+import s2sharp.web
 from s2sharp.acquisitions import Acquisition
 from s2sharp.cube import encode
 from s2sharp.load import Files, decode, load_block, load_scl, offset_doubt
+from s2sharp.signing import signed
 
 from s2sharp_core import BANDS, S2SharpError
 from s2sharp_core.lattice import Box
@@ -24,6 +28,9 @@ ALL = (*THREE, "SCL")
 BOX = box_at(30, 30)
 LEFT = Box(BOX.row0, BOX.row1, BOX.col0, BOX.col0 + 19)
 RIGHT = Box(BOX.row0, BOX.row1, BOX.col0 + 12, BOX.col1)
+LINE = 15
+"""Columns of BOX that are LEFT's: nearer to its middle than to RIGHT's."""
+
 INNER = Box(BOX.row0 + 2, BOX.row0 + 11, BOX.col0 + 13, BOX.col0 + 27)
 
 
@@ -111,7 +118,7 @@ def test_joining_tiles_is_copying(tmp_path, seed):
             np.testing.assert_array_equal(mosaic(acquisition, band, box), expected)
 
 
-def test_where_the_first_tile_has_nothing_the_next_one_counts(tmp_path):
+def test_where_the_nearer_tile_has_nothing_the_other_one_counts(tmp_path):
     first, second = noise(BOX, *ALL, seed=1, gaps=0.3), noise(BOX, *ALL, seed=2, gaps=0.3)
     items = scenes(tmp_path / "a", first, BOX, LEFT)
     items += scenes(tmp_path / "b", second, BOX, RIGHT, name="33UAB")
@@ -121,9 +128,11 @@ def test_where_the_first_tile_has_nothing_the_next_one_counts(tmp_path):
             one, two = np.zeros_like(first[band]), np.zeros_like(first[band])
             one[place(band, LEFT)] = first[band][place(band, LEFT)]
             two[place(band, RIGHT)] = second[band][place(band, RIGHT)]
+            left = np.arange(one.shape[1]) < LINE * 60 // gsd_of(band)
+            which = np.where(left & (one > 0) | (two == 0), 1 * (one > 0), 2)
             dn, source = Files(acquisition).mosaic(band, BOX)
-            np.testing.assert_array_equal(dn, np.where(one > 0, one, two))
-            np.testing.assert_array_equal(source, np.where(one > 0, 1, np.where(two > 0, 2, 0)))
+            np.testing.assert_array_equal(dn, np.choose(which, [0, one, two]))
+            np.testing.assert_array_equal(source, which)
 
 
 @pytest.mark.parametrize("offset", [0.0, -0.1, float(np.float32(-0.1))])
@@ -211,7 +220,7 @@ def test_dark_negatives_survive_beside_a_scene_that_has_none(tmp_path):
     mixed = harmonised(tmp_path, {"B02": done}, {"B02": raw}, {"offset": 0.0}, {"offset": -0.1})
     y = load_block(Files(mixed), mixed, ("B02",), BOX, 0).data["B02"]
     expected = np.full(BOX.pixels(10), -60)
-    expected[place("B02", LEFT)] = 7
+    expected[:, : LINE * 6] = 7
     np.testing.assert_array_equal(encode(y), expected)
 
 
@@ -265,7 +274,7 @@ def test_source_tells_which_scene_a_pixel_is_from(tmp_path):
     # Of the band that is read first.
     block = load_block(Files(acquisition), acquisition, ("B05", "B02"), BOX.grow(1), 2)
     expected = np.full(BOX.pixels(10), 2)
-    expected[place("B02", LEFT)] = 1
+    expected[:, : LINE * 6] = 1
     expected[-2:] = 0
     np.testing.assert_array_equal(block.source, np.pad(expected, 6))
 
@@ -425,15 +434,19 @@ SECRET = "sv=2024&sig=T0PS3CRET"
 
 @pytest.fixture(autouse=True)
 def hurry(monkeypatch):
-    """GDAL waits a second and more between its attempts; not here."""
+    """GDAL waits a second and more between its attempts; not here. Nor is an old signature known."""
+    monkeypatch.setattr(s2sharp.signing, "_known", {})
+    monkeypatch.setattr(s2sharp.web, "BACKOFF", 0.01)
     monkeypatch.setitem(s2sharp.load._GDAL, "GDAL_HTTP_RETRY_DELAY", "0.01")
 
 
 def online(folder: Path, url: str, picture: dict[str, np.ndarray]) -> Acquisition:
-    items = scenes(folder, picture, BOX)
-    for asset in items[0].assets.values():
+    (item,) = scenes(folder, picture, BOX)
+    for asset in item.assets.values():
         asset.href = f"{url}/{Path(asset.href).relative_to(folder)}?{SECRET}"
-    return join(items, f"{url}/catalog.json")
+    item.set_self_href(f"{url}/item.json")
+    (folder / "item.json").write_text(json.dumps(item.to_dict(transform_hrefs=False)))
+    return join([item], f"{url}/catalog.json")
 
 
 def test_pixels_come_over_http_as_they_are_stored(tmp_path):
@@ -444,8 +457,9 @@ def test_pixels_come_over_http_as_they_are_stored(tmp_path):
         for band in ALL:
             np.testing.assert_array_equal(mosaic(acquisition, band, BOX), picture[band])
     # The signature has to reach the server, and no sidecar file is looked for.
-    assert {path.partition("?")[2] for path in asked} == {SECRET}
-    assert {Path(path.partition("?")[0]).name for path in asked} == {f"{b}.tif" for b in ALL}
+    files = [path for path in asked if path != "/item.json"]
+    assert {path.partition("?")[2] for path in files} == {SECRET}
+    assert {Path(path.partition("?")[0]).name for path in files} == {f"{b}.tif" for b in ALL}
 
 
 @pytest.mark.parametrize("status", [404, 403, 500, 503])
@@ -472,7 +486,7 @@ def test_a_passing_trouble_of_the_server_is_waited_out(tmp_path, status):
 @pytest.mark.parametrize("status", [404, 403, 500])
 def test_a_worker_that_lives_on_sees_the_file_that_came_later(tmp_path, status):
     picture, wrong = noise(BOX, "B02"), [status]
-    with http_server(tmp_path, lambda *_: wrong[0]) as url:
+    with http_server(tmp_path, lambda _, path: wrong[0] if "tif" in path else None) as url:
         acquisition = online(tmp_path, url, picture)
         failure(acquisition, "B02", "asset-unreadable")
         wrong[0] = None
@@ -491,8 +505,14 @@ def test_a_file_that_was_replaced_is_read_anew(tmp_path):
 def test_a_server_that_is_gone_is_told(tmp_path):
     with http_server(tmp_path) as url:
         acquisition = online(tmp_path, url, noise(BOX, "B02"))
+        scene = acquisition.scenes[0]
+        assert signed(scene.sources[0], scene.href).endswith(SECRET)
     said = failure(acquisition, "B02", "asset-unreadable")
     assert "T0PS3CRET" not in said
+    # Nor can it be asked for a signature.
+    s2sharp.signing._known.clear()
+    said = failure(acquisition, "B02", "signing-failed")
+    assert "did not answer" in said
 
 
 def test_reading_warns_of_nothing_and_leaves_nothing_behind(tmp_path):

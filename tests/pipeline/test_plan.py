@@ -49,14 +49,24 @@ def test_shards_outside_a_polygon_are_no_units(archive: Path, tmp_path: Path) ->
     assert 0 < len(list(make_plan(_over(archive, tmp_path / "out", corner)).units())) < len(whole)
 
 
-def test_an_area_that_was_edited_makes_another_run(archive: Path, tmp_path: Path) -> None:
-    file = _area(tmp_path / "a.geojson", 16.0, 48.0, 17.0, 49.0)
+def test_an_area_that_was_edited_is_another_question_and_the_same_cube(
+    archive: Path, tmp_path: Path
+) -> None:
+    file = _area(tmp_path / "a.geojson", 16.0, 48.0, 16.36, 49.0)
     settings = _over(archive, tmp_path / "out", file)
-    freeze(make_plan(settings))
-    assert frozen(settings) is not None
-    _area(file, 16.0, 48.0, 17.0, 48.9)
-    with pytest.raises(S2SharpError, match="the content of") as caught:
-        frozen(settings)
+    before = freeze(make_plan(settings))
+    _area(file, 16.0, 48.0, 17.0, 49.0)
+    after = frozen(settings)
+    assert after is not None
+    assert after.shape != before.shape
+    assert after.layouts[0].area.contains(before.layouts[0].area)
+    assert len(list(after.units())) > len(list(before.units()))
+
+
+def test_another_method_makes_another_run(archive: Path, tmp_path: Path) -> None:
+    freeze(make_plan(config(archive, tmp_path / "out")))
+    with pytest.raises(S2SharpError, match="method: bicubic → dsen2") as caught:
+        frozen(config(archive, tmp_path / "out", method="dsen2"))
     assert caught.value.kind == "other-run"
 
 

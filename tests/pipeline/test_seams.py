@@ -39,7 +39,7 @@ def _real() -> tuple[dict[str, np.ndarray], Lattice, Box]:
 
     catalog = str(shared_data() / "scenes" / "catalog.json")  # type: ignore[operator]
     items = search(catalog, "sentinel-2-l1c", (-180, -90, 180, 90), "2010/..")
-    found, _ = group([i for i in items if i.id == "australia"], tuple(ALL), catalog)
+    found, *_ = group([i for i in items if i.id == "australia"], tuple(ALL), catalog)
     (acquisition,) = found
     files = Files(acquisition)
     bands = {band: files.mosaic(band, acquisition.box)[0] for band in ALL}

@@ -6,19 +6,25 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pystac
 import pytest
 import rasterio
 import s2sharp.search
+import s2sharp.web
 from rasterio.transform import from_origin
 from rasterio.windows import Window
+from s2sharp.archives import sensed
 from s2sharp.search import search
+from stac_geoparquet.arrow import parse_stac_items_to_arrow, to_parquet
 from urllib3 import HTTPResponse
 
 from s2sharp_core.errors import S2SharpError
 from tests.data import needs_data, shared_data
-from tests.services import every, http_server, missing, pgstac_server
+from tests.services import every, http_server, missing, pgstac_server, proxy
 
-from . import items
+from . import europe, items
 
 L2A, OTHER = "sentinel-2-l2a", "sentinel-2-c1-l2a"
 VIENNA = (16.0, 48.0, 16.2, 48.2)
@@ -129,19 +135,45 @@ def website(folder) -> Iterator[str]:
         yield f"{url}/catalog.json"
 
 
-@pytest.fixture(params=["STAC API", "static path", "static URL"])
+@pytest.fixture(scope="session")
+def parquet(tmp_path_factory) -> Path:
+    path = tmp_path_factory.mktemp("geoparquet") / "items.parquet"
+    to_parquet(parse_stac_items_to_arrow(_documents()), path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def parquet_url(parquet) -> Iterator[str]:
+    with http_server(parquet.parent) as url:
+        yield f"{url}/{parquet.name}"
+
+
+KINDS = {
+    "STAC API": "api",
+    "static path": "folder",
+    "static URL": "website",
+    "stac-geoparquet path": "parquet",
+    "stac-geoparquet URL": "parquet_url",
+}
+
+
+@pytest.fixture(params=KINDS)
 def catalog(request) -> str:
-    kinds = {"STAC API": "api", "static path": "folder", "static URL": "website"}
-    return str(request.getfixturevalue(kinds[request.param]))
+    return str(request.getfixturevalue(KINDS[request.param]))
 
 
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch) -> None:
-    monkeypatch.setattr(s2sharp.search, "BACKOFF", 0.01)
+    monkeypatch.setattr(s2sharp.web, "BACKOFF", 0.01)
+
+
+def found(*args: Any, **kwargs: Any) -> list[pystac.Item]:
+    """What a search yields, which comes in any order, by time and id."""
+    return sorted(search(*args, **kwargs), key=lambda item: (sensed(item), item.id))
 
 
 def ids(*args: Any, **kwargs: Any) -> list[str]:
-    return [item.id for item in search(*args, **kwargs)]
+    return [item.id for item in found(*args, **kwargs)]
 
 
 def refused(kind: str) -> Any:
@@ -180,9 +212,9 @@ def test_box_and_time_choose_the_items(catalog, bbox, when, expected):
 
 
 def test_items_come_whole_and_with_addresses_that_can_be_opened(catalog):
-    found = search(catalog, L2A, VIENNA, "2024-05-01")
-    assert [item.properties["s2:processing_baseline"] for item in found] == ["05.09", "05.09"]
-    assert all(item.assets["red"].get_absolute_href().startswith("https://") for item in found)
+    both = found(catalog, L2A, VIENNA, "2024-05-01")
+    assert [item.properties["s2:processing_baseline"] for item in both] == ["05.09", "05.09"]
+    assert all(item.assets["red"].get_absolute_href().startswith("https://") for item in both)
 
 
 def test_only_the_collection_asked_for_is_searched(catalog):
@@ -207,7 +239,7 @@ def test_a_margin_at_the_pole_is_no_accident(catalog):
 
 def test_a_missing_collection_is_named_with_those_that_there_are(catalog):
     with refused("collection-missing") as err:
-        search(catalog, "sentinel-3", VIENNA, MAY)
+        list(search(catalog, "sentinel-3", VIENNA, MAY))
     assert "'sentinel-3'" in err.value.message
     assert f"{OTHER}, {L2A}" in err.value.message
 
@@ -222,14 +254,29 @@ def test_more_items_than_anyone_can_mean_are_refused(kind, request, monkeypatch)
     monkeypatch.setattr(s2sharp.search, "MAX_ITEMS", 3)
     catalog = request.getfixturevalue({"STAC API": "api", "static path": "folder"}[kind])
     with refused("too-many-items"):
-        search(str(catalog), L2A, VIENNA, MAY)
+        list(search(str(catalog), L2A, VIENNA, MAY))
 
 
 # Catalogues that stumble
 
 
-def test_a_website_that_fails_now_and_then_gives_the_whole_answer(folder):
-    with http_server(folder, every(2)) as url:
+def test_an_api_that_fails_every_third_time_gives_the_whole_answer(api, monkeypatch):
+    monkeypatch.setattr(s2sharp.search, "PAGE", 1)
+    asked = []
+
+    def third(number: int, path: str) -> int | None:
+        asked.append(path)
+        return 500 if number % 3 == 0 else None
+
+    with proxy(api, third) as url:
+        assert ids(url, L2A, VIENNA, MAY) == [FIRST, NEXT, "interval", LAST]
+    # A page an item, and all of them by this way.
+    assert sum("search" in path for path in asked) > 4
+
+
+@pytest.mark.parametrize("n", [2, 3])
+def test_a_website_that_fails_now_and_then_gives_the_whole_answer(folder, n):
+    with http_server(folder, every(n)) as url:
         assert ids(f"{url}/catalog.json", L2A, VIENNA, MAY) == [FIRST, NEXT, "interval", LAST]
 
 
@@ -269,7 +316,7 @@ def test_a_search_is_asked_again_when_the_api_is_busy(tmp_path, status, method):
 
 
 def test_a_server_may_not_make_us_wait_for_a_day():
-    retry = s2sharp.search._Patience(total=3)
+    retry = s2sharp.web._Patience(total=3)
     assert retry.get_retry_after(HTTPResponse(headers={"Retry-After": "86400"})) == 60
     assert retry.get_retry_after(HTTPResponse(headers={"Retry-After": "7"})) == 7
 
@@ -277,7 +324,7 @@ def test_a_server_may_not_make_us_wait_for_a_day():
 @pytest.mark.parametrize("status", [401, 403, 404, 500])
 def test_a_catalogue_that_refuses_is_named_with_its_status(tmp_path, status):
     with http_server(tmp_path, every(1, status)) as url, refused("catalog-unreachable") as err:
-        search(f"{url}/v1?token=hunter2", L2A, VIENNA, MAY)
+        list(search(f"{url}/v1?token=hunter2", L2A, VIENNA, MAY))
     assert f"{url}/v1" in err.value.message
     assert str(status) in err.value.message
     assert "hunter2" not in str(err.value)
@@ -288,7 +335,7 @@ def test_a_catalogue_that_is_not_there_is_named_without_its_password():
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
         with refused("catalog-unreachable") as err:
-            search(f"http://me:hunter2@127.0.0.1:{port}/v1?key=hunter2", L2A, VIENNA, MAY)
+            list(search(f"http://me:hunter2@127.0.0.1:{port}/v1?key=hunter2", L2A, VIENNA, MAY))
     assert f"http://127.0.0.1:{port}/v1 did not answer" in err.value.message
     assert "hunter2" not in repr(err.value)
 
@@ -299,20 +346,20 @@ def test_a_path_that_holds_no_catalogue_is_named(tmp_path, content):
     if content is not None:
         path.write_bytes(content.encode("latin-1"))
     with refused("catalog-unreachable") as err:
-        search(str(path), L2A, VIENNA, MAY)
+        list(search(str(path), L2A, VIENNA, MAY))
     assert str(path) in err.value.message
 
 
 @pytest.mark.parametrize("answer", [{"features": 3}, {"features": [{"id": 1}, 2]}, []])
 def test_an_api_whose_answer_is_no_stac_is_named(tmp_path, answer):
     with http_server(tmp_path, _api_of(lambda _: answer)) as url, refused("catalog-unreachable"):
-        search(url, L2A, VIENNA, MAY)
+        list(search(url, L2A, VIENNA, MAY))
 
 
 def test_an_api_that_lists_no_collections_may_find_nothing(tmp_path):
     nothing = {"type": "FeatureCollection", "features": [], "links": []}
     with http_server(tmp_path, _api_of(lambda _: nothing)) as url:
-        assert search(url, L2A, VIENNA, MAY) == []
+        assert ids(url, L2A, VIENNA, MAY) == []
 
 
 @pytest.mark.parametrize("pages", ["the same", "new ones"])
@@ -327,7 +374,7 @@ def test_pages_without_end_are_refused(tmp_path, monkeypatch, pages):
 
     with http_server(tmp_path, _api_of(page)) as url, refused("too-many-items"):
         at.append(url)
-        search(url, L2A, VIENNA, "2023")
+        list(search(url, L2A, VIENNA, "2023"))
 
 
 def test_an_api_that_drops_the_line_between_pages_gives_no_half_answer(tmp_path):
@@ -335,7 +382,87 @@ def test_an_api_that_drops_the_line_between_pages_gives_no_half_answer(tmp_path)
     hook = _api_of(lambda n: _page(at[0], items.earth_search()) if n == 1 else 500)
     with http_server(tmp_path, hook) as url, refused("catalog-unreachable"):
         at.append(url)
-        search(url, L2A, VIENNA, "2023")
+        list(search(url, L2A, VIENNA, "2023"))
+
+
+def _chain(path: str, page: str) -> bytes:
+    """A static catalogue without end: each has one more inside."""
+    link = {"rel": "child", "href": f"{path.removesuffix('.json')}x.json"}
+    return json.dumps(_catalog(page) | {"links": [link]}).encode()
+
+
+def test_catalogues_in_catalogues_without_end_are_refused(tmp_path):
+    asked = []
+    with (
+        http_server(tmp_path, lambda _, path: asked.append(path) or _chain(path, path)) as url,
+        refused("too-many-items"),
+    ):
+        list(search(f"{url}/catalog.json", L2A, VIENNA, MAY))
+    assert len(asked) < 100
+
+
+@pytest.mark.timeout(60)
+def test_pages_of_a_few_items_without_end_are_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(s2sharp.search, "MAX_PAGES", 20)
+    at: list[str] = []
+    hook = _api_of(lambda n: _page(at[0], items.earth_search() | {"id": f"x{n}"}))
+    with http_server(tmp_path, hook) as url, refused("too-many-items") as err:
+        at.append(url)
+        list(search(url, L2A, VIENNA, "2023"))
+    assert "20 pages" in err.value.message
+
+
+def test_empty_pages_without_end_are_an_end(tmp_path):
+    at: list[str] = []
+    hook = _api_of(lambda n: _page(at[0], *[items.earth_search()] * (n == 1)))
+    with http_server(tmp_path, hook) as url:
+        at.append(url)
+        assert ids(url, L2A, VIENNA, "2023") == [items.earth_search()["id"]]
+
+
+# stac-geoparquet
+
+
+def test_only_what_is_needed_of_a_remote_file_is_fetched(tmp_path, monkeypatch):
+    monkeypatch.setattr(s2sharp.web, "PART", 1 << 16)
+    europe.write(tmp_path / "items.parquet", 600, rows=50)
+    parts: list[str] = []
+    with http_server(tmp_path, lambda _, path: parts.append(path)) as url:
+        whole = ids(f"{url}/items.parquet", europe.COLLECTION, (-180, -90, 180, 90), "2024")
+        full, parts[:] = len(parts), []
+        assert ids(f"{url}/items.parquet", europe.COLLECTION, (0.0, 10.0, 1.0, 11.0), "2024") == []
+    assert len(whole) == 600
+    assert len(parts) < full
+
+
+def test_a_remote_file_is_read_though_the_server_fails_now_and_then(parquet):
+    with http_server(parquet.parent, every(3)) as url:
+        expected = [FIRST, NEXT, "interval", LAST]
+        assert ids(f"{url}/items.parquet", L2A, VIENNA, MAY) == expected
+
+
+@pytest.mark.parametrize("status", [401, 403, 404, 500])
+def test_a_file_that_is_not_given_is_named_without_secrets(tmp_path, status):
+    with http_server(tmp_path, every(1, status)) as url, refused("catalog-unreachable") as err:
+        list(search(f"{url}/items.parquet?sig=hunter2", L2A, VIENNA, MAY))
+    assert f"{url}/items.parquet answered {status}" in err.value.message
+    assert "hunter2" not in str(err.value)
+
+
+@pytest.mark.parametrize("content", [None, b"", b"PAR1", b"not parquet" * 100])
+def test_a_file_that_is_no_parquet_is_named(tmp_path, content):
+    if content is not None:
+        (tmp_path / "items.parquet").write_bytes(content)
+    with refused("catalog-unreachable") as err:
+        list(search(str(tmp_path / "items.parquet"), L2A, VIENNA, MAY))
+    assert "items.parquet" in err.value.message
+
+
+def test_parquet_of_something_else_is_named(tmp_path):
+    pq.write_table(pa.table({"id": ["a"], "geometry": [b"x"]}), tmp_path / "items.parquet")
+    with refused("catalog-unreachable") as err:
+        list(search(str(tmp_path / "items.parquet"), L2A, VIENNA, MAY))
+    assert "bbox, assets" in err.value.message
 
 
 # Catalogues that are broken in part, or hostile
@@ -363,8 +490,8 @@ def test_a_broken_item_is_left_out_with_a_warning_and_the_others_are_found(tmp_p
 def test_an_item_that_is_gone_from_a_website_is_left_out_with_a_warning(folder):
     gone = pytest.warns(UserWarning, match=f"{NEXT}.json answered 404")
     with http_server(folder, missing(f"{NEXT}.json")) as url, gone:
-        found = ids(f"{url}/catalog.json", L2A, VIENNA, MAY)
-    assert found == [FIRST, "interval", LAST]
+        there = ids(f"{url}/catalog.json", L2A, VIENNA, MAY)
+    assert there == [FIRST, "interval", LAST]
 
 
 def test_a_part_of_the_collection_that_is_gone_is_an_error_not_a_hole(folder):
@@ -372,7 +499,7 @@ def test_a_part_of_the_collection_that_is_gone_is_an_error_not_a_hole(folder):
         return 404 if path == f"/{L2A}/2024/catalog.json" else None
 
     with http_server(folder, hook) as url, refused("catalog-unreachable") as err:
-        search(f"{url}/catalog.json", L2A, VIENNA, MAY)
+        list(search(f"{url}/catalog.json", L2A, VIENNA, MAY))
     assert "2024/catalog.json answered 404" in err.value.message
 
 
@@ -422,6 +549,13 @@ def test_an_item_of_no_footprint_is_found_by_its_bbox(tmp_path, geometry):
     _write(tmp_path / "collection.json", _collection(L2A), item=["item.json"])
     assert len(ids(str(tmp_path / "collection.json"), L2A, VIENNA, "2023")) == 1
     assert ids(str(tmp_path / "collection.json"), L2A, (0.0, 0.0, 1.0, 1.0), "2023") == []
+
+
+@pytest.mark.parametrize("bbox", [VIENNA, (0.0, 0.0, 1.0, 1.0)])
+def test_an_item_that_does_not_say_where_it_is_may_be_anywhere(tmp_path, bbox):
+    _write(tmp_path / "item.json", items.earth_search() | {"geometry": None, "bbox": None})
+    _write(tmp_path / "collection.json", _collection(L2A), item=["item.json"])
+    assert len(ids(str(tmp_path / "collection.json"), L2A, bbox, "2023")) == 1
 
 
 # Questions that make no sense

@@ -1,0 +1,102 @@
+"""What one unit reads and writes, before any pixel moves."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from s2sharp_core import BANDS, S2SharpError
+from s2sharp_core.lattice import Box
+
+from .archives import public
+from .cube import LAYERS, level_group
+from .plan import Plan, Unit
+
+__all__ = ["Explanation", "Read", "explain"]
+
+
+@dataclass(frozen=True)
+class Read:
+    """A window of one file: ``rows`` and ``cols`` of its pixels, from the first to before the last; ``size`` in
+    bytes of pixels.
+    """
+
+    item: str
+    band: str
+    href: str
+    rows: tuple[int, int]
+    cols: tuple[int, int]
+    size: int
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """``cells``: what is written, (row0, row1, col0, col1) of the lattice; ``context``: cells around it that are read,
+    too; ``reads``; ``writes``: keys in the cube's store; ``bounds``: (left, bottom, right, top) in metres of ``epsg``.
+    """
+
+    unit: str
+    key: str
+    epsg: int
+    cells: Box
+    bounds: tuple[float, float, float, float]
+    context: int
+    windows: int
+    reads: tuple[Read, ...]
+    writes: tuple[str, ...]
+
+
+def explain(plan: Plan, name: str) -> Explanation:
+    """Of the unit that the ledger calls ``name`` (``ACQUISITION/x1_ROW_COL``), or of the one with that number,
+    counted from 1.
+
+    Raises
+    ------
+    S2SharpError
+        ``unit-unknown``, with names that there are.
+    """
+    unit = _unit(plan, name)
+    layout, acquisition = plan.layout(unit.epsg), plan.acquisition(unit)
+    wanted = plan.wanted(unit)
+    group = level_group(layout, 0)
+    return Explanation(
+        unit=plan.name(unit),
+        key=plan.key(unit),
+        epsg=unit.epsg,
+        cells=wanted,
+        bounds=layout.lattice.bounds(wanted),
+        context=plan.margin,
+        windows=sum(1 for _ in (wanted & acquisition.box).tiles(plan.config.window)),
+        reads=tuple(_reads(plan, unit)),
+        writes=tuple(
+            f"{group}/{band}/c/{unit.time}/{unit.row}/{unit.col}"
+            for band in (*layout.bands, *LAYERS)
+        ),
+    )
+
+
+def _unit(plan: Plan, name: str) -> Unit:
+    names = []
+    for number, unit in enumerate(plan.units(), 1):
+        if name in (str(number), plan.name(unit)):
+            return unit
+        names.append(plan.name(unit))
+    raise S2SharpError(
+        "unit-unknown",
+        f"The plan has no unit {name}; it has {len(names)}: {', '.join(names[:3])} …",
+        "Give one of their names, or a number from 1.",
+    )
+
+
+def _reads(plan: Plan, unit: Unit) -> Iterator[Read]:
+    around = plan.wanted(unit).grow(plan.margin)
+    for scene in plan.acquisition(unit).within(around):
+        files = [s for s in scene.sources if s.band in plan.reads]
+        for source in (*files, *([scene.scl] if scene.scl else [])):
+            gsd = BANDS[source.band].gsd if source.band in BANDS else 20
+            inner = scene.box & (around if source.band in BANDS else plan.wanted(unit))
+            if inner.empty:
+                continue
+            rows, cols = scene.box.slices(inner, gsd)
+            pixels = (rows.stop - rows.start) * (cols.stop - cols.start)
+            size = pixels * (2 if source.band in BANDS else 1)
+            window = (rows.start, rows.stop), (cols.start, cols.stop)
+            yield Read(scene.id, source.band, public(source.href), *window, size)

@@ -1,0 +1,226 @@
+"""Addresses that archives sign: made fresh when a file is read, never written down.
+
+Plans, and catalogues that s2sharp writes, hold the bare address and the way to sign it. Planetary Computer gives
+tokens for a container of its storage; other archives sign when they serve an item, so the item is asked for again.
+"""
+
+import math
+import os
+import re
+import threading
+import time
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Literal
+from urllib.parse import parse_qsl, urlsplit
+
+import pystac
+
+from s2sharp_core import S2SharpError
+
+from .archives import Source, address, check_href, public, unsigned
+from .web import BrokenError, read_json, stac_io
+
+__all__ = ["Sign", "expiry", "renewable", "signed"]
+
+Sign = Literal["auto", "none", "planetary-computer", "item"]
+
+TOKENS = "https://planetarycomputer.microsoft.com/api/sas/v1/token"
+"""Planetary Computer's token server, unless ``PC_SDK_SAS_URL`` names another, as for its own SDK."""
+
+ACCOUNT = "sentinel2l2a01.blob.core.windows.net"
+"""Where Planetary Computer keeps Sentinel-2."""
+
+EARLY = 300.0
+"""Seconds before its end at which a signature is renewed, or a quarter of its life, if that is less."""
+
+UNSAID = 600.0
+"""Seconds for which a signature is used that does not say how long it lasts."""
+
+_MOST = 256
+
+
+@dataclass(frozen=True)
+class _Fresh:
+    """What was fetched for a container (its token) or an item (bare address → signed), until ``end``."""
+
+    found: dict[str, str]
+    end: float
+
+
+class _FailedError(Exception):
+    """What a server of signatures did instead of giving one."""
+
+
+_known: dict[str, _Fresh] = {}
+# One thread fetches at a time; the others wait, and find what it got.
+_lock = threading.Lock()
+
+
+def renewable(source: Source, item: str | None, sign: Sign = "auto") -> Source:
+    """``source`` with the way in which its address is to be signed.
+
+    Parameters
+    ----------
+    item
+        Address of the item that the file belongs to.
+    sign
+        ``"auto"``: by a token what lies in Planetary Computer's storage, by its item what the catalogue had
+        signed. Else the way to be taken for all remote files.
+    """
+    if "://" not in source.href:
+        return replace(source, sign="none")
+    way: str = sign
+    if sign == "auto":
+        home = _host(item or "")
+        ours = _blob(source.href) and (_host(source.href) == ACCOUNT or home == _host(_tokens()))
+        way = "planetary-computer" if ours else source.sign
+    return replace(source, sign="none" if way == "item" and item is None else way)
+
+
+def signed(source: Source, item: str | None, *, anew: bool = False) -> str:
+    """The address at which a file can be read now; ``anew`` where the last one was refused.
+
+    Raises
+    ------
+    S2SharpError
+        ``signing-failed``.
+    """
+    if source.sign == "planetary-computer":
+        key = "/".join((_tokens(), *_container(source.href)))
+    elif source.sign == "item" and item is not None:
+        key = item
+    else:
+        return source.href
+    with _lock:
+        fresh = _known.get(key)
+        if fresh is None or anew or time.time() > fresh.end:
+            _known.pop(key, None)
+            # The oldest goes, so that long-lived workers keep no more than they need.
+            while len(_known) >= _MOST:
+                _known.pop(next(iter(_known)))
+            try:
+                fresh = _token(key) if source.sign == "planetary-computer" else _links(key)
+            except _FailedError as error:
+                raise S2SharpError(
+                    "signing-failed",
+                    f"No signed address can be had for band {source.band}, {source.href}: "
+                    f"{public(key)} {error}.",
+                    "Check the network and, where one is needed, the key; then run again: only what failed "
+                    "is redone.",
+                ) from None
+            _known[key] = fresh
+    if source.sign == "planetary-computer":
+        return f"{source.href}?{fresh.found['token']}"
+    if source.href not in fresh.found:
+        raise S2SharpError(
+            "signing-failed",
+            f"Item {public(key)} no longer names {source.href}.",
+            "Search again, with another --out: the archive has moved the file.",
+        )
+    return fresh.found[source.href]
+
+
+def _tokens() -> str:
+    return os.environ.get("PC_SDK_SAS_URL", TOKENS).rstrip("/")
+
+
+def _token(url: str) -> _Fresh:
+    """A container's token, from ``SERVER/ACCOUNT/CONTAINER``."""
+    key = os.environ.get("PC_SDK_SUBSCRIPTION_KEY")
+    said = _fetched(url, {"Ocp-Apim-Subscription-Key": key} if key else {})
+    token, until = said.get("token"), said.get("msft:expiry")
+    if not isinstance(token, str) or not token:
+        raise _FailedError("gave no token")
+    return _Fresh({"token": token.removeprefix("?")}, _end(_when(until)))
+
+
+def _links(item: str) -> _Fresh:
+    """The addresses that an item names now."""
+    document = _fetched(item, {})
+    try:
+        read = pystac.Item.from_dict(document, href=item, preserve_dict=False, migrate=False)
+        hrefs = [address(asset) for asset in read.assets.values()]
+    except Exception as err:  # pystac takes what it is given on trust
+        raise _FailedError(f"is no STAC item any more ({type(err).__name__})") from None
+    found = {unsigned(href): href for href in hrefs if _may_open(href, item)}
+    return _Fresh(found, _end(min(map(expiry, found.values()), default=math.inf)))
+
+
+def _fetched(url: str, headers: dict[str, str]) -> dict[str, object]:
+    try:
+        return read_json(stac_io(headers), url)
+    except BrokenError as err:
+        raise _FailedError(str(err)) from None
+    except S2SharpError as err:
+        raise _FailedError(err.message.rpartition(public(url))[2].strip(" .")) from None
+
+
+def _may_open(href: str, item: str) -> bool:
+    try:
+        check_href(href, item)
+    except S2SharpError:
+        return False
+    return True
+
+
+def expiry(href: str) -> float:
+    """Until when a signed address can be used, in seconds since 1970; infinity if it does not say.
+
+    Azure's ``se``; ``Expires`` of CloudFront and older S3; the date and seconds of presigned S3 and Google.
+    """
+    said = {name.lower(): value for name, value in parse_qsl(urlsplit(href).query)}
+    ends = [_when(said.get("se")), _when(said.get("expires"))]
+    for cloud in ("amz", "goog"):
+        begin = _when(said.get(f"x-{cloud}-date"))
+        lasts = _when(said.get(f"x-{cloud}-expires"))
+        if math.isfinite(lasts):
+            ends.append(begin + lasts)
+    return min(ends)
+
+
+def _when(text: object) -> float:
+    """Seconds since 1970 of a time, or a number of seconds; infinity of anything else."""
+    if not isinstance(text, str):
+        return math.inf
+    if re.fullmatch(r"\d{1,12}", text):
+        return float(text)
+    try:
+        when = datetime.fromisoformat(text)
+    except ValueError:
+        return math.inf
+    return (when if when.tzinfo else when.replace(tzinfo=UTC)).timestamp()
+
+
+def _end(until: float) -> float:
+    """When to renew what lasts ``until``."""
+    now = time.time()
+    if not math.isfinite(until):
+        return now + UNSAID
+    return until - min(EARLY, (until - now) / 4)
+
+
+def _blob(href: str) -> bool:
+    """Whether a file lies in Azure's storage, or beside a token server that stands in for it."""
+    return _host(href).endswith(".blob.core.windows.net") or _host(href) == _host(_tokens())
+
+
+def _container(href: str) -> tuple[str, str]:
+    """(account, container): the account is the host's name in Azure, and the first folder elsewhere."""
+    host, folders = _host(href), urlsplit(href).path.split("/")[1:]
+    if host.endswith(".blob.core.windows.net"):
+        folders = [host.partition(".")[0], *folders]
+    if len(folders) < 3 or not _blob(href):
+        raise S2SharpError(
+            "signing-failed",
+            f"{href} lies in no container of Azure's storage.",
+            "Sign it in another way: --sign item, or none.",
+        )
+    return folders[0], folders[1]
+
+
+def _host(url: str) -> str:
+    try:
+        return urlsplit(url).netloc.rpartition("@")[2].lower()
+    except ValueError:  # such as a broken IPv6 host
+        return ""

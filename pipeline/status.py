@@ -1,0 +1,93 @@
+"""Where a run stands, from its store alone: while it works, and after it died."""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import groupby
+
+import zarr
+
+from .ledger import FINAL, Ledger, Record
+from .place import Place, zarr_store
+from .plan import Plan, Unit, read_plan
+from .planning import with_acquisitions
+
+__all__ = ["Status", "status_of"]
+
+States = dict[tuple[str, str], str]
+
+
+@dataclass(frozen=True)
+class Status:
+    """How far a run is.
+
+    ``cube``: what the cube says of itself: "writing", "partial" or "complete", "missing" before it is laid out.
+    ``units``: phase → status → how many, "left" being those of which there is no record. ``failed``: the records of
+    those that failed.
+    """
+
+    plan: Plan
+    cube: str
+    units: dict[str, Counter[str]]
+    failed: tuple[Record, ...]
+
+    @property
+    def left(self) -> int:
+        """Units that the same command would still do."""
+        return sum(count["left"] + count["failed"] for count in self.units.values())
+
+
+def status_of(out: Place) -> Status:
+    """Read the plan and list the ledger; no worker is asked, and nothing is written.
+
+    Raises
+    ------
+    S2SharpError
+        ``not-a-run``; ``other-run`` when another version wrote it.
+    """
+    plan = with_acquisitions(read_plan(out))
+    ledger = Ledger(out / "ledger")
+    units: defaultdict[str, Counter[str]] = defaultdict(Counter)
+    failed = []
+    for phase, name, key, state in _found(plan, ledger):
+        units[phase][state] += 1
+        if state == "failed":
+            failed.append(ledger.read(name, key, "failed"))
+    return Status(plan, _cube(plan), dict(units), tuple(failed))
+
+
+def _found(plan: Plan, ledger: Ledger) -> Iterator[tuple[str, str, str, str]]:
+    """(phase, unit, key, status) of everything that a plan holds."""
+    fits = ledger.states("fits")
+    for datatake in plan.datatakes:
+        yield "fit", *_state(fits, plan.fit_name(datatake), [plan.fit_key(datatake)])
+    levels = range(1, max(layout.levels for layout in plan.layouts) + 1)
+    phases = [("sharpen", plan.units()), *(("overviews", plan.overviews(x)) for x in levels)]
+    if plan.config.publish:
+        phases.append(("publish", plan.pictures()))
+    for phase, every in phases:
+        for acquisition, some in groupby(every, plan.acquisition_id):
+            states = ledger.states(acquisition)
+            # What is made of units that failed does without them, and has another key.
+            lost = tuple(sorted(unit for (unit, _), state in states.items() if state == "failed"))
+            for unit in some:
+                yield phase, *_state(states, plan.name(unit), _keys(plan, unit, lost))
+
+
+def _keys(plan: Plan, unit: Unit, lost: tuple[str, ...]) -> list[str]:
+    """The keys that a unit may have been recorded under."""
+    keys = [plan.key(unit)]
+    return [*keys, plan.key(unit, lost)] if unit.level and lost else keys
+
+
+def _state(states: States, name: str, keys: list[str]) -> tuple[str, str, str]:
+    there = {key: states[name, key[:24]] for key in keys if (name, key[:24]) in states}
+    best = sorted(there, key=lambda key: there[key] not in FINAL)
+    return (name, best[0], there[best[0]]) if best else (name, keys[0], "left")
+
+
+def _cube(plan: Plan) -> str:
+    if not (plan.store / "zarr.json").exists():
+        return "missing"
+    facts = zarr.open_group(zarr_store(plan.store), mode="r").attrs["s2sharp"]
+    return str(facts["status"])  # type: ignore[index, call-overload]

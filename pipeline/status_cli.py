@@ -1,0 +1,101 @@
+"""``s2sharp status``, ``clean`` and ``plan --explain`` at work."""
+
+import json
+from collections import Counter
+from dataclasses import asdict
+
+import typer
+from rich.markup import escape
+from rich.table import Table
+
+from .clean import clean, leftovers
+from .config import RunConfig
+from .explain import explain
+from .lease import Lease
+from .place import Place
+from .planning import frozen, make_plan
+from .status import status_of
+from .terminal import PARTIAL, console, problems, size_text
+
+__all__ = ["clean_up", "explained", "show_status"]
+
+
+def explained(config: RunConfig, name: str) -> None:
+    """What one unit of a run, new or continued, reads and writes."""
+    with console.status(f"Searching {config.collection} …"):
+        plan = frozen(config) or make_plan(config)
+    about = explain(plan, name)
+    left, bottom, right, top = about.bounds
+    table = Table(title=f"Unit {about.unit}", title_justify="left", show_header=False)
+    table.add_column(style="bold")
+    table.add_column()
+    cells = f"rows {about.cells.row0} to {about.cells.row1}, columns {about.cells.col0} to {about.cells.col1}"
+    table.add_row(
+        "Cells",
+        f"{cells} of 60 m, {about.windows} windows, {about.context} cells around them read, too",
+    )
+    table.add_row("Bounds", f"{left:.0f} {bottom:.0f} {right:.0f} {top:.0f} m, EPSG:{about.epsg}")
+    table.add_row("Key", about.key)
+    console.print(table)
+    reads = Table(title="Reads", title_justify="left")
+    for column in ("item", "band", "rows", "columns", "pixels", "file"):
+        reads.add_column(
+            column, justify="right" if column in ("rows", "columns", "pixels") else "left"
+        )
+    for read in about.reads:
+        place = "{}–{}".format(*read.rows), "{}–{}".format(*read.cols)
+        reads.add_row(read.item, read.band, *place, size_text(read.size), escape(read.href))
+    console.print(reads)
+    console.print(f"Writes, in {plan.store}:")
+    for key in about.writes:
+        console.print(f"  {key}")
+
+
+def show_status(out: Place, *, as_json: bool) -> None:
+    """How far a run is; leaves with :data:`PARTIAL` when something is left."""
+    found = status_of(out)
+    if as_json:
+        facts = {
+            "cube": found.cube,
+            "left": found.left,
+            "units": {phase: dict(count) for phase, count in found.units.items()},
+            "failed": [asdict(record) for record in found.failed],
+        }
+        console.print_json(json.dumps(facts))
+    else:
+        config = found.plan.config
+        console.print(
+            f"{config.method} on {config.collection}, {config.datetime}; the cube is {found.cube}."
+        )
+        table = Table()
+        states = sorted({state for count in found.units.values() for state in count})
+        for column in ("", *states):
+            table.add_column(column, justify="right" if column else "left")
+        for phase, count in found.units.items():
+            table.add_row(phase, *(str(count[state]) if state in count else "" for state in states))
+        console.print(table)
+        for record in found.failed:
+            problems.print(
+                f"[red]failed:[/] {escape(record.unit)} ({record.kind}): {escape(record.message)}"
+            )
+        if found.left:
+            console.print(f"{found.left} units are left: the same `s2sharp run` does them.")
+    if found.left:
+        raise typer.Exit(PARTIAL)
+
+
+def clean_up(out: Place, *, dry_run: bool) -> None:
+    """Remove leftovers, each told."""
+    with Lease.taken(out) as lease:
+        found = leftovers(out)
+        kinds = Counter(leftover.why for leftover in found)
+        sizes = {why: sum(x.size for x in found if x.why == why) for why in kinds}
+        lease.check()
+        if not dry_run:
+            clean(out, found)
+    for why, count in kinds.items():
+        console.print(
+            f"{'would remove' if dry_run else 'removed'} {count} × {why}, {size_text(sizes[why])}"
+        )
+    if not found:
+        console.print("Nothing is left over.")

@@ -1,0 +1,109 @@
+"""What a run over a continent costs its client: ``python -m tests.benchmarks.continent [--items 40000] [--units N]``.
+
+A synthetic year of Europe as stac-geoparquet, planned and carried out on two workers, with units that do nothing but
+record themselves: seconds until the first one is submitted, milliseconds a unit, and the client's memory on the way. Then the
+same over less of it, so that the overhead of a unit can be compared.
+"""
+
+import argparse
+import contextlib
+import tempfile
+import time
+from itertools import islice
+from pathlib import Path
+
+import psutil
+from rich.console import Console
+from rich.table import Table
+from s2sharp import run as road
+from s2sharp.config import read_config
+from s2sharp.events import Event
+from s2sharp.ledger import Record
+from s2sharp.plan import Plan, Unit
+from s2sharp.planning import make_plan
+from s2sharp.unit import Run, keep
+
+from ..pipeline import europe
+
+
+def nothing(run: Run, unit: Unit, _staged: list[object], attempt: int = 1) -> Record:
+    """A unit without pixels: its plan is read, its key made, its record written."""
+    plan = run.plan
+    return keep(plan, Record(plan.name(unit), plan.key(unit), "ok", attempt=attempt))
+
+
+class EnoughError(Exception):
+    """As many units as are wanted have come."""
+
+
+def carried_out(plan: Plan, most: int) -> tuple[float, float, list[float]]:
+    """Seconds until the first unit came back; milliseconds for each of ``most`` after it; the client's MB at every tenth."""
+    process = psutil.Process()
+    begin = time.perf_counter()
+    first, seen, held = 0.0, 0, []
+
+    def tell(event: Event) -> None:
+        nonlocal first, seen
+        if event.phase != "sharpen":
+            return
+        if not seen:
+            first = time.perf_counter()
+        seen += 1
+        if seen % max(1, most // 10) == 0:
+            held.append(process.memory_info().rss / 1e6)
+        if seen > most:
+            raise EnoughError
+
+    with contextlib.suppress(EnoughError):
+        road.execute(plan, tell)
+    return first - begin, 1e3 * (time.perf_counter() - first) / (seen - 1), held
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--items", type=int, default=40_000)
+    parser.add_argument("--units", type=int, nargs="+", default=[100, 1_000, 10_000])
+    given = parser.parse_args()
+    road.sharpen_unit = nothing  # type: ignore[assignment]
+    table = Table(title=f"{given.items} items over Europe in a year")
+    columns = (
+        "units",
+        "planned in, s",
+        "first unit after, s",
+        "ms a unit",
+        "client, MB",
+        "in the end",
+    )
+    for column in columns:
+        table.add_column(column, justify="right")
+    console = Console(width=120)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        europe.write(folder / "europe.parquet", given.items)
+        flags = {
+            "catalog": str(folder / "europe.parquet"),
+            "collection": europe.COLLECTION,
+            "bbox": europe.BOX,
+            "datetime": "2024",
+            "method": "bicubic",
+            "stage": "never",
+            "publish": False,
+            "workers": 2,
+        }
+        begin = time.perf_counter()
+        plan = make_plan(read_config(None, {**flags, "out": folder / "count"}))
+        planned = time.perf_counter() - begin
+        count = sum(1 for _ in islice(plan.units(), 2_000_000))
+        spent = time.perf_counter() - begin - planned
+        console.print(f"{count} units, all of them found in {spent:.0f} s")
+        for most in given.units:
+            out = plan.config.model_copy(update={"out": folder / f"out-{most}"})
+            first, each, held = carried_out(plan.model_copy(update={"config": out}), most)
+            row = f"{most}", f"{planned:.0f}", f"{first:.0f}", f"{each:.2f}"
+            table.add_row(*row, f"{held[0]:.0f}", f"{held[-1]:.0f}")
+            console.print(row, held)
+    console.print(table)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,178 @@
+"""Units through a cluster of real processes: tried again, doubled, spread, and stopped when too many fail."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from distributed import Client, get_worker
+from s2sharp import flow
+from s2sharp.flow import Flow, Workers
+from s2sharp.ledger import Record
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Client, list[Any]]]:
+    """A scheduler and three workers without nannies, the last with a GPU, as processes."""
+    folder = tmp_path_factory.mktemp("flow")
+    file = folder / "scheduler.json"
+    dask = [sys.executable, "-m", "dask"]
+    here = ["--scheduler-file", str(file), "--no-dashboard"]
+    log = (folder / "log").open("w")
+    scheduler = [*dask, "scheduler", *here, "--host", "127.0.0.1", "--port", "0"]
+    processes = [subprocess.Popen(scheduler, stderr=log)]
+    while not file.exists():
+        assert processes[0].poll() is None, (folder / "log").read_text()
+        time.sleep(0.1)
+    worker = [*dask, "worker", *here, "--nthreads", "1", "--no-nanny"]
+    worker += ["--local-directory", str(folder)]
+    each = [[], [], ["--resources", "GPU=1"]]
+    processes += [subprocess.Popen([*worker, *more], stderr=log) for more in each]
+    with Client(scheduler_file=str(file)) as client:
+        client.wait_for_workers(3)
+        yield client, processes
+    for process in reversed(processes):
+        process.kill()
+        process.wait(20)
+    log.close()
+
+
+class Cpus(Workers):
+    """Those without a GPU, so that a test has two alike."""
+
+    @property
+    def sharpening(self) -> list[str]:
+        return self.staging
+
+    @property
+    def gpus(self) -> None:
+        return None
+
+
+def flow_of(
+    client: Client, task: Any, *given: Any, **more: Any
+) -> tuple[Flow[int], dict[int, Record]]:
+    landed: dict[int, Record] = {}
+    again: list[Record] = []
+
+    def submit(thing: int, attempt: int, where: dict[str, Any]) -> Any:
+        return client.submit(task, thing, attempt, *given, **where)
+
+    def failure(thing: int, error: Exception) -> Record:
+        return Record(str(thing), "", "failed", "worker-error", str(error))
+
+    facts = {"workers": Cpus(client), "retries": 2, "check": lambda: None, **more}
+    return (
+        Flow(
+            submit=submit,
+            failure=failure,
+            land=landed.__setitem__,
+            again=lambda _, record: again.append(record),
+            **facts,
+        ),
+        landed,
+    )
+
+
+def _done(thing: int, _attempt: int) -> Record:
+    return Record(str(thing), "", "ok", worker=get_worker().address)
+
+
+def test_everything_lands_once_and_neighbours_go_to_one_worker(cluster: Any) -> None:
+    client, _ = cluster
+    through, landed = flow_of(client, _done)
+    through.through(range(64))
+    assert sorted(landed) == list(range(64))
+    runs = [{landed[i].worker for i in range(n, n + 8)} for n in range(0, 64, 8)]
+    assert sum(len(run) == 1 for run in runs) >= 4, "mostly: who is idle helps out"
+    assert len(set.union(*runs)) > 1
+
+
+def _passing(thing: int, attempt: int) -> Record:
+    if thing % 3 == 0 and attempt < 3:
+        return Record(str(thing), "", "failed", kind="asset-unreadable", message="busy")
+    if thing == 4:
+        return Record(str(thing), "", "failed", kind="metadata-contradicts-file")
+    if thing == 5:
+        raise RuntimeError("nobody expected this")
+    return Record(str(thing), "", "ok")
+
+
+def test_what_may_pass_is_tried_again_and_what_cannot_is_not(
+    cluster: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(flow, "_BACKOFF", 0.05)
+    client, _ = cluster
+    through, landed = flow_of(client, _passing)
+    through.through(range(8))
+    assert {i: (r.status, r.attempt) for i, r in landed.items()} == {
+        0: ("ok", 3),
+        1: ("ok", 1),
+        2: ("ok", 1),
+        3: ("ok", 3),
+        4: ("failed", 1),
+        5: ("failed", 3),
+        6: ("ok", 3),
+        7: ("ok", 1),
+    }
+    assert "nobody expected" in landed[5].message
+
+
+def _on_gpu(thing: int, _attempt: int) -> Record:
+    return Record(str(thing), "", "ok", worker=get_worker().address)
+
+
+def test_nets_go_where_a_gpu_is_offered_and_files_are_copied_elsewhere(cluster: Any) -> None:
+    client, _ = cluster
+    workers = Workers(client)
+    through, landed = flow_of(client, _on_gpu, workers=workers)
+    through.through(range(12))
+    (gpu,) = {record.worker for record in landed.values()}
+    assert workers.sharpening == [gpu]
+    assert len(workers.staging) == 2
+    assert gpu not in workers.staging
+
+
+def _slow(thing: int, _attempt: int, folder: str) -> Record:
+    begun = Path(folder) / f"{thing}.{os.getpid()}"
+    begun.touch()
+    deadline = time.monotonic() + (
+        15 if thing == 3 and len(list(Path(folder).glob("3.*"))) == 1 else 0
+    )
+    while time.monotonic() < deadline:
+        time.sleep(0.05)
+    return Record(str(thing), "", "ok", worker=get_worker().address)
+
+
+def test_a_unit_that_lags_is_doubled_and_whoever_comes_first_counts(
+    cluster: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(flow, "_LAG_SECONDS", 0.5)
+    monkeypatch.setattr(flow, "_LOOK", 0.2)
+    client, _ = cluster
+    through, landed = flow_of(client, _slow, str(tmp_path))
+    through.through(range(20))
+    assert sorted(landed) == list(range(20))
+    assert len(list(tmp_path.glob("3.*"))) == 2
+    assert all(len(list(tmp_path.glob(f"{n}.*"))) == 1 for n in range(20) if n != 3)
+
+
+def _dying(thing: int, _attempt: int, folder: str) -> Record:
+    begun = Path(folder) / str(thing)
+    if thing == 7 and not begun.exists():
+        begun.touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    return Record(str(thing), "", "ok")
+
+
+def test_a_worker_that_is_killed_costs_nothing(cluster: Any, tmp_path: Path) -> None:
+    client, _ = cluster
+    through, landed = flow_of(client, _dying, str(tmp_path))
+    through.through(range(30))
+    assert {record.status for record in landed.values()} == {"ok"}
+    assert len(landed) == 30

@@ -1,0 +1,218 @@
+"""Where a run stands, what a unit reads and writes, what is told, and what may go."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+
+import numpy as np
+import pytest
+import rasterio
+import zarr
+from s2sharp.clean import clean, leftovers
+from s2sharp.config import RunConfig
+from s2sharp.events import Event, listeners
+from s2sharp.explain import explain
+from s2sharp.planning import make_plan
+from s2sharp.run import execute
+from s2sharp.status import status_of
+
+from s2sharp_core import S2SharpError
+
+from .runs import config, records, run, shards
+
+UNITS = 9
+"""Shards of 16 cells that hold something of the archive's 48 × 48."""
+
+
+def _flags(settings: RunConfig) -> list[str]:
+    flags = ["--no-publish"]
+    for name in [
+        "catalog",
+        "collection",
+        "datetime",
+        "out",
+        "method",
+        "window",
+        "shard",
+        "scheduler",
+    ]:
+        flags += [f"--{name}", str(getattr(settings, name))]
+    return [*flags, "--bbox", *map(str, settings.bbox or ())]
+
+
+def test_a_run_says_how_far_it_is_when_killed_and_when_done(
+    archive: Path, scheduler: str, tmp_path: Path
+) -> None:
+    settings = config(archive, tmp_path / "out", scheduler, method="dsen2")
+    command = [sys.executable, "-m", "s2sharp.cli"]
+    process = subprocess.Popen(
+        [*command, "run", *_flags(settings)], start_new_session=True, stdout=subprocess.DEVNULL
+    )
+    while len(records(settings.out)) < 2:
+        assert process.poll() is None
+        time.sleep(0.02)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    status = status_of(settings.out)
+    assert status.cube == "writing"
+    count = status.units["sharpen"]
+    assert 2 <= count["ok"] < count.total()
+    assert count["left"] == count.total() - count["ok"]
+
+    asked = [*command, "status", str(settings.out)]
+    said = subprocess.run(asked, capture_output=True, text=True, check=False)
+    assert said.returncode == 4
+    assert "left" in said.stdout
+    run(settings)
+    said = subprocess.run([*asked, "--json"], capture_output=True, text=True, check=False)
+    assert said.returncode == 0, said.stderr
+    facts = json.loads(said.stdout)
+    assert (facts["cube"], facts["left"], facts["failed"]) == ("complete", 0, [])
+    assert facts["units"]["sharpen"] == {"ok": count.total()}
+
+
+def test_a_failed_unit_is_told_with_what_is_to_blame(
+    archive: Path, scheduler: str, tmp_path: Path
+) -> None:
+    broken = shutil.copytree(archive, tmp_path / "archive")
+    (victim,) = broken.glob("scenes/*AD_*/B11.tif")
+    victim.write_bytes(victim.read_bytes()[: victim.stat().st_size // 3])
+    settings = config(broken, tmp_path / "out", scheduler, method="dsen2", retries=0)
+    _, outcome = run(settings)
+    status = status_of(settings.out)
+    assert status.cube == "partial"
+    assert status.left == len(status.failed) == len(outcome.failed) > 0
+    for record in status.failed:
+        assert record.kind == "asset-unreadable"
+        assert "AD_" in record.item
+        assert (record.band, record.attempt) == ("B11", 1)
+
+
+def test_more_failures_than_allowed_stop_the_run_and_lose_nothing(
+    archive: Path, scheduler: str, tmp_path: Path
+) -> None:
+    broken = shutil.copytree(archive, tmp_path / "archive")
+    for victim in broken.glob("scenes/*/B11.tif"):
+        victim.write_bytes(victim.read_bytes()[: victim.stat().st_size // 3])
+    settings = config(
+        broken, tmp_path / "out", scheduler, method="dsen2", retries=0, max_failures=2, shard=8
+    )
+    plan, outcome = run(settings)
+    assert outcome.stopped
+    assert 3 <= len(outcome.failed) < len(list(plan.units()))
+    assert status_of(settings.out).cube == "partial"
+    for victim in broken.glob("scenes/*/B11.tif"):
+        shutil.copy(archive / victim.relative_to(broken), victim)
+    _, outcome = run(settings)
+    assert not outcome.stopped
+    assert not status_of(settings.out).left
+
+
+def test_a_unit_reads_the_windows_that_are_explained_and_writes_those_keys(
+    archive: Path, scheduler: str, tmp_path: Path
+) -> None:
+    settings = config(archive, tmp_path / "out", scheduler, method="dsen2")
+    plan = make_plan(settings)
+    about = explain(plan, "5")
+    assert about == explain(plan, about.unit)
+    run(settings)
+    written = {str(path) for path in shards(settings.out)}
+    # Layers that are zero everywhere store nothing.
+    assert {key for key in about.writes if "/B" in key} <= written
+    assert about.context == plan.margin
+    for read in about.reads:
+        with rasterio.open(read.href) as dataset:
+            assert 0 <= read.rows[0] < read.rows[1] <= dataset.height
+            assert 0 <= read.cols[0] < read.cols[1] <= dataset.width
+    # Without a pixel of what it reads, the unit fails; without any other pixel, it does not.
+    other = shutil.copytree(archive, tmp_path / "archive")
+    for file in other.glob("scenes/*/B*.tif"):
+        with rasterio.open(file) as dataset:
+            profile, dn = dataset.profile, dataset.read(1)
+        kept = np.zeros_like(dn)
+        for read in about.reads:
+            if Path(read.href).relative_to(archive) == file.relative_to(other):
+                window = np.s_[read.rows[0] : read.rows[1], read.cols[0] : read.cols[1]]
+                kept[window] = dn[window]
+        profile.update(driver="GTiff")
+        with rasterio.open(file, "w", **profile) as dataset:
+            dataset.write(kept, 1)
+    alone = config(other, tmp_path / "alone", scheduler, method="dsen2")
+    run(alone)
+    ours, whole = shards(alone.out), shards(settings.out)
+    assert all(ours[key] == whole[key] for key in about.writes if "/B" in key)
+    with pytest.raises(S2SharpError) as caught:
+        explain(plan, "0")
+    assert caught.value.kind == "unit-unknown"
+
+
+def test_clean_removes_leftovers_and_nothing_else(
+    archive: Path, scheduler: str, tmp_path: Path
+) -> None:
+    settings = config(archive, tmp_path / "out", scheduler)
+    run(settings)
+    out = settings.out
+    cube, kept = shards(out), records(out)
+    mine = out / "notes.txt"
+    mine.write_text("kept")
+    assert leftovers(out) == []
+    (out / "stage" / "a.zarr").mkdir(parents=True)
+    (out / "stage" / "a.zarr" / "c").write_bytes(b"pixels")
+    draft = out / "ledger" / ".unit.key.ok.123.partial"
+    draft.write_text("torn")
+    (first, *_) = sorted((out / "ledger").rglob("x1_*.ok"))
+    failed = first.with_suffix(".failed")
+    shutil.copy(first, failed)
+    command = [sys.executable, "-m", "s2sharp.cli", "clean", str(out)]
+    said = subprocess.run([*command, "--dry-run"], capture_output=True, text=True, check=True)
+    assert said.stdout.count("would remove 1 ×") == 3
+    assert draft.exists()
+    clean(out, leftovers(out))
+    assert not any(path.exists() for path in (out / "stage", draft, failed))
+    assert (shards(out), records(out), mine.read_text()) == (cube, kept, "kept")
+    with pytest.raises(S2SharpError) as caught:
+        leftovers(tmp_path)
+    assert caught.value.kind == "not-a-run"
+
+
+def test_what_happens_is_told_as_json_and_to_prometheus(
+    archive: Path, scheduler: str, tmp_path: Path
+) -> None:
+    log = tmp_path / "events.jsonl"
+    settings = config(archive, tmp_path / "out", scheduler, events=str(log), metrics=_free_port())
+    plan = make_plan(settings)
+    total = len(list(plan.units()))
+    with listeners(settings, total) as told:
+
+        def tell(event: Event) -> None:
+            for listener in told:
+                listener(event)
+
+        execute(plan, tell)
+        execute(plan, tell)
+        page = urllib.request.urlopen(f"http://127.0.0.1:{settings.metrics}/metrics").read()
+    lines = [json.loads(line) for line in log.read_text().splitlines()]
+    units = [line for line in lines if line["phase"] == "sharpen"]
+    assert [line["event"] for line in units] == ["unit"] * total + ["skipped"] * total
+    assert all(line["time"].endswith("+00:00") for line in lines)
+    assert {line["status"] for line in units if line["event"] == "unit"} <= {"ok", "empty"}
+    assert all(line["seconds"] for line in units if line["event"] == "unit")
+    text = page.decode()
+    assert f"s2sharp_units_planned {total}.0" in text
+    assert f's2sharp_units_total{{phase="sharpen",status="skipped"}} {total}.0' in text
+    group = zarr.open_group(settings.out / "cube.zarr", mode="r")["32633"]
+    assert f"s2sharp_valid_pixels_total {float(np.sum(group['valid'][...]))}" in text
+
+
+def _free_port() -> int:
+    import socket
+
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
