@@ -7,7 +7,6 @@ import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -16,6 +15,7 @@ from pydantic import BaseModel, ConfigDict
 from s2sharp_core import S2SharpError
 from s2sharp_core.lattice import Box
 
+from ..place import Place, read_text, write_text
 from .composite import FAR
 from .config import BLOCK, MosaicConfig
 from .grid import Grid
@@ -70,7 +70,7 @@ class MosaicPlan(BaseModel):
     periods: tuple[Period, ...]
 
     @property
-    def store(self) -> Path:
+    def store(self) -> Place:
         return self.config.to / "mosaic.zarr"
 
     @property
@@ -243,15 +243,11 @@ class MosaicPlan(BaseModel):
 def freeze(plan: MosaicPlan) -> MosaicPlan:
     """Write the plan as ``mosaic.json``, at once or not at all; returns it with its stamp."""
     stamped = plan.model_copy(update={"stamp": uuid4().hex})
-    file = plan.config.to / "mosaic.json"
-    file.parent.mkdir(parents=True, exist_ok=True)
-    draft = file.with_name(f".{file.name}.{stamped.stamp}")
-    draft.write_text(stamped.model_dump_json(indent=1))
-    draft.replace(file)
+    write_text(plan.config.to / "mosaic.json", stamped.model_dump_json(indent=1))
     return stamped
 
 
-def read_plan(to: Path) -> MosaicPlan:
+def read_plan(to: Place) -> MosaicPlan:
     """The plan of the mosaic in ``to``.
 
     Raises
@@ -260,7 +256,7 @@ def read_plan(to: Path) -> MosaicPlan:
         ``other-run`` when another version wrote it.
     """
     try:
-        plan = MosaicPlan.model_validate_json((to / "mosaic.json").read_text())
+        plan = MosaicPlan.model_validate_json(read_text(to / "mosaic.json"))
     except ValueError as error:
         raise S2SharpError(
             "other-run",
@@ -272,7 +268,7 @@ def read_plan(to: Path) -> MosaicPlan:
 
 
 @lru_cache(maxsize=4)
-def plan_of(to: Path, stamp: str) -> MosaicPlan:
+def plan_of(to: Place, stamp: str) -> MosaicPlan:
     """The plan with this stamp, read once a process."""
     plan = read_plan(to)
     if plan.stamp != stamp:

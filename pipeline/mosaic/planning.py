@@ -61,7 +61,7 @@ def make_plan(config: MosaicConfig) -> MosaicPlan:
         periods=periods(config.period, cube.sources),
     )
     if not (config.to / "mosaic.json").exists():
-        if plan.store.exists():
+        if (plan.store / "zarr.json").exists():
             raise S2SharpError(
                 "other-run", f"{plan.store} is no mosaic of this version.", "Choose another --to."
             )
@@ -94,11 +94,11 @@ def _area(config: MosaicConfig, cube: Cube, grid: Grid) -> Box:
     boxes = []
     for group in cube.groups.values():
         bounds = grid.reached_by(group.grid.bounds(group.area), group.grid.crs)
-        if not all(map(math.isfinite, bounds)):
+        if not all(map(math.isfinite, bounds)) or bounds[0] > bounds[2]:
             raise S2SharpError(
                 "crs-unsuitable",
-                f"{grid.crs[:40]} has no place for the cube's EPSG:{group.epsg}.",
-                "Choose a --crs that is made for the area.",
+                f"{grid.crs[:40]} has no place, or two, for the cube's EPSG:{group.epsg}.",
+                "Choose a --crs that is made for the area; across the antimeridian, one in metres.",
             )
         boxes.append(grid.around(bounds))
     area = boxes[0]
