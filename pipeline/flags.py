@@ -56,7 +56,7 @@ def flag(
     metavar = _METAVARS.get(name)
     if get_origin(kind) is Literal:
         kind, metavar = str, "|".join(get_args(kind))
-    elif name in ("bands", "out", "weights", "warm_start"):
+    elif name in ("bands", "out", "to", "weights", "warm_start"):
         kind = str
     option = typer.Option(
         # Not the field's default: what is not given must not win over the environment and the file.

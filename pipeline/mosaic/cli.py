@@ -1,7 +1,6 @@
 """``s2sharp mosaic``: its flags, the plan as a table, the progress, and what came of it."""
 
 from inspect import Parameter, Signature
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -39,16 +38,20 @@ _DEFAULTS = {
     "scheduler": "a cluster on this machine",
 }
 
-_OUT = typer.Argument(help=MosaicConfig.model_fields["out"].description, show_default=False)
+_OUT = typer.Argument(
+    metavar="OUT", help=MosaicConfig.model_fields["out"].description, show_default=False
+)
 _PLAN = typer.Option(False, "--plan", help="Say what it would read, need and write, and stop.")
 
 
 def mosaic(*, plan: bool, **given: Any) -> None:
     """Make one picture per period from the cube that `run` made, across its EPSG codes, on one grid.
 
-    Of cloud, thin cirrus and cloud shadow (by the scene classification; a cube without one has none), and of
-    what lies within --dilate metres of them, no pixel is shown. Where there is no clear observation, the
-    picture has none: `valid` is 0. `source` tells of each pixel which acquisition it is from.
+    Of cloud, thin cirrus and cloud shadow (classes 8, 9, 10 and 3 of the scene classification; a cube without
+    one has none), and of what lies within --dilate metres of them, no pixel is shown; nor of class 1, defective.
+    Snow is shown. Where there is no clear observation, the picture has none: `valid` is 0. `source` tells of
+    each pixel which acquisition it is from. Of a datatake that was cut for two codes, a place is shown as the
+    code of its own zone has it.
 
     Values are as they were observed: what orbits and dates differ by is not evened out, but measured and
     told (TO/differences.json). --feather blends across borders.
@@ -70,7 +73,7 @@ def mosaic(*, plan: bool, **given: Any) -> None:
 
 mosaic.__signature__ = Signature(  # type: ignore[attr-defined]
     [
-        Parameter("out", Parameter.KEYWORD_ONLY, default=_OUT, annotation=Path),
+        Parameter("out", Parameter.KEYWORD_ONLY, default=_OUT, annotation=str),
         *(
             flag(name, panel, MosaicConfig, _DEFAULTS)
             for panel, names in _PANELS.items()
@@ -87,7 +90,7 @@ mosaic.__annotations__ = {
 
 def _make(config: MosaicConfig, *, only_plan: bool) -> None:
     from .cost import estimate
-    from .plan import make_plan
+    from .planning import make_plan
 
     with console.status("Looking through the cube …"):
         plan = make_plan(config)

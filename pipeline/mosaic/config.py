@@ -1,7 +1,6 @@
 """What to make a mosaic of, how and on which grid: validated before anything starts."""
 
 import re
-from pathlib import Path
 from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
@@ -12,6 +11,7 @@ from s2sharp_core import BANDS, S2SharpError
 from s2sharp_core.bands import in_order
 
 from ..config import ordered
+from ..place import Located
 
 __all__ = ["BLOCK", "MosaicConfig", "configure"]
 
@@ -23,12 +23,14 @@ same place comes out the same whatever the tiles."""
 class MosaicConfig(BaseModel):
     """Every field is a flag of ``s2sharp mosaic``, whose help its description is."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
-    out: Path = Field(description="Folder of a cube: what was given to `s2sharp run` as --out.")
-    to: Path = Field(
-        description="Folder for the mosaic. The same command on it again continues one that was stopped, and "
-        "takes in what the cube has got since: periods, acquisitions, pixels."
+    out: Located = Field(
+        description="Folder or URL of a cube: what was given to `s2sharp run` as --out."
+    )
+    to: Located = Field(
+        description="Folder or URL (s3://BUCKET/PREFIX) for the mosaic. The same command on it again continues "
+        "one that was stopped, and takes in what the cube has got since: periods, acquisitions, pixels."
     )
     period: str = Field(
         "month",
@@ -55,7 +57,7 @@ class MosaicConfig(BaseModel):
         description="Side of a pixel in the CRS's units. The grid is snapped to its multiples.",
     )
     bbox: tuple[float, float, float, float] | None = Field(
-        None, description="Part of the cube, in degrees."
+        None, description="Part of the cube, in degrees; W > E crosses the antimeridian."
     )
     tile: int | None = Field(
         None,
@@ -85,7 +87,7 @@ class MosaicConfig(BaseModel):
     )
     scheduler: str | None = Field(
         None,
-        description="Address of a Dask scheduler whose workers see both folders at the same path.",
+        description="Address of a Dask scheduler whose workers see both folders at the same path or URL.",
     )
     retries: int = Field(
         2,
@@ -93,12 +95,6 @@ class MosaicConfig(BaseModel):
         description="How often a tile is tried again, with pauses, after a failure that may pass.",
     )
     publish: bool = Field(True, description="Write COGs and a STAC catalogue beside the store.")
-
-    @field_validator("out", "to")
-    @classmethod
-    def _absolute(cls, value: Path) -> Path:
-        """Workers may have another working directory."""
-        return value.expanduser().resolve()
 
     @field_validator("period")
     @classmethod

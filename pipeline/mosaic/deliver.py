@@ -1,12 +1,8 @@
 """COGs of each tile for desktops, a STAC item for each, and the collection of them."""
 
-import itertools
 import json
-import shutil
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import numpy as np
 import pystac
@@ -17,7 +13,16 @@ from rasterio.windows import Window
 
 from s2sharp_core import BANDS
 
-from ..place import Place
+from ..place import (
+    Place,
+    files,
+    place,
+    read_texts,
+    remove,
+    remove_tree,
+    write_text,
+    zarr_store,
+)
 from ..publish import (
     PROCESSING,
     ZARR,
@@ -40,12 +45,16 @@ def _place(plan: MosaicPlan, tile: Tile) -> str:
     return plan.name(tile, "tile").replace("/tile_", "_")
 
 
-def _cogs(plan: MosaicPlan, tile: Tile) -> Path:
+def _cogs(plan: MosaicPlan, tile: Tile) -> Place:
     return plan.config.to / "cogs" / _place(plan, tile)
 
 
-def _item_path(plan: MosaicPlan, tile: Tile) -> Path:
-    return plan.config.to / "stac" / "items" / f"{_place(plan, tile)}.json"
+def _items(plan: MosaicPlan) -> Place:
+    return plan.config.to.absolute() / "stac" / "items"
+
+
+def _item_path(plan: MosaicPlan, tile: Tile) -> Place:
+    return _items(plan) / f"{_place(plan, tile)}.json"
 
 
 def publish_tile(plan: MosaicPlan, tile: Tile, takes: Takes) -> int:
@@ -53,16 +62,17 @@ def publish_tile(plan: MosaicPlan, tile: Tile, takes: Takes) -> int:
     if it is none.
     """
     asked = plan.box(tile) & plan.area
-    place = within(plan.canvas.box, asked)
-    arrays: Any = dict(zarr.open_group(plan.store, mode="r", use_consolidated=False).arrays())
-    valid = int(np.count_nonzero(arrays["valid"][tile.period, *place]))
+    at = within(plan.canvas.box, asked)
+    root = zarr.open_group(zarr_store(plan.store), mode="r", use_consolidated=False)
+    arrays: Any = dict(root.arrays())
+    valid = int(np.count_nonzero(arrays["valid"][tile.period, *at]))
     if valid == 0:
-        shutil.rmtree(_cogs(plan, tile), ignore_errors=True)
-        _item_path(plan, tile).unlink(missing_ok=True)
+        remove_tree(_cogs(plan, tile))
+        remove(_item_path(plan, tile))
         return 0
     left, _, _, top = plan.grid.bounds(asked)
     height, width = asked.shape
-    parts = ((place, Window(0, 0, width, height)),)
+    parts = ((at, Window(0, 0, width, height)),)
     frame = Frame(plan.grid.crs, plan.grid.resolution, (left, top), asked.shape, parts)
     rasters = {band: Raster.of(band) for band in plan.bands}
     (layer,) = (name for name in plan.canvas.layers if name != "valid")
@@ -71,7 +81,7 @@ def publish_tile(plan: MosaicPlan, tile: Tile, takes: Takes) -> int:
     cogs = write_pictures(arrays, tile.period, frame, _cogs(plan, tile), rasters)
     sources = [source.id for take in takes for source in take]
     if layer == "source":
-        shown = np.unique(arrays[layer][tile.period, *place])
+        shown = np.unique(arrays[layer][tile.period, *at])
         sources = [plan.sources[number - 1].id for number in shown if number]
     item = _item(plan, tile, sources)
     for variable, path in cogs.items():
@@ -81,11 +91,7 @@ def publish_tile(plan: MosaicPlan, tile: Tile, takes: Takes) -> int:
         add_picture(item, asset, frame, variable, rasters[variable])
     store = pystac.Asset(relative(item, plan.store), "Mosaic, all periods", None, ZARR, ["data"])
     item.add_asset("mosaic", store)
-    file = Path(item.self_href)
-    file.parent.mkdir(parents=True, exist_ok=True)
-    draft = file.with_name(f".{file.name}.{uuid4().hex}")
-    draft.write_text(json.dumps(item.to_dict(include_self_link=False)))
-    draft.replace(file)
+    write_text(place(item.self_href), json.dumps(item.to_dict(include_self_link=False)))
     return valid
 
 
@@ -113,7 +119,7 @@ def _item(plan: MosaicPlan, tile: Tile, sources: list[str]) -> pystac.Item:
         end_datetime=end - timedelta(seconds=1),
     )
     item.stac_extensions.append(PROCESSING)
-    item.set_self_href(str(_item_path(plan, tile).absolute()))
+    item.set_self_href(str(_item_path(plan, tile)))
     common = item.common_metadata
     common.constellation, common.instruments = "sentinel-2", ["msi"]
     if plan.grid.metres:
@@ -127,12 +133,20 @@ def _item(plan: MosaicPlan, tile: Tile, sources: list[str]) -> pystac.Item:
 
 def write_catalogue(plan: MosaicPlan) -> Place | None:
     """Write the STAC collection of all tiles that show something; None if there are none."""
-    files = [_item_path(plan, tile) for tile in plan.tiles()]
-    items = [pystac.Item.from_file(str(file)) for file in files if file.exists()]
-    if not items:
+    there = files(_items(plan))
+    names = [_item_path(plan, tile).name for tile in plan.tiles()]
+    kept = [name for name in names if name in there]
+    if not kept:
         return None
-    for item, rel in itertools.product(items, ("root", "parent", "collection")):
-        item.remove_links(rel)  # of an earlier collection
+    items = []
+    for name, text in zip(kept, read_texts(_items(plan), kept), strict=True):
+        about = json.loads(text)
+        # Those to an earlier collection are written anew.
+        about["links"] = [
+            x for x in about["links"] if x["rel"] not in ("root", "parent", "collection")
+        ]
+        items.append(pystac.Item.from_dict(about))
+        items[-1].set_self_href(str(_items(plan) / name))
     about = f"Sentinel-2, all bands at {plan.grid.resolution:g} units of {plan.grid.crs[:40]}"
     if plan.grid.metres:
         about = f"Sentinel-2, all bands at {plan.grid.metres:g} m"

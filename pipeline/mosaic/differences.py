@@ -9,15 +9,14 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import numpy as np
 
 from s2sharp_core.lattice import Box
 
 from ..cube import FILL
+from ..place import Place, files, read_texts, write_text
 from .composite import clearance
 from .grid import Footing, Grid, footing
 from .plan import MosaicPlan, Takes, Tile
@@ -61,13 +60,12 @@ def _days(first: Source, second: Source) -> float:
     return abs((times[1] - times[0]).total_seconds()) / 86_400
 
 
-def differences_path(plan: MosaicPlan) -> Path:
+def differences_path(plan: MosaicPlan) -> Place:
     return plan.config.to / "differences.json"
 
 
 def compare_tile(plan: MosaicPlan, tile: Tile, takes: Takes) -> int:
     """Compare all pairs of a tile's acquisitions on a sparse grid; returns how many were compared."""
-    file = _file(plan, tile)
     asked = plan.box(tile) & plan.area
     step = 1
     while 2 * step * _SAMPLES <= max(asked.shape):
@@ -94,7 +92,7 @@ def compare_tile(plan: MosaicPlan, tile: Tile, takes: Takes) -> int:
             change = b[:, both].astype(np.int32) - a[:, both]
             median = [float(m) for m in np.median(change, axis=1)]
             pairs.append((plan.numbers[first], plan.numbers[second], samples, median))
-    _write(file, pairs)
+    write_text(_folder(plan) / _name(plan, tile), json.dumps(pairs))
     return len(pairs)
 
 
@@ -118,15 +116,12 @@ def _sample(
     return held.take(np.where(clear, data[:-2], np.int16(FILL)), around, FILL)
 
 
-def _file(plan: MosaicPlan, tile: Tile) -> Path:
-    return plan.config.to / "differences" / f"{plan.name(tile, 'tile')}.json"
+def _folder(plan: MosaicPlan) -> Place:
+    return plan.config.to / "differences"
 
 
-def _write(file: Path, content: Any) -> None:
-    file.parent.mkdir(parents=True, exist_ok=True)
-    draft = file.with_name(f".{file.name}.{uuid4().hex}")
-    draft.write_text(json.dumps(content))
-    draft.replace(file)
+def _name(plan: MosaicPlan, tile: Tile) -> str:
+    return f"{plan.name(tile, 'tile')}.json"
 
 
 def merge(plan: MosaicPlan) -> list[Pair]:
@@ -135,12 +130,12 @@ def merge(plan: MosaicPlan) -> list[Pair]:
     Of a pair that several tiles show, the median of the tiles' medians, each with the weight of its samples.
     """
     found: dict[tuple[str, int, int], list[tuple[int, list[float]]]] = {}
-    for tile in plan.tiles():
-        file = _file(plan, tile)
-        if file.exists():
-            period = plan.periods[tile.period].name
-            for first, second, samples, median in json.loads(file.read_text()):
-                found.setdefault((period, first, second), []).append((samples, median))
+    there = files(_folder(plan))
+    names = {_name(plan, tile): plan.periods[tile.period].name for tile in plan.tiles()}
+    kept = [name for name in names if name in there]
+    for name, text in zip(kept, read_texts(_folder(plan), kept), strict=True):
+        for first, second, samples, median in json.loads(text):
+            found.setdefault((names[name], first, second), []).append((samples, median))
     pairs = [
         Pair(
             period=period,
@@ -152,7 +147,7 @@ def merge(plan: MosaicPlan) -> list[Pair]:
         for (period, first, second), tiles in found.items()
     ]
     pairs.sort(key=lambda p: (-p.samples, p.period, p.first.id, p.second.id))
-    _write(differences_path(plan), _told(plan, pairs))
+    write_text(differences_path(plan), json.dumps(_told(plan, pairs)))
     return pairs
 
 

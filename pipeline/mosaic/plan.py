@@ -7,8 +7,6 @@ import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -17,29 +15,22 @@ from pydantic import BaseModel, ConfigDict
 from s2sharp_core import S2SharpError
 from s2sharp_core.lattice import Box
 
+from ..place import Place, read_text, write_text
 from .composite import FAR
 from .config import BLOCK, MosaicConfig
 from .grid import Grid
-from .periods import Period, by_preference, periods
+from .periods import Period, by_preference
 from .resample import reach
-from .sources import Cube, Group, Source, done_units, ledger_folder, read_cube
+from .sources import Cube, Group, Source, done_units, ledger_folder
 from .store import Canvas
 
-__all__ = ["MosaicPlan", "Takes", "Tile", "freeze", "make_plan", "plan_of", "read_plan"]
-
-_SIDES = (2048, 1024, 512)
+__all__ = ["MosaicPlan", "Takes", "Tile", "freeze", "plan_of", "read_plan"]
 
 _PIXEL = 10.0
 """Of the cube, in metres."""
 
 _EARTH = 6_371_000.0
 """Its radius in metres."""
-
-_MOST = 65_535
-"""Sources that a layer of uint16 can count from 1."""
-
-_FREE = {"out", "to", "workers", "memory", "scheduler", "retries", "publish"}
-"""What may differ when a mosaic is taken up again: none of it changes a pixel."""
 
 
 @dataclass(frozen=True)
@@ -79,7 +70,7 @@ class MosaicPlan(BaseModel):
     periods: tuple[Period, ...]
 
     @property
-    def store(self) -> Path:
+    def store(self) -> Place:
         return self.config.to / "mosaic.zarr"
 
     @property
@@ -249,136 +240,14 @@ class MosaicPlan(BaseModel):
         }
 
 
-def make_plan(config: MosaicConfig) -> MosaicPlan:
-    """The plan of a mosaic: new, or what is in its folder with what the cube has got since.
-
-    Raises
-    ------
-    S2SharpError
-        ``not-a-cube``; ``bad-config`` for bands that it lacks or a CRS without metres that is to be
-        feathered; ``outside``; ``other-run`` when the folder holds another mosaic.
-    """
-    cube = read_cube(config.out)
-    lacking = [band for band in config.bands or () if band not in cube.bands]
-    if lacking:
-        raise S2SharpError(
-            "bad-config",
-            f"The cube in {config.out} has no {', '.join(lacking)}.",
-            f"Choose from {', '.join(cube.bands)}.",
-        )
-    if len(cube.sources) > _MOST:
-        raise S2SharpError(
-            "too-many-acquisitions",
-            f"The cube has {len(cube.sources)} acquisitions; a mosaic's source layer can count {_MOST}.",
-            "Make one mosaic for each part of the cube.",
-        )
-    grid = _grid(config, cube)
-    _check_feather(config, grid)
-    area = _area(config, cube, grid)
-    side = config.tile or next((s for s in _SIDES if 2 * s <= max(area.shape)), _SIDES[-1])
-    plan = MosaicPlan(
-        software=version("s2sharp"),
-        config=config,
-        cube=cube,
-        grid=grid,
-        area=area,
-        side=side,
-        sources=cube.sources,
-        periods=periods(config.period, cube.sources),
-    )
-    if not (config.to / "mosaic.json").exists():
-        if plan.store.exists():
-            raise S2SharpError(
-                "other-run", f"{plan.store} is no mosaic of this version.", "Choose another --to."
-            )
-        return plan
-    return _continued(read_plan(config.to), plan)
-
-
-def _grid(config: MosaicConfig, cube: Cube) -> Grid:
-    """As asked for; else that of the code with most pixels, which are copied then."""
-    most = max(cube.groups.values(), key=lambda g: (math.prod(g.area.shape), -g.epsg))
-    crs = config.crs or most.grid.crs
-    return Grid(crs, config.resolution or 10.0)
-
-
-def _check_feather(config: MosaicConfig, grid: Grid) -> None:
-    if not config.feather:
-        return
-    most = BLOCK * (grid.metres or 0.0)
-    if config.feather > most:
-        allowed = f"at most {most:g} m, {BLOCK} pixels," if most else "0 where pixels are angles"
-        raise S2SharpError(
-            "bad-config",
-            f"--feather {config.feather:g}: it can be {allowed} on a grid of {grid.crs[:40]}.",
-            "Choose less, or a --crs in metres.",
-        )
-
-
-def _area(config: MosaicConfig, cube: Cube, grid: Grid) -> Box:
-    """The cube's areas on the grid, and of these what is asked for."""
-    boxes = []
-    for group in cube.groups.values():
-        bounds = grid.reached_by(group.grid.bounds(group.area), group.grid.crs)
-        if not all(map(math.isfinite, bounds)):
-            raise S2SharpError(
-                "crs-unsuitable",
-                f"{grid.crs[:40]} has no place for the cube's EPSG:{group.epsg}.",
-                "Choose a --crs that is made for the area.",
-            )
-        boxes.append(grid.around(bounds))
-    area = boxes[0]
-    for box in boxes[1:]:
-        area |= box
-    if config.bbox is not None:
-        asked = grid.reached_by(config.bbox, "EPSG:4326")
-        # Of a box that reaches beyond where the CRS has a meaning, all that the cube has.
-        area &= grid.around(asked) if all(map(math.isfinite, asked)) else area
-    if area.empty:
-        raise S2SharpError(
-            "outside", f"The box {config.bbox} does not meet the cube.", "Give W S E N in degrees."
-        )
-    return area
-
-
-def _continued(before: MosaicPlan, now: MosaicPlan) -> MosaicPlan:
-    """The plan ``now``, counting sources and periods on from those that the store has."""
-    old, new = before.config.model_dump(), now.config.model_dump()
-    differs = [f"{k}: {old[k]} → {new[k]}" for k in new if k not in _FREE and old[k] != new[k]]
-    for name in ("grid", "area", "side", "bands"):
-        if not differs and getattr(before, name) != getattr(now, name):
-            differs.append(f"the {name}: {getattr(before, name)} → {getattr(now, name)}")
-    gone = {s.id for s in before.sources} - {s.id for s in now.sources}
-    if not differs and gone:
-        differs.append(f"{len(gone)} acquisitions that the cube has not, {min(gone)} for example")
-    if differs:
-        raise S2SharpError(
-            "other-run",
-            f"{now.config.to} holds another mosaic ({'; '.join(differs)}).",
-            "Choose another --to, or the same settings to continue it.",
-        )
-    # What is known keeps its number; where it lies in the cube may have changed.
-    known = {s.id: s for s in now.sources}
-    numbered = {s.id: known[s.id] for s in (*before.sources, *now.sources)}
-    times = {p.name: p for p in now.periods}
-    named = {p.name: times[p.name] for p in (*before.periods, *now.periods)}
-    return now.model_copy(
-        update={"sources": tuple(numbered.values()), "periods": tuple(named.values())}
-    )
-
-
 def freeze(plan: MosaicPlan) -> MosaicPlan:
     """Write the plan as ``mosaic.json``, at once or not at all; returns it with its stamp."""
     stamped = plan.model_copy(update={"stamp": uuid4().hex})
-    file = plan.config.to / "mosaic.json"
-    file.parent.mkdir(parents=True, exist_ok=True)
-    draft = file.with_name(f".{file.name}.{stamped.stamp}")
-    draft.write_text(stamped.model_dump_json(indent=1))
-    draft.replace(file)
+    write_text(plan.config.to / "mosaic.json", stamped.model_dump_json(indent=1))
     return stamped
 
 
-def read_plan(to: Path) -> MosaicPlan:
+def read_plan(to: Place) -> MosaicPlan:
     """The plan of the mosaic in ``to``.
 
     Raises
@@ -387,7 +256,7 @@ def read_plan(to: Path) -> MosaicPlan:
         ``other-run`` when another version wrote it.
     """
     try:
-        plan = MosaicPlan.model_validate_json((to / "mosaic.json").read_text())
+        plan = MosaicPlan.model_validate_json(read_text(to / "mosaic.json"))
     except ValueError as error:
         raise S2SharpError(
             "other-run",
@@ -399,7 +268,7 @@ def read_plan(to: Path) -> MosaicPlan:
 
 
 @lru_cache(maxsize=4)
-def plan_of(to: Path, stamp: str) -> MosaicPlan:
+def plan_of(to: Place, stamp: str) -> MosaicPlan:
     """The plan with this stamp, read once a process."""
     plan = read_plan(to)
     if plan.stamp != stamp:

@@ -15,6 +15,7 @@ from s2sharp_core import S2SharpError
 from ..cube import finish
 from ..flow import Flow, Workers
 from ..ledger import FINAL, Ledger, Record
+from ..place import store_errors
 from ..run import connect
 from ..unit import SPACE
 from .deliver import write_catalogue
@@ -67,7 +68,7 @@ def execute(
         status = "partial" if outcome.failed else "complete"
         if status_of(plan.store) != status:
             finish(plan.store, status)
-    except OSError as error:
+    except store_errors() as error:
         raise S2SharpError(
             "store-unwritable", f"The mosaic in {plan.config.to} stopped: {error}.", SPACE
         ) from error

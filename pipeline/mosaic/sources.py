@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
 from itertools import product
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,6 +16,7 @@ from s2sharp_core.lattice import Box, Lattice
 from ..archives import safe_name
 from ..cube import FORMAT
 from ..ledger import FINAL, Ledger
+from ..place import Located, Place, store_errors, version, zarr_store
 from .grid import Grid, within
 
 __all__ = ["Cube", "Group", "Source", "done_units", "ledger_folder", "read_cube", "read_window"]
@@ -73,7 +73,7 @@ class Group:
 class Cube:
     """What there is: ``groups`` by EPSG code; ``sources`` in order of time; ``status`` of the cube."""
 
-    store: Path
+    store: Located
     bands: tuple[str, ...]
     groups: dict[int, Group]
     sources: tuple[Source, ...]
@@ -81,7 +81,7 @@ class Cube:
     software: str
 
 
-def read_cube(out: Path) -> Cube:
+def read_cube(out: Place) -> Cube:
     """What the cube of the run in ``out`` (or the store itself) holds.
 
     Raises
@@ -92,7 +92,7 @@ def read_cube(out: Path) -> Cube:
     store = out if out.suffix == ".zarr" else out / "cube.zarr"
     try:
         # Not by its consolidated metadata: a run may be adding to it.
-        root = zarr.open_group(store, mode="r", use_consolidated=False)
+        root = zarr.open_group(zarr_store(store), mode="r", use_consolidated=False)
         about: Any = root.attrs["s2sharp"]
         form, status = about["format"], str(about["status"])
         names = sorted(int(name) for name in root.group_keys())
@@ -103,7 +103,7 @@ def read_cube(out: Path) -> Cube:
             for epsg, made in facts.items()
             for time, acquisition in enumerate(made["acquisitions"])
         ]
-    except (OSError, KeyError, TypeError, ValueError) as error:
+    except store_errors(KeyError, TypeError, ValueError) as error:
         raise S2SharpError(
             "not-a-cube",
             f"There is no cube of s2sharp in {out} ({type(error).__name__}: {error}).",
@@ -146,8 +146,8 @@ def _group(epsg: int, group: Any, made: Mapping[str, Any]) -> Group:
 
 
 @lru_cache(maxsize=16)
-def _arrays(store: Path, name: str, written: int) -> "dict[str, zarr.Array[Any]]":  # noqa: ARG001
-    group = zarr.open_group(store, path=name, mode="r", use_consolidated=False)
+def _arrays(store: Place, name: str, written: str) -> "dict[str, zarr.Array[Any]]":  # noqa: ARG001
+    group = zarr.open_group(zarr_store(store), path=name, mode="r", use_consolidated=False)
     return {key: array for key, array in group.arrays() if array.ndim == 3}
 
 
@@ -157,13 +157,28 @@ def read_window(
     """(variables, height, width) of one acquisition as stored.
 
     ``window``: pixels of the group's grid; of an overview, its own, counted from the arrays' corner.
+
+    Raises
+    ------
+    S2SharpError
+        ``asset-unreadable``.
     """
     group = cube.groups[source.epsg]
-    name = str(group.epsg) if level == 0 else f"{group.epsg}/x{2**level}"
-    arrays = _arrays(cube.store, name, (cube.store / name / "zarr.json").stat().st_mtime_ns)
-    corner = Box(0, 0, 0, 0) if level else group.box
-    rows, cols = within(corner, window)
-    return np.stack([np.asarray(arrays[name][source.time, rows, cols]) for name in names])
+    folder = str(group.epsg) if level == 0 else f"{group.epsg}/x{2**level}"
+    rows, cols = within(Box(0, 0, 0, 0) if level else group.box, window)
+    read = []
+    for name in names:
+        try:
+            arrays = _arrays(cube.store, folder, version(cube.store / folder / "zarr.json"))
+            read.append(np.asarray(arrays[name][source.time, rows, cols]))
+        except store_errors(RuntimeError, ValueError, KeyError) as error:
+            raise S2SharpError(
+                "asset-unreadable",
+                f"{name} of {source.id} cannot be read from {cube.store / folder} at pixels {rows.start}:"
+                f"{rows.stop}, {cols.start}:{cols.stop}: {type(error).__name__}: {error}.",
+                "Make the cube's unit anew: remove its record from the ledger, and run again.",
+            ) from error
+    return np.stack(read)
 
 
 def done_units(cube: Cube, source: Source) -> dict[tuple[int, int], tuple[str, ...]]:
@@ -179,6 +194,6 @@ def done_units(cube: Cube, source: Source) -> dict[tuple[int, int], tuple[str, .
     return done
 
 
-def ledger_folder(cube: Cube) -> Path:
+def ledger_folder(cube: Cube) -> Place:
     """Where the ledger of the cube's run lies, if the cube was not moved away from it."""
     return cube.store.parent / "ledger"

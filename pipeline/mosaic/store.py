@@ -2,19 +2,29 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import numpy as np
 import xarray as xr
 import zarr
 from pyproj import CRS
+from zarr.abc.buffer import Buffer
+from zarr.storage import MemoryStore
 
 from s2sharp_core import BANDS, S2SharpError
 from s2sharp_core.lattice import Box
 
-from ..cube import FORMAT, Bounds, Sharded, crop, lay_out_level, read_group, write_array
+from ..cube import (
+    FORMAT,
+    Bounds,
+    Sharded,
+    crop,
+    lay_out_level,
+    put_arrays,
+    read_group,
+    write_array,
+)
+from ..place import Place, place, store_errors, zarr_store
 from .grid import Grid
 from .periods import Period
 
@@ -88,20 +98,20 @@ class Canvas(Sharded):
         return self.grid.bounds(self.area)
 
 
-def lay_out(store: Path, canvas: Canvas, facts: Mapping[str, Any]) -> None:
+def lay_out(store: Place, canvas: Canvas, facts: Mapping[str, Any]) -> None:
     """Create the store, or make the one that is there long enough for the canvas's periods.
 
     Readers, who go by the consolidated metadata, see it as it was until it is finished.
     """
-    if store.exists():
-        root = zarr.open_group(store, mode="r+")
+    if (store / "zarr.json").exists():
+        root = zarr.open_group(zarr_store(store), mode="r+")
         if facts != {key: _about(root).get(key) for key in facts}:
             _lay_out_levels(root, canvas, {**_about(root), **facts, "status": "writing"})
         return
-    draft = store.with_name(f".{store.name}.{uuid4().hex}")
-    root = zarr.open_group(draft, mode="w", zarr_format=3)
+    draft: dict[str, Buffer] = {}
+    root = zarr.open_group(MemoryStore(draft), mode="w", zarr_format=3)
     _lay_out_levels(root, canvas, {"format": FORMAT, "status": "writing", **facts})
-    draft.rename(store)  # a run killed before this lays out again
+    put_arrays(draft, store)
 
 
 def _lay_out_levels(root: zarr.Group, canvas: Canvas, about: Mapping[str, Any]) -> None:
@@ -117,14 +127,14 @@ def _about(root: zarr.Group) -> dict[str, Any]:
     return dict(about)
 
 
-def status_of(store: Path) -> str:
+def status_of(store: Place) -> str:
     """What the store says of itself: writing, partial or complete."""
-    return str(_about(zarr.open_group(store, mode="r"))["status"])
+    return str(_about(zarr.open_group(zarr_store(store), mode="r"))["status"])
 
 
-def begin_writing(store: Path) -> None:
+def begin_writing(store: Place) -> None:
     """Say that the store is being written."""
-    root = zarr.open_group(store, mode="r+")
+    root = zarr.open_group(zarr_store(store), mode="r+")
     root.attrs["s2sharp"] = {**_about(root), "status": "writing"}
 
 
@@ -138,14 +148,14 @@ def _write_times(group: zarr.Group, canvas: Canvas) -> None:
 
 
 def open_mosaic(
-    to: Path | str, *, bbox: tuple[float, float, float, float] | None = None, level: int = 0
+    to: Place | str, *, bbox: tuple[float, float, float, float] | None = None, level: int = 0
 ) -> xr.Dataset:
     """Open what ``s2sharp mosaic`` made.
 
     Parameters
     ----------
     to
-        The folder given as ``--to``, or its ``mosaic.zarr``.
+        The folder or URL given as ``--to``, or its ``mosaic.zarr``.
     bbox
         (W, S, E, N) in degrees: the part to crop to, before anything is read.
     level
@@ -164,12 +174,14 @@ def open_mosaic(
     S2SharpError
         ``not-a-mosaic``, ``outside``.
     """
-    store = Path(to) if Path(to).suffix == ".zarr" else Path(to) / "mosaic.zarr"
+    store = place(to)
+    store = store if store.suffix == ".zarr" else store / "mosaic.zarr"
+    opened = zarr_store(store)
     try:
-        root = zarr.open_group(store, mode="r")
+        root = zarr.open_group(opened, mode="r")
         about: Any = root.attrs["s2sharp"]
         version, _ = about["format"], about["sources"]
-    except (OSError, KeyError, TypeError, ValueError) as error:
+    except store_errors(KeyError, TypeError, ValueError) as error:
         raise S2SharpError(
             "not-a-mosaic",
             f"There is no mosaic of s2sharp in {to}.",
@@ -183,7 +195,7 @@ def open_mosaic(
             f"Format {FORMAT} is read; use a lower level.",
         )
     layers = {layer for some in LAYERS.values() for layer in some}
-    raw = read_group(root, store, name, (*BANDS, *sorted(layers), "time_bnds"))
+    raw = read_group(root, opened, name, (*BANDS, *sorted(layers), "time_bnds"))
     crs = CRS.from_user_input(raw["spatial_ref"].attrs["crs_wkt"])
     pixel = float(root.attrs["spatial:transform"][0]) * 2**level  # type: ignore[index, arg-type]
     return crop(raw, bbox, crs, pixel)

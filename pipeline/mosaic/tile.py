@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,6 +15,7 @@ from s2sharp_core import S2SharpError
 
 from ..cube import FILL, write_shard
 from ..ledger import Ledger, Record
+from ..place import Place, store_errors
 from ..unit import ONE, SPACE, Peak, overview
 from .config import BLOCK
 from .cost import parts
@@ -36,7 +36,7 @@ class Job:
     preferred; ``key``: what the result follows from.
     """
 
-    to: Path
+    to: Place
     stamp: str
     what: str
     tile: Tile
@@ -63,7 +63,7 @@ def _do_tile(job: Job) -> Record:
             facts |= {"status": "empty" if valid == 0 else "ok", "valid": valid}
         except S2SharpError as error:
             facts |= {"status": "failed", "kind": error.kind, "message": f"{job.name}: {error}"}
-        except OSError as error:
+        except store_errors() as error:
             message = f"{job.name}: cannot read the cube or write {job.to}: {error}. {SPACE}"
             facts |= {"status": "failed", "kind": "store-unwritable", "message": message}
     seconds = {job.what: time.perf_counter() - begin}
@@ -76,11 +76,11 @@ def _idle_size() -> int:
     return int(psutil.Process().memory_info().rss)
 
 
-def keep(to: Path, record: Record) -> Record:
+def keep(to: Place, record: Record) -> Record:
     """Write a record; one that cannot be written counts as a failure, so that the tile is redone."""
     try:
         Ledger(to / "ledger").write(record)
-    except OSError as error:
+    except store_errors() as error:
         message = f"Cannot write the ledger of {to}: {error}. {SPACE}"
         return Record(record.unit, record.key, "failed", kind="store-unwritable", message=message)
     return record
