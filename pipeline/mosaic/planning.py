@@ -12,7 +12,7 @@ from .periods import periods
 from .plan import MosaicPlan, read_plan
 from .sources import Cube, read_cube
 
-__all__ = ["make_plan"]
+__all__ = ["continued", "make_plan"]
 
 _SIDES = (2048, 1024, 512)
 
@@ -66,7 +66,7 @@ def make_plan(config: MosaicConfig) -> MosaicPlan:
                 "other-run", f"{plan.store} is no mosaic of this version.", "Choose another --to."
             )
         return plan
-    return _continued(read_plan(config.to), plan)
+    return continued(plan)
 
 
 def _grid(config: MosaicConfig, cube: Cube) -> Grid:
@@ -115,8 +115,15 @@ def _area(config: MosaicConfig, cube: Cube, grid: Grid) -> Box:
     return area
 
 
-def _continued(before: MosaicPlan, now: MosaicPlan) -> MosaicPlan:
-    """The plan ``now``, counting sources and periods on from those that the store has."""
+def continued(now: MosaicPlan) -> MosaicPlan:
+    """The plan ``now``, counting sources and periods on from those of the mosaic that is there.
+
+    Raises
+    ------
+    S2SharpError
+        ``other-run``, with what differs.
+    """
+    before = read_plan(now.config.to)
     old, new = before.config.model_dump(), now.config.model_dump()
     differs = [f"{k}: {old[k]} → {new[k]}" for k in new if k not in _FREE and old[k] != new[k]]
     for name in ("grid", "area", "side", "bands"):

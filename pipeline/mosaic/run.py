@@ -14,6 +14,7 @@ from s2sharp_core import S2SharpError
 
 from ..cube import finish
 from ..flow import Flow, Workers
+from ..lease import Lease
 from ..ledger import FINAL, Ledger, Record
 from ..place import store_errors
 from ..run import connect
@@ -21,6 +22,7 @@ from ..unit import SPACE
 from .deliver import write_catalogue
 from .differences import Pair, merge
 from .plan import MosaicPlan, Tile, freeze
+from .planning import continued
 from .store import begin_writing, lay_out, status_of
 from .tile import Job, do_tile, keep
 
@@ -54,20 +56,25 @@ def execute(
     Raises
     ------
     S2SharpError
-        ``scheduler-unreachable``, ``store-unwritable``.
+        ``busy`` when another mosaic is being made in the same folder, ``lease-lost`` when one has taken over;
+        ``other-run``; ``scheduler-unreachable``, ``workers-lost``, ``store-unwritable``.
     """
     begin = time.perf_counter()
     outcome = Outcome()
     try:
-        plan = freeze(plan)
-        lay_out(plan.store, plan.canvas, plan.facts())
-        _Road(plan, outcome, tell).travel()
-        if plan.config.publish:
-            write_catalogue(plan)
-        outcome.pairs = merge(plan)
-        status = "partial" if outcome.failed else "complete"
-        if status_of(plan.store) != status:
-            finish(plan.store, status)
+        with Lease.taken(plan.config.to) as lease:
+            if (plan.config.to / "mosaic.json").exists():
+                plan = continued(plan)  # from where another has left it meanwhile
+            plan = freeze(plan)
+            lay_out(plan.store, plan.canvas, plan.facts())
+            _Road(plan, lease, outcome, tell).travel()
+            lease.check()
+            if plan.config.publish:
+                write_catalogue(plan)
+            outcome.pairs = merge(plan)
+            status = "partial" if outcome.failed else "complete"
+            if status_of(plan.store) != status:
+                finish(plan.store, status)
     except store_errors() as error:
         raise S2SharpError(
             "store-unwritable", f"The mosaic in {plan.config.to} stopped: {error}.", SPACE
@@ -81,6 +88,7 @@ class _Road:
     """The phases of a mosaic, each on what the ledger does not have."""
 
     plan: MosaicPlan
+    lease: Lease
     outcome: Outcome
     tell: Callable[[str, Record | None], None]
 
@@ -136,7 +144,7 @@ class _Road:
             self._take_in(phase, record)
 
         retries = self.plan.config.retries
-        flow = Flow(workers, submit, failure, land, lambda *_: None, retries, lambda: None)
+        flow = Flow(workers, submit, failure, land, lambda *_: None, retries, self.lease.check)
         flow.through(self._todo(phase, tiles))
 
     def _todo(self, phase: str, tiles: list[tuple[Tile, str, str]]) -> Iterator[Job]:

@@ -21,6 +21,7 @@ from pystac.extensions.projection import ProjectionExtension
 from rio_cogeo import cog_validate
 from s2sharp import open_cube, open_mosaic
 from s2sharp.cube import FILL, encode
+from s2sharp.lease import Lease
 from s2sharp.ledger import Ledger
 from s2sharp.mosaic.config import configure
 from s2sharp.mosaic.cost import estimate, memory, parts
@@ -655,6 +656,14 @@ def test_it_follows_a_run_unit_by_unit(archive, tmp_path, scheduler):
     record.rename(record.with_name(f"{unit}.{key[::-1]}.{status}"))
     _, outcome = make(out, to, scheduler)
     assert outcome.counts == {"ok": 1}
+
+
+def test_of_two_at_once_one_is_told_so(border, tmp_path, scheduler):
+    plan = plan_of(border, tmp_path, scheduler=scheduler)
+    with Lease.taken(tmp_path), pytest.raises(S2SharpError) as caught:
+        execute(plan)
+    assert caught.value.kind == "busy"
+    assert not (tmp_path / "mosaic.zarr").exists()
 
 
 def test_cube_and_mosaic_may_lie_in_an_object_store(border, tmp_path, s3, s3_scheduler, scheduler):
