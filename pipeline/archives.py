@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import parse_qsl, unquote, urlsplit
@@ -455,6 +456,7 @@ def _claim(offer: Offer) -> str | None:
     return next((_NAMES[name] for text in said if (name := str(text).lower()) in _NAMES), None)
 
 
+@lru_cache(maxsize=1024)
 def _parts(key: str) -> tuple[str, str | None]:
     found = _KEY.fullmatch(key)
     return (found["stem"], found["gsd"]) if found else (key, None)
@@ -481,8 +483,10 @@ def _resolution(offer: Offer) -> float | None:
     """Metres per pixel. ``gsd`` comes last, since of a copy it may tell the sensor's."""
     transform, facts = offer.asset.extra_fields.get("proj:transform"), offer.facts
     first = transform[0] if isinstance(transform, list) and transform else None
-    said = (first, facts.get("spatial_resolution"), _parts(offer.key)[1], facts.get("gsd"))
-    return next((abs(size) for size in map(as_number, said) if size), None)
+    for said in (first, facts.get("spatial_resolution"), _parts(offer.key)[1], facts.get("gsd")):
+        if size := as_number(said):
+            return abs(size)
+    return None
 
 
 def _radiometry(item: pystac.Item, offer: Offer) -> tuple[float, float, str]:

@@ -150,14 +150,17 @@ def _footprint(item: pystac.Item, code: int, box: Box) -> tuple[Corner, ...] | N
     # What archives cut at the antimeridian may be half of what there is.
     if not (west > -179.99 and east < 179.99):
         return None
-    lattice, to_grid = Lattice.of(code), _to_grid(code)
-
-    def cells(xy: np.ndarray) -> np.ndarray:
-        x, y = to_grid.transform(*xy.T)
-        return np.column_stack([(x - lattice.x0) / CELL, (lattice.y0 - y) / CELL])
-
+    lattice = Lattice.of(code)
+    outline = shapely.get_coordinates(shapely.convex_hull(shape))
+    x, y = _to_grid(code).transform(*outline.T)
+    cells = np.column_stack([(x - lattice.x0) / CELL, (lattice.y0 - y) / CELL])
+    if len(cells) < 4 or not np.isfinite(cells).all():
+        return None
     whole = shapely.box(box.col0, box.row0, box.col1, box.row1)
-    data = shapely.transform(shapely.convex_hull(shape), cells) & whole
+    data = shapely.Polygon(cells)
+    if data.covers(whole):
+        return None
+    data &= whole
     # Elsewhere than its grid, or hardly less: it says nothing.
     if data.geom_type != "Polygon" or data.area > 0.99 * whole.area or not data.area > 0:
         return None

@@ -72,10 +72,12 @@ def renewable(source: Source, item: str | None, sign: Sign = "auto") -> Source:
         return replace(source, sign="none")
     way: str = sign
     if sign == "auto":
-        home = _host(item or "")
-        ours = _blob(source.href) and (_host(source.href) == ACCOUNT or home == _host(_tokens()))
+        server, host = _host(_tokens()), _host(source.href)
+        ours = host == ACCOUNT or (_blob(host, server) and _host(item or "") == server)
         way = "planetary-computer" if ours else source.sign
-    return replace(source, sign="none" if way == "item" and item is None else way)
+    if way == "item" and item is None:
+        way = "none"
+    return source if way == source.sign else replace(source, sign=way)
 
 
 def signed(source: Source, item: str | None, *, anew: bool = False) -> str:
@@ -200,9 +202,9 @@ def _end(until: float) -> float:
     return until - min(EARLY, (until - now) / 4)
 
 
-def _blob(href: str) -> bool:
-    """Whether a file lies in Azure's storage, or beside a token server that stands in for it."""
-    return _host(href).endswith(".blob.core.windows.net") or _host(href) == _host(_tokens())
+def _blob(host: str, server: str) -> bool:
+    """Whether a host is Azure's storage, or a token ``server`` that stands in for it."""
+    return host.endswith(".blob.core.windows.net") or host == server
 
 
 def _container(href: str) -> tuple[str, str]:
@@ -210,7 +212,7 @@ def _container(href: str) -> tuple[str, str]:
     host, folders = _host(href), urlsplit(href).path.split("/")[1:]
     if host.endswith(".blob.core.windows.net"):
         folders = [host.partition(".")[0], *folders]
-    if len(folders) < 3 or not _blob(href):
+    if len(folders) < 3 or not _blob(host, _host(_tokens())):
         raise S2SharpError(
             "signing-failed",
             f"{href} lies in no container of Azure's storage.",
@@ -220,7 +222,5 @@ def _container(href: str) -> tuple[str, str]:
 
 
 def _host(url: str) -> str:
-    try:
-        return urlsplit(url).netloc.rpartition("@")[2].lower()
-    except ValueError:  # such as a broken IPv6 host
-        return ""
+    place = re.split(r"[/?#]", url.partition("://")[2], maxsplit=1)[0]
+    return place.rpartition("@")[2].lower()
