@@ -14,7 +14,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from uuid import uuid4
@@ -138,14 +138,16 @@ class Lease:
     def _release(self) -> None:
         self._done.set()
         self._thread.join(self._mine.seconds)
+        mine = _file(self._out, self._number)
         try:
-            if self.lost:
-                remove(_file(self._out, self._number))
-            else:
+            if not self.lost:
                 self._mine = replace(self._mine, released=True)
                 self._write()
+                return
         except store_errors():
-            pass  # what was done stands; the lease ends by itself
+            pass  # a disk that is full takes no word, but forgets one
+        with suppress(*store_errors()):
+            remove(mine)  # else the lease ends by itself
 
     def _write(self) -> None:
         write_text(_file(self._out, self._number), _text(self._mine))
