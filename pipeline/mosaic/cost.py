@@ -19,7 +19,7 @@ _READ, _WARP, _PAIR, _TILE = 0.015, 0.12, 0.03, 0.5
 _COMPRESSION = 1.6
 
 # Code and buffers that a process takes up with its first tile, whatever its size; what allocators hold back.
-_PROCESS = 40e6
+_PROCESS = 60e6
 _SLACK = 1.1
 
 
