@@ -89,6 +89,8 @@ def main() -> None:
             "stage": "never",
             "publish": False,
             "workers": 2,
+            # Small ones, so that there are a million units.
+            "shard": 256,
         }
         begin = time.perf_counter()
         plan = make_plan(read_config(None, {**flags, "out": folder / "count"}))

@@ -1,8 +1,8 @@
 """How much of the machine the net gets: ``python -m tests.benchmarks.scaling [--cells N]``.
 
-A real scene, mirrored, through whole runs on workers of one thread each. With DSen2's nets at their published size (128 × 6,
-untrained: what they cost does not depend on what they know): one worker beside two, against the same windows through the
-nets alone in one process and in two; and the share of the workers' wall time in which the nets compute. With bicubic:
+A real scene, mirrored, through whole runs. With DSen2's nets at their published size (128 × 6, untrained: what they cost does
+not depend on what they know), on workers of one thread each: one worker beside two, against windows of the same shape through the
+nets alone in one process and in two; and the share of the workers' wall time in which the nets compute. With bicubic, on one worker:
 throughput beside that of reading the same COGs whole and writing the finished cube, decoded before, again.
 Counted from when the cluster is there until the last unit of the full resolution is: overviews are not.
 """
@@ -30,7 +30,7 @@ from s2sharp.planning import make_plan
 from s2sharp.synthetic import COLLECTION
 
 from s2sharp_core import load_sharpener
-from s2sharp_core.bands import COARSE, GSDS
+from s2sharp_core.bands import GSDS
 from s2sharp_core.networks import ResidualNet
 from s2sharp_core.sharpeners.dsen2 import weights_file
 from s2sharp_core.weights import save_net
@@ -53,7 +53,7 @@ class Sharpened:
 
 
 def sharpened(catalog: Path, out: Path, workers: int, **more: Any) -> Sharpened:
-    """One run, on workers of one thread each."""
+    """One run."""
     flags = {
         "catalog": str(catalog),
         "collection": COLLECTION,
@@ -90,11 +90,11 @@ def published(folder: Path) -> Path:
     return folder
 
 
-def _windows(weights: Path, margin: int, ready: Any, found: Any) -> None:
+def _windows(weights: Path, precision: str, ready: Any, found: Any) -> None:
     """In a process of its own: seconds of a window, halo included, once all are ready."""
     torch.set_num_threads(1)
-    sharpener = load_sharpener("dsen2", weights=weights)
-    side = WINDOW + 2 * margin
+    sharpener = load_sharpener("dsen2", weights=weights, precision=precision)
+    side = WINDOW + 2 * sharpener.halo
     rng = np.random.default_rng(0)
     counts = {10: 4, 20: 6, 60: 2}
     inputs = [
@@ -112,12 +112,12 @@ def _windows(weights: Path, margin: int, ready: Any, found: Any) -> None:
     found.put((time.perf_counter() - begin) / WINDOWS)
 
 
-def alone(weights: Path, margin: int, processes: int) -> float:
+def alone(weights: Path, plan: Plan, processes: int) -> float:
     """Seconds of a window through the nets alone, in so many processes at once, the mean."""
     spawn = multiprocessing.get_context("spawn")
     ready, found = spawn.Barrier(processes), spawn.Queue()
     every = [
-        spawn.Process(target=_windows, args=(weights, margin, ready, found))
+        spawn.Process(target=_windows, args=(weights, plan.precision.split()[0], ready, found))
         for _ in range(processes)
     ]
     for process in every:
@@ -147,7 +147,7 @@ def copied(done: Sharpened, store: Path) -> float:
     shards = [(unit.time, unit.row, unit.col) for unit in plan.units()]
     decoded = {
         shard: {
-            name: read_part(plan.store, layout, name, shard[0], layout.place(*shard[1:]))
+            name: read_part(plan.store, layout, name, shard[0], layout.place(*shard[1:]), 0)
             for name in names
         }
         for shard in shards
@@ -164,21 +164,15 @@ def copied(done: Sharpened, store: Path) -> float:
     return time.perf_counter() - begin
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--cells", type=int, default=384, help="side for DSen2, 60 m each")
-    parser.add_argument("--copied", type=int, default=915, help="side for bicubic")
-    given = parser.parse_args()
-    console = Console(width=120)
-    assert len(COARSE) == 8
-    with tempfile.TemporaryDirectory() as name, narrow():
-        folder = Path(name)
-        catalog = write_tile(folder / "small", "shark_bay", given.cells)
-        weights = published(folder)
+def nets(console: Console, folder: Path, cells: int) -> None:
+    """Scaling, and the nets' share."""
+    catalog = write_tile(folder / "archive", "shark_bay", cells)
+    weights = published(folder)
+    with narrow():
         runs = {
             workers: sharpened(
                 catalog,
-                folder / f"out{workers}",
+                folder / f"{workers}",
                 workers,
                 method="dsen2",
                 weights=weights,
@@ -186,30 +180,49 @@ def main() -> None:
             )
             for workers in (1, 2)
         }
-        margin = runs[1].plan.margin
-        own = {processes: alone(weights, margin, processes) for processes in (1, 2)}
-        efficiency = runs[1].seconds / runs[2].seconds / 2
-        nets = own[1] / own[2]
+    own = {processes: alone(weights, runs[1].plan, processes) for processes in (1, 2)}
+    efficiency = runs[1].seconds / runs[2].seconds / 2
+    alike = own[1] / own[2]
+    console.print(
+        f"DSen2 (128 × 6), {6 * cells} px a side: {runs[1].seconds:.0f} s on one worker, {runs[2].seconds:.0f} s on "
+        f"two: efficiency {efficiency:.1%}; the nets alone {own[1]:.2f} s and {own[2]:.2f} s a window: {alike:.1%}; "
+        f"[bold]{efficiency / alike:.1%} of the nets' own[/]"
+    )
+    for workers, run in runs.items():
+        share = run.windows * own[workers] / (workers * run.seconds)
+        inside = run.steps["net"] / (workers * run.seconds)
         console.print(
-            f"DSen2 (128 × 6), {6 * given.cells} px a side: {runs[1].seconds:.0f} s on one worker, {runs[2].seconds:.0f} s on "
-            f"two: efficiency {efficiency:.1%}; the nets alone {own[1]:.2f} s and {own[2]:.2f} s a window: {nets:.1%}; "
-            f"[bold]{efficiency / nets:.1%} of the nets' own[/]"
+            f"{workers} workers: the step of the net takes [bold]{inside:.1%}[/] of the wall time (windows × their time alone: "
+            f"{share:.1%}); seconds of workers by step: {_rounded(run.steps)}"
         )
-        for workers, run in runs.items():
-            share = run.windows * own[workers] / (workers * run.seconds)
-            inside = run.steps["net"] / (workers * run.seconds)
-            console.print(
-                f"{workers} workers: the nets compute [bold]{share:.1%}[/] of the wall time ({inside:.1%} with filling, "
-                f"cutting and encoding); seconds of workers by step: { {k: round(v, 1) for k, v in run.steps.items()} }"
-            )
-        catalog = write_tile(folder / "large", "shark_bay", given.copied)
-        bicubic = sharpened(catalog, folder / "bicubic", 1, method="bicubic")
-        floor = copied(bicubic, folder / "again.zarr")
-        console.print(
-            f"bicubic, {6 * given.copied} px a side: {bicubic.seconds:.1f} s; reading the COGs and writing the cube again "
-            f"{floor:.1f} s: [bold]{floor / bicubic.seconds:.1%}[/] of that throughput; "
-            f"{ {k: round(v, 1) for k, v in bicubic.steps.items()} }"
-        )
+
+
+def bicubic(console: Console, folder: Path, cells: int) -> None:
+    """Throughput beside a copy's."""
+    catalog = write_tile(folder / "archive", "shark_bay", cells)
+    run = sharpened(catalog, folder / "out", 1, method="bicubic")
+    floor = copied(run, folder / "again.zarr")
+    console.print(
+        f"bicubic, {6 * cells} px a side: {run.seconds:.1f} s; reading the COGs and writing the cube again "
+        f"{floor:.1f} s: [bold]{floor / run.seconds:.1%}[/] of that throughput; {_rounded(run.steps)}"
+    )
+
+
+def _rounded(steps: dict[str, float]) -> dict[str, float]:
+    return {name: round(seconds, 1) for name, seconds in steps.items()}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--only", choices=("nets", "bicubic"))
+    parser.add_argument("--cells", type=int, default=256, help="side for DSen2, 60 m each")
+    parser.add_argument("--tile", type=int, default=1830, help="side for bicubic")
+    given = parser.parse_args()
+    console = Console(width=120)
+    for what, cells in ((nets, given.cells), (bicubic, given.tile)):
+        if given.only in (None, what.__name__):
+            with tempfile.TemporaryDirectory() as folder:
+                what(console, Path(folder), cells)
 
 
 if __name__ == "__main__":
