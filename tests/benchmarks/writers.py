@@ -74,7 +74,7 @@ def main() -> None:
     parser.add_argument("--writers", type=int, default=8)
     parser.add_argument("--rounds", type=int, default=5)
     given = parser.parse_args()
-    PROCESSES.set_forkserver_preload(["tests.benchmarks.writers"])
+    PROCESSES.set_forkserver_preload(["s2sharp.run"])
     rng = random.Random(0)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)

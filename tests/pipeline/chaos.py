@@ -75,8 +75,7 @@ def cluster(folder: Path, workers: int = 2) -> Iterator[Cluster]:
     try:
         while not file.exists():
             time.sleep(0.05)
-        for _ in range(workers):
-            processes.append(subprocess.Popen(worker, env=environment, **quiet))  # type: ignore[call-overload]
+        processes += [subprocess.Popen(worker, env=environment, **quiet) for _ in range(workers)]  # type: ignore[call-overload]
         yield Cluster(json.loads(file.read_text())["address"], processes[0], processes[1:])
     finally:
         for process in reversed(processes):

@@ -11,8 +11,6 @@ from s2sharp_core.bands import BY_GSD
 from s2sharp_core.lattice import Box, Lattice
 from s2sharp_core.simulate import landscape, observe
 
-from tests.core.scenes import NORTH, SOUTH, box_at
-
 from ..data import needs_data, shared_data
 from .cuts import (
     WHEN,
@@ -27,7 +25,7 @@ from .cuts import (
     write_cut,
     write_region,
 )
-from .pictures import noise
+from .pictures import NORTH, SOUTH, box_at, noise
 from .runs import run
 
 BANDS = ("B01", "B05", "B8A", "B11", "B12", "B04")
