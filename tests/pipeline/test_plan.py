@@ -68,7 +68,7 @@ def test_an_area_that_was_edited_is_another_question_and_the_same_cube(
     ("other", "difference"),
     [
         ({"method": "dsen2"}, "method: bicubic → dsen2"),
-        ({"precision": "float32"}, "precision: None → float32"),
+        ({"precision": "float32"}, "precision: auto → float32"),
         ({"weights": "elsewhere"}, "weights: None → "),
         ({"window": 8}, "window: 16 → 8"),
         ({"shard": 8}, "shard: 16 → 8"),
