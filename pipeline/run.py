@@ -13,6 +13,7 @@ from typing import Any
 import dask
 from dask.system import CPU_COUNT
 from distributed import Client, Future, LocalCluster
+from distributed.client import ClosedClientError
 
 from s2sharp_core import S2SharpError
 from s2sharp_core.lattice import Box
@@ -82,7 +83,7 @@ def _lasting(plan: Plan) -> Iterator[None]:
     """What stops the client itself, as a full disk or a lost scheduler does, is told as such."""
     try:
         yield
-    except store_errors() as error:
+    except store_errors(ClosedClientError) as error:
         raise S2SharpError(
             "run-stopped",
             f"The run in {plan.out} stopped: {error}.",
