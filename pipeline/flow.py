@@ -8,6 +8,7 @@ import statistics
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from queue import Empty, SimpleQueue
 from typing import Any, Generic, TypeVar, cast
@@ -55,6 +56,7 @@ class Workers:
         self._client = client
         self._asked = float("-inf")
         self._resources: dict[str, dict[str, float]] = {}
+        self._late: dict[Future[Any], str] = {}
 
     def _look(self) -> dict[str, dict[str, float]]:
         if time.monotonic() - self._asked > _LOOK:
@@ -65,11 +67,21 @@ class Workers:
             self._asked = time.monotonic()
         return self._resources
 
+    def late(self, worker: str, future: Future[Any]) -> None:
+        """A worker whose unit lags: it is given no other, in this phase or the next, until that has come back."""
+        self._late[future] = worker
+        future.add_done_callback(lambda done: self._late.pop(done, None))
+
+    def is_late(self, future: Future[Any]) -> bool:
+        return future in self._late
+
     @property
     def sharpening(self) -> list[str]:
-        """Those that nets run on: with a GPU, where any has one."""
+        """Those that nets run on: with a GPU, where any has one; without those that are late, unless all are."""
         every = self._look()
-        return [name for name, has in every.items() if has.get(GPU)] or list(every)
+        able = [name for name, has in every.items() if has.get(GPU)] or list(every)
+        late = set(self._late.values())
+        return [name for name in able if name not in late] or able
 
     @property
     def staging(self) -> list[str]:
@@ -164,9 +176,10 @@ class Flow(Generic[T]):
                 except Empty:
                     self._double()
         finally:
-            for flight in self._flying.values():
-                for future in flight.futures:
-                    future.cancel()
+            with suppress(ClosedClientError):  # it would hide what the client was closed by
+                for flight in self._flying.values():
+                    for future in flight.futures:
+                        future.cancel()
 
     def _launch(self, hands: _Hands[T]) -> bool:
         """Fill the workers; whether there may be more to come."""
@@ -224,7 +237,10 @@ class Flow(Generic[T]):
             record = self.failure(thing, error)
         record = replace(record, attempt=flight.attempt)
         for other in flight.futures:
-            other.cancel() if other is not future else other.release()
+            # What is late goes on: when it has come back, its worker is one to reckon with again.
+            if other is not future and not self.workers.is_late(other):
+                other.cancel()
+        future.release()
         if record.status != "failed":
             self._took.append(time.monotonic() - flight.begun)
         elif record.kind in _PASSING and flight.attempt <= self.retries:
@@ -245,4 +261,6 @@ class Flow(Generic[T]):
             if not idle:
                 return
             if time.monotonic() - flight.begun > limit and not flight.doubled:
+                if not self.workers.gpus:  # else Dask chose who has it
+                    self.workers.late(flight.worker, flight.futures[0])
                 self._send(flight, idle.pop())

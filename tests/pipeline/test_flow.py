@@ -47,7 +47,8 @@ class Cpus(Workers):
 
     @property
     def sharpening(self) -> list[str]:
-        return self.staging
+        late = set(self._late.values())
+        return [name for name in self.staging if name not in late] or self.staging
 
     @property
     def gpus(self) -> None:
@@ -138,28 +139,38 @@ def test_nets_go_where_a_gpu_is_offered_and_files_are_copied_elsewhere(cluster: 
     assert gpu not in workers.staging
 
 
-def _slow(thing: int, _attempt: int, folder: str) -> Record:
-    begun = Path(folder) / f"{thing}.{os.getpid()}"
-    begun.touch()
-    deadline = time.monotonic() + (
-        15 if thing == 3 and len(list(Path(folder).glob("3.*"))) == 1 else 0
-    )
-    while time.monotonic() < deadline:
-        time.sleep(0.05)
+def _hanging(thing: int, _attempt: int, folder: str) -> Record:
+    """The worker that takes number 3 first does nothing any more, until it is let go."""
+    first = Path(folder) / "first"
+    if thing == 3 and not first.exists():
+        first.write_text(get_worker().address)
+        while not (Path(folder) / "go").exists():
+            time.sleep(0.05)
     return Record(str(thing), "", "ok", worker=get_worker().address)
 
 
-def test_a_unit_that_lags_is_doubled_and_whoever_comes_first_counts(
+def test_what_lags_is_doubled_and_its_worker_given_nothing_until_it_comes_back(
     cluster: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(flow, "_LAG_SECONDS", 0.5)
     monkeypatch.setattr(flow, "_LOOK", 0.2)
     client, _ = cluster
-    through, landed = flow_of(client, _slow, str(tmp_path))
-    through.through(range(20))
-    assert sorted(landed) == list(range(20))
-    assert len(list(tmp_path.glob("3.*"))) == 2
-    assert all(len(list(tmp_path.glob(f"{n}.*"))) == 1 for n in range(20) if n != 3)
+    workers = Cpus(client)
+    through, landed = flow_of(client, _hanging, str(tmp_path), workers=workers)
+    through.through(range(40))
+    hung = (tmp_path / "first").read_text()
+    assert sorted(landed) == list(range(40)), "what lags is doubled, and whoever comes first counts"
+    assert landed[3].worker != hung
+    assert hung not in workers.sharpening
+    through, landed = flow_of(client, _done, workers=workers)
+    through.through(range(8))
+    assert hung not in {record.worker for record in landed.values()}
+    (tmp_path / "go").touch()
+    for _ in range(100):
+        if hung in workers.sharpening:
+            break
+        time.sleep(0.1)
+    assert hung in workers.sharpening
 
 
 def _dying(thing: int, _attempt: int, folder: str) -> Record:
