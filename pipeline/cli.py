@@ -21,6 +21,7 @@ from .config import RunConfig, read_config
 from .flags import FLAGS
 from .mosaic.cli import mosaic
 from .place import place
+from .report.cli import report
 from .terminal import bars, console, told
 
 if TYPE_CHECKING:
@@ -408,6 +409,7 @@ def _train_nets(
 
 
 app.command()(mosaic)
+app.command()(report)
 
 weights_app = typer.Typer(no_args_is_help=True, help="Weights from elsewhere.")
 app.add_typer(weights_app, name="weights")
