@@ -21,36 +21,40 @@ STATES = {
 
 _ORDER = tuple(STATES)
 
-# A shard's side in the drawing's units.
-_SIDE = 20
+# Of a shard's side: the gap around it.
+_GAP = 0.02
 
 
 def shard_map(
     layout: Layout, found: Iterable[tuple[Unit, str]], title: str, picture: bytes | None = None
 ) -> str:
-    """The shards of one EPSG code, north up; of several units on one, what matters most.
+    """The shards of one EPSG code as far as they were asked for, north up; of several units on one, what matters most.
 
     Parameters
     ----------
     picture
-        PNG of the whole of the arrays, to lie behind.
+        PNG of the area that was asked for, to lie behind.
     """
     worst: dict[tuple[int, int], str] = {}
     for unit, state in found:
         place = unit.row, unit.col
         worst[place] = min(worst.get(place, state), state, key=_ORDER.index)
-    rows, cols = layout.shards()
+    gap, area = layout.shard * _GAP, layout.area
     shapes: defaultdict[str, list[str]] = defaultdict(list)
     for (row, col), state in sorted(worst.items()):
-        x, y, n = col * _SIDE + 1, row * _SIDE + 1, _SIDE - 2
-        shapes[state].append(f"M{x} {y}h{n}v{n}h-{n}z")
+        rows, cols = area.slices(layout.cells(row, col) & area, 60)
+        x, y = cols.start + gap, rows.start + gap
+        w, h = cols.stop - cols.start - 2 * gap, rows.stop - rows.start - 2 * gap
+        shapes[state].append(f"M{x:g} {y:g}h{w:g}v{h:g}h{-w:g}z")
         if state == "failed":  # not by colour alone
-            shapes["mark"].append(f"M{x + 5} {y + 5}l8 8m0-8l-8 8")
-    width, height = cols * _SIDE, rows * _SIDE
-    back = ""
+            n = min(w, h) / 3
+            x, y = x + (w - n) / 2, y + (h - n) / 2
+            shapes["mark"].append(f"M{x:g} {y:g}l{n:g} {n:g}m0 {-n:g}l{-n:g} {n:g}")
+    height, width = area.shape
+    size = f'width="{width}" height="{height}"'
+    back = f'<rect class="area" {size}/>'
     if picture:
-        size = f'width="{width}" height="{height}"'
-        back = f'<image {size} preserveAspectRatio="none" href="{data_uri(picture)}"/>'
+        back += f'<image {size} preserveAspectRatio="none" href="{data_uri(picture)}"/>'
     drawn = "".join(
         f'<path class="{state}" d="{"".join(shapes[state])}"/>'
         for state in (*reversed(_ORDER), "mark")
@@ -58,18 +62,9 @@ def shard_map(
     )
     kind = "map over" if picture else "map"
     return (
-        f'<svg class="{kind}" viewBox="-2 -2 {width + 4} {height + 4}" role="img" aria-label="{escape(title)}">'
-        f"<title>{escape(title)}</title>{back}{_outline(layout)}{drawn}</svg>"
+        f'<svg class="{kind}" viewBox="0 0 {width} {height}" role="img" aria-label="{escape(title)}">'
+        f"<title>{escape(title)}</title>{back}{drawn}</svg>"
     )
-
-
-def _outline(layout: Layout) -> str:
-    """What was asked for."""
-    rows, cols = layout.box.slices(layout.area, 60)
-    scale = _SIDE / layout.shard
-    x, y = cols.start * scale, rows.start * scale
-    width, height = (cols.stop - cols.start) * scale, (rows.stop - rows.start) * scale
-    return f'<rect class="area" x="{x:g}" y="{y:g}" width="{width:g}" height="{height:g}"/>'
 
 
 def legend(counts: Mapping[str, int]) -> str:
@@ -99,5 +94,5 @@ def progress_curve(curve: Iterable[tuple[float, int]]) -> str:
         f'<svg class="curve" viewBox="0 0 600 140" role="img" aria-label="{name}"><title>{name}</title>'
         f'<polygon points="0,120 {line} 600,120"/><polyline points="{line}"/>'
         f'<text x="0" y="136">first record</text><text x="600" y="136" text-anchor="end">{end}</text>'
-        f'<text x="600" y="22" text-anchor="end">{most / 1e6:.3g} Mpx</text></svg>'
+        f'<text x="0" y="22">{most / 1e6:.3g} Mpx</text></svg>'
     )

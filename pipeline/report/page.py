@@ -258,7 +258,7 @@ def _failures(facts: Facts) -> Iterator[str]:
         rows.append(
             [
                 f"{len(some)}",
-                f"<code>{escape(kind)}</code>",
+                escape(kind),
                 escape(blamed),
                 f"{escape(_nameless(message))}<br><code>{escape(names)}</code>",
                 f"{tries}",
@@ -312,7 +312,7 @@ def _timing(facts: Facts, times: Timing | None) -> Iterator[str]:
         [
             escape(_STEPS.get(step, step)),
             duration_text(spent * every),
-            f"{times.pixels / spent / 1e6:.2f} Mpx/s" if spent else "",
+            f"{times.pixels / spent / 1e6:.2g} Mpx/s" if spent else "",
         ]
         for step, spent in times.seconds.items()
     ]
@@ -368,7 +368,7 @@ def _left_out(facts: Facts) -> Iterator[str]:
     parts = []
     if plan.refused:
         rows = [
-            [escape(r.item), f"<code>{escape(r.kind)}</code>", escape(_nameless(r.message))]
+            [escape(r.item), escape(r.kind), escape(_nameless(r.message))]
             for r in plan.refused[:_LINES]
         ]
         parts.append(table(["item", "kind", "why"], rows, "Items refused", kind="text long"))
