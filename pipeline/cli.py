@@ -23,6 +23,7 @@ from .mosaic.cli import mosaic
 from .place import place
 from .report.cli import report
 from .terminal import bars, console, told
+from .view.cli import view
 
 if TYPE_CHECKING:
     from .learn import Training
@@ -410,6 +411,7 @@ def _train_nets(
 
 app.command()(mosaic)
 app.command()(report)
+app.command()(view)
 
 weights_app = typer.Typer(no_args_is_help=True, help="Weights from elsewhere.")
 app.add_typer(weights_app, name="weights")
