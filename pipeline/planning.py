@@ -46,6 +46,7 @@ _FREE = {
     "lease",
     "events",
     "metrics",
+    "quiet",
     "publish",
     "sign",
     "history",

@@ -70,23 +70,19 @@ def _errors(
     """Band → what cube and bicubic interpolation have more than the native band, in DN."""
     acquisition, layout = plan.acquisition(unit), plan.layout(unit.epsg)
     cube = instant(plan, acquisition)
-    if cube is None or not natives.bands:
+    if cube is None:
         return
-    bicubic = load_sharpener("bicubic", natives.bands)
     box = _middle(plan.wanted(unit) & acquisition.box)
-    block = natives.block(acquisition, bicubic.reads, box, context(bicubic))
-    if block is None:
-        return
+    around = box.grow(context(load_sharpener("bicubic")))
     rows, cols = layout.area.slices(box, 10)
-    try:
-        crop = cube[list(natives.bands)].isel(y=rows, x=cols).load()
-    except store_errors():  # a shard that is just being written, or was lost
-        return
-    smooth = sharpen_block(block.data, block.box, box, bicubic)
-    for band in natives.bands:
-        native = block.data[band][block.box.slices(box, BANDS[band].gsd)]
-        pictures = crop[band].values, smooth[band]
-        errors = [10_000 * residual(picture, native, band) for picture in pictures]
+    for band, native in natives.read(acquisition, around).items():
+        try:
+            ours = cube[band].isel(y=rows, x=cols).values
+        except store_errors():  # a shard that is just being written, or was lost
+            continue
+        bicubic = sharpen_block({band: native}, around, box, load_sharpener("bicubic", (band,)))
+        seen = native[around.slices(box, BANDS[band].gsd)]
+        errors = [10_000 * residual(picture, seen, band) for picture in (ours, bicubic[band])]
         yield band, (errors[0], errors[1])
 
 

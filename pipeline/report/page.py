@@ -58,7 +58,7 @@ def render(
     shown
         Places, before and after.
     missing
-        Acquisition → why its native bands could not be read.
+        Item and band → why a native band could not be read.
     found
         The consistency figure, if there is one.
     behind
@@ -165,7 +165,7 @@ def _why(missing: Mapping[str, str]) -> str:
         f"<li>{escape(name)}: {escape(_nameless(text))}</li>" for name, text in missing.items()
     )
     return (
-        "<p>Native bands could not be read, so that nothing can be set beside what was sharpened:</p>"
+        "<p>Native bands could not be read, so that they are not set beside what was sharpened:</p>"
         f'<ul class="quiet">{items}</ul>'
     )
 

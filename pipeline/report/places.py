@@ -15,7 +15,7 @@ from s2sharp_core.lattice import Box
 
 from ..acquisitions import Acquisition
 from ..cube import Layout, open_cube
-from ..load import Block, Files, load_block
+from ..load import Files, decode, reference_offset
 from ..place import store_errors
 from ..plan import Plan
 from ..quicklook import HIDDEN, Panel, Spot, choose_spot, orientation, pair
@@ -34,24 +34,28 @@ _LAYERS = 6
 
 
 class Natives:
-    """Native bands, from where the items say that they lie; what cannot be read is remembered, and not asked for again."""
+    """Native bands, from where the items say that they lie. ``missing``: item and band → why they cannot be read."""
 
     def __init__(self, plan: Plan) -> None:
         self.bands = tuple(band for band in plan.config.bands if BANDS[band].gsd > 10)
         self.missing: dict[str, str] = {}
+        self._read = 0
 
-    def block(
-        self, acquisition: Acquisition, bands: tuple[str, ...], box: Box, margin: int = 0
-    ) -> Block | None:
-        """As :func:`~s2sharp.load.load_block`; None, and ``missing`` says why, where a file cannot be read."""
-        # An archive that is out of reach takes minutes to say so.
-        if acquisition.id in self.missing or len(self.missing) > 1:
-            return None
-        try:
-            return load_block(Files(acquisition), acquisition, bands, box, margin)
-        except S2SharpError as error:
-            self.missing[acquisition.id] = error.message
-            return None
+    def read(self, acquisition: Acquisition, box: Box) -> dict[str, np.ndarray]:
+        """Band → reflectance over ``box``, as :func:`~s2sharp.load.load_block` gives it, of those that can be read."""
+        found = {}
+        for band in self.bands:
+            # An archive that is out of reach takes minutes to say so, each time.
+            if len(self.missing) > 1 + self._read:
+                break
+            try:
+                dn, _ = Files(acquisition).mosaic(band, box)
+            except S2SharpError as error:
+                self.missing[f"{error.item} {error.band}"] = error.message
+                continue
+            found[band], _ = decode(dn, *reference_offset(acquisition, band))
+            self._read += 1
+        return found
 
 
 @dataclass(frozen=True)
@@ -147,8 +151,8 @@ def _shown(
         area.col0 + cols.start // 6,
         area.col0 + cols.stop // 6,
     )
-    block = natives.block(acquisition, natives.bands, box) if natives.bands else None
-    pairs = [both for gsd in (20, 60) if block and (both := pair(crop, block.data, gsd))]
+    native = natives.read(acquisition, box)
+    pairs = [both for gsd in (20, 60) if (both := pair(crop, native, gsd))]
     left, bottom, right, top = layout.lattice.bounds(box)
     to_degrees = Transformer.from_crs(layout.epsg, 4326, always_xy=True)
     lon, lat = to_degrees.transform((left + right) / 2, (bottom + top) / 2)

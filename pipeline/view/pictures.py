@@ -58,9 +58,10 @@ class Picture:
         return cube.isel(time=int(found[0])).drop_vars("time")
 
     def array(self, level: int) -> xr.DataArray:
-        """Its bands (band, y, x), lazy, NaN where there is nothing."""
+        """Its bands (band, y, x), lazy, NaN where one of them has nothing."""
         stack = self.instant(level)[list(self.bands)].to_dataarray("band")
-        return stack.rio.write_crs(self.layout.crs).rio.write_nodata(np.nan)
+        seen = stack.where(stack.notnull().all("band"))
+        return seen.rio.write_crs(self.layout.crs).rio.write_nodata(np.nan)
 
     def level(self, metres: float) -> int:
         """The coarsest level whose pixels are at most so large."""

@@ -41,7 +41,7 @@ function draw() {
     const url = `cube/tiles/WebMercatorQuad/${z}/${x}/${y}.png?${query}`;
     keep.add(url);
     if (!tiles.has(url)) {
-      const image = new Image(SIDE, SIDE);
+      const image = new Image();
       image.alt = "";
       image.onload = () => { image.dataset.state = "loaded"; sweep(); };
       image.onerror = () => { image.dataset.state = "empty"; image.hidden = true; sweep(); };
@@ -52,10 +52,12 @@ function draw() {
   }
   for (const [url, tile] of tiles) {
     tile.old = !keep.has(url);
-    const scale = size / 2 ** tile.z / SIDE;
-    const left = map.clientWidth / 2 + (tile.x / 2 ** tile.z - at.x) * size;
-    const top = map.clientHeight / 2 + (tile.y / 2 ** tile.z - at.y) * size;
-    tile.image.style.transform = `translate(${left}px, ${top}px) scale(${scale})`;
+    // Edges on whole pixels, the same for neighbours: else lines show between them.
+    const left = (x) => Math.round(map.clientWidth / 2 + (x / 2 ** tile.z - at.x) * size);
+    const top = (y) => Math.round(map.clientHeight / 2 + (y / 2 ** tile.z - at.y) * size);
+    tile.image.style.transform = `translate(${left(tile.x)}px, ${top(tile.y)}px)`;
+    tile.image.width = left(tile.x + 1) - left(tile.x);
+    tile.image.height = top(tile.y + 1) - top(tile.y);
     tile.image.style.zIndex = tile.old ? -1 : 0;
   }
   sweep();
