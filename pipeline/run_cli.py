@@ -229,16 +229,18 @@ def _watched(plan: Plan, cost: Estimate) -> Outcome:
             if not console.is_terminal and time.monotonic() - spoken > _EVERY:
                 spoken = time.monotonic()
                 now = progress.tasks[task]
-                rest = f"about {duration_text(now.time_remaining)} left" if now.time_remaining else ""
+                rest = (
+                    f"about {duration_text(now.time_remaining)} left" if now.time_remaining else ""
+                )
                 done = f"{event.phase} {now.completed:.0f}/{now.total or 0:.0f}"
                 console.print("  ".join(filter(None, (done, note, rest))))
 
-        about = {"units": cost.units, "todo": cost.todo, "windows": cost.windows, "fits": cost.fits}
-        tell(Event("plan", about=about))
+        begun = {"units": cost.units, "todo": cost.todo, "windows": cost.windows, "fits": cost.fits}
+        tell(Event("plan", about=begun))
         outcome = execute(plan, tell)
-        about = {"units": dict(outcome.counts), "failed": len(outcome.failed)}
-        about |= {"refused": len(plan.refused), "stopped": outcome.stopped}
-        tell(Event("done", about={**about, "seconds": round(outcome.seconds, 1)}))
+        ended = {"units": dict(outcome.counts), "failed": len(outcome.failed)}
+        more = {"refused": len(plan.refused), "stopped": outcome.stopped}
+        tell(Event("done", about={**ended, **more, "seconds": round(outcome.seconds, 1)}))
         for task in tasks.values():
             progress.update(task, total=progress.tasks[task].completed)
     return outcome

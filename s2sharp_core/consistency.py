@@ -33,6 +33,7 @@ def residual(
     # A NaN spreads as far as the kernel reaches: what is left was seen from valid pixels alone.
     again = degrade(x, [band], r, sensor)[0, 0].numpy()
     reach = -(-max(0, psf(band, r, sensor).numel() - r) // (2 * r))
-    inside = np.zeros(again.shape, dtype=bool)
-    inside[reach : inside.shape[0] - reach, reach : inside.shape[1] - reach] = True
+    height, width = native.shape
+    inside = np.zeros((height, width), dtype=bool)
+    inside[reach : height - reach, reach : width - reach] = True
     return np.asarray(np.where(inside, again - native, np.nan), dtype=np.float32)

@@ -60,8 +60,8 @@ def consistency(facts: Facts, natives: Natives) -> Consistency | None:
 
 def _sample(facts: Facts) -> list[Unit]:
     units = [unit for some in facts.shards.values() for unit, state in some if state == "ok"]
-    places = np.linspace(0, len(units) - 1, min(_WINDOWS, len(units))) if units else []
-    return [units[round(place)] for place in places]
+    count = min(_WINDOWS, len(units))
+    return [units[i * (len(units) - 1) // max(1, count - 1)] for i in range(count)]
 
 
 def _errors(

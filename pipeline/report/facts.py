@@ -4,6 +4,7 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cached_property
 
 from ..lease import Holder, holder
 from ..ledger import FINAL, Ledger, Record
@@ -39,7 +40,7 @@ class Facts:
     recorded: int
     failed: tuple[Record, ...]
 
-    @property
+    @cached_property
     def units(self) -> Counter[str]:
         """State → units of the full resolution."""
         return Counter(state for some in self.shards.values() for _, state in some)

@@ -1,10 +1,9 @@
 """What the map shows: bands of one acquisition, from the level of the cube that a scale asks for."""
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import xarray as xr
@@ -79,18 +78,18 @@ class PictureReader(XarrayReader):
     """Reads a :class:`Picture` as rio-tiler's readers do, from an overview where that is fine enough."""
 
     def __attrs_post_init__(self) -> None:
-        self.picture: Picture = self.input
+        self.picture = cast(Picture, self.input)
         self.input = self.picture.array(0)
         super().__attrs_post_init__()
 
-    def part(self, bbox: Sequence[float], **options: Any) -> ImageData:
+    def part(self, bbox: Any, *given: Any, **options: Any) -> ImageData:
         """As rio-tiler's; every tile is a part."""
         left, _, right, _ = transform_bounds(options["bounds_crs"], self.crs, *bbox)
         level = self.picture.level((right - left) / options["width"])
         if not level:
-            return super().part(bbox, **options)
+            return super().part(bbox, *given, **options)
         with XarrayReader(self.picture.array(level), tms=self.tms) as reader:
-            return reader.part(bbox, **options)
+            return reader.part(bbox, *given, **options)
 
 
 def stretch(picture: Picture) -> list[tuple[float, float]]:

@@ -139,14 +139,17 @@ def _asked(run: _Run) -> Callable[..., Picture]:
 
 
 def _layers(plan: Plan) -> dict[str, Any]:
-    """What can be looked at: datatakes with their acquisitions, (W, S, E, N) of each; bands, one or three together."""
+    """What can be looked at: datatakes with their acquisitions, (W, S, E, N) of each, E
+    beyond 180 across the antimeridian; bands, one or three together.
+    """
     takes: dict[str, list[dict[str, Any]]] = {}
     for acquisition in sorted(plan.acquisitions, key=lambda a: a.datetime, reverse=True):
         layout = plan.layout(acquisition.epsg)
         to_degrees = Transformer.from_crs(layout.epsg, 4326, always_xy=True)
         cells = layout.area & acquisition.box
-        bounds = to_degrees.transform_bounds(*layout.lattice.bounds(cells))
-        about = {"id": acquisition.id, "bounds": bounds, "cloud": acquisition.cloud}
+        west, south, east, north = to_degrees.transform_bounds(*layout.lattice.bounds(cells))
+        bounds = west, south, east + 360 * (east < west), north
+        about = {"id": acquisition.id, "bounds": bounds}
         label = f"{acquisition.datetime[:16].replace('T', ' ')}  {acquisition.take.split('_')[0]}"
         takes.setdefault(f"{acquisition.take}|{label}", []).append(about)
     bands = plan.config.bands

@@ -24,7 +24,7 @@ function wanted() {
     const first = [Math.max(toX(west), at.x - halfX), Math.max(toY(north), at.y - halfY)].map((v) => Math.floor(v * n));
     const last = [Math.min(toX(east), at.x + halfX), Math.min(toY(south), at.y + halfY)].map((v) => Math.floor(v * n));
     for (let y = first[1]; y <= last[1]; y++)
-      for (let x = first[0]; x <= last[0]; x++) found.push({ z, x, y, query: query(id) + range });
+      for (let x = first[0]; x <= last[0]; x++) found.push({ z, x, y, column: x % n, query: query(id) + range });
   }
   return found;
 }
@@ -37,8 +37,8 @@ function query(id) {
 function draw() {
   if (!layers) return;
   const size = world(), keep = new Set();
-  for (const { z, x, y, query } of wanted()) {
-    const url = `cube/tiles/WebMercatorQuad/${z}/${x}/${y}.png?${query}`;
+  for (const { z, x, y, column, query } of wanted()) {
+    const url = `cube/tiles/WebMercatorQuad/${z}/${column}/${y}.png?${query}`;
     keep.add(url);
     if (!tiles.has(url)) {
       const image = new Image();
@@ -122,7 +122,7 @@ async function read(event) {
     ({ bounds: [west, south, east, north] }) => west <= lon && lon <= east && south <= lat && lat <= north);
   let text = `${lat.toFixed(5)}°, ${lon.toFixed(5)}°`;
   if (inside) {
-    const answer = await fetch(`cube/point/${lon},${lat}?${query(inside.id)}`);
+    const answer = await fetch(`cube/point/${lon > 180 ? lon - 360 : lon},${lat}?${query(inside.id)}`);
     const values = answer.ok ? (await answer.json()).values : [];
     layers.bands[bands.value].forEach((name, i) => { if (values[i] != null) text += `  ${name} ${values[i].toFixed(4)}`; });
   }

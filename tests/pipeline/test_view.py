@@ -15,6 +15,8 @@ import pytest
 from pyproj import Transformer
 from rasterio.io import MemoryFile
 from s2sharp import open_cube
+from s2sharp.cli import app
+from typer.testing import CliRunner
 
 from tests.browser import browser
 
@@ -69,7 +71,9 @@ def test_tiles_show_what_the_cube_holds_near_and_far(address: str, out: Path) ->
         assert tile[:3, seen].std(axis=1).min() > 5
         if zoom == 11:  # an overview: means of pixels, over all of the cube
             means = [float(cube[band].where(cube["valid"] == 1).mean()) for band in bands]
-            np.testing.assert_allclose(tile[:3, seen].mean(axis=1), np.array(means) / 0.6 * 255, atol=12)
+            np.testing.assert_allclose(
+                tile[:3, seen].mean(axis=1), np.array(means) / 0.6 * 255, atol=12
+            )
     with urlopen(f"{address}cube/point/{lon},{lat}?acquisition={NAME}&band=B12") as answer:
         (value,) = json.load(answer)["values"]
     height, width = cube.sizes["y"], cube.sizes["x"]
@@ -149,7 +153,6 @@ def _brightness(png: bytes) -> np.ndarray:
 
 
 def test_a_folder_without_a_run_is_named(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "s2sharp.cli", "view", str(tmp_path)]
-    said = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert said.returncode == 1
-    assert "not-a-run" in said.stderr
+    said = CliRunner().invoke(app, ["view", str(tmp_path)])
+    assert said.exit_code == 1
+    assert "not-a-run" in said.output
