@@ -58,8 +58,8 @@ class Ledger:
     def write(self, record: Record) -> None:
         """Record a unit, after its shards were written; an earlier failure is taken back."""
         path = self._path(record.unit, record.key, record.status)
-        now = datetime.now(UTC).isoformat(timespec="milliseconds")
-        write_text(path, json.dumps({**asdict(record), "written": now}, indent=1))
+        written = record.written or datetime.now(UTC).isoformat(timespec="milliseconds")
+        write_text(path, json.dumps({**asdict(record), "written": written}, indent=1))
         if record.status in FINAL:
             remove(self._path(record.unit, record.key, "failed"))
 

@@ -91,8 +91,8 @@ def app_of(out: Place) -> FastAPI:
     S2SharpError
         ``not-a-run``; ``other-run`` when another version wrote it.
     """
+    read_plan(out)  # raises now, not in a browser
     run = _Run(out)
-    run.plan  # noqa: B018  (raises now, not in a browser)
     app = FastAPI(title="s2sharp view", docs_url=None, redoc_url=None, openapi_url=None)
     # A page elsewhere that a name of its own leads here must not read the cube.
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=[LOCAL, "localhost"])
