@@ -3,7 +3,7 @@
 import hashlib
 import itertools
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import Any
@@ -176,12 +176,14 @@ class Plan(BaseModel):
         folder = self.fit_folder(take)
         return dict(self.weights) if folder is None else fitted_weights(folder)
 
-    def units(self) -> Iterator[Unit]:
-        """The units of the full resolution: acquisition by acquisition, row by row."""
+    def units(self, ids: Collection[str] = ()) -> Iterator[Unit]:
+        """The units of the full resolution, acquisition by acquisition, row by row; of those ``ids`` alone, if any."""
         for layout in self.layouts:
             shape = area_shape(self.config, layout.epsg)
             shapely.prepare(shape)
             for time, acquisition in self._asked(layout):
+                if ids and acquisition.id not in ids:
+                    continue
                 shards = list(layout.shards_in(acquisition.box & layout.area))
                 if not shards:
                     continue

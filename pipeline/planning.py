@@ -42,6 +42,7 @@ _FREE = {
     "stage",
     "stage_budget",
     "retries",
+    "yes",
     "max_failures",
     "lease",
     "events",
