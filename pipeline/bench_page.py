@@ -1,6 +1,5 @@
 """The page of the bench: tables, definitions, and for every case what each method made of it."""
 
-import base64
 import io
 from collections.abc import Iterator, Mapping, Sequence
 from html import escape
@@ -19,6 +18,7 @@ from s2sharp_core.protocols import Protocol
 
 from .bench import Outcome
 from .bench_tables import SEEN, Grid
+from .page import data_uri, document
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -32,18 +32,6 @@ _SHOWN = {20: ("B11", "B12", "B8A"), 60: ("B01", "B09")}
 _COLOURS = ("#1b6ca8", "#c8553d", "#3f7d20", "#8e5ea2", "#b8860b", "#4b4b4b", "#008b8b", "#ad1457")
 _INK, _QUIET = "#1a1a1a", "#6b6b6b"
 _CREDIT = "Contains modified Copernicus Sentinel data."
-
-_STYLE = """
-body { font: 15px/1.5 system-ui, sans-serif; color: #1a1a1a; max-width: 1180px; margin: 2em auto; padding: 0 1em }
-h1 { font-size: 1.7em; margin-bottom: 0 } h2 { margin-top: 2em; border-bottom: 1px solid #ccc }
-table { border-collapse: collapse; margin: .4em 0 1.4em; font-variant-numeric: tabular-nums }
-caption { text-align: left; font-weight: 600; padding: .3em 0 }
-th, td { padding: .2em .8em; text-align: right; border-bottom: 1px solid #e4e4e4 }
-th:first-child, td:first-child { text-align: left } td.best { font-weight: 700 }
-dt { font-weight: 600; float: left; clear: left; width: 7.5em } dd { margin: 0 0 .2em 8em }
-img { width: 100%; height: auto } figure { margin: 1.5em 0 } .wide { overflow-x: auto }
-code, .quiet { color: #6b6b6b } ul { padding-left: 1.2em }
-"""
 
 
 def write_page(
@@ -63,12 +51,7 @@ def write_page(
     cases: dict[int, list[Result]] = {}
     for result in outcome.results:
         cases.setdefault(id(result.case), []).append(result)
-    parts = [
-        "<!doctype html><html lang='en'><head><meta charset='utf-8'>",
-        "<meta name='viewport' content='width=device-width'><title>s2sharp evaluate</title>",
-        f"<style>{_STYLE}</style></head><body><h1>How well methods sharpen</h1>",
-        f"<p><code>{escape(command)}</code></p>",
-    ]
+    parts = ["<h1>How well methods sharpen</h1>", f"<p><code>{escape(command)}</code></p>"]
     protocols = {r.case.protocol.name: r.case.protocol for r in outcome.results}
     for name, protocol in protocols.items():
         parts.append(f"<h2>Protocol {escape(name)}</h2>{_definitions(protocol)}")
@@ -86,7 +69,7 @@ def write_page(
         parts.append(f"<p class='quiet'>{_CREDIT}</p>")
     file.parent.mkdir(parents=True, exist_ok=True)
     partial = file.with_name(f".partial-{file.name}")
-    partial.write_text("\n".join([*parts, "</body></html>\n"]))
+    partial.write_text(document("s2sharp evaluate", parts))
     partial.replace(file)
 
 
@@ -116,12 +99,9 @@ def _figures(results: Sequence[Result]) -> Iterator[str]:
     for gsd in case.gsds:
         having = [r for r in results if any(b in r.pictures for b in BY_GSD[gsd])]
         if having:
-            picture = base64.b64encode(draw_case(having, gsd)).decode()
+            picture = data_uri(draw_case(having, gsd))
             alt = escape(f"{case.scene}, {case.step(gsd)}")
-            yield (
-                f"<figure><img alt='{alt}' loading='lazy' src='data:image/png;base64,{picture}'>"
-                "</figure>"
-            )
+            yield f"<figure><img alt='{alt}' loading='lazy' src='{picture}'></figure>"
 
 
 def draw_case(results: Sequence[Result], gsd: int) -> bytes:

@@ -21,7 +21,9 @@ from .config import RunConfig, read_config
 from .flags import FLAGS
 from .mosaic.cli import mosaic
 from .place import place
+from .report.cli import report
 from .terminal import bars, console, told
+from .view.cli import view
 
 if TYPE_CHECKING:
     from .learn import Training
@@ -408,6 +410,8 @@ def _train_nets(
 
 
 app.command()(mosaic)
+app.command()(report)
+app.command()(view)
 
 weights_app = typer.Typer(no_args_is_help=True, help="Weights from elsewhere.")
 app.add_typer(weights_app, name="weights")

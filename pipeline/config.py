@@ -186,6 +186,9 @@ class RunConfig(BaseModel):
     metrics: int | None = Field(
         None, gt=0, lt=65536, description="Serve figures for Prometheus on this port of localhost."
     )
+    quiet: bool = Field(
+        False, description="Print nothing but what goes wrong; the exit code tells the rest."
+    )
     publish: bool = Field(
         True, description="Write COGs, a STAC catalogue and pictures beside the cube."
     )

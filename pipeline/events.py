@@ -23,7 +23,7 @@ __all__ = ["Event", "Listener", "listeners"]
 class Event:
     """Something to tell.
 
-    ``phase``: "lease", whose ``about`` says what it ``waits`` for; "cluster", with its ``dashboard``; "fit", "sharpen", "overviews" or "publish".
+    ``phase``: "plan" and "done", the first and the last, with counts in ``about``; "lease", whose ``about`` says what it ``waits`` for; "cluster", with its ``dashboard``; "fit", "sharpen", "overviews" or "publish".
     ``record``: what became of a unit, None if it was done before. ``again``: the unit failed and will be tried again.
     ``about``: while a fit is under way, how far it is: ``take``, ``step``, ``steps``, ``loss``.
     """

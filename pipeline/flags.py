@@ -18,7 +18,7 @@ _PANELS = {
     "What": "catalog collection bbox area datetime since extent max_cloud bands",
     "How": "method weights adapt fit fit_windows fit_steps fit_threads warm_start seed window shard chunk "
     "publish history",
-    "Where it runs": "sign stage stage_budget scheduler workers memory device precision yes retries max_failures lease events metrics",
+    "Where it runs": "sign stage stage_budget scheduler workers memory device precision yes retries max_failures lease events metrics quiet",
 }
 
 _METAVARS = {
@@ -38,6 +38,7 @@ _DEFAULTS = {
     "chunk": "512, less for small shards",
     "publish": "publish",
     "history": "no-history",
+    "quiet": "no-quiet",
     "yes": "no-yes",
     "scheduler": "a cluster on this machine",
     "workers": "1",

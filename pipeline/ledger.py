@@ -5,6 +5,7 @@ listing tells all.
 import json
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
 from typing import Literal, get_args
 
 from .place import Place, files, read_texts, remove, write_text
@@ -25,7 +26,7 @@ class Record:
     ``message`` and, where they are to blame, ``item`` and ``band`` tell a failure; ``attempt`` counts from 1.
     ``disagreement``: band → DN by which neighbouring tiles differ where they overlap, the median of a sample (:func:`~s2sharp.agreement.disagreement`).
     ``seconds`` by phase; ``idle`` and ``peak`` are the worker's memory in
-    bytes before its first unit and at its highest.
+    bytes before its first unit and at its highest. ``written``: when the ledger took it in, ISO 8601 in UTC.
     """
 
     unit: str
@@ -44,6 +45,7 @@ class Record:
     idle: int = 0
     peak: int = 0
     worker: str = ""
+    written: str = ""
 
 
 @dataclass(frozen=True)
@@ -58,7 +60,8 @@ class Ledger:
     def write(self, record: Record) -> None:
         """Record a unit, after its shards were written; an earlier failure is taken back."""
         path = self._path(record.unit, record.key, record.status)
-        write_text(path, json.dumps(asdict(record), indent=1))
+        written = record.written or datetime.now(UTC).isoformat(timespec="milliseconds")
+        write_text(path, json.dumps({**asdict(record), "written": written}, indent=1))
         if record.status in FINAL:
             remove(self._path(record.unit, record.key, "failed"))
 
@@ -77,8 +80,14 @@ class Ledger:
 
     def read(self, unit: str, key: str, status: str) -> Record:
         """One record."""
-        (record,) = _read(self.folder, [f"{unit}.{key[:24]}.{status}"])
+        (record,) = self.reads([(unit, key, status)])
         return record
+
+    def reads(self, wanted: Iterable[tuple[str, str, str]]) -> Iterator[Record]:
+        """The records of some (unit, key, status), in order; one that went meanwhile is left out."""
+        yield from _read(
+            self.folder, (f"{unit}.{key[:24]}.{status}" for unit, key, status in wanted)
+        )
 
     def names(self, folder: str = "") -> Iterator[str]:
         """``UNIT.KEY.STATUS`` of every record, in order."""

@@ -47,6 +47,7 @@ _FREE = {
     "lease",
     "events",
     "metrics",
+    "quiet",
     "publish",
     "sign",
     "history",

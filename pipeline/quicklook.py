@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["choose_spot", "draw_losses", "quicklook"]
+__all__ = ["HIDDEN", "Panel", "choose_spot", "draw_losses", "orientation", "pair", "quicklook"]
 
 # Pixels of the PNG. Panels of a row share its width; what is left below is what the rows need.
 _WIDTH, _MARGIN, _GAP, _HEADER, _CAPTION, _FOOTER = 1600, 32, 16, 84, 34, 40
@@ -46,13 +46,13 @@ _COMPOSITES = (
     ("Red edge and near infrared", ("B8A", "B06", "B05")),
 )
 
-# Classes of SCL that hide the ground: cloud shadow, clouds of medium and high probability, cirrus.
-_HIDDEN = (3, 8, 9, 10)
+HIDDEN = (3, 8, 9, 10)
+"""Classes of SCL that hide the ground: cloud shadow, clouds of medium and high probability, cirrus."""
 
 
 @dataclass(frozen=True)
-class _Panel:
-    """An image (h, w, 4) with its caption: what it shows, and from which bands."""
+class Panel:
+    """An image (h, w, 4), float32 RGBA from 0 to 1, with its caption: what it shows, and from which bands."""
 
     caption: str
     bands: str
@@ -107,17 +107,17 @@ def quicklook(
     _save(figure, path)
 
 
-def _rows(cube: xr.Dataset, native: Mapping[str, np.ndarray]) -> list[list[_Panel]]:
+def _rows(cube: xr.Dataset, native: Mapping[str, np.ndarray]) -> list[list[Panel]]:
     """What to draw: the pair of the 20 m bands, then the pair of a 60 m band and the true colours."""
-    pairs = [pair for gsd in (20, 60) if (pair := _pair(cube, native, gsd))]
-    below = [panel for pair in pairs[1:] for panel in pair] + _orientation(cube)
+    pairs = [both for gsd in (20, 60) if (both := pair(cube, native, gsd))]
+    below = [panel for both in pairs[1:] for panel in both] + orientation(cube)
     if not pairs:
         return [below]
     # With one pair alone, everything fits into one row.
     return [pairs[0], below] if len(pairs) > 1 else [pairs[0] + below]
 
 
-def _pair(cube: xr.Dataset, native: Mapping[str, np.ndarray], gsd: int) -> list[_Panel]:
+def pair(cube: xr.Dataset, native: Mapping[str, np.ndarray], gsd: int) -> list[Panel]:
     """The same bands as delivered and sharpened, or nothing without one that is in both."""
     have = [band for band in BY_GSD[gsd] if band in cube and band in native]
     if not have:
@@ -132,12 +132,12 @@ def _pair(cube: xr.Dataset, native: Mapping[str, np.ndarray], gsd: int) -> list[
     limits = [_limits(x) for x in after]
     label = " · ".join(bands)
     return [
-        _Panel(f"{name}, as delivered, {gsd} m", label, _image([native[b] for b in bands], limits)),
-        _Panel(f"{name}, sharpened, 10 m", label, _image(after, limits)),
+        Panel(f"{name}, as delivered, {gsd} m", label, _image([native[b] for b in bands], limits)),
+        Panel(f"{name}, sharpened, 10 m", label, _image(after, limits)),
     ]
 
 
-def _orientation(cube: xr.Dataset) -> list[_Panel]:
+def orientation(cube: xr.Dataset) -> list[Panel]:
     """True colours, else a single 10 m band, else nothing."""
     have = [band for band in ("B04", "B03", "B02") if band in cube]
     caption = "True colour, 10 m"
@@ -150,7 +150,7 @@ def _orientation(cube: xr.Dataset) -> list[_Panel]:
     image = _image(arrays, [_limits(x) for x in arrays])
     # Roofs and roads are few and bright: the exponent opens the dark end for the eye.
     image[..., :3] **= 0.75
-    return [_Panel(caption, " · ".join(have), image)]
+    return [Panel(caption, " · ".join(have), image)]
 
 
 def _limits(x: np.ndarray) -> tuple[float, float]:
@@ -170,10 +170,10 @@ def _image(arrays: Sequence[np.ndarray], limits: Sequence[tuple[float, float]]) 
     return np.asarray(rgba, dtype=np.float32)
 
 
-_Place = tuple[_Panel, tuple[float, float, float, float]]
+_Place = tuple[Panel, tuple[float, float, float, float]]
 
 
-def _figure(rows: Sequence[Sequence[_Panel]], aspect: float) -> tuple["Figure", list[_Place]]:
+def _figure(rows: Sequence[Sequence[Panel]], aspect: float) -> tuple["Figure", list[_Place]]:
     """A figure as high as its rows need, and the place (x, y, w, h) of each panel in its pixels."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -248,9 +248,16 @@ def _save(figure: "Figure", path: Place) -> None:
     write_bytes(path, png.getvalue())
 
 
+Spot = tuple[slice, slice]
+"""(y, x) in pixels of a cube."""
+
+
 def choose_spot(
-    cube: xr.Dataset, size: int = 180, overview: xr.Dataset | None = None
-) -> tuple[slice, slice]:
+    cube: xr.Dataset,
+    size: int = 180,
+    overview: xr.Dataset | None = None,
+    taken: Sequence[Spot] = (),
+) -> Spot:
     """The place that shows most: the one with most detail where the ground is seen.
 
     Parameters
@@ -262,6 +269,8 @@ def choose_spot(
         Side of the place in pixels of 10 m.
     overview
         The same time step, opened with ``level=``: enough for a cube too large to be read for a picture.
+    taken
+        Places that were chosen before; they are left out where there is anything else.
 
     Returns
     -------
@@ -272,8 +281,13 @@ def choose_spot(
     seen = cube if overview is None else overview
     pixel = float(abs(seen.x[1] - seen.x[0]))
     factor = max(1, round(CELL / pixel))
+    step = round(pixel * factor)
     detail, clear = _per_cell(seen, factor)
-    window = [min(round(size * 10 / (pixel * factor)), n) for n in detail.shape]
+    for spot in taken:
+        # An overview's first pixel may begin before the cube does, by less than one of its cells.
+        place = tuple(slice(s.start * 10 // step, -(-s.stop * 10 // step) + 1) for s in spot)
+        detail[place], clear[place] = 0, 0
+    window = [min(round(size * 10 / step), n) for n in detail.shape]
     seen_part = _moving_sum(clear, window)
     # Where nothing is clear enough, the clearest places.
     enough = seen_part >= min(0.95 * np.prod(window), seen_part.max())
@@ -300,7 +314,7 @@ def _per_cell(seen: xr.Dataset, factor: int) -> tuple[np.ndarray, np.ndarray]:
     if "valid" in seen:
         clear &= seen["valid"] == 1
     if "cloud" in seen:
-        clear &= ~seen["cloud"].isin(_HIDDEN)
+        clear &= ~seen["cloud"].isin(HIDDEN)
     fields = xr.Dataset({"detail": slope.where(clear, 0), "clear": clear.astype("float32")})
     cells = fields.coarsen(y=factor, x=factor, boundary="trim").mean().compute()
     detail = cells["detail"].values

@@ -1,7 +1,9 @@
 """``s2sharp plan`` and ``run`` at work: the plan as a table, the progress, and what came of it."""
 
 import sys
+import time
 from collections import Counter
+from collections.abc import Callable
 from importlib.util import find_spec
 
 import typer
@@ -115,6 +117,7 @@ def carry_out(config: RunConfig) -> Plan:
     S2SharpError
         As :func:`make_plan` and :func:`execute`; ``bad-config`` without what publishing needs.
     """
+    console.quiet = config.quiet
     if config.events == "-":
         console.file = sys.stderr
     if config.metrics is not None:
@@ -159,6 +162,26 @@ def carry_out(config: RunConfig) -> Plan:
     return plan
 
 
+_EVERY = 60
+"""Seconds between two lines in a log, where no bar can move."""
+
+
+def _speedometer() -> Callable[[Event], str]:
+    """Gives, event by event, how fast pixels are sharpened, by the clock of this run."""
+    began, pixels = time.monotonic(), 0
+
+    def speed(event: Event) -> str:
+        nonlocal began, pixels
+        if event.phase == "fit":
+            began = time.monotonic()
+        if event.phase != "sharpen":
+            return ""
+        pixels += event.record.valid if event.record else 0
+        return f"{pixels / 1e6 / (time.monotonic() - began):.2g} Mpx/s" if pixels else ""
+
+    return speed
+
+
 def _watched(plan: Plan, cost: Estimate) -> Outcome:
     """Execute a plan, with a bar for each of its phases."""
     bokeh = find_spec("bokeh") is not None
@@ -178,12 +201,15 @@ def _watched(plan: Plan, cost: Estimate) -> Outcome:
         if plan.datatakes:
             tasks["fit"] = progress.add_task("fit", total=len(plan.datatakes), note="")
         tasks["sharpen"] = progress.add_task("sharpen", total=cost.units, note="")
-        failures = 0
+        speed = _speedometer()
+        failures, spoken = 0, time.monotonic()
 
         def tell(event: Event) -> None:
-            nonlocal failures
+            nonlocal failures, spoken
             for listener in others:
                 listener(event)
+            if event.phase in ("plan", "done"):
+                return
             if event.phase == "lease" and event.about:
                 console.print(event.about["waits"], markup=False)
                 return
@@ -203,10 +229,25 @@ def _watched(plan: Plan, cost: Estimate) -> Outcome:
             if event.record and event.record.status == "failed":
                 failures += 1
                 problems.print(f"[red]failed:[/] {escape(event.record.message)}")
-            note = f"[red]{failures} failed[/]" if failures else ""
-            progress.update(tasks[event.phase], advance=1, note=note)
+            lost = f"[red]{failures} failed[/]" if failures else ""
+            note = "  ".join(filter(None, (speed(event), lost)))
+            task = tasks[event.phase]
+            progress.update(task, advance=1, note=note)
+            if not console.is_terminal and time.monotonic() - spoken > _EVERY:
+                spoken = time.monotonic()
+                now = progress.tasks[task]
+                rest = (
+                    f"about {duration_text(now.time_remaining)} left" if now.time_remaining else ""
+                )
+                done = f"{event.phase} {now.completed:.0f}/{now.total or 0:.0f}"
+                console.print("  ".join(filter(None, (done, note, rest))))
 
+        begun = {"units": cost.units, "todo": cost.todo, "windows": cost.windows, "fits": cost.fits}
+        tell(Event("plan", about=begun))
         outcome = execute(plan, tell)
+        ended = {"units": dict(outcome.counts), "failed": len(outcome.failed)}
+        more = {"refused": len(plan.refused), "stopped": outcome.stopped}
+        tell(Event("done", about={**ended, **more, "seconds": round(outcome.seconds, 1)}))
         for task in tasks.values():
             progress.update(task, total=progress.tasks[task].completed)
     return outcome

@@ -4,6 +4,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import groupby
+from typing import NamedTuple
 
 import zarr
 
@@ -12,9 +13,21 @@ from .place import Place, zarr_store
 from .plan import Plan, Unit, read_plan
 from .planning import with_acquisitions
 
-__all__ = ["Status", "status_of"]
+__all__ = ["Standing", "Status", "cube_status", "standings", "status_of"]
 
 States = dict[tuple[str, str], str]
+
+
+class Standing(NamedTuple):
+    """How a unit stands: the ``phase`` it belongs to, the ``unit`` (None: a fit), its name and key in the ledger, and
+    its ``state``, a record's status or "left".
+    """
+
+    phase: str
+    unit: Unit | None
+    name: str
+    key: str
+    state: str
 
 
 @dataclass(frozen=True)
@@ -49,18 +62,20 @@ def status_of(out: Place) -> Status:
     ledger = Ledger(out / "ledger")
     units: defaultdict[str, Counter[str]] = defaultdict(Counter)
     failed = []
-    for phase, name, key, state in _found(plan, ledger):
-        units[phase][state] += 1
-        if state == "failed":
-            failed.append(ledger.read(name, key, "failed"))
-    return Status(plan, _cube(plan), dict(units), tuple(failed))
+    for found in standings(plan, ledger):
+        units[found.phase][found.state] += 1
+        if found.state == "failed":
+            failed.append(ledger.read(found.name, found.key, "failed"))
+    return Status(plan, cube_status(plan), dict(units), tuple(failed))
 
 
-def _found(plan: Plan, ledger: Ledger) -> Iterator[tuple[str, str, str, str]]:
-    """(phase, unit, key, status) of everything that a plan holds."""
+def standings(plan: Plan, ledger: Ledger) -> Iterator[Standing]:
+    """How everything stands that a plan holds."""
     fits = ledger.states("fits")
     for datatake in plan.datatakes:
-        yield "fit", *_state(fits, plan.fit_name(datatake), [plan.fit_key(datatake)])
+        yield Standing(
+            "fit", None, *_state(fits, plan.fit_name(datatake), [plan.fit_key(datatake)])
+        )
     levels = range(1, max(layout.levels for layout in plan.layouts) + 1)
     phases = [("sharpen", plan.units()), *(("overviews", plan.overviews(x)) for x in levels)]
     if plan.config.publish:
@@ -71,7 +86,8 @@ def _found(plan: Plan, ledger: Ledger) -> Iterator[tuple[str, str, str, str]]:
             # What is made of units that failed does without them, and has another key.
             lost = tuple(sorted(unit for (unit, _), state in states.items() if state == "failed"))
             for unit in some:
-                yield phase, *_state(states, plan.name(unit), _keys(plan, unit, lost))
+                found = _state(states, plan.name(unit), _keys(plan, unit, lost))
+                yield Standing(phase, unit, *found)
 
 
 def _keys(plan: Plan, unit: Unit, lost: tuple[str, ...]) -> list[str]:
@@ -86,7 +102,8 @@ def _state(states: States, name: str, keys: list[str]) -> tuple[str, str, str]:
     return (name, best[0], there[best[0]]) if best else (name, keys[0], "left")
 
 
-def _cube(plan: Plan) -> str:
+def cube_status(plan: Plan) -> str:
+    """What the cube says of itself, as of :class:`Status`."""
     if not (plan.store / "zarr.json").exists():
         return "missing"
     facts = zarr.open_group(zarr_store(plan.store), mode="r").attrs["s2sharp"]

@@ -12,28 +12,17 @@ import torch
 import xarray as xr
 from rich.console import Console
 from rich.table import Table
-from scipy.ndimage import binary_erosion
 
 from s2sharp_core import load_sharpener, sharpen
-from s2sharp_core.bands import BANDS, COARSE, ratio
-from s2sharp_core.metrics import rmse
-from s2sharp_core.observation import degrade, psf
+from s2sharp_core.bands import BANDS, COARSE
+from s2sharp_core.consistency import residual
 from tests.data import SCENES, real_scene
 
 
 def inconsistency(scene: xr.DataTree, result: xr.Dataset, band: str) -> float:
     """RMSE in DN between ``band`` of ``scene`` and ``result`` seen again."""
-    r = ratio(BANDS[band].gsd)
     native = scene[f"r{BANDS[band].gsd}m"][band].values
-    sharp = result[band].values
-    gaps = np.isnan(sharp)
-    again = degrade(torch.from_numpy(np.where(gaps, 0, sharp))[None, None], [band], r)[0, 0].numpy()
-    # A coarse pixel counts if its whole PSF lies on valid pixels inside the picture.
-    known = ~gaps.reshape(native.shape[0], r, native.shape[1], r).any(axis=(1, 3))
-    reach = -(-(psf(band, r).numel() - r) // (2 * r))
-    known = binary_erosion(known, np.ones([2 * reach + 1] * 2), border_value=0)
-    again = np.where(known, again, np.nan)
-    return float(1e4 * rmse(again[None], native[None])[0])
+    return float(1e4 * np.sqrt(np.nanmean(residual(result[band].values, native, band) ** 2)))
 
 
 def main() -> None:

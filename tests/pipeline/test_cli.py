@@ -33,7 +33,17 @@ def query(archive: Path, out: Path, *more: str) -> list[str]:
 def test_help_teaches_every_command() -> None:
     code, text = call("--help")
     assert code == 0
-    for command in ("run", "plan", "simulate", "demo", "train", "methods", "weights"):
+    for command in (
+        "run",
+        "plan",
+        "report",
+        "view",
+        "simulate",
+        "demo",
+        "train",
+        "methods",
+        "weights",
+    ):
         assert re.search(rf"\b{command}\b", text)
         code, more = call(command, "--help")
         assert code == 0

@@ -47,6 +47,7 @@ def test_a_record_is_read_as_it_was_written(tmp_path):
         idle=1,
         peak=2,
         worker="host-1",
+        written="2024-06-01T10:10:31.000+00:00",
     )
     assert {f.name for f in dataclasses.fields(full) if not getattr(full, f.name)} == set()
     Ledger(tmp_path).write(full)

@@ -210,6 +210,22 @@ def test_what_happens_is_told_as_json_and_to_prometheus(
     assert f"s2sharp_valid_pixels_total {float(np.sum(group['valid'][...]))}" in text
 
 
+def test_a_quiet_run_prints_its_events_and_nothing_else(
+    archive: Path, scheduler: str, tmp_path: Path
+) -> None:
+    settings = config(archive, tmp_path / "out", scheduler)
+    command = [sys.executable, "-m", "s2sharp.cli", "run", "--quiet", "--events", "-"]
+    command += _flags(settings)
+    said = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (said.returncode, said.stderr) == (0, "")
+    lines = [json.loads(line) for line in said.stdout.splitlines()]
+    total = len([line for line in lines if line["phase"] == "sharpen"])
+    assert total >= UNITS
+    assert (lines[0]["phase"], lines[0]["units"]) == ("plan", total)
+    assert (lines[-1]["phase"], lines[-1]["units"]) == ("done", {"ok": total})
+    assert lines[-1]["failed"] == 0
+
+
 def _free_port() -> int:
     import socket
 

@@ -1,0 +1,151 @@
+"""What a run's folder tells of it: how its units stand, what they took, what went wrong."""
+
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cached_property
+
+from ..lease import Holder, holder
+from ..ledger import FINAL, Ledger, Record
+from ..place import Place
+from ..plan import Plan, Unit, read_plan
+from ..planning import with_acquisitions
+from ..status import Standing, cube_status, standings
+
+__all__ = ["Facts", "Timing", "gather", "timing"]
+
+# Records that are read for the figures; of more, every so many. Those of failures are all read.
+_MOST = 20_000
+
+# Seconds without a record, after which a run is taken to have paused, and not to have been slow.
+_PAUSE = 1800
+
+
+@dataclass(frozen=True)
+class Facts:
+    """A run at one moment.
+
+    ``cube``: as of :class:`~s2sharp.status.Status`. ``shards``: acquisition → (unit of the full resolution, state).
+    ``phases``: phase → state → how many. ``records``: of units of the full resolution, all or every so many of them, of
+    ``recorded`` that there are; ``failed``: of all phases.
+    """
+
+    plan: Plan
+    cube: str
+    holder: Holder | None
+    shards: Mapping[str, Sequence[tuple[Unit, str]]]
+    phases: Mapping[str, Counter[str]]
+    records: tuple[Record, ...]
+    recorded: int
+    failed: tuple[Record, ...]
+
+    @cached_property
+    def units(self) -> Counter[str]:
+        """State → units of the full resolution."""
+        return Counter(state for some in self.shards.values() for _, state in some)
+
+    @property
+    def running(self) -> bool:
+        """Whether somebody is at work, as far as the lease tells."""
+        held = self.holder
+        return bool(held and not held.released and not held.dead and held.age < held.seconds)
+
+    @property
+    def left(self) -> int:
+        """Units that the same command would still do."""
+        return sum(count["left"] + count["failed"] for count in self.phases.values())
+
+
+def gather(out: Place) -> Facts:
+    """Read a run's plan, ledger and lease; nothing is written, and nobody is asked.
+
+    Raises
+    ------
+    S2SharpError
+        As :func:`~s2sharp.status.status_of`.
+    """
+    plan = with_acquisitions(read_plan(out))
+    ledger = Ledger(out / "ledger")
+    phases: defaultdict[str, Counter[str]] = defaultdict(Counter)
+    shards: defaultdict[str, list[tuple[Unit, str]]] = defaultdict(list)
+    done: list[tuple[str, str, str]] = []
+    failed: list[tuple[str, str, str]] = []
+
+    def take(found: Standing) -> None:
+        phases[found.phase][found.state] += 1
+        if found.phase == "sharpen" and found.unit:
+            shards[plan.acquisition_id(found.unit)].append((found.unit, found.state))
+        if found.state == "failed":
+            failed.append(found[2:])
+        elif found.phase == "sharpen" and found.state in FINAL:
+            done.append(found[2:])
+
+    for found in standings(plan, ledger):
+        take(found)
+    # What earlier queries asked for is in the cube, too. Of it, the ledger alone knows how much was wanted.
+    earlier = tuple(a.id for a in plan.acquisitions if a.id not in plan.asked)
+    before = plan.model_copy(update={"asked": earlier})
+    if earlier:
+        for found in standings(before, ledger):
+            if found.state in FINAL and found.phase == "sharpen":
+                take(found)
+    step = -(-len(done) // _MOST) or 1
+    return Facts(
+        plan=plan,
+        cube=cube_status(plan),
+        holder=holder(out),
+        shards=dict(shards),
+        phases=dict(phases),
+        records=tuple(ledger.reads(done[::step])),
+        recorded=len(done),
+        failed=tuple(ledger.reads(failed)),
+    )
+
+
+@dataclass(frozen=True)
+class Timing:
+    """What units of the full resolution took, from their records.
+
+    ``pixels``: of 10 m, valid; ``seconds``: step → of all workers; ``workers``: processes; ``peak``, ``idle``: bytes of
+    the largest worker; ``curve``: (seconds since the first record, pixels until then), pauses left out; ``begun``,
+    ``ended``: the first and the last record, ISO 8601 in UTC.
+    """
+
+    pixels: int
+    seconds: Mapping[str, float]
+    workers: int
+    peak: int
+    idle: int
+    curve: tuple[tuple[float, int], ...]
+    begun: str
+    ended: str
+
+
+def timing(records: Sequence[Record]) -> Timing | None:
+    """None where no record tells of any work."""
+    worked = [record for record in records if record.seconds]
+    if not worked:
+        return None
+    seconds: defaultdict[str, float] = defaultdict(float)
+    for record in worked:
+        for step, spent in record.seconds.items():
+            seconds[step] += spent
+    largest = max(worked, key=lambda record: record.peak)
+    stamped = sorted((r for r in worked if r.written), key=lambda record: record.written)
+    curve, at, pixels, last = [], 0.0, 0, None
+    for record in stamped:
+        when = datetime.fromisoformat(record.written)
+        passed = (when - last).total_seconds() if last else 0.0
+        at, last, pixels = at + (passed if passed < _PAUSE else 0.0), when, pixels + record.valid
+        curve.append((at, pixels))
+    return Timing(
+        pixels=sum(record.valid for record in worked),
+        seconds=dict(seconds),
+        workers=len({record.worker for record in worked}),
+        peak=largest.peak,
+        idle=largest.idle,
+        curve=tuple(curve),
+        begun=stamped[0].written if stamped else "",
+        ended=stamped[-1].written if stamped else "",
+    )

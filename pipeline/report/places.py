@@ -1,0 +1,210 @@
+"""What the report shows of the cube: an overview of each code, and chosen places before and after."""
+
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import xarray as xr
+from pyproj import Transformer
+from rasterio.errors import NotGeoreferencedWarning
+from rasterio.io import MemoryFile
+
+from s2sharp_core import BANDS, S2SharpError
+from s2sharp_core.lattice import Box
+
+from ..acquisitions import Acquisition
+from ..cube import Layout, open_cube
+from ..load import Files, decode, reference_offset
+from ..place import store_errors
+from ..plan import Plan
+from ..quicklook import HIDDEN, Panel, Spot, choose_spot, orientation, pair
+from .facts import Facts
+
+__all__ = ["Natives", "Shown", "clearest", "instant", "places", "png", "thumbnail"]
+
+# How many places, and their side in pixels of 10 m.
+_PLACES, _SIDE = 3, 240
+
+# Pixels along an overview that is searched for places, and along one that lies behind a map.
+_SEARCHED, _BEHIND = 1500, 700
+
+# Acquisitions that are laid over one another behind a map.
+_LAYERS = 6
+
+
+class Natives:
+    """Native bands, from where the items say that they lie. ``missing``: item and band → why they cannot be read."""
+
+    def __init__(self, plan: Plan) -> None:
+        self.bands = tuple(band for band in plan.config.bands if BANDS[band].gsd > 10)
+        self.missing: dict[str, str] = {}
+        self._read = 0
+
+    def read(self, acquisition: Acquisition, box: Box) -> dict[str, np.ndarray]:
+        """Band → reflectance over ``box``, as :func:`~s2sharp.load.load_block` gives it, of those that can be read."""
+        found = {}
+        for band in self.bands:
+            # An archive that is out of reach takes minutes to say so, each time.
+            if len(self.missing) > 1 + self._read:
+                break
+            try:
+                dn, _ = Files(acquisition).mosaic(band, box)
+            except S2SharpError as error:
+                self.missing[f"{error.item} {error.band}"] = error.message
+                continue
+            found[band], _ = decode(dn, *reference_offset(acquisition, band))
+            self._read += 1
+        return found
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A place: where and when, its ``pairs`` as delivered and sharpened, and the ``orientation`` at 10 m."""
+
+    acquisition: Acquisition
+    lon: float
+    lat: float
+    metres: tuple[int, int]
+    pairs: tuple[tuple[Panel, Panel], ...]
+    orientation: Panel | None
+
+
+def clearest(facts: Facts) -> list[Acquisition]:
+    """The acquisitions with pixels, the least cloudy first."""
+    having = {
+        name for name, some in facts.shards.items() if any(state == "ok" for _, state in some)
+    }
+    known = [a for a in facts.plan.acquisitions if a.id in having]
+    return sorted(known, key=lambda a: (100.0 if a.cloud is None else a.cloud, a.id))
+
+
+def instant(plan: Plan, acquisition: Acquisition, level: int = 0) -> xr.Dataset | None:
+    """An acquisition as the cube has it; None while readers do not see it yet."""
+    try:
+        cube = open_cube(plan.out, epsg=acquisition.epsg, level=level)
+        found = cube.sel(time=np.datetime64(acquisition.datetime, "ns"))
+    except (KeyError, S2SharpError):
+        return None
+    return found if "time" not in found.dims else found.isel(time=0)
+
+
+def places(facts: Facts, natives: Natives) -> list[Shown]:
+    """The places that show most, of the clearest acquisitions in turn; the same for the same cube."""
+    shown: list[Shown] = []
+    taken: dict[int, list[Spot]] = {}
+    some = clearest(facts)[:_PLACES]
+    for number in range(_PLACES if some else 0):
+        acquisition = some[number % len(some)]
+        layout = facts.plan.layout(acquisition.epsg)
+        before = taken.setdefault(layout.epsg, [])
+        try:
+            cube = instant(facts.plan, acquisition)
+            spot = None if cube is None else _spot(facts, cube, acquisition, before)
+            if cube is None or spot is None or any(_meet(spot, other) for other in before):
+                continue
+            before.append(spot)
+            shown.append(_shown(layout, acquisition, cube, spot, natives))
+        except store_errors(S2SharpError):  # a shard that is just being written, or was lost
+            continue
+    return shown
+
+
+def _meet(one: Spot, other: Spot) -> bool:
+    return all(a.start < b.stop and b.start < a.stop for a, b in zip(one, other, strict=True))
+
+
+def _spot(
+    facts: Facts, cube: xr.Dataset, acquisition: Acquisition, taken: list[Spot]
+) -> Spot | None:
+    """Where to look: in an overview, or, while there is none, in a shard that is done."""
+    layout = facts.plan.layout(acquisition.epsg)
+    level = _level(layout, _SEARCHED)
+    overview = instant(facts.plan, acquisition, level) if level else cube
+    if overview is not None and bool((overview["valid"] == 1).any()):
+        return choose_spot(cube, _SIDE, overview, taken)
+    done = [unit for unit, state in facts.shards[acquisition.id] if state == "ok"]
+    cells = layout.cells(done[0].row, done[0].col) & layout.area
+    rows, cols = layout.area.slices(cells, 10)
+    y, x = choose_spot(cube.isel(y=rows, x=cols), _SIDE)
+    return (
+        slice(y.start + rows.start, y.stop + rows.start),
+        slice(x.start + cols.start, x.stop + cols.start),
+    )
+
+
+def _level(layout: Layout, most: int) -> int:
+    """The finest level that is at most so many pixels long."""
+    levels = range(layout.levels + 1)
+    return next((x for x in levels if max(layout.shape(x)) <= most), layout.levels)
+
+
+def _shown(
+    layout: Layout, acquisition: Acquisition, cube: xr.Dataset, spot: Spot, natives: Natives
+) -> Shown:
+    rows, cols = spot
+    crop = cube.isel(y=rows, x=cols).load()
+    area = layout.area
+    box = Box(
+        area.row0 + rows.start // 6,
+        area.row0 + rows.stop // 6,
+        area.col0 + cols.start // 6,
+        area.col0 + cols.stop // 6,
+    )
+    native = natives.read(acquisition, box)
+    pairs = [both for gsd in (20, 60) if (both := pair(crop, native, gsd))]
+    left, bottom, right, top = layout.lattice.bounds(box)
+    to_degrees = Transformer.from_crs(layout.epsg, 4326, always_xy=True)
+    lon, lat = to_degrees.transform((left + right) / 2, (bottom + top) / 2)
+    return Shown(
+        acquisition=acquisition,
+        lon=float(lon),
+        lat=float(lat),
+        metres=(int(top - bottom), int(right - left)),
+        pairs=tuple((before, after) for before, after in pairs),
+        orientation=next(iter(orientation(crop)), None),
+    )
+
+
+def thumbnail(facts: Facts, layout: Layout) -> bytes | None:
+    """The area of one code in true colour, or in one band, small, the clearest acquisitions first; None where there is
+    nothing to see yet.
+    """
+    some = [a for a in clearest(facts) if a.epsg == layout.epsg][:_LAYERS]
+    level = _level(layout, _BEHIND)
+    if max(layout.shape(level)) > 2 * _BEHIND:  # one chunk at least, of any size
+        return None
+    whole: xr.Dataset | None = None
+    for cube in _seen(facts.plan, some, level):
+        clear = (cube["valid"] == 1) & ~cube["cloud"].isin(HIDDEN)
+        part = cube.where(clear)
+        whole = part if whole is None else whole.combine_first(part)
+    panels = [] if whole is None else orientation(whole)
+    return png(panels[0].image) if panels and panels[0].image[..., 3].any() else None
+
+
+def _seen(plan: Plan, some: list[Acquisition], level: int) -> Iterator[xr.Dataset]:
+    """What there is of true colours, or of any band, at one level."""
+    for acquisition in some:
+        cube = instant(plan, acquisition, level)
+        if cube is None:
+            continue
+        bands = [band for band in ("B04", "B03", "B02", "B08") if band in cube]
+        try:
+            yield cube[[*bands, "valid", "cloud"]].drop_vars("time").load()
+        except store_errors():
+            continue
+
+
+def png(image: np.ndarray) -> bytes:
+    """A PNG of RGBA (h, w, 4) from 0 to 1."""
+    pixels = np.rint(np.clip(image, 0, 1) * 255).astype(np.uint8)
+    if (pixels[..., 3] == 255).all():
+        pixels = pixels[..., :3]
+    height, width, count = pixels.shape
+    with warnings.catch_warnings(), MemoryFile() as memory:
+        warnings.simplefilter("ignore", NotGeoreferencedWarning)
+        shape = {"height": height, "width": width, "count": count, "dtype": "uint8"}
+        with memory.open(driver="PNG", zlevel=9, **shape) as file:
+            file.write(pixels.transpose(2, 0, 1))
+        return bytes(memory.read())

@@ -1,0 +1,1 @@
+"""A cube to pan around in: a map in the browser, served on this machine alone."""

@@ -1,0 +1,158 @@
+"""A cube on a map in the browser: tiles that show what the cube holds, and nothing else of the machine."""
+
+import http.client
+import json
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import urlsplit
+from urllib.request import urlopen
+
+import numpy as np
+import pytest
+from pyproj import Transformer
+from rasterio.io import MemoryFile
+from s2sharp import open_cube
+from s2sharp.cli import app
+from typer.testing import CliRunner
+
+from tests.browser import browser
+
+from .runs import config, run
+
+NAME = "S2A_20240601T101031_32633"
+
+
+@pytest.fixture(scope="module")
+def out(archive: Path, scheduler: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("view") / "out"
+    run(config(archive, folder, scheduler))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def address(out: Path) -> Iterator[str]:
+    """Where `s2sharp view` says that it listens."""
+    command = [sys.executable, "-m", "s2sharp.cli", "view", str(out)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    yield process.stdout.readline().split()[0]
+    process.terminate()
+    process.wait(20)
+
+
+def _tile(address: str, lon: float, lat: float, zoom: int, bands: str) -> np.ndarray:
+    """The tile around a place: RGBA (4, 256, 256)."""
+    x = int((lon / 360 + 0.5) * 2**zoom)
+    y = int((0.5 - np.arcsinh(np.tan(np.radians(lat))) / (2 * np.pi)) * 2**zoom)
+    path = f"cube/tiles/WebMercatorQuad/{zoom}/{x}/{y}.png?acquisition={NAME}&{bands}"
+    with urlopen(address + path) as answer:
+        assert answer.headers["Content-Type"] == "image/png"
+        with MemoryFile(answer.read()) as memory, memory.open() as file:
+            return file.read()
+
+
+def _middle(out: Path) -> tuple[float, float]:
+    cube = open_cube(out)
+    place = float(cube.x[cube.sizes["x"] // 2]), float(cube.y[cube.sizes["y"] // 2])
+    return Transformer.from_crs(32633, 4326, always_xy=True).transform(*place)
+
+
+def test_tiles_show_what_the_cube_holds_near_and_far(address: str, out: Path) -> None:
+    lon, lat = _middle(out)
+    cube = open_cube(out).isel(time=0)
+    for zoom, bands in ((14, ("B04", "B03", "B02")), (11, ("B12", "B8A", "B05"))):
+        asked = "&".join(f"band={band}&rescale=0,0.6" for band in bands)
+        tile = _tile(address, lon, lat, zoom, asked).astype(float)
+        seen = tile[3] == 255
+        assert seen.mean() > (0.9 if zoom == 14 else 0.02)
+        assert tile[:3, seen].std(axis=1).min() > 5
+        if zoom == 11:  # an overview: means of pixels, over all of the cube
+            means = [float(cube[band].where(cube["valid"] == 1).mean()) for band in bands]
+            np.testing.assert_allclose(
+                tile[:3, seen].mean(axis=1), np.array(means) / 0.6 * 255, atol=12
+            )
+    with urlopen(f"{address}cube/point/{lon},{lat}?acquisition={NAME}&band=B12") as answer:
+        (value,) = json.load(answer)["values"]
+    height, width = cube.sizes["y"], cube.sizes["x"]
+    near = cube["B12"].isel(
+        y=slice(height // 2 - 1, height // 2 + 2), x=slice(width // 2 - 1, width // 2 + 2)
+    )
+    assert float(abs(near - value).min()) < 1e-6
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/run.json",
+        "/../run.json",
+        "/%2e%2e/%2e%2e/etc/passwd",
+        "/cube/..%2f..%2frun.json",
+        "/cube.zarr/zarr.json",
+        "/cube/point/16.4,48.7?acquisition=../../out&band=B12",
+        f"/cube/point/16.4,48.7?acquisition={NAME}&band=../run.json",
+    ],
+)
+def test_no_path_leads_to_files(address: str, path: str) -> None:
+    assert _status(address, path) == 404
+
+
+def _status(address: str, path: str, host: str | None = None) -> int:
+    where = urlsplit(address).netloc
+    connection = http.client.HTTPConnection(where, timeout=30)
+    connection.putrequest("GET", path, skip_host=True)
+    connection.putheader("Host", host or where)
+    connection.endheaders()
+    try:
+        return connection.getresponse().status
+    finally:
+        connection.close()
+
+
+def test_only_this_machine_is_answered_and_only_under_its_own_name(address: str) -> None:
+    port = urlsplit(address).port
+    assert _status(address, "/layers.json") == 200
+    assert _status(address, "/layers.json", f"elsewhere.example:{port}") == 400
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(("127.0.0.2", port), timeout=5)
+
+
+@pytest.mark.parametrize(("width", "height"), [(1000, 700), (390, 800)])
+def test_people_pan_and_zoom_in_a_real_browser(address: str, width: int, height: int) -> None:
+    ready = "document.getElementById('map').dataset.state === 'ready' && tiles.size > 0"
+    with browser() as open_page:
+        page = open_page(address, width, height)
+        page.until(ready)
+        middle = width / 2, height / 2
+        before = _brightness(page.picture())
+        assert before.std() > 20
+        page.drag(middle, (width / 2 + 150, height / 2))
+        page.until(ready)
+        after = _brightness(page.picture())
+        # The same picture, 150 px farther to the right.
+        inner = np.s_[height // 2 - 60 : height // 2 + 60]
+        moved, still = after[inner, 200 : width - 80], before[inner, 50 : width - 230]
+        assert np.corrcoef(moved.ravel(), still.ravel())[0, 1] > 0.95
+        page.value("document.querySelector('#zoom button').click()")
+        page.value("bands.value = 'B12', bands.dispatchEvent(new Event('change'))")
+        page.until(ready + " && [...tiles.keys()].every((url) => url.includes('band=B12'))")
+        page.drag(middle, middle)
+        page.until("value.textContent.includes('B12')")
+        assert page.problems == []
+        assert all(url.startswith((address, "data:")) for url in page.requests)
+        report = open_page(f"{address}report.html", width, height)
+        assert report.value("document.querySelectorAll('.compare').length") > 0
+        assert report.problems == []
+
+
+def _brightness(png: bytes) -> np.ndarray:
+    with MemoryFile(png) as memory, memory.open() as file:
+        return file.read()[:3].mean(axis=0)
+
+
+def test_a_folder_without_a_run_is_named(tmp_path: Path) -> None:
+    said = CliRunner().invoke(app, ["view", str(tmp_path)])
+    assert said.exit_code == 1
+    assert "not-a-run" in said.output
