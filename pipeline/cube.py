@@ -45,6 +45,7 @@ __all__ = [
     "lay_out_level",
     "level_group",
     "open_cube",
+    "open_written",
     "put_arrays",
     "read_group",
     "read_part",
@@ -606,6 +607,17 @@ def open_cube(
         )
     raw = read_group(root, opened, name, (*BANDS, *LAYERS))
     return crop(raw, bbox, CRS.from_epsg(int(code)), 10.0 * 2**level)
+
+
+def open_written(store: Place, layout: Layout, time: int, level: int = 0) -> xr.Dataset:
+    """One acquisition of a cube as it is by now, decoded; dims (y, x).
+
+    Readers go by the consolidated metadata, which a run renews at its end; this goes by what is there.
+    """
+    opened = zarr_store(store)
+    root = zarr.open_group(opened, mode="r", use_consolidated=False)
+    raw = read_group(root, opened, level_group(layout, level), (*BANDS, *LAYERS))
+    return crop(raw.isel(time=[time]), None, layout.crs, layout.pixel * 2**level).isel(time=0)
 
 
 def read_group(

@@ -9,7 +9,7 @@ from s2sharp_core import BANDS, S2SharpError
 from s2sharp_core.lattice import Box
 
 from .acquisitions import Acquisition
-from .cube import Layout, open_cube
+from .cube import Layout, open_written
 from .ledger import Record
 from .load import Files, load_block
 from .place import Place, files, store_errors
@@ -49,10 +49,10 @@ def picture_path(out: Place, acquisition: Acquisition) -> Place:
 
 def _picture(plan: Plan, layout: Layout, acquisition: Acquisition, time: int) -> tuple[str, ...]:
     """Draw before and after; a place that cannot be read costs the picture only, with a warning."""
-    cube = open_cube(plan.out, epsg=layout.epsg).isel(time=time)
+    cube = open_written(plan.store, layout, time)
     small = (x for x in range(layout.levels) if max(layout.shape(x)) <= _OVERVIEW)
     level = next(small, layout.levels)
-    overview = open_cube(plan.out, epsg=layout.epsg, level=level).isel(time=time)
+    overview = open_written(plan.store, layout, time, level)
     rows, cols = choose_spot(cube, overview=overview)
     spot = cube.isel(y=rows, x=cols)
     area = layout.area

@@ -58,6 +58,27 @@ def _with_date(catalogue: Path, folder: Path, *dates: str) -> Path:
     return copy
 
 
+def test_each_date_of_a_grown_cube_has_its_own_picture_and_cogs(
+    catalogue: Path, scheduler: str, tmp_path: Path
+) -> None:
+    """Those of a date that came late, and lies before the other, are what they would be by themselves."""
+    first, second = _dates(catalogue)
+    more = {**SMALL, "bands": "B02,B03,B04,B11", "publish": True}
+    archive = _with_date(catalogue, tmp_path / "archive", second)
+    run(config(archive, tmp_path / "out", scheduler, **more))
+    shutil.rmtree(archive)
+    shutil.copytree(catalogue, archive)
+    _, outcome = run(config(archive, tmp_path / "out", scheduler, since="last", **more))
+    assert not outcome.failed
+    run(config(archive, tmp_path / "alone", scheduler, **{**more, "datetime": first}))
+    for kind in ("pictures/*.png", "cogs/*/B11.tif"):
+        (file,) = (tmp_path / "alone").glob(kind)
+        assert (
+            tmp_path / "out" / file.relative_to(tmp_path / "alone")
+        ).read_bytes() == file.read_bytes()
+        assert len(list((tmp_path / "out").glob(kind))) == 2
+
+
 def test_a_later_date_is_appended_and_what_is_there_is_not_touched(
     catalogue: Path, scheduler: str, tmp_path: Path
 ) -> None:
