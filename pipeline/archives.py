@@ -24,6 +24,7 @@ from s2sharp_core.errors import S2SharpError
 __all__ = [
     "FACTS",
     "PROPERTIES",
+    "SCL_GSD",
     "WAYS",
     "Offer",
     "Source",

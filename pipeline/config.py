@@ -55,9 +55,13 @@ class RunConfig(BaseModel):
     )
     catalog: str = Field(
         EARTH_SEARCH,
-        description="STAC API, a static catalogue, or stac-geoparquet `items.parquet` (path or URL).",
+        description="STAC API, a static catalogue, or stac-geoparquet `items.parquet` (path or URL); or products as "
+        "they are downloaded: `….SAFE`, its `.zip`, an EOPF `….zarr` (path or URL), or a folder of them.",
     )
-    collection: str = Field("sentinel-2-c1-l2a", description="STAC collection.")
+    collection: str = Field(
+        "sentinel-2-c1-l2a",
+        description="STAC collection; of products, one whose name holds their level: sentinel-2-l1c.",
+    )
     sign: Literal["auto", "none", "planetary-computer", "item"] = Field(
         "auto",
         description="How files that need a signature get one while the run goes on: by Planetary Computer's tokens, or "
