@@ -125,6 +125,12 @@ class RunConfig(BaseModel):
         "NAME` makes some, and so does every fit (OUT/fits/DATATAKE).",
     )
     seed: int = Field(0, ge=0, description="Seed of everything random in a fit.")
+    trust: bool = Field(
+        False,
+        description="Add the layers `residual` and `detail`: by how much the result, seen again by the satellite, departs "
+        "from what it saw, and how much of it was carried over from finer bands. They rank places, and cost a tenth "
+        "more time.",
+    )
     device: Literal["auto", "cpu", "cuda"] = Field(
         "auto", description="Where nets compute; auto: on a GPU where there is one."
     )
@@ -243,6 +249,12 @@ class RunConfig(BaseModel):
         cls, value: tuple[float, float, float, float] | None
     ) -> tuple[float, float, float, float] | None:
         return value and ordered(value)
+
+    @model_validator(mode="after")
+    def _something_to_trust(self) -> Self:
+        if self.trust and all(BANDS[band].gsd == 10 for band in self.bands):
+            raise ValueError("trust: bands of 10 m are measured, there is nothing to judge")
+        return self
 
     @model_validator(mode="after")
     def _one_area(self) -> Self:

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 __all__ = [
     "FILL",
     "LAYERS",
+    "TRUST_LAYERS",
     "Bounds",
     "Layout",
     "Sharded",
@@ -85,6 +86,20 @@ LAYERS: dict[str, tuple[str, str, dict[int, str]]] = {
     "saturated": ("uint8", "a band that was read is saturated", {0: "no", 1: "yes"}),
     "source": ("uint16", "which item of the acquisition: 1 is its first", {}),
 }
+
+TRUST_LAYERS: dict[str, tuple[str, str, dict[int, str]]] = {
+    "residual": (
+        "uint16",
+        "DN by which the result, seen again by the satellite, departs from what it saw: RMS of a 60 m cell",
+        {},
+    ),
+    "detail": (
+        "uint16",
+        "DN of the result that were carried over from finer bands, not measured: RMS of a 60 m cell",
+        {},
+    ),
+}
+"""With ``--trust``, by the names of :data:`~s2sharp_core.sharpeners.TRUST`; from 1 on where something was sharpened."""
 
 
 class Sharded:
@@ -167,7 +182,8 @@ class Layout(Sharded):
 
     ``area``: the cells that were asked for; ``extent``: those that there is room for, at least the area;
     ``shard``: side in cells; ``chunk``: side in pixels of
-    10 m; ``times``: ISO 8601 in UTC, one per acquisition, whose ``ids`` they are; ``levels``: overviews.
+    10 m; ``times``: ISO 8601 in UTC, one per acquisition, whose ``ids`` they are; ``levels``: overviews;
+    ``trust``: whether there are :data:`TRUST_LAYERS`.
     """
 
     epsg: int
@@ -178,8 +194,8 @@ class Layout(Sharded):
     bands: tuple[str, ...]
     ids: tuple[str, ...] = ()
     extent: Box | None = None
+    trust: bool = False
 
-    layers = LAYERS
     pixel = 10.0
 
     def __post_init__(self) -> None:
@@ -194,6 +210,10 @@ class Layout(Sharded):
     @property
     def group(self) -> str:
         return str(self.epsg)
+
+    @property
+    def layers(self) -> Mapping[str, tuple[str, str, dict[int, str]]]:
+        return LAYERS | TRUST_LAYERS if self.trust else LAYERS
 
     @property
     def box(self) -> Box:
@@ -563,7 +583,7 @@ def open_cube(
     -------
     xarray.Dataset
         Lazy; dims (time, y, x), time ascending. Bands: float32 reflectance, NaN where there is none;
-        layers ``valid``, ``cloud``, ``saturated``, ``source`` as stored. ``.rio.crs`` is set.
+        layers ``valid``, ``cloud``, ``saturated``, ``source``, and ``residual`` and ``detail`` of a run with --trust, as stored. ``.rio.crs`` is set.
 
     Raises
     ------
@@ -601,7 +621,7 @@ def open_cube(
         raise S2SharpError(
             "outside", f"The cube has no overview of level {level}.", "Use a lower one."
         )
-    raw = read_group(root, opened, name, (*BANDS, *LAYERS))
+    raw = read_group(root, opened, name, (*BANDS, *LAYERS, *TRUST_LAYERS))
     return crop(raw, bbox, CRS.from_epsg(int(code)), 10.0 * 2**level)
 
 

@@ -7,7 +7,7 @@ from s2sharp_core import BANDS, S2SharpError
 from s2sharp_core.lattice import Box
 
 from .archives import public
-from .cube import LAYERS, level_group
+from .cube import level_group
 from .plan import Plan, Unit
 
 __all__ = ["Explanation", "Read", "explain"]
@@ -68,7 +68,7 @@ def explain(plan: Plan, name: str) -> Explanation:
         reads=tuple(_reads(plan, unit)),
         writes=tuple(
             f"{group}/{band}/c/{unit.time}/{unit.row}/{unit.col}"
-            for band in (*layout.bands, *LAYERS)
+            for band in (*layout.bands, *layout.layers)
         ),
     )
 

@@ -16,7 +16,7 @@ __all__ = ["FLAGS", "flag"]
 _PANELS = {
     None: "out",
     "What": "catalog collection bbox area datetime since extent max_cloud bands",
-    "How": "method weights adapt fit fit_windows fit_steps fit_threads warm_start seed window shard chunk "
+    "How": "method weights adapt fit fit_windows fit_steps fit_threads warm_start seed trust window shard chunk "
     "publish history",
     "Where it runs": "sign stage stage_budget scheduler workers memory device precision retries max_failures lease events metrics",
 }
@@ -38,6 +38,7 @@ _DEFAULTS = {
     "chunk": "512, less for small shards",
     "publish": "publish",
     "history": "no-history",
+    "trust": "no-trust",
     "scheduler": "a cluster on this machine",
     "workers": "1",
     "memory": "the machine's, shared by the workers",

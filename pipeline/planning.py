@@ -288,6 +288,7 @@ def _layouts(config: RunConfig, acquisitions: Sequence[Acquisition]) -> list[Lay
                 config.bands,
                 tuple(a.id for a in own),
                 _extent(config, epsg),
+                config.trust,
             )
         )
     return layouts
