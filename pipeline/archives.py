@@ -103,8 +103,8 @@ _SECRET = re.compile(
 _REMOTE = re.compile(r"(?:https?|s3)://[^/?#\s\[\]]+(?:[/?#].*)?(?<!\s)", re.IGNORECASE)
 _VERSIONS = frozenset({"versionid", "generation"})
 
-WAYS = ("none", "item", "planetary-computer")
-"""How an address can be signed."""
+WAYS = ("none", "item", "planetary-computer", "cdse")
+"""How an address can be signed, or what keys a request for it takes."""
 
 _PICTURES = frozenset({"visual", "overview", "thumbnail", "metadata"})
 _FACTS = {
@@ -126,7 +126,7 @@ class Source:
 
     ``origin`` says where the offset is from: ``"item metadata"``, ``"boa_offset_applied"``,
     ``"processing baseline 05.11"``. ``href`` holds no credentials; ``sign`` says how it gets some:
-    ``"none"``, ``"item"`` (the item names it signed) or ``"planetary-computer"``.
+    ``"none"``, ``"item"`` (the item names it signed), ``"planetary-computer"`` or ``"cdse"``.
     """
 
     band: str

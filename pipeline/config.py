@@ -62,10 +62,11 @@ class RunConfig(BaseModel):
         "sentinel-2-c1-l2a",
         description="STAC collection; of products, one whose name holds their level: sentinel-2-l1c.",
     )
-    sign: Literal["auto", "none", "planetary-computer", "item"] = Field(
+    sign: Literal["auto", "none", "planetary-computer", "item", "cdse"] = Field(
         "auto",
-        description="How files that need a signature get one while the run goes on: by Planetary Computer's tokens, or "
-        "by asking for their item again. auto: as the catalogue's addresses show.",
+        description="How files that need a signature get one while the run goes on: by Planetary Computer's tokens, "
+        "by asking for their item again, or by the keys of the Copernicus Data Space (CDSE_S3_ACCESS_KEY, "
+        "CDSE_S3_SECRET_KEY). auto: as the catalogue's addresses show.",
     )
     bbox: tuple[float, float, float, float] | None = Field(
         None, description="Area in degrees; W > E crosses the antimeridian."

@@ -21,7 +21,7 @@ from .archives import Source, public
 from .eopf import is_array, opened
 from .overlaps import precedence
 from .place import store_errors
-from .signing import signed
+from .signing import session, signed
 from .web import BrokenError
 
 if TYPE_CHECKING:
@@ -159,11 +159,12 @@ def _opened(source: Source, item: str, href: str) -> Iterator[Raster]:
         reason = str(error) if isinstance(error, BrokenError) else f"({type(error).__name__})"
         raise _unreadable(source, item, href, reason) from None
     settings = dict(_GDAL)
-    if href.startswith("s3://") and "AWS_ACCESS_KEY_ID" not in os.environ:
+    keys = session(source)
+    if href.startswith("s3://") and keys is None and "AWS_ACCESS_KEY_ID" not in os.environ:
         settings["AWS_NO_SIGN_REQUEST"] = "YES"
     try:
         with (
-            rasterio.Env(**settings) as env,
+            rasterio.Env(keys, **settings) as env,
             rasterio.open(_unzipped(href), driver=_driver(href, env.drivers())) as dataset,
         ):
             yield _Gdal(dataset)

@@ -10,6 +10,7 @@ from .archives import is_local
 from .eopf import eopf_item, is_eopf
 from .place import Place, place, store_errors
 from .safe import is_safe, safe_item
+from .signing import archive_place
 from .web import unreachable
 
 __all__ = ["are_products", "product_item", "product_paths"]
@@ -42,7 +43,7 @@ def product_paths(catalog: str) -> Iterator[str]:
         # A web server lists nothing: the address must do.
         yield catalog if "://" in catalog else str(place(catalog))
         return
-    root = place(catalog)
+    root = archive_place(catalog)
     try:
         if not root.exists():
             raise unreachable(catalog, "is not there")
@@ -67,4 +68,4 @@ def product_item(path: str) -> tuple[str, pystac.Item]:
     BrokenError
         What is wrong with the product.
     """
-    return eopf_item(path) if is_eopf(path) else safe_item(place(path))
+    return eopf_item(path) if is_eopf(path) else safe_item(archive_place(path))
