@@ -18,7 +18,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 
 import pystac
 
-from s2sharp_core.bands import BANDS
+from s2sharp_core.bands import MEASURED
 from s2sharp_core.errors import S2SharpError
 
 __all__ = [
@@ -62,8 +62,8 @@ SCL_GSD = 20
 
 # "rededge" alone is no key here: archives give it to three bands or four.
 _NAMES = (
-    {name.lower(): name for name in BANDS}
-    | {band.common_name: band.name for band in BANDS.values()}
+    {name.lower(): name for name in MEASURED}
+    | {band.common_name: band.name for band in MEASURED.values()}
     | {"rededge1": "B05", "rededge2": "B06", "rededge3": "B07", "scl": "SCL"}
 )
 _KEY = re.compile(r"(?P<stem>.+?)(?:_(?P<gsd>[126]0)m)?(?:-jp2)?", re.IGNORECASE)
@@ -411,9 +411,11 @@ def _scheme(url: str) -> str:
 
 
 def _native(item: pystac.Item, band: str, found: list[Offer]) -> Offer | None:
-    if band not in BANDS and band != "SCL":
-        raise S2SharpError("bad-config", f"{band} is no band.", f"Choose from {', '.join(BANDS)}.")
-    gsd = BANDS[band].gsd if band in BANDS else SCL_GSD
+    if band not in MEASURED and band != "SCL":
+        raise S2SharpError(
+            "bad-config", f"{band} is no band.", f"Choose from {', '.join(MEASURED)}."
+        )
+    gsd = MEASURED[band].gsd if band in MEASURED else SCL_GSD
     for offer in sorted(found, key=lambda o: (_is_jp2(o.asset), o.key)) if found[1:] else found:
         size = _resolution(offer)
         if size is None or math.isclose(size, gsd, rel_tol=1e-3):

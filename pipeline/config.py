@@ -16,7 +16,7 @@ from pydantic import (
 )
 
 from s2sharp_core import BANDS, S2SharpError
-from s2sharp_core.bands import in_order
+from s2sharp_core.bands import CIRRUS, MEASURED, in_order
 
 from .place import Located
 
@@ -94,6 +94,11 @@ class RunConfig(BaseModel):
         "acquisition, so no tile of a picture is dropped alone.",
     )
     bands: tuple[str, ...] = Field(tuple(BANDS), description="Bands to deliver: `B02,B03,B05`.")
+    cirrus: bool = Field(
+        False,
+        description="Keep B10 of Level-1C, too, as it is: at 60 m in a group of its own (`EPSG/r60m`), since it sees cirrus "
+        "and not the ground. `--bands …,B10` is the same.",
+    )
     method: str = Field("s2net-m", description="How to sharpen; `s2sharp methods` lists them.")
     weights: Located | None = Field(
         None,
@@ -221,6 +226,15 @@ class RunConfig(BaseModel):
                 values = {**values, "weights": None, "warm_start": values["weights"]}
         return values
 
+    @model_validator(mode="before")
+    @classmethod
+    def _cirrus(cls, values: dict[str, Any]) -> dict[str, Any]:
+        """B10 is no band of the cube's own grid."""
+        bands = cls._split(values.get("bands", ()))
+        if not isinstance(bands, list | tuple) or CIRRUS.name not in bands:
+            return values
+        return {**values, "bands": [b for b in bands if b != CIRRUS.name], "cirrus": True}
+
     @field_validator("bands", "bbox", "extent", mode="before")
     @classmethod
     def _split(cls, value: Any) -> Any:
@@ -231,7 +245,7 @@ class RunConfig(BaseModel):
     def _known(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         unknown = [band for band in value if band not in BANDS]
         if unknown or not value:
-            raise ValueError(f"unknown: {', '.join(unknown)}; choose from {', '.join(BANDS)}")
+            raise ValueError(f"unknown: {', '.join(unknown)}; choose from {', '.join(MEASURED)}")
         return in_order(value)
 
     @field_validator("area", "catalog")
@@ -250,6 +264,11 @@ class RunConfig(BaseModel):
         cls, value: tuple[float, float, float, float] | None
     ) -> tuple[float, float, float, float] | None:
         return value and ordered(value)
+
+    @property
+    def native(self) -> tuple[str, ...]:
+        """Bands that are delivered as they were measured."""
+        return (CIRRUS.name,) if self.cirrus else ()
 
     @model_validator(mode="after")
     def _something_to_trust(self) -> Self:

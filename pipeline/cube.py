@@ -22,7 +22,8 @@ from zarr.abc.buffer import Buffer
 from zarr.codecs import BloscCodec
 from zarr.storage import MemoryStore
 
-from s2sharp_core import BANDS, S2SharpError
+from s2sharp_core import S2SharpError
+from s2sharp_core.bands import CIRRUS, MEASURED
 from s2sharp_core.lattice import Box, Lattice
 
 from .history import snapshot_store
@@ -37,6 +38,7 @@ __all__ = [
     "TRUST_LAYERS",
     "Bounds",
     "Layout",
+    "Native",
     "Sharded",
     "chunk_side",
     "crop",
@@ -183,7 +185,8 @@ class Layout(Sharded):
     ``area``: the cells that were asked for; ``extent``: those that there is room for, at least the area;
     ``shard``: side in cells; ``chunk``: side in pixels of
     10 m; ``times``: ISO 8601 in UTC, one per acquisition, whose ``ids`` they are; ``levels``: overviews;
-    ``trust``: whether there are :data:`TRUST_LAYERS`.
+    ``trust``: whether there are :data:`TRUST_LAYERS`;
+    ``cirrus``: whether there is a ``native`` group.
     """
 
     epsg: int
@@ -195,6 +198,7 @@ class Layout(Sharded):
     ids: tuple[str, ...] = ()
     extent: Box | None = None
     trust: bool = False
+    cirrus: bool = False
 
     pixel = 10.0
 
@@ -210,6 +214,17 @@ class Layout(Sharded):
     @property
     def group(self) -> str:
         return str(self.epsg)
+
+    @property
+    def native(self) -> "Native | None":
+        """What is kept as it was measured, if anything is."""
+        return Native(self) if self.cirrus else None
+
+    @property
+    def native_names(self) -> tuple[str, ...]:
+        """Its variables, from this group on."""
+        inside = self.native
+        return tuple(f"{_NATIVE}/{band}" for band in inside.bands) if inside else ()
 
     @property
     def layers(self) -> Mapping[str, tuple[str, str, dict[int, str]]]:
@@ -270,6 +285,56 @@ def encode(reflectance: np.ndarray) -> np.ndarray:
     """float32 reflectance → int16 × 10 000: rounded, then clipped, then cast; NaN → the fill value."""
     dn = np.rint(reflectance * np.float32(10_000))
     return np.where(np.isnan(dn), FILL, np.clip(dn, FILL + 1, 32767)).astype(np.int16)
+
+
+_NATIVE = "r60m"
+
+
+@dataclass(frozen=True)
+class Native(Sharded):
+    """B10 of ``around``, as it was measured: its cells are the pixels, its shards those of the same units."""
+
+    around: Layout
+
+    bands = (CIRRUS.name,)
+    pixel = 60.0
+    levels = 0
+
+    @property
+    def group(self) -> str:
+        return f"{self.around.group}/{_NATIVE}"
+
+    @property
+    def chunk(self) -> int:
+        return self.around.shard
+
+    @property
+    def times(self) -> tuple[str, ...]:
+        return self.around.times
+
+    @property
+    def layers(self) -> Mapping[str, tuple[str, str, dict[int, str]]]:
+        return {}
+
+    @property
+    def crs(self) -> CRS:
+        return self.around.crs
+
+    @property
+    def size(self) -> tuple[int, int]:
+        return self.around.box.shape
+
+    @property
+    def side(self) -> int:
+        return self.around.shard
+
+    @property
+    def bounds(self) -> Bounds:
+        return self.around.bounds
+
+    @property
+    def asked(self) -> Bounds:
+        return self.around.asked
 
 
 def level_group(layout: Sharded, level: int) -> str:
@@ -356,7 +421,15 @@ def _laid_out(root: zarr.Group, layout: Layout, facts: Mapping[str, Any]) -> boo
     last = root[f"{name}/source"]
     assert isinstance(last, zarr.Array)  # noqa: S101  (every level has that layer)
     same = dict(root[name].attrs).get("s2sharp") == _group_facts(layout, facts)
+    if layout.native is not None and not _laid_out_native(root, layout.native):
+        return False
     return same and last.shape == (len(layout.times), *layout.shape(layout.levels))
+
+
+def _laid_out_native(root: zarr.Group, native: Native) -> bool:
+    arrays = [root.get(f"{native.group}/{band}") for band in native.bands]
+    shape = (len(native.times), *native.size)
+    return all(isinstance(a, zarr.Array) and a.shape == shape for a in arrays)
 
 
 def _group_facts(layout: Sharded, facts: Mapping[str, Any]) -> dict[str, Any]:
@@ -369,6 +442,8 @@ def _lay_out_levels(
     for layout in layouts:
         for level in range(layout.levels + 1):
             lay_out_level(root, layout, level, facts[layout.group])
+        if layout.native is not None:
+            lay_out_level(root, layout.native, 0, facts[layout.group])
 
 
 def lay_out_level(
@@ -415,7 +490,7 @@ def lay_out_level(
         )
 
     for band in layout.bands:
-        about = BANDS[band]
+        about = MEASURED[band]
         attributes = {
             "long_name": f"{band} reflectance",
             "units": "1",
@@ -561,6 +636,7 @@ def open_cube(
     bbox: tuple[float, float, float, float] | None = None,
     epsg: int | None = None,
     level: int = 0,
+    native: bool = False,
     snapshot: str | None = None,
 ) -> xr.Dataset:
     """Open what ``s2sharp run`` made.
@@ -575,6 +651,8 @@ def open_cube(
         Which EPSG code, where the cube has several.
     level
         0 for 10 m, 1 for the overview of 20 m, and so on.
+    native
+        What was kept as it was measured, B10 at 60 m, in place of the bands at 10 m.
     snapshot
         The cube as it was after an earlier run with ``--history``: the id of one that ``s2sharp history OUT``
         lists.
@@ -617,12 +695,19 @@ def open_cube(
         )
     code = str(epsg or codes[0])
     name = code if level == 0 else f"{code}/x{2**level}"
+    if native:
+        name = f"{code}/{_NATIVE}"
+        if name not in root:
+            raise S2SharpError(
+                "outside", "The cube has no B10.", "Make one of Level-1C with `--bands …,B10`."
+            )
     if name not in root:
         raise S2SharpError(
             "outside", f"The cube has no overview of level {level}.", "Use a lower one."
         )
-    raw = read_group(root, opened, name, (*BANDS, *LAYERS, *TRUST_LAYERS))
-    return crop(raw, bbox, CRS.from_epsg(int(code)), 10.0 * 2**level)
+    raw = read_group(root, opened, name, (*MEASURED, *LAYERS, *TRUST_LAYERS))
+    pixel = 60.0 if native else 10.0 * 2**level
+    return crop(raw, bbox, CRS.from_epsg(int(code)), pixel)
 
 
 def read_group(

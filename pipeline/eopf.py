@@ -22,7 +22,8 @@ from zarr.abc.codec import Codec
 from zarr.codecs import BloscCodec, BytesCodec, Crc32cCodec, GzipCodec, ShardingCodec, ZstdCodec
 from zarr.core.metadata import ArrayV2Metadata
 
-from s2sharp_core import BANDS, S2SharpError
+from s2sharp_core import S2SharpError
+from s2sharp_core.bands import BANDS, CIRRUS, MEASURED
 
 from .archives import SCL_GSD, as_number, as_text
 from .place import place, store_errors, zarr_store
@@ -199,14 +200,16 @@ def eopf_item(root: str) -> tuple[str, pystac.Item]:
     group = _group(root)
     said = _nested(group.attrs.get("stac_discovery"))
     paths = {
-        band: f"measurements/reflectance/r{b.gsd}m/{band.lower()}" for band, b in BANDS.items()
+        band: f"measurements/reflectance/r{b.gsd}m/{band.lower()}" for band, b in MEASURED.items()
     }
     try:
-        assets = {band: _asset(root, group, band, path) for band, path in paths.items()}
+        assets = {band: _asset(root, group, band, paths[band]) for band in BANDS}
     except KeyError as error:
         raise BrokenError(f"has no array {error.args[0]}") from None
-    with suppress(KeyError):
-        assets["SCL"] = _asset(root, group, "SCL", _SCL)
+    # The one is of Level-1C, the other of Level-2A.
+    for band, path in ((CIRRUS.name, paths[CIRRUS.name]), ("SCL", _SCL)):
+        with suppress(KeyError):
+            assets[band] = _asset(root, group, band, path)
     code = _epsg({}, group) or _epsg(_nested(assets["B02"].extra_fields), group)
     name = root.rpartition("/")[2].removesuffix(".zarr")
     document: dict[str, Any] = {
@@ -240,7 +243,7 @@ def _level(name: str, item: pystac.Item) -> str:
 
 def _asset(root: str, group: zarr.Group, band: str, path: str) -> pystac.Asset:
     array = _array(group, path)
-    gsd = BANDS[band].gsd if band in BANDS else SCL_GSD
+    gsd = MEASURED[band].gsd if band in MEASURED else SCL_GSD
     facts: dict[str, Any] = {
         "gsd": gsd,
         "bands": [{"name": band}],
@@ -249,7 +252,7 @@ def _asset(root: str, group: zarr.Group, band: str, path: str) -> pystac.Asset:
         "proj:shape": list(array.shape),
         "proj:epsg": array.epsg,
     }
-    if band in BANDS:
+    if band in MEASURED:
         scale, offset = (as_number(array.attrs.get(key)) for key in ("scale_factor", "add_offset"))
         if scale is None or offset is None:
             raise BrokenError(f"has no scale_factor and add_offset at {path}")

@@ -15,7 +15,7 @@ __all__ = ["FLAGS", "flag"]
 
 _PANELS = {
     None: "out",
-    "What": "catalog collection bbox area datetime since extent max_cloud bands",
+    "What": "catalog collection bbox area datetime since extent max_cloud bands cirrus",
     "How": "method weights adapt fit fit_windows fit_steps fit_threads warm_start seed trust window shard chunk "
     "publish history",
     "Where it runs": "sign stage stage_budget scheduler workers memory device precision retries max_failures lease events metrics",
@@ -39,6 +39,7 @@ _DEFAULTS = {
     "publish": "publish",
     "history": "no-history",
     "trust": "no-trust",
+    "cirrus": "no-cirrus",
     "scheduler": "a cluster on this machine",
     "workers": "1",
     "memory": "the machine's, shared by the workers",

@@ -14,7 +14,7 @@ from rasterio.errors import RasterioError
 from rasterio.windows import Window
 
 from s2sharp_core import BANDS, S2SharpError
-from s2sharp_core.bands import CELL
+from s2sharp_core.bands import CELL, MEASURED
 from s2sharp_core.lattice import Box, Lattice
 
 from .archives import Source, public
@@ -204,7 +204,7 @@ def header(
 
 def native_gsd(band: str) -> int:
     """Pixel size in metres of a band, or of the scene classification ("SCL")."""
-    return BANDS[band].gsd if band in BANDS else 20
+    return MEASURED[band].gsd if band in MEASURED else 20
 
 
 def read_scene(scene: "Scene", source: Source, epsg: int, box: Box) -> np.ndarray:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import pystac
 import shapely
 
-from s2sharp_core import BANDS
+from s2sharp_core.bands import BANDS, MEASURED
 
 from .archives import SCL_GSD
 from .place import Place, store_errors
@@ -161,9 +161,8 @@ def _images(product: "Element", level: str) -> dict[str, _Image]:
         if said is None:
             continue
         band = said["band"]
-        gsd = BANDS[band].gsd if band in BANDS else SCL_GSD
-        # B10 shows no ground, and Level-2A has it no more.
-        if band in (*BANDS, "SCL") and said["gsd"] in (None, str(gsd)):
+        gsd = MEASURED[band].gsd if band in MEASURED else SCL_GSD
+        if band in (*MEASURED, "SCL") and said["gsd"] in (None, str(gsd)):
             found[band] = _Image(band, gsd, said["granule"], f"{entry}.jp2")
     if not found:
         raise BrokenError(f"names no image of {level.upper()} as products since December 2016 do")
@@ -203,7 +202,7 @@ def _radiometry(product: "Element", level: str) -> dict[str, tuple[float, float 
         offsets[_BANDS[int(number)]] = value / unit
     if offsets and (without := [band for band in BANDS if band not in offsets]):
         raise BrokenError(f"has no {_OFFSETS[level]} of {', '.join(without)}")
-    return {band: (1 / unit, offsets.get(band)) for band in BANDS}
+    return {band: (1 / unit, offsets.get(band)) for band in MEASURED}
 
 
 def _grid(tile: "Element", gsd: int) -> dict[str, Any]:

@@ -17,15 +17,16 @@ import psutil
 import torch
 
 from s2sharp_core import BANDS, S2SharpError, Sharpener
+from s2sharp_core.bands import CELL
 from s2sharp_core.blocks import sharpen_block, valid_mask
 from s2sharp_core.lattice import Box
 from s2sharp_core.registration import warn_of_shifts
 from s2sharp_core.sharpeners import TRUST
 
 from .acquisitions import Acquisition
-from .cube import FILL, Layout, Sharded, encode, read_part, write_shard
+from .cube import FILL, Layout, Native, Sharded, encode, read_part, write_shard
 from .ledger import Ledger, Record
-from .load import Block, Reader, load_block, load_scl, offset_doubt
+from .load import Block, Reader, decode, load_block, load_scl, offset_doubt, reference_offset
 from .place import Place, store_errors
 from .plan import Plan, Unit, plan_of
 
@@ -193,6 +194,9 @@ def _sharpen(plan: Plan, unit: Unit, clock: _Clock) -> dict[str, Any]:
     shape = cells.pixels(10)
     out = {band: np.full(shape, FILL, dtype=np.int16) for band in layout.bands}
     out |= {name: np.zeros(shape, dtype=dtype) for name, (dtype, _, _) in layout.layers.items()}
+    if layout.native is not None:
+        measured = _measured(reader, acquisition, layout.native, wanted, cells)
+        write_shard(plan.store, layout.native, unit.time, unit.row, unit.col, measured)
     if _overcast(reader, acquisition, wanted, cells, out["cloud"]):
         write_shard(plan.store, layout, unit.time, unit.row, unit.col, out)
         return {"status": "cloudy"}
@@ -219,6 +223,19 @@ def _sharpen(plan: Plan, unit: Unit, clock: _Clock) -> dict[str, Any]:
     empty = all((out[band] == FILL).all() for band in layout.bands)
     valid = int(np.count_nonzero(out["valid"]))
     return {"status": "empty" if empty else "ok", "windows": windows, "valid": valid}
+
+
+def _measured(
+    reader: Reader, acquisition: Acquisition, native: Native, wanted: Box, cells: Box
+) -> dict[str, np.ndarray]:
+    """A shard of what is delivered as it was measured."""
+    out = {}
+    for band in native.bands:
+        dn, _ = reader.mosaic(band, wanted)
+        y, _ = decode(dn, *reference_offset(acquisition, band))
+        out[band] = np.full(cells.shape, FILL, dtype=np.int16)
+        out[band][cells.slices(wanted, CELL)] = encode(y)
+    return out
 
 
 def _overcast(

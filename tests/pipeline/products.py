@@ -9,8 +9,9 @@ import pystac
 import rasterio
 import shapely
 import zarr
+from s2sharp.load import native_gsd
 
-from s2sharp_core import BANDS
+from s2sharp_core.bands import MEASURED
 
 IDS = ("B01", "B02", "B03", "B04", "B05", "B06", "B07", "B08", "B8A", "B09", "B10", "B11", "B12")
 """In the order of ESA's band ids."""
@@ -112,10 +113,10 @@ def write_safe(folder: Path, item: pystac.Item, level: str, offset: int, cloud: 
     safe = folder / f"{name}.SAFE"
     granule = f"L{level}_T{tile}_A046900_20240601T101031"
     stem = f"T{tile}_20240601T101031"
-    bands = [band for band in (*BANDS, "SCL") if band in item.assets]
+    bands = [band for band in (*MEASURED, "SCL") if band in item.assets]
     images = []
     for band in bands:
-        gsd = BANDS[band].gsd if band in BANDS else 20
+        gsd = native_gsd(band)
         where = f"R{gsd}m/{stem}_{band}_{gsd}m" if level == "2A" else f"{stem}_{band}"
         images.append(f"GRANULE/{granule}/IMG_DATA/{where}")
         with rasterio.open(item.assets[band].get_absolute_href()) as file:
@@ -138,7 +139,9 @@ def write_safe(folder: Path, item: pystac.Item, level: str, offset: int, cloud: 
         "outline": " ".join(f"{lat:.15g} {lon:.15g}" for lon, lat in corners),
         "images": "\n".join(f"            <IMAGE_FILE>{image}</IMAGE_FILE>" for image in images),
         "radiometry": radiometry(level, offset),
-        "grids": "\n".join(grid(item, band) for band in ("B02", "B05", "B01")),
+        "grids": "\n".join(
+            grid(item, next(b for b in item.assets if native_gsd(b) == gsd)) for gsd in (10, 20, 60)
+        ),
     }
     (safe / f"MTD_MSIL{level}.xml").write_text(PRODUCT.format(**about))
     (safe / "GRANULE" / granule / "MTD_TL.xml").write_text(TILE.format(**about))
@@ -214,9 +217,9 @@ def write_eopf(folder: Path, item: pystac.Item, level: str, offset: float) -> Pa
     }
     root = zarr.open_group(store, mode="w", zarr_format=2)
     root.attrs.update({"stac_discovery": discovery, "other_metadata": {}})
-    for band in (band for band in (*BANDS, "SCL") if band in item.assets):
-        gsd = BANDS[band].gsd if band in BANDS else 20
-        path = f"measurements/reflectance/r{gsd}m" if band in BANDS else SCL
+    for band in (band for band in (*MEASURED, "SCL") if band in item.assets):
+        gsd = native_gsd(band)
+        path = f"measurements/reflectance/r{gsd}m" if band != "SCL" else SCL
         group = root.require_group(path)
         dn = read(item, band)
         facts = item.assets[band].extra_fields
@@ -226,7 +229,7 @@ def write_eopf(folder: Path, item: pystac.Item, level: str, offset: float) -> Pa
             "proj:shape": list(dn.shape),
             "proj:transform": [*facts["proj:transform"], 0.0, 0.0, 1.0],
         }
-        if band in BANDS:
+        if band != "SCL":
             about |= {"scale_factor": 0.0001, "add_offset": offset, "units": "digital_counts"}
         array = group.create_array(
             band.lower(),
