@@ -134,8 +134,8 @@ class RunConfig(BaseModel):
     trust: bool = Field(
         False,
         description="Add the layers `residual` and `detail`: by how much the result, seen again by the satellite, departs "
-        "from what it saw, and how much of it was carried over from finer bands. They rank places, and cost a tenth "
-        "more time.",
+        "from what it saw, and how much of it was carried over from finer bands. They rank places; "
+        "the plan shows what they cost.",
     )
     device: Literal["auto", "cpu", "cuda"] = Field(
         "auto", description="Where nets compute; auto: on a GPU where there is one."
