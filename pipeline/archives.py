@@ -18,12 +18,13 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 
 import pystac
 
-from s2sharp_core.bands import BANDS
+from s2sharp_core.bands import MEASURED
 from s2sharp_core.errors import S2SharpError
 
 __all__ = [
     "FACTS",
     "PROPERTIES",
+    "SCL_GSD",
     "WAYS",
     "Offer",
     "Source",
@@ -61,8 +62,8 @@ SCL_GSD = 20
 
 # "rededge" alone is no key here: archives give it to three bands or four.
 _NAMES = (
-    {name.lower(): name for name in BANDS}
-    | {band.common_name: band.name for band in BANDS.values()}
+    {name.lower(): name for name in MEASURED}
+    | {band.common_name: band.name for band in MEASURED.values()}
     | {"rededge1": "B05", "rededge2": "B06", "rededge3": "B07", "scl": "SCL"}
 )
 _KEY = re.compile(r"(?P<stem>.+?)(?:_(?P<gsd>[126]0)m)?(?:-jp2)?", re.IGNORECASE)
@@ -102,8 +103,8 @@ _SECRET = re.compile(
 _REMOTE = re.compile(r"(?:https?|s3)://[^/?#\s\[\]]+(?:[/?#].*)?(?<!\s)", re.IGNORECASE)
 _VERSIONS = frozenset({"versionid", "generation"})
 
-WAYS = ("none", "item", "planetary-computer")
-"""How an address can be signed."""
+WAYS = ("none", "item", "planetary-computer", "cdse")
+"""How an address can be signed, or what keys a request for it takes."""
 
 _PICTURES = frozenset({"visual", "overview", "thumbnail", "metadata"})
 _FACTS = {
@@ -125,7 +126,7 @@ class Source:
 
     ``origin`` says where the offset is from: ``"item metadata"``, ``"boa_offset_applied"``,
     ``"processing baseline 05.11"``. ``href`` holds no credentials; ``sign`` says how it gets some:
-    ``"none"``, ``"item"`` (the item names it signed) or ``"planetary-computer"``.
+    ``"none"``, ``"item"`` (the item names it signed), ``"planetary-computer"`` or ``"cdse"``.
     """
 
     band: str
@@ -410,9 +411,11 @@ def _scheme(url: str) -> str:
 
 
 def _native(item: pystac.Item, band: str, found: list[Offer]) -> Offer | None:
-    if band not in BANDS and band != "SCL":
-        raise S2SharpError("bad-config", f"{band} is no band.", f"Choose from {', '.join(BANDS)}.")
-    gsd = BANDS[band].gsd if band in BANDS else SCL_GSD
+    if band not in MEASURED and band != "SCL":
+        raise S2SharpError(
+            "bad-config", f"{band} is no band.", f"Choose from {', '.join(MEASURED)}."
+        )
+    gsd = MEASURED[band].gsd if band in MEASURED else SCL_GSD
     for offer in sorted(found, key=lambda o: (_is_jp2(o.asset), o.key)) if found[1:] else found:
         size = _resolution(offer)
         if size is None or math.isclose(size, gsd, rel_tol=1e-3):

@@ -16,7 +16,7 @@ from pydantic import (
 )
 
 from s2sharp_core import BANDS, S2SharpError
-from s2sharp_core.bands import in_order
+from s2sharp_core.bands import CIRRUS, MEASURED, in_order
 
 from .place import Located
 
@@ -55,13 +55,18 @@ class RunConfig(BaseModel):
     )
     catalog: str = Field(
         EARTH_SEARCH,
-        description="STAC API, a static catalogue, or stac-geoparquet `items.parquet` (path or URL).",
+        description="STAC API, a static catalogue, or stac-geoparquet `items.parquet` (path or URL); or products as "
+        "they are downloaded: `….SAFE`, its `.zip`, an EOPF `….zarr` (path or URL), or a folder of them.",
     )
-    collection: str = Field("sentinel-2-c1-l2a", description="STAC collection.")
-    sign: Literal["auto", "none", "planetary-computer", "item"] = Field(
+    collection: str = Field(
+        "sentinel-2-c1-l2a",
+        description="STAC collection; of products, one whose name holds their level: sentinel-2-l1c.",
+    )
+    sign: Literal["auto", "none", "planetary-computer", "item", "cdse"] = Field(
         "auto",
-        description="How files that need a signature get one while the run goes on: by Planetary Computer's tokens, or "
-        "by asking for their item again. auto: as the catalogue's addresses show.",
+        description="How files that need a signature get one while the run goes on: by Planetary Computer's tokens, "
+        "by asking for their item again, or by the keys of the Copernicus Data Space (CDSE_S3_ACCESS_KEY, "
+        "CDSE_S3_SECRET_KEY). auto: as the catalogue's addresses show.",
     )
     bbox: tuple[float, float, float, float] | None = Field(
         None, description="Area in degrees; W > E crosses the antimeridian."
@@ -89,6 +94,11 @@ class RunConfig(BaseModel):
         "acquisition, so no tile of a picture is dropped alone.",
     )
     bands: tuple[str, ...] = Field(tuple(BANDS), description="Bands to deliver: `B02,B03,B05`.")
+    cirrus: bool = Field(
+        False,
+        description="Keep B10 of Level-1C, too, as it is: at 60 m in a group of its own (`EPSG/r60m`), since it sees cirrus "
+        "and not the ground. `--bands …,B10` is the same.",
+    )
     method: str = Field("s2net-m", description="How to sharpen; `s2sharp methods` lists them.")
     weights: Located | None = Field(
         None,
@@ -121,6 +131,12 @@ class RunConfig(BaseModel):
         "NAME` makes some, and so does every fit (OUT/fits/DATATAKE).",
     )
     seed: int = Field(0, ge=0, description="Seed of everything random in a fit.")
+    trust: bool = Field(
+        False,
+        description="Add the layers `residual` and `detail`: by how much the result, seen again by the satellite, departs "
+        "from what it saw, and how much of it was carried over from finer bands. They rank places; "
+        "the plan shows what they cost.",
+    )
     device: Literal["auto", "cpu", "cuda"] = Field(
         "auto", description="Where nets compute; auto: on a GPU where there is one."
     )
@@ -217,6 +233,15 @@ class RunConfig(BaseModel):
                 values = {**values, "weights": None, "warm_start": values["weights"]}
         return values
 
+    @model_validator(mode="before")
+    @classmethod
+    def _cirrus(cls, values: dict[str, Any]) -> dict[str, Any]:
+        """B10 is no band of the cube's own grid."""
+        bands = cls._split(values.get("bands", ()))
+        if not isinstance(bands, list | tuple) or CIRRUS.name not in bands:
+            return values
+        return {**values, "bands": [b for b in bands if b != CIRRUS.name], "cirrus": True}
+
     @field_validator("bands", "bbox", "extent", mode="before")
     @classmethod
     def _split(cls, value: Any) -> Any:
@@ -227,7 +252,7 @@ class RunConfig(BaseModel):
     def _known(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         unknown = [band for band in value if band not in BANDS]
         if unknown or not value:
-            raise ValueError(f"unknown: {', '.join(unknown)}; choose from {', '.join(BANDS)}")
+            raise ValueError(f"unknown: {', '.join(unknown)}; choose from {', '.join(MEASURED)}")
         return in_order(value)
 
     @field_validator("area", "catalog")
@@ -246,6 +271,17 @@ class RunConfig(BaseModel):
         cls, value: tuple[float, float, float, float] | None
     ) -> tuple[float, float, float, float] | None:
         return value and ordered(value)
+
+    @property
+    def native(self) -> tuple[str, ...]:
+        """Bands that are delivered as they were measured."""
+        return (CIRRUS.name,) if self.cirrus else ()
+
+    @model_validator(mode="after")
+    def _something_to_trust(self) -> Self:
+        if self.trust and all(BANDS[band].gsd == 10 for band in self.bands):
+            raise ValueError("trust: bands of 10 m are measured, there is nothing to judge")
+        return self
 
     @model_validator(mode="after")
     def _one_area(self) -> Self:

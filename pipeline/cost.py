@@ -8,10 +8,12 @@ import sys
 from dataclasses import dataclass
 from itertools import groupby
 
+import numpy as np
 from distributed.system import MEMORY_LIMIT
 
 from s2sharp_core import BANDS, S2SharpError
 from s2sharp_core.lattice import Box
+from s2sharp_core.sharpeners import TRUST
 
 from .ledger import FINAL, Ledger
 from .load import GDAL_CACHE
@@ -176,6 +178,7 @@ def _calibrate(plan: Plan, threads: int, *, learns: bool) -> dict[str, float]:
         "method": config.method,
         "bands": plan.coarse,
         "fit_steps": plan.options.steps,
+        "trust": config.trust,
         "unfitted": plan.learns or config.fit == "window",
         "fit_windows": (1 if config.fit == "window" else config.fit_windows) if learns else 0,
         "fit_threads": config.fit_threads,
@@ -218,9 +221,11 @@ def _memory(plan: Plan, sides: tuple[int, int, int], net: float) -> float:
     around = strip.grow(plan.margin)
     native = sum(4 * math.prod(around.pixels(BANDS[band].gsd)) for band in plan.reads)
     coarse = sum(1 for band in plan.config.bands if BANDS[band].gsd > 10)
+    coarse += len(TRUST) if plan.config.trust else 0
     sharp = 4 * coarse * math.prod(strip.pixels(10))
     shard_pixels = (6 * shard) ** 2
-    held = shard_pixels * (2 * len(plan.config.bands) + 5)
+    layers = sum(np.dtype(dtype).itemsize for dtype, _, _ in plan.layouts[0].layers.values())
+    held = shard_pixels * (2 * len(plan.config.bands) + layers)
     strips = 2 if rows > plan.config.window else 1
     # A strip being read beside the one at work, which is copied once more when its gaps are filled.
     work = (strips + 1) * native + sharp

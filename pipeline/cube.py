@@ -22,7 +22,8 @@ from zarr.abc.buffer import Buffer
 from zarr.codecs import BloscCodec
 from zarr.storage import MemoryStore
 
-from s2sharp_core import BANDS, S2SharpError
+from s2sharp_core import S2SharpError
+from s2sharp_core.bands import CIRRUS, MEASURED
 from s2sharp_core.lattice import Box, Lattice
 
 from .history import snapshot_store
@@ -34,8 +35,10 @@ if TYPE_CHECKING:
 __all__ = [
     "FILL",
     "LAYERS",
+    "TRUST_LAYERS",
     "Bounds",
     "Layout",
+    "Native",
     "Sharded",
     "chunk_side",
     "crop",
@@ -86,6 +89,20 @@ LAYERS: dict[str, tuple[str, str, dict[int, str]]] = {
     "saturated": ("uint8", "a band that was read is saturated", {0: "no", 1: "yes"}),
     "source": ("uint16", "which item of the acquisition: 1 is its first", {}),
 }
+
+TRUST_LAYERS: dict[str, tuple[str, str, dict[int, str]]] = {
+    "residual": (
+        "uint16",
+        "DN by which the result, seen again by the satellite, departs from what it saw: RMS of a 60 m cell",
+        {},
+    ),
+    "detail": (
+        "uint16",
+        "DN of the result that were carried over from finer bands, not measured: RMS of a 60 m cell",
+        {},
+    ),
+}
+"""With ``--trust``, by the names of :data:`~s2sharp_core.sharpeners.TRUST`; from 1 on where something was sharpened."""
 
 
 class Sharded:
@@ -168,7 +185,9 @@ class Layout(Sharded):
 
     ``area``: the cells that were asked for; ``extent``: those that there is room for, at least the area;
     ``shard``: side in cells; ``chunk``: side in pixels of
-    10 m; ``times``: ISO 8601 in UTC, one per acquisition, whose ``ids`` they are; ``levels``: overviews.
+    10 m; ``times``: ISO 8601 in UTC, one per acquisition, whose ``ids`` they are; ``levels``: overviews;
+    ``trust``: whether there are :data:`TRUST_LAYERS`;
+    ``cirrus``: whether there is a ``native`` group.
     """
 
     epsg: int
@@ -179,8 +198,9 @@ class Layout(Sharded):
     bands: tuple[str, ...]
     ids: tuple[str, ...] = ()
     extent: Box | None = None
+    trust: bool = False
+    cirrus: bool = False
 
-    layers = LAYERS
     pixel = 10.0
 
     def __post_init__(self) -> None:
@@ -195,6 +215,21 @@ class Layout(Sharded):
     @property
     def group(self) -> str:
         return str(self.epsg)
+
+    @property
+    def native(self) -> "Native | None":
+        """What is kept as it was measured, if anything is."""
+        return Native(self) if self.cirrus else None
+
+    @property
+    def native_names(self) -> tuple[str, ...]:
+        """Its variables, from this group on."""
+        inside = self.native
+        return tuple(f"{_NATIVE}/{band}" for band in inside.bands) if inside else ()
+
+    @property
+    def layers(self) -> Mapping[str, tuple[str, str, dict[int, str]]]:
+        return LAYERS | TRUST_LAYERS if self.trust else LAYERS
 
     @property
     def box(self) -> Box:
@@ -254,6 +289,56 @@ def encode(reflectance: np.ndarray) -> np.ndarray:
     np.clip(dn, FILL + 1, 32767, out=dn)
     dn[np.isnan(dn)] = FILL
     return dn.astype(np.int16)
+
+
+_NATIVE = "r60m"
+
+
+@dataclass(frozen=True)
+class Native(Sharded):
+    """B10 of ``around``, as it was measured: its cells are the pixels, its shards those of the same units."""
+
+    around: Layout
+
+    bands = (CIRRUS.name,)
+    pixel = 60.0
+    levels = 0
+
+    @property
+    def group(self) -> str:
+        return f"{self.around.group}/{_NATIVE}"
+
+    @property
+    def chunk(self) -> int:
+        return self.around.shard
+
+    @property
+    def times(self) -> tuple[str, ...]:
+        return self.around.times
+
+    @property
+    def layers(self) -> Mapping[str, tuple[str, str, dict[int, str]]]:
+        return {}
+
+    @property
+    def crs(self) -> CRS:
+        return self.around.crs
+
+    @property
+    def size(self) -> tuple[int, int]:
+        return self.around.box.shape
+
+    @property
+    def side(self) -> int:
+        return self.around.shard
+
+    @property
+    def bounds(self) -> Bounds:
+        return self.around.bounds
+
+    @property
+    def asked(self) -> Bounds:
+        return self.around.asked
 
 
 def level_group(layout: Sharded, level: int) -> str:
@@ -340,7 +425,15 @@ def _laid_out(root: zarr.Group, layout: Layout, facts: Mapping[str, Any]) -> boo
     last = root[f"{name}/source"]
     assert isinstance(last, zarr.Array)  # noqa: S101  (every level has that layer)
     same = dict(root[name].attrs).get("s2sharp") == _group_facts(layout, facts)
+    if layout.native is not None and not _laid_out_native(root, layout.native):
+        return False
     return same and last.shape == (len(layout.times), *layout.shape(layout.levels))
+
+
+def _laid_out_native(root: zarr.Group, native: Native) -> bool:
+    arrays = [root.get(f"{native.group}/{band}") for band in native.bands]
+    shape = (len(native.times), *native.size)
+    return all(isinstance(a, zarr.Array) and a.shape == shape for a in arrays)
 
 
 def _group_facts(layout: Sharded, facts: Mapping[str, Any]) -> dict[str, Any]:
@@ -353,6 +446,8 @@ def _lay_out_levels(
     for layout in layouts:
         for level in range(layout.levels + 1):
             lay_out_level(root, layout, level, facts[layout.group])
+        if layout.native is not None:
+            lay_out_level(root, layout.native, 0, facts[layout.group])
 
 
 def lay_out_level(
@@ -399,7 +494,7 @@ def lay_out_level(
         )
 
     for band in layout.bands:
-        about = BANDS[band]
+        about = MEASURED[band]
         attributes = {
             "long_name": f"{band} reflectance",
             "units": "1",
@@ -545,6 +640,7 @@ def open_cube(
     bbox: tuple[float, float, float, float] | None = None,
     epsg: int | None = None,
     level: int = 0,
+    native: bool = False,
     snapshot: str | None = None,
 ) -> xr.Dataset:
     """Open what ``s2sharp run`` made.
@@ -559,6 +655,8 @@ def open_cube(
         Which EPSG code, where the cube has several.
     level
         0 for 10 m, 1 for the overview of 20 m, and so on.
+    native
+        What was kept as it was measured, B10 at 60 m, in place of the bands at 10 m.
     snapshot
         The cube as it was after an earlier run with ``--history``: the id of one that ``s2sharp history OUT``
         lists.
@@ -567,7 +665,7 @@ def open_cube(
     -------
     xarray.Dataset
         Lazy; dims (time, y, x), time ascending. Bands: float32 reflectance, NaN where there is none;
-        layers ``valid``, ``cloud``, ``saturated``, ``source`` as stored. ``.rio.crs`` is set.
+        layers ``valid``, ``cloud``, ``saturated``, ``source``, and ``residual`` and ``detail`` of a run with --trust, as stored. ``.rio.crs`` is set.
 
     Raises
     ------
@@ -601,12 +699,19 @@ def open_cube(
         )
     code = str(epsg or codes[0])
     name = code if level == 0 else f"{code}/x{2**level}"
+    if native:
+        name = f"{code}/{_NATIVE}"
+        if name not in root:
+            raise S2SharpError(
+                "outside", "The cube has no B10.", "Make one of Level-1C with `--bands …,B10`."
+            )
     if name not in root:
         raise S2SharpError(
             "outside", f"The cube has no overview of level {level}.", "Use a lower one."
         )
-    raw = read_group(root, opened, name, (*BANDS, *LAYERS))
-    return crop(raw, bbox, CRS.from_epsg(int(code)), 10.0 * 2**level)
+    raw = read_group(root, opened, name, (*MEASURED, *LAYERS, *TRUST_LAYERS))
+    pixel = 60.0 if native else 10.0 * 2**level
+    return crop(raw, bbox, CRS.from_epsg(int(code)), pixel)
 
 
 def open_written(store: Place, layout: Layout, time: int, level: int = 0) -> xr.Dataset:
@@ -616,7 +721,7 @@ def open_written(store: Place, layout: Layout, time: int, level: int = 0) -> xr.
     """
     opened = zarr_store(store)
     root = zarr.open_group(opened, mode="r", use_consolidated=False)
-    raw = read_group(root, opened, level_group(layout, level), (*BANDS, *LAYERS))
+    raw = read_group(root, opened, level_group(layout, level), (*layout.bands, *layout.layers))
     return crop(raw.isel(time=[time]), None, layout.crs, layout.pixel * 2**level).isel(time=0)
 
 

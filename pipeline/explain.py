@@ -3,11 +3,13 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from s2sharp_core import BANDS, S2SharpError
+from s2sharp_core import S2SharpError
+from s2sharp_core.bands import BANDS, MEASURED
 from s2sharp_core.lattice import Box
 
 from .archives import public
-from .cube import LAYERS, level_group
+from .cube import level_group
+from .load import native_gsd
 from .plan import Plan, Unit
 
 __all__ = ["Explanation", "Read", "explain"]
@@ -68,7 +70,7 @@ def explain(plan: Plan, name: str) -> Explanation:
         reads=tuple(_reads(plan, unit)),
         writes=tuple(
             f"{group}/{band}/c/{unit.time}/{unit.row}/{unit.col}"
-            for band in (*layout.bands, *LAYERS)
+            for band in (*layout.bands, *layout.layers, *layout.native_names)
         ),
     )
 
@@ -89,14 +91,14 @@ def _unit(plan: Plan, name: str) -> Unit:
 def _reads(plan: Plan, unit: Unit) -> Iterator[Read]:
     around = plan.wanted(unit).grow(plan.margin)
     for scene in plan.acquisition(unit).within(around):
-        files = [s for s in scene.sources if s.band in plan.reads]
+        files = [s for s in scene.sources if s.band in plan.files]
         for source in (*files, *([scene.scl] if scene.scl else [])):
-            gsd = BANDS[source.band].gsd if source.band in BANDS else 20
+            gsd = native_gsd(source.band)
             inner = scene.box & (around if source.band in BANDS else plan.wanted(unit))
             if inner.empty:
                 continue
             rows, cols = scene.box.slices(inner, gsd)
             pixels = (rows.stop - rows.start) * (cols.stop - cols.start)
-            size = pixels * (2 if source.band in BANDS else 1)
+            size = pixels * (2 if source.band in MEASURED else 1)
             window = (rows.start, rows.stop), (cols.start, cols.stop)
             yield Read(scene.id, source.band, public(source.href), *window, size)

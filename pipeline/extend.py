@@ -62,9 +62,10 @@ def move(store: Place, layouts: Sequence[Layout], facts: Mapping[str, Mapping[st
     for epsg, (row0, col0) in there.items():
         group, into = str(epsg), new[epsg]
         down, right = (row0 - into.box.row0) // into.shard, (col0 - into.box.col0) // into.shard
-        for shard in (store / group).glob("*/c/*/*/*"):
-            name, _, time, row, col = shard.relative_to(store / group).parts
-            target = grown / group / name / "c" / time
+        natives = () if into.native is None else (store / into.native.group).glob("*/c/*/*/*")
+        for shard in (*(store / group).glob("*/c/*/*/*"), *natives):
+            *name, _, time, row, col = shard.relative_to(store / group).parts
+            target = grown.joinpath(group, *name, "c", time)
             target = target / str(int(row) + down) / str(int(col) + right)
             target.parent.mkdir(parents=True, exist_ok=True)
             os.link(shard, target)

@@ -15,8 +15,8 @@ __all__ = ["FLAGS", "flag"]
 
 _PANELS = {
     None: "out",
-    "What": "catalog collection bbox area datetime since extent max_cloud bands",
-    "How": "method weights adapt fit fit_windows fit_steps fit_threads warm_start seed window shard chunk "
+    "What": "catalog collection bbox area datetime since extent max_cloud bands cirrus",
+    "How": "method weights adapt fit fit_windows fit_steps fit_threads warm_start seed trust window shard chunk "
     "publish history",
     "Where it runs": "sign stage stage_budget scheduler workers memory device precision yes retries max_failures lease events metrics quiet",
 }
@@ -40,6 +40,8 @@ _DEFAULTS = {
     "history": "no-history",
     "quiet": "no-quiet",
     "yes": "no-yes",
+    "trust": "no-trust",
+    "cirrus": "no-cirrus",
     "scheduler": "a cluster on this machine",
     "workers": "1",
     "memory": "the machine's, shared by the workers",

@@ -19,7 +19,8 @@ import shapely
 from pyproj import Transformer
 from upath import UPath
 
-from s2sharp_core import BANDS, S2SharpError
+from s2sharp_core import S2SharpError
+from s2sharp_core.bands import MEASURED
 from s2sharp_core.lattice import Lattice
 
 from .acquisitions import Acquisition, Choice, Found, find, join
@@ -59,7 +60,7 @@ _SCHEMA = pa.schema(
         "geometry": pa.binary(),
         "bbox": pa.struct(dict.fromkeys(("xmin", "ymin", "xmax", "ymax"), pa.float64())),
         "links": pa.list_(_LINK),
-        "assets": pa.struct(dict.fromkeys((*BANDS, "SCL"), _ASSET)),
+        "assets": pa.struct(dict.fromkeys((*MEASURED, "SCL"), _ASSET)),
         "collection": pa.string(),
         **dict.fromkeys(_TIMES, _TIME),
         "proj:code": pa.string(),

@@ -14,12 +14,15 @@ from rasterio.errors import RasterioError
 from rasterio.windows import Window
 
 from s2sharp_core import BANDS, S2SharpError
-from s2sharp_core.bands import CELL
+from s2sharp_core.bands import CELL, MEASURED
 from s2sharp_core.lattice import Box, Lattice
 
 from .archives import Source, public
+from .eopf import is_array, opened
 from .overlaps import precedence
-from .signing import signed
+from .place import store_errors
+from .signing import session, signed
+from .web import BrokenError
 
 if TYPE_CHECKING:
     from .acquisitions import Acquisition
@@ -80,6 +83,52 @@ _JPEG2000 = ("JP2OpenJPEG", "JP2KAK", "JP2ECW")
 T = TypeVar("T")
 
 
+class Raster(Protocol):
+    """A file of one band, open; ``transform``: (a, b, c, d, e, f)."""
+
+    @property
+    def transform(self) -> tuple[float, ...]: ...
+
+    @property
+    def shape(self) -> tuple[int, int]: ...
+
+    @property
+    def epsg(self) -> int | None: ...
+
+    @property
+    def dtype(self) -> str: ...
+
+    def read(self, rows: slice, cols: slice) -> np.ndarray:
+        """DN of a window."""
+        ...
+
+
+@dataclass(frozen=True)
+class _Gdal:
+    dataset: rasterio.DatasetReader
+
+    @property
+    def transform(self) -> tuple[float, ...]:
+        return tuple(self.dataset.transform)[:6]
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        height, width = self.dataset.shape
+        return height, width
+
+    @property
+    def epsg(self) -> int | None:
+        crs = self.dataset.crs
+        return crs.to_epsg() if crs else None
+
+    @property
+    def dtype(self) -> str:
+        return str(self.dataset.dtypes[0])
+
+    def read(self, rows: slice, cols: slice) -> np.ndarray:
+        return np.asarray(self.dataset.read(1, window=Window.from_slices(rows, cols)))
+
+
 Kept = dict[str, rasterio.DatasetReader]
 """Address → a file that stays open, so that blocks which two reads share are decoded once; for one thread at a time."""
 
@@ -88,7 +137,7 @@ def reading(
     source: Source,
     item: str,
     home: str | None,
-    read: Callable[[rasterio.DatasetReader], T],
+    read: Callable[[Raster], T],
     kept: Kept | None = None,
 ) -> T:
     """What ``read`` gives of a file of ``item``, which has the address ``home``; its own signature is no matter.
@@ -113,32 +162,48 @@ def reading(
 
 
 @contextmanager
-def _opened(
-    source: Source, item: str, href: str, kept: Kept | None
-) -> Iterator[rasterio.DatasetReader]:
+def _opened(source: Source, item: str, href: str, kept: Kept | None) -> Iterator[Raster]:
+    try:
+        if is_array(href):
+            yield opened(href)
+            return
+    except store_errors(BrokenError, RuntimeError, ValueError) as error:
+        reason = str(error) if isinstance(error, BrokenError) else f"({type(error).__name__})"
+        raise _unreadable(source, item, href, reason) from None
     settings = dict(_GDAL)
-    if href.startswith("s3://") and "AWS_ACCESS_KEY_ID" not in os.environ:
+    keys = session(source)
+    if href.startswith("s3://") and keys is None and "AWS_ACCESS_KEY_ID" not in os.environ:
         settings["AWS_NO_SIGN_REQUEST"] = "YES"
     try:
-        with rasterio.Env(**settings) as env, ExitStack() as stack:
+        with rasterio.Env(keys, **settings) as env, ExitStack() as stack:
             # Not kept where reading it fails: it is opened anew then.
             dataset = kept.pop(source.href, None) if kept else None
             if dataset is None:
-                dataset = rasterio.open(href, driver=_driver(href, env.drivers()))
+                dataset = rasterio.open(_unzipped(href), driver=_driver(href, env.drivers()))
             stack.callback(dataset.close)
-            yield dataset
+            yield _Gdal(dataset)
             if kept is not None:
                 kept[source.href] = dataset
                 stack.pop_all()
     except RasterioError as error:
-        reason = str(error.__cause__ or error).replace(href, "").lstrip(": ")
-        raise S2SharpError(
-            "asset-unreadable",
-            f"Item {item}, band {source.band}: cannot read {public(href)}: {public(reason)}.",
-            "If the archive has it elsewhere or later, run again: only what failed is redone.",
-            item=item,
-            band=source.band,
-        ) from error
+        reason = str(error.__cause__ or error).replace(_unzipped(href), "").lstrip(": ")
+        raise _unreadable(source, item, href, reason) from error
+
+
+def _unreadable(source: Source, item: str, href: str, reason: str) -> S2SharpError:
+    return S2SharpError(
+        "asset-unreadable",
+        f"Item {item}, band {source.band}: cannot read {public(href)}: {public(reason)}.",
+        "If the archive has it elsewhere or later, run again: only what failed is redone.",
+        item=item,
+        band=source.band,
+    )
+
+
+def _unzipped(href: str) -> str:
+    """``/PATH.zip!/ENTRY`` as GDAL calls it; any other address as it is."""
+    found = re.fullmatch(r"(/.+\.zip)!/(.+)", href, re.IGNORECASE)
+    return f"/vsizip/{{{found[1]}}}/{found[2]}" if found else href
 
 
 def _driver(href: str, known: Container[str]) -> str:
@@ -151,12 +216,12 @@ def header(
     source: Source, item: str, home: str | None
 ) -> tuple[tuple[float, ...], tuple[int, int]]:
     """Transform (a, b, c, d, e, f) and shape that a file states; parameters as of :func:`reading`."""
-    return reading(source, item, home, lambda file: (tuple(file.transform)[:6], file.shape))
+    return reading(source, item, home, lambda file: (file.transform, file.shape))
 
 
 def native_gsd(band: str) -> int:
     """Pixel size in metres of a band, or of the scene classification ("SCL")."""
-    return BANDS[band].gsd if band in BANDS else 20
+    return MEASURED[band].gsd if band in MEASURED else 20
 
 
 def read_scene(
@@ -173,31 +238,28 @@ def read_scene(
     gsd = native_gsd(source.band)
     lattice = Lattice.of(epsg)
 
-    def read(dataset: rasterio.DatasetReader) -> np.ndarray:
+    def read(file: Raster) -> np.ndarray:
         stated = lattice.transform(scene.box, gsd)
-        off = np.abs(np.array(tuple(dataset.transform)[:6]) - stated).max()
-        code = dataset.crs.to_epsg() if dataset.crs else None
-        if off > 1e-3 or dataset.shape != scene.box.pixels(gsd) or code != epsg:
+        off = np.abs(np.array(file.transform) - stated).max()
+        if off > 1e-3 or file.shape != scene.box.pixels(gsd) or file.epsg != epsg:
             raise S2SharpError(
                 "metadata-contradicts-file",
                 f"Item {scene.id}, band {source.band}: its metadata say {stated}, "
-                f"{scene.box.pixels(gsd)} px, EPSG:{epsg}; the file says {tuple(dataset.transform)[:6]}, "
-                f"{dataset.shape} px, {dataset.crs}.",
+                f"{scene.box.pixels(gsd)} px, EPSG:{epsg}; the file says {file.transform}, "
+                f"{file.shape} px, EPSG:{file.epsg}.",
                 "Leave the item out, or report it to the archive.",
                 item=scene.id,
                 band=source.band,
             )
-        if dataset.dtypes[0] not in {"uint8", "uint16"}:
+        if file.dtype not in {"uint8", "uint16"}:
             raise S2SharpError(
                 "metadata-contradicts-file",
-                f"Item {scene.id}, band {source.band}: the file holds {dataset.dtypes[0]}, not unsigned DN.",
+                f"Item {scene.id}, band {source.band}: the file holds {file.dtype}, not unsigned DN.",
                 "Use the archive's own files, not ones converted to reflectance.",
                 item=scene.id,
                 band=source.band,
             )
-        rows, cols = scene.box.slices(box, gsd)
-        window = Window.from_slices(rows, cols)
-        return np.asarray(dataset.read(1, window=window))
+        return file.read(*scene.box.slices(box, gsd))
 
     return reading(source, scene.id, scene.href, read, kept)
 

@@ -120,6 +120,11 @@ class Plan(BaseModel):
         return [self._by_id[name] for name in self.layout(epsg).ids]
 
     @property
+    def files(self) -> tuple[str, ...]:
+        """The bands that are read: by the method, and for delivery as they are."""
+        return (*self.reads, *self.config.native)
+
+    @property
     def coarse(self) -> tuple[str, ...]:
         """The bands that have to be sharpened."""
         return tuple(band for band in self.config.bands if BANDS[band].gsd > 10)
@@ -269,7 +274,7 @@ class Plan(BaseModel):
         return Stage(
             folder=self.out / "stage",
             acquisition=acquisition,
-            bands=(*self.reads, *scl),
+            bands=(*self.files, *scl),
             box=box.snap(layout.shard),
             shard=layout.shard,
         )

@@ -97,7 +97,7 @@ def make_plan(config: RunConfig) -> Plan:
     needed = sharpener.reads if sharpener else ()
     reads = in_order({*needed, *(band for band in config.bands if BANDS[band].gsd == 10)})
     margin = context(sharpener) if sharpener else 0
-    found = _search(config, reads, margin, b"")
+    found = _search(config, (*reads, *config.native), margin, b"")
     if not found.acquisitions:
         raise _nothing(config, found)
     learns = bool(coarse) and fits(config)
@@ -179,7 +179,7 @@ def with_acquisitions(plan: Plan) -> Plan:
     """The plan of a run that is continued, with the acquisitions that its frozen items make."""
     config = plan.config
     items, fit_items = frozen_items(plan.out)
-    found, *_ = group(_thawed(items, config), plan.reads, config.catalog, config.sign)
+    found, *_ = group(_thawed(items, config), plan.files, config.catalog, config.sign)
     there = {a.id: numbered(a, plan.numbers.get(a.id, ())) for a in found}
     ids = [name for layout in plan.layouts for name in layout.ids]
     return plan.model_copy(
@@ -292,6 +292,8 @@ def _layouts(config: RunConfig, acquisitions: Sequence[Acquisition]) -> list[Lay
                 config.bands,
                 tuple(a.id for a in own),
                 _extent(config, epsg),
+                config.trust,
+                config.cirrus,
             )
         )
     return layouts
@@ -346,7 +348,7 @@ def frozen(config: RunConfig) -> Plan | None:
 def _extended(plan: Plan) -> Plan:
     """A plan with what a new search brings, in a cube with room for both."""
     config = plan.config
-    found = _search(config, plan.reads, plan.margin, plan.items)
+    found = _search(config, plan.files, plan.margin, plan.items)
     before = {a.id: a for a in plan.acquisitions}
     asked = tuple(a.id for a in found.acquisitions)
     acquisitions = tuple(

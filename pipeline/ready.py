@@ -7,7 +7,7 @@ from pathlib import Path
 
 from s2sharp_core import METHODS, S2SharpError, Sharpener, load_sharpener
 from s2sharp_core.fitting import FitOptions
-from s2sharp_core.sharpeners import NetSharpener, WindowFitted, unfitted_sharpener
+from s2sharp_core.sharpeners import TRUST, NetSharpener, WindowFitted, WithTrust, unfitted_sharpener
 
 from .config import RunConfig
 from .place import Place, contents, files, local, read_text
@@ -90,7 +90,8 @@ def weights_folder(weights: Place | None) -> Path | None:
 def outline(config: RunConfig, coarse: tuple[str, ...], device: str) -> Sharpener:
     """The sharpener, or what it will be like once it has been fitted."""
     if fits(config):
-        return unfitted_sharpener(config.method, coarse, device, config.precision)
+        blank = unfitted_sharpener(config.method, coarse, device, config.precision)
+        return WithTrust(blank) if config.trust else blank
     return ready(config, coarse, device, None, config.precision)
 
 
@@ -98,6 +99,13 @@ def ready(
     config: RunConfig, coarse: tuple[str, ...], device: str, fitted: Place | None, precision: str
 ) -> Sharpener:
     """The sharpener itself; ``fitted``: where its weights were left, if it was fitted in this run."""
+    bare = _bare(config, coarse, device, fitted, precision)
+    return WithTrust(bare) if config.trust else bare
+
+
+def _bare(
+    config: RunConfig, coarse: tuple[str, ...], device: str, fitted: Place | None, precision: str
+) -> Sharpener:
     if config.fit == "window":
         method, options = METHODS[config.method], options_of(config)
         return WindowFitted(method, coarse, options, device, config.fit_threads)
@@ -110,7 +118,8 @@ def digest_of(config: RunConfig, sharpener: Sharpener) -> str:
     if not fits(config):
         return sharpener.digest
     options = options_of(config)
-    start = start_of(config, sharpener.bands) or None
+    coarse = tuple(band for band in sharpener.bands if band not in TRUST)
+    start = start_of(config, coarse) or None
     facts = [sharpener.digest, options.steps, options.seed, start]
     # Sums run in another order on another number of threads: the weights would not be the same.
     facts += [config.fit_windows, config.fit_threads, dict(METHODS[config.method].constants)]

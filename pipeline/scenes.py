@@ -13,7 +13,7 @@ import pystac
 import shapely
 from pyproj import Transformer
 
-from s2sharp_core import BANDS, S2SharpError
+from s2sharp_core import S2SharpError
 from s2sharp_core.bands import CELL
 from s2sharp_core.lattice import Box, Lattice
 
@@ -31,7 +31,7 @@ from .archives import (
     unsigned,
 )
 from .globe import unrolled
-from .load import header
+from .load import header, native_gsd
 from .signing import Sign, renewable
 
 __all__ = ["Refusal", "Scene", "edges_of", "scene_of"]
@@ -196,7 +196,7 @@ def _box(item: pystac.Item, code: int, files: Iterable[Source], home: str | None
         else:
             transform, shape = header(source, item.id, home)
         (a, b, left, d, e, top), (height, width) = transform, shape
-        gsd = BANDS[source.band].gsd
+        gsd = native_gsd(source.band)
         if (a, b, d, e) != (gsd, 0, 0, -gsd):
             raise S2SharpError(
                 "off-lattice",

@@ -1,4 +1,5 @@
-"""From a catalogue, a box and a time to items: a STAC API, a static catalogue, or stac-geoparquet (path or URL).
+"""From a catalogue, a box and a time to items: a STAC API, a static catalogue, stac-geoparquet (path or URL), or
+ESA's products as they are downloaded.
 
 All are asked in the same way and answer alike: the items of one collection whose footprint touches
 the box, grown by a margin, and whose time touches the interval. They come one by one, in no order, so that a
@@ -27,6 +28,7 @@ from s2sharp_core.errors import S2SharpError
 from .archives import check_href, is_local, public, sensed
 from .geoparquet import collections, documents
 from .globe import Degrees, unrolled
+from .products import are_products, product_item, product_paths
 from .web import BrokenError, answer, open_file, read_json, stac_io, unreachable
 
 if TYPE_CHECKING:
@@ -79,7 +81,9 @@ def search(
     Parameters
     ----------
     catalog
-        URL of a STAC API, URL or path of a static catalogue, or of stac-geoparquet (``….parquet``).
+        URL of a STAC API, URL or path of a static catalogue, or of stac-geoparquet (``….parquet``); of a
+        product (``….SAFE``, ``….zip``, ``….zarr``), or of a folder of products. Products are of the collection
+        whose name holds their level, "l1c" or "l2a".
     bbox
         West, south, east, north in degrees; west > east crosses the antimeridian.
     datetime
@@ -88,7 +92,7 @@ def search(
     margin_m
         By how many metres the box is grown to each side.
 
-    An item of a static catalogue that is broken or not there is left out with a warning. Nothing
+    An item of a static catalogue, or a product, that is broken or not there is left out with a warning. Nothing
     found is no item. Errors, some of them while items are drawn: ``bad-config``, ``catalog-unreachable``,
     ``collection-missing``, ``too-many-items``.
     """
@@ -97,6 +101,8 @@ def search(
     query = _Query(catalog, collection, boxes, _area(boxes), start, end)
     if urlsplit(catalog).path.lower().endswith((".parquet", ".geoparquet")):
         return _from_parquet(query)
+    if are_products(catalog):
+        return _from_products(query)
     if is_local(catalog):
         query = replace(query, catalog=_local_file(catalog))
     io = stac_io()
@@ -210,6 +216,25 @@ def _from_static(io: "StacApiIO", root: dict[str, Any], query: _Query) -> Iterat
                 if len(found) > MAX_ITEMS:
                     raise _too_many(query.catalog, f"has more than {MAX_ITEMS} such items")
     if not there:
+        raise _missing(query, known)
+
+
+def _from_products(query: _Query) -> Iterator[pystac.Item]:
+    found: set[str] = set()
+    known: set[str] = set()
+    for path in product_paths(query.catalog):
+        try:
+            level, item = product_item(path)
+            sensed(item)
+        except BrokenError as err:
+            _leave_out(path, str(err))
+            continue
+        known.add(f"sentinel-2-{level}")
+        if level in query.collection.lower() and item.id not in found and _matches(item, query):
+            found.add(item.id)
+            item.collection_id = query.collection
+            yield item
+    if not any(name[-3:] in query.collection.lower() for name in known):
         raise _missing(query, known)
 
 

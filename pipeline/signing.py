@@ -2,6 +2,7 @@
 
 Plans, and catalogues that s2sharp writes, hold the bare address and the way to sign it. Planetary Computer gives
 tokens for a container of its storage; other archives sign when they serve an item, so the item is asked for again.
+The Copernicus Data Space (CDSE) takes S3 keys of its own, which are found in the environment of each process.
 """
 
 import math
@@ -15,21 +16,30 @@ from typing import Literal
 from urllib.parse import parse_qsl, urlsplit
 
 import pystac
+from rasterio.session import Session
+from upath import UPath
 
 from s2sharp_core import S2SharpError
 
 from .archives import Source, address, check_href, public, unsigned
+from .place import Place, place
 from .web import BrokenError, read_json, stac_io
 
-__all__ = ["Sign", "expiry", "renewable", "signed"]
+__all__ = ["Sign", "archive_place", "expiry", "renewable", "session", "signed"]
 
-Sign = Literal["auto", "none", "planetary-computer", "item"]
+Sign = Literal["auto", "none", "planetary-computer", "item", "cdse"]
 
 TOKENS = "https://planetarycomputer.microsoft.com/api/sas/v1/token"
 """Planetary Computer's token server, unless ``PC_SDK_SAS_URL`` names another, as for its own SDK."""
 
 ACCOUNT = "sentinel2l2a01.blob.core.windows.net"
 """Where Planetary Computer keeps Sentinel-2."""
+
+CDSE = "https://eodata.dataspace.copernicus.eu"
+"""The object store of the Copernicus Data Space, unless ``CDSE_S3_ENDPOINT`` names another."""
+
+EODATA = "s3://eodata/"
+"""Its bucket, by which archives' addresses show that they mean this store and not Amazon's."""
 
 EARLY = 300.0
 """Seconds before its end at which a signature is renewed, or a quarter of its life, if that is less."""
@@ -65,8 +75,8 @@ def renewable(source: Source, item: str | None, sign: Sign = "auto") -> Source:
     item
         Address of the item that the file belongs to.
     sign
-        ``"auto"``: by a token what lies in Planetary Computer's storage, by its item what the catalogue had
-        signed. Else the way to be taken for all remote files.
+        ``"auto"``: by a token what lies in Planetary Computer's storage, by CDSE's keys what lies in
+        ``s3://eodata``, by its item what the catalogue had signed. Else the way to be taken for all remote files.
     """
     if "://" not in source.href:
         return replace(source, sign="none")
@@ -75,6 +85,7 @@ def renewable(source: Source, item: str | None, sign: Sign = "auto") -> Source:
         server, host = _host(_tokens()), _host(source.href)
         ours = host == ACCOUNT or (_blob(host, server) and _host(item or "") == server)
         way = "planetary-computer" if ours else source.sign
+        way = "cdse" if source.href.startswith(EODATA) else way
     if way == "item" and item is None:
         way = "none"
     return source if way == source.sign else replace(source, sign=way)
@@ -121,6 +132,71 @@ def signed(source: Source, item: str | None, *, anew: bool = False) -> str:
             "Search again, with another --out: the archive has moved the file.",
         )
     return fresh.found[source.href]
+
+
+class _Keys(Session):  # type: ignore[misc]  # rasterio has no types
+    """Keys and endpoint of one S3 store, as GDAL takes them, whatever AWS_* say of others."""
+
+    def __init__(self, endpoint: str, key: str, secret: str) -> None:
+        url = urlsplit(endpoint)
+        self.credentials = {
+            "AWS_S3_ENDPOINT": url.netloc,
+            "AWS_HTTPS": "NO" if url.scheme == "http" else "YES",
+            "AWS_VIRTUAL_HOSTING": "FALSE",
+            "AWS_REGION": "default",
+            "AWS_ACCESS_KEY_ID": key,
+            "AWS_SECRET_ACCESS_KEY": secret,
+            "AWS_SESSION_TOKEN": "",
+            "AWS_NO_SIGN_REQUEST": "NO",
+        }
+
+    def get_credential_options(self) -> dict[str, str]:
+        return self.credentials
+
+
+def session(source: Source) -> Session | None:
+    """What GDAL is to read a file with, where the AWS_* variables do not say it.
+
+    Raises
+    ------
+    S2SharpError
+        ``signing-failed`` without the keys that it takes.
+    """
+    return _Keys(*_cdse(source.href)) if source.sign == "cdse" else None
+
+
+def archive_place(url: str) -> Place:
+    """A folder of an archive: as :func:`~s2sharp.place.place`, with CDSE's keys where it is theirs.
+
+    Raises
+    ------
+    S2SharpError
+        As of :func:`~s2sharp.place.place`; ``signing-failed``.
+    """
+    folder = place(url)
+    if not f"{url}/".startswith(EODATA):
+        return folder
+    endpoint, key, secret = _cdse(url)
+    client = {"endpoint_url": endpoint, "region_name": "default"}
+    return UPath(str(folder), key=key, secret=secret, client_kwargs=client)
+
+
+def _cdse(href: str) -> tuple[str, str, str]:
+    """(endpoint, key, secret)."""
+    endpoint = os.environ.get("CDSE_S3_ENDPOINT", CDSE)
+    for names in (
+        ("CDSE_S3_ACCESS_KEY", "CDSE_S3_SECRET_KEY"),
+        ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"),
+    ):
+        key, secret = (os.environ.get(name) for name in names)
+        if key and secret:
+            return endpoint, key, secret
+    raise S2SharpError(
+        "signing-failed",
+        f"{href} lies in the Copernicus Data Space, which takes S3 keys, and there are none.",
+        "Make some (free, https://eodata-s3keysmanager.dataspace.copernicus.eu) and set CDSE_S3_ACCESS_KEY and "
+        "CDSE_S3_SECRET_KEY where workers run.",
+    )
 
 
 def _tokens() -> str:

@@ -19,6 +19,8 @@ from s2sharp_core.bands import BY_GSD, COARSE
 from s2sharp_core.lattice import Box, Lattice
 from s2sharp_core.simulate import landscape, observe
 
+from .load import native_gsd
+
 __all__ = ["COLLECTION", "simulate", "write_catalogue", "write_scenes"]
 
 COLLECTION = "synthetic-s2-l2a"
@@ -180,7 +182,7 @@ def write_scenes(
         )
         ProjectionExtension.ext(item, add_if_missing=True).code = f"EPSG:{lattice.epsg}"
         for band, dn in bands.items():
-            gsd = BANDS[band].gsd if band in BANDS else 20
+            gsd = native_gsd(band)
             file = folder / "scenes" / item.id / f"{band}.tif"
             _write(file, dn[box.slices(tile, gsd)], lattice, tile, gsd)
             item.add_asset(band, _asset(item, file, band, lattice.transform(tile, gsd), offset))
@@ -197,8 +199,8 @@ def _asset(
         shape = dataset.shape
     projection = ProjectionExtension.ext(asset, add_if_missing=True)
     projection.transform, projection.shape = list(transform), list(shape)
-    if band in BANDS:
-        gsd = BANDS[band].gsd
+    if band != "SCL":
+        gsd = native_gsd(band)
         asset.common_metadata.gsd = gsd
         raster = RasterBand.create(nodata=0, scale=0.0001, offset=offset, spatial_resolution=gsd)
         RasterExtension.ext(asset, add_if_missing=True).bands = [raster]

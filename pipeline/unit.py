@@ -17,15 +17,17 @@ import psutil
 import torch
 
 from s2sharp_core import BANDS, S2SharpError, Sharpener
+from s2sharp_core.bands import CELL
 from s2sharp_core.blocks import sharpen_block, valid_mask
 from s2sharp_core.lattice import Box
 from s2sharp_core.registration import warn_of_shifts
+from s2sharp_core.sharpeners import TRUST
 
 from .acquisitions import Acquisition
 from .agreement import disagreement
-from .cube import FILL, LAYERS, Layout, Sharded, encode, read_part, write_shard
+from .cube import FILL, Layout, Native, Sharded, encode, read_part, write_shard
 from .ledger import Ledger, Record
-from .load import Block, Reader, load_block, load_scl, offset_doubt
+from .load import Block, Reader, decode, load_block, load_scl, offset_doubt, reference_offset
 from .place import Place, store_errors
 from .plan import Plan, Unit, plan_of
 
@@ -44,6 +46,9 @@ __all__ = [
 
 # Classes of the scene classification: cloud of medium and of high probability.
 _CLOUD = (8, 9)
+
+# Layers whose overviews show the highest.
+_WORST = frozenset({"valid", "saturated", *TRUST})
 
 # Every so many shards along both axes, one is checked for bands that do not lie on each other.
 _PROBE = 4
@@ -189,7 +194,10 @@ def _sharpen(plan: Plan, unit: Unit, clock: _Clock) -> dict[str, Any]:
     wanted = plan.wanted(unit) & acquisition.box
     shape = cells.pixels(10)
     out = {band: np.full(shape, FILL, dtype=np.int16) for band in layout.bands}
-    out |= {name: np.zeros(shape, dtype=dtype) for name, (dtype, _, _) in LAYERS.items()}
+    out |= {name: np.zeros(shape, dtype=dtype) for name, (dtype, _, _) in layout.layers.items()}
+    if layout.native is not None:
+        measured = _measured(reader, acquisition, layout.native, wanted, cells)
+        write_shard(plan.store, layout.native, unit.time, unit.row, unit.col, measured)
     if _overcast(reader, acquisition, wanted, cells, out["cloud"]):
         write_shard(plan.store, layout, unit.time, unit.row, unit.col, out)
         return {"status": "cloudy"}
@@ -219,6 +227,19 @@ def _sharpen(plan: Plan, unit: Unit, clock: _Clock) -> dict[str, Any]:
     valid = int(np.count_nonzero(out["valid"]))
     facts = {"windows": windows, "valid": valid, "disagreement": differs}
     return {"status": "empty" if empty else "ok", **facts}
+
+
+def _measured(
+    reader: Reader, acquisition: Acquisition, native: Native, wanted: Box, cells: Box
+) -> dict[str, np.ndarray]:
+    """A shard of what is delivered as it was measured."""
+    out = {}
+    for band in native.bands:
+        dn, _ = reader.mosaic(band, wanted)
+        y, _ = decode(dn, *reference_offset(acquisition, band))
+        out[band] = np.full(cells.shape, FILL, dtype=np.int16)
+        out[band][cells.slices(wanted, CELL)] = encode(y)
+    return out
 
 
 def _overcast(
@@ -257,8 +278,13 @@ def _sharpen_strip(
         return 0
     sharp = sharpen_block(block.data, block.box, strip, sharpener, plan.config.window)
     for band, picture in sharp.items():
-        out[band][place] = encode(picture)
+        out[band][place] = encode(picture) if band in BANDS else _dn(picture)
     return sum(1 for _ in strip.tiles(plan.config.window))
+
+
+def _dn(figure: np.ndarray) -> np.ndarray:
+    """A figure of reflectance as uint16 DN; from 1 on, since 0 is where there is none."""
+    return np.where(np.isnan(figure), 0, np.clip(np.rint(figure * 1e4), 1, 65535)).astype(np.uint16)
 
 
 def _probed(layout: Layout, unit: Unit) -> bool:
@@ -313,12 +339,14 @@ def overview(
 
 
 def _halve(name: str, x: np.ndarray) -> np.ndarray:
-    """Half the resolution: reflectance as the mean of what is there, flags by any, classes by nearest."""
+    """Half the resolution: reflectance as the mean of what is there, flags by any, doubts by the worst, classes by
+    nearest.
+    """
     layer = name not in BANDS
     x = np.pad(x, [(0, n % 2) for n in x.shape], constant_values=0 if layer else FILL)
     if layer:
         quads = [x[i::2, j::2] for i in (0, 1) for j in (0, 1)]
-        return np.maximum.reduce(quads) if name in {"valid", "saturated"} else quads[0]
+        return np.maximum.reduce(quads) if name in _WORST else quads[0]
     total = np.zeros((x.shape[0] // 2, x.shape[1] // 2), dtype=np.float32)
     count = np.zeros_like(total)
     for i in (0, 1):

@@ -5,9 +5,21 @@ al. 2017), S2Sharp (Ulfarsson et al. 2019) and S2S-UCNN (Nguyen et al. 2021); th
 set for all platforms, and so does this table.
 """
 
+import math
 from dataclasses import dataclass
 
-__all__ = ["BANDS", "BY_GSD", "CELL", "COARSE", "GSDS", "Band", "in_order", "ratio"]
+__all__ = [
+    "BANDS",
+    "BY_GSD",
+    "CELL",
+    "CIRRUS",
+    "COARSE",
+    "GSDS",
+    "MEASURED",
+    "Band",
+    "in_order",
+    "ratio",
+]
 
 CELL = 60
 """Side of a cell, the coarsest pixel, in metres."""
@@ -45,6 +57,14 @@ BANDS: dict[str, Band] = {
     )
 }
 """The twelve bands that show the surface, in ESA's order. B10 (cirrus) sees the high air, not the ground."""
+
+CIRRUS = Band("B10", 60, 1373.5, 30, math.nan, "cirrus")
+"""Of Level-1C alone. Never sharpened, so that it has no MTF here: vapour hides the ground from it, and no band of
+10 m sees what it sees, so that there is nothing to carry over but what is not there.
+"""
+
+MEASURED: dict[str, Band] = {**BANDS, CIRRUS.name: CIRRUS}
+"""All that the instrument delivers."""
 
 BY_GSD: dict[int, tuple[str, ...]] = {
     gsd: tuple(band.name for band in BANDS.values() if band.gsd == gsd) for gsd in GSDS

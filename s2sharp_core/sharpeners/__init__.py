@@ -12,13 +12,16 @@ from . import atprk, bicubic, deep_sure, dsen2, s2net, ssc_cnn, supreme, ucnn, u
 from .base import Method, Sharpener
 from .fitted import WindowFitted
 from .net import NetSharpener
+from .trust import TRUST, WithTrust
 
 __all__ = [
     "METHODS",
+    "TRUST",
     "Method",
     "NetSharpener",
     "Sharpener",
     "WindowFitted",
+    "WithTrust",
     "load_sharpener",
     "unfitted_sharpener",
 ]

@@ -130,9 +130,16 @@ def test_a_missing_band_is_named_with_the_assets_there_are():
     assert err.value.remedy
 
 
-def test_b10_is_no_band_of_the_surface():
+def test_b10_is_found_where_there_is_one():
+    found = sources(item(items.earth_search_l1c()), ["B10"])
+    assert found["B10"].href.endswith("/B10.jp2")
+    with refused("band-missing"):
+        sources(item(items.earth_search()), ["B10"])
+
+
+def test_what_the_instrument_has_not_is_no_band():
     with refused("bad-config"):
-        sources(item(items.earth_search_l1c()), ["B10"])
+        sources(item(items.earth_search_l1c()), ["B13"])
 
 
 @pytest.mark.parametrize(

@@ -101,7 +101,7 @@ def test_a_configuration_file_serves_as_well_as_flags(archive: Path, tmp_path: P
     ("flags", "code", "words"),
     [
         (["--method", "magic"], 2, ["magic", "bicubic", "dsen2"]),
-        (["--bands", "B05,B10"], 2, ["B10", "B8A"]),
+        (["--bands", "B05,B13"], 2, ["B13", "B8A"]),
         (["--shard", "16", "--chunk", "100"], 2, ["100", "16"]),
         (["--datetime", "2019"], 3, ["no item", "2019"]),
         (["--bbox", "-10", "-40", "-9", "-39"], 3, ["no item"]),

@@ -66,7 +66,7 @@ def test_bands_are_kept_in_esas_order_and_once():
 @pytest.mark.parametrize(
     ("field", "value"),
     [
-        ("bands", "B02,B10"),
+        ("bands", "B02,B13"),
         ("bands", "b02"),
         ("bands", ""),
         ("bands", [["B02"]]),

@@ -1,0 +1,104 @@
+"""How far to trust a sharpened place: two figures of every cell, from the result and what was seen, by any method.
+
+``residual``: the result seen again by the satellite, less what it saw. What was measured is contradicted by so
+much. It does not see detail that is wrong but averages out, so it says little of a method that brings its result to
+what was seen (s2net), and most of one that does not.
+
+``detail``: the result less a plain interpolation of what was seen. That much is not measured at 10 m but carried
+over from the bands that are; where there is more of it, more of it can be wrong. It says nothing of
+interpolation itself, which adds none.
+
+Neither is an error, nor a bound of one: they rank places. How well, on held-out landscapes and on airborne truth, is in
+the README (``tests.benchmarks.trust``). The distance of what a net reads from what it was trained on was tried as
+well; it ranked worse than ``detail`` there, and is not given.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from ..bands import BANDS, BY_GSD, ratio
+from ..networks.arithmetic import Arithmetic
+from ..observation import degrade, psf, upsample
+from .base import Sharpener
+
+__all__ = ["TRUST", "WithTrust"]
+
+TRUST = ("residual", "detail")
+"""The figures: root of the mean square over a cell's pixels, then over the coarse bands; reflectance."""
+
+# Raised when the figures would change.
+_VERSION = 1
+
+# Coarse pixels on each side that cubic interpolation reads.
+_CUBIC = 2
+
+
+class WithTrust(Sharpener):
+    """A sharpener that gives :data:`TRUST` beside its bands, as two more of them.
+
+    It sees so much more around a window as the two need, so that they do not depend on where windows are cut;
+    in the other bands that changes no more than rounding.
+    """
+
+    def __init__(self, inner: Sharpener) -> None:
+        self.inner = inner
+        self.name = inner.name
+        self.bands = (*inner.bands, *TRUST)
+        self.reads = inner.reads
+        self.period = inner.period
+        self.weights = inner.weights
+        self.device = inner.device
+        self.tolerance = inner.tolerance
+        self.arithmetic: Arithmetic = inner.arithmetic
+        self.abreast = inner.abreast
+        halo = inner.halo + max(_reach(band) for band in inner.bands)
+        self.halo = -(-halo // self.period) * self.period
+
+    def compute_in(self, precision: str) -> None:
+        self.inner.compute_in(precision)
+        self.arithmetic = self.inner.arithmetic
+
+    @property
+    def digest(self) -> str:
+        facts = [self.inner.digest, TRUST, _VERSION]
+        return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
+
+    def sharpen(self, y10: Tensor, y20: Tensor, y60: Tensor) -> dict[str, Tensor]:
+        out = self.inner.sharpen(y10, y20, y60)
+        seen = {20: y20, 60: y60}
+        residual, detail = [], []
+        for gsd, y in seen.items():
+            read = [band for band in BY_GSD[gsd] if band in self.reads]
+            bands = [band for band in read if band in out]
+            if not bands:
+                continue
+            x = torch.stack([out[band] for band in bands], dim=1).float()
+            y = y[:, [read.index(band) for band in bands]]
+            times = ratio(gsd)
+            residual.append(_mean_square(degrade(x, bands, times) - y, 60 // gsd))
+            detail.append(_mean_square(x - upsample(y, times), 6))
+        for name, squares in zip(TRUST, (residual, detail), strict=True):
+            figure = torch.cat(squares, dim=1).mean(dim=1).sqrt()
+            out[name] = figure.repeat_interleave(6, dim=1).repeat_interleave(6, dim=2)
+        return out
+
+    def __reduce__(self) -> tuple[Callable[..., Sharpener], tuple[Any, ...]]:
+        return WithTrust, (self.inner,)
+
+
+def _reach(band: str) -> int:
+    """Cells around a cell that its figures depend on."""
+    times = ratio(BANDS[band].gsd)
+    blur = (psf(band, times).numel() - times) // 2
+    return -(-max(blur, _CUBIC * times) // 6)
+
+
+def _mean_square(x: Tensor, side: int) -> Tensor:
+    """Over the cells of ``side`` × ``side`` pixels."""
+    return F.avg_pool2d(x.square(), side)
