@@ -48,17 +48,22 @@ T = TypeVar("T")
 
 
 class Workers:
-    """Who is there, and who of them has a GPU; asked of the scheduler at most once a second."""
+    """Who is there, and who of them has a GPU; asked of the scheduler at most once a second.
 
-    def __init__(self, client: Client) -> None:
-        self._client = client
+    ``tend`` is called as often: it replaces those that were lost, where that can be done from here, and says so.
+    """
+
+    def __init__(self, client: Client, tend: Callable[[], bool] = lambda: False) -> None:
+        self._client, self._tend = client, tend
         self._asked = float("-inf")
         self._resources: dict[str, dict[str, float]] = {}
+        self.coming = False
 
     def _look(self) -> dict[str, dict[str, float]]:
         if time.monotonic() - self._asked > _LOOK:
             known = self._client.scheduler_info(n_workers=-1)["workers"]
             self._resources = {name: about.get("resources") or {} for name, about in known.items()}
+            self.coming = self._tend()
             self._asked = time.monotonic()
         return self._resources
 
@@ -171,7 +176,7 @@ class Flow(Generic[T]):
         for flight in self._flying.values():
             if flight.worker in flying:
                 flying[flight.worker] += 1
-        if flying:
+        if flying or self.workers.coming:
             self._deserted = None
         elif self._deserted is None:
             self._deserted = time.monotonic()

@@ -1,0 +1,210 @@
+"""Runs whose workers are jobs of a real SLURM: some are cancelled, leave in time, never come, or are refused."""
+
+import socket
+import ssl
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+from distributed import Client
+from s2sharp import slurm as module
+from s2sharp.events import Event
+from s2sharp.planning import make_plan
+from s2sharp.run import Outcome, execute
+from s2sharp.slurm import read_profile
+
+from s2sharp_core import S2SharpError
+from tests.services import slurm
+
+from .runs import config, run, shards
+
+UNITS = 12
+SLURM = Path(__file__).parents[2] / "deploy" / "slurm"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def site() -> Iterator[None]:
+    """SLURM, for this process and all that it starts."""
+    with slurm() as environment, pytest.MonkeyPatch.context() as patch:
+        for name, value in environment.items():
+            patch.setenv(name, value)
+        patch.setattr(module, "_LOOK", 0.3)
+        yield
+
+
+@pytest.fixture(scope="module")
+def whole(archive: Path, scheduler: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An undisturbed run."""
+    out = tmp_path_factory.mktemp("whole") / "out"
+    run(config(archive, out, scheduler))
+    return out
+
+
+def asked(*command: str) -> str:
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+
+def queue() -> list[str]:
+    return asked("squeue", "--noheader", "--format=%i").split()
+
+
+def empty() -> None:
+    """Until SLURM has no job."""
+    deadline = time.monotonic() + 60
+    while queue():
+        assert time.monotonic() < deadline, asked("squeue")
+        time.sleep(0.1)
+
+
+def profile(folder: Path, **more: object) -> str:
+    """The name of a profile file."""
+    facts = {"cores": 1, "memory": "1GB", "python": sys.executable, **more}
+    file = folder / "site.toml"
+    file.write_text("".join(f"{key} = {value!r}\n" for key, value in facts.items()))
+    return str(file)
+
+
+def disturbed(archive: Path, out: Path, cluster: str, at: Callable[[int], None]) -> Outcome:
+    """A run by jobs; ``at`` is called with the number of units that are done, after each."""
+    done = 0
+
+    def tell(event: Event) -> None:
+        nonlocal done
+        if event.phase == "sharpen" and event.record:
+            done += 1
+            at(done)
+
+    return execute(make_plan(config(archive, out, cluster=cluster)), tell)
+
+
+def test_a_job_cancelled_in_mid_run_is_replaced_and_its_units_are_done(
+    archive: Path, whole: Path, tmp_path: Path
+) -> None:
+    cancelled: list[str] = []
+
+    def cancel(done: int) -> None:
+        # The only worker there is: without another, nothing more would be done.
+        if done == 1:
+            cancelled.extend(queue())
+            asked("scancel", *cancelled)
+
+    out = tmp_path / "out"
+    outcome = disturbed(archive, out, profile(tmp_path), cancel)
+    assert len(cancelled) == 1
+    assert outcome.counts == {"ok": UNITS}
+    assert not outcome.failed
+    assert shards(out) == shards(whole)
+    empty()
+    logs = {file.name for file in (out / "jobs").iterdir()}
+    assert len({name for name in logs if name.endswith(".err")}) == 2, logs
+    assert not any(name.startswith(".dask") for name in logs), "the key is gone with the cluster"
+
+
+def test_a_worker_leaves_before_its_job_is_ended_and_another_comes(
+    archive: Path, whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def outlive(done: int) -> None:
+        if done == 1:
+            empty()
+
+    # SLURM itself would end the job after a minute. `--cluster slurm` is slurm.toml here.
+    Path(profile(tmp_path, walltime="00:00:04")).rename(tmp_path / "slurm.toml")
+    monkeypatch.chdir(tmp_path)
+    begin = time.monotonic()
+    outcome = disturbed(archive, tmp_path / "out", "slurm", outlive)
+    assert time.monotonic() - begin < 50
+    assert outcome.counts == {"ok": UNITS}
+    assert shards(tmp_path / "out") == shards(whole)
+
+
+def test_nothing_is_said_in_the_clear_and_the_dashboards_are_for_their_machines(
+    archive: Path, tmp_path: Path
+) -> None:
+    from s2sharp.cluster import connect
+
+    settings = config(archive, tmp_path / "out", cluster=profile(tmp_path))
+    with connect(settings, tmp_path / "out") as cluster:
+        address = urlsplit(cluster.client.scheduler.address)
+        assert address.scheme == "tls"
+        cluster.client.wait_for_workers(1, timeout=60)
+        with pytest.raises(OSError, match="."):
+            Client(f"tcp://{address.netloc}", timeout="2s")
+        context = ssl.create_default_context()
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        with socket.create_connection((address.hostname, address.port)) as plain:
+            plain.settimeout(5)
+            # A stranger without the run's key is shown the door.
+            with pytest.raises(OSError, match="."), context.wrap_socket(plain) as stranger:
+                stranger.recv(1)
+                stranger.sendall(b"x")
+                assert stranger.recv(1)
+                raise AssertionError("let in")
+        (worker,) = cluster.client.scheduler_info()["workers"].values()
+        ports = [worker["services"]["dashboard"]]
+        ports.append(int(urlsplit(cluster.client.dashboard_link).port or 0))
+        for port in ports:
+            socket.create_connection(("127.0.0.1", port), 5).close()
+            with pytest.raises(ConnectionRefusedError):
+                socket.create_connection(("127.0.0.2", port), 5)
+        keys = list((tmp_path / "out" / "jobs").glob(".dask-jobqueue.worker.*"))
+        assert keys
+        assert {file.stat().st_mode & 0o777 for file in keys} == {0o600}
+        assert (tmp_path / "out" / "jobs").stat().st_mode & 0o777 == 0o700
+
+
+def test_jobs_whose_worker_never_comes_end_the_run(archive: Path, tmp_path: Path) -> None:
+    wrong = profile(tmp_path, python="/nowhere/python")
+    with pytest.raises(S2SharpError, match="before their worker had come") as caught:
+        execute(make_plan(config(archive, tmp_path / "out", cluster=wrong)))
+    assert caught.value.kind == "jobs-lost"
+    assert str(tmp_path / "out" / "jobs") in caught.value.remedy
+    logs = (tmp_path / "out" / "jobs").glob("*.err")
+    assert any("/nowhere/python" in log.read_text() for log in logs)
+    empty()
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "words"),
+    [("partition", "nope", "partition"), ("walltime", "2-00:00:00", "PartitionTimeLimit")],
+)
+def test_what_slurm_will_not_run_is_told_in_its_words(
+    archive: Path, tmp_path: Path, key: str, value: str, words: str
+) -> None:
+    wrong = profile(tmp_path, **{key: value})
+    with pytest.raises(S2SharpError, match=words) as caught:
+        execute(make_plan(config(archive, tmp_path / "out", cluster=wrong)))
+    assert caught.value.kind == "jobs-refused"
+    empty()
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ('cores = 2\nmemory = "8GB"\nmemroy = 1', "memroy"),
+        ('cores = 2\nmemory = "many"', "memory"),
+        ('cores = 2\nmemory = "8GB"\nwalltime = "soon"', "walltime"),
+        ('cores = 2\nmemory = "8GB"\ngpus = 4', "gpus"),
+        ("cores = ", "Invalid value"),
+    ],
+)
+def test_a_wrong_profile_names_file_and_key(tmp_path: Path, text: str, words: str) -> None:
+    (tmp_path / "p.toml").write_text(text)
+    with pytest.raises(S2SharpError, match=words) as caught:
+        read_profile(str(tmp_path / "p.toml"))
+    assert caught.value.kind == "bad-config"
+    assert "p.toml" in caught.value.message
+
+
+def test_a_profile_that_is_not_there_is_named() -> None:
+    with pytest.raises(S2SharpError, match="nowhere.toml"):
+        read_profile("nowhere")
+
+
+def test_the_profile_that_ships_is_one() -> None:
+    shipped = read_profile(str(SLURM / "slurm.toml"))
+    assert shipped.seconds == 4 * 3600
+    assert shipped.bytes == 16e9
