@@ -73,7 +73,9 @@ def estimate(plan: Plan) -> Estimate:
     workers = workers_of(plan.config)
     made = [states.get((plan.fit_name(d), plan.fit_key(d)[:24])) in FINAL for d in plan.datatakes]
     fits = made.count(False)
-    calibration = _calibrate(plan, threads_of(plan.config), learns=fits > 0 or plan.config.fit == "window")
+    calibration = _calibrate(
+        plan, threads_of(plan.config), learns=fits > 0 or plan.config.fit == "window"
+    )
     each = calibration["seconds"]
     if plan.config.fit == "window":
         each += calibration["fit"]

@@ -41,6 +41,9 @@ _LAG, _LAG_SECONDS = 4.0, 60.0
 # Seconds without any worker after which a run ends.
 _DESERTED = 300.0
 
+# Seconds to wait for a result: one that was lost with its worker is there again only when the unit has been redone.
+_FETCH = 5.0
+
 # Seconds between two looks at who lags and who has come.
 _LOOK = 1.0
 
@@ -218,12 +221,15 @@ class Flow(Generic[T]):
         flight = self._flying.get(thing)
         if flight is None or future not in flight.futures:
             return  # the slower of two
-        del self._flying[thing]
         try:
-            record = cast(Record, future.result())
+            record = cast(Record, future.result(timeout=_FETCH))
         except Exception as error:
+            if isinstance(error, TimeoutError) and future.status != "error":
+                self._landed.put((thing, future))
+                return
             # Whatever a worker dies of, or raises beyond what a unit expects, is that unit's failure.
             record = self.failure(thing, error)
+        del self._flying[thing]
         record = replace(record, attempt=flight.attempt)
         for other in flight.futures:
             other.cancel() if other is not future else other.release()

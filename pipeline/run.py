@@ -33,6 +33,7 @@ from .unit import SPACE, Run, keep, overview_unit, sharpen_unit, stage_unit
 
 __all__ = ["Outcome", "execute"]
 
+
 @dataclass
 class Outcome:
     """What a run did. ``counts`` by status, "skipped" being what an earlier run had done; ``stopped``: too

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 import shlex
@@ -157,30 +158,31 @@ def jobs(
     if profile.gpus:
         worker += ["--resources", f"GPU={profile.gpus}"]
         directives.insert(0, f"--gres=gpu:{profile.gpus}")
-    cluster = SLURMCluster(
-        security=Security.temporary(),
-        shared_temp_directory=str(folder),
-        log_directory=str(folder),
-        scheduler_options={"dashboard_address": "127.0.0.1:0"},
-        job_name="s2sharp",
-        queue=profile.partition,
-        account=profile.account,
-        walltime=profile.walltime,
-        # Dask's threads are not the net's: a worker does one unit at a time.
-        cores=1,
-        processes=1,
-        job_cpu=profile.cores,
-        memory=profile.memory,
-        python=profile.python,
-        interface=profile.interface,
-        job_extra_directives=directives,
-        job_script_prologue=[
-            *(f"export {name}={shlex.quote(value)}" for name, value in exports.items()),
-            *profile.prologue,
-        ],
-        worker_extra_args=worker,
-    )
-    with cluster:
+    with (
+        _key(folder) as security,
+        SLURMCluster(
+            security=security,
+            log_directory=str(folder),
+            scheduler_options={"dashboard_address": "127.0.0.1:0"},
+            job_name="s2sharp",
+            queue=profile.partition,
+            account=profile.account,
+            walltime=profile.walltime,
+            # Dask's threads are not the net's: a worker does one unit at a time.
+            cores=1,
+            processes=1,
+            job_cpu=profile.cores,
+            memory=profile.memory,
+            python=profile.python,
+            interface=profile.interface,
+            job_extra_directives=directives,
+            job_script_prologue=[
+                *(f"export {name}={shlex.quote(value)}" for name, value in exports.items()),
+                *profile.prologue,
+            ],
+            worker_extra_args=worker,
+        ) as cluster,
+    ):
         _check(cluster.job_script())
         cluster.scale(jobs=count)
         yield cluster, _Jobs(cluster, count, folder).tend
@@ -196,9 +198,31 @@ def _shared(profile: Profile, home: Place) -> Path:
             "Name a folder in the profile that nodes see at the same path, without blanks: folder = …",
         )
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    for left in folder.glob(".dask-jobqueue.worker.*"):
-        left.unlink()  # of a run that was killed: its key opens nothing any more
     return folder
+
+
+@contextmanager
+def _key(folder: Path) -> Iterator[Security]:
+    """A key for one run, in files that its owner alone can read and that go with the run."""
+    made = Security.temporary()
+    files = {
+        "cert": (folder / "cluster-certificate.pem", made.tls_worker_cert),
+        "key": (folder / "cluster-key.pem", made.tls_worker_key),
+    }
+    try:
+        for file, text in files.values():
+            file.unlink(missing_ok=True)  # of a run that was killed
+            file.touch(mode=0o600)
+            file.write_text(text)
+        each = {
+            f"tls_{role}_{part}": str(file)
+            for role in ("client", "scheduler", "worker")
+            for part, (file, _) in files.items()
+        }
+        yield Security(require_encryption=True, tls_ca_file=str(files["cert"][0]), **each)
+    finally:
+        for file, _ in files.values():
+            file.unlink(missing_ok=True)
 
 
 def _check(script: str) -> None:
@@ -235,6 +259,7 @@ class _Jobs:
         self._cluster, self._count, self._folder = cluster, count, folder
         self._came: set[str] = set()
         self._vain: list[str] = []
+        self._number = itertools.count(count)
         self._looked = time.monotonic()
 
     def tend(self) -> bool:
@@ -278,6 +303,8 @@ class _Jobs:
         async def again() -> None:
             for name in gone:
                 self._cluster.worker_spec.pop(name, None)
+                # Under a new name: after a while Dask cancels what has the old one.
+                self._cluster.worker_spec[f"s2sharp-{next(self._number)}"] = self._cluster.new_spec
             # Also where none is gone: Dask itself forgets workers that have left, and asks for no others.
             self._cluster.scale(jobs=self._count)
 

@@ -426,7 +426,9 @@ def slurm(cores: int = 4) -> Iterator[dict[str, str]]:
     programs = {name: shutil.which(name, path="/usr/sbin:/usr/bin") for name in _SLURM}
     missing = [name for name, found in programs.items() if not found]
     if missing or os.geteuid():
-        reason = "needs root, and Debian's slurmctld, slurmd, slurm-client and munge (apt-get install)"
+        reason = (
+            "needs root, and Debian's slurmctld, slurmd, slurm-client and munge (apt-get install)"
+        )
         if os.environ.get("CI", "").lower() == "true":
             pytest.fail(reason)
         pytest.skip(reason)
@@ -446,8 +448,16 @@ def slurm(cores: int = 4) -> Iterator[dict[str, str]]:
             done = subprocess.run(command, env=known, capture_output=True, text=True, check=False)
             return done.stdout
 
-        _daemon(stack, [programs["slurmctld"], "-D"], folder, lambda: "UP" in asked("scontrol", "ping"), known)
-        _daemon(stack, [programs["slurmd"], "-D"], folder, lambda: "idle" in asked("sinfo", "-h"), known)
+        _daemon(
+            stack,
+            [programs["slurmctld"], "-D"],
+            folder,
+            lambda: "UP" in asked("scontrol", "ping"),
+            known,
+        )
+        _daemon(
+            stack, [programs["slurmd"], "-D"], folder, lambda: "idle" in asked("sinfo", "-h"), known
+        )
         stack.callback(lambda: asked("scancel", "--me"))
         yield environment
 
@@ -502,7 +512,10 @@ def _daemon(
     log = folder / f"{Path(command[0] or '').name}.log"
     with log.open("wb") as out:
         process = subprocess.Popen(
-            [word for word in command if word], stdout=out, stderr=subprocess.STDOUT, env=environment
+            [word for word in command if word],
+            stdout=out,
+            stderr=subprocess.STDOUT,
+            env=environment,
         )
     stack.callback(_stop, process)
     _wait(ready, process, log)

@@ -15,7 +15,7 @@ from s2sharp import slurm as module
 from s2sharp.events import Event
 from s2sharp.planning import make_plan
 from s2sharp.run import Outcome, execute
-from s2sharp.slurm import read_profile
+from s2sharp.slurm import jobs, read_profile
 
 from s2sharp_core import S2SharpError
 from tests.services import slurm
@@ -105,20 +105,20 @@ def test_a_job_cancelled_in_mid_run_is_replaced_and_its_units_are_done(
 
 
 def test_a_worker_leaves_before_its_job_is_ended_and_another_comes(
-    archive: Path, whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def outlive(done: int) -> None:
-        if done == 1:
-            empty()
-
-    # SLURM itself would end the job after a minute. `--cluster slurm` is slurm.toml here.
-    Path(profile(tmp_path, walltime="00:00:04")).rename(tmp_path / "slurm.toml")
+    # SLURM itself would end the job after a minute. `slurm` is slurm.toml here.
+    Path(profile(tmp_path, walltime="00:00:05")).rename(tmp_path / "slurm.toml")
     monkeypatch.chdir(tmp_path)
-    begin = time.monotonic()
-    outcome = disturbed(archive, tmp_path / "out", "slurm", outlive)
-    assert time.monotonic() - begin < 50
-    assert outcome.counts == {"ok": UNITS}
-    assert shards(tmp_path / "out") == shards(whole)
+    with jobs(read_profile("slurm"), 1, tmp_path / "out", {}) as (cluster, tend):
+        seen: set[str] = set()
+        deadline = time.monotonic() + 50
+        while len(seen) < 2:
+            assert tend()
+            assert time.monotonic() < deadline, asked("squeue")
+            seen |= {str(w.name) for w in list(cluster.scheduler.workers.values())}
+            time.sleep(0.1)
+    empty()
 
 
 def test_nothing_is_said_in_the_clear_and_the_dashboards_are_for_their_machines(
