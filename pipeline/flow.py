@@ -153,6 +153,7 @@ class Flow(Generic[T]):
     _waiting: list[tuple[float, int, T, int]] = field(default_factory=list)
     _order: Iterator[int] = field(default_factory=itertools.count)
     _deserted: float | None = None
+    _stranded: bool = False
     _took: deque[float] = field(default_factory=lambda: deque(maxlen=50))
 
     def through(self, things: Iterable[T]) -> None:
@@ -179,6 +180,9 @@ class Flow(Generic[T]):
         for flight in self._flying.values():
             if flight.worker in flying:
                 flying[flight.worker] += 1
+        if flying and self._stranded:
+            self._rescue(flying)
+        self._stranded = not flying
         if flying or self.workers.coming:
             self._deserted = None
         elif self._deserted is None:
@@ -201,6 +205,15 @@ class Flow(Generic[T]):
             self._send(flight, worker)
             flying[worker] += 1
         return True
+
+    def _rescue(self, flying: dict[str, int]) -> None:
+        """Send again what was under way when all workers were lost: it was meant for them, and Dask (2026.8) leaves
+        it lying when others come.
+        """
+        for flight in self._flying.values():
+            flight.worker = min(flying, key=lambda name: flying[name])
+            flying[flight.worker] += 1
+            self._send(flight, flight.worker)
 
     def _due(self) -> tuple[T, int] | None:
         if self._waiting and self._waiting[0][0] <= time.monotonic():
