@@ -1,9 +1,9 @@
 """Where units are done: who is connected to, what is encrypted, and which GPU a process is shown."""
 
 import os
+import re
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
@@ -14,6 +14,9 @@ import torch
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
+from dask.system import CPU_COUNT
+from distributed import Client, Security
+from s2sharp import cluster
 from s2sharp.cluster import connect, threads_of, workers_of
 
 from s2sharp.synthetic import COLLECTION
@@ -82,19 +85,6 @@ def encrypted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, P
         yield address, folder
 
 
-def as_client(patch: pytest.MonkeyPatch, environment: dict[str, str]) -> None:
-    """Dask reads its environment when it is imported: what a new process would find there."""
-    import dask
-
-    for name, value in environment.items():
-        patch.setenv(name, value)
-    with_them = dask.config.collect(env={**os.environ, **environment})
-    for part in ("tls", "require-encryption"):
-        patch.setitem(
-            dask.config.config["distributed"]["comm"], part, with_them["distributed"]["comm"][part]
-        )
-
-
 def test_a_run_through_scheduler_and_worker_that_speak_tls_alone(
     archive: Path,
     scheduler: str,
@@ -135,3 +125,91 @@ def _found(folder: Path, name: str) -> dict[str, str]:
         "DASK_DISTRIBUTED__COMM__TLS__CLIENT__CERT": str(folder / f"{name}-part.pem"),
         "DASK_DISTRIBUTED__COMM__TLS__CLIENT__KEY": str(folder / f"{name}-key.pem"),
     }
+
+
+def test_a_key_that_another_authority_signed_is_not_let_in(encrypted: tuple[str, Path]) -> None:
+    address, folder = encrypted
+    certificates(folder, "theirs")
+    ours, theirs = (
+        Security(
+            tls_ca_file=str(folder / "ours-ca.pem"),
+            tls_client_cert=str(folder / f"{name}-part.pem"),
+            tls_client_key=str(folder / f"{name}-key.pem"),
+        )
+        for name in ("ours", "theirs")
+    )
+    Client(address, security=ours, timeout="30s").close()
+    with pytest.raises(OSError, match="Timed out"):
+        Client(address, security=theirs, timeout="2s")
+
+
+def test_without_certificates_it_is_said_where_they_are_looked_for(
+    archive: Path, encrypted: tuple[str, Path], tmp_path: Path
+) -> None:
+    with pytest.raises(S2SharpError, match=re.escape(encrypted[0])) as caught:
+        run(config(archive, tmp_path / "out", encrypted[0]))
+    assert caught.value.kind == "scheduler-unreachable"
+    assert "DASK_DISTRIBUTED__COMM__TLS__" in caught.value.remedy
+
+
+@pytest.mark.parametrize(
+    "address", ["tcp://198.51.100.7:8786", "198.51.100.7:8786", "tcp://scheduler.example:8786"]
+)
+def test_a_plain_connection_to_another_machine_is_refused(
+    archive: Path, tmp_path: Path, address: str
+) -> None:
+    with pytest.raises(S2SharpError, match="plain") as caught:
+        run(config(archive, tmp_path / "out", address))
+    assert caught.value.kind == "scheduler-insecure"
+    assert "--insecure" in caught.value.remedy
+
+
+def test_it_is_taken_where_it_was_asked_for(
+    scheduler: str, tmp_path: Path, archive: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The only scheduler at hand is on this machine: as if loopback addresses were others.
+    monkeypatch.setattr(cluster, "_private", lambda _: False)
+    with (
+        pytest.raises(S2SharpError, match="plain"),
+        connect(config(archive, tmp_path, scheduler), tmp_path),
+    ):
+        pass
+    settings = config(archive, tmp_path, scheduler, insecure=True)
+    with connect(settings, tmp_path) as there:
+        assert there.client.scheduler is not None
+
+
+@pytest.mark.parametrize(
+    ("named", "count", "each"),
+    [
+        (None, 2, ["0", "1"]),
+        ("GPU-8a1f,GPU-77c0,GPU-0b0b", 3, ["GPU-0b0b", "GPU-77c0", "GPU-8a1f"]),
+    ],
+)
+def test_each_process_is_shown_one_gpu(
+    archive: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    named: str | None,
+    count: int,
+    each: list[str],
+) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: count)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    if named:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", named)
+    settings = config(archive, tmp_path)
+    assert workers_of(settings) == count
+    with connect(settings, tmp_path) as there:
+        there.client.wait_for_workers(count, timeout=60)
+        shown = there.client.run(os.environ.get, "CUDA_VISIBLE_DEVICES").values()
+    assert sorted(shown) == each
+
+
+def test_without_gpus_or_told_to_leave_them_one_process_has_all_cores(
+    archive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert workers_of(config(archive, tmp_path)) == 1
+    assert threads_of(config(archive, tmp_path)) == CPU_COUNT
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 4)
+    assert workers_of(config(archive, tmp_path, device="cpu")) == 1

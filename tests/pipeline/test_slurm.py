@@ -1,5 +1,6 @@
 """Runs whose workers are jobs of a real SLURM: some are cancelled, leave in time, never come, or are refused."""
 
+import json
 import socket
 import ssl
 import subprocess
@@ -208,3 +209,19 @@ def test_the_profile_that_ships_is_one() -> None:
     shipped = read_profile(str(SLURM / "slurm.toml"))
     assert shipped.seconds == 4 * 3600
     assert shipped.bytes == 16e9
+
+
+def test_the_job_for_sites_that_forbid_schedulers_does_a_run(
+    archive: Path, whole: Path, tmp_path: Path
+) -> None:
+    file = tmp_path / "run.toml"
+    settings = config(archive, tmp_path / "out").model_dump(mode="json", exclude_unset=True)
+    file.write_text("".join(f"{key} = {json.dumps(value)}\n" for key, value in settings.items()))
+    command = Path(sys.executable).with_name("s2sharp")
+    asked(
+        *("sbatch", "--wait", "--cpus-per-task=1", "--mem=1G", f"--chdir={tmp_path}"),
+        *(f"--export=ALL,S2SHARP={command}", str(SLURM / "s2sharp.sbatch"), str(file)),
+    )
+    (log,) = tmp_path.glob("s2sharp-*.log")
+    assert "12 ok" in log.read_text()
+    assert shards(tmp_path / "out") == shards(whole)
