@@ -102,7 +102,7 @@ def test_a_job_cancelled_in_mid_run_is_replaced_and_its_units_are_done(
     empty()
     logs = {file.name for file in (out / "jobs").iterdir()}
     assert len({name for name in logs if name.endswith(".err")}) == 2, logs
-    assert not any(name.startswith(".dask") for name in logs), "the key is gone with the cluster"
+    assert not any(name.endswith(".pem") for name in logs), "the key is gone with the cluster"
 
 
 def test_a_worker_leaves_before_its_job_is_ended_and_another_comes(
@@ -151,8 +151,8 @@ def test_nothing_is_said_in_the_clear_and_the_dashboards_are_for_their_machines(
             socket.create_connection(("127.0.0.1", port), 5).close()
             with pytest.raises(ConnectionRefusedError):
                 socket.create_connection(("127.0.0.2", port), 5)
-        keys = list((tmp_path / "out" / "jobs").glob(".dask-jobqueue.worker.*"))
-        assert keys
+        keys = list((tmp_path / "out" / "jobs").glob("cluster-*.pem"))
+        assert len(keys) == 2
         assert {file.stat().st_mode & 0o777 for file in keys} == {0o600}
         assert (tmp_path / "out" / "jobs").stat().st_mode & 0o777 == 0o700
 
