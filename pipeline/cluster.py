@@ -104,9 +104,9 @@ def connect(where: Where, home: Place) -> Iterator[Cluster]:
         if where.cluster:
             profile = read_profile(where.cluster)
             exports = {**_ENVIRONMENT, "OMP_NUM_THREADS": str(profile.cores)}
-            with jobs(profile, workers_of(where), home, exports) as (cluster, tend):
-                with Client(cluster) as client:
-                    yield Cluster(client, profile.cores, tend)
+            sent = jobs(profile, workers_of(where), home, exports)
+            with sent as (cluster, tend), Client(cluster) as client:
+                yield Cluster(client, profile.cores, tend)
             return
         with _local(workers_of(where), _gpus(where)) as cluster, Client(cluster) as client:
             yield Cluster(client, threads_of(where), _untended)

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 from tempfile import NamedTemporaryFile
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from dask.utils import parse_bytes
 from distributed import Security
@@ -26,7 +26,7 @@ from s2sharp_core import S2SharpError
 from .place import Place
 
 if TYPE_CHECKING:
-    from dask_jobqueue import SLURMCluster
+    from dask_jobqueue.slurm import SLURMCluster
 
 __all__ = ["Profile", "jobs", "read_profile"]
 
@@ -148,7 +148,7 @@ def jobs(
     S2SharpError
         ``bad-config`` without a folder that nodes see; ``jobs-refused`` with SLURM's reason.
     """
-    from dask_jobqueue import SLURMCluster
+    from dask_jobqueue.slurm import SLURMCluster
 
     folder = _shared(profile, home)
     lifetime = [f"{share * profile.seconds:.0f}s" for share in (_LIFETIME, _STAGGER)]
@@ -271,7 +271,8 @@ class _Jobs:
             ``jobs-lost`` when one after the other ends before its worker has come; ``jobs-refused`` when they wait
             for what will not be.
         """
-        here = {worker.name for worker in list(self._cluster.scheduler.workers.values())}
+        scheduler: Any = self._cluster.scheduler
+        here = {worker.name for worker in list(scheduler.workers.values())}
         sent = {name: job.job_id for name, job in dict(self._cluster.workers).items()}
         self._came |= {job for name, job in sent.items() if job and name in here}
         if time.monotonic() - self._looked > _LOOK:

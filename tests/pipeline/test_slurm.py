@@ -122,6 +122,18 @@ def test_a_worker_leaves_before_its_job_is_ended_and_another_comes(
     empty()
 
 
+def let_in(host: str, port: int) -> bool:
+    """Whether a stranger who speaks TLS, but has no key of the run, is answered."""
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    with socket.create_connection((host, port), 5) as plain:
+        try:
+            with context.wrap_socket(plain) as stranger:
+                return bool(stranger.recv(1))
+        except OSError:
+            return False
+
+
 def test_nothing_is_said_in_the_clear_and_the_dashboards_are_for_their_machines(
     archive: Path, tmp_path: Path
 ) -> None:
@@ -132,18 +144,9 @@ def test_nothing_is_said_in_the_clear_and_the_dashboards_are_for_their_machines(
         address = urlsplit(cluster.client.scheduler.address)
         assert address.scheme == "tls"
         cluster.client.wait_for_workers(1, timeout=60)
-        with pytest.raises(OSError, match="."):
+        with pytest.raises(OSError, match=r"Timed out|closed"):
             Client(f"tcp://{address.netloc}", timeout="2s")
-        context = ssl.create_default_context()
-        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-        with socket.create_connection((address.hostname, address.port)) as plain:
-            plain.settimeout(5)
-            # A stranger without the run's key is shown the door.
-            with pytest.raises(OSError, match="."), context.wrap_socket(plain) as stranger:
-                stranger.recv(1)
-                stranger.sendall(b"x")
-                assert stranger.recv(1)
-                raise AssertionError("let in")
+        assert not let_in(str(address.hostname), int(address.port or 0))
         (worker,) = cluster.client.scheduler_info()["workers"].values()
         ports = [worker["services"]["dashboard"]]
         ports.append(int(urlsplit(cluster.client.dashboard_link).port or 0))
@@ -201,7 +204,7 @@ def test_a_wrong_profile_names_file_and_key(tmp_path: Path, text: str, words: st
 
 
 def test_a_profile_that_is_not_there_is_named() -> None:
-    with pytest.raises(S2SharpError, match="nowhere.toml"):
+    with pytest.raises(S2SharpError, match=r"nowhere\.toml"):
         read_profile("nowhere")
 
 
