@@ -493,6 +493,9 @@ def _slurm_conf(folder: Path, cores: int) -> Path:
         "SlurmdParameters": "config_overrides",
         "ReturnToService": 2,
         "KillWait": 2,
+        # A busy machine is no broken node, whose jobs would be sent again.
+        "MessageTimeout": 60,
+        "BatchStartTimeout": 60,
         "SchedulerParameters": "sched_interval=1,sched_min_interval=0,batch_sched_delay=0",
         "NodeName": f"{host} NodeAddr=127.0.0.1 CPUs={cores} RealMemory={memory}",
         "PartitionName": "debug Nodes=ALL Default=YES MaxTime=1440 State=UP",

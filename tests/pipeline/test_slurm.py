@@ -55,7 +55,7 @@ def queue() -> list[str]:
 
 def empty() -> None:
     """Until SLURM has no job."""
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 120
     while queue():
         assert time.monotonic() < deadline, asked("squeue")
         time.sleep(0.1)
@@ -113,7 +113,7 @@ def test_a_worker_leaves_before_its_job_is_ended_and_another_comes(
     monkeypatch.chdir(tmp_path)
     with jobs(read_profile("slurm"), 1, tmp_path / "out", {}) as (cluster, tend):
         seen: set[str] = set()
-        deadline = time.monotonic() + 50
+        deadline = time.monotonic() + 120
         while len(seen) < 2:
             assert tend()
             assert time.monotonic() < deadline, asked("squeue")
