@@ -53,12 +53,16 @@ def queue() -> list[str]:
     return asked("squeue", "--noheader", "--format=%i").split()
 
 
-def empty() -> None:
-    """Until SLURM has no job."""
+def until(so: Callable[[], bool]) -> None:
     deadline = time.monotonic() + 120
-    while queue():
+    while not so():
         assert time.monotonic() < deadline, asked("squeue")
         time.sleep(0.1)
+
+
+def empty() -> None:
+    """Until SLURM has no job."""
+    until(lambda: not queue())
 
 
 def profile(folder: Path, **more: object) -> str:
@@ -228,3 +232,31 @@ def test_the_job_for_sites_that_forbid_schedulers_does_a_run(
     (log,) = tmp_path.glob("s2sharp-*.log")
     assert "12 ok" in log.read_text()
     assert shards(tmp_path / "out") == shards(whole)
+
+
+def test_near_its_walltime_that_job_ends_its_run_in_order_and_is_queued_again(
+    tmp_path: Path,
+) -> None:
+    command = tmp_path / "s2sharp"
+    command.write_text(
+        f"#!{sys.executable}\n"
+        "import time\n"
+        "print('begun', flush=True)\n"
+        "try:\n    time.sleep(60)\nexcept KeyboardInterrupt:\n    print('ended in order', flush=True)\n"
+    )
+    command.chmod(0o755)
+    job = asked(
+        *("sbatch", "--parsable", "--cpus-per-task=1", "--mem=1G", f"--chdir={tmp_path}"),
+        *(f"--export=ALL,S2SHARP={command}", str(SLURM / "s2sharp.sbatch"), "run.toml"),
+    ).strip()
+    until(lambda: "begun" in logged(tmp_path))
+    # What SLURM does two minutes before the end.
+    asked("scancel", "--batch", "--signal=USR1", job)
+    until(lambda: "Restarts=1" in asked("scontrol", "show", "job", job))
+    assert logged(tmp_path).split("\n")[:2] == ["begun", "ended in order"]
+    asked("scancel", job)
+    empty()
+
+
+def logged(folder: Path) -> str:
+    return "".join(log.read_text() for log in folder.glob("s2sharp-*.log"))
