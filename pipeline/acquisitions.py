@@ -4,17 +4,18 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from functools import reduce
+from functools import cached_property, reduce
 from operator import or_
 from typing import NamedTuple
 
+import numpy as np
 import pystac
 
 from s2sharp_core import S2SharpError
 from s2sharp_core.lattice import Box
 
 from .archives import archived, datatake, epsg, safe_name, strip
-from .scenes import Refusal, Scene, scene_of
+from .scenes import Refusal, Scene, edges_of, scene_of
 from .signing import Sign
 
 __all__ = ["Acquisition", "Choice", "Found", "find", "group", "join", "numbered"]
@@ -41,7 +42,7 @@ class Acquisition:
     scenes: tuple[Scene, ...]
     items: tuple[str, ...] = ()
 
-    @property
+    @cached_property
     def box(self) -> Box:
         return reduce(or_, (scene.box for scene in self.scenes))
 
@@ -56,9 +57,19 @@ class Acquisition:
         """The scenes that meet ``box``."""
         return tuple(scene for scene in self.scenes if not (scene.box & box).empty)
 
-    def sees(self, box: Box) -> bool:
-        """Whether there may be data in ``box``."""
-        return any(scene.sees(box) for scene in self.scenes)
+    def content(self, box: Box) -> list[tuple[str, int]]:
+        """What pixels in ``box`` follow from: digest and number of the scenes that meet it."""
+        every = zip(self.scenes, self._digests, strict=True)
+        return [(digest, scene.number) for scene, digest in every if not (scene.box & box).empty]
+
+    @cached_property
+    def _digests(self) -> tuple[str, ...]:
+        return tuple(scene.digest for scene in self.scenes)
+
+    def sees(self, boxes: Sequence[Box]) -> np.ndarray:
+        """Of each of ``boxes``, whether there may be data in it: bools."""
+        edges = edges_of(boxes)
+        return np.any([scene.sees(edges) for scene in self.scenes], axis=0)
 
 
 @dataclass(frozen=True, slots=True)

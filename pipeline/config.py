@@ -170,6 +170,10 @@ class RunConfig(BaseModel):
     memory: float | None = Field(
         None, gt=0, description="Refuse to begin if a worker would need more, in GB."
     )
+    yes: bool = Field(
+        False,
+        description="Begin also where the plan says that it takes days, or writes terabytes.",
+    )
     retries: int = Field(
         2,
         ge=0,

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from dataclasses import dataclass
+from itertools import groupby
 
 from s2sharp_core import BANDS, S2SharpError
 from s2sharp_core.lattice import Box
@@ -16,7 +17,7 @@ from .load import GDAL_CACHE
 from .plan import Plan
 from .ready import weights_folder
 
-__all__ = ["Estimate", "check_memory", "estimate"]
+__all__ = ["Estimate", "check_memory", "check_size", "estimate"]
 
 # Bytes per second on one worker, and seconds per unit: orders of magnitude, for what is not calibrated.
 _READ, _WRITE, _UNIT = 150e6, 80e6, 0.15
@@ -25,11 +26,19 @@ _READ, _WRITE, _UNIT = 150e6, 80e6, 0.15
 _COMPRESSION = 1.6
 
 
+# Acquisitions that are counted at most; spread evenly, they stand for the others.
+_COUNTED = 100
+
+# Seconds, and bytes, from which on a run has to be confirmed.
+_LONG, _BIG = 86_400.0, 1e12
+
+
 @dataclass(frozen=True)
 class Estimate:
     """What a plan will cost.
 
-    ``units``, ``todo``: all of them, and those the ledger does not have; ``windows`` of those.
+    ``units``, ``todo``: all of them, and those the ledger does not have; ``windows`` of those. ``exact``: whether all
+    were counted; of a plan of very many acquisitions, some stand for all.
     ``read``: bytes of pixels, uncompressed, context included; ``output``: bytes of the finished cube
     with its overviews, and ``delivered`` with the COGs; ``memory``: bytes of a worker beyond its idle
     size; ``seconds``: of all, on ``workers``, the ``fits`` that are to be made first among it.
@@ -37,6 +46,7 @@ class Estimate:
 
     acquisitions: int
     scenes: int
+    exact: bool
     units: int
     todo: int
     windows: int
@@ -51,26 +61,13 @@ class Estimate:
 
 def estimate(plan: Plan) -> Estimate:
     """Count the units, and time one window in a process of its own (a few seconds)."""
-    states = Ledger(plan.out / "ledger").states()
-    units = todo = windows = 0
-    read = stored = written = 0.0
-    staged: set[tuple[str, Box]] = set()
-    for unit in plan.units():
-        units += 1
-        wanted = plan.wanted(unit) & plan.acquisition(unit).box
-        stored += _stored_bytes(plan, wanted)
-        if states.get((plan.name(unit), plan.key(unit)[:24])) in FINAL:
-            continue
-        todo += 1
-        windows += sum(1 for _ in wanted.tiles(plan.config.window))
-        if plan.staged:
-            stage = plan.stage(plan.acquisition(unit))
-            staged |= {(stage.acquisition.id, x) for x in stage.needed(wanted.grow(plan.margin))}
-        else:
-            read += _native_bytes(plan, wanted.grow(plan.margin))
-        written += _stored_bytes(plan, wanted)
-    read += sum(_native_bytes(plan, cells) for _, cells in staged)
+    some = plan.asked[:: -(-len(plan.asked) // _COUNTED)]
+    share = len(plan.asked) / len(some)
+    counted = _count(plan, frozenset(some))
+    units, todo, windows = (round(share * n) for n in counted[:3])
+    read, stored, written = (share * size for size in counted[3:])
     workers = workers_of(plan.config)
+    states = Ledger(plan.out / "ledger").states("fits")
     made = [states.get((plan.fit_name(d), plan.fit_key(d)[:24])) in FINAL for d in plan.datatakes]
     fits = made.count(False)
     calibration = _calibrate(
@@ -84,6 +81,7 @@ def estimate(plan: Plan) -> Estimate:
     return Estimate(
         acquisitions=len(plan.acquisitions),
         scenes=sum(len(a.scenes) for a in plan.acquisitions),
+        exact=share == 1,
         units=units,
         todo=todo,
         windows=windows,
@@ -97,6 +95,50 @@ def estimate(plan: Plan) -> Estimate:
         ),
         seconds=busy / workers,
         workers=workers,
+    )
+
+
+def _count(plan: Plan, ids: frozenset[str]) -> tuple[int, int, int, float, float, float]:
+    """Units, those to do, their windows; bytes to read, of the cube, and to write; of the acquisitions ``ids``."""
+    ledger = Ledger(plan.out / "ledger")
+    units = todo = windows = 0
+    read = stored = written = 0.0
+    for acquisition, every in groupby(plan.units(ids), plan.acquisition):
+        states = ledger.states(acquisition.id)
+        stage = plan.stage(acquisition)
+        staged: set[Box] = set()
+        for unit in every:
+            units += 1
+            wanted = plan.wanted(unit) & acquisition.box
+            stored += _stored_bytes(plan, wanted)
+            if states and states.get((plan.name(unit), plan.key(unit)[:24])) in FINAL:
+                continue
+            todo += 1
+            windows += sum(1 for _ in wanted.tiles(plan.config.window))
+            if plan.staged:
+                staged.update(stage.needed(wanted.grow(plan.margin)))
+            else:
+                read += _native_bytes(plan, wanted.grow(plan.margin))
+            written += _stored_bytes(plan, wanted)
+        read += sum(_native_bytes(plan, cells) for cells in staged)
+    return units, todo, windows, read, stored, written
+
+
+def check_size(plan: Plan, cost: Estimate) -> None:
+    """Refuse a run so large that it may be a mistake, unless ``yes`` says that it is none.
+
+    Raises
+    ------
+    S2SharpError
+        ``very-large``.
+    """
+    if plan.config.yes or (cost.seconds < _LONG and cost.delivered < _BIG):
+        return
+    raise S2SharpError(
+        "very-large",
+        f"This run would write about {cost.delivered / 1e9:,.0f} GB and take about {cost.seconds / 86400:.1f} days "
+        f"on {cost.workers} worker{'s' * (cost.workers > 1)} of this machine.",
+        "If that is what you want, add --yes; else narrow --bbox or --datetime.",
     )
 
 

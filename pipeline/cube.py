@@ -248,8 +248,11 @@ def chunk_side(side: int, most: int = 512) -> int:
 
 def encode(reflectance: np.ndarray) -> np.ndarray:
     """float32 reflectance → int16 × 10 000: rounded, then clipped, then cast; NaN → the fill value."""
-    dn = np.rint(reflectance * np.float32(10_000))
-    return np.where(np.isnan(dn), FILL, np.clip(dn, FILL + 1, 32767)).astype(np.int16)
+    dn = reflectance * np.float32(10_000)
+    np.rint(dn, out=dn)
+    np.clip(dn, FILL + 1, 32767, out=dn)
+    dn[np.isnan(dn)] = FILL
+    return dn.astype(np.int16)
 
 
 def level_group(layout: Sharded, level: int) -> str:

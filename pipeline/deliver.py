@@ -1,5 +1,7 @@
 """What people open first: COGs, a STAC catalogue and a before/after picture of each acquisition."""
 
+from dataclasses import replace
+
 import numpy as np
 import pystac
 
@@ -25,7 +27,7 @@ _OVERVIEW = 1500
 _CREDIT = "Contains modified Copernicus Sentinel data"
 
 
-def publish_unit(run: Run, unit: Unit, missing: tuple[str, ...]) -> Record:
+def publish_unit(run: Run, unit: Unit, missing: tuple[str, ...], attempt: int = 1) -> Record:
     """Write the COGs and the picture of one acquisition, and record it."""
     plan = run.plan
     layout, acquisition = plan.layout(unit.epsg), plan.acquisition(unit)
@@ -38,7 +40,7 @@ def publish_unit(run: Run, unit: Unit, missing: tuple[str, ...]) -> Record:
     except store_errors() as error:
         message = f"Cannot publish {acquisition.id}: {error}. {SPACE}"
         record = Record(name, key, "failed", kind="store-unwritable", message=message)
-    return keep(plan, record)
+    return keep(plan, replace(record, attempt=attempt))
 
 
 def picture_path(out: Place, acquisition: Acquisition) -> Place:

@@ -265,14 +265,14 @@ def _look(plan: Plan, acquisition: Acquisition, box: Box) -> _Bands | Literal["g
     }
 
 
-def fit_unit(run: Run, datatake: Datatake) -> Record:
+def fit_unit(run: Run, datatake: Datatake, attempt: int = 1) -> Record:
     """Fit the method to one datatake and record it; never raises for bad input.
 
     A fit that was killed goes on from its last checkpoint.
     """
     plan = run.plan
     name, key = plan.fit_name(datatake), plan.fit_key(datatake)
-    facts: dict[str, Any] = {"unit": name, "key": key}
+    facts: dict[str, Any] = {"unit": name, "key": key, "attempt": attempt}
     begin, threads = time.perf_counter(), torch.get_num_threads()
     idle = idle_size(run)
     with ONE, Peak() as memory:

@@ -18,7 +18,7 @@ _PANELS = {
     "What": "catalog collection bbox area datetime since extent max_cloud bands",
     "How": "method weights adapt fit fit_windows fit_steps fit_threads warm_start seed window shard chunk "
     "publish history",
-    "Where it runs": "sign stage stage_budget scheduler insecure cluster workers memory device precision retries max_failures lease events metrics",
+    "Where it runs": "sign stage stage_budget scheduler insecure cluster workers memory device precision yes retries max_failures lease events metrics",
 }
 
 _METAVARS = {
@@ -39,6 +39,7 @@ _DEFAULTS = {
     "publish": "publish",
     "history": "no-history",
     "insecure": "no-insecure",
+    "yes": "no-yes",
     "scheduler": "a cluster on this machine",
     "workers": "1, or one for each GPU",
     "memory": "the machine's, shared by the workers",

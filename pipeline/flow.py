@@ -13,6 +13,7 @@ from queue import Empty, SimpleQueue
 from typing import Any, Generic, TypeVar, cast
 
 from distributed import Client, Future
+from distributed.client import ClosedClientError
 
 from s2sharp_core import S2SharpError
 
@@ -64,7 +65,9 @@ class Workers:
 
     def _look(self) -> dict[str, dict[str, float]]:
         if time.monotonic() - self._asked > _LOOK:
-            known = self._client.scheduler_info(n_workers=-1)["workers"]
+            if self._client.status in ("closing", "closed"):
+                raise ClosedClientError("the client has lost its scheduler")
+            known = self._client.scheduler_info(n_workers=-1).get("workers", {})
             self._resources = {name: about.get("resources") or {} for name, about in known.items()}
             self.coming = self._tend()
             self._asked = time.monotonic()

@@ -26,6 +26,9 @@ def unrolled(shape: shapely.Geometry) -> shapely.Geometry:
 
 def rolled(shape: shapely.Geometry) -> shapely.Geometry:
     """``shape`` with longitudes from -180 to 180; what lies beyond is cut off and moved there."""
+    west, _, east, _ = shapely.bounds(shape)
+    if west >= -180 and east <= 180:
+        return shape
     world = shapely.box(-180, -90, 180, 90)
     return shapely.union_all([translate(shape, turn) & world for turn in (-360, 0, 360)])
 

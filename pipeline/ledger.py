@@ -23,6 +23,7 @@ class Record:
 
     ``unit`` is its path in the ledger, ``key`` the digest of what its content follows from. ``kind``,
     ``message`` and, where they are to blame, ``item`` and ``band`` tell a failure; ``attempt`` counts from 1.
+    ``disagreement``: band → DN by which neighbouring tiles differ where they overlap, the median of a sample (:func:`~s2sharp.agreement.disagreement`).
     ``seconds`` by phase; ``idle`` and ``peak`` are the worker's memory in
     bytes before its first unit and at its highest.
     """
@@ -38,6 +39,7 @@ class Record:
     warnings: tuple[str, ...] = ()
     windows: int = 0
     valid: int = 0
+    disagreement: dict[str, float] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
     idle: int = 0
     peak: int = 0

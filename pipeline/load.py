@@ -4,8 +4,8 @@ import logging
 import os
 import re
 from collections.abc import Callable, Container, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import numpy as np
@@ -80,10 +80,20 @@ _JPEG2000 = ("JP2OpenJPEG", "JP2KAK", "JP2ECW")
 T = TypeVar("T")
 
 
+Kept = dict[str, rasterio.DatasetReader]
+"""Address → a file that stays open, so that blocks which two reads share are decoded once; for one thread at a time."""
+
+
 def reading(
-    source: Source, item: str, home: str | None, read: Callable[[rasterio.DatasetReader], T]
+    source: Source,
+    item: str,
+    home: str | None,
+    read: Callable[[rasterio.DatasetReader], T],
+    kept: Kept | None = None,
 ) -> T:
     """What ``read`` gives of a file of ``item``, which has the address ``home``; its own signature is no matter.
+
+    Without ``kept`` the file is closed again.
 
     Raises
     ------
@@ -92,27 +102,34 @@ def reading(
         :func:`~s2sharp.signing.signed` raises.
     """
     try:
-        with _opened(source, item, signed(source, home)) as dataset:
+        with _opened(source, item, signed(source, home), kept) as dataset:
             return read(dataset)
     except S2SharpError as error:
         if source.sign == "none" or not re.search(r"\b40[13]\b", error.message):
             raise
     # Refused: perhaps the signature ended before it said it would.
-    with _opened(source, item, signed(source, home, anew=True)) as dataset:
+    with _opened(source, item, signed(source, home, anew=True), kept) as dataset:
         return read(dataset)
 
 
 @contextmanager
-def _opened(source: Source, item: str, href: str) -> Iterator[rasterio.DatasetReader]:
+def _opened(
+    source: Source, item: str, href: str, kept: Kept | None
+) -> Iterator[rasterio.DatasetReader]:
     settings = dict(_GDAL)
     if href.startswith("s3://") and "AWS_ACCESS_KEY_ID" not in os.environ:
         settings["AWS_NO_SIGN_REQUEST"] = "YES"
     try:
-        with (
-            rasterio.Env(**settings) as env,
-            rasterio.open(href, driver=_driver(href, env.drivers())) as dataset,
-        ):
+        with rasterio.Env(**settings) as env, ExitStack() as stack:
+            # Not kept where reading it fails: it is opened anew then.
+            dataset = kept.pop(source.href, None) if kept else None
+            if dataset is None:
+                dataset = rasterio.open(href, driver=_driver(href, env.drivers()))
+            stack.callback(dataset.close)
             yield dataset
+            if kept is not None:
+                kept[source.href] = dataset
+                stack.pop_all()
     except RasterioError as error:
         reason = str(error.__cause__ or error).replace(href, "").lstrip(": ")
         raise S2SharpError(
@@ -142,8 +159,10 @@ def native_gsd(band: str) -> int:
     return BANDS[band].gsd if band in BANDS else 20
 
 
-def read_scene(scene: "Scene", source: Source, epsg: int, box: Box) -> np.ndarray:
-    """DN of the cells ``box`` of one file, which must hold them all: (n·rows, n·cols).
+def read_scene(
+    scene: "Scene", source: Source, epsg: int, box: Box, kept: Kept | None = None
+) -> np.ndarray:
+    """DN of the cells ``box`` of one file, which must hold them all: (n·rows, n·cols); ``kept`` as of :func:`reading`.
 
     Raises
     ------
@@ -180,7 +199,7 @@ def read_scene(scene: "Scene", source: Source, epsg: int, box: Box) -> np.ndarra
         window = Window.from_slices(rows, cols)
         return np.asarray(dataset.read(1, window=window))
 
-    return reading(source, scene.id, scene.href, read)
+    return reading(source, scene.id, scene.href, read, kept)
 
 
 class Reader(Protocol):
@@ -193,9 +212,10 @@ class Reader(Protocol):
 
 @dataclass(frozen=True)
 class Files:
-    """Reads the files of an acquisition's items directly."""
+    """Reads the files of an acquisition's items directly; they stay open as long as it lives."""
 
     acquisition: "Acquisition"
+    _kept: Kept = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def mosaic(self, band: str, box: Box) -> tuple[np.ndarray, np.ndarray]:
         gsd = native_gsd(band)
@@ -206,6 +226,12 @@ class Files:
             for scene in self.acquisition.scenes
             if not (scene.box & box).empty and _file(scene, band)
         ]
+        if len(scenes) == 1:  # as the rest would do it, with a third of the work
+            inner = scenes[0].box & box
+            place = box.slices(inner, gsd)
+            dn[place] = harmonised(self.acquisition, scenes[0], band, inner, self._kept)
+            source[place] = np.where(dn[place] != 0, np.uint16(scenes[0].number), np.uint16(0))
+            return dn, source
         choices = precedence(tuple(scene.box for scene in scenes), box)
         for choice in choices:
             # What the choices before gave may have holes.
@@ -216,7 +242,7 @@ class Files:
                     continue
                 inner = _around(mine, box)
                 place = box.slices(inner, gsd)
-                part = harmonised(self.acquisition, scene, band, inner)
+                part = harmonised(self.acquisition, scene, band, inner, self._kept)
                 free = (dn[place] == 0) & (part != 0) & _to_pixels(mine, box, inner, gsd)
                 dn[place][free] = part[free]
                 source[place][free] = scene.number
@@ -244,11 +270,16 @@ def _to_pixels(mask: np.ndarray, box: Box, inner: Box, gsd: int) -> np.ndarray:
     return mask[box.slices(inner, CELL)].repeat(n, axis=0).repeat(n, axis=1)
 
 
-def harmonised(acquisition: "Acquisition", scene: "Scene", band: str, box: Box) -> np.ndarray:
-    """DN of one scene over ``box``, which it holds, as :func:`reference_offset` means them; 0 as nodata."""
+def harmonised(
+    acquisition: "Acquisition", scene: "Scene", band: str, box: Box, kept: Kept | None = None
+) -> np.ndarray:
+    """DN of one scene over ``box``, which it holds, as :func:`reference_offset` means them; 0 as nodata.
+
+    ``kept`` as of :func:`reading`.
+    """
     file = _file(scene, band)
     assert file is not None  # noqa: S101  (the caller asks for what there is)
-    part = read_scene(scene, file, acquisition.epsg, box)
+    part = read_scene(scene, file, acquisition.epsg, box, kept)
     return _harmonise(part, file, reference_offset(acquisition, band))
 
 

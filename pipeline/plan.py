@@ -1,13 +1,15 @@
 """Area × time → units, lazily: frozen in one file that every worker reads, so that all agree."""
 
 import hashlib
+import itertools
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import Any
 from uuid import uuid4
 
+import numpy as np
 import shapely
 from pydantic import BaseModel, ConfigDict, TypeAdapter
 
@@ -174,18 +176,22 @@ class Plan(BaseModel):
         folder = self.fit_folder(take)
         return dict(self.weights) if folder is None else fitted_weights(folder)
 
-    def units(self) -> Iterator[Unit]:
-        """The units of the full resolution: acquisition by acquisition, row by row."""
+    def units(self, ids: Collection[str] = ()) -> Iterator[Unit]:
+        """The units of the full resolution, acquisition by acquisition, row by row; of those ``ids`` alone, if any."""
         for layout in self.layouts:
             shape = area_shape(self.config, layout.epsg)
             shapely.prepare(shape)
             for time, acquisition in self._asked(layout):
-                for row, col in layout.shards_in(acquisition.box & layout.area):
-                    cells = layout.cells(row, col) & layout.area
-                    if not acquisition.sees(cells):
-                        continue
-                    if shape.intersects(shapely.box(*layout.lattice.bounds(cells))):
-                        yield Unit(layout.epsg, time, row, col)
+                if ids and acquisition.id not in ids:
+                    continue
+                shards = list(layout.shards_in(acquisition.box & layout.area))
+                if not shards:
+                    continue
+                boxes = [layout.cells(*shard) & layout.area for shard in shards]
+                places = shapely.box(*np.transpose([layout.lattice.bounds(box) for box in boxes]))
+                wanted = acquisition.sees(boxes) & shapely.intersects(shape, places)
+                for row, col in itertools.compress(shards, wanted):
+                    yield Unit(layout.epsg, time, row, col)
 
     def overviews(self, level: int) -> Iterator[Unit]:
         """The units of one overview; its children must be complete."""
@@ -249,8 +255,7 @@ class Plan(BaseModel):
             facts.append(self.weights_of(self.acquisition(unit).take))
         wanted = self.wanted(unit)
         facts.append(wanted)
-        scenes = self.acquisition(unit).within(wanted.grow(self.margin))
-        facts += [[scene.digest, scene.number] for scene in scenes]
+        facts += self.acquisition(unit).content(wanted.grow(self.margin))
         if unit.level:
             own = f"{self.acquisition_id(unit)}/"
             facts += sorted(name for name in missing if name.startswith(own))

@@ -28,7 +28,7 @@ from .cube import Layout, chunk_side
 from .frozen import write_items
 from .plan import Datatake, Plan, frozen_items, read_plan
 from .ready import check_fit, digest_of, fits, fitted_weights, outline, start_of
-from .scenes import Refusal
+from .scenes import Refusal, edges_of
 from .search import interval, search
 
 __all__ = ["frozen", "make_plan", "with_acquisitions"]
@@ -44,6 +44,7 @@ _FREE = {
     "stage",
     "stage_budget",
     "retries",
+    "yes",
     "max_failures",
     "lease",
     "events",
@@ -143,11 +144,12 @@ def _search(config: RunConfig, reads: tuple[str, ...], margin: int, before: byte
     )
     new = [a for a in every if any(scene.id in seen for scene in a.scenes)]
     clear = [a for a in new if a.cloud is None or a.cloud <= config.max_cloud]
+    shapes = {epsg: area_shape(config, epsg) for epsg in {a.epsg for a in clear}}
     return _Found(
         items=frozen_items,
         every=tuple(every),
         # What meets the margin alone gives context to nothing.
-        acquisitions=tuple(a for a in clear if _meets(config, a)),
+        acquisitions=tuple(a for a in clear if _meets(shapes[a.epsg], a)),
         cloudy=tuple(a.id for a in new if a not in clear),
         refused=tuple(refused),
         choices=tuple(choices),
@@ -262,12 +264,13 @@ def _staged(config: RunConfig, acquisitions: Sequence[Acquisition]) -> bool:
     return config.stage == "always" or (config.stage == "auto" and remote)
 
 
-def _meets(config: RunConfig, acquisition: Acquisition) -> bool:
-    lattice, shape = Lattice.of(acquisition.epsg), area_shape(config, acquisition.epsg)
+def _meets(shape: shapely.Geometry, acquisition: Acquisition) -> bool:
+    """Whether an acquisition may have data in ``shape``, in metres of its code."""
     if shape.is_empty:
         return False
-    asked = lattice.around(tuple(shapely.bounds(shape)))
-    places = (scene.box for scene in acquisition.scenes if scene.sees(asked))
+    lattice = Lattice.of(acquisition.epsg)
+    asked = edges_of([lattice.around(tuple(shapely.bounds(shape)))])
+    places = (scene.box for scene in acquisition.scenes if scene.sees(asked)[0])
     return any(shape.intersects(shapely.box(*lattice.bounds(box))) for box in places)
 
 

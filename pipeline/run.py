@@ -11,6 +11,7 @@ from itertools import groupby
 from typing import Any
 
 from distributed import Client, Future
+from distributed.client import ClosedClientError
 
 from s2sharp_core import S2SharpError
 from s2sharp_core.lattice import Box
@@ -36,7 +37,8 @@ __all__ = ["Outcome", "execute"]
 
 @dataclass
 class Outcome:
-    """What a run did. ``counts`` by status, "skipped" being what an earlier run had done; ``stopped``: too
+    """What a run did. ``counts`` by status, "skipped" being what an earlier run had done; ``disagreement``: band → DN by
+    which neighbouring tiles differ at most, of the units' medians; ``stopped``: too
     many units had failed, and the rest was not begun; ``snapshot``: the id of the one that was made, if any.
     """
 
@@ -46,6 +48,7 @@ class Outcome:
     windows: int = 0
     seconds: float = 0.0
     peak: int = 0
+    disagreement: dict[str, float] = field(default_factory=dict)
     stopped: bool = False
     snapshot: str | None = None
 
@@ -61,6 +64,8 @@ class Outcome:
             self.warnings[text] += 1
         self.windows += record.windows
         self.peak = max(self.peak, record.peak - record.idle)
+        for band, value in record.disagreement.items():
+            self.disagreement[band] = max(value, self.disagreement.get(band, 0.0))
 
 
 @contextmanager
@@ -68,7 +73,7 @@ def _lasting(plan: Plan) -> Iterator[None]:
     """What stops the client itself, as a full disk or a lost scheduler does, is told as such."""
     try:
         yield
-    except store_errors() as error:
+    except store_errors(ClosedClientError) as error:
         raise S2SharpError(
             "run-stopped",
             f"The run in {plan.out} stopped: {error}.",
@@ -241,8 +246,8 @@ class _Road:
         # What they have to do without is part of their key, so they are redone.
         missing = tuple(sorted(record.unit for record in self.outcome.failed))
 
-        def submit(unit: Unit, _attempt: int, where: dict[str, Any]) -> Future[Any]:
-            return self.client.submit(task, self.run, unit, missing, **where)
+        def submit(unit: Unit, attempt: int, where: dict[str, Any]) -> Future[Any]:
+            return self.client.submit(task, self.run, unit, missing, attempt, **where)
 
         def todo() -> Iterator[Unit]:
             for acquisition, some in groupby(units, plan.acquisition):
@@ -294,8 +299,8 @@ class _Road:
         def told(event: tuple[float, Mapping[str, Any]]) -> None:
             self.tell(Event("fit", about=dict(event[1])))
 
-        def submit(datatake: Datatake, _attempt: int, where: dict[str, Any]) -> Future[Any]:
-            return self.client.submit(fit_unit, self.run, datatake, **where)
+        def submit(datatake: Datatake, attempt: int, where: dict[str, Any]) -> Future[Any]:
+            return self.client.submit(fit_unit, self.run, datatake, attempt, **where)
 
         def failure(datatake: Datatake, error: Exception) -> Record:
             return self._lost(plan.fit_name(datatake), plan.fit_key(datatake), error)

@@ -1,6 +1,7 @@
 """``s2sharp plan`` and ``run`` at work: the plan as a table, the progress, and what came of it."""
 
 import sys
+from collections import Counter
 from importlib.util import find_spec
 
 import typer
@@ -16,7 +17,7 @@ from rich.progress import (
 from rich.table import Table
 
 from .config import RunConfig
-from .cost import Estimate, check_memory, estimate
+from .cost import Estimate, check_memory, check_size, estimate
 from .deliver import picture_path
 from .events import Event, listeners
 from .place import Place, files
@@ -69,7 +70,8 @@ def _show(plan: Plan, cost: Estimate) -> None:
             + (f" in {plan.options.steps} steps" if (plan.options.steps or 1) > 1 else ""),
         )
     done = f", {cost.units - cost.todo} of them done already" if cost.todo < cost.units else ""
-    table.add_row("Units", f"{cost.units}{done}; {cost.windows} windows to sharpen")
+    about = "" if cost.exact else "about "
+    table.add_row("Units", f"{about}{cost.units}{done}; {about}{cost.windows} windows to sharpen")
     through = ", through the stage" if plan.staged else ", from the files"
     table.add_row("Reads", f"{size_text(cost.read)} of pixels{through}")
     table.add_row(
@@ -89,6 +91,10 @@ def _left_out(plan: Plan) -> str:
         out.append(f"{len(plan.cloudy)} left out as cloudier than {plan.config.max_cloud:g} %")
     if plan.refused:
         out.append(f"{len(plan.refused)} items refused")
+    for what, count in Counter(choice.what for choice in plan.choices).items():
+        out.append(
+            f"{count} {'replaced by newer ones' if what == 'replaced' else 'joined in one tile'}"
+        )
     return f" ({', '.join(out)})" if out else ""
 
 
@@ -136,6 +142,7 @@ def carry_out(config: RunConfig) -> Plan:
             "Install it (`pip install 's2sharp[history]'`), or run without --history.",
         )
     plan, cost = planned(config)
+    check_size(plan, cost)
     outcome = _watched(plan, cost)
     for text, count in outcome.warnings.items():
         problems.print(
@@ -226,6 +233,12 @@ def _report(plan: Plan, cost: Estimate, outcome: Outcome) -> None:
         "cube on disk", size_text(cost.output) if cost.todo == cost.units else "", size_text(size)
     )
     console.print(table)
+    band = max(outcome.disagreement, key=outcome.disagreement.__getitem__, default=None)
+    if band is not None:
+        console.print(
+            f"Overlaps  tiles are cut on a fixed line; there they differ by {outcome.disagreement[band]:.1f} DN at "
+            f"most ({band}, the median of a unit)"
+        )
 
 
 def _show_results(plan: Plan, pictures: list[Place], snapshot: str | None) -> None:

@@ -34,7 +34,7 @@ from .globe import unrolled
 from .load import header
 from .signing import Sign, renewable
 
-__all__ = ["Refusal", "Scene", "scene_of"]
+__all__ = ["Refusal", "Scene", "edges_of", "scene_of"]
 
 MARGIN = 100
 """Cells by which a footprint is taken to reach farther than archives say: they draw it with a broad pen."""
@@ -80,13 +80,24 @@ class Scene:
             return shapely.Polygon([(col, row) for row, col in self.footprint])
         return shapely.box(self.box.col0, self.box.row0, self.box.col1, self.box.row1)
 
-    def sees(self, cells: Box) -> bool:
-        """Whether there may be data in ``cells``, or :data:`MARGIN` of them around."""
-        if (self.box & cells).empty or self.footprint is None:
-            return not (self.box & cells).empty
-        near = cells.grow(MARGIN)
-        around = shapely.box(near.col0, near.row0, near.col1, near.row1)
-        return bool(self.outline.intersects(around))
+    def sees(self, edges: np.ndarray) -> np.ndarray:
+        """Of boxes, given as :func:`edges_of` them: whether there may be data in them, or in :data:`MARGIN` cells
+        around; (n,) of bool.
+        """
+        row0, row1, col0, col1 = edges.T
+        own = self.box
+        seen = np.maximum(row0, own.row0) < np.minimum(row1, own.row1)
+        seen &= np.maximum(col0, own.col0) < np.minimum(col1, own.col1)
+        if self.footprint is not None and seen.any():
+            least, most = (col0 - MARGIN, row0 - MARGIN), (col1 + MARGIN, row1 + MARGIN)
+            around = shapely.box(*(edge[seen] for edge in (*least, *most)))
+            seen[seen] = shapely.intersects(self.outline, around)
+        return seen
+
+
+def edges_of(boxes: Sequence[Box]) -> np.ndarray:
+    """(n, 4) of row0, row1, col0, col1."""
+    return np.array([(box.row0, box.row1, box.col0, box.col1) for box in boxes])
 
 
 @dataclass(frozen=True)

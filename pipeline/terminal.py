@@ -19,6 +19,7 @@ EXIT = {
     "method-unknown": 2,
     "band-unknown": 2,
     "other-run": 2,
+    "very-large": 2,
     "nothing-found": 3,
     "busy": 5,
     "lease-lost": 5,

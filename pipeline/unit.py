@@ -22,6 +22,7 @@ from s2sharp_core.lattice import Box
 from s2sharp_core.registration import warn_of_shifts
 
 from .acquisitions import Acquisition
+from .agreement import disagreement
 from .cube import FILL, LAYERS, Layout, Sharded, encode, read_part, write_shard
 from .ledger import Ledger, Record
 from .load import Block, Reader, load_block, load_scl, offset_doubt
@@ -209,12 +210,15 @@ def _sharpen(plan: Plan, unit: Unit, clock: _Clock) -> dict[str, Any]:
                 windows += _sharpen_strip(plan, block, strip, sharpener, cells, out)
             if strip == strips[len(strips) // 2]:
                 _check(block, acquisition, probe=_probed(layout, unit))
+    with clock("overlaps"):
+        differs = disagreement(acquisition, plan.reads, wanted)
     # Also where nothing is valid: arrays that are all fill store nothing, and remove what was there.
     with clock("write"):
         write_shard(plan.store, layout, unit.time, unit.row, unit.col, out)
     empty = all((out[band] == FILL).all() for band in layout.bands)
     valid = int(np.count_nonzero(out["valid"]))
-    return {"status": "empty" if empty else "ok", "windows": windows, "valid": valid}
+    facts = {"windows": windows, "valid": valid, "disagreement": differs}
+    return {"status": "empty" if empty else "ok", **facts}
 
 
 def _overcast(
@@ -272,10 +276,11 @@ def _check(block: Block, acquisition: Acquisition, *, probe: bool) -> None:
         warn_of_shifts(block.data)
 
 
-def overview_unit(run: Run, unit: Unit, missing: tuple[str, ...]) -> Record:
+def overview_unit(run: Run, unit: Unit, missing: tuple[str, ...], attempt: int = 1) -> Record:
     """Make one shard of an overview from the level below, and record it."""
     plan, clock = run.plan, _Clock()
     facts: dict[str, Any] = {"unit": plan.name(unit), "key": plan.key(unit, missing)}
+    facts["attempt"] = attempt
     try:
         layout = plan.layout(unit.epsg)
         with clock("read"):

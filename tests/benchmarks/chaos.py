@@ -1,214 +1,190 @@
 """What is lost when things break: ``python -m tests.benchmarks.chaos [--rounds 20] [KIND …]``.
 
 A run on a scheduler and two workers, each a process; at a random moment something breaks: a worker, the scheduler, the
-client or all of them are killed, a worker has no memory left, the disk is full. Then the same command runs again. Its
-shards must be those of an undisturbed run, no unit may have been done twice but those that were in flight, no empty one
-done again, and no draft may be left.
+client or all of them are killed, a worker has no memory left, the disk is full, the object store refuses some requests
+and leaves others unanswered. Then the same run is started again. Its shards must be those of an undisturbed one, no unit
+may have been done twice but those that were in flight, no empty one done again, and no draft may be left.
 """
 
 import argparse
+import json
+import multiprocessing
 import os
 import random
-import resource
-import shutil
-import signal
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from multiprocessing.process import BaseProcess
 from pathlib import Path
+from unittest.mock import patch
 
-import psutil
 from rich.console import Console
 from rich.table import Table
-from s2sharp.synthetic import COLLECTION, simulate
+from s2sharp.ledger import Ledger
+from s2sharp.place import Place, files, place, remove_tree
 
-from ..pipeline.runs import EVERYWHERE, records, shards
+from ..pipeline.chaos import (
+    BANDS,
+    FULL,
+    IMPATIENT,
+    KINDS,
+    STORE,
+    Cluster,
+    Running,
+    cluster,
+    heal,
+    write_archive,
+)
+from ..pipeline.runs import config, records, run, shards
+from ..services import Proxy, proxied, s3_server
 
-WORKERS = 2
-AHEAD = 2
-"""Units in flight for each worker."""
+CELLS = 36
+"""Side of the picture: some thirty units, a few of them empty, and their overviews."""
 
+FATAL = {"the scheduler is killed", "everything is killed", "a worker has no memory left"}
+"""To a cluster: each round has one of its own."""
 
-@dataclass
-class Cluster:
-    """A scheduler and its workers, with their nannies."""
-
-    address: str
-    scheduler: subprocess.Popen[bytes]
-    workers: list[subprocess.Popen[bytes]]
-
-    def worker(self, rng: random.Random) -> psutil.Process:
-        """The process that does a worker's work."""
-        nanny = psutil.Process(rng.choice(self.workers).pid)
-        children = nanny.children(recursive=True)
-        return max(children, key=lambda child: child.memory_info().rss)
-
-
-@contextmanager
-def cluster(folder: Path) -> Iterator[Cluster]:
-    file = folder / f"scheduler-{time.monotonic_ns()}.json"
-    dask = [sys.executable, "-m", "dask"]
-    here = ["--scheduler-file", str(file), "--no-dashboard"]
-    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "start_new_session": True}
-    # A dead scheduler is not waited for.
-    environment = {**os.environ, "DASK_DISTRIBUTED__COMM__TIMEOUTS__CONNECT": "10s"}
-    command = [*dask, "scheduler", *here, "--host", "127.0.0.1", "--port", "0"]
-    scheduler = subprocess.Popen(command, env=environment, **quiet)
-    while not file.exists():
-        time.sleep(0.05)
-    worker = [*dask, "worker", *here, "--nthreads", "1", "--local-directory", str(folder)]
-    workers = [subprocess.Popen(worker, env=environment, **quiet) for _ in range(WORKERS)]
-    import json
-
-    made = Cluster(json.loads(file.read_text())["address"], scheduler, workers)
-    try:
-        yield made
-    finally:
-        for process in (*workers, scheduler):
-            with suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
-
-
-Mischief = Callable[[Cluster, subprocess.Popen[bytes], Path, random.Random], None]
-
-
-def _kill(process: psutil.Process | subprocess.Popen[bytes]) -> None:
-    with suppress(psutil.NoSuchProcess):
-        process.kill()
-
-
-def worker_killed(there: Cluster, _run: object, _out: Path, rng: random.Random) -> None:
-    _kill(there.worker(rng))
-
-
-def scheduler_killed(there: Cluster, _run: object, _out: Path, _rng: random.Random) -> None:
-    _kill(there.scheduler)
-
-
-def client_killed(
-    _there: Cluster, run: subprocess.Popen[bytes], _out: Path, _rng: random.Random
-) -> None:
-    _kill(run)
-
-
-def all_killed(
-    there: Cluster, run: subprocess.Popen[bytes], _out: Path, _rng: random.Random
-) -> None:
-    _kill(run)
-    for process in (*there.workers, there.scheduler):
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-
-
-def no_memory(there: Cluster, _run: object, _out: Path, rng: random.Random) -> None:
-    worker = there.worker(rng)
-    with suppress(psutil.NoSuchProcess):
-        limit = worker.memory_info().vms
-        resource.prlimit(worker.pid, resource.RLIMIT_AS, (limit, limit))
-
-
-def disk_full(_there: Cluster, _run: object, out: Path, _rng: random.Random) -> None:
-    free = shutil.disk_usage(out).free
-    with suppress(OSError), (out.parent / "filler").open("wb") as file:
-        while free > 0:
-            file.write(bytes(min(free, 1 << 16)))
-            file.flush()
-            free = shutil.disk_usage(out).free
-
-
-KINDS: dict[str, Mischief] = {
-    "a worker is killed": worker_killed,
-    "the scheduler is killed": scheduler_killed,
-    "the client is killed": client_killed,
-    "everything is killed": all_killed,
-    "a worker has no memory left": no_memory,
-    "the disk is full": disk_full,
+# A request without an answer is given up after seconds, not after the usual minute: a setting of fsspec's own.
+PATIENCE = {
+    "config_kwargs": {
+        "read_timeout": 2,
+        "retries": {"mode": "standard", "total_max_attempts": 3},
+    }
 }
 
+# Clients start from one that has imported everything already.
+FORKS = multiprocessing.get_context("forkserver")
+
 
 @contextmanager
-def room(folder: Path, kind: str) -> Iterator[Path]:
-    """Where a run writes: a disk of its own, small enough to be filled, where that is what breaks."""
-    folder.mkdir()
-    if kind != "the disk is full":
-        yield folder
-        return
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64m", "tmpfs", str(folder)], check=True)
-    try:
-        yield folder
-    finally:
-        subprocess.run(["umount", "-l", str(folder)], check=True)
+def room(folder: Path, kind: str) -> Iterator[tuple[Place, Proxy | None]]:
+    """Where runs write: a folder; a disk of its own, small enough to be filled; or an object store."""
+    if kind == FULL:
+        folder.mkdir()
+        mount = ["mount", "-t", "tmpfs", "-o", "size=64m", "tmpfs", str(folder)]
+        subprocess.run(mount, check=True)
+        try:
+            yield folder, None
+        finally:
+            subprocess.run(["umount", "-l", str(folder)], check=True)
+    elif kind == STORE:
+        with s3_server() as server, proxied(server) as (proxy, url):
+            found_by = {
+                "AWS_ENDPOINT_URL": url,
+                "AWS_ACCESS_KEY_ID": "AKIAIOSFODNN7EXAMPLE",
+                "AWS_SECRET_ACCESS_KEY": "none",
+                "AWS_DEFAULT_REGION": "us-east-1",
+                "FSSPEC_S3": json.dumps(PATIENCE),
+            }
+            with patch.dict(os.environ, found_by):
+                yield place("s3://bucket"), proxy
+    else:
+        yield folder, None
 
 
-def command(catalog: Path, out: Path, scheduler: str) -> list[str]:
-    flags = {
-        "catalog": str(catalog),
-        "collection": COLLECTION,
-        "datetime": "2024",
-        "out": str(out),
-        "method": "bicubic",
-        "window": "8",
-        "shard": "8",
-        "scheduler": scheduler,
-    }
-    given = [part for key, value in flags.items() for part in (f"--{key}", value)]
-    area = ["--bbox", *map(str, EVERYWHERE), "--no-publish"]
-    return [sys.executable, "-m", "s2sharp.cli", "run", *given, *area]
+def client(archive: Path, out: Place, scheduler: str, environment: dict[str, str]) -> None:
+    """A process that does a run: ends with 0, with 4 when units failed, with 1 when it breaks off."""
+    os.environ.update(environment)
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 1)
+    os.dup2(nowhere, 2)
+    about = {"bands": BANDS, "window": 8, "shard": 8, "retries": 1}
+    _, outcome = run(config(archive, out, scheduler, **about))
+    sys.exit(4 if outcome.failed else 0)
 
 
 @dataclass
 class Result:
-    """Of one round: what was done when it broke, how the broken run ended, what was done twice."""
+    """Of one round: what was done when it broke, how the broken run ended, and what was found after the next one."""
 
     before: int
-    code: int
+    code: int | None
     twice: int
     drafts: int
     same: bool
 
 
-def one(catalog: Path, folder: Path, whole: Path, kind: str, rng: random.Random) -> Result:
-    with room(folder, kind) as place:
-        out = place / "out"
-        total = len(records(whole))
-        moment = rng.randrange(total)
-        with cluster(folder.parent) as there:
-            run = subprocess.Popen(
-                command(catalog, out, there.address),
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
-                start_new_session=True,
-            )
-            while run.poll() is None and len(records(out)) < moment:
-                time.sleep(0.02)
-            begun = records(out)
-            KINDS[kind](there, run, out, rng)
-            try:
-                code = run.wait(600)
-            except subprocess.TimeoutExpired:
-                os.killpg(run.pid, signal.SIGKILL)
-                code = run.wait()
-        (place / "filler").unlink(missing_ok=True)
-        # Of a client that was killed, workers may finish what they have.
-        before = records(out)
-        with cluster(folder.parent) as there:
-            subprocess.run(
-                command(catalog, out, there.address), check=True, capture_output=True, timeout=600
-            )
-        after = records(out)
-        finished = {name for name in before if not name.endswith(".failed")}
-        return Result(
-            before=len(begun),
-            code=code,
-            twice=sum(after.get(name) != before[name] for name in finished),
-            drafts=len([*out.rglob("*.partial"), *(out / "ledger").rglob(".*")]),
-            same=shards(out) == shards(whole),
-        )
+@dataclass
+class Ground:
+    """What the rounds of a kind have in common: archive, cluster, and an undisturbed run in ``whole``."""
+
+    folder: Path
+    archive: Path
+    cluster: Cluster
+    out: Place
+    store: Proxy | None = None
+
+    @property
+    def whole(self) -> Place:
+        return self.out / "whole"
+
+    def start(self, out: Place, scheduler: str) -> BaseProcess:
+        environment = {k: v for k, v in os.environ.items() if k.startswith(("AWS_", "FSSPEC_"))}
+        given = self.archive, out, scheduler, {**environment, **IMPATIENT}
+        process = FORKS.Process(target=client, args=given)
+        process.start()
+        return process
+
+    def again(self, out: Place) -> None:
+        process = self.start(out, self.cluster.address)
+        process.join(600)
+        assert process.exitcode == 0, f"{out}: {process.exitcode}"
+
+
+@contextmanager
+def ground(folder: Path, kind: str) -> Iterator[Ground]:
+    archive = write_archive(folder / "archive", CELLS).parent
+    with room(folder / "room", kind) as (out, store), cluster(folder) as there:
+        made = Ground(folder, archive, there, out, store)
+        made.again(made.whole)
+        assert any(name.endswith(".empty") for name in records(made.whole))
+        yield made
+
+
+def one(on: Ground, kind: str, rng: random.Random) -> Result:
+    """Break a run and start it again."""
+    out = on.out / "broken"
+    moment = rng.randrange(len(records(on.whole)))
+    with ExitStack() as stack:
+        there = stack.enter_context(cluster(on.folder)) if kind in FATAL else on.cluster
+        process = on.start(out, there.address)
+        broken = Running(there, out, rng, process, on.store)
+        while process.is_alive() and (begun := broken.done) < moment:
+            time.sleep(0.05)
+        KINDS[kind](broken)
+        process.join(900)
+        code = process.exitcode
+        _end(process)
+    heal(broken)
+    # Of a client that was killed, workers may finish what they have.
+    before = records(out)
+    on.again(out)
+    after = records(out)
+    finished = {name for name in before if not name.endswith(".failed")}
+    result = Result(
+        before=begun,
+        code=code,
+        twice=sum(after.get(name) != before[name] for name in finished),
+        drafts=sum(name.endswith(".partial") for name in files(out)),
+        same=shards(out) == shards(on.whole) and states(on.whole).items() <= states(out).items(),
+    )
+    remove_tree(out)
+    return result
+
+
+def _end(process: BaseProcess) -> None:
+    if process.is_alive():
+        process.kill()
+        process.join()
+
+
+def states(out: Place) -> dict[tuple[str, str], str]:
+    """What became of each unit in the end."""
+    return Ledger(out / "ledger").states()
 
 
 def main() -> None:
@@ -217,42 +193,28 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=20)
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
+    FORKS.set_forkserver_preload(["s2sharp.run"])
     rng = random.Random(given.seed)
-    table = Table(title=f"{given.rounds} rounds of each, then the same command again")
-    for column in (
-        "what broke",
-        "done before (mean)",
-        "ended by itself",
-        "shards equal",
-        "units done twice",
-        "drafts left",
-    ):
-        table.add_column(column, justify="right")
     console = Console(width=120)
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        simulate(folder / "archive", cells=64, tiles=2, dates=1, seed=3)
-        catalog = folder / "archive" / "catalog.json"
-        with cluster(folder) as there:
-            subprocess.run(
-                command(catalog, folder / "whole", there.address), check=True, capture_output=True
-            )
-        for kind in given.kinds or KINDS:
-            results = []
+    shown = Table(title="What there was when the same run had been started again")
+    for column in ("what broke", "rounds", "done before, of", "shards equal", "twice", "drafts"):
+        shown.add_column(column, justify="right")
+    for kind in given.kinds or KINDS:
+        with tempfile.TemporaryDirectory() as name, ground(Path(name), kind) as on:
+            total = len(records(on.whole))
+            found = []
             for number in range(given.rounds):
-                place = folder / f"round-{len(table.rows)}-{number}"
-                results.append(one(catalog, place, folder / "whole", kind, rng))
-                shutil.rmtree(place)
-                console.print(kind, number, results[-1])
-            table.add_row(
-                kind,
-                f"{sum(r.before for r in results) / len(results):.0f} of {len(records(folder / 'whole'))}",
-                f"{sum(r.code in (0, 1, 4) for r in results)} of {len(results)}",
-                f"{sum(r.same for r in results)} of {len(results)}",
-                str(sum(r.twice for r in results)),
-                str(sum(r.drafts for r in results)),
-            )
-    console.print(table)
+                found.append(one(on, kind, rng))
+                console.print(kind, number, found[-1])
+        shown.add_row(
+            kind,
+            str(len(found)),
+            f"{sum(r.before for r in found) / len(found):.0f} of {total}",
+            str(sum(r.same for r in found)),
+            str(sum(r.twice for r in found)),
+            str(sum(r.drafts for r in found)),
+        )
+    console.print(shown)
 
 
 if __name__ == "__main__":

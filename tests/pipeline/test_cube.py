@@ -1,6 +1,7 @@
 """The cube: laid out once, written shard by shard, and opened by us and by others alike."""
 
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -275,6 +276,29 @@ def test_writing_a_shard_twice_is_harmless_and_touches_no_other(tmp_path):
     write_shard(store, layout, 1, 1, 0, {name: x ^ 1 for name, x in data.items()})
     changed = {name for name, bytes_ in content(store).items() if bytes_ != before[name]}
     assert changed == {f"{layout.group}/{name}/c/1/1/0" for name in data}
+
+
+def test_eight_writers_at_once_leave_no_shard_torn(tmp_path):
+    layout = layout_of()
+    whole = content(make(tmp_path / "one", layout))
+    store = tmp_path / "all" / "cube.zarr"
+    lay_out(store, [layout], {layout.group: {"method": "none"}})
+    # Each twice, as a retry or a zombie would.
+    todo = every_shard(layout) * 2
+    np.random.default_rng(1).shuffle(todo)
+    looks = []
+
+    def write(at: tuple[int, int, int]) -> None:
+        data = shard_data(layout, *at)
+        write_shard(store, layout, *at, data)
+        names = ("/".join([layout.group, name, "c", *map(str, at)]) for name in data)
+        looks.extend((name, (store / name).read_bytes()) for name in names)
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(write, todo))
+    finish(store, "complete")
+    assert content(store) == whole
+    assert all(whole[name] == seen for name, seen in looks)
 
 
 def test_an_empty_shard_takes_no_room_and_takes_back_what_was_there(tmp_path):

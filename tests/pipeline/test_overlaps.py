@@ -4,17 +4,21 @@ import itertools
 from pathlib import Path
 
 import numpy as np
+import pystac
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from s2sharp.acquisitions import Acquisition
 from s2sharp.agreement import disagreement
+from s2sharp.ledger import Ledger
 from s2sharp.load import Files
 from s2sharp.overlaps import precedence
+from s2sharp.synthetic import write_catalogue
 
 from s2sharp_core.lattice import Box, Lattice
 
 from .pictures import box_at, gsd_of, join, noise, scenes
+from .runs import config, run
 
 TILE = 109_800
 BANDS = ("B01", "B02", "B05")
@@ -74,7 +78,7 @@ def test_who_gives_a_cell_depends_on_nothing_but_the_scenes_that_hold_it(tiles, 
         assert middles == sorted(middles)
 
 
-def corrected(folder: Path, gain: float, gaps: float = 0.0) -> Acquisition:
+def overlapping(folder: Path, gain: float, gaps: float = 0.0) -> list[pystac.Item]:
     """Two tiles of Level-2A: of one land, each corrected by itself."""
     whole = noise(BOX, *BANDS, gaps=gaps)
     other = {
@@ -84,8 +88,11 @@ def corrected(folder: Path, gain: float, gaps: float = 0.0) -> Acquisition:
         for band, dn in whole.items()
     }
     items = scenes(folder / "a", whole, BOX, LEFT)
-    items += scenes(folder / "b", other, BOX, RIGHT, name="33UAB")
-    return join(items)
+    return items + scenes(folder / "b", other, BOX, RIGHT, name="33UAB")
+
+
+def corrected(folder: Path, gain: float, gaps: float = 0.0) -> Acquisition:
+    return join(overlapping(folder, gain, gaps))
 
 
 @pytest.mark.parametrize("gaps", [0.0, 0.3])
@@ -144,3 +151,14 @@ def test_the_cut_is_the_same_in_every_window(tmp_path, gain):
             place = BOX.slices(box, gsd_of(band))
             np.testing.assert_array_equal(part, dn[place])
             np.testing.assert_array_equal(number, source[place])
+
+
+@pytest.mark.parametrize("gain", [1.0, 1.03])
+def test_a_run_records_how_far_its_tiles_disagree(tmp_path, scheduler, gain):
+    write_catalogue(tmp_path, overlapping(tmp_path, gain))
+    _, outcome = run(config(tmp_path, tmp_path / "out", scheduler, bands="B02,B05"))
+    records = [r for r in Ledger(tmp_path / "out" / "ledger").records() if "/x1_" in r.unit]
+    said = [r.disagreement["B02"] for r in records if r.disagreement]
+    assert 0 < len(said) < len(records)
+    assert outcome.disagreement["B02"] == max(said)
+    assert (max(said) > 0) == (gain != 1)

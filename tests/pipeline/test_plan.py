@@ -3,6 +3,7 @@
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 from s2sharp.config import RunConfig
@@ -63,11 +64,33 @@ def test_an_area_that_was_edited_is_another_question_and_the_same_cube(
     assert len(list(after.units())) > len(list(before.units()))
 
 
-def test_another_method_makes_another_run(archive: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("other", "difference"),
+    [
+        ({"method": "dsen2"}, "method: bicubic → dsen2"),
+        ({"precision": "float32"}, "precision: auto → float32"),
+        ({"weights": "elsewhere"}, "weights: None → "),
+        ({"window": 8}, "window: 16 → 8"),
+        ({"shard": 8}, "shard: 16 → 8"),
+        ({"bands": ("B05",)}, "bands: .* → .*B05"),
+    ],
+)
+def test_another_model_precision_or_configuration_is_refused_with_the_difference(
+    archive: Path, tmp_path: Path, other: dict[str, Any], difference: str
+) -> None:
     freeze(make_plan(config(archive, tmp_path / "out")))
-    with pytest.raises(S2SharpError, match="method: bicubic → dsen2") as caught:
-        frozen(config(archive, tmp_path / "out", method="dsen2"))
+    with pytest.raises(S2SharpError, match=difference) as caught:
+        frozen(config(archive, tmp_path / "out", **other))
     assert caught.value.kind == "other-run"
+    assert str(tmp_path / "out") in caught.value.message
+
+
+def test_units_that_would_not_be_whole_shards_are_not_planned(
+    archive: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(S2SharpError, match="not a multiple of a chunk") as caught:
+        make_plan(config(archive, tmp_path / "out", shard=16, chunk=36))
+    assert caught.value.kind == "bad-config"
 
 
 def test_an_overview_over_a_missing_unit_has_another_key(archive: Path, tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """No seams of our making: the same place has the same values, however a run came to it."""
 
+from datetime import timedelta
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,20 @@ from s2sharp_core.lattice import Box, Lattice
 from s2sharp_core.simulate import landscape, observe
 
 from ..data import needs_data, shared_data
-from .cuts import random_area, random_tiles, settings, stored, write_cut
+from .cuts import (
+    WHEN,
+    Difference,
+    Pass,
+    beyond_swath,
+    difference,
+    random_area,
+    random_tiles,
+    settings,
+    stored,
+    write_cut,
+    write_region,
+)
+from .pictures import NORTH, SOUTH, box_at, noise
 from .runs import run
 
 BANDS = ("B01", "B05", "B8A", "B11", "B12", "B04")
@@ -95,3 +109,26 @@ def test_a_box_in_degrees_is_written_as_a_whole_rectangle_of_shards(tmp_path: Pa
         plan = make_plan(settings(catalog, tmp_path / "out", None, bbox=area, shard=8, window=8))
         rows, cols = plan.layouts[0].shards()
         assert len(list(plan.units())) == rows * cols
+
+
+def test_a_region_of_two_codes_and_several_dates_in_tiles_is_the_region_uncut(
+    scheduler: str, tmp_path: Path
+) -> None:
+    side, overlap, box = 16, 4, box_at(40, 40)
+    passes = []
+    for lattice, date in ((NORTH, 0), (NORTH, 5), (SOUTH, 0)):
+        bands = noise(box, "B02", "B05", "B09", seed=date)
+        if date:
+            bands = {band: beyond_swath(dn, band) for band, dn in bands.items()}
+        passes.append(Pass(lattice, box, WHEN + timedelta(days=date), bands))
+    common = {"method": "bicubic", "window": 16, "shard": 32, "bands": ("B02", "B05", "B09")}
+    for name, length in (("uncut", 40), ("cut", side)):
+        catalog = write_region(tmp_path / name, passes, length, overlap)
+        plan, outcome = run(settings(catalog, tmp_path / f"of-{name}", scheduler, **common))
+        assert not outcome.failed
+        assert {len(a.scenes) for a in plan.acquisitions} == {9 if name == "cut" else 1}
+    total = Difference()
+    for code in (NORTH.epsg, SOUTH.epsg):
+        total += difference(tmp_path / "of-uncut", tmp_path / "of-cut", str(code))
+    assert total.differ == 0
+    assert total.valid > total.values / 5  # whole shards reach beyond the area

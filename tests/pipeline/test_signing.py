@@ -198,10 +198,9 @@ def test_threads_that_need_a_token_at_once_fetch_one(archive, acquisition):
 
 def test_a_token_that_was_withdrawn_is_renewed_once(archive, acquisition):
     archive.life = 1000
-    files = Files(acquisition)
-    expected, _ = files.mosaic("B02", acquisition.box)
+    expected, _ = Files(acquisition).mosaic("B02", acquisition.box)
     archive.withdrawn |= set(archive.given)
-    again, _ = files.mosaic("B02", acquisition.box)
+    again, _ = Files(acquisition).mosaic("B02", acquisition.box)
     np.testing.assert_array_equal(again, expected)
     assert len(archive.given) == 2
     assert archive.refused > 0

@@ -1,0 +1,55 @@
+"""What dies in the middle of a run costs what was in flight: a small round of ``tests.benchmarks.chaos``."""
+
+import random
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import s2sharp.run
+from distributed import Client
+from s2sharp.events import Event
+from s2sharp.planning import make_plan
+from s2sharp.run import execute
+
+from s2sharp_core import S2SharpError
+
+from .chaos import BANDS, Running, cluster, scheduler_killed, worker_killed, write_archive
+from .runs import config, records, run, shards
+
+SMALL = {"window": 8, "shard": 8, "bands": BANDS}
+
+
+def test_a_dead_worker_costs_nothing_and_a_dead_scheduler_a_second_command(
+    scheduler: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    archive = write_archive(tmp_path / "archive", 36).parent
+    _, outcome = run(config(archive, tmp_path / "whole", scheduler, **SMALL))
+    assert outcome.counts["empty"] > 2
+    out = tmp_path / "out"
+    with cluster(tmp_path) as there:
+        running = Running(there, out, random.Random(0))
+        mischief: dict[int, Callable[[Running], None]] = {4: worker_killed, 16: scheduler_killed}
+        told = 0
+
+        def tell(event: Event) -> None:
+            nonlocal told
+            told += event.record is not None
+            if event.record and told in mischief:
+                mischief.pop(told)(running)
+
+        plan = make_plan(config(archive, out, there.address, **SMALL))
+        # Who has lost the scheduler need not look for it as long as usual.
+        monkeypatch.setattr(s2sharp.run, "Client", lambda there, **_: Client(there, timeout="1s"))
+        with pytest.raises(S2SharpError) as caught:
+            execute(plan, tell)
+    monkeypatch.undo()
+    assert not mischief
+    assert caught.value.kind == "run-stopped"
+    before = {name: when for name, when in records(out).items() if not name.endswith(".failed")}
+    assert len(before) >= 16
+
+    _, outcome = run(config(archive, out, scheduler, **SMALL))
+    assert not outcome.failed
+    assert {name: records(out)[name] for name in before} == before
+    assert shards(out) == shards(tmp_path / "whole")
+    assert not list(out.rglob("*.partial"))

@@ -1,0 +1,60 @@
+"""What a run will cost is said before it begins, also of a continent's; what may be a mistake has to be confirmed."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import s2sharp.cost
+from s2sharp.cli import app
+from s2sharp.cost import check_size, estimate
+from s2sharp.planning import make_plan
+from typer.testing import CliRunner
+
+from s2sharp_core import S2SharpError
+
+from . import europe
+from .runs import config
+
+
+def world(folder: Path) -> list[str]:
+    """The flags of a run over all that a catalogue has of the globe."""
+    europe.write(folder / "europe.parquet", 700)
+    where = ["--catalog", str(folder / "europe.parquet"), "--collection", europe.COLLECTION]
+    what = ["--bbox", "-180", "-90", "180", "90", "--datetime", "2024", "--method", "bicubic"]
+    return [*where, *what, "--no-publish", "--out", str(folder / "out")]
+
+
+def test_a_run_over_the_globe_shows_its_cost_and_asks_for_yes(tmp_path):
+    done = CliRunner().invoke(app, ["run", *world(tmp_path)])
+    assert done.exit_code == 2
+    assert " GB " in done.output
+    assert "--yes" in done.output
+    assert "Units" in done.output
+    assert not (tmp_path / "out").exists()
+
+
+def test_what_is_confirmed_or_small_may_begin(archive, tmp_path):
+    plan = make_plan(config(archive, tmp_path))
+    cost = estimate(plan)
+    check_size(plan, cost)
+    large = replace(cost, seconds=2 * 86_400.0)
+    with pytest.raises(S2SharpError, match=r"2\.0 days") as told:
+        check_size(plan, large)
+    assert told.value.kind == "very-large"
+    check_size(make_plan(config(archive, tmp_path, yes=True)), large)
+
+
+def test_of_very_many_acquisitions_some_stand_for_all(tmp_path, monkeypatch):
+    flags = {"catalog": str(tmp_path / "europe.parquet"), "collection": europe.COLLECTION}
+    flags["bbox"] = europe.BOX
+    europe.write(tmp_path / "europe.parquet", 400)
+    plan = make_plan(config(tmp_path, tmp_path / "out", **flags, shard=512))
+    every = estimate(plan)
+    assert every.exact
+    assert every.units == sum(1 for _ in plan.units())
+    monkeypatch.setattr(s2sharp.cost, "_COUNTED", 8)
+    assert len(plan.asked) > 8
+    some = estimate(plan)
+    assert not some.exact
+    assert some.units == pytest.approx(every.units, rel=0.5)
+    assert some.read == pytest.approx(every.read, rel=0.5)
