@@ -123,12 +123,6 @@ def carry_out(config: RunConfig) -> Plan:
             "Serving metrics",
             "Install it (`pip install 's2sharp[cluster]'`), or leave --metrics out.",
         )
-    if config.cluster:
-        check_extras(
-            ("dask_jobqueue", "cryptography"),
-            "A cluster of SLURM jobs",
-            "Install them (`pip install 's2sharp[slurm]'`), or leave --cluster out.",
-        )
     if config.publish:
         check_extras(
             ("rio_cogeo", "matplotlib"),

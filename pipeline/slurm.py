@@ -13,6 +13,7 @@ import tomllib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import lru_cache
+from importlib.util import find_spec
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 from typing import TYPE_CHECKING, Any, Literal
@@ -111,8 +112,15 @@ def read_profile(name: str) -> Profile:
     Raises
     ------
     S2SharpError
-        ``bad-config``, naming the file and each key that is wrong.
+        ``bad-config``, naming the file and each key that is wrong, or what is not installed.
     """
+    missing = [part for part in ("dask_jobqueue", "cryptography") if find_spec(part) is None]
+    if missing:
+        raise S2SharpError(
+            "bad-config",
+            f"A cluster of SLURM jobs needs {' and '.join(missing)}.",
+            "Install it (`pip install 's2sharp[slurm]'`), or leave --cluster out.",
+        )
     given = Path(name).expanduser()
     home = Path(os.environ.get("XDG_CONFIG_HOME") or "~/.config").expanduser() / "s2sharp"
     files = [given] if given.suffix else [Path(f"{name}.toml"), home / f"{name}.toml"]
@@ -279,7 +287,8 @@ class _Jobs:
             self._looked = time.monotonic()
             said = _ask("squeue", "--noheader", "--me", "--format=%i %r")
             if said.returncode == 0:
-                queue = dict(line.split(maxsplit=1) for line in said.stdout.splitlines())
+                lines = (line.partition(" ") for line in said.stdout.splitlines())
+                queue = {job: why.strip() for job, _, why in lines}
                 never = _NEVER & {queue[job] for job in sent.values() if job in queue}
                 if never:
                     raise _refused(f"They wait for ever: {', '.join(never)}")
