@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help setup demo test check notebooks bench clean
+.PHONY: help setup demo test check audit lock notebooks bench clean
 
 help:  ## this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
@@ -28,6 +28,17 @@ check: $(READY)  ## lint and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+audit: $(READY)  ## known vulnerabilities of the packages in the container
+	$(BIN)/pip-audit --requirement deploy/requirements.lock --no-deps --disable-pip --progress-spinner off
+
+lock: $(READY)  ## the container's packages, the newest that fit, with the hashes of their files
+	$(BIN)/uv pip compile pyproject.toml --extra cluster --extra mosaic --extra publish --extra s3 --extra slurm \
+		--constraint constraints.txt --python-version 3.11 --upgrade --no-emit-package torch \
+		--generate-hashes --no-annotate --no-header $(addprefix --find-links ,$(PIP_FIND_LINKS)) --quiet \
+		--output-file deploy/requirements.lock
+	sed -i '1i # The packages of the container, by the hashes of their files; torch comes by its own build argument. Made by `make lock`.' \
+		deploy/requirements.lock
 
 notebooks: $(READY)  ## run the notebooks
 	$(BIN)/python -m pytest tests/test_notebooks.py

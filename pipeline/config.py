@@ -170,7 +170,19 @@ class RunConfig(BaseModel):
     scheduler: str | None = Field(
         None, description="Address of a Dask scheduler whose workers see OUT at the same path."
     )
-    workers: int | None = Field(None, gt=0, description="Processes on this machine.")
+    insecure: bool = Field(
+        False,
+        description="Allow a plain connection to a scheduler on another machine (tcp:// in place of tls://): who can "
+        "reach its port can run programs as you.",
+    )
+    cluster: str | None = Field(
+        None,
+        description="Do the work in SLURM jobs, --workers of them, by a profile: a TOML file, or `slurm` for slurm.toml "
+        "here or in ~/.config/s2sharp.",
+    )
+    workers: int | None = Field(
+        None, gt=0, description="Processes on this machine, or jobs of --cluster."
+    )
     memory: float | None = Field(
         None, gt=0, description="Refuse to begin if a worker would need more, in GB."
     )

@@ -9,17 +9,16 @@ from dataclasses import dataclass
 from itertools import groupby
 
 import numpy as np
-from distributed.system import MEMORY_LIMIT
 
 from s2sharp_core import BANDS, S2SharpError
 from s2sharp_core.lattice import Box
 from s2sharp_core.sharpeners import TRUST
 
+from .cluster import ALLOCATOR, memory_of, threads_of, workers_of
 from .ledger import FINAL, Ledger
 from .load import GDAL_CACHE
 from .plan import Plan
 from .ready import weights_folder
-from .run import ALLOCATOR, local_workers, threads
 
 __all__ = ["Estimate", "check_memory", "check_size", "estimate"]
 
@@ -70,11 +69,13 @@ def estimate(plan: Plan) -> Estimate:
     counted = _count(plan, frozenset(some))
     units, todo, windows = (round(share * n) for n in counted[:3])
     read, stored, written = (share * size for size in counted[3:])
-    workers = local_workers(plan)
+    workers = workers_of(plan.config)
     states = Ledger(plan.out / "ledger").states("fits")
     made = [states.get((plan.fit_name(d), plan.fit_key(d)[:24])) in FINAL for d in plan.datatakes]
     fits = made.count(False)
-    calibration = _calibrate(plan, threads(workers), learns=fits > 0 or plan.config.fit == "window")
+    calibration = _calibrate(
+        plan, threads_of(plan.config), learns=fits > 0 or plan.config.fit == "window"
+    )
     each = calibration["seconds"]
     if plan.config.fit == "window":
         each += calibration["fit"]
@@ -152,8 +153,8 @@ def check_memory(plan: Plan, cost: Estimate) -> None:
     S2SharpError
         ``memory-exceeded``.
     """
-    allowed = plan.config.memory * 1e9 if plan.config.memory else MEMORY_LIMIT / cost.workers
-    if cost.memory > allowed and (plan.config.memory or not plan.config.scheduler):
+    allowed = memory_of(plan.config)
+    if allowed is not None and cost.memory > allowed:
         raise S2SharpError(
             "memory-exceeded",
             f"A worker's projected memory of {cost.memory / 1e9:.2f} GB exceeds the allowed "

@@ -18,7 +18,7 @@ _PANELS = {
     "What": "catalog collection bbox area datetime since extent max_cloud bands cirrus",
     "How": "method weights adapt fit fit_windows fit_steps fit_threads warm_start seed trust window shard chunk "
     "publish history",
-    "Where it runs": "sign stage stage_budget scheduler workers memory device precision yes retries max_failures lease events metrics quiet",
+    "Where it runs": "sign stage stage_budget scheduler insecure cluster workers memory device precision yes retries max_failures lease events metrics quiet",
 }
 
 _METAVARS = {
@@ -39,11 +39,12 @@ _DEFAULTS = {
     "publish": "publish",
     "history": "no-history",
     "quiet": "no-quiet",
+    "insecure": "no-insecure",
     "yes": "no-yes",
     "trust": "no-trust",
     "cirrus": "no-cirrus",
     "scheduler": "a cluster on this machine",
-    "workers": "1",
+    "workers": "1, or one for each GPU",
     "memory": "the machine's, shared by the workers",
 }
 

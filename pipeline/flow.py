@@ -43,6 +43,9 @@ _LAG, _LAG_SECONDS = 4.0, 60.0
 # Seconds without any worker after which a run ends.
 _DESERTED = 300.0
 
+# Seconds to wait for a result: one that was lost with its worker is there again only when the unit has been redone.
+_FETCH = 5.0
+
 # Seconds between two looks at who lags and who has come.
 _LOOK = 1.0
 
@@ -50,13 +53,17 @@ T = TypeVar("T")
 
 
 class Workers:
-    """Who is there, and who of them has a GPU; asked of the scheduler at most once a second."""
+    """Who is there, and who of them has a GPU; asked of the scheduler at most once a second.
 
-    def __init__(self, client: Client) -> None:
-        self._client = client
+    ``tend`` is called as often: it replaces those that were lost, where that can be done from here, and says so.
+    """
+
+    def __init__(self, client: Client, tend: Callable[[], bool] = lambda: False) -> None:
+        self._client, self._tend = client, tend
         self._asked = float("-inf")
         self._resources: dict[str, dict[str, float]] = {}
         self._late: dict[Future[Any], str] = {}
+        self.coming = False
 
     def _look(self) -> dict[str, dict[str, float]]:
         if time.monotonic() - self._asked > _LOOK:
@@ -64,6 +71,7 @@ class Workers:
                 raise ClosedClientError("the client has lost its scheduler")
             known = self._client.scheduler_info(n_workers=-1).get("workers", {})
             self._resources = {name: about.get("resources") or {} for name, about in known.items()}
+            self.coming = self._tend()
             self._asked = time.monotonic()
         return self._resources
 
@@ -160,6 +168,7 @@ class Flow(Generic[T]):
     _waiting: list[tuple[float, int, T, int]] = field(default_factory=list)
     _order: Iterator[int] = field(default_factory=itertools.count)
     _deserted: float | None = None
+    _stranded: bool = False
     _took: deque[float] = field(default_factory=lambda: deque(maxlen=50))
 
     def through(self, things: Iterable[T]) -> None:
@@ -187,7 +196,10 @@ class Flow(Generic[T]):
         for flight in self._flying.values():
             if flight.worker in flying:
                 flying[flight.worker] += 1
-        if flying:
+        if flying and self._stranded:
+            self._rescue(flying)
+        self._stranded = not flying
+        if flying or self.workers.coming:
             self._deserted = None
         elif self._deserted is None:
             self._deserted = time.monotonic()
@@ -210,6 +222,15 @@ class Flow(Generic[T]):
             flying[worker] += 1
         return True
 
+    def _rescue(self, flying: dict[str, int]) -> None:
+        """Send again what was under way when all workers were lost: it was meant for them, and Dask (2026.8) leaves
+        it lying when others come.
+        """
+        for flight in self._flying.values():
+            flight.worker = min(flying, key=lambda name: flying[name])
+            flying[flight.worker] += 1
+            self._send(flight, flight.worker)
+
     def _due(self) -> tuple[T, int] | None:
         if self._waiting and self._waiting[0][0] <= time.monotonic():
             _, _, thing, attempt = heapq.heappop(self._waiting)
@@ -229,12 +250,15 @@ class Flow(Generic[T]):
         flight = self._flying.get(thing)
         if flight is None or future not in flight.futures:
             return  # the slower of two
-        del self._flying[thing]
         try:
-            record = cast(Record, future.result())
+            record = cast(Record, future.result(timeout=_FETCH))
         except Exception as error:
+            if isinstance(error, TimeoutError) and future.status != "error":
+                self._landed.put((thing, future))
+                return
             # Whatever a worker dies of, or raises beyond what a unit expects, is that unit's failure.
             record = self.failure(thing, error)
+        del self._flying[thing]
         record = replace(record, attempt=flight.attempt)
         for other in flight.futures:
             # What is late goes on: when it has come back, its worker is one to reckon with again.

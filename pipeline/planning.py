@@ -37,6 +37,8 @@ __all__ = ["frozen", "make_plan", "with_acquisitions"]
 _FREE = {
     "out",
     "scheduler",
+    "insecure",
+    "cluster",
     "workers",
     "memory",
     "stage",

@@ -1,4 +1,4 @@
-"""A run: its cluster, its phases in their order, and what came of it; nothing is done twice."""
+"""A run: its phases in their order, and what came of it; nothing is done twice."""
 
 from __future__ import annotations
 
@@ -10,14 +10,13 @@ from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Any
 
-import dask
-from dask.system import CPU_COUNT
-from distributed import Client, Future, LocalCluster
+from distributed import Client, Future
 from distributed.client import ClosedClientError
 
 from s2sharp_core import S2SharpError
 from s2sharp_core.lattice import Box
 
+from .cluster import Cluster, connect
 from .cube import finish, lay_out
 from .deliver import publish_unit, write_catalogue
 from .events import Event
@@ -33,16 +32,7 @@ from .planning import frozen
 from .stage import Stage, clear
 from .unit import SPACE, Run, keep, overview_unit, sharpen_unit, stage_unit
 
-__all__ = ["ALLOCATOR", "Outcome", "connect", "execute", "local_workers", "threads"]
-
-ALLOCATOR = {
-    "MALLOC_ARENA_MAX": "2",
-    "MALLOC_TRIM_THRESHOLD_": str(2**27),
-    "MALLOC_MMAP_THRESHOLD_": str(2**25),
-}
-"""How glibc's allocator is set for workers. Each arena keeps what it once had: two are enough for two busy threads.
-Dask's own threshold gives every array back when it is freed, and has it zeroed by the kernel when it is asked for
-again: with the many of a net that doubles its time."""
+__all__ = ["Outcome", "execute"]
 
 
 @dataclass
@@ -91,70 +81,6 @@ def _lasting(plan: Plan) -> Iterator[None]:
         ) from error
 
 
-@contextmanager
-def connect(scheduler: str | None, workers: int) -> Iterator[tuple[Client, int]]:
-    """A client of a scheduler, else of as many worker processes here; and the threads that each worker's net
-    may use (0: as the cluster has set them).
-
-    Raises
-    ------
-    S2SharpError
-        ``scheduler-unreachable``.
-    """
-    if scheduler:
-        try:
-            client = Client(scheduler, timeout="20s")
-        except (OSError, ValueError) as error:
-            raise S2SharpError(
-                "scheduler-unreachable",
-                f"No Dask scheduler answers at {scheduler}: {error}.",
-                "Check the address (tcp://HOST:8786), or leave --scheduler out.",
-            ) from error
-        with client:
-            try:
-                client.wait_for_workers(1, timeout=60)
-            except TimeoutError as error:
-                raise S2SharpError(
-                    "scheduler-unreachable",
-                    f"The scheduler at {scheduler} has had no worker for a minute.",
-                    "Start some: `dask worker ADDRESS --nthreads 1`, where s2sharp is installed.",
-                ) from error
-            yield client, 0
-        return
-    settings = {
-        "distributed.scheduler.allowed-failures": 10,
-        # Units bound their memory themselves; a paused or spilled worker would only stall.
-        "distributed.worker.memory.target": False,
-        "distributed.worker.memory.spill": False,
-        "distributed.worker.memory.pause": False,
-        "distributed.worker.memory.terminate": False,
-        # Threads that wait must not spin: on a shared machine that takes the core from who they wait for.
-        "distributed.nanny.pre-spawn-environ.OMP_WAIT_POLICY": "PASSIVE",
-        **{f"distributed.nanny.pre-spawn-environ.{k}": v for k, v in ALLOCATOR.items()},
-    }
-    with (
-        dask.config.set(settings),
-        LocalCluster(
-            n_workers=workers,
-            threads_per_worker=1,
-            dashboard_address="127.0.0.1:0",
-            silence_logs=50,
-        ) as cluster,
-        Client(cluster) as client,
-    ):
-        yield client, threads(workers)
-
-
-def local_workers(plan: Plan) -> int:
-    """Worker processes on this machine; one uses all cores for the net."""
-    return plan.config.workers or 1
-
-
-def threads(workers: int) -> int:
-    """Threads of each worker's net, when ``workers`` share the cores that this process may use."""
-    return max(1, CPU_COUNT // workers)
-
-
 def execute(plan: Plan, tell: Callable[[Event], None] = lambda _: None) -> Outcome:
     """Do all of a plan that is not done yet.
 
@@ -178,10 +104,10 @@ def execute(plan: Plan, tell: Callable[[Event], None] = lambda _: None) -> Outco
     outcome = Outcome()
     with _lasting(plan), _leased(plan, tell) as lease:
         plan = _laid_out(plan)
-        with connect(plan.config.scheduler, local_workers(plan)) as (client, each):
-            tell(Event("cluster", about={"dashboard": client.dashboard_link}))
-            run = Run(plan.out, plan.stamp, each)
-            road = _Road(client, plan, run, lease, outcome, tell)
+        with connect(plan.config, plan.out) as cluster:
+            tell(Event("cluster", about={"dashboard": cluster.client.dashboard_link}))
+            run = Run(plan.out, plan.stamp, cluster.threads)
+            road = _Road(cluster, plan, run, lease, outcome, tell)
             try:
                 road.all()
             except _EnoughError:
@@ -270,7 +196,7 @@ def _keep_snapshot(plan: Plan, outcome: Outcome) -> None:
 class _Road:
     """The phases of a run through one cluster, each on what the ledger does not have."""
 
-    client: Client
+    cluster: Cluster
     plan: Plan
     run: Run
     lease: Lease
@@ -278,7 +204,8 @@ class _Road:
     tell: Callable[[Event], None]
 
     def __post_init__(self) -> None:
-        self.workers = Workers(self.client)
+        self.client = self.cluster.client
+        self.workers = Workers(self.client, self.cluster.tend)
         self.stager = _Stager(self.client, self.plan, self.run, self.workers)
         self._ledger = Ledger(self.plan.out / "ledger")
         self._unfitted: dict[str, S2SharpError] = {}

@@ -166,7 +166,7 @@ def _serving(handler: type[BaseHTTPRequestHandler]) -> Iterator[str]:
 @contextmanager
 def s3_server() -> Iterator[str]:
     """moto's S3 server, a process of its own, with the bucket "bucket"; yields its URL."""
-    port = _free_port()
+    port = free_port()
     url = f"http://127.0.0.1:{port}"
     command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
     with tempfile.NamedTemporaryFile() as log:
@@ -296,7 +296,7 @@ def _postgres_programs() -> Path:
 def _postgres(programs: Path, folder: Path) -> Iterator[dict[str, str]]:
     # PostgreSQL refuses to run as root; it needs a folder that its own user can reach and write.
     user = "postgres" if os.geteuid() == 0 else None
-    data, log, port = folder / "data", folder / "postgres.log", _free_port()
+    data, log, port = folder / "data", folder / "postgres.log", free_port()
     if user:
         folder.chmod(0o711)
         data.mkdir()
@@ -360,7 +360,7 @@ def _load(
 
 @contextmanager
 def _stac_api(environment: dict[str, str], folder: Path) -> Iterator[str]:
-    port, log = _free_port(), folder / "uvicorn.log"
+    port, log = free_port(), folder / "uvicorn.log"
     app = ["--factory", "stac_fastapi.pgstac.app:create_app"]
     with log.open("wb") as out:
         process = subprocess.Popen(
@@ -378,7 +378,7 @@ def _stac_api(environment: dict[str, str], folder: Path) -> Iterator[str]:
         _stop(process)
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         return int(free.getsockname()[1])
@@ -415,3 +415,110 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()
+
+
+@contextmanager
+def slurm(cores: int = 4) -> Iterator[dict[str, str]]:
+    """A SLURM of one node, which says that it has so many cores; yields the environment in which its commands find it.
+
+    Skips the test where Debian's SLURM isn't installed, or without root; in CI that is a failure.
+    """
+    programs = {name: shutil.which(name, path="/usr/sbin:/usr/bin") for name in _SLURM}
+    missing = [name for name, found in programs.items() if not found]
+    if missing or os.geteuid():
+        reason = (
+            "needs root, and Debian's slurmctld, slurmd, slurm-client and munge (apt-get install)"
+        )
+        if os.environ.get("CI", "").lower() == "true":
+            pytest.fail(reason)
+        pytest.skip(reason)
+    with ExitStack() as stack:
+        folder = Path(tempfile.mkdtemp(prefix="s2sharp-slurm-", dir="/tmp"))
+        stack.callback(shutil.rmtree, folder, ignore_errors=True)
+        environment = {"SLURM_CONF": str(_slurm_conf(folder, cores))}
+        key, socket_file = folder / "munge.key", folder / "munge.socket"
+        key.touch(mode=0o400)
+        key.write_bytes(os.urandom(128))
+        munge = [f"--key-file={key}", f"--socket={socket_file}", f"--seed-file={folder / 'seed'}"]
+        munge += [f"--pid-file={folder / 'munged.pid'}", "--foreground", "--force"]
+        _daemon(stack, [programs["munged"], *munge], folder, socket_file.exists)
+        known = {**os.environ, **environment}
+
+        def asked(*command: str) -> str:
+            done = subprocess.run(command, env=known, capture_output=True, text=True, check=False)
+            return done.stdout
+
+        _daemon(
+            stack,
+            [programs["slurmctld"], "-D"],
+            folder,
+            lambda: "UP" in asked("scontrol", "ping"),
+            known,
+        )
+        _daemon(
+            stack, [programs["slurmd"], "-D"], folder, lambda: "idle" in asked("sinfo", "-h"), known
+        )
+        stack.callback(lambda: asked("scancel", "--me"))
+        yield environment
+
+
+_SLURM = ("munged", "slurmctld", "slurmd", "sbatch", "squeue", "scancel")
+
+
+def _slurm_conf(folder: Path, cores: int) -> Path:
+    for name in ("state", "spool"):
+        (folder / name).mkdir()
+    host = socket.gethostname()
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2**20
+    settings = {
+        "ClusterName": "tests",
+        "SlurmctldHost": f"{host}(127.0.0.1)",
+        "SlurmctldPort": free_port(),
+        "SlurmdPort": free_port(),
+        "AuthInfo": f"socket={folder / 'munge.socket'}",
+        "SlurmUser": "root",
+        "StateSaveLocation": folder / "state",
+        "SlurmdSpoolDir": folder / "spool",
+        "SlurmctldPidFile": folder / "slurmctld.pid",
+        "SlurmdPidFile": folder / "slurmd.pid",
+        "ProctrackType": "proctrack/linuxproc",
+        "TaskPlugin": "task/none",
+        "JobAcctGatherType": "jobacct_gather/none",
+        "AccountingStorageType": "accounting_storage/none",
+        "SwitchType": "switch/none",
+        "MpiDefault": "none",
+        "SelectType": "select/cons_tres",
+        "SelectTypeParameters": "CR_Core",
+        # Half of the cores may be idle: what is tested waits more than it computes.
+        "SlurmdParameters": "config_overrides",
+        "ReturnToService": 2,
+        "KillWait": 2,
+        # A busy machine is no broken node, whose jobs would be sent again.
+        "MessageTimeout": 60,
+        "BatchStartTimeout": 60,
+        "SchedulerParameters": "sched_interval=1,sched_min_interval=0,batch_sched_delay=0",
+        "NodeName": f"{host} NodeAddr=127.0.0.1 CPUs={cores} RealMemory={memory}",
+        "PartitionName": "debug Nodes=ALL Default=YES MaxTime=1440 State=UP",
+    }
+    file = folder / "slurm.conf"
+    file.write_text("".join(f"{key}={value}\n" for key, value in settings.items()))
+    return file
+
+
+def _daemon(
+    stack: ExitStack,
+    command: list[str | None],
+    folder: Path,
+    ready: Callable[[], bool],
+    environment: dict[str, str] | None = None,
+) -> None:
+    log = folder / f"{Path(command[0] or '').name}.log"
+    with log.open("wb") as out:
+        process = subprocess.Popen(
+            [word for word in command if word],
+            stdout=out,
+            stderr=subprocess.STDOUT,
+            env=environment,
+        )
+    stack.callback(_stop, process)
+    _wait(ready, process, log)

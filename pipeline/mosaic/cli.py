@@ -24,7 +24,7 @@ _PANELS = {
     None: "to",
     "What": "period by bands bbox dilate feather",
     "Grid": "crs resolution resampling tile",
-    "Where it runs": "publish workers memory scheduler retries",
+    "Where it runs": "publish workers memory scheduler insecure cluster retries",
 }
 
 _DEFAULTS = {
@@ -36,6 +36,7 @@ _DEFAULTS = {
     "publish": "publish",
     "workers": "1",
     "scheduler": "a cluster on this machine",
+    "insecure": "no-insecure",
 }
 
 _OUT = typer.Argument(

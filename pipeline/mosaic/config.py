@@ -79,7 +79,9 @@ class MosaicConfig(BaseModel):
         description="Blend acquisitions across their borders, over so many metres to each side. Hides what they "
         "differ by; 0: pixels as they were observed.",
     )
-    workers: int | None = Field(None, gt=0, description="Processes on this machine.")
+    workers: int | None = Field(
+        None, gt=0, description="Processes on this machine, or jobs of --cluster."
+    )
     memory: float = Field(
         2.0,
         gt=0,
@@ -88,6 +90,16 @@ class MosaicConfig(BaseModel):
     scheduler: str | None = Field(
         None,
         description="Address of a Dask scheduler whose workers see both folders at the same path or URL.",
+    )
+    insecure: bool = Field(
+        False,
+        description="Allow a plain connection to a scheduler on another machine (tcp:// in place of tls://): who can "
+        "reach its port can run programs as you.",
+    )
+    cluster: str | None = Field(
+        None,
+        description="Do the work in SLURM jobs, --workers of them, by a profile: a TOML file, or `slurm` for slurm.toml "
+        "here or in ~/.config/s2sharp.",
     )
     retries: int = Field(
         2,

@@ -12,12 +12,12 @@ from distributed import Client, Future
 
 from s2sharp_core import S2SharpError
 
+from ..cluster import connect
 from ..cube import finish
 from ..flow import Flow, Workers
 from ..lease import Lease
 from ..ledger import FINAL, Ledger, Record
 from ..place import store_errors
-from ..run import connect
 from ..unit import SPACE
 from .deliver import write_catalogue
 from .differences import Pair, merge
@@ -105,10 +105,10 @@ class _Road:
                 for _ in todo:
                     self._take_in(phase, None)
             return
-        with connect(plan.config.scheduler, plan.config.workers or 1) as (client, _):
-            workers = Workers(client)
+        with connect(plan.config, plan.config.to) as cluster:
+            workers = Workers(cluster.client, cluster.tend)
             for phase, todo in self._phases():
-                self._through(client, workers, phase, todo)
+                self._through(cluster.client, workers, phase, todo)
 
     def _done(self, name: str, key: str) -> bool:
         return self._states.get((name, key[:24])) in FINAL
