@@ -28,10 +28,10 @@ check: $(READY)  ## lint, types, and the site, strict
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/mkdocs build --quiet
+	$(BIN)/python -m mkdocs build --quiet
 
 docs: $(READY)  ## the documentation as a site, in site/
-	$(BIN)/mkdocs build
+	$(BIN)/python -m mkdocs build
 
 notebooks: $(READY)  ## run the notebooks
 	$(BIN)/python -m pytest tests/test_notebooks.py

@@ -47,7 +47,8 @@ class Block:
 
 
 def blocks(page: Path) -> Iterator[Block]:
-    """The page's blocks of code. One that is merely indented is the shell's."""
+    """The page's blocks of code. One that is merely indented is the shell's; those of deploy/ are for other machines."""
+    elsewhere = "other machines" if page.parent.name == "deploy" else ""
     why = ""
     for token in MarkdownIt().parse(page.read_text()):
         if token.type == "html_block":
@@ -55,7 +56,7 @@ def blocks(page: Path) -> Iterator[Block]:
             why = found.group(1) if found else ""
         elif token.type in ("fence", "code_block") and token.map:
             language = token.info.strip() or ("bash" if token.type == "code_block" else "text")
-            yield Block(language, token.content, token.map[0] + 1, why)
+            yield Block(language, token.content, token.map[0] + 1, why or elsewhere)
             why = ""
 
 

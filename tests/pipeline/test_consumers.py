@@ -140,7 +140,7 @@ def test_a_tile_server_renders_a_cog(server: TestClient, cogs: dict[str, str], s
     here = {"coord_crs": f"EPSG:{EPSG}", "dst_crs": f"EPSG:{EPSG}"}
     pixels, mask = np.load(io.BytesIO(ask(server, part, url=cogs["B12"], **here)))
     np.testing.assert_array_equal(pixels[mask > 0], stored.B12[0].values[mask > 0])
-    np.testing.assert_array_equal(mask == 0, stored.B12[0] == FILL)
+    np.testing.assert_array_equal(mask > 0, stored.B12[0] != FILL)
     picture = drawn(server, "/cog", stored, url=cogs["B12"], rescale="0,4000")
     assert picture.std() > 10
     longitude, latitude = degrees(stored, *somewhere(stored))
@@ -159,7 +159,7 @@ def test_a_tile_server_renders_the_sharded_cube_itself(
     longitude, latitude = degrees(stored, *somewhere(stored))
     where = f"/zarr/point/{longitude},{latitude}"
     said = json.loads(ask(server, where, **{**cube, "variable": "B02"}))
-    assert said["values"] == pytest.approx([stored.B02[0][somewhere(stored)] * 1e-4])
+    assert said["values"] == pytest.approx([int(stored.B02[0][somewhere(stored)]) * 1e-4])
 
 
 def test_conventions_alone_tell_a_reader_where_an_array_lies(out: Path, stored: xr.Dataset):
