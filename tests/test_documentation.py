@@ -68,7 +68,7 @@ def commands(text: str) -> list[str]:
 
 @pytest.fixture(scope="module")
 def catalogue(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return simulate(tmp_path_factory.mktemp("archive"), cells=40, tiles=1, dates=2)[0]
+    return simulate(tmp_path_factory.mktemp("archive"), cells=24, tiles=1, dates=2)[0]
 
 
 @pytest.fixture(scope="module")
