@@ -2,15 +2,17 @@
 
 import numpy as np
 import pystac
+import xarray as xr
+import zarr
 
 from s2sharp_core import BANDS, S2SharpError
 from s2sharp_core.lattice import Box
 
 from .acquisitions import Acquisition
-from .cube import Layout, open_cube
+from .cube import LAYERS, Layout, crop, level_group, read_group
 from .ledger import Record
 from .load import Files, load_block
-from .place import Place, files, store_errors
+from .place import Place, files, store_errors, zarr_store
 from .plan import Plan, Unit
 from .publish import Provenance, stac_item, write_catalog, write_cogs
 from .quicklook import choose_spot, quicklook
@@ -47,10 +49,10 @@ def picture_path(out: Place, acquisition: Acquisition) -> Place:
 
 def _picture(plan: Plan, layout: Layout, acquisition: Acquisition, time: int) -> tuple[str, ...]:
     """Draw before and after; a place that cannot be read costs the picture only, with a warning."""
-    cube = open_cube(plan.out, epsg=layout.epsg).isel(time=time)
+    cube = _written(plan, layout, time)
     small = (x for x in range(layout.levels) if max(layout.shape(x)) <= _OVERVIEW)
     level = next(small, layout.levels)
-    overview = open_cube(plan.out, epsg=layout.epsg, level=level).isel(time=time)
+    overview = _written(plan, layout, time, level)
     rows, cols = choose_spot(cube, overview=overview)
     spot = cube.isel(y=rows, x=cols)
     area = layout.area
@@ -72,6 +74,14 @@ def _picture(plan: Plan, layout: Layout, acquisition: Acquisition, time: int) ->
     credit = _CREDIT if "sentinel" in plan.config.collection else ""
     quicklook(path, spot.load(), native, title, credit)
     return ()
+
+
+def _written(plan: Plan, layout: Layout, time: int, level: int = 0) -> xr.Dataset:
+    """One date as :func:`open_cube` gives it, from a cube that is still being written."""
+    store = zarr_store(plan.store)
+    root = zarr.open_group(store, mode="r", use_consolidated=False)
+    raw = read_group(root, store, level_group(layout, level), (*BANDS, *LAYERS))
+    return crop(raw.isel(time=[time]), None, layout.crs, layout.pixel * 2**level).isel(time=0)
 
 
 def write_catalogue(plan: Plan) -> Place:

@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+import rasterio
 import zarr
-from s2sharp.cube import open_cube
+from s2sharp.cube import encode, open_cube
 from s2sharp.plan import read_plan
 from s2sharp.synthetic import simulate
 
@@ -56,6 +57,23 @@ def _with_date(catalogue: Path, folder: Path, *dates: str) -> Path:
         kept.append(link)
     collection.write_text(json.dumps({**content, "links": kept}))
     return copy
+
+
+def test_a_date_that_comes_late_is_published_as_itself(
+    catalogue: Path, scheduler: str, tmp_path: Path
+) -> None:
+    """Its COGs are its own pixels, though it comes second and lies first in time."""
+    first, second = _dates(catalogue)
+    settings = {**SMALL, "shard": 48, "publish": True, "bands": ("B04", "B05")}
+    for when in (second, "2024-06"):
+        _, outcome = run(config(catalogue, tmp_path, scheduler, datetime=when, **settings))
+        assert not outcome.failed
+    cube = open_cube(tmp_path).load()
+    for when in (first, second):
+        (file,) = tmp_path.glob(f"cogs/*{when.replace('-', '')}*/B05.tif")
+        with rasterio.open(file) as cog:
+            np.testing.assert_array_equal(cog.read(1), encode(cube.B05.sel(time=when).values[0]))
+        assert list(tmp_path.glob(f"pictures/*{when.replace('-', '')}*.png"))
 
 
 def test_a_later_date_is_appended_and_what_is_there_is_not_touched(
