@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help setup demo test check audit lock notebooks bench clean
+.PHONY: help setup demo test check docs audit lock notebooks bench clean
 
 help:  ## this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
@@ -24,10 +24,14 @@ demo: $(READY)  ## the whole road on synthetic scenes with known truth
 test: $(READY)  ## all tests but the notebooks
 	$(BIN)/python -m pytest --ignore tests/test_notebooks.py
 
-check: $(READY)  ## lint and types
+check: $(READY)  ## lint, types, and the site, strict
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/python -m mkdocs build --quiet
+
+docs: $(READY)  ## the documentation as a site, in site/
+	$(BIN)/python -m mkdocs build
 
 audit: $(READY)  ## known vulnerabilities of the packages in the container
 	$(BIN)/pip-audit --requirement deploy/requirements.lock --no-deps --disable-pip --progress-spinner off
@@ -53,4 +57,4 @@ bench: $(READY)  ## the figures in the README (needs the real scenes; some hours
 	$(BIN)/python -m tests.benchmarks.papers
 
 clean:  ## remove what was made here
-	rm -rf $(VENV) demo .mypy_cache .ruff_cache .pytest_cache *.egg-info
+	rm -rf $(VENV) demo site .mypy_cache .ruff_cache .pytest_cache *.egg-info

@@ -159,7 +159,10 @@ def write_cogs(out: Place, layout: Layout, time: int, name: str) -> dict[str, Pl
         ``store-unwritable``: a disk that is full, for example. No file has its final name then but whole
         ones.
     """
-    cube = zarr.open_group(zarr_store(out / "cube.zarr"), path=layout.group, mode="r")
+    # As it is written: what readers go by knows a date that was added only when the run has ended.
+    cube = zarr.open_group(
+        zarr_store(out / "cube.zarr"), path=layout.group, mode="r", use_consolidated=False
+    )
     rasters = {variable: Raster.of(variable) for variable in (*layout.bands, "cloud")}
     return write_pictures(dict(cube.arrays()), time, Frame.of(layout), out / "cogs" / name, rasters)
 
