@@ -22,7 +22,7 @@ demo: $(READY)  ## the whole road on synthetic scenes with known truth
 	$(BIN)/s2sharp demo demo
 
 test: $(READY)  ## all tests but the notebooks
-	$(BIN)/python -m pytest --ignore tests/test_notebooks.py
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --ignore tests/test_notebooks.py
 
 check: $(READY)  ## lint, types, and the site, strict
 	$(BIN)/ruff check .
@@ -45,7 +45,7 @@ lock: $(READY)  ## the container's packages, the newest that fit, with the hashe
 		deploy/requirements.lock
 
 notebooks: $(READY)  ## run the notebooks
-	$(BIN)/python -m pytest tests/test_notebooks.py
+	$(BIN)/python -m pytest --numprocesses 2 tests/test_notebooks.py
 
 bench: $(READY)  ## the figures in the README (needs the real scenes; some hours)
 	$(BIN)/python -m tests.benchmarks.accuracy
