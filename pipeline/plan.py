@@ -18,7 +18,7 @@ from s2sharp_core.fitting import FitOptions
 from s2sharp_core.lattice import Box
 
 from .acquisitions import Acquisition, Choice
-from .area import area_shape
+from .area import area_shape, lonlat
 from .config import RunConfig
 from .cube import Layout
 from .load import Files, Reader
@@ -302,6 +302,9 @@ def freeze(plan: Plan) -> Plan:
     for name, items in ((_ITEMS, plan.items), (_FIT_ITEMS, plan.fit_items)):
         if items:
             write_bytes(plan.out / name, items, private=True)
+    if plan.config.area:
+        # Who asks how far the run is, later and elsewhere, has OUT alone.
+        write_text(plan.out / _AREA, shapely.to_geojson(lonlat(plan.config)), private=True)
     client = {"acquisitions", "datatakes", "items", "fit_items"}
     text = stamped.model_dump_json(indent=1, exclude=client)
     # For its owner's eyes: what a query asks for may be nobody else's business.
@@ -309,7 +312,7 @@ def freeze(plan: Plan) -> Plan:
     return stamped
 
 
-_ITEMS, _FIT_ITEMS = "items.parquet", "datatakes.parquet"
+_ITEMS, _FIT_ITEMS, _AREA = "items.parquet", "datatakes.parquet", "area.geojson"
 
 
 def frozen_items(out: Place) -> tuple[bytes, bytes]:
@@ -361,7 +364,8 @@ def read_plan(out: Place) -> Plan:
             "Make one: `s2sharp run --out …`.",
         ) from error
     # Where it lies now, should the folder have been moved.
-    return plan.model_copy(update={"config": plan.config.model_copy(update={"out": out})})
+    here = {"out": out, "area": out / _AREA} if plan.config.area else {"out": out}
+    return plan.model_copy(update={"config": plan.config.model_copy(update=here)})
 
 
 @lru_cache(maxsize=4)

@@ -340,7 +340,8 @@ def frozen(config: RunConfig) -> Plan | None:
             f"{config.out} holds the cube of another run ({'; '.join(differs)}).",
             "Choose another --out, or run with the same settings to continue it.",
         )
-    asked_anew = bool(other.keys() & _QUERY) or plan.shape != area_digest(config)
+    # The area goes by its shape: its file may have been moved.
+    asked_anew = bool(other.keys() & (_QUERY - {"area"})) or plan.shape != area_digest(config)
     plan = plan.model_copy(update={"config": config, "shape": area_digest(config)})
     if asked_anew or config.since:
         plan = _extended(plan)

@@ -77,6 +77,24 @@ def test_a_run_says_how_far_it_is_when_killed_and_when_done(
     assert facts["units"]["sharpen"] == {"ok": count.total()}
 
 
+def test_the_area_of_a_run_is_known_when_its_file_is_gone(
+    archive: Path, scheduler: str, tmp_path: Path
+) -> None:
+    ring = [[16.3, 48.7], [16.4, 48.7], [16.3, 48.8], [16.3, 48.7]]
+    file = tmp_path / "area.geojson"
+    file.write_text(json.dumps({"type": "Polygon", "coordinates": [ring]}))
+    settings = config(archive, tmp_path / "out", scheduler)
+    settings = settings.model_copy(update={"bbox": None, "area": file})
+    run(settings)
+    file.rename(tmp_path / "moved.geojson")
+    status = status_of(settings.out)
+    assert status.left == 0
+    assert status.units["sharpen"]["ok"] > 0
+    before = records(settings.out)
+    run(settings.model_copy(update={"area": tmp_path / "moved.geojson"}))
+    assert records(settings.out) == before
+
+
 def test_a_failed_unit_is_told_with_what_is_to_blame(
     archive: Path, scheduler: str, tmp_path: Path
 ) -> None:
