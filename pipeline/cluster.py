@@ -49,7 +49,8 @@ _SETTINGS = {
     **{f"distributed.nanny.pre-spawn-environ.{k}": v for k, v in _ENVIRONMENT.items()},
 }
 
-_ENCRYPTED = {"tls", "wss"}
+_SAFE = {"tls", "wss", "inproc"}
+"""Encrypted, or within this process."""
 
 
 class Where(Protocol):
@@ -105,10 +106,13 @@ def connect(where: Where, home: Place) -> Iterator[Cluster]:
             profile = read_profile(where.cluster)
             exports = {**_ENVIRONMENT, "OMP_NUM_THREADS": str(profile.cores)}
             sent = jobs(profile, workers_of(where), home, exports)
-            with sent as (cluster, tend), Client(cluster) as client:
+            with sent as (cluster, tend), Client(cluster, set_as_default=False) as client:
                 yield Cluster(client, profile.cores, tend)
             return
-        with _local(workers_of(where), _gpus(where)) as cluster, Client(cluster) as client:
+        with (
+            _local(workers_of(where), _gpus(where)) as cluster,
+            Client(cluster, set_as_default=False) as client,
+        ):
             yield Cluster(client, threads_of(where), _untended)
 
 
@@ -123,7 +127,7 @@ def _scheduler(address: str, *, insecure: bool) -> Iterator[Client]:
             "in a network that only you can reach, add --insecure.",
         )
     try:
-        client = Client(address, timeout="20s")
+        client = Client(address, timeout="20s", set_as_default=False)
     except (OSError, ValueError, TypeError) as error:
         raise S2SharpError(
             "scheduler-unreachable",
@@ -146,7 +150,7 @@ def _scheduler(address: str, *, insecure: bool) -> Iterator[Client]:
 def _private(address: str) -> bool:
     """Whether a connection to a scheduler is encrypted, or stays on this machine."""
     parts = urlsplit(address if "://" in address else f"tcp://{address}")
-    if parts.scheme in _ENCRYPTED or parts.hostname == "localhost":
+    if parts.scheme in _SAFE or parts.hostname == "localhost":
         return True
     try:
         return ip_address(parts.hostname or "").is_loopback

@@ -1,5 +1,7 @@
 """From a run's folder to its page."""
 
+import dask
+
 from ..place import Place
 from .consistency import consistency
 from .facts import gather
@@ -22,8 +24,10 @@ def make_report(out: Place) -> str:
     """
     facts = gather(out)
     natives = Natives(facts.plan)
-    shown = places(facts, natives)
-    found = consistency(facts, natives)
-    behind = {layout.epsg: thumbnail(facts, layout) for layout in facts.plan.layouts}
+    # Here, whatever cluster this program may have: its workers need not see ``out``.
+    with dask.config.set(scheduler="threads"):
+        shown = places(facts, natives)
+        found = consistency(facts, natives)
+        behind = {layout.epsg: thumbnail(facts, layout) for layout in facts.plan.layouts}
     pictures = {epsg: png for epsg, png in behind.items() if png}
     return render(facts, shown, natives.missing, found, pictures)

@@ -43,6 +43,7 @@ def test_a_record_is_read_as_it_was_written(tmp_path):
         warnings=("one", "two"),
         windows=4,
         valid=7,
+        disagreement={"B02": 3.5},
         seconds={"read": 0.5},
         idle=1,
         peak=2,
