@@ -14,6 +14,7 @@ from s2sharp.planning import make_plan
 from s2sharp.search import search
 from s2sharp.signing import renewable
 from s2sharp.synthetic import write_catalogue
+from s3fs import S3FileSystem
 
 from s2sharp_core import S2SharpError
 from tests.services import Proxy, proxied, s3_server
@@ -45,11 +46,14 @@ def eodata(
         patch.setenv("AWS_ENDPOINT_URL", server)
         patch.setenv("AWS_ACCESS_KEY_ID", KEY)
         patch.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
+        # fsspec keeps what it opened under the same address, whatever the environment says since.
+        S3FileSystem.clear_instance_cache()
         bucket = place("s3://eodata")
         bucket.fs.mkdir("eodata")
         home = f"eodata/Sentinel-2/MSI/L2A/2024/06/01/{safe.name}"
         bucket.fs.put(str(safe), home, recursive=True)
         yield proxy, url, f"s3://{home}"
+        S3FileSystem.clear_instance_cache()
 
 
 @pytest.fixture
