@@ -39,15 +39,30 @@ def ordered(bbox: tuple[float, float, float, float]) -> tuple[float, float, floa
     return bbox
 
 
-class RunConfig(BaseModel):
+class Command(BaseModel):
+    """What commands that do their work on a cluster share."""
+
+    # Whoever puts a key into a URL is told so, without the key.
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    insecure: bool = Field(
+        False,
+        description="Allow a plain connection to a scheduler on another machine (tcp:// in place of tls://): who can "
+        "reach its port can run programs as you.",
+    )
+    cluster: str | None = Field(
+        None,
+        description="Do the work in SLURM jobs, --workers of them, by a profile: a TOML file, or `slurm` for slurm.toml "
+        "here or in ~/.config/s2sharp.",
+    )
+
+
+class RunConfig(Command):
     """What to make, from what, where, and how.
 
     Every field is a key of the TOML file, a flag of ``s2sharp run``, whose help its description is, and,
     in capitals after ``S2SHARP_``, an environment variable.
     """
-
-    # Whoever puts a key into a URL is told so, without the key.
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
     out: Located = Field(
         description="Folder or URL (s3://BUCKET/PREFIX) for the cube and all that belongs to it. The same "
@@ -169,16 +184,6 @@ class RunConfig(BaseModel):
     )
     scheduler: str | None = Field(
         None, description="Address of a Dask scheduler whose workers see OUT at the same path."
-    )
-    insecure: bool = Field(
-        False,
-        description="Allow a plain connection to a scheduler on another machine (tcp:// in place of tls://): who can "
-        "reach its port can run programs as you.",
-    )
-    cluster: str | None = Field(
-        None,
-        description="Do the work in SLURM jobs, --workers of them, by a profile: a TOML file, or `slurm` for slurm.toml "
-        "here or in ~/.config/s2sharp.",
     )
     workers: int | None = Field(
         None, gt=0, description="Processes on this machine, or jobs of --cluster."

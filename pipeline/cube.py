@@ -165,6 +165,11 @@ class Sharded:
         height, width = self.size
         return -(-height >> level), -(-width >> level)
 
+    def level_of(self, most: int) -> int:
+        """The finest level that is at most so many pixels long, or the coarsest."""
+        levels = range(self.levels + 1)
+        return next((x for x in levels if max(self.shape(x)) <= most), self.levels)
+
     def place(self, row: int, col: int, level: int = 0) -> tuple[slice, slice]:
         """The pixels of shard (row, col), counted from the array's corner."""
         height, width = self.shape(level)
@@ -269,6 +274,16 @@ class Layout(Sharded):
         rows = range((inner.row0 - self.box.row0) // side, -(-(inner.row1 - self.box.row0) // side))
         cols = range((inner.col0 - self.box.col0) // side, -(-(inner.col1 - self.box.col0) // side))
         yield from itertools.product(rows, cols)
+
+    def cells_at(self, rows: slice, cols: slice) -> Box:
+        """The cells of a part of the area, in its pixels of 10 m, whole cells."""
+        area = self.area
+        return Box(
+            area.row0 + rows.start // 6,
+            area.row0 + rows.stop // 6,
+            area.col0 + cols.start // 6,
+            area.col0 + cols.stop // 6,
+        )
 
     def cells(self, row: int, col: int, level: int = 0) -> Box:
         """The cells of shard (row, col) of a level."""

@@ -6,7 +6,6 @@ import numpy as np
 import pystac
 
 from s2sharp_core import BANDS, S2SharpError
-from s2sharp_core.lattice import Box
 
 from .acquisitions import Acquisition
 from .cube import Layout, open_written
@@ -50,18 +49,10 @@ def picture_path(out: Place, acquisition: Acquisition) -> Place:
 def _picture(plan: Plan, layout: Layout, acquisition: Acquisition, time: int) -> tuple[str, ...]:
     """Draw before and after; a place that cannot be read costs the picture only, with a warning."""
     cube = open_written(plan.store, layout, time)
-    small = (x for x in range(layout.levels) if max(layout.shape(x)) <= _OVERVIEW)
-    level = next(small, layout.levels)
-    overview = open_written(plan.store, layout, time, level)
+    overview = open_written(plan.store, layout, time, layout.level_of(_OVERVIEW))
     rows, cols = choose_spot(cube, overview=overview)
     spot = cube.isel(y=rows, x=cols)
-    area = layout.area
-    box = Box(
-        area.row0 + rows.start // 6,
-        area.row0 + rows.stop // 6,
-        area.col0 + cols.start // 6,
-        area.col0 + cols.stop // 6,
-    )
+    box = layout.cells_at(rows, cols)
     coarse = tuple(b for b in plan.config.bands if BANDS[b].gsd > 10)
     try:
         native = load_block(Files(acquisition), acquisition, coarse, box, 0).data if coarse else {}

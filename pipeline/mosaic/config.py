@@ -3,14 +3,14 @@
 import re
 from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 from pyproj import CRS
 from pyproj.exceptions import CRSError
 
 from s2sharp_core import BANDS, S2SharpError
 from s2sharp_core.bands import in_order
 
-from ..config import ordered
+from ..config import Command, ordered
 from ..place import Located
 
 __all__ = ["BLOCK", "MosaicConfig", "configure"]
@@ -20,10 +20,8 @@ BLOCK = 512
 same place comes out the same whatever the tiles."""
 
 
-class MosaicConfig(BaseModel):
+class MosaicConfig(Command):
     """Every field is a flag of ``s2sharp mosaic``, whose help its description is."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
     out: Located = Field(
         description="Folder or URL of a cube: what was given to `s2sharp run` as --out."
@@ -90,16 +88,6 @@ class MosaicConfig(BaseModel):
     scheduler: str | None = Field(
         None,
         description="Address of a Dask scheduler whose workers see both folders at the same path or URL.",
-    )
-    insecure: bool = Field(
-        False,
-        description="Allow a plain connection to a scheduler on another machine (tcp:// in place of tls://): who can "
-        "reach its port can run programs as you.",
-    )
-    cluster: str | None = Field(
-        None,
-        description="Do the work in SLURM jobs, --workers of them, by a profile: a TOML file, or `slurm` for slurm.toml "
-        "here or in ~/.config/s2sharp.",
     )
     retries: int = Field(
         2,

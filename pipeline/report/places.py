@@ -119,7 +119,7 @@ def _spot(
 ) -> Spot | None:
     """Where to look: in an overview, or, while there is none, in a shard that is done."""
     layout = facts.plan.layout(acquisition.epsg)
-    level = _level(layout, _SEARCHED)
+    level = layout.level_of(_SEARCHED)
     overview = instant(facts.plan, acquisition, level) if level else cube
     if overview is not None and bool((overview["valid"] == 1).any()):
         return choose_spot(cube, _SIDE, overview, taken)
@@ -133,24 +133,12 @@ def _spot(
     )
 
 
-def _level(layout: Layout, most: int) -> int:
-    """The finest level that is at most so many pixels long."""
-    levels = range(layout.levels + 1)
-    return next((x for x in levels if max(layout.shape(x)) <= most), layout.levels)
-
-
 def _shown(
     layout: Layout, acquisition: Acquisition, cube: xr.Dataset, spot: Spot, natives: Natives
 ) -> Shown:
     rows, cols = spot
     crop = cube.isel(y=rows, x=cols).load()
-    area = layout.area
-    box = Box(
-        area.row0 + rows.start // 6,
-        area.row0 + rows.stop // 6,
-        area.col0 + cols.start // 6,
-        area.col0 + cols.stop // 6,
-    )
+    box = layout.cells_at(rows, cols)
     native = natives.read(acquisition, box)
     pairs = [both for gsd in (20, 60) if (both := pair(crop, native, gsd))]
     left, bottom, right, top = layout.lattice.bounds(box)
@@ -171,7 +159,7 @@ def thumbnail(facts: Facts, layout: Layout) -> bytes | None:
     nothing to see yet.
     """
     some = [a for a in clearest(facts) if a.epsg == layout.epsg][:_LAYERS]
-    level = _level(layout, _BEHIND)
+    level = layout.level_of(_BEHIND)
     if max(layout.shape(level)) > 2 * _BEHIND:  # one chunk at least, of any size
         return None
     whole: xr.Dataset | None = None
