@@ -21,6 +21,7 @@ from s2sharp_core import S2SharpError
 
 from .place import Place
 from .slurm import jobs, read_profile
+from .unit import THREADS
 
 __all__ = ["ALLOCATOR", "Cluster", "connect", "memory_of", "threads_of", "workers_of"]
 
@@ -142,7 +143,7 @@ def _scheduler(address: str, *, insecure: bool) -> Iterator[Client]:
             raise S2SharpError(
                 "scheduler-unreachable",
                 f"The scheduler at {address} has had no worker for a minute.",
-                "Start some: `dask worker ADDRESS --nthreads 1`, where s2sharp is installed.",
+                f"Start some: `dask worker ADDRESS --nthreads {THREADS}`, where s2sharp is installed.",
             ) from error
         yield client
 
@@ -163,12 +164,12 @@ def _local(workers: int, gpus: tuple[str, ...]) -> SpecCluster:
     if not gpus:
         return LocalCluster(
             n_workers=workers,
-            threads_per_worker=1,
+            threads_per_worker=THREADS,
             dashboard_address="127.0.0.1:0",
             silence_logs=50,
         )
     here: dict[str, Any] = {"host": "127.0.0.1", "protocol": "tcp://"}
-    each = {**here, "nthreads": 1, "memory_limit": 0, "silence_logs": 50}
+    each = {**here, "nthreads": THREADS, "memory_limit": 0, "silence_logs": 50}
     return SpecCluster(
         scheduler={"cls": Scheduler, "options": {**here, "dashboard_address": "127.0.0.1:0"}},
         workers={

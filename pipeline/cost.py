@@ -94,7 +94,10 @@ def estimate(plan: Plan) -> Estimate:
         delivered=(2.66 if plan.config.publish else 1.33) * stored / _COMPRESSION,
         memory=max(
             calibration["fit_bytes"] if fits or plan.config.fit == "window" else 0.0,
-            *(_memory(plan, side, calibration["bytes"]) for side in _sides(plan)),
+            *(
+                _memory(plan, side, calibration["bytes"], units > workers_of(plan.config))
+                for side in _sides(plan)
+            ),
         ),
         seconds=busy / workers,
         workers=workers,
@@ -215,8 +218,10 @@ def _sides(plan: Plan) -> set[tuple[int, int, int]]:
     }
 
 
-def _memory(plan: Plan, sides: tuple[int, int, int], net: float) -> float:
-    """Bytes of a unit at its peak: what it holds, strip by strip, and what its parts need meanwhile."""
+def _memory(plan: Plan, sides: tuple[int, int, int], net: float, several: bool) -> float:
+    """Bytes of a worker at its peak: what a unit holds, strip by strip, and what its parts need meanwhile; and, of
+    ``several``, the one before, which is being written.
+    """
     shard, rows, cols = sides
     strip = Box(0, min(plan.config.window, rows), 0, cols)
     around = strip.grow(plan.margin)
@@ -234,7 +239,9 @@ def _memory(plan: Plan, sides: tuple[int, int, int], net: float) -> float:
     cache = min(GDAL_CACHE, sum(2 * math.prod(around.pixels(BANDS[b].gsd)) for b in plan.reads))
     # The net's share was measured, the rest is counted.
     at_work = held + work + cache + net
-    return _SLACK * max(at_work, held + write + cache) + _PROCESS
+    written = held + write
+    peak = at_work + written if several else max(at_work, written + cache)
+    return _SLACK * peak + _PROCESS
 
 
 # Code and buffers that a process takes up with its first units, whatever their size; and what the

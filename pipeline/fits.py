@@ -274,8 +274,8 @@ def fit_unit(run: Run, datatake: Datatake, attempt: int = 1) -> Record:
     name, key = plan.fit_name(datatake), plan.fit_key(datatake)
     facts: dict[str, Any] = {"unit": name, "key": key, "attempt": attempt}
     begin, threads = time.perf_counter(), torch.get_num_threads()
-    idle = idle_size(run)
     with ONE, Peak() as memory:
+        idle = idle_size(run)
         torch.set_num_threads(plan.config.fit_threads)
         try:
             _fit(plan, datatake)

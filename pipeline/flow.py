@@ -99,8 +99,8 @@ class Workers:
 
     @property
     def gpus(self) -> dict[str, float] | None:
-        """What a unit asks for: a GPU, where any worker offers one."""
-        return {GPU: 1} if any(has.get(GPU) for has in self._look().values()) else None
+        """What a unit asks for, where any worker offers one: half a GPU, since of two units one is being written."""
+        return {GPU: 0.5} if any(has.get(GPU) for has in self._look().values()) else None
 
 
 class _Hands(Generic[T]):

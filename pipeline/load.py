@@ -417,7 +417,8 @@ def load_block(
         dn, number = reader.mosaic(band, box)
         data[band], glare = decode(dn, *reference_offset(acquisition, band))
         inner = box.slices(want, gsd)
-        saturated |= _at_10m(glare[inner], gsd)
+        if glare.any():
+            saturated |= _at_10m(glare[inner], gsd)
         if order == 0:
             source = _at_10m(number[inner], gsd)
     cloud = np.zeros(want.pixels(10), dtype=np.uint8)

@@ -25,6 +25,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from s2sharp_core import S2SharpError
 
 from .place import Place
+from .unit import THREADS
 
 if TYPE_CHECKING:
     from dask_jobqueue.slurm import SLURMCluster
@@ -176,8 +177,7 @@ def jobs(
             queue=profile.partition,
             account=profile.account,
             walltime=profile.walltime,
-            # Dask's threads are not the net's: a worker does one unit at a time.
-            cores=1,
+            cores=THREADS,
             processes=1,
             job_cpu=profile.cores,
             memory=profile.memory,

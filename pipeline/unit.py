@@ -5,9 +5,9 @@ import socket
 import threading
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -34,6 +34,7 @@ from .plan import Plan, Unit, plan_of
 __all__ = [
     "ONE",
     "SPACE",
+    "THREADS",
     "Peak",
     "Run",
     "idle_size",
@@ -55,7 +56,7 @@ _PROBE = 4
 
 
 class _Clock:
-    """Seconds by phase; reading runs beside the net, so the phases may add up to more than the whole."""
+    """Seconds by phase; one runs beside the other, so they may add up to more than the whole."""
 
     def __init__(self) -> None:
         self.seconds: dict[str, float] = {}
@@ -132,40 +133,58 @@ def sharpen_unit(run: Run, unit: Unit, staged: list[object], attempt: int = 1) -
     attempt
         How often it has been tried, with this time.
     """
-    with ONE:
-        return _sharpen_unit(run, unit, staged, attempt)
-
-
-# A process does one unit at a time, whatever threads a cluster gives it: memory is planned for one, and
-# Python's record of warnings knows no threads.
-ONE = threading.Lock()
-
-
-def _sharpen_unit(run: Run, unit: Unit, staged: list[object], attempt: int) -> Record:
     plan, clock = run.plan, _Clock()
-    if run.threads:
-        torch.set_num_threads(run.threads)
-    facts: dict[str, Any] = {"unit": plan.name(unit), "key": plan.key(unit), "idle": idle_size(run)}
-    facts["attempt"] = attempt
+    facts: dict[str, Any] = {"unit": plan.name(unit), "key": plan.key(unit), "attempt": attempt}
     facts["worker"] = f"{socket.gethostname()}:{os.getpid()}"
-    with Peak() as memory, warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always", UserWarning)
-        try:
-            for result in staged:
-                if isinstance(result, S2SharpError):
-                    raise result
-            facts |= _sharpen(plan, unit, clock)
-        except S2SharpError as error:
-            facts |= {"status": "failed", "kind": error.kind, "message": str(error)}
-            facts |= {"item": error.item, "band": error.band}
-        except store_errors() as error:
-            message = f"Cannot write {plan.store}: {error}. {SPACE}"
-            facts |= {"status": "failed", "kind": "store-unwritable", "message": message}
+    about: dict[str, Any] = {}
+    shards: list[_Shard] = []
+    with ExitStack() as until_written:
+        with ONE, warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always", UserWarning)
+            facts["idle"] = idle_size(run)
+            memory = until_written.enter_context(Peak())
+            if run.threads:
+                torch.set_num_threads(run.threads)
+            with _failures(plan, facts):
+                for result in staged:
+                    if isinstance(result, S2SharpError):
+                        raise result
+                about, shards = _sharpen(plan, unit, clock)
+            # Before the next one begins: of all that a process holds there are two at most.
+            until_written.enter_context(_WRITING)
+        with _failures(plan, facts), clock("write"):
+            for layout, data in shards:
+                write_shard(plan.store, layout, unit.time, unit.row, unit.col, data)
+            facts |= about
     whose = plan.acquisition(unit).id
     told = tuple(
         dict.fromkeys(f"{whose}: {w.message}" for w in caught if w.category is UserWarning)
     )
     return keep(plan, Record(**facts, warnings=told, seconds=clock.seconds, peak=memory.bytes))
+
+
+# A process sharpens one unit at a time, whatever threads a cluster gives it: memory is planned for that, and
+# Python's record of warnings knows no threads. Meanwhile the one before may be written.
+ONE = threading.Lock()
+_WRITING = threading.Lock()
+
+THREADS = 2
+"""Dask's threads of a worker, for that; a net's threads are others."""
+
+_Shard = tuple[Sharded, Mapping[str, np.ndarray]]
+
+
+@contextmanager
+def _failures(plan: Plan, facts: dict[str, Any]) -> Iterator[None]:
+    """What goes wrong with a unit becomes facts of its record."""
+    try:
+        yield
+    except S2SharpError as error:
+        facts |= {"status": "failed", "kind": error.kind, "message": str(error)}
+        facts |= {"item": error.item, "band": error.band}
+    except store_errors() as error:
+        message = f"Cannot write {plan.store}: {error}. {SPACE}"
+        facts |= {"status": "failed", "kind": "store-unwritable", "message": message}
 
 
 def keep(plan: Plan, record: Record) -> Record:
@@ -187,7 +206,8 @@ def _strips(cells: Box, window: int) -> list[Box]:
     ]
 
 
-def _sharpen(plan: Plan, unit: Unit, clock: _Clock) -> dict[str, Any]:
+def _sharpen(plan: Plan, unit: Unit, clock: _Clock) -> tuple[dict[str, Any], list[_Shard]]:
+    """Facts of the record, and what is to be written: whole shards of the unit's place."""
     layout, acquisition = plan.layout(unit.epsg), plan.acquisition(unit)
     reader, sharpener = plan.reader(acquisition), plan.sharpener(acquisition.take)
     cells = layout.cells(unit.row, unit.col)
@@ -195,12 +215,13 @@ def _sharpen(plan: Plan, unit: Unit, clock: _Clock) -> dict[str, Any]:
     shape = cells.pixels(10)
     out = {band: np.full(shape, FILL, dtype=np.int16) for band in layout.bands}
     out |= {name: np.zeros(shape, dtype=dtype) for name, (dtype, _, _) in layout.layers.items()}
+    # Also where nothing is valid: arrays that are all fill store nothing, and remove what was there.
+    shards: list[_Shard] = [(layout, out)]
     if layout.native is not None:
         measured = _measured(reader, acquisition, layout.native, wanted, cells)
-        write_shard(plan.store, layout.native, unit.time, unit.row, unit.col, measured)
+        shards.append((layout.native, measured))
     if _overcast(reader, acquisition, wanted, cells, out["cloud"]):
-        write_shard(plan.store, layout, unit.time, unit.row, unit.col, out)
-        return {"status": "cloudy"}
+        return {"status": "cloudy"}, shards
     windows = 0
     strips = _strips(wanted, plan.config.window)
     with ThreadPoolExecutor(1) as ahead:
@@ -220,13 +241,10 @@ def _sharpen(plan: Plan, unit: Unit, clock: _Clock) -> dict[str, Any]:
                 _check(block, acquisition, probe=_probed(layout, unit))
     with clock("overlaps"):
         differs = disagreement(acquisition, plan.reads, wanted)
-    # Also where nothing is valid: arrays that are all fill store nothing, and remove what was there.
-    with clock("write"):
-        write_shard(plan.store, layout, unit.time, unit.row, unit.col, out)
     empty = all((out[band] == FILL).all() for band in layout.bands)
     valid = int(np.count_nonzero(out["valid"]))
     facts = {"windows": windows, "valid": valid, "disagreement": differs}
-    return {"status": "empty" if empty else "ok", **facts}
+    return {"status": "empty" if empty else "ok", **facts}, shards
 
 
 def _measured(
@@ -306,18 +324,14 @@ def overview_unit(run: Run, unit: Unit, missing: tuple[str, ...], attempt: int =
     """Make one shard of an overview from the level below, and record it."""
     plan, clock = run.plan, _Clock()
     facts: dict[str, Any] = {"unit": plan.name(unit), "key": plan.key(unit, missing)}
-    facts["attempt"] = attempt
-    try:
+    facts |= {"attempt": attempt, "status": "ok"}
+    with ONE, _failures(plan, facts):
         layout = plan.layout(unit.epsg)
         with clock("read"):
             coarse = overview(plan.store, layout, unit.time, unit.row, unit.col, unit.level)
         with clock("write"):
             write_shard(plan.store, layout, unit.time, unit.row, unit.col, coarse, unit.level)
-        record = Record(**facts, status="ok", seconds=clock.seconds)
-    except store_errors() as error:
-        message = f"Cannot write {plan.store}: {error}. {SPACE}"
-        record = Record(**facts, status="failed", kind="store-unwritable", message=message)
-    return keep(plan, record)
+    return keep(plan, Record(**facts, seconds=clock.seconds))
 
 
 def overview(

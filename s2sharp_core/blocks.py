@@ -148,7 +148,7 @@ def sharpen_block(
             sharp = sharpener.sharpen(*batch)
         for band, x in sharp.items():
             picture = x[0][around.slices(inner, 10)].cpu().numpy()
-            out[band][place] = np.where(valid[place], picture, np.nan)
+            np.copyto(out[band][place], picture, where=valid[place])
 
     tiles = [t for t in want.tiles(window) if valid[want.slices(t & want, 10)].any()]
     abreast, each = side_by_side(sharpener, len(tiles), torch.get_num_threads())

@@ -70,7 +70,7 @@ def cluster(folder: Path, workers: int = 2) -> Iterator[Cluster]:
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "start_new_session": True}
     environment = {**os.environ, **IMPATIENT}
     command = [*dask, "scheduler", *here, "--host", "127.0.0.1", "--port", "0"]
-    worker = [*dask, "worker", *here, "--nthreads", "1", "--local-directory", str(folder)]
+    worker = [*dask, "worker", *here, "--nthreads", "2", "--local-directory", str(folder)]
     processes = [subprocess.Popen(command, env=environment, **quiet)]  # type: ignore[call-overload]
     try:
         while not file.exists():

@@ -35,7 +35,7 @@ def cluster(folder: Path, environment: dict[str, str] | None = None) -> Iterator
         while not file.exists():
             assert processes[0].poll() is None, (folder / "log").read_text()
             time.sleep(0.1)
-        worker = [*dask, "worker", *here, "--nthreads", "1", "--nworkers", "1"]
+        worker = [*dask, "worker", *here, "--nthreads", "2", "--nworkers", "1"]
         worker += ["--local-directory", str(folder)]
         processes.append(subprocess.Popen(worker, stderr=log, env=env))
         yield json.loads(file.read_text())["address"]

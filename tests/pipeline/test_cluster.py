@@ -74,7 +74,7 @@ def encrypted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, P
     dask = [sys.executable, "-m", "dask"]
     commands = [
         [*dask, "scheduler", "--host", address, "--no-dashboard"],
-        [*dask, "worker", address, "--nthreads", "1", "--local-directory", str(folder)],
+        [*dask, "worker", address, "--nthreads", "2", "--local-directory", str(folder)],
     ]
     with ExitStack() as stack, (folder / "log").open("w") as log:
         for command in commands:

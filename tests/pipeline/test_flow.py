@@ -29,7 +29,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Client, 
     while not file.exists():
         assert processes[0].poll() is None, (folder / "log").read_text()
         time.sleep(0.1)
-    worker = [*dask, "worker", *here, "--nthreads", "1", "--no-nanny"]
+    worker = [*dask, "worker", *here, "--nthreads", "2", "--no-nanny"]
     worker += ["--local-directory", str(folder)]
     each = [[], [], ["--resources", "GPU=1"]]
     processes += [subprocess.Popen([*worker, *more], stderr=log) for more in each]
