@@ -139,6 +139,26 @@ def test_nets_go_where_a_gpu_is_offered_and_files_are_copied_elsewhere(cluster: 
     assert gpu not in workers.staging
 
 
+def _meeting(thing: int, _attempt: int, folder: str) -> Record:
+    """Waits for the other one."""
+    (Path(folder) / str(thing)).touch()
+    end = time.monotonic() + 20
+    while time.monotonic() < end and len(list(Path(folder).iterdir())) < 2:
+        time.sleep(0.05)
+    met = len(list(Path(folder).iterdir())) == 2
+    return Record(str(thing), "", "ok" if met else "failed", worker=get_worker().address)
+
+
+def test_a_gpu_is_shared_by_two_units_since_one_of_them_is_being_written(
+    cluster: Any, tmp_path: Path
+) -> None:
+    client, _ = cluster
+    through, landed = flow_of(client, _meeting, str(tmp_path), workers=Workers(client))
+    through.through(range(2))
+    assert [record.status for record in landed.values()] == ["ok", "ok"]
+    assert len({record.worker for record in landed.values()}) == 1
+
+
 def _hanging(thing: int, _attempt: int, folder: str) -> Record:
     """The worker that takes number 3 first does nothing any more, until it is let go."""
     first = Path(folder) / "first"
