@@ -32,6 +32,7 @@ from .place import Place, store_errors
 from .plan import Plan, Unit, plan_of
 
 __all__ = [
+    "NET",
     "ONE",
     "SPACE",
     "THREADS",
@@ -143,13 +144,11 @@ def sharpen_unit(run: Run, unit: Unit, staged: list[object], attempt: int = 1) -
             warnings.simplefilter("always", UserWarning)
             facts["idle"] = idle_size(run)
             memory = until_written.enter_context(Peak())
-            if run.threads:
-                torch.set_num_threads(run.threads)
             with _failures(plan, facts):
                 for result in staged:
                     if isinstance(result, S2SharpError):
                         raise result
-                about, shards = _sharpen(plan, unit, clock)
+                about, shards = NET.submit(_sharpen, run, unit, clock).result()
             # Before the next one begins: of all that a process holds there are two at most.
             until_written.enter_context(_WRITING)
         with _failures(plan, facts), clock("write"):
@@ -167,6 +166,9 @@ def sharpen_unit(run: Run, unit: Unit, staged: list[object], attempt: int = 1) -
 # Python's record of warnings knows no threads. Meanwhile the one before may be written.
 ONE = threading.Lock()
 _WRITING = threading.Lock()
+
+NET = ThreadPoolExecutor(1)
+"""The thread that nets run in, whichever of Dask's a unit came by: torch keeps buffers for each that it ever saw."""
 
 THREADS = 2
 """Dask's threads of a worker, for that; a net's threads are others."""
@@ -206,8 +208,11 @@ def _strips(cells: Box, window: int) -> list[Box]:
     ]
 
 
-def _sharpen(plan: Plan, unit: Unit, clock: _Clock) -> tuple[dict[str, Any], list[_Shard]]:
+def _sharpen(run: Run, unit: Unit, clock: _Clock) -> tuple[dict[str, Any], list[_Shard]]:
     """Facts of the record, and what is to be written: whole shards of the unit's place."""
+    plan = run.plan
+    if run.threads:
+        torch.set_num_threads(run.threads)
     layout, acquisition = plan.layout(unit.epsg), plan.acquisition(unit)
     reader, sharpener = plan.reader(acquisition), plan.sharpener(acquisition.take)
     cells = layout.cells(unit.row, unit.col)

@@ -1,7 +1,7 @@
 """What README and docs say is so: their commands and blocks run, and their links lead somewhere.
 
-A page's blocks run in order, in a folder of the page's own, against a synthetic catalogue that lies where the examples
-look (``S2SHARP_CATALOG``; their place is its place). Python blocks share a namespace, in which ``scene`` is a small scene.
+A page's blocks run in order, in a folder of the page's own, against a STAC API of synthetic scenes (``S2SHARP_CATALOG``;
+the place of the examples is theirs) whose files a web server hands out. Python blocks share a namespace, in which ``scene`` is a small scene.
 What cannot be run here stands under ``<!-- not run: WHY -->``; it is parsed, and so are lines with "…" in them.
 """
 
@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pystac
 import pytest
 import typer
 from markdown_it import MarkdownIt
@@ -28,6 +29,7 @@ from s2sharp_core.bands import BY_GSD
 from s2sharp_core.lattice import Lattice
 from s2sharp_core.simulate import landscape, observe
 from tests.pipeline.conftest import cluster
+from tests.services import http_server, pgstac_server
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "deploy" / "README.md"]
@@ -67,8 +69,22 @@ def commands(text: str) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def catalogue(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return simulate(tmp_path_factory.mktemp("archive"), cells=24, tiles=1, dates=2)[0]
+def catalogue(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    folder = tmp_path_factory.mktemp("archive")
+    root = pystac.Catalog.from_file(simulate(folder, cells=24, tiles=1, dates=2)[0])
+    with http_server(folder) as files:
+        items = [_absolute(item, folder, files) for item in root.get_items(recursive=True)]
+        collections = [c.to_dict(transform_hrefs=False) for c in root.get_collections()]
+        with pgstac_server(collections, items) as url:
+            yield url
+
+
+def _absolute(item: pystac.Item, folder: Path, files: str) -> dict[str, Any]:
+    """An item as an archive's API gives it: with the addresses of its files."""
+    item.make_asset_hrefs_absolute()
+    for asset in item.assets.values():
+        asset.href = f"{files}/{Path(asset.href).relative_to(folder)}"
+    return item.to_dict(transform_hrefs=False)
 
 
 @pytest.fixture(scope="module")
@@ -78,8 +94,8 @@ def workers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 @pytest.fixture
-def environment(catalogue: Path, workers: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("S2SHARP_CATALOG", str(catalogue))
+def environment(catalogue: str, workers: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("S2SHARP_CATALOG", catalogue)
     monkeypatch.setenv("S2SHARP_COLLECTION", COLLECTION)
     monkeypatch.setenv("S2SHARP_SCHEDULER", workers)
     # A terminal wide enough for tables, and no colours in what is compared.
