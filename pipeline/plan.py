@@ -18,6 +18,7 @@ from s2sharp_core.fitting import FitOptions
 from s2sharp_core.lattice import Box
 
 from .acquisitions import Acquisition, Choice
+from .archives import public
 from .area import area_shape, lonlat
 from .config import RunConfig
 from .cube import Layout
@@ -299,6 +300,8 @@ class Plan(BaseModel):
 def freeze(plan: Plan) -> Plan:
     """Write the plan as ``run.json``, at once or not at all; returns it with its stamp."""
     stamped = plan.model_copy(update={"stamp": uuid4().hex})
+    # Whoever continues the run gives the address again, with its key, if it has one.
+    told = plan.config.model_copy(update={"catalog": public(plan.config.catalog)})
     for name, items in ((_ITEMS, plan.items), (_FIT_ITEMS, plan.fit_items)):
         if items:
             write_bytes(plan.out / name, items, private=True)
@@ -306,7 +309,7 @@ def freeze(plan: Plan) -> Plan:
         # Who asks how far the run is, later and elsewhere, has OUT alone.
         write_text(plan.out / _AREA, shapely.to_geojson(lonlat(plan.config)), private=True)
     client = {"acquisitions", "datatakes", "items", "fit_items"}
-    text = stamped.model_dump_json(indent=1, exclude=client)
+    text = stamped.model_copy(update={"config": told}).model_dump_json(indent=1, exclude=client)
     # For its owner's eyes: what a query asks for may be nobody else's business.
     write_text(plan.out / "run.json", text, private=True)
     return stamped

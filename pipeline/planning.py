@@ -31,7 +31,7 @@ from .ready import check_fit, digest_of, fits, fitted_weights, outline, start_of
 from .scenes import Refusal, edges_of
 from .search import interval, search
 
-__all__ = ["frozen", "make_plan", "with_acquisitions"]
+__all__ = ["frozen", "make_plan", "when", "with_acquisitions"]
 
 # What may differ when a run is taken up again: none of it changes a pixel.
 _FREE = {
@@ -136,7 +136,7 @@ def _search(config: RunConfig, reads: tuple[str, ...], margin: int, before: byte
     def items() -> Iterator[pystac.Item]:
         # Every cell that is written needs its neighbours, those beyond the box in degrees, too.
         around = reach(config)
-        for item in search(config.catalog, config.collection, around, _when(config), margin * CELL):
+        for item in search(config.catalog, config.collection, around, when(config), margin * CELL):
             seen.add(item.id)
             yield item
 
@@ -196,14 +196,20 @@ def with_acquisitions(plan: Plan) -> Plan:
     )
 
 
-def _when(config: RunConfig) -> str:
+def when(config: RunConfig) -> str:
     """The interval to search: the one asked for, from ``since`` on where that is a date."""
     if config.since in (None, "last"):
         return config.datetime
     begin, end = interval(config.datetime)
     since, _ = interval(str(config.since))
-    first = max((when for when in (begin, since) if when), default=None)
-    return "/".join(when.isoformat() if when else ".." for when in (first, end))
+    first = max((moment for moment in (begin, since) if moment), default=None)
+    if first and end and first > end:
+        raise S2SharpError(
+            "nothing-found",
+            f"What was asked for, {config.datetime}, ends before {config.since}.",
+            "Choose a later --datetime, or an earlier --since.",
+        )
+    return "/".join(moment.isoformat() if moment else ".." for moment in (first, end))
 
 
 def _nothing(config: RunConfig, found: _Found) -> S2SharpError:
@@ -211,7 +217,7 @@ def _nothing(config: RunConfig, found: _Found) -> S2SharpError:
         return S2SharpError(
             "nothing-found",
             f"{public(config.catalog)} has no item of {config.collection} in "
-            f"{reach(config)} at {config.datetime}.",
+            f"{reach(config)} at {when(config)}.",
             "Widen --bbox or --datetime, or choose another --collection.",
         )
     why = [f"{sum(len(a.scenes) for a in found.every) + len(found.refused)} items were found"]
@@ -332,8 +338,8 @@ def frozen(config: RunConfig) -> Plan | None:
     before["catalog"], now["catalog"] = public(before["catalog"]), public(now["catalog"])
     other = {k: f"{k}: {before[k]} → {now[k]}" for k in now if before[k] != now[k]}
     differs = [text for name, text in other.items() if name not in _FREE | _QUERY]
-    if not differs and _other_start(plan):
-        differs = [f"the weights in {config.warm_start}"]
+    if not differs:
+        differs = list(_other_model(plan))
     if differs:
         raise S2SharpError(
             "other-run",
@@ -352,6 +358,9 @@ def _extended(plan: Plan) -> Plan:
     """A plan with what a new search brings, in a cube with room for both."""
     config = plan.config
     found = _search(config, plan.files, plan.margin, plan.items)
+    if not found.acquisitions:
+        # Of what was there before, nothing was asked for.
+        raise _nothing(config, found if found.cloudy else replace(found, every=()))
     before = {a.id: a for a in plan.acquisitions}
     asked = tuple(a.id for a in found.acquisitions)
     acquisitions = tuple(
@@ -396,8 +405,19 @@ def _larger(old: Layout, new: Layout) -> Layout:
     )
 
 
-def _other_start(plan: Plan) -> bool:
-    """Whether other weights lie where fits begin from. If none do, it is for a fit to say."""
-    folder = plan.config.warm_start
+def _other_model(plan: Plan) -> Iterator[str]:
+    """What differs between a plan's method and the one of its name that is here now."""
+    config = plan.config
+    folder = config.warm_start
+    # A run whose fits are made needs no start any more.
     there = fitted_weights(folder) if folder else {}
-    return any(there.get(file, sha256) != sha256 for file, sha256 in plan.start.items())
+    if any(there.get(file, sha256) != sha256 for file, sha256 in plan.start.items()):
+        yield f"the weights in {folder}"
+    elif plan.coarse and not plan.start and (plan.device == "cpu" or torch.cuda.is_available()):
+        sharpener = plan.outline()
+        assert sharpener is not None  # noqa: S101  (there are coarse bands)
+        now = digest_of(config, sharpener)
+        if now != plan.digest:
+            yield f"{config.method} and its weights, by their digest: {plan.digest[:12]} → {now[:12]}"
+        if sharpener.precision != plan.precision:
+            yield f"precision: {plan.precision} → {sharpener.precision}"

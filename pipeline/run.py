@@ -26,6 +26,7 @@ from .flow import Flow, Workers
 from .history import commit
 from .lease import Lease
 from .ledger import FINAL, Ledger, Record
+from .owed import Query, begun, done, owed
 from .place import store_errors, sweep
 from .plan import Datatake, Plan, Unit, freeze, freeze_acquisition, read_plan
 from .planning import frozen
@@ -50,6 +51,7 @@ class Outcome:
     peak: int = 0
     disagreement: dict[str, float] = field(default_factory=dict)
     stopped: bool = False
+    owed: tuple[Query, ...] = ()
     snapshot: str | None = None
 
     def add(self, phase: str, record: Record | None) -> None:
@@ -119,7 +121,8 @@ def execute(plan: Plan, tell: Callable[[Event], None] = lambda _: None) -> Outco
             for folder in ("acquisitions", "ledger"):
                 sweep(plan.out / folder)  # what killed writers left behind
             weights = {a.take: plan.weights_of(a.take) for a in plan.acquisitions}
-            finish(plan.store, "partial" if outcome.failed else "complete", weights)
+            outcome.owed = owed(plan.out) if outcome.failed else done(plan)
+            finish(plan.store, "partial" if outcome.failed or outcome.owed else "complete", weights)
         _keep_snapshot(plan, outcome)
     outcome.seconds = time.perf_counter() - begin
     return outcome
@@ -163,6 +166,7 @@ def _laid_out(plan: Plan) -> Plan:
             clear(plan.out / "stage")
         # The plan first: the cube is brought to it, however far an earlier run had come with that.
         plan = freeze(plan)
+        begun(plan)
         facts = {x.group: plan.facts(x.epsg) for x in plan.layouts}
         if (plan.store / "zarr.json").exists():
             move(plan.store, plan.layouts, facts)
@@ -209,6 +213,7 @@ class _Road:
         self.stager = _Stager(self.client, self.plan, self.run, self.workers)
         self._ledger = Ledger(self.plan.out / "ledger")
         self._unfitted: dict[str, S2SharpError] = {}
+        self._excused = 0
 
     def all(self) -> None:
         """One phase after the other."""
@@ -227,16 +232,24 @@ class _Road:
         plan = self.plan
 
         def submit(unit: Unit, attempt: int, where: dict[str, Any]) -> Future[Any]:
-            error = self._unfitted.get(plan.acquisition(unit).take)
-            staged = [error] if error else self.stager.need(unit)
+            staged = self.stager.need(unit)
             return self.client.submit(sharpen_unit, self.run, unit, staged, attempt, **where)
 
         def todo() -> Iterator[Unit]:
+            # What failed before comes last: else it could use up what may fail before the others had their turn.
+            failed = []
             for acquisition, units in groupby(plan.units(), plan.acquisition):
                 left = list(self._left("sharpen", acquisition.id, units))
                 if left:
                     freeze_acquisition(plan, acquisition)
-                yield from left
+                for unit, state in left:
+                    if acquisition.take in self._unfitted:
+                        self._excuse(unit, self._unfitted[acquisition.take])
+                    elif state == "failed":
+                        failed.append(unit)
+                    else:
+                        yield unit
+            yield from failed
 
         self._flow("sharpen", submit, self.stager.release).through(todo())
 
@@ -254,20 +267,29 @@ class _Road:
                 left = list(self._left(phase, acquisition.id, some, missing))
                 if left:
                     freeze_acquisition(plan, acquisition)
-                yield from left
+                yield from (unit for unit, _ in left)
 
         self._flow(phase, submit, lambda *_: None, missing).through(todo())
 
     def _left(
         self, phase: str, acquisition: str, units: Iterable[Unit], missing: tuple[str, ...] = ()
-    ) -> Iterator[Unit]:
-        """The units of one acquisition that are not done; the others are told as skipped."""
+    ) -> Iterator[tuple[Unit, str | None]]:
+        """The units of one acquisition that are not done, and what their record says, if they have one; the others are
+        told as skipped.
+        """
         states = self._ledger.states(acquisition)
         for unit in units:
-            if states.get((self.plan.name(unit), self.plan.key(unit, missing)[:24])) in FINAL:
+            state = states.get((self.plan.name(unit), self.plan.key(unit, missing)[:24]))
+            if state in FINAL:
                 self._add(phase, None)
             else:
-                yield unit
+                yield unit, state
+
+    def _excuse(self, unit: Unit, error: S2SharpError) -> None:
+        """A unit that is not begun, since its fit failed: that was counted, once."""
+        name, key = self.plan.name(unit), self.plan.key(unit)
+        self._excused += 1
+        self._add("sharpen", keep(self.plan, Record(name, key, "failed", error.kind, str(error))))
 
     def _flow(
         self,
@@ -337,7 +359,7 @@ class _Road:
 
     def _check(self) -> None:
         self.lease.check()
-        if len(self.outcome.failed) > self.plan.config.max_failures:
+        if len(self.outcome.failed) - self._excused > self.plan.config.max_failures:
             raise _EnoughError
 
     def _add(self, phase: str, record: Record | None) -> None:

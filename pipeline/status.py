@@ -9,6 +9,7 @@ from typing import NamedTuple
 import zarr
 
 from .ledger import FINAL, Ledger, Record
+from .owed import Query, owed
 from .place import Place, zarr_store
 from .plan import Plan, Unit, read_plan
 from .planning import with_acquisitions
@@ -36,13 +37,14 @@ class Status:
 
     ``cube``: what the cube says of itself: "writing", "partial" or "complete", "missing" before it is laid out.
     ``units``: phase → status → how many, "left" being those of which there is no record. ``failed``: the records of
-    those that failed.
+    those that failed. ``owed``: earlier queries that are not done; the latest is among them while it is not.
     """
 
     plan: Plan
     cube: str
     units: dict[str, Counter[str]]
     failed: tuple[Record, ...]
+    owed: tuple[Query, ...]
 
     @property
     def left(self) -> int:
@@ -66,7 +68,7 @@ def status_of(out: Place) -> Status:
         units[found.phase][found.state] += 1
         if found.state == "failed":
             failed.append(ledger.read(found.name, found.key, "failed"))
-    return Status(plan, cube_status(plan), dict(units), tuple(failed))
+    return Status(plan, cube_status(plan), dict(units), tuple(failed), owed(out))
 
 
 def standings(plan: Plan, ledger: Ledger) -> Iterator[Standing]:

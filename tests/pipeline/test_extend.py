@@ -10,7 +10,10 @@ import pytest
 import zarr
 from s2sharp.cube import open_cube
 from s2sharp.plan import read_plan
+from s2sharp.status import status_of
 from s2sharp.synthetic import simulate
+
+from s2sharp_core import S2SharpError
 
 from .runs import config, records, run, shards
 
@@ -199,3 +202,37 @@ def test_readers_see_the_cube_as_it_was_until_the_run_is_done(
     assert root.attrs["s2sharp"]["status"] == "writing"
     run(config(archive, out, scheduler, **SMALL))
     assert open_cube(out).sizes["time"] == 2
+
+
+def test_a_cube_is_partial_until_what_an_earlier_query_left_is_done(
+    catalogue: Path, scheduler: str, tmp_path: Path
+) -> None:
+    first, second = _dates(catalogue)
+    archive = shutil.copytree(catalogue, tmp_path / "archive")
+    victims = list(archive.glob(f"scenes/*{first.replace('-', '')}*/B05.tif"))
+    for victim in victims:
+        victim.write_bytes(victim.read_bytes()[: victim.stat().st_size // 3])
+    out = tmp_path / "out"
+    broken = config(archive, out, scheduler, **{**SMALL, "datetime": first, "retries": 0})
+    later = config(archive, out, scheduler, **{**SMALL, "datetime": second})
+    assert run(broken)[1].failed
+    _, outcome = run(later)
+    assert not outcome.failed
+    (query,) = outcome.owed
+    assert f"--datetime {first}" in str(query)
+    assert (status_of(out).cube, status_of(out).owed) == ("partial", (query,))
+    for victim in victims:
+        shutil.copy(catalogue / victim.relative_to(archive), victim)
+    # One that asks for more settles it, too.
+    _, outcome = run(config(archive, out, scheduler, **SMALL))
+    assert not outcome.failed
+    assert (status_of(out).cube, status_of(out).owed) == ("complete", ())
+
+
+def test_nothing_since_a_date_is_said(catalogue: Path, scheduler: str, tmp_path: Path) -> None:
+    run(config(catalogue, tmp_path / "out", scheduler, **SMALL))
+    for since in ("2024-12-01", "2025-03"):  # the last one is later than all that is asked for
+        with pytest.raises(S2SharpError) as caught:
+            run(config(catalogue, tmp_path / "out", scheduler, since=since, **SMALL))
+        assert caught.value.kind == "nothing-found"
+        assert since in caught.value.message

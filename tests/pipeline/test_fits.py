@@ -437,7 +437,10 @@ def test_nothing_to_fit_on_is_said_and_marks_the_acquisition(
             dn = dataset.read(1)
             dn[::24] = 0  # no window of 18 cells is without a gap
             dataset.write(dn, 1)
-    _, outcome = run(config(tmp_path / "small", tmp_path / "out", scheduler, **FAST))
+    _, outcome = run(
+        config(tmp_path / "small", tmp_path / "out", scheduler, **FAST, max_failures=1)
+    )
+    assert not outcome.stopped, "a fit that failed is one failure, however many units wait for it"
     assert {record.kind for record in outcome.failed} == {"nothing-to-fit"}
     assert all("18 × 18 cells" in record.message for record in outcome.failed)
     assert all("have gaps and 0 clouds" in record.message for record in outcome.failed)

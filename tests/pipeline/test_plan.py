@@ -11,6 +11,9 @@ from s2sharp.plan import freeze
 from s2sharp.planning import frozen, make_plan
 
 from s2sharp_core import S2SharpError
+from s2sharp_core.networks import ResidualNet
+from s2sharp_core.sharpeners.dsen2 import weights_file
+from s2sharp_core.weights import save_net
 
 from .runs import config
 
@@ -105,3 +108,24 @@ def test_weights_other_than_the_plans_are_refused(archive: Path, tmp_path: Path)
     with pytest.raises(S2SharpError) as caught:
         plan.model_copy(update={"digest": "0" * 64}).sharpener(plan.acquisitions[0].take)
     assert caught.value.kind == "weights-differ"
+
+
+def test_a_plan_keeps_no_key_of_its_catalogue(archive: Path, tmp_path: Path) -> None:
+    plan = make_plan(config(archive, tmp_path / "out"))
+    secret = "https://ana:T0PSECRET@example.org/catalog.json?token=T0PSECRET"
+    freeze(plan.model_copy(update={"config": plan.config.model_copy(update={"catalog": secret})}))
+    for file in (tmp_path / "out").rglob("*"):
+        assert file.is_dir() or b"T0PSECRET" not in file.read_bytes()
+
+
+def test_other_weights_under_the_same_name_are_another_run(archive: Path, tmp_path: Path) -> None:
+    weights = tmp_path / "weights" / weights_file("dsen2", 20)
+    save_net(ResidualNet(20, 8, 1), weights, {})
+    about = {"method": "dsen2", "bands": "B05", "weights": weights.parent}
+    settings = config(archive, tmp_path / "out", **about)
+    freeze(make_plan(settings))
+    assert frozen(settings) is not None
+    save_net(ResidualNet(20, 8, 1), weights, {})  # other random ones
+    with pytest.raises(S2SharpError, match=r"weights, by their digest: \w{12} → \w{12}") as caught:
+        frozen(settings)
+    assert caught.value.kind == "other-run"
