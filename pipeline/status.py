@@ -8,12 +8,13 @@ from typing import NamedTuple
 
 import zarr
 
+from .lease import Holder, holder
 from .ledger import FINAL, Ledger, Record
 from .place import Place, zarr_store
 from .plan import Plan, Unit, read_plan
 from .planning import with_acquisitions
 
-__all__ = ["Standing", "Status", "cube_status", "standings", "status_of"]
+__all__ = ["Standing", "Status", "at_work", "cube_status", "standings", "status_of"]
 
 States = dict[tuple[str, str], str]
 
@@ -36,11 +37,12 @@ class Status:
 
     ``cube``: what the cube says of itself: "writing", "partial" or "complete", "missing" before it is laid out.
     ``units``: phase → status → how many, "left" being those of which there is no record. ``failed``: the records of
-    those that failed.
+    those that failed. ``holder``: who took the lease last and has not released it.
     """
 
     plan: Plan
     cube: str
+    holder: Holder | None
     units: dict[str, Counter[str]]
     failed: tuple[Record, ...]
 
@@ -66,7 +68,19 @@ def status_of(out: Place) -> Status:
         units[found.phase][found.state] += 1
         if found.state == "failed":
             failed.append(ledger.read(found.name, found.key, "failed"))
-    return Status(plan, cube_status(plan), dict(units), tuple(failed))
+    held = holder(out)
+    return Status(
+        plan,
+        cube_status(plan),
+        held if held and not held.released else None,
+        dict(units),
+        tuple(failed),
+    )
+
+
+def at_work(held: Holder | None) -> bool:
+    """Whether who took a lease last writes still, as far as the lease tells."""
+    return bool(held and not held.released and not held.dead and held.age < held.seconds)
 
 
 def standings(plan: Plan, ledger: Ledger) -> Iterator[Standing]:

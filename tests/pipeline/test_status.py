@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -57,6 +58,11 @@ def test_a_run_says_how_far_it_is_when_killed_and_when_done(
     while len(records(settings.out)) < 2:
         assert process.poll() is None
         time.sleep(0.02)
+    asked = [*command, "status", str(settings.out)]
+    name = f"Process {process.pid} on {socket.gethostname()}"
+    os.kill(process.pid, signal.SIGSTOP)
+    said = subprocess.run(asked, capture_output=True, text=True, check=False)
+    assert f"{name} is at work" in said.stdout
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
     status = status_of(settings.out)
@@ -65,15 +71,25 @@ def test_a_run_says_how_far_it_is_when_killed_and_when_done(
     assert 2 <= count["ok"] < count.total()
     assert count["left"] == count.total() - count["ok"]
 
-    asked = [*command, "status", str(settings.out)]
     said = subprocess.run(asked, capture_output=True, text=True, check=False)
     assert said.returncode == 4
     assert "left" in said.stdout
+    assert f"Nobody is at work: {name} has shown no sign of life" in said.stdout
+    said = subprocess.run([*asked, "--json"], capture_output=True, text=True, check=False)
+    held = json.loads(said.stdout)["holder"]
+    assert (held["pid"], held["host"], held["alive"]) == (
+        process.pid,
+        socket.gethostname(),
+        False,
+    )
     run(settings)
+    said = subprocess.run(asked, capture_output=True, text=True, check=False)
+    assert "Nobody is at work." in said.stdout
     said = subprocess.run([*asked, "--json"], capture_output=True, text=True, check=False)
     assert said.returncode == 0, said.stderr
     facts = json.loads(said.stdout)
     assert (facts["cube"], facts["left"], facts["failed"]) == ("complete", 0, [])
+    assert facts["holder"] is None
     assert facts["units"]["sharpen"] == {"ok": count.total()}
 
 
@@ -245,8 +261,6 @@ def test_a_quiet_run_prints_its_events_and_nothing_else(
 
 
 def _free_port() -> int:
-    import socket
-
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
