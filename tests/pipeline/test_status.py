@@ -19,8 +19,10 @@ from s2sharp.clean import clean, leftovers
 from s2sharp.config import RunConfig
 from s2sharp.events import Event, listeners
 from s2sharp.explain import explain
+from s2sharp.lease import Lease
 from s2sharp.planning import make_plan
 from s2sharp.run import execute
+from s2sharp.run_cli import carry_out
 from s2sharp.status import status_of
 
 from s2sharp_core import S2SharpError
@@ -237,6 +239,7 @@ def test_what_happens_is_told_as_json_and_to_prometheus(
     assert all(line["time"].endswith("+00:00") for line in lines)
     assert {line["status"] for line in units if line["event"] == "unit"} <= {"ok", "empty"}
     assert all(line["seconds"] for line in units if line["event"] == "unit")
+    assert not any("written" in line for line in lines)
     text = page.decode()
     assert f"s2sharp_units_planned {total}.0" in text
     assert f's2sharp_units_total{{phase="sharpen",status="skipped"}} {total}.0' in text
@@ -258,6 +261,16 @@ def test_a_quiet_run_prints_its_events_and_nothing_else(
     assert (lines[0]["phase"], lines[0]["units"]) == ("plan", total)
     assert (lines[-1]["phase"], lines[-1]["units"]) == ("done", {"ok": total})
     assert lines[-1]["failed"] == 0
+
+
+def test_a_run_that_ends_in_an_error_tells_it_last(archive: Path, tmp_path: Path) -> None:
+    log = tmp_path / "events.jsonl"
+    settings = config(archive, tmp_path / "out", events=str(log))
+    with Lease.taken(tmp_path / "out"), pytest.raises(S2SharpError, match="Another run"):
+        carry_out(settings)
+    last = json.loads(log.read_text().splitlines()[-1])
+    assert (last["phase"], last["event"], last["kind"]) == ("error", "progress", "busy")
+    assert last["message"].startswith("Another run writes to")
 
 
 def _free_port() -> int:
