@@ -93,7 +93,7 @@ class RunConfig(Command):
         "on object stores only to the south and east.",
     )
     datetime: str = Field(
-        description="Day, month, year or interval: `2024-06-01/2024-06-30`, `2024-06`, `2024-06-01/..`."
+        description="Day, month, year or interval: `2024-06`, `2024-06-01/..`, `2024-06-01/2024-06-30`."
     )
     since: str | None = Field(
         None,

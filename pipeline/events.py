@@ -23,7 +23,7 @@ __all__ = ["Event", "Listener", "listeners"]
 class Event:
     """Something to tell.
 
-    ``phase``: "plan" and "done", the first and the last, with counts in ``about``; "lease", whose ``about`` says what it ``waits`` for; "cluster", with its ``dashboard``; "fit", "sharpen", "overviews" or "publish".
+    ``phase``: "plan" and "done", the first and the last, with counts in ``about``; "error" in place of "done", with its ``kind`` and ``message``; "lease", whose ``about`` says what it ``waits`` for; "cluster", with its ``dashboard``; "fit", "sharpen", "overviews" or "publish".
     ``record``: what became of a unit, None if it was done before. ``again``: the unit failed and will be tried again.
     ``about``: while a fit is under way, how far it is: ``take``, ``step``, ``steps``, ``loss``.
     """
@@ -49,7 +49,9 @@ def _line(event: Event) -> dict[str, Any]:
         return line | {"event": "progress", **event.about}
     if event.record is None:
         return line | {"event": "skipped"}
-    return line | {"event": "again" if event.again else "unit", **asdict(event.record)}
+    facts = asdict(event.record)
+    del facts["written"]  # stamped by the ledger; the line has its own time
+    return line | {"event": "again" if event.again else "unit", **facts}
 
 
 def _json_lines(file: IO[str]) -> Listener:

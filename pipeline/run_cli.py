@@ -18,6 +18,8 @@ from rich.progress import (
 )
 from rich.table import Table
 
+from s2sharp_core import S2SharpError
+
 from .config import RunConfig
 from .cost import Estimate, check_memory, check_size, estimate
 from .deliver import picture_path
@@ -26,6 +28,7 @@ from .place import Place, files
 from .plan import Plan
 from .planning import frozen, make_plan
 from .run import Outcome, execute
+from .status_cli import say_owed
 from .terminal import PARTIAL, check_extras, console, problems, size_text
 
 __all__ = ["carry_out", "duration_text", "planned"]
@@ -155,10 +158,11 @@ def carry_out(config: RunConfig) -> Plan:
     if outcome.failed or plan.refused:
         problems.print(
             f"{len(outcome.failed)} units failed and {len(plan.refused)} items were refused; what is "
-            "written is valid. The same command does again only what failed; for items that were "
-            "refused and have been mended since, take another --out."
+            "written is valid. The same command does again only what failed; with --since last it "
+            "takes in, too, items that were refused and have been mended since."
         )
         raise typer.Exit(PARTIAL)
+    say_owed(outcome.owed)
     return plan
 
 
@@ -208,7 +212,7 @@ def _watched(plan: Plan, cost: Estimate) -> Outcome:
             nonlocal failures, spoken
             for listener in others:
                 listener(event)
-            if event.phase in ("plan", "done"):
+            if event.phase in ("plan", "done", "error"):
                 return
             if event.phase == "lease" and event.about:
                 console.print(event.about["waits"], markup=False)
@@ -239,12 +243,20 @@ def _watched(plan: Plan, cost: Estimate) -> Outcome:
                 rest = (
                     f"about {duration_text(now.time_remaining)} left" if now.time_remaining else ""
                 )
-                done = f"{event.phase} {now.completed:.0f}/{now.total or 0:.0f}"
+                total = f"/{now.total:.0f}" if now.total else ""
+                done = f"{event.phase} {now.completed:.0f}{total}"
                 console.print("  ".join(filter(None, (done, note, rest))))
 
         begun = {"units": cost.units, "todo": cost.todo, "windows": cost.windows, "fits": cost.fits}
         tell(Event("plan", about=begun))
-        outcome = execute(plan, tell)
+        try:
+            outcome = execute(plan, tell)
+        except S2SharpError as error:
+            tell(Event("error", about={"kind": error.kind, "message": error.message}))
+            raise
+        except KeyboardInterrupt:
+            tell(Event("error", about={"kind": "interrupted", "message": "Stopped by a signal."}))
+            raise
         ended = {"units": dict(outcome.counts), "failed": len(outcome.failed)}
         more = {"refused": len(plan.refused), "stopped": outcome.stopped}
         tell(Event("done", about={**ended, **more, "seconds": round(outcome.seconds, 1)}))

@@ -8,13 +8,14 @@ from typing import NamedTuple
 
 import zarr
 
+from .lease import Holder, holder
 from .ledger import FINAL, Ledger, Record
 from .owed import Query, owed
 from .place import Place, zarr_store
 from .plan import Plan, Unit, read_plan
 from .planning import with_acquisitions
 
-__all__ = ["Standing", "Status", "cube_status", "standings", "status_of"]
+__all__ = ["Standing", "Status", "at_work", "cube_status", "standings", "status_of"]
 
 States = dict[tuple[str, str], str]
 
@@ -37,11 +38,13 @@ class Status:
 
     ``cube``: what the cube says of itself: "writing", "partial" or "complete", "missing" before it is laid out.
     ``units``: phase → status → how many, "left" being those of which there is no record. ``failed``: the records of
-    those that failed. ``owed``: earlier queries that are not done; the latest is among them while it is not.
+    those that failed. ``holder``: who took the lease last and has not released it. ``owed``: queries that are not done;
+    the latest is among them while it is not.
     """
 
     plan: Plan
     cube: str
+    holder: Holder | None
     units: dict[str, Counter[str]]
     failed: tuple[Record, ...]
     owed: tuple[Query, ...]
@@ -68,7 +71,20 @@ def status_of(out: Place) -> Status:
         units[found.phase][found.state] += 1
         if found.state == "failed":
             failed.append(ledger.read(found.name, found.key, "failed"))
-    return Status(plan, cube_status(plan), dict(units), tuple(failed), owed(out))
+    held = holder(out)
+    return Status(
+        plan,
+        cube_status(plan),
+        held if held and not held.released else None,
+        dict(units),
+        tuple(failed),
+        owed(out),
+    )
+
+
+def at_work(held: Holder | None) -> bool:
+    """Whether who took a lease last writes still, as far as the lease tells."""
+    return bool(held and not held.released and not held.dead and held.age < held.seconds)
 
 
 def standings(plan: Plan, ledger: Ledger) -> Iterator[Standing]:

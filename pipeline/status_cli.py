@@ -11,13 +11,14 @@ from rich.table import Table
 from .clean import clean, leftovers
 from .config import RunConfig
 from .explain import explain
-from .lease import Lease
+from .lease import Holder, Lease
+from .owed import Query
 from .place import Place
 from .planning import frozen, make_plan
-from .status import status_of
+from .status import at_work, status_of
 from .terminal import PARTIAL, console, problems, size_text
 
-__all__ = ["clean_up", "explained", "show_status"]
+__all__ = ["clean_up", "explained", "say_owed", "show_status"]
 
 
 def explained(config: RunConfig, name: str) -> None:
@@ -57,9 +58,11 @@ def show_status(out: Place, *, as_json: bool) -> None:
     if as_json:
         facts = {
             "cube": found.cube,
+            "holder": found.holder and {**asdict(found.holder), "alive": at_work(found.holder)},
             "left": found.left,
             "units": {phase: dict(count) for phase, count in found.units.items()},
             "failed": [asdict(record) for record in found.failed],
+            "owed": [query.model_dump(mode="json") for query in found.owed],
         }
         console.print_json(json.dumps(facts))
     else:
@@ -67,6 +70,7 @@ def show_status(out: Place, *, as_json: bool) -> None:
         console.print(
             f"{config.method} on {config.collection}, {config.datetime}; the cube is {found.cube}."
         )
+        console.print(_who(found.holder), markup=False)
         table = Table()
         states = sorted({state for count in found.units.values() for state in count})
         for column in ("", *states):
@@ -80,8 +84,27 @@ def show_status(out: Place, *, as_json: bool) -> None:
             )
         if found.left:
             console.print(f"{found.left} units are left: the same `s2sharp run` does them.")
-    if found.left:
+        else:
+            say_owed(found.owed)
+    if found.left or found.owed:
         raise typer.Exit(PARTIAL)
+
+
+def _who(held: Holder | None) -> str:
+    if held is None:
+        return "Nobody is at work."
+    name, beat = f"Process {held.pid} on {held.host}", f"{held.beat[:19]} UTC"
+    if at_work(held):
+        return f"{name} is at work; its last sign of life is of {beat}."
+    return f"Nobody is at work: {name} has shown no sign of life since {beat}."
+
+
+def say_owed(queries: tuple[Query, ...]) -> None:
+    """What earlier queries left, and how to have it done."""
+    for query in queries:
+        problems.print(
+            f"[yellow]The cube is partial:[/] an earlier query is not done. Run it again: `s2sharp run {query} …`."
+        )
 
 
 def clean_up(out: Place, *, dry_run: bool) -> None:

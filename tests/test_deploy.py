@@ -4,10 +4,13 @@ import importlib.util
 import os
 import re
 import shutil
+import signal
+import struct
 import subprocess
 import sys
 import tomllib
 from collections.abc import Iterator
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +33,7 @@ FILES = sorted(
 )
 GPU_PATCH = Path("overlays/gpu/run.yaml")
 DASK = "kubernetes.dask.org/v1"
+STOPPED = 128 + signal.SIGINT
 
 Document = dict[str, Any]
 
@@ -197,6 +201,50 @@ def test_the_image_is_pinned_without_root_and_made_of_what_is_there() -> None:
                 assert f"!{source}" in sent
 
 
+# Of Debian's base and of what Python's own modules link to: python:*-slim has them.
+_SLIM = {"c", "m", "dl", "pthread", "rt", "util", "gcc_s", "stdc++", "z", "ld-linux-x86-64"}
+
+
+def needed(library: Path) -> set[str]:
+    """The libraries that a shared library of 64 bits is linked to."""
+    data = library.read_bytes()
+    start, size, count = struct.unpack_from("<32xQ14xHH", data)
+    segments = [struct.unpack_from("<IIQQQQ", data, start + i * size) for i in range(count)]
+    (dynamic,) = (segment for segment in segments if segment[0] == 2)
+    entries = list(struct.iter_unpack("<QQ", data[dynamic[2] : dynamic[2] + dynamic[5]]))
+    (names,) = (value for tag, value in entries if tag == 5)
+    for kind, _, offset, address, _, length in segments:
+        if kind == 1 and address <= names < address + length:
+            names += offset - address
+            break
+    begins = [names + value for tag, value in entries if tag == 1]
+    return {data[begin : data.index(b"\0", begin)].decode() for begin in begins}
+
+
+def test_the_image_has_what_wheels_link_to_and_do_not_bring() -> None:
+    (line,) = (line for line in docker() if "apt-get" in line)
+    installed = set(line[line.index("--no-install-recommends") + 1 :])
+    lock = (DEPLOY / "requirements.lock").read_text()
+    for name in re.findall(r"^([\w.-]+)==", lock, re.MULTILINE):
+        try:
+            files = metadata.files(name) or []
+        except metadata.PackageNotFoundError:
+            assert name != "rasterio"
+            continue
+        libraries = [Path(str(f.locate())) for f in files if re.search(r"\.so(\.|$)", f.name)]
+        brought = {library.name for library in libraries}
+        for link in set().union(*map(needed, libraries)) - brought:
+            stem, version = re.fullmatch(r"(?:lib)?(.+?)\.so\.?(\S*)", link).groups()  # type: ignore[union-attr]
+            assert stem in _SLIM or f"lib{stem}{version}" in installed, f"{name} needs {link}"
+
+
+def test_a_run_that_is_stopped_can_release_its_lease() -> None:
+    assert ["STOPSIGNAL", "SIGINT"] in docker()
+    (job,) = documents(Path("base/run.yaml"))
+    (pod,) = pods(job)
+    assert pod["terminationGracePeriodSeconds"] >= 60
+
+
 def test_the_lock_has_all_that_the_image_needs_by_hash() -> None:
     entries = re.split(r"\n(?=\S)", (DEPLOY / "requirements.lock").read_text())
     locked = {}
@@ -236,4 +284,4 @@ def test_systemd_takes_the_units(tmp_path: Path) -> None:
     assert (done.returncode, done.stderr) == (0, "")
     service = (DEPLOY / "systemd" / "s2sharp@.service").read_text()
     (codes,) = re.findall(r"^SuccessExitStatus=(.*)$", service, re.MULTILINE)
-    assert {int(code) for code in codes.split()} == {EXIT["nothing-found"], EXIT["busy"]}
+    assert {int(code) for code in codes.split()} == {EXIT["nothing-found"], EXIT["busy"], STOPPED}

@@ -11,7 +11,7 @@ from ..ledger import FINAL, Ledger, Record
 from ..place import Place
 from ..plan import Plan, Unit, read_plan
 from ..planning import with_acquisitions
-from ..status import Standing, cube_status, standings
+from ..status import Standing, at_work, cube_status, standings
 
 __all__ = ["Facts", "Timing", "gather", "timing"]
 
@@ -48,8 +48,7 @@ class Facts:
     @property
     def running(self) -> bool:
         """Whether somebody is at work, as far as the lease tells."""
-        held = self.holder
-        return bool(held and not held.released and not held.dead and held.age < held.seconds)
+        return at_work(self.holder)
 
     @property
     def left(self) -> int:

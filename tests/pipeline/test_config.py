@@ -1,10 +1,12 @@
 """What a run is told: from a file, the environment and flags, and refused by the name of what is wrong."""
 
+import re
 import tomllib
 from pathlib import Path
 
 import pytest
 from s2sharp.config import EARTH_SEARCH, RunConfig, read_config
+from s2sharp.search import interval
 
 from s2sharp_core import BANDS, S2SharpError
 
@@ -141,3 +143,13 @@ def test_the_example_in_deploy_is_a_configuration():
     for key in ("bands", "method", "stage", "stage_budget", "workers"):
         text = text.replace(f"# {key} =", f"{key} =")
     assert len(RunConfig(**tomllib.loads(text)).bands) == 6
+
+
+def test_every_date_that_the_help_shows_is_taken_as_it_stands():
+    shown = RunConfig.model_fields["datetime"].description
+    examples = re.findall(r"`([^`]+)`", shown)
+    assert len(examples) == 3
+    for example in examples:
+        assert interval(example)
+    # The help is read without the marks: what stands before a full stop is copied with it.
+    assert not shown.replace("`", "").endswith("...")

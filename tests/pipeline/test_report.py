@@ -78,6 +78,13 @@ def _pixels(png: bytes) -> np.ndarray:
         return file.read(out_dtype="int16")
 
 
+def test_a_page_shows_pictures_clouds_and_what_each_step_took(page: str) -> None:
+    assert "True colour, 10 m" in page
+    assert re.search(r"Short-wave infrared · B12\W+B8A\W+B05</figcaption>", page)
+    assert re.search(r">cloud, %</th>.*?<td>33UAA[^<]*</td><td>0\.0</td>", page)
+    assert re.search(r"<td>sharpening</td><td>[\d.]+ \w+</td><td>[\d.e-]+ Mpx/s</td>", page)
+
+
 def test_failures_stand_with_what_is_to_blame_and_what_to_do(broken: RunConfig, page: str) -> None:
     facts = gather(broken.out)
     assert facts.failed

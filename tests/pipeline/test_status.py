@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -18,8 +19,10 @@ from s2sharp.clean import clean, leftovers
 from s2sharp.config import RunConfig
 from s2sharp.events import Event, listeners
 from s2sharp.explain import explain
+from s2sharp.lease import Lease
 from s2sharp.planning import make_plan
 from s2sharp.run import execute
+from s2sharp.run_cli import carry_out
 from s2sharp.status import status_of
 
 from s2sharp_core import S2SharpError
@@ -57,6 +60,11 @@ def test_a_run_says_how_far_it_is_when_killed_and_when_done(
     while len(records(settings.out)) < 2:
         assert process.poll() is None
         time.sleep(0.02)
+    asked = [*command, "status", str(settings.out)]
+    name = f"Process {process.pid} on {socket.gethostname()}"
+    os.kill(process.pid, signal.SIGSTOP)
+    said = subprocess.run(asked, capture_output=True, text=True, check=False)
+    assert f"{name} is at work" in said.stdout
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
     status = status_of(settings.out)
@@ -65,15 +73,25 @@ def test_a_run_says_how_far_it_is_when_killed_and_when_done(
     assert 2 <= count["ok"] < count.total()
     assert count["left"] == count.total() - count["ok"]
 
-    asked = [*command, "status", str(settings.out)]
     said = subprocess.run(asked, capture_output=True, text=True, check=False)
     assert said.returncode == 4
     assert "left" in said.stdout
+    assert f"Nobody is at work: {name} has shown no sign of life" in said.stdout
+    said = subprocess.run([*asked, "--json"], capture_output=True, text=True, check=False)
+    held = json.loads(said.stdout)["holder"]
+    assert (held["pid"], held["host"], held["alive"]) == (
+        process.pid,
+        socket.gethostname(),
+        False,
+    )
     run(settings)
+    said = subprocess.run(asked, capture_output=True, text=True, check=False)
+    assert "Nobody is at work." in said.stdout
     said = subprocess.run([*asked, "--json"], capture_output=True, text=True, check=False)
     assert said.returncode == 0, said.stderr
     facts = json.loads(said.stdout)
     assert (facts["cube"], facts["left"], facts["failed"]) == ("complete", 0, [])
+    assert facts["holder"] is None
     assert facts["units"]["sharpen"] == {"ok": count.total()}
 
 
@@ -221,6 +239,7 @@ def test_what_happens_is_told_as_json_and_to_prometheus(
     assert all(line["time"].endswith("+00:00") for line in lines)
     assert {line["status"] for line in units if line["event"] == "unit"} <= {"ok", "empty"}
     assert all(line["seconds"] for line in units if line["event"] == "unit")
+    assert not any("written" in line for line in lines)
     text = page.decode()
     assert f"s2sharp_units_planned {total}.0" in text
     assert f's2sharp_units_total{{phase="sharpen",status="skipped"}} {total}.0' in text
@@ -244,9 +263,17 @@ def test_a_quiet_run_prints_its_events_and_nothing_else(
     assert lines[-1]["failed"] == 0
 
 
-def _free_port() -> int:
-    import socket
+def test_a_run_that_ends_in_an_error_tells_it_last(archive: Path, tmp_path: Path) -> None:
+    log = tmp_path / "events.jsonl"
+    settings = config(archive, tmp_path / "out", events=str(log))
+    with Lease.taken(tmp_path / "out"), pytest.raises(S2SharpError, match="Another run"):
+        carry_out(settings)
+    last = json.loads(log.read_text().splitlines()[-1])
+    assert (last["phase"], last["event"], last["kind"]) == ("error", "progress", "busy")
+    assert last["message"].startswith("Another run writes to")
 
+
+def _free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
