@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from s2sharp.cube import FILL, encode
 from s2sharp.lease import Lease
 from s2sharp.ledger import Ledger
 from s2sharp.mosaic.config import configure
-from s2sharp.mosaic.cost import estimate, memory, parts
+from s2sharp.mosaic.cost import check_size, estimate, memory, parts
 from s2sharp.mosaic.periods import by_preference, periods
 from s2sharp.mosaic.plan import MosaicPlan, freeze
 from s2sharp.mosaic.planning import make_plan
@@ -790,6 +791,24 @@ def test_a_grid_that_is_too_large_is_shown_before_it_is_made(border, tmp_path):
     assert re.search(r"\d{5} × \d{5} px of 0.1 m", text)
     assert re.search(r"Writes .* GB", text)
     assert not (tmp_path / "to").exists()
+
+
+def test_a_mosaic_of_days_or_terabytes_has_to_be_confirmed(border, tmp_path, monkeypatch):
+    to = tmp_path / "to"
+    plan = plan_of(border, to)
+    cost = estimate(plan)
+    check_size(plan, cost)
+    for much in (replace(cost, delivered=2e12), replace(cost, seconds=2 * 86_400)):
+        with pytest.raises(S2SharpError, match="GB") as caught:
+            check_size(plan, much)
+        assert caught.value.kind == "very-large"
+        assert "--yes" in caught.value.remedy
+        check_size(plan_of(border, to, yes=True), much)
+    monkeypatch.setattr("s2sharp.mosaic.cost._BIG", 1e3)
+    code, text = call("mosaic", str(border), "--to", str(to))
+    assert code == 2
+    assert "--yes" in text
+    assert not to.exists()
 
 
 # The command
