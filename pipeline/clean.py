@@ -11,7 +11,7 @@ __all__ = ["Leftover", "clean", "leftovers"]
 
 @dataclass(frozen=True)
 class Leftover:
-    """A file below the run's folder, by its name there, why it is none of the results, and its size in bytes."""
+    """A file below the folder of a run or a mosaic, by its name there, why it is none of the results, and its size in bytes."""
 
     name: str
     why: str
@@ -26,9 +26,15 @@ def leftovers(out: Place) -> list[Leftover]:
     Raises
     ------
     S2SharpError
-        ``not-a-run``: nothing is removed from a folder that holds none.
+        ``not-a-run``: nothing is removed from a folder that holds no run and no mosaic.
     """
-    read_plan(out)
+    if (out / "mosaic.json").exists():
+        # Here: what mosaics are made with need not be installed to tidy a run.
+        from .mosaic.plan import read_plan as read_mosaic
+
+        read_mosaic(out)
+    else:
+        read_plan(out)
     there = files(out)
     ledger = Ledger(out / "ledger")
     done = {unit for (unit, _), status in ledger.states().items() if status in FINAL}
@@ -46,8 +52,17 @@ def leftovers(out: Place) -> list[Leftover]:
     ]
 
 
-_OURS = ("acquisitions", "cogs", "cube.zarr", "fits", "lease", "ledger", "pictures", "stac")
-"""Folders that a run writes to."""
+_OURS = {
+    *("acquisitions", "cogs", "cube.zarr", "fits", "lease", "ledger", "pictures", "stac"),
+    *("differences", "mosaic.zarr"),
+}
+"""Folders that a run or a mosaic writes to."""
+
+_DRAFTS = (
+    *(".run.json.", ".area.geojson.", ".items.parquet.", ".datatakes.parquet."),
+    *(".mosaic.json.", ".differences.json."),
+)
+"""What drafts of its files begin with."""
 
 
 def _why(name: str, good: set[str], *, moved: bool) -> str:
@@ -58,10 +73,9 @@ def _why(name: str, good: set[str], *, moved: bool) -> str:
         return "a failure that has been made good"
     if top.startswith(".cube.zarr."):
         return "a cube that was moved" if moved else ""
-    ours = (top in _OURS and rest) or top.startswith(
-        (".run.json.", ".items.parquet.", ".datatakes.parquet.")
-    )
-    return "a draft" if ours and name.endswith(".partial") else ""
+    ours = (top in _OURS and rest) or top.startswith(_DRAFTS)
+    torn = name.endswith(".partial") or "/.partial-" in name  # the latter are folders of COGs
+    return "a draft" if ours and torn else ""
 
 
 def clean(out: Place, found: list[Leftover]) -> None:

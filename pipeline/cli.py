@@ -117,14 +117,14 @@ def status(
 
 @app.command()
 def clean(
-    out: Annotated[str, typer.Argument(help="The folder or URL of a run.")],
+    out: Annotated[str, typer.Argument(help="The folder or URL of a run or a mosaic.")],
     *,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only list it.")] = False,
 ) -> None:
-    """Remove what a run left behind and nobody needs, and nothing else: the stage, drafts of killed writers, records
-    of failures that have been made good.
+    """Remove what a run or a mosaic left behind and nobody needs, and nothing else: the stage, drafts of killed
+    writers, records of failures that have been made good.
 
-    The cube, COGs, fitted weights and the ledger stay: the same `run` command continues from them.
+    The cube or mosaic, COGs, fitted weights and the ledger stay: the same command continues from them.
     """
     from .status_cli import clean_up
 

@@ -20,7 +20,7 @@ from s2sharp_core import S2SharpError
 
 from .ledger import Record
 
-__all__ = ["GPU", "Flow", "Workers"]
+__all__ = ["GPU", "Flow", "Workers", "lost"]
 
 GPU = "GPU"
 """The Dask resource that nets ask for where workers offer it."""
@@ -34,8 +34,10 @@ _RUN = 8
 # A unit is tried again after so many seconds, twice as long each further time.
 _BACKOFF = 5.0
 
-# Failures that may pass: a store or an archive that is busy, a worker that was lost.
-_PASSING = frozenset({"asset-unreadable", "stage-missing", "store-unwritable", "worker-error"})
+# Failures that may pass: a store, an archive or a server of signatures that is busy, a worker that was lost.
+_PASSING = frozenset(
+    {"asset-unreadable", "signing-failed", "stage-missing", "store-unwritable", "worker-error"}
+)
 
 # A unit that has taken so many times the median of the others, and at least so many seconds, lags.
 _LAG, _LAG_SECONDS = 4.0, 60.0
@@ -50,6 +52,18 @@ _FETCH = 5.0
 _LOOK = 1.0
 
 T = TypeVar("T")
+
+
+def lost(unit: str, key: str, attempt: int, error: Exception, size: str) -> Record:
+    """The record of a unit whose worker died of it, or raised beyond what a unit expects; ``size``: the flag by which
+    units are made smaller.
+    """
+    remedy = (
+        f"If a worker had no memory left, choose a smaller {size} or fewer --workers; run again: only what "
+        "failed is redone."
+    )
+    message = f"{unit}: {type(error).__name__}: {error}".rstrip(". ") + f". {remedy}"
+    return Record(unit, key, "failed", kind="worker-error", message=message, attempt=attempt)
 
 
 class Workers:
@@ -145,7 +159,7 @@ class Flow(Generic[T]):
         Sends one thing to a worker: (thing, attempt, keywords for :meth:`Client.submit`) → future of a
         :class:`Record`.
     failure
-        The record of a thing whose worker was lost or raised what nobody expected.
+        The record of a thing whose worker was lost or raised what nobody expected: (thing, attempt, error).
     land
         Takes in a thing's last record.
     again
@@ -158,7 +172,7 @@ class Flow(Generic[T]):
 
     workers: Workers
     submit: Callable[[T, int, dict[str, Any]], Future[Any]]
-    failure: Callable[[T, Exception], Record]
+    failure: Callable[[T, int, Exception], Record]
     land: Callable[[T, Record], None]
     again: Callable[[T, Record], None]
     retries: int
@@ -257,7 +271,7 @@ class Flow(Generic[T]):
                 self._landed.put((thing, future))
                 return
             # Whatever a worker dies of, or raises beyond what a unit expects, is that unit's failure.
-            record = self.failure(thing, error)
+            record = self.failure(thing, flight.attempt, error)
         del self._flying[thing]
         record = replace(record, attempt=flight.attempt)
         for other in flight.futures:

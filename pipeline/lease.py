@@ -3,9 +3,10 @@
 Its generations are files ``OUT/lease/NUMBER``, each created exclusively, so of several that try to take
 the next one, one succeeds, on any kind of store. The holder rewrites its own file, with a new beat, three
 times per term; the newest generation counts. It is free when its holder has released it, or when its
-last beat is a term old and does not move while it is watched for half a term: a clock that is wrong makes
-nobody lose a lease that is kept alive. What two would write at once after all, since one of them was suspended,
-is the same content: the lease saves work, and is no lock on which shards depend.
+last beat is half a term old and does not move while it is watched for the other half: who keeps asking has it a
+term after the last beat, and a clock that is wrong makes nobody lose a lease that is kept alive. What two would
+write at once after all, since one of them was suspended, is the same content: the lease saves work, and is no
+lock on which shards depend.
 """
 
 import json
@@ -17,6 +18,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
+from pathlib import Path
 from uuid import uuid4
 
 import psutil
@@ -30,8 +32,8 @@ __all__ = ["TERM", "Holder", "Lease", "holder"]
 TERM = 60.0
 """Seconds without a sign of life after which a lease is free."""
 
-# Of a term: between two beats, and for how long one is waited for.
-_BEAT, _WATCH = 1 / 3, 1 / 2
+# Of a term: between two beats, and after how long without one it is watched, for what is left of the term.
+_BEAT, _QUIET = 1 / 3, 1 / 2
 
 # A store on which others always come first, round after round, is not asked for ever.
 _ROUNDS = 10
@@ -41,7 +43,9 @@ _ROUNDS = 10
 class Holder:
     """Who holds a lease: the content of a generation's file.
 
-    ``id`` is unique; ``started`` and ``beat`` in UTC, ISO 8601; ``seconds``: the lease's term.
+    ``id`` is unique; ``started`` and ``beat`` in UTC, ISO 8601; ``seconds``: the lease's term; ``among``: the
+    processes that ``pid`` is a number of, and ``ticks`` when it began, as the kernel counts; "" and 0 where there
+    is no telling.
     """
 
     id: str
@@ -51,6 +55,8 @@ class Holder:
     beat: str
     seconds: float
     released: bool = False
+    among: str = ""
+    ticks: int = 0
 
     @property
     def age(self) -> float:
@@ -59,8 +65,15 @@ class Holder:
 
     @property
     def dead(self) -> bool:
-        """Whether it was a process of this machine, and is none any more: nobody need wait for its term."""
-        return self.host == socket.gethostname() and not psutil.pid_exists(self.pid)
+        """Whether it was a process that would be seen here, and is none any more: nobody need wait for its term.
+
+        Containers may share the name of their host, and yet not see each other's processes.
+        """
+        if not self.among or (self.host, self.among) != (socket.gethostname(), _among()):
+            return False
+        ticks = _ticks(self.pid)
+        another = ticks != self.ticks and 0 not in (ticks, self.ticks)
+        return another or not psutil.pid_exists(self.pid)
 
 
 def holder(out: Place) -> Holder | None:
@@ -156,7 +169,10 @@ class Lease:
 def _take(out: Place, seconds: float, tell: Callable[[str], None]) -> Lease:
     """The next generation, made by this process."""
     now = _now()
-    mine = Holder(uuid4().hex, socket.gethostname(), os.getpid(), now, now, seconds)
+    pid, among = os.getpid(), _among()
+    mine = Holder(
+        uuid4().hex, socket.gethostname(), pid, now, now, seconds, among=among, ticks=_ticks(pid)
+    )
     for _ in range(_ROUNDS):
         newest = _newest(out)
         if newest:
@@ -190,10 +206,10 @@ def _wait_until_free(out: Place, number: int, tell: Callable[[str], None]) -> No
     found = _read(out, number)
     if found is None or found.released or found.dead:
         return
-    if -_BEAT * found.seconds <= found.age <= found.seconds:
+    if 0 <= found.age <= _QUIET * found.seconds:
         raise _busy(out, found)
     # Its holder is gone, or its clock is not ours: one that is alive will beat.
-    watch = _WATCH * found.seconds
+    watch = (1 - _QUIET) * found.seconds
     tell(
         f"{found.host} (process {found.pid}) began a run in {out} and shows no sign of life; watching for "
         f"{watch:.0f} s."
@@ -208,11 +224,12 @@ def _wait_until_free(out: Place, number: int, tell: Callable[[str], None]) -> No
 
 
 def _busy(out: Place, found: Holder) -> S2SharpError:
-    left = max(0.0, min(found.seconds, found.seconds - found.age))
+    left = max(0.0, _QUIET * found.seconds - found.age)
     return S2SharpError(
         "busy",
         f"Another run writes to {out}: process {found.pid} on {found.host}, since {found.started}.",
-        f"Let it finish; should it be dead, its lease ends in {left:.0f} s.",
+        f"Let it finish; should it be dead, start again in {left:.0f} s: its lease ends "
+        f"{(1 - _QUIET) * found.seconds:.0f} s later.",
     )
 
 
@@ -243,3 +260,21 @@ def _text(holder: Holder) -> str:
 
 def _now() -> str:
     return datetime.now(UTC).isoformat()
+
+
+def _among() -> str:
+    """What numbers of processes belong to: this boot of the machine and the namespace; "" where it does not say."""
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        return f"{boot}/{Path('/proc/self/ns/pid').stat().st_ino}"
+    except OSError:
+        return ""
+
+
+def _ticks(pid: int) -> int:
+    """When a process began, in ticks since boot, which no change of the clock moves; 0 where it does not say."""
+    try:
+        about = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return 0
+    return int(about.rpartition(")")[2].split()[19])  # the name before may hold anything

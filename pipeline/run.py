@@ -22,7 +22,7 @@ from .deliver import publish_unit, write_catalogue
 from .events import Event
 from .extend import move, recover
 from .fits import TOPIC, fit_unit
-from .flow import Flow, Workers
+from .flow import Flow, Workers, lost
 from .history import commit
 from .lease import Lease
 from .ledger import FINAL, Ledger, Record
@@ -298,8 +298,9 @@ class _Road:
         release: Callable[[Unit, Record], None],
         missing: tuple[str, ...] = (),
     ) -> Flow[Unit]:
-        def failure(unit: Unit, error: Exception) -> Record:
-            return self._lost(self.plan.name(unit), self.plan.key(unit, missing), error)
+        def failure(unit: Unit, attempt: int, error: Exception) -> Record:
+            name, key = self.plan.name(unit), self.plan.key(unit, missing)
+            return self._lost(name, key, attempt, error)
 
         def land(unit: Unit, record: Record) -> None:
             release(unit, record)
@@ -324,8 +325,9 @@ class _Road:
         def submit(datatake: Datatake, attempt: int, where: dict[str, Any]) -> Future[Any]:
             return self.client.submit(fit_unit, self.run, datatake, attempt, **where)
 
-        def failure(datatake: Datatake, error: Exception) -> Record:
-            return self._lost(plan.fit_name(datatake), plan.fit_key(datatake), error)
+        def failure(datatake: Datatake, attempt: int, error: Exception) -> Record:
+            name, key = plan.fit_name(datatake), plan.fit_key(datatake)
+            return self._lost(name, key, attempt, error)
 
         def land(datatake: Datatake, record: Record) -> None:
             self._add("fit", record)
@@ -353,9 +355,8 @@ class _Road:
         flow.through(todo())
         self.client.unsubscribe_topic(TOPIC)
 
-    def _lost(self, name: str, key: str, error: Exception) -> Record:
-        message = f"{name}: {type(error).__name__}: {error}"
-        return keep(self.plan, Record(name, key, "failed", kind="worker-error", message=message))
+    def _lost(self, name: str, key: str, attempt: int, error: Exception) -> Record:
+        return keep(self.plan, lost(name, key, attempt, error, "--shard"))
 
     def _check(self) -> None:
         self.lease.check()

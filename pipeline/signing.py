@@ -97,8 +97,13 @@ def signed(source: Source, item: str | None, *, anew: bool = False) -> str:
     Raises
     ------
     S2SharpError
-        ``signing-failed``.
+        ``signing-failed`` where a server gives no signature, which may pass; ``asset-moved``; ``sign-unsuitable``.
     """
+    # Its name is the last part of its address, as every API and nearly every catalogue has it.
+    blame = {
+        "item": public(item or "").rpartition("/")[2].removesuffix(".json"),
+        "band": source.band,
+    }
     if source.sign == "planetary-computer":
         key = "/".join((_tokens(), *_container(source.href)))
     elif source.sign == "item" and item is not None:
@@ -121,15 +126,17 @@ def signed(source: Source, item: str | None, *, anew: bool = False) -> str:
                     f"{public(key)} {error}.",
                     "Check the network and, where one is needed, the key; then run again: only what failed "
                     "is redone.",
+                    **blame,
                 ) from None
             _known[key] = fresh
     if source.sign == "planetary-computer":
         return f"{source.href}?{fresh.found['token']}"
     if source.href not in fresh.found:
         raise S2SharpError(
-            "signing-failed",
+            "asset-moved",
             f"Item {public(key)} no longer names {source.href}.",
             "Search again, with another --out: the archive has moved the file.",
+            **blame,
         )
     return fresh.found[source.href]
 
@@ -160,7 +167,7 @@ def session(source: Source) -> Session | None:
     Raises
     ------
     S2SharpError
-        ``signing-failed`` without the keys that it takes.
+        ``keys-missing`` without the keys that it takes.
     """
     return _Keys(*_cdse(source.href)) if source.sign == "cdse" else None
 
@@ -171,7 +178,7 @@ def archive_place(url: str) -> Place:
     Raises
     ------
     S2SharpError
-        As of :func:`~s2sharp.place.place`; ``signing-failed``.
+        As of :func:`~s2sharp.place.place`; ``keys-missing``.
     """
     folder = place(url)
     if not f"{url}/".startswith(EODATA):
@@ -192,7 +199,7 @@ def _cdse(href: str) -> tuple[str, str, str]:
         if key and secret:
             return endpoint, key, secret
     raise S2SharpError(
-        "signing-failed",
+        "keys-missing",
         f"{href} lies in the Copernicus Data Space, which takes S3 keys, and there are none.",
         "Make some (free, https://eodata-s3keysmanager.dataspace.copernicus.eu) and set CDSE_S3_ACCESS_KEY and "
         "CDSE_S3_SECRET_KEY where workers run.",
@@ -290,7 +297,7 @@ def _container(href: str) -> tuple[str, str]:
         folders = [host.partition(".")[0], *folders]
     if len(folders) < 3 or not _blob(host, _host(_tokens())):
         raise S2SharpError(
-            "signing-failed",
+            "sign-unsuitable",
             f"{href} lies in no container of Azure's storage.",
             "Sign it in another way: --sign item, or none.",
         )

@@ -24,7 +24,7 @@ _PANELS = {
     None: "to",
     "What": "period by bands bbox dilate feather",
     "Grid": "crs resolution resampling tile",
-    "Where it runs": "publish workers memory scheduler insecure cluster retries",
+    "Where it runs": "publish workers memory scheduler insecure cluster retries yes",
 }
 
 _DEFAULTS = {
@@ -37,6 +37,7 @@ _DEFAULTS = {
     "workers": "1",
     "scheduler": "a cluster on this machine",
     "insecure": "no-insecure",
+    "yes": "no-yes",
 }
 
 _OUT = typer.Argument(
@@ -90,7 +91,7 @@ mosaic.__annotations__ = {
 
 
 def _make(config: MosaicConfig, *, only_plan: bool) -> None:
-    from .cost import estimate
+    from .cost import check_size, estimate
     from .planning import make_plan
 
     with console.status("Looking through the cube …"):
@@ -104,6 +105,7 @@ def _make(config: MosaicConfig, *, only_plan: bool) -> None:
         )
     if only_plan:
         return
+    check_size(plan, cost)
     outcome = _watched(plan, cost)
     _report(plan, cost, outcome)
     if outcome.failed:

@@ -95,6 +95,10 @@ class MosaicConfig(Command):
         description="How often a tile is tried again, with pauses, after a failure that may pass.",
     )
     publish: bool = Field(True, description="Write COGs and a STAC catalogue beside the store.")
+    yes: bool = Field(
+        False,
+        description="Begin also where the plan says that it takes days, or writes terabytes.",
+    )
 
     @field_validator("period")
     @classmethod

@@ -19,7 +19,20 @@ _SIDES = (2048, 1024, 512)
 _MOST = 65_535
 """Sources that a layer of uint16 can count from 1."""
 
-_FREE = {"out", "to", "workers", "memory", "scheduler", "insecure", "cluster", "retries", "publish"}
+_FREE = {
+    *(
+        "out",
+        "to",
+        "workers",
+        "memory",
+        "scheduler",
+        "insecure",
+        "cluster",
+        "retries",
+        "publish",
+        "yes",
+    )
+}
 """What may differ when a mosaic is taken up again: none of it changes a pixel."""
 
 

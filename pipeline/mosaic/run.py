@@ -14,10 +14,10 @@ from s2sharp_core import S2SharpError
 
 from ..cluster import connect
 from ..cube import finish
-from ..flow import Flow, Workers
+from ..flow import Flow, Workers, lost
 from ..lease import Lease
 from ..ledger import FINAL, Ledger, Record
-from ..place import store_errors
+from ..place import store_errors, sweep
 from ..unit import SPACE
 from .deliver import write_catalogue
 from .differences import Pair, merge
@@ -69,6 +69,8 @@ def execute(
             lay_out(plan.store, plan.canvas, plan.facts())
             _Road(plan, lease, outcome, tell).travel()
             lease.check()
+            for folder in ("ledger", "differences", "cogs", "stac"):
+                sweep(plan.config.to / folder)  # what killed writers left behind
             if plan.config.publish:
                 write_catalogue(plan)
             outcome.pairs = merge(plan)
@@ -131,14 +133,11 @@ class _Road:
     def _through(
         self, client: Client, workers: Workers, phase: str, tiles: list[tuple[Tile, str, str]]
     ) -> None:
-        def submit(job: Job, _attempt: int, where: dict[str, Any]) -> Future[Any]:
-            return client.submit(do_tile, job, **{**where, "resources": None})
+        def submit(job: Job, attempt: int, where: dict[str, Any]) -> Future[Any]:
+            return client.submit(do_tile, job, attempt, **{**where, "resources": None})
 
-        def failure(job: Job, error: Exception) -> Record:
-            # Whatever a worker dies of, or raises beyond what a tile expects, is that tile's failure.
-            message = f"{job.name}: {type(error).__name__}: {error}"
-            lost = Record(job.name, job.key, "failed", kind="worker-error", message=message)
-            return keep(job.to, lost)
+        def failure(job: Job, attempt: int, error: Exception) -> Record:
+            return keep(job.to, lost(job.name, job.key, attempt, error, "--tile"))
 
         def land(_job: Job, record: Record) -> None:
             self._take_in(phase, record)

@@ -45,15 +45,16 @@ class Job:
     key: str
 
 
-def do_tile(job: Job) -> Record:
-    """Do one job and record it; never raises for bad input."""
+def do_tile(job: Job, attempt: int) -> Record:
+    """Do one job and record it, as the ``attempt``-th; never raises for bad input."""
     # Memory is planned for one at a time, whatever threads a cluster gives its workers.
     with ONE:
-        return _do_tile(job)
+        return _do_tile(job, attempt)
 
 
-def _do_tile(job: Job) -> Record:
-    facts: dict[str, Any] = {"unit": job.name, "key": job.key, "idle": _idle_size()}
+def _do_tile(job: Job, attempt: int) -> Record:
+    facts: dict[str, Any] = {"unit": job.name, "key": job.key, "attempt": attempt}
+    facts["idle"] = _idle_size()
     facts["worker"] = f"{socket.gethostname()}:{os.getpid()}"
     begin = time.perf_counter()
     with Peak() as memory:

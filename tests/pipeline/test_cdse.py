@@ -120,7 +120,7 @@ def test_without_keys_it_is_said_where_to_get_some(
         monkeypatch.delenv(name)
     with pytest.raises(S2SharpError, match="CDSE_S3_ACCESS_KEY") as error:
         Files(acquisition).mosaic("B02", acquisition.box)
-    assert error.value.kind == "signing-failed"
+    assert error.value.kind == "keys-missing"
     assert SECRET not in str(error.value)
 
 

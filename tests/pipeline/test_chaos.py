@@ -3,9 +3,10 @@
 import random
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
-import s2sharp.run
+import s2sharp.cluster
 from distributed import Client
 from s2sharp.events import Event
 from s2sharp.planning import make_plan
@@ -39,10 +40,17 @@ def test_a_dead_worker_costs_nothing_and_a_dead_scheduler_a_second_command(
 
         plan = make_plan(config(archive, out, there.address, **SMALL))
         # Who has lost the scheduler need not look for it as long as usual.
-        monkeypatch.setattr(s2sharp.run, "Client", lambda there, **_: Client(there, timeout="1s"))
+        clients: list[Client] = []
+
+        def client(there: str, **more: Any) -> Client:
+            clients.append(Client(there, **{**more, "timeout": "1s"}))
+            return clients[-1]
+
+        monkeypatch.setattr(s2sharp.cluster, "Client", client)
         with pytest.raises(S2SharpError) as caught:
             execute(plan, tell)
     monkeypatch.undo()
+    assert len(clients) == 1
     assert not mischief
     assert caught.value.kind == "run-stopped"
     before = {name: when for name, when in records(out).items() if not name.endswith(".failed")}

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from distributed import Client, get_worker
 from s2sharp import flow
-from s2sharp.flow import Flow, Workers
+from s2sharp.flow import Flow, Workers, lost
 from s2sharp.ledger import Record
 
 
@@ -64,14 +64,14 @@ def flow_of(
     def submit(thing: int, attempt: int, where: dict[str, Any]) -> Any:
         return client.submit(task, thing, attempt, *given, **where)
 
-    def failure(thing: int, error: Exception) -> Record:
-        return Record(str(thing), "", "failed", "worker-error", str(error))
+    def failure(thing: int, attempt: int, error: Exception) -> Record:
+        return lost(str(thing), "", attempt, error, "--shard")
 
-    facts = {"workers": Cpus(client), "retries": 2, "check": lambda: None, **more}
+    facts = {"workers": Cpus(client), "retries": 2, "check": lambda: None, "failure": failure}
+    facts |= more
     return (
         Flow(
             submit=submit,
-            failure=failure,
             land=landed.__setitem__,
             again=lambda _, record: again.append(record),
             **facts,
@@ -96,7 +96,8 @@ def test_everything_lands_once_and_neighbours_go_to_one_worker(cluster: Any) -> 
 
 def _passing(thing: int, attempt: int) -> Record:
     if thing % 3 == 0 and attempt < 3:
-        return Record(str(thing), "", "failed", kind="asset-unreadable", message="busy")
+        kind = "asset-unreadable" if thing else "signing-failed"
+        return Record(str(thing), "", "failed", kind=kind, message="busy")
     if thing == 4:
         return Record(str(thing), "", "failed", kind="metadata-contradicts-file")
     if thing == 5:
@@ -121,7 +122,25 @@ def test_what_may_pass_is_tried_again_and_what_cannot_is_not(
         6: ("ok", 3),
         7: ("ok", 1),
     }
-    assert "nobody expected" in landed[5].message
+    said = landed[5].message
+    assert said.startswith("5: RuntimeError: nobody expected this. If a worker had no memory left")
+    assert "a smaller --shard" in said
+
+
+def test_what_is_kept_of_a_lost_worker_says_which_attempt_it_was(
+    cluster: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(flow, "_BACKOFF", 0.05)
+    client, _ = cluster
+    kept: list[tuple[int, int]] = []
+
+    def failure(thing: int, attempt: int, error: Exception) -> Record:
+        kept.append((thing, attempt))
+        return lost(str(thing), "", attempt, error, "--shard")
+
+    through, _ = flow_of(client, _passing, failure=failure)
+    through.through([5])
+    assert kept == [(5, 1), (5, 2), (5, 3)]
 
 
 def _on_gpu(thing: int, _attempt: int) -> Record:

@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,12 +25,13 @@ from s2sharp.cube import FILL, encode
 from s2sharp.lease import Lease
 from s2sharp.ledger import Ledger
 from s2sharp.mosaic.config import configure
-from s2sharp.mosaic.cost import estimate, memory, parts
+from s2sharp.mosaic.cost import check_size, estimate, memory, parts
 from s2sharp.mosaic.periods import by_preference, periods
-from s2sharp.mosaic.plan import MosaicPlan
+from s2sharp.mosaic.plan import MosaicPlan, freeze
 from s2sharp.mosaic.planning import make_plan
 from s2sharp.mosaic.run import Outcome, execute
 from s2sharp.mosaic.sources import Source
+from s2sharp.mosaic.tile import Job, do_tile
 from s2sharp.place import Place, files, place, read_bytes, read_text, write_bytes
 from scipy.ndimage import distance_transform_edt
 
@@ -684,7 +686,43 @@ def test_cube_and_mosaic_may_lie_in_an_object_store(border, tmp_path, s3, s3_sch
     assert set(outcome.counts) == {"skipped"}
 
 
+@pytest.mark.parametrize("kind", ["mosaic", "run"])
+def test_what_killed_writers_left_behind_goes(border, tmp_path, scheduler, kind):
+    """With the next run; and before, when it is asked for."""
+    make(border, tmp_path, scheduler, publish=True, tile=512)
+    before = files(tmp_path)
+    drafts = ("ledger/2024-06/.x1_0_0.k.ok.1.partial", "differences/.2024-06.json.1.partial")
+    drafts += ("stac/items/.2024-06_1_1.json.1.partial", "cogs/.x.1.partial")
+    for draft in drafts:
+        (tmp_path / draft).write_text("torn")
+    (tmp_path / "notes.partial").write_text("kept")
+    if kind == "run":
+        make(border, tmp_path, scheduler, publish=True, tile=512)
+    else:
+        for draft in (".mosaic.json.1.partial", ".differences.json.1.partial"):
+            (tmp_path / draft).write_text("torn")
+        (tmp_path / "cogs" / ".partial-x").mkdir()
+        (tmp_path / "cogs" / ".partial-x" / "raw.tif").write_text("torn")
+        (tmp_path / "mosaic.zarr" / "c.1.partial").write_text("torn")
+        code, text = call("clean", str(tmp_path))
+        assert code == 0, text
+        assert "removed 8 × a draft" in text
+    now = files(tmp_path)
+    assert [n for n in now if ".partial" in n] == ["notes.partial"]
+    assert {n for n in before if not n.startswith("lease/")} <= now.keys()
+
+
 # Bad input
+
+
+def test_a_tile_that_fails_says_which_attempt_it_was(border, tmp_path):
+    plan = freeze(plan_of(border, tmp_path))
+    tile = next(plan.tiles())
+    name, key = plan.name(tile), plan.key(tile)
+    job = Job(tmp_path, "another", "mosaic", tile, (), name, key)
+    assert do_tile(job, 3).attempt == 3
+    (kept,) = Ledger(tmp_path / "ledger").records()
+    assert (kept.unit, kept.status, kept.kind, kept.attempt) == (name, "failed", "other-run", 3)
 
 
 def test_a_shard_that_cannot_be_read_costs_its_tile(border, tmp_path, scheduler):
@@ -753,6 +791,24 @@ def test_a_grid_that_is_too_large_is_shown_before_it_is_made(border, tmp_path):
     assert re.search(r"\d{5} × \d{5} px of 0.1 m", text)
     assert re.search(r"Writes .* GB", text)
     assert not (tmp_path / "to").exists()
+
+
+def test_a_mosaic_of_days_or_terabytes_has_to_be_confirmed(border, tmp_path, monkeypatch):
+    to = tmp_path / "to"
+    plan = plan_of(border, to)
+    cost = estimate(plan)
+    check_size(plan, cost)
+    for much in (replace(cost, delivered=2e12), replace(cost, seconds=2 * 86_400)):
+        with pytest.raises(S2SharpError, match="GB") as caught:
+            check_size(plan, much)
+        assert caught.value.kind == "very-large"
+        assert "--yes" in caught.value.remedy
+        check_size(plan_of(border, to, yes=True), much)
+    monkeypatch.setattr("s2sharp.mosaic.cost._BIG", 1e3)
+    code, text = call("mosaic", str(border), "--to", str(to))
+    assert code == 2
+    assert "--yes" in text
+    assert not to.exists()
 
 
 # The command

@@ -230,8 +230,9 @@ def test_a_token_server_that_gives_none_is_told(tmp_path, acquisition, monkeypat
         )
         monkeypatch.setenv("PC_SDK_SAS_URL", f"{url}/token")
         with pytest.raises(S2SharpError) as caught:
-            signed(source, None)
+            signed(source, acquisition.scenes[0].href)
     assert caught.value.kind == "signing-failed"
+    assert (caught.value.item, caught.value.band) == (acquisition.scenes[0].id, source.band)
     assert said in caught.value.message
     assert f"band {source.band}" in caught.value.message
     assert f"{url}/token/a/b" in caught.value.message
@@ -332,6 +333,9 @@ def test_an_item_that_no_longer_names_a_file_is_told(site):
     with pytest.raises(S2SharpError, match="no longer names") as caught:
         signed(scene.sources[0], scene.href)
     assert scene.sources[0].href in caught.value.message
+    assert caught.value.kind == "asset-moved", (
+        "it is not tried again: nothing comes back by waiting"
+    )
 
 
 def test_a_remote_item_cannot_sign_the_way_to_a_local_file(site):
@@ -385,7 +389,7 @@ def test_a_file_in_no_container_is_told():
     source = Source("B02", "https://host/B02.tif", 1e-4, 0.0, 0, "", "planetary-computer")
     with pytest.raises(S2SharpError) as caught:
         signed(source, None)
-    assert caught.value.kind == "signing-failed"
+    assert caught.value.kind == "sign-unsuitable"
 
 
 @pytest.mark.parametrize(

@@ -202,15 +202,18 @@ def test_clean_removes_leftovers_and_nothing_else(
     (out / "stage" / "a.zarr" / "c").write_bytes(b"pixels")
     draft = out / "ledger" / ".unit.key.ok.123.partial"
     draft.write_text("torn")
+    area = out / ".area.geojson.123.partial"
+    area.write_text("torn")
     (first, *_) = sorted((out / "ledger").rglob("x1_*.ok"))
     failed = first.with_suffix(".failed")
     shutil.copy(first, failed)
     command = [sys.executable, "-m", "s2sharp.cli", "clean", str(out)]
     said = subprocess.run([*command, "--dry-run"], capture_output=True, text=True, check=True)
-    assert said.stdout.count("would remove 1 ×") == 3
+    assert said.stdout.count("would remove 1 ×") == 2
+    assert said.stdout.count("would remove 2 × a draft") == 1
     assert draft.exists()
     clean(out, leftovers(out))
-    assert not any(path.exists() for path in (out / "stage", draft, failed))
+    assert not any(path.exists() for path in (out / "stage", draft, area, failed))
     assert (shards(out), records(out), mine.read_text()) == (cube, kept, "kept")
     with pytest.raises(S2SharpError) as caught:
         leftovers(tmp_path)
