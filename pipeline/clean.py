@@ -59,7 +59,7 @@ _OURS = {
 """Folders that a run or a mosaic writes to."""
 
 _DRAFTS = (
-    *(".run.json.", ".area.geojson.", ".items.parquet.", ".datatakes.parquet."),
+    *(".run.json.", ".area.geojson.", ".items.parquet.", ".datatakes.parquet.", ".owed.json."),
     *(".mosaic.json.", ".differences.json."),
 )
 """What drafts of its files begin with."""

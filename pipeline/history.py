@@ -159,7 +159,10 @@ def _repository(out: Place, *, create: bool = False) -> Any:
         "error"
     )  # it warns of concurrent commits to folders: a run has a lease
     try:
-        storage = _storage(icechunk, out / "cube.icechunk")
+        there = out / "cube.icechunk"
+        if not create and isinstance(there, Path) and not there.exists():
+            raise FileNotFoundError(there)  # icechunk would make the folder
+        storage = _storage(icechunk, there)
         if create:
             return icechunk.Repository.open_or_create(storage)
         return icechunk.Repository.open(storage)

@@ -109,6 +109,7 @@ def say_owed(queries: tuple[Query, ...]) -> None:
 
 def clean_up(out: Place, *, dry_run: bool) -> None:
     """Remove leftovers, each told."""
+    leftovers(out)  # a folder that holds no run gets no lease
     with Lease.taken(out) as lease:
         found = leftovers(out)
         kinds = Counter(leftover.why for leftover in found)

@@ -56,8 +56,8 @@ function draw() {
     const left = (x) => Math.round(map.clientWidth / 2 + (x / 2 ** tile.z - at.x) * size);
     const top = (y) => Math.round(map.clientHeight / 2 + (y / 2 ** tile.z - at.y) * size);
     tile.image.style.transform = `translate(${left(tile.x)}px, ${top(tile.y)}px)`;
-    tile.image.width = left(tile.x + 1) - left(tile.x);
-    tile.image.height = top(tile.y + 1) - top(tile.y);
+    tile.image.style.width = `${left(tile.x + 1) - left(tile.x)}px`;
+    tile.image.style.height = `${top(tile.y + 1) - top(tile.y)}px`;
     tile.image.style.zIndex = tile.old ? -1 : 0;
   }
   sweep();

@@ -136,6 +136,7 @@ def test_what_is_not_there_is_said(tmp_path: Path, out: Place) -> None:
     with pytest.raises(S2SharpError) as caught:
         open_cube(tmp_path / "nothing", snapshot="1CECHNKREP0F1RSTCMT0")
     assert caught.value.kind == "no-history"
+    assert not (tmp_path / "nothing").exists()
     first = commit(out, "first")
     with pytest.raises(S2SharpError) as caught:
         open_cube(out, snapshot="none")

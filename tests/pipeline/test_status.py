@@ -24,6 +24,7 @@ from s2sharp.planning import make_plan
 from s2sharp.run import execute
 from s2sharp.run_cli import carry_out
 from s2sharp.status import status_of
+from s2sharp.status_cli import clean_up
 
 from s2sharp_core import S2SharpError
 
@@ -216,8 +217,9 @@ def test_clean_removes_leftovers_and_nothing_else(
     assert not any(path.exists() for path in (out / "stage", draft, area, failed))
     assert (shards(out), records(out), mine.read_text()) == (cube, kept, "kept")
     with pytest.raises(S2SharpError) as caught:
-        leftovers(tmp_path)
+        clean_up(tmp_path / "nothing", dry_run=False)
     assert caught.value.kind == "not-a-run"
+    assert not (tmp_path / "nothing").exists()
 
 
 def test_what_happens_is_told_as_json_and_to_prometheus(
