@@ -18,6 +18,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import rasterio
@@ -136,12 +137,8 @@ def alone(weights: Path, plan: Plan, processes: int) -> float:
 @contextmanager
 def narrow() -> Iterator[None]:
     """Workers of one thread, also when there is but one of them."""
-    usual = road.threads
-    road.threads = lambda _: 1
-    try:
+    with patch("s2sharp.cluster.threads_of", lambda _: 1):
         yield
-    finally:
-        road.threads = usual
 
 
 def copied(done: Sharpened, store: Path) -> float:
