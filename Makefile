@@ -30,7 +30,7 @@ check: $(READY)  ## lint, types, and the site, strict
 	$(BIN)/mypy
 	$(BIN)/python -m mkdocs build --quiet
 
-docs: $(READY)  ## the documentation as a site, in site/
+docs: $(READY)  ## the documentation as a site, in site/; notebooks as `make notebooks` last ran them
 	$(BIN)/python -m mkdocs build
 
 audit: $(READY)  ## known vulnerabilities of the packages in the container
@@ -44,8 +44,9 @@ lock: $(READY)  ## the container's packages, the newest that fit, with the hashe
 	sed -i '1i # The packages of the container, by the hashes of their files; torch comes by its own build argument. Made by `make lock`.' \
 		deploy/requirements.lock
 
-notebooks: $(READY)  ## run the notebooks
+notebooks: $(READY)  ## run the notebooks, and the site with what they show
 	$(BIN)/python -m pytest --numprocesses 2 tests/test_notebooks.py
+	$(BIN)/python -m mkdocs build --quiet
 
 bench: $(READY)  ## the figures in the README (needs the real scenes; some hours)
 	$(BIN)/python -m tests.benchmarks.accuracy
@@ -57,4 +58,4 @@ bench: $(READY)  ## the figures in the README (needs the real scenes; some hours
 	$(BIN)/python -m tests.benchmarks.papers
 
 clean:  ## remove what was made here
-	rm -rf $(VENV) demo site .mypy_cache .ruff_cache .pytest_cache *.egg-info
+	rm -rf $(VENV) build demo site .mypy_cache .ruff_cache .pytest_cache *.egg-info

@@ -1,8 +1,10 @@
 """What lies beside the pages in the repository, and belongs to the site: README, deploy/, notebooks, model cards.
 
-On GitHub and on the site a link has to lead from where its page lies; the one is rewritten into the other.
+On GitHub and on the site a link has to lead from where its page lies; the one is rewritten into the other. A notebook that
+`make notebooks` has run since it was changed is a page that shows what it gave; others are there to be downloaded.
 """
 
+import json
 import posixpath
 import re
 from pathlib import Path
@@ -13,6 +15,15 @@ from mkdocs.structure.files import File, Files
 ROOT = Path(__file__).parents[1]
 SINGLE = ("CHANGELOG.md", "CITATION.cff", "CODE_OF_CONDUCT.md", "CONTRIBUTING.md", "LICENSE")
 FOLDERS = ("deploy", "notebooks")
+RAN = ROOT / "build" / "notebooks"
+STYLE = "<style>.input_area, .output_subarea { overflow-x: auto }</style>"
+
+
+class Notebook(File):
+    """A notebook that is a page."""
+
+    def is_documentation_page(self) -> bool:
+        return True
 
 
 def _outside() -> dict[str, str]:
@@ -26,8 +37,29 @@ def _outside() -> dict[str, str]:
 
 def on_files(files: Files, config: Any) -> Files:
     for here, there in _outside().items():
-        files.append(File.generated(config, there, abs_src_path=str(ROOT / here)))
+        kind = Notebook if _ran(here) else File
+        files.append(kind.generated(config, there, abs_src_path=str(ROOT / here)))
     return files
+
+
+def _ran(here: str) -> Path | None:
+    """What a notebook gave, if that is there and not older than it."""
+    file = RAN / f"{Path(here).stem}.html"
+    new = file.exists() and file.stat().st_mtime >= (ROOT / here).stat().st_mtime
+    return file if here.endswith(".ipynb") and new else None
+
+
+def on_page_read_source(page: Any, **_: Any) -> str | None:
+    """Of a notebook, its title: what it shows is HTML already."""
+    if not isinstance(page.file, Notebook):
+        return None
+    cells = json.loads(Path(page.file.abs_src_path).read_text())["cells"]
+    return "".join(cells[0]["source"]).split("\n")[0]
+
+
+def on_page_content(html: str, page: Any, **_: Any) -> str:
+    ran = _ran(page.file.src_uri) if isinstance(page.file, Notebook) else None
+    return STYLE + ran.read_text() if ran else html
 
 
 def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:

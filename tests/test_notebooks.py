@@ -1,4 +1,7 @@
-"""The notebooks run from top to bottom as they are committed, offline, and show pictures."""
+"""The notebooks run from top to bottom as they are committed, offline, and show pictures.
+
+As they ran they are left in build/notebooks, as HTML, for the site (docs/outside.py).
+"""
 
 import json
 from pathlib import Path
@@ -6,8 +9,10 @@ from pathlib import Path
 import nbformat
 import pytest
 from nbclient import NotebookClient
+from nbconvert import HTMLExporter
 
-FOLDER = Path(__file__).parents[1] / "notebooks"
+ROOT = Path(__file__).parents[1]
+FOLDER = ROOT / "notebooks"
 SECONDS = 600
 
 notebooks = pytest.mark.parametrize("path", sorted(FOLDER.glob("*.ipynb")), ids=lambda p: p.stem)
@@ -54,3 +59,17 @@ def test_a_notebook_runs_and_shows_pictures(
     assert not warned, "a reader should see no warnings"
     assert not list(here.iterdir()), "a notebook leaves nothing where it is run"
     assert not list(scratch.glob("s2sharp*")), "nor in the folder for temporary files"
+    keep(notebook, ROOT / "build" / "notebooks" / f"{path.stem}.html")
+
+
+def keep(notebook: nbformat.NotebookNode, file: Path) -> None:
+    """What belongs into a page's body, pictures included: no scripts, and nothing from elsewhere."""
+    exporter = HTMLExporter(
+        template_name="basic",
+        exclude_input_prompt=True,
+        exclude_output_prompt=True,
+        exclude_anchor_links=True,
+    )
+    body, _ = exporter.from_notebook_node(notebook)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(body)
