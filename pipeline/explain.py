@@ -1,14 +1,15 @@
 """What one unit reads and writes, before any pixel moves."""
 
+import itertools
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from s2sharp_core import S2SharpError
 from s2sharp_core.bands import BANDS, MEASURED
 from s2sharp_core.lattice import Box
 
 from .archives import public
-from .cube import level_group
+from .cube import Layout, level_group
 from .load import native_gsd
 from .plan import Plan, Unit
 
@@ -32,7 +33,7 @@ class Read:
 @dataclass(frozen=True)
 class Explanation:
     """``cells``: what is written, (row0, row1, col0, col1) of the lattice; ``context``: cells around it that are read,
-    too; ``reads``; ``writes``: keys in the cube's store; ``bounds``: (left, bottom, right, top) in metres of ``epsg``.
+    too; ``reads``: of files; ``below``: keys in the cube's store that an overview is made of; ``writes``: keys; ``bounds``: (left, bottom, right, top) in metres of ``epsg``.
     """
 
     unit: str
@@ -43,12 +44,13 @@ class Explanation:
     context: int
     windows: int
     reads: tuple[Read, ...]
+    below: tuple[str, ...]
     writes: tuple[str, ...]
 
 
 def explain(plan: Plan, name: str) -> Explanation:
-    """Of the unit that the ledger calls ``name`` (``ACQUISITION/x1_ROW_COL``), or of the one with that number,
-    counted from 1.
+    """Of the unit that the ledger calls ``name`` (``ACQUISITION/x1_ROW_COL``; x2, x4, … are overviews), or of the one of
+    the full resolution with that number, counted from 1.
 
     Raises
     ------
@@ -58,21 +60,35 @@ def explain(plan: Plan, name: str) -> Explanation:
     unit = _unit(plan, name)
     layout, acquisition = plan.layout(unit.epsg), plan.acquisition(unit)
     wanted = plan.wanted(unit)
-    group = level_group(layout, 0)
+    names = (*layout.bands, *layout.layers, *(() if unit.level else layout.native_names))
+    below = list(_below(layout, unit)) if unit.level else []
     return Explanation(
         unit=plan.name(unit),
         key=plan.key(unit),
         epsg=unit.epsg,
         cells=wanted,
         bounds=layout.lattice.bounds(wanted),
-        context=plan.margin,
-        windows=sum(1 for _ in (wanted & acquisition.box).tiles(plan.config.window)),
-        reads=tuple(_reads(plan, unit)),
-        writes=tuple(
-            f"{group}/{band}/c/{unit.time}/{unit.row}/{unit.col}"
-            for band in (*layout.bands, *layout.layers, *layout.native_names)
-        ),
+        context=0 if unit.level else plan.margin,
+        windows=0
+        if unit.level
+        else sum(1 for _ in (wanted & acquisition.box).tiles(plan.config.window)),
+        reads=() if unit.level else tuple(_reads(plan, unit)),
+        below=tuple(_key(layout, name, shard) for shard in below for name in names),
+        writes=tuple(_key(layout, name, unit) for name in names),
     )
+
+
+def _key(layout: Layout, name: str, unit: Unit) -> str:
+    return f"{level_group(layout, unit.level)}/{name}/c/{unit.time}/{unit.row}/{unit.col}"
+
+
+def _below(layout: Layout, unit: Unit) -> Iterator[Unit]:
+    """The shards, four at most, that one of an overview is made of."""
+    rows, cols = layout.shards(unit.level - 1)
+    for row, col in itertools.product((0, 1), (0, 1)):
+        down, right = 2 * unit.row + row, 2 * unit.col + col
+        if down < rows and right < cols:
+            yield replace(unit, row=down, col=right, level=unit.level - 1)
 
 
 def _unit(plan: Plan, name: str) -> Unit:
@@ -81,10 +97,14 @@ def _unit(plan: Plan, name: str) -> Unit:
         if name in (str(number), plan.name(unit)):
             return unit
         names.append(plan.name(unit))
+    for level in range(1, max(layout.levels for layout in plan.layouts) + 1):
+        for unit in plan.overviews(level):
+            if name == plan.name(unit):
+                return unit
     raise S2SharpError(
         "unit-unknown",
         f"The plan has no unit {name}; it has {len(names)}: {', '.join(names[:3])} …",
-        "Give one of their names, or a number from 1.",
+        "Give one of their names, that of an overview as the ledger has it, or a number from 1.",
     )
 
 

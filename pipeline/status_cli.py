@@ -38,6 +38,10 @@ def explained(config: RunConfig, name: str) -> None:
     table.add_row("Bounds", f"{left:.0f} {bottom:.0f} {right:.0f} {top:.0f} m, EPSG:{about.epsg}")
     table.add_row("Key", about.key)
     console.print(table)
+    if about.below:
+        console.print(f"Reads, in {plan.store}:")
+        for key in about.below:
+            console.print(f"  {key}")
     reads = Table(title="Reads", title_justify="left")
     for column in ("item", "band", "rows", "columns", "pixels", "file"):
         reads.add_column(
@@ -46,7 +50,8 @@ def explained(config: RunConfig, name: str) -> None:
     for read in about.reads:
         place = "{}–{}".format(*read.rows), "{}–{}".format(*read.cols)
         reads.add_row(read.item, read.band, *place, size_text(read.size), escape(read.href))
-    console.print(reads)
+    if about.reads:
+        console.print(reads)
     console.print(f"Writes, in {plan.store}:")
     for key in about.writes:
         console.print(f"  {key}")

@@ -184,6 +184,14 @@ def test_a_unit_reads_the_windows_that_are_explained_and_writes_those_keys(
     run(alone)
     ours, whole = shards(alone.out), shards(settings.out)
     assert all(ours[key] == whole[key] for key in about.writes if "/B" in key)
+    # An overview is made of what the level below has at its place, and of nothing else.
+    unit = next(plan.overviews(1))
+    coarse = explain(plan, plan.name(unit))
+    assert not coarse.reads
+    assert {key for key in coarse.writes if "/B" in key} <= written
+    below = {key for key in coarse.below if "/B05/" in key}
+    assert below & written
+    assert len(below) == 4
     with pytest.raises(S2SharpError) as caught:
         explain(plan, "0")
     assert caught.value.kind == "unit-unknown"
