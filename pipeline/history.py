@@ -23,7 +23,7 @@ from s2sharp_core import S2SharpError
 
 from .place import Place, read_bytes, read_text, store_errors, versions, write_text
 
-__all__ = ["Snapshot", "commit", "snapshot_store", "snapshots"]
+__all__ = ["Snapshot", "check_place", "commit", "snapshot_store", "snapshots"]
 
 _BRANCH = "main"
 
@@ -174,25 +174,36 @@ def _repository(out: Place, *, create: bool = False) -> Any:
         ) from error
 
 
+def check_place(out: Place) -> None:
+    """Refuse a history where Icechunk has no place for it, before a run begins that would end with it.
+
+    Raises
+    ------
+    S2SharpError
+        ``bad-config``.
+    """
+    if not isinstance(out, Path) and out.protocol not in ("gs", "gcs", "s3", "s3a"):
+        raise S2SharpError(
+            "bad-config",
+            f"Snapshots cannot be kept at {out}.",
+            "They can in a folder, s3:// and gs://; leave --history out.",
+        )
+
+
 def _storage(icechunk: Any, place: Place) -> Any:
+    check_place(place)
     if isinstance(place, Path):
         return icechunk.local_filesystem_storage(str(place))
     bucket, _, prefix = place.path.lstrip("/").partition("/")
     if place.protocol in ("gs", "gcs"):
         return icechunk.gcs_storage(bucket=bucket, prefix=prefix, from_env=True)
-    if place.protocol in ("s3", "s3a"):
-        endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
-        return icechunk.s3_storage(
-            bucket=bucket,
-            prefix=prefix,
-            region=os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION"),
-            endpoint_url=endpoint,
-            allow_http=(endpoint or "").startswith("http://"),
-            force_path_style=endpoint is not None,
-            from_env=True,
-        )
-    raise S2SharpError(
-        "bad-config",
-        f"Snapshots cannot be kept at {place}.",
-        "They can in a folder, s3:// and gs://; leave --history out.",
+    endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
+    return icechunk.s3_storage(
+        bucket=bucket,
+        prefix=prefix,
+        region=os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION"),
+        endpoint_url=endpoint,
+        allow_http=(endpoint or "").startswith("http://"),
+        force_path_style=endpoint is not None,
+        from_env=True,
     )

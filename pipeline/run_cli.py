@@ -24,6 +24,7 @@ from .config import RunConfig
 from .cost import Estimate, check_memory, check_size, estimate
 from .deliver import picture_path
 from .events import Event, listeners
+from .history import check_place
 from .place import Place, files
 from .plan import Plan
 from .planning import frozen, make_plan
@@ -141,6 +142,7 @@ def carry_out(config: RunConfig) -> Plan:
             "A history",
             "Install it (`pip install 's2sharp[history]'`), or run without --history.",
         )
+        check_place(config.out)
     plan, cost = planned(config)
     check_size(plan, cost)
     outcome = _watched(plan, cost)

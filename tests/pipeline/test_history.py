@@ -11,6 +11,7 @@ from s2sharp.cli import app
 from s2sharp.cube import LAYERS, Layout, finish, lay_out, open_cube, write_shard
 from s2sharp.history import commit, snapshots
 from s2sharp.place import Place, files, place, read_bytes, remove
+from s2sharp.synthetic import COLLECTION
 from typer.testing import CliRunner
 
 from s2sharp_core import S2SharpError
@@ -186,3 +187,11 @@ def test_runs_keep_a_snapshot_each_and_the_command_lists_them(
     xr.testing.assert_identical(
         open_cube(out, snapshot=outcome.snapshot).compute(), open_cube(out).compute()
     )
+
+
+def test_a_place_without_snapshots_is_refused_before_a_run_begins(archive: Path) -> None:
+    where = ["--catalog", str(archive / "catalog.json"), "--collection", COLLECTION]
+    what = ["--bbox", "16.36", "48.71", "16.39", "48.74", "--datetime", "2024", "--history"]
+    said = CliRunner().invoke(app, ["run", *where, *what, "--out", "memory://nowhere/out"])
+    assert said.exit_code == 2
+    assert "Snapshots cannot be kept at memory://" in " ".join(said.output.split())
