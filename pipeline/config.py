@@ -20,7 +20,7 @@ from s2sharp_core.bands import CIRRUS, MEASURED, in_order
 
 from .place import Located
 
-__all__ = ["EARTH_SEARCH", "RunConfig", "ordered", "read_config"]
+__all__ = ["EARTH_SEARCH", "Command", "RunConfig", "ordered", "read_config"]
 
 EARTH_SEARCH = "https://earth-search.aws.element84.com/v1"
 
@@ -40,7 +40,7 @@ def ordered(bbox: tuple[float, float, float, float]) -> tuple[float, float, floa
 
 
 class Command(BaseModel):
-    """What commands that do their work on a cluster share."""
+    """What commands that do their work on a cluster share; none of it changes a pixel."""
 
     # Whoever puts a key into a URL is told so, without the key.
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
@@ -54,6 +54,35 @@ class Command(BaseModel):
         None,
         description="Do the work in SLURM jobs, --workers of them, by a profile: a TOML file, or `slurm` for slurm.toml "
         "here or in ~/.config/s2sharp.",
+    )
+    workers: int | None = Field(
+        None, gt=0, description="Processes on this machine, or jobs of --cluster."
+    )
+    yes: bool = Field(
+        False,
+        description="Begin also where the plan says that it takes days, or writes terabytes.",
+    )
+    retries: int = Field(
+        2,
+        ge=0,
+        description="How often a unit is tried again, with pauses, after a failure that may pass: an unreadable "
+        "file, a full disk, a lost worker.",
+    )
+    max_failures: int = Field(
+        100,
+        ge=0,
+        description="Stop when more units than this have failed for good; until then the others go on.",
+    )
+    events: str | None = Field(
+        None,
+        description="Append what happens as lines of JSON to this file; `-`: to the standard output, and tables "
+        "and bars to the standard error.",
+    )
+    metrics: int | None = Field(
+        None, gt=0, lt=65536, description="Serve figures for Prometheus on this port of localhost."
+    )
+    quiet: bool = Field(
+        False, description="Print nothing but what goes wrong; the exit code tells the rest."
     )
 
 
@@ -185,42 +214,13 @@ class RunConfig(Command):
     scheduler: str | None = Field(
         None, description="Address of a Dask scheduler whose workers see OUT at the same path."
     )
-    workers: int | None = Field(
-        None, gt=0, description="Processes on this machine, or jobs of --cluster."
-    )
     memory: float | None = Field(
         None, gt=0, description="Refuse to begin if a worker would need more, in GB."
-    )
-    yes: bool = Field(
-        False,
-        description="Begin also where the plan says that it takes days, or writes terabytes.",
-    )
-    retries: int = Field(
-        2,
-        ge=0,
-        description="How often a unit is tried again, with pauses, after a failure that may pass: an unreadable "
-        "file, a full disk, a lost worker.",
-    )
-    max_failures: int = Field(
-        100,
-        ge=0,
-        description="Stop when more units than this have failed for good; until then the others go on.",
     )
     lease: float = Field(
         60.0,
         ge=3,
         description="Seconds without a sign of life after which another run may take over --out.",
-    )
-    events: str | None = Field(
-        None,
-        description="Append what happens as lines of JSON to this file; `-`: to the standard output, and tables "
-        "and bars to the standard error.",
-    )
-    metrics: int | None = Field(
-        None, gt=0, lt=65536, description="Serve figures for Prometheus on this port of localhost."
-    )
-    quiet: bool = Field(
-        False, description="Print nothing but what goes wrong; the exit code tells the rest."
     )
     publish: bool = Field(
         True, description="Write COGs, a STAC catalogue and pictures beside the cube."

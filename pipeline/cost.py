@@ -7,6 +7,7 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from itertools import groupby
+from typing import Protocol
 
 import numpy as np
 
@@ -130,21 +131,30 @@ def _count(plan: Plan, ids: frozenset[str]) -> tuple[int, int, int, float, float
     return units, todo, windows, read, stored, written
 
 
-def check_size(plan: Plan, cost: Estimate) -> None:
-    """Refuse a run so large that it may be a mistake, unless ``yes`` says that it is none.
+class _Cost(Protocol):
+    @property
+    def delivered(self) -> float: ...
+    @property
+    def seconds(self) -> float: ...
+    @property
+    def workers(self) -> int: ...
+
+
+def check_size(what: str, cost: _Cost, remedy: str, *, yes: bool) -> None:
+    """Refuse a run or a mosaic so large that it may be a mistake, unless ``yes`` says that it is none.
 
     Raises
     ------
     S2SharpError
         ``very-large``.
     """
-    if plan.config.yes or (cost.seconds < _LONG and cost.delivered < _BIG):
+    if yes or (cost.seconds < _LONG and cost.delivered < _BIG):
         return
     raise S2SharpError(
         "very-large",
-        f"This run would write about {cost.delivered / 1e9:,.0f} GB and take about {cost.seconds / 86400:.1f} days "
-        f"on {cost.workers} worker{'s' * (cost.workers > 1)} of this machine.",
-        "If that is what you want, add --yes; else narrow --bbox or --datetime.",
+        f"This {what} would write about {cost.delivered / 1e9:,.0f} GB and take about "
+        f"{cost.seconds / 86400:.1f} days on {cost.workers} worker{'s' * (cost.workers > 1)} of this machine.",
+        f"If that is what you want, add --yes; else {remedy}.",
     )
 
 

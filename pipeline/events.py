@@ -1,4 +1,4 @@
-"""What a run tells while it works: lines of JSON for a log, figures for Prometheus."""
+"""What a run or a mosaic tells while it works: lines of JSON for a log, figures for Prometheus."""
 
 import json
 import sys
@@ -14,7 +14,7 @@ from s2sharp_core import S2SharpError
 from .ledger import Record
 
 if TYPE_CHECKING:
-    from .config import RunConfig
+    from .config import Command
 
 __all__ = ["Event", "Listener", "listeners"]
 
@@ -24,14 +24,22 @@ class Event:
     """Something to tell.
 
     ``phase``: "plan" and "done", the first and the last, with counts in ``about``; "error" in place of "done", with its ``kind`` and ``message``; "lease", whose ``about`` says what it ``waits`` for; "cluster", with its ``dashboard``; "fit", "sharpen", "overviews" or "publish".
-    ``record``: what became of a unit, None if it was done before. ``again``: the unit failed and will be tried again.
+    Of a mosaic "mosaic" and "compare" in place of "fit" and "sharpen".
+    ``record``: what became of a unit. ``again``: the unit failed and will be tried again. ``skipped``: name and key of a
+    unit that was done before.
     ``about``: while a fit is under way, how far it is: ``take``, ``step``, ``steps``, ``loss``.
     """
 
     phase: str
     record: Record | None = None
     again: bool = False
+    skipped: tuple[str, str] | None = None
     about: dict[str, Any] | None = None
+
+    @property
+    def full(self) -> bool:
+        """Whether it is of a unit of the full resolution."""
+        return self.phase in ("sharpen", "mosaic")
 
     @property
     def counts(self) -> bool:
@@ -47,10 +55,11 @@ def _line(event: Event) -> dict[str, Any]:
     line |= {"phase": event.phase}
     if event.about is not None:
         return line | {"event": "progress", **event.about}
-    if event.record is None:
-        return line | {"event": "skipped"}
-    facts = asdict(event.record)
-    del facts["written"]  # stamped by the ledger; the line has its own time
+    if event.skipped is not None:
+        unit, key = event.skipped
+        return line | {"event": "skipped", "unit": unit, "key": key}
+    facts = asdict(event.record) if event.record else {}
+    facts.pop("written", None)  # stamped by the ledger; the line has its own time
     return line | {"event": "again" if event.again else "unit", **facts}
 
 
@@ -76,7 +85,9 @@ def _metrics(port: int, total: int) -> tuple[Listener, Callable[[], None]]:
     seconds = Counter(
         "s2sharp_unit_seconds", "Seconds of workers by step", ["step"], registry=registry
     )
-    pixels = Counter("s2sharp_valid_pixels", "10 m pixels sharpened", registry=registry)
+    pixels = Counter(
+        "s2sharp_valid_pixels", "Pixels of the full resolution that show data", registry=registry
+    )
     peak = Gauge("s2sharp_worker_peak_bytes", "Largest memory of a worker", registry=registry)
     most = 0
 
@@ -91,7 +102,8 @@ def _metrics(port: int, total: int) -> tuple[Listener, Callable[[], None]]:
             return
         for step, spent in record.seconds.items():
             seconds.labels(step).inc(spent)
-        pixels.inc(record.valid)
+        if event.full:
+            pixels.inc(record.valid)
         most = max(most, record.peak)
         peak.set(most)
 
@@ -113,7 +125,7 @@ def _metrics(port: int, total: int) -> tuple[Listener, Callable[[], None]]:
 
 
 @contextmanager
-def listeners(config: "RunConfig", total: int) -> Iterator[list[Listener]]:
+def listeners(config: "Command", total: int) -> Iterator[list[Listener]]:
     """Those that a configuration asks for.
 
     Raises

@@ -20,7 +20,7 @@ from s2sharp_core import S2SharpError
 
 from .ledger import Record
 
-__all__ = ["GPU", "Flow", "Workers", "lost"]
+__all__ = ["GPU", "EnoughError", "Flow", "Workers", "lost"]
 
 GPU = "GPU"
 """The Dask resource that nets ask for where workers offer it."""
@@ -52,6 +52,10 @@ _FETCH = 5.0
 _LOOK = 1.0
 
 T = TypeVar("T")
+
+
+class EnoughError(Exception):
+    """More units have failed than may."""
 
 
 def lost(unit: str, key: str, attempt: int, error: Exception, size: str) -> Record:
@@ -96,6 +100,11 @@ class Workers:
 
     def is_late(self, future: Future[Any]) -> bool:
         return future in self._late
+
+    @property
+    def every(self) -> set[str]:
+        """Whoever is there."""
+        return set(self._look())
 
     @property
     def sharpening(self) -> list[str]:
@@ -182,7 +191,7 @@ class Flow(Generic[T]):
     _waiting: list[tuple[float, int, T, int]] = field(default_factory=list)
     _order: Iterator[int] = field(default_factory=itertools.count)
     _deserted: float | None = None
-    _stranded: bool = False
+    _there: set[str] = field(default_factory=set)
     _took: deque[float] = field(default_factory=lambda: deque(maxlen=50))
 
     def through(self, things: Iterable[T]) -> None:
@@ -210,9 +219,10 @@ class Flow(Generic[T]):
         for flight in self._flying.values():
             if flight.worker in flying:
                 flying[flight.worker] += 1
-        if flying and self._stranded:
+        there = self.workers.every
+        if flying and self._there.isdisjoint(there):
             self._rescue(flying)
-        self._stranded = not flying
+        self._there = there
         if flying or self.workers.coming:
             self._deserted = None
         elif self._deserted is None:
@@ -238,7 +248,7 @@ class Flow(Generic[T]):
 
     def _rescue(self, flying: dict[str, int]) -> None:
         """Send again what was under way when all workers were lost: it was meant for them, and Dask (2026.8) leaves
-        it lying when others come.
+        it lying when others come. So quickly may they come that nobody saw the moment without any.
         """
         for flight in self._flying.values():
             flight.worker = min(flying, key=lambda name: flying[name])

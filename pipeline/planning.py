@@ -23,7 +23,7 @@ from s2sharp_core.lattice import Box, Lattice
 from .acquisitions import Acquisition, Choice, group, numbered
 from .archives import datatake, public, safe_name, tile
 from .area import area_digest, area_shape, reach
-from .config import RunConfig
+from .config import Command, RunConfig
 from .cube import Layout, chunk_side
 from .frozen import write_items
 from .plan import Datatake, Plan, frozen_items, read_plan
@@ -35,21 +35,13 @@ __all__ = ["frozen", "make_plan", "when", "with_acquisitions"]
 
 # What may differ when a run is taken up again: none of it changes a pixel.
 _FREE = {
+    *Command.model_fields,
     "out",
     "scheduler",
-    "insecure",
-    "cluster",
-    "workers",
     "memory",
     "stage",
     "stage_budget",
-    "retries",
-    "yes",
-    "max_failures",
     "lease",
-    "events",
-    "metrics",
-    "quiet",
     "publish",
     "sign",
     "history",

@@ -22,7 +22,7 @@ from .deliver import publish_unit, write_catalogue
 from .events import Event
 from .extend import move, recover
 from .fits import TOPIC, fit_unit
-from .flow import Flow, Workers, lost
+from .flow import EnoughError, Flow, Workers, lost
 from .history import commit
 from .lease import Lease
 from .ledger import FINAL, Ledger, Record
@@ -54,12 +54,10 @@ class Outcome:
     owed: tuple[Query, ...] = ()
     snapshot: str | None = None
 
-    def add(self, phase: str, record: Record | None) -> None:
+    def add(self, phase: str, record: Record) -> None:
         """Take in one record; only units of the full resolution are counted."""
         if phase == "sharpen":
-            self.counts[record.status if record else "skipped"] += 1
-        if record is None:
-            return
+            self.counts[record.status] += 1
         if record.status == "failed":
             self.failed.append(record)
         for text in record.warnings:
@@ -112,7 +110,7 @@ def execute(plan: Plan, tell: Callable[[Event], None] = lambda _: None) -> Outco
             road = _Road(cluster, plan, run, lease, outcome, tell)
             try:
                 road.all()
-            except _EnoughError:
+            except EnoughError:
                 outcome.stopped = True
             if not outcome.failed:
                 road.stager.clear()
@@ -148,10 +146,6 @@ def _writable(plan: Plan) -> Iterator[None]:
         raise S2SharpError(
             "store-unwritable", f"Cannot write to {plan.out}: {error}.", "Choose another --out."
         ) from error
-
-
-class _EnoughError(Exception):
-    """More units have failed than a run may have."""
 
 
 def _laid_out(plan: Plan) -> Plan:
@@ -279,9 +273,10 @@ class _Road:
         """
         states = self._ledger.states(acquisition)
         for unit in units:
-            state = states.get((self.plan.name(unit), self.plan.key(unit, missing)[:24]))
+            name, key = self.plan.name(unit), self.plan.key(unit, missing)
+            state = states.get((name, key[:24]))
             if state in FINAL:
-                self._add(phase, None)
+                self._skip(phase, name, key)
             else:
                 yield unit, state
 
@@ -337,11 +332,9 @@ class _Road:
         def todo() -> Iterator[Datatake]:
             states = self._ledger.states("fits")
             for datatake in plan.datatakes:
-                key = plan.fit_key(datatake)[:24]
-                if states.get((plan.fit_name(datatake), key)) in FINAL and _whole(
-                    plan, datatake.take
-                ):
-                    self._add("fit", None)
+                name, key = plan.fit_name(datatake), plan.fit_key(datatake)
+                if states.get((name, key[:24])) in FINAL and _whole(plan, datatake.take):
+                    self._skip("fit", name, key)
                 else:
                     yield datatake
 
@@ -361,11 +354,16 @@ class _Road:
     def _check(self) -> None:
         self.lease.check()
         if len(self.outcome.failed) - self._excused > self.plan.config.max_failures:
-            raise _EnoughError
+            raise EnoughError
 
-    def _add(self, phase: str, record: Record | None) -> None:
+    def _add(self, phase: str, record: Record) -> None:
         self.outcome.add(phase, record)
         self.tell(Event(phase, record))
+
+    def _skip(self, phase: str, name: str, key: str) -> None:
+        if phase == "sharpen":
+            self.outcome.counts["skipped"] += 1
+        self.tell(Event(phase, skipped=(name, key)))
 
 
 def _whole(plan: Plan, take: str) -> bool:

@@ -1,38 +1,25 @@
-"""``s2sharp plan`` and ``run`` at work: the plan as a table, the progress, and what came of it."""
+"""``s2sharp plan`` and ``run`` at work: the plan as a table, and what came of it."""
 
-import sys
-import time
 from collections import Counter
-from collections.abc import Callable
-from importlib.util import find_spec
 
 import typer
 from rich.markup import escape
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
 from rich.table import Table
-
-from s2sharp_core import S2SharpError
 
 from .config import RunConfig
 from .cost import Estimate, check_memory, check_size, estimate
 from .deliver import picture_path
-from .events import Event, listeners
+from .events import Event
 from .history import check_place
 from .place import Place, files
 from .plan import Plan
 from .planning import frozen, make_plan
 from .run import Outcome, execute
 from .status_cli import say_owed
-from .terminal import PARTIAL, check_extras, console, problems, size_text
+from .terminal import PARTIAL, check_extras, console, duration_text, problems, size_text
+from .watch import prepare, watched
 
-__all__ = ["carry_out", "duration_text", "planned"]
+__all__ = ["carry_out", "planned"]
 
 
 def planned(config: RunConfig) -> tuple[Plan, Estimate]:
@@ -104,13 +91,6 @@ def _left_out(plan: Plan) -> str:
     return f" ({', '.join(out)})" if out else ""
 
 
-def duration_text(seconds: float) -> str:
-    """Seconds, as people read them."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
-
-
 def carry_out(config: RunConfig) -> Plan:
     """Plan, run with progress, and report.
 
@@ -121,15 +101,7 @@ def carry_out(config: RunConfig) -> Plan:
     S2SharpError
         As :func:`make_plan` and :func:`execute`; ``bad-config`` without what publishing needs.
     """
-    console.quiet = config.quiet
-    if config.events == "-":
-        console.file = sys.stderr
-    if config.metrics is not None:
-        check_extras(
-            ("prometheus_client",),
-            "Serving metrics",
-            "Install it (`pip install 's2sharp[cluster]'`), or leave --metrics out.",
-        )
+    prepare(config)
     if config.publish:
         check_extras(
             ("rio_cogeo", "matplotlib"),
@@ -144,7 +116,7 @@ def carry_out(config: RunConfig) -> Plan:
         )
         check_place(config.out)
     plan, cost = planned(config)
-    check_size(plan, cost)
+    check_size("run", cost, "narrow --bbox or --datetime", yes=config.yes)
     outcome = _watched(plan, cost)
     for text, count in outcome.warnings.items():
         problems.print(
@@ -168,102 +140,16 @@ def carry_out(config: RunConfig) -> Plan:
     return plan
 
 
-_EVERY = 60
-"""Seconds between two lines in a log, where no bar can move."""
-
-
-def _speedometer() -> Callable[[Event], str]:
-    """Gives, event by event, how fast pixels are sharpened, by the clock of this run."""
-    began, pixels = time.monotonic(), 0
-
-    def speed(event: Event) -> str:
-        nonlocal began, pixels
-        if event.phase == "fit":
-            began = time.monotonic()
-        if event.phase != "sharpen":
-            return ""
-        pixels += event.record.valid if event.record else 0
-        return f"{pixels / 1e6 / (time.monotonic() - began):.2g} Mpx/s" if pixels else ""
-
-    return speed
-
-
 def _watched(plan: Plan, cost: Estimate) -> Outcome:
-    """Execute a plan, with a bar for each of its phases."""
-    bokeh = find_spec("bokeh") is not None
-    with (
-        listeners(plan.config, cost.units) as others,
-        Progress(
-            TextColumn("{task.description:10}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
-            TimeRemainingColumn(),
-            TextColumn("{task.fields[note]}"),
-            console=console,
-        ) as progress,
-    ):
-        tasks = {}
-        if plan.datatakes:
-            tasks["fit"] = progress.add_task("fit", total=len(plan.datatakes), note="")
-        tasks["sharpen"] = progress.add_task("sharpen", total=cost.units, note="")
-        speed = _speedometer()
-        failures, spoken = 0, time.monotonic()
-
-        def tell(event: Event) -> None:
-            nonlocal failures, spoken
-            for listener in others:
-                listener(event)
-            if event.phase in ("plan", "done", "error"):
-                return
-            if event.phase == "lease" and event.about:
-                console.print(event.about["waits"], markup=False)
-                return
-            if event.phase == "cluster":
-                if event.about and event.about["dashboard"] and bokeh:
-                    console.print(f"Dashboard {event.about['dashboard']}")
-                return
-            if event.about:
-                note = "{take}: step {step} of {steps}, loss {loss:.4g}".format(**event.about)
-                progress.update(tasks["fit"], note=note)
-                return
-            if event.again and event.record:
-                problems.print(f"[yellow]again:[/] {escape(event.record.message)}")
-                return
-            if event.phase not in tasks:
-                tasks[event.phase] = progress.add_task(event.phase, total=None, note="")
-            if event.record and event.record.status == "failed":
-                failures += 1
-                problems.print(f"[red]failed:[/] {escape(event.record.message)}")
-            lost = f"[red]{failures} failed[/]" if failures else ""
-            note = "  ".join(filter(None, (speed(event), lost)))
-            task = tasks[event.phase]
-            progress.update(task, advance=1, note=note)
-            if not console.is_terminal and time.monotonic() - spoken > _EVERY:
-                spoken = time.monotonic()
-                now = progress.tasks[task]
-                rest = (
-                    f"about {duration_text(now.time_remaining)} left" if now.time_remaining else ""
-                )
-                total = f"/{now.total:.0f}" if now.total else ""
-                done = f"{event.phase} {now.completed:.0f}{total}"
-                console.print("  ".join(filter(None, (done, note, rest))))
-
+    """Execute a plan, and show how it goes."""
+    phases = {"fit": len(plan.datatakes)} if plan.datatakes else {}
+    with watched(plan.config, {**phases, "sharpen": cost.units}, cost.units) as tell:
         begun = {"units": cost.units, "todo": cost.todo, "windows": cost.windows, "fits": cost.fits}
         tell(Event("plan", about=begun))
-        try:
-            outcome = execute(plan, tell)
-        except S2SharpError as error:
-            tell(Event("error", about={"kind": error.kind, "message": error.message}))
-            raise
-        except KeyboardInterrupt:
-            tell(Event("error", about={"kind": "interrupted", "message": "Stopped by a signal."}))
-            raise
+        outcome = execute(plan, tell)
         ended = {"units": dict(outcome.counts), "failed": len(outcome.failed)}
         more = {"refused": len(plan.refused), "stopped": outcome.stopped}
         tell(Event("done", about={**ended, **more, "seconds": round(outcome.seconds, 1)}))
-        for task in tasks.values():
-            progress.update(task, total=progress.tasks[task].completed)
     return outcome
 
 

@@ -8,11 +8,29 @@ from importlib.util import find_spec
 import typer
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import Progress, TextColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 
 from s2sharp_core import S2SharpError
 
-__all__ = ["EXIT", "PARTIAL", "bars", "check_extras", "console", "problems", "size_text", "told"]
+__all__ = [
+    "EXIT",
+    "PARTIAL",
+    "bars",
+    "check_extras",
+    "complain",
+    "console",
+    "duration_text",
+    "problems",
+    "size_text",
+    "told",
+]
 
 EXIT = {
     "bad-config": 2,
@@ -38,7 +56,7 @@ def told(
     stopped: str = "Stopped. The same command continues where this one was.",
 ) -> Iterator[None]:
     """Errors that a user can act on end the command with one message and their exit code."""
-    warnings.showwarning = lambda message, *_: problems.print(
+    warnings.showwarning = lambda message, *_: complain(
         f"[yellow]warning:[/] {escape(str(message))}"
     )
     try:
@@ -53,10 +71,23 @@ def told(
         raise typer.Exit(130) from None
 
 
+def complain(text: str) -> None:
+    """A problem that is told while bars may move: where both go to a terminal, above them, not into one."""
+    above = console.is_terminal and problems.is_terminal and not console.quiet
+    (console if above else problems).print(text)
+
+
 def bars() -> Progress:
     """Progress bars with a ``note`` each."""
-    note = TextColumn("{task.fields[note]}")
-    return Progress(*Progress.get_default_columns(), note, console=console)
+    return Progress(
+        TextColumn("{task.description:10}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[note]}"),
+        console=console,
+    )
 
 
 def check_extras(modules: Iterable[str], what: str, remedy: str) -> None:
@@ -77,3 +108,10 @@ def size_text(count: float) -> str:
     if count >= 1e9:
         return f"{count / 1e9:.2f} GB"
     return f"{count / 1e6:.0f} MB" if count >= 1e6 else f"{count / 1e3:.0f} kB"
+
+
+def duration_text(seconds: float) -> str:
+    """Seconds, as people read them."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

@@ -1,19 +1,25 @@
-"""``s2sharp mosaic``: its flags, the plan as a table, the progress, and what came of it."""
+"""``s2sharp mosaic``: its flags, the plan as a table, and what came of it."""
 
 from inspect import Parameter, Signature
 from typing import TYPE_CHECKING, Any
 
 import typer
 from rich.markup import escape
-from rich.progress import Progress, TaskID
 from rich.table import Table
 
 from ..flags import flag
-from ..terminal import PARTIAL, bars, check_extras, console, problems, size_text, told
+from ..terminal import (
+    PARTIAL,
+    check_extras,
+    console,
+    duration_text,
+    problems,
+    size_text,
+    told,
+)
 from .config import MosaicConfig, configure
 
 if TYPE_CHECKING:
-    from ..ledger import Record
     from .cost import Estimate
     from .plan import MosaicPlan
     from .run import Outcome
@@ -24,7 +30,8 @@ _PANELS = {
     None: "to",
     "What": "period by bands bbox dilate feather",
     "Grid": "crs resolution resampling tile",
-    "Where it runs": "publish workers memory scheduler insecure cluster retries yes",
+    "Where it runs": "publish workers memory scheduler insecure cluster yes retries "
+    "max_failures events metrics quiet",
 }
 
 _DEFAULTS = {
@@ -38,6 +45,7 @@ _DEFAULTS = {
     "scheduler": "a cluster on this machine",
     "insecure": "no-insecure",
     "yes": "no-yes",
+    "quiet": "no-quiet",
 }
 
 _OUT = typer.Argument(
@@ -63,6 +71,8 @@ def mosaic(*, plan: bool, **given: Any) -> None:
 
     `s2sharp mosaic alps --to alps-2024 --period year --by medoid --crs EPSG:3035 --resolution 20`
     """
+    from ..watch import prepare
+
     with told():
         config = configure({k: v for k, v in given.items() if v is not None})
         check_extras(
@@ -70,6 +80,7 @@ def mosaic(*, plan: bool, **given: Any) -> None:
             "A mosaic",
             "Install them: `pip install 's2sharp[mosaic,publish]'` (or use --no-publish).",
         )
+        prepare(config)
         _make(config, only_plan=plan)
 
 
@@ -91,7 +102,8 @@ mosaic.__annotations__ = {
 
 
 def _make(config: MosaicConfig, *, only_plan: bool) -> None:
-    from .cost import check_size, estimate
+    from ..cost import check_size
+    from .cost import estimate
     from .planning import make_plan
 
     with console.status("Looking through the cube …"):
@@ -105,9 +117,14 @@ def _make(config: MosaicConfig, *, only_plan: bool) -> None:
         )
     if only_plan:
         return
-    check_size(plan, cost)
+    remedy = "choose a coarser --resolution or a smaller --bbox"
+    check_size("mosaic", cost, remedy, yes=config.yes)
     outcome = _watched(plan, cost)
     _report(plan, cost, outcome)
+    if outcome.stopped:
+        problems.print(
+            f"[red]Stopped:[/] more than {config.max_failures} tiles failed (--max-failures), and the rest was not begun."
+        )
     if outcome.failed:
         problems.print(
             f"{len(outcome.failed)} tiles failed; what is written is valid. The same command does again "
@@ -117,7 +134,6 @@ def _make(config: MosaicConfig, *, only_plan: bool) -> None:
 
 
 def _show(plan: "MosaicPlan", cost: "Estimate") -> None:
-    from ..run_cli import duration_text
 
     table = Table(title="Plan", title_justify="left", show_header=False)
     table.add_column(style="bold")
@@ -162,33 +178,21 @@ def _show(plan: "MosaicPlan", cost: "Estimate") -> None:
 
 
 def _watched(plan: "MosaicPlan", cost: "Estimate") -> "Outcome":
-    """Execute a plan, with a bar for each of its phases."""
+    """Execute a plan, and show how it goes."""
+    from ..events import Event
+    from ..watch import watched
     from .run import execute
 
-    with bars() as progress:
-        tasks: dict[str, TaskID] = {}
-
-        def tell(phase: str, record: "Record | None") -> None:
-            if phase not in tasks:
-                total = None if phase == "overviews" else cost.tiles
-                tasks[phase] = progress.add_task(phase, total=total, note="")
-            if record and record.status == "failed":
-                problems.print(f"[red]failed:[/] {escape(record.message)}")
-            progress.update(tasks[phase], advance=1)
-
+    with watched(plan.config, {"mosaic": cost.tiles}, cost.tiles) as tell:
+        tell(Event("plan", about={"units": cost.tiles, "todo": cost.todo}))
         outcome = execute(plan, tell)
-        _fill(progress, tasks)
+        ended = {"units": dict(outcome.counts), "failed": len(outcome.failed)}
+        more = {"stopped": outcome.stopped, "seconds": round(outcome.seconds, 1)}
+        tell(Event("done", about=ended | more))
     return outcome
 
 
-def _fill(progress: Progress, tasks: dict[str, TaskID]) -> None:
-    """Bars whose total was not known, or was not reached, are full in the end."""
-    for task in tasks.values():
-        progress.update(task, total=progress.tasks[task].completed)
-
-
 def _report(plan: "MosaicPlan", cost: "Estimate", outcome: "Outcome") -> None:
-    from ..run_cli import duration_text
     from .differences import differences_path
 
     table = Table(title="Predicted and actual", title_justify="left")

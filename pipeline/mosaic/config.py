@@ -77,9 +77,6 @@ class MosaicConfig(Command):
         description="Blend acquisitions across their borders, over so many metres to each side. Hides what they "
         "differ by; 0: pixels as they were observed.",
     )
-    workers: int | None = Field(
-        None, gt=0, description="Processes on this machine, or jobs of --cluster."
-    )
     memory: float = Field(
         2.0,
         gt=0,
@@ -89,16 +86,7 @@ class MosaicConfig(Command):
         None,
         description="Address of a Dask scheduler whose workers see both folders at the same path or URL.",
     )
-    retries: int = Field(
-        2,
-        ge=0,
-        description="How often a tile is tried again, with pauses, after a failure that may pass.",
-    )
     publish: bool = Field(True, description="Write COGs and a STAC catalogue beside the store.")
-    yes: bool = Field(
-        False,
-        description="Begin also where the plan says that it takes days, or writes terabytes.",
-    )
 
     @field_validator("period")
     @classmethod

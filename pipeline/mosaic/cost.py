@@ -10,16 +10,13 @@ from ..ledger import FINAL, Ledger
 from .config import BLOCK
 from .plan import MosaicPlan
 
-__all__ = ["Estimate", "check_size", "estimate", "memory", "parts"]
+__all__ = ["Estimate", "estimate", "memory", "parts"]
 
 # Seconds: for a million values read, resampled or composed, and for a tile; orders of magnitude.
 _READ, _WARP, _PAIR, _TILE = 0.015, 0.12, 0.03, 0.5
 
 # int16 reflectance under blosc-zstd with shuffle.
 _COMPRESSION = 1.6
-
-# Seconds, and bytes, from which on a mosaic has to be confirmed, as a run has.
-_LONG, _BIG = 86_400.0, 1e12
 
 # Code and buffers that a process takes up with its first tile, whatever its size; what allocators hold back.
 _PROCESS = 60e6
@@ -86,24 +83,6 @@ def estimate(plan: MosaicPlan) -> Estimate:
         most=most,
         seconds=seconds / workers,
         workers=workers,
-    )
-
-
-def check_size(plan: MosaicPlan, cost: Estimate) -> None:
-    """Refuse a mosaic so large that it may be a mistake, unless ``yes`` says that it is none.
-
-    Raises
-    ------
-    S2SharpError
-        ``very-large``.
-    """
-    if plan.config.yes or (cost.seconds < _LONG and cost.delivered < _BIG):
-        return
-    raise S2SharpError(
-        "very-large",
-        f"This mosaic would write about {cost.delivered / 1e9:,.0f} GB and take about "
-        f"{cost.seconds / 86400:.1f} days on {cost.workers} worker{'s' * (cost.workers > 1)}.",
-        "If that is what you want, add --yes; else choose a coarser --resolution or a smaller --bbox.",
     )
 
 

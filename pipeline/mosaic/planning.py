@@ -6,6 +6,7 @@ from importlib.metadata import version
 from s2sharp_core import S2SharpError
 from s2sharp_core.lattice import Box
 
+from ..config import Command
 from .config import BLOCK, MosaicConfig
 from .grid import Grid
 from .periods import periods
@@ -19,20 +20,7 @@ _SIDES = (2048, 1024, 512)
 _MOST = 65_535
 """Sources that a layer of uint16 can count from 1."""
 
-_FREE = {
-    *(
-        "out",
-        "to",
-        "workers",
-        "memory",
-        "scheduler",
-        "insecure",
-        "cluster",
-        "retries",
-        "publish",
-        "yes",
-    )
-}
+_FREE = {*Command.model_fields, "out", "to", "memory", "scheduler", "publish"}
 """What may differ when a mosaic is taken up again: none of it changes a pixel."""
 
 

@@ -14,7 +14,8 @@ from s2sharp_core import S2SharpError
 
 from ..cluster import connect
 from ..cube import finish
-from ..flow import Flow, Workers, lost
+from ..events import Event
+from ..flow import EnoughError, Flow, Workers, lost
 from ..lease import Lease
 from ..ledger import FINAL, Ledger, Record
 from ..place import store_errors, sweep
@@ -32,7 +33,8 @@ __all__ = ["Outcome", "execute"]
 @dataclass
 class Outcome:
     """What came of it. ``counts`` of the tiles of the full resolution by status, "skipped" being what was
-    there; ``peak``: memory of a worker in bytes beyond its idle size.
+    there; ``peak``: memory of a worker in bytes beyond its idle size; ``stopped``: too many had failed, and the rest
+    was not begun.
     """
 
     counts: Counter[str] = field(default_factory=Counter)
@@ -40,18 +42,17 @@ class Outcome:
     pairs: list[Pair] = field(default_factory=list)
     seconds: float = 0.0
     peak: int = 0
+    stopped: bool = False
 
 
-def execute(
-    plan: MosaicPlan, tell: Callable[[str, Record | None], None] = lambda *_: None
-) -> Outcome:
-    """Do all of a mosaic that is not done yet; a tile that fails is recorded and the others go on.
+def execute(plan: MosaicPlan, tell: Callable[[Event], None] = lambda _: None) -> Outcome:
+    """Do all of a mosaic that is not done yet; a tile that fails is recorded and the others go on, until more have
+    failed than ``max_failures``.
 
     Parameters
     ----------
     tell
-        Called in this process with each phase ("mosaic", "overviews", "publish", "compare") and record; None
-        for what was done before.
+        Called with each :class:`Event`, in this process.
 
     Raises
     ------
@@ -67,7 +68,10 @@ def execute(
                 plan = continued(plan)  # from where another has left it meanwhile
             plan = freeze(plan)
             lay_out(plan.store, plan.canvas, plan.facts())
-            _Road(plan, lease, outcome, tell).travel()
+            try:
+                _Road(plan, lease, outcome, tell).travel()
+            except EnoughError:
+                outcome.stopped = True
             lease.check()
             for folder in ("ledger", "differences", "cogs", "stac"):
                 sweep(plan.config.to / folder)  # what killed writers left behind
@@ -92,7 +96,7 @@ class _Road:
     plan: MosaicPlan
     lease: Lease
     outcome: Outcome
-    tell: Callable[[str, Record | None], None]
+    tell: Callable[[Event], None]
 
     def __post_init__(self) -> None:
         self._states = Ledger(self.plan.config.to / "ledger").states()
@@ -104,10 +108,11 @@ class _Road:
         plan = self.plan
         if all(self._done(name, key) for _, todo in self._phases() for _, name, key in todo):
             for phase, todo in self._phases():
-                for _ in todo:
-                    self._take_in(phase, None)
+                for _, name, key in todo:
+                    self._skip(phase, name, key)
             return
         with connect(plan.config, plan.config.to) as cluster:
+            self.tell(Event("cluster", about={"dashboard": cluster.client.dashboard_link}))
             workers = Workers(cluster.client, cluster.tend)
             for phase, todo in self._phases():
                 self._through(cluster.client, workers, phase, todo)
@@ -142,27 +147,46 @@ class _Road:
         def land(_job: Job, record: Record) -> None:
             self._take_in(phase, record)
 
+        def again(_job: Job, record: Record) -> None:
+            self.tell(Event(phase, record, again=True))
+
         retries = self.plan.config.retries
-        flow = Flow(workers, submit, failure, land, lambda *_: None, retries, self.lease.check)
+        flow = Flow(workers, submit, failure, land, again, retries, self._check)
         flow.through(self._todo(phase, tiles))
 
     def _todo(self, phase: str, tiles: list[tuple[Tile, str, str]]) -> Iterator[Job]:
         plan = self.plan
+        failed = []
         for tile, name, key in tiles:
             if self._done(name, key):
-                self._take_in(phase, None)
+                self._skip(phase, name, key)
                 continue
             if not self._begun:
                 begin_writing(plan.store)
                 self._begun = True
             takes = plan.takes(tile) if tile.level == 0 else ()
-            yield Job(plan.config.to, plan.stamp, phase, tile, takes, name, key)
+            job = Job(plan.config.to, plan.stamp, phase, tile, takes, name, key)
+            if self._states.get((name, key[:24])) == "failed":
+                failed.append(job)
+            else:
+                yield job
+        # Last: else they could use up what may fail before the others had their turn.
+        yield from failed
 
-    def _take_in(self, phase: str, record: Record | None) -> None:
+    def _check(self) -> None:
+        self.lease.check()
+        if len(self.outcome.failed) > self.plan.config.max_failures:
+            raise EnoughError
+
+    def _take_in(self, phase: str, record: Record) -> None:
         if phase == "mosaic":
-            self.outcome.counts[record.status if record else "skipped"] += 1
-        if record is not None:
-            if record.status == "failed":
-                self.outcome.failed.append(record)
-            self.outcome.peak = max(self.outcome.peak, record.peak - record.idle)
-        self.tell(phase, record)
+            self.outcome.counts[record.status] += 1
+        if record.status == "failed":
+            self.outcome.failed.append(record)
+        self.outcome.peak = max(self.outcome.peak, record.peak - record.idle)
+        self.tell(Event(phase, record))
+
+    def _skip(self, phase: str, name: str, key: str) -> None:
+        if phase == "mosaic":
+            self.outcome.counts["skipped"] += 1
+        self.tell(Event(phase, skipped=(name, key)))

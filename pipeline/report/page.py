@@ -14,8 +14,7 @@ from ..cube import Layout
 from ..ledger import Record
 from ..page import asset, data_uri, document, table
 from ..quicklook import Panel
-from ..run_cli import duration_text
-from ..terminal import size_text
+from ..terminal import duration_text, size_text
 from .consistency import Consistency
 from .drawings import STATES, legend, progress_curve, shard_map
 from .facts import Facts, Timing, timing

@@ -14,7 +14,15 @@ from s2sharp.run import execute
 
 from s2sharp_core import S2SharpError
 
-from .chaos import BANDS, Running, cluster, scheduler_killed, worker_killed, write_archive
+from .chaos import (
+    BANDS,
+    Running,
+    cluster,
+    no_memory,
+    scheduler_killed,
+    worker_killed,
+    write_archive,
+)
 from .runs import config, records, run, shards
 
 SMALL = {"window": 8, "shard": 8, "bands": BANDS}
@@ -56,6 +64,30 @@ def test_a_dead_worker_costs_nothing_and_a_dead_scheduler_a_second_command(
     before = {name: when for name, when in records(out).items() if not name.endswith(".failed")}
     assert len(before) >= 16
 
+    _, outcome = run(config(archive, out, scheduler, **SMALL))
+    assert not outcome.failed
+    assert {name: records(out)[name] for name in before} == before
+    assert shards(out) == shards(tmp_path / "whole")
+    assert not list(out.rglob("*.partial"))
+
+
+def test_a_worker_without_memory_costs_at_most_what_it_was_at(
+    scheduler: str, tmp_path: Path
+) -> None:
+    archive = write_archive(tmp_path / "archive", 36).parent
+    run(config(archive, tmp_path / "whole", scheduler, **SMALL))
+    out = tmp_path / "out"
+    with cluster(tmp_path) as there:
+        running = Running(there, out, random.Random(0))
+        mischief = [no_memory]
+
+        def tell(event: Event) -> None:
+            if event.record and event.full and mischief and running.done >= 4:
+                mischief.pop()(running)
+
+        execute(make_plan(config(archive, out, there.address, **SMALL)), tell)
+    assert not mischief
+    before = {name: when for name, when in records(out).items() if not name.endswith(".failed")}
     _, outcome = run(config(archive, out, scheduler, **SMALL))
     assert not outcome.failed
     assert {name: records(out)[name] for name in before} == before

@@ -36,12 +36,12 @@ def test_a_run_over_the_globe_shows_its_cost_and_asks_for_yes(tmp_path):
 def test_what_is_confirmed_or_small_may_begin(archive, tmp_path):
     plan = make_plan(config(archive, tmp_path))
     cost = estimate(plan)
-    check_size(plan, cost)
+    check_size("run", cost, "wait", yes=False)
     large = replace(cost, seconds=2 * 86_400.0)
     with pytest.raises(S2SharpError, match=r"2\.0 days") as told:
-        check_size(plan, large)
+        check_size("run", large, "wait", yes=False)
     assert told.value.kind == "very-large"
-    check_size(make_plan(config(archive, tmp_path, yes=True)), large)
+    check_size("run", large, "wait", yes=True)
 
 
 def test_of_very_many_acquisitions_some_stand_for_all(tmp_path, monkeypatch):

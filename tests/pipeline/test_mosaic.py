@@ -5,7 +5,6 @@ import re
 import subprocess
 import sys
 import time
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +24,7 @@ from s2sharp.cube import FILL, encode
 from s2sharp.lease import Lease
 from s2sharp.ledger import Ledger
 from s2sharp.mosaic.config import configure
-from s2sharp.mosaic.cost import check_size, estimate, memory, parts
+from s2sharp.mosaic.cost import estimate, memory, parts
 from s2sharp.mosaic.periods import by_preference, periods
 from s2sharp.mosaic.plan import MosaicPlan, freeze
 from s2sharp.mosaic.planning import make_plan
@@ -739,6 +738,23 @@ def test_a_shard_that_cannot_be_read_costs_its_tile(border, tmp_path, scheduler)
     assert f"B05 of S2A_20240614T101031_{WEST}" in outcome.failed[0].message
     assert outcome.counts["ok"] > outcome.counts["failed"] > 0
     assert open_mosaic(to).attrs["s2sharp"]["status"] == "partial"
+    # Only so many may fail; and what happens is told as it is of a run.
+    log = tmp_path / "events.jsonl"
+    words = ["mosaic", str(out), "--to", str(to), "--tile", "512", "--scheduler", scheduler]
+    words += ["--no-publish", "--retries", "0", "--max-failures", "0", "--events", str(log)]
+    code, text = call(*words)
+    assert code == 4, text
+    assert "more than 0 tiles failed (--max-failures), and the rest was not begun" in text
+    lines = [json.loads(line) for line in log.read_text().splitlines()]
+    assert [line["phase"] for line in (lines[0], lines[1], lines[-1])] == [
+        "plan",
+        "cluster",
+        "done",
+    ]
+    assert lines[-1]["stopped"]
+    assert lines[-1]["units"] == {"skipped": outcome.counts["ok"], "failed": 1}
+    skipped = {line["unit"] for line in lines if line["event"] == "skipped"}
+    assert skipped == {r.unit for r in Ledger(to / "ledger").records() if "/x1_" in r.unit} - failed
     victim.write_bytes(whole)
     _, outcome = make(out, to, scheduler, tile=512)
     make(border, tmp_path / "whole", scheduler, tile=512)
@@ -795,20 +811,12 @@ def test_a_grid_that_is_too_large_is_shown_before_it_is_made(border, tmp_path):
 
 def test_a_mosaic_of_days_or_terabytes_has_to_be_confirmed(border, tmp_path, monkeypatch):
     to = tmp_path / "to"
-    plan = plan_of(border, to)
-    cost = estimate(plan)
-    check_size(plan, cost)
-    for much in (replace(cost, delivered=2e12), replace(cost, seconds=2 * 86_400)):
-        with pytest.raises(S2SharpError, match="GB") as caught:
-            check_size(plan, much)
-        assert caught.value.kind == "very-large"
-        assert "--yes" in caught.value.remedy
-        check_size(plan_of(border, to, yes=True), much)
-    monkeypatch.setattr("s2sharp.mosaic.cost._BIG", 1e3)
+    monkeypatch.setattr("s2sharp.cost._BIG", 1e3)
     code, text = call("mosaic", str(border), "--to", str(to))
-    assert code == 2
+    assert (code, to.exists()) == (2, False)
+    assert "This mosaic would write about" in text
     assert "--yes" in text
-    assert not to.exists()
+    assert call("mosaic", str(border), "--to", str(to), "--yes", "--no-publish")[0] == 0
 
 
 # The command

@@ -252,6 +252,11 @@ def test_what_happens_is_told_as_json_and_to_prometheus(
     assert all(line["time"].endswith("+00:00") for line in lines)
     assert {line["status"] for line in units if line["event"] == "unit"} <= {"ok", "empty"}
     assert all(line["seconds"] for line in units if line["event"] == "unit")
+    names = [
+        {(line["unit"], line["key"]) for line in some} for some in (units[:total], units[total:])
+    ]
+    assert names[0] == names[1]
+    assert len(names[0]) == total
     assert not any("written" in line for line in lines)
     text = page.decode()
     assert f"s2sharp_units_planned {total}.0" in text

@@ -1,0 +1,115 @@
+"""What a run shows while it works: on a terminal, in a log, and to a second run that comes too early."""
+
+import os
+import pty
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import s2sharp.run
+import s2sharp.watch
+from s2sharp.place import files
+
+from .chaos import BANDS, write_archive
+from .conftest import cluster
+from .runs import EVERYWHERE, config, run
+from .test_cli import call, query
+from .workers import dies_of_the_middle
+
+AREA = ["--bbox", *map(str, EVERYWHERE), "--datetime", "2024"]
+
+
+@pytest.fixture(scope="module")
+def broken(archive: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The archive, without one band of one of its tiles."""
+    folder = shutil.copytree(archive, tmp_path_factory.mktemp("broken") / "archive")
+    (victim,) = folder.glob("scenes/*AA_*/B05.tif")
+    victim.unlink()
+    return folder
+
+
+def command(*words: str) -> list[str]:
+    return [sys.executable, "-m", "s2sharp.cli", "run", *words]
+
+
+def on_a_terminal(words: list[str]) -> tuple[int, str]:
+    """Exit code, and all that a terminal of 160 columns was sent."""
+    ours, theirs = pty.openpty()
+    env = {**os.environ, "COLUMNS": "160", "TERM": "xterm-256color"}
+    process = subprocess.Popen(words, stdin=theirs, stdout=theirs, stderr=theirs, env=env)
+    os.close(theirs)
+    said = bytearray()
+    while True:
+        try:
+            said += os.read(ours, 1 << 16)
+        except OSError:  # all that held the other end are gone
+            break
+    os.close(ours)
+    text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", said.decode())
+    return process.wait(), re.sub(r"[\r\n]+", "\n", text)
+
+
+def test_a_terminal_shows_units_pace_and_failures(broken: Path, tmp_path: Path) -> None:
+    more = ("--workers", "1", "--retries", "0", "--no-publish")
+    code, text = on_a_terminal(command(*query(broken, tmp_path / "out", *more)))
+    assert code == 4, text
+    assert re.search(r"Dashboard http://127\.0\.0\.1:\d+/status", text)
+    bars = re.findall(r"^sharpen .*?(\d+)/(\d+) (\S+) (\S+)(.*)$", text, re.MULTILINE)
+    assert {total for _, total, *_ in bars} == {"12"}
+    shown = [int(done) for done, *_ in bars]
+    assert (shown, shown[-1]) == (sorted(shown), 12)
+    assert all(re.fullmatch(r"\d:\d\d:\d\d", spent) for _, _, spent, *_ in bars)
+    assert re.fullmatch(r"\s*[\d.e-]+ Mpx/s  \d failed\s*", bars[-1][-1])
+    assert re.search(r"^failed: .*AA_.*B05", text, re.MULTILINE), text
+
+
+def test_a_log_gets_a_line_now_and_then(
+    broken: Path, tmp_path: Path, scheduler: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(s2sharp.watch, "_EVERY", 0)
+    more = ("--scheduler", scheduler, "--retries", "0", "--no-publish")
+    code, text = call("run", *query(broken, tmp_path / "out", *more))
+    assert code == 4
+    lines = re.findall(r"^sharpen (\d+)/12(.*)$", text, re.MULTILINE)
+    assert [int(done) for done, _ in lines] == list(range(1, 13))
+    assert re.search(r"Mpx/s.*failed.*about \d+ s left", "".join(rest for _, rest in lines))
+
+
+def test_of_two_runs_at_once_the_second_leaves(tmp_path: Path, scheduler: str) -> None:
+    archive, out = write_archive(tmp_path / "archive", 36), tmp_path / "out"
+    words = ["--catalog", str(archive), *query(archive.parent, out)[2:], "--scheduler", scheduler]
+    words += ["--bands", ",".join(BANDS), "--window", "8", "--shard", "8", "--no-publish"]
+    first = subprocess.Popen(command(*words))
+    while not any(name.endswith((".ok", ".empty")) for name in files(out / "ledger")):
+        assert first.poll() is None
+        time.sleep(0.02)
+    # It stays where it is until the other has been told, and is still the one at work.
+    first.send_signal(signal.SIGSTOP)
+    code, text = call("run", *words)
+    first.send_signal(signal.SIGCONT)
+    assert code == 5, text
+    assert f"process {first.pid}" in text
+    assert first.wait() == 0
+
+
+def test_a_unit_that_kills_its_worker_is_told_with_a_remedy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The others are done, by the workers that come in place of the dead."""
+    archive = write_archive(tmp_path / "archive", 24).parent
+    monkeypatch.setattr(s2sharp.run, "sharpen_unit", dies_of_the_middle)
+    with cluster(tmp_path, {"DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES": "0"}) as address:
+        small = {"window": 8, "shard": 8, "bands": BANDS, "retries": 0}
+        _, outcome = run(config(archive, tmp_path / "out", address, **small))
+    # With it goes what the same worker was writing meanwhile.
+    assert 1 <= len(outcome.failed) <= 2
+    for record in outcome.failed:
+        assert (record.kind, record.attempt) == ("worker-error", 1)
+        assert "KilledWorker" in record.message
+        assert "choose a smaller --shard or fewer --workers; run again" in record.message
+    assert outcome.counts["ok"] + outcome.counts["empty"] == 16 - len(outcome.failed)

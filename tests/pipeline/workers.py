@@ -1,0 +1,16 @@
+"""What workers are given to do in place of a unit."""
+
+import os
+import signal
+from typing import Any
+
+from s2sharp.ledger import Record
+from s2sharp.plan import Unit
+from s2sharp.unit import Run, sharpen_unit
+
+
+def dies_of_the_middle(run: Run, unit: Unit, *more: Any) -> Record:
+    """As a unit, but the one in the second row and column is too much for whoever tries it."""
+    if (unit.row, unit.col) == (1, 1):
+        os.kill(os.getpid(), signal.SIGKILL)
+    return sharpen_unit(run, unit, *more)
