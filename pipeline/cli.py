@@ -200,7 +200,9 @@ def _show_method(name: str) -> None:
     m = METHODS[name]
     rows = {"what it is": m.summary, "needs": m.needs, "cost": m.cost, "source": m.source}
     if m.fit:
-        rows["fit"] = f"{m.steps} steps; windows of at least {m.smallest} cells of 60 m"
+        rows["fit"] = (
+            f"{m.steps} step{'s' * (m.steps != 1)}; windows of at least {m.smallest} cells of 60 m"
+        )
     for key, value in rows.items():
         console.print(f"[bold]{key:11}[/]{escape(value)}")
 

@@ -113,7 +113,9 @@ def connect(where: Where, home: Place) -> Iterator[Cluster]:
             with sent as (cluster, tend), Client(cluster, set_as_default=False) as client:
                 yield Cluster(client, profile.cores, tend)
             return
+        preload = dask.config.get("distributed.worker.preload")
         with (
+            dask.config.set({"distributed.worker.preload": [*preload, "s2sharp.preload"]}),
             _local(workers_of(where), _gpus(where)) as cluster,
             Client(cluster, set_as_default=False) as client,
         ):

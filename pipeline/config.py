@@ -18,9 +18,9 @@ from pydantic import (
 from s2sharp_core import BANDS, S2SharpError
 from s2sharp_core.bands import CIRRUS, MEASURED, in_order
 
-from .place import Located
+from .place import Located, Place
 
-__all__ = ["EARTH_SEARCH", "Command", "RunConfig", "ordered", "read_config"]
+__all__ = ["EARTH_SEARCH", "Command", "RunConfig", "folder", "ordered", "read_config", "wrong"]
 
 EARTH_SEARCH = "https://earth-search.aws.element84.com/v1"
 
@@ -37,6 +37,21 @@ def ordered(bbox: tuple[float, float, float, float]) -> tuple[float, float, floa
     if west == east or (west > east and west - east < 180):
         raise ValueError("W must be less than E, unless the box crosses the antimeridian")
     return bbox
+
+
+def folder(value: Place) -> Place:
+    """A place that may become a folder, else a ``ValueError``: nothing would be found out before work had begun."""
+    if isinstance(value, Path) and value.is_file():
+        raise ValueError(f"{value} is a file; give a folder")
+    return value
+
+
+def wrong(error: ValidationError) -> str:
+    """What is wrong, field by field, without pydantic's own words."""
+    return "; ".join(
+        f"{'.'.join(map(str, e['loc'])) or 'configuration'}: {e['msg'].removeprefix('Value error, ')}"
+        for e in error.errors()
+    )
 
 
 class Command(BaseModel):
@@ -264,6 +279,8 @@ class RunConfig(Command):
     def _split(cls, value: Any) -> Any:
         return value.replace(",", " ").split() if isinstance(value, str) else value
 
+    _folder = field_validator("out")(folder)
+
     @field_validator("bands")
     @classmethod
     def _known(cls, value: tuple[str, ...]) -> tuple[str, ...]:
@@ -336,9 +353,8 @@ def read_config(file: Path | None, flags: dict[str, Any]) -> RunConfig:
     try:
         return RunConfig(**settings)
     except ValidationError as error:
-        wrong = "; ".join(
-            f"{'.'.join(map(str, e['loc'])) or 'configuration'}: {e['msg']}" for e in error.errors()
-        )
         raise S2SharpError(
-            "bad-config", f"The configuration is wrong: {wrong}.", "See `s2sharp run --help`."
+            "bad-config",
+            f"The configuration is wrong: {wrong(error)}.",
+            "See `s2sharp run --help`.",
         ) from error

@@ -153,7 +153,7 @@ def check_size(what: str, cost: _Cost, remedy: str, *, yes: bool) -> None:
     raise S2SharpError(
         "very-large",
         f"This {what} would write about {cost.delivered / 1e9:,.0f} GB and take about "
-        f"{cost.seconds / 86400:.1f} days on {cost.workers} worker{'s' * (cost.workers > 1)} of this machine.",
+        f"{cost.seconds / 86400:.1f} days on {cost.workers} worker{'s' * (cost.workers > 1)}.",
         f"If that is what you want, add --yes; else {remedy}.",
     )
 

@@ -11,6 +11,7 @@ from s2sharp_core.lattice import Box
 from .archives import public
 from .cube import Layout, level_group
 from .load import native_gsd
+from .place import Place
 from .plan import Plan, Unit
 
 __all__ = ["Explanation", "Read", "explain"]
@@ -33,7 +34,9 @@ class Read:
 @dataclass(frozen=True)
 class Explanation:
     """``cells``: what is written, (row0, row1, col0, col1) of the lattice; ``context``: cells around it that are read,
-    too; ``reads``: of files; ``below``: keys in the cube's store that an overview is made of; ``writes``: keys; ``bounds``: (left, bottom, right, top) in metres of ``epsg``.
+    too; ``reads``: of files; ``below``: keys in the cube's store that an overview, or what is published, is made of;
+    ``writes``: keys in ``place``, the cube's store or, for what is published, OUT; ``bounds``: (left, bottom, right, top) in
+    metres of ``epsg``.
     """
 
     unit: str
@@ -46,11 +49,12 @@ class Explanation:
     reads: tuple[Read, ...]
     below: tuple[str, ...]
     writes: tuple[str, ...]
+    place: Place
 
 
 def explain(plan: Plan, name: str) -> Explanation:
-    """Of the unit that the ledger calls ``name`` (``ACQUISITION/x1_ROW_COL``; x2, x4, … are overviews), or of the one of
-    the full resolution with that number, counted from 1.
+    """Of the unit that the ledger calls ``name`` (``ACQUISITION/x1_ROW_COL``; x2, x4, … are overviews;
+    ``ACQUISITION/published``), or of the one of the full resolution with that number, counted from 1.
 
     Raises
     ------
@@ -59,6 +63,8 @@ def explain(plan: Plan, name: str) -> Explanation:
     """
     unit = _unit(plan, name)
     layout, acquisition = plan.layout(unit.epsg), plan.acquisition(unit)
+    if unit.level < 0:
+        return _published(plan, unit)
     wanted = plan.wanted(unit)
     names = (*layout.bands, *layout.layers, *(() if unit.level else layout.native_names))
     below = list(_below(layout, unit)) if unit.level else []
@@ -75,6 +81,31 @@ def explain(plan: Plan, name: str) -> Explanation:
         reads=() if unit.level else tuple(_reads(plan, unit)),
         below=tuple(_key(layout, name, shard) for shard in below for name in names),
         writes=tuple(_key(layout, name, unit) for name in names),
+        place=plan.store,
+    )
+
+
+def _published(plan: Plan, unit: Unit) -> Explanation:
+    """COGs of a whole acquisition, and its picture, for which some native pixels are read, too, at the place that shows most."""
+    layout, acquisition = plan.layout(unit.epsg), plan.acquisition(unit)
+    cells = acquisition.box & layout.area
+    classified = any(scene.scl for scene in acquisition.scenes)
+    names = (*layout.bands, *(["cloud"] if classified else []))
+    shards = [replace(unit, row=r, col=c, level=0) for r, c in layout.shards_in(cells)]
+    coarse = any(BANDS[band].gsd > 10 for band in layout.bands)
+    pictures = [f"pictures/{acquisition.id}.png"] if coarse else []
+    return Explanation(
+        unit=plan.name(unit),
+        key=plan.key(unit),
+        epsg=unit.epsg,
+        cells=cells,
+        bounds=layout.lattice.bounds(cells),
+        context=0,
+        windows=0,
+        reads=(),
+        below=tuple(_key(layout, name, shard) for shard in shards for name in names),
+        writes=(*(f"cogs/{acquisition.id}/{name}.tif" for name in names), *pictures),
+        place=plan.out,
     )
 
 
@@ -101,10 +132,14 @@ def _unit(plan: Plan, name: str) -> Unit:
         for unit in plan.overviews(level):
             if name == plan.name(unit):
                 return unit
+    for unit in plan.pictures() if plan.config.publish else ():
+        if name == plan.name(unit):
+            return unit
     raise S2SharpError(
         "unit-unknown",
         f"The plan has no unit {name}; it has {len(names)}: {', '.join(names[:3])} …",
-        "Give one of their names, that of an overview as the ledger has it, or a number from 1.",
+        "Give one of their names, that of an overview or of what is published as the ledger has it, or a number from 1. "
+        "What a fit learned from stands in OUT/fits/DATATAKE/sample.json.",
     )
 
 

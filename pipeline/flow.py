@@ -42,6 +42,9 @@ _PASSING = frozenset(
 # A unit that has taken so many times the median of the others, and at least so many seconds, lags.
 _LAG, _LAG_SECONDS = 4.0, 60.0
 
+# How often a unit outlives the loss of all workers; another time, it is taken for what killed them.
+_LOST = 3
+
 # Seconds without any worker after which a run ends.
 _DESERTED = 300.0
 
@@ -145,11 +148,14 @@ class _Hands(Generic[T]):
 
 @dataclass
 class _Flight(Generic[T]):
-    """A thing under way: ``attempt`` counts from 1; ``doubled``: sent to a second worker."""
+    """A thing under way: ``attempt`` counts from 1; ``lost``: how often all workers were, while it was; ``doubled``: sent
+    to a second worker.
+    """
 
     thing: T
     attempt: int
     worker: str
+    lost: int = 0
     begun: float = field(default_factory=time.monotonic)
     futures: list[Future[Any]] = field(default_factory=list)
 
@@ -250,10 +256,20 @@ class Flow(Generic[T]):
         """Send again what was under way when all workers were lost: it was meant for them, and Dask (2026.8) leaves
         it lying when others come. So quickly may they come that nobody saw the moment without any.
         """
-        for flight in self._flying.values():
-            flight.worker = min(flying, key=lambda name: flying[name])
-            flying[flight.worker] += 1
-            self._send(flight, flight.worker)
+        # The other way round each time: one that kills whoever takes it up should not keep the others from their turn.
+        for thing, flight in reversed(list(self._flying.items())):
+            del self._flying[thing]
+            for future in flight.futures:
+                future.cancel()
+            if flight.lost == _LOST:
+                error = RuntimeError(f"its worker died {_LOST + 1} times in a row")
+                self._failed(thing, flight, self.failure(thing, flight.attempt, error))
+                continue
+            worker = min(flying, key=lambda name: flying[name])
+            flying[worker] += 1
+            again = _Flight(thing, flight.attempt, worker, flight.lost + 1)
+            self._flying[thing] = again
+            self._send(again, worker)
 
     def _due(self) -> tuple[T, int] | None:
         if self._waiting and self._waiting[0][0] <= time.monotonic():
@@ -289,14 +305,20 @@ class Flow(Generic[T]):
             if other is not future and not self.workers.is_late(other):
                 other.cancel()
         future.release()
-        if record.status != "failed":
+        if record.status == "failed":
+            self._failed(thing, flight, record)
+        else:
             self._took.append(time.monotonic() - flight.begun)
-        elif record.kind in _PASSING and flight.attempt <= self.retries:
+            self.land(thing, record)
+
+    def _failed(self, thing: T, flight: _Flight[T], record: Record) -> None:
+        """Try it again later, where that may help."""
+        if record.kind in _PASSING and flight.attempt <= self.retries:
             due = time.monotonic() + _BACKOFF * 2 ** (flight.attempt - 1)
             heapq.heappush(self._waiting, (due, next(self._order), thing, flight.attempt + 1))
             self.again(thing, record)
-            return
-        self.land(thing, record)
+        else:
+            self.land(thing, record)
 
     def _double(self) -> None:
         """Send what lags to a worker that has nothing else to do: whoever comes first is taken."""

@@ -210,7 +210,7 @@ def _nothing(config: RunConfig, found: _Found) -> S2SharpError:
             "nothing-found",
             f"{public(config.catalog)} has no item of {config.collection} in "
             f"{reach(config)} at {when(config)}.",
-            "Widen --bbox or --datetime, or choose another --collection.",
+            "Widen --bbox or --datetime, or choose another --collection. A box is W S E N: longitude first.",
         )
     why = [f"{sum(len(a.scenes) for a in found.every) + len(found.refused)} items were found"]
     why += [f"{len(found.cloudy)} acquisitions are cloudier than {config.max_cloud:g} %"]

@@ -19,7 +19,16 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["HIDDEN", "Panel", "choose_spot", "draw_losses", "orientation", "pair", "quicklook"]
+__all__ = [
+    "HIDDEN",
+    "Panel",
+    "choose_spot",
+    "draw_losses",
+    "orientation",
+    "pair",
+    "quicklook",
+    "trust",
+]
 
 # Pixels of the PNG. Panels of a row share its width; what is left below is what the rows need.
 _WIDTH, _MARGIN, _GAP, _HEADER, _CAPTION, _FOOTER = 1600, 32, 16, 84, 34, 40
@@ -151,6 +160,28 @@ def orientation(cube: xr.Dataset) -> list[Panel]:
     # Roofs and roads are few and bright: the exponent opens the dark end for the eye.
     image[..., :3] **= 0.75
     return [Panel(caption, " · ".join(have), image)]
+
+
+_TRUST = {
+    "residual": "Off what was seen, seen again",
+    "detail": "Carried over from finer bands",
+}
+
+
+def trust(cube: xr.Dataset) -> list[Panel]:
+    """The layers of ``--trust`` as far as the cube has them, from black, nothing, to white."""
+    panels = []
+    for layer, what in _TRUST.items():
+        if layer not in cube:
+            continue
+        values = cube[layer].values.astype(np.float32)
+        values[values == 0] = np.nan  # nothing was sharpened
+        if not np.isfinite(values).any():
+            continue
+        top = max(1.0, float(np.nanpercentile(values, 98)))
+        label = f"{layer}, 0 to {top:.0f} DN"
+        panels.append(Panel(what, label, _image([values], [(0.0, top)])))
+    return panels
 
 
 def _limits(x: np.ndarray) -> tuple[float, float]:

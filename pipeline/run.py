@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -383,7 +383,7 @@ class _Stager:
         self._stages: dict[str, Stage] = {}
         # Of shards that units wait for, and of those that nobody does, the oldest first: (acquisition, cells) → …
         self._coming: dict[tuple[str, Box], Future[Any]] = {}
-        self._users: Counter[tuple[str, Box]] = Counter()
+        self._users: defaultdict[tuple[str, Box], set[Unit]] = defaultdict(set)
         self._idle: dict[tuple[str, Box], int] = {}
 
     def _of(self, unit: Unit) -> tuple[Stage, list[Box]]:
@@ -395,16 +395,22 @@ class _Stager:
         return stage, stage.needed(self._plan.wanted(unit).grow(self._plan.margin))
 
     def need(self, unit: Unit) -> list[Future[Any]]:
-        """The futures of the shards that a unit reads and that are not there yet."""
+        """The futures of the shards that a unit reads and that are not there yet; of one that is sent again they are new:
+        what it waited for may have failed, or been lost with its worker.
+        """
         if not self._plan.staged:
             return []
         stage, shards = self._of(unit)
         futures = []
         for cells in shards:
             name = stage.acquisition.id, cells
-            self._users[name] += 1
+            before = unit in self._users[name]
+            self._users[name].add(unit)
             self._idle.pop(name, None)
-            if name not in self._coming and not stage.has(cells):
+            if stage.has(cells):
+                continue
+            coming = self._coming.get(name)
+            if before or coming is None or coming.done():
                 self._coming[name] = self._client.submit(
                     stage_unit,
                     self._run,
@@ -414,8 +420,7 @@ class _Stager:
                     allow_other_workers=True,
                     pure=False,
                 )
-            if name in self._coming:
-                futures.append(self._coming[name])
+            futures.append(self._coming[name])
         return futures
 
     def release(self, unit: Unit, _record: Record) -> None:
@@ -425,8 +430,8 @@ class _Stager:
         stage, shards = self._of(unit)
         for cells in shards:
             name = stage.acquisition.id, cells
-            self._users[name] -= 1
-            if self._users[name] > 0:
+            self._users[name].discard(unit)
+            if self._users[name]:
                 continue
             del self._users[name]
             # What could not be staged is tried again by whoever needs it next.

@@ -68,7 +68,8 @@ def _show(plan: Plan, cost: Estimate) -> None:
     through = ", through the stage" if plan.staged else ", from the files"
     table.add_row("Reads", f"{size_text(cost.read)} of pixels{through}")
     table.add_row(
-        "Writes", f"about {size_text(cost.delivered)}, the cube {size_text(cost.output)} of it"
+        "Writes",
+        f"about {size_text(cost.delivered)} in all, the cube {size_text(cost.output)} of it",
     )
     table.add_row("Memory", f"{size_text(cost.memory)} for each worker beyond its idle size")
     workers = f"{cost.workers} worker" + "s" * (cost.workers > 1)
@@ -127,14 +128,16 @@ def carry_out(config: RunConfig) -> Plan:
     _show_results(plan, [p for p in pictures if p.exists()], outcome.snapshot)
     if outcome.stopped:
         problems.print(
-            f"[red]Stopped:[/] more than {config.max_failures} units failed (--max-failures), and the rest was not begun."
+            f"[red]Stopped:[/] more than {config.max_failures} units failed (--max-failures), and the rest was not begun. "
+            "The same command goes on from here."
         )
-    if outcome.failed or plan.refused:
+    elif outcome.failed or plan.refused:
         problems.print(
             f"{len(outcome.failed)} units failed and {len(plan.refused)} items were refused; what is "
             "written is valid. The same command does again only what failed; with --since last it "
             "takes in, too, items that were refused and have been mended since."
         )
+    if outcome.failed or plan.refused:
         raise typer.Exit(PARTIAL)
     say_owed(outcome.owed)
     return plan
@@ -171,8 +174,8 @@ def _report(plan: Plan, cost: Estimate, outcome: Outcome) -> None:
     band = max(outcome.disagreement, key=outcome.disagreement.__getitem__, default=None)
     if band is not None:
         console.print(
-            f"Overlaps  tiles are cut on a fixed line; there they differ by {outcome.disagreement[band]:.1f} DN at "
-            f"most ({band}, the median of a unit)"
+            f"Overlaps  where tiles overlap, a pixel is one tile's; the others differ from it by {outcome.disagreement[band]:.1f} "
+            f"DN at most ({band}; of each unit the median)"
         )
 
 

@@ -24,6 +24,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from s2sharp_core import S2SharpError
 
+from .config import wrong
 from .place import Place
 from .unit import THREADS
 
@@ -135,11 +136,11 @@ def read_profile(name: str) -> Profile:
     try:
         return Profile(**tomllib.loads(file.read_text()))
     except ValidationError as error:
-        wrong = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
+        why = wrong(error)
     except (OSError, ValueError) as error:
-        wrong = str(error)
+        why = str(error)
     raise S2SharpError(
-        "bad-config", f"The profile {file} is wrong: {wrong}.", "See deploy/slurm/slurm.toml."
+        "bad-config", f"The profile {file} is wrong: {why}.", "See deploy/slurm/slurm.toml."
     )
 
 

@@ -52,7 +52,7 @@ def explained(config: RunConfig, name: str) -> None:
         reads.add_row(read.item, read.band, *place, size_text(read.size), escape(read.href))
     if about.reads:
         console.print(reads)
-    console.print(f"Writes, in {plan.store}:")
+    console.print(f"Writes, in {about.place}:")
     for key in about.writes:
         console.print(f"  {key}")
 

@@ -1,23 +1,29 @@
 """What README and docs say is so: their commands and blocks run, and their links lead somewhere.
 
 A page's blocks run in order, in a folder of the page's own, against a STAC API of synthetic scenes (``S2SHARP_CATALOG``;
-the place of the examples is theirs) whose files a web server hands out. Python blocks share a namespace, in which ``scene`` is a small scene.
+the place of the examples is theirs) whose files a web server hands out; ``downloads`` holds a product as ESA delivers it, and BUCKET
+is one in an object store. Python blocks share a namespace, in which ``scene`` is a small scene.
 What cannot be run here stands under ``<!-- not run: WHY -->``; it is parsed, and so are lines with "…" in them.
 """
 
 import re
 import shlex
+import signal
 import subprocess
+import sys
 import tomllib
+import urllib.request
 from collections.abc import Iterator
 from contextlib import chdir
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import click
 import pystac
 import pytest
 import typer
+from distributed.cli import dask_scheduler, dask_worker
 from markdown_it import MarkdownIt
 from s2sharp.cli import app
 from s2sharp.config import read_config
@@ -29,7 +35,8 @@ from s2sharp_core.bands import BY_GSD
 from s2sharp_core.lattice import Lattice
 from s2sharp_core.simulate import landscape, observe
 from tests.pipeline.conftest import cluster
-from tests.services import http_server, pgstac_server
+from tests.pipeline.products import write_safe
+from tests.services import http_server, pgstac_server, s3_server
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "deploy" / "README.md"]
@@ -69,11 +76,17 @@ def commands(text: str) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def catalogue(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("archive")
-    root = pystac.Catalog.from_file(simulate(folder, cells=24, tiles=1, dates=2)[0])
-    with http_server(folder) as files:
-        items = [_absolute(item, folder, files) for item in root.get_items(recursive=True)]
+    simulate(folder, cells=40, tiles=1, dates=2)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def catalogue(archive: Path) -> Iterator[str]:
+    root = pystac.Catalog.from_file(archive / "catalog.json")
+    with http_server(archive) as files:
+        items = [_absolute(item, archive, files) for item in root.get_items(recursive=True)]
         collections = [c.to_dict(transform_hrefs=False) for c in root.get_collections()]
         with pgstac_server(collections, items) as url:
             yield url
@@ -88,13 +101,29 @@ def _absolute(item: pystac.Item, folder: Path, files: str) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def workers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with cluster(tmp_path_factory.mktemp("cluster")) as address:
+def store() -> Iterator[dict[str, str]]:
+    """What has to stand in the environment for an object store."""
+    with s3_server() as url:
+        yield {
+            "AWS_ENDPOINT_URL": url,
+            "AWS_ACCESS_KEY_ID": "key",
+            "AWS_SECRET_ACCESS_KEY": "secret",
+            "AWS_DEFAULT_REGION": "us-east-1",
+        }
+
+
+@pytest.fixture(scope="module")
+def workers(tmp_path_factory: pytest.TempPathFactory, store: dict[str, str]) -> Iterator[str]:
+    with cluster(tmp_path_factory.mktemp("cluster"), store) as address:
         yield address
 
 
 @pytest.fixture
-def environment(catalogue: str, workers: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def environment(
+    catalogue: str, workers: str, store: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in store.items():
+        monkeypatch.setenv(name, value)
     monkeypatch.setenv("S2SHARP_CATALOG", catalogue)
     monkeypatch.setenv("S2SHARP_COLLECTION", COLLECTION)
     monkeypatch.setenv("S2SHARP_SCHEDULER", workers)
@@ -114,8 +143,10 @@ def a_scene() -> Any:
 
 @pages
 @pytest.mark.usefixtures("environment")
-def test_what_a_page_tells_to_type_works(page: Path, tmp_path: Path):
+def test_what_a_page_tells_to_type_works(page: Path, archive: Path, tmp_path: Path):
     namespace: dict[str, Any] = {"scene": a_scene()}
+    (first, *_) = pystac.Catalog.from_file(archive / "catalog.json").get_items(recursive=True)
+    write_safe(tmp_path / "downloads", first, "1C", -1000)
     with chdir(tmp_path):
         for block in blocks(page):
             where = f"{page.relative_to(ROOT)}, line {block.line}"
@@ -143,24 +174,54 @@ def shell_syntax(text: str, where: str) -> None:
     assert done.returncode == 0, f"{where}: {done.stderr}"
 
 
+PROGRAMS: dict[str, Any] = {
+    "s2sharp": typer.main.get_command(app),
+    "dask": click.Group("dask", {"scheduler": dask_scheduler.main, "worker": dask_worker.main}),
+}
+
+
 def parse(command: str, where: str) -> None:
-    """A command of ours that is not run has options that there are."""
+    """A command that is not run has options that there are, of ours and Dask's, and names files of ours that there are."""
     words = shlex.split(command.split("|")[0].split(" > ")[0], comments=True)
-    if words[0] != "s2sharp" or len(words) < 2:
+    while words and re.match(r"[A-Z_]+=", words[0]):  # its environment
+        words.pop(0)
+    for word in words:
+        if re.match(r"deploy/[\w/.@-]+$", word.rstrip("*")):
+            assert list(ROOT.glob(word)), f"{where}: there is no {word}"
+    if len(words) < 2 or words[0] not in PROGRAMS:
         return
-    name, given = words[1], [w for w in words[2:] if w.startswith("--")]
-    group: Any = typer.main.get_command(app)
-    known = group.commands.get(name)
-    assert known is not None, f"{where}: there is no `s2sharp {name}`"
-    if hasattr(known, "commands"):
-        known = known.commands[words[2]]
+    known, said, rest = PROGRAMS[words[0]], words[0], words[1:]
+    while rest and hasattr(known, "commands"):
+        name = rest.pop(0)
+        known, said = known.commands.get(name), f"{said} {name}"
+        assert known is not None, f"{where}: there is no `{said}`"
     there = {o for p in known.params for o in (*p.opts, *p.secondary_opts)} | {"--help"}
-    assert set(given) <= there, f"{where}: `s2sharp {name}` has no {set(given) - there}"
+    given = {w.partition("=")[0] for w in rest if w.startswith("--")}
+    assert given <= there, f"{where}: `{said}` has no {given - there}"
+
+
+def look(words: list[str], where: str) -> None:
+    """Something that serves: its page is asked for, then it is stopped as by Ctrl-C."""
+    command = [sys.executable, "-m", "s2sharp.cli", *words]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
+        assert server.stdout
+        try:
+            said = server.stdout.readline()
+            assert said.startswith("http://"), f"{where}: {said}"
+            with urllib.request.urlopen(said.split()[0], timeout=60) as page:
+                assert page.status == 200, where
+            server.send_signal(signal.SIGINT)
+            assert server.wait(60) in (0, 130), where
+        finally:
+            server.kill()
 
 
 def do(command: str, where: str) -> None:
     """Run it; ours in this process, which saves the start of a dozen interpreters."""
-    words = shlex.split(command, comments=True)
+    words = shlex.split(command.replace("s3://BUCKET", "s3://bucket"), comments=True)
+    if words[:2] == ["s2sharp", "view"]:
+        look(words[1:], where)
+        return
     if words[0] == "s2sharp":
         result = CliRunner().invoke(app, words[1:])
         # 4 is a run's "some is left", which `status` of one that is done never says.

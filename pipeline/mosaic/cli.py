@@ -80,7 +80,8 @@ def mosaic(*, plan: bool, **given: Any) -> None:
             "A mosaic",
             "Install them: `pip install 's2sharp[mosaic,publish]'` (or use --no-publish).",
         )
-        prepare(config)
+        if not plan:
+            prepare(config)
         _make(config, only_plan=plan)
 
 
@@ -123,13 +124,15 @@ def _make(config: MosaicConfig, *, only_plan: bool) -> None:
     _report(plan, cost, outcome)
     if outcome.stopped:
         problems.print(
-            f"[red]Stopped:[/] more than {config.max_failures} tiles failed (--max-failures), and the rest was not begun."
+            f"[red]Stopped:[/] more than {config.max_failures} tiles failed (--max-failures), and the rest was not begun: "
+            "overviews, COGs and catalogue may still show what was there before. The same command goes on from here."
         )
-    if outcome.failed:
+    elif outcome.failed:
         problems.print(
             f"{len(outcome.failed)} tiles failed; what is written is valid. The same command does again "
             "only those."
         )
+    if outcome.failed:
         raise typer.Exit(PARTIAL)
 
 

@@ -10,7 +10,7 @@ from pyproj.exceptions import CRSError
 from s2sharp_core import BANDS, S2SharpError
 from s2sharp_core.bands import in_order
 
-from ..config import Command, ordered
+from ..config import Command, folder, ordered, wrong
 from ..place import Located
 
 __all__ = ["BLOCK", "MosaicConfig", "configure"]
@@ -88,6 +88,8 @@ class MosaicConfig(Command):
     )
     publish: bool = Field(True, description="Write COGs and a STAC catalogue beside the store.")
 
+    _folder = field_validator("to")(folder)
+
     @field_validator("period")
     @classmethod
     def _known(cls, value: str) -> str:
@@ -163,9 +165,8 @@ def configure(flags: dict[str, Any]) -> MosaicConfig:
     try:
         return MosaicConfig(**flags)
     except ValidationError as error:
-        wrong = "; ".join(
-            f"{'.'.join(map(str, e['loc'])) or 'configuration'}: {e['msg']}" for e in error.errors()
-        )
         raise S2SharpError(
-            "bad-config", f"The configuration is wrong: {wrong}.", "See `s2sharp mosaic --help`."
+            "bad-config",
+            f"The configuration is wrong: {wrong(error)}.",
+            "See `s2sharp mosaic --help`.",
         ) from error

@@ -62,8 +62,12 @@ def execute(plan: MosaicPlan, tell: Callable[[Event], None] = lambda _: None) ->
     """
     begin = time.perf_counter()
     outcome = Outcome()
+
+    def waits(text: str) -> None:
+        tell(Event("lease", about={"waits": text}))
+
     try:
-        with Lease.taken(plan.config.to) as lease:
+        with Lease.taken(plan.config.to, tell=waits) as lease:
             if (plan.config.to / "mosaic.json").exists():
                 plan = continued(plan)  # from where another has left it meanwhile
             plan = freeze(plan)

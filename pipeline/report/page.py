@@ -155,7 +155,9 @@ def _shown(shown: Sequence[Shown], missing: Mapping[str, str]) -> Iterator[str]:
         figures = [_compare(*both) for both in place.pairs]
         if place.orientation:
             figures.append(_picture(place.orientation))
-        yield f'<section class="place"><h3>{escape(title)}</h3><div>{"".join(figures)}</div></section>'
+        rows = [figures, [_picture(panel) for panel in place.trust]]
+        drawn = "".join(f"<div>{''.join(row)}</div>" for row in rows if row)
+        yield f'<section class="place"><h3>{escape(title)}</h3>{drawn}</section>'
 
 
 def _why(missing: Mapping[str, str]) -> str:

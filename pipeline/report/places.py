@@ -18,7 +18,7 @@ from ..cube import Layout, open_cube
 from ..load import Files, decode, reference_offset
 from ..place import store_errors
 from ..plan import Plan
-from ..quicklook import HIDDEN, Panel, Spot, choose_spot, orientation, pair
+from ..quicklook import HIDDEN, Panel, Spot, choose_spot, orientation, pair, trust
 from .facts import Facts
 
 __all__ = ["Natives", "Shown", "clearest", "instant", "places", "png", "thumbnail"]
@@ -60,7 +60,9 @@ class Natives:
 
 @dataclass(frozen=True)
 class Shown:
-    """A place: where and when, its ``pairs`` as delivered and sharpened, and the ``orientation`` at 10 m."""
+    """A place: where and when, its ``pairs`` as delivered and sharpened, the ``orientation`` at 10 m, and the layers of
+    ``trust``, where there are any.
+    """
 
     acquisition: Acquisition
     lon: float
@@ -68,6 +70,7 @@ class Shown:
     metres: tuple[int, int]
     pairs: tuple[tuple[Panel, Panel], ...]
     orientation: Panel | None
+    trust: tuple[Panel, ...]
 
 
 def clearest(facts: Facts) -> list[Acquisition]:
@@ -151,6 +154,7 @@ def _shown(
         metres=(int(top - bottom), int(right - left)),
         pairs=tuple((before, after) for before, after in pairs),
         orientation=next(iter(orientation(crop)), None),
+        trust=tuple(trust(crop)),
     )
 
 

@@ -28,8 +28,8 @@ CELLS = 1830
 FIRST = Box(76_000, 76_000 + CELLS, 10_000, 10_000 + CELLS)
 
 
-def write_tile(folder: Path, scene: str, cells: int) -> Path:
-    """The catalogue of a tile of so many cells a side."""
+def write_tile(folder: Path, scene: str, cells: int, snap: int = 1) -> Path:
+    """The catalogue of a tile of so many cells a side, whose corner is a multiple of ``snap``."""
     tree = real_scene(scene)
     bands = {}
     for name, band in BANDS.items():
@@ -37,7 +37,8 @@ def write_tile(folder: Path, scene: str, cells: int) -> Path:
         side = cells * CELL // band.gsd
         after = [(0, max(0, side - n)) for n in dn.shape]
         bands[name] = np.pad(dn, after, mode="symmetric")[:side, :side]
-    box = Box(FIRST.row0, FIRST.row0 + cells, FIRST.col0, FIRST.col0 + cells)
+    row, col = FIRST.row0 // snap * snap, FIRST.col0 // snap * snap
+    box = Box(row, row + cells, col, col + cells)
     return write_cut(folder, bands, Lattice.of(32633), box, [box])
 
 

@@ -28,7 +28,9 @@ def broken(archive: Path, scheduler: str, tmp_path_factory: pytest.TempPathFacto
     shutil.copytree(archive, folder / "archive")
     (victim,) = folder.glob("archive/scenes/*AD_*/B11.tif")
     victim.write_bytes(victim.read_bytes()[: victim.stat().st_size // 3])
-    settings = config(folder / "archive", folder / "out", scheduler, method="s2net-s", retries=0)
+    settings = config(
+        folder / "archive", folder / "out", scheduler, method="s2net-s", retries=0, trust=True
+    )
     run(settings)
     return settings
 
@@ -83,6 +85,14 @@ def test_a_page_shows_pictures_clouds_and_what_each_step_took(page: str) -> None
     assert re.search(r"Short-wave infrared · B12\W+B8A\W+B05</figcaption>", page)
     assert re.search(r">cloud, %</th>.*?<td>33UAA[^<]*</td><td>0\.0</td>", page)
     assert re.search(r"<td>sharpening</td><td>[\d.]+ \w+</td><td>[\d.e-]+ Mpx/s</td>", page)
+
+
+def test_layers_of_trust_are_shown_beside_their_place(page: str) -> None:
+    places = page.split('<section class="place">')[1:]
+    assert places
+    for place in places:
+        assert re.search(r"Off what was seen, seen again · residual, 0 to [1-9]\d* DN", place)
+        assert re.search(r"Carried over from finer bands · detail, 0 to [1-9]\d* DN", place)
 
 
 def test_failures_stand_with_what_is_to_blame_and_what_to_do(broken: RunConfig, page: str) -> None:

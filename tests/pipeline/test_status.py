@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -195,6 +196,20 @@ def test_a_unit_reads_the_windows_that_are_explained_and_writes_those_keys(
     with pytest.raises(S2SharpError) as caught:
         explain(plan, "0")
     assert caught.value.kind == "unit-unknown"
+
+
+def test_what_is_published_is_explained(archive: Path, scheduler: str, tmp_path: Path) -> None:
+    settings = config(archive, tmp_path / "out", scheduler, bands="B02,B05", publish=True)
+    plan, _ = run(settings)
+    (acquisition,) = plan.acquisitions
+    about = explain(plan, f"{acquisition.id}/published")
+    assert about.place == settings.out
+    assert all((tmp_path / "out" / name).is_file() for name in about.writes)
+    assert {name for name in about.writes if name.endswith(".tif")} == {
+        str(path.relative_to(settings.out)) for path in (tmp_path / "out" / "cogs").rglob("*.tif")
+    }
+    full = {name for name in shards(settings.out) if re.match(r"\d+/(B02|B05)/", name)}
+    assert full == {name for name in about.below if "/B" in name}
 
 
 def test_clean_removes_leftovers_and_nothing_else(

@@ -17,11 +17,9 @@ from s2sharp.place import files
 
 from .chaos import BANDS, write_archive
 from .conftest import cluster
-from .runs import EVERYWHERE, config, run
+from .runs import config, run, shards
 from .test_cli import call, query
-from .workers import dies_of_the_middle
-
-AREA = ["--bbox", *map(str, EVERYWHERE), "--datetime", "2024"]
+from .workers import dies_of_the_middle, dies_once
 
 
 @pytest.fixture(scope="module")
@@ -37,21 +35,24 @@ def command(*words: str) -> list[str]:
     return [sys.executable, "-m", "s2sharp.cli", "run", *words]
 
 
-def on_a_terminal(words: list[str]) -> tuple[int, str]:
-    """Exit code, and all that a terminal of 160 columns was sent."""
-    ours, theirs = pty.openpty()
-    env = {**os.environ, "COLUMNS": "160", "TERM": "xterm-256color"}
-    process = subprocess.Popen(words, stdin=theirs, stdout=theirs, stderr=theirs, env=env)
-    os.close(theirs)
+def on_a_terminal(words: list[str], stop: str = "") -> tuple[int, str]:
+    """Exit code, and all that a terminal of 160 columns was sent; on ``stop`` somebody presses Ctrl-C."""
+    pid, terminal = pty.fork()
+    if not pid:
+        env = {**os.environ, "COLUMNS": "160", "TERM": "xterm-256color"}
+        os.execve(words[0], words, env)
     said = bytearray()
     while True:
         try:
-            said += os.read(ours, 1 << 16)
+            said += os.read(terminal, 1 << 16)
         except OSError:  # all that held the other end are gone
             break
-    os.close(ours)
+        if stop and re.search(stop, said.decode(errors="ignore")):
+            os.write(terminal, b"\x03")
+            stop = ""
+    os.close(terminal)
     text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", said.decode())
-    return process.wait(), re.sub(r"[\r\n]+", "\n", text)
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), re.sub(r"[\r\n]+", "\n", text)
 
 
 def test_a_terminal_shows_units_pace_and_failures(broken: Path, tmp_path: Path) -> None:
@@ -66,6 +67,18 @@ def test_a_terminal_shows_units_pace_and_failures(broken: Path, tmp_path: Path) 
     assert all(re.fullmatch(r"\d:\d\d:\d\d", spent) for _, _, spent, *_ in bars)
     assert re.fullmatch(r"\s*[\d.e-]+ Mpx/s  \d failed\s*", bars[-1][-1])
     assert re.search(r"^failed: .*AA_.*B05", text, re.MULTILINE), text
+
+
+def test_ctrl_c_ends_a_run_with_one_line(tmp_path: Path) -> None:
+    archive, out = write_archive(tmp_path / "archive", 120), tmp_path / "out"
+    words = ["--catalog", str(archive), *query(archive.parent, out)[2:], "--workers", "2"]
+    words += ["--bands", ",".join(BANDS), "--window", "8", "--shard", "8", "--no-publish"]
+    code, text = on_a_terminal(command(*words), stop=r"\d Mpx/s")
+    assert code == 130, text
+    after = text[text.index("^C") :] if "^C" in text else text
+    assert "Traceback" not in text
+    assert "distributed" not in text
+    assert "Stopped. The same command continues where this one was." in after
 
 
 def test_a_log_gets_a_line_now_and_then(
@@ -103,13 +116,28 @@ def test_a_unit_that_kills_its_worker_is_told_with_a_remedy(
     """The others are done, by the workers that come in place of the dead."""
     archive = write_archive(tmp_path / "archive", 24).parent
     monkeypatch.setattr(s2sharp.run, "sharpen_unit", dies_of_the_middle)
-    with cluster(tmp_path, {"DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES": "0"}) as address:
+    with cluster(tmp_path) as address:
         small = {"window": 8, "shard": 8, "bands": BANDS, "retries": 0}
         _, outcome = run(config(archive, tmp_path / "out", address, **small))
     # With it goes what the same worker was writing meanwhile.
     assert 1 <= len(outcome.failed) <= 2
     for record in outcome.failed:
         assert (record.kind, record.attempt) == ("worker-error", 1)
-        assert "KilledWorker" in record.message
+        assert "its worker died 4 times in a row" in record.message
         assert "choose a smaller --shard or fewer --workers; run again" in record.message
     assert outcome.counts["ok"] + outcome.counts["empty"] == 16 - len(outcome.failed)
+
+
+def test_a_staged_run_outlives_its_only_worker(
+    tmp_path: Path, scheduler: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    archive = write_archive(tmp_path / "archive", 24).parent
+    small = {"window": 8, "shard": 8, "bands": BANDS, "retries": 0, "stage": "always"}
+    run(config(archive, tmp_path / "whole", scheduler, **small))
+    monkeypatch.setattr(s2sharp.run, "sharpen_unit", dies_once)
+    with cluster(tmp_path) as address:
+        _, outcome = run(config(archive, tmp_path / "out", address, **small))
+    assert (tmp_path / "out" / "died").exists()
+    assert not outcome.failed
+    assert shards(tmp_path / "out") == shards(tmp_path / "whole")
+    assert not (tmp_path / "out" / "stage").exists()

@@ -14,3 +14,12 @@ def dies_of_the_middle(run: Run, unit: Unit, *more: Any) -> Record:
     if (unit.row, unit.col) == (1, 1):
         os.kill(os.getpid(), signal.SIGKILL)
     return sharpen_unit(run, unit, *more)
+
+
+def dies_once(run: Run, unit: Unit, *more: Any) -> Record:
+    """As a unit, but the first that comes to the second row and column is the end of its worker."""
+    died = run.out / "died"
+    if (unit.row, unit.col) == (1, 1) and not died.exists():
+        died.touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    return sharpen_unit(run, unit, *more)
