@@ -28,6 +28,7 @@ from markdown_it import MarkdownIt
 from s2sharp.cli import app
 from s2sharp.config import read_config
 from s2sharp.synthetic import COLLECTION, simulate
+from s3fs import S3FileSystem
 from typer.testing import CliRunner
 
 from s2sharp_core import BANDS, make_scene
@@ -78,7 +79,7 @@ def commands(text: str) -> list[str]:
 @pytest.fixture(scope="module")
 def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("archive")
-    simulate(folder, cells=40, tiles=1, dates=2)
+    simulate(folder, cells=30, tiles=1, dates=2)
     return folder
 
 
@@ -103,6 +104,7 @@ def _absolute(item: pystac.Item, folder: Path, files: str) -> dict[str, Any]:
 @pytest.fixture(scope="module")
 def store() -> Iterator[dict[str, str]]:
     """What has to stand in the environment for an object store."""
+    S3FileSystem.clear_instance_cache()  # it remembers the address of another module's store
     with s3_server() as url:
         yield {
             "AWS_ENDPOINT_URL": url,
@@ -110,6 +112,7 @@ def store() -> Iterator[dict[str, str]]:
             "AWS_SECRET_ACCESS_KEY": "secret",
             "AWS_DEFAULT_REGION": "us-east-1",
         }
+    S3FileSystem.clear_instance_cache()
 
 
 @pytest.fixture(scope="module")
