@@ -99,6 +99,7 @@ class _Board:
         if phase == "lease":
             console.print(str(about["waits"]), markup=False)
         elif phase == "cluster":
+            self._began = time.monotonic()
             # Without bokeh there is a page that says so.
             if about["dashboard"] and find_spec("bokeh"):
                 console.print(f"Dashboard {about['dashboard']}")
@@ -122,7 +123,7 @@ class _Board:
             self._log(event.phase, note)
 
     def _pace(self, event: Event) -> str:
-        """How fast pixels are sharpened; fits before are not counted in."""
+        """How fast pixels are sharpened; fits, and the time until there are workers, are not counted in."""
         if event.phase == "fit":
             self._began = time.monotonic()
         if not event.full:
