@@ -129,7 +129,10 @@ def test_partial_failure_has_its_own_code(archive: Path, tmp_path: Path, schedul
     (victim,) = broken.glob("scenes/*AA_*/B05.tif")
     victim.unlink()
     code, text = call(
-        "run", *query(broken, tmp_path / "out", "--no-publish", "--scheduler", scheduler)
+        "run",
+        *query(
+            broken, tmp_path / "out", "--no-publish", "--scheduler", scheduler, "--retries", "0"
+        ),
     )
     assert code == 4
     assert "AA_" in text

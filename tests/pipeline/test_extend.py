@@ -17,7 +17,7 @@ from s2sharp_core import S2SharpError
 
 from .runs import config, records, run, shards
 
-SMALL = {"shard": 8, "window": 8}
+SMALL = {"shard": 8, "window": 8, "bands": "B02,B05,B09"}
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +66,7 @@ def test_each_date_of_a_grown_cube_has_its_own_picture_and_cogs(
 ) -> None:
     """Those of a date that came late, and lies before the other, are what they would be by themselves."""
     first, second = _dates(catalogue)
-    more = {**SMALL, "bands": "B02,B03,B04,B11", "publish": True}
+    more = {**SMALL, "shard": 16, "bands": "B02,B03,B04,B11", "publish": True}
     archive = _with_date(catalogue, tmp_path / "archive", second)
     run(config(archive, tmp_path / "out", scheduler, **more))
     shutil.rmtree(archive)

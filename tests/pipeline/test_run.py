@@ -139,7 +139,7 @@ def test_a_corrupt_file_costs_its_own_units_and_they_alone_are_redone(
     # The header stays whole; the pixels do not.
     victim.write_bytes(content[: len(content) // 3])
     out = tmp_path / "out"
-    _, outcome = run(config(broken, out, scheduler, method="dsen2"))
+    _, outcome = run(config(broken, out, scheduler, method="dsen2", retries=0))
     assert 0 < len(outcome.failed) < UNITS
     assert {record.kind for record in outcome.failed} == {"asset-unreadable"}
     assert all("AD_" in r.message and "B11" in r.message for r in outcome.failed)
@@ -242,7 +242,7 @@ def test_a_full_disk_fails_clearly_and_the_rest_is_done_when_there_is_room(
     if subprocess.run(mount, capture_output=True, check=False).returncode:
         pytest.skip("mounting a small file system needs root")
     try:
-        with_nets = config(archive, out, scheduler, method="dsen2")
+        with_nets = config(archive, out, scheduler, method="dsen2", retries=0)
         _, outcome = run(with_nets)
         assert {record.kind for record in outcome.failed} == {"store-unwritable"}
         assert all("No space left" in record.message for record in outcome.failed)
