@@ -44,12 +44,12 @@ class Explanation:
     epsg: int
     cells: Box
     bounds: tuple[float, float, float, float]
-    context: int
-    windows: int
-    reads: tuple[Read, ...]
     below: tuple[str, ...]
     writes: tuple[str, ...]
     place: Place
+    context: int = 0
+    windows: int = 0
+    reads: tuple[Read, ...] = ()
 
 
 def explain(plan: Plan, name: str) -> Explanation:
@@ -100,9 +100,6 @@ def _published(plan: Plan, unit: Unit) -> Explanation:
         epsg=unit.epsg,
         cells=cells,
         bounds=layout.lattice.bounds(cells),
-        context=0,
-        windows=0,
-        reads=(),
         below=tuple(_key(layout, name, shard) for shard in shards for name in names),
         writes=(*(f"cogs/{acquisition.id}/{name}.tif" for name in names), *pictures),
         place=plan.out,

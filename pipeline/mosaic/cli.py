@@ -137,7 +137,6 @@ def _make(config: MosaicConfig, *, only_plan: bool) -> None:
 
 
 def _show(plan: "MosaicPlan", cost: "Estimate") -> None:
-
     table = Table(title="Plan", title_justify="left", show_header=False)
     table.add_column(style="bold")
     table.add_column()
