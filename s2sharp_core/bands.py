@@ -3,6 +3,10 @@
 Wavelengths: ESA, Sentinel-2 User Handbook. MTF at Nyquist: the values used by SupReME (Lanaras et
 al. 2017), S2Sharp (Ulfarsson et al. 2019) and S2S-UCNN (Nguyen et al. 2021); these papers give one
 set for all platforms, and so does this table.
+
+Blur and edge: how a coarse band of a product relates to the 10 m bands of the same product, measured at full
+resolution (:mod:`.measurement`) on four Level-1C scenes and six Level-2A chips of 2015-2018, S2A and S2B:
+``python -m tests.benchmarks.sensor``. The short-wave infrared is taken where the 10 m bands explain it best.
 """
 
 import math
@@ -29,37 +33,52 @@ GSDS = (10, 20, 60)
 
 @dataclass(frozen=True)
 class Band:
-    """One spectral band: ground sampling distance in metres, centre and width in nm, MTF at Nyquist."""
+    """One spectral band.
+
+    Attributes
+    ----------
+    gsd
+        Ground sampling distance in metres.
+    wavelength, bandwidth
+        Centre and width in nm.
+    mtf
+        Modulation transfer function at the band's Nyquist frequency, of instrument and ground together.
+    blur, edge
+        Frequency response relative to the 10 m bands of the same product, exp(-2π²·blur²·f² - (f/edge)⁶), f in
+        cycles per pixel of this band. A 10 m band has the values of the red edge, for when it plays a coarse one.
+    """
 
     name: str
     gsd: int
     wavelength: float
     bandwidth: float
     mtf: float
+    blur: float
+    edge: float
     common_name: str
 
 
 BANDS: dict[str, Band] = {
     band.name: band
     for band in (
-        Band("B01", 60, 442.7, 20, 0.32, "coastal"),
-        Band("B02", 10, 492.7, 65, 0.26, "blue"),
-        Band("B03", 10, 559.8, 35, 0.28, "green"),
-        Band("B04", 10, 664.6, 30, 0.24, "red"),
-        Band("B05", 20, 704.1, 14, 0.38, "rededge071"),
-        Band("B06", 20, 740.5, 14, 0.34, "rededge075"),
-        Band("B07", 20, 782.8, 19, 0.34, "rededge078"),
-        Band("B08", 10, 832.8, 105, 0.26, "nir"),
-        Band("B8A", 20, 864.7, 21, 0.33, "nir08"),
-        Band("B09", 60, 945.1, 19, 0.26, "nir09"),
-        Band("B11", 20, 1613.7, 90, 0.22, "swir16"),
-        Band("B12", 20, 2202.4, 174, 0.23, "swir22"),
+        Band("B01", 60, 442.7, 20, 0.32, 0.447, 0.535, "coastal"),
+        Band("B02", 10, 492.7, 65, 0.26, 0.36, 0.545, "blue"),
+        Band("B03", 10, 559.8, 35, 0.28, 0.36, 0.545, "green"),
+        Band("B04", 10, 664.6, 30, 0.24, 0.36, 0.545, "red"),
+        Band("B05", 20, 704.1, 14, 0.38, 0.37, 0.545, "rededge071"),
+        Band("B06", 20, 740.5, 14, 0.34, 0.35, 0.545, "rededge075"),
+        Band("B07", 20, 782.8, 19, 0.34, 0.35, 0.545, "rededge078"),
+        Band("B08", 10, 832.8, 105, 0.26, 0.36, 0.545, "nir"),
+        Band("B8A", 20, 864.7, 21, 0.33, 0.37, 0.545, "nir08"),
+        Band("B09", 60, 945.1, 19, 0.26, 0.447, 0.535, "nir09"),
+        Band("B11", 20, 1613.7, 90, 0.22, 0.53, 0.545, "swir16"),
+        Band("B12", 20, 2202.4, 174, 0.23, 0.525, 0.545, "swir22"),
     )
 }
 """The twelve bands that show the surface, in ESA's order. B10 (cirrus) sees the high air, not the ground."""
 
-CIRRUS = Band("B10", 60, 1373.5, 30, math.nan, "cirrus")
-"""Of Level-1C alone. Never sharpened, so that it has no MTF here: vapour hides the ground from it, and no band of
+CIRRUS = Band("B10", 60, 1373.5, 30, math.nan, math.nan, math.nan, "cirrus")
+"""Of Level-1C alone. Never sharpened, so that it has no response here: vapour hides the ground from it, and no band of
 10 m sees what it sees, so that there is nothing to carry over but what is not there.
 """
 

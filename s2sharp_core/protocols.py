@@ -16,7 +16,7 @@ import torch
 
 from .bands import BANDS, BY_GSD, COARSE, GSDS, ratio
 from .errors import S2SharpError
-from .observation import SENTINEL2, Sensor, degrade
+from .observation import MTF_TABLE, SENTINEL2, Sensor, degrade
 from .simulate import landscape
 from .training import wald_pair
 
@@ -320,7 +320,7 @@ _OWN_FITS = (
     "Data, operator, reference and border are the paper's; methods are fitted to the inputs as everywhere "
     "in the bench. The paper's own way of fitting and stopping: python -m tests.benchmarks.papers"
 )
-_APEX = Sensor(centre="corner", taps=15, edge="circular")
+_APEX = Sensor("mtf", centre="corner", taps=15, edge="circular")
 _APEX_QUIRKS = (
     "Kernels of 15 taps, circular edges, and `x[::d]` after an odd kernel, so that a 60 m pixel is seen "
     "2.5 pixels of 10 m off its cell and a 20 m one half a pixel; all twelve bands get noise of σ = "
@@ -337,6 +337,7 @@ PROTOCOLS: dict[str, Protocol] = {
             "(360→60 m), with the native bands as the truth; where the truth is known at 10 m (synthetic "
             "and airborne), it is observed at 20 and 60 m and asked for.",
             _reduced,
+            sensor=MTF_TABLE,
         ),
         Protocol(
             "dsen2",
@@ -376,7 +377,7 @@ PROTOCOLS: dict[str, Protocol] = {
             quirks="Kernels of 7 taps, circular edges and `x[::2]`: a coarse pixel lies on the first of its "
             "four, half a pixel off. The published crop's own grids lie 5 (10 m) and 2 (20 m) pixels off its "
             f"60 m grid. Two pixels of border, after S2Sharp's code. {_OWN_FITS}",
-            sensor=Sensor(centre="corner", taps=7, edge="circular"),
+            sensor=Sensor("mtf", centre="corner", taps=7, edge="circular"),
             border=2,
             file="iceland_raw",
         ),

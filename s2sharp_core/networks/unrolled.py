@@ -86,7 +86,7 @@ class UnrolledNet(nn.Module):
         self.reads = self.denoiser.reads
         self.rho = rho
         self.tolerance = tolerance
-        self.sensor = sensor if isinstance(sensor, Sensor) else Sensor(**sensor)
+        self.sensor = sensor if isinstance(sensor, Sensor) else Sensor.of(sensor)
 
     @property
     def config(self) -> dict[str, Any]:

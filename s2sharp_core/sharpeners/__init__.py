@@ -8,6 +8,7 @@ import torch
 
 from ..bands import in_order
 from ..errors import S2SharpError
+from ..observation import SENTINEL2, Sensor
 from . import atprk, bicubic, deep_sure, dsen2, s2net, ssc_cnn, supreme, ucnn, unrolled
 from .base import Method, Sharpener
 from .fitted import WindowFitted
@@ -49,6 +50,7 @@ def load_sharpener(
     weights: Path | str | None = None,
     device: str = "auto",
     precision: str = "auto",
+    sensor: Sensor = SENTINEL2,
 ) -> Sharpener:
     """Make a method ready to use.
 
@@ -65,6 +67,8 @@ def load_sharpener(
     precision
         What nets compute in: ``"float32"``, ``"bfloat16"``, or ``"auto"`` for bfloat16 where the processor has it
         and the method's nets only correct what stays float32.
+    sensor
+        How the product was seen; measure it with :func:`~s2sharp_core.measurement.measure`.
 
     Raises
     ------
@@ -74,7 +78,7 @@ def load_sharpener(
     """
     method, wanted, device = _known(name, bands, device)
     folder = Path(weights) if weights else None
-    return _load(method.name, wanted, folder, device, precision, _stamp(folder))
+    return _load(method.name, wanted, folder, device, precision, sensor, _stamp(folder))
 
 
 def _stamp(folder: Path | None) -> tuple[tuple[str, int, int], ...]:
@@ -84,7 +88,11 @@ def _stamp(folder: Path | None) -> tuple[tuple[str, int, int], ...]:
 
 
 def unfitted_sharpener(
-    name: str, bands: Iterable[str] | None = None, device: str = "auto", precision: str = "auto"
+    name: str,
+    bands: Iterable[str] | None = None,
+    device: str = "auto",
+    precision: str = "auto",
+    sensor: Sensor = SENTINEL2,
 ) -> Sharpener:
     """What a method that learns on the scene will be like: its reads, halo and cost, untrained.
 
@@ -97,9 +105,10 @@ def unfitted_sharpener(
     """
     method, wanted, device = _known(name, bands, device)
     if method.blank is None:
-        return load_sharpener(name, wanted, device=device, precision=precision)
+        return load_sharpener(name, wanted, device=device, precision=precision, sensor=sensor)
     blank = method.blank(wanted, device)
     blank.compute_in(precision)
+    blank.see_with(sensor)
     return blank
 
 
@@ -140,8 +149,10 @@ def _load(
     weights: Path | None,
     device: str,
     precision: str,
+    sensor: Sensor,
     stamp: tuple[tuple[str, int, int], ...],  # noqa: ARG001  (part of the cache's key)
 ) -> Sharpener:
     sharpener = METHODS[name].load(bands, weights, device)
     sharpener.compute_in(precision)
+    sharpener.see_with(sensor)
     return sharpener

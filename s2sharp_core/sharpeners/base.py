@@ -4,7 +4,7 @@ import hashlib
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from torch import Tensor
 from ..errors import S2SharpError
 from ..fitting import FitOptions, Sample, Tell
 from ..networks.arithmetic import Arithmetic
-from ..observation import Sensor
+from ..observation import SENTINEL2, Sensor
 
 __all__ = ["Fit", "Method", "Sharpener"]
 
@@ -38,10 +38,12 @@ class Sharpener(ABC):
         Whether windows may be at work at once in threads of one process.
     arithmetic
         What its nets compute in: float32 or bfloat16.
+    sensor
+        How the product was seen that it sharpens: kernels, shifts and noise of its bands.
     precision
         The arithmetic and the device, part of what its results are recorded under.
     digest
-        A sha256 over all that decides its output: method, bands and weights.
+        A sha256 over all that decides its output: method, bands, weights and sensor.
     """
 
     name: str
@@ -54,6 +56,11 @@ class Sharpener(ABC):
     tolerance: float = 0.0
     arithmetic: Arithmetic = "float32"
     abreast: bool = True
+    sensor: Sensor = SENTINEL2
+
+    def see_with(self, sensor: Sensor) -> None:
+        """Sharpen products that were seen with ``sensor``, in place of the default one."""
+        self.sensor = sensor
 
     @property
     def precision(self) -> str:
@@ -76,7 +83,7 @@ class Sharpener(ABC):
 
     @property
     def digest(self) -> str:
-        facts = [self.name, self.bands, self.weights]
+        facts = [self.name, self.bands, self.weights, asdict(self.sensor)]
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
     @abstractmethod

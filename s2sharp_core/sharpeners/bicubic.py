@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ..bands import BANDS, BY_GSD, COARSE, ratio
 from ..errors import S2SharpError
-from ..observation import reach, upsample
+from ..observation import Sensor, reach, upsample
 from .base import Method, Sharpener
 
 __all__ = ["METHOD", "Bicubic"]
@@ -37,6 +37,9 @@ class Bicubic(Sharpener):
             if wanted:
                 out.update(zip(wanted, torch.unbind(upsample(y, ratio(gsd)), dim=1), strict=True))
         return out
+
+    def see_with(self, sensor: Sensor) -> None:
+        """Interpolate whatever was seen: nothing here follows from the sensor."""
 
     def __reduce__(self) -> tuple[Callable[..., Sharpener], tuple[Any, ...]]:
         return Bicubic, (self.bands, self.device)

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from ..bands import BY_GSD, COARSE, GSDS
 from ..errors import S2SharpError
 from ..fitting import CONSTANTS, Curve, FitOptions, Sample, Tell, optimise
-from ..observation import SENTINEL2, Sensor
+from ..observation import Sensor
 from ..weights import load_net, save_net
 from .base import Method, Sharpener
 from .net import NetSharpener, exact
@@ -278,10 +278,11 @@ class WindowFitted(Sharpener):
 
     def _fit(self, sample: Sample, folder: Path) -> None:
         assert self.method.fit is not None  # noqa: S101  (the constructor saw to it)
-        self.method.fit(sample, SENTINEL2, self.bands, self.options, folder, self.device, _silent)
+        self.method.fit(sample, self.sensor, self.bands, self.options, folder, self.device, _silent)
 
     def __reduce__(self) -> tuple[Callable[..., Sharpener], tuple[Any, ...]]:
-        return _per_window, (self.name, self.bands, self.options, self.device, self.threads)
+        facts = (self.name, self.bands, self.options, self.device, self.threads, self.sensor)
+        return _per_window, facts
 
 
 @contextmanager
@@ -306,8 +307,15 @@ def _silent(*_: object) -> None:
 
 
 def _per_window(
-    name: str, bands: tuple[str, ...], options: FitOptions, device: str, threads: int | None
+    name: str,
+    bands: tuple[str, ...],
+    options: FitOptions,
+    device: str,
+    threads: int | None,
+    sensor: Sensor,
 ) -> WindowFitted:
     from . import METHODS
 
-    return WindowFitted(METHODS[name], bands, options, device, threads)
+    restored = WindowFitted(METHODS[name], bands, options, device, threads)
+    restored.see_with(sensor)
+    return restored

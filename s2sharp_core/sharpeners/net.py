@@ -10,6 +10,7 @@ from torch import Tensor
 
 from ..bands import in_order
 from ..networks.arithmetic import fastest
+from ..observation import Sensor
 from ..weights import load_net
 from .base import Sharpener
 
@@ -101,6 +102,12 @@ class NetSharpener(Sharpener):
         for net in self.nets:
             net.arithmetic = self.arithmetic
 
+    def see_with(self, sensor: Sensor) -> None:
+        super().see_with(sensor)
+        for net in self.nets:
+            if hasattr(net, "see_with"):
+                net.see_with(sensor)
+
     def sharpen(self, y10: Tensor, y20: Tensor, y60: Tensor) -> dict[str, Tensor]:
         out: dict[str, Tensor] = {}
         for net in self.nets:
@@ -117,6 +124,7 @@ class NetSharpener(Sharpener):
             weights,
             self.device,
             self.arithmetic,
+            self.sensor,
         )
 
 
@@ -128,8 +136,10 @@ def _restore(
     weights: tuple[tuple[str, str], ...],
     device: str,
     arithmetic: str,
+    sensor: Sensor,
 ) -> NetSharpener:
     """Unpickle: read from disk once a process, and only the weights that were meant."""
     restored = NetSharpener.load(name, bands, folder, dict(weights), device, dict(weights))
     restored.compute_in(arithmetic)
+    restored.see_with(sensor)
     return restored

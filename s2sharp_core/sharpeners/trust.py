@@ -24,7 +24,7 @@ from torch.nn import functional as F
 
 from ..bands import BANDS, BY_GSD, ratio
 from ..networks.arithmetic import Arithmetic
-from ..observation import degrade, psf, upsample
+from ..observation import Sensor, degrade, psf, upsample
 from .base import Sharpener
 
 __all__ = ["TRUST", "WithTrust"]
@@ -57,12 +57,17 @@ class WithTrust(Sharpener):
         self.tolerance = inner.tolerance
         self.arithmetic: Arithmetic = inner.arithmetic
         self.abreast = inner.abreast
+        self.sensor = inner.sensor
         halo = inner.halo + max(_reach(band) for band in inner.bands)
         self.halo = -(-halo // self.period) * self.period
 
     def compute_in(self, precision: str) -> None:
         self.inner.compute_in(precision)
         self.arithmetic = self.inner.arithmetic
+
+    def see_with(self, sensor: Sensor) -> None:
+        self.inner.see_with(sensor)
+        self.sensor = sensor
 
     @property
     def digest(self) -> str:
@@ -81,7 +86,7 @@ class WithTrust(Sharpener):
             x = torch.stack([out[band] for band in bands], dim=1).float()
             y = y[:, [read.index(band) for band in bands]]
             times = ratio(gsd)
-            residual.append(_mean_square(degrade(x, bands, times) - y, 60 // gsd))
+            residual.append(_mean_square(degrade(x, bands, times, self.sensor) - y, 60 // gsd))
             detail.append(_mean_square(x - upsample(y, times), 6))
         for name, squares in zip(TRUST, (residual, detail), strict=True):
             figure = torch.cat(squares, dim=1).mean(dim=1).sqrt()
