@@ -23,6 +23,7 @@ from s2sharp_core.bands import BANDS, BY_GSD, GSDS
 from s2sharp_core.fitting import Sample
 from s2sharp_core.lattice import Box
 from s2sharp_core.observation import SENTINEL2
+from s2sharp_core.sharpeners.guard import told
 
 from .acquisitions import Acquisition
 from .ledger import Record
@@ -278,8 +279,8 @@ def fit_unit(run: Run, datatake: Datatake, attempt: int = 1) -> Record:
         idle = idle_size(run)
         torch.set_num_threads(plan.config.fit_threads)
         try:
-            _fit(plan, datatake)
-            facts |= {"status": "ok"}
+            note = _fit(plan, datatake)
+            facts |= {"status": "ok", "warnings": (note,) if note else ()}
         except S2SharpError as error:
             message = f"{datatake.take}: {error}"
             facts |= {"status": "failed", "kind": error.kind, "message": message}
@@ -292,7 +293,8 @@ def fit_unit(run: Run, datatake: Datatake, attempt: int = 1) -> Record:
     return keep(plan, Record(**facts))
 
 
-def _fit(plan: Plan, datatake: Datatake) -> None:
+def _fit(plan: Plan, datatake: Datatake) -> str:
+    """Fit, and return what the user should know of it."""
     folder = plan.fit_folder(datatake.take)
     method = METHODS[plan.config.method]
     # Only such a method's plan has datatakes.
@@ -307,6 +309,7 @@ def _fit(plan: Plan, datatake: Datatake) -> None:
             push()  # its checkpoint, from which any worker can go on
 
         method.fit(sample, SENTINEL2, plan.coarse, options, here, plan.device, tell)
+        return told(method.name, here)
 
 
 def _worker_says(about: dict[str, object]) -> None:

@@ -295,7 +295,8 @@ def _again(
     with torch.no_grad():
         still = float(np.mean([float(loss(random)) for _ in training]))
     before = float(np.mean(training))
-    return (still / before if before > 0 else math.inf), still
+    # An estimate of a risk can fall below nothing; of a positive loss, this is the plain ratio.
+    return (1 + (still - before) / abs(before) if before else math.inf), still
 
 
 @dataclass

@@ -1,6 +1,8 @@
 """``sharpen(scene, "s2net-m")``: the one call an analyst learns."""
 
+import warnings
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory, mkdtemp
 from typing import Any
@@ -20,6 +22,7 @@ from .observation import SENTINEL2
 from .registration import warn_of_shifts
 from .scene import locate, picture
 from .sharpeners import METHODS, Sharpener, load_sharpener, unfitted_sharpener
+from .sharpeners.guard import told
 
 __all__ = ["fit_sharpener", "sharpen", "sharpen_part"]
 
@@ -80,7 +83,9 @@ def sharpen(
         if asked:
             # Its networks are in memory then, and nothing of an eager scene goes to other processes.
             with TemporaryDirectory(prefix="s2sharp-fit-") as folder:
-                method = fit_sharpener(scene, method, bands=asked, folder=folder)
+                method, note = _fit(scene, method, asked, FitOptions(), Path(folder))
+            if note:
+                warnings.warn(note, UserWarning, stacklevel=2)
     sharpener, wanted = _choose(inputs, method, bands)
     out: dict[str, Any] = {b: inputs[b].data for b in wanted if BANDS[b].gsd == 10}
     if sharpener:
@@ -132,7 +137,30 @@ def fit_sharpener(
         ``nothing-to-fit`` when no window without gaps is large enough; ``fit-failed``;
         ``band-missing``; ``bad-config`` for a method that does not learn on the scene, or for fewer steps
         than it takes.
+
+    Warns
+    -----
+    UserWarning
+        When interpolation or the closed form gives bands better one level down, and is returned for them.
     """
+    options = FitOptions(steps, seed, Path(start) if start else None)
+    where = Path(folder) if folder else Path(mkdtemp(prefix="s2sharp-fit-"))
+    sharpener, note = _fit(scene, method, bands, options, where, device, tell)
+    if note:
+        warnings.warn(note, UserWarning, stacklevel=2)
+    return sharpener
+
+
+def _fit(
+    scene: xr.DataTree,
+    method: str,
+    bands: Iterable[str] | None,
+    options: FitOptions,
+    folder: Path,
+    device: str = "auto",
+    tell: Tell = lambda *_: None,
+) -> tuple[Sharpener, str]:
+    """As :func:`fit_sharpener`; and what its guard says."""
     _, box, inputs = locate(scene)
     coarse = in_order(b for b in (inputs if bands is None else bands) if b in COARSE)
     blank = unfitted_sharpener(method, coarse, device)
@@ -145,13 +173,12 @@ def fit_sharpener(
         )
     _refuse_missing(blank.reads, inputs, f"read by {method}")
     arrays = {band: inputs[band].values.astype(np.float32) for band in blank.reads}
-    options = FitOptions(steps or known.steps, seed, Path(start) if start else None)
-    where = Path(folder) if folder else Path(mkdtemp(prefix="s2sharp-fit-"))
+    options = replace(options, steps=options.steps or known.steps)
     sample = _sample(arrays, box, method, known.smallest)
-    known.fit(sample, SENTINEL2, coarse, options, where, blank.device, tell)
-    sharpener = known.load(coarse, where, blank.device)
+    known.fit(sample, SENTINEL2, coarse, options, folder, blank.device, tell)
+    sharpener = known.load(coarse, folder, blank.device)
     sharpener.compute_in("auto")
-    return sharpener
+    return sharpener, told(method, folder)
 
 
 def _sample(arrays: dict[str, np.ndarray], box: Box, method: str, smallest: int) -> Sample:

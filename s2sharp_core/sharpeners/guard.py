@@ -6,7 +6,9 @@ to the same coarser sample). A band that the network does not give best is retur
 returns a picture that it can know to be worse than its own start. The test is a proxy: coarser land is other land.
 """
 
+import json
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,7 +23,7 @@ from ..observation import Sensor, upsample
 from ..training import wald_pair
 from .closed import learn
 
-__all__ = ["Errors", "compare", "guarded", "in_words"]
+__all__ = ["Errors", "compare", "guarded", "told"]
 
 Errors = dict[str, dict[str, float]]
 """Band → ("net", "bicubic", "atprk") → RMSE one level down, DN."""
@@ -103,16 +105,19 @@ def guarded(net: Any, sample: Sample, sensor: Sensor) -> tuple[GuardedNet, Error
     return behind, errors
 
 
-def in_words(method: str, card: Mapping[str, Any]) -> str:
-    """What a card says of its guard, for the user; empty where the network is the best for all bands."""
-    told = []
-    for other in ("atprk", "bicubic"):
-        bands = [band for band, name in card.get("instead", {}).items() if name == other]
-        if bands:
-            told.append(f"{', '.join(bands)} by {other}")
-    if not told:
+def told(method: str, folder: Path) -> str:
+    """What the cards of a fit say of its guard, for the user; empty where the network is the best for all bands."""
+    instead: dict[str, str] = {}
+    for weights in sorted(folder.glob("*.safetensors")):
+        card = json.loads(weights.with_suffix(".json").read_text())
+        instead |= card.get("instead", {})
+    parts = [
+        f"{', '.join(band for band, name in instead.items() if name == other)} by {other}"
+        for other in sorted(set(instead.values()))
+    ]
+    if not parts:
         return ""
     return (
-        f"{method} was fitted, but one level down, where the answer is known, it is not the best for all bands: "
-        f"{'; '.join(told)} in its place."
+        f"{method} was fitted, but one level down, where the answer is known, others gave some bands better: "
+        f"{'; '.join(parts)} in its place."
     )
