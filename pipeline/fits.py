@@ -309,7 +309,7 @@ def _fit(plan: Plan, datatake: Datatake) -> str:
             push()  # its checkpoint, from which any worker can go on
 
         method.fit(sample, SENTINEL2, plan.coarse, options, here, plan.device, tell)
-        return told(method.name, here)
+        return told(method.name, here, plan.coarse)
 
 
 def _worker_says(about: dict[str, object]) -> None:

@@ -178,7 +178,7 @@ def _fit(
     known.fit(sample, SENTINEL2, coarse, options, folder, blank.device, tell)
     sharpener = known.load(coarse, folder, blank.device)
     sharpener.compute_in("auto")
-    return sharpener, told(method, folder)
+    return sharpener, told(method, folder, coarse)
 
 
 def _sample(arrays: dict[str, np.ndarray], box: Box, method: str, smallest: int) -> Sample:

@@ -7,7 +7,7 @@ returns a picture that it can know to be worse than its own start. The test is a
 """
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -105,12 +105,13 @@ def guarded(net: Any, sample: Sample, sensor: Sensor) -> tuple[GuardedNet, Error
     return behind, errors
 
 
-def told(method: str, folder: Path) -> str:
-    """What the cards of a fit say of its guard, for the user; empty where the network is the best for all bands."""
+def told(method: str, folder: Path, bands: Collection[str]) -> str:
+    """Return what the cards of a fit say of ``bands``, for the user; empty where the network is the best for all."""
     instead: dict[str, str] = {}
     for weights in sorted(folder.glob("*.safetensors")):
         card = json.loads(weights.with_suffix(".json").read_text())
-        instead |= card.get("instead", {})
+        chosen = card.get("instead", {})
+        instead |= {band: other for band, other in chosen.items() if band in bands}
     parts = [
         f"{', '.join(band for band, name in instead.items() if name == other)} by {other}"
         for other in sorted(set(instead.values()))
