@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
+from scipy import fft
 
 __all__ = ["Parcels", "edge", "fractal", "line", "parcels", "streaks", "warped"]
 
@@ -15,21 +16,25 @@ _SUB = 2
 def fractal(shape: Shape, slope: float, rng: np.random.Generator) -> np.ndarray:
     """A random surface with power spectrum ∝ 1/f^slope, mean 0, standard deviation 1: float32."""
     # A larger surface is cut: one that fits would be periodic, with its left edge like its right one.
-    size = [n + n // 4 + 8 for n in shape]
-    f = np.hypot(np.fft.fftfreq(size[0])[:, None], np.fft.rfftfreq(size[1])[None, :])
+    size = [fft.next_fast_len(n + n // 4 + 8, real=True) for n in shape]
+    f_y, f_x = fft.fftfreq(size[0]), fft.rfftfreq(size[1])
+    f = np.hypot(f_y[:, None], f_x[None, :]).astype(np.float32)
     f[0, 0] = np.inf
-    phase = rng.standard_normal(f.shape) + 1j * rng.standard_normal(f.shape)
-    surface = np.fft.irfft2(phase * f ** (-slope / 2), s=size)[: shape[0], : shape[1]]
+    passed = f ** np.float32(-slope / 2)
+    waves = fft.rfft2(rng.standard_normal(size, dtype=np.float32))
+    surface = fft.irfft2(waves * passed, s=size)[: shape[0], : shape[1]]
     return np.asarray((surface - surface.mean()) / surface.std(), dtype=np.float32)
 
 
 def streaks(shape: Shape, angle: float, rng: np.random.Generator) -> np.ndarray:
     """Noise drawn out along ``angle``, as rows and tramlines are: float32, standard deviation 1."""
-    f_y, f_x = np.fft.fftfreq(shape[0])[:, None], np.fft.rfftfreq(shape[1])[None, :]
+    size = [fft.next_fast_len(n, real=True) for n in shape]
+    f_y, f_x = fft.fftfreq(size[0])[:, None], fft.rfftfreq(size[1])[None, :]
     along = f_x * np.cos(angle) + f_y * np.sin(angle)
     across = f_y * np.cos(angle) - f_x * np.sin(angle)
     passed = np.exp(-((along / 0.03) ** 2) - (across / 0.35) ** 2) / (0.04 + np.abs(across)) ** 0.7
-    rows = np.fft.irfft2(np.fft.rfft2(rng.standard_normal(shape)) * passed, s=shape)
+    waves = fft.rfft2(rng.standard_normal(size, dtype=np.float32))
+    rows = fft.irfft2(waves * passed.astype(np.float32), s=size)[: shape[0], : shape[1]]
     return np.asarray(rows / rows.std(), dtype=np.float32)
 
 

@@ -12,7 +12,7 @@ from importlib import resources
 
 import numpy as np
 
-from .bands import BANDS
+from ..bands import BANDS
 
 __all__ = ["Cover", "covers"]
 
