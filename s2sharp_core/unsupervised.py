@@ -60,7 +60,7 @@ def observe(x: Tensor, sensor: Sensor) -> dict[int, Tensor]:
     }
 
 
-def infer(net: Any, y10: Tensor, y20: Tensor, y60: Tensor, narrow: bool = True) -> Tensor:
+def infer(net: Any, y10: Tensor, y20: Tensor, y60: Tensor, *, narrow: bool = True) -> Tensor:
     """The picture of ``net``, its convolutions in bfloat16 where ``narrow``, else in float32.
 
     Buffers are copies: statistics of a batch norm come from :func:`settle` alone.

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import torch
 from torch import Tensor, nn
@@ -38,14 +38,18 @@ class GuardedNet(nn.Module):
         instead: Mapping[str, Instead] | None = None,
     ) -> None:
         super().__init__()
-        self.net: Any = net if isinstance(net, nn.Module) else _built(net)
+        self.net: Any = _built(net)
         self.sensor = sensor if isinstance(sensor, Sensor) else Sensor.of(sensor)
         self.instead: dict[str, Instead] = dict(instead or {})
         self.bands = tuple(band for band in self.net.bands if band in COARSE)
         gsds = sorted({BANDS[band].gsd for band in self.bands})
-        self.closed = nn.ModuleDict({str(g): KrigingNet(g, sensor=self.sensor) for g in gsds})
-        own = (*self.net.reads, *self.bands, *BY_GSD[10])
-        self.reads = in_order(own)
+        self._closed = nn.ModuleDict({str(g): KrigingNet(g, sensor=self.sensor) for g in gsds})
+        self.reads = in_order((*self.net.reads, *self.bands, *BY_GSD[10]))
+
+    @property
+    def closed(self) -> dict[int, KrigingNet]:
+        """The closed form by GSD, which is there whether it is used or not."""
+        return {int(gsd): cast(KrigingNet, net) for gsd, net in self._closed.items()}
 
     @property
     def config(self) -> dict[str, Any]:
@@ -60,7 +64,7 @@ class GuardedNet(nn.Module):
     def support(self) -> dict[int, tuple[int, int]]:
         """By GSD: pixels of that grid read before and after a cell, along each axis."""
         closed = (closed.support for closed in self.closed.values())
-        between = ({int(gsd): reach(0, ratio(int(gsd)), "cubic")} for gsd in self.closed)
+        between = ({gsd: reach(0, ratio(gsd), "cubic")} for gsd in self.closed)
         return _union((self.net.support, *closed, *between))
 
     @property
@@ -78,8 +82,8 @@ class GuardedNet(nn.Module):
         given: dict[str, Tensor] = {}
         if set(self.bands) - set(self.instead):
             given |= zip(self.net.bands, self.net(y10, y20, y60).unbind(1), strict=True)
-        for key, closed in self.closed.items():
-            gsd, coarse = int(key), y20 if key == "20" else y60
+        for gsd, closed in self.closed.items():
+            coarse = y20 if gsd == 20 else y60
             of_gsd = [band for band in self.bands if BANDS[band].gsd == gsd]
             if any(self.instead.get(band) == "atprk" for band in of_gsd):
                 kriged = dict(zip(closed.bands, closed(y10, y20, y60).unbind(1), strict=True))
@@ -92,12 +96,13 @@ class GuardedNet(nn.Module):
         return torch.stack([given[band] for band in self.bands], dim=1)
 
 
-def _built(facts: Mapping[str, Any]) -> nn.Module:
+def _built(net: nn.Module | Mapping[str, Any]) -> Any:
     from . import NETWORKS
 
-    arguments = dict(facts)
-    net: nn.Module = NETWORKS[arguments.pop("kind")](**arguments)
-    return net
+    if isinstance(net, nn.Module):
+        return net
+    arguments = dict(net)
+    return NETWORKS[arguments.pop("kind")](**arguments)
 
 
 def _union(supports: Iterable[Mapping[int, tuple[int, int]]]) -> dict[int, tuple[int, int]]:
