@@ -20,7 +20,7 @@ from s2sharp_core.sharpeners import (
     ucnn,
     unrolled,
 )
-from s2sharp_core.simulate import landscape, noise_level, observe
+from s2sharp_core.simulate import landscape, observe
 from s2sharp_core.unsupervised import crop, infer, noise, risk, settle, unlike
 from s2sharp_core.unsupervised import observe as see
 
