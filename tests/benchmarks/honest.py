@@ -26,19 +26,19 @@ from s2sharp_core.spectrum import departure
 from s2sharp_core.supervised import SIZES, S2Recipe, teach
 from s2sharp_core.weights import save_net
 
-from ..data import CHIPS, SCENES, by_gsd, real_chip, real_scene, scene_of_20_m, shared_data
+from ..data import L2A_CHIPS, SCENES, by_gsd, l2a_chip, real_scene, scene_of_20_m, shared_data
 from .showing import console, show, tell
 
 NAME = "s2net-m"
 METHOD = ("bicubic", "atprk", "dsen2", NAME)
 PROTOCOL = ("measured", "hidden", "spectrum", "robust", "harm")
-KIND = {"l1c": SCENES, "l2a": CHIPS}
+KIND = {"l1c": SCENES, "l2a": L2A_CHIPS}
 Bands = Mapping[int, np.ndarray]
 
 
 def datatake(name: str) -> str:
     """What scenes of one datatake have in common in their names."""
-    return name.rsplit("_", 2)[0] if name in CHIPS else name
+    return name.rsplit("_", 2)[0] if name in L2A_CHIPS else name
 
 
 class School:
@@ -106,7 +106,7 @@ def figures(rows: Sequence[Row]) -> Iterator[tuple[str, float, str]]:
         value = _mean(own, protocol="hidden", band="20 m", metric="SRE")
         yield f"hidden, {kind.upper()}: mean SRE of B08 and B04, dB", value, ""
     for kind in (*KIND, ""):
-        own = [r for r in rows if r.scene in KIND.get(kind, (*SCENES, *CHIPS))]
+        own = [r for r in rows if r.scene in KIND.get(kind, (*SCENES, *L2A_CHIPS))]
         gain, coherence = (_series(own, "spectrum", name) for name in ("gain", "coherence"))
         where = kind.upper() or "all"
         if gain:
@@ -175,7 +175,7 @@ def main() -> None:
         raise SystemExit("No real scenes: set S2SHARP_DATA, or put them at ../shared/data.")
     methods, protocols = given.method or METHOD, given.protocol or PROTOCOL
     every = {name: by_gsd(real_scene(name)) for name in SCENES}
-    every |= {name: by_gsd(real_chip(name)) for name in CHIPS}
+    every |= {name: by_gsd(l2a_chip(name)) for name in L2A_CHIPS}
     wanted = given.only or [
         n for kind, names in KIND.items() if given.scenes in (None, kind) for n in names
     ]

@@ -22,7 +22,7 @@ from s2sharp_core.evaluate import Result, Row, judge_pictures
 from s2sharp_core.observation import upsample
 from s2sharp_core.protocols import PROTOCOLS, Case, Scene
 
-from ..data import CHIPS, SCENES, by_gsd, real_chip, real_scene, shared_data
+from ..data import L2A_CHIPS, SCENES, by_gsd, l2a_chip, real_scene, shared_data
 from .showing import show
 
 NAME = "s2super"
@@ -59,14 +59,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--python", required=True, help="of an environment with s2super")
     parser.add_argument("--method", action="append", help="ours beside it; repeat for more")
-    parser.add_argument("--scene", action="append", choices=[*SCENES, *CHIPS], help="only this one")
+    parser.add_argument(
+        "--scene", action="append", choices=[*SCENES, *L2A_CHIPS], help="only this one"
+    )
     given = parser.parse_args()
     if shared_data() is None:
         raise SystemExit("No real scenes: set S2SHARP_DATA, or put them at ../shared/data.")
     protocol = PROTOCOLS["measured"]
     cases = []
-    for name in given.scene or [*SCENES, *CHIPS]:
-        read = real_scene if name in SCENES else real_chip
+    for name in given.scene or [*SCENES, *L2A_CHIPS]:
+        read = real_scene if name in SCENES else l2a_chip
         cases += protocol.cases(Scene(name, native=by_gsd(read(name))))
     cases = [case for case in cases if case.gsds == (20,)]
     ours = compare(given.method or ["bicubic", "atprk", "dsen2", "s2net-m"], cases, device="cpu")
