@@ -211,7 +211,8 @@ def _costs(protocol: str, rows: Sequence[Row]) -> Grid:
     for method in table:
         for metric in _COSTS:
             values = [row.value for row in rows if row.method == method and row.metric == metric]
-            total = max(values) if metric == "multiply-adds" else sum(values)
-            table[method][metric] = (total, False)
+            if values:
+                total = max(values) if metric == "multiply-adds" else sum(values)
+                table[method][metric] = (total, False)
     columns = {metric: (_heading(metric), metric) for metric in _COSTS}
     return _grid(f"{protocol}: cost, seconds of all cases together", table, columns)

@@ -16,6 +16,7 @@ from tempfile import TemporaryDirectory
 import numpy as np
 from rich.table import Table
 from s2sharp.bench import Outcome, compare
+from s2sharp.bench_tables import write_csv
 
 from s2sharp_core import METHODS
 from s2sharp_core.bands import COARSE
@@ -167,6 +168,7 @@ def main() -> None:
     parser.add_argument("--scenes", choices=KIND, help="only these")
     parser.add_argument("--only", action="append", help="only this scene; repeat for more")
     parser.add_argument("--steps", type=int, default=S2Recipe.steps, help=f"of teaching {NAME}")
+    parser.add_argument("--out", type=Path, help="folder for table.csv, written after every scene")
     parser.add_argument("--taught", type=Path, help="keep what is taught here, and use it again")
     parser.add_argument("--method", action="append", choices=list(METHODS), help="only this one")
     parser.add_argument("--protocol", action="append", choices=PROTOCOL, help="only this one")
@@ -192,6 +194,8 @@ def main() -> None:
             outcome = judged(scene, names, methods, weights)
             results.extend(outcome.results)
             left_out.extend(outcome.left_out)
+            if given.out:
+                write_csv(Outcome(tuple(results)).rows, given.out)
 
         for name in wanted:
             judge(Scene(name, native=every[name]), protocols)
