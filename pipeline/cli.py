@@ -124,7 +124,7 @@ def clean(
     """Remove what a run or a mosaic left behind and nobody needs, and nothing else: the stage, drafts of killed
     writers, records of failures that have been made good.
 
-    The cube or mosaic, COGs, fitted weights and the ledger stay: the same command continues from them.
+    The cube or mosaic, COGs, measured sensors, fitted weights and the ledger stay: the same command continues from them.
     """
     from .status_cli import clean_up
 
