@@ -22,6 +22,7 @@ from .flags import FLAGS
 from .mosaic.cli import mosaic
 from .place import place
 from .report.cli import report
+from .sensor_cli import sensor
 from .terminal import bars, console, told
 from .view.cli import view
 
@@ -414,6 +415,7 @@ def _train_nets(
 
 app.command()(mosaic)
 app.command()(report)
+app.command()(sensor)
 app.command()(view)
 
 weights_app = typer.Typer(no_args_is_help=True, help="Weights from elsewhere.")
