@@ -28,7 +28,7 @@ __all__ = ["Estimate", "check_memory", "check_size", "estimate"]
 _READ, _WRITE, _UNIT = 150e6, 80e6, 0.15
 
 # Seconds and bytes that measuring a sensor takes.
-_SENSOR, _SENSOR_BYTES = 30.0, 500e6
+_SENSOR, _SENSOR_BYTES = 10.0, 500e6
 
 # int16 reflectance under blosc-zstd with shuffle: 1.6 times smaller in our measurements.
 _COMPRESSION = 1.6

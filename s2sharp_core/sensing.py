@@ -27,8 +27,8 @@ SensorChoice = Literal["measured", "default", "table"]
 NAMED: Mapping[str, Sensor] = {"default": SENTINEL2, "table": MTF_TABLE}
 """The sensors that need no product."""
 
-SIDES = (SIDE, SIDE // 2, 22)
-"""Sides in cells of the windows measured on; in the smallest, a 60 m band has one tile."""
+SIDES = (SIDE, SIDE // 2, 22, 14)
+"""Sides in cells of the windows measured on; in the smallest, a 20 m band has four tiles, and a 60 m band none."""
 
 # Largest shift that is taken out, in pixels of the band along one axis: halos are computed for it.
 _FARTHEST = 1.0

@@ -155,10 +155,15 @@ def test_a_method_that_does_not_look_at_the_sensor_is_not_held_up(
         assert not plan.datatakes
 
 
-def test_a_scene_that_is_too_small_gets_the_known_sensor_and_says_so(
+def test_a_scene_without_a_whole_window_gets_the_known_sensor_and_says_so(
     scheduler: str, tmp_path: Path
 ) -> None:
     simulate(tmp_path / "small", cells=20, tiles=1, dates=1, seed=3)
+    (file,) = (tmp_path / "small" / "scenes").rglob("B05.tif")
+    with rasterio.open(file, "r+") as dataset:
+        dn = dataset.read(1)
+        dn[::24] = 0
+        dataset.write(dn, 1)
     _, outcome = run(config(tmp_path / "small", tmp_path / "out", scheduler, **FAST))
     assert not outcome.failed
     (told,) = outcome.warnings
@@ -191,7 +196,7 @@ def test_a_band_more_than_a_pixel_off_is_told_and_keeps_its_place(
     """B05 is cut a pixel and a quarter too far down, as a wrong crop would."""
     folder = tmp_path / "far"
     shutil.copytree(shifted, folder)
-    (file,) = folder.rglob("B05.tif")
+    (file,) = (folder / "scenes").rglob("B05.tif")
     with rasterio.open(file) as dataset:
         dn, profile = dataset.read(1), dataset.profile
     dn = np.roll(dn, 1, axis=0)
