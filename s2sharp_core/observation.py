@@ -23,6 +23,7 @@ from torch.nn import functional as F
 from .bands import BANDS
 
 __all__ = [
+    "LARGEST_SHIFT",
     "MTF_TABLE",
     "SENTINEL2",
     "Response",
@@ -44,6 +45,8 @@ _CUT = 4.0
 # A measured kernel reaches so many coarse pixels each way, and fades out over the outer part of them: the steep edge
 # makes it ring, and a kernel that is cut off would not keep its shift.
 _WIDE, _FADES = 3.0, 1.5
+# Noise of a band that nobody measured, reflectance.
+_USUAL_NOISE = 5e-4
 # Frequencies up to Nyquist that a measured kernel is made from.
 _FREQUENCIES = 2048
 
@@ -54,6 +57,10 @@ _SUPPORT = {"linear": 1, "cubic": 2}
 def sigma(mtf: float, ratio: int) -> float:
     """σ, in fine pixels, of the Gaussian whose frequency response is ``mtf`` at the coarse Nyquist."""
     return ratio * math.sqrt(-2 * math.log(mtf)) / math.pi
+
+
+LARGEST_SHIFT = 1.0
+"""Pixels of its own that a band may lie off and be sharpened all the same."""
 
 
 @dataclass(frozen=True)
@@ -122,9 +129,22 @@ class Sensor:
         return cls(**facts, responses=responses, noise=noise)
 
     def response(self, band: str) -> Response:
-        """The response of a band."""
+        """The response of a band; for papers' sensors the one that comes nearest (a Gaussian without an edge)."""
+        if self.blur == "mtf":
+            return Response(band, sigma(BANDS[band].mtf, 1), math.inf)
+        if self.blur == "dsen2":
+            return Response(band, math.sqrt(1 / 4 + 1 / 4) / 2, math.inf)
         own = (r for r in self.responses if r.band == band)
         return next(own, None) or Response.default(band)
+
+    def shifts(self, bands: Sequence[str]) -> "Shifts":
+        """The shifts of ``bands``; none where the sensor is not a measured one."""
+        return tuple((r.dy, r.dx) for r in map(self.response, bands))
+
+    def noise_of(self, bands: Sequence[str]) -> tuple[float, ...]:
+        """Standard deviations of the noise of ``bands``, reflectance; a usual one where nobody measured it."""
+        known = dict(self.noise)
+        return tuple(known.get(band, _USUAL_NOISE) for band in bands)
 
 
 SENTINEL2 = Sensor()
@@ -320,18 +340,21 @@ def _cubic(t: float) -> float:
     return -0.5 * t**3 + 2.5 * t**2 - 4 * t + 2 if t < 2 else 0.0
 
 
-@lru_cache
+Shifts = tuple[tuple[float, float], ...]
+"""How far below and right of its place each channel shows things, in its own pixels."""
+
+
+@lru_cache(maxsize=256)
 @torch.inference_mode(mode=False)
-def _phases(ratio: int, kind: str) -> Tensor:
+def _phases(ratio: int, kind: str, shift: float, support: int) -> Tensor:
     """Interpolation weights of each phase of one coarse pixel: (ratio, 2·support + 1), float64."""
-    support = _SUPPORT[kind]
     weight = _cubic if kind == "cubic" else lambda t: max(0.0, 1 - abs(t))
-    at = [(phase + 0.5) / ratio - 0.5 for phase in range(ratio)]
+    at = [(phase + 0.5) / ratio - 0.5 + shift for phase in range(ratio)]
     rows = [[weight(a - tap) for tap in range(-support, support + 1)] for a in at]
     return torch.tensor(rows, dtype=torch.float64)
 
 
-def upsample(y: Tensor, ratio: int, kind: str = "cubic") -> Tensor:
+def upsample(y: Tensor, ratio: int, kind: str = "cubic", shifts: Shifts | None = None) -> Tensor:
     """Interpolate to a grid ``ratio`` times finer, pixel centres kept where they are on the ground.
 
     The weights depend on the phase alone, not on the position in the array, so that the result is
@@ -343,24 +366,35 @@ def upsample(y: Tensor, ratio: int, kind: str = "cubic") -> Tensor:
         (n, c, h, w); continued by replication at its edges.
     kind
         ``"linear"`` or ``"cubic"`` (Keys, a = -1/2).
+    shifts
+        Of each channel; taken out. None: all lie in place.
 
     Returns
     -------
     Tensor
         (n, c, ratio·h, ratio·w)
     """
-    return F.pixel_shuffle(upsample_phases(y, ratio, kind), ratio)
+    return F.pixel_shuffle(upsample_phases(y, ratio, kind, shifts), ratio)
 
 
-def upsample_phases(y: Tensor, ratio: int, kind: str = "cubic") -> Tensor:
+def upsample_phases(
+    y: Tensor, ratio: int, kind: str = "cubic", shifts: Shifts | None = None
+) -> Tensor:
     """As :func:`upsample`, the ratio² pixels of each coarse one as channels: (n, c·ratio², h, w)."""
     c = y.shape[1]
-    p = _phases(ratio, kind).to(y)
-    s = _SUPPORT[kind]
-    kernel = torch.einsum("iy,jx->ijyx", p, p).reshape(ratio * ratio, 1, 2 * s + 1, 2 * s + 1)
+    moved = shifts if shifts and any(map(any, shifts)) else ((0.0, 0.0),)
+    s = _SUPPORT[kind] + max(math.ceil(abs(d)) for shift in moved for d in shift)
+    kernels = [
+        torch.einsum(
+            "iy,jx->ijyx", _phases(ratio, kind, dy, s).to(y), _phases(ratio, kind, dx, s).to(y)
+        )
+        for dy, dx in moved
+    ]
+    each = [k.reshape(ratio * ratio, 1, 2 * s + 1, 2 * s + 1) for k in kernels]
+    kernel = torch.cat(each if len(each) == c else each * c)
     # Channels last: several times faster for filters that do not mix channels.
     y = F.pad(y.contiguous(memory_format=torch.channels_last), [s] * 4, mode="replicate")
-    return F.conv2d(y, kernel.repeat(c, 1, 1, 1), groups=c)
+    return F.conv2d(y, kernel, groups=c)
 
 
 def reach(radius: int, ratio: int, kind: str) -> tuple[int, int]:

@@ -184,7 +184,7 @@ def _prepared(net: S2Net, example: Example, device: str) -> Prepared:
     unit = (truth - floor).abs().mean(dim=(1, 2), keepdim=True) + 1e-5
     detail = net.detail(y10, y20, y60)
     inputs = detail.inputs[0].bfloat16()
-    detail = Detail(inputs, detail.picture[0], detail.amplitude[0])
+    detail = Detail(inputs, detail.picture[0], detail.amplitude[0], detail.doubt[0])
     return Prepared(detail, y20[0], y60[0], truth, unit)
 
 

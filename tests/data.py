@@ -14,6 +14,14 @@ from s2sharp_core.lattice import Lattice
 from s2sharp_core.scene import make_scene
 
 SCENES = ("shark_bay", "iceland", "australia", "coastal")
+L2A_CHIPS = (
+    "ben1_S2A_MSIL2A_20170613T101031_87_48",
+    "ben1_S2A_MSIL2A_20170617T113321_36_85",
+    "ben1_S2A_MSIL2A_20170617T113321_4_55",
+    "ben1_S2A_MSIL2A_20171221T112501_56_35",
+    "ben1_S2B_MSIL2A_20170924T93020_69_24",
+    "ben1_S2B_MSIL2A_20180204T94161_57_38",
+)
 
 
 def shared_data() -> Path | None:
@@ -39,7 +47,16 @@ def _folder() -> Path:
 
 def real_scene(name: str) -> xr.DataTree:
     """One of `SCENES` at its native resolutions: float32 reflectance, NaN where DN is 0."""
-    folder = _folder() / "scenes" / "sentinel-2-l1c" / name
+    return _native(_folder() / "scenes" / "sentinel-2-l1c" / name, name)
+
+
+def l2a_chip(name: str) -> xr.DataTree:
+    """One of `L2A_CHIPS`, 20 cells a side, as `real_scene` gives a scene."""
+    return _native(_folder() / "l2a", name)
+
+
+def _native(folder: Path, name: str) -> xr.DataTree:
+    """The item `name` of a folder with its assets."""
     item = json.loads((folder / f"{name}.json").read_text())
     lattice = Lattice.of(int(item["properties"]["proj:code"].removeprefix("EPSG:")))
     arrays, boxes = {}, set()

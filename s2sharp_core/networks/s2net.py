@@ -2,17 +2,19 @@
 
 Everything but the last step lies on the 20 m grid, where a 10 m picture has four phases a band (pixel-unshuffle):
 
-1. *Local regression.* The detail of every coarse band is regressed on that of the finer bands in a
-   neighbourhood of 5 × 5 coarse pixels, and theirs carried over (:mod:`s2sharp_core.regression`). Nothing is learned,
-   so nothing is tied to the scenes that a net was trained on.
+1. *Local regression.* The detail of every coarse band is regressed on that of the finer bands, seen through the same
+   kernel, and theirs carried over as far as the coarse band shows it (:mod:`s2sharp_core.regression`). Nothing is
+   learned, so nothing is tied to the scenes that a net was trained on.
 2. *Network.* A small residual net corrects that, the same one for every band of a GSD: it reads what each finer band
    contributes, in units of the band's local amplitude, and knows nothing of spectra. A gain or an offset of any
-   band (another product level, another atmosphere) passes through it.
-3. *Projection* (20 m). What the satellite would see of the result is brought to what it saw,
-   ``x + U h (y − A x)``: U interpolation and h a short filter, the inverse of A U as a truncated Neumann series, which
-   iterated back-projection (Irani and Peleg, CVGIP 53, 1991) amounts to on a grid.
+   band (another product level, another atmosphere) passes through it. Where neither the finer bands nor the band
+   itself gives evidence of detail, its correction fades out, and interpolation is left.
+3. *Projection* (20 m). The satellite's view of the result is brought to what it saw, ``x + U h w (y - A x)``: U
+   interpolation and h a short filter, the inverse of A U as a truncated Neumann series, which iterated back-projection
+   (Irani and Peleg, CVGIP 53, 1991) amounts to on a grid. The weights w, of the coarse and of the fine half of the
+   octave, are Wiener's: noise and errors of the sensor's kernel are not brought back as detail.
 
-Every operation is local: the halo is the sum of their reaches.
+Every operation is local: the halo is the sum of their reaches, with bands off by up to one pixel of their own.
 """
 
 import math
@@ -24,30 +26,61 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..bands import BANDS, BY_GSD, ratio
-from ..observation import degrade, psf, sigma, upsample, upsample_phases
-from ..regression import local_slopes, smooth
+from ..bands import BY_GSD
+from ..observation import (
+    LARGEST_SHIFT,
+    SENTINEL2,
+    Response,
+    Sensor,
+    degrade,
+    psf,
+    upsample,
+    upsample_phases,
+)
+from ..regression import (
+    Moments,
+    believed_slopes,
+    moments,
+    refined_slopes,
+    smooth,
+    split,
+)
 from .arithmetic import Arithmetic, arithmetic
 
 __all__ = ["Detail", "S2Net"]
 
+# Bands of one focal plane, which one kernel serves to look at the guides through.
+_PLANES = (BY_GSD[20][:4], BY_GSD[20][4:])
 _TRIANGLE = torch.tensor([0.25, 0.5, 0.25])
-_WINDOW = torch.exp(-0.5 * (torch.arange(-2.0, 3.0) / 1.5) ** 2)
-_WINDOW = _WINDOW / _WINDOW.sum()
-_RIDGE = {20: 3e-3, 60: 1e-3}
+
+
+def _gaussian(sigma: float, half: int) -> Tensor:
+    k = torch.exp(-0.5 * (torch.arange(-half, half + 1.0) / sigma) ** 2)
+    return k / k.sum()
+
+
+# Narrow neighbourhood, in coarse pixels, and wide ones, in cells of 60 m.
+_NARROW, _WIDE_20, _WIDE_60 = _gaussian(1.5, 2), _gaussian(1.33, 3), _gaussian(2.5, 5)
+# Independent pixels in each, about.
+_IN_NARROW, _IN_WIDE_20, _IN_WIDE_60 = 16.0, 100.0, 60.0
+# Doubt in wide slopes and in their changes, in units of what chance explains; ridge of a change; and what of a
+# predictor's detail beyond the coarse grid stands beside its variance.
+_DOUBT_WIDE, _DOUBT_NARROW, _RIDGE, _STAKE_WIDE, _STAKE_NARROW = 3.0, 2.0, 0.05, 0.1, 0.01
 # Amplitudes are not taken smaller than this, reflectance: the noise of a band.
 _NOISE = 5e-4
-# Terms of the Neumann series: as many iterations of back-projection.
-_TERMS = 4
-# Blur and decimation of the fine bands by the MTF of one band of each coarse GSD, the one in the middle.
-_TYPICAL = {g: sorted(BY_GSD[g], key=lambda b: BANDS[b].mtf)[len(BY_GSD[g]) // 2] for g in (20, 60)}
-# Taps on each side of the filters below, in pixels of their grid.
-_MIDDLE, _REACH = 4, 3
-
-
-# Taps on each side: of the blur from 20 to 60 m, and of h.
-_MIDDLE, _REACH = 4, 3
-# What the network reads of a band.
+# Energy that counts as none, reflectance².
+_NOTHING = 1e-12
+# Terms of the Neumann series: as many iterations of back-projection. Taps of h on each side.
+_TERMS, _REACH = 4, 3
+# White noise's share in the coarse half of a band's octave, and in the fine half.
+_SHARES = (
+    float(_TRIANGLE.square().sum()) ** 2,
+    float(1 - 2 * 0.25 + _TRIANGLE.square().sum() ** 2),
+)
+# Noise's variance is taken for so many times what was measured; errors of the kernel leave such a share of a band's
+# detail, by focal plane: the short-wave infrared follows the guides least, so that what is left of it is its own.
+_NOISY, _KERNEL_ERROR = 2.0, (0.1, 0.01)
+# Numbers that the network reads of a band.
 _READS = 23
 
 Interval = tuple[int, int]
@@ -64,38 +97,68 @@ class Detail:
     picture
         (n, 8·4, 3h, 3w): the six bands of 20 m and the two of 60 m at 10 m, reflectance.
     amplitude
-        (n, 8, 3h, 3w): of each of these bands, reflectance.
+        (n, 8, 3h, 3w): of each of these bands, reflectance; less where there is no evidence of detail.
+    doubt
+        (n, 12, 3h, 3w): energy of the residual of each 20 m band that noise and kernel explain, in the coarse half of
+        its octave and in the fine one, reflectance².
     """
 
     inputs: Tensor
     picture: Tensor
     amplitude: Tensor
+    doubt: Tensor
 
 
-def _to_60(x: Tensor) -> Tensor:
-    """Bands as they are at 20 m, (n, c, 3h, 3w), blurred on to what they would be at 60 m: (n, c, h, w)."""
-    fine, coarse = (sigma(BANDS[_TYPICAL[g]].mtf, ratio(g)) for g in (20, 60))
-    at = torch.arange(-_MIDDLE, _MIDDLE + 1.0)
-    # The 20 m grid has two 10 m pixels to one of its own.
-    k = torch.exp(-0.5 * at**2 / ((coarse**2 - fine**2) / 4))
-    k = (k / k.sum()).to(x)
-    c = x.shape[1]
-    x = F.pad(x, [_MIDDLE - 1] * 4, mode="replicate")
-    x = F.conv2d(x, k.view(1, 1, -1, 1).expand(c, 1, -1, 1), stride=(3, 1), groups=c)
-    return F.conv2d(x, k.view(1, 1, 1, -1).expand(c, 1, 1, -1), stride=(1, 3), groups=c)
+@dataclass(frozen=True)
+class _Sight:
+    """How the bands of a product were seen, as the steps of the net need it.
+
+    ``guides``: of each focal plane, the sensor through which 10 m bands (played by B02) look like its bands;
+    ``onward``: from there to 60 m (played by B01).
+    """
+
+    sensor: Sensor
+    guides: tuple[Sensor, ...]
+    onward: Sensor
+    shifts20: tuple[tuple[float, float], ...]
+    shifts60: tuple[tuple[float, float], ...]
+    noise: tuple[float, ...]
+
+    @classmethod
+    @lru_cache(maxsize=16)
+    def of(cls, sensor: Sensor) -> "_Sight":
+        guides = tuple(_typical("B02", bands, sensor) for bands in _PLANES)
+        near, far = guides[0], _typical("B01", BY_GSD[60], sensor)
+        rest = max(far.blur**2 - (near.blur / 3) ** 2, 1e-3)
+        return cls(
+            sensor,
+            tuple(Sensor(responses=(guide,)) for guide in guides),
+            Sensor(responses=(Response("B01", math.sqrt(rest), far.edge),)),
+            sensor.shifts(BY_GSD[20]),
+            sensor.shifts(BY_GSD[60]),
+            sensor.noise_of(BY_GSD[20]),
+        )
 
 
-@lru_cache(maxsize=1)
+def _typical(name: str, bands: Collection[str], sensor: Sensor) -> Response:
+    """The mean response of ``bands`` under another name, in place."""
+    each = [sensor.response(band) for band in bands]
+    blur = sum(r.blur for r in each) / len(each)
+    return Response(name, blur, sum(r.edge for r in each) / len(each))
+
+
+@lru_cache(maxsize=16)
 @torch.inference_mode(mode=False)
-def _back_filters() -> Tensor:
+def _back_filters(sensor: Sensor) -> Tensor:
     """H of each 20 m band: the sum of (1 - A U)ⁱ, i < ``_TERMS``, cut to 2·``_REACH`` + 1 taps: float64 (6, taps).
 
     A U, interpolation seen again, is a separable filter on the coarse grid; the series is taken along each axis.
     """
     bands, half = BY_GSD[20], 8
+    in_place = Sensor(responses=tuple(_typical(band, (band,), sensor) for band in bands))
     impulse = torch.zeros(1, len(bands), 1 + 4 * half, 1 + 4 * half, dtype=torch.float64)
     impulse[..., 2 * half, 2 * half] = 1
-    seen = degrade(upsample(impulse, 2), bands, 2)[0, :, half:-half, half:-half]
+    seen = degrade(upsample(impulse, 2), bands, 2, in_place)[0, :, half:-half, half:-half]
     # Each of sum 1, so that the sum over one axis is the filter along the other.
     once = seen.sum(dim=2)
     once = once / once.sum(dim=1, keepdim=True)
@@ -110,15 +173,15 @@ def _back_filters() -> Tensor:
     return cut / cut.sum(dim=1, keepdim=True)
 
 
-def _projected(x: Tensor, y: Tensor) -> Tensor:
-    """Bring the 20 m bands ``x`` (n, 6, 6h, 6w) to what was seen of them, ``y`` (n, 6, 3h, 3w)."""
-    bands = BY_GSD[20]
-    h = _back_filters().to(x)
-    rest = y - degrade(x, bands, 2)
-    rest = F.pad(rest.contiguous(memory_format=torch.channels_last), [_REACH] * 4, mode="replicate")
-    rest = F.conv2d(rest, h[:, None, :, None], groups=len(bands))
-    rest = F.conv2d(rest, h[:, None, None, :], groups=len(bands))
-    return x + upsample(rest, 2)
+def _halves(x: Tensor) -> Tensor:
+    """The coarse half of an octave, then the fine one: (n, c, h, w) → (n, 2c, h, w)."""
+    coarse = smooth(x, _TRIANGLE)
+    return torch.cat([coarse, x - coarse], dim=1)
+
+
+def _weights(energy: Tensor, doubt: Tensor) -> Tensor:
+    """Wiener's weights of what has so much energy, of which so much is doubtful."""
+    return (energy - doubt).clamp_min(0) / (energy + _NOTHING)
 
 
 def _amplitude(energy: Tensor) -> Tensor:
@@ -165,6 +228,7 @@ class S2Net(nn.Module):
     narrow = True
     bands: tuple[str, ...] = BY_GSD[20] + BY_GSD[60]
     reads: tuple[str, ...] = BY_GSD[10] + BY_GSD[20] + BY_GSD[60]
+    sensor: Sensor = SENTINEL2
 
     def __init__(self, features: int = 48, blocks: int = 4) -> None:
         super().__init__()
@@ -178,27 +242,41 @@ class S2Net(nn.Module):
         if not set(bands) & set(BY_GSD[60]):
             self.bands, self.reads = BY_GSD[20], BY_GSD[10] + BY_GSD[20]
 
+    def see_with(self, sensor: Sensor) -> None:
+        """Sharpen products that were seen with ``sensor``."""
+        self.sensor = sensor
+
     @property
     def support(self) -> dict[int, tuple[int, int]]:
-        """By GSD: pixels of that grid read before and after a cell, along each axis.
+        """By GSD: pixels of that grid read before and after a cell, along each axis, by a band off by a pixel.
 
         From the last step back to the first; intervals are pixels of the grid named, counted from the cell's first.
         """
-        blur = max((psf(band, 2).numel() - 2) // 2 for band in BY_GSD[20])
-        radius = 2 + self.blocks
+        off = math.ceil(LARGEST_SHIFT)
+        blur = max((psf(band, 2).numel() - 2) // 2 for band in BY_GSD[20]) + 2 * off
         # 20 m bands: projection, network, and how the regression's picture would be seen.
-        rest = _wider(_interpolated_from((0, 5), 2, "cubic"), _REACH)
-        corrected = _wider(_halved(_seen_from(rest, 2, blur)), radius)
-        slopes = _wider(_halved(_seen_from(corrected, 2, blur)), 3)
-        energy = _wider(_seen_from(_wider(_interpolated_from(corrected, 3, "linear"), 1), 3, 0), 1)
+        rest = _wider(_interpolated_from((0, 5), 2, "cubic"), _REACH + 1 + 2 + off)
+        corrected = _wider(_halved(_seen_from(rest, 2, blur)), 2 + self.blocks)
+        unseen = _wider(corrected, 1 + 2)
+        slopes = _halved(_seen_from(unseen, 2, blur))
+        wide = _wider(_interpolated_from(slopes, 3, "linear"), len(_WIDE_20) // 2)
+        products = _union(_seen_from(wide, 3, 0), _wider(slopes, 2))
+        energy = _seen_from(_wider(_interpolated_from(corrected, 3, "linear"), 1), 3, 0)
+        seen20 = _wider(_union(products, energy), 1)
         # 60 m bands, which are not projected.
-        at20 = _union(slopes, energy)
-        at60 = _wider(_interpolated_from(_wider((0, 2), radius), 3, "linear"), 3)
+        at60 = _interpolated_from(_wider((0, 2), 2 + self.blocks), 3, "linear")
+        at60 = _wider(at60, len(_WIDE_60) // 2 + 1)
         if self._sharpens_60:
-            at20 = _union(at20, _seen_from(at60, 3, _MIDDLE - 1))
-        at10 = _seen_from(at20, 2, (psf(_TYPICAL[20], 2).numel() - 2) // 2)
+            onward = (psf("B01", 3).numel() - 3) // 2
+            seen20 = _union(seen20, _seen_from(at60, 3, onward))
+        fine = _wider(seen20, 2)
+        at10 = _seen_from(fine, 2, (psf("B02", 2).numel() - 2) // 2)
+        at20 = _wider(seen20, 2 + off)
         reach = {10: (-at10[0], at10[1] - 5), 20: (-at20[0], at20[1] - 2)}
-        return reach | {60: (-at60[0], at60[1])} if self._sharpens_60 else reach
+        if self._sharpens_60:
+            at60 = _wider(at60, 2 + off)
+            reach[60] = (-at60[0], at60[1])
+        return reach
 
     @property
     def _sharpens_60(self) -> bool:
@@ -212,70 +290,42 @@ class S2Net(nn.Module):
             for net in (self.of20, self.of60)
         ]
         # On the 20 m grid: products, their windows, the slopes' elimination and use; for 60 m, a ninth of it.
-        regression = 34 * (1 + 10) + 100 + 6 * 16 + (75 * 11 + 800) / 9 + 2 * 40
-        blurs = (10 + 10 + 2 * _REACH + 1) * 6 + 25 * (4 + 6 + 6 + 2) + 9 * 30
+        regression = 66 * (1 + 10) + 6 * 60 + (66 * 14 + 6 * 60 + 95 * 24 + 1600) / 9 + 2 * 40
+        blurs = (12 + 12 + 2 * _REACH + 1) * 6 + 36 * (8 + 6 + 6 + 2) + 12 * 10 + 9 * 30
         return math.ceil((6 * each[0] + 2 * each[1] + regression + blurs) / 4)
 
     def detail(self, y10: Tensor, y20: Tensor, y60: Tensor) -> Detail:
         """Local regression: reflectance (n, 4, 6h, 6w), (n, 6, 3h, 3w), (n, 2, h, w) → what is to be corrected."""
+        sight = _Sight.of(self.sensor)
         last = torch.channels_last
         y10, y20, y60 = (y.contiguous(memory_format=last) for y in (y10, y20, y60))
-        n, _, h, w = y20.shape
-
-        # 20 m bands (B) from the 10 m bands (K), in planes: (n, K, B, phases, h, w).
-        p20 = degrade(y10, (_TYPICAL[20],) * 4, 2)
-        at20 = torch.cat([p20, y20], dim=1)
-        high20 = at20 - smooth(at20, _TRIANGLE)
-        slopes = local_slopes(high20[:, :4], high20[:, 4:], _WINDOW, _RIDGE[20])
-        fine = (F.pixel_unshuffle(y10, 2) - upsample_phases(p20, 2)).contiguous()
-        fine = fine.reshape(n, 4, 1, 4, h, w)
-        terms = slopes[:, :, :, None] * fine
-        carried = terms.sum(dim=1)
-        picture20 = upsample_phases(y20, 2) + carried.flatten(1, 2)
-        high = high20.contiguous()
-        low_terms = slopes * high[:, :4, None]
-        unseen = y20 - degrade(F.pixel_shuffle(picture20, 2), BY_GSD[20], 2)
-
-        energy = F.avg_pool2d(high20[:, 4:].square(), 3)
+        planes = [_carried(y10, y20, i, sight) for i in range(len(_PLANES))]
+        picture20 = torch.cat([plane.picture for plane in planes], dim=1)
+        high20 = torch.cat([plane.high for plane in planes], dim=1)
+        sure, doubt, unseen = _evidence(picture20, high20, y20, planes, sight)
+        energy = F.avg_pool2d(high20.square(), 3)
         inputs = [
-            terms.transpose(1, 2).flatten(2, 3),
-            low_terms.transpose(1, 2),
-            high[:, 4:, None],
-            (high[:, 4:] - low_terms.sum(dim=1))[:, :, None],
+            torch.cat([plane.terms.transpose(1, 2).flatten(2, 3) for plane in planes], dim=1),
+            torch.cat([plane.low_terms.transpose(1, 2) for plane in planes], dim=1),
+            high20[:, :, None],
+            (high20 - torch.cat([plane.low_terms.sum(dim=1) for plane in planes], dim=1))[
+                :, :, None
+            ],
             unseen[:, :, None],
         ]
+        every = torch.cat(inputs, dim=2)
         if not self._sharpens_60:
             amplitude = _amplitude(energy)
-            return Detail(
-                (torch.cat(inputs, dim=2) / amplitude[:, :, None]).flatten(1, 2),
-                picture20,
-                amplitude,
-            )
-
-        # 60 m bands from all others: what these show at 20 m, and what beyond.
-        p60 = _to_60(at20)
-        at60 = torch.cat([p60, y60], dim=1)
-        high60 = at60 - smooth(at60, _TRIANGLE)
-        slopes60 = local_slopes(high60[:, :10], high60[:, 10:], _WINDOW, _RIDGE[60])
-        slopes60 = upsample(slopes60.flatten(1, 2), 3, "linear").contiguous().unflatten(1, (10, 2))
-        middle = (slopes60 * (at20 - upsample(p60, 3)).contiguous()[:, :, None]).sum(dim=1)
-        far10 = slopes60[:, :4, :, None] * fine
-        far = far10.sum(dim=1) + (slopes60[:, 4:, :, None] * carried[:, :, None]).sum(dim=1)
-        picture60 = upsample_phases(upsample(y60, 3) + middle, 2) + far.flatten(1, 2)
-
-        amplitude = _amplitude(torch.cat([energy, high60[:, 10:].square()], dim=1))
-        inputs60 = [
-            far10.transpose(1, 2).flatten(2, 3),
-            far,
-            middle[:, :, None],
-            upsample(high60[:, 10:], 3, "linear")[:, :, None],
-            torch.zeros_like(middle)[:, :, None],
-        ]
-        every = torch.cat([torch.cat(inputs, dim=2), torch.cat(inputs60, dim=2)], dim=1)
+            inputs20 = (every / amplitude[:, :, None]).flatten(1, 2)
+            return Detail(inputs20, picture20, amplitude * sure, doubt)
+        far = _carried_far(y20, y60, planes, sight)
+        amplitude = _amplitude(torch.cat([energy, far.energy], dim=1))
+        every = torch.cat([every, far.inputs], dim=1)
         return Detail(
             (every / amplitude[:, :, None]).flatten(1, 2),
-            torch.cat([picture20, picture60], dim=1),
-            amplitude,
+            torch.cat([picture20, far.picture], dim=1),
+            amplitude * torch.cat([sure, far.sure], dim=1),
+            doubt,
         )
 
     def correction(self, inputs: Tensor) -> Tensor:
@@ -293,12 +343,151 @@ class S2Net(nn.Module):
         """The corrected picture, the 20 m bands brought to what was seen: reflectance (n, 8, 6h, 6w)."""
         x = detail.picture + detail.amplitude.repeat_interleave(4, dim=1) * correction.float()
         x = F.pixel_shuffle(x, 2)
-        return torch.cat([_projected(x[:, :6], y20), x[:, 6:]], dim=1)
+        return torch.cat([self._projected(x[:, :6], y20, detail.doubt), x[:, 6:]], dim=1)
+
+    def _projected(self, x: Tensor, y: Tensor, doubt: Tensor) -> Tensor:
+        """Bring the 20 m bands ``x`` (n, 6, 6h, 6w) to what was seen of them, ``y`` (n, 6, 3h, 3w)."""
+        sight = _Sight.of(self.sensor)
+        rest = _halves(y - degrade(x, BY_GSD[20], 2, self.sensor))
+        rest = rest * _weights(smooth(rest.square(), _NARROW), doubt)
+        rest = rest[:, :6] + rest[:, 6:]
+        h = _back_filters(self.sensor).to(x)
+        rest = F.pad(
+            rest.contiguous(memory_format=torch.channels_last), [_REACH] * 4, mode="replicate"
+        )
+        rest = F.conv2d(rest, h[:, None, :, None], groups=6)
+        rest = F.conv2d(rest, h[:, None, None, :], groups=6)
+        return x + upsample(rest, 2, shifts=sight.shifts20)
 
     def forward(self, y10: Tensor, y20: Tensor, y60: Tensor) -> Tensor:
         """Reflectance (n, 4, 6h, 6w), (n, 6, 3h, 3w), (n, 2, h, w) → (n, 8, 6h, 6w), 20 m bands first."""
         detail = self.detail(y10, y20, y60)
         return self.finished(detail, self.correction(detail.inputs), y20)
+
+
+@dataclass(frozen=True)
+class _Plane:
+    """Local regression of the 20 m bands (B) of one focal plane on the 10 m bands (4).
+
+    ``seen`` (n, 4, h, w): the guides on the 20 m grid; ``fine`` (n, 4, 1, 4, h, w): what they have beyond, in phases;
+    ``high`` (n, B, h, w): the bands' detail; ``terms`` (n, 4, B, 4, h, w), ``low_terms`` (n, 4, B, h, w): what each guide
+    contributes beyond the 20 m grid and on it; ``picture`` (n, B·4, h, w); ``share`` (n, B, h, w) of the bands' energy
+    that is explained.
+    """
+
+    seen: Tensor
+    fine: Tensor
+    high: Tensor
+    terms: Tensor
+    low_terms: Tensor
+    picture: Tensor
+    share: Tensor
+
+    @property
+    def carried(self) -> Tensor:
+        """The sum over the guides: (n, B, 4, h, w)."""
+        return self.terms.sum(dim=1)
+
+
+def _aligned(y: Tensor, shifts: tuple[tuple[float, float], ...]) -> Tensor:
+    """Coarse bands moved to where they belong, on their own grid; as they are where none is off."""
+    return upsample(y, 1, shifts=shifts) if any(map(any, shifts)) else y
+
+
+def _carried(y10: Tensor, y20: Tensor, plane: int, sight: _Sight) -> _Plane:
+    """Regress the bands of one focal plane on the guides, in a wide neighbourhood and in a narrow one."""
+    bands = _PLANES[plane]
+    at = slice(BY_GSD[20].index(bands[0]), BY_GSD[20].index(bands[-1]) + 1)
+    y, shifts = y20[:, at], sight.shifts20[at]
+    n, b, h, w = y.shape
+    seen = degrade(y10, ("B02",) * 4, 2, sight.guides[plane])
+    both = torch.cat([seen, _aligned(y, shifts)], dim=1)
+    high = both - smooth(both, _TRIANGLE)
+    fine = (F.pixel_unshuffle(y10, 2) - upsample_phases(seen, 2)).contiguous()
+    fine = fine.reshape(n, 4, 1, 4, h, w)
+    products = moments(high[:, :4], high[:, 4:], fine.square().mean(dim=3)[:, :, 0])
+    products = products.contiguous(memory_format=torch.channels_last)
+    wide = split(smooth(F.avg_pool2d(products, 3), _WIDE_20), 4, b)
+    slopes = believed_slopes(wide, _IN_WIDE_20, _DOUBT_WIDE, _STAKE_WIDE)
+    slopes = upsample(slopes.flatten(1, 2), 3, "linear").contiguous().unflatten(1, (4, b))
+    narrow = split(smooth(products, _NARROW), 4, b)
+    slopes = refined_slopes(narrow, slopes, _IN_NARROW, _DOUBT_NARROW, _RIDGE, _STAKE_NARROW)
+    terms = slopes[:, :, :, None] * fine
+    high = high.contiguous()
+    return _Plane(
+        seen,
+        fine,
+        high[:, 4:],
+        terms,
+        slopes * high[:, :4, None],
+        upsample_phases(y, 2, shifts=shifts) + terms.sum(dim=1).flatten(1, 2),
+        _explained(narrow, slopes),
+    )
+
+
+def _explained(of: Moments, slopes: Tensor) -> Tensor:
+    """Share of the bands' energy that slopes explain: (n, B, h, w)."""
+    return (of.explained(slopes) / (of.energy + _NOTHING)).clamp(0, 1)
+
+
+def _evidence(
+    picture: Tensor, high: Tensor, y20: Tensor, planes: list[_Plane], sight: _Sight
+) -> tuple[Tensor, Tensor, Tensor]:
+    """How far the 20 m bands give evidence of detail (n, 6, h, w), what of a residual is doubtful (n, 12, h, w), and the
+    residual of the regression's picture (n, 6, h, w).
+    """
+    noise = torch.tensor(sight.noise).to(y20)[None, :, None, None] ** 2
+    error = torch.tensor(
+        [e for e, bands in zip(_KERNEL_ERROR, _PLANES, strict=True) for _ in bands]
+    ).to(y20)[None, :, None, None]
+    unseen = y20 - degrade(F.pixel_shuffle(picture, 2), BY_GSD[20], 2, sight.sensor)
+    energy = smooth(torch.cat([_halves(high), _halves(unseen)], dim=1).square(), _NARROW)
+    noisy = torch.cat([_NOISY * share * noise for share in _SHARES], dim=1)
+    doubt = noisy + torch.cat([error, error], dim=1) * energy[:, :12]
+    own = _weights(energy[:, 12:], doubt)
+    own = torch.maximum(own[:, :6], own[:, 6:])
+    share = torch.cat([plane.share for plane in planes], dim=1)
+    return share + (1 - share) * own, doubt, unseen
+
+
+@dataclass(frozen=True)
+class _Far:
+    """Local regression of the 60 m bands (2) on the ten finer ones, on the 20 m grid; as :class:`Detail`, and
+    ``energy`` (n, 2, h, w) of their detail on the 60 m grid.
+    """
+
+    inputs: Tensor
+    picture: Tensor
+    energy: Tensor
+    sure: Tensor
+
+
+def _carried_far(y20: Tensor, y60: Tensor, planes: list[_Plane], sight: _Sight) -> _Far:
+    """Carry over to the 60 m bands what all finer bands show at 20 m, and what they have beyond."""
+    at20 = torch.cat([planes[0].seen, _aligned(y20, sight.shifts20)], dim=1)
+    p60 = degrade(at20, ("B01",) * 10, 3, sight.onward)
+    both = torch.cat([p60, _aligned(y60, sight.shifts60)], dim=1)
+    high = both - smooth(both, _TRIANGLE)
+    middle = (at20 - upsample(p60, 3)).contiguous()
+    products = moments(high[:, :10], high[:, 10:], F.avg_pool2d(middle.square(), 3))
+    wide = split(smooth(products.contiguous(memory_format=torch.channels_last), _WIDE_60), 10, 2)
+    slopes = believed_slopes(wide, _IN_WIDE_60, _DOUBT_WIDE, _STAKE_WIDE)
+    sure = upsample(_explained(wide, slopes), 3, "linear").contiguous()
+    slopes = upsample(slopes.flatten(1, 2), 3, "linear").contiguous().unflatten(1, (10, 2))
+    near = (slopes * middle[:, :, None]).sum(dim=1)
+    far10 = slopes[:, :4, :, None] * planes[0].fine
+    carried = torch.cat([plane.carried for plane in planes], dim=1)
+    far = far10.sum(dim=1) + (slopes[:, 4:, :, None] * carried[:, :, None]).sum(dim=1)
+    own = upsample(y60, 3, shifts=sight.shifts60)
+    picture = upsample_phases(own + near, 2) + far.flatten(1, 2)
+    inputs = [
+        far10.transpose(1, 2).flatten(2, 3),
+        far,
+        near[:, :, None],
+        upsample(high[:, 10:], 3, "linear")[:, :, None],
+        torch.zeros_like(near)[:, :, None],
+    ]
+    return _Far(torch.cat(inputs, dim=2), picture, high[:, 10:].square(), sure)
 
 
 def _wider(at: Interval, by: int) -> Interval:
