@@ -22,6 +22,7 @@ from .flags import FLAGS
 from .mosaic.cli import mosaic
 from .place import place
 from .report.cli import report
+from .sensor_cli import sensor
 from .terminal import bars, console, told
 from .view.cli import view
 
@@ -124,7 +125,7 @@ def clean(
     """Remove what a run or a mosaic left behind and nobody needs, and nothing else: the stage, drafts of killed
     writers, records of failures that have been made good.
 
-    The cube or mosaic, COGs, fitted weights and the ledger stay: the same command continues from them.
+    The cube or mosaic, COGs, measured sensors, fitted weights and the ledger stay: the same command continues from them.
     """
     from .status_cli import clean_up
 
@@ -414,6 +415,7 @@ def _train_nets(
 
 app.command()(mosaic)
 app.command()(report)
+app.command()(sensor)
 app.command()(view)
 
 weights_app = typer.Typer(no_args_is_help=True, help="Weights from elsewhere.")
@@ -446,9 +448,9 @@ def evaluate(
     protocol: Annotated[
         list[str] | None,
         typer.Option(
-            help="How cases are made and judged; repeat for more: mtf, dsen2, consistency, papers/coastal, "
-            "papers/iceland, papers/apex-30, papers/apex-40.",
-            show_default="mtf",
+            help="How cases are made and judged; repeat for more: measured, hidden, spectrum, robust, harm, consistency, "
+            "mtf, dsen2, papers/coastal, papers/iceland, papers/apex-30, papers/apex-40.",
+            show_default="measured",
         ),
     ] = None,
     scene: Annotated[
@@ -506,7 +508,7 @@ def evaluate(
     Without a catalogue it judges on synthetic landscapes. Methods that learn on the scene are fitted to
     each case's own inputs, never to its truth; so they are in `papers/…`, too.
 
-    Example: `s2sharp evaluate --method bicubic --method s2net-m --protocol mtf --protocol consistency --out bench`
+    Example: `s2sharp evaluate --method bicubic --method s2net-m --protocol measured --protocol spectrum --out bench`
     """
     from s2sharp_core.fitting import FitOptions
 
@@ -521,7 +523,7 @@ def evaluate(
         if out and pictures:
             check_pictures()
         tasks = find_tasks(
-            protocol or ["mtf"],
+            protocol or ["measured"],
             catalog=catalog,
             collection=collection,
             papers=papers,

@@ -59,9 +59,9 @@ def _regress(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _variogram(rest: Tensor) -> Tensor:
-    """Semivariogram of (n, h, w) at lags 1 … along both axes: float64 (_LAGS,)."""
+    """Semivariogram of (n, h, w) along both axes, at lags from 1 to ``_LAGS``, or to what a small one holds: float64."""
     values = []
-    for lag in range(1, _LAGS + 1):
+    for lag in range(1, min(_LAGS, *(side - 1 for side in rest.shape[-2:])) + 1):
         across = (rest[..., lag:] - rest[..., :-lag]).square().mean()
         down = (rest[..., lag:, :] - rest[..., :-lag, :]).square().mean()
         values.append((across + down) / 4)
@@ -83,5 +83,7 @@ def _deconvolve(rest: Tensor, band: str, r: int, sensor: Sensor) -> float:
     The sill is free, and kriging weights do not depend on it: with models of norm 1, the best one is
     that with the largest inner product.
     """
-    best = int((_models(band, r, sensor) @ _variogram(rest)).argmax())
+    found = _variogram(rest)
+    models = _models(band, r, sensor)[:, : len(found)]
+    best = int((models @ found / models.norm(dim=1)).argmax())
     return r * _LENGTHS[best]

@@ -234,6 +234,7 @@ def fitted(
         fewest=fewest,
         smallest=smallest,
         constants={**CONSTANTS, **constants},
+        senses=True,
         **facts,
     )
     return method
