@@ -164,7 +164,7 @@ def hopeless(monkeypatch):
 
 
 def test_a_hopeless_fit_gives_what_the_better_ones_give_and_says_so(hopeless, tmp_path):
-    picture = scene(20, 22, seed=77)
+    picture = scene(34, 36, seed=77)
     with pytest.warns(UserWarning, match=r"hopeless was fitted.*B05.* by ") as warned:
         ready = fit_sharpener(picture, "hopeless", folder=tmp_path)
     assert warned[0].filename == __file__
@@ -177,8 +177,8 @@ def test_a_hopeless_fit_gives_what_the_better_ones_give_and_says_so(hopeless, tm
     for band in COARSE:
         best = min(set(errors[band]) - {"net"}, key=errors[band].__getitem__)
         assert card["instead"][band] == best
-        same = np.allclose(given[band], others[best][band], atol=1e-6, equal_nan=True)
-        assert same, (band, best)
+        apart = np.abs(given[band] - others[best][band])[12:-12, 12:-12]  # the rim is filled
+        assert float(apart.max()) < 1e-6, (band, best)
     with pytest.warns(UserWarning, match="hopeless was fitted"):
         sharpen(picture, "hopeless")
 
