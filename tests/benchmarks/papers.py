@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from statistics import median
 
 import numpy as np
@@ -150,8 +151,9 @@ def apex(
     return Task(fit, score, sre(between.numpy(), truth[4:].numpy()))
 
 
-def deep(snr: float) -> Callable[[int, int | None], Task]:
-    return lambda seed, side: apex(snr, seed, side, published.deep_sure)
+def deep(snr: float, projected: bool = True) -> Callable[[int, int | None], Task]:
+    build = partial(published.deep_sure, projected=projected)
+    return lambda seed, side: apex(snr, seed, side, build)
 
 
 def admm(seed: int, side: int | None) -> Task:
@@ -167,6 +169,12 @@ _APEX = (
 PROTOCOLS: dict[str, Protocol] = {
     "deep_sure-apex-30": Protocol(25.85, BY_GSD[20] + BY_GSD[60], _APEX.format(30), deep(30)),
     "deep_sure-apex-40": Protocol(27.53, BY_GSD[20] + BY_GSD[60], _APEX.format(40), deep(40)),
+    "deep_sure-apex-30-interpolated": Protocol(
+        25.85,
+        BY_GSD[20] + BY_GSD[60],
+        _APEX.format(30) + " The network reads interpolated bands in place of back-projected ones.",
+        deep(30, projected=False),
+    ),
     "unrolled-apex-30": Protocol(
         25.24,
         BY_GSD[20] + BY_GSD[60],

@@ -43,10 +43,11 @@ class _ProjectedSkipNet(SkipNet):
         return back_projected(y10, y20, y60, self.sensor)
 
 
-def deep_sure(sensor: Sensor) -> nn.Module:
-    """Deep SURE's network: 64 features, five depths, connections of four."""
-    net = _ProjectedSkipNet(GSDS, features=64, depth=5, skips=4, norm="batch", residual=False)
-    net.sensor = sensor
+def deep_sure(sensor: Sensor, projected: bool = True) -> nn.Module:
+    """Deep SURE's network: 64 features, five depths, connections of four; it reads ``projected`` bands, or interpolated ones."""
+    kind = _ProjectedSkipNet if projected else SkipNet
+    net = kind(GSDS, features=64, depth=5, skips=4, norm="batch", residual=False)
+    net.sensor = sensor  # type: ignore[assignment]
     return _unfrozen(net)
 
 
