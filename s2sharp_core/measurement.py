@@ -39,6 +39,8 @@ _QUIET = 1e-4
 _BLUR_BIAS, _SHIFT_BIAS = 1.2, 0.3
 # Tiles that a measurement needs to be more than a guess.
 _FEWEST = 4
+# So many tiles have twice the error that their spread tells.
+_FEW = 8.0
 # Pixels of 10 m looked at, all windows together.
 _PIXELS = 1_000_000
 # Spread among products, as far as it is known: of blur and edge, of the shift in pixels of the band.
@@ -164,7 +166,8 @@ def measure_band(
         if np.abs(step).max() < 0.05:
             break
     spread = torch.einsum("pq,tq->tp", inverse, pulls).square().sum(dim=0).sqrt().numpy()
-    errors = spread * _MOVES
+    # Few tiles tell their own spread badly.
+    errors = spread * _MOVES * (1 + _FEW / len(target))
     unexplained = float((variance * weight).sum() / (energy * weight).sum())
     blur, edge = _shape(at)
     return Measured(
