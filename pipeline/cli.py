@@ -22,6 +22,7 @@ from .flags import FLAGS
 from .mosaic.cli import mosaic
 from .place import place
 from .report.cli import report
+from .sensor_cli import sensor
 from .terminal import bars, console, told
 from .view.cli import view
 
@@ -124,7 +125,7 @@ def clean(
     """Remove what a run or a mosaic left behind and nobody needs, and nothing else: the stage, drafts of killed
     writers, records of failures that have been made good.
 
-    The cube or mosaic, COGs, fitted weights and the ledger stay: the same command continues from them.
+    The cube or mosaic, COGs, measured sensors, fitted weights and the ledger stay: the same command continues from them.
     """
     from .status_cli import clean_up
 
@@ -414,6 +415,7 @@ def _train_nets(
 
 app.command()(mosaic)
 app.command()(report)
+app.command()(sensor)
 app.command()(view)
 
 weights_app = typer.Typer(no_args_is_help=True, help="Weights from elsewhere.")

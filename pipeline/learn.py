@@ -14,6 +14,7 @@ from s2sharp_core import BANDS, METHODS, S2SharpError
 from s2sharp_core.bands import BY_GSD, GSDS
 from s2sharp_core.fitting import FitOptions, Sample, Tell
 from s2sharp_core.observation import SENTINEL2
+from s2sharp_core.sensing import sense
 from s2sharp_core.sharpeners import NetSharpener, s2net, unfitted_sharpener
 from s2sharp_core.sharpeners.dsen2 import PUBLISHED, weights_file
 from s2sharp_core.supervised import SIZES, S2Recipe, teach
@@ -226,7 +227,8 @@ def finetune(config: RunConfig, tell: Tell) -> Path:
     assert method.fit is not None  # noqa: S101  (an adapted method has one)
     protocol = f"{_WALD}; {len(pooled)} windows of {len(plan.datatakes)} datatakes, a quarter of them held out"
     options = replace(plan.options, scenes=tuple(sorted(names)), protocol=protocol)
-    method.fit(pooled, SENTINEL2, plan.coarse, options, out, plan.device, tell)
+    sensor = sense(pooled).sensor if plan.measures else plan.sensor(plan.datatakes[0].take)
+    method.fit(pooled, sensor, plan.coarse, options, out, plan.device, tell)
     return out / s2net.weights_file(config.method.removesuffix("-adapted"))
 
 
