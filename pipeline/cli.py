@@ -448,9 +448,9 @@ def evaluate(
     protocol: Annotated[
         list[str] | None,
         typer.Option(
-            help="How cases are made and judged; repeat for more: mtf, dsen2, consistency, papers/coastal, "
-            "papers/iceland, papers/apex-30, papers/apex-40.",
-            show_default="mtf",
+            help="How cases are made and judged; repeat for more: measured, hidden, spectrum, robust, harm, consistency, "
+            "mtf, dsen2, papers/coastal, papers/iceland, papers/apex-30, papers/apex-40.",
+            show_default="measured",
         ),
     ] = None,
     scene: Annotated[
@@ -508,7 +508,7 @@ def evaluate(
     Without a catalogue it judges on synthetic landscapes. Methods that learn on the scene are fitted to
     each case's own inputs, never to its truth; so they are in `papers/…`, too.
 
-    Example: `s2sharp evaluate --method bicubic --method s2net-m --protocol mtf --protocol consistency --out bench`
+    Example: `s2sharp evaluate --method bicubic --method s2net-m --protocol measured --protocol spectrum --out bench`
     """
     from s2sharp_core.fitting import FitOptions
 
@@ -523,7 +523,7 @@ def evaluate(
         if out and pictures:
             check_pictures()
         tasks = find_tasks(
-            protocol or ["mtf"],
+            protocol or ["measured"],
             catalog=catalog,
             collection=collection,
             papers=papers,

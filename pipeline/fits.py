@@ -12,6 +12,7 @@ from distributed import get_worker
 
 from s2sharp_core import METHODS, S2SharpError
 from s2sharp_core.fitting import Sample
+from s2sharp_core.sharpeners.guard import told
 
 from .ledger import Record
 from .place import mirrored, store_errors
@@ -70,8 +71,8 @@ def fit_unit(run: Run, datatake: Datatake, attempt: int = 1) -> Record:
         idle = idle_size(run)
         torch.set_num_threads(plan.config.fit_threads)
         try:
-            _fit(plan, datatake)
-            facts |= {"status": "ok"}
+            note = _fit(plan, datatake)
+            facts |= {"status": "ok", "warnings": (note,) if note else ()}
         except S2SharpError as error:
             message = f"{datatake.take}: {error}"
             facts |= {"status": "failed", "kind": error.kind, "message": message}
@@ -84,7 +85,8 @@ def fit_unit(run: Run, datatake: Datatake, attempt: int = 1) -> Record:
     return keep(plan, Record(**facts))
 
 
-def _fit(plan: Plan, datatake: Datatake) -> None:
+def _fit(plan: Plan, datatake: Datatake) -> str:
+    """Fit, and return what the user should know of it."""
     folder = plan.fit_folder(datatake.take)
     method = METHODS[plan.config.method]
     # Only such a method's plan has datatakes.
@@ -100,6 +102,7 @@ def _fit(plan: Plan, datatake: Datatake) -> None:
 
         sensor = plan.sensor(datatake.take)
         method.fit(sample, sensor, plan.coarse, options, here, plan.device, tell)
+        return told(method.name, here, plan.coarse)
 
 
 def _worker_says(about: dict[str, object]) -> None:

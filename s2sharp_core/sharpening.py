@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory, mkdtemp
 from typing import Any
@@ -22,6 +23,7 @@ from .sampling import SIDE, windows_of
 from .scene import locate, picture
 from .sensing import SensorChoice, named, sense_arrays
 from .sharpeners import METHODS, Sharpener, load_sharpener, unfitted_sharpener
+from .sharpeners.guard import told
 
 __all__ = ["fit_sharpener", "sharpen", "sharpen_part"]
 
@@ -88,7 +90,10 @@ def sharpen(
         if asked:
             # Its networks are in memory then, and nothing of an eager scene goes to other processes.
             with TemporaryDirectory(prefix="s2sharp-fit-") as folder:
-                method = fit_sharpener(scene, method, bands=asked, folder=folder, sensor=seen)
+                where = Path(folder)
+                method, note = _fit(scene, method, asked, FitOptions(), where, sensor=seen)
+            if note:
+                warnings.warn(note, UserWarning, stacklevel=2)
     sharpener, wanted = _choose(inputs, method, bands, seen)
     out: dict[str, Any] = {b: inputs[b].data for b in wanted if BANDS[b].gsd == 10}
     if sharpener:
@@ -143,7 +148,31 @@ def fit_sharpener(
         ``nothing-to-fit`` when no window without gaps is large enough; ``fit-failed``;
         ``band-missing``; ``bad-config`` for a method that does not learn on the scene, or for fewer steps
         than it takes.
+
+    Warns
+    -----
+    UserWarning
+        When interpolation or the closed form gives bands better one level down, and is returned for them.
     """
+    options = FitOptions(steps, seed, Path(start) if start else None)
+    where = Path(folder) if folder else Path(mkdtemp(prefix="s2sharp-fit-"))
+    sharpener, note = _fit(scene, method, bands, options, where, device, tell, sensor)
+    if note:
+        warnings.warn(note, UserWarning, stacklevel=2)
+    return sharpener
+
+
+def _fit(
+    scene: xr.DataTree,
+    method: str,
+    bands: Iterable[str] | None,
+    options: FitOptions,
+    folder: Path,
+    device: str = "auto",
+    tell: Tell = lambda *_: None,
+    sensor: SensorChoice | Sensor = "measured",
+) -> tuple[Sharpener, str]:
+    """As :func:`fit_sharpener`; and what its guard says."""
     _, box, inputs = locate(scene)
     coarse = in_order(b for b in (inputs if bands is None else bands) if b in COARSE)
     blank = unfitted_sharpener(method, coarse, device)
@@ -156,8 +185,7 @@ def fit_sharpener(
         )
     _refuse_missing(blank.reads, inputs, f"read by {method}")
     arrays = {band: inputs[band].values.astype(np.float32) for band in blank.reads}
-    options = FitOptions(steps or known.steps, seed, Path(start) if start else None)
-    where = Path(folder) if folder else Path(mkdtemp(prefix="s2sharp-fit-"))
+    options = replace(options, steps=options.steps or known.steps)
     sides = (SIDE, SIDE // 2, known.smallest)
     sample = windows_of(arrays, box, [s for s in sides if s >= known.smallest])
     if sample is None:
@@ -169,11 +197,11 @@ def fit_sharpener(
             f"Give a scene with a whole part of {60 * side} m a side, or use a pretrained method.",
         )
     seen = _measured(arrays, box) if sensor == "measured" else named(sensor)
-    known.fit(sample, seen, coarse, options, where, blank.device, tell)
-    sharpener = known.load(coarse, where, blank.device)
+    known.fit(sample, seen, coarse, options, folder, blank.device, tell)
+    sharpener = known.load(coarse, folder, blank.device)
     sharpener.compute_in("auto")
     sharpener.see_with(seen)
-    return sharpener
+    return sharpener, told(method, folder, coarse)
 
 
 def _sensor(

@@ -4,21 +4,25 @@ from typing import Any, Protocol
 
 from torch import Tensor
 
+from .guarded import GuardedNet
 from .kriging import KrigingNet
 from .residual import ResidualNet
 from .s2net import S2Net
 from .skip import SkipNet
 from .subspace import SubspaceNet
+from .three_grids import ThreeGridNet
 from .unrolled import UnrolledNet
 
 __all__ = [
     "NETWORKS",
+    "GuardedNet",
     "KrigingNet",
     "Network",
     "ResidualNet",
     "S2Net",
     "SkipNet",
     "SubspaceNet",
+    "ThreeGridNet",
     "UnrolledNet",
 ]
 
@@ -26,7 +30,9 @@ NETWORKS: dict[str, Any] = {
     "residual": ResidualNet,
     "s2net": S2Net,
     "skip": SkipNet,
+    "three-grids": ThreeGridNet,
     "unrolled": UnrolledNet,
+    "guarded": GuardedNet,
     "kriging": KrigingNet,
     "subspace": SubspaceNet,
 }

@@ -47,10 +47,11 @@ from ..regression import (
 )
 from .arithmetic import Arithmetic, arithmetic
 
-__all__ = ["Detail", "S2Net"]
+__all__ = ["PLANES", "Detail", "S2Net"]
 
-# Bands of one focal plane, which one kernel serves to look at the guides through.
-_PLANES = (BY_GSD[20][:4], BY_GSD[20][4:])
+PLANES = (BY_GSD[20][:4], BY_GSD[20][4:])
+"""Bands of one focal plane, which one kernel serves to look at the guides through."""
+
 _TRIANGLE = torch.tensor([0.25, 0.5, 0.25])
 
 
@@ -127,7 +128,7 @@ class _Sight:
     @classmethod
     @lru_cache(maxsize=16)
     def of(cls, sensor: Sensor) -> "_Sight":
-        guides = tuple(_typical("B02", bands, sensor) for bands in _PLANES)
+        guides = tuple(_typical("B02", bands, sensor) for bands in PLANES)
         near, far = guides[0], _typical("B01", BY_GSD[60], sensor)
         rest = max(far.blur**2 - (near.blur / 3) ** 2, 1e-3)
         return cls(
@@ -299,7 +300,7 @@ class S2Net(nn.Module):
         sight = _Sight.of(self.sensor)
         last = torch.channels_last
         y10, y20, y60 = (y.contiguous(memory_format=last) for y in (y10, y20, y60))
-        planes = [_carried(y10, y20, i, sight) for i in range(len(_PLANES))]
+        planes = [_carried(y10, y20, i, sight) for i in range(len(PLANES))]
         picture20 = torch.cat([plane.picture for plane in planes], dim=1)
         high20 = torch.cat([plane.high for plane in planes], dim=1)
         sure, doubt, unseen = _evidence(picture20, high20, y20, planes, sight)
@@ -396,7 +397,7 @@ def _aligned(y: Tensor, shifts: tuple[tuple[float, float], ...]) -> Tensor:
 
 def _carried(y10: Tensor, y20: Tensor, plane: int, sight: _Sight) -> _Plane:
     """Regress the bands of one focal plane on the guides, in a wide neighbourhood and in a narrow one."""
-    bands = _PLANES[plane]
+    bands = PLANES[plane]
     at = slice(BY_GSD[20].index(bands[0]), BY_GSD[20].index(bands[-1]) + 1)
     y, shifts = y20[:, at], sight.shifts20[at]
     n, b, h, w = y.shape
@@ -438,7 +439,7 @@ def _evidence(
     """
     noise = torch.tensor(sight.noise).to(y20)[None, :, None, None] ** 2
     error = torch.tensor(
-        [e for e, bands in zip(_KERNEL_ERROR, _PLANES, strict=True) for _ in bands]
+        [e for e, bands in zip(_KERNEL_ERROR, PLANES, strict=True) for _ in bands]
     ).to(y20)[None, :, None, None]
     unseen = y20 - degrade(F.pixel_shuffle(picture, 2), BY_GSD[20], 2, sight.sensor)
     energy = smooth(torch.cat([_halves(high), _halves(unseen)], dim=1).square(), _NARROW)
