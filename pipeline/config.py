@@ -319,15 +319,11 @@ class RunConfig(Command):
 
     @field_validator("sensor")
     @classmethod
-    def _found(cls, value: str) -> str:
-        """A name, or a file that workers with another directory find, too."""
+    def _named(cls, value: str) -> str:
+        """A name, or an absolute path: the same run may be continued from another folder."""
         if value in ("measured", *NAMED) or "://" in value:
             return value
-        file = Path(value).expanduser().resolve()
-        if not file.is_file():
-            names = ", ".join(("measured", *NAMED))
-            raise ValueError(f"there is no file {value}; give one, or {names}")
-        return str(file)
+        return str(Path(value).expanduser().resolve())
 
     @field_validator("bbox", "extent")
     @classmethod

@@ -632,12 +632,12 @@ def finish(
     store: Place,
     status: str,
     weights: Mapping[str, Mapping[str, str]] | None = None,
-    sensors: Mapping[str, Mapping[str, Any]] | None = None,
+    sensors: Mapping[str, Mapping[str, Sequence[float]]] | None = None,
 ) -> None:
     """Say that the cube is "complete" or "partial", and consolidate its metadata: a run's last write.
 
-    ``weights``: datatake → file → sha256 of what it was sharpened with; ``sensors``: datatake → the fields of the
-    :class:`~s2sharp_core.Sensor` that it was seen with.
+    ``weights``: datatake → file → sha256 of what it was sharpened with; ``sensors``: datatake → band → blur,
+    edge and shift that it was seen with, of bands that have their own.
 
     Drafts that a killed writer left behind go first; what has a final name is whole.
     """
