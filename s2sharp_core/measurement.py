@@ -21,9 +21,22 @@ from torch.nn import functional as F
 
 from .bands import BANDS, BY_GSD
 from .fitting import Sample
-from .observation import SENTINEL2, Response, Sensor, degrade
+from .observation import (
+    FARTHEST_BLUR,
+    FARTHEST_EDGE,
+    SENTINEL2,
+    Response,
+    Sensor,
+    degrade,
+)
 
-__all__ = ["Measured", "believed", "measure", "measure_band", "measured_noise"]
+__all__ = [
+    "Measured",
+    "believed",
+    "measure",
+    "measure_band",
+    "measured_noise",
+]
 
 # Side of a tile in coarse pixels (320 m for 20 m bands), and of one in a small sample; pixels left out at edges, side of
 # the high-pass filter.
@@ -227,11 +240,13 @@ def believed(
             return round(old + share * (new - old), 4)
 
         r = one.response
+        blur = weighed(r.blur, known.blur, one.blur_error, _SPREAD_BLUR)
+        edge = weighed(r.edge, known.edge, one.edge_error, _SPREAD_EDGE)
         responses.append(
             replace(
                 known,
-                blur=weighed(r.blur, known.blur, one.blur_error, _SPREAD_BLUR),
-                edge=weighed(r.edge, known.edge, one.edge_error, _SPREAD_EDGE),
+                blur=min(max(blur, known.blur - FARTHEST_BLUR), known.blur + FARTHEST_BLUR),
+                edge=min(max(edge, known.edge - FARTHEST_EDGE), known.edge + FARTHEST_EDGE),
                 dy=weighed(r.dy, known.dy, 2 * one.shift_error, _SPREAD_SHIFT),
                 dx=weighed(r.dx, known.dx, 2 * one.shift_error, _SPREAD_SHIFT),
             )

@@ -3,12 +3,9 @@
 from dataclasses import replace
 
 from ..bands import BANDS, COARSE
-from ..observation import LARGEST_SHIFT, Response, Sensor
+from ..observation import FARTHEST_BLUR, FARTHEST_EDGE, LARGEST_SHIFT, Response, Sensor
 
 __all__ = ["farthest"]
-
-# No product has been seen with a coarse band narrower by more than this.
-_NARROWER, _STEEPER = 0.1, 0.05
 
 
 def farthest(sensor: Sensor) -> Sensor:
@@ -22,8 +19,8 @@ def farthest(sensor: Sensor) -> Sensor:
     responses = tuple(
         Response(
             band,
-            BANDS[band].blur - _NARROWER,
-            BANDS[band].edge - _STEEPER,
+            BANDS[band].blur - FARTHEST_BLUR,
+            BANDS[band].edge - FARTHEST_EDGE,
             LARGEST_SHIFT,
             LARGEST_SHIFT,
         )
