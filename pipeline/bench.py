@@ -10,9 +10,9 @@ from tempfile import TemporaryDirectory
 import numpy as np
 
 from s2sharp_core import METHODS, S2SharpError
-from s2sharp_core.evaluate import Result, Row, judge, outline, prepare
+from s2sharp_core.evaluate import Result, Row, combined, judge, outline, prepare
 from s2sharp_core.fitting import FitOptions
-from s2sharp_core.protocols import PROTOCOLS, Case, Protocol, Scene, synthetic_scenes
+from s2sharp_core.protocols import PROTOCOLS, Case, Protocol, Scene, drawn_scenes, synthetic_scenes
 
 from .learn import real_scenes
 
@@ -36,11 +36,12 @@ class Outcome:
 
     @property
     def rows(self) -> tuple[Row, ...]:
-        return tuple(row for result in self.results for row in result.rows)
+        """All values, those that several cases of a scene have together among them."""
+        return combined(row for result in self.results for row in result.rows)
 
 
 def find_tasks(
-    protocols: Sequence[str],
+    protocols: Sequence[str] = ("measured",),
     *,
     catalog: Path | None = None,
     collection: str = "sentinel-2-l1c",
@@ -83,6 +84,8 @@ def find_tasks(
         count = synthetic if synthetic is not None else 0 if catalog else 2
         found |= {scene.name: scene for scene in synthetic_scenes(count, cells)}
     tasks = [(protocol, scene) for protocol in general for scene in found.values()]
+    if "harm" in protocols:
+        tasks += [(PROTOCOLS["harm"], scene) for scene in drawn_scenes()]
     for name in protocols:
         if PROTOCOLS[name].file:
             tasks.append((PROTOCOLS[name], _published(PROTOCOLS[name], folder)))
@@ -187,7 +190,9 @@ def compare(
     with nullcontext(fits) if fits else TemporaryDirectory(prefix="s2sharp-fits-") as folder:
         for name in methods:
             for done, case in enumerate(cases):
-                where = f"{case.scene}, {case.protocol.name}"
+                where = ", ".join(
+                    filter(None, (case.scene, case.protocol.name, case.part, case.trial))
+                )
                 tell(name, done, where)
 
                 def fitting(

@@ -96,11 +96,13 @@ def _table(table: Grid) -> str:
 
 def _figures(results: Sequence[Result]) -> Iterator[str]:
     case = results[0].case
+    if case.trial or case.lens:
+        return
     for gsd in case.gsds:
         having = [r for r in results if any(b in r.pictures for b in BY_GSD[gsd])]
         if having:
             picture = data_uri(draw_case(having, gsd))
-            alt = escape(f"{case.scene}, {case.step(gsd)}")
+            alt = escape(f"{case.scene}, {case.part} {case.step(gsd)}")
             yield f"<figure><img alt='{alt}' loading='lazy' src='{picture}'></figure>"
 
 

@@ -1,7 +1,7 @@
 """The bench's values as tables: a value a row for machines, a few columns side by side for people."""
 
 import csv
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, astuple, dataclass, fields
 from importlib.util import find_spec
 from pathlib import Path
@@ -9,15 +9,18 @@ from typing import Any
 
 import numpy as np
 
+from s2sharp_core.bands import BANDS
 from s2sharp_core.evaluate import Row
 from s2sharp_core.indices import INDICES
+from s2sharp_core.protocols import PROTOCOLS
 from s2sharp_core.scoring import METRICS
+from s2sharp_core.spectrum import departure
 
 __all__ = ["SEEN", "Cell", "Grid", "grids", "write_csv", "write_tables"]
 
 SEEN = (
     "† The weights were trained on this very scene: read it as the best that the method can do. Figures "
-    "with each scene left out of training: python -m tests.benchmarks.accuracy"
+    "with each scene left out of training: python -m tests.benchmarks.honest"
 )
 
 _COSTS = ("multiply-adds", "seconds", "fit seconds")
@@ -84,20 +87,64 @@ def grids(rows: Sequence[Row]) -> list[Grid]:
     out = []
     for protocol in dict.fromkeys(row.protocol for row in rows):
         mine = [row for row in rows if row.protocol == protocol]
-        first = "SRE" if any(row.metric == "SRE" for row in mine) else "RMSE"
+        first = PROTOCOLS[protocol].headline
         out.append(_by_scene(protocol, first, mine))
-        groups = dict.fromkeys(r.band for r in mine if r.metric == first and r.band.endswith(" m"))
+        groups = dict.fromkeys(r.band for r in mine if r.metric == first and r.band not in BANDS)
         out += [grid for group in groups if (grid := _by_metric(protocol, group, mine))]
+        out += _series(protocol, mine)
         out.append(_costs(protocol, mine))
     return out
+
+
+def _series(protocol: str, rows: Sequence[Row]) -> list[Grid]:
+    """Metrics that have a value for each frequency or trial: the mean over the scenes, and the bands where there is none
+    for all of them; after them the worst.
+    """
+    out = []
+    for name, measure in _WORST.items():
+        start = f"{name}, "
+        every = [row for row in rows if row.metric.startswith(start)]
+        methods = dict.fromkeys(row.method for row in every)
+        keys = dict.fromkeys(row.metric.removeprefix(start) for row in every)
+        table: _Table = {}
+        for method in methods:
+            own = [row for row in every if row.method == method]
+            line = {
+                key: float(np.mean([row.value for row in own if row.metric == start + key]))
+                for key in keys
+            }
+            worst, metric, heading = measure(list(line.values())), _SAME[name], f"worst {name}"
+            seen = any(row.seen for row in own)
+            table[method] = {heading: (worst, seen)} | {k: (v, seen) for k, v in line.items()}
+        if table:
+            columns = {heading: (heading, metric)} | {key: (key, metric) for key in keys}
+            title = f"{protocol}: {name}, mean of the scenes, then the worst"
+            out.append(_grid(title, table, columns, unranked=frozenset(keys)))
+    return out
+
+
+_WORST: Mapping[str, Callable[[list[float]], float]] = {
+    "gain": departure,
+    "coherence": min,
+    "loss": max,
+}
+"""What is the worst of a series; of the gain, its departure from 1."""
+
+_SAME = {"gain": "departure", "coherence": "coherence", "loss": "worst loss"}
+"""Series → the metric that it is shown like."""
 
 
 _Table = dict[str, dict[Any, tuple[float, bool]]]
 """Method → column → (value, seen)."""
 
 
-def _grid(title: str, table: _Table, columns: Mapping[Any, tuple[str, str]]) -> Grid:
-    """``columns``: key → (heading, metric)."""
+def _grid(
+    title: str,
+    table: _Table,
+    columns: Mapping[Any, tuple[str, str]],
+    unranked: frozenset[Any] = frozenset(),
+) -> Grid:
+    """``columns``: key → (heading, metric); of those that are ``unranked``, none is called the best."""
     cells: dict[str, list[Cell]] = {method: [] for method in table}
     for key, (_, metric) in columns.items():
         measure = METRICS[metric]
@@ -105,7 +152,7 @@ def _grid(title: str, table: _Table, columns: Mapping[Any, tuple[str, str]]) -> 
         top = max((w for w in worth if not np.isnan(w)), default=np.nan)
         for method, row in table.items():
             value, seen = row.get(key, (np.nan, False))
-            best = len(worth) > 1 and measure.better * value == top
+            best = len(worth) > 1 and key not in unranked and measure.better * value == top
             text = "–" if np.isnan(value) else f"{value:,.{measure.decimals}f}"
             cells[method].append(Cell(text, best, seen))
     headings = tuple(heading for heading, _ in columns.values())
@@ -164,7 +211,8 @@ def _costs(protocol: str, rows: Sequence[Row]) -> Grid:
     for method in table:
         for metric in _COSTS:
             values = [row.value for row in rows if row.method == method and row.metric == metric]
-            total = max(values) if metric == "multiply-adds" else sum(values)
-            table[method][metric] = (total, False)
+            if values:
+                total = max(values) if metric == "multiply-adds" else sum(values)
+                table[method][metric] = (total, False)
     columns = {metric: (_heading(metric), metric) for metric in _COSTS}
     return _grid(f"{protocol}: cost, seconds of all cases together", table, columns)

@@ -15,7 +15,7 @@ from s2sharp_core import BANDS, METHODS, S2SharpError, load_sharpener
 from s2sharp_core.blocks import context, sharpen_block, side_by_side
 from s2sharp_core.fitting import FitOptions, Sample
 from s2sharp_core.lattice import Box
-from s2sharp_core.observation import SENTINEL2
+from s2sharp_core.observation import Sensor
 from s2sharp_core.sharpeners import unfitted_sharpener
 
 from .ready import judged
@@ -43,10 +43,11 @@ def measure(settings: dict[str, Any]) -> dict[str, float]:
     """
     chosen = settings["method"], settings["bands"]
     where = settings["device"], settings["precision"]
+    sensor = Sensor.of(settings["sensor"])
     if settings["unfitted"]:
-        sharpener = unfitted_sharpener(*chosen, *where)
+        sharpener = unfitted_sharpener(*chosen, *where, sensor)
     else:
-        sharpener = load_sharpener(*chosen, settings["weights"], *where)
+        sharpener = load_sharpener(*chosen, settings["weights"], *where, sensor)
     sharpener = judged(sharpener, trust=settings["trust"], error90=settings["error90"])
     window = settings["window"]
     abreast, _ = side_by_side(sharpener, settings["windows"], settings["threads"])
@@ -91,7 +92,7 @@ def _fit(settings: dict[str, Any]) -> tuple[float, float]:
                 try:
                     method.fit(
                         sample,
-                        SENTINEL2,
+                        Sensor.of(settings["sensor"]),
                         tuple(settings["bands"]),
                         FitOptions(steps),
                         Path(folder),

@@ -21,7 +21,7 @@ class Leftover:
 def leftovers(out: Place) -> list[Leftover]:
     """What may go: the stage, drafts of killed writers, and records of failures that have been made good.
 
-    Weights that were fitted stay: a run that is continued needs them, and the cube names them.
+    Sensors that were measured and weights that were fitted stay: a run that is continued needs them, and the cube names them.
 
     Raises
     ------
@@ -53,7 +53,17 @@ def leftovers(out: Place) -> list[Leftover]:
 
 
 _OURS = {
-    *("acquisitions", "cogs", "cube.zarr", "fits", "lease", "ledger", "pictures", "stac"),
+    *(
+        "acquisitions",
+        "cogs",
+        "cube.zarr",
+        "fits",
+        "lease",
+        "ledger",
+        "pictures",
+        "sensors",
+        "stac",
+    ),
     *("differences", "mosaic.zarr"),
 }
 """Folders that a run or a mosaic writes to."""

@@ -22,6 +22,7 @@ from .flags import FLAGS
 from .mosaic.cli import mosaic
 from .place import place
 from .report.cli import report
+from .sensor_cli import sensor
 from .terminal import bars, console, told
 from .view.cli import view
 
@@ -124,7 +125,7 @@ def clean(
     """Remove what a run or a mosaic left behind and nobody needs, and nothing else: the stage, drafts of killed
     writers, records of failures that have been made good.
 
-    The cube or mosaic, COGs, fitted weights and the ledger stay: the same command continues from them.
+    The cube or mosaic, COGs, measured sensors, fitted weights and the ledger stay: the same command continues from them.
     """
     from .status_cli import clean_up
 
@@ -283,9 +284,17 @@ def _spoken(flags: dict[str, Any]) -> Iterator[tuple[str, str]]:
 def train(
     out: Annotated[Path, typer.Option(help="Folder for weights and their cards.")],
     catalog: Annotated[
-        Path | None, typer.Option(help="Static catalogue of real scenes to learn from, too.")
+        list[Path] | None,
+        typer.Option(
+            help="Static catalogue of real scenes to learn from, too; may be given again."
+        ),
     ] = None,
-    collection: Annotated[str, typer.Option(help="Its collection.")] = "sentinel-2-l1c",
+    collection: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Its collection, once for each catalogue.", show_default="sentinel-2-l1c"
+        ),
+    ] = None,
     steps: Annotated[
         int | None,
         typer.Option(help="Steps for each net.", min=20, show_default="the method's"),
@@ -315,8 +324,8 @@ def train(
     """Train a net by Wald's protocol: s2net-s, -m or -l in minutes; or DSen2's, one for 20 m and one for 60 m.
 
     The same command again goes on with an s2net whose training was stopped. The weights that ship: `s2sharp train
-    --method s2net-m --out FOLDER --catalog …/scenes/catalog.json`, the other sizes alike; of DSen2, `--method dsen2
-    --features 48`. Its published size takes 7 times the multiply-adds of the shipped one, VDSen2 150 times: on a few
+    --method s2net-m --out FOLDER --catalog …/scenes/catalog.json --collection sentinel-2-l1c --catalog …/l2a/catalog.json
+    --collection sentinel-2-l2a`, the other sizes alike; of DSen2, `--method dsen2 --features 48` and the first catalogue. Its published size takes 7 times the multiply-adds of the shipped one, VDSen2 150 times: on a few
     CPU cores minutes, an hour or two, days.
 
     Of a method that learns on the scene, the weights to begin its fits from (`run --warm-start FOLDER`):
@@ -327,7 +336,7 @@ def train(
 
     from .learn import Training
 
-    training = Training(out, method, catalog, collection, steps, synthetic, seed)
+    training = Training(out, method, _sources(catalog, collection), steps, synthetic, seed)
     with told(), bars() as shown:
         of_scene = method in METHODS and METHODS[method].fit is not None
         if of_scene or method in SIZES:
@@ -342,6 +351,27 @@ def train(
             files = _train_nets(training, features, blocks, shown)
         for file in files:
             console.print(f"{file}")
+
+
+def _sources(
+    catalogs: list[Path] | None, collections: list[str] | None
+) -> tuple[tuple[Path, str], ...]:
+    """Catalogues with their collections.
+
+    Raises
+    ------
+    S2SharpError
+        ``bad-config`` when their numbers differ.
+    """
+    catalogs = catalogs or []
+    collections = collections or ["sentinel-2-l1c"] * len(catalogs)
+    if len(catalogs) != len(collections):
+        raise S2SharpError(
+            "bad-config",
+            f"There are {len(catalogs)} --catalog and {len(collections)} --collection.",
+            "Give one --collection for each --catalog.",
+        )
+    return tuple(zip(catalogs, collections, strict=True))
 
 
 def _watched(shown: Progress, name: str) -> Callable[[int, int, float], None]:
@@ -414,6 +444,7 @@ def _train_nets(
 
 app.command()(mosaic)
 app.command()(report)
+app.command()(sensor)
 app.command()(view)
 
 weights_app = typer.Typer(no_args_is_help=True, help="Weights from elsewhere.")
@@ -446,9 +477,9 @@ def evaluate(
     protocol: Annotated[
         list[str] | None,
         typer.Option(
-            help="How cases are made and judged; repeat for more: mtf, dsen2, consistency, papers/coastal, "
-            "papers/iceland, papers/apex-30, papers/apex-40.",
-            show_default="mtf",
+            help="How cases are made and judged; repeat for more: measured, hidden, spectrum, robust, harm, consistency, "
+            "mtf, dsen2, papers/coastal, papers/iceland, papers/apex-30, papers/apex-40.",
+            show_default="measured",
         ),
     ] = None,
     scene: Annotated[
@@ -506,7 +537,7 @@ def evaluate(
     Without a catalogue it judges on synthetic landscapes. Methods that learn on the scene are fitted to
     each case's own inputs, never to its truth; so they are in `papers/…`, too.
 
-    Example: `s2sharp evaluate --method bicubic --method s2net-m --protocol mtf --protocol consistency --out bench`
+    Example: `s2sharp evaluate --method bicubic --method s2net-m --protocol measured --protocol spectrum --out bench`
     """
     from s2sharp_core.fitting import FitOptions
 
@@ -521,7 +552,7 @@ def evaluate(
         if out and pictures:
             check_pictures()
         tasks = find_tasks(
-            protocol or ["mtf"],
+            protocol or ["measured"],
             catalog=catalog,
             collection=collection,
             papers=papers,

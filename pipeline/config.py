@@ -20,12 +20,24 @@ from s2sharp_core.bands import CIRRUS, MEASURED, in_order
 
 from .place import Located, Place
 
-__all__ = ["EARTH_SEARCH", "Command", "RunConfig", "folder", "ordered", "read_config", "wrong"]
+__all__ = [
+    "EARTH_SEARCH",
+    "NAMED",
+    "Command",
+    "RunConfig",
+    "folder",
+    "ordered",
+    "read_config",
+    "wrong",
+]
 
 EARTH_SEARCH = "https://earth-search.aws.element84.com/v1"
 
 _AREA = {"area", "bbox"}
 _ADAPTED = "-adapted"
+
+NAMED = ("default", "table")
+"""Sensors that need no product and no file."""
 
 
 def ordered(bbox: tuple[float, float, float, float]) -> tuple[float, float, float, float]:
@@ -163,6 +175,12 @@ class RunConfig(Command):
         None,
         description="Folder with weights in place of the shipped ones: trained, imported, or fitted by "
         "an earlier run (OUT/fits/DATATAKE).",
+    )
+    sensor: str = Field(
+        "measured",
+        description="How coarse bands relate to the 10 m bands of the same product (blur, shift, noise). measured: once "
+        "per datatake, on a few windows spread over all of it, weighed against what is known of the instrument; default: "
+        "the instrument as it is known; table: as papers assume it; or a JSON file that `s2sharp sensor` wrote.",
     )
     fit: Literal["datatake", "window"] = Field(
         "datatake",
@@ -303,6 +321,18 @@ class RunConfig(Command):
         if value is None or "://" in value:
             return value
         return str(Path(value).expanduser().resolve())
+
+    @field_validator("sensor")
+    @classmethod
+    def _found(cls, value: str) -> str:
+        """A name, or a file that workers with another directory find, too."""
+        if value in ("measured", *NAMED) or "://" in value:
+            return value
+        file = Path(value).expanduser().resolve()
+        if not file.is_file():
+            names = ", ".join(("measured", *NAMED))
+            raise ValueError(f"there is no file {value}; give one, or {names}")
+        return str(file)
 
     @field_validator("bbox", "extent")
     @classmethod

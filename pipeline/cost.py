@@ -5,7 +5,7 @@ import math
 import os
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from itertools import groupby
 from typing import Protocol
 
@@ -19,12 +19,16 @@ from .cluster import ALLOCATOR, memory_of, threads_of, workers_of
 from .ledger import FINAL, Ledger
 from .load import GDAL_CACHE
 from .plan import Plan
-from .ready import weights_folder
+from .ready import base_sensor, weights_folder
+from .sensors import there
 
 __all__ = ["Estimate", "check_memory", "check_size", "estimate"]
 
 # Bytes per second on one worker, and seconds per unit: orders of magnitude, for what is not calibrated.
 _READ, _WRITE, _UNIT = 150e6, 80e6, 0.15
+
+# Seconds and bytes that measuring a sensor takes.
+_SENSOR, _SENSOR_BYTES = 10.0, 500e6
 
 # int16 reflectance under blosc-zstd with shuffle: 1.6 times smaller in our measurements.
 _COMPRESSION = 1.6
@@ -45,7 +49,8 @@ class Estimate:
     were counted; of a plan of very many acquisitions, some stand for all.
     ``read``: bytes of pixels, uncompressed, context included; ``output``: bytes of the finished cube
     with its overviews, and ``delivered`` with the COGs; ``memory``: bytes of a worker beyond its idle
-    size; ``seconds``: of all, on ``workers``, the ``fits`` that are to be made first among it.
+    size; ``seconds``: of all, on ``workers``, the ``sensors`` that are to be measured and the ``fits`` that are to be made
+    first among it.
     """
 
     acquisitions: int
@@ -54,6 +59,7 @@ class Estimate:
     units: int
     todo: int
     windows: int
+    sensors: int
     fits: int
     read: float
     output: float
@@ -71,8 +77,10 @@ def estimate(plan: Plan) -> Estimate:
     units, todo, windows = (round(share * n) for n in counted[:3])
     read, stored, written = (share * size for size in counted[3:])
     workers = workers_of(plan.config)
-    states = Ledger(plan.out / "ledger").states("fits")
-    made = [states.get((plan.fit_name(d), plan.fit_key(d)[:24])) in FINAL for d in plan.datatakes]
+    sensors = sum(not there(plan, d) for d in plan.datatakes) if plan.measures else 0
+    states = Ledger(plan.out / "ledger").states("fits") if plan.learns else {}
+    fitted = plan.datatakes if plan.learns else ()
+    made = [states.get((plan.fit_name(d), plan.fit_key(d)[:24])) in FINAL for d in fitted]
     fits = made.count(False)
     calibration = _calibrate(
         plan, threads_of(plan.config), learns=fits > 0 or plan.config.fit == "window"
@@ -81,7 +89,7 @@ def estimate(plan: Plan) -> Estimate:
     if plan.config.fit == "window":
         each += calibration["fit"]
     busy = windows * each + read / _READ + 1.33 * written / _WRITE + todo * _UNIT
-    busy += fits * calibration["fit"]
+    busy += fits * calibration["fit"] + sensors * _SENSOR
     return Estimate(
         acquisitions=len(plan.acquisitions),
         scenes=sum(len(a.scenes) for a in plan.acquisitions),
@@ -89,11 +97,13 @@ def estimate(plan: Plan) -> Estimate:
         units=units,
         todo=todo,
         windows=windows,
+        sensors=sensors,
         fits=fits,
         read=read,
         output=1.33 * stored / _COMPRESSION,
         delivered=(2.66 if plan.config.publish else 1.33) * stored / _COMPRESSION,
         memory=max(
+            _SENSOR_BYTES if sensors else 0.0,
             calibration["fit_bytes"] if fits or plan.config.fit == "window" else 0.0,
             *(
                 _memory(plan, side, calibration["bytes"], units > workers_of(plan.config))
@@ -197,6 +207,7 @@ def _calibrate(plan: Plan, threads: int, *, learns: bool) -> dict[str, float]:
         "unfitted": plan.learns or config.fit == "window",
         "fit_windows": (1 if config.fit == "window" else config.fit_windows) if learns else 0,
         "fit_threads": config.fit_threads,
+        "sensor": asdict(base_sensor(config)),
         "weights": str(weights_folder(config.weights)) if config.weights else None,
         "device": plan.device,
         "precision": plan.precision.split()[0],

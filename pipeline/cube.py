@@ -641,11 +641,15 @@ def read_part(
 
 
 def finish(
-    store: Place, status: str, weights: Mapping[str, Mapping[str, str]] | None = None
+    store: Place,
+    status: str,
+    weights: Mapping[str, Mapping[str, str]] | None = None,
+    sensors: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> None:
     """Say that the cube is "complete" or "partial", and consolidate its metadata: a run's last write.
 
-    ``weights``: datatake → file → sha256 of what it was sharpened with.
+    ``weights``: datatake → file → sha256 of what it was sharpened with; ``sensors``: datatake → the fields of the
+    :class:`~s2sharp_core.Sensor` that it was seen with.
 
     Drafts that a killed writer left behind go first; what has a final name is whole.
     """
@@ -654,6 +658,8 @@ def finish(
     facts = {**_facts(root), "status": status}
     if weights is not None:
         facts["weights"] = {**facts.get("weights", {}), **weights}
+    if sensors:
+        facts["sensors"] = {**facts.get("sensors", {}), **sensors}
     root.attrs["s2sharp"] = facts
     with warnings.catch_warnings():
         # Zarr v3 has no standard for it yet; a reader that does not know it reads array by array.

@@ -1,6 +1,6 @@
 """What people open first: COGs, a STAC catalogue and a before/after picture of each acquisition."""
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import numpy as np
 import pystac
@@ -94,6 +94,7 @@ def _item(plan: Plan, layout: Layout, time: int, acquisition: Acquisition) -> py
         weights=plan.weights_of(acquisition.take),
         precision=plan.precision,
         software=plan.software,
+        sensor=asdict(plan.sensor(acquisition.take)) if plan.coarse else None,
     )
     shown = thumbnail if thumbnail.exists() else None
     return stac_item(plan.out, layout, time, acquisition.id, cogs, provenance, shown)

@@ -23,8 +23,8 @@ __all__ = ["Event", "Listener", "listeners"]
 class Event:
     """Something to tell.
 
-    ``phase``: "plan" and "done", the first and the last, with counts in ``about``; "error" in place of "done", with its ``kind`` and ``message``; "lease", whose ``about`` says what it ``waits`` for; "cluster", with its ``dashboard``; "fit", "sharpen", "overviews" or "publish".
-    Of a mosaic "mosaic" and "compare" in place of "fit" and "sharpen".
+    ``phase``: "plan" and "done", the first and the last, with counts in ``about``; "error" in place of "done", with its ``kind`` and ``message``; "lease", whose ``about`` says what it ``waits`` for; "cluster", with its ``dashboard``; "sensor", "fit", "sharpen", "overviews" or "publish".
+    Of a mosaic "mosaic" and "compare" in place of "sensor", "fit" and "sharpen".
     ``record``: what became of a unit. ``again``: the unit failed and will be tried again. ``skipped``: name and key of a
     unit that was done before.
     ``about``: while a fit is under way, how far it is: ``take``, ``step``, ``steps``, ``loss``.

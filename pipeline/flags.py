@@ -16,7 +16,7 @@ __all__ = ["FLAGS", "flag"]
 _PANELS = {
     None: "out",
     "What": "catalog collection bbox area datetime since extent max_cloud bands cirrus",
-    "How": "method weights adapt fit fit_windows fit_steps fit_threads warm_start seed trust error90 window shard chunk "
+    "How": "method sensor weights adapt fit fit_windows fit_steps fit_threads warm_start seed trust error90 window shard chunk "
     "publish history",
     "Where it runs": "sign stage stage_budget scheduler insecure cluster workers memory device precision yes retries max_failures lease events metrics quiet",
 }
@@ -28,6 +28,7 @@ _METAVARS = {
     "since": "last|DATE",
     "events": "FILE|-",
     "metrics": "PORT",
+    "sensor": "measured|default|table|FILE",
 }
 
 # Defaults that are not what the field's own value shows.

@@ -20,7 +20,7 @@ from s2sharp_core import S2SharpError
 
 from .ledger import Record
 
-__all__ = ["GPU", "EnoughError", "Flow", "Workers", "lost"]
+__all__ = ["GPU", "PASSING", "EnoughError", "Flow", "Workers", "lost"]
 
 GPU = "GPU"
 """The Dask resource that nets ask for where workers offer it."""
@@ -35,9 +35,10 @@ _RUN = 8
 _BACKOFF = 5.0
 
 # Failures that may pass: a store, an archive or a server of signatures that is busy, a worker that was lost.
-_PASSING = frozenset(
+PASSING = frozenset(
     {"asset-unreadable", "signing-failed", "stage-missing", "store-unwritable", "worker-error"}
 )
+"""Kinds of them."""
 
 # A unit that has taken so many times the median of the others, and at least so many seconds, lags.
 _LAG, _LAG_SECONDS = 4.0, 60.0
@@ -313,7 +314,7 @@ class Flow(Generic[T]):
 
     def _failed(self, thing: T, flight: _Flight[T], record: Record) -> None:
         """Try it again later, where that may help."""
-        if record.kind in _PASSING and flight.attempt <= self.retries:
+        if record.kind in PASSING and flight.attempt <= self.retries:
             due = time.monotonic() + _BACKOFF * 2 ** (flight.attempt - 1)
             heapq.heappush(self._waiting, (due, next(self._order), thing, flight.attempt + 1))
             self.again(thing, record)

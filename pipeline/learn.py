@@ -14,6 +14,7 @@ from s2sharp_core import BANDS, METHODS, S2SharpError
 from s2sharp_core.bands import BY_GSD, GSDS
 from s2sharp_core.fitting import FitOptions, Sample, Tell
 from s2sharp_core.observation import SENTINEL2
+from s2sharp_core.sensing import sense
 from s2sharp_core.sharpeners import NetSharpener, s2net, unfitted_sharpener
 from s2sharp_core.sharpeners.dsen2 import PUBLISHED, weights_file
 from s2sharp_core.supervised import SIZES, S2Recipe, teach
@@ -39,48 +40,68 @@ _WINDOW = 60
 class Training:
     """What is to be trained, and on what.
 
-    ``out``: the folder for weights and cards. ``catalog``, ``collection``: a static catalogue of real
-    scenes, if there is one; ``synthetic``: how many landscapes beside them. ``steps``: None for the method's own
+    ``out``: the folder for weights and cards. ``sources``: static catalogues of real scenes, each with its
+    collection; ``synthetic``: how many landscapes beside them. ``steps``: None for the method's own
     number.
     """
 
     out: Path
     method: str
-    catalog: Path | None
-    collection: str
+    sources: tuple[tuple[Path, str], ...]
     steps: int | None
     synthetic: int
     seed: int
 
     def scenes(self) -> dict[str, dict[int, np.ndarray]]:
         """The real ones, as :func:`real_scenes`."""
-        return real_scenes(self.catalog, self.collection) if self.catalog else {}
+        found: dict[str, dict[int, np.ndarray]] = {}
+        for catalog, collection in self.sources:
+            found |= real_scenes(catalog, collection)
+        return found
 
 
 def real_scenes(catalog: Path, collection: str) -> dict[str, dict[int, np.ndarray]]:
     """Every acquisition of a static catalogue, whole: id → GSD → float32 reflectance (bands, y, x).
+
+    Where scenes of one acquisition leave gaps between them, each stands for itself.
 
     Raises
     ------
     S2SharpError
         ``nothing-found``; ``scene-malformed`` for one with gaps.
     """
-    items = search(str(catalog.resolve()), collection, (-180, -90, 180, 90), "2015/..")
+    items = list(search(str(catalog.resolve()), collection, (-180, -90, 180, 90), "2015/.."))
     acquisitions, refused, _ = group(items, tuple(BANDS), str(catalog))
     if not acquisitions:
         why = f": {refused[0].message}" if refused else ""
         raise S2SharpError("nothing-found", f"{catalog} holds no scene of {collection}{why}.")
-    return {a.scenes[0].id: _whole(a) for a in acquisitions}
+    parts = []
+    for acquisition in acquisitions:
+        names = {scene.id for scene in acquisition.scenes}
+        own = [item for item in items if item.id in names]
+        if len(own) > 1 and _whole(acquisition) is None:
+            parts += [part for item in own for part in group([item], tuple(BANDS), str(catalog))[0]]
+        else:
+            parts.append(acquisition)
+    return {a.scenes[0].id: _checked(a) for a in parts}
 
 
-def _whole(acquisition: Acquisition) -> dict[int, np.ndarray]:
-    block = load_block(Files(acquisition), acquisition, tuple(BANDS), acquisition.box, 0)
-    if any(np.isnan(y).any() for y in block.data.values()):
+def _checked(acquisition: Acquisition) -> dict[int, np.ndarray]:
+    whole = _whole(acquisition)
+    if whole is None:
         raise S2SharpError(
             "scene-malformed",
             f"{acquisition.id} has gaps.",
             "Train on scenes without nodata and saturated pixels.",
         )
+    return whole
+
+
+def _whole(acquisition: Acquisition) -> dict[int, np.ndarray] | None:
+    """All pixels of an acquisition, or None where some are missing."""
+    block = load_block(Files(acquisition), acquisition, tuple(BANDS), acquisition.box, 0)
+    if any(np.isnan(y).any() for y in block.data.values()):
+        return None
     return {gsd: np.stack([block.data[band] for band in BY_GSD[gsd]]) for gsd in GSDS}
 
 
@@ -153,7 +174,8 @@ def school(training: Training, tell: Tell) -> Path:
         "method": training.method,
         "recipe": recipe.card(),
         "scenes": sorted(scenes),
-        "protocol": f"{_WALD}; variants of it and synthetic landscapes ({S2Recipe.__module__})",
+        "protocol": "Wald: a focal plane's bands and the 10 m bands seen twice as coarse through its kernel, with "
+        "shifts and noise as products have them, the native band as truth; and synthetic landscapes",
         "licence": _licence(scenes),
     }
     file = training.out / s2net.weights_file(training.method)
@@ -208,7 +230,8 @@ def finetune(config: RunConfig, tell: Tell) -> Path:
     assert method.fit is not None  # noqa: S101  (an adapted method has one)
     protocol = f"{_WALD}; {len(pooled)} windows of {len(plan.datatakes)} datatakes, a quarter of them held out"
     options = replace(plan.options, scenes=tuple(sorted(names)), protocol=protocol)
-    method.fit(pooled, SENTINEL2, plan.coarse, options, out, plan.device, tell)
+    sensor = sense(pooled).sensor if plan.measures else plan.sensor(plan.datatakes[0].take)
+    method.fit(pooled, sensor, plan.coarse, options, out, plan.device, tell)
     return out / s2net.weights_file(config.method.removesuffix("-adapted"))
 
 

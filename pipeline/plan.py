@@ -4,7 +4,7 @@ import hashlib
 import itertools
 import json
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property, lru_cache
 from typing import Any
 from uuid import uuid4
@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter
 from s2sharp_core import BANDS, S2SharpError, Sharpener
 from s2sharp_core.fitting import FitOptions
 from s2sharp_core.lattice import Box
+from s2sharp_core.observation import Sensor
 
 from .acquisitions import Acquisition, Choice
 from .archives import public
@@ -24,7 +25,7 @@ from .config import RunConfig
 from .cube import Layout
 from .load import Files, Reader
 from .place import Place, read_text, store_errors, write_bytes, write_text
-from .ready import brief, fitted_weights, options_of, outline, ready
+from .ready import base_sensor, brief, fitted_weights, options_of, outline, ready
 from .scenes import Refusal
 from .stage import Stage
 
@@ -57,7 +58,7 @@ class Unit:
 
 @dataclass(frozen=True)
 class Datatake:
-    """What a method is fitted to: all that the catalogue has of one datatake, whatever the area."""
+    """What a sensor is measured on and a method fitted to: all that the catalogue has of a datatake, whatever the area."""
 
     take: str
     acquisitions: tuple[Acquisition, ...]
@@ -67,7 +68,8 @@ class Plan(BaseModel):
     """A run, frozen: written as ``run.json`` before the first unit, read by every worker.
 
     ``weights`` that are used as they are, and those that fits ``start`` from: file → sha256;
-    ``learns``: whether the method is fitted to each datatake first; ``stamp``: which writing of the file it is;
+    ``learns``: whether the method is fitted to each datatake first; ``measures``: whether the sensor of each is
+    measured before that; ``sensors``: those that a file gave, by datatake, or for all under ""; ``stamp``: which writing of the file it is;
     ``numbers``: of acquisitions that changed since, the ids of their items by number; ``asked``: the ids of the acquisitions that the latest query found, which alone are worked on.
 
     ``acquisitions`` and ``datatakes``, and the items that make them, are the client's alone: a year of a continent has tens of thousands of
@@ -86,6 +88,8 @@ class Plan(BaseModel):
     fit_items: bytes = b""
     numbers: dict[str, tuple[str, ...]] = {}
     learns: bool
+    measures: bool
+    sensors: dict[str, dict[str, Any]] = {}
     stamp: str = ""
     cloudy: tuple[str, ...]
     refused: tuple[Refusal, ...]
@@ -141,9 +145,11 @@ class Plan(BaseModel):
         if not self.coarse:
             return None
         arithmetic = self.precision.split()[0]
-        sharpener = ready(self.config, self.coarse, self.device, self.fit_folder(take), arithmetic)
+        fitted, sensor = self.fit_folder(take), self.sensor(take)
+        sharpener = ready(self.config, self.coarse, self.device, fitted, arithmetic, sensor)
         found, wanted = sharpener.digest, self.digest
-        if self.learns:
+        if self.learns or self._own_sensors:
+            # The digest is that of the outline, before anything was measured.
             found, wanted = brief(sharpener.weights), brief(self.weights_of(take))
         if (found, sharpener.precision) != (wanted, self.precision):
             raise S2SharpError(
@@ -163,6 +169,33 @@ class Plan(BaseModel):
         """How the method is fitted."""
         return options_of(self.config)
 
+    def sensor(self, take: str) -> Sensor:
+        """The sensor that a datatake is sharpened with: before it is measured, and where that failed, the known one."""
+        if self.measures:
+            found = _kept_sensor(self.sensor_file(take), self.stamp)
+        else:
+            given = self.sensors.get(take) or self.sensors.get("")
+            found = Sensor.of(given) if given else None
+        return found or base_sensor(self.config)
+
+    @property
+    def _own_sensors(self) -> bool:
+        """Whether datatakes may have sensors of their own."""
+        return self.measures or bool(self.sensors)
+
+    def sensor_file(self, take: str) -> Place:
+        """Where the sensor of a datatake is kept, with what it follows from."""
+        return self.out / "sensors" / f"{take}.json"
+
+    def sensor_name(self, datatake: Datatake) -> str:
+        """A measurement's path in the ledger."""
+        return f"sensors/{datatake.take}"
+
+    def sensor_key(self, datatake: Datatake) -> str:
+        """The digest of what a measurement follows from, but for the datatake's pixels: late tiles change nothing."""
+        facts = [datatake.take, self.reads, self.config.seed, self.software]
+        return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
+
     def fit_folder(self, take: str) -> Place | None:
         """Where the weights of a datatake lie, if the method is fitted to it."""
         return self.out / "fits" / take if self.learns else None
@@ -171,10 +204,15 @@ class Plan(BaseModel):
         """A fit's path in the ledger."""
         return f"fits/{datatake.take}"
 
-    def fit_key(self, datatake: Datatake) -> str:
-        """The digest of what a fit follows from: the datatake's items, the method and its options."""
+    def sample_key(self, datatake: Datatake) -> str:
+        """The digest of what a fit's sample follows from: the datatake's items, the method and its options."""
         scenes = [scene.digest for a in datatake.acquisitions for scene in a.scenes]
         text = json.dumps([self.digest, self.precision, scenes])
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    def fit_key(self, datatake: Datatake) -> str:
+        """The digest of what a fit follows from: its sample, and the sensor."""
+        text = json.dumps([self.sample_key(datatake), asdict(self.sensor(datatake.take))])
         return hashlib.sha256(text.encode()).hexdigest()
 
     def weights_of(self, take: str) -> dict[str, str]:
@@ -250,7 +288,7 @@ class Plan(BaseModel):
         return f"{self.acquisition_id(unit)}/x{2**unit.level}_{row}_{col}"
 
     def key(self, unit: Unit, missing: Sequence[str] = ()) -> str:
-        """The digest of what a unit's content follows from: its items, halo included, and the method.
+        """The digest of what a unit's content follows from: its items, halo included, the method and the sensor.
 
         ``missing``: units of the full resolution that an overview has to do without.
         """
@@ -259,6 +297,8 @@ class Plan(BaseModel):
         facts += [layout.shard, layout.chunk]
         if self.learns:
             facts.append(self.weights_of(self.acquisition(unit).take))
+        if self._own_sensors:
+            facts.append(asdict(self.sensor(self.acquisition(unit).take)))
         wanted = self.wanted(unit)
         facts.append(wanted)
         facts += self.acquisition(unit).content(wanted.grow(self.margin))
@@ -295,6 +335,19 @@ class Plan(BaseModel):
                 {"id": a.id, "datetime": a.datetime, "items": list(a.items)} for a in self.of(epsg)
             ],
         }
+
+
+def _kept_sensor(file: Place, stamp: str) -> Sensor | None:
+    """A sensor that was measured; None where there is none, or its file is torn."""
+    try:
+        return _read_sensor(file, stamp)
+    except (FileNotFoundError, ValueError, KeyError, TypeError):
+        return None
+
+
+@lru_cache(maxsize=4096)
+def _read_sensor(file: Place, stamp: str) -> Sensor:  # noqa: ARG001  (part of the cache's key)
+    return Sensor.of(json.loads(read_text(file))["sensor"])
 
 
 def freeze(plan: Plan) -> Plan:

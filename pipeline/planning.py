@@ -15,7 +15,7 @@ import pystac
 import shapely
 import torch
 
-from s2sharp_core import BANDS, S2SharpError
+from s2sharp_core import BANDS, METHODS, S2SharpError
 from s2sharp_core.bands import CELL, in_order
 from s2sharp_core.blocks import context
 from s2sharp_core.lattice import Box, Lattice
@@ -30,8 +30,9 @@ from .plan import Datatake, Plan, frozen_items, read_plan
 from .ready import check_fit, digest_of, fits, fitted_weights, outline, start_of
 from .scenes import Refusal, edges_of
 from .search import interval, search
+from .sensor_files import given_sensors
 
-__all__ = ["frozen", "make_plan", "when", "with_acquisitions"]
+__all__ = ["datatakes_of", "frozen", "make_plan", "when", "with_acquisitions"]
 
 # What may differ when a run is taken up again: none of it changes a pixel.
 _FREE = {
@@ -55,7 +56,7 @@ _WORLD = (-180.0, -90.0, 180.0, 90.0)
 
 _SHARDS = (512, 256, 128, 64)
 
-# Tiles of a datatake that a fit may draw its windows from.
+# Tiles of a datatake that windows may be drawn from.
 _TILES = 64
 
 
@@ -95,7 +96,9 @@ def make_plan(config: RunConfig) -> Plan:
     if not found.acquisitions:
         raise _nothing(config, found)
     learns = bool(coarse) and fits(config)
-    datatakes, fit_items = _datatakes(config, found.acquisitions, reads) if learns else ((), b"")
+    measures = config.sensor == "measured" and bool(coarse) and METHODS[config.method].senses
+    taken = found.acquisitions if learns or measures else ()
+    datatakes, fit_items = datatakes_of(config, taken, reads) if taken else ((), b"")
     return Plan(
         software=version("s2sharp"),
         config=config,
@@ -105,6 +108,8 @@ def make_plan(config: RunConfig) -> Plan:
         items=found.items,
         fit_items=fit_items,
         learns=learns,
+        measures=measures,
+        sensors=given_sensors(config, {a.take for a in found.acquisitions}) if coarse else {},
         cloudy=found.cloudy,
         refused=found.refused,
         choices=found.choices,
@@ -223,10 +228,14 @@ def _nothing(config: RunConfig, found: _Found) -> S2SharpError:
     )
 
 
-def _datatakes(
-    config: RunConfig, acquisitions: Iterable[Acquisition], reads: tuple[str, ...]
+def datatakes_of(
+    config: RunConfig,
+    acquisitions: Iterable[Acquisition],
+    reads: tuple[str, ...],
+    before: bytes = b"",
 ) -> tuple[tuple[Datatake, ...], bytes]:
-    """What the catalogue has of the acquisitions' datatakes, inside the area and beyond; and its items, frozen.
+    """What the catalogue has of the acquisitions' datatakes, inside the area and beyond; and its items, frozen beside
+    those of others that were ``before``.
 
     Of one with hundreds of tiles, :data:`_TILES` whose names' digests come first: more than windows
     are drawn from, the same whatever the area.
@@ -247,7 +256,7 @@ def _datatakes(
             tiles = list(dict.fromkeys(tile(item) for item in own))[:_TILES]
             yield from (item for item in own if tile(item) in tiles)
 
-    frozen_items, found, *_ = _froze(items(), reads, config)
+    frozen_items, found, *_ = _froze(chain(_thawed(before, config), items()), reads, config)
     return _by_take(found), frozen_items
 
 
@@ -344,7 +353,15 @@ def frozen(config: RunConfig) -> Plan | None:
     plan = plan.model_copy(update={"config": config, "shape": area_digest(config)})
     if asked_anew or config.since:
         plan = _extended(plan)
+    plan = _with_sensors(plan)
     return plan.model_copy(update={"staged": _staged(config, plan.acquisitions)})
+
+
+def _with_sensors(plan: Plan) -> Plan:
+    """The plan with what a file of sensors says by now: another sensor, other keys."""
+    takes = {a.take for a in plan.acquisitions}
+    given = given_sensors(plan.config, takes) if plan.coarse else {}
+    return plan.model_copy(update={"sensors": given})
 
 
 def _extended(plan: Plan) -> Plan:
@@ -363,9 +380,14 @@ def _extended(plan: Plan) -> Plan:
     )
     default = {a.id: numbered(a).items for a in acquisitions}
     old = {layout.epsg: layout for layout in plan.layouts}
-    datatakes, fit_items = (
-        _datatakes(config, acquisitions, plan.reads) if plan.learns else ((), b"")
-    )
+    datatakes, fit_items = plan.datatakes, plan.fit_items
+    if plan.learns:
+        datatakes, fit_items = datatakes_of(config, acquisitions, plan.reads)
+    elif plan.measures:
+        # What was measured stays: of datatakes that are known, nothing is searched again.
+        known = {d.take for d in datatakes}
+        new = [a for a in acquisitions if a.take not in known]
+        datatakes, fit_items = datatakes_of(config, new, plan.reads, fit_items)
     return plan.model_copy(
         update={
             "acquisitions": acquisitions,

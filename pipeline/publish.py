@@ -70,7 +70,8 @@ class Provenance:
     """What one time step of a cube was made from, and how.
 
     ``id``: the acquisition; ``datetime``: ISO 8601 in UTC; ``cloud_cover``: percent; ``sources``: id
-    and address of each source item; ``weights``: file → sha256; ``software``: version of s2sharp.
+    and address of each source item; ``weights``: file → sha256; ``software``: version of s2sharp; ``sensor``: the fields of
+    the :class:`~s2sharp_core.Sensor` that it was seen with, None where nothing was sharpened.
     """
 
     id: str
@@ -82,6 +83,7 @@ class Provenance:
     weights: dict[str, str]
     precision: str
     software: str
+    sensor: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -336,7 +338,7 @@ def footprint(bounds: Bounds, crs: CRS) -> tuple[dict[str, Any], list[float]]:
 
 def _processing(provenance: Provenance) -> dict[str, Any]:
     """How it was made: the fields of the processing extension, and s2sharp's own."""
-    return {
+    facts = {
         "processing:lineage": f"Bands of 20 m and 60 m of {provenance.id} sharpened to 10 m with "
         f"{provenance.method} by s2sharp {provenance.software} in {provenance.precision}; bands of "
         "10 m are copied.",
@@ -347,6 +349,7 @@ def _processing(provenance: Provenance) -> dict[str, Any]:
         "s2sharp:sources": [source for source, _ in provenance.sources],
         "s2sharp:weights": dict(provenance.weights),
     }
+    return facts if provenance.sensor is None else {**facts, "s2sharp:sensor": provenance.sensor}
 
 
 def _common(item: pystac.Item, provenance: Provenance) -> None:

@@ -7,6 +7,8 @@ from pathlib import Path
 
 from s2sharp_core import BANDS, METHODS, S2SharpError, Sharpener, load_sharpener
 from s2sharp_core.fitting import FitOptions
+from s2sharp_core.observation import SENTINEL2, Sensor
+from s2sharp_core.sensing import NAMED
 from s2sharp_core.sharpeners import (
     NetSharpener,
     WindowFitted,
@@ -19,6 +21,7 @@ from .config import RunConfig
 from .place import Place, contents, files, local, read_text
 
 __all__ = [
+    "base_sensor",
     "brief",
     "check_fit",
     "digest_of",
@@ -94,19 +97,30 @@ def weights_folder(weights: Place | None) -> Path | None:
         ) from error
 
 
+def base_sensor(config: RunConfig) -> Sensor:
+    """The sensor of datatakes that have none of their own."""
+    return NAMED.get(config.sensor, SENTINEL2)
+
+
 def outline(config: RunConfig, coarse: tuple[str, ...], device: str) -> Sharpener:
-    """The sharpener, or what it will be like once it has been fitted."""
+    """The sharpener, or what it will be like once it has been fitted, before anything is measured."""
+    sensor = base_sensor(config)
     if fits(config):
-        blank = unfitted_sharpener(config.method, coarse, device, config.precision)
+        blank = unfitted_sharpener(config.method, coarse, device, config.precision, sensor)
         return judged(blank, trust=config.trust, error90=config.error90)
-    return ready(config, coarse, device, None, config.precision)
+    return ready(config, coarse, device, None, config.precision, sensor)
 
 
 def ready(
-    config: RunConfig, coarse: tuple[str, ...], device: str, fitted: Place | None, precision: str
+    config: RunConfig,
+    coarse: tuple[str, ...],
+    device: str,
+    fitted: Place | None,
+    precision: str,
+    sensor: Sensor,
 ) -> Sharpener:
     """The sharpener itself; ``fitted``: where its weights were left, if it was fitted in this run."""
-    bare = _bare(config, coarse, device, fitted, precision)
+    bare = _bare(config, coarse, device, fitted, precision, sensor)
     return judged(bare, trust=config.trust, error90=config.error90)
 
 
@@ -123,13 +137,20 @@ def judged(bare: Sharpener, *, trust: bool, error90: bool) -> Sharpener:
 
 
 def _bare(
-    config: RunConfig, coarse: tuple[str, ...], device: str, fitted: Place | None, precision: str
+    config: RunConfig,
+    coarse: tuple[str, ...],
+    device: str,
+    fitted: Place | None,
+    precision: str,
+    sensor: Sensor,
 ) -> Sharpener:
     if config.fit == "window":
         method, options = METHODS[config.method], options_of(config)
-        return WindowFitted(method, coarse, options, device, config.fit_threads)
+        anew = WindowFitted(method, coarse, options, device, config.fit_threads)
+        anew.see_with(sensor)
+        return anew
     folder = weights_folder(fitted or config.weights)
-    return load_sharpener(config.method, coarse, folder, device, precision)
+    return load_sharpener(config.method, coarse, folder, device, precision, sensor)
 
 
 def digest_of(config: RunConfig, sharpener: Sharpener) -> str:

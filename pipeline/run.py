@@ -6,7 +6,7 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from itertools import groupby
 from typing import Any
 
@@ -30,6 +30,7 @@ from .owed import Query, begun, done, owed
 from .place import store_errors, sweep
 from .plan import Datatake, Plan, Unit, freeze, freeze_acquisition, read_plan
 from .planning import frozen
+from .sensors import measure_unit, there
 from .stage import Stage, clear
 from .unit import SPACE, Run, keep, overview_unit, sharpen_unit, stage_unit
 
@@ -120,7 +121,10 @@ def execute(plan: Plan, tell: Callable[[Event], None] = lambda _: None) -> Outco
                 sweep(plan.out / folder)  # what killed writers left behind
             weights = {a.take: plan.weights_of(a.take) for a in plan.acquisitions}
             outcome.owed = owed(plan.out) if outcome.failed else done(plan)
-            finish(plan.store, "partial" if outcome.failed or outcome.owed else "complete", weights)
+            takes = {a.take for a in plan.acquisitions} if plan.coarse else set()
+            sensors = {take: asdict(plan.sensor(take)) for take in sorted(takes)}
+            whole = "partial" if outcome.failed or outcome.owed else "complete"
+            finish(plan.store, whole, weights, sensors)
         _keep_snapshot(plan, outcome)
     outcome.seconds = time.perf_counter() - begin
     return outcome
@@ -190,6 +194,16 @@ def _keep_snapshot(plan: Plan, outcome: Outcome) -> None:
         outcome.failed.append(Record("history", "", "failed", error.kind, str(error)))
 
 
+@dataclass(frozen=True)
+class _Phase:
+    """What is done once a datatake: its ``name``, the ``task`` of a worker, and a datatake's name and key in the ledger."""
+
+    name: str
+    task: Callable[..., Record]
+    unit: Callable[[Datatake], str]
+    key: Callable[[Datatake], str]
+
+
 @dataclass
 class _Road:
     """The phases of a run through one cluster, each on what the ledger does not have."""
@@ -212,6 +226,7 @@ class _Road:
     def all(self) -> None:
         """One phase after the other."""
         plan = self.plan
+        self.sensors()
         self.fits()
         self.sharpen()
         for level in range(1, max(layout.levels for layout in plan.layouts) + 1):
@@ -308,45 +323,65 @@ class _Road:
         retries = self.plan.config.retries
         return Flow(self.workers, submit, failure, land, again, retries, self._check)
 
+    def sensors(self) -> None:
+        """Measure the sensor of each datatake; one that fails costs nothing but that: the known one is used."""
+        plan = self.plan
+        if plan.measures:
+            phase = _Phase("sensor", measure_unit, plan.sensor_name, plan.sensor_key)
+            self._each(phase, lambda datatake: there(plan, datatake), lambda *_: None)
+
     def fits(self) -> None:
         """Fit the method to each datatake; one that fails costs that datatake's units only."""
         plan = self.plan
-        if not plan.datatakes:
+        if not plan.learns:
             return
 
         def told(event: tuple[float, Mapping[str, Any]]) -> None:
             self.tell(Event("fit", about=dict(event[1])))
 
-        def submit(datatake: Datatake, attempt: int, where: dict[str, Any]) -> Future[Any]:
-            return self.client.submit(fit_unit, self.run, datatake, attempt, **where)
-
-        def failure(datatake: Datatake, attempt: int, error: Exception) -> Record:
-            name, key = plan.fit_name(datatake), plan.fit_key(datatake)
-            return self._lost(name, key, attempt, error)
-
         def land(datatake: Datatake, record: Record) -> None:
-            self._add("fit", record)
             if record.status == "failed":
                 self._unfitted[datatake.take] = S2SharpError(record.kind, record.message)
 
-        def todo() -> Iterator[Datatake]:
-            states = self._ledger.states("fits")
-            for datatake in plan.datatakes:
-                name, key = plan.fit_name(datatake), plan.fit_key(datatake)
-                if states.get((name, key[:24])) in FINAL and _whole(plan, datatake.take):
-                    self._skip("fit", name, key)
-                else:
-                    yield datatake
-
         self.client.subscribe_topic(TOPIC, told)
+        phase = _Phase("fit", fit_unit, plan.fit_name, plan.fit_key)
+        self._each(phase, lambda datatake: _whole(plan, datatake.take), land)
+        self.client.unsubscribe_topic(TOPIC)
+
+    def _each(
+        self,
+        phase: _Phase,
+        whole: Callable[[Datatake], bool],
+        landed: Callable[[Datatake, Record], None],
+    ) -> None:
+        """What is done once a datatake, but where the ledger says that it is and what it left is ``whole``."""
+        plan = self.plan
+
+        def submit(datatake: Datatake, attempt: int, where: dict[str, Any]) -> Future[Any]:
+            return self.client.submit(phase.task, self.run, datatake, attempt, **where)
+
+        def failure(datatake: Datatake, attempt: int, error: Exception) -> Record:
+            return self._lost(phase.unit(datatake), phase.key(datatake), attempt, error)
+
+        def land(datatake: Datatake, record: Record) -> None:
+            self._add(phase.name, record)
+            landed(datatake, record)
 
         def again(_: Datatake, record: Record) -> None:
-            self.tell(Event("fit", record, again=True))
+            self.tell(Event(phase.name, record, again=True))
+
+        def todo() -> Iterator[Datatake]:
+            states = self._ledger.states(f"{phase.name}s")
+            for datatake in plan.datatakes:
+                name, key = phase.unit(datatake), phase.key(datatake)
+                if states.get((name, key[:24])) in FINAL and whole(datatake):
+                    self._skip(phase.name, name, key)
+                else:
+                    yield datatake
 
         retries = plan.config.retries
         flow = Flow(self.workers, submit, failure, land, again, retries, self._check)
         flow.through(todo())
-        self.client.unsubscribe_topic(TOPIC)
 
     def _lost(self, name: str, key: str, attempt: int, error: Exception) -> Record:
         return keep(self.plan, lost(name, key, attempt, error, "--shard"))

@@ -55,7 +55,8 @@ def _show(plan: Plan, cost: Estimate) -> None:
         f"{plan.config.method} → {' '.join(plan.config.bands)}"
         + (f", in {plan.precision}" if plan.precision else ""),
     )
-    if plan.datatakes:
+    table.add_row("Sensor", _sensor(plan, cost))
+    if plan.learns:
         table.add_row(
             "Fits",
             f"{cost.fits} of {len(plan.datatakes)} datatakes still to be learned from, each on "
@@ -77,6 +78,16 @@ def _show(plan: Plan, cost: Estimate) -> None:
     console.print(table)
     for refusal in plan.refused:
         problems.print(f"[yellow]left out:[/] {escape(refusal.message)}")
+
+
+def _sensor(plan: Plan, cost: Estimate) -> str:
+    """How the coarse bands are taken to relate to the 10 m bands."""
+    if plan.measures:
+        return (
+            f"measured on some windows of each datatake, {cost.sensors} of {len(plan.datatakes)} still to be; "
+            "the default where that tells too little"
+        )
+    return {"measured": "of no account to this method"}.get(plan.config.sensor, plan.config.sensor)
 
 
 def _left_out(plan: Plan) -> str:
@@ -145,9 +156,11 @@ def carry_out(config: RunConfig) -> Plan:
 
 def _watched(plan: Plan, cost: Estimate) -> Outcome:
     """Execute a plan, and show how it goes."""
-    phases = {"fit": len(plan.datatakes)} if plan.datatakes else {}
+    before = {"sensor": plan.measures, "fit": plan.learns}
+    phases = {phase: len(plan.datatakes) for phase, there in before.items() if there}
     with watched(plan.config, {**phases, "sharpen": cost.units}, cost.units) as tell:
-        begun = {"units": cost.units, "todo": cost.todo, "windows": cost.windows, "fits": cost.fits}
+        begun = {"units": cost.units, "todo": cost.todo, "windows": cost.windows}
+        begun |= {"sensors": cost.sensors, "fits": cost.fits}
         tell(Event("plan", about=begun))
         outcome = execute(plan, tell)
         ended = {"units": dict(outcome.counts), "failed": len(outcome.failed)}

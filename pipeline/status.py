@@ -21,7 +21,7 @@ States = dict[tuple[str, str], str]
 
 
 class Standing(NamedTuple):
-    """How a unit stands: the ``phase`` it belongs to, the ``unit`` (None: a fit), its name and key in the ledger, and
+    """How a unit stands: the ``phase`` it belongs to, the ``unit`` (None: a measurement or a fit), its name and key in the ledger, and
     its ``state``, a record's status or "left".
     """
 
@@ -89,8 +89,12 @@ def at_work(held: Holder | None) -> bool:
 
 def standings(plan: Plan, ledger: Ledger) -> Iterator[Standing]:
     """How everything stands that a plan holds."""
-    fits = ledger.states("fits")
-    for datatake in plan.datatakes:
+    measured = ledger.states("sensors") if plan.measures else {}
+    for datatake in plan.datatakes if plan.measures else ():
+        names = plan.sensor_name(datatake), [plan.sensor_key(datatake)]
+        yield Standing("sensor", None, *_state(measured, *names))
+    fits = ledger.states("fits") if plan.learns else {}
+    for datatake in plan.datatakes if plan.learns else ():
         yield Standing(
             "fit", None, *_state(fits, plan.fit_name(datatake), [plan.fit_key(datatake)])
         )

@@ -62,7 +62,7 @@ def simulate(
     lattice = Lattice.of(epsg)
     corner = lattice.around((600_000, 5_400_000, 600_060, 5_400_060))
     box = Box(corner.row0, corner.row0 + cells, corner.col0, corner.col0 + cells)
-    land = landscape(box.pixels(10), seed)
+    land = landscape(box.pixels(10), seed, "farmland")
     names = list(BANDS)
     items = []
     for date in range(dates):

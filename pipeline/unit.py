@@ -16,10 +16,11 @@ import numpy as np
 import psutil
 import torch
 
-from s2sharp_core import BANDS, S2SharpError, Sharpener
+from s2sharp_core import BANDS, METHODS, S2SharpError, Sharpener
 from s2sharp_core.bands import CELL, ERROR90
 from s2sharp_core.blocks import sharpen_block, valid_mask
 from s2sharp_core.lattice import Box
+from s2sharp_core.observation import SENTINEL2
 from s2sharp_core.registration import warn_of_shifts
 from s2sharp_core.sharpeners import TRUST
 
@@ -243,7 +244,7 @@ def _sharpen(run: Run, unit: Unit, clock: _Clock) -> tuple[dict[str, Any], list[
             with clock("net"):
                 windows += _sharpen_strip(plan, block, strip, sharpener, cells, out)
             if strip == strips[len(strips) // 2]:
-                _check(block, acquisition, probe=_probed(layout, unit))
+                _check(block, acquisition, sharpener, probe=_probed(layout, unit))
     with clock("overlaps"):
         differs = disagreement(acquisition, plan.reads, wanted)
     empty = all((out[band] == FILL).all() for band in layout.bands)
@@ -316,13 +317,16 @@ def _probed(layout: Layout, unit: Unit) -> bool:
     return (unit.row, unit.col) == middle or unit.row % _PROBE == unit.col % _PROBE == _PROBE - 1
 
 
-def _check(block: Block, acquisition: Acquisition, *, probe: bool) -> None:
+def _check(
+    block: Block, acquisition: Acquisition, sharpener: Sharpener | None, *, probe: bool
+) -> None:
     """Warn where the pixels contradict the metadata, or bands do not lie on each other."""
     doubt = offset_doubt(block, acquisition)
     if doubt:
         warnings.warn(doubt, stacklevel=2)
     if probe:
-        warn_of_shifts(block.data)
+        senses = sharpener is not None and METHODS[sharpener.name].senses
+        warn_of_shifts(block.data, sharpener.sensor if sharpener and senses else SENTINEL2)
 
 
 def overview_unit(run: Run, unit: Unit, missing: tuple[str, ...], attempt: int = 1) -> Record:

@@ -123,8 +123,8 @@ class _Board:
             self._log(event.phase, note)
 
     def _pace(self, event: Event) -> str:
-        """How fast pixels are sharpened; fits, and the time until there are workers, are not counted in."""
-        if event.phase == "fit":
+        """How fast pixels are sharpened; what comes before, and the time until there are workers, are not counted in."""
+        if event.phase in ("sensor", "fit"):
             self._began = time.monotonic()
         if not event.full:
             return ""

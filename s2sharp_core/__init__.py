@@ -11,7 +11,9 @@ from .bands import BANDS
 from .errors import S2SharpError
 
 if TYPE_CHECKING:
+    from .observation import Sensor
     from .scene import make_scene
+    from .sensing import measure_scene
     from .sharpeners import METHODS, Sharpener, load_sharpener
     from .sharpening import fit_sharpener, sharpen
 
@@ -19,19 +21,23 @@ __all__ = [
     "BANDS",
     "METHODS",
     "S2SharpError",
+    "Sensor",
     "Sharpener",
     "fit_sharpener",
     "load_sharpener",
     "make_scene",
+    "measure_scene",
     "sharpen",
 ]
 
 _WHERE = {
     "METHODS": "sharpeners",
+    "Sensor": "observation",
     "Sharpener": "sharpeners",
     "fit_sharpener": "sharpening",
     "load_sharpener": "sharpeners",
     "make_scene": "scene",
+    "measure_scene": "sensing",
     "sharpen": "sharpening",
 }
 

@@ -7,7 +7,7 @@ beyond the picture's edge are those of a run. What comes out is a long table, a 
 import hashlib
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from importlib.metadata import version
@@ -19,36 +19,20 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from .bands import BY_GSD, GSDS
 from .blocks import WINDOW
+from .cases import Case
+from .combining import Row, combined
 from .errors import S2SharpError
 from .fitting import FitOptions, Sample, Tell
 from .lattice import Box
-from .protocols import Case
-from .scoring import group_name, score
+from .observation import SENTINEL2, Sensor
+from .scoring import Again, Value, group_name, score
 from .sharpeners import METHODS, Method, Sharpener, load_sharpener, unfitted_sharpener
 from .sharpening import sharpen_part
 
-__all__ = ["Result", "Row", "judge", "outline", "prepare"]
+__all__ = ["Result", "Row", "combined", "judge", "judge_pictures", "outline", "prepare"]
 
 # Cells of the window on which operations are counted.
 _COUNTED = 16
-
-
-@dataclass(frozen=True)
-class Row:
-    """One value of the table.
-
-    ``band``: a band, an index, or a group such as "20 m": the mean over its bands, or what belongs to all
-    of them at once. ``seen``: the weights were trained on this scene, or fitted to it otherwise than to
-    the very inputs that they are judged on.
-    """
-
-    method: str
-    scene: str
-    protocol: str
-    band: str
-    metric: str
-    value: float
-    seen: bool
 
 
 @dataclass(frozen=True)
@@ -62,7 +46,13 @@ class Result:
     seen: bool
 
 
-def outline(name: str, case: Case, weights: Path | None = None, device: str = "auto") -> Sharpener:
+def outline(
+    name: str,
+    case: Case,
+    weights: Path | None = None,
+    device: str = "auto",
+    sensor: Sensor = SENTINEL2,
+) -> Sharpener:
     """A method as it will be on a case: ready if it needs no fit, else but for its weights.
 
     Parameters
@@ -78,8 +68,8 @@ def outline(name: str, case: Case, weights: Path | None = None, device: str = "a
     method = METHODS.get(name)
     bands = tuple(band for band in case.bands if method is None or band in method.bands)
     if method is None or method.fit is None or weights:
-        return load_sharpener(name, bands, weights, device)
-    return unfitted_sharpener(name, bands, device)
+        return load_sharpener(name, bands, weights, device, sensor=sensor)
+    return unfitted_sharpener(name, bands, device, sensor=sensor)
 
 
 def prepare(
@@ -93,6 +83,8 @@ def prepare(
     tell: Tell = lambda *_: None,
 ) -> tuple[Sharpener, float]:
     """Make a method ready for a case, fitting it to the case's inputs if it learns on the scene.
+
+    It is given the sensor that the protocol tells, or else what can be measured on the inputs, as in a run.
 
     Parameters
     ----------
@@ -113,8 +105,8 @@ def prepare(
         ``band-missing`` when it reads a band that the case lacks, ``nothing-to-fit``, and what
         :func:`load_sharpener` raises.
     """
-    blank = outline(name, case, weights, device)
-    _refuse_absent(name, case, blank.reads)
+    _refuse_absent(name, case, outline(name, case, weights, device).reads)
+    blank = outline(name, case, weights, device, case.told)
     method = METHODS[name]
     if method.fit is None or weights:
         return blank, 0.0
@@ -133,15 +125,14 @@ def prepare(
     begin = time.perf_counter()
     try:
         # Always: it knows by the cards what of it is there, and learns what is not.
-        method.fit(_sample(case), case.sensor, blank.bands, options, place, blank.device, watched)
+        method.fit(_sample(case), case.told, blank.bands, options, place, blank.device, watched)
     finally:
         if worked and place.is_dir():
             so_far.write_text(f"{before + time.perf_counter() - begin:.3f}\n")
             note.unlink(missing_ok=True)
     if worked:
         so_far.replace(note)
-    sharpener = method.load(blank.bands, place, blank.device)
-    sharpener.compute_in("auto")
+    sharpener = load_sharpener(name, blank.bands, place, blank.device, sensor=case.told)
     return sharpener, float(note.read_text())
 
 
@@ -163,7 +154,7 @@ def _refuse_absent(name: str, case: Case, reads: tuple[str, ...]) -> None:
 def _digest(case: Case, method: Method, blank: Sharpener, options: FitOptions) -> str:
     """What a fit follows from: the inputs, the sensor, the bands, how it is done, by what code, where."""
     code = version("s2sharp"), sorted(method.constants.items())
-    facts = (case.sensor, blank.bands, options, blank.device, code)
+    facts = (case.told, blank.bands, options, blank.device, code)
     sha = hashlib.sha256(repr(facts).encode())
     for gsd in GSDS:
         sha.update(np.ascontiguousarray(case.inputs[gsd]).tobytes())
@@ -175,19 +166,60 @@ def judge(case: Case, sharpener: Sharpener, fit_seconds: float = 0.0) -> Result:
     begin = time.perf_counter()
     pictures = _sharpened(case, sharpener, case.inputs)
     seconds = time.perf_counter() - begin
-    values = [
-        *score(case, pictures, partial(_sharpened, case, sharpener)),
-        (group_name(case.gsds), "seconds", seconds),
-        (group_name(case.gsds), "fit seconds", fit_seconds),
-        (group_name(case.gsds), "multiply-adds", _multiply_adds(case, sharpener)),
-    ]
-    seen = case.scene in _trained_on(sharpener, case)
-    name = sharpener.name
-    rows = tuple(
-        Row(name, case.scene, case.protocol.name, band, metric, float(value), seen)
-        for band, metric, value in values
+    result = judge_pictures(
+        case,
+        sharpener.name,
+        pictures,
+        partial(_sharpened, case, sharpener),
+        seen=case.scene in _trained_on(sharpener, case),
     )
-    return Result(name, case, pictures, rows, seen)
+    if case.trial:
+        return result
+    group = _group(case)
+    costs = (
+        (group, "seconds", seconds),
+        (group, "fit seconds", fit_seconds),
+        (group, "multiply-adds", _multiply_adds(case, sharpener)),
+    )
+    return replace(result, rows=(*result.rows, *_rows(case, result.method, costs, result.seen)))
+
+
+def judge_pictures(
+    case: Case,
+    method: str,
+    pictures: Mapping[str, np.ndarray],
+    again: Again | None = None,
+    *,
+    seen: bool = False,
+) -> Result:
+    """Compare pictures with what a case knows, wherever they come from.
+
+    Parameters
+    ----------
+    pictures
+        Band → float32 reflectance on the grid of ``case.inputs[10]``.
+    again
+        The method on other inputs; None where it cannot be asked, so that its invention stays unknown.
+    seen
+        Whether its weights were trained on the scene.
+    """
+    if again is None:
+        asked, again = replace(case, edge=None), lambda _: pictures
+    else:
+        asked = case
+    rows = _rows(case, method, score(asked, pictures, again), seen)
+    return Result(method, case, pictures, tuple(rows), seen)
+
+
+def _group(case: Case) -> str:
+    return case.part or group_name(case.gsds)
+
+
+def _rows(case: Case, method: str, values: Iterable[Value], seen: bool) -> list[Row]:
+    return [
+        Row(method, case.scene, case.protocol.name, band, metric, float(value), seen)
+        for band, metric, value in values
+    ]
 
 
 def _sharpened(

@@ -37,6 +37,8 @@ _CHECKED = 20
 _ALLOWED = 1.05
 # The learning rate falls to this share of what it was at first; gradients are cut to this norm.
 _LAST_RATE, _CLIP = 0.02, 1.0
+EPS = 1e-8
+"""Adam's own, where a method says nothing else."""
 
 CONSTANTS: Mapping[str, float] = MappingProxyType(
     {"settle": _SETTLE, "settled_rate": _SETTLED_RATE, "last_rate": _LAST_RATE, "clip": _CLIP}
@@ -163,6 +165,7 @@ def optimise(
     steps: int,
     rate: float,
     seed: int,
+    eps: float = EPS,
     checkpoint: Path | None = None,
     settle: Callable[[], object] | None = None,
     tell: Tell = lambda *_: None,
@@ -181,6 +184,8 @@ def optimise(
     ----------
     loss
         Gives the loss of the next step; a closure over ``net``.
+    eps
+        What Adam adds to the root of the mean squared gradient.
     settle
         Feeds the whole sample through ``net``, for the statistics of its batch norms: called once, after
         which they are frozen and the rest of the steps runs with them. None: there are none.
@@ -196,15 +201,15 @@ def optimise(
         was on the same draws before they were frozen.
     """
     random = torch.Generator().manual_seed(seed)
-    optimizer = torch.optim.Adam(net.parameters(), lr=rate, amsgrad=True)
-    norms = [m for m in net.modules() if isinstance(m, nn.BatchNorm2d)]
+    optimizer = torch.optim.Adam(net.parameters(), lr=rate, eps=eps, amsgrad=True)
+    norms = [m for m in net.modules() if isinstance(m, nn.BatchNorm2d) and m.track_running_stats]
     if norms and settle and steps < FEWEST:
         raise S2SharpError(
             "bad-config",
             f"A fit of {steps} steps has none before its statistics are frozen: {FEWEST} are the fewest.",
             f"Give {FEWEST} steps or more, or leave the number to the method.",
         )
-    facts = {"steps": steps, "rate": rate, "seed": seed}
+    facts = {"steps": steps, "rate": rate, "eps": eps, "seed": seed}
     told: list[tuple[int, float]] = []
     losses: list[float] = []
     training: list[float] = []
@@ -290,7 +295,8 @@ def _again(
     with torch.no_grad():
         still = float(np.mean([float(loss(random)) for _ in training]))
     before = float(np.mean(training))
-    return (still / before if before > 0 else math.inf), still
+    # An estimate of a risk can fall below nothing; of a positive loss, this is the plain ratio.
+    return (1 + (still - before) / abs(before) if before else math.inf), still
 
 
 @dataclass

@@ -14,6 +14,7 @@ import numpy as np
 
 from .bands import BANDS, BY_GSD, CELL, GSDS
 from .correlation import REACH, Picture, Predictors, fit, gapless, picture
+from .observation import SENTINEL2, Sensor
 
 __all__ = ["Shift", "shifts", "warn_of_shifts"]
 
@@ -227,9 +228,18 @@ def _in_words(group: list[Shift]) -> str:
     )
 
 
-def warn_of_shifts(arrays: Mapping[str, np.ndarray]) -> None:
-    """Warn (``UserWarning``) when bands of a scene seem not to lie on each other; see :func:`shifts`."""
-    off = [s for s in shifts(arrays) if s.confidence >= _SURE and np.hypot(s.dy, s.dx) > _TOLERATED]
+def _beyond(shift: Shift, sensor: Sensor) -> float:
+    """How far a band lies from where the sensor has it, in pixels of the band."""
+    known = sensor.response(shift.band)
+    return float(np.hypot(shift.dy - known.dy, shift.dx - known.dx))
+
+
+def warn_of_shifts(arrays: Mapping[str, np.ndarray], sensor: Sensor = SENTINEL2) -> None:
+    """Warn (``UserWarning``) when bands of a scene seem not to lie on each other; see :func:`shifts`.
+
+    Shifts that ``sensor`` knows of are taken out by who sharpens with it, and no fault.
+    """
+    off = [s for s in shifts(arrays) if s.confidence >= _SURE and _beyond(s, sensor) > _TOLERATED]
     if not off:
         return
     warnings.warn(

@@ -71,12 +71,12 @@ class Moments:
         k = slopes.shape[1]
         i, j = torch.triu_indices(k, k)
         of = {pair: m for m, pair in enumerate(zip(i.tolist(), j.tolist(), strict=True))}
-        told = [
-            sum(self.gram[:, of[min(a, b), max(a, b)], None] * slopes[:, b] for b in range(k))
-            for a in range(k)
-        ]
+        told = torch.zeros_like(self.cross)
+        for a in range(k):
+            for b in range(k):
+                told[:, a] += self.gram[:, of[min(a, b), max(a, b)], None] * slopes[:, b]
         left = (self.energy - self.explained(slopes)).clamp_min(0)
-        return Moments(self.gram, self.cross - torch.stack(told, dim=1), left, self.fine)
+        return Moments(self.gram, self.cross - told, left, self.fine)
 
 
 def smooth(x: Tensor, kernel: Tensor) -> Tensor:

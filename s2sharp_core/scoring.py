@@ -7,10 +7,12 @@ import numpy as np
 import torch
 
 from .bands import BANDS, BY_GSD, ratio
+from .cases import Case
 from .indices import INDICES, index
 from .metrics import ergas, q2n, rmse, sam, sre, sre_of_mean, ssim, uiqi
 from .observation import degrade, psf, upsample
-from .protocols import Case
+from .scoring_harm import against_bicubic, beyond_range
+from .spectrum import JUDGED, departure, gain_and_coherence, middle
 
 __all__ = ["METRICS", "Again", "Measure", "Value", "group_name", "score"]
 
@@ -38,6 +40,14 @@ METRICS: dict[str, Measure] = {
     "Q2n": Measure("", 4, 1),
     "index RMSE": Measure("", 4, -1),
     "invention": Measure("", 3, -1),
+    "departure": Measure("", 3, -1),
+    "coherence": Measure("", 3, 1),
+    "RMSE / noise": Measure("", 2, -1),
+    "worst loss": Measure("dB", 2, -1),
+    "× bicubic": Measure("", 2, -1),
+    "harmed": Measure("%", 2, -1),
+    "beyond": Measure("%", 3, -1),
+    "beyond by": Measure("DN", 0, -1),
     "seconds": Measure("", 1, -1),
     "fit seconds": Measure("", 1, -1),
     "multiply-adds": Measure("per px", 0, -1),
@@ -67,19 +77,24 @@ def score(case: Case, pictures: Mapping[str, np.ndarray], again: Again) -> Itera
     again
         The method, for what takes more than its result.
     """
-    if not case.truth:
-        yield from _inconsistency(case, pictures)
+    if case.against in _SPECIAL:
+        for measure in _SPECIAL[case.against]:
+            yield from measure(case, pictures)
+        return
+    if case.trial:
+        yield from _under_trial(case, pictures)
         return
     pairs = {gsd: pair for gsd in case.gsds if (pair := _pair(case, pictures, gsd))[0]}
     every: dict[str, list[float]] = {}
     for gsd, (bands, x, truth) in pairs.items():
-        group = group_name((gsd,))
+        group = case.part or group_name((gsd,))
         for metric, each in _by_band(case, x, truth).items():
             yield from ((b, metric, v) for b, v in zip(bands, each, strict=True))
             yield group, metric, float(np.mean(each))
             every.setdefault(metric, []).extend(each)
-        yield group, "ERGAS", ergas(x, truth, ratio(gsd))
-        yield from _together(case, group, x, truth)
+        if len(bands) > 1:
+            yield group, "ERGAS", ergas(x, truth, ratio(gsd))
+            yield from _together(case, group, x, truth)
     if len(pairs) > 1:
         group = group_name(tuple(pairs))
         for metric, values in every.items():
@@ -95,10 +110,12 @@ _Pair = tuple[tuple[str, ...], np.ndarray, np.ndarray]
 
 
 def _pair(case: Case, pictures: Mapping[str, np.ndarray], gsd: int) -> _Pair:
-    """The bands of ``gsd`` that there are, their pictures and their truth, without the border."""
-    bands = tuple(band for band in BY_GSD[gsd] if band in pictures)
+    """The bands of ``gsd`` that are judged and there, their pictures and their truth, without the border."""
+    bands = tuple(band for band in BY_GSD[gsd] if band in pictures and band in case.bands)
     which = [BY_GSD[gsd].index(band) for band in bands]
     x = np.stack([pictures[band] for band in bands]) if bands else case.truth[gsd][:0]
+    if bands and case.lens:
+        x = degrade(torch.from_numpy(x)[None], bands, 2, case.lens)[0].numpy()
     return bands, _cut(x, case.protocol.border), _cut(case.truth[gsd][which], case.protocol.border)
 
 
@@ -163,20 +180,57 @@ def _invention(
         yield group_name((gsd,)), "invention", float(np.mean(some))
 
 
+def _under_trial(case: Case, pictures: Mapping[str, np.ndarray]) -> Iterator[Value]:
+    """SRE alone, under the name of the trial."""
+    for gsd in case.gsds:
+        bands, x, truth = _pair(case, pictures, gsd)
+        yield from ((b, f"SRE, {case.trial}", v) for b, v in zip(bands, sre(x, truth), strict=True))
+
+
 def _inconsistency(case: Case, pictures: Mapping[str, np.ndarray]) -> Iterator[Value]:
-    """RMSE in DN between the result, seen again, and the input."""
+    """RMSE in DN between the result, seen again, and the input; and over the band's noise, where it was measured."""
+    noise = dict(case.sensor.noise)
     for gsd in case.gsds:
         bands = tuple(band for band in BY_GSD[gsd] if band in pictures)
-        errors = []
+        errors, shares = [], []
         for band in bands:
             r = ratio(gsd)
             x = torch.from_numpy(pictures[band])[None, None]
             # A NaN spreads as far as the PSF reaches: what is left was seen from valid pixels alone.
             again = degrade(x, [band], r, case.sensor)[0].numpy()
             native = case.inputs[gsd][BY_GSD[gsd].index(band)][None]
-            taps = psf(band, r, case.sensor).numel()
+            taps = max(psf(band, r, case.sensor, axis).numel() for axis in (0, 1))
             reach = -(-max(0, taps - r) // (2 * r)) + case.protocol.border
             errors.append(_DN * float(rmse(_cut(again, reach), _cut(native, reach))[0]))
             yield band, "RMSE", errors[-1]
-        if bands:
-            yield group_name((gsd,)), "RMSE", float(np.mean(errors))
+            if band in noise:
+                shares.append(errors[-1] / (_DN * noise[band]))
+                yield band, "RMSE / noise", shares[-1]
+        for metric, some in (("RMSE", errors), ("RMSE / noise", shares)):
+            if some:
+                yield group_name((gsd,)), metric, float(np.mean(some))
+
+
+def _by_frequency(case: Case, pictures: Mapping[str, np.ndarray]) -> Iterator[Value]:
+    """Gain and coherence of bands by ring, their worst; and the worst of what the bands have in the mean."""
+    fine = case.inputs[10][BY_GSD[10].index("B08")]
+    every = {b: gain_and_coherence(pictures[b], fine) for b in JUDGED if b in pictures}
+    every = {b: found for b, found in every.items() if np.isfinite(found[0]).all()}
+    for band, (gain, coherence) in every.items():
+        for f, g, c in zip(middle(), gain, coherence, strict=True):
+            yield band, f"gain, {f:g}", float(g)
+            yield band, f"coherence, {f:g}", float(c)
+        yield band, "departure", departure(gain)
+        yield band, "coherence", float(coherence.min())
+    if every:
+        gain, coherence = np.mean(list(every.values()), axis=0)
+        yield "20 m", "departure", departure(gain)
+        yield "20 m", "coherence", float(coherence.min())
+
+
+_SPECIAL: Mapping[str, tuple[Callable[[Case, Mapping[str, np.ndarray]], Iterator[Value]], ...]] = {
+    "input": (_inconsistency,),
+    "spectrum": (_by_frequency, _inconsistency),
+    "bicubic": (against_bicubic,),
+    "range": (beyond_range,),
+}

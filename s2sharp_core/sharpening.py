@@ -1,33 +1,34 @@
 """``sharpen(scene, "s2net-m")``: the one call an analyst learns."""
 
+import warnings
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory, mkdtemp
 from typing import Any
 
 import dask.array as da
 import numpy as np
-import torch
 import xarray as xr
 from dask.delayed import delayed
 
-from .bands import BANDS, BY_GSD, CELL, COARSE, GSDS, error_of, in_order
+from .bands import BANDS, BY_GSD, COARSE, error_of, in_order
 from .blocks import WINDOW, context, sharpen_block
 from .errors import S2SharpError
-from .fitting import FitOptions, Sample, Tell
+from .fitting import FitOptions, Tell
 from .lattice import Box
-from .observation import SENTINEL2
+from .observation import SENTINEL2, Sensor
 from .registration import warn_of_shifts
+from .sampling import SIDE, windows_of
 from .scene import locate, picture
+from .sensing import SensorChoice, named, sense_arrays
 from .sharpeners import METHODS, Sharpener, WithError90, load_sharpener, unfitted_sharpener
+from .sharpeners.guard import told
 
 __all__ = ["fit_sharpener", "sharpen", "sharpen_part"]
 
 # Side of a lazy block in cells: 1536 pixels of 10 m, 36 windows of the default size.
 _LAZY = 256
-
-# Of a larger scene a method learns on so many windows of so many cells a side, as in a run.
-_WINDOWS, _SIDE = 16, 64
 
 
 def sharpen(
@@ -36,6 +37,7 @@ def sharpen(
     *,
     bands: Iterable[str] | None = None,
     window: int = WINDOW,
+    sensor: SensorChoice | Sensor | None = None,
     error90: bool = False,
 ) -> xr.Dataset:
     """All bands of a scene at 10 m.
@@ -54,6 +56,11 @@ def sharpen(
         The bands to return, by ESA name; by default all of the scene that the method can give.
     window
         Side in cells of 60 m of the windows that the sharpener sees at once.
+    sensor
+        How the coarse bands relate to the 10 m bands: ``"measured"`` on this scene, with a warning where it is too
+        small or too flat for that; ``"default"``, the instrument as it is known; ``"table"``, as papers assume it; or
+        what :func:`measure_scene` gave. None: measured, but for a lazy scene, which is never read silently, the
+        default; a sharpener keeps its own.
     error90
         Whether to add ``B05_error90`` and the like: the half-width of the interval around each sharpened
         pixel that held 90 % of the errors of scenes like those it was calibrated on.
@@ -68,12 +75,16 @@ def sharpen(
     ------
     S2SharpError
         ``scene-malformed``, ``off-lattice``, ``band-missing``, ``method-unknown``; ``not-fitted``
-        for a lazy scene and a method that learns on it; ``not-calibrated``; what :func:`fit_sharpener` raises.
+        for a lazy scene and a method that learns on it; ``not-measured`` for a lazy scene that should be
+        measured; ``bad-config`` for a sharpener and another sensor; ``not-calibrated``; what
+        :func:`fit_sharpener` raises.
     """
     lattice, box, inputs = locate(scene)
     bands = None if bands is None else _known(bands)
+    lazy = any(array.chunks is not None for array in inputs.values())
+    seen = _sensor(inputs, box, method, sensor, lazy=lazy)
     if isinstance(method, str) and method in METHODS and METHODS[method].fit is not None:
-        if any(array.chunks is not None for array in inputs.values()):
+        if lazy:
             raise S2SharpError(
                 "not-fitted",
                 f"{method} learns on the scene, and this one is lazy: fitting would read it silently.",
@@ -84,8 +95,11 @@ def sharpen(
         if asked:
             # Its networks are in memory then, and nothing of an eager scene goes to other processes.
             with TemporaryDirectory(prefix="s2sharp-fit-") as folder:
-                method = fit_sharpener(scene, method, bands=asked, folder=folder)
-    sharpener, wanted = _choose(inputs, method, bands)
+                where = Path(folder)
+                method, note = _fit(scene, method, asked, FitOptions(), where, sensor=seen)
+            if note:
+                warnings.warn(note, UserWarning, stacklevel=2)
+    sharpener, wanted = _choose(inputs, method, bands, seen)
     if error90 and sharpener:
         sharpener = WithError90(sharpener)
         wanted += tuple(error_of(band) for band in wanted if band in sharpener.coarse)
@@ -96,7 +110,7 @@ def sharpen(
             out |= _lazily({b: a.data for b, a in coarse.items()}, box, sharpener, window)
         else:
             arrays = {band: array.values.astype(np.float32) for band, array in coarse.items()}
-            warn_of_shifts(arrays)
+            warn_of_shifts(arrays, sharpener.sensor if _senses(method) else SENTINEL2)
             out |= sharpen_part(arrays, box, box, sharpener, window)
     return picture({band: out[band] for band in wanted}, lattice, box)
 
@@ -112,6 +126,7 @@ def fit_sharpener(
     folder: Path | str | None = None,
     device: str = "auto",
     tell: Tell = lambda *_: None,
+    sensor: SensorChoice | Sensor = "measured",
 ) -> Sharpener:
     """Fit a method that learns on the scene to this one.
 
@@ -132,6 +147,8 @@ def fit_sharpener(
         between processes as a reference to it.
     tell
         Called with (step, steps, mean loss) now and then.
+    sensor
+        As for :func:`sharpen`.
 
     Raises
     ------
@@ -139,7 +156,31 @@ def fit_sharpener(
         ``nothing-to-fit`` when no window without gaps is large enough; ``fit-failed``;
         ``band-missing``; ``bad-config`` for a method that does not learn on the scene, or for fewer steps
         than it takes.
+
+    Warns
+    -----
+    UserWarning
+        When interpolation or the closed form gives bands better one level down, and is returned for them.
     """
+    options = FitOptions(steps, seed, Path(start) if start else None)
+    where = Path(folder) if folder else Path(mkdtemp(prefix="s2sharp-fit-"))
+    sharpener, note = _fit(scene, method, bands, options, where, device, tell, sensor)
+    if note:
+        warnings.warn(note, UserWarning, stacklevel=2)
+    return sharpener
+
+
+def _fit(
+    scene: xr.DataTree,
+    method: str,
+    bands: Iterable[str] | None,
+    options: FitOptions,
+    folder: Path,
+    device: str = "auto",
+    tell: Tell = lambda *_: None,
+    sensor: SensorChoice | Sensor = "measured",
+) -> tuple[Sharpener, str]:
+    """As :func:`fit_sharpener`; and what its guard says."""
     _, box, inputs = locate(scene)
     coarse = in_order(b for b in (inputs if bands is None else bands) if b in COARSE)
     blank = unfitted_sharpener(method, coarse, device)
@@ -152,66 +193,66 @@ def fit_sharpener(
         )
     _refuse_missing(blank.reads, inputs, f"read by {method}")
     arrays = {band: inputs[band].values.astype(np.float32) for band in blank.reads}
-    options = FitOptions(steps or known.steps, seed, Path(start) if start else None)
-    where = Path(folder) if folder else Path(mkdtemp(prefix="s2sharp-fit-"))
-    sample = _sample(arrays, box, method, known.smallest)
-    known.fit(sample, SENTINEL2, coarse, options, where, blank.device, tell)
-    sharpener = known.load(coarse, where, blank.device)
+    options = replace(options, steps=options.steps or known.steps)
+    sides = (SIDE, SIDE // 2, known.smallest)
+    sample = windows_of(arrays, box, [s for s in sides if s >= known.smallest])
+    if sample is None:
+        side = known.smallest
+        raise S2SharpError(
+            "nothing-to-fit",
+            f"{method} learns on the scene, and this one of {box.shape[0]} × {box.shape[1]} cells has no "
+            f"window without gaps of {side} × {side} cells.",
+            f"Give a scene with a whole part of {60 * side} m a side, or use a pretrained method.",
+        )
+    seen = _measured(arrays, box) if sensor == "measured" else named(sensor)
+    known.fit(sample, seen, coarse, options, folder, blank.device, tell)
+    sharpener = known.load(coarse, folder, blank.device)
     sharpener.compute_in("auto")
-    return sharpener
+    sharpener.see_with(seen)
+    return sharpener, told(method, folder, coarse)
 
 
-def _sample(arrays: dict[str, np.ndarray], box: Box, method: str, smallest: int) -> Sample:
-    """Windows without gaps: a small scene as it is, else up to :data:`_WINDOWS` of the largest side."""
-    clean = np.ones(box.shape, dtype=bool)
-    for band, y in arrays.items():
-        n = CELL // BANDS[band].gsd
-        inside = y[box.slices(box, BANDS[band].gsd)]
-        clean &= ~np.isnan(inside).reshape(box.shape[0], n, box.shape[1], n).any(axis=(1, 3))
-    sides = [s for s in (_SIDE, _SIDE // 2) if smallest < s <= min(box.shape)]
-    for side in (*sides, smallest):
-        places = _places(clean, side)
-        if clean.all() and max(box.shape) <= 2 * side and min(box.shape) >= smallest:
-            places, shape = [(0, 0)], box.shape
-        else:
-            shape = (side, side)
-        if places:
-            stacks = []
-            for gsd in GSDS:
-                n = CELL // gsd
-                nothing = np.zeros((n * box.shape[0], n * box.shape[1]), dtype=np.float32)
-                picture = np.stack([arrays.get(band, nothing) for band in BY_GSD[gsd]])
-                parts = [
-                    picture[:, n * r : n * (r + shape[0]), n * c : n * (c + shape[1])]
-                    for r, c in places
-                ]
-                stacks.append(torch.from_numpy(np.stack(parts)))
-            return Sample(*stacks)
-    raise S2SharpError(
-        "nothing-to-fit",
-        f"{method} learns on the scene, and this one of {box.shape[0]} × {box.shape[1]} cells has no "
-        f"window without gaps of {smallest} × {smallest} cells.",
-        f"Give a scene with a whole part of {60 * smallest} m a side, or use a pretrained method.",
-    )
+def _sensor(
+    inputs: dict[str, xr.DataArray],
+    box: Box,
+    method: str | Sharpener,
+    sensor: SensorChoice | Sensor | None,
+    *,
+    lazy: bool,
+) -> Sensor:
+    """The sensor to sharpen with; a scene is measured only for a method whose result follows from it."""
+    if isinstance(method, Sharpener):
+        if sensor == "measured" or (sensor is not None and named(sensor) != method.sensor):
+            raise S2SharpError(
+                "bad-config",
+                f"This {method.name} sharpener has a sensor of its own already.",
+                "Load it with the other one: load_sharpener(…, sensor=measure_scene(scene)).",
+            )
+        return method.sensor
+    if sensor == "measured" and lazy:
+        raise S2SharpError(
+            "not-measured",
+            "This scene is lazy: measuring its sensor would read it silently.",
+            "Measure a part that fits in memory, and give what comes of it: sensor=measure_scene(part).",
+        )
+    if sensor not in (None, "measured"):
+        return named(sensor)
+    if lazy or not _senses(method) or not any(band in COARSE for band in inputs):
+        return SENTINEL2
+    return _measured({b: a.values.astype(np.float32) for b, a in inputs.items()}, box)
 
 
-def _places(clean: np.ndarray, side: int) -> list[tuple[int, int]]:
-    """First row and column of windows whose cells are all ``clean``, apart, spread over the scene."""
-    if min(clean.shape) < side:
-        return []
-    total = np.pad(clean.cumsum(axis=0).cumsum(axis=1), ((1, 0), (1, 0)))
-    count = (
-        total[side:, side:] - total[:-side, side:] - total[side:, :-side] + total[:-side, :-side]
-    )
-    free = count == side * side
-    found = []
-    for row in range(free.shape[0]):
-        for col in np.flatnonzero(free[row]):
-            if free[row, col]:
-                found.append((row, int(col)))
-                free[row : row + side, max(0, col - side + 1) : col + side] = False
-    every = max(1, -(-len(found) // _WINDOWS))
-    return found[::every]
+def _senses(method: str | Sharpener) -> bool:
+    name = method.name if isinstance(method, Sharpener) else method
+    return name not in METHODS or METHODS[name].senses
+
+
+def _measured(arrays: dict[str, np.ndarray], box: Box) -> Sensor:
+    """The sensor of a scene in memory; what is told of it becomes a warning."""
+    seen = sense_arrays(arrays, box)
+    for text in seen.told:
+        warnings.warn(text, UserWarning, stacklevel=4)
+    return seen.sensor
 
 
 def _known(bands: Iterable[str]) -> tuple[str, ...]:
@@ -228,7 +269,10 @@ def _known(bands: Iterable[str]) -> tuple[str, ...]:
 
 
 def _choose(
-    have: dict[str, xr.DataArray], method: str | Sharpener, bands: Iterable[str] | None
+    have: dict[str, xr.DataArray],
+    method: str | Sharpener,
+    bands: Iterable[str] | None,
+    sensor: Sensor,
 ) -> tuple[Sharpener | None, tuple[str, ...]]:
     """The sharpener, and the bands to return; without a sharpener when only 10 m bands are asked for."""
     can: tuple[str, ...]
@@ -251,7 +295,8 @@ def _choose(
         sharpener: Sharpener | None = method if coarse else None
         wanted = tuple(b for b in wanted if b not in COARSE or b in coarse)
     else:
-        sharpener = load_sharpener(method, coarse) if coarse or method not in METHODS else None
+        known = not coarse and method in METHODS
+        sharpener = None if known else load_sharpener(method, coarse, sensor=sensor)
     reads = sharpener.reads if sharpener else ()
     name = method.name if isinstance(method, Sharpener) else method
     _refuse_missing((*wanted, *reads), have, f"asked for or read by {name}")

@@ -25,8 +25,8 @@ Shape = tuple[int, int]
 # Share of skylight in the light, bands in ESA's order: shadows are bluish.
 _SKY = np.array([0.30, 0.25, 0.19, 0.14, 0.12, 0.11, 0.09, 0.08, 0.08, 0.07, 0.03, 0.02])
 
-# Noise (ESA's Sentinel-2 data quality reports; radiances as in ESA's radiometric uncertainty tool): reflectance of the reference radiance, and
-# signal over noise there.
+# Reflectance of the reference radiance, sun overhead, and signal over noise there (S2A in orbit: Gascon et al., Remote Sens. 9,
+# 584 (2017); radiances: ESA's radiometric uncertainty tool).
 _NOISE = {
     "B01": (0.215, 1370.0),
     "B02": (0.205, 214.0),
@@ -50,7 +50,7 @@ _OWN = 0.02
 _BLUR = 0.53
 
 
-def landscape(shape: Shape, seed: int = 0) -> np.ndarray:
+def landscape(shape: Shape, seed: int = 0, country: str | None = None) -> np.ndarray:
     """Draw a landscape.
 
     Parameters
@@ -59,6 +59,8 @@ def landscape(shape: Shape, seed: int = 0) -> np.ndarray:
         (height, width) in 10 m pixels.
     seed
         The same seed and shape give the same landscape.
+    country
+        One of :data:`~s2sharp_core.scenery.countries.COUNTRIES`; None draws it, too.
 
     Returns
     -------
@@ -66,9 +68,9 @@ def landscape(shape: Shape, seed: int = 0) -> np.ndarray:
         float32 reflectance (12, height, width), bands in ESA's order.
     """
     rng = np.random.default_rng([seed, *shape])
-    often = [country.often for country in COUNTRIES.values()]
-    country = list(COUNTRIES.values())[rng.choice(len(often), p=often)]
-    canvas = Canvas(shape, country, rng)
+    often = [kind.often for kind in COUNTRIES.values()]
+    drawn = list(COUNTRIES)[rng.choice(len(often), p=often)]
+    canvas = Canvas(shape, COUNTRIES[country or drawn], rng)
     for paint in (open_land, farms, woods, towns, roads, waters, snow):
         paint(canvas)
     return _finished(canvas)

@@ -55,6 +55,13 @@ def l2a_chip(name: str) -> xr.DataTree:
     return _native(_folder() / "l2a", name)
 
 
+def scene_of_20_m() -> dict[int, np.ndarray]:
+    """A large Level-1C scene without its 10 m bands: 20 and 60 → float32 reflectance (bands, y, x)."""
+    (file,) = (_folder() / "l1c_20_60m").glob("*.npz")
+    with np.load(file) as content:
+        return {g: content[f"y{g}"].astype(np.float32) / 10_000 for g in (20, 60)}
+
+
 def _native(folder: Path, name: str) -> xr.DataTree:
     """The item `name` of a folder with its assets."""
     item = json.loads((folder / f"{name}.json").read_text())

@@ -82,7 +82,9 @@ def _errors(
             continue
         bicubic = sharpen_block({band: native}, around, box, load_sharpener("bicubic", (band,)))
         seen = native[around.slices(box, BANDS[band].gsd)]
-        errors = [10_000 * residual(picture, seen, band) for picture in (ours, bicubic[band])]
+        sensor = plan.sensor(acquisition.take)
+        pictures = ours, bicubic[band]
+        errors = [10_000 * residual(picture, seen, band, sensor) for picture in pictures]
         yield band, (errors[0], errors[1])
 
 

@@ -8,6 +8,8 @@ from pathlib import PurePath
 
 from upath import UPath
 
+from s2sharp_core import BANDS, METHODS
+
 from ..acquisitions import Acquisition
 from ..archives import public
 from ..cube import Layout
@@ -73,6 +75,7 @@ def render(
         *_consistency(found, missing),
         *_timing(facts, times),
         *_acquisitions(facts),
+        *_sensors(facts),
         *_left_out(facts),
         *_provenance(facts),
     ]
@@ -362,6 +365,33 @@ def _acquisitions(facts: Facts) -> Iterator[str]:
         yield f'<p class="quiet">The first {_LINES:,} of {len(every):,}.</p>'
 
 
+def _sensors(facts: Facts) -> Iterator[str]:
+    """How coarse bands relate to the 10 m bands, by datatake: where they lie, and how wide they see."""
+    plan = facts.plan
+    if not (plan.coarse and METHODS[plan.config.method].senses):
+        return
+    takes = sorted({a.take for a in plan.acquisitions})
+    sensors = {take: plan.sensor(take) for take in takes[:_LINES]}
+    yield "<h2>The sensor</h2>"
+    yield f"<p>{_SENSOR}</p>"
+    rows = []
+    for take, sensor in sensors.items():
+        cells = []
+        for band in plan.coarse:
+            seen, gsd = sensor.response(band), BANDS[band].gsd
+            own = any(r.band == band for r in sensor.responses)
+            shift = f"{seen.dy * gsd:+.1f}, {seen.dx * gsd:+.1f}" if own else "default"
+            cells.append(f"{seen.blur * gsd:.1f}; {shift}")
+        rows.append([escape(take), *cells])
+    yield table(["datatake", *plan.coarse], rows, kind="long")
+
+
+_SENSOR = (
+    "Of each coarse band against the 10 m bands of the same product: the blur, and the shift (down, right), in metres. "
+    "Where a datatake told too little of a band, the instrument's default kernel is used, in place."
+)
+
+
 def _left_out(facts: Facts) -> Iterator[str]:
     plan = facts.plan
     again = [record for record in facts.records if record.attempt > 1]
@@ -422,6 +452,8 @@ def _provenance(facts: Facts) -> Iterator[str]:
             value = value.name
         elif isinstance(value, tuple):
             value = " ".join(map(str, value))
+        elif name == "sensor":
+            value = PurePath(value).name
         rows.append([f"--{escape(name.replace('_', '-'))}", escape(str(value))])
     yield table(["", ""], rows, kind="text plain")
     yield "<details><summary>Items, by acquisition</summary>"

@@ -4,21 +4,25 @@ from typing import Any, Protocol
 
 from torch import Tensor
 
+from .guarded import GuardedNet
 from .kriging import KrigingNet
 from .residual import ResidualNet
 from .s2net import S2Net
 from .skip import SkipNet
 from .subspace import SubspaceNet
+from .three_grids import ThreeGridNet
 from .unrolled import UnrolledNet
 
 __all__ = [
     "NETWORKS",
+    "GuardedNet",
     "KrigingNet",
     "Network",
     "ResidualNet",
     "S2Net",
     "SkipNet",
     "SubspaceNet",
+    "ThreeGridNet",
     "UnrolledNet",
 ]
 
@@ -26,7 +30,9 @@ NETWORKS: dict[str, Any] = {
     "residual": ResidualNet,
     "s2net": S2Net,
     "skip": SkipNet,
+    "three-grids": ThreeGridNet,
     "unrolled": UnrolledNet,
+    "guarded": GuardedNet,
     "kriging": KrigingNet,
     "subspace": SubspaceNet,
 }
@@ -38,7 +44,8 @@ class Network(Protocol):
 
     ``config``: the arguments it is built from; ``bands``: what it gives, ``reads``: what it reads;
     ``support``: by GSD, pixels of that grid read before and after a cell; ``multiply_adds``: per 10 m
-    pixel. One with ``narrow`` can have its ``arithmetic`` set to bfloat16.
+    pixel. One with ``narrow`` can have its ``arithmetic`` set to bfloat16; one with
+    ``leaves_halo`` is told how many cells around its windows nobody needs.
     """
 
     config: dict[str, Any]

@@ -1,7 +1,8 @@
-"""The skip network that Nguyen et al. use for SSC-CNN, S2S-UCNN, Deep SURE and the unrolled ADMM.
+"""The skip network that Nguyen et al. use for SSC-CNN and Deep SURE.
 
 An encoder and a decoder of ``depth`` convolutions each, all at 10 m, no pooling; every encoder layer
-also reaches its decoder layer through a narrow 1×1 convolution. Each depth has convolutions and a
+also reaches its decoder layer through a narrow 1×1 convolution. In the published codes the deepest encoder layer does
+not: there it is the bottom's input alone. Each depth has convolutions and a
 normalisation of its own (the published Deep SURE code shares one batch norm between depths, which leaves
 running statistics without a meaning), and the output is linear (the published sigmoid cannot give a
 reflectance below 0 or above 1).
@@ -17,25 +18,7 @@ from ..observation import reach, upsample
 
 __all__ = ["SkipNet"]
 
-Norm = Literal["none", "pixel", "batch"]
-
-
-def _wide(x: Tensor) -> Tensor:
-    """Statistics of what is narrower than float32 are taken in float32."""
-    return x.float() if x.dtype.itemsize < 4 else x
-
-
-class _PixelNorm(nn.Module):
-    """Layer normalisation over the features of each pixel: no statistics over the window."""
-
-    def __init__(self, features: int) -> None:
-        super().__init__()
-        self.norm = nn.LayerNorm(features)
-
-    def forward(self, x: Tensor) -> Tensor:
-        with torch.autocast(x.device.type, enabled=False):
-            y = self.norm(_wide(x).permute(0, 2, 3, 1))
-        return y.to(x.dtype).permute(0, 3, 1, 2)
+Norm = Literal["none", "batch"]
 
 
 class _BatchNorm(nn.BatchNorm2d):
@@ -43,7 +26,8 @@ class _BatchNorm(nn.BatchNorm2d):
 
     def forward(self, x: Tensor) -> Tensor:
         with torch.autocast(x.device.type, enabled=False):
-            return super().forward(_wide(x)).to(x.dtype)
+            wide = x.float() if x.dtype.itemsize < 4 else x
+            return super().forward(wide).to(x.dtype)
 
 
 class _Layer(nn.Sequential):
@@ -51,8 +35,6 @@ class _Layer(nn.Sequential):
         modules: list[nn.Module] = [nn.Conv2d(inputs, features, size, padding=size // 2)]
         if norm == "batch":
             modules.append(_BatchNorm(features, momentum=None))
-        elif norm == "pixel":
-            modules.append(_PixelNorm(features))
         super().__init__(*modules, nn.LeakyReLU(slope))
 
 
@@ -70,8 +52,8 @@ class SkipNet(nn.Module):
     features, depth, skips
         Width and number of the layers on each side, and the width of the connections between them.
     norm
-        ``"none"``, ``"pixel"`` (over the features of a pixel) or ``"batch"``, whose statistics belong to
-        the weights: in ``eval`` mode, nothing depends on the window's other pixels.
+        ``"none"``, or ``"batch"``, whose statistics belong to the weights: in ``eval`` mode, nothing depends on the
+        window's other pixels.
     slope
         Of the leaky ReLU.
     residual

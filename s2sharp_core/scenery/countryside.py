@@ -117,7 +117,7 @@ def snow(canvas: Canvas) -> None:
     share = canvas.rng.uniform(*canvas.country.snow)
     if share < 0.02:
         return
-    high = canvas.relief + 0.25 * canvas.rough(2.0) - threshold(1 - share)
+    high = canvas.relief + 0.15 * canvas.rough(2.8) - threshold(1 - share)
     lies = edge(high, 4) * np.clip(0.9 + 0.12 * canvas.rough(1.6), 0, 1) * (1 - canvas.water)
     thin = 1 - 0.85 * canvas.trees
     canvas.cover(lies * thin, canvas.one("snow"))

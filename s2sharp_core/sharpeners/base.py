@@ -137,6 +137,8 @@ class Method:
         Side in cells of the smallest window that it can learn from.
     constants
         Numbers in its code, or lists of them, that the weights of a fit follow from.
+    senses
+        Whether its result follows from the sensor: False where it looks at nothing but the pixels.
     """
 
     name: str
@@ -152,6 +154,7 @@ class Method:
     fewest: int = 1
     smallest: int = 0
     constants: Mapping[str, Any] = field(default_factory=dict)
+    senses: bool = True
 
     def check_steps(self, steps: int | None) -> None:
         """Refuse a fit of fewer steps than it takes; None is the method's own number.

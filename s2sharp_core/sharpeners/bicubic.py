@@ -59,4 +59,5 @@ METHOD = Method(
     source="Keys 1981, doi:10.1109/TASSP.1981.1163711",
     bands=COARSE,
     load=_load,
+    senses=False,
 )

@@ -2,11 +2,16 @@
 
 One skip network gives all twelve bands at 10 m. Its loss is the error of what the satellite would see of
 them, back-projected, and a divergence that tells how much of the noise it copies
-(:func:`s2sharp_core.unsupervised.risk`), with the noise of each band estimated from the sample. The
-paper's variant without the divergence, BP-DIP, is ``deep_sure_bp``.
+(:func:`s2sharp_core.unsupervised.risk`), with the noise of each band as it was measured. The paper's variant without
+the divergence, BP-DIP, is ``deep_sure_bp``.
+
+A run's fit differs from the paper's in three things: each depth has weights of its own, the network reads interpolated
+bands, whose support is a few pixels where that of back-projected ones is dozens, and the learning rate falls.
+:data:`PUBLISHED` is what the papers' protocol fits with (``python -m tests.benchmarks.papers``).
 """
 
 from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,19 +20,35 @@ import torch
 from torch import Tensor
 
 from ..bands import GSDS
-from ..fitting import FEWEST, Curve, FitOptions, Sample, Tell
+from ..fitting import EPS, FEWEST, Curve, FitOptions, Sample, Tell
 from ..networks import SkipNet
 from ..observation import Sensor
 from ..unsupervised import CONSTANTS, crop, noise, risk, settle
 from .fitted import fitted, trained
 
-__all__ = ["BP", "METHOD", "build", "constants", "fit_scene"]
+__all__ = ["BP", "METHOD", "OURS", "PUBLISHED", "Recipe", "build", "constants", "fit_scene"]
 
 _STEPS = 1000
-_RATE = 3e-3
 _CROP = 32
-# Of the steps, how many look at the divergence: two draws of it hardly differ.
-_SHARE = 0.25
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How the loss is minimised.
+
+    ``rate``: of learning; ``eps``: Adam's; ``rho``: regularisation of the back-projection in the loss.
+    """
+
+    rate: float = 1e-2
+    eps: float = EPS
+    rho: float = 1e-3
+
+
+OURS = Recipe()
+"""A run's."""
+
+PUBLISHED = Recipe(eps=1e-3)
+"""The papers', whose loss is a sum over all pixels where ours is their mean: ``eps`` is of that sum."""
 
 build = partial(SkipNet, GSDS, features=64, depth=5, skips=4, norm="batch", residual=False)
 """The network, untrained."""
@@ -44,7 +65,7 @@ def fit_scene(
     sure: bool = True,
     sigma: Mapping[int, Tensor] | None = None,
     cells: int = _CROP,
-    rate: float = _RATE,
+    recipe: Recipe = OURS,
 ) -> Curve:
     """Fit ``net`` to the sample's windows, without a reference.
 
@@ -53,24 +74,33 @@ def fit_scene(
     sure
         Whether the divergence belongs to the loss.
     sigma
-        The noise of each band by GSD; None: estimated.
+        The noise of each band by GSD; None: as it was measured.
     cells
         Side of the random windows that it learns from, one a step.
     """
     net.standardise(sample.y10, sample.y20, sample.y60)
-    known = sigma or noise(sample)
+    known = sigma or noise(sample, sensor)
 
     def loss(random: torch.Generator) -> Tensor:
         y = crop(sample, cells, random)
-        return risk(net, y, sensor, known if sure else None, random, _SHARE)
+        return risk(net, y, sensor, known if sure else None, random, recipe.rho)
 
-    once = partial(settle, net, sample)
-    return trained(net, loss, options, checkpoint, tell, steps=_STEPS, rate=rate, settle=once)
+    return trained(
+        net,
+        loss,
+        options,
+        checkpoint,
+        tell,
+        steps=_STEPS,
+        rate=recipe.rate,
+        eps=recipe.eps,
+        settle=partial(settle, net, sample),
+    )
 
 
-def constants(rate: float = _RATE) -> dict[str, float]:
+def constants(recipe: Recipe = OURS) -> dict[str, float]:
     """What a fit by this loss follows from, besides its arguments."""
-    return {**CONSTANTS, "rate": rate, "crop": _CROP, "share": _SHARE}
+    return {**CONSTANTS, **asdict(recipe), "crop": _CROP}
 
 
 _METHOD = partial(
@@ -78,6 +108,7 @@ _METHOD = partial(
     steps=_STEPS,
     fewest=FEWEST,
     smallest=12,
+    guard=True,
     constants=constants(),
     needs="a fit; all bands",
     cost=f"{build().multiply_adds / 1e6:.2f} M",

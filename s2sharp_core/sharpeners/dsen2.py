@@ -42,6 +42,7 @@ METHODS = (
         source=_SOURCE,
         bands=COARSE,
         load=partial(_load, "dsen2"),
+        senses=False,
     ),
     Method(
         name="vdsen2",
@@ -51,5 +52,6 @@ METHODS = (
         source=_SOURCE,
         bands=COARSE,
         load=partial(_load, "vdsen2"),
+        senses=False,
     ),
 )

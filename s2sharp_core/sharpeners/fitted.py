@@ -17,10 +17,12 @@ from torch import Tensor, nn
 
 from ..bands import BY_GSD, COARSE, GSDS
 from ..errors import S2SharpError
-from ..fitting import CONSTANTS, Curve, FitOptions, Sample, Tell, optimise
+from ..fitting import CONSTANTS, EPS, Curve, FitOptions, Sample, Tell, optimise
+from ..networks import GuardedNet
 from ..observation import Sensor
 from ..weights import load_net, save_net
 from .base import Method, Sharpener
+from .guard import Errors, guarded
 from .net import NetSharpener, exact
 
 __all__ = ["Learn", "WindowFitted", "fitted", "solved", "trained"]
@@ -53,6 +55,7 @@ def trained(
     *,
     steps: int,
     rate: float,
+    eps: float = EPS,
     settle: Callable[[], object] | None = None,
 ) -> Curve:
     """:func:`optimise` as ``options`` say; ``steps``: the method's own number, where they say none."""
@@ -61,6 +64,7 @@ def trained(
         loss,
         steps=options.steps or steps,
         rate=rate,
+        eps=eps,
         seed=options.seed,
         checkpoint=checkpoint,
         settle=settle,
@@ -77,6 +81,7 @@ def _begin(net: Any, file: Path) -> tuple[str, set[str]]:
         ``weights-missing``, or ``weights-corrupt`` for those of another network.
     """
     before, sha256 = load_net(file)
+    before = before.net if isinstance(before, GuardedNet) else before
     if type(before) is not type(net) or before.config != net.config:
         raise S2SharpError(
             "weights-corrupt",
@@ -105,10 +110,11 @@ def _keep(
     cause: dict[str, Any],
     options: FitOptions,
     before: set[str],
+    errors: Errors,
 ) -> None:
     """Leave what was fitted: weights, their card, and the loss curve, named after ``file``.
 
-    ``before``: the scenes that the weights it began from have seen.
+    ``before``: the scenes that the weights it began from have seen; ``errors``: what its guard found.
     """
     curve.write(file.with_suffix(".loss.csv"))
     about = {
@@ -119,6 +125,8 @@ def _keep(
         "result": curve.card(),
         "protocol": options.protocol,
     }
+    if isinstance(net, GuardedNet):
+        about |= {"one_level_down_rmse_dn": errors, "instead": net.instead}
     save_net(net, file, about)
 
 
@@ -130,6 +138,7 @@ def fitted(
     steps: int,
     smallest: int,
     fewest: int = 1,
+    guard: bool = False,
     constants: Mapping[str, Any] = MappingProxyType({}),
     **facts: str,
 ) -> Method:
@@ -143,6 +152,8 @@ def fitted(
         What fits one of them; the options that it is given say how many steps.
     fewest
         Steps of the shortest fit.
+    guard
+        Whether interpolation or the closed form is returned for the bands that they give better one level down.
     constants
         Numbers in the method's code, or lists of them, that its weights follow from: another one,
         another fit.
@@ -152,7 +163,8 @@ def fitted(
 
     def wanted(bands: tuple[str, ...]) -> dict[str, Any]:
         made = {file: build() for file, build in nets.items()}
-        return {file: net for file, net in made.items() if set(net.bands) & set(bands)}
+        mine = {file: net for file, net in made.items() if set(net.bands) & set(bands)}
+        return {file: GuardedNet(net) for file, net in mine.items()} if guard else mine
 
     def load(bands: tuple[str, ...], weights: Path | None, device: str) -> Sharpener:
         if weights is None:
@@ -206,7 +218,10 @@ def fitted(
             checkpoint = (folder / file).with_suffix(f".{mark[:12]}.checkpoint")
             net = net.to(device).to(memory_format=torch.channels_last)
             curve = learn(net, sample, sensor, options, checkpoint, tell)
-            _keep(net.cpu(), curve, folder / file, cause, options, before)
+            errors: Errors = {}
+            if guard:
+                net, errors = guarded(net.eval(), sample, sensor)
+            _keep(net.cpu(), curve, folder / file, cause, options, before, errors)
             checkpoint.unlink(missing_ok=True)
 
     method = Method(
@@ -219,6 +234,7 @@ def fitted(
         fewest=fewest,
         smallest=smallest,
         constants={**CONSTANTS, **constants},
+        senses=True,
         **facts,
     )
     return method

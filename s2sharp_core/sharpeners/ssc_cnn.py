@@ -4,6 +4,10 @@ The paper learns the six 20 m bands at half the resolution, where they are their
 protocol), and applies the network one level up. Its idea carries to 60 m, which the paper does not do:
 B01 and B09 seen six times coarser, with the 10 and 20 m bands seen as much coarser beside them.
 
+**What differs from the paper's network.** All three encoder layers reach the decoder, where two do in the authors' code;
+the leaky ReLU's slope is 0.2 (theirs: 0.01); and the network gives what is added to the interpolated bands, where theirs
+gives the bands themselves: it begins as interpolation, and a short fit is one.
+
 **How long a fit is.** The paper goes 200 times over all patches of one picture (epochs). Here a fit is a
 number of steps, each of 64 patches drawn anew from all of them, whatever the size of the sample: 1 800
 by default, which is 200 epochs of the paper's picture alone (204 × 204 pixels: 576 patches, 9 steps an
@@ -90,6 +94,7 @@ METHOD = fitted(
     learn=learn,
     steps=_STEPS,
     smallest=18,
+    guard=True,
     constants={"rate": _RATE, "patch": _PATCH, "stride": _STRIDE, "batch": _BATCH},
     summary="zero-shot: on the scene seen coarser",
     needs="a fit; 10, 20, 60 m bands",

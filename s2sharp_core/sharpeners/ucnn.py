@@ -1,37 +1,31 @@
 """S2S-UCNN (Nguyen et al., IEEE JSTARS 14, 2021): unsupervised, the sensor's blur as last layers.
 
-One skip network gives all twelve bands at 10 m, and what the satellite would see of them has to be what
-it saw: L1, at full resolution. That the 10 m bands come out of the same features as the coarse ones is
-what teaches these their detail, so nothing is added to the network's output (``residual=False``). The
-picture must not follow from the window, so the paper's normalisation, over all features of a picture,
-is over the features of each pixel here.
+One network of three grids (:class:`s2sharp_core.networks.ThreeGridNet`) gives all twelve bands at 10 m, and what the
+satellite would see of them has to be what it saw: L1, at full resolution. That the 10 m bands come out of the same
+features as the coarse ones is what teaches these their detail. As in the authors' code, features are normalised
+pixel by pixel, so that nothing depends on the window.
 """
 
-from functools import partial
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from ..bands import GSDS
 from ..fitting import Curve, FitOptions, Sample, Tell
-from ..networks import SkipNet
+from ..networks import ThreeGridNet
 from ..observation import Sensor
 from ..unsupervised import CONSTANTS, crop, unlike
 from .fitted import fitted, trained
 
-__all__ = ["METHOD", "build", "fit_scene"]
+__all__ = ["METHOD", "fit_scene"]
 
 _STEPS = 2000
 _RATE = 3e-3
-_CROP = 32
-
-build = partial(SkipNet, GSDS, features=64, depth=3, skips=25, norm="pixel", residual=False)
-"""The network, untrained."""
+_CROP = 16
 
 
 def fit_scene(
-    net: SkipNet,
+    net: ThreeGridNet,
     sample: Sample,
     sensor: Sensor,
     options: FitOptions,
@@ -51,13 +45,14 @@ def fit_scene(
 
 METHOD = fitted(
     name="ucnn",
-    nets={"ucnn.safetensors": build},
+    nets={"ucnn.safetensors": ThreeGridNet},
     learn=fit_scene,
     steps=_STEPS,
     smallest=12,
+    guard=True,
     constants={**CONSTANTS, "rate": _RATE, "crop": _CROP},
     summary="unsupervised: seen again, it must fit",
     needs="a fit; all bands",
-    cost=f"{build().multiply_adds / 1e6:.2f} M",
+    cost=f"{ThreeGridNet().multiply_adds / 1e6:.2f} M",
     source="Nguyen et al. 2021, doi:10.1109/JSTARS.2021.3092286",
 )

@@ -52,7 +52,7 @@ def try_method(name: str, catalog: Path, area: tuple[float, ...], folder: Path) 
         name,
         str(units),
         f"{seconds:.0f}",
-        fits if plan.datatakes else "–",
+        fits if plan.learns else "–",
         f"{differ} of {count}" + (f", by up to {largest} DN" if differ else ""),
         again,
     ]

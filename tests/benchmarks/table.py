@@ -1,4 +1,4 @@
-"""The README's table: every method, by the honest protocol: ``python -m tests.benchmarks.table``.
+"""Every method by the papers' blur: ``python -m tests.benchmarks.table``.
 
 Protocol ``mtf``: the four real scenes at 40→20 m, APEX and a synthetic landscape at 20→10 and 60→10 m. No
 oracle, and nothing is learned from a reference. The shipped weights of dsen2 have seen the four scenes: its

@@ -104,8 +104,11 @@ def test_what_it_will_be_is_known_before_the_fit(name, fits):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_too_little_to_fit_is_refused_with_the_smallest_size(name, sample, tmp_path):
-    small = Sample(sample.y10[..., :90, :], sample.y20[..., :45, :], sample.y60[..., :15, :])
-    with pytest.raises(S2SharpError, match=r"15 × 44 cells.* at least 16 × 16 cells") as error:
+    least = METHODS[name].smallest
+    n = least - 1
+    small = Sample(sample.y10[..., : 6 * n, :], sample.y20[..., : 3 * n, :], sample.y60[..., :n, :])
+    words = rf"{n} × 44 cells.* at least {least} × {least} cells"
+    with pytest.raises(S2SharpError, match=words) as error:
         fit(name, small, tmp_path)
     assert error.value.kind == "nothing-to-fit"
 

@@ -13,7 +13,14 @@ from s2sharp_core.bands import BANDS, BY_GSD, COARSE, GSDS
 from s2sharp_core.blocks import context, sharpen_block
 from s2sharp_core.fitting import FitOptions
 from s2sharp_core.lattice import Box
-from s2sharp_core.networks import KrigingNet, SkipNet, SubspaceNet, UnrolledNet
+from s2sharp_core.networks import (
+    GuardedNet,
+    KrigingNet,
+    SkipNet,
+    SubspaceNet,
+    ThreeGridNet,
+    UnrolledNet,
+)
 from s2sharp_core.sharpeners import ssc_cnn
 from s2sharp_core.simulate import landscape, observe
 from s2sharp_core.training import Pair
@@ -26,8 +33,8 @@ TRAINED = ("ssc_cnn", "ucnn", "deep_sure", "deep_sure_bp", "unrolled")
 
 
 def networks(name):
-    """As they are before a fit."""
-    return METHODS[name].blank(COARSE, "cpu").nets
+    """As they are before a fit, without their guard."""
+    return [net.net for net in METHODS[name].blank(COARSE, "cpu").nets]
 
 
 def denoiser(net):
@@ -53,6 +60,27 @@ def test_ssc_cnn_is_what_the_paper_describes():
         with torch.no_grad():
             up = net.stack(*y)[:, -len(net.bands) :]
             assert torch.equal(net(*y), up)  # before it has learned anything
+
+
+def test_ucnn_has_the_size_and_the_grids_of_the_paper():
+    """2.4 million parameters; features are normalised pixel by pixel; each band is read where it was delivered."""
+    (net,) = networks("ucnn")
+    assert sum(p.numel() for p in net.parameters()) == pytest.approx(2.4e6, rel=0.02)
+    norms = [m for m in net.modules() if is_norm(m)]
+    assert {type(m) for m in norms} == {nn.LayerNorm}
+    assert {m.normalized_shape for m in norms} == {(128,)}
+    shapes = {}
+    for name in ("head60", "branch20.encoder.0", "branch10.encoder.0"):
+        net.get_submodule(name).register_forward_hook(
+            lambda _, given, out, name=name: shapes.update({name: (given[0].shape, out.shape)})
+        )
+    with torch.no_grad():
+        net(torch.rand(1, 4, 24, 24), torch.rand(1, 6, 12, 12), torch.rand(1, 2, 4, 4))
+    assert shapes == {
+        "head60": ((1, 2, 4, 4), (1, 128, 4, 4)),
+        "branch20.encoder.0": ((1, 6, 12, 12), (1, 128, 12, 12)),
+        "branch10.encoder.0": ((1, 4, 24, 24), (1, 128, 24, 24)),
+    }
 
 
 def test_ssc_cnn_learns_from_64_patches_of_16_pixels_that_overlap_by_half(monkeypatch):
@@ -92,7 +120,7 @@ def test_heads_are_linear(name):
 
 
 @pytest.mark.parametrize(
-    ("name", "depth"), [("ucnn", 3), ("deep_sure", 5), ("deep_sure_bp", 5), ("unrolled", 5)]
+    ("name", "depth"), [("deep_sure", 5), ("deep_sure_bp", 5), ("unrolled", 5)]
 )
 def test_each_depth_has_a_normalisation_of_its_own(name, depth):
     """Two layers that shared one would share its statistics, of which neither's were."""
@@ -154,7 +182,7 @@ def skip(*given, **more):
 
 BUILD = {
     "ssc_cnn": {f"ssc_cnn-{g}m": partial(skip, (g,), 6, 3, 4) for g in (20, 60)},
-    "ucnn": {"ucnn": partial(skip, GSDS, 6, 3, 4, "pixel", residual=False)},
+    "ucnn": {"ucnn": lambda: wild(ThreeGridNet(6))},
     "deep_sure": {"deep_sure": partial(skip, GSDS, 6, 5, 4, "batch", residual=False)},
     "deep_sure_bp": {"deep_sure_bp": partial(skip, GSDS, 6, 5, 4, "batch", residual=False)},
     "unrolled": {"unrolled": lambda: wild(UnrolledNet(6, 5, 4))},
@@ -166,7 +194,8 @@ BUILD = {
 @pytest.mark.parametrize("name", BUILD)
 def test_windows_of_another_size_leave_no_seam(name, tmp_path):
     for file, build in BUILD[name].items():
-        save_net(build(), tmp_path / f"{file}.safetensors", {})
+        net = GuardedNet(build()) if name in TRAINED else build()
+        save_net(net, tmp_path / f"{file}.safetensors", {})
     sharpener = load_sharpener(name, weights=tmp_path, device="cpu")
     assert sharpener.halo == METHODS[name].blank(COARSE, "cpu").halo
     want = Box(90_003, 90_016, 8_341, 8_352)

@@ -5,7 +5,7 @@ import torch
 from s2sharp_core import S2SharpError
 from s2sharp_core.bands import BANDS, BY_GSD, COARSE, GSDS
 from s2sharp_core.indices import INDICES, index
-from s2sharp_core.observation import SENTINEL2, degrade
+from s2sharp_core.observation import MTF_TABLE, SENTINEL2, degrade
 from s2sharp_core.protocols import PROTOCOLS, Scene, synthetic_scenes
 from s2sharp_core.scoring import METRICS
 from s2sharp_core.simulate import observe
@@ -24,11 +24,20 @@ def test_every_protocol_says_what_it_is_and_what_it_measures():
         assert protocol.name == name
         assert len(protocol.summary) > 40
         told = protocol.definitions
-        assert set(told) <= {*METRICS, "border"}
-        if protocol.reference:
+        known = {*METRICS, "border", "gain", "loss, trial", "SRE, trial"}
+        assert set(told) <= known
+        assert protocol.headline in told
+        if protocol.reference and "SAM" in told:
             assert ("mean(x)²" in told["SRE"]) == (name == "dsen2")
             assert str(protocol.border) in told["border"]
-    assert PROTOCOLS["mtf"].sensor == SENTINEL2
+    assert next(iter(PROTOCOLS)) == "measured"
+    assert PROTOCOLS["measured"].sensor == SENTINEL2
+    assert PROTOCOLS["mtf"].sensor == MTF_TABLE
+
+
+def test_only_the_papers_ways_tell_the_sensor():
+    telling = {name for name, protocol in PROTOCOLS.items() if protocol.tells}
+    assert telling == {"mtf", "dsen2", *(name for name in PROTOCOLS if name.startswith("papers/"))}
 
 
 def test_a_landscape_is_observed_and_its_truth_asked_for():
@@ -41,7 +50,8 @@ def test_a_landscape_is_observed_and_its_truth_asked_for():
     for gsd in (20, 60):
         asked = LANDSCAPE.truth[[names.index(b) for b in BY_GSD[gsd]]]
         assert (case.truth[gsd] == asked).all()
-        seen = degrade(torch.from_numpy(asked)[None], BY_GSD[gsd], gsd // 10)[0].numpy()
+        fine = torch.from_numpy(asked)[None]
+        seen = degrade(fine, BY_GSD[gsd], gsd // 10, MTF_TABLE)[0].numpy()
         noise = (case.inputs[gsd] - seen).std(axis=(1, 2))
         assert noise == pytest.approx(seen.mean(axis=(1, 2)) / 200, rel=0.2)
 

@@ -86,7 +86,10 @@ def test_power_falls_with_frequency_as_it_does_on_real_scenes(lands):
 
 def test_covers_have_the_spectra_that_they_are_known_by():
     rng = np.random.default_rng(0)
-    median = {k: dict(zip(NAMES, np.median(c.draw(500, rng), 0))) for k, c in covers().items()}
+    median = {
+        k: dict(zip(NAMES, np.median(c.draw(500, rng), 0), strict=True))
+        for k, c in covers().items()
+    }
     leaves, soil, snow = median["canopy"], median["soil"], median["snow"]
     assert leaves["B8A"] > 8 * leaves["B04"]
     assert leaves["B03"] > leaves["B04"]

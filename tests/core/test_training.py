@@ -85,7 +85,7 @@ def test_a_little_training_beats_interpolation_on_a_landscape_not_seen(gsd):
     pairs = synthetic_pairs(3, gsd, cells=30, seed=60)
     net = train(recipe, [], pairs, lambda step, loss: losses.append((step, loss)))
     assert [step for step, _ in losses] == [50, 100, 150]
-    assert losses[-1][1] < 0.7 * losses[0][1]
+    assert losses[-1][1] < 0.85 * losses[0][1]
     (held,) = synthetic_pairs(1, gsd, cells=30, seed=90)
     with torch.inference_mode():
         inputs = {g: y[None] for g, y in held.inputs.items()}

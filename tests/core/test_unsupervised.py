@@ -4,12 +4,13 @@ import numpy as np
 import pytest
 import torch
 
-from s2sharp_core import fitting
+from s2sharp_core import fitting, unsupervised
 from s2sharp_core.bands import BANDS, BY_GSD, GSDS, ratio
 from s2sharp_core.errors import S2SharpError
 from s2sharp_core.fitting import FitOptions, Sample
+from s2sharp_core.measurement import measured_noise
 from s2sharp_core.metrics import sre
-from s2sharp_core.networks import SkipNet, UnrolledNet
+from s2sharp_core.networks import SkipNet, ThreeGridNet, UnrolledNet
 from s2sharp_core.observation import SENTINEL2, Sensor, degrade, pseudo_inverse, upsample
 from s2sharp_core.sharpeners import (
     METHODS,
@@ -19,7 +20,7 @@ from s2sharp_core.sharpeners import (
     ucnn,
     unrolled,
 )
-from s2sharp_core.simulate import landscape, noise_level, observe
+from s2sharp_core.simulate import landscape, observe
 from s2sharp_core.unsupervised import crop, infer, noise, risk, settle, unlike
 from s2sharp_core.unsupervised import observe as see
 
@@ -54,31 +55,14 @@ class Linear(torch.nn.Module):
         return self.share * torch.cat(parts, dim=1)
 
 
-@pytest.mark.parametrize(("snr", "most"), [(30.0, 1.8), (100.0, 4.0)])
-def test_the_noise_of_a_simulated_scene_is_found(snr, most):
-    """Never less; more where the ground itself varies from pixel to pixel."""
-    given = sample(60, snr)
-    levels = noise(given)
-    for g, y in zip(GSDS, (given.y10, given.y20, given.y60), strict=True):
-        true = torch.tensor(
-            [float(noise_level(b, x.numpy(), snr).mean()) for b, x in zip(BY_GSD[g], y[0])]
-        )
-        found = levels[g] / true
-        assert (found > 0.9).all(), (g, found)
-        assert (found < most).all(), (g, found)
-
-
-def test_of_pure_noise_the_level_is_exact():
-    random = torch.Generator().manual_seed(0)
-    level = {g: torch.linspace(0.01, 0.03, len(BY_GSD[g])) for g in GSDS}
-    y = {
-        g: level[g][:, None, None]
-        * torch.randn(1, len(BY_GSD[g]), 100 * 60 // g, 100 * 60 // g, generator=random)
-        for g in GSDS
-    }
-    found = noise(Sample(*y.values()))
+def test_noise_that_was_measured_on_the_product_is_believed_before_the_sample():
+    given = sample(16)
+    levels = {band: 0.001 * (i + 1) for i, band in enumerate(BANDS) if band != "B11"}
+    found = noise(given, Sensor(noise=tuple(levels.items())))
+    own = measured_noise(given)
     for g in GSDS:
-        assert torch.allclose(found[g], level[g], rtol=0.06), g
+        expected = [levels.get(band, own[band]) for band in BY_GSD[g]]
+        assert found[g].tolist() == pytest.approx(expected)
 
 
 def noisy(seed, clean, sigma):
@@ -118,32 +102,32 @@ def weighed(a, b):
     for g in GSDS:
         back = a[g] - b[g]
         if g > 10:
-            back = pseudo_inverse(back, BY_GSD[g], ratio(g), 1e-2, CIRCULAR)
+            back = pseudo_inverse(back, BY_GSD[g], ratio(g), 1e-3, CIRCULAR)
         each.append(back.square().mean(dim=(0, 2, 3)))
     return torch.cat(each).mean()
 
 
 @pytest.mark.parametrize("norm", ["none", "batch"])
-def test_the_slope_is_exact_although_the_arithmetic_is_coarse(norm):
-    """The directional derivative of the loss against central differences in float64."""
+def test_the_derivative_is_that_of_exact_arithmetic_but_for_little(norm):
+    """Against forward differentiation in float64, along noise of 40 DN; what is off has no direction."""
     torch.manual_seed(0)
     net = tiny(norm=norm)
     given = sample(8)
     net.standardise(given.y10, given.y20, given.y60)
-    y = [given.y10, given.y20, given.y60]
-    v = [0.01 * torch.randn_like(a) for a in y]
-    _, slope = torch.func.jvp(lambda *a: infer(net, *a), tuple(y), tuple(v))
+    y = crop(given, 8, torch.Generator())
+    v = {g: 0.004 * torch.randn(y[g].shape) for g in GSDS}
     double = tiny(norm=norm).double()
     double.load_state_dict({k: p.double() for k, p in net.state_dict().items()})
     with torch.no_grad():
-        ahead, behind = (
-            double(*(a.double() + s * 1e-6 * b.double() for a, b in zip(y, v, strict=True)))
-            for s in (1, -1)
-        )
-    exact = (ahead - behind) / 2e-6
-    slope = slope.detach()
-    assert float((slope - exact).std() / exact.std()) < 0.15
-    assert float((slope * exact).sum() / exact.square().sum()) == pytest.approx(1, abs=0.01)
+        x = infer(net, *y.values(), narrow=False)
+        found = unsupervised._along(net, y, x, v)
+        exact = torch.func.jvp(
+            lambda *a: infer(double, *a, narrow=False),
+            tuple(y[g].double() for g in GSDS),
+            tuple(v[g].double() for g in GSDS),
+        )[1]
+    assert float((found - exact).norm() / exact.norm()) < 0.08
+    assert float((found * exact).sum() / exact.square().sum()) == pytest.approx(1, abs=0.004)
 
 
 def test_losses_look_at_no_rim_of_a_cut_window():
@@ -221,13 +205,13 @@ def test_the_loss_of_ucnn_is_what_the_paper_writes():
 
 def by_hand(name, net, given):
     """The loss of the next step, from what it is made of."""
-    levels = noise(given)
+    levels = noise(given, SENTINEL2)
 
     def loss(random):
-        y = crop(given, 32, random)
+        y = crop(given, 16, random)
         if name == "ucnn":
             return unlike(net, y, SENTINEL2)
-        return risk(net, y, SENTINEL2, levels, random, 0.25)
+        return risk(net, y, SENTINEL2, levels, random)
 
     return loss
 
@@ -235,7 +219,7 @@ def by_hand(name, net, given):
 @pytest.mark.parametrize(
     ("name", "build", "fit"),
     [
-        ("ucnn", partial(tiny, norm="pixel"), ucnn.fit_scene),
+        ("ucnn", partial(ThreeGridNet, 8, 1), ucnn.fit_scene),
         ("deep_sure", partial(tiny, norm="batch"), deep_sure.fit_scene),
         ("unrolled", partial(UnrolledNet, 8, 1, 2), unrolled.learn),
     ],
@@ -252,7 +236,8 @@ def test_fitting_lowers_the_loss_and_freezes_it(name, build, fit, tmp_path, monk
     loss, random = by_hand(name, net, given), torch.Generator().manual_seed(0)
     with torch.no_grad():
         values = [float(loss(random)) for _ in range(last)]
-    expected = np.mean(values[-20:]) / curve.losses[last // 20 - 1]
+    before = curve.losses[last // 20 - 1]  # an estimate of a risk can fall below nothing
+    expected = 1 + (np.mean(values[-20:]) - before) / abs(before)
     assert curve.frozen == pytest.approx(expected, rel=1e-4)
 
 
@@ -260,14 +245,14 @@ def test_fitting_lowers_the_loss_and_freezes_it(name, build, fit, tmp_path, monk
     ("build", "fit", "steps", "gains"),
     [
         (partial(SkipNet, (20,), 12, 1, 4), ssc_cnn.learn, 200, {20: 1}),
-        (partial(SkipNet, GSDS, 12, 1, 4, "pixel"), ucnn.fit_scene, 60, {20: 0.5, 60: 1}),
+        (partial(ThreeGridNet, 24, 2), ucnn.fit_scene, 300, {20: 0.5, 60: 1}),
         (partial(SkipNet, GSDS, 12, 1, 4, "batch"), deep_sure.fit_scene, 60, {20: 2, 60: 2}),
         (partial(UnrolledNet, 12, 1, 4, residual=True), unrolled.learn, 60, {20: 2, 60: 3}),
     ],
     ids=["ssc_cnn", "ucnn", "deep_sure", "unrolled"],
 )
 def test_a_short_fit_leaves_interpolation_behind(build, fit, steps, gains):
-    """By so many dB at each GSD, fitted without the truth that is known here; the networks begin as
+    """By so many dB at each GSD, fitted without the truth that is known here; most networks begin as
     interpolation."""
     truth = landscape((120, 120), 5)
     seen = observe(truth, 100.0, 1)
@@ -293,7 +278,7 @@ def test_the_noise_is_estimated_for_the_correction_and_left_out_without_it(
 ):
     given, told = sample(12), []
 
-    def noted(net, y, sensor, sigma, random, share):  # noqa: ARG001
+    def noted(net, y, sensor, sigma, random, rho):  # noqa: ARG001
         told.append(sigma)
         return next(net.parameters()).square().sum()
 
@@ -301,7 +286,7 @@ def test_the_noise_is_estimated_for_the_correction_and_left_out_without_it(
     method = METHODS[name]
     method.fit(given, SENTINEL2, method.bands, FitOptions(2), tmp_path, "cpu", SILENT)
     assert told
-    expected = noise(given)
+    expected = noise(given, SENTINEL2)
     for sigma in told:
         if corrects:
             assert all(torch.equal(sigma[g], expected[g]) for g in GSDS)

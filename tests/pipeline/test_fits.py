@@ -37,7 +37,14 @@ from .cuts import WHEN
 from .runs import config, records, run, shards
 
 STEPS = 4
-FAST = {"method": "ssc_cnn", "fit_steps": STEPS, "fit_windows": 2, "bands": "B04,B05,B11"}
+# How sensors are measured is in test_sensors.
+FAST = {
+    "method": "ssc_cnn",
+    "fit_steps": STEPS,
+    "fit_windows": 2,
+    "bands": "B04,B05,B11",
+    "sensor": "default",
+}
 
 MANY = {**FAST, "fit_windows": 12}
 
@@ -131,7 +138,7 @@ def test_the_sample_does_not_depend_on_the_area(archive: Path, whole: Path, tmp_
     corner = (west, south, west + (east - west) / 4, south + (north - south) / 4)
     part = make_plan(config(archive, tmp_path / "b", **{**FAST, "bbox": corner}))
     assert len(list(part.units())) < len(list(everything.units()))
-    assert part.fit_key(part.datatakes[0]) == everything.fit_key(everything.datatakes[0])
+    assert part.sample_key(part.datatakes[0]) == everything.sample_key(everything.datatakes[0])
     a, _ = draw_sample(everything, everything.datatakes[0])
     b, _ = draw_sample(part, part.datatakes[0])
     assert a.digest == b.digest
@@ -142,7 +149,7 @@ def test_the_sample_does_not_depend_on_the_area(archive: Path, whole: Path, tmp_
 @pytest.fixture
 def plan(archive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Plan:
     """Of a fit on twelve windows, of which some draws meet the corner without data; nothing waits."""
-    monkeypatch.setattr("s2sharp.fits._PAUSE", 0.0)
+    monkeypatch.setattr("s2sharp.samples._PAUSE", 0.0)
     return make_plan(config(archive, tmp_path / "out", **MANY))
 
 
@@ -151,7 +158,7 @@ class Network:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, fails: Callable[[int], bool]) -> None:
         self.fails, self.calls = fails, 0
-        monkeypatch.setattr("s2sharp.fits.load_block", self)
+        monkeypatch.setattr("s2sharp.samples.load_block", self)
 
     def __call__(self, *given: Any) -> Block:
         self.calls += 1
@@ -224,7 +231,7 @@ def test_a_chosen_window_that_has_gaps_meanwhile_ends_the_fit(
 ) -> None:
     draw_sample(plan, plan.datatakes[0])
     scl = np.zeros(1, dtype=np.uint8)
-    monkeypatch.setattr("s2sharp.fits.load_scl", lambda *_: scl)
+    monkeypatch.setattr("s2sharp.samples.load_scl", lambda *_: scl)
     with pytest.raises(S2SharpError, match="has gaps now") as error:
         draw_sample(plan, plan.datatakes[0])
     assert error.value.kind == "sample-changed"
@@ -237,7 +244,7 @@ def test_what_is_wrong_with_windows_is_counted(
     plan: Plan, monkeypatch: pytest.MonkeyPatch, value: int, words: str
 ) -> None:
     scl = np.full((4, 4), value, dtype=np.uint8)
-    monkeypatch.setattr("s2sharp.fits.load_scl", lambda *_: scl)
+    monkeypatch.setattr("s2sharp.samples.load_scl", lambda *_: scl)
     with pytest.raises(S2SharpError) as error:
         draw_sample(plan, plan.datatakes[0])
     assert error.value.kind == "nothing-to-fit"
@@ -280,6 +287,7 @@ def test_the_zones_of_a_datatake_share_one_fit(scheduler: str, tmp_path: Path) -
         items += write_scenes(tmp_path / "two", bands, lattice, box, [box], WHEN, offset=0.0)
     write_catalogue(tmp_path / "two", items)
     settings = {"method": "atprk", "fit_windows": 6, "bands": "B04,B05", "shard": 64, "window": 32}
+    settings |= {"sensor": "default"}
     plan, outcome = run(config(tmp_path / "two", tmp_path / "out", scheduler, **settings))
     assert not outcome.failed
     assert [layout.epsg for layout in plan.layouts] == [32633, 32634]
@@ -295,7 +303,7 @@ def test_the_zones_of_a_datatake_share_one_fit(scheduler: str, tmp_path: Path) -
     east = {**settings, "bbox": (18.5, 40.0, 20.0, 55.0)}
     part = make_plan(config(tmp_path / "two", tmp_path / "part", **east))
     assert [layout.epsg for layout in part.layouts] == [32633]
-    assert part.fit_key(part.datatakes[0]) == plan.fit_key(plan.datatakes[0])
+    assert part.sample_key(part.datatakes[0]) == plan.sample_key(plan.datatakes[0])
 
 
 @pytest.mark.parametrize("change", [{"seed": 1}, {"fit_steps": 5}, {"fit_windows": 3}])
@@ -381,9 +389,10 @@ def test_weights_of_an_earlier_fit_serve_another_run(
     archive: Path, whole: Path, scheduler: str, tmp_path: Path
 ) -> None:
     (folder,) = (whole / "fits").iterdir()
-    settings = {"method": "ssc_cnn", "weights": folder, "bands": "B04,B05,B11"}
+    settings = {**FAST, "weights": folder}
+    del settings["fit_steps"], settings["fit_windows"]
     plan, outcome = run(config(archive, tmp_path / "out", scheduler, **settings))
-    assert not plan.datatakes
+    assert not plan.learns
     assert not outcome.failed
     assert shards(tmp_path / "out") == shards(whole)
 
@@ -452,7 +461,7 @@ def test_fitting_per_window_needs_no_fit_before(
 ) -> None:
     settings = {**FAST, "fit": "window", "fit_steps": 1, "window": 32, "shard": 64}
     plan, outcome = run(config(archive, tmp_path / "out", scheduler, **settings))
-    assert not plan.datatakes
+    assert not plan.learns
     assert not outcome.failed
 
 

@@ -1,0 +1,114 @@
+"""A network that was fitted to a scene, with what is returned where it was found to be no better."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict
+from typing import Any, Literal, cast
+
+import torch
+from torch import Tensor, nn
+
+from ..bands import BANDS, BY_GSD, COARSE, in_order, ratio
+from ..observation import SENTINEL2, Sensor, reach, upsample
+from .kriging import KrigingNet
+
+__all__ = ["GuardedNet", "Instead"]
+
+Instead = Literal["bicubic", "atprk"]
+
+
+class GuardedNet(nn.Module):
+    """The coarse bands of a network, some of them replaced by interpolation or by the closed form.
+
+    Its support does not depend on what is replaced: a run knows its halo before a fit has shown it.
+
+    Parameters
+    ----------
+    net
+        The network, or its kind and the arguments that it is built from.
+    sensor
+        What the closed form's residual is computed with, or its fields.
+    instead
+        Band → what is returned in its place.
+    """
+
+    def __init__(
+        self,
+        net: nn.Module | Mapping[str, Any],
+        sensor: Sensor | Mapping[str, Any] = SENTINEL2,
+        instead: Mapping[str, Instead] | None = None,
+    ) -> None:
+        super().__init__()
+        self.net: Any = _built(net)
+        self.sensor = sensor if isinstance(sensor, Sensor) else Sensor.of(sensor)
+        self.instead: dict[str, Instead] = dict(instead or {})
+        self.bands = tuple(band for band in self.net.bands if band in COARSE)
+        gsds = sorted({BANDS[band].gsd for band in self.bands})
+        self._closed = nn.ModuleDict({str(g): KrigingNet(g, sensor=self.sensor) for g in gsds})
+        self.reads = in_order((*self.net.reads, *self.bands, *BY_GSD[10]))
+
+    @property
+    def closed(self) -> dict[int, KrigingNet]:
+        """The closed form by GSD, which is there whether it is used or not."""
+        return {int(gsd): cast(KrigingNet, net) for gsd, net in self._closed.items()}
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """The arguments it is built from."""
+        from . import NETWORKS
+
+        kind = next(name for name, network in NETWORKS.items() if type(self.net) is network)
+        net = {"kind": kind, **self.net.config}
+        return {"net": net, "sensor": asdict(self.sensor), "instead": self.instead}
+
+    @property
+    def support(self) -> dict[int, tuple[int, int]]:
+        """By GSD: pixels of that grid read before and after a cell, along each axis."""
+        closed = (closed.support for closed in self.closed.values())
+        between = ({gsd: reach(0, ratio(gsd), "cubic")} for gsd in self.closed)
+        return _union((self.net.support, *closed, *between))
+
+    @property
+    def tolerance(self) -> float:
+        """As the network's."""
+        return float(getattr(self.net, "tolerance", 0.0))
+
+    @property
+    def multiply_adds(self) -> int:
+        """Multiply-adds of the network per 10 m pixel."""
+        return int(self.net.multiply_adds)
+
+    def forward(self, y10: Tensor, y20: Tensor, y60: Tensor) -> Tensor:
+        """Reflectance (n, 4, 6h, 6w), (n, 6, 3h, 3w), (n, 2, h, w) → (n, bands, 6h, 6w)."""
+        given: dict[str, Tensor] = {}
+        if set(self.bands) - set(self.instead):
+            given |= zip(self.net.bands, self.net(y10, y20, y60).unbind(1), strict=True)
+        for gsd, closed in self.closed.items():
+            coarse = y20 if gsd == 20 else y60
+            of_gsd = [band for band in self.bands if BANDS[band].gsd == gsd]
+            if any(self.instead.get(band) == "atprk" for band in of_gsd):
+                kriged = dict(zip(closed.bands, closed(y10, y20, y60).unbind(1), strict=True))
+            for band in of_gsd:
+                if self.instead.get(band) == "bicubic":
+                    i = BY_GSD[gsd].index(band)
+                    given[band] = upsample(coarse[:, i : i + 1], ratio(gsd))[:, 0]
+                elif band in self.instead:
+                    given[band] = kriged[band]
+        return torch.stack([given[band] for band in self.bands], dim=1)
+
+
+def _built(net: nn.Module | Mapping[str, Any]) -> Any:
+    from . import NETWORKS
+
+    if isinstance(net, nn.Module):
+        return net
+    arguments = dict(net)
+    return NETWORKS[arguments.pop("kind")](**arguments)
+
+
+def _union(supports: Iterable[Mapping[int, tuple[int, int]]]) -> dict[int, tuple[int, int]]:
+    out: dict[int, tuple[int, int]] = {}
+    for support in supports:
+        for gsd, (before, after) in support.items():
+            have = out.get(gsd, (0, 0))
+            out[gsd] = (max(have[0], before), max(have[1], after))
+    return dict(sorted(out.items()))

@@ -1,0 +1,89 @@
+"""Regression and kriging of a whole sample: what the closed form learns, at once."""
+
+from functools import lru_cache
+
+import torch
+from torch import Tensor
+
+from ..bands import BY_GSD, ratio
+from ..fitting import Sample
+from ..networks import KrigingNet
+from ..networks.kriging import seen_variogram
+from ..observation import Sensor, degrade
+
+__all__ = ["CONSTANTS", "learn"]
+
+# Coarse pixels up to which the variogram of the residual is looked at.
+_LAGS = 8
+# What a blur reads beyond the edge of a window is a guess: coarse pixels there do not count.
+_RIM = 2
+# Correlation lengths that are tried, in coarse pixels: a factor 1.08 apart.
+_LENGTHS = tuple(0.5 * 1.08**i for i in range(58))
+
+CONSTANTS = {
+    "lags": _LAGS,
+    "rim": _RIM,
+    "lengths": (len(_LENGTHS), _LENGTHS[0], _LENGTHS[-1]),
+}
+"""What its slopes and filters follow from, besides the sample."""
+
+
+def learn(net: KrigingNet, sample: Sample, sensor: Sensor) -> float:
+    """Give ``net`` the slopes and correlation lengths of a sample; returns the mean RMS of what slopes leave."""
+    net.sensor = sensor
+    r = ratio(net.gsd)
+    coarse = sample.y20 if net.gsd == 20 else sample.y60
+    inner = (..., slice(_RIM, -_RIM), slice(_RIM, -_RIM))
+    slopes, lengths, left = [], [], []
+    for band, y in zip(net.bands, coarse.unbind(1), strict=True):
+        x = degrade(sample.y10, [band] * len(BY_GSD[10]), r, sensor)
+        slope, rest = _regress(x[inner], y[inner])
+        slopes.append(slope)
+        lengths.append(_deconvolve(rest, band, r, sensor))
+        left.append(float(rest.square().mean().sqrt()))
+    net.adopt(torch.stack(slopes), lengths)
+    return sum(left) / len(left)
+
+
+def _regress(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+    """Least squares of ``y`` (n, h, w) on ``x`` (n, 4, h, w): slopes (4,) and what they leave, float64."""
+    columns = x.double().transpose(0, 1).flatten(1)
+    target = y.double().flatten()
+    columns = columns - columns.mean(dim=1, keepdim=True)
+    target = target - target.mean()
+    gram = columns @ columns.T
+    # Bands that don't vary, or vary as one, leave slopes open: the smallest.
+    ridge = 1e-9 * gram.trace() + 1e-12
+    slopes = torch.linalg.solve(gram + ridge * torch.eye(len(gram)).to(gram), columns @ target)
+    return slopes, (target - slopes @ columns).reshape(y.shape)
+
+
+def _variogram(rest: Tensor) -> Tensor:
+    """Semivariogram of (n, h, w) along both axes, at lags from 1 to ``_LAGS``, or to what a small one holds: float64."""
+    values = []
+    for lag in range(1, min(_LAGS, *(side - 1 for side in rest.shape[-2:])) + 1):
+        across = (rest[..., lag:] - rest[..., :-lag]).square().mean()
+        down = (rest[..., lag:, :] - rest[..., :-lag, :]).square().mean()
+        values.append((across + down) / 4)
+    return torch.stack(values).cpu()
+
+
+@lru_cache(maxsize=32)
+@torch.inference_mode(mode=False)
+def _models(band: str, r: int, sensor: Sensor) -> Tensor:
+    """What the sensor would see of each of ``_LENGTHS``: (lengths, _LAGS), each of norm 1."""
+    rows = [seen_variogram(band, r, r * length, _LAGS, sensor) for length in _LENGTHS]
+    table = torch.stack(rows)
+    return table / table.norm(dim=1, keepdim=True)
+
+
+def _deconvolve(rest: Tensor, band: str, r: int, sensor: Sensor) -> float:
+    """The correlation length at 10 m, in 10 m pixels, that explains the residual's variogram best.
+
+    The sill is free, and kriging weights do not depend on it: with models of norm 1, the best one is
+    that with the largest inner product.
+    """
+    found = _variogram(rest)
+    models = _models(band, r, sensor)[:, : len(found)]
+    best = int((models @ found / models.norm(dim=1)).argmax())
+    return r * _LENGTHS[best]

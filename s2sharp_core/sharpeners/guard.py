@@ -1,0 +1,124 @@
+"""What a fitted network is worth, as far as that can be measured without truth.
+
+The sample is seen one level down, through its own sensor, where its native bands are the answer (Wald's protocol). The
+network that was fitted is asked for them, and so are interpolation and the closed form (regression and kriging, fitted
+to the same coarser sample). A band that the network does not give best is returned by the one that does: no method
+returns a picture that it can know to be worse than its own start. The test is a proxy: coarser land is other land.
+"""
+
+import json
+from collections.abc import Collection, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..bands import BANDS, BY_GSD, GSDS, ratio
+from ..fitting import Sample
+from ..networks import GuardedNet, KrigingNet
+from ..networks.guarded import Instead
+from ..observation import Sensor, upsample
+from ..training import wald_pair
+from .closed import learn
+
+__all__ = ["Errors", "compare", "guarded", "told"]
+
+Errors = dict[str, dict[str, float]]
+"""Band → ("net", "bicubic", "atprk") → RMSE one level down, DN."""
+
+# Pixels of the answer that are looked at for each GSD, and its rim that is not: what lies beyond a window is a guess.
+_PIXELS, _RIM = 150_000, 6
+
+
+@torch.no_grad()
+def compare(net: Any, sample: Sample, sensor: Sensor) -> Errors:
+    """Errors of the coarse bands of ``net``, interpolation and the closed form, one level down.
+
+    A GSD whose windows are too small to be seen so much coarser is left out.
+    """
+    found: Errors = {}
+    for gsd in (20, 60):
+        bands = [band for band in net.bands if BANDS[band].gsd == gsd]
+        coarser = list(_coarser(sample, gsd, sensor)) if bands else []
+        if not coarser:
+            continue
+        closed = KrigingNet(gsd, sensor=sensor).to(sample.y10.device)
+        learn(closed, _together(coarser), sensor)
+        total = {name: np.zeros(len(BY_GSD[gsd])) for name in ("net", "bicubic", "atprk")}
+        for inputs, truth in coarser:
+            y10, y20, y60 = (inputs[g][None] for g in GSDS)
+            given = dict(zip(net.bands, net(y10, y20, y60)[0], strict=True))
+            own = torch.stack([given.get(band, truth[i]) for i, band in enumerate(BY_GSD[gsd])])
+            total["net"] += _squares(own, truth)
+            total["bicubic"] += _squares(upsample(inputs[gsd][None], ratio(gsd))[0], truth)
+            total["atprk"] += _squares(closed(y10, y20, y60)[0], truth)
+        for band in bands:
+            i = BY_GSD[gsd].index(band)
+            found[band] = {
+                name: round(1e4 * float(np.sqrt(squares[i] / len(coarser))), 3)
+                for name, squares in total.items()
+            }
+    return found
+
+
+def _coarser(
+    sample: Sample, gsd: int, sensor: Sensor
+) -> Iterator[tuple[Mapping[int, Tensor], Tensor]]:
+    """Windows of the sample one level down, inputs and answer, as many as are looked at."""
+    if min(sample.cells) < 2 * ratio(gsd):
+        return
+    seen = 0
+    for window in zip(sample.y10, sample.y20, sample.y60, strict=True):
+        pair = wald_pair(dict(zip(GSDS, window, strict=True)), gsd, sensor)
+        yield pair.inputs, pair.truth
+        seen += pair.truth[0].numel()
+        if seen >= _PIXELS:
+            return
+
+
+def _together(coarser: list[tuple[Mapping[int, Tensor], Tensor]]) -> Sample:
+    return Sample(*(torch.stack([inputs[g] for inputs, _ in coarser]) for g in GSDS))
+
+
+def _squares(guess: Tensor, truth: Tensor) -> np.ndarray:
+    """Mean squared errors of bands (n, h, w), without the rim: (n,)."""
+    rim = min(_RIM, (min(truth.shape[1:]) - 1) // 4)
+    inner = (slice(None), slice(rim, -rim or None), slice(rim, -rim or None))
+    return (guess - truth)[inner].double().square().mean(dim=(1, 2)).cpu().numpy()
+
+
+def guarded(net: Any, sample: Sample, sensor: Sensor) -> tuple[GuardedNet, Errors]:
+    """``net`` behind its guard: what gives a band better than it does one level down is returned instead."""
+    errors = compare(net, sample, sensor)
+    instead: dict[str, Instead] = {}
+    others: tuple[Instead, ...] = ("atprk", "bicubic")
+    for band, of_band in errors.items():
+        best = min(others, key=of_band.__getitem__)
+        if not of_band["net"] < of_band[best]:
+            instead[band] = best
+    behind = GuardedNet(net, sensor, instead).to(sample.y10.device)
+    for closed in behind.closed.values():
+        if set(instead) & set(closed.bands):
+            learn(closed, sample, sensor)
+    return behind, errors
+
+
+def told(method: str, folder: Path, bands: Collection[str]) -> str:
+    """Return what the cards of a fit say of ``bands``, for the user; empty where the network is the best for all."""
+    instead: dict[str, str] = {}
+    for weights in sorted(folder.glob("*.safetensors")):
+        card = json.loads(weights.with_suffix(".json").read_text())
+        chosen = card.get("instead", {})
+        instead |= {band: other for band, other in chosen.items() if band in bands}
+    parts = [
+        f"{', '.join(band for band, name in instead.items() if name == other)} by {other}"
+        for other in sorted(set(instead.values()))
+    ]
+    if not parts:
+        return ""
+    return (
+        f"{method} was fitted, but one level down, where the answer is known, others gave some bands better: "
+        f"{'; '.join(parts)} in its place."
+    )

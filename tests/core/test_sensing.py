@@ -1,0 +1,125 @@
+"""A scene is sharpened with the sensor that it shows, and never read or bent in silence."""
+
+import warnings
+
+import dask.array as da
+import numpy as np
+import pytest
+import torch
+import xarray as xr
+
+from s2sharp_core import S2SharpError, Sensor, load_sharpener, measure_scene, sharpen
+from s2sharp_core.bands import BANDS, BY_GSD, GSDS, ratio
+from s2sharp_core.fitting import Sample
+from s2sharp_core.observation import MTF_TABLE, SENTINEL2, Response, degrade
+from s2sharp_core.registration import warn_of_shifts
+from s2sharp_core.scene import make_scene
+from s2sharp_core.sensing import sense
+from s2sharp_core.simulate import landscape
+
+from .scenes import NORTH, box_at
+from .scenes import scene as plain
+
+SEEN = Sensor(responses=(Response("B07", 0.35, 0.545, dy=0.2, dx=-0.15),))
+
+
+def seen(sensor: Sensor, cells: int = 40) -> dict[int, np.ndarray]:
+    truth = torch.from_numpy(landscape((6 * cells, 6 * cells), seed=12))[None]
+    names, rng, out = list(BANDS), np.random.default_rng(3), {}
+    for gsd in GSDS:
+        y = truth[:, [names.index(band) for band in BY_GSD[gsd]]]
+        y = degrade(y, BY_GSD[gsd], ratio(gsd), sensor) if gsd > 10 else y
+        noisy = y[0].numpy() + 5e-4 * rng.standard_normal(y.shape[1:])
+        out[gsd] = noisy.astype(np.float32)
+    return out
+
+
+def as_scene(pictures: dict[int, np.ndarray]) -> xr.DataTree:
+    bands = {b: y for g in GSDS for b, y in zip(BY_GSD[g], pictures[g], strict=True)}
+    return make_scene(bands, NORTH, box_at(*pictures[60].shape[1:]))
+
+
+def lazy(scene: xr.DataTree) -> xr.DataTree:
+    """The scene with arrays that must not be computed."""
+
+    def refuse(_: np.ndarray) -> np.ndarray:
+        raise AssertionError("it was read")
+
+    def untouchable(x: xr.DataArray) -> xr.DataArray:
+        array = da.from_array(x.values).map_blocks(refuse, dtype=x.dtype, meta=x.values[:0, :0])
+        return x.copy(data=array)
+
+    parts = {}
+    for name, child in scene.children.items():
+        part = child.to_dataset()
+        bands = {band: untouchable(part[band]) for band in part.data_vars if band in BANDS}
+        parts[name] = part.assign(bands)
+    return xr.DataTree.from_dict(parts)
+
+
+def test_the_shift_of_a_scenes_band_is_measured() -> None:
+    sensor = measure_scene(as_scene(seen(SEEN)))
+    assert sensor.response("B07").dy == pytest.approx(0.2, abs=0.05)
+    assert sensor.response("B07").dx == pytest.approx(-0.15, abs=0.05)
+    for band in ("B05", "B06", "B8A"):
+        assert abs(sensor.response(band).dy) < 0.05
+    assert 2e-4 < dict(sensor.noise)["B04"] < 2e-3
+
+
+def test_the_shift_that_is_measured_is_not_warned_of_and_a_larger_one_is() -> None:
+    known = Sensor(responses=(Response("B07", 0.35, 0.545, dy=0.8, dx=-0.6),))
+    pictures = seen(known, 60)
+    arrays = {b: y for g in GSDS for b, y in zip(BY_GSD[g], pictures[g], strict=True)}
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        warn_of_shifts(arrays, known)
+    with pytest.warns(UserWarning, match="B07 by"):
+        warn_of_shifts(arrays)
+
+
+def test_a_band_more_than_a_pixel_off_keeps_its_place_and_is_told() -> None:
+    far = Sensor(responses=(Response("B06", 0.35, 0.545, dy=1.25),))
+    found = sense(Sample.of(seen(far)))
+    assert found.sensor.response("B06") == Response.default("B06")
+    assert "B06 seems to lie (+1.2" in found.told[0]
+
+
+def test_flat_land_tells_nothing_and_says_so() -> None:
+    flat = {g: np.full_like(y, 0.2) for g, y in seen(SENTINEL2, 20).items()}
+    found = sense(Sample.of(flat))
+    assert found.sensor == SENTINEL2
+    assert "was not measured" in found.told[0]
+    with pytest.raises(S2SharpError) as error:
+        measure_scene(as_scene(flat))
+    assert error.value.kind == "not-measured"
+
+
+def test_sharpening_a_scene_too_small_to_be_measured_warns_and_takes_the_known_sensor() -> None:
+    tiny = plain(12, 12)
+    with pytest.warns(UserWarning, match="default kernels"):
+        ours = sharpen(tiny, "s2net-s", bands=["B05"])
+    known = sharpen(tiny, "s2net-s", bands=["B05"], sensor="default")
+    np.testing.assert_array_equal(ours.B05.values, known.B05.values)
+
+
+def test_a_lazy_scene_is_not_read_to_be_measured() -> None:
+    scene = lazy(plain(20, 20))
+    sharpen(scene, "s2net-s", bands=["B05"])
+    sharpen(scene, "s2net-s", bands=["B05"], sensor=SEEN)
+    with pytest.raises(S2SharpError, match="read it silently") as error:
+        sharpen(scene, "s2net-s", bands=["B05"], sensor="measured")
+    assert error.value.kind == "not-measured"
+
+
+def test_a_sharpener_keeps_its_own_sensor() -> None:
+    scene = plain(12, 12)
+    table = load_sharpener("s2net-s", ["B05"], sensor=MTF_TABLE)
+    sharpen(scene, table, sensor="table")
+    for other in ("measured", "default", SEEN):
+        with pytest.raises(S2SharpError, match="a sensor of its own"):
+            sharpen(scene, table, sensor=other)  # type: ignore[arg-type]
+
+
+def test_a_sensor_that_there_is_none_of_is_refused() -> None:
+    with pytest.raises(S2SharpError, match="no sensor 'mine'"):
+        sharpen(plain(12, 12), "s2net-s", sensor="mine")  # type: ignore[arg-type]
