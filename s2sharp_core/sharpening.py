@@ -76,7 +76,8 @@ def sharpen(
     S2SharpError
         ``scene-malformed``, ``off-lattice``, ``band-missing``, ``method-unknown``; ``not-fitted``
         for a lazy scene and a method that learns on it; ``not-measured`` for a lazy scene that should be
-        measured; ``not-calibrated``; ``bad-config`` for a sharpener and another sensor; what :func:`fit_sharpener` raises.
+        measured; ``bad-config`` for a sharpener and another sensor; ``not-calibrated``; what
+        :func:`fit_sharpener` raises.
     """
     lattice, box, inputs = locate(scene)
     bands = None if bands is None else _known(bands)

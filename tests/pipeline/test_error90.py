@@ -65,7 +65,7 @@ def test_overviews_show_the_root_mean_square_of_what_is_there(whole: Path) -> No
     quads = fine[:rows, :cols].reshape(rows // 2, 2, cols // 2, 2).astype(float)
     there = (quads > 0).sum(axis=(1, 3))
     expected = np.sqrt((quads**2).sum(axis=(1, 3)) / np.maximum(there, 1))
-    assert ((there > 0) & (there < 4)).any()
+    assert (coarse[coarse > 0] >= fine[fine > 0].min()).all()
     np.testing.assert_allclose(coarse[: rows // 2, : cols // 2], expected, atol=0.51)
 
 
