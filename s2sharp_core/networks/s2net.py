@@ -66,7 +66,7 @@ _NARROW, _WIDE_20, _WIDE_60 = _gaussian(1.5, 2), _gaussian(1.33, 3), _gaussian(2
 _IN_NARROW, _IN_WIDE_20, _IN_WIDE_60 = 16.0, 100.0, 60.0
 # Doubt in wide slopes and in their changes, in units of what chance explains; ridge of a change; and what of a
 # predictor's detail beyond the coarse grid stands beside its variance.
-_DOUBT_WIDE, _DOUBT_NARROW, _STAKE_WIDE, _STAKE_NARROW = 3.0, 2.0, 0.1, 0.01
+_DOUBT_WIDE, _DOUBT_NARROW, _STAKE_WIDE, _STAKE_NARROW = 3.0, 3.0, 0.1, 0.01
 # Ridge of a change by focal plane: the red edge follows the guides so well that noise is what changes of slopes carry.
 _RIDGE = (0.5, 0.05)
 # Amplitudes are not taken smaller than this, reflectance: the noise of a band.
@@ -82,7 +82,7 @@ _SHARES = (
 )
 # Noise's variance is taken for so many times what was measured; errors of the kernel leave such a share of a band's
 # detail, by focal plane: the short-wave infrared follows the guides least, so that what is left of it is its own.
-_NOISY, _KERNEL_ERROR = 2.0, (0.15, 0.0)
+_NOISY, _KERNEL_ERROR = 2.5, (0.15, 0.0)
 # Numbers that the network reads of a band.
 _READS = 23
 
