@@ -50,6 +50,7 @@ notebooks: $(READY)  ## run the notebooks, and the site with what they show
 	$(BIN)/python -m mkdocs build --quiet
 
 bench: $(READY)  ## the figures in the README (needs the real scenes; some hours)
+	$(BIN)/python -m tests.benchmarks.honest
 	$(BIN)/python -m tests.benchmarks.accuracy
 	$(BIN)/python -m tests.benchmarks.consistency
 	$(BIN)/python -m tests.benchmarks.seams

@@ -16,8 +16,9 @@ from s2sharp_core.blocks import context, sharpen_block, side_by_side
 from s2sharp_core.fitting import FitOptions, Sample
 from s2sharp_core.lattice import Box
 from s2sharp_core.observation import Sensor
-from s2sharp_core.sharpeners import WithTrust, unfitted_sharpener
+from s2sharp_core.sharpeners import unfitted_sharpener
 
+from .ready import judged
 from .unit import Peak
 
 # How often: what an allocator keeps shows after the first time only.
@@ -47,8 +48,7 @@ def measure(settings: dict[str, Any]) -> dict[str, float]:
         sharpener = unfitted_sharpener(*chosen, *where, sensor)
     else:
         sharpener = load_sharpener(*chosen, settings["weights"], *where, sensor)
-    if settings["trust"]:
-        sharpener = WithTrust(sharpener)
+    sharpener = judged(sharpener, trust=settings["trust"], error90=settings["error90"])
     window = settings["window"]
     abreast, _ = side_by_side(sharpener, settings["windows"], settings["threads"])
     torch.set_num_threads(settings["threads"])

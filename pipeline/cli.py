@@ -284,9 +284,17 @@ def _spoken(flags: dict[str, Any]) -> Iterator[tuple[str, str]]:
 def train(
     out: Annotated[Path, typer.Option(help="Folder for weights and their cards.")],
     catalog: Annotated[
-        Path | None, typer.Option(help="Static catalogue of real scenes to learn from, too.")
+        list[Path] | None,
+        typer.Option(
+            help="Static catalogue of real scenes to learn from, too; may be given again."
+        ),
     ] = None,
-    collection: Annotated[str, typer.Option(help="Its collection.")] = "sentinel-2-l1c",
+    collection: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Its collection, once for each catalogue.", show_default="sentinel-2-l1c"
+        ),
+    ] = None,
     steps: Annotated[
         int | None,
         typer.Option(help="Steps for each net.", min=20, show_default="the method's"),
@@ -316,8 +324,8 @@ def train(
     """Train a net by Wald's protocol: s2net-s, -m or -l in minutes; or DSen2's, one for 20 m and one for 60 m.
 
     The same command again goes on with an s2net whose training was stopped. The weights that ship: `s2sharp train
-    --method s2net-m --out FOLDER --catalog …/scenes/catalog.json`, the other sizes alike; of DSen2, `--method dsen2
-    --features 48`. Its published size takes 7 times the multiply-adds of the shipped one, VDSen2 150 times: on a few
+    --method s2net-m --out FOLDER --catalog …/scenes/catalog.json --collection sentinel-2-l1c --catalog …/l2a/catalog.json
+    --collection sentinel-2-l2a`, the other sizes alike; of DSen2, `--method dsen2 --features 48` and the first catalogue. Its published size takes 7 times the multiply-adds of the shipped one, VDSen2 150 times: on a few
     CPU cores minutes, an hour or two, days.
 
     Of a method that learns on the scene, the weights to begin its fits from (`run --warm-start FOLDER`):
@@ -328,7 +336,7 @@ def train(
 
     from .learn import Training
 
-    training = Training(out, method, catalog, collection, steps, synthetic, seed)
+    training = Training(out, method, _sources(catalog, collection), steps, synthetic, seed)
     with told(), bars() as shown:
         of_scene = method in METHODS and METHODS[method].fit is not None
         if of_scene or method in SIZES:
@@ -343,6 +351,27 @@ def train(
             files = _train_nets(training, features, blocks, shown)
         for file in files:
             console.print(f"{file}")
+
+
+def _sources(
+    catalogs: list[Path] | None, collections: list[str] | None
+) -> tuple[tuple[Path, str], ...]:
+    """Catalogues with their collections.
+
+    Raises
+    ------
+    S2SharpError
+        ``bad-config`` when their numbers differ.
+    """
+    catalogs = catalogs or []
+    collections = collections or ["sentinel-2-l1c"] * len(catalogs)
+    if len(catalogs) != len(collections):
+        raise S2SharpError(
+            "bad-config",
+            f"There are {len(catalogs)} --catalog and {len(collections)} --collection.",
+            "Give one --collection for each --catalog.",
+        )
+    return tuple(zip(catalogs, collections, strict=True))
 
 
 def _watched(shown: Progress, name: str) -> Callable[[int, int, float], None]:

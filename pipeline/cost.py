@@ -203,6 +203,7 @@ def _calibrate(plan: Plan, threads: int, *, learns: bool) -> dict[str, float]:
         "bands": plan.coarse,
         "fit_steps": plan.options.steps,
         "trust": config.trust,
+        "error90": config.error90,
         "unfitted": plan.learns or config.fit == "window",
         "fit_windows": (1 if config.fit == "window" else config.fit_windows) if learns else 0,
         "fit_threads": config.fit_threads,
@@ -248,6 +249,7 @@ def _memory(plan: Plan, sides: tuple[int, int, int], net: float, several: bool) 
     around = strip.grow(plan.margin)
     native = sum(4 * math.prod(around.pixels(BANDS[band].gsd)) for band in plan.reads)
     coarse = sum(1 for band in plan.config.bands if BANDS[band].gsd > 10)
+    coarse *= 2 if plan.config.error90 else 1
     coarse += len(TRUST) if plan.config.trust else 0
     sharp = 4 * coarse * math.prod(strip.pixels(10))
     shard_pixels = (6 * shard) ** 2

@@ -23,7 +23,7 @@ from zarr.codecs import BloscCodec
 from zarr.storage import MemoryStore
 
 from s2sharp_core import S2SharpError
-from s2sharp_core.bands import CIRRUS, MEASURED
+from s2sharp_core.bands import CIRRUS, COARSE, ERROR90, MEASURED, error_of
 from s2sharp_core.lattice import Box, Lattice
 
 from .history import snapshot_store
@@ -43,6 +43,7 @@ __all__ = [
     "chunk_side",
     "crop",
     "encode",
+    "error_layers",
     "finish",
     "lay_out",
     "lay_out_level",
@@ -103,6 +104,13 @@ TRUST_LAYERS: dict[str, tuple[str, str, dict[int, str]]] = {
     ),
 }
 """With ``--trust``, by the names of :data:`~s2sharp_core.sharpeners.TRUST`; from 1 on where something was sharpened."""
+
+
+def error_layers(bands: Iterable[str]) -> dict[str, tuple[str, str, dict[int, str]]]:
+    """The layers of ``--error90``: one for each sharpened band; from 1 on where something was sharpened."""
+    sharpened = (band for band in bands if MEASURED[band].gsd > 10)
+    about = "half-width of the interval around {} that held 90 % of the errors of scenes like this"
+    return {error_of(band): ("uint16", about.format(band), {}) for band in sharpened}
 
 
 class Sharded:
@@ -192,7 +200,7 @@ class Layout(Sharded):
     ``shard``: side in cells; ``chunk``: side in pixels of
     10 m; ``times``: ISO 8601 in UTC, one per acquisition, whose ``ids`` they are; ``levels``: overviews;
     ``trust``: whether there are :data:`TRUST_LAYERS`;
-    ``cirrus``: whether there is a ``native`` group.
+    ``cirrus``: whether there is a ``native`` group; ``error90``: whether there are :func:`error_layers`.
     """
 
     epsg: int
@@ -205,6 +213,7 @@ class Layout(Sharded):
     extent: Box | None = None
     trust: bool = False
     cirrus: bool = False
+    error90: bool = False
 
     pixel = 10.0
 
@@ -234,7 +243,8 @@ class Layout(Sharded):
 
     @property
     def layers(self) -> Mapping[str, tuple[str, str, dict[int, str]]]:
-        return LAYERS | TRUST_LAYERS if self.trust else LAYERS
+        layers = LAYERS | TRUST_LAYERS if self.trust else LAYERS
+        return layers | error_layers(self.bands) if self.error90 else layers
 
     @property
     def box(self) -> Box:
@@ -521,6 +531,8 @@ def lay_out_level(
         array(band, "int16", FILL, attributes)
     for name, (dtype, long_name, flags) in layout.layers.items():
         attributes = {"long_name": long_name}
+        if name.endswith(ERROR90):
+            attributes |= {"units": "1", "_FillValue": 0, "scale_factor": SCALE}
         if flags:
             attributes |= {"flag_values": list(flags), "flag_meanings": " ".join(flags.values())}
         array(name, dtype, 0, attributes)
@@ -632,12 +644,12 @@ def finish(
     store: Place,
     status: str,
     weights: Mapping[str, Mapping[str, str]] | None = None,
-    sensors: Mapping[str, Mapping[str, Any]] | None = None,
+    sensors: Mapping[str, Mapping[str, Sequence[float]]] | None = None,
 ) -> None:
     """Say that the cube is "complete" or "partial", and consolidate its metadata: a run's last write.
 
-    ``weights``: datatake → file → sha256 of what it was sharpened with; ``sensors``: datatake → the fields of the
-    :class:`~s2sharp_core.Sensor` that it was seen with.
+    ``weights``: datatake → file → sha256 of what it was sharpened with; ``sensors``: datatake → band → blur,
+    edge and shift that it was seen with, of bands that have their own.
 
     Drafts that a killed writer left behind go first; what has a final name is whole.
     """
@@ -686,7 +698,9 @@ def open_cube(
     -------
     xarray.Dataset
         Lazy; dims (time, y, x), time ascending. Bands: float32 reflectance, NaN where there is none;
-        layers ``valid``, ``cloud``, ``saturated``, ``source``, and ``residual`` and ``detail`` of a run with --trust, as stored. ``.rio.crs`` is set.
+        layers ``valid``, ``cloud``, ``saturated``, ``source``, and ``residual`` and ``detail`` of a run with
+        --trust, as stored; of one with --error90, ``B05_error90`` and the like, half-widths in float32 reflectance, NaN
+        where there is none. ``.rio.crs`` is set.
 
     Raises
     ------
@@ -730,7 +744,7 @@ def open_cube(
         raise S2SharpError(
             "outside", f"The cube has no overview of level {level}.", "Use a lower one."
         )
-    raw = read_group(root, opened, name, (*MEASURED, *LAYERS, *TRUST_LAYERS))
+    raw = read_group(root, opened, name, (*MEASURED, *LAYERS, *TRUST_LAYERS, *error_layers(COARSE)))
     pixel = 60.0 if native else 10.0 * 2**level
     return crop(raw, bbox, CRS.from_epsg(int(code)), pixel)
 
@@ -802,7 +816,7 @@ def _crop(raw: xr.Dataset, bounds: Bounds, pixel: float) -> xr.Dataset:
 
 
 def _decode(x: xr.DataArray) -> xr.DataArray:
-    """int16 → float32 (xarray's own decoding of a Zarr attribute would give float64)."""
+    """Integers → float32 (xarray's own decoding of a Zarr attribute would give float64)."""
     attributes = dict(x.attrs)
     fill = attributes.pop("_FillValue", FILL)
     scale = np.float32(attributes.pop("scale_factor"))

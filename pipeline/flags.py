@@ -16,7 +16,7 @@ __all__ = ["FLAGS", "flag"]
 _PANELS = {
     None: "out",
     "What": "catalog collection bbox area datetime since extent max_cloud bands cirrus",
-    "How": "method sensor weights adapt fit fit_windows fit_steps fit_threads warm_start seed trust window shard chunk "
+    "How": "method sensor weights adapt fit fit_windows fit_steps fit_threads warm_start seed trust error90 window shard chunk "
     "publish history",
     "Where it runs": "sign stage stage_budget scheduler insecure cluster workers memory device precision yes retries max_failures lease events metrics quiet",
 }
@@ -43,6 +43,7 @@ _DEFAULTS = {
     "insecure": "no-insecure",
     "yes": "no-yes",
     "trust": "no-trust",
+    "error90": "no-error90",
     "cirrus": "no-cirrus",
     "scheduler": "a cluster on this machine",
     "workers": "1, or one for each GPU",

@@ -40,22 +40,24 @@ _WINDOW = 60
 class Training:
     """What is to be trained, and on what.
 
-    ``out``: the folder for weights and cards. ``catalog``, ``collection``: a static catalogue of real
-    scenes, if there is one; ``synthetic``: how many landscapes beside them. ``steps``: None for the method's own
+    ``out``: the folder for weights and cards. ``sources``: static catalogues of real scenes, each with its
+    collection; ``synthetic``: how many landscapes beside them. ``steps``: None for the method's own
     number.
     """
 
     out: Path
     method: str
-    catalog: Path | None
-    collection: str
+    sources: tuple[tuple[Path, str], ...]
     steps: int | None
     synthetic: int
     seed: int
 
     def scenes(self) -> dict[str, dict[int, np.ndarray]]:
         """The real ones, as :func:`real_scenes`."""
-        return real_scenes(self.catalog, self.collection) if self.catalog else {}
+        found: dict[str, dict[int, np.ndarray]] = {}
+        for catalog, collection in self.sources:
+            found |= real_scenes(catalog, collection)
+        return found
 
 
 def real_scenes(catalog: Path, collection: str) -> dict[str, dict[int, np.ndarray]]:
@@ -172,7 +174,8 @@ def school(training: Training, tell: Tell) -> Path:
         "method": training.method,
         "recipe": recipe.card(),
         "scenes": sorted(scenes),
-        "protocol": f"{_WALD}; variants of it and synthetic landscapes ({S2Recipe.__module__})",
+        "protocol": "Wald: a focal plane's bands and the 10 m bands seen twice as coarse through its kernel, with "
+        "shifts and noise as products have them, the native band as truth; and synthetic landscapes",
         "licence": _licence(scenes),
     }
     file = training.out / s2net.weights_file(training.method)

@@ -148,7 +148,7 @@ class Plan(BaseModel):
         fitted, sensor = self.fit_folder(take), self.sensor(take)
         sharpener = ready(self.config, self.coarse, self.device, fitted, arithmetic, sensor)
         found, wanted = sharpener.digest, self.digest
-        if self.learns or self._own_sensors:
+        if self.learns or self.own_sensors:
             # The digest is that of the outline, before anything was measured.
             found, wanted = brief(sharpener.weights), brief(self.weights_of(take))
         if (found, sharpener.precision) != (wanted, self.precision):
@@ -179,7 +179,7 @@ class Plan(BaseModel):
         return found or base_sensor(self.config)
 
     @property
-    def _own_sensors(self) -> bool:
+    def own_sensors(self) -> bool:
         """Whether datatakes may have sensors of their own."""
         return self.measures or bool(self.sensors)
 
@@ -297,7 +297,7 @@ class Plan(BaseModel):
         facts += [layout.shard, layout.chunk]
         if self.learns:
             facts.append(self.weights_of(self.acquisition(unit).take))
-        if self._own_sensors:
+        if self.own_sensors:
             facts.append(asdict(self.sensor(self.acquisition(unit).take)))
         wanted = self.wanted(unit)
         facts.append(wanted)
@@ -328,6 +328,7 @@ class Plan(BaseModel):
         return {
             "software": f"s2sharp {self.software}",
             "method": self.config.method,
+            "sensor": self.config.sensor if not self.sensors else "given",
             "weights": self.weights,
             "precision": self.precision,
             "window_cells": self.config.window,

@@ -303,6 +303,7 @@ def _layouts(config: RunConfig, acquisitions: Sequence[Acquisition]) -> list[Lay
                 _extent(config, epsg),
                 config.trust,
                 config.cirrus,
+                config.error90,
             )
         )
     return layouts

@@ -31,8 +31,9 @@ from rasterio.errors import RasterioError
 from rasterio.windows import Window
 
 from s2sharp_core import BANDS, S2SharpError
+from s2sharp_core.bands import ERROR90, error_of
 
-from .cube import FILL, LAYERS, SCALE, Bounds, Layout
+from .cube import FILL, LAYERS, SCALE, Bounds, Layout, error_layers
 from .globe import around, rolled, unrolled
 from .place import Place, place, put, read_text, remove, store_errors, write_text, zarr_store
 
@@ -93,13 +94,17 @@ class Raster:
     nodata: int
     scale: float
     description: str
-    overviews: Literal["average", "mode"]
+    overviews: Literal["average", "mode", "rms"]
 
     @classmethod
     def of(cls, variable: str) -> "Raster":
         if variable in BANDS:
             about = f"{variable} reflectance, {BANDS[variable].wavelength:.0f} nm"
             return cls("int16", FILL, SCALE, about, "average")
+        if variable.endswith(ERROR90):
+            (layer,) = error_layers([variable.removesuffix(ERROR90)]).values()
+            # Overviews of a file as those of the cube.
+            return cls(layer[0], 0, SCALE, layer[1], "rms")
         dtype, about, _ = LAYERS[variable]
         return cls(dtype, 0, 1.0, about, "mode")
 
@@ -153,7 +158,8 @@ def write_cogs(out: Place, layout: Layout, time: int, name: str) -> dict[str, Pl
     Returns
     -------
     dict
-        Band → file; and ``cloud``, where the product had a scene classification.
+        Band → file; and ``cloud``, where the product had a scene classification; and the half-widths of a run with
+        --error90.
 
     Raises
     ------
@@ -165,7 +171,8 @@ def write_cogs(out: Place, layout: Layout, time: int, name: str) -> dict[str, Pl
     cube = zarr.open_group(
         zarr_store(out / "cube.zarr"), path=layout.group, mode="r", use_consolidated=False
     )
-    rasters = {variable: Raster.of(variable) for variable in (*layout.bands, "cloud")}
+    errors = error_layers(layout.bands) if layout.error90 else ()
+    rasters = {name: Raster.of(name) for name in (*layout.bands, "cloud", *errors)}
     return write_pictures(dict(cube.arrays()), time, Frame.of(layout), out / "cogs" / name, rasters)
 
 
@@ -379,6 +386,7 @@ def _add_assets(
 ) -> None:
     roles = {variable: ["data", "reflectance"] for variable in BANDS}
     roles["cloud"] = ["cloud", "classification"]
+    roles |= {error_of(band): ["data", "uncertainty"] for band in BANDS}
     frame = Frame.of(layout)
     for variable, path in cogs.items():
         asset = pystac.Asset(relative(item, path), _title(variable), roles=roles[variable])
@@ -410,6 +418,8 @@ def relative(item: pystac.Item, path: Place) -> str:
 
 
 def _title(variable: str) -> str:
+    if variable.endswith(ERROR90):
+        return f"{variable.removesuffix(ERROR90)}, half-width of its 90 % interval"
     if variable not in BANDS:
         return "Scene classification"
     gsd = BANDS[variable].gsd
@@ -439,8 +449,8 @@ def add_picture(
         sampling=Sampling.AREA,
         data_type=DataType(raster.dtype),
         spatial_resolution=frame.pixel,
-        scale=raster.scale if variable in BANDS else None,
-        offset=0 if variable in BANDS else None,
+        scale=raster.scale if raster.scale != 1 else None,
+        offset=0 if raster.scale != 1 else None,
     )
     RasterExtension.ext(asset, add_if_missing=True).bands = [pixels]
     if variable in BANDS:

@@ -5,11 +5,17 @@ import json
 from functools import lru_cache
 from pathlib import Path
 
-from s2sharp_core import METHODS, S2SharpError, Sharpener, load_sharpener
+from s2sharp_core import BANDS, METHODS, S2SharpError, Sharpener, load_sharpener
 from s2sharp_core.fitting import FitOptions
 from s2sharp_core.observation import SENTINEL2, Sensor
 from s2sharp_core.sensing import NAMED
-from s2sharp_core.sharpeners import TRUST, NetSharpener, WindowFitted, WithTrust, unfitted_sharpener
+from s2sharp_core.sharpeners import (
+    NetSharpener,
+    WindowFitted,
+    WithError90,
+    WithTrust,
+    unfitted_sharpener,
+)
 
 from .config import RunConfig
 from .place import Place, contents, files, local, read_text
@@ -21,6 +27,7 @@ __all__ = [
     "digest_of",
     "fits",
     "fitted_weights",
+    "judged",
     "options_of",
     "outline",
     "ready",
@@ -100,7 +107,7 @@ def outline(config: RunConfig, coarse: tuple[str, ...], device: str) -> Sharpene
     sensor = base_sensor(config)
     if fits(config):
         blank = unfitted_sharpener(config.method, coarse, device, config.precision, sensor)
-        return WithTrust(blank) if config.trust else blank
+        return judged(blank, trust=config.trust, error90=config.error90)
     return ready(config, coarse, device, None, config.precision, sensor)
 
 
@@ -114,7 +121,19 @@ def ready(
 ) -> Sharpener:
     """The sharpener itself; ``fitted``: where its weights were left, if it was fitted in this run."""
     bare = _bare(config, coarse, device, fitted, precision, sensor)
-    return WithTrust(bare) if config.trust else bare
+    return judged(bare, trust=config.trust, error90=config.error90)
+
+
+def judged(bare: Sharpener, *, trust: bool, error90: bool) -> Sharpener:
+    """The sharpener with what a run was asked to say about its errors.
+
+    Raises
+    ------
+    S2SharpError
+        ``not-calibrated``.
+    """
+    sharpener = WithTrust(bare) if trust else bare
+    return WithError90(sharpener) if error90 else sharpener
 
 
 def _bare(
@@ -139,7 +158,7 @@ def digest_of(config: RunConfig, sharpener: Sharpener) -> str:
     if not fits(config):
         return sharpener.digest
     options = options_of(config)
-    coarse = tuple(band for band in sharpener.bands if band not in TRUST)
+    coarse = tuple(band for band in sharpener.bands if band in BANDS)
     start = start_of(config, coarse) or None
     facts = [sharpener.digest, options.steps, options.seed, start]
     # Sums run in another order on another number of threads: the weights would not be the same.

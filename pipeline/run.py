@@ -6,7 +6,7 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Any
 
@@ -30,6 +30,7 @@ from .owed import Query, begun, done, owed
 from .place import store_errors, sweep
 from .plan import Datatake, Plan, Unit, freeze, freeze_acquisition, read_plan
 from .planning import frozen
+from .sensor_files import brief
 from .sensors import measure_unit, there
 from .stage import Stage, clear
 from .unit import SPACE, Run, keep, overview_unit, sharpen_unit, stage_unit
@@ -121,8 +122,8 @@ def execute(plan: Plan, tell: Callable[[Event], None] = lambda _: None) -> Outco
                 sweep(plan.out / folder)  # what killed writers left behind
             weights = {a.take: plan.weights_of(a.take) for a in plan.acquisitions}
             outcome.owed = owed(plan.out) if outcome.failed else done(plan)
-            takes = {a.take for a in plan.acquisitions} if plan.coarse else set()
-            sensors = {take: asdict(plan.sensor(take)) for take in sorted(takes)}
+            takes = sorted({a.take for a in plan.acquisitions}) if plan.own_sensors else ()
+            sensors = {take: brief(plan.sensor(take)) for take in takes}
             whole = "partial" if outcome.failed or outcome.owed else "complete"
             finish(plan.store, whole, weights, sensors)
         _keep_snapshot(plan, outcome)

@@ -11,7 +11,7 @@ from s2sharp_core.sensing import Sensed
 from .config import NAMED, RunConfig
 from .place import place, read_text, store_errors
 
-__all__ = ["about", "given_sensors", "many"]
+__all__ = ["about", "brief", "given_sensors", "many"]
 
 
 def about(seen: Sensed, windows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -23,6 +23,11 @@ def about(seen: Sensed, windows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         "told": list(seen.told),
         "windows": list(windows),
     }
+
+
+def brief(sensor: Sensor) -> dict[str, list[float]]:
+    """What a cube says of a sensor: band → blur, edge, shift down and right, of bands with a response of their own."""
+    return {r.band: [r.blur, r.edge, r.dy, r.dx] for r in sensor.responses}
 
 
 def many(sensors: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
@@ -52,7 +57,7 @@ def given_sensors(config: RunConfig, takes: Collection[str]) -> dict[str, dict[s
         raise S2SharpError(
             "bad-config",
             f"{config.sensor} holds no sensor: {error}.",
-            "Write one with `s2sharp sensor … --out FILE`, or leave --sensor out.",
+            f"Write one with `s2sharp sensor … --out FILE`, or choose measured, {' or '.join(NAMED)}.",
         ) from error
     missing = sorted(take for take in takes if take not in found)
     if missing:

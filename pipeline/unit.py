@@ -17,7 +17,7 @@ import psutil
 import torch
 
 from s2sharp_core import BANDS, METHODS, S2SharpError, Sharpener
-from s2sharp_core.bands import CELL
+from s2sharp_core.bands import CELL, ERROR90
 from s2sharp_core.blocks import sharpen_block, valid_mask
 from s2sharp_core.lattice import Box
 from s2sharp_core.observation import SENTINEL2
@@ -362,9 +362,11 @@ def overview(
 
 
 def _halve(name: str, x: np.ndarray) -> np.ndarray:
-    """Half the resolution: reflectance as the mean of what is there, flags by any, doubts by the worst, classes by
-    nearest.
+    """Half the resolution: reflectance as the mean of what is there, its errors as their root mean square, flags by
+    any, doubts by the worst, classes by nearest.
     """
+    if name.endswith(ERROR90):
+        return _half_error(x)
     layer = name not in BANDS
     x = np.pad(x, [(0, n % 2) for n in x.shape], constant_values=0 if layer else FILL)
     if layer:
@@ -380,3 +382,13 @@ def _halve(name: str, x: np.ndarray) -> np.ndarray:
             count += there
     mean = np.rint(total / np.maximum(count, 1))
     return np.where(count > 0, mean, FILL).astype(np.int16)
+
+
+def _half_error(x: np.ndarray) -> np.ndarray:
+    """The root mean square of the half-widths that are there, of 2 × 2 each: as if the four errors were alike, the mean
+    of the pixels can be off by no more.
+    """
+    x = np.pad(x, [(0, n % 2) for n in x.shape]).astype(np.float32)
+    quads = np.stack([x[i::2, j::2] for i in (0, 1) for j in (0, 1)])
+    count = np.maximum((quads > 0).sum(axis=0), 1)
+    return np.rint(np.sqrt((quads**2).sum(axis=0) / count)).astype(np.uint16)

@@ -18,9 +18,11 @@ __all__ = [
     "CELL",
     "CIRRUS",
     "COARSE",
+    "ERROR90",
     "GSDS",
     "MEASURED",
     "Band",
+    "error_of",
     "in_order",
     "ratio",
 ]
@@ -90,6 +92,15 @@ BY_GSD: dict[int, tuple[str, ...]] = {
 }
 
 COARSE: tuple[str, ...] = tuple(band.name for band in BANDS.values() if band.gsd > 10)
+
+
+ERROR90 = "_error90"
+"""Appended to a band's name for the half-width of the interval around it."""
+
+
+def error_of(band: str) -> str:
+    """The name of the half-width of the interval around ``band``."""
+    return f"{band}{ERROR90}"
 
 
 def ratio(gsd: int) -> int:

@@ -6,7 +6,7 @@ found together by Gauss-Newton steps from which the slopes are projected out (va
 SIAM J. Numer. Anal. 10, 1973). Tiles are independent witnesses: the covariance is the sandwich over them.
 
 Where the finer bands explain a coarse one badly, what they leave unexplained is not alike at all frequencies, and
-the blur comes out too wide: on the short-wave infrared by up to 1.2 pixels of 10 m per unit of the unexplained share of
+the blur comes out too wide: on the short-wave infrared by up to 0.8 pixels of 20 m per unit of the unexplained share of
 the variance. That is part of the uncertainty (:attr:`Measured.blur_error`), and :func:`believed` weighs it
 against what is known of the instrument before.
 """
@@ -21,12 +21,26 @@ from torch.nn import functional as F
 
 from .bands import BANDS, BY_GSD
 from .fitting import Sample
-from .observation import SENTINEL2, Response, Sensor, degrade
+from .observation import (
+    FARTHEST_BLUR,
+    FARTHEST_EDGE,
+    SENTINEL2,
+    Response,
+    Sensor,
+    degrade,
+)
 
-__all__ = ["Measured", "believed", "measure", "measure_band", "measured_noise"]
+__all__ = [
+    "Measured",
+    "believed",
+    "measure",
+    "measure_band",
+    "measured_noise",
+]
 
-# Side of a tile in coarse pixels (320 m for 20 m bands), pixels left out at edges, side of the high-pass filter.
-_TILE, _RIM, _HIGH_PASS = 16, 3, 7
+# Side of a tile in coarse pixels (320 m for 20 m bands), and of one in a small sample; pixels left out at edges, side of
+# the high-pass filter.
+_TILE, _SMALL_TILE, _RIM, _HIGH_PASS = 16, 10, 3, 7
 # Gauss-Newton steps, and the sizes in which kernels are moved to see what they change.
 _STEPS = 8
 _MOVES = (0.005, 5.0, 0.01, 0.01)
@@ -35,13 +49,15 @@ _EDGE_WITHIN = 30.0
 # Noise below which no tile counts for more, reflectance.
 _QUIET = 1e-4
 # Bias per unexplained share of the variance: of the blur, in pixels of the band, and of the shift.
-_BLUR_BIAS, _SHIFT_BIAS = 0.6, 0.15
+_BLUR_BIAS, _SHIFT_BIAS = 1.2, 0.3
 # Tiles that a measurement needs to be more than a guess.
 _FEWEST = 4
+# So many tiles have twice the error that their spread tells.
+_FEW = 8.0
 # Pixels of 10 m looked at, all windows together.
 _PIXELS = 1_000_000
 # Spread among products, as far as it is known: of blur and edge, of the shift in pixels of the band.
-_SPREAD_BLUR, _SPREAD_EDGE, _SPREAD_SHIFT = 0.05, 0.03, 0.25
+_SPREAD_BLUR, _SPREAD_EDGE, _SPREAD_SHIFT = 0.05, 0.03, 0.2
 # Side of the squares that noise is read from, and the share of the quietest that is.
 _SQUARE, _QUIETEST = 8, 0.1
 # Values among second differences along both axes that go for one independent value.
@@ -118,7 +134,10 @@ def measure_band(
         to those.
     """
     times = BANDS[band].gsd // BANDS[fine_bands[0]].gsd
-    target = _tiles(_high_passed(coarse.double()))[:, 0]
+    sides = [int(n) - 2 * _RIM for n in coarse.shape[-2:]]
+    many = len(coarse) * (sides[0] // _TILE) * (sides[1] // _TILE) >= _FEWEST
+    side = _TILE if many else _SMALL_TILE
+    target = _tiles(_high_passed(coarse.double()), side)[:, 0]
     if len(target) < _FEWEST:
         return None
     x = fine.double()
@@ -128,7 +147,7 @@ def measure_band(
         sensor = Sensor(responses=(response,))
         n, k, height, width = x.shape
         y = degrade(x.reshape(n * k, 1, height, width), [band], times, sensor)
-        return _tiles(_high_passed(y.reshape(n, k, *y.shape[-2:])))
+        return _tiles(_high_passed(y.reshape(n, k, *y.shape[-2:])), side)
 
     start = Response.default(band)
     at = np.array([start.blur**2, start.edge**-6, 0.0, 0.0])
@@ -162,7 +181,8 @@ def measure_band(
         if np.abs(step).max() < 0.05:
             break
     spread = torch.einsum("pq,tq->tp", inverse, pulls).square().sum(dim=0).sqrt().numpy()
-    errors = spread * _MOVES
+    # Few tiles tell their own spread badly.
+    errors = spread * _MOVES * (1 + _FEW / len(target))
     unexplained = float((variance * weight).sum() / (energy * weight).sum())
     blur, edge = _shape(at)
     return Measured(
@@ -185,13 +205,13 @@ def _high_passed(x: Tensor) -> Tensor:
     return x - F.avg_pool2d(mean, _HIGH_PASS, stride=1)
 
 
-def _tiles(x: Tensor) -> Tensor:
+def _tiles(x: Tensor, side: int) -> Tensor:
     """(n, c, h, w) → (tiles, c, pixels), without the rim that blurs read beyond."""
     x = x[..., _RIM : x.shape[-2] - _RIM, _RIM : x.shape[-1] - _RIM]
-    rows, cols = x.shape[-2] // _TILE, x.shape[-1] // _TILE
-    x = x[..., : rows * _TILE, : cols * _TILE]
-    x = x.reshape(*x.shape[:2], rows, _TILE, cols, _TILE).permute(0, 2, 4, 1, 3, 5)
-    return x.reshape(-1, x.shape[3], _TILE**2)
+    rows, cols = x.shape[-2] // side, x.shape[-1] // side
+    x = x[..., : rows * side, : cols * side]
+    x = x.reshape(*x.shape[:2], rows, side, cols, side).permute(0, 2, 4, 1, 3, 5)
+    return x.reshape(-1, x.shape[3], side**2)
 
 
 def _regressed(p: Tensor, y: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -222,11 +242,13 @@ def believed(
             return round(old + share * (new - old), 4)
 
         r = one.response
+        blur = weighed(r.blur, known.blur, one.blur_error, _SPREAD_BLUR)
+        edge = weighed(r.edge, known.edge, one.edge_error, _SPREAD_EDGE)
         responses.append(
             replace(
                 known,
-                blur=weighed(r.blur, known.blur, one.blur_error, _SPREAD_BLUR),
-                edge=weighed(r.edge, known.edge, one.edge_error, _SPREAD_EDGE),
+                blur=min(max(blur, known.blur - FARTHEST_BLUR), known.blur + FARTHEST_BLUR),
+                edge=min(max(edge, known.edge - FARTHEST_EDGE), known.edge + FARTHEST_EDGE),
                 dy=weighed(r.dy, known.dy, 2 * one.shift_error, _SPREAD_SHIFT),
                 dx=weighed(r.dx, known.dx, 2 * one.shift_error, _SPREAD_SHIFT),
             )

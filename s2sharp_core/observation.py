@@ -23,6 +23,8 @@ from torch.nn import functional as F
 from .bands import BANDS
 
 __all__ = [
+    "FARTHEST_BLUR",
+    "FARTHEST_EDGE",
     "LARGEST_SHIFT",
     "MTF_TABLE",
     "SENTINEL2",
@@ -61,6 +63,9 @@ def sigma(mtf: float, ratio: int) -> float:
 
 LARGEST_SHIFT = 1.0
 """Pixels of its own that a band may lie off and be sharpened all the same."""
+
+FARTHEST_BLUR, FARTHEST_EDGE = 0.1, 0.05
+"""Pixels, and cycles per pixel, of a band that a product's response is believed to differ from the known one at most."""
 
 
 @dataclass(frozen=True)

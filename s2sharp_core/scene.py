@@ -9,7 +9,7 @@ import numpy as np
 import rioxarray  # noqa: F401  (registers .rio)
 import xarray as xr
 
-from .bands import BANDS, BY_GSD, GSDS
+from .bands import BANDS, BY_GSD, ERROR90, GSDS
 from .errors import S2SharpError
 from .lattice import Box, Lattice
 
@@ -42,6 +42,9 @@ def make_scene(data: Mapping[str, Any], lattice: Lattice, box: Box) -> xr.DataTr
 
 
 def _attributes(band: str) -> dict[str, Any]:
+    if band.endswith(ERROR90):
+        about = f"half-width of the 90 % interval around {band.removesuffix(ERROR90)}"
+        return {"long_name": about, "units": "1"}
     facts = BANDS[band]
     return {"long_name": f"{band} reflectance", "wavelength_nm": facts.wavelength, "units": "1"}
 

@@ -15,7 +15,7 @@ from .errors import S2SharpError
 from .fitting import Sample
 from .lattice import Box
 from .measurement import Measured, believed, measure, measured_noise
-from .observation import MTF_TABLE, SENTINEL2, Response, Sensor
+from .observation import LARGEST_SHIFT, MTF_TABLE, SENTINEL2, Response, Sensor
 from .sampling import SIDE, windows_of
 from .scene import locate
 
@@ -29,9 +29,6 @@ NAMED: Mapping[str, Sensor] = {"default": SENTINEL2, "table": MTF_TABLE}
 
 SIDES = (SIDE, SIDE // 2, 22, 14)
 """Sides in cells of the windows measured on; in the smallest, a 20 m band has four tiles, and a 60 m band none."""
-
-# Largest shift that is taken out, in pixels of the band along one axis: halos are computed for it.
-_FARTHEST = 1.0
 
 
 @dataclass(frozen=True)
@@ -74,7 +71,7 @@ def sense(sample: Sample) -> Sensed:
     if not found:
         return Sensed.unknown("its windows are too few, too small or too flat")
     sensor = believed(found, noise)
-    far = [r for r in sensor.responses if max(abs(r.dy), abs(r.dx)) > _FARTHEST]
+    far = [r for r in sensor.responses if max(abs(r.dy), abs(r.dx)) > LARGEST_SHIFT]
     told = tuple(
         f"{r.band} seems to lie ({r.dy:+.2f}, {r.dx:+.2f}) px of {BANDS[r.band].gsd} m off (down, right); more than "
         f"one pixel is not taken out. The default kernel is used for it. Check where the arrays were cut."

@@ -67,13 +67,13 @@ class S2Recipe:
 
     features: int
     blocks: int
-    steps: int = 1200
+    steps: int = 800
     batch: int = 8
     cells: int = 16
-    rate: float = 1e-3
+    rate: float = 2e-3
     variants: int = 12
     mix: float = 0.15
-    noise: float = 1.5e-3
+    noise: float = 8e-4
     synthetic: int = 12
     seed: int = 0
 
@@ -104,7 +104,7 @@ class Variety:
 
     count: int = 12
     mix: float = 0.15
-    noise: float = 1.5e-3
+    noise: float = 8e-4
 
 
 # Kernels among products (python -m tests.benchmarks.sensor), in pixels of the band: standard deviations of blur and edge

@@ -44,7 +44,8 @@ class Network(Protocol):
 
     ``config``: the arguments it is built from; ``bands``: what it gives, ``reads``: what it reads;
     ``support``: by GSD, pixels of that grid read before and after a cell; ``multiply_adds``: per 10 m
-    pixel. One with ``narrow`` can have its ``arithmetic`` set to bfloat16.
+    pixel. One with ``narrow`` can have its ``arithmetic`` set to bfloat16; one with
+    ``leaves_halo`` is told how many cells around its windows nobody needs.
     """
 
     config: dict[str, Any]

@@ -18,13 +18,14 @@ from torch.nn import functional as F
 
 from ..bands import BY_GSD, ratio
 from ..observation import SENTINEL2, Sensor, degrade, psf
+from .extremes import farthest
 
 __all__ = ["KrigingNet", "kriging_filters", "seen_variogram"]
 
 
-def _before(band: str, r: int, sensor: Sensor) -> int:
+def _before(band: str, r: int, sensor: Sensor, axis: int | None = None) -> int:
     """10 m pixels that a coarse one sees before its own first; negative where it sees fewer."""
-    taps = psf(band, r, sensor).numel()
+    taps = psf(band, r, sensor, axis).numel()
     return (taps - r) // 2 if sensor.centre == "cell" else (taps - 1) // 2
 
 
@@ -138,10 +139,10 @@ class KrigingNet(nn.Module):
 
     @property
     def support(self) -> dict[int, tuple[int, int]]:
-        """By GSD: pixels of that grid read before and after a cell, along each axis."""
-        r = ratio(self.gsd)
-        before = [_before(band, r, self.sensor) for band in self.bands]
-        taps = [psf(band, r, self.sensor).numel() for band in self.bands]
+        """By GSD: pixels of that grid read before and after a cell, along each axis, with the largest shift."""
+        r, sensor = ratio(self.gsd), farthest(self.sensor)
+        before = [_before(band, r, sensor, 0) for band in self.bands]
+        taps = [psf(band, r, sensor, 0).numel() for band in self.bands]
         after = max(n - r - b for n, b in zip(taps, before, strict=True))
         far = r * self.radius
         return {10: (far + max(*before, 0), far + max(after, 0)), self.gsd: (self.radius,) * 2}

@@ -66,7 +66,9 @@ _NARROW, _WIDE_20, _WIDE_60 = _gaussian(1.5, 2), _gaussian(1.33, 3), _gaussian(2
 _IN_NARROW, _IN_WIDE_20, _IN_WIDE_60 = 16.0, 100.0, 60.0
 # Doubt in wide slopes and in their changes, in units of what chance explains; ridge of a change; and what of a
 # predictor's detail beyond the coarse grid stands beside its variance.
-_DOUBT_WIDE, _DOUBT_NARROW, _RIDGE, _STAKE_WIDE, _STAKE_NARROW = 3.0, 2.0, 0.05, 0.1, 0.01
+_DOUBT_WIDE, _DOUBT_NARROW, _STAKE_WIDE, _STAKE_NARROW = 3.0, 3.0, 0.1, 0.01
+# Ridge of a change by focal plane: the red edge follows the guides so well that noise is what changes of slopes carry.
+_RIDGE = (0.5, 0.05)
 # Amplitudes are not taken smaller than this, reflectance: the noise of a band.
 _NOISE = 5e-4
 # Energy that counts as none, reflectance².
@@ -80,7 +82,7 @@ _SHARES = (
 )
 # Noise's variance is taken for so many times what was measured; errors of the kernel leave such a share of a band's
 # detail, by focal plane: the short-wave infrared follows the guides least, so that what is left of it is its own.
-_NOISY, _KERNEL_ERROR = 2.0, (0.1, 0.01)
+_NOISY, _KERNEL_ERROR = 2.5, (0.15, 0.0)
 # Numbers that the network reads of a band.
 _READS = 23
 
@@ -227,6 +229,7 @@ class S2Net(nn.Module):
 
     arithmetic: Arithmetic = "float32"
     narrow = True
+    leaves_halo = True
     bands: tuple[str, ...] = BY_GSD[20] + BY_GSD[60]
     reads: tuple[str, ...] = BY_GSD[10] + BY_GSD[20] + BY_GSD[60]
     sensor: Sensor = SENTINEL2
@@ -253,11 +256,8 @@ class S2Net(nn.Module):
 
         From the last step back to the first; intervals are pixels of the grid named, counted from the cell's first.
         """
-        off = math.ceil(LARGEST_SHIFT)
-        blur = max((psf(band, 2).numel() - 2) // 2 for band in BY_GSD[20]) + 2 * off
-        # 20 m bands: projection, network, and how the regression's picture would be seen.
-        rest = _wider(_interpolated_from((0, 5), 2, "cubic"), _REACH + 1 + 2 + off)
-        corrected = _wider(_halved(_seen_from(rest, 2, blur)), 2 + self.blocks)
+        off, blur = math.ceil(LARGEST_SHIFT), _blur()
+        corrected = self._corrected
         unseen = _wider(corrected, 1 + 2)
         slopes = _halved(_seen_from(unseen, 2, blur))
         wide = _wider(_interpolated_from(slopes, 3, "linear"), len(_WIDE_20) // 2)
@@ -278,6 +278,19 @@ class S2Net(nn.Module):
             at60 = _wider(at60, 2 + off)
             reach[60] = (-at60[0], at60[1])
         return reach
+
+    @property
+    def _corrected(self) -> Interval:
+        """Pixels of 20 m that the network reads for a cell: by the projection, and by its own layers."""
+        off = math.ceil(LARGEST_SHIFT)
+        rest = _wider(_interpolated_from((0, 5), 2, "cubic"), _REACH + 1 + 2 + off)
+        return _wider(_halved(_seen_from(rest, 2, _blur())), 2 + self.blocks)
+
+    @property
+    def _margin(self) -> int:
+        """Cells around a cell that the network reads."""
+        first, last = self._corrected
+        return max(-(first // 3), (last - 2 + 2) // 3)
 
     @property
     def _sharpens_60(self) -> bool:
@@ -303,30 +316,30 @@ class S2Net(nn.Module):
         planes = [_carried(y10, y20, i, sight) for i in range(len(PLANES))]
         picture20 = torch.cat([plane.picture for plane in planes], dim=1)
         high20 = torch.cat([plane.high for plane in planes], dim=1)
-        sure, doubt, unseen = _evidence(picture20, high20, y20, planes, sight)
+        told = torch.cat([plane.low_terms.sum(dim=1) for plane in planes], dim=1)
+        own = _evidence(picture20, high20, y20, planes, sight)
+        rest = own.weight * (high20 - told)
         energy = F.avg_pool2d(high20.square(), 3)
         inputs = [
             torch.cat([plane.terms.transpose(1, 2).flatten(2, 3) for plane in planes], dim=1),
             torch.cat([plane.low_terms.transpose(1, 2) for plane in planes], dim=1),
-            high20[:, :, None],
-            (high20 - torch.cat([plane.low_terms.sum(dim=1) for plane in planes], dim=1))[
-                :, :, None
-            ],
-            unseen[:, :, None],
+            (told + rest)[:, :, None],
+            rest[:, :, None],
+            own.unseen[:, :, None],
         ]
         every = torch.cat(inputs, dim=2)
         if not self._sharpens_60:
             amplitude = _amplitude(energy)
             inputs20 = (every / amplitude[:, :, None]).flatten(1, 2)
-            return Detail(inputs20, picture20, amplitude * sure, doubt)
+            return Detail(inputs20, picture20, amplitude * own.sure, own.doubt)
         far = _carried_far(y20, y60, planes, sight)
         amplitude = _amplitude(torch.cat([energy, far.energy], dim=1))
         every = torch.cat([every, far.inputs], dim=1)
         return Detail(
             (every / amplitude[:, :, None]).flatten(1, 2),
             torch.cat([picture20, far.picture], dim=1),
-            amplitude * torch.cat([sure, far.sure], dim=1),
-            doubt,
+            amplitude * torch.cat([own.sure, far.sure], dim=1),
+            own.doubt,
         )
 
     def correction(self, inputs: Tensor) -> Tensor:
@@ -360,10 +373,29 @@ class S2Net(nn.Module):
         rest = F.conv2d(rest, h[:, None, None, :], groups=6)
         return x + upsample(rest, 2, shifts=sight.shifts20)
 
-    def forward(self, y10: Tensor, y20: Tensor, y60: Tensor) -> Tensor:
-        """Reflectance (n, 4, 6h, 6w), (n, 6, 3h, 3w), (n, 2, h, w) → (n, 8, 6h, 6w), 20 m bands first."""
+    def forward(self, y10: Tensor, y20: Tensor, y60: Tensor, halo: int = 0) -> Tensor:
+        """Sharpen windows.
+
+        Parameters
+        ----------
+        y10, y20, y60
+            Reflectance (n, 4, 6h, 6w), (n, 6, 3h, 3w), (n, 2, h, w).
+        halo
+            Cells on every side whose result nobody needs: 0 there, and the time for them is saved.
+
+        Returns
+        -------
+        Tensor
+            (n, 8, 6h, 6w), 20 m bands first.
+        """
         detail = self.detail(y10, y20, y60)
-        return self.finished(detail, self.correction(detail.inputs), y20)
+        off = max(0, halo - self._margin)
+        if off:
+            inner = (..., slice(3 * off, -3 * off), slice(3 * off, -3 * off))
+            parts = (detail.inputs, detail.picture, detail.amplitude, detail.doubt)
+            detail, y20 = Detail(*(x[inner].contiguous() for x in parts)), y20[inner]
+        x = self.finished(detail, self.correction(detail.inputs), y20)
+        return F.pad(x, [6 * off] * 4)
 
 
 @dataclass(frozen=True)
@@ -412,7 +444,7 @@ def _carried(y10: Tensor, y20: Tensor, plane: int, sight: _Sight) -> _Plane:
     slopes = believed_slopes(wide, _IN_WIDE_20, _DOUBT_WIDE, _STAKE_WIDE)
     slopes = upsample(slopes.flatten(1, 2), 3, "linear").contiguous().unflatten(1, (4, b))
     narrow = split(smooth(products, _NARROW), 4, b)
-    slopes = refined_slopes(narrow, slopes, _IN_NARROW, _DOUBT_NARROW, _RIDGE, _STAKE_NARROW)
+    slopes = refined_slopes(narrow, slopes, _IN_NARROW, _DOUBT_NARROW, _RIDGE[plane], _STAKE_NARROW)
     terms = slopes[:, :, :, None] * fine
     high = high.contiguous()
     return _Plane(
@@ -431,24 +463,39 @@ def _explained(of: Moments, slopes: Tensor) -> Tensor:
     return (of.explained(slopes) / (of.energy + _NOTHING)).clamp(0, 1)
 
 
+@dataclass(frozen=True)
+class _Own:
+    """Detail of the 20 m bands that is their own, as far as it is more than noise and errors of the kernel.
+
+    ``weight`` (n, 6, h, w) of it; ``unseen`` (n, 6, h, w): what the regression's picture lacks, weighed; ``sure`` (n, 6, h,
+    w): evidence of any detail, theirs or the guides', from 0 to 1; ``doubt``: as in :class:`Detail`.
+    """
+
+    weight: Tensor
+    unseen: Tensor
+    sure: Tensor
+    doubt: Tensor
+
+
 def _evidence(
     picture: Tensor, high: Tensor, y20: Tensor, planes: list[_Plane], sight: _Sight
-) -> tuple[Tensor, Tensor, Tensor]:
-    """How far the 20 m bands give evidence of detail (n, 6, h, w), what of a residual is doubtful (n, 12, h, w), and the
-    residual of the regression's picture (n, 6, h, w).
-    """
+) -> _Own:
+    """Weigh what the bands have that the regression's picture, seen again, lacks."""
     noise = torch.tensor(sight.noise).to(y20)[None, :, None, None] ** 2
     error = torch.tensor(
         [e for e, bands in zip(_KERNEL_ERROR, PLANES, strict=True) for _ in bands]
     ).to(y20)[None, :, None, None]
     unseen = y20 - degrade(F.pixel_shuffle(picture, 2), BY_GSD[20], 2, sight.sensor)
-    energy = smooth(torch.cat([_halves(high), _halves(unseen)], dim=1).square(), _NARROW)
+    halves = _halves(unseen)
+    energy = smooth(torch.cat([_halves(high), halves], dim=1).square(), _NARROW)
     noisy = torch.cat([_NOISY * share * noise for share in _SHARES], dim=1)
     doubt = noisy + torch.cat([error, error], dim=1) * energy[:, :12]
-    own = _weights(energy[:, 12:], doubt)
-    own = torch.maximum(own[:, :6], own[:, 6:])
+    weights = _weights(energy[:, 12:], doubt)
+    weight = torch.maximum(weights[:, :6], weights[:, 6:])
+    weighed = halves * weights
     share = torch.cat([plane.share for plane in planes], dim=1)
-    return share + (1 - share) * own, doubt, unseen
+    sure = share + (1 - share) * weight
+    return _Own(weight, weighed[:, :6] + weighed[:, 6:], sure, doubt)
 
 
 @dataclass(frozen=True)
@@ -489,6 +536,12 @@ def _carried_far(y20: Tensor, y60: Tensor, planes: list[_Plane], sight: _Sight) 
         torch.zeros_like(near)[:, :, None],
     ]
     return _Far(torch.cat(inputs, dim=2), picture, high[:, 10:].square(), sure)
+
+
+def _blur() -> int:
+    """Pixels of 10 m that a 20 m pixel is blurred from on each side of its own, off by a pixel at most."""
+    widest = max((psf(band, 2).numel() - 2) // 2 for band in BY_GSD[20])
+    return widest + 2 * math.ceil(LARGEST_SHIFT)
 
 
 def _wider(at: Interval, by: int) -> Interval:

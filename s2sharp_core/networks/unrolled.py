@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from ..bands import BY_GSD, GSDS, ratio
 from ..observation import SENTINEL2, Sensor, degrade, pseudo_inverse, psf, reach
+from .extremes import farthest
 from .skip import Norm, SkipNet
 
 __all__ = ["UnrolledNet"]
@@ -26,7 +27,7 @@ _DN = 1e-4
 
 def _reach(band: str, ratio: int, sensor: Sensor) -> int:
     """Fine pixels that a coarse one sees beyond its own ``ratio``, on the side where it is more."""
-    taps = psf(band, ratio, sensor).numel()
+    taps = psf(band, ratio, sensor, 0).numel()
     return max(0, (taps - ratio) // 2 if sensor.centre == "cell" else (taps - 1) // 2)
 
 
@@ -110,13 +111,13 @@ class UnrolledNet(nn.Module):
         """10 m pixels around a cell that its pixels depend on by more than the tolerance.
 
         The back-projection reads residuals, these the pixels of z under their blur, and z what the
-        denoiser reads.
+        denoiser reads. It is that of the farthest sensor, so that it is known before one is measured.
         """
-        far = 0
+        far, sensor = 0, farthest(self.sensor)
         for gsd in (20, 60):
             d, bands = ratio(gsd), BY_GSD[gsd]
-            decay = _decay(bands, d, self.rho, self.tolerance * _DN, self.sensor)
-            far = max(far, d * decay + max(_reach(band, d, self.sensor) for band in bands))
+            decay = _decay(bands, d, self.rho, self.tolerance * _DN, sensor)
+            far = max(far, d * decay + max(_reach(band, d, sensor) for band in bands))
         return far + self.denoiser.radius
 
     @property

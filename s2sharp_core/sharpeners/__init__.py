@@ -11,6 +11,7 @@ from ..errors import S2SharpError
 from ..observation import SENTINEL2, Sensor
 from . import atprk, bicubic, deep_sure, dsen2, s2net, ssc_cnn, supreme, ucnn, unrolled
 from .base import Method, Sharpener
+from .error90 import WithError90
 from .fitted import WindowFitted
 from .net import NetSharpener
 from .trust import TRUST, WithTrust
@@ -22,6 +23,7 @@ __all__ = [
     "NetSharpener",
     "Sharpener",
     "WindowFitted",
+    "WithError90",
     "WithTrust",
     "load_sharpener",
     "unfitted_sharpener",

@@ -10,6 +10,7 @@ from typing import Any
 
 from torch import Tensor
 
+from ..bands import COARSE
 from ..errors import S2SharpError
 from ..fitting import FitOptions, Sample, Tell
 from ..networks.arithmetic import Arithmetic
@@ -83,7 +84,8 @@ class Sharpener(ABC):
 
     @property
     def digest(self) -> str:
-        facts = [self.name, self.bands, self.weights, asdict(self.sensor)]
+        seen = [asdict(self.sensor.response(band)) for band in self.bands if band in COARSE]
+        facts = [self.name, self.bands, self.weights, asdict(self.sensor), seen]
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
     @abstractmethod

@@ -11,7 +11,7 @@ from ..networks import KrigingNet
 from ..networks.kriging import seen_variogram
 from ..observation import Sensor, degrade
 
-__all__ = ["CONSTANTS", "learn"]
+__all__ = ["CONSTANTS", "SMALLEST", "learn"]
 
 # Coarse pixels up to which the variogram of the residual is looked at.
 _LAGS = 8
@@ -26,6 +26,9 @@ CONSTANTS = {
     "lengths": (len(_LENGTHS), _LENGTHS[0], _LENGTHS[-1]),
 }
 """What its slopes and filters follow from, besides the sample."""
+
+SMALLEST = 2 * _RIM + 2
+"""Side, in pixels of the band, of the smallest window that it can be learned from."""
 
 
 def learn(net: KrigingNet, sample: Sample, sensor: Sensor) -> float:

@@ -29,7 +29,7 @@ from .fitted import fitted, trained
 __all__ = ["BP", "METHOD", "OURS", "PUBLISHED", "Recipe", "build", "constants", "fit_scene"]
 
 _STEPS = 1000
-_CROP = 32
+_CROP = 16
 
 
 @dataclass(frozen=True)

@@ -21,12 +21,12 @@ from ..networks import GuardedNet, KrigingNet
 from ..networks.guarded import Instead
 from ..observation import Sensor, upsample
 from ..training import wald_pair
-from .closed import learn
+from .closed import SMALLEST, learn
 
 __all__ = ["Errors", "compare", "guarded", "told"]
 
 Errors = dict[str, dict[str, float]]
-"""Band → ("net", "bicubic", "atprk") → RMSE one level down, DN."""
+"""Band → "net", "bicubic" and, where windows are large enough to learn it from, "atprk" → RMSE one level down, DN."""
 
 # Pixels of the answer that are looked at for each GSD, and its rim that is not: what lies beyond a window is a guess.
 _PIXELS, _RIM = 150_000, 6
@@ -44,16 +44,19 @@ def compare(net: Any, sample: Sample, sensor: Sensor) -> Errors:
         coarser = list(_coarser(sample, gsd, sensor)) if bands else []
         if not coarser:
             continue
+        total: dict[str, Any] = {"net": 0.0, "bicubic": 0.0}
         closed = KrigingNet(gsd, sensor=sensor).to(sample.y10.device)
-        learn(closed, _together(coarser), sensor)
-        total = {name: np.zeros(len(BY_GSD[gsd])) for name in ("net", "bicubic", "atprk")}
+        if min(coarser[0][0][gsd].shape[1:]) >= SMALLEST:
+            learn(closed, _together(coarser), sensor)
+            total["atprk"] = 0.0
         for inputs, truth in coarser:
             y10, y20, y60 = (inputs[g][None] for g in GSDS)
             given = dict(zip(net.bands, net(y10, y20, y60)[0], strict=True))
             own = torch.stack([given.get(band, truth[i]) for i, band in enumerate(BY_GSD[gsd])])
             total["net"] += _squares(own, truth)
             total["bicubic"] += _squares(upsample(inputs[gsd][None], ratio(gsd))[0], truth)
-            total["atprk"] += _squares(closed(y10, y20, y60)[0], truth)
+            if "atprk" in total:
+                total["atprk"] += _squares(closed(y10, y20, y60)[0], truth)
         for band in bands:
             i = BY_GSD[gsd].index(band)
             found[band] = {
@@ -93,8 +96,8 @@ def guarded(net: Any, sample: Sample, sensor: Sensor) -> tuple[GuardedNet, Error
     """``net`` behind its guard: what gives a band better than it does one level down is returned instead."""
     errors = compare(net, sample, sensor)
     instead: dict[str, Instead] = {}
-    others: tuple[Instead, ...] = ("atprk", "bicubic")
     for band, of_band in errors.items():
+        others: tuple[Instead, ...] = ("atprk", "bicubic") if "atprk" in of_band else ("bicubic",)
         best = min(others, key=of_band.__getitem__)
         if not of_band["net"] < of_band[best]:
             instead[band] = best

@@ -111,7 +111,8 @@ class NetSharpener(Sharpener):
     def sharpen(self, y10: Tensor, y20: Tensor, y60: Tensor) -> dict[str, Tensor]:
         out: dict[str, Tensor] = {}
         for net in self.nets:
-            bands = net(y10.contiguous(memory_format=torch.channels_last), y20, y60)
+            more = {"halo": self.halo} if getattr(net, "leaves_halo", False) else {}
+            bands = net(y10.contiguous(memory_format=torch.channels_last), y20, y60, **more)
             out.update(zip(net.bands, torch.unbind(bands, dim=1), strict=True))
         return {band: out[band] for band in self.bands}
 

@@ -15,6 +15,7 @@ well; it ranked worse than ``detail`` there, and is not given.
 
 import hashlib
 import json
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -24,7 +25,7 @@ from torch.nn import functional as F
 
 from ..bands import BANDS, BY_GSD, ratio
 from ..networks.arithmetic import Arithmetic
-from ..observation import Sensor, degrade, psf, upsample
+from ..observation import LARGEST_SHIFT, Sensor, degrade, psf, upsample
 from .base import Sharpener
 
 __all__ = ["TRUST", "WithTrust"]
@@ -98,9 +99,9 @@ class WithTrust(Sharpener):
 
 
 def _reach(band: str) -> int:
-    """Cells around a cell that its figures depend on."""
+    """Cells around a cell that its figures depend on, with the largest shift."""
     times = ratio(BANDS[band].gsd)
-    blur = (psf(band, times).numel() - times) // 2
+    blur = (psf(band, times).numel() - times) // 2 + math.ceil(LARGEST_SHIFT * times)
     return -(-max(blur, _CUBIC * times) // 6)
 
 

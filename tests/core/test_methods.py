@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from s2sharp_core import METHODS, load_sharpener
-from s2sharp_core.bands import BANDS, BY_GSD, COARSE, GSDS
+from s2sharp_core.bands import BANDS, BY_GSD, COARSE, GSDS, ratio
 from s2sharp_core.blocks import context, sharpen_block
 from s2sharp_core.fitting import FitOptions
 from s2sharp_core.lattice import Box
@@ -21,11 +21,14 @@ from s2sharp_core.networks import (
     ThreeGridNet,
     UnrolledNet,
 )
+from s2sharp_core.observation import pseudo_inverse
+from s2sharp_core.protocols import PROTOCOLS
 from s2sharp_core.sharpeners import ssc_cnn
 from s2sharp_core.simulate import landscape, observe
 from s2sharp_core.training import Pair
 from s2sharp_core.weights import save_net
 
+from ..benchmarks import published
 from .scenes import native
 
 # Those with a network that is trained, not solved for.
@@ -81,6 +84,33 @@ def test_ucnn_has_the_size_and_the_grids_of_the_paper():
         "branch20.encoder.0": ((1, 6, 12, 12), (1, 128, 12, 12)),
         "branch10.encoder.0": ((1, 4, 24, 24), (1, 128, 24, 24)),
     }
+
+
+def test_the_papers_own_networks_serve_their_protocols():
+    """Five strides and ρ = 10 of the unrolled ADMM; both read what was back-projected, by statistics of the picture."""
+    sensor = PROTOCOLS["papers/apex-30"].sensor
+    y = {g: torch.rand(1, len(BY_GSD[g]), 16 * 60 // g, 16 * 60 // g) for g in GSDS}
+    projected = torch.cat(
+        [pseudo_inverse(y[g], BY_GSD[g], ratio(g), 1e-3, sensor) for g in GSDS], dim=1
+    )
+    admm, deep = published.unrolled(sensor), published.deep_sure(sensor)
+    assert admm.rho == 10
+    strides = [m.stride[0] for m in admm.modules() if isinstance(m, nn.Conv2d)]
+    assert strides.count(2) == 5
+    assert {m.out_channels for m in admm.denoiser.down.modules() if isinstance(m, nn.Conv2d)} == {
+        128
+    }
+    for net in (admm, deep):
+        seen = []
+        first = next(m for m in denoiser(net).modules() if isinstance(m, nn.Conv2d))
+        first.register_forward_pre_hook(lambda _, given, seen=seen: seen.append(given[0]))
+        net.standardise(*y.values())
+        inner = denoiser(net)
+        with torch.no_grad():
+            net.eval()(*y.values())
+        unit = (projected - inner.mean[:, None, None]) / inner.spread[:, None, None]
+        assert torch.allclose(seen[0], unit, atol=1e-4)
+        assert all(m.running_mean is None for m in net.modules() if isinstance(m, nn.BatchNorm2d))
 
 
 def test_ssc_cnn_learns_from_64_patches_of_16_pixels_that_overlap_by_half(monkeypatch):

@@ -440,7 +440,7 @@ def test_real_scenes_are_judged_and_marked_as_seen(tmp_path: Path) -> None:
     assert DATA
     catalog = str(DATA / "scenes" / "catalog.json")
     flags = ["--catalog", catalog, "--scene", "australia", "--no-pictures", "--out", str(tmp_path)]
-    code, text = call("evaluate", "--device", "cpu", *flags)
+    code, text = call("evaluate", "--protocol", "mtf", "--device", "cpu", *flags)
     assert code == 0, text
     assert "australia 60 m" in text
     assert "† The weights" in text

@@ -83,7 +83,7 @@ def test_the_card_tells_the_loss_of_the_frozen_net_over_that_of_its_training(
     plan = make_plan(config(archive, whole, **FAST))
     sample, _ = draw_sample(plan, plan.datatakes[0])
     (folder,) = (whole / "fits").iterdir()
-    net, _ = load_net(folder / "ssc_cnn-20m.safetensors")
+    net = load_net(folder / "ssc_cnn-20m.safetensors")[0].net
     x, truth = [], []
     for window in zip(sample.y10, sample.y20, sample.y60, strict=True):
         pair = wald_pair(dict(zip(GSDS, window, strict=True)), 20)
@@ -105,6 +105,14 @@ def test_the_card_tells_the_loss_of_the_frozen_net_over_that_of_its_training(
     expected = np.mean(values) / training
     assert told["frozen_over_training"] == pytest.approx(expected, rel=1e-3)
     assert told["on_freezing"] == 1  # it has no statistics
+
+
+def test_a_run_says_which_bands_its_fit_does_not_give_best(whole: Path) -> None:
+    """Four steps teach nothing: the closed form is returned, on the record of the fit."""
+    (record,) = (whole / "ledger" / "fits").iterdir()
+    (told,) = json.loads(record.read_text())["warnings"]
+    assert "ssc_cnn was fitted" in told
+    assert "B05, B11 by atprk" in told
 
 
 def test_the_cube_has_more_than_interpolation(archive: Path, whole: Path, tmp_path: Path) -> None:

@@ -1,0 +1,127 @@
+"""``B05_error90`` and the like beside a method's bands: half-widths of 90 % intervals, for scenes like those known.
+
+How clues become a half-width is kept in ``error90.json`` beside the weights that it was calibrated for, by method
+(``python -m tests.benchmarks.error90 --write``). A method, or weights, of which nobody calibrated the errors has none.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..bands import BANDS, BY_GSD, ERROR90, error_of
+from ..errors import S2SharpError
+from ..networks.arithmetic import Arithmetic
+from ..observation import Sensor
+from ..uncertainty import Width, clues, half_width, reach
+from ..weights import SHIPPED
+from .base import Sharpener
+
+__all__ = ["FILE", "WithError90", "width_of"]
+
+FILE = "error90.json"
+"""The file in a folder of weights that says how clues become half-widths."""
+
+# Raised when half-widths would change.
+_VERSION = 1
+
+
+class WithError90(Sharpener):
+    """A sharpener that gives the half-width of a 90 % interval beside each of its bands, reflectance.
+
+    It sees so much more around a window as these need, so that they do not depend on where windows are cut.
+
+    Parameters
+    ----------
+    width
+        How clues become half-widths; what was calibrated for the method by default.
+
+    Raises
+    ------
+    S2SharpError
+        ``not-calibrated``.
+    """
+
+    def __init__(self, inner: Sharpener, width: Width | None = None) -> None:
+        self.inner = inner
+        self.width = width or width_of(inner)
+        self.coarse = tuple(band for band in inner.bands if band in BANDS)
+        self.name = inner.name
+        self.bands = (*inner.bands, *map(error_of, self.coarse))
+        self.reads = inner.reads
+        self.period = inner.period
+        self.weights = inner.weights
+        self.device = inner.device
+        self.tolerance = inner.tolerance
+        self.arithmetic: Arithmetic = inner.arithmetic
+        self.abreast = inner.abreast
+        self.sensor = inner.sensor
+        halo = inner.halo + max(map(reach, self.coarse))
+        self.halo = -(-halo // self.period) * self.period
+
+    def compute_in(self, precision: str) -> None:
+        self.inner.compute_in(precision)
+        self.arithmetic = self.inner.arithmetic
+
+    def see_with(self, sensor: Sensor) -> None:
+        self.inner.see_with(sensor)
+        self.sensor = sensor
+
+    @property
+    def digest(self) -> str:
+        facts = [self.inner.digest, ERROR90, asdict(self.width), asdict(self.sensor), _VERSION]
+        return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+
+    def sharpen(self, y10: Tensor, y20: Tensor, y60: Tensor) -> dict[str, Tensor]:
+        out = self.inner.sharpen(y10, y20, y60)
+        for gsd, y in ((20, y20), (60, y60)):
+            read = [band for band in BY_GSD[gsd] if band in self.reads]
+            bands = [band for band in read if band in self.coarse]
+            if not bands:
+                continue
+            x = torch.stack([out[band] for band in bands], dim=1).float()
+            seen = y[:, [read.index(band) for band in bands]]
+            widths = half_width(clues(x, seen, bands, self.sensor), bands, self.width)
+            out.update(zip(map(error_of, bands), torch.unbind(widths, dim=1), strict=True))
+        return out
+
+    def __reduce__(self) -> tuple[Callable[..., Sharpener], tuple[Any, ...]]:
+        return WithError90, (self.inner, self.width)
+
+
+def width_of(sharpener: Sharpener) -> Width:
+    """What was calibrated for a method with its weights: in their folder, or with the package.
+
+    Raises
+    ------
+    S2SharpError
+        ``not-calibrated``.
+    """
+    folder = getattr(getattr(sharpener, "inner", sharpener), "folder", None)
+    known: Mapping[str, Any] = {}
+    for place in (folder, SHIPPED):
+        if place is not None and (Path(place) / FILE).is_file():
+            known = known or _read(Path(place) / FILE).get(sharpener.name, {})
+    # Weights of a fit are the scene's own: none are stated for such a method.
+    stated = known.get("weights") or sharpener.weights
+    if not known or any(stated.get(file) != x for file, x in sharpener.weights.items()):
+        methods = ", ".join(_read(SHIPPED / FILE))
+        raise S2SharpError(
+            "not-calibrated",
+            f"Nobody knows how large the errors of {sharpener.name} with these weights are: {FILE} has been "
+            f"calibrated for the weights that ship of {methods}.",
+            "Leave --error90 out, or take one of these methods.",
+        )
+    weights = {int(gsd): tuple(shares) for gsd, shares in known["clues"].items()}
+    return Width(weights, known["scale"])
+
+
+@lru_cache
+def _read(file: Path) -> dict[str, Any]:
+    return dict(json.loads(file.read_text()))
