@@ -2,7 +2,7 @@
 
 Prints, for the four Level-1C scenes, the six Level-2A chips and the large scene of 20 and 60 m: blur, edge and shift of each
 coarse band with their uncertainties, the share of variance that stays unexplained, noise, and the frequency response at
-0.05 to 0.25 cycles per pixel of 10 m; then the pooled table that the defaults of `s2sharp_core/bands.py` are from; and how
+0.05 to 0.25 cycles per half pixel of the band (10 m for 20 m bands); then the pooled table that the defaults of `s2sharp_core/bands.py` are from; and how
 kernels that are known come back: a 10 m band plays a coarse one and is predicted from the other three.
 """
 
@@ -33,9 +33,9 @@ KNOWN = (
 Found = Mapping[str, Measured]
 
 
-def response(one: Response, per_pixel: float) -> list[float]:
-    """What passes at :data:`FREQUENCIES`, where a pixel of the band has ``per_pixel`` pixels of the grid."""
-    scaled = [f * per_pixel for f in FREQUENCIES]
+def response(one: Response) -> list[float]:
+    """What passes at :data:`FREQUENCIES`."""
+    scaled = [2 * f for f in FREQUENCIES]
     return [math.exp(-2 * (math.pi * one.blur * f) ** 2 - (f / one.edge) ** 6) for f in scaled]
 
 
@@ -62,7 +62,7 @@ def table(title: str, first: str) -> Table:
     return shown
 
 
-def add(shown: Table, name: str, one: Measured, noise: str, per_pixel: float) -> None:
+def add(shown: Table, name: str, one: Measured, noise: str) -> None:
     r = one.response
     shown.add_row(
         name,
@@ -72,7 +72,7 @@ def add(shown: Table, name: str, one: Measured, noise: str, per_pixel: float) ->
         f"{r.dx:+.3f} ± {one.shift_error:.3f}",
         f"{one.unexplained:.3f}",
         noise,
-        *(f"{x:.2f}" for x in response(r, per_pixel)),
+        *(f"{x:.2f}" for x in response(r)),
     )
 
 
@@ -80,7 +80,7 @@ def show_scene(name: str, found: Found, noise: Mapping[str, float]) -> None:
     """Print what one product shows."""
     shown = table(f"{name}: blur, edge and shift in pixels of the band", "band")
     for band, one in found.items():
-        add(shown, band, one, f"{1e4 * noise[band]:.1f}", 10 / BANDS[band].gsd)
+        add(shown, band, one, f"{1e4 * noise[band]:.1f}")
     console.print(shown)
     fine = ", ".join(f"{band} {1e4 * noise[band]:.1f}" for band in BY_GSD[10])
     console.print(f"noise of the 10 m bands, DN: {fine}\n")
@@ -92,12 +92,12 @@ def show_60_of_20() -> None:
     cells = [min(pictures[60].shape[i], pictures[20].shape[i] // 3) for i in (1, 2)]
     y60 = torch.from_numpy(pictures[60][None, :, : cells[0], : cells[1]])
     y20 = torch.from_numpy(pictures[20][None, :, : 3 * cells[0], : 3 * cells[1]])
-    shown = table("l1c_20_60m: 60 m bands against the 20 m bands; cycles per pixel of 20 m", "band")
+    shown = table("l1c_20_60m: 60 m bands against the 20 m bands", "band")
     for i, band in enumerate(BY_GSD[60]):
         one = measure_band(y20, BY_GSD[20], y60[:, i : i + 1], band)
         if one:
-            add(shown, band, one, "", 1 / 3)
-    mean = [math.sin(3 * math.pi * f) / (3 * math.sin(math.pi * f)) for f in FREQUENCIES]
+            add(shown, band, one, "")
+    mean = [math.sin(2 * math.pi * f) / (3 * math.sin(2 * math.pi * f / 3)) for f in FREQUENCIES]
     shown.add_row("mean of 3 × 3 pixels", *[""] * 6, *(f"{x:.2f}" for x in mean))
     console.print(shown)
 

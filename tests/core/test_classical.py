@@ -74,7 +74,9 @@ def test_kriging_gives_back_what_was_seen(gsd, sharp, sample):
     y = sample.y20 if gsd == 20 else sample.y60
     inner = np.s_[:, 6:-6, 6:-6]
     left = rmse(again[0].numpy()[inner], y[0].numpy()[inner])
-    assert (left * 1e4 < 5).all()
+    # The less a kernel passes at the Nyquist frequency, the wider its inverse: most in the short-wave infrared.
+    least = np.array([8.0 if band in ("B11", "B12") else 5.0 for band in BY_GSD[gsd]])
+    assert (left * 1e4 < least).all()
     assert (left < 0.01 * y[0].numpy().std(axis=(1, 2))).all()
 
 

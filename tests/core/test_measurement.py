@@ -18,14 +18,16 @@ from ..data import by_gsd, needs_data, real_scene, shared_data
 KNOWN = ((0.30, 0.545, 0.0, 0.0), (0.36, 0.545, 0.15, -0.3), (0.50, 0.545, -0.4, 0.2))
 # Of 10 m; a pixel of the band has two of them.
 BLUR, SHIFT = 0.03, 0.02
+# Unexplained share up to which bands agree.
+AGREE = 0.02
 
 
 @pytest.fixture(scope="module")
-def pictures():
-    """10 m bands (4, y, x) by name: of land, as far as there is any beside the checkout."""
+def fine():
+    """10 m bands (4, y, x) of land, where there is some beside the checkout."""
     if shared_data() is None:
-        return {f"landscape {s}": landscape((420, 420), s)[[1, 2, 3, 7]] for s in (31, 32)}
-    return {name: by_gsd(real_scene(name))[10] for name in ("iceland", "coastal")}
+        return landscape((420, 420), 31)[[1, 2, 3, 7]]
+    return by_gsd(real_scene("iceland"))[10][:, :480, :480]
 
 
 def played(fine, hidden, response):
@@ -38,25 +40,42 @@ def played(fine, hidden, response):
     return measure_band(x[:, others], names, coarse, response.band)
 
 
+@pytest.mark.parametrize("hidden", range(4))
+def test_a_known_kernel_comes_back_or_the_error_says_so(fine, hidden):
+    """A 10 m band plays a coarse one, explained well or badly by the other three.
+
+    Bands of a product lie some hundredths of a pixel apart to begin with: shifts count from where the band is.
+    """
+    start = played(fine, hidden, Response("B05", *KNOWN[0]))
+    for known in KNOWN[1:]:
+        found = played(fine, hidden, Response("B05", *known))
+        off = 2 * abs(found.response.blur - known[0])
+        moved = 2 * max(
+            abs(getattr(found.response, axis) - getattr(start.response, axis) - shift)
+            for axis, shift in (("dy", known[2]), ("dx", known[3]))
+        )
+        assert off < 3 * 2 * found.blur_error
+        assert moved < 3 * 2 * found.shift_error
+        if found.unexplained < AGREE:
+            assert off < BLUR
+            assert moved < SHIFT
+
+
 @pytest.mark.parametrize("known", KNOWN)
-def test_a_known_kernel_and_a_known_shift_come_back_or_the_error_says_so(pictures, known):
-    """A 10 m band played a coarse one; whether the other bands explain it well or badly."""
-    agreed = 0
-    for fine in pictures.values():
-        for hidden in range(4):
-            response = Response("B05", *known)
-            found = played(fine, hidden, response)
-            off = 2 * abs(found.response.blur - response.blur)
-            moved = 2 * max(
-                abs(found.response.dy - response.dy), abs(found.response.dx - response.dx)
-            )
-            assert off < 3 * 2 * found.blur_error
-            assert moved < 3 * 2 * found.shift_error
-            if found.unexplained < 0.02:
-                agreed += 1
-                assert off < BLUR
-                assert moved < SHIFT
-    assert agreed
+def test_a_kernel_of_a_band_that_follows_the_others_comes_back(fine, known):
+    """A mixture of the four, which leaves nothing unexplained, moved and blurred with noise of 3 DN."""
+    x = torch.from_numpy(fine)[None].double()
+    mixture = (torch.tensor([0.2, 0.1, 0.3, 0.4]).double()[:, None, None] * x[0]).sum(0)
+    response = Response("B05", *known)
+    coarse = degrade(mixture[None, None], ["B05"], 2, Sensor(responses=(response,)))
+    coarse += 3e-4 * torch.randn(
+        coarse.shape, generator=torch.Generator().manual_seed(1), dtype=torch.float64
+    )
+    found = measure_band(x, BY_GSD[10], coarse, "B05")
+    assert found.unexplained < AGREE
+    assert 2 * abs(found.response.blur - response.blur) < BLUR
+    assert 2 * abs(found.response.dy - response.dy) < SHIFT
+    assert 2 * abs(found.response.dx - response.dx) < SHIFT
 
 
 @pytest.fixture(scope="module")
