@@ -60,6 +60,8 @@ _PIXELS = 1_000_000
 _SPREAD_BLUR, _SPREAD_EDGE, _SPREAD_SHIFT = 0.05, 0.03, 0.2
 # Side of the squares that noise is read from, and the share of the quietest that is.
 _SQUARE, _QUIETEST = 8, 0.1
+# Values among second differences along both axes that go for one independent value.
+_TOGETHER = (70 / 36) ** 2
 # Noise of a band is not taken for less or more than this, reflectance.
 _NOISE_RANGE = (1e-4, 2e-2)
 
@@ -276,8 +278,9 @@ def measured_noise(sample: Sample) -> dict[str, float]:
             rest = _regressed(squares[:, others], squares[:, i])[1]
             free = _SQUARE**2 - len(others) - 1
             level = (rest.square().sum(dim=1) / free).sqrt()
-            # The mean of a normal variable's lowest tenth lies 1.755 of its deviations below its mean.
-            raised = 1 / (1 - 1.755 / np.sqrt(2 * free))
+            # The mean of a normal variable's lowest tenth lies 1.755 of its deviations below its mean. Differences
+            # have neighbours that go together: so many fewer are independent.
+            raised = 1 / (1 - 1.755 / np.sqrt(2 * free / _TOGETHER))
             count = max(1, round(_QUIETEST * len(level)))
             quiet = float(level.sort().values[:count].mean()) * raised
             found[band] = float(np.clip(quiet, *_NOISE_RANGE))

@@ -9,8 +9,8 @@ from torch import Tensor
 
 from .bands import BY_GSD
 from .cases import Case, Protocol, Scene, kernel_of, native, one_kernel
-from .measurement import measure_band
-from .observation import Response, Sensor, degrade, upsample
+from .measurement import believed, measure_band
+from .observation import Response, degrade, upsample
 
 __all__ = ["from_20_alone"]
 
@@ -22,7 +22,8 @@ def from_20_alone(protocol: Protocol, scene: Scene) -> Case:
     1.5 times coarser, play those of 10 m: pixels of 30 m, real pictures of the same ground. A result lies on that
     grid of 30 m. The truth, the 60 m bands as they were delivered, lies on one of 60 m, so that the result
     is seen with the kernel between the two before it is compared. All kernels are the one from 20 to 60 m that is
-    measured on the scene, in pixels of each grid, so that relations between grids are as on the satellite.
+    measured on the scene and weighed against the known one, in pixels of each grid, so that relations between
+    grids are as on the satellite.
 
     It is assumed that the played bands tell of the 60 m bands what those of 10 m would. They lack the blue, so
     that B01 is harder here than on the ground.
@@ -62,14 +63,12 @@ def _whole_cells(given: Mapping[int, np.ndarray]) -> tuple[Tensor, Tensor]:
 
 
 def _kernel(y20: Tensor, y60: Tensor) -> Response:
-    """The mean kernel from 20 to 60 m of those bands that it can be measured of, shift included."""
-    found = []
-    for i, band in enumerate(BY_GSD[60]):
-        one = measure_band(y20, BY_GSD[20], y60[:, i : i + 1], band)
-        if one:
-            found.append(one.response)
-    bands = tuple(response.band for response in found) or BY_GSD[60]
-    return kernel_of(Sensor(responses=tuple(found)), bands)
+    """The mean kernel from 20 to 60 m of both bands, shift included, as far as it is to be believed."""
+    each = {
+        b: measure_band(y20, BY_GSD[20], y60[:, i : i + 1], b) for i, b in enumerate(BY_GSD[60])
+    }
+    found = {band: one for band, one in each.items() if one}
+    return kernel_of(believed(found, {}), BY_GSD[60])
 
 
 def _between(kernel: Response) -> Response:

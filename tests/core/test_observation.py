@@ -1,10 +1,16 @@
+import json
 import math
+from dataclasses import asdict, replace
 
 import pytest
 import torch
 
 from s2sharp_core.bands import BANDS, BY_GSD, ratio
 from s2sharp_core.observation import (
+    LARGEST_SHIFT,
+    MTF_TABLE,
+    SENTINEL2,
+    Response,
     Sensor,
     _normal,
     _phases,
@@ -35,14 +41,66 @@ def coarse_ramp(h, w, r, down=0.3, right=-0.7):
     return (down * y[:, None] + right * x[None, :] + 5)[None, None]
 
 
+def off_by(shift):
+    """The satellite with every coarse band off by up to ``shift``, each by another way."""
+    ways = [(1, 0.3), (-0.4, 1), (-1, -1), (0.1, -0.6), (0, 1), (1, 1), (-1, 0.2), (0.5, -1)]
+    coarse = [band for band, _ in COARSE]
+    return Sensor(
+        responses=tuple(
+            Response(band, BANDS[band].blur, BANDS[band].edge, shift * dy, shift * dx)
+            for band, (dy, dx) in zip(coarse, ways, strict=True)
+        )
+    )
+
+
+def passed(kernel, f):
+    """What a kernel leaves of waves of ``f`` cycles per fine pixel."""
+    at = torch.arange(kernel.numel()).double() - (kernel.numel() - 1) / 2
+    return float((kernel * torch.cos(2 * math.pi * f * at)).sum())
+
+
+@pytest.mark.parametrize("sensor", [SENTINEL2, MTF_TABLE], ids=["measured", "table"])
 @pytest.mark.parametrize(("band", "r"), ALL)
-def test_a_kernel_keeps_all_light_and_looks_straight_down(band, r):
-    k = psf(band, r)
+def test_a_kernel_keeps_all_light_and_looks_straight_down(band, r, sensor):
+    k = psf(band, r, sensor)
     assert k.sum().item() == pytest.approx(1, abs=1e-12)
     assert torch.equal(k, k.flip(0))
     assert (k.numel() - r) % 2 == 0
+
+
+@pytest.mark.parametrize(("band", "r"), ALL)
+def test_the_papers_gaussian_is_wide_enough_to_lose_nothing(band, r):
+    k = psf(band, r, MTF_TABLE)
     lost = math.erfc(k.numel() / 2 / sigma(BANDS[band].mtf, r) / math.sqrt(2))
     assert lost < 1e-4  # of a Gaussian's light, beyond the kernel's ends
+
+
+@pytest.mark.parametrize(("band", "r"), ALL)
+def test_a_measured_kernel_passes_what_its_response_says(band, r):
+    one, k = Response.default(band), psf(band, r)
+    for f in (0.1, 0.2, 0.3, 0.4, 0.5):  # cycles per coarse pixel
+        told = math.exp(-2 * (math.pi * one.blur * f) ** 2 - (f / one.edge) ** 6)
+        assert passed(k, f / r) == pytest.approx(told, abs=0.025)
+
+
+@pytest.mark.parametrize(
+    ("bands", "measured"),
+    [
+        (("B05", "B06", "B07", "B8A"), (0.97, 0.90, 0.79, 0.59, 0.31)),
+        (("B11",), (0.94, 0.79, 0.57, 0.33, 0.14)),
+        (("B12",), (0.95, 0.81, 0.60, 0.36, 0.16)),
+    ],
+)
+def test_the_default_kernels_are_those_that_a_free_kernel_showed_on_products(bands, measured):
+    """Regressions behind ten free taps, made apart from this code; cycles per 10 m pixel."""
+    for f, expected in zip((0.05, 0.10, 0.15, 0.20, 0.25), measured, strict=True):
+        mean = sum(passed(psf(band, 2), f) for band in bands) / len(bands)
+        assert mean == pytest.approx(expected, abs=0.04)
+
+
+def test_the_papers_gaussian_blurs_the_red_edges_middle_frequencies_a_tenth_more():
+    for band in ("B05", "B06", "B07", "B8A"):
+        assert passed(psf(band, 2), 0.15) - passed(psf(band, 2, MTF_TABLE), 0.15) > 0.05
 
 
 def test_60_m_kernels_are_wide():
@@ -60,7 +118,7 @@ def test_a_wave_at_the_coarse_nyquist_frequency_is_weakened_to_the_mtf(band, r):
     at = torch.arange(40 * r).double() - (r - 1) / 2  # from the centre of the first coarse pixel
     wave = torch.cos(math.pi * at / r)
     x = wave.expand(40 * r, -1)[None, None]
-    y = degrade(x, [band], r)[0, 0, 20, 10:30]
+    y = degrade(x, [band], r, MTF_TABLE)[0, 0, 20, 10:30]
     signs = torch.tensor([1.0, -1.0]).double().repeat(10)
     assert (y * signs).mean().item() == pytest.approx(BANDS[band].mtf, rel=0.01)
     assert (y * signs).std().item() < 1e-9
@@ -71,6 +129,35 @@ def test_degrading_keeps_things_where_they_are(band, r):
     y = degrade(ramp(20 * r, 20 * r), [band], r)
     inner = (..., slice(4, -4), slice(4, -4))
     assert torch.allclose(y[inner], coarse_ramp(20, 20, r)[inner], atol=1e-9, rtol=0)
+
+
+@pytest.mark.parametrize(("band", "r"), COARSE)
+def test_a_band_that_is_off_shows_things_below_and_right_by_its_shift(band, r):
+    sensor = off_by(0.9)
+    one = sensor.response(band)
+    y = degrade(ramp(24 * r, 24 * r), [band], r, sensor)
+    moved = 0.3 * r * one.dy - 0.7 * r * one.dx
+    inner = (..., slice(6, -6), slice(6, -6))
+    expected = (coarse_ramp(24, 24, r) - moved)[inner]
+    assert torch.allclose(y[inner], expected, atol=2e-3 * r, rtol=0)
+
+
+@pytest.mark.parametrize("r", RATIOS)
+def test_a_kernel_of_a_band_that_is_off_is_the_one_in_place_moved(r):
+    sensor = Sensor(responses=(Response("B05", 0.37, 0.545, 0.8, -0.6),))
+    assert torch.equal(psf("B05", r, sensor), psf("B05", r))
+    for axis, shift in ((0, 0.8), (1, -0.6)):
+        k = psf("B05", r, sensor, axis)
+        at = torch.arange(k.numel()).double() - (k.numel() - 1) / 2
+        # Showing a thing below means to look above.
+        assert float((k * at).sum()) == pytest.approx(-r * shift, abs=0.01 * r)
+        for f in (0.1, 0.25, 0.4):
+            real, imaginary = (
+                float((k * wave(2 * math.pi * f / r * at)).sum()) for wave in (torch.cos, torch.sin)
+            )
+            assert math.hypot(real, imaginary) == pytest.approx(
+                passed(psf("B05", r), f / r), abs=0.01
+            )
 
 
 @pytest.mark.parametrize("r", RATIOS)
@@ -92,19 +179,20 @@ def test_each_band_is_seen_with_its_own_blur():
         assert torch.allclose(together[:, i : i + 1], alone, atol=1e-12)
 
 
+@pytest.mark.parametrize("sensor", [SENTINEL2, off_by(LARGEST_SHIFT)], ids=["in place", "off"])
 @pytest.mark.parametrize("gsd", [20, 60])
-def test_the_adjoint_is_the_transpose(gsd):
+def test_the_adjoint_is_the_transpose(gsd, sensor):
     bands, r = BY_GSD[gsd], ratio(gsd)
     random = torch.Generator().manual_seed(gsd)
-    x = torch.randn(2, len(bands), 12 * r, 10 * r, dtype=torch.float64, generator=random)
+    x = torch.randn(2, len(bands), 12 * r, 12 * r, dtype=torch.float64, generator=random)
     # Zero outside: nothing at the edges, where degrade continues the picture and the adjoint does not.
-    rim = (max(psf(b, r).numel() for b in bands) - r) // 2
+    rim = (max(psf(b, r, sensor, axis).numel() for b in bands for axis in (0, 1)) - r) // 2
     x[..., :rim, :] = x[..., -rim:, :] = 0
     x[..., :rim] = x[..., -rim:] = 0
-    y = torch.randn(2, len(bands), 12, 10, dtype=torch.float64, generator=random)
-    left = (degrade(x, bands, r) * y).sum().item()
-    right = (x * adjoint(y, bands, r)).sum().item()
-    assert adjoint(y, bands, r).shape == x.shape
+    y = torch.randn(2, len(bands), 12, 12, dtype=torch.float64, generator=random)
+    left = (degrade(x, bands, r, sensor) * y).sum().item()
+    right = (x * adjoint(y, bands, r, sensor)).sum().item()
+    assert adjoint(y, bands, r, sensor).shape == x.shape
     assert left == pytest.approx(right, rel=1e-12)
 
 
@@ -114,6 +202,19 @@ def test_interpolation_leaves_a_plane_a_plane_where_it_was(r, kind):
     up = upsample(coarse_ramp(12, 14, r), r, kind)
     inner = (..., slice(2 * r, -2 * r), slice(2 * r, -2 * r))
     assert torch.allclose(up[inner], ramp(12 * r, 14 * r)[inner], atol=1e-12, rtol=0)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("r", [1, *RATIOS])
+@pytest.mark.parametrize("shift", [0.4, LARGEST_SHIFT])
+def test_interpolation_takes_each_channels_shift_out(r, kind, shift):
+    """Planes that are shown too far below and right by so many of their own pixels."""
+    shifts = ((shift, -0.7 * shift), (0.0, 0.0), (-shift, shift))
+    shown = [coarse_ramp(14, 16, r) - r * (0.3 * dy - 0.7 * dx) for dy, dx in shifts]
+    up = upsample(torch.cat(shown, dim=1), r, kind, shifts)
+    inner = (..., slice(4 * r, -4 * r), slice(4 * r, -4 * r))
+    expected = ramp(14 * r, 16 * r).expand(1, 3, -1, -1)[inner]
+    assert torch.allclose(up[inner], expected, atol=1e-12, rtol=0)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -155,6 +256,8 @@ SENSORS = [
     Sensor(centre="corner", taps=15, edge="circular"),
     Sensor(centre="corner", taps=7, edge="circular"),
     Sensor(blur="dsen2", edge="circular"),
+    replace(MTF_TABLE, edge="circular"),
+    replace(off_by(LARGEST_SHIFT), edge="circular"),
 ]
 
 
@@ -169,7 +272,7 @@ def test_on_a_circle_the_adjoint_is_the_transpose(sensor, gsd):
     torch.testing.assert_close(seen, back)
 
 
-@pytest.mark.parametrize("sensor", SENSORS[:2])
+@pytest.mark.parametrize("sensor", [*SENSORS[:2], *SENSORS[-2:]])
 @pytest.mark.parametrize("gsd", [20, 60])
 @pytest.mark.parametrize("rho", [0.0, 1e-2])
 def test_the_closed_form_inverts_blur_and_decimation(sensor, gsd, rho):
@@ -210,6 +313,25 @@ def test_the_blur_of_dsen2_is_a_block_mean_after_a_narrow_gaussian():
     torch.testing.assert_close(
         k, both[middle - k.numel() // 2 : middle + k.numel() // 2], atol=1e-3, rtol=0
     )
+
+
+def test_a_sensor_comes_back_from_json():
+    sensor = replace(off_by(0.123456789), noise=(("B02", 3e-4), ("B11", 1.5e-3)))
+    for one in (SENTINEL2, MTF_TABLE, sensor, *SENSORS):
+        back = Sensor.of(json.loads(json.dumps(asdict(one))))
+        assert back == one
+        assert hash(back) == hash(one)
+
+
+def test_a_band_that_nobody_measured_has_the_response_and_the_noise_that_are_known():
+    measured = Response("B05", 0.3, 0.5, 0.2, 0.1)
+    sensor = Sensor(responses=(measured,), noise=(("B05", 2e-3),))
+    assert sensor.response("B05") == measured
+    assert sensor.response("B06") == Response.default("B06")
+    assert sensor.shifts(("B06", "B05")) == ((0.0, 0.0), (0.2, 0.1))
+    known, usual = sensor.noise_of(("B05", "B06"))
+    assert known == 2e-3
+    assert 1e-4 < usual < 2e-3
 
 
 def test_tables_first_made_in_inference_serve_a_fit_afterwards():

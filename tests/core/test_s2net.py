@@ -8,8 +8,8 @@ from s2sharp_core import load_sharpener
 from s2sharp_core.bands import BANDS, BY_GSD, GSDS
 from s2sharp_core.metrics import sre
 from s2sharp_core.networks import ResidualNet, S2Net
-from s2sharp_core.observation import degrade, upsample
-from s2sharp_core.regression import local_slopes, smooth
+from s2sharp_core.networks.s2net import Detail
+from s2sharp_core.observation import LARGEST_SHIFT, Response, Sensor, degrade, upsample
 from s2sharp_core.simulate import landscape, observe
 from s2sharp_core.supervised import SIZES
 
@@ -36,37 +36,6 @@ def scene(cells, seed=5):
 def mean_sre(x, truth, rim=6):
     inner = (slice(None), slice(rim, -rim), slice(rim, -rim))
     return sre(x[0].numpy()[inner], truth[inner])
-
-
-def test_slopes_are_those_of_weighted_least_squares():
-    random = np.random.default_rng(1)
-    p, y = random.standard_normal((1, 3, 9, 9)), random.standard_normal((1, 2, 9, 9))
-    window = torch.tensor([0.1, 0.2, 0.4, 0.2, 0.1], dtype=torch.float64)
-    found = local_slopes(torch.from_numpy(p), torch.from_numpy(y), window, 1e-9)
-    weights = np.outer(window, window).ravel()
-    around = (slice(2, 7), slice(3, 8))
-    a = p[0][(slice(None), *around)].reshape(3, -1).T
-    b = y[0][(slice(None), *around)].reshape(2, -1).T
-    root = np.sqrt(weights)[:, None]
-    expected, *_ = np.linalg.lstsq(a * root, b * root, rcond=None)
-    assert np.allclose(found[0, :, :, 4, 5], expected, atol=1e-6)
-
-
-def test_what_depends_linearly_on_the_fine_bands_is_found_whatever_it_is():
-    """Half of the area by one rule, half by another: no global regression could."""
-    inputs, _ = scene(16)
-    p = inputs[10] - smooth(inputs[10], torch.tensor([0.25, 0.5, 0.25]))
-    rule = torch.tensor([[0.5, 0.1, -0.3, 0.8], [-1.0, 0.2, 0.4, 0.3]], dtype=torch.float64)
-    side = p.shape[-1]
-    left = torch.arange(side) < side // 2
-    y = torch.where(
-        left, torch.einsum("k,nkyx->nyx", rule[0], p), torch.einsum("k,nkyx->nyx", rule[1], p)
-    )
-    window = torch.full((5,), 0.2, dtype=torch.float64)
-    slopes = local_slopes(p, y[:, None], window, 1e-4)
-    told = (slopes[:, :, 0] * p).sum(1)
-    clear = [*range(4, side // 2 - 4), *range(side // 2 + 4, side - 4)]
-    assert (told - y)[..., clear].abs().mean() < 0.03 * y[..., clear].abs().mean()
 
 
 def test_untrained_it_is_far_above_interpolation():
@@ -98,31 +67,106 @@ def test_a_gain_and_an_offset_of_any_band_pass_through(seed):
     assert torch.allclose(other, expected, rtol=1e-4, atol=1e-4 * scale)
 
 
-def test_the_result_seen_again_is_what_was_seen():
-    inputs, _ = scene(24)
-    net = net_of()
-    with torch.no_grad():
-        x = net(*inputs.values())[:, :6]
-    inner = (..., slice(6, -6), slice(6, -6))
-    seen = degrade(x, BY_GSD[20], 2)[inner]
-    interpolated = degrade(upsample(inputs[20], 2), BY_GSD[20], 2)[inner]
-    missed = (seen - inputs[20][inner]).abs().mean()
-    assert missed < 0.1 * (interpolated - inputs[20][inner]).abs().mean()
+def missing_after(residual, doubt):
+    """Share of a residual of the 20 m bands (6, h, w) that is left once it was brought back, in the middle."""
+    net, (h, w) = S2Net(4, 1).double(), residual.shape[-2:]
+    y20 = 0.2 + residual[None]
+    phases = torch.full((1, 8 * 4, h, w), 0.2, dtype=torch.float64)
+    detail = Detail(phases, phases, phases[:, :8], torch.full((1, 12, h, w), doubt).double())
+    x = net.finished(detail, torch.zeros_like(phases), y20)[:, :6]
+    left = (y20 - degrade(x, BY_GSD[20], 2))[..., 9:-9, 9:-9]
+    return float(left.square().mean() / residual[:, 9:-9, 9:-9].square().mean()) ** 0.5
+
+
+def waves(level):
+    """Detail of 100 m in every band."""
+    at = torch.arange(60, dtype=torch.float64)
+    one = torch.sin(2 * np.pi / 5 * at)[:, None] * torch.cos(2 * np.pi / 7 * at)[None]
+    return level * one.expand(6, 60, 60)
+
+
+def test_what_a_result_lacks_is_brought_back_as_far_as_it_is_no_doubt():
+    """Wiener's weights: a residual ten times as strong as noise is, one as weak as noise is not."""
+    noise = 1e-3
+    assert missing_after(waves(10 * noise), 0.0) < 0.1
+    assert missing_after(waves(10 * noise), noise**2) < 0.2
+    assert missing_after(waves(0.5 * noise), noise**2) == pytest.approx(1, abs=1e-6)
+
+
+def test_the_result_seen_again_is_what_was_seen_where_no_guide_shows_it():
+    """A point in the short-wave infrared alone, far above noise, comes back; noise on flat land is left alone."""
+    level = 5e-4
+    random = torch.Generator().manual_seed(4)
+    inputs = {
+        g: 0.2
+        + level
+        * torch.randn(1, len(BY_GSD[g]), 24 * 60 // g, 24 * 60 // g, generator=random).double()
+        for g in GSDS
+    }
+    net = S2Net(4, 1).double()
+    net.see_with(Sensor(noise=tuple((band, level) for band in BANDS)))
+
+    def left(given):
+        with torch.no_grad():
+            x = net(*given.values())[:, :6]
+            plain = degrade(upsample(given[20], 2), BY_GSD[20], 2)
+        return given[20] - degrade(x, BY_GSD[20], 2), given[20] - plain
+
+    ours, plain = left(inputs)
+    inner = (..., slice(9, -9), slice(9, -9))
+    # What interpolation lacks of noise is not made up for.
+    assert ours[inner].square().mean() > 0.5 * plain[inner].square().mean()
+    bright = {**inputs, 20: inputs[20].clone()}
+    bright[20][:, 4, 36, 36] += 0.3
+    ours, plain = left(bright)
+    assert plain[0, 4, 36, 36] > 0.05
+    # A point is the hardest: near the Nyquist frequency the series of back-projections converges slowest.
+    assert ours[0, 4, 36, 36].abs() < 0.4 * plain[0, 4, 36, 36].abs()
+
+
+def shifted(shift):
+    """The satellite with every coarse band off by ``shift`` of its pixels, along both axes, by turns to either side."""
+    return Sensor(
+        responses=tuple(
+            Response(b, BANDS[b].blur, BANDS[b].edge, shift * (-1) ** i, shift * (-1) ** (i // 2))
+            for i, b in enumerate((*BY_GSD[20], *BY_GSD[60]))
+        )
+    )
+
+
+def read_by(net, cells, middle):
+    """By GSD, the rows that a cell's result depends on, as counted by ``support``: (before, after)."""
+    inputs = {g: y.requires_grad_() for g, y in scene(cells)[0].items()}
+    cell = slice(6 * middle, 6 * middle + 6)
+    grads = torch.autograd.grad(net(*inputs.values())[..., cell, cell].sum(), list(inputs.values()))
+    found = {}
+    for g, grad in zip(inputs, grads, strict=True):
+        n = 60 // g
+        rows = (grad[0] != 0).any(dim=0).any(dim=1).nonzero().flatten()
+        found[g] = n * middle - int(rows.min()), int(rows.max()) - (n * (middle + 1) - 1)
+    return found
 
 
 @pytest.mark.parametrize("blocks", [1, 3])
-def test_nothing_beyond_the_support_is_read_and_all_but_its_rim_is(blocks):
-    cells, middle = 21, 10
-    inputs = {g: y.requires_grad_() for g, y in scene(cells)[0].items()}
+@pytest.mark.parametrize("shift", [0.0, 0.97 * LARGEST_SHIFT])
+def test_nothing_beyond_the_support_is_read(blocks, shift):
     net = net_of(blocks=blocks)
-    cell = slice(6 * middle, 6 * middle + 6)
-    grads = torch.autograd.grad(net(*inputs.values())[..., cell, cell].sum(), list(inputs.values()))
-    for g, grad in zip(inputs, grads, strict=True):
-        n, (before, after) = 60 // g, net.support[g]
-        rows = (grad[0] != 0).any(dim=0).any(dim=1).nonzero().flatten()
-        first, last = n * middle - before, n * (middle + 1) - 1 + after
-        assert first <= rows.min() <= first + 2, f"grid of {g} m"
-        assert last - 2 <= rows.max() <= last, f"grid of {g} m"
+    net.see_with(shifted(shift))
+    for g, (before, after) in read_by(net, 41, 20).items():
+        told = net.support[g]
+        assert before <= told[0], f"grid of {g} m"
+        assert after <= told[1], f"grid of {g} m"
+
+
+def test_all_of_the_support_but_its_rim_is_read_by_bands_that_lie_off():
+    net = net_of(blocks=3)
+    net.see_with(shifted(0.97 * LARGEST_SHIFT))
+    for g, (before, after) in read_by(net, 41, 20).items():
+        told = net.support[g]
+        # Of the largest shifts that are provided for, a band has one side's.
+        rim = {10: 12, 20: 6, 60: 2}[g]
+        assert before >= told[0] - rim, f"grid of {g} m"
+        assert after >= told[1] - rim, f"grid of {g} m"
 
 
 def test_windows_of_two_sizes_agree_beyond_the_halo():

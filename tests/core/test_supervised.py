@@ -9,7 +9,7 @@ from s2sharp_core.bands import BY_GSD, GSDS
 from s2sharp_core.errors import S2SharpError
 from s2sharp_core.fitting import FitOptions, Sample
 from s2sharp_core.networks import S2Net
-from s2sharp_core.observation import SENTINEL2, degrade
+from s2sharp_core.observation import SENTINEL2, Response, Sensor, degrade
 from s2sharp_core.simulate import landscape, observe
 from s2sharp_core.supervised import (
     S2Recipe,
@@ -45,9 +45,15 @@ def same(a, b):
 
 
 def test_the_first_variant_is_the_scene_seen_twice_as_coarse():
+    """Through the kernel of one focal plane, in place and without noise where a sensor is given."""
     native = scene(12)
-    example = next(iter(scene_variants(native, Variety(1), 3)))
-    expected = {g: degrade(torch.from_numpy(native[g])[None], BY_GSD[g], 2)[0] for g in (10, 20)}
+    example = next(iter(scene_variants(native, Variety(1), 3, SENTINEL2)))
+    one = example.sensor
+    assert {one.response(b).blur for b in BY_GSD[20]} == {one.response("B05").blur}
+    expected = {
+        10: degrade(torch.from_numpy(native[10])[None], ("B05",) * 4, 2, one)[0],
+        20: degrade(torch.from_numpy(native[20])[None], BY_GSD[20], 2, one)[0],
+    }
     ways = [
         k for k in range(8) if torch.equal(supervised._turned(expected[10], k), example.inputs[10])
     ]
@@ -56,6 +62,23 @@ def test_the_first_variant_is_the_scene_seen_twice_as_coarse():
     assert torch.equal(supervised._turned(torch.from_numpy(native[20]), ways[0]), example.truth[:6])
     played = degrade(example.truth[None, 6:], BY_GSD[60], 6)[0]
     assert torch.allclose(played, example.inputs[60], atol=1e-6)
+
+
+def test_only_bands_that_are_seen_through_the_guides_kernel_count():
+    red, swir = list(scene_variants(scene(12), Variety(2), 3))
+    assert (red.counts, swir.counts) == ((0, 1, 2, 3, 6, 7), (4, 5, 6, 7))
+    assert red.sensor.response("B05").blur < swir.sensor.response("B11").blur
+
+
+@pytest.mark.parametrize("way", range(8))
+def test_a_scene_that_is_turned_has_its_shifts_turned_with_it(way):
+    """Seen and turned is turned and seen."""
+    sensor = Sensor(responses=(Response("B05", 0.37, 0.545, 0.3, -0.2),))
+    x = torch.from_numpy(landscape((72, 72), 3)[None, 4:5]).double()
+    seen = supervised._turned(degrade(x, ["B05"], 2, sensor), way)
+    turned = supervised._turned_sensor(sensor, way)
+    again = degrade(supervised._turned(x, way), ["B05"], 2, turned)
+    assert torch.allclose(seen, again, atol=1e-9)
 
 
 def test_variants_differ_and_a_seed_repeats_them():
@@ -145,5 +168,6 @@ def test_held_out_windows_are_not_learned_from(monkeypatch):
     stacked = Sample(*(torch.from_numpy(np.stack([w[g] for w in windows])) for g in GSDS))
     adapt(S2Net(4, 1), stacked, SENTINEL2, FitOptions(20))
     learned, held = seen
-    assert (len(learned), len(held)) == (9, 1)
+    # Thrice three windows and one, each through the kernels of two focal planes.
+    assert (len(learned), len(held)) == (18, 2)
     assert not set(learned) & set(held)
