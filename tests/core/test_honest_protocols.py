@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from s2sharp_core.bands import BANDS, BY_GSD, COARSE, GSDS
+from s2sharp_core.drawn import KINDS
 from s2sharp_core.evaluate import combined, judge, judge_pictures, prepare
 from s2sharp_core.observation import SENTINEL2, Response, Sensor, degrade, upsample
 from s2sharp_core.protocols import PROTOCOLS, Scene, drawn_scenes
@@ -314,3 +315,15 @@ def test_what_nothing_around_explains_is_told_with_its_share():
     assert after["B11", "beyond"] - before["B11", "beyond"] == pytest.approx(100 / inside)
     assert after["20 m", "beyond by"] > 40_000
     assert before["20 m", "beyond by"] < 200
+
+
+def test_the_net_that_ships_never_ends_above_interpolation_on_drawn_scenes(tmp_path):
+    """Where the coarse bands show no detail, there is nothing to win: and nothing may be lost."""
+    worst = {}
+    for scene in drawn_scenes(cells=20):
+        for case in PROTOCOLS["harm"].cases(scene):
+            sharpener, _ = prepare("s2net-m", case, tmp_path)
+            rows = judge(case, sharpener).rows
+            worst[scene.name] = max(r.value for r in rows if r.metric == "× bicubic")
+    assert len(worst) == len(KINDS)
+    assert {name: value for name, value in worst.items() if value > 1.05} == {}
