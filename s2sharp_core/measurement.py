@@ -50,8 +50,8 @@ _EDGE_WITHIN = 30.0
 _QUIET = 1e-4
 # Bias per unexplained share of the variance: of the blur, in pixels of the band, and of the shift.
 _BLUR_BIAS, _SHIFT_BIAS = 1.2, 0.3
-# Bands of a product lie so far apart, pixels of the band: no measurement tells which of two is in place.
-_APART = 0.02
+# Bands of a product lie a few hundredths of a pixel apart: no shift is known better than this, pixels of the band.
+_SHIFT_FLOOR = 0.02
 # Tiles that a measurement needs to be more than a guess.
 _FEWEST = 4
 # So many tiles have twice the error that their spread tells.
@@ -191,7 +191,9 @@ def measure_band(
         Response(band, blur, edge, float(at[2]), float(at[3])),
         blur_error=float(np.hypot(errors[0] / (2 * blur), _BLUR_BIAS * unexplained)),
         edge_error=float(errors[1] * edge**7 / 6),
-        shift_error=float(np.hypot(max(errors[2:]), _SHIFT_BIAS * unexplained + _APART)),
+        shift_error=float(
+            np.linalg.norm([max(errors[2:]), _SHIFT_BIAS * unexplained, _SHIFT_FLOOR])
+        ),
         unexplained=unexplained,
         tiles=int((weight > 0).sum()),
     )

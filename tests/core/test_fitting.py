@@ -429,5 +429,5 @@ def test_a_fit_per_window_that_fails_gives_the_threads_back():
     before = torch.get_num_threads()
     sharpener = WindowFitted(METHODS["atprk"], ("B05",), FitOptions(), "cpu", before + 1)
     with pytest.raises(S2SharpError, match="too little"):
-        sharpener.sharpen(*window(1, cells=6))
+        sharpener.sharpen(*window(1, cells=METHODS["atprk"].smallest - 1))
     assert torch.get_num_threads() == before
