@@ -145,7 +145,7 @@ def sharpen_block(
             for g in GSDS
         ]
         with torch.inference_mode():
-            sharp = sharpener.sharpen(*batch)
+            sharp = sharpener.sharpen_inner(*batch)
         for band, x in sharp.items():
             picture = x[0][around.slices(inner, 10)].cpu().numpy()
             np.copyto(out[band][place], picture, where=valid[place])

@@ -104,6 +104,10 @@ class Sharpener(ABC):
             Band → (n, 6h, 6w), reflectance.
         """
 
+    def sharpen_inner(self, y10: Tensor, y20: Tensor, y60: Tensor) -> dict[str, Tensor]:
+        """Sharpen windows of whose result the halo is not needed: as :meth:`sharpen`, anything may stand there."""
+        return self.sharpen(y10, y20, y60)
+
     @abstractmethod
     def __reduce__(self) -> tuple[Callable[..., "Sharpener"], tuple[Any, ...]]:
         """Travel between processes as a name and a digest, never as weights."""

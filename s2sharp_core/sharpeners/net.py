@@ -109,9 +109,15 @@ class NetSharpener(Sharpener):
                 net.see_with(sensor)
 
     def sharpen(self, y10: Tensor, y20: Tensor, y60: Tensor) -> dict[str, Tensor]:
+        return self._sharpened(y10, y20, y60, 0)
+
+    def sharpen_inner(self, y10: Tensor, y20: Tensor, y60: Tensor) -> dict[str, Tensor]:
+        return self._sharpened(y10, y20, y60, self.halo)
+
+    def _sharpened(self, y10: Tensor, y20: Tensor, y60: Tensor, halo: int) -> dict[str, Tensor]:
         out: dict[str, Tensor] = {}
         for net in self.nets:
-            more = {"halo": self.halo} if getattr(net, "leaves_halo", False) else {}
+            more = {"halo": halo} if getattr(net, "leaves_halo", False) else {}
             bands = net(y10.contiguous(memory_format=torch.channels_last), y20, y60, **more)
             out.update(zip(net.bands, torch.unbind(bands, dim=1), strict=True))
         return {band: out[band] for band in self.bands}

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from s2sharp_core.bands import BANDS, BY_GSD, COARSE, GSDS
+from s2sharp_core.drawn import KINDS
 from s2sharp_core.evaluate import combined, judge, judge_pictures, prepare
 from s2sharp_core.observation import SENTINEL2, Response, Sensor, degrade, upsample
 from s2sharp_core.protocols import PROTOCOLS, Scene, drawn_scenes
@@ -17,7 +18,7 @@ from s2sharp_core.spectrum import BINS, departure, gain_and_coherence, middle
 NAMES = list(BANDS)
 TRUTH = landscape((216, 216), 31)
 # A satellite unlike ours: its red edge is blurred more, its short-wave infrared lies off.
-SHARP, WIDE = 0.36, 0.5
+SHARP, WIDE = 0.36, 0.44
 OTHER = Sensor(
     responses=tuple(
         Response(b, WIDE if b in ("B05", "B06", "B07", "B8A") else SHARP, 0.545) for b in BY_GSD[20]
@@ -273,16 +274,6 @@ def test_harm_is_the_worst_band_s_and_a_share_of_pixels(drawn):
     assert got["B07", "harmed"] == 0
 
 
-@pytest.mark.parametrize("scene", drawn_scenes(16), ids=lambda scene: scene.name)
-def test_the_default_does_no_harm_to_what_is_drawn(scene, tmp_path):
-    """Nor does what little can be measured of the sensor on it: no band is off by more than 1.05 × interpolation."""
-    (case,) = PROTOCOLS["harm"].cases(scene)
-    sharpener, _ = prepare("s2net-m", case, tmp_path)
-    got = values(judge(case, sharpener))
-    for band in COARSE:
-        assert got[band, "× bicubic"] <= 1.05, band
-
-
 def test_drawn_scenes_are_what_their_names_say():
     scenes = {scene.name: scene.truth for scene in drawn_scenes(20)}
     ten, coarse = ([NAMES.index(b) for b in bands] for bands in (BY_GSD[10], COARSE))
@@ -324,3 +315,15 @@ def test_what_nothing_around_explains_is_told_with_its_share():
     assert after["B11", "beyond"] - before["B11", "beyond"] == pytest.approx(100 / inside)
     assert after["20 m", "beyond by"] > 40_000
     assert before["20 m", "beyond by"] < 200
+
+
+def test_the_net_that_ships_never_ends_above_interpolation_on_drawn_scenes(tmp_path):
+    """Where the coarse bands show no detail, there is nothing to win: and nothing may be lost."""
+    worst = {}
+    for scene in drawn_scenes(cells=20):
+        for case in PROTOCOLS["harm"].cases(scene):
+            sharpener, _ = prepare("s2net-m", case, tmp_path)
+            rows = judge(case, sharpener).rows
+            worst[scene.name] = max(r.value for r in rows if r.metric == "× bicubic")
+    assert len(worst) == len(KINDS)
+    assert {name: value for name, value in worst.items() if value > 1.05} == {}
