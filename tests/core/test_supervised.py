@@ -1,4 +1,5 @@
 import copy
+from functools import partial
 
 import numpy as np
 import pytest
@@ -22,7 +23,7 @@ from s2sharp_core.supervised import (
     teach,
 )
 
-TINY = S2Recipe(4, 1, steps=40, batch=2, cells=10, variants=2, synthetic=2)
+TINY = S2Recipe(4, 1, steps=40, batch=2, cells=10, variants=2, synthetic=1)
 
 
 def scene(cells, seed=5):
@@ -99,6 +100,7 @@ def test_teaching_helps_on_what_it_has_not_seen():
 
 def test_stopped_and_resumed_gives_the_same_net(tmp_path, monkeypatch):
     monkeypatch.setattr("s2sharp_core.fitting._CHECKPOINT", 10)
+    monkeypatch.setattr(supervised, "landscapes", partial(landscapes, cells=20))
     whole, _ = teach(TINY, [])
 
     class StopError(Exception):
@@ -168,7 +170,7 @@ def test_held_out_windows_are_not_learned_from(monkeypatch):
 
     found = supervised.prepared
     monkeypatch.setattr(supervised, "prepared", prepare)
-    windows = [scene(24, seed) for seed in range(4)]
+    windows = [scene(18, seed) for seed in range(4)]
     stacked = Sample(*(torch.from_numpy(np.stack([w[g] for w in windows])) for g in GSDS))
     adapt(S2Net(4, 1), stacked, SENTINEL2, FitOptions(20))
     learned, held = seen
