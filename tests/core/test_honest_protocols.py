@@ -18,7 +18,7 @@ from s2sharp_core.spectrum import BINS, departure, gain_and_coherence, middle
 NAMES = list(BANDS)
 TRUTH = landscape((216, 216), 31)
 # A satellite unlike ours: its red edge is blurred more, its short-wave infrared lies off.
-SHARP, WIDE = 0.36, 0.5
+SHARP, WIDE = 0.36, 0.44
 OTHER = Sensor(
     responses=tuple(
         Response(b, WIDE if b in ("B05", "B06", "B07", "B8A") else SHARP, 0.545) for b in BY_GSD[20]
