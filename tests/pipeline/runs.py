@@ -26,7 +26,6 @@ def config(archive: Path, out: Place | str, scheduler: str | None = None, **more
         "window": 16,
         "shard": 16,
         "publish": False,
-        "sensor": "default",
         "scheduler": scheduler,
         **more,
     }

@@ -39,7 +39,9 @@ def test_training_on_landscapes_makes_weights_that_a_run_takes(
     assert card["recipe"]["steps"] == 20
     assert card["scenes"] == []
     assert not list(folder.glob("*.checkpoint"))
-    _, outcome = run(config(archive, tmp_path / "out", method="s2net-s", weights=folder))
+    _, outcome = run(
+        config(archive, tmp_path / "out", method="s2net-s", sensor="default", weights=folder)
+    )
     assert not outcome.failed
     assert open_cube(tmp_path / "out").attrs["s2sharp"]["weights"]
 
@@ -62,14 +64,14 @@ def test_finetuned_weights_are_of_the_query_and_a_run_takes_them(
 
 
 def test_a_run_adapts_the_shipped_net_to_its_datatake(archive: Path, tmp_path: Path) -> None:
-    quick = {"fit_steps": 20, "fit_windows": 4, "fit_threads": 1}
+    quick = {"sensor": "default", "fit_steps": 20, "fit_windows": 4, "fit_threads": 1}
     plan, outcome = run(config(archive, tmp_path / "a", method="s2net-s", adapt=True, **quick))
     assert not outcome.failed
     (card,) = (tmp_path / "a" / "fits").rglob("s2net-s.json")
     facts = json.loads(card.read_text())
     shipped = load_sharpener("s2net-s").weights["s2net-s.safetensors"]
     assert facts["cause"]["start"] == shipped
-    run(config(archive, tmp_path / "b", method="s2net-s"))
+    run(config(archive, tmp_path / "b", method="s2net-s", sensor="default"))
     adapted, plain = (open_cube(tmp_path / name).B11.values for name in ("a", "b"))
     kept = facts["result"]["kept_step"] == 0
     assert np.array_equal(adapted, plain, equal_nan=True) == kept

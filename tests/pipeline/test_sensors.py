@@ -31,13 +31,7 @@ from s2sharp_core.simulate import landscape
 from .cuts import WHEN
 from .runs import config, records, run, shards
 
-FAST = {
-    "method": "s2net-s",
-    "sensor": "measured",
-    "bands": "B04,B05,B8A",
-    "shard": 32,
-    "window": 16,
-}
+FAST = {"method": "s2net-s", "bands": "B04,B05,B8A", "shard": 32, "window": 16}
 
 SEEN = Sensor(responses=(Response("B8A", 0.37, 0.545, dy=0.2, dx=-0.1),))
 """B8A lies off by that much of its pixels."""
@@ -163,7 +157,7 @@ def test_another_sensor_is_another_key(shifted: Path, whole: Path, tmp_path: Pat
     assert [plan.measures for plan in plans if plan] == [True, False, False]
     assert plans[2].sensor("any") == MTF_TABLE  # type: ignore[union-attr]
     with pytest.raises(S2SharpError, match="sensor: measured → default"):
-        frozen(config(shifted, whole, **{**FAST, "sensor": "default"}))
+        frozen(config(shifted, whole, **FAST, sensor="default"))
 
 
 def test_a_method_that_does_not_look_at_the_sensor_is_not_held_up(
