@@ -26,6 +26,7 @@ from s2sharp_core.unsupervised import observe as see
 
 CIRCULAR = Sensor(edge="circular")
 SILENT = lambda *_: None  # noqa: E731
+STEPS = 50
 
 
 def sample(cells=16, snr=100.0, seed=0, count=1):
@@ -228,15 +229,15 @@ def test_fitting_lowers_the_loss_and_freezes_it(name, build, fit, tmp_path, monk
     monkeypatch.setattr(fitting, "_SETTLE", 0.8)  # where a mean of 20 steps is told
     torch.manual_seed(0)
     net, given = build(), sample(16)
-    curve = fit(net, given, SENTINEL2, FitOptions(steps=100), tmp_path / "c", SILENT)
+    curve = fit(net, given, SENTINEL2, FitOptions(steps=STEPS), tmp_path / "c", SILENT)
     assert curve.losses[-1] < 0.9 * curve.losses[0]
     assert not net.training
     # With statistics, the 20 steps before freezing are those that the frozen net is held against.
-    last = 100 if name == "ucnn" else int(100 * fitting._SETTLE)
+    last = STEPS if name == "ucnn" else int(STEPS * fitting._SETTLE)
     loss, random = by_hand(name, net, given), torch.Generator().manual_seed(0)
     with torch.no_grad():
         values = [float(loss(random)) for _ in range(last)]
-    before = curve.losses[last // 20 - 1]  # an estimate of a risk can fall below nothing
+    before = curve.losses[curve.steps.index(last)]  # an estimate of a risk can fall below nothing
     expected = 1 + (np.mean(values[-20:]) - before) / abs(before)
     assert curve.frozen == pytest.approx(expected, rel=1e-4)
 
