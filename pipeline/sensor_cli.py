@@ -36,7 +36,7 @@ _DEFAULTS = {
 _OUT = typer.Option(
     None, help="JSON file to write, for `s2sharp run --sensor FILE`.", metavar="FILE"
 )
-_WIDE = 140
+_WIDE = 200
 
 # All that a catalogue of files has.
 _ALL: dict[str, Any] = {"bbox": (-180.0, -90.0, 180.0, 90.0), "datetime": "2015/.."}
@@ -114,7 +114,7 @@ def _each(config: RunConfig) -> "Iterator[tuple[Datatake, Sensed, list[dict[str,
 def _show(take: str, seen: "Sensed", windows: int) -> None:
     title = f"{take}, {windows} windows"
     table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1))
-    table.add_column("band")
+    table.add_column("band", no_wrap=True)
     for column in (
         "unexplained",
         "blur, px",

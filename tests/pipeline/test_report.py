@@ -29,7 +29,7 @@ def broken(archive: Path, scheduler: str, tmp_path_factory: pytest.TempPathFacto
     (victim,) = folder.glob("archive/scenes/*AD_*/B11.tif")
     victim.write_bytes(victim.read_bytes()[: victim.stat().st_size // 3])
     settings = config(
-        folder / "archive", folder / "out", scheduler, method="s2net-s", retries=0, trust=True
+        folder / "archive", folder / "out", scheduler, method="dsen2", retries=0, trust=True
     )
     run(settings)
     return settings
@@ -109,17 +109,21 @@ def test_failures_stand_with_what_is_to_blame_and_what_to_do(broken: RunConfig, 
 
 def test_the_cube_is_nearer_to_what_was_seen_than_bicubic(page: str) -> None:
     rows = re.findall(r"<td>(B\w\w)</td><td>([\d.]+)</td><td><svg.*?</td><td>([\d.]+)</td>", page)
-    assert [band for band, *_ in rows] == ["B01", "B05", "B06", "B07", "B8A", "B09", "B11", "B12"]
+    assert {band for band, *_ in rows} >= {"B05", "B06", "B07", "B8A", "B11", "B12"}
     for _, ours, bicubic in rows:
-        assert 0 < float(ours) < float(bicubic) / 2
+        assert 0 < float(ours) < float(bicubic)
 
 
 def test_a_page_tells_where_pixels_are_from_and_nothing_of_the_machine(
     broken: RunConfig, page: str
 ) -> None:
     facts = gather(broken.out)
-    (digest,) = facts.plan.weights.values()
-    for told in (digest, "catalog.json", f"s2sharp {facts.plan.software}", "33UAA"):
+    for told in (
+        *facts.plan.weights.values(),
+        "catalog.json",
+        f"s2sharp {facts.plan.software}",
+        "33UAA",
+    ):
         assert told in page
     for scene in facts.plan.acquisitions[0].scenes:
         assert scene.id in page
