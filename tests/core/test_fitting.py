@@ -237,7 +237,7 @@ def test_a_fitted_sharpener_serves_lazy_scenes_and_travels_by_reference(tmp_path
     picture = small_scene()
     fitted = fit_sharpener(picture, "ssc_cnn", bands=["B05"], steps=2, folder=tmp_path)
     assert fitted.bands == ("B05",)
-    assert len(pickle.dumps(fitted)) < 1000
+    assert len(pickle.dumps(fitted)) < 1500  # what it is made from, and no weights
     assert pickle.loads(pickle.dumps(fitted)).digest == fitted.digest
     eager = sharpen(picture, fitted)
     lazy = sharpen(picture.chunk({"x": 30}), fitted)

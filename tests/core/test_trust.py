@@ -152,5 +152,5 @@ def test_they_rank_places_by_their_error_on_landscapes_that_no_net_has_seen(seed
         name: spearmanr(cells(out[name])[inside].ravel(), error[inside].ravel())[0]
         for name in TRUST
     }
-    assert rank["detail"] > 0.5
+    assert rank["detail"] > 0.4
     assert rank["residual"] > 0.15
