@@ -279,7 +279,7 @@ def _prepared(net: S2Net, example: Example, device: str) -> Prepared:
     none = torch.zeros_like(detail.amplitude).repeat_interleave(4, dim=1)
     plain = net.finished(detail, none, y20)[0]
     unit = (plain - truth).square().mean(dim=(1, 2), keepdim=True).sqrt() + 1e-5
-    inputs = detail.inputs[0].bfloat16()
+    inputs = tuple(x[0].bfloat16() for x in detail.inputs)
     detail = Detail(inputs, detail.picture[0], detail.amplitude[0], detail.doubt[0])
     return Prepared(detail, y20[0], y60[0], truth, unit, example.sensor, example.counts)
 
@@ -322,7 +322,7 @@ def error(
         d = example.detail
         parts.append(
             (
-                cut(d.inputs, 3),
+                [cut(x, 3) for x in d.inputs],
                 cut(d.picture, 3),
                 cut(d.amplitude, 3),
                 cut(d.doubt, 3),
@@ -331,9 +331,11 @@ def error(
                 example.unit,
             )
         )
-    inputs, picture, amplitude, doubt, y20, truth, unit = map(torch.stack, zip(*parts, strict=True))
+    each, *rest = zip(*parts, strict=True)
+    inputs = tuple(torch.stack(band).float() for band in zip(*each, strict=True))
+    picture, amplitude, doubt, y20, truth, unit = map(torch.stack, rest)
     net.see_with(first.sensor)
-    correction = net.correction(inputs.float())
+    correction = net.correction(inputs)
     x = net.finished(Detail(inputs, picture, amplitude, doubt), correction, y20)
     inner = slice(6 * rim, 6 * (side - rim))
     counts = [band for band in range(8)[bands] if band in first.counts]
@@ -430,8 +432,9 @@ def adapt(
         for e in held:
             net.see_with(e.sensor)
             d = e.detail
-            d = Detail(*(x[None] for x in (d.inputs, d.picture, d.amplitude, d.doubt)))
-            x = net.finished(d, net.correction(d.inputs.float()), e.y20[None])[0]
+            inputs = tuple(x[None].float() for x in d.inputs)
+            d = Detail(inputs, *(x[None] for x in (d.picture, d.amplitude, d.doubt)))
+            x = net.finished(d, net.correction(inputs), e.y20[None])[0]
             counts = [band for band in e.counts if band in range(8)[wanted]]
             each.append(float(((x - e.truth) / e.unit)[counts].abs().mean()))
         return float(np.mean(each))

@@ -18,8 +18,8 @@ Every operation is local: the halo is the sum of their reaches, with bands off b
 """
 
 import math
-from collections.abc import Collection
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import torch
@@ -87,6 +87,7 @@ _NOISY, _KERNEL_ERROR = 2.5, (0.15, 0.0)
 _READS = 23
 
 Interval = tuple[int, int]
+Shift = tuple[float, float]
 
 
 @dataclass(frozen=True)
@@ -96,7 +97,7 @@ class Detail:
     Attributes
     ----------
     inputs
-        (n, 8·23, 3h, 3w): what the network reads of each band, in units of its amplitude.
+        Of each band (n, 23, 3h, 3w): what the network reads of it, in units of its amplitude.
     picture
         (n, 8·4, 3h, 3w): the six bands of 20 m and the two of 60 m at 10 m, reflectance.
     amplitude
@@ -106,7 +107,7 @@ class Detail:
         its octave and in the fine one, reflectance².
     """
 
-    inputs: Tensor
+    inputs: tuple[Tensor, ...]
     picture: Tensor
     amplitude: Tensor
     doubt: Tensor
@@ -116,31 +117,50 @@ class Detail:
 class _Sight:
     """How the bands of a product were seen, as the steps of the net need it.
 
-    ``guides``: of each focal plane, the sensor through which 10 m bands (played by B02) look like its bands;
-    ``onward``: from there to 60 m (played by B01).
+    ``guides``: of each focal plane, the sensor through which 10 m bands (played by B02) look like its bands, as far off as
+    they lie on the mean, ``common``; ``rest20``: how far each 20 m band is off that; ``onward``: from the 20 m grid to 60 m
+    (played by B01).
     """
 
     sensor: Sensor
     guides: tuple[Sensor, ...]
     onward: Sensor
-    shifts20: tuple[tuple[float, float], ...]
-    shifts60: tuple[tuple[float, float], ...]
+    common: tuple[Shift, ...]
+    rest20: tuple[Shift, ...]
+    shifts20: tuple[Shift, ...]
+    shifts60: tuple[Shift, ...]
     noise: tuple[float, ...]
 
     @classmethod
     @lru_cache(maxsize=16)
     def of(cls, sensor: Sensor) -> "_Sight":
-        guides = tuple(_typical("B02", bands, sensor) for bands in PLANES)
+        common = tuple(_mean(sensor.shifts(bands)) for bands in PLANES)
+        guides = tuple(
+            replace(_typical("B02", bands, sensor), dy=dy, dx=dx)
+            for bands, (dy, dx) in zip(PLANES, common, strict=True)
+        )
+        rest20 = tuple(
+            (dy - of[0], dx - of[1])
+            for bands, of in zip(PLANES, common, strict=True)
+            for dy, dx in sensor.shifts(bands)
+        )
         near, far = guides[0], _typical("B01", BY_GSD[60], sensor)
         rest = max(far.blur**2 - (near.blur / 3) ** 2, 1e-3)
         return cls(
             sensor,
             tuple(Sensor(responses=(guide,)) for guide in guides),
             Sensor(responses=(Response("B01", math.sqrt(rest), far.edge),)),
+            common,
+            rest20,
             sensor.shifts(BY_GSD[20]),
             sensor.shifts(BY_GSD[60]),
             sensor.noise_of(BY_GSD[20]),
         )
+
+
+def _mean(shifts: Collection[Shift]) -> Shift:
+    ys, xs = zip(*shifts, strict=True)
+    return sum(ys) / len(ys), sum(xs) / len(xs)
 
 
 def _typical(name: str, bands: Collection[str], sensor: Sensor) -> Response:
@@ -202,7 +222,7 @@ class _Corrector(nn.Module):
         self.body = nn.ModuleList(
             nn.Sequential(
                 nn.Conv2d(features, features, 3, padding=1, bias=False),
-                nn.ReLU(),
+                nn.ReLU(inplace=True),
                 nn.Conv2d(features, features, 1, bias=False),
             )
             for _ in range(blocks)
@@ -211,9 +231,9 @@ class _Corrector(nn.Module):
         nn.init.zeros_(self.tail.weight)
 
     def forward(self, x: Tensor) -> Tensor:
-        x = torch.relu(self.head(x))
+        x = self.head(x).relu_()
         for block in self.body:
-            x = x + block(x)
+            x = block(x).add_(x)
         return self.tail(x)
 
 
@@ -270,9 +290,8 @@ class S2Net(nn.Module):
         if self._sharpens_60:
             onward = (psf("B01", 3).numel() - 3) // 2
             seen20 = _union(seen20, _seen_from(at60, 3, onward))
-        fine = _wider(seen20, 2)
-        at10 = _seen_from(fine, 2, (psf("B02", 2).numel() - 2) // 2)
         at20 = _wider(seen20, 2 + off)
+        at10 = _seen_from(at20, 2, (psf("B02", 2).numel() - 2) // 2 + 2 * off)
         reach = {10: (-at10[0], at10[1] - 5), 20: (-at20[0], at20[1] - 2)}
         if self._sharpens_60:
             at60 = _wider(at60, 2 + off)
@@ -308,49 +327,43 @@ class S2Net(nn.Module):
         blurs = (12 + 12 + 2 * _REACH + 1) * 6 + 36 * (8 + 6 + 6 + 2) + 12 * 10 + 9 * 30
         return math.ceil((6 * each[0] + 2 * each[1] + regression + blurs) / 4)
 
-    def detail(self, y10: Tensor, y20: Tensor, y60: Tensor) -> Detail:
-        """Local regression: reflectance (n, 4, 6h, 6w), (n, 6, 3h, 3w), (n, 2, h, w) → what is to be corrected."""
+    def detail(self, y10: Tensor, y20: Tensor, y60: Tensor, rim: int = 0) -> Detail:
+        """Local regression: reflectance (n, 4, 6h, 6w), (n, 6, 3h, 3w), (n, 2, h, w) → what is to be corrected.
+
+        ``rim``: cells on every side that are not returned.
+        """
         sight = _Sight.of(self.sensor)
         last = torch.channels_last
         y10, y20, y60 = (y.contiguous(memory_format=last) for y in (y10, y20, y60))
-        planes = [_carried(y10, y20, i, sight) for i in range(len(PLANES))]
-        picture20 = torch.cat([plane.picture for plane in planes], dim=1)
-        high20 = torch.cat([plane.high for plane in planes], dim=1)
-        told = torch.cat([plane.low_terms.sum(dim=1) for plane in planes], dim=1)
-        own = _evidence(picture20, high20, y20, planes, sight)
-        rest = own.weight * (high20 - told)
-        energy = F.avg_pool2d(high20.square(), 3)
-        inputs = [
-            torch.cat([plane.terms.transpose(1, 2).flatten(2, 3) for plane in planes], dim=1),
-            torch.cat([plane.low_terms.transpose(1, 2) for plane in planes], dim=1),
-            (told + rest)[:, :, None],
-            rest[:, :, None],
-            own.unseen[:, :, None],
-        ]
-        every = torch.cat(inputs, dim=2)
-        if not self._sharpens_60:
-            amplitude = _amplitude(energy)
-            inputs20 = (every / amplitude[:, :, None]).flatten(1, 2)
-            return Detail(inputs20, picture20, amplitude * own.sure, own.doubt)
-        far = _carried_far(y20, y60, planes, sight)
-        amplitude = _amplitude(torch.cat([energy, far.energy], dim=1))
-        every = torch.cat([every, far.inputs], dim=1)
+        # What the last steps alone need is left out on the rim as soon as nothing else reads it.
+        early, late = 3 * max(0, rim - _evidence_reach()), 3 * min(rim, _evidence_reach())
+        planes = [_carried(y10, y20, i, sight, early) for i in range(len(PLANES))]
+        own = _evidence(_within(y20, early), planes, sight).within(late)
+        planes = [plane.within(late) for plane in planes]
+        energy, sure = [plane.energy for plane in planes], [own.sure]
+        pictures, far = [plane.picture for plane in planes], None
+        if self._sharpens_60:
+            far = _carried_far(y20, y60, planes, sight, 3 * rim)
+            energy, sure = [*energy, far.energy], [*sure, far.sure]
+            pictures = [*pictures, far.picture]
+        amplitude = _within(_amplitude(torch.cat(energy, dim=1)), 3 * rim)
+        read = [*_read(planes[0], own, 0), *_read(planes[1], own, len(PLANES[0]))]
+        read += far.read if far else []
         return Detail(
-            (every / amplitude[:, :, None]).flatten(1, 2),
-            torch.cat([picture20, far.picture], dim=1),
-            amplitude * torch.cat([own.sure, far.sure], dim=1),
+            tuple(x / amplitude[:, i, None] for i, x in enumerate(read)),
+            torch.cat(pictures, dim=1),
+            amplitude * torch.cat(sure, dim=1),
             own.doubt,
         )
 
-    def correction(self, inputs: Tensor) -> Tensor:
-        """The networks: (n, 8·23, 3h, 3w) → (n, 8·4, 3h, 3w), in units of the amplitudes."""
-        n, _, h, w = inputs.shape
+    def correction(self, inputs: Iterable[Tensor]) -> Tensor:
+        """The networks: of each band (n, 23, 3h, 3w) → (n, 8·4, 3h, 3w), in units of the amplitudes."""
         out = []
-        parts = inputs.split([6 * _READS, 2 * _READS][: 1 + self._sharpens_60], dim=1)
-        for net, part in zip((self.of20, self.of60), parts, strict=False):
-            each = part.reshape(-1, _READS, h, w).contiguous(memory_format=torch.channels_last)
-            with arithmetic(self.arithmetic, each.device):
-                out.append(net(each).reshape(n, -1, h, w))
+        # A band at a time: what it passes through fits caches, and needs no fresh pages.
+        for i, band in enumerate(inputs):
+            net = self.of20 if i < len(BY_GSD[20]) else self.of60
+            with arithmetic(self.arithmetic, band.device):
+                out.append(net(band.contiguous(memory_format=torch.channels_last)))
         return torch.cat(out, dim=1)
 
     def finished(self, detail: Detail, correction: Tensor, y20: Tensor) -> Tensor:
@@ -388,29 +401,32 @@ class S2Net(nn.Module):
         Tensor
             (n, 8, 6h, 6w), 20 m bands first.
         """
-        detail = self.detail(y10, y20, y60)
-        off = max(0, halo - self._margin)
-        if off:
-            inner = (..., slice(3 * off, -3 * off), slice(3 * off, -3 * off))
-            parts = (detail.inputs, detail.picture, detail.amplitude, detail.doubt)
-            detail, y20 = Detail(*(x[inner].contiguous() for x in parts)), y20[inner]
-        x = self.finished(detail, self.correction(detail.inputs), y20)
-        return F.pad(x, [6 * off] * 4)
+        rim = max(0, halo - self._margin)
+        detail = self.detail(y10, y20, y60, rim)
+        x = self.finished(detail, self.correction(detail.inputs), _within(y20, 3 * rim))
+        return F.pad(x, [6 * rim] * 4)
+
+
+def _within(x: Tensor, rim: int) -> Tensor:
+    """Leave ``rim`` pixels on every side out."""
+    return x[..., rim : x.shape[-2] - rim, rim : x.shape[-1] - rim] if rim else x
 
 
 @dataclass(frozen=True)
 class _Plane:
     """Local regression of the 20 m bands (B) of one focal plane on the 10 m bands (4).
 
-    ``seen`` (n, 4, h, w): the guides on the 20 m grid; ``fine`` (n, 4, 1, 4, h, w): what they have beyond, in phases;
-    ``high`` (n, B, h, w): the bands' detail; ``terms`` (n, 4, B, 4, h, w), ``low_terms`` (n, 4, B, h, w): what each guide
-    contributes beyond the 20 m grid and on it; ``picture`` (n, B·4, h, w); ``share`` (n, B, h, w) of the bands' energy
-    that is explained.
+    On the whole window: ``seen`` (n, 4, h, w), the guides on the 20 m grid; ``energy`` (n, B, h/3, w/3), of the bands'
+    detail. On what is left of it: ``high`` (n, B, h, w), the bands' detail; ``fine`` (n, 4, 1, 4, h, w), what the guides
+    have beyond the 20 m grid, in phases; ``terms`` (n, 4, B, 4, h, w) and ``low_terms`` (n, 4, B, h, w), what each guide
+    contributes beyond the grid and on it; ``picture`` (n, B·4, h, w); ``share`` (n, B, h, w) of the bands' energy that is
+    explained.
     """
 
     seen: Tensor
-    fine: Tensor
+    energy: Tensor
     high: Tensor
+    fine: Tensor
     terms: Tensor
     low_terms: Tensor
     picture: Tensor
@@ -421,39 +437,51 @@ class _Plane:
         """The sum over the guides: (n, B, 4, h, w)."""
         return self.terms.sum(dim=1)
 
+    def within(self, rim: int) -> "_Plane":
+        parts = (self.high, self.fine, self.terms, self.low_terms, self.picture, self.share)
+        return _Plane(self.seen, self.energy, *(_within(x, rim) for x in parts))
 
-def _aligned(y: Tensor, shifts: tuple[tuple[float, float], ...]) -> Tensor:
+
+def _aligned(y: Tensor, shifts: tuple[Shift, ...]) -> Tensor:
     """Coarse bands moved to where they belong, on their own grid; as they are where none is off."""
     return upsample(y, 1, shifts=shifts) if any(map(any, shifts)) else y
 
 
-def _carried(y10: Tensor, y20: Tensor, plane: int, sight: _Sight) -> _Plane:
-    """Regress the bands of one focal plane on the guides, in a wide neighbourhood and in a narrow one."""
+def _carried(y10: Tensor, y20: Tensor, plane: int, sight: _Sight, rim: int) -> _Plane:
+    """Regress the bands of one focal plane on the guides, in a wide neighbourhood and in a narrow one.
+
+    ``rim``: pixels on every side that are left out of what is carried over.
+    """
     bands = PLANES[plane]
     at = slice(BY_GSD[20].index(bands[0]), BY_GSD[20].index(bands[-1]) + 1)
-    y, shifts = y20[:, at], sight.shifts20[at]
-    n, b, h, w = y.shape
+    y, b = y20[:, at], len(bands)
+    # The guides are looked at where the bands lie on the mean, so that what both show is resampled in the same way.
     seen = degrade(y10, ("B02",) * 4, 2, sight.guides[plane])
-    both = torch.cat([seen, _aligned(y, shifts)], dim=1)
-    high = both - smooth(both, _TRIANGLE)
-    fine = (F.pixel_unshuffle(y10, 2) - upsample_phases(seen, 2)).contiguous()
-    fine = fine.reshape(n, 4, 1, 4, h, w)
+    both = torch.cat([seen, _aligned(y, sight.rest20[at])], dim=1)
+    high = (both - smooth(both, _TRIANGLE)).contiguous()
+    common = (sight.common[plane],) * 4
+    fine = (F.pixel_unshuffle(y10, 2) - upsample_phases(seen, 2, shifts=common)).contiguous()
+    fine = fine.unflatten(1, (4, 1, 4))
     products = moments(high[:, :4], high[:, 4:], fine.square().mean(dim=3)[:, :, 0])
     products = products.contiguous(memory_format=torch.channels_last)
     wide = split(smooth(F.avg_pool2d(products, 3), _WIDE_20), 4, b)
     slopes = believed_slopes(wide, _IN_WIDE_20, _DOUBT_WIDE, _STAKE_WIDE)
     slopes = upsample(slopes.flatten(1, 2), 3, "linear").contiguous().unflatten(1, (4, b))
-    narrow = split(smooth(products, _NARROW), 4, b)
+    slopes = _within(slopes, rim)
+    narrow = split(_within(smooth(products, _NARROW), rim), 4, b)
     slopes = refined_slopes(narrow, slopes, _IN_NARROW, _DOUBT_NARROW, _RIDGE[plane], _STAKE_NARROW)
+    energy = F.avg_pool2d(high[:, 4:].square(), 3)
+    high, fine = _within(high, rim), _within(fine, rim)
     terms = slopes[:, :, :, None] * fine
-    high = high.contiguous()
+    own = _within(upsample_phases(y, 2, shifts=sight.shifts20[at]), rim)
     return _Plane(
         seen,
-        fine,
+        energy,
         high[:, 4:],
+        fine,
         terms,
         slopes * high[:, :4, None],
-        upsample_phases(y, 2, shifts=shifts) + terms.sum(dim=1).flatten(1, 2),
+        own + terms.sum(dim=1).flatten(1, 2),
         _explained(narrow, slopes),
     )
 
@@ -476,15 +504,19 @@ class _Own:
     sure: Tensor
     doubt: Tensor
 
+    def within(self, rim: int) -> "_Own":
+        parts = (self.weight, self.unseen, self.sure, self.doubt)
+        return _Own(*(_within(x, rim) for x in parts))
 
-def _evidence(
-    picture: Tensor, high: Tensor, y20: Tensor, planes: list[_Plane], sight: _Sight
-) -> _Own:
+
+def _evidence(y20: Tensor, planes: list[_Plane], sight: _Sight) -> _Own:
     """Weigh what the bands have that the regression's picture, seen again, lacks."""
     noise = torch.tensor(sight.noise).to(y20)[None, :, None, None] ** 2
     error = torch.tensor(
         [e for e, bands in zip(_KERNEL_ERROR, PLANES, strict=True) for _ in bands]
     ).to(y20)[None, :, None, None]
+    picture = torch.cat([plane.picture for plane in planes], dim=1)
+    high = torch.cat([plane.high for plane in planes], dim=1)
     unseen = y20 - degrade(F.pixel_shuffle(picture, 2), BY_GSD[20], 2, sight.sensor)
     halves = _halves(unseen)
     energy = smooth(torch.cat([_halves(high), halves], dim=1).square(), _NARROW)
@@ -498,21 +530,39 @@ def _evidence(
     return _Own(weight, weighed[:, :6] + weighed[:, 6:], sure, doubt)
 
 
+def _read(plane: _Plane, own: _Own, first: int) -> list[Tensor]:
+    """What the network reads of each band of a focal plane, whose first is the ``first`` of the 20 m bands."""
+    told = plane.low_terms.sum(dim=1)
+    at = slice(first, first + told.shape[1])
+    rest = own.weight[:, at] * (plane.high - told)
+    single = torch.stack([told + rest, rest, own.unseen[:, at]], dim=2)
+    return [
+        torch.cat(
+            [plane.terms[:, :, b].flatten(1, 2), plane.low_terms[:, :, b], single[:, b]], dim=1
+        )
+        for b in range(told.shape[1])
+    ]
+
+
 @dataclass(frozen=True)
 class _Far:
-    """Local regression of the 60 m bands (2) on the ten finer ones, on the 20 m grid; as :class:`Detail`, and
-    ``energy`` (n, 2, h, w) of their detail on the 60 m grid.
+    """Local regression of the 60 m bands (2) on the ten finer ones, on the 20 m grid; as :class:`Detail`, but ``read``
+    in reflectance, and ``energy`` (n, 2, h, w) of their detail on the 60 m grid of the whole window.
     """
 
-    inputs: Tensor
+    read: list[Tensor]
     picture: Tensor
     energy: Tensor
     sure: Tensor
 
 
-def _carried_far(y20: Tensor, y60: Tensor, planes: list[_Plane], sight: _Sight) -> _Far:
-    """Carry over to the 60 m bands what all finer bands show at 20 m, and what they have beyond."""
-    at20 = torch.cat([planes[0].seen, _aligned(y20, sight.shifts20)], dim=1)
+def _carried_far(y20: Tensor, y60: Tensor, planes: list[_Plane], sight: _Sight, rim: int) -> _Far:
+    """Carry over to the 60 m bands what all finer bands show at 20 m, and what they have beyond.
+
+    ``rim``: pixels of 20 m on every side that are left out, as they are of ``planes``.
+    """
+    seen = _aligned(planes[0].seen, sight.common[:1] * 4)
+    at20 = torch.cat([seen, _aligned(y20, sight.shifts20)], dim=1)
     p60 = degrade(at20, ("B01",) * 10, 3, sight.onward)
     both = torch.cat([p60, _aligned(y60, sight.shifts60)], dim=1)
     high = both - smooth(both, _TRIANGLE)
@@ -520,22 +570,28 @@ def _carried_far(y20: Tensor, y60: Tensor, planes: list[_Plane], sight: _Sight) 
     products = moments(high[:, :10], high[:, 10:], F.avg_pool2d(middle.square(), 3))
     wide = split(smooth(products.contiguous(memory_format=torch.channels_last), _WIDE_60), 10, 2)
     slopes = believed_slopes(wide, _IN_WIDE_60, _DOUBT_WIDE, _STAKE_WIDE)
-    sure = upsample(_explained(wide, slopes), 3, "linear").contiguous()
-    slopes = upsample(slopes.flatten(1, 2), 3, "linear").contiguous().unflatten(1, (10, 2))
+    sure = _within(upsample(_explained(wide, slopes), 3, "linear"), rim)
+    slopes = _within(upsample(slopes.flatten(1, 2), 3, "linear"), rim).contiguous()
+    slopes = slopes.unflatten(1, (10, 2))
+    middle = _within(middle, rim)
     near = (slopes * middle[:, :, None]).sum(dim=1)
     far10 = slopes[:, :4, :, None] * planes[0].fine
     carried = torch.cat([plane.carried for plane in planes], dim=1)
     far = far10.sum(dim=1) + (slopes[:, 4:, :, None] * carried[:, :, None]).sum(dim=1)
     own = upsample(y60, 3, shifts=sight.shifts60)
-    picture = upsample_phases(own + near, 2) + far.flatten(1, 2)
-    inputs = [
-        far10.transpose(1, 2).flatten(2, 3),
-        far,
-        near[:, :, None],
-        upsample(high[:, 10:], 3, "linear")[:, :, None],
-        torch.zeros_like(near)[:, :, None],
+    picture = upsample_phases(_within(own, rim) + near, 2) + far.flatten(1, 2)
+    coarse = _within(upsample(high[:, 10:], 3, "linear"), rim)
+    single = torch.stack([near, coarse, torch.zeros_like(near)], dim=2)
+    read = [
+        torch.cat([far10[:, :, b].flatten(1, 2), far[:, b], single[:, b]], dim=1) for b in range(2)
     ]
-    return _Far(torch.cat(inputs, dim=2), picture, high[:, 10:].square(), sure)
+    return _Far(read, picture, high[:, 10:].square(), sure)
+
+
+def _evidence_reach() -> int:
+    """Cells around a cell whose detail decides what it has of its own."""
+    first, last = _halved(_seen_from(_wider((0, 2), len(_NARROW) // 2 + 1), 2, _blur()))
+    return max(-(first // 3), (last - 2 + 2) // 3)
 
 
 def _blur() -> int:

@@ -72,7 +72,7 @@ def missing_after(residual, doubt):
     net, (h, w) = S2Net(4, 1).double(), residual.shape[-2:]
     y20 = 0.2 + residual[None]
     phases = torch.full((1, 8 * 4, h, w), 0.2, dtype=torch.float64)
-    detail = Detail(phases, phases, phases[:, :8], torch.full((1, 12, h, w), doubt).double())
+    detail = Detail((), phases, phases[:, :8], torch.full((1, 12, h, w), doubt).double())
     x = net.finished(detail, torch.zeros_like(phases), y20)[:, :6]
     left = (y20 - degrade(x, BY_GSD[20], 2))[..., 9:-9, 9:-9]
     return float(left.square().mean() / residual[:, 9:-9, 9:-9].square().mean()) ** 0.5
