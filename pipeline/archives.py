@@ -18,13 +18,12 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 
 import pystac
 
-from s2sharp_core.bands import MEASURED
+from s2sharp_core.bands import MEASURED, native_gsd
 from s2sharp_core.errors import S2SharpError
 
 __all__ = [
     "FACTS",
     "PROPERTIES",
-    "SCL_GSD",
     "WAYS",
     "Offer",
     "Source",
@@ -44,7 +43,6 @@ __all__ = [
     "processed",
     "public",
     "safe_name",
-    "scl_source",
     "sensed",
     "sources",
     "strip",
@@ -58,7 +56,6 @@ QUANTIFICATION = 10_000
 RAW_OFFSET = -0.1
 """Reflectance offset of raw products since baseline 04.00: −1000 DN in every band."""
 
-SCL_GSD = 20
 
 # "rededge" alone is no key here: archives give it to three bands or four.
 _NAMES = (
@@ -171,11 +168,6 @@ def address(asset: pystac.Asset) -> str:
     """Where the item says that a file is, signed perhaps."""
     # pystac takes its time to tell that an address is absolute.
     return asset.href if "://" in asset.href else asset.get_absolute_href() or asset.href
-
-
-def scl_source(item: pystac.Item) -> Source | None:
-    """The scene classification, or None where there is none."""
-    return sources(item, ["SCL"]).get("SCL")
 
 
 def baseline(item: pystac.Item) -> tuple[int, int] | None:
@@ -415,7 +407,7 @@ def _native(item: pystac.Item, band: str, found: list[Offer]) -> Offer | None:
         raise S2SharpError(
             "bad-config", f"{band} is no band.", f"Choose from {', '.join(MEASURED)}."
         )
-    gsd = MEASURED[band].gsd if band in MEASURED else SCL_GSD
+    gsd = native_gsd(band)
     for offer in sorted(found, key=lambda o: (_is_jp2(o.asset), o.key)) if found[1:] else found:
         size = _resolution(offer)
         if size is None or math.isclose(size, gsd, rel_tol=1e-3):

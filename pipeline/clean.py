@@ -37,7 +37,7 @@ def leftovers(out: Place) -> list[Leftover]:
         read_plan(out)
     there = files(out)
     ledger = Ledger(out / "ledger")
-    done = {unit for (unit, _), status in ledger.states().items() if status in FINAL}
+    done = set(ledger.states().units(*FINAL))
     good = {
         f"ledger/{name}"
         for name in ledger.names()

@@ -16,7 +16,7 @@ from s2sharp_core.lattice import Box
 from s2sharp_core.sharpeners import TRUST
 
 from .cluster import ALLOCATOR, memory_of, threads_of, workers_of
-from .ledger import FINAL, Ledger
+from .ledger import Ledger
 from .load import GDAL_CACHE
 from .plan import Plan
 from .ready import base_sensor, weights_folder
@@ -78,9 +78,9 @@ def estimate(plan: Plan) -> Estimate:
     read, stored, written = (share * size for size in counted[3:])
     workers = workers_of(plan.config)
     sensors = sum(not there(plan, d) for d in plan.datatakes) if plan.measures else 0
-    states = Ledger(plan.out / "ledger").states("fits") if plan.learns else {}
+    states = Ledger(plan.out / "ledger").states("fits")
     fitted = plan.datatakes if plan.learns else ()
-    made = [states.get((plan.fit_name(d), plan.fit_key(d)[:24])) in FINAL for d in fitted]
+    made = [states.done(plan.fit_name(d), plan.fit_key(d)) for d in fitted]
     fits = made.count(False)
     calibration = _calibrate(
         plan, threads_of(plan.config), learns=fits > 0 or plan.config.fit == "window"
@@ -128,7 +128,7 @@ def _count(plan: Plan, ids: frozenset[str]) -> tuple[int, int, int, float, float
             units += 1
             wanted = plan.wanted(unit) & acquisition.box
             stored += _stored_bytes(plan, wanted)
-            if states and states.get((plan.name(unit), plan.key(unit)[:24])) in FINAL:
+            if states.of and states.done(plan.name(unit), plan.key(unit)):
                 continue
             todo += 1
             windows += sum(1 for _ in wanted.tiles(plan.config.window))

@@ -23,7 +23,7 @@ from zarr.codecs import BloscCodec
 from zarr.storage import MemoryStore
 
 from s2sharp_core import S2SharpError
-from s2sharp_core.bands import CIRRUS, COARSE, ERROR90, MEASURED, error_of
+from s2sharp_core.bands import CIRRUS, COARSE, ERROR90, MEASURED, SceneClass, error_of
 from s2sharp_core.lattice import Box, Lattice
 
 from .history import snapshot_store
@@ -72,20 +72,7 @@ LAYERS: dict[str, tuple[str, str, dict[int, str]]] = {
     "cloud": (
         "uint8",
         "scene classification (SCL) of the product, nearest",
-        {
-            0: "no_data",
-            1: "saturated_or_defective",
-            2: "dark_area",
-            3: "cloud_shadow",
-            4: "vegetation",
-            5: "not_vegetated",
-            6: "water",
-            7: "unclassified",
-            8: "cloud_medium_probability",
-            9: "cloud_high_probability",
-            10: "thin_cirrus",
-            11: "snow_or_ice",
-        },
+        {kind.value: kind.name.lower() for kind in SceneClass},
     ),
     "saturated": ("uint8", "a band that was read is saturated", {0: "no", 1: "yes"}),
     "source": ("uint16", "which item of the acquisition: 1 is its first", {}),

@@ -23,9 +23,9 @@ from zarr.codecs import BloscCodec, BytesCodec, Crc32cCodec, GzipCodec, Sharding
 from zarr.core.metadata import ArrayV2Metadata
 
 from s2sharp_core import S2SharpError
-from s2sharp_core.bands import BANDS, CIRRUS, MEASURED
+from s2sharp_core.bands import BANDS, CIRRUS, MEASURED, native_gsd
 
-from .archives import SCL_GSD, as_number, as_text
+from .archives import as_number, as_text
 from .place import place, store_errors, zarr_store
 from .web import BrokenError
 
@@ -243,7 +243,7 @@ def _level(name: str, item: pystac.Item) -> str:
 
 def _asset(root: str, group: zarr.Group, band: str, path: str) -> pystac.Asset:
     array = _array(group, path)
-    gsd = MEASURED[band].gsd if band in MEASURED else SCL_GSD
+    gsd = native_gsd(band)
     facts: dict[str, Any] = {
         "gsd": gsd,
         "bands": [{"name": band}],

@@ -5,12 +5,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from s2sharp_core import S2SharpError
-from s2sharp_core.bands import BANDS, MEASURED
+from s2sharp_core.bands import BANDS, MEASURED, native_gsd
 from s2sharp_core.lattice import Box
 
 from .archives import public
 from .cube import Layout, level_group
-from .load import native_gsd
 from .place import Place
 from .plan import Plan, Unit
 

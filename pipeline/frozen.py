@@ -20,13 +20,12 @@ from pyproj import Transformer
 from upath import UPath
 
 from s2sharp_core import S2SharpError
-from s2sharp_core.bands import MEASURED
+from s2sharp_core.bands import MEASURED, native_gsd
 from s2sharp_core.lattice import Lattice
 
 from .acquisitions import Acquisition, Choice, Found, find, join
 from .archives import FACTS, PROPERTIES, Offer, Source, as_number, as_text, offers
 from .globe import around, rolled, unrolled
-from .load import native_gsd
 from .scenes import Refusal, Scene
 from .signing import Sign
 

@@ -3,19 +3,22 @@ listing tells all.
 """
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from typing import Literal, get_args
 
 from .place import Place, files, read_texts, remove, write_text
 
-__all__ = ["Ledger", "Record", "Status"]
+__all__ = ["Ledger", "Record", "States", "Status"]
 
 Status = Literal["ok", "empty", "cloudy", "failed"]
 
 FINAL: frozenset[str] = frozenset({"ok", "empty", "cloudy"})
 """What need not be done again under the same key."""
+
+# Digits of a key that stand in a name.
+_DIGITS = 24
 
 
 @dataclass(frozen=True)
@@ -55,7 +58,7 @@ class Ledger:
     folder: Place
 
     def _path(self, unit: str, key: str, status: str) -> Place:
-        return self.folder / f"{unit}.{key[:24]}.{status}"
+        return self.folder / _name(unit, key, status)
 
     def write(self, record: Record) -> None:
         """Record a unit, after its shards were written; an earlier failure is taken back."""
@@ -65,14 +68,14 @@ class Ledger:
         if record.status in FINAL:
             remove(self._path(record.unit, record.key, "failed"))
 
-    def states(self, folder: str = "") -> dict[tuple[str, str], str]:
-        """(unit, first 24 digits of key) → status, from one listing of a folder of units, or of all."""
+    def states(self, folder: str = "") -> "States":
+        """Return what every record says, from one listing of a folder of units, or of all."""
         found: dict[tuple[str, str], str] = {}
         for name in self.names(folder):
             unit, key, status = name.rsplit(".", 2)
             if found.get((unit, key)) not in FINAL:
                 found[unit, key] = status
-        return found
+        return States(found)
 
     def records(self) -> Iterator[Record]:
         """Every record, read."""
@@ -85,9 +88,7 @@ class Ledger:
 
     def reads(self, wanted: Iterable[tuple[str, str, str]]) -> Iterator[Record]:
         """The records of some (unit, key, status), in order; one that went meanwhile is left out."""
-        yield from _read(
-            self.folder, (f"{unit}.{key[:24]}.{status}" for unit, key, status in wanted)
-        )
+        yield from _read(self.folder, (_name(*one) for one in wanted))
 
     def names(self, folder: str = "") -> Iterator[str]:
         """``UNIT.KEY.STATUS`` of every record, in order."""
@@ -96,6 +97,30 @@ class Ledger:
             parts = name.rsplit(".", 2)
             if len(parts) == 3 and parts[2] in get_args(Status) and not name.startswith("."):
                 yield f"{folder}/{found}" if folder else found
+
+
+@dataclass(frozen=True)
+class States:
+    """Status of units by the key that they were recorded under, as of one listing of a ledger."""
+
+    of: Mapping[tuple[str, str], str] = field(default_factory=dict)
+    """(unit, first digits of its key) → status."""
+
+    def get(self, unit: str, key: str) -> str | None:
+        """Return the status of ``unit`` under ``key``, None where nothing is recorded."""
+        return self.of.get((unit, key[:_DIGITS]))
+
+    def done(self, unit: str, key: str) -> bool:
+        """Whether ``unit`` needs no more work under ``key``."""
+        return self.get(unit, key) in FINAL
+
+    def units(self, *statuses: str) -> list[str]:
+        """Return the units that have one of ``statuses``, in order."""
+        return sorted({unit for (unit, _), status in self.of.items() if status in statuses})
+
+
+def _name(unit: str, key: str, status: str) -> str:
+    return f"{unit}.{key[:_DIGITS]}.{status}"
 
 
 def _read(folder: Place, names: Iterable[str]) -> Iterator[Record]:

@@ -14,7 +14,7 @@ from rasterio.errors import RasterioError
 from rasterio.windows import Window
 
 from s2sharp_core import BANDS, S2SharpError
-from s2sharp_core.bands import CELL, MEASURED
+from s2sharp_core.bands import CELL, native_gsd
 from s2sharp_core.lattice import Box, Lattice
 
 from .archives import Source, public
@@ -37,7 +37,6 @@ __all__ = [
     "header",
     "load_block",
     "load_scl",
-    "native_gsd",
     "offset_doubt",
     "reading",
     "reference_offset",
@@ -217,11 +216,6 @@ def header(
 ) -> tuple[tuple[float, ...], tuple[int, int]]:
     """Transform (a, b, c, d, e, f) and shape that a file states; parameters as of :func:`reading`."""
     return reading(source, item, home, lambda file: (file.transform, file.shape))
-
-
-def native_gsd(band: str) -> int:
-    """Pixel size in metres of a band, or of the scene classification ("SCL")."""
-    return MEASURED[band].gsd if band in MEASURED else 20
 
 
 def read_scene(

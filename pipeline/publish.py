@@ -5,7 +5,6 @@ Written last, and each file whole or not at all: what has its final name is whol
 
 import json
 import posixpath
-import re
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -33,6 +32,7 @@ from rasterio.windows import Window
 from s2sharp_core import BANDS, S2SharpError
 from s2sharp_core.bands import ERROR90, error_of
 
+from .archives import public
 from .cube import FILL, LAYERS, SCALE, Bounds, Layout, error_layers
 from .globe import around, rolled, unrolled
 from .place import Place, place, put, read_text, remove, store_errors, write_text, zarr_store
@@ -308,7 +308,7 @@ def stac_item(
         EOExtension.ext(item, add_if_missing=True).cloud_cover = provenance.cloud_cover
     for source, href in provenance.sources:
         if href is not None:
-            link = pystac.Link("derived_from", _public(href), "application/geo+json", source)
+            link = pystac.Link("derived_from", public(href), "application/geo+json", source)
             item.add_link(link)
     _add_assets(item, out, layout, time, cogs, thumbnail)
     return item
@@ -369,11 +369,6 @@ def _first_published(file: Place) -> datetime | None:
         return str_to_datetime(json.loads(read_text(file))["properties"]["created"])
     except (FileNotFoundError, ValueError, KeyError):
         return None
-
-
-def _public(href: str) -> str:
-    """An address without query, fragment, user and password: what signs or authenticates it."""
-    return re.sub(r"(?<=://)[^/@]*@", "", re.split(r"[?#]", href, maxsplit=1)[0])
 
 
 def _add_assets(

@@ -11,7 +11,7 @@ import numpy as np
 import xarray as xr
 
 from s2sharp_core import BANDS, S2SharpError
-from s2sharp_core.bands import BY_GSD, CELL
+from s2sharp_core.bands import BY_GSD, CELL, HIDING
 
 from .place import Place, write_bytes
 
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 __all__ = [
-    "HIDDEN",
     "Panel",
     "choose_spot",
     "draw_losses",
@@ -54,9 +53,6 @@ _COMPOSITES = (
     ("Short-wave infrared", ("B11", "B8A", "B05")),
     ("Red edge and near infrared", ("B8A", "B06", "B05")),
 )
-
-HIDDEN = (3, 8, 9, 10)
-"""Classes of SCL that hide the ground: cloud shadow, clouds of medium and high probability, cirrus."""
 
 
 @dataclass(frozen=True)
@@ -345,7 +341,7 @@ def _per_cell(seen: xr.Dataset, factor: int) -> tuple[np.ndarray, np.ndarray]:
     if "valid" in seen:
         clear &= seen["valid"] == 1
     if "cloud" in seen:
-        clear &= ~seen["cloud"].isin(HIDDEN)
+        clear &= ~seen["cloud"].isin(HIDING)
     fields = xr.Dataset({"detail": slope.where(clear, 0), "clear": clear.astype("float32")})
     cells = fields.coarsen(y=factor, x=factor, boundary="trim").mean().compute()
     detail = cells["detail"].values

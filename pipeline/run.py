@@ -290,7 +290,7 @@ class _Road:
         states = self._ledger.states(acquisition)
         for unit in units:
             name, key = self.plan.name(unit), self.plan.key(unit, missing)
-            state = states.get((name, key[:24]))
+            state = states.get(name, key)
             if state in FINAL:
                 self._skip(phase, name, key)
             else:
@@ -375,7 +375,7 @@ class _Road:
             states = self._ledger.states(f"{phase.name}s")
             for datatake in plan.datatakes:
                 name, key = phase.unit(datatake), phase.key(datatake)
-                if states.get((name, key[:24])) in FINAL and whole(datatake):
+                if states.done(name, key) and whole(datatake):
                     self._skip(phase.name, name, key)
                 else:
                     yield datatake

@@ -17,9 +17,8 @@ from typing import TYPE_CHECKING, Any
 import pystac
 import shapely
 
-from s2sharp_core.bands import BANDS, MEASURED
+from s2sharp_core.bands import BANDS, MEASURED, native_gsd
 
-from .archives import SCL_GSD
 from .place import Place, store_errors
 from .web import BrokenError
 
@@ -161,7 +160,7 @@ def _images(product: "Element", level: str) -> dict[str, _Image]:
         if said is None:
             continue
         band = said["band"]
-        gsd = MEASURED[band].gsd if band in MEASURED else SCL_GSD
+        gsd = native_gsd(band)
         if band in (*MEASURED, "SCL") and said["gsd"] in (None, str(gsd)):
             found[band] = _Image(band, gsd, said["granule"], f"{entry}.jp2")
     if not found:

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 
 from s2sharp_core import S2SharpError
-from s2sharp_core.bands import BANDS, BY_GSD, GSDS
+from s2sharp_core.bands import BANDS, BY_GSD, CLOUDS, GSDS
 from s2sharp_core.fitting import Sample
 from s2sharp_core.lattice import Box
 
@@ -31,8 +31,6 @@ __all__ = ["Window", "Wish", "draw", "scenes_of"]
 # Draws for each window that is wanted, before a smaller side is tried.
 _DRAWS = 30
 
-# Classes of the scene classification that nothing is learned from: cloud of medium and high probability.
-_CLOUD = (8, 9)
 _CLOUDY = 0.1
 
 # What cannot be read is tried so often, with a pause in between that grows by so many seconds each time.
@@ -270,7 +268,7 @@ def _look(wish: Wish, acquisition: Acquisition, box: Box) -> _Bands | Literal["g
         scl = load_scl(reader, box)
         if (scl == 0).any():
             return "gaps"
-        if np.isin(scl, _CLOUD).mean() > _CLOUDY:
+        if np.isin(scl, CLOUDS).mean() > _CLOUDY:
             return "clouds"
     data: dict[str, np.ndarray] = {}
     for band in sorted(wish.reads, key=lambda b: -BANDS[b].gsd):  # the smallest file first

@@ -14,7 +14,7 @@ import shapely
 from pyproj import Transformer
 
 from s2sharp_core import S2SharpError
-from s2sharp_core.bands import CELL
+from s2sharp_core.bands import CELL, native_gsd
 from s2sharp_core.lattice import Box, Lattice
 
 from .archives import (
@@ -31,7 +31,7 @@ from .archives import (
     unsigned,
 )
 from .globe import unrolled
-from .load import header, native_gsd
+from .load import header
 from .signing import Sign, renewable
 
 __all__ = ["Refusal", "Scene", "edges_of", "scene_of"]

@@ -16,11 +16,12 @@ from zarr.codecs import BloscCodec
 from zarr.storage import MemoryStore
 
 from s2sharp_core import S2SharpError
+from s2sharp_core.bands import native_gsd
 from s2sharp_core.lattice import Box
 
 from .acquisitions import Acquisition
 from .cube import chunk_side, put_arrays
-from .load import Files, native_gsd
+from .load import Files
 from .place import (
     Place,
     files,

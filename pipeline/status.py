@@ -9,15 +9,13 @@ from typing import NamedTuple
 import zarr
 
 from .lease import Holder, holder
-from .ledger import FINAL, Ledger, Record
+from .ledger import FINAL, Ledger, Record, States
 from .owed import Query, owed
 from .place import Place, zarr_store
 from .plan import Plan, Unit, read_plan
 from .planning import with_acquisitions
 
 __all__ = ["Standing", "Status", "at_work", "cube_status", "standings", "status_of"]
-
-States = dict[tuple[str, str], str]
 
 
 class Standing(NamedTuple):
@@ -89,11 +87,11 @@ def at_work(held: Holder | None) -> bool:
 
 def standings(plan: Plan, ledger: Ledger) -> Iterator[Standing]:
     """How everything stands that a plan holds."""
-    measured = ledger.states("sensors") if plan.measures else {}
+    measured = ledger.states("sensors")
     for datatake in plan.datatakes if plan.measures else ():
         names = plan.sensor_name(datatake), [plan.sensor_key(datatake)]
         yield Standing("sensor", None, *_state(measured, *names))
-    fits = ledger.states("fits") if plan.learns else {}
+    fits = ledger.states("fits")
     for datatake in plan.datatakes if plan.learns else ():
         yield Standing(
             "fit", None, *_state(fits, plan.fit_name(datatake), [plan.fit_key(datatake)])
@@ -106,7 +104,7 @@ def standings(plan: Plan, ledger: Ledger) -> Iterator[Standing]:
         for acquisition, some in groupby(every, plan.acquisition_id):
             states = ledger.states(acquisition)
             # What is made of units that failed does without them, and has another key.
-            lost = tuple(sorted(unit for (unit, _), state in states.items() if state == "failed"))
+            lost = tuple(states.units("failed"))
             for unit in some:
                 found = _state(states, plan.name(unit), _keys(plan, unit, lost))
                 yield Standing(phase, unit, *found)
@@ -119,7 +117,7 @@ def _keys(plan: Plan, unit: Unit, lost: tuple[str, ...]) -> list[str]:
 
 
 def _state(states: States, name: str, keys: list[str]) -> tuple[str, str, str]:
-    there = {key: states[name, key[:24]] for key in keys if (name, key[:24]) in states}
+    there = {key: state for key in keys if (state := states.get(name, key))}
     best = sorted(there, key=lambda key: there[key] not in FINAL)
     return (name, best[0], there[best[0]]) if best else (name, keys[0], "left")
 

@@ -15,11 +15,9 @@ from pystac.extensions.raster import RasterBand, RasterExtension
 from rasterio.transform import Affine
 
 from s2sharp_core import BANDS
-from s2sharp_core.bands import BY_GSD, COARSE
+from s2sharp_core.bands import BY_GSD, COARSE, native_gsd
 from s2sharp_core.lattice import Box, Lattice
 from s2sharp_core.simulate import landscape, observe
-
-from .load import native_gsd
 
 __all__ = ["COLLECTION", "simulate", "write_catalogue", "write_scenes"]
 

@@ -17,7 +17,7 @@ import psutil
 import torch
 
 from s2sharp_core import BANDS, METHODS, S2SharpError, Sharpener
-from s2sharp_core.bands import CELL, ERROR90
+from s2sharp_core.bands import CELL, CLOUDS, ERROR90
 from s2sharp_core.blocks import sharpen_block, valid_mask
 from s2sharp_core.lattice import Box
 from s2sharp_core.observation import SENTINEL2
@@ -48,7 +48,6 @@ __all__ = [
 ]
 
 # Classes of the scene classification: cloud of medium and of high probability.
-_CLOUD = (8, 9)
 
 # Layers whose overviews show the highest.
 _WORST = frozenset({"valid", "saturated", *TRUST})
@@ -274,7 +273,7 @@ def _overcast(
         return False
     scl = load_scl(reader, wanted)
     seen = scl[scl != 0]
-    if seen.size == 0 or not np.isin(seen, _CLOUD).all():
+    if seen.size == 0 or not np.isin(seen, CLOUDS).all():
         return False
     cloud[cells.slices(wanted, 10)] = scl
     return True

@@ -11,19 +11,24 @@ resolution (:mod:`.measurement`) on four Level-1C scenes and six Level-2A chips 
 
 import math
 from dataclasses import dataclass
+from enum import IntEnum
 
 __all__ = [
     "BANDS",
     "BY_GSD",
     "CELL",
     "CIRRUS",
+    "CLOUDS",
     "COARSE",
     "ERROR90",
     "GSDS",
+    "HIDING",
     "MEASURED",
     "Band",
+    "SceneClass",
     "error_of",
     "in_order",
+    "native_gsd",
     "ratio",
 ]
 
@@ -112,3 +117,32 @@ def in_order(bands: object) -> tuple[str, ...]:
     """``bands`` in ESA's order, without repetitions."""
     wanted = set(bands)  # type: ignore[call-overload]
     return tuple(name for name in BANDS if name in wanted)
+
+
+class SceneClass(IntEnum):
+    """Classes of the scene classification (SCL) of Level-2A products."""
+
+    NO_DATA = 0
+    SATURATED_OR_DEFECTIVE = 1
+    DARK_AREA = 2
+    CLOUD_SHADOW = 3
+    VEGETATION = 4
+    NOT_VEGETATED = 5
+    WATER = 6
+    UNCLASSIFIED = 7
+    CLOUD_MEDIUM_PROBABILITY = 8
+    CLOUD_HIGH_PROBABILITY = 9
+    THIN_CIRRUS = 10
+    SNOW_OR_ICE = 11
+
+
+CLOUDS = (SceneClass.CLOUD_MEDIUM_PROBABILITY, SceneClass.CLOUD_HIGH_PROBABILITY)
+"""Classes that are cloud and no doubt."""
+
+HIDING = (SceneClass.CLOUD_SHADOW, *CLOUDS, SceneClass.THIN_CIRRUS)
+"""Classes that hide the ground or its light. Snow, dark areas and what is not classified are ground."""
+
+
+def native_gsd(band: str) -> int:
+    """Return the pixel size, in metres, of a band, or of the scene classification ("SCL")."""
+    return MEASURED[band].gsd if band in MEASURED else 20

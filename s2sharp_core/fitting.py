@@ -172,7 +172,7 @@ def optimise(
 ) -> Curve:
     """Minimise ``loss`` over the parameters of ``net``: Adam, a cosine learning rate, clipped gradients.
 
-    The statistics of batch norms are frozen after four fifths of the steps. What is checked is the
+    The statistics of batch norms are frozen after seven tenths of the steps. What is checked is the
     finished net, on the draws of the last 20 steps before freezing: its mean loss with frozen statistics
     over the mean loss that those steps had in training. A net that freezing made worse and that the rest
     of the steps has mended passes; how much worse it was at the time is kept as ``Curve.on_freezing``.

@@ -7,6 +7,8 @@ is taken, and what is taken follows from the place alone.
 import numpy as np
 from scipy.ndimage import distance_transform_edt, uniform_filter
 
+from s2sharp_core.bands import HIDING, SceneClass
+
 from ..cube import FILL
 
 __all__ = ["FAR", "clearance", "feathered", "medians", "medoid", "shares"]
@@ -16,14 +18,6 @@ FAR = 100
 
 _EDGE = 12
 """Pixels from the edge of the data, 120 m, within which it was sharpened for want of what lies beyond."""
-
-# Classes of the scene classification that hide the ground or its light, and what is around them: cloud
-# shadow, cloud of medium and of high probability, thin cirrus. Snow (11), dark areas (2) and what is not
-# classified (0, 7) are ground.
-_HIDDEN = (3, 8, 9, 10)
-
-# Saturated or defective: that pixel alone, a bright roof for example.
-_DEFECTIVE = 1
 
 
 def clearance(cloud: np.ndarray, valid: np.ndarray, dilate: float) -> np.ndarray:
@@ -45,7 +39,7 @@ def clearance(cloud: np.ndarray, valid: np.ndarray, dilate: float) -> np.ndarray
         (h, w), uint8.
     """
     clear = np.full(cloud.shape, FAR, dtype=np.uint8)
-    hidden = np.isin(cloud, _HIDDEN)
+    hidden = np.isin(cloud, HIDING)
     if hidden.any():
         away = distance_transform_edt(~hidden) - dilate
         clear = np.clip(np.ceil(away), 0, FAR).astype(np.uint8)
@@ -53,7 +47,7 @@ def clearance(cloud: np.ndarray, valid: np.ndarray, dilate: float) -> np.ndarray
     if missing.any():
         inside = np.ceil(distance_transform_edt(~missing))
         clear = np.where(inside <= _EDGE, np.minimum(clear, inside), clear).astype(np.uint8)
-    clear[cloud == _DEFECTIVE] = 0
+    clear[cloud == SceneClass.SATURATED_OR_DEFECTIVE] = 0
     return clear
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from s2sharp_core import S2SharpError
 from s2sharp_core.lattice import Box
 
-from ..ledger import FINAL, Ledger
+from ..ledger import Ledger
 from .config import BLOCK
 from .plan import MosaicPlan
 
@@ -61,7 +61,7 @@ def estimate(plan: MosaicPlan) -> Estimate:
         pixels = math.prod((plan.box(tile) & plan.area).shape)
         stored += pixels * (2 * len(plan.bands) + 3) * (takes > 0)
         most = max(most, takes)
-        if states.get((plan.name(tile), plan.key(tile)[:24])) in FINAL or not takes:
+        if states.done(plan.name(tile), plan.key(tile)) or not takes:
             continue
         todo += 1
         inner = (plan.box(tile) & plan.area).snap(BLOCK)

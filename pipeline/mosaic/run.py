@@ -17,7 +17,7 @@ from ..cube import finish
 from ..events import Event
 from ..flow import EnoughError, Flow, Workers, lost
 from ..lease import Lease
-from ..ledger import FINAL, Ledger, Record
+from ..ledger import Ledger, Record
 from ..place import store_errors, sweep
 from ..unit import SPACE
 from .deliver import write_catalogue
@@ -122,7 +122,7 @@ class _Road:
                 self._through(cluster.client, workers, phase, todo)
 
     def _done(self, name: str, key: str) -> bool:
-        return self._states.get((name, key[:24])) in FINAL
+        return self._states.done(name, key)
 
     def _phases(self) -> Iterator[tuple[str, list[tuple[Tile, str, str]]]]:
         """Each phase with its tiles, their names in the ledger and their keys, once the ones before are done."""
@@ -170,7 +170,7 @@ class _Road:
                 self._begun = True
             takes = plan.takes(tile) if tile.level == 0 else ()
             job = Job(plan.config.to, plan.stamp, phase, tile, takes, name, key)
-            if self._states.get((name, key[:24])) == "failed":
+            if self._states.get(name, key) == "failed":
                 failed.append(job)
             else:
                 yield job

@@ -186,7 +186,7 @@ def done_units(cube: Cube, source: Source) -> dict[tuple[int, int], tuple[str, .
     ledger beside the cube.
     """
     done: dict[tuple[int, int], tuple[str, ...]] = {}
-    for (unit, key), status in Ledger(ledger_folder(cube)).states(source.id).items():
+    for (unit, key), status in Ledger(ledger_folder(cube)).states(source.id).of.items():
         _, found, shard = unit.partition("/x1_")
         if found and status in FINAL:
             row, col = (int(n) for n in shard.split("_"))

@@ -11,6 +11,7 @@ from rasterio.errors import NotGeoreferencedWarning
 from rasterio.io import MemoryFile
 
 from s2sharp_core import BANDS, S2SharpError
+from s2sharp_core.bands import HIDING
 from s2sharp_core.lattice import Box
 
 from ..acquisitions import Acquisition
@@ -18,7 +19,7 @@ from ..cube import Layout, open_cube
 from ..load import Files, decode, reference_offset
 from ..place import store_errors
 from ..plan import Plan
-from ..quicklook import HIDDEN, Panel, Spot, choose_spot, orientation, pair, trust
+from ..quicklook import Panel, Spot, choose_spot, orientation, pair, trust
 from .facts import Facts
 
 __all__ = ["Natives", "Shown", "clearest", "instant", "places", "png", "thumbnail"]
@@ -168,7 +169,7 @@ def thumbnail(facts: Facts, layout: Layout) -> bytes | None:
         return None
     whole: xr.Dataset | None = None
     for cube in _seen(facts.plan, some, level):
-        clear = (cube["valid"] == 1) & ~cube["cloud"].isin(HIDDEN)
+        clear = (cube["valid"] == 1) & ~cube["cloud"].isin(HIDING)
         part = cube.where(clear)
         whole = part if whole is None else whole.combine_first(part)
     panels = [] if whole is None else orientation(whole)

@@ -12,11 +12,11 @@ from rio_tiler.io.xarray import XarrayReader
 from rio_tiler.models import ImageData
 
 from s2sharp_core import S2SharpError
+from s2sharp_core.bands import HIDING
 
 from ..acquisitions import Acquisition
 from ..cube import Layout, open_cube
 from ..place import Place, version
-from ..quicklook import HIDDEN
 
 __all__ = ["Picture", "PictureReader", "stretch"]
 
@@ -104,7 +104,7 @@ def stretch(picture: Picture) -> list[tuple[float, float]]:
         }
         seen = seen.isel(middle)
     seen = seen[[*picture.bands, "valid", "cloud"]].load()
-    clear = (seen["valid"].values == 1) & ~np.isin(seen["cloud"].values, HIDDEN)
+    clear = (seen["valid"].values == 1) & ~np.isin(seen["cloud"].values, HIDING)
     limits = []
     for band in picture.bands:
         values = seen[band].values[clear]

@@ -9,7 +9,7 @@ import pystac
 import rasterio
 from rasterio.transform import Affine
 from s2sharp.acquisitions import Acquisition, group
-from s2sharp.archives import scl_source
+from s2sharp.archives import sources
 from s2sharp.synthetic import write_scenes
 
 from s2sharp_core import BANDS
@@ -62,7 +62,7 @@ def join(items: list[pystac.Item], catalog: str = "/catalog.json") -> Acquisitio
     bands = [band for band in BANDS if band in items[0].assets]
     (acquisition,), refused, _ = group(items, bands, catalog)
     assert not refused
-    assert all(scene.scl or not scl_source(items[0]) for scene in acquisition.scenes)
+    assert all(scene.scl or not sources(items[0], ["SCL"]) for scene in acquisition.scenes)
     return acquisition
 
 

@@ -9,9 +9,8 @@ import pystac
 import rasterio
 import shapely
 import zarr
-from s2sharp.load import native_gsd
 
-from s2sharp_core.bands import MEASURED
+from s2sharp_core.bands import MEASURED, native_gsd
 
 IDS = ("B01", "B02", "B03", "B04", "B05", "B06", "B07", "B08", "B8A", "B09", "B10", "B11", "B12")
 """In the order of ESA's band ids."""

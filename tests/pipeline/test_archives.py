@@ -18,7 +18,6 @@ from s2sharp.archives import (
     processed,
     public,
     safe_name,
-    scl_source,
     sources,
     strip,
     tile,
@@ -151,14 +150,14 @@ def test_what_the_instrument_has_not_is_no_band():
     ],
 )
 def test_the_scene_classification_is_taken_at_20_m_and_unscaled(make, end):
-    source = scl_source(item(make()))
+    source = sources(item(make()), ["SCL"]).get("SCL")
     assert source is not None
     assert source.href.endswith(end)
     assert (source.scale, source.offset) == (1.0, 0.0)
 
 
 def test_l1c_has_no_scene_classification():
-    assert scl_source(item(items.earth_search_l1c())) is None
+    assert "SCL" not in sources(item(items.earth_search_l1c()), ["SCL"])
 
 
 def test_addresses_beside_the_item_become_absolute():

@@ -18,7 +18,7 @@ def record(status: str = "ok", unit: str = UNIT, key: str = KEY, **more) -> Reco
 
 def test_an_empty_ledger_is_no_error(tmp_path):
     ledger = Ledger(tmp_path / "ledger")
-    assert ledger.states() == {}
+    assert ledger.states().of == {}
     assert list(ledger.records()) == []
 
 
@@ -29,7 +29,7 @@ def test_a_listing_tells_what_is_done(tmp_path, status):
     # Emptied files prove that nothing but the names is looked at.
     for file in tmp_path.rglob("*.*"):
         file.write_text("")
-    assert ledger.states() == {(UNIT, KEY[:24]): status}
+    assert ledger.states().of == {(UNIT, KEY[:24]): status}
 
 
 def test_a_record_is_read_as_it_was_written(tmp_path):
@@ -60,7 +60,7 @@ def test_success_takes_back_an_earlier_failure(tmp_path, status):
     ledger = Ledger(tmp_path)
     ledger.write(record("failed", kind="asset-unreadable"))
     ledger.write(record(status))
-    assert ledger.states() == {(UNIT, KEY[:24]): status}
+    assert ledger.states().of == {(UNIT, KEY[:24]): status}
     assert [r.status for r in ledger.records()] == [status]
 
 
@@ -69,7 +69,7 @@ def test_a_zombies_failure_does_not_undo_what_is_done(tmp_path, status):
     ledger = Ledger(tmp_path)
     ledger.write(record(status))
     ledger.write(record("failed"))
-    assert ledger.states() == {(UNIT, KEY[:24]): status}
+    assert ledger.states().of == {(UNIT, KEY[:24]): status}
 
 
 def test_another_key_is_another_entry(tmp_path):
@@ -77,7 +77,7 @@ def test_another_key_is_another_entry(tmp_path):
     ledger.write(record("ok"))
     ledger.write(record("failed", key=OTHER))
     ledger.write(record("ok", unit=UNIT + "0"))
-    assert ledger.states() == {
+    assert ledger.states().of == {
         (UNIT, KEY[:24]): "ok",
         (UNIT, OTHER[:24]): "failed",
         (UNIT + "0", KEY[:24]): "ok",
@@ -90,7 +90,7 @@ def test_drafts_are_not_listed(tmp_path, monkeypatch):
 
     def watched(self: Path, _target: Path) -> Path:
         assert len([p for p in tmp_path.rglob("*") if p.is_file()]) == 2
-        assert list(ledger.states()) == [("a/first", KEY[:24])]
+        assert list(ledger.states().of) == [("a/first", KEY[:24])]
         assert [r.unit for r in ledger.records()] == ["a/first"]
         raise KeyboardInterrupt(self)
 
@@ -120,7 +120,7 @@ def test_odd_ids_stay_inside_and_apart(tmp_path, name):
     folder = tmp_path / "ledger"
     unit = f"{safe_name(name)}/x1_-3_16"
     Ledger(folder).write(record("ok", unit=unit))
-    assert Ledger(folder).states() == {(unit, KEY[:24]): "ok"}
+    assert Ledger(folder).states().of == {(unit, KEY[:24]): "ok"}
     assert {p for p in tmp_path.rglob("*") if p.is_file()} == set(folder.glob("*/*.ok"))
 
 
@@ -128,7 +128,7 @@ def test_two_workers_may_record_the_same_unit_at_once(tmp_path):
     ledger = Ledger(tmp_path)
     with ThreadPoolExecutor(8) as threads:
         list(threads.map(lambda _: ledger.write(record("ok")), range(200)))
-    assert ledger.states() == {(UNIT, KEY[:24]): "ok"}
+    assert ledger.states().of == {(UNIT, KEY[:24]): "ok"}
 
 
 def test_what_others_leave_in_the_folder_is_no_record(tmp_path):
@@ -137,5 +137,5 @@ def test_what_others_leave_in_the_folder_is_no_record(tmp_path):
     (tmp_path / "README").write_text("mine")
     (tmp_path / "Thumbs.db").write_bytes(b"\0")
     (tmp_path / "backup.tar.gz").write_bytes(b"\0")
-    assert ledger.states() == {(UNIT, KEY[:24]): "ok"}
+    assert ledger.states().of == {(UNIT, KEY[:24]): "ok"}
     assert [r.unit for r in ledger.records()] == [UNIT]
