@@ -10,9 +10,12 @@ from tempfile import TemporaryDirectory
 import numpy as np
 
 from s2sharp_core import METHODS, S2SharpError
-from s2sharp_core.evaluate import Result, Row, combined, judge, outline, prepare
-from s2sharp_core.fitting import FitOptions
-from s2sharp_core.protocols import PROTOCOLS, Case, Protocol, Scene, drawn_scenes, synthetic_scenes
+from s2sharp_core.evaluation.cases import Case, Protocol, Scene
+from s2sharp_core.evaluation.combining import Row, combined
+from s2sharp_core.evaluation.drawn import drawn_scenes
+from s2sharp_core.evaluation.evaluate import Result, judge, outline, prepare
+from s2sharp_core.evaluation.protocols import PROTOCOLS, synthetic_scenes
+from s2sharp_core.learning.fitting import FitOptions
 
 from .learn import real_scenes
 

@@ -9,7 +9,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from s2sharp_core import S2SharpError
-from s2sharp_core.fitting import FitOptions
+from s2sharp_core.learning.fitting import FitOptions
 
 from .bench import Outcome, Tasks, compare
 from .bench_tables import SEEN, Grid, grids, write_csv, write_tables

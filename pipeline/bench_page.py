@@ -11,10 +11,10 @@ import torch
 from scipy.ndimage import uniform_filter
 
 from s2sharp_core.bands import BY_GSD, ratio
-from s2sharp_core.evaluate import Result
-from s2sharp_core.metrics import rmse
-from s2sharp_core.observation import degrade
-from s2sharp_core.protocols import Protocol
+from s2sharp_core.evaluation.cases import Protocol
+from s2sharp_core.evaluation.evaluate import Result
+from s2sharp_core.evaluation.metrics import rmse
+from s2sharp_core.sensor.observation import degrade
 
 from .bench import Outcome
 from .bench_tables import SEEN, Grid

@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 
 from s2sharp_core.bands import BANDS
-from s2sharp_core.evaluate import Row
-from s2sharp_core.indices import INDICES
-from s2sharp_core.protocols import PROTOCOLS
-from s2sharp_core.scoring import METRICS
-from s2sharp_core.spectrum import departure
+from s2sharp_core.evaluation.combining import Row
+from s2sharp_core.evaluation.indices import INDICES
+from s2sharp_core.evaluation.protocols import PROTOCOLS
+from s2sharp_core.evaluation.scoring import METRICS
+from s2sharp_core.evaluation.spectrum import departure
 
 __all__ = ["SEEN", "Cell", "Grid", "grids", "write_csv", "write_tables"]
 

@@ -13,10 +13,11 @@ import torch
 
 from s2sharp_core import BANDS, METHODS, S2SharpError, load_sharpener
 from s2sharp_core.blocks import context, sharpen_block, side_by_side
-from s2sharp_core.fitting import FitOptions, Sample
 from s2sharp_core.lattice import Box
-from s2sharp_core.observation import Sensor
-from s2sharp_core.sharpeners import unfitted_sharpener
+from s2sharp_core.learning.fitting import FitOptions
+from s2sharp_core.sensor.observation import Sensor
+from s2sharp_core.sensor.sample import Sample
+from s2sharp_core.sharpeners.registry import unfitted_sharpener
 
 from .ready import judged
 from .unit import Peak

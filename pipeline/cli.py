@@ -332,7 +332,7 @@ def train(
     it is fitted to many scenes at once, as it would be to one.
     """
     from s2sharp_core import METHODS
-    from s2sharp_core.supervised import SIZES
+    from s2sharp_core.learning.s2net import SIZES
 
     from .learn import Training
 
@@ -429,7 +429,7 @@ def _train_nets(
     training: "Training", features: int | None, blocks: int | None, shown: Progress
 ) -> Iterator[Path]:
     """The nets of DSen2 or VDSen2, one after the other."""
-    from s2sharp_core.training import Recipe
+    from s2sharp_core.learning.dsen2 import Recipe
 
     from .learn import learn
 
@@ -461,7 +461,7 @@ def import_weights(
     They are the files `models/s2_….hdf5` of github.com/lanha/DSen2, one for 20 m (032; very deep: 033) and
     one for 60 m (030; 034). What a file is for is seen from its shapes. Needs `pip install 's2sharp[keras]'`.
     """
-    from s2sharp_core.weights.keras import import_keras
+    from s2sharp_core.learning.keras import import_keras
 
     with told():
         method, written = import_keras(file, out)
@@ -539,7 +539,7 @@ def evaluate(
 
     Example: `s2sharp evaluate --method bicubic --method s2net-m --protocol measured --protocol spectrum --out bench`
     """
-    from s2sharp_core.fitting import FitOptions
+    from s2sharp_core.learning.fitting import FitOptions
 
     from .bench import find_tasks, folders
     from .bench_cli import Bench, check_pictures

@@ -21,7 +21,7 @@ from s2sharp_core import S2SharpError
 
 from .place import Place
 from .slurm import jobs, read_profile
-from .unit import THREADS
+from .unit import WORKER_THREADS
 
 __all__ = ["ALLOCATOR", "Cluster", "connect", "memory_of", "threads_of", "workers_of"]
 
@@ -148,7 +148,7 @@ def _scheduler(address: str, *, insecure: bool) -> Iterator[Client]:
             raise S2SharpError(
                 "scheduler-unreachable",
                 f"The scheduler at {address} has had no worker for a minute.",
-                f"Start some: `dask worker ADDRESS --nthreads {THREADS}`, where s2sharp is installed.",
+                f"Start some: `dask worker ADDRESS --nthreads {WORKER_THREADS}`, where s2sharp is installed.",
             ) from error
         yield client
 
@@ -169,12 +169,12 @@ def _local(workers: int, gpus: tuple[str, ...]) -> SpecCluster:
     if not gpus:
         return LocalCluster(
             n_workers=workers,
-            threads_per_worker=THREADS,
+            threads_per_worker=WORKER_THREADS,
             dashboard_address="127.0.0.1:0",
             silence_logs=50,
         )
     here: dict[str, Any] = {"host": "127.0.0.1", "protocol": "tcp://"}
-    each = {**here, "nthreads": THREADS, "memory_limit": 0, "silence_logs": 50}
+    each = {**here, "nthreads": WORKER_THREADS, "memory_limit": 0, "silence_logs": 50}
     return SpecCluster(
         scheduler={"cls": Scheduler, "options": {**here, "dashboard_address": "127.0.0.1:0"}},
         workers={

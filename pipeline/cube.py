@@ -226,7 +226,7 @@ class Layout(Sharded):
     def native_names(self) -> tuple[str, ...]:
         """Its variables, from this group on."""
         inside = self.native
-        return tuple(f"{_NATIVE}/{band}" for band in inside.bands) if inside else ()
+        return tuple(f"{NATIVE}/{band}" for band in inside.bands) if inside else ()
 
     @property
     def layers(self) -> Mapping[str, tuple[str, str, dict[int, str]]]:
@@ -303,7 +303,7 @@ def encode(reflectance: np.ndarray) -> np.ndarray:
     return dn.astype(np.int16)
 
 
-_NATIVE = "r60m"
+NATIVE = "r60m"
 
 
 @dataclass(frozen=True)
@@ -318,7 +318,7 @@ class Native(Sharded):
 
     @property
     def group(self) -> str:
-        return f"{self.around.group}/{_NATIVE}"
+        return f"{self.around.group}/{NATIVE}"
 
     @property
     def chunk(self) -> int:
@@ -491,7 +491,7 @@ def lay_out_level(
     def array(name: str, dtype: str, fill: int, attributes: dict[str, Any]) -> None:
         shape = (len(layout.times), height, width)
         if name in group:
-            _resize(group[name], shape, {**geo, **mapping, **attributes})
+            resize(group[name], shape, {**geo, **mapping, **attributes})
             return
         group.create_array(
             name,
@@ -548,7 +548,7 @@ def write_array(
 ) -> None:
     """Write a small array of a group, a coordinate for example, whole; again, if it has become longer."""
     if name in group:
-        array = _resize(group[name], values.shape, facts)
+        array = resize(group[name], values.shape, facts)
     else:
         array = group.create_array(
             name,
@@ -566,7 +566,7 @@ def write_array(
 _COORDINATE = 4096
 
 
-def _resize(
+def resize(
     there: "zarr.Array[Any] | zarr.Group", shape: tuple[int, ...], facts: dict[str, Any]
 ) -> "zarr.Array[Any]":
     """More room in an array, which keeps what it holds."""
@@ -722,7 +722,7 @@ def open_cube(
     code = str(epsg or codes[0])
     name = code if level == 0 else f"{code}/x{2**level}"
     if native:
-        name = f"{code}/{_NATIVE}"
+        name = f"{code}/{NATIVE}"
         if name not in root:
             raise S2SharpError(
                 "outside", "The cube has no B10.", "Make one of Level-1C with `--bands …,B10`."

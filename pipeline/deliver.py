@@ -15,7 +15,7 @@ from .place import Place, files, store_errors
 from .plan import Plan, Unit
 from .publish import Provenance, stac_item, write_catalog, write_cogs
 from .quicklook import choose_spot, quicklook
-from .unit import ONE, SPACE, Run, keep
+from .unit import REMEDY_NO_SPACE, Run, keep, one_unit
 
 __all__ = ["publish_unit", "write_catalogue"]
 
@@ -32,16 +32,16 @@ def publish_unit(run: Run, unit: Unit, missing: tuple[str, ...], attempt: int = 
     layout, acquisition = plan.layout(unit.epsg), plan.acquisition(unit)
     name, key = plan.name(unit), plan.key(unit, missing)
     try:
-        with ONE:
+        with one_unit:
             write_cogs(plan.out, layout, unit.time, acquisition.id)
             told = _picture(plan, layout, acquisition, unit.time)
         record = Record(name, key, "ok", warnings=told)
     except S2SharpError as error:
         record = Record(name, key, "failed", kind=error.kind, message=str(error))
     except store_errors() as error:
-        message = f"Cannot publish {acquisition.id}: {error}. {SPACE}"
+        message = f"Cannot publish {acquisition.id}: {error}. {REMEDY_NO_SPACE}"
         record = Record(name, key, "failed", kind="store-unwritable", message=message)
-    return keep(plan, replace(record, attempt=attempt))
+    return keep(plan.out, replace(record, attempt=attempt))
 
 
 def picture_path(out: Place, acquisition: Acquisition) -> Place:

@@ -9,7 +9,7 @@ import rasterio
 
 from s2sharp_core import BANDS, load_sharpener
 from s2sharp_core.blocks import context, sharpen_block
-from s2sharp_core.metrics import rmse, sre
+from s2sharp_core.evaluation.metrics import rmse, sre
 
 from .cube import open_cube
 from .load import Files, load_block

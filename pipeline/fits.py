@@ -11,14 +11,14 @@ import torch
 from distributed import get_worker
 
 from s2sharp_core import METHODS, S2SharpError
-from s2sharp_core.fitting import Sample
+from s2sharp_core.sensor.sample import Sample
 from s2sharp_core.sharpeners.guard import told
 
 from .ledger import Record
 from .place import mirrored, store_errors
 from .plan import Datatake, Plan
 from .samples import Wish, draw, scenes_of
-from .unit import ONE, SPACE, Peak, Run, idle_size, keep
+from .unit import REMEDY_NO_SPACE, Peak, Run, idle_size, keep, one_unit
 
 __all__ = ["TOPIC", "draw_sample", "fit_unit"]
 
@@ -67,7 +67,7 @@ def fit_unit(run: Run, datatake: Datatake, attempt: int = 1) -> Record:
     name, key = plan.fit_name(datatake), plan.fit_key(datatake)
     facts: dict[str, Any] = {"unit": name, "key": key, "attempt": attempt}
     begin, threads = time.perf_counter(), torch.get_num_threads()
-    with ONE, Peak() as memory:
+    with one_unit, Peak() as memory:
         idle = idle_size(run)
         torch.set_num_threads(plan.config.fit_threads)
         try:
@@ -77,12 +77,12 @@ def fit_unit(run: Run, datatake: Datatake, attempt: int = 1) -> Record:
             message = f"{datatake.take}: {error}"
             facts |= {"status": "failed", "kind": error.kind, "message": message}
         except store_errors() as error:
-            message = f"Cannot write {plan.fit_folder(datatake.take)}: {error}. {SPACE}"
+            message = f"Cannot write {plan.fit_folder(datatake.take)}: {error}. {REMEDY_NO_SPACE}"
             facts |= {"status": "failed", "kind": "store-unwritable", "message": message}
         finally:
             torch.set_num_threads(threads)
     facts |= {"seconds": {"fit": time.perf_counter() - begin}, "idle": idle, "peak": memory.bytes}
-    return keep(plan, Record(**facts))
+    return keep(plan.out, Record(**facts))
 
 
 def _fit(plan: Plan, datatake: Datatake) -> str:

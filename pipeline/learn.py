@@ -12,14 +12,16 @@ import torch
 
 from s2sharp_core import BANDS, METHODS, S2SharpError
 from s2sharp_core.bands import BY_GSD, GSDS
-from s2sharp_core.fitting import FitOptions, Sample, Tell
-from s2sharp_core.observation import SENTINEL2
-from s2sharp_core.sensing import sense
-from s2sharp_core.sharpeners import NetSharpener, s2net, unfitted_sharpener
-from s2sharp_core.sharpeners.dsen2 import PUBLISHED, weights_file
-from s2sharp_core.supervised import SIZES, S2Recipe, teach
-from s2sharp_core.training import Pair, Recipe, synthetic_pairs, train, wald_pair
+from s2sharp_core.learning.dsen2 import Pair, Recipe, synthetic_pairs, train, wald_pair
+from s2sharp_core.learning.fitting import FitOptions, Tell
+from s2sharp_core.learning.s2net import SIZES, S2Recipe, teach
+from s2sharp_core.sensor.observation import SENTINEL2
+from s2sharp_core.sensor.sample import Sample
+from s2sharp_core.sensor.sensing import sense
+from s2sharp_core.sharpeners import NetSharpener, s2net
+from s2sharp_core.sharpeners.registry import unfitted_sharpener
 from s2sharp_core.weights import save_net
+from s2sharp_core.weights.files import PUBLISHED, weights_file
 
 from .acquisitions import Acquisition, group
 from .config import RunConfig

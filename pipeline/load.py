@@ -280,7 +280,7 @@ class Files:
         scenes = [
             scene
             for scene in self.acquisition.scenes
-            if not (scene.box & box).empty and _file(scene, band)
+            if not (scene.box & box).empty and source_of(scene, band)
         ]
         if len(scenes) == 1:  # as the rest would do it, with a third of the work
             inner = scenes[0].box & box
@@ -333,13 +333,13 @@ def harmonised(
 
     ``kept`` as of :func:`reading`.
     """
-    file = _file(scene, band)
+    file = source_of(scene, band)
     assert file is not None  # noqa: S101  (the caller asks for what there is)
     part = read_scene(scene, file, acquisition.epsg, box, kept)
     return _harmonise(part, file, reference_offset(acquisition, band))
 
 
-def _file(scene: "Scene", band: str) -> Source | None:
+def source_of(scene: "Scene", band: str) -> Source | None:
     if band == "SCL":
         return scene.scl
     return next(source for source in scene.sources if source.band == band)
@@ -349,7 +349,7 @@ def reference_offset(acquisition: "Acquisition", band: str) -> tuple[float, floa
     """(scale, offset) that an acquisition's DN of ``band`` are kept in: the lowest of its items."""
     if band == "SCL":
         return 1.0, 0.0
-    files = [_file(scene, band) for scene in acquisition.scenes]
+    files = [source_of(scene, band) for scene in acquisition.scenes]
     return min((f.scale, f.offset) for f in files if f is not None)
 
 

@@ -14,9 +14,9 @@ import shapely
 from pydantic import BaseModel, ConfigDict, TypeAdapter
 
 from s2sharp_core import BANDS, S2SharpError, Sharpener
-from s2sharp_core.fitting import FitOptions
 from s2sharp_core.lattice import Box
-from s2sharp_core.observation import Sensor
+from s2sharp_core.learning.fitting import FitOptions
+from s2sharp_core.sensor.observation import Sensor
 
 from .acquisitions import Acquisition, Choice
 from .archives import public

@@ -52,7 +52,7 @@ _FREE = {
 # What a run asks for: another one adds to the cube.
 _QUERY = {"datetime", "bbox", "area", "max_cloud", "extent"}
 
-_WORLD = (-180.0, -90.0, 180.0, 90.0)
+WORLD = (-180.0, -90.0, 180.0, 90.0)
 
 _SHARDS = (512, 256, 128, 64)
 
@@ -92,9 +92,9 @@ def make_plan(config: RunConfig) -> Plan:
     needed = sharpener.reads if sharpener else ()
     reads = in_order({*needed, *(band for band in config.bands if BANDS[band].gsd == 10)})
     margin = context(sharpener) if sharpener else 0
-    found = _search(config, (*reads, *config.native), margin, b"")
+    found = find_items(config, (*reads, *config.native), margin, b"")
     if not found.acquisitions:
-        raise _nothing(config, found)
+        raise nothing_found(config, found)
     learns = bool(coarse) and fits(config)
     measures = config.sensor == "measured" and bool(coarse) and METHODS[config.method].senses
     taken = found.acquisitions if learns or measures else ()
@@ -113,7 +113,7 @@ def make_plan(config: RunConfig) -> Plan:
         cloudy=found.cloudy,
         refused=found.refused,
         choices=found.choices,
-        layouts=tuple(_layouts(config, found.acquisitions)),
+        layouts=tuple(layouts_of(config, found.acquisitions)),
         reads=reads,
         margin=margin,
         digest=digest_of(config, sharpener) if sharpener else "",
@@ -122,11 +122,11 @@ def make_plan(config: RunConfig) -> Plan:
         precision=sharpener.precision if sharpener else "",
         device=device,
         shape=area_digest(config),
-        staged=_staged(config, found.acquisitions),
+        staged=staged_by_default(config, found.acquisitions),
     )
 
 
-def _search(config: RunConfig, reads: tuple[str, ...], margin: int, before: bytes) -> _Found:
+def find_items(config: RunConfig, reads: tuple[str, ...], margin: int, before: bytes) -> _Found:
     """Search, and freeze what was found beside what is frozen already."""
     seen: set[str] = set()
 
@@ -137,8 +137,8 @@ def _search(config: RunConfig, reads: tuple[str, ...], margin: int, before: byte
             seen.add(item.id)
             yield item
 
-    frozen_items, every, refused, choices = _froze(
-        chain(_thawed(before, config), items()), reads, config
+    frozen_items, every, refused, choices = freeze_items(
+        chain(read_items(before, config), items()), reads, config
     )
     new = [a for a in every if any(scene.id in seen for scene in a.scenes)]
     clear = [a for a in new if a.cloud is None or a.cloud <= config.max_cloud]
@@ -154,7 +154,7 @@ def _search(config: RunConfig, reads: tuple[str, ...], margin: int, before: byte
     )
 
 
-def _froze(
+def freeze_items(
     items: Iterable[pystac.Item], reads: tuple[str, ...], config: RunConfig
 ) -> tuple[bytes, list[Acquisition], list[Refusal], list[Choice]]:
     """Items as stac-geoparquet, and what they make."""
@@ -164,28 +164,28 @@ def _froze(
         return file.read_bytes(), *found
 
 
-def _thawed(items: bytes, config: RunConfig) -> Iterator[pystac.Item]:
-    """What :func:`_froze` made."""
+def read_items(items: bytes, config: RunConfig) -> Iterator[pystac.Item]:
+    """What :func:`freeze_items` made."""
     if not items:
         return
     with TemporaryDirectory() as folder:
         file = Path(folder) / "items.parquet"
         file.write_bytes(items)
-        yield from search(str(file), config.collection, _WORLD, "2015/..")
+        yield from search(str(file), config.collection, WORLD, "2015/..")
 
 
 def with_acquisitions(plan: Plan) -> Plan:
     """The plan of a run that is continued, with the acquisitions that its frozen items make."""
     config = plan.config
     items, fit_items = frozen_items(plan.out)
-    found, *_ = group(_thawed(items, config), plan.files, config.catalog, config.sign)
+    found, *_ = group(read_items(items, config), plan.files, config.catalog, config.sign)
     there = {a.id: numbered(a, plan.numbers.get(a.id, ())) for a in found}
     ids = [name for layout in plan.layouts for name in layout.ids]
     return plan.model_copy(
         update={
             "acquisitions": tuple(there[name] for name in ids),
-            "datatakes": _by_take(
-                group(_thawed(fit_items, config), plan.reads, config.catalog, config.sign)[0]
+            "datatakes": by_datatake(
+                group(read_items(fit_items, config), plan.reads, config.catalog, config.sign)[0]
             ),
             "items": items,
             "fit_items": fit_items,
@@ -209,7 +209,7 @@ def when(config: RunConfig) -> str:
     return "/".join(moment.isoformat() if moment else ".." for moment in (first, end))
 
 
-def _nothing(config: RunConfig, found: _Found) -> S2SharpError:
+def nothing_found(config: RunConfig, found: _Found) -> S2SharpError:
     if not (found.every or found.refused):
         return S2SharpError(
             "nothing-found",
@@ -250,24 +250,24 @@ def datatakes_of(
             # A datatake lasts half an hour at most.
             begin = f"{min(moments) - timedelta(hours=1):%Y-%m-%dT%H:%M:%SZ}"
             end = f"{max(moments) + timedelta(hours=1):%Y-%m-%dT%H:%M:%SZ}"
-            found = search(config.catalog, config.collection, _WORLD, f"{begin}/{end}")
+            found = search(config.catalog, config.collection, WORLD, f"{begin}/{end}")
             own = [item for item in found if safe_name(datatake(item)) == take]
             own.sort(key=lambda item: hashlib.sha256(tile(item).encode()).digest())
             tiles = list(dict.fromkeys(tile(item) for item in own))[:_TILES]
             yield from (item for item in own if tile(item) in tiles)
 
-    frozen_items, found, *_ = _froze(chain(_thawed(before, config), items()), reads, config)
-    return _by_take(found), frozen_items
+    frozen_items, found, *_ = freeze_items(chain(read_items(before, config), items()), reads, config)
+    return by_datatake(found), frozen_items
 
 
-def _by_take(acquisitions: Iterable[Acquisition]) -> tuple[Datatake, ...]:
+def by_datatake(acquisitions: Iterable[Acquisition]) -> tuple[Datatake, ...]:
     takes: dict[str, list[Acquisition]] = {}
     for acquisition in acquisitions:
         takes.setdefault(acquisition.take, []).append(acquisition)
     return tuple(Datatake(take, tuple(takes[take])) for take in sorted(takes))
 
 
-def _staged(config: RunConfig, acquisitions: Sequence[Acquisition]) -> bool:
+def staged_by_default(config: RunConfig, acquisitions: Sequence[Acquisition]) -> bool:
     remote = any("://" in f.href for a in acquisitions for s in a.scenes for f in s.sources)
     return config.stage == "always" or (config.stage == "auto" and remote)
 
@@ -282,7 +282,7 @@ def _meets(shape: shapely.Geometry, acquisition: Acquisition) -> bool:
     return any(shape.intersects(shapely.box(*lattice.bounds(box))) for box in places)
 
 
-def _layouts(config: RunConfig, acquisitions: Sequence[Acquisition]) -> list[Layout]:
+def layouts_of(config: RunConfig, acquisitions: Sequence[Acquisition]) -> list[Layout]:
     """One per EPSG code: the asked area as far as its acquisitions reach."""
     layouts = []
     for epsg in sorted({a.epsg for a in acquisitions}):
@@ -354,7 +354,7 @@ def frozen(config: RunConfig) -> Plan | None:
     if asked_anew or config.since:
         plan = _extended(plan)
     plan = _with_sensors(plan)
-    return plan.model_copy(update={"staged": _staged(config, plan.acquisitions)})
+    return plan.model_copy(update={"staged": staged_by_default(config, plan.acquisitions)})
 
 
 def _with_sensors(plan: Plan) -> Plan:
@@ -367,10 +367,10 @@ def _with_sensors(plan: Plan) -> Plan:
 def _extended(plan: Plan) -> Plan:
     """A plan with what a new search brings, in a cube with room for both."""
     config = plan.config
-    found = _search(config, plan.files, plan.margin, plan.items)
+    found = find_items(config, plan.files, plan.margin, plan.items)
     if not found.acquisitions:
         # Of what was there before, nothing was asked for.
-        raise _nothing(config, found if found.cloudy else replace(found, every=()))
+        raise nothing_found(config, found if found.cloudy else replace(found, every=()))
     before = {a.id: a for a in plan.acquisitions}
     asked = tuple(a.id for a in found.acquisitions)
     acquisitions = tuple(
@@ -401,7 +401,7 @@ def _extended(plan: Plan) -> Plan:
             "choices": found.choices,
             "layouts": tuple(
                 _larger(old[x.epsg], x) if x.epsg in old else x
-                for x in _layouts(config, acquisitions)
+                for x in layouts_of(config, acquisitions)
             ),
         }
     )

@@ -6,16 +6,11 @@ from functools import lru_cache
 from pathlib import Path
 
 from s2sharp_core import BANDS, METHODS, S2SharpError, Sharpener, load_sharpener
-from s2sharp_core.fitting import FitOptions
-from s2sharp_core.observation import SENTINEL2, Sensor
-from s2sharp_core.sensing import NAMED
-from s2sharp_core.sharpeners import (
-    NetSharpener,
-    WindowFitted,
-    WithError90,
-    WithTrust,
-    unfitted_sharpener,
-)
+from s2sharp_core.learning.fitting import FitOptions
+from s2sharp_core.sensor.observation import SENTINEL2, Sensor
+from s2sharp_core.sensor.sensing import NAMED
+from s2sharp_core.sharpeners import NetSharpener, WindowFitted, WithError90, WithTrust
+from s2sharp_core.sharpeners.registry import unfitted_sharpener
 
 from .config import RunConfig
 from .place import Place, contents, files, local, read_text

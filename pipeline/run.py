@@ -33,7 +33,7 @@ from .planning import frozen
 from .sensor_files import brief
 from .sensors import measure_unit, there
 from .stage import Stage, clear
-from .unit import SPACE, Run, keep, overview_unit, sharpen_unit, stage_unit
+from .unit import REMEDY_NO_SPACE, Run, keep, overview_unit, sharpen_unit, stage_unit
 
 __all__ = ["Outcome", "execute"]
 
@@ -79,7 +79,9 @@ def _lasting(plan: Plan) -> Iterator[None]:
         raise S2SharpError(
             "run-stopped",
             f"The run in {plan.out} stopped: {error}.",
-            f"{SPACE} Is the scheduler there?" if plan.config.scheduler else SPACE,
+            f"{REMEDY_NO_SPACE} Is the scheduler there?"
+            if plan.config.scheduler
+            else REMEDY_NO_SPACE,
         ) from error
 
 
@@ -109,7 +111,7 @@ def execute(plan: Plan, tell: Callable[[Event], None] = lambda _: None) -> Outco
         with connect(plan.config, plan.out) as cluster:
             tell(Event("cluster", about={"dashboard": cluster.client.dashboard_link}))
             run = Run(plan.out, plan.stamp, cluster.threads)
-            road = _Road(cluster, plan, run, lease, outcome, tell)
+            road = Road(cluster, plan, run, lease, outcome, tell)
             try:
                 road.all()
             except EnoughError:
@@ -117,7 +119,7 @@ def execute(plan: Plan, tell: Callable[[Event], None] = lambda _: None) -> Outco
             if not outcome.failed:
                 road.stager.clear()
         lease.check()
-        with _unwritable("cube", f"complete {plan.store}", outcome):
+        with unwritable("cube", f"complete {plan.store}", outcome):
             for folder in ("acquisitions", "ledger"):
                 sweep(plan.out / folder)  # what killed writers left behind
             weights = {a.take: plan.weights_of(a.take) for a in plan.acquisitions}
@@ -174,12 +176,12 @@ def _laid_out(plan: Plan) -> Plan:
 
 
 @contextmanager
-def _unwritable(name: str, what: str, outcome: Outcome) -> Iterator[None]:
+def unwritable(name: str, what: str, outcome: Outcome) -> Iterator[None]:
     """What cannot be written after all units is one more failure: the rest of the run stands."""
     try:
         yield
     except store_errors() as error:
-        message = f"Cannot {what}: {error}. {SPACE}"
+        message = f"Cannot {what}: {error}. {REMEDY_NO_SPACE}"
         outcome.failed.append(Record(name, "", "failed", "store-unwritable", message))
 
 
@@ -206,7 +208,7 @@ class _Phase:
 
 
 @dataclass
-class _Road:
+class Road:
     """The phases of a run through one cluster, each on what the ledger does not have."""
 
     cluster: Cluster
@@ -219,7 +221,7 @@ class _Road:
     def __post_init__(self) -> None:
         self.client = self.cluster.client
         self.workers = Workers(self.client, self.cluster.tend)
-        self.stager = _Stager(self.client, self.plan, self.run, self.workers)
+        self.stager = Stager(self.client, self.plan, self.run, self.workers)
         self._ledger = Ledger(self.plan.out / "ledger")
         self._unfitted: dict[str, S2SharpError] = {}
         self._excused = 0
@@ -234,7 +236,7 @@ class _Road:
             self.derive("overviews", plan.overviews(level), overview_unit)
         if plan.config.publish:
             self.derive("publish", plan.pictures(), publish_unit)
-            with _unwritable("catalogue", "write the STAC catalogue", self.outcome):
+            with unwritable("catalogue", "write the STAC catalogue", self.outcome):
                 write_catalogue(plan)
 
     def sharpen(self) -> None:
@@ -300,7 +302,9 @@ class _Road:
         """A unit that is not begun, since its fit failed: that was counted, once."""
         name, key = self.plan.name(unit), self.plan.key(unit)
         self._excused += 1
-        self._add("sharpen", keep(self.plan, Record(name, key, "failed", error.kind, str(error))))
+        self._add(
+            "sharpen", keep(self.plan.out, Record(name, key, "failed", error.kind, str(error)))
+        )
 
     def _flow(
         self,
@@ -385,7 +389,7 @@ class _Road:
         flow.through(todo())
 
     def _lost(self, name: str, key: str, attempt: int, error: Exception) -> Record:
-        return keep(self.plan, lost(name, key, attempt, error, "--shard"))
+        return keep(self.plan.out, lost(name, key, attempt, error, "--shard"))
 
     def _check(self) -> None:
         self.lease.check()
@@ -411,7 +415,7 @@ def _whole(plan: Plan, take: str) -> bool:
     return True
 
 
-class _Stager:
+class Stager:
     """Stages shards before the units that read them, and evicts the oldest idle ones over budget."""
 
     def __init__(self, client: Client, plan: Plan, run: Run, workers: Workers) -> None:

@@ -18,8 +18,8 @@ import torch
 
 from s2sharp_core import S2SharpError
 from s2sharp_core.bands import BANDS, BY_GSD, CLOUDS, GSDS
-from s2sharp_core.fitting import Sample
 from s2sharp_core.lattice import Box
+from s2sharp_core.sensor.sample import Sample
 
 from .acquisitions import Acquisition
 from .load import Files, load_block, load_scl

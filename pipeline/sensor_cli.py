@@ -21,7 +21,7 @@ from .products import are_products
 from .terminal import console, problems, told
 
 if TYPE_CHECKING:
-    from s2sharp_core.sensing import Sensed
+    from s2sharp_core.sensor.sensing import Sensed
 
     from .plan import Datatake
 

@@ -6,7 +6,7 @@ from dataclasses import asdict
 from typing import Any
 
 from s2sharp_core import S2SharpError, Sensor
-from s2sharp_core.sensing import Sensed
+from s2sharp_core.sensor.sensing import Sensed
 
 from .config import NAMED, RunConfig
 from .place import place, read_text, store_errors

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from s2sharp_core import S2SharpError
-from s2sharp_core.sensing import SIDES, Sensed, sense
+from s2sharp_core.sensor.sensing import SIDES, Sensed, sense
 
 from .flow import PASSING
 from .ledger import Record
@@ -21,7 +21,7 @@ from .place import read_text, store_errors, write_text
 from .plan import Datatake, Plan
 from .samples import Window, Wish, draw, scenes_of
 from .sensor_files import about
-from .unit import ONE, SPACE, Peak, Run, idle_size, keep
+from .unit import REMEDY_NO_SPACE, Peak, Run, idle_size, keep, one_unit
 
 __all__ = ["measure_datatake", "measure_unit", "there"]
 
@@ -72,7 +72,7 @@ def measure_unit(run: Run, datatake: Datatake, attempt: int = 1) -> Record:
     facts: dict[str, Any] = {"unit": name, "key": key, "attempt": attempt}
     file = plan.sensor_file(datatake.take)
     begin, threads = time.perf_counter(), torch.get_num_threads()
-    with ONE, Peak() as memory:
+    with one_unit, Peak() as memory:
         idle = idle_size(run)
         torch.set_num_threads(_THREADS)
         try:
@@ -86,12 +86,12 @@ def measure_unit(run: Run, datatake: Datatake, attempt: int = 1) -> Record:
             message = f"{datatake.take}: {error}"
             facts |= {"status": "failed", "kind": error.kind, "message": message}
         except store_errors() as error:
-            message = f"Cannot write {file}: {error}. {SPACE}"
+            message = f"Cannot write {file}: {error}. {REMEDY_NO_SPACE}"
             facts |= {"status": "failed", "kind": "store-unwritable", "message": message}
         finally:
             torch.set_num_threads(threads)
     facts |= {"seconds": {"sensor": time.perf_counter() - begin}, "idle": idle}
-    return keep(plan, Record(**facts, peak=memory.bytes))
+    return keep(plan.out, Record(**facts, peak=memory.bytes))
 
 
 def _measured(plan: Plan, datatake: Datatake, *, last: bool) -> tuple[Sensed, tuple[Window, ...]]:

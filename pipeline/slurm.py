@@ -26,7 +26,7 @@ from s2sharp_core import S2SharpError
 
 from .config import wrong
 from .place import Place
-from .unit import THREADS
+from .unit import WORKER_THREADS
 
 if TYPE_CHECKING:
     from dask_jobqueue.slurm import SLURMCluster
@@ -178,7 +178,7 @@ def jobs(
             queue=profile.partition,
             account=profile.account,
             walltime=profile.walltime,
-            cores=THREADS,
+            cores=WORKER_THREADS,
             processes=1,
             job_cpu=profile.cores,
             memory=profile.memory,

@@ -17,7 +17,7 @@ from rasterio.transform import Affine
 from s2sharp_core import BANDS
 from s2sharp_core.bands import BY_GSD, COARSE, native_gsd
 from s2sharp_core.lattice import Box, Lattice
-from s2sharp_core.simulate import landscape, observe
+from s2sharp_core.sensor.simulate import landscape, observe
 
 __all__ = ["COLLECTION", "simulate", "write_catalogue", "write_scenes"]
 

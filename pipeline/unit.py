@@ -20,8 +20,8 @@ from s2sharp_core import BANDS, METHODS, S2SharpError, Sharpener
 from s2sharp_core.bands import CELL, CLOUDS, ERROR90
 from s2sharp_core.blocks import sharpen_block, valid_mask
 from s2sharp_core.lattice import Box
-from s2sharp_core.observation import SENTINEL2
-from s2sharp_core.registration import warn_of_shifts
+from s2sharp_core.sensor.observation import SENTINEL2
+from s2sharp_core.sensor.registration import warn_of_shifts
 from s2sharp_core.sharpeners import TRUST
 
 from .acquisitions import Acquisition
@@ -33,21 +33,19 @@ from .place import Place, store_errors
 from .plan import Plan, Unit, plan_of
 
 __all__ = [
-    "NET",
-    "ONE",
-    "SPACE",
-    "THREADS",
+    "REMEDY_NO_SPACE",
+    "WORKER_THREADS",
     "Peak",
     "Run",
     "idle_size",
     "keep",
+    "net_thread",
+    "one_unit",
     "overview",
     "overview_unit",
     "sharpen_unit",
     "stage_unit",
 ]
-
-# Classes of the scene classification: cloud of medium and of high probability.
 
 # Layers whose overviews show the highest.
 _WORST = frozenset({"valid", "saturated", *TRUST})
@@ -56,7 +54,7 @@ _WORST = frozenset({"valid", "saturated", *TRUST})
 _PROBE = 4
 
 
-class _Clock:
+class Clock:
     """Seconds by phase; one runs beside the other, so they may add up to more than the whole."""
 
     def __init__(self) -> None:
@@ -118,10 +116,12 @@ def stage_unit(run: Run, unit: Unit, cells: Box) -> int | S2SharpError:
     except S2SharpError as error:
         return error
     except store_errors() as error:
-        return S2SharpError("store-unwritable", f"Cannot write {stage.folder}: {error}.", SPACE)
+        return S2SharpError(
+            "store-unwritable", f"Cannot write {stage.folder}: {error}.", REMEDY_NO_SPACE
+        )
 
 
-SPACE = "Make room (or choose another --out) and run again: only what is missing is done."
+REMEDY_NO_SPACE = "Make room (or choose another --out) and run again: only what is missing is done."
 
 
 def sharpen_unit(run: Run, unit: Unit, staged: list[object], attempt: int = 1) -> Record:
@@ -134,24 +134,24 @@ def sharpen_unit(run: Run, unit: Unit, staged: list[object], attempt: int = 1) -
     attempt
         How often it has been tried, with this time.
     """
-    plan, clock = run.plan, _Clock()
+    plan, clock = run.plan, Clock()
     facts: dict[str, Any] = {"unit": plan.name(unit), "key": plan.key(unit), "attempt": attempt}
     facts["worker"] = f"{socket.gethostname()}:{os.getpid()}"
     about: dict[str, Any] = {}
     shards: list[_Shard] = []
     with ExitStack() as until_written:
-        with ONE, warnings.catch_warnings(record=True) as caught:
+        with one_unit, warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always", UserWarning)
             facts["idle"] = idle_size(run)
             memory = until_written.enter_context(Peak())
-            with _failures(plan, facts):
+            with failures(plan.store, facts):
                 for result in staged:
                     if isinstance(result, S2SharpError):
                         raise result
-                about, shards = NET.submit(_sharpen, run, unit, clock).result()
+                about, shards = net_thread.submit(_sharpen, run, unit, clock).result()
             # Before the next one begins: of all that a process holds there are two at most.
-            until_written.enter_context(_WRITING)
-        with _failures(plan, facts), clock("write"):
+            until_written.enter_context(one_write)
+        with failures(plan.store, facts), clock("write"):
             for layout, data in shards:
                 write_shard(plan.store, layout, unit.time, unit.row, unit.col, data)
             facts |= about
@@ -159,25 +159,25 @@ def sharpen_unit(run: Run, unit: Unit, staged: list[object], attempt: int = 1) -
     told = tuple(
         dict.fromkeys(f"{whose}: {w.message}" for w in caught if w.category is UserWarning)
     )
-    return keep(plan, Record(**facts, warnings=told, seconds=clock.seconds, peak=memory.bytes))
+    return keep(plan.out, Record(**facts, warnings=told, seconds=clock.seconds, peak=memory.bytes))
 
 
 # A process sharpens one unit at a time, whatever threads a cluster gives it: memory is planned for that, and
 # Python's record of warnings knows no threads. Meanwhile the one before may be written.
-ONE = threading.Lock()
-_WRITING = threading.Lock()
+one_unit = threading.Lock()
+one_write = threading.Lock()
 
-NET = ThreadPoolExecutor(1)
+net_thread = ThreadPoolExecutor(1)
 """The thread that nets run in, whichever of Dask's a unit came by: torch keeps buffers for each that it ever saw."""
 
-THREADS = 2
+WORKER_THREADS = 2
 """Dask's threads of a worker, for that; a net's threads are others."""
 
 _Shard = tuple[Sharded, Mapping[str, np.ndarray]]
 
 
 @contextmanager
-def _failures(plan: Plan, facts: dict[str, Any]) -> Iterator[None]:
+def failures(store: Place, facts: dict[str, Any]) -> Iterator[None]:
     """What goes wrong with a unit becomes facts of its record."""
     try:
         yield
@@ -185,16 +185,16 @@ def _failures(plan: Plan, facts: dict[str, Any]) -> Iterator[None]:
         facts |= {"status": "failed", "kind": error.kind, "message": str(error)}
         facts |= {"item": error.item, "band": error.band}
     except store_errors() as error:
-        message = f"Cannot write {plan.store}: {error}. {SPACE}"
+        message = f"Cannot write {store}: {error}. {REMEDY_NO_SPACE}"
         facts |= {"status": "failed", "kind": "store-unwritable", "message": message}
 
 
-def keep(plan: Plan, record: Record) -> Record:
+def keep(out: Place, record: Record) -> Record:
     """Write a record; one that cannot be written counts as a failure, so that the unit is redone."""
     try:
-        Ledger(plan.out / "ledger").write(record)
+        Ledger(out / "ledger").write(record)
     except store_errors() as error:
-        message = f"Cannot write the ledger of {plan.out}: {error}. {SPACE}"
+        message = f"Cannot write the ledger of {out}: {error}. {REMEDY_NO_SPACE}"
         return Record(record.unit, record.key, "failed", kind="store-unwritable", message=message)
     return record
 
@@ -208,7 +208,7 @@ def _strips(cells: Box, window: int) -> list[Box]:
     ]
 
 
-def _sharpen(run: Run, unit: Unit, clock: _Clock) -> tuple[dict[str, Any], list[_Shard]]:
+def _sharpen(run: Run, unit: Unit, clock: Clock) -> tuple[dict[str, Any], list[_Shard]]:
     """Facts of the record, and what is to be written: whole shards of the unit's place."""
     plan = run.plan
     if run.threads:
@@ -330,16 +330,16 @@ def _check(
 
 def overview_unit(run: Run, unit: Unit, missing: tuple[str, ...], attempt: int = 1) -> Record:
     """Make one shard of an overview from the level below, and record it."""
-    plan, clock = run.plan, _Clock()
+    plan, clock = run.plan, Clock()
     facts: dict[str, Any] = {"unit": plan.name(unit), "key": plan.key(unit, missing)}
     facts |= {"attempt": attempt, "status": "ok"}
-    with ONE, _failures(plan, facts):
+    with one_unit, failures(plan.store, facts):
         layout = plan.layout(unit.epsg)
         with clock("read"):
             coarse = overview(plan.store, layout, unit.time, unit.row, unit.col, unit.level)
         with clock("write"):
             write_shard(plan.store, layout, unit.time, unit.row, unit.col, coarse, unit.level)
-    return keep(plan, Record(**facts, seconds=clock.seconds))
+    return keep(plan.out, Record(**facts, seconds=clock.seconds))
 
 
 def overview(

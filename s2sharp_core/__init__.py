@@ -4,17 +4,18 @@
 or xarray is loaded when it is first used.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from .bands import BANDS
 from .errors import S2SharpError
+from .faces import face
 
 if TYPE_CHECKING:
-    from .observation import Sensor
     from .scene import make_scene
-    from .sensing import measure_scene
-    from .sharpeners import METHODS, Sharpener, load_sharpener
+    from .sensor.observation import Sensor
+    from .sensor.sensing import measure_scene
+    from .sharpeners.base import Sharpener
+    from .sharpeners.registry import METHODS, load_sharpener
     from .sharpening import fit_sharpener, sharpen
 
 __all__ = [
@@ -30,21 +31,14 @@ __all__ = [
     "sharpen",
 ]
 
-_WHERE = {
-    "METHODS": "sharpeners",
-    "Sensor": "observation",
-    "Sharpener": "sharpeners",
-    "fit_sharpener": "sharpening",
-    "load_sharpener": "sharpeners",
-    "make_scene": "scene",
-    "measure_scene": "sensing",
-    "sharpen": "sharpening",
-}
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _WHERE:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(import_module(f".{_WHERE[name]}", __name__), name)
-    globals()[name] = value
-    return value
+__getattr__, __dir__ = face(
+    __name__,
+    {
+        "scene": ["make_scene"],
+        "sensor.observation": ["Sensor"],
+        "sensor.sensing": ["measure_scene"],
+        "sharpeners.base": ["Sharpener"],
+        "sharpeners.registry": ["METHODS", "load_sharpener"],
+        "sharpening": ["fit_sharpener", "sharpen"],
+    },
+)

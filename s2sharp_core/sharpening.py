@@ -15,15 +15,16 @@ from dask.delayed import delayed
 from .bands import BANDS, BY_GSD, COARSE, error_of, in_order
 from .blocks import WINDOW, context, sharpen_block
 from .errors import S2SharpError
-from .fitting import FitOptions, Tell
 from .lattice import Box
-from .observation import SENTINEL2, Sensor
-from .registration import warn_of_shifts
-from .sampling import SIDE, windows_of
+from .learning.fitting import FitOptions, Tell
 from .scene import locate, picture
-from .sensing import SensorChoice, named, sense_arrays
-from .sharpeners import METHODS, Sharpener, WithError90, load_sharpener, unfitted_sharpener
+from .sensor.observation import SENTINEL2, Sensor
+from .sensor.registration import warn_of_shifts
+from .sensor.sampling import SIDE, windows_of
+from .sensor.sensing import SensorChoice, named, sense_arrays
+from .sharpeners import Sharpener, WithError90
 from .sharpeners.guard import told
+from .sharpeners.registry import METHODS, load_sharpener, unfitted_sharpener
 
 __all__ = ["fit_sharpener", "sharpen", "sharpen_part"]
 

@@ -34,7 +34,7 @@ from typer.testing import CliRunner
 from s2sharp_core import BANDS, make_scene
 from s2sharp_core.bands import BY_GSD
 from s2sharp_core.lattice import Lattice
-from s2sharp_core.simulate import landscape, observe
+from s2sharp_core.sensor.simulate import landscape, observe
 from tests.pipeline.conftest import cluster
 from tests.pipeline.products import write_safe
 from tests.services import http_server, pgstac_server, s3_server

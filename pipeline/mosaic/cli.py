@@ -8,15 +8,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from ..flags import flag
-from ..terminal import (
-    PARTIAL,
-    check_extras,
-    console,
-    duration_text,
-    problems,
-    size_text,
-    told,
-)
+from ..terminal import PARTIAL, check_extras, console, duration_text, problems, size_text, told
 from .config import MosaicConfig, configure
 
 if TYPE_CHECKING:

@@ -13,16 +13,7 @@ from rasterio.windows import Window
 
 from s2sharp_core import BANDS
 
-from ..place import (
-    Place,
-    files,
-    place,
-    read_texts,
-    remove,
-    remove_tree,
-    write_text,
-    zarr_store,
-)
+from ..place import Place, files, place, read_texts, remove, remove_tree, write_text, zarr_store
 from ..publish import (
     PROCESSING,
     ZARR,

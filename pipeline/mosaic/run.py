@@ -19,13 +19,13 @@ from ..flow import EnoughError, Flow, Workers, lost
 from ..lease import Lease
 from ..ledger import Ledger, Record
 from ..place import store_errors, sweep
-from ..unit import SPACE
+from ..unit import REMEDY_NO_SPACE, keep
 from .deliver import write_catalogue
 from .differences import Pair, merge
 from .plan import MosaicPlan, Tile, freeze
 from .planning import continued
 from .store import begin_writing, lay_out, status_of
-from .tile import Job, do_tile, keep
+from .tile import Job, do_tile
 
 __all__ = ["Outcome", "execute"]
 
@@ -87,7 +87,7 @@ def execute(plan: MosaicPlan, tell: Callable[[Event], None] = lambda _: None) ->
                 finish(plan.store, status)
     except store_errors() as error:
         raise S2SharpError(
-            "store-unwritable", f"The mosaic in {plan.config.to} stopped: {error}.", SPACE
+            "store-unwritable", f"The mosaic in {plan.config.to} stopped: {error}.", REMEDY_NO_SPACE
         ) from error
     outcome.seconds = time.perf_counter() - begin
     return outcome

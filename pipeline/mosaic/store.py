@@ -14,16 +14,7 @@ from zarr.storage import MemoryStore
 from s2sharp_core import BANDS, S2SharpError
 from s2sharp_core.lattice import Box
 
-from ..cube import (
-    FORMAT,
-    Bounds,
-    Sharded,
-    crop,
-    lay_out_level,
-    put_arrays,
-    read_group,
-    write_array,
-)
+from ..cube import FORMAT, Bounds, Sharded, crop, lay_out_level, put_arrays, read_group, write_array
 from ..place import Place, place, store_errors, zarr_store
 from .grid import Grid
 from .periods import Period

@@ -14,9 +14,9 @@ import psutil
 from s2sharp_core import S2SharpError
 
 from ..cube import FILL, write_shard
-from ..ledger import Ledger, Record
+from ..ledger import Record
 from ..place import Place, store_errors
-from ..unit import ONE, SPACE, Peak, overview
+from ..unit import REMEDY_NO_SPACE, Peak, keep, one_unit, overview
 from .config import BLOCK
 from .cost import parts
 from .deliver import publish_tile
@@ -25,7 +25,7 @@ from .grid import within
 from .picture import Painter
 from .plan import MosaicPlan, Takes, Tile, plan_of
 
-__all__ = ["Job", "do_tile", "keep"]
+__all__ = ["Job", "do_tile"]
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class Job:
 def do_tile(job: Job, attempt: int) -> Record:
     """Do one job and record it, as the ``attempt``-th; never raises for bad input."""
     # Memory is planned for one at a time, whatever threads a cluster gives its workers.
-    with ONE:
+    with one_unit:
         return _do_tile(job, attempt)
 
 
@@ -65,7 +65,9 @@ def _do_tile(job: Job, attempt: int) -> Record:
         except S2SharpError as error:
             facts |= {"status": "failed", "kind": error.kind, "message": f"{job.name}: {error}"}
         except store_errors() as error:
-            message = f"{job.name}: cannot read the cube or write {job.to}: {error}. {SPACE}"
+            message = (
+                f"{job.name}: cannot read the cube or write {job.to}: {error}. {REMEDY_NO_SPACE}"
+            )
             facts |= {"status": "failed", "kind": "store-unwritable", "message": message}
     seconds = {job.what: time.perf_counter() - begin}
     return keep(job.to, Record(**facts, seconds=seconds, peak=memory.bytes))
@@ -75,16 +77,6 @@ def _do_tile(job: Job, attempt: int) -> Record:
 def _idle_size() -> int:
     """Memory of the process, in bytes, before its first tile."""
     return int(psutil.Process().memory_info().rss)
-
-
-def keep(to: Place, record: Record) -> Record:
-    """Write a record; one that cannot be written counts as a failure, so that the tile is redone."""
-    try:
-        Ledger(to / "ledger").write(record)
-    except store_errors() as error:
-        message = f"Cannot write the ledger of {to}: {error}. {SPACE}"
-        return Record(record.unit, record.key, "failed", kind="store-unwritable", message=message)
-    return record
 
 
 def _mosaic(plan: MosaicPlan, tile: Tile, takes: Takes) -> int:

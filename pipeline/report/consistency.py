@@ -8,8 +8,8 @@ import numpy as np
 from s2sharp_core import load_sharpener
 from s2sharp_core.bands import BANDS
 from s2sharp_core.blocks import context, sharpen_block
-from s2sharp_core.consistency import residual
 from s2sharp_core.lattice import Box
+from s2sharp_core.sensor.consistency import residual
 
 from ..place import store_errors
 from ..plan import Plan, Unit

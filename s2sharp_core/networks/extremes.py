@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from ..bands import BANDS, COARSE
-from ..observation import FARTHEST_BLUR, FARTHEST_EDGE, LARGEST_SHIFT, Response, Sensor
+from ..sensor.observation import FARTHEST_BLUR, FARTHEST_EDGE, LARGEST_SHIFT, Response, Sensor
 
 __all__ = ["farthest"]
 

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from ..bands import BANDS, BY_GSD, COARSE, in_order, ratio
-from ..observation import SENTINEL2, Sensor, reach, upsample
+from ..sensor.observation import SENTINEL2, Sensor, reach, upsample
+from .kinds import NETWORKS, known_as
 from .kriging import KrigingNet
 
 __all__ = ["GuardedNet", "Instead"]
@@ -16,6 +17,7 @@ __all__ = ["GuardedNet", "Instead"]
 Instead = Literal["bicubic", "atprk"]
 
 
+@known_as("guarded")
 class GuardedNet(nn.Module):
     """The coarse bands of a network, some of them replaced by interpolation or by the closed form.
 
@@ -54,8 +56,6 @@ class GuardedNet(nn.Module):
     @property
     def config(self) -> dict[str, Any]:
         """The arguments it is built from."""
-        from . import NETWORKS
-
         kind = next(name for name, network in NETWORKS.items() if type(self.net) is network)
         net = {"kind": kind, **self.net.config}
         return {"net": net, "sensor": asdict(self.sensor), "instead": self.instead}
@@ -97,8 +97,6 @@ class GuardedNet(nn.Module):
 
 
 def _built(net: nn.Module | Mapping[str, Any]) -> Any:
-    from . import NETWORKS
-
     if isinstance(net, nn.Module):
         return net
     arguments = dict(net)

@@ -17,8 +17,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..bands import BY_GSD, ratio
-from ..observation import SENTINEL2, Sensor, degrade, psf
+from ..sensor.observation import SENTINEL2, Sensor, degrade, psf
 from .extremes import farthest
+from .kinds import known_as
 
 __all__ = ["KrigingNet", "kriging_filters", "seen_variogram"]
 
@@ -98,6 +99,7 @@ def kriging_filters(
     return weights.T.reshape(r * r, side, side)
 
 
+@known_as("kriging")
 class KrigingNet(nn.Module):
     """Regression on the 10 m bands, and kriging of what it leaves of the coarse bands of one GSD.
 

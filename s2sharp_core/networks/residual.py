@@ -4,8 +4,9 @@ import torch
 from torch import Tensor, nn
 
 from ..bands import BY_GSD
-from ..observation import reach, upsample
+from ..sensor.observation import reach, upsample
 from .arithmetic import Arithmetic, arithmetic
+from .kinds import known_as
 
 __all__ = ["ResidualNet"]
 
@@ -29,6 +30,7 @@ class _Block(nn.Module):
         return x + _RESIDUAL_SCALE * correction.to(x.dtype)
 
 
+@known_as("residual")
 class ResidualNet(nn.Module):
     """Predicts what interpolation misses of all bands of one GSD, from all bands at least as fine.
 

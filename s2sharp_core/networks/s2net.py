@@ -3,7 +3,7 @@
 Everything but the last step lies on the 20 m grid, where a 10 m picture has four phases a band (pixel-unshuffle):
 
 1. *Local regression.* The detail of every coarse band is regressed on that of the finer bands, seen through the same
-   kernel, and theirs carried over as far as the coarse band shows it (:mod:`s2sharp_core.regression`). Nothing is
+   kernel, and theirs carried over as far as the coarse band shows it (:mod:`s2sharp_core.networks.regression`). Nothing is
    learned, so nothing is tied to the scenes that a net was trained on.
 2. *Network.* A small residual net corrects that, the same one for every band of a GSD: it reads what each finer band
    contributes, in units of the band's local amplitude, and knows nothing of spectra. A gain or an offset of any
@@ -27,7 +27,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..bands import BY_GSD
-from ..observation import (
+from ..sensor.observation import (
     LARGEST_SHIFT,
     SENTINEL2,
     Response,
@@ -37,15 +37,9 @@ from ..observation import (
     upsample,
     upsample_phases,
 )
-from ..regression import (
-    Moments,
-    believed_slopes,
-    moments,
-    refined_slopes,
-    smooth,
-    split,
-)
 from .arithmetic import Arithmetic, arithmetic
+from .kinds import known_as
+from .regression import Moments, believed_slopes, moments, refined_slopes, smooth, split
 
 __all__ = ["PLANES", "Detail", "S2Net"]
 
@@ -237,6 +231,7 @@ class _Corrector(nn.Module):
         return self.tail(x)
 
 
+@known_as("s2net")
 class S2Net(nn.Module):
     """All coarse bands at 10 m in one pass.
 

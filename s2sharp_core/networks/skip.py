@@ -14,7 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from ..bands import BY_GSD
-from ..observation import reach, upsample
+from ..sensor.observation import reach, upsample
+from .kinds import known_as
 
 __all__ = ["SkipNet"]
 
@@ -38,6 +39,7 @@ class _Layer(nn.Sequential):
         super().__init__(*modules, nn.LeakyReLU(slope))
 
 
+@known_as("skip")
 class SkipNet(nn.Module):
     """All bands that it reads, at 10 m → the bands of ``gsds`` at 10 m.
 

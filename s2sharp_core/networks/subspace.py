@@ -17,7 +17,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..bands import BY_GSD, GSDS, in_order, ratio
-from ..observation import SENTINEL2, Sensor, adjoint, degrade, psf, upsample
+from ..sensor.observation import SENTINEL2, Sensor, adjoint, degrade, psf, upsample
+from .kinds import known_as
 
 __all__ = ["SubspaceNet"]
 
@@ -58,6 +59,7 @@ def _contrast(y10: Tensor) -> Tensor:
     return strong
 
 
+@known_as("subspace")
 class SubspaceNet(nn.Module):
     """All bands → the coarse bands at 10 m, by minimising SupReME's objective in a fixed subspace.
 

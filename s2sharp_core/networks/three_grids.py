@@ -11,7 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from ..bands import BY_GSD, GSDS
-from ..observation import reach, upsample
+from ..sensor.observation import reach, upsample
+from .kinds import known_as
 
 __all__ = ["ThreeGridNet"]
 
@@ -63,6 +64,7 @@ class _Branch(nn.Module):
         return out
 
 
+@known_as("three-grids")
 class ThreeGridNet(nn.Module):
     """All bands as they were delivered → all twelve at 10 m.
 

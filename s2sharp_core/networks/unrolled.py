@@ -15,8 +15,9 @@ import torch
 from torch import Tensor, nn
 
 from ..bands import BY_GSD, GSDS, ratio
-from ..observation import SENTINEL2, Sensor, degrade, pseudo_inverse, psf, reach
+from ..sensor.observation import SENTINEL2, Sensor, degrade, pseudo_inverse, psf, reach
 from .extremes import farthest
+from .kinds import known_as
 from .skip import Norm, SkipNet
 
 __all__ = ["UnrolledNet"]
@@ -50,6 +51,7 @@ def _decay(bands: tuple[str, ...], ratio: int, rho: float, tolerance: float, sen
     return side // 2
 
 
+@known_as("unrolled")
 class UnrolledNet(nn.Module):
     """A :class:`SkipNet` of all twelve bands and one closed-form data step after it.
 

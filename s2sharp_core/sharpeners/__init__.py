@@ -1,20 +1,20 @@
-"""The methods by name: a file each."""
+"""The methods: a file each.
 
-from collections.abc import Iterable
-from functools import lru_cache
-from pathlib import Path
+May import learning, weights, networks, sensor. A name → :func:`load_sharpener` → :class:`Sharpener`.
+"""
 
-import torch
+from typing import TYPE_CHECKING
 
-from ..bands import in_order
-from ..errors import S2SharpError
-from ..observation import SENTINEL2, Sensor
-from . import atprk, bicubic, deep_sure, dsen2, s2net, ssc_cnn, supreme, ucnn, unrolled
-from .base import Method, Sharpener
-from .error90 import WithError90
-from .fitted import WindowFitted
-from .net import NetSharpener
-from .trust import TRUST, WithTrust
+from ..faces import face
+
+if TYPE_CHECKING:
+    from .base import Method, Sharpener
+    from .error90 import WithError90
+    from .guard import told
+    from .net import NetSharpener
+    from .registry import METHODS, load_sharpener, unfitted_sharpener
+    from .trust import TRUST, WithTrust
+    from .window import WindowFitted
 
 __all__ = [
     "METHODS",
@@ -26,135 +26,19 @@ __all__ = [
     "WithError90",
     "WithTrust",
     "load_sharpener",
+    "told",
     "unfitted_sharpener",
 ]
 
-METHODS: dict[str, Method] = {
-    m.name: m
-    for m in (
-        bicubic.METHOD,
-        *s2net.METHODS,
-        *dsen2.METHODS,
-        ssc_cnn.METHOD,
-        ucnn.METHOD,
-        deep_sure.METHOD,
-        deep_sure.BP,
-        unrolled.METHOD,
-        atprk.METHOD,
-        supreme.METHOD,
-    )
-}
-
-
-def load_sharpener(
-    name: str,
-    bands: Iterable[str] | None = None,
-    weights: Path | str | None = None,
-    device: str = "auto",
-    precision: str = "auto",
-    sensor: Sensor = SENTINEL2,
-) -> Sharpener:
-    """Make a method ready to use.
-
-    Parameters
-    ----------
-    name
-        One of ``METHODS``.
-    bands
-        The coarse bands to return; all that the method can sharpen by default.
-    weights
-        A folder with weights of your own (made by ``s2sharp train``) instead of the shipped ones.
-    device
-        ``"cpu"``, ``"cuda"``, or ``"auto"`` for a GPU where there is one.
-    precision
-        What nets compute in: ``"float32"``, ``"bfloat16"``, or ``"auto"`` for bfloat16 where the processor has it
-        and the method's nets only correct what stays float32.
-    sensor
-        How the product was seen; measure it with :func:`~s2sharp_core.measurement.measure`.
-
-    Raises
-    ------
-    S2SharpError
-        ``method-unknown``, ``band-unknown``, ``weights-missing``, ``weights-corrupt``; ``not-fitted``
-        for a method that learns on the scene, when no ``weights`` are given.
-    """
-    method, wanted, device = _known(name, bands, device)
-    folder = Path(weights) if weights else None
-    return _load(method.name, wanted, folder, device, precision, sensor, _stamp(folder))
-
-
-def _stamp(folder: Path | None) -> tuple[tuple[str, int, int], ...]:
-    """What lies in a folder of weights: others may come to lie there while a process lives."""
-    files = sorted(folder.glob("*.safetensors")) if folder else []
-    return tuple((f.name, f.stat().st_mtime_ns, f.stat().st_size) for f in files)
-
-
-def unfitted_sharpener(
-    name: str,
-    bands: Iterable[str] | None = None,
-    device: str = "auto",
-    precision: str = "auto",
-    sensor: Sensor = SENTINEL2,
-) -> Sharpener:
-    """What a method that learns on the scene will be like: its reads, halo and cost, untrained.
-
-    A method that is ready without a fit is given as it is.
-
-    Raises
-    ------
-    S2SharpError
-        As :func:`load_sharpener`.
-    """
-    method, wanted, device = _known(name, bands, device)
-    if method.blank is None:
-        return load_sharpener(name, wanted, device=device, precision=precision, sensor=sensor)
-    blank = method.blank(wanted, device)
-    blank.compute_in(precision)
-    blank.see_with(sensor)
-    return blank
-
-
-def _known(
-    name: str, bands: Iterable[str] | None, device: str
-) -> tuple[Method, tuple[str, ...], str]:
-    if name not in METHODS:
-        raise S2SharpError(
-            "method-unknown",
-            f"There is no method {name!r}.",
-            f"Choose one of: {', '.join(METHODS)} (`s2sharp methods` describes them).",
-        )
-    method = METHODS[name]
-    wanted = tuple(method.bands if bands is None else bands)
-    unknown = [band for band in wanted if band not in method.bands]
-    if unknown:
-        raise S2SharpError(
-            "band-unknown",
-            f"{name} does not sharpen {', '.join(unknown)}.",
-            f"It sharpens {', '.join(method.bands)}.",
-        )
-    there = torch.cuda.is_available()
-    if device == "auto":
-        device = "cuda" if there else "cpu"
-    if device not in ("cpu", "cuda") or (device == "cuda" and not there):
-        raise S2SharpError(
-            "bad-config",
-            f"There is no device {device!r} here.",
-            "Choose cpu or auto; cuda takes a GPU and a build of torch for it.",
-        )
-    return method, in_order(wanted), device
-
-
-@lru_cache(maxsize=8)
-def _load(
-    name: str,
-    bands: tuple[str, ...],
-    weights: Path | None,
-    device: str,
-    precision: str,
-    sensor: Sensor,
-    stamp: tuple[tuple[str, int, int], ...],  # noqa: ARG001  (part of the cache's key)
-) -> Sharpener:
-    sharpener = METHODS[name].load(bands, weights, device)
-    sharpener.compute_in(precision)
-    sharpener.see_with(sensor)
-    return sharpener
+__getattr__, __dir__ = face(
+    __name__,
+    {
+        "base": ["Method", "Sharpener"],
+        "error90": ["WithError90"],
+        "guard": ["told"],
+        "net": ["NetSharpener"],
+        "registry": ["METHODS", "load_sharpener", "unfitted_sharpener"],
+        "trust": ["TRUST", "WithTrust"],
+        "window": ["WindowFitted"],
+    },
+)

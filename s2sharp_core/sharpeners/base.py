@@ -12,9 +12,10 @@ from torch import Tensor
 
 from ..bands import COARSE
 from ..errors import S2SharpError
-from ..fitting import FitOptions, Sample, Tell
+from ..learning.fitting import FitOptions, Tell
 from ..networks.arithmetic import Arithmetic
-from ..observation import SENTINEL2, Sensor
+from ..sensor.observation import SENTINEL2, Sensor
+from ..sensor.sample import Sample
 
 __all__ = ["Fit", "Method", "Sharpener"]
 

@@ -6,10 +6,10 @@ import torch
 from torch import Tensor
 
 from ..bands import BY_GSD, ratio
-from ..fitting import Sample
 from ..networks import KrigingNet
 from ..networks.kriging import seen_variogram
-from ..observation import Sensor, degrade
+from ..sensor.observation import Sensor, degrade
+from ..sensor.sample import Sample
 
 __all__ = ["CONSTANTS", "SMALLEST", "learn"]
 

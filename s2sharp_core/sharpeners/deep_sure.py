@@ -2,7 +2,7 @@
 
 One skip network gives all twelve bands at 10 m. Its loss is the error of what the satellite would see of
 them, back-projected, and a divergence that tells how much of the noise it copies
-(:func:`s2sharp_core.unsupervised.risk`), with the noise of each band as it was measured. The paper's variant without
+(:func:`s2sharp_core.learning.unsupervised.risk`), with the noise of each band as it was measured. The paper's variant without
 the divergence, BP-DIP, is ``deep_sure_bp``.
 
 A run's fit differs from the paper's in three things: each depth has weights of its own, the network reads interpolated
@@ -20,10 +20,11 @@ import torch
 from torch import Tensor
 
 from ..bands import GSDS
-from ..fitting import EPS, FEWEST, Curve, FitOptions, Sample, Tell
+from ..learning.fitting import EPS, FEWEST, Curve, FitOptions, Tell
+from ..learning.unsupervised import CONSTANTS, crop, noise, risk, settle
 from ..networks import SkipNet
-from ..observation import Sensor
-from ..unsupervised import CONSTANTS, crop, noise, risk, settle
+from ..sensor.observation import Sensor
+from ..sensor.sample import Sample
 from .fitted import fitted, trained
 
 __all__ = ["BP", "METHOD", "OURS", "PUBLISHED", "Recipe", "build", "constants", "fit_scene"]

@@ -6,18 +6,13 @@ from pathlib import Path
 from ..bands import BANDS, COARSE
 from ..errors import S2SharpError
 from ..weights import SHIPPED
+from ..weights.files import weights_file
 from .base import Method, Sharpener
 from .net import NetSharpener
 
-__all__ = ["METHODS", "PUBLISHED", "weights_file"]
-
-PUBLISHED = {"dsen2": (128, 6), "vdsen2": (256, 32)}
-"""Method → features and blocks of the paper's nets."""
-
-
-def weights_file(method: str, gsd: int) -> str:
-    """The name that the weights of ``method`` for the bands of ``gsd`` have in their folder."""
-    return f"{method}-{gsd}m.safetensors"
+__all__ = [
+    "METHODS",
+]
 
 
 def _load(name: str, bands: tuple[str, ...], weights: Path | None, device: str) -> Sharpener:
@@ -33,6 +28,7 @@ def _load(name: str, bands: tuple[str, ...], weights: Path | None, device: str) 
 
 
 _SOURCE = "Lanaras et al. 2018, doi:10.1016/j.isprsjprs.2018.09.018"
+
 METHODS = (
     Method(
         name="dsen2",

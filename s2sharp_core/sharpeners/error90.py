@@ -17,9 +17,9 @@ from torch import Tensor
 
 from ..bands import BANDS, BY_GSD, ERROR90, error_of
 from ..errors import S2SharpError
+from ..learning.uncertainty import Width, clues, half_width, reach
 from ..networks.arithmetic import Arithmetic
-from ..observation import Sensor
-from ..uncertainty import Width, clues, half_width, reach
+from ..sensor.observation import Sensor
 from ..weights import SHIPPED
 from .base import Sharpener
 

@@ -16,11 +16,11 @@ import torch
 from torch import Tensor
 
 from ..bands import BANDS, BY_GSD, GSDS, ratio
-from ..fitting import Sample
+from ..learning.dsen2 import wald_pair
 from ..networks import GuardedNet, KrigingNet
 from ..networks.guarded import Instead
-from ..observation import Sensor, upsample
-from ..training import wald_pair
+from ..sensor.observation import Sensor, upsample
+from ..sensor.sample import Sample
 from .closed import SMALLEST, learn
 
 __all__ = ["Errors", "compare", "guarded", "told"]

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ..bands import in_order
 from ..networks.arithmetic import fastest
-from ..observation import Sensor
+from ..sensor.observation import Sensor
 from ..weights import load_net
 from .base import Sharpener
 

@@ -1,7 +1,7 @@
 """s2net: local regression and a small net that knows no spectra, in three sizes; ready at once.
 
 ``s2net-m-adapted`` goes on teaching the net on the scene's own next level down
-(:func:`s2sharp_core.supervised.adapt`) and then uses it: not the default, since dates have weights of their own then
+(:func:`s2sharp_core.learning.s2net.adapt`) and then uses it: not the default, since dates have weights of their own then
 and flicker a little.
 """
 
@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from ..bands import COARSE
+from ..learning.s2net import ADAPT_CONSTANTS, ADAPT_STEPS, SIZES, adapt
 from ..networks import S2Net
-from ..supervised import ADAPT_CONSTANTS, ADAPT_STEPS, SIZES, adapt
 from ..weights import SHIPPED
 from .base import Fit, Method, Sharpener
 from .fitted import fitted

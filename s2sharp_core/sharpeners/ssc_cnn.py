@@ -24,10 +24,11 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ..bands import GSDS
-from ..fitting import Curve, FitOptions, Sample, Tell
+from ..learning.dsen2 import Pair, wald_pair
+from ..learning.fitting import Curve, FitOptions, Tell
 from ..networks import SkipNet
-from ..observation import Sensor
-from ..training import Pair, wald_pair
+from ..sensor.observation import Sensor
+from ..sensor.sample import Sample
 from .fitted import fitted, trained
 
 __all__ = ["METHOD", "fit_pairs", "learn"]

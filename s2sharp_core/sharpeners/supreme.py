@@ -9,9 +9,9 @@ import torch
 
 from ..bands import GSDS
 from ..errors import S2SharpError
-from ..fitting import Sample
 from ..networks import SubspaceNet, subspace
-from ..observation import Sensor
+from ..sensor.observation import Sensor
+from ..sensor.sample import Sample
 from .fitted import fitted, solved
 
 __all__ = ["METHOD", "leak"]

@@ -11,10 +11,11 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from ..fitting import Curve, FitOptions, Sample, Tell
+from ..learning.fitting import Curve, FitOptions, Tell
+from ..learning.unsupervised import CONSTANTS, crop, unlike
 from ..networks import ThreeGridNet
-from ..observation import Sensor
-from ..unsupervised import CONSTANTS, crop, unlike
+from ..sensor.observation import Sensor
+from ..sensor.sample import Sample
 from .fitted import fitted, trained
 
 __all__ = ["METHOD", "fit_scene"]

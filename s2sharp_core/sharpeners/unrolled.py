@@ -8,9 +8,10 @@ its protocol alone (``python -m tests.benchmarks.papers``): they see hundreds of
 
 from pathlib import Path
 
-from ..fitting import FEWEST, Curve, FitOptions, Sample, Tell
+from ..learning.fitting import FEWEST, Curve, FitOptions, Tell
 from ..networks import UnrolledNet
-from ..observation import Sensor
+from ..sensor.observation import Sensor
+from ..sensor.sample import Sample
 from .deep_sure import constants, fit_scene
 from .fitted import fitted
 

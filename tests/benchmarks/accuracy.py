@@ -17,11 +17,11 @@ from rich.progress import Progress
 from rich.table import Table
 
 from s2sharp_core.bands import BANDS, BY_GSD, ratio
-from s2sharp_core.metrics import rmse, sre
+from s2sharp_core.evaluation.metrics import rmse, sre
+from s2sharp_core.learning.dsen2 import Pair, Recipe, synthetic_pairs, train, wald_pair
 from s2sharp_core.networks import ResidualNet
-from s2sharp_core.observation import upsample
-from s2sharp_core.simulate import observe
-from s2sharp_core.training import Pair, Recipe, synthetic_pairs, train, wald_pair
+from s2sharp_core.sensor.observation import upsample
+from s2sharp_core.sensor.simulate import observe
 from tests.data import SCENES, by_gsd, paper, real_scene
 
 # Pixels of the band's own grid cut off at the border of a degraded scene. The issue asks for 6 at

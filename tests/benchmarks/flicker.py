@@ -16,10 +16,11 @@ from rich.table import Table
 
 from s2sharp_core import load_sharpener
 from s2sharp_core.bands import BANDS, BY_GSD, GSDS
-from s2sharp_core.fitting import FitOptions, Sample
-from s2sharp_core.observation import SENTINEL2
-from s2sharp_core.sharpeners import METHODS
-from s2sharp_core.simulate import landscape, observe
+from s2sharp_core.learning.fitting import FitOptions
+from s2sharp_core.sensor.observation import SENTINEL2
+from s2sharp_core.sensor.sample import Sample
+from s2sharp_core.sensor.simulate import landscape, observe
+from s2sharp_core.sharpeners.registry import METHODS
 
 COARSE = BY_GSD[20] + BY_GSD[60]
 

@@ -20,11 +20,12 @@ from s2sharp.bench_tables import write_csv
 
 from s2sharp_core import METHODS
 from s2sharp_core.bands import COARSE
-from s2sharp_core.drawn import KINDS
-from s2sharp_core.evaluate import Row
-from s2sharp_core.protocols import PROTOCOLS, Scene, drawn_scenes
-from s2sharp_core.spectrum import departure
-from s2sharp_core.supervised import SIZES, S2Recipe, teach
+from s2sharp_core.evaluation.cases import Scene
+from s2sharp_core.evaluation.combining import Row
+from s2sharp_core.evaluation.drawn import KINDS, drawn_scenes
+from s2sharp_core.evaluation.protocols import PROTOCOLS
+from s2sharp_core.evaluation.spectrum import departure
+from s2sharp_core.learning.s2net import SIZES, S2Recipe, teach
 from s2sharp_core.weights import save_net
 
 from ..data import L2A_CHIPS, SCENES, by_gsd, l2a_chip, real_scene, scene_of_20_m, shared_data

@@ -18,9 +18,11 @@ import torch
 from s2sharp.bench import Outcome, compare
 
 from s2sharp_core.bands import BY_GSD, ratio
-from s2sharp_core.evaluate import Result, Row, judge_pictures
-from s2sharp_core.observation import upsample
-from s2sharp_core.protocols import PROTOCOLS, Case, Scene
+from s2sharp_core.evaluation.cases import Case, Scene
+from s2sharp_core.evaluation.combining import Row
+from s2sharp_core.evaluation.evaluate import Result, judge_pictures
+from s2sharp_core.evaluation.protocols import PROTOCOLS
+from s2sharp_core.sensor.observation import upsample
 
 from ..data import L2A_CHIPS, SCENES, by_gsd, l2a_chip, real_scene, shared_data
 from .showing import show

@@ -22,16 +22,17 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from s2sharp_core import protocols
 from s2sharp_core.bands import BANDS, BY_GSD, GSDS
 from s2sharp_core.errors import S2SharpError
-from s2sharp_core.fitting import FitOptions, Sample, Tell
-from s2sharp_core.metrics import sre
+from s2sharp_core.evaluation import protocols
+from s2sharp_core.evaluation.metrics import sre
+from s2sharp_core.learning.dsen2 import Pair
+from s2sharp_core.learning.fitting import FitOptions, Tell
+from s2sharp_core.learning.unsupervised import infer, observe
 from s2sharp_core.networks import SkipNet, ThreeGridNet
-from s2sharp_core.observation import Sensor, degrade, upsample
+from s2sharp_core.sensor.observation import Sensor, degrade, upsample
+from s2sharp_core.sensor.sample import Sample
 from s2sharp_core.sharpeners import deep_sure, ssc_cnn, ucnn
-from s2sharp_core.training import Pair
-from s2sharp_core.unsupervised import infer, observe
 from tests.benchmarks import published
 from tests.data import paper
 

@@ -16,7 +16,8 @@ from s2sharp.bench import compare
 
 from s2sharp_core import METHODS
 from s2sharp_core.bands import BANDS, BY_GSD, GSDS
-from s2sharp_core.protocols import PROTOCOLS, Scene
+from s2sharp_core.evaluation.cases import Scene
+from s2sharp_core.evaluation.protocols import PROTOCOLS
 
 from .showing import show
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from s2sharp_core.bands import BY_GSD, GSDS, ratio
 from s2sharp_core.networks import SkipNet, UnrolledNet
-from s2sharp_core.observation import Sensor, pseudo_inverse, upsample
+from s2sharp_core.sensor.observation import Sensor, pseudo_inverse, upsample
 
 __all__ = ["Hourglass", "deep_sure", "unrolled"]
 

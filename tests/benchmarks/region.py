@@ -25,13 +25,7 @@ from s2sharp_core.bands import CELL
 from s2sharp_core.lattice import Box, Lattice
 
 from ..data import SCENES, real_scene, shared_data
-from ..pipeline.cuts import (
-    WHEN,
-    Pass,
-    beyond_swath,
-    difference,
-    write_region,
-)
+from ..pipeline.cuts import WHEN, Pass, beyond_swath, difference, write_region
 
 SIDE, OVERLAP, TILES = 100, 16, 3
 CELLS = TILES * (SIDE - OVERLAP) + OVERLAP

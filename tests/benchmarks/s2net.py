@@ -20,13 +20,13 @@ from rich.console import Console
 from rich.table import Table
 from s2sharp.bench import compare, find_tasks
 
-from s2sharp_core.evaluate import Row
-from s2sharp_core.fitting import FitOptions
-from s2sharp_core.protocols import Case
-from s2sharp_core.sharpeners.dsen2 import weights_file
-from s2sharp_core.supervised import SIZES, S2Recipe, teach
-from s2sharp_core.training import Recipe, synthetic_pairs, train, wald_pair
+from s2sharp_core.evaluation.cases import Case
+from s2sharp_core.evaluation.combining import Row
+from s2sharp_core.learning.dsen2 import Recipe, synthetic_pairs, train, wald_pair
+from s2sharp_core.learning.fitting import FitOptions
+from s2sharp_core.learning.s2net import SIZES, S2Recipe, teach
 from s2sharp_core.weights import save_net
+from s2sharp_core.weights.files import weights_file
 from tests.data import SCENES, by_gsd, real_scene, shared_data
 
 console = Console(width=150)

@@ -35,8 +35,8 @@ from s2sharp.synthetic import COLLECTION
 from s2sharp_core import load_sharpener
 from s2sharp_core.bands import GSDS
 from s2sharp_core.networks import ResidualNet
-from s2sharp_core.sharpeners.dsen2 import weights_file
 from s2sharp_core.weights import save_net
+from s2sharp_core.weights.files import weights_file
 
 from .tile import write_tile
 

@@ -20,7 +20,8 @@ from rich.table import Table
 from s2sharp_core import METHODS, load_sharpener
 from s2sharp_core.bands import COARSE, GSDS
 from s2sharp_core.networks import ResidualNet
-from s2sharp_core.sharpeners import NetSharpener, Sharpener, unfitted_sharpener
+from s2sharp_core.sharpeners import NetSharpener, Sharpener
+from s2sharp_core.sharpeners.registry import unfitted_sharpener
 from tests.data import SCENES, by_gsd, real_scene
 
 console = Console(width=130)

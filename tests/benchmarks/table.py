@@ -15,7 +15,7 @@ from s2sharp.bench import compare, find_tasks
 from s2sharp.bench_tables import SEEN, grids
 
 from s2sharp_core import METHODS
-from s2sharp_core.fitting import FitOptions
+from s2sharp_core.learning.fitting import FitOptions
 
 from ..data import SCENES, shared_data
 

@@ -6,9 +6,10 @@ import torch
 
 from s2sharp_core import BANDS, load_sharpener
 from s2sharp_core.blocks import context, sharpen_block, side_by_side
-from s2sharp_core.fitting import FitOptions
 from s2sharp_core.lattice import Box
-from s2sharp_core.sharpeners import METHODS, WindowFitted
+from s2sharp_core.learning.fitting import FitOptions
+from s2sharp_core.sharpeners import WindowFitted
+from s2sharp_core.sharpeners.registry import METHODS
 
 
 @pytest.fixture

@@ -12,14 +12,15 @@ from scipy.stats import spearmanr
 from s2sharp_core import S2SharpError, load_sharpener, sharpen
 from s2sharp_core.bands import BANDS, BY_GSD, COARSE, error_of
 from s2sharp_core.blocks import context, sharpen_block
-from s2sharp_core.fitting import Sample
 from s2sharp_core.lattice import Box
-from s2sharp_core.measurement import measured_noise
-from s2sharp_core.observation import Sensor
-from s2sharp_core.sharpeners import WithError90, WithTrust, unfitted_sharpener
+from s2sharp_core.learning.uncertainty import Width, Witness, fit, half_width
+from s2sharp_core.sensor.measurement import measured_noise
+from s2sharp_core.sensor.observation import Sensor
+from s2sharp_core.sensor.sample import Sample
+from s2sharp_core.sensor.simulate import landscape, observe
+from s2sharp_core.sharpeners import WithError90, WithTrust
 from s2sharp_core.sharpeners.error90 import FILE
-from s2sharp_core.simulate import landscape, observe
-from s2sharp_core.uncertainty import Width, Witness, fit, half_width
+from s2sharp_core.sharpeners.registry import unfitted_sharpener
 from s2sharp_core.weights import SHIPPED
 
 from .scenes import scene

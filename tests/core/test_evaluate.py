@@ -11,13 +11,15 @@ from scipy.ndimage import shift
 
 from s2sharp_core import METHODS, S2SharpError, load_sharpener
 from s2sharp_core.bands import BY_GSD, COARSE
-from s2sharp_core.evaluate import judge, prepare
-from s2sharp_core.fitting import FitOptions, Sample
-from s2sharp_core.observation import SENTINEL2, degrade, upsample
-from s2sharp_core.protocols import PROTOCOLS, Scene, synthetic_scenes
-from s2sharp_core.scoring import METRICS
+from s2sharp_core.evaluation.cases import Scene
+from s2sharp_core.evaluation.evaluate import judge, prepare
+from s2sharp_core.evaluation.protocols import PROTOCOLS, synthetic_scenes
+from s2sharp_core.evaluation.scoring import METRICS
+from s2sharp_core.learning.fitting import FitOptions
+from s2sharp_core.sensor.observation import SENTINEL2, degrade, upsample
+from s2sharp_core.sensor.sample import Sample
+from s2sharp_core.sensor.simulate import observe
 from s2sharp_core.sharpeners import Sharpener
-from s2sharp_core.simulate import observe
 from s2sharp_core.weights import SHIPPED
 
 (SCENE,) = synthetic_scenes(1, cells=24)
@@ -333,7 +335,7 @@ def test_a_fit_by_other_code_is_another_fit(learner, tmp_path, monkeypatch):
     other = replace(METHODS["learner"], constants={"rate": 2.0})
     monkeypatch.setitem(METHODS, "learner", other)
     prepare("learner", CASE, tmp_path)
-    monkeypatch.setattr("s2sharp_core.evaluate.version", lambda _: "another")
+    monkeypatch.setattr("s2sharp_core.evaluation.evaluate.version", lambda _: "another")
     prepare("learner", CASE, tmp_path)
     assert len(learner) == 3
 

@@ -12,24 +12,18 @@ import pytest
 import torch
 from torch import nn
 
-from s2sharp_core import (
-    METHODS,
-    S2SharpError,
-    fit_sharpener,
-    fitting,
-    load_sharpener,
-    sharpen,
-    unsupervised,
-)
+from s2sharp_core import METHODS, S2SharpError, fit_sharpener, load_sharpener, sharpen
 from s2sharp_core.bands import BY_GSD, GSDS
-from s2sharp_core.fitting import FitOptions, Sample, optimise
 from s2sharp_core.lattice import Box
+from s2sharp_core.learning import fitting, unsupervised
+from s2sharp_core.learning.fitting import FitOptions, optimise
 from s2sharp_core.networks import SkipNet
-from s2sharp_core.observation import SENTINEL2
+from s2sharp_core.sensor.observation import SENTINEL2
+from s2sharp_core.sensor.sample import Sample
+from s2sharp_core.sensor.simulate import landscape, observe
 from s2sharp_core.sharpeners import WindowFitted, deep_sure
 from s2sharp_core.sharpeners.fitted import fitted
 from s2sharp_core.sharpeners.fitted import solved as fitting_at_once
-from s2sharp_core.simulate import landscape, observe
 from s2sharp_core.weights import save_net
 
 from .scenes import scene

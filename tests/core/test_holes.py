@@ -7,7 +7,7 @@ from s2sharp_core import load_sharpener, sharpen
 from s2sharp_core.bands import BANDS, COARSE
 from s2sharp_core.blocks import context, valid_mask
 from s2sharp_core.scene import make_scene
-from s2sharp_core.simulate import landscape
+from s2sharp_core.sensor.simulate import landscape
 
 from .scenes import NORTH, box_at, native, wild_dsen2
 

@@ -7,13 +7,15 @@ import pytest
 import torch
 
 from s2sharp_core.bands import BANDS, BY_GSD, COARSE, GSDS
-from s2sharp_core.drawn import KINDS
-from s2sharp_core.evaluate import combined, judge, judge_pictures, prepare
-from s2sharp_core.observation import SENTINEL2, Response, Sensor, degrade, upsample
-from s2sharp_core.protocols import PROTOCOLS, Scene, drawn_scenes
-from s2sharp_core.sharpeners import load_sharpener
-from s2sharp_core.simulate import landscape
-from s2sharp_core.spectrum import BINS, departure, gain_and_coherence, middle
+from s2sharp_core.evaluation.cases import Scene
+from s2sharp_core.evaluation.combining import combined
+from s2sharp_core.evaluation.drawn import KINDS, drawn_scenes
+from s2sharp_core.evaluation.evaluate import judge, judge_pictures, prepare
+from s2sharp_core.evaluation.protocols import PROTOCOLS
+from s2sharp_core.evaluation.spectrum import BINS, departure, gain_and_coherence, middle
+from s2sharp_core.sensor.observation import SENTINEL2, Response, Sensor, degrade, upsample
+from s2sharp_core.sensor.simulate import landscape
+from s2sharp_core.sharpeners.registry import load_sharpener
 
 NAMES = list(BANDS)
 TRUTH = landscape((216, 216), 31)

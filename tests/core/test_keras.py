@@ -13,8 +13,8 @@ from scipy import ndimage, signal
 
 from s2sharp_core import S2SharpError, load_sharpener
 from s2sharp_core.bands import BY_GSD
+from s2sharp_core.learning.keras import import_keras
 from s2sharp_core.weights import load_net
-from s2sharp_core.weights.keras import import_keras
 
 PUBLISHED = {
     10: ("B04", "B03", "B02", "B08"),

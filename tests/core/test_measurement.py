@@ -5,10 +5,16 @@ import pytest
 import torch
 
 from s2sharp_core.bands import BANDS, BY_GSD, GSDS
-from s2sharp_core.fitting import Sample
-from s2sharp_core.measurement import Measured, believed, measure, measure_band, measured_noise
-from s2sharp_core.observation import SENTINEL2, Response, Sensor, degrade
-from s2sharp_core.simulate import landscape, noise_level, observe
+from s2sharp_core.sensor.measurement import (
+    Measured,
+    believed,
+    measure,
+    measure_band,
+    measured_noise,
+)
+from s2sharp_core.sensor.observation import SENTINEL2, Response, Sensor, degrade
+from s2sharp_core.sensor.sample import Sample
+from s2sharp_core.sensor.simulate import landscape, noise_level, observe
 
 from ..data import by_gsd, needs_data, real_scene, shared_data
 

@@ -11,8 +11,10 @@ from torch import nn
 from s2sharp_core import METHODS, load_sharpener
 from s2sharp_core.bands import BANDS, BY_GSD, COARSE, GSDS, ratio
 from s2sharp_core.blocks import context, sharpen_block
-from s2sharp_core.fitting import FitOptions
+from s2sharp_core.evaluation.protocols import PROTOCOLS
 from s2sharp_core.lattice import Box
+from s2sharp_core.learning.dsen2 import Pair
+from s2sharp_core.learning.fitting import FitOptions
 from s2sharp_core.networks import (
     GuardedNet,
     KrigingNet,
@@ -21,11 +23,9 @@ from s2sharp_core.networks import (
     ThreeGridNet,
     UnrolledNet,
 )
-from s2sharp_core.observation import pseudo_inverse
-from s2sharp_core.protocols import PROTOCOLS
+from s2sharp_core.sensor.observation import pseudo_inverse
+from s2sharp_core.sensor.simulate import landscape, observe
 from s2sharp_core.sharpeners import ssc_cnn
-from s2sharp_core.simulate import landscape, observe
-from s2sharp_core.training import Pair
 from s2sharp_core.weights import save_net
 
 from ..benchmarks import published

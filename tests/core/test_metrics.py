@@ -10,7 +10,7 @@ from torchmetrics.functional.image import (
     universal_image_quality_index,
 )
 
-from s2sharp_core.metrics import ergas, q2n, rmse, sam, sre, sre_of_mean, ssim, uiqi
+from s2sharp_core.evaluation.metrics import ergas, q2n, rmse, sam, sre, sre_of_mean, ssim, uiqi
 
 rng = np.random.default_rng(0)
 TRUTH = rng.uniform(0.05, 0.5, (3, 12, 14))

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from s2sharp_core.bands import BANDS, BY_GSD, ratio
-from s2sharp_core.observation import (
+from s2sharp_core.sensor.observation import (
     LARGEST_SHIFT,
     MTF_TABLE,
     SENTINEL2,

@@ -4,11 +4,12 @@ import torch
 
 from s2sharp_core import S2SharpError
 from s2sharp_core.bands import BANDS, BY_GSD, COARSE, GSDS
-from s2sharp_core.indices import INDICES, index
-from s2sharp_core.observation import MTF_TABLE, SENTINEL2, degrade
-from s2sharp_core.protocols import PROTOCOLS, Scene, synthetic_scenes
-from s2sharp_core.scoring import METRICS
-from s2sharp_core.simulate import observe
+from s2sharp_core.evaluation.cases import Scene
+from s2sharp_core.evaluation.indices import INDICES, index
+from s2sharp_core.evaluation.protocols import PROTOCOLS, synthetic_scenes
+from s2sharp_core.evaluation.scoring import METRICS
+from s2sharp_core.sensor.observation import MTF_TABLE, SENTINEL2, degrade
+from s2sharp_core.sensor.simulate import observe
 from tests.data import by_gsd, needs_data, paper, real_scene
 
 (LANDSCAPE,) = synthetic_scenes(1, cells=24)

@@ -8,10 +8,10 @@ import pytest
 from s2sharp_core import BANDS, sharpen
 from s2sharp_core.bands import BY_GSD
 from s2sharp_core.lattice import Box
-from s2sharp_core.registration import shifts, warn_of_shifts
 from s2sharp_core.scene import make_scene
 from s2sharp_core.scene import native as bands_of
-from s2sharp_core.simulate import landscape
+from s2sharp_core.sensor.registration import shifts, warn_of_shifts
+from s2sharp_core.sensor.simulate import landscape
 from tests.data import SCENES, needs_data, paper, real_scene
 
 from .scenes import NORTH, native

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from s2sharp_core.regression import (
+from s2sharp_core.networks.regression import (
     Moments,
     believed_slopes,
     moments,

@@ -9,7 +9,7 @@ from s2sharp_core import BANDS, S2SharpError, load_sharpener, make_scene, sharpe
 from s2sharp_core.bands import BY_GSD, COARSE, GSDS
 from s2sharp_core.lattice import Box, Lattice
 from s2sharp_core.scene import locate
-from s2sharp_core.simulate import landscape
+from s2sharp_core.sensor.simulate import landscape
 
 from .scenes import NORTH, SOUTH, box_at, native, wild_dsen2
 

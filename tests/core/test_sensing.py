@@ -10,12 +10,12 @@ import xarray as xr
 
 from s2sharp_core import S2SharpError, Sensor, load_sharpener, measure_scene, sharpen
 from s2sharp_core.bands import BANDS, BY_GSD, GSDS, ratio
-from s2sharp_core.fitting import Sample
-from s2sharp_core.observation import MTF_TABLE, SENTINEL2, Response, degrade
-from s2sharp_core.registration import warn_of_shifts
 from s2sharp_core.scene import make_scene
-from s2sharp_core.sensing import sense
-from s2sharp_core.simulate import landscape
+from s2sharp_core.sensor.observation import MTF_TABLE, SENTINEL2, Response, degrade
+from s2sharp_core.sensor.registration import warn_of_shifts
+from s2sharp_core.sensor.sample import Sample
+from s2sharp_core.sensor.sensing import sense
+from s2sharp_core.sensor.simulate import landscape
 
 from .scenes import NORTH, box_at
 from .scenes import scene as plain

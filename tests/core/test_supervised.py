@@ -5,14 +5,11 @@ import numpy as np
 import pytest
 import torch
 
-from s2sharp_core import supervised
 from s2sharp_core.bands import BY_GSD, GSDS
 from s2sharp_core.errors import S2SharpError
-from s2sharp_core.fitting import FitOptions, Sample
-from s2sharp_core.networks import S2Net
-from s2sharp_core.observation import SENTINEL2, Response, Sensor, degrade
-from s2sharp_core.simulate import landscape, observe
-from s2sharp_core.supervised import (
+from s2sharp_core.learning import s2net as supervised
+from s2sharp_core.learning.fitting import FitOptions
+from s2sharp_core.learning.s2net import (
     S2Recipe,
     Variety,
     adapt,
@@ -22,6 +19,10 @@ from s2sharp_core.supervised import (
     scene_variants,
     teach,
 )
+from s2sharp_core.networks import S2Net
+from s2sharp_core.sensor.observation import SENTINEL2, Response, Sensor, degrade
+from s2sharp_core.sensor.sample import Sample
+from s2sharp_core.sensor.simulate import landscape, observe
 
 TINY = S2Recipe(4, 1, steps=40, batch=2, cells=10, variants=2, synthetic=1)
 
@@ -99,7 +100,7 @@ def test_teaching_helps_on_what_it_has_not_seen():
 
 
 def test_stopped_and_resumed_gives_the_same_net(tmp_path, monkeypatch):
-    monkeypatch.setattr("s2sharp_core.fitting._CHECKPOINT", 10)
+    monkeypatch.setattr("s2sharp_core.learning.fitting._CHECKPOINT", 10)
     monkeypatch.setattr(supervised, "landscapes", partial(landscapes, cells=20))
     whole, _ = teach(TINY, [])
 

@@ -4,25 +4,20 @@ import numpy as np
 import pytest
 import torch
 
-from s2sharp_core import fitting, unsupervised
 from s2sharp_core.bands import BANDS, BY_GSD, GSDS, ratio
 from s2sharp_core.errors import S2SharpError
-from s2sharp_core.fitting import FitOptions, Sample
-from s2sharp_core.measurement import measured_noise
-from s2sharp_core.metrics import sre
+from s2sharp_core.evaluation.metrics import sre
+from s2sharp_core.learning import fitting, unsupervised
+from s2sharp_core.learning.fitting import FitOptions
+from s2sharp_core.learning.unsupervised import crop, infer, noise, risk, settle, unlike
+from s2sharp_core.learning.unsupervised import observe as see
 from s2sharp_core.networks import SkipNet, ThreeGridNet, UnrolledNet
-from s2sharp_core.observation import SENTINEL2, Sensor, degrade, pseudo_inverse, upsample
-from s2sharp_core.sharpeners import (
-    METHODS,
-    deep_sure,
-    load_sharpener,
-    ssc_cnn,
-    ucnn,
-    unrolled,
-)
-from s2sharp_core.simulate import landscape, observe
-from s2sharp_core.unsupervised import crop, infer, noise, risk, settle, unlike
-from s2sharp_core.unsupervised import observe as see
+from s2sharp_core.sensor.measurement import measured_noise
+from s2sharp_core.sensor.observation import SENTINEL2, Sensor, degrade, pseudo_inverse, upsample
+from s2sharp_core.sensor.sample import Sample
+from s2sharp_core.sensor.simulate import landscape, observe
+from s2sharp_core.sharpeners import deep_sure, ssc_cnn, ucnn, unrolled
+from s2sharp_core.sharpeners.registry import METHODS, load_sharpener
 
 CIRCULAR = Sensor(edge="circular")
 SILENT = lambda *_: None  # noqa: E731

@@ -22,8 +22,9 @@ from s2sharp.synthetic import write_catalogue
 
 from s2sharp_core.lattice import Box
 
+from ..core.scenes import box_at
 from ..services import Proxy
-from .pictures import box_at, noise, scenes
+from .pictures import noise, scenes
 
 BANDS = ("B02", "B05", "B09")
 

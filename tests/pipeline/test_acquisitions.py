@@ -13,7 +13,8 @@ from s2sharp.scenes import Refusal
 
 from s2sharp_core.lattice import Box, Lattice
 
-from .pictures import BOTH, NORTH, SOUTH, WHEN, box_at, gsd_of, join, noise, scenes
+from ..core.scenes import NORTH, SOUTH, box_at
+from .pictures import BOTH, WHEN, gsd_of, join, noise, scenes
 
 BANDS = ("B01", "B02", "B05")
 BOX = box_at(12, 12)

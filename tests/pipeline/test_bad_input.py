@@ -20,7 +20,8 @@ from s2sharp.synthetic import COLLECTION, write_catalogue
 from s2sharp_core.lattice import Lattice
 from tests.services import every, http_server
 
-from .pictures import NORTH, WHEN, box_at, noise, overwrite, scenes
+from ..core.scenes import NORTH, box_at
+from .pictures import WHEN, noise, overwrite, scenes
 from .runs import config, run
 
 BANDS = ("B02", "B05")

@@ -20,10 +20,10 @@ from typer.testing import CliRunner
 
 from s2sharp_core import METHODS, S2SharpError
 from s2sharp_core.bands import BY_GSD, COARSE
-from s2sharp_core.evaluate import Row
-from s2sharp_core.fitting import FitOptions
-from s2sharp_core.protocols import PROTOCOLS
-from s2sharp_core.simulate import landscape
+from s2sharp_core.evaluation.combining import Row
+from s2sharp_core.evaluation.protocols import PROTOCOLS
+from s2sharp_core.learning.fitting import FitOptions
+from s2sharp_core.sensor.simulate import landscape
 from tests.data import SCENES, needs_data, shared_data
 
 DATA = shared_data()

@@ -9,10 +9,11 @@ from s2sharp.bench_page import draw_case, write_page
 from s2sharp.bench_tables import grids
 from s2sharp.learn import real_scenes
 
-from s2sharp_core.drawn import KINDS
-from s2sharp_core.evaluate import Row
-from s2sharp_core.protocols import PROTOCOLS, Scene
-from s2sharp_core.simulate import landscape, observe
+from s2sharp_core.evaluation.cases import Scene
+from s2sharp_core.evaluation.combining import Row
+from s2sharp_core.evaluation.drawn import KINDS
+from s2sharp_core.evaluation.protocols import PROTOCOLS
+from s2sharp_core.sensor.simulate import landscape, observe
 from tests.data import L2A_CHIPS, needs_data, shared_data
 
 DATA = shared_data()

@@ -12,7 +12,7 @@ from s2sharp.synthetic import COLLECTION
 from typer.testing import CliRunner
 
 from s2sharp_core import METHODS
-from s2sharp_core.simulate import landscape, observe
+from s2sharp_core.sensor.simulate import landscape, observe
 
 AREA = ["--bbox", "10", "40", "20", "55", "--datetime", "2024"]
 
@@ -176,8 +176,8 @@ def test_train_makes_the_published_size_unless_told_otherwise(
     flags: list[str],
     size: tuple[int, int],
 ) -> None:
+    from s2sharp_core.learning.dsen2 import Recipe
     from s2sharp_core.networks import ResidualNet
-    from s2sharp_core.training import Recipe
 
     made = []
 

@@ -28,9 +28,9 @@ from safetensors import safe_open
 from s2sharp_core import S2SharpError
 from s2sharp_core.bands import BY_GSD, GSDS
 from s2sharp_core.lattice import Box, Lattice
+from s2sharp_core.learning.dsen2 import wald_pair
 from s2sharp_core.networks import SkipNet
-from s2sharp_core.simulate import landscape, observe
-from s2sharp_core.training import wald_pair
+from s2sharp_core.sensor.simulate import landscape, observe
 from s2sharp_core.weights import load_net, save_net
 
 from .cuts import WHEN

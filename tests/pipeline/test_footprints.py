@@ -16,7 +16,8 @@ from shapely.affinity import scale
 
 from s2sharp_core.lattice import Box, Lattice
 
-from .pictures import BOTH, WHEN, box_at, noise, scenes
+from ..core.scenes import box_at
+from .pictures import BOTH, WHEN, noise, scenes
 from .runs import config, run
 
 BANDS = ("B02", "B05")

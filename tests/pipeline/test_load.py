@@ -21,7 +21,8 @@ from s2sharp_core import BANDS, S2SharpError
 from s2sharp_core.lattice import Box
 from tests.services import http_server
 
-from .pictures import BOTH, NORTH, WHEN, box_at, gsd_of, join, noise, overwrite, scenes
+from ..core.scenes import NORTH, box_at
+from .pictures import BOTH, WHEN, gsd_of, join, noise, overwrite, scenes
 
 THREE = ("B01", "B02", "B05")
 ALL = (*THREE, "SCL")

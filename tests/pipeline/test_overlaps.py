@@ -17,7 +17,8 @@ from s2sharp.synthetic import write_catalogue
 
 from s2sharp_core.lattice import Box, Lattice
 
-from .pictures import box_at, gsd_of, join, noise, scenes
+from ..core.scenes import box_at
+from .pictures import gsd_of, join, noise, scenes
 from .runs import config, run
 
 TILE = 109_800

@@ -12,8 +12,8 @@ from s2sharp.planning import frozen, make_plan
 
 from s2sharp_core import S2SharpError
 from s2sharp_core.networks import ResidualNet
-from s2sharp_core.sharpeners.dsen2 import weights_file
 from s2sharp_core.weights import save_net
+from s2sharp_core.weights.files import weights_file
 
 from .runs import config
 

@@ -18,7 +18,7 @@ from s2sharp.synthetic import write_catalogue, write_scenes
 
 from s2sharp_core import BANDS, S2SharpError
 from s2sharp_core.lattice import Box, Lattice
-from s2sharp_core.simulate import landscape, observe
+from s2sharp_core.sensor.simulate import landscape, observe
 from tests.services import http_server
 
 from .products import SCL, product_name, read, write_eopf, write_safe, zipped

@@ -12,7 +12,7 @@ from s2sharp.quicklook import choose_spot, quicklook
 from s2sharp_core import BANDS, S2SharpError
 from s2sharp_core.bands import BY_GSD, GSDS, ratio
 from s2sharp_core.lattice import Box, Lattice
-from s2sharp_core.simulate import landscape, observe
+from s2sharp_core.sensor.simulate import landscape, observe
 
 NODATA = np.array([0xE4, 0xE4, 0xE4])
 

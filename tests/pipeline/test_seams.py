@@ -9,8 +9,9 @@ from s2sharp.planning import make_plan
 
 from s2sharp_core.bands import BY_GSD
 from s2sharp_core.lattice import Box, Lattice
-from s2sharp_core.simulate import landscape, observe
+from s2sharp_core.sensor.simulate import landscape, observe
 
+from ..core.scenes import NORTH, SOUTH, box_at
 from ..data import needs_data, shared_data
 from .cuts import (
     WHEN,
@@ -25,7 +26,7 @@ from .cuts import (
     write_cut,
     write_region,
 )
-from .pictures import NORTH, SOUTH, box_at, noise
+from .pictures import noise
 from .runs import run
 
 BANDS = ("B01", "B05", "B8A", "B11", "B12", "B04")

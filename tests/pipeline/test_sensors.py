@@ -25,8 +25,8 @@ from typer.testing import CliRunner
 from s2sharp_core import S2SharpError, Sensor
 from s2sharp_core.bands import BANDS, BY_GSD, ratio
 from s2sharp_core.lattice import Box, Lattice
-from s2sharp_core.observation import MTF_TABLE, SENTINEL2, Response, degrade
-from s2sharp_core.simulate import landscape
+from s2sharp_core.sensor.observation import MTF_TABLE, SENTINEL2, Response, degrade
+from s2sharp_core.sensor.simulate import landscape
 
 from .cuts import WHEN
 from .runs import config, records, run, shards

@@ -29,7 +29,8 @@ from s2sharp.synthetic import COLLECTION, simulate
 from s2sharp_core import S2SharpError
 from tests.services import http_server
 
-from .pictures import box_at, noise, scenes
+from ..core.scenes import box_at
+from .pictures import noise, scenes
 from .runs import config, run
 
 BOX = box_at(20, 20)

@@ -12,7 +12,8 @@ from s2sharp.stage import Stage
 from s2sharp_core import S2SharpError
 from s2sharp_core.lattice import Box
 
-from .pictures import BOTH, NORTH, box_at, join, noise, scenes
+from ..core.scenes import NORTH, box_at
+from .pictures import BOTH, join, noise, scenes
 
 BANDS = ("B01", "B02", "B05", "SCL")
 BOX = box_at(30, 34)

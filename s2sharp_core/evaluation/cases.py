@@ -1,0 +1,327 @@
+"""Cases: tasks for a method, each with its answer where somebody knows one, and the protocols that make them."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property, lru_cache
+from typing import Literal
+
+import numpy as np
+import torch
+
+from ..bands import BANDS, BY_GSD, COARSE, GSDS, ratio
+from ..errors import S2SharpError
+from ..sensor.measurement import believed, measure, measured_noise
+from ..sensor.observation import SENTINEL2, Response, Sensor, degrade
+from ..sensor.sample import Sample
+
+__all__ = [
+    "STEP",
+    "Against",
+    "Case",
+    "Protocol",
+    "Scene",
+    "kernel_of",
+    "measured_sensor",
+    "native",
+    "noisy",
+    "observed",
+    "one_kernel",
+    "seen",
+    "wanted",
+]
+
+STEP = 0.05
+"""The edge that only the 10 m bands show: its step in reflectance."""
+
+Against = Literal["truth", "input", "spectrum", "bicubic", "range"]
+"""What a result is compared with: the truth; the input, seen again; the 10 m bands' spectrum; what interpolation makes of
+it; the range of the coarse pixels around."""
+
+# Cells along the smallest picture that anything can be measured on.
+_FEWEST = 6
+
+
+@dataclass(frozen=True)
+class Scene:
+    """What a protocol starts from; one of the three.
+
+    Attributes
+    ----------
+    native
+        A picture as the satellite delivers it, without gaps: GSD → float32 reflectance (4, 6h, 6w),
+        (6, 3h, 3w), (2, h, w). One without 10 m bands serves for 180→60 m.
+    truth
+        All twelve bands at 10 m, in ESA's order: float32 reflectance (12, 6h, 6w); observed with a
+        signal-to-noise ratio of ``snr`` (mean over standard deviation), and noise of ``noise`` on top.
+    published
+        A paper's arrays as they were published: DN, (y, x, bands).
+    noise
+        Standard deviation of white noise in every band, reflectance.
+    drawn
+        Whether it is one of :func:`~s2sharp_core.evaluation.drawn.drawn_scenes`, which no land looks like.
+    """
+
+    name: str
+    native: Mapping[int, np.ndarray] | None = None
+    truth: np.ndarray | None = None
+    published: Mapping[str, np.ndarray] | None = None
+    snr: float = float("inf")
+    noise: float = 0.0
+    seed: int = 0
+    drawn: bool = False
+
+
+@dataclass(frozen=True)
+class Case:
+    """A task for a method, and its answer.
+
+    Attributes
+    ----------
+    inputs
+        GSD → float32 reflectance (4, 6h, 6w), (6, 3h, 3w), (2, h, w). Named by the GSD that they stand
+        for: with ``scale`` 2, "10" is 20 m. Bands that are all NaN are not there.
+    truth
+        GSD of bands → what they should be on the grid of ``inputs[10]``, or on one twice as coarse where there is a
+        ``lens``; empty where nobody knows.
+    gsds
+        The GSDs of the bands that are judged.
+    scale
+        How many times coarser than on the satellite all was seen.
+    edge
+        (6h, 6w): what is added to the 10 m bands alone, to see what a method makes of it; None for no
+        such trial.
+    judged
+        The bands that are judged, where these are not all of ``gsds``; ``part``: what they are called together.
+    seen_with
+        What the inputs were seen with, where this is not the protocol's sensor.
+    trial
+        What of the inputs is not as it should be, for protocols that try it.
+    against
+        What the result is compared with.
+    lens
+        The truth is known on a grid twice as coarse: what the result is seen with before it is compared.
+    """
+
+    scene: str
+    protocol: "Protocol"
+    inputs: Mapping[int, np.ndarray]
+    truth: Mapping[int, np.ndarray]
+    gsds: tuple[int, ...]
+    scale: int = 1
+    edge: np.ndarray | None = field(default=None, repr=False)
+    judged: tuple[str, ...] = ()
+    part: str = ""
+    seen_with: Sensor | None = None
+    trial: str = ""
+    against: Against = "truth"
+    lens: Sensor | None = None
+
+    @property
+    def sensor(self) -> Sensor:
+        """What the inputs were seen with."""
+        return self.seen_with or self.protocol.sensor
+
+    @property
+    def told(self) -> Sensor:
+        """What a method is told of the sensor: all of it by papers' protocols, else what it can measure as a run does."""
+        return self.sensor if self.protocol.tells else self.found
+
+    @cached_property
+    def found(self) -> Sensor:
+        """What can be measured of the sensor on the inputs."""
+        return measured_sensor(self.inputs)
+
+    @property
+    def bands(self) -> tuple[str, ...]:
+        """The bands that are judged, in ESA's order."""
+        return self.judged or tuple(band for band in COARSE if BANDS[band].gsd in self.gsds)
+
+    @property
+    def absent(self) -> frozenset[str]:
+        """Bands that the inputs lack."""
+        return frozenset(
+            band
+            for gsd in GSDS
+            for band, y in zip(BY_GSD[gsd], self.inputs[gsd], strict=True)
+            if np.isnan(y).all()
+        )
+
+    @property
+    def cells(self) -> tuple[int, int]:
+        """Height and width in cells."""
+        height, width = self.inputs[60].shape[1:]
+        return int(height), int(width)
+
+    def step(self, gsd: int) -> str:
+        """Which step in resolution the bands of ``gsd`` make: "40→20 m"."""
+        return f"{gsd * self.scale}→{(20 if self.lens else 10) * self.scale} m"
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """How cases are made, and by what definitions they are judged.
+
+    Attributes
+    ----------
+    summary, quirks
+        What it is, in a sentence; what of it is not as on the ground, and why it is done nevertheless.
+    sensor
+        What makes the coarse pictures, where a case does not say otherwise.
+    tells
+        Whether methods are told that sensor; else they are given what is measured on the inputs, as in a run.
+    border
+        Pixels of the result's grid left out at each edge; without a reference, of the input's grid and
+        added to the reach of its PSF.
+    sre
+        ``"squares"``: Σx² / Σe²; ``"mean"``: mean(x)² / MSE (:mod:`.metrics`).
+    uiqi_window, q2n_block
+        Sides in pixels.
+    file
+        The archive of a paper's arrays that it is made for (``apex``: ``apex.npz``); None for any scene.
+    headline
+        The metric that decides.
+    metrics
+        Metric → what is meant by it here, where this differs from what protocols with a truth have in common.
+    """
+
+    name: str
+    summary: str
+    make: Callable[["Protocol", Scene], tuple[Case, ...]] = field(repr=False)
+    quirks: str = ""
+    sensor: Sensor = SENTINEL2
+    tells: bool = True
+    border: int = 6
+    sre: Literal["squares", "mean"] = "squares"
+    uiqi_window: int = 8
+    q2n_block: int = 32
+    file: str | None = None
+    headline: str = "SRE"
+    metrics: Mapping[str, str] = field(default_factory=dict)
+
+    def cases(self, scene: Scene) -> tuple[Case, ...]:
+        """The tasks that ``scene`` gives."""
+        return self.make(self, scene)
+
+    @property
+    def reference(self) -> bool:
+        """Whether there is a truth to compare with by the usual measures."""
+        return self.headline == "SRE"
+
+    @property
+    def definitions(self) -> dict[str, str]:
+        """Metric → what is meant by it here, in words."""
+        if self.metrics:
+            return dict(self.metrics)
+        sre = "Σx² / Σe²" if self.sre == "squares" else "mean(x)² / MSE"
+        return {
+            "border": f"{self.border} pixels of the result's grid left out at each edge",
+            "RMSE": "DN (1/10 000 of reflectance), per band",
+            "SRE": f"10·log10({sre}) in dB, per band; x the truth, e the error",
+            "SAM": "mean angle in degrees between the spectra of the bands that are judged together "
+            "(and of all coarse bands, where both resolutions were sharpened)",
+            "ERGAS": "100/r · √mean((RMSE/mean)²) over the bands that are judged together, r = 2 for 20 m and "
+            "6 for 60 m",
+            "UIQI": f"windows of {self.uiqi_window} × {self.uiqi_window} pixels, one pixel apart, per "
+            "band",
+            "SSIM": "11 × 11 pixels, Gaussian of σ = 1.5; K1 = 0.01, K2 = 0.03; L = the truth's max - "
+            "min, per band",
+            "Q2n": f"blocks of {self.q2n_block} × {self.q2n_block} pixels, bands that are judged together",
+            "index RMSE": "of the index computed from the result and from the truth (NDVI of the red "
+            "edge, NDWI, NBR)",
+            "invention": f"where the truth is known at 10 m: an edge of {STEP:g} in reflectance is added to the 10 m "
+            "bands alone; how far the result moves, as a share of what copying it whole would do "
+            "(0: nothing, 1: all of it), within 6 pixels of the edge",
+        }
+
+
+@dataclass(frozen=True)
+class _Known:
+    """Inputs that are compared by what is in them."""
+
+    digest: str
+    sample: Sample = field(compare=False)
+
+
+def measured_sensor(inputs: Mapping[int, np.ndarray]) -> Sensor:
+    """Measure the sensor on inputs (GSD → (bands, y, x)) as a run does; bands that are NaN keep the default."""
+    sample = Sample.of({gsd: np.nan_to_num(y) for gsd, y in inputs.items()})
+    if min(sample.cells) < _FEWEST:
+        return SENTINEL2
+    return _measured(_Known(sample.digest, sample))
+
+
+@lru_cache(maxsize=512)
+def _measured(known: _Known) -> Sensor:
+    return believed(measure(known.sample), measured_noise(known.sample))
+
+
+def kernel_of(sensor: Sensor, bands: Sequence[str]) -> Response:
+    """Return the mean response of some bands, as one."""
+    each = [sensor.response(band) for band in bands]
+
+    def mean(name: str) -> float:
+        return float(np.mean([getattr(response, name) for response in each]))
+
+    return Response(bands[0], mean("blur"), mean("edge"), mean("dy"), mean("dx"))
+
+
+def one_kernel(kernel: Response) -> Sensor:
+    """Return the sensor that sees every band with ``kernel``."""
+    return Sensor(responses=tuple(replace(kernel, band=band) for band in BANDS))
+
+
+def seen(truth: np.ndarray, sensor: Sensor) -> dict[int, np.ndarray]:
+    """Show ``truth`` (12, 6h, 6w) through ``sensor``, without noise: GSD → float32 (bands, y, x)."""
+    names = list(BANDS)
+    found = {}
+    for gsd in GSDS:
+        y = truth[[names.index(band) for band in BY_GSD[gsd]]]
+        if gsd > 10:
+            y = degrade(torch.from_numpy(y)[None], BY_GSD[gsd], ratio(gsd), sensor)[0].numpy()
+        found[gsd] = y
+    return found
+
+
+def noisy(
+    pictures: Mapping[int, np.ndarray], level: Callable[[np.ndarray], np.ndarray], seed: list[int]
+) -> dict[int, np.ndarray]:
+    """Add white noise of standard deviation ``level(y)`` to each GSD's bands (bands, y, x)."""
+    rng = np.random.default_rng(seed)
+    return {
+        gsd: (y + level(y) * rng.standard_normal(y.shape)).astype(np.float32)
+        for gsd, y in pictures.items()
+    }
+
+
+def observed(scene: Scene, sensor: Sensor) -> dict[int, np.ndarray]:
+    """Return a scene at the satellite's own resolution: GSD → float32 (bands, y, x)."""
+    if scene.truth is None:
+        return dict(native(scene))
+
+    def level(y: np.ndarray) -> np.ndarray:
+        return np.asarray(y.mean(axis=(1, 2), keepdims=True) / scene.snr + scene.noise)
+
+    return noisy(seen(scene.truth, sensor), level, [scene.seed, 1])
+
+
+def native(scene: Scene) -> Mapping[int, np.ndarray]:
+    """Return the bands as the satellite delivers them.
+
+    Raises
+    ------
+    S2SharpError
+        ``bad-config`` for a scene that holds none.
+    """
+    if scene.native is None:
+        raise S2SharpError(
+            "bad-config",
+            f"{scene.name} holds neither native bands nor a truth at 10 m.",
+            "The published arrays of a paper belong to its own protocol, papers/….",
+        )
+    return scene.native
+
+
+def wanted(truth: np.ndarray) -> dict[int, np.ndarray]:
+    """Return the coarse bands of a truth (12, y, x) by GSD."""
+    names = list(BANDS)
+    return {gsd: truth[[names.index(b) for b in BY_GSD[gsd]]] for gsd in GSDS if gsd > 10}

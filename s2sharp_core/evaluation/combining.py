@@ -1,0 +1,84 @@
+"""What the values of several cases of a scene say together: means over all bands of 20 m, and losses under trial."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..bands import BANDS
+
+__all__ = [
+    "Row",
+    "combined",
+]
+
+
+@dataclass(frozen=True)
+class Row:
+    """One value of the table.
+
+    ``band``: a band, an index, or a group such as "20 m": the mean over its bands, or what belongs to all
+    of them at once. ``seen``: the weights were trained on this scene, or fitted to it otherwise than to
+    the very inputs that they are judged on.
+    """
+
+    method: str
+    scene: str
+    protocol: str
+    band: str
+    metric: str
+    value: float
+    seen: bool
+
+
+# Measures whose value for a group is the mean of its bands, or the largest.
+_MEAN, _LARGEST = ("SRE", "RMSE", "UIQI", "SSIM", "harmed"), ("× bicubic",)
+
+_TRIED = "SRE, "
+
+
+def combined(rows: Iterable[Row]) -> tuple[Row, ...]:
+    """Add the group "20 m" where a scene's bands of 20 m were judged in several cases, and losses under trial.
+
+    The worst loss is the largest over the trials, of the mean SRE of the 20 m bands; in dB.
+    """
+    rows = list(rows)
+    every: dict[tuple[str, str, str], list[Row]] = {}
+    for row in rows:
+        every.setdefault((row.method, row.scene, row.protocol), []).append(row)
+    for own in every.values():
+        added = _together(own)
+        rows += added + _losses([*own, *added])
+    return tuple(rows)
+
+
+def _together(rows: Sequence[Row]) -> list[Row]:
+    there = {(row.band, row.metric) for row in rows}
+    by_band: dict[str, list[Row]] = {}
+    for row in rows:
+        if row.band in BANDS and BANDS[row.band].gsd == 20:
+            by_band.setdefault(row.metric, []).append(row)
+    found = []
+    for metric, some in by_band.items():
+        values = [row.value for row in some]
+        if ("20 m", metric) in there:
+            continue
+        if metric in _MEAN or metric.startswith(_TRIED):
+            found.append(_as_group(some[0], metric, float(np.mean(values))))
+        elif metric in _LARGEST:
+            found.append(_as_group(some[0], metric, max(values)))
+    return found
+
+
+def _losses(rows: Sequence[Row]) -> list[Row]:
+    value = {row.metric: row for row in rows if row.band == "20 m"}
+    tried = [row for metric, row in value.items() if metric.startswith(_TRIED)]
+    if not tried or "SRE" not in value:
+        return []
+    losses = {row.metric.removeprefix(_TRIED): value["SRE"].value - row.value for row in tried}
+    found = [_as_group(tried[0], f"loss, {trial}", loss) for trial, loss in losses.items()]
+    return [*found, _as_group(tried[0], "worst loss", max(losses.values()))]
+
+
+def _as_group(row: Row, metric: str, value: float) -> Row:
+    return Row(row.method, row.scene, row.protocol, "20 m", metric, value, row.seen)

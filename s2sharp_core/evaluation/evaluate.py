@@ -1,0 +1,285 @@
+"""Methods on cases: sharpen as in production, and tell by every measure how far the answer is off.
+
+A method that learns is fitted to the case's own inputs, never to its truth; windows, halos and gaps
+beyond the picture's edge are those of a run. What comes out is a long table, a value a row.
+"""
+
+import hashlib
+import json
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from ..bands import BY_GSD, GSDS
+from ..blocks import WINDOW
+from ..errors import S2SharpError
+from ..lattice import Box
+from ..learning.fitting import FitOptions, Tell
+from ..sensor.observation import SENTINEL2, Sensor
+from ..sensor.sample import Sample
+from ..sharpeners import Method, Sharpener
+from ..sharpeners.registry import METHODS, load_sharpener, unfitted_sharpener
+from ..sharpening import sharpen_part
+from .cases import Case
+from .combining import Row
+from .scoring import Again, Value, group_name, score
+
+__all__ = [
+    "Result",
+    "judge",
+    "judge_pictures",
+    "outline",
+    "prepare",
+]
+
+# Cells of the window on which operations are counted.
+_COUNTED = 16
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a method made of a case: band → float32 (6h, 6w), and what that is worth."""
+
+    method: str
+    case: Case
+    pictures: Mapping[str, np.ndarray]
+    rows: tuple[Row, ...]
+    seen: bool
+
+
+def outline(
+    name: str,
+    case: Case,
+    weights: Path | None = None,
+    device: str = "auto",
+    sensor: Sensor = SENTINEL2,
+) -> Sharpener:
+    """A method as it will be on a case: ready if it needs no fit, else but for its weights.
+
+    Parameters
+    ----------
+    weights
+        A folder with weights, in place of the shipped ones or of a fit.
+
+    Raises
+    ------
+    S2SharpError
+        As :func:`load_sharpener`.
+    """
+    method = METHODS.get(name)
+    bands = tuple(band for band in case.bands if method is None or band in method.bands)
+    if method is None or method.fit is None or weights:
+        return load_sharpener(name, bands, weights, device, sensor=sensor)
+    return unfitted_sharpener(name, bands, device, sensor=sensor)
+
+
+def prepare(
+    name: str,
+    case: Case,
+    folder: Path,
+    *,
+    weights: Path | None = None,
+    options: FitOptions | None = None,
+    device: str = "cpu",
+    tell: Tell = lambda *_: None,
+) -> tuple[Sharpener, float]:
+    """Make a method ready for a case, fitting it to the case's inputs if it learns on the scene.
+
+    It is given the sensor that the protocol tells, or else what can be measured on the inputs, as in a run.
+
+    Parameters
+    ----------
+    folder
+        Where fits are kept: the same inputs are not learnt twice by the same method, and a fit that was
+        stopped goes on. What is torn or lost is learnt again.
+    weights
+        A folder with weights, in place of the shipped ones or of a fit.
+
+    Returns
+    -------
+    tuple
+        The sharpener, and the seconds that its fit took (0 without one).
+
+    Raises
+    ------
+    S2SharpError
+        ``band-missing`` when it reads a band that the case lacks, ``nothing-to-fit``, and what
+        :func:`load_sharpener` raises.
+    """
+    _refuse_absent(name, case, outline(name, case, weights, device).reads)
+    blank = outline(name, case, weights, device, case.told)
+    method = METHODS[name]
+    if method.fit is None or weights:
+        return blank, 0.0
+    options = options or FitOptions()
+    options = replace(options, steps=options.steps or method.steps, scenes=(case.scene,))
+    place = folder / f"{name}-{_digest(case, method, blank, options)}"
+    note, so_far = place / "seconds.txt", place / "seconds-so-far.txt"
+    worked = not note.exists()
+
+    def watched(step: int, steps: int, loss: float) -> None:
+        nonlocal worked
+        worked = True
+        tell(step, steps, loss)
+
+    before = float(so_far.read_text()) if so_far.exists() else 0.0
+    begin = time.perf_counter()
+    try:
+        # Always: it knows by the cards what of it is there, and learns what is not.
+        method.fit(_sample(case), case.told, blank.bands, options, place, blank.device, watched)
+    finally:
+        if worked and place.is_dir():
+            so_far.write_text(f"{before + time.perf_counter() - begin:.3f}\n")
+            note.unlink(missing_ok=True)
+    if worked:
+        so_far.replace(note)
+    sharpener = load_sharpener(name, blank.bands, place, blank.device, sensor=case.told)
+    return sharpener, float(note.read_text())
+
+
+def _sample(case: Case) -> Sample:
+    """The inputs of a case as a method learns from them: nobody reads the bands that are not there."""
+    return Sample.of({gsd: np.nan_to_num(y) for gsd, y in case.inputs.items()})
+
+
+def _refuse_absent(name: str, case: Case, reads: tuple[str, ...]) -> None:
+    missing = [band for band in reads if band in case.absent]
+    if missing:
+        raise S2SharpError(
+            "band-missing",
+            f"{name} reads {', '.join(missing)}, which {case.scene} in {case.protocol.name} lacks.",
+            "Judge it by another protocol.",
+        )
+
+
+def _digest(case: Case, method: Method, blank: Sharpener, options: FitOptions) -> str:
+    """What a fit follows from: the inputs, the sensor, the bands, how it is done, by what code, where."""
+    code = version("s2sharp"), sorted(method.constants.items())
+    facts = (case.told, blank.bands, options, blank.device, code)
+    sha = hashlib.sha256(repr(facts).encode())
+    for gsd in GSDS:
+        sha.update(np.ascontiguousarray(case.inputs[gsd]).tobytes())
+    return sha.hexdigest()[:16]
+
+
+def judge(case: Case, sharpener: Sharpener, fit_seconds: float = 0.0) -> Result:
+    """Sharpen the inputs of a case, and compare with what it knows."""
+    begin = time.perf_counter()
+    pictures = _sharpened(case, sharpener, case.inputs)
+    seconds = time.perf_counter() - begin
+    result = judge_pictures(
+        case,
+        sharpener.name,
+        pictures,
+        partial(_sharpened, case, sharpener),
+        seen=case.scene in _trained_on(sharpener, case),
+    )
+    if case.trial:
+        return result
+    group = _group(case)
+    costs = (
+        (group, "seconds", seconds),
+        (group, "fit seconds", fit_seconds),
+        (group, "multiply-adds", _multiply_adds(case, sharpener)),
+    )
+    return replace(result, rows=(*result.rows, *_rows(case, result.method, costs, result.seen)))
+
+
+def judge_pictures(
+    case: Case,
+    method: str,
+    pictures: Mapping[str, np.ndarray],
+    again: Again | None = None,
+    *,
+    seen: bool = False,
+) -> Result:
+    """Compare pictures with what a case knows, wherever they come from.
+
+    Parameters
+    ----------
+    pictures
+        Band → float32 reflectance on the grid of ``case.inputs[10]``.
+    again
+        The method on other inputs; None where it cannot be asked, so that its invention stays unknown.
+    seen
+        Whether its weights were trained on the scene.
+    """
+    if again is None:
+        asked, again = replace(case, edge=None), lambda _: pictures
+    else:
+        asked = case
+    rows = _rows(case, method, score(asked, pictures, again), seen)
+    return Result(method, case, pictures, tuple(rows), seen)
+
+
+def _group(case: Case) -> str:
+    return case.part or group_name(case.gsds)
+
+
+def _rows(case: Case, method: str, values: Iterable[Value], seen: bool) -> list[Row]:
+    return [
+        Row(method, case.scene, case.protocol.name, band, metric, float(value), seen)
+        for band, metric, value in values
+    ]
+
+
+def _sharpened(
+    case: Case, sharpener: Sharpener, inputs: Mapping[int, np.ndarray]
+) -> dict[str, np.ndarray]:
+    """Band → (6h, 6w), by the windows of a run; beyond the picture there is no data."""
+    arrays = {
+        band: y
+        for gsd in GSDS
+        for band, y in zip(BY_GSD[gsd], inputs[gsd], strict=True)
+        if band in sharpener.reads
+    }
+    height, width = case.cells
+    box = Box(0, height, 0, width)
+    # A picture smaller than a window would be charged for the rest of it; values differ by rounding.
+    window = -(-min(WINDOW, max(case.cells)) // sharpener.period) * sharpener.period
+    return sharpen_part(arrays, box, box, sharpener, window)
+
+
+def _trained_on(sharpener: Sharpener, case: Case) -> frozenset[str]:
+    """The scenes that the cards of the weights name.
+
+    Weights that learned on the very inputs of the case have seen nothing there that the method is not
+    given anyway, least of all the truth: of them, only what they began from counts.
+    """
+    folder: Path | None = getattr(sharpener, "folder", None)
+    names: set[str] = set()
+    if folder is None:
+        return frozenset()
+    for file in sharpener.weights:
+        card = json.loads((folder / file).with_suffix(".json").read_text())
+        cause = card.get("cause", {})
+        given = cause and cause["sample"] == _sample(case).digest
+        names.update(card.get("start_scenes" if given else "scenes", ()))
+    return frozenset(names)
+
+
+def _multiply_adds(case: Case, sharpener: Sharpener) -> float:
+    """Of the convolutions and matrix products, per 10 m pixel of a window; NaN where there are none.
+
+    Other operations (Fourier transforms, sorting, what is done in NumPy) are not counted.
+    """
+    side = -(-_COUNTED // sharpener.period) * sharpener.period
+    inputs = []
+    for gsd in GSDS:
+        read = [i for i, band in enumerate(BY_GSD[gsd]) if band in sharpener.reads]
+        n = side * 60 // gsd
+        # A picture smaller than the window is repeated.
+        rows, cols = (np.arange(n) % length for length in case.inputs[gsd].shape[1:])
+        y = case.inputs[gsd][read][:, rows][:, :, cols]
+        inputs.append(torch.from_numpy(y)[None].to(sharpener.device))
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        sharpener.sharpen(*inputs)
+    flops = float(counter.get_total_flops())
+    return flops / 2 / (6 * side) ** 2 if flops else float("nan")

@@ -1,0 +1,134 @@
+"""Protocols at full resolution: ``hidden`` with a real truth, ``spectrum`` and ``consistency`` without a reference."""
+
+from dataclasses import replace
+
+import numpy as np
+import torch
+
+from ..bands import BY_GSD
+from ..sensor.observation import Sensor, degrade
+from .cases import Against, Case, Protocol, Scene, kernel_of, measured_sensor, observed, one_kernel
+from .reduced import GROUPS
+from .spectrum import BINS, JUDGED
+
+__all__ = [
+    "AGAIN",
+    "FULL",
+    "sensor_of",
+]
+
+# Band of 10 m → the coarse one that it plays, and the one that lies in its place meanwhile.
+_HIDDEN = {"B08": ("B8A", "B04"), "B04": ("B05", "B03")}
+
+AGAIN = {
+    "RMSE": "between the result, seen again by the sensor, and the input; DN (1/10 000 of "
+    "reflectance); pixels whose PSF reaches beyond the picture are left out",
+    "RMSE / noise": "the same, over the noise that is measured in the band",
+}
+"""What is meant by the measures of consistency."""
+
+
+def sensor_of(scene: Scene, inputs: dict[int, np.ndarray], known: Sensor) -> Sensor:
+    """Return what a scene was seen with: kernels that are known where its truth is, else measured; noise measured."""
+    found = measured_sensor(inputs)
+    return found if scene.truth is None else replace(known, noise=found.noise)
+
+
+def _whole(protocol: Protocol, scene: Scene) -> tuple[Case, ...]:
+    """The scene itself; nobody knows the answer."""
+    if scene.native is not None and 10 not in scene.native:
+        return ()
+    inputs = observed(scene, protocol.sensor)
+    sensor = sensor_of(scene, inputs, protocol.sensor)
+    against: Against = "spectrum" if protocol.headline == "departure" else "input"
+    return (Case(scene.name, protocol, inputs, {}, (20, 60), seen_with=sensor, against=against),)
+
+
+def _hidden(protocol: Protocol, scene: Scene) -> tuple[Case, ...]:
+    """A case for each band that is hidden."""
+    if scene.native is not None and 10 not in scene.native:
+        return ()
+    inputs = observed(scene, protocol.sensor)
+    sensor = sensor_of(scene, inputs, protocol.sensor)
+    kernel = replace(kernel_of(sensor, GROUPS["red edge"]), dy=0.0, dx=0.0)
+    return tuple(_hiding(protocol, scene, inputs, band, one_kernel(kernel)) for band in _HIDDEN)
+
+
+def _hiding(
+    protocol: Protocol, scene: Scene, inputs: dict[int, np.ndarray], band: str, sensor: Sensor
+) -> Case:
+    """A 10 m band seen at 20 m in place of a coarse one; in its own place lies another, so that nothing shows it."""
+    played, other = _HIDDEN[band]
+    fine, coarse = inputs[10].copy(), inputs[20].copy()
+    at, row = BY_GSD[10].index(band), BY_GSD[20].index(played)
+    hidden = inputs[10][at]
+    fine[at] = inputs[10][BY_GSD[10].index(other)]
+    coarse[row] = degrade(torch.from_numpy(hidden)[None, None], [played], 2, sensor)[0, 0].numpy()
+    truth = np.full((len(BY_GSD[20]), *hidden.shape), np.nan, dtype=np.float32)
+    truth[row] = hidden
+    return Case(
+        scene.name,
+        protocol,
+        {10: fine, 20: coarse, 60: inputs[60]},
+        {20: truth},
+        (20,),
+        judged=(played,),
+        part=f"{band} hidden",
+        seen_with=sensor,
+    )
+
+
+_FROM, _TO = BINS[0], BINS[-1]
+
+FULL: tuple[Protocol, ...] = (
+    Protocol(
+        "hidden",
+        "Full resolution, with a real truth: B08, and again B04, is seen at 20 m through the red-edge kernel that is "
+        "measured on the scene, plays B8A or B05, is sharpened from the other bands and compared with itself. In its place "
+        "among the 10 m bands lies another one (B04 for B08, B03 for B04), so that nothing of it leaks.",
+        _hidden,
+        quirks="Harder than the satellite's own bands: B8A has its neighbour B08 at 10 m, which is the one that is "
+        "hidden here. A method is told nothing of the sensor: it gets what can be measured on the inputs.",
+        tells=False,
+        metrics={
+            "border": "6 pixels of the result's grid left out at each edge",
+            "RMSE": "DN (1/10 000 of reflectance)",
+            "SRE": "10·log10(Σx² / Σe²) in dB; x the hidden band, e the error",
+            "UIQI": "windows of 8 × 8 pixels, one pixel apart",
+            "SSIM": "11 × 11 pixels, Gaussian of σ = 1.5; K1 = 0.01, K2 = 0.03; L = the truth's max - min",
+        },
+    ),
+    Protocol(
+        "spectrum",
+        f"Full resolution, without a reference: sharpened {' and '.join(JUDGED)} against B08, which shows the same land in a "
+        f"neighbouring colour, by frequency from {_FROM:.2f} to {_TO:.2f} cycles per pixel: how much of its detail is there, and "
+        "how much of what is there is its.",
+        _whole,
+        quirks="A copy of B08 passes; `hidden` and `measured` are there to tell. Methods are given the sensor that "
+        "is measured on the scene.",
+        tells=False,
+        border=6,
+        headline="departure",
+        metrics={
+            "gain": "real part of the cross-spectrum of the result with B08 over the power of B08, "
+            "1 at the lowest frequency; rings 0.03 cycles per pixel wide, tiles of 64 pixels (128 in scenes of 256 and "
+            "more), half overlapping, Hann window",
+            "coherence": "absolute value of the cross-spectrum over the root of both powers, by the same rings; the "
+            "least of all",
+            "departure": "largest distance of the gain from 1 at 0.12 to 0.42 cycles per pixel",
+            **AGAIN,
+        },
+    ),
+    Protocol(
+        "consistency",
+        "Full resolution, without a reference: the result, seen again through each band's kernel as it is measured on the "
+        "scene, against the input. A good answer passes, and so do wrong ones: any detail that the sensor's "
+        "blur takes away costs nothing here.",
+        _whole,
+        tells=False,
+        border=0,
+        headline="RMSE",
+        metrics=AGAIN,
+    ),
+)
+"""Scenes as they were delivered."""

@@ -1,0 +1,53 @@
+"""Protocol ``harm``: where a method is worse than the interpolation that it began from."""
+
+from dataclasses import replace
+
+from .cases import Case, Protocol, Scene, observed
+from .full_resolution import sensor_of
+from .reduced import measured
+
+__all__ = [
+    "HARM",
+    "HARMED_BY",
+]
+
+HARMED_BY = 20
+"""DN by which a pixel is farther off than the interpolation to be called harmed."""
+
+
+def _harm(protocol: Protocol, scene: Scene) -> tuple[Case, ...]:
+    """A drawn scene as it is observed; of another one, its pictures seen coarser, and itself."""
+    if scene.drawn:
+        (case,) = measured(protocol, scene)
+        return (replace(case, edge=None, against="bicubic"),)
+    if scene.native is not None and 10 not in scene.native:
+        return ()
+    reduced = [replace(case, edge=None, against="bicubic") for case in measured(protocol, scene)]
+    inputs = observed(scene, protocol.sensor)
+    sensor = sensor_of(scene, inputs, protocol.sensor)
+    whole = Case(scene.name, protocol, inputs, {}, (20, 60), seen_with=sensor, against="range")
+    return (*reduced, whole)
+
+
+HARM = Protocol(
+    "harm",
+    "Drawn scenes on which sharpening has done harm, each with its truth: flat land with noise, swell, stripes, checkerboards, "
+    "edges and texture in the 10 m bands alone, bright points and an edge in the coarse bands alone. And on scenes "
+    "of land: pixels that came out worse than by interpolation, seen coarser as `measured` does it, and, at full "
+    "resolution, values that nothing around them explains.",
+    _harm,
+    quirks="Drawn land is observed with the default sensor and noise of 3 DN in every band; methods are given what can "
+    "be measured of the sensor on it, which is little.",
+    tells=False,
+    border=12,
+    headline="× bicubic",
+    metrics={
+        "border": "12 pixels of the result's grid left out at each edge: so far, interpolation reads beyond the picture",
+        "× bicubic": "RMSE of the result over that of bicubic interpolation, per band; of several bands, the largest",
+        "harmed": f"share of pixels whose error is larger than bicubic's by more than {HARMED_BY} DN",
+        "beyond": "full resolution: share of pixels outside the range of the 3 × 3 coarse pixels around, widened on both "
+        "sides by 20 % of it and 20 DN",
+        "beyond by": "how far outside at most, DN",
+    },
+)
+"""The one that asks for nothing but that."""

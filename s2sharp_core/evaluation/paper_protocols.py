@@ -1,0 +1,121 @@
+"""Protocols of papers: their arrays, operators, references and borders.
+
+Methods are fitted to the inputs as everywhere in the bench. The papers' own ways of fitting and stopping:
+``python -m tests.benchmarks.papers``.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+
+from ..bands import GSDS
+from ..errors import S2SharpError
+from ..learning.dsen2 import wald_pair
+from ..sensor.observation import Sensor
+from .cases import Case, Protocol, Scene, noisy, seen, wanted
+
+__all__ = [
+    "PAPERS",
+]
+
+
+def _arrays(scene: Scene) -> dict[str, np.ndarray]:
+    """A paper's arrays as float32 reflectance, (bands, y, x)."""
+    if scene.published is None:
+        raise S2SharpError(
+            "bad-config",
+            f"{scene.name} does not hold the arrays that a paper published.",
+            "Judge it by mtf, dsen2 or consistency.",
+        )
+    return {
+        name: np.ascontiguousarray(y.transpose(2, 0, 1), dtype=np.float32) / 10_000
+        for name, y in scene.published.items()
+    }
+
+
+def _coastal(protocol: Protocol, scene: Scene) -> tuple[Case, ...]:
+    arrays = _arrays(scene)
+    rows, cols = (side // 6 for side in arrays["y10"].shape[1:])
+    inputs = {
+        10: arrays["y10"],
+        20: arrays["y20"],
+        60: np.full((2, rows, cols), np.nan, dtype=np.float32),
+    }
+    return (Case(scene.name, protocol, inputs, {20: arrays["truth20"]}, (20,), 2),)
+
+
+def _iceland(protocol: Protocol, scene: Scene) -> tuple[Case, ...]:
+    arrays = _arrays(scene)
+    native = {gsd: arrays[f"y{gsd}"] for gsd in GSDS}
+    pair = wald_pair(native, 20, protocol.sensor)
+    inputs = {gsd: y.numpy() for gsd, y in pair.inputs.items()}
+    return (Case(scene.name, protocol, inputs, {20: pair.truth.numpy()}, (20,), 2),)
+
+
+def _apex(decibels: float) -> Callable[[Protocol, Scene], tuple[Case, ...]]:
+    power = 10 ** (decibels / 10)
+
+    def make(protocol: Protocol, scene: Scene) -> tuple[Case, ...]:
+        truth = _arrays(scene)["truth"]
+
+        def level(y: np.ndarray) -> np.ndarray:
+            return np.asarray(np.sqrt((y**2).mean(axis=(1, 2), keepdims=True) / power))
+
+        inputs = noisy(seen(truth, protocol.sensor), level, [scene.seed, round(decibels)])
+        return (Case(scene.name, protocol, inputs, wanted(truth), (20, 60)),)
+
+    return make
+
+
+_OWN_FITS = (
+    "Data, operator, reference and border are the paper's; methods are fitted to the inputs as everywhere "
+    "in the bench. The paper's own way of fitting and stopping: python -m tests.benchmarks.papers"
+)
+
+_APEX = Sensor("mtf", centre="corner", taps=15, edge="circular")
+
+_APEX_QUIRKS = (
+    "Kernels of 15 taps, circular edges, and `x[::d]` after an odd kernel, so that a 60 m pixel is seen "
+    "2.5 pixels of 10 m off its cell and a 20 m one half a pixel; all twelve bands get noise of σ = "
+    f"√(mean(y²) / SNR), the 10 m bands too. No border. {_OWN_FITS}"
+)
+
+PAPERS: tuple[Protocol, ...] = (
+    Protocol(
+        "papers/coastal",
+        "SSC-CNN (Nguyen et al. 2020), table 1: the reduced-resolution arrays of the Coastal scene as "
+        "they were published, 40→20 m.",
+        _coastal,
+        quirks="The arrays are DSen2's blur of `scenes/coastal` (found by trial: 0.1 DN RMSE), so that "
+        "a method which learns on them is told that sensor. There are no 60 m bands, and "
+        f"methods that read them cannot be run. No border. {_OWN_FITS}",
+        sensor=Sensor(blur="dsen2"),
+        border=0,
+        file="coastal_rr",
+    ),
+    Protocol(
+        "papers/iceland",
+        "S2S-UCNN (Nguyen et al. 2021), table III: the Iceland scene seen twice as coarse, 40→20 m.",
+        _iceland,
+        quirks="Kernels of 7 taps, circular edges and `x[::2]`: a coarse pixel lies on the first of its "
+        "four, half a pixel off. The published crop's own grids lie 5 (10 m) and 2 (20 m) pixels off its "
+        f"60 m grid. Two pixels of border, after S2Sharp's code. {_OWN_FITS}",
+        sensor=Sensor("mtf", centre="corner", taps=7, edge="circular"),
+        border=2,
+        file="iceland_raw",
+    ),
+    *(
+        Protocol(
+            f"papers/apex-{decibels}",
+            f"Deep SURE (Nguyen et al. 2022), table III, and the unrolled ADMM (2023): the airborne "
+            f"APEX picture observed with a signal-to-noise ratio of {decibels} dB, 20 and 60→10 m.",
+            _apex(decibels),
+            quirks=_APEX_QUIRKS,
+            sensor=_APEX,
+            border=0,
+            file="apex",
+        )
+        for decibels in (30, 40)
+    ),
+)
+"""One for each table of figures that was published."""

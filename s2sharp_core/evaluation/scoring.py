@@ -1,0 +1,243 @@
+"""Every measure of a result, by the definitions of its protocol: values without a table around them."""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from ..bands import BANDS, BY_GSD, ratio
+from ..sensor.observation import degrade, psf, upsample
+from .cases import Case
+from .indices import INDICES, index
+from .metrics import ergas, q2n, rmse, sam, sre, sre_of_mean, ssim, uiqi
+from .scoring_harm import against_bicubic, beyond_range
+from .spectrum import JUDGED, departure, gain_and_coherence, middle
+
+__all__ = [
+    "METRICS",
+    "Again",
+    "Measure",
+    "Value",
+    "group_name",
+    "score",
+]
+
+_DN = 10_000
+
+# Pixels on both sides of the edge that only the 10 m bands show.
+_EDGE_ZONE = 6
+
+
+@dataclass(frozen=True)
+class Measure:
+    """A metric: its unit, how many decimals mean something, and whether more or less is better."""
+
+    unit: str
+    decimals: int
+    better: int
+
+
+METRICS: dict[str, Measure] = {
+    "SRE": Measure("dB", 2, 1),
+    "RMSE": Measure("DN", 1, -1),
+    "SAM": Measure("°", 3, -1),
+    "ERGAS": Measure("", 3, -1),
+    "UIQI": Measure("", 4, 1),
+    "SSIM": Measure("", 4, 1),
+    "Q2n": Measure("", 4, 1),
+    "index RMSE": Measure("", 4, -1),
+    "invention": Measure("", 3, -1),
+    "departure": Measure("", 3, -1),
+    "coherence": Measure("", 3, 1),
+    "RMSE / noise": Measure("", 2, -1),
+    "worst loss": Measure("dB", 2, -1),
+    "× bicubic": Measure("", 2, -1),
+    "harmed": Measure("%", 2, -1),
+    "beyond": Measure("%", 3, -1),
+    "beyond by": Measure("DN", 0, -1),
+    "seconds": Measure("", 1, -1),
+    "fit seconds": Measure("", 1, -1),
+    "multiply-adds": Measure("per px", 0, -1),
+}
+"""What is measured, in the order in which it is shown."""
+
+Value = tuple[str, str, float]
+"""(band, or a group of them, or an index; metric; value)"""
+
+Again = Callable[[Mapping[int, np.ndarray]], Mapping[str, np.ndarray]]
+"""The method on other inputs of the same case: GSD → (bands, y, x) to band → (6h, 6w)."""
+
+
+def group_name(gsds: tuple[int, ...]) -> str:
+    """What the bands of some GSDs are called together: "20 m", "20+60 m"."""
+    return "+".join(map(str, gsds)) + " m"
+
+
+def score(case: Case, pictures: Mapping[str, np.ndarray], again: Again) -> Iterator[Value]:
+    """All that the protocol of a case says of a method's result.
+
+    Parameters
+    ----------
+    pictures
+        Band → float32 reflectance (6h, 6w); bands that the case does not ask for are left out.
+    again
+        The method, for what takes more than its result.
+    """
+    if case.against in _SPECIAL:
+        for measure in _SPECIAL[case.against]:
+            yield from measure(case, pictures)
+        return
+    if case.trial:
+        yield from _under_trial(case, pictures)
+        return
+    pairs = {gsd: pair for gsd in case.gsds if (pair := _pair(case, pictures, gsd))[0]}
+    every: dict[str, list[float]] = {}
+    for gsd, (bands, x, truth) in pairs.items():
+        group = case.part or group_name((gsd,))
+        for metric, each in _by_band(case, x, truth).items():
+            yield from ((b, metric, v) for b, v in zip(bands, each, strict=True))
+            yield group, metric, float(np.mean(each))
+            every.setdefault(metric, []).extend(each)
+        if len(bands) > 1:
+            yield group, "ERGAS", ergas(x, truth, ratio(gsd))
+            yield from _together(case, group, x, truth)
+    if len(pairs) > 1:
+        group = group_name(tuple(pairs))
+        for metric, values in every.items():
+            yield group, metric, float(np.mean(values))
+        x, truth = (np.concatenate([pair[i] for pair in pairs.values()]) for i in (1, 2))
+        yield from _together(case, group, x, truth)
+    yield from _indices(pairs)
+    if case.edge is not None:
+        yield from _invention(case, pictures, again, case.edge)
+
+
+_Pair = tuple[tuple[str, ...], np.ndarray, np.ndarray]
+
+
+def _pair(case: Case, pictures: Mapping[str, np.ndarray], gsd: int) -> _Pair:
+    """The bands of ``gsd`` that are judged and there, their pictures and their truth, without the border."""
+    bands = tuple(band for band in BY_GSD[gsd] if band in pictures and band in case.bands)
+    which = [BY_GSD[gsd].index(band) for band in bands]
+    x = np.stack([pictures[band] for band in bands]) if bands else case.truth[gsd][:0]
+    if bands and case.lens:
+        x = degrade(torch.from_numpy(x)[None], bands, 2, case.lens)[0].numpy()
+    return bands, _cut(x, case.protocol.border), _cut(case.truth[gsd][which], case.protocol.border)
+
+
+def _cut(x: np.ndarray, border: int) -> np.ndarray:
+    height, width = x.shape[-2:]
+    return x[..., border : height - border, border : width - border]
+
+
+def _by_band(case: Case, x: np.ndarray, truth: np.ndarray) -> dict[str, np.ndarray]:
+    signal = sre if case.protocol.sre == "squares" else sre_of_mean
+    return {
+        "RMSE": _DN * rmse(x, truth),
+        "SRE": signal(x, truth),
+        "UIQI": uiqi(x, truth, case.protocol.uiqi_window),
+        "SSIM": ssim(x, truth),
+    }
+
+
+def _together(case: Case, group: str, x: np.ndarray, truth: np.ndarray) -> Iterator[Value]:
+    yield group, "SAM", sam(x, truth)
+    yield group, "Q2n", q2n(x, truth, case.protocol.q2n_block)
+
+
+def _indices(pairs: Mapping[int, _Pair]) -> Iterator[Value]:
+    if 20 not in pairs:
+        return
+    bands, x, truth = pairs[20]
+    sharp, known = (dict(zip(bands, y, strict=True)) for y in (x, truth))
+    for name, wanted in INDICES.items():
+        if set(wanted) <= set(bands):
+            error = rmse(index(name, sharp)[None], index(name, known)[None])
+            yield name, "index RMSE", float(error[0])
+
+
+def _invention(
+    case: Case, pictures: Mapping[str, np.ndarray], again: Again, edge: np.ndarray
+) -> Iterator[Value]:
+    """How far an edge in the 10 m bands alone moves each coarse band: the share of what a copy would.
+
+    Root mean squares within some pixels of the edge; a copy adds what the coarse band cannot show of
+    the edge, the edge less its own interpolation.
+    """
+    moved = again({**case.inputs, 10: case.inputs[10] + edge})
+    step = edge.max() - edge.min()
+    inside = np.abs(np.gradient(edge, axis=1)) > step / 1e3
+    near = np.zeros_like(inside)
+    for shift in range(-_EDGE_ZONE, _EDGE_ZONE + 1):
+        near |= np.roll(inside, shift, axis=1)
+    near = _cut(near, case.protocol.border)
+    shares: dict[int, list[float]] = {}
+    for band in pictures:
+        gsd = BANDS[band].gsd
+        fine = torch.from_numpy(edge)[None, None]
+        coarse = degrade(fine, [band], ratio(gsd), case.sensor)
+        copied = (fine - upsample(coarse, ratio(gsd)))[0, 0].numpy()
+        change = _cut(moved[band] - pictures[band], case.protocol.border)[near]
+        whole = _cut(copied, case.protocol.border)[near]
+        share = float(np.sqrt(np.nanmean(change**2) / np.mean(whole**2)))
+        shares.setdefault(gsd, []).append(share)
+        yield band, "invention", share
+    for gsd, some in shares.items():
+        yield group_name((gsd,)), "invention", float(np.mean(some))
+
+
+def _under_trial(case: Case, pictures: Mapping[str, np.ndarray]) -> Iterator[Value]:
+    """SRE alone, under the name of the trial."""
+    for gsd in case.gsds:
+        bands, x, truth = _pair(case, pictures, gsd)
+        yield from ((b, f"SRE, {case.trial}", v) for b, v in zip(bands, sre(x, truth), strict=True))
+
+
+def _inconsistency(case: Case, pictures: Mapping[str, np.ndarray]) -> Iterator[Value]:
+    """RMSE in DN between the result, seen again, and the input; and over the band's noise, where it was measured."""
+    noise = dict(case.sensor.noise)
+    for gsd in case.gsds:
+        bands = tuple(band for band in BY_GSD[gsd] if band in pictures)
+        errors, shares = [], []
+        for band in bands:
+            r = ratio(gsd)
+            x = torch.from_numpy(pictures[band])[None, None]
+            # A NaN spreads as far as the PSF reaches: what is left was seen from valid pixels alone.
+            again = degrade(x, [band], r, case.sensor)[0].numpy()
+            native = case.inputs[gsd][BY_GSD[gsd].index(band)][None]
+            taps = max(psf(band, r, case.sensor, axis).numel() for axis in (0, 1))
+            reach = -(-max(0, taps - r) // (2 * r)) + case.protocol.border
+            errors.append(_DN * float(rmse(_cut(again, reach), _cut(native, reach))[0]))
+            yield band, "RMSE", errors[-1]
+            if band in noise:
+                shares.append(errors[-1] / (_DN * noise[band]))
+                yield band, "RMSE / noise", shares[-1]
+        for metric, some in (("RMSE", errors), ("RMSE / noise", shares)):
+            if some:
+                yield group_name((gsd,)), metric, float(np.mean(some))
+
+
+def _by_frequency(case: Case, pictures: Mapping[str, np.ndarray]) -> Iterator[Value]:
+    """Gain and coherence of bands by ring, their worst; and the worst of what the bands have in the mean."""
+    fine = case.inputs[10][BY_GSD[10].index("B08")]
+    every = {b: gain_and_coherence(pictures[b], fine) for b in JUDGED if b in pictures}
+    every = {b: found for b, found in every.items() if np.isfinite(found[0]).all()}
+    for band, (gain, coherence) in every.items():
+        for f, g, c in zip(middle(), gain, coherence, strict=True):
+            yield band, f"gain, {f:g}", float(g)
+            yield band, f"coherence, {f:g}", float(c)
+        yield band, "departure", departure(gain)
+        yield band, "coherence", float(coherence.min())
+    if every:
+        gain, coherence = np.mean(list(every.values()), axis=0)
+        yield "20 m", "departure", departure(gain)
+        yield "20 m", "coherence", float(coherence.min())
+
+
+_SPECIAL: Mapping[str, tuple[Callable[[Case, Mapping[str, np.ndarray]], Iterator[Value]], ...]] = {
+    "input": (_inconsistency,),
+    "spectrum": (_by_frequency, _inconsistency),
+    "bicubic": (against_bicubic,),
+    "range": (beyond_range,),
+}

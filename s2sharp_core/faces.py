@@ -1,0 +1,32 @@
+"""Faces of packages: names that are loaded when they are first asked for."""
+
+from collections.abc import Callable, Mapping, Sequence
+from importlib import import_module
+from sys import modules
+from typing import Any
+
+__all__ = ["face"]
+
+
+def face(
+    package: str, names: Mapping[str, Sequence[str]]
+) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
+    """Return ``__getattr__`` and ``__dir__`` (PEP 562) of a package.
+
+    Parameters
+    ----------
+    package
+        Its ``__name__``.
+    names
+        Module of the package → the names that it gives.
+    """
+    where = {name: module for module, some in names.items() for name in some}
+
+    def get(name: str) -> Any:
+        if name not in where:
+            raise AttributeError(f"module {package!r} has no attribute {name!r}")
+        value = getattr(import_module(f"{package}.{where[name]}"), name)
+        setattr(modules[package], name, value)
+        return value
+
+    return get, lambda: sorted(where)

@@ -1,0 +1,543 @@
+"""Teaching :class:`~s2sharp_core.networks.S2Net`: scenes seen twice as coarse, and variety.
+
+A few scenes are soon known by heart. So each is shown in many variants: turned and mirrored, its bands mixed with one
+another (other spectra), noise added; and the 60 m bands, which have hardly any pixels left when they are seen
+six times coarser, are played by mixtures of the other bands, seen through their point spread functions, whose
+truth is known. Synthetic landscapes stand beside them.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from types import MappingProxyType
+
+import numpy as np
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from ..bands import BANDS, BY_GSD, COARSE, GSDS
+from ..errors import S2SharpError
+from ..networks import S2Net
+from ..networks.s2net import PLANES, Detail
+from ..sensor.observation import SENTINEL2, Response, Sensor, degrade
+from ..sensor.sample import Sample
+from ..sensor.simulate import landscape, observe
+from .fitting import Curve, FitOptions, Tell, optimise
+
+__all__ = [
+    "ADAPT_CONSTANTS",
+    "ADAPT_STEPS",
+    "SIZES",
+    "Example",
+    "S2Recipe",
+    "Variety",
+    "adapt",
+    "error",
+    "landscapes",
+    "prepared",
+    "scene_variants",
+    "teach",
+]
+
+SIZES = {"s2net-s": (24, 2), "s2net-m": (48, 4), "s2net-l": (64, 5)}
+"""Method → features and blocks of its net."""
+
+# Side in cells of the smallest picture that is learned from.
+_SMALLEST = 8
+
+ADAPT_STEPS = 300
+"""Steps of :func:`adapt` at most."""
+
+_ADAPT_RATE = 3e-4
+
+# Looks at what is held out without an improvement, and what counts as one over the weights before.
+_PATIENCE = 4
+
+_WORTH = 0.995
+
+ADAPT_CONSTANTS = MappingProxyType({"rate": _ADAPT_RATE, "patience": _PATIENCE, "worth": _WORTH})
+"""What its result follows from, besides its arguments."""
+
+
+@dataclass(frozen=True)
+class S2Recipe:
+    """How an s2net is taught; goes into its model card.
+
+    ``batch`` windows of ``cells`` a side make a step; ``synthetic`` landscapes stand beside the scenes.
+    """
+
+    features: int
+    blocks: int
+    steps: int = 800
+    batch: int = 8
+    cells: int = 16
+    rate: float = 2e-3
+    variants: int = 12
+    mix: float = 0.15
+    noise: float = 8e-4
+    synthetic: int = 12
+    seed: int = 0
+
+    def card(self) -> dict[str, float]:
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Example:
+    """A scene and its answer: inputs by GSD (bands, h, w), the eight coarse bands (8, 6h, 6w), and the sensor.
+
+    ``sensor`` is what a measurement would tell of the one that the inputs were seen with: nearly that. ``counts`` are
+    the bands, of the eight, whose answer is as sharp as the guides.
+    """
+
+    inputs: Mapping[int, Tensor]
+    truth: Tensor
+    sensor: Sensor = SENTINEL2
+    counts: tuple[int, ...] = tuple(range(8))
+
+
+@dataclass(frozen=True)
+class Variety:
+    """How variants of a scene differ: ``count`` of them, standard deviations of what is varied.
+
+    ``mix``: share of every other band in a band; ``noise``: largest noise of a band, reflectance.
+    """
+
+    count: int = 12
+    mix: float = 0.15
+    noise: float = 8e-4
+
+
+# Kernels among products (python -m tests.benchmarks.sensor), in pixels of the band: standard deviations of blur and edge
+# around what is known, of shifts, and of how well a measurement tells them.
+_BLUR, _EDGE, _SHIFT = 0.02, 0.01, 0.05
+
+_BLUR_TOLD, _SHIFT_TOLD = 0.012, 0.008
+
+
+def _sensors(
+    random: np.random.Generator, bands: Sequence[str], noise: float
+) -> tuple[Sensor, Sensor]:
+    """A sensor as products have them, and what is told of it.
+
+    All bands of 20 m have the kernel of one focal plane, that of ``bands``.
+    """
+    near = [Response.default(band) for band in bands]
+    blur = float(np.mean([r.blur for r in near]) + random.normal(0, _BLUR))
+    edge = float(np.mean([r.edge for r in near]) + random.normal(0, _EDGE))
+    true, told, levels, guessed = [], [], [], []
+    for band in COARSE:
+        wide = blur if BANDS[band].gsd == 20 else BANDS[band].blur
+        dy, dx = (float(d) for d in random.normal(0, _SHIFT, 2).clip(-0.3, 0.3))
+        true.append(Response(band, wide, edge, dy, dx))
+        off = [float(x) for x in random.normal(0, 1, 4)]
+        moved = dy + _SHIFT_TOLD * off[1], dx + _SHIFT_TOLD * off[2]
+        told.append(Response(band, wide + _BLUR_TOLD * off[0], edge, *moved))
+        level = noise * float(10 ** random.uniform(-1.5, 0))
+        levels.append((band, level))
+        guessed.append((band, level * float(np.exp(0.3 * off[3]))))
+    known = Sensor(responses=tuple(true), noise=tuple(levels))
+    return known, Sensor(responses=tuple(told), noise=tuple(guessed))
+
+
+def _in_one_plane(sensor: Sensor, bands: Sequence[str]) -> Sensor:
+    """All 20 m bands seen through the mean kernel of ``bands``, in place."""
+    near = [sensor.response(band) for band in bands]
+    blur, edge = (float(np.mean([getattr(r, f) for r in near])) for f in ("blur", "edge"))
+    return Sensor(responses=tuple(Response(band, blur, edge) for band in BY_GSD[20]))
+
+
+def _turned(x: Tensor, way: int) -> Tensor:
+    """One of the eight ways to lay a square down; ``way`` 0: as it is."""
+    x = torch.rot90(x, way % 4, (-2, -1))
+    return torch.flip(x, (-1,)) if way >= 4 else x
+
+
+def scene_variants(
+    scene: Mapping[int, np.ndarray | Tensor],
+    variety: Variety,
+    seed: int,
+    sensor: Sensor | None = None,
+) -> Iterable[Example]:
+    """A scene seen twice as coarse, again and again, with another sensor each time.
+
+    A coarse band is played by itself, the guides by 10 m bands seen through its own kernel: only so are they as sharp as
+    the answer. So variants take turns between the focal planes, and the bands of one count. Variant k of every scene has
+    the same sensor, so that windows of many scenes can be finished together.
+
+    Parameters
+    ----------
+    scene
+        GSD → float32 reflectance (4, 6h, 6w), (6, 3h, 3w), (2, h, w), without gaps.
+    sensor
+        The one of all variants, told as it is, without shifts and noise.
+    """
+    random = np.random.default_rng(seed)
+    cells = [side // 2 for side in scene[60].shape[1:]]
+    native = {
+        g: torch.as_tensor(scene[g])[:, : cells[0] * 120 // g, : cells[1] * 120 // g].float()
+        for g in GSDS
+    }
+    for variant in range(variety.count):
+        plane = PLANES[variant % 2]
+        true, told = _sensors(np.random.default_rng([variant, 7]), plane, variety.noise)
+        if sensor:
+            true = told = _in_one_plane(sensor, plane)
+        bands = dict(native)
+        if variant:
+            for g in (10, 20):
+                shares = random.normal(0, variety.mix, (len(bands[g]),) * 2)
+                mixing = torch.eye(len(bands[g])) + torch.as_tensor(shares, dtype=torch.float32)
+                bands[g] = torch.einsum("ij,jyx->iyx", mixing, bands[g]).clamp_min(1e-4)
+        guides = degrade(bands[10][None], ("B05",) * 4, 2, _in_one_plane(true, plane))[0]
+        inputs = {10: guides, 20: degrade(bands[20][None], BY_GSD[20], 2, true)[0]}
+        at = [BY_GSD[20].index(band) for band in plane]
+        played = _mixtures(torch.cat([guides, bands[20][at]]), random)
+        inputs[60] = degrade(played[None], BY_GSD[60], 6, true)[0]
+        if not sensor:
+            inputs = _noisy(inputs, true, random)
+        way = int(np.random.default_rng([variant, 8]).integers(8))
+        truth = torch.cat([bands[20], played])
+        turned = {g: _turned(y, way) for g, y in inputs.items()}
+        yield Example(turned, _turned(truth, way), _turned_sensor(told, way), (*at, 6, 7))
+
+
+def _noisy(
+    inputs: Mapping[int, Tensor], sensor: Sensor, random: np.random.Generator
+) -> dict[int, Tensor]:
+    """White noise in every band: as the sensor says in the coarse ones, a third of theirs in the guides."""
+    noisy = {}
+    for g, y in inputs.items():
+        levels = sensor.noise_of(BY_GSD[g])
+        if g == 10:
+            levels = (min(level for _, level in sensor.noise) / 2,) * len(y)
+        noise = random.standard_normal(tuple(y.shape)) * np.array(levels)[:, None, None]
+        noisy[g] = y + torch.as_tensor(noise, dtype=torch.float32)
+    return noisy
+
+
+def _turned_sensor(sensor: Sensor, way: int) -> Sensor:
+    """The sensor of a scene that was turned as :func:`_turned` does it: its shifts turn with it."""
+
+    def turned(r: Response) -> Response:
+        dy, dx = r.dy, r.dx
+        for _ in range(way % 4):
+            dy, dx = -dx, dy
+        return replace(r, dy=dy, dx=-dx if way >= 4 else dx)
+
+    return replace(sensor, responses=tuple(map(turned, sensor.responses)))
+
+
+def _mixtures(bands: Tensor, random: np.random.Generator) -> Tensor:
+    """Two bands that the others tell much of but not all: (n, y, x) → (2, y, x)."""
+    shares = torch.as_tensor(random.dirichlet(np.full(len(bands), 0.4), 2), dtype=torch.float32)
+    mixed = torch.einsum("ij,jyx->iyx", shares, bands)
+    power = torch.as_tensor(random.uniform(0.7, 1.5, (2, 1, 1)), dtype=torch.float32)
+    mean = mixed.mean(dim=(1, 2), keepdim=True)
+    return mean * (mixed / mean).clamp_min(1e-3) ** power
+
+
+def landscapes(count: int, cells: int = 48, seed: int = 0) -> Iterable[Example]:
+    """Synthetic landscapes with their 10 m truth; seeds from 10 000 on, so that a user's own are unseen.
+
+    They are seen with the default sensor and the instrument's noise.
+    """
+    names = list(BANDS)
+    coarse = [names.index(band) for g in (20, 60) for band in BY_GSD[g]]
+    for i in range(count):
+        truth = landscape((6 * cells, 6 * cells), 10_000 + seed + i)
+        seen = observe(truth, seed=10_000 + seed + i)
+        inputs = {g: torch.from_numpy(y) for g, y in seen.items()}
+        yield Example(inputs, torch.from_numpy(truth[coarse]))
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """An example up to the network: what does not change while this learns, without the first axis.
+
+    ``unit`` (8, 1, 1): root mean square error of local regression alone, which errors are measured in.
+    """
+
+    detail: Detail
+    y20: Tensor
+    y60: Tensor
+    truth: Tensor
+    unit: Tensor
+    sensor: Sensor
+    counts: tuple[int, ...]
+
+
+@torch.no_grad()
+def prepared(net: S2Net, examples: Iterable[Example], device: str = "cpu") -> list[Prepared]:
+    """Local regression of each."""
+    return [_prepared(net, example, device) for example in examples]
+
+
+def _prepared(net: S2Net, example: Example, device: str) -> Prepared:
+    y10, y20, y60 = (example.inputs[g][None].to(device) for g in GSDS)
+    truth = example.truth.to(device)
+    net.see_with(example.sensor)
+    detail = net.detail(y10, y20, y60)
+    none = torch.zeros_like(detail.amplitude).repeat_interleave(4, dim=1)
+    plain = net.finished(detail, none, y20)[0]
+    unit = (plain - truth).square().mean(dim=(1, 2), keepdim=True).sqrt() + 1e-5
+    inputs = tuple(x[0].bfloat16() for x in detail.inputs)
+    detail = Detail(inputs, detail.picture[0], detail.amplitude[0], detail.doubt[0])
+    return Prepared(detail, y20[0], y60[0], truth, unit, example.sensor, example.counts)
+
+
+def error(
+    net: S2Net,
+    examples: Sequence[Prepared],
+    random: torch.Generator,
+    *,
+    batch: int = 8,
+    cells: int = 16,
+    rim: int = 2,
+    bands: slice = slice(None),
+) -> Tensor:
+    """Error of ``batch`` random windows of ``cells``, less ``rim`` cells, over that of local regression alone.
+
+    The mean of the absolute error and of each window's root mean square. The windows are cut from examples of one
+    sensor, drawn by their size; smaller ones give smaller windows, and more of them.
+
+    Parameters
+    ----------
+    bands
+        Of the eight, those that may count.
+    """
+    sizes = torch.tensor([float(e.y60[0].numel()) for e in examples])
+    first = examples[int(torch.multinomial(sizes, 1, generator=random))]
+    side = min(cells, *first.y60.shape[1:])
+    pool = [e for e in examples if e.sensor == first.sensor and min(e.y60.shape[1:]) >= side]
+    count = max(1, round(batch * (cells / side) ** 2))
+    sizes = torch.tensor([float(e.y60[0].numel()) for e in pool])
+    parts = []
+    for at in torch.multinomial(sizes, count, replacement=True, generator=random).tolist():
+        example = pool[at]
+        ends = [length - side + 1 for length in example.y60.shape[1:]]
+        row, col = (int(torch.randint(end, (), generator=random)) for end in ends)
+
+        def cut(x: Tensor, n: int, row: int = row, col: int = col) -> Tensor:
+            return x[:, n * row : n * (row + side), n * col : n * (col + side)]
+
+        d = example.detail
+        parts.append(
+            (
+                [cut(x, 3) for x in d.inputs],
+                cut(d.picture, 3),
+                cut(d.amplitude, 3),
+                cut(d.doubt, 3),
+                cut(example.y20, 3),
+                cut(example.truth, 6),
+                example.unit,
+            )
+        )
+    each, *rest = zip(*parts, strict=True)
+    inputs = tuple(torch.stack(band).float() for band in zip(*each, strict=True))
+    picture, amplitude, doubt, y20, truth, unit = map(torch.stack, rest)
+    net.see_with(first.sensor)
+    correction = net.correction(inputs)
+    x = net.finished(Detail(inputs, picture, amplitude, doubt), correction, y20)
+    inner = slice(6 * rim, 6 * (side - rim))
+    counts = [band for band in range(8)[bands] if band in first.counts]
+    off = ((x - truth) / unit)[:, counts, inner, inner]
+    return (off.abs().mean() + (off.square().mean(dim=(2, 3)) + 1e-6).sqrt().mean()) / 2
+
+
+def teach(
+    recipe: S2Recipe,
+    scenes: Sequence[Mapping[int, np.ndarray]],
+    checkpoint: Path | None = None,
+    tell: Tell = lambda *_: None,
+    device: str = "cpu",
+) -> tuple[S2Net, Curve]:
+    """Train an s2net on ``scenes`` and landscapes; with a ``checkpoint`` file, it can be stopped and resumed.
+
+    Parameters
+    ----------
+    scenes
+        GSD → float32 reflectance (bands, y, x) without gaps, of at least 16 cells a side.
+    """
+    if not scenes and not recipe.synthetic:
+        raise S2SharpError(
+            "no-data", "There is nothing to train on.", "Give scenes or --synthetic N."
+        )
+    small = [s[60].shape[1:] for s in scenes if min(s[60].shape[1:]) < 2 * _SMALLEST]
+    if small:
+        raise S2SharpError(
+            "scene-too-small",
+            f"A scene of {small[0]} cells is too small to be seen twice as coarse and learned from.",
+            f"Train on scenes of at least {2 * _SMALLEST} cells ({120 * _SMALLEST} m) a side.",
+        )
+    torch.manual_seed(recipe.seed)
+    net = S2Net(recipe.features, recipe.blocks).to(device)
+    net.arithmetic = "bfloat16"
+    variety = Variety(recipe.variants, recipe.mix, recipe.noise)
+    examples = [
+        example
+        for i, scene in enumerate(scenes)
+        for example in prepared(net, scene_variants(scene, variety, recipe.seed + i), device)
+    ]
+    examples += prepared(net, landscapes(recipe.synthetic, seed=recipe.seed), device)
+
+    def loss(random: torch.Generator) -> Tensor:
+        return error(net, examples, random, batch=recipe.batch, cells=recipe.cells)
+
+    curve = optimise(
+        net,
+        loss,
+        steps=recipe.steps,
+        rate=recipe.rate,
+        seed=recipe.seed,
+        checkpoint=checkpoint,
+        tell=tell,
+    )
+    return net.cpu().eval(), curve
+
+
+class _EnoughError(Exception):
+    """What is held out does not get better any more."""
+
+
+def adapt(
+    net: S2Net,
+    sample: Sample,
+    sensor: Sensor,
+    options: FitOptions,
+    checkpoint: Path | None = None,
+    tell: Tell = lambda *_: None,
+) -> Curve:
+    """Go on teaching a net on the scene itself, one level down: its 20 m bands seen at 40 m.
+
+    A quarter of what there is is held out. Every 20 steps the error on it is looked at; after ``_PATIENCE``
+    looks without an improvement, learning ends, and the best weights are kept: those that it began with, unless
+    others are better by 0.5 %. So no reference is needed, and what does not help is not done. The network of
+    the 60 m bands stays as it is: of these, a scene seen six times coarser leaves too little.
+
+    Parameters
+    ----------
+    net
+        Taught; changed in place.
+    sample
+        Windows of at least 24 cells a side.
+    """
+    wanted = slice(0, len(BY_GSD[20]))
+    net.arithmetic = "bfloat16"
+    for p in net.of60.parameters():
+        p.requires_grad_(False)
+    learned, held = _parted(net, sample, sensor, options.seed)
+
+    @torch.no_grad()
+    def missed() -> float:
+        each = []
+        for e in held:
+            net.see_with(e.sensor)
+            d = e.detail
+            inputs = tuple(x[None].float() for x in d.inputs)
+            d = Detail(inputs, *(x[None] for x in (d.picture, d.amplitude, d.doubt)))
+            x = net.finished(d, net.correction(inputs), e.y20[None])[0]
+            counts = [band for band in e.counts if band in range(8)[wanted]]
+            each.append(float(((x - e.truth) / e.unit)[counts].abs().mean()))
+        return float(np.mean(each))
+
+    before = missed()
+    kept = checkpoint.with_suffix(".best") if checkpoint else None
+    best = _Best(before * _WORTH, {k: v.clone() for k, v in net.state_dict().items()}, 0)
+    if kept and kept.exists():
+        best = _Best.read(kept, best)
+    curve: list[tuple[int, float]] = []
+
+    def look(step: int, steps: int, value: float) -> None:
+        nonlocal best
+        curve.append((step, value))
+        found = missed()
+        if found < best.error:
+            best = _Best(found, {k: v.clone() for k, v in net.state_dict().items()}, step)
+            if kept:
+                best.write(kept)
+        tell(step, steps, found)
+        if step - best.step >= _PATIENCE * curve[0][0]:
+            raise _EnoughError
+
+    cells = min(16, *(side for e in learned for side in e.y60.shape[1:]))
+
+    def loss(random: torch.Generator) -> Tensor:
+        return error(net, learned, random, cells=cells, rim=1, bands=wanted)
+
+    with suppress(_EnoughError):
+        optimise(
+            net,
+            loss,
+            steps=options.steps or ADAPT_STEPS,
+            rate=_ADAPT_RATE,
+            seed=options.seed,
+            checkpoint=checkpoint,
+            tell=look,
+        )
+    net.load_state_dict(best.state)
+    if kept:
+        kept.unlink(missing_ok=True)
+    after = best.error if best.step else before
+    facts = {"held_out_before": before, "held_out_after": after, "kept_step": best.step}
+    steps, values = zip(*curve, strict=True)
+    return Curve(steps, values, 1.0, facts=facts)
+
+
+@dataclass(frozen=True)
+class _Best:
+    """The least error on what is held out, the weights that had it, and their step; 0: those before."""
+
+    error: float
+    state: Mapping[str, Tensor]
+    step: int
+
+    def write(self, file: Path) -> None:
+        tensors = {k: v.cpu().contiguous() for k, v in self.state.items()}
+        draft = file.with_suffix(".draft")
+        draft.write_bytes(save(tensors, {"error": repr(self.error), "step": str(self.step)}))
+        draft.replace(file)
+
+    @classmethod
+    def read(cls, file: Path, default: "_Best") -> "_Best":
+        try:
+            with safe_open(file, "pt") as content:
+                facts = content.metadata()
+                state = {name: content.get_tensor(name) for name in content.keys()}  # noqa: SIM118
+            return cls(float(facts["error"]), state, int(facts["step"]))
+        except (OSError, SafetensorError, KeyError, TypeError, ValueError):
+            return default
+
+
+def _parted(
+    net: S2Net, sample: Sample, sensor: Sensor, seed: int
+) -> tuple[list[Prepared], list[Prepared]]:
+    """Examples to learn from, turned both ways, and those held out: each fourth window, or the last rows."""
+    windows = list(zip(sample.y60, sample.y20, sample.y10, strict=True))
+    held = windows[3::4]
+    learned = [w for i, w in enumerate(windows) if i % 4 != 3]
+    if not held:
+        rows = sample.cells[0] // 8 * 2
+        held = [
+            tuple(y[:, -rows * n :] for y, n in zip(w, (1, 3, 6), strict=True)) for w in windows
+        ]
+        cut = sample.cells[0] - rows
+        learned = [
+            tuple(y[:, : cut * n] for y, n in zip(w, (1, 3, 6), strict=True)) for w in windows
+        ]
+
+    def examples(parts: Iterable[Sequence[Tensor]], count: int) -> list[Prepared]:
+        device = str(sample.y60.device)
+        scenes = ({g: y.cpu() for g, y in zip((60, 20, 10), part, strict=True)} for part in parts)
+        found = (
+            example
+            for i, scene in enumerate(scenes)
+            for k in range(count)
+            for example in scene_variants(scene, Variety(2), seed + 100 * i + k, sensor)
+        )
+        return prepared(net, found, device)
+
+    return examples(learned, 3), examples(held, 1)

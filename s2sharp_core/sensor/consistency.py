@@ -1,0 +1,41 @@
+"""A sharpened picture, seen again by the satellite, against what the satellite saw."""
+
+import numpy as np
+import torch
+
+from ..bands import BANDS, ratio
+from .observation import SENTINEL2, Sensor, degrade, psf
+
+__all__ = [
+    "residual",
+]
+
+
+def residual(
+    sharp: np.ndarray, native: np.ndarray, band: str, sensor: Sensor = SENTINEL2
+) -> np.ndarray:
+    """What ``sharp``, seen again, has more than ``native``, in their unit.
+
+    A coarse pixel counts if its whole point spread function lies on valid pixels inside the picture.
+
+    Parameters
+    ----------
+    sharp
+        float32 (r·h, r·w) at 10 m, NaN where there is nothing; r is the band's ratio, 2 or 6.
+    native
+        (h, w), as delivered.
+
+    Returns
+    -------
+    numpy.ndarray
+        float32 (h, w); NaN at coarse pixels that do not count.
+    """
+    r = ratio(BANDS[band].gsd)
+    x = torch.from_numpy(np.ascontiguousarray(sharp))[None, None]
+    # A NaN spreads as far as the kernel reaches: what is left was seen from valid pixels alone.
+    again = degrade(x, [band], r, sensor)[0, 0].numpy()
+    reach = -(-max(0, psf(band, r, sensor).numel() - r) // (2 * r))
+    height, width = native.shape
+    inside = np.zeros((height, width), dtype=bool)
+    inside[reach : height - reach, reach : width - reach] = True
+    return np.asarray(np.where(inside, again - native, np.nan), dtype=np.float32)

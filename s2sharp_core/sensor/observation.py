@@ -1,0 +1,418 @@
+"""How the satellite sees: the forward model from 10 m to 20 and 60 m, its adjoint, and interpolation.
+
+The one place where the sensor's blur and decimation are written down: training pairs, losses,
+evaluation and the consistency figure all call it. A band of ground sampling distance ``10 d`` metres
+is the 10 m picture of the same product, blurred and sampled at the centre of each coarse pixel. That centre
+is a *corner* of 10 m pixels, so kernels have an even number of taps.
+
+The blur is measured on products, where it is flat at first and then steep (exp(-2π²σ²f² - (f/edge)⁶)). The papers'
+Gaussian with σ = d·√(-2 ln MTF) / π in 10 m pixels (MTF: at the band's Nyquist frequency) is the blur from the ground
+to the band; applied to a 10 m product, which has the instrument's blur already, it blurs twice.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from ..bands import BANDS
+
+__all__ = [
+    "FARTHEST_BLUR",
+    "FARTHEST_EDGE",
+    "LARGEST_SHIFT",
+    "MTF_TABLE",
+    "SENTINEL2",
+    "Response",
+    "Sensor",
+    "adjoint",
+    "degrade",
+    "pseudo_inverse",
+    "psf",
+    "reach",
+    "sigma",
+    "solve",
+    "upsample",
+    "upsample_phases",
+]
+
+# A Gaussian is cut where it has fallen below 1/3000 of its height; the widest needs 26 taps at 60 m.
+_CUT = 4.0
+
+# A measured kernel reaches so many coarse pixels each way, and fades out over the outer part of them: the steep edge
+# makes it ring, and a kernel that is cut off would not keep its shift.
+_WIDE, _FADES = 3.0, 1.5
+
+# Noise of a band that nobody measured, reflectance.
+_USUAL_NOISE = 5e-4
+
+# Frequencies up to Nyquist that a measured kernel is made from.
+_FREQUENCIES = 2048
+
+# Coarse pixels on each side that an interpolation reads.
+_SUPPORT = {"linear": 1, "cubic": 2}
+
+
+def sigma(mtf: float, ratio: int) -> float:
+    """σ, in fine pixels, of the Gaussian whose frequency response is ``mtf`` at the coarse Nyquist."""
+    return ratio * math.sqrt(-2 * math.log(mtf)) / math.pi
+
+
+LARGEST_SHIFT = 1.0
+"""Pixels of its own that a band may lie off and be sharpened all the same."""
+
+FARTHEST_BLUR, FARTHEST_EDGE = 0.1, 0.05
+"""Pixels, and cycles per pixel, of a band that a product's response is believed to differ from the known one at most."""
+
+
+@dataclass(frozen=True)
+class Response:
+    """How one coarse band of a product relates to the 10 m bands of the same product.
+
+    Attributes
+    ----------
+    band
+        ESA's name.
+    blur, edge
+        Frequency response exp(-2π²·blur²·f² - (f/edge)⁶), f in cycles per pixel of the band.
+    dy, dx
+        How far below and right of its place the band shows things, in pixels of the band.
+    """
+
+    band: str
+    blur: float
+    edge: float
+    dy: float = 0.0
+    dx: float = 0.0
+
+    @classmethod
+    def default(cls, band: str) -> "Response":
+        """The one of :data:`~s2sharp_core.bands.BANDS`, in place."""
+        return cls(band, BANDS[band].blur, BANDS[band].edge)
+
+
+@dataclass(frozen=True)
+class Sensor:
+    """How a coarse pixel comes to be. The default is the satellite; the others are papers' habits.
+
+    Attributes
+    ----------
+    blur
+        ``"measured"``: as coarse bands relate to the 10 m bands of the same product. ``"mtf"``: a Gaussian with
+        each band's MTF at Nyquist, as if the 10 m bands had no blur of their own (SupReME, S2Sharp and others).
+        ``"dsen2"``: a Gaussian of σ = 1/d and the mean of the d × d pixels (Lanaras et al. 2018).
+    centre
+        Where a coarse pixel lies: on its ``"cell"`` of d × d pixels, as on the ground, or on the first
+        of them (``"corner"``), which ``x[::d]`` after an odd kernel gives: (d - 1)/2 pixels off.
+    taps
+        Cut kernels to so many taps, as papers do; None: wide enough to lose nothing.
+    edge
+        How a picture goes on beyond its edges: ``"replicate"`` or ``"circular"``.
+    responses
+        Bands whose response was measured on the product itself, in ESA's order; the others have the default one.
+        For ``"measured"`` alone.
+    noise
+        Standard deviation of the noise of bands, (band, reflectance); empty where nobody measured it.
+    """
+
+    blur: Literal["measured", "mtf", "dsen2"] = "measured"
+    centre: Literal["cell", "corner"] = "cell"
+    taps: int | None = None
+    edge: Literal["replicate", "circular"] = "replicate"
+    responses: tuple[Response, ...] = ()
+    noise: tuple[tuple[str, float], ...] = ()
+
+    @classmethod
+    def of(cls, facts: Mapping[str, Any]) -> "Sensor":
+        """From the fields that :func:`dataclasses.asdict` gives, also after a way through JSON."""
+        facts = dict(facts)
+        responses = tuple(Response(**r) for r in facts.pop("responses", ()))
+        noise = tuple((str(band), float(level)) for band, level in facts.pop("noise", ()))
+        return cls(**facts, responses=responses, noise=noise)
+
+    def response(self, band: str) -> Response:
+        """The response of a band; for papers' sensors the one that comes nearest (a Gaussian without an edge)."""
+        if self.blur == "mtf":
+            return Response(band, sigma(BANDS[band].mtf, 1), math.inf)
+        if self.blur == "dsen2":
+            return Response(band, math.sqrt(1 / 4 + 1 / 4) / 2, math.inf)
+        own = (r for r in self.responses if r.band == band)
+        return next(own, None) or Response.default(band)
+
+    def shifts(self, bands: Sequence[str]) -> "Shifts":
+        """The shifts of ``bands``; none where the sensor is not a measured one."""
+        return tuple((r.dy, r.dx) for r in map(self.response, bands))
+
+    def noise_of(self, bands: Sequence[str]) -> tuple[float, ...]:
+        """Standard deviations of the noise of ``bands``, reflectance; a usual one where nobody measured it."""
+        known = dict(self.noise)
+        return tuple(known.get(band, _USUAL_NOISE) for band in bands)
+
+
+SENTINEL2 = Sensor()
+"""The instrument, as products show it."""
+
+MTF_TABLE = Sensor(blur="mtf")
+"""The instrument as the papers assume it: each band's whole MTF, applied to a product."""
+
+
+@lru_cache
+@torch.inference_mode(mode=False)  # kept for later calls, which may be a fit
+def psf(band: str, ratio: int, sensor: Sensor = SENTINEL2, axis: int | None = None) -> Tensor:
+    """The one-dimensional point spread function of ``band`` seen ``ratio`` times coarser.
+
+    Parameters
+    ----------
+    axis
+        0 or 1 for the kernel down or across, with the band's shift; None for a band that lies in place.
+
+    Returns
+    -------
+    Tensor
+        float64, sum 1; symmetric where there is no shift. On a ``"cell"`` its length minus ``ratio`` is even, on a
+        ``"corner"`` it is odd.
+    """
+    even = ratio % 2 == 0 and sensor.centre == "cell"
+    if sensor.blur == "measured":
+        response = sensor.response(band)
+        shift = 0.0 if axis is None else -ratio * (response.dy, response.dx)[axis]
+        half = _WIDE * ratio + math.ceil(abs(shift))
+    else:
+        s = 1 / ratio if sensor.blur == "dsen2" else sigma(BANDS[band].mtf, ratio)
+        half = _CUT * s + (ratio / 2 if sensor.blur == "dsen2" else 0)
+    taps = 2 * math.ceil(half) if even else 2 * math.ceil(half - 0.5) + 1
+    if sensor.centre == "cell":
+        taps = max(taps, ratio)
+    if sensor.taps:
+        taps = min(taps, sensor.taps - (sensor.taps % 2 if even else 1 - sensor.taps % 2))
+    at = torch.arange(taps, dtype=torch.float64) - (taps - 1) / 2
+    if sensor.blur == "measured":
+        kernel = _measured(at - shift, response, ratio)
+    elif sensor.blur == "dsen2":
+        pixels = torch.arange(ratio, dtype=torch.float64) - (ratio - 1) / 2
+        kernel = torch.exp(-0.5 * ((at[:, None] - pixels) / s) ** 2).sum(dim=1)
+    else:
+        kernel = torch.exp(-0.5 * (at / s) ** 2)
+    return kernel / kernel.sum()
+
+
+def _measured(at: Tensor, response: Response, ratio: int) -> Tensor:
+    """The kernel whose frequency response is ``response``, at distances ``at`` in fine pixels: float64."""
+    f = (torch.arange(_FREQUENCIES, dtype=torch.float64) + 0.5) / (2 * _FREQUENCIES)
+    coarse = f * ratio
+    passed = torch.exp(-2 * (math.pi * response.blur * coarse) ** 2 - (coarse / response.edge) ** 6)
+    kernel = (passed * torch.cos(2 * math.pi * at[:, None] * f)).mean(dim=1)
+    outside = ((at.abs() / ratio - _FADES) / (_WIDE - _FADES)).clamp(0, 1)
+    return kernel * torch.cos(math.pi / 2 * outside) ** 2
+
+
+def _kernels(
+    bands: Sequence[str], ratio: int, like: Tensor, sensor: Sensor
+) -> tuple[Tensor, Tensor, tuple[int, int]]:
+    """The kernels of ``bands`` down and across, padded to one length (bands, taps), and the fine pixels
+    that they take before and after the ``ratio`` ones of a coarse pixel.
+    """
+    each = [[psf(band, ratio, sensor, axis) for band in bands] for axis in (0, 1)]
+    taps = max(k.numel() for axis in each for k in axis)
+    if sensor.centre == "cell":
+        taps = max(taps, ratio)
+        margin = (taps - ratio) // 2, (taps - ratio) // 2
+    else:
+        taps = max(taps, 2 * ratio - 1)
+        margin = (taps - 1) // 2, (taps - 1) // 2 - (ratio - 1)
+    down, across = (
+        torch.stack([F.pad(k, [(taps - k.numel()) // 2] * 2) for k in axis]).to(like)
+        for axis in each
+    )
+    return down, across, margin
+
+
+def degrade(x: Tensor, bands: Sequence[str], ratio: int, sensor: Sensor = SENTINEL2) -> Tensor:
+    """See ``x`` with pixels ``ratio`` times larger: blur with each band's PSF, then decimate.
+
+    Parameters
+    ----------
+    x
+        (n, bands, ratio·h, ratio·w), any unit.
+    bands
+        The ESA name of each channel.
+
+    Returns
+    -------
+    Tensor
+        (n, bands, h, w); pixel (i, j) is centred on ``x[..., ratio·i : ratio·(i+1), ratio·j : …]``, less the
+        band's shift.
+    """
+    down, across, (before, after) = _kernels(bands, ratio, x, sensor)
+    # Channels last: several times faster for filters that do not mix channels.
+    x = x.contiguous(memory_format=torch.channels_last)
+    x = F.pad(x, [before, after, before, after], mode=sensor.edge)
+    x = F.conv2d(x, down[:, None, :, None], stride=(ratio, 1), groups=len(bands))
+    return F.conv2d(x, across[:, None, None, :], stride=(1, ratio), groups=len(bands))
+
+
+def adjoint(y: Tensor, bands: Sequence[str], ratio: int, sensor: Sensor = SENTINEL2) -> Tensor:
+    """The transpose of :func:`degrade`: (n, bands, h, w) → fine grid.
+
+    Exact for a picture that is zero outside, and, where ``sensor.edge`` is so, for a circular one.
+    """
+    down, across, (before, _) = _kernels(bands, ratio, y, sensor)
+    h, w = ratio * y.shape[-2], ratio * y.shape[-1]
+    y = F.conv_transpose2d(y, across[:, None, None, :], stride=(1, ratio), groups=len(bands))
+    y = F.conv_transpose2d(y, down[:, None, :, None], stride=(ratio, 1), groups=len(bands))
+    if sensor.edge == "circular":
+        for dim, n in ((-2, h), (-1, w)):
+            y = _wrapped(y, dim, before, n)
+        return y
+    return y[..., before : before + h, before : before + w]
+
+
+def _wrapped(y: Tensor, dim: int, before: int, n: int) -> Tensor:
+    """What sticks out of the ``n`` pixels from ``before`` on along ``dim``, added on the other side."""
+    inside = y.narrow(dim, before, n).clone()
+    after = y.shape[dim] - before - n
+    if before:
+        inside.narrow(dim, n - before, before).add_(y.narrow(dim, 0, before))
+    if after > 0:
+        inside.narrow(dim, 0, after).add_(y.narrow(dim, before + n, after))
+    return inside
+
+
+def _eigenvalues(band: str, ratio: int, n: int, sensor: Sensor, axis: int) -> Tensor:
+    """Eigenvalues of A Aᵀ along one ``axis`` of a circular picture of ``n`` coarse pixels: float64 (n,).
+
+    A Aᵀ filters the coarse picture with the point spread function's autocorrelation at multiples of
+    ``ratio``, its zeroth polyphase component; a circulant matrix, diagonal under the Fourier transform.
+    """
+    k = psf(band, ratio, sensor, axis)
+    full = F.conv1d(k[None, None], k[None, None], padding=k.numel() - 1)[0, 0]
+    lags = full[k.numel() - 1 :: ratio]
+    at = torch.arange(n, dtype=torch.float64)
+    waves = torch.cos(2 * math.pi / n * torch.outer(at, torch.arange(1.0, lags.numel())))
+    return lags[0] + 2 * waves.double() @ lags[1:]
+
+
+@lru_cache(maxsize=32)
+@torch.inference_mode(mode=False)
+def _normal(bands: tuple[str, ...], ratio: int, shape: tuple[int, int], sensor: Sensor) -> Tensor:
+    """Eigenvalues of A Aᵀ for the half spectrum of :func:`torch.fft.rfft2`: (bands, h, w//2 + 1)."""
+    h, w = shape
+    rows = torch.stack([_eigenvalues(band, ratio, h, sensor, 0) for band in bands])
+    cols = torch.stack([_eigenvalues(band, ratio, w, sensor, 1) for band in bands])
+    return rows[:, :, None] * cols[:, None, : w // 2 + 1]
+
+
+def solve(
+    y: Tensor, bands: Sequence[str], ratio: int, rho: float, sensor: Sensor = SENTINEL2
+) -> Tensor:
+    """(A Aᵀ + ρ)⁻¹ y, with A :func:`degrade`, by the Fourier transform of the coarse picture.
+
+    The closed form of the polyphase inverse (Zhao et al., IEEE TIP 25, 2016): blur and decimation
+    together are circulant on the coarse grid. The picture counts as circular, so that what lies
+    near its edge depends on the other side, the less the farther away it is.
+
+    Parameters
+    ----------
+    y
+        (n, bands, h, w)
+    rho
+        Regularisation, ≥ 0; A Aᵀ has eigenvalues up to about 1/ratio².
+    """
+    if ratio == 1:
+        return y / (1 + rho)
+    shape = (int(y.shape[-2]), int(y.shape[-1]))
+    spectrum = (_normal(tuple(bands), ratio, shape, sensor) + rho).to(y)
+    return torch.fft.irfft2(torch.fft.rfft2(y) / spectrum, s=shape)
+
+
+def pseudo_inverse(
+    y: Tensor, bands: Sequence[str], ratio: int, rho: float = 1e-3, sensor: Sensor = SENTINEL2
+) -> Tensor:
+    """Back-projection Aᵀ (A Aᵀ + ρ)⁻¹ y: (n, bands, h, w) → the fine grid."""
+    if ratio == 1:
+        return solve(y, bands, 1, rho, sensor)
+    return adjoint(solve(y, bands, ratio, rho, sensor), bands, ratio, sensor)
+
+
+def _cubic(t: float) -> float:
+    """Keys' cubic convolution kernel, a = -1/2 (IEEE TASSP 1981)."""
+    t = abs(t)
+    if t < 1:
+        return 1.5 * t**3 - 2.5 * t**2 + 1
+    return -0.5 * t**3 + 2.5 * t**2 - 4 * t + 2 if t < 2 else 0.0
+
+
+Shifts = tuple[tuple[float, float], ...]
+"""How far below and right of its place each channel shows things, in its own pixels."""
+
+
+@lru_cache(maxsize=256)
+@torch.inference_mode(mode=False)
+def _phases(ratio: int, kind: str, shift: float, support: int) -> Tensor:
+    """Interpolation weights of each phase of one coarse pixel: (ratio, 2·support + 1), float64."""
+    weight = _cubic if kind == "cubic" else lambda t: max(0.0, 1 - abs(t))
+    at = [(phase + 0.5) / ratio - 0.5 + shift for phase in range(ratio)]
+    rows = [[weight(a - tap) for tap in range(-support, support + 1)] for a in at]
+    return torch.tensor(rows, dtype=torch.float64)
+
+
+def upsample(y: Tensor, ratio: int, kind: str = "cubic", shifts: Shifts | None = None) -> Tensor:
+    """Interpolate to a grid ``ratio`` times finer, pixel centres kept where they are on the ground.
+
+    The weights depend on the phase alone, not on the position in the array, so that the result is
+    the same wherever a window is cut.
+
+    Parameters
+    ----------
+    y
+        (n, c, h, w); continued by replication at its edges.
+    kind
+        ``"linear"`` or ``"cubic"`` (Keys, a = -1/2).
+    shifts
+        Of each channel; taken out. None: all lie in place.
+
+    Returns
+    -------
+    Tensor
+        (n, c, ratio·h, ratio·w)
+    """
+    return F.pixel_shuffle(upsample_phases(y, ratio, kind, shifts), ratio)
+
+
+def upsample_phases(
+    y: Tensor, ratio: int, kind: str = "cubic", shifts: Shifts | None = None
+) -> Tensor:
+    """As :func:`upsample`, the ratio² pixels of each coarse one as channels: (n, c·ratio², h, w)."""
+    c = y.shape[1]
+    moved = shifts if shifts and any(map(any, shifts)) else ((0.0, 0.0),)
+    s = _SUPPORT[kind] + max(math.ceil(abs(d)) for shift in moved for d in shift)
+    kernels = [
+        torch.einsum(
+            "iy,jx->ijyx", _phases(ratio, kind, dy, s).to(y), _phases(ratio, kind, dx, s).to(y)
+        )
+        for dy, dx in moved
+    ]
+    each = [k.reshape(ratio * ratio, 1, 2 * s + 1, 2 * s + 1) for k in kernels]
+    kernel = torch.cat(each if len(each) == c else each * c)
+    # Channels last: several times faster for filters that do not mix channels.
+    y = F.pad(y.contiguous(memory_format=torch.channels_last), [s] * 4, mode="replicate")
+    return F.conv2d(y, kernel, groups=c)
+
+
+def reach(radius: int, ratio: int, kind: str) -> tuple[int, int]:
+    """Which coarse pixels the 10 m pixels within ``radius`` of a 60 m cell are interpolated from.
+
+    Returns
+    -------
+    tuple
+        (before, after): pixels of the coarse grid read beyond the cell's first and last one.
+    """
+    s = _SUPPORT[kind]
+    first = math.floor((-radius + 0.5) / ratio - 0.5) - (s - 1)
+    last = math.floor((5 + radius + 0.5) / ratio - 0.5) + s
+    return -first, last - (6 // ratio - 1)

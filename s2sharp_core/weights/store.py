@@ -1,0 +1,82 @@
+"""Weights: safetensors, each with a card (data, protocol, figures, licence, sha256) beside it."""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+from safetensors import SafetensorError
+from safetensors.torch import load, save
+from torch import nn
+
+from ..errors import S2SharpError
+from ..networks import NETWORKS
+
+__all__ = ["SHIPPED", "load_net", "save_net"]
+
+SHIPPED = Path(__file__).parent
+"""The folder of the weights that come with the package."""
+
+
+def save_net(net: Any, file: Path, facts: dict[str, Any]) -> str:
+    """Write ``net`` as safetensors and ``facts`` as its card; returns the sha256 of the weights."""
+    kind = next(kind for kind, network in NETWORKS.items() if type(net) is network)
+    network = {"kind": kind, **net.config}
+    # In the file as well: its sha256 then stands for all that the answer follows from.
+    tensors = {name: x.contiguous() for name, x in net.state_dict().items()}
+    content = save(tensors, {"network": json.dumps(network, sort_keys=True)})
+    sha256 = hashlib.sha256(content).hexdigest()
+    card = {
+        "network": network,
+        "sha256": sha256,
+        **facts,
+    }
+    file.parent.mkdir(parents=True, exist_ok=True)
+    # Each at once or not at all, the weights last: who sees them finds their card.
+    for path, data in (
+        (file.with_suffix(".json"), (json.dumps(card, indent=2) + "\n").encode()),
+        (file, content),
+    ):
+        draft = path.with_name(f".{path.name}.{uuid4().hex}")
+        draft.write_bytes(data)
+        draft.replace(path)
+    return sha256
+
+
+def load_net(file: Path, expected: str | None = None) -> tuple[Any, str]:
+    """Read a net that :func:`save_net` wrote, and check it against its card.
+
+    Raises
+    ------
+    S2SharpError
+        ``weights-missing``, or ``weights-corrupt`` when the sha256 is not the card's (or ``expected``).
+    """
+    try:
+        content = file.read_bytes()
+        card = json.loads(file.with_suffix(".json").read_text())
+    except (OSError, ValueError) as error:
+        raise S2SharpError(
+            "weights-missing",
+            f"Cannot read the weights {file} and their card {file.with_suffix('.json').name}: {error}.",
+            "Make them with `s2sharp train --out FOLDER` (or fit them), or leave --weights out.",
+        ) from error
+    sha256 = hashlib.sha256(content).hexdigest()
+    wanted = expected or card.get("sha256")
+    if sha256 != wanted:
+        raise S2SharpError(
+            "weights-corrupt",
+            f"The weights {file} have sha256 {sha256}, but {wanted} was expected.",
+            "Copy them again from where they came from, together with their card.",
+        )
+    try:
+        facts = dict(card["network"])
+        net: nn.Module = NETWORKS[facts.pop("kind")](**facts)
+        net.load_state_dict(load(content))
+    except (KeyError, TypeError, ValueError, RuntimeError, SafetensorError) as error:
+        raise S2SharpError(
+            "weights-corrupt",
+            f"The weights {file} do not fit the network in their card: {error}.",
+            "Copy weights and card again from where they came from.",
+        ) from error
+    return net.eval().requires_grad_(False), sha256
