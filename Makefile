@@ -25,10 +25,11 @@ demo: $(READY)  ## the whole road on synthetic scenes with known truth
 test: $(READY)  ## all tests but the notebooks
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --ignore tests/test_notebooks.py
 
-check: $(READY)  ## lint, types, and the site, strict
+check: $(READY)  ## lint, types, who imports whom, and the site, strict
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
 	$(BIN)/python -m mkdocs build --quiet
 
 docs: $(READY)  ## the documentation as a site, in site/; notebooks as `make notebooks` last ran them

@@ -1,15 +1,16 @@
 """Sentinel-2 at 10 m over large areas: from a STAC query to a datacube."""
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from s2sharp_core.faces import face
 
 if TYPE_CHECKING:
-    from .config import RunConfig, read_config
-    from .cost import estimate
-    from .cube import open_cube
+    from .cube.open import open_cube
+    from .execution.execute import execute
     from .mosaic.store import open_mosaic
-    from .planning import make_plan
-    from .run import execute
+    from .planning.config import RunConfig, read_config
+    from .planning.cost import estimate
+    from .planning.make import make_plan
 
 __all__ = [
     "RunConfig",
@@ -21,20 +22,14 @@ __all__ = [
     "read_config",
 ]
 
-_WHERE = {
-    "RunConfig": "config",
-    "estimate": "cost",
-    "execute": "run",
-    "make_plan": "planning",
-    "open_cube": "cube",
-    "open_mosaic": "mosaic.store",
-    "read_config": "config",
-}
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _WHERE:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(import_module(f".{_WHERE[name]}", __name__), name)
-    globals()[name] = value
-    return value
+__getattr__, __dir__ = face(
+    __name__,
+    {
+        "cube.open": ["open_cube"],
+        "execution.execute": ["execute"],
+        "mosaic.store": ["open_mosaic"],
+        "planning.config": ["RunConfig", "read_config"],
+        "planning.cost": ["estimate"],
+        "planning.make": ["make_plan"],
+    },
+)

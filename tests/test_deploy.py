@@ -20,8 +20,8 @@ import pytest
 import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
-from s2sharp.config import RunConfig
-from s2sharp.terminal import EXIT, PARTIAL
+from s2sharp.planning.config import RunConfig
+from s2sharp.ui.terminal import EXIT, PARTIAL
 
 TOP = Path(__file__).parents[1]
 DEPLOY = TOP / "deploy"

@@ -25,9 +25,9 @@ import pytest
 import typer
 from distributed.cli import dask_scheduler, dask_worker
 from markdown_it import MarkdownIt
-from s2sharp.cli import app
-from s2sharp.config import read_config
-from s2sharp.synthetic import COLLECTION, simulate
+from s2sharp.cli.app import app
+from s2sharp.demo.synthetic import COLLECTION, simulate
+from s2sharp.planning.config import read_config
 from s3fs import S3FileSystem
 from typer.testing import CliRunner
 
@@ -205,7 +205,7 @@ def parse(command: str, where: str) -> None:
 
 def look(words: list[str], where: str) -> None:
     """Something that serves: its page is asked for, then it is stopped as by Ctrl-C."""
-    command = [sys.executable, "-m", "s2sharp.cli", *words]
+    command = [sys.executable, "-m", "s2sharp.cli.app", *words]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
         assert server.stdout
         try:

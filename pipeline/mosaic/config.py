@@ -10,10 +10,15 @@ from pyproj.exceptions import CRSError
 from s2sharp_core import BANDS, S2SharpError
 from s2sharp_core.bands import in_order
 
-from ..config import Command, folder, ordered, wrong
-from ..place import Located
+from ..catalog.antimeridian import ordered
+from ..engine.settings import Command, folder, wrong
+from ..storage.location import Located
 
-__all__ = ["BLOCK", "MosaicConfig", "configure"]
+__all__ = [
+    "BLOCK",
+    "MosaicConfig",
+    "configure",
+]
 
 BLOCK = 512
 """Side, in pixels, of what is resampled at once: squares of one shape, anchored to the grid, so that the

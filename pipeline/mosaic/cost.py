@@ -6,11 +6,16 @@ from dataclasses import dataclass
 from s2sharp_core import S2SharpError
 from s2sharp_core.lattice import Box
 
-from ..ledger import Ledger
+from ..engine.ledger import Ledger
 from .config import BLOCK
 from .plan import MosaicPlan
 
-__all__ = ["Estimate", "estimate", "memory", "parts"]
+__all__ = [
+    "Estimate",
+    "estimate",
+    "memory",
+    "parts",
+]
 
 # Seconds: for a million values read, resampled or composed, and for a tile; orders of magnitude.
 _READ, _WARP, _PAIR, _TILE = 0.015, 0.12, 0.03, 0.5
@@ -20,6 +25,7 @@ _COMPRESSION = 1.6
 
 # Code and buffers that a process takes up with its first tile, whatever its size; what allocators hold back.
 _PROCESS = 60e6
+
 _SLACK = 1.1
 
 

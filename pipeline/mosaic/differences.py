@@ -15,14 +15,21 @@ import numpy as np
 
 from s2sharp_core.lattice import Box
 
-from ..cube import FILL
-from ..place import Place, files, read_texts, write_text
+from ..cube.layout import FILL
+from ..storage.files import files, read_texts, write_text
+from ..storage.location import Place
 from .composite import clearance
 from .grid import Footing, Grid, footing
 from .plan import MosaicPlan, Takes, Tile
 from .sources import Group, Source, read_window
 
-__all__ = ["Pair", "compare_tile", "differences_path", "kinds", "merge"]
+__all__ = [
+    "Pair",
+    "compare_tile",
+    "differences_path",
+    "kinds",
+    "merge",
+]
 
 # Samples along the longer side of a tile, at least; and of overviews, the coarsest that is looked at: 80 m.
 _SAMPLES, _LEVEL = 128, 3

@@ -12,9 +12,14 @@ from pyproj import CRS, Transformer
 from s2sharp_core.bands import CELL
 from s2sharp_core.lattice import Box
 
-from ..cube import Bounds
+from ..cube.layout import Bounds
 
-__all__ = ["Footing", "Grid", "footing", "within"]
+__all__ = [
+    "Footing",
+    "Grid",
+    "footing",
+    "within",
+]
 
 
 def within(outer: Box, inner: Box) -> tuple[slice, slice]:

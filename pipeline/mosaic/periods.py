@@ -7,7 +7,11 @@ from itertools import groupby
 
 from .sources import Source
 
-__all__ = ["Period", "by_preference", "periods"]
+__all__ = [
+    "Period",
+    "by_preference",
+    "periods",
+]
 
 
 @dataclass(frozen=True)

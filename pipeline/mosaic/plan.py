@@ -15,7 +15,8 @@ from pydantic import BaseModel, ConfigDict
 from s2sharp_core import S2SharpError
 from s2sharp_core.lattice import Box
 
-from ..place import Place, read_text, write_text
+from ..storage.files import read_text, write_text
+from ..storage.location import Place
 from .composite import FAR
 from .config import BLOCK, MosaicConfig
 from .grid import Grid
@@ -24,7 +25,14 @@ from .resample import reach
 from .sources import Cube, Group, Source, done_units, ledger_folder
 from .store import Canvas
 
-__all__ = ["MosaicPlan", "Takes", "Tile", "freeze", "plan_of", "read_plan"]
+__all__ = [
+    "MosaicPlan",
+    "Takes",
+    "Tile",
+    "freeze",
+    "plan_of",
+    "read_plan",
+]
 
 _PIXEL = 10.0
 """Of the cube, in metres."""

@@ -6,10 +6,13 @@ from rasterio.warp import Resampling, reproject
 
 from s2sharp_core.lattice import Box
 
-from ..cube import FILL
+from ..cube.layout import FILL
 from .grid import Footing, Grid, within
 
-__all__ = ["reach", "resample"]
+__all__ = [
+    "reach",
+    "resample",
+]
 
 _PATCH = 128
 """Pixels that GDAL is given at once: it places those along a line between its ends, which over so short a

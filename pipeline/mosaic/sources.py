@@ -13,13 +13,23 @@ import zarr
 from s2sharp_core import BANDS, S2SharpError
 from s2sharp_core.lattice import Box, Lattice
 
-from ..archives import safe_name
-from ..cube import FORMAT
-from ..ledger import FINAL, Ledger
-from ..place import Located, Place, store_errors, version, zarr_store
+from ..catalog.addresses import safe_name
+from ..cube.layout import FORMAT
+from ..engine.ledger import FINAL, Ledger
+from ..storage.arrays import zarr_store
+from ..storage.files import version
+from ..storage.location import Located, Place, store_errors
 from .grid import Grid, within
 
-__all__ = ["Cube", "Group", "Source", "done_units", "ledger_folder", "read_cube", "read_window"]
+__all__ = [
+    "Cube",
+    "Group",
+    "Source",
+    "done_units",
+    "ledger_folder",
+    "read_cube",
+    "read_window",
+]
 
 
 @dataclass(frozen=True)

@@ -14,12 +14,22 @@ from zarr.storage import MemoryStore
 from s2sharp_core import BANDS, S2SharpError
 from s2sharp_core.lattice import Box
 
-from ..cube import FORMAT, Bounds, Sharded, crop, lay_out_level, put_arrays, read_group, write_array
-from ..place import Place, place, store_errors, zarr_store
+from ..cube.create import lay_out_level
+from ..cube.layout import FORMAT, Bounds, Sharded
+from ..cube.open import crop, read_group
+from ..storage.arrays import put_arrays, write_array, zarr_store
+from ..storage.location import Place, place, store_errors
 from .grid import Grid
 from .periods import Period
 
-__all__ = ["LAYERS", "Canvas", "begin_writing", "lay_out", "open_mosaic", "status_of"]
+__all__ = [
+    "LAYERS",
+    "Canvas",
+    "begin_writing",
+    "lay_out",
+    "open_mosaic",
+    "status_of",
+]
 
 _VALID = ("uint8", "a clear observation was found", {0: "invalid", 1: "valid"})
 

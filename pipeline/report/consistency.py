@@ -11,12 +11,15 @@ from s2sharp_core.blocks import context, sharpen_block
 from s2sharp_core.lattice import Box
 from s2sharp_core.sensor.consistency import residual
 
-from ..place import store_errors
-from ..plan import Plan, Unit
+from ..planning.plan import Plan, Unit
+from ..storage.location import store_errors
 from .facts import Facts
 from .places import Natives, instant
 
-__all__ = ["Consistency", "consistency"]
+__all__ = [
+    "Consistency",
+    "consistency",
+]
 
 # Windows that are looked at, and their side in cells of 60 m.
 _WINDOWS, _SIDE = 6, 32

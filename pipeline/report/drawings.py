@@ -4,11 +4,16 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from html import escape
 
-from ..cube import Layout
-from ..page import data_uri
-from ..plan import Unit
+from ..cube.layout import Layout
+from ..planning.plan import Unit
+from ..ui.html import data_uri
 
-__all__ = ["STATES", "legend", "progress_curve", "shard_map"]
+__all__ = [
+    "STATES",
+    "legend",
+    "progress_curve",
+    "shard_map",
+]
 
 STATES = {
     "failed": "failed",

@@ -6,14 +6,19 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
 
-from ..lease import Holder, holder
-from ..ledger import FINAL, Ledger, Record
-from ..place import Place
-from ..plan import Plan, Unit, read_plan
-from ..planning import with_acquisitions
-from ..status import Standing, at_work, cube_status, standings
+from ..engine.lease import Holder, holder
+from ..engine.ledger import FINAL, Ledger, Record
+from ..execution.status import Standing, at_work, cube_status, standings
+from ..planning.items import with_acquisitions
+from ..planning.plan import Plan, Unit, read_plan
+from ..storage.location import Place
 
-__all__ = ["Facts", "Timing", "gather", "timing"]
+__all__ = [
+    "Facts",
+    "Timing",
+    "gather",
+    "timing",
+]
 
 # Records that are read for the figures; of more, every so many. Those of failures are all read.
 _MOST = 20_000
@@ -26,7 +31,7 @@ _PAUSE = 1800
 class Facts:
     """A run at one moment.
 
-    ``cube``: as of :class:`~s2sharp.status.Status`. ``shards``: acquisition → (unit of the full resolution, state).
+    ``cube``: as of :class:`~s2sharp.execution.status.Status`. ``shards``: acquisition → (unit of the full resolution, state).
     ``phases``: phase → state → how many. ``records``: of units of the full resolution, all or every so many of them, of
     ``recorded`` that there are; ``failed``: of all phases.
     """
@@ -62,7 +67,7 @@ def gather(out: Place) -> Facts:
     Raises
     ------
     S2SharpError
-        As :func:`~s2sharp.status.status_of`.
+        As :func:`~s2sharp.execution.status.status_of`.
     """
     plan = with_acquisitions(read_plan(out))
     ledger = Ledger(out / "ledger")

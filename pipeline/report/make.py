@@ -2,13 +2,15 @@
 
 import dask
 
-from ..place import Place
+from ..storage.location import Place
 from .consistency import consistency
 from .facts import gather
 from .page import render
 from .places import Natives, places, thumbnail
 
-__all__ = ["make_report"]
+__all__ = [
+    "make_report",
+]
 
 
 def make_report(out: Place) -> str:

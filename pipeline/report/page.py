@@ -10,19 +10,21 @@ from upath import UPath
 
 from s2sharp_core import BANDS, METHODS
 
-from ..acquisitions import Acquisition
-from ..archives import public
-from ..cube import Layout
-from ..ledger import Record
-from ..page import asset, data_uri, document, table
-from ..quicklook import Panel
-from ..terminal import duration_text, size_text
+from ..catalog.addresses import public
+from ..cube.layout import Layout
+from ..engine.ledger import Record
+from ..publish.panels import Panel
+from ..scenes.acquisition import Acquisition
+from ..ui.html import asset, data_uri, document, table
+from ..ui.terminal import duration_text, size_text
 from .consistency import Consistency
 from .drawings import STATES, legend, progress_curve, shard_map
 from .facts import Facts, Timing, timing
 from .places import Shown, png
 
-__all__ = ["render"]
+__all__ = [
+    "render",
+]
 
 # Maps of single acquisitions, lines of the tables of acquisitions and failures: a page, not an archive.
 _MAPS, _LINES = 12, 2_000

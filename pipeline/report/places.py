@@ -14,15 +14,25 @@ from s2sharp_core import BANDS, S2SharpError
 from s2sharp_core.bands import HIDING
 from s2sharp_core.lattice import Box
 
-from ..acquisitions import Acquisition
-from ..cube import Layout, open_cube
-from ..load import Files, decode, reference_offset
-from ..place import store_errors
-from ..plan import Plan
-from ..quicklook import Panel, Spot, choose_spot, orientation, pair, trust
+from ..cube.layout import Layout
+from ..cube.open import open_cube
+from ..planning.plan import Plan
+from ..publish.panels import Panel, Spot, choose_spot, orientation, pair, trust
+from ..scenes.acquisition import Acquisition
+from ..scenes.radiometry import decode, reference_offset
+from ..scenes.read import Files
+from ..storage.location import store_errors
 from .facts import Facts
 
-__all__ = ["Natives", "Shown", "clearest", "instant", "places", "png", "thumbnail"]
+__all__ = [
+    "Natives",
+    "Shown",
+    "clearest",
+    "instant",
+    "places",
+    "png",
+    "thumbnail",
+]
 
 # How many places, and their side in pixels of 10 m.
 _PLACES, _SIDE = 3, 240
@@ -43,7 +53,7 @@ class Natives:
         self._read = 0
 
     def read(self, acquisition: Acquisition, box: Box) -> dict[str, np.ndarray]:
-        """Band → reflectance over ``box``, as :func:`~s2sharp.load.load_block` gives it, of those that can be read."""
+        """Band → reflectance over ``box``, as :func:`~s2sharp.scenes.read.load_block` gives it, of those that can be read."""
         found = {}
         for band in self.bands:
             # An archive that is out of reach takes minutes to say so, each time.

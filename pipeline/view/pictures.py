@@ -14,9 +14,11 @@ from rio_tiler.models import ImageData
 from s2sharp_core import S2SharpError
 from s2sharp_core.bands import HIDING
 
-from ..acquisitions import Acquisition
-from ..cube import Layout, open_cube
-from ..place import Place, version
+from ..cube.layout import Layout
+from ..cube.open import open_cube
+from ..scenes.acquisition import Acquisition
+from ..storage.files import version
+from ..storage.location import Place
 
 __all__ = ["Picture", "PictureReader", "stretch"]
 
@@ -43,7 +45,7 @@ class Picture:
         Raises
         ------
         S2SharpError
-            ``not-seen-yet`` while a run that adds it goes on; what :func:`~s2sharp.cube.open_cube` raises.
+            ``not-seen-yet`` while a run that adds it goes on; what :func:`~s2sharp.cube.open.open_cube` raises.
         """
         written = version(self.out / "cube.zarr" / "zarr.json")
         cube = _opened(self.out, self.layout.epsg, level, written)

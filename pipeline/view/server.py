@@ -18,12 +18,13 @@ from titiler.core.factory import TilerFactory
 
 from s2sharp_core import S2SharpError
 
-from ..page import asset, document
-from ..place import Place, version
-from ..plan import Plan, read_plan
-from ..planning import with_acquisitions
+from ..execution.status import cube_status
+from ..planning.items import with_acquisitions
+from ..planning.plan import Plan, read_plan
 from ..report.make import make_report
-from ..status import cube_status
+from ..storage.files import version
+from ..storage.location import Place
+from ..ui.html import asset, document
 from .pictures import Picture, PictureReader, stretch
 
 __all__ = ["LOCAL", "app_of", "listen"]

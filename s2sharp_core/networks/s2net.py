@@ -76,7 +76,7 @@ _SHARES = (
 )
 # Noise's variance is taken for so many times what was measured; errors of the kernel leave such a share of a band's
 # detail, by focal plane: the short-wave infrared follows the guides least, so that what is left of it is its own.
-_NOISY, _KERNEL_ERROR = 1.5, (0.15, 0.0)
+_NOISY, _KERNEL_ERROR = 1.75, (0.15, 0.0)
 # Numbers that the network reads of a band.
 _READS = 23
 

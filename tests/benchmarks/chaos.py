@@ -24,8 +24,9 @@ from unittest.mock import patch
 
 from rich.console import Console
 from rich.table import Table
-from s2sharp.ledger import Ledger
-from s2sharp.place import Place, files, place, remove_tree
+from s2sharp.engine.ledger import Ledger
+from s2sharp.storage.files import files, remove_tree
+from s2sharp.storage.location import Place, place
 
 from ..pipeline.chaos import (
     BANDS,
@@ -193,7 +194,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=20)
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
-    FORKS.set_forkserver_preload(["s2sharp.run"])
+    FORKS.set_forkserver_preload(["s2sharp.execution.execute"])
     rng = random.Random(given.seed)
     console = Console(width=120)
     shown = Table(title="What there was when the same run had been started again")

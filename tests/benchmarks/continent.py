@@ -16,13 +16,14 @@ from pathlib import Path
 import psutil
 from rich.console import Console
 from rich.table import Table
-from s2sharp import run as road
-from s2sharp.config import read_config
-from s2sharp.events import Event
-from s2sharp.ledger import Record
-from s2sharp.plan import Plan, Unit
-from s2sharp.planning import make_plan
-from s2sharp.unit import Run, keep
+from s2sharp.engine.events import Event
+from s2sharp.engine.ledger import Record
+from s2sharp.engine.worker import keep
+from s2sharp.execution import execute as road
+from s2sharp.execution.unit import Run
+from s2sharp.planning.config import read_config
+from s2sharp.planning.make import make_plan
+from s2sharp.planning.plan import Plan, Unit
 
 from ..pipeline import europe
 

@@ -15,8 +15,8 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 from rich.table import Table
-from s2sharp.bench import Outcome, compare
-from s2sharp.bench_tables import write_csv
+from s2sharp.bench.compare import Outcome, compare
+from s2sharp.bench.tables import write_csv
 
 from s2sharp_core import METHODS
 from s2sharp_core.bands import COARSE

@@ -12,10 +12,10 @@ from pyproj import Transformer
 from rich.console import Console
 from rich.table import Table
 from s2sharp import estimate
-from s2sharp.config import read_config
-from s2sharp.planning import make_plan
-from s2sharp.run import execute
-from s2sharp.synthetic import COLLECTION, simulate
+from s2sharp.demo.synthetic import COLLECTION, simulate
+from s2sharp.execution.execute import execute
+from s2sharp.planning.config import read_config
+from s2sharp.planning.make import make_plan
 
 from s2sharp_core.lattice import Box, Lattice
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from rich.console import Console
 from rich.table import Table
-from s2sharp.load import Files
+from s2sharp.scenes.read import Files
 
 from s2sharp_core import BANDS, METHODS, S2SharpError
 from s2sharp_core.lattice import Lattice

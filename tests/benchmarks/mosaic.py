@@ -21,10 +21,10 @@ from pyproj import Transformer
 from rich.console import Console
 from rich.table import Table
 from s2sharp import open_cube, open_mosaic
+from s2sharp.demo.synthetic import write_catalogue, write_scenes
 from s2sharp.mosaic.config import configure
-from s2sharp.mosaic.planning import make_plan
-from s2sharp.mosaic.run import execute
-from s2sharp.synthetic import write_catalogue, write_scenes
+from s2sharp.mosaic.execute import execute
+from s2sharp.mosaic.make import make_plan
 from scipy.ndimage import map_coordinates
 
 from s2sharp_core import BANDS

@@ -15,7 +15,7 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 import torch
-from s2sharp.bench import Outcome, compare
+from s2sharp.bench.compare import Outcome, compare
 
 from s2sharp_core.bands import BY_GSD, ratio
 from s2sharp_core.evaluation.cases import Case, Scene

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 from rasterio.io import MemoryFile
-from s2sharp.bench import compare
+from s2sharp.bench.compare import compare
 
 from s2sharp_core import METHODS
 from s2sharp_core.bands import BANDS, BY_GSD, GSDS

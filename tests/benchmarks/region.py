@@ -18,7 +18,7 @@ import numpy as np
 import zarr
 from rich.console import Console
 from rich.table import Table
-from s2sharp.synthetic import COLLECTION
+from s2sharp.demo.synthetic import COLLECTION
 
 from s2sharp_core import BANDS
 from s2sharp_core.bands import CELL
@@ -60,7 +60,7 @@ def passes(dates: int) -> list[Pass]:
 
 def run(catalog: Path, out: Path, method: str, *more: str) -> float:
     """Minutes that it took."""
-    command = [sys.executable, "-m", "s2sharp.cli", "run", "--method", method]
+    command = [sys.executable, "-m", "s2sharp.cli.app", "run", "--method", method]
     command += ["--catalog", str(catalog), "--collection", COLLECTION]
     command += ["--bbox", "-180", "-90", "180", "90", "--datetime", "2024"]
     command += ["--no-publish", "--out", str(out), *more]

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from rich.console import Console
 from rich.table import Table
-from s2sharp.bench import compare, find_tasks
+from s2sharp.bench.compare import compare, find_tasks
 
 from s2sharp_core.evaluation.cases import Case
 from s2sharp_core.evaluation.combining import Row

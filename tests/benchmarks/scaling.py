@@ -24,13 +24,15 @@ import numpy as np
 import rasterio
 import torch
 from rich.console import Console
-from s2sharp import run as road
-from s2sharp.config import read_config
-from s2sharp.cube import LAYERS, lay_out, read_part, write_shard
-from s2sharp.events import Event
-from s2sharp.plan import Plan
-from s2sharp.planning import make_plan
-from s2sharp.synthetic import COLLECTION
+from s2sharp.cube.create import lay_out
+from s2sharp.cube.layout import LAYERS
+from s2sharp.cube.write import read_part, write_shard
+from s2sharp.demo.synthetic import COLLECTION
+from s2sharp.engine.events import Event
+from s2sharp.execution import execute as road
+from s2sharp.planning.config import read_config
+from s2sharp.planning.make import make_plan
+from s2sharp.planning.plan import Plan
 
 from s2sharp_core import load_sharpener
 from s2sharp_core.bands import GSDS
@@ -137,7 +139,7 @@ def alone(weights: Path, plan: Plan, processes: int) -> float:
 @contextmanager
 def narrow() -> Iterator[None]:
     """Workers of one thread, also when there is but one of them."""
-    with patch("s2sharp.cluster.threads_of", lambda _: 1):
+    with patch("s2sharp.engine.cluster.threads_of", lambda _: 1):
         yield
 
 

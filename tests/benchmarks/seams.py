@@ -13,9 +13,9 @@ from pathlib import Path
 import numpy as np
 from rich.console import Console
 from rich.table import Table
-from s2sharp.acquisitions import Acquisition, group
-from s2sharp.load import Files
-from s2sharp.search import search
+from s2sharp.catalog.search import search
+from s2sharp.scenes.acquisition import Acquisition, group
+from s2sharp.scenes.read import Files
 
 from s2sharp_core import BANDS
 from s2sharp_core.lattice import Box, Lattice

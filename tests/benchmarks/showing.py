@@ -4,8 +4,8 @@ import sys
 
 from rich.console import Console
 from rich.table import Table
-from s2sharp.bench import Outcome
-from s2sharp.bench_tables import SEEN, grids
+from s2sharp.bench.compare import Outcome
+from s2sharp.bench.tables import SEEN, grids
 
 __all__ = ["console", "show", "tell"]
 

@@ -11,8 +11,8 @@ from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
-from s2sharp.bench import compare, find_tasks
-from s2sharp.bench_tables import SEEN, grids
+from s2sharp.bench.compare import compare, find_tasks
+from s2sharp.bench.tables import SEEN, grids
 
 from s2sharp_core import METHODS
 from s2sharp_core.learning.fitting import FitOptions

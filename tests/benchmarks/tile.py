@@ -17,7 +17,7 @@ import numpy as np
 import psutil
 from rich.console import Console
 from rich.table import Table
-from s2sharp.synthetic import COLLECTION
+from s2sharp.demo.synthetic import COLLECTION
 
 from s2sharp_core.bands import BANDS, CELL
 from s2sharp_core.lattice import Box, Lattice
@@ -74,7 +74,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         catalog = write_tile(Path(folder) / "archive", given.scene, given.cells)
         for method in given.methods:
-            command = [sys.executable, "-m", "s2sharp.cli", "run", "--method", method]
+            command = [sys.executable, "-m", "s2sharp.cli.app", "run", "--method", method]
             command += ["--catalog", str(catalog), "--collection", COLLECTION]
             command += ["--bbox", "-180", "-90", "180", "90", "--datetime", "2024"]
             command += ["--no-publish", "--out", str(Path(folder) / method)]

@@ -18,11 +18,11 @@ import numpy as np
 import zarr
 from rich.console import Console
 from rich.table import Table
-from s2sharp.config import RunConfig
-from s2sharp.cube import lay_out
-from s2sharp.plan import Plan, Unit, freeze, freeze_acquisition
-from s2sharp.planning import make_plan
-from s2sharp.unit import Run, sharpen_unit
+from s2sharp.cube.create import lay_out
+from s2sharp.execution.unit import Run, sharpen_unit
+from s2sharp.planning.config import RunConfig
+from s2sharp.planning.make import make_plan
+from s2sharp.planning.plan import Plan, Unit, freeze, freeze_acquisition
 
 from ..pipeline.chaos import BANDS, write_archive
 from ..pipeline.runs import config, shards
@@ -74,7 +74,7 @@ def main() -> None:
     parser.add_argument("--writers", type=int, default=8)
     parser.add_argument("--rounds", type=int, default=5)
     given = parser.parse_args()
-    PROCESSES.set_forkserver_preload(["s2sharp.run"])
+    PROCESSES.set_forkserver_preload(["s2sharp.execution.execute"])
     rng = random.Random(0)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)

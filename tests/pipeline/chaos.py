@@ -17,8 +17,9 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import psutil
-from s2sharp.place import Place, files
-from s2sharp.synthetic import write_catalogue
+from s2sharp.demo.synthetic import write_catalogue
+from s2sharp.storage.files import files
+from s2sharp.storage.location import Place
 
 from s2sharp_core.lattice import Box
 

@@ -86,7 +86,7 @@ def s3_scheduler(
 @pytest.fixture(scope="session")
 def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A static catalogue of a synthetic acquisition: 48 × 48 cells in 2 × 2 overlapping tiles."""
-    from s2sharp.synthetic import simulate
+    from s2sharp.demo.synthetic import simulate
 
     folder = tmp_path_factory.mktemp("archive")
     simulate(folder, cells=48, tiles=2, dates=1, seed=3)

@@ -6,8 +6,10 @@ from pathlib import Path
 
 import numpy as np
 from pyproj import Transformer
-from s2sharp.cube import FILL, LAYERS, Layout, finish, lay_out, write_shard
-from s2sharp.unit import overview
+from s2sharp.cube.create import finish, lay_out
+from s2sharp.cube.layout import FILL, LAYERS, Layout
+from s2sharp.cube.overviews import overview
+from s2sharp.cube.write import write_shard
 
 from s2sharp_core.lattice import Box, Lattice
 

@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import zarr
 from pyproj import Transformer
-from s2sharp.config import RunConfig, read_config
-from s2sharp.cube import open_cube
-from s2sharp.synthetic import COLLECTION, write_catalogue, write_scenes
+from s2sharp.cube.open import open_cube
+from s2sharp.demo.synthetic import COLLECTION, write_catalogue, write_scenes
+from s2sharp.planning.config import RunConfig, read_config
 
 from s2sharp_core import BANDS as ALL
 from s2sharp_core.lattice import Box, Lattice

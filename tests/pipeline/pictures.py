@@ -8,9 +8,9 @@ import numpy as np
 import pystac
 import rasterio
 from rasterio.transform import Affine
-from s2sharp.acquisitions import Acquisition, group
-from s2sharp.archives import sources
-from s2sharp.synthetic import write_scenes
+from s2sharp.catalog.metadata import sources
+from s2sharp.demo.synthetic import write_scenes
+from s2sharp.scenes.acquisition import Acquisition, group
 
 from s2sharp_core import BANDS
 from s2sharp_core.lattice import Box, Lattice

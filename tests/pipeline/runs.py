@@ -4,12 +4,15 @@ import re
 from pathlib import Path
 from typing import Any
 
-from s2sharp.config import RunConfig, read_config
-from s2sharp.place import Place, files, version
-from s2sharp.plan import Plan
-from s2sharp.planning import frozen, make_plan
-from s2sharp.run import Outcome, execute
-from s2sharp.synthetic import COLLECTION
+from s2sharp.demo.synthetic import COLLECTION
+from s2sharp.execution.execute import execute
+from s2sharp.execution.phases import Outcome
+from s2sharp.planning.config import RunConfig, read_config
+from s2sharp.planning.make import make_plan
+from s2sharp.planning.plan import Plan
+from s2sharp.planning.resume import frozen
+from s2sharp.storage.files import files, version
+from s2sharp.storage.location import Place
 
 EVERYWHERE = (10.0, 40.0, 20.0, 55.0)
 

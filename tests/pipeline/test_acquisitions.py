@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pystac
 import pytest
-from s2sharp.acquisitions import Acquisition, group
-from s2sharp.load import Files
-from s2sharp.scenes import Refusal
+from s2sharp.scenes.acquisition import Acquisition, group
+from s2sharp.scenes.read import Files
+from s2sharp.scenes.scene import Refusal
 
 from s2sharp_core.lattice import Box, Lattice
 

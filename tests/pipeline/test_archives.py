@@ -8,16 +8,14 @@ import pystac
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from s2sharp.archives import (
+from s2sharp.catalog.addresses import check_href, public, safe_name
+from s2sharp.catalog.metadata import (
     baseline,
-    check_href,
     cloud_cover,
     datatake,
     epsg,
     platform,
     processed,
-    public,
-    safe_name,
     sources,
     strip,
     tile,

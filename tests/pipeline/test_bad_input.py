@@ -8,14 +8,14 @@ from pathlib import Path
 import numpy as np
 import pystac
 import pytest
-import s2sharp.load
-import s2sharp.web
-from s2sharp.acquisitions import group
-from s2sharp.cube import open_cube
-from s2sharp.plan import Plan
-from s2sharp.run import Outcome
-from s2sharp.search import search
-from s2sharp.synthetic import COLLECTION, write_catalogue
+import s2sharp.catalog.http
+import s2sharp.scenes.read
+from s2sharp.catalog.search import search
+from s2sharp.cube.open import open_cube
+from s2sharp.demo.synthetic import COLLECTION, write_catalogue
+from s2sharp.execution.phases import Outcome
+from s2sharp.planning.plan import Plan
+from s2sharp.scenes.acquisition import group
 
 from s2sharp_core.lattice import Lattice
 from tests.services import every, http_server
@@ -121,8 +121,8 @@ def test_a_bad_file_that_was_mended_is_read_by_the_same_command(season, schedule
 def test_a_catalogue_and_files_that_fail_every_third_time_make_the_same_pictures(
     tmp_path, monkeypatch
 ):
-    monkeypatch.setattr(s2sharp.web, "BACKOFF", 0.01)
-    monkeypatch.setitem(s2sharp.load._GDAL, "GDAL_HTTP_RETRY_DELAY", "0.01")
+    monkeypatch.setattr(s2sharp.catalog.http, "BACKOFF", 0.01)
+    monkeypatch.setitem(s2sharp.scenes.read._GDAL, "GDAL_HTTP_RETRY_DELAY", "0.01")
     picture = noise(BOX, *BANDS)
     (item,) = scenes(tmp_path, picture, BOX)
     write_catalogue(tmp_path, [item])
@@ -131,7 +131,7 @@ def test_a_catalogue_and_files_that_fail_every_third_time_make_the_same_pictures
         (acquisition,), refused, _ = group(found, BANDS, f"{url}/catalog.json")
         assert not refused
         for band in BANDS:
-            dn, _ = s2sharp.load.Files(acquisition).mosaic(band, BOX)
+            dn, _ = s2sharp.scenes.read.Files(acquisition).mosaic(band, BOX)
             np.testing.assert_array_equal(dn, picture[band])
 
 

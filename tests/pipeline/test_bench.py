@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 from matplotlib.image import imread
-from s2sharp.bench import Outcome, compare, find_tasks, folders
-from s2sharp.bench_page import draw_case, write_page
-from s2sharp.bench_tables import grids, write_tables
-from s2sharp.cli import app
+from s2sharp.bench.compare import Outcome, compare, find_tasks, folders
+from s2sharp.bench.page import draw_case, write_page
+from s2sharp.bench.tables import grids, write_tables
+from s2sharp.cli.app import app
 from typer.testing import CliRunner
 
 from s2sharp_core import METHODS, S2SharpError
@@ -257,7 +257,7 @@ def test_the_table_is_a_value_a_row(outcome, tmp_path: Path) -> None:
 def test_without_pyarrow_there_is_csv(
     outcome, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("s2sharp.bench_tables.find_spec", lambda _: None)
+    monkeypatch.setattr("s2sharp.bench.tables.find_spec", lambda _: None)
     assert [file.name for file in write_tables(outcome.rows, tmp_path)] == ["table.csv"]
 
 

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from s2sharp.bench import compare, find_tasks
-from s2sharp.bench_page import draw_case, write_page
-from s2sharp.bench_tables import grids
-from s2sharp.learn import real_scenes
+from s2sharp.bench.compare import compare, find_tasks
+from s2sharp.bench.page import draw_case, write_page
+from s2sharp.bench.tables import grids
+from s2sharp.scenes.whole import real_scenes
 
 from s2sharp_core.evaluation.cases import Scene
 from s2sharp_core.evaluation.combining import Row

@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import s2sharp.cluster
+import s2sharp.engine.cluster
 from distributed import Client
-from s2sharp.events import Event
-from s2sharp.planning import make_plan
-from s2sharp.run import execute
+from s2sharp.engine.events import Event
+from s2sharp.execution.execute import execute
+from s2sharp.planning.make import make_plan
 
 from s2sharp_core import S2SharpError
 
@@ -54,7 +54,7 @@ def test_a_dead_worker_costs_nothing_and_a_dead_scheduler_a_second_command(
             clients.append(Client(there, **{**more, "timeout": "1s"}))
             return clients[-1]
 
-        monkeypatch.setattr(s2sharp.cluster, "Client", client)
+        monkeypatch.setattr(s2sharp.engine.cluster, "Client", client)
         with pytest.raises(S2SharpError) as caught:
             execute(plan, tell)
     monkeypatch.undo()

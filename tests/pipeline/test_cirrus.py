@@ -7,9 +7,10 @@ import numpy as np
 import pystac
 import pytest
 import xarray as xr
-from s2sharp.cube import FILL, open_cube
-from s2sharp.planning import make_plan
-from s2sharp.synthetic import write_catalogue, write_scenes
+from s2sharp.cube.layout import FILL
+from s2sharp.cube.open import open_cube
+from s2sharp.demo.synthetic import write_catalogue, write_scenes
+from s2sharp.planning.make import make_plan
 
 from s2sharp_core import S2SharpError
 from s2sharp_core.lattice import Box, Lattice

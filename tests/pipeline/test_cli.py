@@ -7,8 +7,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from s2sharp.cli import app
-from s2sharp.synthetic import COLLECTION
+from s2sharp.cli.app import app
+from s2sharp.demo.synthetic import COLLECTION
 from typer.testing import CliRunner
 
 from s2sharp_core import METHODS
@@ -147,7 +147,7 @@ def test_publishing_without_its_extra_is_refused_before_anything_starts(
         "import sys; sys.modules['matplotlib'] = None\n"
         "import importlib.util as u; found = u.find_spec\n"
         "u.find_spec = lambda name, *a: None if name == 'matplotlib' else found(name, *a)\n"
-        "from s2sharp.cli import main; main()"
+        "from s2sharp.cli.app import main; main()"
     )
     done = subprocess.run(
         [sys.executable, "-c", program, "run", *query(archive, tmp_path / "out")],
@@ -185,7 +185,7 @@ def test_train_makes_the_published_size_unless_told_otherwise(
         made.append(recipe)
         return ResidualNet(recipe.gsd, 1, 1)
 
-    monkeypatch.setattr("s2sharp.learn.train", untrained)
+    monkeypatch.setattr("s2sharp.train.train.train", untrained)
     where = ["--method", method, "--out", str(tmp_path), "--synthetic", "0"]
     code, text = call("train", *where, *flags)
     assert code == 0, text
@@ -219,8 +219,8 @@ def test_a_start_names_the_scenes_that_it_was_fitted_to(
 ) -> None:
     """Who begins there, or judges these weights on one of them, has to know."""
     scenes = {"iceland": observe(landscape((360, 360), 1)), "coastal": {}}
-    monkeypatch.setattr("s2sharp.learn.real_scenes", lambda *_: scenes)
-    monkeypatch.setattr("s2sharp.learn._parts", lambda scene: [scene] if scene else [])
+    monkeypatch.setattr("s2sharp.train.train.real_scenes", lambda *_: scenes)
+    monkeypatch.setattr("s2sharp.train.train._parts", lambda scene: [scene] if scene else [])
     flags = ["--synthetic", "0", "--catalog", "somewhere", "--out", str(tmp_path)]
     code, text = call("train", "--method", "atprk", *flags)
     assert code == 0, text

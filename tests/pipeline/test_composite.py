@@ -4,7 +4,7 @@ import itertools
 
 import numpy as np
 import pytest
-from s2sharp.cube import FILL
+from s2sharp.cube.layout import FILL
 from s2sharp.mosaic.composite import FAR, clearance, feathered, medians, medoid, shares
 
 RNG = np.random.default_rng

@@ -18,7 +18,8 @@ from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from pyproj import Transformer
 from rio_tiler.experimental.zarr import ArrayReader
-from s2sharp.cube import FILL, open_cube
+from s2sharp.cube.layout import FILL
+from s2sharp.cube.open import open_cube
 from titiler.core.factory import TilerFactory
 from titiler.xarray.factory import TilerFactory as XarrayTilerFactory
 

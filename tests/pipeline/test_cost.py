@@ -4,10 +4,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-import s2sharp.cost
-from s2sharp.cli import app
-from s2sharp.cost import check_size, estimate
-from s2sharp.planning import make_plan
+import s2sharp.planning.cost
+from s2sharp.cli.app import app
+from s2sharp.planning.cost import check_size, estimate
+from s2sharp.planning.make import make_plan
 from typer.testing import CliRunner
 
 from s2sharp_core import S2SharpError
@@ -52,7 +52,7 @@ def test_of_very_many_acquisitions_some_stand_for_all(tmp_path, monkeypatch):
     every = estimate(plan)
     assert every.exact
     assert every.units == sum(1 for _ in plan.units())
-    monkeypatch.setattr(s2sharp.cost, "_COUNTED", 8)
+    monkeypatch.setattr(s2sharp.planning.cost, "_COUNTED", 8)
     assert len(plan.asked) > 8
     some = estimate(plan)
     assert not some.exact

@@ -14,18 +14,11 @@ import xarray as xr
 import zarr
 import zarr_cm
 from pyproj import Transformer
-from s2sharp.cube import (
-    FILL,
-    LAYERS,
-    Layout,
-    encode,
-    finish,
-    lay_out,
-    open_cube,
-    read_part,
-    write_shard,
-)
-from s2sharp.unit import _halve
+from s2sharp.cube.create import finish, lay_out
+from s2sharp.cube.layout import FILL, LAYERS, Layout, encode
+from s2sharp.cube.open import open_cube
+from s2sharp.cube.overviews import _halve
+from s2sharp.cube.write import read_part, write_shard
 
 from s2sharp_core import S2SharpError
 from s2sharp_core.lattice import Box, Lattice

@@ -8,8 +8,9 @@ import pytest
 import rasterio
 import xarray as xr
 import zarr
-from s2sharp.cube import open_cube
-from s2sharp.planning import frozen, make_plan
+from s2sharp.cube.open import open_cube
+from s2sharp.planning.make import make_plan
+from s2sharp.planning.resume import frozen
 
 from s2sharp_core import S2SharpError
 

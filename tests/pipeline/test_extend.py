@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 import zarr
-from s2sharp.cube import open_cube
-from s2sharp.plan import read_plan
-from s2sharp.status import status_of
-from s2sharp.synthetic import simulate
+from s2sharp.cube.open import open_cube
+from s2sharp.demo.synthetic import simulate
+from s2sharp.execution.status import status_of
+from s2sharp.planning.plan import read_plan
 
 from s2sharp_core import S2SharpError
 
@@ -183,8 +183,8 @@ def _lonlat(out: Path) -> tuple[float, float, float, float]:
 def test_readers_see_the_cube_as_it_was_until_the_run_is_done(
     catalogue: Path, scheduler: str, tmp_path: Path
 ) -> None:
-    from s2sharp.planning import frozen
-    from s2sharp.run import _laid_out
+    from s2sharp.execution.execute import _laid_out
+    from s2sharp.planning.resume import frozen
 
     _, second = _dates(catalogue)
     archive = _with_date(catalogue, tmp_path / "archive", second)

@@ -15,14 +15,16 @@ import numpy as np
 import pytest
 import rasterio
 import torch
-from s2sharp.cost import estimate
-from s2sharp.cube import open_cube
-from s2sharp.fits import draw_sample, fit_unit
-from s2sharp.load import Block, load_block
-from s2sharp.plan import Plan, freeze, read_plan
-from s2sharp.planning import frozen, make_plan, with_acquisitions
-from s2sharp.synthetic import COLLECTION, simulate, write_catalogue, write_scenes
-from s2sharp.unit import Run
+from s2sharp.cube.open import open_cube
+from s2sharp.demo.synthetic import COLLECTION, simulate, write_catalogue, write_scenes
+from s2sharp.execution.fits import draw_sample, fit_unit
+from s2sharp.execution.unit import Run
+from s2sharp.planning.cost import estimate
+from s2sharp.planning.items import with_acquisitions
+from s2sharp.planning.make import make_plan
+from s2sharp.planning.plan import Plan, freeze, read_plan
+from s2sharp.planning.resume import frozen
+from s2sharp.scenes.read import Block, load_block
 from safetensors import safe_open
 
 from s2sharp_core import S2SharpError
@@ -157,7 +159,7 @@ def test_the_sample_does_not_depend_on_the_area(archive: Path, whole: Path, tmp_
 @pytest.fixture
 def plan(archive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Plan:
     """Of a fit on twelve windows, of which some draws meet the corner without data; nothing waits."""
-    monkeypatch.setattr("s2sharp.samples._PAUSE", 0.0)
+    monkeypatch.setattr("s2sharp.execution.samples._PAUSE", 0.0)
     return make_plan(config(archive, tmp_path / "out", **MANY))
 
 
@@ -166,7 +168,7 @@ class Network:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, fails: Callable[[int], bool]) -> None:
         self.fails, self.calls = fails, 0
-        monkeypatch.setattr("s2sharp.samples.load_block", self)
+        monkeypatch.setattr("s2sharp.execution.samples.load_block", self)
 
     def __call__(self, *given: Any) -> Block:
         self.calls += 1
@@ -239,7 +241,7 @@ def test_a_chosen_window_that_has_gaps_meanwhile_ends_the_fit(
 ) -> None:
     draw_sample(plan, plan.datatakes[0])
     scl = np.zeros(1, dtype=np.uint8)
-    monkeypatch.setattr("s2sharp.samples.load_scl", lambda *_: scl)
+    monkeypatch.setattr("s2sharp.execution.samples.load_scl", lambda *_: scl)
     with pytest.raises(S2SharpError, match="has gaps now") as error:
         draw_sample(plan, plan.datatakes[0])
     assert error.value.kind == "sample-changed"
@@ -252,7 +254,7 @@ def test_what_is_wrong_with_windows_is_counted(
     plan: Plan, monkeypatch: pytest.MonkeyPatch, value: int, words: str
 ) -> None:
     scl = np.full((4, 4), value, dtype=np.uint8)
-    monkeypatch.setattr("s2sharp.samples.load_scl", lambda *_: scl)
+    monkeypatch.setattr("s2sharp.execution.samples.load_scl", lambda *_: scl)
     with pytest.raises(S2SharpError) as error:
         draw_sample(plan, plan.datatakes[0])
     assert error.value.kind == "nothing-to-fit"
@@ -273,7 +275,7 @@ def test_a_fit_that_breaks_gives_the_threads_back(
 
     plan = plan.model_copy(update={"config": plan.config.model_copy(update={"fit_threads": 3})})
     run = Run(plan.out, freeze(plan).stamp, 0)
-    monkeypatch.setattr("s2sharp.fits._fit", broken)
+    monkeypatch.setattr("s2sharp.execution.fits._fit", broken)
     before = torch.get_num_threads()
     with pytest.raises(RuntimeError, match="out of memory"):
         fit_unit(run, plan.datatakes[0])
@@ -336,8 +338,8 @@ def test_a_fit_that_was_killed_goes_on_where_it_was(
     file.write_text(config(tmp_path / "small", out, **settings).model_dump_json())
     often.write_text("from s2sharp_core import fitting\nfitting._CHECKPOINT = 2\n")
     program = (
-        "import sys; from pathlib import Path; from s2sharp.config import RunConfig\n"
-        "from s2sharp.planning import make_plan; from s2sharp.run import execute\n"
+        "import sys; from pathlib import Path; from s2sharp.planning.config import RunConfig\n"
+        "from s2sharp.planning.make import make_plan; from s2sharp.execution.execute import execute\n"
         "execute(make_plan(RunConfig.model_validate_json(Path(sys.argv[1]).read_text())))"
     )
     process = subprocess.Popen(

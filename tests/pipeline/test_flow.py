@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 from distributed import Client, get_worker
-from s2sharp import flow
-from s2sharp.flow import Flow, Workers, lost
-from s2sharp.ledger import Record
+from s2sharp.engine import flow
+from s2sharp.engine.flow import Flow, Workers, lost
+from s2sharp.engine.ledger import Record
 
 
 @pytest.fixture(scope="module")

@@ -3,15 +3,15 @@
 import numpy as np
 import pystac
 import pytest
-import s2sharp.scenes
+import s2sharp.scenes.scene
 import shapely
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pyproj import Transformer
-from s2sharp.acquisitions import group
-from s2sharp.planning import make_plan
-from s2sharp.scenes import MARGIN, Scene, edges_of
-from s2sharp.synthetic import write_catalogue
+from s2sharp.demo.synthetic import write_catalogue
+from s2sharp.planning.make import make_plan
+from s2sharp.scenes.acquisition import group
+from s2sharp.scenes.scene import MARGIN, Scene, edges_of
 from shapely.affinity import scale
 
 from s2sharp_core.lattice import Box, Lattice
@@ -126,7 +126,7 @@ def test_a_footprint_that_says_nothing_is_no_footprint(geometry):
 
 def test_units_without_data_are_not_planned_and_none_is_lost(tmp_path, scheduler, monkeypatch):
     """A tile of 7 × 7 shards, data in one corner: as many units as there is data, and the same cube."""
-    monkeypatch.setattr(s2sharp.scenes, "MARGIN", 2)
+    monkeypatch.setattr(s2sharp.scenes.scene, "MARGIN", 2)
     box = box_at(96, 96)
     picture = noise(box, *BANDS)
     for band, dn in picture.items():
@@ -158,7 +158,7 @@ def test_units_without_data_are_not_planned_and_none_is_lost(tmp_path, scheduler
 
 
 def test_an_acquisition_whose_data_lie_elsewhere_is_no_date_of_the_cube(tmp_path, monkeypatch):
-    monkeypatch.setattr(s2sharp.scenes, "MARGIN", 2)
+    monkeypatch.setattr(s2sharp.scenes.scene, "MARGIN", 2)
     box = box_at(60, 60)
     items = scenes(tmp_path / "a", noise(box, *BANDS), box)
     other = scenes(tmp_path / "b", noise(box, *BANDS), box, when=WHEN.replace(day=6))[0]

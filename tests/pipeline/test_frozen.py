@@ -8,9 +8,9 @@ from typing import Any
 import pyarrow.parquet as pq
 import pystac
 import pytest
-from s2sharp.acquisitions import group
-from s2sharp.frozen import write_items
-from s2sharp.search import search
+from s2sharp.catalog.search import search
+from s2sharp.scenes.acquisition import group
+from s2sharp.scenes.items import write_items
 from stac_geoparquet.arrow import stac_table_to_items
 from upath import UPath
 

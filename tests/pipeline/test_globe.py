@@ -12,15 +12,15 @@ import shapely
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pyproj import Transformer
-from s2sharp.acquisitions import group
-from s2sharp.area import area_digest, area_shape, lonlat, reach
-from s2sharp.config import RunConfig, read_config
-from s2sharp.cube import open_cube
-from s2sharp.frozen import write_items
-from s2sharp.globe import around, rolled, unrolled
-from s2sharp.planning import make_plan
-from s2sharp.search import search
-from s2sharp.synthetic import COLLECTION, write_catalogue, write_scenes
+from s2sharp.catalog.antimeridian import around, rolled, unrolled
+from s2sharp.catalog.search import search
+from s2sharp.cube.open import open_cube
+from s2sharp.demo.synthetic import COLLECTION, write_catalogue, write_scenes
+from s2sharp.planning.area import area_digest, area_shape, lonlat, reach
+from s2sharp.planning.config import RunConfig, read_config
+from s2sharp.planning.make import make_plan
+from s2sharp.scenes.acquisition import group
+from s2sharp.scenes.items import write_items
 from shapely.affinity import translate
 
 from s2sharp_core.lattice import Box, Lattice
@@ -231,7 +231,7 @@ def test_a_run_across_codes_has_every_pixel_of_each(tmp_path, scheduler, where):
 
 
 def test_what_is_published_of_a_cube_on_the_antimeridian_says_where_it_lies(tmp_path):
-    from s2sharp.publish import footprint
+    from s2sharp.publish.stac import footprint
 
     codes, place, bbox = PLACES["antimeridian"]
     items, _ = landscape(tmp_path, codes, place, as_split)

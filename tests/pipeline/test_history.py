@@ -6,12 +6,16 @@ from uuid import uuid4
 import numpy as np
 import pytest
 import xarray as xr
-from s2sharp import place as module
-from s2sharp.cli import app
-from s2sharp.cube import LAYERS, Layout, finish, lay_out, open_cube, write_shard
-from s2sharp.history import commit, snapshots
-from s2sharp.place import Place, files, place, read_bytes, remove
-from s2sharp.synthetic import COLLECTION
+from s2sharp.cli.app import app
+from s2sharp.cube.create import finish, lay_out
+from s2sharp.cube.history import commit, snapshots
+from s2sharp.cube.layout import LAYERS, Layout
+from s2sharp.cube.open import open_cube
+from s2sharp.cube.write import write_shard
+from s2sharp.demo.synthetic import COLLECTION
+from s2sharp.storage import location as module
+from s2sharp.storage.files import files, read_bytes, remove
+from s2sharp.storage.location import Place, place
 from typer.testing import CliRunner
 
 from s2sharp_core import S2SharpError
@@ -115,7 +119,7 @@ def test_a_commit_that_is_interrupted_shows_nothing_and_is_made_good(
         return read_bytes(file)
 
     with monkeypatch.context() as patch:
-        patch.setattr("s2sharp.history.read_bytes", killed)
+        patch.setattr("s2sharp.cube.history.read_bytes", killed)
         with pytest.raises(KeyboardInterrupt):
             commit(out, "interrupted")
     assert [s.id for s in snapshots(out)] == [first]

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from s2sharp.cube import open_cube
+from s2sharp.cube.open import open_cube
 
 from s2sharp_core import S2SharpError, load_sharpener
 from s2sharp_core.networks.arithmetic import fastest

@@ -15,8 +15,9 @@ from pathlib import Path
 from uuid import uuid4
 
 import pytest
-from s2sharp.lease import Holder, Lease, holder
-from s2sharp.place import Place, files, place, write_text
+from s2sharp.engine.lease import Holder, Lease, holder
+from s2sharp.storage.files import files, write_text
+from s2sharp.storage.location import Place, place
 
 from s2sharp_core import S2SharpError
 from tests.services import Proxy
@@ -272,7 +273,7 @@ def test_a_wrong_clock_neither_ends_a_living_lease_nor_prolongs_a_dead_one(
 def test_a_store_that_fails_for_a_while_costs_the_holder_nothing(
     s3: Proxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from s2sharp import place as module
+    from s2sharp.storage import location as module
 
     monkeypatch.setitem(module._PATIENCE, "retries", {"total_max_attempts": 1})
     out = place(f"s3://bucket/{uuid4().hex}")

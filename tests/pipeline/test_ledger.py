@@ -5,8 +5,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from s2sharp.archives import safe_name
-from s2sharp.ledger import FINAL, Ledger, Record
+from s2sharp.catalog.addresses import safe_name
+from s2sharp.engine.ledger import FINAL, Ledger, Record
 
 KEY, OTHER = "a" * 64, "b" * 64
 UNIT = "S2A_20240601T101031_32633/x1_175_16"

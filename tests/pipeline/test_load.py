@@ -9,13 +9,14 @@ import numpy as np
 import pystac
 import pytest
 import rasterio
-import s2sharp.load
-import s2sharp.signing
-import s2sharp.web
-from s2sharp.acquisitions import Acquisition
-from s2sharp.cube import encode
-from s2sharp.load import Files, decode, load_block, load_scl, offset_doubt
-from s2sharp.signing import signed
+import s2sharp.catalog.http
+import s2sharp.catalog.signing
+import s2sharp.scenes.read
+from s2sharp.catalog.signing import signed
+from s2sharp.cube.layout import encode
+from s2sharp.scenes.acquisition import Acquisition
+from s2sharp.scenes.radiometry import decode
+from s2sharp.scenes.read import Files, load_block, load_scl, offset_doubt
 
 from s2sharp_core import BANDS, S2SharpError
 from s2sharp_core.lattice import Box
@@ -436,9 +437,9 @@ SECRET = "sv=2024&sig=T0PS3CRET"
 @pytest.fixture(autouse=True)
 def hurry(monkeypatch):
     """GDAL waits a second and more between its attempts; not here. Nor is an old signature known."""
-    monkeypatch.setattr(s2sharp.signing, "_known", {})
-    monkeypatch.setattr(s2sharp.web, "BACKOFF", 0.01)
-    monkeypatch.setitem(s2sharp.load._GDAL, "GDAL_HTTP_RETRY_DELAY", "0.01")
+    monkeypatch.setattr(s2sharp.catalog.signing, "_known", {})
+    monkeypatch.setattr(s2sharp.catalog.http, "BACKOFF", 0.01)
+    monkeypatch.setitem(s2sharp.scenes.read._GDAL, "GDAL_HTTP_RETRY_DELAY", "0.01")
 
 
 def online(folder: Path, url: str, picture: dict[str, np.ndarray]) -> Acquisition:
@@ -511,7 +512,7 @@ def test_a_server_that_is_gone_is_told(tmp_path):
     said = failure(acquisition, "B02", "asset-unreadable")
     assert "T0PS3CRET" not in said
     # Nor can it be asked for a signature.
-    s2sharp.signing._known.clear()
+    s2sharp.catalog.signing._known.clear()
     said = failure(acquisition, "B02", "signing-failed")
     assert "did not answer" in said
 

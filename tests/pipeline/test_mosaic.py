@@ -20,18 +20,19 @@ from pyproj import Transformer
 from pystac.extensions.projection import ProjectionExtension
 from rio_cogeo import cog_validate
 from s2sharp import open_cube, open_mosaic
-from s2sharp.cube import FILL, encode
-from s2sharp.lease import Lease
-from s2sharp.ledger import Ledger
+from s2sharp.cube.layout import FILL, encode
+from s2sharp.engine.lease import Lease
+from s2sharp.engine.ledger import Ledger
 from s2sharp.mosaic.config import configure
 from s2sharp.mosaic.cost import estimate, memory, parts
+from s2sharp.mosaic.execute import Outcome, execute
+from s2sharp.mosaic.make import make_plan
 from s2sharp.mosaic.periods import by_preference, periods
 from s2sharp.mosaic.plan import MosaicPlan, freeze
-from s2sharp.mosaic.planning import make_plan
-from s2sharp.mosaic.run import Outcome, execute
 from s2sharp.mosaic.sources import Source
-from s2sharp.mosaic.tile import Job, do_tile
-from s2sharp.place import Place, files, place, read_bytes, read_text, write_bytes
+from s2sharp.mosaic.unit import Job, do_tile
+from s2sharp.storage.files import files, read_bytes, read_text, write_bytes
+from s2sharp.storage.location import Place, place
 from scipy.ndimage import distance_transform_edt
 
 from s2sharp_core import S2SharpError
@@ -583,7 +584,7 @@ def test_a_mosaic_that_was_killed_is_continued(border, tmp_path, scheduler):
     words = ["mosaic", str(border), "--to", str(to), "--scheduler", scheduler, "--no-publish"]
     words += [w for k, v in flags.items() for w in (f"--{k}", str(v))]
     command = subprocess.Popen(
-        [sys.executable, "-m", "s2sharp.cli", *words], stdout=subprocess.PIPE
+        [sys.executable, "-m", "s2sharp.cli.app", *words], stdout=subprocess.PIPE
     )
     while not list(to.glob("ledger/*/x1_*.ok")):
         assert command.poll() is None, command.stdout.read()
@@ -812,7 +813,7 @@ def test_a_grid_that_is_too_large_is_shown_before_it_is_made(border, tmp_path):
 
 def test_a_mosaic_of_days_or_terabytes_has_to_be_confirmed(border, tmp_path, monkeypatch):
     to = tmp_path / "to"
-    monkeypatch.setattr("s2sharp.cost._BIG", 1e3)
+    monkeypatch.setattr("s2sharp.planning.cost._BIG", 1e3)
     code, text = call("mosaic", str(border), "--to", str(to))
     assert (code, to.exists()) == (2, False)
     assert "This mosaic would write about" in text

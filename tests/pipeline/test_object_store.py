@@ -13,14 +13,15 @@ from pathlib import Path
 
 import pytest
 import rasterio
-import s2sharp.place
+import s2sharp.storage.location
 import xarray as xr
 from distributed import LocalCluster
 from rio_cogeo.cogeo import cog_validate
-from s2sharp.cli import app
-from s2sharp.cube import open_cube
-from s2sharp.ledger import Ledger
-from s2sharp.place import Place, files, place, read_text
+from s2sharp.cli.app import app
+from s2sharp.cube.open import open_cube
+from s2sharp.engine.ledger import Ledger
+from s2sharp.storage.files import files, read_text
+from s2sharp.storage.location import Place, place
 from typer.testing import CliRunner
 
 from s2sharp_core import S2SharpError
@@ -154,7 +155,7 @@ def test_a_run_that_was_killed_is_continued_and_nothing_is_done_twice(
     out = place("s3://bucket/killed")
     flags = command(archive, str(out), "--no-publish", "--lease", "3")
     process = subprocess.Popen(
-        [sys.executable, "-m", "s2sharp.cli", *flags],
+        [sys.executable, "-m", "s2sharp.cli.app", *flags],
         start_new_session=True,
         stdout=subprocess.DEVNULL,
     )
@@ -203,7 +204,7 @@ def test_refused_requests_now_and_then_cost_nothing(
 def test_silence_now_and_then_costs_its_time_alone(
     archive: Path, whole: Path, s3: Proxy, s3_scheduler: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(s2sharp.place._PATIENCE, "read_timeout", 1)
+    monkeypatch.setitem(s2sharp.storage.location._PATIENCE, "read_timeout", 1)
     number = itertools.count(1)
     s3.trouble = lambda _method, _path: 3.0 if next(number) % 97 == 0 else None
     out = place("s3://bucket/silent")
@@ -216,7 +217,7 @@ def test_silence_now_and_then_costs_its_time_alone(
 def test_what_cannot_be_written_for_good_fails_by_name_and_alone(
     archive: Path, whole: Path, s3: Proxy, s3_scheduler: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(s2sharp.place._PATIENCE, "retries", {"total_max_attempts": 2})
+    monkeypatch.setitem(s2sharp.storage.location._PATIENCE, "retries", {"total_max_attempts": 2})
     out = place("s3://bucket/broken")
     s3.trouble = lambda method, path: (
         503 if method == "PUT" and path.endswith("/32633/B05/c/0/1/1") else None
@@ -253,7 +254,7 @@ def test_any_store_that_fsspec_knows_will_do(archive: Path, whole: Path) -> None
 def test_a_store_that_takes_nothing_ends_the_run_with_one_message(
     archive: Path, s3: Proxy, monkeypatch: pytest.MonkeyPatch, out: str
 ) -> None:
-    monkeypatch.setitem(s2sharp.place._PATIENCE, "retries", {"total_max_attempts": 2})
+    monkeypatch.setitem(s2sharp.storage.location._PATIENCE, "retries", {"total_max_attempts": 2})
     s3.trouble = lambda method, path: 403 if method == "PUT" and "at-once" in path else None
     with pytest.raises(S2SharpError) as caught:
         run(config(archive, out))

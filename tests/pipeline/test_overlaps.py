@@ -8,12 +8,12 @@ import pystac
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from s2sharp.acquisitions import Acquisition
-from s2sharp.agreement import disagreement
-from s2sharp.ledger import Ledger
-from s2sharp.load import Files
-from s2sharp.overlaps import precedence
-from s2sharp.synthetic import write_catalogue
+from s2sharp.demo.synthetic import write_catalogue
+from s2sharp.engine.ledger import Ledger
+from s2sharp.scenes.acquisition import Acquisition
+from s2sharp.scenes.disagreement import disagreement
+from s2sharp.scenes.overlaps import precedence
+from s2sharp.scenes.read import Files
 
 from s2sharp_core.lattice import Box, Lattice
 

@@ -13,29 +13,25 @@ import numpy as np
 import pytest
 import zarr
 from pydantic import BaseModel, ValidationError
-from s2sharp.place import (
-    Located,
-    Place,
+from s2sharp.storage.arrays import zarr_store
+from s2sharp.storage.files import (
     contents,
     create,
     files,
-    local,
-    mirrored,
-    place,
     put,
     read_text,
     read_texts,
     remove,
     remove_tree,
     size,
-    store_errors,
     sweep,
     version,
     write_all,
     write_bytes,
     write_text,
-    zarr_store,
 )
+from s2sharp.storage.location import Located, Place, place, store_errors
+from s2sharp.storage.mirror import local, mirrored
 
 from s2sharp_core import S2SharpError
 from tests.services import Proxy
@@ -291,7 +287,7 @@ def test_what_may_be_secret_in_an_address_is_refused_and_not_repeated(url) -> No
 def test_a_store_that_nothing_installed_opens_names_what_to_install() -> None:
     code = (
         "import sys; sys.modules['s3fs'] = None\n"
-        "from s2sharp.place import place\n"
+        "from s2sharp.storage.location import place\n"
         "try: place('s3://bucket/out')\n"
         "except Exception as error: print(type(error).__name__, error.kind, error)"
     )
@@ -302,8 +298,8 @@ def test_a_store_that_nothing_installed_opens_names_what_to_install() -> None:
 
 def test_nothing_of_a_store_is_loaded_before_one_is_named() -> None:
     code = (
-        "import sys, s2sharp.config, s2sharp.place\n"
-        "s2sharp.place.place('/tmp')\n"
+        "import sys, s2sharp.planning.config, s2sharp.storage.location\n"
+        "s2sharp.storage.location.place('/tmp')\n"
         "heavy = {'s3fs', 'botocore', 'aiohttp', 'zarr', 'torch', 'distributed', 'icechunk'}\n"
         "print(sorted(heavy & set(sys.modules)))"
     )
@@ -312,7 +308,7 @@ def test_nothing_of_a_store_is_loaded_before_one_is_named() -> None:
 
 
 def test_what_a_store_raises_is_among_its_errors(s3: Proxy, monkeypatch) -> None:
-    from s2sharp import place as module
+    from s2sharp.storage import location as module
 
     monkeypatch.setitem(module._PATIENCE, "retries", {"total_max_attempts": 1})
     out = place(f"s3://bucket/{uuid4().hex}")

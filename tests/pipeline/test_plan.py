@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from s2sharp.config import RunConfig
-from s2sharp.plan import freeze
-from s2sharp.planning import frozen, make_plan
+from s2sharp.planning.config import RunConfig
+from s2sharp.planning.make import make_plan
+from s2sharp.planning.plan import freeze
+from s2sharp.planning.resume import frozen
 
 from s2sharp_core import S2SharpError
 from s2sharp_core.networks import ResidualNet

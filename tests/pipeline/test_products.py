@@ -11,10 +11,10 @@ import numpy as np
 import pystac
 import pytest
 import zarr
-from s2sharp.acquisitions import Acquisition, group
-from s2sharp.load import Files
-from s2sharp.search import search
-from s2sharp.synthetic import write_catalogue, write_scenes
+from s2sharp.catalog.search import search
+from s2sharp.demo.synthetic import write_catalogue, write_scenes
+from s2sharp.scenes.acquisition import Acquisition, group
+from s2sharp.scenes.read import Files
 
 from s2sharp_core import BANDS, S2SharpError
 from s2sharp_core.lattice import Box, Lattice

@@ -17,8 +17,12 @@ from pystac.extensions.projection import ProjectionExtension
 from pystac.extensions.raster import RasterExtension
 from pystac.validation import JsonSchemaSTACValidator, validate_dict
 from rio_cogeo import cog_validate
-from s2sharp.cube import FILL, LAYERS, Layout, encode, lay_out, open_cube, write_shard
-from s2sharp.publish import Provenance, stac_item, write_catalog, write_cogs
+from s2sharp.cube.create import lay_out
+from s2sharp.cube.layout import FILL, LAYERS, Layout, encode
+from s2sharp.cube.open import open_cube
+from s2sharp.cube.write import write_shard
+from s2sharp.publish.cogs import write_cogs
+from s2sharp.publish.stac import Provenance, stac_item, write_catalog
 
 from s2sharp_core import S2SharpError
 from s2sharp_core.lattice import Box

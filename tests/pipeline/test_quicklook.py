@@ -6,8 +6,12 @@ import matplotlib.image
 import numpy as np
 import pytest
 import xarray as xr
-from s2sharp.cube import FILL, LAYERS, Layout, encode, lay_out, open_cube, write_shard
-from s2sharp.quicklook import choose_spot, quicklook
+from s2sharp.cube.create import lay_out
+from s2sharp.cube.layout import FILL, LAYERS, Layout, encode
+from s2sharp.cube.open import open_cube
+from s2sharp.cube.write import write_shard
+from s2sharp.publish.panels import choose_spot
+from s2sharp.publish.quicklook import quicklook
 
 from s2sharp_core import BANDS, S2SharpError
 from s2sharp_core.bands import BY_GSD, GSDS, ratio

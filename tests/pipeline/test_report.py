@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 import zarr
 from rasterio.io import MemoryFile
-from s2sharp.config import RunConfig
-from s2sharp.ledger import Ledger
-from s2sharp.plan import freeze
-from s2sharp.planning import make_plan
+from s2sharp.engine.ledger import Ledger
+from s2sharp.planning.config import RunConfig
+from s2sharp.planning.make import make_plan
+from s2sharp.planning.plan import freeze
 from s2sharp.report.facts import gather
 from s2sharp.report.make import make_report
 from typer.testing import CliRunner
@@ -178,7 +178,7 @@ def test_a_run_that_has_not_begun_has_a_page(archive: Path, tmp_path: Path) -> N
 def test_the_command_writes_where_it_is_told_and_names_what_is_no_run(
     broken: RunConfig, tmp_path: Path
 ) -> None:
-    from s2sharp.cli import app
+    from s2sharp.cli.app import app
 
     out = _copy(broken, tmp_path)
     shutil.rmtree(out / "cube.zarr")

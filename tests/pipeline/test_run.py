@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import rasterio
-from s2sharp.cube import open_cube
-from s2sharp.load import Files
+from s2sharp.cube.open import open_cube
+from s2sharp.scenes.read import Files
 
 from s2sharp_core import S2SharpError, load_sharpener, sharpen
 from s2sharp_core.lattice import Lattice
@@ -98,7 +98,7 @@ def test_a_run_that_was_killed_is_continued_and_equals_an_undisturbed_one(
         *("--bbox", *map(str, settings.bbox or ()), "--datetime", "2024", "--method", "dsen2"),
         *("--window", "16", "--shard", "16", "--no-publish"),
     ]
-    command = [sys.executable, "-m", "s2sharp.cli", "run", *flags]
+    command = [sys.executable, "-m", "s2sharp.cli.app", "run", *flags]
     process = subprocess.Popen(command, start_new_session=True, stdout=subprocess.DEVNULL)
     while len(records(out)) < 2:
         assert process.poll() is None, "the run ended before it could be killed"

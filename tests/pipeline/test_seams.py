@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from s2sharp.planning import make_plan
+from s2sharp.planning.make import make_plan
 
 from s2sharp_core.bands import BY_GSD
 from s2sharp_core.lattice import Box, Lattice
@@ -46,9 +46,9 @@ def _synthetic() -> tuple[dict[str, np.ndarray], Lattice, Box]:
 
 
 def _real() -> tuple[dict[str, np.ndarray], Lattice, Box]:
-    from s2sharp.acquisitions import group
-    from s2sharp.load import Files
-    from s2sharp.search import search
+    from s2sharp.catalog.search import search
+    from s2sharp.scenes.acquisition import group
+    from s2sharp.scenes.read import Files
 
     from s2sharp_core import BANDS as ALL
 

@@ -11,12 +11,12 @@ import pyarrow.parquet as pq
 import pystac
 import pytest
 import rasterio
-import s2sharp.search
-import s2sharp.web
+import s2sharp.catalog.http
+import s2sharp.catalog.search
 from rasterio.transform import from_origin
 from rasterio.windows import Window
-from s2sharp.archives import sensed
-from s2sharp.search import search
+from s2sharp.catalog.metadata import sensed
+from s2sharp.catalog.search import search
 from stac_geoparquet.arrow import parse_stac_items_to_arrow, to_parquet
 from urllib3 import HTTPResponse
 
@@ -164,7 +164,7 @@ def catalog(request) -> str:
 
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch) -> None:
-    monkeypatch.setattr(s2sharp.web, "BACKOFF", 0.01)
+    monkeypatch.setattr(s2sharp.catalog.http, "BACKOFF", 0.01)
 
 
 def found(*args: Any, **kwargs: Any) -> list[pystac.Item]:
@@ -245,13 +245,13 @@ def test_a_missing_collection_is_named_with_those_that_there_are(catalog):
 
 
 def test_an_answer_of_many_pages_is_read_to_its_end(api, monkeypatch):
-    monkeypatch.setattr(s2sharp.search, "PAGE", 1)
+    monkeypatch.setattr(s2sharp.catalog.search, "PAGE", 1)
     assert ids(api, L2A, VIENNA, MAY) == [FIRST, NEXT, "interval", LAST]
 
 
 @pytest.mark.parametrize("kind", ["STAC API", "static path"])
 def test_more_items_than_anyone_can_mean_are_refused(kind, request, monkeypatch):
-    monkeypatch.setattr(s2sharp.search, "MAX_ITEMS", 3)
+    monkeypatch.setattr(s2sharp.catalog.search, "MAX_ITEMS", 3)
     catalog = request.getfixturevalue({"STAC API": "api", "static path": "folder"}[kind])
     with refused("too-many-items"):
         list(search(str(catalog), L2A, VIENNA, MAY))
@@ -261,7 +261,7 @@ def test_more_items_than_anyone_can_mean_are_refused(kind, request, monkeypatch)
 
 
 def test_an_api_that_fails_every_third_time_gives_the_whole_answer(api, monkeypatch):
-    monkeypatch.setattr(s2sharp.search, "PAGE", 1)
+    monkeypatch.setattr(s2sharp.catalog.search, "PAGE", 1)
     asked = []
 
     def third(number: int, path: str) -> int | None:
@@ -316,7 +316,7 @@ def test_a_search_is_asked_again_when_the_api_is_busy(tmp_path, status, method):
 
 
 def test_a_server_may_not_make_us_wait_for_a_day():
-    retry = s2sharp.web._Patience(total=3)
+    retry = s2sharp.catalog.http._Patience(total=3)
     assert retry.get_retry_after(HTTPResponse(headers={"Retry-After": "86400"})) == 60
     assert retry.get_retry_after(HTTPResponse(headers={"Retry-After": "7"})) == 7
 
@@ -365,7 +365,7 @@ def test_an_api_that_lists_no_collections_may_find_nothing(tmp_path):
 @pytest.mark.parametrize("pages", ["the same", "new ones"])
 @pytest.mark.timeout(60)
 def test_pages_without_end_are_refused(tmp_path, monkeypatch, pages):
-    monkeypatch.setattr(s2sharp.search, "MAX_ITEMS", 20)
+    monkeypatch.setattr(s2sharp.catalog.search, "MAX_ITEMS", 20)
     at: list[str] = []
 
     def page(number: int) -> items.Document:
@@ -403,7 +403,7 @@ def test_catalogues_in_catalogues_without_end_are_refused(tmp_path):
 
 @pytest.mark.timeout(60)
 def test_pages_of_a_few_items_without_end_are_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr(s2sharp.search, "MAX_PAGES", 20)
+    monkeypatch.setattr(s2sharp.catalog.search, "MAX_PAGES", 20)
     at: list[str] = []
     hook = _api_of(lambda n: _page(at[0], items.earth_search() | {"id": f"x{n}"}))
     with http_server(tmp_path, hook) as url, refused("too-many-items") as err:
@@ -424,7 +424,7 @@ def test_empty_pages_without_end_are_an_end(tmp_path):
 
 
 def test_only_what_is_needed_of_a_remote_file_is_fetched(tmp_path, monkeypatch):
-    monkeypatch.setattr(s2sharp.web, "PART", 1 << 16)
+    monkeypatch.setattr(s2sharp.catalog.http, "PART", 1 << 16)
     europe.write(tmp_path / "items.parquet", 600, rows=50)
     parts: list[str] = []
     with http_server(tmp_path, lambda _, path: parts.append(path)) as url:

@@ -11,15 +11,16 @@ import pytest
 import rasterio
 import torch
 import zarr
-from s2sharp.cli import app
-from s2sharp.cost import estimate
-from s2sharp.plan import Plan, freeze
-from s2sharp.planning import frozen, make_plan
+from s2sharp.cli.app import app
+from s2sharp.demo.synthetic import COLLECTION, simulate, write_catalogue, write_scenes
+from s2sharp.execution.sensors import measure_unit
+from s2sharp.execution.status import status_of
+from s2sharp.execution.unit import Run
+from s2sharp.planning.cost import estimate
+from s2sharp.planning.make import make_plan
+from s2sharp.planning.plan import Plan, freeze
+from s2sharp.planning.resume import frozen
 from s2sharp.report.make import make_report
-from s2sharp.sensors import measure_unit
-from s2sharp.status import status_of
-from s2sharp.synthetic import COLLECTION, simulate, write_catalogue, write_scenes
-from s2sharp.unit import Run
 from typer.testing import CliRunner
 
 from s2sharp_core import S2SharpError, Sensor
@@ -189,8 +190,8 @@ def test_a_file_that_cannot_be_read_does_not_end_the_run(
     def unreadable(*_: object) -> None:
         raise S2SharpError("asset-unreadable", "Nobody answers.")
 
-    monkeypatch.setattr("s2sharp.samples._PAUSE", 0.0)
-    monkeypatch.setattr("s2sharp.samples.load_block", unreadable)
+    monkeypatch.setattr("s2sharp.execution.samples._PAUSE", 0.0)
+    monkeypatch.setattr("s2sharp.execution.samples.load_block", unreadable)
     plan = plan_of(shifted, tmp_path, retries=1)
     here = Run(plan.out, freeze(plan).stamp, 0)
     assert measure_unit(here, plan.datatakes[0]).status == "failed"  # to be tried again

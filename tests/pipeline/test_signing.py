@@ -15,16 +15,16 @@ import numpy as np
 import pyarrow.parquet as pq
 import pystac
 import pytest
-import s2sharp.load
-import s2sharp.signing
-import s2sharp.web
-from s2sharp.acquisitions import Acquisition, group
-from s2sharp.archives import Source
-from s2sharp.frozen import write_items
-from s2sharp.load import Files
-from s2sharp.search import search
-from s2sharp.signing import expiry, renewable, signed
-from s2sharp.synthetic import COLLECTION, simulate
+import s2sharp.catalog.http
+import s2sharp.catalog.signing
+import s2sharp.scenes.read
+from s2sharp.catalog.metadata import Source
+from s2sharp.catalog.search import search
+from s2sharp.catalog.signing import expiry, renewable, signed
+from s2sharp.demo.synthetic import COLLECTION, simulate
+from s2sharp.scenes.acquisition import Acquisition, group
+from s2sharp.scenes.items import write_items
+from s2sharp.scenes.read import Files
 
 from s2sharp_core import S2SharpError
 from tests.services import http_server
@@ -40,9 +40,9 @@ WORLD = (-180.0, -90.0, 180.0, 90.0)
 
 @pytest.fixture(autouse=True)
 def fresh(monkeypatch):
-    monkeypatch.setattr(s2sharp.signing, "_known", {})
-    monkeypatch.setattr(s2sharp.web, "BACKOFF", 0.01)
-    monkeypatch.setitem(s2sharp.load._GDAL, "GDAL_HTTP_RETRY_DELAY", "0.01")
+    monkeypatch.setattr(s2sharp.catalog.signing, "_known", {})
+    monkeypatch.setattr(s2sharp.catalog.http, "BACKOFF", 0.01)
+    monkeypatch.setitem(s2sharp.scenes.read._GDAL, "GDAL_HTTP_RETRY_DELAY", "0.01")
     monkeypatch.delenv("PC_SDK_SAS_URL", raising=False)
 
 
@@ -174,7 +174,7 @@ def test_a_token_serves_a_whole_container_until_shortly_before_its_end(archive, 
     addresses = [signed(*file) for file in files]
     assert len(archive.given) == 1
     assert all(archive.accepts(urlsplit(href).query) for href in addresses)
-    s2sharp.signing._known.clear()
+    s2sharp.catalog.signing._known.clear()
     archive.life = 0.4
     first = signed(*files[0])
     assert signed(*files[0]) == first
@@ -242,13 +242,13 @@ def test_a_token_server_that_gives_none_is_told(tmp_path, acquisition, monkeypat
 def test_a_subscription_key_goes_to_the_token_server_alone(archive, acquisition, monkeypatch):
     monkeypatch.setenv("PC_SDK_SUBSCRIPTION_KEY", "hunter2")
     asked = []
-    read = s2sharp.signing.read_json
+    read = s2sharp.catalog.signing.read_json
 
     def watched(io: Any, href: str) -> dict[str, Any]:
         asked.append((href, io.session.headers.get("Ocp-Apim-Subscription-Key")))
         return read(io, href)
 
-    monkeypatch.setattr(s2sharp.signing, "read_json", watched)
+    monkeypatch.setattr(s2sharp.catalog.signing, "read_json", watched)
     href = signed(acquisition.scenes[0].sources[0], acquisition.scenes[0].href)
     assert asked == [(f"{archive.url}/api/sas/v1/token/account/container", "hunter2")]
     assert "hunter2" not in href
@@ -324,7 +324,7 @@ def test_an_item_that_no_longer_names_a_file_is_told(site):
     archive, collection = site
     (acquisition,), *_ = group(search(collection, COLLECTION, WORLD, "2024"), THREE, collection)
     scene = acquisition.scenes[0]
-    s2sharp.signing._known.clear()
+    s2sharp.catalog.signing._known.clear()
     archive.answer = lambda *_: json.dumps({"type": "Feature"}).encode()
     with pytest.raises(S2SharpError, match="no STAC item") as caught:
         signed(scene.sources[0], scene.href)

@@ -12,11 +12,12 @@ from urllib.parse import urlsplit
 
 import pytest
 from distributed import Client
-from s2sharp import slurm as module
-from s2sharp.events import Event
-from s2sharp.planning import make_plan
-from s2sharp.run import Outcome, execute
-from s2sharp.slurm import jobs, read_profile
+from s2sharp.engine import slurm as module
+from s2sharp.engine.events import Event
+from s2sharp.engine.slurm import jobs, read_profile
+from s2sharp.execution.execute import execute
+from s2sharp.execution.phases import Outcome
+from s2sharp.planning.make import make_plan
 
 from s2sharp_core import S2SharpError
 from tests.services import slurm
@@ -141,7 +142,7 @@ def let_in(host: str, port: int) -> bool:
 def test_nothing_is_said_in_the_clear_and_the_dashboards_are_for_their_machines(
     archive: Path, tmp_path: Path
 ) -> None:
-    from s2sharp.cluster import connect
+    from s2sharp.engine.cluster import connect
 
     settings = config(archive, tmp_path / "out", cluster=profile(tmp_path))
     with connect(settings, tmp_path / "out") as cluster:

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from s2sharp.acquisitions import Acquisition
-from s2sharp.load import Files, load_block
-from s2sharp.stage import Stage
+from s2sharp.scenes.acquisition import Acquisition
+from s2sharp.scenes.read import Files, load_block
+from s2sharp.scenes.stage import Stage
 
 from s2sharp_core import S2SharpError
 from s2sharp_core.lattice import Box

@@ -16,16 +16,16 @@ import numpy as np
 import pytest
 import rasterio
 import zarr
-from s2sharp.clean import clean, leftovers
-from s2sharp.config import RunConfig
-from s2sharp.events import Event, listeners
-from s2sharp.explain import explain
-from s2sharp.lease import Lease
-from s2sharp.planning import make_plan
-from s2sharp.run import execute
-from s2sharp.run_cli import carry_out
-from s2sharp.status import status_of
-from s2sharp.status_cli import clean_up
+from s2sharp.cli.inspect import clean_up
+from s2sharp.cli.run import carry_out
+from s2sharp.engine.events import Event, listeners
+from s2sharp.engine.lease import Lease
+from s2sharp.execution.clean import clean, leftovers
+from s2sharp.execution.execute import execute
+from s2sharp.execution.status import status_of
+from s2sharp.planning.config import RunConfig
+from s2sharp.planning.explain import explain
+from s2sharp.planning.make import make_plan
 
 from s2sharp_core import S2SharpError
 
@@ -55,7 +55,7 @@ def test_a_run_says_how_far_it_is_when_killed_and_when_done(
     archive: Path, scheduler: str, tmp_path: Path
 ) -> None:
     settings = config(archive, tmp_path / "out", scheduler, method="dsen2")
-    command = [sys.executable, "-m", "s2sharp.cli"]
+    command = [sys.executable, "-m", "s2sharp.cli.app"]
     process = subprocess.Popen(
         [*command, "run", *_flags(settings)], start_new_session=True, stdout=subprocess.DEVNULL
     )
@@ -231,7 +231,7 @@ def test_clean_removes_leftovers_and_nothing_else(
     (first, *_) = sorted((out / "ledger").rglob("x1_*.ok"))
     failed = first.with_suffix(".failed")
     shutil.copy(first, failed)
-    command = [sys.executable, "-m", "s2sharp.cli", "clean", str(out)]
+    command = [sys.executable, "-m", "s2sharp.cli.app", "clean", str(out)]
     said = subprocess.run([*command, "--dry-run"], capture_output=True, text=True, check=True)
     assert said.stdout.count("would remove 1 ×") == 2
     assert said.stdout.count("would remove 2 × a draft") == 1
@@ -284,7 +284,7 @@ def test_a_quiet_run_prints_its_events_and_nothing_else(
     archive: Path, scheduler: str, tmp_path: Path
 ) -> None:
     settings = config(archive, tmp_path / "out", scheduler)
-    command = [sys.executable, "-m", "s2sharp.cli", "run", "--quiet", "--events", "-"]
+    command = [sys.executable, "-m", "s2sharp.cli.app", "run", "--quiet", "--events", "-"]
     command += _flags(settings)
     said = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (said.returncode, said.stderr) == (0, "")

@@ -5,8 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import zarr
-from s2sharp.cube import open_cube
-from s2sharp.planning import frozen, make_plan
+from s2sharp.cube.open import open_cube
+from s2sharp.planning.make import make_plan
+from s2sharp.planning.resume import frozen
 
 from s2sharp_core import S2SharpError
 

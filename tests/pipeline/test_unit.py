@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from s2sharp import unit as work
-from s2sharp.plan import freeze_acquisition
-from s2sharp.planning import make_plan
-from s2sharp.run import _laid_out
-from s2sharp.unit import Run, sharpen_unit
+from s2sharp.execution import unit as work
+from s2sharp.execution.execute import _laid_out
+from s2sharp.execution.unit import Run, sharpen_unit
+from s2sharp.planning.make import make_plan
+from s2sharp.planning.plan import freeze_acquisition
 
 from .runs import config
 

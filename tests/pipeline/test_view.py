@@ -15,7 +15,7 @@ import pytest
 from pyproj import Transformer
 from rasterio.io import MemoryFile
 from s2sharp import open_cube
-from s2sharp.cli import app
+from s2sharp.cli.app import app
 from typer.testing import CliRunner
 
 from tests.browser import browser
@@ -35,7 +35,7 @@ def out(archive: Path, scheduler: str, tmp_path_factory: pytest.TempPathFactory)
 @pytest.fixture(scope="module")
 def address(out: Path) -> Iterator[str]:
     """Where `s2sharp view` says that it listens."""
-    command = [sys.executable, "-m", "s2sharp.cli", "view", str(out)]
+    command = [sys.executable, "-m", "s2sharp.cli.app", "view", str(out)]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     yield process.stdout.readline().split()[0]

@@ -11,10 +11,10 @@ import time
 from pathlib import Path
 
 import pytest
-import s2sharp.flow
-import s2sharp.run
-import s2sharp.watch
-from s2sharp.place import files
+import s2sharp.engine.flow
+import s2sharp.execution.execute
+import s2sharp.ui.progress
+from s2sharp.storage.files import files
 
 from .chaos import BANDS, write_archive
 from .conftest import cluster
@@ -33,7 +33,7 @@ def broken(archive: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def command(*words: str) -> list[str]:
-    return [sys.executable, "-m", "s2sharp.cli", "run", *words]
+    return [sys.executable, "-m", "s2sharp.cli.app", "run", *words]
 
 
 def on_a_terminal(words: list[str], stop: str = "") -> tuple[int, str]:
@@ -85,7 +85,7 @@ def test_ctrl_c_ends_a_run_with_one_line(tmp_path: Path) -> None:
 def test_a_log_gets_a_line_now_and_then(
     broken: Path, tmp_path: Path, scheduler: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(s2sharp.watch, "_EVERY", 0)
+    monkeypatch.setattr(s2sharp.ui.progress, "_EVERY", 0)
     more = ("--scheduler", scheduler, "--retries", "0", "--no-publish")
     code, text = call("run", *query(broken, tmp_path / "out", *more))
     assert code == 4
@@ -116,8 +116,8 @@ def test_a_unit_that_kills_its_worker_is_told_with_a_remedy(
 ) -> None:
     """The others are done, by the workers that come in place of the dead."""
     archive = write_archive(tmp_path / "archive", 24).parent
-    monkeypatch.setattr(s2sharp.run, "sharpen_unit", dies_of_the_middle)
-    monkeypatch.setattr(s2sharp.flow, "_LOST", 1)  # a worker takes seconds to be there again
+    monkeypatch.setattr(s2sharp.execution.execute, "sharpen_unit", dies_of_the_middle)
+    monkeypatch.setattr(s2sharp.engine.flow, "_LOST", 1)  # a worker takes seconds to be there again
     with cluster(tmp_path) as address:
         small = {"window": 8, "shard": 8, "bands": BANDS, "retries": 0}
         _, outcome = run(config(archive, tmp_path / "out", address, **small))
@@ -136,7 +136,7 @@ def test_a_staged_run_outlives_its_only_worker(
     archive = write_archive(tmp_path / "archive", 24).parent
     small = {"window": 8, "shard": 8, "bands": BANDS, "retries": 0, "stage": "always"}
     run(config(archive, tmp_path / "whole", scheduler, **small))
-    monkeypatch.setattr(s2sharp.run, "sharpen_unit", dies_once)
+    monkeypatch.setattr(s2sharp.execution.execute, "sharpen_unit", dies_once)
     with cluster(tmp_path) as address:
         _, outcome = run(config(archive, tmp_path / "out", address, **small))
     assert (tmp_path / "out" / "died").exists()

@@ -1,0 +1,251 @@
+"""``s2sharp evaluate``: methods × scenes × protocols, on real scenes where there are any."""
+
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+
+from s2sharp_core import METHODS, S2SharpError
+from s2sharp_core.evaluation.cases import Case, Protocol, Scene
+from s2sharp_core.evaluation.combining import Row, combined
+from s2sharp_core.evaluation.drawn import drawn_scenes
+from s2sharp_core.evaluation.evaluate import Result, judge, outline, prepare
+from s2sharp_core.evaluation.protocols import PROTOCOLS, synthetic_scenes
+from s2sharp_core.learning.fitting import FitOptions
+
+from ..scenes.whole import real_scenes
+
+__all__ = [
+    "Outcome",
+    "Tasks",
+    "compare",
+    "find_tasks",
+    "folders",
+]
+
+
+@dataclass(frozen=True)
+class Tasks:
+    """What methods are to be run on. ``real``: some of it is the satellite's."""
+
+    cases: tuple[Case, ...]
+    real: bool
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of it, and what could not be run: "method, scene, protocol: why"."""
+
+    results: tuple[Result, ...] = ()
+    left_out: tuple[str, ...] = ()
+
+    @property
+    def rows(self) -> tuple[Row, ...]:
+        """All values, those that several cases of a scene have together among them."""
+        return combined(row for result in self.results for row in result.rows)
+
+
+def find_tasks(
+    protocols: Sequence[str] = ("measured",),
+    *,
+    catalog: Path | None = None,
+    collection: str = "sentinel-2-l1c",
+    papers: Path | None = None,
+    scenes: Sequence[str] = (),
+    synthetic: int | None = None,
+    cells: int = 48,
+) -> Tasks:
+    """The cases of protocols on all scenes that can be found, or on those that are named.
+
+    Parameters
+    ----------
+    catalog, collection
+        A static catalogue of real scenes.
+    papers
+        A folder with the arrays that papers published (``apex.npz`` …); by default ``papers`` beside the
+        catalogue's folder, or in the folder that ``S2SHARP_DATA`` names.
+    scenes
+        Names; all by default.
+    synthetic
+        How many landscapes, of ``cells`` × ``cells``; by default two without a catalogue, none with one.
+
+    Raises
+    ------
+    S2SharpError
+        ``bad-config`` for a protocol that there is not, ``nothing-found`` for scenes that are not there.
+    """
+    _refuse_unknown("bad-config", "protocol", protocols, PROTOCOLS)
+    folder = _papers(papers, catalog)
+    general = [PROTOCOLS[name] for name in protocols if PROTOCOLS[name].file is None]
+    found: dict[str, Scene] = {}
+    real = False
+    if general and catalog:
+        native = real_scenes(catalog, collection)
+        found |= {name: Scene(name, native=bands) for name, bands in native.items()}
+        real = True
+    if general and folder and (folder / "apex.npz").is_file():
+        found["apex"] = _apex(folder)
+    if general:
+        count = synthetic if synthetic is not None else 0 if catalog else 2
+        found |= {scene.name: scene for scene in synthetic_scenes(count, cells)}
+    tasks = [(protocol, scene) for protocol in general for scene in found.values()]
+    if "harm" in protocols:
+        tasks += [(PROTOCOLS["harm"], scene) for scene in drawn_scenes()]
+    for name in protocols:
+        if PROTOCOLS[name].file:
+            tasks.append((PROTOCOLS[name], _published(PROTOCOLS[name], folder)))
+            real = real or "apex" not in name
+    have = dict.fromkeys(scene.name for _, scene in tasks)
+    missing = [name for name in scenes if name not in have]
+    if missing or not tasks:
+        raise S2SharpError(
+            "nothing-found",
+            f"There is no scene {', '.join(missing)}." if missing else "There is no scene.",
+            f"There are: {', '.join(have)}." if have else "Give --catalog, or --synthetic 2.",
+        )
+    chosen = [(p, s) for p, s in tasks if not scenes or s.name in scenes]
+    return Tasks(tuple(case for p, s in chosen for case in p.cases(s)), real)
+
+
+def _refuse_unknown(
+    kind: str, what: str, names: Iterable[str], known: Mapping[str, object]
+) -> None:
+    unknown = [name for name in names if name not in known]
+    if unknown:
+        raise S2SharpError(
+            kind, f"There is no {what} {', '.join(unknown)}.", f"Choose from: {', '.join(known)}."
+        )
+
+
+def _papers(given: Path | None, catalog: Path | None) -> Path | None:
+    if given:
+        return given
+    places = [catalog.resolve().parent.parent / "papers"] if catalog else []
+    if "S2SHARP_DATA" in os.environ:
+        places.append(Path(os.environ["S2SHARP_DATA"]) / "papers")
+    return next((place for place in places if place.is_dir()), None)
+
+
+def _arrays(file: Path) -> dict[str, np.ndarray]:
+    with np.load(file) as content:
+        return {name: content[name] for name in content.files}
+
+
+def _apex(folder: Path) -> Scene:
+    """The airborne picture as a truth at 10 m, observed without noise: it has its own."""
+    truth = _arrays(folder / "apex.npz")["truth"].transpose(2, 0, 1)
+    return Scene("apex", truth=np.ascontiguousarray(truth, dtype=np.float32) / 10_000)
+
+
+def _published(protocol: Protocol, folder: Path | None) -> Scene:
+    name = f"{protocol.file}.npz"
+    if folder is None or not (folder / name).is_file():
+        raise S2SharpError(
+            "nothing-found",
+            f"{protocol.name} needs {name}, the arrays that the paper published"
+            + (f", and {folder} does not hold it." if folder else "."),
+            "Give the folder that holds it with --papers.",
+        )
+    # "coastal_rr" is made of the scene "coastal", which weights may have been trained on.
+    return Scene(name.partition("_")[0].removesuffix(".npz"), published=_arrays(folder / name))
+
+
+Tell = Callable[[str, int, str], None]
+"""Called with (method, cases done, what it does at the moment)."""
+
+
+def compare(
+    methods: Sequence[str],
+    cases: Sequence[Case],
+    *,
+    weights: Mapping[str, Path] | None = None,
+    options: FitOptions | None = None,
+    device: str = "auto",
+    fits: Path | None = None,
+    tell: Tell = lambda *_: None,
+    keep: Callable[[Outcome], object] = lambda _: None,
+) -> Outcome:
+    """Every method on every case; what a method cannot do is told and left out.
+
+    All that needs no fit is loaded before anything is fitted.
+
+    Parameters
+    ----------
+    weights
+        Method → a folder with weights of one's own.
+    options
+        How methods that learn on the scene are fitted.
+    fits
+        A folder in which fits are kept; None: until all is done.
+    keep
+        Called after every case with what came of it so far.
+
+    Raises
+    ------
+    S2SharpError
+        ``method-unknown``, ``weights-missing``, ``weights-corrupt``, ``bad-config`` for a device that
+        there is not.
+    """
+    _refuse_unknown("method-unknown", "method", (*methods, *(weights or {})), METHODS)
+    own = {name: (weights or {}).get(name) for name in methods}
+    for name in methods:
+        for case in {case.bands: case for case in cases}.values():
+            outline(name, case, own[name], device)
+    outcome = Outcome()
+    with nullcontext(fits) if fits else TemporaryDirectory(prefix="s2sharp-fits-") as folder:
+        for name in methods:
+            for done, case in enumerate(cases):
+                where = ", ".join(
+                    filter(None, (case.scene, case.protocol.name, case.part, case.trial))
+                )
+                tell(name, done, where)
+
+                def fitting(
+                    step: int,
+                    steps: int,
+                    loss: float,
+                    at: tuple[str, int, str] = (name, done, where),
+                ) -> None:
+                    tell(at[0], at[1], f"{at[2]}: fit, step {step} of {steps}, loss {loss:.4g}")
+
+                try:
+                    sharpener, seconds = prepare(
+                        name,
+                        case,
+                        Path(folder),
+                        weights=own[name],
+                        options=options,
+                        device=device,
+                        tell=fitting,
+                    )
+                    result = judge(case, sharpener, seconds)
+                    outcome = replace(outcome, results=(*outcome.results, result))
+                except S2SharpError as error:
+                    why = f"{name}, {where}: {error}"
+                    outcome = replace(outcome, left_out=(*outcome.left_out, why))
+                keep(outcome)
+            tell(name, len(cases), "")
+    return outcome
+
+
+def folders(given: Iterable[str]) -> dict[str, Path]:
+    """``METHOD=FOLDER`` as a dictionary.
+
+    Raises
+    ------
+    S2SharpError
+        ``bad-config`` for what is not so.
+    """
+    pairs = [text.partition("=") for text in given]
+    for name, _, folder in pairs:
+        if not name or not folder:
+            raise S2SharpError(
+                "bad-config",
+                f"{name + folder!r} is not METHOD=FOLDER.",
+                "For example: --weights dsen2=my-weights.",
+            )
+    return {name: Path(folder) for name, _, folder in pairs}

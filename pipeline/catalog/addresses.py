@@ -1,0 +1,91 @@
+"""Addresses of files in items: which are taken, and what is shown of them."""
+
+import hashlib
+import re
+from pathlib import Path
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+from s2sharp_core.errors import S2SharpError
+
+__all__ = [
+    "check_href",
+    "is_local",
+    "public",
+    "safe_name",
+    "unsigned",
+]
+
+# Of SAS tokens, presigned S3, Google and CloudFront addresses, and of what else is called a key.
+_SECRET = re.compile(
+    r"sig|token|key|secret|pass|pw|auth|cred|policy|expir|amz-|goog-|user|session|^(s[a-z]{1,4}|code|jwt)$",
+    re.IGNORECASE,
+)
+
+_REMOTE = re.compile(r"(?:https?|s3)://[^/?#\s\[\]]+(?:[/?#].*)?(?<!\s)", re.IGNORECASE)
+
+_VERSIONS = frozenset({"versionid", "generation"})
+
+
+def safe_name(text: str) -> str:
+    """``text`` as the name of one file: no separators, no "..", no control characters, ≤ 120 long.
+
+    A name that had to be changed ends in "~" and a hash, which no unchanged name has, so that
+    different texts never share a file.
+    """
+    name = re.sub(r"[^A-Za-z0-9._-]", "_", text)[:100].lstrip(".-")
+    if name == text and name:
+        return name
+    return f"{name}~{hashlib.sha256(text.encode('utf-8', 'surrogatepass')).hexdigest()[:16]}"
+
+
+def is_local(catalog: str) -> bool:
+    """Whether ``catalog`` is a path (or file:// URL) of this machine."""
+    return _scheme(catalog) in ("", "file")
+
+
+def check_href(href: str, catalog: str) -> str:
+    """``href``, if ``catalog`` may make us open it, else the error ``href-refused``.
+
+    http(s) and s3 may come from anywhere; absolute paths and file:// (returned as a path) only
+    from a catalogue on this machine. GDAL's /vsi names and all other schemes never.
+    """
+    if href.isprintable() and _REMOTE.fullmatch(href):
+        return href
+    scheme = _scheme(href)
+    if href.isprintable() and href == href.strip():
+        path = unquote(urlsplit(href).path) if scheme == "file" else href
+        local = scheme in ("", "file") and is_local(catalog) and Path(path).is_absolute()
+        if local and path.isprintable() and not path.lower().lstrip("/").startswith("vsi"):
+            return path
+    raise S2SharpError(
+        "href-refused",
+        f"{public(catalog)} points to {public(href)!r}, which is no http(s), s3 or local address "
+        "that it may send us to.",
+        "Leave the item out, or copy the catalogue here and correct the address.",
+    )
+
+
+def public(url: str) -> str:
+    """``url`` without what may be secret: user, password, query, fragment. Paths stay as they are."""
+    if "//" not in url:
+        return url
+    return re.split(r"[?#]", re.sub(r"//[^/?#]*@", "//", url))[0]
+
+
+def unsigned(url: str) -> str:
+    """``url`` without credentials: user, password and, if a parameter may be one, the whole query."""
+    if "//" not in url or not ("?" in url or "@" in url):
+        return url
+    said = urlsplit(url).query if "?" in url else ""
+    harmless = all(
+        name.lower() in _VERSIONS or not (_SECRET.search(name) or len(value) >= 20)
+        for name, value in parse_qsl(said, keep_blank_values=True)
+    )
+    return f"{public(url)}?{said}" if said and harmless else public(url)
+
+
+def _scheme(url: str) -> str:
+    try:
+        return urlsplit(url).scheme.lower()
+    except ValueError:  # such as a broken IPv6 host
+        return "?"

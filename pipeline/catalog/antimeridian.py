@@ -1,0 +1,66 @@
+"""Longitudes go round: shapes and boxes that cross the antimeridian."""
+
+import numpy as np
+import shapely
+from shapely.affinity import translate
+
+__all__ = [
+    "Degrees",
+    "around",
+    "ordered",
+    "rolled",
+    "unrolled",
+]
+
+
+def ordered(bbox: tuple[float, float, float, float]) -> tuple[float, float, float, float]:
+    """A box in degrees, if it is one, else a ``ValueError``; W > E crosses the antimeridian."""
+    west, south, east, north = bbox
+    if not (-180 <= west <= 180 and -180 <= east <= 180 and -90 <= south < north <= 90):
+        raise ValueError("must be W S E N in degrees, S < N")
+    # Rather mixed up than meant: a box around the other side of the globe.
+    if west == east or (west > east and west - east < 180):
+        raise ValueError("W must be less than E, unless the box crosses the antimeridian")
+    return bbox
+
+
+Degrees = tuple[float, float, float, float]
+"""West, south, east, north; west > east crosses the antimeridian."""
+
+
+def unrolled(shape: shapely.Geometry) -> shapely.Geometry:
+    """A scene's footprint in one piece: one that crosses the antimeridian goes on beyond 180°.
+
+    Archives cut it there, or jump from 179 to -179. No scene is half as wide as the globe.
+    """
+    west, _, east, _ = shapely.bounds(shape)
+    if not east - west > 180:
+        return shape
+    turned = shapely.transform(
+        shape, lambda xy: np.column_stack([xy[:, 0] + 360 * (xy[:, 0] < 0), xy[:, 1]])
+    )
+    return shapely.union_all(shapely.make_valid(turned))
+
+
+def rolled(shape: shapely.Geometry) -> shapely.Geometry:
+    """``shape`` with longitudes from -180 to 180; what lies beyond is cut off and moved there."""
+    west, _, east, _ = shapely.bounds(shape)
+    if west >= -180 and east <= 180:
+        return shape
+    world = shapely.box(-180, -90, 180, 90)
+    return shapely.union_all([translate(shape, turn) & world for turn in (-360, 0, 360)])
+
+
+def around(shape: shapely.Geometry) -> Degrees:
+    """The narrowest box around ``shape``, whose longitudes go from -180 to 180."""
+    pieces = shapely.bounds(shapely.get_parts(shape))
+    pieces = pieces[np.argsort(pieces[:, 0])]
+    south, north = pieces[:, 1].min(), pieces[:, 3].max()
+    # The widest gap between what lies west of a meridian and what comes after it stays outside.
+    reached = np.maximum.accumulate(pieces[:, 2])
+    starts = np.append(pieces[1:, 0], pieces[0, 0] + 360)
+    widest = int(np.argmax(starts - reached))
+    west, east = starts[widest], reached[widest]
+    if widest == len(pieces) - 1:
+        west -= 360
+    return float(west), float(south), float(east), float(north)

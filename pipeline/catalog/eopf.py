@@ -1,0 +1,270 @@
+"""ESA's EOPF products: a Zarr of a scene → the item that a catalogue would have of it, and windows of its arrays.
+
+The layout is that of EOPF's Product Structure and Format Definition, as the Sample Service has it (Zarr v2, and v3
+alike): ``measurements/reflectance/r10m/b02`` … hold DN, with CF's ``scale_factor`` and ``add_offset``;
+``conditions/mask/l2a_classification/r20m/scl`` holds the scene classification; the root's attribute
+``stac_discovery`` is the product's own STAC item. Addresses of arrays are those of the Zarr with the array's
+path behind, as EOPF's STAC API has them: what is here reads those, too.
+"""
+
+import math
+import re
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import pystac
+import zarr
+from zarr.abc.codec import Codec
+from zarr.codecs import BloscCodec, BytesCodec, Crc32cCodec, GzipCodec, ShardingCodec, ZstdCodec
+from zarr.core.metadata import ArrayV2Metadata
+
+from s2sharp_core import S2SharpError
+from s2sharp_core.bands import BANDS, CIRRUS, MEASURED, native_gsd
+
+from ..storage.arrays import zarr_store
+from ..storage.location import place, store_errors
+from .http import BrokenError
+from .metadata import as_number, as_text
+
+__all__ = [
+    "Array",
+    "eopf_item",
+    "is_array",
+    "is_eopf",
+    "opened",
+]
+
+_SCL = "conditions/mask/l2a_classification/r20m/scl"
+
+# What an archive may have its bytes packed by. Others are refused before a byte is read: numcodecs
+# knows pickle among them, which runs what it is given.
+_CODECS = (BytesCodec, BloscCodec, Crc32cCodec, GzipCodec, ZstdCodec)
+
+_CODECS_V2 = frozenset({"blosc", "gzip", "lz4", "zlib", "zstd"})
+
+
+@dataclass(frozen=True)
+class Array:
+    """A band of a product, open: where it lies, and windows of it."""
+
+    transform: tuple[float, ...]
+    shape: tuple[int, int]
+    epsg: int | None
+    dtype: str
+    attrs: Mapping[str, Any]
+    array: "zarr.Array[Any]"
+
+    def read(self, rows: slice, cols: slice) -> np.ndarray:
+        """DN of a window."""
+        return np.asarray(self.array[rows, cols])
+
+
+def is_eopf(catalog: str) -> bool:
+    """Whether an address is a product's, as far as its name tells."""
+    return catalog.rstrip("/").lower().endswith(".zarr")
+
+
+def is_array(href: str) -> bool:
+    """Whether an address is that of an array in a Zarr."""
+    return ".zarr/" in href.partition("?")[0].lower()
+
+
+def opened(href: str) -> Array:
+    """An array by its address.
+
+    Raises
+    ------
+    BrokenError
+        What is wrong with it.
+    """
+    root, name = _parted(href)
+    try:
+        return _array(_group(root), name)
+    except KeyError:
+        raise BrokenError(f"has no array {name}") from None
+
+
+def _parted(href: str) -> tuple[str, str]:
+    end = href.lower().index(".zarr/") + len(".zarr")
+    return href[:end], href[end:].strip("/")
+
+
+@lru_cache(maxsize=16)
+def _group(root: str) -> zarr.Group:
+    try:
+        return zarr.open_group(zarr_store(place(root)), mode="r")
+    except S2SharpError as error:
+        raise BrokenError(f"can't be opened: {error.message}") from None
+    except store_errors(ValueError, KeyError, ImportError) as error:
+        raise BrokenError(f"can't be read as Zarr ({type(error).__name__})") from None
+
+
+def _array(group: zarr.Group, name: str) -> Array:
+    array = _checked(group, name)
+    if array.ndim != 2:
+        raise BrokenError(f"has {array.ndim} dimensions in {name}, not rows and columns")
+    attrs = dict(array.attrs)
+    about = {**_nested(attrs.get("_eopf_attrs")), **attrs}
+    return Array(
+        transform=_transform(group, name, about),
+        shape=(int(array.shape[0]), int(array.shape[1])),
+        epsg=_epsg(about, group),
+        dtype=str(array.dtype),
+        attrs=about,
+        array=array,
+    )
+
+
+def _checked(group: zarr.Group, name: str) -> "zarr.Array[Any]":
+    array = group[name]
+    if not isinstance(array, zarr.Array):
+        raise KeyError(name)
+    if not _harmless(array):
+        raise BrokenError(f"has {name} packed in a way that is not read from archives")
+    return array
+
+
+def _harmless(array: "zarr.Array[Any]") -> bool:
+    about = array.metadata
+    if array.dtype.kind not in "iuf":
+        return False
+    if isinstance(about, ArrayV2Metadata):
+        packed = getattr(about.compressor, "codec_id", None)
+        return not about.filters and (about.compressor is None or packed in _CODECS_V2)
+    return _known(about.codecs)
+
+
+def _known(codecs: Iterable[Codec]) -> bool:
+    return all(
+        _known((*codec.codecs, *codec.index_codecs))
+        if isinstance(codec, ShardingCodec)
+        else isinstance(codec, _CODECS)
+        for codec in codecs
+    )
+
+
+def _transform(group: zarr.Group, name: str, about: Mapping[str, Any]) -> tuple[float, ...]:
+    """As the array states it, else from the coordinates beside it, which are pixels' centres."""
+    said = about.get("proj:transform")
+    if isinstance(said, list) and len(said) >= 6:
+        numbers = [as_number(value) for value in said[:6]]
+        if None not in numbers:
+            return tuple(float(value) for value in numbers if value is not None)
+    folder = name.rpartition("/")[0]
+    steps, starts = [], []
+    for axis in ("x", "y"):
+        try:
+            array = _checked(group, f"{folder}/{axis}")
+        except KeyError:
+            raise BrokenError(f"tells no place of {name}") from None
+        if array.ndim != 1 or array.shape[0] < 2:
+            raise BrokenError(f"tells no place of {name}")
+        first, second, last = (float(np.asarray(array[i])) for i in (0, 1, array.shape[0] - 1))
+        step = (last - first) / (array.shape[0] - 1)
+        if not math.isclose(step, second - first, rel_tol=1e-6):
+            raise BrokenError(f"has {name} on a grid that is not regular")
+        steps.append(step)
+        starts.append(first - step / 2)
+    return steps[0], 0.0, starts[0], 0.0, steps[1], starts[1]
+
+
+def _epsg(about: Mapping[str, Any], group: zarr.Group) -> int | None:
+    root = dict(group.attrs)
+    properties = _nested(_nested(root.get("stac_discovery")).get("properties"))
+    other = _nested(root.get("other_metadata"))
+    for said in (
+        *(facts.get(key) for facts in (about, properties) for key in ("proj:epsg", "proj:code")),
+        other.get("horizontal_CRS_code"),
+    ):
+        if found := re.fullmatch(r"(?:EPSG:)?(\d+)(?:\.0)?", as_text(said).upper()):
+            return int(found[1])
+    return None
+
+
+def _nested(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def eopf_item(root: str) -> tuple[str, pystac.Item]:
+    """The level of a product, ``"l1c"`` or ``"l2a"``, and the item that it makes.
+
+    Assets are the bands at native resolution, each with its grid, scale, offset and nodata.
+
+    Parameters
+    ----------
+    root
+        Path or URL of the Zarr.
+
+    Raises
+    ------
+    BrokenError
+        What is wrong with the product.
+    """
+    root = root.rstrip("/")
+    group = _group(root)
+    said = _nested(group.attrs.get("stac_discovery"))
+    paths = {
+        band: f"measurements/reflectance/r{b.gsd}m/{band.lower()}" for band, b in MEASURED.items()
+    }
+    try:
+        assets = {band: _asset(root, group, band, paths[band]) for band in BANDS}
+    except KeyError as error:
+        raise BrokenError(f"has no array {error.args[0]}") from None
+    # The one is of Level-1C, the other of Level-2A.
+    for band, path in ((CIRRUS.name, paths[CIRRUS.name]), ("SCL", _SCL)):
+        with suppress(KeyError):
+            assets[band] = _asset(root, group, band, path)
+    code = _epsg({}, group) or _epsg(_nested(assets["B02"].extra_fields), group)
+    name = root.rpartition("/")[2].removesuffix(".zarr")
+    document: dict[str, Any] = {
+        "type": "Feature",
+        "stac_version": "1.0.0",
+        "id": as_text(said.get("id")).removesuffix(".SAFE") or name,
+        "geometry": said.get("geometry"),
+        "bbox": said.get("bbox"),
+        "properties": {**_nested(said.get("properties")), "proj:code": code and f"EPSG:{code}"},
+        "links": [],
+        "assets": {},
+    }
+    try:
+        item = pystac.Item.from_dict(document, preserve_dict=False, migrate=False)
+    except Exception as error:  # pystac takes what it is given on trust
+        raise BrokenError(
+            f"has a stac_discovery that is no item ({type(error).__name__})"
+        ) from None
+    item.set_self_href(root)
+    for band, asset in assets.items():
+        item.add_asset(band, asset)
+    return _level(name, item), item
+
+
+def _level(name: str, item: pystac.Item) -> str:
+    for text in (as_text(item.properties.get("product:type")), item.id, name):
+        if found := re.search(r"MSIL?(1C|2A)", text.upper()):
+            return f"l{found[1].lower()}"
+    raise BrokenError("tells no level, L1C or L2A")
+
+
+def _asset(root: str, group: zarr.Group, band: str, path: str) -> pystac.Asset:
+    array = _array(group, path)
+    gsd = native_gsd(band)
+    facts: dict[str, Any] = {
+        "gsd": gsd,
+        "bands": [{"name": band}],
+        "nodata": 0,
+        "proj:transform": list(array.transform),
+        "proj:shape": list(array.shape),
+        "proj:epsg": array.epsg,
+    }
+    if band in MEASURED:
+        scale, offset = (as_number(array.attrs.get(key)) for key in ("scale_factor", "add_offset"))
+        if scale is None or offset is None:
+            raise BrokenError(f"has no scale_factor and add_offset at {path}")
+        facts |= {"data_type": array.dtype, "raster:scale": scale, "raster:offset": offset}
+    return pystac.Asset(
+        f"{root}/{path}", media_type="application/vnd+zarr", roles=["data"], extra_fields=facts
+    )

@@ -1,0 +1,75 @@
+"""Products as they are downloaded, in place of a catalogue: SAFE folders, zips and EOPF Zarrs, or a folder of them."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pystac
+
+from ..storage.location import Place, place, store_errors
+from .addresses import is_local
+from .eopf import eopf_item, is_eopf
+from .http import unreachable
+from .safe import is_safe, safe_item
+from .signing import archive_place
+
+__all__ = [
+    "are_products",
+    "product_item",
+    "product_paths",
+]
+
+MAX_DEPTH = 8
+"""Folders in folders that are looked through: archives sort theirs by year, month and day."""
+
+
+def are_products(catalog: str) -> bool:
+    """Whether ``catalog`` is a product or a folder of products, by its name or since it has no ``catalog.json``."""
+    name = urlsplit(catalog).path.rstrip("/").lower()
+    if name.endswith((".safe", ".zip", ".zarr")):
+        return True
+    if is_local(catalog):
+        folder = place(catalog)
+        return folder.is_dir() and not (folder / "catalog.json").exists()
+    web = catalog.lower().startswith(("http:", "https:"))
+    return not web and not name.endswith(".json")
+
+
+def product_paths(catalog: str) -> Iterator[str]:
+    """The products of a catalogue, in order of their names.
+
+    Raises
+    ------
+    S2SharpError
+        ``catalog-unreachable``.
+    """
+    if is_eopf(catalog):
+        # A web server lists nothing: the address must do.
+        yield catalog if "://" in catalog else str(place(catalog))
+        return
+    root = archive_place(catalog)
+    try:
+        if not root.exists():
+            raise unreachable(catalog, "is not there")
+        yield from _below(root, MAX_DEPTH)
+    except store_errors() as error:
+        raise unreachable(catalog, f"can't be listed ({type(error).__name__})") from None
+
+
+def _below(path: Place, depth: int) -> Iterator[str]:
+    if is_safe(path) or is_eopf(path.name):
+        yield str(path)
+    elif depth and path.is_dir() and not (isinstance(path, Path) and path.is_symlink()):
+        for name in sorted(child.name for child in path.iterdir()):
+            yield from _below(path / name, depth - 1)
+
+
+def product_item(path: str) -> tuple[str, pystac.Item]:
+    """The level of a product, ``"l1c"`` or ``"l2a"``, and the item that it makes.
+
+    Raises
+    ------
+    BrokenError
+        What is wrong with the product.
+    """
+    return eopf_item(path) if is_eopf(path) else safe_item(archive_place(path))

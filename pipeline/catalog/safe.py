@@ -1,0 +1,260 @@
+"""ESA's products as they are downloaded: a SAFE folder or its zip → the item that a catalogue would have of it.
+
+All is read from the product's own metadata (MTD_MSIL1C.xml or MTD_MSIL2A.xml, and its granule's MTD_TL.xml), nothing
+from names of folders, and nothing is unpacked: files in a zip are addressed as ``/PATH.zip!/ENTRY``. Elements are
+those of ESA's Product Specification Document (S2-PDGS-TAS-DI-PSD), for products since December 2016, of one
+granule each.
+"""
+
+import math
+import re
+import zipfile
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pystac
+import shapely
+
+from s2sharp_core.bands import BANDS, MEASURED, native_gsd
+
+from ..storage.location import Place, store_errors
+from .http import BrokenError
+
+if TYPE_CHECKING:
+    from xml.etree.ElementTree import Element
+
+__all__ = [
+    "is_safe",
+    "safe_item",
+]
+
+MAX_BYTES = 1 << 26
+"""Of a document of metadata; those of real products have a hundredth of it."""
+
+_LEVELS = {"l1c": "MTD_MSIL1C.xml", "l2a": "MTD_MSIL2A.xml"}
+
+# In the order of ESA's band ids, which begin at 0.
+_BANDS = ("B01", "B02", "B03", "B04", "B05", "B06", "B07", "B08", "B8A", "B09", "B10", "B11", "B12")
+
+_OFFSETS = {"l1c": "RADIO_ADD_OFFSET", "l2a": "BOA_ADD_OFFSET"}
+
+_UNITS = {"l1c": "QUANTIFICATION_VALUE", "l2a": "BOA_QUANTIFICATION_VALUE"}
+
+# No name in a product's metadata may lead out of it.
+_IMAGE = re.compile(
+    r"GRANULE/(?P<granule>\w[\w.-]*)/IMG_DATA/(?:R[126]0m/)?\w+?_(?P<band>B\d[\dA]|SCL)"
+    r"(?:_(?P<gsd>[126]0)m)?"
+)
+
+Root = Place | zipfile.Path
+"""A product's folder, on a disk, in a store or in a zip."""
+
+
+def is_safe(path: Place) -> bool:
+    """Whether ``path`` is a SAFE folder, or a zip, which may hold one."""
+    return path.suffix.lower() in (".safe", ".zip")
+
+
+def safe_item(path: Place) -> tuple[str, pystac.Item]:
+    """The level of a product, ``"l1c"`` or ``"l2a"``, and the item that it makes.
+
+    Assets are the bands at native resolution, resampled copies are left out, each with its grid, scale, offset
+    and nodata; ``path`` is the item's own address.
+
+    Raises
+    ------
+    BrokenError
+        What is wrong with the product.
+    """
+    try:
+        root = _root(path)
+        for level, name in _LEVELS.items():
+            if (root / name).exists():
+                return level, _item(root, str(path), level, _xml(root / name))
+    except store_errors(zipfile.BadZipFile, zipfile.LargeZipFile) as error:
+        raise BrokenError(f"can't be read ({type(error).__name__})") from None
+    raise BrokenError(f"has no {' or '.join(_LEVELS.values())}")
+
+
+def _root(path: Place) -> Root:
+    if path.suffix.lower() != ".zip":
+        return path
+    if not isinstance(path, Path):
+        raise BrokenError("is a zip that is not on this machine")
+    top = zipfile.Path(zipfile.ZipFile(path))
+    inside = [folder for folder in top.iterdir() if folder.name.upper().endswith(".SAFE")]
+    if len(inside) > 1:
+        raise BrokenError(f"holds {len(inside)} products, not one")
+    return inside[0] if inside else top
+
+
+def _xml(file: Root) -> "Element":
+    from defusedxml.common import DefusedXmlException
+    from defusedxml.ElementTree import ParseError, fromstring
+
+    with file.open("rb") as stream:
+        text = stream.read(MAX_BYTES + 1)
+    if len(text) > MAX_BYTES:
+        raise BrokenError(f"has a {file.name} of more than {MAX_BYTES >> 20} MB")
+    try:
+        # A product's metadata declare no types and no entities; what does is made to do harm.
+        return fromstring(text, forbid_dtd=True)
+    except (ParseError, DefusedXmlException, ValueError) as error:
+        raise BrokenError(
+            f"has a {file.name} that is no XML of ESA's ({type(error).__name__})"
+        ) from None
+
+
+@dataclass(frozen=True)
+class _Image:
+    """A file of one band at its native resolution, and the name of its granule."""
+
+    band: str
+    gsd: int
+    granule: str
+    entry: str
+
+
+def _item(root: Root, home: str, level: str, product: "Element") -> pystac.Item:
+    images = _images(product, level)
+    granule = next(iter(images.values())).granule
+    tile = _xml(root / "GRANULE" / granule / "MTD_TL.xml")
+    name = _text(product, "PRODUCT_URI").removesuffix(".SAFE")
+    taken = product.find(".//Datatake")
+    part = product.find(".//Granule_List/Granule")
+    outline = _outline(_text(product, "EXT_POS_LIST"))
+    properties = {
+        "platform": _text(product, "SPACECRAFT_NAME").lower(),
+        "constellation": "sentinel-2",
+        "instruments": ["msi"],
+        "proj:code": _text(tile, "HORIZONTAL_CS_CODE"),
+        "eo:cloud_cover": _number(product, "Cloud_Coverage_Assessment"),
+        "sat:relative_orbit": _number(product, "SENSING_ORBIT_NUMBER"),
+        "s2:product_uri": name,
+        "s2:processing_baseline": _text(product, "PROCESSING_BASELINE"),
+        "s2:datatake_id": _attribute(taken, "datatakeIdentifier"),
+        "s2:datastrip_id": _attribute(part, "datastripIdentifier"),
+        "s2:granule_id": _attribute(part, "granuleIdentifier"),
+        "s2:generation_time": _text(product, "GENERATION_TIME"),
+    }
+    item = pystac.Item(
+        id=name,
+        geometry=shapely.geometry.mapping(outline),
+        bbox=list(outline.bounds),
+        datetime=_when(_text(product, "PRODUCT_START_TIME")),
+        properties={key: value for key, value in properties.items() if value is not None},
+    )
+    item.set_self_href(home)
+    radiometry = _radiometry(product, level)
+    for image in images.values():
+        item.add_asset(
+            image.band, _asset(root, image, radiometry.get(image.band), _grid(tile, image.gsd))
+        )
+    return item
+
+
+def _images(product: "Element", level: str) -> dict[str, _Image]:
+    """Band → its file, at native resolution."""
+    found = {}
+    for element in product.iterfind(".//Granule/IMAGE_FILE"):
+        entry = (element.text or "").strip()
+        said = _IMAGE.fullmatch(entry)
+        if said is None:
+            continue
+        band = said["band"]
+        gsd = native_gsd(band)
+        if band in (*MEASURED, "SCL") and said["gsd"] in (None, str(gsd)):
+            found[band] = _Image(band, gsd, said["granule"], f"{entry}.jp2")
+    if not found:
+        raise BrokenError(f"names no image of {level.upper()} as products since December 2016 do")
+    if len({image.granule for image in found.values()}) > 1:
+        raise BrokenError("has several granules, as products before December 2016 have")
+    return found
+
+
+def _asset(
+    root: Root, image: _Image, scaling: tuple[float, float | None] | None, grid: dict[str, Any]
+) -> pystac.Asset:
+    facts: dict[str, Any] = {"gsd": image.gsd, "bands": [{"name": image.band}], "nodata": 0, **grid}
+    if scaling is not None:
+        scale, offset = scaling
+        facts |= {"data_type": "uint16", "raster:scale": scale}
+        facts |= {} if offset is None else {"raster:offset": offset}
+    href = _address(root / image.entry)
+    return pystac.Asset(href, media_type="image/jp2", roles=["data"], extra_fields=facts)
+
+
+def _address(file: Root) -> str:
+    if isinstance(file, zipfile.Path):
+        return f"{file.root.filename}!/{file.at}"
+    return str(file)
+
+
+def _radiometry(product: "Element", level: str) -> dict[str, tuple[float, float | None]]:
+    """Band → scale, and offset in units of reflectance; None where there is none, as before baseline 04.00."""
+    unit = _number(product, _UNITS[level])
+    if unit is None or unit <= 0:
+        raise BrokenError(f"has no {_UNITS[level]}")
+    offsets: dict[str, float] = {}
+    for element in product.iter(_OFFSETS[level]):
+        number, value = element.get("band_id", ""), _value(element)
+        if not number.isdecimal() or int(number) >= len(_BANDS) or value is None:
+            raise BrokenError(f"has a {_OFFSETS[level]} without a band or a number")
+        offsets[_BANDS[int(number)]] = value / unit
+    if offsets and (without := [band for band in BANDS if band not in offsets]):
+        raise BrokenError(f"has no {_OFFSETS[level]} of {', '.join(without)}")
+    return {band: (1 / unit, offsets.get(band)) for band in MEASURED}
+
+
+def _grid(tile: "Element", gsd: int) -> dict[str, Any]:
+    """Transform and shape of a band, as the granule states them."""
+    names = ("ULX", "XDIM", "ULY", "YDIM")
+    place = tile.find(f".//Geoposition[@resolution='{gsd}']")
+    size = tile.find(f".//Size[@resolution='{gsd}']")
+    if place is None or size is None:
+        raise BrokenError(f"tells no grid of {gsd} m in MTD_TL.xml")
+    left, step_x, top, step_y = (_number(place, name) for name in names)
+    shape = [_number(size, name) for name in ("NROWS", "NCOLS")]
+    return {"proj:transform": [step_x, 0.0, left, 0.0, step_y, top], "proj:shape": shape}
+
+
+def _outline(text: str) -> shapely.Polygon:
+    """A footprint, from "latitude longitude latitude …"."""
+    try:
+        numbers = [float(word) for word in text.split()]
+        return shapely.Polygon(zip(numbers[1::2], numbers[::2], strict=True))
+    except ValueError:
+        raise BrokenError("has an EXT_POS_LIST that is no outline") from None
+
+
+def _when(text: str) -> datetime:
+    try:
+        return datetime.fromisoformat(text)
+    except ValueError:
+        raise BrokenError(f"was sensed at {text!r}, which is no time") from None
+
+
+def _text(root: "Element", name: str) -> str:
+    element = root.find(f".//{name}")
+    if element is None or not (text := (element.text or "").strip()):
+        raise BrokenError(f"has no {name}")
+    return text
+
+
+def _number(root: "Element", name: str) -> float | None:
+    element = root.find(f".//{name}")
+    return None if element is None else _value(element)
+
+
+def _value(element: "Element") -> float | None:
+    try:
+        value = float(element.text or "")
+    except ValueError:
+        return None
+    return value if math.isfinite(value) else None
+
+
+def _attribute(element: "Element | None", name: str) -> str | None:
+    return None if element is None else element.get(name)

@@ -1,0 +1,318 @@
+"""Addresses that archives sign: made fresh when a file is read, never written down.
+
+Plans, and catalogues that s2sharp writes, hold the bare address and the way to sign it. Planetary Computer gives
+tokens for a container of its storage; other archives sign when they serve an item, so the item is asked for again.
+The Copernicus Data Space (CDSE) takes S3 keys of its own, which are found in the environment of each process.
+"""
+
+import math
+import os
+import re
+import threading
+import time
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Literal
+from urllib.parse import parse_qsl, urlsplit
+
+import pystac
+from rasterio.session import Session
+from upath import UPath
+
+from s2sharp_core import S2SharpError
+
+from ..storage.location import Place, place
+from .addresses import check_href, public, unsigned
+from .http import BrokenError, read_json, stac_io
+from .metadata import Source, address
+
+__all__ = [
+    "Sign",
+    "archive_place",
+    "expiry",
+    "renewable",
+    "session",
+    "signed",
+]
+
+Sign = Literal["auto", "none", "planetary-computer", "item", "cdse"]
+
+TOKENS = "https://planetarycomputer.microsoft.com/api/sas/v1/token"
+"""Planetary Computer's token server, unless ``PC_SDK_SAS_URL`` names another, as for its own SDK."""
+
+ACCOUNT = "sentinel2l2a01.blob.core.windows.net"
+"""Where Planetary Computer keeps Sentinel-2."""
+
+CDSE = "https://eodata.dataspace.copernicus.eu"
+"""The object store of the Copernicus Data Space, unless ``CDSE_S3_ENDPOINT`` names another."""
+
+EODATA = "s3://eodata/"
+"""Its bucket, by which archives' addresses show that they mean this store and not Amazon's."""
+
+EARLY = 300.0
+"""Seconds before its end at which a signature is renewed, or a quarter of its life, if that is less."""
+
+UNSAID = 600.0
+"""Seconds for which a signature is used that does not say how long it lasts."""
+
+_MOST = 256
+
+
+@dataclass(frozen=True)
+class _Fresh:
+    """What was fetched for a container (its token) or an item (bare address → signed), until ``end``."""
+
+    found: dict[str, str]
+    end: float
+
+
+class _FailedError(Exception):
+    """What a server of signatures did instead of giving one."""
+
+
+_known: dict[str, _Fresh] = {}
+
+# One thread fetches at a time; the others wait, and find what it got.
+_lock = threading.Lock()
+
+
+def renewable(source: Source, item: str | None, sign: Sign = "auto") -> Source:
+    """``source`` with the way in which its address is to be signed.
+
+    Parameters
+    ----------
+    item
+        Address of the item that the file belongs to.
+    sign
+        ``"auto"``: by a token what lies in Planetary Computer's storage, by CDSE's keys what lies in
+        ``s3://eodata``, by its item what the catalogue had signed. Else the way to be taken for all remote files.
+    """
+    if "://" not in source.href:
+        return replace(source, sign="none")
+    way: str = sign
+    if sign == "auto":
+        server, host = _host(_tokens()), _host(source.href)
+        ours = host == ACCOUNT or (_blob(host, server) and _host(item or "") == server)
+        way = "planetary-computer" if ours else source.sign
+        way = "cdse" if source.href.startswith(EODATA) else way
+    if way == "item" and item is None:
+        way = "none"
+    return source if way == source.sign else replace(source, sign=way)
+
+
+def signed(source: Source, item: str | None, *, anew: bool = False) -> str:
+    """The address at which a file can be read now; ``anew`` where the last one was refused.
+
+    Raises
+    ------
+    S2SharpError
+        ``signing-failed`` where a server gives no signature, which may pass; ``asset-moved``; ``sign-unsuitable``.
+    """
+    # Its name is the last part of its address, as every API and nearly every catalogue has it.
+    blame = {
+        "item": public(item or "").rpartition("/")[2].removesuffix(".json"),
+        "band": source.band,
+    }
+    if source.sign == "planetary-computer":
+        key = "/".join((_tokens(), *_container(source.href)))
+    elif source.sign == "item" and item is not None:
+        key = item
+    else:
+        return source.href
+    with _lock:
+        fresh = _known.get(key)
+        if fresh is None or anew or time.time() > fresh.end:
+            _known.pop(key, None)
+            # The oldest goes, so that long-lived workers keep no more than they need.
+            while len(_known) >= _MOST:
+                _known.pop(next(iter(_known)))
+            try:
+                fresh = _token(key) if source.sign == "planetary-computer" else _links(key)
+            except _FailedError as error:
+                raise S2SharpError(
+                    "signing-failed",
+                    f"No signed address can be had for band {source.band}, {source.href}: "
+                    f"{public(key)} {error}.",
+                    "Check the network and, where one is needed, the key; then run again: only what failed "
+                    "is redone.",
+                    **blame,
+                ) from None
+            _known[key] = fresh
+    if source.sign == "planetary-computer":
+        return f"{source.href}?{fresh.found['token']}"
+    if source.href not in fresh.found:
+        raise S2SharpError(
+            "asset-moved",
+            f"Item {public(key)} no longer names {source.href}.",
+            "Search again, with another --out: the archive has moved the file.",
+            **blame,
+        )
+    return fresh.found[source.href]
+
+
+class _Keys(Session):  # type: ignore[misc]  # rasterio has no types
+    """Keys and endpoint of one S3 store, as GDAL takes them, whatever AWS_* say of others."""
+
+    def __init__(self, endpoint: str, key: str, secret: str) -> None:
+        url = urlsplit(endpoint)
+        self.credentials = {
+            "AWS_S3_ENDPOINT": url.netloc,
+            "AWS_HTTPS": "NO" if url.scheme == "http" else "YES",
+            "AWS_VIRTUAL_HOSTING": "FALSE",
+            "AWS_REGION": "default",
+            "AWS_ACCESS_KEY_ID": key,
+            "AWS_SECRET_ACCESS_KEY": secret,
+            "AWS_SESSION_TOKEN": "",
+            "AWS_NO_SIGN_REQUEST": "NO",
+        }
+
+    def get_credential_options(self) -> dict[str, str]:
+        return self.credentials
+
+
+def session(source: Source) -> Session | None:
+    """What GDAL is to read a file with, where the AWS_* variables do not say it.
+
+    Raises
+    ------
+    S2SharpError
+        ``keys-missing`` without the keys that it takes.
+    """
+    return _Keys(*_cdse(source.href)) if source.sign == "cdse" else None
+
+
+def archive_place(url: str) -> Place:
+    """A folder of an archive: as :func:`~s2sharp.storage.location.place`, with CDSE's keys where it is theirs.
+
+    Raises
+    ------
+    S2SharpError
+        As of :func:`~s2sharp.storage.location.place`; ``keys-missing``.
+    """
+    folder = place(url)
+    if not f"{url}/".startswith(EODATA):
+        return folder
+    endpoint, key, secret = _cdse(url)
+    client = {"endpoint_url": endpoint, "region_name": "default"}
+    return UPath(str(folder), key=key, secret=secret, client_kwargs=client)
+
+
+def _cdse(href: str) -> tuple[str, str, str]:
+    """(endpoint, key, secret)."""
+    endpoint = os.environ.get("CDSE_S3_ENDPOINT", CDSE)
+    for names in (
+        ("CDSE_S3_ACCESS_KEY", "CDSE_S3_SECRET_KEY"),
+        ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"),
+    ):
+        key, secret = (os.environ.get(name) for name in names)
+        if key and secret:
+            return endpoint, key, secret
+    raise S2SharpError(
+        "keys-missing",
+        f"{href} lies in the Copernicus Data Space, which takes S3 keys, and there are none.",
+        "Make some (free, https://eodata-s3keysmanager.dataspace.copernicus.eu) and set CDSE_S3_ACCESS_KEY and "
+        "CDSE_S3_SECRET_KEY where workers run.",
+    )
+
+
+def _tokens() -> str:
+    return os.environ.get("PC_SDK_SAS_URL", TOKENS).rstrip("/")
+
+
+def _token(url: str) -> _Fresh:
+    """A container's token, from ``SERVER/ACCOUNT/CONTAINER``."""
+    key = os.environ.get("PC_SDK_SUBSCRIPTION_KEY")
+    said = _fetched(url, {"Ocp-Apim-Subscription-Key": key} if key else {})
+    token, until = said.get("token"), said.get("msft:expiry")
+    if not isinstance(token, str) or not token:
+        raise _FailedError("gave no token")
+    return _Fresh({"token": token.removeprefix("?")}, _end(_when(until)))
+
+
+def _links(item: str) -> _Fresh:
+    """The addresses that an item names now."""
+    document = _fetched(item, {})
+    try:
+        read = pystac.Item.from_dict(document, href=item, preserve_dict=False, migrate=False)
+        hrefs = [address(asset) for asset in read.assets.values()]
+    except Exception as err:  # pystac takes what it is given on trust
+        raise _FailedError(f"is no STAC item any more ({type(err).__name__})") from None
+    found = {unsigned(href): href for href in hrefs if _may_open(href, item)}
+    return _Fresh(found, _end(min(map(expiry, found.values()), default=math.inf)))
+
+
+def _fetched(url: str, headers: dict[str, str]) -> dict[str, object]:
+    try:
+        return read_json(stac_io(headers), url)
+    except BrokenError as err:
+        raise _FailedError(str(err)) from None
+    except S2SharpError as err:
+        raise _FailedError(err.message.rpartition(public(url))[2].strip(" .")) from None
+
+
+def _may_open(href: str, item: str) -> bool:
+    try:
+        check_href(href, item)
+    except S2SharpError:
+        return False
+    return True
+
+
+def expiry(href: str) -> float:
+    """Until when a signed address can be used, in seconds since 1970; infinity if it does not say.
+
+    Azure's ``se``; ``Expires`` of CloudFront and older S3; the date and seconds of presigned S3 and Google.
+    """
+    said = {name.lower(): value for name, value in parse_qsl(urlsplit(href).query)}
+    ends = [_when(said.get("se")), _when(said.get("expires"))]
+    for cloud in ("amz", "goog"):
+        begin = _when(said.get(f"x-{cloud}-date"))
+        lasts = _when(said.get(f"x-{cloud}-expires"))
+        if math.isfinite(lasts):
+            ends.append(begin + lasts)
+    return min(ends)
+
+
+def _when(text: object) -> float:
+    """Seconds since 1970 of a time, or a number of seconds; infinity of anything else."""
+    if not isinstance(text, str):
+        return math.inf
+    if re.fullmatch(r"\d{1,12}", text):
+        return float(text)
+    try:
+        when = datetime.fromisoformat(text)
+    except ValueError:
+        return math.inf
+    return (when if when.tzinfo else when.replace(tzinfo=UTC)).timestamp()
+
+
+def _end(until: float) -> float:
+    """When to renew what lasts ``until``."""
+    now = time.time()
+    if not math.isfinite(until):
+        return now + UNSAID
+    return until - min(EARLY, (until - now) / 4)
+
+
+def _blob(host: str, server: str) -> bool:
+    """Whether a host is Azure's storage, or a token ``server`` that stands in for it."""
+    return host.endswith(".blob.core.windows.net") or host == server
+
+
+def _container(href: str) -> tuple[str, str]:
+    """(account, container): the account is the host's name in Azure, and the first folder elsewhere."""
+    host, folders = _host(href), urlsplit(href).path.split("/")[1:]
+    if host.endswith(".blob.core.windows.net"):
+        folders = [host.partition(".")[0], *folders]
+    if len(folders) < 3 or not _blob(host, _host(_tokens())):
+        raise S2SharpError(
+            "sign-unsuitable",
+            f"{href} lies in no container of Azure's storage.",
+            "Sign it in another way: --sign item, or none.",
+        )
+    return folders[0], folders[1]
+
+
+def _host(url: str) -> str:
+    place = re.split(r"[/?#]", url.partition("://")[2], maxsplit=1)[0]
+    return place.rpartition("@")[2].lower()

@@ -1,0 +1,131 @@
+"""``s2sharp evaluate`` at work: its progress, its tables, and what it leaves in a folder."""
+
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from rich.box import SIMPLE_HEAD
+from rich.markup import escape
+from rich.table import Table
+
+from s2sharp_core import S2SharpError
+from s2sharp_core.learning.fitting import FitOptions
+
+from ..bench.compare import Outcome, Tasks, compare
+from ..bench.tables import SEEN, Grid, grids, write_csv, write_tables
+from ..ui.terminal import bars, check_extras, console, problems
+
+__all__ = [
+    "Bench",
+    "check_pictures",
+]
+
+
+def check_pictures() -> None:
+    """Refuse to begin without what draws the page of pictures.
+
+    Raises
+    ------
+    S2SharpError
+        ``bad-config``.
+    """
+    check_extras(
+        ("matplotlib",),
+        "The page of pictures",
+        "Install it (`pip install 's2sharp[publish]'`), or give --no-pictures.",
+    )
+
+
+class Bench:
+    """What methods make of ``tasks``: kept in the folder ``out``, if there is one, as it is judged."""
+
+    def __init__(self, tasks: Tasks, out: Path | None) -> None:
+        self.tasks, self.out = tasks, out
+        self.outcome = Outcome()
+        self.tables: list[Grid] = []
+
+    def judge(
+        self,
+        methods: Sequence[str],
+        weights: Mapping[str, Path],
+        options: FitOptions,
+        device: str,
+    ) -> None:
+        """Run every method on every case, and show how good it is.
+
+        Raises
+        ------
+        S2SharpError
+            ``nothing-judged``; else as :func:`compare`.
+        """
+        cases = self.tasks.cases
+        try:
+            with bars() as shown:
+                each = {name: shown.add_task(name, total=len(cases), note="") for name in methods}
+                compare(
+                    methods,
+                    cases,
+                    weights=weights,
+                    options=options,
+                    device=device,
+                    fits=self.out / "fits" if self.out else None,
+                    tell=lambda name, done, note: shown.update(
+                        each[name], completed=done, note=note
+                    ),
+                    keep=self._keep,
+                )
+        finally:
+            # However it ended: what was judged has been paid for.
+            self._show()
+        if not self.outcome.results:
+            raise S2SharpError(
+                "nothing-judged",
+                "No method could be run on any case.",
+                "What is told above as left out says why.",
+            )
+
+    def _keep(self, so_far: Outcome) -> None:
+        self.outcome = so_far
+        if self.out and so_far.results:
+            write_csv(so_far.rows, self.out)
+
+    def _show(self) -> None:
+        self.tables = grids(self.outcome.rows)
+        for table in self.tables:
+            _show_grid(table)
+        if any(table.seen for table in self.tables):
+            console.print(SEEN)
+        for text in self.outcome.left_out:
+            problems.print(f"[yellow]left out:[/] {escape(text)}")
+
+    def write(self, out: Path, *, pictures: bool) -> None:
+        """Leave the tables in ``out``, and the page of ``pictures``."""
+        for file in write_tables(self.outcome.rows, out):
+            console.print(f"Table     {file}")
+        if pictures:
+            from ..bench.page import write_page
+
+            with console.status("Drawing …"):
+                spoken = " ".join(["s2sharp", *sys.argv[1:]])
+                page = out / "index.html"
+                write_page(page, self.outcome, self.tables, spoken, real=self.tasks.real)
+            console.print(f"Pictures  {page}")
+
+
+def _show_grid(grid: Grid) -> None:
+    """A table of the bench: the best of a column in bold, a dagger where the weights have seen the scene."""
+    table = Table(
+        title=grid.title,
+        title_justify="left",
+        box=SIMPLE_HEAD,
+        pad_edge=False,
+        padding=0,
+    )
+    table.add_column(grid.corner, no_wrap=True)
+    for column in grid.columns:
+        table.add_column(column, justify="right", no_wrap=" " not in column)
+    for name, row in grid.rows.items():
+        cells = [cell.text + "†" * cell.seen for cell in row]
+        bold = [f"[bold]{t}[/]" if cell.best else t for t, cell in zip(cells, row, strict=True)]
+        table.add_row(name, *bold)
+    console.print(table)

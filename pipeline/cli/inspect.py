@@ -1,0 +1,136 @@
+"""``s2sharp status``, ``clean`` and ``plan --explain`` at work."""
+
+import json
+from collections import Counter
+from dataclasses import asdict
+
+import typer
+from rich.markup import escape
+from rich.table import Table
+
+from ..engine.lease import Holder, Lease
+from ..execution.clean import clean, leftovers
+from ..execution.status import at_work, status_of
+from ..planning.config import RunConfig
+from ..planning.explain import explain
+from ..planning.make import make_plan
+from ..planning.queries import Query
+from ..planning.resume import frozen
+from ..storage.location import Place
+from ..ui.terminal import PARTIAL, console, problems, size_text
+
+__all__ = [
+    "clean_up",
+    "explained",
+    "say_owed",
+    "show_status",
+]
+
+
+def explained(config: RunConfig, name: str) -> None:
+    """What one unit of a run, new or continued, reads and writes."""
+    with console.status(f"Searching {config.collection} …"):
+        plan = frozen(config) or make_plan(config)
+    about = explain(plan, name)
+    left, bottom, right, top = about.bounds
+    table = Table(title=f"Unit {about.unit}", title_justify="left", show_header=False)
+    table.add_column(style="bold")
+    table.add_column()
+    cells = f"rows {about.cells.row0} to {about.cells.row1}, columns {about.cells.col0} to {about.cells.col1}"
+    table.add_row(
+        "Cells",
+        f"{cells} of 60 m, {about.windows} windows, {about.context} cells around them read, too",
+    )
+    table.add_row("Bounds", f"{left:.0f} {bottom:.0f} {right:.0f} {top:.0f} m, EPSG:{about.epsg}")
+    table.add_row("Key", about.key)
+    console.print(table)
+    if about.below:
+        console.print(f"Reads, in {plan.store}:")
+        for key in about.below:
+            console.print(f"  {key}")
+    reads = Table(title="Reads", title_justify="left")
+    for column in ("item", "band", "rows", "columns", "pixels", "file"):
+        reads.add_column(
+            column, justify="right" if column in ("rows", "columns", "pixels") else "left"
+        )
+    for read in about.reads:
+        place = "{}–{}".format(*read.rows), "{}–{}".format(*read.cols)
+        reads.add_row(read.item, read.band, *place, size_text(read.size), escape(read.href))
+    if about.reads:
+        console.print(reads)
+    console.print(f"Writes, in {about.place}:")
+    for key in about.writes:
+        console.print(f"  {key}")
+
+
+def show_status(out: Place, *, as_json: bool) -> None:
+    """How far a run is; leaves with :data:`PARTIAL` when something is left."""
+    found = status_of(out)
+    if as_json:
+        facts = {
+            "cube": found.cube,
+            "holder": found.holder and {**asdict(found.holder), "alive": at_work(found.holder)},
+            "left": found.left,
+            "units": {phase: dict(count) for phase, count in found.units.items()},
+            "failed": [asdict(record) for record in found.failed],
+            "owed": [query.model_dump(mode="json") for query in found.owed],
+        }
+        console.print_json(json.dumps(facts))
+    else:
+        config = found.plan.config
+        console.print(
+            f"{config.method} on {config.collection}, {config.datetime}; the cube is {found.cube}."
+        )
+        console.print(_who(found.holder), markup=False)
+        table = Table()
+        states = sorted({state for count in found.units.values() for state in count})
+        for column in ("", *states):
+            table.add_column(column, justify="right" if column else "left")
+        for phase, count in found.units.items():
+            table.add_row(phase, *(str(count[state]) if state in count else "" for state in states))
+        console.print(table)
+        for record in found.failed:
+            problems.print(
+                f"[red]failed:[/] {escape(record.unit)} ({record.kind}): {escape(record.message)}"
+            )
+        if found.left:
+            console.print(f"{found.left} units are left: the same `s2sharp run` does them.")
+        else:
+            say_owed(found.owed)
+    if found.left or found.owed:
+        raise typer.Exit(PARTIAL)
+
+
+def _who(held: Holder | None) -> str:
+    if held is None:
+        return "Nobody is at work."
+    name, beat = f"Process {held.pid} on {held.host}", f"{held.beat[:19]} UTC"
+    if at_work(held):
+        return f"{name} is at work; its last sign of life is of {beat}."
+    return f"Nobody is at work: {name} has shown no sign of life since {beat}."
+
+
+def say_owed(queries: tuple[Query, ...]) -> None:
+    """What earlier queries left, and how to have it done."""
+    for query in queries:
+        problems.print(
+            f"[yellow]The cube is partial:[/] an earlier query is not done. Run it again: `s2sharp run {query} …`."
+        )
+
+
+def clean_up(out: Place, *, dry_run: bool) -> None:
+    """Remove leftovers, each told."""
+    leftovers(out)  # a folder that holds no run gets no lease
+    with Lease.taken(out) as lease:
+        found = leftovers(out)
+        kinds = Counter(leftover.why for leftover in found)
+        sizes = {why: sum(x.size for x in found if x.why == why) for why in kinds}
+        lease.check()
+        if not dry_run:
+            clean(out, found)
+    for why, count in kinds.items():
+        console.print(
+            f"{'would remove' if dry_run else 'removed'} {count} × {why}, {size_text(sizes[why])}"
+        )
+    if not found:
+        console.print("Nothing is left over.")

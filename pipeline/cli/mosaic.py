@@ -1,0 +1,240 @@
+"""``s2sharp mosaic``: its flags, the plan as a table, and what came of it."""
+
+from inspect import Parameter, Signature
+from typing import TYPE_CHECKING, Any
+
+import typer
+from rich.markup import escape
+from rich.table import Table
+
+from ..mosaic.config import MosaicConfig, configure
+from ..ui.terminal import PARTIAL, check_extras, console, duration_text, problems, size_text, told
+from .flags import flag
+
+if TYPE_CHECKING:
+    from ..mosaic.cost import Estimate
+    from ..mosaic.execute import Outcome
+    from ..mosaic.plan import MosaicPlan
+
+__all__ = [
+    "mosaic",
+]
+
+_PANELS = {
+    None: "to",
+    "What": "period by bands bbox dilate feather",
+    "Grid": "crs resolution resampling tile",
+    "Where it runs": "publish workers memory scheduler insecure cluster yes retries "
+    "max_failures events metrics quiet",
+}
+
+_DEFAULTS = {
+    "bands": "the cube's",
+    "bbox": "all of the cube",
+    "crs": "the UTM code with most of the cube's pixels",
+    "resolution": "10, for a CRS in metres",
+    "tile": "2048, less for small areas",
+    "publish": "publish",
+    "workers": "1",
+    "scheduler": "a cluster on this machine",
+    "insecure": "no-insecure",
+    "yes": "no-yes",
+    "quiet": "no-quiet",
+}
+
+_OUT = typer.Argument(
+    metavar="OUT", help=MosaicConfig.model_fields["out"].description, show_default=False
+)
+
+_PLAN = typer.Option(False, "--plan", help="Say what it would read, need and write, and stop.")
+
+
+def mosaic(*, plan: bool, **given: Any) -> None:
+    """Make one picture per period from the cube that `run` made, across its EPSG codes, on one grid.
+
+    Of cloud, thin cirrus and cloud shadow (classes 8, 9, 10 and 3 of the scene classification; a cube without
+    one has none), and of what lies within --dilate metres of them, no pixel is shown; nor of class 1, defective.
+    Snow is shown. Where there is no clear observation, the picture has none: `valid` is 0. `source` tells of
+    each pixel which acquisition it is from. Of a datatake that was cut for two codes, a place is shown as the
+    code of its own zone has it.
+
+    Values are as they were observed: what orbits and dates differ by is not evened out, but measured and
+    told (TO/differences.json). --feather blends across borders.
+
+    Examples:
+    `s2sharp mosaic vienna --to vienna-monthly`
+
+    `s2sharp mosaic alps --to alps-2024 --period year --by medoid --crs EPSG:3035 --resolution 20`
+    """
+    from ..ui.progress import prepare
+
+    with told():
+        config = configure({k: v for k, v in given.items() if v is not None})
+        check_extras(
+            ("odc", *(("rio_cogeo",) if config.publish else ())),
+            "A mosaic",
+            "Install them: `pip install 's2sharp[mosaic,publish]'` (or use --no-publish).",
+        )
+        if not plan:
+            prepare(config)
+        _make(config, only_plan=plan)
+
+
+mosaic.__signature__ = Signature(  # type: ignore[attr-defined]
+    [
+        Parameter("out", Parameter.KEYWORD_ONLY, default=_OUT, annotation=str),
+        *(
+            flag(name, panel, MosaicConfig, _DEFAULTS)
+            for panel, names in _PANELS.items()
+            for name in names.split()
+        ),
+        Parameter("plan", Parameter.KEYWORD_ONLY, default=_PLAN, annotation=bool),
+    ]
+)
+
+mosaic.__annotations__ = {
+    p.name: p.annotation
+    for p in mosaic.__signature__.parameters.values()  # type: ignore[attr-defined]
+}
+
+
+def _make(config: MosaicConfig, *, only_plan: bool) -> None:
+    from ..mosaic.cost import estimate
+    from ..mosaic.make import make_plan
+    from ..planning.cost import check_size
+
+    with console.status("Looking through the cube …"):
+        plan = make_plan(config)
+        cost = estimate(plan)
+    _show(plan, cost)
+    if plan.cube.status != "complete":
+        problems.print(
+            f"[yellow]warning:[/] the cube says that it is {plan.cube.status}: what it lacks is taken in by the "
+            "same command once it is there."
+        )
+    if only_plan:
+        return
+    remedy = "choose a coarser --resolution or a smaller --bbox"
+    check_size("mosaic", cost, remedy, yes=config.yes)
+    outcome = _watched(plan, cost)
+    _report(plan, cost, outcome)
+    if outcome.stopped:
+        problems.print(
+            f"[red]Stopped:[/] more than {config.max_failures} tiles failed (--max-failures), and the rest was not begun: "
+            "overviews, COGs and catalogue may still show what was there before. The same command goes on from here."
+        )
+    elif outcome.failed:
+        problems.print(
+            f"{len(outcome.failed)} tiles failed; what is written is valid. The same command does again "
+            "only those."
+        )
+    if outcome.failed:
+        raise typer.Exit(PARTIAL)
+
+
+def _show(plan: "MosaicPlan", cost: "Estimate") -> None:
+    table = Table(title="Plan", title_justify="left", show_header=False)
+    table.add_column(style="bold")
+    table.add_column()
+    height, width = plan.area.shape
+    unit = "m" if plan.grid.metres == plan.grid.resolution else "units"
+    shared = [group.epsg for group in plan.cube.groups.values() if group.grid == plan.grid]
+    other = len(plan.cube.groups) > len(shared)
+    how = [f"copied from EPSG:{epsg}" for epsg in shared]
+    how += [f"{'others ' if shared else ''}resampled ({plan.config.resampling})"] if other else []
+    table.add_row(
+        "Grid",
+        f"{escape(plan.grid.crs[:40])}, {height} × {width} px of {plan.grid.resolution:g} {unit}, in tiles of "
+        f"{plan.side} px",
+    )
+    table.add_row("Pixels", ", ".join(how))
+    names = [period.name for period in plan.periods]
+    shown = ", ".join(names if len(names) <= 4 else [*names[:2], "…", names[-1]])
+    table.add_row("Periods", f"{len(names)}: {shown}")
+    codes = ", ".join(str(code) for code in plan.cube.groups)
+    table.add_row(
+        "From",
+        f"{len(plan.sources)} acquisitions in EPSG {codes}; at most {cost.most} datatakes in a tile",
+    )
+    table.add_row(
+        "How", f"{plan.config.by} of what is {plan.config.dilate:g} m off cloud and shadow"
+    )
+    done = (
+        f", {cost.tiles - cost.todo} of them done already or empty"
+        if cost.todo < cost.tiles
+        else ""
+    )
+    table.add_row("Tiles", f"{cost.tiles}{done}")
+    table.add_row("Reads", f"about {size_text(cost.read)} of pixels")
+    table.add_row(
+        "Writes", f"about {size_text(cost.delivered)}, the store {size_text(cost.output)} of it"
+    )
+    table.add_row("Memory", f"{size_text(cost.memory)} for each worker beyond its idle size")
+    workers = f"{cost.workers} worker" + "s" * (cost.workers > 1)
+    table.add_row("Time", f"about {duration_text(cost.seconds)} on {workers}")
+    console.print(table)
+
+
+def _watched(plan: "MosaicPlan", cost: "Estimate") -> "Outcome":
+    """Execute a plan, and show how it goes."""
+    from ..engine.events import Event
+    from ..mosaic.execute import execute
+    from ..ui.progress import watched
+
+    with watched(plan.config, {"mosaic": cost.tiles}, cost.tiles) as tell:
+        tell(Event("plan", about={"units": cost.tiles, "todo": cost.todo}))
+        outcome = execute(plan, tell)
+        ended = {"units": dict(outcome.counts), "failed": len(outcome.failed)}
+        more = {"stopped": outcome.stopped, "seconds": round(outcome.seconds, 1)}
+        tell(Event("done", about=ended | more))
+    return outcome
+
+
+def _report(plan: "MosaicPlan", cost: "Estimate", outcome: "Outcome") -> None:
+    from ..mosaic.differences import differences_path
+
+    table = Table(title="Predicted and actual", title_justify="left")
+    for name in ("", "predicted", "actual"):
+        table.add_column(name, justify="left" if not name else "right")
+    table.add_row("tiles", str(cost.todo), ", ".join(f"{n} {s}" for s, n in outcome.counts.items()))
+    table.add_row("time", duration_text(cost.seconds), duration_text(outcome.seconds))
+    if outcome.peak:
+        table.add_row("memory of a worker", size_text(cost.memory), size_text(outcome.peak))
+    console.print(table)
+    _show_differences(plan, outcome)
+    console.print(f"Mosaic       {plan.store}")
+    if plan.config.publish:
+        console.print(
+            f"COGs         {plan.config.to / 'cogs'}\n"
+            f"STAC         {plan.config.to / 'stac' / 'collection.json'}"
+        )
+    console.print(f"Differences  {differences_path(plan)}")
+    console.print(
+        f'\n[bold]import s2sharp\nmosaic = s2sharp.open_mosaic("{escape(str(plan.config.to))}")[/]\n'
+        "mosaic   # an xarray.Dataset: dims (time, y, x), time the starts of the periods"
+    )
+
+
+_WHAT = {
+    "codes": "one datatake in two EPSG codes",
+    "dates": "two dates of one orbit",
+    "orbits": "two orbits",
+}
+
+
+def _show_differences(plan: "MosaicPlan", outcome: "Outcome") -> None:
+    """Per kind of pair the median of what they differ by."""
+    from ..mosaic.differences import kinds
+
+    if not outcome.pairs:
+        return
+    table = Table(
+        title="What acquisitions differ by where both are clear, median |Δ| in DN",
+        title_justify="left",
+    )
+    table.add_column("between")
+    for name in ("pairs", *plan.bands):
+        table.add_column(name, justify="right")
+    for kind, (count, typical) in kinds(outcome.pairs).items():
+        table.add_row(_WHAT[kind], str(count), *(f"{value:.0f}" for value in typical))
+    console.print(table)

@@ -1,0 +1,178 @@
+"""``s2sharp sensor``: measure how coarse bands relate to the 10 m bands of the same product."""
+
+import json
+from collections.abc import Iterator
+from inspect import Parameter, Signature
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+
+from s2sharp_core import S2SharpError
+from s2sharp_core.bands import BANDS, COARSE
+
+from ..catalog.products import are_products
+from ..planning.config import RunConfig, read_config
+from ..storage.files import write_text
+from ..storage.location import place, store_errors
+from ..ui.terminal import console, problems, told
+from .flags import flag
+
+if TYPE_CHECKING:
+    from s2sharp_core.sensor.sensing import Sensed
+
+    from ..planning.plan import Datatake
+
+__all__ = [
+    "sensor",
+]
+
+_FLAGS = "catalog collection bbox area datetime max_cloud bands sign seed"
+
+_DEFAULTS = {
+    "bbox": "all of a static catalogue or product",
+    "datetime": "all of a static catalogue or product",
+    "bands": "all twelve",
+}
+
+_OUT = typer.Option(
+    None, help="JSON file to write, for `s2sharp run --sensor FILE`.", metavar="FILE"
+)
+
+_WIDE = 200
+
+# All that a catalogue of files has.
+_ALL: dict[str, Any] = {"bbox": (-180.0, -90.0, 180.0, 90.0), "datetime": "2015/.."}
+
+
+def sensor(*, out: str | None, **given: Any) -> None:
+    """Measure the sensor of each datatake that a query finds: blur, shift and noise of its bands, with uncertainties.
+
+    A few windows of each datatake are read, whatever the area. `run` does the same by itself; here it can be looked at, and
+    kept for `run --sensor FILE`. Shifts are (down, right), of the band against the 10 m bands.
+
+    Example: `s2sharp sensor --catalog S2A_MSIL2A_….SAFE --out sensor.json`
+    """
+    from ..planning.sensor_files import about, many
+
+    with told("Stopped. Nothing was written."):
+        settings = {k: v for k, v in given.items() if v is not None}
+        kept: dict[str, Any] = {}
+        for take, seen, windows in _each(_configured(settings)):
+            _show(take.take, seen, len(windows))
+            kept[take.take] = about(seen, windows)
+        if out:
+            _write(out, many(kept))
+
+
+sensor.__signature__ = Signature(  # type: ignore[attr-defined]
+    [
+        *(flag(name, None, RunConfig, _DEFAULTS) for name in _FLAGS.split()),
+        Parameter("out", Parameter.KEYWORD_ONLY, default=_OUT, annotation=str | None),
+    ]
+)
+
+sensor.__annotations__ = {
+    p.name: p.annotation
+    for p in sensor.__signature__.parameters.values()  # type: ignore[attr-defined]
+}
+
+
+def _configured(settings: dict[str, Any]) -> RunConfig:
+    catalog = str(settings.get("catalog", RunConfig.model_fields["catalog"].default))
+    if catalog.endswith(".json") or are_products(catalog):
+        area = {"bbox", "area"} & settings.keys()
+        settings = {**{k: v for k, v in _ALL.items() if k != "bbox" or not area}, **settings}
+    # Nothing is written there: a run's folder belongs to the configuration.
+    return read_config(None, {**settings, "out": Path()})
+
+
+def _each(config: RunConfig) -> "Iterator[tuple[Datatake, Sensed, list[dict[str, object]]]]":
+    """The datatakes that a configuration's query finds, as they are measured."""
+    from ..catalog.search import search
+    from ..execution.sensors import measure_datatake
+    from ..planning.area import reach
+    from ..planning.make import datatakes_of, when
+    from ..scenes.acquisition import group
+
+    reads = config.bands
+    with console.status(f"Searching {config.collection} …"):
+        items = search(config.catalog, config.collection, reach(config), when(config))
+        found, refused, _ = group(items, reads, config.catalog, config.sign)
+        clear = [a for a in found if a.cloud is None or a.cloud <= config.max_cloud]
+        datatakes = datatakes_of(config, clear, reads)[0] if clear else ()
+    for refusal in refused:
+        problems.print(f"left out: {refusal.message}", style="yellow", markup=False)
+    if not datatakes:
+        raise S2SharpError(
+            "nothing-found",
+            f"Nothing that could be measured was found: {len(found)} acquisitions, {len(refused)} items refused.",
+            "Widen --bbox or --datetime, raise --max-cloud, or choose another --collection.",
+        )
+    for datatake in datatakes:
+        with console.status(f"Measuring {datatake.take} …"):
+            seen, windows = measure_datatake(datatake, reads, config.seed)
+        yield datatake, seen, [window.about for window in windows]
+
+
+def _show(take: str, seen: "Sensed", windows: int) -> None:
+    title = f"{take}, {windows} windows"
+    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1))
+    table.add_column("band", no_wrap=True)
+    for column in (
+        "unexplained",
+        "blur, px",
+        "of 10 m",
+        "edge, /px",
+        "shift, px",
+        "± px",
+        "shift, m",
+        "noise, DN",
+        "believed: blur, shift",
+    ):
+        table.add_column(column, justify="right", no_wrap=True)
+    for band in BANDS:
+        if band in seen.found or band in seen.noise:
+            table.add_row(*_row(band, seen))
+    # Wider than many a terminal, which may break lines: figures that are cut tell nothing.
+    Console(width=_WIDE, soft_wrap=True).print(table)
+    for text in seen.told:
+        problems.print(f"warning: {text}", style="yellow", markup=False)
+
+
+def _row(band: str, seen: "Sensed") -> list[str]:
+    noise = f"{1e4 * seen.noise[band]:.1f}" if band in seen.noise else ""
+    if band not in COARSE:
+        return [band, *[""] * 7, noise, ""]
+    trusted = seen.sensor.response(band)
+    last = f"{trusted.blur:.3f}, ({trusted.dy:+.3f}, {trusted.dx:+.3f})"
+    if band not in seen.found:
+        return [band, *[""] * 7, noise, f"{last}, the default"]
+    one, gsd = seen.found[band], BANDS[band].gsd
+    r = one.response
+    return [
+        band,
+        f"{one.unexplained:.1%}",
+        f"{r.blur:.3f} ± {one.blur_error:.3f}",
+        f"{r.blur * gsd / 10:.2f}",
+        f"{r.edge:.3f} ± {one.edge_error:.3f}",
+        f"({r.dy:+.3f}, {r.dx:+.3f})",
+        f"{one.shift_error:.3f}",
+        f"({r.dy * gsd:+.1f}, {r.dx * gsd:+.1f})",
+        noise,
+        last,
+    ]
+
+
+def _write(out: str, content: dict[str, Any]) -> None:
+    file = place(out)
+    try:
+        write_text(file, json.dumps(content, indent=1) + "\n")
+    except store_errors() as error:
+        raise S2SharpError(
+            "store-unwritable", f"Cannot write {file}: {error}.", "Choose another --out."
+        ) from error
+    console.print(f"{file}\n\nTry:\n  s2sharp run --sensor {file} …")

@@ -1,0 +1,41 @@
+"""``s2sharp view``."""
+
+from typing import Annotated
+
+import typer
+
+from ..storage.location import place
+from ..ui.terminal import check_extras, console, told
+
+__all__ = [
+    "view",
+]
+
+
+def view(
+    out: Annotated[str, typer.Argument(help="The folder or URL of a run.")],
+    *,
+    port: Annotated[int, typer.Option(help="0: any that is free.", min=0, max=65535)] = 0,
+) -> None:
+    """Look at a cube: a map to pan around in, and the report, served to this machine alone until Ctrl-C.
+
+    Every acquisition in true colour, short-wave infrared or one band; also while a run goes on. Other programs find
+    tiles under `/cube/tiles/WebMercatorQuad/{z}/{x}/{y}.png?acquisition=ID&band=B12&rescale=0,0.4`.
+
+    Needs `pip install 's2sharp[view]'`.
+    """
+    with told("Closed."):
+        check_extras(
+            ("titiler.core", "uvicorn"),
+            "The map",
+            "Install it (`pip install 's2sharp[view]'`); `s2sharp report` needs nothing more.",
+        )
+        import uvicorn
+
+        from ..view.server import LOCAL, app_of, listen
+
+        app = app_of(place(out))
+        with listen(port) as listener:
+            console.print(f"http://{LOCAL}:{listener.getsockname()[1]}/   (Ctrl-C ends it)")
+            server = uvicorn.Server(uvicorn.Config(app, log_level="warning"))
+            server.run(sockets=[listener])

@@ -1,0 +1,230 @@
+"""Cubes that come to be: groups and arrays laid out, metadata kept in one place at the end."""
+
+import warnings
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import zarr
+import zarr_cm
+from pyproj import CRS
+from zarr.abc.buffer import Buffer
+from zarr.codecs import BloscCodec
+from zarr.storage import MemoryStore
+
+from s2sharp_core.bands import ERROR90, MEASURED
+
+from ..storage.arrays import put_arrays, resize, write_array, zarr_store
+from ..storage.files import sweep
+from ..storage.location import Place
+from .layout import FILL, FORMAT, SCALE, Layout, Native, Sharded, level_group
+
+__all__ = [
+    "finish",
+    "lay_out",
+    "lay_out_level",
+]
+
+
+def _geo(layout: Sharded, level: int) -> dict[str, Any]:
+    """GeoZarr attributes (proj and spatial conventions) of an array or group."""
+    left, bottom, right, top = layout.bounds
+    step = layout.pixel * 2**level
+    height, width = layout.shape(level)
+    known = layout.crs.to_authority()
+    where = zarr_cm.geo_proj.create(
+        code=":".join(known) if known else None, wkt2=None if known else layout.crs.to_wkt()
+    )
+    attributes: dict[str, Any] = {}
+    attributes = zarr_cm.geo_proj.insert(attributes, where)
+    return dict(
+        zarr_cm.spatial.insert(
+            attributes,
+            zarr_cm.spatial.create(
+                dimensions=["y", "x"],
+                transform=[step, 0.0, left, 0.0, -step, top],
+                shape=[height, width],
+                bbox=[left, bottom, right, top],
+                registration="pixel",
+            ),
+        )
+    )
+
+
+def lay_out(
+    store: Place, layouts: Sequence[Layout], facts: Mapping[str, Mapping[str, Any]]
+) -> None:
+    """Create every array of the cube, or none; its shards come later, each whole, in any order.
+
+    In a cube that is there, arrays get the room that they lack: later times, rows in the south, columns in the
+    east. No pixel is touched, and readers, who go by the consolidated metadata, see it as it was until
+    :func:`finish` renews them. (For rows in the north and columns in the west: :func:`~s2sharp.cube.extend.move`.)
+
+    Parameters
+    ----------
+    facts
+        Group → attributes that say what the cube was made from.
+
+    Raises
+    ------
+    FileExistsError
+        A cube is never laid out over.
+    """
+    if (store / "zarr.json").exists():
+        known = zarr.open_group(zarr_store(store), mode="r+")
+        known.attrs.update({"s2sharp": {**_facts(known), "status": "writing"}})
+        root = zarr.open_group(zarr_store(store), mode="r+", use_consolidated=False)
+        if not all(_laid_out(root, layout, facts[layout.group]) for layout in layouts):
+            _lay_out_levels(root, layouts, facts)
+        return
+    draft: dict[str, Buffer] = {}
+    root = zarr.open_group(MemoryStore(draft), mode="w", zarr_format=3)
+    root.attrs.update({"s2sharp": {"format": FORMAT, "status": "writing"}})
+    _lay_out_levels(root, layouts, facts)
+    put_arrays(draft, store)
+
+
+def _facts(root: zarr.Group) -> dict[str, Any]:
+    """What the cube says of itself as a whole."""
+    return dict(root.attrs["s2sharp"])  # type: ignore[arg-type]
+
+
+def _laid_out(root: zarr.Group, layout: Layout, facts: Mapping[str, Any]) -> bool:
+    """Whether a group has the room and the facts that it should have. Its coarsest level was made last."""
+    name = level_group(layout, layout.levels)
+    if name not in root:
+        return False
+    last = root[f"{name}/source"]
+    assert isinstance(last, zarr.Array)  # noqa: S101  (every level has that layer)
+    same = dict(root[name].attrs).get("s2sharp") == _group_facts(layout, facts)
+    if layout.native is not None and not _laid_out_native(root, layout.native):
+        return False
+    return same and last.shape == (len(layout.times), *layout.shape(layout.levels))
+
+
+def _laid_out_native(root: zarr.Group, native: Native) -> bool:
+    arrays = [root.get(f"{native.group}/{band}") for band in native.bands]
+    shape = (len(native.times), *native.size)
+    return all(isinstance(a, zarr.Array) and a.shape == shape for a in arrays)
+
+
+def _group_facts(layout: Sharded, facts: Mapping[str, Any]) -> dict[str, Any]:
+    return {**facts, "area": list(layout.asked)}
+
+
+def _lay_out_levels(
+    root: zarr.Group, layouts: Sequence[Layout], facts: Mapping[str, Mapping[str, Any]]
+) -> None:
+    for layout in layouts:
+        for level in range(layout.levels + 1):
+            lay_out_level(root, layout, level, facts[layout.group])
+        if layout.native is not None:
+            lay_out_level(root, layout.native, 0, facts[layout.group])
+
+
+def lay_out_level(
+    root: zarr.Group, layout: Sharded, level: int, facts: Mapping[str, Any]
+) -> zarr.Group:
+    """Create the arrays of one level; those of a layout without a group's name in ``root`` itself."""
+    name = level_group(layout, level)
+    group = root.require_group(name) if name else root
+    geo = _geo(layout, level)
+    height, width = layout.shape(level)
+    left, _, _, top = layout.bounds
+    step = layout.pixel * 2**level
+    crs = layout.crs
+    # No GeoTransform here: it would go stale, unnoticed, when somebody crops.
+    grid = {**crs.to_cf(), "spatial_ref": crs.to_wkt()}
+    write_array(group, "spatial_ref", np.array(0, dtype=np.int64), (), grid)
+    x = left + step * (np.arange(width) + 0.5)
+    y = top - step * (np.arange(height) + 0.5)
+    for name, values in (("x", x), ("y", y)):
+        write_array(group, name, values, (name,), _axis(crs, name))
+    seconds = np.array(layout.times, dtype="datetime64[s]").astype(np.int64)
+    facts_of = {"units": "seconds since 1970-01-01", "calendar": "proleptic_gregorian", "axis": "T"}
+    write_array(group, "time", seconds, ("time",), {"standard_name": "time", **facts_of})
+
+    side = layout.side
+    # Named as a coordinate, too: else readers that decode no grid mapping take it for a variable.
+    mapping = {"grid_mapping": "spatial_ref", "coordinates": "spatial_ref"}
+
+    def array(name: str, dtype: str, fill: int, attributes: dict[str, Any]) -> None:
+        shape = (len(layout.times), height, width)
+        if name in group:
+            resize(group[name], shape, {**geo, **mapping, **attributes})
+            return
+        group.create_array(
+            name,
+            shape=shape,
+            chunks=(1, layout.chunk, layout.chunk),
+            shards=(1, side, side),
+            dtype=dtype,
+            fill_value=fill,
+            compressors=BloscCodec(cname="zstd", clevel=3, shuffle="shuffle"),
+            dimension_names=("time", "y", "x"),
+            attributes={**geo, **mapping, **attributes},
+        )
+
+    for band in layout.bands:
+        about = MEASURED[band]
+        attributes = {
+            "long_name": f"{band} reflectance",
+            "units": "1",
+            "_FillValue": FILL,
+            "scale_factor": SCALE,
+            "wavelength_nm": about.wavelength,
+            "native_gsd_m": about.gsd,
+        }
+        array(band, "int16", FILL, attributes)
+    for name, (dtype, long_name, flags) in layout.layers.items():
+        attributes = {"long_name": long_name}
+        if name.endswith(ERROR90):
+            attributes |= {"units": "1", "_FillValue": 0, "scale_factor": SCALE}
+        if flags:
+            attributes |= {"flag_values": list(flags), "flag_meanings": " ".join(flags.values())}
+        array(name, dtype, 0, attributes)
+    # Last: a group that says so has room for it.
+    whole: dict[str, Any] = {"Conventions": "CF-1.11", "s2sharp": _group_facts(layout, facts)}
+    group.attrs.update({**geo, **whole})
+    return group
+
+
+def _axis(crs: CRS, name: str) -> dict[str, Any]:
+    """CF attributes of the coordinate ``name``, x or y."""
+    if crs.is_geographic:
+        angle = {"x": "longitude", "y": "latitude"}[name]
+        toward = {"x": "degrees_east", "y": "degrees_north"}[name]
+        return {"standard_name": angle, "units": toward, "axis": name.upper()}
+    unit = crs.axis_info[0].unit_name
+    return {
+        "standard_name": f"projection_{name}_coordinate",
+        "units": "m" if unit == "metre" else unit,
+        "axis": name.upper(),
+    }
+
+
+def finish(
+    store: Place,
+    status: str,
+    weights: Mapping[str, Mapping[str, str]] | None = None,
+    sensors: Mapping[str, Mapping[str, Sequence[float]]] | None = None,
+) -> None:
+    """Say that the cube is "complete" or "partial", and consolidate its metadata: a run's last write.
+
+    ``weights``: datatake → file → sha256 of what it was sharpened with; ``sensors``: datatake → band → blur,
+    edge and shift that it was seen with, of bands that have their own.
+
+    Drafts that a killed writer left behind go first; what has a final name is whole.
+    """
+    sweep(store)
+    root = zarr.open_group(zarr_store(store), mode="r+")
+    facts = {**_facts(root), "status": status}
+    if weights is not None:
+        facts["weights"] = {**facts.get("weights", {}), **weights}
+    if sensors:
+        facts["sensors"] = {**facts.get("sensors", {}), **sensors}
+    root.attrs["s2sharp"] = facts
+    with warnings.catch_warnings():
+        # Zarr v3 has no standard for it yet; a reader that does not know it reads array by array.
+        warnings.filterwarnings("ignore", "Consolidated metadata", zarr.errors.ZarrUserWarning)
+        zarr.consolidate_metadata(zarr_store(store))

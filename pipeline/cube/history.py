@@ -1,0 +1,216 @@
+"""What a cube was like after each run: its snapshots, kept in an Icechunk repository beside it.
+
+The cube that runs write stays a plain Zarr store. When a run is done, what differs from the last snapshot is
+copied to ``OUT/cube.icechunk`` and committed as one. Writers of Icechunk's own, which have to be
+merged before a commit, would keep what a killed run had done from the next one: nothing of it is there before
+that. Here a commit that is interrupted shows nothing of itself, and is made good by the next.
+"""
+
+import json
+import os
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from zarr.abc.store import Store
+from zarr.buffer import default_buffer_prototype
+from zarr.core.sync import sync
+
+from s2sharp_core import S2SharpError
+
+from ..storage.files import read_bytes, read_text, versions, write_text
+from ..storage.location import Place, store_errors
+
+__all__ = [
+    "Snapshot",
+    "check_place",
+    "commit",
+    "snapshot_store",
+    "snapshots",
+]
+
+_BRANCH = "main"
+
+# Shards that are copied at a time: each is in memory twice.
+_AT_ONCE = 4
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """A state of a cube that can be opened: ``open_cube(OUT, snapshot=id)``."""
+
+    id: str
+    written: datetime
+    message: str
+
+
+def commit(out: Place, message: str) -> str | None:
+    """Make what the cube of ``out`` is now its next snapshot.
+
+    Returns
+    -------
+    str or None
+        The id of the snapshot; None where nothing has changed since the last one.
+
+    Raises
+    ------
+    S2SharpError
+        ``store-unwritable``; ``bad-config`` without icechunk, or for a place that it does not know.
+    """
+    repository = _repository(out, create=True)
+    cube, seen = out / "cube.zarr", out / "cube.icechunk.json"
+    now = versions(cube)
+    try:
+        session = repository.writable_session(_BRANCH)
+        before = _seen(seen, session)
+        changed = [name for name, when in now.items() if before.get(name) != when]
+        # Groups before arrays before shards: an array must be known before it has any.
+        metadata = sorted(
+            (n for n in changed if n.endswith("zarr.json")), key=lambda n: n.count("/")
+        )
+        for name in metadata:
+            _copy(cube, session.store, name)
+        with ThreadPoolExecutor(_AT_ONCE) as pool:
+            shards = (name for name in changed if not name.endswith("zarr.json"))
+            list(pool.map(lambda name: _copy(cube, session.store, name), shards))
+        for name in before.keys() - now.keys():
+            sync(session.store.delete(name))
+        made = session.commit(message) if session.has_uncommitted_changes else None
+        about = {"snapshot": made or session.snapshot_id, "objects": now}
+        write_text(seen, json.dumps(about))
+    except store_errors() as error:
+        raise S2SharpError(
+            "store-unwritable",
+            f"Cannot keep a snapshot of {cube}: {error}.",
+            "The cube itself is complete; `s2sharp history OUT --commit` tries again.",
+        ) from error
+    return made
+
+
+def snapshots(out: Place) -> Iterator[Snapshot]:
+    """The snapshots of the cube of ``out``, the newest first.
+
+    Raises
+    ------
+    S2SharpError
+        ``no-history``.
+    """
+    for found in _repository(out).ancestry(branch=_BRANCH):
+        if found.parent_id:  # the first is the empty repository
+            yield Snapshot(found.id, found.written_at, found.message)
+
+
+def snapshot_store(out: Place, snapshot: str) -> Store:
+    """The cube of ``out`` as it was, as a store that zarr reads.
+
+    Raises
+    ------
+    S2SharpError
+        ``no-history``; ``snapshot-missing``.
+    """
+    repository = _repository(out)
+    try:
+        return repository.readonly_session(snapshot_id=snapshot).store
+    except store_errors() as error:
+        known = ", ".join(found.id for found in snapshots(out))
+        raise S2SharpError(
+            "snapshot-missing",
+            f"{out} has no snapshot {snapshot}.",
+            f"It has: {known or 'none'}.",
+        ) from error
+
+
+def _seen(file: Place, session: Any) -> dict[str, str]:
+    """The objects that the last snapshot was made of: name → version; "" where that is not known."""
+    try:
+        about = json.loads(read_text(file))
+        if about["snapshot"] == session.snapshot_id:
+            return dict(about["objects"])
+    except (FileNotFoundError, ValueError, KeyError, TypeError):
+        pass  # there is none, or it is torn
+
+    async def names() -> list[str]:
+        return [name async for name in session.store.list()]
+
+    return dict.fromkeys(sync(names()), "")
+
+
+def _copy(cube: Place, store: Store, name: str) -> None:
+    """One object of the cube into a session, if it is not in there already."""
+    kind = default_buffer_prototype()
+    new, old = read_bytes(cube / name), sync(store.get(name, kind))
+    if old is None or _content(name, old.to_bytes()) != _content(name, new):
+        sync(store.set(name, kind.buffer.from_bytes(new)))
+
+
+def _content(name: str, data: bytes) -> Any:
+    """What is compared: of metadata what they say, without the copies that the root has of all others'."""
+    if not name.endswith("zarr.json"):
+        return data
+    return {k: v for k, v in json.loads(data).items() if k != "consolidated_metadata"}
+
+
+def _repository(out: Place, *, create: bool = False) -> Any:
+    try:
+        import icechunk
+    except ImportError as error:
+        raise S2SharpError(
+            "bad-config",
+            "Snapshots need icechunk, which is not installed.",
+            "pip install 's2sharp[history]'.",
+        ) from error
+    icechunk.set_logs_filter(
+        "error"
+    )  # it warns of concurrent commits to folders: a run has a lease
+    try:
+        there = out / "cube.icechunk"
+        if not create and isinstance(there, Path) and not there.exists():
+            raise FileNotFoundError(there)  # icechunk would make the folder
+        storage = _storage(icechunk, there)
+        if create:
+            return icechunk.Repository.open_or_create(storage)
+        return icechunk.Repository.open(storage)
+    except store_errors() as error:
+        raise S2SharpError(
+            "store-unwritable" if create else "no-history",
+            f"There is no history of the cube in {out}.",
+            "A run with --history begins one, and so does `s2sharp history OUT --commit`.",
+        ) from error
+
+
+def check_place(out: Place) -> None:
+    """Refuse a history where Icechunk has no place for it, before a run begins that would end with it.
+
+    Raises
+    ------
+    S2SharpError
+        ``bad-config``.
+    """
+    if not isinstance(out, Path) and out.protocol not in ("gs", "gcs", "s3", "s3a"):
+        raise S2SharpError(
+            "bad-config",
+            f"Snapshots cannot be kept at {out}.",
+            "They can in a folder, s3:// and gs://; leave --history out.",
+        )
+
+
+def _storage(icechunk: Any, place: Place) -> Any:
+    check_place(place)
+    if isinstance(place, Path):
+        return icechunk.local_filesystem_storage(str(place))
+    bucket, _, prefix = place.path.lstrip("/").partition("/")
+    if place.protocol in ("gs", "gcs"):
+        return icechunk.gcs_storage(bucket=bucket, prefix=prefix, from_env=True)
+    endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
+    return icechunk.s3_storage(
+        bucket=bucket,
+        prefix=prefix,
+        region=os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION"),
+        endpoint_url=endpoint,
+        allow_http=(endpoint or "").startswith("http://"),
+        force_path_style=endpoint is not None,
+        from_env=True,
+    )

@@ -1,0 +1,325 @@
+"""Layout of a cube: its groups, grids, bands, layers, shards and chunks."""
+
+import itertools
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from pyproj import CRS
+
+from s2sharp_core import S2SharpError
+from s2sharp_core.bands import CIRRUS, MEASURED, SceneClass, error_of
+from s2sharp_core.lattice import Box, Lattice
+
+__all__ = [
+    "FILL",
+    "FORMAT",
+    "LAYERS",
+    "NATIVE",
+    "SCALE",
+    "TRUST_LAYERS",
+    "Bounds",
+    "Layout",
+    "Native",
+    "Sharded",
+    "encode",
+    "error_layers",
+    "level_group",
+]
+
+FORMAT = 1
+"""Version of the cube's format; raised when a reader of the old one would misread the new one."""
+
+FILL = -32768
+
+SCALE = 1e-4
+
+Bounds = tuple[float, float, float, float]
+"""(left, bottom, right, top) in the units of a CRS."""
+
+# Name → (dtype, long name, flags). Zero means "nothing here" in each of them.
+LAYERS: dict[str, tuple[str, str, dict[int, str]]] = {
+    "valid": ("uint8", "all bands that were read have data", {0: "invalid", 1: "valid"}),
+    "cloud": (
+        "uint8",
+        "scene classification (SCL) of the product, nearest",
+        {kind.value: kind.name.lower() for kind in SceneClass},
+    ),
+    "saturated": ("uint8", "a band that was read is saturated", {0: "no", 1: "yes"}),
+    "source": ("uint16", "which item of the acquisition: 1 is its first", {}),
+}
+
+TRUST_LAYERS: dict[str, tuple[str, str, dict[int, str]]] = {
+    "residual": (
+        "uint16",
+        "DN by which the result, seen again by the satellite, departs from what it saw: RMS of a 60 m cell",
+        {},
+    ),
+    "detail": (
+        "uint16",
+        "DN of the result that were carried over from finer bands, not measured: RMS of a 60 m cell",
+        {},
+    ),
+}
+"""With ``--trust``, by the names of :data:`~s2sharp_core.sharpeners.TRUST`; from 1 on where something was sharpened."""
+
+
+def error_layers(bands: Iterable[str]) -> dict[str, tuple[str, str, dict[int, str]]]:
+    """The layers of ``--error90``: one for each sharpened band; from 1 on where something was sharpened."""
+    sharpened = (band for band in bands if MEASURED[band].gsd > 10)
+    about = "half-width of the interval around {} that held 90 % of the errors of scenes like this"
+    return {error_of(band): ("uint16", about.format(band), {}) for band in sharpened}
+
+
+class Sharded:
+    """What is laid out as one group of a store: arrays (time, y, x) in whole shards, and their overviews."""
+
+    if TYPE_CHECKING:
+
+        @property
+        def group(self) -> str:
+            """Its path in the store."""
+
+        @property
+        def chunk(self) -> int:
+            """Side in pixels."""
+
+        @property
+        def times(self) -> tuple[str, ...]:
+            """ISO 8601 in UTC."""
+
+        @property
+        def bands(self) -> tuple[str, ...]:
+            """Names of :data:`BANDS`."""
+
+        @property
+        def layers(self) -> Mapping[str, tuple[str, str, dict[int, str]]]:
+            """As :data:`LAYERS`."""
+
+        @property
+        def crs(self) -> CRS: ...
+
+        @property
+        def pixel(self) -> float:
+            """Its side in the CRS's units."""
+
+        @property
+        def size(self) -> tuple[int, int]:
+            """(height, width) of the arrays."""
+
+        @property
+        def side(self) -> int:
+            """Of a shard, in pixels."""
+
+        @property
+        def bounds(self) -> Bounds:
+            """Of the arrays."""
+
+        @property
+        def asked(self) -> Bounds:
+            """Of the area that was asked for."""
+
+    @property
+    def levels(self) -> int:
+        """Overviews, each half as fine, until one fits into a chunk."""
+        side, levels = max(self.size), 0
+        while side > self.chunk and side % 2 == 0:
+            side, levels = side // 2, levels + 1
+        return levels
+
+    def shape(self, level: int = 0) -> tuple[int, int]:
+        height, width = self.size
+        return -(-height >> level), -(-width >> level)
+
+    def level_of(self, most: int) -> int:
+        """The finest level that is at most so many pixels long, or the coarsest."""
+        levels = range(self.levels + 1)
+        return next((x for x in levels if max(self.shape(x)) <= most), self.levels)
+
+    def place(self, row: int, col: int, level: int = 0) -> tuple[slice, slice]:
+        """The pixels of shard (row, col), counted from the array's corner."""
+        height, width = self.shape(level)
+        return (
+            slice(row * self.side, min((row + 1) * self.side, height)),
+            slice(col * self.side, min((col + 1) * self.side, width)),
+        )
+
+    def shards(self, level: int = 0) -> tuple[int, int]:
+        """Shards along (y, x)."""
+        height, width = self.shape(level)
+        return -(-height // self.side), -(-width // self.side)
+
+
+@dataclass(frozen=True)
+class Layout(Sharded):
+    """The shape of one group of a cube.
+
+    ``area``: the cells that were asked for; ``extent``: those that there is room for, at least the area;
+    ``shard``: side in cells; ``chunk``: side in pixels of
+    10 m; ``times``: ISO 8601 in UTC, one per acquisition, whose ``ids`` they are; ``levels``: overviews;
+    ``trust``: whether there are :data:`TRUST_LAYERS`;
+    ``cirrus``: whether there is a ``native`` group; ``error90``: whether there are :func:`error_layers`.
+    """
+
+    epsg: int
+    area: Box
+    shard: int
+    chunk: int
+    times: tuple[str, ...]
+    bands: tuple[str, ...]
+    ids: tuple[str, ...] = ()
+    extent: Box | None = None
+    trust: bool = False
+    cirrus: bool = False
+    error90: bool = False
+
+    pixel = 10.0
+
+    def __post_init__(self) -> None:
+        if self.shard * 6 % self.chunk:
+            raise S2SharpError(
+                "bad-config",
+                f"A shard of {self.shard} cells ({self.shard * 6} px) is not a multiple of a chunk of "
+                f"{self.chunk} px.",
+                "Choose --shard and --chunk so that shard × 6 is a multiple of chunk.",
+            )
+
+    @property
+    def group(self) -> str:
+        return str(self.epsg)
+
+    @property
+    def native(self) -> "Native | None":
+        """What is kept as it was measured, if anything is."""
+        return Native(self) if self.cirrus else None
+
+    @property
+    def native_names(self) -> tuple[str, ...]:
+        """Its variables, from this group on."""
+        inside = self.native
+        return tuple(f"{NATIVE}/{band}" for band in inside.bands) if inside else ()
+
+    @property
+    def layers(self) -> Mapping[str, tuple[str, str, dict[int, str]]]:
+        layers = LAYERS | TRUST_LAYERS if self.trust else LAYERS
+        return layers | error_layers(self.bands) if self.error90 else layers
+
+    @property
+    def box(self) -> Box:
+        """The cells of the arrays: whole shards around the area, or the extent."""
+        return (self.extent or self.area).snap(self.shard)
+
+    @property
+    def lattice(self) -> Lattice:
+        return Lattice.of(self.epsg)
+
+    @property
+    def crs(self) -> CRS:
+        return CRS.from_epsg(self.epsg)
+
+    @property
+    def size(self) -> tuple[int, int]:
+        return self.box.pixels(10)
+
+    @property
+    def side(self) -> int:
+        return self.shard * 6
+
+    @property
+    def bounds(self) -> Bounds:
+        return self.lattice.bounds(self.box)
+
+    @property
+    def asked(self) -> Bounds:
+        return self.lattice.bounds(self.area)
+
+    def shards_in(self, cells: Box, level: int = 0) -> Iterator[tuple[int, int]]:
+        """The shards (row, col) of a level that hold something of ``cells``, row by row."""
+        inner = cells & self.box
+        if inner.empty:
+            return
+        side = self.shard << level
+        rows = range((inner.row0 - self.box.row0) // side, -(-(inner.row1 - self.box.row0) // side))
+        cols = range((inner.col0 - self.box.col0) // side, -(-(inner.col1 - self.box.col0) // side))
+        yield from itertools.product(rows, cols)
+
+    def cells_at(self, rows: slice, cols: slice) -> Box:
+        """The cells of a part of the area, in its pixels of 10 m, whole cells."""
+        area = self.area
+        return Box(
+            area.row0 + rows.start // 6,
+            area.row0 + rows.stop // 6,
+            area.col0 + cols.start // 6,
+            area.col0 + cols.stop // 6,
+        )
+
+    def cells(self, row: int, col: int, level: int = 0) -> Box:
+        """The cells of shard (row, col) of a level."""
+        side = self.shard << level
+        top, left = self.box.row0 + row * side, self.box.col0 + col * side
+        return Box(top, top + side, left, left + side)
+
+
+def encode(reflectance: np.ndarray) -> np.ndarray:
+    """float32 reflectance → int16 × 10 000: rounded, then clipped, then cast; NaN → the fill value."""
+    dn = reflectance * np.float32(10_000)
+    np.rint(dn, out=dn)
+    np.clip(dn, FILL + 1, 32767, out=dn)
+    dn[np.isnan(dn)] = FILL
+    return dn.astype(np.int16)
+
+
+NATIVE = "r60m"
+
+
+@dataclass(frozen=True)
+class Native(Sharded):
+    """B10 of ``around``, as it was measured: its cells are the pixels, its shards those of the same units."""
+
+    around: Layout
+
+    bands = (CIRRUS.name,)
+    pixel = 60.0
+    levels = 0
+
+    @property
+    def group(self) -> str:
+        return f"{self.around.group}/{NATIVE}"
+
+    @property
+    def chunk(self) -> int:
+        return self.around.shard
+
+    @property
+    def times(self) -> tuple[str, ...]:
+        return self.around.times
+
+    @property
+    def layers(self) -> Mapping[str, tuple[str, str, dict[int, str]]]:
+        return {}
+
+    @property
+    def crs(self) -> CRS:
+        return self.around.crs
+
+    @property
+    def size(self) -> tuple[int, int]:
+        return self.around.box.shape
+
+    @property
+    def side(self) -> int:
+        return self.around.shard
+
+    @property
+    def bounds(self) -> Bounds:
+        return self.around.bounds
+
+    @property
+    def asked(self) -> Bounds:
+        return self.around.asked
+
+
+def level_group(layout: Sharded, level: int) -> str:
+    """The name of a level's group; that of the full resolution may be none."""
+    return layout.group if level == 0 else f"{layout.group}/x{2**level}".removeprefix("/")

@@ -1,0 +1,200 @@
+"""The output: a Zarr v3 store laid out once, whole; shards written whole; opened with one call.
+
+One group per EPSG code, named by the code, with the full resolution in it and overviews in children
+``x2``, ``x4``, …; dims (time, y, x). The arrays begin at a shard's edge on the lattice, so that the
+same place lies in the same shard of any cube; what was asked for is recorded as ``area``.
+"""
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+import numpy as np
+import xarray as xr
+import zarr
+from pyproj import CRS, Transformer
+
+from s2sharp_core import S2SharpError
+from s2sharp_core.bands import COARSE, MEASURED
+
+from ..storage.arrays import zarr_store
+from ..storage.location import Place, place, store_errors
+from .history import snapshot_store
+from .layout import (
+    FILL,
+    FORMAT,
+    LAYERS,
+    NATIVE,
+    TRUST_LAYERS,
+    Bounds,
+    Layout,
+    error_layers,
+    level_group,
+)
+
+if TYPE_CHECKING:
+    from zarr.storage import StoreLike
+
+__all__ = [
+    "crop",
+    "open_cube",
+    "open_written",
+    "read_group",
+]
+
+
+def open_cube(
+    out: Place | str,
+    *,
+    bbox: tuple[float, float, float, float] | None = None,
+    epsg: int | None = None,
+    level: int = 0,
+    native: bool = False,
+    snapshot: str | None = None,
+) -> xr.Dataset:
+    """Open what ``s2sharp run`` made.
+
+    Parameters
+    ----------
+    out
+        The folder or URL given as ``--out``, or its ``cube.zarr``.
+    bbox
+        (W, S, E, N) in degrees: the part of the run's area to crop to, before anything is read.
+    epsg
+        Which EPSG code, where the cube has several.
+    level
+        0 for 10 m, 1 for the overview of 20 m, and so on.
+    native
+        What was kept as it was measured, B10 at 60 m, in place of the bands at 10 m.
+    snapshot
+        The cube as it was after an earlier run with ``--history``: the id of one that ``s2sharp history OUT``
+        lists.
+
+    Returns
+    -------
+    xarray.Dataset
+        Lazy; dims (time, y, x), time ascending. Bands: float32 reflectance, NaN where there is none;
+        layers ``valid``, ``cloud``, ``saturated``, ``source``, and ``residual`` and ``detail`` of a run with
+        --trust, as stored; of one with --error90, ``B05_error90`` and the like, half-widths in float32 reflectance, NaN
+        where there is none. ``.rio.crs`` is set.
+
+    Raises
+    ------
+    S2SharpError
+        ``not-a-cube``, ``epsg-missing``, ``outside``; ``no-history``, ``snapshot-missing``.
+    """
+    store = place(out)
+    store = store if store.suffix == ".zarr" else store / "cube.zarr"
+    opened = zarr_store(store) if snapshot is None else snapshot_store(store.parent, snapshot)
+    try:
+        root = zarr.open_group(opened, mode="r")
+        written = root.attrs["s2sharp"]["format"]  # type: ignore[index, call-overload]
+    except store_errors(KeyError, TypeError, ValueError) as error:
+        raise S2SharpError(
+            "not-a-cube",
+            f"There is no cube of s2sharp in {out}.",
+            "Make one: `s2sharp run --out …`.",
+        ) from error
+    if written != FORMAT:
+        raise S2SharpError(
+            "not-a-cube",
+            f"{store} has format {written}, and this version of s2sharp reads {FORMAT}.",
+            "Install the version of s2sharp that the cube was made with.",
+        )
+    codes = sorted(root.group_keys())
+    if (epsg is None and len(codes) > 1) or (epsg is not None and str(epsg) not in codes):
+        raise S2SharpError(
+            "epsg-missing",
+            f"The cube {store} holds EPSG {', '.join(codes)}" + (f", not {epsg}." if epsg else "."),
+            "Choose one with epsg=….",
+        )
+    code = str(epsg or codes[0])
+    name = code if level == 0 else f"{code}/x{2**level}"
+    if native:
+        name = f"{code}/{NATIVE}"
+        if name not in root:
+            raise S2SharpError(
+                "outside", "The cube has no B10.", "Make one of Level-1C with `--bands …,B10`."
+            )
+    if name not in root:
+        raise S2SharpError(
+            "outside", f"The cube has no overview of level {level}.", "Use a lower one."
+        )
+    raw = read_group(root, opened, name, (*MEASURED, *LAYERS, *TRUST_LAYERS, *error_layers(COARSE)))
+    pixel = 60.0 if native else 10.0 * 2**level
+    return crop(raw, bbox, CRS.from_epsg(int(code)), pixel)
+
+
+def open_written(store: Place, layout: Layout, time: int, level: int = 0) -> xr.Dataset:
+    """One acquisition of a cube as it is by now, decoded; dims (y, x).
+
+    Readers go by the consolidated metadata, which a run renews at its end; this goes by what is there.
+    """
+    opened = zarr_store(store)
+    root = zarr.open_group(opened, mode="r", use_consolidated=False)
+    raw = read_group(root, opened, level_group(layout, level), (*layout.bands, *layout.layers))
+    return crop(raw.isel(time=[time]), None, layout.crs, layout.pixel * 2**level).isel(time=0)
+
+
+def read_group(
+    root: zarr.Group, store: "StoreLike", name: str, variables: Iterable[str]
+) -> xr.Dataset:
+    """One group of a store as it is stored, lazy, with those of ``variables`` that it has."""
+    # A store that is still being written has no consolidated metadata yet.
+    whole = root.metadata.consolidated_metadata is not None
+    raw = xr.open_zarr(
+        store, group=name, mask_and_scale=False, consolidated=whole, decode_coords="all"
+    )
+    return raw[[x for x in variables if x in raw]]
+
+
+def crop(raw: xr.Dataset, bbox: Bounds | None, crs: CRS, pixel: float) -> xr.Dataset:
+    """The part of :func:`read_group`'s that was asked for and lies in ``bbox``, decoded, time ascending."""
+    raw = _crop(raw, _bounds(raw, bbox, crs), pixel).sortby("time")
+    bands = {name: x for name, x in raw.data_vars.items() if "scale_factor" in x.attrs}
+    return _describe(raw.assign({name: _decode(x) for name, x in bands.items()}))
+
+
+def _describe(cube: xr.Dataset) -> xr.Dataset:
+    """Drop what describes the whole array or its file: coordinates place the crop, its user its chunks."""
+    for x in (cube, *cube.data_vars.values()):
+        for name in [n for n in x.attrs if n.startswith("spatial:") or n == "zarr_conventions"]:
+            del x.attrs[name]
+    for x in cube.data_vars.values():
+        x.encoding = {"grid_mapping": "spatial_ref"}
+        if x.dtype.kind == "f":
+            x.encoding["_FillValue"] = np.float32(np.nan)
+    return cube
+
+
+def _bounds(raw: xr.Dataset, bbox: Bounds | None, crs: CRS) -> Bounds:
+    left, bottom, right, top = raw.attrs["s2sharp"]["area"]
+    if bbox is None:
+        return left, bottom, right, top
+    west, south, east, north = Transformer.from_crs(4326, crs, always_xy=True).transform_bounds(
+        *bbox
+    )
+    return max(left, west), max(bottom, south), min(right, east), min(top, north)
+
+
+def _crop(raw: xr.Dataset, bounds: Bounds, pixel: float) -> xr.Dataset:
+    left, bottom, right, top = bounds
+    step = pixel / 2 * (1 - 1e-6)
+    inside = raw.sel(x=slice(left - step, right + step), y=slice(top + step, bottom - step))
+    if 0 in (inside.sizes["x"], inside.sizes["y"]):
+        raise S2SharpError(
+            "outside",
+            f"The area (left {left:.10g}, bottom {bottom:.10g}, right {right:.10g}, top {top:.10g}) does not "
+            "meet the cube.",
+            "Give W S E N in degrees.",
+        )
+    return inside
+
+
+def _decode(x: xr.DataArray) -> xr.DataArray:
+    """Integers → float32 (xarray's own decoding of a Zarr attribute would give float64)."""
+    attributes = dict(x.attrs)
+    fill = attributes.pop("_FillValue", FILL)
+    scale = np.float32(attributes.pop("scale_factor"))
+    y = x.where(x != fill).astype("float32") * scale
+    y.attrs = attributes  # without what it was decoded with, else saving it would decode it twice
+    return y

@@ -1,0 +1,71 @@
+"""Overviews: shards at half the resolution, made from those below."""
+
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+
+from s2sharp_core import BANDS
+from s2sharp_core.bands import ERROR90
+from s2sharp_core.sharpeners import TRUST
+
+from ..storage.location import Place
+from .layout import FILL, Sharded
+from .write import read_part
+
+__all__ = [
+    "overview",
+]
+
+# Layers whose overviews show the highest.
+_WORST = frozenset({"valid", "saturated", *TRUST})
+
+
+def overview(
+    store: Place, layout: Sharded, time: int, row: int, col: int, level: int
+) -> dict[str, np.ndarray]:
+    """One shard of an overview, every variable, from the level below."""
+    rows, cols = layout.place(row, col, level)
+    height, width = layout.shape(level - 1)
+    below = [slice(2 * s.start, min(2 * s.stop, n)) for s, n in ((rows, height), (cols, width))]
+    place = below[0], below[1]
+    names = (*layout.bands, *layout.layers)
+
+    def halved(name: str) -> np.ndarray:
+        return _halve(name, read_part(store, layout, name, time, place, level - 1))
+
+    # Two variables at a time: four shards of each are as much as a unit may hold.
+    with ThreadPoolExecutor(2) as pool:
+        return dict(zip(names, pool.map(halved, names), strict=True))
+
+
+def _halve(name: str, x: np.ndarray) -> np.ndarray:
+    """Half the resolution: reflectance as the mean of what is there, its errors as their root mean square, flags by
+    any, doubts by the worst, classes by nearest.
+    """
+    if name.endswith(ERROR90):
+        return _half_error(x)
+    layer = name not in BANDS
+    x = np.pad(x, [(0, n % 2) for n in x.shape], constant_values=0 if layer else FILL)
+    if layer:
+        quads = [x[i::2, j::2] for i in (0, 1) for j in (0, 1)]
+        return np.maximum.reduce(quads) if name in _WORST else quads[0]
+    total = np.zeros((x.shape[0] // 2, x.shape[1] // 2), dtype=np.float32)
+    count = np.zeros_like(total)
+    for i in (0, 1):
+        for j in (0, 1):
+            part = x[i::2, j::2]
+            there = part != FILL
+            total += np.where(there, part, 0)
+            count += there
+    mean = np.rint(total / np.maximum(count, 1))
+    return np.where(count > 0, mean, FILL).astype(np.int16)
+
+
+def _half_error(x: np.ndarray) -> np.ndarray:
+    """The root mean square of the half-widths that are there, of 2 × 2 each: as if the four errors were alike, the mean
+    of the pixels can be off by no more.
+    """
+    x = np.pad(x, [(0, n % 2) for n in x.shape]).astype(np.float32)
+    quads = np.stack([x[i::2, j::2] for i in (0, 1) for j in (0, 1)])
+    count = np.maximum((quads > 0).sum(axis=0), 1)
+    return np.rint(np.sqrt((quads**2).sum(axis=0) / count)).astype(np.uint16)

@@ -1,0 +1,60 @@
+"""The demo: the whole road on synthetic scenes, whose truth is known."""
+
+from ..cube.open import open_cube
+from ..planning.plan import Plan
+from ..scenes.read import Files
+from ..scenes.read import load_block
+from .synthetic import COLLECTION
+from .synthetic import simulate
+from collections.abc import Iterator
+from pathlib import Path
+from s2sharp_core import BANDS
+from s2sharp_core import load_sharpener
+from s2sharp_core.blocks import context
+from s2sharp_core.blocks import sharpen_block
+from s2sharp_core.evaluation.metrics import rmse
+from s2sharp_core.evaluation.metrics import sre
+from typing import Any
+import numpy as np
+import rasterio
+
+__all__ = [
+    "make_scenes",
+    "score",
+]
+
+
+def make_scenes(folder: Path) -> dict[str, Any]:
+    """Simulate scenes in ``folder``; the flags of a run over them."""
+    catalog, bbox = simulate(folder / "archive")
+    return {
+        "catalog": str(catalog),
+        "collection": COLLECTION,
+        "bbox": bbox,
+        "datetime": "2024-06",
+        "out": folder / "cube",
+    }
+
+
+def score(folder: Path, plan: Plan) -> Iterator[tuple[str, ...]]:
+    """Rows of a table: each coarse band's error against the truth, bicubic beside the run's method."""
+    layout, acquisition = plan.layouts[0], plan.acquisitions[0]
+    cube = open_cube(plan.out).isel(time=0).load()
+    coarse = tuple(band for band in plan.config.bands if BANDS[band].gsd > 10)
+    bicubic = load_sharpener("bicubic", coarse)
+    block = load_block(
+        Files(acquisition), acquisition, bicubic.reads, layout.area, context(bicubic)
+    )
+    smooth = sharpen_block(block.data, block.box, layout.area, bicubic)
+    for band in coarse:
+        with rasterio.open(
+            folder / "archive" / "truth" / acquisition.datetime[:10] / f"{band}.tif"
+        ) as file:
+            window = file.window(*layout.lattice.bounds(layout.area))
+            truth = (file.read(1, window=window).astype(np.float32) - 1000) / 10_000
+        # Both on the same pixels: where the run has data.
+        known = np.where(cube["valid"].values == 1, truth, np.nan)[None]
+        pictures = [smooth[band][None], cube[band].values[None]]
+        errors = [f"{rmse(known, x)[0] * 10_000:.1f}" for x in pictures]
+        ratios = [f"{sre(known, x)[0]:.2f}" for x in pictures]
+        yield (band, f"{BANDS[band].gsd} m", *errors, *ratios)

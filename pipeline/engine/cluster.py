@@ -1,0 +1,227 @@
+"""Where units are done: processes of this machine, jobs of SLURM, or the workers of any Dask scheduler."""
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from ipaddress import ip_address
+from typing import Any, Protocol
+from urllib.parse import urlsplit
+
+import dask
+import torch
+from dask.system import CPU_COUNT
+from distributed import Client, LocalCluster, Nanny, Scheduler
+from distributed.deploy.spec import SpecCluster
+from distributed.system import MEMORY_LIMIT
+
+from s2sharp_core import S2SharpError
+
+from ..storage.location import Place
+from .slurm import jobs, read_profile
+from .worker import WORKER_THREADS
+
+__all__ = [
+    "ALLOCATOR",
+    "Cluster",
+    "connect",
+    "memory_of",
+    "threads_of",
+    "workers_of",
+]
+
+ALLOCATOR = {
+    "MALLOC_ARENA_MAX": "2",
+    "MALLOC_TRIM_THRESHOLD_": str(2**27),
+    "MALLOC_MMAP_THRESHOLD_": str(2**25),
+}
+"""How glibc's allocator is set for workers. Each arena keeps what it once had: two are enough for two busy threads.
+Dask's own threshold gives every array back when it is freed, and has it zeroed by the kernel when it is asked for
+again: with the many of a net that doubles its time."""
+
+_ENVIRONMENT = {
+    **ALLOCATOR,
+    # Threads that wait must not spin: on a shared machine that takes the core from who they wait for.
+    "OMP_WAIT_POLICY": "PASSIVE",
+}
+
+_SETTINGS = {
+    "distributed.scheduler.allowed-failures": 10,
+    # Units bound their memory themselves; a paused or spilled worker would only stall.
+    "distributed.worker.memory.target": False,
+    "distributed.worker.memory.spill": False,
+    "distributed.worker.memory.pause": False,
+    "distributed.worker.memory.terminate": False,
+    # Watching itself took a tenth of a core on two cores, half of it in workers' profiles, which nobody looks at.
+    "distributed.worker.profile.enabled": False,
+    "distributed.admin.tick.interval": "500ms",
+    **{f"distributed.nanny.pre-spawn-environ.{k}": v for k, v in _ENVIRONMENT.items()},
+}
+
+_SAFE = {"tls", "wss", "inproc"}
+"""Encrypted, or within this process."""
+
+
+class Where(Protocol):
+    """What a configuration says about where units are done."""
+
+    @property
+    def scheduler(self) -> str | None: ...
+    @property
+    def insecure(self) -> bool: ...
+    @property
+    def cluster(self) -> str | None: ...
+    @property
+    def workers(self) -> int | None: ...
+    @property
+    def memory(self) -> float | None: ...
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """Who does the units.
+
+    ``threads``: that each worker's net may use (0: as the cluster has set them); ``tend``: to be called every
+    second or so, replaces workers that were lost where this program can, and says whether it can.
+    """
+
+    client: Client
+    threads: int
+    tend: Callable[[], bool]
+
+
+def _untended() -> bool:
+    return False
+
+
+@contextmanager
+def connect(where: Where, home: Place) -> Iterator[Cluster]:
+    """The cluster that a configuration names; ``home``: the run's folder, for what jobs leave.
+
+    Connections that leave this machine are encrypted: who can reach a plain one may run programs as its user.
+
+    Raises
+    ------
+    S2SharpError
+        ``scheduler-unreachable``; ``scheduler-insecure`` for a plain connection to another machine;
+        ``bad-config`` for a profile that is wrong; ``jobs-refused``.
+    """
+    if where.scheduler:
+        with _scheduler(where.scheduler, insecure=where.insecure) as client:
+            yield Cluster(client, 0, _untended)
+        return
+    with dask.config.set(_SETTINGS):
+        if where.cluster:
+            profile = read_profile(where.cluster)
+            exports = {**_ENVIRONMENT, "OMP_NUM_THREADS": str(profile.cores)}
+            sent = jobs(profile, workers_of(where), home, exports)
+            with sent as (cluster, tend), Client(cluster, set_as_default=False) as client:
+                yield Cluster(client, profile.cores, tend)
+            return
+        preload = dask.config.get("distributed.worker.preload")
+        with (
+            dask.config.set({"distributed.worker.preload": [*preload, "s2sharp.engine.preload"]}),
+            _local(workers_of(where), _gpus(where)) as cluster,
+            Client(cluster, set_as_default=False) as client,
+        ):
+            yield Cluster(client, threads_of(where), _untended)
+
+
+@contextmanager
+def _scheduler(address: str, *, insecure: bool) -> Iterator[Client]:
+    if not (insecure or _private(address)):
+        raise S2SharpError(
+            "scheduler-insecure",
+            f"The connection to {address} would be plain: who can reach that port could read along and run "
+            "programs as you.",
+            "Start the scheduler with --protocol tls and certificates and give tls://HOST:PORT (deploy/README.md); or, "
+            "in a network that only you can reach, add --insecure.",
+        )
+    try:
+        client = Client(address, timeout="20s", set_as_default=False)
+    except (OSError, ValueError, TypeError) as error:
+        raise S2SharpError(
+            "scheduler-unreachable",
+            f"No Dask scheduler answers at {address}: {error}.",
+            "Check the address (tls://HOST:8786, tcp://127.0.0.1:8786) and, for tls, the certificates that "
+            "DASK_DISTRIBUTED__COMM__TLS__… name; or leave --scheduler out.",
+        ) from error
+    with client:
+        try:
+            client.wait_for_workers(1, timeout=60)
+        except TimeoutError as error:
+            raise S2SharpError(
+                "scheduler-unreachable",
+                f"The scheduler at {address} has had no worker for a minute.",
+                f"Start some: `dask worker ADDRESS --nthreads {WORKER_THREADS}`, where s2sharp is installed.",
+            ) from error
+        yield client
+
+
+def _private(address: str) -> bool:
+    """Whether a connection to a scheduler is encrypted, or stays on this machine."""
+    parts = urlsplit(address if "://" in address else f"tcp://{address}")
+    if parts.scheme in _SAFE or parts.hostname == "localhost":
+        return True
+    try:
+        return ip_address(parts.hostname or "").is_loopback
+    except ValueError:
+        return False
+
+
+def _local(workers: int, gpus: tuple[str, ...]) -> SpecCluster:
+    """Processes of this machine, reached from here alone; each is shown one of ``gpus``, if there are any."""
+    if not gpus:
+        return LocalCluster(
+            n_workers=workers,
+            threads_per_worker=WORKER_THREADS,
+            dashboard_address="127.0.0.1:0",
+            silence_logs=50,
+        )
+    here: dict[str, Any] = {"host": "127.0.0.1", "protocol": "tcp://"}
+    each = {**here, "nthreads": WORKER_THREADS, "memory_limit": 0, "silence_logs": 50}
+    return SpecCluster(
+        scheduler={"cls": Scheduler, "options": {**here, "dashboard_address": "127.0.0.1:0"}},
+        workers={
+            i: {
+                "cls": Nanny,
+                "options": {**each, "env": {"CUDA_VISIBLE_DEVICES": gpus[i % len(gpus)]}},
+            }
+            for i in range(workers)
+        },
+        silence_logs=50,
+    )
+
+
+def _gpus(where: Where) -> tuple[str, ...]:
+    """The GPUs that this process may use and was not told to leave alone, as CUDA_VISIBLE_DEVICES names them."""
+    if getattr(where, "device", "cpu") == "cpu":
+        return ()
+    count = torch.cuda.device_count()
+    named = os.environ.get("CUDA_VISIBLE_DEVICES")
+    return tuple(named.split(",") if named else map(str, range(count)))[:count]
+
+
+def workers_of(where: Where) -> int:
+    """Worker processes that are asked for: by default one, which uses all cores for the net, or one for each GPU."""
+    if where.workers or where.cluster or where.scheduler:
+        return where.workers or 1
+    return max(1, len(_gpus(where)))
+
+
+def threads_of(where: Where) -> int:
+    """Threads of each worker's net: what a job has; here, its share of the cores that this process may use."""
+    if where.cluster:
+        return read_profile(where.cluster).cores
+    return max(1, CPU_COUNT // workers_of(where))
+
+
+def memory_of(where: Where) -> float | None:
+    """Bytes that a worker may take up; None where only its cluster knows."""
+    if where.memory:
+        return where.memory * 1e9
+    if where.scheduler:
+        return None
+    if where.cluster:
+        return read_profile(where.cluster).bytes
+    return float(MEMORY_LIMIT / workers_of(where))

@@ -1,0 +1,158 @@
+"""What a run or a mosaic tells while it works: lines of JSON for a log, figures for Prometheus."""
+
+import json
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+from s2sharp_core import S2SharpError
+
+from .ledger import Record
+
+if TYPE_CHECKING:
+    from .settings import Command
+
+__all__ = [
+    "Event",
+    "Listener",
+    "listeners",
+]
+
+
+@dataclass(frozen=True)
+class Event:
+    """Something to tell.
+
+    ``phase``: "plan" and "done", the first and the last, with counts in ``about``; "error" in place of "done", with its ``kind`` and ``message``; "lease", whose ``about`` says what it ``waits`` for; "cluster", with its ``dashboard``; "sensor", "fit", "sharpen", "overviews" or "publish".
+    Of a mosaic "mosaic" and "compare" in place of "sensor", "fit" and "sharpen".
+    ``record``: what became of a unit. ``again``: the unit failed and will be tried again. ``skipped``: name and key of a
+    unit that was done before.
+    ``about``: while a fit is under way, how far it is: ``take``, ``step``, ``steps``, ``loss``.
+    """
+
+    phase: str
+    record: Record | None = None
+    again: bool = False
+    skipped: tuple[str, str] | None = None
+    about: dict[str, Any] | None = None
+
+    @property
+    def full(self) -> bool:
+        """Whether it is of a unit of the full resolution."""
+        return self.phase in ("sharpen", "mosaic")
+
+    @property
+    def counts(self) -> bool:
+        """Whether a unit of the phase is done with."""
+        return not self.again and self.about is None
+
+
+Listener = Callable[[Event], None]
+
+
+def _line(event: Event) -> dict[str, Any]:
+    line: dict[str, Any] = {"time": datetime.now(UTC).isoformat(timespec="milliseconds")}
+    line |= {"phase": event.phase}
+    if event.about is not None:
+        return line | {"event": "progress", **event.about}
+    if event.skipped is not None:
+        unit, key = event.skipped
+        return line | {"event": "skipped", "unit": unit, "key": key}
+    facts = asdict(event.record) if event.record else {}
+    facts.pop("written", None)  # stamped by the ledger; the line has its own time
+    return line | {"event": "again" if event.again else "unit", **facts}
+
+
+def _json_lines(file: IO[str]) -> Listener:
+    def tell(event: Event) -> None:
+        file.write(json.dumps(_line(event)) + "\n")
+        file.flush()
+
+    return tell
+
+
+def _metrics(port: int, total: int) -> tuple[Listener, Callable[[], None]]:
+    """Figures at http://127.0.0.1:PORT/metrics, and how to end them."""
+    from prometheus_client import CollectorRegistry, Counter, Gauge, start_http_server
+
+    registry = CollectorRegistry()
+    planned = Gauge("s2sharp_units_planned", "Units of the full resolution", registry=registry)
+    planned.set(total)
+    units = Counter(
+        "s2sharp_units", "Units that are done with", ["phase", "status"], registry=registry
+    )
+    again = Counter("s2sharp_retries", "Units to be tried again", ["kind"], registry=registry)
+    seconds = Counter(
+        "s2sharp_unit_seconds", "Seconds of workers by step", ["step"], registry=registry
+    )
+    pixels = Counter(
+        "s2sharp_valid_pixels", "Pixels of the full resolution that show data", registry=registry
+    )
+    peak = Gauge("s2sharp_worker_peak_bytes", "Largest memory of a worker", registry=registry)
+    most = 0
+
+    def tell(event: Event) -> None:
+        nonlocal most
+        record = event.record
+        if event.again and record:
+            again.labels(record.kind).inc()
+        elif event.counts:
+            units.labels(event.phase, record.status if record else "skipped").inc()
+        if record is None:
+            return
+        for step, spent in record.seconds.items():
+            seconds.labels(step).inc(spent)
+        if event.full:
+            pixels.inc(record.valid)
+        most = max(most, record.peak)
+        peak.set(most)
+
+    try:
+        server, thread = start_http_server(port, addr="127.0.0.1", registry=registry)
+    except OSError as error:
+        raise S2SharpError(
+            "bad-config",
+            f"Cannot serve metrics on port {port}: {error}.",
+            "Choose another --metrics.",
+        ) from error
+
+    def end() -> None:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+    return tell, end
+
+
+@contextmanager
+def listeners(config: "Command", total: int) -> Iterator[list[Listener]]:
+    """Those that a configuration asks for.
+
+    Raises
+    ------
+    S2SharpError
+        ``bad-config`` where events cannot be written, or metrics not be served.
+    """
+    with ExitStack() as stack:
+        found: list[Listener] = []
+        if config.events == "-":
+            found.append(_json_lines(sys.stdout))
+        elif config.events:
+            try:
+                file = stack.enter_context(Path(config.events).open("a"))
+            except OSError as error:
+                raise S2SharpError(
+                    "bad-config",
+                    f"Cannot write {config.events}: {error}.",
+                    "Choose another --events.",
+                ) from error
+            found.append(_json_lines(file))
+        if config.metrics is not None:
+            tell, end = _metrics(config.metrics, total)
+            stack.callback(end)
+            found.append(tell)
+        yield found

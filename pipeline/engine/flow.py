@@ -1,0 +1,342 @@
+"""Units through a cluster: a bounded number in flight, tried again, doubled when they lag, and every outcome recorded."""
+
+import heapq
+import itertools
+import statistics
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from queue import Empty, SimpleQueue
+from typing import Any, Generic, TypeVar, cast
+
+from distributed import Client, Future
+from distributed.client import ClosedClientError
+
+from s2sharp_core import S2SharpError
+
+from .ledger import Record
+
+__all__ = [
+    "GPU",
+    "PASSING",
+    "EnoughError",
+    "Flow",
+    "Workers",
+    "lost",
+]
+
+GPU = "GPU"
+"""The Dask resource that nets ask for where workers offer it."""
+
+# Units in flight for each worker: one at work and one waiting.
+_AHEAD = 2
+
+# Units that lie beside each other and go to one worker: what it reads is near, and what all write is spread.
+_RUN = 8
+
+# A unit is tried again after so many seconds, twice as long each further time.
+_BACKOFF = 5.0
+
+# Failures that may pass: a store, an archive or a server of signatures that is busy, a worker that was lost.
+PASSING = frozenset(
+    {"asset-unreadable", "signing-failed", "stage-missing", "store-unwritable", "worker-error"}
+)
+"""Kinds of them."""
+
+# A unit that has taken so many times the median of the others, and at least so many seconds, lags.
+_LAG, _LAG_SECONDS = 4.0, 60.0
+
+# How often a unit outlives the loss of all workers; another time, it is taken for what killed them.
+_LOST = 3
+
+# Seconds without any worker after which a run ends.
+_DESERTED = 300.0
+
+# Seconds to wait for a result: one that was lost with its worker is there again only when the unit has been redone.
+_FETCH = 5.0
+
+# Seconds between two looks at who lags and who has come.
+_LOOK = 1.0
+
+T = TypeVar("T")
+
+
+class EnoughError(Exception):
+    """More units have failed than may."""
+
+
+def lost(unit: str, key: str, attempt: int, error: Exception, size: str) -> Record:
+    """The record of a unit whose worker died of it, or raised beyond what a unit expects; ``size``: the flag by which
+    units are made smaller.
+    """
+    remedy = (
+        f"If a worker had no memory left, choose a smaller {size} or fewer --workers; run again: only what "
+        "failed is redone."
+    )
+    message = f"{unit}: {type(error).__name__}: {error}".rstrip(". ") + f". {remedy}"
+    return Record(unit, key, "failed", kind="worker-error", message=message, attempt=attempt)
+
+
+class Workers:
+    """Who is there, and who of them has a GPU; asked of the scheduler at most once a second.
+
+    ``tend`` is called as often: it replaces those that were lost, where that can be done from here, and says so.
+    """
+
+    def __init__(self, client: Client, tend: Callable[[], bool] = lambda: False) -> None:
+        self._client, self._tend = client, tend
+        self._asked = float("-inf")
+        self._resources: dict[str, dict[str, float]] = {}
+        self._late: dict[Future[Any], str] = {}
+        self.coming = False
+
+    def _look(self) -> dict[str, dict[str, float]]:
+        if time.monotonic() - self._asked > _LOOK:
+            if self._client.status in ("closing", "closed"):
+                raise ClosedClientError("the client has lost its scheduler")
+            known = self._client.scheduler_info(n_workers=-1).get("workers", {})
+            self._resources = {name: about.get("resources") or {} for name, about in known.items()}
+            self.coming = self._tend()
+            self._asked = time.monotonic()
+        return self._resources
+
+    def late(self, worker: str, future: Future[Any]) -> None:
+        """A worker whose unit lags: it is given no other, in this phase or the next, until that has come back."""
+        self._late[future] = worker
+        future.add_done_callback(lambda done: self._late.pop(done, None))
+
+    def is_late(self, future: Future[Any]) -> bool:
+        return future in self._late
+
+    @property
+    def every(self) -> set[str]:
+        """Whoever is there."""
+        return set(self._look())
+
+    @property
+    def sharpening(self) -> list[str]:
+        """Those that nets run on: with a GPU, where any has one; without those that are late, unless all are."""
+        every = self._look()
+        able = [name for name, has in every.items() if has.get(GPU)] or list(every)
+        late = set(self._late.values())
+        return [name for name in able if name not in late] or able
+
+    @property
+    def staging(self) -> list[str]:
+        """Those that files are copied by: without a GPU, where there are such."""
+        every = self._look()
+        return [name for name, has in every.items() if not has.get(GPU)] or list(every)
+
+    @property
+    def gpus(self) -> dict[str, float] | None:
+        """What a unit asks for, where any worker offers one: half a GPU, since of two units one is being written."""
+        return {GPU: 0.5} if any(has.get(GPU) for has in self._look().values()) else None
+
+
+class _Hands(Generic[T]):
+    """Deals things out in runs of neighbours, a run to a worker; what a lost one had goes to the others."""
+
+    def __init__(self, things: Iterable[T]) -> None:
+        self._rest = iter(things)
+        self._hands: dict[str, deque[T]] = {}
+
+    def next(self, worker: str) -> T | None:
+        """The next thing for a worker; None when all are dealt."""
+        hand = self._hands.setdefault(worker, deque())
+        if not hand:
+            hand.extend(itertools.islice(self._rest, _RUN))
+        if not hand:
+            hand = max(self._hands.values(), key=len)
+        return hand.popleft() if hand else None
+
+
+@dataclass
+class _Flight(Generic[T]):
+    """A thing under way: ``attempt`` counts from 1; ``lost``: how often all workers were, while it was; ``doubled``: sent
+    to a second worker.
+    """
+
+    thing: T
+    attempt: int
+    worker: str
+    lost: int = 0
+    begun: float = field(default_factory=time.monotonic)
+    futures: list[Future[Any]] = field(default_factory=list)
+
+    @property
+    def doubled(self) -> bool:
+        return len(self.futures) > 1
+
+
+@dataclass
+class Flow(Generic[T]):
+    """Carries things through a cluster, at most :data:`_AHEAD` of them for each worker at a time.
+
+    Parameters
+    ----------
+    submit
+        Sends one thing to a worker: (thing, attempt, keywords for :meth:`Client.submit`) → future of a
+        :class:`Record`.
+    failure
+        The record of a thing whose worker was lost or raised what nobody expected: (thing, attempt, error).
+    land
+        Takes in a thing's last record.
+    again
+        Told when a thing will be tried again.
+    retries
+        How often a failure that may pass is tried again.
+    check
+        Called at every look; raises to stop.
+    """
+
+    workers: Workers
+    submit: Callable[[T, int, dict[str, Any]], Future[Any]]
+    failure: Callable[[T, int, Exception], Record]
+    land: Callable[[T, Record], None]
+    again: Callable[[T, Record], None]
+    retries: int
+    check: Callable[[], None]
+    _flying: dict[T, _Flight[T]] = field(default_factory=dict)
+    _landed: SimpleQueue[tuple[T, Future[Any]]] = field(default_factory=SimpleQueue)
+    _waiting: list[tuple[float, int, T, int]] = field(default_factory=list)
+    _order: Iterator[int] = field(default_factory=itertools.count)
+    _deserted: float | None = None
+    _there: set[str] = field(default_factory=set)
+    _took: deque[float] = field(default_factory=lambda: deque(maxlen=50))
+
+    def through(self, things: Iterable[T]) -> None:
+        """All of ``things``, in their order as far as workers allow."""
+        hands = _Hands(things)
+        try:
+            while True:
+                self.check()
+                more = self._launch(hands)
+                if not (self._flying or self._waiting or more):
+                    return
+                try:
+                    self._take_in(*self._landed.get(timeout=_LOOK))
+                except Empty:
+                    self._double()
+        finally:
+            with suppress(ClosedClientError):  # it would hide what the client was closed by
+                for flight in self._flying.values():
+                    for future in flight.futures:
+                        future.cancel()
+
+    def _launch(self, hands: _Hands[T]) -> bool:
+        """Fill the workers; whether there may be more to come."""
+        flying = dict.fromkeys(self.workers.sharpening, 0)
+        for flight in self._flying.values():
+            if flight.worker in flying:
+                flying[flight.worker] += 1
+        there = self.workers.every
+        if flying and self._there.isdisjoint(there):
+            self._rescue(flying)
+        self._there = there
+        if flying or self.workers.coming:
+            self._deserted = None
+        elif self._deserted is None:
+            self._deserted = time.monotonic()
+        elif time.monotonic() - self._deserted > _DESERTED:
+            raise S2SharpError(
+                "workers-lost",
+                f"The cluster has had no worker for {_DESERTED / 60:.0f} minutes.",
+                "Start some and run again: only what is missing is done.",
+            )
+        while flying:
+            worker = min(flying, key=lambda name: flying[name])
+            if flying[worker] >= _AHEAD or len(self._flying) >= _AHEAD * len(flying):
+                return True
+            thing, attempt = self._due() or (hands.next(worker), 1)
+            if thing is None:
+                return False
+            flight = _Flight(thing, attempt, worker)
+            self._flying[thing] = flight
+            self._send(flight, worker)
+            flying[worker] += 1
+        return True
+
+    def _rescue(self, flying: dict[str, int]) -> None:
+        """Send again what was under way when all workers were lost: it was meant for them, and Dask (2026.8) leaves
+        it lying when others come. So quickly may they come that nobody saw the moment without any.
+        """
+        # The other way round each time: one that kills whoever takes it up should not keep the others from their turn.
+        for thing, flight in reversed(list(self._flying.items())):
+            del self._flying[thing]
+            for future in flight.futures:
+                future.cancel()
+            if flight.lost == _LOST:
+                error = RuntimeError(f"its worker died {_LOST + 1} times in a row")
+                self._failed(thing, flight, self.failure(thing, flight.attempt, error))
+                continue
+            worker = min(flying, key=lambda name: flying[name])
+            flying[worker] += 1
+            again = _Flight(thing, flight.attempt, worker, flight.lost + 1)
+            self._flying[thing] = again
+            self._send(again, worker)
+
+    def _due(self) -> tuple[T, int] | None:
+        if self._waiting and self._waiting[0][0] <= time.monotonic():
+            _, _, thing, attempt = heapq.heappop(self._waiting)
+            return thing, attempt
+        return None
+
+    def _send(self, flight: _Flight[T], worker: str) -> None:
+        gpus = self.workers.gpus
+        # Not both: what asks for a resource and may go elsewhere kills a worker that lacks it (distributed 2026.8).
+        where = {"resources": gpus} if gpus else {"workers": [worker], "allow_other_workers": True}
+        future = self.submit(flight.thing, flight.attempt, {**where, "pure": False})
+        flight.futures.append(future)
+        thing = flight.thing
+        future.add_done_callback(lambda done: self._landed.put((thing, done)))
+
+    def _take_in(self, thing: T, future: Future[Any]) -> None:
+        flight = self._flying.get(thing)
+        if flight is None or future not in flight.futures:
+            return  # the slower of two
+        try:
+            record = cast(Record, future.result(timeout=_FETCH))
+        except Exception as error:
+            if isinstance(error, TimeoutError) and future.status != "error":
+                self._landed.put((thing, future))
+                return
+            # Whatever a worker dies of, or raises beyond what a unit expects, is that unit's failure.
+            record = self.failure(thing, flight.attempt, error)
+        del self._flying[thing]
+        record = replace(record, attempt=flight.attempt)
+        for other in flight.futures:
+            # What is late goes on: when it has come back, its worker is one to reckon with again.
+            if other is not future and not self.workers.is_late(other):
+                other.cancel()
+        future.release()
+        if record.status == "failed":
+            self._failed(thing, flight, record)
+        else:
+            self._took.append(time.monotonic() - flight.begun)
+            self.land(thing, record)
+
+    def _failed(self, thing: T, flight: _Flight[T], record: Record) -> None:
+        """Try it again later, where that may help."""
+        if record.kind in PASSING and flight.attempt <= self.retries:
+            due = time.monotonic() + _BACKOFF * 2 ** (flight.attempt - 1)
+            heapq.heappush(self._waiting, (due, next(self._order), thing, flight.attempt + 1))
+            self.again(thing, record)
+        else:
+            self.land(thing, record)
+
+    def _double(self) -> None:
+        """Send what lags to a worker that has nothing else to do: whoever comes first is taken."""
+        if not self._took:
+            return
+        limit = max(_LAG_SECONDS, _LAG * _AHEAD * statistics.median(self._took))
+        busy = {flight.worker for flight in self._flying.values()}
+        idle = [name for name in self.workers.sharpening if name not in busy]
+        for flight in list(self._flying.values()):
+            if not idle:
+                return
+            if time.monotonic() - flight.begun > limit and not flight.doubled:
+                if not self.workers.gpus:  # else Dask chose who has it
+                    self.workers.late(flight.worker, flight.futures[0])
+                self._send(flight, idle.pop())

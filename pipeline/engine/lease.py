@@ -1,0 +1,286 @@
+"""Who writes a run's folder or store: one at a time, by a lease that its holder keeps alive.
+
+Its generations are files ``OUT/lease/NUMBER``, each created exclusively, so of several that try to take
+the next one, one succeeds, on any kind of store. The holder rewrites its own file, with a new beat, three
+times per term; the newest generation counts. It is free when its holder has released it, or when its
+last beat is half a term old and does not move while it is watched for the other half: who keeps asking has it a
+term after the last beat, and a clock that is wrong makes nobody lose a lease that is kept alive. What two would
+write at once after all, since one of them was suspended, is the same content: the lease saves work, and is no
+lock on which shards depend.
+"""
+
+import json
+import os
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from uuid import uuid4
+
+import psutil
+
+from s2sharp_core import S2SharpError
+
+from ..storage.files import create, files, read_text, remove, write_text
+from ..storage.location import Place, store_errors
+
+__all__ = [
+    "TERM",
+    "Holder",
+    "Lease",
+    "holder",
+]
+
+TERM = 60.0
+"""Seconds without a sign of life after which a lease is free."""
+
+# Of a term: between two beats, and after how long without one it is watched, for what is left of the term.
+_BEAT, _QUIET = 1 / 3, 1 / 2
+
+# A store on which others always come first, round after round, is not asked for ever.
+_ROUNDS = 10
+
+
+@dataclass(frozen=True)
+class Holder:
+    """Who holds a lease: the content of a generation's file.
+
+    ``id`` is unique; ``started`` and ``beat`` in UTC, ISO 8601; ``seconds``: the lease's term; ``among``: the
+    processes that ``pid`` is a number of, and ``ticks`` when it began, as the kernel counts; "" and 0 where there
+    is no telling.
+    """
+
+    id: str
+    host: str
+    pid: int
+    started: str
+    beat: str
+    seconds: float
+    released: bool = False
+    among: str = ""
+    ticks: int = 0
+
+    @property
+    def age(self) -> float:
+        """Seconds since the last beat, by this machine's clock; negative where the clocks disagree."""
+        return (datetime.now(UTC) - datetime.fromisoformat(self.beat)).total_seconds()
+
+    @property
+    def dead(self) -> bool:
+        """Whether it was a process that would be seen here, and is none any more: nobody need wait for its term.
+
+        Containers may share the name of their host, and yet not see each other's processes.
+        """
+        if not self.among or (self.host, self.among) != (socket.gethostname(), _among()):
+            return False
+        ticks = _ticks(self.pid)
+        another = ticks != self.ticks and 0 not in (ticks, self.ticks)
+        return another or not psutil.pid_exists(self.pid)
+
+
+def holder(out: Place) -> Holder | None:
+    """Who wrote the newest generation of the lease of ``out``, released or not; None if nobody ever did."""
+    newest = _newest(out)
+    return _read(out, newest) if newest else None
+
+
+class Lease:
+    """The lease of one OUT, held: made by :meth:`taken`."""
+
+    def __init__(self, out: Place, mine: Holder, number: int) -> None:
+        self._out, self._mine, self._number = out, mine, number
+        self._lost, self._done = threading.Event(), threading.Event()
+        self._thread = threading.Thread(target=self._keep, name="s2sharp-lease", daemon=True)
+
+    @classmethod
+    @contextmanager
+    def taken(
+        cls, out: Place, seconds: float = TERM, tell: Callable[[str], None] = lambda _: None
+    ) -> Iterator["Lease"]:
+        """Take the lease of ``out``, keep it alive during the block, and release it.
+
+        Parameters
+        ----------
+        seconds
+            Its term.
+        tell
+            Called with a line when there is something to wait for.
+
+        Raises
+        ------
+        S2SharpError
+            ``busy`` when another holds it, with who, where and until when at least.
+        """
+        lease = _take(out, seconds, tell)
+        lease._thread.start()
+        try:
+            yield lease
+        finally:
+            lease._release()
+
+    @property
+    def lost(self) -> bool:
+        """Whether another has taken over, since this process was suspended or cut off for a term."""
+        return self._lost.is_set()
+
+    def check(self) -> None:
+        """Stop who has lost it.
+
+        Raises
+        ------
+        S2SharpError
+            ``lease-lost``.
+        """
+        if self.lost:
+            raise S2SharpError(
+                "lease-lost",
+                f"Another run has taken over {self._out}: this one showed no sign of life for "
+                f"{self._mine.seconds:g} s.",
+                "What it had done counts; leave the rest to the other one.",
+            )
+
+    def _keep(self) -> None:
+        while not self._done.wait(_BEAT * self._mine.seconds):
+            try:
+                if _newest(self._out) > self._number:
+                    self._lost.set()
+                    return
+                self._mine = replace(self._mine, beat=_now())
+                self._write()
+            except store_errors():
+                continue  # the next beat may get through; until a term has passed nobody takes over
+
+    def _release(self) -> None:
+        self._done.set()
+        self._thread.join(self._mine.seconds)
+        mine = _file(self._out, self._number)
+        try:
+            if not self.lost:
+                self._mine = replace(self._mine, released=True)
+                self._write()
+                return
+        except store_errors():
+            pass  # a disk that is full takes no word, but forgets one
+        with suppress(*store_errors()):
+            remove(mine)  # else the lease ends by itself
+
+    def _write(self) -> None:
+        write_text(_file(self._out, self._number), _text(self._mine))
+
+
+def _take(out: Place, seconds: float, tell: Callable[[str], None]) -> Lease:
+    """The next generation, made by this process."""
+    now = _now()
+    pid, among = os.getpid(), _among()
+    mine = Holder(
+        uuid4().hex, socket.gethostname(), pid, now, now, seconds, among=among, ticks=_ticks(pid)
+    )
+    for _ in range(_ROUNDS):
+        newest = _newest(out)
+        if newest:
+            _wait_until_free(out, newest, tell)
+        mine = replace(mine, beat=_now())
+        if not create(_file(out, newest + 1), _text(mine)):
+            continue
+        if _newest(out) > newest + 1:
+            # Others have been here since `newest` was read, and have tidied up behind them.
+            remove(_file(out, newest + 1))
+            continue
+        for old in _numbers(out):
+            if old <= newest:
+                remove(_file(out, old))
+        return Lease(out, mine, newest + 1)
+    raise S2SharpError(
+        "busy",
+        f"The lease of {out} could not be taken in {_ROUNDS} rounds: others are always first.",
+        "Start one run at a time.",
+    )
+
+
+def _wait_until_free(out: Place, number: int, tell: Callable[[str], None]) -> None:
+    """Return when a generation is nobody's any more.
+
+    Raises
+    ------
+    S2SharpError
+        ``busy``.
+    """
+    found = _read(out, number)
+    if found is None or found.released or found.dead:
+        return
+    if 0 <= found.age <= _QUIET * found.seconds:
+        raise _busy(out, found)
+    # Its holder is gone, or its clock is not ours: one that is alive will beat.
+    watch = (1 - _QUIET) * found.seconds
+    tell(
+        f"{found.host} (process {found.pid}) began a run in {out} and shows no sign of life; watching for "
+        f"{watch:.0f} s."
+    )
+    until = time.monotonic() + watch
+    while time.monotonic() < until:
+        time.sleep(watch / 10)
+        if _newest(out) != number:
+            return  # who asks sees the newer one
+        if _read(out, number) != found:
+            raise _busy(out, _read(out, number) or found)
+
+
+def _busy(out: Place, found: Holder) -> S2SharpError:
+    left = max(0.0, _QUIET * found.seconds - found.age)
+    return S2SharpError(
+        "busy",
+        f"Another run writes to {out}: process {found.pid} on {found.host}, since {found.started}.",
+        f"Let it finish; should it be dead, start again in {left:.0f} s: its lease ends "
+        f"{(1 - _QUIET) * found.seconds:.0f} s later.",
+    )
+
+
+def _file(out: Place, number: int) -> Place:
+    return out / "lease" / f"{number:06d}"
+
+
+def _numbers(out: Place) -> list[int]:
+    return [int(name) for name in files(out / "lease") if name.isdigit()]
+
+
+def _newest(out: Place) -> int:
+    """The number of the newest generation; 0 if there is none."""
+    return max(_numbers(out), default=0)
+
+
+def _read(out: Place, number: int) -> Holder | None:
+    """A generation; None if it is gone or says nothing."""
+    try:
+        return Holder(**json.loads(read_text(_file(out, number))))
+    except (FileNotFoundError, ValueError, TypeError):
+        return None
+
+
+def _text(holder: Holder) -> str:
+    return json.dumps(asdict(holder), indent=1)
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat()
+
+
+def _among() -> str:
+    """What numbers of processes belong to: this boot of the machine and the namespace; "" where it does not say."""
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        return f"{boot}/{Path('/proc/self/ns/pid').stat().st_ino}"
+    except OSError:
+        return ""
+
+
+def _ticks(pid: int) -> int:
+    """When a process began, in ticks since boot, which no change of the clock moves; 0 where it does not say."""
+    try:
+        about = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return 0
+    return int(about.rpartition(")")[2].split()[19])  # the name before may hold anything

@@ -1,0 +1,135 @@
+"""The record of which units are done, from what: status and key stand in a file's name, so that one
+listing tells all.
+"""
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from typing import Literal, get_args
+
+from ..storage.files import files, read_texts, remove, write_text
+from ..storage.location import Place
+
+__all__ = [
+    "Ledger",
+    "Record",
+    "States",
+    "Status",
+]
+
+Status = Literal["ok", "empty", "cloudy", "failed"]
+
+FINAL: frozenset[str] = frozenset({"ok", "empty", "cloudy"})
+"""What need not be done again under the same key."""
+
+# Digits of a key that stand in a name.
+_DIGITS = 24
+
+
+@dataclass(frozen=True)
+class Record:
+    """What became of a unit.
+
+    ``unit`` is its path in the ledger, ``key`` the digest of what its content follows from. ``kind``,
+    ``message`` and, where they are to blame, ``item`` and ``band`` tell a failure; ``attempt`` counts from 1.
+    ``disagreement``: band → DN by which neighbouring tiles differ where they overlap, the median of a sample (:func:`~s2sharp.scenes.disagreement.disagreement`).
+    ``seconds`` by phase; ``idle`` and ``peak`` are the worker's memory in
+    bytes before its first unit and at its highest. ``written``: when the ledger took it in, ISO 8601 in UTC.
+    """
+
+    unit: str
+    key: str
+    status: Status
+    kind: str = ""
+    message: str = ""
+    item: str = ""
+    band: str = ""
+    attempt: int = 1
+    warnings: tuple[str, ...] = ()
+    windows: int = 0
+    valid: int = 0
+    disagreement: dict[str, float] = field(default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=dict)
+    idle: int = 0
+    peak: int = 0
+    worker: str = ""
+    written: str = ""
+
+
+@dataclass(frozen=True)
+class Ledger:
+    """A folder with one file per unit, ``UNIT.KEY.STATUS``, its content the :class:`Record`."""
+
+    folder: Place
+
+    def _path(self, unit: str, key: str, status: str) -> Place:
+        return self.folder / _name(unit, key, status)
+
+    def write(self, record: Record) -> None:
+        """Record a unit, after its shards were written; an earlier failure is taken back."""
+        path = self._path(record.unit, record.key, record.status)
+        written = record.written or datetime.now(UTC).isoformat(timespec="milliseconds")
+        write_text(path, json.dumps({**asdict(record), "written": written}, indent=1))
+        if record.status in FINAL:
+            remove(self._path(record.unit, record.key, "failed"))
+
+    def states(self, folder: str = "") -> "States":
+        """Return what every record says, from one listing of a folder of units, or of all."""
+        found: dict[tuple[str, str], str] = {}
+        for name in self.names(folder):
+            unit, key, status = name.rsplit(".", 2)
+            if found.get((unit, key)) not in FINAL:
+                found[unit, key] = status
+        return States(found)
+
+    def records(self) -> Iterator[Record]:
+        """Every record, read."""
+        yield from _read(self.folder, self.names())
+
+    def read(self, unit: str, key: str, status: str) -> Record:
+        """One record."""
+        (record,) = self.reads([(unit, key, status)])
+        return record
+
+    def reads(self, wanted: Iterable[tuple[str, str, str]]) -> Iterator[Record]:
+        """The records of some (unit, key, status), in order; one that went meanwhile is left out."""
+        yield from _read(self.folder, (_name(*one) for one in wanted))
+
+    def names(self, folder: str = "") -> Iterator[str]:
+        """``UNIT.KEY.STATUS`` of every record, in order."""
+        for found in files(self.folder / folder):
+            name = found.rpartition("/")[2]
+            parts = name.rsplit(".", 2)
+            if len(parts) == 3 and parts[2] in get_args(Status) and not name.startswith("."):
+                yield f"{folder}/{found}" if folder else found
+
+
+@dataclass(frozen=True)
+class States:
+    """Status of units by the key that they were recorded under, as of one listing of a ledger."""
+
+    of: Mapping[tuple[str, str], str] = field(default_factory=dict)
+    """(unit, first digits of its key) → status."""
+
+    def get(self, unit: str, key: str) -> str | None:
+        """Return the status of ``unit`` under ``key``, None where nothing is recorded."""
+        return self.of.get((unit, key[:_DIGITS]))
+
+    def done(self, unit: str, key: str) -> bool:
+        """Whether ``unit`` needs no more work under ``key``."""
+        return self.get(unit, key) in FINAL
+
+    def units(self, *statuses: str) -> list[str]:
+        """Return the units that have one of ``statuses``, in order."""
+        return sorted({unit for (unit, _), status in self.of.items() if status in statuses})
+
+
+def _name(unit: str, key: str, status: str) -> str:
+    return f"{unit}.{key[:_DIGITS]}.{status}"
+
+
+def _read(folder: Place, names: Iterable[str]) -> Iterator[Record]:
+    for text in read_texts(folder, names):
+        facts = json.loads(text)
+        yield Record(**{**facts, "warnings": tuple(facts["warnings"])})

@@ -1,0 +1,75 @@
+"""Settings that all commands share which do their work on a cluster; none of them changes a pixel."""
+
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from ..storage.location import Place
+
+__all__ = [
+    "Command",
+    "folder",
+    "wrong",
+]
+
+
+def folder(value: Place) -> Place:
+    """A place that may become a folder, else a ``ValueError``: nothing would be found out before work had begun."""
+    if isinstance(value, Path) and value.is_file():
+        raise ValueError(f"{value} is a file; give a folder")
+    return value
+
+
+def wrong(error: ValidationError) -> str:
+    """What is wrong, field by field, without pydantic's own words."""
+    return "; ".join(
+        f"{'.'.join(map(str, e['loc'])) or 'configuration'}: {e['msg'].removeprefix('Value error, ')}"
+        for e in error.errors()
+    )
+
+
+class Command(BaseModel):
+    """What commands that do their work on a cluster share; none of it changes a pixel."""
+
+    # Whoever puts a key into a URL is told so, without the key.
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    insecure: bool = Field(
+        False,
+        description="Allow a plain connection to a scheduler on another machine (tcp:// in place of tls://): who can "
+        "reach its port can run programs as you.",
+    )
+    cluster: str | None = Field(
+        None,
+        description="Do the work in SLURM jobs, --workers of them, by a profile: a TOML file, or `slurm` for slurm.toml "
+        "here or in ~/.config/s2sharp.",
+    )
+    workers: int | None = Field(
+        None, gt=0, description="Processes on this machine, or jobs of --cluster."
+    )
+    yes: bool = Field(
+        False,
+        description="Begin also where the plan says that it takes days, or writes terabytes.",
+    )
+    retries: int = Field(
+        2,
+        ge=0,
+        description="How often a unit is tried again, with pauses, after a failure that may pass: an unreadable "
+        "file, a full disk, a lost worker.",
+    )
+    max_failures: int = Field(
+        100,
+        ge=0,
+        description="Stop when more units than this have failed for good; until then the others go on.",
+    )
+    events: str | None = Field(
+        None,
+        description="Append what happens as lines of JSON to this file; `-`: to the standard output, and tables "
+        "and bars to the standard error.",
+    )
+    metrics: int | None = Field(
+        None, gt=0, lt=65536, description="Serve figures for Prometheus on this port of localhost."
+    )
+    quiet: bool = Field(
+        False, description="Print nothing but what goes wrong; the exit code tells the rest."
+    )

@@ -1,0 +1,100 @@
+"""What a run leaves behind that nobody needs: found by name, and nothing else is touched."""
+
+from dataclasses import dataclass
+
+from ..engine.ledger import FINAL, Ledger
+from ..planning.plan import read_plan
+from ..storage.files import files, remove, remove_empty
+from ..storage.location import Place
+
+__all__ = [
+    "Leftover",
+    "clean",
+    "leftovers",
+]
+
+
+@dataclass(frozen=True)
+class Leftover:
+    """A file below the folder of a run or a mosaic, by its name there, why it is none of the results, and its size in bytes."""
+
+    name: str
+    why: str
+    size: int
+
+
+def leftovers(out: Place) -> list[Leftover]:
+    """What may go: the stage, drafts of killed writers, and records of failures that have been made good.
+
+    Sensors that were measured and weights that were fitted stay: a run that is continued needs them, and the cube names them.
+
+    Raises
+    ------
+    S2SharpError
+        ``not-a-run``: nothing is removed from a folder that holds no run and no mosaic.
+    """
+    if (out / "mosaic.json").exists():
+        # Here: what mosaics are made with need not be installed to tidy a run.
+        from ..mosaic.plan import read_plan as read_mosaic
+
+        read_mosaic(out)
+    else:
+        read_plan(out)
+    there = files(out)
+    ledger = Ledger(out / "ledger")
+    done = set(ledger.states().units(*FINAL))
+    good = {
+        f"ledger/{name}"
+        for name in ledger.names()
+        if name.endswith(".failed") and name.rsplit(".", 2)[0] in done
+    }
+    # Without the cube, `.cube.zarr.old` is it: a run that is taken up again puts it back.
+    moved = "cube.zarr/zarr.json" in there
+    return [
+        Leftover(name, why, size)
+        for name, size in there.items()
+        if (why := _why(name, good, moved=moved))
+    ]
+
+
+_OURS = {
+    *(
+        "acquisitions",
+        "cogs",
+        "cube.zarr",
+        "fits",
+        "lease",
+        "ledger",
+        "pictures",
+        "sensors",
+        "stac",
+    ),
+    *("differences", "mosaic.zarr"),
+}
+"""Folders that a run or a mosaic writes to."""
+
+_DRAFTS = (
+    *(".run.json.", ".area.geojson.", ".items.parquet.", ".datatakes.parquet.", ".owed.json."),
+    *(".mosaic.json.", ".differences.json."),
+)
+"""What drafts of its files begin with."""
+
+
+def _why(name: str, good: set[str], *, moved: bool) -> str:
+    top, _, rest = name.partition("/")
+    if top == "stage":
+        return "a native band, copied"
+    if name in good:
+        return "a failure that has been made good"
+    if top.startswith(".cube.zarr."):
+        return "a cube that was moved" if moved else ""
+    ours = (top in _OURS and rest) or top.startswith(_DRAFTS)
+    torn = name.endswith(".partial") or "/.partial-" in name  # the latter are folders of COGs
+    return "a draft" if ours and torn else ""
+
+
+def clean(out: Place, found: list[Leftover]) -> None:
+    """Remove them, and the folders that become empty by it."""
+    for leftover in found:
+        remove(out / leftover.name)
+    remove_empty(out)

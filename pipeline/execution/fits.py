@@ -1,0 +1,119 @@
+"""Methods that learn on the scene: once per datatake, on windows spread over all of it.
+
+What was fitted lies in ``OUT/fits/DATATAKE`` and is used until the run is done.
+"""
+
+import time
+from dataclasses import replace
+from typing import Any
+
+import torch
+from distributed import get_worker
+
+from s2sharp_core import METHODS, S2SharpError
+from s2sharp_core.sensor.sample import Sample
+from s2sharp_core.sharpeners.guard import told
+
+from ..engine.ledger import Record
+from ..engine.worker import REMEDY_NO_SPACE, Peak, keep, one_unit
+from ..planning.plan import Datatake, Plan
+from ..storage.location import store_errors
+from ..storage.mirror import mirrored
+from .samples import Wish, draw, scenes_of
+from .unit import Run, idle_size
+
+__all__ = [
+    "TOPIC",
+    "draw_sample",
+    "fit_unit",
+]
+
+TOPIC = "s2sharp-fit"
+"""What workers tell of a fit under way: a dict of ``take``, ``step``, ``steps``, ``loss``."""
+
+# Sides of windows in cells, the best first; the method's smallest comes last.
+_SIDES = (64, 32)
+
+
+def draw_sample(plan: Plan, datatake: Datatake) -> tuple[Sample, tuple[str, ...]]:
+    """The windows that a fit learns from, and the ids of the items that their pixels are from.
+
+    Which they are is kept in ``sample.json`` in the fit's folder, and is not decided again.
+
+    Raises
+    ------
+    S2SharpError
+        As :func:`~s2sharp.execution.samples.draw`.
+    """
+    folder = plan.fit_folder(datatake.take)
+    assert folder is not None  # noqa: S101  (only a method that learns is fitted)
+    method = METHODS[plan.config.method]
+    wish = Wish(
+        reads=plan.reads,
+        count=plan.config.fit_windows,
+        sides=(*(s for s in _SIDES if s > method.smallest), method.smallest),
+        seed=plan.config.seed,
+        why=(
+            f"{plan.config.method} learns on the scene",
+            "Choose a method that needs no fit (s2net-m), or give --weights of an earlier fit.",
+        ),
+        file=folder / "sample.json",
+        key=plan.sample_key(datatake),
+    )
+    sample, windows = draw(datatake, wish)
+    return sample, scenes_of(datatake, windows)
+
+
+def fit_unit(run: Run, datatake: Datatake, attempt: int = 1) -> Record:
+    """Fit the method to one datatake and record it; never raises for bad input.
+
+    A fit that was killed goes on from its last checkpoint.
+    """
+    plan = run.plan
+    name, key = plan.fit_name(datatake), plan.fit_key(datatake)
+    facts: dict[str, Any] = {"unit": name, "key": key, "attempt": attempt}
+    begin, threads = time.perf_counter(), torch.get_num_threads()
+    with one_unit, Peak() as memory:
+        idle = idle_size(run)
+        torch.set_num_threads(plan.config.fit_threads)
+        try:
+            note = _fit(plan, datatake)
+            facts |= {"status": "ok", "warnings": (note,) if note else ()}
+        except S2SharpError as error:
+            message = f"{datatake.take}: {error}"
+            facts |= {"status": "failed", "kind": error.kind, "message": message}
+        except store_errors() as error:
+            message = f"Cannot write {plan.fit_folder(datatake.take)}: {error}. {REMEDY_NO_SPACE}"
+            facts |= {"status": "failed", "kind": "store-unwritable", "message": message}
+        finally:
+            torch.set_num_threads(threads)
+    facts |= {"seconds": {"fit": time.perf_counter() - begin}, "idle": idle, "peak": memory.bytes}
+    return keep(plan.out, Record(**facts))
+
+
+def _fit(plan: Plan, datatake: Datatake) -> str:
+    """Fit, and return what the user should know of it."""
+    folder = plan.fit_folder(datatake.take)
+    method = METHODS[plan.config.method]
+    # Only such a method's plan has datatakes.
+    assert folder is not None and method.fit is not None  # noqa: S101, PT018
+    sample, scenes = draw_sample(plan, datatake)
+    options = replace(plan.options, scenes=scenes)
+    with mirrored(folder) as (here, push):
+
+        def tell(step: int, steps: int, loss: float) -> None:
+            about = {"take": datatake.take, "step": step, "steps": steps, "loss": loss}
+            _worker_says(about)
+            push()  # its checkpoint, from which any worker can go on
+
+        sensor = plan.sensor(datatake.take)
+        method.fit(sample, sensor, plan.coarse, options, here, plan.device, tell)
+        return told(method.name, here, plan.coarse)
+
+
+def _worker_says(about: dict[str, object]) -> None:
+    try:
+        worker = get_worker()
+    except ValueError:
+        return  # called without a cluster
+    worker.log_event(TOPIC, about)

@@ -1,0 +1,107 @@
+"""What people open first: COGs, a STAC catalogue and a before/after picture of each acquisition."""
+
+from dataclasses import asdict, replace
+
+import numpy as np
+import pystac
+
+from s2sharp_core import BANDS, S2SharpError
+
+from ..cube.layout import Layout
+from ..cube.open import open_written
+from ..engine.ledger import Record
+from ..engine.worker import REMEDY_NO_SPACE, keep, one_unit
+from ..planning.plan import Plan, Unit
+from ..publish.cogs import write_cogs
+from ..publish.panels import choose_spot
+from ..publish.quicklook import quicklook
+from ..publish.stac import Provenance, stac_item, write_catalog
+from ..scenes.acquisition import Acquisition
+from ..scenes.read import Files, load_block
+from ..storage.files import files
+from ..storage.location import Place, store_errors
+from .unit import Run
+
+__all__ = [
+    "publish_unit",
+    "write_catalogue",
+]
+
+# Pixels along an overview that is searched for the place to show.
+_OVERVIEW = 1500
+
+_CREDIT = "Contains modified Copernicus Sentinel data"
+
+
+def publish_unit(run: Run, unit: Unit, missing: tuple[str, ...], attempt: int = 1) -> Record:
+    """Write the COGs and the picture of one acquisition, and record it."""
+    plan = run.plan
+    layout, acquisition = plan.layout(unit.epsg), plan.acquisition(unit)
+    name, key = plan.name(unit), plan.key(unit, missing)
+    try:
+        with one_unit:
+            write_cogs(plan.out, layout, unit.time, acquisition.id)
+            told = _picture(plan, layout, acquisition, unit.time)
+        record = Record(name, key, "ok", warnings=told)
+    except S2SharpError as error:
+        record = Record(name, key, "failed", kind=error.kind, message=str(error))
+    except store_errors() as error:
+        message = f"Cannot publish {acquisition.id}: {error}. {REMEDY_NO_SPACE}"
+        record = Record(name, key, "failed", kind="store-unwritable", message=message)
+    return keep(plan.out, replace(record, attempt=attempt))
+
+
+def picture_path(out: Place, acquisition: Acquisition) -> Place:
+    return out / "pictures" / f"{acquisition.id}.png"
+
+
+def _picture(plan: Plan, layout: Layout, acquisition: Acquisition, time: int) -> tuple[str, ...]:
+    """Draw before and after; a place that cannot be read costs the picture only, with a warning."""
+    cube = open_written(plan.store, layout, time)
+    overview = open_written(plan.store, layout, time, layout.level_of(_OVERVIEW))
+    rows, cols = choose_spot(cube, overview=overview)
+    spot = cube.isel(y=rows, x=cols)
+    box = layout.cells_at(rows, cols)
+    coarse = tuple(b for b in plan.config.bands if BANDS[b].gsd > 10)
+    try:
+        native = load_block(Files(acquisition), acquisition, coarse, box, 0).data if coarse else {}
+    except S2SharpError as error:
+        return (f"No picture of {acquisition.id}: {error.message}",)
+    if not any(np.isfinite(y).any() for y in native.values()):
+        return ()
+    path = picture_path(plan.out, acquisition)
+    title = f"{acquisition.datetime[:10]}  ·  EPSG:{layout.epsg}  ·  {plan.config.method}"
+    credit = _CREDIT if "sentinel" in plan.config.collection else ""
+    quicklook(path, spot.load(), native, title, credit)
+    return ()
+
+
+def write_catalogue(plan: Plan) -> Place:
+    """Write the STAC collection and one item for each acquisition; returns the collection's path."""
+    items = [
+        _item(plan, layout, time, acquisition)
+        for layout in plan.layouts
+        for time, acquisition in enumerate(plan.of(layout.epsg))
+    ]
+    return write_catalog(plan.out, items, "Sentinel-2 with all bands at 10 m, made by s2sharp.")
+
+
+def _item(plan: Plan, layout: Layout, time: int, acquisition: Acquisition) -> pystac.Item:
+    folder = plan.out / "cogs" / acquisition.id
+    names = [n for n in files(folder) if n.endswith(".tif") and "/" not in n]
+    cogs = {name.removesuffix(".tif"): folder / name for name in names}
+    thumbnail = picture_path(plan.out, acquisition)
+    provenance = Provenance(
+        id=acquisition.id,
+        datetime=f"{acquisition.datetime}Z",
+        platform=acquisition.scenes[0].platform,
+        cloud_cover=acquisition.cloud,
+        sources=tuple((scene.id, scene.href) for scene in acquisition.scenes),
+        method=plan.config.method,
+        weights=plan.weights_of(acquisition.take),
+        precision=plan.precision,
+        software=plan.software,
+        sensor=asdict(plan.sensor(acquisition.take)) if plan.coarse else None,
+    )
+    shown = thumbnail if thumbnail.exists() else None
+    return stac_item(plan.out, layout, time, acquisition.id, cogs, provenance, shown)

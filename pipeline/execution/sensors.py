@@ -1,0 +1,102 @@
+"""The sensor of each datatake: measured once on windows spread over all of it, and kept in ``OUT/sensors``.
+
+As a fit does, it belongs to the datatake and not to the area that was asked for, so that areas, tiles and EPSG
+codes side by side are sharpened alike. A datatake keeps its sensor as long as ``OUT`` lasts: tiles that come late
+leave what is there as it is.
+"""
+
+import json
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+
+from s2sharp_core import S2SharpError
+from s2sharp_core.sensor.sensing import SIDES, Sensed, sense
+
+from ..engine.flow import PASSING
+from ..engine.ledger import Record
+from ..engine.worker import REMEDY_NO_SPACE, Peak, keep, one_unit
+from ..planning.plan import Datatake, Plan
+from ..planning.sensor_files import about
+from ..storage.files import write_text
+from ..storage.location import store_errors
+from .samples import Window, Wish, draw, scenes_of
+from .unit import Run, idle_size
+
+__all__ = [
+    "measure_datatake",
+    "measure_unit",
+]
+
+# Windows that are looked at: those that a fit with the same seed draws first.
+_WINDOWS = 6
+
+# Sums run in another order on another number of threads.
+_THREADS = 2
+
+
+def measure_datatake(
+    datatake: Datatake, reads: Sequence[str], seed: int
+) -> tuple[Sensed, tuple[Window, ...]]:
+    """Measure a datatake on up to six windows without gaps; where there is none, the known sensor, and why.
+
+    Raises
+    ------
+    S2SharpError
+        ``asset-unreadable``: another window in the place of one that cannot be read would be another sample.
+    """
+    wish = Wish(tuple(reads), _WINDOWS, SIDES, seed, ("A sensor is measured on windows", ""))
+    try:
+        sample, windows = draw(datatake, wish)
+    except S2SharpError as error:
+        if error.kind != "nothing-to-fit":
+            raise
+        return Sensed.unknown(error.message.rstrip(".")), ()
+    return sense(sample), windows
+
+
+def measure_unit(run: Run, datatake: Datatake, attempt: int = 1) -> Record:
+    """Measure the sensor of one datatake, keep it, and record it; never raises for bad input.
+
+    What cannot be read at the last attempt is told, and the known sensor kept in place of a measured one: the
+    result does not hang on windows far away.
+    """
+    plan = run.plan
+    name, key = plan.sensor_name(datatake), plan.sensor_key(datatake)
+    facts: dict[str, Any] = {"unit": name, "key": key, "attempt": attempt}
+    file = plan.sensor_file(datatake.take)
+    begin, threads = time.perf_counter(), torch.get_num_threads()
+    with one_unit, Peak() as memory:
+        idle = idle_size(run)
+        torch.set_num_threads(_THREADS)
+        try:
+            seen, windows = _measured(plan, datatake, last=attempt > plan.config.retries)
+            kept = about(seen, [window.about for window in windows])
+            scenes = scenes_of(datatake, windows)
+            write_text(file, json.dumps({"key": key, **kept, "scenes": scenes}, indent=1) + "\n")
+            told = tuple(f"{datatake.take}: {text}" for text in seen.told)
+            facts |= {"status": "ok", "warnings": told}
+        except S2SharpError as error:
+            message = f"{datatake.take}: {error}"
+            facts |= {"status": "failed", "kind": error.kind, "message": message}
+        except store_errors() as error:
+            message = f"Cannot write {file}: {error}. {REMEDY_NO_SPACE}"
+            facts |= {"status": "failed", "kind": "store-unwritable", "message": message}
+        finally:
+            torch.set_num_threads(threads)
+    facts |= {"seconds": {"sensor": time.perf_counter() - begin}, "idle": idle}
+    return keep(plan.out, Record(**facts, peak=memory.bytes))
+
+
+def _measured(plan: Plan, datatake: Datatake, *, last: bool) -> tuple[Sensed, tuple[Window, ...]]:
+    try:
+        return measure_datatake(datatake, plan.reads, plan.config.seed)
+    except S2SharpError as error:
+        if error.kind in PASSING and not last:
+            raise
+        again = f"remove {plan.sensor_file(datatake.take)} and run again to measure it"
+        return Sensed.unknown(f"{error.message.rstrip('.')}; {again}"), ()
+    except (RuntimeError, ArithmeticError) as error:  # torch's for matrices that cannot be inverted
+        return Sensed.unknown(f"{type(error).__name__}: {error}"), ()

@@ -1,0 +1,248 @@
+"""The work of one unit, on a worker: read, sharpen, write the shard whole, then record it."""
+
+import os
+import socket
+import warnings
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import psutil
+import torch
+
+from s2sharp_core import BANDS, METHODS, S2SharpError, Sharpener
+from s2sharp_core.bands import CELL, CLOUDS
+from s2sharp_core.blocks import sharpen_block, valid_mask
+from s2sharp_core.lattice import Box
+from s2sharp_core.sensor.observation import SENTINEL2
+from s2sharp_core.sensor.registration import warn_of_shifts
+
+from ..cube.layout import FILL, Layout, Native, Sharded, encode
+from ..cube.overviews import overview
+from ..cube.write import write_shard
+from ..engine.ledger import Record
+from ..engine.worker import Clock, Peak, failures, keep, net_thread, one_unit, one_write
+from ..planning.plan import Plan, Unit, plan_of
+from ..scenes.acquisition import Acquisition
+from ..scenes.disagreement import disagreement
+from ..scenes.radiometry import decode, reference_offset
+from ..scenes.read import Block, Reader, load_block, load_scl, offset_doubt
+from ..storage.location import Place
+
+__all__ = [
+    "Run",
+    "idle_size",
+    "overview_unit",
+    "sharpen_unit",
+]
+
+# Every so many shards along both axes, one is checked for bands that do not lie on each other.
+_PROBE = 4
+
+
+@dataclass(frozen=True)
+class Run:
+    """Where a worker finds its plan, and how many threads the net may use (0: as they are set)."""
+
+    out: Place
+    stamp: str
+    threads: int
+
+    @property
+    def plan(self) -> Plan:
+        return plan_of(self.out, self.stamp)
+
+
+@lru_cache(maxsize=1)
+def idle_size(run: Run) -> int:
+    """Memory of the process, in bytes, when it is ready for a run: the sharpener is loaded here, once."""
+    run.plan.outline()
+    return psutil.Process().memory_info().rss
+
+
+def sharpen_unit(run: Run, unit: Unit, staged: list[object], attempt: int = 1) -> Record:
+    """Do one unit of the full resolution and record it; never raises for bad input.
+
+    Parameters
+    ----------
+    staged
+        What :func:`stage_unit` returned for the shards it reads, and the failure of its fit, if any.
+    attempt
+        How often it has been tried, with this time.
+    """
+    plan, clock = run.plan, Clock()
+    facts: dict[str, Any] = {"unit": plan.name(unit), "key": plan.key(unit), "attempt": attempt}
+    facts["worker"] = f"{socket.gethostname()}:{os.getpid()}"
+    about: dict[str, Any] = {}
+    shards: list[_Shard] = []
+    with ExitStack() as until_written:
+        with one_unit, warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always", UserWarning)
+            facts["idle"] = idle_size(run)
+            memory = until_written.enter_context(Peak())
+            with failures(plan.store, facts):
+                for result in staged:
+                    if isinstance(result, S2SharpError):
+                        raise result
+                about, shards = net_thread.submit(_sharpen, run, unit, clock).result()
+            # Before the next one begins: of all that a process holds there are two at most.
+            until_written.enter_context(one_write)
+        with failures(plan.store, facts), clock("write"):
+            for layout, data in shards:
+                write_shard(plan.store, layout, unit.time, unit.row, unit.col, data)
+            facts |= about
+    whose = plan.acquisition(unit).id
+    told = tuple(
+        dict.fromkeys(f"{whose}: {w.message}" for w in caught if w.category is UserWarning)
+    )
+    return keep(plan.out, Record(**facts, warnings=told, seconds=clock.seconds, peak=memory.bytes))
+
+
+_Shard = tuple[Sharded, Mapping[str, np.ndarray]]
+
+
+def _strips(cells: Box, window: int) -> list[Box]:
+    """A unit in strips of one row of windows: what is read ahead and held at once."""
+    edges = range(cells.row0 // window * window, cells.row1, window)
+    return [
+        Box(max(cells.row0, row), min(cells.row1, row + window), cells.col0, cells.col1)
+        for row in edges
+    ]
+
+
+def _sharpen(run: Run, unit: Unit, clock: Clock) -> tuple[dict[str, Any], list[_Shard]]:
+    """Facts of the record, and what is to be written: whole shards of the unit's place."""
+    plan = run.plan
+    if run.threads:
+        torch.set_num_threads(run.threads)
+    layout, acquisition = plan.layout(unit.epsg), plan.acquisition(unit)
+    reader, sharpener = plan.reader(acquisition), plan.sharpener(acquisition.take)
+    cells = layout.cells(unit.row, unit.col)
+    wanted = plan.wanted(unit) & acquisition.box
+    shape = cells.pixels(10)
+    out = {band: np.full(shape, FILL, dtype=np.int16) for band in layout.bands}
+    out |= {name: np.zeros(shape, dtype=dtype) for name, (dtype, _, _) in layout.layers.items()}
+    # Also where nothing is valid: arrays that are all fill store nothing, and remove what was there.
+    shards: list[_Shard] = [(layout, out)]
+    if layout.native is not None:
+        measured = _measured(reader, acquisition, layout.native, wanted, cells)
+        shards.append((layout.native, measured))
+    if _overcast(reader, acquisition, wanted, cells, out["cloud"]):
+        return {"status": "cloudy"}, shards
+    windows = 0
+    strips = _strips(wanted, plan.config.window)
+    with ThreadPoolExecutor(1) as ahead:
+
+        def read(strip: Box) -> Block:
+            with clock("read"):
+                return load_block(reader, acquisition, plan.reads, strip, plan.margin)
+
+        coming = ahead.submit(read, strips[0])
+        for strip, after in zip(strips, [*strips[1:], None], strict=True):
+            block = coming.result()
+            if after is not None:
+                coming = ahead.submit(read, after)
+            with clock("net"):
+                windows += _sharpen_strip(plan, block, strip, sharpener, cells, out)
+            if strip == strips[len(strips) // 2]:
+                _check(block, acquisition, sharpener, probe=_probed(layout, unit))
+    with clock("overlaps"):
+        differs = disagreement(acquisition, plan.reads, wanted)
+    empty = all((out[band] == FILL).all() for band in layout.bands)
+    valid = int(np.count_nonzero(out["valid"]))
+    facts = {"windows": windows, "valid": valid, "disagreement": differs}
+    return {"status": "empty" if empty else "ok", **facts}, shards
+
+
+def _measured(
+    reader: Reader, acquisition: Acquisition, native: Native, wanted: Box, cells: Box
+) -> dict[str, np.ndarray]:
+    """A shard of what is delivered as it was measured."""
+    out = {}
+    for band in native.bands:
+        dn, _ = reader.mosaic(band, wanted)
+        y, _ = decode(dn, *reference_offset(acquisition, band))
+        out[band] = np.full(cells.shape, FILL, dtype=np.int16)
+        out[band][cells.slices(wanted, CELL)] = encode(y)
+    return out
+
+
+def _overcast(
+    reader: Reader, acquisition: Acquisition, wanted: Box, cells: Box, cloud: np.ndarray
+) -> bool:
+    """Whether the scene classification shows nothing but cloud; if so, it is put into ``cloud``."""
+    if not all(scene.scl for scene in acquisition.within(wanted)):
+        return False
+    scl = load_scl(reader, wanted)
+    seen = scl[scl != 0]
+    if seen.size == 0 or not np.isin(seen, CLOUDS).all():
+        return False
+    cloud[cells.slices(wanted, 10)] = scl
+    return True
+
+
+def _sharpen_strip(
+    plan: Plan,
+    block: Block,
+    strip: Box,
+    sharpener: Sharpener | None,
+    cells: Box,
+    out: dict[str, np.ndarray],
+) -> int:
+    """Sharpen one strip into the arrays of its shard; returns how many windows it took."""
+    place = cells.slices(strip, 10)
+    reads = sharpener.reads if sharpener else plan.reads
+    valid = valid_mask({band: block.data[band] for band in reads}, block.box, strip)
+    layers = {"cloud": block.cloud, "saturated": block.saturated, "source": block.source}
+    for name, layer in {**layers, "valid": valid}.items():
+        out[name][place] = layer
+    for band in plan.config.bands:
+        if BANDS[band].gsd == 10:
+            out[band][place] = encode(block.data[band][block.box.slices(strip, 10)])
+    if sharpener is None or not valid.any():
+        return 0
+    sharp = sharpen_block(block.data, block.box, strip, sharpener, plan.config.window)
+    for band, picture in sharp.items():
+        out[band][place] = encode(picture) if band in BANDS else _dn(picture)
+    return sum(1 for _ in strip.tiles(plan.config.window))
+
+
+def _dn(figure: np.ndarray) -> np.ndarray:
+    """A figure of reflectance as uint16 DN; from 1 on, since 0 is where there is none."""
+    return np.where(np.isnan(figure), 0, np.clip(np.rint(figure * 1e4), 1, 65535)).astype(np.uint16)
+
+
+def _probed(layout: Layout, unit: Unit) -> bool:
+    """The unit in the middle, and every so many of the others."""
+    middle = tuple(n // 2 for n in layout.shards())
+    return (unit.row, unit.col) == middle or unit.row % _PROBE == unit.col % _PROBE == _PROBE - 1
+
+
+def _check(
+    block: Block, acquisition: Acquisition, sharpener: Sharpener | None, *, probe: bool
+) -> None:
+    """Warn where the pixels contradict the metadata, or bands do not lie on each other."""
+    doubt = offset_doubt(block, acquisition)
+    if doubt:
+        warnings.warn(doubt, stacklevel=2)
+    if probe:
+        senses = sharpener is not None and METHODS[sharpener.name].senses
+        warn_of_shifts(block.data, sharpener.sensor if sharpener and senses else SENTINEL2)
+
+
+def overview_unit(run: Run, unit: Unit, missing: tuple[str, ...], attempt: int = 1) -> Record:
+    """Make one shard of an overview from the level below, and record it."""
+    plan, clock = run.plan, Clock()
+    facts: dict[str, Any] = {"unit": plan.name(unit), "key": plan.key(unit, missing)}
+    facts |= {"attempt": attempt, "status": "ok"}
+    with one_unit, failures(plan.store, facts):
+        layout = plan.layout(unit.epsg)
+        with clock("read"):
+            coarse = overview(plan.store, layout, unit.time, unit.row, unit.col, unit.level)
+        with clock("write"):
+            write_shard(plan.store, layout, unit.time, unit.row, unit.col, coarse, unit.level)
+    return keep(plan.out, Record(**facts, seconds=clock.seconds))

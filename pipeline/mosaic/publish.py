@@ -1,0 +1,145 @@
+"""COGs of each tile for desktops, a STAC item for each, and the collection of them."""
+
+import json
+from datetime import timedelta
+from typing import Any
+
+import numpy as np
+import pystac
+import zarr
+from pystac.extensions.projection import ProjectionExtension
+from pystac.utils import str_to_datetime
+from rasterio.windows import Window
+
+from s2sharp_core import BANDS
+
+from ..publish.cogs import Frame, Raster, write_pictures
+from ..publish.stac import PROCESSING, ZARR, add_picture, footprint, relative, write_catalog
+from ..storage.arrays import zarr_store
+from ..storage.files import files, read_texts, remove, remove_tree, write_text
+from ..storage.location import Place, place
+from .grid import within
+from .plan import MosaicPlan, Takes, Tile
+
+__all__ = [
+    "publish_tile",
+    "write_catalogue",
+]
+
+
+def _place(plan: MosaicPlan, tile: Tile) -> str:
+    """A tile's name in the folder of COGs and in the catalogue."""
+    return plan.name(tile, "tile").replace("/tile_", "_")
+
+
+def _cogs(plan: MosaicPlan, tile: Tile) -> Place:
+    return plan.config.to / "cogs" / _place(plan, tile)
+
+
+def _items(plan: MosaicPlan) -> Place:
+    return plan.config.to.absolute() / "stac" / "items"
+
+
+def _item_path(plan: MosaicPlan, tile: Tile) -> Place:
+    return _items(plan) / f"{_place(plan, tile)}.json"
+
+
+def publish_tile(plan: MosaicPlan, tile: Tile, takes: Takes) -> int:
+    """Write the COGs of a tile and its item; returns how many pixels they show, and removes what was there
+    if it is none.
+    """
+    asked = plan.box(tile) & plan.area
+    at = within(plan.canvas.box, asked)
+    root = zarr.open_group(zarr_store(plan.store), mode="r", use_consolidated=False)
+    arrays: Any = dict(root.arrays())
+    valid = int(np.count_nonzero(arrays["valid"][tile.period, *at]))
+    if valid == 0:
+        remove_tree(_cogs(plan, tile))
+        remove(_item_path(plan, tile))
+        return 0
+    left, _, _, top = plan.grid.bounds(asked)
+    height, width = asked.shape
+    parts = ((at, Window(0, 0, width, height)),)
+    frame = Frame(plan.grid.crs, plan.grid.resolution, (left, top), asked.shape, parts)
+    rasters = {band: Raster.of(band) for band in plan.bands}
+    (layer,) = (name for name in plan.canvas.layers if name != "valid")
+    dtype, long_name, _ = plan.canvas.layers[layer]
+    rasters[layer] = Raster(dtype, 0, 1.0, long_name, "mode")
+    cogs = write_pictures(arrays, tile.period, frame, _cogs(plan, tile), rasters)
+    sources = [source.id for take in takes for source in take]
+    if layer == "source":
+        shown = np.unique(arrays[layer][tile.period, *at])
+        sources = [plan.sources[number - 1].id for number in shown if number]
+    item = _item(plan, tile, sources)
+    for variable, path in cogs.items():
+        roles = ["data", "reflectance"] if variable in BANDS else ["metadata"]
+        about = rasters[variable].description
+        asset = pystac.Asset(relative(item, path), about, roles=roles)
+        add_picture(item, asset, frame, variable, rasters[variable])
+    store = pystac.Asset(relative(item, plan.store), "Mosaic, all periods", None, ZARR, ["data"])
+    item.add_asset("mosaic", store)
+    write_text(place(item.self_href), json.dumps(item.to_dict(include_self_link=False)))
+    return valid
+
+
+def _item(plan: MosaicPlan, tile: Tile, sources: list[str]) -> pystac.Item:
+    """What a tile is: where, of when, made from what and how."""
+    bounds = plan.grid.bounds(plan.box(tile) & plan.area)
+    geometry, bbox = footprint(bounds, plan.canvas.crs)
+    period, config = plan.periods[tile.period], plan.config
+    start, end = (str_to_datetime(f"{t}Z") for t in (period.start, period.end))
+    properties = {
+        "processing:lineage": f"{config.by} of {len(sources)} acquisitions of a cube by "
+        f"{plan.cube.software or 's2sharp'}, without what lies within {config.dilate:g} m of cloud or cloud "
+        f"shadow, on {plan.grid.crs[:40]}",
+        "processing:software": {"s2sharp": plan.software},
+        "s2sharp:by": config.by,
+        "s2sharp:sources": sources,
+    }
+    item = pystac.Item(
+        _place(plan, tile),
+        geometry,
+        bbox,
+        None,
+        properties,
+        start_datetime=start,
+        end_datetime=end - timedelta(seconds=1),
+    )
+    item.stac_extensions.append(PROCESSING)
+    item.set_self_href(str(_item_path(plan, tile)))
+    common = item.common_metadata
+    common.constellation, common.instruments = "sentinel-2", ["msi"]
+    if plan.grid.metres:
+        common.gsd = plan.grid.metres
+    known = plan.grid.crs if plan.canvas.crs.to_authority() else None
+    ProjectionExtension.ext(item, add_if_missing=True).apply(
+        code=known, wkt2=None if known else plan.grid.crs, bbox=list(bounds)
+    )
+    return item
+
+
+def write_catalogue(plan: MosaicPlan) -> Place | None:
+    """Write the STAC collection of all tiles that show something; None if there are none."""
+    there = files(_items(plan))
+    names = [_item_path(plan, tile).name for tile in plan.tiles()]
+    kept = [name for name in names if name in there]
+    if not kept:
+        return None
+    items = []
+    for name, text in zip(kept, read_texts(_items(plan), kept), strict=True):
+        about = json.loads(text)
+        # Those to an earlier collection are written anew.
+        about["links"] = [
+            x for x in about["links"] if x["rel"] not in ("root", "parent", "collection")
+        ]
+        items.append(pystac.Item.from_dict(about))
+        items[-1].set_self_href(str(_items(plan) / name))
+    about = f"Sentinel-2, all bands at {plan.grid.resolution:g} units of {plan.grid.crs[:40]}"
+    if plan.grid.metres:
+        about = f"Sentinel-2, all bands at {plan.grid.metres:g} m"
+    return write_catalog(
+        plan.config.to,
+        items,
+        f"{about}: one picture per {plan.config.period} ({plan.config.by}), made by s2sharp.",
+        "Sentinel-2 mosaics",
+    )

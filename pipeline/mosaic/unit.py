@@ -1,0 +1,116 @@
+"""The work of one tile, on a worker: paint it, write its shard whole, then record it."""
+
+import os
+import socket
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import psutil
+
+from s2sharp_core import S2SharpError
+
+from ..cube.layout import FILL
+from ..cube.overviews import overview
+from ..cube.write import write_shard
+from ..engine.ledger import Record
+from ..engine.worker import REMEDY_NO_SPACE, Peak, keep, one_unit
+from ..storage.location import Place, store_errors
+from .config import BLOCK
+from .cost import parts
+from .differences import compare_tile
+from .grid import within
+from .painter import Painter
+from .plan import MosaicPlan, Takes, Tile, plan_of
+from .publish import publish_tile
+
+__all__ = [
+    "Job",
+    "do_tile",
+]
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a worker does with a tile: ``what`` is "mosaic", "overviews", "publish" or "compare".
+
+    ``to`` and ``stamp``: where it finds the plan; ``takes``: the datatakes that may show, as they are
+    preferred; ``key``: what the result follows from.
+    """
+
+    to: Place
+    stamp: str
+    what: str
+    tile: Tile
+    takes: Takes
+    name: str
+    key: str
+
+
+def do_tile(job: Job, attempt: int) -> Record:
+    """Do one job and record it, as the ``attempt``-th; never raises for bad input."""
+    # Memory is planned for one at a time, whatever threads a cluster gives its workers.
+    with one_unit:
+        return _do_tile(job, attempt)
+
+
+def _do_tile(job: Job, attempt: int) -> Record:
+    facts: dict[str, Any] = {"unit": job.name, "key": job.key, "attempt": attempt}
+    facts["idle"] = _idle_size()
+    facts["worker"] = f"{socket.gethostname()}:{os.getpid()}"
+    begin = time.perf_counter()
+    with Peak() as memory:
+        try:
+            plan = plan_of(job.to, job.stamp)
+            valid = _WORK[job.what](plan, job.tile, job.takes)
+            facts |= {"status": "empty" if valid == 0 else "ok", "valid": valid}
+        except S2SharpError as error:
+            facts |= {"status": "failed", "kind": error.kind, "message": f"{job.name}: {error}"}
+        except store_errors() as error:
+            message = (
+                f"{job.name}: cannot read the cube or write {job.to}: {error}. {REMEDY_NO_SPACE}"
+            )
+            facts |= {"status": "failed", "kind": "store-unwritable", "message": message}
+    seconds = {job.what: time.perf_counter() - begin}
+    return keep(job.to, Record(**facts, seconds=seconds, peak=memory.bytes))
+
+
+@lru_cache(maxsize=1)
+def _idle_size() -> int:
+    """Memory of the process, in bytes, before its first tile."""
+    return int(psutil.Process().memory_info().rss)
+
+
+def _mosaic(plan: MosaicPlan, tile: Tile, takes: Takes) -> int:
+    """Paint a tile part by part and write it; returns how many pixels it shows."""
+    canvas, box = plan.canvas, plan.box(tile)
+    out = {band: np.full(box.shape, FILL, dtype=np.int16) for band in plan.bands}
+    out |= {name: np.zeros(box.shape, dtype=dtype) for name, (dtype, _, _) in canvas.layers.items()}
+    asked = box & plan.area
+    painter = Painter(plan, asked, takes)
+    for part in parts(plan, asked.snap(BLOCK), len(takes)) if takes else ():
+        shown = part & asked
+        for name, pixels in painter.paint(part).items():
+            out[name][within(box, shown)] = pixels[within(part, shown)]
+    # Also where nothing is valid: arrays that are all fill store nothing, and remove what was there.
+    write_shard(plan.store, canvas, tile.period, tile.row, tile.col, out)
+    return int(np.count_nonzero(out["valid"]))
+
+
+def _overview(plan: MosaicPlan, tile: Tile, _takes: Takes) -> int:
+    canvas = plan.canvas
+    place = tile.period, tile.row, tile.col
+    coarse = overview(plan.store, canvas, *place, tile.level)
+    write_shard(plan.store, canvas, *place, coarse, tile.level)
+    return int(np.count_nonzero(coarse["valid"]))
+
+
+_WORK: dict[str, Callable[[MosaicPlan, Tile, Takes], int]] = {
+    "mosaic": _mosaic,
+    "overviews": _overview,
+    "publish": publish_tile,
+    "compare": compare_tile,
+}

@@ -1,0 +1,102 @@
+"""The area that was asked for: in degrees, and in the metres of each grid."""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import cast
+
+import numpy as np
+import shapely
+from pyproj import Transformer
+from shapely.affinity import translate
+
+from s2sharp_core import S2SharpError
+from s2sharp_core.lattice import Lattice
+
+from ..catalog.antimeridian import Degrees, around, rolled
+from .config import RunConfig
+
+__all__ = [
+    "area_digest",
+    "area_shape",
+    "lonlat",
+    "reach",
+]
+
+_EASTINGS = (99_960.0, 909_780.0)
+"""Between these lie the tiles of every zone: MGRS has squares from 100 km to 900 km, and tiles are wider."""
+
+
+def area_shape(config: RunConfig, epsg: int) -> shapely.Geometry:
+    """The area that was asked for, in metres of ``epsg``, as far as that code's tiles reach; perhaps empty.
+
+    Edges are densified before they bend.
+
+    Raises
+    ------
+    S2SharpError
+        ``bad-config`` when the GeoJSON cannot be read.
+    """
+    # Far from a zone's meridian, its projection has no meaning.
+    meridian = epsg % 100 * 6 - 183
+    near = shapely.box(meridian - 12, -84, meridian + 12, 84)
+    given = lonlat(config)
+    shape = shapely.union_all([translate(given, turn) & near for turn in (-360, 0, 360)])
+    to_grid = Transformer.from_crs(4326, epsg, always_xy=True)
+    shape = shapely.transform(
+        shapely.segmentize(shape, 0.05), lambda xy: np.column_stack(to_grid.transform(*xy.T))
+    )
+    west, east = _EASTINGS
+    shape &= shapely.box(west, -1e8, east, 1e8)
+    # Of a box in degrees, the whole rectangle around it in metres: a picture without ragged edges.
+    return shape if config.area or shape.is_empty else shapely.box(*shapely.bounds(shape))
+
+
+def reach(config: RunConfig) -> Degrees:
+    """Degrees around all cells that may be written: more than was asked for, since grids are turned."""
+    found = [lonlat(config)]
+    for code in range(32601, 32661):
+        shape = area_shape(config, code)
+        if shape.is_empty:
+            continue
+        # One more: the southern code's cells lie a little lower.
+        cells = Lattice.of(code).around(tuple(shapely.bounds(shape))).grow(1)
+        to_degrees = Transformer.from_crs(code, 4326, always_xy=True)
+        west, south, east, north = to_degrees.transform_bounds(*Lattice.of(code).bounds(cells))
+        found.append(rolled(shapely.box(west, south, east + 360 * (east < west), north)))
+    return around(shapely.union_all(found))
+
+
+def _geojson(file: Path) -> shapely.Geometry:
+    try:
+        content = json.loads(file.read_text())
+        parts = [
+            shapely.make_valid(shapely.from_geojson(json.dumps(feature.get("geometry") or feature)))
+            for feature in content.get("features", [content])
+        ]
+        shape = shapely.union_all(parts)
+    except (OSError, ValueError, AttributeError, shapely.errors.ShapelyError) as error:
+        raise S2SharpError(
+            "bad-config", f"Cannot read the area {file}: {error}.", "It must be GeoJSON in lon/lat."
+        ) from error
+    west, south, east, north = shapely.bounds(shape)
+    wide = -360 <= west < east <= 360 and east - west <= 360
+    if not shape.area or not (wide and -90 <= south < north <= 90):
+        raise S2SharpError(
+            "bad-config",
+            f"The area {file} is no polygon in degrees; it spans {west}, {south}, {east}, {north}.",
+            "Give polygons in longitude and latitude (RFC 7946).",
+        )
+    return rolled(shape)
+
+
+def lonlat(config: RunConfig) -> shapely.Geometry:
+    """The area that was asked for, in degrees; one that crosses the antimeridian is cut there."""
+    if config.area:
+        return _geojson(config.area)
+    west, south, east, north = cast(Degrees, config.bbox)
+    return rolled(shapely.box(west, south, east + 360 * (east < west), north))
+
+
+def area_digest(config: RunConfig) -> str:
+    return hashlib.sha256(shapely.to_wkb(lonlat(config).normalize())).hexdigest()

@@ -1,0 +1,115 @@
+"""Time and memory of one window, measured in a process of its own: ``python -m s2sharp.planning.calibrate JSON``."""
+
+import json
+import sys
+import time
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+import psutil
+import torch
+
+from s2sharp_core import BANDS, METHODS, S2SharpError, load_sharpener
+from s2sharp_core.blocks import context, sharpen_block, side_by_side
+from s2sharp_core.lattice import Box
+from s2sharp_core.learning.fitting import FitOptions
+from s2sharp_core.sensor.observation import Sensor
+from s2sharp_core.sensor.sample import Sample
+from s2sharp_core.sharpeners.registry import unfitted_sharpener
+
+from ..engine.worker import Peak
+from .method import judged
+
+# How often: what an allocator keeps shows after the first time only.
+_TIMES = 3
+
+# Steps of two trial fits: their difference is what a step takes, without what a fit begins with.
+_FEW, _MORE = 2, 6
+
+# Windows of them, and the bytes that each of the other ones takes: twelve bands, and patches cut from them.
+_WINDOWS, _WINDOW = 2, 16_000_000
+
+
+def measure(settings: dict[str, Any]) -> dict[str, float]:
+    """Sharpen as many windows as are at work at once, some times; of a method that learns on the scene, time some
+    steps of its fit.
+
+    Returns
+    -------
+    dict
+        ``seconds`` that a window takes, and ``bytes`` of memory at the peak beyond the idle process
+        and the block that was given; ``fit``: seconds of a fit, and ``fit_bytes`` of memory that it takes,
+        both 0 where nothing is fitted.
+    """
+    chosen = settings["method"], settings["bands"]
+    where = settings["device"], settings["precision"]
+    sensor = Sensor.of(settings["sensor"])
+    if settings["unfitted"]:
+        sharpener = unfitted_sharpener(*chosen, *where, sensor)
+    else:
+        sharpener = load_sharpener(*chosen, settings["weights"], *where, sensor)
+    sharpener = judged(sharpener, trust=settings["trust"], error90=settings["error90"])
+    window = settings["window"]
+    abreast, _ = side_by_side(sharpener, settings["windows"], settings["threads"])
+    torch.set_num_threads(settings["threads"])
+    want = Box(0, window, 0, abreast * window)
+    have = want.grow(context(sharpener))
+    rng = np.random.default_rng(0)
+    data = {
+        band: rng.random(have.pixels(BANDS[band].gsd), dtype=np.float32) for band in sharpener.reads
+    }
+    idle = psutil.Process().memory_info().rss
+    seconds = []
+    with Peak() as peak:
+        for _ in range(_TIMES):
+            start = time.perf_counter()
+            sharpen_block(data, have, want, sharpener, window)
+            seconds.append(time.perf_counter() - start)
+    fit, fit_bytes = _fit(settings) if settings["fit_windows"] else (0.0, 0.0)
+    return {
+        "seconds": min(seconds) / abreast,
+        "bytes": peak.bytes - idle,
+        "fit": fit,
+        "fit_bytes": fit_bytes,
+    }
+
+
+def _fit(settings: dict[str, Any]) -> tuple[float, float]:
+    """Seconds and bytes of memory of a fit, from a few steps of it on windows of random numbers."""
+    method = METHODS[settings["method"]]
+    count = min(settings["fit_windows"], _WINDOWS)
+    torch.set_num_threads(settings["fit_threads"])
+    assert method.fit is not None  # noqa: S101  (only of such a method windows are asked for)
+    random = torch.Generator().manual_seed(0)
+    shapes = ((count, 4, 384, 384), (count, 6, 192, 192), (count, 2, 64, 64))
+    sample = Sample(*(torch.rand(shape, generator=random) for shape in shapes))
+    idle = psutil.Process().memory_info().rss
+    seconds = []
+    with Peak() as peak:
+        for steps in (_FEW, _MORE):
+            with TemporaryDirectory() as folder:
+                start = time.perf_counter()
+                try:
+                    method.fit(
+                        sample,
+                        Sensor.of(settings["sensor"]),
+                        tuple(settings["bands"]),
+                        FitOptions(steps),
+                        Path(folder),
+                        settings["device"],
+                        lambda *_: None,
+                    )
+                except S2SharpError as error:
+                    # Random numbers may not be learned; the time they take is what counts.
+                    if error.kind != "fit-failed":
+                        raise
+                seconds.append(time.perf_counter() - start)
+    step = max(0.0, (seconds[1] - seconds[0]) / (_MORE - _FEW))
+    more = (settings["fit_windows"] - count) * _WINDOW
+    return seconds[0] + step * (settings["fit_steps"] - _FEW), float(peak.bytes - idle + more)
+
+
+if __name__ == "__main__":
+    sys.stdout.write(json.dumps(measure(json.loads(sys.argv[1]))))

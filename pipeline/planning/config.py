@@ -1,0 +1,310 @@
+"""One typed run configuration: flags over environment over file, validated before anything starts."""
+
+import os
+import tomllib
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from pydantic import Field, TypeAdapter, ValidationError, field_validator, model_validator
+
+from s2sharp_core import BANDS, S2SharpError
+from s2sharp_core.bands import CIRRUS, MEASURED, in_order
+
+from ..catalog.antimeridian import ordered
+from ..engine.settings import Command, folder, wrong
+from ..storage.location import Located
+
+__all__ = [
+    "EARTH_SEARCH",
+    "NAMED",
+    "RunConfig",
+    "read_config",
+]
+
+EARTH_SEARCH = "https://earth-search.aws.element84.com/v1"
+
+_AREA = {"area", "bbox"}
+
+_ADAPTED = "-adapted"
+
+NAMED = ("default", "table")
+"""Sensors that need no product and no file."""
+
+
+class RunConfig(Command):
+    """What to make, from what, where, and how.
+
+    Every field is a key of the TOML file, a flag of ``s2sharp run``, whose help its description is, and,
+    in capitals after ``S2SHARP_``, an environment variable.
+    """
+
+    out: Located = Field(
+        description="Folder or URL (s3://BUCKET/PREFIX) for the cube and all that belongs to it. The same "
+        "command on it again continues a run that was stopped."
+    )
+    catalog: str = Field(
+        EARTH_SEARCH,
+        description="STAC API, a static catalogue, or stac-geoparquet `items.parquet` (path or URL); or products as "
+        "they are downloaded: `….SAFE`, its `.zip`, an EOPF `….zarr` (path or URL), or a folder of them.",
+    )
+    collection: str = Field(
+        "sentinel-2-c1-l2a",
+        description="STAC collection; of products, one whose name holds their level: sentinel-2-l1c.",
+    )
+    sign: Literal["auto", "none", "planetary-computer", "item", "cdse"] = Field(
+        "auto",
+        description="How files that need a signature get one while the run goes on: by Planetary Computer's tokens, "
+        "by asking for their item again, or by the keys of the Copernicus Data Space (CDSE_S3_ACCESS_KEY, "
+        "CDSE_S3_SECRET_KEY). auto: as the catalogue's addresses show.",
+    )
+    bbox: tuple[float, float, float, float] | None = Field(
+        None, description="Area in degrees; W > E crosses the antimeridian."
+    )
+    area: Path | None = Field(None, description="GeoJSON file, in place of --bbox.")
+    extent: tuple[float, float, float, float] | None = Field(
+        None,
+        description="Make room in the cube for this area, which later runs may fill. Without it a cube grows, too, but "
+        "on object stores only to the south and east.",
+    )
+    datetime: str = Field(
+        description="Day, month, year or interval: `2024-06`, `2024-06-01/..`, `2024-06-01/2024-06-30`."
+    )
+    since: str | None = Field(
+        None,
+        description="Search again, and take what the catalogue has that the cube in --out has not: `last`, or only "
+        "what was sensed since a date. Late tiles and newer baselines replace their own units; the rest is left as it "
+        "is. Run it as often as you like.",
+    )
+    max_cloud: float = Field(
+        100.0,
+        ge=0,
+        le=100,
+        description="Leave out acquisitions whose cloud cover, in per cent, is higher. It is judged per "
+        "acquisition, so no tile of a picture is dropped alone.",
+    )
+    bands: tuple[str, ...] = Field(tuple(BANDS), description="Bands to deliver: `B02,B03,B05`.")
+    cirrus: bool = Field(
+        False,
+        description="Keep B10 of Level-1C, too, as it is: at 60 m in a group of its own (`EPSG/r60m`), since it sees cirrus "
+        "and not the ground. `--bands …,B10` is the same.",
+    )
+    method: str = Field("s2net-m", description="How to sharpen; `s2sharp methods` lists them.")
+    weights: Located | None = Field(
+        None,
+        description="Folder with weights in place of the shipped ones: trained, imported, or fitted by "
+        "an earlier run (OUT/fits/DATATAKE).",
+    )
+    sensor: str = Field(
+        "measured",
+        description="How coarse bands relate to the 10 m bands of the same product (blur, shift, noise). measured: once "
+        "per datatake, on a few windows spread over all of it, weighed against what is known of the instrument; default: "
+        "the instrument as it is known; table: as papers assume it; or a JSON file that `s2sharp sensor` wrote.",
+    )
+    fit: Literal["datatake", "window"] = Field(
+        "datatake",
+        description="Of methods that learn on the scene: learn once per datatake, on windows spread "
+        "over all of it, whatever the area; or anew on every window, which takes long and shows seams.",
+    )
+    adapt: bool = Field(
+        False,
+        description="Go on teaching a pretrained net on each datatake's own next level down before mapping, and "
+        "keep what helps: --method s2net-m --adapt is s2net-m-adapted. Dates then have weights of their own "
+        "and flicker a little.",
+    )
+    fit_windows: int = Field(16, gt=0, description="Windows of 64 cells to learn from.")
+    fit_steps: int | None = Field(
+        None, gt=0, description="Steps of a fit; of a network with batch norms, at least 2."
+    )
+    fit_threads: int = Field(
+        2,
+        gt=0,
+        description="Threads of a fit. Fixed, since another number gives other weights.",
+    )
+    warm_start: Located | None = Field(
+        None,
+        description="Begin fits from the weights in this folder, not at random; `s2sharp train --method "
+        "NAME` makes some, and so does every fit (OUT/fits/DATATAKE).",
+    )
+    seed: int = Field(0, ge=0, description="Seed of everything random in a fit.")
+    trust: bool = Field(
+        False,
+        description="Add the layers `residual` and `detail`: by how much the result, seen again by the satellite, departs "
+        "from what it saw, and how much of it was carried over from finer bands. They rank places; "
+        "the plan shows what they cost.",
+    )
+    error90: bool = Field(
+        False,
+        description="Add `B05_error90` and the like, one for each sharpened band: the half-width of an interval that held 90 % "
+        "of the errors of scenes like those it was calibrated on.",
+    )
+    device: Literal["auto", "cpu", "cuda"] = Field(
+        "auto", description="Where nets compute; auto: on a GPU where there is one."
+    )
+    precision: Literal["auto", "float32", "bfloat16"] = Field(
+        "auto",
+        description="What nets compute in. auto: bfloat16 where the processor has it and the net only corrects what "
+        "stays float32. It is part of what results are recorded under.",
+    )
+    window: int = Field(
+        64, gt=0, description="Side, in cells of 60 m, of what the net sees at once."
+    )
+    shard: int | None = Field(
+        None,
+        gt=0,
+        description="Side, in cells of 60 m, of a unit of work and of a file of the cube.",
+    )
+    chunk: int | None = Field(
+        None,
+        gt=0,
+        description="Side, in pixels of 10 m, of what a reader fetches at once; it divides 6 × shard.",
+    )
+    stage: Literal["auto", "always", "never"] = Field(
+        "auto",
+        description="Copy native bands to OUT/stage first, each pixel once. auto: for remote archives.",
+    )
+    stage_budget: float = Field(
+        20.0,
+        gt=0,
+        description="Disk for the stage in GB; beyond it, what is not needed at the moment is evicted.",
+    )
+    scheduler: str | None = Field(
+        None, description="Address of a Dask scheduler whose workers see OUT at the same path."
+    )
+    memory: float | None = Field(
+        None, gt=0, description="Refuse to begin if a worker would need more, in GB."
+    )
+    lease: float = Field(
+        60.0,
+        ge=3,
+        description="Seconds without a sign of life after which another run may take over --out.",
+    )
+    publish: bool = Field(
+        True, description="Write COGs, a STAC catalogue and pictures beside the cube."
+    )
+
+    history: bool = Field(
+        False,
+        description="Keep what the cube is like after each run as a snapshot (Icechunk), to be opened later.",
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _adapted(cls, values: dict[str, Any]) -> dict[str, Any]:
+        """``adapt`` is short for the adapted method; weights of one's own are what that begins from."""
+        if not TypeAdapter(bool).validate_python(values.get("adapt", False)):
+            return values
+        from s2sharp_core import METHODS
+
+        method = str(values.get("method", cls.model_fields["method"].default))
+        if method in METHODS and not method.endswith(_ADAPTED):
+            method += _ADAPTED
+            if method not in METHODS:
+                able = ", ".join(m.removesuffix(_ADAPTED) for m in METHODS if m.endswith(_ADAPTED))
+                raise ValueError(f"adapt: only these can be adapted to a datatake: {able}")
+            values = {**values, "method": method}
+            if values.get("weights") is not None:
+                values = {**values, "weights": None, "warm_start": values["weights"]}
+        return values
+
+    @model_validator(mode="before")
+    @classmethod
+    def _cirrus(cls, values: dict[str, Any]) -> dict[str, Any]:
+        """B10 is no band of the cube's own grid."""
+        bands = cls._split(values.get("bands", ()))
+        if not isinstance(bands, list | tuple) or CIRRUS.name not in bands:
+            return values
+        return {**values, "bands": [b for b in bands if b != CIRRUS.name], "cirrus": True}
+
+    @field_validator("bands", "bbox", "extent", mode="before")
+    @classmethod
+    def _split(cls, value: Any) -> Any:
+        return value.replace(",", " ").split() if isinstance(value, str) else value
+
+    _folder = field_validator("out")(folder)
+
+    @field_validator("bands")
+    @classmethod
+    def _known(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        unknown = [band for band in value if band not in BANDS]
+        if unknown or not value:
+            raise ValueError(f"unknown: {', '.join(unknown)}; choose from {', '.join(MEASURED)}")
+        return in_order(value)
+
+    @field_validator("area", "catalog")
+    @classmethod
+    def _absolute(cls, value: Path | str | None) -> Path | str | None:
+        """Workers may have another working directory."""
+        if isinstance(value, Path):
+            return value.expanduser().resolve()
+        if value is None or "://" in value:
+            return value
+        return str(Path(value).expanduser().resolve())
+
+    @field_validator("sensor")
+    @classmethod
+    def _named(cls, value: str) -> str:
+        """A name, or an absolute path: the same run may be continued from another folder."""
+        if value in ("measured", *NAMED) or "://" in value:
+            return value
+        return str(Path(value).expanduser().resolve())
+
+    @field_validator("bbox", "extent")
+    @classmethod
+    def _ordered(
+        cls, value: tuple[float, float, float, float] | None
+    ) -> tuple[float, float, float, float] | None:
+        return value and ordered(value)
+
+    @property
+    def native(self) -> tuple[str, ...]:
+        """Bands that are delivered as they were measured."""
+        return (CIRRUS.name,) if self.cirrus else ()
+
+    @model_validator(mode="after")
+    def _something_to_trust(self) -> Self:
+        for name in ("trust", "error90"):
+            if getattr(self, name) and all(BANDS[band].gsd == 10 for band in self.bands):
+                raise ValueError(f"{name}: bands of 10 m are measured, there is nothing to judge")
+        return self
+
+    @model_validator(mode="after")
+    def _one_area(self) -> Self:
+        if (self.bbox is None) == (self.area is None):
+            raise ValueError("give one of bbox (W S E N) and area (a GeoJSON file)")
+        return self
+
+
+def read_config(file: Path | None, flags: dict[str, Any]) -> RunConfig:
+    """The configuration from a TOML ``file``, the environment and ``flags``; later ones win.
+
+    Raises
+    ------
+    S2SharpError
+        ``bad-config``, naming each field that is wrong.
+    """
+    given: dict[str, Any] = {}
+    if file is not None:
+        try:
+            given = tomllib.loads(file.read_text())
+        except (OSError, ValueError) as error:
+            raise S2SharpError(
+                "bad-config", f"Cannot read {file}: {error}.", "It must be a TOML file."
+            ) from error
+    environment = {
+        field: os.environ[f"S2SHARP_{field.upper()}"]
+        for field in RunConfig.model_fields
+        if f"S2SHARP_{field.upper()}" in os.environ
+    }
+    settings: dict[str, Any] = {}
+    for layer in (given, environment, flags):
+        if layer.keys() & _AREA:  # a new area takes the old one's place, however that was given
+            settings = {key: value for key, value in settings.items() if key not in _AREA}
+        settings |= layer
+    try:
+        return RunConfig(**settings)
+    except ValidationError as error:
+        raise S2SharpError(
+            "bad-config",
+            f"The configuration is wrong: {wrong(error)}.",
+            "See `s2sharp run --help`.",
+        ) from error

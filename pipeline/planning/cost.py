@@ -1,0 +1,278 @@
+"""What a run will cost, before any pixel moves: reads, units, memory, output and time."""
+
+import json
+import math
+import os
+import subprocess
+import sys
+from dataclasses import asdict, dataclass
+from itertools import groupby
+from typing import Protocol
+
+import numpy as np
+
+from s2sharp_core import BANDS, S2SharpError
+from s2sharp_core.lattice import Box
+from s2sharp_core.sharpeners import TRUST
+
+from ..engine.cluster import ALLOCATOR, memory_of, threads_of, workers_of
+from ..engine.ledger import Ledger
+from ..scenes.raster import GDAL_CACHE
+from .method import base_sensor, weights_folder
+from .plan import Plan
+from .sensor_files import there
+
+__all__ = [
+    "Estimate",
+    "check_memory",
+    "check_size",
+    "estimate",
+]
+
+# Bytes per second on one worker, and seconds per unit: orders of magnitude, for what is not calibrated.
+_READ, _WRITE, _UNIT = 150e6, 80e6, 0.15
+
+# Seconds and bytes that measuring a sensor takes.
+_SENSOR, _SENSOR_BYTES = 10.0, 500e6
+
+# int16 reflectance under blosc-zstd with shuffle: 1.6 times smaller in our measurements.
+_COMPRESSION = 1.6
+
+# Acquisitions that are counted at most; spread evenly, they stand for the others.
+_COUNTED = 100
+
+# Seconds, and bytes, from which on a run has to be confirmed.
+_LONG, _BIG = 86_400.0, 1e12
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What a plan will cost.
+
+    ``units``, ``todo``: all of them, and those the ledger does not have; ``windows`` of those. ``exact``: whether all
+    were counted; of a plan of very many acquisitions, some stand for all.
+    ``read``: bytes of pixels, uncompressed, context included; ``output``: bytes of the finished cube
+    with its overviews, and ``delivered`` with the COGs; ``memory``: bytes of a worker beyond its idle
+    size; ``seconds``: of all, on ``workers``, the ``sensors`` that are to be measured and the ``fits`` that are to be made
+    first among it.
+    """
+
+    acquisitions: int
+    scenes: int
+    exact: bool
+    units: int
+    todo: int
+    windows: int
+    sensors: int
+    fits: int
+    read: float
+    output: float
+    delivered: float
+    memory: float
+    seconds: float
+    workers: int
+
+
+def estimate(plan: Plan) -> Estimate:
+    """Count the units, and time one window in a process of its own (a few seconds)."""
+    some = plan.asked[:: -(-len(plan.asked) // _COUNTED)]
+    share = len(plan.asked) / len(some)
+    counted = _count(plan, frozenset(some))
+    units, todo, windows = (round(share * n) for n in counted[:3])
+    read, stored, written = (share * size for size in counted[3:])
+    workers = workers_of(plan.config)
+    sensors = sum(not there(plan, d) for d in plan.datatakes) if plan.measures else 0
+    states = Ledger(plan.out / "ledger").states("fits")
+    fitted = plan.datatakes if plan.learns else ()
+    made = [states.done(plan.fit_name(d), plan.fit_key(d)) for d in fitted]
+    fits = made.count(False)
+    calibration = _calibrate(
+        plan, threads_of(plan.config), learns=fits > 0 or plan.config.fit == "window"
+    )
+    each = calibration["seconds"]
+    if plan.config.fit == "window":
+        each += calibration["fit"]
+    busy = windows * each + read / _READ + 1.33 * written / _WRITE + todo * _UNIT
+    busy += fits * calibration["fit"] + sensors * _SENSOR
+    return Estimate(
+        acquisitions=len(plan.acquisitions),
+        scenes=sum(len(a.scenes) for a in plan.acquisitions),
+        exact=share == 1,
+        units=units,
+        todo=todo,
+        windows=windows,
+        sensors=sensors,
+        fits=fits,
+        read=read,
+        output=1.33 * stored / _COMPRESSION,
+        delivered=(2.66 if plan.config.publish else 1.33) * stored / _COMPRESSION,
+        memory=max(
+            _SENSOR_BYTES if sensors else 0.0,
+            calibration["fit_bytes"] if fits or plan.config.fit == "window" else 0.0,
+            *(
+                _memory(plan, side, calibration["bytes"], units > workers_of(plan.config))
+                for side in _sides(plan)
+            ),
+        ),
+        seconds=busy / workers,
+        workers=workers,
+    )
+
+
+def _count(plan: Plan, ids: frozenset[str]) -> tuple[int, int, int, float, float, float]:
+    """Units, those to do, their windows; bytes to read, of the cube, and to write; of the acquisitions ``ids``."""
+    ledger = Ledger(plan.out / "ledger")
+    units = todo = windows = 0
+    read = stored = written = 0.0
+    for acquisition, every in groupby(plan.units(ids), plan.acquisition):
+        states = ledger.states(acquisition.id)
+        stage = plan.stage(acquisition)
+        staged: set[Box] = set()
+        for unit in every:
+            units += 1
+            wanted = plan.wanted(unit) & acquisition.box
+            stored += _stored_bytes(plan, wanted)
+            if states.of and states.done(plan.name(unit), plan.key(unit)):
+                continue
+            todo += 1
+            windows += sum(1 for _ in wanted.tiles(plan.config.window))
+            if plan.staged:
+                staged.update(stage.needed(wanted.grow(plan.margin)))
+            else:
+                read += _native_bytes(plan, wanted.grow(plan.margin))
+            written += _stored_bytes(plan, wanted)
+        read += sum(_native_bytes(plan, cells) for cells in staged)
+    return units, todo, windows, read, stored, written
+
+
+class _Cost(Protocol):
+    @property
+    def delivered(self) -> float: ...
+    @property
+    def seconds(self) -> float: ...
+    @property
+    def workers(self) -> int: ...
+
+
+def check_size(what: str, cost: _Cost, remedy: str, *, yes: bool) -> None:
+    """Refuse a run or a mosaic so large that it may be a mistake, unless ``yes`` says that it is none.
+
+    Raises
+    ------
+    S2SharpError
+        ``very-large``.
+    """
+    if yes or (cost.seconds < _LONG and cost.delivered < _BIG):
+        return
+    raise S2SharpError(
+        "very-large",
+        f"This {what} would write about {cost.delivered / 1e9:,.0f} GB and take about "
+        f"{cost.seconds / 86400:.1f} days on {cost.workers} worker{'s' * (cost.workers > 1)}.",
+        f"If that is what you want, add --yes; else {remedy}.",
+    )
+
+
+def check_memory(plan: Plan, cost: Estimate) -> None:
+    """Refuse a run whose workers do not fit.
+
+    Raises
+    ------
+    S2SharpError
+        ``memory-exceeded``.
+    """
+    allowed = memory_of(plan.config)
+    if allowed is not None and cost.memory > allowed:
+        raise S2SharpError(
+            "memory-exceeded",
+            f"A worker's projected memory of {cost.memory / 1e9:.2f} GB exceeds the allowed "
+            f"{allowed / 1e9:.2f} GB.",
+            "Choose a smaller --shard or --window, or fewer --workers.",
+        )
+
+
+def _native_bytes(plan: Plan, box: Box) -> float:
+    return float(sum(2 * math.prod(box.pixels(BANDS[band].gsd)) for band in plan.reads))
+
+
+def _stored_bytes(plan: Plan, box: Box) -> float:
+    return float(2 * len(plan.config.bands) * math.prod(box.pixels(10)))
+
+
+def _calibrate(plan: Plan, threads: int, *, learns: bool) -> dict[str, float]:
+    config = plan.config
+    if not plan.coarse:
+        return {"seconds": 0.0, "bytes": 0.0, "fit": 0.0, "fit_bytes": 0.0}
+    settings = {
+        "method": config.method,
+        "bands": plan.coarse,
+        "fit_steps": plan.options.steps,
+        "trust": config.trust,
+        "error90": config.error90,
+        "unfitted": plan.learns or config.fit == "window",
+        "fit_windows": (1 if config.fit == "window" else config.fit_windows) if learns else 0,
+        "fit_threads": config.fit_threads,
+        "sensor": asdict(base_sensor(config)),
+        "weights": str(weights_folder(config.weights)) if config.weights else None,
+        "device": plan.device,
+        "precision": plan.precision.split()[0],
+        "window": config.window,
+        # In a row of the largest unit: those that can be at work at once.
+        "windows": max(-(-cols // config.window) for _, _, cols in _sides(plan)),
+        "threads": threads,
+    }
+    done = subprocess.run(  # noqa: S603  (our own module, with our own settings)
+        [sys.executable, "-m", "s2sharp.planning.calibrate", json.dumps(settings)],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, **ALLOCATOR, "OMP_WAIT_POLICY": "PASSIVE"},
+    )
+    if done.returncode:
+        raise S2SharpError(
+            "calibration-failed",
+            f"Sharpening one window failed: {done.stderr.strip().splitlines()[-1:]}.",
+            "Choose a smaller --window, or another --method or --device.",
+        )
+    return {key: float(value) for key, value in json.loads(done.stdout).items()}
+
+
+def _sides(plan: Plan) -> set[tuple[int, int, int]]:
+    """(shard, rows, columns) in cells of the largest unit of each code."""
+    return {
+        (x.shard, min(x.shard, x.area.shape[0]), min(x.shard, x.area.shape[1]))
+        for x in plan.layouts
+    }
+
+
+def _memory(plan: Plan, sides: tuple[int, int, int], net: float, several: bool) -> float:
+    """Bytes of a worker at its peak: what a unit holds, strip by strip, and what its parts need meanwhile; and, of
+    ``several``, the one before, which is being written.
+    """
+    shard, rows, cols = sides
+    strip = Box(0, min(plan.config.window, rows), 0, cols)
+    around = strip.grow(plan.margin)
+    native = sum(4 * math.prod(around.pixels(BANDS[band].gsd)) for band in plan.reads)
+    coarse = sum(1 for band in plan.config.bands if BANDS[band].gsd > 10)
+    coarse *= 2 if plan.config.error90 else 1
+    coarse += len(TRUST) if plan.config.trust else 0
+    sharp = 4 * coarse * math.prod(strip.pixels(10))
+    shard_pixels = (6 * shard) ** 2
+    layers = sum(np.dtype(dtype).itemsize for dtype, _, _ in plan.layouts[0].layers.values())
+    held = shard_pixels * (2 * len(plan.config.bands) + layers)
+    strips = 2 if rows > plan.config.window else 1
+    # A strip being read beside the one at work, which is copied once more when its gaps are filled.
+    work = (strips + 1) * native + sharp
+    write = 3 * 2 * shard_pixels
+    cache = min(GDAL_CACHE, sum(2 * math.prod(around.pixels(BANDS[b].gsd)) for b in plan.reads))
+    # The net's share was measured, the rest is counted.
+    at_work = held + work + cache + net
+    written = held + write
+    peak = at_work + written if several else max(at_work, written + cache)
+    return _SLACK * peak + _PROCESS
+
+
+# Code and buffers that a process takes up with its first units, whatever their size; and what the
+# allocator holds back.
+_PROCESS = 54e6
+
+_SLACK = 1.2

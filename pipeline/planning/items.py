@@ -1,0 +1,70 @@
+"""Items of a plan as one file, and acquisitions made of them again."""
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import pystac
+
+from ..catalog.search import search
+from ..scenes.acquisition import Acquisition, Choice, group, numbered
+from ..scenes.items import write_items
+from ..scenes.scene import Refusal
+from .config import RunConfig
+from .plan import Datatake, Plan, frozen_items
+
+__all__ = [
+    "WORLD",
+    "by_datatake",
+    "freeze_items",
+    "read_items",
+    "with_acquisitions",
+]
+
+WORLD = (-180.0, -90.0, 180.0, 90.0)
+
+
+def freeze_items(
+    items: Iterable[pystac.Item], reads: tuple[str, ...], config: RunConfig
+) -> tuple[bytes, list[Acquisition], list[Refusal], list[Choice]]:
+    """Items as stac-geoparquet, and what they make."""
+    with TemporaryDirectory() as folder:
+        file = Path(folder) / "items.parquet"
+        found = write_items(file, items, reads, config.catalog, config.sign)
+        return file.read_bytes(), *found
+
+
+def read_items(items: bytes, config: RunConfig) -> Iterator[pystac.Item]:
+    """What :func:`freeze_items` made."""
+    if not items:
+        return
+    with TemporaryDirectory() as folder:
+        file = Path(folder) / "items.parquet"
+        file.write_bytes(items)
+        yield from search(str(file), config.collection, WORLD, "2015/..")
+
+
+def with_acquisitions(plan: Plan) -> Plan:
+    """The plan of a run that is continued, with the acquisitions that its frozen items make."""
+    config = plan.config
+    items, fit_items = frozen_items(plan.out)
+    found, *_ = group(read_items(items, config), plan.files, config.catalog, config.sign)
+    there = {a.id: numbered(a, plan.numbers.get(a.id, ())) for a in found}
+    ids = [name for layout in plan.layouts for name in layout.ids]
+    return plan.model_copy(
+        update={
+            "acquisitions": tuple(there[name] for name in ids),
+            "datatakes": by_datatake(
+                group(read_items(fit_items, config), plan.reads, config.catalog, config.sign)[0]
+            ),
+            "items": items,
+            "fit_items": fit_items,
+        }
+    )
+
+
+def by_datatake(acquisitions: Iterable[Acquisition]) -> tuple[Datatake, ...]:
+    takes: dict[str, list[Acquisition]] = {}
+    for acquisition in acquisitions:
+        takes.setdefault(acquisition.take, []).append(acquisition)
+    return tuple(Datatake(take, tuple(takes[take])) for take in sorted(takes))

@@ -1,0 +1,260 @@
+"""Search, and decide on everything that a run will do; or take up the run that a folder holds."""
+
+import hashlib
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import reduce
+from importlib.metadata import version
+from itertools import chain
+from operator import or_
+
+import pystac
+import shapely
+import torch
+
+from s2sharp_core import BANDS, METHODS, S2SharpError
+from s2sharp_core.bands import CELL, in_order
+from s2sharp_core.blocks import context
+from s2sharp_core.lattice import Box, Lattice
+
+from ..catalog.addresses import public, safe_name
+from ..catalog.metadata import datatake, tile
+from ..catalog.search import interval, search
+from ..cube.layout import Layout
+from ..scenes.acquisition import Acquisition, Choice
+from ..scenes.scene import Refusal, edges_of
+from ..storage.arrays import chunk_side
+from .area import area_digest, area_shape, reach
+from .config import RunConfig
+from .items import WORLD, by_datatake, freeze_items, read_items
+from .method import check_fit, digest_of, fits, outline, start_of
+from .plan import Datatake, Plan
+from .sensor_files import given_sensors
+
+__all__ = [
+    "datatakes_of",
+    "find_items",
+    "layouts_of",
+    "make_plan",
+    "nothing_found",
+    "staged_by_default",
+    "when",
+]
+
+_SHARDS = (512, 256, 128, 64)
+
+# Tiles of a datatake that windows may be drawn from.
+_TILES = 64
+
+
+@dataclass(frozen=True)
+class _Found:
+    """What a search brought: ``acquisitions`` clear enough that meet the area, and what was left out; ``every``: with
+    those that were frozen before; ``items``: all of them, frozen.
+    """
+
+    items: bytes
+    every: tuple[Acquisition, ...]
+    acquisitions: tuple[Acquisition, ...]
+    cloudy: tuple[str, ...]
+    refused: tuple[Refusal, ...]
+    choices: tuple[Choice, ...]
+
+
+def make_plan(config: RunConfig) -> Plan:
+    """Search, and decide on everything that a run will do; no pixel is read.
+
+    Raises
+    ------
+    S2SharpError
+        ``nothing-found`` when no acquisition is left; ``method-unknown`` and the like; what
+        :func:`~s2sharp.catalog.search.search` raises.
+    """
+    check_fit(config)
+    coarse = tuple(band for band in config.bands if BANDS[band].gsd > 10)
+    device = config.device
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    sharpener = outline(config, coarse, device) if coarse else None
+    needed = sharpener.reads if sharpener else ()
+    reads = in_order({*needed, *(band for band in config.bands if BANDS[band].gsd == 10)})
+    margin = context(sharpener) if sharpener else 0
+    found = find_items(config, (*reads, *config.native), margin, b"")
+    if not found.acquisitions:
+        raise nothing_found(config, found)
+    learns = bool(coarse) and fits(config)
+    measures = config.sensor == "measured" and bool(coarse) and METHODS[config.method].senses
+    taken = found.acquisitions if learns or measures else ()
+    datatakes, fit_items = datatakes_of(config, taken, reads) if taken else ((), b"")
+    return Plan(
+        software=version("s2sharp"),
+        config=config,
+        acquisitions=found.acquisitions,
+        asked=tuple(a.id for a in found.acquisitions),
+        datatakes=datatakes,
+        items=found.items,
+        fit_items=fit_items,
+        learns=learns,
+        measures=measures,
+        sensors=given_sensors(config, {a.take for a in found.acquisitions}) if coarse else {},
+        cloudy=found.cloudy,
+        refused=found.refused,
+        choices=found.choices,
+        layouts=tuple(layouts_of(config, found.acquisitions)),
+        reads=reads,
+        margin=margin,
+        digest=digest_of(config, sharpener) if sharpener else "",
+        weights=sharpener.weights if sharpener else {},
+        start=start_of(config, coarse) if coarse else {},
+        precision=sharpener.precision if sharpener else "",
+        device=device,
+        shape=area_digest(config),
+        staged=staged_by_default(config, found.acquisitions),
+    )
+
+
+def find_items(config: RunConfig, reads: tuple[str, ...], margin: int, before: bytes) -> _Found:
+    """Search, and freeze what was found beside what is frozen already."""
+    seen: set[str] = set()
+
+    def items() -> Iterator[pystac.Item]:
+        # Every cell that is written needs its neighbours, those beyond the box in degrees, too.
+        around = reach(config)
+        for item in search(config.catalog, config.collection, around, when(config), margin * CELL):
+            seen.add(item.id)
+            yield item
+
+    frozen_items, every, refused, choices = freeze_items(
+        chain(read_items(before, config), items()), reads, config
+    )
+    new = [a for a in every if any(scene.id in seen for scene in a.scenes)]
+    clear = [a for a in new if a.cloud is None or a.cloud <= config.max_cloud]
+    shapes = {epsg: area_shape(config, epsg) for epsg in {a.epsg for a in clear}}
+    return _Found(
+        items=frozen_items,
+        every=tuple(every),
+        # What meets the margin alone gives context to nothing.
+        acquisitions=tuple(a for a in clear if _meets(shapes[a.epsg], a)),
+        cloudy=tuple(a.id for a in new if a not in clear),
+        refused=tuple(refused),
+        choices=tuple(choices),
+    )
+
+
+def when(config: RunConfig) -> str:
+    """The interval to search: the one asked for, from ``since`` on where that is a date."""
+    if config.since in (None, "last"):
+        return config.datetime
+    begin, end = interval(config.datetime)
+    since, _ = interval(str(config.since))
+    first = max((moment for moment in (begin, since) if moment), default=None)
+    if first and end and first > end:
+        raise S2SharpError(
+            "nothing-found",
+            f"What was asked for, {config.datetime}, ends before {config.since}.",
+            "Choose a later --datetime, or an earlier --since.",
+        )
+    return "/".join(moment.isoformat() if moment else ".." for moment in (first, end))
+
+
+def nothing_found(config: RunConfig, found: _Found) -> S2SharpError:
+    if not (found.every or found.refused):
+        return S2SharpError(
+            "nothing-found",
+            f"{public(config.catalog)} has no item of {config.collection} in "
+            f"{reach(config)} at {when(config)}.",
+            "Widen --bbox or --datetime, or choose another --collection. A box is W S E N: longitude first.",
+        )
+    why = [f"{sum(len(a.scenes) for a in found.every) + len(found.refused)} items were found"]
+    why += [f"{len(found.cloudy)} acquisitions are cloudier than {config.max_cloud:g} %"]
+    refusals = "".join(f"; {refusal.message}" for refusal in found.refused[:3])
+    why += [f"{len(found.refused)} items were refused{refusals}"]
+    return S2SharpError(
+        "nothing-found",
+        f"Nothing is left to sharpen: {', '.join(why)}.",
+        "Raise --max-cloud, or widen --bbox or --datetime.",
+    )
+
+
+def datatakes_of(
+    config: RunConfig,
+    acquisitions: Iterable[Acquisition],
+    reads: tuple[str, ...],
+    before: bytes = b"",
+) -> tuple[tuple[Datatake, ...], bytes]:
+    """What the catalogue has of the acquisitions' datatakes, inside the area and beyond; and its items, frozen beside
+    those of others that were ``before``.
+
+    Of one with hundreds of tiles, :data:`_TILES` whose names' digests come first: more than windows
+    are drawn from, the same whatever the area.
+    """
+    times: dict[str, list[datetime]] = {}
+    for acquisition in acquisitions:
+        when = datetime.fromisoformat(acquisition.datetime)
+        times.setdefault(acquisition.take, []).append(when)
+
+    def items() -> Iterator[pystac.Item]:
+        for take, moments in sorted(times.items()):
+            # A datatake lasts half an hour at most.
+            begin = f"{min(moments) - timedelta(hours=1):%Y-%m-%dT%H:%M:%SZ}"
+            end = f"{max(moments) + timedelta(hours=1):%Y-%m-%dT%H:%M:%SZ}"
+            found = search(config.catalog, config.collection, WORLD, f"{begin}/{end}")
+            own = [item for item in found if safe_name(datatake(item)) == take]
+            own.sort(key=lambda item: hashlib.sha256(tile(item).encode()).digest())
+            tiles = list(dict.fromkeys(tile(item) for item in own))[:_TILES]
+            yield from (item for item in own if tile(item) in tiles)
+
+    frozen_items, found, *_ = freeze_items(
+        chain(read_items(before, config), items()), reads, config
+    )
+    return by_datatake(found), frozen_items
+
+
+def staged_by_default(config: RunConfig, acquisitions: Sequence[Acquisition]) -> bool:
+    remote = any("://" in f.href for a in acquisitions for s in a.scenes for f in s.sources)
+    return config.stage == "always" or (config.stage == "auto" and remote)
+
+
+def _meets(shape: shapely.Geometry, acquisition: Acquisition) -> bool:
+    """Whether an acquisition may have data in ``shape``, in metres of its code."""
+    if shape.is_empty:
+        return False
+    lattice = Lattice.of(acquisition.epsg)
+    asked = edges_of([lattice.around(tuple(shapely.bounds(shape)))])
+    places = (scene.box for scene in acquisition.scenes if scene.sees(asked)[0])
+    return any(shape.intersects(shapely.box(*lattice.bounds(box))) for box in places)
+
+
+def layouts_of(config: RunConfig, acquisitions: Sequence[Acquisition]) -> list[Layout]:
+    """One per EPSG code: the asked area as far as its acquisitions reach."""
+    layouts = []
+    for epsg in sorted({a.epsg for a in acquisitions}):
+        own = [a for a in acquisitions if a.epsg == epsg]
+        area = Lattice.of(epsg).around(tuple(shapely.bounds(area_shape(config, epsg))))
+        area &= reduce(or_, (a.box for a in own))
+        side = config.shard or next((s for s in _SHARDS if 2 * s <= max(area.shape)), _SHARDS[-1])
+        chunk = config.chunk or chunk_side(side * 6)
+        layouts.append(
+            Layout(
+                epsg,
+                area,
+                side,
+                chunk,
+                tuple(a.datetime for a in own),
+                config.bands,
+                tuple(a.id for a in own),
+                _extent(config, epsg),
+                config.trust,
+                config.cirrus,
+                config.error90,
+            )
+        )
+    return layouts
+
+
+def _extent(config: RunConfig, epsg: int) -> Box | None:
+    if config.extent is None:
+        return None
+    room = config.model_copy(update={"bbox": config.extent, "area": None})
+    return Lattice.of(epsg).around(tuple(shapely.bounds(area_shape(room, epsg))))

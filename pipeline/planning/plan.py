@@ -1,0 +1,445 @@
+"""Area × time → units, lazily: frozen in one file that every worker reads, so that all agree."""
+
+import hashlib
+import itertools
+import json
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from functools import cached_property, lru_cache
+from typing import Any
+from uuid import uuid4
+
+import numpy as np
+import shapely
+from pydantic import BaseModel, ConfigDict, TypeAdapter
+
+from s2sharp_core import BANDS, S2SharpError, Sharpener
+from s2sharp_core.lattice import Box
+from s2sharp_core.learning.fitting import FitOptions
+from s2sharp_core.sensor.observation import Sensor
+
+from ..catalog.addresses import public
+from ..cube.layout import Layout
+from ..scenes.acquisition import Acquisition, Choice
+from ..scenes.read import Files, Reader
+from ..scenes.scene import Refusal
+from ..scenes.stage import Stage
+from ..storage.files import read_text, write_bytes, write_text
+from ..storage.location import Place, store_errors
+from .area import area_shape, lonlat
+from .config import RunConfig
+from .method import base_sensor, brief, fitted_weights, options_of, outline, ready
+
+__all__ = [
+    "Datatake",
+    "Plan",
+    "Unit",
+    "freeze",
+    "freeze_acquisition",
+    "frozen_items",
+    "plan_of",
+    "read_plan",
+]
+
+
+@dataclass(frozen=True)
+class Unit:
+    """What a worker takes, does and records as one: a shard of an acquisition, or of an overview.
+
+    ``time``: index of the acquisition in its group; ``row``, ``col``: of the shard in the array of
+    ``level``.
+    """
+
+    epsg: int
+    time: int
+    row: int
+    col: int
+    level: int = 0
+
+
+@dataclass(frozen=True)
+class Datatake:
+    """What a sensor is measured on and a method fitted to: all that the catalogue has of a datatake, whatever the area."""
+
+    take: str
+    acquisitions: tuple[Acquisition, ...]
+
+
+class Plan(BaseModel):
+    """A run, frozen: written as ``run.json`` before the first unit, read by every worker.
+
+    ``weights`` that are used as they are, and those that fits ``start`` from: file → sha256;
+    ``learns``: whether the method is fitted to each datatake first; ``measures``: whether the sensor of each is
+    measured before that; ``sensors``: those that a file gave, by datatake, or for all under ""; ``stamp``: which writing of the file it is;
+    ``numbers``: of acquisitions that changed since, the ids of their items by number; ``asked``: the ids of the acquisitions that the latest query found, which alone are worked on.
+
+    ``acquisitions`` and ``datatakes``, and the items that make them, are the client's alone: a year of a continent has tens of thousands of
+    scenes. A worker reads the acquisition of its unit (:meth:`acquisition`), which the client wrote down
+    before.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    software: str
+    config: RunConfig
+    acquisitions: tuple[Acquisition, ...] = ()
+    datatakes: tuple[Datatake, ...] = ()
+    asked: tuple[str, ...]
+    items: bytes = b""
+    fit_items: bytes = b""
+    numbers: dict[str, tuple[str, ...]] = {}
+    learns: bool
+    measures: bool
+    sensors: dict[str, dict[str, Any]] = {}
+    stamp: str = ""
+    cloudy: tuple[str, ...]
+    refused: tuple[Refusal, ...]
+    choices: tuple[Choice, ...]
+    layouts: tuple[Layout, ...]
+    reads: tuple[str, ...]
+    margin: int
+    digest: str
+    weights: dict[str, str]
+    start: dict[str, str]
+    precision: str
+    device: str
+    shape: str
+    staged: bool
+
+    @property
+    def out(self) -> Place:
+        return self.config.out
+
+    @property
+    def store(self) -> Place:
+        return self.config.out / "cube.zarr"
+
+    def layout(self, epsg: int) -> Layout:
+        return next(layout for layout in self.layouts if layout.epsg == epsg)
+
+    @cached_property
+    def _by_id(self) -> dict[str, Acquisition]:
+        return {a.id: a for a in self.acquisitions}
+
+    def of(self, epsg: int) -> list[Acquisition]:
+        """The acquisitions of one code, in the order of the cube's times; the client's."""
+        return [self._by_id[name] for name in self.layout(epsg).ids]
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """The bands that are read: by the method, and for delivery as they are."""
+        return (*self.reads, *self.config.native)
+
+    @property
+    def coarse(self) -> tuple[str, ...]:
+        """The bands that have to be sharpened."""
+        return tuple(band for band in self.config.bands if BANDS[band].gsd > 10)
+
+    def sharpener(self, take: str) -> Sharpener | None:
+        """The sharpener of a datatake, loaded once a process; None when only 10 m bands are asked for.
+
+        Raises
+        ------
+        S2SharpError
+            ``weights-differ``; ``weights-missing`` when a fit has not been made.
+        """
+        if not self.coarse:
+            return None
+        arithmetic = self.precision.split()[0]
+        fitted, sensor = self.fit_folder(take), self.sensor(take)
+        sharpener = ready(self.config, self.coarse, self.device, fitted, arithmetic, sensor)
+        found, wanted = sharpener.digest, self.digest
+        if self.learns or self.own_sensors:
+            # The digest is that of the outline, before anything was measured.
+            found, wanted = brief(sharpener.weights), brief(self.weights_of(take))
+        if (found, sharpener.precision) != (wanted, self.precision):
+            raise S2SharpError(
+                "weights-differ",
+                f"The {self.config.method} of this process (digest {found[:12]}, "
+                f"{sharpener.precision}) is not the plan's ({wanted[:12]}, {self.precision}).",
+                "Install the same version and weights on all workers, and restart them.",
+            )
+        return sharpener
+
+    def outline(self) -> Sharpener | None:
+        """The sharpener as it is before any fit."""
+        return outline(self.config, self.coarse, self.device) if self.coarse else None
+
+    @property
+    def options(self) -> FitOptions:
+        """How the method is fitted."""
+        return options_of(self.config)
+
+    def sensor(self, take: str) -> Sensor:
+        """The sensor that a datatake is sharpened with: before it is measured, and where that failed, the known one."""
+        if self.measures:
+            found = _kept_sensor(self.sensor_file(take), self.stamp)
+        else:
+            given = self.sensors.get(take) or self.sensors.get("")
+            found = Sensor.of(given) if given else None
+        return found or base_sensor(self.config)
+
+    @property
+    def own_sensors(self) -> bool:
+        """Whether datatakes may have sensors of their own."""
+        return self.measures or bool(self.sensors)
+
+    def sensor_file(self, take: str) -> Place:
+        """Where the sensor of a datatake is kept, with what it follows from."""
+        return self.out / "sensors" / f"{take}.json"
+
+    def sensor_name(self, datatake: Datatake) -> str:
+        """A measurement's path in the ledger."""
+        return f"sensors/{datatake.take}"
+
+    def sensor_key(self, datatake: Datatake) -> str:
+        """The digest of what a measurement follows from, but for the datatake's pixels: late tiles change nothing."""
+        facts = [datatake.take, self.reads, self.config.seed, self.software]
+        return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
+
+    def fit_folder(self, take: str) -> Place | None:
+        """Where the weights of a datatake lie, if the method is fitted to it."""
+        return self.out / "fits" / take if self.learns else None
+
+    def fit_name(self, datatake: Datatake) -> str:
+        """A fit's path in the ledger."""
+        return f"fits/{datatake.take}"
+
+    def sample_key(self, datatake: Datatake) -> str:
+        """The digest of what a fit's sample follows from: the datatake's items, the method and its options."""
+        scenes = [scene.digest for a in datatake.acquisitions for scene in a.scenes]
+        text = json.dumps([self.digest, self.precision, scenes])
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    def fit_key(self, datatake: Datatake) -> str:
+        """The digest of what a fit follows from: its sample, and the sensor."""
+        text = json.dumps([self.sample_key(datatake), asdict(self.sensor(datatake.take))])
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    def weights_of(self, take: str) -> dict[str, str]:
+        """File → sha256 of the weights that a datatake is sharpened with; empty before its fit."""
+        folder = self.fit_folder(take)
+        return dict(self.weights) if folder is None else fitted_weights(folder)
+
+    def units(self, ids: Collection[str] = ()) -> Iterator[Unit]:
+        """The units of the full resolution, acquisition by acquisition, row by row; of those ``ids`` alone, if any."""
+        for layout in self.layouts:
+            shape = area_shape(self.config, layout.epsg)
+            shapely.prepare(shape)
+            for time, acquisition in self._asked(layout):
+                if ids and acquisition.id not in ids:
+                    continue
+                shards = list(layout.shards_in(acquisition.box & layout.area))
+                if not shards:
+                    continue
+                boxes = [layout.cells(*shard) & layout.area for shard in shards]
+                places = shapely.box(*np.transpose([layout.lattice.bounds(box) for box in boxes]))
+                wanted = acquisition.sees(boxes) & shapely.intersects(shape, places)
+                for row, col in itertools.compress(shards, wanted):
+                    yield Unit(layout.epsg, time, row, col)
+
+    def overviews(self, level: int) -> Iterator[Unit]:
+        """The units of one overview; its children must be complete."""
+        for layout in self.layouts:
+            if level > layout.levels:
+                continue
+            for time, acquisition in self._asked(layout):
+                for row, col in layout.shards_in(acquisition.box & layout.area, level):
+                    yield Unit(layout.epsg, time, row, col, level)
+
+    def pictures(self) -> Iterator[Unit]:
+        """What is published: every acquisition, as a unit without a place."""
+        for layout in self.layouts:
+            for time, _ in self._asked(layout):
+                yield Unit(layout.epsg, time, 0, 0, level=-1)
+
+    def _asked(self, layout: Layout) -> Iterator[tuple[int, Acquisition]]:
+        """The acquisitions to work on, with their places in time."""
+        wanted = frozenset(self.asked)
+        for time, name in enumerate(layout.ids):
+            if name in wanted:
+                yield time, self._by_id[name]
+
+    def wanted(self, unit: Unit) -> Box:
+        """The cells of a unit that were asked for."""
+        layout = self.layout(unit.epsg)
+        if unit.level < 0:
+            return layout.area
+        return layout.cells(unit.row, unit.col, unit.level) & layout.area
+
+    def acquisition(self, unit: Unit) -> Acquisition:
+        """What a unit is a part of: from memory on the client, as it was frozen on a worker."""
+        name = self.acquisition_id(unit)
+        return self._by_id[name] if self.acquisitions else _thawed(self.out, name, self.stamp)
+
+    def acquisition_id(self, unit: Unit) -> str:
+        return self.layout(unit.epsg).ids[unit.time]
+
+    def name(self, unit: Unit) -> str:
+        """A unit's path in the ledger: its acquisition, and its shard counted on the lattice."""
+        if unit.level < 0:
+            return f"{self.acquisition_id(unit)}/published"
+        row, col = unit.row, unit.col
+        if unit.level == 0:
+            cells = self.layout(unit.epsg).cells(row, col)
+            row, col = (
+                cells.row0 // (cells.row1 - cells.row0),
+                cells.col0 // (cells.col1 - cells.col0),
+            )
+        return f"{self.acquisition_id(unit)}/x{2**unit.level}_{row}_{col}"
+
+    def key(self, unit: Unit, missing: Sequence[str] = ()) -> str:
+        """The digest of what a unit's content follows from: its items, halo included, the method and the sensor.
+
+        ``missing``: units of the full resolution that an overview has to do without.
+        """
+        layout = self.layout(unit.epsg)
+        facts: list[Any] = [self.digest, self.precision, self.config.bands, self.config.window]
+        facts += [layout.shard, layout.chunk]
+        if self.learns:
+            facts.append(self.weights_of(self.acquisition(unit).take))
+        if self.own_sensors:
+            facts.append(asdict(self.sensor(self.acquisition(unit).take)))
+        wanted = self.wanted(unit)
+        facts.append(wanted)
+        facts += self.acquisition(unit).content(wanted.grow(self.margin))
+        if unit.level:
+            own = f"{self.acquisition_id(unit)}/"
+            facts += sorted(name for name in missing if name.startswith(own))
+        text = json.dumps(facts, default=lambda x: x.__dict__, sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    def stage(self, acquisition: Acquisition) -> Stage:
+        layout = self.layout(acquisition.epsg)
+        box = acquisition.box & layout.area.grow(self.margin)
+        scl = ("SCL",) if any(scene.scl for scene in acquisition.scenes) else ()
+        return Stage(
+            folder=self.out / "stage",
+            acquisition=acquisition,
+            bands=(*self.files, *scl),
+            box=box.snap(layout.shard),
+            shard=layout.shard,
+        )
+
+    def reader(self, acquisition: Acquisition) -> Reader:
+        return self.stage(acquisition) if self.staged else Files(acquisition)
+
+    def facts(self, epsg: int) -> dict[str, Any]:
+        """What the cube says about how one of its groups was made."""
+        return {
+            "software": f"s2sharp {self.software}",
+            "method": self.config.method,
+            "sensor": self.config.sensor if not self.sensors else "given",
+            "weights": self.weights,
+            "precision": self.precision,
+            "window_cells": self.config.window,
+            "acquisitions": [
+                {"id": a.id, "datetime": a.datetime, "items": list(a.items)} for a in self.of(epsg)
+            ],
+        }
+
+
+def _kept_sensor(file: Place, stamp: str) -> Sensor | None:
+    """A sensor that was measured; None where there is none, or its file is torn."""
+    try:
+        return _read_sensor(file, stamp)
+    except (FileNotFoundError, ValueError, KeyError, TypeError):
+        return None
+
+
+@lru_cache(maxsize=4096)
+def _read_sensor(file: Place, stamp: str) -> Sensor:  # noqa: ARG001  (part of the cache's key)
+    return Sensor.of(json.loads(read_text(file))["sensor"])
+
+
+def freeze(plan: Plan) -> Plan:
+    """Write the plan as ``run.json``, at once or not at all; returns it with its stamp."""
+    stamped = plan.model_copy(update={"stamp": uuid4().hex})
+    # Whoever continues the run gives the address again, with its key, if it has one.
+    told = plan.config.model_copy(update={"catalog": public(plan.config.catalog)})
+    for name, items in ((_ITEMS, plan.items), (_FIT_ITEMS, plan.fit_items)):
+        if items:
+            write_bytes(plan.out / name, items, private=True)
+    if plan.config.area:
+        # Who asks how far the run is, later and elsewhere, has OUT alone.
+        write_text(plan.out / _AREA, shapely.to_geojson(lonlat(plan.config)), private=True)
+    client = {"acquisitions", "datatakes", "items", "fit_items"}
+    text = stamped.model_copy(update={"config": told}).model_dump_json(indent=1, exclude=client)
+    # For its owner's eyes: what a query asks for may be nobody else's business.
+    write_text(plan.out / "run.json", text, private=True)
+    return stamped
+
+
+_ITEMS, _FIT_ITEMS, _AREA = "items.parquet", "datatakes.parquet", "area.geojson"
+
+
+def frozen_items(out: Place) -> tuple[bytes, bytes]:
+    """What a search found, as stac-geoparquet, and what fits draw from, if there is any."""
+    fits = out / _FIT_ITEMS
+    return (out / _ITEMS).read_bytes(), fits.read_bytes() if fits.exists() else b""
+
+
+def freeze_acquisition(plan: Plan, acquisition: Acquisition) -> None:
+    """Write down an acquisition for the workers, before its first unit."""
+    file = _acquisition_file(plan.out, acquisition.id)
+    text = _ACQUISITION.dump_json(acquisition, indent=1).decode()
+    if not file.exists() or read_text(file) != text:
+        write_text(file, text, private=True)
+
+
+_ACQUISITION = TypeAdapter(Acquisition)
+
+
+def _acquisition_file(out: Place, name: str) -> Place:
+    return out / "acquisitions" / f"{name}.json"
+
+
+@lru_cache(maxsize=8)
+def _thawed(out: Place, name: str, stamp: str) -> Acquisition:  # noqa: ARG001  (part of the cache's key)
+    return _ACQUISITION.validate_json(read_text(_acquisition_file(out, name)))
+
+
+def read_plan(out: Place) -> Plan:
+    """The plan of the run in ``out``, without its acquisitions.
+
+    Raises
+    ------
+    S2SharpError
+        ``not-a-run``; ``other-run`` when another version wrote it.
+    """
+    try:
+        plan = Plan.model_validate_json(read_text(out / "run.json"))
+    except ValueError as error:
+        raise S2SharpError(
+            "other-run",
+            f"{out}/run.json was not written by this version of s2sharp.",
+            "Continue it with the version that began it, or choose another --out.",
+        ) from error
+    except store_errors() as error:
+        raise S2SharpError(
+            "not-a-run",
+            f"{out} holds no run of s2sharp: {error}.",
+            "Make one: `s2sharp run --out …`.",
+        ) from error
+    # Where it lies now, should the folder have been moved.
+    here = {"out": out, "area": out / _AREA} if plan.config.area else {"out": out}
+    return plan.model_copy(update={"config": plan.config.model_copy(update=here)})
+
+
+@lru_cache(maxsize=4)
+def plan_of(out: Place, stamp: str) -> Plan:
+    """The plan that a unit was submitted under, read once a process.
+
+    Raises
+    ------
+    S2SharpError
+        ``other-run`` when the folder holds a later one by now.
+    """
+    plan = read_plan(out)
+    if plan.stamp != stamp:
+        raise S2SharpError(
+            "other-run",
+            f"{out} was taken over by another run while this unit waited.",
+            "Nothing is to be done: that run does what is missing.",
+        )
+    return plan

@@ -1,0 +1,104 @@
+"""Queries of a run that were begun and are not done: while there is one, its cube is partial, whatever came after."""
+
+from datetime import datetime
+
+from pydantic import BaseModel, ConfigDict, TypeAdapter
+
+from ..catalog.search import interval
+from ..storage.files import read_text, write_text
+from ..storage.location import Place
+from .make import when
+from .plan import Plan
+
+__all__ = [
+    "Query",
+    "begun",
+    "done",
+    "owed",
+]
+
+_Bounds = tuple[float, float, float, float]
+
+
+class Query(BaseModel):
+    """What a run was asked for: when (None: open), where (``shape``: the digest of an area), how clear."""
+
+    model_config = ConfigDict(frozen=True)
+
+    begin: datetime | None
+    end: datetime | None
+    bbox: _Bounds | None
+    shape: str
+    max_cloud: float
+
+    def covers(self, other: "Query") -> bool:
+        """Whether all that ``other`` asks for is asked for here."""
+        return (
+            (self.begin is None or (other.begin is not None and self.begin <= other.begin))
+            and (self.end is None or (other.end is not None and self.end >= other.end))
+            and (self.bbox == other.bbox or _inside(other.bbox, self.bbox))
+            and (self.bbox is not None or self.shape == other.shape)
+            and self.max_cloud >= other.max_cloud
+        )
+
+    def __str__(self) -> str:
+        moments = (
+            x.isoformat().replace("+00:00", "Z") if x else ".." for x in (self.begin, self.end)
+        )
+        place = "--area FILE" if self.bbox is None else f"--bbox {' '.join(map(str, self.bbox))}"
+        return f"--datetime {'/'.join(moments)} {place} --max-cloud {self.max_cloud:g}"
+
+
+_QUERIES = TypeAdapter(tuple[Query, ...])
+
+
+def _inside(inner: _Bounds | None, outer: _Bounds | None) -> bool:
+    if inner is None or outer is None:
+        return False
+    # West beyond east: across the antimeridian, where only the very same area is sure to be inside.
+    if inner[0] > inner[2] or outer[0] > outer[2]:
+        return False
+    low = all(a >= b for a, b in zip(inner[:2], outer[:2], strict=True))
+    return low and all(a <= b for a, b in zip(inner[2:], outer[2:], strict=True))
+
+
+def _query(plan: Plan) -> Query:
+    config = plan.config
+    begin, end = interval(when(config))
+    return Query(
+        begin=begin, end=end, bbox=config.bbox, shape=plan.shape, max_cloud=config.max_cloud
+    )
+
+
+def owed(out: Place) -> tuple[Query, ...]:
+    """Of the run in ``out``, the oldest first."""
+    try:
+        return _QUERIES.validate_json(read_text(_file(out)))
+    except FileNotFoundError:
+        return ()
+
+
+def begun(plan: Plan) -> None:
+    """A plan's query is under way."""
+    _keep(plan.out, (*_without(plan), _query(plan)))
+
+
+def done(plan: Plan) -> tuple[Query, ...]:
+    """All of a plan's query is there; returns what is still owed of others."""
+    left = _without(plan)
+    _keep(plan.out, left)
+    return left
+
+
+def _without(plan: Plan) -> tuple[Query, ...]:
+    own = _query(plan)
+    return tuple(query for query in owed(plan.out) if not own.covers(query))
+
+
+def _keep(out: Place, queries: tuple[Query, ...]) -> None:
+    # What a query asks for may be nobody else's business.
+    write_text(_file(out), _QUERIES.dump_json(queries, indent=1).decode(), private=True)
+
+
+def _file(out: Place) -> Place:
+    return out / "owed.json"

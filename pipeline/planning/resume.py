@@ -1,0 +1,164 @@
+"""A run that was begun: its plan, read back, grown or refused."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import torch
+
+from s2sharp_core import S2SharpError
+
+from ..catalog.addresses import public
+from ..cube.layout import Layout
+from ..engine.settings import Command
+from ..scenes.acquisition import numbered
+from .area import area_digest
+from .config import RunConfig
+from .items import with_acquisitions
+from .make import datatakes_of, find_items, layouts_of, nothing_found, staged_by_default
+from .method import digest_of, fitted_weights
+from .plan import Plan, read_plan
+from .sensor_files import given_sensors
+
+__all__ = [
+    "frozen",
+]
+
+# What may differ when a run is taken up again: none of it changes a pixel.
+_FREE = {
+    *Command.model_fields,
+    "out",
+    "scheduler",
+    "memory",
+    "stage",
+    "stage_budget",
+    "lease",
+    "publish",
+    "sign",
+    "history",
+    "since",
+}
+
+# What a run asks for: another one adds to the cube.
+_QUERY = {"datetime", "bbox", "area", "max_cloud", "extent"}
+
+
+def frozen(config: RunConfig) -> Plan | None:
+    """The run that ``config.out`` holds already, if it can go on as ``config`` says, else None.
+
+    A run that is continued does not search again, unless another time or area, or what is new ``since`` then,
+    is asked for: that is added to it.
+
+    Raises
+    ------
+    S2SharpError
+        ``other-run``, with what differs; what :func:`~s2sharp.catalog.search.search` raises.
+    """
+    if not (config.out / "run.json").exists():
+        if (config.out / "cube.zarr").exists():
+            raise S2SharpError(
+                "other-run",
+                f"{config.out} holds a cube, but no run of s2sharp.",
+                "Choose another --out.",
+            )
+        return None
+    plan = with_acquisitions(read_plan(config.out))
+    before, now = plan.config.model_dump(), config.model_dump()
+    before["catalog"], now["catalog"] = public(before["catalog"]), public(now["catalog"])
+    other = {k: f"{k}: {before[k]} → {now[k]}" for k in now if before[k] != now[k]}
+    differs = [text for name, text in other.items() if name not in _FREE | _QUERY]
+    if not differs:
+        differs = list(_other_model(plan))
+    if differs:
+        raise S2SharpError(
+            "other-run",
+            f"{config.out} holds the cube of another run ({'; '.join(differs)}).",
+            "Choose another --out, or run with the same settings to continue it.",
+        )
+    # The area goes by its shape: its file may have been moved.
+    asked_anew = bool(other.keys() & (_QUERY - {"area"})) or plan.shape != area_digest(config)
+    plan = plan.model_copy(update={"config": config, "shape": area_digest(config)})
+    if asked_anew or config.since:
+        plan = _extended(plan)
+    plan = _with_sensors(plan)
+    return plan.model_copy(update={"staged": staged_by_default(config, plan.acquisitions)})
+
+
+def _with_sensors(plan: Plan) -> Plan:
+    """The plan with what a file of sensors says by now: another sensor, other keys."""
+    takes = {a.take for a in plan.acquisitions}
+    given = given_sensors(plan.config, takes) if plan.coarse else {}
+    return plan.model_copy(update={"sensors": given})
+
+
+def _extended(plan: Plan) -> Plan:
+    """A plan with what a new search brings, in a cube with room for both."""
+    config = plan.config
+    found = find_items(config, plan.files, plan.margin, plan.items)
+    if not found.acquisitions:
+        # Of what was there before, nothing was asked for.
+        raise nothing_found(config, found if found.cloudy else replace(found, every=()))
+    before = {a.id: a for a in plan.acquisitions}
+    asked = tuple(a.id for a in found.acquisitions)
+    acquisitions = tuple(
+        numbered(a, before[a.id].items if a.id in before else ())
+        for a in found.every
+        if a.id in before or a.id in asked
+    )
+    default = {a.id: numbered(a).items for a in acquisitions}
+    old = {layout.epsg: layout for layout in plan.layouts}
+    datatakes, fit_items = plan.datatakes, plan.fit_items
+    if plan.learns:
+        datatakes, fit_items = datatakes_of(config, acquisitions, plan.reads)
+    elif plan.measures:
+        # What was measured stays: of datatakes that are known, nothing is searched again.
+        known = {d.take for d in datatakes}
+        new = [a for a in acquisitions if a.take not in known]
+        datatakes, fit_items = datatakes_of(config, new, plan.reads, fit_items)
+    return plan.model_copy(
+        update={
+            "acquisitions": acquisitions,
+            "numbers": {a.id: a.items for a in acquisitions if a.items != default[a.id]},
+            "asked": asked,
+            "items": found.items,
+            "datatakes": datatakes,
+            "fit_items": fit_items,
+            "cloudy": found.cloudy,
+            "refused": found.refused,
+            "choices": found.choices,
+            "layouts": tuple(
+                _larger(old[x.epsg], x) if x.epsg in old else x
+                for x in layouts_of(config, acquisitions)
+            ),
+        }
+    )
+
+
+def _larger(old: Layout, new: Layout) -> Layout:
+    """Room for both, as the old one is laid out; the old times stay in their places."""
+    at = dict(zip(new.ids, new.times, strict=True))
+    ids = (*old.ids, *(name for name in new.ids if name not in old.ids))
+    return replace(
+        old,
+        area=old.area | new.area,
+        extent=(old.extent or old.area) | (new.extent or new.area),
+        ids=ids,
+        times=tuple(at[name] for name in ids),
+    )
+
+
+def _other_model(plan: Plan) -> Iterator[str]:
+    """What differs between a plan's method and the one of its name that is here now."""
+    config = plan.config
+    folder = config.warm_start
+    # A run whose fits are made needs no start any more.
+    there = fitted_weights(folder) if folder else {}
+    if any(there.get(file, sha256) != sha256 for file, sha256 in plan.start.items()):
+        yield f"the weights in {folder}"
+    elif plan.coarse and not plan.start and (plan.device == "cpu" or torch.cuda.is_available()):
+        sharpener = plan.outline()
+        assert sharpener is not None  # noqa: S101  (there are coarse bands)
+        now = digest_of(config, sharpener)
+        if now != plan.digest:
+            yield f"{config.method} and its weights, by their digest: {plan.digest[:12]} → {now[:12]}"
+        if sharpener.precision != plan.precision:
+            yield f"precision: {plan.precision} → {sharpener.precision}"

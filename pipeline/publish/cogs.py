@@ -1,0 +1,223 @@
+"""Cloud-optimized GeoTIFFs of what a cube shows."""
+
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, Literal
+
+import numpy as np
+import rasterio
+import zarr
+from rasterio._err import CPLE_BaseError
+from rasterio.errors import RasterioError
+from rasterio.windows import Window
+
+from s2sharp_core import BANDS, S2SharpError
+from s2sharp_core.bands import ERROR90
+
+from ..cube.layout import FILL, LAYERS, SCALE, Layout, error_layers
+from ..storage.arrays import zarr_store
+from ..storage.files import put, remove
+from ..storage.location import Place, store_errors
+
+__all__ = [
+    "Frame",
+    "Raster",
+    "write_cogs",
+    "write_pictures",
+]
+
+_TILE = 512
+
+# Enough for the tiles of a shard's row of blocks; GDAL's default is a share of the machine's memory.
+_CACHE_MB = 128
+
+_PARTIAL = ".partial-"
+
+
+@dataclass(frozen=True)
+class Raster:
+    """What a COG of one variable says about its pixels."""
+
+    dtype: str
+    nodata: int
+    scale: float
+    description: str
+    overviews: Literal["average", "mode", "rms"]
+
+    @classmethod
+    def of(cls, variable: str) -> "Raster":
+        if variable in BANDS:
+            about = f"{variable} reflectance, {BANDS[variable].wavelength:.0f} nm"
+            return cls("int16", FILL, SCALE, about, "average")
+        if variable.endswith(ERROR90):
+            (layer,) = error_layers([variable.removesuffix(ERROR90)]).values()
+            # Overviews of a file as those of the cube.
+            return cls(layer[0], 0, SCALE, layer[1], "rms")
+        dtype, about, _ = LAYERS[variable]
+        return cls(dtype, 0, 1.0, about, "mode")
+
+
+@dataclass(frozen=True)
+class Frame:
+    """Where a picture lies, and how it is copied from an array.
+
+    ``crs``: EPSG:… or WKT; ``pixel``: its side in the CRS's units; ``corner``: the upper left one, (x, y);
+    ``shape``: (height, width); ``parts``: pixels of the array, and their window in the picture.
+    """
+
+    crs: str
+    pixel: float
+    corner: tuple[float, float]
+    shape: tuple[int, int]
+    parts: tuple[tuple[tuple[slice, slice], Window], ...]
+
+    @classmethod
+    def of(cls, layout: Layout) -> "Frame":
+        """The area that was asked for, shard by shard."""
+        parts = []
+        for row, col in np.ndindex(layout.shards()):
+            part = layout.cells(row, col) & layout.area
+            if not part.empty:
+                window = Window.from_slices(*layout.area.slices(part, 10))
+                parts.append((layout.box.slices(part, 10), window))
+        left, _, _, top = layout.asked
+        shape = layout.area.pixels(10)
+        return cls(f"EPSG:{layout.epsg}", layout.pixel, (left, top), shape, tuple(parts))
+
+    @property
+    def transform(self) -> rasterio.Affine:
+        (left, top), side = self.corner, self.pixel
+        return rasterio.Affine(side, 0.0, left, 0.0, -side, top)
+
+
+def write_cogs(out: Place, layout: Layout, time: int, name: str) -> dict[str, Place]:
+    """Write one Cloud Optimized GeoTIFF per band of the area that was asked for.
+
+    Parameters
+    ----------
+    out
+        The run's folder; the cube is its ``cube.zarr``.
+    time
+        Index into ``layout.times``.
+    name
+        The item's name: the files are ``out/cogs/NAME/BAND.tif``. Those already there are replaced. For an
+        object store they are made in this machine's temporary folder, one at a time.
+
+    Returns
+    -------
+    dict
+        Band → file; and ``cloud``, where the product had a scene classification; and the half-widths of a run with
+        --error90.
+
+    Raises
+    ------
+    S2SharpError
+        ``store-unwritable``: a disk that is full, for example. No file has its final name then but whole
+        ones.
+    """
+    # As it is written: what readers go by knows a date that was added only when the run has ended.
+    cube = zarr.open_group(
+        zarr_store(out / "cube.zarr"), path=layout.group, mode="r", use_consolidated=False
+    )
+    errors = error_layers(layout.bands) if layout.error90 else ()
+    rasters = {name: Raster.of(name) for name in (*layout.bands, "cloud", *errors)}
+    return write_pictures(dict(cube.arrays()), time, Frame.of(layout), out / "cogs" / name, rasters)
+
+
+def write_pictures(
+    arrays: "Mapping[str, zarr.Array[Any]]",
+    time: int,
+    frame: Frame,
+    folder: Place,
+    rasters: Mapping[str, Raster],
+) -> dict[str, Place]:
+    """Write a COG, ``folder/VARIABLE.tif``, for each of ``rasters`` but layers that hold nothing.
+
+    Raises
+    ------
+    S2SharpError
+        ``store-unwritable``.
+    """
+    if isinstance(folder, Path):
+        folder.mkdir(parents=True, exist_ok=True)
+        for leftover in folder.glob(f"{_PARTIAL}*"):
+            shutil.rmtree(leftover, ignore_errors=True)
+    written = {}
+    for variable, raster in rasters.items():
+        target = folder / f"{variable}.tif"
+        try:
+            if _write_cog(arrays[variable], time, frame, target, raster):
+                written[variable] = target
+        except store_errors(RasterioError, CPLE_BaseError) as error:
+            raise S2SharpError(
+                "store-unwritable",
+                f"{target} could not be written: {str(error.__cause__ or error).rstrip('.')}.",
+                "See whether the disk is full; the same command goes on from here.",
+            ) from error
+    return written
+
+
+def _write_cog(
+    array: zarr.Array[Any], time: int, frame: Frame, target: Place, raster: Raster
+) -> bool:
+    """Write one COG; none for a layer that holds nothing."""
+    beside = target.parent if isinstance(target, Path) else None
+    with TemporaryDirectory(prefix=_PARTIAL, dir=beside) as scratch:
+        raw, cog = Path(scratch) / "raw.tif", Path(scratch) / "cog.tif"
+        with rasterio.Env(GDAL_CACHEMAX=_CACHE_MB):
+            anything = _copy(array, time, frame, raw, raster)
+            if not anything and target.stem not in BANDS:
+                remove(target)
+                return False
+            _translate(raw, cog, raster)
+        put(cog, target)
+    return True
+
+
+def _copy(array: zarr.Array[Any], time: int, frame: Frame, raw: Path, raster: Raster) -> bool:
+    """Copy into a tiled GeoTIFF, one part in memory at a time; whether it holds anything."""
+    height, width = frame.shape
+    anything = False
+    with rasterio.open(
+        raw,
+        "w",
+        driver="GTiff",
+        width=width,
+        height=height,
+        count=1,
+        dtype=raster.dtype,
+        nodata=raster.nodata,
+        crs=frame.crs,
+        transform=frame.transform,
+        tiled=True,
+        blockxsize=_TILE,
+        blockysize=_TILE,
+        BIGTIFF="IF_SAFER",
+    ) as file:
+        for (rows, cols), window in frame.parts:
+            pixels = np.asarray(array[time, rows, cols])
+            file.write(pixels, 1, window=window)
+            anything = anything or bool((pixels != raster.nodata).any())
+        file.scales, file.offsets = (raster.scale,), (0.0,)
+        file.descriptions = (raster.description,)
+    return anything
+
+
+def _translate(raw: Path, cog: Path, raster: Raster) -> None:
+    from rio_cogeo.cogeo import cog_translate
+    from rio_cogeo.profiles import cog_profiles
+
+    # DEFLATE: every GDAL reads it. Differences of neighbours (predictor 2) suit integers.
+    profile = {**cog_profiles["deflate"], "predictor": 2, "BIGTIFF": "IF_SAFER"}
+    cog_translate(
+        raw,
+        cog,
+        profile,
+        overview_resampling=raster.overviews,
+        in_memory=False,
+        config={"GDAL_TIFF_OVR_BLOCKSIZE": str(_TILE), "GDAL_CACHEMAX": _CACHE_MB},
+        quiet=True,
+    )

@@ -1,0 +1,203 @@
+"""Panels of a picture: composites of bands, stretched alike, and the spot that shows most."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import xarray as xr
+
+from s2sharp_core import BANDS, S2SharpError
+from s2sharp_core.bands import BY_GSD, CELL, HIDING
+
+__all__ = [
+    "Panel",
+    "choose_spot",
+    "orientation",
+    "pair",
+    "trust",
+]
+
+_NAMES = {
+    "B01": "Coastal aerosol",
+    "B05": "Red edge",
+    "B06": "Red edge",
+    "B07": "Red edge",
+    "B8A": "Near infrared",
+    "B09": "Water vapour",
+    "B11": "Short-wave infrared",
+    "B12": "Short-wave infrared",
+}
+
+# All three of one native resolution: a 10 m band in the composite would lend its detail to "after",
+# and "before" would have to be something that the satellite did not deliver.
+_COMPOSITES = (
+    ("Short-wave infrared", ("B12", "B8A", "B05")),
+    ("Short-wave infrared", ("B12", "B11", "B8A")),
+    ("Short-wave infrared", ("B11", "B8A", "B05")),
+    ("Red edge and near infrared", ("B8A", "B06", "B05")),
+)
+
+
+@dataclass(frozen=True)
+class Panel:
+    """An image (h, w, 4), float32 RGBA from 0 to 1, with its caption: what it shows, and from which bands."""
+
+    caption: str
+    bands: str
+    image: np.ndarray
+
+
+def pair(cube: xr.Dataset, native: Mapping[str, np.ndarray], gsd: int) -> list[Panel]:
+    """The same bands as delivered and sharpened, or nothing without one that is in both."""
+    have = [band for band in BY_GSD[gsd] if band in cube and band in native]
+    if not have:
+        return []
+    # B01 before B09, which may show more of the air than of the ground; B12 before B05.
+    single = have[0] if gsd == 60 else have[-1]
+    name, bands = next(
+        ((name, bands) for name, bands in _COMPOSITES if set(bands) <= set(have)),
+        (_NAMES[single], (single,)),
+    )
+    after = [cube[band].values for band in bands]
+    limits = [_limits(x) for x in after]
+    label = " · ".join(bands)
+    return [
+        Panel(f"{name}, as delivered, {gsd} m", label, _image([native[b] for b in bands], limits)),
+        Panel(f"{name}, sharpened, 10 m", label, _image(after, limits)),
+    ]
+
+
+def orientation(cube: xr.Dataset) -> list[Panel]:
+    """True colours, else a single 10 m band, else nothing."""
+    have = [band for band in ("B04", "B03", "B02") if band in cube]
+    caption = "True colour, 10 m"
+    if len(have) < 3:
+        have = [band for band in ("B08", "B04", "B03", "B02") if band in cube][:1]
+        caption = "Delivered at 10 m"
+    if not have:
+        return []
+    arrays = [cube[band].values for band in have]
+    image = _image(arrays, [_limits(x) for x in arrays])
+    # Roofs and roads are few and bright: the exponent opens the dark end for the eye.
+    image[..., :3] **= 0.75
+    return [Panel(caption, " · ".join(have), image)]
+
+
+_TRUST = {
+    "residual": "Off what was seen, seen again",
+    "detail": "Carried over from finer bands",
+}
+
+
+def trust(cube: xr.Dataset) -> list[Panel]:
+    """The layers of ``--trust`` as far as the cube has them, from black, nothing, to white."""
+    panels = []
+    for layer, what in _TRUST.items():
+        if layer not in cube:
+            continue
+        values = cube[layer].values.astype(np.float32)
+        values[values == 0] = np.nan  # nothing was sharpened
+        if not np.isfinite(values).any():
+            continue
+        top = max(1.0, float(np.nanpercentile(values, 98)))
+        label = f"{layer}, 0 to {top:.0f} DN"
+        panels.append(Panel(what, label, _image([values], [(0.0, top)])))
+    return panels
+
+
+def _limits(x: np.ndarray) -> tuple[float, float]:
+    """2 % and 98 % of the pixels that have data."""
+    if not np.isfinite(x).any():
+        return 0.0, 1.0
+    low, high = np.nanpercentile(x, (2, 98))
+    return float(low), float(max(high, low + 1e-4))
+
+
+def _image(arrays: Sequence[np.ndarray], limits: Sequence[tuple[float, float]]) -> np.ndarray:
+    """float32 RGBA (h, w, 4): one band as grey, three as colours; transparent without data."""
+    channels = [(x - low) / (high - low) for x, (low, high) in zip(arrays, limits, strict=True)]
+    rgb = np.stack(channels * (3 // len(channels)), axis=-1)
+    seen = np.isfinite(rgb).all(axis=-1, keepdims=True)
+    rgba = np.concatenate([np.where(seen, rgb.clip(0, 1), 0), seen], axis=-1)
+    return np.asarray(rgba, dtype=np.float32)
+
+
+Spot = tuple[slice, slice]
+"""(y, x) in pixels of a cube."""
+
+
+def choose_spot(
+    cube: xr.Dataset,
+    size: int = 180,
+    overview: xr.Dataset | None = None,
+    taken: Sequence[Spot] = (),
+) -> Spot:
+    """The place that shows most: the one with most detail where the ground is seen.
+
+    Parameters
+    ----------
+    cube
+        One time step of :func:`s2sharp.open_cube` at full resolution, from a cell's corner on, as it is
+        without ``bbox``. Lazy; with ``overview`` only its coordinates are looked at.
+    size
+        Side of the place in pixels of 10 m.
+    overview
+        The same time step, opened with ``level=``: enough for a cube too large to be read for a picture.
+    taken
+        Places that were chosen before; they are left out where there is anything else.
+
+    Returns
+    -------
+    tuple of slice
+        (y, x) in pixels of ``cube``, multiples of 6, so that native bands of 20 m and 60 m can be cut
+        to the same place. Smaller than ``size`` where the cube is.
+    """
+    seen = cube if overview is None else overview
+    pixel = float(abs(seen.x[1] - seen.x[0]))
+    factor = max(1, round(CELL / pixel))
+    step = round(pixel * factor)
+    detail, clear = _per_cell(seen, factor)
+    for spot in taken:
+        # An overview's first pixel may begin before the cube does, by less than one of its cells.
+        place = tuple(slice(s.start * 10 // step, -(-s.stop * 10 // step) + 1) for s in spot)
+        detail[place], clear[place] = 0, 0
+    window = [min(round(size * 10 / step), n) for n in detail.shape]
+    seen_part = _moving_sum(clear, window)
+    # Where nothing is clear enough, the clearest places.
+    enough = seen_part >= min(0.95 * np.prod(window), seen_part.max())
+    score = np.where(enough, _moving_sum(detail, window) / np.maximum(seen_part, 1e-6), -1)
+    corner = np.unravel_index(score.argmax(), score.shape)
+    spots = []
+    for axis, cell, onward in zip(("y", "x"), corner, (-1, 1), strict=True):
+        # An overview's first pixel may begin before the cube does.
+        offset = onward * float(seen[axis][0] - cube[axis][0]) - (pixel - 10) / 2
+        start = round((offset + int(cell) * pixel * factor) / CELL) * 6
+        side = min(size, cube.sizes[axis]) // 6 * 6
+        start = max(0, min(start, (cube.sizes[axis] - side) // 6 * 6))
+        spots.append(slice(start, start + side))
+    return spots[0], spots[1]
+
+
+def _per_cell(seen: xr.Dataset, factor: int) -> tuple[np.ndarray, np.ndarray]:
+    """Mean gradient where the ground is seen, and the part that is seen, of each cell."""
+    name = next((b for b in ("B04", "B08", "B03", "B02", *BANDS) if b in seen), None)
+    if name is None:
+        raise S2SharpError("nothing-to-show", "The cube has no band.", "Give a cube with bands.")
+    slope = abs(seen[name].differentiate("x")) + abs(seen[name].differentiate("y"))
+    clear = slope.notnull()
+    if "valid" in seen:
+        clear &= seen["valid"] == 1
+    if "cloud" in seen:
+        clear &= ~seen["cloud"].isin(HIDING)
+    fields = xr.Dataset({"detail": slope.where(clear, 0), "clear": clear.astype("float32")})
+    cells = fields.coarsen(y=factor, x=factor, boundary="trim").mean().compute()
+    detail = cells["detail"].values
+    # A few glaring edges (a cloud that no mask knows, a ship) must not outweigh a rich landscape.
+    return np.minimum(detail, np.percentile(detail, 95)), cells["clear"].values
+
+
+def _moving_sum(x: np.ndarray, window: Sequence[int]) -> np.ndarray:
+    """Sums over all places of ``window`` (rows, columns)."""
+    total = np.pad(x.astype(np.float64).cumsum(0).cumsum(1), ((1, 0), (1, 0)))
+    h, w = window
+    return np.asarray(total[h:, w:] - total[:-h, w:] - total[h:, :-w] + total[:-h, :-w])

@@ -1,0 +1,244 @@
+"""Items → acquisitions: the scenes of one datatake in one EPSG code are one picture on the lattice."""
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from functools import cached_property, reduce
+from operator import or_
+from typing import NamedTuple
+
+import numpy as np
+import pystac
+
+from s2sharp_core import S2SharpError
+from s2sharp_core.lattice import Box
+
+from ..catalog.addresses import safe_name
+from ..catalog.metadata import archived, datatake, epsg, strip
+from ..catalog.signing import Sign
+from .scene import Refusal, Scene, edges_of, scene_of
+
+__all__ = [
+    "Acquisition",
+    "Choice",
+    "Found",
+    "find",
+    "group",
+    "join",
+    "numbered",
+]
+
+PASS = timedelta(minutes=45)
+"""Longer than a satellite takes over the sunlit side of the Earth, shorter than until it is there again."""
+
+SAME = 0.95
+"""Two pictures of one tile are of one data strip if one covers so much of the other."""
+
+
+@dataclass(frozen=True)
+class Acquisition:
+    """The scenes of one datatake in one EPSG code; ``scenes`` in the order in which they win overlaps.
+
+    ``take``: the datatake, which other codes may share; ``items``: the ids of its items by their numbers in the
+    ``source`` layer, those that newer ones have replaced since among them.
+    """
+
+    id: str
+    take: str
+    epsg: int
+    datetime: str
+    scenes: tuple[Scene, ...]
+    items: tuple[str, ...] = ()
+
+    @cached_property
+    def box(self) -> Box:
+        return reduce(or_, (scene.box for scene in self.scenes))
+
+    @property
+    def cloud(self) -> float | None:
+        """Cloud cover in per cent, the mean of the scenes that state one, weighted by their size."""
+        known = [(s.cloud, math.prod(s.box.shape)) for s in self.scenes if s.cloud is not None]
+        total = sum(weight for _, weight in known)
+        return sum(cloud * weight for cloud, weight in known) / total if total else None
+
+    def within(self, box: Box) -> tuple[Scene, ...]:
+        """The scenes that meet ``box``."""
+        return tuple(scene for scene in self.scenes if not (scene.box & box).empty)
+
+    def content(self, box: Box) -> list[tuple[str, int]]:
+        """What pixels in ``box`` follow from: digest and number of the scenes that meet it."""
+        every = zip(self.scenes, self._digests, strict=True)
+        return [(digest, scene.number) for scene, digest in every if not (scene.box & box).empty]
+
+    @cached_property
+    def _digests(self) -> tuple[str, ...]:
+        return tuple(scene.digest for scene in self.scenes)
+
+    def sees(self, boxes: Sequence[Box]) -> np.ndarray:
+        """Of each of ``boxes``, whether there may be data in it: bools."""
+        edges = edges_of(boxes)
+        return np.any([scene.sees(edges) for scene in self.scenes], axis=0)
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """What became of an item where several would do: ``what`` is "replaced" or "joined", and ``why``."""
+
+    item: str
+    what: str
+    why: str
+
+
+class Found(NamedTuple):
+    """A scene with what decides whom it belongs to.
+
+    ``take``: its datatake; ``strip``: when its data strip began; ``archived``: when the archive took it in.
+    """
+
+    take: str
+    epsg: int
+    scene: Scene
+    strip: str | None
+    archived: str
+
+
+def find(item: pystac.Item, bands: Sequence[str], catalog: str, sign: Sign = "auto") -> Found:
+    """What :func:`join` needs of an item.
+
+    Raises
+    ------
+    S2SharpError
+        Why the item is refused.
+    """
+    code = epsg(item)
+    scene = scene_of(item, code, bands, catalog, sign)
+    return Found(datatake(item), code, scene, strip(item), archived(item))
+
+
+def group(
+    items: Iterable[pystac.Item], bands: Sequence[str], catalog: str, sign: Sign = "auto"
+) -> tuple[list[Acquisition], list[Refusal], list[Choice]]:
+    """Join the scenes of each datatake and EPSG code.
+
+    Parameters
+    ----------
+    bands
+        The bands that will be read.
+    catalog
+        Where the items come from: decides which hrefs they may name.
+    sign
+        How addresses are signed when they are read, as of :func:`~s2sharp.catalog.signing.renewable`.
+
+    Returns
+    -------
+    tuple
+        As of :func:`join`, and between them the items that were refused.
+    """
+    found, refused = [], []
+    for item in items:
+        try:
+            found.append(find(item, bands, catalog, sign))
+        except S2SharpError as error:
+            refused.append(Refusal(item.id, error.kind, str(error)))
+    acquisitions, choices = join(found)
+    return acquisitions, refused, choices
+
+
+def join(found: Iterable[Found]) -> tuple[list[Acquisition], list[Choice]]:
+    """Acquisitions in order of time and EPSG code, and what was chosen on the way.
+
+    Of a tile and data strip only the newest item counts: that of the newest processing baseline, of two the one
+    that was processed later. A tile that a datatake's strips share comes as an item of each; they are joined. An item
+    that tells no datatake belongs to the pass of its platform that was under way.
+    """
+    takes: dict[tuple[str, int], list[Found]] = {}
+    for one in found:
+        takes.setdefault((one.take, one.epsg), []).append(one)
+    passes = _passes({take for take, _ in takes})
+    pictures: dict[tuple[str, int], list[Found]] = {}
+    for (take, code), members in takes.items():
+        pictures.setdefault((passes[take], code), []).extend(members)
+    acquisitions, choices = [], []
+    for (take, code), members in pictures.items():
+        scenes, chosen = _chosen(members)
+        choices += chosen
+        when = min(scene.datetime for scene in scenes)
+        acquisition = Acquisition(safe_name(f"{take}_{code}"), safe_name(take), code, when, scenes)
+        acquisitions.append(numbered(acquisition))
+    acquisitions.sort(key=lambda a: (a.datetime, a.epsg, a.id))
+    return acquisitions, sorted(choices, key=lambda c: (c.item, c.what, c.why))
+
+
+def numbered(acquisition: Acquisition, items: Sequence[str] = ()) -> Acquisition:
+    """An acquisition whose scenes keep the numbers that they have in the cube already, where ``items`` are the ids by
+    number; what is new gets the next ones.
+    """
+    known = (*items, *(s.id for s in acquisition.scenes if s.id not in items))
+    scenes = tuple(replace(s, number=known.index(s.id) + 1) for s in acquisition.scenes)
+    return replace(acquisition, scenes=scenes, items=known)
+
+
+def _passes(takes: Iterable[str]) -> dict[str, str]:
+    """Datatake → itself; one that is known by no more than a minute → the first of its pass."""
+    passes: dict[str, str] = {}
+    begin: dict[str, tuple[str, datetime]] = {}
+    for take in sorted(takes):
+        platform, _, minute = take.partition("_")
+        passes[take] = take
+        if len(minute) == len("20240601T1010"):
+            when = datetime.strptime(minute, "%Y%m%dT%H%M")
+            first, since = begin.get(platform, (take, when))
+            if when - since > PASS:
+                first, since = take, when
+            begin[platform] = first, since
+            passes[take] = first
+    return passes
+
+
+def _chosen(members: list[Found]) -> tuple[tuple[Scene, ...], list[Choice]]:
+    """The scenes that count, by tile, and of one tile the newest first; and what became of the others."""
+    tiles: dict[str, list[Found]] = {}
+    for one in members:
+        tiles.setdefault(one.scene.tile, []).append(one)
+    scenes: list[Scene] = []
+    choices = []
+    for tile in sorted(tiles):
+        kept: list[Found] = []
+        for one in sorted(tiles[tile], key=_age, reverse=True):
+            newer = next((other for other in kept if _replaces(other, one)), None)
+            if newer is None:
+                kept.append(one)
+            elif newer.scene != one.scene:
+                choices.append(Choice(one.scene.id, "replaced", _why(newer.scene, one.scene)))
+        if len(kept) > 1:
+            why = f"{len(kept)} items of tile {tile} show different parts of it"
+            choices += [Choice(one.scene.id, "joined", why) for one in kept]
+        scenes += [one.scene for one in kept]
+    return tuple(scenes), choices
+
+
+def _age(one: Found) -> tuple[tuple[int, int], str, str, str]:
+    """What is newer is greater."""
+    scene = one.scene
+    return scene.baseline or (0, 0), scene.processed or "", one.archived, scene.id
+
+
+def _replaces(newer: Found, older: Found) -> bool:
+    """Whether both are of one data strip, so that the older has nothing that the newer lacks."""
+    if newer.scene.id == older.scene.id:
+        return True
+    if newer.strip and older.strip:
+        return newer.strip == older.strip
+    mine, other = newer.scene.outline, older.scene.outline
+    return bool((mine & other).area >= SAME * other.area)
+
+
+def _why(newer: Scene, older: Scene) -> str:
+    if newer.baseline != older.baseline:
+        numbers = (
+            "an unknown one" if s.baseline is None else f"{s.baseline[0]:02d}.{s.baseline[1]:02d}"
+            for s in (older, newer)
+        )
+        return f"processing baseline {next(numbers)}, where {newer.id} has {next(numbers)}"
+    return f"of the same processing baseline as {newer.id}, which is the later one"

@@ -1,0 +1,70 @@
+"""How far scenes disagree where they overlap: what a cut between them hides, or shows."""
+
+import itertools
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+import numpy as np
+import shapely
+
+from s2sharp_core.lattice import Box
+
+from .radiometry import SATURATED, reference_offset
+from .read import harmonised
+
+if TYPE_CHECKING:
+    from .acquisition import Acquisition
+    from .scene import Scene
+
+__all__ = [
+    "disagreement",
+]
+
+SIDE = 32
+"""Cells along a sample: enough for a median, and few blocks of a file."""
+
+
+def disagreement(acquisition: "Acquisition", bands: Iterable[str], box: Box) -> dict[str, float]:
+    """Band → median of |Δ| in DN (reflectance × 10 000) between the scenes that overlap in ``box``.
+
+    Of every two scenes a sample is compared, from the middle of what they share there. It is 0 for Level-1C. Bands
+    without a pixel that two scenes have are left out: most boxes lie in one scene alone.
+
+    Raises
+    ------
+    S2SharpError
+        As :func:`~s2sharp.scenes.read.read_scene`.
+    """
+    pairs = [
+        (one, other, sample)
+        for one, other in itertools.combinations(acquisition.within(box), 2)
+        if (sample := _sample(one, other, box)) is not None
+    ]
+    found = {}
+    for band in bands:
+        steps = [
+            _steps(*(harmonised(acquisition, scene, band, sample) for scene in scenes))
+            for *scenes, sample in pairs
+        ]
+        values = np.concatenate([np.zeros(0), *steps])
+        if values.size:
+            scale, _ = reference_offset(acquisition, band)
+            found[band] = float(np.median(values)) * scale * 10_000
+    return found
+
+
+def _sample(one: "Scene", other: "Scene", box: Box) -> Box | None:
+    """Cells in the middle of what both have in ``box``."""
+    shared = one.outline & other.outline
+    shared &= shapely.box(box.col0, box.row0, box.col1, box.row1)
+    if not shared.area > 0:
+        return None
+    middle = shared.representative_point()
+    row, col = int(middle.y) - SIDE // 2, int(middle.x) - SIDE // 2
+    return Box(row, row + SIDE, col, col + SIDE) & one.box & other.box & box
+
+
+def _steps(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """|Δ| where both have a value."""
+    both = (one > 0) & (other > 0) & (one < SATURATED) & (other < SATURATED)
+    return np.abs(one[both].astype(float) - other[both])

@@ -1,0 +1,212 @@
+"""What a search found, frozen as stac-geoparquet: all that a run reads of the items, and no secrets.
+
+A file of one schema, whatever the archive: chosen assets under ESA's names, with their grid, whether the item told
+it or its files did. So grouping it again gives the same acquisitions, without a request.
+"""
+
+import shutil
+import tempfile
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import UTC, datetime
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pystac
+import shapely
+from pyproj import Transformer
+from upath import UPath
+
+from s2sharp_core import S2SharpError
+from s2sharp_core.bands import MEASURED, native_gsd
+from s2sharp_core.lattice import Lattice
+
+from ..catalog.antimeridian import around, rolled, unrolled
+from ..catalog.metadata import FACTS, PROPERTIES, Offer, Source, as_number, as_text, offers
+from ..catalog.signing import Sign
+from .acquisition import Acquisition, Choice, Found, find, join
+from .scene import Refusal, Scene
+
+__all__ = [
+    "write_items",
+]
+
+ROWS = 512
+"""Items that are held at once, and lie together in the file."""
+
+_TIME = pa.timestamp("us", tz="UTC")
+
+_TIMES = ("datetime", "start_datetime", "end_datetime", "created", "updated")
+
+_TYPES = {str: pa.string(), float: pa.float64(), bool: pa.bool_()}
+
+_ASSET = pa.struct(
+    {
+        "href": pa.string(),
+        "type": pa.string(),
+        "auth:refs": pa.list_(pa.string()),
+        "roles": pa.list_(pa.string()),
+        "bands": pa.list_(pa.struct({"name": pa.string()})),
+        "proj:transform": pa.list_(pa.float64()),
+        "proj:shape": pa.list_(pa.int64()),
+        **{name: _TYPES[kind] for name, kind in FACTS.items()},
+    }
+)
+
+_LINK = pa.struct({"rel": pa.string(), "href": pa.string()})
+
+_SCHEMA = pa.schema(
+    {
+        "type": pa.string(),
+        "stac_version": pa.string(),
+        "stac_extensions": pa.list_(pa.string()),
+        "id": pa.string(),
+        "geometry": pa.binary(),
+        "bbox": pa.struct(dict.fromkeys(("xmin", "ymin", "xmax", "ymax"), pa.float64())),
+        "links": pa.list_(_LINK),
+        "assets": pa.struct(dict.fromkeys((*MEASURED, "SCL"), _ASSET)),
+        "collection": pa.string(),
+        **dict.fromkeys(_TIMES, _TIME),
+        "proj:code": pa.string(),
+        **{name: _TYPES[kind] for name, kind in PROPERTIES.items()},
+    }
+)
+
+_EXTENSIONS = [
+    f"https://stac-extensions.github.io/{name}/schema.json"
+    for name in ("authentication/v1.1.0", "eo/v2.0.0", "projection/v2.0.0", "raster/v2.0.0")
+]
+
+
+def write_items(
+    path: Path | UPath,
+    items: Iterable[pystac.Item],
+    bands: Sequence[str],
+    catalog: str,
+    sign: Sign = "auto",
+) -> tuple[list[Acquisition], list[Refusal], list[Choice]]:
+    """Write what :func:`~s2sharp.scenes.acquisition.group` reads of ``items``, at once or not at all, and group them.
+
+    Parameters and what is returned are as `group`'s; the scene classification is kept beside ``bands``. Items that
+    are refused are not written.
+    """
+    from stac_geoparquet.arrow import to_parquet
+
+    found: list[Found] = []
+    refused: list[Refusal] = []
+    rows = _rows(items, bands, catalog, sign, found, refused)
+    broken: list[Exception] = []
+
+    def batches() -> Iterator[pa.RecordBatch]:
+        try:
+            while batch := list(islice(rows, ROWS)):
+                yield pa.RecordBatch.from_pylist(batch, schema=_SCHEMA)
+        except Exception as error:  # else Arrow makes one of its own of it
+            broken.append(error)
+
+    reader = pa.RecordBatchReader.from_batches(_SCHEMA, batches())
+    home = path.parent if isinstance(path, Path) else None
+    with tempfile.TemporaryDirectory(dir=home) as folder:
+        draft = Path(folder, path.name)
+        to_parquet(reader, draft, compression="zstd")
+        if broken:
+            raise broken[0]
+        if isinstance(path, Path):
+            draft.replace(path)
+        else:
+            with draft.open("rb") as written, path.open("wb") as target:
+                shutil.copyfileobj(written, target)
+    acquisitions, choices = join(found)
+    return acquisitions, refused, choices
+
+
+def _rows(
+    items: Iterable[pystac.Item],
+    bands: Sequence[str],
+    catalog: str,
+    sign: Sign,
+    found: list[Found],
+    refused: list[Refusal],
+) -> Iterator[dict[str, Any]]:
+    for item in items:
+        try:
+            found.append(find(item, bands, catalog, sign))
+        except S2SharpError as error:
+            refused.append(Refusal(item.id, error.kind, str(error)))
+        else:
+            scene, code = found[-1].scene, found[-1].epsg
+            yield _row(item, code, scene, offers(item, (*bands, "SCL")))
+
+
+def _row(item: pystac.Item, code: int, scene: Scene, chosen: dict[str, Offer]) -> dict[str, Any]:
+    shape = _footprint(item, code, scene)
+    west, south, east, north = around(rolled(shape))
+    said, files = item.properties, (*scene.sources, *([scene.scl] if scene.scl else []))
+    return {
+        "type": "Feature",
+        "stac_version": "1.1.0",
+        "stac_extensions": _EXTENSIONS,
+        "id": _clean(item.id),
+        "geometry": shapely.to_wkb(shape),
+        "bbox": {"xmin": west, "ymin": south, "xmax": east, "ymax": north},
+        "links": [{"rel": "self", "href": _clean(scene.href)}] if scene.href else [],
+        "assets": {file.band: _asset(file, chosen[file.band], code, scene) for file in files},
+        "collection": _clean(item.collection_id or ""),
+        "datetime": item.datetime,
+        **{key: _time(said.get(key)) for key in _TIMES[1:]},
+        "proj:code": f"EPSG:{code}",
+        **{key: _typed(said.get(key), kind) for key, kind in PROPERTIES.items()},
+    }
+
+
+def _asset(file: Source, offer: Offer, code: int, scene: Scene) -> dict[str, Any]:
+    gsd = native_gsd(file.band)
+    return {
+        "href": _clean(file.href),
+        "auth:refs": [file.sign] if file.sign != "none" else None,
+        "type": _typed(offer.asset.media_type, str),
+        "roles": ["data"],
+        "bands": [{"name": file.band}],
+        "proj:transform": list(Lattice.of(code).transform(scene.box, gsd)),
+        "proj:shape": list(scene.box.pixels(gsd)),
+        **{
+            key: _typed(offer.facts.get(key.removeprefix("raster:")), kind)
+            for key, kind in FACTS.items()
+        },
+    }
+
+
+def _footprint(item: pystac.Item, code: int, scene: Scene) -> shapely.Geometry:
+    """What the item says that it covers; if that is no geometry, the whole of its grid."""
+    try:
+        shape = unrolled(shapely.geometry.shape(item.geometry))
+        if np.isfinite(shapely.bounds(shape)).all():
+            return shape
+    except Exception:  # noqa: S110 - shapely, GEOS and malformed JSON each have their own
+        pass
+    lattice = Lattice.of(code)
+    to_degrees = Transformer.from_crs(code, 4326, always_xy=True)
+    west, south, east, north = to_degrees.transform_bounds(*lattice.bounds(scene.box))
+    return shapely.box(west, south, east + 360 * (east < west), north)
+
+
+def _typed(value: Any, kind: type) -> Any:
+    """``value``, if it is of that kind in any spelling."""
+    if kind is bool:
+        return value if isinstance(value, bool) else None
+    return as_number(value) if kind is float else _clean(as_text(value)) or None
+
+
+def _time(value: Any) -> datetime | None:
+    try:
+        when = datetime.fromisoformat(as_text(value))
+    except ValueError:
+        return None
+    return when if when.tzinfo else when.replace(tzinfo=UTC)
+
+
+def _clean(text: str) -> str:
+    """Text that UTF-8 can hold; JSON may hold more."""
+    return text.encode("utf-8", "replace").decode()

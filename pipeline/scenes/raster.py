@@ -1,0 +1,201 @@
+"""Raster files of any archive, opened with GDAL as they need it."""
+
+import logging
+import os
+import re
+from collections.abc import Callable, Container, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import Protocol, TypeVar
+
+import numpy as np
+import rasterio
+from rasterio.errors import RasterioError
+from rasterio.windows import Window
+
+from s2sharp_core import S2SharpError
+
+from ..catalog.addresses import public
+from ..catalog.eopf import is_array, opened
+from ..catalog.http import BrokenError
+from ..catalog.metadata import Source
+from ..catalog.signing import session, signed
+from ..storage.location import store_errors
+
+__all__ = [
+    "Kept",
+    "Raster",
+    "header",
+    "reading",
+]
+
+GDAL_CACHE = 64_000_000
+"""Bytes of raster blocks that a process keeps."""
+
+# Bounded, since workers live long, and may be asked again for what was missing or has changed since;
+# listing a folder before each open costs a request per file.
+_GDAL = {
+    "CPL_VSIL_CURL_NON_CACHED": "/vsicurl/:/vsis3/",
+    "GDAL_CACHEMAX": GDAL_CACHE // 1_000_000,
+    "GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR",
+    "GDAL_HTTP_CONNECTTIMEOUT": "20",
+    "GDAL_HTTP_MAX_RETRY": "4",
+    "GDAL_HTTP_MERGE_CONSECUTIVE_RANGES": "YES",
+    "GDAL_HTTP_MULTIPLEX": "YES",
+    "GDAL_HTTP_RETRY_DELAY": "1",
+    "GDAL_HTTP_TIMEOUT": "120",
+    "GDAL_NUM_THREADS": "1",
+    "VSI_CACHE": "TRUE",
+}
+
+
+class _WithoutKeys(logging.Filter):
+    """GDAL tells of a retried request with its whole address: a signed one is a key."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        record.msg, record.args = re.sub(r"\?\S+", "?…", record.getMessage()), ()
+        return True
+
+
+logging.getLogger("rasterio._env").addFilter(_WithoutKeys())
+
+# Only what archives deliver: given a free choice, GDAL would follow a VRT to any other file.
+_JPEG2000 = ("JP2OpenJPEG", "JP2KAK", "JP2ECW")
+
+T = TypeVar("T")
+
+
+class Raster(Protocol):
+    """A file of one band, open; ``transform``: (a, b, c, d, e, f)."""
+
+    @property
+    def transform(self) -> tuple[float, ...]: ...
+
+    @property
+    def shape(self) -> tuple[int, int]: ...
+
+    @property
+    def epsg(self) -> int | None: ...
+
+    @property
+    def dtype(self) -> str: ...
+
+    def read(self, rows: slice, cols: slice) -> np.ndarray:
+        """DN of a window."""
+        ...
+
+
+@dataclass(frozen=True)
+class _Gdal:
+    dataset: rasterio.DatasetReader
+
+    @property
+    def transform(self) -> tuple[float, ...]:
+        return tuple(self.dataset.transform)[:6]
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        height, width = self.dataset.shape
+        return height, width
+
+    @property
+    def epsg(self) -> int | None:
+        crs = self.dataset.crs
+        return crs.to_epsg() if crs else None
+
+    @property
+    def dtype(self) -> str:
+        return str(self.dataset.dtypes[0])
+
+    def read(self, rows: slice, cols: slice) -> np.ndarray:
+        return np.asarray(self.dataset.read(1, window=Window.from_slices(rows, cols)))
+
+
+Kept = dict[str, rasterio.DatasetReader]
+"""Address → a file that stays open, so that blocks which two reads share are decoded once; for one thread at a time."""
+
+
+def reading(
+    source: Source,
+    item: str,
+    home: str | None,
+    read: Callable[[Raster], T],
+    kept: Kept | None = None,
+) -> T:
+    """What ``read`` gives of a file of ``item``, which has the address ``home``; its own signature is no matter.
+
+    Without ``kept`` the file is closed again.
+
+    Raises
+    ------
+    S2SharpError
+        ``asset-unreadable``: whatever goes wrong in the file is told with the item and the band; what
+        :func:`~s2sharp.catalog.signing.signed` raises.
+    """
+    try:
+        with _opened(source, item, signed(source, home), kept) as dataset:
+            return read(dataset)
+    except S2SharpError as error:
+        if source.sign == "none" or not re.search(r"\b40[13]\b", error.message):
+            raise
+    # Refused: perhaps the signature ended before it said it would.
+    with _opened(source, item, signed(source, home, anew=True), kept) as dataset:
+        return read(dataset)
+
+
+@contextmanager
+def _opened(source: Source, item: str, href: str, kept: Kept | None) -> Iterator[Raster]:
+    try:
+        if is_array(href):
+            yield opened(href)
+            return
+    except store_errors(BrokenError, RuntimeError, ValueError) as error:
+        reason = str(error) if isinstance(error, BrokenError) else f"({type(error).__name__})"
+        raise _unreadable(source, item, href, reason) from None
+    settings = dict(_GDAL)
+    keys = session(source)
+    if href.startswith("s3://") and keys is None and "AWS_ACCESS_KEY_ID" not in os.environ:
+        settings["AWS_NO_SIGN_REQUEST"] = "YES"
+    try:
+        with rasterio.Env(keys, **settings) as env, ExitStack() as stack:
+            # Not kept where reading it fails: it is opened anew then.
+            dataset = kept.pop(source.href, None) if kept else None
+            if dataset is None:
+                dataset = rasterio.open(_unzipped(href), driver=_driver(href, env.drivers()))
+            stack.callback(dataset.close)
+            yield _Gdal(dataset)
+            if kept is not None:
+                kept[source.href] = dataset
+                stack.pop_all()
+    except RasterioError as error:
+        reason = str(error.__cause__ or error).replace(_unzipped(href), "").lstrip(": ")
+        raise _unreadable(source, item, href, reason) from error
+
+
+def _unreadable(source: Source, item: str, href: str, reason: str) -> S2SharpError:
+    return S2SharpError(
+        "asset-unreadable",
+        f"Item {item}, band {source.band}: cannot read {public(href)}: {public(reason)}.",
+        "If the archive has it elsewhere or later, run again: only what failed is redone.",
+        item=item,
+        band=source.band,
+    )
+
+
+def _unzipped(href: str) -> str:
+    """``/PATH.zip!/ENTRY`` as GDAL calls it; any other address as it is."""
+    found = re.fullmatch(r"(/.+\.zip)!/(.+)", href, re.IGNORECASE)
+    return f"/vsizip/{{{found[1]}}}/{found[2]}" if found else href
+
+
+def _driver(href: str, known: Container[str]) -> str:
+    if not href.partition("?")[0].lower().endswith((".jp2", ".j2k")):
+        return "GTiff"
+    return next((name for name in _JPEG2000 if name in known), _JPEG2000[0])
+
+
+def header(
+    source: Source, item: str, home: str | None
+) -> tuple[tuple[float, ...], tuple[int, int]]:
+    """Transform (a, b, c, d, e, f) and shape that a file states; parameters as of :func:`reading`."""
+    return reading(source, item, home, lambda file: (file.transform, file.shape))

@@ -1,0 +1,239 @@
+"""Acquisition + cells → native pixels: windows of the files, copied side by side, never resampled."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+
+from s2sharp_core import BANDS, S2SharpError
+from s2sharp_core.bands import CELL, native_gsd
+from s2sharp_core.lattice import Box, Lattice
+
+from ..catalog.metadata import Source
+from .overlaps import precedence
+from .radiometry import decode, harmonise, reference_offset, source_of
+from .raster import Kept, Raster, reading
+
+if TYPE_CHECKING:
+    from .acquisition import Acquisition
+    from .scene import Scene
+
+__all__ = [
+    "Block",
+    "Files",
+    "Reader",
+    "harmonised",
+    "load_block",
+    "load_scl",
+    "offset_doubt",
+    "read_scene",
+]
+
+
+def read_scene(
+    scene: "Scene", source: Source, epsg: int, box: Box, kept: Kept | None = None
+) -> np.ndarray:
+    """DN of the cells ``box`` of one file, which must hold them all: (n·rows, n·cols); ``kept`` as of :func:`reading`.
+
+    Raises
+    ------
+    S2SharpError
+        ``asset-unreadable``, or ``metadata-contradicts-file`` when the file lies elsewhere than its
+        item says.
+    """
+    gsd = native_gsd(source.band)
+    lattice = Lattice.of(epsg)
+
+    def read(file: Raster) -> np.ndarray:
+        stated = lattice.transform(scene.box, gsd)
+        off = np.abs(np.array(file.transform) - stated).max()
+        if off > 1e-3 or file.shape != scene.box.pixels(gsd) or file.epsg != epsg:
+            raise S2SharpError(
+                "metadata-contradicts-file",
+                f"Item {scene.id}, band {source.band}: its metadata say {stated}, "
+                f"{scene.box.pixels(gsd)} px, EPSG:{epsg}; the file says {file.transform}, "
+                f"{file.shape} px, EPSG:{file.epsg}.",
+                "Leave the item out, or report it to the archive.",
+                item=scene.id,
+                band=source.band,
+            )
+        if file.dtype not in {"uint8", "uint16"}:
+            raise S2SharpError(
+                "metadata-contradicts-file",
+                f"Item {scene.id}, band {source.band}: the file holds {file.dtype}, not unsigned DN.",
+                "Use the archive's own files, not ones converted to reflectance.",
+                item=scene.id,
+                band=source.band,
+            )
+        return file.read(*scene.box.slices(box, gsd))
+
+    return reading(source, scene.id, scene.href, read, kept)
+
+
+class Reader(Protocol):
+    """Where native pixels come from: the files of the items, or the stage."""
+
+    def mosaic(self, band: str, box: Box) -> tuple[np.ndarray, np.ndarray]:
+        """DN over ``box`` (0 where there is none) and which scene each pixel is from (1 = first)."""
+        ...
+
+
+@dataclass(frozen=True)
+class Files:
+    """Reads the files of an acquisition's items directly; they stay open as long as it lives."""
+
+    acquisition: "Acquisition"
+    _kept: Kept = field(default_factory=dict, init=False, repr=False, compare=False)
+
+    def mosaic(self, band: str, box: Box) -> tuple[np.ndarray, np.ndarray]:
+        gsd = native_gsd(band)
+        dn = np.zeros(box.pixels(gsd), dtype=np.uint16)
+        source = np.zeros(box.pixels(gsd), dtype=np.uint16)
+        scenes = [
+            scene
+            for scene in self.acquisition.scenes
+            if not (scene.box & box).empty and source_of(scene, band)
+        ]
+        if len(scenes) == 1:  # as the rest would do it, with a third of the work
+            inner = scenes[0].box & box
+            place = box.slices(inner, gsd)
+            dn[place] = harmonised(self.acquisition, scenes[0], band, inner, self._kept)
+            source[place] = np.where(dn[place] != 0, np.uint16(scenes[0].number), np.uint16(0))
+            return dn, source
+        choices = precedence(tuple(scene.box for scene in scenes), box)
+        for choice in choices:
+            # What the choices before gave may have holes.
+            wanted = (choice >= 0) & _any_in_cells(dn == 0, box)
+            for index, scene in enumerate(scenes):
+                mine = wanted & (choice == index)
+                if not mine.any():
+                    continue
+                inner = _around(mine, box)
+                place = box.slices(inner, gsd)
+                part = harmonised(self.acquisition, scene, band, inner, self._kept)
+                free = (dn[place] == 0) & (part != 0) & _to_pixels(mine, box, inner, gsd)
+                dn[place][free] = part[free]
+                source[place][free] = scene.number
+        return dn, source
+
+
+def _any_in_cells(x: np.ndarray, box: Box) -> np.ndarray:
+    rows, cols = box.shape
+    return np.asarray(x.reshape(rows, x.shape[0] // rows, cols, -1).any(axis=(1, 3)))
+
+
+def _around(mask: np.ndarray, box: Box) -> Box:
+    """The smallest box around the cells of ``box`` that ``mask`` has."""
+    rows, cols = (np.flatnonzero(mask.any(axis=axis)) for axis in (1, 0))
+    return Box(
+        box.row0 + int(rows[0]),
+        box.row0 + int(rows[-1]) + 1,
+        box.col0 + int(cols[0]),
+        box.col0 + int(cols[-1]) + 1,
+    )
+
+
+def _to_pixels(mask: np.ndarray, box: Box, inner: Box, gsd: int) -> np.ndarray:
+    n = CELL // gsd
+    return mask[box.slices(inner, CELL)].repeat(n, axis=0).repeat(n, axis=1)
+
+
+def harmonised(
+    acquisition: "Acquisition", scene: "Scene", band: str, box: Box, kept: Kept | None = None
+) -> np.ndarray:
+    """DN of one scene over ``box``, which it holds, as :func:`reference_offset` means them; 0 as nodata.
+
+    ``kept`` as of :func:`reading`.
+    """
+    file = source_of(scene, band)
+    assert file is not None  # noqa: S101  (the caller asks for what there is)
+    part = read_scene(scene, file, acquisition.epsg, box, kept)
+    return harmonise(part, file, reference_offset(acquisition, band))
+
+
+@dataclass(frozen=True)
+class Block:
+    """Native reflectance over ``box``, and layers on the 10 m grid over what was wanted.
+
+    ``source``: the number of the scene that the first band's pixels are from.
+    """
+
+    box: Box
+    data: Mapping[str, np.ndarray]
+    saturated: np.ndarray
+    source: np.ndarray
+    cloud: np.ndarray
+
+
+def load_block(
+    reader: Reader, acquisition: "Acquisition", bands: tuple[str, ...], want: Box, margin: int
+) -> Block:
+    """Read ``bands`` over ``want`` and ``margin`` cells around it.
+
+    Raises
+    ------
+    S2SharpError
+        As :func:`read_scene`, for the first file that cannot be read.
+    """
+    box = want.grow(margin)
+    data = {}
+    saturated = np.zeros(want.pixels(10), dtype=bool)
+    source = np.zeros(want.pixels(10), dtype=np.uint16)
+    for order, band in enumerate(bands):
+        gsd = BANDS[band].gsd
+        dn, number = reader.mosaic(band, box)
+        data[band], glare = decode(dn, *reference_offset(acquisition, band))
+        inner = box.slices(want, gsd)
+        if glare.any():
+            saturated |= _at_10m(glare[inner], gsd)
+        if order == 0:
+            source = _at_10m(number[inner], gsd)
+    cloud = np.zeros(want.pixels(10), dtype=np.uint8)
+    if any(scene.scl for scene in acquisition.within(want)):
+        cloud = load_scl(reader, want)
+    return Block(box, data, saturated, source, cloud)
+
+
+def load_scl(reader: Reader, want: Box) -> np.ndarray:
+    """The scene classification over ``want`` on the 10 m grid, uint8: nearest, since classes have no mean."""
+    scl, _ = reader.mosaic("SCL", want)
+    return _at_10m(scl.astype(np.uint8), 20)
+
+
+def _at_10m(x: np.ndarray, gsd: int) -> np.ndarray:
+    n = gsd // 10
+    return x if n == 1 else x.repeat(n, axis=0).repeat(n, axis=1)
+
+
+def offset_doubt(block: Block, acquisition: "Acquisition") -> str | None:
+    """Whether the dark end of the pixels contradicts the offset that the metadata gave.
+
+    Archives' flags err both ways. An offset subtracted twice sends much of a picture below zero; one
+    that was not subtracted at all lifts every band's darkest pixels to 0.1.
+    """
+    lowest, below = [], 0.0
+    for y in block.data.values():
+        sample = y[:: max(1, y.shape[0] // 200), :: max(1, y.shape[1] // 200)]
+        sample = sample[~np.isnan(sample)]
+        if sample.size < 100:
+            return None
+        lowest.append(float(np.quantile(sample, 0.001)))
+        below = max(below, float(np.mean(sample < -0.02)))
+    for scene in acquisition.within(block.box):
+        source = scene.sources[0]
+        if source.offset < 0 and below > 0.2:
+            return (
+                f"Item {scene.id}: much of a band lies below -0.02 after "
+                f"its offset of {source.offset:g} ({source.origin}): it seems to have been applied already "
+                "by the archive. Compare with another archive before you use the values."
+            )
+        modern = scene.baseline is None or scene.baseline >= (4, 0)
+        if source.offset == 0 and modern and min(lowest) > 0.095:
+            return (
+                f"Item {scene.id}: the darkest pixels of every band lie above "
+                f"0.095 with no offset ({source.origin}): it seems not to have been applied, so "
+                "that reflectance is inflated by 0.1. Compare with another archive before you use the "
+                "values."
+            )
+    return None

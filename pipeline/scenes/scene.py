@@ -1,0 +1,237 @@
+"""An item → a scene: its files, the cells that they cover, and where in them data can be."""
+
+import hashlib
+import json
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import pystac
+import shapely
+from pyproj import Transformer
+
+from s2sharp_core import S2SharpError
+from s2sharp_core.bands import CELL, native_gsd
+from s2sharp_core.lattice import Box, Lattice
+
+from ..catalog.addresses import check_href, unsigned
+from ..catalog.antimeridian import unrolled
+from ..catalog.metadata import (
+    Source,
+    baseline,
+    cloud_cover,
+    grids,
+    platform,
+    processed,
+    sensed,
+    sources,
+    tile,
+)
+from ..catalog.signing import Sign, renewable
+from .raster import header
+
+__all__ = [
+    "Refusal",
+    "Scene",
+    "edges_of",
+    "scene_of",
+]
+
+MARGIN = 100
+"""Cells by which a footprint is taken to reach farther than archives say: they draw it with a broad pen."""
+
+Corner = tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """What is needed of one item: its files, where it lies, what it is.
+
+    ``href`` is the item's own, for links; ``cloud`` in per cent, None when unknown; ``processed``: when ESA made the
+    product, as far as it is told. ``footprint``: (row, column) of the corners of the convex outline of its data, in
+    cells; None where that is all of ``box``, or not known. ``number``: what the layer ``source`` calls it within its
+    acquisition, from 1.
+    """
+
+    id: str
+    tile: str
+    datetime: str
+    platform: str | None
+    baseline: tuple[int, int] | None
+    processed: str | None
+    cloud: float | None
+    box: Box
+    footprint: tuple[Corner, ...] | None
+    sources: tuple[Source, ...]
+    scl: Source | None
+    href: str | None
+    number: int = 0
+
+    @property
+    def digest(self) -> str:
+        """What its pixels follow from: identity, version and radiometry, not where it is fetched."""
+        files = [(s.band, s.scale, s.offset) for s in self.sources]
+        facts = [self.id, self.baseline, self.processed, files]
+        return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
+
+    @property
+    def outline(self) -> shapely.Polygon:
+        """The outline of its data, x being columns and y rows."""
+        if self.footprint is not None:
+            return shapely.Polygon([(col, row) for row, col in self.footprint])
+        return shapely.box(self.box.col0, self.box.row0, self.box.col1, self.box.row1)
+
+    def sees(self, edges: np.ndarray) -> np.ndarray:
+        """Of boxes, given as :func:`edges_of` them: whether there may be data in them, or in :data:`MARGIN` cells
+        around; (n,) of bool.
+        """
+        row0, row1, col0, col1 = edges.T
+        own = self.box
+        seen = np.maximum(row0, own.row0) < np.minimum(row1, own.row1)
+        seen &= np.maximum(col0, own.col0) < np.minimum(col1, own.col1)
+        if self.footprint is not None and seen.any():
+            least, most = (col0 - MARGIN, row0 - MARGIN), (col1 + MARGIN, row1 + MARGIN)
+            around = shapely.box(*(edge[seen] for edge in (*least, *most)))
+            seen[seen] = shapely.intersects(self.outline, around)
+        return seen
+
+
+def edges_of(boxes: Sequence[Box]) -> np.ndarray:
+    """(n, 4) of row0, row1, col0, col1."""
+    return np.array([(box.row0, box.row1, box.col0, box.col1) for box in boxes])
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """An item that is left out, and why; ``kind`` as in :class:`S2SharpError`."""
+
+    item: str
+    kind: str
+    message: str
+
+
+def scene_of(
+    item: pystac.Item, code: int, bands: Sequence[str], catalog: str, sign: Sign = "auto"
+) -> Scene:
+    """What is needed of an item in EPSG ``code``.
+
+    Parameters
+    ----------
+    bands
+        The bands that will be read.
+    catalog
+        Where the item comes from: decides which hrefs it may name.
+    sign
+        How addresses are signed when they are read, as of :func:`~s2sharp.catalog.signing.renewable`.
+
+    Raises
+    ------
+    S2SharpError
+        Why the item is refused.
+    """
+    home = unsigned(item.get_self_href() or "") or None
+    found = {}
+    for band, source in sources(item, (*bands, "SCL")).items():
+        check_href(source.href, catalog)
+        found[band] = renewable(source, home, sign)
+    scl = found.pop("SCL", None)
+    cloud = cloud_cover(item)
+    box = _box(item, code, found.values(), home)
+    return Scene(
+        id=item.id,
+        tile=tile(item),
+        datetime=sensed(item).strftime("%Y-%m-%dT%H:%M:%S"),
+        platform=platform(item),
+        baseline=baseline(item),
+        processed=processed(item),
+        cloud=None if math.isnan(cloud) else cloud,
+        box=box,
+        footprint=_footprint(item, code, box),
+        sources=tuple(found.values()),
+        scl=scl,
+        href=home,
+    )
+
+
+def _footprint(item: pystac.Item, code: int, box: Box) -> tuple[Corner, ...] | None:
+    try:
+        shape = unrolled(shapely.geometry.shape(item.geometry))
+        west, _, east, _ = shapely.bounds(shape)
+    except Exception:  # shapely, GEOS and malformed JSON each have their own
+        return None
+    # What archives cut at the antimeridian may be half of what there is.
+    if not (west > -179.99 and east < 179.99):
+        return None
+    lattice = Lattice.of(code)
+    outline = shapely.get_coordinates(shapely.convex_hull(shape))
+    x, y = _to_grid(code).transform(*outline.T)
+    cells = np.column_stack([(x - lattice.x0) / CELL, (lattice.y0 - y) / CELL])
+    if len(cells) < 4 or not np.isfinite(cells).all():
+        return None
+    whole = shapely.box(box.col0, box.row0, box.col1, box.row1)
+    data = shapely.Polygon(cells)
+    if data.covers(whole):
+        return None
+    data &= whole
+    # Elsewhere than its grid, or hardly less: it says nothing.
+    if data.geom_type != "Polygon" or data.area > 0.99 * whole.area or not data.area > 0:
+        return None
+    corners = np.rint(shapely.get_coordinates(data.convex_hull)[:-1]).astype(int)
+    return tuple((int(row), int(col)) for col, row in corners)
+
+
+@lru_cache(maxsize=128)
+def _to_grid(code: int) -> Transformer:
+    return Transformer.from_crs(4326, code, always_xy=True)
+
+
+def _box(item: pystac.Item, code: int, files: Iterable[Source], home: str | None) -> Box:
+    """The cells of an item, from the transform and shape of every band that is read; they must agree."""
+    lattice = Lattice.of(code)
+    stated = grids(item)
+    boxes: dict[tuple[float, ...], Box] = {}
+    for source in files:
+        what = f"Item {item.id}, band {source.band},"
+        if source.href in stated:
+            transform, shape = _checked(*stated[source.href], what)
+        else:
+            transform, shape = header(source, item.id, home)
+        (a, b, left, d, e, top), (height, width) = transform, shape
+        gsd = native_gsd(source.band)
+        if (a, b, d, e) != (gsd, 0, 0, -gsd):
+            raise S2SharpError(
+                "off-lattice",
+                f"{what} has pixels of {a} × {e} m and shears of {b} and {d}, not {gsd} m north up.",
+                "Use the product as ESA grids it, not a reprojected copy.",
+            )
+        bounds = (left, top + e * height, left + a * width, top)
+        if bounds not in boxes:
+            boxes[bounds] = lattice.box(bounds, what)
+        if len(boxes) > 1:
+            raise S2SharpError(
+                "off-lattice",
+                f"The bands of item {item.id} cover different cells: {source.band} lies within (left, "
+                f"bottom, right, top) {bounds}, others within {next(iter(boxes))}.",
+                "Skip it.",
+            )
+    return next(iter(boxes.values()))
+
+
+def _checked(transform: Any, shape: Any, what: str) -> tuple[tuple[float, ...], tuple[int, int]]:
+    """A grid as an item states it: any JSON, perhaps."""
+    try:
+        numbers = tuple(float(v) for v in transform[:6])
+        height, width = (int(v) for v in shape)
+    except (OverflowError, TypeError, ValueError):
+        numbers, height, width = (math.nan,), 0, 0
+    if height < 1 or width < 1 or len(numbers) < 6 or not all(map(math.isfinite, numbers)):
+        raise S2SharpError(
+            "item-broken",
+            f"{what} proj:transform {transform!r} and proj:shape {shape!r} should be six numbers and "
+            "two, height and width.",
+            "Leave the item out, or ask the archive to correct it.",
+        )
+    return numbers, (height, width)

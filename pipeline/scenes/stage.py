@@ -1,0 +1,168 @@
+"""The stage: native bands of an acquisition in Zarr, shard by shard of the lattice.
+
+Blocks overlap when they are read; every pixel is stored once. A shard is written whole by one task and
+marked done afterwards, so a killed run finds what it had staged; what nobody needs can be evicted and is
+staged again when somebody does.
+"""
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import zarr
+from zarr.abc.buffer import Buffer
+from zarr.codecs import BloscCodec
+from zarr.storage import MemoryStore
+
+from s2sharp_core import S2SharpError
+from s2sharp_core.bands import native_gsd
+from s2sharp_core.lattice import Box
+
+from ..storage.arrays import chunk_side, put_arrays, zarr_store
+from ..storage.files import files, read_text, remove, remove_tree, size, version, write_text
+from ..storage.location import Place
+from .acquisition import Acquisition
+from .read import Files
+
+__all__ = [
+    "Stage",
+    "clear",
+]
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A :class:`~s2sharp.scenes.read.Reader` of what was staged of one acquisition.
+
+    ``box``: the cells that may be needed, whole shards; ``bands``: those that are read, "SCL" included
+    where there is one; the first one also keeps which scene each pixel is from.
+    """
+
+    folder: Place
+    acquisition: Acquisition
+    bands: tuple[str, ...]
+    box: Box
+    shard: int
+
+    @property
+    def _store(self) -> Place:
+        return self.folder / f"{self.acquisition.id}.zarr"
+
+    @property
+    def _done(self) -> Place:
+        return self.folder / f"{self.acquisition.id}.done"
+
+    def _marker(self, cells: Box) -> Place:
+        return self._done / f"{cells.row0}.{cells.col0}"
+
+    def needed(self, box: Box) -> list[Box]:
+        """The shards to be staged before ``box`` can be read."""
+        inner = box & self.box
+        return [] if inner.empty else list(inner.tiles(self.shard))
+
+    def has(self, cells: Box) -> bool:
+        return self._marker(cells).exists()
+
+    def size(self, cells: Box) -> int | None:
+        """Bytes of a staged shard; None while it is not there."""
+        try:
+            return int(read_text(self._marker(cells)))
+        except FileNotFoundError:
+            return None
+
+    def lay_out(self) -> None:
+        """Create the arrays; does nothing where all of them exist."""
+        if (self._store / "zarr.json").exists():
+            return
+        draft: dict[str, Buffer] = {}
+        group = zarr.open_group(MemoryStore(draft), mode="w", zarr_format=3)
+        for band in self.bands:
+            self._create(group, band, native_gsd(band))
+        self._create(group, "source", native_gsd(self.bands[0]))
+        put_arrays(draft, self._store)
+
+    def _create(self, group: zarr.Group, name: str, gsd: int) -> None:
+        side = self.shard * 60 // gsd
+        group.create_array(
+            name,
+            shape=self.box.pixels(gsd),
+            shards=(side, side),
+            chunks=(chunk_side(side), chunk_side(side)),
+            dtype="uint16",
+            fill_value=0,
+            compressors=BloscCodec(cname="zstd", clevel=1, shuffle="shuffle"),
+            dimension_names=("y", "x"),
+        )
+
+    def write(self, cells: Box) -> int:
+        """Copy one shard from the files, whole; returns its size on disk in bytes."""
+        arrays = _arrays(self._store)
+        files = Files(self.acquisition)
+        for band in self.bands:
+            dn, number = files.mosaic(band, cells)
+            arrays[band][self.box.slices(cells, native_gsd(band))] = dn
+            if band == self.bands[0]:
+                arrays["source"][self.box.slices(cells, native_gsd(band))] = number
+        total = sum(size(path) for path in self._objects(cells))
+        write_text(self._marker(cells), str(total))
+        return total
+
+    def evict(self, cells: Box) -> None:
+        """Forget one shard: first that it is there, then its content."""
+        remove(self._marker(cells))
+        for path in self._objects(cells):
+            remove(path)
+
+    def _objects(self, cells: Box) -> list[Place]:
+        row = (cells.row0 - self.box.row0) // self.shard
+        col = (cells.col0 - self.box.col0) // self.shard
+        return [self._store / name / "c" / str(row) / str(col) for name in (*self.bands, "source")]
+
+    def mosaic(self, band: str, box: Box) -> tuple[np.ndarray, np.ndarray]:
+        """As :meth:`s2sharp.scenes.read.Reader.mosaic`; only the first band knows its scenes."""
+        gsd = native_gsd(band)
+        inner = box & self.box
+        dn = np.zeros(box.pixels(gsd), dtype=np.uint16)
+        number = np.zeros_like(dn)
+        if inner.empty:
+            return dn, number
+        there, here = self.box.slices(inner, gsd), box.slices(inner, gsd)
+        try:
+            arrays = _arrays(self._store)
+        except FileNotFoundError:
+            self._check(inner)
+            raise
+        names = [(dn, band)] + [(number, "source")] * (band == self.bands[0])
+        for into, name in names:
+            into[here] = arrays[name][there]
+            # What is missing reads as no data, and may have been evicted meanwhile.
+            if not into[here].all():
+                self._check(inner)
+        return dn, number
+
+    def _check(self, box: Box) -> None:
+        missing = [cells for cells in self.needed(box) if not self.has(cells)]
+        if missing:
+            raise S2SharpError(
+                "stage-missing",
+                f"{self.acquisition.id}: {missing[0]} was evicted from the stage before it was read.",
+                "Run again with a larger --stage-budget.",
+            )
+
+
+def clear(folder: Place) -> None:
+    """Remove all that was staged."""
+    # First that it is there, then its content: a straggler must not read gaps.
+    for done in {name.partition("/")[0] for name in files(folder) if ".done/" in name}:
+        remove_tree(folder / done)
+    remove_tree(folder)
+
+
+def _arrays(store: Place) -> "dict[str, zarr.Array[Any]]":
+    return _open(store, version(store / "zarr.json"))
+
+
+@lru_cache(maxsize=4)
+def _open(store: Place, written: str) -> "dict[str, zarr.Array[Any]]":  # noqa: ARG001
+    return dict(zarr.open_group(zarr_store(store), mode="r+").arrays())

@@ -1,0 +1,79 @@
+"""Zarr arrays in a folder or an object store."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import zarr
+from zarr.abc.buffer import Buffer
+
+from .files import write_all
+from .location import Place
+
+if TYPE_CHECKING:
+    from zarr.storage import StoreLike
+
+__all__ = [
+    "chunk_side",
+    "put_arrays",
+    "resize",
+    "write_array",
+    "zarr_store",
+]
+
+
+def chunk_side(side: int, most: int = 512) -> int:
+    """The largest divisor of a shard's ``side`` that is at most ``most`` pixels."""
+    return next(n for n in range(min(side, most), 0, -1) if side % n == 0)
+
+
+def put_arrays(draft: Mapping[str, Buffer], store: Place) -> None:
+    """Write arrays that were laid out in memory: the root's metadata last, so that where they are, all is.
+
+    What is killed before that is laid out again.
+    """
+    write_all(store, {key: value.to_bytes() for key, value in draft.items()}, last="zarr.json")
+
+
+def write_array(
+    group: zarr.Group, name: str, values: np.ndarray, dims: tuple[str, ...], facts: dict[str, Any]
+) -> None:
+    """Write a small array of a group, a coordinate for example, whole; again, if it has become longer."""
+    if name in group:
+        array = resize(group[name], values.shape, facts)
+    else:
+        array = group.create_array(
+            name,
+            shape=values.shape,
+            # Whatever is appended to it later lies in chunks of its own: readers keep what they know.
+            chunks=tuple(_COORDINATE for _ in dims),
+            dtype=values.dtype,
+            dimension_names=dims,
+            attributes=facts,
+        )
+    array[...] = values
+
+
+# Values of a coordinate in one chunk.
+_COORDINATE = 4096
+
+
+def resize(
+    there: "zarr.Array[Any] | zarr.Group", shape: tuple[int, ...], facts: dict[str, Any]
+) -> "zarr.Array[Any]":
+    """More room in an array, which keeps what it holds."""
+    assert isinstance(there, zarr.Array)  # noqa: S101  (of this name there are no groups)
+    if there.shape != shape:
+        there.resize(shape)
+    there.attrs.update(facts)
+    return there
+
+
+def zarr_store(folder: Place) -> "StoreLike":
+    """``folder`` as zarr and xarray take it."""
+    if isinstance(folder, Path):
+        return folder
+    from zarr.storage import FsspecStore
+
+    return FsspecStore.from_url(str(folder), storage_options=dict(folder.storage_options))

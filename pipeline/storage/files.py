@@ -1,0 +1,249 @@
+"""Files in a folder or an object store: read, written at once or not at all, listed, removed."""
+
+import hashlib
+import os
+import shutil
+from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from itertools import islice
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+from .location import Place
+
+__all__ = [
+    "contents",
+    "create",
+    "files",
+    "put",
+    "read_bytes",
+    "read_text",
+    "read_texts",
+    "remove",
+    "remove_empty",
+    "remove_tree",
+    "size",
+    "sweep",
+    "version",
+    "versions",
+    "write_all",
+    "write_bytes",
+    "write_text",
+]
+
+_DRAFT = ".partial"
+"""How drafts of files end; zarr's own do, too."""
+
+_AT_ONCE = 16
+"""Requests under way at a time, where there are many small files."""
+
+
+def read_bytes(file: Place) -> bytes:
+    """The content of a file.
+
+    Raises
+    ------
+    FileNotFoundError
+    """
+    return file.read_bytes() if isinstance(file, Path) else bytes(file.fs.cat_file(file.path))
+
+
+def read_text(file: Place) -> str:
+    """As :func:`read_bytes`."""
+    return read_bytes(file).decode()
+
+
+def read_texts(folder: Place, names: Iterable[str]) -> Iterator[str]:
+    """The contents of small files below ``folder``, in order; what went meanwhile is left out."""
+
+    def read(name: str) -> str | None:
+        with suppress(FileNotFoundError):
+            return read_text(folder / name)
+        return None
+
+    left = iter(names)
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        while some := list(islice(left, 64 * _AT_ONCE)):
+            yield from (text for text in pool.map(read, some) if text is not None)
+
+
+def write_text(file: Place, text: str, *, private: bool = False) -> None:
+    """As :func:`write_bytes`."""
+    write_bytes(file, text.encode(), private=private)
+
+
+def write_bytes(file: Place, data: bytes, *, private: bool = False) -> None:
+    """Write a file whole or not at all; who reads it meanwhile sees the old one or the new one.
+
+    ``private``: for its owner's eyes, where the place knows owners.
+    """
+    if not isinstance(file, Path):
+        file.fs.pipe_file(file.path, data)
+        return
+    with _draft(file, data, private=private) as draft:
+        draft.replace(file)
+
+
+def create(file: Place, text: str) -> bool:
+    """Write a small file unless it is there: of several that try at once, exactly one is told True.
+
+    ``text`` must be the writer's own: who repeats a request whose answer was lost, as clients of
+    stores do, finds what it wrote itself, and has created it.
+    """
+    try:
+        if isinstance(file, Path):
+            with _draft(file, text.encode()) as draft:
+                file.hardlink_to(draft)
+        else:
+            file.fs.pipe_file(file.path, text.encode(), mode="create")
+    except OSError as error:
+        if not _taken(error):
+            raise
+        with suppress(FileNotFoundError):
+            return read_text(file) == text
+        return False
+    return True
+
+
+def _taken(error: OSError) -> bool:
+    """Whether it means that the file is there, or that another is just creating it."""
+    answer = getattr(error.__cause__, "response", {}).get("ResponseMetadata", {})
+    return isinstance(error, FileExistsError) or answer.get("HTTPStatusCode") in (409, 412)
+
+
+@contextmanager
+def _draft(file: Path, data: bytes, *, private: bool = False) -> Iterator[Path]:
+    """``data`` under another name beside ``file``; gone in the end."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    # Workers on other machines may have this one's process id.
+    draft = file.with_name(f".{file.name[:100]}.{uuid4().hex}{_DRAFT}")
+    try:
+        if private:
+            draft.touch(mode=0o600)
+        draft.write_bytes(data)
+        yield draft
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+def write_all(folder: Place, contents: Mapping[str, bytes], last: str) -> None:
+    """Write files below ``folder``, ``last`` when all others are there."""
+
+    def write(name: str) -> None:
+        write_bytes(folder / name, contents[name])
+
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        list(pool.map(write, (name for name in contents if name != last)))
+    write(last)
+
+
+def put(file: Path, target: Place) -> None:
+    """Move a finished file to its place; to a folder of this machine only from the same file system."""
+    if isinstance(target, Path):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        file.replace(target)
+    else:
+        target.fs.put_file(str(file), target.path)
+        file.unlink()
+
+
+def files(folder: Place) -> dict[str, int]:
+    """All files below ``folder``: name relative to it → bytes, in order; none if it is not there."""
+    return {name: info["size"] for name, info in _infos(folder)}
+
+
+def versions(folder: Place) -> dict[str, str]:
+    """All files below ``folder``, as :func:`files` lists them: name → what changes whenever it is written anew."""
+    about = ("ETag", "etag", "LastModified", "last_modified", "updated", "created", "mtime", "size")
+    return {n: " ".join(str(i[k]) for k in about if k in i) for n, i in _infos(folder)}
+
+
+def _infos(folder: Place) -> list[tuple[str, dict[str, Any]]]:
+    """All files below ``folder``, by name relative to it, and what its kind of store tells of each."""
+    if isinstance(folder, Path):
+        found = list(_walk(folder))
+    else:
+        start = folder.path.rstrip("/") + "/"
+        there = folder.fs.find(folder.path, detail=True).items()
+        # s3fs gives the folder itself where the first file comes while it looks.
+        found = [(p.removeprefix(start), info) for p, info in there if p.startswith(start)]
+    return sorted(found, key=lambda entry: entry[0])
+
+
+def _walk(folder: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    for root, _, names in os.walk(folder):
+        for name in names:
+            file = Path(root, name)
+            with suppress(FileNotFoundError):  # it went meanwhile
+                about = file.stat()
+                info = {"size": about.st_size, "mtime": about.st_mtime_ns}
+                yield file.relative_to(folder).as_posix(), info
+
+
+def size(file: Place) -> int:
+    """Bytes of a file; 0 if it is not there."""
+    try:
+        return file.stat().st_size if isinstance(file, Path) else int(file.fs.size(file.path))
+    except FileNotFoundError:
+        return 0
+
+
+def version(file: Place) -> str:
+    """Something that changes whenever a file is written anew.
+
+    Raises
+    ------
+    FileNotFoundError
+    """
+    return str(file.stat().st_mtime_ns) if isinstance(file, Path) else str(file.fs.ukey(file.path))
+
+
+def contents(folder: Place) -> str:
+    """Something that changes whenever a file in a folder comes, goes or is written anew.
+
+    Raises
+    ------
+    FileNotFoundError
+    """
+    if isinstance(folder, Path):
+        return str(folder.stat().st_mtime_ns)
+    found = versions(folder)
+    if not found:
+        raise FileNotFoundError(str(folder))
+    return hashlib.sha256(str(found).encode()).hexdigest()
+
+
+def remove(file: Place) -> None:
+    """Remove a file, if it is there."""
+    if isinstance(file, Path):
+        file.unlink(missing_ok=True)
+    else:
+        with suppress(FileNotFoundError):
+            file.fs.rm_file(file.path)
+
+
+def remove_tree(folder: Place) -> None:
+    """Remove a folder and all below it, if it is there."""
+    if isinstance(folder, Path):
+        shutil.rmtree(folder, ignore_errors=True)
+    else:
+        with suppress(FileNotFoundError):
+            folder.fs.rm(folder.path, recursive=True)
+
+
+def remove_empty(folder: Place) -> None:
+    """Remove the folders below ``folder`` that hold nothing; an object store has none."""
+    if isinstance(folder, Path):
+        for root, _, _ in os.walk(folder, topdown=False):
+            if Path(root) != folder:
+                with suppress(OSError):  # it holds something
+                    Path(root).rmdir()
+
+
+def sweep(folder: Place) -> None:
+    """Remove the drafts that killed writers left behind; an object store knows none."""
+    if isinstance(folder, Path):
+        for draft in folder.rglob(f"*{_DRAFT}"):
+            draft.unlink(missing_ok=True)

@@ -1,0 +1,135 @@
+"""Where a run's things lie: a folder of this machine, or an object store behind any URL that fsspec knows.
+
+Paths behave alike (``/``, ``name``, ``exists()``); what does not is here: writing whole, creating
+exclusively, listing, removing. Credentials and endpoints come from the environment (for S3 the AWS_*
+variables; settings of fsspec from its own FSSPEC_* ones) of each process, and are part of no path.
+"""
+
+import re
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+from urllib.parse import unquote, urlsplit
+
+from fsspec.config import conf
+from fsspec.registry import known_implementations
+from pydantic import PlainSerializer, PlainValidator
+from upath import UPath
+
+from s2sharp_core import S2SharpError
+
+__all__ = [
+    "Located",
+    "Place",
+    "place",
+    "store_errors",
+]
+
+Place = Path | UPath
+"""A path of this machine (Path), or of an object store (UPath)."""
+
+# A failed or unanswered request is repeated by botocore, up to five tries; s3fs repeats the five, up to five
+# times, where there was no answer at all: a store that is silent for good is given up after some minutes.
+_PATIENCE = {
+    "connect_timeout": 10,
+    "read_timeout": 15,
+    "retries": {"mode": "adaptive", "total_max_attempts": 5},
+}
+
+# Cached listings would hide what other workers write.
+_CLOUD: dict[str, dict[str, Any]] = {
+    protocol: {"use_listings_cache": False} for protocol in ("gs", "gcs", "az", "abfs", "abfss")
+}
+
+# One request for an object, in place of one for its size and several for its parts: zarr has many under way anyway.
+_CLOUD |= {
+    protocol: {"use_listings_cache": False, "max_concurrency": 1, "config_kwargs": _PATIENCE}
+    for protocol in ("s3", "s3a")
+}
+
+# Beyond OSError: what clients of stores raise, by the module that must be loaded before they can.
+_ERRORS = {
+    "aiohttp": ("ClientError",),
+    "azure.core.exceptions": ("AzureError",),
+    "botocore.exceptions": ("BotoCoreError", "ClientError"),
+    "gcsfs.retry": ("HttpError",),
+    "google.auth.exceptions": ("GoogleAuthError",),
+    "icechunk": ("IcechunkError",),
+    "zarr.errors": ("BaseZarrError",),
+}
+
+
+def store_errors(*others: type[Exception]) -> tuple[type[Exception], ...]:
+    """What reading or writing at a place may raise, and ``others``; made for ``except``, which asks late."""
+    there = [(sys.modules[m], names) for m, names in _ERRORS.items() if m in sys.modules]
+    return OSError, *(getattr(module, name) for module, names in there for name in names), *others
+
+
+def place(text: str | Place) -> Place:
+    """The place that a path or URL names; a path is made absolute, since workers may run elsewhere.
+
+    Raises
+    ------
+    S2SharpError
+        ``bad-config`` for a URL that holds what may be secret (it would be printed and written to the
+        plan), that nothing installed can open, or that is none.
+    """
+    if isinstance(text, Path):
+        return Path(text).expanduser().resolve()
+    if isinstance(text, UPath):
+        return text
+    if "://" not in text:
+        return Path(text).expanduser().resolve()
+    try:
+        url = urlsplit(text)
+    except ValueError:
+        raise S2SharpError("bad-config", "An address is no URL.", "Write s3://BUCKET/….") from None
+    if url.scheme == "file":
+        return Path(unquote(url.path)).resolve()
+    host = re.sub(r":\d+$", "", url.netloc)
+    if url.scheme in ("abfs", "abfss"):
+        host = host.replace("@", "", 1)  # CONTAINER@ACCOUNT
+    if set(host) & {"@", ":"} or url.query or url.fragment:
+        raise S2SharpError(
+            "bad-config",
+            f"A {url.scheme}:// address holds a user, a key or a query; it would be printed and written to "
+            "the plan.",
+            "Leave them out; credentials are taken from the environment (AWS_ACCESS_KEY_ID and "
+            "AWS_SECRET_ACCESS_KEY for S3).",
+        )
+    settled = conf.get(url.scheme, {})
+    options = {k: v for k, v in _CLOUD.get(url.scheme, {}).items() if k not in settled}
+    try:
+        there = UPath(text.rstrip("/"), **options)
+        there.fs  # noqa: B018  (loads what opens it)
+    except ImportError as error:
+        extra = (
+            "pip install 's2sharp[s3]'" if url.scheme in ("s3", "s3a") else _installs(url.scheme)
+        )
+        raise S2SharpError(
+            "bad-config", f"Nothing installed opens {url.scheme}:// addresses.", f"{extra}."
+        ) from error
+    except ValueError as error:
+        raise S2SharpError(
+            "bad-config",
+            f"{url.scheme}:// is no kind of store that fsspec knows.",
+            "Give a folder, or a URL such as s3://BUCKET/PREFIX.",
+        ) from error
+    return there
+
+
+def _installs(protocol: str) -> str:
+    return str(known_implementations.get(protocol, {}).get("err", "Install it")).rstrip(".")
+
+
+def _located(value: Any) -> Place:
+    if not isinstance(value, str | Path | UPath):
+        raise ValueError("must be a path or a URL")
+    try:
+        return place(value)
+    except S2SharpError as error:
+        raise ValueError(str(error)) from None
+
+
+Located = Annotated[Place, PlainValidator(_located), PlainSerializer(str, return_type=str)]
+"""A field of a pydantic model: a place, written as a path or URL."""

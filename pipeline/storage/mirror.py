@@ -1,0 +1,86 @@
+"""Files of an object store as local ones, for libraries that need a path."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import lru_cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from upath import UPath
+
+from .files import contents, files, read_bytes, remove, write_bytes
+from .location import Place
+
+__all__ = [
+    "local",
+    "mirrored",
+]
+
+
+def local(folder: Place, suffixes: tuple[str, ...] = (".json", ".safetensors")) -> Path:
+    """``folder`` for code that reads paths of this machine: itself, or a copy of the files with ``suffixes``
+    directly in it, which lasts as long as this process.
+
+    Raises
+    ------
+    FileNotFoundError
+    """
+    if isinstance(folder, Path):
+        return folder
+    return Path(_copy(folder, suffixes, contents(folder)).name)
+
+
+@lru_cache(maxsize=16)
+def _copy(
+    folder: UPath,
+    suffixes: tuple[str, ...],
+    contents: str,  # noqa: ARG001  (part of the cache's key)
+) -> "TemporaryDirectory[str]":
+    copy = TemporaryDirectory(prefix="s2sharp-")
+    for name in files(folder):
+        if "/" not in name and name.endswith(suffixes):
+            (Path(copy.name) / name).write_bytes(read_bytes(folder / name))
+    return copy
+
+
+@contextmanager
+def mirrored(folder: Place) -> Iterator[tuple[Path, Callable[[], None]]]:
+    """``folder`` for code that writes paths of this machine: itself, or a copy of what lies directly in it.
+
+    Yields
+    ------
+    tuple
+        The path, and what brings all that was written or removed since to its place; in the end that
+        is done once more, whatever happened.
+    """
+    if isinstance(folder, Path):
+        folder.mkdir(parents=True, exist_ok=True)
+        yield folder, lambda: None
+        return
+    with TemporaryDirectory(prefix="s2sharp-") as scratch:
+        here = Path(scratch)
+        for name in files(folder):
+            if "/" not in name:
+                (here / name).write_bytes(read_bytes(folder / name))
+        before = _state(here)
+
+        def push() -> None:
+            nonlocal before
+            after = _state(here)
+            # In the order they were written: what a writer leaves for last means that the rest is there.
+            for name, when in sorted(after.items(), key=lambda entry: entry[1]):
+                if before.get(name) != when:
+                    write_bytes(folder / name, (here / name).read_bytes())
+            for name in before.keys() - after.keys():
+                remove(folder / name)
+            before = after
+
+        try:
+            yield here, push
+        finally:
+            push()
+
+
+def _state(folder: Path) -> dict[str, tuple[int, int]]:
+    stats = ((path.name, path.stat()) for path in folder.iterdir() if path.is_file())
+    return {name: (about.st_mtime_ns, about.st_size) for name, about in stats}

@@ -1,0 +1,33 @@
+"""The curve of a loss as a picture."""
+
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    pass
+
+__all__ = [
+    "draw_losses",
+]
+
+
+def draw_losses(weights: Path) -> Path | None:
+    """The loss curve beside ``weights`` as a picture; None where matplotlib is not installed."""
+    if find_spec("matplotlib") is None:
+        return None
+    from matplotlib.figure import Figure
+
+    steps, losses = np.loadtxt(
+        weights.with_suffix(".loss.csv"), delimiter=",", skiprows=1, ndmin=2
+    ).T
+    figure = Figure(figsize=(6, 3.5), dpi=120, layout="constrained")
+    axes = figure.subplots()
+    axes.plot(steps, losses, color="#1b6ca8")
+    axes.set(xlabel="step", ylabel="loss", title=weights.stem)
+    axes.spines[["top", "right"]].set_visible(False)
+    file = weights.with_suffix(".loss.png")
+    figure.savefig(file)
+    return file

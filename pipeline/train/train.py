@@ -1,0 +1,242 @@
+"""``s2sharp train`` and ``finetune``: weights from real scenes where there are any, else from synthetic ones."""
+
+import hashlib
+import itertools
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from s2sharp_core import METHODS, S2SharpError
+from s2sharp_core.bands import GSDS
+from s2sharp_core.learning.dsen2 import Pair, Recipe, synthetic_pairs, train, wald_pair
+from s2sharp_core.learning.fitting import FitOptions, Tell
+from s2sharp_core.learning.s2net import SIZES, S2Recipe, teach
+from s2sharp_core.sensor.observation import SENTINEL2
+from s2sharp_core.sensor.sample import Sample
+from s2sharp_core.sensor.sensing import sense
+from s2sharp_core.sharpeners import NetSharpener, s2net
+from s2sharp_core.sharpeners.registry import unfitted_sharpener
+from s2sharp_core.weights import save_net
+from s2sharp_core.weights.files import PUBLISHED, weights_file
+
+from ..execution.fits import draw_sample
+from ..planning.config import RunConfig
+from ..planning.make import make_plan
+from ..scenes.whole import real_scenes
+
+__all__ = [
+    "Training",
+    "finetune",
+    "learn",
+    "prefit",
+    "school",
+]
+
+_WALD = "Wald: every band seen coarser through its MTF, the native band as truth"
+
+# Cells along a window that a method is fitted to before it sees its scene.
+_WINDOW = 60
+
+
+@dataclass(frozen=True)
+class Training:
+    """What is to be trained, and on what.
+
+    ``out``: the folder for weights and cards. ``sources``: static catalogues of real scenes, each with its
+    collection; ``synthetic``: how many landscapes beside them. ``steps``: None for the method's own
+    number.
+    """
+
+    out: Path
+    method: str
+    sources: tuple[tuple[Path, str], ...]
+    steps: int | None
+    synthetic: int
+    seed: int
+
+    def scenes(self) -> dict[str, dict[int, np.ndarray]]:
+        """The real ones, as :func:`real_scenes`."""
+        found: dict[str, dict[int, np.ndarray]] = {}
+        for catalog, collection in self.sources:
+            found |= real_scenes(catalog, collection)
+        return found
+
+
+def learn(
+    training: Training,
+    gsd: int,
+    features: int | None,
+    blocks: int | None,
+    tell: Callable[[int, float], None],
+) -> Path:
+    """Train DSen2's or VDSen2's net for one GSD and write it with its card; returns the file.
+
+    Parameters
+    ----------
+    features, blocks
+        Width and depth; None for the published ones.
+
+    Raises
+    ------
+    S2SharpError
+        ``bad-config`` for a method without such nets; else as :func:`real_scenes`.
+    """
+    method, synthetic, seed = training.method, training.synthetic, training.seed
+    if method not in PUBLISHED:
+        learning = [m.name for m in METHODS.values() if m.fit]
+        raise S2SharpError(
+            "bad-config",
+            f"There is nothing to train in {method}.",
+            f"Train one of: {', '.join([*PUBLISHED, *learning])}.",
+        )
+    wide, deep = PUBLISHED[method]
+    recipe = Recipe(
+        gsd,
+        features=features or wide,
+        blocks=blocks or deep,
+        steps=training.steps or Recipe.steps,
+        synthetic=synthetic,
+        seed=seed,
+    )
+    scenes = training.scenes()
+    real: list[Pair] = [wald_pair(scene, gsd) for scene in scenes.values()]
+    net = train(recipe, real, synthetic_pairs(synthetic, gsd, seed=seed), tell)
+    file = training.out / weights_file(method, gsd)
+    facts = {
+        "method": method,
+        "recipe": recipe.card(),
+        "scenes": sorted(scenes),
+        "protocol": _WALD,
+        "licence": _licence(scenes),
+    }
+    save_net(net, file, facts)
+    return file
+
+
+def _licence(scenes: object) -> str:
+    return "Apache-2.0" + ("; contains modified Copernicus Sentinel data" if scenes else "")
+
+
+def school(training: Training, tell: Tell) -> Path:
+    """Train an s2net and write it with its card and loss curve; returns the file.
+
+    The same command again goes on with what was stopped.
+    """
+    features, blocks = SIZES[training.method]
+    recipe = S2Recipe(features, blocks, synthetic=training.synthetic, seed=training.seed)
+    if training.steps:
+        recipe = replace(recipe, steps=training.steps)
+    scenes = training.scenes()
+    facts = {
+        "method": training.method,
+        "recipe": recipe.card(),
+        "scenes": sorted(scenes),
+        "protocol": "Wald: a focal plane's bands and the 10 m bands seen twice as coarse through its kernel, with "
+        "shifts and noise as products have them, the native band as truth; and synthetic landscapes",
+        "licence": _licence(scenes),
+    }
+    file = training.out / s2net.weights_file(training.method)
+    mark = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+    training.out.mkdir(parents=True, exist_ok=True)
+    checkpoint = file.with_suffix(f".{mark[:12]}.checkpoint")
+    net, curve = teach(recipe, [scenes[name] for name in sorted(scenes)], checkpoint, tell)
+    curve.write(file.with_suffix(".loss.csv"))
+    save_net(net, file, {**facts, "result": curve.card()})
+    checkpoint.unlink(missing_ok=True)
+    return file
+
+
+def finetune(config: RunConfig, tell: Tell) -> Path:
+    """Go on teaching a net on a sample of all that a query finds; returns the file of weights.
+
+    ``config`` is a run's, with ``adapt``; its ``out`` is where weights, card, loss curve and the samples that were
+    drawn are kept. The same configuration again goes on with what was stopped.
+
+    Raises
+    ------
+    S2SharpError
+        ``bad-config`` when ``out`` is no folder of this machine; as :func:`make_plan` and :func:`draw_sample`.
+    """
+    out = config.out
+    if not isinstance(out, Path):
+        raise S2SharpError(
+            "bad-config",
+            f"{out} is no folder of this machine: weights are taught in one.",
+            "Give a folder, and copy it to where runs find it afterwards: --weights takes a URL.",
+        )
+    plan = make_plan(config)
+    samples: list[Sample] = []
+    names: set[str] = set()
+    for datatake in plan.datatakes:
+        sample, scenes = draw_sample(plan, datatake)
+        samples.append(sample)
+        names.update(scenes)
+    # Windows of one size: the smallest that a datatake had to be content with.
+    side = min(min(sample.cells) for sample in samples)
+    pooled = Sample(
+        *(
+            torch.cat([y[..., : n * side, : n * side] for y in each])
+            for n, each in zip(
+                (6, 3, 1),
+                zip(*((s.y10, s.y20, s.y60) for s in samples), strict=True),
+                strict=True,
+            )
+        )
+    )
+    method = METHODS[config.method]
+    assert method.fit is not None  # noqa: S101  (an adapted method has one)
+    protocol = f"{_WALD}; {len(pooled)} windows of {len(plan.datatakes)} datatakes, a quarter of them held out"
+    options = replace(plan.options, scenes=tuple(sorted(names)), protocol=protocol)
+    sensor = sense(pooled).sensor if plan.measures else plan.sensor(plan.datatakes[0].take)
+    method.fit(pooled, sensor, plan.coarse, options, out, plan.device, tell)
+    return out / s2net.weights_file(config.method.removesuffix("-adapted"))
+
+
+def prefit(training: Training, tell: Tell) -> list[Path]:
+    """Fit a method that learns on the scene to many scenes at once; returns the files of weights.
+
+    They are a start for its fits, not an answer: what it learns belongs to a scene. Their cards name the
+    real scenes among them.
+    """
+    known = METHODS[training.method]
+    assert known.fit is not None  # noqa: S101  (the caller chose such a method)
+    scenes = [
+        {gsd: y.numpy() for gsd, y in pair.inputs.items()}
+        for pair in synthetic_pairs(training.synthetic, 20, _WINDOW, training.seed)
+    ]
+    real = training.scenes()
+    scenes += [part for scene in real.values() for part in _parts(scene)]
+    if not scenes:
+        raise S2SharpError(
+            "no-data", "There is nothing to train on.", "Give --synthetic or --catalog."
+        )
+    sample = Sample(*(torch.from_numpy(np.stack([s[g] for s in scenes])) for g in GSDS))
+    blank = unfitted_sharpener(training.method, device="cpu")
+    assert isinstance(blank, NetSharpener)  # noqa: S101  (all that learns is made of networks)
+    protocol = (
+        f"fitted to {training.synthetic} synthetic landscapes and {len(real)} real scenes at once, without a "
+        "reference: a start for fits, not an answer"
+    )
+    options = FitOptions(
+        training.steps or known.steps, training.seed, scenes=tuple(sorted(real)), protocol=protocol
+    )
+    known.fit(sample, SENTINEL2, blank.bands, options, training.out, "cpu", tell)
+    return [training.out / file for file in blank.files]
+
+
+def _parts(scene: dict[int, np.ndarray]) -> Iterator[dict[int, np.ndarray]]:
+    """A scene in windows of ``_WINDOW`` cells; what is left over at its edges is left out."""
+    rows, cols = (n // _WINDOW for n in scene[60].shape[1:])
+    for row, col in itertools.product(range(rows), range(cols)):
+        yield {
+            gsd: y[
+                :,
+                row * _WINDOW * 60 // gsd : (row + 1) * _WINDOW * 60 // gsd,
+                col * _WINDOW * 60 // gsd : (col + 1) * _WINDOW * 60 // gsd,
+            ]
+            for gsd, y in scene.items()
+        }

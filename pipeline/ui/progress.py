@@ -1,0 +1,148 @@
+"""What a run or a mosaic shows while it works: a bar for each phase, or lines in a log; and whom else it tells."""
+
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from importlib.util import find_spec
+from typing import Any
+
+from rich.markup import escape
+from rich.progress import Progress, TaskID
+
+from s2sharp_core import S2SharpError
+
+from ..engine.events import Event, Listener, listeners
+from ..engine.settings import Command
+from .terminal import bars, check_extras, complain, console, duration_text
+
+__all__ = [
+    "prepare",
+    "watched",
+]
+
+_EVERY = 60
+"""Seconds between two lines in a log, where no bar can move."""
+
+_SILENT = frozenset({"plan", "done", "error"})
+
+
+def prepare(config: Command) -> None:
+    """Turn the terminal to what a configuration asks for, before anything is printed.
+
+    Raises
+    ------
+    S2SharpError
+        ``bad-config`` without what its listeners need.
+    """
+    console.quiet = config.quiet
+    if config.events == "-":
+        console.file = sys.stderr
+    if config.metrics is not None:
+        check_extras(
+            ("prometheus_client",),
+            "Serving metrics",
+            "Install it (`pip install 's2sharp[cluster]'`), or leave --metrics out.",
+        )
+
+
+@contextmanager
+def watched(config: Command, phases: Mapping[str, int | None], planned: int) -> Iterator[Listener]:
+    """Shows and passes on what it is called with; an error that ends the block is the last that is told.
+
+    Parameters
+    ----------
+    phases
+        Those that have a bar from the start, and how many units each has.
+    planned
+        Units of the full resolution.
+    """
+    with listeners(config, planned) as others, bars() as progress:
+        board = _Board(progress, phases)
+
+        def tell(event: Event) -> None:
+            for listener in others:
+                listener(event)
+            board.show(event)
+
+        try:
+            yield tell
+        except S2SharpError as error:
+            tell(Event("error", about={"kind": error.kind, "message": error.message}))
+            raise
+        except KeyboardInterrupt:
+            tell(Event("error", about={"kind": "interrupted", "message": "Stopped by a signal."}))
+            raise
+        board.fill()
+
+
+class _Board:
+    """The bars, with the pace by this run's clock and what has failed."""
+
+    def __init__(self, progress: Progress, phases: Mapping[str, int | None]) -> None:
+        self._progress = progress
+        self._tasks: dict[str, TaskID] = {}
+        for phase, total in phases.items():
+            self._tasks[phase] = progress.add_task(phase, total=total, note="")
+        self._began = self._spoken = time.monotonic()
+        self._pixels = self._failures = 0
+
+    def show(self, event: Event) -> None:
+        if event.phase in _SILENT:
+            return
+        if event.about is not None:
+            self._mention(event.phase, event.about)
+        elif event.again and event.record:
+            complain(f"[yellow]again:[/] {escape(event.record.message)}")
+        else:
+            self._advance(event)
+
+    def _mention(self, phase: str, about: Mapping[str, Any]) -> None:
+        """What is no unit."""
+        if phase == "lease":
+            console.print(str(about["waits"]), markup=False)
+        elif phase == "cluster":
+            self._began = time.monotonic()
+            # Without bokeh there is a page that says so.
+            if about["dashboard"] and find_spec("bokeh"):
+                console.print(f"Dashboard {about['dashboard']}")
+        else:
+            note = "{take}: step {step} of {steps}, loss {loss:.4g}".format(**about)
+            self._progress.update(self._tasks[phase], note=note)
+
+    def _advance(self, event: Event) -> None:
+        """A unit is done with."""
+        if event.phase not in self._tasks:
+            self._tasks[event.phase] = self._progress.add_task(event.phase, total=None, note="")
+        if event.record and event.record.status == "failed":
+            self._failures += 1
+            complain(f"[red]failed:[/] {escape(event.record.message)}")
+        lost = f"[red]{self._failures} failed[/]" if self._failures else ""
+        note = "  ".join(filter(None, (self._pace(event), lost)))
+        task = self._tasks[event.phase]
+        self._progress.update(task, advance=1, note=note)
+        if not console.is_terminal and time.monotonic() - self._spoken > _EVERY:
+            self._spoken = time.monotonic()
+            self._log(event.phase, note)
+
+    def _pace(self, event: Event) -> str:
+        """How fast pixels are sharpened; what comes before, and the time until there are workers, are not counted in."""
+        if event.phase in ("sensor", "fit"):
+            self._began = time.monotonic()
+        if not event.full:
+            return ""
+        self._pixels += event.record.valid if event.record else 0
+        seconds = time.monotonic() - self._began
+        return f"{self._pixels / 1e6 / seconds:.2g} Mpx/s" if self._pixels else ""
+
+    def _log(self, phase: str, note: str) -> None:
+        now = self._progress.tasks[self._tasks[phase]]
+        rest = f"about {duration_text(now.time_remaining)} left" if now.time_remaining else ""
+        total = f"/{now.total:.0f}" if now.total else ""
+        done = f"{phase} {now.completed:.0f}{total}"
+        console.print("  ".join(filter(None, (done, note, rest))))
+
+    def fill(self) -> None:
+        """Bars whose total was not known, or was not reached, are full in the end."""
+        for task in self._tasks.values():
+            self._progress.update(task, total=self._progress.tasks[task].completed)

@@ -1,0 +1,118 @@
+"""What all commands show themselves on, and how they end."""
+
+import warnings
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from importlib.util import find_spec
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+from s2sharp_core import S2SharpError
+
+__all__ = [
+    "EXIT",
+    "PARTIAL",
+    "bars",
+    "check_extras",
+    "complain",
+    "console",
+    "duration_text",
+    "problems",
+    "size_text",
+    "told",
+]
+
+EXIT = {
+    "bad-config": 2,
+    "method-unknown": 2,
+    "band-unknown": 2,
+    "other-run": 2,
+    "very-large": 2,
+    "nothing-found": 3,
+    "busy": 5,
+    "lease-lost": 5,
+}
+"""Exit codes by kind of error: 2 bad configuration, 3 nothing found, 5 another run is at work; 1 for the rest, 4
+partial failure."""
+
+PARTIAL = 4
+
+console = Console(soft_wrap=True)
+
+problems = Console(stderr=True, soft_wrap=True)
+
+
+@contextmanager
+def told(
+    stopped: str = "Stopped. The same command continues where this one was.",
+) -> Iterator[None]:
+    """Errors that a user can act on end the command with one message and their exit code."""
+    warnings.showwarning = lambda message, *_: complain(
+        f"[yellow]warning:[/] {escape(str(message))}"
+    )
+    try:
+        yield
+    except S2SharpError as error:
+        problems.print(f"[red]{error.kind}:[/] {escape(error.message)}")
+        if error.remedy:
+            problems.print(f"  → {escape(error.remedy)}")
+        raise typer.Exit(EXIT.get(error.kind, 1)) from None
+    except KeyboardInterrupt:
+        problems.print(escape(stopped))
+        raise typer.Exit(130) from None
+
+
+def complain(text: str) -> None:
+    """A problem that is told while bars may move: where both go to a terminal, above them, not into one."""
+    above = console.is_terminal and problems.is_terminal and not console.quiet
+    (console if above else problems).print(text)
+
+
+def bars() -> Progress:
+    """Progress bars with a ``note`` each."""
+    return Progress(
+        TextColumn("{task.description:10}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[note]}"),
+        console=console,
+    )
+
+
+def check_extras(modules: Iterable[str], what: str, remedy: str) -> None:
+    """Refuse to begin without modules that ``what`` needs and that not every installation has.
+
+    Raises
+    ------
+    S2SharpError
+        ``bad-config``, with those that are missing.
+    """
+    missing = [name for name in modules if find_spec(name) is None]
+    if missing:
+        raise S2SharpError("bad-config", f"{what} needs {' and '.join(missing)}.", remedy)
+
+
+def size_text(count: float) -> str:
+    """Bytes, as people read them."""
+    if count >= 1e9:
+        return f"{count / 1e9:.2f} GB"
+    return f"{count / 1e6:.0f} MB" if count >= 1e6 else f"{count / 1e3:.0f} kB"
+
+
+def duration_text(seconds: float) -> str:
+    """Seconds, as people read them."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
