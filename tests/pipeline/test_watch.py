@@ -116,7 +116,7 @@ def test_a_unit_that_kills_its_worker_is_told_with_a_remedy(
 ) -> None:
     """The others are done, by the workers that come in place of the dead."""
     archive = write_archive(tmp_path / "archive", 24).parent
-    monkeypatch.setattr(s2sharp.execution.execute, "sharpen_unit", dies_of_the_middle)
+    monkeypatch.setattr(s2sharp.execution.phases, "sharpen_unit", dies_of_the_middle)
     monkeypatch.setattr(s2sharp.engine.flow, "_LOST", 1)  # a worker takes seconds to be there again
     with cluster(tmp_path) as address:
         small = {"window": 8, "shard": 8, "bands": BANDS, "retries": 0}
@@ -136,7 +136,7 @@ def test_a_staged_run_outlives_its_only_worker(
     archive = write_archive(tmp_path / "archive", 24).parent
     small = {"window": 8, "shard": 8, "bands": BANDS, "retries": 0, "stage": "always"}
     run(config(archive, tmp_path / "whole", scheduler, **small))
-    monkeypatch.setattr(s2sharp.execution.execute, "sharpen_unit", dies_once)
+    monkeypatch.setattr(s2sharp.execution.phases, "sharpen_unit", dies_once)
     with cluster(tmp_path) as address:
         _, outcome = run(config(archive, tmp_path / "out", address, **small))
     assert (tmp_path / "out" / "died").exists()
