@@ -22,7 +22,7 @@ __all__ = [
     "read_config",
 ]
 
-__getattr__, __dir__ = face(
+__getattr__, __dir__, _ = face(
     __name__,
     {
         "cube.open": ["open_cube"],

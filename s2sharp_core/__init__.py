@@ -31,7 +31,7 @@ __all__ = [
     "sharpen",
 ]
 
-__getattr__, __dir__ = face(
+__getattr__, __dir__, _ = face(
     __name__,
     {
         "scene": ["make_scene"],

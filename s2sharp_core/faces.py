@@ -10,8 +10,8 @@ __all__ = ["face"]
 
 def face(
     package: str, names: Mapping[str, Sequence[str]]
-) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
-    """Return ``__getattr__`` and ``__dir__`` (PEP 562) of a package.
+) -> tuple[Callable[[str], Any], Callable[[], list[str]], list[str]]:
+    """Return ``__getattr__`` and ``__dir__`` (PEP 562) of a package, and its ``__all__``.
 
     Parameters
     ----------
@@ -29,4 +29,4 @@ def face(
         setattr(modules[package], name, value)
         return value
 
-    return get, lambda: sorted(where)
+    return get, lambda: list(modules[package].__all__), sorted(where)

@@ -1,1 +1,15 @@
-"""Face."""
+"""Methods side by side.
+
+May import scenes, ui. Scenes and protocols → :func:`compare` → tables, CSV, a page.
+"""
+
+from s2sharp_core.faces import face
+
+__getattr__, __dir__, __all__ = face(
+    __name__,
+    {
+        "compare": ["Outcome", "Tasks", "compare", "find_tasks", "folders"],
+        "page": ["write_page"],
+        "tables": ["Grid", "SEEN", "grids", "write_csv", "write_tables"],
+    },
+)

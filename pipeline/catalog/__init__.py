@@ -1,1 +1,40 @@
-"""Face."""
+"""Catalogues of any archive: what a query finds, and where its files lie.
+
+May import storage. A query → :func:`search` → STAC items → sources with addresses, scales and offsets.
+"""
+
+from s2sharp_core.faces import face
+
+__getattr__, __dir__, __all__ = face(
+    __name__,
+    {
+        "addresses": ["check_href", "public", "safe_name", "unsigned"],
+        "antimeridian": ["Degrees", "around", "ordered", "rolled", "unrolled"],
+        "eopf": ["is_array", "opened"],
+        "http": ["BrokenError"],
+        "metadata": [
+            "FACTS",
+            "Offer",
+            "PROPERTIES",
+            "Source",
+            "archived",
+            "as_number",
+            "as_text",
+            "baseline",
+            "cloud_cover",
+            "datatake",
+            "epsg",
+            "grids",
+            "offers",
+            "platform",
+            "processed",
+            "sensed",
+            "sources",
+            "strip",
+            "tile",
+        ],
+        "products": ["are_products"],
+        "search": ["interval", "search"],
+        "signing": ["Sign", "renewable", "session", "signed"],
+    },
+)

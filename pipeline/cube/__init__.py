@@ -1,1 +1,31 @@
-"""Face."""
+"""The Zarr store of a run: layout, shards, overviews, snapshots, and how it is opened.
+
+May import storage. A :class:`Layout` → :func:`lay_out` → :func:`write_shard` → :func:`open_cube`.
+"""
+
+from s2sharp_core.faces import face
+
+__getattr__, __dir__, __all__ = face(
+    __name__,
+    {
+        "create": ["finish", "lay_out", "lay_out_level"],
+        "extend": ["move", "recover"],
+        "history": ["check_place", "commit", "snapshots"],
+        "layout": [
+            "Bounds",
+            "FILL",
+            "FORMAT",
+            "LAYERS",
+            "Layout",
+            "Native",
+            "SCALE",
+            "Sharded",
+            "encode",
+            "error_layers",
+            "level_group",
+        ],
+        "open": ["crop", "open_cube", "open_written", "read_group"],
+        "overviews": ["overview"],
+        "write": ["write_shard"],
+    },
+)

@@ -1,1 +1,28 @@
-"""Face."""
+"""Keyed jobs on a Dask cluster, each recorded once: settings, lease, ledger, events, cluster, flow.
+
+May import storage: the engine knows no Sentinel-2. Jobs → :class:`Flow` → workers → records in a :class:`Ledger`.
+"""
+
+from s2sharp_core.faces import face
+
+__getattr__, __dir__, __all__ = face(
+    __name__,
+    {
+        "cluster": ["ALLOCATOR", "Cluster", "connect", "memory_of", "threads_of", "workers_of"],
+        "events": ["Event", "Listener", "listeners"],
+        "flow": ["EnoughError", "Flow", "PASSING", "Workers", "lost"],
+        "lease": ["Holder", "Lease", "holder"],
+        "ledger": ["FINAL", "Ledger", "Record", "States"],
+        "settings": ["Command", "folder", "wrong"],
+        "worker": [
+            "Clock",
+            "Peak",
+            "REMEDY_NO_SPACE",
+            "failures",
+            "keep",
+            "net_thread",
+            "one_unit",
+            "one_write",
+        ],
+    },
+)

@@ -1,1 +1,19 @@
-"""Face."""
+"""A plan carried out: sensors, fits, units, overviews, pictures, and how far a run is.
+
+May import planning, mosaic, publish, scenes, cube, engine, storage. A :class:`Plan` → :func:`execute` → :class:`Outcome`.
+"""
+
+from s2sharp_core.faces import face
+
+__getattr__, __dir__, __all__ = face(
+    __name__,
+    {
+        "clean": ["clean", "leftovers"],
+        "execute": ["execute"],
+        "fits": ["draw_sample"],
+        "phases": ["Outcome"],
+        "publish": ["picture_path"],
+        "sensors": ["measure_datatake"],
+        "status": ["Standing", "at_work", "cube_status", "standings", "status_of"],
+    },
+)

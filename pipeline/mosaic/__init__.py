@@ -1,1 +1,19 @@
-"""Many acquisitions → one picture per period, on one grid, whatever the EPSG codes of the cube."""
+"""Many dates as one picture a period.
+
+May import publish, cube, engine, storage. A :class:`MosaicConfig` → :func:`make_plan` → :func:`execute` → :func:`open_mosaic`.
+"""
+
+from s2sharp_core.faces import face
+
+__getattr__, __dir__, __all__ = face(
+    __name__,
+    {
+        "config": ["MosaicConfig", "configure"],
+        "cost": ["Estimate", "estimate"],
+        "differences": ["differences_path", "kinds"],
+        "execute": ["Outcome", "execute"],
+        "make": ["make_plan"],
+        "plan": ["MosaicPlan", "read_plan"],
+        "store": ["open_mosaic"],
+    },
+)

@@ -1,1 +1,30 @@
-"""Face."""
+"""A run before it runs: configuration, area, acquisitions, units, keys, cost.
+
+May import scenes, catalog, cube, engine, storage. A :class:`RunConfig` → :func:`make_plan`, or :func:`frozen` for one that was begun → :class:`Plan`.
+"""
+
+from s2sharp_core.faces import face
+
+__getattr__, __dir__, __all__ = face(
+    __name__,
+    {
+        "area": ["reach"],
+        "config": ["RunConfig", "read_config"],
+        "cost": ["Estimate", "check_memory", "check_size", "estimate"],
+        "explain": ["explain"],
+        "items": ["with_acquisitions"],
+        "make": ["datatakes_of", "make_plan", "when"],
+        "plan": [
+            "Datatake",
+            "Plan",
+            "Unit",
+            "freeze",
+            "freeze_acquisition",
+            "plan_of",
+            "read_plan",
+        ],
+        "queries": ["Query", "begun", "done", "owed"],
+        "resume": ["frozen"],
+        "sensor_files": ["about", "brief", "many", "there"],
+    },
+)

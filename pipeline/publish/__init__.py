@@ -1,1 +1,25 @@
-"""Face."""
+"""Files for others: COGs, STAC documents, quicklooks.
+
+May import catalog, cube, storage. A written cube → :func:`write_cogs`, :func:`stac_item`, :func:`quicklook`.
+"""
+
+from s2sharp_core.faces import face
+
+__getattr__, __dir__, __all__ = face(
+    __name__,
+    {
+        "cogs": ["Frame", "Raster", "write_cogs", "write_pictures"],
+        "panels": ["Panel", "Spot", "choose_spot", "orientation", "pair", "trust"],
+        "quicklook": ["quicklook"],
+        "stac": [
+            "PROCESSING",
+            "Provenance",
+            "ZARR",
+            "add_picture",
+            "footprint",
+            "relative",
+            "stac_item",
+            "write_catalog",
+        ],
+    },
+)

@@ -1,1 +1,8 @@
-"""What a run did, as one page with pictures: from its folder alone, while it works and after it ended or died."""
+"""A run as a page that asks for nothing.
+
+May import execution, planning, publish, ui. A run's folder → :func:`make_report` → HTML.
+"""
+
+from s2sharp_core.faces import face
+
+__getattr__, __dir__, __all__ = face(__name__, {"make": ["make_report"]})

@@ -1,1 +1,21 @@
-"""Face."""
+"""Items as acquisitions, and their native pixels.
+
+May import catalog, cube, storage. Items → :func:`group` → :class:`Acquisition` → :func:`load_block` → reflectance.
+"""
+
+from s2sharp_core.faces import face
+
+__getattr__, __dir__, __all__ = face(
+    __name__,
+    {
+        "acquisition": ["Acquisition", "Choice", "group", "numbered"],
+        "disagreement": ["disagreement"],
+        "items": ["write_items"],
+        "radiometry": ["decode", "reference_offset"],
+        "raster": ["GDAL_CACHE"],
+        "read": ["Block", "Files", "Reader", "load_block", "load_scl", "offset_doubt"],
+        "scene": ["Refusal", "edges_of"],
+        "stage": ["Stage", "clear"],
+        "whole": ["real_scenes"],
+    },
+)

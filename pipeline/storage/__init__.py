@@ -1,1 +1,33 @@
-"""Face."""
+"""Bytes in a folder or an object store: locations, files, local copies, Zarr arrays.
+
+May import nothing of the pipeline: storage knows no Sentinel-2. A text → :func:`place` → files read, or written at once or not at all.
+"""
+
+from s2sharp_core.faces import face
+
+__getattr__, __dir__, __all__ = face(
+    __name__,
+    {
+        "arrays": ["chunk_side", "put_arrays", "resize", "write_array", "zarr_store"],
+        "files": [
+            "contents",
+            "create",
+            "files",
+            "put",
+            "read_bytes",
+            "read_text",
+            "read_texts",
+            "remove",
+            "remove_empty",
+            "remove_tree",
+            "size",
+            "sweep",
+            "version",
+            "versions",
+            "write_bytes",
+            "write_text",
+        ],
+        "location": ["Located", "Place", "place", "store_errors"],
+        "mirror": ["local", "mirrored"],
+    },
+)

@@ -1,1 +1,11 @@
-"""Face."""
+"""Weights: learned from real scenes, adapted, their losses drawn.
+
+May import execution, planning, scenes. A catalogue → :func:`school` or :func:`finetune` → weights with a card.
+"""
+
+from s2sharp_core.faces import face
+
+__getattr__, __dir__, __all__ = face(
+    __name__,
+    {"losses": ["draw_losses"], "train": ["Training", "finetune", "learn", "prefit", "school"]},
+)

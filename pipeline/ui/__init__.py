@@ -1,1 +1,24 @@
-"""Face."""
+"""How anything is shown: terminal, progress, pages.
+
+May import engine. A command → :func:`told` and bars on the terminal; facts → :func:`document` → a page.
+"""
+
+from s2sharp_core.faces import face
+
+__getattr__, __dir__, __all__ = face(
+    __name__,
+    {
+        "html": ["asset", "data_uri", "document", "table"],
+        "progress": ["prepare", "watched"],
+        "terminal": [
+            "PARTIAL",
+            "bars",
+            "check_extras",
+            "console",
+            "duration_text",
+            "problems",
+            "size_text",
+            "told",
+        ],
+    },
+)

@@ -1,1 +1,8 @@
-"""A cube to pan around in: a map in the browser, served on this machine alone."""
+"""A run as a map in the browser.
+
+May import report, execution, planning, cube, ui. A run's folder → a server of pages and tiles.
+"""
+
+from s2sharp_core.faces import face
+
+__getattr__, __dir__, __all__ = face(__name__, {"server": ["LOCAL", "app_of", "listen"]})

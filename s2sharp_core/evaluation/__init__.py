@@ -3,42 +3,9 @@
 May import everything of the core. Scenes → :func:`protocols` → cases → :func:`evaluate` → rows of figures.
 """
 
-from typing import TYPE_CHECKING
-
 from ..faces import face
 
-if TYPE_CHECKING:
-    from .cases import Case, Protocol, Scene
-    from .combining import Row, combined
-    from .drawn import drawn_scenes
-    from .evaluate import Result, judge, outline, prepare
-    from .indices import INDICES
-    from .metrics import rmse, sre
-    from .protocols import PROTOCOLS, synthetic_scenes
-    from .scoring import METRICS
-    from .spectrum import departure
-
-__all__ = [
-    "INDICES",
-    "METRICS",
-    "PROTOCOLS",
-    "Case",
-    "Protocol",
-    "Result",
-    "Row",
-    "Scene",
-    "combined",
-    "departure",
-    "drawn_scenes",
-    "judge",
-    "outline",
-    "prepare",
-    "rmse",
-    "sre",
-    "synthetic_scenes",
-]
-
-__getattr__, __dir__ = face(
+__getattr__, __dir__, __all__ = face(
     __name__,
     {
         "cases": ["Case", "Protocol", "Scene"],

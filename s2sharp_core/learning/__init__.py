@@ -40,7 +40,7 @@ __all__ = [
     "wald_pair",
 ]
 
-__getattr__, __dir__ = face(
+__getattr__, __dir__, _ = face(
     __name__,
     {
         "dsen2": ["Pair", "Recipe", "synthetic_pairs", "train", "wald_pair"],

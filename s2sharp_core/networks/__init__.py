@@ -1,10 +1,14 @@
-"""Networks: plain ``torch.nn.Module`` s, each of which knows what it reads around a cell."""
+"""Networks: plain ``torch.nn.Module`` s, each of which knows what it reads around a cell.
 
-from .guarded import GuardedNet
+May import sensor, lattice, bands and errors. A kind and its arguments, as a model card gives them → :data:`NETWORKS`.
+"""
+
+from .arithmetic import Arithmetic, arithmetic, fastest
+from .guarded import GuardedNet, Instead
 from .kinds import NETWORKS, Network
-from .kriging import KrigingNet
+from .kriging import KrigingNet, seen_variogram
 from .residual import ResidualNet
-from .s2net import S2Net
+from .s2net import PLANES, Detail, S2Net
 from .skip import SkipNet
 from .subspace import SubspaceNet
 from .three_grids import ThreeGridNet
@@ -12,7 +16,11 @@ from .unrolled import UnrolledNet
 
 __all__ = [
     "NETWORKS",
+    "PLANES",
+    "Arithmetic",
+    "Detail",
     "GuardedNet",
+    "Instead",
     "KrigingNet",
     "Network",
     "ResidualNet",
@@ -21,4 +29,7 @@ __all__ = [
     "SubspaceNet",
     "ThreeGridNet",
     "UnrolledNet",
+    "arithmetic",
+    "fastest",
+    "seen_variogram",
 ]

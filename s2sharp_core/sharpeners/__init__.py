@@ -30,7 +30,7 @@ __all__ = [
     "unfitted_sharpener",
 ]
 
-__getattr__, __dir__ = face(
+__getattr__, __dir__, _ = face(
     __name__,
     {
         "base": ["Method", "Sharpener"],

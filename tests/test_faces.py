@@ -1,0 +1,70 @@
+"""A package gives what its face names, and nothing else of it is used outside."""
+
+import ast
+from collections import defaultdict
+from collections.abc import Iterator
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+ROOTS = {"pipeline": "s2sharp", "s2sharp_core": "s2sharp_core"}
+# Methods are written with these, and nobody else needs them.
+INNER = {"s2sharp_core.networks.regression", "s2sharp_core.learning.unsupervised"}
+
+
+def modules() -> Iterator[tuple[str, Path]]:
+    for folder, name in ROOTS.items():
+        for file in sorted((ROOT / folder).rglob("*.py")):
+            parts = file.relative_to(ROOT / folder).with_suffix("").parts
+            yield ".".join([name, *(p for p in parts if p != "__init__")]), file
+
+
+FILES = dict(modules())
+PACKAGES = [name for name, file in FILES.items() if file.name == "__init__.py"]
+
+
+def imports(name: str, file: Path) -> Iterator[tuple[str, str]]:
+    """(module, name) of all that a file imports of this project's."""
+    own = name if file.name == "__init__.py" else name.rpartition(".")[0]
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.ImportFrom):
+            base = own.split(".")[: own.count(".") + 2 - node.level] if node.level else []
+            module = ".".join([*base, *filter(None, [node.module])])
+            if module in FILES:
+                yield from ((module, alias.name) for alias in node.names)
+
+
+def used_outside() -> dict[str, set[str]]:
+    """Package → what modules of other packages import of its modules."""
+    found: dict[str, set[str]] = defaultdict(set)
+    for name, file in FILES.items():
+        for module, wanted in imports(name, file):
+            package = module.rpartition(".")[0]
+            if package.count(".") == 1 and not name.startswith(package) and module not in INNER:
+                found[package].add(wanted)
+    return found
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_a_package_has_what_its_face_names(package: str) -> None:
+    face = import_module(package)
+    for name in getattr(face, "__all__", ()):
+        assert getattr(face, name) is not None
+        assert name in dir(face)
+    with pytest.raises(AttributeError):
+        face.nothing_of_this_name  # noqa: B018
+
+
+@pytest.mark.parametrize(("package", "names"), sorted(used_outside().items()))
+def test_others_use_of_a_package_what_its_face_names(package: str, names: set[str]) -> None:
+    assert names <= set(import_module(package).__all__)
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_a_package_says_what_it_is_for(package: str) -> None:
+    said = (import_module(package).__doc__ or "").strip().splitlines()
+    assert said[0].endswith(".")
+    if package.count(".") == 1 and getattr(import_module(package), "__all__", ()):
+        assert "May import" in said[2]
