@@ -95,7 +95,6 @@ MEASURED: dict[str, Band] = {**BANDS, CIRRUS.name: CIRRUS}
 BY_GSD: dict[int, tuple[str, ...]] = {
     gsd: tuple(band.name for band in BANDS.values() if band.gsd == gsd) for gsd in GSDS
 }
-
 COARSE: tuple[str, ...] = tuple(band.name for band in BANDS.values() if band.gsd > 10)
 
 

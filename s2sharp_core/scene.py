@@ -13,9 +13,11 @@ from .bands import BANDS, BY_GSD, ERROR90, GSDS
 from .errors import S2SharpError
 from .lattice import Box, Lattice
 
-__all__ = ["locate", "make_scene", "native", "picture"]
+__all__ = ["locate", "make_scene", "native", "picture", "refuse_dn"]
 
 _TOLERANCE = 1e-3
+# No land, cloud or glint is so bright on the mean, reflectance; and pixels along an axis that are looked at.
+_BRIGHT, _LOOKS = 10.0, 64
 
 
 def make_scene(data: Mapping[str, Any], lattice: Lattice, box: Box) -> xr.DataTree:
@@ -161,6 +163,26 @@ def locate(scene: xr.DataTree) -> tuple[Lattice, Box, dict[str, xr.DataArray]]:
         row, col = round((top - north) / gsd), round((west - left) / gsd)
         cut[band] = array.isel(y=slice(row, row + height), x=slice(col, col + width))
     return lattice, box, cut
+
+
+def refuse_dn(arrays: Mapping[str, np.ndarray]) -> None:
+    """Refuse numbers that can be no reflectance: noise and floors of methods are in units of it.
+
+    Raises
+    ------
+    S2SharpError
+        ``scene-malformed`` for a band whose median, of pixels spread over it, is above 10.
+    """
+    for band, y in arrays.items():
+        some = y[tuple(slice(None, None, max(1, n // _LOOKS)) for n in y.shape)]
+        some = some[np.isfinite(some)]
+        if some.size and np.median(some) > _BRIGHT:
+            raise S2SharpError(
+                "scene-malformed",
+                f"{band} is {np.median(some):.0f} on the whole: DN, not reflectance.",
+                "Apply the product's scale and offset (reflectance = DN / 10 000, less the offset since 2022).",
+                band=band,
+            )
 
 
 def picture(bands: Mapping[str, Any], lattice: Lattice, box: Box) -> xr.Dataset:

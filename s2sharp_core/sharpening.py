@@ -17,7 +17,7 @@ from .blocks import WINDOW, context, sharpen_block
 from .errors import S2SharpError
 from .lattice import Box
 from .learning.fitting import FitOptions, Tell
-from .scene import locate, picture
+from .scene import locate, picture, refuse_dn
 from .sensor.observation import SENTINEL2, Sensor
 from .sensor.registration import warn_of_shifts
 from .sensor.sampling import SIDE, windows_of
@@ -317,13 +317,15 @@ def _refuse_missing(bands: Iterable[str], have: dict[str, xr.DataArray], why: st
 def sharpen_part(
     arrays: dict[str, np.ndarray], have: Box, want: Box, sharpener: Sharpener, window: int
 ) -> dict[str, np.ndarray]:
-    """:func:`sharpen_block` where the picture may end inside the context: NaN is put around it."""
+    """:func:`sharpen_block` where the picture may end inside the context: NaN is put around it, and where infinity is."""
+    refuse_dn(arrays)
     around = want.grow(context(sharpener))
     padded = {}
     for band, y in arrays.items():
         gsd = BANDS[band].gsd
         full = np.full(around.pixels(gsd), np.nan, dtype=np.float32)
-        full[around.slices(have & around, gsd)] = y[have.slices(have & around, gsd)]
+        inside = y[have.slices(have & around, gsd)]
+        full[around.slices(have & around, gsd)] = np.where(np.isfinite(inside), inside, np.nan)
         padded[band] = full
     return sharpen_block(padded, around, want, sharpener, window)
 

@@ -31,13 +31,9 @@ __all__ = [
 # Side of the place that is shown, length of a profile, both in pixels of the result's grid, and the
 # profile's width: the mean of so many rows or columns.
 _SIDE, _LENGTH, _ACROSS = 72, 26, 3
-
 _SHOWN = {20: ("B11", "B12", "B8A"), 60: ("B01", "B09")}
-
 _COLOURS = ("#1b6ca8", "#c8553d", "#3f7d20", "#8e5ea2", "#b8860b", "#4b4b4b", "#008b8b", "#ad1457")
-
 _INK, _QUIET = "#1a1a1a", "#6b6b6b"
-
 _CREDIT = "Contains modified Copernicus Sentinel data."
 
 

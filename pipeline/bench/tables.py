@@ -29,7 +29,6 @@ SEEN = (
     "† The weights were trained on this very scene: read it as the best that the method can do. Figures "
     "with each scene left out of training: python -m tests.benchmarks.honest"
 )
-
 _COSTS = ("multiply-adds", "seconds", "fit seconds")
 
 

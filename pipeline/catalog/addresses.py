@@ -20,9 +20,7 @@ _SECRET = re.compile(
     r"sig|token|key|secret|pass|pw|auth|cred|policy|expir|amz-|goog-|user|session|^(s[a-z]{1,4}|code|jwt)$",
     re.IGNORECASE,
 )
-
 _REMOTE = re.compile(r"(?:https?|s3)://[^/?#\s\[\]]+(?:[/?#].*)?(?<!\s)", re.IGNORECASE)
-
 _VERSIONS = frozenset({"versionid", "generation"})
 
 

@@ -39,11 +39,9 @@ __all__ = [
 ]
 
 _SCL = "conditions/mask/l2a_classification/r20m/scl"
-
 # What an archive may have its bytes packed by. Others are refused before a byte is read: numcodecs
 # knows pickle among them, which runs what it is given.
 _CODECS = (BytesCodec, BloscCodec, Crc32cCodec, GzipCodec, ZstdCodec)
-
 _CODECS_V2 = frozenset({"blosc", "gzip", "lz4", "zlib", "zstd"})
 
 

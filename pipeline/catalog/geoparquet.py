@@ -26,9 +26,7 @@ ROWS = 512
 """Items that are held at once."""
 
 _CORE = ("stac_version", "stac_extensions", "id", "bbox", "collection", "links")
-
 _NEEDED = ("id", "bbox", "geometry", "assets")
-
 Interval = tuple[datetime | None, datetime | None]
 
 

@@ -56,7 +56,6 @@ _NAMES = (
     | {band.common_name: band.name for band in MEASURED.values()}
     | {"rededge1": "B05", "rededge2": "B06", "rededge3": "B07", "scl": "SCL"}
 )
-
 _KEY = re.compile(r"(?P<stem>.+?)(?:_(?P<gsd>[126]0)m)?(?:-jp2)?", re.IGNORECASE)
 
 _NAMING = tuple(
@@ -67,7 +66,6 @@ _NAMING = tuple(
 """Properties that may hold ESA's name of the datatake, the product or the granule."""
 
 _STRIPS = ("s2:datastrip_id", "eopf:datastrip_id")
-
 _MADE = ("s2:generation_time", "processing:datetime")
 
 PROPERTIES: dict[str, type] = {
@@ -92,7 +90,6 @@ WAYS = ("none", "item", "planetary-computer", "cdse")
 """How an address can be signed, or what keys a request for it takes."""
 
 _PICTURES = frozenset({"visual", "overview", "thumbnail", "metadata"})
-
 _FACTS = {
     prefix + name: name
     for name in (
@@ -101,11 +98,8 @@ _FACTS = {
     )
     for prefix in ("", "eo:", "raster:")
 }
-
 _TIME = r"\d{8}T\d{6}"
-
 _DATATAKE = re.compile(r"(?<![A-Z0-9])G?(S2[A-Z])_(?:MSIL\d[A-Z]_)?(\d{8}T\d{6})_")
-
 _TILE = r"T?(\d{1,2})([C-HJ-NP-X][A-HJ-NP-Z]{2})"
 
 

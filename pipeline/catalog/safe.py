@@ -34,14 +34,10 @@ MAX_BYTES = 1 << 26
 """Of a document of metadata; those of real products have a hundredth of it."""
 
 _LEVELS = {"l1c": "MTD_MSIL1C.xml", "l2a": "MTD_MSIL2A.xml"}
-
 # In the order of ESA's band ids, which begin at 0.
 _BANDS = ("B01", "B02", "B03", "B04", "B05", "B06", "B07", "B08", "B8A", "B09", "B10", "B11", "B12")
-
 _OFFSETS = {"l1c": "RADIO_ADD_OFFSET", "l2a": "BOA_ADD_OFFSET"}
-
 _UNITS = {"l1c": "QUANTIFICATION_VALUE", "l2a": "BOA_QUANTIFICATION_VALUE"}
-
 # No name in a product's metadata may lead out of it.
 _IMAGE = re.compile(
     r"GRANULE/(?P<granule>\w[\w.-]*)/IMG_DATA/(?:R[126]0m/)?\w+?_(?P<band>B\d[\dA]|SCL)"

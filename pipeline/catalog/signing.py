@@ -71,7 +71,6 @@ class _FailedError(Exception):
 
 
 _known: dict[str, _Fresh] = {}
-
 # One thread fetches at a time; the others wait, and find what it got.
 _lock = threading.Lock()
 

@@ -23,7 +23,6 @@ _PANELS = {
     "publish history",
     "Where it runs": "sign stage stage_budget scheduler insecure cluster workers memory device precision yes retries max_failures lease events metrics quiet",
 }
-
 _METAVARS = {
     "bbox": "W S E N",
     "extent": "W S E N",
@@ -33,7 +32,6 @@ _METAVARS = {
     "metrics": "PORT",
     "sensor": "measured|default|table|FILE",
 }
-
 # Defaults that are not what the field's own value shows.
 _DEFAULTS = {
     "bands": "all twelve",

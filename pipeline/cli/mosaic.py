@@ -27,7 +27,6 @@ _PANELS = {
     "Where it runs": "publish workers memory scheduler insecure cluster yes retries "
     "max_failures events metrics quiet",
 }
-
 _DEFAULTS = {
     "bands": "the cube's",
     "bbox": "all of the cube",
@@ -41,11 +40,9 @@ _DEFAULTS = {
     "yes": "no-yes",
     "quiet": "no-quiet",
 }
-
 _OUT = typer.Argument(
     metavar="OUT", help=MosaicConfig.model_fields["out"].description, show_default=False
 )
-
 _PLAN = typer.Option(False, "--plan", help="Say what it would read, need and write, and stop.")
 
 
@@ -91,7 +88,6 @@ mosaic.__signature__ = Signature(  # type: ignore[attr-defined]
         Parameter("plan", Parameter.KEYWORD_ONLY, default=_PLAN, annotation=bool),
     ]
 )
-
 mosaic.__annotations__ = {
     p.name: p.annotation
     for p in mosaic.__signature__.parameters.values()  # type: ignore[attr-defined]

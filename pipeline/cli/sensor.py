@@ -31,19 +31,15 @@ __all__ = [
 ]
 
 _FLAGS = "catalog collection bbox area datetime max_cloud bands sign seed"
-
 _DEFAULTS = {
     "bbox": "all of a static catalogue or product",
     "datetime": "all of a static catalogue or product",
     "bands": "all twelve",
 }
-
 _OUT = typer.Option(
     None, help="JSON file to write, for `s2sharp run --sensor FILE`.", metavar="FILE"
 )
-
 _WIDE = 200
-
 # All that a catalogue of files has.
 _ALL: dict[str, Any] = {"bbox": (-180.0, -90.0, 180.0, 90.0), "datetime": "2015/.."}
 
@@ -74,7 +70,6 @@ sensor.__signature__ = Signature(  # type: ignore[attr-defined]
         Parameter("out", Parameter.KEYWORD_ONLY, default=_OUT, annotation=str | None),
     ]
 )
-
 sensor.__annotations__ = {
     p.name: p.annotation
     for p in sensor.__signature__.parameters.values()  # type: ignore[attr-defined]

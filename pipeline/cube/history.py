@@ -33,7 +33,6 @@ __all__ = [
 ]
 
 _BRANCH = "main"
-
 # Shards that are copied at a time: each is in memory twice.
 _AT_ONCE = 4
 

@@ -32,7 +32,6 @@ FORMAT = 1
 """Version of the cube's format; raised when a reader of the old one would misread the new one."""
 
 FILL = -32768
-
 SCALE = 1e-4
 
 Bounds = tuple[float, float, float, float]

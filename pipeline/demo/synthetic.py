@@ -32,10 +32,8 @@ __all__ = [
 ]
 
 COLLECTION = "synthetic-s2-l2a"
-
 # Tiles of one datatake overlap, as ESA's do by 163 cells.
 _OVERLAP = 12
-
 # Since baseline 04.00 the DN of a reflectance of zero is 1000, and zero means no data.
 _OFFSET = -0.1
 

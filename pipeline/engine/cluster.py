@@ -44,7 +44,6 @@ _ENVIRONMENT = {
     # Threads that wait must not spin: on a shared machine that takes the core from who they wait for.
     "OMP_WAIT_POLICY": "PASSIVE",
 }
-
 _SETTINGS = {
     "distributed.scheduler.allowed-failures": 10,
     # Units bound their memory themselves; a paused or spilled worker would only stall.

@@ -32,10 +32,8 @@ GPU = "GPU"
 
 # Units in flight for each worker: one at work and one waiting.
 _AHEAD = 2
-
 # Units that lie beside each other and go to one worker: what it reads is near, and what all write is spread.
 _RUN = 8
-
 # A unit is tried again after so many seconds, twice as long each further time.
 _BACKOFF = 5.0
 
@@ -47,19 +45,14 @@ PASSING = frozenset(
 
 # A unit that has taken so many times the median of the others, and at least so many seconds, lags.
 _LAG, _LAG_SECONDS = 4.0, 60.0
-
 # How often a unit outlives the loss of all workers; another time, it is taken for what killed them.
 _LOST = 3
-
 # Seconds without any worker after which a run ends.
 _DESERTED = 300.0
-
 # Seconds to wait for a result: one that was lost with its worker is there again only when the unit has been redone.
 _FETCH = 5.0
-
 # Seconds between two looks at who lags and who has come.
 _LOOK = 1.0
-
 T = TypeVar("T")
 
 

@@ -40,7 +40,6 @@ TERM = 60.0
 
 # Of a term: between two beats, and after how long without one it is watched, for what is left of the term.
 _BEAT, _QUIET = 1 / 3, 1 / 2
-
 # A store on which others always come first, round after round, is not asked for ever.
 _ROUNDS = 10
 

@@ -39,13 +39,10 @@ __all__ = [
 
 # Seconds between two looks at SLURM's queue: sites ask not to be asked often.
 _LOOK = 20.0
-
 # Jobs that end one after the other without their worker having come, after which no more are sent.
 _VAIN = 5
-
 # Seconds that SLURM may take to answer.
 _PATIENCE = 20.0
-
 # Reasons for which a job waits for ever.
 _NEVER = {
     "AccountNotAllowed",
@@ -55,7 +52,6 @@ _NEVER = {
     "PartitionNodeLimit",
     "PartitionTimeLimit",
 }
-
 # A worker leaves between these shares of its walltime, each at another moment, once its data is elsewhere.
 _LIFETIME, _STAGGER = 0.85, 0.1
 

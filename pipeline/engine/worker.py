@@ -62,11 +62,9 @@ class Peak:
 
 
 REMEDY_NO_SPACE = "Make room (or choose another --out) and run again: only what is missing is done."
-
 # A process sharpens one unit at a time, whatever threads a cluster gives it: memory is planned for that, and
 # Python's record of warnings knows no threads. Meanwhile the one before may be written.
 one_unit = threading.Lock()
-
 one_write = threading.Lock()
 
 net_thread = ThreadPoolExecutor(1)

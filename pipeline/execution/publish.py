@@ -29,7 +29,6 @@ __all__ = [
 
 # Pixels along an overview that is searched for the place to show.
 _OVERVIEW = 1500
-
 _CREDIT = "Contains modified Copernicus Sentinel data"
 
 

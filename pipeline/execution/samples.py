@@ -36,12 +36,9 @@ __all__ = [
 
 # Draws for each window that is wanted, before a smaller side is tried.
 _DRAWS = 30
-
 _CLOUDY = 0.1
-
 # What cannot be read is tried so often, with a pause in between that grows by so many seconds each time.
 _TRIES, _PAUSE = 4, 2.0
-
 _Verdict = Literal["taken", "gaps", "clouds"]
 
 _Bands = dict[int, np.ndarray]

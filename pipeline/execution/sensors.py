@@ -32,7 +32,6 @@ __all__ = [
 
 # Windows that are looked at: those that a fit with the same seed draws first.
 _WINDOWS = 6
-
 # Sums run in another order on another number of threads.
 _THREADS = 2
 

@@ -19,13 +19,10 @@ __all__ = [
 
 # Seconds: for a million values read, resampled or composed, and for a tile; orders of magnitude.
 _READ, _WARP, _PAIR, _TILE = 0.015, 0.12, 0.03, 0.5
-
 # int16 reflectance under blosc-zstd with shuffle.
 _COMPRESSION = 1.6
-
 # Code and buffers that a process takes up with its first tile, whatever its size; what allocators hold back.
 _PROCESS = 60e6
-
 _SLACK = 1.1
 
 

@@ -33,10 +33,8 @@ __all__ = [
 
 # Samples along the longer side of a tile, at least; and of overviews, the coarsest that is looked at: 80 m.
 _SAMPLES, _LEVEL = 128, 3
-
 # Samples that two acquisitions must share.
 _ENOUGH = 50
-
 # Two passes of one orbit, by S2A and S2B in turn, are so many days apart.
 _REPEAT = 5.0
 

@@ -32,7 +32,6 @@ __all__ = [
 ]
 
 _VALID = ("uint8", "a clear observation was found", {0: "invalid", 1: "valid"})
-
 # As of the cube: name → (dtype, long name, flags); zero means "nothing here".
 LAYERS: dict[str, dict[str, tuple[str, str, dict[int, str]]]] = {
     "whole": {

@@ -24,10 +24,8 @@ from .method import judged
 
 # How often: what an allocator keeps shows after the first time only.
 _TIMES = 3
-
 # Steps of two trial fits: their difference is what a step takes, without what a fit begins with.
 _FEW, _MORE = 2, 6
-
 # Windows of them, and the bytes that each of the other ones takes: twelve bands, and patches cut from them.
 _WINDOWS, _WINDOW = 2, 16_000_000
 

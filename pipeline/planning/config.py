@@ -22,9 +22,7 @@ __all__ = [
 ]
 
 EARTH_SEARCH = "https://earth-search.aws.element84.com/v1"
-
 _AREA = {"area", "bbox"}
-
 _ADAPTED = "-adapted"
 
 NAMED = ("default", "table")

@@ -31,16 +31,12 @@ __all__ = [
 
 # Bytes per second on one worker, and seconds per unit: orders of magnitude, for what is not calibrated.
 _READ, _WRITE, _UNIT = 150e6, 80e6, 0.15
-
 # Seconds and bytes that measuring a sensor takes.
 _SENSOR, _SENSOR_BYTES = 10.0, 500e6
-
 # int16 reflectance under blosc-zstd with shuffle: 1.6 times smaller in our measurements.
 _COMPRESSION = 1.6
-
 # Acquisitions that are counted at most; spread evenly, they stand for the others.
 _COUNTED = 100
-
 # Seconds, and bytes, from which on a run has to be confirmed.
 _LONG, _BIG = 86_400.0, 1e12
 
@@ -274,5 +270,4 @@ def _memory(plan: Plan, sides: tuple[int, int, int], net: float, several: bool) 
 # Code and buffers that a process takes up with its first units, whatever their size; and what the
 # allocator holds back.
 _PROCESS = 54e6
-
 _SLACK = 1.2

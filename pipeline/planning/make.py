@@ -43,7 +43,6 @@ __all__ = [
 ]
 
 _SHARDS = (512, 256, 128, 64)
-
 # Tiles of a datatake that windows may be drawn from.
 _TILES = 64
 

@@ -37,7 +37,6 @@ _FREE = {
     "history",
     "since",
 }
-
 # What a run asks for: another one adds to the cube.
 _QUERY = {"datetime", "bbox", "area", "max_cloud", "extent"}
 

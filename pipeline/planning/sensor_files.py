@@ -6,7 +6,7 @@ from dataclasses import asdict
 from typing import Any
 
 from s2sharp_core import S2SharpError, Sensor
-from s2sharp_core.sensor.sensing import Sensed
+from s2sharp_core.sensor.sensing import Sensed, checked
 
 from ..storage.files import read_text
 from ..storage.location import place, store_errors
@@ -59,8 +59,9 @@ def given_sensors(config: RunConfig, takes: Collection[str]) -> dict[str, dict[s
     try:
         content = json.loads(read_text(place(config.sensor)))
         if "datatakes" not in content:
-            return {"": asdict(Sensor.of(content.get("sensor", content)))}
-        found = {take: asdict(Sensor.of(a["sensor"])) for take, a in content["datatakes"].items()}
+            return {"": _sensor(content.get("sensor", content))}
+        given = content["datatakes"]
+        found = {take: _sensor(given[take]["sensor"]) for take in takes if take in given}
     except store_errors(ValueError, KeyError, TypeError, AttributeError) as error:
         raise S2SharpError(
             "bad-config",
@@ -84,3 +85,19 @@ def there(plan: Plan, datatake: Datatake) -> bool:
         return bool(kept["key"] == plan.sensor_key(datatake) and kept["sensor"])
     except (FileNotFoundError, ValueError, KeyError, TypeError):
         return False
+
+
+def _sensor(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of a sensor that can be sharpened with.
+
+    Raises
+    ------
+    ValueError
+        For none, and for one that :func:`~s2sharp_core.sensing.checked` refuses.
+    """
+    if not fields:
+        raise ValueError("it is empty")
+    try:
+        return asdict(checked(Sensor.of(fields)))
+    except S2SharpError as error:
+        raise ValueError(error.message.rstrip(".")) from error

@@ -30,10 +30,8 @@ __all__ = [
 ]
 
 _TILE = 512
-
 # Enough for the tiles of a shard's row of blocks; GDAL's default is a share of the machine's memory.
 _CACHE_MB = 128
-
 _PARTIAL = ".partial-"
 
 

@@ -27,7 +27,6 @@ _NAMES = {
     "B11": "Short-wave infrared",
     "B12": "Short-wave infrared",
 }
-
 # All three of one native resolution: a 10 m band in the composite would lend its detail to "after",
 # and "before" would have to be something that the satellite did not deliver.
 _COMPOSITES = (

@@ -23,9 +23,7 @@ __all__ = [
 
 # Pixels of the PNG. Panels of a row share its width; what is left below is what the rows need.
 _WIDTH, _MARGIN, _GAP, _HEADER, _CAPTION, _FOOTER = 1600, 32, 16, 84, 34, 40
-
 _DPI = 100
-
 _INK, _QUIET, _NODATA = "#1a1a1a", "#6b6b6b", "#e4e4e4"
 
 

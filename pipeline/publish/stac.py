@@ -43,10 +43,8 @@ __all__ = [
 ]
 
 _COPERNICUS = "https://sentinel.esa.int/documents/247904/690755/Sentinel_Data_Legal_Notice"
-
 # pystac has no class for this extension: its fields are written as they are.
 PROCESSING = "https://stac-extensions.github.io/processing/v1.1.0/schema.json"
-
 # STAC's practices for Zarr (2025); the older `application/vnd+zarr` claims a suffix "zarr" that nobody registered.
 ZARR = "application/vnd.zarr; version=3"
 

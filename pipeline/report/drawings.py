@@ -25,7 +25,6 @@ STATES = {
 """What a unit may be, the one that matters most first, and how people call it."""
 
 _ORDER = tuple(STATES)
-
 # Of a shard's side: the gap around it.
 _GAP = 0.02
 

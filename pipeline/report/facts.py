@@ -22,7 +22,6 @@ __all__ = [
 
 # Records that are read for the figures; of more, every so many. Those of failures are all read.
 _MOST = 20_000
-
 # Seconds without a record, after which a run is taken to have paused, and not to have been slow.
 _PAUSE = 1800
 

@@ -28,9 +28,7 @@ __all__ = [
 
 # Maps of single acquisitions, lines of the tables of acquisitions and failures: a page, not an archive.
 _MAPS, _LINES = 12, 2_000
-
 _STEPS = {"read": "reading", "net": "sharpening", "write": "writing"}
-
 # Where and how a run was carried out, which says nothing about the result, and may be nobody else's business.
 _PRIVATE = {
     "out",
@@ -43,7 +41,6 @@ _PRIVATE = {
     "method",
     "bands",
 }
-
 _CREDIT = "Contains modified Copernicus Sentinel data."
 
 

@@ -36,10 +36,8 @@ __all__ = [
 
 # How many places, and their side in pixels of 10 m.
 _PLACES, _SIDE = 3, 240
-
 # Pixels along an overview that is searched for places, and along one that lies behind a map.
 _SEARCHED, _BEHIND = 1500, 700
-
 # Acquisitions that are laid over one another behind a map.
 _LAYERS = 6
 

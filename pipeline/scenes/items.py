@@ -37,11 +37,8 @@ ROWS = 512
 """Items that are held at once, and lie together in the file."""
 
 _TIME = pa.timestamp("us", tz="UTC")
-
 _TIMES = ("datetime", "start_datetime", "end_datetime", "created", "updated")
-
 _TYPES = {str: pa.string(), float: pa.float64(), bool: pa.bool_()}
-
 _ASSET = pa.struct(
     {
         "href": pa.string(),
@@ -54,9 +51,7 @@ _ASSET = pa.struct(
         **{name: _TYPES[kind] for name, kind in FACTS.items()},
     }
 )
-
 _LINK = pa.struct({"rel": pa.string(), "href": pa.string()})
-
 _SCHEMA = pa.schema(
     {
         "type": pa.string(),
@@ -73,7 +68,6 @@ _SCHEMA = pa.schema(
         **{name: _TYPES[kind] for name, kind in PROPERTIES.items()},
     }
 )
-
 _EXTENSIONS = [
     f"https://stac-extensions.github.io/{name}/schema.json"
     for name in ("authentication/v1.1.0", "eo/v2.0.0", "projection/v2.0.0", "raster/v2.0.0")

@@ -61,7 +61,6 @@ logging.getLogger("rasterio._env").addFilter(_WithoutKeys())
 
 # Only what archives deliver: given a free choice, GDAL would follow a VRT to any other file.
 _JPEG2000 = ("JP2OpenJPEG", "JP2KAK", "JP2ECW")
-
 T = TypeVar("T")
 
 

@@ -35,7 +35,6 @@ _PATIENCE = {
     "read_timeout": 15,
     "retries": {"mode": "adaptive", "total_max_attempts": 5},
 }
-
 # Cached listings would hide what other workers write.
 _CLOUD: dict[str, dict[str, Any]] = {
     protocol: {"use_listings_cache": False} for protocol in ("gs", "gcs", "az", "abfs", "abfss")

@@ -37,7 +37,6 @@ __all__ = [
 ]
 
 _WALD = "Wald: every band seen coarser through its MTF, the native band as truth"
-
 # Cells along a window that a method is fitted to before it sees its scene.
 _WINDOW = 60
 

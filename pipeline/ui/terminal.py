@@ -46,9 +46,7 @@ EXIT = {
 partial failure."""
 
 PARTIAL = 4
-
 console = Console(soft_wrap=True)
-
 problems = Console(stderr=True, soft_wrap=True)
 
 

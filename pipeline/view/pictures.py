@@ -24,7 +24,6 @@ __all__ = ["Picture", "PictureReader", "stretch"]
 
 # Pixels along the level that a stretch is taken from.
 _SAMPLE = 1024
-
 # Overviews come last. Until then, full resolution is read where a pixel of the map is at most so many metres.
 _FINE = 80.0
 

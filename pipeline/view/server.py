@@ -34,7 +34,6 @@ LOCAL = "127.0.0.1"
 
 # Seconds that a report is given again; making one takes some.
 _FRESH = 60
-
 _COMPOSITES = {
     "True colour (B04 B03 B02)": ("B04", "B03", "B02"),
     "Short-wave infrared (B12 B8A B05)": ("B12", "B8A", "B05"),

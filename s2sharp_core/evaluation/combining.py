@@ -33,7 +33,6 @@ class Row:
 
 # Measures whose value for a group is the mean of its bands, or the largest.
 _MEAN, _LARGEST = ("SRE", "RMSE", "UIQI", "SSIM", "harmed"), ("× bicubic",)
-
 _TRIED = "SRE, "
 
 

@@ -13,20 +13,14 @@ __all__ = [
 ]
 
 _NAMES = list(BANDS)
-
 _TEN = [_NAMES.index(band) for band in BY_GSD[10]]
-
 _COARSE = [i for i in range(len(_NAMES)) if i not in _TEN]
-
 # DN of the first band and of the last; of noise where a kind says nothing else.
 _FIRST, _LAST, _NOISE = 600, 2600, 3.0
-
 # Steps, swell and texture, DN; slope of edges in columns per row.
 _STEP, _STRIPE, _SWELL, _TEXTURE, _SLOPE = 500, 300, 100, 200, 0.35
-
 # Bright points, and pixels of 10 m that they keep from the edge.
 _POINTS, _AWAY = 12, 24
-
 _Draw = Callable[[np.ndarray, np.random.Generator], None]
 
 

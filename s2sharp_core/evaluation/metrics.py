@@ -21,9 +21,7 @@ __all__ = [
 
 # Wang et al. 2004: a Gaussian of σ = 1.5 pixels, 11 taps; K1 and K2.
 _SSIM_SIGMA, _SSIM_RADIUS = 1.5, 5
-
 _SSIM_K = (0.01, 0.03)
-
 # Below this share of the mean square, a variance is rounding: the window is flat.
 _FLAT = 1e-12
 

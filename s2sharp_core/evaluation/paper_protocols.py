@@ -71,9 +71,7 @@ _OWN_FITS = (
     "Data, operator, reference and border are the paper's; methods are fitted to the inputs as everywhere "
     "in the bench. The paper's own way of fitting and stopping: python -m tests.benchmarks.papers"
 )
-
 _APEX = Sensor("mtf", centre="corner", taps=15, edge="circular")
-
 _APEX_QUIRKS = (
     "Kernels of 15 taps, circular edges, and `x[::d]` after an odd kernel, so that a 60 m pixel is seen "
     "2.5 pixels of 10 m off its cell and a 20 m one half a pixel; all twelve bands get noise of σ = "

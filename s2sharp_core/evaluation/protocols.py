@@ -21,9 +21,7 @@ __all__ = [
 
 # Seeds of landscapes that nothing is trained on: those of training begin at 10 000.
 _SEED = 20_000
-
 _BY_NAME = {p.name: p for p in (*REDUCED, *FULL, HARM, *PAPERS)}
-
 _FIRST = ("measured", "hidden", "spectrum", "robust", "harm", "consistency")
 
 

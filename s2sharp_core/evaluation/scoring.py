@@ -24,7 +24,6 @@ __all__ = [
 ]
 
 _DN = 10_000
-
 # Pixels on both sides of the edge that only the 10 m bands show.
 _EDGE_ZONE = 6
 

@@ -18,10 +18,8 @@ __all__ = [
 ]
 
 _DN = 10_000
-
 # The range of the coarse pixels around is widened by this share of it, and by so many DN.
 _WIDER, _AT_LEAST = 0.2, 20
-
 _Value = tuple[str, str, float]
 
 

@@ -21,10 +21,8 @@ JUDGED = ("B07", "B8A")
 
 # Rings that the departure is looked for in begin here, cycles per pixel.
 _FROM = 0.12
-
 # Side of a tile in pixels: of small pictures, and of those from so many pixels a side on.
 _SMALL, _LARGE, _LARGE_FROM = 64, 128, 256
-
 _RIM = 6
 
 

@@ -25,9 +25,7 @@ _ORDER = {
     20: ("B05", "B06", "B07", "B8A", "B11", "B12"),
     60: ("B01", "B09"),
 }
-
 _READS = {gsd: tuple(b for g in _ORDER if g <= gsd for b in _ORDER[g]) for gsd in (20, 60)}
-
 _STRUCTURE = (
     "3×3 convolutions with bias: from 10 or 12 bands to N features, two from N to N for each block, "
     "from N to 6 bands (of 10) or 2 (of 12)"

@@ -52,10 +52,8 @@ ADAPT_STEPS = 300
 """Steps of :func:`adapt` at most."""
 
 _ADAPT_RATE = 3e-4
-
 # Looks at what is held out without an improvement, and what counts as one over the weights before.
 _PATIENCE = 4
-
 _WORTH = 0.995
 
 ADAPT_CONSTANTS = MappingProxyType({"rate": _ADAPT_RATE, "patience": _PATIENCE, "worth": _WORTH})
@@ -114,7 +112,6 @@ class Variety:
 # Kernels among products (python -m tests.benchmarks.sensor), in pixels of the band: standard deviations of blur and edge
 # around what is known, of shifts, and of how well a measurement tells them.
 _BLUR, _EDGE, _SHIFT = 0.02, 0.01, 0.05
-
 _BLUR_TOLD, _SHIFT_TOLD = 0.012, 0.008
 
 

@@ -43,9 +43,7 @@ CLUES = ("carried", "contradicted")
 
 # By ratio: sides of the squares that they are averaged over, in pixels of 10 m and in pixels of the band.
 _CARRIED = {2: 3, 6: 7}
-
 _CONTRADICTED = {2: 9, 6: 5}
-
 # Added to each mean square, reflectance²: (3 DN)², less than which no band is known by.
 _FLOOR = 9e-8
 
@@ -162,7 +160,6 @@ def _thinned(witness: Witness) -> Witness:
 
 # Errors are not taken for smaller, reflectance, so that they have a logarithm; sharpness of the smoothed loss.
 _LEAST, _SOFT = 3e-5, 0.1
-
 # Pixels of a witness that weights are found from.
 _ENOUGH = 1000
 

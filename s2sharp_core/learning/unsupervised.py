@@ -35,11 +35,9 @@ Seen = Mapping[int, Tensor]
 
 # Regularisation of the back-projection in the loss, as published: A Aᵀ has eigenvalues down to 2e-3 at 20 m.
 _RHO = 1e-3
-
 # The step of the difference that stands for the derivative, in standard deviations of the noise: few of the network's
 # kinks lie within a hundredth of it, and float32 still tells the two pictures apart.
 _STEP = 0.01
-
 # Cells at the rim of a window that is part of a larger picture, where blur misses what lies beyond: the
 # widest kernel reaches 10 pixels of 10 m.
 _RIM = 2

@@ -28,10 +28,8 @@ __all__ = [
 
 # Variance below which detail counts as rounding, reflectance²: (0.3 DN)².
 _FLOOR = 1e-9
-
 # Ridge of the first look, as a fraction of each predictor's variance.
 _FIRST = 1e-3
-
 # Least share of the variance that counts as explained.
 _LEAST = 1e-6
 

@@ -79,7 +79,6 @@ _SHARES = (
 _NOISY, _KERNEL_ERROR = 1.75, (0.15, 0.0)
 # Numbers that the network reads of a band.
 _READS = 23
-
 Interval = tuple[int, int]
 Shift = tuple[float, float]
 

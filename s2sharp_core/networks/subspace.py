@@ -31,7 +31,6 @@ _EDGE_QUANTILE = 0.95
 _EDGE_FLOOR = 0.5
 # The smallest share of the largest eigenvalue that Chebyshev's steps are made for.
 _SMALLEST = 1 / 50
-
 _SIZES = [len(BY_GSD[gsd]) for gsd in GSDS]
 
 

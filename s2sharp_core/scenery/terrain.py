@@ -8,7 +8,6 @@ from scipy import fft
 __all__ = ["Parcels", "edge", "fractal", "line", "parcels", "streaks", "warped"]
 
 Shape = tuple[int, int]
-
 # Sub-pixels along one side of a pixel, for borders that run at an angle.
 _SUB = 2
 

@@ -34,44 +34,31 @@ __all__ = [
 # Side of a tile in coarse pixels (320 m for 20 m bands), and of one in a small sample; pixels left out at edges, side of
 # the high-pass filter.
 _TILE, _SMALL_TILE, _RIM, _HIGH_PASS = 16, 10, 3, 7
-
 # Gauss-Newton steps, and the sizes in which kernels are moved to see what they change.
 _STEPS = 8
-
 _MOVES = (0.005, 5.0, 0.01, 0.01)
-
 # What edge⁻⁶ is known to be within: a small sample alone does not tell a steep edge from a narrow blur.
 _EDGE_WITHIN = 30.0
-
 # Noise below which no tile counts for more, reflectance.
 _QUIET = 1e-4
-
 # Bias per unexplained share of the variance: of the blur, in pixels of the band, and of the shift.
 _BLUR_BIAS, _SHIFT_BIAS = 1.2, 0.3
-
 # Bands of a product lie a few hundredths of a pixel apart: no shift is known better than this, pixels of the band.
 _SHIFT_FLOOR = 0.02
-
 # Tiles that a measurement needs to be more than a guess.
 _FEWEST = 4
-
 # So many tiles have twice the error that their spread tells.
 _FEW = 8.0
-
 # Pixels of 10 m looked at, all windows together.
 _PIXELS = 1_000_000
-
 # Spread among products, as far as it is known: of blur and edge, of the shift in pixels of the band.
 _SPREAD_BLUR, _SPREAD_EDGE, _SPREAD_SHIFT = 0.05, 0.03, 0.2
-
 # Side of the squares that noise is read from, and the share of the quietest that is.
 _SQUARE, _QUIETEST = 8, 0.1
-
 # Values among second differences along both axes that go for one independent value.
 _TOGETHER = (70 / 36) ** 2
-
-# Noise of a band is not taken for less or more than this, reflectance.
-_NOISE_RANGE = (1e-4, 2e-2)
+# Noise of a band is not taken for less or more than this, reflectance; and what leaves less shows one value alone.
+_NOISE_RANGE, _STILL = (1e-4, 2e-2), 1e-6
 
 
 @dataclass(frozen=True)
@@ -272,7 +259,8 @@ def measured_noise(sample: Sample) -> dict[str, float]:
 
     Each band is regressed on the others of its resolution in squares of 8 × 8 pixels, both high-passed; the tenth of
     squares that leaves least is what noise looks like. Its square is raised by what the regression takes up
-    (degrees of freedom) and by what choosing the quietest takes away.
+    (degrees of freedom) and by what choosing the quietest takes away. Squares of one value, which was clipped or masked,
+    show no noise and do not count; a band of nothing else is left out.
     """
     found = {}
     for gsd, y in ((10, sample.y10), (20, sample.y20), (60, sample.y60)):
@@ -291,6 +279,9 @@ def measured_noise(sample: Sample) -> dict[str, float]:
             # The mean of a normal variable's lowest tenth lies 1.755 of its deviations below its mean. Differences
             # have neighbours that go together: so many fewer are independent.
             raised = 1 / (1 - 1.755 / np.sqrt(2 * free / _TOGETHER))
+            level = level[level > _STILL]
+            if not len(level):
+                continue
             count = max(1, round(_QUIETEST * len(level)))
             quiet = float(level.sort().values[:count].mean()) * raised
             found[band] = float(np.clip(quiet, *_NOISE_RANGE))

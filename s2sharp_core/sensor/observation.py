@@ -43,17 +43,13 @@ __all__ = [
 
 # A Gaussian is cut where it has fallen below 1/3000 of its height; the widest needs 26 taps at 60 m.
 _CUT = 4.0
-
 # A measured kernel reaches so many coarse pixels each way, and fades out over the outer part of them: the steep edge
 # makes it ring, and a kernel that is cut off would not keep its shift.
 _WIDE, _FADES = 3.0, 1.5
-
 # Noise of a band that nobody measured, reflectance.
 _USUAL_NOISE = 5e-4
-
 # Frequencies up to Nyquist that a measured kernel is made from.
 _FREQUENCIES = 2048
-
 # Coarse pixels on each side that an interpolation reads.
 _SUPPORT = {"linear": 1, "cubic": 2}
 

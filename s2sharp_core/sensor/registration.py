@@ -24,18 +24,13 @@ __all__ = [
 
 # Side of the central part that is looked at, in cells: 600 px of 10 m are plenty to correlate.
 _PART = 100
-
 # Fewer valid pixels than this say nothing; nor does less than this share of a band's detail predicted.
 _ENOUGH = 256
-
 _PREDICTED = 0.1
-
 # Blocks of at least 8 px vote, at most 8 × 8 of them.
 _BLOCK, _BLOCKS = 8, 8
-
 # ESA guarantees 0.3 px of the coarser band (Sentinel-2 mission requirements): less is no fault.
 _TOLERATED = 0.35
-
 _SURE = 0.5
 
 

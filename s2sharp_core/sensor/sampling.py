@@ -40,7 +40,7 @@ def windows_of(arrays: Mapping[str, np.ndarray], box: Box, sides: Sequence[int])
     for band, y in arrays.items():
         n = CELL // BANDS[band].gsd
         inside = y[box.slices(box, BANDS[band].gsd)]
-        clean &= ~np.isnan(inside).reshape(box.shape[0], n, box.shape[1], n).any(axis=(1, 3))
+        clean &= np.isfinite(inside).reshape(box.shape[0], n, box.shape[1], n).all(axis=(1, 3))
     smallest = sides[-1]
     for side in (*(s for s in sides[:-1] if smallest < s <= min(box.shape)), smallest):
         places = _places(clean, side)

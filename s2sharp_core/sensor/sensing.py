@@ -3,7 +3,7 @@
 One way for all: a scene in memory (:func:`measure_scene`), and a datatake in a run, call :func:`sense`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -13,9 +13,17 @@ import xarray as xr
 from ..bands import BANDS, BY_GSD, COARSE
 from ..errors import S2SharpError
 from ..lattice import Box
-from ..scene import locate
+from ..scene import locate, refuse_dn
 from .measurement import Measured, believed, measure, measured_noise
-from .observation import LARGEST_SHIFT, MTF_TABLE, SENTINEL2, Response, Sensor
+from .observation import (
+    FARTHEST_BLUR,
+    FARTHEST_EDGE,
+    LARGEST_SHIFT,
+    MTF_TABLE,
+    SENTINEL2,
+    Response,
+    Sensor,
+)
 from .sample import Sample
 from .sampling import SIDE, windows_of
 
@@ -24,6 +32,7 @@ __all__ = [
     "SIDES",
     "Sensed",
     "SensorChoice",
+    "checked",
     "measure_scene",
     "sense",
     "sense_arrays",
@@ -67,6 +76,22 @@ class Sensed:
 
 
 _INSTEAD = "The default kernels are used."
+# What a product of the satellite allows; papers' pictures that lie otherwise are not sharpened by this way.
+_CHOICES: Mapping[str, tuple[Any, ...]] = {
+    "blur": ("measured", "mtf", "dsen2"),
+    "centre": ("cell",),
+    "taps": (None,),
+    "edge": ("replicate",),
+}
+# How far from the known response one may lie, in pixels of the band and cycles per pixel: halos are made for that.
+_BOUNDS = {
+    "blur": FARTHEST_BLUR,
+    "edge": FARTHEST_EDGE,
+    "dy": LARGEST_SHIFT,
+    "dx": LARGEST_SHIFT,
+}
+# What a measurement rounds may lie so far beyond a bound; and noise above which numbers must be DN, reflectance.
+_ROUNDING, _LOUD = 1e-3, 0.1
 
 
 def sense(sample: Sample) -> Sensed:
@@ -79,7 +104,9 @@ def sense(sample: Sample) -> Sensed:
     if not found:
         return Sensed.unknown("its windows are too few, too small or too flat")
     sensor = believed(found, noise)
-    far = [r for r in sensor.responses if max(abs(r.dy), abs(r.dx)) > LARGEST_SHIFT]
+    # By what was found: what is believed of it is less.
+    shown = [(found[r.band].response, found[r.band].shift_error) for r in sensor.responses]
+    far = [r for r, error in shown if max(abs(r.dy), abs(r.dx)) - error > LARGEST_SHIFT]
     told = tuple(
         f"{r.band} seems to lie ({r.dy:+.2f}, {r.dx:+.2f}) px of {BANDS[r.band].gsd} m off (down, right); more than "
         f"one pixel is not taken out. The default kernel is used for it. Check where the arrays were cut."
@@ -97,6 +124,7 @@ def sense_arrays(arrays: Mapping[str, np.ndarray], box: Box) -> Sensed:
     fine = [band for band in BY_GSD[10] if band in arrays]
     if not fine or not any(band in arrays for band in COARSE):
         return Sensed.unknown("it takes bands of 10 m and coarse ones")
+    refuse_dn(arrays)
     sample = windows_of(arrays, box, SIDES)
     if sample is None:
         side = SIDES[-1]
@@ -140,10 +168,10 @@ def named(choice: Any) -> Sensor:
     Raises
     ------
     S2SharpError
-        ``bad-config`` for what is neither.
+        ``bad-config`` for what is neither, or what :func:`checked` refuses.
     """
     if isinstance(choice, Sensor):
-        return choice
+        return checked(choice)
     if choice not in NAMED:
         raise S2SharpError(
             "bad-config",
@@ -151,3 +179,50 @@ def named(choice: Any) -> Sensor:
             f"Give measured, {', '.join(NAMED)} or a Sensor.",
         )
     return NAMED[choice]
+
+
+def checked(sensor: Sensor) -> Sensor:
+    """The sensor, if it is one that halos and kernels are made for.
+
+    Raises
+    ------
+    S2SharpError
+        ``bad-config`` with the first number that is out of bounds: pixels that it made would be wrong in silence.
+    """
+    wrong = next(_faults(sensor), None)
+    if wrong:
+        raise S2SharpError(
+            "bad-config",
+            f"No sensor to sharpen with: {wrong}.",
+            "Measure one (`s2sharp sensor`, or measure_scene), or choose default.",
+        )
+    return sensor
+
+
+def _faults(sensor: Sensor) -> Iterator[str]:
+    for name, allowed in _CHOICES.items():
+        if getattr(sensor, name) not in allowed:
+            yield f"{name} is {getattr(sensor, name)!r}, not {' or '.join(map(str, allowed))}"
+    if sensor.responses and sensor.blur != "measured":
+        yield f"it has responses, which a blur {sensor.blur!r} does not look at"
+    names = [r.band for r in sensor.responses]
+    for r in sensor.responses:
+        if r.band not in COARSE or names.count(r.band) > 1:
+            yield f"it has {names.count(r.band)} responses of {r.band!r}, not one of a band of 20 or 60 m"
+            continue
+        known = Response.default(r.band)
+        for name, bound in _BOUNDS.items():
+            value, off = getattr(r, name), getattr(known, name)
+            # NaN is within no bound.
+            if not _number(value) or not abs(value - off) <= bound + _ROUNDING:
+                yield f"{name} of {r.band} is {value!r}, not within {bound} of {off}"
+    named_noise = [band for band, _ in sensor.noise]
+    for band, level in sensor.noise:
+        if band not in BANDS or named_noise.count(band) > 1:
+            yield f"it has noise of {band!r} {named_noise.count(band)} times, not once of a band"
+        elif not _number(level) or not 0 <= level <= _LOUD:
+            yield f"noise of {band} is {level!r}, no reflectance from 0 to {_LOUD}"
+
+
+def _number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)

@@ -25,10 +25,8 @@ __all__ = [
 ]
 
 Shape = tuple[int, int]
-
 # Share of skylight in the light, bands in ESA's order: shadows are bluish.
 _SKY = np.array([0.30, 0.25, 0.19, 0.14, 0.12, 0.11, 0.09, 0.08, 0.08, 0.07, 0.03, 0.02])
-
 # Reflectance of the reference radiance, sun overhead, and signal over noise there (S2A in orbit: Gascon et al., Remote Sens. 9,
 # 584 (2017); radiances: ESA's radiometric uncertainty tool).
 _NOISE = {
@@ -45,12 +43,9 @@ _NOISE = {
     "B11": (0.051, 159.0),
     "B12": (0.063, 167.0),
 }
-
 _INSTRUMENT = 200.0
-
 # Standard deviation of a band's own texture, log reflectance.
 _OWN = 0.02
-
 # σ of what a 10 m band's own optics and detector blur, in pixels (MTF 0.25 at Nyquist).
 _BLUR = 0.53
 

@@ -115,14 +115,12 @@ _METHOD = partial(
     cost=f"{build().multiply_adds / 1e6:.2f} M",
     source="Nguyen et al. 2022 (IEEE Trans. Geosci. Remote Sens. 60)",
 )
-
 METHOD = _METHOD(
     name="deep_sure",
     nets={"deep_sure.safetensors": build},
     learn=fit_scene,
     summary="unsupervised: Stein's unbiased risk",
 )
-
 BP = _METHOD(
     name="deep_sure_bp",
     nets={"deep_sure_bp.safetensors": build},

@@ -28,7 +28,6 @@ def _load(name: str, bands: tuple[str, ...], weights: Path | None, device: str) 
 
 
 _SOURCE = "Lanaras et al. 2018, doi:10.1016/j.isprsjprs.2018.09.018"
-
 METHODS = (
     Method(
         name="dsen2",

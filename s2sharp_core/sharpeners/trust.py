@@ -35,7 +35,6 @@ TRUST = ("residual", "detail")
 
 # Raised when the figures would change.
 _VERSION = 1
-
 # Coarse pixels on each side that cubic interpolation reads.
 _CUBIC = 2
 

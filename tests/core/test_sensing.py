@@ -11,10 +11,11 @@ import xarray as xr
 from s2sharp_core import S2SharpError, Sensor, load_sharpener, measure_scene, sharpen
 from s2sharp_core.bands import BANDS, BY_GSD, GSDS, ratio
 from s2sharp_core.scene import make_scene
+from s2sharp_core.sensor.measurement import measured_noise
 from s2sharp_core.sensor.observation import MTF_TABLE, SENTINEL2, Response, degrade
 from s2sharp_core.sensor.registration import warn_of_shifts
 from s2sharp_core.sensor.sample import Sample
-from s2sharp_core.sensor.sensing import sense
+from s2sharp_core.sensor.sensing import checked, sense
 from s2sharp_core.sensor.simulate import landscape
 
 from .scenes import NORTH, box_at
@@ -82,6 +83,84 @@ def test_a_band_more_than_a_pixel_off_keeps_its_place_and_is_told() -> None:
     found = sense(Sample.of(seen(far)))
     assert found.sensor.response("B06") == Response.default("B06")
     assert "B06 seems to lie (+1.2" in found.told[0]
+
+
+def test_what_is_told_of_a_far_band_is_what_was_found_not_what_is_believed_of_it() -> None:
+    # What is believed of 1.05 px of an infrared band that the guides explain badly is less than one.
+    own = np.random.default_rng(8).standard_normal((120, 120)).astype(np.float32)
+    pictures = seen(Sensor(responses=(Response("B11", 0.53, 0.545, dy=1.2, dx=-1.2),)))
+    pictures[20][4] += 2e-3 * own
+    found = sense(Sample.of(pictures))
+    assert found.sensor.response("B11") == Response.default("B11")
+    assert "B11 seems to lie (+1.2" in found.told[0]
+
+
+def test_squares_of_one_value_tell_nothing_of_noise() -> None:
+    pictures = seen(SENTINEL2)
+    for gsd, y in pictures.items():
+        y[:, : y.shape[1] // 3] = 1e-4
+        if gsd == 20:
+            y[2] = 0.2
+    after = measured_noise(Sample.of(pictures))
+    assert set(after) == BANDS.keys() - {"B07"}
+    for band in after.keys() - {"B01", "B09"}:
+        assert after[band] > 3e-4  # of 5e-4; 1e-4 is the least
+
+
+B05 = ("B05", 0.37, 0.545)
+
+
+@pytest.mark.parametrize(
+    "sensor",
+    [
+        Sensor(responses=(Response(*B05, dy=1.5),)),
+        Sensor(responses=(Response(*B05, dx=float("nan")),)),
+        Sensor(responses=(Response("B05", 0.37, 0.0),)),
+        Sensor(responses=(Response("B05", -0.37, 0.545),)),
+        Sensor(responses=(Response("B99", 0.37, 0.545),)),
+        Sensor(responses=(Response("B02", 0.37, 0.545),)),
+        Sensor(responses=(Response(*B05), Response(*B05, dy=0.5))),
+        Sensor(noise=(("B05", float("nan")),)),
+        Sensor(noise=(("B05", -1e-3),)),
+        Sensor(noise=(("B05", 12.0),)),
+        Sensor(blur="mtf", responses=(Response(*B05),)),
+        Sensor(centre="corner"),
+        Sensor(taps=3),
+        Sensor(edge="circular"),
+    ],
+)
+def test_a_sensor_that_would_make_wrong_pixels_is_refused(sensor: Sensor) -> None:
+    with pytest.raises(S2SharpError, match="No sensor to sharpen with") as error:
+        sharpen(plain(12, 12), "s2net-s", bands=["B05"], sensor=sensor)
+    assert error.value.kind == "bad-config"
+
+
+@pytest.mark.parametrize("sensor", [SENTINEL2, MTF_TABLE, SEEN, Sensor(blur="dsen2")])
+def test_a_sensor_of_a_product_is_not_refused(sensor: Sensor) -> None:
+    assert checked(sensor) is sensor
+
+
+def test_what_is_measured_is_never_refused() -> None:
+    off = [Response(b, 0.62, 0.6, dy=1.0, dx=-1.0) for b in BY_GSD[20]]
+    assert checked(sense(Sample.of(seen(Sensor(responses=tuple(off))))).sensor)
+
+
+def test_dn_in_place_of_reflectance_is_refused() -> None:
+    dn = as_scene({g: 1e4 * y for g, y in seen(SENTINEL2, 20).items()})
+    for given in (dn, dn.map_over_datasets(lambda part: part.chunk())):
+        with pytest.raises(S2SharpError, match="not reflectance") as error:
+            sharpen(given, "s2net-s", bands=["B05"]).compute()
+        assert error.value.kind == "scene-malformed"
+
+
+def test_infinity_is_a_gap_and_spreads_no_farther() -> None:
+    pictures = seen(SENTINEL2, 20)
+    whole = sharpen(as_scene(pictures), "s2net-s", bands=["B05"], sensor="default")
+    pictures[20][0, 30, 30] = np.inf
+    ours = sharpen(as_scene(pictures), "s2net-s", bands=["B05"], sensor="default")
+    lost = np.argwhere(np.isnan(ours.B05.values))
+    np.testing.assert_array_equal(lost, [(y, x) for y in (60, 61) for x in (60, 61)])
+    assert float(np.nanmax(np.abs(ours.B05 - whole.B05))) < 0.1
 
 
 def test_flat_land_tells_nothing_and_says_so() -> None:

@@ -248,7 +248,17 @@ def test_the_command_shows_what_it_measured_and_a_run_takes_its_file(
     assert again.sensor(take) == Sensor.of(kept(whole)["sensor"])
 
 
-@pytest.mark.parametrize("content", ["torn", '{"datatakes": {}}', '{"blur": "measured", "x": 1}'])
+@pytest.mark.parametrize(
+    "content",
+    [
+        "torn",
+        "{}",
+        '{"datatakes": {}}',
+        '{"blur": "measured", "x": 1}',
+        '{"responses": [{"band": "B05", "blur": 0.37, "edge": 0.545, "dy": 3.0}]}',
+        '{"noise": [["B05", NaN]]}',
+    ],
+)
 def test_a_file_without_the_datatakes_sensor_is_refused(
     shifted: Path, tmp_path: Path, content: str
 ) -> None:
