@@ -14,6 +14,8 @@ Everything but the last step lies on the 20 m grid, where a 10 m picture has fou
    (Irani and Peleg, CVGIP 53, 1991) amounts to on a grid. The weights w, of the coarse and of the fine half of the
    octave, are Wiener's: noise and errors of the sensor's kernel are not brought back as detail.
 
+4. *Range.* No pixel lies further outside the range of what was seen around it than that range is wide.
+
 Every operation is local: the halo is the sum of their reaches, with bands off by up to one pixel of their own.
 """
 
@@ -79,6 +81,8 @@ _SHARES = (
 _NOISY, _KERNEL_ERROR = 1.75, (0.15, 0.0)
 # Numbers that the network reads of a band.
 _READS = 23
+# Pixels of a band around, whose range holds the result.
+_AROUND = 2
 Interval = tuple[int, int]
 Shift = tuple[float, float]
 
@@ -397,8 +401,28 @@ class S2Net(nn.Module):
         """
         rim = max(0, halo - self._margin)
         detail = self.detail(y10, y20, y60, rim)
-        x = self.finished(detail, self.correction(detail.inputs), _within(y20, 3 * rim))
-        return F.pad(x, [6 * rim] * 4)
+        y20, y60 = _within(y20, 3 * rim), _within(y60, rim)
+        x = self.finished(detail, self.correction(detail.inputs), y20)
+        held = (
+            [_held(x[:, :6], y20), _held(x[:, 6:], y60)] if self._sharpens_60 else [_held(x, y20)]
+        )
+        return F.pad(torch.cat(held, dim=1), [6 * rim] * 4)
+
+
+def _held(x: Tensor, y: Tensor) -> Tensor:
+    """Bring pixels of ``x`` (n, bands, 6h, 6w) back that lie where nothing that was seen around them, ``y``, points.
+
+    Two pixels of the band around, its range lies between the lowest and the highest of them. No pixel lies further outside
+    than that range is wide, nor below 0 where none of them does: a defect, a flare or a cloud that is clipped contradicts
+    the sensor's kernel, whose inverse would answer with rings.
+    """
+    ratio = x.shape[-1] // y.shape[-1]
+    high = F.max_pool2d(y, 2 * _AROUND + 1, 1, _AROUND)
+    low = -F.max_pool2d(-y, 2 * _AROUND + 1, 1, _AROUND)
+    room = high - low
+    ends = torch.cat([torch.maximum(low - room, low.clamp_max(0)), high + room], dim=1)
+    low, high = F.interpolate(ends, scale_factor=ratio, mode="nearest").chunk(2, dim=1)
+    return torch.minimum(torch.maximum(x, low), high)
 
 
 def _within(x: Tensor, rim: int) -> Tensor:
