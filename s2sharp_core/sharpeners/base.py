@@ -40,12 +40,15 @@ class Sharpener(ABC):
         Whether windows may be at work at once in threads of one process.
     arithmetic
         What its nets compute in: float32 or bfloat16.
+    results
+        A number that is raised when the method comes to give other values from the same weights: cubes that were begun
+        before are then not continued with other pixels.
     sensor
         How the product was seen that it sharpens: kernels, shifts and noise of its bands.
     precision
         The arithmetic and the device, part of what its results are recorded under.
     digest
-        A sha256 over all that decides its output: method, bands, weights and sensor.
+        A sha256 over all that decides its output: method and its number of results, bands, weights and sensor.
     """
 
     name: str
@@ -58,6 +61,7 @@ class Sharpener(ABC):
     tolerance: float = 0.0
     arithmetic: Arithmetic = "float32"
     abreast: bool = True
+    results: int = 1
     sensor: Sensor = SENTINEL2
 
     def see_with(self, sensor: Sensor) -> None:
@@ -86,7 +90,7 @@ class Sharpener(ABC):
     @property
     def digest(self) -> str:
         seen = [asdict(self.sensor.response(band)) for band in self.bands if band in COARSE]
-        facts = [self.name, self.bands, self.weights, asdict(self.sensor), seen]
+        facts = [self.name, self.results, self.bands, self.weights, asdict(self.sensor), seen]
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
     @abstractmethod

@@ -110,12 +110,13 @@ def width_of(sharpener: Sharpener) -> Width:
             known = known or _read(Path(place) / FILE).get(sharpener.name, {})
     # Weights of a fit are the scene's own: none are stated for such a method.
     stated = known.get("weights") or sharpener.weights
-    if not known or any(stated.get(file) != x for file, x in sharpener.weights.items()):
+    others = any(stated.get(file) != x for file, x in sharpener.weights.items())
+    if not known or others or known.get("results", 1) != sharpener.results:
         methods = ", ".join(_read(SHIPPED / FILE))
         raise S2SharpError(
             "not-calibrated",
             f"Nobody knows how large the errors of {sharpener.name} with these weights are: {FILE} has been "
-            f"calibrated for the weights that ship of {methods}.",
+            f"calibrated for the weights that ship of {methods}, and for what these versions of them give.",
             "Leave --error90 out, or take one of these methods.",
         )
     weights = {int(gsd): tuple(shares) for gsd, shares in known["clues"].items()}

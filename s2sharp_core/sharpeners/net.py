@@ -68,6 +68,7 @@ class NetSharpener(Sharpener):
         self.halo = max(
             -(-max(reach) // (60 // gsd)) for net in self.nets for gsd, reach in net.support.items()
         )
+        self.results = max(getattr(net, "results", 1) for net in self.nets)
         self.tolerance = max(getattr(net, "tolerance", 0.0) for net in self.nets)
 
     @classmethod

@@ -20,7 +20,7 @@ from scipy.stats import spearmanr
 from s2sharp_core.bands import BANDS, COARSE
 from s2sharp_core.learning.uncertainty import CLUES, Width, fit, half_width
 from s2sharp_core.sharpeners.error90 import FILE
-from s2sharp_core.sharpeners.registry import METHODS, load_sharpener
+from s2sharp_core.sharpeners.registry import METHODS, unfitted_sharpener
 from s2sharp_core.weights import SHIPPED
 from tests.benchmarks.error90_pictures import KINDS, Picture, Seen, pictures, witnesses
 
@@ -196,8 +196,10 @@ def _one(picture: Picture, method: str, folds: Path | None) -> list[Seen]:
 def facts(method: str, width: Width) -> dict[str, object]:
     """What is kept of a method."""
     learns = METHODS[method].fit is not None
+    ready = unfitted_sharpener(method)
     return {
-        "weights": {} if learns else load_sharpener(method).weights,
+        "weights": {} if learns else ready.weights,
+        "results": ready.results,
         "clues": {str(gsd): shares for gsd, shares in width.weights.items()},
         "scale": {band: width.scale[band] for band in COARSE},
     }
