@@ -59,6 +59,8 @@ class Wish:
         Their sides in cells, the best first; the last is the smallest that will do.
     seed
         Another one draws other windows.
+    apart
+        Whether no two windows may show the same ground: one that was seen twice is no second witness.
     file, key
         Where decisions are kept, and under which key they count; None: nowhere.
     why
@@ -70,6 +72,7 @@ class Wish:
     sides: tuple[int, ...]
     seed: int
     why: tuple[str, str]
+    apart: bool = False
     file: Place | None = None
     key: str = ""
 
@@ -86,6 +89,10 @@ class Window:
     def about(self) -> dict[str, object]:
         """As it stands in ``sample.json``."""
         return {"item": self.item, "epsg": self.epsg, "cells": self._cells}
+
+    def overlaps(self, other: "Window") -> bool:
+        """Whether both show some of the same ground, as far as one code tells."""
+        return self.epsg == other.epsg and not (self.box & other.box).empty
 
     @property
     def name(self) -> str:
@@ -216,22 +223,23 @@ def _choose(wish: Wish, datatake: Datatake, drawn: _Drawn) -> list[tuple[Window,
 def _windows(
     wish: Wish, datatake: Datatake, side: int, drawn: _Drawn
 ) -> Iterator[tuple[Window, _Bands]]:
-    """At most so many windows as are wanted, and no more than cover the datatake twice."""
+    """At most so many windows as are wanted, and no more than cover the datatake twice, or once where none may overlap."""
     places = [(a, s) for a in datatake.acquisitions for s in a.scenes if min(s.box.shape) >= side]
     if not places:
         return
     areas = np.array([math.prod(scene.box.shape) for _, scene in places], dtype=float)
-    count = min(wish.count, max(1, round(2 * areas.sum() / side**2)))
+    count = min(wish.count, max(1, round((1 if wish.apart else 2) * areas.sum() / side**2)))
     seed = hashlib.sha256(f"{datatake.take} {wish.seed} {side}".encode()).digest()
     rng = np.random.default_rng(list(seed))
     seen: set[str] = set()
+    taken: list[Window] = []
     for _ in range(_DRAWS * count):
         acquisition, scene = places[rng.choice(len(places), p=areas / areas.sum())]
         rows, cols = scene.box.shape
         row = scene.box.row0 + int(rng.integers(rows - side + 1))
         col = scene.box.col0 + int(rng.integers(cols - side + 1))
         place = Window(scene.id, acquisition.epsg, Box(row, row + side, col, col + side))
-        if place.name in seen:
+        if place.name in seen or (wish.apart and any(place.overlaps(other) for other in taken)):
             continue
         seen.add(place.name)
         before = drawn.verdicts.get(place.name)
@@ -242,6 +250,7 @@ def _windows(
         if isinstance(data, str):
             continue
         yield place, data
+        taken.append(place)
         count -= 1
         if not count:
             return

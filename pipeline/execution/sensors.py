@@ -46,7 +46,9 @@ def measure_datatake(
     S2SharpError
         ``asset-unreadable``: another window in the place of one that cannot be read would be another sample.
     """
-    wish = Wish(tuple(reads), _WINDOWS, SIDES, seed, ("A sensor is measured on windows", ""))
+    wish = Wish(
+        tuple(reads), _WINDOWS, SIDES, seed, ("A sensor is measured on windows", ""), apart=True
+    )
     try:
         sample, windows = draw(datatake, wish)
     except S2SharpError as error:

@@ -1,6 +1,7 @@
 """The sensor of a datatake: measured once, the same for every area, kept, keyed by, and sharpened with."""
 
 import json
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -234,7 +235,7 @@ def test_the_command_shows_what_it_measured_and_a_run_takes_its_file(
     assert result.exit_code == 0, result.output
     (line,) = [line for line in result.output.splitlines() if line.strip().startswith("B8A")]
     assert "(+0.2" in line
-    assert "-0.1" in line
+    assert re.search(r"-0\.(09|10)", line)
     (take,) = json.loads(file.read_text())["datatakes"]
     plan = plan_of(shifted, tmp_path / "out", sensor=str(file))
     assert not plan.measures
