@@ -9,7 +9,7 @@ import numpy as np
 import pystac
 import pytest
 import s2sharp.catalog.http
-import s2sharp.scenes.read
+import s2sharp.scenes.raster
 from s2sharp.catalog.search import search
 from s2sharp.cube.open import open_cube
 from s2sharp.demo.synthetic import COLLECTION, write_catalogue
@@ -122,7 +122,7 @@ def test_a_catalogue_and_files_that_fail_every_third_time_make_the_same_pictures
     tmp_path, monkeypatch
 ):
     monkeypatch.setattr(s2sharp.catalog.http, "BACKOFF", 0.01)
-    monkeypatch.setitem(s2sharp.scenes.read._GDAL, "GDAL_HTTP_RETRY_DELAY", "0.01")
+    monkeypatch.setitem(s2sharp.scenes.raster._GDAL, "GDAL_HTTP_RETRY_DELAY", "0.01")
     picture = noise(BOX, *BANDS)
     (item,) = scenes(tmp_path, picture, BOX)
     write_catalogue(tmp_path, [item])

@@ -11,7 +11,7 @@ import pytest
 import rasterio
 import s2sharp.catalog.http
 import s2sharp.catalog.signing
-import s2sharp.scenes.read
+import s2sharp.scenes.raster
 from s2sharp.catalog.signing import signed
 from s2sharp.cube.layout import encode
 from s2sharp.scenes.acquisition import Acquisition
@@ -439,7 +439,7 @@ def hurry(monkeypatch):
     """GDAL waits a second and more between its attempts; not here. Nor is an old signature known."""
     monkeypatch.setattr(s2sharp.catalog.signing, "_known", {})
     monkeypatch.setattr(s2sharp.catalog.http, "BACKOFF", 0.01)
-    monkeypatch.setitem(s2sharp.scenes.read._GDAL, "GDAL_HTTP_RETRY_DELAY", "0.01")
+    monkeypatch.setitem(s2sharp.scenes.raster._GDAL, "GDAL_HTTP_RETRY_DELAY", "0.01")
 
 
 def online(folder: Path, url: str, picture: dict[str, np.ndarray]) -> Acquisition:

@@ -17,7 +17,7 @@ import pystac
 import pytest
 import s2sharp.catalog.http
 import s2sharp.catalog.signing
-import s2sharp.scenes.read
+import s2sharp.scenes.raster
 from s2sharp.catalog.metadata import Source
 from s2sharp.catalog.search import search
 from s2sharp.catalog.signing import expiry, renewable, signed
@@ -42,7 +42,7 @@ WORLD = (-180.0, -90.0, 180.0, 90.0)
 def fresh(monkeypatch):
     monkeypatch.setattr(s2sharp.catalog.signing, "_known", {})
     monkeypatch.setattr(s2sharp.catalog.http, "BACKOFF", 0.01)
-    monkeypatch.setitem(s2sharp.scenes.read._GDAL, "GDAL_HTTP_RETRY_DELAY", "0.01")
+    monkeypatch.setitem(s2sharp.scenes.raster._GDAL, "GDAL_HTTP_RETRY_DELAY", "0.01")
     monkeypatch.delenv("PC_SDK_SAS_URL", raising=False)
 
 
