@@ -68,3 +68,12 @@ def test_a_package_says_what_it_is_for(package: str) -> None:
     assert said[0].endswith(".")
     if package.count(".") == 1 and getattr(import_module(package), "__all__", ()):
         assert "May import" in said[2]
+
+
+def test_the_design_page_has_a_line_for_every_package() -> None:
+    page = (ROOT / "docs" / "design.md").read_text()
+    for package in PACKAGES:
+        if package.count(".") == 1:
+            first = (import_module(package).__doc__ or "").splitlines()[0]
+            assert f"{package.partition('.')[2]}/ " in page
+            assert first in page

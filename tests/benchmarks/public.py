@@ -63,7 +63,8 @@ def main() -> None:
     file = given.archive or archive()
     if file is None:
         raise SystemExit(f"The package with the chips is not installed: {INSTALL}")
-    scenes = [Scene(name, native=native) for name, native in chips(file).items()]
+    # Model cards name them so: weights that have seen one are marked.
+    scenes = [Scene(f"ben1_{name}", native=native) for name, native in chips(file).items()]
     protocols = [PROTOCOLS[name] for name in ("measured", "spectrum")]
     cases = [case for protocol in protocols for scene in scenes for case in protocol.cases(scene)]
     show(compare(given.method or METHOD, cases, device="cpu"))
