@@ -98,7 +98,8 @@ def _possible(group: Any, collection: str, boxes: Sequence[Degrees], interval: I
         return False
     if "start_datetime" not in ranges and not between("datetime", "datetime", *interval):
         return False
-    turned = "bbox.xmax" in ranges and ranges["bbox.xmax"][0] < ranges["bbox.xmin"][1]
+    # Only a scene across the antimeridian begins in the east and ends in the west.
+    turned = "bbox.xmax" in ranges and ranges["bbox.xmin"][1] > 0 > ranges["bbox.xmax"][0]
     return any(
         (turned or between("bbox.xmin", "bbox.xmax", box[0], box[2]))
         and between("bbox.ymin", "bbox.ymax", box[1], box[3])

@@ -9,7 +9,8 @@ from torch import Tensor
 
 from ..bands import BY_GSD
 from ..sensor.measurement import believed, measure_band
-from ..sensor.observation import Response, degrade, upsample
+from ..sensor.observation import Response, degrade
+from ..sensor.upsampling import upsample
 from .cases import Case, Protocol, Scene, kernel_of, native, one_kernel
 
 __all__ = [

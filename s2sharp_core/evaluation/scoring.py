@@ -7,7 +7,8 @@ import numpy as np
 import torch
 
 from ..bands import BANDS, BY_GSD, ratio
-from ..sensor.observation import degrade, psf, upsample
+from ..sensor.observation import degrade, psf
+from ..sensor.upsampling import upsample
 from .cases import Case
 from .indices import INDICES, index
 from .metrics import ergas, q2n, rmse, sam, sre, sre_of_mean, ssim, uiqi

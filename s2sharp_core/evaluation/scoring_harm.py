@@ -7,7 +7,7 @@ import torch
 from torch.nn import functional as F
 
 from ..bands import BY_GSD, ratio
-from ..sensor.observation import upsample
+from ..sensor.upsampling import upsample
 from .cases import Case
 from .harm import HARMED_BY
 from .metrics import rmse

@@ -8,7 +8,7 @@ truth is known. Synthetic landscapes stand beside them.
 
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import MappingProxyType
 
@@ -18,27 +18,23 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from ..bands import BANDS, BY_GSD, COARSE, GSDS
+from ..bands import BY_GSD, GSDS
 from ..errors import S2SharpError
 from ..networks import S2Net
-from ..networks.s2net import PLANES, Detail
-from ..sensor.observation import SENTINEL2, Response, Sensor, degrade
+from ..networks.s2net import Detail
+from ..sensor.observation import Sensor
 from ..sensor.sample import Sample
-from ..sensor.simulate import landscape, observe
+from .examples import Example, Variety, landscapes, scene_variants
 from .fitting import Curve, FitOptions, Tell, optimise
 
 __all__ = [
     "ADAPT_CONSTANTS",
     "ADAPT_STEPS",
     "SIZES",
-    "Example",
     "S2Recipe",
-    "Variety",
     "adapt",
     "error",
-    "landscapes",
     "prepared",
-    "scene_variants",
     "teach",
 ]
 
@@ -81,174 +77,6 @@ class S2Recipe:
 
     def card(self) -> dict[str, float]:
         return asdict(self)
-
-
-@dataclass(frozen=True)
-class Example:
-    """A scene and its answer: inputs by GSD (bands, h, w), the eight coarse bands (8, 6h, 6w), and the sensor.
-
-    ``sensor`` is what a measurement would tell of the one that the inputs were seen with: nearly that. ``counts`` are
-    the bands, of the eight, whose answer is as sharp as the guides.
-    """
-
-    inputs: Mapping[int, Tensor]
-    truth: Tensor
-    sensor: Sensor = SENTINEL2
-    counts: tuple[int, ...] = tuple(range(8))
-
-
-@dataclass(frozen=True)
-class Variety:
-    """How variants of a scene differ: ``count`` of them, standard deviations of what is varied.
-
-    ``mix``: share of every other band in a band; ``noise``: largest noise of a band, reflectance.
-    """
-
-    count: int = 12
-    mix: float = 0.15
-    noise: float = 8e-4
-
-
-# Kernels among products (python -m tests.benchmarks.sensor), in pixels of the band: standard deviations of blur and edge
-# around what is known, of shifts, and of how well a measurement tells them.
-_BLUR, _EDGE, _SHIFT = 0.02, 0.01, 0.05
-_BLUR_TOLD, _SHIFT_TOLD = 0.012, 0.008
-
-
-def _sensors(
-    random: np.random.Generator, bands: Sequence[str], noise: float
-) -> tuple[Sensor, Sensor]:
-    """A sensor as products have them, and what is told of it.
-
-    All bands of 20 m have the kernel of one focal plane, that of ``bands``.
-    """
-    near = [Response.default(band) for band in bands]
-    blur = float(np.mean([r.blur for r in near]) + random.normal(0, _BLUR))
-    edge = float(np.mean([r.edge for r in near]) + random.normal(0, _EDGE))
-    true, told, levels, guessed = [], [], [], []
-    for band in COARSE:
-        wide = blur if BANDS[band].gsd == 20 else BANDS[band].blur
-        dy, dx = (float(d) for d in random.normal(0, _SHIFT, 2).clip(-0.3, 0.3))
-        true.append(Response(band, wide, edge, dy, dx))
-        off = [float(x) for x in random.normal(0, 1, 4)]
-        moved = dy + _SHIFT_TOLD * off[1], dx + _SHIFT_TOLD * off[2]
-        told.append(Response(band, wide + _BLUR_TOLD * off[0], edge, *moved))
-        level = noise * float(10 ** random.uniform(-1.5, 0))
-        levels.append((band, level))
-        guessed.append((band, level * float(np.exp(0.3 * off[3]))))
-    known = Sensor(responses=tuple(true), noise=tuple(levels))
-    return known, Sensor(responses=tuple(told), noise=tuple(guessed))
-
-
-def _in_one_plane(sensor: Sensor, bands: Sequence[str]) -> Sensor:
-    """All 20 m bands seen through the mean kernel of ``bands``, in place."""
-    near = [sensor.response(band) for band in bands]
-    blur, edge = (float(np.mean([getattr(r, f) for r in near])) for f in ("blur", "edge"))
-    return Sensor(responses=tuple(Response(band, blur, edge) for band in BY_GSD[20]))
-
-
-def _turned(x: Tensor, way: int) -> Tensor:
-    """One of the eight ways to lay a square down; ``way`` 0: as it is."""
-    x = torch.rot90(x, way % 4, (-2, -1))
-    return torch.flip(x, (-1,)) if way >= 4 else x
-
-
-def scene_variants(
-    scene: Mapping[int, np.ndarray | Tensor],
-    variety: Variety,
-    seed: int,
-    sensor: Sensor | None = None,
-) -> Iterable[Example]:
-    """A scene seen twice as coarse, again and again, with another sensor each time.
-
-    A coarse band is played by itself, the guides by 10 m bands seen through its own kernel: only so are they as sharp as
-    the answer. So variants take turns between the focal planes, and the bands of one count. Variant k of every scene has
-    the same sensor, so that windows of many scenes can be finished together.
-
-    Parameters
-    ----------
-    scene
-        GSD → float32 reflectance (4, 6h, 6w), (6, 3h, 3w), (2, h, w), without gaps.
-    sensor
-        The one of all variants, told as it is, without shifts and noise.
-    """
-    random = np.random.default_rng(seed)
-    cells = [side // 2 for side in scene[60].shape[1:]]
-    native = {
-        g: torch.as_tensor(scene[g])[:, : cells[0] * 120 // g, : cells[1] * 120 // g].float()
-        for g in GSDS
-    }
-    for variant in range(variety.count):
-        plane = PLANES[variant % 2]
-        true, told = _sensors(np.random.default_rng([variant, 7]), plane, variety.noise)
-        if sensor:
-            true = told = _in_one_plane(sensor, plane)
-        bands = dict(native)
-        if variant:
-            for g in (10, 20):
-                shares = random.normal(0, variety.mix, (len(bands[g]),) * 2)
-                mixing = torch.eye(len(bands[g])) + torch.as_tensor(shares, dtype=torch.float32)
-                bands[g] = torch.einsum("ij,jyx->iyx", mixing, bands[g]).clamp_min(1e-4)
-        guides = degrade(bands[10][None], ("B05",) * 4, 2, _in_one_plane(true, plane))[0]
-        inputs = {10: guides, 20: degrade(bands[20][None], BY_GSD[20], 2, true)[0]}
-        at = [BY_GSD[20].index(band) for band in plane]
-        played = _mixtures(torch.cat([guides, bands[20][at]]), random)
-        inputs[60] = degrade(played[None], BY_GSD[60], 6, true)[0]
-        if not sensor:
-            inputs = _noisy(inputs, true, random)
-        way = int(np.random.default_rng([variant, 8]).integers(8))
-        truth = torch.cat([bands[20], played])
-        turned = {g: _turned(y, way) for g, y in inputs.items()}
-        yield Example(turned, _turned(truth, way), _turned_sensor(told, way), (*at, 6, 7))
-
-
-def _noisy(
-    inputs: Mapping[int, Tensor], sensor: Sensor, random: np.random.Generator
-) -> dict[int, Tensor]:
-    """White noise in every band: as the sensor says in the coarse ones, a third of theirs in the guides."""
-    noisy = {}
-    for g, y in inputs.items():
-        levels = sensor.noise_of(BY_GSD[g])
-        if g == 10:
-            levels = (min(level for _, level in sensor.noise) / 2,) * len(y)
-        noise = random.standard_normal(tuple(y.shape)) * np.array(levels)[:, None, None]
-        noisy[g] = y + torch.as_tensor(noise, dtype=torch.float32)
-    return noisy
-
-
-def _turned_sensor(sensor: Sensor, way: int) -> Sensor:
-    """The sensor of a scene that was turned as :func:`_turned` does it: its shifts turn with it."""
-
-    def turned(r: Response) -> Response:
-        dy, dx = r.dy, r.dx
-        for _ in range(way % 4):
-            dy, dx = -dx, dy
-        return replace(r, dy=dy, dx=-dx if way >= 4 else dx)
-
-    return replace(sensor, responses=tuple(map(turned, sensor.responses)))
-
-
-def _mixtures(bands: Tensor, random: np.random.Generator) -> Tensor:
-    """Two bands that the others tell much of but not all: (n, y, x) → (2, y, x)."""
-    shares = torch.as_tensor(random.dirichlet(np.full(len(bands), 0.4), 2), dtype=torch.float32)
-    mixed = torch.einsum("ij,jyx->iyx", shares, bands)
-    power = torch.as_tensor(random.uniform(0.7, 1.5, (2, 1, 1)), dtype=torch.float32)
-    mean = mixed.mean(dim=(1, 2), keepdim=True)
-    return mean * (mixed / mean).clamp_min(1e-3) ** power
-
-
-def landscapes(count: int, cells: int = 48, seed: int = 0) -> Iterable[Example]:
-    """Synthetic landscapes with their 10 m truth; seeds from 10 000 on, so that a user's own are unseen.
-
-    They are seen with the default sensor and the instrument's noise.
-    """
-    names = list(BANDS)
-    coarse = [names.index(band) for g in (20, 60) for band in BY_GSD[g]]
-    for i in range(count):
-        truth = landscape((6 * cells, 6 * cells), 10_000 + seed + i)
-        seen = observe(truth, seed=10_000 + seed + i)
-        inputs = {g: torch.from_numpy(y) for g, y in seen.items()}
-        yield Example(inputs, torch.from_numpy(truth[coarse]))
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,8 @@ from torch.nn import functional as F
 
 from ..bands import BANDS, ratio
 from ..errors import S2SharpError
-from ..sensor.observation import LARGEST_SHIFT, Sensor, degrade, psf, upsample
+from ..sensor.observation import LARGEST_SHIFT, Sensor, degrade, psf
+from ..sensor.upsampling import upsample
 
 __all__ = [
     "CLUES",

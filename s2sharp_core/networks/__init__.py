@@ -4,11 +4,12 @@ May import sensor, lattice, bands and errors. A kind and its arguments, as a mod
 """
 
 from .arithmetic import Arithmetic, arithmetic, fastest
+from .carrying import PLANES
 from .guarded import GuardedNet, Instead
 from .kinds import NETWORKS, Network
 from .kriging import KrigingNet, seen_variogram
 from .residual import ResidualNet
-from .s2net import PLANES, Detail, S2Net
+from .s2net import Detail, S2Net
 from .skip import SkipNet
 from .subspace import SubspaceNet
 from .three_grids import ThreeGridNet

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from ..bands import BANDS, BY_GSD, COARSE, in_order, ratio
-from ..sensor.observation import SENTINEL2, Sensor, reach, upsample
+from ..sensor.observation import SENTINEL2, Sensor
+from ..sensor.upsampling import reach, upsample
 from .kinds import NETWORKS, known_as
 from .kriging import KrigingNet
 

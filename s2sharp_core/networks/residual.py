@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from ..bands import BY_GSD
-from ..sensor.observation import reach, upsample
+from ..sensor.upsampling import reach, upsample
 from .arithmetic import Arithmetic, arithmetic
 from .kinds import known_as
 

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from ..bands import BY_GSD
-from ..sensor.observation import reach, upsample
+from ..sensor.upsampling import reach, upsample
 from .kinds import known_as
 
 __all__ = ["SkipNet"]

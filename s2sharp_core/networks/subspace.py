@@ -17,7 +17,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..bands import BY_GSD, GSDS, in_order, ratio
-from ..sensor.observation import SENTINEL2, Sensor, adjoint, degrade, psf, upsample
+from ..sensor.observation import SENTINEL2, Sensor, adjoint, degrade, psf
+from ..sensor.upsampling import upsample
 from .kinds import known_as
 
 __all__ = ["SubspaceNet"]

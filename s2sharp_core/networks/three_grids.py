@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from ..bands import BY_GSD, GSDS
-from ..sensor.observation import reach, upsample
+from ..sensor.upsampling import reach, upsample
 from .kinds import known_as
 
 __all__ = ["ThreeGridNet"]

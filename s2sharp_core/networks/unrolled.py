@@ -15,7 +15,8 @@ import torch
 from torch import Tensor, nn
 
 from ..bands import BY_GSD, GSDS, ratio
-from ..sensor.observation import SENTINEL2, Sensor, degrade, pseudo_inverse, psf, reach
+from ..sensor.observation import SENTINEL2, Sensor, degrade, pseudo_inverse, psf
+from ..sensor.upsampling import reach
 from .extremes import farthest
 from .kinds import known_as
 from .skip import Norm, SkipNet

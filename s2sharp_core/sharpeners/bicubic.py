@@ -9,7 +9,8 @@ from torch import Tensor
 
 from ..bands import BANDS, BY_GSD, COARSE, ratio
 from ..errors import S2SharpError
-from ..sensor.observation import Sensor, reach, upsample
+from ..sensor.observation import Sensor
+from ..sensor.upsampling import reach, upsample
 from .base import Method, Sharpener
 
 __all__ = ["METHOD", "Bicubic"]

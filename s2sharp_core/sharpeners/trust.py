@@ -25,7 +25,8 @@ from torch.nn import functional as F
 
 from ..bands import BANDS, BY_GSD, ratio
 from ..networks.arithmetic import Arithmetic
-from ..sensor.observation import LARGEST_SHIFT, Sensor, degrade, psf, upsample
+from ..sensor.observation import LARGEST_SHIFT, Sensor, degrade, psf
+from ..sensor.upsampling import upsample
 from .base import Sharpener
 
 __all__ = ["TRUST", "WithTrust"]

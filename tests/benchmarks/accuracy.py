@@ -20,8 +20,8 @@ from s2sharp_core.bands import BANDS, BY_GSD, ratio
 from s2sharp_core.evaluation.metrics import rmse, sre
 from s2sharp_core.learning.dsen2 import Pair, Recipe, synthetic_pairs, train, wald_pair
 from s2sharp_core.networks import ResidualNet
-from s2sharp_core.sensor.observation import upsample
 from s2sharp_core.sensor.simulate import observe
+from s2sharp_core.sensor.upsampling import upsample
 from tests.data import SCENES, by_gsd, paper, real_scene
 
 # Pixels of the band's own grid cut off at the border of a degraded scene. The issue asks for 6 at

@@ -20,6 +20,7 @@ from s2sharp.engine.events import Event
 from s2sharp.engine.ledger import Record
 from s2sharp.engine.worker import keep
 from s2sharp.execution import execute as road
+from s2sharp.execution import phases
 from s2sharp.execution.unit import Run
 from s2sharp.planning.config import read_config
 from s2sharp.planning.make import make_plan
@@ -74,7 +75,7 @@ def main() -> None:
     parser.add_argument("--items", type=int, default=40_000)
     parser.add_argument("--units", type=int, nargs="+", default=[100, 1_000, 10_000])
     given = parser.parse_args()
-    road.sharpen_unit = nothing  # type: ignore[assignment]
+    phases.sharpen_unit = nothing  # type: ignore[assignment]
     table = Table(title=f"{given.items} items over Europe in a year")
     columns = (
         "units",

@@ -22,7 +22,7 @@ from s2sharp_core.evaluation.cases import Case, Scene
 from s2sharp_core.evaluation.combining import Row
 from s2sharp_core.evaluation.evaluate import Result, judge_pictures
 from s2sharp_core.evaluation.protocols import PROTOCOLS
-from s2sharp_core.sensor.observation import upsample
+from s2sharp_core.sensor.upsampling import upsample
 
 from ..data import L2A_CHIPS, SCENES, by_gsd, l2a_chip, real_scene, shared_data
 from .showing import show

@@ -30,8 +30,9 @@ from s2sharp_core.learning.dsen2 import Pair
 from s2sharp_core.learning.fitting import FitOptions, Tell
 from s2sharp_core.learning.unsupervised import infer, observe
 from s2sharp_core.networks import SkipNet, ThreeGridNet
-from s2sharp_core.sensor.observation import Sensor, degrade, upsample
+from s2sharp_core.sensor.observation import Sensor, degrade
 from s2sharp_core.sensor.sample import Sample
+from s2sharp_core.sensor.upsampling import upsample
 from s2sharp_core.sharpeners import deep_sure, ssc_cnn, ucnn
 from tests.benchmarks import published
 from tests.data import paper

@@ -16,9 +16,10 @@ from s2sharp_core.evaluation.evaluate import judge, prepare
 from s2sharp_core.evaluation.protocols import PROTOCOLS, synthetic_scenes
 from s2sharp_core.evaluation.scoring import METRICS
 from s2sharp_core.learning.fitting import FitOptions
-from s2sharp_core.sensor.observation import SENTINEL2, degrade, upsample
+from s2sharp_core.sensor.observation import SENTINEL2, degrade
 from s2sharp_core.sensor.sample import Sample
 from s2sharp_core.sensor.simulate import observe
+from s2sharp_core.sensor.upsampling import upsample
 from s2sharp_core.sharpeners import Sharpener
 from s2sharp_core.weights import SHIPPED
 

@@ -13,16 +13,14 @@ from s2sharp_core.sensor.observation import (
     Response,
     Sensor,
     _normal,
-    _phases,
     adjoint,
     degrade,
     pseudo_inverse,
     psf,
-    reach,
     sigma,
     solve,
-    upsample,
 )
+from s2sharp_core.sensor.upsampling import _phases, reach, upsample
 
 COARSE = [(band, ratio(gsd)) for gsd in (20, 60) for band in BY_GSD[gsd]]
 ALL = [*COARSE, ("B02", 2), ("B02", 6), ("B12", 3)]

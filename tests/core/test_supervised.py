@@ -7,18 +7,11 @@ import torch
 
 from s2sharp_core.bands import BY_GSD, GSDS
 from s2sharp_core.errors import S2SharpError
+from s2sharp_core.learning import examples
 from s2sharp_core.learning import s2net as supervised
+from s2sharp_core.learning.examples import Variety, landscapes, scene_variants
 from s2sharp_core.learning.fitting import FitOptions
-from s2sharp_core.learning.s2net import (
-    S2Recipe,
-    Variety,
-    adapt,
-    error,
-    landscapes,
-    prepared,
-    scene_variants,
-    teach,
-)
+from s2sharp_core.learning.s2net import S2Recipe, adapt, error, prepared, teach
 from s2sharp_core.networks import S2Net
 from s2sharp_core.sensor.observation import SENTINEL2, Response, Sensor, degrade
 from s2sharp_core.sensor.sample import Sample
@@ -57,11 +50,11 @@ def test_the_first_variant_is_the_scene_seen_twice_as_coarse():
         20: degrade(torch.from_numpy(native[20])[None], BY_GSD[20], 2, one)[0],
     }
     ways = [
-        k for k in range(8) if torch.equal(supervised._turned(expected[10], k), example.inputs[10])
+        k for k in range(8) if torch.equal(examples._turned(expected[10], k), example.inputs[10])
     ]
     assert len(ways) == 1
-    assert torch.equal(supervised._turned(expected[20], ways[0]), example.inputs[20])
-    assert torch.equal(supervised._turned(torch.from_numpy(native[20]), ways[0]), example.truth[:6])
+    assert torch.equal(examples._turned(expected[20], ways[0]), example.inputs[20])
+    assert torch.equal(examples._turned(torch.from_numpy(native[20]), ways[0]), example.truth[:6])
     played = degrade(example.truth[None, 6:], BY_GSD[60], 6)[0]
     assert torch.allclose(played, example.inputs[60], atol=1e-6)
 
@@ -77,9 +70,9 @@ def test_a_scene_that_is_turned_has_its_shifts_turned_with_it(way):
     """Seen and turned is turned and seen."""
     sensor = Sensor(responses=(Response("B05", 0.37, 0.545, 0.3, -0.2),))
     x = torch.from_numpy(landscape((72, 72), 3)[None, 4:5]).double()
-    seen = supervised._turned(degrade(x, ["B05"], 2, sensor), way)
-    turned = supervised._turned_sensor(sensor, way)
-    again = degrade(supervised._turned(x, way), ["B05"], 2, turned)
+    seen = examples._turned(degrade(x, ["B05"], 2, sensor), way)
+    turned = examples._turned_sensor(sensor, way)
+    again = degrade(examples._turned(x, way), ["B05"], 2, turned)
     assert torch.allclose(seen, again, atol=1e-9)
 
 

@@ -6,8 +6,9 @@ from s2sharp_core import S2SharpError
 from s2sharp_core.bands import BY_GSD, GSDS, ratio
 from s2sharp_core.evaluation.metrics import sre
 from s2sharp_core.learning.dsen2 import Recipe, synthetic_pairs, train, wald_pair
-from s2sharp_core.sensor.observation import degrade, upsample
+from s2sharp_core.sensor.observation import degrade
 from s2sharp_core.sensor.simulate import landscape, observe
+from s2sharp_core.sensor.upsampling import upsample
 
 TINY = {"features": 4, "blocks": 1, "batch": 2, "patch": 2}
 

@@ -13,9 +13,10 @@ from s2sharp_core.learning.unsupervised import crop, infer, noise, risk, settle,
 from s2sharp_core.learning.unsupervised import observe as see
 from s2sharp_core.networks import SkipNet, ThreeGridNet, UnrolledNet
 from s2sharp_core.sensor.measurement import measured_noise
-from s2sharp_core.sensor.observation import SENTINEL2, Sensor, degrade, pseudo_inverse, upsample
+from s2sharp_core.sensor.observation import SENTINEL2, Sensor, degrade, pseudo_inverse
 from s2sharp_core.sensor.sample import Sample
 from s2sharp_core.sensor.simulate import landscape, observe
+from s2sharp_core.sensor.upsampling import upsample
 from s2sharp_core.sharpeners import deep_sure, ssc_cnn, ucnn, unrolled
 from s2sharp_core.sharpeners.registry import METHODS, load_sharpener
 

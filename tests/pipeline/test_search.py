@@ -1,3 +1,4 @@
+import io
 import json
 import socket
 import urllib.request
@@ -15,6 +16,7 @@ import s2sharp.catalog.http
 import s2sharp.catalog.search
 from rasterio.transform import from_origin
 from rasterio.windows import Window
+from s2sharp.catalog.geoparquet import documents
 from s2sharp.catalog.metadata import sensed
 from s2sharp.catalog.search import search
 from stac_geoparquet.arrow import parse_stac_items_to_arrow, to_parquet
@@ -433,6 +435,35 @@ def test_only_what_is_needed_of_a_remote_file_is_fetched(tmp_path, monkeypatch):
         assert ids(f"{url}/items.parquet", europe.COLLECTION, (0.0, 10.0, 1.0, 11.0), "2024") == []
     assert len(whole) == 600
     assert len(parts) < full
+
+
+def test_of_a_file_sorted_by_longitude_a_box_reads_the_parts_that_it_touches(tmp_path):
+    europe.write(tmp_path / "items.parquet", 2000, rows=2000)
+    table = pq.read_table(tmp_path / "items.parquet")
+    west = [row["xmin"] for row in table["bbox"].to_pylist()]
+    table = table.take(np.argsort(west))
+    pq.write_table(table, tmp_path / "sorted.parquet", row_group_size=50)
+    box = (10.0, -90.0, 12.0, 90.0)
+    read = []
+
+    class Watched(io.FileIO):
+        def read(self, size=-1):
+            content = super().read(size)
+            read.append(len(content))
+            return content
+
+    def found(name):
+        read.clear()
+        with Watched(tmp_path / name) as file:
+            ids = {d["id"] for d in documents(file, europe.COLLECTION, [box], (None, None))}
+        return ids, sum(read)
+
+    expected, _ = found("items.parquet")
+    ids, some = found("sorted.parquet")
+    assert ids == expected
+    assert 0 < len(ids) < 500
+    # The footer of so many small parts is a third of the file.
+    assert some < 0.6 * (tmp_path / "sorted.parquet").stat().st_size
 
 
 def test_a_remote_file_is_read_though_the_server_fails_now_and_then(parquet):

@@ -1,0 +1,300 @@
+"""Local regression in s2net: what coarse bands share with the finer ones, carried over as far as they show it."""
+
+import math
+from collections.abc import Collection
+from dataclasses import dataclass, replace
+from functools import lru_cache
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from ..bands import BY_GSD
+from ..sensor.observation import Response, Sensor, degrade
+from ..sensor.upsampling import upsample, upsample_phases
+from .regression import Moments, believed_slopes, moments, refined_slopes, smooth, split
+
+__all__ = [
+    "NARROW",
+    "PLANES",
+    "TRIANGLE",
+    "WIDE_20",
+    "WIDE_60",
+    "Own",
+    "Plane",
+    "Sight",
+    "carry",
+    "carry_far",
+    "cropped",
+    "evidence",
+    "in_halves",
+    "typical",
+    "wiener",
+]
+
+PLANES = (BY_GSD[20][:4], BY_GSD[20][4:])
+"""Bands of one focal plane, which one kernel serves to look at the guides through."""
+
+TRIANGLE = torch.tensor([0.25, 0.5, 0.25])
+
+
+def _gaussian(sigma: float, half: int) -> Tensor:
+    k = torch.exp(-0.5 * (torch.arange(-half, half + 1.0) / sigma) ** 2)
+    return k / k.sum()
+
+
+# Narrow neighbourhood, in coarse pixels, and wide ones, in cells of 60 m.
+NARROW, WIDE_20, WIDE_60 = _gaussian(1.5, 2), _gaussian(1.33, 3), _gaussian(2.5, 5)
+# Independent pixels in each, about.
+_IN_NARROW, _IN_WIDE_20, _IN_WIDE_60 = 16.0, 100.0, 60.0
+# Doubt in wide slopes and in their changes, in units of what chance explains; ridge of a change; and what of a
+# predictor's detail beyond the coarse grid stands beside its variance.
+_DOUBT_WIDE, _DOUBT_NARROW, _STAKE_WIDE, _STAKE_NARROW = 3.0, 3.0, 0.1, 0.01
+# Ridge of a change by focal plane: the red edge follows the guides so well that noise is what changes of slopes carry.
+_RIDGE = (0.5, 0.05)
+# Energy that counts as none, reflectance².
+_NOTHING = 1e-12
+# White noise's share in the coarse half of a band's octave, and in the fine half.
+_SHARES = (
+    float(TRIANGLE.square().sum()) ** 2,
+    float(1 - 2 * 0.25 + TRIANGLE.square().sum() ** 2),
+)
+# Noise's variance is taken for so many times what was measured; errors of the kernel leave such a share of a band's
+# detail, by focal plane: the short-wave infrared follows the guides least, so that what is left of it is its own.
+_NOISY, _KERNEL_ERROR = 1.75, (0.15, 0.0)
+Shift = tuple[float, float]
+
+
+@dataclass(frozen=True)
+class Sight:
+    """How the bands of a product were seen, as the steps of the net need it.
+
+    ``guides``: of each focal plane, the sensor through which 10 m bands (played by B02) look like its bands, as far off as
+    they lie on the mean, ``common``; ``rest20``: how far each 20 m band is off that; ``onward``: from the 20 m grid to 60 m
+    (played by B01).
+    """
+
+    sensor: Sensor
+    guides: tuple[Sensor, ...]
+    onward: Sensor
+    common: tuple[Shift, ...]
+    rest20: tuple[Shift, ...]
+    shifts20: tuple[Shift, ...]
+    shifts60: tuple[Shift, ...]
+    noise: tuple[float, ...]
+
+    @classmethod
+    @lru_cache(maxsize=16)
+    def of(cls, sensor: Sensor) -> "Sight":
+        common = tuple(_mean(sensor.shifts(bands)) for bands in PLANES)
+        guides = tuple(
+            replace(typical("B02", bands, sensor), dy=dy, dx=dx)
+            for bands, (dy, dx) in zip(PLANES, common, strict=True)
+        )
+        rest20 = tuple(
+            (dy - of[0], dx - of[1])
+            for bands, of in zip(PLANES, common, strict=True)
+            for dy, dx in sensor.shifts(bands)
+        )
+        near, far = guides[0], typical("B01", BY_GSD[60], sensor)
+        rest = max(far.blur**2 - (near.blur / 3) ** 2, 1e-3)
+        return cls(
+            sensor,
+            tuple(Sensor(responses=(guide,)) for guide in guides),
+            Sensor(responses=(Response("B01", math.sqrt(rest), far.edge),)),
+            common,
+            rest20,
+            sensor.shifts(BY_GSD[20]),
+            sensor.shifts(BY_GSD[60]),
+            sensor.noise_of(BY_GSD[20]),
+        )
+
+
+def _mean(shifts: Collection[Shift]) -> Shift:
+    ys, xs = zip(*shifts, strict=True)
+    return sum(ys) / len(ys), sum(xs) / len(xs)
+
+
+def typical(name: str, bands: Collection[str], sensor: Sensor) -> Response:
+    """The mean response of ``bands`` under another name, in place."""
+    each = [sensor.response(band) for band in bands]
+    blur = sum(r.blur for r in each) / len(each)
+    return Response(name, blur, sum(r.edge for r in each) / len(each))
+
+
+def in_halves(x: Tensor) -> Tensor:
+    """The coarse half of an octave, then the fine one: (n, c, h, w) → (n, 2c, h, w)."""
+    coarse = smooth(x, TRIANGLE)
+    return torch.cat([coarse, x - coarse], dim=1)
+
+
+def wiener(energy: Tensor, doubt: Tensor) -> Tensor:
+    """Wiener's weights of what has so much energy, of which so much is doubtful."""
+    return (energy - doubt).clamp_min(0) / (energy + _NOTHING)
+
+
+def cropped(x: Tensor, rim: int) -> Tensor:
+    """Leave ``rim`` pixels on every side out."""
+    return x[..., rim : x.shape[-2] - rim, rim : x.shape[-1] - rim] if rim else x
+
+
+@dataclass(frozen=True)
+class Plane:
+    """Local regression of the 20 m bands (B) of one focal plane on the 10 m bands (4).
+
+    On the whole window: ``seen`` (n, 4, h, w), the guides on the 20 m grid; ``energy`` (n, B, h/3, w/3), of the bands'
+    detail. On what is left of it: ``high`` (n, B, h, w), the bands' detail; ``fine`` (n, 4, 1, 4, h, w), what the guides
+    have beyond the 20 m grid, in phases; ``terms`` (n, 4, B, 4, h, w) and ``low_terms`` (n, 4, B, h, w), what each guide
+    contributes beyond the grid and on it; ``picture`` (n, B·4, h, w); ``share`` (n, B, h, w) of the bands' energy that is
+    explained.
+    """
+
+    seen: Tensor
+    energy: Tensor
+    high: Tensor
+    fine: Tensor
+    terms: Tensor
+    low_terms: Tensor
+    picture: Tensor
+    share: Tensor
+
+    @property
+    def carried(self) -> Tensor:
+        """The sum over the guides: (n, B, 4, h, w)."""
+        return self.terms.sum(dim=1)
+
+    def within(self, rim: int) -> "Plane":
+        parts = (self.high, self.fine, self.terms, self.low_terms, self.picture, self.share)
+        return Plane(self.seen, self.energy, *(cropped(x, rim) for x in parts))
+
+
+def _aligned(y: Tensor, shifts: tuple[Shift, ...]) -> Tensor:
+    """Coarse bands moved to where they belong, on their own grid; as they are where none is off."""
+    return upsample(y, 1, shifts=shifts) if any(map(any, shifts)) else y
+
+
+def carry(y10: Tensor, y20: Tensor, plane: int, sight: Sight, rim: int) -> Plane:
+    """Regress the bands of one focal plane on the guides, in a wide neighbourhood and in a narrow one.
+
+    ``rim``: pixels on every side that are left out of what is carried over.
+    """
+    bands = PLANES[plane]
+    at = slice(BY_GSD[20].index(bands[0]), BY_GSD[20].index(bands[-1]) + 1)
+    y, b = y20[:, at], len(bands)
+    # The guides are looked at where the bands lie on the mean, so that what both show is resampled in the same way.
+    seen = degrade(y10, ("B02",) * 4, 2, sight.guides[plane])
+    both = torch.cat([seen, _aligned(y, sight.rest20[at])], dim=1)
+    high = (both - smooth(both, TRIANGLE)).contiguous()
+    common = (sight.common[plane],) * 4
+    fine = (F.pixel_unshuffle(y10, 2) - upsample_phases(seen, 2, shifts=common)).contiguous()
+    fine = fine.unflatten(1, (4, 1, 4))
+    products = moments(high[:, :4], high[:, 4:], fine.square().mean(dim=3)[:, :, 0])
+    products = products.contiguous(memory_format=torch.channels_last)
+    wide = split(smooth(F.avg_pool2d(products, 3), WIDE_20), 4, b)
+    slopes = believed_slopes(wide, _IN_WIDE_20, _DOUBT_WIDE, _STAKE_WIDE)
+    slopes = upsample(slopes.flatten(1, 2), 3, "linear").contiguous().unflatten(1, (4, b))
+    slopes = cropped(slopes, rim)
+    narrow = split(cropped(smooth(products, NARROW), rim), 4, b)
+    slopes = refined_slopes(narrow, slopes, _IN_NARROW, _DOUBT_NARROW, _RIDGE[plane], _STAKE_NARROW)
+    energy = F.avg_pool2d(high[:, 4:].square(), 3)
+    high, fine = cropped(high, rim), cropped(fine, rim)
+    terms = slopes[:, :, :, None] * fine
+    own = cropped(upsample_phases(y, 2, shifts=sight.shifts20[at]), rim)
+    return Plane(
+        seen,
+        energy,
+        high[:, 4:],
+        fine,
+        terms,
+        slopes * high[:, :4, None],
+        own + terms.sum(dim=1).flatten(1, 2),
+        _explained(narrow, slopes),
+    )
+
+
+def _explained(of: Moments, slopes: Tensor) -> Tensor:
+    """Share of the bands' energy that slopes explain: (n, B, h, w)."""
+    return (of.explained(slopes) / (of.energy + _NOTHING)).clamp(0, 1)
+
+
+@dataclass(frozen=True)
+class Own:
+    """Detail of the 20 m bands that is their own, as far as it is more than noise and errors of the kernel.
+
+    ``weight`` (n, 6, h, w) of it; ``unseen`` (n, 6, h, w): what the regression's picture lacks, weighed; ``sure`` (n, 6, h,
+    w): evidence of any detail, theirs or the guides', from 0 to 1; ``doubt``: as in :class:`Detail`.
+    """
+
+    weight: Tensor
+    unseen: Tensor
+    sure: Tensor
+    doubt: Tensor
+
+    def within(self, rim: int) -> "Own":
+        parts = (self.weight, self.unseen, self.sure, self.doubt)
+        return Own(*(cropped(x, rim) for x in parts))
+
+
+def evidence(y20: Tensor, planes: list[Plane], sight: Sight) -> Own:
+    """Weigh what the bands have that the regression's picture, seen again, lacks."""
+    noise = torch.tensor(sight.noise).to(y20)[None, :, None, None] ** 2
+    error = torch.tensor(
+        [e for e, bands in zip(_KERNEL_ERROR, PLANES, strict=True) for _ in bands]
+    ).to(y20)[None, :, None, None]
+    picture = torch.cat([plane.picture for plane in planes], dim=1)
+    high = torch.cat([plane.high for plane in planes], dim=1)
+    unseen = y20 - degrade(F.pixel_shuffle(picture, 2), BY_GSD[20], 2, sight.sensor)
+    halves = in_halves(unseen)
+    energy = smooth(torch.cat([in_halves(high), halves], dim=1).square(), NARROW)
+    noisy = torch.cat([_NOISY * share * noise for share in _SHARES], dim=1)
+    doubt = noisy + torch.cat([error, error], dim=1) * energy[:, :12]
+    weights = wiener(energy[:, 12:], doubt)
+    weight = torch.maximum(weights[:, :6], weights[:, 6:])
+    weighed = halves * weights
+    share = torch.cat([plane.share for plane in planes], dim=1)
+    sure = share + (1 - share) * weight
+    return Own(weight, weighed[:, :6] + weighed[:, 6:], sure, doubt)
+
+
+@dataclass(frozen=True)
+class _Far:
+    """Local regression of the 60 m bands (2) on the ten finer ones, on the 20 m grid; as :class:`Detail`, but ``read``
+    in reflectance, and ``energy`` (n, 2, h, w) of their detail on the 60 m grid of the whole window.
+    """
+
+    read: list[Tensor]
+    picture: Tensor
+    energy: Tensor
+    sure: Tensor
+
+
+def carry_far(y20: Tensor, y60: Tensor, planes: list[Plane], sight: Sight, rim: int) -> _Far:
+    """Carry over to the 60 m bands what all finer bands show at 20 m, and what they have beyond.
+
+    ``rim``: pixels of 20 m on every side that are left out, as they are of ``planes``.
+    """
+    seen = _aligned(planes[0].seen, sight.common[:1] * 4)
+    at20 = torch.cat([seen, _aligned(y20, sight.shifts20)], dim=1)
+    p60 = degrade(at20, ("B01",) * 10, 3, sight.onward)
+    both = torch.cat([p60, _aligned(y60, sight.shifts60)], dim=1)
+    high = both - smooth(both, TRIANGLE)
+    middle = (at20 - upsample(p60, 3)).contiguous()
+    products = moments(high[:, :10], high[:, 10:], F.avg_pool2d(middle.square(), 3))
+    wide = split(smooth(products.contiguous(memory_format=torch.channels_last), WIDE_60), 10, 2)
+    slopes = believed_slopes(wide, _IN_WIDE_60, _DOUBT_WIDE, _STAKE_WIDE)
+    sure = cropped(upsample(_explained(wide, slopes), 3, "linear"), rim)
+    slopes = cropped(upsample(slopes.flatten(1, 2), 3, "linear"), rim).contiguous()
+    slopes = slopes.unflatten(1, (10, 2))
+    middle = cropped(middle, rim)
+    near = (slopes * middle[:, :, None]).sum(dim=1)
+    far10 = slopes[:, :4, :, None] * planes[0].fine
+    carried = torch.cat([plane.carried for plane in planes], dim=1)
+    far = far10.sum(dim=1) + (slopes[:, 4:, :, None] * carried[:, :, None]).sum(dim=1)
+    own = upsample(y60, 3, shifts=sight.shifts60)
+    picture = upsample_phases(cropped(own, rim) + near, 2) + far.flatten(1, 2)
+    coarse = cropped(upsample(high[:, 10:], 3, "linear"), rim)
+    single = torch.stack([near, coarse, torch.zeros_like(near)], dim=2)
+    read = [
+        torch.cat([far10[:, :, b].flatten(1, 2), far[:, b], single[:, b]], dim=1) for b in range(2)
+    ]
+    return _Far(read, picture, high[:, 10:].square(), sure)
