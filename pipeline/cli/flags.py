@@ -1,7 +1,8 @@
 """The flags that ``run`` and ``plan`` share: a configuration's fields, as they are shown in ``--help``."""
 
-from collections.abc import Mapping
-from inspect import Parameter, Signature
+from collections.abc import Callable, Mapping
+from functools import wraps
+from inspect import Parameter, Signature, signature
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
@@ -9,12 +10,33 @@ import typer
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from ..planning.config import RunConfig
+from ..planning.config import RunConfig, read_config
+from ..ui.terminal import told
 
 __all__ = [
     "FLAGS",
+    "configured",
     "flag",
 ]
+
+
+def configured(command: Callable[..., object]) -> Callable[..., None]:
+    """A command that takes :data:`FLAGS` and is given the configuration they make, before parameters of its own."""
+    own = list(signature(command).parameters.values())[1:]
+
+    @wraps(command)
+    def with_flags(**given: Any) -> None:
+        with told():
+            file = given.pop("config")
+            kept = {parameter.name: given.pop(parameter.name) for parameter in own}
+            settings = {k: v for k, v in given.items() if v is not None}
+            command(read_config(file, settings), **kept)
+
+    parameters = [*FLAGS.parameters.values(), *own]
+    with_flags.__signature__ = Signature(parameters)  # type: ignore[attr-defined]
+    with_flags.__annotations__ = {p.name: p.annotation for p in parameters}
+    return with_flags
+
 
 _PANELS = {
     None: "out",

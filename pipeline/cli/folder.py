@@ -1,0 +1,70 @@
+"""``s2sharp status``, ``clean`` and ``history``: a folder that is there, looked at and tidied."""
+
+from typing import Annotated
+
+import typer
+from rich.markup import escape
+
+from ..storage.location import place
+from ..ui.terminal import console, told
+
+__all__ = [
+    "clean",
+    "history",
+    "status",
+]
+
+
+def status(
+    out: Annotated[str, typer.Argument(help="The folder or URL of a run.")],
+    *,
+    as_json: Annotated[bool, typer.Option("--json", help="As one JSON object.")] = False,
+) -> None:
+    """Say where a run stands, from its folder alone: while it works, and after it ended or died.
+
+    Exit code 0 when all of it is done, 4 when something is left.
+    """
+    from .inspect import show_status
+
+    with told():
+        show_status(place(out), as_json=as_json)
+
+
+def clean(
+    out: Annotated[str, typer.Argument(help="The folder or URL of a run or a mosaic.")],
+    *,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only list it.")] = False,
+) -> None:
+    """Remove what a run or a mosaic left behind and nobody needs, and nothing else: the stage, drafts of killed
+    writers, records of failures that have been made good.
+
+    The cube or mosaic, COGs, measured sensors, fitted weights and the ledger stay: the same command continues from them.
+    """
+    from .inspect import clean_up
+
+    with told():
+        clean_up(place(out), dry_run=dry_run)
+
+
+def history(
+    out: Annotated[str, typer.Argument(help="Folder or URL of the run.")],
+    commit: Annotated[
+        bool, typer.Option("--commit", help="Keep what the cube is now as a snapshot, too.")
+    ] = False,
+) -> None:
+    """List the snapshots that runs with `--history` have kept of a cube, the newest first.
+
+    `s2sharp.open_cube(OUT, snapshot=ID)` opens one.
+    """
+    from ..cube.history import commit as keep
+    from ..cube.history import snapshots
+    from ..engine.lease import Lease
+    from ..storage.location import place
+
+    with told():
+        where = place(out)
+        if commit:
+            with Lease.taken(where, tell=console.print):
+                keep(where, "committed by hand")
+        for found in snapshots(where):
+            console.print(f"{found.id}  {found.written:%Y-%m-%d %H:%M:%S}  {escape(found.message)}")
