@@ -24,7 +24,7 @@ from s2sharp_core import S2SharpError
 from ..storage.location import Place, place
 from .addresses import check_href, public, unsigned
 from .http import BrokenError, read_json, stac_io
-from .metadata import Source, address
+from .sources import Source, address
 
 __all__ = [
     "Sign",

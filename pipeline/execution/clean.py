@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from ..engine.ledger import FINAL, Ledger
-from ..planning.plan import read_plan
+from ..planning.frozen import read_plan
 from ..storage.files import files, remove, remove_empty
 from ..storage.location import Place
 

@@ -17,7 +17,8 @@ from ..engine.flow import EnoughError
 from ..engine.lease import Lease
 from ..engine.ledger import Record
 from ..engine.worker import REMEDY_NO_SPACE
-from ..planning.plan import Plan, freeze, read_plan
+from ..planning.frozen import freeze, read_plan
+from ..planning.plan import Plan
 from ..planning.queries import begun, done, owed
 from ..planning.resume import frozen
 from ..planning.sensor_files import brief

@@ -10,8 +10,9 @@ import zarr
 
 from ..engine.lease import Holder, holder
 from ..engine.ledger import FINAL, Ledger, Record, States
+from ..planning.frozen import read_plan
 from ..planning.items import with_acquisitions
-from ..planning.plan import Plan, Unit, read_plan
+from ..planning.plan import Plan, Unit
 from ..planning.queries import Query, owed
 from ..storage.arrays import zarr_store
 from ..storage.location import Place

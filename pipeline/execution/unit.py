@@ -26,7 +26,8 @@ from ..cube.overviews import overview
 from ..cube.write import write_shard
 from ..engine.ledger import Record
 from ..engine.worker import Clock, Peak, failures, keep, net_thread, one_unit, one_write
-from ..planning.plan import Plan, Unit, plan_of
+from ..planning.frozen import plan_of
+from ..planning.plan import Plan, Unit
 from ..scenes.acquisition import Acquisition
 from ..scenes.disagreement import disagreement
 from ..scenes.radiometry import decode, reference_offset

@@ -11,7 +11,8 @@ from ..scenes.acquisition import Acquisition, Choice, group, numbered
 from ..scenes.items import write_items
 from ..scenes.scene import Refusal
 from .config import RunConfig
-from .plan import Datatake, Plan, frozen_items
+from .frozen import frozen_items
+from .plan import Datatake, Plan
 
 __all__ = [
     "WORLD",

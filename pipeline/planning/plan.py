@@ -7,7 +7,6 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property, lru_cache
 from typing import Any
-from uuid import uuid4
 
 import numpy as np
 import shapely
@@ -18,15 +17,14 @@ from s2sharp_core.lattice import Box
 from s2sharp_core.learning.fitting import FitOptions
 from s2sharp_core.sensor.observation import Sensor
 
-from ..catalog.addresses import public
 from ..cube.layout import Layout
 from ..scenes.acquisition import Acquisition, Choice
 from ..scenes.read import Files, Reader
 from ..scenes.scene import Refusal
 from ..scenes.stage import Stage
-from ..storage.files import read_text, write_bytes, write_text
-from ..storage.location import Place, store_errors
-from .area import area_shape, lonlat
+from ..storage.files import read_text, write_text
+from ..storage.location import Place
+from .area import area_shape
 from .config import RunConfig
 from .method import base_sensor, brief, fitted_weights, options_of, outline, ready
 
@@ -34,11 +32,7 @@ __all__ = [
     "Datatake",
     "Plan",
     "Unit",
-    "freeze",
     "freeze_acquisition",
-    "frozen_items",
-    "plan_of",
-    "read_plan",
 ]
 
 
@@ -352,33 +346,6 @@ def _read_sensor(file: Place, stamp: str) -> Sensor:  # noqa: ARG001  (part of t
     return Sensor.of(json.loads(read_text(file))["sensor"])
 
 
-def freeze(plan: Plan) -> Plan:
-    """Write the plan as ``run.json``, at once or not at all; returns it with its stamp."""
-    stamped = plan.model_copy(update={"stamp": uuid4().hex})
-    # Whoever continues the run gives the address again, with its key, if it has one.
-    told = plan.config.model_copy(update={"catalog": public(plan.config.catalog)})
-    for name, items in ((_ITEMS, plan.items), (_FIT_ITEMS, plan.fit_items)):
-        if items:
-            write_bytes(plan.out / name, items, private=True)
-    if plan.config.area:
-        # Who asks how far the run is, later and elsewhere, has OUT alone.
-        write_text(plan.out / _AREA, shapely.to_geojson(lonlat(plan.config)), private=True)
-    client = {"acquisitions", "datatakes", "items", "fit_items"}
-    text = stamped.model_copy(update={"config": told}).model_dump_json(indent=1, exclude=client)
-    # For its owner's eyes: what a query asks for may be nobody else's business.
-    write_text(plan.out / "run.json", text, private=True)
-    return stamped
-
-
-_ITEMS, _FIT_ITEMS, _AREA = "items.parquet", "datatakes.parquet", "area.geojson"
-
-
-def frozen_items(out: Place) -> tuple[bytes, bytes]:
-    """What a search found, as stac-geoparquet, and what fits draw from, if there is any."""
-    fits = out / _FIT_ITEMS
-    return (out / _ITEMS).read_bytes(), fits.read_bytes() if fits.exists() else b""
-
-
 def freeze_acquisition(plan: Plan, acquisition: Acquisition) -> None:
     """Write down an acquisition for the workers, before its first unit."""
     file = _acquisition_file(plan.out, acquisition.id)
@@ -397,49 +364,3 @@ def _acquisition_file(out: Place, name: str) -> Place:
 @lru_cache(maxsize=8)
 def _thawed(out: Place, name: str, stamp: str) -> Acquisition:  # noqa: ARG001  (part of the cache's key)
     return _ACQUISITION.validate_json(read_text(_acquisition_file(out, name)))
-
-
-def read_plan(out: Place) -> Plan:
-    """The plan of the run in ``out``, without its acquisitions.
-
-    Raises
-    ------
-    S2SharpError
-        ``not-a-run``; ``other-run`` when another version wrote it.
-    """
-    try:
-        plan = Plan.model_validate_json(read_text(out / "run.json"))
-    except ValueError as error:
-        raise S2SharpError(
-            "other-run",
-            f"{out}/run.json was not written by this version of s2sharp.",
-            "Continue it with the version that began it, or choose another --out.",
-        ) from error
-    except store_errors() as error:
-        raise S2SharpError(
-            "not-a-run",
-            f"{out} holds no run of s2sharp: {error}.",
-            "Make one: `s2sharp run --out …`.",
-        ) from error
-    # Where it lies now, should the folder have been moved.
-    here = {"out": out, "area": out / _AREA} if plan.config.area else {"out": out}
-    return plan.model_copy(update={"config": plan.config.model_copy(update=here)})
-
-
-@lru_cache(maxsize=4)
-def plan_of(out: Place, stamp: str) -> Plan:
-    """The plan that a unit was submitted under, read once a process.
-
-    Raises
-    ------
-    S2SharpError
-        ``other-run`` when the folder holds a later one by now.
-    """
-    plan = read_plan(out)
-    if plan.stamp != stamp:
-        raise S2SharpError(
-            "other-run",
-            f"{out} was taken over by another run while this unit waited.",
-            "Nothing is to be done: that run does what is missing.",
-        )
-    return plan

@@ -13,10 +13,11 @@ from ..engine.settings import Command
 from ..scenes.acquisition import numbered
 from .area import area_digest
 from .config import RunConfig
+from .frozen import read_plan
 from .items import with_acquisitions
 from .make import datatakes_of, find_items, layouts_of, nothing_found, staged_by_default
 from .method import digest_of, fitted_weights
-from .plan import Plan, read_plan
+from .plan import Plan
 from .sensor_files import given_sensors
 
 __all__ = [

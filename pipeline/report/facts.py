@@ -9,8 +9,9 @@ from functools import cached_property
 from ..engine.lease import Holder, holder
 from ..engine.ledger import FINAL, Ledger, Record
 from ..execution.status import Standing, at_work, cube_status, standings
+from ..planning.frozen import read_plan
 from ..planning.items import with_acquisitions
-from ..planning.plan import Plan, Unit, read_plan
+from ..planning.plan import Plan, Unit
 from ..storage.location import Place
 
 __all__ = [

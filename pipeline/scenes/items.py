@@ -24,8 +24,9 @@ from s2sharp_core.bands import MEASURED, native_gsd
 from s2sharp_core.lattice import Lattice
 
 from ..catalog.antimeridian import around, rolled, unrolled
-from ..catalog.metadata import FACTS, PROPERTIES, Offer, Source, as_number, as_text, offers
+from ..catalog.metadata import FACTS, PROPERTIES, as_number, as_text
 from ..catalog.signing import Sign
+from ..catalog.sources import Offer, Source, offers
 from .acquisition import Acquisition, Choice, Found, find, join
 from .scene import Refusal, Scene
 

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..catalog.metadata import Source
+from ..catalog.sources import Source
 
 if TYPE_CHECKING:
     from .acquisition import Acquisition

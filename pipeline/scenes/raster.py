@@ -18,8 +18,8 @@ from s2sharp_core import S2SharpError
 from ..catalog.addresses import public
 from ..catalog.eopf import is_array, opened
 from ..catalog.http import BrokenError
-from ..catalog.metadata import Source
 from ..catalog.signing import session, signed
+from ..catalog.sources import Source
 from ..storage.location import store_errors
 
 __all__ = [

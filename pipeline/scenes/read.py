@@ -10,7 +10,7 @@ from s2sharp_core import BANDS, S2SharpError
 from s2sharp_core.bands import CELL, native_gsd
 from s2sharp_core.lattice import Box, Lattice
 
-from ..catalog.metadata import Source
+from ..catalog.sources import Source
 from .overlaps import precedence
 from .radiometry import decode, harmonise, reference_offset, source_of
 from .raster import Kept, Raster, reading

@@ -19,18 +19,9 @@ from s2sharp_core.lattice import Box, Lattice
 
 from ..catalog.addresses import check_href, unsigned
 from ..catalog.antimeridian import unrolled
-from ..catalog.metadata import (
-    Source,
-    baseline,
-    cloud_cover,
-    grids,
-    platform,
-    processed,
-    sensed,
-    sources,
-    tile,
-)
+from ..catalog.metadata import baseline, cloud_cover, platform, processed, sensed, tile
 from ..catalog.signing import Sign, renewable
+from ..catalog.sources import Source, grids, sources
 from .raster import header
 
 __all__ = [

@@ -19,8 +19,9 @@ from titiler.core.factory import TilerFactory
 from s2sharp_core import S2SharpError
 
 from ..execution.status import cube_status
+from ..planning.frozen import read_plan
 from ..planning.items import with_acquisitions
-from ..planning.plan import Plan, read_plan
+from ..planning.plan import Plan
 from ..report.make import make_report
 from ..storage.files import version
 from ..storage.location import Place

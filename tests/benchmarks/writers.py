@@ -21,8 +21,9 @@ from rich.table import Table
 from s2sharp.cube.create import lay_out
 from s2sharp.execution.unit import Run, sharpen_unit
 from s2sharp.planning.config import RunConfig
+from s2sharp.planning.frozen import freeze
 from s2sharp.planning.make import make_plan
-from s2sharp.planning.plan import Plan, Unit, freeze, freeze_acquisition
+from s2sharp.planning.plan import Plan, Unit, freeze_acquisition
 
 from ..pipeline.chaos import BANDS, write_archive
 from ..pipeline.runs import config, shards

@@ -8,7 +8,7 @@ import numpy as np
 import pystac
 import rasterio
 from rasterio.transform import Affine
-from s2sharp.catalog.metadata import sources
+from s2sharp.catalog.sources import sources
 from s2sharp.demo.synthetic import write_scenes
 from s2sharp.scenes.acquisition import Acquisition, group
 

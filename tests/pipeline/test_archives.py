@@ -16,10 +16,10 @@ from s2sharp.catalog.metadata import (
     epsg,
     platform,
     processed,
-    sources,
     strip,
     tile,
 )
+from s2sharp.catalog.sources import sources
 
 from s2sharp_core.bands import BANDS
 from s2sharp_core.errors import S2SharpError

@@ -6,12 +6,12 @@ from pathlib import Path
 import numpy as np
 import pystac
 import pytest
-from s2sharp.catalog.metadata import Source
 from s2sharp.catalog.search import search
 from s2sharp.catalog.signing import renewable
+from s2sharp.catalog.sources import Source
 from s2sharp.demo.synthetic import write_catalogue
+from s2sharp.planning.frozen import freeze
 from s2sharp.planning.make import make_plan
-from s2sharp.planning.plan import freeze
 from s2sharp.scenes.read import Files
 from s2sharp.storage.location import place
 from s3fs import S3FileSystem

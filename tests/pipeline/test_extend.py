@@ -11,7 +11,7 @@ import zarr
 from s2sharp.cube.open import open_cube
 from s2sharp.demo.synthetic import simulate
 from s2sharp.execution.status import status_of
-from s2sharp.planning.plan import read_plan
+from s2sharp.planning.frozen import read_plan
 
 from s2sharp_core import S2SharpError
 

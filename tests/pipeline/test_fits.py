@@ -20,9 +20,10 @@ from s2sharp.demo.synthetic import COLLECTION, simulate, write_catalogue, write_
 from s2sharp.execution.fits import draw_sample, fit_unit
 from s2sharp.execution.unit import Run
 from s2sharp.planning.cost import estimate
+from s2sharp.planning.frozen import freeze, read_plan
 from s2sharp.planning.items import with_acquisitions
 from s2sharp.planning.make import make_plan
-from s2sharp.planning.plan import Plan, freeze, read_plan
+from s2sharp.planning.plan import Plan
 from s2sharp.planning.resume import frozen
 from s2sharp.scenes.read import Block, load_block
 from safetensors import safe_open

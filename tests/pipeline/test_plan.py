@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 from s2sharp.planning.config import RunConfig
+from s2sharp.planning.frozen import freeze
 from s2sharp.planning.make import make_plan
-from s2sharp.planning.plan import freeze
 from s2sharp.planning.resume import frozen
 
 from s2sharp_core import S2SharpError

@@ -10,8 +10,8 @@ import zarr
 from rasterio.io import MemoryFile
 from s2sharp.engine.ledger import Ledger
 from s2sharp.planning.config import RunConfig
+from s2sharp.planning.frozen import freeze
 from s2sharp.planning.make import make_plan
-from s2sharp.planning.plan import freeze
 from s2sharp.report.facts import gather
 from s2sharp.report.make import make_report
 from typer.testing import CliRunner

@@ -18,8 +18,9 @@ from s2sharp.execution.sensors import measure_unit
 from s2sharp.execution.status import status_of
 from s2sharp.execution.unit import Run
 from s2sharp.planning.cost import estimate
+from s2sharp.planning.frozen import freeze
 from s2sharp.planning.make import make_plan
-from s2sharp.planning.plan import Plan, freeze
+from s2sharp.planning.plan import Plan
 from s2sharp.planning.resume import frozen
 from s2sharp.report.make import make_report
 from typer.testing import CliRunner
