@@ -12,6 +12,7 @@ __getattr__, __dir__, __all__ = face(
         "antimeridian": ["Degrees", "around", "ordered", "rolled", "unrolled"],
         "eopf": ["is_array", "opened"],
         "http": ["BrokenError"],
+        "interval": ["interval"],
         "metadata": [
             "FACTS",
             "PROPERTIES",
@@ -29,7 +30,7 @@ __getattr__, __dir__, __all__ = face(
             "tile",
         ],
         "products": ["are_products"],
-        "search": ["interval", "search"],
+        "search": ["search"],
         "signing": ["Sign", "renewable", "session", "signed"],
         "sources": ["Offer", "Source", "grids", "offers", "sources"],
     },

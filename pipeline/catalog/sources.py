@@ -38,7 +38,6 @@ _NAMES = (
     | {"rededge1": "B05", "rededge2": "B06", "rededge3": "B07", "scl": "SCL"}
 )
 _KEY = re.compile(r"(?P<stem>.+?)(?:_(?P<gsd>[126]0)m)?(?:-jp2)?", re.IGNORECASE)
-
 """Properties that may hold ESA's name of the datatake, the product or the granule."""
 
 WAYS = ("none", "item", "planetary-computer", "cdse")

@@ -19,8 +19,9 @@ from s2sharp_core.blocks import context
 from s2sharp_core.lattice import Box, Lattice
 
 from ..catalog.addresses import public, safe_name
+from ..catalog.interval import interval
 from ..catalog.metadata import datatake, tile
-from ..catalog.search import interval, search
+from ..catalog.search import search
 from ..cube.layout import Layout
 from ..scenes.acquisition import Acquisition, Choice
 from ..scenes.scene import Refusal, edges_of

@@ -4,7 +4,7 @@ from datetime import datetime
 
 from pydantic import BaseModel, ConfigDict, TypeAdapter
 
-from ..catalog.search import interval
+from ..catalog.interval import interval
 from ..storage.files import read_text, write_text
 from ..storage.location import Place
 from .make import when

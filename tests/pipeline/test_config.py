@@ -5,7 +5,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
-from s2sharp.catalog.search import interval
+from s2sharp.catalog.interval import interval
 from s2sharp.planning.config import EARTH_SEARCH, RunConfig, read_config
 
 from s2sharp_core import BANDS, S2SharpError

@@ -1,0 +1,48 @@
+"""``--datetime`` as an interval of time."""
+
+import datetime as dt
+import re
+
+from s2sharp_core.errors import S2SharpError
+
+__all__ = [
+    "interval",
+]
+
+
+def interval(text: str) -> tuple[dt.datetime | None, dt.datetime | None]:
+    """First and last moment of a STAC datetime or interval; None for an open end."""
+    parts = [part.strip() for part in text.split("/")]
+    spans = [None if part in ("", "..") else _span(part, text) for part in parts]
+    first, last = spans[0], spans[-1]
+    start, end = first[0] if first else None, last[1] if last else None
+    if len(parts) > 2 or not (start or end) or (start and end and start > end):
+        raise _bad_time(text)
+    return start, end
+
+
+def _span(part: str, text: str) -> tuple[dt.datetime, dt.datetime]:
+    try:
+        if found := re.fullmatch(r"(\d{4})(?:-(\d\d))?(?:-(\d\d))?", part):
+            year, month, day = (int(group or 1) for group in found.groups())
+            first = dt.datetime(year, month, day, tzinfo=dt.UTC)
+            if found[3]:
+                after = first + dt.timedelta(days=1)
+            elif found[2]:
+                after = first.replace(year=year + month // 12, month=month % 12 + 1)
+            else:
+                after = first.replace(year=year + 1)
+            return first, after - dt.timedelta(milliseconds=1)
+        moment = dt.datetime.fromisoformat(part)
+    except (ValueError, OverflowError):
+        raise _bad_time(text) from None
+    moment = moment if moment.tzinfo else moment.replace(tzinfo=dt.UTC)
+    return moment, moment
+
+
+def _bad_time(text: str) -> S2SharpError:
+    return S2SharpError(
+        "bad-config",
+        f"{text!r} is no date, month, year, timestamp or interval of these, first before last.",
+        "Write, for example, 2024-05-01, 2024-05 or 2024-05-01/2024-06-15.",
+    )
