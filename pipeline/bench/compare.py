@@ -10,7 +10,7 @@ from tempfile import TemporaryDirectory
 import numpy as np
 
 from s2sharp_core import METHODS, S2SharpError
-from s2sharp_core.evaluation.cases import Case, Protocol, Scene
+from s2sharp_core.evaluation.cases import Case, Protocol, TestScene
 from s2sharp_core.evaluation.combining import Row, combined
 from s2sharp_core.evaluation.drawn import drawn_scenes
 from s2sharp_core.evaluation.evaluate import Result, judge, outline, prepare
@@ -20,7 +20,7 @@ from s2sharp_core.learning.fitting import FitOptions
 from ..scenes.whole import real_scenes
 
 __all__ = [
-    "Outcome",
+    "BenchOutcome",
     "Tasks",
     "compare",
     "find_tasks",
@@ -37,7 +37,7 @@ class Tasks:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class BenchOutcome:
     """What came of it, and what could not be run: "method, scene, protocol: why"."""
 
     results: tuple[Result, ...] = ()
@@ -81,11 +81,11 @@ def find_tasks(
     _refuse_unknown("bad-config", "protocol", protocols, PROTOCOLS)
     folder = _papers(papers, catalog)
     general = [PROTOCOLS[name] for name in protocols if PROTOCOLS[name].file is None]
-    found: dict[str, Scene] = {}
+    found: dict[str, TestScene] = {}
     real = False
     if general and catalog:
         native = real_scenes(catalog, collection)
-        found |= {name: Scene(name, native=bands) for name, bands in native.items()}
+        found |= {name: TestScene(name, native=bands) for name, bands in native.items()}
         real = True
     if general and folder and (folder / "apex.npz").is_file():
         found["apex"] = _apex(folder)
@@ -135,13 +135,13 @@ def _arrays(file: Path) -> dict[str, np.ndarray]:
         return {name: content[name] for name in content.files}
 
 
-def _apex(folder: Path) -> Scene:
+def _apex(folder: Path) -> TestScene:
     """The airborne picture as a truth at 10 m, observed without noise: it has its own."""
     truth = _arrays(folder / "apex.npz")["truth"].transpose(2, 0, 1)
-    return Scene("apex", truth=np.ascontiguousarray(truth, dtype=np.float32) / 10_000)
+    return TestScene("apex", truth=np.ascontiguousarray(truth, dtype=np.float32) / 10_000)
 
 
-def _published(protocol: Protocol, folder: Path | None) -> Scene:
+def _published(protocol: Protocol, folder: Path | None) -> TestScene:
     name = f"{protocol.file}.npz"
     if folder is None or not (folder / name).is_file():
         raise S2SharpError(
@@ -151,7 +151,7 @@ def _published(protocol: Protocol, folder: Path | None) -> Scene:
             "Give the folder that holds it with --papers.",
         )
     # "coastal_rr" is made of the scene "coastal", which weights may have been trained on.
-    return Scene(name.partition("_")[0].removesuffix(".npz"), published=_arrays(folder / name))
+    return TestScene(name.partition("_")[0].removesuffix(".npz"), published=_arrays(folder / name))
 
 
 Tell = Callable[[str, int, str], None]
@@ -167,8 +167,8 @@ def compare(
     device: str = "auto",
     fits: Path | None = None,
     tell: Tell = lambda *_: None,
-    keep: Callable[[Outcome], object] = lambda _: None,
-) -> Outcome:
+    keep: Callable[[BenchOutcome], object] = lambda _: None,
+) -> BenchOutcome:
     """Every method on every case; what a method cannot do is told and left out.
 
     All that needs no fit is loaded before anything is fitted.
@@ -195,7 +195,7 @@ def compare(
     for name in methods:
         for case in {case.bands: case for case in cases}.values():
             outline(name, case, own[name], device)
-    outcome = Outcome()
+    outcome = BenchOutcome()
     with nullcontext(fits) if fits else TemporaryDirectory(prefix="s2sharp-fits-") as folder:
         for name in methods:
             for done, case in enumerate(cases):

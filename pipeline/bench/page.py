@@ -17,7 +17,7 @@ from s2sharp_core.evaluation.metrics import rmse
 from s2sharp_core.sensor.observation import degrade
 
 from ..ui.html import data_uri, document
-from .compare import Outcome
+from .compare import BenchOutcome
 from .tables import SEEN, Grid
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ _CREDIT = "Contains modified Copernicus Sentinel data."
 
 
 def write_page(
-    file: Path, outcome: Outcome, tables: Sequence[Grid], command: str, *, real: bool
+    file: Path, outcome: BenchOutcome, tables: Sequence[Grid], command: str, *, real: bool
 ) -> None:
     """Write one HTML file that holds all its pictures.
 

@@ -9,10 +9,9 @@ __getattr__, __dir__, __all__ = face(
     __name__,
     {
         "addresses": ["check_href", "public", "safe_name", "unsigned"],
-        "antimeridian": ["Degrees", "around", "ordered", "rolled", "unrolled"],
+        "antimeridian": ["Degrees", "bounding_box", "unwrap", "valid_bbox", "wrap"],
         "eopf": ["is_array", "opened"],
         "http": ["BrokenError"],
-        "interval": ["interval"],
         "metadata": [
             "FACTS",
             "PROPERTIES",
@@ -30,8 +29,7 @@ __getattr__, __dir__, __all__ = face(
             "tile",
         ],
         "products": ["are_products"],
-        "search": ["search"],
         "signing": ["Sign", "renewable", "session", "signed"],
-        "sources": ["Offer", "Source", "grids", "offers", "sources"],
+        "sources": ["Offer", "Source", "grids", "offers"],
     },
 )

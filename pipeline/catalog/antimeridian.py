@@ -6,14 +6,14 @@ from shapely.affinity import translate
 
 __all__ = [
     "Degrees",
-    "around",
-    "ordered",
-    "rolled",
-    "unrolled",
+    "bounding_box",
+    "unwrap",
+    "valid_bbox",
+    "wrap",
 ]
 
 
-def ordered(bbox: tuple[float, float, float, float]) -> tuple[float, float, float, float]:
+def valid_bbox(bbox: tuple[float, float, float, float]) -> tuple[float, float, float, float]:
     """A box in degrees, if it is one, else a ``ValueError``; W > E crosses the antimeridian."""
     west, south, east, north = bbox
     if not (-180 <= west <= 180 and -180 <= east <= 180 and -90 <= south < north <= 90):
@@ -28,7 +28,7 @@ Degrees = tuple[float, float, float, float]
 """West, south, east, north; west > east crosses the antimeridian."""
 
 
-def unrolled(shape: shapely.Geometry) -> shapely.Geometry:
+def unwrap(shape: shapely.Geometry) -> shapely.Geometry:
     """A scene's footprint in one piece: one that crosses the antimeridian goes on beyond 180°.
 
     Archives cut it there, or jump from 179 to -179. No scene is half as wide as the globe.
@@ -42,7 +42,7 @@ def unrolled(shape: shapely.Geometry) -> shapely.Geometry:
     return shapely.union_all(shapely.make_valid(turned))
 
 
-def rolled(shape: shapely.Geometry) -> shapely.Geometry:
+def wrap(shape: shapely.Geometry) -> shapely.Geometry:
     """``shape`` with longitudes from -180 to 180; what lies beyond is cut off and moved there."""
     west, _, east, _ = shapely.bounds(shape)
     if west >= -180 and east <= 180:
@@ -51,7 +51,7 @@ def rolled(shape: shapely.Geometry) -> shapely.Geometry:
     return shapely.union_all([translate(shape, turn) & world for turn in (-360, 0, 360)])
 
 
-def around(shape: shapely.Geometry) -> Degrees:
+def bounding_box(shape: shapely.Geometry) -> Degrees:
     """The narrowest box around ``shape``, whose longitudes go from -180 to 180."""
     pieces = shapely.bounds(shapely.get_parts(shape))
     pieces = pieces[np.argsort(pieces[:, 0])]

@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 
 import pystac
 
-from ..storage.location import Place, place, store_errors
+from ..storage.location import Location, place, store_errors
 from .addresses import is_local
 from .eopf import eopf_item, is_eopf
 from .http import unreachable
@@ -56,7 +56,7 @@ def product_paths(catalog: str) -> Iterator[str]:
         raise unreachable(catalog, f"can't be listed ({type(error).__name__})") from None
 
 
-def _below(path: Place, depth: int) -> Iterator[str]:
+def _below(path: Location, depth: int) -> Iterator[str]:
     if is_safe(path) or is_eopf(path.name):
         yield str(path)
     elif depth and path.is_dir() and not (isinstance(path, Path) and path.is_symlink()):

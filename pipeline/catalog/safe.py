@@ -19,7 +19,7 @@ import shapely
 
 from s2sharp_core.bands import BANDS, MEASURED, native_gsd
 
-from ..storage.location import Place, store_errors
+from ..storage.location import Location, store_errors
 from .http import BrokenError
 
 if TYPE_CHECKING:
@@ -44,16 +44,16 @@ _IMAGE = re.compile(
     r"(?:_(?P<gsd>[126]0)m)?"
 )
 
-Root = Place | zipfile.Path
+Root = Location | zipfile.Path
 """A product's folder, on a disk, in a store or in a zip."""
 
 
-def is_safe(path: Place) -> bool:
+def is_safe(path: Location) -> bool:
     """Whether ``path`` is a SAFE folder, or a zip, which may hold one."""
     return path.suffix.lower() in (".safe", ".zip")
 
 
-def safe_item(path: Place) -> tuple[str, pystac.Item]:
+def safe_item(path: Location) -> tuple[str, pystac.Item]:
     """The level of a product, ``"l1c"`` or ``"l2a"``, and the item that it makes.
 
     Assets are the bands at native resolution, resampled copies are left out, each with its grid, scale, offset
@@ -74,7 +74,7 @@ def safe_item(path: Place) -> tuple[str, pystac.Item]:
     raise BrokenError(f"has no {' or '.join(_LEVELS.values())}")
 
 
-def _root(path: Place) -> Root:
+def _root(path: Location) -> Root:
     if path.suffix.lower() != ".zip":
         return path
     if not isinstance(path, Path):

@@ -25,7 +25,7 @@ from shapely.affinity import translate
 from s2sharp_core.errors import S2SharpError
 
 from .addresses import check_href, is_local, public
-from .antimeridian import Degrees, unrolled
+from .antimeridian import Degrees, unwrap
 from .geoparquet import collections, documents
 from .http import BrokenError, answer, open_file, read_json, stac_io, unreachable
 from .interval import interval
@@ -269,7 +269,7 @@ def _matches(item: pystac.Item, query: _Query) -> bool:
 
 
 def _area(boxes: Iterable[Degrees]) -> shapely.Geometry:
-    """The boxes, and once more around the globe, where :func:`unrolled` footprints may reach."""
+    """The boxes, and once more around the globe, where :func:`unwrap` footprints may reach."""
     once = shapely.union_all([shapely.box(*box) for box in boxes])
     area = once | translate(once, 360)
     shapely.prepare(area)
@@ -283,7 +283,7 @@ def _touches(item: pystac.Item, area: shapely.Geometry) -> bool:
     """
     if item.geometry:
         try:
-            return bool(area.intersects(unrolled(shapely.geometry.shape(item.geometry))))
+            return bool(area.intersects(unwrap(shapely.geometry.shape(item.geometry))))
         except Exception:  # noqa: S110 - shapely, GEOS and malformed JSON each have their own
             pass
     if not item.bbox:

@@ -21,7 +21,7 @@ from upath import UPath
 
 from s2sharp_core import S2SharpError
 
-from ..storage.location import Place, place
+from ..storage.location import Location, place
 from .addresses import check_href, public, unsigned
 from .http import BrokenError, read_json, stac_io
 from .sources import Source, address
@@ -180,7 +180,7 @@ def session(source: Source) -> Session | None:
     return _Keys(*_cdse(source.href)) if source.sign == "cdse" else None
 
 
-def archive_place(url: str) -> Place:
+def archive_place(url: str) -> Location:
     """A folder of an archive: as :func:`~s2sharp.storage.location.place`, with CDSE's keys where it is theirs.
 
     Raises

@@ -11,7 +11,7 @@ from rich.table import Table
 from s2sharp_core import S2SharpError
 from s2sharp_core.learning.fitting import FitOptions
 
-from ..bench.compare import Outcome, Tasks, compare
+from ..bench.compare import BenchOutcome, Tasks, compare
 from ..bench.tables import SEEN, Grid, grids, write_csv, write_tables
 from ..ui.terminal import bars, check_extras, console, problems
 
@@ -41,7 +41,7 @@ class Bench:
 
     def __init__(self, tasks: Tasks, out: Path | None) -> None:
         self.tasks, self.out = tasks, out
-        self.outcome = Outcome()
+        self.outcome = BenchOutcome()
         self.tables: list[Grid] = []
 
     def judge(
@@ -84,7 +84,7 @@ class Bench:
                 "What is told above as left out says why.",
             )
 
-    def _keep(self, so_far: Outcome) -> None:
+    def _keep(self, so_far: BenchOutcome) -> None:
         self.outcome = so_far
         if self.out and so_far.results:
             write_csv(so_far.rows, self.out)

@@ -15,8 +15,8 @@ from ..planning.config import RunConfig
 from ..planning.explain import explain
 from ..planning.make import make_plan
 from ..planning.queries import Query
-from ..planning.resume import frozen
-from ..storage.location import Place
+from ..planning.resume import resume
+from ..storage.location import Location
 from ..ui.terminal import PARTIAL, console, problems, size_text
 
 __all__ = [
@@ -30,7 +30,7 @@ __all__ = [
 def explained(config: RunConfig, name: str) -> None:
     """What one unit of a run, new or continued, reads and writes."""
     with console.status(f"Searching {config.collection} …"):
-        plan = frozen(config) or make_plan(config)
+        plan = resume(config) or make_plan(config)
     about = explain(plan, name)
     left, bottom, right, top = about.bounds
     table = Table(title=f"Unit {about.unit}", title_justify="left", show_header=False)
@@ -63,7 +63,7 @@ def explained(config: RunConfig, name: str) -> None:
         console.print(f"  {key}")
 
 
-def show_status(out: Place, *, as_json: bool) -> None:
+def show_status(out: Location, *, as_json: bool) -> None:
     """How far a run is; leaves with :data:`PARTIAL` when something is left."""
     found = status_of(out)
     if as_json:
@@ -118,7 +118,7 @@ def say_owed(queries: tuple[Query, ...]) -> None:
         )
 
 
-def clean_up(out: Place, *, dry_run: bool) -> None:
+def clean_up(out: Location, *, dry_run: bool) -> None:
     """Remove leftovers, each told."""
     leftovers(out)  # a folder that holds no run gets no lease
     with Lease.taken(out) as lease:

@@ -13,7 +13,7 @@ from .flags import flag
 
 if TYPE_CHECKING:
     from ..mosaic.cost import Estimate
-    from ..mosaic.execute import Outcome
+    from ..mosaic.execute import MosaicOutcome
     from ..mosaic.plan import MosaicPlan
 
 __all__ = [
@@ -171,7 +171,7 @@ def _show(plan: "MosaicPlan", cost: "Estimate") -> None:
     console.print(table)
 
 
-def _watched(plan: "MosaicPlan", cost: "Estimate") -> "Outcome":
+def _watched(plan: "MosaicPlan", cost: "Estimate") -> "MosaicOutcome":
     """Execute a plan, and show how it goes."""
     from ..engine.events import Event
     from ..mosaic.execute import execute
@@ -186,7 +186,7 @@ def _watched(plan: "MosaicPlan", cost: "Estimate") -> "Outcome":
     return outcome
 
 
-def _report(plan: "MosaicPlan", cost: "Estimate", outcome: "Outcome") -> None:
+def _report(plan: "MosaicPlan", cost: "Estimate", outcome: "MosaicOutcome") -> None:
     from ..mosaic.differences import differences_path
 
     table = Table(title="Predicted and actual", title_justify="left")
@@ -218,7 +218,7 @@ _WHAT = {
 }
 
 
-def _show_differences(plan: "MosaicPlan", outcome: "Outcome") -> None:
+def _show_differences(plan: "MosaicPlan", outcome: "MosaicOutcome") -> None:
     """Per kind of pair the median of what they differ by."""
     from ..mosaic.differences import kinds
 

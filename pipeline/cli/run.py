@@ -9,15 +9,15 @@ from rich.table import Table
 from ..cube.history import check_place
 from ..engine.events import Event
 from ..execution.execute import execute
-from ..execution.phases import Outcome
+from ..execution.phases import RunOutcome
 from ..execution.publish import picture_path
 from ..planning.config import RunConfig
 from ..planning.cost import Estimate, check_memory, check_size, estimate
 from ..planning.make import make_plan
 from ..planning.plan import Plan
-from ..planning.resume import frozen
+from ..planning.resume import resume
 from ..storage.files import files
-from ..storage.location import Place
+from ..storage.location import Location
 from ..ui.progress import prepare, watched
 from ..ui.terminal import PARTIAL, check_extras, console, duration_text, problems, size_text
 from .inspect import say_owed
@@ -37,7 +37,7 @@ def planned(config: RunConfig) -> tuple[Plan, Estimate]:
         As :func:`make_plan`; ``memory-exceeded`` when a worker would need more than it may.
     """
     with console.status(f"Searching {config.collection} …"):
-        plan = frozen(config) or make_plan(config)
+        plan = resume(config) or make_plan(config)
     with console.status("Timing one window …"):
         cost = estimate(plan)
     _show(plan, cost)
@@ -160,7 +160,7 @@ def carry_out(config: RunConfig) -> Plan:
     return plan
 
 
-def _watched(plan: Plan, cost: Estimate) -> Outcome:
+def _watched(plan: Plan, cost: Estimate) -> RunOutcome:
     """Execute a plan, and show how it goes."""
     before = {"sensor": plan.measures, "fit": plan.learns}
     phases = {phase: len(plan.datatakes) for phase, there in before.items() if there}
@@ -175,7 +175,7 @@ def _watched(plan: Plan, cost: Estimate) -> Outcome:
     return outcome
 
 
-def _report(plan: Plan, cost: Estimate, outcome: Outcome) -> None:
+def _report(plan: Plan, cost: Estimate, outcome: RunOutcome) -> None:
     """What was predicted beside what came of it."""
     table = Table(title="Predicted and actual", title_justify="left")
     for name in ("", "predicted", "actual"):
@@ -198,7 +198,7 @@ def _report(plan: Plan, cost: Estimate, outcome: Outcome) -> None:
         )
 
 
-def _show_results(plan: Plan, pictures: list[Place], snapshot: str | None) -> None:
+def _show_results(plan: Plan, pictures: list[Location], snapshot: str | None) -> None:
     console.print(f"Cube      {plan.store}")
     if plan.config.publish:
         console.print(

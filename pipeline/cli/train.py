@@ -128,15 +128,15 @@ def _watched(shown: Progress, name: str) -> Callable[[int, int, float], None]:
 
 def _train_start(training: "Training", shown: Progress) -> Iterator[Path]:
     """What a method that learns on the scene may begin from."""
-    from ..train.train import prefit
+    from ..train.train import train_start
 
-    yield from prefit(training, _watched(shown, training.method))
+    yield from train_start(training, _watched(shown, training.method))
 
 
 def _train_s2net(training: "Training", shown: Progress) -> Iterator[Path]:
-    from ..train.train import school
+    from ..train.train import train_s2net
 
-    yield school(training, _watched(shown, training.method))
+    yield train_s2net(training, _watched(shown, training.method))
 
 
 @configured
@@ -173,7 +173,7 @@ def _train_nets(
     """The nets of DSen2 or VDSen2, one after the other."""
     from s2sharp_core.learning.dsen2 import Recipe
 
-    from ..train.train import learn
+    from ..train.train import train_dsen2
 
     for gsd in (20, 60):
         task = shown.add_task(f"{gsd} m", total=training.steps or Recipe.steps, note="")
@@ -181,7 +181,7 @@ def _train_nets(
         def tell(step: int, loss: float, task: TaskID = task) -> None:
             shown.update(task, completed=step, note=f"L1 {loss * 10_000:.1f} DN")
 
-        yield learn(training, gsd, features, blocks, tell)
+        yield train_dsen2(training, gsd, features, blocks, tell)
 
 
 def import_weights(

@@ -16,7 +16,7 @@ from s2sharp_core.bands import ERROR90, MEASURED
 
 from ..storage.arrays import put_arrays, resize, write_array, zarr_store
 from ..storage.files import sweep
-from ..storage.location import Place
+from ..storage.location import Location
 from .layout import FILL, FORMAT, SCALE, Layout, Native, Sharded, level_group
 
 __all__ = [
@@ -52,7 +52,7 @@ def _geo(layout: Sharded, level: int) -> dict[str, Any]:
 
 
 def lay_out(
-    store: Place, layouts: Sequence[Layout], facts: Mapping[str, Mapping[str, Any]]
+    store: Location, layouts: Sequence[Layout], facts: Mapping[str, Mapping[str, Any]]
 ) -> None:
     """Create every array of the cube, or none; its shards come later, each whole, in any order.
 
@@ -204,7 +204,7 @@ def _axis(crs: CRS, name: str) -> dict[str, Any]:
 
 
 def finish(
-    store: Place,
+    store: Location,
     status: str,
     weights: Mapping[str, Mapping[str, str]] | None = None,
     sensors: Mapping[str, Mapping[str, Sequence[float]]] | None = None,

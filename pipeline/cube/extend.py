@@ -13,7 +13,7 @@ from s2sharp_core.bands import CELL
 from s2sharp_core.lattice import Lattice
 
 from ..storage.arrays import zarr_store
-from ..storage.location import Place
+from ..storage.location import Location
 from .create import lay_out
 from .layout import Layout
 
@@ -23,7 +23,7 @@ __all__ = [
 ]
 
 
-def corners(store: Place) -> dict[int, tuple[int, int]]:
+def corners(store: Location) -> dict[int, tuple[int, int]]:
     """Where the arrays of a cube begin: EPSG code → row and column of its first cell."""
     found = {}
     for name, group in zarr.open_group(zarr_store(store), mode="r").groups():
@@ -33,7 +33,9 @@ def corners(store: Place) -> dict[int, tuple[int, int]]:
     return found
 
 
-def move(store: Place, layouts: Sequence[Layout], facts: Mapping[str, Mapping[str, Any]]) -> None:
+def move(
+    store: Location, layouts: Sequence[Layout], facts: Mapping[str, Mapping[str, Any]]
+) -> None:
     """Where arrays of ``layouts`` begin farther north or west than those of the cube: a larger cube is laid out beside
     it, its shards are linked into it, and it takes its place.
 
@@ -81,7 +83,7 @@ def move(store: Place, layouts: Sequence[Layout], facts: Mapping[str, Mapping[st
     shutil.rmtree(old)
 
 
-def recover(store: Place) -> None:
+def recover(store: Location) -> None:
     """Put back the cube of a :func:`move` that was killed between its two last steps."""
     old = store.with_name(f".{store.name}.old")
     if isinstance(store, Path) and not store.exists() and old.exists():

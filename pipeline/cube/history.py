@@ -22,7 +22,7 @@ from zarr.core.sync import sync
 from s2sharp_core import S2SharpError
 
 from ..storage.files import read_bytes, read_text, versions, write_text
-from ..storage.location import Place, store_errors
+from ..storage.location import Location, store_errors
 
 __all__ = [
     "Snapshot",
@@ -46,7 +46,7 @@ class Snapshot:
     message: str
 
 
-def commit(out: Place, message: str) -> str | None:
+def commit(out: Location, message: str) -> str | None:
     """Make what the cube of ``out`` is now its next snapshot.
 
     Returns
@@ -89,7 +89,7 @@ def commit(out: Place, message: str) -> str | None:
     return made
 
 
-def snapshots(out: Place) -> Iterator[Snapshot]:
+def snapshots(out: Location) -> Iterator[Snapshot]:
     """The snapshots of the cube of ``out``, the newest first.
 
     Raises
@@ -102,7 +102,7 @@ def snapshots(out: Place) -> Iterator[Snapshot]:
             yield Snapshot(found.id, found.written_at, found.message)
 
 
-def snapshot_store(out: Place, snapshot: str) -> Store:
+def snapshot_store(out: Location, snapshot: str) -> Store:
     """The cube of ``out`` as it was, as a store that zarr reads.
 
     Raises
@@ -122,7 +122,7 @@ def snapshot_store(out: Place, snapshot: str) -> Store:
         ) from error
 
 
-def _seen(file: Place, session: Any) -> dict[str, str]:
+def _seen(file: Location, session: Any) -> dict[str, str]:
     """The objects that the last snapshot was made of: name → version; "" where that is not known."""
     try:
         about = json.loads(read_text(file))
@@ -137,7 +137,7 @@ def _seen(file: Place, session: Any) -> dict[str, str]:
     return dict.fromkeys(sync(names()), "")
 
 
-def _copy(cube: Place, store: Store, name: str) -> None:
+def _copy(cube: Location, store: Store, name: str) -> None:
     """One object of the cube into a session, if it is not in there already."""
     kind = default_buffer_prototype()
     new, old = read_bytes(cube / name), sync(store.get(name, kind))
@@ -152,7 +152,7 @@ def _content(name: str, data: bytes) -> Any:
     return {k: v for k, v in json.loads(data).items() if k != "consolidated_metadata"}
 
 
-def _repository(out: Place, *, create: bool = False) -> Any:
+def _repository(out: Location, *, create: bool = False) -> Any:
     try:
         import icechunk
     except ImportError as error:
@@ -180,7 +180,7 @@ def _repository(out: Place, *, create: bool = False) -> Any:
         ) from error
 
 
-def check_place(out: Place) -> None:
+def check_place(out: Location) -> None:
     """Refuse a history where Icechunk has no place for it, before a run begins that would end with it.
 
     Raises
@@ -196,7 +196,7 @@ def check_place(out: Place) -> None:
         )
 
 
-def _storage(icechunk: Any, place: Place) -> Any:
+def _storage(icechunk: Any, place: Location) -> Any:
     check_place(place)
     if isinstance(place, Path):
         return icechunk.local_filesystem_storage(str(place))

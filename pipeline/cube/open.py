@@ -17,7 +17,7 @@ from s2sharp_core import S2SharpError
 from s2sharp_core.bands import COARSE, MEASURED
 
 from ..storage.arrays import zarr_store
-from ..storage.location import Place, place, store_errors
+from ..storage.location import Location, place, store_errors
 from .history import snapshot_store
 from .layout import (
     FILL,
@@ -43,7 +43,7 @@ __all__ = [
 
 
 def open_cube(
-    out: Place | str,
+    out: Location | str,
     *,
     bbox: tuple[float, float, float, float] | None = None,
     epsg: int | None = None,
@@ -124,7 +124,7 @@ def open_cube(
     return crop(raw, bbox, CRS.from_epsg(int(code)), pixel)
 
 
-def open_written(store: Place, layout: Layout, time: int, level: int = 0) -> xr.Dataset:
+def open_written(store: Location, layout: Layout, time: int, level: int = 0) -> xr.Dataset:
     """One acquisition of a cube as it is by now, decoded; dims (y, x).
 
     Readers go by the consolidated metadata, which a run renews at its end; this goes by what is there.

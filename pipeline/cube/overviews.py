@@ -8,7 +8,7 @@ from s2sharp_core import BANDS
 from s2sharp_core.bands import ERROR90
 from s2sharp_core.sharpeners import TRUST
 
-from ..storage.location import Place
+from ..storage.location import Location
 from .layout import FILL, Sharded
 from .write import read_part
 
@@ -21,7 +21,7 @@ _WORST = frozenset({"valid", "saturated", *TRUST})
 
 
 def overview(
-    store: Place, layout: Sharded, time: int, row: int, col: int, level: int
+    store: Location, layout: Sharded, time: int, row: int, col: int, level: int
 ) -> dict[str, np.ndarray]:
     """One shard of an overview, every variable, from the level below."""
     rows, cols = layout.place(row, col, level)

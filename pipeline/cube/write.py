@@ -11,7 +11,7 @@ from s2sharp_core import S2SharpError
 
 from ..storage.arrays import zarr_store
 from ..storage.files import version
-from ..storage.location import Place
+from ..storage.location import Location
 from .layout import Sharded, level_group
 
 __all__ = [
@@ -20,20 +20,20 @@ __all__ = [
 ]
 
 
-def _opened(store: Place, name: str) -> "dict[str, zarr.Array[Any]]":
+def _opened(store: Location, name: str) -> "dict[str, zarr.Array[Any]]":
     """The arrays of one group, opened once a process: a region write through xarray reopens them all."""
     return _open(store, name, version(store / name / "zarr.json"))
 
 
 @lru_cache(maxsize=8)
-def _open(store: Place, name: str, written: str) -> "dict[str, zarr.Array[Any]]":  # noqa: ARG001
+def _open(store: Location, name: str, written: str) -> "dict[str, zarr.Array[Any]]":  # noqa: ARG001
     # As it is, not as it was consolidated for readers.
     group = zarr.open_group(zarr_store(store), path=name, mode="r+", use_consolidated=False)
     return {key: array for key, array in group.arrays() if array.ndim == 3}
 
 
 def write_shard(
-    store: Place,
+    store: Location,
     layout: Sharded,
     time: int,
     row: int,
@@ -64,7 +64,7 @@ def write_shard(
 
 
 def read_part(
-    store: Place, layout: Sharded, name: str, time: int, place: tuple[slice, slice], level: int
+    store: Location, layout: Sharded, name: str, time: int, place: tuple[slice, slice], level: int
 ) -> np.ndarray:
     """A part of one variable of one level, as stored."""
     return np.asarray(_opened(store, level_group(layout, level))[name][time, place[0], place[1]])

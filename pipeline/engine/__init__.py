@@ -13,7 +13,7 @@ __getattr__, __dir__, __all__ = face(
         "flow": ["EnoughError", "Flow", "PASSING", "Workers", "lost"],
         "lease": ["Holder", "Lease", "holder"],
         "ledger": ["FINAL", "Ledger", "Record", "States"],
-        "settings": ["Command", "folder", "wrong"],
+        "settings": ["Command", "folder", "validation_message"],
         "worker": [
             "Clock",
             "Peak",

@@ -17,7 +17,7 @@ from distributed.system import MEMORY_LIMIT
 
 from s2sharp_core import S2SharpError
 
-from ..storage.location import Place
+from ..storage.location import Location
 from .slurm import jobs, read_profile
 from .worker import WORKER_THREADS
 
@@ -94,7 +94,7 @@ def _untended() -> bool:
 
 
 @contextmanager
-def connect(where: Where, home: Place) -> Iterator[Cluster]:
+def connect(where: Where, home: Location) -> Iterator[Cluster]:
     """The cluster that a configuration names; ``home``: the run's folder, for what jobs leave.
 
     Connections that leave this machine are encrypted: who can reach a plain one may run programs as its user.

@@ -26,7 +26,7 @@ import psutil
 from s2sharp_core import S2SharpError
 
 from ..storage.files import create, files, read_text, remove, write_text
-from ..storage.location import Place, store_errors
+from ..storage.location import Location, store_errors
 
 __all__ = [
     "TERM",
@@ -81,7 +81,7 @@ class Holder:
         return another or not psutil.pid_exists(self.pid)
 
 
-def holder(out: Place) -> Holder | None:
+def holder(out: Location) -> Holder | None:
     """Who wrote the newest generation of the lease of ``out``, released or not; None if nobody ever did."""
     newest = _newest(out)
     return _read(out, newest) if newest else None
@@ -90,7 +90,7 @@ def holder(out: Place) -> Holder | None:
 class Lease:
     """The lease of one OUT, held: made by :meth:`taken`."""
 
-    def __init__(self, out: Place, mine: Holder, number: int) -> None:
+    def __init__(self, out: Location, mine: Holder, number: int) -> None:
         self._out, self._mine, self._number = out, mine, number
         self._lost, self._done = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._keep, name="s2sharp-lease", daemon=True)
@@ -98,7 +98,7 @@ class Lease:
     @classmethod
     @contextmanager
     def taken(
-        cls, out: Place, seconds: float = TERM, tell: Callable[[str], None] = lambda _: None
+        cls, out: Location, seconds: float = TERM, tell: Callable[[str], None] = lambda _: None
     ) -> Iterator["Lease"]:
         """Take the lease of ``out``, keep it alive during the block, and release it.
 
@@ -171,7 +171,7 @@ class Lease:
         write_text(_file(self._out, self._number), _text(self._mine))
 
 
-def _take(out: Place, seconds: float, tell: Callable[[str], None]) -> Lease:
+def _take(out: Location, seconds: float, tell: Callable[[str], None]) -> Lease:
     """The next generation, made by this process."""
     now = _now()
     pid, among = os.getpid(), _among()
@@ -200,7 +200,7 @@ def _take(out: Place, seconds: float, tell: Callable[[str], None]) -> Lease:
     )
 
 
-def _wait_until_free(out: Place, number: int, tell: Callable[[str], None]) -> None:
+def _wait_until_free(out: Location, number: int, tell: Callable[[str], None]) -> None:
     """Return when a generation is nobody's any more.
 
     Raises
@@ -228,7 +228,7 @@ def _wait_until_free(out: Place, number: int, tell: Callable[[str], None]) -> No
             raise _busy(out, _read(out, number) or found)
 
 
-def _busy(out: Place, found: Holder) -> S2SharpError:
+def _busy(out: Location, found: Holder) -> S2SharpError:
     left = max(0.0, _QUIET * found.seconds - found.age)
     return S2SharpError(
         "busy",
@@ -238,20 +238,20 @@ def _busy(out: Place, found: Holder) -> S2SharpError:
     )
 
 
-def _file(out: Place, number: int) -> Place:
+def _file(out: Location, number: int) -> Location:
     return out / "lease" / f"{number:06d}"
 
 
-def _numbers(out: Place) -> list[int]:
+def _numbers(out: Location) -> list[int]:
     return [int(name) for name in files(out / "lease") if name.isdigit()]
 
 
-def _newest(out: Place) -> int:
+def _newest(out: Location) -> int:
     """The number of the newest generation; 0 if there is none."""
     return max(_numbers(out), default=0)
 
 
-def _read(out: Place, number: int) -> Holder | None:
+def _read(out: Location, number: int) -> Holder | None:
     """A generation; None if it is gone or says nothing."""
     try:
         return Holder(**json.loads(read_text(_file(out, number))))

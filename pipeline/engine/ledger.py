@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import Literal, get_args
 
 from ..storage.files import files, read_texts, remove, write_text
-from ..storage.location import Place
+from ..storage.location import Location
 
 __all__ = [
     "Ledger",
@@ -61,9 +61,9 @@ class Record:
 class Ledger:
     """A folder with one file per unit, ``UNIT.KEY.STATUS``, its content the :class:`Record`."""
 
-    folder: Place
+    folder: Location
 
-    def _path(self, unit: str, key: str, status: str) -> Place:
+    def _path(self, unit: str, key: str, status: str) -> Location:
         return self.folder / _name(unit, key, status)
 
     def write(self, record: Record) -> None:
@@ -129,7 +129,7 @@ def _name(unit: str, key: str, status: str) -> str:
     return f"{unit}.{key[:_DIGITS]}.{status}"
 
 
-def _read(folder: Place, names: Iterable[str]) -> Iterator[Record]:
+def _read(folder: Location, names: Iterable[str]) -> Iterator[Record]:
     for text in read_texts(folder, names):
         facts = json.loads(text)
         yield Record(**{**facts, "warnings": tuple(facts["warnings"])})

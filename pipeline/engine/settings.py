@@ -4,23 +4,23 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from ..storage.location import Place
+from ..storage.location import Location
 
 __all__ = [
     "Command",
     "folder",
-    "wrong",
+    "validation_message",
 ]
 
 
-def folder(value: Place) -> Place:
+def folder(value: Location) -> Location:
     """A place that may become a folder, else a ``ValueError``: nothing would be found out before work had begun."""
     if isinstance(value, Path) and value.is_file():
         raise ValueError(f"{value} is a file; give a folder")
     return value
 
 
-def wrong(error: ValidationError) -> str:
+def validation_message(error: ValidationError) -> str:
     """What is wrong, field by field, without pydantic's own words."""
     return "; ".join(
         f"{'.'.join(map(str, e['loc'])) or 'configuration'}: {e['msg'].removeprefix('Value error, ')}"

@@ -24,8 +24,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from s2sharp_core import S2SharpError
 
-from ..storage.location import Place
-from .settings import wrong
+from ..storage.location import Location
+from .settings import validation_message
 from .worker import WORKER_THREADS
 
 if TYPE_CHECKING:
@@ -136,7 +136,7 @@ def read_profile(name: str) -> Profile:
     try:
         return Profile(**tomllib.loads(file.read_text()))
     except ValidationError as error:
-        why = wrong(error)
+        why = validation_message(error)
     except (OSError, ValueError) as error:
         why = str(error)
     raise S2SharpError(
@@ -146,7 +146,7 @@ def read_profile(name: str) -> Profile:
 
 @contextmanager
 def jobs(
-    profile: Profile, count: int, home: Place, exports: Mapping[str, str]
+    profile: Profile, count: int, home: Location, exports: Mapping[str, str]
 ) -> Iterator[tuple[SLURMCluster, Callable[[], bool]]]:
     """``count`` jobs with a worker each, whose scheduler is this process; and :meth:`_Jobs.tend`.
 
@@ -197,7 +197,7 @@ def jobs(
         yield cluster, _Jobs(cluster, count, folder).tend
 
 
-def _shared(profile: Profile, home: Place) -> Path:
+def _shared(profile: Profile, home: Location) -> Path:
     """A folder for logs and the key, which its owner alone can enter."""
     folder = profile.folder.expanduser().resolve() if profile.folder else home / "jobs"
     if not isinstance(folder, Path) or re.search(r"\s", str(folder)):

@@ -11,7 +11,7 @@ import psutil
 
 from s2sharp_core import S2SharpError
 
-from ..storage.location import Place, store_errors
+from ..storage.location import Location, store_errors
 from .ledger import Ledger, Record
 
 __all__ = [
@@ -75,7 +75,7 @@ WORKER_THREADS = 2
 
 
 @contextmanager
-def failures(store: Place, facts: dict[str, Any]) -> Iterator[None]:
+def failures(store: Location, facts: dict[str, Any]) -> Iterator[None]:
     """What goes wrong with a unit becomes facts of its record."""
     try:
         yield
@@ -87,7 +87,7 @@ def failures(store: Place, facts: dict[str, Any]) -> Iterator[None]:
         facts |= {"status": "failed", "kind": "store-unwritable", "message": message}
 
 
-def keep(out: Place, record: Record) -> Record:
+def keep(out: Location, record: Record) -> Record:
     """Write a record; one that cannot be written counts as a failure, so that the unit is redone."""
     try:
         Ledger(out / "ledger").write(record)

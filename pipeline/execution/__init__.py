@@ -8,10 +8,9 @@ from s2sharp_core.faces import face
 __getattr__, __dir__, __all__ = face(
     __name__,
     {
-        "clean": ["clean", "leftovers"],
-        "execute": ["execute"],
+        "clean": ["leftovers"],
         "fits": ["draw_sample"],
-        "phases": ["Outcome"],
+        "phases": ["RunOutcome"],
         "publish": ["picture_path"],
         "sensors": ["measure_datatake"],
         "status": ["Standing", "at_work", "cube_status", "standings", "status_of"],

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from ..engine.ledger import FINAL, Ledger
 from ..planning.frozen import read_plan
 from ..storage.files import files, remove, remove_empty
-from ..storage.location import Place
+from ..storage.location import Location
 
 __all__ = [
     "Leftover",
@@ -23,7 +23,7 @@ class Leftover:
     size: int
 
 
-def leftovers(out: Place) -> list[Leftover]:
+def leftovers(out: Location) -> list[Leftover]:
     """What may go: the stage, drafts of killed writers, and records of failures that have been made good.
 
     Sensors that were measured and weights that were fitted stay: a run that is continued needs them, and the cube names them.
@@ -93,7 +93,7 @@ def _why(name: str, good: set[str], *, moved: bool) -> str:
     return "a draft" if ours and torn else ""
 
 
-def clean(out: Place, found: list[Leftover]) -> None:
+def clean(out: Location, found: list[Leftover]) -> None:
     """Remove them, and the folders that become empty by it."""
     for leftover in found:
         remove(out / leftover.name)

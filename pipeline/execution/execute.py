@@ -20,12 +20,12 @@ from ..engine.worker import REMEDY_NO_SPACE
 from ..planning.frozen import freeze, read_plan
 from ..planning.plan import Plan
 from ..planning.queries import begun, done, owed
-from ..planning.resume import frozen
+from ..planning.resume import resume
 from ..planning.sensor_files import brief
 from ..scenes.stage import clear
 from ..storage.files import sweep
 from ..storage.location import store_errors
-from .phases import Outcome, Road, unwritable
+from .phases import Road, RunOutcome, unwritable
 from .unit import Run
 
 __all__ = [
@@ -48,7 +48,7 @@ def _lasting(plan: Plan) -> Iterator[None]:
         ) from error
 
 
-def execute(plan: Plan, tell: Callable[[Event], None] = lambda _: None) -> Outcome:
+def execute(plan: Plan, tell: Callable[[Event], None] = lambda _: None) -> RunOutcome:
     """Do all of a plan that is not done yet.
 
     Running it again continues it; what the ledger has under a unit's key is skipped. A unit that fails
@@ -68,7 +68,7 @@ def execute(plan: Plan, tell: Callable[[Event], None] = lambda _: None) -> Outco
         ``store-unwritable``.
     """
     begin = time.perf_counter()
-    outcome = Outcome()
+    outcome = RunOutcome()
     with _lasting(plan), _leased(plan, tell) as lease:
         plan = _laid_out(plan)
         with connect(plan.config, plan.out) as cluster:
@@ -124,7 +124,7 @@ def _laid_out(plan: Plan) -> Plan:
         recover(plan.store)
         there = read_plan(plan.out) if (plan.out / "run.json").exists() else None
         if plan.stamp != (there.stamp if there else ""):
-            plan = frozen(plan.config) or plan
+            plan = resume(plan.config) or plan
         if there is None:
             # Of a run that is gone: it would be taken for this one's.
             clear(plan.out / "stage")
@@ -138,7 +138,7 @@ def _laid_out(plan: Plan) -> Plan:
     return plan
 
 
-def _keep_snapshot(plan: Plan, outcome: Outcome) -> None:
+def _keep_snapshot(plan: Plan, outcome: RunOutcome) -> None:
     """Of a cube that is complete, if it was asked for."""
     if not plan.config.history or outcome.failed:
         return

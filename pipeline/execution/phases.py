@@ -22,20 +22,20 @@ from ..planning.queries import Query
 from ..planning.sensor_files import there
 from ..storage.location import store_errors
 from .fits import TOPIC, fit_unit
-from .publish import publish_unit, write_catalogue
+from .publish import publish_catalog, publish_unit
 from .sensors import measure_unit
 from .staging import Stager
 from .unit import Run, overview_unit, sharpen_unit
 
 __all__ = [
-    "Outcome",
     "Road",
+    "RunOutcome",
     "unwritable",
 ]
 
 
 @dataclass
-class Outcome:
+class RunOutcome:
     """What a run did. ``counts`` by status, "skipped" being what an earlier run had done; ``disagreement``: band → DN by
     which neighbouring tiles differ at most, of the units' medians; ``stopped``: too
     many units had failed, and the rest was not begun; ``snapshot``: the id of the one that was made, if any.
@@ -67,7 +67,7 @@ class Outcome:
 
 
 @contextmanager
-def unwritable(name: str, what: str, outcome: Outcome) -> Iterator[None]:
+def unwritable(name: str, what: str, outcome: RunOutcome) -> Iterator[None]:
     """What cannot be written after all units is one more failure: the rest of the run stands."""
     try:
         yield
@@ -94,7 +94,7 @@ class Road:
     plan: Plan
     run: Run
     lease: Lease
-    outcome: Outcome
+    outcome: RunOutcome
     tell: Callable[[Event], None]
 
     def __post_init__(self) -> None:
@@ -116,7 +116,7 @@ class Road:
         if plan.config.publish:
             self.derive("publish", plan.pictures(), publish_unit)
             with unwritable("catalogue", "write the STAC catalogue", self.outcome):
-                write_catalogue(plan)
+                publish_catalog(plan)
 
     def sharpen(self) -> None:
         """Every unit of the full resolution."""

@@ -15,16 +15,16 @@ from ..planning.plan import Plan, Unit
 from ..publish.cogs import write_cogs
 from ..publish.panels import choose_spot
 from ..publish.quicklook import quicklook
-from ..publish.stac import Provenance, stac_item, write_catalog
+from ..publish.stac import Provenance, stac_item, write_collection
 from ..scenes.acquisition import Acquisition
 from ..scenes.read import Files, load_block
 from ..storage.files import files
-from ..storage.location import Place, store_errors
+from ..storage.location import Location, store_errors
 from .unit import Run
 
 __all__ = [
+    "publish_catalog",
     "publish_unit",
-    "write_catalogue",
 ]
 
 # Pixels along an overview that is searched for the place to show.
@@ -50,7 +50,7 @@ def publish_unit(run: Run, unit: Unit, missing: tuple[str, ...], attempt: int = 
     return keep(plan.out, replace(record, attempt=attempt))
 
 
-def picture_path(out: Place, acquisition: Acquisition) -> Place:
+def picture_path(out: Location, acquisition: Acquisition) -> Location:
     return out / "pictures" / f"{acquisition.id}.png"
 
 
@@ -75,14 +75,14 @@ def _picture(plan: Plan, layout: Layout, acquisition: Acquisition, time: int) ->
     return ()
 
 
-def write_catalogue(plan: Plan) -> Place:
+def publish_catalog(plan: Plan) -> Location:
     """Write the STAC collection and one item for each acquisition; returns the collection's path."""
     items = [
         _item(plan, layout, time, acquisition)
         for layout in plan.layouts
         for time, acquisition in enumerate(plan.of(layout.epsg))
     ]
-    return write_catalog(plan.out, items, "Sentinel-2 with all bands at 10 m, made by s2sharp.")
+    return write_collection(plan.out, items, "Sentinel-2 with all bands at 10 m, made by s2sharp.")
 
 
 def _item(plan: Plan, layout: Layout, time: int, acquisition: Acquisition) -> pystac.Item:

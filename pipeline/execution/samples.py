@@ -25,7 +25,7 @@ from ..planning.plan import Datatake
 from ..scenes.acquisition import Acquisition
 from ..scenes.read import Files, load_block, load_scl
 from ..storage.files import read_text, write_text
-from ..storage.location import Place
+from ..storage.location import Location
 
 __all__ = [
     "Window",
@@ -73,7 +73,7 @@ class Wish:
     seed: int
     why: tuple[str, str]
     apart: bool = False
-    file: Place | None = None
+    file: Location | None = None
     key: str = ""
 
 
@@ -114,7 +114,7 @@ class _Drawn:
     delivers meanwhile does not change what is learned from.
     """
 
-    def __init__(self, file: Place | None, key: str) -> None:
+    def __init__(self, file: Location | None, key: str) -> None:
         self.file, self.key = file, key
         self.verdicts: dict[str, _Verdict] = {}
         self.windows: list[Window] = []

@@ -15,7 +15,7 @@ from ..planning.items import with_acquisitions
 from ..planning.plan import Plan, Unit
 from ..planning.queries import Query, owed
 from ..storage.arrays import zarr_store
-from ..storage.location import Place
+from ..storage.location import Location
 
 __all__ = [
     "Standing",
@@ -62,7 +62,7 @@ class Status:
         return sum(count["left"] + count["failed"] for count in self.units.values())
 
 
-def status_of(out: Place) -> Status:
+def status_of(out: Location) -> Status:
     """Read the plan and list the ledger; no worker is asked, and nothing is written.
 
     Raises

@@ -32,7 +32,7 @@ from ..scenes.acquisition import Acquisition
 from ..scenes.disagreement import disagreement
 from ..scenes.radiometry import decode, reference_offset
 from ..scenes.read import Block, Reader, load_block, load_scl, offset_doubt
-from ..storage.location import Place
+from ..storage.location import Location
 
 __all__ = [
     "Run",
@@ -49,7 +49,7 @@ _PROBE = 4
 class Run:
     """Where a worker finds its plan, and how many threads the net may use (0: as they are set)."""
 
-    out: Place
+    out: Location
     stamp: str
     threads: int
 

@@ -11,7 +11,7 @@ __getattr__, __dir__, __all__ = face(
         "config": ["MosaicConfig", "configure"],
         "cost": ["Estimate", "estimate"],
         "differences": ["differences_path", "kinds"],
-        "execute": ["Outcome", "execute"],
+        "execute": ["MosaicOutcome"],
         "make": ["make_plan"],
         "plan": ["MosaicPlan", "read_plan"],
         "store": ["open_mosaic"],

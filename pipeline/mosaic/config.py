@@ -10,8 +10,8 @@ from pyproj.exceptions import CRSError
 from s2sharp_core import BANDS, S2SharpError
 from s2sharp_core.bands import in_order
 
-from ..catalog.antimeridian import ordered
-from ..engine.settings import Command, folder, wrong
+from ..catalog.antimeridian import valid_bbox
+from ..engine.settings import Command, folder, validation_message
 from ..storage.location import Located
 
 __all__ = [
@@ -135,7 +135,7 @@ class MosaicConfig(Command):
     def _ordered(
         cls, value: tuple[float, float, float, float] | None
     ) -> tuple[float, float, float, float] | None:
-        return value and ordered(value)
+        return value and valid_bbox(value)
 
     @field_validator("tile")
     @classmethod
@@ -172,6 +172,6 @@ def configure(flags: dict[str, Any]) -> MosaicConfig:
     except ValidationError as error:
         raise S2SharpError(
             "bad-config",
-            f"The configuration is wrong: {wrong(error)}.",
+            f"The configuration is wrong: {validation_message(error)}.",
             "See `s2sharp mosaic --help`.",
         ) from error

@@ -17,11 +17,11 @@ from s2sharp_core.lattice import Box
 
 from ..cube.layout import FILL
 from ..storage.files import files, read_texts, write_text
-from ..storage.location import Place
+from ..storage.location import Location
 from .composite import clearance
 from .grid import Footing, Grid, footing
 from .plan import MosaicPlan, Takes, Tile
-from .sources import Group, Source, read_window
+from .sources import CubeDate, Group, read_window
 
 __all__ = [
     "Pair",
@@ -46,8 +46,8 @@ class Pair:
     """
 
     period: str
-    first: Source
-    second: Source
+    first: CubeDate
+    second: CubeDate
     samples: int
     median: tuple[float, ...]
 
@@ -60,12 +60,12 @@ class Pair:
         return "dates" if abs(days - _REPEAT * round(days / _REPEAT)) < 0.02 else "orbits"
 
 
-def _days(first: Source, second: Source) -> float:
+def _days(first: CubeDate, second: CubeDate) -> float:
     times = [datetime.fromisoformat(s.datetime) for s in (first, second)]
     return abs((times[1] - times[0]).total_seconds()) / 86_400
 
 
-def differences_path(plan: MosaicPlan) -> Place:
+def differences_path(plan: MosaicPlan) -> Location:
     return plan.config.to / "differences.json"
 
 
@@ -80,7 +80,7 @@ def compare_tile(plan: MosaicPlan, tile: Tile, takes: Takes) -> int:
         asked.row0 // step, -(-asked.row1 // step), asked.col0 // step, -(-asked.col1 // step)
     )
     unders: dict[int, Footing | None] = {}
-    seen: list[tuple[Source, np.ndarray]] = []
+    seen: list[tuple[CubeDate, np.ndarray]] = []
     for source in itertools.chain(*takes):
         group = plan.cube.groups[source.epsg]
         if group.epsg not in unders:
@@ -102,7 +102,7 @@ def compare_tile(plan: MosaicPlan, tile: Tile, takes: Takes) -> int:
 
 
 def _sample(
-    plan: MosaicPlan, group: Group, source: Source, under: Footing, level: int
+    plan: MosaicPlan, group: Group, source: CubeDate, under: Footing, level: int
 ) -> np.ndarray:
     """(bands, h, w) of an acquisition's overview at the places of ``under``; what is not clear is FILL."""
     pixel = 2**level
@@ -121,7 +121,7 @@ def _sample(
     return held.take(np.where(clear, data[:-2], np.int16(FILL)), around, FILL)
 
 
-def _folder(plan: MosaicPlan) -> Place:
+def _folder(plan: MosaicPlan) -> Location:
     return plan.config.to / "differences"
 
 

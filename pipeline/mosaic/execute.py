@@ -27,13 +27,13 @@ from .store import begin_writing, lay_out, status_of
 from .unit import Job, do_tile
 
 __all__ = [
-    "Outcome",
+    "MosaicOutcome",
     "execute",
 ]
 
 
 @dataclass
-class Outcome:
+class MosaicOutcome:
     """What came of it. ``counts`` of the tiles of the full resolution by status, "skipped" being what was
     there; ``peak``: memory of a worker in bytes beyond its idle size; ``stopped``: too many had failed, and the rest
     was not begun.
@@ -47,7 +47,7 @@ class Outcome:
     stopped: bool = False
 
 
-def execute(plan: MosaicPlan, tell: Callable[[Event], None] = lambda _: None) -> Outcome:
+def execute(plan: MosaicPlan, tell: Callable[[Event], None] = lambda _: None) -> MosaicOutcome:
     """Do all of a mosaic that is not done yet; a tile that fails is recorded and the others go on, until more have
     failed than ``max_failures``.
 
@@ -63,7 +63,7 @@ def execute(plan: MosaicPlan, tell: Callable[[Event], None] = lambda _: None) ->
         ``other-run``; ``scheduler-unreachable``, ``workers-lost``, ``store-unwritable``.
     """
     begin = time.perf_counter()
-    outcome = Outcome()
+    outcome = MosaicOutcome()
 
     def waits(text: str) -> None:
         tell(Event("lease", about={"waits": text}))
@@ -101,7 +101,7 @@ class _Road:
 
     plan: MosaicPlan
     lease: Lease
-    outcome: Outcome
+    outcome: MosaicOutcome
     tell: Callable[[Event], None]
 
     def __post_init__(self) -> None:

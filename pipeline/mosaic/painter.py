@@ -13,7 +13,7 @@ from .config import BLOCK
 from .grid import Footing, footing, within
 from .plan import MosaicPlan, Takes
 from .resample import reach, resample
-from .sources import Group, Source, read_window
+from .sources import CubeDate, Group, read_window
 
 __all__ = [
     "Painter",
@@ -46,7 +46,7 @@ class Painter:
 
     # Which source
 
-    def _group(self, source: Source) -> Group:
+    def _group(self, source: CubeDate) -> Group:
         return self.plan.cube.groups[source.epsg]
 
     def _needed(self, part: Box) -> Box:
@@ -69,7 +69,7 @@ class Painter:
             if under and window:
                 yield block, within(part, block), under, window
 
-    def _clear(self, part: Box, source: Source) -> np.ndarray:
+    def _clear(self, part: Box, source: CubeDate) -> np.ndarray:
         """How far every pixel is from what spoils it in an acquisition, as :func:`clearance`."""
         group, margin = self._group(source), self.plan.reach
         out = np.zeros(part.shape, dtype=np.uint8)
@@ -97,7 +97,7 @@ class Painter:
             out[place] = np.abs(under.cols - _MERIDIAN) + wrong * _HEMISPHERE
         return out
 
-    def _observed(self, part: Box, take: Sequence[Source]) -> tuple[np.ndarray, np.ndarray]:
+    def _observed(self, part: Box, take: Sequence[CubeDate]) -> tuple[np.ndarray, np.ndarray]:
         """Of one datatake, whose codes show the same light: which code each pixel is best taken from, and
         how clear it is there.
 
@@ -134,7 +134,7 @@ class Painter:
 
     # What it shows
 
-    def _values(self, part: Box, source: Source, wanted: np.ndarray) -> np.ndarray:
+    def _values(self, part: Box, source: CubeDate, wanted: np.ndarray) -> np.ndarray:
         """(bands, h, w) of an acquisition in the blocks in which some pixel is ``wanted``."""
         plan, group = self.plan, self._group(source)
         out = np.full((len(plan.bands), *part.shape), FILL, dtype=np.int16)
@@ -165,7 +165,7 @@ class Painter:
             out[:, mine] = self._values(part, source, mine)[:, mine]
         return self._layers(out, chosen)
 
-    def _shown(self, chosen: np.ndarray) -> list[Source]:
+    def _shown(self, chosen: np.ndarray) -> list[CubeDate]:
         return [self.plan.sources[number - 1] for number in np.unique(chosen) if number]
 
     def _blend(self, part: Box, around: Box, chosen: np.ndarray) -> np.ndarray:

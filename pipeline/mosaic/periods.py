@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import groupby
 
-from .sources import Source
+from .sources import CubeDate
 
 __all__ = [
     "Period",
@@ -22,11 +22,11 @@ class Period:
     start: str
     end: str
 
-    def holds(self, source: Source) -> bool:
+    def holds(self, source: CubeDate) -> bool:
         return self.start <= source.datetime < self.end
 
 
-def periods(kind: str, sources: Iterable[Source]) -> tuple[Period, ...]:
+def periods(kind: str, sources: Iterable[CubeDate]) -> tuple[Period, ...]:
     """The periods that hold an acquisition, in order: as ``MosaicConfig.period`` says.
 
     Those of so many days begin anew with each year, so that they lie the same in every mosaic.
@@ -63,14 +63,14 @@ def _period(name: str, start: datetime, end: datetime) -> Period:
     return Period(name, start.isoformat(), end.isoformat())
 
 
-def by_preference(period: Period, sources: Iterable[Source]) -> tuple[tuple[Source, ...], ...]:
+def by_preference(period: Period, sources: Iterable[CubeDate]) -> tuple[tuple[CubeDate, ...], ...]:
     """The datatakes of a period, those closest to its middle first, then by name; each in all its codes."""
     own = sorted((s for s in sources if period.holds(s)), key=lambda s: (s.take, s.epsg, s.id))
     takes = [tuple(group) for _, group in groupby(own, lambda s: s.take)]
     start, end = (datetime.fromisoformat(t) for t in (period.start, period.end))
     middle = start + (end - start) / 2
 
-    def distance(take: tuple[Source, ...]) -> tuple[timedelta, str]:
+    def distance(take: tuple[CubeDate, ...]) -> tuple[timedelta, str]:
         seen = min(datetime.fromisoformat(s.datetime) for s in take)
         return abs(seen - middle), take[0].take
 

@@ -16,13 +16,13 @@ from s2sharp_core import S2SharpError
 from s2sharp_core.lattice import Box
 
 from ..storage.files import read_text, write_text
-from ..storage.location import Place
+from ..storage.location import Location
 from .composite import FAR
 from .config import BLOCK, MosaicConfig
 from .grid import Grid
 from .periods import Period, by_preference
 from .resample import reach
-from .sources import Cube, Group, Source, done_units, ledger_folder
+from .sources import Cube, CubeDate, Group, done_units, ledger_folder
 from .store import Canvas
 
 __all__ = [
@@ -54,7 +54,7 @@ class Tile:
     level: int = 0
 
 
-Takes = tuple[tuple[Source, ...], ...]
+Takes = tuple[tuple[CubeDate, ...], ...]
 """Datatakes as they are preferred, each in all codes that it was cut for."""
 
 
@@ -74,11 +74,11 @@ class MosaicPlan(BaseModel):
     grid: Grid
     area: Box
     side: int
-    sources: tuple[Source, ...]
+    sources: tuple[CubeDate, ...]
     periods: tuple[Period, ...]
 
     @property
-    def store(self) -> Place:
+    def store(self) -> Location:
         return self.config.to / "mosaic.zarr"
 
     @property
@@ -109,7 +109,7 @@ class MosaicPlan(BaseModel):
         return math.ceil(self.config.feather / metres) if self.config.feather and metres else 0
 
     @cached_property
-    def numbers(self) -> dict[Source, int]:
+    def numbers(self) -> dict[CubeDate, int]:
         """What the ``source`` layer shows for each acquisition."""
         return {source: number for number, source in enumerate(self.sources, 1)}
 
@@ -194,11 +194,11 @@ class MosaicPlan(BaseModel):
         )
         return tuple(take for take in found if take)
 
-    def _seen(self, source: Source, window: Box) -> bool:
+    def _seen(self, source: CubeDate, window: Box) -> bool:
         keys = self._keys(source, window)
         return not self._traced or any(key.endswith(".ok") for key in keys)
 
-    def _keys(self, source: Source, window: Box) -> list[str]:
+    def _keys(self, source: CubeDate, window: Box) -> list[str]:
         """The keys of the cube's units that ``window`` lies in."""
         if not self._traced:
             return []
@@ -255,7 +255,7 @@ def freeze(plan: MosaicPlan) -> MosaicPlan:
     return stamped
 
 
-def read_plan(to: Place) -> MosaicPlan:
+def read_plan(to: Location) -> MosaicPlan:
     """The plan of the mosaic in ``to``.
 
     Raises
@@ -276,7 +276,7 @@ def read_plan(to: Place) -> MosaicPlan:
 
 
 @lru_cache(maxsize=4)
-def plan_of(to: Place, stamp: str) -> MosaicPlan:
+def plan_of(to: Location, stamp: str) -> MosaicPlan:
     """The plan with this stamp, read once a process."""
     plan = read_plan(to)
     if plan.stamp != stamp:

@@ -13,11 +13,11 @@ from rasterio.windows import Window
 
 from s2sharp_core import BANDS
 
-from ..publish.cogs import Frame, Raster, write_pictures
-from ..publish.stac import PROCESSING, ZARR, add_picture, footprint, relative, write_catalog
+from ..publish.cogs import CogProfile, Frame, write_pictures
+from ..publish.stac import PROCESSING, ZARR, add_picture, footprint, relative, write_collection
 from ..storage.arrays import zarr_store
 from ..storage.files import files, read_texts, remove, remove_tree, write_text
-from ..storage.location import Place, place
+from ..storage.location import Location, place
 from .grid import within
 from .plan import MosaicPlan, Takes, Tile
 
@@ -32,15 +32,15 @@ def _place(plan: MosaicPlan, tile: Tile) -> str:
     return plan.name(tile, "tile").replace("/tile_", "_")
 
 
-def _cogs(plan: MosaicPlan, tile: Tile) -> Place:
+def _cogs(plan: MosaicPlan, tile: Tile) -> Location:
     return plan.config.to / "cogs" / _place(plan, tile)
 
 
-def _items(plan: MosaicPlan) -> Place:
+def _items(plan: MosaicPlan) -> Location:
     return plan.config.to.absolute() / "stac" / "items"
 
 
-def _item_path(plan: MosaicPlan, tile: Tile) -> Place:
+def _item_path(plan: MosaicPlan, tile: Tile) -> Location:
     return _items(plan) / f"{_place(plan, tile)}.json"
 
 
@@ -61,10 +61,10 @@ def publish_tile(plan: MosaicPlan, tile: Tile, takes: Takes) -> int:
     height, width = asked.shape
     parts = ((at, Window(0, 0, width, height)),)
     frame = Frame(plan.grid.crs, plan.grid.resolution, (left, top), asked.shape, parts)
-    rasters = {band: Raster.of(band) for band in plan.bands}
+    rasters = {band: CogProfile.of(band) for band in plan.bands}
     (layer,) = (name for name in plan.canvas.layers if name != "valid")
     dtype, long_name, _ = plan.canvas.layers[layer]
-    rasters[layer] = Raster(dtype, 0, 1.0, long_name, "mode")
+    rasters[layer] = CogProfile(dtype, 0, 1.0, long_name, "mode")
     cogs = write_pictures(arrays, tile.period, frame, _cogs(plan, tile), rasters)
     sources = [source.id for take in takes for source in take]
     if layer == "source":
@@ -118,7 +118,7 @@ def _item(plan: MosaicPlan, tile: Tile, sources: list[str]) -> pystac.Item:
     return item
 
 
-def write_catalogue(plan: MosaicPlan) -> Place | None:
+def write_catalogue(plan: MosaicPlan) -> Location | None:
     """Write the STAC collection of all tiles that show something; None if there are none."""
     there = files(_items(plan))
     names = [_item_path(plan, tile).name for tile in plan.tiles()]
@@ -137,7 +137,7 @@ def write_catalogue(plan: MosaicPlan) -> Place | None:
     about = f"Sentinel-2, all bands at {plan.grid.resolution:g} units of {plan.grid.crs[:40]}"
     if plan.grid.metres:
         about = f"Sentinel-2, all bands at {plan.grid.metres:g} m"
-    return write_catalog(
+    return write_collection(
         plan.config.to,
         items,
         f"{about}: one picture per {plan.config.period} ({plan.config.by}), made by s2sharp.",

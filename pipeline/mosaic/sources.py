@@ -18,13 +18,13 @@ from ..cube.layout import FORMAT
 from ..engine.ledger import FINAL, Ledger
 from ..storage.arrays import zarr_store
 from ..storage.files import version
-from ..storage.location import Located, Place, store_errors
+from ..storage.location import Located, Location, store_errors
 from .grid import Grid, within
 
 __all__ = [
     "Cube",
+    "CubeDate",
     "Group",
-    "Source",
     "done_units",
     "ledger_folder",
     "read_cube",
@@ -33,7 +33,7 @@ __all__ = [
 
 
 @dataclass(frozen=True)
-class Source:
+class CubeDate:
     """An acquisition in one EPSG code: ``time`` is its index in the group's arrays.
 
     ``datetime``: ISO 8601 in UTC.
@@ -86,12 +86,12 @@ class Cube:
     store: Located
     bands: tuple[str, ...]
     groups: dict[int, Group]
-    sources: tuple[Source, ...]
+    sources: tuple[CubeDate, ...]
     status: str
     software: str
 
 
-def read_cube(out: Place) -> Cube:
+def read_cube(out: Location) -> Cube:
     """What the cube of the run in ``out`` (or the store itself) holds.
 
     Raises
@@ -136,12 +136,12 @@ def read_cube(out: Place) -> Cube:
     )
 
 
-def _source(acquisition: Mapping[str, Any], epsg: int, time: int) -> Source:
+def _source(acquisition: Mapping[str, Any], epsg: int, time: int) -> CubeDate:
     name, when = str(acquisition["id"]), datetime.fromisoformat(acquisition["datetime"])
     # It names a folder of the ledger; safe_name marks what it had to change by "~".
     if safe_name(name.replace("~", "_")) != name.replace("~", "_"):
         raise ValueError(f"{name!r} is no acquisition's name")
-    return Source(name, f"{when:%Y-%m-%dT%H:%M:%S}", epsg, time)
+    return CubeDate(name, f"{when:%Y-%m-%dT%H:%M:%S}", epsg, time)
 
 
 def _group(epsg: int, group: Any, made: Mapping[str, Any]) -> Group:
@@ -156,13 +156,13 @@ def _group(epsg: int, group: Any, made: Mapping[str, Any]) -> Group:
 
 
 @lru_cache(maxsize=16)
-def _arrays(store: Place, name: str, written: str) -> "dict[str, zarr.Array[Any]]":  # noqa: ARG001
+def _arrays(store: Location, name: str, written: str) -> "dict[str, zarr.Array[Any]]":  # noqa: ARG001
     group = zarr.open_group(zarr_store(store), path=name, mode="r", use_consolidated=False)
     return {key: array for key, array in group.arrays() if array.ndim == 3}
 
 
 def read_window(
-    cube: Cube, source: Source, names: tuple[str, ...], window: Box, level: int = 0
+    cube: Cube, source: CubeDate, names: tuple[str, ...], window: Box, level: int = 0
 ) -> np.ndarray:
     """(variables, height, width) of one acquisition as stored.
 
@@ -191,7 +191,7 @@ def read_window(
     return np.stack(read)
 
 
-def done_units(cube: Cube, source: Source) -> dict[tuple[int, int], tuple[str, ...]]:
+def done_units(cube: Cube, source: CubeDate) -> dict[tuple[int, int], tuple[str, ...]]:
     """Shard of an acquisition, counted on the lattice → "KEY.STATUS" of the units that made it, from the
     ledger beside the cube.
     """
@@ -204,6 +204,6 @@ def done_units(cube: Cube, source: Source) -> dict[tuple[int, int], tuple[str, .
     return done
 
 
-def ledger_folder(cube: Cube) -> Place:
+def ledger_folder(cube: Cube) -> Location:
     """Where the ledger of the cube's run lies, if the cube was not moved away from it."""
     return cube.store.parent / "ledger"

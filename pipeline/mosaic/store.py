@@ -18,7 +18,7 @@ from ..cube.create import lay_out_level
 from ..cube.layout import FORMAT, Bounds, Sharded
 from ..cube.open import crop, read_group
 from ..storage.arrays import put_arrays, write_array, zarr_store
-from ..storage.location import Place, place, store_errors
+from ..storage.location import Location, place, store_errors
 from .grid import Grid
 from .periods import Period
 
@@ -98,7 +98,7 @@ class Canvas(Sharded):
         return self.grid.bounds(self.area)
 
 
-def lay_out(store: Place, canvas: Canvas, facts: Mapping[str, Any]) -> None:
+def lay_out(store: Location, canvas: Canvas, facts: Mapping[str, Any]) -> None:
     """Create the store, or make the one that is there long enough for the canvas's periods.
 
     Readers, who go by the consolidated metadata, see it as it was until it is finished.
@@ -127,12 +127,12 @@ def _about(root: zarr.Group) -> dict[str, Any]:
     return dict(about)
 
 
-def status_of(store: Place) -> str:
+def status_of(store: Location) -> str:
     """What the store says of itself: writing, partial or complete."""
     return str(_about(zarr.open_group(zarr_store(store), mode="r"))["status"])
 
 
-def begin_writing(store: Place) -> None:
+def begin_writing(store: Location) -> None:
     """Say that the store is being written."""
     root = zarr.open_group(zarr_store(store), mode="r+")
     root.attrs["s2sharp"] = {**_about(root), "status": "writing"}
@@ -148,7 +148,7 @@ def _write_times(group: zarr.Group, canvas: Canvas) -> None:
 
 
 def open_mosaic(
-    to: Place | str, *, bbox: tuple[float, float, float, float] | None = None, level: int = 0
+    to: Location | str, *, bbox: tuple[float, float, float, float] | None = None, level: int = 0
 ) -> xr.Dataset:
     """Open what ``s2sharp mosaic`` made.
 

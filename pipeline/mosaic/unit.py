@@ -18,7 +18,7 @@ from ..cube.overviews import overview
 from ..cube.write import write_shard
 from ..engine.ledger import Record
 from ..engine.worker import REMEDY_NO_SPACE, Peak, keep, one_unit
-from ..storage.location import Place, store_errors
+from ..storage.location import Location, store_errors
 from .config import BLOCK
 from .cost import parts
 from .differences import compare_tile
@@ -41,7 +41,7 @@ class Job:
     preferred; ``key``: what the result follows from.
     """
 
-    to: Place
+    to: Location
     stamp: str
     what: str
     tile: Tile

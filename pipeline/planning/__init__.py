@@ -11,13 +11,11 @@ __getattr__, __dir__, __all__ = face(
         "area": ["reach"],
         "config": ["RunConfig", "read_config"],
         "cost": ["Estimate", "check_memory", "check_size", "estimate"],
-        "explain": ["explain"],
         "frozen": ["freeze", "plan_of", "read_plan"],
         "items": ["with_acquisitions"],
         "make": ["datatakes_of", "make_plan", "when"],
         "plan": ["Datatake", "Plan", "Unit", "freeze_acquisition"],
         "queries": ["Query", "begun", "done", "owed"],
-        "resume": ["frozen"],
         "sensor_files": ["about", "brief", "many", "there"],
     },
 )

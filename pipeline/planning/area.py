@@ -13,7 +13,7 @@ from shapely.affinity import translate
 from s2sharp_core import S2SharpError
 from s2sharp_core.lattice import Lattice
 
-from ..catalog.antimeridian import Degrees, around, rolled
+from ..catalog.antimeridian import Degrees, bounding_box, wrap
 from .config import RunConfig
 
 __all__ = [
@@ -63,8 +63,8 @@ def reach(config: RunConfig) -> Degrees:
         cells = Lattice.of(code).around(tuple(shapely.bounds(shape))).grow(1)
         to_degrees = Transformer.from_crs(code, 4326, always_xy=True)
         west, south, east, north = to_degrees.transform_bounds(*Lattice.of(code).bounds(cells))
-        found.append(rolled(shapely.box(west, south, east + 360 * (east < west), north)))
-    return around(shapely.union_all(found))
+        found.append(wrap(shapely.box(west, south, east + 360 * (east < west), north)))
+    return bounding_box(shapely.union_all(found))
 
 
 def _geojson(file: Path) -> shapely.Geometry:
@@ -87,7 +87,7 @@ def _geojson(file: Path) -> shapely.Geometry:
             f"The area {file} is no polygon in degrees; it spans {west}, {south}, {east}, {north}.",
             "Give polygons in longitude and latitude (RFC 7946).",
         )
-    return rolled(shape)
+    return wrap(shape)
 
 
 def lonlat(config: RunConfig) -> shapely.Geometry:
@@ -95,7 +95,7 @@ def lonlat(config: RunConfig) -> shapely.Geometry:
     if config.area:
         return _geojson(config.area)
     west, south, east, north = cast(Degrees, config.bbox)
-    return rolled(shapely.box(west, south, east + 360 * (east < west), north))
+    return wrap(shapely.box(west, south, east + 360 * (east < west), north))
 
 
 def area_digest(config: RunConfig) -> str:

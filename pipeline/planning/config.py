@@ -10,8 +10,8 @@ from pydantic import Field, TypeAdapter, ValidationError, field_validator, model
 from s2sharp_core import BANDS, S2SharpError
 from s2sharp_core.bands import CIRRUS, MEASURED, in_order
 
-from ..catalog.antimeridian import ordered
-from ..engine.settings import Command, folder, wrong
+from ..catalog.antimeridian import valid_bbox
+from ..engine.settings import Command, folder, validation_message
 from ..storage.location import Located
 
 __all__ = [
@@ -251,7 +251,7 @@ class RunConfig(Command):
     def _ordered(
         cls, value: tuple[float, float, float, float] | None
     ) -> tuple[float, float, float, float] | None:
-        return value and ordered(value)
+        return value and valid_bbox(value)
 
     @property
     def native(self) -> tuple[str, ...]:
@@ -303,6 +303,6 @@ def read_config(file: Path | None, flags: dict[str, Any]) -> RunConfig:
     except ValidationError as error:
         raise S2SharpError(
             "bad-config",
-            f"The configuration is wrong: {wrong(error)}.",
+            f"The configuration is wrong: {validation_message(error)}.",
             "See `s2sharp run --help`.",
         ) from error

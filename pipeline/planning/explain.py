@@ -10,7 +10,7 @@ from s2sharp_core.lattice import Box
 
 from ..catalog.addresses import public
 from ..cube.layout import Layout, level_group
-from ..storage.location import Place
+from ..storage.location import Location
 from .plan import Plan, Unit
 
 __all__ = [
@@ -49,7 +49,7 @@ class Explanation:
     bounds: tuple[float, float, float, float]
     below: tuple[str, ...]
     writes: tuple[str, ...]
-    place: Place
+    place: Location
     context: int = 0
     windows: int = 0
     reads: tuple[Read, ...] = ()

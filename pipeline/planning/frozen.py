@@ -9,7 +9,7 @@ from s2sharp_core import S2SharpError
 
 from ..catalog.addresses import public
 from ..storage.files import read_text, write_bytes, write_text
-from ..storage.location import Place, store_errors
+from ..storage.location import Location, store_errors
 from .area import lonlat
 from .plan import Plan
 
@@ -42,13 +42,13 @@ def freeze(plan: Plan) -> Plan:
 _ITEMS, _FIT_ITEMS, _AREA = "items.parquet", "datatakes.parquet", "area.geojson"
 
 
-def frozen_items(out: Place) -> tuple[bytes, bytes]:
+def frozen_items(out: Location) -> tuple[bytes, bytes]:
     """What a search found, as stac-geoparquet, and what fits draw from, if there is any."""
     fits = out / _FIT_ITEMS
     return (out / _ITEMS).read_bytes(), fits.read_bytes() if fits.exists() else b""
 
 
-def read_plan(out: Place) -> Plan:
+def read_plan(out: Location) -> Plan:
     """The plan of the run in ``out``, without its acquisitions.
 
     Raises
@@ -76,7 +76,7 @@ def read_plan(out: Place) -> Plan:
 
 
 @lru_cache(maxsize=4)
-def plan_of(out: Place, stamp: str) -> Plan:
+def plan_of(out: Location, stamp: str) -> Plan:
     """The plan that a unit was submitted under, read once a process.
 
     Raises

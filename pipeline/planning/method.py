@@ -13,7 +13,7 @@ from s2sharp_core.sharpeners import NetSharpener, WindowFitted, WithError90, Wit
 from s2sharp_core.sharpeners.registry import unfitted_sharpener
 
 from ..storage.files import contents, files, read_text
-from ..storage.location import Place
+from ..storage.location import Location
 from ..storage.mirror import local
 from .config import RunConfig
 
@@ -76,7 +76,7 @@ def options_of(config: RunConfig) -> FitOptions:
     return FitOptions(steps, config.seed, weights_folder(config.warm_start))
 
 
-def weights_folder(weights: Place | None) -> Path | None:
+def weights_folder(weights: Location | None) -> Path | None:
     """A folder of weights as one of this machine.
 
     Raises
@@ -112,7 +112,7 @@ def ready(
     config: RunConfig,
     coarse: tuple[str, ...],
     device: str,
-    fitted: Place | None,
+    fitted: Location | None,
     precision: str,
     sensor: Sensor,
 ) -> Sharpener:
@@ -137,7 +137,7 @@ def _bare(
     config: RunConfig,
     coarse: tuple[str, ...],
     device: str,
-    fitted: Place | None,
+    fitted: Location | None,
     precision: str,
     sensor: Sensor,
 ) -> Sharpener:
@@ -187,7 +187,7 @@ def start_of(config: RunConfig, coarse: tuple[str, ...]) -> dict[str, str]:
     return {file: there[file] for file in files}
 
 
-def fitted_weights(folder: Place) -> dict[str, str]:
+def fitted_weights(folder: Location) -> dict[str, str]:
     """The weights in a folder, as their cards state them: file → sha256."""
     try:
         return dict(_cards(folder, contents(folder)))
@@ -196,7 +196,7 @@ def fitted_weights(folder: Place) -> dict[str, str]:
 
 
 @lru_cache(maxsize=256)
-def _cards(folder: Place, contents: str) -> dict[str, str]:  # noqa: ARG001  (part of the cache's key)
+def _cards(folder: Location, contents: str) -> dict[str, str]:  # noqa: ARG001  (part of the cache's key)
     there = files(folder)
     weights = (name for name in there if name.endswith(".safetensors") and "/" not in name)
     cards = {name: name.removesuffix(".safetensors") + ".json" for name in weights}

@@ -23,7 +23,7 @@ from ..scenes.read import Files, Reader
 from ..scenes.scene import Refusal
 from ..scenes.stage import Stage
 from ..storage.files import read_text, write_text
-from ..storage.location import Place
+from ..storage.location import Location
 from .area import area_shape
 from .config import RunConfig
 from .method import base_sensor, brief, fitted_weights, options_of, outline, ready
@@ -101,11 +101,11 @@ class Plan(BaseModel):
     staged: bool
 
     @property
-    def out(self) -> Place:
+    def out(self) -> Location:
         return self.config.out
 
     @property
-    def store(self) -> Place:
+    def store(self) -> Location:
         return self.config.out / "cube.zarr"
 
     def layout(self, epsg: int) -> Layout:
@@ -178,7 +178,7 @@ class Plan(BaseModel):
         """Whether datatakes may have sensors of their own."""
         return self.measures or bool(self.sensors)
 
-    def sensor_file(self, take: str) -> Place:
+    def sensor_file(self, take: str) -> Location:
         """Where the sensor of a datatake is kept, with what it follows from."""
         return self.out / "sensors" / f"{take}.json"
 
@@ -191,7 +191,7 @@ class Plan(BaseModel):
         facts = [datatake.take, self.reads, self.config.seed, self.software]
         return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
 
-    def fit_folder(self, take: str) -> Place | None:
+    def fit_folder(self, take: str) -> Location | None:
         """Where the weights of a datatake lie, if the method is fitted to it."""
         return self.out / "fits" / take if self.learns else None
 
@@ -333,7 +333,7 @@ class Plan(BaseModel):
         }
 
 
-def _kept_sensor(file: Place, stamp: str) -> Sensor | None:
+def _kept_sensor(file: Location, stamp: str) -> Sensor | None:
     """A sensor that was measured; None where there is none, or its file is torn."""
     try:
         return _read_sensor(file, stamp)
@@ -342,7 +342,7 @@ def _kept_sensor(file: Place, stamp: str) -> Sensor | None:
 
 
 @lru_cache(maxsize=4096)
-def _read_sensor(file: Place, stamp: str) -> Sensor:  # noqa: ARG001  (part of the cache's key)
+def _read_sensor(file: Location, stamp: str) -> Sensor:  # noqa: ARG001  (part of the cache's key)
     return Sensor.of(json.loads(read_text(file))["sensor"])
 
 
@@ -357,10 +357,10 @@ def freeze_acquisition(plan: Plan, acquisition: Acquisition) -> None:
 _ACQUISITION = TypeAdapter(Acquisition)
 
 
-def _acquisition_file(out: Place, name: str) -> Place:
+def _acquisition_file(out: Location, name: str) -> Location:
     return out / "acquisitions" / f"{name}.json"
 
 
 @lru_cache(maxsize=8)
-def _thawed(out: Place, name: str, stamp: str) -> Acquisition:  # noqa: ARG001  (part of the cache's key)
+def _thawed(out: Location, name: str, stamp: str) -> Acquisition:  # noqa: ARG001  (part of the cache's key)
     return _ACQUISITION.validate_json(read_text(_acquisition_file(out, name)))

@@ -6,7 +6,7 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter
 
 from ..catalog.interval import interval
 from ..storage.files import read_text, write_text
-from ..storage.location import Place
+from ..storage.location import Location
 from .make import when
 from .plan import Plan
 
@@ -70,7 +70,7 @@ def _query(plan: Plan) -> Query:
     )
 
 
-def owed(out: Place) -> tuple[Query, ...]:
+def owed(out: Location) -> tuple[Query, ...]:
     """Of the run in ``out``, the oldest first."""
     try:
         return _QUERIES.validate_json(read_text(_file(out)))
@@ -95,10 +95,10 @@ def _without(plan: Plan) -> tuple[Query, ...]:
     return tuple(query for query in owed(plan.out) if not own.covers(query))
 
 
-def _keep(out: Place, queries: tuple[Query, ...]) -> None:
+def _keep(out: Location, queries: tuple[Query, ...]) -> None:
     # What a query asks for may be nobody else's business.
     write_text(_file(out), _QUERIES.dump_json(queries, indent=1).decode(), private=True)
 
 
-def _file(out: Place) -> Place:
+def _file(out: Location) -> Location:
     return out / "owed.json"

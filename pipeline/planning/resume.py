@@ -21,7 +21,7 @@ from .plan import Plan
 from .sensor_files import given_sensors
 
 __all__ = [
-    "frozen",
+    "resume",
 ]
 
 # What may differ when a run is taken up again: none of it changes a pixel.
@@ -42,7 +42,7 @@ _FREE = {
 _QUERY = {"datetime", "bbox", "area", "max_cloud", "extent"}
 
 
-def frozen(config: RunConfig) -> Plan | None:
+def resume(config: RunConfig) -> Plan | None:
     """The run that ``config.out`` holds already, if it can go on as ``config`` says, else None.
 
     A run that is continued does not search again, unless another time or area, or what is new ``since`` then,

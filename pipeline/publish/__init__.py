@@ -8,9 +8,8 @@ from s2sharp_core.faces import face
 __getattr__, __dir__, __all__ = face(
     __name__,
     {
-        "cogs": ["Frame", "Raster", "write_cogs", "write_pictures"],
+        "cogs": ["CogProfile", "Frame", "write_cogs", "write_pictures"],
         "panels": ["Panel", "Spot", "choose_spot", "orientation", "pair", "trust"],
-        "quicklook": ["quicklook"],
         "stac": [
             "PROCESSING",
             "Provenance",
@@ -19,7 +18,7 @@ __getattr__, __dir__, __all__ = face(
             "footprint",
             "relative",
             "stac_item",
-            "write_catalog",
+            "write_collection",
         ],
     },
 )

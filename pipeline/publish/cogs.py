@@ -20,11 +20,11 @@ from s2sharp_core.bands import ERROR90
 from ..cube.layout import FILL, LAYERS, SCALE, Layout, error_layers
 from ..storage.arrays import zarr_store
 from ..storage.files import put, remove
-from ..storage.location import Place, store_errors
+from ..storage.location import Location, store_errors
 
 __all__ = [
+    "CogProfile",
     "Frame",
-    "Raster",
     "write_cogs",
     "write_pictures",
 ]
@@ -36,7 +36,7 @@ _PARTIAL = ".partial-"
 
 
 @dataclass(frozen=True)
-class Raster:
+class CogProfile:
     """What a COG of one variable says about its pixels."""
 
     dtype: str
@@ -46,7 +46,7 @@ class Raster:
     overviews: Literal["average", "mode", "rms"]
 
     @classmethod
-    def of(cls, variable: str) -> "Raster":
+    def of(cls, variable: str) -> "CogProfile":
         if variable in BANDS:
             about = f"{variable} reflectance, {BANDS[variable].wavelength:.0f} nm"
             return cls("int16", FILL, SCALE, about, "average")
@@ -91,7 +91,7 @@ class Frame:
         return rasterio.Affine(side, 0.0, left, 0.0, -side, top)
 
 
-def write_cogs(out: Place, layout: Layout, time: int, name: str) -> dict[str, Place]:
+def write_cogs(out: Location, layout: Layout, time: int, name: str) -> dict[str, Location]:
     """Write one Cloud Optimized GeoTIFF per band of the area that was asked for.
 
     Parameters
@@ -121,7 +121,7 @@ def write_cogs(out: Place, layout: Layout, time: int, name: str) -> dict[str, Pl
         zarr_store(out / "cube.zarr"), path=layout.group, mode="r", use_consolidated=False
     )
     errors = error_layers(layout.bands) if layout.error90 else ()
-    rasters = {name: Raster.of(name) for name in (*layout.bands, "cloud", *errors)}
+    rasters = {name: CogProfile.of(name) for name in (*layout.bands, "cloud", *errors)}
     return write_pictures(dict(cube.arrays()), time, Frame.of(layout), out / "cogs" / name, rasters)
 
 
@@ -129,9 +129,9 @@ def write_pictures(
     arrays: "Mapping[str, zarr.Array[Any]]",
     time: int,
     frame: Frame,
-    folder: Place,
-    rasters: Mapping[str, Raster],
-) -> dict[str, Place]:
+    folder: Location,
+    rasters: Mapping[str, CogProfile],
+) -> dict[str, Location]:
     """Write a COG, ``folder/VARIABLE.tif``, for each of ``rasters`` but layers that hold nothing.
 
     Raises
@@ -159,7 +159,7 @@ def write_pictures(
 
 
 def _write_cog(
-    array: zarr.Array[Any], time: int, frame: Frame, target: Place, raster: Raster
+    array: zarr.Array[Any], time: int, frame: Frame, target: Location, raster: CogProfile
 ) -> bool:
     """Write one COG; none for a layer that holds nothing."""
     beside = target.parent if isinstance(target, Path) else None
@@ -175,7 +175,7 @@ def _write_cog(
     return True
 
 
-def _copy(array: zarr.Array[Any], time: int, frame: Frame, raw: Path, raster: Raster) -> bool:
+def _copy(array: zarr.Array[Any], time: int, frame: Frame, raw: Path, raster: CogProfile) -> bool:
     """Copy into a tiled GeoTIFF, one part in memory at a time; whether it holds anything."""
     height, width = frame.shape
     anything = False
@@ -204,7 +204,7 @@ def _copy(array: zarr.Array[Any], time: int, frame: Frame, raw: Path, raster: Ra
     return anything
 
 
-def _translate(raw: Path, cog: Path, raster: Raster) -> None:
+def _translate(raw: Path, cog: Path, raster: CogProfile) -> None:
     from rio_cogeo.cogeo import cog_translate
     from rio_cogeo.profiles import cog_profiles
 

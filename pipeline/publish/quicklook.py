@@ -10,7 +10,7 @@ import xarray as xr
 from s2sharp_core import S2SharpError
 
 from ..storage.files import write_bytes
-from ..storage.location import Place
+from ..storage.location import Location
 from .panels import Panel, orientation, pair
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ _INK, _QUIET, _NODATA = "#1a1a1a", "#6b6b6b", "#e4e4e4"
 
 
 def quicklook(
-    path: Place,
+    path: Location,
     cube: xr.Dataset,
     native: Mapping[str, np.ndarray],
     title: str,
@@ -157,7 +157,7 @@ def _round_length(metres: float) -> float:
     return float(max(n * power for n in (1, 2, 5) if n * power <= metres))
 
 
-def _save(figure: "Figure", path: Place) -> None:
+def _save(figure: "Figure", path: Location) -> None:
     png = BytesIO()
     figure.savefig(png, format="png", dpi=_DPI)
     write_bytes(path, png.getvalue())

@@ -25,11 +25,11 @@ from s2sharp_core import BANDS, S2SharpError
 from s2sharp_core.bands import ERROR90, error_of
 
 from ..catalog.addresses import public
-from ..catalog.antimeridian import around, rolled, unrolled
+from ..catalog.antimeridian import bounding_box, unwrap, wrap
 from ..cube.layout import Bounds, Layout
 from ..storage.files import read_text, write_text
-from ..storage.location import Place, place
-from .cogs import Frame, Raster
+from ..storage.location import Location, place
+from .cogs import CogProfile, Frame
 
 __all__ = [
     "PROCESSING",
@@ -39,7 +39,7 @@ __all__ = [
     "footprint",
     "relative",
     "stac_item",
-    "write_catalog",
+    "write_collection",
 ]
 
 _COPERNICUS = "https://sentinel.esa.int/documents/247904/690755/Sentinel_Data_Legal_Notice"
@@ -71,19 +71,19 @@ class Provenance:
 
 
 def stac_item(
-    out: Place,
+    out: Location,
     layout: Layout,
     time: int,
     name: str,
-    cogs: Mapping[str, Place],
+    cogs: Mapping[str, Location],
     provenance: Provenance,
-    thumbnail: Place | None = None,
+    thumbnail: Location | None = None,
 ) -> pystac.Item:
     """Describe one time step of a cube as an item of STAC 1.1.
 
     It carries the extensions projection, eo, raster and processing, and links to the source items
     without what signs or authenticates their addresses. Hrefs of assets are relative to
-    ``out/stac/items/NAME.json``, where :func:`write_catalog` writes it.
+    ``out/stac/items/NAME.json``, where :func:`write_collection` writes it.
 
     Parameters
     ----------
@@ -129,8 +129,8 @@ def footprint(bounds: Bounds, crs: CRS) -> tuple[dict[str, Any], list[float]]:
     west, south = np.min(ring, axis=0).tolist()
     east, north = np.max(ring, axis=0).tolist()
     if east - west > 180:
-        cut = rolled(unrolled(shapely.Polygon(ring)))
-        return shapely.geometry.mapping(cut), list(around(cut))
+        cut = wrap(unwrap(shapely.Polygon(ring)))
+        return shapely.geometry.mapping(cut), list(bounding_box(cut))
     return {"type": "Polygon", "coordinates": [ring]}, [west, south, east, north]
 
 
@@ -161,7 +161,7 @@ def _common(item: pystac.Item, provenance: Provenance) -> None:
     common.created = _first_published(place(item.self_href)) or common.updated
 
 
-def _first_published(file: Place) -> datetime | None:
+def _first_published(file: Location) -> datetime | None:
     """When an item that is already there was created."""
     try:
         return str_to_datetime(json.loads(read_text(file))["properties"]["created"])
@@ -171,11 +171,11 @@ def _first_published(file: Place) -> datetime | None:
 
 def _add_assets(
     item: pystac.Item,
-    out: Place,
+    out: Location,
     layout: Layout,
     time: int,
-    cogs: Mapping[str, Place],
-    thumbnail: Place | None,
+    cogs: Mapping[str, Location],
+    thumbnail: Location | None,
 ) -> None:
     roles = {variable: ["data", "reflectance"] for variable in BANDS}
     roles["cloud"] = ["cloud", "classification"]
@@ -183,7 +183,7 @@ def _add_assets(
     frame = Frame.of(layout)
     for variable, path in cogs.items():
         asset = pystac.Asset(relative(item, path), _title(variable), roles=roles[variable])
-        add_picture(item, asset, frame, variable, Raster.of(variable))
+        add_picture(item, asset, frame, variable, CogProfile.of(variable))
     store = pystac.Asset(
         relative(item, out / "cube.zarr" / layout.group),
         "Datacube, all times",
@@ -205,7 +205,7 @@ def _add_assets(
         )
 
 
-def relative(item: pystac.Item, path: Place) -> str:
+def relative(item: pystac.Item, path: Location) -> str:
     """A path as it is seen from where an item is written, in the same folder or store."""
     return posixpath.relpath(str(path.absolute()), posixpath.dirname(item.self_href))
 
@@ -220,7 +220,7 @@ def _title(variable: str) -> str:
 
 
 def add_picture(
-    item: pystac.Item, asset: pystac.Asset, frame: Frame, variable: str, raster: Raster
+    item: pystac.Item, asset: pystac.Asset, frame: Frame, variable: str, raster: CogProfile
 ) -> None:
     """Add a COG to an item, and say where it lies, what its numbers mean and which light it shows.
 
@@ -270,12 +270,12 @@ class _AtomicIO(DefaultStacIO):
         write_text(place(href), txt)
 
 
-def write_catalog(
-    out: Place,
+def write_collection(
+    out: Location,
     items: Sequence[pystac.Item],
     description: str,
     title: str = "Sentinel-2 bands sharpened to 10 m",
-) -> Place:
+) -> Location:
     """Write ``out/stac/collection.json`` and its items, self-contained: the folder can be moved.
 
     The items are written first and the collection last, so that it never names one that is missing.

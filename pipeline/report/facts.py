@@ -12,7 +12,7 @@ from ..execution.status import Standing, at_work, cube_status, standings
 from ..planning.frozen import read_plan
 from ..planning.items import with_acquisitions
 from ..planning.plan import Plan, Unit
-from ..storage.location import Place
+from ..storage.location import Location
 
 __all__ = [
     "Facts",
@@ -61,7 +61,7 @@ class Facts:
         return sum(count["left"] + count["failed"] for count in self.phases.values())
 
 
-def gather(out: Place) -> Facts:
+def gather(out: Location) -> Facts:
     """Read a run's plan, ledger and lease; nothing is written, and nobody is asked.
 
     Raises

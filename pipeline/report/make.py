@@ -2,7 +2,7 @@
 
 import dask
 
-from ..storage.location import Place
+from ..storage.location import Location
 from .consistency import consistency
 from .facts import gather
 from .page import render
@@ -13,7 +13,7 @@ __all__ = [
 ]
 
 
-def make_report(out: Place) -> str:
+def make_report(out: Location) -> str:
     """The page of the run in ``out``: HTML that holds all it shows.
 
     Native bands are asked for where the items say that they lie, in small windows; where they cannot be read, the page

@@ -9,7 +9,6 @@ __getattr__, __dir__, __all__ = face(
     __name__,
     {
         "acquisition": ["Acquisition", "Choice", "group", "numbered"],
-        "disagreement": ["disagreement"],
         "items": ["write_items"],
         "radiometry": ["decode", "reference_offset"],
         "raster": ["GDAL_CACHE"],

@@ -23,7 +23,7 @@ from s2sharp_core import S2SharpError
 from s2sharp_core.bands import MEASURED, native_gsd
 from s2sharp_core.lattice import Lattice
 
-from ..catalog.antimeridian import around, rolled, unrolled
+from ..catalog.antimeridian import bounding_box, unwrap, wrap
 from ..catalog.metadata import FACTS, PROPERTIES, as_number, as_text
 from ..catalog.signing import Sign
 from ..catalog.sources import Offer, Source, offers
@@ -137,7 +137,7 @@ def _rows(
 
 def _row(item: pystac.Item, code: int, scene: Scene, chosen: dict[str, Offer]) -> dict[str, Any]:
     shape = _footprint(item, code, scene)
-    west, south, east, north = around(rolled(shape))
+    west, south, east, north = bounding_box(wrap(shape))
     said, files = item.properties, (*scene.sources, *([scene.scl] if scene.scl else []))
     return {
         "type": "Feature",
@@ -176,7 +176,7 @@ def _asset(file: Source, offer: Offer, code: int, scene: Scene) -> dict[str, Any
 def _footprint(item: pystac.Item, code: int, scene: Scene) -> shapely.Geometry:
     """What the item says that it covers; if that is no geometry, the whole of its grid."""
     try:
-        shape = unrolled(shapely.geometry.shape(item.geometry))
+        shape = unwrap(shapely.geometry.shape(item.geometry))
         if np.isfinite(shapely.bounds(shape)).all():
             return shape
     except Exception:  # noqa: S110 - shapely, GEOS and malformed JSON each have their own

@@ -18,7 +18,7 @@ from s2sharp_core.bands import CELL, native_gsd
 from s2sharp_core.lattice import Box, Lattice
 
 from ..catalog.addresses import check_href, unsigned
-from ..catalog.antimeridian import unrolled
+from ..catalog.antimeridian import unwrap
 from ..catalog.metadata import baseline, cloud_cover, platform, processed, sensed, tile
 from ..catalog.signing import Sign, renewable
 from ..catalog.sources import Source, grids, sources
@@ -149,7 +149,7 @@ def scene_of(
 
 def _footprint(item: pystac.Item, code: int, box: Box) -> tuple[Corner, ...] | None:
     try:
-        shape = unrolled(shapely.geometry.shape(item.geometry))
+        shape = unwrap(shapely.geometry.shape(item.geometry))
         west, _, east, _ = shapely.bounds(shape)
     except Exception:  # shapely, GEOS and malformed JSON each have their own
         return None

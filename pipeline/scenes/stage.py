@@ -21,7 +21,7 @@ from s2sharp_core.lattice import Box
 
 from ..storage.arrays import chunk_side, put_arrays, zarr_store
 from ..storage.files import files, read_text, remove, remove_tree, size, version, write_text
-from ..storage.location import Place
+from ..storage.location import Location
 from .acquisition import Acquisition
 from .read import Files
 
@@ -39,21 +39,21 @@ class Stage:
     where there is one; the first one also keeps which scene each pixel is from.
     """
 
-    folder: Place
+    folder: Location
     acquisition: Acquisition
     bands: tuple[str, ...]
     box: Box
     shard: int
 
     @property
-    def _store(self) -> Place:
+    def _store(self) -> Location:
         return self.folder / f"{self.acquisition.id}.zarr"
 
     @property
-    def _done(self) -> Place:
+    def _done(self) -> Location:
         return self.folder / f"{self.acquisition.id}.done"
 
-    def _marker(self, cells: Box) -> Place:
+    def _marker(self, cells: Box) -> Location:
         return self._done / f"{cells.row0}.{cells.col0}"
 
     def needed(self, box: Box) -> list[Box]:
@@ -114,7 +114,7 @@ class Stage:
         for path in self._objects(cells):
             remove(path)
 
-    def _objects(self, cells: Box) -> list[Place]:
+    def _objects(self, cells: Box) -> list[Location]:
         row = (cells.row0 - self.box.row0) // self.shard
         col = (cells.col0 - self.box.col0) // self.shard
         return [self._store / name / "c" / str(row) / str(col) for name in (*self.bands, "source")]
@@ -151,7 +151,7 @@ class Stage:
             )
 
 
-def clear(folder: Place) -> None:
+def clear(folder: Location) -> None:
     """Remove all that was staged."""
     # First that it is there, then its content: a straggler must not read gaps.
     for done in {name.partition("/")[0] for name in files(folder) if ".done/" in name}:
@@ -159,10 +159,10 @@ def clear(folder: Place) -> None:
     remove_tree(folder)
 
 
-def _arrays(store: Place) -> "dict[str, zarr.Array[Any]]":
+def _arrays(store: Location) -> "dict[str, zarr.Array[Any]]":
     return _open(store, version(store / "zarr.json"))
 
 
 @lru_cache(maxsize=4)
-def _open(store: Place, written: str) -> "dict[str, zarr.Array[Any]]":  # noqa: ARG001
+def _open(store: Location, written: str) -> "dict[str, zarr.Array[Any]]":  # noqa: ARG001
     return dict(zarr.open_group(zarr_store(store), mode="r+").arrays())

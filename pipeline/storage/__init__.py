@@ -12,7 +12,6 @@ __getattr__, __dir__, __all__ = face(
         "files": [
             "contents",
             "create",
-            "files",
             "put",
             "read_bytes",
             "read_text",
@@ -27,7 +26,7 @@ __getattr__, __dir__, __all__ = face(
             "write_bytes",
             "write_text",
         ],
-        "location": ["Located", "Place", "place", "store_errors"],
+        "location": ["Located", "Location", "place", "store_errors"],
         "mirror": ["local", "mirrored"],
     },
 )

@@ -9,7 +9,7 @@ import zarr
 from zarr.abc.buffer import Buffer
 
 from .files import write_all
-from .location import Place
+from .location import Location
 
 if TYPE_CHECKING:
     from zarr.storage import StoreLike
@@ -28,7 +28,7 @@ def chunk_side(side: int, most: int = 512) -> int:
     return next(n for n in range(min(side, most), 0, -1) if side % n == 0)
 
 
-def put_arrays(draft: Mapping[str, Buffer], store: Place) -> None:
+def put_arrays(draft: Mapping[str, Buffer], store: Location) -> None:
     """Write arrays that were laid out in memory: the root's metadata last, so that where they are, all is.
 
     What is killed before that is laid out again.
@@ -70,7 +70,7 @@ def resize(
     return there
 
 
-def zarr_store(folder: Place) -> "StoreLike":
+def zarr_store(folder: Location) -> "StoreLike":
     """``folder`` as zarr and xarray take it."""
     if isinstance(folder, Path):
         return folder

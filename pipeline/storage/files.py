@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from .location import Place
+from .location import Location
 
 __all__ = [
     "contents",
@@ -40,7 +40,7 @@ _AT_ONCE = 16
 """Requests under way at a time, where there are many small files."""
 
 
-def read_bytes(file: Place) -> bytes:
+def read_bytes(file: Location) -> bytes:
     """The content of a file.
 
     Raises
@@ -50,12 +50,12 @@ def read_bytes(file: Place) -> bytes:
     return file.read_bytes() if isinstance(file, Path) else bytes(file.fs.cat_file(file.path))
 
 
-def read_text(file: Place) -> str:
+def read_text(file: Location) -> str:
     """As :func:`read_bytes`."""
     return read_bytes(file).decode()
 
 
-def read_texts(folder: Place, names: Iterable[str]) -> Iterator[str]:
+def read_texts(folder: Location, names: Iterable[str]) -> Iterator[str]:
     """The contents of small files below ``folder``, in order; what went meanwhile is left out."""
 
     def read(name: str) -> str | None:
@@ -69,12 +69,12 @@ def read_texts(folder: Place, names: Iterable[str]) -> Iterator[str]:
             yield from (text for text in pool.map(read, some) if text is not None)
 
 
-def write_text(file: Place, text: str, *, private: bool = False) -> None:
+def write_text(file: Location, text: str, *, private: bool = False) -> None:
     """As :func:`write_bytes`."""
     write_bytes(file, text.encode(), private=private)
 
 
-def write_bytes(file: Place, data: bytes, *, private: bool = False) -> None:
+def write_bytes(file: Location, data: bytes, *, private: bool = False) -> None:
     """Write a file whole or not at all; who reads it meanwhile sees the old one or the new one.
 
     ``private``: for its owner's eyes, where the place knows owners.
@@ -86,7 +86,7 @@ def write_bytes(file: Place, data: bytes, *, private: bool = False) -> None:
         draft.replace(file)
 
 
-def create(file: Place, text: str) -> bool:
+def create(file: Location, text: str) -> bool:
     """Write a small file unless it is there: of several that try at once, exactly one is told True.
 
     ``text`` must be the writer's own: who repeats a request whose answer was lost, as clients of
@@ -128,7 +128,7 @@ def _draft(file: Path, data: bytes, *, private: bool = False) -> Iterator[Path]:
         draft.unlink(missing_ok=True)
 
 
-def write_all(folder: Place, contents: Mapping[str, bytes], last: str) -> None:
+def write_all(folder: Location, contents: Mapping[str, bytes], last: str) -> None:
     """Write files below ``folder``, ``last`` when all others are there."""
 
     def write(name: str) -> None:
@@ -139,7 +139,7 @@ def write_all(folder: Place, contents: Mapping[str, bytes], last: str) -> None:
     write(last)
 
 
-def put(file: Path, target: Place) -> None:
+def put(file: Path, target: Location) -> None:
     """Move a finished file to its place; to a folder of this machine only from the same file system."""
     if isinstance(target, Path):
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -149,18 +149,18 @@ def put(file: Path, target: Place) -> None:
         file.unlink()
 
 
-def files(folder: Place) -> dict[str, int]:
+def files(folder: Location) -> dict[str, int]:
     """All files below ``folder``: name relative to it → bytes, in order; none if it is not there."""
     return {name: info["size"] for name, info in _infos(folder)}
 
 
-def versions(folder: Place) -> dict[str, str]:
+def versions(folder: Location) -> dict[str, str]:
     """All files below ``folder``, as :func:`files` lists them: name → what changes whenever it is written anew."""
     about = ("ETag", "etag", "LastModified", "last_modified", "updated", "created", "mtime", "size")
     return {n: " ".join(str(i[k]) for k in about if k in i) for n, i in _infos(folder)}
 
 
-def _infos(folder: Place) -> list[tuple[str, dict[str, Any]]]:
+def _infos(folder: Location) -> list[tuple[str, dict[str, Any]]]:
     """All files below ``folder``, by name relative to it, and what its kind of store tells of each."""
     if isinstance(folder, Path):
         found = list(_walk(folder))
@@ -182,7 +182,7 @@ def _walk(folder: Path) -> Iterator[tuple[str, dict[str, Any]]]:
                 yield file.relative_to(folder).as_posix(), info
 
 
-def size(file: Place) -> int:
+def size(file: Location) -> int:
     """Bytes of a file; 0 if it is not there."""
     try:
         return file.stat().st_size if isinstance(file, Path) else int(file.fs.size(file.path))
@@ -190,7 +190,7 @@ def size(file: Place) -> int:
         return 0
 
 
-def version(file: Place) -> str:
+def version(file: Location) -> str:
     """Something that changes whenever a file is written anew.
 
     Raises
@@ -200,7 +200,7 @@ def version(file: Place) -> str:
     return str(file.stat().st_mtime_ns) if isinstance(file, Path) else str(file.fs.ukey(file.path))
 
 
-def contents(folder: Place) -> str:
+def contents(folder: Location) -> str:
     """Something that changes whenever a file in a folder comes, goes or is written anew.
 
     Raises
@@ -215,7 +215,7 @@ def contents(folder: Place) -> str:
     return hashlib.sha256(str(found).encode()).hexdigest()
 
 
-def remove(file: Place) -> None:
+def remove(file: Location) -> None:
     """Remove a file, if it is there."""
     if isinstance(file, Path):
         file.unlink(missing_ok=True)
@@ -224,7 +224,7 @@ def remove(file: Place) -> None:
             file.fs.rm_file(file.path)
 
 
-def remove_tree(folder: Place) -> None:
+def remove_tree(folder: Location) -> None:
     """Remove a folder and all below it, if it is there."""
     if isinstance(folder, Path):
         shutil.rmtree(folder, ignore_errors=True)
@@ -233,7 +233,7 @@ def remove_tree(folder: Place) -> None:
             folder.fs.rm(folder.path, recursive=True)
 
 
-def remove_empty(folder: Place) -> None:
+def remove_empty(folder: Location) -> None:
     """Remove the folders below ``folder`` that hold nothing; an object store has none."""
     if isinstance(folder, Path):
         for root, _, _ in os.walk(folder, topdown=False):
@@ -242,7 +242,7 @@ def remove_empty(folder: Place) -> None:
                     Path(root).rmdir()
 
 
-def sweep(folder: Place) -> None:
+def sweep(folder: Location) -> None:
     """Remove the drafts that killed writers left behind; an object store knows none."""
     if isinstance(folder, Path):
         for draft in folder.rglob(f"*{_DRAFT}"):

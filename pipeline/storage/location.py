@@ -20,12 +20,12 @@ from s2sharp_core import S2SharpError
 
 __all__ = [
     "Located",
-    "Place",
+    "Location",
     "place",
     "store_errors",
 ]
 
-Place = Path | UPath
+Location = Path | UPath
 """A path of this machine (Path), or of an object store (UPath)."""
 
 # A failed or unanswered request is repeated by botocore, up to five tries; s3fs repeats the five, up to five
@@ -64,7 +64,7 @@ def store_errors(*others: type[Exception]) -> tuple[type[Exception], ...]:
     return OSError, *(getattr(module, name) for module, names in there for name in names), *others
 
 
-def place(text: str | Place) -> Place:
+def place(text: str | Location) -> Location:
     """The place that a path or URL names; a path is made absolute, since workers may run elsewhere.
 
     Raises
@@ -121,7 +121,7 @@ def _installs(protocol: str) -> str:
     return str(known_implementations.get(protocol, {}).get("err", "Install it")).rstrip(".")
 
 
-def _located(value: Any) -> Place:
+def _located(value: Any) -> Location:
     if not isinstance(value, str | Path | UPath):
         raise ValueError("must be a path or a URL")
     try:
@@ -130,5 +130,5 @@ def _located(value: Any) -> Place:
         raise ValueError(str(error)) from None
 
 
-Located = Annotated[Place, PlainValidator(_located), PlainSerializer(str, return_type=str)]
+Located = Annotated[Location, PlainValidator(_located), PlainSerializer(str, return_type=str)]
 """A field of a pydantic model: a place, written as a path or URL."""

@@ -9,7 +9,7 @@ from tempfile import TemporaryDirectory
 from upath import UPath
 
 from .files import contents, files, read_bytes, remove, write_bytes
-from .location import Place
+from .location import Location
 
 __all__ = [
     "local",
@@ -17,7 +17,7 @@ __all__ = [
 ]
 
 
-def local(folder: Place, suffixes: tuple[str, ...] = (".json", ".safetensors")) -> Path:
+def local(folder: Location, suffixes: tuple[str, ...] = (".json", ".safetensors")) -> Path:
     """``folder`` for code that reads paths of this machine: itself, or a copy of the files with ``suffixes``
     directly in it, which lasts as long as this process.
 
@@ -44,7 +44,7 @@ def _copy(
 
 
 @contextmanager
-def mirrored(folder: Place) -> Iterator[tuple[Path, Callable[[], None]]]:
+def mirrored(folder: Location) -> Iterator[tuple[Path, Callable[[], None]]]:
     """``folder`` for code that writes paths of this machine: itself, or a copy of what lies directly in it.
 
     Yields

@@ -7,5 +7,8 @@ from s2sharp_core.faces import face
 
 __getattr__, __dir__, __all__ = face(
     __name__,
-    {"losses": ["draw_losses"], "train": ["Training", "finetune", "learn", "prefit", "school"]},
+    {
+        "losses": ["draw_losses"],
+        "train": ["Training", "finetune", "train_dsen2", "train_s2net", "train_start"],
+    },
 )

@@ -31,9 +31,9 @@ from ..scenes.whole import real_scenes
 __all__ = [
     "Training",
     "finetune",
-    "learn",
-    "prefit",
-    "school",
+    "train_dsen2",
+    "train_s2net",
+    "train_start",
 ]
 
 _WALD = "Wald: every band seen coarser through its MTF, the native band as truth"
@@ -65,7 +65,7 @@ class Training:
         return found
 
 
-def learn(
+def train_dsen2(
     training: Training,
     gsd: int,
     features: int | None,
@@ -120,7 +120,7 @@ def _licence(scenes: object) -> str:
     return "Apache-2.0" + ("; contains modified Copernicus Sentinel data" if scenes else "")
 
 
-def school(training: Training, tell: Tell) -> Path:
+def train_s2net(training: Training, tell: Tell) -> Path:
     """Train an s2net and write it with its card and loss curve; returns the file.
 
     The same command again goes on with what was stopped.
@@ -195,7 +195,7 @@ def finetune(config: RunConfig, tell: Tell) -> Path:
     return out / s2net.weights_file(config.method.removesuffix("-adapted"))
 
 
-def prefit(training: Training, tell: Tell) -> list[Path]:
+def train_start(training: Training, tell: Tell) -> list[Path]:
     """Fit a method that learns on the scene to many scenes at once; returns the files of weights.
 
     They are a start for its fits, not an answer: what it learns belongs to a scene. Their cards name the

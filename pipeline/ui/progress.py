@@ -14,7 +14,7 @@ from s2sharp_core import S2SharpError
 
 from ..engine.events import Event, Listener, listeners
 from ..engine.settings import Command
-from .terminal import bars, check_extras, complain, console, duration_text
+from .terminal import bars, check_extras, console, duration_text, print_problem
 
 __all__ = [
     "prepare",
@@ -93,7 +93,7 @@ class _Board:
         if event.about is not None:
             self._mention(event.phase, event.about)
         elif event.again and event.record:
-            complain(f"[yellow]again:[/] {escape(event.record.message)}")
+            print_problem(f"[yellow]again:[/] {escape(event.record.message)}")
         else:
             self._advance(event)
 
@@ -116,7 +116,7 @@ class _Board:
             self._tasks[event.phase] = self._progress.add_task(event.phase, total=None, note="")
         if event.record and event.record.status == "failed":
             self._failures += 1
-            complain(f"[red]failed:[/] {escape(event.record.message)}")
+            print_problem(f"[red]failed:[/] {escape(event.record.message)}")
         lost = f"[red]{self._failures} failed[/]" if self._failures else ""
         note = "  ".join(filter(None, (self._pace(event), lost)))
         task = self._tasks[event.phase]

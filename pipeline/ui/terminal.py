@@ -24,9 +24,9 @@ __all__ = [
     "PARTIAL",
     "bars",
     "check_extras",
-    "complain",
     "console",
     "duration_text",
+    "print_problem",
     "problems",
     "size_text",
     "told",
@@ -55,7 +55,7 @@ def told(
     stopped: str = "Stopped. The same command continues where this one was.",
 ) -> Iterator[None]:
     """Errors that a user can act on end the command with one message and their exit code."""
-    warnings.showwarning = lambda message, *_: complain(
+    warnings.showwarning = lambda message, *_: print_problem(
         f"[yellow]warning:[/] {escape(str(message))}"
     )
     try:
@@ -70,7 +70,7 @@ def told(
         raise typer.Exit(130) from None
 
 
-def complain(text: str) -> None:
+def print_problem(text: str) -> None:
     """A problem that is told while bars may move: where both go to a terminal, above them, not into one."""
     above = console.is_terminal and problems.is_terminal and not console.quiet
     (console if above else problems).print(text)

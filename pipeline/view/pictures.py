@@ -18,7 +18,7 @@ from ..cube.layout import Layout
 from ..cube.open import open_cube
 from ..scenes.acquisition import Acquisition
 from ..storage.files import version
-from ..storage.location import Place
+from ..storage.location import Location
 
 __all__ = ["Picture", "PictureReader", "stretch"]
 
@@ -32,7 +32,7 @@ _FINE = 80.0
 class Picture:
     """Bands of an acquisition of the cube in ``out``; ``whole``: whether it has its overviews."""
 
-    out: Place
+    out: Location
     layout: Layout
     acquisition: Acquisition
     bands: tuple[str, ...]
@@ -71,7 +71,7 @@ class Picture:
 
 
 @lru_cache(maxsize=32)
-def _opened(out: Place, epsg: int, level: int, written: str) -> xr.Dataset:  # noqa: ARG001  (part of the cache's key)
+def _opened(out: Location, epsg: int, level: int, written: str) -> xr.Dataset:  # noqa: ARG001  (part of the cache's key)
     return open_cube(out, epsg=epsg, level=level)
 
 

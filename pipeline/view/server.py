@@ -24,7 +24,7 @@ from ..planning.items import with_acquisitions
 from ..planning.plan import Plan
 from ..report.make import make_report
 from ..storage.files import version
-from ..storage.location import Place
+from ..storage.location import Location
 from ..ui.html import asset, document
 from .pictures import Picture, PictureReader, stretch
 
@@ -58,7 +58,7 @@ class Tiles(TilerFactory):
 class _Run:
     """What the server knows of the run in ``out``; the plan is read again when it was written anew."""
 
-    out: Place
+    out: Location
 
     @property
     def plan(self) -> Plan:
@@ -75,16 +75,16 @@ class _Run:
 
 
 @lru_cache(maxsize=2)
-def _plan(out: Place, written: str) -> Plan:  # noqa: ARG001  (part of the cache's key)
+def _plan(out: Location, written: str) -> Plan:  # noqa: ARG001  (part of the cache's key)
     return with_acquisitions(read_plan(out))
 
 
 @lru_cache(maxsize=1)
-def _report(out: Place, when: int) -> str:  # noqa: ARG001  (part of the cache's key)
+def _report(out: Location, when: int) -> str:  # noqa: ARG001  (part of the cache's key)
     return make_report(out)
 
 
-def app_of(out: Place) -> FastAPI:
+def app_of(out: Location) -> FastAPI:
     """The application that shows the run in ``out``.
 
     Raises

@@ -19,7 +19,7 @@ __all__ = [
     "Against",
     "Case",
     "Protocol",
-    "Scene",
+    "TestScene",
     "kernel_of",
     "measured_sensor",
     "native",
@@ -42,7 +42,7 @@ _FEWEST = 6
 
 
 @dataclass(frozen=True)
-class Scene:
+class TestScene:
     """What a protocol starts from; one of the three.
 
     Attributes
@@ -186,7 +186,7 @@ class Protocol:
 
     name: str
     summary: str
-    make: Callable[["Protocol", Scene], tuple[Case, ...]] = field(repr=False)
+    make: Callable[["Protocol", TestScene], tuple[Case, ...]] = field(repr=False)
     quirks: str = ""
     sensor: Sensor = SENTINEL2
     tells: bool = True
@@ -198,7 +198,7 @@ class Protocol:
     headline: str = "SRE"
     metrics: Mapping[str, str] = field(default_factory=dict)
 
-    def cases(self, scene: Scene) -> tuple[Case, ...]:
+    def cases(self, scene: TestScene) -> tuple[Case, ...]:
         """The tasks that ``scene`` gives."""
         return self.make(self, scene)
 
@@ -293,7 +293,7 @@ def noisy(
     }
 
 
-def observed(scene: Scene, sensor: Sensor) -> dict[int, np.ndarray]:
+def observed(scene: TestScene, sensor: Sensor) -> dict[int, np.ndarray]:
     """Return a scene at the satellite's own resolution: GSD → float32 (bands, y, x)."""
     if scene.truth is None:
         return dict(native(scene))
@@ -304,7 +304,7 @@ def observed(scene: Scene, sensor: Sensor) -> dict[int, np.ndarray]:
     return noisy(seen(scene.truth, sensor), level, [scene.seed, 1])
 
 
-def native(scene: Scene) -> Mapping[int, np.ndarray]:
+def native(scene: TestScene) -> Mapping[int, np.ndarray]:
     """Return the bands as the satellite delivers them.
 
     Raises

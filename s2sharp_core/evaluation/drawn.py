@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 
 from ..bands import BANDS, BY_GSD
-from .cases import Scene
+from .cases import TestScene
 
 __all__ = [
     "KINDS",
@@ -93,7 +93,7 @@ KINDS: Mapping[str, tuple[_Draw, float]] = {
 """Name → how it is drawn, and the noise of every band in DN."""
 
 
-def drawn_scenes(cells: int = 40) -> list[Scene]:
+def drawn_scenes(cells: int = 40) -> list[TestScene]:
     """Draw a scene of each of :data:`KINDS`, ``cells`` × ``cells``, with its truth at 10 m."""
     scenes = []
     for seed, (name, (draw, noise)) in enumerate(KINDS.items()):
@@ -101,5 +101,7 @@ def drawn_scenes(cells: int = 40) -> list[Scene]:
         truth = np.broadcast_to(base, (len(_NAMES), 6 * cells, 6 * cells)).copy()
         draw(truth, np.random.default_rng(seed))
         dn = truth.astype(np.float32)
-        scenes.append(Scene(name, truth=dn / 10_000, noise=noise / 10_000, seed=seed, drawn=True))
+        scenes.append(
+            TestScene(name, truth=dn / 10_000, noise=noise / 10_000, seed=seed, drawn=True)
+        )
     return scenes

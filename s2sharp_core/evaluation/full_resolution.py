@@ -7,7 +7,16 @@ import torch
 
 from ..bands import BY_GSD
 from ..sensor.observation import Sensor, degrade
-from .cases import Against, Case, Protocol, Scene, kernel_of, measured_sensor, observed, one_kernel
+from .cases import (
+    Against,
+    Case,
+    Protocol,
+    TestScene,
+    kernel_of,
+    measured_sensor,
+    observed,
+    one_kernel,
+)
 from .reduced import GROUPS
 from .spectrum import BINS, JUDGED
 
@@ -28,13 +37,13 @@ AGAIN = {
 """What is meant by the measures of consistency."""
 
 
-def sensor_of(scene: Scene, inputs: dict[int, np.ndarray], known: Sensor) -> Sensor:
+def sensor_of(scene: TestScene, inputs: dict[int, np.ndarray], known: Sensor) -> Sensor:
     """Return what a scene was seen with: kernels that are known where its truth is, else measured; noise measured."""
     found = measured_sensor(inputs)
     return found if scene.truth is None else replace(known, noise=found.noise)
 
 
-def _whole(protocol: Protocol, scene: Scene) -> tuple[Case, ...]:
+def _whole(protocol: Protocol, scene: TestScene) -> tuple[Case, ...]:
     """The scene itself; nobody knows the answer."""
     if scene.native is not None and 10 not in scene.native:
         return ()
@@ -44,7 +53,7 @@ def _whole(protocol: Protocol, scene: Scene) -> tuple[Case, ...]:
     return (Case(scene.name, protocol, inputs, {}, (20, 60), seen_with=sensor, against=against),)
 
 
-def _hidden(protocol: Protocol, scene: Scene) -> tuple[Case, ...]:
+def _hidden(protocol: Protocol, scene: TestScene) -> tuple[Case, ...]:
     """A case for each band that is hidden."""
     if scene.native is not None and 10 not in scene.native:
         return ()
@@ -55,7 +64,7 @@ def _hidden(protocol: Protocol, scene: Scene) -> tuple[Case, ...]:
 
 
 def _hiding(
-    protocol: Protocol, scene: Scene, inputs: dict[int, np.ndarray], band: str, sensor: Sensor
+    protocol: Protocol, scene: TestScene, inputs: dict[int, np.ndarray], band: str, sensor: Sensor
 ) -> Case:
     """A 10 m band seen at 20 m in place of a coarse one; in its own place lies another, so that nothing shows it."""
     played, other = _HIDDEN[band]

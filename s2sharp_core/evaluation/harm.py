@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from .cases import Case, Protocol, Scene, observed
+from .cases import Case, Protocol, TestScene, observed
 from .full_resolution import sensor_of
 from .reduced import measured
 
@@ -15,7 +15,7 @@ HARMED_BY = 20
 """DN by which a pixel is farther off than the interpolation to be called harmed."""
 
 
-def _harm(protocol: Protocol, scene: Scene) -> tuple[Case, ...]:
+def _harm(protocol: Protocol, scene: TestScene) -> tuple[Case, ...]:
     """A drawn scene as it is observed; of another one, its pictures seen coarser, and itself."""
     if scene.drawn:
         (case,) = measured(protocol, scene)

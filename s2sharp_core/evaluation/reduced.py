@@ -13,7 +13,7 @@ from .cases import (
     STEP,
     Case,
     Protocol,
-    Scene,
+    TestScene,
     kernel_of,
     measured_sensor,
     native,
@@ -58,7 +58,7 @@ def _coarser(
 
 
 def _part(
-    protocol: Protocol, scene: Scene, part: str, sensor: Sensor, coarse: Response | None = None
+    protocol: Protocol, scene: TestScene, part: str, sensor: Sensor, coarse: Response | None = None
 ) -> Case:
     """The case of one group of bands; ``coarse``: what their coarse pictures are seen with instead.
 
@@ -92,7 +92,7 @@ def _part(
     )
 
 
-def measured(protocol: Protocol, scene: Scene) -> tuple[Case, ...]:
+def measured(protocol: Protocol, scene: TestScene) -> tuple[Case, ...]:
     """Make a case for each group of bands, seen with the kernel that is measured on the scene itself."""
     if scene.truth is not None:
         return _with_truth(protocol, scene)
@@ -105,7 +105,7 @@ def measured(protocol: Protocol, scene: Scene) -> tuple[Case, ...]:
     return tuple(_part(protocol, scene, part, sensor) for part in parts)
 
 
-def _with_truth(protocol: Protocol, scene: Scene) -> tuple[Case, ...]:
+def _with_truth(protocol: Protocol, scene: TestScene) -> tuple[Case, ...]:
     """Observe what is known at 10 m, and ask for it."""
     assert scene.truth is not None  # noqa: S101  (the callers saw to it)
     inputs = observed(scene, protocol.sensor)
@@ -121,7 +121,7 @@ def _edge(shape: tuple[int, int]) -> np.ndarray:
     return np.asarray(STEP * np.clip(across + 0.5, 0, 1), dtype=np.float32)
 
 
-def _reduced(protocol: Protocol, scene: Scene) -> tuple[Case, ...]:
+def _reduced(protocol: Protocol, scene: TestScene) -> tuple[Case, ...]:
     """With a truth: observed, and asked for it. Else seen coarser by the protocol's sensor, and asked for what it is."""
     if scene.truth is not None:
         return _with_truth(protocol, scene)
@@ -147,7 +147,7 @@ def _trials(still: Response) -> dict[str, Response]:
     return found
 
 
-def _robust(protocol: Protocol, scene: Scene) -> tuple[Case, ...]:
+def _robust(protocol: Protocol, scene: TestScene) -> tuple[Case, ...]:
     """The cases of ``measured`` for the 20 m bands, and each trial of them."""
     if scene.truth is not None:
         return _robust_with_truth(protocol, scene)
@@ -165,7 +165,7 @@ def _robust(protocol: Protocol, scene: Scene) -> tuple[Case, ...]:
     return tuple(cases)
 
 
-def _robust_with_truth(protocol: Protocol, scene: Scene) -> tuple[Case, ...]:
+def _robust_with_truth(protocol: Protocol, scene: TestScene) -> tuple[Case, ...]:
     (plain,) = _with_truth(protocol, scene)
     plain = replace(plain, gsds=(20,), edge=None)
     each = {band: _trials(SENTINEL2.response(band)) for g in (20, 60) for band in BY_GSD[g]}

@@ -3,7 +3,7 @@
 May import sensor, lattice, bands and errors. A kind and its arguments, as a model card gives them → :data:`NETWORKS`.
 """
 
-from .arithmetic import Arithmetic, arithmetic, fastest
+from .arithmetic import Arithmetic, fastest
 from .carrying import PLANES
 from .guarded import GuardedNet, Instead
 from .kinds import NETWORKS, Network
@@ -30,7 +30,6 @@ __all__ = [
     "SubspaceNet",
     "ThreeGridNet",
     "UnrolledNet",
-    "arithmetic",
     "fastest",
     "seen_variogram",
 ]

@@ -12,6 +12,5 @@ __getattr__, __dir__, __all__ = face(
         "countries": ["COUNTRIES"],
         "countryside": ["farms", "open_land", "roads", "snow", "woods"],
         "villages": ["towns"],
-        "waters": ["waters"],
     },
 )

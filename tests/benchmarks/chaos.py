@@ -26,7 +26,7 @@ from rich.console import Console
 from rich.table import Table
 from s2sharp.engine.ledger import Ledger
 from s2sharp.storage.files import files, remove_tree
-from s2sharp.storage.location import Place, place
+from s2sharp.storage.location import Location, place
 
 from ..pipeline.chaos import (
     BANDS,
@@ -62,7 +62,7 @@ FORKS = multiprocessing.get_context("forkserver")
 
 
 @contextmanager
-def room(folder: Path, kind: str) -> Iterator[tuple[Place, Proxy | None]]:
+def room(folder: Path, kind: str) -> Iterator[tuple[Location, Proxy | None]]:
     """Where runs write: a folder; a disk of its own, small enough to be filled; or an object store."""
     if kind == FULL:
         folder.mkdir()
@@ -87,7 +87,7 @@ def room(folder: Path, kind: str) -> Iterator[tuple[Place, Proxy | None]]:
         yield folder, None
 
 
-def client(archive: Path, out: Place, scheduler: str, environment: dict[str, str]) -> None:
+def client(archive: Path, out: Location, scheduler: str, environment: dict[str, str]) -> None:
     """A process that does a run: ends with 0, with 4 when units failed, with 1 when it breaks off."""
     os.environ.update(environment)
     nowhere = os.open(os.devnull, os.O_WRONLY)
@@ -116,21 +116,21 @@ class Ground:
     folder: Path
     archive: Path
     cluster: Cluster
-    out: Place
+    out: Location
     store: Proxy | None = None
 
     @property
-    def whole(self) -> Place:
+    def whole(self) -> Location:
         return self.out / "whole"
 
-    def start(self, out: Place, scheduler: str) -> BaseProcess:
+    def start(self, out: Location, scheduler: str) -> BaseProcess:
         environment = {k: v for k, v in os.environ.items() if k.startswith(("AWS_", "FSSPEC_"))}
         given = self.archive, out, scheduler, {**environment, **IMPATIENT}
         process = FORKS.Process(target=client, args=given)
         process.start()
         return process
 
-    def again(self, out: Place) -> None:
+    def again(self, out: Location) -> None:
         process = self.start(out, self.cluster.address)
         process.join(600)
         assert process.exitcode == 0, f"{out}: {process.exitcode}"
@@ -183,7 +183,7 @@ def _end(process: BaseProcess) -> None:
         process.join()
 
 
-def states(out: Place) -> dict[tuple[str, str], str]:
+def states(out: Location) -> dict[tuple[str, str], str]:
     """What became of each unit in the end."""
     return Ledger(out / "ledger").states()
 

@@ -15,12 +15,12 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 from rich.table import Table
-from s2sharp.bench.compare import Outcome, compare
+from s2sharp.bench.compare import BenchOutcome, compare
 from s2sharp.bench.tables import write_csv
 
 from s2sharp_core import METHODS
 from s2sharp_core.bands import COARSE
-from s2sharp_core.evaluation.cases import Scene
+from s2sharp_core.evaluation.cases import TestScene
 from s2sharp_core.evaluation.combining import Row
 from s2sharp_core.evaluation.drawn import KINDS, drawn_scenes
 from s2sharp_core.evaluation.protocols import PROTOCOLS
@@ -67,8 +67,8 @@ class School:
 
 
 def judged(
-    scene: Scene, protocols: Sequence[str], methods: Sequence[str], weights: Path | None
-) -> Outcome:
+    scene: TestScene, protocols: Sequence[str], methods: Sequence[str], weights: Path | None
+) -> BenchOutcome:
     cases = [case for name in protocols for case in PROTOCOLS[name].cases(scene)]
     print(f"{scene.name}: {len(cases)} cases", file=sys.stderr)
     own = {NAME: weights} if weights and NAME in methods else {}
@@ -143,7 +143,7 @@ def figures(rows: Sequence[Row]) -> Iterator[tuple[str, float, str]]:
         )
 
 
-def summary(outcome: Outcome) -> None:
+def summary(outcome: BenchOutcome) -> None:
     methods = dict.fromkeys(row.method for row in outcome.rows)
     every = {m: list(figures([r for r in outcome.rows if r.method == m])) for m in methods}
     table = Table(title="What decides")
@@ -188,7 +188,7 @@ def main() -> None:
             given.taught or Path(temporary), every, S2Recipe(*SIZES[NAME], steps=given.steps)
         )
 
-        def judge(scene: Scene, names: Sequence[str]) -> None:
+        def judge(scene: TestScene, names: Sequence[str]) -> None:
             weights = given.weights
             if weights is None and NAME in methods:
                 weights = school.without(scene.name)
@@ -196,16 +196,16 @@ def main() -> None:
             results.extend(outcome.results)
             left_out.extend(outcome.left_out)
             if given.out:
-                write_csv(Outcome(tuple(results)).rows, given.out)
+                write_csv(BenchOutcome(tuple(results)).rows, given.out)
 
         for name in wanted:
-            judge(Scene(name, native=every[name]), protocols)
+            judge(TestScene(name, native=every[name]), protocols)
         if not given.only and "measured" in protocols and given.scenes != "l2a":
-            judge(Scene("t18svg", native=scene_of_20_m()), ["measured"])
+            judge(TestScene("t18svg", native=scene_of_20_m()), ["measured"])
         if not given.only and "harm" in protocols:
             for scene in drawn_scenes():
                 judge(scene, ["harm"])
-    outcome = Outcome(tuple(results), tuple(left_out))
+    outcome = BenchOutcome(tuple(results), tuple(left_out))
     show(outcome)
     summary(outcome)
 

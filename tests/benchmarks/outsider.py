@@ -15,10 +15,10 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 import torch
-from s2sharp.bench.compare import Outcome, compare
+from s2sharp.bench.compare import BenchOutcome, compare
 
 from s2sharp_core.bands import BY_GSD, ratio
-from s2sharp_core.evaluation.cases import Case, Scene
+from s2sharp_core.evaluation.cases import Case, TestScene
 from s2sharp_core.evaluation.combining import Row
 from s2sharp_core.evaluation.evaluate import Result, judge_pictures
 from s2sharp_core.evaluation.protocols import PROTOCOLS
@@ -71,10 +71,10 @@ def main() -> None:
     cases = []
     for name in given.scene or [*SCENES, *L2A_CHIPS]:
         read = real_scene if name in SCENES else l2a_chip
-        cases += protocol.cases(Scene(name, native=by_gsd(read(name))))
+        cases += protocol.cases(TestScene(name, native=by_gsd(read(name))))
     cases = [case for case in cases if case.gsds == (20,)]
     ours = compare(given.method or ["bicubic", "atprk", "dsen2", "s2net-m"], cases, device="cpu")
-    show(Outcome((*run(given.python, cases), *ours.results), ours.left_out))
+    show(BenchOutcome((*run(given.python, cases), *ours.results), ours.left_out))
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ import sys
 
 from rich.console import Console
 from rich.table import Table
-from s2sharp.bench.compare import Outcome
+from s2sharp.bench.compare import BenchOutcome
 from s2sharp.bench.tables import SEEN, grids
 
 __all__ = ["console", "show", "tell"]
@@ -12,7 +12,7 @@ __all__ = ["console", "show", "tell"]
 console = Console(width=150)
 
 
-def show(outcome: Outcome) -> None:
+def show(outcome: BenchOutcome) -> None:
     """Print what `s2sharp evaluate` would, but for pictures."""
     tables = grids(outcome.rows)
     for grid in tables:

@@ -19,7 +19,7 @@ from pathlib import Path
 import psutil
 from s2sharp.demo.synthetic import write_catalogue
 from s2sharp.storage.files import files
-from s2sharp.storage.location import Place
+from s2sharp.storage.location import Location
 
 from s2sharp_core.lattice import Box
 
@@ -91,7 +91,7 @@ class Running:
     """A run under way: ``client`` is its process where that is another one, ``store`` what stands before ``out``."""
 
     cluster: Cluster
-    out: Place
+    out: Location
     rng: random.Random
     client: BaseProcess | None = None
     store: Proxy | None = None

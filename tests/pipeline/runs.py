@@ -6,18 +6,20 @@ from typing import Any
 
 from s2sharp.demo.synthetic import COLLECTION
 from s2sharp.execution.execute import execute
-from s2sharp.execution.phases import Outcome
+from s2sharp.execution.phases import RunOutcome
 from s2sharp.planning.config import RunConfig, read_config
 from s2sharp.planning.make import make_plan
 from s2sharp.planning.plan import Plan
-from s2sharp.planning.resume import frozen
+from s2sharp.planning.resume import resume
 from s2sharp.storage.files import files, version
-from s2sharp.storage.location import Place
+from s2sharp.storage.location import Location
 
 EVERYWHERE = (10.0, 40.0, 20.0, 55.0)
 
 
-def config(archive: Path, out: Place | str, scheduler: str | None = None, **more: Any) -> RunConfig:
+def config(
+    archive: Path, out: Location | str, scheduler: str | None = None, **more: Any
+) -> RunConfig:
     """A run over all of `archive`, small and quick unless told otherwise."""
     flags = {
         "catalog": str(archive / "catalog.json"),
@@ -35,19 +37,19 @@ def config(archive: Path, out: Place | str, scheduler: str | None = None, **more
     return read_config(None, {k: v for k, v in flags.items() if v is not None})
 
 
-def run(settings: RunConfig) -> tuple[Plan, Outcome]:
-    plan = frozen(settings) or make_plan(settings)
+def run(settings: RunConfig) -> tuple[Plan, RunOutcome]:
+    plan = resume(settings) or make_plan(settings)
     return plan, execute(plan)
 
 
-def shards(out: Place) -> dict[str, bytes]:
+def shards(out: Location) -> dict[str, bytes]:
     """Every stored chunk of a cube: path → content."""
     store = out / "cube.zarr"
     names = (name for name in files(store) if re.search(r"/c/\d+/\d+/\d+$", name))
     return {name: (store / name).read_bytes() for name in names}
 
 
-def records(out: Place) -> dict[str, str]:
+def records(out: Location) -> dict[str, str]:
     """Every record of the ledger and which writing of it it is."""
     folder = out / "ledger"
     return {name: version(folder / name) for name in files(folder) if not name.endswith(".partial")}

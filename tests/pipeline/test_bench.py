@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 from matplotlib.image import imread
-from s2sharp.bench.compare import Outcome, compare, find_tasks, folders
+from s2sharp.bench.compare import BenchOutcome, compare, find_tasks, folders
 from s2sharp.bench.page import draw_case, write_page
 from s2sharp.bench.tables import grids, write_tables
 from s2sharp.cli.app import app
@@ -191,7 +191,7 @@ def test_weights_that_go_bad_meanwhile_cost_one_method(learner) -> None:
         raise S2SharpError("weights-corrupt", "They have gone bad.")
 
     learner(bad)
-    kept: list[Outcome] = []
+    kept: list[BenchOutcome] = []
     cases = find_tasks(["mtf"], synthetic=1, cells=12).cases
     outcome = compare(["bicubic", "learner"], cases, keep=kept.append)
     assert [result.method for result in outcome.results] == ["bicubic"]
@@ -399,7 +399,7 @@ def test_the_page_holds_all_that_it_shows(outcome, tmp_path: Path) -> None:
     assert all(base64.b64decode(p).startswith(b"\x89PNG") for p in pictures)
     for fact in ("Σx² / Σe²", "6 pixels", "8 × 8 pixels", "landscape-0 20 m", "Copernicus"):
         assert fact in text
-    write_page(file, Outcome((), ("why",)), [], command, real=False)
+    write_page(file, BenchOutcome((), ("why",)), [], command, real=False)
     assert "Copernicus" not in file.read_text()
     assert "<li>why</li>" in file.read_text()
 

@@ -10,7 +10,7 @@ import xarray as xr
 import zarr
 from s2sharp.cube.open import open_cube
 from s2sharp.planning.make import make_plan
-from s2sharp.planning.resume import frozen
+from s2sharp.planning.resume import resume
 
 from s2sharp_core import S2SharpError
 
@@ -86,7 +86,7 @@ def test_its_cogs_are_the_cube_and_stac_says_what_they_are(whole: Path) -> None:
 
 def test_a_run_with_it_is_another_run(whole: Path, archive: Path, tmp_path: Path) -> None:
     with pytest.raises(S2SharpError, match="error90: True → False"):
-        frozen(config(archive, whole, bands="B02,B05,B09"))
+        resume(config(archive, whole, bands="B02,B05,B09"))
     plans = [
         make_plan(config(archive, tmp_path, **{**SMALL, "error90": asked}))
         for asked in (True, False)

@@ -184,7 +184,7 @@ def test_readers_see_the_cube_as_it_was_until_the_run_is_done(
     catalogue: Path, scheduler: str, tmp_path: Path
 ) -> None:
     from s2sharp.execution.execute import _laid_out
-    from s2sharp.planning.resume import frozen
+    from s2sharp.planning.resume import resume
 
     _, second = _dates(catalogue)
     archive = _with_date(catalogue, tmp_path / "archive", second)
@@ -193,7 +193,7 @@ def test_readers_see_the_cube_as_it_was_until_the_run_is_done(
     before = open_cube(out).load()
     shutil.rmtree(archive)
     shutil.copytree(catalogue, archive)
-    plan = frozen(config(archive, out, scheduler, since="last", **SMALL))
+    plan = resume(config(archive, out, scheduler, since="last", **SMALL))
     assert plan is not None
     _laid_out(plan)  # as a run that is killed before its first unit
     during = open_cube(out).load()

@@ -24,7 +24,7 @@ from s2sharp.planning.frozen import freeze, read_plan
 from s2sharp.planning.items import with_acquisitions
 from s2sharp.planning.make import make_plan
 from s2sharp.planning.plan import Plan
-from s2sharp.planning.resume import frozen
+from s2sharp.planning.resume import resume
 from s2sharp.scenes.read import Block, load_block
 from safetensors import safe_open
 
@@ -425,16 +425,16 @@ def test_another_start_in_the_same_folder_is_another_run(archive: Path, tmp_path
         ours = config(archive, tmp_path / fit, **settings)
         first = make_plan(ours)
         freeze(first)
-        assert frozen(ours) is not None
+        assert resume(ours) is not None
         before = first.digest
         save_net(SkipNet((20,)), file, {})  # other random weights
         with pytest.raises(S2SharpError, match=f"the weights in {start}") as error:
-            frozen(ours)
+            resume(ours)
         assert error.value.kind == "other-run"
         assert make_plan(ours).digest != before
     # A run whose fits are done does not need it any more.
     shutil.rmtree(start)
-    assert frozen(ours) is not None
+    assert resume(ours) is not None
 
 
 def test_the_threads_of_fits_per_window_are_part_of_the_key(archive: Path, tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import shapely
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pyproj import Transformer
-from s2sharp.catalog.antimeridian import around, rolled, unrolled
+from s2sharp.catalog.antimeridian import bounding_box, unwrap, wrap
 from s2sharp.catalog.search import search
 from s2sharp.cube.open import open_cube
 from s2sharp.demo.synthetic import COLLECTION, write_catalogue, write_scenes
@@ -98,7 +98,7 @@ def test_every_cell_that_may_be_written_is_within_reach(west, south, width, heig
     east = (west + width + 180) % 360 - 180
     flags = {"out": "out", "datetime": "2024", "bbox": (west, south, east, south + height)}
     settings_ = read_config(None, flags)
-    known = unrolled(rolled(_box(reach(settings_))))
+    known = unwrap(wrap(_box(reach(settings_))))
     for code in (*range(32601, 32661, 1), *range(32701, 32761)):
         shape = area_shape(settings_, code)
         if shape.is_empty:
@@ -135,14 +135,14 @@ def test_a_box_with_west_and_east_mixed_up_is_refused(tmp_path, bbox):
     ],
 )
 def test_the_box_around_several_parts_is_the_narrowest(parts, expected):
-    assert around(shapely.union_all([shapely.box(*part) for part in parts])) == expected
+    assert bounding_box(shapely.union_all([shapely.box(*part) for part in parts])) == expected
 
 
 # Real files, as archives tell of them
 
 
 def as_split(shape: shapely.Polygon) -> dict[str, Any]:
-    return shapely.geometry.mapping(rolled(shape))
+    return shapely.geometry.mapping(wrap(shape))
 
 
 def as_jump(shape: shapely.Polygon) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from s2sharp.cube.write import write_shard
 from s2sharp.demo.synthetic import COLLECTION
 from s2sharp.storage import location as module
 from s2sharp.storage.files import files, read_bytes, remove
-from s2sharp.storage.location import Place, place
+from s2sharp.storage.location import Location, place
 from typer.testing import CliRunner
 
 from s2sharp_core import S2SharpError
@@ -29,7 +29,7 @@ LAYOUT = Layout(32633, Box(9000, 9016, 1000, 1016), 8, 24, ("2024-06-01T10:00:00
 
 
 @pytest.fixture(params=["folder", "s3"])
-def out(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
+def out(request: pytest.FixtureRequest, tmp_path: Path) -> Location:
     """An OUT with a complete cube."""
     if request.param == "s3":
         request.getfixturevalue("s3")
@@ -43,7 +43,7 @@ def out(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
     return out
 
 
-def fill(out: Place, row: int, col: int, seed: int) -> None:
+def fill(out: Location, row: int, col: int, seed: int) -> None:
     """Noise: Icechunk keeps what is small, as constant shards are, in the manifest."""
     rng, shape = np.random.default_rng((seed, row, col)), LAYOUT.cells(row, col).pixels(10)
     data = {band: rng.integers(1, 10_000, shape).astype("int16") for band in LAYOUT.bands}
@@ -53,7 +53,7 @@ def fill(out: Place, row: int, col: int, seed: int) -> None:
     write_shard(out / "cube.zarr", LAYOUT, 0, row, col, data)
 
 
-def test_each_snapshot_opens_as_the_cube_was(out: Place) -> None:
+def test_each_snapshot_opens_as_the_cube_was(out: Location) -> None:
     first = commit(out, "first")
     then = open_cube(out).compute()
     fill(out, 1, 0, 7)
@@ -66,7 +66,7 @@ def test_each_snapshot_opens_as_the_cube_was(out: Place) -> None:
     xr.testing.assert_identical(open_cube(out, snapshot=second).compute(), now)
 
 
-def test_only_what_changed_is_kept_again(out: Place) -> None:
+def test_only_what_changed_is_kept_again(out: Location) -> None:
     commit(out, "first")
     before = files(out / "cube.icechunk" / "chunks")
     fill(out, 0, 1, 3)
@@ -77,7 +77,7 @@ def test_only_what_changed_is_kept_again(out: Place) -> None:
     assert len(new) == len(LAYOUT.bands) + len(LAYERS)
 
 
-def test_a_run_that_changed_nothing_makes_no_snapshot(out: Place) -> None:
+def test_a_run_that_changed_nothing_makes_no_snapshot(out: Location) -> None:
     assert commit(out, "first")
     fill(out, 0, 0, 1)
     finish(out / "cube.zarr", "complete")
@@ -85,7 +85,9 @@ def test_a_run_that_changed_nothing_makes_no_snapshot(out: Place) -> None:
     assert len(list(snapshots(out))) == 1
 
 
-def test_what_was_emptied_is_empty_in_the_next_snapshot_and_there_in_the_last(out: Place) -> None:
+def test_what_was_emptied_is_empty_in_the_next_snapshot_and_there_in_the_last(
+    out: Location,
+) -> None:
     first = commit(out, "first")
     for name in files(out / "cube.zarr"):
         if name.endswith("/c/0/0/0"):
@@ -95,7 +97,7 @@ def test_what_was_emptied_is_empty_in_the_next_snapshot_and_there_in_the_last(ou
     assert np.isnan(float(open_cube(out, snapshot=second).B02[0, 0, 0]))
 
 
-def test_without_the_notes_of_the_last_snapshot_the_next_is_still_right(out: Place) -> None:
+def test_without_the_notes_of_the_last_snapshot_the_next_is_still_right(out: Location) -> None:
     commit(out, "first")
     remove(out / "cube.icechunk.json")
     fill(out, 0, 0, 9)
@@ -107,13 +109,13 @@ def test_without_the_notes_of_the_last_snapshot_the_next_is_still_right(out: Pla
 
 
 def test_a_commit_that_is_interrupted_shows_nothing_and_is_made_good(
-    out: Place, monkeypatch: pytest.MonkeyPatch
+    out: Location, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = commit(out, "first")
     fill(out, 0, 0, 5)
     fill(out, 1, 1, 5)
 
-    def killed(file: Place) -> bytes:
+    def killed(file: Location) -> bytes:
         if file.as_posix().endswith("/c/0/1/1"):
             raise KeyboardInterrupt
         return read_bytes(file)
@@ -137,7 +139,7 @@ def test_no_credential_is_kept(s3: Proxy) -> None:
     assert not [path for _, path in s3.requests if SECRET in path]
 
 
-def test_what_is_not_there_is_said(tmp_path: Path, out: Place) -> None:
+def test_what_is_not_there_is_said(tmp_path: Path, out: Location) -> None:
     with pytest.raises(S2SharpError) as caught:
         open_cube(tmp_path / "nothing", snapshot="1CECHNKREP0F1RSTCMT0")
     assert caught.value.kind == "no-history"

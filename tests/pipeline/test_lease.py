@@ -17,7 +17,7 @@ from uuid import uuid4
 import pytest
 from s2sharp.engine.lease import Holder, Lease, holder
 from s2sharp.storage.files import files, write_text
-from s2sharp.storage.location import Place, place
+from s2sharp.storage.location import Location, place
 
 from s2sharp_core import S2SharpError
 from tests.services import Proxy
@@ -75,14 +75,14 @@ def started(seconds: float) -> Iterator[Run]:
 
 
 @pytest.fixture(params=["folder", "s3"])
-def out(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
+def out(request: pytest.FixtureRequest, tmp_path: Path) -> Location:
     if request.param == "folder":
         return place(tmp_path / "out")
     request.getfixturevalue("s3")
     return place(f"s3://bucket/{uuid4().hex}")
 
 
-def refused(out: Place) -> S2SharpError:
+def refused(out: Location) -> S2SharpError:
     def take() -> None:
         with Lease.taken(out, 30):
             raise AssertionError("it was free")
@@ -92,7 +92,7 @@ def refused(out: Place) -> S2SharpError:
     return caught.value
 
 
-def test_of_runs_that_start_at_once_one_wins_every_time(out: Place) -> None:
+def test_of_runs_that_start_at_once_one_wins_every_time(out: Location) -> None:
     with ExitStack() as stack:
         runs = [stack.enter_context(started(30)) for _ in range(3)]
         for number in range(12):
@@ -111,7 +111,7 @@ def test_of_runs_that_start_at_once_one_wins_every_time(out: Place) -> None:
     assert list(files(out / "old" / "lease")) == ["000006"], "generations that are over go"
 
 
-def test_who_is_refused_is_told_by_whom_and_until_when(out: Place) -> None:
+def test_who_is_refused_is_told_by_whom_and_until_when(out: Location) -> None:
     with Lease.taken(out, 30) as lease:
         held = holder(out)
         assert held is not None
@@ -125,7 +125,7 @@ def test_who_is_refused_is_told_by_whom_and_until_when(out: Place) -> None:
         assert holder(out) != held
 
 
-def test_a_killed_run_blocks_nobody_longer_than_its_term(out: Place) -> None:
+def test_a_killed_run_blocks_nobody_longer_than_its_term(out: Location) -> None:
     with started(4) as run:
         run.tell(str(out))
         assert run.hear() == "taken"
@@ -146,7 +146,7 @@ def test_a_killed_run_blocks_nobody_longer_than_its_term(out: Place) -> None:
     assert str(run.pid) in told[0]
 
 
-def test_a_run_that_was_killed_on_this_machine_blocks_nobody(out: Place) -> None:
+def test_a_run_that_was_killed_on_this_machine_blocks_nobody(out: Location) -> None:
     with started(30) as run:
         run.tell(str(out))
         assert run.hear() == "taken"
@@ -175,7 +175,7 @@ def test_only_who_would_see_a_process_says_that_it_is_dead(tmp_path: Path) -> No
     assert not replace(held, host="elsewhere").dead
 
 
-def test_a_holder_that_beats_keeps_it_however_long_it_takes(out: Place) -> None:
+def test_a_holder_that_beats_keeps_it_however_long_it_takes(out: Location) -> None:
     with Lease.taken(out, 0.9) as lease:
         first = holder(out)
         assert first is not None
@@ -189,7 +189,7 @@ def test_a_holder_that_beats_keeps_it_however_long_it_takes(out: Place) -> None:
         assert replace(beaten, beat=first.beat) == first
 
 
-def test_a_suspended_holder_notices_that_another_took_over(out: Place) -> None:
+def test_a_suspended_holder_notices_that_another_took_over(out: Location) -> None:
     with started(1.5) as run:
         run.tell(str(out))
         assert run.hear() == "taken"
@@ -208,7 +208,7 @@ def test_a_suspended_holder_notices_that_another_took_over(out: Place) -> None:
         assert free(out)
 
 
-def free(out: Place, told: list[str] | None = None) -> bool:
+def free(out: Location, told: list[str] | None = None) -> bool:
     try:
         with Lease.taken(out, 30, (told if told is not None else []).append):
             return True
@@ -233,7 +233,7 @@ def test_who_lost_it_is_stopped_with_the_reason(tmp_path: Path) -> None:
 
 
 @contextmanager
-def elsewhere(out: Place, ahead: timedelta, *, alive: bool) -> Iterator[None]:
+def elsewhere(out: Location, ahead: timedelta, *, alive: bool) -> Iterator[None]:
     """A holder whose clock is not ours."""
     done = threading.Event()
 

@@ -25,14 +25,14 @@ from s2sharp.engine.lease import Lease
 from s2sharp.engine.ledger import Ledger
 from s2sharp.mosaic.config import configure
 from s2sharp.mosaic.cost import estimate, memory, parts
-from s2sharp.mosaic.execute import Outcome, execute
+from s2sharp.mosaic.execute import MosaicOutcome, execute
 from s2sharp.mosaic.make import make_plan
 from s2sharp.mosaic.periods import by_preference, periods
 from s2sharp.mosaic.plan import MosaicPlan, freeze
-from s2sharp.mosaic.sources import Source
+from s2sharp.mosaic.sources import CubeDate
 from s2sharp.mosaic.unit import Job, do_tile
 from s2sharp.storage.files import files, read_bytes, read_text, write_bytes
-from s2sharp.storage.location import Place, place
+from s2sharp.storage.location import Location, place
 from scipy.ndimage import distance_transform_edt
 
 from s2sharp_core import S2SharpError
@@ -69,11 +69,13 @@ def near(lon: float, lat: float, metres: float, kind: int) -> Any:
     return cloud
 
 
-def plan_of(out: Place, to: Place, **flags: Any) -> MosaicPlan:
+def plan_of(out: Location, to: Location, **flags: Any) -> MosaicPlan:
     return make_plan(configure({"out": out, "to": to, "publish": False, "retries": 0, **flags}))
 
 
-def make(out: Place, to: Place, scheduler: str, **flags: Any) -> tuple[MosaicPlan, Outcome]:
+def make(
+    out: Location, to: Location, scheduler: str, **flags: Any
+) -> tuple[MosaicPlan, MosaicOutcome]:
     plan = plan_of(out, to, scheduler=scheduler, **flags)
     outcome = execute(plan)
     assert not outcome.failed, outcome.failed[0].message
@@ -439,7 +441,7 @@ def test_periods_hold_every_acquisition_once():
         "2024-03-01T00:00:00",
         "2024-12-31T01:00:00",
     )
-    sources = [Source(f"T{i}_{WEST}", t, WEST, i) for i, t in enumerate(times)]
+    sources = [CubeDate(f"T{i}_{WEST}", t, WEST, i) for i, t in enumerate(times)]
     expected = {
         "month": ["2023-12", "2024-02", "2024-03", "2024-12"],
         "year": ["2023", "2024"],
@@ -457,11 +459,11 @@ def test_periods_hold_every_acquisition_once():
 
 def test_datatakes_close_to_the_middle_come_first_with_all_their_codes():
     sources = [
-        Source("B_32632", "2024-06-10T10:00:00", WEST, 0),
-        Source("B_32633", "2024-06-10T10:00:20", EAST, 0),
-        Source("A_32633", "2024-06-22T10:00:00", EAST, 1),
-        Source("C_32632", "2024-06-14T10:00:00", WEST, 1),
-        Source("D_32632", "2024-07-14T10:00:00", WEST, 2),
+        CubeDate("B_32632", "2024-06-10T10:00:00", WEST, 0),
+        CubeDate("B_32633", "2024-06-10T10:00:20", EAST, 0),
+        CubeDate("A_32633", "2024-06-22T10:00:00", EAST, 1),
+        CubeDate("C_32632", "2024-06-14T10:00:00", WEST, 1),
+        CubeDate("D_32632", "2024-07-14T10:00:00", WEST, 2),
     ]
     (june, _) = periods("month", sources)
     takes = by_preference(june, sources)

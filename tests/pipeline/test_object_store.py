@@ -21,7 +21,7 @@ from s2sharp.cli.app import app
 from s2sharp.cube.open import open_cube
 from s2sharp.engine.ledger import Ledger
 from s2sharp.storage.files import files, read_text
-from s2sharp.storage.location import Place, place
+from s2sharp.storage.location import Location, place
 from typer.testing import CliRunner
 
 from s2sharp_core import S2SharpError
@@ -43,7 +43,7 @@ def whole(archive: Path, scheduler: str, tmp_path_factory: pytest.TempPathFactor
     return out
 
 
-def units(out: Place) -> int:
+def units(out: Location) -> int:
     return sum("/x1_" in name for name in records(out))
 
 
@@ -60,7 +60,7 @@ def printed() -> list[str]:
 
 
 @pytest.fixture
-def remote(archive: Path, s3: Proxy, s3_scheduler: str, printed: list[str]) -> Place:
+def remote(archive: Path, s3: Proxy, s3_scheduler: str, printed: list[str]) -> Location:
     """The same run as `whole`, to an object store, through the stage; made once."""
     out = place("s3://bucket/whole/out")
     if not files(out):
@@ -73,17 +73,17 @@ def remote(archive: Path, s3: Proxy, s3_scheduler: str, printed: list[str]) -> P
     return out
 
 
-def test_the_shards_are_those_of_a_run_to_a_folder(remote: Place, whole: Path) -> None:
+def test_the_shards_are_those_of_a_run_to_a_folder(remote: Location, whole: Path) -> None:
     assert shards(remote) == shards(whole)
     assert set(records(remote)) == set(records(whole))
 
 
-def test_the_same_is_there_as_in_a_folder(remote: Place, whole: Path) -> None:
+def test_the_same_is_there_as_in_a_folder(remote: Location, whole: Path) -> None:
     assert set(files(remote)) == set(files(whole))
     assert not any(name.startswith("stage/") for name in files(remote))
 
 
-def test_the_cube_opens_by_its_url(remote: Place, whole: Path) -> None:
+def test_the_cube_opens_by_its_url(remote: Location, whole: Path) -> None:
     for url in (str(remote), f"{remote}/cube.zarr", remote):
         cube = open_cube(url)
         assert cube.rio.crs.to_epsg() == 32633
@@ -93,7 +93,7 @@ def test_the_cube_opens_by_its_url(remote: Place, whole: Path) -> None:
 
 
 def test_cogs_are_valid_and_the_catalogue_leads_to_them(
-    remote: Place, whole: Path, tmp_path: Path
+    remote: Location, whole: Path, tmp_path: Path
 ) -> None:
     collection = json.loads(read_text(remote / "stac" / "collection.json"))
     (link,) = (link["href"] for link in collection["links"] if link["rel"] == "item")
@@ -118,7 +118,7 @@ def test_cogs_are_valid_and_the_catalogue_leads_to_them(
 
 
 def test_the_same_command_again_does_nothing(
-    archive: Path, remote: Place, s3: Proxy, s3_scheduler: str
+    archive: Path, remote: Location, s3: Proxy, s3_scheduler: str
 ) -> None:
     before = records(remote)
     s3.requests.clear()
@@ -128,7 +128,9 @@ def test_the_same_command_again_does_nothing(
     assert not [path for method, path in s3.requests if method == "PUT" and "/c/" in path]
 
 
-def test_no_credential_is_written_or_printed(remote: Place, s3: Proxy, printed: list[str]) -> None:
+def test_no_credential_is_written_or_printed(
+    remote: Location, s3: Proxy, printed: list[str]
+) -> None:
     secrets = (SECRET, os.environ["AWS_ACCESS_KEY_ID"])
     everything = {name: (remote / name).read_bytes() for name in files(remote)}
     assert len(everything) > 50

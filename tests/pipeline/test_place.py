@@ -30,7 +30,7 @@ from s2sharp.storage.files import (
     write_bytes,
     write_text,
 )
-from s2sharp.storage.location import Located, Place, place, store_errors
+from s2sharp.storage.location import Located, Location, place, store_errors
 from s2sharp.storage.mirror import local, mirrored
 
 from s2sharp_core import S2SharpError
@@ -40,7 +40,7 @@ from .conftest import SECRET
 
 
 @pytest.fixture(params=["folder", "memory", "s3"])
-def out(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
+def out(request: pytest.FixtureRequest, tmp_path: Path) -> Location:
     """A place of each kind in which nothing is yet."""
     if request.param == "folder":
         return place(tmp_path / "out")
@@ -50,14 +50,14 @@ def out(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
     return place(f"{host}/{uuid4().hex}/out")
 
 
-def test_what_is_written_is_read(out: Place) -> None:
+def test_what_is_written_is_read(out: Location) -> None:
     write_text(out / "a" / "b.txt", "first, ü")
     write_text(out / "a" / "b.txt", "second, ü")
     assert read_text(out / "a" / "b.txt") == "second, ü"
     assert size(out / "a" / "b.txt") == len("second, ü".encode())
 
 
-def test_all_files_below_are_listed_with_their_sizes(out: Place) -> None:
+def test_all_files_below_are_listed_with_their_sizes(out: Location) -> None:
     for name in ("b", "a/c/d", "a/b.x"):
         write_bytes(out / name, name.encode())
     write_text(out.with_name("outside"), "a neighbour whose name begins alike")
@@ -66,7 +66,7 @@ def test_all_files_below_are_listed_with_their_sizes(out: Place) -> None:
     assert files(out / "a") == {"b.x": 5, "c/d": 5}
 
 
-def test_nothing_there_is_no_error(out: Place) -> None:
+def test_nothing_there_is_no_error(out: Location) -> None:
     assert files(out) == {}
     assert size(out / "a") == 0
     remove(out / "a")
@@ -77,7 +77,7 @@ def test_nothing_there_is_no_error(out: Place) -> None:
             ask(out / "a")
 
 
-def test_removing_takes_what_was_meant_and_no_more(out: Place) -> None:
+def test_removing_takes_what_was_meant_and_no_more(out: Location) -> None:
     for name in ("a/1", "a/2", "ab/3", "b"):
         write_text(out / name, name)
     remove(out / "b")
@@ -86,7 +86,7 @@ def test_removing_takes_what_was_meant_and_no_more(out: Place) -> None:
     assert list(files(out)) == ["ab/3"]
 
 
-def test_many_are_read_at_once_and_what_went_meanwhile_is_left_out(out: Place) -> None:
+def test_many_are_read_at_once_and_what_went_meanwhile_is_left_out(out: Location) -> None:
     for n in range(20):
         write_text(out / f"{n:02}", str(n))
     names = list(files(out))
@@ -94,7 +94,7 @@ def test_many_are_read_at_once_and_what_went_meanwhile_is_left_out(out: Place) -
     assert list(read_texts(out, names)) == [str(n) for n in range(20) if n != 7]
 
 
-def test_of_many_that_create_at_once_one_is_told_so(out: Place) -> None:
+def test_of_many_that_create_at_once_one_is_told_so(out: Location) -> None:
     for n in range(4):
         with ThreadPoolExecutor(8) as threads:
             told = list(threads.map(lambda who: create(out / f"{n}", f"I am {who}"), range(8)))  # noqa: B023
@@ -103,7 +103,7 @@ def test_of_many_that_create_at_once_one_is_told_so(out: Place) -> None:
     assert sorted(files(out)) == ["0", "1", "2", "3"], "no draft is left"
 
 
-def test_who_repeats_its_own_creation_has_created_it(out: Place) -> None:
+def test_who_repeats_its_own_creation_has_created_it(out: Location) -> None:
     assert create(out / "a", "mine")
     assert create(out / "a", "mine")
     assert not create(out / "a", "yours")
@@ -117,7 +117,7 @@ def test_the_last_of_several_files_comes_last(s3: Proxy) -> None:
     assert written[-1].endswith("/zarr.json")
 
 
-def test_a_version_changes_with_every_writing(out: Place) -> None:
+def test_a_version_changes_with_every_writing(out: Location) -> None:
     write_text(out / "a" / "file", "1")
     before, around = version(out / "a" / "file"), contents(out / "a")
     assert version(out / "a" / "file") == before
@@ -163,7 +163,7 @@ def test_a_listing_is_of_files_even_while_the_first_one_comes(s3: Proxy) -> None
     assert list(files(place(f"s3://bucket/{prefix}"))) == ["first"]
 
 
-def test_a_finished_file_is_moved_to_its_place(out: Place, tmp_path: Path) -> None:
+def test_a_finished_file_is_moved_to_its_place(out: Location, tmp_path: Path) -> None:
     finished = tmp_path / "finished"
     finished.write_bytes(b"whole")
     put(finished, out / "cogs" / "B02.tif")
@@ -171,7 +171,7 @@ def test_a_finished_file_is_moved_to_its_place(out: Place, tmp_path: Path) -> No
     assert not finished.exists()
 
 
-def test_sharded_arrays_are_the_same_bytes_everywhere(out: Place, tmp_path: Path) -> None:
+def test_sharded_arrays_are_the_same_bytes_everywhere(out: Location, tmp_path: Path) -> None:
     data = np.arange(64 * 64, dtype="int16").reshape(64, 64)
     stored = []
     for where in (out, tmp_path / "plain"):
@@ -187,7 +187,7 @@ def test_sharded_arrays_are_the_same_bytes_everywhere(out: Place, tmp_path: Path
     assert len(stored[0]) == 4
 
 
-def test_code_that_knows_paths_only_reads_a_copy_that_follows(out: Place) -> None:
+def test_code_that_knows_paths_only_reads_a_copy_that_follows(out: Location) -> None:
     write_bytes(out / "net.safetensors", b"1")
     write_text(out / "net.json", "{}")
     assert (local(out) / "net.safetensors").read_bytes() == b"1"
@@ -197,7 +197,7 @@ def test_code_that_knows_paths_only_reads_a_copy_that_follows(out: Place) -> Non
     assert (local(out) / "net.json").read_text() == "{}"
 
 
-def test_what_is_written_to_a_mirror_arrives_in_the_order_it_was_written(out: Place) -> None:
+def test_what_is_written_to_a_mirror_arrives_in_the_order_it_was_written(out: Location) -> None:
     write_text(out / "before", "old")
     with mirrored(out) as (here, push):
         assert (here / "before").read_text() == "old"
@@ -233,7 +233,7 @@ def test_a_mirror_writes_only_what_changed(s3: Proxy) -> None:
     assert names == ["card", "weights"]
 
 
-def test_a_place_travels_to_other_processes_without_credentials(out: Place) -> None:
+def test_a_place_travels_to_other_processes_without_credentials(out: Location) -> None:
     write_text(out / "a", "1")
     parcel = pickle.dumps(out)
     assert SECRET.encode() not in parcel

@@ -9,7 +9,7 @@ import pytest
 from s2sharp.planning.config import RunConfig
 from s2sharp.planning.frozen import freeze
 from s2sharp.planning.make import make_plan
-from s2sharp.planning.resume import frozen
+from s2sharp.planning.resume import resume
 
 from s2sharp_core import S2SharpError
 from s2sharp_core.networks import ResidualNet
@@ -61,7 +61,7 @@ def test_an_area_that_was_edited_is_another_question_and_the_same_cube(
     settings = _over(archive, tmp_path / "out", file)
     before = freeze(make_plan(settings))
     _area(file, 16.0, 48.0, 17.0, 49.0)
-    after = frozen(settings)
+    after = resume(settings)
     assert after is not None
     assert after.shape != before.shape
     assert after.layouts[0].area.contains(before.layouts[0].area)
@@ -84,7 +84,7 @@ def test_another_model_precision_or_configuration_is_refused_with_the_difference
 ) -> None:
     freeze(make_plan(config(archive, tmp_path / "out")))
     with pytest.raises(S2SharpError, match=difference) as caught:
-        frozen(config(archive, tmp_path / "out", **other))
+        resume(config(archive, tmp_path / "out", **other))
     assert caught.value.kind == "other-run"
     assert str(tmp_path / "out") in caught.value.message
 
@@ -125,8 +125,8 @@ def test_other_weights_under_the_same_name_are_another_run(archive: Path, tmp_pa
     about = {"method": "dsen2", "bands": "B05", "weights": weights.parent}
     settings = config(archive, tmp_path / "out", **about)
     freeze(make_plan(settings))
-    assert frozen(settings) is not None
+    assert resume(settings) is not None
     save_net(ResidualNet(20, 8, 1), weights, {})  # other random ones
     with pytest.raises(S2SharpError, match=r"weights, by their digest: \w{12} → \w{12}") as caught:
-        frozen(settings)
+        resume(settings)
     assert caught.value.kind == "other-run"

@@ -22,7 +22,7 @@ from s2sharp.cube.layout import FILL, LAYERS, Layout, encode
 from s2sharp.cube.open import open_cube
 from s2sharp.cube.write import write_shard
 from s2sharp.publish.cogs import write_cogs
-from s2sharp.publish.stac import Provenance, stac_item, write_catalog
+from s2sharp.publish.stac import Provenance, stac_item, write_collection
 
 from s2sharp_core import S2SharpError
 from s2sharp_core.lattice import Box
@@ -100,7 +100,7 @@ def catalog(published):
         stac_item(out, layout, 0, "first", cogs, PROVENANCE, picture),
         stac_item(out, layout, 1, "second", write_cogs(out, layout, 1, "second"), later),
     ]
-    return out, layout, write_catalog(out, items, "Two dates of a test")
+    return out, layout, write_collection(out, items, "Two dates of a test")
 
 
 def test_every_cog_is_valid_for_rio_cogeo(published):
@@ -356,7 +356,7 @@ def test_what_is_unknown_is_left_out(tmp_path):
     layout = make_cube(tmp_path, 32633, Box(64, 70, 128, 131))
     unknown = Provenance(**{**vars(PROVENANCE), "platform": None, "cloud_cover": None})
     item = stac_item(tmp_path, layout, 0, "x", write_cogs(tmp_path, layout, 0, "x"), unknown)
-    path = write_catalog(tmp_path, [item], "One")
+    path = write_collection(tmp_path, [item], "One")
     document = json.loads((path.parent / "items" / "x.json").read_text())
     validate_offline(document)
     assert not {"platform", "eo:cloud_cover"} & set(document["properties"])
@@ -366,5 +366,5 @@ def test_what_is_unknown_is_left_out(tmp_path):
 
 def test_a_catalogue_of_nothing_is_refused_by_name(tmp_path):
     with pytest.raises(S2SharpError) as caught:
-        write_catalog(tmp_path, [], "nothing")
+        write_collection(tmp_path, [], "nothing")
     assert caught.value.kind == "nothing-published"

@@ -21,7 +21,7 @@ from s2sharp.planning.cost import estimate
 from s2sharp.planning.frozen import freeze
 from s2sharp.planning.make import make_plan
 from s2sharp.planning.plan import Plan
-from s2sharp.planning.resume import frozen
+from s2sharp.planning.resume import resume
 from s2sharp.report.make import make_report
 from typer.testing import CliRunner
 
@@ -100,7 +100,7 @@ def test_a_run_measures_the_shift_of_a_band_and_leaves_the_others_in_place(whole
 
 
 def test_the_sharpener_of_the_datatake_has_it(shifted: Path, whole: Path) -> None:
-    plan = frozen(config(shifted, whole, **FAST))
+    plan = resume(config(shifted, whole, **FAST))
     assert plan is not None
     (take,) = {a.take for a in plan.acquisitions}
     sharpener = plan.sharpener(take)
@@ -153,14 +153,14 @@ def test_the_sensor_does_not_depend_on_the_area(shifted: Path, whole: Path, tmp_
 
 
 def test_another_sensor_is_another_key(shifted: Path, whole: Path, tmp_path: Path) -> None:
-    plans = [frozen(config(shifted, whole, **FAST))]
+    plans = [resume(config(shifted, whole, **FAST))]
     plans += [plan_of(shifted, tmp_path, sensor=sensor) for sensor in ("default", "table")]
     keys = [{plan.key(unit) for unit in plan.units()} for plan in plans if plan]
     assert len(set.union(*keys)) == sum(map(len, keys)) > 0
     assert [plan.measures for plan in plans if plan] == [True, False, False]
     assert plans[2].sensor("any") == MTF_TABLE  # type: ignore[union-attr]
     with pytest.raises(S2SharpError, match="sensor: measured → default"):
-        frozen(config(shifted, whole, **FAST, sensor="default"))
+        resume(config(shifted, whole, **FAST, sensor="default"))
 
 
 def test_a_method_that_does_not_look_at_the_sensor_is_not_held_up(

@@ -16,7 +16,7 @@ from s2sharp.engine import slurm as module
 from s2sharp.engine.events import Event
 from s2sharp.engine.slurm import jobs, read_profile
 from s2sharp.execution.execute import execute
-from s2sharp.execution.phases import Outcome
+from s2sharp.execution.phases import RunOutcome
 from s2sharp.planning.make import make_plan
 
 from s2sharp_core import S2SharpError
@@ -74,7 +74,7 @@ def profile(folder: Path, **more: object) -> str:
     return str(file)
 
 
-def disturbed(archive: Path, out: Path, cluster: str, at: Callable[[int], None]) -> Outcome:
+def disturbed(archive: Path, out: Path, cluster: str, at: Callable[[int], None]) -> RunOutcome:
     """A run by jobs; ``at`` is called with the number of units that are done, after each."""
     done = 0
 

@@ -7,7 +7,7 @@ import pytest
 import zarr
 from s2sharp.cube.open import open_cube
 from s2sharp.planning.make import make_plan
-from s2sharp.planning.resume import frozen
+from s2sharp.planning.resume import resume
 
 from s2sharp_core import S2SharpError
 
@@ -56,7 +56,7 @@ def test_overviews_show_the_worst(whole: Path) -> None:
 
 def test_a_run_with_trust_is_another_run(whole: Path, archive: Path, tmp_path: Path) -> None:
     with pytest.raises(S2SharpError, match="trust: True → False"):
-        frozen(config(archive, whole, bands="B02,B05,B09"))
+        resume(config(archive, whole, bands="B02,B05,B09"))
     plans = [
         make_plan(config(archive, tmp_path, **{**SMALL, "trust": trust})) for trust in (True, False)
     ]
