@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help setup demo test check docs audit lock notebooks bench clean
+.PHONY: help setup demo test quick check docs audit lock notebooks bench clean
 
 help:  ## this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
@@ -24,6 +24,11 @@ demo: $(READY)  ## the whole road on synthetic scenes with known truth
 
 test: $(READY)  ## all tests but the notebooks
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --ignore tests/test_notebooks.py
+
+quick: $(READY)  ## tests for every save: no services, no nets that learn
+	$(BIN)/python -m pytest -q --numprocesses 2 --dist loadfile tests/test_faces.py \
+		$(addprefix tests/core/test_,$(addsuffix .py,consistency half_pixel import lattice metrics networks observation registration regression results scene simulate weights)) \
+		$(addprefix tests/pipeline/test_,$(addsuffix .py,acquisitions archives composite config footprints frozen globe ledger load overlaps quicklook))
 
 check: $(READY)  ## lint, types, who imports whom, and the site, strict
 	$(BIN)/ruff check .
