@@ -19,13 +19,7 @@ from s2sharp_core.learning.fitting import FitOptions
 
 from ..scenes.whole import real_scenes
 
-__all__ = [
-    "BenchOutcome",
-    "Tasks",
-    "compare",
-    "find_tasks",
-    "folders",
-]
+__all__ = ["BenchOutcome", "Tasks", "compare", "find_tasks", "folders"]
 
 
 @dataclass(frozen=True)

@@ -23,10 +23,7 @@ from .tables import SEEN, Grid
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = [
-    "draw_case",
-    "write_page",
-]
+__all__ = ["draw_case", "write_page"]
 
 # Side of the place that is shown, length of a profile, both in pixels of the result's grid, and the
 # profile's width: the mean of so many rows or columns.

@@ -16,14 +16,7 @@ from s2sharp_core.evaluation.protocols import PROTOCOLS
 from s2sharp_core.evaluation.scoring import METRICS
 from s2sharp_core.evaluation.spectrum import departure
 
-__all__ = [
-    "SEEN",
-    "Cell",
-    "Grid",
-    "grids",
-    "write_csv",
-    "write_tables",
-]
+__all__ = ["SEEN", "Cell", "Grid", "grids", "write_csv", "write_tables"]
 
 SEEN = (
     "† The weights were trained on this very scene: read it as the best that the method can do. Figures "

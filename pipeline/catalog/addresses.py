@@ -7,13 +7,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 
 from s2sharp_core.errors import S2SharpError
 
-__all__ = [
-    "check_href",
-    "is_local",
-    "public",
-    "safe_name",
-    "unsigned",
-]
+__all__ = ["check_href", "is_local", "public", "safe_name", "unsigned"]
 
 # Of SAS tokens, presigned S3, Google and CloudFront addresses, and of what else is called a key.
 _SECRET = re.compile(

@@ -4,13 +4,7 @@ import numpy as np
 import shapely
 from shapely.affinity import translate
 
-__all__ = [
-    "Degrees",
-    "bounding_box",
-    "unwrap",
-    "valid_bbox",
-    "wrap",
-]
+__all__ = ["Degrees", "bounding_box", "unwrap", "valid_bbox", "wrap"]
 
 
 def valid_bbox(bbox: tuple[float, float, float, float]) -> tuple[float, float, float, float]:

@@ -30,13 +30,7 @@ from ..storage.location import place, store_errors
 from .http import BrokenError
 from .metadata import as_number, as_text
 
-__all__ = [
-    "Array",
-    "eopf_item",
-    "is_array",
-    "is_eopf",
-    "opened",
-]
+__all__ = ["Array", "eopf_item", "is_array", "is_eopf", "opened"]
 
 _SCL = "conditions/mask/l2a_classification/r20m/scl"
 # What an archive may have its bytes packed by. Others are refused before a byte is read: numcodecs

@@ -17,10 +17,7 @@ import shapely
 
 from .antimeridian import Degrees
 
-__all__ = [
-    "collections",
-    "documents",
-]
+__all__ = ["collections", "documents"]
 
 ROWS = 512
 """Items that are held at once."""

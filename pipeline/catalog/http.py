@@ -15,15 +15,7 @@ from .addresses import public
 if TYPE_CHECKING:
     from pystac_client.stac_api_io import StacApiIO
 
-__all__ = [
-    "BrokenError",
-    "RangeFile",
-    "answer",
-    "open_file",
-    "read_json",
-    "stac_io",
-    "unreachable",
-]
+__all__ = ["BrokenError", "RangeFile", "answer", "open_file", "read_json", "stac_io", "unreachable"]
 
 RETRIES = 5
 

@@ -5,9 +5,7 @@ import re
 
 from s2sharp_core.errors import S2SharpError
 
-__all__ = [
-    "interval",
-]
+__all__ = ["interval"]
 
 
 def interval(text: str) -> tuple[dt.datetime | None, dt.datetime | None]:

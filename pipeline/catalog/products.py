@@ -13,11 +13,7 @@ from .http import unreachable
 from .safe import is_safe, safe_item
 from .signing import archive_place
 
-__all__ = [
-    "are_products",
-    "product_item",
-    "product_paths",
-]
+__all__ = ["are_products", "product_item", "product_paths"]
 
 MAX_DEPTH = 8
 """Folders in folders that are looked through: archives sort theirs by year, month and day."""

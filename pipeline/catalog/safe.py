@@ -25,10 +25,7 @@ from .http import BrokenError
 if TYPE_CHECKING:
     from xml.etree.ElementTree import Element
 
-__all__ = [
-    "is_safe",
-    "safe_item",
-]
+__all__ = ["is_safe", "safe_item"]
 
 MAX_BYTES = 1 << 26
 """Of a document of metadata; those of real products have a hundredth of it."""

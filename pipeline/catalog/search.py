@@ -35,9 +35,7 @@ from .products import are_products, product_item, product_paths
 if TYPE_CHECKING:
     from pystac_client.stac_api_io import StacApiIO
 
-__all__ = [
-    "search",
-]
+__all__ = ["search"]
 
 MAX_ITEMS = 200_000
 """More than this in one answer is refused: it would be a decade of a continent, or a broken server."""

@@ -26,14 +26,7 @@ from .addresses import check_href, public, unsigned
 from .http import BrokenError, read_json, stac_io
 from .sources import Source, address
 
-__all__ = [
-    "Sign",
-    "archive_place",
-    "expiry",
-    "renewable",
-    "session",
-    "signed",
-]
+__all__ = ["Sign", "archive_place", "expiry", "renewable", "session", "signed"]
 
 Sign = Literal["auto", "none", "planetary-computer", "item", "cdse"]
 

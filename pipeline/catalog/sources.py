@@ -15,15 +15,7 @@ from s2sharp_core.errors import S2SharpError
 from .addresses import unsigned
 from .metadata import as_number, baseline
 
-__all__ = [
-    "WAYS",
-    "Offer",
-    "Source",
-    "address",
-    "grids",
-    "offers",
-    "sources",
-]
+__all__ = ["WAYS", "Offer", "Source", "address", "grids", "offers", "sources"]
 
 QUANTIFICATION = 10_000
 """DN per unit of reflectance in every ESA product so far."""

@@ -15,11 +15,7 @@ from .sensor import sensor
 from .train import finetune, import_weights, train
 from .view import view
 
-__all__ = [
-    "app",
-    "main",
-    "plan",
-]
+__all__ = ["app", "main", "plan"]
 
 app = typer.Typer(
     no_args_is_help=True,

@@ -15,10 +15,7 @@ from ..bench.compare import BenchOutcome, Tasks, compare
 from ..bench.tables import SEEN, Grid, grids, write_csv, write_tables
 from ..ui.terminal import bars, check_extras, console, problems
 
-__all__ = [
-    "Bench",
-    "check_pictures",
-]
+__all__ = ["Bench", "check_pictures"]
 
 
 def check_pictures() -> None:

@@ -11,10 +11,7 @@ from rich.table import Table
 from ..planning.config import read_config
 from ..ui.terminal import console, told
 
-__all__ = [
-    "demo",
-    "simulate",
-]
+__all__ = ["demo", "simulate"]
 
 
 def simulate(

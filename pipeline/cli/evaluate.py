@@ -11,10 +11,7 @@ from rich.table import Table
 
 from ..ui.terminal import console, told
 
-__all__ = [
-    "evaluate",
-    "methods",
-]
+__all__ = ["evaluate", "methods"]
 
 
 def methods(

@@ -13,11 +13,7 @@ from pydantic.fields import FieldInfo
 from ..planning.config import RunConfig, read_config
 from ..ui.terminal import told
 
-__all__ = [
-    "FLAGS",
-    "configured",
-    "flag",
-]
+__all__ = ["FLAGS", "configured", "flag"]
 
 
 def configured(command: Callable[..., object]) -> Callable[..., None]:

@@ -8,11 +8,7 @@ from rich.markup import escape
 from ..storage.location import place
 from ..ui.terminal import console, told
 
-__all__ = [
-    "clean",
-    "history",
-    "status",
-]
+__all__ = ["clean", "history", "status"]
 
 
 def status(

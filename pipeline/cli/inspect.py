@@ -19,12 +19,7 @@ from ..planning.resume import resume
 from ..storage.location import Location
 from ..ui.terminal import PARTIAL, console, problems, size_text
 
-__all__ = [
-    "clean_up",
-    "explained",
-    "say_owed",
-    "show_status",
-]
+__all__ = ["clean_up", "explained", "say_owed", "show_status"]
 
 
 def explained(config: RunConfig, name: str) -> None:

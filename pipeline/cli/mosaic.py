@@ -16,9 +16,7 @@ if TYPE_CHECKING:
     from ..mosaic.execute import MosaicOutcome
     from ..mosaic.plan import MosaicPlan
 
-__all__ = [
-    "mosaic",
-]
+__all__ = ["mosaic"]
 
 _PANELS = {
     None: "to",

@@ -9,9 +9,7 @@ from ..storage.files import write_text
 from ..storage.location import place
 from ..ui.terminal import console, told
 
-__all__ = [
-    "report",
-]
+__all__ = ["report"]
 
 
 def report(

@@ -22,10 +22,7 @@ from ..ui.progress import prepare, watched
 from ..ui.terminal import PARTIAL, check_extras, console, duration_text, problems, size_text
 from .inspect import say_owed
 
-__all__ = [
-    "carry_out",
-    "planned",
-]
+__all__ = ["carry_out", "planned"]
 
 
 def planned(config: RunConfig) -> tuple[Plan, Estimate]:

@@ -26,9 +26,7 @@ if TYPE_CHECKING:
 
     from ..planning.plan import Datatake
 
-__all__ = [
-    "sensor",
-]
+__all__ = ["sensor"]
 
 _FLAGS = "catalog collection bbox area datetime max_cloud bands sign seed"
 _DEFAULTS = {

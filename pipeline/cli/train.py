@@ -17,11 +17,7 @@ from .flags import configured
 if TYPE_CHECKING:
     from ..train.train import Training
 
-__all__ = [
-    "finetune",
-    "import_weights",
-    "train",
-]
+__all__ = ["finetune", "import_weights", "train"]
 
 
 def train(

@@ -7,9 +7,7 @@ import typer
 from ..storage.location import place
 from ..ui.terminal import check_extras, console, told
 
-__all__ = [
-    "view",
-]
+__all__ = ["view"]
 
 
 def view(

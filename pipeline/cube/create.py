@@ -19,11 +19,7 @@ from ..storage.files import sweep
 from ..storage.location import Location
 from .layout import FILL, FORMAT, SCALE, Layout, Native, Sharded, level_group
 
-__all__ = [
-    "finish",
-    "lay_out",
-    "lay_out_level",
-]
+__all__ = ["finish", "lay_out", "lay_out_level"]
 
 
 def _geo(layout: Sharded, level: int) -> dict[str, Any]:

@@ -17,10 +17,7 @@ from ..storage.location import Location
 from .create import lay_out
 from .layout import Layout
 
-__all__ = [
-    "move",
-    "recover",
-]
+__all__ = ["move", "recover"]
 
 
 def corners(store: Location) -> dict[int, tuple[int, int]]:

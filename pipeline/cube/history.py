@@ -24,13 +24,7 @@ from s2sharp_core import S2SharpError
 from ..storage.files import read_bytes, read_text, versions, write_text
 from ..storage.location import Location, store_errors
 
-__all__ = [
-    "Snapshot",
-    "check_place",
-    "commit",
-    "snapshot_store",
-    "snapshots",
-]
+__all__ = ["Snapshot", "check_place", "commit", "snapshot_store", "snapshots"]
 
 _BRANCH = "main"
 # Shards that are copied at a time: each is in memory twice.

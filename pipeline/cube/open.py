@@ -34,12 +34,7 @@ from .layout import (
 if TYPE_CHECKING:
     from zarr.storage import StoreLike
 
-__all__ = [
-    "crop",
-    "open_cube",
-    "open_written",
-    "read_group",
-]
+__all__ = ["crop", "open_cube", "open_written", "read_group"]
 
 
 def open_cube(

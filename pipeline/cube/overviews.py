@@ -12,9 +12,7 @@ from ..storage.location import Location
 from .layout import FILL, Sharded
 from .write import read_part
 
-__all__ = [
-    "overview",
-]
+__all__ = ["overview"]
 
 # Layers whose overviews show the highest.
 _WORST = frozenset({"valid", "saturated", *TRUST})

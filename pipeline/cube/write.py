@@ -14,10 +14,7 @@ from ..storage.files import version
 from ..storage.location import Location
 from .layout import Sharded, level_group
 
-__all__ = [
-    "read_part",
-    "write_shard",
-]
+__all__ = ["read_part", "write_shard"]
 
 
 def _opened(store: Location, name: str) -> "dict[str, zarr.Array[Any]]":

@@ -18,10 +18,7 @@ from typing import Any
 import numpy as np
 import rasterio
 
-__all__ = [
-    "make_scenes",
-    "score",
-]
+__all__ = ["make_scenes", "score"]
 
 
 def make_scenes(folder: Path) -> dict[str, Any]:

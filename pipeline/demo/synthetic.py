@@ -24,12 +24,7 @@ import pystac
 import rasterio
 import shapely
 
-__all__ = [
-    "COLLECTION",
-    "simulate",
-    "write_catalogue",
-    "write_scenes",
-]
+__all__ = ["COLLECTION", "simulate", "write_catalogue", "write_scenes"]
 
 COLLECTION = "synthetic-s2-l2a"
 # Tiles of one datatake overlap, as ESA's do by 163 cells.

@@ -21,14 +21,7 @@ from ..storage.location import Location
 from .slurm import jobs, read_profile
 from .worker import WORKER_THREADS
 
-__all__ = [
-    "ALLOCATOR",
-    "Cluster",
-    "connect",
-    "memory_of",
-    "threads_of",
-    "workers_of",
-]
+__all__ = ["ALLOCATOR", "Cluster", "connect", "memory_of", "threads_of", "workers_of"]
 
 ALLOCATOR = {
     "MALLOC_ARENA_MAX": "2",

@@ -16,11 +16,7 @@ from .ledger import Record
 if TYPE_CHECKING:
     from .settings import Command
 
-__all__ = [
-    "Event",
-    "Listener",
-    "listeners",
-]
+__all__ = ["Event", "Listener", "listeners"]
 
 
 @dataclass(frozen=True)

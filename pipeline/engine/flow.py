@@ -18,14 +18,7 @@ from s2sharp_core import S2SharpError
 
 from .ledger import Record
 
-__all__ = [
-    "GPU",
-    "PASSING",
-    "EnoughError",
-    "Flow",
-    "Workers",
-    "lost",
-]
+__all__ = ["GPU", "PASSING", "EnoughError", "Flow", "Workers", "lost"]
 
 GPU = "GPU"
 """The Dask resource that nets ask for where workers offer it."""

@@ -11,12 +11,7 @@ from typing import Literal, get_args
 from ..storage.files import files, read_texts, remove, write_text
 from ..storage.location import Location
 
-__all__ = [
-    "Ledger",
-    "Record",
-    "States",
-    "Status",
-]
+__all__ = ["Ledger", "Record", "States", "Status"]
 
 Status = Literal["ok", "empty", "cloudy", "failed"]
 

@@ -6,11 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ..storage.location import Location
 
-__all__ = [
-    "Command",
-    "folder",
-    "validation_message",
-]
+__all__ = ["Command", "folder", "validation_message"]
 
 
 def folder(value: Location) -> Location:

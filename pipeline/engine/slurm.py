@@ -31,11 +31,7 @@ from .worker import WORKER_THREADS
 if TYPE_CHECKING:
     from dask_jobqueue.slurm import SLURMCluster
 
-__all__ = [
-    "Profile",
-    "jobs",
-    "read_profile",
-]
+__all__ = ["Profile", "jobs", "read_profile"]
 
 # Seconds between two looks at SLURM's queue: sites ask not to be asked often.
 _LOOK = 20.0

@@ -7,11 +7,7 @@ from ..planning.frozen import read_plan
 from ..storage.files import files, remove, remove_empty
 from ..storage.location import Location
 
-__all__ = [
-    "Leftover",
-    "clean",
-    "leftovers",
-]
+__all__ = ["Leftover", "clean", "leftovers"]
 
 
 @dataclass(frozen=True)

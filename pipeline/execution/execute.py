@@ -28,9 +28,7 @@ from ..storage.location import store_errors
 from .phases import Road, RunOutcome, unwritable
 from .unit import Run
 
-__all__ = [
-    "execute",
-]
+__all__ = ["execute"]
 
 
 @contextmanager

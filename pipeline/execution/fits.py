@@ -22,11 +22,7 @@ from ..storage.mirror import mirrored
 from .samples import Wish, draw, scenes_of
 from .unit import Run, idle_size
 
-__all__ = [
-    "TOPIC",
-    "draw_sample",
-    "fit_unit",
-]
+__all__ = ["TOPIC", "draw_sample", "fit_unit"]
 
 TOPIC = "s2sharp-fit"
 """What workers tell of a fit under way: a dict of ``take``, ``step``, ``steps``, ``loss``."""

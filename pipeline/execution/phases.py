@@ -27,11 +27,7 @@ from .sensors import measure_unit
 from .staging import Stager
 from .unit import Run, overview_unit, sharpen_unit
 
-__all__ = [
-    "Road",
-    "RunOutcome",
-    "unwritable",
-]
+__all__ = ["Road", "RunOutcome", "unwritable"]
 
 
 @dataclass

@@ -22,10 +22,7 @@ from ..storage.files import files
 from ..storage.location import Location, store_errors
 from .unit import Run
 
-__all__ = [
-    "publish_catalog",
-    "publish_unit",
-]
+__all__ = ["publish_catalog", "publish_unit"]
 
 # Pixels along an overview that is searched for the place to show.
 _OVERVIEW = 1500

@@ -27,12 +27,7 @@ from ..scenes.read import Files, load_block, load_scl
 from ..storage.files import read_text, write_text
 from ..storage.location import Location
 
-__all__ = [
-    "Window",
-    "Wish",
-    "draw",
-    "scenes_of",
-]
+__all__ = ["Window", "Wish", "draw", "scenes_of"]
 
 # Draws for each window that is wanted, before a smaller side is tried.
 _DRAWS = 30

@@ -25,10 +25,7 @@ from ..storage.location import store_errors
 from .samples import Window, Wish, draw, scenes_of
 from .unit import Run, idle_size
 
-__all__ = [
-    "measure_datatake",
-    "measure_unit",
-]
+__all__ = ["measure_datatake", "measure_unit"]
 
 # Windows that are looked at: those that a fit with the same seed draws first.
 _WINDOWS = 6

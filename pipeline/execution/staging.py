@@ -16,10 +16,7 @@ from ..scenes.stage import Stage, clear
 from ..storage.location import store_errors
 from .unit import Run
 
-__all__ = [
-    "Stager",
-    "stage_unit",
-]
+__all__ = ["Stager", "stage_unit"]
 
 
 class Stager:

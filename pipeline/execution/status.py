@@ -17,14 +17,7 @@ from ..planning.queries import Query, owed
 from ..storage.arrays import zarr_store
 from ..storage.location import Location
 
-__all__ = [
-    "Standing",
-    "Status",
-    "at_work",
-    "cube_status",
-    "standings",
-    "status_of",
-]
+__all__ = ["Standing", "Status", "at_work", "cube_status", "standings", "status_of"]
 
 
 class Standing(NamedTuple):

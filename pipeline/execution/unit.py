@@ -34,12 +34,7 @@ from ..scenes.radiometry import decode, reference_offset
 from ..scenes.read import Block, Reader, load_block, load_scl, offset_doubt
 from ..storage.location import Location
 
-__all__ = [
-    "Run",
-    "idle_size",
-    "overview_unit",
-    "sharpen_unit",
-]
+__all__ = ["Run", "idle_size", "overview_unit", "sharpen_unit"]
 
 # Every so many shards along both axes, one is checked for bands that do not lie on each other.
 _PROBE = 4

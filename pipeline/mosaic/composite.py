@@ -11,14 +11,7 @@ from s2sharp_core.bands import HIDING, SceneClass
 
 from ..cube.layout import FILL
 
-__all__ = [
-    "FAR",
-    "clearance",
-    "feathered",
-    "medians",
-    "medoid",
-    "shares",
-]
+__all__ = ["FAR", "clearance", "feathered", "medians", "medoid", "shares"]
 
 FAR = 100
 """Pixels from cloud beyond which all are equally clear: 1 km."""

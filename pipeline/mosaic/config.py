@@ -14,11 +14,7 @@ from ..catalog.antimeridian import valid_bbox
 from ..engine.settings import Command, folder, validation_message
 from ..storage.location import Located
 
-__all__ = [
-    "BLOCK",
-    "MosaicConfig",
-    "configure",
-]
+__all__ = ["BLOCK", "MosaicConfig", "configure"]
 
 BLOCK = 512
 """Side, in pixels, of what is resampled at once: squares of one shape, anchored to the grid, so that the

@@ -10,12 +10,7 @@ from ..engine.ledger import Ledger
 from .config import BLOCK
 from .plan import MosaicPlan
 
-__all__ = [
-    "Estimate",
-    "estimate",
-    "memory",
-    "parts",
-]
+__all__ = ["Estimate", "estimate", "memory", "parts"]
 
 # Seconds: for a million values read, resampled or composed, and for a tile; orders of magnitude.
 _READ, _WARP, _PAIR, _TILE = 0.015, 0.12, 0.03, 0.5

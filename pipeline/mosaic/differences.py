@@ -23,13 +23,7 @@ from .grid import Footing, Grid, footing
 from .plan import MosaicPlan, Takes, Tile
 from .sources import CubeDate, Group, read_window
 
-__all__ = [
-    "Pair",
-    "compare_tile",
-    "differences_path",
-    "kinds",
-    "merge",
-]
+__all__ = ["Pair", "compare_tile", "differences_path", "kinds", "merge"]
 
 # Samples along the longer side of a tile, at least; and of overviews, the coarsest that is looked at: 80 m.
 _SAMPLES, _LEVEL = 128, 3

@@ -26,10 +26,7 @@ from .publish import write_catalogue
 from .store import begin_writing, lay_out, status_of
 from .unit import Job, do_tile
 
-__all__ = [
-    "MosaicOutcome",
-    "execute",
-]
+__all__ = ["MosaicOutcome", "execute"]
 
 
 @dataclass

@@ -14,12 +14,7 @@ from s2sharp_core.lattice import Box
 
 from ..cube.layout import Bounds
 
-__all__ = [
-    "Footing",
-    "Grid",
-    "footing",
-    "within",
-]
+__all__ = ["Footing", "Grid", "footing", "within"]
 
 
 def within(outer: Box, inner: Box) -> tuple[slice, slice]:

@@ -13,10 +13,7 @@ from .periods import periods
 from .plan import MosaicPlan, read_plan
 from .sources import Cube, read_cube
 
-__all__ = [
-    "continued",
-    "make_plan",
-]
+__all__ = ["continued", "make_plan"]
 
 _SIDES = (2048, 1024, 512)
 

@@ -15,9 +15,7 @@ from .plan import MosaicPlan, Takes
 from .resample import reach, resample
 from .sources import CubeDate, Group, read_window
 
-__all__ = [
-    "Painter",
-]
+__all__ = ["Painter"]
 
 _ALIKE = 4
 """Pixels by which clouds seem to lie elsewhere on another grid: 40 m."""

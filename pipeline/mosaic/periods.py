@@ -7,11 +7,7 @@ from itertools import groupby
 
 from .sources import CubeDate
 
-__all__ = [
-    "Period",
-    "by_preference",
-    "periods",
-]
+__all__ = ["Period", "by_preference", "periods"]
 
 
 @dataclass(frozen=True)

@@ -25,14 +25,7 @@ from .resample import reach
 from .sources import Cube, CubeDate, Group, done_units, ledger_folder
 from .store import Canvas
 
-__all__ = [
-    "MosaicPlan",
-    "Takes",
-    "Tile",
-    "freeze",
-    "plan_of",
-    "read_plan",
-]
+__all__ = ["MosaicPlan", "Takes", "Tile", "freeze", "plan_of", "read_plan"]
 
 _PIXEL = 10.0
 """Of the cube, in metres."""

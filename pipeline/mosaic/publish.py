@@ -21,10 +21,7 @@ from ..storage.location import Location, place
 from .grid import within
 from .plan import MosaicPlan, Takes, Tile
 
-__all__ = [
-    "publish_tile",
-    "write_catalogue",
-]
+__all__ = ["publish_tile", "write_catalogue"]
 
 
 def _place(plan: MosaicPlan, tile: Tile) -> str:

@@ -9,10 +9,7 @@ from s2sharp_core.lattice import Box
 from ..cube.layout import FILL
 from .grid import Footing, Grid, within
 
-__all__ = [
-    "reach",
-    "resample",
-]
+__all__ = ["reach", "resample"]
 
 _PATCH = 128
 """Pixels that GDAL is given at once: it places those along a line between its ends, which over so short a

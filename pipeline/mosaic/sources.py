@@ -21,15 +21,7 @@ from ..storage.files import version
 from ..storage.location import Located, Location, store_errors
 from .grid import Grid, within
 
-__all__ = [
-    "Cube",
-    "CubeDate",
-    "Group",
-    "done_units",
-    "ledger_folder",
-    "read_cube",
-    "read_window",
-]
+__all__ = ["Cube", "CubeDate", "Group", "done_units", "ledger_folder", "read_cube", "read_window"]
 
 
 @dataclass(frozen=True)

@@ -22,14 +22,7 @@ from ..storage.location import Location, place, store_errors
 from .grid import Grid
 from .periods import Period
 
-__all__ = [
-    "LAYERS",
-    "Canvas",
-    "begin_writing",
-    "lay_out",
-    "open_mosaic",
-    "status_of",
-]
+__all__ = ["LAYERS", "Canvas", "begin_writing", "lay_out", "open_mosaic", "status_of"]
 
 _VALID = ("uint8", "a clear observation was found", {0: "invalid", 1: "valid"})
 # As of the cube: name → (dtype, long name, flags); zero means "nothing here".

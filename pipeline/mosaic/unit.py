@@ -27,10 +27,7 @@ from .painter import Painter
 from .plan import MosaicPlan, Takes, Tile, plan_of
 from .publish import publish_tile
 
-__all__ = [
-    "Job",
-    "do_tile",
-]
+__all__ = ["Job", "do_tile"]
 
 
 @dataclass(frozen=True)

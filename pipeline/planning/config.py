@@ -14,12 +14,7 @@ from ..catalog.antimeridian import valid_bbox
 from ..engine.settings import Command, folder, validation_message
 from ..storage.location import Located
 
-__all__ = [
-    "EARTH_SEARCH",
-    "NAMED",
-    "RunConfig",
-    "read_config",
-]
+__all__ = ["EARTH_SEARCH", "NAMED", "RunConfig", "read_config"]
 
 EARTH_SEARCH = "https://earth-search.aws.element84.com/v1"
 _AREA = {"area", "bbox"}

@@ -22,12 +22,7 @@ from .method import base_sensor, weights_folder
 from .plan import Plan
 from .sensor_files import there
 
-__all__ = [
-    "Estimate",
-    "check_memory",
-    "check_size",
-    "estimate",
-]
+__all__ = ["Estimate", "check_memory", "check_size", "estimate"]
 
 # Bytes per second on one worker, and seconds per unit: orders of magnitude, for what is not calibrated.
 _READ, _WRITE, _UNIT = 150e6, 80e6, 0.15

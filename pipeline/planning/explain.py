@@ -13,11 +13,7 @@ from ..cube.layout import Layout, level_group
 from ..storage.location import Location
 from .plan import Plan, Unit
 
-__all__ = [
-    "Explanation",
-    "Read",
-    "explain",
-]
+__all__ = ["Explanation", "Read", "explain"]
 
 
 @dataclass(frozen=True)

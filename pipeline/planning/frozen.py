@@ -13,12 +13,7 @@ from ..storage.location import Location, store_errors
 from .area import lonlat
 from .plan import Plan
 
-__all__ = [
-    "freeze",
-    "frozen_items",
-    "plan_of",
-    "read_plan",
-]
+__all__ = ["freeze", "frozen_items", "plan_of", "read_plan"]
 
 
 def freeze(plan: Plan) -> Plan:

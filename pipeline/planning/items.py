@@ -14,13 +14,7 @@ from .config import RunConfig
 from .frozen import frozen_items
 from .plan import Datatake, Plan
 
-__all__ = [
-    "WORLD",
-    "by_datatake",
-    "freeze_items",
-    "read_items",
-    "with_acquisitions",
-]
+__all__ = ["WORLD", "by_datatake", "freeze_items", "read_items", "with_acquisitions"]
 
 WORLD = (-180.0, -90.0, 180.0, 90.0)
 

@@ -28,12 +28,7 @@ from .area import area_shape
 from .config import RunConfig
 from .method import base_sensor, brief, fitted_weights, options_of, outline, ready
 
-__all__ = [
-    "Datatake",
-    "Plan",
-    "Unit",
-    "freeze_acquisition",
-]
+__all__ = ["Datatake", "Plan", "Unit", "freeze_acquisition"]
 
 
 @dataclass(frozen=True)

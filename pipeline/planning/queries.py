@@ -10,12 +10,7 @@ from ..storage.location import Location
 from .make import when
 from .plan import Plan
 
-__all__ = [
-    "Query",
-    "begun",
-    "done",
-    "owed",
-]
+__all__ = ["Query", "begun", "done", "owed"]
 
 _Bounds = tuple[float, float, float, float]
 

@@ -20,9 +20,7 @@ from .method import digest_of, fitted_weights
 from .plan import Plan
 from .sensor_files import given_sensors
 
-__all__ = [
-    "resume",
-]
+__all__ = ["resume"]
 
 # What may differ when a run is taken up again: none of it changes a pixel.
 _FREE = {

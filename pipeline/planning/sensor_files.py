@@ -13,13 +13,7 @@ from ..storage.location import place, store_errors
 from .config import NAMED, RunConfig
 from .plan import Datatake, Plan
 
-__all__ = [
-    "about",
-    "brief",
-    "given_sensors",
-    "many",
-    "there",
-]
+__all__ = ["about", "brief", "given_sensors", "many", "there"]
 
 
 def about(seen: Sensed, windows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

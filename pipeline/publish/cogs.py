@@ -22,12 +22,7 @@ from ..storage.arrays import zarr_store
 from ..storage.files import put, remove
 from ..storage.location import Location, store_errors
 
-__all__ = [
-    "CogProfile",
-    "Frame",
-    "write_cogs",
-    "write_pictures",
-]
+__all__ = ["CogProfile", "Frame", "write_cogs", "write_pictures"]
 
 _TILE = 512
 # Enough for the tiles of a shard's row of blocks; GDAL's default is a share of the machine's memory.

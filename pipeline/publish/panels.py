@@ -9,13 +9,7 @@ import xarray as xr
 from s2sharp_core import BANDS, S2SharpError
 from s2sharp_core.bands import BY_GSD, CELL, HIDING
 
-__all__ = [
-    "Panel",
-    "choose_spot",
-    "orientation",
-    "pair",
-    "trust",
-]
+__all__ = ["Panel", "choose_spot", "orientation", "pair", "trust"]
 
 _NAMES = {
     "B01": "Coastal aerosol",

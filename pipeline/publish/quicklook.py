@@ -17,9 +17,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = [
-    "quicklook",
-]
+__all__ = ["quicklook"]
 
 # Pixels of the PNG. Panels of a row share its width; what is left below is what the rows need.
 _WIDTH, _MARGIN, _GAP, _HEADER, _CAPTION, _FOOTER = 1600, 32, 16, 84, 34, 40

@@ -16,10 +16,7 @@ from ..storage.location import store_errors
 from .facts import Facts
 from .places import Natives, instant
 
-__all__ = [
-    "Consistency",
-    "consistency",
-]
+__all__ = ["Consistency", "consistency"]
 
 # Windows that are looked at, and their side in cells of 60 m.
 _WINDOWS, _SIDE = 6, 32

@@ -8,12 +8,7 @@ from ..cube.layout import Layout
 from ..planning.plan import Unit
 from ..ui.html import data_uri
 
-__all__ = [
-    "STATES",
-    "legend",
-    "progress_curve",
-    "shard_map",
-]
+__all__ = ["STATES", "legend", "progress_curve", "shard_map"]
 
 STATES = {
     "failed": "failed",

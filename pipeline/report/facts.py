@@ -14,12 +14,7 @@ from ..planning.items import with_acquisitions
 from ..planning.plan import Plan, Unit
 from ..storage.location import Location
 
-__all__ = [
-    "Facts",
-    "Timing",
-    "gather",
-    "timing",
-]
+__all__ = ["Facts", "Timing", "gather", "timing"]
 
 # Records that are read for the figures; of more, every so many. Those of failures are all read.
 _MOST = 20_000

@@ -8,9 +8,7 @@ from .facts import gather
 from .page import render
 from .places import Natives, places, thumbnail
 
-__all__ = [
-    "make_report",
-]
+__all__ = ["make_report"]
 
 
 def make_report(out: Location) -> str:

@@ -28,9 +28,7 @@ from .sections import (
     without_names,
 )
 
-__all__ = [
-    "render",
-]
+__all__ = ["render"]
 
 _CREDIT = "Contains modified Copernicus Sentinel data."
 

@@ -24,15 +24,7 @@ from ..scenes.read import Files
 from ..storage.location import store_errors
 from .facts import Facts
 
-__all__ = [
-    "Natives",
-    "Shown",
-    "clearest",
-    "instant",
-    "places",
-    "png",
-    "thumbnail",
-]
+__all__ = ["Natives", "Shown", "clearest", "instant", "places", "png", "thumbnail"]
 
 # How many places, and their side in pixels of 10 m.
 _PLACES, _SIDE = 3, 240

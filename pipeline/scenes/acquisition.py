@@ -19,15 +19,7 @@ from ..catalog.metadata import archived, datatake, epsg, strip
 from ..catalog.signing import Sign
 from .scene import Refusal, Scene, edges_of, scene_of
 
-__all__ = [
-    "Acquisition",
-    "Choice",
-    "Found",
-    "find",
-    "group",
-    "join",
-    "numbered",
-]
+__all__ = ["Acquisition", "Choice", "Found", "find", "group", "join", "numbered"]
 
 PASS = timedelta(minutes=45)
 """Longer than a satellite takes over the sunlit side of the Earth, shorter than until it is there again."""

@@ -30,9 +30,7 @@ from ..catalog.sources import Offer, Source, offers
 from .acquisition import Acquisition, Choice, Found, find, join
 from .scene import Refusal, Scene
 
-__all__ = [
-    "write_items",
-]
+__all__ = ["write_items"]
 
 ROWS = 512
 """Items that are held at once, and lie together in the file."""

@@ -11,9 +11,7 @@ import numpy as np
 from s2sharp_core.bands import CELL
 from s2sharp_core.lattice import Box
 
-__all__ = [
-    "precedence",
-]
+__all__ = ["precedence"]
 
 
 @lru_cache(maxsize=4)

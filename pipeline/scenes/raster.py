@@ -22,12 +22,7 @@ from ..catalog.signing import session, signed
 from ..catalog.sources import Source
 from ..storage.location import store_errors
 
-__all__ = [
-    "Kept",
-    "Raster",
-    "header",
-    "reading",
-]
+__all__ = ["Kept", "Raster", "header", "reading"]
 
 GDAL_CACHE = 64_000_000
 """Bytes of raster blocks that a process keeps."""

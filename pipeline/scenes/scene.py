@@ -24,12 +24,7 @@ from ..catalog.signing import Sign, renewable
 from ..catalog.sources import Source, grids, sources
 from .raster import header
 
-__all__ = [
-    "Refusal",
-    "Scene",
-    "edges_of",
-    "scene_of",
-]
+__all__ = ["Refusal", "Scene", "edges_of", "scene_of"]
 
 MARGIN = 100
 """Cells by which a footprint is taken to reach farther than archives say: they draw it with a broad pen."""

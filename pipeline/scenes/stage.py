@@ -25,10 +25,7 @@ from ..storage.location import Location
 from .acquisition import Acquisition
 from .read import Files
 
-__all__ = [
-    "Stage",
-    "clear",
-]
+__all__ = ["Stage", "clear"]
 
 
 @dataclass(frozen=True)

@@ -11,9 +11,7 @@ from ..catalog.search import search
 from .acquisition import Acquisition, group
 from .read import Files, load_block
 
-__all__ = [
-    "real_scenes",
-]
+__all__ = ["real_scenes"]
 
 
 def real_scenes(catalog: Path, collection: str) -> dict[str, dict[int, np.ndarray]]:

@@ -14,13 +14,7 @@ from .location import Location
 if TYPE_CHECKING:
     from zarr.storage import StoreLike
 
-__all__ = [
-    "chunk_side",
-    "put_arrays",
-    "resize",
-    "write_array",
-    "zarr_store",
-]
+__all__ = ["chunk_side", "put_arrays", "resize", "write_array", "zarr_store"]
 
 
 def chunk_side(side: int, most: int = 512) -> int:

@@ -18,12 +18,7 @@ from upath import UPath
 
 from s2sharp_core import S2SharpError
 
-__all__ = [
-    "Located",
-    "Location",
-    "place",
-    "store_errors",
-]
+__all__ = ["Located", "Location", "place", "store_errors"]
 
 Location = Path | UPath
 """A path of this machine (Path), or of an object store (UPath)."""

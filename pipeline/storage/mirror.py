@@ -11,10 +11,7 @@ from upath import UPath
 from .files import contents, files, read_bytes, remove, write_bytes
 from .location import Location
 
-__all__ = [
-    "local",
-    "mirrored",
-]
+__all__ = ["local", "mirrored"]
 
 
 def local(folder: Location, suffixes: tuple[str, ...] = (".json", ".safetensors")) -> Path:

@@ -9,9 +9,7 @@ import numpy as np
 if TYPE_CHECKING:
     pass
 
-__all__ = [
-    "draw_losses",
-]
+__all__ = ["draw_losses"]
 
 
 def draw_losses(weights: Path) -> Path | None:

@@ -28,13 +28,7 @@ from ..planning.config import RunConfig
 from ..planning.make import make_plan
 from ..scenes.whole import real_scenes
 
-__all__ = [
-    "Training",
-    "finetune",
-    "train_dsen2",
-    "train_s2net",
-    "train_start",
-]
+__all__ = ["Training", "finetune", "train_dsen2", "train_s2net", "train_start"]
 
 _WALD = "Wald: every band seen coarser through its MTF, the native band as truth"
 # Cells along a window that a method is fitted to before it sees its scene.

@@ -6,12 +6,7 @@ from collections.abc import Iterable, Sequence
 from html import escape
 from importlib.resources import files
 
-__all__ = [
-    "asset",
-    "data_uri",
-    "document",
-    "table",
-]
+__all__ = ["asset", "data_uri", "document", "table"]
 
 
 def asset(package: str, name: str) -> str:

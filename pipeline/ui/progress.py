@@ -16,10 +16,7 @@ from ..engine.events import Event, Listener, listeners
 from ..engine.settings import Command
 from .terminal import bars, check_extras, console, duration_text, print_problem
 
-__all__ = [
-    "prepare",
-    "watched",
-]
+__all__ = ["prepare", "watched"]
 
 _EVERY = 60
 """Seconds between two lines in a log, where no bar can move."""

@@ -7,10 +7,7 @@ import numpy as np
 
 from ..bands import BANDS
 
-__all__ = [
-    "Row",
-    "combined",
-]
+__all__ = ["Row", "combined"]
 
 
 @dataclass(frozen=True)

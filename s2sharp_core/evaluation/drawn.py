@@ -7,10 +7,7 @@ import numpy as np
 from ..bands import BANDS, BY_GSD
 from .cases import TestScene
 
-__all__ = [
-    "KINDS",
-    "drawn_scenes",
-]
+__all__ = ["KINDS", "drawn_scenes"]
 
 _NAMES = list(BANDS)
 _TEN = [_NAMES.index(band) for band in BY_GSD[10]]

@@ -31,13 +31,7 @@ from .cases import Case
 from .combining import Row
 from .scoring import Again, Value, group_name, score
 
-__all__ = [
-    "Result",
-    "judge",
-    "judge_pictures",
-    "outline",
-    "prepare",
-]
+__all__ = ["Result", "judge", "judge_pictures", "outline", "prepare"]
 
 # Cells of the window on which operations are counted.
 _COUNTED = 16

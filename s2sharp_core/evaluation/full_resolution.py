@@ -20,11 +20,7 @@ from .cases import (
 from .reduced import GROUPS
 from .spectrum import BINS, JUDGED
 
-__all__ = [
-    "AGAIN",
-    "FULL",
-    "sensor_of",
-]
+__all__ = ["AGAIN", "FULL", "sensor_of"]
 
 # Band of 10 m → the coarse one that it plays, and the one that lies in its place meanwhile.
 _HIDDEN = {"B08": ("B8A", "B04"), "B04": ("B05", "B03")}

@@ -6,10 +6,7 @@ from .cases import Case, Protocol, TestScene, observed
 from .full_resolution import sensor_of
 from .reduced import measured
 
-__all__ = [
-    "HARM",
-    "HARMED_BY",
-]
+__all__ = ["HARM", "HARMED_BY"]
 
 HARMED_BY = 20
 """DN by which a pixel is farther off than the interpolation to be called harmed."""

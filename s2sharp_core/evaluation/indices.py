@@ -4,10 +4,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-__all__ = [
-    "INDICES",
-    "index",
-]
+__all__ = ["INDICES", "index"]
 
 INDICES: dict[str, tuple[str, str]] = {
     "NDVI-RE": ("B8A", "B05"),

@@ -13,9 +13,7 @@ from ..sensor.observation import Response, degrade
 from ..sensor.upsampling import upsample
 from .cases import Case, Protocol, TestScene, kernel_of, native, one_kernel
 
-__all__ = [
-    "from_20_alone",
-]
+__all__ = ["from_20_alone"]
 
 
 def from_20_alone(protocol: Protocol, scene: TestScene) -> Case:

@@ -14,9 +14,7 @@ from ..learning.dsen2 import wald_pair
 from ..sensor.observation import Sensor
 from .cases import Case, Protocol, TestScene, noisy, seen, wanted
 
-__all__ = [
-    "PAPERS",
-]
+__all__ = ["PAPERS"]
 
 
 def _arrays(scene: TestScene) -> dict[str, np.ndarray]:

@@ -14,10 +14,7 @@ from .harm import HARM
 from .paper_protocols import PAPERS
 from .reduced import REDUCED
 
-__all__ = [
-    "PROTOCOLS",
-    "synthetic_scenes",
-]
+__all__ = ["PROTOCOLS", "synthetic_scenes"]
 
 # Seeds of landscapes that nothing is trained on: those of training begin at 10 000.
 _SEED = 20_000

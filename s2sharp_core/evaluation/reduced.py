@@ -23,11 +23,7 @@ from .cases import (
 )
 from .no_fine_bands import from_20_alone
 
-__all__ = [
-    "GROUPS",
-    "REDUCED",
-    "measured",
-]
+__all__ = ["GROUPS", "REDUCED", "measured"]
 
 GROUPS: Mapping[str, tuple[str, ...]] = {
     "red edge": ("B05", "B06", "B07", "B8A"),

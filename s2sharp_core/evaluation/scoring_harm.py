@@ -12,10 +12,7 @@ from .cases import Case
 from .harm import HARMED_BY
 from .metrics import rmse
 
-__all__ = [
-    "against_bicubic",
-    "beyond_range",
-]
+__all__ = ["against_bicubic", "beyond_range"]
 
 _DN = 10_000
 # The range of the coarse pixels around is widened by this share of it, and by so many DN.

@@ -5,13 +5,7 @@ from itertools import pairwise
 
 import numpy as np
 
-__all__ = [
-    "BINS",
-    "JUDGED",
-    "departure",
-    "gain_and_coherence",
-    "middle",
-]
+__all__ = ["BINS", "JUDGED", "departure", "gain_and_coherence", "middle"]
 
 BINS = (0.01, *np.round(np.arange(0.03, 0.421, 0.03), 2).tolist())
 """Edges of the rings of frequencies, cycles per pixel; the first is the one that gains are relative to."""

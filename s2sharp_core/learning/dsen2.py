@@ -18,13 +18,7 @@ from ..networks import ResidualNet
 from ..sensor.observation import SENTINEL2, Sensor, degrade
 from ..sensor.simulate import landscape, observe
 
-__all__ = [
-    "Pair",
-    "Recipe",
-    "synthetic_pairs",
-    "train",
-    "wald_pair",
-]
+__all__ = ["Pair", "Recipe", "synthetic_pairs", "train", "wald_pair"]
 
 
 @dataclass(frozen=True)

@@ -12,12 +12,7 @@ from ..networks.carrying import PLANES
 from ..sensor.observation import SENTINEL2, Response, Sensor, degrade
 from ..sensor.simulate import landscape, observe
 
-__all__ = [
-    "Example",
-    "Variety",
-    "landscapes",
-    "scene_variants",
-]
+__all__ = ["Example", "Variety", "landscapes", "scene_variants"]
 
 
 @dataclass(frozen=True)

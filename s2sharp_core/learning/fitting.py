@@ -21,15 +21,7 @@ from torch import Tensor, nn
 
 from ..errors import S2SharpError
 
-__all__ = [
-    "CONSTANTS",
-    "FEWEST",
-    "OF_A_SCENE",
-    "Curve",
-    "FitOptions",
-    "Tell",
-    "optimise",
-]
+__all__ = ["CONSTANTS", "FEWEST", "OF_A_SCENE", "Curve", "FitOptions", "Tell", "optimise"]
 
 Tell = Callable[[int, int, float], None]
 """Called with (step, steps, mean loss since the last call) now and then."""

@@ -14,9 +14,7 @@ from ..networks import ResidualNet
 from ..weights import save_net
 from ..weights.files import PUBLISHED, weights_file
 
-__all__ = [
-    "import_keras",
-]
+__all__ = ["import_keras"]
 
 # By GSD, the order in which the published nets read bands. The comments in their code name the 10 m bands
 # from blue to red; what entered was GDAL's order of the product.

@@ -25,16 +25,7 @@ from ..errors import S2SharpError
 from ..sensor.observation import LARGEST_SHIFT, Sensor, degrade, psf
 from ..sensor.upsampling import upsample
 
-__all__ = [
-    "CLUES",
-    "COVERAGE",
-    "Width",
-    "Witness",
-    "clues",
-    "fit",
-    "half_width",
-    "reach",
-]
+__all__ = ["CLUES", "COVERAGE", "Width", "Witness", "clues", "fit", "half_width", "reach"]
 
 COVERAGE = 0.9
 """Share of the errors that are meant to lie within."""

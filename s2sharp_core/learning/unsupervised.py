@@ -18,17 +18,7 @@ from ..sensor.measurement import measured_noise
 from ..sensor.observation import Sensor, degrade, pseudo_inverse
 from ..sensor.sample import Sample
 
-__all__ = [
-    "CONSTANTS",
-    "Seen",
-    "crop",
-    "infer",
-    "noise",
-    "observe",
-    "risk",
-    "settle",
-    "unlike",
-]
+__all__ = ["CONSTANTS", "Seen", "crop", "infer", "noise", "observe", "risk", "settle", "unlike"]
 
 Seen = Mapping[int, Tensor]
 """What the satellite delivers: GSD → (n, bands, h, w), reflectance."""

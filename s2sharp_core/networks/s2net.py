@@ -53,10 +53,7 @@ from .kinds import known_as
 from .regression import smooth
 from .support import Interval, halved, interpolated_from, seen_from, union, wider
 
-__all__ = [
-    "Detail",
-    "S2Net",
-]
+__all__ = ["Detail", "S2Net"]
 
 # Amplitudes are not taken smaller than this, reflectance: the noise of a band.
 _NOISE = 5e-4

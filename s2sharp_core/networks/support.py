@@ -1,13 +1,6 @@
 """Intervals of pixels that steps of a network read, followed from the last step back to the first."""
 
-__all__ = [
-    "Interval",
-    "halved",
-    "interpolated_from",
-    "seen_from",
-    "union",
-    "wider",
-]
+__all__ = ["Interval", "halved", "interpolated_from", "seen_from", "union", "wider"]
 
 Interval = tuple[int, int]
 

@@ -6,9 +6,7 @@ import torch
 from ..bands import BANDS, ratio
 from .observation import SENTINEL2, Sensor, degrade, psf
 
-__all__ = [
-    "residual",
-]
+__all__ = ["residual"]
 
 
 def residual(

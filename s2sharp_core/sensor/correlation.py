@@ -8,14 +8,7 @@ from scipy.ndimage import uniform_filter
 
 from .observation import degrade
 
-__all__ = [
-    "REACH",
-    "Picture",
-    "Predictors",
-    "fit",
-    "gapless",
-    "picture",
-]
+__all__ = ["REACH", "Picture", "Predictors", "fit", "gapless", "picture"]
 
 REACH = 4
 """Shifts are looked for up to so many pixels of the coarser grid each way."""

@@ -23,13 +23,7 @@ from ..bands import BANDS, BY_GSD
 from .observation import FARTHEST_BLUR, FARTHEST_EDGE, SENTINEL2, Response, Sensor, degrade
 from .sample import Sample
 
-__all__ = [
-    "Measured",
-    "believed",
-    "measure",
-    "measure_band",
-    "measured_noise",
-]
+__all__ = ["Measured", "believed", "measure", "measure_band", "measured_noise"]
 
 # Side of a tile in coarse pixels (320 m for 20 m bands), and of one in a small sample; pixels left out at edges, side of
 # the high-pass filter.

@@ -16,11 +16,7 @@ from ..bands import BANDS, BY_GSD, CELL, GSDS
 from .correlation import REACH, Picture, Predictors, fit, gapless, picture
 from .observation import SENTINEL2, Sensor
 
-__all__ = [
-    "Shift",
-    "shifts",
-    "warn_of_shifts",
-]
+__all__ = ["Shift", "shifts", "warn_of_shifts"]
 
 # Side of the central part that is looked at, in cells: 600 px of 10 m are plenty to correlate.
 _PART = 100

@@ -11,9 +11,7 @@ from torch import Tensor
 from ..bands import GSDS
 from ..errors import S2SharpError
 
-__all__ = [
-    "Sample",
-]
+__all__ = ["Sample"]
 
 
 @dataclass(frozen=True)

@@ -18,11 +18,7 @@ from ..scenery.villages import towns
 from ..scenery.waters import waters
 from .observation import degrade
 
-__all__ = [
-    "landscape",
-    "noise_level",
-    "observe",
-]
+__all__ = ["landscape", "noise_level", "observe"]
 
 Shape = tuple[int, int]
 # Share of skylight in the light, bands in ESA's order: shadows are bluish.

@@ -7,12 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-__all__ = [
-    "Shifts",
-    "reach",
-    "upsample",
-    "upsample_phases",
-]
+__all__ = ["Shifts", "reach", "upsample", "upsample_phases"]
 
 # Coarse pixels on each side that an interpolation reads.
 _SUPPORT = {"linear": 1, "cubic": 2}

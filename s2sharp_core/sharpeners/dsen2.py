@@ -10,9 +10,7 @@ from ..weights.files import weights_file
 from .base import Method, Sharpener
 from .net import NetSharpener
 
-__all__ = [
-    "METHODS",
-]
+__all__ = ["METHODS"]
 
 
 def _load(name: str, bands: tuple[str, ...], weights: Path | None, device: str) -> Sharpener:

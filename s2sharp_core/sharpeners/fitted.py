@@ -23,12 +23,7 @@ from .base import Method, Sharpener
 from .guard import Errors, guarded
 from .net import NetSharpener, exact
 
-__all__ = [
-    "Learn",
-    "fitted",
-    "solved",
-    "trained",
-]
+__all__ = ["Learn", "fitted", "solved", "trained"]
 
 Learn = Callable[[Any, Sample, Sensor, FitOptions, Path, Tell], Curve]
 """Fit one network in place: (net, sample, sensor, options, checkpoint, tell)."""

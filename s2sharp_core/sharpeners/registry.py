@@ -12,11 +12,7 @@ from ..sensor.observation import SENTINEL2, Sensor
 from . import atprk, bicubic, deep_sure, dsen2, s2net, ssc_cnn, supreme, ucnn, unrolled
 from .base import Method, Sharpener
 
-__all__ = [
-    "METHODS",
-    "load_sharpener",
-    "unfitted_sharpener",
-]
+__all__ = ["METHODS", "load_sharpener", "unfitted_sharpener"]
 
 METHODS: dict[str, Method] = {
     m.name: m

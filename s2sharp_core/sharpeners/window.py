@@ -19,9 +19,7 @@ from ..weights import load_net
 from .base import Method, Sharpener
 from .net import NetSharpener
 
-__all__ = [
-    "WindowFitted",
-]
+__all__ = ["WindowFitted"]
 
 
 class WindowFitted(Sharpener):

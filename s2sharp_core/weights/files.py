@@ -1,9 +1,6 @@
 """Names of the files that hold DSen2's weights, and the sizes that they were published in."""
 
-__all__ = [
-    "PUBLISHED",
-    "weights_file",
-]
+__all__ = ["PUBLISHED", "weights_file"]
 
 PUBLISHED = {"dsen2": (128, 6), "vdsen2": (256, 32)}
 """Method → features and blocks of the paper's nets."""
