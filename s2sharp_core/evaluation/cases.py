@@ -250,7 +250,7 @@ def measured_sensor(inputs: Mapping[int, np.ndarray]) -> Sensor:
     return _measured(_Known(sample.digest, sample))
 
 
-@lru_cache(maxsize=512)
+@lru_cache(maxsize=16)
 def _measured(known: _Known) -> Sensor:
     return believed(measure(known.sample), measured_noise(known.sample))
 

@@ -137,7 +137,7 @@ def scene_variants(
 def _noisy(
     inputs: Mapping[int, Tensor], sensor: Sensor, random: np.random.Generator
 ) -> dict[int, Tensor]:
-    """White noise in every band: as the sensor says in the coarse ones, a third of theirs in the guides."""
+    """White noise in every band: as the sensor says in the coarse ones, half of the quietest in the guides."""
     noisy = {}
     for g, y in inputs.items():
         levels = sensor.noise_of(BY_GSD[g])

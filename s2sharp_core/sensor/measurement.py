@@ -6,7 +6,7 @@ found together by Gauss-Newton steps from which the slopes are projected out (va
 SIAM J. Numer. Anal. 10, 1973). Tiles are independent witnesses: the covariance is the sandwich over them.
 
 Where the finer bands explain a coarse one badly, what they leave unexplained is not alike at all frequencies, and
-the blur comes out too wide: on the short-wave infrared by up to 0.8 pixels of 20 m per unit of the unexplained share of
+the blur comes out too wide: on the short-wave infrared by up to 1.2 pixels of 20 m per unit of the unexplained share of
 the variance. That is part of the uncertainty (:attr:`Measured.blur_error`), and :func:`believed` weighs it
 against what is known of the instrument before.
 """
@@ -260,7 +260,7 @@ def measured_noise(sample: Sample) -> dict[str, float]:
     for gsd, y in ((10, sample.y10), (20, sample.y20), (60, sample.y60)):
         bands = BY_GSD[gsd]
         pixels = int(y.shape[-1] * y.shape[-2])
-        every = max(1, -(-len(y) * pixels * (gsd // 10) // (_PIXELS)))
+        every = max(1, -(-len(y) * pixels * (gsd // 10) ** 2 // _PIXELS))
         x = _checked(y[::every].double())
         squares = _squares(x)
         if not len(squares):

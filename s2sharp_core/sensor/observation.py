@@ -132,7 +132,9 @@ class Sensor:
         if self.blur == "mtf":
             return Response(band, sigma(BANDS[band].mtf, 1), math.inf)
         if self.blur == "dsen2":
-            return Response(band, math.sqrt(1 / 4 + 1 / 4) / 2, math.inf)
+            # Variances add up: of a Gaussian of σ 1/d, and of the mean of d pixels.
+            d = max(2, BANDS[band].gsd // 10)
+            return Response(band, math.sqrt(1 / d**4 + (1 - 1 / d**2) / 12), math.inf)
         own = (r for r in self.responses if r.band == band)
         return next(own, None) or Response.default(band)
 

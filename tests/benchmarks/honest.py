@@ -112,7 +112,7 @@ def figures(rows: Sequence[Row]) -> Iterator[tuple[str, float, str]]:
         gain, coherence = (_series(own, "spectrum", name) for name in ("gain", "coherence"))
         where = kind.upper() or "all"
         if gain:
-            yield f"spectrum, {where}: worst departure", departure(gain), "≤ 0.08"
+            yield f"spectrum, {where}: departure of the mean gain", departure(gain), "≤ 0.08"
             yield f"spectrum, {where}: least coherence", min(coherence), "≥ 0.96"
     noise = [r for r in rows if r.metric == "RMSE / noise" and r.protocol == "spectrum"]
     each = [_mean(noise, band=band) for band in COARSE]
