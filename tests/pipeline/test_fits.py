@@ -337,7 +337,7 @@ def test_a_fit_that_was_killed_goes_on_where_it_was(
     out = tmp_path / "killed"
     file, often = tmp_path / "run.json", tmp_path / "often.py"
     file.write_text(config(tmp_path / "small", out, **settings).model_dump_json())
-    often.write_text("from s2sharp_core import fitting\nfitting._CHECKPOINT = 2\n")
+    often.write_text("from s2sharp_core.learning import fitting\nfitting._CHECKPOINT = 2\n")
     program = (
         "import sys; from pathlib import Path; from s2sharp.planning.config import RunConfig\n"
         "from s2sharp.planning.make import make_plan; from s2sharp.execution.execute import execute\n"

@@ -26,8 +26,8 @@ from tests.services import Proxy
 # is lost.
 RUN = """
 import sys, time
-from s2sharp.lease import Lease
-from s2sharp.place import place
+from s2sharp.engine.lease import Lease
+from s2sharp.storage.location import place
 from s2sharp_core import S2SharpError
 
 seconds = float(sys.argv[1])
