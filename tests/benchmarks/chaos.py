@@ -15,7 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from multiprocessing.process import BaseProcess
@@ -183,9 +183,9 @@ def _end(process: BaseProcess) -> None:
         process.join()
 
 
-def states(out: Location) -> dict[tuple[str, str], str]:
+def states(out: Location) -> Mapping[tuple[str, str], str]:
     """What became of each unit in the end."""
-    return Ledger(out / "ledger").states()
+    return Ledger(out / "ledger").states().of
 
 
 def main() -> None:
