@@ -10,7 +10,7 @@ from tempfile import TemporaryDirectory
 import numpy as np
 
 from s2sharp_core import METHODS, S2SharpError
-from s2sharp_core.evaluation.cases import Case, Protocol, TestScene
+from s2sharp_core.evaluation.cases import BenchScene, Case, Protocol
 from s2sharp_core.evaluation.combining import Row, combined
 from s2sharp_core.evaluation.drawn import drawn_scenes
 from s2sharp_core.evaluation.evaluate import Result, judge, outline, prepare
@@ -75,11 +75,11 @@ def find_tasks(
     _refuse_unknown("bad-config", "protocol", protocols, PROTOCOLS)
     folder = _papers(papers, catalog)
     general = [PROTOCOLS[name] for name in protocols if PROTOCOLS[name].file is None]
-    found: dict[str, TestScene] = {}
+    found: dict[str, BenchScene] = {}
     real = False
     if general and catalog:
         native = real_scenes(catalog, collection)
-        found |= {name: TestScene(name, native=bands) for name, bands in native.items()}
+        found |= {name: BenchScene(name, native=bands) for name, bands in native.items()}
         real = True
     if general and folder and (folder / "apex.npz").is_file():
         found["apex"] = _apex(folder)
@@ -129,13 +129,13 @@ def _arrays(file: Path) -> dict[str, np.ndarray]:
         return {name: content[name] for name in content.files}
 
 
-def _apex(folder: Path) -> TestScene:
+def _apex(folder: Path) -> BenchScene:
     """The airborne picture as a truth at 10 m, observed without noise: it has its own."""
     truth = _arrays(folder / "apex.npz")["truth"].transpose(2, 0, 1)
-    return TestScene("apex", truth=np.ascontiguousarray(truth, dtype=np.float32) / 10_000)
+    return BenchScene("apex", truth=np.ascontiguousarray(truth, dtype=np.float32) / 10_000)
 
 
-def _published(protocol: Protocol, folder: Path | None) -> TestScene:
+def _published(protocol: Protocol, folder: Path | None) -> BenchScene:
     name = f"{protocol.file}.npz"
     if folder is None or not (folder / name).is_file():
         raise S2SharpError(
@@ -145,7 +145,7 @@ def _published(protocol: Protocol, folder: Path | None) -> TestScene:
             "Give the folder that holds it with --papers.",
         )
     # "coastal_rr" is made of the scene "coastal", which weights may have been trained on.
-    return TestScene(name.partition("_")[0].removesuffix(".npz"), published=_arrays(folder / name))
+    return BenchScene(name.partition("_")[0].removesuffix(".npz"), published=_arrays(folder / name))
 
 
 Tell = Callable[[str, int, str], None]

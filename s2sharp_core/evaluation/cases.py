@@ -17,9 +17,9 @@ from ..sensor.sample import Sample
 __all__ = [
     "STEP",
     "Against",
+    "BenchScene",
     "Case",
     "Protocol",
-    "TestScene",
     "kernel_of",
     "measured_sensor",
     "native",
@@ -42,7 +42,7 @@ _FEWEST = 6
 
 
 @dataclass(frozen=True)
-class TestScene:
+class BenchScene:
     """What a protocol starts from; one of the three.
 
     Attributes
@@ -186,7 +186,7 @@ class Protocol:
 
     name: str
     summary: str
-    make: Callable[["Protocol", TestScene], tuple[Case, ...]] = field(repr=False)
+    make: Callable[["Protocol", BenchScene], tuple[Case, ...]] = field(repr=False)
     quirks: str = ""
     sensor: Sensor = SENTINEL2
     tells: bool = True
@@ -198,7 +198,7 @@ class Protocol:
     headline: str = "SRE"
     metrics: Mapping[str, str] = field(default_factory=dict)
 
-    def cases(self, scene: TestScene) -> tuple[Case, ...]:
+    def cases(self, scene: BenchScene) -> tuple[Case, ...]:
         """The tasks that ``scene`` gives."""
         return self.make(self, scene)
 
@@ -293,7 +293,7 @@ def noisy(
     }
 
 
-def observed(scene: TestScene, sensor: Sensor) -> dict[int, np.ndarray]:
+def observed(scene: BenchScene, sensor: Sensor) -> dict[int, np.ndarray]:
     """Return a scene at the satellite's own resolution: GSD → float32 (bands, y, x)."""
     if scene.truth is None:
         return dict(native(scene))
@@ -304,7 +304,7 @@ def observed(scene: TestScene, sensor: Sensor) -> dict[int, np.ndarray]:
     return noisy(seen(scene.truth, sensor), level, [scene.seed, 1])
 
 
-def native(scene: TestScene) -> Mapping[int, np.ndarray]:
+def native(scene: BenchScene) -> Mapping[int, np.ndarray]:
     """Return the bands as the satellite delivers them.
 
     Raises

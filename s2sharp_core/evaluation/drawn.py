@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 
 from ..bands import BANDS, BY_GSD
-from .cases import TestScene
+from .cases import BenchScene
 
 __all__ = ["KINDS", "drawn_scenes"]
 
@@ -90,7 +90,7 @@ KINDS: Mapping[str, tuple[_Draw, float]] = {
 """Name → how it is drawn, and the noise of every band in DN."""
 
 
-def drawn_scenes(cells: int = 40) -> list[TestScene]:
+def drawn_scenes(cells: int = 40) -> list[BenchScene]:
     """Draw a scene of each of :data:`KINDS`, ``cells`` × ``cells``, with its truth at 10 m."""
     scenes = []
     for seed, (name, (draw, noise)) in enumerate(KINDS.items()):
@@ -99,6 +99,6 @@ def drawn_scenes(cells: int = 40) -> list[TestScene]:
         draw(truth, np.random.default_rng(seed))
         dn = truth.astype(np.float32)
         scenes.append(
-            TestScene(name, truth=dn / 10_000, noise=noise / 10_000, seed=seed, drawn=True)
+            BenchScene(name, truth=dn / 10_000, noise=noise / 10_000, seed=seed, drawn=True)
         )
     return scenes

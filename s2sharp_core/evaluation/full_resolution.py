@@ -9,9 +9,9 @@ from ..bands import BY_GSD
 from ..sensor.observation import Sensor, degrade
 from .cases import (
     Against,
+    BenchScene,
     Case,
     Protocol,
-    TestScene,
     kernel_of,
     measured_sensor,
     observed,
@@ -33,13 +33,13 @@ AGAIN = {
 """What is meant by the measures of consistency."""
 
 
-def sensor_of(scene: TestScene, inputs: dict[int, np.ndarray], known: Sensor) -> Sensor:
+def sensor_of(scene: BenchScene, inputs: dict[int, np.ndarray], known: Sensor) -> Sensor:
     """Return what a scene was seen with: kernels that are known where its truth is, else measured; noise measured."""
     found = measured_sensor(inputs)
     return found if scene.truth is None else replace(known, noise=found.noise)
 
 
-def _whole(protocol: Protocol, scene: TestScene) -> tuple[Case, ...]:
+def _whole(protocol: Protocol, scene: BenchScene) -> tuple[Case, ...]:
     """The scene itself; nobody knows the answer."""
     if scene.native is not None and 10 not in scene.native:
         return ()
@@ -49,7 +49,7 @@ def _whole(protocol: Protocol, scene: TestScene) -> tuple[Case, ...]:
     return (Case(scene.name, protocol, inputs, {}, (20, 60), seen_with=sensor, against=against),)
 
 
-def _hidden(protocol: Protocol, scene: TestScene) -> tuple[Case, ...]:
+def _hidden(protocol: Protocol, scene: BenchScene) -> tuple[Case, ...]:
     """A case for each band that is hidden."""
     if scene.native is not None and 10 not in scene.native:
         return ()
@@ -60,7 +60,7 @@ def _hidden(protocol: Protocol, scene: TestScene) -> tuple[Case, ...]:
 
 
 def _hiding(
-    protocol: Protocol, scene: TestScene, inputs: dict[int, np.ndarray], band: str, sensor: Sensor
+    protocol: Protocol, scene: BenchScene, inputs: dict[int, np.ndarray], band: str, sensor: Sensor
 ) -> Case:
     """A 10 m band seen at 20 m in place of a coarse one; in its own place lies another, so that nothing shows it."""
     played, other = _HIDDEN[band]

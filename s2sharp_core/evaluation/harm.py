@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from .cases import Case, Protocol, TestScene, observed
+from .cases import BenchScene, Case, Protocol, observed
 from .full_resolution import sensor_of
 from .reduced import measured
 
@@ -12,7 +12,7 @@ HARMED_BY = 20
 """DN by which a pixel is farther off than the interpolation to be called harmed."""
 
 
-def _harm(protocol: Protocol, scene: TestScene) -> tuple[Case, ...]:
+def _harm(protocol: Protocol, scene: BenchScene) -> tuple[Case, ...]:
     """A drawn scene as it is observed; of another one, its pictures seen coarser, and itself."""
     if scene.drawn:
         (case,) = measured(protocol, scene)

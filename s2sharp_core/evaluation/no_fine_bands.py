@@ -11,12 +11,12 @@ from ..bands import BY_GSD
 from ..sensor.measurement import believed, measure_band
 from ..sensor.observation import Response, degrade
 from ..sensor.upsampling import upsample
-from .cases import Case, Protocol, TestScene, kernel_of, native, one_kernel
+from .cases import BenchScene, Case, Protocol, kernel_of, native, one_kernel
 
 __all__ = ["from_20_alone"]
 
 
-def from_20_alone(protocol: Protocol, scene: TestScene) -> Case:
+def from_20_alone(protocol: Protocol, scene: BenchScene) -> Case:
     """Make the case of a scene that has its bands of 20 and 60 m alone.
 
     All is seen three times coarser, so that the bands show pixels of 60 and 180 m. The four red-edge and NIR bands, seen

@@ -12,12 +12,12 @@ from ..bands import GSDS
 from ..errors import S2SharpError
 from ..learning.dsen2 import wald_pair
 from ..sensor.observation import Sensor
-from .cases import Case, Protocol, TestScene, noisy, seen, wanted
+from .cases import BenchScene, Case, Protocol, noisy, seen, wanted
 
 __all__ = ["PAPERS"]
 
 
-def _arrays(scene: TestScene) -> dict[str, np.ndarray]:
+def _arrays(scene: BenchScene) -> dict[str, np.ndarray]:
     """A paper's arrays as float32 reflectance, (bands, y, x)."""
     if scene.published is None:
         raise S2SharpError(
@@ -31,7 +31,7 @@ def _arrays(scene: TestScene) -> dict[str, np.ndarray]:
     }
 
 
-def _coastal(protocol: Protocol, scene: TestScene) -> tuple[Case, ...]:
+def _coastal(protocol: Protocol, scene: BenchScene) -> tuple[Case, ...]:
     arrays = _arrays(scene)
     rows, cols = (side // 6 for side in arrays["y10"].shape[1:])
     inputs = {
@@ -42,7 +42,7 @@ def _coastal(protocol: Protocol, scene: TestScene) -> tuple[Case, ...]:
     return (Case(scene.name, protocol, inputs, {20: arrays["truth20"]}, (20,), 2),)
 
 
-def _iceland(protocol: Protocol, scene: TestScene) -> tuple[Case, ...]:
+def _iceland(protocol: Protocol, scene: BenchScene) -> tuple[Case, ...]:
     arrays = _arrays(scene)
     native = {gsd: arrays[f"y{gsd}"] for gsd in GSDS}
     pair = wald_pair(native, 20, protocol.sensor)
@@ -50,10 +50,10 @@ def _iceland(protocol: Protocol, scene: TestScene) -> tuple[Case, ...]:
     return (Case(scene.name, protocol, inputs, {20: pair.truth.numpy()}, (20,), 2),)
 
 
-def _apex(decibels: float) -> Callable[[Protocol, TestScene], tuple[Case, ...]]:
+def _apex(decibels: float) -> Callable[[Protocol, BenchScene], tuple[Case, ...]]:
     power = 10 ** (decibels / 10)
 
-    def make(protocol: Protocol, scene: TestScene) -> tuple[Case, ...]:
+    def make(protocol: Protocol, scene: BenchScene) -> tuple[Case, ...]:
         truth = _arrays(scene)["truth"]
 
         def level(y: np.ndarray) -> np.ndarray:

@@ -1,14 +1,14 @@
 """Protocols: how a picture with a known answer is made, and by what definitions a method is judged on it.
 
 Figures mean something only together with both. A protocol is a small object with a name; given a
-:class:`TestScene` it makes :class:`Case` objects, which any method can be run on (see :mod:`.evaluate`).
+:class:`BenchScene` it makes :class:`Case` objects, which any method can be run on (see :mod:`.evaluate`).
 
 ``papers/…`` gives a paper's data, operator, reference and border; methods are fitted to the inputs as
 everywhere in the bench. The papers' own way of fitting and stopping is ``python -m tests.benchmarks.papers``.
 """
 
 from ..sensor.simulate import landscape
-from .cases import Protocol, TestScene
+from .cases import BenchScene, Protocol
 from .full_resolution import FULL
 from .harm import HARM
 from .paper_protocols import PAPERS
@@ -22,11 +22,11 @@ _BY_NAME = {p.name: p for p in (*REDUCED, *FULL, HARM, *PAPERS)}
 _FIRST = ("measured", "hidden", "spectrum", "robust", "harm", "consistency")
 
 
-def synthetic_scenes(count: int, cells: int = 48) -> list[TestScene]:
+def synthetic_scenes(count: int, cells: int = 48) -> list[BenchScene]:
     """Landscapes that nothing was trained on, observed with a signal-to-noise ratio of 200."""
     shape = (6 * cells, 6 * cells)
     return [
-        TestScene(f"landscape-{i}", truth=landscape(shape, _SEED + i), snr=200.0, seed=_SEED + i)
+        BenchScene(f"landscape-{i}", truth=landscape(shape, _SEED + i), snr=200.0, seed=_SEED + i)
         for i in range(count)
     ]
 

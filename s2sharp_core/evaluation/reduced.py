@@ -11,9 +11,9 @@ from ..learning.dsen2 import wald_pair
 from ..sensor.observation import MTF_TABLE, SENTINEL2, Response, Sensor, degrade
 from .cases import (
     STEP,
+    BenchScene,
     Case,
     Protocol,
-    TestScene,
     kernel_of,
     measured_sensor,
     native,
@@ -54,7 +54,7 @@ def _coarser(
 
 
 def _part(
-    protocol: Protocol, scene: TestScene, part: str, sensor: Sensor, coarse: Response | None = None
+    protocol: Protocol, scene: BenchScene, part: str, sensor: Sensor, coarse: Response | None = None
 ) -> Case:
     """The case of one group of bands; ``coarse``: what their coarse pictures are seen with instead.
 
@@ -88,7 +88,7 @@ def _part(
     )
 
 
-def measured(protocol: Protocol, scene: TestScene) -> tuple[Case, ...]:
+def measured(protocol: Protocol, scene: BenchScene) -> tuple[Case, ...]:
     """Make a case for each group of bands, seen with the kernel that is measured on the scene itself."""
     if scene.truth is not None:
         return _with_truth(protocol, scene)
@@ -101,7 +101,7 @@ def measured(protocol: Protocol, scene: TestScene) -> tuple[Case, ...]:
     return tuple(_part(protocol, scene, part, sensor) for part in parts)
 
 
-def _with_truth(protocol: Protocol, scene: TestScene) -> tuple[Case, ...]:
+def _with_truth(protocol: Protocol, scene: BenchScene) -> tuple[Case, ...]:
     """Observe what is known at 10 m, and ask for it."""
     assert scene.truth is not None  # noqa: S101  (the callers saw to it)
     inputs = observed(scene, protocol.sensor)
@@ -117,7 +117,7 @@ def _edge(shape: tuple[int, int]) -> np.ndarray:
     return np.asarray(STEP * np.clip(across + 0.5, 0, 1), dtype=np.float32)
 
 
-def _reduced(protocol: Protocol, scene: TestScene) -> tuple[Case, ...]:
+def _reduced(protocol: Protocol, scene: BenchScene) -> tuple[Case, ...]:
     """With a truth: observed, and asked for it. Else seen coarser by the protocol's sensor, and asked for what it is."""
     if scene.truth is not None:
         return _with_truth(protocol, scene)
@@ -143,7 +143,7 @@ def _trials(still: Response) -> dict[str, Response]:
     return found
 
 
-def _robust(protocol: Protocol, scene: TestScene) -> tuple[Case, ...]:
+def _robust(protocol: Protocol, scene: BenchScene) -> tuple[Case, ...]:
     """The cases of ``measured`` for the 20 m bands, and each trial of them."""
     if scene.truth is not None:
         return _robust_with_truth(protocol, scene)
@@ -161,7 +161,7 @@ def _robust(protocol: Protocol, scene: TestScene) -> tuple[Case, ...]:
     return tuple(cases)
 
 
-def _robust_with_truth(protocol: Protocol, scene: TestScene) -> tuple[Case, ...]:
+def _robust_with_truth(protocol: Protocol, scene: BenchScene) -> tuple[Case, ...]:
     (plain,) = _with_truth(protocol, scene)
     plain = replace(plain, gsds=(20,), edge=None)
     each = {band: _trials(SENTINEL2.response(band)) for g in (20, 60) for band in BY_GSD[g]}

@@ -20,7 +20,7 @@ from s2sharp.bench.tables import write_csv
 
 from s2sharp_core import METHODS
 from s2sharp_core.bands import COARSE
-from s2sharp_core.evaluation.cases import TestScene
+from s2sharp_core.evaluation.cases import BenchScene
 from s2sharp_core.evaluation.combining import Row
 from s2sharp_core.evaluation.drawn import KINDS, drawn_scenes
 from s2sharp_core.evaluation.protocols import PROTOCOLS
@@ -67,7 +67,7 @@ class School:
 
 
 def judged(
-    scene: TestScene, protocols: Sequence[str], methods: Sequence[str], weights: Path | None
+    scene: BenchScene, protocols: Sequence[str], methods: Sequence[str], weights: Path | None
 ) -> BenchOutcome:
     cases = [case for name in protocols for case in PROTOCOLS[name].cases(scene)]
     print(f"{scene.name}: {len(cases)} cases", file=sys.stderr)
@@ -188,7 +188,7 @@ def main() -> None:
             given.taught or Path(temporary), every, S2Recipe(*SIZES[NAME], steps=given.steps)
         )
 
-        def judge(scene: TestScene, names: Sequence[str]) -> None:
+        def judge(scene: BenchScene, names: Sequence[str]) -> None:
             weights = given.weights
             if weights is None and NAME in methods:
                 weights = school.without(scene.name)
@@ -199,9 +199,9 @@ def main() -> None:
                 write_csv(BenchOutcome(tuple(results)).rows, given.out)
 
         for name in wanted:
-            judge(TestScene(name, native=every[name]), protocols)
+            judge(BenchScene(name, native=every[name]), protocols)
         if not given.only and "measured" in protocols and given.scenes != "l2a":
-            judge(TestScene("t18svg", native=scene_of_20_m()), ["measured"])
+            judge(BenchScene("t18svg", native=scene_of_20_m()), ["measured"])
         if not given.only and "harm" in protocols:
             for scene in drawn_scenes():
                 judge(scene, ["harm"])

@@ -18,7 +18,7 @@ import torch
 from s2sharp.bench.compare import BenchOutcome, compare
 
 from s2sharp_core.bands import BY_GSD, ratio
-from s2sharp_core.evaluation.cases import Case, TestScene
+from s2sharp_core.evaluation.cases import BenchScene, Case
 from s2sharp_core.evaluation.combining import Row
 from s2sharp_core.evaluation.evaluate import Result, judge_pictures
 from s2sharp_core.evaluation.protocols import PROTOCOLS
@@ -71,7 +71,7 @@ def main() -> None:
     cases = []
     for name in given.scene or [*SCENES, *L2A_CHIPS]:
         read = real_scene if name in SCENES else l2a_chip
-        cases += protocol.cases(TestScene(name, native=by_gsd(read(name))))
+        cases += protocol.cases(BenchScene(name, native=by_gsd(read(name))))
     cases = [case for case in cases if case.gsds == (20,)]
     ours = compare(given.method or ["bicubic", "atprk", "dsen2", "s2net-m"], cases, device="cpu")
     show(BenchOutcome((*run(given.python, cases), *ours.results), ours.left_out))

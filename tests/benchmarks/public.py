@@ -16,7 +16,7 @@ from s2sharp.bench.compare import compare
 
 from s2sharp_core import METHODS
 from s2sharp_core.bands import BANDS, BY_GSD, GSDS
-from s2sharp_core.evaluation.cases import TestScene
+from s2sharp_core.evaluation.cases import BenchScene
 from s2sharp_core.evaluation.protocols import PROTOCOLS
 
 from .showing import show
@@ -64,7 +64,7 @@ def main() -> None:
     if file is None:
         raise SystemExit(f"The package with the chips is not installed: {INSTALL}")
     # Model cards name them so: weights that have seen one are marked.
-    scenes = [TestScene(f"ben1_{name}", native=native) for name, native in chips(file).items()]
+    scenes = [BenchScene(f"ben1_{name}", native=native) for name, native in chips(file).items()]
     protocols = [PROTOCOLS[name] for name in ("measured", "spectrum")]
     cases = [case for protocol in protocols for scene in scenes for case in protocol.cases(scene)]
     show(compare(given.method or METHOD, cases, device="cpu"))

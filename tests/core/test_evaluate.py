@@ -11,7 +11,7 @@ from scipy.ndimage import shift
 
 from s2sharp_core import METHODS, S2SharpError, load_sharpener
 from s2sharp_core.bands import BY_GSD, COARSE
-from s2sharp_core.evaluation.cases import TestScene
+from s2sharp_core.evaluation.cases import BenchScene
 from s2sharp_core.evaluation.evaluate import judge, prepare
 from s2sharp_core.evaluation.protocols import PROTOCOLS, synthetic_scenes
 from s2sharp_core.evaluation.scoring import METRICS
@@ -264,7 +264,7 @@ def fit_to(seen, folder, **options):
 def test_weights_that_were_fitted_to_a_scene_are_marked(tmp_path):
     """Seen natively, its bands of 20 m are the very truth of `mtf`."""
     native = observe(SCENE.truth)
-    case = PROTOCOLS["mtf"].cases(TestScene("one", native=native))[0]
+    case = PROTOCOLS["mtf"].cases(BenchScene("one", native=native))[0]
     assert case.gsds == (20,)
     for scenes, seen in ((("one", "other"), True), (("other",), False)):
         folder = fit_to(native, tmp_path / scenes[0], scenes=scenes)
@@ -275,7 +275,7 @@ def test_weights_that_were_fitted_to_a_scene_are_marked(tmp_path):
 
 
 def test_a_fit_to_the_inputs_of_a_case_is_not_marked_there_and_is_elsewhere(tmp_path):
-    native = TestScene("one", native=observe(SCENE.truth))
+    native = BenchScene("one", native=observe(SCENE.truth))
     consistency = PROTOCOLS["consistency"].cases(native)[0]
     sharpener, _ = prepare("atprk", consistency, tmp_path)
     assert not judge(consistency, sharpener).seen
@@ -393,7 +393,7 @@ def test_a_case_that_lacks_what_a_method_reads_is_refused(tmp_path):
 
 
 def test_a_real_scene_is_judged_at_both_steps():
-    native = TestScene("native", native=observe(SCENE.truth))
+    native = BenchScene("native", native=observe(SCENE.truth))
     for case in PROTOCOLS["mtf"].cases(native):
         got = values(judge(case, load_sharpener("bicubic", case.bands)))
         assert np.isfinite(got[f"{case.gsds[0]} m", "SRE"])

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from s2sharp_core.bands import BANDS, BY_GSD, COARSE, GSDS
-from s2sharp_core.evaluation.cases import TestScene
+from s2sharp_core.evaluation.cases import BenchScene
 from s2sharp_core.evaluation.combining import combined
 from s2sharp_core.evaluation.drawn import KINDS, drawn_scenes
 from s2sharp_core.evaluation.evaluate import judge, judge_pictures, prepare
@@ -40,7 +40,7 @@ def observed(sensor, noise=2e-4):
     return seen
 
 
-NATIVE = TestScene("native", native=observed(OTHER))
+NATIVE = BenchScene("native", native=observed(OTHER))
 
 
 @pytest.fixture(scope="module")
@@ -94,7 +94,7 @@ def test_the_truth_is_the_band_as_it_was_delivered(cases):
 def test_what_lies_off_on_the_satellite_lies_off_in_the_guides():
     """So that a method which takes the shift out is right, and not punished."""
     off = Sensor(responses=tuple(replace(SENTINEL2.response(b), dx=0.3) for b in BY_GSD[20]))
-    (case, *_) = PROTOCOLS["measured"].cases(TestScene("off", native=observed(off)))
+    (case, *_) = PROTOCOLS["measured"].cases(BenchScene("off", native=observed(off)))
 
     def at(shift):
         moved = Sensor(responses=(replace(case.sensor.response("B8A"), band="B08", dx=shift),))
@@ -113,7 +113,7 @@ def test_what_lies_off_on_the_satellite_lies_off_in_the_guides():
 
 def test_a_small_scene_has_no_case_at_60_m():
     small = {g: y[:, : 20 * 60 // g, : 20 * 60 // g] for g, y in NATIVE.native.items()}
-    parts = [case.part for case in PROTOCOLS["measured"].cases(TestScene("chip", native=small))]
+    parts = [case.part for case in PROTOCOLS["measured"].cases(BenchScene("chip", native=small))]
     assert parts == ["red edge", "short-wave infrared"]
 
 
@@ -141,7 +141,7 @@ def test_the_large_scene_without_10_m_bands_goes_from_180_to_60_m():
     """Bands that are one another's copies leave nothing to guess; those of 10 m are never asked for."""
     fine = np.repeat(NATIVE.native[20][:1], 6, axis=0)
     y60 = degrade(torch.from_numpy(fine[None, :2]), BY_GSD[60], 3)[0].numpy()
-    (case,) = PROTOCOLS["measured"].cases(TestScene("large", native={20: fine, 60: y60}))
+    (case,) = PROTOCOLS["measured"].cases(BenchScene("large", native={20: fine, 60: y60}))
     assert case.step(60) == "180→60 m"
     assert case.truth[60].shape[1] * 2 == case.inputs[10].shape[1]
     assert case.truth[60].shape[1] == 3 * case.inputs[60].shape[1]
@@ -225,7 +225,7 @@ def test_consistency_counts_in_the_noise_of_the_bands():
 def test_what_is_off_without_anybody_s_knowing_costs():
     """A method that takes everything for the default loses when bands are shifted; and the loss is the worst trial's."""
     small = {g: y[:, : 26 * 60 // g, : 26 * 60 // g] for g, y in observed(SENTINEL2).items()}
-    cases = PROTOCOLS["robust"].cases(TestScene("small", native=small))
+    cases = PROTOCOLS["robust"].cases(BenchScene("small", native=small))
     trials = {case.trial for case in cases}
     assert len(trials) == 8
     blind = load_sharpener("s2net-s", BY_GSD[20], device="cpu")
@@ -239,7 +239,7 @@ def test_what_is_off_without_anybody_s_knowing_costs():
 
 
 def test_a_landscape_is_tried_by_observing_it_otherwise():
-    cases = PROTOCOLS["robust"].cases(TestScene("land", truth=TRUTH[:, :72, :72], snr=200))
+    cases = PROTOCOLS["robust"].cases(BenchScene("land", truth=TRUTH[:, :72, :72], snr=200))
     assert {case.trial for case in cases} >= {"", "blur +12%", "noise 10 DN"}
     (plain, *trials) = cases
     assert all((case.truth[20] == plain.truth[20]).all() for case in trials)

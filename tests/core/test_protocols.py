@@ -4,7 +4,7 @@ import torch
 
 from s2sharp_core import S2SharpError
 from s2sharp_core.bands import BANDS, BY_GSD, COARSE, GSDS
-from s2sharp_core.evaluation.cases import TestScene
+from s2sharp_core.evaluation.cases import BenchScene
 from s2sharp_core.evaluation.indices import INDICES, index
 from s2sharp_core.evaluation.protocols import PROTOCOLS, synthetic_scenes
 from s2sharp_core.evaluation.scoring import METRICS
@@ -13,7 +13,7 @@ from s2sharp_core.sensor.simulate import observe
 from tests.data import by_gsd, needs_data, paper, real_scene
 
 (LANDSCAPE,) = synthetic_scenes(1, cells=24)
-NATIVE = TestScene("native", native=observe(LANDSCAPE.truth))
+NATIVE = BenchScene("native", native=observe(LANDSCAPE.truth))
 
 
 def shapes(arrays):
@@ -70,7 +70,7 @@ def test_a_real_scene_is_seen_twice_and_six_times_as_coarse():
         g: np.tile(np.arange(144 * 10 // g) * g / 1e3 + g / 2e3, (len(b), 144 * 10 // g, 1))
         for g, b in BY_GSD.items()
     }
-    native = TestScene("ramp", native={g: y.astype(np.float32) for g, y in ramp.items()})
+    native = BenchScene("ramp", native={g: y.astype(np.float32) for g, y in ramp.items()})
     seen = PROTOCOLS["mtf"].cases(native)[0].inputs[20][0, 10]
     assert seen[8:-8] == pytest.approx((np.arange(36) * 40 + 20)[8:-8] / 1e3, abs=1e-5)
 
@@ -106,7 +106,7 @@ def test_the_edge_is_one_step_in_the_middle():
     [
         ("papers/iceland", NATIVE),
         ("papers/apex-30", LANDSCAPE),
-        ("mtf", TestScene("x", published={})),
+        ("mtf", BenchScene("x", published={})),
     ],
 )
 def test_a_scene_of_the_wrong_kind_is_refused(protocol, scene):
@@ -134,7 +134,7 @@ def test_iceland_goes_on_at_its_other_side():
     }
     moved = {name: np.roll(y, 24 // (int(name[1:]) // 10), 1) for name, y in native.items()}
     (case,), (other,) = (
-        PROTOCOLS["papers/iceland"].cases(TestScene("iceland", published=y))
+        PROTOCOLS["papers/iceland"].cases(BenchScene("iceland", published=y))
         for y in (native, moved)
     )
     for gsd in GSDS:
@@ -144,7 +144,9 @@ def test_iceland_goes_on_at_its_other_side():
 
 @needs_data
 def test_the_published_pictures_of_coastal_are_made_with_the_blur_that_is_told():
-    (case,) = PROTOCOLS["papers/coastal"].cases(TestScene("coastal", published=paper("coastal_rr")))
+    (case,) = PROTOCOLS["papers/coastal"].cases(
+        BenchScene("coastal", published=paper("coastal_rr"))
+    )
     assert case.absent == {"B01", "B09"}
     assert case.bands == BY_GSD[20]
     assert shapes(case.inputs) == {10: (4, 204, 204), 20: (6, 102, 102), 60: (2, 34, 34)}
@@ -157,7 +159,7 @@ def test_the_published_pictures_of_coastal_are_made_with_the_blur_that_is_told()
 @needs_data
 def test_iceland_is_half_a_pixel_off_as_published():
     published = paper("iceland_raw")
-    (case,) = PROTOCOLS["papers/iceland"].cases(TestScene("iceland", published=published))
+    (case,) = PROTOCOLS["papers/iceland"].cases(BenchScene("iceland", published=published))
     assert shapes(case.inputs) == {10: (4, 210, 210), 20: (6, 105, 105), 60: (2, 35, 35)}
     assert case.truth[20] == pytest.approx(published["y20"].transpose(2, 0, 1) / 1e4, abs=1e-6)
     first = case.truth[20][:, ::2, ::2]
@@ -170,7 +172,9 @@ def test_iceland_is_half_a_pixel_off_as_published():
 @needs_data
 @pytest.mark.parametrize("decibels", [30, 40])
 def test_apex_has_the_noise_that_its_name_says(decibels):
-    (case,) = PROTOCOLS[f"papers/apex-{decibels}"].cases(TestScene("apex", published=paper("apex")))
+    (case,) = PROTOCOLS[f"papers/apex-{decibels}"].cases(
+        BenchScene("apex", published=paper("apex"))
+    )
     truth = paper("apex")["truth"].transpose(2, 0, 1) / 1e4
     clean = truth[[list(BANDS).index(b) for b in BY_GSD[10]]]
     power = (clean**2).mean(axis=(1, 2)) / ((case.inputs[10] - clean) ** 2).mean(axis=(1, 2))

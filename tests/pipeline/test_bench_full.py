@@ -9,7 +9,7 @@ from s2sharp.bench.page import draw_case, write_page
 from s2sharp.bench.tables import grids
 from s2sharp.scenes.whole import real_scenes
 
-from s2sharp_core.evaluation.cases import TestScene
+from s2sharp_core.evaluation.cases import BenchScene
 from s2sharp_core.evaluation.combining import Row
 from s2sharp_core.evaluation.drawn import KINDS
 from s2sharp_core.evaluation.protocols import PROTOCOLS
@@ -26,8 +26,8 @@ def _no_data_around(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(scope="module")
-def scene() -> TestScene:
-    return TestScene("native", native=observe(landscape((120, 120), 9)))
+def scene() -> BenchScene:
+    return BenchScene("native", native=observe(landscape((120, 120), 9)))
 
 
 def test_the_default_is_measured() -> None:
