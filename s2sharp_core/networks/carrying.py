@@ -69,9 +69,9 @@ Shift = tuple[float, float]
 class Sight:
     """How the bands of a product were seen, as the steps of the net need it.
 
-    ``guides``: of each focal plane, the sensor through which 10 m bands (played by B02) look like its bands, as far off as
-    they lie on the mean, ``common``; ``rest20``: how far each 20 m band is off that; ``onward``: from the 20 m grid to 60 m
-    (played by B01).
+    ``common``: the mean shift of each focal plane; ``rest20``: what each 20 m band is off beside it. ``guides``: of each
+    focal plane, the sensor through which 10 m bands (played by B02) look like its bands, the mean shift included;
+    ``onward``: from the 20 m grid to 60 m (played by B01).
     """
 
     sensor: Sensor

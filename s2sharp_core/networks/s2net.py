@@ -321,11 +321,11 @@ class S2Net(nn.Module):
 
 
 def _held(x: Tensor, y: Tensor) -> Tensor:
-    """Bring pixels of ``x`` (n, bands, 6h, 6w) back that lie where nothing that was seen around them, ``y``, points.
+    """Hold ``x`` (n, bands, 6h, 6w) to the range of what was seen, ``y``, around each pixel.
 
-    Two pixels of the band around, its range lies between the lowest and the highest of them. No pixel lies further outside
-    than that range is wide, nor below 0 where none of them does: a defect, a flare or a cloud that is clipped contradicts
-    the sensor's kernel, whose inverse would answer with rings.
+    The range goes from the lowest to the highest of the 5 × 5 pixels of the band. No pixel lies further outside it than
+    it is wide, nor below 0 where none of these pixels does. A defect, a flare or a clipped cloud contradicts the
+    sensor's kernel, and its inverse would answer with rings.
     """
     ratio = x.shape[-1] // y.shape[-1]
     high = F.max_pool2d(y, 2 * _AROUND + 1, 1, _AROUND)
