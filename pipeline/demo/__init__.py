@@ -5,4 +5,6 @@ May import planning, cube. A seed → :func:`simulate` → scenes and catalogue;
 
 from s2sharp_core.faces import face
 
-__getattr__, __dir__, __all__ = face(__name__, {"score": ["make_scenes"], "synthetic": ["COLLECTION", "simulate"]})
+__getattr__, __dir__, __all__ = face(
+    __name__, {"score": ["make_scenes"], "synthetic": ["COLLECTION", "simulate"]}
+)

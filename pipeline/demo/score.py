@@ -1,22 +1,20 @@
 """The demo: the whole road on synthetic scenes, whose truth is known."""
 
-from ..cube.open import open_cube
-from ..planning.plan import Plan
-from ..scenes.read import Files
-from ..scenes.read import load_block
-from .synthetic import COLLECTION
-from .synthetic import simulate
 from collections.abc import Iterator
 from pathlib import Path
-from s2sharp_core import BANDS
-from s2sharp_core import load_sharpener
-from s2sharp_core.blocks import context
-from s2sharp_core.blocks import sharpen_block
-from s2sharp_core.evaluation.metrics import rmse
-from s2sharp_core.evaluation.metrics import sre
 from typing import Any
+
 import numpy as np
 import rasterio
+
+from s2sharp_core import BANDS, load_sharpener
+from s2sharp_core.blocks import context, sharpen_block
+from s2sharp_core.evaluation.metrics import rmse, sre
+
+from ..cube.open import open_cube
+from ..planning.plan import Plan
+from ..scenes.read import Files, load_block
+from .synthetic import COLLECTION, simulate
 
 __all__ = ["make_scenes", "score"]
 

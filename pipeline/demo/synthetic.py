@@ -1,28 +1,23 @@
 """A synthetic acquisition as an archive would deliver it: COGs and a static STAC catalogue, truth beside."""
 
-from collections.abc import Iterator
-from datetime import UTC
-from datetime import datetime
-from datetime import timedelta
-from pathlib import Path
-from pyproj import Transformer
-from pystac.extensions.projection import ProjectionExtension
-from pystac.extensions.raster import RasterBand
-from pystac.extensions.raster import RasterExtension
-from rasterio.transform import Affine
-from s2sharp_core import BANDS
-from s2sharp_core.bands import BY_GSD
-from s2sharp_core.bands import COARSE
-from s2sharp_core.bands import native_gsd
-from s2sharp_core.lattice import Box
-from s2sharp_core.lattice import Lattice
-from s2sharp_core.sensor.simulate import landscape
-from s2sharp_core.sensor.simulate import observe
 import itertools
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
 import numpy as np
 import pystac
 import rasterio
 import shapely
+from pyproj import Transformer
+from pystac.extensions.projection import ProjectionExtension
+from pystac.extensions.raster import RasterBand, RasterExtension
+from rasterio.transform import Affine
+
+from s2sharp_core import BANDS
+from s2sharp_core.bands import BY_GSD, COARSE, native_gsd
+from s2sharp_core.lattice import Box, Lattice
+from s2sharp_core.sensor.simulate import landscape, observe
 
 __all__ = ["COLLECTION", "simulate", "write_catalogue", "write_scenes"]
 
