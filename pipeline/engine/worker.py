@@ -1,10 +1,14 @@
 """Work on a worker: one unit at a time, its memory and time measured, its end recorded."""
 
+import os
+import socket
 import threading
 import time
-from collections.abc import Iterator
+import warnings
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from functools import lru_cache
 from typing import Any
 
 import psutil
@@ -19,11 +23,9 @@ __all__ = [
     "WORKER_THREADS",
     "Clock",
     "Peak",
-    "failures",
+    "do_job",
     "keep",
     "net_thread",
-    "one_unit",
-    "one_write",
 ]
 
 
@@ -62,10 +64,10 @@ class Peak:
 
 
 REMEDY_NO_SPACE = "Make room (or choose another --out) and run again: only what is missing is done."
-# A process sharpens one unit at a time, whatever threads a cluster gives it: memory is planned for that, and
+# A process does one unit at a time, whatever threads a cluster gives it: memory is planned for that, and
 # Python's record of warnings knows no threads. Meanwhile the one before may be written.
-one_unit = threading.Lock()
-one_write = threading.Lock()
+_ONE_UNIT = threading.Lock()
+_ONE_WRITE = threading.Lock()
 
 net_thread = ThreadPoolExecutor(1)
 """The thread that nets run in, whichever of Dask's a unit came by: torch keeps buffers for each that it ever saw."""
@@ -73,17 +75,85 @@ net_thread = ThreadPoolExecutor(1)
 WORKER_THREADS = 2
 """Dask's threads of a worker, for that; a net's threads are others."""
 
+Written = dict[str, Any]
+Work = Callable[[Clock], tuple[dict[str, Any], Callable[[], Written] | None]]
+"""Makes what a unit holds: gives facts of its record, and what is left to do: to write it, which gives more facts."""
+
+
+def do_job(
+    out: Location,
+    name: str,
+    key: str,
+    attempt: int,
+    work: Work,
+    still: Callable[[], None],
+    idle: Callable[[], int] | None = None,
+    whose: str = "",
+) -> Record:
+    """Do one unit and record how it ended; never raises for what inputs and stores do.
+
+    Parameters
+    ----------
+    out
+        The folder whose ledger keeps the record.
+    attempt
+        How often it has been tried, with this time.
+    work
+        Does it. What it returns to write is written while the next unit begins.
+    still
+        Raises :class:`S2SharpError` when the plan of the unit does not count any more. Asked before the unit is written,
+        and before it is recorded: then nothing of it is recorded.
+    idle
+        Gets the process ready, and gives its memory in bytes before its first unit.
+    whose
+        What warnings are about: they begin with it.
+    """
+    clock = Clock()
+    facts: dict[str, Any] = {"unit": name, "key": key, "attempt": attempt}
+    facts["worker"] = f"{socket.gethostname()}:{os.getpid()}"
+    write = None
+    with ExitStack() as until_written:
+        with _ONE_UNIT, warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always", UserWarning)
+            with _failures(out, facts):
+                facts["idle"] = idle() if idle else _idle_size()
+            memory = until_written.enter_context(Peak())
+            if "status" not in facts:
+                with _failures(out, facts):
+                    made, write = work(clock)
+                    facts |= {"status": "ok", **made}
+            # Before the next one begins: of all that a process holds there are two at most.
+            until_written.enter_context(_ONE_WRITE)
+        if write is not None:
+            with _failures(out, facts), clock("write"):
+                still()
+                facts |= write()
+    about = f"{whose}: " if whose else ""
+    told = dict.fromkeys(f"{about}{w.message}" for w in caught if w.category is UserWarning)
+    facts["warnings"] = (*facts.get("warnings", ()), *told)
+    record = Record(**facts, seconds=clock.seconds, peak=memory.bytes)
+    try:
+        still()
+    except S2SharpError as error:
+        return Record(name, key, "failed", error.kind, str(error), attempt=attempt)
+    return keep(out, record)
+
+
+@lru_cache(maxsize=1)
+def _idle_size() -> int:
+    return int(psutil.Process().memory_info().rss)
+
 
 @contextmanager
-def failures(store: Location, facts: dict[str, Any]) -> Iterator[None]:
-    """What goes wrong with a unit becomes facts of its record."""
+def _failures(out: Location, facts: dict[str, Any]) -> Iterator[None]:
+    """Make what goes wrong with a unit facts of its record."""
     try:
         yield
     except S2SharpError as error:
         facts |= {"status": "failed", "kind": error.kind, "message": str(error)}
         facts |= {"item": error.item, "band": error.band}
     except store_errors() as error:
-        message = f"Cannot write {store}: {error}. {REMEDY_NO_SPACE}"
+        message = f"{facts['unit']}: cannot read or write {out}: {error}. {REMEDY_NO_SPACE}"
         facts |= {"status": "failed", "kind": "store-unwritable", "message": message}
 
 

@@ -13,6 +13,6 @@ __getattr__, __dir__, __all__ = face(
         "phases": ["RunOutcome"],
         "publish": ["picture_path"],
         "sensors": ["measure_datatake"],
-        "status": ["Standing", "at_work", "cube_status", "standings", "status_of"],
+        "status": ["at_work", "cube_status", "status_of"],
     },
 )

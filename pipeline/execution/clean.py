@@ -31,9 +31,9 @@ def leftovers(out: Location) -> list[Leftover]:
     """
     if (out / "mosaic.json").exists():
         # Here: what mosaics are made with need not be installed to tidy a run.
-        from ..mosaic.plan import read_plan as read_mosaic
+        from ..mosaic.plan import MosaicPlan
 
-        read_mosaic(out)
+        MosaicPlan.read(out)
     else:
         read_plan(out)
     there = files(out)

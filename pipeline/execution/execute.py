@@ -1,22 +1,17 @@
 """A run: its phases in their order, and what came of it; nothing is done twice."""
 
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
-
-from distributed.client import ClosedClientError
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from s2sharp_core import S2SharpError
 
 from ..cube.create import finish, lay_out
 from ..cube.extend import move, recover
 from ..cube.history import commit
-from ..engine.cluster import connect
-from ..engine.events import Event
-from ..engine.flow import EnoughError
-from ..engine.lease import Lease
+from ..engine.events import Listener
 from ..engine.ledger import Record
-from ..engine.worker import REMEDY_NO_SPACE
+from ..engine.phases import Engine, leased
 from ..planning.frozen import freeze, read_plan
 from ..planning.plan import Plan
 from ..planning.queries import begun, done, owed
@@ -25,28 +20,12 @@ from ..planning.sensor_files import brief
 from ..scenes.stage import clear
 from ..storage.files import sweep
 from ..storage.location import store_errors
-from .phases import Road, RunOutcome, unwritable
-from .unit import Run
+from .phases import RunOutcome, phases, unwritable
 
 __all__ = ["execute"]
 
 
-@contextmanager
-def _lasting(plan: Plan) -> Iterator[None]:
-    """What stops the client itself, as a full disk or a lost scheduler does, is told as such."""
-    try:
-        yield
-    except store_errors(ClosedClientError) as error:
-        raise S2SharpError(
-            "run-stopped",
-            f"The run in {plan.out} stopped: {error}.",
-            f"{REMEDY_NO_SPACE} Is the scheduler there?"
-            if plan.config.scheduler
-            else REMEDY_NO_SPACE,
-        ) from error
-
-
-def execute(plan: Plan, tell: Callable[[Event], None] = lambda _: None) -> RunOutcome:
+def execute(plan: Plan, tell: Listener = lambda _: None) -> RunOutcome:
     """Do all of a plan that is not done yet.
 
     Running it again continues it; what the ledger has under a unit's key is skipped. A unit that fails
@@ -65,49 +44,36 @@ def execute(plan: Plan, tell: Callable[[Event], None] = lambda _: None) -> RunOu
         ``other-run`` when the folder holds another one; ``scheduler-unreachable``, ``workers-lost``,
         ``store-unwritable``.
     """
-    begin = time.perf_counter()
+    start = time.perf_counter()
     outcome = RunOutcome()
-    with _lasting(plan), _leased(plan, tell) as lease:
+    remedy = " Is the scheduler there?" if plan.config.scheduler else ""
+    with leased(plan.out, plan.config.lease, tell, remedy) as lease:
         plan = _laid_out(plan)
-        with connect(plan.config, plan.out) as cluster:
-            tell(Event("cluster", about={"dashboard": cluster.client.dashboard_link}))
-            run = Run(plan.out, plan.stamp, cluster.threads)
-            road = Road(cluster, plan, run, lease, outcome, tell)
-            try:
-                road.all()
-            except EnoughError:
-                outcome.stopped = True
-            if not outcome.failed:
-                road.stager.clear()
+        engine = Engine(plan.config, plan.out, lease, outcome, tell, "--shard")
+        engine.carry_out(phases(plan, engine))
         lease.check()
         with unwritable("cube", f"complete {plan.store}", outcome):
-            for folder in ("acquisitions", "ledger"):
-                sweep(plan.out / folder)  # what killed writers left behind
-            weights = {a.take: plan.weights_of(a.take) for a in plan.acquisitions}
-            outcome.owed = owed(plan.out) if outcome.failed else done(plan)
-            takes = sorted({a.take for a in plan.acquisitions}) if plan.own_sensors else ()
-            sensors = {take: brief(plan.sensor(take)) for take in takes}
-            whole = "partial" if outcome.failed or outcome.owed else "complete"
-            finish(plan.store, whole, weights, sensors)
+            _complete(plan, outcome)
         _keep_snapshot(plan, outcome)
-    outcome.seconds = time.perf_counter() - begin
+    outcome.seconds = time.perf_counter() - start
     return outcome
 
 
-@contextmanager
-def _leased(plan: Plan, tell: Callable[[Event], None]) -> Iterator[Lease]:
-    def waits(text: str) -> None:
-        tell(Event("lease", about={"waits": text}))
-
-    with ExitStack() as stack:
-        with _writable(plan):
-            lease = stack.enter_context(Lease.taken(plan.out, plan.config.lease, waits))
-        yield lease
+def _complete(plan: Plan, outcome: RunOutcome) -> None:
+    """Tidy up, and say in the cube how far it is."""
+    for folder in ("acquisitions", "ledger"):
+        sweep(plan.out / folder)  # what killed writers left behind
+    weights = {a.take: plan.weights_of(a.take) for a in plan.acquisitions}
+    outcome.owed = owed(plan.out) if outcome.failed else done(plan)
+    takes = sorted({a.take for a in plan.acquisitions}) if plan.own_sensors else ()
+    sensors = {take: brief(plan.sensor(take)) for take in takes}
+    whole = "partial" if outcome.failed or outcome.owed else "complete"
+    finish(plan.store, whole, weights, sensors)
 
 
 @contextmanager
 def _writable(plan: Plan) -> Iterator[None]:
-    """What cannot be written before the first unit ends the run: nothing else could be."""
+    """End the run where nothing can be written before the first unit: nothing else could be."""
     try:
         yield
     except store_errors() as error:

@@ -3,24 +3,22 @@
 What was fitted lies in ``OUT/fits/DATATAKE`` and is used until the run is done.
 """
 
-import time
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
-import torch
 from distributed import get_worker
 
-from s2sharp_core import METHODS, S2SharpError
+from s2sharp_core import METHODS
 from s2sharp_core.sensor.sample import Sample
 from s2sharp_core.sharpeners.guard import told
 
 from ..engine.ledger import Record
-from ..engine.worker import REMEDY_NO_SPACE, Peak, keep, one_unit
+from ..engine.worker import Clock, do_job
 from ..planning.plan import Datatake, Plan
-from ..storage.location import store_errors
 from ..storage.mirror import mirrored
 from .samples import Wish, draw, scenes_of
-from .unit import Run, idle_size
+from .unit import Run, idle_size, threads
 
 __all__ = ["TOPIC", "draw_sample", "fit_unit"]
 
@@ -67,24 +65,15 @@ def fit_unit(run: Run, datatake: Datatake, attempt: int = 1) -> Record:
     """
     plan = run.plan
     name, key = plan.fit_name(datatake), plan.fit_key(datatake)
-    facts: dict[str, Any] = {"unit": name, "key": key, "attempt": attempt}
-    begin, threads = time.perf_counter(), torch.get_num_threads()
-    with one_unit, Peak() as memory:
-        idle = idle_size(run)
-        torch.set_num_threads(plan.config.fit_threads)
-        try:
+
+    def work(clock: Clock) -> tuple[dict[str, Any], None]:
+        run.still()
+        with clock("fit"), threads(plan.config.fit_threads):
             note = _fit(plan, datatake)
-            facts |= {"status": "ok", "warnings": (note,) if note else ()}
-        except S2SharpError as error:
-            message = f"{datatake.take}: {error}"
-            facts |= {"status": "failed", "kind": error.kind, "message": message}
-        except store_errors() as error:
-            message = f"Cannot write {plan.fit_folder(datatake.take)}: {error}. {REMEDY_NO_SPACE}"
-            facts |= {"status": "failed", "kind": "store-unwritable", "message": message}
-        finally:
-            torch.set_num_threads(threads)
-    facts |= {"seconds": {"fit": time.perf_counter() - begin}, "idle": idle, "peak": memory.bytes}
-    return keep(plan.out, Record(**facts))
+        return {"warnings": (note,) if note else ()}, None
+
+    idle = partial(idle_size, run)
+    return do_job(plan.out, name, key, attempt, work, run.still, idle, datatake.take)
 
 
 def _fit(plan: Plan, datatake: Datatake) -> str:

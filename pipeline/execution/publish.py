@@ -1,6 +1,7 @@
 """What people open first: COGs, a STAC catalogue and a before/after picture of each acquisition."""
 
-from dataclasses import asdict, replace
+from dataclasses import asdict
+from typing import Any
 
 import numpy as np
 import pystac
@@ -10,7 +11,7 @@ from s2sharp_core import BANDS, S2SharpError
 from ..cube.layout import Layout
 from ..cube.open import open_written
 from ..engine.ledger import Record
-from ..engine.worker import REMEDY_NO_SPACE, keep, one_unit
+from ..engine.worker import Clock, do_job
 from ..planning.plan import Plan, Unit
 from ..publish.cogs import write_cogs
 from ..publish.panels import choose_spot
@@ -19,7 +20,7 @@ from ..publish.stac import Provenance, stac_item, write_collection
 from ..scenes.acquisition import Acquisition
 from ..scenes.read import Files, load_block
 from ..storage.files import files
-from ..storage.location import Location, store_errors
+from ..storage.location import Location
 from .unit import Run
 
 __all__ = ["publish_catalog", "publish_unit"]
@@ -33,18 +34,15 @@ def publish_unit(run: Run, unit: Unit, missing: tuple[str, ...], attempt: int = 
     """Write the COGs and the picture of one acquisition, and record it."""
     plan = run.plan
     layout, acquisition = plan.layout(unit.epsg), plan.acquisition(unit)
-    name, key = plan.name(unit), plan.key(unit, missing)
-    try:
-        with one_unit:
+
+    def work(clock: Clock) -> tuple[dict[str, Any], None]:
+        run.still()
+        with clock("publish"):
             write_cogs(plan.out, layout, unit.time, acquisition.id)
             told = _picture(plan, layout, acquisition, unit.time)
-        record = Record(name, key, "ok", warnings=told)
-    except S2SharpError as error:
-        record = Record(name, key, "failed", kind=error.kind, message=str(error))
-    except store_errors() as error:
-        message = f"Cannot publish {acquisition.id}: {error}. {REMEDY_NO_SPACE}"
-        record = Record(name, key, "failed", kind="store-unwritable", message=message)
-    return keep(plan.out, replace(record, attempt=attempt))
+        return {"warnings": told}, None
+
+    return do_job(plan.out, plan.name(unit), plan.key(unit, missing), attempt, work, run.still)
 
 
 def picture_path(out: Location, acquisition: Acquisition) -> Location:

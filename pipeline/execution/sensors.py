@@ -6,24 +6,21 @@ leave what is there as it is.
 """
 
 import json
-import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
-
-import torch
 
 from s2sharp_core import S2SharpError
 from s2sharp_core.sensor.sensing import SIDES, Sensed, sense
 
 from ..engine.flow import PASSING
 from ..engine.ledger import Record
-from ..engine.worker import REMEDY_NO_SPACE, Peak, keep, one_unit
+from ..engine.worker import Clock, Written, do_job
 from ..planning.plan import Datatake, Plan
 from ..planning.sensor_files import about
 from ..storage.files import write_text
-from ..storage.location import store_errors
 from .samples import Window, Wish, draw, scenes_of
-from .unit import Run, idle_size
+from .unit import Run, idle_size, threads
 
 __all__ = ["measure_datatake", "measure_unit"]
 
@@ -63,29 +60,22 @@ def measure_unit(run: Run, datatake: Datatake, attempt: int = 1) -> Record:
     """
     plan = run.plan
     name, key = plan.sensor_name(datatake), plan.sensor_key(datatake)
-    facts: dict[str, Any] = {"unit": name, "key": key, "attempt": attempt}
-    file = plan.sensor_file(datatake.take)
-    begin, threads = time.perf_counter(), torch.get_num_threads()
-    with one_unit, Peak() as memory:
-        idle = idle_size(run)
-        torch.set_num_threads(_THREADS)
-        try:
+
+    def work(clock: Clock) -> tuple[dict[str, Any], Callable[[], Written]]:
+        with clock("sensor"), threads(_THREADS):
             seen, windows = _measured(plan, datatake, last=attempt > plan.config.retries)
-            kept = about(seen, [window.about for window in windows])
-            scenes = scenes_of(datatake, windows)
-            write_text(file, json.dumps({"key": key, **kept, "scenes": scenes}, indent=1) + "\n")
-            told = tuple(f"{datatake.take}: {text}" for text in seen.told)
-            facts |= {"status": "ok", "warnings": told}
-        except S2SharpError as error:
-            message = f"{datatake.take}: {error}"
-            facts |= {"status": "failed", "kind": error.kind, "message": message}
-        except store_errors() as error:
-            message = f"Cannot write {file}: {error}. {REMEDY_NO_SPACE}"
-            facts |= {"status": "failed", "kind": "store-unwritable", "message": message}
-        finally:
-            torch.set_num_threads(threads)
-    facts |= {"seconds": {"sensor": time.perf_counter() - begin}, "idle": idle}
-    return keep(plan.out, Record(**facts, peak=memory.bytes))
+        kept = about(seen, [window.about for window in windows])
+        text = {"key": key, **kept, "scenes": scenes_of(datatake, windows)}
+        told = tuple(f"{datatake.take}: {line}" for line in seen.told)
+
+        def write() -> Written:
+            write_text(plan.sensor_file(datatake.take), json.dumps(text, indent=1) + "\n")
+            return {}
+
+        return {"warnings": told}, write
+
+    idle = partial(idle_size, run)
+    return do_job(plan.out, name, key, attempt, work, run.still, idle)
 
 
 def _measured(plan: Plan, datatake: Datatake, *, last: bool) -> tuple[Sensed, tuple[Window, ...]]:

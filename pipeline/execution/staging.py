@@ -3,13 +3,13 @@
 from collections import defaultdict
 from typing import Any
 
-from distributed import Client, Future
+from distributed import Future
 
 from s2sharp_core import S2SharpError
 from s2sharp_core.lattice import Box
 
-from ..engine.flow import Workers
 from ..engine.ledger import Record
+from ..engine.phases import Engine, Job
 from ..engine.worker import REMEDY_NO_SPACE
 from ..planning.plan import Plan, Unit
 from ..scenes.stage import Stage, clear
@@ -22,8 +22,8 @@ __all__ = ["Stager", "stage_unit"]
 class Stager:
     """Stages shards before the units that read them, and evicts the oldest idle ones over budget."""
 
-    def __init__(self, client: Client, plan: Plan, run: Run, workers: Workers) -> None:
-        self._client, self._plan, self._run, self._workers = client, plan, run, workers
+    def __init__(self, plan: Plan, engine: Engine) -> None:
+        self._plan, self._engine = plan, engine
         self._stages: dict[str, Stage] = {}
         # Of shards that units wait for, and of those that nobody does, the oldest first: (acquisition, cells) → …
         self._coming: dict[tuple[str, Box], Future[Any]] = {}
@@ -55,22 +55,23 @@ class Stager:
                 continue
             coming = self._coming.get(name)
             if before or coming is None or coming.done():
-                self._coming[name] = self._client.submit(
+                self._coming[name] = self._engine.client.submit(
                     stage_unit,
-                    self._run,
+                    Run(self._plan.out, self._plan.stamp, 0),
                     unit,
                     cells,
-                    workers=self._workers.staging,
+                    workers=self._engine.workers.staging,
                     allow_other_workers=True,
                     pure=False,
                 )
             futures.append(self._coming[name])
         return futures
 
-    def release(self, unit: Unit, _record: Record) -> None:
-        """A unit has been done: its shards may go when there are too many."""
+    def release(self, job: Job, _record: Record) -> None:
+        """Let the shards of a unit that came back go, when there are too many."""
         if not self._plan.staged:
             return
+        unit = job.of
         stage, shards = self._of(unit)
         for cells in shards:
             name = stage.acquisition.id, cells

@@ -1,35 +1,21 @@
 """Where a run stands, from its store alone: while it works, and after it died."""
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import groupby
-from typing import NamedTuple
 
 import zarr
 
 from ..engine.lease import Holder, holder
-from ..engine.ledger import FINAL, Ledger, Record, States
+from ..engine.ledger import Ledger, Record
 from ..planning.frozen import read_plan
 from ..planning.items import with_acquisitions
-from ..planning.plan import Plan, Unit
+from ..planning.plan import Plan
 from ..planning.queries import Query, owed
+from ..planning.standings import standings
 from ..storage.arrays import zarr_store
 from ..storage.location import Location
 
-__all__ = ["Standing", "Status", "at_work", "cube_status", "standings", "status_of"]
-
-
-class Standing(NamedTuple):
-    """How a unit stands: the ``phase`` it belongs to, the ``unit`` (None: a measurement or a fit), its name and key in the ledger, and
-    its ``state``, a record's status or "left".
-    """
-
-    phase: str
-    unit: Unit | None
-    name: str
-    key: str
-    state: str
+__all__ = ["Status", "at_work", "cube_status", "status_of"]
 
 
 @dataclass(frozen=True)
@@ -85,43 +71,6 @@ def status_of(out: Location) -> Status:
 def at_work(held: Holder | None) -> bool:
     """Whether who took a lease last writes still, as far as the lease tells."""
     return bool(held and not held.released and not held.dead and held.age < held.seconds)
-
-
-def standings(plan: Plan, ledger: Ledger) -> Iterator[Standing]:
-    """How everything stands that a plan holds."""
-    measured = ledger.states("sensors")
-    for datatake in plan.datatakes if plan.measures else ():
-        names = plan.sensor_name(datatake), [plan.sensor_key(datatake)]
-        yield Standing("sensor", None, *_state(measured, *names))
-    fits = ledger.states("fits")
-    for datatake in plan.datatakes if plan.learns else ():
-        yield Standing(
-            "fit", None, *_state(fits, plan.fit_name(datatake), [plan.fit_key(datatake)])
-        )
-    levels = range(1, max(layout.levels for layout in plan.layouts) + 1)
-    phases = [("sharpen", plan.units()), *(("overviews", plan.overviews(x)) for x in levels)]
-    if plan.config.publish:
-        phases.append(("publish", plan.pictures()))
-    for phase, every in phases:
-        for acquisition, some in groupby(every, plan.acquisition_id):
-            states = ledger.states(acquisition)
-            # What is made of units that failed does without them, and has another key.
-            lost = tuple(states.units("failed"))
-            for unit in some:
-                found = _state(states, plan.name(unit), _keys(plan, unit, lost))
-                yield Standing(phase, unit, *found)
-
-
-def _keys(plan: Plan, unit: Unit, lost: tuple[str, ...]) -> list[str]:
-    """The keys that a unit may have been recorded under."""
-    keys = [plan.key(unit)]
-    return [*keys, plan.key(unit, lost)] if unit.level and lost else keys
-
-
-def _state(states: States, name: str, keys: list[str]) -> tuple[str, str, str]:
-    there = {key: state for key in keys if (state := states.get(name, key))}
-    best = sorted(there, key=lambda key: there[key] not in FINAL)
-    return (name, best[0], there[best[0]]) if best else (name, keys[0], "left")
 
 
 def cube_status(plan: Plan) -> str:

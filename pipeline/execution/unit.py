@@ -1,13 +1,11 @@
 """The work of one unit, on a worker: read, sharpen, write the shard whole, then record it."""
 
-import os
-import socket
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 import numpy as np
@@ -25,8 +23,7 @@ from ..cube.layout import FILL, Layout, Native, Sharded, encode
 from ..cube.overviews import overview
 from ..cube.write import write_shard
 from ..engine.ledger import Record
-from ..engine.worker import Clock, Peak, failures, keep, net_thread, one_unit, one_write
-from ..planning.frozen import plan_of
+from ..engine.worker import Clock, Written, do_job, net_thread
 from ..planning.plan import Plan, Unit
 from ..scenes.acquisition import Acquisition
 from ..scenes.disagreement import disagreement
@@ -50,7 +47,11 @@ class Run:
 
     @property
     def plan(self) -> Plan:
-        return plan_of(self.out, self.stamp)
+        return Plan.under(self.out, self.stamp)
+
+    def still(self) -> None:
+        """Raise where another run has taken the folder over."""
+        Plan.check(self.out, self.stamp)
 
 
 @lru_cache(maxsize=1)
@@ -58,6 +59,17 @@ def idle_size(run: Run) -> int:
     """Memory of the process, in bytes, when it is ready for a run: the sharpener is loaded here, once."""
     run.plan.outline()
     return psutil.Process().memory_info().rss
+
+
+@contextmanager
+def threads(count: int) -> Iterator[None]:
+    """Let torch use so many threads during the block: sums run in another order on another number."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def sharpen_unit(run: Run, unit: Unit, staged: list[object], attempt: int = 1) -> Record:
@@ -70,32 +82,23 @@ def sharpen_unit(run: Run, unit: Unit, staged: list[object], attempt: int = 1) -
     attempt
         How often it has been tried, with this time.
     """
-    plan, clock = run.plan, Clock()
-    facts: dict[str, Any] = {"unit": plan.name(unit), "key": plan.key(unit), "attempt": attempt}
-    facts["worker"] = f"{socket.gethostname()}:{os.getpid()}"
-    about: dict[str, Any] = {}
-    shards: list[_Shard] = []
-    with ExitStack() as until_written:
-        with one_unit, warnings.catch_warnings(record=True) as caught:
-            warnings.simplefilter("always", UserWarning)
-            facts["idle"] = idle_size(run)
-            memory = until_written.enter_context(Peak())
-            with failures(plan.store, facts):
-                for result in staged:
-                    if isinstance(result, S2SharpError):
-                        raise result
-                about, shards = net_thread.submit(_sharpen, run, unit, clock).result()
-            # Before the next one begins: of all that a process holds there are two at most.
-            until_written.enter_context(one_write)
-        with failures(plan.store, facts), clock("write"):
-            for layout, data in shards:
-                write_shard(plan.store, layout, unit.time, unit.row, unit.col, data)
-            facts |= about
-    whose = plan.acquisition(unit).id
-    told = tuple(
-        dict.fromkeys(f"{whose}: {w.message}" for w in caught if w.category is UserWarning)
-    )
-    return keep(plan.out, Record(**facts, warnings=told, seconds=clock.seconds, peak=memory.bytes))
+    plan = run.plan
+
+    def work(clock: Clock) -> tuple[dict[str, Any], Callable[[], Written]]:
+        for result in staged:
+            if isinstance(result, S2SharpError):
+                raise result
+        facts, shards = net_thread.submit(_sharpen, run, unit, clock).result()
+        return facts, partial(_write, plan, unit, shards)
+
+    key, idle, whose = plan.key(unit), partial(idle_size, run), plan.acquisition_id(unit)
+    return do_job(plan.out, plan.name(unit), key, attempt, work, run.still, idle, whose)
+
+
+def _write(plan: Plan, unit: Unit, shards: "list[_Shard]") -> Written:
+    for layout, data in shards:
+        write_shard(plan.store, layout, unit.time, unit.row, unit.col, data)
+    return {}
 
 
 _Shard = tuple[Sharded, Mapping[str, np.ndarray]]
@@ -232,13 +235,18 @@ def _check(
 
 def overview_unit(run: Run, unit: Unit, missing: tuple[str, ...], attempt: int = 1) -> Record:
     """Make one shard of an overview from the level below, and record it."""
-    plan, clock = run.plan, Clock()
-    facts: dict[str, Any] = {"unit": plan.name(unit), "key": plan.key(unit, missing)}
-    facts |= {"attempt": attempt, "status": "ok"}
-    with one_unit, failures(plan.store, facts):
-        layout = plan.layout(unit.epsg)
+    plan = run.plan
+    layout = plan.layout(unit.epsg)
+    place = unit.time, unit.row, unit.col
+
+    def work(clock: Clock) -> tuple[dict[str, Any], Callable[[], Written]]:
         with clock("read"):
-            coarse = overview(plan.store, layout, unit.time, unit.row, unit.col, unit.level)
-        with clock("write"):
-            write_shard(plan.store, layout, unit.time, unit.row, unit.col, coarse, unit.level)
-    return keep(plan.out, Record(**facts, seconds=clock.seconds))
+            coarse = overview(plan.store, layout, *place, unit.level)
+
+        def write() -> Written:
+            write_shard(plan.store, layout, *place, coarse, unit.level)
+            return {}
+
+        return {}, write
+
+    return do_job(plan.out, plan.name(unit), plan.key(unit, missing), attempt, work, run.still)

@@ -13,7 +13,7 @@ __getattr__, __dir__, __all__ = face(
         "differences": ["differences_path", "kinds"],
         "execute": ["MosaicOutcome"],
         "make": ["make_plan"],
-        "plan": ["MosaicPlan", "read_plan"],
+        "plan": ["MosaicPlan"],
         "store": ["open_mosaic"],
     },
 )

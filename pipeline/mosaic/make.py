@@ -10,7 +10,7 @@ from ..engine.settings import Command
 from .config import BLOCK, MosaicConfig
 from .grid import Grid
 from .periods import periods
-from .plan import MosaicPlan, read_plan
+from .plan import MosaicPlan
 from .sources import Cube, read_cube
 
 __all__ = ["continued", "make_plan"]
@@ -124,7 +124,7 @@ def continued(now: MosaicPlan) -> MosaicPlan:
     S2SharpError
         ``other-run``, with what differs.
     """
-    before = read_plan(now.config.to)
+    before = MosaicPlan.read(now.config.to)
     old, new = before.config.model_dump(), now.config.model_dump()
     differs = [f"{k}: {old[k]} → {new[k]}" for k in new if k not in _FREE and old[k] != new[k]]
     for name in ("grid", "area", "side", "bands"):

@@ -6,16 +6,12 @@ import json
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cached_property
 from typing import Any
-from uuid import uuid4
 
-from pydantic import BaseModel, ConfigDict
-
-from s2sharp_core import S2SharpError
 from s2sharp_core.lattice import Box
 
-from ..storage.files import read_text, write_text
+from ..engine.frozen import Frozen
 from ..storage.location import Location
 from .composite import FAR
 from .config import BLOCK, MosaicConfig
@@ -25,7 +21,7 @@ from .resample import reach
 from .sources import Cube, CubeDate, Group, done_units, ledger_folder
 from .store import Canvas
 
-__all__ = ["MosaicPlan", "Takes", "Tile", "freeze", "plan_of", "read_plan"]
+__all__ = ["MosaicPlan", "Takes", "Tile"]
 
 _PIXEL = 10.0
 """Of the cube, in metres."""
@@ -51,17 +47,17 @@ Takes = tuple[tuple[CubeDate, ...], ...]
 """Datatakes as they are preferred, each in all codes that it was cut for."""
 
 
-class MosaicPlan(BaseModel):
+class MosaicPlan(Frozen):
     """A mosaic, frozen as ``mosaic.json`` before its first tile.
 
     ``sources``: every acquisition that it knows, in the order in which the ``source`` layer counts them,
     from 1; ``periods`` in the order of the store's times; ``area``: the pixels that were asked for.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    FILE = "mosaic.json"
+    FLAG = "--to"
 
     software: str
-    stamp: str = ""
     config: MosaicConfig
     cube: Cube
     grid: Grid
@@ -69,6 +65,14 @@ class MosaicPlan(BaseModel):
     side: int
     sources: tuple[CubeDate, ...]
     periods: tuple[Period, ...]
+
+    @property
+    def folder(self) -> Location:
+        return self.config.to
+
+    def settled(self, folder: Location) -> "MosaicPlan":
+        """Return the plan as it is where its folder lies now."""
+        return self.model_copy(update={"config": self.config.model_copy(update={"to": folder})})
 
     @property
     def store(self) -> Location:
@@ -239,43 +243,3 @@ class MosaicPlan(BaseModel):
             "resampling": config.resampling,
             "sources": [{"id": s.id, "datetime": s.datetime, "epsg": s.epsg} for s in self.sources],
         }
-
-
-def freeze(plan: MosaicPlan) -> MosaicPlan:
-    """Write the plan as ``mosaic.json``, at once or not at all; returns it with its stamp."""
-    stamped = plan.model_copy(update={"stamp": uuid4().hex})
-    write_text(plan.config.to / "mosaic.json", stamped.model_dump_json(indent=1))
-    return stamped
-
-
-def read_plan(to: Location) -> MosaicPlan:
-    """The plan of the mosaic in ``to``.
-
-    Raises
-    ------
-    S2SharpError
-        ``other-run`` when another version wrote it.
-    """
-    try:
-        plan = MosaicPlan.model_validate_json(read_text(to / "mosaic.json"))
-    except ValueError as error:
-        raise S2SharpError(
-            "other-run",
-            f"{to}/mosaic.json was not written by this version of s2sharp.",
-            "Continue it with the version that began it, or choose another --to.",
-        ) from error
-    # Where it lies now, should the folder have been moved.
-    return plan.model_copy(update={"config": plan.config.model_copy(update={"to": to})})
-
-
-@lru_cache(maxsize=4)
-def plan_of(to: Location, stamp: str) -> MosaicPlan:
-    """The plan with this stamp, read once a process."""
-    plan = read_plan(to)
-    if plan.stamp != stamp:
-        raise S2SharpError(
-            "other-run",
-            f"{to}/mosaic.json has been written anew since this mosaic began.",
-            "Run one at a time.",
-        )
-    return plan

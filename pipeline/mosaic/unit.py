@@ -1,37 +1,31 @@
 """The work of one tile, on a worker: paint it, write its shard whole, then record it."""
 
-import os
-import socket
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import partial
 from typing import Any
 
 import numpy as np
-import psutil
-
-from s2sharp_core import S2SharpError
 
 from ..cube.layout import FILL
 from ..cube.overviews import overview
 from ..cube.write import write_shard
 from ..engine.ledger import Record
-from ..engine.worker import REMEDY_NO_SPACE, Peak, keep, one_unit
-from ..storage.location import Location, store_errors
+from ..engine.worker import Clock, do_job
+from ..storage.location import Location
 from .config import BLOCK
 from .cost import parts
 from .differences import compare_tile
 from .grid import within
 from .painter import Painter
-from .plan import MosaicPlan, Takes, Tile, plan_of
+from .plan import MosaicPlan, Takes, Tile
 from .publish import publish_tile
 
-__all__ = ["Job", "do_tile"]
+__all__ = ["TileJob", "do_tile"]
 
 
 @dataclass(frozen=True)
-class Job:
+class TileJob:
     """What a worker does with a tile: ``what`` is "mosaic", "overviews", "publish" or "compare".
 
     ``to`` and ``stamp``: where it finds the plan; ``takes``: the datatakes that may show, as they are
@@ -47,38 +41,18 @@ class Job:
     key: str
 
 
-def do_tile(job: Job, attempt: int) -> Record:
+def do_tile(job: TileJob, attempt: int) -> Record:
     """Do one job and record it, as the ``attempt``-th; never raises for bad input."""
-    # Memory is planned for one at a time, whatever threads a cluster gives its workers.
-    with one_unit:
-        return _do_tile(job, attempt)
 
-
-def _do_tile(job: Job, attempt: int) -> Record:
-    facts: dict[str, Any] = {"unit": job.name, "key": job.key, "attempt": attempt}
-    facts["idle"] = _idle_size()
-    facts["worker"] = f"{socket.gethostname()}:{os.getpid()}"
-    begin = time.perf_counter()
-    with Peak() as memory:
-        try:
-            plan = plan_of(job.to, job.stamp)
+    def work(clock: Clock) -> tuple[dict[str, Any], None]:
+        still()
+        with clock(job.what):
+            plan = MosaicPlan.under(job.to, job.stamp)
             valid = _WORK[job.what](plan, job.tile, job.takes)
-            facts |= {"status": "empty" if valid == 0 else "ok", "valid": valid}
-        except S2SharpError as error:
-            facts |= {"status": "failed", "kind": error.kind, "message": f"{job.name}: {error}"}
-        except store_errors() as error:
-            message = (
-                f"{job.name}: cannot read the cube or write {job.to}: {error}. {REMEDY_NO_SPACE}"
-            )
-            facts |= {"status": "failed", "kind": "store-unwritable", "message": message}
-    seconds = {job.what: time.perf_counter() - begin}
-    return keep(job.to, Record(**facts, seconds=seconds, peak=memory.bytes))
+        return {"status": "empty" if valid == 0 else "ok", "valid": valid}, None
 
-
-@lru_cache(maxsize=1)
-def _idle_size() -> int:
-    """Memory of the process, in bytes, before its first tile."""
-    return int(psutil.Process().memory_info().rss)
+    still = partial(MosaicPlan.check, job.to, job.stamp)
+    return do_job(job.to, job.name, job.key, attempt, work, still)
 
 
 def _mosaic(plan: MosaicPlan, tile: Tile, takes: Takes) -> int:

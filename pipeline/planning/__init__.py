@@ -11,11 +11,12 @@ __getattr__, __dir__, __all__ = face(
         "area": ["reach"],
         "config": ["RunConfig", "read_config"],
         "cost": ["Estimate", "check_memory", "check_size", "estimate"],
-        "frozen": ["freeze", "plan_of", "read_plan"],
+        "frozen": ["freeze", "read_plan"],
         "items": ["with_acquisitions"],
         "make": ["datatakes_of", "make_plan", "when"],
         "plan": ["Datatake", "Plan", "Unit", "freeze_acquisition"],
         "queries": ["Query", "begun", "done", "owed"],
+        "standings": ["Standing", "standings"],
         "sensor_files": ["about", "brief", "many", "there"],
     },
 )

@@ -16,11 +16,12 @@ from s2sharp_core.lattice import Box
 from s2sharp_core.sharpeners import TRUST
 
 from ..engine.cluster import ALLOCATOR, memory_of, threads_of, workers_of
-from ..engine.ledger import Ledger
+from ..engine.ledger import FINAL, Ledger
 from ..scenes.raster import GDAL_CACHE
 from .method import base_sensor, weights_folder
 from .plan import Plan
 from .sensor_files import there
+from .standings import taken, units
 
 __all__ = ["Estimate", "check_memory", "check_size", "estimate"]
 
@@ -69,14 +70,12 @@ def estimate(plan: Plan) -> Estimate:
     some = plan.asked[:: -(-len(plan.asked) // _COUNTED)]
     share = len(plan.asked) / len(some)
     counted = _count(plan, frozenset(some))
-    units, todo, windows = (round(share * n) for n in counted[:3])
+    every, todo, windows = (round(share * n) for n in counted[:3])
     read, stored, written = (share * size for size in counted[3:])
     workers = workers_of(plan.config)
     sensors = sum(not there(plan, d) for d in plan.datatakes) if plan.measures else 0
-    states = Ledger(plan.out / "ledger").states("fits")
-    fitted = plan.datatakes if plan.learns else ()
-    made = [states.done(plan.fit_name(d), plan.fit_key(d)) for d in fitted]
-    fits = made.count(False)
+    ledger = Ledger(plan.out / "ledger")
+    fits = sum(found.state not in FINAL for found in taken(plan, ledger, ("fit",)))
     calibration = _calibrate(
         plan, threads_of(plan.config), learns=fits > 0 or plan.config.fit == "window"
     )
@@ -89,7 +88,7 @@ def estimate(plan: Plan) -> Estimate:
         acquisitions=len(plan.acquisitions),
         scenes=sum(len(a.scenes) for a in plan.acquisitions),
         exact=share == 1,
-        units=units,
+        units=every,
         todo=todo,
         windows=windows,
         sensors=sensors,
@@ -101,7 +100,7 @@ def estimate(plan: Plan) -> Estimate:
             _SENSOR_BYTES if sensors else 0.0,
             calibration["fit_bytes"] if fits or plan.config.fit == "window" else 0.0,
             *(
-                _memory(plan, side, calibration["bytes"], units > workers_of(plan.config))
+                _memory(plan, side, calibration["bytes"], every > workers_of(plan.config))
                 for side in _sides(plan)
             ),
         ),
@@ -113,17 +112,16 @@ def estimate(plan: Plan) -> Estimate:
 def _count(plan: Plan, ids: frozenset[str]) -> tuple[int, int, int, float, float, float]:
     """Units, those to do, their windows; bytes to read, of the cube, and to write; of the acquisitions ``ids``."""
     ledger = Ledger(plan.out / "ledger")
-    units = todo = windows = 0
+    count = todo = windows = 0
     read = stored = written = 0.0
-    for acquisition, every in groupby(plan.units(ids), plan.acquisition):
-        states = ledger.states(acquisition.id)
+    for acquisition, every in groupby(units(plan, ledger, ids), lambda x: plan.acquisition(x.of)):
         stage = plan.stage(acquisition)
         staged: set[Box] = set()
-        for unit in every:
-            units += 1
+        for _, unit, _, _, state in every:
+            count += 1
             wanted = plan.wanted(unit) & acquisition.box
             stored += _stored_bytes(plan, wanted)
-            if states.of and states.done(plan.name(unit), plan.key(unit)):
+            if state in FINAL:
                 continue
             todo += 1
             windows += sum(1 for _ in wanted.tiles(plan.config.window))
@@ -133,7 +131,7 @@ def _count(plan: Plan, ids: frozenset[str]) -> tuple[int, int, int, float, float
                 read += _native_bytes(plan, wanted.grow(plan.margin))
             written += _stored_bytes(plan, wanted)
         read += sum(_native_bytes(plan, cells) for cells in staged)
-    return units, todo, windows, read, stored, written
+    return count, todo, windows, read, stored, written
 
 
 class _Cost(Protocol):

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import shapely
-from pydantic import BaseModel, ConfigDict, TypeAdapter
+from pydantic import Field, TypeAdapter
 
 from s2sharp_core import BANDS, S2SharpError, Sharpener
 from s2sharp_core.lattice import Box
@@ -18,6 +18,7 @@ from s2sharp_core.learning.fitting import FitOptions
 from s2sharp_core.sensor.observation import Sensor
 
 from ..cube.layout import Layout
+from ..engine.frozen import Frozen
 from ..scenes.acquisition import Acquisition, Choice
 from ..scenes.read import Files, Reader
 from ..scenes.scene import Refusal
@@ -28,7 +29,10 @@ from .area import area_shape
 from .config import RunConfig
 from .method import base_sensor, brief, fitted_weights, options_of, outline, ready
 
-__all__ = ["Datatake", "Plan", "Unit", "freeze_acquisition"]
+__all__ = ["AREA", "Datatake", "Plan", "Unit", "freeze_acquisition"]
+
+AREA = "area.geojson"
+"""The area that was asked for, in the run's folder: who asks how far the run is, later and elsewhere, has that alone."""
 
 
 @dataclass(frozen=True)
@@ -54,12 +58,12 @@ class Datatake:
     acquisitions: tuple[Acquisition, ...]
 
 
-class Plan(BaseModel):
+class Plan(Frozen):
     """A run, frozen: written as ``run.json`` before the first unit, read by every worker.
 
     ``weights`` that are used as they are, and those that fits ``start`` from: file → sha256;
     ``learns``: whether the method is fitted to each datatake first; ``measures``: whether the sensor of each is
-    measured before that; ``sensors``: those that a file gave, by datatake, or for all under ""; ``stamp``: which writing of the file it is;
+    measured before that; ``sensors``: those that a file gave, by datatake, or for all under "";
     ``numbers``: of acquisitions that changed since, the ids of their items by number; ``asked``: the ids of the acquisitions that the latest query found, which alone are worked on.
 
     ``acquisitions`` and ``datatakes``, and the items that make them, are the client's alone: a year of a continent has tens of thousands of
@@ -67,7 +71,9 @@ class Plan(BaseModel):
     before.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    FILE = "run.json"
+    FLAG = "--out"
+    CLIENT = frozenset({"acquisitions", "datatakes", "items", "fit_items"})
 
     software: str
     config: RunConfig
@@ -76,11 +82,10 @@ class Plan(BaseModel):
     asked: tuple[str, ...]
     items: bytes = b""
     fit_items: bytes = b""
-    numbers: dict[str, tuple[str, ...]] = {}
+    numbers: dict[str, tuple[str, ...]] = Field(default_factory=dict)
     learns: bool
     measures: bool
-    sensors: dict[str, dict[str, Any]] = {}
-    stamp: str = ""
+    sensors: dict[str, dict[str, Any]] = Field(default_factory=dict)
     cloudy: tuple[str, ...]
     refused: tuple[Refusal, ...]
     choices: tuple[Choice, ...]
@@ -98,6 +103,15 @@ class Plan(BaseModel):
     @property
     def out(self) -> Location:
         return self.config.out
+
+    @property
+    def folder(self) -> Location:
+        return self.out
+
+    def settled(self, folder: Location) -> "Plan":
+        """Return the plan as it is where its folder lies now."""
+        here = {"out": folder, "area": folder / AREA} if self.config.area else {"out": folder}
+        return self.model_copy(update={"config": self.config.model_copy(update=here)})
 
     @property
     def store(self) -> Location:
@@ -209,6 +223,11 @@ class Plan(BaseModel):
         """File → sha256 of the weights that a datatake is sharpened with; empty before its fit."""
         folder = self.fit_folder(take)
         return dict(self.weights) if folder is None else fitted_weights(folder)
+
+    @property
+    def levels(self) -> int:
+        """The most overviews that a group has."""
+        return max(layout.levels for layout in self.layouts)
 
     def units(self, ids: Collection[str] = ()) -> Iterator[Unit]:
         """The units of the full resolution, acquisition by acquisition, row by row; of those ``ids`` alone, if any."""

@@ -5,13 +5,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
+from typing import Any
 
 from ..engine.lease import Holder, holder
 from ..engine.ledger import FINAL, Ledger, Record
-from ..execution.status import Standing, at_work, cube_status, standings
+from ..execution.status import at_work, cube_status
 from ..planning.frozen import read_plan
 from ..planning.items import with_acquisitions
 from ..planning.plan import Plan, Unit
+from ..planning.standings import Standing, standings, units
 from ..storage.location import Location
 
 __all__ = ["Facts", "Timing", "gather", "timing"]
@@ -71,10 +73,10 @@ def gather(out: Location) -> Facts:
     done: list[tuple[str, str, str]] = []
     failed: list[tuple[str, str, str]] = []
 
-    def take(found: Standing) -> None:
+    def take(found: Standing[Any]) -> None:
         phases[found.phase][found.state] += 1
-        if found.phase == "sharpen" and found.unit:
-            shards[plan.acquisition_id(found.unit)].append((found.unit, found.state))
+        if found.phase == "sharpen" and isinstance(found.of, Unit):
+            shards[plan.acquisition_id(found.of)].append((found.of, found.state))
         if found.state == "failed":
             failed.append(found[2:])
         elif found.phase == "sharpen" and found.state in FINAL:
@@ -86,8 +88,8 @@ def gather(out: Location) -> Facts:
     earlier = tuple(a.id for a in plan.acquisitions if a.id not in plan.asked)
     before = plan.model_copy(update={"asked": earlier})
     if earlier:
-        for found in standings(before, ledger):
-            if found.state in FINAL and found.phase == "sharpen":
+        for found in units(before, ledger):
+            if found.state in FINAL:
                 take(found)
     step = -(-len(done) // _MOST) or 1
     return Facts(

@@ -28,9 +28,9 @@ from s2sharp.mosaic.cost import estimate, memory, parts
 from s2sharp.mosaic.execute import MosaicOutcome, execute
 from s2sharp.mosaic.make import make_plan
 from s2sharp.mosaic.periods import by_preference, periods
-from s2sharp.mosaic.plan import MosaicPlan, freeze
+from s2sharp.mosaic.plan import MosaicPlan
 from s2sharp.mosaic.sources import CubeDate
-from s2sharp.mosaic.unit import Job, do_tile
+from s2sharp.mosaic.unit import TileJob, do_tile
 from s2sharp.storage.files import files, read_bytes, read_text, write_bytes
 from s2sharp.storage.location import Location, place
 from scipy.ndimage import distance_transform_edt
@@ -717,14 +717,19 @@ def test_what_killed_writers_left_behind_goes(border, tmp_path, scheduler, kind)
 # Bad input
 
 
-def test_a_tile_that_fails_says_which_attempt_it_was(border, tmp_path):
-    plan = freeze(plan_of(border, tmp_path))
+def test_a_tile_of_a_plan_that_is_no_more_leaves_no_record(border, tmp_path):
+    plan = plan_of(border, tmp_path).freeze()
     tile = next(plan.tiles())
     name, key = plan.name(tile), plan.key(tile)
-    job = Job(tmp_path, "another", "mosaic", tile, (), name, key)
-    assert do_tile(job, 3).attempt == 3
-    (kept,) = Ledger(tmp_path / "ledger").records()
-    assert (kept.unit, kept.status, kept.kind, kept.attempt) == (name, "failed", "other-run", 3)
+    job = TileJob(tmp_path, "another", "mosaic", tile, (), name, key)
+    record = do_tile(job, 3)
+    assert (record.unit, record.status, record.kind, record.attempt) == (
+        name,
+        "failed",
+        "other-run",
+        3,
+    )
+    assert not list(Ledger(tmp_path / "ledger").records())
 
 
 def test_a_shard_that_cannot_be_read_costs_its_tile(border, tmp_path, scheduler):

@@ -1,0 +1,124 @@
+"""Plans frozen as a file that every worker reads: written at once, read once a process, and fenced by a stamp."""
+
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Any, ClassVar, Self, cast
+from uuid import uuid4
+
+from pydantic import BaseModel, ConfigDict
+
+from s2sharp_core import S2SharpError
+
+from ..storage.files import read_text, write_text
+from ..storage.location import Location, store_errors
+
+__all__ = ["Frozen"]
+
+
+class Frozen(BaseModel):
+    """A plan, frozen in its folder; ``stamp`` says which writing of the file it is."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    FILE: ClassVar[str]
+    """Name of the file in its folder."""
+    FLAG: ClassVar[str]
+    """The option that chooses the folder, for remedies."""
+    CLIENT: ClassVar[frozenset[str]] = frozenset()
+    """Fields that are the client's alone, and not written."""
+
+    stamp: str = ""
+
+    @property
+    def folder(self) -> Location:
+        raise NotImplementedError
+
+    def settled(self, folder: Location) -> Self:
+        """Return the plan as it is where its folder lies now."""
+        raise NotImplementedError
+
+    def freeze(self, told: Mapping[str, Any] = {}) -> Self:
+        """Write the plan, at once or not at all; return it with a new stamp.
+
+        Units of plans before it may not write any more from now on (:meth:`check`).
+
+        Parameters
+        ----------
+        told
+            Fields that are written otherwise than they are: without secrets.
+        """
+        stamped = self.model_copy(update={"stamp": uuid4().hex})
+        written = stamped.model_copy(update=told)
+        # The stamp first: units of the plan before it are to end before there is a new one.
+        write_text(self._stamp_file(self.folder), stamped.stamp)
+        text = written.model_dump_json(indent=1, exclude=set(self.CLIENT))
+        write_text(self.folder / self.FILE, text, private=True)
+        return stamped
+
+    @classmethod
+    def _stamp_file(cls, folder: Location) -> Location:
+        return folder / f"{cls.FILE.removesuffix('.json')}.stamp"
+
+    @classmethod
+    def read(cls, folder: Location) -> Self:
+        """Return the plan in ``folder``, without what is the client's.
+
+        Raises
+        ------
+        S2SharpError
+            ``not-a-run``; ``other-run`` when another version wrote it, or it is broken.
+        """
+        try:
+            plan = cls.model_validate_json(read_text(folder / cls.FILE))
+        except ValueError as error:
+            raise S2SharpError(
+                "other-run",
+                f"{folder}/{cls.FILE} is broken, or was not written by this version of s2sharp.",
+                f"Continue it with the version that began it, or choose another {cls.FLAG}.",
+            ) from error
+        except store_errors() as error:
+            raise S2SharpError(
+                "not-a-run",
+                f"{folder} holds no {cls.FILE} of s2sharp: {error}.",
+                f"Make one: `s2sharp {cls.FILE.removesuffix('.json')} {cls.FLAG} …`.",
+            ) from error
+        return plan.settled(folder)
+
+    @classmethod
+    def under(cls, folder: Location, stamp: str) -> Self:
+        """Return the plan that a unit was submitted under, read once a process.
+
+        Raises
+        ------
+        S2SharpError
+            ``other-run`` when the folder holds a later one by now.
+        """
+        return cast("Self", _read_once(cls, folder, stamp))
+
+    @classmethod
+    def check(cls, folder: Location, stamp: str) -> None:
+        """Refuse a unit whose plan was written anew since it began.
+
+        Raises
+        ------
+        S2SharpError
+            ``other-run``.
+        """
+        if read_text(cls._stamp_file(folder)).strip() != stamp:
+            raise _superseded(folder)
+
+
+def _superseded(folder: Location) -> S2SharpError:
+    return S2SharpError(
+        "other-run",
+        f"{folder} was taken over by another run while this unit was waiting or at work.",
+        "Leave it to that run: it does what is missing.",
+    )
+
+
+@lru_cache(maxsize=4)
+def _read_once(kind: type[Frozen], folder: Location, stamp: str) -> Frozen:
+    plan = kind.read(folder)
+    if plan.stamp != stamp:
+        raise _superseded(folder)
+    return plan

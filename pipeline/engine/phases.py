@@ -1,0 +1,253 @@
+"""Keyed jobs, phase by phase, through one cluster: done jobs are skipped, and every outcome is counted."""
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import chain
+from typing import Any, Protocol
+
+from distributed import Client, Future
+from distributed.client import ClosedClientError
+
+from s2sharp_core import S2SharpError
+
+from ..storage.location import Location, store_errors
+from .cluster import Cluster, Where, connect
+from .events import Event, Listener
+from .flow import EnoughError, Flow, Workers, lost
+from .lease import Lease
+from .ledger import FINAL, Record
+from .worker import REMEDY_NO_SPACE, keep
+
+__all__ = ["Engine", "Job", "Outcome", "Phase", "leased"]
+
+
+@dataclass(frozen=True, eq=False)
+class Job:
+    """A piece of work that is done once.
+
+    Attributes
+    ----------
+    name, key
+        Its path in the ledger, and the digest of what its result follows from.
+    of
+        What the phase made it of: a shard, a tile, a datatake.
+    state
+        Status in the ledger under that key; None where there is no record.
+    excuse
+        Why it cannot be begun. It is recorded as failed, and does not count towards ``max_failures``.
+    """
+
+    name: str
+    key: str
+    of: Any
+    state: str | None = None
+    excuse: S2SharpError | None = None
+
+
+def _nothing(*_: object) -> None:
+    pass
+
+
+@dataclass(frozen=True)
+class Phase:
+    """Jobs that may be done in any order, after those of the phases before.
+
+    Attributes
+    ----------
+    task
+        Does one job on a worker: (arguments of the job, attempt) → :class:`Record`.
+    arguments
+        Gives the arguments of ``task``; called whenever a job is sent.
+    prepare
+        Called with each job that is left, before any is sent.
+    end
+        Called with each job that came back, also with one that will be tried again.
+    full
+        Whether these are the units of the full resolution, which are counted.
+    gpu
+        Whether a job asks for a GPU where workers offer one.
+    topic, heard
+        What workers tell of a job under way, and who listens.
+    """
+
+    name: str
+    jobs: Iterable[Job]
+    task: Callable[..., Record]
+    arguments: Callable[[Job], tuple[Any, ...]]
+    prepare: Callable[[Job], None] = _nothing
+    end: Callable[[Job, Record], None] = _nothing
+    full: bool = False
+    gpu: bool = True
+    topic: str = ""
+    heard: Callable[[Mapping[str, Any]], None] = _nothing
+
+
+@dataclass
+class Outcome:
+    """What was done.
+
+    ``counts``: units of the full resolution by status, "skipped" being those done before; ``peak``: largest memory of a
+    worker in bytes beyond its idle size; ``stopped``: too many had failed, and the rest was not begun; ``excused``: failures
+    that followed from others.
+    """
+
+    counts: Counter[str] = field(default_factory=Counter)
+    failed: list[Record] = field(default_factory=list)
+    warnings: Counter[str] = field(default_factory=Counter)
+    windows: int = 0
+    seconds: float = 0.0
+    peak: int = 0
+    stopped: bool = False
+    excused: int = 0
+
+    def add(self, record: Record, *, full: bool) -> None:
+        """Count one record."""
+        if full:
+            self.counts[record.status] += 1
+        if record.status == "failed":
+            self.failed.append(record)
+        self.warnings.update(record.warnings)
+        self.windows += record.windows
+        self.peak = max(self.peak, record.peak - record.idle)
+
+
+class Settings(Where, Protocol):
+    """What a configuration says about how jobs are done."""
+
+    @property
+    def retries(self) -> int: ...
+    @property
+    def max_failures(self) -> int: ...
+
+
+@dataclass
+class Engine:
+    """Carries phases out. A cluster is started with the first job that is left; without one, none is.
+
+    ``size``: the flag by which jobs are made smaller; ``begin``: called once, before the first job.
+    """
+
+    config: Settings
+    out: Location
+    lease: Lease
+    outcome: Outcome
+    tell: Listener
+    size: str
+    begin: Callable[[], None] = _nothing
+    _open: ExitStack = field(default_factory=ExitStack)
+
+    @cached_property
+    def cluster(self) -> Cluster:
+        """The cluster that the configuration names."""
+        self.begin()
+        cluster = self._open.enter_context(connect(self.config, self.out))
+        self.tell(Event("cluster", about={"dashboard": cluster.client.dashboard_link}))
+        return cluster
+
+    @property
+    def client(self) -> Client:
+        return self.cluster.client
+
+    @cached_property
+    def workers(self) -> Workers:
+        return Workers(self.client, self.cluster.tend)
+
+    def carry_out(self, phases: Iterable[Phase]) -> None:
+        """Do one phase after the other; stop where more jobs have failed than ``max_failures``."""
+        with self._open:
+            try:
+                for phase in phases:
+                    self._through(phase)
+            except EnoughError:
+                self.outcome.stopped = True
+
+    def _through(self, phase: Phase) -> None:
+        left = self._left(phase)
+        first = next(left, None)
+        if first is None:
+            return
+
+        def submit(job: Job, attempt: int, where: dict[str, Any]) -> Future[Any]:
+            where = where if phase.gpu else {**where, "resources": None}
+            return self.client.submit(phase.task, *phase.arguments(job), attempt, **where)
+
+        def failure(job: Job, attempt: int, error: Exception) -> Record:
+            return keep(self.out, lost(job.name, job.key, attempt, error, self.size))
+
+        def land(job: Job, record: Record) -> None:
+            phase.end(job, record)
+            self._add(phase, record)
+
+        def again(job: Job, record: Record) -> None:
+            phase.end(job, record)
+            self.tell(Event(phase.name, record, again=True))
+
+        if phase.topic:
+            self.client.subscribe_topic(phase.topic, lambda event: phase.heard(event[1]))
+        flow = Flow(self.workers, submit, failure, land, again, self.config.retries, self._check)
+        flow.through(chain([first], left))
+
+    def _left(self, phase: Phase) -> Iterator[Job]:
+        """Yield the jobs to be sent. Jobs that failed before come last: they could use up what may fail first."""
+        failed = []
+        for job in phase.jobs:
+            if job.state in FINAL:
+                if phase.full:
+                    self.outcome.counts["skipped"] += 1
+                self.tell(Event(phase.name, skipped=(job.name, job.key)))
+                continue
+            phase.prepare(job)
+            if job.excuse is not None:
+                self._excuse(phase, job, job.excuse)
+            elif job.state == "failed":
+                failed.append(job)
+            else:
+                yield job
+        yield from failed
+
+    def _excuse(self, phase: Phase, job: Job, error: S2SharpError) -> None:
+        self.outcome.excused += 1
+        record = Record(job.name, job.key, "failed", error.kind, str(error))
+        self._add(phase, keep(self.out, record))
+
+    def _check(self) -> None:
+        self.lease.check()
+        if len(self.outcome.failed) - self.outcome.excused > self.config.max_failures:
+            raise EnoughError
+
+    def _add(self, phase: Phase, record: Record) -> None:
+        self.outcome.add(record, full=phase.full)
+        self.tell(Event(phase.name, record))
+
+
+@contextmanager
+def leased(out: Location, seconds: float, tell: Listener, remedy: str = "") -> Iterator[Lease]:
+    """Hold the lease of a folder. Tell what ends the block, a full disk or a lost scheduler, as an error of its own.
+
+    Raises
+    ------
+    S2SharpError
+        ``busy``, ``lease-lost``; ``store-unwritable`` before the lease is there; ``run-stopped`` afterwards.
+    """
+
+    def waits(text: str) -> None:
+        tell(Event("lease", about={"waits": text}))
+
+    with ExitStack() as stack:
+        try:
+            lease = stack.enter_context(Lease.taken(out, seconds, waits))
+        except store_errors() as error:
+            raise S2SharpError(
+                "store-unwritable", f"Cannot write to {out}: {error}.", "Choose another folder."
+            ) from error
+        try:
+            yield lease
+        except store_errors(ClosedClientError) as error:
+            raise S2SharpError(
+                "run-stopped",
+                f"The run in {out} stopped: {error}.",
+                f"{REMEDY_NO_SPACE}{remedy}",
+            ) from error
