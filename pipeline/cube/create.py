@@ -9,7 +9,7 @@ import zarr
 import zarr_cm
 from pyproj import CRS
 from zarr.abc.buffer import Buffer
-from zarr.codecs import BloscCodec
+from zarr.codecs import BloscCodec, Crc32cCodec
 from zarr.storage import MemoryStore
 
 from s2sharp_core.bands import ERROR90, MEASURED
@@ -156,7 +156,7 @@ def lay_out_level(
             shards=(1, side, side),
             dtype=dtype,
             fill_value=fill,
-            compressors=BloscCodec(cname="zstd", clevel=3, shuffle="shuffle"),
+            compressors=[BloscCodec(cname="zstd", clevel=3, shuffle="shuffle"), Crc32cCodec()],
             dimension_names=("time", "y", "x"),
             attributes={**geo, **mapping, **attributes},
         )

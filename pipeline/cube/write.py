@@ -9,24 +9,28 @@ import zarr
 
 from s2sharp_core import S2SharpError
 
-from ..storage.arrays import zarr_store
+from ..storage.digests import Digest, DigestStore, digest_store, settle
 from ..storage.files import version
 from ..storage.location import Location
 from .layout import Sharded, level_group
 
-__all__ = ["read_part", "write_shard"]
+__all__ = ["read_part", "shard_file", "write_shard"]
 
 
-def _opened(store: Location, name: str) -> "dict[str, zarr.Array[Any]]":
-    """The arrays of one group, opened once a process: a region write through xarray reopens them all."""
+_Opened = tuple[DigestStore, "dict[str, zarr.Array[Any]]"]
+
+
+def _opened(store: Location, name: str) -> _Opened:
+    """Open the arrays of one group, once a process: a region write through xarray reopens them all."""
     return _open(store, name, version(store / name / "zarr.json"))
 
 
 @lru_cache(maxsize=8)
-def _open(store: Location, name: str, written: str) -> "dict[str, zarr.Array[Any]]":  # noqa: ARG001
+def _open(store: Location, name: str, written: str) -> _Opened:  # noqa: ARG001
+    opened = digest_store(store)
     # As it is, not as it was consolidated for readers.
-    group = zarr.open_group(zarr_store(store), path=name, mode="r+", use_consolidated=False)
-    return {key: array for key, array in group.arrays() if array.ndim == 3}
+    group = zarr.open_group(opened, path=name, mode="r+", use_consolidated=False)
+    return opened, {key: array for key, array in group.arrays() if array.ndim == 3}
 
 
 def write_shard(
@@ -37,15 +41,21 @@ def write_shard(
     col: int,
     data: Mapping[str, np.ndarray],
     level: int = 0,
-) -> None:
+) -> dict[str, Digest]:
     """Write one shard of every variable, whole.
+
+    Returns
+    -------
+    dict
+        Variable → size and digest of its file. On a disk these files would outlive a loss of power.
 
     Raises
     ------
     S2SharpError
         ``partial-shard`` when an array is not exactly the shard: a part of one would race with others.
     """
-    arrays = _opened(store, level_group(layout, level))
+    group = level_group(layout, level)
+    opened, arrays = _opened(store, group)
     rows, cols = layout.place(row, col, level)
     expected = (rows.stop - rows.start, cols.stop - cols.start)
     wrong = {name: x.shape for name, x in data.items() if x.shape != expected}
@@ -56,12 +66,36 @@ def write_shard(
             f"{wrong or sorted(data)}.",
             "Units must be whole shards.",
         )
+    written = {}
     for name, x in data.items():
         arrays[name][time, rows, cols] = x
+        file = shard_file(group, name, time, row, col)
+        settle(store / file)
+        written[name] = opened.take(file)
+    return written
+
+
+def shard_file(group: str, name: str, time: int, row: int, col: int) -> str:
+    """Return the name of a shard's file in its store."""
+    return f"{group}/{name}/c/{time}/{row}/{col}".removeprefix("/")
 
 
 def read_part(
     store: Location, layout: Sharded, name: str, time: int, place: tuple[slice, slice], level: int
 ) -> np.ndarray:
-    """A part of one variable of one level, as stored."""
-    return np.asarray(_opened(store, level_group(layout, level))[name][time, place[0], place[1]])
+    """Return a part of one variable of one level, as stored.
+
+    Raises
+    ------
+    S2SharpError
+        ``shard-broken``.
+    """
+    _, arrays = _opened(store, level_group(layout, level))
+    try:
+        return np.asarray(arrays[name][time, place[0], place[1]])
+    except (ValueError, RuntimeError) as error:  # a checksum, or a stream that cannot be unpacked
+        raise S2SharpError(
+            "shard-broken",
+            f"A shard of {name} in {store / level_group(layout, level)} is broken: {error}.",
+            "Find all with `s2sharp verify OUT`, then run again: what is broken is made anew.",
+        ) from error

@@ -4,10 +4,11 @@ listing tells all.
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Literal, get_args
 
+from ..storage.digests import Digest
 from ..storage.files import files, read_texts, remove, write_text
 from ..storage.location import Location
 
@@ -31,6 +32,8 @@ class Record:
     ``disagreement``: band → DN by which neighbouring tiles differ where they overlap, the median of a sample (:func:`~s2sharp.scenes.disagreement.disagreement`).
     ``seconds`` by phase; ``idle`` and ``peak`` are the worker's memory in
     bytes before its first unit and at its highest. ``written``: when the ledger took it in, ISO 8601 in UTC.
+    ``files``: size and digest of each file that it vouches for, by a name that the unit gives it; ``software``: the
+    version that made them.
     """
 
     unit: str
@@ -50,6 +53,8 @@ class Record:
     peak: int = 0
     worker: str = ""
     written: str = ""
+    files: dict[str, Digest] = field(default_factory=dict)
+    software: str = ""
 
 
 @dataclass(frozen=True)
@@ -91,6 +96,18 @@ class Ledger:
         """The records of some (unit, key, status), in order; one that went meanwhile is left out."""
         yield from _read(self.folder, (_name(*one) for one in wanted))
 
+    def latest(self, unit: str) -> Record | None:
+        """Return the record of a unit that was written last as done, under whatever key; None where there is none."""
+        parts = ((name, *name.rsplit(".", 2)) for name in self.names(unit.rpartition("/")[0]))
+        own = [name for name, whose, _, status in parts if whose == unit and status in FINAL]
+        return max(_read(self.folder, own), key=lambda record: record.written, default=None)
+
+    def revoke(self, record: Record, kind: str, message: str) -> None:
+        """Take back that a unit is done: what it had written is not there any more."""
+        failed = replace(record, status="failed", kind=kind, message=message, files={}, written="")
+        self.write(failed)
+        remove(self._path(record.unit, record.key, record.status))
+
     def names(self, folder: str = "") -> Iterator[str]:
         """``UNIT.KEY.STATUS`` of every record, in order."""
         for found in files(self.folder / folder):
@@ -125,6 +142,11 @@ def _name(unit: str, key: str, status: str) -> str:
 
 
 def _read(folder: Location, names: Iterable[str]) -> Iterator[Record]:
+    """Yield records; leave out those that are torn: what they were of counts as not done."""
     for text in read_texts(folder, names):
-        facts = json.loads(text)
-        yield Record(**{**facts, "warnings": tuple(facts["warnings"])})
+        try:
+            facts = json.loads(text)
+            digests = {name: Digest(*digest) for name, digest in facts.get("files", {}).items()}
+            yield Record(**{**facts, "warnings": tuple(facts["warnings"]), "files": digests})
+        except (ValueError, KeyError, TypeError):
+            continue

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from functools import lru_cache
+from importlib.metadata import version
 from typing import Any
 
 import psutil
@@ -110,7 +111,7 @@ def do_job(
     """
     clock = Clock()
     facts: dict[str, Any] = {"unit": name, "key": key, "attempt": attempt}
-    facts["worker"] = f"{socket.gethostname()}:{os.getpid()}"
+    facts |= {"worker": f"{socket.gethostname()}:{os.getpid()}", "software": _software()}
     write = None
     with ExitStack() as until_written:
         with _ONE_UNIT, warnings.catch_warnings(record=True) as caught:
@@ -137,6 +138,11 @@ def do_job(
     except S2SharpError as error:
         return Record(name, key, "failed", error.kind, str(error), attempt=attempt)
     return keep(out, record)
+
+
+@lru_cache(maxsize=1)
+def _software() -> str:
+    return f"s2sharp {version('s2sharp')}"
 
 
 @lru_cache(maxsize=1)

@@ -10,7 +10,7 @@ from s2sharp_core import BANDS, S2SharpError
 
 from ..cube.layout import Layout
 from ..cube.open import open_written
-from ..engine.ledger import Record
+from ..engine.ledger import Ledger, Record
 from ..engine.worker import Clock, do_job
 from ..planning.plan import Plan, Unit
 from ..publish.cogs import write_cogs
@@ -19,6 +19,7 @@ from ..publish.quicklook import quicklook
 from ..publish.stac import Provenance, stac_item, write_collection
 from ..scenes.acquisition import Acquisition
 from ..scenes.read import Files, load_block
+from ..storage.digests import vouched
 from ..storage.files import files
 from ..storage.location import Location
 from .unit import Run
@@ -38,9 +39,12 @@ def publish_unit(run: Run, unit: Unit, missing: tuple[str, ...], attempt: int = 
     def work(clock: Clock) -> tuple[dict[str, Any], None]:
         run.still()
         with clock("publish"):
-            write_cogs(plan.out, layout, unit.time, acquisition.id)
+            cogs = write_cogs(plan.out, layout, unit.time, acquisition.id)
             told = _picture(plan, layout, acquisition, unit.time)
-        return {"warnings": told}, None
+        return {
+            "warnings": told,
+            "files": {name: vouched(path) for name, path in cogs.items()},
+        }, None
 
     return do_job(plan.out, plan.name(unit), plan.key(unit, missing), attempt, work, run.still)
 
@@ -98,4 +102,6 @@ def _item(plan: Plan, layout: Layout, time: int, acquisition: Acquisition) -> py
         sensor=asdict(plan.sensor(acquisition.take)) if plan.coarse else None,
     )
     shown = thumbnail if thumbnail.exists() else None
-    return stac_item(plan.out, layout, time, acquisition.id, cogs, provenance, shown)
+    record = Ledger(plan.out / "ledger").latest(f"{acquisition.id}/published")
+    digests = record.files if record else {}
+    return stac_item(plan.out, layout, time, acquisition.id, cogs, provenance, shown, digests)

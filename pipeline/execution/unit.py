@@ -96,9 +96,9 @@ def sharpen_unit(run: Run, unit: Unit, staged: list[object], attempt: int = 1) -
 
 
 def _write(plan: Plan, unit: Unit, shards: "list[_Shard]") -> Written:
-    for layout, data in shards:
-        write_shard(plan.store, layout, unit.time, unit.row, unit.col, data)
-    return {}
+    place = unit.time, unit.row, unit.col
+    written = (write_shard(plan.store, layout, *place, data) for layout, data in shards)
+    return {"files": {name: digest for part in written for name, digest in part.items()}}
 
 
 _Shard = tuple[Sharded, Mapping[str, np.ndarray]]
@@ -244,8 +244,7 @@ def overview_unit(run: Run, unit: Unit, missing: tuple[str, ...], attempt: int =
             coarse = overview(plan.store, layout, *place, unit.level)
 
         def write() -> Written:
-            write_shard(plan.store, layout, *place, coarse, unit.level)
-            return {}
+            return {"files": write_shard(plan.store, layout, *place, coarse, unit.level)}
 
         return {}, write
 

@@ -16,6 +16,7 @@ from s2sharp_core import BANDS
 from ..publish.cogs import CogProfile, Frame, write_pictures
 from ..publish.stac import PROCESSING, ZARR, add_picture, footprint, relative, write_collection
 from ..storage.arrays import zarr_store
+from ..storage.digests import Digest, vouched
 from ..storage.files import files, read_texts, remove, remove_tree, write_text
 from ..storage.location import Location, place
 from .grid import within
@@ -41,9 +42,13 @@ def _item_path(plan: MosaicPlan, tile: Tile) -> Location:
     return _items(plan) / f"{_place(plan, tile)}.json"
 
 
-def publish_tile(plan: MosaicPlan, tile: Tile, takes: Takes) -> int:
-    """Write the COGs of a tile and its item; returns how many pixels they show, and removes what was there
-    if it is none.
+def publish_tile(plan: MosaicPlan, tile: Tile, takes: Takes) -> tuple[int, dict[str, Digest]]:
+    """Write the COGs of a tile and its item; remove what was there if they would show nothing.
+
+    Returns
+    -------
+    int, dict
+        How many pixels they show; variable → size and digest of its file.
     """
     asked = plan.box(tile) & plan.area
     at = within(plan.canvas.box, asked)
@@ -53,7 +58,7 @@ def publish_tile(plan: MosaicPlan, tile: Tile, takes: Takes) -> int:
     if valid == 0:
         remove_tree(_cogs(plan, tile))
         remove(_item_path(plan, tile))
-        return 0
+        return 0, {}
     left, _, _, top = plan.grid.bounds(asked)
     height, width = asked.shape
     parts = ((at, Window(0, 0, width, height)),)
@@ -67,16 +72,17 @@ def publish_tile(plan: MosaicPlan, tile: Tile, takes: Takes) -> int:
     if layer == "source":
         shown = np.unique(arrays[layer][tile.period, *at])
         sources = [plan.sources[number - 1].id for number in shown if number]
+    digests = {variable: vouched(path) for variable, path in cogs.items()}
     item = _item(plan, tile, sources)
     for variable, path in cogs.items():
         roles = ["data", "reflectance"] if variable in BANDS else ["metadata"]
         about = rasters[variable].description
         asset = pystac.Asset(relative(item, path), about, roles=roles)
-        add_picture(item, asset, frame, variable, rasters[variable])
+        add_picture(item, asset, frame, variable, rasters[variable], digests[variable])
     store = pystac.Asset(relative(item, plan.store), "Mosaic, all periods", None, ZARR, ["data"])
     item.add_asset("mosaic", store)
     write_text(place(item.self_href), json.dumps(item.to_dict(include_self_link=False)))
-    return valid
+    return valid, digests
 
 
 def _item(plan: MosaicPlan, tile: Tile, sources: list[str]) -> pystac.Item:

@@ -1,6 +1,6 @@
 """The work of one tile, on a worker: paint it, write its shard whole, then record it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -12,6 +12,7 @@ from ..cube.overviews import overview
 from ..cube.write import write_shard
 from ..engine.ledger import Record
 from ..engine.worker import Clock, do_job
+from ..storage.digests import Digest
 from ..storage.location import Location
 from .config import BLOCK
 from .cost import parts
@@ -48,15 +49,15 @@ def do_tile(job: TileJob, attempt: int) -> Record:
         still()
         with clock(job.what):
             plan = MosaicPlan.under(job.to, job.stamp)
-            valid = _WORK[job.what](plan, job.tile, job.takes)
-        return {"status": "empty" if valid == 0 else "ok", "valid": valid}, None
+            facts = _WORK[job.what](plan, job.tile, job.takes)
+        return facts, None
 
     still = partial(MosaicPlan.check, job.to, job.stamp)
     return do_job(job.to, job.name, job.key, attempt, work, still)
 
 
-def _mosaic(plan: MosaicPlan, tile: Tile, takes: Takes) -> int:
-    """Paint a tile part by part and write it; returns how many pixels it shows."""
+def _mosaic(plan: MosaicPlan, tile: Tile, takes: Takes) -> dict[str, Any]:
+    """Paint a tile part by part and write it."""
     canvas, box = plan.canvas, plan.box(tile)
     out = {band: np.full(box.shape, FILL, dtype=np.int16) for band in plan.bands}
     out |= {name: np.zeros(box.shape, dtype=dtype) for name, (dtype, _, _) in canvas.layers.items()}
@@ -67,21 +68,33 @@ def _mosaic(plan: MosaicPlan, tile: Tile, takes: Takes) -> int:
         for name, pixels in painter.paint(part).items():
             out[name][within(box, shown)] = pixels[within(part, shown)]
     # Also where nothing is valid: arrays that are all fill store nothing, and remove what was there.
-    write_shard(plan.store, canvas, tile.period, tile.row, tile.col, out)
-    return int(np.count_nonzero(out["valid"]))
+    files = write_shard(plan.store, canvas, tile.period, tile.row, tile.col, out)
+    return _facts(np.count_nonzero(out["valid"]), files)
 
 
-def _overview(plan: MosaicPlan, tile: Tile, _takes: Takes) -> int:
+def _overview(plan: MosaicPlan, tile: Tile, _takes: Takes) -> dict[str, Any]:
     canvas = plan.canvas
     place = tile.period, tile.row, tile.col
     coarse = overview(plan.store, canvas, *place, tile.level)
-    write_shard(plan.store, canvas, *place, coarse, tile.level)
-    return int(np.count_nonzero(coarse["valid"]))
+    files = write_shard(plan.store, canvas, *place, coarse, tile.level)
+    return _facts(np.count_nonzero(coarse["valid"]), files)
 
 
-_WORK: dict[str, Callable[[MosaicPlan, Tile, Takes], int]] = {
+def _facts(valid: "int | np.integer[Any]", files: Mapping[str, Digest]) -> dict[str, Any]:
+    return {"status": "ok" if valid else "empty", "valid": int(valid), "files": dict(files)}
+
+
+def _published(plan: MosaicPlan, tile: Tile, takes: Takes) -> dict[str, Any]:
+    return _facts(*publish_tile(plan, tile, takes))
+
+
+def _compared(plan: MosaicPlan, tile: Tile, takes: Takes) -> dict[str, Any]:
+    return _facts(compare_tile(plan, tile, takes), {})
+
+
+_WORK: dict[str, Callable[[MosaicPlan, Tile, Takes], dict[str, Any]]] = {
     "mosaic": _mosaic,
     "overviews": _overview,
-    "publish": publish_tile,
-    "compare": compare_tile,
+    "publish": _published,
+    "compare": _compared,
 }

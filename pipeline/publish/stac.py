@@ -8,6 +8,7 @@ import posixpath
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ import pystac
 import shapely
 from pyproj import CRS, Transformer
 from pystac.extensions.eo import Band, EOExtension
+from pystac.extensions.file import FileExtension
 from pystac.extensions.projection import ProjectionExtension
 from pystac.extensions.raster import DataType, RasterBand, RasterExtension, Sampling
 from pystac.layout import AsIsLayoutStrategy
@@ -27,6 +29,7 @@ from s2sharp_core.bands import ERROR90, error_of
 from ..catalog.addresses import public
 from ..catalog.antimeridian import bounding_box, unwrap, wrap
 from ..cube.layout import Bounds, Layout
+from ..storage.digests import Digest
 from ..storage.files import read_text, write_text
 from ..storage.location import Location, place
 from .cogs import CogProfile, Frame
@@ -78,6 +81,7 @@ def stac_item(
     cogs: Mapping[str, Location],
     provenance: Provenance,
     thumbnail: Location | None = None,
+    digests: Mapping[str, Digest] = MappingProxyType({}),
 ) -> pystac.Item:
     """Describe one time step of a cube as an item of STAC 1.1.
 
@@ -91,6 +95,8 @@ def stac_item(
         What :func:`write_cogs` returned for the same ``time`` and ``name``.
     thumbnail
         A PNG below ``out``.
+    digests
+        Variable → size and digest of its COG, where they are known.
     """
     geometry, bbox = footprint(layout.asked, layout.crs)
     when = str_to_datetime(provenance.datetime)
@@ -108,7 +114,7 @@ def stac_item(
         if href is not None:
             link = pystac.Link("derived_from", public(href), "application/geo+json", source)
             item.add_link(link)
-    _add_assets(item, out, layout, time, cogs, thumbnail)
+    _add_assets(item, out, layout, time, cogs, thumbnail, digests)
     return item
 
 
@@ -176,6 +182,7 @@ def _add_assets(
     time: int,
     cogs: Mapping[str, Location],
     thumbnail: Location | None,
+    digests: Mapping[str, Digest],
 ) -> None:
     roles = {variable: ["data", "reflectance"] for variable in BANDS}
     roles["cloud"] = ["cloud", "classification"]
@@ -183,7 +190,7 @@ def _add_assets(
     frame = Frame.of(layout)
     for variable, path in cogs.items():
         asset = pystac.Asset(relative(item, path), _title(variable), roles=roles[variable])
-        add_picture(item, asset, frame, variable, CogProfile.of(variable))
+        add_picture(item, asset, frame, variable, CogProfile.of(variable), digests.get(variable))
     store = pystac.Asset(
         relative(item, out / "cube.zarr" / layout.group),
         "Datacube, all times",
@@ -220,7 +227,12 @@ def _title(variable: str) -> str:
 
 
 def add_picture(
-    item: pystac.Item, asset: pystac.Asset, frame: Frame, variable: str, raster: CogProfile
+    item: pystac.Item,
+    asset: pystac.Asset,
+    frame: Frame,
+    variable: str,
+    raster: CogProfile,
+    digest: Digest | None = None,
 ) -> None:
     """Add a COG to an item, and say where it lies, what its numbers mean and which light it shows.
 
@@ -234,6 +246,11 @@ def add_picture(
         "data_type": raster.dtype,
         "nodata": raster.nodata,
     }
+    if digest is not None:
+        # As a multihash: 12 is SHA-256, 20 its 32 bytes, in hexadecimal.
+        FileExtension.ext(asset, add_if_missing=True).apply(
+            size=digest.size, checksum=f"1220{digest.sha256}"
+        )
     grid = ProjectionExtension.ext(asset)  # not .apply(): its default would unset the item's code
     grid.shape = list(frame.shape)
     grid.transform = list(frame.transform)[:6]

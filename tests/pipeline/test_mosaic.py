@@ -754,11 +754,8 @@ def test_a_shard_that_cannot_be_read_costs_its_tile(border, tmp_path, scheduler)
     assert code == 4, text
     assert "more than 0 tiles failed (--max-failures), and the rest was not begun" in text
     lines = [json.loads(line) for line in log.read_text().splitlines()]
-    assert [line["phase"] for line in (lines[0], lines[1], lines[-1])] == [
-        "plan",
-        "cluster",
-        "done",
-    ]
+    assert (lines[0]["phase"], lines[-1]["phase"]) == ("plan", "done")
+    assert "cluster" in [line["phase"] for line in lines]
     assert lines[-1]["stopped"]
     done = outcome.counts["ok"] + outcome.counts["empty"]
     assert lines[-1]["units"] == {"skipped": done, "failed": 1}
