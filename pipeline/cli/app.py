@@ -8,7 +8,7 @@ from ..planning.config import RunConfig
 from .demo import demo, simulate
 from .evaluate import evaluate, methods
 from .flags import configured
-from .folder import clean, history, status
+from .folder import clean, history, status, verify
 from .mosaic import mosaic
 from .report import report
 from .sensor import sensor
@@ -70,6 +70,7 @@ for command in (
     run,
     plan,
     status,
+    verify,
     clean,
     history,
     methods,

@@ -8,7 +8,7 @@ from rich.markup import escape
 from ..storage.location import place
 from ..ui.terminal import console, told
 
-__all__ = ["clean", "history", "status"]
+__all__ = ["clean", "history", "status", "verify"]
 
 
 def status(
@@ -40,6 +40,25 @@ def clean(
 
     with told():
         clean_up(place(out), dry_run=dry_run)
+
+
+def verify(
+    out: Annotated[str, typer.Argument(help="The folder or URL of a run or a mosaic.")],
+    *,
+    sample: Annotated[
+        float, typer.Option(min=0.0, max=1.0, help="Share of the units to read, drawn at random.")
+    ] = 1.0,
+) -> None:
+    """Read back what a run or a mosaic wrote, and say what is not what was written: files that are missing or cut, bits
+    that have changed, other writers.
+
+    What is broken is recorded as failed: the same `s2sharp run` or `mosaic` makes exactly that anew. Exit code 0 when all
+    is whole, 4 when something is broken.
+    """
+    from .inspect import verify_folder
+
+    with told():
+        verify_folder(place(out), sample)
 
 
 def history(

@@ -129,3 +129,22 @@ def clean_up(out: Location, *, dry_run: bool) -> None:
         )
     if not found:
         console.print("Nothing is left over.")
+
+
+def verify_folder(out: Location, share: float) -> None:
+    """Read back what was written, and tell what is broken; leaves with :data:`PARTIAL` where something is."""
+    if (out / "mosaic.json").exists():
+        from ..mosaic.verify import verify_mosaic as verify
+
+        again = "s2sharp mosaic"
+    else:
+        from ..execution.verify import verify_run as verify
+
+        again = "s2sharp run"
+    count, broken = verify(out, share, console.print)
+    for found in broken:
+        problems.print(f"[red]broken:[/] {escape(found.unit)}: {escape('; '.join(found.what))}")
+    console.print(f"{count} units were read, {len(broken)} are broken.")
+    if broken:
+        console.print(f"The same `{again}` makes {'them' if len(broken) > 1 else 'it'} anew.")
+        raise typer.Exit(PARTIAL)

@@ -9,7 +9,6 @@ __getattr__, __dir__, __all__ = face(
     __name__,
     {
         "create": ["finish", "lay_out", "lay_out_level"],
-        "extend": ["move", "recover"],
         "history": ["check_place", "commit", "snapshots"],
         "layout": [
             "Bounds",

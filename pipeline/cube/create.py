@@ -17,6 +17,8 @@ from s2sharp_core.bands import ERROR90, MEASURED
 from ..storage.arrays import put_arrays, resize, write_array, zarr_store
 from ..storage.files import sweep
 from ..storage.location import Location
+from .extend import moved, regrouped, renamed
+from .keys import encoding
 from .layout import FILL, FORMAT, SCALE, Layout, Native, Sharded, level_group
 
 __all__ = ["finish", "lay_out", "lay_out_level"]
@@ -54,7 +56,9 @@ def lay_out(
 
     In a cube that is there, arrays get the room that they lack: later times, rows in the south, columns in the
     east. No pixel is touched, and readers, who go by the consolidated metadata, see it as it was until
-    :func:`finish` renews them. (For rows in the north and columns in the west: :func:`~s2sharp.cube.extend.move`.)
+    :func:`finish` renews them. For rows in the north and columns in the west shards get second names
+    (:mod:`~s2sharp.cube.extend`), and those who open the cube from then on see it moved. Killed at any moment, it is
+    done again.
 
     Parameters
     ----------
@@ -63,21 +67,42 @@ def lay_out(
 
     Raises
     ------
-    FileExistsError
-        A cube is never laid out over.
+    S2SharpError
+        ``cannot-extend``.
     """
-    if (store / "zarr.json").exists():
-        known = zarr.open_group(zarr_store(store), mode="r+")
-        known.attrs.update({"s2sharp": {**_facts(known), "status": "writing"}})
-        root = zarr.open_group(zarr_store(store), mode="r+", use_consolidated=False)
-        if not all(_laid_out(root, layout, facts[layout.group]) for layout in layouts):
-            _lay_out_levels(root, layouts, facts)
+    there = _readable(store)
+    if there is None:
+        put_arrays(_drafted(layouts, facts), store)
         return
+    there.attrs.update({"s2sharp": {**_facts(there), "status": "writing"}})
+    others = moved(there, layouts)
+    for layout in others:
+        renamed(store, there, layout)
+        regrouped(store, layout, _drafted([layout], facts))
+    root = zarr.open_group(zarr_store(store), mode="r+", use_consolidated=False)
+    if not all(_laid_out(root, layout, facts[layout.group]) for layout in layouts):
+        _lay_out_levels(root, layouts, facts)
+    if others:
+        _consolidate(store)  # the switch: from now on readers open what was moved
+
+
+def _readable(store: Location) -> zarr.Group | None:
+    """Return the root of a cube as its readers know it; None where there is none, or its file is torn."""
+    try:
+        return zarr.open_group(zarr_store(store), mode="r+")
+    except (FileNotFoundError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _drafted(
+    layouts: Sequence[Layout], facts: Mapping[str, Mapping[str, Any]]
+) -> dict[str, Buffer]:
+    """Lay groups out in memory."""
     draft: dict[str, Buffer] = {}
     root = zarr.open_group(MemoryStore(draft), mode="w", zarr_format=3)
     root.attrs.update({"s2sharp": {"format": FORMAT, "status": "writing"}})
     _lay_out_levels(root, layouts, facts)
-    put_arrays(draft, store)
+    return draft
 
 
 def _facts(root: zarr.Group) -> dict[str, Any]:
@@ -131,14 +156,16 @@ def lay_out_level(
     crs = layout.crs
     # No GeoTransform here: it would go stale, unnoticed, when somebody crops.
     grid = {**crs.to_cf(), "spatial_ref": crs.to_wkt()}
-    write_array(group, "spatial_ref", np.array(0, dtype=np.int64), (), grid)
+    keys = encoding(layout.moves)
+    write_array(group, "spatial_ref", np.array(0, dtype=np.int64), (), grid, keys)
     x = left + step * (np.arange(width) + 0.5)
     y = top - step * (np.arange(height) + 0.5)
     for name, values in (("x", x), ("y", y)):
-        write_array(group, name, values, (name,), _axis(crs, name))
+        write_array(group, name, values, (name,), _axis(crs, name), keys)
     seconds = np.array(layout.times, dtype="datetime64[s]").astype(np.int64)
     facts_of = {"units": "seconds since 1970-01-01", "calendar": "proleptic_gregorian", "axis": "T"}
-    write_array(group, "time", seconds, ("time",), {"standard_name": "time", **facts_of})
+    about_time = {"standard_name": "time", **facts_of}
+    write_array(group, "time", seconds, ("time",), about_time, keys)
 
     side = layout.side
     # Named as a coordinate, too: else readers that decode no grid mapping take it for a variable.
@@ -156,6 +183,7 @@ def lay_out_level(
             shards=(1, side, side),
             dtype=dtype,
             fill_value=fill,
+            chunk_key_encoding=keys,
             compressors=[BloscCodec(cname="zstd", clevel=3, shuffle="shuffle"), Crc32cCodec()],
             dimension_names=("time", "y", "x"),
             attributes={**geo, **mapping, **attributes},
@@ -220,6 +248,11 @@ def finish(
     if sensors:
         facts["sensors"] = {**facts.get("sensors", {}), **sensors}
     root.attrs["s2sharp"] = facts
+    _consolidate(store)
+
+
+def _consolidate(store: Location) -> None:
+    """Put all metadata into the root's: one write, by which readers go."""
     with warnings.catch_warnings():
         # Zarr v3 has no standard for it yet; a reader that does not know it reads array by array.
         warnings.filterwarnings("ignore", "Consolidated metadata", zarr.errors.ZarrUserWarning)

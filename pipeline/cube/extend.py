@@ -1,87 +1,98 @@
-"""A cube that grows to the north or west: everything in it moves, and nothing is written anew."""
+"""A cube that grows to the north or west: its shards get second names, and one write switches to them.
 
-import os
-import shutil
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+A reader that opened the cube before goes on reading the first names, which show what they showed. The second ones are
+those of another encoding of chunk keys (:mod:`~s2sharp.cube.keys`).
+"""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, cast
 
 import zarr
+from zarr.abc.buffer import Buffer
 
 from s2sharp_core import S2SharpError
 from s2sharp_core.bands import CELL
 from s2sharp_core.lattice import Lattice
 
-from ..storage.arrays import zarr_store
+from ..storage.files import AT_ONCE, files, link, read_text, write_bytes
 from ..storage.location import Location
-from .create import lay_out
-from .layout import Layout
+from .keys import KEYS, chunk_index, chunk_key, moves_of
+from .layout import Layout, level_group
 
-__all__ = ["move", "recover"]
-
-
-def corners(store: Location) -> dict[int, tuple[int, int]]:
-    """Where the arrays of a cube begin: EPSG code → row and column of its first cell."""
-    found = {}
-    for name, group in zarr.open_group(zarr_store(store), mode="r").groups():
-        _, _, left, _, _, top = cast("list[float]", group.attrs["spatial:transform"])
-        first = Lattice.of(int(name)).around((left, top - CELL, left + CELL, top))
-        found[int(name)] = (first.row0, first.col0)
-    return found
+__all__ = ["moved", "regrouped", "renamed"]
 
 
-def move(
-    store: Location, layouts: Sequence[Layout], facts: Mapping[str, Mapping[str, Any]]
-) -> None:
-    """Where arrays of ``layouts`` begin farther north or west than those of the cube: a larger cube is laid out beside
-    it, its shards are linked into it, and it takes its place.
-
-    The overviews are left out: their pixels straddle others there. Killed at any moment, it is repeated whole;
-    a reader sees the one cube or the other.
-
-    Parameters
-    ----------
-    facts
-        As for :func:`~s2sharp.cube.open.lay_out`.
+def moved(root: zarr.Group, layouts: Sequence[Layout]) -> list[Layout]:
+    """Return the layouts whose groups are there and lie otherwise, as far as readers of ``root`` know.
 
     Raises
     ------
     S2SharpError
-        ``cannot-extend`` where the store has no links: an object store.
+        ``cannot-extend`` where a group has moved as often as it may.
     """
-    there = corners(store)
-    new = {layout.epsg: layout for layout in layouts}
-    if all(corner == (new[e].box.row0, new[e].box.col0) for e, corner in there.items()):
-        return
-    if not isinstance(store, Path):
-        raise S2SharpError(
-            "cannot-extend",
-            f"The cube {store} would have to grow to the north or west, which moves all that it holds, and an object "
-            "store cannot move things at once.",
-            "Begin such a cube with --extent, the largest area it may ever have, or choose another --out.",
-        )
-    grown = store.with_name(f".{store.name}.grown")
-    shutil.rmtree(grown, ignore_errors=True)
-    lay_out(grown, layouts, facts)
-    for epsg, (row0, col0) in there.items():
-        group, into = str(epsg), new[epsg]
-        down, right = (row0 - into.box.row0) // into.shard, (col0 - into.box.col0) // into.shard
-        natives = () if into.native is None else (store / into.native.group).glob("*/c/*/*/*")
-        for shard in (*(store / group).glob("*/c/*/*/*"), *natives):
-            *name, _, time, row, col = shard.relative_to(store / group).parts
-            target = grown.joinpath(group, *name, "c", time)
-            target = target / str(int(row) + down) / str(int(col) + right)
-            target.parent.mkdir(parents=True, exist_ok=True)
-            os.link(shard, target)
-    old = store.with_name(f".{store.name}.old")
-    shutil.rmtree(old, ignore_errors=True)
-    store.rename(old)
-    grown.rename(store)
-    shutil.rmtree(old)
+    found = []
+    for layout in layouts:
+        if layout.group in root and _corner(root, layout) != (layout.box.row0, layout.box.col0):
+            if layout.moves >= KEYS:
+                raise S2SharpError(
+                    "cannot-extend",
+                    f"The cube's EPSG:{layout.epsg} has grown to the north or west {KEYS - 1} times, and can do so no more.",
+                    "Choose another --out, and --extent: the largest area that the cube may ever have.",
+                )
+            found.append(layout)
+    return found
 
 
-def recover(store: Location) -> None:
-    """Put back the cube of a :func:`move` that was killed between its two last steps."""
-    old = store.with_name(f".{store.name}.old")
-    if isinstance(store, Path) and not store.exists() and old.exists():
-        old.rename(store)
+def _corner(root: zarr.Group, layout: Layout) -> tuple[int, int]:
+    """Row and column of the first cell of a group as it is."""
+    _, _, left, _, _, top = cast("list[float]", root[layout.group].attrs["spatial:transform"])
+    first = Lattice.of(layout.epsg).around((left, top - CELL, left + CELL, top))
+    return first.row0, first.col0
+
+
+def renamed(store: Location, root: zarr.Group, layout: Layout) -> None:
+    """Give each shard of the full resolution a second name, where it lies in ``layout``; done again, it changes nothing.
+
+    Overviews are left out: their pixels straddle others there.
+    """
+    row0, col0 = _corner(root, layout)
+    down = (row0 - layout.box.row0) // layout.shard
+    right = (col0 - layout.box.col0) // layout.shard
+
+    def pairs(group: str, variable: str) -> Iterator[tuple[Location, Location]]:
+        folder = store / group / variable
+        about = cast("zarr.Array[Any]", root[f"{group}/{variable}"]).metadata.to_dict()
+        moves = moves_of(about) or 0
+        for name in files(folder):
+            index = chunk_index(moves, name)
+            if index is not None:
+                time, row, col = index
+                yield folder / name, folder / chunk_key(layout.moves, time, row + down, col + right)
+
+    arrays = [(layout.group, name) for name in (*layout.bands, *layout.layers)]
+    if layout.native is not None:
+        arrays += [(layout.native.group, band) for band in layout.native.bands]
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        for array in arrays:
+            list(pool.map(lambda pair: link(*pair), pairs(*array)))
+
+
+def regrouped(store: Location, layout: Layout, draft: Mapping[str, Buffer]) -> None:
+    """Write the metadata and coordinates of a group that was laid out in memory, over those that are there.
+
+    Arrays keep their codecs: what they hold was written with them.
+    """
+    groups = [level_group(layout, level) for level in range(layout.levels + 1)]
+    inside = tuple(f"{group}/" for group in groups)
+    for name, data in draft.items():
+        if name.startswith(inside):
+            write_bytes(store / name, _kept(store / name, data.to_bytes()))
+
+
+def _kept(file: Location, new: bytes) -> bytes:
+    if file.name != "zarr.json" or not file.exists():
+        return new
+    about, old = json.loads(new), json.loads(read_text(file))
+    return json.dumps({**about, "codecs": old["codecs"]} if "codecs" in old else about).encode()

@@ -23,10 +23,12 @@ from s2sharp_core import S2SharpError
 
 from ..storage.files import read_bytes, read_text, versions, write_text
 from ..storage.location import Location, store_errors
+from .keys import chunk_index, chunk_key, moves_of
 
 __all__ = ["Snapshot", "check_place", "commit", "snapshot_store", "snapshots"]
 
 _BRANCH = "main"
+_KEYS = {"name": "default", "configuration": {"separator": "/"}}
 # Shards that are copied at a time: each is in memory twice.
 _AT_ONCE = 4
 
@@ -55,24 +57,25 @@ def commit(out: Location, message: str) -> str | None:
     """
     repository = _repository(out, create=True)
     cube, seen = out / "cube.zarr", out / "cube.icechunk.json"
-    now = versions(cube)
+    now = _objects(cube)
     try:
         session = repository.writable_session(_BRANCH)
         before = _seen(seen, session)
-        changed = [name for name, when in now.items() if before.get(name) != when]
+        changed = [name for name, (_, when) in now.items() if before.get(name) != when]
         # Groups before arrays before shards: an array must be known before it has any.
         metadata = sorted(
             (n for n in changed if n.endswith("zarr.json")), key=lambda n: n.count("/")
         )
         for name in metadata:
-            _copy(cube, session.store, name)
+            _copy(cube / name, session.store, name)
         with ThreadPoolExecutor(_AT_ONCE) as pool:
             shards = (name for name in changed if not name.endswith("zarr.json"))
-            list(pool.map(lambda name: _copy(cube, session.store, name), shards))
+            list(pool.map(lambda name: _copy(cube / now[name][0], session.store, name), shards))
         for name in before.keys() - now.keys():
             sync(session.store.delete(name))
         made = session.commit(message) if session.has_uncommitted_changes else None
-        about = {"snapshot": made or session.snapshot_id, "objects": now}
+        objects = {name: when for name, (_, when) in now.items()}
+        about = {"snapshot": made or session.snapshot_id, "objects": objects}
         write_text(seen, json.dumps(about))
     except store_errors() as error:
         raise S2SharpError(
@@ -131,12 +134,53 @@ def _seen(file: Location, session: Any) -> dict[str, str]:
     return dict.fromkeys(sync(names()), "")
 
 
-def _copy(cube: Location, store: Store, name: str) -> None:
+def _objects(cube: Location) -> dict[str, tuple[str, str]]:
+    """The objects of a cube by their names in a snapshot, which knows one encoding of chunk keys alone: their names in
+    the cube, and what changes whenever they are written anew. Names of before the cube grew are left out.
+    """
+    there, found = versions(cube), {}
+    arrays = {
+        name.removesuffix("zarr.json"): moves_of(json.loads(read_text(cube / name)))
+        for name in there
+        if name.endswith("zarr.json") and name.count("/") > 1
+    }
+    for name, when in there.items():
+        folder = next((f for f in (*_above(name),) if arrays.get(f) is not None), None)
+        target = name
+        if folder is not None and not name.endswith("zarr.json"):
+            moves = arrays[folder]
+            assert moves is not None  # noqa: S101  (that of an array)
+            index = chunk_index(moves, name.removeprefix(folder))
+            if index is None:
+                continue
+            target = folder + chunk_key(0, *index)
+        found[target] = (name, f"{name} {when}" if target != name else when)
+    return found
+
+
+def _above(name: str) -> Iterator[str]:
+    """The folders that a file lies in, the innermost first."""
+    while "/" in name:
+        name = name.rpartition("/")[0]
+        yield f"{name}/"
+
+
+def _copy(file: Location, store: Store, name: str) -> None:
     """One object of the cube into a session, if it is not in there already."""
     kind = default_buffer_prototype()
-    new, old = read_bytes(cube / name), sync(store.get(name, kind))
+    new, old = read_bytes(file), sync(store.get(name, kind))
+    if name.endswith("zarr.json"):
+        new = _default_keys(new)
     if old is None or _content(name, old.to_bytes()) != _content(name, new):
         sync(store.set(name, kind.buffer.from_bytes(new)))
+
+
+def _default_keys(metadata: bytes) -> bytes:
+    """Metadata of an array with the encoding of chunk keys that a snapshot knows."""
+    about = json.loads(metadata)
+    if "chunk_key_encoding" not in about:
+        return metadata
+    return json.dumps({**about, "chunk_key_encoding": _KEYS}).encode()
 
 
 def _content(name: str, data: bytes) -> Any:

@@ -119,6 +119,9 @@ class Sharded:
         def asked(self) -> Bounds:
             """Of the area that was asked for."""
 
+    moves: int = 0
+    """How often it was moved."""
+
     @property
     def levels(self) -> int:
         """Overviews, each half as fine, until one fits into a chunk."""
@@ -158,7 +161,8 @@ class Layout(Sharded):
     ``shard``: side in cells; ``chunk``: side in pixels of
     10 m; ``times``: ISO 8601 in UTC, one per acquisition, whose ``ids`` they are; ``levels``: overviews;
     ``trust``: whether there are :data:`TRUST_LAYERS`;
-    ``cirrus``: whether there is a ``native`` group; ``error90``: whether there are :func:`error_layers`.
+    ``cirrus``: whether there is a ``native`` group; ``error90``: whether there are :func:`error_layers`;
+    ``moves``: how often it has grown to the north or west (:mod:`~s2sharp.cube.keys`).
     """
 
     epsg: int
@@ -172,6 +176,7 @@ class Layout(Sharded):
     trust: bool = False
     cirrus: bool = False
     error90: bool = False
+    moves: int = 0
 
     pixel = 10.0
 
@@ -317,6 +322,10 @@ class Native(Sharded):
     @property
     def asked(self) -> Bounds:
         return self.around.asked
+
+    @property
+    def moves(self) -> int:  # type: ignore[override]
+        return self.around.moves
 
 
 def level_group(layout: Sharded, level: int) -> str:

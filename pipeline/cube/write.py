@@ -12,6 +12,7 @@ from s2sharp_core import S2SharpError
 from ..storage.digests import Digest, DigestStore, digest_store, settle
 from ..storage.files import version
 from ..storage.location import Location
+from .keys import chunk_key
 from .layout import Sharded, level_group
 
 __all__ = ["read_part", "shard_file", "write_shard"]
@@ -69,15 +70,16 @@ def write_shard(
     written = {}
     for name, x in data.items():
         arrays[name][time, rows, cols] = x
-        file = shard_file(group, name, time, row, col)
+        file = shard_file(layout, name, time, row, col, level)
         settle(store / file)
         written[name] = opened.take(file)
     return written
 
 
-def shard_file(group: str, name: str, time: int, row: int, col: int) -> str:
+def shard_file(layout: Sharded, name: str, time: int, row: int, col: int, level: int = 0) -> str:
     """Return the name of a shard's file in its store."""
-    return f"{group}/{name}/c/{time}/{row}/{col}".removeprefix("/")
+    key = chunk_key(layout.moves, time, row, col)
+    return f"{level_group(layout, level)}/{name}/{key}".removeprefix("/")
 
 
 def read_part(

@@ -16,6 +16,7 @@ __getattr__, __dir__, __all__ = face(
         "ledger": ["FINAL", "Ledger", "Record", "States"],
         "phases": ["Engine", "Job", "Outcome", "Phase", "leased"],
         "settings": ["Command", "folder", "validation_message"],
+        "verify": ["Broken", "Locate", "audit", "recorded", "verify"],
         "worker": [
             "Clock",
             "Peak",

@@ -108,6 +108,15 @@ class Ledger:
         self.write(failed)
         remove(self._path(record.unit, record.key, record.status))
 
+    def named(self, names: Iterable[str]) -> Iterator[Record]:
+        """Yield the records of some names, as :meth:`names` gives them; those that cannot be read are left out."""
+        yield from _read(self.folder, names)
+
+    def discard(self, names: Iterable[str]) -> None:
+        """Remove records: their units count as not done."""
+        for name in names:
+            remove(self.folder / name)
+
     def names(self, folder: str = "") -> Iterator[str]:
         """``UNIT.KEY.STATUS`` of every record, in order."""
         for found in files(self.folder / folder):

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from ..cube.keys import chunk_name
 from ..engine.ledger import FINAL, Ledger
 from ..planning.frozen import read_plan
 from ..storage.files import files, remove, remove_empty
@@ -44,13 +45,19 @@ def leftovers(out: Location) -> list[Leftover]:
         for name in ledger.names()
         if name.endswith(".failed") and name.rsplit(".", 2)[0] in done
     }
-    # Without the cube, `.cube.zarr.old` is it: a run that is taken up again puts it back.
-    moved = "cube.zarr/zarr.json" in there
+    moves = _moves(out)
     return [
         Leftover(name, why, size)
         for name, size in there.items()
-        if (why := _why(name, good, moved=moved))
+        if (why := _why(name, good, moves))
     ]
+
+
+def _moves(out: Location) -> dict[str, int]:
+    """How often each group of the cube was moved; none where there is no cube."""
+    if not (out / "run.json").exists():
+        return {}
+    return {layout.group: layout.moves for layout in read_plan(out).layouts}
 
 
 _OURS = {
@@ -70,23 +77,37 @@ _OURS = {
 """Folders that a run or a mosaic writes to."""
 
 _DRAFTS = (
-    *(".run.json.", ".area.geojson.", ".items.parquet.", ".datatakes.parquet.", ".owed.json."),
+    *(
+        ".run.json.",
+        ".run.stamp.",
+        ".mosaic.stamp.",
+        ".area.geojson.",
+        ".items.parquet.",
+        ".datatakes.parquet.",
+        ".owed.json.",
+    ),
     *(".mosaic.json.", ".differences.json."),
 )
 """What drafts of its files begin with."""
 
 
-def _why(name: str, good: set[str], *, moved: bool) -> str:
+def _why(name: str, good: set[str], moves: dict[str, int]) -> str:
     top, _, rest = name.partition("/")
     if top == "stage":
         return "a native band, copied"
     if name in good:
         return "a failure that has been made good"
-    if top.startswith(".cube.zarr."):
-        return "a cube that was moved" if moved else ""
+    if top == "cube.zarr" and _outdated(rest, moves):
+        return "a shard as it was called before the cube grew"
     ours = (top in _OURS and rest) or top.startswith(_DRAFTS)
     torn = name.endswith(".partial") or "/.partial-" in name  # the latter are folders of COGs
     return "a draft" if ours and torn else ""
+
+
+def _outdated(name: str, moves: dict[str, int]) -> bool:
+    """Whether a file of the cube is a chunk under a name of before it was moved, for readers that had opened it then."""
+    group, _, rest = name.partition("/")
+    return any(chunk_name(earlier, rest) for earlier in range(moves.get(group, 0)))
 
 
 def clean(out: Location, found: list[Leftover]) -> None:

@@ -7,10 +7,9 @@ from contextlib import contextmanager
 from s2sharp_core import S2SharpError
 
 from ..cube.create import finish, lay_out
-from ..cube.extend import move, recover
 from ..cube.history import commit
 from ..engine.events import Listener
-from ..engine.ledger import Record
+from ..engine.ledger import Ledger, Record
 from ..engine.phases import Engine, leased
 from ..planning.frozen import freeze, read_plan
 from ..planning.plan import Plan
@@ -21,6 +20,7 @@ from ..scenes.stage import clear
 from ..storage.files import sweep
 from ..storage.location import store_errors
 from .phases import RunOutcome, phases, unwritable
+from .verify import quick_audit
 
 __all__ = ["execute"]
 
@@ -49,6 +49,8 @@ def execute(plan: Plan, tell: Listener = lambda _: None) -> RunOutcome:
     remedy = " Is the scheduler there?" if plan.config.scheduler else ""
     with leased(plan.out, plan.config.lease, tell, remedy) as lease:
         plan = _laid_out(plan)
+        for found in quick_audit(plan, Ledger(plan.out / "ledger")):
+            outcome.warnings[f"{found.unit} is made anew: {'; '.join(found.what)}"] += 1
         engine = Engine(plan.config, plan.out, lease, outcome, tell, "--shard")
         engine.carry_out(phases(plan, engine))
         lease.check()
@@ -69,6 +71,8 @@ def _complete(plan: Plan, outcome: RunOutcome) -> None:
     sensors = {take: brief(plan.sensor(take)) for take in takes}
     whole = "partial" if outcome.failed or outcome.owed else "complete"
     finish(plan.store, whole, weights, sensors)
+    if plan.repairs and not outcome.failed:
+        freeze(plan.model_copy(update={"repairs": ()}))
 
 
 @contextmanager
@@ -85,7 +89,6 @@ def _writable(plan: Plan) -> Iterator[None]:
 def _laid_out(plan: Plan) -> Plan:
     """The plan that counts, new, continued or added to, frozen and with its cube in place."""
     with _writable(plan):
-        recover(plan.store)
         there = read_plan(plan.out) if (plan.out / "run.json").exists() else None
         if plan.stamp != (there.stamp if there else ""):
             plan = resume(plan.config) or plan
@@ -96,8 +99,6 @@ def _laid_out(plan: Plan) -> Plan:
         plan = freeze(plan)
         begun(plan)
         facts = {x.group: plan.facts(x.epsg) for x in plan.layouts}
-        if (plan.store / "zarr.json").exists():
-            move(plan.store, plan.layouts, facts)
         lay_out(plan.store, plan.layouts, facts)
     return plan
 

@@ -22,7 +22,7 @@ from ..storage.location import Location, place
 from .grid import within
 from .plan import MosaicPlan, Takes, Tile
 
-__all__ = ["publish_tile", "write_catalogue"]
+__all__ = ["cog_folder", "publish_tile", "write_catalogue"]
 
 
 def _place(plan: MosaicPlan, tile: Tile) -> str:
@@ -30,7 +30,7 @@ def _place(plan: MosaicPlan, tile: Tile) -> str:
     return plan.name(tile, "tile").replace("/tile_", "_")
 
 
-def _cogs(plan: MosaicPlan, tile: Tile) -> Location:
+def cog_folder(plan: MosaicPlan, tile: Tile) -> Location:
     return plan.config.to / "cogs" / _place(plan, tile)
 
 
@@ -56,7 +56,7 @@ def publish_tile(plan: MosaicPlan, tile: Tile, takes: Takes) -> tuple[int, dict[
     arrays: Any = dict(root.arrays())
     valid = int(np.count_nonzero(arrays["valid"][tile.period, *at]))
     if valid == 0:
-        remove_tree(_cogs(plan, tile))
+        remove_tree(cog_folder(plan, tile))
         remove(_item_path(plan, tile))
         return 0, {}
     left, _, _, top = plan.grid.bounds(asked)
@@ -67,7 +67,7 @@ def publish_tile(plan: MosaicPlan, tile: Tile, takes: Takes) -> tuple[int, dict[
     (layer,) = (name for name in plan.canvas.layers if name != "valid")
     dtype, long_name, _ = plan.canvas.layers[layer]
     rasters[layer] = CogProfile(dtype, 0, 1.0, long_name, "mode")
-    cogs = write_pictures(arrays, tile.period, frame, _cogs(plan, tile), rasters)
+    cogs = write_pictures(arrays, tile.period, frame, cog_folder(plan, tile), rasters)
     sources = [source.id for take in takes for source in take]
     if layer == "source":
         shown = np.unique(arrays[layer][tile.period, *at])

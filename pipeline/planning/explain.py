@@ -9,7 +9,8 @@ from s2sharp_core.bands import BANDS, MEASURED, native_gsd
 from s2sharp_core.lattice import Box
 
 from ..catalog.addresses import public
-from ..cube.layout import Layout, level_group
+from ..cube.layout import Layout
+from ..cube.write import shard_file
 from ..storage.location import Location
 from .plan import Plan, Unit
 
@@ -106,7 +107,7 @@ def _published(plan: Plan, unit: Unit) -> Explanation:
 
 
 def _key(layout: Layout, name: str, unit: Unit) -> str:
-    return f"{level_group(layout, unit.level)}/{name}/c/{unit.time}/{unit.row}/{unit.col}"
+    return shard_file(layout, name, unit.time, unit.row, unit.col, unit.level)
 
 
 def _below(layout: Layout, unit: Unit) -> Iterator[Unit]:

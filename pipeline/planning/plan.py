@@ -3,6 +3,7 @@
 import hashlib
 import itertools
 import json
+import re
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property, lru_cache
@@ -64,6 +65,8 @@ class Plan(Frozen):
     ``weights`` that are used as they are, and those that fits ``start`` from: file → sha256;
     ``learns``: whether the method is fitted to each datatake first; ``measures``: whether the sensor of each is
     measured before that; ``sensors``: those that a file gave, by datatake, or for all under "";
+    ``grown``: whether the area has changed since the cube was begun; ``repairs``: names of units that are to be made anew,
+    whoever asked for them;
     ``numbers``: of acquisitions that changed since, the ids of their items by number; ``asked``: the ids of the acquisitions that the latest query found, which alone are worked on.
 
     ``acquisitions`` and ``datatakes``, and the items that make them, are the client's alone: a year of a continent has tens of thousands of
@@ -99,6 +102,8 @@ class Plan(Frozen):
     device: str
     shape: str
     staged: bool
+    grown: bool = False
+    repairs: tuple[str, ...] = ()
 
     @property
     def out(self) -> Location:
@@ -245,28 +250,41 @@ class Plan(Frozen):
                 wanted = acquisition.sees(boxes) & shapely.intersects(shape, places)
                 for row, col in itertools.compress(shards, wanted):
                     yield Unit(layout.epsg, time, row, col)
+        yield from self._repairs(0, ids)
 
     def overviews(self, level: int) -> Iterator[Unit]:
         """The units of one overview; its children must be complete."""
         for layout in self.layouts:
             if level > layout.levels:
                 continue
-            for time, acquisition in self._asked(layout):
+            # In a larger area the overviews of earlier dates have other units, too.
+            for time, acquisition in self._asked(layout, every=self.grown):
                 for row, col in layout.shards_in(acquisition.box & layout.area, level):
                     yield Unit(layout.epsg, time, row, col, level)
+        yield from () if self.grown else self._repairs(level)
 
     def pictures(self) -> Iterator[Unit]:
         """What is published: every acquisition, as a unit without a place."""
         for layout in self.layouts:
             for time, _ in self._asked(layout):
                 yield Unit(layout.epsg, time, 0, 0, level=-1)
+        yield from self._repairs(-1)
 
-    def _asked(self, layout: Layout) -> Iterator[tuple[int, Acquisition]]:
-        """The acquisitions to work on, with their places in time."""
-        wanted = frozenset(self.asked)
+    def _asked(self, layout: Layout, *, every: bool = False) -> Iterator[tuple[int, Acquisition]]:
+        """Yield the acquisitions to work on, or ``every`` one, with their places in time."""
+        wanted = frozenset(layout.ids if every else self.asked)
         for time, name in enumerate(layout.ids):
             if name in wanted:
                 yield time, self._by_id[name]
+
+    def _repairs(self, level: int, ids: Collection[str] = ()) -> Iterator[Unit]:
+        """Yield units of a level that are to be made anew, and would not be worked on otherwise."""
+        for name in sorted(self.repairs):
+            whose = name.rpartition("/")[0]
+            if whose not in self.asked and (not ids or whose in ids):
+                unit = self.unit(name)
+                if unit is not None and unit.level == level:
+                    yield unit
 
     def wanted(self, unit: Unit) -> Box:
         """The cells of a unit that were asked for."""
@@ -295,6 +313,33 @@ class Plan(Frozen):
                 cells.col0 // (cells.col1 - cells.col0),
             )
         return f"{self.acquisition_id(unit)}/x{2**unit.level}_{row}_{col}"
+
+    def unit(self, name: str) -> Unit | None:
+        """Return the unit of a path in the ledger, as :meth:`name` gives it; None where the cube has no such unit."""
+        whose, _, what = name.rpartition("/")
+        if whose not in self._places:
+            return None
+        epsg, time = self._places[whose]
+        if what == "published":
+            return Unit(epsg, time, 0, 0, level=-1)
+        found = re.fullmatch(r"x(\d+)_(-?\d+)_(-?\d+)", what)
+        if found is None:
+            return None
+        scale, row, col = map(int, found.groups())
+        level, layout = scale.bit_length() - 1, self.layout(epsg)
+        if level == 0:
+            row, col = row - layout.box.row0 // layout.shard, col - layout.box.col0 // layout.shard
+        rows, cols = layout.shards(level) if level <= layout.levels else (0, 0)
+        return Unit(epsg, time, row, col, level) if 0 <= row < rows and 0 <= col < cols else None
+
+    @cached_property
+    def _places(self) -> dict[str, tuple[int, int]]:
+        """EPSG code and index in time of each acquisition."""
+        return {
+            name: (layout.epsg, time)
+            for layout in self.layouts
+            for time, name in enumerate(layout.ids)
+        }
 
     def key(self, unit: Unit, missing: Sequence[str] = ()) -> str:
         """The digest of what a unit's content follows from: its items, halo included, the method and the sensor.

@@ -104,6 +104,9 @@ def _extended(plan: Plan) -> Plan:
     )
     default = {a.id: numbered(a).items for a in acquisitions}
     old = {layout.epsg: layout for layout in plan.layouts}
+    layouts = tuple(
+        _larger(old[x.epsg], x) if x.epsg in old else x for x in layouts_of(config, acquisitions)
+    )
     datatakes, fit_items = plan.datatakes, plan.fit_items
     if plan.learns:
         datatakes, fit_items = datatakes_of(config, acquisitions, plan.reads)
@@ -123,10 +126,9 @@ def _extended(plan: Plan) -> Plan:
             "cloudy": found.cloudy,
             "refused": found.refused,
             "choices": found.choices,
-            "layouts": tuple(
-                _larger(old[x.epsg], x) if x.epsg in old else x
-                for x in layouts_of(config, acquisitions)
-            ),
+            "layouts": layouts,
+            "grown": plan.grown
+            or any(x.area != old[x.epsg].area for x in layouts if x.epsg in old),
         }
     )
 
@@ -135,13 +137,15 @@ def _larger(old: Layout, new: Layout) -> Layout:
     """Room for both, as the old one is laid out; the old times stay in their places."""
     at = dict(zip(new.ids, new.times, strict=True))
     ids = (*old.ids, *(name for name in new.ids if name not in old.ids))
-    return replace(
+    larger = replace(
         old,
         area=old.area | new.area,
         extent=(old.extent or old.area) | (new.extent or new.area),
         ids=ids,
         times=tuple(at[name] for name in ids),
     )
+    corners = {(layout.box.row0, layout.box.col0) for layout in (old, larger)}
+    return replace(larger, moves=old.moves + (len(corners) > 1))
 
 
 def _other_model(plan: Plan) -> Iterator[str]:

@@ -5,14 +5,16 @@ marked done afterwards, so a killed run finds what it had staged; what nobody ne
 staged again when somebody does.
 """
 
+import hashlib
+import json
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any
 
 import numpy as np
 import zarr
 from zarr.abc.buffer import Buffer
-from zarr.codecs import BloscCodec
+from zarr.codecs import BloscCodec, Crc32cCodec
 from zarr.storage import MemoryStore
 
 from s2sharp_core import S2SharpError
@@ -44,11 +46,17 @@ class Stage:
 
     @property
     def _store(self) -> Location:
-        return self.folder / f"{self.acquisition.id}.zarr"
+        return self.folder / f"{self._name}.zarr"
 
     @property
     def _done(self) -> Location:
-        return self.folder / f"{self.acquisition.id}.done"
+        return self.folder / f"{self._name}.done"
+
+    @cached_property
+    def _name(self) -> str:
+        """With the digest of the scenes: files that were copied of other ones, which an archive has replaced, do not count."""
+        text = json.dumps([[scene.digest, scene.number] for scene in self.acquisition.scenes])
+        return f"{self.acquisition.id}.{hashlib.sha256(text.encode()).hexdigest()[:16]}"
 
     def _marker(self, cells: Box) -> Location:
         return self._done / f"{cells.row0}.{cells.col0}"
@@ -88,7 +96,7 @@ class Stage:
             chunks=(chunk_side(side), chunk_side(side)),
             dtype="uint16",
             fill_value=0,
-            compressors=BloscCodec(cname="zstd", clevel=1, shuffle="shuffle"),
+            compressors=[BloscCodec(cname="zstd", clevel=1, shuffle="shuffle"), Crc32cCodec()],
             dimension_names=("y", "x"),
         )
 

@@ -12,6 +12,7 @@ from .files import write_all
 from .location import Location
 
 if TYPE_CHECKING:
+    from zarr.core.chunk_key_encodings import ChunkKeyEncodingLike
     from zarr.storage import StoreLike
 
 __all__ = ["chunk_side", "put_arrays", "resize", "write_array", "zarr_store"]
@@ -31,9 +32,17 @@ def put_arrays(draft: Mapping[str, Buffer], store: Location) -> None:
 
 
 def write_array(
-    group: zarr.Group, name: str, values: np.ndarray, dims: tuple[str, ...], facts: dict[str, Any]
+    group: zarr.Group,
+    name: str,
+    values: np.ndarray,
+    dims: tuple[str, ...],
+    facts: dict[str, Any],
+    keys: "ChunkKeyEncodingLike | None" = None,
 ) -> None:
-    """Write a small array of a group, a coordinate for example, whole; again, if it has become longer."""
+    """Write a small array of a group, a coordinate for example, whole; again, if it has become longer.
+
+    ``keys``: the encoding of its chunks' names, if it is not Zarr's default.
+    """
     if name in group:
         array = resize(group[name], values.shape, facts)
     else:
@@ -43,6 +52,7 @@ def write_array(
             # Whatever is appended to it later lies in chunks of its own: readers keep what they know.
             chunks=tuple(_COORDINATE for _ in dims),
             dtype=values.dtype,
+            chunk_key_encoding=keys,
             dimension_names=dims,
             attributes=facts,
         )

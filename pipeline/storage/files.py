@@ -14,9 +14,11 @@ from uuid import uuid4
 from .location import Location
 
 __all__ = [
+    "AT_ONCE",
     "contents",
     "create",
     "files",
+    "link",
     "put",
     "read_bytes",
     "read_text",
@@ -36,7 +38,7 @@ __all__ = [
 _DRAFT = ".partial"
 """How drafts of files end; zarr's own do, too."""
 
-_AT_ONCE = 16
+AT_ONCE = 16
 """Requests under way at a time, where there are many small files."""
 
 
@@ -64,8 +66,8 @@ def read_texts(folder: Location, names: Iterable[str]) -> Iterator[str]:
         return None
 
     left = iter(names)
-    with ThreadPoolExecutor(_AT_ONCE) as pool:
-        while some := list(islice(left, 64 * _AT_ONCE)):
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        while some := list(islice(left, 64 * AT_ONCE)):
             yield from (text for text in pool.map(read, some) if text is not None)
 
 
@@ -134,7 +136,7 @@ def write_all(folder: Location, contents: Mapping[str, bytes], last: str) -> Non
     def write(name: str) -> None:
         write_bytes(folder / name, contents[name])
 
-    with ThreadPoolExecutor(_AT_ONCE) as pool:
+    with ThreadPoolExecutor(AT_ONCE) as pool:
         list(pool.map(write, (name for name in contents if name != last)))
     write(last)
 
@@ -147,6 +149,21 @@ def put(file: Path, target: Location) -> None:
     else:
         target.fs.put_file(str(file), target.path)
         file.unlink()
+
+
+def link(file: Location, other: Location) -> None:
+    """Give a file another name as well, in place of whatever has it; an object store makes a copy."""
+    if not isinstance(file, Path):
+        file.fs.cp_file(file.path, str(other.path))  # type: ignore[union-attr]
+        return
+    assert isinstance(other, Path)  # noqa: S101  (both lie in one store)
+    other.parent.mkdir(parents=True, exist_ok=True)
+    draft = other.with_name(f".{other.name}.{uuid4().hex}{_DRAFT}")
+    try:
+        draft.hardlink_to(file)
+    except OSError:  # a disk without links
+        shutil.copyfile(file, draft)
+    draft.replace(other)
 
 
 def files(folder: Location) -> dict[str, int]:

@@ -1,0 +1,59 @@
+"""Names of shards in a store: Zarr's encodings of chunk keys, one for each time that a cube was moved.
+
+Zarr v3 has four (core specification, "chunk key encodings"): "c/0/1/2", "c.0.1.2", "0.1.2" and "0/1/2". The last two
+are the same for coordinates, which have one axis, so that three are used.
+"""
+
+import re
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from zarr.core.chunk_key_encodings import ChunkKeyEncodingLike
+
+__all__ = ["KEYS", "chunk_index", "chunk_key", "chunk_name", "encoding", "moves_of"]
+
+_ENCODINGS: tuple[tuple[Literal["default", "v2"], Literal["/", "."]], ...] = (
+    ("default", "/"),
+    ("default", "."),
+    ("v2", "."),
+)
+KEYS = len(_ENCODINGS)
+"""How many there are."""
+
+
+def encoding(moves: int) -> ChunkKeyEncodingLike:
+    """Return the encoding of a cube that was moved so often, as zarr takes it."""
+    name, separator = _ENCODINGS[moves]
+    return {"name": name, "separator": separator}
+
+
+def chunk_key(moves: int, *index: int) -> str:
+    """Return the name of a chunk in its array's folder."""
+    name, separator = _ENCODINGS[moves]
+    return separator.join((*(("c",) if name == "default" else ()), *map(str, index)))
+
+
+def chunk_index(moves: int, key: str) -> tuple[int, ...] | None:
+    """Return the index of the chunk of that name in its array; None for a name of another encoding, or of no chunk."""
+    name, separator = _ENCODINGS[moves]
+    parts = key.split(separator)
+    if name == "default" and parts.pop(0) != "c":
+        return None
+    return tuple(map(int, parts)) if all(part.isdecimal() for part in parts) else None
+
+
+def chunk_name(moves: int, path: str) -> bool:
+    """Whether a file below a group is named as a chunk of that encoding: of a band, a coordinate, or an overview's."""
+    name, separator = _ENCODINGS[moves]
+    numbers = re.escape(separator).join([r"\d+"] * 3) + r"|\d+"
+    lead = f"c{re.escape(separator)}" if name == "default" else ""
+    return re.fullmatch(rf"(?:[A-Za-z]\w*/)+{lead}(?:{numbers})", path) is not None
+
+
+def moves_of(metadata: Mapping[str, Any]) -> int | None:
+    """Return how often the cube of an array was moved, from the array's metadata; None for those of a group."""
+    if "chunk_key_encoding" not in metadata:
+        return None
+    kind = metadata["chunk_key_encoding"]
+    default = "/" if kind["name"] == "default" else "."
+    return _ENCODINGS.index((kind["name"], kind.get("configuration", {}).get("separator", default)))

@@ -1,0 +1,77 @@
+"""A cube read back: what is not what was written is recorded as failed, so that the same run makes it anew."""
+
+import random
+from collections.abc import Callable, Iterator, Sequence
+
+from ..cube.write import shard_file
+from ..engine.lease import Lease
+from ..engine.ledger import Ledger
+from ..engine.verify import Broken, audit, recorded
+from ..planning.frozen import read_plan
+from ..planning.plan import Plan
+from ..storage.location import Location
+
+__all__ = ["file_of", "quick_audit", "verify_run"]
+
+# Seconds that a run takes to read back some of what is there.
+_LOOK = 2.0
+
+
+def file_of(plan: Plan, name: str, variable: str) -> Location | None:
+    """Return the file of a unit that its record calls ``variable``; None where the cube has no such unit."""
+    unit = plan.unit(name)
+    if unit is None:
+        return None
+    if unit.level < 0:
+        return plan.out / "cogs" / plan.acquisition_id(unit) / f"{variable}.tif"
+    layout = plan.layout(unit.epsg)
+    native = layout.native
+    within = native if native is not None and variable in native.bands else layout
+    file = shard_file(within, variable, unit.time, unit.row, unit.col, unit.level)
+    return plan.store / file
+
+
+def verify_run(
+    out: Location, share: float = 1.0, tell: Callable[[str], None] = lambda _: None
+) -> tuple[int, list[Broken]]:
+    """Read back what a run wrote, and record what is broken as failed: the same run makes exactly that anew.
+
+    Parameters
+    ----------
+    share
+        Of the units, drawn at random; 1: all of them.
+    tell
+        Called with a line when there is something to wait for.
+
+    Returns
+    -------
+    int, list
+        How many units were looked at, and what was broken.
+
+    Raises
+    ------
+    S2SharpError
+        ``not-a-run``, ``other-run``; ``busy`` while a run is at work.
+    """
+    read_plan(out)
+    with Lease.taken(out, tell=tell) as lease:
+        plan, ledger = read_plan(out), Ledger(out / "ledger")
+        units = list(recorded(ledger).items())
+        chosen = random.sample(units, round(share * len(units)) or min(1, len(units)))
+        count, broken = audit(ledger, chosen, lambda *x: file_of(plan, *x), check=lease.check)
+        if broken:
+            # Whoever asked for them: the next run does them, whatever it is asked for itself.
+            repairs = tuple(sorted({*plan.repairs, *(found.unit for found in broken)}))
+            plan.model_copy(update={"repairs": repairs}).freeze()
+    return count, broken
+
+
+def quick_audit(plan: Plan, ledger: Ledger) -> list[Broken]:
+    """Read back some of what is there of the acquisitions that a run works on, for two seconds at most."""
+
+    def units() -> Iterator[tuple[str, Sequence[str]]]:
+        for acquisition in random.sample(plan.asked, len(plan.asked)):
+            found = list(recorded(ledger, acquisition).items())
+            yield from random.sample(found, len(found))
+
+    return audit(ledger, units(), lambda *x: file_of(plan, *x), _LOOK)[1]

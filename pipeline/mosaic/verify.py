@@ -1,0 +1,48 @@
+"""A mosaic read back: what is not what was written is recorded as failed, so that the same command makes it anew."""
+
+import itertools
+import random
+from collections.abc import Callable
+
+from ..cube.write import shard_file
+from ..engine.lease import Lease
+from ..engine.ledger import Ledger
+from ..engine.verify import Broken, audit, recorded
+from ..storage.location import Location
+from .plan import MosaicPlan
+from .publish import cog_folder
+
+__all__ = ["verify_mosaic"]
+
+
+def verify_mosaic(
+    out: Location, share: float = 1.0, tell: Callable[[str], None] = lambda _: None
+) -> tuple[int, list[Broken]]:
+    """Read back what a mosaic wrote, and record what is broken as failed.
+
+    Parameters and what is returned: as of :func:`~s2sharp.execution.verify.verify_run`.
+
+    Raises
+    ------
+    S2SharpError
+        ``not-a-run``, ``other-run``; ``busy``.
+    """
+    MosaicPlan.read(out)
+    with Lease.taken(out, tell=tell) as lease:
+        plan, ledger = MosaicPlan.read(out), Ledger(out / "ledger")
+        levels = (plan.overviews(level) for level in range(1, plan.canvas.levels + 1))
+        tiles = {plan.name(tile): tile for tile in itertools.chain(plan.tiles(), *levels)}
+        cogs = {plan.name(tile, "cogs"): cog_folder(plan, tile) for tile in plan.tiles()}
+
+        def locate(name: str, variable: str) -> Location | None:
+            if name in cogs:
+                return cogs[name] / f"{variable}.tif"
+            if name not in tiles:
+                return None
+            tile = tiles[name]
+            place = tile.period, tile.row, tile.col, tile.level
+            return plan.store / shard_file(plan.canvas, variable, *place)
+
+        units = list(recorded(ledger).items())
+        chosen = random.sample(units, round(share * len(units)) or min(1, len(units)))
+        return audit(ledger, chosen, locate, check=lease.check)
