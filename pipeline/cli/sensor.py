@@ -24,7 +24,7 @@ from .flags import flag
 if TYPE_CHECKING:
     from s2sharp_core.sensor.sensing import Sensed
 
-    from ..planning.plan import Datatake
+    from ..planning.units import Datatake
 
 __all__ = ["sensor"]
 

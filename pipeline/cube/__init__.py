@@ -10,6 +10,7 @@ __getattr__, __dir__, __all__ = face(
     {
         "create": ["finish", "lay_out", "lay_out_level"],
         "history": ["check_place", "commit", "snapshots"],
+        "keys": ["chunk_name"],
         "layout": [
             "Bounds",
             "FILL",
@@ -21,10 +22,9 @@ __getattr__, __dir__, __all__ = face(
             "Sharded",
             "encode",
             "error_layers",
-            "level_group",
         ],
         "open": ["crop", "open_cube", "open_written", "read_group"],
         "overviews": ["overview"],
-        "write": ["write_shard"],
+        "write": ["shard_file", "write_shard"],
     },
 )

@@ -17,7 +17,7 @@ from s2sharp_core.bands import ERROR90, MEASURED
 from ..storage.arrays import put_arrays, resize, write_array, zarr_store
 from ..storage.files import sweep
 from ..storage.location import Location
-from .extend import moved, regrouped, renamed
+from .extend import kept, moved, regrouped, renamed
 from .keys import encoding
 from .layout import FILL, FORMAT, SCALE, Layout, Native, Sharded, level_group
 
@@ -72,7 +72,10 @@ def lay_out(
     """
     there = _readable(store)
     if there is None:
-        put_arrays(_drafted(layouts, facts), store)
+        # Where the root is torn, arrays keep their codecs: what they hold was written with them.
+        torn = (store / "zarr.json").exists()
+        draft = {name: data.to_bytes() for name, data in _drafted(layouts, facts).items()}
+        put_arrays({n: kept(store / n, d) if torn else d for n, d in draft.items()}, store)
         return
     there.attrs.update({"s2sharp": {**_facts(there), "status": "writing"}})
     others = moved(there, layouts)

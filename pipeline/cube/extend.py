@@ -21,7 +21,7 @@ from ..storage.location import Location
 from .keys import KEYS, chunk_index, chunk_key, moves_of
 from .layout import Layout, level_group
 
-__all__ = ["moved", "regrouped", "renamed"]
+__all__ = ["kept", "moved", "regrouped", "renamed"]
 
 
 def moved(root: zarr.Group, layouts: Sequence[Layout]) -> list[Layout]:
@@ -88,11 +88,16 @@ def regrouped(store: Location, layout: Layout, draft: Mapping[str, Buffer]) -> N
     inside = tuple(f"{group}/" for group in groups)
     for name, data in draft.items():
         if name.startswith(inside):
-            write_bytes(store / name, _kept(store / name, data.to_bytes()))
+            write_bytes(store / name, kept(store / name, data.to_bytes()))
 
 
-def _kept(file: Location, new: bytes) -> bytes:
+def kept(file: Location, new: bytes) -> bytes:
+    """Return what is to be written to ``file``: metadata of an array with the codecs that it has now."""
     if file.name != "zarr.json" or not file.exists():
         return new
-    about, old = json.loads(new), json.loads(read_text(file))
+    about = json.loads(new)
+    try:
+        old = json.loads(read_text(file))
+    except ValueError:  # it is torn
+        old = {}
     return json.dumps({**about, "codecs": old["codecs"]} if "codecs" in old else about).encode()

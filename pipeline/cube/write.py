@@ -10,7 +10,7 @@ import zarr
 from s2sharp_core import S2SharpError
 
 from ..storage.digests import Digest, DigestStore, digest_store, settle
-from ..storage.files import version
+from ..storage.files import remove, version
 from ..storage.location import Location
 from .keys import chunk_key
 from .layout import Sharded, level_group
@@ -69,8 +69,12 @@ def write_shard(
         )
     written = {}
     for name, x in data.items():
-        arrays[name][time, rows, cols] = x
         file = shard_file(layout, name, time, row, col, level)
+        try:
+            arrays[name][time, rows, cols] = x
+        except (ValueError, RuntimeError):  # zarr reads what is there first: it is broken
+            remove(store / file)
+            arrays[name][time, rows, cols] = x
         settle(store / file)
         written[name] = opened.take(file)
     return written

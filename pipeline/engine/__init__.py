@@ -8,22 +8,15 @@ from s2sharp_core.faces import face
 __getattr__, __dir__, __all__ = face(
     __name__,
     {
-        "cluster": ["ALLOCATOR", "Cluster", "connect", "memory_of", "threads_of", "workers_of"],
+        "cluster": ["ALLOCATOR", "memory_of", "threads_of", "workers_of"],
         "events": ["Event", "Listener", "listeners"],
-        "flow": ["EnoughError", "Flow", "PASSING", "Workers", "lost"],
+        "flow": ["PASSING"],
         "frozen": ["Frozen"],
-        "lease": ["Holder", "Lease", "holder"],
+        "lease": ["Holder", "Lease", "TERM", "holder"],
         "ledger": ["FINAL", "Ledger", "Record", "States"],
         "phases": ["Engine", "Job", "Outcome", "Phase", "leased"],
         "settings": ["Command", "folder", "validation_message"],
-        "verify": ["Broken", "Locate", "audit", "recorded", "verify"],
-        "worker": [
-            "Clock",
-            "Peak",
-            "REMEDY_NO_SPACE",
-            "do_job",
-            "keep",
-            "net_thread",
-        ],
+        "verify": ["Broken", "recorded", "take_back"],
+        "worker": ["Clock", "Peak", "REMEDY_NO_SPACE", "Written", "do_job", "net_thread"],
     },
 )

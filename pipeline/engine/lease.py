@@ -249,7 +249,9 @@ def _newest(out: Location) -> int:
 def _read(out: Location, number: int) -> Holder | None:
     """A generation; None if it is gone or says nothing."""
     try:
-        return Holder(**json.loads(read_text(_file(out, number))))
+        found = Holder(**json.loads(read_text(_file(out, number))))
+        found.age  # noqa: B018  (raises where the beat is no time)
+        return found
     except (FileNotFoundError, ValueError, TypeError):
         return None
 

@@ -10,7 +10,7 @@ from ..storage.digests import wrong
 from ..storage.location import Location
 from .ledger import FINAL, Ledger, Record
 
-__all__ = ["Broken", "Locate", "audit", "recorded", "verify"]
+__all__ = ["Broken", "Locate", "read_back", "recorded", "take_back"]
 
 Locate = Callable[[str, str], Location | None]
 """(path of a unit in the ledger, name that its record has for a file) → the file; None for one that is not to be there."""
@@ -42,7 +42,7 @@ def recorded(ledger: Ledger, folder: str = "") -> dict[str, list[str]]:
     return found
 
 
-def verify(
+def read_back(
     ledger: Ledger,
     units: Iterable[tuple[str, Sequence[str]]],
     locate: Locate,
@@ -79,7 +79,7 @@ def verify(
             yield from pool.map(look, some)
 
 
-def audit(
+def take_back(
     ledger: Ledger,
     units: Iterable[tuple[str, Sequence[str]]],
     locate: Locate,
@@ -96,7 +96,7 @@ def audit(
         How many units were looked at, and what was broken.
     """
     end, count, broken = time.monotonic() + seconds, 0, []
-    for found in verify(ledger, units, locate):
+    for found in read_back(ledger, units, locate):
         check()
         count += 1
         if found is not None:

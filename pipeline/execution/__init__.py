@@ -14,5 +14,6 @@ __getattr__, __dir__, __all__ = face(
         "publish": ["picture_path"],
         "sensors": ["measure_datatake"],
         "status": ["at_work", "cube_status", "status_of"],
+        "verify": ["verify_run"],
     },
 )

@@ -15,7 +15,8 @@ from s2sharp_core.sharpeners.guard import told
 
 from ..engine.ledger import Record
 from ..engine.worker import Clock, do_job
-from ..planning.plan import Datatake, Plan
+from ..planning.plan import Plan
+from ..planning.units import Datatake
 from ..storage.mirror import mirrored
 from .samples import Wish, draw, scenes_of
 from .unit import Run, idle_size, threads

@@ -11,10 +11,11 @@ from ..engine.events import Event
 from ..engine.ledger import FINAL, Ledger, Record
 from ..engine.phases import Engine, Job, Outcome, Phase
 from ..engine.worker import REMEDY_NO_SPACE
-from ..planning.plan import Datatake, Plan, Unit, freeze_acquisition
+from ..planning.plan import Plan, freeze_acquisition
 from ..planning.queries import Query
 from ..planning.sensor_files import there
 from ..planning.standings import Standing, overviews, pictures, taken, units
+from ..planning.units import Datatake, Unit
 from ..storage.location import store_errors
 from .fits import TOPIC, fit_unit
 from .publish import publish_catalog, publish_unit

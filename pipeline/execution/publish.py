@@ -12,7 +12,8 @@ from ..cube.layout import Layout
 from ..cube.open import open_written
 from ..engine.ledger import Ledger, Record
 from ..engine.worker import Clock, do_job
-from ..planning.plan import Plan, Unit
+from ..planning.plan import Plan
+from ..planning.units import Unit
 from ..publish.cogs import write_cogs
 from ..publish.panels import choose_spot
 from ..publish.quicklook import quicklook

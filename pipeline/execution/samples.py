@@ -21,7 +21,7 @@ from s2sharp_core.bands import BANDS, BY_GSD, CLOUDS, GSDS
 from s2sharp_core.lattice import Box
 from s2sharp_core.sensor.sample import Sample
 
-from ..planning.plan import Datatake
+from ..planning.units import Datatake
 from ..scenes.acquisition import Acquisition
 from ..scenes.read import Files, load_block, load_scl
 from ..storage.files import read_text, write_text

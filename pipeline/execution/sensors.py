@@ -16,8 +16,9 @@ from s2sharp_core.sensor.sensing import SIDES, Sensed, sense
 from ..engine.flow import PASSING
 from ..engine.ledger import Record
 from ..engine.worker import Clock, Written, do_job
-from ..planning.plan import Datatake, Plan
+from ..planning.plan import Plan
 from ..planning.sensor_files import about
+from ..planning.units import Datatake
 from ..storage.files import write_text
 from .samples import Window, Wish, draw, scenes_of
 from .unit import Run, idle_size, threads

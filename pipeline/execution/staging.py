@@ -11,7 +11,8 @@ from s2sharp_core.lattice import Box
 from ..engine.ledger import Record
 from ..engine.phases import Engine, Job
 from ..engine.worker import REMEDY_NO_SPACE
-from ..planning.plan import Plan, Unit
+from ..planning.plan import Plan
+from ..planning.units import Unit
 from ..scenes.stage import Stage, clear
 from ..storage.location import store_errors
 from .unit import Run

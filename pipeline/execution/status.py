@@ -22,7 +22,8 @@ __all__ = ["Status", "at_work", "cube_status", "status_of"]
 class Status:
     """How far a run is.
 
-    ``cube``: what the cube says of itself: "writing", "partial" or "complete", "missing" before it is laid out.
+    ``cube``: what the cube says of itself: "writing", "partial" or "complete", "missing" before it is laid out,
+    "broken" where that cannot be read: the next run lays it out again.
     ``units``: phase → status → how many, "left" being those of which there is no record. ``failed``: the records of
     those that failed. ``holder``: who took the lease last and has not released it. ``owed``: queries that are not done;
     the latest is among them while it is not.
@@ -77,5 +78,8 @@ def cube_status(plan: Plan) -> str:
     """What the cube says of itself, as of :class:`Status`."""
     if not (plan.store / "zarr.json").exists():
         return "missing"
-    facts = zarr.open_group(zarr_store(plan.store), mode="r").attrs["s2sharp"]
-    return str(facts["status"])  # type: ignore[index, call-overload]
+    try:
+        facts = zarr.open_group(zarr_store(plan.store), mode="r").attrs["s2sharp"]
+        return str(facts["status"])  # type: ignore[index, call-overload]
+    except (ValueError, KeyError, TypeError):
+        return "broken"

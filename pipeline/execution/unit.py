@@ -24,7 +24,8 @@ from ..cube.overviews import overview
 from ..cube.write import write_shard
 from ..engine.ledger import Record
 from ..engine.worker import Clock, Written, do_job, net_thread
-from ..planning.plan import Plan, Unit
+from ..planning.plan import Plan
+from ..planning.units import Unit
 from ..scenes.acquisition import Acquisition
 from ..scenes.disagreement import disagreement
 from ..scenes.radiometry import decode, reference_offset

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from ..cube.write import shard_file
 from ..engine.lease import Lease
 from ..engine.ledger import Ledger
-from ..engine.verify import Broken, audit, recorded
+from ..engine.verify import Broken, recorded, take_back
 from ..planning.frozen import read_plan
 from ..planning.plan import Plan
 from ..storage.location import Location
@@ -58,7 +58,7 @@ def verify_run(
         plan, ledger = read_plan(out), Ledger(out / "ledger")
         units = list(recorded(ledger).items())
         chosen = random.sample(units, round(share * len(units)) or min(1, len(units)))
-        count, broken = audit(ledger, chosen, lambda *x: file_of(plan, *x), check=lease.check)
+        count, broken = take_back(ledger, chosen, lambda *x: file_of(plan, *x), check=lease.check)
         if broken:
             # Whoever asked for them: the next run does them, whatever it is asked for itself.
             repairs = tuple(sorted({*plan.repairs, *(found.unit for found in broken)}))
@@ -74,4 +74,4 @@ def quick_audit(plan: Plan, ledger: Ledger) -> list[Broken]:
             found = list(recorded(ledger, acquisition).items())
             yield from random.sample(found, len(found))
 
-    return audit(ledger, units(), lambda *x: file_of(plan, *x), _LOOK)[1]
+    return take_back(ledger, units(), lambda *x: file_of(plan, *x), _LOOK)[1]

@@ -15,5 +15,6 @@ __getattr__, __dir__, __all__ = face(
         "make": ["make_plan"],
         "plan": ["MosaicPlan"],
         "store": ["open_mosaic"],
+        "verify": ["verify_mosaic"],
     },
 )

@@ -104,7 +104,7 @@ def lay_out(store: Location, canvas: Canvas, facts: Mapping[str, Any]) -> None:
     draft: dict[str, Buffer] = {}
     root = zarr.open_group(MemoryStore(draft), mode="w", zarr_format=3)
     _lay_out_levels(root, canvas, {"format": FORMAT, "status": "writing", **facts})
-    put_arrays(draft, store)
+    put_arrays({name: data.to_bytes() for name, data in draft.items()}, store)
 
 
 def _lay_out_levels(root: zarr.Group, canvas: Canvas, about: Mapping[str, Any]) -> None:

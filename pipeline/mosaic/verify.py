@@ -7,7 +7,7 @@ from collections.abc import Callable
 from ..cube.write import shard_file
 from ..engine.lease import Lease
 from ..engine.ledger import Ledger
-from ..engine.verify import Broken, audit, recorded
+from ..engine.verify import Broken, recorded, take_back
 from ..storage.location import Location
 from .plan import MosaicPlan
 from .publish import cog_folder
@@ -45,4 +45,4 @@ def verify_mosaic(
 
         units = list(recorded(ledger).items())
         chosen = random.sample(units, round(share * len(units)) or min(1, len(units)))
-        return audit(ledger, chosen, locate, check=lease.check)
+        return take_back(ledger, chosen, locate, check=lease.check)

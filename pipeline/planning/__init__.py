@@ -14,9 +14,10 @@ __getattr__, __dir__, __all__ = face(
         "frozen": ["freeze", "read_plan"],
         "items": ["with_acquisitions"],
         "make": ["datatakes_of", "make_plan", "when"],
-        "plan": ["Datatake", "Plan", "Unit", "freeze_acquisition"],
+        "plan": ["Plan", "freeze_acquisition"],
         "queries": ["Query", "begun", "done", "owed"],
-        "standings": ["Standing", "standings"],
         "sensor_files": ["about", "brief", "many", "there"],
+        "standings": ["Standing", "overviews", "pictures", "taken"],
+        "units": ["Datatake", "Unit"],
     },
 )

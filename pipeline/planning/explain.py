@@ -12,7 +12,8 @@ from ..catalog.addresses import public
 from ..cube.layout import Layout
 from ..cube.write import shard_file
 from ..storage.location import Location
-from .plan import Plan, Unit
+from .plan import Plan
+from .units import Unit
 
 __all__ = ["Explanation", "Read", "explain"]
 

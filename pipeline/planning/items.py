@@ -6,13 +6,16 @@ from tempfile import TemporaryDirectory
 
 import pystac
 
+from s2sharp_core import S2SharpError
+
 from ..catalog.search import search
 from ..scenes.acquisition import Acquisition, Choice, group, numbered
 from ..scenes.items import write_items
 from ..scenes.scene import Refusal
 from .config import RunConfig
 from .frozen import frozen_items
-from .plan import Datatake, Plan
+from .plan import Plan
+from .units import Datatake
 
 __all__ = ["WORLD", "by_datatake", "freeze_items", "read_items", "with_acquisitions"]
 
@@ -46,6 +49,13 @@ def with_acquisitions(plan: Plan) -> Plan:
     found, *_ = group(read_items(items, config), plan.files, config.catalog, config.sign)
     there = {a.id: numbered(a, plan.numbers.get(a.id, ())) for a in found}
     ids = [name for layout in plan.layouts for name in layout.ids]
+    lost = [name for name in ids if name not in there]
+    if lost:
+        raise S2SharpError(
+            "file-broken",
+            f"{plan.out}/items.parquet is broken: it lacks items of {len(lost)} of {len(ids)} acquisitions, {lost[0]} for example.",
+            "Put it back from a copy, or choose another --out.",
+        )
     return plan.model_copy(
         update={
             "acquisitions": tuple(there[name] for name in ids),

@@ -30,8 +30,9 @@ from .area import area_digest, area_shape, reach
 from .config import RunConfig
 from .items import WORLD, by_datatake, freeze_items, read_items
 from .method import check_fit, digest_of, fits, outline, start_of
-from .plan import Datatake, Plan
+from .plan import Plan
 from .sensor_files import given_sensors
+from .units import Datatake
 
 __all__ = [
     "datatakes_of",

@@ -3,9 +3,8 @@
 import hashlib
 import itertools
 import json
-import re
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from functools import cached_property, lru_cache
 from typing import Any
 
@@ -29,34 +28,20 @@ from ..storage.location import Location
 from .area import area_shape
 from .config import RunConfig
 from .method import base_sensor, brief, fitted_weights, options_of, outline, ready
+from .units import Datatake, Unit, unit_name, unit_named
 
-__all__ = ["AREA", "Datatake", "Plan", "Unit", "freeze_acquisition"]
+__all__ = ["AREA", "ARITHMETIC", "Plan", "freeze_acquisition"]
 
 AREA = "area.geojson"
 """The area that was asked for, in the run's folder: who asks how far the run is, later and elsewhere, has that alone."""
 
 
-@dataclass(frozen=True)
-class Unit:
-    """What a worker takes, does and records as one: a shard of an acquisition, or of an overview.
+ARITHMETIC = 1
+"""Number of the arithmetic around the nets: reading, radiometry, masks, encoding, overviews. It is part of every unit's key.
 
-    ``time``: index of the acquisition in its group; ``row``, ``col``: of the shard in the array of
-    ``level``.
-    """
-
-    epsg: int
-    time: int
-    row: int
-    col: int
-    level: int = 0
-
-
-@dataclass(frozen=True)
-class Datatake:
-    """What a sensor is measured on and a method fitted to: all that the catalogue has of a datatake, whatever the area."""
-
-    take: str
-    acquisitions: tuple[Acquisition, ...]
+It is raised whenever the same files give other values (``tests/pipeline/test_arithmetic.py`` fails where that was
+forgotten), so that no cube mixes both. A net's own is :data:`~s2sharp_core.sharpeners.base.Sharpener.results`.
+"""
 
 
 class Plan(Frozen):
@@ -302,17 +287,8 @@ class Plan(Frozen):
         return self.layout(unit.epsg).ids[unit.time]
 
     def name(self, unit: Unit) -> str:
-        """A unit's path in the ledger: its acquisition, and its shard counted on the lattice."""
-        if unit.level < 0:
-            return f"{self.acquisition_id(unit)}/published"
-        row, col = unit.row, unit.col
-        if unit.level == 0:
-            cells = self.layout(unit.epsg).cells(row, col)
-            row, col = (
-                cells.row0 // (cells.row1 - cells.row0),
-                cells.col0 // (cells.col1 - cells.col0),
-            )
-        return f"{self.acquisition_id(unit)}/x{2**unit.level}_{row}_{col}"
+        """Return a unit's path in the ledger."""
+        return unit_name(self.layout(unit.epsg), unit)
 
     def unit(self, name: str) -> Unit | None:
         """Return the unit of a path in the ledger, as :meth:`name` gives it; None where the cube has no such unit."""
@@ -320,17 +296,7 @@ class Plan(Frozen):
         if whose not in self._places:
             return None
         epsg, time = self._places[whose]
-        if what == "published":
-            return Unit(epsg, time, 0, 0, level=-1)
-        found = re.fullmatch(r"x(\d+)_(-?\d+)_(-?\d+)", what)
-        if found is None:
-            return None
-        scale, row, col = map(int, found.groups())
-        level, layout = scale.bit_length() - 1, self.layout(epsg)
-        if level == 0:
-            row, col = row - layout.box.row0 // layout.shard, col - layout.box.col0 // layout.shard
-        rows, cols = layout.shards(level) if level <= layout.levels else (0, 0)
-        return Unit(epsg, time, row, col, level) if 0 <= row < rows and 0 <= col < cols else None
+        return unit_named(self.layout(epsg), time, what)
 
     @cached_property
     def _places(self) -> dict[str, tuple[int, int]]:
@@ -348,6 +314,8 @@ class Plan(Frozen):
         """
         layout = self.layout(unit.epsg)
         facts: list[Any] = [self.digest, self.precision, self.config.bands, self.config.window]
+        if ARITHMETIC > 1:  # cubes that were begun before there was a number go on
+            facts.append(ARITHMETIC)
         facts += [layout.shard, layout.chunk]
         if self.learns:
             facts.append(self.weights_of(self.acquisition(unit).take))

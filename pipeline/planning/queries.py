@@ -4,6 +4,8 @@ from datetime import datetime
 
 from pydantic import BaseModel, ConfigDict, TypeAdapter
 
+from s2sharp_core import S2SharpError
+
 from ..catalog.interval import interval
 from ..storage.files import read_text, write_text
 from ..storage.location import Location
@@ -66,11 +68,23 @@ def _query(plan: Plan) -> Query:
 
 
 def owed(out: Location) -> tuple[Query, ...]:
-    """Of the run in ``out``, the oldest first."""
+    """Return the queries of the run in ``out`` that are not done, the oldest first.
+
+    Raises
+    ------
+    S2SharpError
+        ``file-broken``.
+    """
     try:
         return _QUERIES.validate_json(read_text(_file(out)))
     except FileNotFoundError:
         return ()
+    except ValueError as error:
+        raise S2SharpError(
+            "file-broken",
+            f"{_file(out)} is broken: which queries are not done yet cannot be read.",
+            "Remove it, and run again all queries that may not have ended.",
+        ) from error
 
 
 def begun(plan: Plan) -> None:

@@ -11,7 +11,8 @@ from s2sharp_core.sensor.sensing import Sensed, checked
 from ..storage.files import read_text
 from ..storage.location import place, store_errors
 from .config import NAMED, RunConfig
-from .plan import Datatake, Plan
+from .plan import Plan
+from .units import Datatake
 
 __all__ = ["about", "brief", "given_sensors", "many", "there"]
 

@@ -5,7 +5,8 @@ from itertools import groupby
 from typing import Generic, NamedTuple, TypeVar
 
 from ..engine.ledger import FINAL, Ledger, States
-from .plan import Datatake, Plan, Unit
+from .plan import Plan
+from .units import Datatake, Unit
 
 __all__ = ["Standing", "overviews", "pictures", "standings", "taken", "units"]
 

@@ -11,7 +11,8 @@ from s2sharp_core.blocks import context, sharpen_block
 from s2sharp_core.lattice import Box
 from s2sharp_core.sensor.consistency import residual
 
-from ..planning.plan import Plan, Unit
+from ..planning.plan import Plan
+from ..planning.units import Unit
 from ..storage.location import store_errors
 from .facts import Facts
 from .places import Natives, instant

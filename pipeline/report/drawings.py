@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from html import escape
 
 from ..cube.layout import Layout
-from ..planning.plan import Unit
+from ..planning.units import Unit
 from ..ui.html import data_uri
 
 __all__ = ["STATES", "legend", "progress_curve", "shard_map"]

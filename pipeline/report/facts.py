@@ -12,8 +12,9 @@ from ..engine.ledger import FINAL, Ledger, Record
 from ..execution.status import at_work, cube_status
 from ..planning.frozen import read_plan
 from ..planning.items import with_acquisitions
-from ..planning.plan import Plan, Unit
+from ..planning.plan import Plan
 from ..planning.standings import Standing, standings, units
+from ..planning.units import Unit
 from ..storage.location import Location
 
 __all__ = ["Facts", "Timing", "gather", "timing"]

@@ -85,7 +85,7 @@ class Stage:
         for band in self.bands:
             self._create(group, band, native_gsd(band))
         self._create(group, "source", native_gsd(self.bands[0]))
-        put_arrays(draft, self._store)
+        put_arrays({name: data.to_bytes() for name, data in draft.items()}, self._store)
 
     def _create(self, group: zarr.Group, name: str, gsd: int) -> None:
         side = self.shard * 60 // gsd

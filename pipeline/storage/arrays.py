@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import zarr
-from zarr.abc.buffer import Buffer
 
 from .files import write_all
 from .location import Location
@@ -23,12 +22,12 @@ def chunk_side(side: int, most: int = 512) -> int:
     return next(n for n in range(min(side, most), 0, -1) if side % n == 0)
 
 
-def put_arrays(draft: Mapping[str, Buffer], store: Location) -> None:
+def put_arrays(draft: Mapping[str, bytes], store: Location) -> None:
     """Write arrays that were laid out in memory: the root's metadata last, so that where they are, all is.
 
     What is killed before that is laid out again.
     """
-    write_all(store, {key: value.to_bytes() for key, value in draft.items()}, last="zarr.json")
+    write_all(store, draft, last="zarr.json")
 
 
 def write_array(

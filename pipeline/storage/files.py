@@ -58,11 +58,14 @@ def read_text(file: Location) -> str:
 
 
 def read_texts(folder: Location, names: Iterable[str]) -> Iterator[str]:
-    """The contents of small files below ``folder``, in order; what went meanwhile is left out."""
+    """The contents of small files below ``folder``, in order; what went meanwhile is left out.
+
+    Bytes that are no text are replaced: whoever parses a torn file sees that it is one.
+    """
 
     def read(name: str) -> str | None:
         with suppress(FileNotFoundError):
-            return read_text(folder / name)
+            return read_bytes(folder / name).decode(errors="replace")
         return None
 
     left = iter(names)

@@ -8,7 +8,7 @@ from ..faces import face
 __getattr__, __dir__, __all__ = face(
     __name__,
     {
-        "cases": ["Case", "Protocol", "BenchScene"],
+        "cases": ["BenchScene", "Case", "Protocol"],
         "combining": ["Row", "combined"],
         "drawn": ["drawn_scenes"],
         "evaluate": ["Result", "judge", "outline", "prepare"],

@@ -24,7 +24,8 @@ from s2sharp.execution import phases
 from s2sharp.execution.unit import Run
 from s2sharp.planning.config import read_config
 from s2sharp.planning.make import make_plan
-from s2sharp.planning.plan import Plan, Unit
+from s2sharp.planning.plan import Plan
+from s2sharp.planning.units import Unit
 
 from ..pipeline import europe
 

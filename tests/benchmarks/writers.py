@@ -23,7 +23,8 @@ from s2sharp.execution.unit import Run, sharpen_unit
 from s2sharp.planning.config import RunConfig
 from s2sharp.planning.frozen import freeze
 from s2sharp.planning.make import make_plan
-from s2sharp.planning.plan import Plan, Unit, freeze_acquisition
+from s2sharp.planning.plan import Plan, freeze_acquisition
+from s2sharp.planning.units import Unit
 
 from ..pipeline.chaos import BANDS, write_archive
 from ..pipeline.runs import config, shards

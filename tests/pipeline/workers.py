@@ -6,7 +6,7 @@ from typing import Any
 
 from s2sharp.engine.ledger import Record
 from s2sharp.execution.unit import Run, sharpen_unit
-from s2sharp.planning.plan import Unit
+from s2sharp.planning.units import Unit
 
 
 def dies_of_the_middle(run: Run, unit: Unit, *more: Any) -> Record:

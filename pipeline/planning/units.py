@@ -1,0 +1,62 @@
+"""Units of a run, and how the ledger calls them."""
+
+import re
+from dataclasses import dataclass
+
+from ..cube.layout import Layout
+from ..scenes.acquisition import Acquisition
+
+__all__ = ["Datatake", "Unit", "unit_name", "unit_named"]
+
+
+@dataclass(frozen=True)
+class Unit:
+    """What a worker takes, does and records as one: a shard of an acquisition, or of an overview.
+
+    ``time``: index of the acquisition in its group; ``row``, ``col``: of the shard in the array of
+    ``level``; level −1: all that is published of the acquisition.
+    """
+
+    epsg: int
+    time: int
+    row: int
+    col: int
+    level: int = 0
+
+
+@dataclass(frozen=True)
+class Datatake:
+    """What a sensor is measured on and a method fitted to: all that the catalogue has of a datatake, whatever the area."""
+
+    take: str
+    acquisitions: tuple[Acquisition, ...]
+
+
+def unit_name(layout: Layout, unit: Unit) -> str:
+    """Return a unit's path in the ledger: its acquisition, and its shard counted on the lattice."""
+    whose = layout.ids[unit.time]
+    if unit.level < 0:
+        return f"{whose}/published"
+    down, right = _offset(layout) if unit.level == 0 else (0, 0)
+    return f"{whose}/x{2**unit.level}_{unit.row + down}_{unit.col + right}"
+
+
+def unit_named(layout: Layout, time: int, name: str) -> Unit | None:
+    """Return the unit of an acquisition that :func:`unit_name` calls so; None where its group has no such unit."""
+    what = name.rpartition("/")[2]
+    if what == "published":
+        return Unit(layout.epsg, time, 0, 0, level=-1)
+    found = re.fullmatch(r"x(\d+)_(-?\d+)_(-?\d+)", what)
+    if found is None:
+        return None
+    scale, row, col = map(int, found.groups())
+    level = scale.bit_length() - 1
+    down, right = _offset(layout) if level == 0 else (0, 0)
+    unit = Unit(layout.epsg, time, row - down, col - right, level)
+    rows, cols = layout.shards(level) if level <= layout.levels else (0, 0)
+    return unit if 0 <= unit.row < rows and 0 <= unit.col < cols else None
+
+
+def _offset(layout: Layout) -> tuple[int, int]:
+    """Shards of the lattice above and left of the arrays."""
+    return layout.box.row0 // layout.shard, layout.box.col0 // layout.shard
