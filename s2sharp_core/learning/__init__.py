@@ -9,23 +9,23 @@ from ..faces import face
 
 if TYPE_CHECKING:
     from .dsen2 import Pair, Recipe, synthetic_pairs, train, wald_pair
-    from .fitting import CONSTANTS, Curve, EPS, FEWEST, FitOptions, Tell, optimise
+    from .fitting import CONSTANTS, EPS, FEWEST, Curve, FitOptions, Tell, optimise
     from .keras import import_keras
-    from .s2net import ADAPT_CONSTANTS, ADAPT_STEPS, S2Recipe, SIZES, adapt, teach
+    from .s2net import ADAPT_CONSTANTS, ADAPT_STEPS, SIZES, S2Recipe, adapt, teach
     from .uncertainty import Width, clues, half_width, reach
 
 __all__ = [
     "ADAPT_CONSTANTS",
     "ADAPT_STEPS",
     "CONSTANTS",
-    "Curve",
     "EPS",
     "FEWEST",
+    "SIZES",
+    "Curve",
     "FitOptions",
     "Pair",
     "Recipe",
     "S2Recipe",
-    "SIZES",
     "Tell",
     "Width",
     "adapt",

@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 
 __all__ = [
     "METHODS",
+    "TRUST",
     "Method",
     "NetSharpener",
     "Sharpener",
-    "TRUST",
     "WindowFitted",
     "WithError90",
     "WithTrust",

@@ -2,18 +2,26 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import xarray as xr
 import zarr
+from s2sharp.cube.create import lay_out
+from s2sharp.cube.layout import Layout
 from s2sharp.cube.open import open_cube
 from s2sharp.demo.synthetic import simulate
+from s2sharp.execution.clean import clean, leftovers
 from s2sharp.execution.status import status_of
+from s2sharp.execution.verify import verify_run
 from s2sharp.planning.frozen import read_plan
+from s2sharp.storage.files import files
 
 from s2sharp_core import S2SharpError
+from s2sharp_core.lattice import Box
 
 from .runs import config, records, run, shards
 
@@ -168,6 +176,67 @@ def test_a_larger_area_extends_the_cube_and_does_no_inner_unit_again(
     ours, theirs = (open_cube(o, level=1).load() for o in (out, tmp_path / "whole"))
     sel = {"x": theirs.x, "y": theirs.y}
     assert np.array_equal(ours.B05.sel(sel).values, theirs.B05.values, equal_nan=True)
+
+
+def _quarter(out: Path, down: float, right: float) -> tuple[float, float, float, float]:
+    """From a place inside the cube's area, as shares of its height and width, to the south-eastern corner."""
+    west, south, east, north = _lonlat(out)
+    return west + right * (east - west), south, east, north - down * (north - south)
+
+
+def test_a_reader_goes_on_seeing_the_cube_that_it_opened(
+    catalogue: Path, scheduler: str, tmp_path: Path
+) -> None:
+    """With our own function and with xarray's, while the cube grows to the north and west, twice; then it can no more."""
+    whole, out = tmp_path / "whole", tmp_path / "out"
+    run(config(catalogue, whole, scheduler, **SMALL))
+    readers = []
+    for share in (0.7, 0.35, 0.0):
+        plan, outcome = run(
+            config(catalogue, out, scheduler, bbox=_quarter(whole, share, share), **SMALL)
+        )
+        assert not outcome.failed
+        store, group = out / "cube.zarr", str(plan.layouts[0].epsg)
+        readers += [(open_cube(out, level=x), open_cube(out, level=x).load()) for x in (0, 1)]
+        raw = xr.open_zarr(store, group=group)
+        readers.append((raw, xr.open_zarr(store, group=group).load()))
+    for lazy, seen in readers:
+        assert lazy.load().identical(seen)
+    _same(out, whole)
+    assert plan.layouts[0].moves == 2
+    last = config(catalogue, out, scheduler, **{**SMALL, "bbox": (0.0, 40.0, 20.0, 60.0)})
+    assert set(run(last)[1].counts) <= {"skipped", "ok"}, "the same ground is no move"
+    # What readers of before had opened goes when somebody tidies up; the cube stays.
+    clean(out, leftovers(out))
+    assert not [name for name in files(out / "cube.zarr") if "/c/" in name or "/c." in name]
+    _same(out, whole)
+    assert verify_run(out)[1] == []
+
+
+def test_overviews_of_earlier_dates_follow_a_larger_area(
+    catalogue: Path, scheduler: str, tmp_path: Path
+) -> None:
+    first, second = _dates(catalogue)
+    whole, out = tmp_path / "whole", tmp_path / "out"
+    run(config(catalogue, whole, scheduler, **SMALL))
+    for part in ((0.5, 0.5), (0.0, 0.0)):
+        box = _quarter(whole, *part)
+        when = first if part == (0.5, 0.5) else second
+        run(config(catalogue, out, scheduler, **{**SMALL, "datetime": when}, bbox=box))
+    full = float(open_cube(out).sel(time=first).B05.notnull().mean())
+    assert 0.1 < full < 0.5
+    for level in range(1, read_plan(out).levels + 1):
+        shown = float(open_cube(out, level=level).sel(time=first).B05.notnull().mean())
+        assert shown == pytest.approx(full, abs=0.1), level
+
+
+def test_a_cube_that_has_moved_too_often_is_refused(tmp_path: Path) -> None:
+    layout = Layout(32633, Box(64, 96, 64, 96), 8, 48, ("2024-06-01T10:00:00",), ("B02",), ("a",))
+    lay_out(tmp_path, [layout], {"32633": {}})
+    far = replace(layout, area=Box(0, 96, 0, 96), moves=3)
+    with pytest.raises(S2SharpError, match="--extent") as caught:
+        lay_out(tmp_path, [far], {"32633": {}})
+    assert caught.value.kind == "cannot-extend"
 
 
 def _lonlat(out: Path) -> tuple[float, float, float, float]:

@@ -1,6 +1,7 @@
 """What is staged reads as the files do, can be lost at any moment, and never half counts as there."""
 
 import errno
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -75,6 +76,20 @@ def test_reading_through_the_stage_is_reading_the_files(tmp_path, lattice):
             assert dn.dtype == expected.dtype
             if band == BANDS[0]:
                 np.testing.assert_array_equal(source, scene)
+
+
+def test_what_was_copied_of_other_files_does_not_count(tmp_path):
+    """An archive has processed the tile again: its item is another one under the acquisition's old name."""
+    acquisition = acquire(tmp_path)
+    fill(staged(tmp_path, acquisition))
+    first = acquisition.scenes[0]
+    newer = replace(first, id=f"{first.id}_again")
+    again = replace(acquisition, scenes=(newer, *acquisition.scenes[1:]))
+    stage = staged(tmp_path, again)
+    assert not any(stage.has(cells) for cells in stage.needed(stage.box))
+    with pytest.raises(S2SharpError) as caught:
+        stage.mosaic("B02", BOX)
+    assert caught.value.kind == "stage-missing"
 
 
 def test_a_block_is_the_same_with_and_without_the_stage(tmp_path):

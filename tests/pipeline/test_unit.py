@@ -46,11 +46,11 @@ def test_of_many_units_one_is_sharpened_while_one_is_written(
         with sharpening:
             return sharpen(*given)
 
-    def slow_write(*given: Any) -> None:
+    def slow_write(*given: Any) -> Any:
         with writing:
             time.sleep(0.2)
             together.append(sharpening.now)
-            write(*given)
+            return write(*given)
 
     monkeypatch.setattr(work, "_sharpen", slow_sharpen)
     monkeypatch.setattr(work, "write_shard", slow_write)

@@ -1,0 +1,189 @@
+"""What stands in a cube is what was written, or is found, told and made anew."""
+
+import json
+import random
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import rasterio
+import zarr
+from s2sharp.cube.open import open_cube
+from s2sharp.engine.ledger import Ledger
+from s2sharp.execution.status import status_of
+from s2sharp.execution.verify import verify_run
+from s2sharp.planning.frozen import freeze, read_plan
+
+from s2sharp_core import S2SharpError
+
+from .runs import config, records, run, shards
+from .test_cli import call
+
+SMALL = {"shard": 8, "window": 8, "chunk": 24, "bands": "B02,B05"}
+
+
+@pytest.fixture(scope="module")
+def whole(archive: Path, scheduler: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A cube that is complete, with its COGs."""
+    out = tmp_path_factory.mktemp("whole") / "out"
+    run(config(archive, out, scheduler, publish=True, **SMALL))
+    return out
+
+
+@pytest.fixture
+def out(whole: Path, tmp_path: Path) -> Path:
+    return shutil.copytree(whole, tmp_path / "out")
+
+
+def _largest(out: Path) -> Path:
+    files = (out / "cube.zarr").glob("*/B05/c/0/*/*")
+    return max(files, key=lambda file: file.stat().st_size)
+
+
+def _flip(file: Path) -> None:
+    data = bytearray(file.read_bytes())
+    data[len(data) // 3] ^= 0x10
+    file.write_bytes(data)
+
+
+DAMAGE: dict[str, Callable[[Path], object]] = {
+    "a bit flipped": _flip,
+    "missing": Path.unlink,
+    "empty": lambda file: file.write_bytes(b""),
+    "zeros": lambda file: file.write_bytes(bytes(file.stat().st_size)),
+    "cut": lambda file: file.write_bytes(file.read_bytes()[: file.stat().st_size // 2]),
+    "a byte longer": lambda file: file.write_bytes(file.read_bytes() + b"\0"),
+}
+
+
+def test_every_flipped_bit_of_a_shard_is_seen_by_any_reader(out: Path) -> None:
+    """By zarr alone: each chunk carries a checksum, and so does the index."""
+    file = _largest(out)
+    good, data = _stored(out), file.read_bytes()
+    rng = random.Random(4)
+    silent = 0
+    for place in rng.sample(range(len(data)), 120):
+        broken = bytearray(data)
+        broken[place] ^= 1 << rng.randrange(8)
+        file.write_bytes(broken)
+        try:
+            silent += not np.array_equal(_stored(out), good)
+        except (ValueError, RuntimeError):
+            continue
+    assert silent == 0
+
+
+def _stored(out: Path) -> np.ndarray:
+    (group,) = zarr.open_group(out / "cube.zarr", mode="r").group_keys()
+    return np.asarray(zarr.open_array(out / "cube.zarr", path=f"{group}/B05", mode="r"))
+
+
+@pytest.mark.parametrize("damage", DAMAGE.values(), ids=DAMAGE)
+def test_a_broken_shard_is_told_and_made_anew_by_the_same_run(
+    archive: Path, out: Path, whole: Path, scheduler: str, damage: Callable[[Path], object]
+) -> None:
+    damage(_largest(out))
+    assert shards(out) != shards(whole)
+    _, outcome = run(config(archive, out, scheduler, publish=True, **SMALL))
+    assert (outcome.counts["ok"], len(outcome.failed)) == (1, 0)
+    assert any("is made anew" in text and "B05" in text for text in outcome.warnings)
+    assert shards(out) == shards(whole)
+
+
+def test_verify_names_what_is_broken_and_the_next_run_repairs_exactly_that(
+    archive: Path, out: Path, whole: Path, scheduler: str
+) -> None:
+    assert call("verify", str(out))[0] == 0
+    (cog,) = out.glob("cogs/*/B05.tif")
+    _flip(_largest(out))
+    with rasterio.open(cog, "r+", IGNORE_COG_LAYOUT_BREAK="YES") as file:
+        file.update_tags(HELLO="world")
+    code, text = call("verify", str(out))
+    assert code == 4
+    assert "cogs" in text
+    assert "2 are broken" in text
+    assert status_of(out).left == 2
+    before = records(out)
+    # Whatever is asked for next: the run of another date repairs it, too.
+    wanted = config(archive, out, scheduler, publish=True, **{**SMALL, "max_cloud": 99.0})
+    _, outcome = run(wanted)
+    assert not outcome.failed
+    assert shards(out) == shards(whole)
+    assert len(set(records(out).items()) - set(before.items())) == 2
+    assert call("verify", str(out))[0] == 0
+    assert not read_plan(out).repairs
+
+
+def test_a_sample_is_a_share_of_the_units(out: Path) -> None:
+    every, _ = verify_run(out)
+    assert verify_run(out, 0.5)[0] == round(every / 2)
+    assert verify_run(out, 0.0001)[0] == 1
+
+
+@pytest.mark.parametrize("content", [b"", b"\xff\xfe\0", b"{}"], ids=["empty", "binary", "{}"])
+def test_a_record_that_is_torn_counts_as_none(
+    archive: Path, out: Path, whole: Path, scheduler: str, content: bytes
+) -> None:
+    sorted((out / "ledger").rglob("*x1_*.ok"))[0].write_bytes(content)
+    assert call("status", str(out))[0] in (0, 4)
+    assert call("report", str(out), "--no-open")[0] in (0, 2)
+    _, outcome = run(config(archive, out, scheduler, publish=True, **SMALL))
+    assert outcome.counts["ok"] == 1
+    assert shards(out) == shards(whole)
+
+
+@pytest.mark.parametrize(
+    "name", ["owed.json", "run.json", "items.parquet", "run.stamp", "cube.zarr/zarr.json"]
+)
+@pytest.mark.parametrize("content", [b"", b"\xff\xfe\0"], ids=["empty", "binary"])
+def test_a_small_file_that_is_torn_is_told_by_name_or_made_again(
+    archive: Path, out: Path, whole: Path, scheduler: str, name: str, content: bytes
+) -> None:
+    (out / name).write_bytes(content)
+    for command in ("status", "clean"):
+        code, text = call(command, str(out))
+        assert "Traceback" not in text, text
+        assert code in (0, 1, 2, 4)
+    told = ""
+    try:
+        run(config(archive, out, scheduler, publish=True, **SMALL))
+    except S2SharpError as error:
+        told = str(error)
+    assert Path(name).name in told or shards(out) == shards(whole)
+    assert told or open_cube(out).B05.notnull().any()
+
+
+@pytest.mark.parametrize("beat", ["yesterday", "2026-01-01T00:00:00", 7])
+def test_a_lease_without_a_time_is_no_lease(
+    archive: Path, out: Path, scheduler: str, beat: object
+) -> None:
+    newest = max((out / "lease").iterdir())
+    about = {**json.loads(newest.read_text()), "beat": beat, "released": False}
+    (newest.parent / f"{int(newest.name) + 1:06d}").write_text(json.dumps(about))
+    assert call("status", str(out))[0] == 0
+    _, outcome = run(config(archive, out, scheduler, publish=True, **SMALL))
+    assert set(outcome.counts) == {"skipped"}
+
+
+def test_a_unit_of_a_plan_that_is_no_more_writes_and_records_nothing(
+    archive: Path, tmp_path: Path
+) -> None:
+    """As a worker that was stopped, and wakes when its run has been taken over."""
+    from s2sharp.execution.execute import _laid_out
+    from s2sharp.execution.unit import Run, sharpen_unit
+    from s2sharp.planning.make import make_plan
+    from s2sharp.planning.plan import freeze_acquisition
+
+    out = tmp_path / "out"
+    plan = _laid_out(make_plan(config(archive, out, **SMALL)))
+    for acquisition in plan.acquisitions:
+        freeze_acquisition(plan, acquisition)
+    unit, mine = next(plan.units()), Run(out, plan.stamp, 1)
+    _ = mine.plan  # as it was when the worker was stopped
+    freeze(plan)
+    record = sharpen_unit(mine, unit, [])
+    assert (record.status, record.kind) == ("failed", "other-run")
+    assert not shards(out)
+    assert not list(Ledger(out / "ledger").records())
