@@ -2,7 +2,6 @@
 
 import io
 from collections.abc import Iterator, Mapping, Sequence
-from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,12 +10,11 @@ import torch
 from scipy.ndimage import uniform_filter
 
 from s2sharp_core.bands import BY_GSD, ratio
-from s2sharp_core.evaluation.cases import Protocol
 from s2sharp_core.evaluation.evaluate import Result
 from s2sharp_core.evaluation.metrics import rmse
 from s2sharp_core.sensor.observation import degrade
 
-from ..ui.html import data_uri, document
+from ..ui.html import document
 from .compare import BenchOutcome
 from .tables import SEEN, Grid
 
@@ -31,7 +29,6 @@ _SIDE, _LENGTH, _ACROSS = 72, 26, 3
 _SHOWN = {20: ("B11", "B12", "B8A"), 60: ("B01", "B09")}
 _COLOURS = ("#1b6ca8", "#c8553d", "#3f7d20", "#8e5ea2", "#b8860b", "#4b4b4b", "#008b8b", "#ad1457")
 _INK, _QUIET = "#1a1a1a", "#6b6b6b"
-_CREDIT = "Contains modified Copernicus Sentinel data."
 
 
 def write_page(
@@ -51,59 +48,35 @@ def write_page(
     cases: dict[int, list[Result]] = {}
     for result in outcome.results:
         cases.setdefault(id(result.case), []).append(result)
-    parts = ["<h1>How well methods sharpen</h1>", f"<p><code>{escape(command)}</code></p>"]
     protocols = {r.case.protocol.name: r.case.protocol for r in outcome.results}
-    for name, protocol in protocols.items():
-        parts.append(f"<h2>Protocol {escape(name)}</h2>{_definitions(protocol)}")
-        mine = [table for table in tables if table.title.partition(":")[0] == name]
-        parts += [_table(table) for table in mine]
-        if any(table.seen for table in mine):
-            parts.append(f"<p class='quiet'>{escape(SEEN)}</p>")
-        for results in cases.values():
-            if results[0].case.protocol.name == name:
-                parts += _figures(results)
-    if outcome.left_out:
-        items = "".join(f"<li>{escape(text)}</li>" for text in outcome.left_out)
-        parts.append(f"<h2>Left out</h2><ul>{items}</ul>")
-    if real:
-        parts.append(f"<p class='quiet'>{_CREDIT}</p>")
+    page = document(
+        "s2sharp.bench/bench.html.j2",
+        title="s2sharp evaluate",
+        command=command,
+        protocols=list(protocols.values()),
+        tables=[(table.title.partition(":")[0], table) for table in tables],
+        seen={table.title.partition(":")[0] for table in tables if table.seen},
+        note=SEEN,
+        figures=[figure for results in cases.values() for figure in _figures(results)],
+        left_out=outcome.left_out,
+        real=real,
+    )
     file.parent.mkdir(parents=True, exist_ok=True)
     partial = file.with_name(f".partial-{file.name}")
-    partial.write_text(document("s2sharp evaluate", parts))
+    partial.write_text(page)
     partial.replace(file)
 
 
-def _definitions(protocol: Protocol) -> str:
-    text = f"<p>{escape(protocol.summary)}</p>"
-    if protocol.quirks:
-        text += f"<p>Quirks: {escape(protocol.quirks)}</p>"
-    items = (f"<dt>{escape(k)}</dt><dd>{escape(v)}</dd>" for k, v in protocol.definitions.items())
-    return f"{text}<dl>{''.join(items)}</dl>"
-
-
-def _table(table: Grid) -> str:
-    head = "".join(f"<th>{escape(column)}</th>" for column in (table.corner, *table.columns))
-    rows = ""
-    for name, cells in table.rows.items():
-        rows += f"<tr><td>{escape(name)}</td>"
-        for cell in cells:
-            style = " class='best'" if cell.best else ""
-            rows += f"<td{style}>{escape(cell.text)}{'†' if cell.seen else ''}</td>"
-        rows += "</tr>"
-    title = escape(table.title)
-    return f"<div class='wide'><table><caption>{title}</caption><tr>{head}</tr>{rows}</table></div>"
-
-
-def _figures(results: Sequence[Result]) -> Iterator[str]:
+def _figures(results: Sequence[Result]) -> Iterator[tuple[str, str, bytes]]:
+    """A case's protocol, what a picture shows, and the PNG."""
     case = results[0].case
     if case.trial or case.lens:
         return
     for gsd in case.gsds:
         having = [r for r in results if any(b in r.pictures for b in BY_GSD[gsd])]
         if having:
-            picture = data_uri(draw_case(having, gsd))
-            alt = escape(f"{case.scene}, {case.part} {case.step(gsd)}")
-            yield f"<figure><img alt='{alt}' loading='lazy' src='{picture}'></figure>"
+            alt = f"{case.scene}, {case.part} {case.step(gsd)}"
+            yield case.protocol.name, alt, draw_case(having, gsd)
 
 
 def draw_case(results: Sequence[Result], gsd: int) -> bytes:

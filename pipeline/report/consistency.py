@@ -32,6 +32,11 @@ class Consistency:
     pixels: dict[str, int]
     windows: int
 
+    @property
+    def most(self) -> float:
+        """The largest figure."""
+        return max(*self.cube.values(), *self.bicubic.values(), 1e-9)
+
 
 def consistency(facts: Facts, natives: Natives) -> Consistency | None:
     """Of windows in the middle of units, as many from every part of the run; None where none can be compared."""

@@ -3,34 +3,21 @@
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
-from html import escape
 
+from ..catalog.addresses import public
 from ..cube.layout import Layout
-from ..publish.panels import Panel
-from ..ui.html import asset, data_uri, document
+from ..ui.html import asset, document, plural
 from ..ui.terminal import size_text
 from .consistency import Consistency
-from .drawings import legend, shard_map
+from .drawings import STATES, ShardMap, progress_curve, shard_map
 from .facts import Facts, Timing, timing
 from .places import Shown, png
-from .sections import (
-    MAPS,
-    acquisitions_section,
-    consistency_section,
-    failures_section,
-    figure_text,
-    left_out_section,
-    mean_of,
-    plural,
-    provenance_section,
-    sensors_section,
-    timing_section,
-    without_names,
-)
+from .sections import LINES, acquisitions, failures, nameless, provenance, sensors, steps
 
 __all__ = ["render"]
 
-_CREDIT = "Contains modified Copernicus Sentinel data."
+# Maps of single acquisitions: a page, not an archive.
+_MAPS = 12
 
 
 def render(
@@ -53,63 +40,60 @@ def render(
     behind
         EPSG code → PNG of its area, to lie behind its map.
     """
-    plan = facts.plan
-    times = timing(facts.records)
-    body = [
-        *_head(facts, times, found),
-        *_shown(shown, missing),
-        *_maps(facts, behind),
-        *failures_section(facts),
-        *consistency_section(found, missing),
-        *timing_section(facts, times),
-        *acquisitions_section(facts),
-        *sensors_section(facts),
-        *left_out_section(facts),
-        *provenance_section(facts),
-    ]
-    if "sentinel" in plan.config.collection:
-        body.append(f'<p class="quiet">{_CREDIT}</p>')
+    plan, times = facts.plan, timing(facts.records)
+    state, said = _state(facts)
     return document(
-        f"s2sharp: {plan.config.collection}, {plan.config.datetime}",
-        body,
+        "s2sharp.report/report.html.j2",
         asset("s2sharp.report", "report.css"),
         asset("s2sharp.report", "report.js"),
+        title=f"s2sharp: {plan.config.collection}, {plan.config.datetime}",
+        plan=plan,
+        facts=facts,
+        state=state,
+        said=said,
+        now=datetime.now(UTC),
+        cards=list(_cards(facts, times, found)),
+        shown=shown,
+        missing=missing,
+        states=STATES,
+        maps=list(_maps(facts, behind)),
+        small_maps=list(_small_maps(facts)),
+        failures=failures(facts),
+        found=found,
+        times=times,
+        steps=steps(facts, times) if times else [],
+        progress=progress_curve(times.curve) if times else None,
+        acquisitions=acquisitions(facts),
+        lines=LINES,
+        sensors=sensors(plan),
+        again=sum(record.attempt > 1 for record in facts.records),
+        warnings=Counter(text for r in facts.records for text in r.warnings).most_common(50),
+        provenance=provenance(plan),
+        mean=_mean,
+        nameless=nameless,
+        png=png,
+        public=public,
+        where=_where,
     )
 
 
-def _head(facts: Facts, times: Timing | None, found: Consistency | None) -> Iterator[str]:
-    plan, units = facts.plan, facts.units
-    state, said = _state(facts)
-    yield f'<header><p class="badge {state}">{said}</p>'
-    count = len(plan.config.bands)
-    yield f"<h1>{plural(count, 'band')} of Sentinel-2 at 10 m</h1>"
-    codes = ", ".join(f"EPSG:{layout.epsg}" for layout in plan.layouts)
-    about = f"{plan.config.collection}, {plan.config.datetime}, {codes}; sharpened by {plan.config.method}"
-    yield f"<p>{escape(about)}. As of {datetime.now(UTC):%Y-%m-%d %H:%M} UTC.</p></header>"
-    total = units.total()
-    cards = [(f"{total - units['left'] - units['failed']:,} / {total:,}", "units done")]
-    cards.append((f"{units['failed']:,}", "units failed"))
-    cards.append((f"{len(plan.acquisitions):,}", "acquisitions"))
+def _cards(
+    facts: Facts, times: Timing | None, found: Consistency | None
+) -> Iterator[tuple[str, str]]:
+    """A figure, and what it counts."""
+    units, total = facts.units, facts.units.total()
+    yield f"{total - units['left'] - units['failed']:,} / {total:,}", "units done"
+    yield f"{units['failed']:,}", "units failed"
+    yield f"{len(facts.plan.acquisitions):,}", "acquisitions"
     if times:
-        every = facts.recorded / max(1, len(facts.records))
-        cards.append(
-            (figure_text(times.pixels * every * 1e-4), "km² sharpened, all dates together")
-        )
+        area = 1e-4 * times.pixels * facts.recorded / max(1, len(facts.records))
+        figure = f"{area:,.0f}" if area >= 100 else f"{area:.3g}"
+        yield figure, "km² sharpened, all dates together"
     if found:
-        mean, smooth = mean_of(found.cube), mean_of(found.bicubic)
-        cards.append(
-            (f"{mean:.1f} DN", f"off what the satellite saw, seen again (bicubic {smooth:.1f})")
-        )
+        smooth = f"(bicubic {_mean(found.bicubic):.1f})"
+        yield f"{_mean(found.cube):.1f} DN", f"off what the satellite saw, seen again {smooth}"
     if times and times.peak:
-        cards.append((size_text(times.peak), "memory of the largest worker"))
-    yield '<dl class="cards">'
-    yield from (f"<div><dt>{what}</dt><dd>{figure}</dd></div>" for figure, what in cards)
-    yield "</dl>"
-    if facts.left and not facts.running:
-        yield (
-            f"<p>{plural(facts.left, 'unit')} of work left, overviews and pictures included: the same "
-            "<code>s2sharp run</code> command does them, and nothing twice.</p>"
-        )
+        yield size_text(times.peak), "memory of the largest worker"
 
 
 def _state(facts: Facts) -> tuple[str, str]:
@@ -126,81 +110,27 @@ def _state(facts: Facts) -> tuple[str, str]:
     return ("partial", "units left") if facts.left else ("complete", "complete")
 
 
-def _shown(shown: Sequence[Shown], missing: Mapping[str, str]) -> Iterator[str]:
-    yield "<h2>Before and after</h2>"
-    if not shown:
-        yield "<p>There is nothing to show yet: no unit with pixels is done.</p>"
-        return
-    yield (
-        '<p class="quiet">The places that show most, of the clearest acquisitions. Move the slider: on its '
-        "left the bands as the satellite delivered them, on its right as sharpened. Pixels are shown as they are, with one "
-        "stretch for both.</p>"
+def _where(place: Shown) -> str:
+    height, width = place.metres
+    where = (
+        f"{abs(place.lat):.4f}° {'NS'[place.lat < 0]}, {abs(place.lon):.4f}° {'EW'[place.lon < 0]}"
     )
-    if missing:
-        yield _why(missing)
-    for place in shown:
-        height, width = place.metres
-        where = f"{abs(place.lat):.4f}° {'NS'[place.lat < 0]}, {abs(place.lon):.4f}° {'EW'[place.lon < 0]}"
-        size = f"{width / 1000:.1f} × {height / 1000:.1f} km"
-        title = (
-            f"{place.acquisition.datetime[:10]} · {where} · {size} · EPSG:{place.acquisition.epsg}"
-        )
-        figures = [_compare(*both) for both in place.pairs]
-        if place.orientation:
-            figures.append(_picture(place.orientation))
-        rows = [figures, [_picture(panel) for panel in place.trust]]
-        drawn = "".join(f"<div>{''.join(row)}</div>" for row in rows if row)
-        yield f'<section class="place"><h3>{escape(title)}</h3>{drawn}</section>'
+    size = f"{width / 1000:.1f} × {height / 1000:.1f} km"
+    return f"{place.acquisition.datetime[:10]} · {where} · {size} · EPSG:{place.acquisition.epsg}"
 
 
-def _why(missing: Mapping[str, str]) -> str:
-    """Why native bands are not shown."""
-    items = "".join(
-        f"<li>{escape(name)}: {escape(without_names(text))}</li>" for name, text in missing.items()
-    )
-    return (
-        "<p>Native bands could not be read, so that they are not set beside what was sharpened:</p>"
-        f'<ul class="quiet">{items}</ul>'
-    )
-
-
-def _picture(panel: Panel) -> str:
-    alt = escape(f"{panel.caption}: {panel.bands}")
-    return (
-        f'<figure><img alt="{alt}" src="{data_uri(png(panel.image))}">'
-        f"<figcaption>{escape(panel.caption)} · {escape(panel.bands)}</figcaption></figure>"
-    )
-
-
-def _compare(before: Panel, after: Panel) -> str:
-    title, _, left = before.caption.partition(", ")
-    right = after.caption.partition(", ")[2]
-    return (
-        '<figure><div class="compare">'
-        f'<img class="after" alt="{escape(after.caption)}" src="{data_uri(png(after.image))}">'
-        f'<img class="before" alt="{escape(before.caption)}" src="{data_uri(png(before.image))}">'
-        f'<span class="chip">{escape(left)}</span><span class="chip right">{escape(right)}</span>'
-        '<input type="range" min="0" max="100" step="0.5" value="50" '
-        f'aria-label="{escape(title)}: how much is shown as delivered, in per cent"></div>'
-        f"<figcaption>{escape(title)} · {escape(before.bands)}</figcaption></figure>"
-    )
-
-
-def _maps(facts: Facts, behind: Mapping[int, bytes]) -> Iterator[str]:
-    yield f"<h2>Where it stands</h2>{legend(facts.units)}"
+def _maps(facts: Facts, behind: Mapping[int, bytes]) -> Iterator[tuple[ShardMap, str]]:
+    """A map of each code, and how large it is."""
     for layout in facts.plan.layouts:
         own = [(u, s) for some in facts.shards.values() for u, s in some if u.epsg == layout.epsg]
         several = len({unit.time for unit, _ in own}) > 1
         title = f"EPSG:{layout.epsg}" + (
             ": of each shard the worst of all dates" if several else ""
         )
-        drawn = shard_map(layout, own, title, behind.get(layout.epsg))
-        yield f"<figure>{drawn}<figcaption>{escape(title)}. {_extent(layout)}</figcaption></figure>"
-    if len(facts.shards) > 1:
-        yield from _small_maps(facts)
+        yield shard_map(layout, own, title, behind.get(layout.epsg)), _extent(layout)
 
 
-def _small_maps(facts: Facts) -> Iterator[str]:
+def _small_maps(facts: Facts) -> Iterator[ShardMap]:
     """A map of each acquisition, those with something wrong first."""
 
     def trouble(name: str) -> tuple[int, int, str]:
@@ -208,16 +138,10 @@ def _small_maps(facts: Facts) -> Iterator[str]:
         return -count["failed"], -count["left"], name
 
     known = {a.id: a for a in facts.plan.acquisitions}
-    names = sorted(facts.shards, key=trouble)
-    if len(names) > MAPS:
-        yield f'<p class="quiet">{MAPS} of {len(names)} acquisitions, those with something wrong first.</p>'
-    yield '<div class="maps">'
-    for name in names[:MAPS]:
+    for name in sorted(facts.shards, key=trouble)[:_MAPS]:
         acquisition = known[name]
         title = f"{acquisition.datetime[:10]} · EPSG:{acquisition.epsg}"
-        drawn = shard_map(facts.plan.layout(acquisition.epsg), facts.shards[name], title)
-        yield f"<figure>{drawn}<figcaption>{escape(title)}</figcaption></figure>"
-    yield "</div>"
+        yield shard_map(facts.plan.layout(acquisition.epsg), facts.shards[name], title)
 
 
 def _extent(layout: Layout) -> str:
@@ -227,3 +151,7 @@ def _extent(layout: Layout) -> str:
         f"{(right - left) / 1000:.4g} × {(top - bottom) / 1000:.4g} km, in {plural(rows * cols, 'shard')} of "
         f"{layout.side / 100:.3g} km; north is up."
     )
+
+
+def _mean(values: Mapping[str, float]) -> float:
+    return sum(values.values()) / len(values)

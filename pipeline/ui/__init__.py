@@ -8,7 +8,7 @@ from s2sharp_core.faces import face
 __getattr__, __dir__, __all__ = face(
     __name__,
     {
-        "html": ["asset", "data_uri", "document", "table"],
+        "html": ["asset", "data_uri", "document", "plural"],
         "progress": ["prepare", "watched"],
         "terminal": [
             "PARTIAL",

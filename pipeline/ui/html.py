@@ -1,12 +1,18 @@
-"""One HTML file that holds all it shows: nothing is fetched, whoever opens it, and nothing else may run in it."""
+"""One HTML file that holds all it shows: nothing is fetched, whoever opens it, and nothing else may run in it.
+
+Pages are Jinja templates, ``*.html.j2`` beside the code of their package; whatever they are given is escaped.
+"""
 
 import base64
 import hashlib
-from collections.abc import Iterable, Sequence
-from html import escape
 from importlib.resources import files
+from typing import Any
 
-__all__ = ["asset", "data_uri", "document", "table"]
+from jinja2 import Environment, FunctionLoader, StrictUndefined
+
+from .terminal import duration_text, size_text
+
+__all__ = ["asset", "data_uri", "document", "plural"]
 
 
 def asset(package: str, name: str) -> str:
@@ -15,7 +21,7 @@ def asset(package: str, name: str) -> str:
 
 
 def document(
-    title: str, body: Iterable[str], style: str = "", script: str = "", *, reads: str = ""
+    template: str, style: str = "", script: str = "", *, reads: str = "", **facts: Any
 ) -> str:
     """A page with the common style, and its own.
 
@@ -24,30 +30,22 @@ def document(
 
     Parameters
     ----------
-    body
-        HTML, escaped by who made it.
+    template
+        ``PACKAGE/NAME``; it extends ``s2sharp.ui/page.html.j2``.
     reads
         What may be fetched, as a source of a content security policy; by default nothing.
+    facts
+        What the template speaks of, ``title`` among them. It is an error to lack one.
     """
-    looks = asset("s2sharp.ui", "page.css") + style
+    style = asset("s2sharp.ui", "page.css") + style
     policy = (
-        f"default-src 'none'; base-uri 'none'; form-action 'none'; style-src {_digest(looks)}; "
+        f"default-src 'none'; base-uri 'none'; form-action 'none'; style-src {_digest(style)}; "
+        f"img-src data: {reads}; connect-src {reads}"
     )
-    policy += f"img-src data: {reads}; connect-src {reads}"
     if script:
         policy += f"; script-src {_digest(script)}"
-    parts = [
-        '<!doctype html><html lang="en"><head><meta charset="utf-8">',
-        f'<meta http-equiv="Content-Security-Policy" content="{policy}">',
-        '<meta name="viewport" content="width=device-width, initial-scale=1">',
-        '<meta name="color-scheme" content="light dark">',
-        '<link rel="icon" href="data:,">',
-        f"<title>{escape(title)}</title><style>{looks}</style></head><body>",
-        *body,
-        f"<script>{script}</script>" if script else "",
-        "</body></html>\n",
-    ]
-    return "\n".join(parts)
+    page = _templates.get_template(template)
+    return page.render(policy=policy, style=style, script=script, **facts)
 
 
 def _digest(text: str) -> str:
@@ -59,20 +57,24 @@ def data_uri(png: bytes) -> str:
     return f"data:image/png;base64,{base64.b64encode(png).decode()}"
 
 
-def table(
-    head: Sequence[str], rows: Iterable[Sequence[str]], caption: str = "", kind: str = ""
-) -> str:
-    """A table that scrolls by itself where it is too wide; its cells are HTML.
+def plural(count: int, what: str) -> str:
+    """A count with its noun, for example "2 passes"."""
+    if count == 1:
+        return f"1 {what}"
+    return f"{count:,} {what}{'es' if what.endswith('s') else 's'}"
 
-    Parameters
-    ----------
-    kind
-        Classes of the element: ``text`` for columns of words, ``long`` to scroll upwards, too.
-    """
-    top = "".join(f'<th scope="col">{escape(name)}</th>' for name in head)
-    lines = "".join(f"<tr>{''.join(f'<td>{cell}</td>' for cell in row)}</tr>" for row in rows)
-    title = f"<caption>{escape(caption)}</caption>" if caption else ""
-    return (
-        f'<div class="wide {kind}" tabindex="0"><table>{title}<thead><tr>{top}</tr></thead>'
-        f"<tbody>{lines}</tbody></table></div>"
-    )
+
+_templates = Environment(
+    loader=FunctionLoader(lambda name: asset(*name.split("/"))),
+    autoescape=True,
+    undefined=StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+    keep_trailing_newline=True,
+)
+_templates.filters |= {
+    "duration": duration_text,
+    "plural": plural,
+    "size": size_text,
+    "uri": data_uri,
+}

@@ -110,9 +110,9 @@ def app_of(out: Location) -> FastAPI:
 
     @app.get("/", response_class=HTMLResponse)
     def page() -> str:
-        body = [asset("s2sharp.view", "view.html")]
         style, script = (asset("s2sharp.view", f"view.{kind}") for kind in ("css", "js"))
-        return document(f"s2sharp: {out.name}", body, style, script, reads="'self'")
+        view, title = "s2sharp.view/view.html.j2", f"s2sharp: {out.name}"
+        return document(view, style, script, reads="'self'", title=title)
 
     @app.get("/report.html", response_class=HTMLResponse)
     def report() -> str:

@@ -393,8 +393,8 @@ def test_the_page_holds_all_that_it_shows(outcome, tmp_path: Path) -> None:
     write_page(file, outcome, grids(outcome.rows), command, real=True)
     text = file.read_text()
     assert "&lt;x&gt;" in text
-    assert not re.findall(r"(?:src|href)='(?!data:)", text)
-    pictures = re.findall(r"base64,([^']+)'", text)
+    assert not re.findall(r"""(?:src|href)=["'](?!data:)""", text)
+    pictures = re.findall(r'base64,([^"]+)"', text)
     assert len(pictures) == 4
     assert all(base64.b64decode(p).startswith(b"\x89PNG") for p in pictures)
     for fact in ("Σx² / Σe²", "6 pixels", "8 × 8 pixels", "landscape-0 20 m", "Copernicus"):
