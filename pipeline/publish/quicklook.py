@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from io import BytesIO
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,9 +20,8 @@ if TYPE_CHECKING:
 
 __all__ = ["quicklook"]
 
-# Pixels of the PNG. Panels of a row share its width; what is left below is what the rows need.
-_WIDTH, _MARGIN, _GAP, _HEADER, _CAPTION, _FOOTER = 1600, 32, 16, 84, 34, 40
-_DPI = 100
+# Inches at _DPI: width, margin and gap of panels, what a row needs beyond them, and what title and foot do.
+_DPI, _WIDTH, _MARGIN, _GAP, _CAPTION, _HEAD, _FOOT = 100, 16.0, 0.32, 0.16, 0.38, 0.84, 0.3
 _INK, _QUIET, _NODATA = "#1a1a1a", "#6b6b6b", "#e4e4e4"
 
 
@@ -59,18 +59,19 @@ def quicklook(
             "nothing-to-show", "The cube has no band to draw.", "Give a cube with bands."
         )
     aspect = 1.0 if len(rows) == 1 and len(rows[0]) == 3 else 1.65
-    figure, places = _figure(rows, aspect)
-    for panel, (x, y, w, h) in places:
-        axes = _axes(figure, x, y, w, h)
-        axes.imshow(panel.image, extent=(0, width * 10, 0, height * 10), interpolation="nearest")
-        _window(axes, width * 10, height * 10, w / h)
-        _text(figure, x, y - 9, panel.caption, size=11.5)
-        _text(figure, x + w, y - 9, panel.bands, size=10, color=_QUIET, ha="right")
-    _scale_bar(figure.axes[0])
-    _text(figure, _MARGIN, 50, title, size=19, weight="bold")
-    if credit:
-        _text(figure, _MARGIN, _height(figure) - 14, credit, size=9, color=_QUIET)
-    _save(figure, path)
+    figure, axes = _figure(rows, aspect)
+    for panel in chain(*rows):
+        _draw(axes[id(panel)], panel, (0, 10 * width, 0, 10 * height))
+    left, top = _MARGIN / _WIDTH, 1 - _MARGIN / figure.get_figheight()
+    figure.suptitle(title, x=left, y=top, ha="left", size=19, weight="bold", color=_INK)
+    figure.supxlabel(credit or " ", x=left, ha="left", size=9, color=_QUIET)
+    figure.draw_without_rendering()
+    for panel in chain(*rows):
+        _crop(axes[id(panel)])
+    _scale_bar(axes[id(rows[0][0])])
+    png = BytesIO()
+    figure.savefig(png, format="png")
+    write_bytes(path, png.getvalue())
 
 
 def _rows(cube: xr.Dataset, native: Mapping[str, np.ndarray]) -> list[list[Panel]]:
@@ -83,55 +84,40 @@ def _rows(cube: xr.Dataset, native: Mapping[str, np.ndarray]) -> list[list[Panel
     return [pairs[0], below] if len(pairs) > 1 else [pairs[0] + below]
 
 
-_Place = tuple[Panel, tuple[float, float, float, float]]
-
-
-def _figure(rows: Sequence[Sequence[Panel]], aspect: float) -> tuple["Figure", list[_Place]]:
-    """A figure as high as its rows need, and the place (x, y, w, h) of each panel in its pixels."""
+def _figure(rows: Sequence[Sequence[Panel]], aspect: float) -> tuple["Figure", dict[int, "Axes"]]:
+    """A figure as high as its rows need, and the axes of each panel by its ``id``."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-    places: list[_Place] = []
-    y = float(_HEADER)
-    for row in rows:
-        w = (_WIDTH - 2 * _MARGIN - _GAP * (len(row) - 1)) / len(row)
-        y += _CAPTION
-        places += [(p, (_MARGIN + i * (w + _GAP), y, w, w / aspect)) for i, p in enumerate(row)]
-        y += w / aspect + _GAP
-    size = (_WIDTH / _DPI, round(y + _FOOTER - _GAP) / _DPI)
-    figure = Figure(figsize=size, dpi=_DPI, facecolor="white")
+    heights = [(_WIDTH - 2 * _MARGIN) / len(row) / aspect + _CAPTION for row in rows]
+    size = _WIDTH, _HEAD + _FOOT + sum(heights)
+    pad, x = _GAP / 2, (_MARGIN - _GAP / 2) / _WIDTH
+    rect = (x, 0, 1 - 2 * x, 1 - _HEAD / size[1])
+    layout = ConstrainedLayoutEngine(w_pad=pad, h_pad=pad, wspace=0, hspace=0, rect=rect)
+    figure = Figure(size, dpi=_DPI, facecolor="white", layout=layout)
     FigureCanvasAgg(figure)
-    return figure, places
+    # Each row is a grid of its own: two panels lie above three.
+    mosaic: Any = [[[list(map(id, row))]] for row in rows]
+    return figure, figure.subplot_mosaic(mosaic, height_ratios=heights)
 
 
-def _height(figure: "Figure") -> float:
-    return float(figure.get_figheight() * _DPI)
-
-
-def _axes(figure: "Figure", x: float, y: float, w: float, h: float) -> "Axes":
-    height = _height(figure)
-    axes = figure.add_axes((x / _WIDTH, 1 - (y + h) / height, w / _WIDTH, h / height))
+def _draw(axes: "Axes", panel: Panel, extent: tuple[float, float, float, float]) -> None:
+    axes.imshow(panel.image, extent=extent, interpolation="nearest", aspect="auto")
     axes.set(xticks=[], yticks=[], facecolor=_NODATA)
     axes.spines[:].set_visible(False)
-    return axes
+    axes.set_title(panel.caption, loc="left", size=11.5, color=_INK)
+    axes.set_title(panel.bands, loc="right", size=10, color=_QUIET)
 
 
-def _window(axes: "Axes", width: float, height: float, aspect: float) -> None:
-    """Show the middle of a crop of width × height metres, as much of it as the panel's shape allows."""
-    w, h = min(width, height * aspect), min(height, width / aspect)
+def _crop(axes: "Axes") -> None:
+    """Show the middle of what is drawn, as much of it as the shape of the axes allows, in squares."""
+    (_, width), (_, height) = axes.get_xlim(), axes.get_ylim()
+    shape = axes.get_window_extent()
+    w = min(width, height * shape.width / shape.height)
+    h = min(height, width * shape.height / shape.width)
     axes.set_xlim((width - w) / 2, (width + w) / 2)
     axes.set_ylim((height - h) / 2, (height + h) / 2)
-    axes.set_aspect("auto")
-
-
-def _text(figure: "Figure", x: float, y: float, text: str, size: float, **style: Any) -> None:
-    figure.text(
-        x / _WIDTH,
-        1 - y / _height(figure),
-        text,
-        size=size,
-        **{"color": _INK, "va": "baseline", **style},
-    )
 
 
 def _scale_bar(axes: "Axes") -> None:
@@ -153,9 +139,3 @@ def _round_length(metres: float) -> float:
     """The largest of 1, 2, 5 × 10ⁿ that is not longer."""
     power = 10.0 ** np.floor(np.log10(metres))
     return float(max(n * power for n in (1, 2, 5) if n * power <= metres))
-
-
-def _save(figure: "Figure", path: Location) -> None:
-    png = BytesIO()
-    figure.savefig(png, format="png", dpi=_DPI)
-    write_bytes(path, png.getvalue())
