@@ -1,12 +1,14 @@
 """Settings that all commands share which do their work on a cluster; none of them changes a pixel."""
 
+from collections.abc import Iterable
+from difflib import get_close_matches
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ..storage.location import Location
 
-__all__ = ["Command", "folder", "validation_message"]
+__all__ = ["Command", "folder", "meant", "validation_message"]
 
 
 def folder(value: Location) -> Location:
@@ -16,12 +18,23 @@ def folder(value: Location) -> Location:
     return value
 
 
-def validation_message(error: ValidationError) -> str:
-    """What is wrong, field by field, without pydantic's own words."""
+def validation_message(error: ValidationError, known: Iterable[str] = ()) -> str:
+    """What is wrong, field by field, without pydantic's own words; ``known``: names that an unknown one may mean."""
     return "; ".join(
-        f"{'.'.join(map(str, e['loc'])) or 'configuration'}: {e['msg'].removeprefix('Value error, ')}"
+        f"{'.'.join(map(str, e['loc'])) or 'configuration'}: "
+        + (
+            f"there is no such setting{meant(str(e['loc'][0]), known)}"
+            if e["type"] == "extra_forbidden"
+            else e["msg"].removeprefix("Value error, ")
+        )
         for e in error.errors()
     )
+
+
+def meant(name: str, known: Iterable[str]) -> str:
+    """The known name that a misspelt one is nearest to, as the end of a sentence; "" where none is near."""
+    near = get_close_matches(name.lower(), known, n=1, cutoff=0.7)
+    return f" (do you mean {near[0]}?)" if near else ""
 
 
 class Command(BaseModel):

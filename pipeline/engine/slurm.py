@@ -132,7 +132,7 @@ def read_profile(name: str) -> Profile:
     try:
         return Profile(**tomllib.loads(file.read_text()))
     except ValidationError as error:
-        why = validation_message(error)
+        why = validation_message(error, Profile.model_fields)
     except (OSError, ValueError) as error:
         why = str(error)
     raise S2SharpError(

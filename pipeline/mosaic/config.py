@@ -168,6 +168,6 @@ def configure(flags: dict[str, Any]) -> MosaicConfig:
     except ValidationError as error:
         raise S2SharpError(
             "bad-config",
-            f"The configuration is wrong: {validation_message(error)}.",
+            f"The configuration is wrong: {validation_message(error, MosaicConfig.model_fields)}.",
             "See `s2sharp mosaic --help`.",
         ) from error

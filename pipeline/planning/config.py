@@ -2,6 +2,7 @@
 
 import os
 import tomllib
+import warnings
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -11,7 +12,7 @@ from s2sharp_core import BANDS, S2SharpError
 from s2sharp_core.bands import CIRRUS, MEASURED, in_order
 
 from ..catalog.antimeridian import valid_bbox
-from ..engine.settings import Command, folder, validation_message
+from ..engine.settings import Command, folder, meant, validation_message
 from ..storage.location import Located
 
 __all__ = ["EARTH_SEARCH", "NAMED", "RunConfig", "read_config"]
@@ -19,6 +20,8 @@ __all__ = ["EARTH_SEARCH", "NAMED", "RunConfig", "read_config"]
 EARTH_SEARCH = "https://earth-search.aws.element84.com/v1"
 _AREA = {"area", "bbox"}
 _ADAPTED = "-adapted"
+# Variables that are settings begin so, and those that are other things.
+_PREFIX, _OTHERS = "S2SHARP_", {"S2SHARP_DATA"}
 
 NAMED = ("default", "table")
 """Sensors that need no product and no file."""
@@ -273,7 +276,7 @@ def read_config(file: Path | None, flags: dict[str, Any]) -> RunConfig:
     Raises
     ------
     S2SharpError
-        ``bad-config``, naming each field that is wrong.
+        ``bad-config``, naming each field that is wrong, and what a misspelt one may mean.
     """
     given: dict[str, Any] = {}
     if file is not None:
@@ -283,13 +286,8 @@ def read_config(file: Path | None, flags: dict[str, Any]) -> RunConfig:
             raise S2SharpError(
                 "bad-config", f"Cannot read {file}: {error}.", "It must be a TOML file."
             ) from error
-    environment = {
-        field: os.environ[f"S2SHARP_{field.upper()}"]
-        for field in RunConfig.model_fields
-        if f"S2SHARP_{field.upper()}" in os.environ
-    }
     settings: dict[str, Any] = {}
-    for layer in (given, environment, flags):
+    for layer in (given, _environment(), flags):
         if layer.keys() & _AREA:  # a new area takes the old one's place, however that was given
             settings = {key: value for key, value in settings.items() if key not in _AREA}
         settings |= layer
@@ -298,6 +296,26 @@ def read_config(file: Path | None, flags: dict[str, Any]) -> RunConfig:
     except ValidationError as error:
         raise S2SharpError(
             "bad-config",
-            f"The configuration is wrong: {validation_message(error)}.",
+            f"The configuration is wrong: {validation_message(error, RunConfig.model_fields)}.",
             "See `s2sharp run --help`.",
         ) from error
+
+
+def _environment() -> dict[str, str]:
+    """The settings among the environment's variables; one that is nearly a setting is refused, any other told of."""
+    known, found = RunConfig.model_fields, {}
+    for variable, value in os.environ.items():
+        name = variable.removeprefix(_PREFIX).lower()
+        if not variable.startswith(_PREFIX) or variable in _OTHERS:
+            continue
+        if f"{_PREFIX}{name.upper()}" == variable and name in known:
+            found[name] = value
+        elif near := meant(name, known):
+            raise S2SharpError(
+                "bad-config",
+                f"The environment's {variable} is no setting{near}.",
+                "Correct its name, or unset it.",
+            )
+        else:
+            warnings.warn(f"The environment's {variable} is no setting.", stacklevel=2)
+    return found

@@ -109,6 +109,25 @@ def test_everything_that_is_wrong_is_named_at_once(tmp_path, monkeypatch):
         assert field in said
 
 
+def test_a_misspelt_setting_is_refused_with_what_it_may_mean(tmp_path, monkeypatch):
+    file = toml(tmp_path, "max_clouds = 20\nqqqq = 1\n")
+    said = refusal(file, WHOLE)
+    assert "max_clouds: there is no such setting (do you mean max_cloud?)" in said
+    assert "qqqq: there is no such setting;" in f"{said};".replace(".;", ";")
+    monkeypatch.setenv("S2SHARP_MAXCLOUD", "20")
+    said = refusal(None, WHOLE)
+    assert "S2SHARP_MAXCLOUD" in said
+    assert "max_cloud?" in said
+
+
+def test_variables_that_are_near_no_setting_are_told_of_and_those_of_others_are_not(monkeypatch):
+    monkeypatch.setenv("S2SHARP_DATA", "/data")
+    assert read_config(None, WHOLE)
+    monkeypatch.setenv("S2SHARP_ZZZ", "1")
+    with pytest.warns(UserWarning, match="S2SHARP_ZZZ is no setting"):
+        read_config(None, WHOLE)
+
+
 def test_one_area_and_no_more():
     nowhere = {key: WHOLE[key] for key in ("out", "datetime")}
     for flags in (nowhere, {**WHOLE, "area": "farm.geojson"}):
