@@ -1,4 +1,114 @@
-"""The one exception of the project: what is wrong, with what, and what to do about it."""
+"""The one exception of the project: what is wrong, with what, and what to do about it.
+
+Every error is an :class:`S2SharpError` of one :class:`Kind`. By what they speak of:
+
+- what was asked: bad-config, method-unknown, band-unknown, unit-unknown, epsg-missing, outside, very-large,
+  memory-exceeded, nothing-found, nothing-judged, nothing-published, nothing-to-fit, nothing-to-show, too-many-acquisitions,
+  too-many-items, sign-unsuitable, crs-unsuitable
+- the catalogue and its items: catalog-unreachable, collection-missing, item-broken, band-missing, crs-unknown,
+  off-lattice, offset-unknown, href-refused
+- the archive's files: asset-moved, asset-unreadable, keys-missing, metadata-contradicts-file, signing-failed
+- scenes and methods: scene-malformed, scene-too-small, no-data, context-missing, fit-failed, not-fitted, not-measured,
+  not-calibrated, sample-changed, calibration-failed, weights-corrupt, weights-differ, weights-missing
+- the folder of a run: not-a-run, not-a-cube, not-a-mosaic, other-run, cannot-extend, no-history, snapshot-missing, partial-shard,
+  not-seen-yet, stage-missing, store-unwritable
+- who does the work: busy, lease-lost, run-stopped, jobs-lost, jobs-refused, scheduler-insecure, scheduler-unreachable,
+  worker-error, workers-lost
+"""
+
+from enum import StrEnum
+
+__all__ = ["Kind", "S2SharpError"]
+
+# Exit codes of the command line; 4 is a run of which some units failed.
+_ERROR, _CONFIG, _NOTHING, _BUSY = 1, 2, 3, 5
+_MAY_PASS = True
+
+
+class Kind(StrEnum):
+    """What may be wrong: a stable name for programs, which ends up in ledgers and logs. Names are added, and never changed.
+
+    Attributes
+    ----------
+    exit_code
+        Of a command that ends with it.
+    may_pass
+        Whether the same work may succeed a little later: a store, an archive or a server of signatures that is busy, a
+        worker that was lost.
+    """
+
+    exit_code: int
+    may_pass: bool
+
+    def __new__(cls, name: str, exit_code: int = _ERROR, may_pass: bool = False) -> "Kind":
+        kind = str.__new__(cls, name)
+        kind._value_ = name
+        kind.exit_code, kind.may_pass = exit_code, may_pass
+        return kind
+
+    ASSET_MOVED = "asset-moved"
+    ASSET_UNREADABLE = "asset-unreadable", _ERROR, _MAY_PASS
+    BAD_CONFIG = "bad-config", _CONFIG
+    BAND_MISSING = "band-missing"
+    BAND_UNKNOWN = "band-unknown", _CONFIG
+    BUSY = "busy", _BUSY
+    CALIBRATION_FAILED = "calibration-failed"
+    CANNOT_EXTEND = "cannot-extend"
+    CATALOG_UNREACHABLE = "catalog-unreachable"
+    COLLECTION_MISSING = "collection-missing"
+    CONTEXT_MISSING = "context-missing"
+    CRS_UNKNOWN = "crs-unknown"
+    CRS_UNSUITABLE = "crs-unsuitable"
+    EPSG_MISSING = "epsg-missing"
+    FIT_FAILED = "fit-failed"
+    HREF_REFUSED = "href-refused"
+    ITEM_BROKEN = "item-broken"
+    JOBS_LOST = "jobs-lost"
+    JOBS_REFUSED = "jobs-refused"
+    KEYS_MISSING = "keys-missing"
+    LEASE_LOST = "lease-lost", _BUSY
+    MEMORY_EXCEEDED = "memory-exceeded"
+    METADATA_CONTRADICTS_FILE = "metadata-contradicts-file"
+    METHOD_UNKNOWN = "method-unknown", _CONFIG
+    NO_DATA = "no-data"
+    NO_HISTORY = "no-history"
+    NOT_A_CUBE = "not-a-cube"
+    NOT_A_MOSAIC = "not-a-mosaic"
+    NOT_A_RUN = "not-a-run"
+    NOT_CALIBRATED = "not-calibrated"
+    NOT_FITTED = "not-fitted"
+    NOT_MEASURED = "not-measured"
+    NOT_SEEN_YET = "not-seen-yet"
+    NOTHING_FOUND = "nothing-found", _NOTHING
+    NOTHING_JUDGED = "nothing-judged"
+    NOTHING_PUBLISHED = "nothing-published"
+    NOTHING_TO_FIT = "nothing-to-fit"
+    NOTHING_TO_SHOW = "nothing-to-show"
+    OFF_LATTICE = "off-lattice"
+    OFFSET_UNKNOWN = "offset-unknown"
+    OTHER_RUN = "other-run", _CONFIG
+    OUTSIDE = "outside"
+    PARTIAL_SHARD = "partial-shard"
+    RUN_STOPPED = "run-stopped"
+    SAMPLE_CHANGED = "sample-changed"
+    SCENE_MALFORMED = "scene-malformed"
+    SCENE_TOO_SMALL = "scene-too-small"
+    SCHEDULER_INSECURE = "scheduler-insecure"
+    SCHEDULER_UNREACHABLE = "scheduler-unreachable"
+    SIGN_UNSUITABLE = "sign-unsuitable"
+    SIGNING_FAILED = "signing-failed", _ERROR, _MAY_PASS
+    SNAPSHOT_MISSING = "snapshot-missing"
+    STAGE_MISSING = "stage-missing", _ERROR, _MAY_PASS
+    STORE_UNWRITABLE = "store-unwritable", _ERROR, _MAY_PASS
+    TOO_MANY_ACQUISITIONS = "too-many-acquisitions"
+    TOO_MANY_ITEMS = "too-many-items"
+    UNIT_UNKNOWN = "unit-unknown"
+    VERY_LARGE = "very-large", _CONFIG
+    WEIGHTS_CORRUPT = "weights-corrupt"
+    WEIGHTS_DIFFER = "weights-differ"
+    WEIGHTS_MISSING = "weights-missing"
+    WORKER_ERROR = "worker-error", _ERROR, _MAY_PASS
+    WORKERS_LOST = "workers-lost"
 
 
 class S2SharpError(Exception):
@@ -7,7 +117,7 @@ class S2SharpError(Exception):
     Parameters
     ----------
     kind
-        A stable, machine-readable name such as ``"band-missing"``; it ends up in ledgers and logs.
+        What is wrong, a :class:`Kind` or its name such as ``"band-missing"``; another name is a ``ValueError``.
     message
         Names the thing, what was expected and what was found.
     remedy
@@ -17,10 +127,10 @@ class S2SharpError(Exception):
     """
 
     def __init__(
-        self, kind: str, message: str, remedy: str = "", *, item: str = "", band: str = ""
+        self, kind: Kind | str, message: str, remedy: str = "", *, item: str = "", band: str = ""
     ) -> None:
-        super().__init__(kind, message, remedy)
-        self.kind = kind
+        super().__init__(str(kind), message, remedy)
+        self.kind = Kind(kind)
         self.message = message
         self.remedy = remedy
         self.item = item

@@ -21,7 +21,9 @@ import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from s2sharp.planning.config import RunConfig
-from s2sharp.ui.terminal import EXIT, PARTIAL
+from s2sharp.ui.terminal import PARTIAL
+
+from s2sharp_core.errors import Kind
 
 TOP = Path(__file__).parents[1]
 DEPLOY = TOP / "deploy"
@@ -169,7 +171,7 @@ def test_overlays_are_made_of_what_is_there() -> None:
 def test_the_job_is_not_repeated_where_that_would_not_help() -> None:
     (job,) = documents(Path("base/run.yaml"))
     (rule,) = job["spec"]["jobTemplate"]["spec"]["podFailurePolicy"]["rules"]
-    assert set(rule["onExitCodes"]["values"]) == set(EXIT.values())
+    assert set(rule["onExitCodes"]["values"]) == {kind.exit_code for kind in Kind} - {1}
     assert PARTIAL not in rule["onExitCodes"]["values"]
 
 
@@ -284,4 +286,8 @@ def test_systemd_takes_the_units(tmp_path: Path) -> None:
     assert (done.returncode, done.stderr) == (0, "")
     service = (DEPLOY / "systemd" / "s2sharp@.service").read_text()
     (codes,) = re.findall(r"^SuccessExitStatus=(.*)$", service, re.MULTILINE)
-    assert {int(code) for code in codes.split()} == {EXIT["nothing-found"], EXIT["busy"], STOPPED}
+    assert {int(code) for code in codes.split()} == {
+        Kind.NOTHING_FOUND.exit_code,
+        Kind.BUSY.exit_code,
+        STOPPED,
+    }

@@ -15,6 +15,7 @@ from distributed import Client, Future
 from distributed.client import ClosedClientError
 
 from s2sharp_core import S2SharpError
+from s2sharp_core.errors import Kind
 
 from .ledger import Record
 
@@ -30,11 +31,8 @@ _RUN = 8
 # A unit is tried again after so many seconds, twice as long each further time.
 _BACKOFF = 5.0
 
-# Failures that may pass: a store, an archive or a server of signatures that is busy, a worker that was lost.
-PASSING = frozenset(
-    {"asset-unreadable", "signing-failed", "stage-missing", "store-unwritable", "worker-error"}
-)
-"""Kinds of them."""
+PASSING = frozenset(kind for kind in Kind if kind.may_pass)
+"""Kinds of failures that may pass; records hold them by name."""
 
 # A unit that has taken so many times the median of the others, and at least so many seconds, lags.
 _LAG, _LAG_SECONDS = 4.0, 60.0

@@ -33,7 +33,7 @@ def validation_message(error: ValidationError, known: Iterable[str] = ()) -> str
 
 def meant(name: str, known: Iterable[str]) -> str:
     """The known name that a misspelt one is nearest to, as the end of a sentence; "" where none is near."""
-    near = get_close_matches(name.lower(), known, n=1, cutoff=0.7)
+    near = get_close_matches(name.lower(), known, n=1, cutoff=0.8)
     return f" (do you mean {near[0]}?)" if near else ""
 
 

@@ -20,7 +20,6 @@ from rich.progress import (
 from s2sharp_core import S2SharpError
 
 __all__ = [
-    "EXIT",
     "PARTIAL",
     "bars",
     "check_extras",
@@ -32,20 +31,9 @@ __all__ = [
     "told",
 ]
 
-EXIT = {
-    "bad-config": 2,
-    "method-unknown": 2,
-    "band-unknown": 2,
-    "other-run": 2,
-    "very-large": 2,
-    "nothing-found": 3,
-    "busy": 5,
-    "lease-lost": 5,
-}
-"""Exit codes by kind of error: 2 bad configuration, 3 nothing found, 5 another run is at work; 1 for the rest, 4
-partial failure."""
-
 PARTIAL = 4
+"""The exit code of a run of which some units failed; errors have those of their kinds."""
+
 console = Console(soft_wrap=True)
 problems = Console(stderr=True, soft_wrap=True)
 
@@ -64,7 +52,7 @@ def told(
         problems.print(f"[red]{error.kind}:[/] {escape(error.message)}")
         if error.remedy:
             problems.print(f"  → {escape(error.remedy)}")
-        raise typer.Exit(EXIT.get(error.kind, 1)) from None
+        raise typer.Exit(error.kind.exit_code) from None
     except KeyboardInterrupt:
         problems.print(escape(stopped))
         raise typer.Exit(130) from None
