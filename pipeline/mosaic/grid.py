@@ -43,9 +43,6 @@ class Grid:
         left, _, _, top = self.bounds(box)
         return Affine(self.resolution, 0.0, left, 0.0, -self.resolution, top)
 
-    def geobox(self, box: Box) -> GeoBox:
-        return GeoBox(box.shape, self.transform(box), self.crs)
-
     def around(self, bounds: Bounds) -> Box:
         """The pixels that cover ``bounds``, which may reach over them by a thousandth of a pixel."""
         snapped = GeoBox.from_bbox(
