@@ -11,7 +11,7 @@ Every error is an :class:`S2SharpError` of one :class:`Kind`. By what they speak
 - scenes and methods: scene-malformed, scene-too-small, no-data, context-missing, fit-failed, not-fitted, not-measured,
   not-calibrated, sample-changed, calibration-failed, weights-corrupt, weights-differ, weights-missing
 - the folder of a run: not-a-run, not-a-cube, not-a-mosaic, other-run, cannot-extend, no-history, snapshot-missing, partial-shard,
-  not-seen-yet, stage-missing, store-unwritable
+  not-seen-yet, stage-missing, store-unwritable, file-broken, shard-broken
 - who does the work: busy, lease-lost, run-stopped, jobs-lost, jobs-refused, scheduler-insecure, scheduler-unreachable,
   worker-error, workers-lost
 """
@@ -60,6 +60,7 @@ class Kind(StrEnum):
     CRS_UNKNOWN = "crs-unknown"
     CRS_UNSUITABLE = "crs-unsuitable"
     EPSG_MISSING = "epsg-missing"
+    FILE_BROKEN = "file-broken"
     FIT_FAILED = "fit-failed"
     HREF_REFUSED = "href-refused"
     ITEM_BROKEN = "item-broken"
@@ -95,6 +96,7 @@ class Kind(StrEnum):
     SCENE_TOO_SMALL = "scene-too-small"
     SCHEDULER_INSECURE = "scheduler-insecure"
     SCHEDULER_UNREACHABLE = "scheduler-unreachable"
+    SHARD_BROKEN = "shard-broken"
     SIGN_UNSUITABLE = "sign-unsuitable"
     SIGNING_FAILED = "signing-failed", _ERROR, _MAY_PASS
     SNAPSHOT_MISSING = "snapshot-missing"
