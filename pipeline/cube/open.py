@@ -5,6 +5,7 @@ One group per EPSG code, named by the code, with the full resolution in it and o
 same place lies in the same shard of any cube; what was asked for is recorded as ``area``.
 """
 
+import math
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
@@ -20,7 +21,6 @@ from ..storage.arrays import zarr_store
 from ..storage.location import Location, place, store_errors
 from .history import snapshot_store
 from .layout import (
-    FILL,
     FORMAT,
     LAYERS,
     NATIVE,
@@ -35,6 +35,10 @@ if TYPE_CHECKING:
     from zarr.storage import StoreLike
 
 __all__ = ["crop", "open_cube", "open_written", "read_group"]
+
+
+_BLOCKS = 50_000
+"""Of Dask in a variable, at most about: it lists them all whenever it computes anything."""
 
 
 def open_cube(
@@ -133,20 +137,53 @@ def open_written(store: Location, layout: Layout, time: int, level: int = 0) -> 
 def read_group(
     root: zarr.Group, store: "StoreLike", name: str, variables: Iterable[str]
 ) -> xr.Dataset:
-    """One group of a store as it is stored, lazy, with those of ``variables`` that it has."""
+    """Return one group of a store as it is stored, with those of ``variables`` that it has; no array of Dask's yet.
+
+    Dask is handed what is left of it (:func:`crop`): it lists blocks whenever they are cut or put in another order.
+    """
     # A store that is still being written has no consolidated metadata yet.
     whole = root.metadata.consolidated_metadata is not None
     raw = xr.open_zarr(
-        store, group=name, mask_and_scale=False, consolidated=whole, decode_coords="all"
+        store,
+        group=name,
+        mask_and_scale=False,
+        consolidated=whole,
+        decode_coords="all",
+        chunks=None,
     )
     return raw[[x for x in variables if x in raw]]
 
 
 def crop(raw: xr.Dataset, bbox: Bounds | None, crs: CRS, pixel: float) -> xr.Dataset:
-    """The part of :func:`read_group`'s that was asked for and lies in ``bbox``, decoded, time ascending."""
-    raw = _crop(raw, _bounds(raw, bbox, crs), pixel).sortby("time")
-    bands = {name: x for name, x in raw.data_vars.items() if "scale_factor" in x.attrs}
-    return _describe(raw.assign({name: _decode(x) for name, x in bands.items()}))
+    """Return the part of :func:`read_group`'s that was asked for and lies in ``bbox``, decoded, lazy, time ascending."""
+    inside = _crop(raw, _bounds(raw, bbox, crs), pixel)
+    if not inside.indexes["time"].is_monotonic_increasing:
+        inside = inside.sortby("time")
+    blocks = _blocks(raw, inside)
+    return _describe(_decode(inside).chunk(blocks))
+
+
+def _blocks(raw: xr.Dataset, inside: xr.Dataset) -> dict[str, tuple[int, ...]]:
+    """Return Dask's blocks for a part of a group: the chunks of its files, or so many of them that there are not too many."""
+    layout = next(iter(raw.data_vars.values())).encoding
+    _, *sides = layout["chunks"]
+    times, height, width = (inside.sizes[dim] for dim in ("time", "y", "x"))
+    count, most, deep = (
+        times * math.prod(-(-n // s) for n, s in zip((height, width), sides, strict=True)),
+        1,
+        1,
+    )
+    while count > _BLOCKS and most * sides[0] < layout["shards"][1]:
+        most, count = most * 2, count / 4
+    while count > _BLOCKS and deep < times:
+        deep, count = deep * 2, count / 2
+    blocks = {"time": tuple(min(deep, times - t) for t in range(0, times, deep))}
+    for dim, side in zip(("y", "x"), (side * most for side in sides), strict=True):
+        begin = int(raw.indexes[dim].get_loc(inside.indexes[dim][0]))
+        end = begin + inside.sizes[dim]
+        edges = [begin, *range((begin // side + 1) * side, end, side), end]
+        blocks[dim] = tuple(np.diff(edges).tolist())
+    return blocks
 
 
 def _describe(cube: xr.Dataset) -> xr.Dataset:
@@ -185,11 +222,12 @@ def _crop(raw: xr.Dataset, bounds: Bounds, pixel: float) -> xr.Dataset:
     return inside
 
 
-def _decode(x: xr.DataArray) -> xr.DataArray:
-    """Integers → float32 (xarray's own decoding of a Zarr attribute would give float64)."""
-    attributes = dict(x.attrs)
-    fill = attributes.pop("_FillValue", FILL)
-    scale = np.float32(attributes.pop("scale_factor"))
-    y = x.where(x != fill).astype("float32") * scale
-    y.attrs = attributes  # without what it was decoded with, else saving it would decode it twice
-    return y
+def _decode(raw: xr.Dataset) -> xr.Dataset:
+    """Integers → float32, as they are read; xarray would choose float64 for a scale that is Python's number."""
+    scaled = {
+        name: x.assign_attrs(scale_factor=np.float32(x.attrs["scale_factor"]))
+        for name, x in raw.data_vars.items()
+        if "scale_factor" in x.attrs
+    }
+    decoded = xr.decode_cf(raw[[*scaled]].assign(scaled), decode_times=False, decode_coords=False)
+    return raw.assign(decoded.data_vars)
