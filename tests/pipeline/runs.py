@@ -1,9 +1,10 @@
 """Running small things, and comparing what they wrote."""
 
-import re
+import json
 from pathlib import Path
 from typing import Any
 
+from s2sharp.cube.keys import chunk_index, chunk_key, moves_of
 from s2sharp.demo.synthetic import COLLECTION
 from s2sharp.execution.execute import execute
 from s2sharp.execution.phases import RunOutcome
@@ -11,7 +12,7 @@ from s2sharp.planning.config import RunConfig, read_config
 from s2sharp.planning.make import make_plan
 from s2sharp.planning.plan import Plan
 from s2sharp.planning.resume import resume
-from s2sharp.storage.files import files, version
+from s2sharp.storage.files import files, read_text, version
 from s2sharp.storage.location import Location
 
 EVERYWHERE = (10.0, 40.0, 20.0, 55.0)
@@ -43,10 +44,21 @@ def run(settings: RunConfig) -> tuple[Plan, RunOutcome]:
 
 
 def shards(out: Location) -> dict[str, bytes]:
-    """Every stored chunk of a cube: path → content."""
-    store = out / "cube.zarr"
-    names = (name for name in files(store) if re.search(r"/c/\d+/\d+/\d+$", name))
-    return {name: (store / name).read_bytes() for name in names}
+    """Every stored shard of a cube: path → content, by the names of a cube that was never moved."""
+    store, found = out / "cube.zarr", {}
+    names = files(store)
+    for about in [name for name in names if name.endswith("zarr.json")]:
+        moves = moves_of(json.loads(read_text(store / about)))
+        folder = about.removesuffix("zarr.json")
+        if moves is None:
+            continue
+        for name in names:
+            index = (
+                chunk_index(moves, name.removeprefix(folder)) if name.startswith(folder) else None
+            )
+            if index is not None and len(index) == 3:
+                found[folder + chunk_key(0, *index)] = (store / name).read_bytes()
+    return found
 
 
 def records(out: Location) -> dict[str, str]:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from s2sharp.catalog.addresses import safe_name
 from s2sharp.engine.ledger import FINAL, Ledger, Record
+from s2sharp.storage.digests import Digest
 
 KEY, OTHER = "a" * 64, "b" * 64
 UNIT = "S2A_20240601T101031_32633/x1_175_16"
@@ -49,6 +50,8 @@ def test_a_record_is_read_as_it_was_written(tmp_path):
         peak=2,
         worker="host-1",
         written="2024-06-01T10:10:31.000+00:00",
+        files={"B05": Digest(7, "ab" * 32)},
+        software="s2sharp 1",
     )
     assert {f.name for f in dataclasses.fields(full) if not getattr(full, f.name)} == set()
     Ledger(tmp_path).write(full)

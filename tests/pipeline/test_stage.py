@@ -164,7 +164,7 @@ def test_an_interrupted_laying_out_is_made_good(tmp_path):
     acquisition = acquire(tmp_path)
     stage = Stage(tmp_path / "stage", acquisition, BANDS, acquisition.box.snap(SHARD), SHARD)
     # A file where an array of the stage would go: what was laid out before it stays.
-    obstacle = tmp_path / "stage" / f"{acquisition.id}.zarr" / "B05"
+    obstacle = stage._store / "B05"
     obstacle.parent.mkdir(parents=True)
     obstacle.write_text("in the way")
     with pytest.raises(OSError, match="B05"):
