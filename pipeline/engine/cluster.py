@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 import dask
 import torch
 from dask.system import CPU_COUNT
-from distributed import Client, LocalCluster, Nanny, Scheduler
+from distributed import Client, LocalCluster, Nanny, Scheduler, Security
 from distributed.deploy.spec import SpecCluster
 from distributed.system import MEMORY_LIMIT
 
@@ -90,7 +90,8 @@ def _untended() -> bool:
 def connect(where: Where, home: Location) -> Iterator[Cluster]:
     """The cluster that a configuration names; ``home``: the run's folder, for what jobs leave.
 
-    Connections that leave this machine are encrypted: who can reach a plain one may run programs as its user.
+    Connections that leave this machine are encrypted, and so are those of processes that are started here: who can
+    reach a plain one may run programs as its user.
 
     Raises
     ------
@@ -162,15 +163,21 @@ def _private(address: str) -> bool:
 
 
 def _local(workers: int, gpus: tuple[str, ...]) -> SpecCluster:
-    """Processes of this machine, reached from here alone; each is shown one of ``gpus``, if there are any."""
+    """Processes of this machine, reached from here alone; each is shown one of ``gpus``, if there are any.
+
+    The loopback address is open to every user of the machine, and a scheduler runs what it is sent: so these processes
+    know each other by a key that is made for this run and lies in their memory alone.
+    """
+    security = Security.temporary()
     if not gpus:
         return LocalCluster(
             n_workers=workers,
             threads_per_worker=WORKER_THREADS,
             dashboard_address="127.0.0.1:0",
             silence_logs=50,
+            security=security,
         )
-    here: dict[str, Any] = {"host": "127.0.0.1", "protocol": "tcp://"}
+    here: dict[str, Any] = {"host": "127.0.0.1", "protocol": "tls://", "security": security}
     each = {**here, "nthreads": WORKER_THREADS, "memory_limit": 0, "silence_logs": 50}
     return SpecCluster(
         scheduler={"cls": Scheduler, "options": {**here, "dashboard_address": "127.0.0.1:0"}},
@@ -181,6 +188,7 @@ def _local(workers: int, gpus: tuple[str, ...]) -> SpecCluster:
             }
             for i in range(workers)
         },
+        security=security,
         silence_logs=50,
     )
 

@@ -112,11 +112,10 @@ def read_profile(name: str) -> Profile:
     S2SharpError
         ``bad-config``, naming the file and each key that is wrong, or what is not installed.
     """
-    missing = [part for part in ("dask_jobqueue", "cryptography") if find_spec(part) is None]
-    if missing:
+    if find_spec("dask_jobqueue") is None:
         raise S2SharpError(
             "bad-config",
-            f"A cluster of SLURM jobs needs {' and '.join(missing)}.",
+            "A cluster of SLURM jobs needs dask_jobqueue.",
             "Install it (`pip install 's2sharp[slurm]'`), or leave --cluster out.",
         )
     given = Path(name).expanduser()

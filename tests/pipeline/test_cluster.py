@@ -126,6 +126,21 @@ def test_without_certificates_it_is_said_where_they_are_looked_for(
     assert "DASK_DISTRIBUTED__COMM__TLS__" in caught.value.remedy
 
 
+def test_the_processes_of_a_run_let_in_nobody_without_the_key_of_the_run(
+    archive: Path, tmp_path: Path
+) -> None:
+    """Loopback addresses are open to all users of a machine."""
+    with connect(config(archive, tmp_path, None), tmp_path) as ours:
+        info = ours.client.scheduler_info()
+        for address in (info["address"], *info["workers"]):
+            assert address.startswith("tls://127.0.0.1:")
+            plain = address.replace("tls", "tcp")
+            for there, key in ((plain, None), (address, Security.temporary())):
+                with pytest.raises(OSError, match=r"Timed out|TLS|closed|SSL"):
+                    Client(there, security=key, timeout="1s")
+        assert ours.client.submit(sum, (1, 2)).result(timeout=30) == 3
+
+
 @pytest.mark.parametrize(
     "address", ["tcp://198.51.100.7:8786", "198.51.100.7:8786", "tcp://scheduler.example:8786"]
 )
