@@ -7,14 +7,28 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 
 from s2sharp_core.errors import S2SharpError
 
-__all__ = ["check_href", "is_local", "public", "safe_name", "unsigned"]
+from .hosts import host_of, leads_inside
+
+__all__ = [
+    "bucket_of",
+    "check_href",
+    "is_local",
+    "may_go_inside",
+    "public",
+    "safe_name",
+    "unsigned",
+]
 
 # Of SAS tokens, presigned S3, Google and CloudFront addresses, and of what else is called a key.
 _SECRET = re.compile(
     r"sig|token|key|secret|pass|pw|auth|cred|policy|expir|amz-|goog-|user|session|^(s[a-z]{1,4}|code|jwt)$",
     re.IGNORECASE,
 )
-_REMOTE = re.compile(r"(?:https?|s3)://[^/?#\s\[\]]+(?:[/?#].*)?(?<!\s)", re.IGNORECASE)
+# Hosts and buckets as they are spelled by those who mean no harm: programs read anything else in different ways.
+_REMOTE = re.compile(
+    r"(?:https?://(?:[^/?#\\\s\[\]@]*@)?[A-Z0-9._-]+(?::\d*)?|s3://(?P<bucket>[A-Z0-9._-]+))(?:[/?#].*)?(?<!\s)",
+    re.IGNORECASE | re.ASCII,
+)
 _VERSIONS = frozenset({"versionid", "generation"})
 
 
@@ -35,14 +49,36 @@ def is_local(catalog: str) -> bool:
     return _scheme(catalog) in ("", "file")
 
 
-def check_href(href: str, catalog: str) -> str:
+def bucket_of(href: str) -> str | None:
+    """The bucket of an s3:// address; None of any other."""
+    found = _REMOTE.fullmatch(href)
+    return found["bucket"] if found else None
+
+
+def may_go_inside(catalog: str, private: bool = False) -> bool:
+    """Whether ``catalog`` may name addresses inside a private network: it lies there itself, or on this machine, or
+    the operator lets all (``private``).
+    """
+    return private or is_local(catalog) or leads_inside(host_of(catalog))
+
+
+def check_href(href: str, catalog: str, *, private: bool = False) -> str:
     """``href``, if ``catalog`` may make us open it, else the error ``href-refused``.
 
-    http(s) and s3 may come from anywhere; absolute paths and file:// (returned as a path) only
-    from a catalogue on this machine. GDAL's /vsi names and all other schemes never.
+    http(s) and s3 may come from anywhere, but for hosts inside a private network, of which only a catalogue that
+    :func:`may_go_inside` can speak; absolute paths and file:// (returned as a path) only from a catalogue on this
+    machine. GDAL's /vsi names and all other schemes never.
     """
     if href.isprintable() and _REMOTE.fullmatch(href):
-        return href
+        host = host_of(href)
+        if not host or may_go_inside(catalog, private) or not leads_inside(host):
+            return href
+        raise S2SharpError(
+            "href-refused",
+            f"{public(catalog)} points to {public(href)!r}, which lies inside a private network; a public catalogue "
+            "should not.",
+            "If you trust the catalogue, add --allow-private.",
+        )
     scheme = _scheme(href)
     if href.isprintable() and href == href.strip():
         path = unquote(urlsplit(href).path) if scheme == "file" else href

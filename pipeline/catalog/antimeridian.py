@@ -33,7 +33,9 @@ def unwrap(shape: shapely.Geometry) -> shapely.Geometry:
     turned = shapely.transform(
         shape, lambda xy: np.column_stack([xy[:, 0] + 360 * (xy[:, 0] < 0), xy[:, 1]])
     )
-    return shapely.union_all(shapely.make_valid(turned))
+    turned = shapely.union_all(shapely.make_valid(turned))
+    # Drawn from -180 to 180, it tells no longitudes.
+    return turned if turned.area or not shape.area else shape
 
 
 def wrap(shape: shapely.Geometry) -> shapely.Geometry:

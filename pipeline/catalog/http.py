@@ -1,8 +1,13 @@
 """Documents and parts of files, local or from the web, asked for patiently."""
 
 import io
+import json
+import os
 import re
+import stat
 import tempfile
+from functools import lru_cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 from urllib.parse import urlsplit
 
@@ -10,12 +15,22 @@ from urllib3 import BaseHTTPResponse, Retry
 
 from s2sharp_core.errors import S2SharpError
 
-from .addresses import public
+from .addresses import may_go_inside, public
+from .sessions import ANSWER_SECONDS, MAX_BYTES, RefusedError, Session, bounded, pieces
 
 if TYPE_CHECKING:
     from pystac_client.stac_api_io import StacApiIO
 
-__all__ = ["BrokenError", "RangeFile", "answer", "open_file", "read_json", "stac_io", "unreachable"]
+__all__ = [
+    "BrokenError",
+    "RangeFile",
+    "answer",
+    "open_file",
+    "read_json",
+    "read_regular",
+    "stac_io",
+    "unreachable",
+]
 
 RETRIES = 5
 
@@ -27,6 +42,18 @@ TIMEOUT = (10.0, 60.0)
 
 PART = 1 << 20
 """Bytes that are asked for at once of a remote file."""
+
+MAX_FILE = 1 << 34
+"""Bytes of a remote file whose server gives no parts of it."""
+
+FILE_SECONDS = 1800.0
+"""For what is asked for at once of a remote file, which may be all of it."""
+
+MAX_JSON = 2_000_000
+"""Parts of a JSON document. A page of a hundred items has some ten thousand, a catalogue's longest list a million."""
+
+MAX_NESTING = 64
+"""Of lists and objects in each other; STAC's are ten deep."""
 
 
 class BrokenError(Exception):
@@ -41,41 +68,129 @@ class _Patience(Retry):
         return None if asked is None else min(asked, 60.0)
 
 
-def stac_io(headers: dict[str, str] | None = None) -> "StacApiIO":
-    """What reads documents, local or remote, patiently: a search is safe to repeat, POST too."""
-    from pystac_client.stac_api_io import StacApiIO
+def stac_io(
+    home: str, headers: dict[str, str] | None = None, *, private: bool = False
+) -> "StacApiIO":
+    """What reads documents, local or remote, patiently: a search is safe to repeat, POST too.
 
+    Parameters
+    ----------
+    home
+        The catalogue (or the item) that is read: decides whether its addresses may lead inside a private network, as of
+        :func:`~s2sharp.catalog.addresses.may_go_inside`.
+    """
+    reader: StacApiIO = _reader()(headers=headers, timeout=TIMEOUT)
+    reader.session = _session(home, private, ANSWER_SECONDS)
+    reader.session.headers.update(headers or {})
+    return reader
+
+
+def _session(home: str, private: bool, seconds: float) -> Session:
     retry = _Patience(
         total=RETRIES,
         connect=2,
+        redirect=0,
         backoff_factor=BACKOFF,
         status_forcelist=(429, 500, 502, 503, 504),
         allowed_methods=None,
         raise_on_status=False,
     )
-    return StacApiIO(headers=headers, max_retries=retry, timeout=TIMEOUT)
+    inside = may_go_inside(home, private)
+    return Session(inside=inside, anywhere=private, retries=retry, seconds=seconds)
 
 
-def read_json(io: "StacApiIO", href: str) -> dict[str, Any]:
-    """A JSON object. Raises `BrokenError`, or ``catalog-unreachable`` if the server may know better."""
-    from pystac_client.exceptions import APIError
+@lru_cache(maxsize=1)
+def _reader() -> "type[StacApiIO]":
+    """Made when it is first needed: pystac-client takes its time to load."""
+    from pystac_client.stac_api_io import StacApiIO
 
+    class Documents(StacApiIO):
+        """Documents within bounds: of bytes and seconds, as their session has it, of parts and of depth."""
+
+        def read_text(self, source: Any, *given: Any, **options: Any) -> str:
+            if isinstance(source, str) and not re.match(r"https?://", source, re.IGNORECASE):
+                return read_regular(Path(source), MAX_BYTES).decode()
+            return str(super().read_text(source, *given, **options))
+
+        def json_loads(self, txt: str, *_: Any, **__: Any) -> dict[str, Any]:
+            return as_json(txt)
+
+    return Documents
+
+
+def as_json(text: str) -> dict[str, Any]:
+    """A JSON object within bounds.
+
+    Raises
+    ------
+    BrokenError
+    """
+    # A part of a document takes fifty times its text in memory, and what is deep fells whoever walks it.
+    if sum(map(text.count, ",{[")) > MAX_JSON:
+        raise BrokenError(f"has more than {MAX_JSON} parts")
     try:
-        document = io.read_json(href)
-    except APIError as err:
-        if getattr(err, "status_code", None) in (404, 410):
-            raise BrokenError(answer(err)) from None
-        raise unreachable(href, answer(err)) from None
-    except OSError as err:
-        raise BrokenError(f"can't be read ({err.strerror or type(err).__name__})") from None
+        document = json.loads(text)
     except (ValueError, RecursionError):
         raise BrokenError("is no JSON") from None
     if not isinstance(document, dict):
         raise BrokenError("is no JSON object")
-    return document
+    level: list[Any] = [document]
+    for _ in range(MAX_NESTING):
+        level = [
+            part
+            for parent in level
+            for part in (parent.values() if isinstance(parent, dict) else parent)
+            if isinstance(part, dict | list)
+        ]
+        if not level:
+            return document
+    raise BrokenError(f"is nested more than {MAX_NESTING} deep")
 
 
-def open_file(href: str) -> BinaryIO:
+def read_json(io: "StacApiIO", href: str, **asked: Any) -> dict[str, Any]:
+    """A JSON object; ``asked``: method and parameters of a request.
+
+    Raises
+    ------
+    BrokenError
+        The document is missing, or none that is read.
+    S2SharpError
+        ``catalog-unreachable`` if the server may know better.
+    """
+    from pystac_client.exceptions import APIError
+
+    try:
+        return dict(io.read_json(href, **asked))
+    except APIError as err:
+        if getattr(err, "status_code", None) in (404, 410):
+            raise BrokenError(answer(err)) from None
+        raise unreachable(public(str(getattr(href, "href", href))), answer(err)) from None
+    except OSError as err:
+        raise BrokenError(f"can't be read ({err.strerror or type(err).__name__})") from None
+    except UnicodeDecodeError:
+        raise BrokenError("is no JSON") from None
+
+
+def read_regular(file: Path, most: int) -> bytes:
+    """The content of a file of this machine that is one: a pipe or a device might never end.
+
+    Raises
+    ------
+    BrokenError
+        It is none, or longer than ``most`` bytes.
+    OSError
+    """
+    # Opening a pipe would wait for who writes to it.
+    with os.fdopen(os.open(file, os.O_RDONLY | os.O_NONBLOCK), "rb") as stream:
+        if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
+            raise BrokenError("is no regular file")
+        content = stream.read(most + 1)
+    if len(content) > most:
+        raise BrokenError(f"has more than {most >> 20} MB")
+    return content
+
+
+def open_file(href: str, *, private: bool = False) -> BinaryIO:
     """A path, an http(s) address or any URL that fsspec knows, open for reading at any place.
 
     Raises
@@ -86,7 +201,7 @@ def open_file(href: str) -> BinaryIO:
     scheme = urlsplit(href).scheme.lower()
     try:
         if scheme in ("http", "https"):
-            return _open_web(href)
+            return _open_web(href, private)
         from upath import UPath
 
         return UPath(href).open("rb")
@@ -95,15 +210,18 @@ def open_file(href: str) -> BinaryIO:
         raise unreachable(href, f"can't be read ({why})") from None
 
 
-def _open_web(href: str) -> BinaryIO:
-    file = RangeFile(href)
+def _open_web(href: str, private: bool) -> BinaryIO:
+    file = RangeFile(href, private)
     if file.ranged:
         return cast(BinaryIO, io.BufferedReader(file, PART))
     # A server that knows no ranges gives all of it; on disk, since there may be much.
     copy = tempfile.TemporaryFile()  # noqa: SIM115  (the caller closes it)
-    with file.ask() as whole:
-        for part in whole.iter_content(PART):
+    try:
+        for part in pieces(file.ask(), MAX_FILE):
             copy.write(part)
+    except (RefusedError, OSError) as err:
+        copy.close()
+        raise unreachable(href, answer(err)) from None
     copy.seek(0)
     return cast(BinaryIO, copy)
 
@@ -111,23 +229,30 @@ def _open_web(href: str) -> BinaryIO:
 class RangeFile(io.RawIOBase):
     """A file on a web server, of which only what is read is fetched."""
 
-    def __init__(self, href: str) -> None:
-        self._href, self._session, self._at = href, stac_io().session, 0
-        with self.ask(0, 1) as first:
-            said = re.fullmatch(r"bytes \d+-\d+/(\d+)", first.headers.get("Content-Range", ""))
-            self.ranged = first.status_code == 206 and said is not None
-            self._size = int(said[1]) if said else 0
+    def __init__(self, href: str, private: bool = False) -> None:
+        self._href, self._at = href, 0
+        self._session = _session(href, private, FILE_SECONDS)
+        first = self.ask(0, 1)
+        first.close()
+        first.watch.end()
+        said = re.fullmatch(r"bytes \d+-\d+/(\d+)", first.headers.get("Content-Range", ""))
+        self.ranged = first.status_code == 206 and said is not None
+        self._size = int(said[1]) if said else 0
 
     def ask(self, start: int | None = None, stop: int | None = None) -> Any:
-        """The answer to a request for all of the file, or bytes ``start`` … ``stop - 1``."""
+        """The answer to a request for all of the file, or bytes ``start`` … ``stop - 1``, not yet read."""
         import requests
 
-        asked = {} if start is None or stop is None else {"Range": f"bytes={start}-{stop - 1}"}
+        # Packed bytes would be others than those that were asked for.
+        asked = {"Accept-Encoding": "identity"}
+        if start is not None and stop is not None:
+            asked["Range"] = f"bytes={start}-{stop - 1}"
         try:
-            said = self._session.get(self._href, headers=asked, timeout=TIMEOUT, stream=True)
-        except requests.RequestException as err:
+            said: Any = self._session.get(self._href, headers=asked, timeout=TIMEOUT, stream=True)
+        except (RefusedError, requests.RequestException) as err:
             raise unreachable(self._href, answer(err)) from None
         if not said.ok:
+            said.watch.end()
             raise unreachable(self._href, f"answered {said.status_code}")
         return said
 
@@ -148,8 +273,10 @@ class RangeFile(io.RawIOBase):
         stop = min(self._at + len(buffer), self._size)
         if stop <= self._at:
             return 0
-        with self.ask(self._at, stop) as said:
-            data = said.content
+        try:
+            data = bounded(self.ask(self._at, stop), stop - self._at)
+        except (RefusedError, OSError) as err:
+            raise unreachable(self._href, answer(err)) from None
         if len(data) != stop - self._at:
             raise unreachable(self._href, "broke off in the middle of its answer")
         buffer[: len(data)] = data
@@ -157,8 +284,13 @@ class RangeFile(io.RawIOBase):
         return len(data)
 
 
-def answer(err: Exception) -> str:
+def answer(err: BaseException) -> str:
     """What a failed request came to. Never the error's own text: it holds the address, secrets and all."""
+    said: BaseException | None = err
+    while said is not None:
+        if isinstance(said, RefusedError):
+            return str(said)
+        said = said.__cause__ or said.__context__
     status = getattr(err, "status_code", None)
     return f"answered {status}" if status else "did not answer"
 

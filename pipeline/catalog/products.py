@@ -20,13 +20,14 @@ MAX_DEPTH = 8
 
 
 def are_products(catalog: str) -> bool:
-    """Whether ``catalog`` is a product or a folder of products, by its name or since it has no ``catalog.json``."""
+    """Whether ``catalog`` is a product or a folder of products, by its name or since it has no catalogue's file."""
     name = urlsplit(catalog).path.rstrip("/").lower()
     if name.endswith((".safe", ".zip", ".zarr")):
         return True
     if is_local(catalog):
         folder = place(catalog)
-        return folder.is_dir() and not (folder / "catalog.json").exists()
+        files = (folder / name for name in ("catalog.json", "collection.json"))
+        return folder.is_dir() and not any(file.exists() for file in files)
     web = catalog.lower().startswith(("http:", "https:"))
     return not web and not name.endswith(".json")
 

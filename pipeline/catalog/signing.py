@@ -235,7 +235,7 @@ def _links(item: str) -> _Fresh:
 
 def _fetched(url: str, headers: dict[str, str]) -> dict[str, object]:
     try:
-        return read_json(stac_io(headers), url)
+        return read_json(stac_io(url, headers), url)
     except BrokenError as err:
         raise _FailedError(str(err)) from None
     except S2SharpError as err:

@@ -12,8 +12,9 @@ import pyarrow.parquet as pq
 import pystac
 import pytest
 import rasterio
+import s2sharp.catalog.api
 import s2sharp.catalog.http
-import s2sharp.catalog.search
+import s2sharp.catalog.static
 from rasterio.transform import from_origin
 from rasterio.windows import Window
 from s2sharp.catalog.geoparquet import documents
@@ -247,13 +248,14 @@ def test_a_missing_collection_is_named_with_those_that_there_are(catalog):
 
 
 def test_an_answer_of_many_pages_is_read_to_its_end(api, monkeypatch):
-    monkeypatch.setattr(s2sharp.catalog.search, "PAGE", 1)
+    monkeypatch.setattr(s2sharp.catalog.api, "PAGE", 1)
     assert ids(api, L2A, VIENNA, MAY) == [FIRST, NEXT, "interval", LAST]
 
 
 @pytest.mark.parametrize("kind", ["STAC API", "static path"])
 def test_more_items_than_anyone_can_mean_are_refused(kind, request, monkeypatch):
-    monkeypatch.setattr(s2sharp.catalog.search, "MAX_ITEMS", 3)
+    for module in (s2sharp.catalog.api, s2sharp.catalog.static):
+        monkeypatch.setattr(module, "MAX_ITEMS", 3)
     catalog = request.getfixturevalue({"STAC API": "api", "static path": "folder"}[kind])
     with refused("too-many-items"):
         list(search(str(catalog), L2A, VIENNA, MAY))
@@ -263,7 +265,7 @@ def test_more_items_than_anyone_can_mean_are_refused(kind, request, monkeypatch)
 
 
 def test_an_api_that_fails_every_third_time_gives_the_whole_answer(api, monkeypatch):
-    monkeypatch.setattr(s2sharp.catalog.search, "PAGE", 1)
+    monkeypatch.setattr(s2sharp.catalog.api, "PAGE", 1)
     asked = []
 
     def third(number: int, path: str) -> int | None:
@@ -367,7 +369,7 @@ def test_an_api_that_lists_no_collections_may_find_nothing(tmp_path):
 @pytest.mark.parametrize("pages", ["the same", "new ones"])
 @pytest.mark.timeout(60)
 def test_pages_without_end_are_refused(tmp_path, monkeypatch, pages):
-    monkeypatch.setattr(s2sharp.catalog.search, "MAX_ITEMS", 20)
+    monkeypatch.setattr(s2sharp.catalog.api, "MAX_ITEMS", 20)
     at: list[str] = []
 
     def page(number: int) -> items.Document:
@@ -405,7 +407,7 @@ def test_catalogues_in_catalogues_without_end_are_refused(tmp_path):
 
 @pytest.mark.timeout(60)
 def test_pages_of_a_few_items_without_end_are_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr(s2sharp.catalog.search, "MAX_PAGES", 20)
+    monkeypatch.setattr(s2sharp.catalog.api, "MAX_PAGES", 20)
     at: list[str] = []
     hook = _api_of(lambda n: _page(at[0], items.earth_search() | {"id": f"x{n}"}))
     with http_server(tmp_path, hook) as url, refused("too-many-items") as err:

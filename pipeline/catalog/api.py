@@ -1,0 +1,150 @@
+"""A search of a STAC API, page by page, and whether its answer seems to be all."""
+
+import json
+import warnings
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+import pystac
+from pystac.utils import make_absolute_href
+
+from .addresses import check_href, public
+from .http import BrokenError, answer, read_json, unreachable
+from .query import MAX_ITEMS, Query, item_of, leave_out, of_rel
+
+if TYPE_CHECKING:
+    from pystac_client.stac_api_io import StacApiIO
+
+__all__ = ["from_api", "from_items", "is_api", "matched", "tell_part"]
+
+PAGE = 100
+
+MAX_PAGES = 20_000
+"""Of an answer. A server that gives a handful of items a page, and never an end, is broken too."""
+
+MAX_EMPTY = 20
+"""Pages without an item, one after the other, behind which another may have some: servers leave gaps where they filter."""
+
+
+def is_api(root: dict[str, Any]) -> bool:
+    """Whether a document is the root of an API: it says so, or names where to search."""
+    said = root.get("conformsTo")
+    if isinstance(said, list) and any("item-search" in str(uri) for uri in said):
+        return True
+    return root.get("type") != "Collection" and next(of_rel(root, "search"), None) is not None
+
+
+def from_api(io: "StacApiIO", root: dict[str, Any], query: Query) -> Iterator[pystac.Item]:
+    from pystac_client.exceptions import APIError
+
+    found: set[str] = set()
+    try:
+        ways = [link.get("method") for link in of_rel(root, "search")]
+        for link in of_rel(root, "search"):
+            link["type"] = pystac.MediaType.GEOJSON.value  # not all say so
+        what = {"collections": [query.collection], "datetime": query.interval, "limit": PAGE}
+        client: Any = io.stac_object_from_dict(root, href=query.catalog)
+        client.add_conforms_to("ITEM_SEARCH")
+        for box in query.boxes:
+            asked = client.search(method="POST" if "POST" in ways else "GET", bbox=box, **what)
+            pages = _pages(io, asked.url, asked.method, asked.get_parameters(), query)
+            for item in _paged(pages, query):
+                if item.id not in found:
+                    found.add(item.id)
+                    yield item
+        lists = client.conforms_to("COLLECTIONS") or client.conforms_to("FEATURES")
+        if not found and lists and client.get_collection(query.collection) is None:
+            known = islice(client.get_collections(), MAX_ITEMS)
+            raise query.missing(collection.id for collection in known)
+    except APIError as err:
+        raise unreachable(query.catalog, answer(err)) from None
+    except BrokenError as err:
+        raise unreachable(query.catalog, f"gave an answer that {err}") from None
+    except (AttributeError, KeyError, TypeError, ValueError, pystac.STACTypeError) as err:
+        said = f"gave an answer that is no STAC ({type(err).__name__})"
+        raise unreachable(query.catalog, said) from None
+
+
+def _pages(
+    io: "StacApiIO", href: str, method: str, parameters: dict[str, Any], query: Query
+) -> Iterator[dict[str, Any]]:
+    """The pages of an answer, those without an item among them."""
+    page = read_json(io, href, method=method, parameters=parameters)
+    yield page
+    followed: set[str] = set()
+    while link := next(of_rel(page, "next"), None):
+        name = json.dumps(link, sort_keys=True)
+        if name in followed and not page["features"]:
+            return  # some servers end so
+        followed.add(name)
+        query.check_time()
+        page = read_json(io, pystac.Link.from_dict(link), parameters=parameters)  # type: ignore[arg-type]
+        yield page
+
+
+def _paged(pages: Iterable[dict[str, Any]], query: Query) -> Iterator[pystac.Item]:
+    seen: set[str] = set()
+    expected = empty = 0
+    for number, page in enumerate(pages, 1):
+        new = {str(feature.get("id")): feature for feature in page["features"]}
+        expected = max(expected, matched(page))
+        empty = 0 if new else empty + 1
+        if empty > MAX_EMPTY:
+            tell_part(query, f"gave {MAX_EMPTY} pages without an item, one after the other")
+            break
+        if new and new.keys() <= seen:
+            raise query.too_many("repeats a page that it gave before")
+        seen |= new.keys()
+        if len(seen) > MAX_ITEMS:
+            raise query.too_many(f"gives more than {MAX_ITEMS} items")
+        if number > MAX_PAGES:
+            raise query.too_many(f"gives more than {MAX_PAGES} pages")
+        for name, feature in new.items():
+            try:
+                yield item_of(feature, None)
+            except BrokenError as err:
+                leave_out(name, str(err))
+    if len(seen) < expected:
+        tell_part(
+            query,
+            f"says that {expected} items match (numberMatched) and gave {len(seen)} of {expected} items",
+        )
+
+
+def matched(page: dict[str, Any]) -> int:
+    """How many items match, as far as a page tells."""
+    context = page.get("context")
+    said = page.get("numberMatched", context.get("matched") if isinstance(context, dict) else None)
+    return said if isinstance(said, int) else 0
+
+
+def tell_part(query: Query, why: str) -> None:
+    """Warn that an answer may be a part."""
+    warnings.warn(
+        f"{public(query.catalog)} {why}: what was found may be a part of what there is.",
+        stacklevel=3,
+    )
+
+
+def from_items(
+    io: "StacApiIO", document: dict[str, Any], href: str, query: Query
+) -> Iterator[pystac.Item]:
+    """The items of a collection that an API serves without a search: it names the address of their pages."""
+    link = next(of_rel(document, "items"), None)
+    if link is None:
+        return
+    for box in query.boxes:
+        asked = {"bbox": ",".join(map(str, box)), "datetime": query.interval, "limit": PAGE}
+        try:
+            target = check_href(
+                make_absolute_href(str(link.get("href")), href),
+                query.catalog,
+                private=query.private,
+            )
+            for item in _paged(_pages(io, target, "GET", asked, query), query):
+                if query.matches(item):  # not every server filters
+                    yield item
+        except (BrokenError, AttributeError, KeyError, TypeError, ValueError) as err:
+            said = f"gave items that are no STAC ({type(err).__name__})"
+            raise unreachable(query.catalog, said) from None

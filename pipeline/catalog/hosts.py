@@ -1,0 +1,64 @@
+"""Hosts of the web: which lie inside, where a catalogue from outside has no business.
+
+Loopback, link-local, private and shared addresses, and those by which clouds serve a machine its own keys: what
+answers there trusts who asks, and who asks is this machine.
+"""
+
+import socket
+from functools import lru_cache
+from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
+from urllib.parse import urlsplit
+
+__all__ = ["host_of", "is_inside", "leads_inside", "origin"]
+
+# A public address, at which Azure's machines are given settings and keys.
+_AZURE = ip_address("168.63.129.16")
+_NAT64 = ip_network("64:ff9b::/96")
+_PORTS = {"http": 80, "https": 443}
+
+
+def is_inside(address: str) -> bool:
+    """Whether an IP address is none of the public internet; one that holds another counts as that."""
+    ip = ip_address(address.partition("%")[0])
+    if isinstance(ip, IPv6Address) and (held := _held(ip)):
+        ip = held
+    return ip.is_multicast or not ip.is_global or ip == _AZURE
+
+
+def _held(ip: IPv6Address) -> IPv4Address | None:
+    """The IPv4 address that an IPv6 address stands for."""
+    if ip in _NAT64:
+        return IPv4Address(int(ip) & 0xFFFFFFFF)
+    return ip.ipv4_mapped or ip.sixtofour or (ip.teredo[1] if ip.teredo else None)
+
+
+@lru_cache(maxsize=4096)
+def leads_inside(host: str) -> bool:
+    """Whether a name or an IP address, in any spelling that the system takes, is of the inside; asks the DNS.
+
+    A name that nobody knows is not: what is asked of it fails by itself.
+    """
+    try:
+        found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError):
+        return False
+    return any(is_inside(str(address[0])) for *_, address in found)
+
+
+def host_of(url: str) -> str:
+    """The host of an http(s) address; nothing of any other."""
+    try:
+        parts = urlsplit(url)
+        host = parts.hostname or ""
+    except ValueError:
+        return ""
+    return host if parts.scheme.lower() in _PORTS else ""
+
+
+def origin(url: str) -> tuple[str, str, int]:
+    """Scheme, host and port of an http(s) address. https at a host's usual port is as http at its own."""
+    parts = urlsplit(url)
+    scheme = parts.scheme.lower()
+    port = parts.port or _PORTS.get(scheme, 0)
+    usual = port == _PORTS.get(scheme)
+    return ("" if usual else scheme), (parts.hostname or ""), (0 if usual else port)

@@ -1,0 +1,195 @@
+"""A query of a catalogue: the box, the time and the collection that are asked for, and whether an item meets them."""
+
+import datetime as dt
+import math
+import warnings
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from functools import cached_property
+from time import monotonic
+from typing import Any
+
+import pystac
+import shapely
+from shapely.affinity import translate
+
+from s2sharp_core.errors import S2SharpError
+
+from .addresses import public
+from .antimeridian import Degrees, unwrap
+from .http import BrokenError
+from .metadata import sensed
+
+__all__ = ["MAX_ITEMS", "Query", "boxes_around", "item_of", "leave_out", "of_rel"]
+
+MAX_ITEMS = 200_000
+"""More than this in one answer is refused: it would be a decade of a continent, or a broken server."""
+
+METRES_PER_DEGREE = 110_574
+"""Of latitude at the equator, where a degree is shortest; so a margin is never cut."""
+
+SEARCH_SECONDS = 3 * 3600.0
+"""For one search. A decade of a continent takes an hour and a half of an API."""
+
+
+@dataclass(frozen=True)
+class Query:
+    """What is asked of a catalogue; ``private``: whether it may name hosts inside a private network wherever it lies."""
+
+    catalog: str
+    collection: str
+    boxes: list[Degrees]
+    start: dt.datetime | None
+    end: dt.datetime | None
+    private: bool = False
+    begun: float = field(default_factory=monotonic, compare=False)
+
+    @property
+    def interval(self) -> str:
+        """The time, as APIs take it."""
+        texts = (
+            when.astimezone(dt.UTC).isoformat().replace("+00:00", "Z") if when else ".."
+            for when in (self.start, self.end)
+        )
+        return "/".join(texts)
+
+    @cached_property
+    def area(self) -> shapely.Geometry:
+        """The boxes, and once more around the globe to both sides, where footprints may reach."""
+        once = shapely.union_all([shapely.box(*box) for box in self.boxes])
+        area = shapely.union_all([translate(once, turn) for turn in (-360, 0, 360)])
+        shapely.prepare(area)
+        return area
+
+    @property
+    def turned(self) -> list[Degrees]:
+        """The boxes as :attr:`area` has them."""
+        return [
+            (west + turn, south, east + turn, north)
+            for turn in (0, -360, 360)
+            for west, south, east, north in self.boxes
+        ]
+
+    def matches(self, item: pystac.Item) -> bool:
+        """Whether an item meets box and time."""
+        told = item.common_metadata
+        first, last = told.start_datetime, told.end_datetime
+        if first is None or last is None:
+            first = last = sensed(item)
+        # A time without a zone is UTC in STAC.
+        first, last = (t if t.tzinfo else t.replace(tzinfo=dt.UTC) for t in (first, last))
+        if (self.end and first > self.end) or (self.start and last < self.start):
+            return False
+        return self._touches(item)
+
+    def _touches(self, item: pystac.Item) -> bool:
+        """As an API does it: by the footprint. A footprint that is no geometry: by its bbox.
+
+        Of an item that tells neither, its files' grids will tell.
+        """
+        if item.geometry:
+            try:
+                return bool(self.area.intersects(unwrap(shapely.geometry.shape(item.geometry))))
+            except Exception:  # noqa: S110 - shapely, GEOS and malformed JSON each have their own
+                pass
+        if not item.bbox:
+            return True
+        half = len(item.bbox) // 2
+        west, south, east, north = *item.bbox[:2], *item.bbox[half : half + 2]
+        return bool(
+            self.area.intersects(shapely.box(west, south, east + 360 * (east < west), north))
+        )
+
+    def check_time(self, most: float = SEARCH_SECONDS) -> None:
+        """Raise ``catalog-unreachable`` where the search has taken longer than ``most`` seconds."""
+        if monotonic() - self.begun > most:
+            raise S2SharpError(
+                "catalog-unreachable",
+                f"The catalogue {public(self.catalog)} has been searched for {most:.0f} s, and there is no end.",
+                "Ask for a smaller area or a shorter time, or an API or a stac-geoparquet in place of a static catalogue.",
+            )
+
+    def missing(self, known: Iterable[str]) -> S2SharpError:
+        """The error that the collection is none of those that are ``known``."""
+        names = sorted(known)
+        return S2SharpError(
+            "collection-missing",
+            f"{public(self.catalog)} has no collection {self.collection!r}; it has "
+            f"{', '.join(names[:50]) or 'none'}{' …' if len(names) > 50 else ''}.",
+            "Choose one of these.",
+        )
+
+    def too_many(self, what: str) -> S2SharpError:
+        """The error that there is no end of something."""
+        return S2SharpError(
+            "too-many-items",
+            f"{public(self.catalog)} {what}.",
+            "Ask for a smaller area or a shorter time.",
+        )
+
+
+def item_of(document: Any, href: str | None) -> pystac.Item:
+    """A document as an item that tells when it was sensed.
+
+    Raises
+    ------
+    BrokenError
+    """
+    try:
+        # Both of STAC's versions are read as they are, so nothing has to be brought up to date.
+        old = not str(document.get("stac_version")).startswith("1.")
+        item = pystac.Item.from_dict(document, href=href, preserve_dict=False, migrate=old)
+        sensed(item)
+    except Exception as err:
+        # pystac takes what it is given on trust: any error may come of a hostile document.
+        raise BrokenError(f"is no STAC item ({type(err).__name__})") from err
+    return item
+
+
+def of_rel(document: dict[str, Any], rel: str) -> Iterator[dict[str, Any]]:
+    """The links of a document that have a relation; what is no link is none."""
+    links = document.get("links")
+    for link in links if isinstance(links, list) else ():
+        if isinstance(link, dict) and link.get("rel") == rel:
+            yield link
+
+
+def leave_out(what: str, why: str) -> None:
+    """Warn that a part of a catalogue is left out."""
+    warnings.warn(f"{public(what)} {why}; it is left out.", stacklevel=3)
+
+
+def boxes_around(bbox: Degrees, margin_m: float) -> list[Degrees]:
+    """The grown box; two where it crosses the antimeridian, since APIs take that differently.
+
+    Raises
+    ------
+    S2SharpError
+        ``bad-config``.
+    """
+    try:
+        west, south, east, north = (float(value) for value in bbox)
+    except (TypeError, ValueError):
+        raise _bad_box(bbox) from None
+    fits = -180 <= west <= 180 and -180 <= east <= 180 and -90 <= south <= north <= 90
+    if not fits or not 0 <= margin_m < math.inf:
+        raise _bad_box(bbox, margin_m)
+    grow = margin_m / METRES_PER_DEGREE
+    south, north = max(-90.0, south - grow), min(90.0, north + grow)
+    shrink = math.cos(math.radians(max(abs(south), abs(north))))
+    grow = min(180.0, grow / max(shrink, 1e-9))
+    if east - west + (360 if east < west else 0) + 2 * grow >= 360:
+        return [(-180.0, south, 180.0, north)]
+    west, east = west - grow, east + grow
+    west, east = west + (360 if west < -180 else 0), east - (360 if east > 180 else 0)
+    if west <= east:
+        return [(west, south, east, north)]
+    return [(west, south, 180.0, north), (-180.0, south, east, north)]
+
+
+def _bad_box(bbox: object, margin_m: float = 0) -> S2SharpError:
+    return S2SharpError(
+        "bad-config",
+        f"bbox {bbox!r} with a margin of {margin_m} m is no west, south, east, north in degrees.",
+        "Write, for example, 14.9 47.7 15.1 47.9; west > east crosses the antimeridian.",
+    )

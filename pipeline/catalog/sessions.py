@@ -1,0 +1,229 @@
+"""Sessions with web servers that may be sick or hostile: an answer has bounds, and leads nowhere inside.
+
+Of an answer, bytes are bounded as they come and as they unpack, and so is the time from its request to its last
+byte, whatever the server does meanwhile: one byte now and then would keep any timeout of a socket from ending. Every
+address that is connected to is looked at, those of redirects among them.
+"""
+
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from contextvars import ContextVar
+from typing import Any
+
+import requests
+from requests.adapters import HTTPAdapter
+from urllib3 import HTTPConnectionPool, HTTPSConnectionPool, PoolManager, Retry
+from urllib3.connection import HTTPConnection, HTTPSConnection
+
+from .hosts import is_inside, leads_inside, origin
+
+__all__ = ["ANSWER_SECONDS", "MAX_BYTES", "RefusedError", "Session", "bounded", "pieces"]
+
+ANSWER_SECONDS = 75.0
+"""From a request to the last byte of its answer, for a document. What takes longer is no catalogue to work with."""
+
+MAX_BYTES = 1 << 25
+"""Of a document, unpacked; a page of a hundred items has some MB at most."""
+
+REDIRECTS = 5
+
+_PIECE = 1 << 14
+_INSIDE = "leads inside a private network, where it should not (--allow-private lets it)"
+
+
+class RefusedError(Exception):
+    """An answer, or where it leads, is refused. The text says why and holds no address: "took too long to answer"."""
+
+
+class _Watch:
+    """One request, from its sending to the end of its answer; a retry's time begins anew."""
+
+    def __init__(self, inside: bool, seconds: float) -> None:
+        self.inside, self.seconds = inside, seconds
+        self.begun = time.monotonic()
+        self._late = False
+        self._socket: socket.socket | None = None
+        self._timer: threading.Timer | None = None
+
+    def begin(self) -> None:
+        self.end()
+        self.check()
+        self.begun = time.monotonic()
+        self._timer = threading.Timer(max(0.0, self.seconds), self._cut)
+        self._timer.daemon = True
+        self._timer.start()
+
+    def listens(self, sock: socket.socket) -> None:
+        """What is to be cut when time is up: a connection forgets its socket where the server ends the answer by closing."""
+        self._socket = sock
+
+    def _cut(self) -> None:
+        self._late = True
+        if self._socket is not None:
+            with suppress(OSError):
+                # Wakes who waits for the next byte; of TLS, too, without a word to the other side.
+                socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
+
+    def check(self) -> None:
+        if self._late:
+            raise RefusedError("took too long to answer")
+
+    def end(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+
+
+_watch: ContextVar[_Watch | None] = ContextVar("watch", default=None)
+
+
+class _Guarded:
+    """A connection that goes nowhere inside, unless it may, and whose answers are watched."""
+
+    def connect(self: Any) -> None:
+        watch = _watch.get()
+        if _closed_in(self, watch) and leads_inside(self.host.strip("[]")):
+            raise RefusedError(_INSIDE)
+        super().connect()  # type: ignore[misc]
+        _look(self, watch)
+
+    def request(self: Any, *given: Any, **options: Any) -> None:
+        watch = _watch.get()
+        if watch:
+            watch.begin()
+        if self.sock is not None:
+            _look(self, watch)
+        super().request(*given, **options)  # type: ignore[misc]
+
+
+def _closed_in(connection: Any, watch: _Watch | None) -> bool:
+    """Whether a connection may not go inside; where a proxy is asked to make it, that decides."""
+    return watch is not None and not watch.inside and connection.proxy is None
+
+
+def _look(connection: Any, watch: _Watch | None) -> None:
+    """Look where a connection has really gone: a name may lead elsewhere than when it was asked for."""
+    if _closed_in(connection, watch) and is_inside(connection.sock.getpeername()[0]):
+        connection.close()
+        raise RefusedError(_INSIDE)
+    if watch:
+        watch.listens(connection.sock)
+
+
+class _Connection(_Guarded, HTTPConnection):
+    pass
+
+
+class _SecureConnection(_Guarded, HTTPSConnection):
+    pass
+
+
+class _Pool(HTTPConnectionPool):
+    ConnectionCls = _Connection
+
+
+class _SecurePool(HTTPSConnectionPool):
+    ConnectionCls = _SecureConnection
+
+
+class _Adapter(HTTPAdapter):
+    """Sends one request, and takes in its answer within bounds; of one that is streamed, the caller does (`bounded`)."""
+
+    def __init__(self, inside: bool, seconds: float, retries: Retry) -> None:
+        self._inside, self._seconds = inside, seconds
+        super().__init__(max_retries=retries)
+
+    def init_poolmanager(self, *given: Any, **options: Any) -> None:
+        super().init_poolmanager(*given, **options)
+        _guard(self.poolmanager)
+
+    def proxy_manager_for(self, proxy: Any, **options: Any) -> Any:
+        manager = super().proxy_manager_for(proxy, **options)
+        _guard(manager)
+        return manager
+
+    def send(self, request: Any, stream: bool = False, *given: Any, **options: Any) -> Any:
+        inside = self._inside and not getattr(request, "abroad", False)
+        watch = _Watch(inside, self._seconds - getattr(request, "spent", 0.0))
+        token = _watch.set(watch)
+        try:
+            answer: Any = super().send(request, True, *given, **options)
+        except BaseException:
+            watch.end()
+            watch.check()
+            raise
+        finally:
+            _watch.reset(token)
+        answer.watch = watch
+        if answer.is_redirect:  # the way to another place has nothing to read
+            answer._content = b""
+            answer.close()
+            watch.end()
+        elif not stream:
+            answer._content = bounded(answer, MAX_BYTES)
+            answer._content_consumed = True
+        return answer
+
+
+def _guard(manager: PoolManager) -> None:
+    manager.pool_classes_by_scheme = {"http": _Pool, "https": _SecurePool}
+
+
+def pieces(answer: Any, most: int) -> Iterator[bytes]:
+    """What an answer of :class:`Session` holds, unpacked, piece by piece; closes it.
+
+    Raises
+    ------
+    RefusedError
+        Beyond ``most`` bytes, or when it took too long.
+    """
+    size = 0
+    try:
+        for piece in answer.iter_content(_PIECE):
+            size += len(piece)
+            if size > most:
+                raise RefusedError(f"gives more than {most >> 20} MB at once")
+            yield piece
+    except (requests.RequestException, OSError):
+        answer.watch.check()
+        raise
+    finally:
+        answer.watch.end()
+        answer.close()
+    answer.watch.check()
+
+
+def bounded(answer: Any, most: int) -> bytes:
+    """As :func:`pieces`, in one."""
+    return b"".join(pieces(answer, most))
+
+
+class Session(requests.Session):
+    """Asks servers patiently, with the bounds of this module.
+
+    Parameters
+    ----------
+    inside
+        Whether it may ask what lies inside a private network. A redirect to another origin never may, but with
+        ``anywhere``.
+    seconds
+        From a request to the last byte of its answer.
+    """
+
+    def __init__(self, *, inside: bool, anywhere: bool, retries: Retry, seconds: float) -> None:
+        super().__init__()
+        self.max_redirects = REDIRECTS
+        self._anywhere = anywhere
+        for scheme in ("http://", "https://"):
+            self.mount(scheme, _Adapter(inside or anywhere, seconds, retries))
+
+    def rebuild_auth(self, prepared_request: Any, response: Any) -> None:
+        """As requests does it before each redirect; notes whether that leads abroad, and what time is left."""
+        super().rebuild_auth(prepared_request, response)
+        first = (response.history or [response])[0].url
+        abroad = origin(first) != origin(prepared_request.url)
+        prepared_request.abroad = abroad and not self._anywhere
+        took = time.monotonic() - response.watch.begun
+        prepared_request.spent = getattr(response.request, "spent", 0.0) + took

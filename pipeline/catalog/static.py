@@ -1,0 +1,166 @@
+"""A static catalogue, walked from document to document; and a saved search, which is one."""
+
+from collections import deque
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote, urlsplit
+
+import pystac
+from pystac.utils import make_absolute_href
+
+from s2sharp_core.errors import S2SharpError
+
+from .addresses import check_href, is_local, public
+from .api import from_items, matched, tell_part
+from .http import BrokenError, read_json, unreachable
+from .query import MAX_ITEMS, Query, item_of, leave_out, of_rel
+
+if TYPE_CHECKING:
+    from pystac_client.stac_api_io import StacApiIO
+
+__all__ = ["from_saved", "from_static", "local_file"]
+
+SECONDS = 3600.0
+"""For a walk through a static catalogue. One that takes longer should be asked in another way."""
+
+MAX_PARTS = 1_000_000
+
+MAX_CATALOGUES = 20_000
+"""Of a static catalogue, which are fetched one by one: a folder for each tile and year is fewer."""
+
+MAX_DEPTH = 30
+"""Documents of a static catalogue, and from its root to an item: those of real ones lie ten deep at most."""
+
+
+def from_static(io: "StacApiIO", root: dict[str, Any], query: Query) -> Iterator[pystac.Item]:
+    found: set[str] = set()
+    known: set[str] = set()
+    # What lies higher comes first: a broad catalogue shows before much of it has been read.
+    todo, visited, there = deque([(query.catalog, False, 1)]), {query.catalog}, False
+    catalogues = 0
+    while todo:
+        href, inside, depth = todo.popleft()
+        try:
+            document = root if href == query.catalog else read_json(io, href)
+        except BrokenError as err:
+            if inside:
+                raise unreachable(href, str(err)) from None
+            leave_out(href, str(err))
+            continue
+        is_collection = document.get("type") == "Collection" or "extent" in document
+        if is_collection:
+            known.add(str(document.get("id")))
+            inside = document.get("id") == query.collection
+            there |= inside
+            if inside and next(of_rel(document, "item"), None) is None:
+                for item in from_items(io, document, href, query):
+                    if item.id not in found:
+                        found.add(item.id)
+                        yield item
+        for rel, target in _links(document, href, query):
+            if target in visited or (rel == "item" and is_collection and not inside):
+                continue
+            visited.add(target)
+            if len(visited) > MAX_PARTS:
+                raise query.too_many(f"has more than {MAX_PARTS} parts")
+            query.check_time(SECONDS)
+            if depth >= MAX_DEPTH:
+                raise query.too_many(f"has catalogues in catalogues, {MAX_DEPTH} deep")
+            if rel == "child":
+                catalogues += 1
+                if catalogues > MAX_CATALOGUES:
+                    raise query.too_many(f"has more than {MAX_CATALOGUES} catalogues in it")
+                todo.append((target, inside, depth + 1))
+                continue
+            try:
+                item = item_of(read_json(io, target), target)
+            except BrokenError as err:
+                leave_out(target, str(err))
+                continue
+            if inside or item.collection_id == query.collection:
+                there = True
+                if item.id not in found and query.matches(item):
+                    found.add(item.id)
+                    yield item
+                if len(found) > MAX_ITEMS:
+                    raise query.too_many(f"has more than {MAX_ITEMS} such items")
+    if not there:
+        raise query.missing(known)
+
+
+def _links(document: dict[str, Any], href: str, query: Query) -> Iterator[tuple[str, str]]:
+    """(rel, absolute address) of the items and children; what we must not open is left out."""
+    for rel in ("item", "child"):
+        for link in of_rel(document, rel):
+            try:
+                target = make_absolute_href(str(link.get("href")), href)
+                target = check_href(target, query.catalog, private=query.private)
+            except (S2SharpError, ValueError):
+                why = f"is an address {public(query.catalog)} can't send us to"
+                leave_out(str(link.get("href")), why)
+            else:
+                yield rel, target
+
+
+def from_saved(io: "StacApiIO", root: dict[str, Any], query: Query) -> Iterator[pystac.Item]:
+    """Items in one document: an answer of an API, kept or asked for, or a single item."""
+    found: set[str] = set()
+    known: set[str] = set()
+    for document in _saved(io, root, query):
+        name = str(document.get("id")) if isinstance(document, dict) else query.catalog
+        try:
+            item = item_of(document, None)
+        except BrokenError as err:
+            leave_out(name, str(err))
+            continue
+        if not item.get_self_href():
+            item.set_self_href(query.catalog)
+        known.add(item.collection_id or query.collection)
+        if item.collection_id in (None, query.collection) and item.id not in found:
+            found.add(item.id)
+            if query.matches(item):
+                yield item
+    if known and query.collection not in known:
+        raise query.missing(known)
+
+
+def _saved(io: "StacApiIO", root: dict[str, Any], query: Query) -> Iterator[Any]:
+    if root["type"] == "Feature":
+        yield root
+        return
+    page, count = root, 0
+    while True:
+        features = page.get("features")
+        if not isinstance(features, list):
+            raise unreachable(query.catalog, "is a FeatureCollection without a list of features")
+        count += len(features)
+        if count > MAX_ITEMS:
+            raise query.too_many(f"gives more than {MAX_ITEMS} items")
+        yield from features
+        link = next(of_rel(page, "next"), None)
+        if not link or not features or is_local(query.catalog):
+            break
+        query.check_time()
+        try:
+            page = read_json(io, pystac.Link.from_dict(link))  # type: ignore[arg-type]
+        except (BrokenError, KeyError, TypeError) as err:
+            raise unreachable(query.catalog, f"has a next page that {err}") from None
+    expected = matched(root)
+    if count < expected:
+        tell_part(
+            query,
+            f"says that {expected} items match (numberMatched) and has {count} of {expected} items",
+        )
+    elif link and features:
+        tell_part(query, "is one page of an answer, and names a next one")
+
+
+def local_file(catalog: str) -> str:
+    """The path of a catalogue's first document; of a folder, that of its catalogue or collection."""
+    path = Path(unquote(urlsplit(catalog).path) if catalog.startswith("file:") else catalog)
+    path = path.expanduser().absolute()
+    if path.is_dir():
+        names = ("catalog.json", "collection.json")
+        path = next((path / name for name in names if (path / name).exists()), path / names[0])
+    return str(path)
