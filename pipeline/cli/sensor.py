@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 from rich.box import SIMPLE_HEAD
-from rich.console import Console
 from rich.table import Table
 
 from s2sharp_core import S2SharpError
@@ -18,7 +17,7 @@ from ..catalog.products import are_products
 from ..planning.config import RunConfig, read_config
 from ..storage.files import write_text
 from ..storage.location import place, store_errors
-from ..ui.terminal import console, problems, told
+from ..ui.terminal import Screen, console, problems, told
 from .flags import flag
 
 if TYPE_CHECKING:
@@ -131,7 +130,7 @@ def _show(take: str, seen: "Sensed", windows: int) -> None:
         if band in seen.found or band in seen.noise:
             table.add_row(*_row(band, seen))
     # Wider than many a terminal, which may break lines: figures that are cut tell nothing.
-    Console(width=_WIDE, soft_wrap=True).print(table)
+    Screen(width=_WIDE, soft_wrap=True).print(table)
     for text in seen.told:
         problems.print(f"warning: {text}", style="yellow", markup=False)
 

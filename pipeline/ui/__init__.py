@@ -12,6 +12,7 @@ __getattr__, __dir__, __all__ = face(
         "progress": ["prepare", "watched"],
         "terminal": [
             "PARTIAL",
+            "Screen",
             "bars",
             "check_extras",
             "console",

@@ -6,6 +6,8 @@ from collections.abc import Iterable, Sequence
 from html import escape
 from importlib.resources import files
 
+from s2sharp_core.errors import printable
+
 __all__ = ["asset", "data_uri", "document", "table"]
 
 
@@ -47,7 +49,8 @@ def document(
         f"<script>{script}</script>" if script else "",
         "</body></html>\n",
     ]
-    return "\n".join(parts)
+    page = "\n".join(parts)
+    return printable(page, keep="\n\t", most=len(page))
 
 
 def _digest(text: str) -> str:
