@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 __all__ = ["sensor"]
 
-_FLAGS = "catalog collection bbox area datetime max_cloud bands sign seed"
+_FLAGS = "catalog collection bbox area datetime max_cloud bands sign s3_bucket requester_pays allow_private seed"
 _DEFAULTS = {
     "bbox": "all of a static catalogue or product",
     "datetime": "all of a static catalogue or product",
@@ -92,8 +92,14 @@ def _each(config: RunConfig) -> "Iterator[tuple[Datatake, Sensed, list[dict[str,
 
     reads = config.bands
     with console.status(f"Searching {config.collection} …"):
-        items = search(config.catalog, config.collection, reach(config), when(config))
-        found, refused, _ = group(items, reads, config.catalog, config.sign)
+        items = search(
+            config.catalog,
+            config.collection,
+            reach(config),
+            when(config),
+            private=config.allow_private,
+        )
+        found, refused, _ = group(items, reads, config.catalog, config.access)
         clear = [a for a in found if a.cloud is None or a.cloud <= config.max_cloud]
         datatakes = datatakes_of(config, clear, reads)[0] if clear else ()
     for refusal in refused:
