@@ -47,6 +47,9 @@ class BoundedStore(WrapperStore[Store]):
     async def get(
         self, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None = None
     ) -> Buffer | None:
+        folder = getattr(self._store, "root", None)
+        if isinstance(folder, Path) and (folder / key).exists() and not (folder / key).is_file():
+            raise BrokenError(f"has a {key} that is no regular file")
         found = await super().get(key, prototype, byte_range)
         if found is not None and not key.endswith((".json", ".zarray", ".zattrs", ".zgroup")):
             _check(found, key)

@@ -23,14 +23,13 @@ def freeze(plan: Plan) -> Plan:
     told = plan.config.model_copy(update={"catalog": public(plan.config.catalog)})
     for name, items in ((_ITEMS, plan.items), (_FIT_ITEMS, plan.fit_items)):
         if items:
-            write_bytes(plan.out / name, items, private=True)
+            write_bytes(plan.out / name, items)
     if plan.config.area:
         # Who asks how far the run is, later and elsewhere, has OUT alone.
-        write_text(plan.out / _AREA, shapely.to_geojson(lonlat(plan.config)), private=True)
+        write_text(plan.out / _AREA, shapely.to_geojson(lonlat(plan.config)))
     client = {"acquisitions", "datatakes", "items", "fit_items"}
     text = stamped.model_copy(update={"config": told}).model_dump_json(indent=1, exclude=client)
-    # For its owner's eyes: what a query asks for may be nobody else's business.
-    write_text(plan.out / "run.json", text, private=True)
+    write_text(plan.out / "run.json", text)
     return stamped
 
 

@@ -2,9 +2,11 @@
 
 import logging
 import re
+import stat
 from collections.abc import Callable, Container, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol, TypeVar
 
 import numpy as np
@@ -152,6 +154,7 @@ def _opened(source: Source, item: str, href: str, kept: Kept | None) -> Iterator
             # Not kept where reading it fails: it is opened anew then.
             dataset = kept.pop(source.href, None) if kept else None
             if dataset is None:
+                _check_regular(source, item, href)
                 dataset = rasterio.open(_unzipped(href), driver=_driver(href, env.drivers()))
             stack.callback(dataset.close)
             _check_block(dataset, source, item, href)
@@ -162,6 +165,15 @@ def _opened(source: Source, item: str, href: str, kept: Kept | None) -> Iterator
     except RasterioError as error:
         reason = str(error.__cause__ or error).replace(_unzipped(href), "").lstrip(": ")
         raise _unreadable(source, item, href, reason) from error
+
+
+def _check_regular(source: Source, item: str, href: str) -> None:
+    """Refuse a pipe or a device, for whose bytes GDAL would wait for ever."""
+    if "://" in href:
+        return
+    with suppress(OSError):  # GDAL will tell
+        if not stat.S_ISREG(Path(href.partition("!/")[0]).stat().st_mode):
+            raise _unreadable(source, item, href, "it is no regular file")
 
 
 def _check_block(dataset: rasterio.DatasetReader, source: Source, item: str, href: str) -> None:
