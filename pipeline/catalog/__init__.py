@@ -8,6 +8,7 @@ from s2sharp_core.faces import face
 __getattr__, __dir__, __all__ = face(
     __name__,
     {
+        "access": ["FREE", "Access"],
         "addresses": ["bucket_of", "public", "safe_name", "unsigned"],
         "antimeridian": ["Degrees", "bounding_box", "unwrap", "valid_bbox", "wrap"],
         "chunks": ["MAX_BLOCK"],
@@ -30,7 +31,7 @@ __getattr__, __dir__, __all__ = face(
             "tile",
         ],
         "products": ["are_products"],
-        "signing": ["FREE", "Access", "session", "signed"],
+        "signing": ["keyed", "session", "signed"],
         "sources": ["WAYS", "Offer", "Source", "grids", "offers"],
     },
 )

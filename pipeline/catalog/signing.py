@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 import pystac
@@ -24,27 +24,25 @@ from upath import UPath
 from s2sharp_core import S2SharpError
 
 from ..storage.location import Location, place
+from .access import Access, Sign
 from .addresses import bucket_of, check_href, public, unsigned
 from .http import BrokenError, read_json, stac_io
 from .sources import Source, address
 
 __all__ = [
-    "FREE",
     "OWN",
-    "Access",
-    "Sign",
+    "PAID",
     "archive_place",
     "expiry",
+    "keyed",
     "renewable",
     "session",
     "signed",
 ]
 
-Sign = Literal["auto", "none", "planetary-computer", "item", "cdse"]
-
 OWN, PAID = "own-keys", "own-keys-and-purse"
 """How an S3 address is read with the operator's keys, and at their cost. No item can ask for that: it is no word of
-:data:`~s2sharp.catalog.sources.WAYS`, and follows from :class:`Access` alone."""
+:data:`~s2sharp.catalog.sources.WAYS`, and follows from :class:`~s2sharp.catalog.access.Access` alone."""
 
 TOKENS = "https://planetarycomputer.microsoft.com/api/sas/v1/token"
 """Planetary Computer's token server, unless ``PC_SDK_SAS_URL`` names another, as for its own SDK."""
@@ -65,48 +63,6 @@ UNSAID = 600.0
 """Seconds for which a signature is used that does not say how long it lasts."""
 
 _MOST = 256
-
-
-@dataclass(frozen=True)
-class Access:
-    """What the operator lets a catalogue have opened, and with what keys.
-
-    Parameters
-    ----------
-    sign
-        How addresses are signed when they are read, as of :func:`renewable`.
-    buckets
-        S3 buckets that are read with the operator's own keys; all others are read unsigned, but for the catalogue's own.
-    pays
-        Requests with the operator's keys are paid for by them. Without ``buckets`` this is so of all buckets that a
-        catalogue names.
-    private
-        Whether a catalogue may name hosts inside a private network though it does not lie there.
-    """
-
-    sign: Sign = "auto"
-    buckets: frozenset[str] = frozenset()
-    pays: bool = False
-    private: bool = False
-
-    def check(self, href: str, catalog: str) -> None:
-        """Raise ``href-refused`` where ``catalog`` may not have ``href`` opened."""
-        check_href(href, catalog, private=self.private)
-
-    def keyed(self, source: Source, item: str | None, catalog: str) -> Source:
-        """``source`` with the way in which it is read, as of :func:`renewable` and the buckets."""
-        found = renewable(source, item, self.sign)
-        bucket = bucket_of(source.href)
-        if found.sign != "none" or bucket is None or self.sign == "none":
-            return found
-        everywhere = self.pays and not self.buckets
-        if bucket in self.buckets or bucket == bucket_of(catalog) or everywhere:
-            return replace(found, sign=PAID if self.pays else OWN)
-        return found
-
-
-FREE = Access()
-"""Without a word of the operator's: no keys of theirs, and nothing inside."""
 
 
 @dataclass(frozen=True)
@@ -148,6 +104,18 @@ def renewable(source: Source, item: str | None, sign: Sign = "auto") -> Source:
     if way == "item" and item is None:
         way = "none"
     return source if way == source.sign else replace(source, sign=way)
+
+
+def keyed(source: Source, item: str | None, catalog: str, access: Access) -> Source:
+    """``source`` with the way in which it is read, as of :func:`renewable` and the buckets of ``access``."""
+    found = renewable(source, item, access.sign)
+    bucket = bucket_of(source.href)
+    if found.sign != "none" or bucket is None or access.sign == "none":
+        return found
+    everywhere = access.pays and not access.buckets
+    if bucket in access.buckets or bucket == bucket_of(catalog) or everywhere:
+        return replace(found, sign=PAID if access.pays else OWN)
+    return found
 
 
 def signed(source: Source, item: str | None, *, anew: bool = False) -> str:

@@ -10,8 +10,8 @@ from pydantic import Field, TypeAdapter, ValidationError, field_validator, model
 from s2sharp_core import BANDS, S2SharpError
 from s2sharp_core.bands import CIRRUS, MEASURED, in_order
 
+from ..catalog.access import Access
 from ..catalog.antimeridian import valid_bbox
-from ..catalog.signing import Access
 from ..engine.settings import Command, folder, validation_message
 from ..storage.location import Located
 

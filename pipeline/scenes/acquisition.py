@@ -14,9 +14,9 @@ import pystac
 from s2sharp_core import S2SharpError
 from s2sharp_core.lattice import Box
 
+from ..catalog.access import FREE, Access
 from ..catalog.addresses import safe_name
 from ..catalog.metadata import archived, datatake, epsg, strip
-from ..catalog.signing import FREE, Access
 from .scene import Refusal, Scene, edges_of, scene_of
 
 __all__ = ["Acquisition", "Choice", "Found", "find", "group", "join", "numbered"]

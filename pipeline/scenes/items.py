@@ -23,9 +23,9 @@ from s2sharp_core import S2SharpError
 from s2sharp_core.bands import MEASURED, native_gsd
 from s2sharp_core.lattice import Lattice
 
+from ..catalog.access import FREE, Access
 from ..catalog.antimeridian import bounding_box, unwrap, wrap
 from ..catalog.metadata import FACTS, PROPERTIES, as_number, as_text
-from ..catalog.signing import FREE, Access
 from ..catalog.sources import WAYS, Offer, Source, offers
 from .acquisition import Acquisition, Choice, Found, find, join
 from .scene import Refusal, Scene

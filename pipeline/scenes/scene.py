@@ -17,10 +17,11 @@ from s2sharp_core import S2SharpError
 from s2sharp_core.bands import CELL, native_gsd
 from s2sharp_core.lattice import Box, Lattice
 
+from ..catalog.access import FREE, Access
 from ..catalog.addresses import unsigned
 from ..catalog.antimeridian import unwrap
 from ..catalog.metadata import baseline, cloud_cover, platform, processed, sensed, tile
-from ..catalog.signing import FREE, Access
+from ..catalog.signing import keyed
 from ..catalog.sources import Source, grids, sources
 from .raster import header
 
@@ -122,7 +123,7 @@ def scene_of(
     found = {}
     for band, source in sources(item, (*bands, "SCL")).items():
         access.check(source.href, catalog)
-        found[band] = access.keyed(source, home, catalog)
+        found[band] = keyed(source, home, catalog, access)
         if found[band].sign == "item" and home is not None:
             access.check(home, catalog)  # it will be asked again
     scl = found.pop("SCL", None)

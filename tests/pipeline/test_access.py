@@ -15,10 +15,11 @@ import pytest
 import rasterio
 from rasterio.transform import from_origin
 from s2sharp.catalog import signing
+from s2sharp.catalog.access import FREE, Access
 from s2sharp.catalog.chunks import MAX_BLOCK
 from s2sharp.catalog.eopf import _group, opened
 from s2sharp.catalog.http import BrokenError
-from s2sharp.catalog.signing import FREE, OWN, PAID, Access
+from s2sharp.catalog.signing import OWN, PAID, keyed
 from s2sharp.catalog.sources import Source, sources
 from s2sharp.planning.config import read_config
 from s2sharp.scenes.raster import reading
@@ -103,7 +104,7 @@ def test_a_bucket_that_nobody_named_is_read_without_keys(
 ) -> None:
     keys(monkeypatch)
     monkeypatch.setenv("AWS_REQUEST_PAYER", "")
-    source = FREE.keyed(replace(FILE, href=href), None, LOCAL)
+    source = keyed(replace(FILE, href=href), None, LOCAL, FREE)
     try:
         assert read(source) == 7
     except S2SharpError:
@@ -116,14 +117,8 @@ def test_a_refusal_says_how_a_bucket_is_named(store: list, monkeypatch: pytest.M
     with pytest.raises(S2SharpError) as caught:
         read(replace(FILE, href="s3://private/B02.tif"))
     assert "--s3-bucket private" in caught.value.remedy
-    assert (
-        read(
-            Access(buckets=frozenset({"private"})).keyed(
-                replace(FILE, href="s3://private/B02.tif"), None, LOCAL
-            )
-        )
-        == 7
-    )
+    named = Access(buckets=frozenset({"private"}))
+    assert read(keyed(replace(FILE, href="s3://private/B02.tif"), None, LOCAL, named)) == 7
     assert store[-1][1:] == ("AKIAMINE", "")
 
 
@@ -145,7 +140,7 @@ def test_keys_are_found_wherever_aws_tools_find_them(
     process = f"credential_process = cat {tmp_path}/keys.json\n" if way == "process" else ""
     (tmp_path / "config").write_text(f"[profile work]\nregion = eu-central-1\n{process}")
     paid = Access(buckets=frozenset({"theirs"}), pays=True)
-    assert read(paid.keyed(FILE, None, LOCAL)) == 7
+    assert read(keyed(FILE, None, LOCAL, paid)) == 7
     assert {(who, pays) for _, who, pays in store} == {("AKIAMINE", "requester")}
 
 
@@ -180,7 +175,7 @@ def test_keys_that_cannot_be_had_are_told(store: list, monkeypatch: pytest.Monke
 def test_keys_go_to_the_catalogues_own_bucket_and_those_that_are_named(
     access: Access, catalog: str, way: str
 ) -> None:
-    assert access.keyed(FILE, None, catalog).sign == way
+    assert keyed(FILE, None, catalog, access).sign == way
 
 
 def test_no_item_can_ask_for_the_operators_keys() -> None:
