@@ -1,4 +1,4 @@
-"""The one exception of the project: what is wrong, with what, and what to do about it.
+"""The one exception of the project: what is wrong, with what, and what to do about it; and text that may be shown.
 
 Every error is an :class:`S2SharpError` of one :class:`Kind`. By what they speak of:
 
@@ -16,9 +16,10 @@ Every error is an :class:`S2SharpError` of one :class:`Kind`. By what they speak
   worker-error, workers-lost
 """
 
+import re
 from enum import StrEnum
 
-__all__ = ["Kind", "S2SharpError"]
+__all__ = ["Kind", "S2SharpError", "printable"]
 
 # Exit codes of the command line; 4 is a run of which some units failed.
 _ERROR, _CONFIG, _NOTHING, _BUSY = 1, 2, 3, 5
@@ -113,6 +114,31 @@ class Kind(StrEnum):
     WORKERS_LOST = "workers-lost"
 
 
+MAX_SHOWN = 4000
+"""Characters of one text that is shown."""
+
+# Controls of terminals (C0, DEL, C1), marks that turn the direction of what follows, line separators and halves of
+# characters, which no encoding holds.
+_UNSEEN = re.compile(
+    r"[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff]"
+)
+
+
+def printable(text: str, keep: str = "", most: int = MAX_SHOWN) -> str:
+    """Text from anywhere as it may be shown: what a terminal, a log or a page would obey is spelled out, as Python does.
+
+    Parameters
+    ----------
+    keep
+        Controls that may stay, such as line feeds.
+    most
+        Characters; what is longer is cut, and ends in "…".
+    """
+    if len(text) > most:
+        text = text[:most] + "…"
+    return _UNSEEN.sub(lambda found: found[0] if found[0] in keep else ascii(found[0])[1:-1], text)
+
+
 class S2SharpError(Exception):
     """An error a user can act on.
 
@@ -131,6 +157,8 @@ class S2SharpError(Exception):
     def __init__(
         self, kind: Kind | str, message: str, remedy: str = "", *, item: str = "", band: str = ""
     ) -> None:
+        # What is named may come from a catalogue.
+        message, remedy = printable(message), printable(remedy)
         super().__init__(str(kind), message, remedy)
         self.kind = Kind(kind)
         self.message = message

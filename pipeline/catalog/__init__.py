@@ -8,8 +8,10 @@ from s2sharp_core.faces import face
 __getattr__, __dir__, __all__ = face(
     __name__,
     {
-        "addresses": ["check_href", "public", "safe_name", "unsigned"],
+        "access": ["Access", "FREE"],
+        "addresses": ["bucket_of", "public", "safe_name", "unsigned"],
         "antimeridian": ["Degrees", "bounding_box", "unwrap", "valid_bbox", "wrap"],
+        "chunks": ["MAX_BLOCK"],
         "eopf": ["is_array", "opened"],
         "http": ["BrokenError"],
         "metadata": [
@@ -29,7 +31,7 @@ __getattr__, __dir__, __all__ = face(
             "tile",
         ],
         "products": ["are_products"],
-        "signing": ["Sign", "renewable", "session", "signed"],
-        "sources": ["Offer", "Source", "grids", "offers"],
+        "signing": ["keyed", "session", "signed"],
+        "sources": ["Offer", "Source", "WAYS", "grids", "offers"],
     },
 )

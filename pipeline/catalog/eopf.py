@@ -26,9 +26,11 @@ from s2sharp_core import S2SharpError
 from s2sharp_core.bands import BANDS, CIRRUS, MEASURED, native_gsd
 
 from ..storage.arrays import zarr_store
-from ..storage.location import place, store_errors
+from ..storage.location import store_errors
+from .chunks import bounded, check_chunks
 from .http import BrokenError
 from .metadata import as_number, as_text
+from .signing import OWN, archive_place
 
 __all__ = ["Array", "eopf_item", "is_array", "is_eopf", "opened"]
 
@@ -65,8 +67,8 @@ def is_array(href: str) -> bool:
     return ".zarr/" in href.partition("?")[0].lower()
 
 
-def opened(href: str) -> Array:
-    """An array by its address.
+def opened(href: str, sign: str = OWN) -> Array:
+    """An array by its address; ``sign``: how that is read, as of :func:`~s2sharp.catalog.signing.archive_place`.
 
     Raises
     ------
@@ -75,7 +77,7 @@ def opened(href: str) -> Array:
     """
     root, name = _parted(href)
     try:
-        return _array(_group(root), name)
+        return _array(_group(root, sign), name)
     except KeyError:
         raise BrokenError(f"has no array {name}") from None
 
@@ -86,9 +88,9 @@ def _parted(href: str) -> tuple[str, str]:
 
 
 @lru_cache(maxsize=16)
-def _group(root: str) -> zarr.Group:
+def _group(root: str, sign: str = OWN) -> zarr.Group:
     try:
-        return zarr.open_group(zarr_store(place(root)), mode="r")
+        return zarr.open_group(bounded(zarr_store(archive_place(root, sign))), mode="r")
     except S2SharpError as error:
         raise BrokenError(f"can't be opened: {error.message}") from None
     except store_errors(ValueError, KeyError, ImportError) as error:
@@ -117,6 +119,7 @@ def _checked(group: zarr.Group, name: str) -> "zarr.Array[Any]":
         raise KeyError(name)
     if not _harmless(array):
         raise BrokenError(f"has {name} packed in a way that is not read from archives")
+    check_chunks(array, name)
     return array
 
 

@@ -2,10 +2,13 @@
 
 import io
 import json
+import lzma
 import os
 import re
 import stat
 import tempfile
+import zipfile
+import zlib
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
@@ -15,6 +18,7 @@ from urllib3 import BaseHTTPResponse, Retry
 
 from s2sharp_core.errors import S2SharpError
 
+from ..storage.location import Location
 from .addresses import may_go_inside, public
 from .sessions import ANSWER_SECONDS, MAX_BYTES, RefusedError, Session, bounded, pieces
 
@@ -27,6 +31,7 @@ __all__ = [
     "answer",
     "open_file",
     "read_json",
+    "read_member",
     "read_regular",
     "stac_io",
     "unreachable",
@@ -183,11 +188,39 @@ def read_regular(file: Path, most: int) -> bytes:
     # Opening a pipe would wait for who writes to it.
     with os.fdopen(os.open(file, os.O_RDONLY | os.O_NONBLOCK), "rb") as stream:
         if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
-            raise BrokenError("is no regular file")
+            raise BrokenError(f"has a {file.name} that is no regular file")
         content = stream.read(most + 1)
     if len(content) > most:
-        raise BrokenError(f"has more than {most >> 20} MB")
+        raise BrokenError(f"has a {file.name} of more than {most >> 20} MB")
     return content
+
+
+def read_member(file: Location | zipfile.Path, most: int) -> bytes:
+    """The content of one file of a product: in a folder, in a store or in a zip.
+
+    Raises
+    ------
+    BrokenError
+        It is none, is longer than ``most`` bytes, or packed in a way that is not read: encrypted, by an unknown method,
+        or rotten.
+    OSError
+        And what stores raise.
+    """
+    if isinstance(file, Path):
+        return read_regular(file, most)
+    try:
+        with file.open("rb") as stream:
+            content = bytes(stream.read(most + 1))
+    except _ROT as err:
+        why = "encrypted" if "encrypted" in str(err) else type(err).__name__
+        raise BrokenError(f"has a {file.name} that can't be unpacked ({why})") from None
+    if len(content) > most:
+        raise BrokenError(f"has a {file.name} of more than {most >> 20} MB")
+    return content
+
+
+# What unpacking of a zip's entry raises; RuntimeError for a password, NotImplementedError for a method.
+_ROT = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, RuntimeError, ValueError)
 
 
 def open_file(href: str, *, private: bool = False) -> BinaryIO:

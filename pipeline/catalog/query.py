@@ -13,7 +13,7 @@ import pystac
 import shapely
 from shapely.affinity import translate
 
-from s2sharp_core.errors import S2SharpError
+from s2sharp_core.errors import S2SharpError, printable
 
 from .addresses import public
 from .antimeridian import Degrees, unwrap
@@ -156,7 +156,7 @@ def of_rel(document: dict[str, Any], rel: str) -> Iterator[dict[str, Any]]:
 
 def leave_out(what: str, why: str) -> None:
     """Warn that a part of a catalogue is left out."""
-    warnings.warn(f"{public(what)} {why}; it is left out.", stacklevel=3)
+    warnings.warn(printable(f"{public(what)} {why}; it is left out."), stacklevel=3)
 
 
 def boxes_around(bbox: Degrees, margin_m: float) -> list[Degrees]:

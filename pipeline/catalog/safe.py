@@ -20,15 +20,15 @@ import shapely
 from s2sharp_core.bands import BANDS, MEASURED, native_gsd
 
 from ..storage.location import Location, store_errors
-from .http import BrokenError
+from .http import BrokenError, read_member
 
 if TYPE_CHECKING:
     from xml.etree.ElementTree import Element
 
 __all__ = ["is_safe", "safe_item"]
 
-MAX_BYTES = 1 << 26
-"""Of a document of metadata; those of real products have a hundredth of it."""
+MAX_BYTES = 1 << 24
+"""Of a document of metadata; those of real products have a tenth of it at most."""
 
 _LEVELS = {"l1c": "MTD_MSIL1C.xml", "l2a": "MTD_MSIL2A.xml"}
 # In the order of ESA's band ids, which begin at 0.
@@ -66,7 +66,8 @@ def safe_item(path: Location) -> tuple[str, pystac.Item]:
         for level, name in _LEVELS.items():
             if (root / name).exists():
                 return level, _item(root, str(path), level, _xml(root / name))
-    except store_errors(zipfile.BadZipFile, zipfile.LargeZipFile) as error:
+    # A zip whose directory is rotten raises what it likes.
+    except store_errors(zipfile.BadZipFile, zipfile.LargeZipFile, ValueError, EOFError) as error:
         raise BrokenError(f"can't be read ({type(error).__name__})") from None
     raise BrokenError(f"has no {' or '.join(_LEVELS.values())}")
 
@@ -76,6 +77,8 @@ def _root(path: Location) -> Root:
         return path
     if not isinstance(path, Path):
         raise BrokenError("is a zip that is not on this machine")
+    if not path.is_file():
+        raise BrokenError("is no regular file")
     top = zipfile.Path(zipfile.ZipFile(path))
     inside = [folder for folder in top.iterdir() if folder.name.upper().endswith(".SAFE")]
     if len(inside) > 1:
@@ -87,14 +90,11 @@ def _xml(file: Root) -> "Element":
     from defusedxml.common import DefusedXmlException
     from defusedxml.ElementTree import ParseError, fromstring
 
-    with file.open("rb") as stream:
-        text = stream.read(MAX_BYTES + 1)
-    if len(text) > MAX_BYTES:
-        raise BrokenError(f"has a {file.name} of more than {MAX_BYTES >> 20} MB")
+    text = read_member(file, MAX_BYTES)
     try:
         # A product's metadata declare no types and no entities; what does is made to do harm.
         return fromstring(text, forbid_dtd=True)
-    except (ParseError, DefusedXmlException, ValueError) as error:
+    except (ParseError, DefusedXmlException, LookupError, ValueError) as error:
         raise BrokenError(
             f"has a {file.name} that is no XML of ESA's ({type(error).__name__})"
         ) from None

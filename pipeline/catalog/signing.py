@@ -12,7 +12,9 @@ import threading
 import time
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import Literal
+from functools import cache
+from pathlib import Path
+from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 import pystac
@@ -22,13 +24,25 @@ from upath import UPath
 from s2sharp_core import S2SharpError
 
 from ..storage.location import Location, place
-from .addresses import check_href, public, unsigned
+from .access import Access, Sign
+from .addresses import bucket_of, check_href, public, unsigned
 from .http import BrokenError, read_json, stac_io
 from .sources import Source, address
 
-__all__ = ["Sign", "archive_place", "expiry", "renewable", "session", "signed"]
+__all__ = [
+    "OWN",
+    "PAID",
+    "archive_place",
+    "expiry",
+    "keyed",
+    "renewable",
+    "session",
+    "signed",
+]
 
-Sign = Literal["auto", "none", "planetary-computer", "item", "cdse"]
+OWN, PAID = "own-keys", "own-keys-and-purse"
+"""How an S3 address is read with the operator's keys, and at their cost. No item can ask for that: it is no word of
+:data:`~s2sharp.catalog.sources.WAYS`, and follows from :class:`~s2sharp.catalog.access.Access` alone."""
 
 TOKENS = "https://planetarycomputer.microsoft.com/api/sas/v1/token"
 """Planetary Computer's token server, unless ``PC_SDK_SAS_URL`` names another, as for its own SDK."""
@@ -90,6 +104,18 @@ def renewable(source: Source, item: str | None, sign: Sign = "auto") -> Source:
     if way == "item" and item is None:
         way = "none"
     return source if way == source.sign else replace(source, sign=way)
+
+
+def keyed(source: Source, item: str | None, catalog: str, access: Access) -> Source:
+    """``source`` with the way in which it is read, as of :func:`renewable` and the buckets of ``access``."""
+    found = renewable(source, item, access.sign)
+    bucket = bucket_of(source.href)
+    if found.sign != "none" or bucket is None or access.sign == "none":
+        return found
+    everywhere = access.pays and not access.buckets
+    if bucket in access.buckets or bucket == bucket_of(catalog) or everywhere:
+        return replace(found, sign=PAID if access.pays else OWN)
+    return found
 
 
 def signed(source: Source, item: str | None, *, anew: bool = False) -> str:
@@ -162,19 +188,82 @@ class _Keys(Session):  # type: ignore[misc]  # rasterio has no types
         return self.credentials
 
 
-def session(source: Source) -> Session | None:
-    """What GDAL is to read a file with, where the AWS_* variables do not say it.
+class _Chain(Session):  # type: ignore[misc]  # rasterio has no types
+    """The operator's own keys, from wherever AWS's tools find them: environment, profile, role, SSO, web identity, or
+    what a machine is given. Where these tools are not installed, GDAL looks, which knows most of these places.
+    """
+
+    def __init__(self, pays: bool) -> None:
+        self.credentials = {"AWS_NO_SIGN_REQUEST": "NO"}
+        # Said for these requests alone, whatever the environment says for all.
+        self.credentials["AWS_REQUEST_PAYER"] = "requester" if pays else ""
+        if (chain := _chain()) is None:
+            return
+        keys = chain.get_credentials()
+        if keys is None:
+            self.credentials["AWS_NO_SIGN_REQUEST"] = "YES"
+            return
+        found = keys.get_frozen_credentials()
+        self.credentials |= {
+            "AWS_ACCESS_KEY_ID": found.access_key,
+            "AWS_SECRET_ACCESS_KEY": found.secret_key,
+            "AWS_SESSION_TOKEN": found.token or "",
+        }
+        region = chain.get_config_variable("region")
+        if region and not os.environ.get("AWS_REGION"):
+            self.credentials["AWS_REGION"] = region
+
+    def get_credential_options(self) -> dict[str, str]:
+        return self.credentials
+
+
+@cache
+def _chain() -> Any:
+    """AWS's chain of places where keys are, which renews them; None where botocore is not installed."""
+    try:
+        import botocore.session
+    except ImportError:
+        return None
+    return botocore.session.Session()
+
+
+class _Nobody(Session):  # type: ignore[misc]
+    """No keys, whatever the environment has."""
+
+    def get_credential_options(self) -> dict[str, str]:
+        return {"AWS_NO_SIGN_REQUEST": "YES", "AWS_REQUEST_PAYER": ""}
+
+
+def session(source: Source) -> Session:
+    """What GDAL is to read a file with: the keys that its address may be read with, and none but these.
 
     Raises
     ------
     S2SharpError
-        ``keys-missing`` without the keys that it takes.
+        ``keys-missing`` where CDSE's or the operator's cannot be had.
     """
-    return _Keys(*_cdse(source.href)) if source.sign == "cdse" else None
+    if source.sign == "cdse":
+        return _Keys(*_cdse(source.href))
+    if source.sign not in (OWN, PAID):
+        return _Nobody()
+    try:
+        return _Chain(source.sign == PAID)
+    except Exception as error:  # botocore's and that of whatever it asks
+        raise S2SharpError(
+            "keys-missing",
+            f"AWS keys for {source.href} can't be had ({type(error).__name__}).",
+            "Log in again (`aws sso login`), or mend AWS_PROFILE and what it names, where workers run.",
+            band=source.band,
+        ) from None
 
 
-def archive_place(url: str) -> Location:
+def archive_place(url: str, sign: str = OWN) -> Location:
     """A folder of an archive: as :func:`~s2sharp.storage.location.place`, with CDSE's keys where it is theirs.
+
+    Parameters
+    ----------
+    sign
+        As of a :class:`~s2sharp.catalog.sources.Source`. By default an S3 bucket is the operator's own, who named it.
 
     Raises
     ------
@@ -182,11 +271,17 @@ def archive_place(url: str) -> Location:
         As of :func:`~s2sharp.storage.location.place`; ``keys-missing``.
     """
     folder = place(url)
-    if not f"{url}/".startswith(EODATA):
+    if f"{url}/".startswith(EODATA):
+        endpoint, key, secret = _cdse(url)
+        client = {"endpoint_url": endpoint, "region_name": "default"}
+        return UPath(str(folder), key=key, secret=secret, client_kwargs=client)
+    if bucket_of(url) is None or isinstance(folder, Path):
         return folder
-    endpoint, key, secret = _cdse(url)
-    client = {"endpoint_url": endpoint, "region_name": "default"}
-    return UPath(str(folder), key=key, secret=secret, client_kwargs=client)
+    if sign == PAID:
+        return UPath(str(folder), **{**folder.storage_options, "requester_pays": True})
+    if sign != OWN:
+        return UPath(str(folder), **{**folder.storage_options, "anon": True})
+    return folder
 
 
 def _cdse(href: str) -> tuple[str, str, str]:

@@ -5,11 +5,10 @@ from typing import Annotated
 
 import typer
 from rich.box import SIMPLE_HEAD
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from ..ui.terminal import console, told
+from ..ui.terminal import Screen, console, told
 
 __all__ = ["evaluate", "methods"]
 
@@ -44,7 +43,7 @@ def _list_methods() -> None:
     for m in METHODS.values():
         table.add_row(m.name, m.summary, m.needs, m.cost, m.source)
     # What is no terminal has no width to fit into; what reads it wants a line for each method.
-    wide = console if console.file.isatty() else Console(width=1000)
+    wide = console if console.file.isatty() else Screen(width=1000)
     wide.print(table)
 
 

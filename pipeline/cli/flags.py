@@ -39,7 +39,7 @@ _PANELS = {
     "What": "catalog collection bbox area datetime since extent max_cloud bands cirrus",
     "How": "method sensor weights adapt fit fit_windows fit_steps fit_threads warm_start seed trust error90 window shard chunk "
     "publish history",
-    "Where it runs": "sign stage stage_budget scheduler insecure cluster workers memory device precision yes retries max_failures lease events metrics quiet",
+    "Where it runs": "sign s3_bucket requester_pays allow_private stage stage_budget scheduler insecure cluster workers memory device precision yes retries max_failures lease events metrics quiet",
 }
 _METAVARS = {
     "bbox": "W S E N",
@@ -60,6 +60,9 @@ _DEFAULTS = {
     "history": "no-history",
     "quiet": "no-quiet",
     "insecure": "no-insecure",
+    "s3_bucket": "none",
+    "requester_pays": "no-requester-pays",
+    "allow_private": "no-allow-private",
     "yes": "no-yes",
     "trust": "no-trust",
     "error90": "no-error90",
@@ -82,6 +85,8 @@ def flag(
     metavar = _METAVARS.get(name)
     if get_origin(kind) is Literal:
         kind, metavar = str, "|".join(get_args(kind))
+    elif name == "s3_bucket":
+        kind, metavar = list[str], "NAME"
     elif name in ("bands", "out", "to", "weights", "warm_start"):
         kind = str
     option = typer.Option(

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 from rich.box import SIMPLE_HEAD
-from rich.console import Console
 from rich.table import Table
 
 from s2sharp_core import S2SharpError
@@ -18,7 +17,7 @@ from ..catalog.products import are_products
 from ..planning.config import RunConfig, read_config
 from ..storage.files import write_text
 from ..storage.location import place, store_errors
-from ..ui.terminal import console, problems, told
+from ..ui.terminal import Screen, console, problems, told
 from .flags import flag
 
 if TYPE_CHECKING:
@@ -28,7 +27,7 @@ if TYPE_CHECKING:
 
 __all__ = ["sensor"]
 
-_FLAGS = "catalog collection bbox area datetime max_cloud bands sign seed"
+_FLAGS = "catalog collection bbox area datetime max_cloud bands sign s3_bucket requester_pays allow_private seed"
 _DEFAULTS = {
     "bbox": "all of a static catalogue or product",
     "datetime": "all of a static catalogue or product",
@@ -93,8 +92,14 @@ def _each(config: RunConfig) -> "Iterator[tuple[Datatake, Sensed, list[dict[str,
 
     reads = config.bands
     with console.status(f"Searching {config.collection} …"):
-        items = search(config.catalog, config.collection, reach(config), when(config))
-        found, refused, _ = group(items, reads, config.catalog, config.sign)
+        items = search(
+            config.catalog,
+            config.collection,
+            reach(config),
+            when(config),
+            private=config.allow_private,
+        )
+        found, refused, _ = group(items, reads, config.catalog, config.access)
         clear = [a for a in found if a.cloud is None or a.cloud <= config.max_cloud]
         datatakes = datatakes_of(config, clear, reads)[0] if clear else ()
     for refusal in refused:
@@ -131,7 +136,7 @@ def _show(take: str, seen: "Sensed", windows: int) -> None:
         if band in seen.found or band in seen.noise:
             table.add_row(*_row(band, seen))
     # Wider than many a terminal, which may break lines: figures that are cut tell nothing.
-    Console(width=_WIDE, soft_wrap=True).print(table)
+    Screen(width=_WIDE, soft_wrap=True).print(table)
     for text in seen.told:
         problems.print(f"warning: {text}", style="yellow", markup=False)
 

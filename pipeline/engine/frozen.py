@@ -52,7 +52,7 @@ class Frozen(BaseModel):
         # The stamp first: units of the plan before it are to end before there is a new one.
         write_text(self._stamp_file(self.folder), stamped.stamp)
         text = written.model_dump_json(indent=1, exclude=set(self.CLIENT))
-        write_text(self.folder / self.FILE, text, private=True)
+        write_text(self.folder / self.FILE, text)
         return stamped
 
     @classmethod

@@ -2,8 +2,9 @@
 
 import hashlib
 import json
+from collections.abc import Iterator
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import shapely
@@ -64,25 +65,60 @@ def reach(config: RunConfig) -> Degrees:
 
 def _geojson(file: Path) -> shapely.Geometry:
     try:
-        content = json.loads(file.read_text())
-        parts = [
-            shapely.make_valid(shapely.from_geojson(json.dumps(feature.get("geometry") or feature)))
-            for feature in content.get("features", [content])
-        ]
-        shape = shapely.union_all(parts)
-    except (OSError, ValueError, AttributeError, shapely.errors.ShapelyError) as error:
+        parts = [_part(geometry) for geometry in _geometries(json.loads(file.read_text()))]
+        shape = shapely.union_all([part for part in parts if part.area])
+    except (OSError, ValueError, RecursionError, shapely.errors.ShapelyError) as error:
         raise S2SharpError(
-            "bad-config", f"Cannot read the area {file}: {error}.", "It must be GeoJSON in lon/lat."
+            "bad-config",
+            f"Cannot read the area {file}: {_why(error)}.",
+            "It must be GeoJSON in lon/lat.",
         ) from error
+    if shape.is_empty:
+        kinds = sorted({part.geom_type for part in parts}) or ["nothing"]
+        raise S2SharpError(
+            "bad-config",
+            f"The area {file} has no polygon; it has {', '.join(kinds)}.",
+            "Give polygons in longitude and latitude (RFC 7946).",
+        )
     west, south, east, north = shapely.bounds(shape)
     wide = -360 <= west < east <= 360 and east - west <= 360
-    if not shape.area or not (wide and -90 <= south < north <= 90):
+    if not (wide and -90 <= south < north <= 90):
         raise S2SharpError(
             "bad-config",
             f"The area {file} is no polygon in degrees; it spans {west}, {south}, {east}, {north}.",
             "Give polygons in longitude and latitude (RFC 7946).",
         )
     return wrap(shape)
+
+
+def _geometries(content: Any) -> Iterator[dict[str, Any]]:
+    """The geometries of a GeoJSON document; a feature may have none (RFC 7946, 3.2)."""
+    if not isinstance(content, dict):
+        raise ValueError("it is no GeoJSON object")
+    kind = content.get("type")
+    if kind in ("FeatureCollection", "GeometryCollection"):
+        for part in content.get("features" if kind == "FeatureCollection" else "geometries") or ():
+            yield from _geometries(part)
+    elif kind == "Feature":
+        if content.get("geometry") is not None:
+            yield from _geometries(content["geometry"])
+    else:
+        yield content
+
+
+def _part(geometry: dict[str, Any]) -> shapely.Geometry:
+    return shapely.make_valid(shapely.force_2d(shapely.from_geojson(json.dumps(geometry))))
+
+
+def _why(error: Exception) -> str:
+    """What is wrong, in words of this format's and not of a library's."""
+    if isinstance(error, OSError):
+        return error.strerror or type(error).__name__
+    if isinstance(error, json.JSONDecodeError | RecursionError | UnicodeDecodeError):
+        return "it is no JSON"
+    if isinstance(error, shapely.errors.ShapelyError):
+        return "a geometry of it is none of GeoJSON's"
+    return str(error)
 
 
 def lonlat(config: RunConfig) -> shapely.Geometry:

@@ -11,6 +11,7 @@ from pydantic import Field, TypeAdapter, ValidationError, field_validator, model
 from s2sharp_core import BANDS, S2SharpError
 from s2sharp_core.bands import CIRRUS, MEASURED, in_order
 
+from ..catalog.access import Access
 from ..catalog.antimeridian import valid_bbox
 from ..engine.settings import Command, folder, meant, validation_message
 from ..storage.location import Located
@@ -52,6 +53,22 @@ class RunConfig(Command):
         description="How files that need a signature get one while the run goes on: by Planetary Computer's tokens, "
         "by asking for their item again, or by the keys of the Copernicus Data Space (CDSE_S3_ACCESS_KEY, "
         "CDSE_S3_SECRET_KEY). auto: as the catalogue's addresses show.",
+    )
+    s3_bucket: tuple[str, ...] = Field(
+        (),
+        description="Read this S3 bucket with your own AWS keys (environment, AWS_PROFILE, role, SSO, web identity, instance); "
+        "may be repeated. All others that a catalogue names are read unsigned, but for its own (s3://…), so that nobody "
+        "who writes a catalogue reads what you alone may.",
+    )
+    requester_pays: bool = Field(
+        False,
+        description="Pay for requests to these buckets, or, where no --s3-bucket is named, to all that the catalogue names, with "
+        "your keys. AWS_REQUEST_PAYER=requester is the same.",
+    )
+    allow_private: bool = Field(
+        False,
+        description="Let a public catalogue, and redirects, lead to loopback, link-local and private addresses. A catalogue "
+        "that lies there itself, or in a folder, may name them anyway.",
     )
     bbox: tuple[float, float, float, float] | None = Field(
         None, description="Area in degrees; W > E crosses the antimeridian."
@@ -211,10 +228,15 @@ class RunConfig(Command):
             return values
         return {**values, "bands": [b for b in bands if b != CIRRUS.name], "cirrus": True}
 
-    @field_validator("bands", "bbox", "extent", mode="before")
+    @field_validator("bands", "bbox", "extent", "s3_bucket", mode="before")
     @classmethod
     def _split(cls, value: Any) -> Any:
         return value.replace(",", " ").split() if isinstance(value, str) else value
+
+    @field_validator("s3_bucket")
+    @classmethod
+    def _bare(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(sorted({name.removeprefix("s3://").strip("/") for name in value}))
 
     _folder = field_validator("out")(folder)
 
@@ -250,6 +272,12 @@ class RunConfig(Command):
         cls, value: tuple[float, float, float, float] | None
     ) -> tuple[float, float, float, float] | None:
         return value and valid_bbox(value)
+
+    @property
+    def access(self) -> Access:
+        """What the catalogue may have opened, and with what keys."""
+        pays = self.requester_pays or os.environ.get("AWS_REQUEST_PAYER") == "requester"
+        return Access(self.sign, frozenset(self.s3_bucket), pays, self.allow_private)
 
     @property
     def native(self) -> tuple[str, ...]:

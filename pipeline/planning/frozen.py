@@ -17,9 +17,9 @@ def freeze(plan: Plan) -> Plan:
     """Write the plan as ``run.json``, at once or not at all; return it with its stamp."""
     for name, items in ((_ITEMS, plan.items), (_FIT_ITEMS, plan.fit_items)):
         if items:
-            write_bytes(plan.out / name, items, private=True)
+            write_bytes(plan.out / name, items)
     if plan.config.area:
-        write_text(plan.out / AREA, shapely.to_geojson(lonlat(plan.config)), private=True)
+        write_text(plan.out / AREA, shapely.to_geojson(lonlat(plan.config)))
     # Whoever continues the run gives the address again, with its key, if it has one.
     catalog = public(plan.config.catalog)
     return plan.freeze({"config": plan.config.model_copy(update={"catalog": catalog})})

@@ -28,7 +28,7 @@ def freeze_items(
     """Items as stac-geoparquet, and what they make."""
     with TemporaryDirectory() as folder:
         file = Path(folder) / "items.parquet"
-        found = write_items(file, items, reads, config.catalog, config.sign)
+        found = write_items(file, items, reads, config.catalog, config.access)
         return file.read_bytes(), *found
 
 
@@ -46,7 +46,7 @@ def with_acquisitions(plan: Plan) -> Plan:
     """The plan of a run that is continued, with the acquisitions that its frozen items make."""
     config = plan.config
     items, fit_items = frozen_items(plan.out)
-    found, *_ = group(read_items(items, config), plan.files, config.catalog, config.sign)
+    found, *_ = group(read_items(items, config), plan.files, config.catalog, config.access)
     there = {a.id: numbered(a, plan.numbers.get(a.id, ())) for a in found}
     ids = [name for layout in plan.layouts for name in layout.ids]
     lost = [name for name in ids if name not in there]
@@ -60,7 +60,7 @@ def with_acquisitions(plan: Plan) -> Plan:
         update={
             "acquisitions": tuple(there[name] for name in ids),
             "datatakes": by_datatake(
-                group(read_items(fit_items, config), plan.reads, config.catalog, config.sign)[0]
+                group(read_items(fit_items, config), plan.reads, config.catalog, config.access)[0]
             ),
             "items": items,
             "fit_items": fit_items,

@@ -122,7 +122,15 @@ def find_items(config: RunConfig, reads: tuple[str, ...], margin: int, before: b
     def items() -> Iterator[pystac.Item]:
         # Every cell that is written needs its neighbours, those beyond the box in degrees, too.
         around = reach(config)
-        for item in search(config.catalog, config.collection, around, when(config), margin * CELL):
+        found = search(
+            config.catalog,
+            config.collection,
+            around,
+            when(config),
+            margin * CELL,
+            private=config.allow_private,
+        )
+        for item in found:
             seen.add(item.id)
             yield item
 
@@ -200,7 +208,13 @@ def datatakes_of(
             # A datatake lasts half an hour at most.
             begin = f"{min(moments) - timedelta(hours=1):%Y-%m-%dT%H:%M:%SZ}"
             end = f"{max(moments) + timedelta(hours=1):%Y-%m-%dT%H:%M:%SZ}"
-            found = search(config.catalog, config.collection, WORLD, f"{begin}/{end}")
+            found = search(
+                config.catalog,
+                config.collection,
+                WORLD,
+                f"{begin}/{end}",
+                private=config.allow_private,
+            )
             own = [item for item in found if safe_name(datatake(item)) == take]
             own.sort(key=lambda item: hashlib.sha256(tile(item).encode()).digest())
             tiles = list(dict.fromkeys(tile(item) for item in own))[:_TILES]

@@ -378,7 +378,7 @@ def freeze_acquisition(plan: Plan, acquisition: Acquisition) -> None:
     file = _acquisition_file(plan.out, acquisition.id)
     text = _ACQUISITION.dump_json(acquisition, indent=1).decode()
     if not file.exists() or read_text(file) != text:
-        write_text(file, text, private=True)
+        write_text(file, text)
 
 
 _ACQUISITION = TypeAdapter(Acquisition)

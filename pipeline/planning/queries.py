@@ -105,8 +105,7 @@ def _without(plan: Plan) -> tuple[Query, ...]:
 
 
 def _keep(out: Location, queries: tuple[Query, ...]) -> None:
-    # What a query asks for may be nobody else's business.
-    write_text(_file(out), _QUERIES.dump_json(queries, indent=1).decode(), private=True)
+    write_text(_file(out), _QUERIES.dump_json(queries, indent=1).decode())
 
 
 def _file(out: Location) -> Location:

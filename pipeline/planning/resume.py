@@ -33,6 +33,9 @@ _FREE = {
     "lease",
     "publish",
     "sign",
+    "s3_bucket",
+    "requester_pays",
+    "allow_private",
     "history",
     "since",
 }

@@ -14,9 +14,9 @@ import pystac
 from s2sharp_core import S2SharpError
 from s2sharp_core.lattice import Box
 
+from ..catalog.access import FREE, Access
 from ..catalog.addresses import safe_name
 from ..catalog.metadata import archived, datatake, epsg, strip
-from ..catalog.signing import Sign
 from .scene import Refusal, Scene, edges_of, scene_of
 
 __all__ = ["Acquisition", "Choice", "Found", "find", "group", "join", "numbered"]
@@ -95,7 +95,7 @@ class Found(NamedTuple):
     archived: str
 
 
-def find(item: pystac.Item, bands: Sequence[str], catalog: str, sign: Sign = "auto") -> Found:
+def find(item: pystac.Item, bands: Sequence[str], catalog: str, access: Access = FREE) -> Found:
     """What :func:`join` needs of an item.
 
     Raises
@@ -104,12 +104,12 @@ def find(item: pystac.Item, bands: Sequence[str], catalog: str, sign: Sign = "au
         Why the item is refused.
     """
     code = epsg(item)
-    scene = scene_of(item, code, bands, catalog, sign)
+    scene = scene_of(item, code, bands, catalog, access)
     return Found(datatake(item), code, scene, strip(item), archived(item))
 
 
 def group(
-    items: Iterable[pystac.Item], bands: Sequence[str], catalog: str, sign: Sign = "auto"
+    items: Iterable[pystac.Item], bands: Sequence[str], catalog: str, access: Access = FREE
 ) -> tuple[list[Acquisition], list[Refusal], list[Choice]]:
     """Join the scenes of each datatake and EPSG code.
 
@@ -119,8 +119,8 @@ def group(
         The bands that will be read.
     catalog
         Where the items come from: decides which hrefs they may name.
-    sign
-        How addresses are signed when they are read, as of :func:`~s2sharp.catalog.signing.renewable`.
+    access
+        What it may have opened, and with what keys.
 
     Returns
     -------
@@ -130,7 +130,7 @@ def group(
     found, refused = [], []
     for item in items:
         try:
-            found.append(find(item, bands, catalog, sign))
+            found.append(find(item, bands, catalog, access))
         except S2SharpError as error:
             refused.append(Refusal(item.id, error.kind, str(error)))
     acquisitions, choices = join(found)

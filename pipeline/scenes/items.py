@@ -23,10 +23,10 @@ from s2sharp_core import S2SharpError
 from s2sharp_core.bands import MEASURED, native_gsd
 from s2sharp_core.lattice import Lattice
 
+from ..catalog.access import FREE, Access
 from ..catalog.antimeridian import bounding_box, unwrap, wrap
 from ..catalog.metadata import FACTS, PROPERTIES, as_number, as_text
-from ..catalog.signing import Sign
-from ..catalog.sources import Offer, Source, offers
+from ..catalog.sources import WAYS, Offer, Source, offers
 from .acquisition import Acquisition, Choice, Found, find, join
 from .scene import Refusal, Scene
 
@@ -78,7 +78,7 @@ def write_items(
     items: Iterable[pystac.Item],
     bands: Sequence[str],
     catalog: str,
-    sign: Sign = "auto",
+    access: Access = FREE,
 ) -> tuple[list[Acquisition], list[Refusal], list[Choice]]:
     """Write what :func:`~s2sharp.scenes.acquisition.group` reads of ``items``, at once or not at all, and group them.
 
@@ -89,7 +89,7 @@ def write_items(
 
     found: list[Found] = []
     refused: list[Refusal] = []
-    rows = _rows(items, bands, catalog, sign, found, refused)
+    rows = _rows(items, bands, catalog, access, found, refused)
     broken: list[Exception] = []
 
     def batches() -> Iterator[pa.RecordBatch]:
@@ -119,13 +119,13 @@ def _rows(
     items: Iterable[pystac.Item],
     bands: Sequence[str],
     catalog: str,
-    sign: Sign,
+    access: Access,
     found: list[Found],
     refused: list[Refusal],
 ) -> Iterator[dict[str, Any]]:
     for item in items:
         try:
-            found.append(find(item, bands, catalog, sign))
+            found.append(find(item, bands, catalog, access))
         except S2SharpError as error:
             refused.append(Refusal(item.id, error.kind, str(error)))
         else:
@@ -158,7 +158,7 @@ def _asset(file: Source, offer: Offer, code: int, scene: Scene) -> dict[str, Any
     gsd = native_gsd(file.band)
     return {
         "href": _clean(file.href),
-        "auth:refs": [file.sign] if file.sign != "none" else None,
+        "auth:refs": [file.sign] if file.sign in WAYS[1:] else None,
         "type": _typed(offer.asset.media_type, str),
         "roles": ["data"],
         "bands": [{"name": file.band}],

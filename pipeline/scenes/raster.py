@@ -1,11 +1,12 @@
 """Raster files of any archive, opened with GDAL as they need it."""
 
 import logging
-import os
 import re
+import stat
 from collections.abc import Callable, Container, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol, TypeVar
 
 import numpy as np
@@ -15,7 +16,8 @@ from rasterio.windows import Window
 
 from s2sharp_core import S2SharpError
 
-from ..catalog.addresses import public
+from ..catalog.addresses import bucket_of, public
+from ..catalog.chunks import MAX_BLOCK
 from ..catalog.eopf import is_array, opened
 from ..catalog.http import BrokenError
 from ..catalog.signing import session, signed
@@ -141,22 +143,21 @@ def reading(
 def _opened(source: Source, item: str, href: str, kept: Kept | None) -> Iterator[Raster]:
     try:
         if is_array(href):
-            yield opened(href)
+            yield opened(href, source.sign)
             return
     except store_errors(BrokenError, RuntimeError, ValueError) as error:
         reason = str(error) if isinstance(error, BrokenError) else f"({type(error).__name__})"
         raise _unreadable(source, item, href, reason) from None
     settings = dict(_GDAL)
-    keys = session(source)
-    if href.startswith("s3://") and keys is None and "AWS_ACCESS_KEY_ID" not in os.environ:
-        settings["AWS_NO_SIGN_REQUEST"] = "YES"
     try:
-        with rasterio.Env(keys, **settings) as env, ExitStack() as stack:
+        with rasterio.Env(session(source), **settings) as env, ExitStack() as stack:
             # Not kept where reading it fails: it is opened anew then.
             dataset = kept.pop(source.href, None) if kept else None
             if dataset is None:
+                _check_regular(source, item, href)
                 dataset = rasterio.open(_unzipped(href), driver=_driver(href, env.drivers()))
             stack.callback(dataset.close)
+            _check_block(dataset, source, item, href)
             yield _Gdal(dataset)
             if kept is not None:
                 kept[source.href] = dataset
@@ -166,11 +167,38 @@ def _opened(source: Source, item: str, href: str, kept: Kept | None) -> Iterator
         raise _unreadable(source, item, href, reason) from error
 
 
+def _check_regular(source: Source, item: str, href: str) -> None:
+    """Refuse a pipe or a device, for whose bytes GDAL would wait for ever."""
+    if "://" in href:
+        return
+    with suppress(OSError):  # GDAL will tell
+        if not stat.S_ISREG(Path(href.partition("!/")[0]).stat().st_mode):
+            raise _unreadable(source, item, href, "it is no regular file")
+
+
+def _check_block(dataset: rasterio.DatasetReader, source: Source, item: str, href: str) -> None:
+    """Refuse a file whose blocks are larger than memory was planned for: each is unpacked whole."""
+    height, width = dataset.block_shapes[0]
+    together = dataset.count if dataset.profile.get("interleave") == "pixel" else 1
+    size = height * width * together * np.dtype(dataset.dtypes[0]).itemsize
+    if size > MAX_BLOCK:
+        what = f"it has blocks of {height} × {width} px, more than {MAX_BLOCK >> 20} MB"
+        raise _unreadable(source, item, href, what)
+
+
 def _unreadable(source: Source, item: str, href: str, reason: str) -> S2SharpError:
+    remedy = "If the archive has it elsewhere or later, run again: only what failed is redone."
+    if (bucket := bucket_of(href)) and re.search(
+        r"\b403\b|denied|forbidden", reason, re.IGNORECASE
+    ):
+        remedy = (
+            f"If you may read this bucket with your own AWS keys and trust the catalogue, add --s3-bucket {bucket}, and "
+            "--requester-pays where its owner lets you pay."
+        )
     return S2SharpError(
         "asset-unreadable",
         f"Item {item}, band {source.band}: cannot read {public(href)}: {public(reason)}.",
-        "If the archive has it elsewhere or later, run again: only what failed is redone.",
+        remedy,
         item=item,
         band=source.band,
     )

@@ -17,10 +17,11 @@ from s2sharp_core import S2SharpError
 from s2sharp_core.bands import CELL, native_gsd
 from s2sharp_core.lattice import Box, Lattice
 
-from ..catalog.addresses import check_href, unsigned
+from ..catalog.access import FREE, Access
+from ..catalog.addresses import unsigned
 from ..catalog.antimeridian import unwrap
 from ..catalog.metadata import baseline, cloud_cover, platform, processed, sensed, tile
-from ..catalog.signing import Sign, renewable
+from ..catalog.signing import keyed
 from ..catalog.sources import Source, grids, sources
 from .raster import header
 
@@ -100,7 +101,7 @@ class Refusal:
 
 
 def scene_of(
-    item: pystac.Item, code: int, bands: Sequence[str], catalog: str, sign: Sign = "auto"
+    item: pystac.Item, code: int, bands: Sequence[str], catalog: str, access: Access = FREE
 ) -> Scene:
     """What is needed of an item in EPSG ``code``.
 
@@ -110,8 +111,8 @@ def scene_of(
         The bands that will be read.
     catalog
         Where the item comes from: decides which hrefs it may name.
-    sign
-        How addresses are signed when they are read, as of :func:`~s2sharp.catalog.signing.renewable`.
+    access
+        What it may have opened, and with what keys.
 
     Raises
     ------
@@ -121,8 +122,10 @@ def scene_of(
     home = unsigned(item.get_self_href() or "") or None
     found = {}
     for band, source in sources(item, (*bands, "SCL")).items():
-        check_href(source.href, catalog)
-        found[band] = renewable(source, home, sign)
+        access.check(source.href, catalog)
+        found[band] = keyed(source, home, catalog, access)
+        if found[band].sign == "item" and home is not None:
+            access.check(home, catalog)  # it will be asked again
     scl = found.pop("SCL", None)
     cloud = cloud_cover(item)
     box = _box(item, code, found.values(), home)

@@ -74,20 +74,17 @@ def read_texts(folder: Location, names: Iterable[str]) -> Iterator[str]:
             yield from (text for text in pool.map(read, some) if text is not None)
 
 
-def write_text(file: Location, text: str, *, private: bool = False) -> None:
+def write_text(file: Location, text: str) -> None:
     """As :func:`write_bytes`."""
-    write_bytes(file, text.encode(), private=private)
+    write_bytes(file, text.encode())
 
 
-def write_bytes(file: Location, data: bytes, *, private: bool = False) -> None:
-    """Write a file whole or not at all; who reads it meanwhile sees the old one or the new one.
-
-    ``private``: for its owner's eyes, where the place knows owners.
-    """
+def write_bytes(file: Location, data: bytes) -> None:
+    """Write a file whole or not at all; who reads it meanwhile sees the old one or the new one."""
     if not isinstance(file, Path):
         file.fs.pipe_file(file.path, data)
         return
-    with _draft(file, data, private=private) as draft:
+    with _draft(file, data) as draft:
         draft.replace(file)
 
 
@@ -119,14 +116,12 @@ def _taken(error: OSError) -> bool:
 
 
 @contextmanager
-def _draft(file: Path, data: bytes, *, private: bool = False) -> Iterator[Path]:
+def _draft(file: Path, data: bytes) -> Iterator[Path]:
     """``data`` under another name beside ``file``; gone in the end."""
     file.parent.mkdir(parents=True, exist_ok=True)
     # Workers on other machines may have this one's process id.
     draft = file.with_name(f".{file.name[:100]}.{uuid4().hex}{_DRAFT}")
     try:
-        if private:
-            draft.touch(mode=0o600)
         draft.write_bytes(data)
         yield draft
     finally:

@@ -8,10 +8,11 @@ from s2sharp_core.faces import face
 __getattr__, __dir__, __all__ = face(
     __name__,
     {
-        "html": ["asset", "data_uri", "document", "plural"],
+        "html": ["asset", "document", "plural"],
         "progress": ["prepare", "watched"],
         "terminal": [
             "PARTIAL",
+            "Screen",
             "bars",
             "check_extras",
             "console",

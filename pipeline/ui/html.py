@@ -10,9 +10,11 @@ from typing import Any
 
 from jinja2 import Environment, FunctionLoader, StrictUndefined
 
+from s2sharp_core.errors import printable
+
 from .terminal import duration_text, size_text
 
-__all__ = ["asset", "data_uri", "document", "plural"]
+__all__ = ["asset", "document", "plural"]
 
 
 def asset(package: str, name: str) -> str:
@@ -44,8 +46,9 @@ def document(
     )
     if script:
         policy += f"; script-src {_digest(script)}"
-    page = _templates.get_template(template)
-    return page.render(policy=policy, style=style, script=script, **facts)
+    template_ = _templates.get_template(template)
+    page = template_.render(policy=policy, style=style, script=script, **facts)
+    return printable(page, keep="\n\t", most=len(page))
 
 
 def _digest(text: str) -> str:

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from importlib.util import find_spec
 
 import typer
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderableType
 from rich.markup import escape
 from rich.progress import (
     BarColumn,
@@ -16,11 +16,14 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+from rich.segment import Segment
 
 from s2sharp_core import S2SharpError
+from s2sharp_core.errors import printable
 
 __all__ = [
     "PARTIAL",
+    "Screen",
     "bars",
     "check_extras",
     "console",
@@ -34,8 +37,23 @@ __all__ = [
 PARTIAL = 4
 """The exit code of a run of which some units failed; errors have those of their kinds."""
 
-console = Console(soft_wrap=True)
-problems = Console(stderr=True, soft_wrap=True)
+
+class Screen(Console):
+    """Shows text from anywhere, and obeys none of it: whoever writes a catalogue names what is printed here."""
+
+    def render(
+        self, renderable: RenderableType, options: ConsoleOptions | None = None
+    ) -> Iterator[Segment]:
+        for segment in super().render(renderable, options):
+            text = segment.text
+            if segment.control or text.isprintable() or text == "\n":
+                yield segment
+            else:
+                yield Segment(printable(text, keep="\n\t", most=len(text)), segment.style)
+
+
+console = Screen(soft_wrap=True)
+problems = Screen(stderr=True, soft_wrap=True)
 
 
 @contextmanager
@@ -44,7 +62,7 @@ def told(
 ) -> Iterator[None]:
     """Errors that a user can act on end the command with one message and their exit code."""
     warnings.showwarning = lambda message, *_: print_problem(
-        f"[yellow]warning:[/] {escape(str(message))}"
+        f"[yellow]warning:[/] {escape(printable(str(message)))}"
     )
     try:
         yield

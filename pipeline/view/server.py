@@ -2,12 +2,14 @@
 
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Annotated, Any
 
-from fastapi import Depends, FastAPI, HTTPException, Query, Request
+from anyio.to_thread import current_default_thread_limiter
+from fastapi import Depends, FastAPI, HTTPException, Query, Request, Response
 from fastapi.responses import HTMLResponse, JSONResponse
 from pyproj import Transformer
 from rio_tiler.errors import TileOutsideBounds
@@ -26,6 +28,7 @@ from ..report.make import make_report
 from ..storage.files import version
 from ..storage.location import Location
 from ..ui.html import asset, document
+from .bounds import AT_ONCE, refusal
 from .pictures import Picture, PictureReader, stretch
 
 __all__ = ["LOCAL", "app_of", "listen"]
@@ -94,7 +97,17 @@ def app_of(out: Location) -> FastAPI:
     """
     read_plan(out)  # raises now, not in a browser
     run = _Run(out)
-    app = FastAPI(title="s2sharp view", docs_url=None, redoc_url=None, openapi_url=None)
+    app = FastAPI(
+        title="s2sharp view", docs_url=None, redoc_url=None, openapi_url=None, lifespan=_few_at_once
+    )
+
+    @app.middleware("http")
+    async def bounded(
+        request: Request, answer: Callable[[Request], Awaitable[Response]]
+    ) -> Response:
+        why = refusal(request.url.path, request.query_params.multi_items(), request.headers)
+        return JSONResponse({"detail": why}, 400) if why else await answer(request)
+
     # A page elsewhere that a name of its own leads here must not read the cube.
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=[LOCAL, "localhost"])
     picture = _asked(run)
@@ -127,6 +140,13 @@ def app_of(out: Location) -> FastAPI:
         return stretch(shown)
 
     return app
+
+
+@asynccontextmanager
+async def _few_at_once(_: FastAPI) -> AsyncIterator[None]:
+    """Of what is done in threads, so little at a time that memory is bounded."""
+    current_default_thread_limiter().total_tokens = AT_ONCE
+    yield
 
 
 def _asked(run: _Run) -> Callable[..., Picture]:

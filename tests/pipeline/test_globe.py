@@ -23,6 +23,7 @@ from s2sharp.scenes.acquisition import group
 from s2sharp.scenes.items import write_items
 from shapely.affinity import translate
 
+from s2sharp_core import S2SharpError
 from s2sharp_core.lattice import Box, Lattice
 
 from .pictures import WHEN, noise
@@ -242,3 +243,39 @@ def test_what_is_published_of_a_cube_on_the_antimeridian_says_where_it_lies(tmp_
         assert 179.9 < west < 180
         assert -180 < east < -179.9
         assert shapely.geometry.shape(geometry).area < 0.01
+
+
+@pytest.mark.parametrize(
+    ("geometries", "why"),
+    [
+        (["square", None], None),
+        ([None, {"type": "GeometryCollection", "geometries": []}, "square"], None),
+        ([{"type": "GeometryCollection", "geometries": ["square"]}], None),
+        (["square", {"type": "Point", "coordinates": [50, 50]}], None),
+        ([None], "has no polygon; it has nothing"),
+        ([{"type": "Point", "coordinates": [1, 1]}], "it has Point"),
+        ([{"type": "Polygon", "coordinates": None}], "none of GeoJSON's"),
+    ],
+)
+def test_of_an_area_what_has_no_polygon_is_no_matter(
+    tmp_path: Path, geometries: list, why: str | None
+) -> None:
+    square = {"type": "Polygon", "coordinates": [[[1, 1, 9], [2, 1, 9], [2, 2, 9], [1, 1, 9]]]}
+    text = json.dumps(
+        {
+            "type": "FeatureCollection",
+            "features": [
+                {"type": "Feature", "properties": {}, "geometry": geometry}
+                for geometry in geometries
+            ],
+        }
+    ).replace('"square"', json.dumps(square))
+    (tmp_path / "area.geojson").write_text(text)
+    about = {"out": tmp_path, "area": tmp_path / "area.geojson", "datetime": "2024"}
+    if why is None:
+        assert lonlat(read_config(None, about)).bounds == (1, 1, 2, 2)
+        return
+    with pytest.raises(S2SharpError, match=why) as caught:
+        lonlat(read_config(None, about))
+    assert caught.value.kind == "bad-config"
+    assert "json.exception" not in str(caught.value)

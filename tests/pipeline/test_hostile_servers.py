@@ -10,6 +10,7 @@ import time
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import psutil
 import pytest
@@ -396,3 +397,30 @@ def test_packed_documents_are_read_as_ever() -> None:
     head = HEAD + b"Content-Encoding: gzip\r\nContent-Length: %d\r\n\r\n" % len(body)
     with answering(head, body) as url:
         assert asked(url) == ["a"]
+
+
+@pytest.mark.parametrize(
+    "ring",
+    [
+        [(-180.3, -17.6), (-179.6, -17.6), (-179.6, -16.9), (-180.3, -16.9)],
+        [(179.7, -17.6), (180.4, -17.6), (180.4, -16.9), (179.7, -16.9)],
+        [(179.7, -17.6), (-179.6, -17.6), (-179.6, -16.9), (179.7, -16.9)],
+        [(-180.0, -17.6), (180.0, -17.6), (180.0, -16.9), (-180.0, -16.9)],
+    ],
+    ids=["below -180", "beyond 180", "jumping", "from -180 to 180"],
+)
+@pytest.mark.parametrize("place", [(179.75, -17.5, 179.8, -17.4), (-179.9, -17.5, -179.8, -17.4)])
+@pytest.mark.parametrize("told", ["geometry", "bbox"])
+def test_a_footprint_across_the_antimeridian_is_found_however_it_is_written(
+    tmp_path: Path, ring: list, place: tuple[float, float, float, float], told: str
+) -> None:
+    west, south, east, north = (*ring[0], *ring[2])
+    shape = {"type": "Polygon", "coordinates": [[*ring, ring[0]]]}
+    document = feature("a") | {"bbox": [west, south, east, north]}
+    document["geometry"] = shape if told == "geometry" else None
+    (tmp_path / "item.json").write_text(json.dumps(document))
+    found = search(str(tmp_path / "item.json"), L2A, place, "2023")
+    assert [item.id for item in found] == ["a"]
+    if ring[0][0] != -180.0:
+        far = (10.0, -17.5, 11.0, -17.4)
+        assert not list(search(str(tmp_path / "item.json"), L2A, far, "2023"))

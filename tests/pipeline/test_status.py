@@ -6,6 +6,7 @@ import re
 import shutil
 import signal
 import socket
+import stat
 import subprocess
 import sys
 import time
@@ -310,3 +311,16 @@ def _free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+def test_what_a_run_leaves_follows_the_umask(archive: Path, scheduler: str, tmp_path: Path) -> None:
+    """Who may read a folder may know how far its run is: nothing in it is a secret."""
+    before = os.umask(0o027)
+    try:
+        run(config(archive, tmp_path / "out", scheduler))
+    finally:
+        os.umask(before)
+    left = [path for path in (tmp_path / "out").rglob("*") if "cube.zarr" not in path.parts]
+    assert {stat.S_IMODE(file.stat().st_mode) for file in left if file.is_file()} <= {0o640, 0o644}
+    own = tmp_path / "out" / "run.json"
+    assert stat.S_IMODE(own.stat().st_mode) == 0o640

@@ -7,8 +7,9 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.error import HTTPError
 from urllib.parse import urlsplit
-from urllib.request import urlopen
+from urllib.request import Request, urlopen
 
 import numpy as np
 import pytest
@@ -156,3 +157,31 @@ def test_a_folder_without_a_run_is_named(tmp_path: Path) -> None:
     said = CliRunner().invoke(app, ["view", str(tmp_path)])
     assert said.exit_code == 1
     assert "not-a-run" in said.output
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        *("tilesize=8000", "tilesize=0", "tilesize=x", "buffer=20000", "padding=9999"),
+        *("expression=b1*9**9**9", "band=B05", "band=B04&band=B03&band=B02", "bidx=1"),
+        *("rescale=0,1&" * 4, "colormap_name=" + "a" * 2000),
+    ],
+)
+def test_a_request_that_costs_too_much_is_refused_before_anything_is_read(
+    address: str, more: str
+) -> None:
+    tile = f"cube/tiles/WebMercatorQuad/12/2234/1420.png?acquisition={NAME}&band=B05&{more}"
+    with pytest.raises(HTTPError, match="400"):
+        urlopen(address + tile)
+
+
+def test_a_page_of_another_site_gets_nothing_of_the_map(address: str) -> None:
+    elsewhere = {"Sec-Fetch-Site": "cross-site"}
+    with pytest.raises(HTTPError, match="400"):
+        urlopen(Request(f"{address}layers.json", headers=elsewhere))
+    with urlopen(Request(address, headers=elsewhere)) as page:
+        assert page.status == 200
+    with urlopen(
+        Request(f"{address}layers.json", headers={"Sec-Fetch-Site": "same-origin"})
+    ) as own:
+        assert own.status == 200

@@ -1,0 +1,46 @@
+"""What one request may ask of the map: any page that a browser shows can make it ask, with a picture's address."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
+__all__ = ["AT_ONCE", "refusal"]
+
+MAX_QUERY = 1000
+"""Characters of a request's query."""
+
+MAX_SIDE = 512
+"""Pixels along a tile."""
+
+AT_ONCE = 4
+"""Requests that are worked on side by side; the others wait, and take no memory."""
+
+# How often a parameter may be given; one that is not named here is none of the map's.
+_TIMES = {"acquisition": 1, "band": 3, "rescale": 3, "tilesize": 1, "colormap_name": 1, "f": 1}
+# What a page elsewhere may lead a browser to, by a link.
+_PAGES = ("/", "/report.html")
+
+
+def refusal(path: str, query: Sequence[tuple[str, str]], headers: Mapping[str, str]) -> str | None:
+    """Why a request is not answered; None where it is.
+
+    Parameters
+    ----------
+    query
+        Names and values in order, as they were given.
+    headers
+        By names in small letters.
+    """
+    if headers.get("sec-fetch-site") in ("cross-site", "same-site") and path not in _PAGES:
+        return "A page of another site asks; this map answers its own alone."
+    if sum(len(name) + len(value) for name, value in query) > MAX_QUERY:
+        return f"The query has more than {MAX_QUERY} characters."
+    for name, times in Counter(name for name, _ in query).items():
+        if times > _TIMES.get(name, 0):
+            return f"{name[:40]!r} is given {times} times; {_TIMES.get(name, 0)} are answered."
+    bands = [value for name, value in query if name == "band"]
+    if len(set(bands)) < len(bands):
+        return "A band is given twice."
+    for name, value in query:
+        if name == "tilesize" and not (value.isdecimal() and 0 < int(value) <= MAX_SIDE):
+            return f"A tile has 1 to {MAX_SIDE} pixels along its side."
+    return None
