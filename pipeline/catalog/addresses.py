@@ -7,7 +7,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 
 from s2sharp_core.errors import S2SharpError
 
-__all__ = ["check_href", "is_local", "public", "safe_name", "unsigned"]
+__all__ = ["check_href", "is_local", "parted", "public", "safe_name", "unsigned"]
 
 # Of SAS tokens, presigned S3, Google and CloudFront addresses, and of what else is called a key.
 _SECRET = re.compile(
@@ -55,6 +55,15 @@ def check_href(href: str, catalog: str) -> str:
         "that it may send us to.",
         "Leave the item out, or copy the catalogue here and correct the address.",
     )
+
+
+def parted(href: str) -> tuple[str, str]:
+    """An address without its query and fragment, and these; a path on this machine has none, whatever its letters."""
+    if "://" not in href:
+        return href, ""
+    found = re.match(r"[^?#]*", href)
+    end = found.end() if found else len(href)
+    return href[:end], href[end:]
 
 
 def public(url: str) -> str:
