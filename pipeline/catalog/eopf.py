@@ -28,6 +28,7 @@ from s2sharp_core.bands import BANDS, CIRRUS, MEASURED, native_gsd
 from ..storage.arrays import zarr_store
 from ..storage.location import place, store_errors
 from .addresses import parted
+from .documents import item_of
 from .groups import SCL_PATH, reflectance_path
 from .http import BrokenError
 from .metadata import as_number, as_text
@@ -244,26 +245,18 @@ def eopf_item(root: str) -> tuple[str, pystac.Item]:
         "id": as_text(said.get("id")).removesuffix(".SAFE") or name,
         "geometry": said.get("geometry"),
         "bbox": said.get("bbox"),
-        "properties": {**_told(said), "proj:code": code and f"EPSG:{code}"},
+        "properties": {**_nested(said.get("properties")), "proj:code": code and f"EPSG:{code}"},
         "links": [],
         "assets": {},
     }
     try:
-        item = pystac.Item.from_dict(document, preserve_dict=False, migrate=False)
-    except Exception as error:  # pystac takes what it is given on trust
-        raise BrokenError(
-            f"has a stac_discovery that is no item ({type(error).__name__})"
-        ) from None
+        item = item_of(document, None)
+    except BrokenError as error:
+        raise BrokenError(f"has a stac_discovery that {error}") from None
     item.set_self_href(root)
     for band, asset in assets.items():
         item.add_asset(band, asset)
     return _level(name, item), item
-
-
-def _told(said: Mapping[str, Any]) -> dict[str, Any]:
-    """The properties of a product's own item; Level-1C has the word "null" where there is no one time."""
-    properties = _nested(said.get("properties"))
-    return {key: None if value == "null" else value for key, value in properties.items()}
 
 
 def _level(name: str, item: pystac.Item) -> str:

@@ -24,12 +24,13 @@ from shapely.affinity import translate
 
 from s2sharp_core.errors import S2SharpError
 
-from .addresses import check_href, is_local, public
+from .addresses import check_href, is_local, parted, public
 from .antimeridian import Degrees, unwrap
+from .documents import fingerprint, item_of
 from .geoparquet import collections, documents
 from .http import BrokenError, answer, open_file, read_json, stac_io, unreachable
 from .interval import interval
-from .metadata import sensed
+from .metadata import span
 from .products import are_products, product_item, product_paths
 
 if TYPE_CHECKING:
@@ -102,7 +103,7 @@ def search(
     start, end = interval(datetime)
     boxes = _boxes(bbox, margin_m)
     query = _Query(catalog, collection, boxes, _area(boxes), start, end)
-    if urlsplit(catalog).path.lower().endswith((".parquet", ".geoparquet")):
+    if parted(catalog)[0].lower().endswith((".parquet", ".geoparquet")):
         return _from_parquet(query)
     if are_products(catalog):
         return _from_products(query)
@@ -126,7 +127,7 @@ def _from_parquet(query: _Query) -> Iterator[pystac.Item]:
             ):
                 found = True
                 try:
-                    item = _item(document, None)
+                    item = item_of(document, None)
                 except BrokenError as err:
                     _leave_out(str(document.get("id")), str(err))
                     continue
@@ -150,8 +151,9 @@ def _from_api(io: "StacApiIO", root: dict[str, Any], query: _Query) -> Iterator[
         for box in query.boxes:
             asked = client.search(method="POST" if "POST" in ways else "GET", bbox=box, **what)
             for item in _paged(asked.pages_as_dicts(), query.catalog):
-                if item.id not in found:
-                    found.add(item.id)
+                # An id alone does not do: archives have given one to both halves of a tile.
+                if (mark := fingerprint(item)) not in found:
+                    found.add(mark)
                     yield item
         lists = client.conforms_to("COLLECTIONS") or client.conforms_to("FEATURES")
         if not found and lists and client.get_collection(query.collection) is None:
@@ -167,19 +169,27 @@ def _from_api(io: "StacApiIO", root: dict[str, Any], query: _Query) -> Iterator[
 def _paged(pages: Iterable[dict[str, Any]], catalog: str) -> Iterator[pystac.Item]:
     seen: set[str] = set()
     for number, page in enumerate(pages, 1):
-        new = {str(feature.get("id")): feature for feature in page["features"]}
-        if new.keys() <= seen:
+        new: dict[str, pystac.Item] = {}
+        broken: dict[str, str] = {}
+        for feature in page["features"]:
+            try:
+                item = item_of(feature, None)
+                new[fingerprint(item)] = item
+            except BrokenError as err:
+                name = feature.get("id") if isinstance(feature, dict) else f"{feature!r:.80}"
+                broken[str(name)] = str(err)
+        if not new and not all(isinstance(feature, dict) for feature in page["features"]):
+            raise TypeError("features that are none")
+        for name in broken.keys() - seen:
+            _leave_out(name, broken[name])
+        if new.keys() | broken.keys() <= seen:
             raise _too_many(catalog, "repeats a page that it gave before")
-        seen |= new.keys()
+        seen |= new.keys() | broken.keys()
         if len(seen) > MAX_ITEMS:
             raise _too_many(catalog, f"gives more than {MAX_ITEMS} items")
         if number > MAX_PAGES:
             raise _too_many(catalog, f"gives more than {MAX_PAGES} pages")
-        for name, feature in new.items():
-            try:
-                yield _item(feature, None)
-            except BrokenError as err:
-                _leave_out(name, str(err))
+        yield from new.values()
 
 
 def _from_static(io: "StacApiIO", root: dict[str, Any], query: _Query) -> Iterator[pystac.Item]:
@@ -205,7 +215,7 @@ def _from_static(io: "StacApiIO", root: dict[str, Any], query: _Query) -> Iterat
                 if rel == "child":
                     todo.append((target, read_json(io, target), inside, depth + 1))
                     continue
-                item = _item(read_json(io, target), target)
+                item = item_of(read_json(io, target), target)
             except BrokenError as err:
                 if rel == "child" and inside:
                     raise unreachable(target, str(err)) from None
@@ -213,8 +223,9 @@ def _from_static(io: "StacApiIO", root: dict[str, Any], query: _Query) -> Iterat
                 continue
             if inside or item.collection_id == query.collection:
                 there = True
-                if item.id not in found and _matches(item, query):
-                    found.add(item.id)
+                mark = fingerprint(item)
+                if mark not in found and _matches(item, query):
+                    found.add(mark)
                     yield item
                 if len(found) > MAX_ITEMS:
                     raise _too_many(query.catalog, f"has more than {MAX_ITEMS} such items")
@@ -228,13 +239,13 @@ def _from_products(query: _Query) -> Iterator[pystac.Item]:
     for path in product_paths(query.catalog):
         try:
             level, item = product_item(path)
-            sensed(item)
         except BrokenError as err:
             _leave_out(path, str(err))
             continue
         known.add(f"sentinel-2-{level}")
-        if level in query.collection.lower() and item.id not in found and _matches(item, query):
-            found.add(item.id)
+        mark = fingerprint(item)
+        if level in query.collection.lower() and mark not in found and _matches(item, query):
+            found.add(mark)
             item.collection_id = query.collection
             yield item
     if not any(name[-3:] in query.collection.lower() for name in known):
@@ -255,12 +266,7 @@ def _links(document: dict[str, Any], href: str, catalog: str) -> Iterator[tuple[
 
 
 def _matches(item: pystac.Item, query: _Query) -> bool:
-    told = item.common_metadata
-    first, last = told.start_datetime, told.end_datetime
-    if first is None or last is None:
-        first = last = sensed(item)
-    # A time without a zone is UTC in STAC.
-    first, last = (t if t.tzinfo else t.replace(tzinfo=dt.UTC) for t in (first, last))
+    first, last = span(item)
     if (query.end and first > query.end) or (query.start and last < query.start):
         return False
     return _touches(item, query.area)
@@ -289,18 +295,6 @@ def _touches(item: pystac.Item, area: shapely.Geometry) -> bool:
     half = len(item.bbox) // 2
     west, south, east, north = *item.bbox[:2], *item.bbox[half : half + 2]
     return bool(area.intersects(shapely.box(west, south, east + 360 * (east < west), north)))
-
-
-def _item(document: dict[str, Any], href: str | None) -> pystac.Item:
-    # Both of STAC's versions are read as they are, so nothing has to be brought up to date.
-    old = not str(document.get("stac_version")).startswith("1.")
-    try:
-        item = pystac.Item.from_dict(document, href=href, preserve_dict=False, migrate=old)
-        sensed(item)
-    except Exception as err:
-        # pystac takes what it is given on trust: any error may come of a hostile document.
-        raise BrokenError(f"is no STAC item ({type(err).__name__})") from err
-    return item
 
 
 def _local_file(catalog: str) -> str:

@@ -50,7 +50,8 @@ _KEY = re.compile(r"(?P<stem>.+?)(?:_(?P<gsd>[126]0)m)?(?:-jp2)?", re.IGNORECASE
 WAYS = ("none", "item", "planetary-computer", "cdse")
 """How an address can be signed, or what keys a request for it takes."""
 
-MAX_DN = 65_535
+MAX_DN = 65_535.5
+"""Above what uint16 holds."""
 
 _PICTURES = frozenset({"visual", "overview", "thumbnail", "metadata"})
 _FACTS = {

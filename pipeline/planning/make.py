@@ -169,12 +169,19 @@ def nothing_found(config: RunConfig, found: _Found) -> S2SharpError:
         )
     why = [f"{sum(len(a.scenes) for a in found.every) + len(found.refused)} items were found"]
     why += [f"{len(found.cloudy)} acquisitions are cloudier than {config.max_cloud:g} %"]
-    refusals = "".join(f"; {refusal.message}" for refusal in found.refused[:3])
+    refusals = "".join(f"; {refusal.message.rstrip(chr(46))}" for refusal in found.refused[:3])
     why += [f"{len(found.refused)} items were refused{refusals}"]
+    remedies = ["Raise --max-cloud"] if found.cloudy else []
+    if found.refused:
+        other = "or take" if remedies else "Take"
+        remedies.append(
+            f"{other} the items from another --catalog, since these were refused as they are"
+        )
+    if len(found.every) > len(found.cloudy) or not remedies:
+        other = "or widen" if remedies else "Widen"
+        remedies.append(f"{other} --bbox or --datetime")
     return S2SharpError(
-        "nothing-found",
-        f"Nothing is left to sharpen: {', '.join(why)}.",
-        "Raise --max-cloud, or widen --bbox or --datetime.",
+        "nothing-found", f"Nothing is left to sharpen: {', '.join(why)}.", f"{', '.join(remedies)}."
     )
 
 

@@ -38,15 +38,18 @@ def _kept(file: Source) -> tuple[float, float]:
 
 
 def missing(stored: np.ndarray, *nodata: float | None) -> np.ndarray | None:
-    """Where numbers stand for no data, other than by being 0 among unsigned DN; None: nowhere."""
+    """Where numbers stand for no data, other than by being 0 among unsigned DN; None: nowhere.
+
+    Floats are reflectance, made of DN: what is no number was none.
+    """
+    if stored.dtype.kind == "f":
+        return ~np.isfinite(stored)
     gone: np.ndarray | None = None
     for value in nodata:
         if value is None or (value == 0 and stored.dtype.kind == "u"):
             continue
         here = stored == value
         gone = here if gone is None else gone | here
-    if stored.dtype.kind == "f":
-        gone = ~np.isfinite(stored) if gone is None else gone | ~np.isfinite(stored)
     return gone
 
 
@@ -66,9 +69,14 @@ def harmonise(
         moved = np.clip(moved, 1, SATURATED - 1)
         keep = (dn == 0) | (dn == SATURATED)
         return np.where(keep, dn, moved).astype(np.uint16)
-    exact = stored.astype(np.float64)
-    y = exact if stored.dtype.kind == "f" else exact * file.scale + file.offset
-    moved = np.clip(np.rint((np.nan_to_num(y) - offset) / scale), 1, SATURATED)
+    y = stored.astype(np.float64)
+    if stored.dtype.kind == "i":
+        moved = np.clip(np.rint((y * file.scale + file.offset - offset) / scale), 1, SATURATED - 1)
+    else:
+        dn = np.rint((np.nan_to_num(y, posinf=0, neginf=0) - file.offset) / file.scale)
+        moved = np.rint((dn * file.scale + file.offset - offset) / scale)
+        moved = np.where(dn == SATURATED, SATURATED, np.clip(moved, 1, SATURATED - 1))
+        moved[dn < 1] = 0
     return np.where(False if gone is None else gone, 0, moved).astype(np.uint16)
 
 

@@ -10,7 +10,7 @@ from s2sharp_core import BANDS, S2SharpError
 from s2sharp_core.bands import CELL, native_gsd
 from s2sharp_core.lattice import Box, Lattice
 
-from ..catalog.sources import Source
+from ..catalog.sources import MAX_DN, Source
 from .overlaps import precedence
 from .radiometry import decode, harmonise, missing, reference_offset, source_of
 from .raster import Kept, Raster, reading
@@ -29,6 +29,9 @@ __all__ = [
     "offset_doubt",
     "read_scene",
 ]
+
+
+_REPORT = "Leave the item out, or report it to the archive."
 
 
 def read_scene(
@@ -56,6 +59,8 @@ def read_scene(
         _check_numbers(scene, source, file)
         rows, cols = scene.box.slices(box, native_gsd(source.band))
         stored = file.read(rows, cols)
+        if stored.dtype.kind == "f" and (stored > MAX_DN * source.scale + source.offset).any():
+            raise _contradicts(scene, source, "larger numbers than reflectance", "reflectance")
         gone = missing(stored, source.nodata, file.nodata)
         masked = file.masked(rows, cols)
         if masked is not None:
@@ -75,7 +80,7 @@ def _check_place(scene: "Scene", source: Source, epsg: int, file: Raster) -> Non
             f"Item {scene.id}, band {source.band}: its metadata say {stated}, "
             f"{scene.box.pixels(gsd)} px, EPSG:{epsg}; the file says {file.transform}, "
             f"{file.shape} px, EPSG:{file.epsg}.",
-            "Leave the item out, or report it to the archive.",
+            _REPORT,
             item=scene.id,
             band=source.band,
         )
@@ -92,8 +97,14 @@ def _check_numbers(scene: "Scene", source: Source, file: Raster) -> None:
             return
         expected = f"DN with scale {source.scale:g} and offset {source.offset:g}"
         found = f"reflectance made with scale and offset {file.packing}"
-        remedy = "Leave the item out, or report it to the archive."
-    raise S2SharpError(
+        remedy = _REPORT
+    raise _contradicts(scene, source, found, expected, remedy)
+
+
+def _contradicts(
+    scene: "Scene", source: Source, found: str, expected: str, remedy: str = _REPORT
+) -> S2SharpError:
+    return S2SharpError(
         "metadata-contradicts-file",
         f"Item {scene.id}, band {source.band}: the file holds {found}, not {expected}.",
         remedy,
