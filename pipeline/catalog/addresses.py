@@ -1,13 +1,16 @@
 """Addresses of files in items: which are taken, and what is shown of them."""
 
 import hashlib
+import os
 import re
 from pathlib import Path
 from urllib.parse import parse_qsl, unquote, urlsplit
 
+from pystac.utils import make_absolute_href
+
 from s2sharp_core.errors import S2SharpError
 
-__all__ = ["check_href", "is_local", "parted", "public", "safe_name", "unsigned"]
+__all__ = ["absolute", "check_href", "is_local", "parted", "public", "safe_name", "unsigned"]
 
 # Of SAS tokens, presigned S3, Google and CloudFront addresses, and of what else is called a key.
 _SECRET = re.compile(
@@ -55,6 +58,13 @@ def check_href(href: str, catalog: str) -> str:
         "that it may send us to.",
         "Leave the item out, or copy the catalogue here and correct the address.",
     )
+
+
+def absolute(href: str, base: str | None) -> str:
+    """Where ``href`` leads from a document at ``base``; beside one on this machine, it is a path, whatever its letters."""
+    if base is None or "://" in base or _scheme(href) or _scheme(base):
+        return str(make_absolute_href(href, base))
+    return os.path.normpath(Path(base).parent / href)
 
 
 def parted(href: str) -> tuple[str, str]:

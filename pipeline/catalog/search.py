@@ -19,12 +19,11 @@ from urllib.parse import unquote, urlsplit
 import pyarrow as pa
 import pystac
 import shapely
-from pystac.utils import make_absolute_href
 from shapely.affinity import translate
 
 from s2sharp_core.errors import S2SharpError
 
-from .addresses import check_href, is_local, parted, public
+from .addresses import absolute, check_href, is_local, parted, public
 from .antimeridian import Degrees, unwrap
 from .documents import fingerprint, item_of
 from .geoparquet import collections, documents
@@ -258,7 +257,7 @@ def _links(document: dict[str, Any], href: str, catalog: str) -> Iterator[tuple[
         if not isinstance(link, dict) or link.get("rel") not in ("item", "child"):
             continue
         try:
-            target = check_href(make_absolute_href(str(link.get("href")), href), catalog)
+            target = check_href(absolute(str(link.get("href")), href), catalog)
         except (S2SharpError, ValueError):
             _leave_out(str(link.get("href")), f"is an address {public(catalog)} can't send us to")
         else:

@@ -12,7 +12,7 @@ import pystac
 from s2sharp_core.bands import MEASURED, native_gsd
 from s2sharp_core.errors import S2SharpError
 
-from .addresses import parted, unsigned
+from .addresses import absolute, parted, unsigned
 from .groups import arrays
 from .metadata import as_number
 from .reflectance import radiometry
@@ -125,7 +125,10 @@ def _every(item: pystac.Item) -> Iterator[Offer]:
 def address(asset: pystac.Asset) -> str:
     """Where the item says that a file is, signed perhaps."""
     # pystac takes its time to tell that an address is absolute.
-    return asset.href if "://" in asset.href else asset.get_absolute_href() or asset.href
+    if "://" in asset.href:
+        return asset.href
+    home = asset.owner.get_self_href() if asset.owner else None
+    return absolute(asset.href, home) if home else asset.href
 
 
 def grids(item: pystac.Item) -> dict[str, tuple[Any, Any]]:
