@@ -26,7 +26,6 @@ __all__ = [
     "harmonised",
     "load_block",
     "load_scl",
-    "offset_doubt",
     "read_scene",
 ]
 
@@ -246,36 +245,3 @@ def load_scl(reader: Reader, want: Box) -> np.ndarray:
 def _at_10m(x: np.ndarray, gsd: int) -> np.ndarray:
     n = gsd // 10
     return x if n == 1 else x.repeat(n, axis=0).repeat(n, axis=1)
-
-
-def offset_doubt(block: Block, acquisition: "Acquisition") -> str | None:
-    """Whether the dark end of the pixels contradicts the offset that the metadata gave.
-
-    Archives' flags err both ways. An offset subtracted twice sends much of a picture below zero; one
-    that was not subtracted at all lifts every band's darkest pixels to 0.1.
-    """
-    lowest, below = [], 0.0
-    for y in block.data.values():
-        sample = y[:: max(1, y.shape[0] // 200), :: max(1, y.shape[1] // 200)]
-        sample = sample[~np.isnan(sample)]
-        if sample.size < 100:
-            return None
-        lowest.append(float(np.quantile(sample, 0.001)))
-        below = max(below, float(np.mean(sample < -0.02)))
-    for scene in acquisition.within(block.box):
-        source = scene.sources[0]
-        if source.offset < 0 and below > 0.2:
-            return (
-                f"Item {scene.id}: much of a band lies below -0.02 after "
-                f"its offset of {source.offset:g} ({source.origin}): it seems to have been applied already "
-                "by the archive. Compare with another archive before you use the values."
-            )
-        modern = scene.baseline is None or scene.baseline >= (4, 0)
-        if source.offset == 0 and modern and min(lowest) > 0.095:
-            return (
-                f"Item {scene.id}: the darkest pixels of every band lie above "
-                f"0.095 with no offset ({source.origin}): it seems not to have been applied, so "
-                "that reflectance is inflated by 0.1. Compare with another archive before you use the "
-                "values."
-            )
-    return None
