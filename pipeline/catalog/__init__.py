@@ -8,7 +8,7 @@ from s2sharp_core.faces import face
 __getattr__, __dir__, __all__ = face(
     __name__,
     {
-        "addresses": ["check_href", "public", "safe_name", "unsigned"],
+        "addresses": ["check_href", "parted", "public", "safe_name", "unsigned"],
         "antimeridian": ["Degrees", "bounding_box", "unwrap", "valid_bbox", "wrap"],
         "eopf": ["is_array", "opened"],
         "http": ["BrokenError"],
@@ -19,6 +19,7 @@ __getattr__, __dir__, __all__ = face(
             "as_number",
             "as_text",
             "baseline",
+            "bounds",
             "cloud_cover",
             "datatake",
             "epsg",
@@ -29,7 +30,8 @@ __getattr__, __dir__, __all__ = face(
             "tile",
         ],
         "products": ["are_products"],
+        "reflectance": ["PLAIN_OFFSET", "RAW_OFFSET"],
         "signing": ["Sign", "renewable", "session", "signed"],
-        "sources": ["Offer", "Source", "grids", "offers"],
+        "sources": ["MAX_DN", "Offer", "Source", "grids", "offers"],
     },
 )

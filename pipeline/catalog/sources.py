@@ -17,7 +17,7 @@ from .groups import arrays
 from .metadata import as_number
 from .reflectance import radiometry
 
-__all__ = ["WAYS", "Offer", "Source", "address", "grids", "offers", "sources"]
+__all__ = ["MAX_DN", "WAYS", "Offer", "Source", "address", "grids", "offers", "sources"]
 
 # "rededge" alone is no key here: archives give it to three bands or four.
 _ESA = (

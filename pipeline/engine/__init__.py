@@ -13,7 +13,7 @@ __getattr__, __dir__, __all__ = face(
         "flow": ["PASSING"],
         "frozen": ["Frozen"],
         "lease": ["Holder", "Lease", "TERM", "holder"],
-        "ledger": ["FINAL", "Ledger", "Record", "States", "forgetting"],
+        "ledger": ["FINAL", "Ledger", "Record", "States"],
         "phases": ["Engine", "Job", "Outcome", "Phase", "leased"],
         "settings": ["Command", "folder", "validation_message"],
         "verify": ["Broken", "recorded", "take_back"],

@@ -3,7 +3,7 @@ listing tells all.
 """
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Literal, get_args
@@ -12,7 +12,7 @@ from ..storage.digests import Digest
 from ..storage.files import files, read_texts, remove, write_text
 from ..storage.location import Location
 
-__all__ = ["Ledger", "Record", "States", "Status", "forgetting"]
+__all__ = ["Ledger", "Record", "States", "Status"]
 
 Status = Literal["ok", "empty", "cloudy", "failed"]
 
@@ -144,28 +144,6 @@ class States:
     def units(self, *statuses: str) -> list[str]:
         """Return the units that have one of ``statuses``, in order."""
         return sorted({unit for (unit, _), status in self.of.items() if status in statuses})
-
-
-def forgetting(ledger: Ledger) -> Callable[[str, str], None]:
-    """Return what takes back, of a unit that is about to be made, what it was before under other keys than its new one.
-
-    Else settings that are changed to and fro would find it done, though it had been written over meanwhile. Each folder
-    is listed once.
-    """
-    listed: dict[str, dict[str, list[str]]] = {}
-
-    def forget(unit: str, key: str) -> None:
-        folder = unit.rpartition("/")[0]
-        if folder not in listed:
-            listed[folder] = {}
-            for name in ledger.names(folder):
-                whose, _, status = name.rsplit(".", 2)
-                if status in FINAL:
-                    listed[folder].setdefault(whose, []).append(name)
-        names = listed[folder].pop(unit, [])
-        ledger.discard(name for name in names if name.rsplit(".", 2)[1] != key[:_DIGITS])
-
-    return forget
 
 
 def _name(unit: str, key: str, status: str) -> str:

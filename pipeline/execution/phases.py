@@ -8,7 +8,7 @@ from typing import Any
 from s2sharp_core import S2SharpError
 
 from ..engine.events import Event
-from ..engine.ledger import FINAL, Ledger, Record, forgetting
+from ..engine.ledger import FINAL, Ledger, Record
 from ..engine.phases import Engine, Job, Outcome, Phase
 from ..engine.worker import REMEDY_NO_SPACE
 from ..planning.plan import Plan, freeze_acquisition
@@ -59,7 +59,6 @@ def phases(plan: Plan, engine: Engine) -> Iterator[Phase]:
     ledger, outcome = Ledger(plan.out / "ledger"), engine.outcome
     stager = Stager(plan, engine)
     frozen: set[str] = set()
-    forget = forgetting(ledger)
 
     def run() -> Run:
         return Run(plan.out, plan.stamp, engine.cluster.threads)
@@ -69,7 +68,6 @@ def phases(plan: Plan, engine: Engine) -> Iterator[Phase]:
         if acquisition.id not in frozen:
             freeze_acquisition(plan, acquisition)
             frozen.add(acquisition.id)
-        forget(job.name, job.key)
 
     def derived(phase: str, found: Iterable[Standing[Unit]], task: Callable[..., Record]) -> Phase:
         jobs = map(_job, found)

@@ -63,9 +63,7 @@ def resume(config: RunConfig) -> Plan | None:
         return None
     held = read_plan(config.out)
     before, now = held.config.model_dump(), config.model_dump()
-    trust = {"trust_offset": config.trust_offset}
-    held = held.model_copy(update={"config": held.config.model_copy(update=trust)})
-    plan = with_acquisitions(held)
+    plan = with_acquisitions(_trusting(held, config))
     before["catalog"], now["catalog"] = public(before["catalog"]), public(now["catalog"])
     other = {k: f"{k}: {before[k]} → {now[k]}" for k in now if before[k] != now[k]}
     differs = [text for name, text in other.items() if name not in _FREE | _QUERY | _KEYED]
@@ -84,6 +82,18 @@ def resume(config: RunConfig) -> Plan | None:
         plan = _extended(plan)
     plan = believing(_with_sensors(plan))
     return plan.model_copy(update={"staged": staged_by_default(config, plan.acquisitions)})
+
+
+def _trusting(plan: Plan, config: RunConfig) -> Plan:
+    """The plan with what is to be believed now, by which acquisitions are made of its items."""
+    trust = config.trust_offset
+    turns = plan.turns + (plan.config.trust_offset != trust)
+    return plan.model_copy(
+        update={
+            "config": plan.config.model_copy(update={"trust_offset": trust}),
+            "turns": turns,
+        }
+    )
 
 
 def _with_sensors(plan: Plan) -> Plan:

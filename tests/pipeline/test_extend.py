@@ -142,7 +142,7 @@ def test_a_late_tile_replaces_its_own_units_alone(
     plan, outcome = run(config(archive, out, scheduler, since="last", **SMALL))
     assert outcome.counts["skipped"] > 0
     assert outcome.counts["ok"] > 0
-    kept = {name for name in done if records(out).get(name) == done[name]}
+    kept = {name for name in done if records(out)[name] == done[name]}
     assert len(kept) >= outcome.counts["skipped"]
     ours, theirs = _values(out), _values(tmp_path / "all")
     for name in set(ours) - {"source"}:
