@@ -1,0 +1,63 @@
+"""Odd items and products by the thousand: each is in an acquisition or refused, and nothing else comes out.
+
+``python -m tests.benchmarks.fuzz [N] [SEED]``; the same seed draws the same documents.
+"""
+
+import logging
+import sys
+import tempfile
+import time
+from collections import Counter
+from pathlib import Path
+
+from hypothesis import HealthCheck, Phase, given, seed, settings
+
+from s2sharp_core.bands import BANDS
+from tests.pipeline.fuzzing import check_item, check_product, odd_items, odd_texts
+from tests.pipeline.pictures import box_at, noise, scenes
+from tests.pipeline.products import write_safe
+
+__all__ = ["main"]
+
+
+def main(count: int = 5000, number: int = 1) -> Counter[str]:
+    """Draw ``count`` documents, a tenth of them products'; raises what broke the claim, shrunk."""
+    logging.getLogger("rasterio").setLevel(logging.CRITICAL)
+    become: Counter[str] = Counter()
+    many = settings(
+        max_examples=count - count // 10,
+        deadline=None,
+        database=None,
+        phases=(Phase.generate, Phase.shrink),
+        suppress_health_check=list(HealthCheck),
+    )
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        box = box_at(4, 4)
+        (item,) = scenes(folder / "cogs", noise(box, *BANDS, "SCL"), box)
+        safe = write_safe(folder / "safe", item, "2A", -1000)
+
+        @seed(number)
+        @many
+        @given(document=odd_items())
+        def all_items(document: object) -> None:
+            become[f"items {check_item(document, folder)}"] += 1
+
+        @seed(number)
+        @settings(many, max_examples=count // 10)
+        @given(change=odd_texts())
+        def all_products(change: tuple[str, int, str, str]) -> None:
+            become[f"products {check_product(safe, change, folder)}"] += 1
+
+        all_items()
+        all_products()
+    return become
+
+
+if __name__ == "__main__":
+    begun = time.monotonic()
+    N, SEED = (int(word) for word in (*sys.argv[1:3], *("5000", "1")[len(sys.argv) - 1 :]))
+    found = main(N, SEED)
+    for what, times in sorted(found.items()):
+        print(f"{times:6d} {what}")
+    print(f"{sum(found.values()):6d} documents in {time.monotonic() - begun:.0f} s, seed {SEED}")
