@@ -71,7 +71,8 @@ def fingerprint(item: pystac.Item) -> str:
 def _geometry(said: Any) -> dict[str, Any] | None:
     """A footprint, if it is one on Earth; going on beyond the antimeridian is allowed."""
     try:
-        x, y = shapely.get_coordinates(shapely.geometry.shape(said)).T
+        with np.errstate(invalid="ignore"):
+            x, y = shapely.get_coordinates(shapely.geometry.shape(said)).T
         there = x.size > 0 and (np.abs(x) <= 540).all() and (np.abs(y) <= 90).all()
     except Exception:  # shapely, GEOS and malformed JSON each have their own
         return None
