@@ -99,6 +99,10 @@ def opened(href: str) -> Array:
         return _array(_group(root), name)
     except KeyError:
         raise BrokenError(f"has no array {name}") from None
+    except (ArithmeticError, AttributeError, TypeError) as error:  # zarr takes metadata on trust
+        raise BrokenError(
+            f"says of {name} what can't be understood ({type(error).__name__})"
+        ) from error
 
 
 def _parted(href: str) -> tuple[str, str]:

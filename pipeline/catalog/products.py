@@ -5,10 +5,12 @@ from pathlib import Path
 
 import pystac
 
+from s2sharp_core.errors import S2SharpError
+
 from ..storage.location import Location, place, store_errors
 from .addresses import is_local, parted
 from .eopf import eopf_item, is_eopf
-from .http import unreachable
+from .http import BrokenError, unreachable
 from .safe import METADATA, is_safe, safe_item
 from .signing import archive_place
 
@@ -71,4 +73,13 @@ def product_item(path: str) -> tuple[str, pystac.Item]:
     BrokenError
         What is wrong with the product.
     """
-    return eopf_item(path) if is_eopf(path) else safe_item(archive_place(path))
+    try:
+        return eopf_item(path) if is_eopf(path) else safe_item(archive_place(path))
+    except (BrokenError, S2SharpError):
+        raise
+    except store_errors() as error:
+        raise BrokenError(f"can't be read ({type(error).__name__})") from None
+    except Exception as error:  # zarr, too, takes metadata on trust; they cost their product alone
+        raise BrokenError(
+            f"says something that can't be understood ({type(error).__name__})"
+        ) from error
