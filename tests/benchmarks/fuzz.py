@@ -1,10 +1,10 @@
 """Odd items and products by the thousand: each is in an acquisition or refused, and nothing else comes out.
 
-``python -m tests.benchmarks.fuzz [N] [SEED]``; the same seed draws the same documents.
+``python -m tests.benchmarks.fuzz [--count 5000] [--seed 1]``; the same seed draws the same documents.
 """
 
+import argparse
 import logging
-import sys
 import tempfile
 import time
 from collections import Counter
@@ -55,9 +55,14 @@ def main(count: int = 5000, number: int = 1) -> Counter[str]:
 
 
 if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--count", type=int, default=5000, help="documents")
+    parser.add_argument("--seed", type=int, default=1)
+    asked = parser.parse_args()
     begun = time.monotonic()
-    N, SEED = (int(word) for word in (*sys.argv[1:3], *("5000", "1")[len(sys.argv) - 1 :]))
-    found = main(N, SEED)
+    found = main(asked.count, asked.seed)
     for what, times in sorted(found.items()):
         print(f"{times:6d} {what}")
-    print(f"{sum(found.values()):6d} documents in {time.monotonic() - begun:.0f} s, seed {SEED}")
+    print(
+        f"{sum(found.values()):6d} documents in {time.monotonic() - begun:.0f} s, seed {asked.seed}"
+    )
