@@ -21,8 +21,7 @@ def item_of(document: Any, href: str | None) -> pystac.Item:
     """Return the item of a document that lies at ``href``.
 
     What is odd and not needed is left away: links that are none, a footprint that is no place on Earth, an interval
-    that is no time beside a datetime that is one. What is needed is the id, the properties, assets with addresses, and a
-    time.
+    that is no time beside a datetime that is one. What is needed is the id, the properties and a time.
 
     Raises
     ------
@@ -87,11 +86,19 @@ def _bbox(said: Any) -> list[float] | None:
 
 
 def _assets(said: Any) -> dict[str, Any]:
+    """The assets; an address that is none is empty, and costs the item only if the file is needed, or if all are so."""
     assets = said if isinstance(said, Mapping) else {}
-    for key, asset in assets.items():
-        if not _has_texts(asset, "href"):
-            raise BrokenError(f"is a STAC item whose asset {key} has no address")
-    return {str(key): {**a, "roles": _list(a.get("roles"))} for key, a in assets.items()}
+    if assets and not any(_has_texts(asset, "href") for asset in assets.values()):
+        raise BrokenError("is a STAC item none of whose assets has an address")
+    return {
+        str(key): {
+            **asset,
+            "href": asset["href"] if _has_texts(asset, "href") else "",
+            "roles": _list(asset.get("roles")),
+        }
+        for key, asset in assets.items()
+        if isinstance(asset, Mapping)
+    }
 
 
 def _has_texts(said: Any, *names: str) -> bool:

@@ -53,6 +53,9 @@ WAYS = ("none", "item", "planetary-computer", "cdse")
 MAX_DN = 65_535.5
 """Above what uint16 holds."""
 
+_DEGREES = 0.01
+"""Pixels that are smaller are told in degrees: it would be a centimetre, or a kilometre."""
+
 _PICTURES = frozenset({"visual", "overview", "thumbnail", "metadata"})
 _FACTS = {
     prefix + name: name
@@ -123,9 +126,9 @@ def _every(item: pystac.Item) -> Iterator[Offer]:
 
 
 def address(asset: pystac.Asset) -> str:
-    """Where the item says that a file is, signed perhaps."""
+    """Where the item says that a file is, signed perhaps; empty where it does not say."""
     # pystac takes its time to tell that an address is absolute.
-    if "://" in asset.href:
+    if not asset.href or "://" in asset.href:
         return asset.href
     home = asset.owner.get_self_href() if asset.owner else None
     return absolute(asset.href, home) if home else asset.href
@@ -158,7 +161,14 @@ def _native(item: pystac.Item, band: str, found: list[Offer]) -> Offer | None:
             return offer
     if band == "SCL":
         return None
-    copies = ", ".join(offer.key for offer in found)
+    copies = ", ".join(f"{offer.key} at {_resolution(offer):g}" for offer in found)
+    if found and all((_resolution(offer) or gsd) < _DEGREES for offer in found):
+        raise S2SharpError(
+            "off-lattice",
+            f"Item {item.id} should have an asset for {band} with pixels of {gsd} m; found {copies}, a grid in "
+            "degrees, it seems.",
+            "Use the product as ESA grids it, not a reprojected copy.",
+        )
     raise S2SharpError(
         "band-missing",
         f"Item {item.id} should have an asset for {band} at {gsd} m; found "

@@ -1,6 +1,7 @@
 """Twelve archives and formats are understood by the shape of their items, each band at its native resolution."""
 
 from collections.abc import Callable
+from copy import deepcopy
 from pathlib import Path
 
 import numpy as np
@@ -163,6 +164,32 @@ def test_a_copy_in_a_group_of_another_resolution_is_not_taken():
     del document["assets"]["SR_10m"], document["assets"]["product"]
     with pytest.raises(S2SharpError, match="B02 at 10 m; found none"):
         sources(item(document), ["B02"])
+
+
+def test_a_grid_in_degrees_is_told_as_such():
+    document = items.earth_search()
+    for asset in document["assets"].values():
+        asset["proj:transform"] = [9e-5, 0, 15.0, 0, -9e-5, 48.0]
+    with pytest.raises(
+        S2SharpError, match=r"B02 with pixels of 10 m; found .*blue at 9e-05.* degrees"
+    ) as e:
+        sources(item(document), ["B02"])
+    assert e.value.kind == "off-lattice"
+
+
+@pytest.mark.parametrize("href", [None, 7, ""])
+def test_a_picture_without_an_address_costs_nothing_and_a_band_its_item(href):
+    document = items.earth_search()
+    document["assets"]["thumbnail"]["href"] = href
+    document["assets"]["odd"] = href
+    assert find(item(document), ["B02"], "https://example.org/stac")
+    for key in ("blue", "scl"):
+        broken = deepcopy(document)
+        broken["assets"][key]["href"] = href
+        for home in (None, "/nowhere/item.json"):
+            with pytest.raises(S2SharpError, match="''") as error:
+                find(item_of(broken, home), ["B02"], "/nowhere/catalog.json")
+            assert error.value.kind == "href-refused"
 
 
 # Pixels
