@@ -9,7 +9,7 @@ __getattr__, __dir__, __all__ = face(
     __name__,
     {
         "access": ["Access", "FREE"],
-        "addresses": ["bucket_of", "public", "safe_name", "unsigned"],
+        "addresses": ["bucket_of", "parted", "public", "safe_name", "unsigned"],
         "antimeridian": ["Degrees", "bounding_box", "unwrap", "valid_bbox", "wrap"],
         "chunks": ["MAX_BLOCK"],
         "eopf": ["is_array", "opened"],
@@ -21,6 +21,7 @@ __getattr__, __dir__, __all__ = face(
             "as_number",
             "as_text",
             "baseline",
+            "bounds",
             "cloud_cover",
             "datatake",
             "epsg",
@@ -31,7 +32,8 @@ __getattr__, __dir__, __all__ = face(
             "tile",
         ],
         "products": ["are_products"],
+        "reflectance": ["PLAIN_OFFSET", "RAW_OFFSET"],
         "signing": ["keyed", "session", "signed"],
-        "sources": ["Offer", "Source", "WAYS", "grids", "offers"],
+        "sources": ["MAX_DN", "Offer", "Source", "WAYS", "grids", "offers"],
     },
 )

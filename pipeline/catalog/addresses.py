@@ -1,19 +1,24 @@
 """Addresses of files in items: which are taken, and what is shown of them."""
 
 import hashlib
+import os
 import re
 from pathlib import Path
 from urllib.parse import parse_qsl, unquote, urlsplit
+
+from pystac.utils import make_absolute_href
 
 from s2sharp_core.errors import S2SharpError
 
 from .hosts import host_of, leads_inside
 
 __all__ = [
+    "absolute",
     "bucket_of",
     "check_href",
     "is_local",
     "may_go_inside",
+    "parted",
     "public",
     "safe_name",
     "unsigned",
@@ -91,6 +96,22 @@ def check_href(href: str, catalog: str, *, private: bool = False) -> str:
         "that it may send us to.",
         "Leave the item out, or copy the catalogue here and correct the address.",
     )
+
+
+def absolute(href: str, base: str | None) -> str:
+    """Where ``href`` leads from a document at ``base``; beside one on this machine, it is a path, whatever its letters."""
+    if base is None or "://" in base or _scheme(href) or _scheme(base):
+        return str(make_absolute_href(href, base))
+    return os.path.normpath(Path(base).parent / href)
+
+
+def parted(href: str) -> tuple[str, str]:
+    """An address without its query and fragment, and these; a path on this machine has none, whatever its letters."""
+    if "://" not in href:
+        return href, ""
+    found = re.match(r"[^?#]*", href)
+    end = found.end() if found else len(href)
+    return href[:end], href[end:]
 
 
 def public(url: str) -> str:

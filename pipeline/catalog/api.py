@@ -7,11 +7,11 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import pystac
-from pystac.utils import make_absolute_href
 
-from .addresses import check_href, public
+from .addresses import absolute, check_href, public
+from .documents import fingerprint, item_of
 from .http import BrokenError, answer, read_json, unreachable
-from .query import MAX_ITEMS, Query, item_of, leave_out, of_rel
+from .query import MAX_ITEMS, Query, leave_out, of_rel
 
 if TYPE_CHECKING:
     from pystac_client.stac_api_io import StacApiIO
@@ -50,8 +50,9 @@ def from_api(io: "StacApiIO", root: dict[str, Any], query: Query) -> Iterator[py
             asked = client.search(method="POST" if "POST" in ways else "GET", bbox=box, **what)
             pages = _pages(io, asked.url, asked.method, asked.get_parameters(), query)
             for item in _paged(pages, query):
-                if item.id not in found:
-                    found.add(item.id)
+                # An id alone does not do: archives have given one to both halves of a tile.
+                if (mark := fingerprint(item)) not in found:
+                    found.add(mark)
                     yield item
         lists = client.conforms_to("COLLECTIONS") or client.conforms_to("FEATURES")
         if not found and lists and client.get_collection(query.collection) is None:
@@ -87,29 +88,44 @@ def _paged(pages: Iterable[dict[str, Any]], query: Query) -> Iterator[pystac.Ite
     seen: set[str] = set()
     expected = empty = 0
     for number, page in enumerate(pages, 1):
-        new = {str(feature.get("id")): feature for feature in page["features"]}
+        new, broken = _read(page["features"])
+        names = new.keys() | broken.keys()
         expected = max(expected, matched(page))
-        empty = 0 if new else empty + 1
+        empty = 0 if names else empty + 1
         if empty > MAX_EMPTY:
             tell_part(query, f"gave {MAX_EMPTY} pages without an item, one after the other")
             break
-        if new and new.keys() <= seen:
+        if names and names <= seen:
             raise query.too_many("repeats a page that it gave before")
-        seen |= new.keys()
+        for name in broken.keys() - seen:
+            leave_out(name, broken[name])
+        seen |= names
         if len(seen) > MAX_ITEMS:
             raise query.too_many(f"gives more than {MAX_ITEMS} items")
         if number > MAX_PAGES:
             raise query.too_many(f"gives more than {MAX_PAGES} pages")
-        for name, feature in new.items():
-            try:
-                yield item_of(feature, None)
-            except BrokenError as err:
-                leave_out(name, str(err))
+        yield from new.values()
     if len(seen) < expected:
         tell_part(
             query,
             f"says that {expected} items match (numberMatched) and gave {len(seen)} of {expected} items",
         )
+
+
+def _read(features: list[Any]) -> tuple[dict[str, pystac.Item], dict[str, str]]:
+    """The items of a page by their fingerprints, and by name why others are none."""
+    new: dict[str, pystac.Item] = {}
+    broken: dict[str, str] = {}
+    for feature in features:
+        try:
+            item = item_of(feature, None)
+            new[fingerprint(item)] = item
+        except BrokenError as err:
+            name = feature.get("id") if isinstance(feature, dict) else f"{feature!r:.80}"
+            broken[str(name)] = str(err)
+    if not new and not all(isinstance(feature, dict) for feature in features):
+        raise TypeError("features that are none")
+    return new, broken
 
 
 def matched(page: dict[str, Any]) -> int:
@@ -138,7 +154,7 @@ def from_items(
         asked = {"bbox": ",".join(map(str, box)), "datetime": query.interval, "limit": PAGE}
         try:
             target = check_href(
-                make_absolute_href(str(link.get("href")), href),
+                absolute(str(link.get("href")), href),
                 query.catalog,
                 private=query.private,
             )

@@ -27,14 +27,16 @@ from s2sharp_core.bands import BANDS, CIRRUS, MEASURED, native_gsd
 
 from ..storage.arrays import zarr_store
 from ..storage.location import store_errors
+from .addresses import parted
 from .chunks import bounded, check_chunks
+from .documents import item_of
+from .groups import SCL_PATH, reflectance_path
 from .http import BrokenError
 from .metadata import as_number, as_text
 from .signing import OWN, archive_place
 
 __all__ = ["Array", "eopf_item", "is_array", "is_eopf", "opened"]
 
-_SCL = "conditions/mask/l2a_classification/r20m/scl"
 # What an archive may have its bytes packed by. Others are refused before a byte is read: numcodecs
 # knows pickle among them, which runs what it is given.
 _CODECS = (BytesCodec, BloscCodec, Crc32cCodec, GzipCodec, ZstdCodec)
@@ -43,7 +45,10 @@ _CODECS_V2 = frozenset({"blosc", "gzip", "lz4", "zlib", "zstd"})
 
 @dataclass(frozen=True)
 class Array:
-    """A band of a product, open: where it lies, and windows of it."""
+    """A band of a product, open: where it lies, and windows of it.
+
+    ``packing``: scale and offset by which a converter made reflectance of DN, where floats are stored.
+    """
 
     transform: tuple[float, ...]
     shape: tuple[int, int]
@@ -52,9 +57,25 @@ class Array:
     attrs: Mapping[str, Any]
     array: "zarr.Array[Any]"
 
+    @property
+    def packing(self) -> tuple[float, float] | None:
+        if np.dtype(self.dtype).kind != "f":
+            return None
+        scale, offset = (as_number(self.attrs.get(key)) for key in ("scale_factor", "add_offset"))
+        return None if scale is None or offset is None else (scale, offset)
+
+    @property
+    def nodata(self) -> float | None:
+        """The number that stands for no data."""
+        said = (self.attrs.get("_FillValue"), self.attrs.get("fill_value"), self.array.fill_value)
+        return next((number for value in said if (number := as_number(value)) is not None), None)
+
     def read(self, rows: slice, cols: slice) -> np.ndarray:
-        """DN of a window."""
+        """DN of a window, or reflectance where there is a packing."""
         return np.asarray(self.array[rows, cols])
+
+    def masked(self, rows: slice, cols: slice) -> None:
+        """Return None: there is no mask beside the numbers."""
 
 
 def is_eopf(catalog: str) -> bool:
@@ -64,7 +85,7 @@ def is_eopf(catalog: str) -> bool:
 
 def is_array(href: str) -> bool:
     """Whether an address is that of an array in a Zarr."""
-    return ".zarr/" in href.partition("?")[0].lower()
+    return ".zarr/" in parted(href)[0].lower()
 
 
 def opened(href: str, sign: str = OWN) -> Array:
@@ -80,6 +101,10 @@ def opened(href: str, sign: str = OWN) -> Array:
         return _array(_group(root, sign), name)
     except KeyError:
         raise BrokenError(f"has no array {name}") from None
+    except (ArithmeticError, AttributeError, TypeError) as error:  # zarr takes metadata on trust
+        raise BrokenError(
+            f"says of {name} what can't be understood ({type(error).__name__})"
+        ) from error
 
 
 def _parted(href: str) -> tuple[str, str]:
@@ -106,11 +131,19 @@ def _array(group: zarr.Group, name: str) -> Array:
     return Array(
         transform=_transform(group, name, about),
         shape=(int(array.shape[0]), int(array.shape[1])),
-        epsg=_epsg(about, group),
+        epsg=_epsg(_about(group, name.rpartition("/")[0]) | about, group),
         dtype=str(array.dtype),
         attrs=about,
         array=array,
     )
+
+
+def _about(group: zarr.Group, folder: str) -> dict[str, Any]:
+    """What a group says of the arrays in it."""
+    try:
+        return dict(group[folder].attrs) if folder else dict(group.attrs)
+    except KeyError:
+        return {}
 
 
 def _checked(group: zarr.Group, name: str) -> "zarr.Array[Any]":
@@ -143,13 +176,13 @@ def _known(codecs: Iterable[Codec]) -> bool:
 
 
 def _transform(group: zarr.Group, name: str, about: Mapping[str, Any]) -> tuple[float, ...]:
-    """As the array states it, else from the coordinates beside it, which are pixels' centres."""
-    said = about.get("proj:transform")
-    if isinstance(said, list) and len(said) >= 6:
-        numbers = [as_number(value) for value in said[:6]]
-        if None not in numbers:
-            return tuple(float(value) for value in numbers if value is not None)
+    """As the array or its group states it, else from the coordinates beside it, which are pixels' centres."""
     folder = name.rpartition("/")[0]
+    for said in (about.get("proj:transform"), _about(group, folder).get("spatial:transform")):
+        if isinstance(said, list) and len(said) >= 6:
+            numbers = [as_number(value) for value in said[:6]]
+            if None not in numbers:
+                return tuple(float(value) for value in numbers if value is not None)
     steps, starts = [], []
     for axis in ("x", "y"):
         try:
@@ -202,15 +235,13 @@ def eopf_item(root: str) -> tuple[str, pystac.Item]:
     root = root.rstrip("/")
     group = _group(root)
     said = _nested(group.attrs.get("stac_discovery"))
-    paths = {
-        band: f"measurements/reflectance/r{b.gsd}m/{band.lower()}" for band, b in MEASURED.items()
-    }
+    paths = {band: reflectance_path(band) for band in MEASURED}
     try:
         assets = {band: _asset(root, group, band, paths[band]) for band in BANDS}
     except KeyError as error:
         raise BrokenError(f"has no array {error.args[0]}") from None
     # The one is of Level-1C, the other of Level-2A.
-    for band, path in ((CIRRUS.name, paths[CIRRUS.name]), ("SCL", _SCL)):
+    for band, path in ((CIRRUS.name, paths[CIRRUS.name]), ("SCL", SCL_PATH)):
         with suppress(KeyError):
             assets[band] = _asset(root, group, band, path)
     code = _epsg({}, group) or _epsg(_nested(assets["B02"].extra_fields), group)
@@ -226,11 +257,9 @@ def eopf_item(root: str) -> tuple[str, pystac.Item]:
         "assets": {},
     }
     try:
-        item = pystac.Item.from_dict(document, preserve_dict=False, migrate=False)
-    except Exception as error:  # pystac takes what it is given on trust
-        raise BrokenError(
-            f"has a stac_discovery that is no item ({type(error).__name__})"
-        ) from None
+        item = item_of(document, None)
+    except BrokenError as error:
+        raise BrokenError(f"has a stac_discovery that {error}") from None
     item.set_self_href(root)
     for band, asset in assets.items():
         item.add_asset(band, asset)

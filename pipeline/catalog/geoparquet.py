@@ -1,11 +1,13 @@
 """stac-geoparquet: a catalogue in one file, read a part at a time.
 
 The format is that of the stac-geoparquet specification 1.0: an item a row, its properties as columns,
-its geometry as WKB, its bbox and assets as structs.
+its geometry as WKB, its bbox and assets as structs. Writers differ in types, so that a list as bbox, assets as JSON,
+times without a zone, in another or in nanoseconds are understood, too.
 """
 
 import json
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from datetime import datetime
 from typing import Any, BinaryIO
 
@@ -16,6 +18,7 @@ import pyarrow.parquet as pq
 import shapely
 
 from .antimeridian import Degrees
+from .metadata import as_number
 
 __all__ = ["collections", "documents"]
 
@@ -24,6 +27,13 @@ ROWS = 512
 
 _CORE = ("stac_version", "stac_extensions", "id", "bbox", "collection", "links")
 _NEEDED = ("id", "bbox", "geometry", "assets")
+_EDGES = ("xmin", "ymin", "xmax", "ymax")
+_BBOX = pa.struct(dict.fromkeys(_EDGES, pa.float64()))
+_TIME = pa.timestamp("us", tz="UTC")
+_TIMES = ("datetime", "start_datetime", "end_datetime")
+_JUDGED = ("collection", *_TIMES, *(f"bbox.{edge}" for edge in _EDGES))
+"""Columns by which parts are left unread."""
+
 Interval = tuple[datetime | None, datetime | None]
 
 
@@ -41,14 +51,18 @@ def documents(
         When ``file`` is no stac-geoparquet (``pyarrow.ArrowInvalid`` is one).
     """
     source = pq.ParquetFile(file, pre_buffer=True)
-    missing = [name for name in _NEEDED if name not in source.schema_arrow.names]
+    names = source.schema_arrow.names
+    missing = [name for name in _NEEDED if name not in names]
     if missing:
         raise ValueError(f"has no column {', '.join(missing)}")
+    if len(set(names)) < len(names):
+        raise ValueError("has two columns of one name")
     for number in range(source.num_row_groups):
-        if not _possible(source.metadata.row_group(number), collection, boxes, interval):
+        if not _possible(source.metadata.row_group(number), collection, boxes, interval, names):
             continue
         for batch in source.iter_batches(ROWS, row_groups=[number]):
-            yield from _rows(batch.filter(_matching(batch, collection, boxes, interval)))
+            plain = _plain(batch)
+            yield from _rows(plain.filter(_matching(plain, collection, boxes, interval)))
 
 
 def collections(file: BinaryIO) -> list[str]:
@@ -56,52 +70,118 @@ def collections(file: BinaryIO) -> list[str]:
     source = pq.ParquetFile(file)
     found: set[str] = set()
     for number in range(source.num_row_groups):
-        least, most = _ranges(source.metadata.row_group(number)).get("collection", (None, ""))
+        group = source.metadata.row_group(number)
+        least, most = _ranges(group, ["collection"]).get("collection", (None, ""))
         if least == most:
             found.add(least)
         elif "collection" in source.schema_arrow.names:
             column = source.read_row_group(number, columns=["collection"])["collection"]
             found |= set(column.unique().to_pylist())
-    return sorted(name for name in found if name)
+    return sorted(str(name) for name in found if name)
 
 
-def _ranges(group: Any) -> dict[str, tuple[Any, Any]]:
-    """Column → its least and greatest value in a row group, where that is told."""
-    columns = [group.column(index) for index in range(group.num_columns)]
-    return {
-        column.path_in_schema: (column.statistics.min, column.statistics.max)
-        for column in columns
-        if column.statistics is not None and column.statistics.has_min_max
-    }
+def _ranges(group: Any, names: Sequence[str] = _JUDGED) -> dict[str, tuple[Any, Any]]:
+    """Column → its least and greatest value in a row group; (None, None) where it is empty.
+
+    A column that leaves a value unsaid has no range: what does not say may match.
+    """
+    ranges = {}
+    for index in range(group.num_columns):
+        column = group.column(index)
+        said = column.statistics if column.path_in_schema in names else None
+        if said is None or not said.has_null_count:
+            continue
+        try:
+            if said.null_count == group.num_rows:
+                ranges[column.path_in_schema] = None, None
+            elif not said.null_count and said.has_min_max:
+                ranges[column.path_in_schema] = said.min, said.max
+        except (ArithmeticError, ValueError):  # a time that Python has no number for
+            continue
+    return ranges
 
 
-def _possible(group: Any, collection: str, boxes: Sequence[Degrees], interval: Interval) -> bool:
+def _possible(
+    group: Any, collection: str, boxes: Sequence[Degrees], interval: Interval, names: Sequence[str]
+) -> bool:
     """Whether the statistics of a row group leave room for a match; without any, they do."""
     ranges = _ranges(group)
 
     def between(low: str, high: str, first: Any, last: Any) -> bool:
         """Whether values from column ``low`` to column ``high`` may meet ``first`` to ``last``."""
-        if low not in ranges or high not in ranges:
-            return True
+        least, most = ranges.get(low, (None, None))[0], ranges.get(high, (None, None))[1]
         try:
             return not (
-                (last is not None and ranges[low][0] > last)
-                or (first is not None and ranges[high][1] < first)
+                (None not in (last, least) and least > last)
+                or (None not in (first, most) and most < first)
             )
-        except TypeError:  # times as text
+        except TypeError:  # of other types than they should be
             return True
 
     if not between("collection", "collection", collection, collection):
         return False
-    if "start_datetime" not in ranges and not between("datetime", "datetime", *interval):
+    # An interval, where a row has one, says more than its datetime.
+    plain = all(
+        ranges.get(name) == (None, None)
+        for name in ("start_datetime", "end_datetime")
+        if name in names
+    )
+    if plain and not between("datetime", "datetime", *interval):
         return False
-    # Only a scene across the antimeridian begins in the east and ends in the west.
-    turned = "bbox.xmax" in ranges and ranges["bbox.xmin"][1] > 0 > ranges["bbox.xmax"][0]
+    # Only a scene across the antimeridian begins in the east and ends in the west, or goes on beyond it.
+    west, east = (ranges.get(f"bbox.{edge}") for edge in ("xmin", "xmax"))
+    turned = True
+    with suppress(TypeError):
+        turned = not west or not east or west[1] > 0 > east[0] or west[0] < -180 or east[1] > 180
     return any(
         (turned or between("bbox.xmin", "bbox.xmax", box[0], box[2]))
         and between("bbox.ymin", "bbox.ymax", box[1], box[3])
         for box in boxes
     )
+
+
+def _plain(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """The batch with times in UTC, edges of the bbox as numbers, and ids as text; what is none of these says nothing."""
+    for index, name in enumerate(batch.schema.names):
+        column = batch.column(index)
+        if name == "bbox":
+            column = _bbox(column)
+        elif name in ("id", "collection") and not pa.types.is_string(column.type):
+            column = column.cast(pa.string())
+        elif pa.types.is_date(column.type) or pa.types.is_timestamp(column.type):
+            column = _time(column)
+        if column is not batch.column(index):
+            batch = batch.set_column(index, name, column)
+    return batch
+
+
+def _time(column: pa.Array) -> pa.Array:
+    if pa.types.is_date(column.type):
+        column = column.cast(pa.timestamp("ms"))
+    if column.type.tz is None:
+        column = pc.assume_timezone(column, "UTC")
+    # What lies between microseconds is cut off.
+    return column.cast(_TIME, safe=False)
+
+
+def _bbox(column: pa.Array) -> pa.Array:
+    if pa.types.is_struct(column.type) and {f.name for f in column.type} >= set(_EDGES):
+        edges = [pc.struct_field(column, edge) for edge in _EDGES]
+        if all(pa.types.is_floating(edge.type) for edge in edges):
+            return column
+    return pa.array([_edges(said) for said in column.to_pylist()], _BBOX)
+
+
+def _edges(said: Any) -> dict[str, float] | None:
+    """Edges of a bbox of two dimensions or three, as a struct or a list has them."""
+    if isinstance(said, dict):
+        said = [said.get(edge) for edge in _EDGES]
+    values = said if isinstance(said, list) else []
+    numbers = [number for value in values if (number := as_number(value)) is not None]
+    if len(values) not in (4, 6) or len(numbers) < len(values):
+        return None
+    half = len(numbers) // 2
+    return dict(zip(_EDGES, (*numbers[:2], *numbers[half : half + 2]), strict=True))
 
 
 def _matching(
@@ -118,23 +198,24 @@ def _matching(
     if "collection" in names:
         unless(pc.not_equal(batch["collection"], collection))
     first, last = interval
-    if "datetime" in names and pa.types.is_timestamp(batch["datetime"].type):
+    times = [name for name in _TIMES if name in names]
+    if "datetime" in times and all(batch[name].type == _TIME for name in times):
         early, late = (
             pc.coalesce(batch[name], batch["datetime"]) if name in names else batch["datetime"]
-            for name in ("start_datetime", "end_datetime")
+            for name in _TIMES[1:]
         )
         if last is not None:
             unless(pc.greater(early, last))
         if first is not None:
             unless(pc.less(late, first))
-    west, south, east, north = (
-        pc.struct_field(batch["bbox"], edge) for edge in ("xmin", "ymin", "xmax", "ymax")
+    west, south, east, north = (pc.struct_field(batch["bbox"], edge) for edge in _EDGES)
+    # What turns, or goes on beyond the antimeridian, is for its footprint to tell.
+    within = pc.and_(
+        pc.less_equal(west, east), pc.and_(pc.greater_equal(west, -180), pc.less_equal(east, 180))
     )
     outside: Any = True
     for box in boxes:
-        beside = pc.and_(
-            pc.less_equal(west, east), pc.or_(pc.greater(west, box[2]), pc.less(east, box[0]))
-        )
+        beside = pc.and_(within, pc.or_(pc.greater(west, box[2]), pc.less(east, box[0])))
         away = pc.or_(beside, pc.or_(pc.greater(south, box[3]), pc.less(north, box[1])))
         outside = pc.and_(outside, away)
     unless(outside)
@@ -146,8 +227,7 @@ def _rows(batch: pa.RecordBatch) -> Iterator[dict[str, Any]]:
 
     As stac-geoparquet's own reader makes them, in a third of the time, which is what reading a continent takes.
     """
-    shapes = shapely.from_wkb(batch["geometry"].to_numpy(zero_copy_only=False), on_invalid="ignore")
-    texts = shapely.to_geojson(shapes)
+    texts = shapely.to_geojson(_shapes(batch["geometry"]))
     for index, name in enumerate(batch.schema.names):
         if pa.types.is_timestamp(batch[name].type):
             text = pc.strftime(batch[name], format="%Y-%m-%dT%H:%M:%SZ")
@@ -155,10 +235,31 @@ def _rows(batch: pa.RecordBatch) -> Iterator[dict[str, Any]]:
     for row, text in zip(batch.drop_columns(["geometry"]).to_pylist(), texts, strict=True):
         said = {name: value for name, value in row.items() if value is not None}
         document = {name: said.pop(name) for name in _CORE if name in said}
-        document["type"] = "Feature"
+        document = {"stac_version": "1.0.0", **document, "type": "Feature"}
         document["geometry"] = json.loads(text) if text else None
-        assets = said.pop("assets", {})
+        assets = _mapping(said.pop("assets", None))
         document["assets"] = {key: asset for key, asset in assets.items() if asset is not None}
         if bbox := document.get("bbox"):
-            document["bbox"] = [bbox[edge] for edge in ("xmin", "ymin", "xmax", "ymax")]
-        yield {**document, "properties": {"datetime": None, **said}}
+            document["bbox"] = [bbox[edge] for edge in _EDGES]
+        nested = _mapping(said.pop("properties", None))
+        yield {**document, "properties": {"datetime": None, **nested, **said}}
+
+
+def _shapes(column: pa.Array) -> Any:
+    """The footprints; None of what is no WKB."""
+    kind = column.type
+    if not (pa.types.is_binary(kind) or pa.types.is_large_binary(kind)):
+        return np.full(len(column), None)
+    return shapely.from_wkb(column.to_numpy(zero_copy_only=False), on_invalid="ignore")
+
+
+def _mapping(said: Any) -> dict[str, Any]:
+    """A struct, a map or JSON as a dict."""
+    if isinstance(said, str):
+        try:
+            said = json.loads(said)
+        except (ValueError, RecursionError):
+            return {}
+    if isinstance(said, list) and all(isinstance(pair, tuple) for pair in said):
+        said = dict(said)
+    return said if isinstance(said, dict) else {}

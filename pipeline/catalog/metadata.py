@@ -21,29 +21,38 @@ __all__ = [
     "as_number",
     "as_text",
     "baseline",
+    "bounds",
     "cloud_cover",
     "datatake",
     "epsg",
     "platform",
     "processed",
     "sensed",
+    "span",
     "strip",
     "tile",
 ]
 
-_NAMING = tuple(
-    f"{archive}:{name}"
-    for archive in ("s2", "eopf")
-    for name in ("datatake_id", "product_uri", "product_id", "granule_id", "tile_id")
+_NAMES = ("datatake_id", "product_uri", "product_id", "granule_id", "tile_id")
+_NAMING = (
+    *(f"{archive}:{name}" for archive in ("s2", "eopf", "sentinel") for name in _NAMES),
+    *("eopf:data_take_id", "sentinel:sentinel_tile_id"),
 )
-_STRIPS = ("s2:datastrip_id", "eopf:datastrip_id")
+"""Properties that may hold ESA's name of the datatake, the product or the granule."""
+
+_STRIPS = ("s2:datastrip_id", "eopf:datastrip_id", "sentinel:datastrip_id")
+_BASELINES = ("s2:processing_baseline", "eopf:baseline", "sentinel:processing_baseline")
+_MGRS = tuple(
+    tuple(f"{archive}:{name}" for name in ("utm_zone", "latitude_band", "grid_square"))
+    for archive in ("mgrs", "sentinel")
+)
 _MADE = ("s2:generation_time", "processing:datetime")
 
 PROPERTIES: dict[str, type] = {
     **dict.fromkeys((*_NAMING, *_STRIPS, *_MADE, "title", "platform"), str),
     **dict.fromkeys(("grid:code", "s2:mgrs_tile"), str),
-    **dict.fromkeys(("mgrs:utm_zone", "mgrs:latitude_band", "mgrs:grid_square"), str),
-    **dict.fromkeys(("s2:processing_baseline", "processing:version"), str),
+    **dict.fromkeys((*(name for names in _MGRS for name in names), "odc:region_code"), str),
+    **dict.fromkeys((*_BASELINES, "processing:version"), str),
     **dict.fromkeys(("eo:cloud_cover", "sat:absolute_orbit", "sat:relative_orbit"), float),
     **dict.fromkeys((f"{e}:boa_offset_applied" for e in ("earthsearch", "sentinel")), bool),
 }
@@ -57,6 +66,8 @@ FACTS: dict[str, type] = {
 }
 """What radiometry follows from, of what an asset says of its band, in STAC 1.1's words."""
 
+# Tables make floats of integers: 32633.0.
+_EPSG = re.compile(r"(?:(?:URN:OGC:DEF:CRS:)?EPSG:(?:[\d.]*:)?)?(\d{1,9})(?:\.0+)?")
 _TIME = r"\d{8}T\d{6}"
 _DATATAKE = re.compile(r"(?<![A-Z0-9])G?(S2[A-Z])_(?:MSIL\d[A-Z]_)?(\d{8}T\d{6})_")
 _TILE = r"T?(\d{1,2})([C-HJ-NP-X][A-HJ-NP-Z]{2})"
@@ -65,13 +76,14 @@ _TILE = r"T?(\d{1,2})([C-HJ-NP-X][A-HJ-NP-Z]{2})"
 def baseline(item: pystac.Item) -> tuple[int, int] | None:
     """The processing baseline as numbers, ``(5, 9)`` for "05.09" and "5.09"; None if not said.
 
-    From ``s2:processing_baseline``, else a product name (``_N0509_``), else ``processing:version``
+    From ``s2:processing_baseline`` and its like, else a product name (``_N0509_``), else ``processing:version``
     where that has ESA's form "05.09" and so isn't the version of somebody's software.
     """
-    said = as_text(item.properties.get("s2:processing_baseline")).strip()
-    if found := re.fullmatch(r"(\d{1,2})(?:\.(\d{1,2}))?", said):
-        # A JSON number loses its last zero: 5.1 is 05.10.
-        return int(found[1]), int((found[2] or "0").ljust(2, "0"))
+    for key in _BASELINES:
+        said = as_text(item.properties.get(key)).strip()
+        if found := re.fullmatch(r"(\d{1,2})(?:\.(\d{1,2}))?", said):
+            # A JSON number loses its last zero: 5.1 is 05.10.
+            return int(found[1]), int((found[2] or "0").ljust(2, "0"))
     for text in _texts(item):
         if found := re.search(r"_N(\d{2})\.?(\d{2})(?=_|\.|$)", text):
             return int(found[1]), int(found[2])
@@ -93,7 +105,7 @@ def datatake(item: pystac.Item) -> str:
         if found := _DATATAKE.search(text):
             return f"{found[1]}_{found[2]}"
     code = "S2" + platform(item).removeprefix("sentinel-2").upper()
-    for key in ("s2:datatake_id", "eopf:datatake_id"):
+    for key in ("s2:datatake_id", "eopf:datatake_id", "eopf:data_take_id"):
         if said := as_text(item.properties.get(key)):
             return f"{code}_{re.sub(r'_N[0-9.]+$', '', said)}"
     orbits = (re.search(r"_A(\d{6})_T", text) for text in _texts(item))
@@ -151,28 +163,57 @@ def archived(item: pystac.Item) -> str:
 
 def _moment(value: Any) -> str | None:
     """A time in UTC, to the second, so that text sorts as time does."""
-    try:
-        when = datetime.fromisoformat(as_text(value))
-    except ValueError:
+    when = _when(value)
+    if when is None:
         return None
     when = when.astimezone(UTC) if when.tzinfo else when
     return f"{when:%Y%m%dT%H%M%S}"
 
 
 def sensed(item: pystac.Item) -> datetime:
-    """When the item was sensed, in UTC: its datetime, else the start of its interval."""
-    when = item.datetime or item.common_metadata.start_datetime
-    if when is None:
-        raise S2SharpError("item-broken", f"Item {item.id} has no datetime.")
+    """When the item was sensed, in UTC: its datetime, else the start of its interval. Error: ``item-broken``."""
+    return span(item)[0] if item.datetime is None else _utc(item.datetime)
+
+
+def span(item: pystac.Item) -> tuple[datetime, datetime]:
+    """When the sensing of the item began and ended, in UTC: its interval, else its datetime twice.
+
+    Raises
+    ------
+    S2SharpError
+        ``item-broken``: it has neither, or its interval is none.
+    """
+    first, last = (_when(item.properties.get(key)) for key in ("start_datetime", "end_datetime"))
+    if first is None or last is None:
+        first = last = item.datetime or first
+    if first is None or last is None:
+        raise S2SharpError(
+            "item-broken",
+            f"Item {item.id} has no datetime, nor a start_datetime that is a time.",
+            "Leave the item out, or ask the archive to complete it.",
+        )
+    return _utc(first), _utc(last)
+
+
+def _when(value: Any) -> datetime | None:
+    try:
+        return datetime.fromisoformat(as_text(value))
+    except ValueError:
+        return None
+
+
+def _utc(when: datetime) -> datetime:
+    """A time without a zone is UTC in STAC."""
     return when.astimezone(UTC) if when.tzinfo else when.replace(tzinfo=UTC)
 
 
 def tile(item: pystac.Item) -> str:
     """The MGRS tile, as in "33UUP" and "01CCV"; the item's id where no tile can be told."""
-    mgrs = ("mgrs:utm_zone", "mgrs:latitude_band", "mgrs:grid_square")
-    keys = ("s2:mgrs_tile", "grid:code", *mgrs)
-    name, code, *parts = (as_text(item.properties.get(key)) for key in keys)
-    for text in (name, code.removeprefix("MGRS-"), "".join(parts)):
+    said = item.properties
+    name, code = (as_text(said.get(key)) for key in ("s2:mgrs_tile", "grid:code"))
+    parts = ("".join(as_text(said.get(key)) for key in names) for names in _MGRS)
+    region = as_text(said.get("odc:region_code"))
+    for text in (name, code.removeprefix("MGRS-"), *parts, region):
         if found := re.fullmatch(_TILE, text):
             return f"{int(found[1]):02d}{found[2]}"
     for text in _texts(item):
@@ -196,7 +237,7 @@ def epsg(item: pystac.Item) -> int:
     places = [item.properties, *(asset.extra_fields for asset in item.assets.values())]
     for place in places[:1], places[1:]:
         said = {str(p.get(key) or "") for p in place for key in ("proj:code", "proj:epsg")}
-        codes = {int(m[1]) for s in said if (m := re.fullmatch(r"(?:EPSG:)?(\d+)", s.upper()))}
+        codes = {int(m[1]) for s in said if (m := _EPSG.fullmatch(s.upper()))}
         if len(codes) == 1:
             return codes.pop()
         if codes:
@@ -207,6 +248,16 @@ def epsg(item: pystac.Item) -> int:
         f"{', '.join(map(str, sorted(codes))) or 'none'}.",
         "Leave the item out, or ask the archive to complete it.",
     )
+
+
+def bounds(item: pystac.Item) -> tuple[float, float, float, float] | None:
+    """The edges of the item's grid, left, bottom, right and top in metres, from ``proj:bbox``; None if not said."""
+    said = item.properties.get("proj:bbox")
+    numbers = [as_number(v) for v in said] if isinstance(said, list | tuple) else []
+    if len(numbers) != 4 or None in numbers:
+        return None
+    left, bottom, right, top = (float(number or 0) for number in numbers)
+    return (left, bottom, right, top) if left < right and bottom < top else None
 
 
 def cloud_cover(item: pystac.Item) -> float:

@@ -2,15 +2,16 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import pystac
 
+from s2sharp_core.errors import S2SharpError
+
 from ..storage.location import Location, place, store_errors
-from .addresses import is_local
+from .addresses import is_local, parted
 from .eopf import eopf_item, is_eopf
-from .http import unreachable
-from .safe import is_safe, safe_item
+from .http import BrokenError, unreachable
+from .safe import METADATA, is_safe, safe_item
 from .signing import archive_place
 
 __all__ = ["are_products", "product_item", "product_paths"]
@@ -21,7 +22,7 @@ MAX_DEPTH = 8
 
 def are_products(catalog: str) -> bool:
     """Whether ``catalog`` is a product or a folder of products, by its name or since it has no catalogue's file."""
-    name = urlsplit(catalog).path.rstrip("/").lower()
+    name = parted(catalog)[0].rstrip("/").lower()
     if name.endswith((".safe", ".zip", ".zarr")):
         return True
     if is_local(catalog):
@@ -57,7 +58,11 @@ def _below(path: Location, depth: int) -> Iterator[str]:
     if is_safe(path) or is_eopf(path.name):
         yield str(path)
     elif depth and path.is_dir() and not (isinstance(path, Path) and path.is_symlink()):
-        for name in sorted(child.name for child in path.iterdir()):
+        names = sorted(child.name for child in path.iterdir())
+        if not METADATA.isdisjoint(names):  # a product whose folder has another name
+            yield str(path)
+            return
+        for name in names:
             yield from _below(path / name, depth - 1)
 
 
@@ -69,4 +74,13 @@ def product_item(path: str) -> tuple[str, pystac.Item]:
     BrokenError
         What is wrong with the product.
     """
-    return eopf_item(path) if is_eopf(path) else safe_item(archive_place(path))
+    try:
+        return eopf_item(path) if is_eopf(path) else safe_item(archive_place(path))
+    except (BrokenError, S2SharpError):
+        raise
+    except store_errors() as error:
+        raise BrokenError(f"can't be read ({type(error).__name__})") from None
+    except Exception as error:  # zarr, too, takes metadata on trust; they cost their product alone
+        raise BrokenError(
+            f"says something that can't be understood ({type(error).__name__})"
+        ) from error

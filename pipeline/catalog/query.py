@@ -17,10 +17,9 @@ from s2sharp_core.errors import S2SharpError, printable
 
 from .addresses import public
 from .antimeridian import Degrees, unwrap
-from .http import BrokenError
-from .metadata import sensed
+from .metadata import span
 
-__all__ = ["MAX_ITEMS", "Query", "boxes_around", "item_of", "leave_out", "of_rel"]
+__all__ = ["MAX_ITEMS", "Query", "boxes_around", "leave_out", "of_rel"]
 
 MAX_ITEMS = 200_000
 """More than this in one answer is refused: it would be a decade of a continent, or a broken server."""
@@ -72,12 +71,7 @@ class Query:
 
     def matches(self, item: pystac.Item) -> bool:
         """Whether an item meets box and time."""
-        told = item.common_metadata
-        first, last = told.start_datetime, told.end_datetime
-        if first is None or last is None:
-            first = last = sensed(item)
-        # A time without a zone is UTC in STAC.
-        first, last = (t if t.tzinfo else t.replace(tzinfo=dt.UTC) for t in (first, last))
+        first, last = span(item)
         if (self.end and first > self.end) or (self.start and last < self.start):
             return False
         return self._touches(item)
@@ -126,24 +120,6 @@ class Query:
             f"{public(self.catalog)} {what}.",
             "Ask for a smaller area or a shorter time.",
         )
-
-
-def item_of(document: Any, href: str | None) -> pystac.Item:
-    """A document as an item that tells when it was sensed.
-
-    Raises
-    ------
-    BrokenError
-    """
-    try:
-        # Both of STAC's versions are read as they are, so nothing has to be brought up to date.
-        old = not str(document.get("stac_version")).startswith("1.")
-        item = pystac.Item.from_dict(document, href=href, preserve_dict=False, migrate=old)
-        sensed(item)
-    except Exception as err:
-        # pystac takes what it is given on trust: any error may come of a hostile document.
-        raise BrokenError(f"is no STAC item ({type(err).__name__})") from err
-    return item
 
 
 def of_rel(document: dict[str, Any], rel: str) -> Iterator[dict[str, Any]]:

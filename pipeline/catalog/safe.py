@@ -3,12 +3,13 @@
 All is read from the product's own metadata (MTD_MSIL1C.xml or MTD_MSIL2A.xml, and its granule's MTD_TL.xml), nothing
 from names of folders, and nothing is unpacked: files in a zip are addressed as ``/PATH.zip!/ENTRY``. Elements are
 those of ESA's Product Specification Document (S2-PDGS-TAS-DI-PSD), for products since December 2016, of one
-granule each.
+granule each; Level-2A up to 2018 (version 14.2 of it) has other names for some, which stand behind the present ones.
 """
 
 import math
 import re
 import zipfile
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -25,20 +26,29 @@ from .http import BrokenError, read_member
 if TYPE_CHECKING:
     from xml.etree.ElementTree import Element
 
-__all__ = ["is_safe", "safe_item"]
+__all__ = ["METADATA", "is_safe", "safe_item"]
 
 MAX_BYTES = 1 << 24
 """Of a document of metadata; those of real products have a tenth of it at most."""
+
+METADATA = frozenset({"MTD_MSIL1C.xml", "MTD_MSIL2A.xml"})
+"""Files by which a folder is known to be a product."""
 
 _LEVELS = {"l1c": "MTD_MSIL1C.xml", "l2a": "MTD_MSIL2A.xml"}
 # In the order of ESA's band ids, which begin at 0.
 _BANDS = ("B01", "B02", "B03", "B04", "B05", "B06", "B07", "B08", "B8A", "B09", "B10", "B11", "B12")
 _OFFSETS = {"l1c": "RADIO_ADD_OFFSET", "l2a": "BOA_ADD_OFFSET"}
-_UNITS = {"l1c": "QUANTIFICATION_VALUE", "l2a": "BOA_QUANTIFICATION_VALUE"}
+_UNITS = {
+    "l1c": ("QUANTIFICATION_VALUE",),
+    "l2a": ("BOA_QUANTIFICATION_VALUE", "L2A_BOA_QUANTIFICATION_VALUE"),
+}
+_URIS = ("PRODUCT_URI", "PRODUCT_URI_2A", "PRODUCT_URI_1C")
+_IMAGES = ("IMAGE_FILE", "IMAGE_FILE_2A", "IMAGE_ID_2A")
+_GRANULES = ("Granule", "Granules")
 # No name in a product's metadata may lead out of it.
 _IMAGE = re.compile(
-    r"GRANULE/(?P<granule>\w[\w.-]*)/IMG_DATA/(?:R[126]0m/)?\w+?_(?P<band>B\d[\dA]|SCL)"
-    r"(?:_(?P<gsd>[126]0)m)?"
+    r"GRANULE/(?P<granule>\w[\w.-]*)/(?P<path>IMG_DATA/(?:R[126]0m/)?\w+?_(?P<band>B\d[\dA]|SCL)"
+    r"(?:_(?P<gsd>[126]0)m)?)"
 )
 
 Root = Location | zipfile.Path
@@ -80,10 +90,15 @@ def _root(path: Location) -> Root:
     if not path.is_file():
         raise BrokenError("is no regular file")
     top = zipfile.Path(zipfile.ZipFile(path))
-    inside = [folder for folder in top.iterdir() if folder.name.upper().endswith(".SAFE")]
+    inside = [folder for folder in top.iterdir() if folder.is_dir() and _is_product(folder)]
     if len(inside) > 1:
         raise BrokenError(f"holds {len(inside)} products, not one")
     return inside[0] if inside else top
+
+
+def _is_product(folder: zipfile.Path) -> bool:
+    named = folder.name.upper().endswith(".SAFE")
+    return named or any((folder / name).exists() for name in METADATA)
 
 
 def _xml(file: Root) -> "Element":
@@ -102,7 +117,7 @@ def _xml(file: Root) -> "Element":
 
 @dataclass(frozen=True)
 class _Image:
-    """A file of one band at its native resolution, and the name of its granule."""
+    """A file of one band at its native resolution: the name of its granule, and its path in it."""
 
     band: str
     gsd: int
@@ -112,11 +127,11 @@ class _Image:
 
 def _item(root: Root, home: str, level: str, product: "Element") -> pystac.Item:
     images = _images(product, level)
-    granule = next(iter(images.values())).granule
-    tile = _xml(root / "GRANULE" / granule / "MTD_TL.xml")
-    name = _text(product, "PRODUCT_URI").removesuffix(".SAFE")
+    granule = _granule(root, next(iter(images.values())).granule)
+    tile = _xml(granule / "MTD_TL.xml")
+    name = _text(product, *_URIS).removesuffix(".SAFE")
     taken = product.find(".//Datatake")
-    part = product.find(".//Granule_List/Granule")
+    part = _first(product, *(f"Granule_List/{granule}" for granule in _GRANULES))
     outline = _outline(_text(product, "EXT_POS_LIST"))
     properties = {
         "platform": _text(product, "SPACECRAFT_NAME").lower(),
@@ -143,15 +158,26 @@ def _item(root: Root, home: str, level: str, product: "Element") -> pystac.Item:
     radiometry = _radiometry(product, level)
     for image in images.values():
         item.add_asset(
-            image.band, _asset(root, image, radiometry.get(image.band), _grid(tile, image.gsd))
+            image.band, _asset(granule, image, radiometry.get(image.band), _grid(tile, image.gsd))
         )
     return item
+
+
+def _granule(root: Root, name: str) -> Root:
+    """The folder of the granule; people shorten its name, so that it is the only one there that counts."""
+    folder = root / "GRANULE" / name
+    if (folder / "MTD_TL.xml").exists():
+        return folder
+    there = [f for f in (root / "GRANULE").iterdir() if f.is_dir()]
+    if len(there) != 1:
+        raise BrokenError(f"has no folder GRANULE/{name}")
+    return there[0]
 
 
 def _images(product: "Element", level: str) -> dict[str, _Image]:
     """Band → its file, at native resolution."""
     found = {}
-    for element in product.iterfind(".//Granule/IMAGE_FILE"):
+    for element in _every_image(product):
         entry = (element.text or "").strip()
         said = _IMAGE.fullmatch(entry)
         if said is None:
@@ -159,23 +185,30 @@ def _images(product: "Element", level: str) -> dict[str, _Image]:
         band = said["band"]
         gsd = native_gsd(band)
         if band in (*MEASURED, "SCL") and said["gsd"] in (None, str(gsd)):
-            found[band] = _Image(band, gsd, said["granule"], f"{entry}.jp2")
+            found[band] = _Image(band, gsd, said["granule"], f"{said['path']}.jp2")
     if not found:
-        raise BrokenError(f"names no image of {level.upper()} as products since December 2016 do")
+        raise BrokenError(
+            f"names no image of {level.upper()} by {' or '.join(_IMAGES)}, as products since December 2016 do"
+        )
     if len({image.granule for image in found.values()}) > 1:
         raise BrokenError("has several granules, as products before December 2016 have")
     return found
 
 
+def _every_image(product: "Element") -> Iterator["Element"]:
+    for granule in _GRANULES:
+        for image in _IMAGES:
+            yield from product.iterfind(f".//{granule}/{image}")
+
+
 def _asset(
-    root: Root, image: _Image, scaling: tuple[float, float | None] | None, grid: dict[str, Any]
+    granule: Root, image: _Image, scaling: tuple[float, float] | None, grid: dict[str, Any]
 ) -> pystac.Asset:
     facts: dict[str, Any] = {"gsd": image.gsd, "bands": [{"name": image.band}], "nodata": 0, **grid}
     if scaling is not None:
         scale, offset = scaling
-        facts |= {"data_type": "uint16", "raster:scale": scale}
-        facts |= {} if offset is None else {"raster:offset": offset}
-    href = _address(root / image.entry)
+        facts |= {"data_type": "uint16", "raster:scale": scale, "raster:offset": offset}
+    href = _address(granule / image.entry)
     return pystac.Asset(href, media_type="image/jp2", roles=["data"], extra_fields=facts)
 
 
@@ -185,11 +218,14 @@ def _address(file: Root) -> str:
     return str(file)
 
 
-def _radiometry(product: "Element", level: str) -> dict[str, tuple[float, float | None]]:
-    """Band → scale, and offset in units of reflectance; None where there is none, as before baseline 04.00."""
-    unit = _number(product, _UNITS[level])
+def _radiometry(product: "Element", level: str) -> dict[str, tuple[float, float]]:
+    """Band → scale, and offset in units of reflectance: none where a product lists none, whatever its baseline.
+
+    Products before baseline 04.00 list none, nor do those that a user's Sen2Cor (99.99) made of them.
+    """
+    unit = next((n for name in _UNITS[level] if (n := _number(product, name)) is not None), None)
     if unit is None or unit <= 0:
-        raise BrokenError(f"has no {_UNITS[level]}")
+        raise BrokenError(f"has no {_UNITS[level][0]}")
     offsets: dict[str, float] = {}
     for element in product.iter(_OFFSETS[level]):
         number, value = element.get("band_id", ""), _value(element)
@@ -198,7 +234,7 @@ def _radiometry(product: "Element", level: str) -> dict[str, tuple[float, float 
         offsets[_BANDS[int(number)]] = value / unit
     if offsets and (without := [band for band in BANDS if band not in offsets]):
         raise BrokenError(f"has no {_OFFSETS[level]} of {', '.join(without)}")
-    return {band: (1 / unit, offsets.get(band)) for band in MEASURED}
+    return {band: (1 / unit, offsets.get(band, 0.0)) for band in MEASURED}
 
 
 def _grid(tile: "Element", gsd: int) -> dict[str, Any]:
@@ -229,11 +265,17 @@ def _when(text: str) -> datetime:
         raise BrokenError(f"was sensed at {text!r}, which is no time") from None
 
 
-def _text(root: "Element", name: str) -> str:
-    element = root.find(f".//{name}")
+def _text(root: "Element", *names: str) -> str:
+    """The text of the first of ``names`` that is there."""
+    element = _first(root, *names)
     if element is None or not (text := (element.text or "").strip()):
-        raise BrokenError(f"has no {name}")
+        raise BrokenError(f"has no {names[0]}")
     return text
+
+
+def _first(root: "Element", *names: str) -> "Element | None":
+    found = (root.find(f".//{name}") for name in names)
+    return next((element for element in found if element is not None), None)
 
 
 def _number(root: "Element", name: str) -> float | None:

@@ -8,20 +8,19 @@ continent's need no memory. Clouds are no matter of this module, since a limit o
 
 from collections.abc import Iterator
 from dataclasses import replace
-from urllib.parse import urlsplit
 
 import pyarrow as pa
 import pystac
 
-from .addresses import is_local
+from .addresses import is_local, parted
 from .antimeridian import Degrees
 from .api import from_api, is_api
+from .documents import fingerprint, item_of
 from .geoparquet import collections, documents
 from .http import BrokenError, open_file, read_json, stac_io, unreachable
 from .interval import interval
-from .metadata import sensed
 from .products import are_products, product_item, product_paths
-from .query import Query, boxes_around, item_of, leave_out
+from .query import Query, boxes_around, leave_out
 from .static import from_saved, from_static, local_file
 
 __all__ = ["search"]
@@ -61,7 +60,7 @@ def search(
     """
     start, end = interval(datetime)
     query = Query(catalog, collection, boxes_around(bbox, margin_m), start, end, private)
-    if urlsplit(catalog).path.lower().endswith((".parquet", ".geoparquet")):
+    if parted(catalog)[0].lower().endswith((".parquet", ".geoparquet")):
         return _from_parquet(query)
     if are_products(catalog):
         return _from_products(query)
@@ -105,13 +104,13 @@ def _from_products(query: Query) -> Iterator[pystac.Item]:
     for path in product_paths(query.catalog):
         try:
             level, item = product_item(path)
-            sensed(item)
         except BrokenError as err:
             leave_out(path, str(err))
             continue
         known.add(f"sentinel-2-{level}")
-        if level in query.collection.lower() and item.id not in found and query.matches(item):
-            found.add(item.id)
+        mark = fingerprint(item)
+        if level in query.collection.lower() and mark not in found and query.matches(item):
+            found.add(mark)
             item.collection_id = query.collection
             yield item
     if not any(name[-3:] in query.collection.lower() for name in known):

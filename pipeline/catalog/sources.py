@@ -12,28 +12,49 @@ import pystac
 from s2sharp_core.bands import MEASURED, native_gsd
 from s2sharp_core.errors import S2SharpError
 
-from .addresses import unsigned
-from .metadata import as_number, baseline
+from .addresses import absolute, parted, unsigned
+from .groups import arrays
+from .metadata import as_number
+from .reflectance import radiometry
 
-__all__ = ["WAYS", "Offer", "Source", "address", "grids", "offers", "sources"]
-
-QUANTIFICATION = 10_000
-"""DN per unit of reflectance in every ESA product so far."""
-
-RAW_OFFSET = -0.1
-"""Reflectance offset of raw products since baseline 04.00: −1000 DN in every band."""
+__all__ = ["MAX_DN", "WAYS", "Offer", "Source", "address", "grids", "offers", "sources"]
 
 # "rededge" alone is no key here: archives give it to three bands or four.
-_NAMES = (
+_ESA = (
     {name.lower(): name for name in MEASURED}
     | {band.common_name: band.name for band in MEASURED.values()}
     | {"rededge1": "B05", "rededge2": "B06", "rededge3": "B07", "scl": "SCL"}
 )
+_NBART = {
+    "nbart_coastal_aerosol": "B01",
+    "nbart_blue": "B02",
+    "nbart_green": "B03",
+    "nbart_red": "B04",
+    "nbart_red_edge_1": "B05",
+    "nbart_red_edge_2": "B06",
+    "nbart_red_edge_3": "B07",
+    "nbart_nir_1": "B08",
+    "nbart_nir_2": "B8A",
+    "nbart_swir_2": "B11",
+    "nbart_swir_3": "B12",
+}
+"""Bands of Geoscience Australia's ga_s2*_ard_3, which has no B09."""
+
+_NAMES = _ESA | _NBART
+
+_NBART_FACTS = {"scale": 1e-4, "offset": 0.0, "nodata": -999, "data_type": "int16"}
+"""What that product is by its definition, and its items do not say."""
+
 _KEY = re.compile(r"(?P<stem>.+?)(?:_(?P<gsd>[126]0)m)?(?:-jp2)?", re.IGNORECASE)
-"""Properties that may hold ESA's name of the datatake, the product or the granule."""
 
 WAYS = ("none", "item", "planetary-computer", "cdse")
 """How an address can be signed, or what keys a request for it takes."""
+
+MAX_DN = 65_535.5
+"""Above what uint16 holds."""
+
+_DEGREES = 0.01
+"""Pixels that are smaller are told in degrees: it would be a centimetre, or a kilometre."""
 
 _PICTURES = frozenset({"visual", "overview", "thumbnail", "metadata"})
 _FACTS = {
@@ -53,6 +74,7 @@ class Source:
     ``origin`` says where the offset is from: ``"item metadata"``, ``"boa_offset_applied"``,
     ``"processing baseline 05.11"``. ``href`` holds no credentials; ``sign`` says how it gets some:
     ``"none"``, ``"item"`` (the item names it signed), ``"planetary-computer"`` or ``"cdse"``.
+    ``signed``: whether DN may lie below zero.
     """
 
     band: str
@@ -62,6 +84,7 @@ class Source:
     nodata: int
     origin: str
     sign: str = "none"
+    signed: bool = False
 
 
 class Offer(NamedTuple):
@@ -77,7 +100,7 @@ def sources(item: pystac.Item, bands: Iterable[str]) -> dict[str, Source]:
 
     Resampled copies are never taken; of a COG and a JP2 of the same band, the COG is. The scene
     classification "SCL" (20 m, scale 1, offset 0) is left out where there is none (L1C). Errors:
-    ``band-missing``, ``offset-unknown``, ``bad-config`` (no such band).
+    ``band-missing``, ``offset-unknown``, ``radiometry-implausible``, ``bad-config`` (no such band).
     """
     return {band: _source(item, band, offer) for band, offer in offers(item, bands).items()}
 
@@ -85,18 +108,30 @@ def sources(item: pystac.Item, bands: Iterable[str]) -> dict[str, Source]:
 def offers(item: pystac.Item, bands: Iterable[str]) -> dict[str, Offer]:
     """The assets that :func:`sources` are made of. Errors: ``band-missing``, ``bad-config``."""
     found: dict[str, list[Offer]] = {}
-    for key, asset in item.assets.items():
-        offer = Offer(key, asset, _facts(asset))
+    for offer in _every(item):
         if band := _claim(offer):
             found.setdefault(band, []).append(offer)
     chosen = {band: _native(item, band, found.get(band, [])) for band in bands}
     return {band: offer for band, offer in chosen.items() if offer is not None}
 
 
+def _every(item: pystac.Item) -> Iterator[Offer]:
+    """The item's assets, with those that hold many bands in a Zarr as one for each."""
+    for key, asset in item.assets.items():
+        held = list(arrays(asset))
+        for band, one in held:
+            yield Offer(f"{key}/{band}", one, _facts(one, key))
+        if not held:
+            yield Offer(key, asset, _facts(asset, key))
+
+
 def address(asset: pystac.Asset) -> str:
-    """Where the item says that a file is, signed perhaps."""
+    """Where the item says that a file is, signed perhaps; empty where it does not say."""
     # pystac takes its time to tell that an address is absolute.
-    return asset.href if "://" in asset.href else asset.get_absolute_href() or asset.href
+    if not asset.href or "://" in asset.href:
+        return asset.href
+    home = asset.owner.get_self_href() if asset.owner else None
+    return absolute(asset.href, home) if home else asset.href
 
 
 def grids(item: pystac.Item) -> dict[str, tuple[Any, Any]]:
@@ -119,13 +154,21 @@ def _native(item: pystac.Item, band: str, found: list[Offer]) -> Offer | None:
             "bad-config", f"{band} is no band.", f"Choose from {', '.join(MEASURED)}."
         )
     gsd = native_gsd(band)
-    for offer in sorted(found, key=lambda o: (_is_jp2(o.asset), o.key)) if found[1:] else found:
+    # Of an array that has an asset of its own, that says more than its group's.
+    for offer in sorted(found, key=lambda o: ("/" in o.key, _is_jp2(o.asset), o.key)):
         size = _resolution(offer)
         if size is None or math.isclose(size, gsd, rel_tol=1e-3):
             return offer
     if band == "SCL":
         return None
-    copies = ", ".join(offer.key for offer in found)
+    copies = ", ".join(f"{offer.key} at {_resolution(offer):g}" for offer in found)
+    if found and all((_resolution(offer) or gsd) < _DEGREES for offer in found):
+        raise S2SharpError(
+            "off-lattice",
+            f"Item {item.id} should have an asset for {band} with pixels of {gsd} m; found {copies}, a grid in "
+            "degrees, it seems.",
+            "Use the product as ESA grids it, not a reprojected copy.",
+        )
     raise S2SharpError(
         "band-missing",
         f"Item {item.id} should have an asset for {band} at {gsd} m; found "
@@ -140,9 +183,12 @@ def _source(item: pystac.Item, band: str, offer: Offer) -> Source:
     href, sign = unsigned(raw), _sign(offer.asset, raw)
     if band == "SCL":
         return Source(band, href, 1.0, 0.0, 0, "classes", sign)
-    scale, offset, origin = _radiometry(item, offer)
-    nodata = int(as_number(offer.facts.get("nodata")) or 0)
-    return Source(band, href, scale, offset, nodata, origin, sign)
+    scale, offset, origin = radiometry(item, band, offer.facts, raw=_is_jp2(offer.asset))
+    nodata = as_number(offer.facts.get("nodata")) or 0
+    if abs(nodata) > MAX_DN:  # of another type than DN have
+        nodata = 0
+    signed = str(offer.facts.get("data_type")).startswith("int")
+    return Source(band, href, scale, offset, int(nodata), origin, sign, signed)
 
 
 def _sign(asset: pystac.Asset, raw: str) -> str:
@@ -155,7 +201,8 @@ def _sign(asset: pystac.Asset, raw: str) -> str:
 
 def _claim(offer: Offer) -> str | None:
     asset, facts = offer.asset, offer.facts
-    if _PICTURES.intersection(asset.roles or ()) or any(len(b) > 1 for b in _band_lists(asset)):
+    roles = asset.roles if isinstance(asset.roles, list) else ()
+    if not _PICTURES.isdisjoint(map(str, roles)) or any(len(b) > 1 for b in _band_lists(asset)):
         return None
     # ESA's name in the metadata beats the key, and the key the common name, which may repeat.
     said = (facts.get("name"), _parts(offer.key)[0], facts.get("common_name"))
@@ -174,15 +221,18 @@ def _band_lists(asset: pystac.Asset) -> Iterator[Sequence[Any]]:
             yield said
 
 
-def _facts(asset: pystac.Asset) -> dict[str, Any]:
+def _facts(asset: pystac.Asset, key: str) -> dict[str, Any]:
     """What an asset says of its one band, in STAC 1.0 or 1.1; what is said of the band counts more."""
     said = [asset.extra_fields, *(b[0] for b in _band_lists(asset) if b and isinstance(b[0], dict))]
-    return {
+    facts = {
         _FACTS[key]: value
         for fields in said
         for key, value in fields.items()
         if key in _FACTS and value is not None
     }
+    if {key.lower(), str(facts.get("name")).lower()}.isdisjoint(_NBART):
+        return facts
+    return _NBART_FACTS | facts
 
 
 def _resolution(offer: Offer) -> float | None:
@@ -195,31 +245,5 @@ def _resolution(offer: Offer) -> float | None:
     return None
 
 
-def _radiometry(item: pystac.Item, offer: Offer) -> tuple[float, float, str]:
-    facts = offer.facts
-    scale, offset = as_number(facts.get("scale")), as_number(facts.get("offset"))
-    if scale == 1 and not str(facts.get("data_type")).startswith("float"):
-        scale = offset = None  # the extension's defaults; they can't be meant of integers
-    if scale is None or scale <= 0:
-        scale = 1 / QUANTIFICATION
-    said = item.properties
-    applied = said.get("earthsearch:boa_offset_applied", said.get("sentinel:boa_offset_applied"))
-    # The flag speaks of the COGs that Earth Search wrote; ESA's own JP2 files beside them are raw.
-    if applied is True and not _is_jp2(offer.asset):
-        return scale, 0.0, "boa_offset_applied"
-    if offset is not None:
-        return scale, offset, "item metadata"
-    number = baseline(item)
-    if number is None:
-        raise S2SharpError(
-            "offset-unknown",
-            f"Item {item.id} tells neither the offset of its bands nor its processing baseline, so "
-            "its reflectance may be wrong by 0.1.",
-            "Leave the item out, or take it from an archive that tells.",
-        )
-    offset = RAW_OFFSET if number >= (4, 0) else 0.0
-    return scale, offset, f"processing baseline {number[0]:02d}.{number[1]:02d}"
-
-
 def _is_jp2(asset: pystac.Asset) -> bool:
-    return "jp2" in (asset.media_type or "") or asset.href.partition("?")[0].endswith(".jp2")
+    return "jp2" in (asset.media_type or "") or parted(asset.href)[0].endswith(".jp2")

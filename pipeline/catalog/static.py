@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
 import pystac
-from pystac.utils import make_absolute_href
 
 from s2sharp_core.errors import S2SharpError
 
-from .addresses import check_href, is_local, public
+from .addresses import absolute, check_href, is_local, public
 from .api import from_items, matched, tell_part
+from .documents import fingerprint, item_of
 from .http import BrokenError, read_json, unreachable
-from .query import MAX_ITEMS, Query, item_of, leave_out, of_rel
+from .query import MAX_ITEMS, Query, leave_out, of_rel
 
 if TYPE_CHECKING:
     from pystac_client.stac_api_io import StacApiIO
@@ -55,8 +55,8 @@ def from_static(io: "StacApiIO", root: dict[str, Any], query: Query) -> Iterator
             there |= inside
             if inside and next(of_rel(document, "item"), None) is None:
                 for item in from_items(io, document, href, query):
-                    if item.id not in found:
-                        found.add(item.id)
+                    if (mark := fingerprint(item)) not in found:
+                        found.add(mark)
                         yield item
         for rel, target in _links(document, href, query):
             if target in visited or (rel == "item" and is_collection and not inside):
@@ -80,8 +80,9 @@ def from_static(io: "StacApiIO", root: dict[str, Any], query: Query) -> Iterator
                 continue
             if inside or item.collection_id == query.collection:
                 there = True
-                if item.id not in found and query.matches(item):
-                    found.add(item.id)
+                mark = fingerprint(item)
+                if mark not in found and query.matches(item):
+                    found.add(mark)
                     yield item
                 if len(found) > MAX_ITEMS:
                     raise query.too_many(f"has more than {MAX_ITEMS} such items")
@@ -94,7 +95,7 @@ def _links(document: dict[str, Any], href: str, query: Query) -> Iterator[tuple[
     for rel in ("item", "child"):
         for link in of_rel(document, rel):
             try:
-                target = make_absolute_href(str(link.get("href")), href)
+                target = absolute(str(link.get("href")), href)
                 target = check_href(target, query.catalog, private=query.private)
             except (S2SharpError, ValueError):
                 why = f"is an address {public(query.catalog)} can't send us to"
@@ -117,8 +118,9 @@ def from_saved(io: "StacApiIO", root: dict[str, Any], query: Query) -> Iterator[
         if not item.get_self_href():
             item.set_self_href(query.catalog)
         known.add(item.collection_id or query.collection)
-        if item.collection_id in (None, query.collection) and item.id not in found:
-            found.add(item.id)
+        mark = fingerprint(item)
+        if item.collection_id in (None, query.collection) and mark not in found:
+            found.add(mark)
             if query.matches(item):
                 yield item
     if known and query.collection not in known:

@@ -28,8 +28,9 @@ from ..planning.plan import Plan
 from ..planning.units import Unit
 from ..scenes.acquisition import Acquisition
 from ..scenes.disagreement import disagreement
+from ..scenes.doubt import offset_doubt
 from ..scenes.radiometry import decode, reference_offset
-from ..scenes.read import Block, Reader, load_block, load_scl, offset_doubt
+from ..scenes.read import Block, Reader, load_block, load_scl
 from ..storage.location import Location
 
 __all__ = ["Run", "idle_size", "overview_unit", "sharpen_unit"]
@@ -146,10 +147,14 @@ def _sharpen(run: Run, unit: Unit, clock: Clock) -> tuple[dict[str, Any], list[_
             block = coming.result()
             if after is not None:
                 coming = ahead.submit(read, after)
+            middle = strip == strips[len(strips) // 2]
+            _check_offset(block, acquisition, plan.config.trust_offset, tell=middle)
             with clock("net"):
                 windows += _sharpen_strip(plan, block, strip, sharpener, cells, out)
-            if strip == strips[len(strips) // 2]:
-                _check(block, acquisition, sharpener, probe=_probed(layout, unit))
+            if middle and _probed(layout, unit):
+                senses = sharpener is not None and METHODS[sharpener.name].senses
+                sensor = sharpener.sensor if sharpener and senses else SENTINEL2
+                warn_of_shifts(block.data, sensor)
     with clock("overlaps"):
         differs = disagreement(acquisition, plan.reads, wanted)
     empty = all((out[band] == FILL).all() for band in layout.bands)
@@ -222,16 +227,25 @@ def _probed(layout: Layout, unit: Unit) -> bool:
     return (unit.row, unit.col) == middle or unit.row % _PROBE == unit.col % _PROBE == _PROBE - 1
 
 
-def _check(
-    block: Block, acquisition: Acquisition, sharpener: Sharpener | None, *, probe: bool
-) -> None:
-    """Warn where the pixels contradict the metadata, or bands do not lie on each other."""
+def _check_offset(block: Block, acquisition: Acquisition, trust: str | None, *, tell: bool) -> None:
+    """Refuse pixels that contradict their metadata for certain, unless one is told whom to believe.
+
+    ``tell``: whether to warn of what is no more than likely; it is the same all over a unit.
+    """
     doubt = offset_doubt(block, acquisition)
-    if doubt:
-        warnings.warn(doubt, stacklevel=2)
-    if probe:
-        senses = sharpener is not None and METHODS[sharpener.name].senses
-        warn_of_shifts(block.data, sharpener.sensor if sharpener and senses else SENTINEL2)
+    if doubt is None:
+        return
+    if doubt.certain and trust != "metadata":
+        other = "" if trust else ", or pixels to believe them"
+        raise S2SharpError(
+            "offset-doubtful",
+            doubt.text,
+            f"Take another archive, or run again with --trust-offset metadata to believe the item{other}.",
+            item=doubt.item,
+        )
+    if tell:
+        text = f"{doubt.text} Compare with another archive before you use the values."
+        warnings.warn(text, stacklevel=2)
 
 
 def overview_unit(run: Run, unit: Unit, missing: tuple[str, ...], attempt: int = 1) -> Record:

@@ -48,6 +48,12 @@ class RunConfig(Command):
         "sentinel-2-c1-l2a",
         description="STAC collection; of products, one whose name holds their level: sentinel-2-l1c.",
     )
+    trust_offset: Literal["metadata", "pixels"] | None = Field(
+        None,
+        description="What to believe where an item's offset of reflectance (−0.1 since baseline 04.00) and its pixels "
+        "contradict each other for certain. metadata: the item; pixels: they are looked at when the run is planned, a few "
+        "windows of every scene. Without it, such units are refused.",
+    )
     sign: Literal["auto", "none", "planetary-computer", "item", "cdse"] = Field(
         "auto",
         description="How files that need a signature get one while the run goes on: by Planetary Computer's tokens, "

@@ -10,6 +10,7 @@ from s2sharp_core import S2SharpError
 
 from ..catalog.search import search
 from ..scenes.acquisition import Acquisition, Choice, group, numbered
+from ..scenes.doubt import offsets_of_pixels, with_offsets
 from ..scenes.items import write_items
 from ..scenes.scene import Refusal
 from .config import RunConfig
@@ -17,7 +18,7 @@ from .frozen import frozen_items
 from .plan import Plan
 from .units import Datatake
 
-__all__ = ["WORLD", "by_datatake", "freeze_items", "read_items", "with_acquisitions"]
+__all__ = ["WORLD", "believing", "by_datatake", "freeze_items", "read_items", "with_acquisitions"]
 
 WORLD = (-180.0, -90.0, 180.0, 90.0)
 
@@ -47,7 +48,8 @@ def with_acquisitions(plan: Plan) -> Plan:
     config = plan.config
     items, fit_items = frozen_items(plan.out)
     found, *_ = group(read_items(items, config), plan.files, config.catalog, config.access)
-    there = {a.id: numbered(a, plan.numbers.get(a.id, ())) for a in found}
+    offsets = plan.offsets if config.trust_offset == "pixels" else {}
+    there = {a.id: numbered(with_offsets(a, offsets), plan.numbers.get(a.id, ())) for a in found}
     ids = [name for layout in plan.layouts for name in layout.ids]
     lost = [name for name in ids if name not in there]
     if lost:
@@ -60,7 +62,10 @@ def with_acquisitions(plan: Plan) -> Plan:
         update={
             "acquisitions": tuple(there[name] for name in ids),
             "datatakes": by_datatake(
-                group(read_items(fit_items, config), plan.reads, config.catalog, config.access)[0]
+                with_offsets(a, offsets)
+                for a in group(
+                    read_items(fit_items, config), plan.reads, config.catalog, config.access
+                )[0]
             ),
             "items": items,
             "fit_items": fit_items,
@@ -73,3 +78,24 @@ def by_datatake(acquisitions: Iterable[Acquisition]) -> tuple[Datatake, ...]:
     for acquisition in acquisitions:
         takes.setdefault(acquisition.take, []).append(acquisition)
     return tuple(Datatake(take, tuple(takes[take])) for take in sorted(takes))
+
+
+def believing(plan: Plan) -> Plan:
+    """Return the plan with the offsets that pixels speak for, where it is they that are to be believed.
+
+    Raises
+    ------
+    S2SharpError
+        As :func:`~s2sharp.scenes.doubt.offsets_of_pixels`.
+    """
+    if plan.config.trust_offset != "pixels":
+        return plan
+    offsets = offsets_of_pixels(plan.acquisitions, plan.offsets)
+    datatakes = tuple(
+        Datatake(d.take, tuple(with_offsets(a, offsets) for a in d.acquisitions))
+        for d in plan.datatakes
+    )
+    acquisitions = tuple(with_offsets(a, offsets) for a in plan.acquisitions)
+    return plan.model_copy(
+        update={"offsets": offsets, "acquisitions": acquisitions, "datatakes": datatakes}
+    )

@@ -28,7 +28,7 @@ from ..scenes.scene import Refusal, edges_of
 from ..storage.arrays import chunk_side
 from .area import area_digest, area_shape, reach
 from .config import RunConfig
-from .items import WORLD, by_datatake, freeze_items, read_items
+from .items import WORLD, believing, by_datatake, freeze_items, read_items
 from .method import check_fit, digest_of, fits, outline, start_of
 from .plan import Plan
 from .sensor_files import given_sensors
@@ -64,7 +64,7 @@ class _Found:
 
 
 def make_plan(config: RunConfig) -> Plan:
-    """Search, and decide on everything that a run will do; no pixel is read.
+    """Search, and decide on everything that a run will do; no pixel is read, but where they are to be believed.
 
     Raises
     ------
@@ -88,7 +88,7 @@ def make_plan(config: RunConfig) -> Plan:
     measures = config.sensor == "measured" and bool(coarse) and METHODS[config.method].senses
     taken = found.acquisitions if learns or measures else ()
     datatakes, fit_items = datatakes_of(config, taken, reads) if taken else ((), b"")
-    return Plan(
+    plan = Plan(
         software=version("s2sharp"),
         config=config,
         acquisitions=found.acquisitions,
@@ -113,6 +113,7 @@ def make_plan(config: RunConfig) -> Plan:
         shape=area_digest(config),
         staged=staged_by_default(config, found.acquisitions),
     )
+    return believing(plan)
 
 
 def find_items(config: RunConfig, reads: tuple[str, ...], margin: int, before: bytes) -> _Found:
@@ -177,12 +178,19 @@ def nothing_found(config: RunConfig, found: _Found) -> S2SharpError:
         )
     why = [f"{sum(len(a.scenes) for a in found.every) + len(found.refused)} items were found"]
     why += [f"{len(found.cloudy)} acquisitions are cloudier than {config.max_cloud:g} %"]
-    refusals = "".join(f"; {refusal.message}" for refusal in found.refused[:3])
+    refusals = "".join(f"; {refusal.message.rstrip(chr(46))}" for refusal in found.refused[:3])
     why += [f"{len(found.refused)} items were refused{refusals}"]
+    remedies = ["Raise --max-cloud"] if found.cloudy else []
+    if found.refused:
+        other = "or take" if remedies else "Take"
+        remedies.append(
+            f"{other} the items from another --catalog, since these were refused as they are"
+        )
+    if len(found.every) > len(found.cloudy) or not remedies:
+        other = "or widen" if remedies else "Widen"
+        remedies.append(f"{other} --bbox or --datetime")
     return S2SharpError(
-        "nothing-found",
-        f"Nothing is left to sharpen: {', '.join(why)}.",
-        "Raise --max-cloud, or widen --bbox or --datetime.",
+        "nothing-found", f"Nothing is left to sharpen: {', '.join(why)}.", f"{', '.join(remedies)}."
     )
 
 

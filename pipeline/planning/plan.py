@@ -52,6 +52,8 @@ class Plan(Frozen):
     measured before that; ``sensors``: those that a file gave, by datatake, or for all under "";
     ``grown``: whether the area has changed since the cube was begun; ``repairs``: names of units that are to be made anew,
     whoever asked for them;
+    ``offsets``: of items whose pixels were looked at (``--trust-offset pixels``), what they speak for; ``turns``: how often
+    that option was changed since the cube was begun;
     ``numbers``: of acquisitions that changed since, the ids of their items by number; ``asked``: the ids of the acquisitions that the latest query found, which alone are worked on.
 
     ``acquisitions`` and ``datatakes``, and the items that make them, are the client's alone: a year of a continent has tens of thousands of
@@ -71,6 +73,8 @@ class Plan(Frozen):
     items: bytes = b""
     fit_items: bytes = b""
     numbers: dict[str, tuple[str, ...]] = Field(default_factory=dict)
+    offsets: dict[str, float] = Field(default_factory=dict)
+    turns: int = 0
     learns: bool
     measures: bool
     sensors: dict[str, dict[str, Any]] = Field(default_factory=dict)
@@ -316,6 +320,9 @@ class Plan(Frozen):
         facts: list[Any] = [self.digest, self.precision, self.config.bands, self.config.window]
         if ARITHMETIC > 1:  # cubes that were begun before there was a number go on
             facts.append(ARITHMETIC)
+        if self.config.trust_offset or self.turns:
+            # Settings that are changed to and fro write over each other: what was done before is not done now.
+            facts.append(["offsets", self.config.trust_offset, self.turns])
         facts += [layout.shard, layout.chunk]
         if self.learns:
             facts.append(self.weights_of(self.acquisition(unit).take))

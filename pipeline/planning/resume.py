@@ -14,7 +14,7 @@ from ..scenes.acquisition import numbered
 from .area import area_digest
 from .config import RunConfig
 from .frozen import read_plan
-from .items import with_acquisitions
+from .items import believing, with_acquisitions
 from .make import datatakes_of, find_items, layouts_of, nothing_found, staged_by_default
 from .method import digest_of, fitted_weights
 from .plan import Plan
@@ -39,6 +39,8 @@ _FREE = {
     "history",
     "since",
 }
+# What changes pixels, and keys with them: the same cube goes on, and what is concerned is made anew.
+_KEYED = {"trust_offset"}
 # What a run asks for: another one adds to the cube.
 _QUERY = {"datetime", "bbox", "area", "max_cloud", "extent"}
 
@@ -62,11 +64,12 @@ def resume(config: RunConfig) -> Plan | None:
                 "Choose another --out.",
             )
         return None
-    plan = with_acquisitions(read_plan(config.out))
-    before, now = plan.config.model_dump(), config.model_dump()
+    held = read_plan(config.out)
+    before, now = held.config.model_dump(), config.model_dump()
+    plan = with_acquisitions(_trusting(held, config))
     before["catalog"], now["catalog"] = public(before["catalog"]), public(now["catalog"])
     other = {k: f"{k}: {before[k]} → {now[k]}" for k in now if before[k] != now[k]}
-    differs = [text for name, text in other.items() if name not in _FREE | _QUERY]
+    differs = [text for name, text in other.items() if name not in _FREE | _QUERY | _KEYED]
     if not differs:
         differs = list(_other_model(plan))
     if differs:
@@ -80,8 +83,20 @@ def resume(config: RunConfig) -> Plan | None:
     plan = plan.model_copy(update={"config": config, "shape": area_digest(config)})
     if asked_anew or config.since:
         plan = _extended(plan)
-    plan = _with_sensors(plan)
+    plan = believing(_with_sensors(plan))
     return plan.model_copy(update={"staged": staged_by_default(config, plan.acquisitions)})
+
+
+def _trusting(plan: Plan, config: RunConfig) -> Plan:
+    """The plan with what is to be believed now, by which acquisitions are made of its items."""
+    trust = config.trust_offset
+    turns = plan.turns + (plan.config.trust_offset != trust)
+    return plan.model_copy(
+        update={
+            "config": plan.config.model_copy(update={"trust_offset": trust}),
+            "turns": turns,
+        }
+    )
 
 
 def _with_sensors(plan: Plan) -> Plan:

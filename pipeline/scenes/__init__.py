@@ -9,10 +9,11 @@ __getattr__, __dir__, __all__ = face(
     __name__,
     {
         "acquisition": ["Acquisition", "Choice", "group", "numbered"],
+        "doubt": ["offset_doubt", "offsets_of_pixels", "with_offsets"],
         "items": ["write_items"],
         "radiometry": ["decode", "reference_offset"],
         "raster": ["GDAL_CACHE"],
-        "read": ["Block", "Files", "Reader", "load_block", "load_scl", "offset_doubt"],
+        "read": ["Block", "Files", "Reader", "load_block", "load_scl"],
         "scene": ["Refusal", "edges_of"],
         "stage": ["Stage", "clear"],
         "whole": ["real_scenes"],

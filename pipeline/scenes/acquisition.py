@@ -1,6 +1,7 @@
 """Items → acquisitions: the scenes of one datatake in one EPSG code are one picture on the lattice."""
 
 import math
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -12,7 +13,7 @@ import numpy as np
 import pystac
 
 from s2sharp_core import S2SharpError
-from s2sharp_core.lattice import Box
+from s2sharp_core.lattice import Box, Lattice
 
 from ..catalog.access import FREE, Access
 from ..catalog.addresses import safe_name
@@ -26,6 +27,12 @@ PASS = timedelta(minutes=45)
 
 SAME = 0.95
 """Two pictures of one tile are of one data strip if one covers so much of the other."""
+
+HALF = 0.5
+"""Two pictures that are said to be of one data strip show the same if they share so much."""
+
+
+_MINUTE = re.compile(r"\d{8}T\d{4}")
 
 
 @dataclass(frozen=True)
@@ -103,9 +110,24 @@ def find(item: pystac.Item, bands: Sequence[str], catalog: str, access: Access =
     S2SharpError
         Why the item is refused.
     """
-    code = epsg(item)
-    scene = scene_of(item, code, bands, catalog, access)
-    return Found(datatake(item), code, scene, strip(item), archived(item))
+    try:
+        code = epsg(item)
+        Lattice.of(code)  # before its files are looked at: no other fault says as much
+        scene = scene_of(item, code, bands, catalog, access)
+        return Found(datatake(item), code, scene, strip(item), archived(item))
+    except S2SharpError as error:
+        if error.kind == "crs-unknown" and item.id not in error.message:
+            raise S2SharpError(
+                error.kind, f"Item {item.id}: {error.message}", error.remedy
+            ) from None
+        raise
+    except Exception as error:  # whatever an odd document leads to, it costs its item alone
+        raise S2SharpError(
+            "item-broken",
+            f"Item {item.id} says something that can't be understood "
+            f"({type(error).__name__}: {str(error)[:100]}).",
+            "Leave the item out, or ask the archive to correct it.",
+        ) from error
 
 
 def group(
@@ -166,7 +188,7 @@ def numbered(acquisition: Acquisition, items: Sequence[str] = ()) -> Acquisition
     """An acquisition whose scenes keep the numbers that they have in the cube already, where ``items`` are the ids by
     number; what is new gets the next ones.
     """
-    known = (*items, *(s.id for s in acquisition.scenes if s.id not in items))
+    known = tuple(dict.fromkeys((*items, *(s.id for s in acquisition.scenes))))
     scenes = tuple(replace(s, number=known.index(s.id) + 1) for s in acquisition.scenes)
     return replace(acquisition, scenes=scenes, items=known)
 
@@ -178,7 +200,7 @@ def _passes(takes: Iterable[str]) -> dict[str, str]:
     for take in sorted(takes):
         platform, _, minute = take.partition("_")
         passes[take] = take
-        if len(minute) == len("20240601T1010"):
+        if _MINUTE.fullmatch(minute):
             when = datetime.strptime(minute, "%Y%m%dT%H%M")
             first, since = begin.get(platform, (take, when))
             if when - since > PASS:
@@ -201,7 +223,7 @@ def _chosen(members: list[Found]) -> tuple[tuple[Scene, ...], list[Choice]]:
             newer = next((other for other in kept if _replaces(other, one)), None)
             if newer is None:
                 kept.append(one)
-            elif newer.scene != one.scene:
+            elif replace(newer.scene, href=one.scene.href) != one.scene:
                 choices.append(Choice(one.scene.id, "replaced", _why(newer.scene, one.scene)))
         if len(kept) > 1:
             why = f"{len(kept)} items of tile {tile} show different parts of it"
@@ -217,16 +239,20 @@ def _age(one: Found) -> tuple[tuple[int, int], str, str, str]:
 
 
 def _replaces(newer: Found, older: Found) -> bool:
-    """Whether both are of one data strip, so that the older has nothing that the newer lacks."""
-    if newer.scene.id == older.scene.id:
-        return True
-    if newer.strip and older.strip:
-        return newer.strip == older.strip
+    """Whether both are of one data strip, so that the older has nothing that the newer lacks.
+
+    Where one strip came as two products, of an upper and a lower half of a tile, their footprints tell.
+    """
     mine, other = newer.scene.outline, older.scene.outline
-    return bool((mine & other).area >= SAME * other.area)
+    shared = (mine & other).area
+    if newer.strip and older.strip:
+        return newer.strip == older.strip and shared >= HALF * min(mine.area, other.area)
+    return bool(shared >= SAME * other.area)
 
 
 def _why(newer: Scene, older: Scene) -> str:
+    if newer.id == older.id:
+        return "another item of the same id shows the same, and is the later one"
     if newer.baseline != older.baseline:
         numbers = (
             "an unknown one" if s.baseline is None else f"{s.baseline[0]:02d}.{s.baseline[1]:02d}"

@@ -125,12 +125,12 @@ def _rows(
 ) -> Iterator[dict[str, Any]]:
     for item in items:
         try:
-            found.append(find(item, bands, catalog, access))
+            one = find(item, bands, catalog, access)
         except S2SharpError as error:
             refused.append(Refusal(item.id, error.kind, str(error)))
         else:
-            scene, code = found[-1].scene, found[-1].epsg
-            yield _row(item, code, scene, offers(item, (*bands, "SCL")))
+            found.append(one)
+            yield _row(item, one.epsg, one.scene, offers(item, (*bands, "SCL")))
 
 
 def _row(item: pystac.Item, code: int, scene: Scene, chosen: dict[str, Offer]) -> dict[str, Any]:

@@ -4,13 +4,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ..catalog.reflectance import RAW_OFFSET
 from ..catalog.sources import Source
 
 if TYPE_CHECKING:
     from .acquisition import Acquisition
     from .scene import Scene
 
-__all__ = ["decode", "harmonise", "reference_offset", "source_of"]
+__all__ = ["decode", "harmonise", "missing", "reference_offset", "source_of"]
 
 SATURATED = 65535
 """DN of a saturated pixel in Level-1C and in most archives' Level-2A."""
@@ -28,19 +29,55 @@ def reference_offset(acquisition: "Acquisition", band: str) -> tuple[float, floa
     if band == "SCL":
         return 1.0, 0.0
     files = [source_of(scene, band) for scene in acquisition.scenes]
-    return min((f.scale, f.offset) for f in files if f is not None)
+    return min(_kept(file) for file in files if file is not None)
 
 
-def harmonise(dn: np.ndarray, file: Source, reference: tuple[float, float]) -> np.ndarray:
-    """Return DN as if the file had the reference's offset: nodata becomes 0, saturated pixels stay."""
-    dn = np.where(dn == file.nodata, 0, dn) if file.nodata else dn
+def _kept(file: Source) -> tuple[float, float]:
+    """(scale, offset) in which DN of a file fit into what is kept, where 0 is no data: signed ones are moved up."""
+    return file.scale, file.offset + (RAW_OFFSET if file.signed else 0.0)
+
+
+def missing(stored: np.ndarray, *nodata: float | None) -> np.ndarray | None:
+    """Where numbers stand for no data, other than by being 0 among unsigned DN; None: nowhere.
+
+    Floats are reflectance, made of DN: what is no number was none.
+    """
+    if stored.dtype.kind == "f":
+        return ~np.isfinite(stored)
+    gone: np.ndarray | None = None
+    for value in nodata:
+        if value is None or (value == 0 and stored.dtype.kind == "u"):
+            continue
+        here = stored == value
+        gone = here if gone is None else gone | here
+    return gone
+
+
+def harmonise(
+    stored: np.ndarray, gone: np.ndarray | None, file: Source, reference: tuple[float, float]
+) -> np.ndarray:
+    """Return what is stored as uint16 DN, as if the file had the reference's offset.
+
+    Pixels that are ``gone`` become 0, saturated pixels stay; floats are reflectance.
+    """
     scale, offset = reference
-    if (file.scale, file.offset) == reference:
-        return dn.astype(np.uint16, copy=False)
-    moved = np.rint((dn * file.scale + file.offset - offset) / scale)
-    moved = np.clip(moved, 1, SATURATED - 1)
-    keep = (dn == 0) | (dn == SATURATED)
-    return np.where(keep, dn, moved).astype(np.uint16)
+    if stored.dtype.kind == "u":
+        dn = stored if gone is None else np.where(gone, 0, stored)
+        if (file.scale, file.offset) == reference:
+            return dn.astype(np.uint16, copy=False)
+        moved = np.rint((dn * file.scale + file.offset - offset) / scale)
+        moved = np.clip(moved, 1, SATURATED - 1)
+        keep = (dn == 0) | (dn == SATURATED)
+        return np.where(keep, dn, moved).astype(np.uint16)
+    y = stored.astype(np.float64)
+    if stored.dtype.kind == "i":
+        moved = np.clip(np.rint((y * file.scale + file.offset - offset) / scale), 1, SATURATED - 1)
+    else:
+        dn = np.rint((np.nan_to_num(y, posinf=0, neginf=0) - file.offset) / file.scale)
+        moved = np.rint((dn * file.scale + file.offset - offset) / scale)
+        moved = np.where(dn == SATURATED, SATURATED, np.clip(moved, 1, SATURATED - 1))
+        moved[dn < 1] = 0
+    return np.where(False if gone is None else gone, 0, moved).astype(np.uint16)
 
 
 def decode(dn: np.ndarray, scale: float, offset: float) -> tuple[np.ndarray, np.ndarray]:

@@ -11,12 +11,13 @@ from typing import Protocol, TypeVar
 
 import numpy as np
 import rasterio
+from rasterio.enums import MaskFlags
 from rasterio.errors import RasterioError
 from rasterio.windows import Window
 
 from s2sharp_core import S2SharpError
 
-from ..catalog.addresses import bucket_of, public
+from ..catalog.addresses import bucket_of, parted, public
 from ..catalog.chunks import MAX_BLOCK
 from ..catalog.eopf import is_array, opened
 from ..catalog.http import BrokenError
@@ -76,14 +77,31 @@ class Raster(Protocol):
     @property
     def dtype(self) -> str: ...
 
+    @property
+    def packing(self) -> tuple[float, float] | None:
+        """Scale and offset by which floats were made of DN; None: they are none."""
+        ...
+
+    @property
+    def nodata(self) -> float | None:
+        """The number that stands for no data, as the file says."""
+        ...
+
     def read(self, rows: slice, cols: slice) -> np.ndarray:
-        """DN of a window."""
+        """What is stored of a window: DN, or floats where there is a packing."""
+        ...
+
+    def masked(self, rows: slice, cols: slice) -> np.ndarray | None:
+        """Where a window has no data by a mask beside the numbers; None where the file has none."""
         ...
 
 
 @dataclass(frozen=True)
 class _Gdal:
     dataset: rasterio.DatasetReader
+    beside: rasterio.DatasetReader | None = None
+
+    packing = None
 
     @property
     def transform(self) -> tuple[float, ...]:
@@ -103,8 +121,22 @@ class _Gdal:
     def dtype(self) -> str:
         return str(self.dataset.dtypes[0])
 
+    @property
+    def nodata(self) -> float | None:
+        said = self.dataset.nodatavals[0]
+        return None if said is None else float(said)
+
     def read(self, rows: slice, cols: slice) -> np.ndarray:
         return np.asarray(self.dataset.read(1, window=Window.from_slices(rows, cols)))
+
+    def masked(self, rows: slice, cols: slice) -> np.ndarray | None:
+        window = Window.from_slices(rows, cols)
+        if self.beside is not None:
+            return np.asarray(self.beside.read(1, window=window)) == 0
+        flags = self.dataset.mask_flag_enums[0]
+        if MaskFlags.per_dataset not in flags and MaskFlags.alpha not in flags:
+            return None  # by far most files: no more is read
+        return np.asarray(self.dataset.read_masks(1, window=window)) == 0
 
 
 Kept = dict[str, rasterio.DatasetReader]
@@ -158,7 +190,10 @@ def _opened(source: Source, item: str, href: str, kept: Kept | None) -> Iterator
                 dataset = rasterio.open(_unzipped(href), driver=_driver(href, env.drivers()))
             stack.callback(dataset.close)
             _check_block(dataset, source, item, href)
-            yield _Gdal(dataset)
+            with _mask_beside(href, dataset.shape) as beside:
+                if beside is not None:
+                    _check_block(beside, source, item, href)
+                yield _Gdal(dataset, beside)
             if kept is not None:
                 kept[source.href] = dataset
                 stack.pop_all()
@@ -186,6 +221,22 @@ def _check_block(dataset: rasterio.DatasetReader, source: Source, item: str, hre
         raise _unreadable(source, item, href, what)
 
 
+@contextmanager
+def _mask_beside(href: str, shape: tuple[int, int]) -> Iterator[rasterio.DatasetReader | None]:
+    """The mask in a file of its own, ``….tif.msk``, which GDAL writes beside files of this machine; None: there is none.
+
+    It is opened here, and not by GDAL, which would take any format for it.
+    """
+    file = None if "://" in href else Path(f"{href}.msk")
+    if file is None or not file.is_file():
+        yield None
+        return
+    with rasterio.open(file, driver="GTiff") as mask:
+        if mask.shape != shape:
+            raise RasterioError(f"{file.name} has {mask.shape} pixels, not {shape}")
+        yield mask
+
+
 def _unreadable(source: Source, item: str, href: str, reason: str) -> S2SharpError:
     remedy = "If the archive has it elsewhere or later, run again: only what failed is redone."
     if (bucket := bucket_of(href)) and re.search(
@@ -211,7 +262,7 @@ def _unzipped(href: str) -> str:
 
 
 def _driver(href: str, known: Container[str]) -> str:
-    if not href.partition("?")[0].lower().endswith((".jp2", ".j2k")):
+    if not parted(href)[0].lower().endswith((".jp2", ".j2k")):
         return "GTiff"
     return next((name for name in _JPEG2000 if name in known), _JPEG2000[0])
 

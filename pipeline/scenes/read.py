@@ -10,9 +10,9 @@ from s2sharp_core import BANDS, S2SharpError
 from s2sharp_core.bands import CELL, native_gsd
 from s2sharp_core.lattice import Box, Lattice
 
-from ..catalog.sources import Source
+from ..catalog.sources import MAX_DN, Source
 from .overlaps import precedence
-from .radiometry import decode, harmonise, reference_offset, source_of
+from .radiometry import decode, harmonise, missing, reference_offset, source_of
 from .raster import Kept, Raster, reading
 
 if TYPE_CHECKING:
@@ -26,49 +26,90 @@ __all__ = [
     "harmonised",
     "load_block",
     "load_scl",
-    "offset_doubt",
     "read_scene",
 ]
 
 
+_REPORT = "Leave the item out, or report it to the archive."
+
+
 def read_scene(
-    scene: "Scene", source: Source, epsg: int, box: Box, kept: Kept | None = None
+    scene: "Scene",
+    source: Source,
+    epsg: int,
+    box: Box,
+    reference: tuple[float, float],
+    kept: Kept | None = None,
 ) -> np.ndarray:
-    """DN of the cells ``box`` of one file, which must hold them all: (n·rows, n·cols); ``kept`` as of :func:`reading`.
+    """DN of the cells ``box`` of one file, which must hold them all: uint16 (n·rows, n·cols), 0 as nodata.
+
+    ``reference``: scale and offset that DN are to have; ``kept`` as of :func:`reading`. What the item says and what the
+    file says of gaps counts alike: a number that stands for no data, and a mask.
 
     Raises
     ------
     S2SharpError
-        ``asset-unreadable``, or ``metadata-contradicts-file`` when the file lies elsewhere than its
-        item says.
+        ``asset-unreadable``, or ``metadata-contradicts-file`` when the file lies elsewhere, or holds other numbers, than
+        its item says.
     """
-    gsd = native_gsd(source.band)
-    lattice = Lattice.of(epsg)
 
     def read(file: Raster) -> np.ndarray:
-        stated = lattice.transform(scene.box, gsd)
-        off = np.abs(np.array(file.transform) - stated).max()
-        if off > 1e-3 or file.shape != scene.box.pixels(gsd) or file.epsg != epsg:
-            raise S2SharpError(
-                "metadata-contradicts-file",
-                f"Item {scene.id}, band {source.band}: its metadata say {stated}, "
-                f"{scene.box.pixels(gsd)} px, EPSG:{epsg}; the file says {file.transform}, "
-                f"{file.shape} px, EPSG:{file.epsg}.",
-                "Leave the item out, or report it to the archive.",
-                item=scene.id,
-                band=source.band,
-            )
-        if file.dtype not in {"uint8", "uint16"}:
-            raise S2SharpError(
-                "metadata-contradicts-file",
-                f"Item {scene.id}, band {source.band}: the file holds {file.dtype}, not unsigned DN.",
-                "Use the archive's own files, not ones converted to reflectance.",
-                item=scene.id,
-                band=source.band,
-            )
-        return file.read(*scene.box.slices(box, gsd))
+        _check_place(scene, source, epsg, file)
+        _check_numbers(scene, source, file)
+        rows, cols = scene.box.slices(box, native_gsd(source.band))
+        stored = file.read(rows, cols)
+        if stored.dtype.kind == "f" and (stored > MAX_DN * source.scale + source.offset).any():
+            raise _contradicts(scene, source, "larger numbers than reflectance", "reflectance")
+        gone = missing(stored, source.nodata, file.nodata)
+        masked = file.masked(rows, cols)
+        if masked is not None:
+            gone = masked if gone is None else gone | masked
+        return harmonise(stored, gone, source, reference)
 
     return reading(source, scene.id, scene.href, read, kept)
+
+
+def _check_place(scene: "Scene", source: Source, epsg: int, file: Raster) -> None:
+    gsd = native_gsd(source.band)
+    stated = Lattice.of(epsg).transform(scene.box, gsd)
+    off = np.abs(np.array(file.transform) - stated).max()
+    if off > 1e-3 or file.shape != scene.box.pixels(gsd) or file.epsg != epsg:
+        raise S2SharpError(
+            "metadata-contradicts-file",
+            f"Item {scene.id}, band {source.band}: its metadata say {stated}, "
+            f"{scene.box.pixels(gsd)} px, EPSG:{epsg}; the file says {file.transform}, "
+            f"{file.shape} px, EPSG:{file.epsg}.",
+            _REPORT,
+            item=scene.id,
+            band=source.band,
+        )
+
+
+def _check_numbers(scene: "Scene", source: Source, file: Raster) -> None:
+    """Refuse what is neither DN nor, in a Zarr, reflectance that was made of the DN that the item speaks of."""
+    expected = "DN below zero, or unsigned ones" if source.signed else "unsigned DN"
+    if file.dtype in {"uint8", "uint16"} or (source.signed and file.dtype == "int16"):
+        return
+    found, remedy = file.dtype, "Use the archive's own files, not ones converted to reflectance."
+    if file.packing is not None:
+        if np.allclose(file.packing, (source.scale, source.offset), rtol=1e-4, atol=1e-9):
+            return
+        expected = f"DN with scale {source.scale:g} and offset {source.offset:g}"
+        found = f"reflectance made with scale and offset {file.packing}"
+        remedy = _REPORT
+    raise _contradicts(scene, source, found, expected, remedy)
+
+
+def _contradicts(
+    scene: "Scene", source: Source, found: str, expected: str, remedy: str = _REPORT
+) -> S2SharpError:
+    return S2SharpError(
+        "metadata-contradicts-file",
+        f"Item {scene.id}, band {source.band}: the file holds {found}, not {expected}.",
+        remedy,
+        item=scene.id,
+        band=source.band,
+    )
 
 
 class Reader(Protocol):
@@ -148,8 +189,8 @@ def harmonised(
     """
     file = source_of(scene, band)
     assert file is not None  # noqa: S101  (the caller asks for what there is)
-    part = read_scene(scene, file, acquisition.epsg, box, kept)
-    return harmonise(part, file, reference_offset(acquisition, band))
+    reference = reference_offset(acquisition, band)
+    return read_scene(scene, file, acquisition.epsg, box, reference, kept)
 
 
 @dataclass(frozen=True)
@@ -204,36 +245,3 @@ def load_scl(reader: Reader, want: Box) -> np.ndarray:
 def _at_10m(x: np.ndarray, gsd: int) -> np.ndarray:
     n = gsd // 10
     return x if n == 1 else x.repeat(n, axis=0).repeat(n, axis=1)
-
-
-def offset_doubt(block: Block, acquisition: "Acquisition") -> str | None:
-    """Whether the dark end of the pixels contradicts the offset that the metadata gave.
-
-    Archives' flags err both ways. An offset subtracted twice sends much of a picture below zero; one
-    that was not subtracted at all lifts every band's darkest pixels to 0.1.
-    """
-    lowest, below = [], 0.0
-    for y in block.data.values():
-        sample = y[:: max(1, y.shape[0] // 200), :: max(1, y.shape[1] // 200)]
-        sample = sample[~np.isnan(sample)]
-        if sample.size < 100:
-            return None
-        lowest.append(float(np.quantile(sample, 0.001)))
-        below = max(below, float(np.mean(sample < -0.02)))
-    for scene in acquisition.within(block.box):
-        source = scene.sources[0]
-        if source.offset < 0 and below > 0.2:
-            return (
-                f"Item {scene.id}: much of a band lies below -0.02 after "
-                f"its offset of {source.offset:g} ({source.origin}): it seems to have been applied already "
-                "by the archive. Compare with another archive before you use the values."
-            )
-        modern = scene.baseline is None or scene.baseline >= (4, 0)
-        if source.offset == 0 and modern and min(lowest) > 0.095:
-            return (
-                f"Item {scene.id}: the darkest pixels of every band lie above "
-                f"0.095 with no offset ({source.origin}): it seems not to have been applied, so "
-                "that reflectance is inflated by 0.1. Compare with another archive before you use the "
-                "values."
-            )
-    return None

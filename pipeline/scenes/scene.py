@@ -20,7 +20,8 @@ from s2sharp_core.lattice import Box, Lattice
 from ..catalog.access import FREE, Access
 from ..catalog.addresses import unsigned
 from ..catalog.antimeridian import unwrap
-from ..catalog.metadata import baseline, cloud_cover, platform, processed, sensed, tile
+from ..catalog.eopf import is_array
+from ..catalog.metadata import baseline, bounds, cloud_cover, platform, processed, sensed, tile
 from ..catalog.signing import keyed
 from ..catalog.sources import Source, grids, sources
 from .raster import header
@@ -29,6 +30,15 @@ __all__ = ["Refusal", "Scene", "edges_of", "scene_of"]
 
 MARGIN = 100
 """Cells by which a footprint is taken to reach farther than archives say: they draw it with a broad pen."""
+
+NOISE = 1e-3
+"""Metres by which a corner may be off its cell's, as :meth:`Lattice.box` allows for edges."""
+
+FARTHEST = 2e7
+"""Metres from the origin of a zone beyond which nothing lies."""
+
+MAX_SIDE = 1_000_000
+"""Pixels along a side: a tile has 10 980."""
 
 Corner = tuple[int, int]
 
@@ -182,7 +192,12 @@ def _box(item: pystac.Item, code: int, files: Iterable[Source], home: str | None
     lattice = Lattice.of(code)
     stated = grids(item)
     boxes: dict[tuple[float, ...], Box] = {}
-    for source in files:
+    # Of arrays in a Zarr, what the item says of its place will do; the file is held against it when it is read.
+    files = list(files)
+    told = [f for f in files if f.href in stated or not is_array(f.href)]
+    if not told and (place := bounds(item)) is not None:
+        return lattice.box(place, f"Item {item.id}, by its proj:bbox,")
+    for source in told or files:
         what = f"Item {item.id}, band {source.band},"
         if source.href in stated:
             transform, shape = _checked(*stated[source.href], what)
@@ -190,20 +205,28 @@ def _box(item: pystac.Item, code: int, files: Iterable[Source], home: str | None
             transform, shape = header(source, item.id, home)
         (a, b, left, d, e, top), (height, width) = transform, shape
         gsd = native_gsd(source.band)
-        if (a, b, d, e) != (gsd, 0, 0, -gsd):
+        # By how far the farthest corner is off; tools that compute a pixel's size leave noise in its last digits.
+        off = max(abs(a - gsd), abs(b), abs(d), abs(e + gsd)) * max(height, width)
+        if not off <= NOISE:
             raise S2SharpError(
                 "off-lattice",
                 f"{what} has pixels of {a} × {e} m and shears of {b} and {d}, not {gsd} m north up.",
                 "Use the product as ESA grids it, not a reprojected copy.",
             )
-        bounds = (left, top + e * height, left + a * width, top)
-        if bounds not in boxes:
-            boxes[bounds] = lattice.box(bounds, what)
-        if len(boxes) > 1:
+        edges = (left, top - gsd * height, left + gsd * width, top)
+        if not all(abs(edge) <= FARTHEST for edge in edges):
+            raise S2SharpError(
+                "off-lattice",
+                f"{what} lies within (left, bottom, right, top) {edges}, which is nowhere in a UTM zone.",
+                "Leave the item out, or ask the archive to correct it.",
+            )
+        if edges not in boxes:
+            boxes[edges] = lattice.box(edges, what)
+        if len(set(boxes.values())) > 1:
             raise S2SharpError(
                 "off-lattice",
                 f"The bands of item {item.id} cover different cells: {source.band} lies within (left, "
-                f"bottom, right, top) {bounds}, others within {next(iter(boxes))}.",
+                f"bottom, right, top) {edges}, others within {next(iter(boxes))}.",
                 "Skip it.",
             )
     return next(iter(boxes.values()))
@@ -216,11 +239,15 @@ def _checked(transform: Any, shape: Any, what: str) -> tuple[tuple[float, ...], 
         height, width = (int(v) for v in shape)
     except (OverflowError, TypeError, ValueError):
         numbers, height, width = (math.nan,), 0, 0
-    if height < 1 or width < 1 or len(numbers) < 6 or not all(map(math.isfinite, numbers)):
+    if (
+        not (1 <= height <= MAX_SIDE and 1 <= width <= MAX_SIDE)
+        or len(numbers) < 6
+        or not all(map(math.isfinite, numbers))
+    ):
         raise S2SharpError(
             "item-broken",
             f"{what} proj:transform {transform!r} and proj:shape {shape!r} should be six numbers and "
-            "two, height and width.",
+            f"two, height and width, up to {MAX_SIDE}.",
             "Leave the item out, or ask the archive to correct it.",
         )
     return numbers, (height, width)

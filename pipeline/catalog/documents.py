@@ -1,0 +1,109 @@
+"""A STAC item of any archive, made of a document that is taken on trust in nothing."""
+
+import hashlib
+import json
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pystac
+import shapely
+
+from .addresses import unsigned
+from .http import BrokenError
+from .metadata import as_number, span
+
+__all__ = ["fingerprint", "item_of"]
+
+
+def item_of(document: Any, href: str | None) -> pystac.Item:
+    """Return the item of a document that lies at ``href``.
+
+    What is odd and not needed is left away: links that are none, a footprint that is no place on Earth, an interval
+    that is no time beside a datetime that is one. What is needed is the id, the properties and a time.
+
+    Raises
+    ------
+    BrokenError
+        Why it is no item.
+    """
+    if not isinstance(document, dict) or not isinstance(document.get("properties"), dict):
+        raise BrokenError("is no STAC item")
+    name = document.get("id")
+    if isinstance(name, bool) or not isinstance(name, str | int | float):
+        raise BrokenError("is a STAC item without an id")
+    # Some have a word where JSON has null.
+    properties = {
+        key: None if key == "datetime" and value in ("", "null") else value
+        for key, value in document["properties"].items()
+    }
+    whole = {
+        **document,
+        "id": str(name),
+        "properties": properties,
+        "geometry": _geometry(document.get("geometry")),
+        "bbox": _bbox(document.get("bbox")),
+        "links": [link for link in _list(document.get("links")) if _has_texts(link, "rel", "href")],
+        "assets": _assets(document.get("assets")),
+        "stac_extensions": [
+            e for e in _list(document.get("stac_extensions")) if isinstance(e, str)
+        ],
+    }
+    # Both of STAC's versions are read as they are, so nothing has to be brought up to date.
+    old = not str(document.get("stac_version")).startswith("1.")
+    try:
+        item = pystac.Item.from_dict(whole, href=href, preserve_dict=False, migrate=old)
+        span(item)
+    except Exception as error:  # pystac takes what it is given on trust
+        raise BrokenError(f"is no STAC item ({type(error).__name__})") from error
+    return item
+
+
+def fingerprint(item: pystac.Item) -> str:
+    """A digest by which an item that comes twice is told from two items of one id."""
+    files = sorted(unsigned(asset.href) for asset in item.assets.values())
+    facts = [item.id, item.geometry, item.bbox, item.properties, files]
+    return hashlib.sha256(json.dumps(facts, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def _geometry(said: Any) -> dict[str, Any] | None:
+    """A footprint, if it is one on Earth; going on beyond the antimeridian is allowed."""
+    try:
+        with np.errstate(invalid="ignore"):
+            x, y = shapely.get_coordinates(shapely.geometry.shape(said)).T
+        there = x.size > 0 and (np.abs(x) <= 540).all() and (np.abs(y) <= 90).all()
+    except Exception:  # shapely, GEOS and malformed JSON each have their own
+        return None
+    return said if there else None
+
+
+def _bbox(said: Any) -> list[float] | None:
+    numbers = [as_number(value) for value in _list(said)]
+    if len(numbers) not in (4, 6) or None in numbers:
+        return None
+    return [number for number in numbers if number is not None and math.isfinite(number)]
+
+
+def _assets(said: Any) -> dict[str, Any]:
+    """The assets; an address that is none is empty, and costs the item only if the file is needed, or if all are so."""
+    assets = said if isinstance(said, Mapping) else {}
+    if assets and not any(_has_texts(asset, "href") for asset in assets.values()):
+        raise BrokenError("is a STAC item none of whose assets has an address")
+    return {
+        str(key): {
+            **asset,
+            "href": asset["href"] if _has_texts(asset, "href") else "",
+            "roles": _list(asset.get("roles")),
+        }
+        for key, asset in assets.items()
+        if isinstance(asset, Mapping)
+    }
+
+
+def _has_texts(said: Any, *names: str) -> bool:
+    return isinstance(said, Mapping) and all(isinstance(said.get(name), str) for name in names)
+
+
+def _list(said: Any) -> list[Any]:
+    return list(said) if isinstance(said, list | tuple) else []

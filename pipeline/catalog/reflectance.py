@@ -1,0 +1,115 @@
+"""From DN to reflectance, as an item states it: plausible for Sentinel-2, or refused."""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import pystac
+
+from s2sharp_core.errors import S2SharpError
+
+from .metadata import as_number, baseline
+
+__all__ = ["PLAIN_OFFSET", "RAW_OFFSET", "Radiometry", "radiometry"]
+
+QUANTIFICATION = 10_000
+"""DN per unit of reflectance in every ESA product so far."""
+
+RAW_OFFSET = -0.1
+"""Reflectance offset of raw products since baseline 04.00: −1000 DN in every band."""
+
+PLAIN_OFFSET = 0.0
+"""Reflectance offset of products whose DN are reflectance · 10 000, as national archives make them."""
+
+# Wider than all products so far, narrower than what a slip of units makes of them.
+_SCALES = 1e-5, 5e-3
+_OFFSETS = -0.25, 0.0
+
+_OWN = 90
+"""First number of baselines that are no release of ESA's: Sen2Cor, run by a user, writes 99.99."""
+
+_FLAGS = ("earthsearch:boa_offset_applied", "sentinel:boa_offset_applied")
+
+
+class Radiometry(NamedTuple):
+    """Reflectance = DN · ``scale`` + ``offset``; ``origin``: where the offset is from."""
+
+    scale: float
+    offset: float
+    origin: str
+
+
+def radiometry(item: pystac.Item, band: str, facts: Mapping[str, Any], *, raw: bool) -> Radiometry:
+    """Return how DN of a band become reflectance.
+
+    Parameters
+    ----------
+    facts
+        What the asset says of its band: "scale", "offset", "data_type".
+    raw
+        Whether the file is ESA's own, which no flag of the archive speaks of.
+
+    Raises
+    ------
+    S2SharpError
+        ``radiometry-implausible``; ``offset-unknown``.
+    """
+    scale, offset = as_number(facts.get("scale")), as_number(facts.get("offset"))
+    if scale == 1 and not str(facts.get("data_type")).startswith("float"):
+        scale = offset = None  # the extension's defaults; they can't be meant of integers
+    _check(item.id, band, scale, offset)
+    scale = 1 / QUANTIFICATION if scale is None else scale
+    applied = next((item.properties[flag] for flag in _FLAGS if flag in item.properties), None)
+    if applied is True and not raw:
+        return Radiometry(scale, PLAIN_OFFSET, "boa_offset_applied")
+    if offset is not None:
+        return Radiometry(scale, offset, "item metadata")
+    number = baseline(item)
+    if number is None or number[0] >= _OWN:
+        known = "" if number is None else f", {number[0]:02d}.{number[1]:02d}, is none of ESA's"
+        raise S2SharpError(
+            "offset-unknown",
+            f"Item {item.id} does not tell the offset of its bands, and its processing baseline"
+            f"{known or ' neither'}, so its reflectance may be wrong by 0.1.",
+            "Leave the item out, or take it from an archive that tells.",
+        )
+    offset = RAW_OFFSET if number >= (4, 0) else PLAIN_OFFSET
+    return Radiometry(scale, offset, f"processing baseline {number[0]:02d}.{number[1]:02d}")
+
+
+def _check(item: str, band: str, scale: float | None, offset: float | None) -> None:
+    """Refuse a scale and an offset that no product of Sentinel-2 has, and name those that were meant, perhaps."""
+    if _plausible(scale, *_SCALES) and _plausible(offset, *_OFFSETS):
+        return
+    said = [
+        f"{name} {value:g}"
+        for name, value in (("scale", scale), ("offset", offset))
+        if value is not None
+    ]
+    likely = _meant(scale, offset)
+    raise S2SharpError(
+        "radiometry-implausible",
+        f"Item {item}, band {band}: {' and '.join(said)} make no reflectance of DN; a product of Sentinel-2 has a "
+        f"scale near {1 / QUANTIFICATION:g} and an offset, in reflectance, from {_OFFSETS[0]:g} to 0. "
+        f"Plausible would be {likely}.",
+        "Correct the item in a copy of the catalogue, or leave it out.",
+        item=item,
+        band=band,
+    )
+
+
+def _plausible(value: float | None, least: float, most: float) -> bool:
+    return value is None or least <= value <= most
+
+
+def _meant(scale: float | None, offset: float | None) -> str:
+    """The likeliest slip: DN per reflectance in place of its inverse, an offset in DN, a sign."""
+    unit = 1 / QUANTIFICATION
+    for candidate in (scale, 1 / scale if scale else None):
+        if candidate is not None and _plausible(candidate, *_SCALES):
+            unit = candidate
+    texts = [f"scale {unit:g}"]
+    shifts = [] if offset is None else [-abs(offset), -abs(offset) * unit]
+    shift = next((shift for shift in shifts if _plausible(shift, *_OFFSETS)), None)
+    if offset is not None:
+        texts.append(f"offset {RAW_OFFSET if shift is None else shift + 0.0:g}")
+    return " and ".join(texts)

@@ -1,0 +1,159 @@
+"""Whether the dark end of the pixels contradicts the offset that the metadata gave.
+
+Archives' flags err both ways. An offset subtracted twice sends much of a picture below zero; one that was not
+subtracted at all lifts every band's darkest pixels to 0.1.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from s2sharp_core.bands import in_order, native_gsd
+from s2sharp_core.lattice import Box
+
+from ..catalog.reflectance import PLAIN_OFFSET, RAW_OFFSET
+from .radiometry import decode, reference_offset
+from .raster import Kept
+from .read import Block, harmonised
+
+if TYPE_CHECKING:
+    from .acquisition import Acquisition
+    from .scene import Scene
+
+__all__ = ["Doubt", "offset_doubt", "offsets_of_pixels", "with_offsets"]
+
+BELOW = 0.2
+"""Share of a band's pixels below −0.02 that no atmosphere and no noise explains."""
+
+BRIGHT = 0.18
+"""Reflectance under which the darkest pixels of half the bands lie wherever there is shade, water or vegetation, and 0.1
+too much. Clouds and deserts, whose darkest pixels are above 0.095 by right, are brighter in most bands."""
+
+SAMPLES, SIDE = 3, 24
+"""A scene is looked at on a grid of so many windows along both axes, of so many cells."""
+
+FEW = 4
+"""Bands that are looked at, the coarsest: an offset is the same in all, and they are small."""
+
+
+@dataclass(frozen=True)
+class Doubt:
+    """A contradiction between a scene's pixels and its offset.
+
+    ``offset``: what the pixels speak for; ``certain``: whether nothing else explains them.
+    """
+
+    item: str
+    text: str
+    offset: float
+    certain: bool
+
+
+def offset_doubt(block: Block, acquisition: "Acquisition") -> Doubt | None:
+    """Return what contradicts the offset of a scene in a block, if something does."""
+    samples = {}
+    for band, y in block.data.items():
+        sample = y[:: max(1, y.shape[0] // 200), :: max(1, y.shape[1] // 200)]
+        samples[band] = sample[~np.isnan(sample)]
+    return _doubt(samples, acquisition.within(block.box))
+
+
+def _doubt(samples: Mapping[str, np.ndarray], scenes: Sequence["Scene"]) -> Doubt | None:
+    """Judge by reflectance of some bands; too few pixels of one tell nothing."""
+    if not samples or any(sample.size < 100 for sample in samples.values()):
+        return None
+    lowest = [float(np.quantile(sample, 0.001)) for sample in samples.values()]
+    below = max(float(np.mean(sample < -0.02)) for sample in samples.values())
+    for scene in scenes:
+        source = scene.sources[0]
+        if source.offset < 0 and below > BELOW:
+            return Doubt(
+                scene.id,
+                f"Item {scene.id}: much of a band lies below -0.02 after "
+                f"its offset of {source.offset:g} ({source.origin}): it seems to have been applied already "
+                "by the archive.",
+                PLAIN_OFFSET,
+                certain=True,
+            )
+        modern = scene.baseline is None or scene.baseline >= (4, 0)
+        if source.offset == 0 and not source.signed and modern and min(lowest) > 0.095:
+            return Doubt(
+                scene.id,
+                f"Item {scene.id}: the darkest pixels of every band lie above "
+                f"0.095 with no offset ({source.origin}): it seems not to have been applied, so "
+                "that reflectance is inflated by 0.1.",
+                RAW_OFFSET,
+                certain=float(np.median(lowest)) < BRIGHT,
+            )
+    return None
+
+
+def offsets_of_pixels(
+    acquisitions: Iterable["Acquisition"], known: Mapping[str, float]
+) -> dict[str, float]:
+    """Return the offsets that scenes' pixels speak for: item → offset, as the metadata have it where nothing contradicts.
+
+    The windows that are looked at lie on a scene's own grid, so that it does not matter what else was asked for.
+
+    Parameters
+    ----------
+    known
+        What was found before, which is part of what is returned, and is not looked at again.
+
+    Raises
+    ------
+    S2SharpError
+        As :func:`~s2sharp.scenes.read.read_scene`.
+    """
+    found = dict(known)
+    for acquisition in acquisitions:
+        for scene in acquisition.scenes:
+            if scene.id not in found:
+                alone = replace(acquisition, scenes=(scene,))
+                doubt = _doubt(_samples(alone, scene), [scene])
+                sure = doubt is not None and doubt.certain
+                found[scene.id] = doubt.offset if doubt and sure else scene.sources[0].offset
+    return found
+
+
+def with_offsets(acquisition: "Acquisition", offsets: Mapping[str, float]) -> "Acquisition":
+    """Return the acquisition with other offsets of its items, where ``offsets`` has them."""
+    scenes = []
+    for scene in acquisition.scenes:
+        own = scene.sources[0].offset
+        offset = offsets.get(scene.id, own)
+        if offset != own:
+            files = tuple(replace(f, offset=offset, origin="its pixels") for f in scene.sources)
+            scene = replace(scene, sources=files)
+        scenes.append(scene)
+    return replace(acquisition, scenes=tuple(scenes))
+
+
+def _samples(acquisition: "Acquisition", scene: "Scene") -> dict[str, np.ndarray]:
+    """Reflectance of windows spread over all of a scene, band by band."""
+    names = in_order({source.band for source in scene.sources})
+    coarsest = sorted(names, key=native_gsd, reverse=True)[:FEW]
+    kept: Kept = {}
+    samples = {}
+    for band in coarsest:
+        parts = []
+        for box in _windows(scene.box):
+            dn = harmonised(acquisition, scene, band, box, kept)
+            y, _ = decode(dn, *reference_offset(acquisition, band))
+            parts.append(y[~np.isnan(y)])
+        samples[band] = np.concatenate(parts)
+    return samples
+
+
+def _windows(whole: Box) -> list[Box]:
+    """Windows whose middles divide the scene evenly; of a small scene, they are all of it."""
+    rows, cols = whole.shape
+    boxes = []
+    for i in range(SAMPLES):
+        for j in range(SAMPLES):
+            row = whole.row0 + (2 * i + 1) * rows // (2 * SAMPLES) - SIDE // 2
+            col = whole.col0 + (2 * j + 1) * cols // (2 * SAMPLES) - SIDE // 2
+            boxes.append(Box(row, row + SIDE, col, col + SIDE) & whole)
+    return [whole] if max(rows, cols) <= SAMPLES * SIDE else boxes
