@@ -6,8 +6,9 @@ Every error is an :class:`S2SharpError` of one :class:`Kind`. By what they speak
   memory-exceeded, nothing-found, nothing-judged, nothing-published, nothing-to-fit, nothing-to-show, too-many-acquisitions,
   too-many-items, sign-unsuitable, crs-unsuitable
 - the catalogue and its items: catalog-unreachable, collection-missing, item-broken, band-missing, crs-unknown,
-  off-lattice, offset-unknown, href-refused
-- the archive's files: asset-moved, asset-unreadable, keys-missing, metadata-contradicts-file, signing-failed
+  off-lattice, offset-unknown, radiometry-implausible, href-refused
+- the archive's files: asset-moved, asset-unreadable, keys-missing, metadata-contradicts-file, offset-doubtful,
+  signing-failed
 - scenes and methods: scene-malformed, scene-too-small, no-data, context-missing, fit-failed, not-fitted, not-measured,
   not-calibrated, sample-changed, calibration-failed, weights-corrupt, weights-differ, weights-missing
 - the folder of a run: not-a-run, not-a-cube, not-a-mosaic, other-run, cannot-extend, no-history, snapshot-missing, partial-shard,
@@ -87,10 +88,12 @@ class Kind(StrEnum):
     NOTHING_TO_FIT = "nothing-to-fit"
     NOTHING_TO_SHOW = "nothing-to-show"
     OFF_LATTICE = "off-lattice"
+    OFFSET_DOUBTFUL = "offset-doubtful"
     OFFSET_UNKNOWN = "offset-unknown"
     OTHER_RUN = "other-run", _CONFIG
     OUTSIDE = "outside"
     PARTIAL_SHARD = "partial-shard"
+    RADIOMETRY_IMPLAUSIBLE = "radiometry-implausible"
     RUN_STOPPED = "run-stopped"
     SAMPLE_CHANGED = "sample-changed"
     SCENE_MALFORMED = "scene-malformed"
