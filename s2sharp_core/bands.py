@@ -10,6 +10,8 @@ resolution (:mod:`.measurement`) on four Level-1C scenes and six Level-2A chips 
 """
 
 import math
+import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import IntEnum
 
@@ -28,6 +30,7 @@ __all__ = [
     "SceneClass",
     "error_of",
     "in_order",
+    "names_of",
     "native_gsd",
     "ratio",
 ]
@@ -116,6 +119,34 @@ def in_order(bands: object) -> tuple[str, ...]:
     """``bands`` in ESA's order, without repetitions."""
     wanted = set(bands)  # type: ignore[call-overload]
     return tuple(name for name in BANDS if name in wanted)
+
+
+GROUPS: dict[str, tuple[str, ...]] = {
+    "all": tuple(BANDS),
+    **{f"{gsd}m": names for gsd, names in BY_GSD.items()},
+    "visible": ("B02", "B03", "B04"),
+    "rededge": ("B05", "B06", "B07"),
+    "swir": ("B11", "B12"),
+}
+"""Words for several bands; those of a resolution are by how they are measured."""
+
+
+def names_of(words: str | Iterable[str]) -> list[str]:
+    """Names of the bands that words stand for: ``B8A``, ``b8a``, ``B5``, ``red``, ``swir``, ``20m``.
+
+    A word that stands for none stays as it is. Text is parted at commas and spaces.
+    """
+    parts = re.findall(r"[^\s,\[\]\"']+", words) if isinstance(words, str) else words
+    return [name for word in parts for name in _named(str(word))]
+
+
+def _named(word: str) -> tuple[str, ...]:
+    low = word.lower()
+    if low in GROUPS:
+        return GROUPS[low]
+    padded = f"b0{low[1:]}" if len(low) == 2 and low[0] == "b" else low
+    found = (b.name for b in MEASURED.values() if padded in (b.name.lower(), b.common_name))
+    return tuple(found) or (word,)
 
 
 class SceneClass(IntEnum):

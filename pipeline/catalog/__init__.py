@@ -28,6 +28,7 @@ __getattr__, __dir__, __all__ = face(
             "platform",
             "processed",
             "sensed",
+            "span",
             "strip",
             "tile",
         ],

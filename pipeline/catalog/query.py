@@ -41,6 +41,7 @@ class Query:
     start: dt.datetime | None
     end: dt.datetime | None
     private: bool = False
+    seconds: float = SEARCH_SECONDS
     begun: float = field(default_factory=monotonic, compare=False)
 
     @property
@@ -94,8 +95,9 @@ class Query:
             self.area.intersects(shapely.box(west, south, east + 360 * (east < west), north))
         )
 
-    def check_time(self, most: float = SEARCH_SECONDS) -> None:
-        """Raise ``catalog-unreachable`` where the search has taken longer than ``most`` seconds."""
+    def check_time(self, most: float = math.inf) -> None:
+        """Raise ``catalog-unreachable`` where the search has taken longer than it may, or than ``most`` seconds."""
+        most = min(most, self.seconds)
         if monotonic() - self.begun > most:
             raise S2SharpError(
                 "catalog-unreachable",

@@ -20,7 +20,7 @@ from .geoparquet import collections, documents
 from .http import BrokenError, open_file, read_json, stac_io, unreachable
 from .interval import interval
 from .products import are_products, product_item, product_paths
-from .query import Query, boxes_around, leave_out
+from .query import SEARCH_SECONDS, Query, boxes_around, leave_out
 from .static import from_saved, from_static, local_file
 
 __all__ = ["search"]
@@ -34,6 +34,7 @@ def search(
     margin_m: float = 0,
     *,
     private: bool = False,
+    seconds: float = SEARCH_SECONDS,
 ) -> Iterator[pystac.Item]:
     """The items of ``collection`` that touch ``bbox`` and ``datetime``, each once, in no order.
 
@@ -53,13 +54,15 @@ def search(
         By how many metres the box is grown to each side.
     private
         Whether a catalogue may lead to hosts inside a private network though it does not lie there itself.
+    seconds
+        For the whole search.
 
     An item of a static catalogue, or a product, that is broken or not there is left out with a warning; a warning
     tells, too, where an answer seems to be a part of what there is. Nothing found is no item. Errors, some of them while
     items are drawn: ``bad-config``, ``catalog-unreachable``, ``collection-missing``, ``too-many-items``.
     """
     start, end = interval(datetime)
-    query = Query(catalog, collection, boxes_around(bbox, margin_m), start, end, private)
+    query = Query(catalog, collection, boxes_around(bbox, margin_m), start, end, private, seconds)
     if parted(catalog)[0].lower().endswith((".parquet", ".geoparquet")):
         return _from_parquet(query)
     if are_products(catalog):

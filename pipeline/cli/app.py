@@ -1,13 +1,15 @@
 """The command line: thin, and made to be learned from ``--help``."""
 
+from functools import partial
 from typing import Annotated
 
 import typer
 
 from ..planning.config import RunConfig
+from ..ui.terminal import GOES_ON
 from .demo import demo, simulate
 from .evaluate import evaluate, methods
-from .flags import configured
+from .flags import Listing, configured
 from .folder import clean, history, status, verify
 from .mosaic import mosaic
 from .report import report
@@ -19,15 +21,15 @@ __all__ = ["app", "main", "plan"]
 
 app = typer.Typer(
     no_args_is_help=True,
-    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
     rich_markup_mode="markdown",
     help="All bands of Sentinel-2 at 10 m, from a STAC query to a datacube.\n\n"
-    "Begin with `s2sharp demo`. Exit codes: 0 done, 1 error, 2 bad configuration, 3 nothing found, "
+    "Begin with `s2sharp demo`; then `s2sharp plan` and `s2sharp run`. Exit codes: 0 done, 1 error, 2 bad configuration, 3 nothing found, "
     "4 some units failed (run the same command again: only those are redone), 5 another run writes to the same folder.",
 )
 
 
-@configured
+@partial(configured, stopped=GOES_ON)
 def run(config: RunConfig) -> None:
     """Sharpen what a STAC query finds into a datacube.
 
@@ -40,7 +42,7 @@ def run(config: RunConfig) -> None:
     carry_out(config)
 
 
-@configured
+@partial(configured, stopped="Stopped. Nothing was written.")
 def plan(
     config: RunConfig,
     *,
@@ -66,31 +68,47 @@ def plan(
         explained(config, explain)
 
 
-for command in (
-    run,
-    plan,
-    status,
-    verify,
-    clean,
-    history,
-    methods,
-    simulate,
-    demo,
-    train,
-    finetune,
-    mosaic,
-    report,
-    sensor,
-    view,
-    evaluate,
-):
-    app.command()(command)
+_GROUPS = {
+    "Begin": (demo, methods),
+    "Sharpen": (plan, run, mosaic),
+    "Look": (status, report, view),
+    "Keep": (verify, clean, history),
+    "Judge and teach": (evaluate, sensor, simulate, train, finetune),
+}
+for title, commands in _GROUPS.items():
+    for command in commands:
+        app.command(cls=Listing, rich_help_panel=title)(command)
 
-weights_app = typer.Typer(no_args_is_help=True, help="Weights from elsewhere.")
+weights_app = typer.Typer(no_args_is_help=True, help="Use weights from elsewhere.")
 
 weights_app.command("import")(import_weights)
 
-app.add_typer(weights_app, name="weights")
+app.add_typer(weights_app, name="weights", rich_help_panel="Judge and teach")
+
+
+def _versions(asked: bool) -> None:
+    if asked:
+        from .versions import versions
+
+        for name, text in versions().items():
+            typer.echo(f"{name:12}{text}")
+        raise typer.Exit
+
+
+@app.callback()
+def _common(
+    *,
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version",
+            is_eager=True,
+            callback=_versions,
+            help="Show the versions and the device that a report of a fault needs.",
+        ),
+    ] = False,
+) -> None:
+    pass
 
 
 def main() -> None:

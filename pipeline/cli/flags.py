@@ -1,5 +1,6 @@
-"""The flags that ``run`` and ``plan`` share: a configuration's fields, as they are shown in ``--help``."""
+"""The flags that ``run`` and ``plan`` share: a configuration's fields, as they are shown in ``--help``; and lists after flags."""
 
+from collections import deque
 from collections.abc import Callable, Mapping
 from functools import wraps
 from inspect import Parameter, Signature, signature
@@ -9,20 +10,57 @@ from typing import Any, Literal, get_args, get_origin
 import typer
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
+from typer.core import TyperCommand
 
+from s2sharp_core.bands import MEASURED, names_of
+
+from ..engine.settings import split
 from ..planning.config import RunConfig, read_config
 from ..ui.terminal import told
 
-__all__ = ["FLAGS", "configured", "flag"]
+__all__ = ["FLAGS", "Listing", "configured", "flag"]
+
+_BOXES = ("--bbox", "--extent")
 
 
-def configured(command: Callable[..., object]) -> Callable[..., None]:
-    """A command that takes :data:`FLAGS` and is given the configuration they make, before parameters of its own."""
+class Listing(TyperCommand):
+    """A command whose flags take lists as people write them: ``--bbox 12.8,55.5,13,55.7``, ``--bands B02 B03``."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        return super().parse_args(ctx, _spread(args))
+
+
+def _spread(args: list[str]) -> list[str]:
+    """Arguments with each box in four parts, and the bands after ``--bands`` in one."""
+    out, rest = [], deque(args)
+    while rest:
+        arg = rest.popleft()
+        name, equals, value = arg.partition("=")
+        if name in _BOXES:
+            parts = [value] if equals else []
+            while len(split(" ".join(parts))) < 4 and rest and not rest[0].startswith("--"):
+                parts.append(rest.popleft())
+            out += [name, *split(" ".join(parts))]
+        elif arg == "--bands":
+            words: list[str] = []
+            while rest and (not words or set(names_of(rest[0])) <= set(MEASURED)):
+                words.append(rest.popleft())
+            out += [arg, ",".join(words)]
+        else:
+            out.append(arg)
+    return out
+
+
+def configured(command: Callable[..., object], stopped: str = "Stopped.") -> Callable[..., None]:
+    """A command that takes :data:`FLAGS` and is given the configuration they make, before parameters of its own.
+
+    ``stopped``: what is told after Ctrl-C.
+    """
     own = list(signature(command).parameters.values())[1:]
 
     @wraps(command)
     def with_flags(**given: Any) -> None:
-        with told():
+        with told(stopped):
             file = given.pop("config")
             kept = {parameter.name: given.pop(parameter.name) for parameter in own}
             settings = {k: v for k, v in given.items() if v is not None}
@@ -35,13 +73,16 @@ def configured(command: Callable[..., object]) -> Callable[..., None]:
 
 
 _PANELS = {
-    None: "out",
-    "What": "catalog collection bbox area datetime since extent max_cloud bands cirrus trust_offset",
-    "How": "method sensor weights adapt fit fit_windows fit_steps fit_threads warm_start seed trust error90 window shard chunk "
-    "publish history",
-    "Where it runs": "sign s3_bucket requester_pays allow_private stage stage_budget scheduler insecure cluster workers memory device precision yes retries max_failures lease events metrics quiet",
+    None: "out bbox area datetime catalog collection max_cloud bands method",
+    "More: what": "since extent cirrus trust_offset",
+    "More: how": "sensor weights adapt fit fit_windows fit_steps fit_threads warm_start seed trust error90 window shard chunk "
+    "precision publish history",
+    "More: where files are read": "sign s3_bucket requester_pays allow_private stage stage_budget",
+    "More: where it runs": "scheduler insecure cluster workers memory device yes retries max_failures lease on_failure events metrics quiet",
 }
 _METAVARS = {
+    "bands": "BAND …",
+    "on_failure": "COMMAND|URL",
     "bbox": "W S E N",
     "extent": "W S E N",
     "datetime": "A/B",

@@ -8,7 +8,16 @@ from rich.markup import escape
 from rich.table import Table
 
 from ..mosaic.config import MosaicConfig, configure
-from ..ui.terminal import PARTIAL, check_extras, console, duration_text, problems, size_text, told
+from ..ui.terminal import (
+    GOES_ON,
+    PARTIAL,
+    check_extras,
+    console,
+    duration_text,
+    problems,
+    size_text,
+    told,
+)
 from .flags import flag
 
 if TYPE_CHECKING:
@@ -23,7 +32,7 @@ _PANELS = {
     "What": "period by bands bbox dilate feather",
     "Grid": "crs resolution resampling tile",
     "Where it runs": "publish workers memory scheduler insecure cluster yes retries "
-    "max_failures events metrics quiet",
+    "max_failures on_failure events metrics quiet",
 }
 _DEFAULTS = {
     "bands": "the cube's",
@@ -63,7 +72,7 @@ def mosaic(*, plan: bool, **given: Any) -> None:
     """
     from ..ui.progress import prepare
 
-    with told():
+    with told(GOES_ON):
         config = configure({k: v for k, v in given.items() if v is not None})
         check_extras(
             ("odc", *(("rio_cogeo",) if config.publish else ())),

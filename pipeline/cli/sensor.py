@@ -87,7 +87,8 @@ def _each(config: RunConfig) -> "Iterator[tuple[Datatake, Sensed, list[dict[str,
     from ..catalog.search import search
     from ..execution.sensors import measure_datatake
     from ..planning.area import reach
-    from ..planning.make import datatakes_of, when
+    from ..planning.asked import when
+    from ..planning.make import datatakes_of
     from ..scenes.acquisition import group
 
     reads = config.bands

@@ -15,7 +15,7 @@ __getattr__, __dir__, __all__ = face(
         "lease": ["Holder", "Lease", "TERM", "holder"],
         "ledger": ["FINAL", "Ledger", "Record", "States"],
         "phases": ["Engine", "Job", "Outcome", "Phase", "leased"],
-        "settings": ["Command", "folder", "meant", "validation_message"],
+        "settings": ["Command", "folder", "meant", "split", "validation_message"],
         "verify": ["Broken", "recorded", "take_back"],
         "worker": ["Clock", "Peak", "REMEDY_NO_SPACE", "Written", "do_job", "net_thread"],
     },

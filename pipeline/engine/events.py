@@ -1,13 +1,17 @@
 """What a run or a mosaic tells while it works: lines of JSON for a log, figures for Prometheus."""
 
 import json
+import shlex
+import subprocess
 import sys
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
+from urllib.request import Request, urlopen
 
 from s2sharp_core import S2SharpError
 
@@ -49,6 +53,8 @@ class Event:
 
 Listener = Callable[[Event], None]
 
+_HOOK_SECONDS = 60.0
+
 
 def _line(event: Event) -> dict[str, Any]:
     line: dict[str, Any] = {"time": datetime.now(UTC).isoformat(timespec="milliseconds")}
@@ -69,6 +75,30 @@ def _json_lines(file: IO[str]) -> Listener:
         file.flush()
 
     return tell
+
+
+def _alarm(hook: str) -> Listener:
+    """Calls a command or a webhook once, at the end, where something failed."""
+
+    def tell(event: Event) -> None:
+        about = event.about or {}
+        failed = any(about.get(name) for name in ("failed", "refused", "stopped"))
+        if event.phase == "error" or (event.phase == "done" and failed):
+            try:
+                _call(hook, json.dumps(_line(event)).encode())
+            except (OSError, ValueError, subprocess.SubprocessError) as error:
+                warnings.warn(f"Calling --on-failure did not work: {error}.", stacklevel=2)
+
+    return tell
+
+
+def _call(hook: str, body: bytes) -> None:
+    if hook.lower().startswith(("http://", "https://")):
+        asked = Request(hook, body, {"Content-Type": "application/json"})  # noqa: S310  (as just seen)
+        with urlopen(asked, timeout=_HOOK_SECONDS):  # noqa: S310
+            return
+    # The operator's own words, which no catalogue can change.
+    subprocess.run(shlex.split(hook), input=body, timeout=_HOOK_SECONDS, check=True)  # noqa: S603
 
 
 def _metrics(port: int, total: int) -> tuple[Listener, Callable[[], None]]:
@@ -147,6 +177,8 @@ def listeners(config: "Command", total: int) -> Iterator[list[Listener]]:
                     "Choose another --events.",
                 ) from error
             found.append(_json_lines(file))
+        if config.on_failure:
+            found.append(_alarm(config.on_failure))
         if config.metrics is not None:
             tell, end = _metrics(config.metrics, total)
             stack.callback(end)

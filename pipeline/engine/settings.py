@@ -1,14 +1,16 @@
 """Settings that all commands share which do their work on a cluster; none of them changes a pixel."""
 
+import re
 from collections.abc import Iterable
 from difflib import get_close_matches
 from pathlib import Path
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ..storage.location import Location
 
-__all__ = ["Command", "folder", "meant", "validation_message"]
+__all__ = ["Command", "folder", "meant", "split", "validation_message"]
 
 
 def folder(value: Location) -> Location:
@@ -16,6 +18,11 @@ def folder(value: Location) -> Location:
     if isinstance(value, Path) and value.is_file():
         raise ValueError(f"{value} is a file; give a folder")
     return value
+
+
+def split(value: Any) -> Any:
+    """The parts of a list that is written in one text: ``1,2``, ``1 2`` or ``[1, 2]``; anything else as it is."""
+    return re.sub(r"[\[\],\"']", " ", value).split() if isinstance(value, str) else value
 
 
 def validation_message(error: ValidationError, known: Iterable[str] = ()) -> str:
@@ -70,6 +77,12 @@ class Command(BaseModel):
         100,
         ge=0,
         description="Stop when more units than this have failed for good; until then the others go on.",
+    )
+    on_failure: str | None = Field(
+        None,
+        exclude=True,  # a webhook's address is its key: it stays out of what a run writes
+        description="Call this where something failed: a command, which gets what happened as JSON on its standard "
+        "input, or a webhook (https://…), to which it is posted. It is called once, at the end.",
     )
     events: str | None = Field(
         None,

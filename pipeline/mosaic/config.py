@@ -8,10 +8,10 @@ from pyproj import CRS
 from pyproj.exceptions import CRSError
 
 from s2sharp_core import BANDS, S2SharpError
-from s2sharp_core.bands import in_order
+from s2sharp_core.bands import in_order, names_of
 
 from ..catalog.antimeridian import valid_bbox
-from ..engine.settings import Command, folder, validation_message
+from ..engine.settings import Command, folder, split, validation_message
 from ..storage.location import Located
 
 __all__ = ["BLOCK", "MosaicConfig", "configure"]
@@ -44,7 +44,9 @@ class MosaicConfig(Command):
         "whole: all bands of a pixel are from one acquisition. median: of each band alone, so a pixel's "
         "spectrum may be one that nobody observed.",
     )
-    bands: tuple[str, ...] | None = Field(None, description="Bands to deliver: `B02,B03,B04`.")
+    bands: tuple[str, ...] | None = Field(
+        None, description="Bands to deliver: `B02 B03 B04`, `visible`."
+    )
     crs: str | None = Field(
         None,
         description="CRS of the mosaic: `EPSG:3035`, `ESRI:54009`, … Pixels whose grid it shares are copied; "
@@ -98,10 +100,12 @@ class MosaicConfig(Command):
             raise ValueError("must be month, year, all, or a number of days such as 16D")
         return value
 
-    @field_validator("bands", "bbox", mode="before")
+    _split = field_validator("bbox", mode="before")(split)
+
+    @field_validator("bands", mode="before")
     @classmethod
-    def _split(cls, value: Any) -> Any:
-        return value.replace(",", " ").split() if isinstance(value, str) else value
+    def _worded(cls, value: Any) -> Any:
+        return names_of(value) if isinstance(value, str | list | tuple) else value
 
     @field_validator("bands")
     @classmethod

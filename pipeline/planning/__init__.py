@@ -9,11 +9,12 @@ __getattr__, __dir__, __all__ = face(
     __name__,
     {
         "area": ["reach"],
+        "asked": ["when"],
         "config": ["RunConfig", "read_config"],
         "cost": ["Estimate", "check_memory", "check_size", "estimate"],
         "frozen": ["freeze", "read_plan"],
         "items": ["with_acquisitions"],
-        "make": ["datatakes_of", "make_plan", "when"],
+        "make": ["datatakes_of", "make_plan"],
         "plan": ["Plan", "freeze_acquisition"],
         "queries": ["Query", "begun", "done", "owed"],
         "sensor_files": ["about", "brief", "many", "there"],

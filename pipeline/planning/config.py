@@ -9,11 +9,11 @@ from typing import Any, Literal, Self
 from pydantic import Field, TypeAdapter, ValidationError, field_validator, model_validator
 
 from s2sharp_core import BANDS, S2SharpError
-from s2sharp_core.bands import CIRRUS, MEASURED, in_order
+from s2sharp_core.bands import CIRRUS, MEASURED, in_order, names_of
 
 from ..catalog.access import Access
 from ..catalog.antimeridian import valid_bbox
-from ..engine.settings import Command, folder, meant, validation_message
+from ..engine.settings import Command, folder, meant, split, validation_message
 from ..storage.location import Located
 
 __all__ = ["EARTH_SEARCH", "NAMED", "RunConfig", "read_config"]
@@ -82,8 +82,8 @@ class RunConfig(Command):
     area: Path | None = Field(None, description="GeoJSON file, in place of --bbox.")
     extent: tuple[float, float, float, float] | None = Field(
         None,
-        description="Make room in the cube for this area, which later runs may fill. Without it a cube grows, too, but "
-        "on object stores only to the south and east.",
+        description="Make room in the cube for this area, which later runs may fill. A cube grows without it, too, twice to "
+        "the north and west at most.",
     )
     datetime: str = Field(
         description="Day, month, year or interval: `2024-06`, `2024-06-01/..`, `2024-06-01/2024-06-30`."
@@ -101,7 +101,10 @@ class RunConfig(Command):
         description="Leave out acquisitions whose cloud cover, in per cent, is higher. It is judged per "
         "acquisition, so no tile of a picture is dropped alone.",
     )
-    bands: tuple[str, ...] = Field(tuple(BANDS), description="Bands to deliver: `B02,B03,B05`.")
+    bands: tuple[str, ...] = Field(
+        tuple(BANDS),
+        description="Bands to deliver: `B02 B03 b8a`, `red nir`; or `visible`, `rededge`, `swir`, `10m`, `20m`, `60m`.",
+    )
     cirrus: bool = Field(
         False,
         description="Keep B10 of Level-1C, too, as it is: at 60 m in a group of its own (`EPSG/r60m`), since it sees cirrus "
@@ -229,15 +232,17 @@ class RunConfig(Command):
     @classmethod
     def _cirrus(cls, values: dict[str, Any]) -> dict[str, Any]:
         """B10 is no band of the cube's own grid."""
-        bands = cls._split(values.get("bands", ()))
+        bands = cls._worded(values.get("bands", ()))
         if not isinstance(bands, list | tuple) or CIRRUS.name not in bands:
             return values
         return {**values, "bands": [b for b in bands if b != CIRRUS.name], "cirrus": True}
 
-    @field_validator("bands", "bbox", "extent", "s3_bucket", mode="before")
+    _split = field_validator("bbox", "extent", "s3_bucket", mode="before")(split)
+
+    @field_validator("bands", mode="before")
     @classmethod
-    def _split(cls, value: Any) -> Any:
-        return value.replace(",", " ").split() if isinstance(value, str) else value
+    def _worded(cls, value: Any) -> Any:
+        return names_of(value) if isinstance(value, str | list | tuple) else value
 
     @field_validator("s3_bucket")
     @classmethod

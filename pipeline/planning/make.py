@@ -13,13 +13,12 @@ import pystac
 import shapely
 import torch
 
-from s2sharp_core import BANDS, METHODS, S2SharpError
+from s2sharp_core import BANDS, METHODS
 from s2sharp_core.bands import CELL, in_order
 from s2sharp_core.blocks import context
 from s2sharp_core.lattice import Box, Lattice
 
-from ..catalog.addresses import public, safe_name
-from ..catalog.interval import interval
+from ..catalog.addresses import safe_name
 from ..catalog.metadata import datatake, tile
 from ..catalog.search import search
 from ..cube.layout import Layout
@@ -27,6 +26,7 @@ from ..scenes.acquisition import Acquisition, Choice
 from ..scenes.scene import Refusal, edges_of
 from ..storage.arrays import chunk_side
 from .area import area_digest, area_shape, reach
+from .asked import nothing_found, when
 from .config import RunConfig
 from .items import WORLD, believing, by_datatake, freeze_items, read_items
 from .method import check_fit, digest_of, fits, outline, start_of
@@ -39,9 +39,7 @@ __all__ = [
     "find_items",
     "layouts_of",
     "make_plan",
-    "nothing_found",
     "staged_by_default",
-    "when",
 ]
 
 _SHARDS = (512, 256, 128, 64)
@@ -83,7 +81,7 @@ def make_plan(config: RunConfig) -> Plan:
     margin = context(sharpener) if sharpener else 0
     found = find_items(config, (*reads, *config.native), margin, b"")
     if not found.acquisitions:
-        raise nothing_found(config, found)
+        raise nothing_found(config, found.every, found.cloudy, found.refused)
     learns = bool(coarse) and fits(config)
     measures = config.sensor == "measured" and bool(coarse) and METHODS[config.method].senses
     taken = found.acquisitions if learns or measures else ()
@@ -149,48 +147,6 @@ def find_items(config: RunConfig, reads: tuple[str, ...], margin: int, before: b
         cloudy=tuple(a.id for a in new if a not in clear),
         refused=tuple(refused),
         choices=tuple(choices),
-    )
-
-
-def when(config: RunConfig) -> str:
-    """The interval to search: the one asked for, from ``since`` on where that is a date."""
-    if config.since in (None, "last"):
-        return config.datetime
-    begin, end = interval(config.datetime)
-    since, _ = interval(str(config.since))
-    first = max((moment for moment in (begin, since) if moment), default=None)
-    if first and end and first > end:
-        raise S2SharpError(
-            "nothing-found",
-            f"What was asked for, {config.datetime}, ends before {config.since}.",
-            "Choose a later --datetime, or an earlier --since.",
-        )
-    return "/".join(moment.isoformat() if moment else ".." for moment in (first, end))
-
-
-def nothing_found(config: RunConfig, found: _Found) -> S2SharpError:
-    if not (found.every or found.refused):
-        return S2SharpError(
-            "nothing-found",
-            f"{public(config.catalog)} has no item of {config.collection} in "
-            f"{reach(config)} at {when(config)}.",
-            "Widen --bbox or --datetime, or choose another --collection. A box is W S E N: longitude first.",
-        )
-    why = [f"{sum(len(a.scenes) for a in found.every) + len(found.refused)} items were found"]
-    why += [f"{len(found.cloudy)} acquisitions are cloudier than {config.max_cloud:g} %"]
-    refusals = "".join(f"; {refusal.message.rstrip(chr(46))}" for refusal in found.refused[:3])
-    why += [f"{len(found.refused)} items were refused{refusals}"]
-    remedies = ["Raise --max-cloud"] if found.cloudy else []
-    if found.refused:
-        other = "or take" if remedies else "Take"
-        remedies.append(
-            f"{other} the items from another --catalog, since these were refused as they are"
-        )
-    if len(found.every) > len(found.cloudy) or not remedies:
-        other = "or widen" if remedies else "Widen"
-        remedies.append(f"{other} --bbox or --datetime")
-    return S2SharpError(
-        "nothing-found", f"Nothing is left to sharpen: {', '.join(why)}.", f"{', '.join(remedies)}."
     )
 
 

@@ -9,7 +9,7 @@ from s2sharp_core import S2SharpError
 from ..catalog.interval import interval
 from ..storage.files import read_text, write_text
 from ..storage.location import Location
-from .make import when
+from .asked import when
 from .plan import Plan
 
 __all__ = ["Query", "begun", "done", "owed"]

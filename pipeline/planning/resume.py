@@ -12,10 +12,11 @@ from ..cube.layout import Layout
 from ..engine.settings import Command
 from ..scenes.acquisition import numbered
 from .area import area_digest
+from .asked import nothing_found, tell_closed
 from .config import RunConfig
 from .frozen import read_plan
 from .items import believing, with_acquisitions
-from .make import datatakes_of, find_items, layouts_of, nothing_found, staged_by_default
+from .make import datatakes_of, find_items, layouts_of, staged_by_default
 from .method import digest_of, fitted_weights
 from .plan import Plan
 from .sensor_files import given_sensors
@@ -81,6 +82,8 @@ def resume(config: RunConfig) -> Plan | None:
     # The area goes by its shape: its file may have been moved.
     asked_anew = bool(other.keys() & (_QUERY - {"area"})) or plan.shape != area_digest(config)
     plan = plan.model_copy(update={"config": config, "shape": area_digest(config)})
+    if config.since:
+        tell_closed(config)
     if asked_anew or config.since:
         plan = _extended(plan)
     plan = believing(_with_sensors(plan))
@@ -112,7 +115,8 @@ def _extended(plan: Plan) -> Plan:
     found = find_items(config, plan.files, plan.margin, plan.items)
     if not found.acquisitions:
         # Of what was there before, nothing was asked for.
-        raise nothing_found(config, found if found.cloudy else replace(found, every=()))
+        every = found.every if found.cloudy else ()
+        raise nothing_found(config, every, found.cloudy, found.refused)
     before = {a.id: a for a in plan.acquisitions}
     asked = tuple(a.id for a in found.acquisitions)
     acquisitions = tuple(

@@ -11,6 +11,7 @@ __getattr__, __dir__, __all__ = face(
         "html": ["asset", "document", "plural"],
         "progress": ["prepare", "watched"],
         "terminal": [
+            "GOES_ON",
             "PARTIAL",
             "Screen",
             "bars",

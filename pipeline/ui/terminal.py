@@ -22,6 +22,7 @@ from s2sharp_core import S2SharpError
 from s2sharp_core.errors import printable
 
 __all__ = [
+    "GOES_ON",
     "PARTIAL",
     "Screen",
     "bars",
@@ -52,13 +53,16 @@ class Screen(Console):
                 yield Segment(printable(text, keep="\n\t", most=len(text)), segment.style)
 
 
+GOES_ON = "Stopped. What is done stays; the same command goes on from there."
+"""What is told after Ctrl-C by commands that resume."""
+
 console = Screen(soft_wrap=True)
 problems = Screen(stderr=True, soft_wrap=True)
 
 
 @contextmanager
 def told(
-    stopped: str = "Stopped. The same command continues where this one was.",
+    stopped: str = "Stopped.",
 ) -> Iterator[None]:
     """Errors that a user can act on end the command with one message and their exit code."""
     warnings.showwarning = lambda message, *_: print_problem(

@@ -79,7 +79,7 @@ def test_ctrl_c_ends_a_run_with_one_line(tmp_path: Path) -> None:
     after = text[text.index("^C") :] if "^C" in text else text
     assert "Traceback" not in text
     assert "distributed" not in text
-    assert "Stopped. The same command continues where this one was." in after
+    assert "Stopped. What is done stays; the same command goes on from there." in after
 
 
 def test_a_log_gets_a_line_now_and_then(

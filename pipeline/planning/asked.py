@@ -1,0 +1,116 @@
+"""What a run asks for, in time and place; and what to say where nothing was found."""
+
+import warnings
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from itertools import islice
+
+from s2sharp_core import S2SharpError
+
+from ..catalog.addresses import public
+from ..catalog.interval import interval
+from ..catalog.metadata import span
+from ..catalog.search import search
+from ..scenes.acquisition import Acquisition
+from ..scenes.scene import Refusal
+from .area import reach
+from .config import RunConfig
+
+__all__ = ["nothing_found", "tell_closed", "when"]
+
+# Of a second look without a time: it is a courtesy, and must not take long.
+_LOOK_SECONDS = 20.0
+_LOOK_ITEMS = 500
+
+
+def when(config: RunConfig) -> str:
+    """The interval to search: the one asked for, from ``since`` on where that is a date."""
+    if config.since in (None, "last"):
+        return config.datetime
+    begin, end = interval(config.datetime)
+    since, _ = interval(str(config.since))
+    first = max((moment for moment in (begin, since) if moment), default=None)
+    if first and end and first > end:
+        raise S2SharpError(
+            "nothing-found",
+            f"What was asked for, {config.datetime}, ends before {config.since}.",
+            "Choose a later --datetime, or an earlier --since.",
+        )
+    return "/".join(moment.isoformat() if moment else ".." for moment in (first, end))
+
+
+def tell_closed(config: RunConfig) -> None:
+    """Warn that what is searched for again and again lies in a time that has ended."""
+    begin, end = interval(config.datetime)
+    if end and end < datetime.now(UTC):
+        first = f"{begin:%Y-%m-%d}" if begin else ".."
+        warnings.warn(
+            f"--datetime {config.datetime} ended on {end:%Y-%m-%d}: --since {config.since} finds late tiles and newer "
+            f"baselines of that time, and nothing that is sensed later. For that, leave its end open: {first}/..",
+            stacklevel=2,
+        )
+
+
+def nothing_found(
+    config: RunConfig,
+    every: Sequence[Acquisition],
+    cloudy: Sequence[str],
+    refused: Sequence[Refusal],
+) -> S2SharpError:
+    """The error that nothing is left to sharpen, with what there would be and what helps.
+
+    Parameters
+    ----------
+    every, cloudy, refused
+        Acquisitions that were found, the names of those that are too cloudy, and items that were refused.
+    """
+    if not (every or refused):
+        return S2SharpError(
+            "nothing-found",
+            f"{public(config.catalog)} has no item of {config.collection} in {_asked(config)} at "
+            f"{when(config)}{_at_other_times(config)}.",
+            "Widen --bbox or --datetime, or choose another --collection. A box is W S E N: longitude first.",
+        )
+    why = [f"{sum(len(a.scenes) for a in every) + len(refused)} items were found"]
+    why += [f"{len(cloudy)} acquisitions are cloudier than {config.max_cloud:g} %"]
+    refusals = "".join(f"; {refusal.message.rstrip(chr(46))}" for refusal in refused[:3])
+    why += [f"{len(refused)} items were refused{refusals}"]
+    remedies = ["Raise --max-cloud"] if cloudy else []
+    if refused:
+        other = "or take" if remedies else "Take"
+        remedies.append(
+            f"{other} the items from another --catalog, since these were refused as they are"
+        )
+    if len(every) > len(cloudy) or not remedies:
+        other = "or widen" if remedies else "Widen"
+        remedies.append(f"{other} --bbox or --datetime")
+    return S2SharpError(
+        "nothing-found", f"Nothing is left to sharpen: {', '.join(why)}.", f"{', '.join(remedies)}."
+    )
+
+
+def _asked(config: RunConfig) -> str:
+    """The area as it was asked for."""
+    return " ".join(f"{edge:g}" for edge in config.bbox) if config.bbox else str(config.area)
+
+
+def _at_other_times(config: RunConfig) -> str:
+    """What the catalogue has there when no time is asked for, as the end of a sentence; "" where that takes long to know."""
+    there = search(
+        config.catalog,
+        config.collection,
+        reach(config),
+        "2015/..",  # the first satellite was launched then
+        private=config.allow_private,
+        seconds=_LOOK_SECONDS,
+    )
+    try:
+        with warnings.catch_warnings():  # what is left out was told by the first search
+            warnings.simplefilter("ignore")
+            times = sorted(span(item)[0] for item in islice(there, _LOOK_ITEMS))
+    except S2SharpError:
+        return ""
+    if not times:
+        return ", nor at any other time"
+    more = "at least " if len(times) == _LOOK_ITEMS else ""
+    return f"; there it has {more}{len(times)}, of {times[0]:%Y-%m-%d} to {times[-1]:%Y-%m-%d}"
