@@ -9,11 +9,12 @@ __getattr__, __dir__, __all__ = face(
     __name__,
     {
         "access": ["Access", "FREE"],
-        "addresses": ["bucket_of", "public", "safe_name", "unsigned"],
+        "addresses": ["is_array", "bucket_of", "public", "safe_name", "unsigned"],
         "antimeridian": ["Degrees", "bounding_box", "unwrap", "valid_bbox", "wrap"],
         "chunks": ["MAX_BLOCK"],
-        "eopf": ["is_array", "opened"],
+        "eopf": ["opened"],
         "http": ["BrokenError"],
+        "keys": ["session"],
         "metadata": [
             "FACTS",
             "PROPERTIES",
@@ -31,7 +32,7 @@ __getattr__, __dir__, __all__ = face(
             "tile",
         ],
         "products": ["are_products"],
-        "signing": ["keyed", "session", "signed"],
+        "signing": ["keyed", "signed"],
         "sources": ["Offer", "Source", "WAYS", "grids", "offers"],
     },
 )

@@ -12,6 +12,8 @@ from .hosts import host_of, leads_inside
 __all__ = [
     "bucket_of",
     "check_href",
+    "is_array",
+    "is_eopf",
     "is_local",
     "may_go_inside",
     "public",
@@ -117,3 +119,13 @@ def _scheme(url: str) -> str:
         return urlsplit(url).scheme.lower()
     except ValueError:  # such as a broken IPv6 host
         return "?"
+
+
+def is_eopf(catalog: str) -> bool:
+    """Whether an address is that of an EOPF product, as far as its name tells."""
+    return catalog.rstrip("/").lower().endswith(".zarr")
+
+
+def is_array(href: str) -> bool:
+    """Whether an address is that of an array in a Zarr."""
+    return ".zarr/" in href.partition("?")[0].lower()

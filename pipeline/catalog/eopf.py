@@ -32,7 +32,7 @@ from .http import BrokenError
 from .metadata import as_number, as_text
 from .signing import OWN, archive_place
 
-__all__ = ["Array", "eopf_item", "is_array", "is_eopf", "opened"]
+__all__ = ["Array", "eopf_item", "opened"]
 
 _SCL = "conditions/mask/l2a_classification/r20m/scl"
 # What an archive may have its bytes packed by. Others are refused before a byte is read: numcodecs
@@ -55,16 +55,6 @@ class Array:
     def read(self, rows: slice, cols: slice) -> np.ndarray:
         """DN of a window."""
         return np.asarray(self.array[rows, cols])
-
-
-def is_eopf(catalog: str) -> bool:
-    """Whether an address is a product's, as far as its name tells."""
-    return catalog.rstrip("/").lower().endswith(".zarr")
-
-
-def is_array(href: str) -> bool:
-    """Whether an address is that of an array in a Zarr."""
-    return ".zarr/" in href.partition("?")[0].lower()
 
 
 def opened(href: str, sign: str = OWN) -> Array:

@@ -7,8 +7,7 @@ from urllib.parse import urlsplit
 import pystac
 
 from ..storage.location import Location, place, store_errors
-from .addresses import is_local
-from .eopf import eopf_item, is_eopf
+from .addresses import is_eopf, is_local
 from .http import unreachable
 from .safe import is_safe, safe_item
 from .signing import archive_place
@@ -69,4 +68,8 @@ def product_item(path: str) -> tuple[str, pystac.Item]:
     BrokenError
         What is wrong with the product.
     """
-    return eopf_item(path) if is_eopf(path) else safe_item(archive_place(path))
+    if not is_eopf(path):
+        return safe_item(archive_place(path))
+    from .eopf import eopf_item
+
+    return eopf_item(path)

@@ -22,9 +22,10 @@ __getattr__, __dir__, __all__ = face(
             "Sharded",
             "encode",
             "error_layers",
+            "shard_file",
         ],
         "open": ["crop", "open_cube", "open_written", "read_group"],
         "overviews": ["overview"],
-        "write": ["shard_file", "write_shard"],
+        "write": ["write_shard"],
     },
 )

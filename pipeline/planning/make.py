@@ -11,11 +11,9 @@ from operator import or_
 
 import pystac
 import shapely
-import torch
 
 from s2sharp_core import BANDS, METHODS, S2SharpError
 from s2sharp_core.bands import CELL, in_order
-from s2sharp_core.blocks import context
 from s2sharp_core.lattice import Box, Lattice
 
 from ..catalog.addresses import public, safe_name
@@ -23,13 +21,15 @@ from ..catalog.interval import interval
 from ..catalog.metadata import datatake, tile
 from ..catalog.search import search
 from ..cube.layout import Layout
+from ..engine.room import gpus
 from ..scenes.acquisition import Acquisition, Choice
 from ..scenes.scene import Refusal, edges_of
 from ..storage.arrays import chunk_side
+from .apart import Outline, outlined
 from .area import area_digest, area_shape, reach
 from .config import RunConfig
 from .items import WORLD, by_datatake, freeze_items, read_items
-from .method import check_fit, digest_of, fits, outline, start_of
+from .method import check_fit, fits
 from .plan import Plan
 from .sensor_files import given_sensors
 from .units import Datatake
@@ -76,12 +76,10 @@ def make_plan(config: RunConfig) -> Plan:
     coarse = tuple(band for band in config.bands if BANDS[band].gsd > 10)
     device = config.device
     if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-    sharpener = outline(config, coarse, device) if coarse else None
-    needed = sharpener.reads if sharpener else ()
-    reads = in_order({*needed, *(band for band in config.bands if BANDS[band].gsd == 10)})
-    margin = context(sharpener) if sharpener else 0
-    found = find_items(config, (*reads, *config.native), margin, b"")
+        device = "cuda" if gpus() else "cpu"
+    method = outlined(config, coarse, device) if coarse else Outline()
+    reads = in_order({*method.reads, *(band for band in config.bands if BANDS[band].gsd == 10)})
+    found = find_items(config, (*reads, *config.native), method.margin, b"")
     if not found.acquisitions:
         raise nothing_found(config, found)
     learns = bool(coarse) and fits(config)
@@ -104,11 +102,11 @@ def make_plan(config: RunConfig) -> Plan:
         choices=found.choices,
         layouts=tuple(layouts_of(config, found.acquisitions)),
         reads=reads,
-        margin=margin,
-        digest=digest_of(config, sharpener) if sharpener else "",
-        weights=sharpener.weights if sharpener else {},
-        start=start_of(config, coarse) if coarse else {},
-        precision=sharpener.precision if sharpener else "",
+        margin=method.margin,
+        digest=method.digest,
+        weights=method.weights,
+        start=method.start,
+        precision=method.precision,
         device=device,
         shape=area_digest(config),
         staged=staged_by_default(config, found.acquisitions),

@@ -8,7 +8,8 @@ from s2sharp_core.faces import face
 __getattr__, __dir__, __all__ = face(
     __name__,
     {
-        "cogs": ["CogProfile", "Frame", "write_cogs", "write_pictures"],
+        "cogs": ["write_cogs", "write_pictures"],
+        "frames": ["CogProfile", "Frame"],
         "panels": ["Panel", "Spot", "choose_spot", "orientation", "pair", "trust"],
         "stac": [
             "PROCESSING",

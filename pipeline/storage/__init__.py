@@ -9,7 +9,8 @@ __getattr__, __dir__, __all__ = face(
     __name__,
     {
         "arrays": ["chunk_side", "put_arrays", "resize", "write_array", "zarr_store"],
-        "digests": ["Digest", "DigestStore", "digest_store", "settle", "vouched", "wrong"],
+        "digesting": ["DigestStore", "digest_store"],
+        "digests": ["Digest", "settle", "vouched", "wrong"],
         "files": [
             "AT_ONCE",
             "contents",

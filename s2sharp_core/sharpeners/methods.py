@@ -11,9 +11,14 @@ from .method import Method
 
 __all__ = ["FACTS", "METHODS", "known"]
 
-_S2NET: dict[str, Any] = {"source": "this package, after He et al. 2013, doi:10.1109/TPAMI.2012.213"}
+_S2NET: dict[str, Any] = {
+    "source": "this package, after He et al. 2013, doi:10.1109/TPAMI.2012.213"
+}
 _ADAPTED: dict[str, Any] = {**_S2NET, "needs": "a fit; all bands", "steps": 300, "smallest": 24}
-_DSEN2: dict[str, Any] = {"source": "Lanaras et al. 2018, doi:10.1016/j.isprsjprs.2018.09.018", "senses": False}
+_DSEN2: dict[str, Any] = {
+    "source": "Lanaras et al. 2018, doi:10.1016/j.isprsjprs.2018.09.018",
+    "senses": False,
+}
 _DEEP_SURE: dict[str, Any] = {
     "needs": "a fit; all bands",
     "cost": "0.39 M",
