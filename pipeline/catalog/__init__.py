@@ -10,10 +10,11 @@ __getattr__, __dir__, __all__ = face(
     {
         "access": ["Access", "FREE"],
         "addresses": ["is_array", "bucket_of", "public", "safe_name", "unsigned"],
-        "antimeridian": ["Degrees", "bounding_box", "unwrap", "valid_bbox", "wrap"],
+        "antimeridian": ["bounding_box", "unwrap", "wrap"],
         "chunks": ["MAX_BLOCK"],
+        "degrees": ["Degrees", "valid_bbox"],
         "eopf": ["opened"],
-        "http": ["BrokenError"],
+        "broken": ["BrokenError"],
         "keys": ["session"],
         "metadata": [
             "FACTS",
@@ -31,8 +32,10 @@ __getattr__, __dir__, __all__ = face(
             "strip",
             "tile",
         ],
+        "parquet": ["whole"],
         "products": ["are_products"],
-        "signing": ["keyed", "signed"],
+        "signing": ["signed"],
+        "ways": ["keyed"],
         "sources": ["Offer", "Source", "WAYS", "grids", "offers"],
     },
 )

@@ -10,7 +10,8 @@ import pystac
 from pystac.utils import make_absolute_href
 
 from .addresses import check_href, public
-from .http import BrokenError, answer, read_json, unreachable
+from .broken import BrokenError, unreachable
+from .http import answer, read_json
 from .query import MAX_ITEMS, Query, item_of, leave_out, of_rel
 
 if TYPE_CHECKING:

@@ -27,10 +27,11 @@ from s2sharp_core.bands import BANDS, CIRRUS, MEASURED, native_gsd
 
 from ..storage.arrays import zarr_store
 from ..storage.location import store_errors
+from .broken import BrokenError
 from .chunks import bounded, check_chunks
-from .http import BrokenError
 from .metadata import as_number, as_text
-from .signing import OWN, archive_place
+from .signing import archive_place
+from .ways import OWN
 
 __all__ = ["Array", "eopf_item", "opened"]
 

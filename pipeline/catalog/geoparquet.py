@@ -6,24 +6,25 @@ its geometry as WKB, its bbox and assets as structs.
 
 import json
 from collections.abc import Iterator, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, BinaryIO
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import shapely
 
-from .antimeridian import Degrees
+from .degrees import Degrees
 
-__all__ = ["collections", "documents"]
+__all__ = ["collections", "documents", "everything"]
 
 ROWS = 512
 """Items that are held at once."""
 
 _CORE = ("stac_version", "stac_extensions", "id", "bbox", "collection", "links")
 _NEEDED = ("id", "bbox", "geometry", "assets")
+# What runs write, and most others; with less to load than others take.
+_TIME, _EPOCH = pa.timestamp("us", "UTC"), datetime(1970, 1, 1)
 Interval = tuple[datetime | None, datetime | None]
 
 
@@ -40,15 +41,32 @@ def documents(
     ValueError
         When ``file`` is no stac-geoparquet (``pyarrow.ArrowInvalid`` is one).
     """
-    source = pq.ParquetFile(file, pre_buffer=True)
-    missing = [name for name in _NEEDED if name not in source.schema_arrow.names]
-    if missing:
-        raise ValueError(f"has no column {', '.join(missing)}")
+    source = _opened(file)
     for number in range(source.num_row_groups):
         if not _possible(source.metadata.row_group(number), collection, boxes, interval):
             continue
         for batch in source.iter_batches(ROWS, row_groups=[number]):
             yield from _rows(batch.filter(_matching(batch, collection, boxes, interval)))
+
+
+def everything(file: BinaryIO) -> Iterator[dict[str, Any]]:
+    """All items, as STAC documents. Nothing is compared, for which Arrow would load pandas.
+
+    Raises
+    ------
+    ValueError
+        As of :func:`documents`.
+    """
+    for batch in _opened(file).iter_batches(ROWS):
+        yield from _rows(batch)
+
+
+def _opened(file: BinaryIO) -> pq.ParquetFile:
+    source = pq.ParquetFile(file, pre_buffer=True)
+    missing = [name for name in _NEEDED if name not in source.schema_arrow.names]
+    if missing:
+        raise ValueError(f"has no column {', '.join(missing)}")
+    return source
 
 
 def collections(file: BinaryIO) -> list[str]:
@@ -108,6 +126,8 @@ def _matching(
     batch: pa.RecordBatch, collection: str, boxes: Sequence[Degrees], interval: Interval
 ) -> pa.Array:
     """Which rows may match; where a row does not say, it may."""
+    import pyarrow.compute as pc  # what a run has frozen is read whole, and needs none of it
+
     names = batch.schema.names
     keep = np.ones(batch.num_rows, dtype=bool)
 
@@ -146,14 +166,14 @@ def _rows(batch: pa.RecordBatch) -> Iterator[dict[str, Any]]:
 
     As stac-geoparquet's own reader makes them, in a third of the time, which is what reading a continent takes.
     """
-    shapes = shapely.from_wkb(batch["geometry"].to_numpy(zero_copy_only=False), on_invalid="ignore")
+    shapes = shapely.from_wkb(np.array(batch["geometry"].to_pylist(), object), on_invalid="ignore")
     texts = shapely.to_geojson(shapes)
-    for index, name in enumerate(batch.schema.names):
-        if pa.types.is_timestamp(batch[name].type):
-            text = pc.strftime(batch[name], format="%Y-%m-%dT%H:%M:%SZ")
-            batch = batch.set_column(index, name, text)
-    for row, text in zip(batch.drop_columns(["geometry"]).to_pylist(), texts, strict=True):
-        said = {name: value for name, value in row.items() if value is not None}
+    names = [name for name in batch.schema.names if name != "geometry"]
+    times = {n: _times(batch[n]) for n in names if pa.types.is_timestamp(batch[n].type)}
+    rows = batch.drop_columns(["geometry", *times]).to_pylist()
+    for number, (row, text) in enumerate(zip(rows, texts, strict=True)):
+        row |= {name: column[number] for name, column in times.items()}
+        said = {name: row[name] for name in names if row[name] is not None}
         document = {name: said.pop(name) for name in _CORE if name in said}
         document["type"] = "Feature"
         document["geometry"] = json.loads(text) if text else None
@@ -162,3 +182,17 @@ def _rows(batch: pa.RecordBatch) -> Iterator[dict[str, Any]]:
         if bbox := document.get("bbox"):
             document["bbox"] = [bbox[edge] for edge in ("xmin", "ymin", "xmax", "ymax")]
         yield {**document, "properties": {"datetime": None, **said}}
+
+
+def _times(column: pa.Array) -> list[str | None]:
+    """Times as text, to their last digit."""
+    if column.type != _TIME:
+        import pyarrow.compute as pc
+
+        return pc.strftime(column, format="%Y-%m-%dT%H:%M:%SZ").to_pylist()
+    ticks = column.view(pa.int64()).to_pylist()
+    try:
+        times = [None if n is None else _EPOCH + timedelta(microseconds=n) for n in ticks]
+    except OverflowError as error:
+        raise ValueError("has times beyond what years there are") from error
+    return [time and f"{time.isoformat(timespec='microseconds')}Z" for time in times]

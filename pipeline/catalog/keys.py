@@ -9,8 +9,9 @@ from rasterio.session import Session
 
 from s2sharp_core import S2SharpError
 
-from .signing import OWN, PAID, cdse_keys
+from .signing import cdse_keys
 from .sources import Source
+from .ways import OWN, PAID
 
 __all__ = ["session"]
 

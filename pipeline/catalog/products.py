@@ -8,7 +8,7 @@ import pystac
 
 from ..storage.location import Location, place, store_errors
 from .addresses import is_eopf, is_local
-from .http import unreachable
+from .broken import unreachable
 from .safe import is_safe, safe_item
 from .signing import archive_place
 

@@ -17,7 +17,7 @@ from s2sharp_core.errors import S2SharpError, printable
 
 from .addresses import public
 from .antimeridian import Degrees, unwrap
-from .http import BrokenError
+from .broken import BrokenError
 from .metadata import sensed
 
 __all__ = ["MAX_ITEMS", "Query", "boxes_around", "item_of", "leave_out", "of_rel"]

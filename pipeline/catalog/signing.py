@@ -10,7 +10,7 @@ import os
 import re
 import threading
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import parse_qsl, urlsplit
@@ -21,37 +21,21 @@ from upath import UPath
 from s2sharp_core import S2SharpError
 
 from ..storage.location import Location, place
-from .access import Access, Sign
 from .addresses import bucket_of, check_href, public, unsigned
-from .http import BrokenError, read_json, stac_io
+from .broken import BrokenError
+from .http import read_json, stac_io
 from .sources import Source, address
+from .ways import EODATA, OWN, PAID, host_of_url, is_blob, tokens
 
 __all__ = [
-    "OWN",
-    "PAID",
     "archive_place",
     "cdse_keys",
     "expiry",
-    "keyed",
-    "renewable",
     "signed",
 ]
 
-OWN, PAID = "own-keys", "own-keys-and-purse"
-"""How an S3 address is read with the operator's keys, and at their cost. No item can ask for that: it is no word of
-:data:`~s2sharp.catalog.sources.WAYS`, and follows from :class:`~s2sharp.catalog.access.Access` alone."""
-
-TOKENS = "https://planetarycomputer.microsoft.com/api/sas/v1/token"
-"""Planetary Computer's token server, unless ``PC_SDK_SAS_URL`` names another, as for its own SDK."""
-
-ACCOUNT = "sentinel2l2a01.blob.core.windows.net"
-"""Where Planetary Computer keeps Sentinel-2."""
-
 CDSE = "https://eodata.dataspace.copernicus.eu"
 """The object store of the Copernicus Data Space, unless ``CDSE_S3_ENDPOINT`` names another."""
-
-EODATA = "s3://eodata/"
-"""Its bucket, by which archives' addresses show that they mean this store and not Amazon's."""
 
 EARLY = 300.0
 """Seconds before its end at which a signature is renewed, or a quarter of its life, if that is less."""
@@ -79,42 +63,6 @@ _known: dict[str, _Fresh] = {}
 _lock = threading.Lock()
 
 
-def renewable(source: Source, item: str | None, sign: Sign = "auto") -> Source:
-    """``source`` with the way in which its address is to be signed.
-
-    Parameters
-    ----------
-    item
-        Address of the item that the file belongs to.
-    sign
-        ``"auto"``: by a token what lies in Planetary Computer's storage, by CDSE's keys what lies in
-        ``s3://eodata``, by its item what the catalogue had signed. Else the way to be taken for all remote files.
-    """
-    if "://" not in source.href:
-        return replace(source, sign="none")
-    way: str = sign
-    if sign == "auto":
-        server, host = _host(_tokens()), _host(source.href)
-        ours = host == ACCOUNT or (_blob(host, server) and _host(item or "") == server)
-        way = "planetary-computer" if ours else source.sign
-        way = "cdse" if source.href.startswith(EODATA) else way
-    if way == "item" and item is None:
-        way = "none"
-    return source if way == source.sign else replace(source, sign=way)
-
-
-def keyed(source: Source, item: str | None, catalog: str, access: Access) -> Source:
-    """``source`` with the way in which it is read, as of :func:`renewable` and the buckets of ``access``."""
-    found = renewable(source, item, access.sign)
-    bucket = bucket_of(source.href)
-    if found.sign != "none" or bucket is None or access.sign == "none":
-        return found
-    everywhere = access.pays and not access.buckets
-    if bucket in access.buckets or bucket == bucket_of(catalog) or everywhere:
-        return replace(found, sign=PAID if access.pays else OWN)
-    return found
-
-
 def signed(source: Source, item: str | None, *, anew: bool = False) -> str:
     """The address at which a file can be read now; ``anew`` where the last one was refused.
 
@@ -129,7 +77,7 @@ def signed(source: Source, item: str | None, *, anew: bool = False) -> str:
         "band": source.band,
     }
     if source.sign == "planetary-computer":
-        key = "/".join((_tokens(), *_container(source.href)))
+        key = "/".join((tokens(), *_container(source.href)))
     elif source.sign == "item" and item is not None:
         key = item
     else:
@@ -210,10 +158,6 @@ def cdse_keys(href: str) -> tuple[str, str, str]:
     )
 
 
-def _tokens() -> str:
-    return os.environ.get("PC_SDK_SAS_URL", TOKENS).rstrip("/")
-
-
 def _token(url: str) -> _Fresh:
     """A container's token, from ``SERVER/ACCOUNT/CONTAINER``."""
     key = os.environ.get("PC_SDK_SUBSCRIPTION_KEY")
@@ -289,25 +233,15 @@ def _end(until: float) -> float:
     return until - min(EARLY, (until - now) / 4)
 
 
-def _blob(host: str, server: str) -> bool:
-    """Whether a host is Azure's storage, or a token ``server`` that stands in for it."""
-    return host.endswith(".blob.core.windows.net") or host == server
-
-
 def _container(href: str) -> tuple[str, str]:
     """(account, container): the account is the host's name in Azure, and the first folder elsewhere."""
-    host, folders = _host(href), urlsplit(href).path.split("/")[1:]
+    host, folders = host_of_url(href), urlsplit(href).path.split("/")[1:]
     if host.endswith(".blob.core.windows.net"):
         folders = [host.partition(".")[0], *folders]
-    if len(folders) < 3 or not _blob(host, _host(_tokens())):
+    if len(folders) < 3 or not is_blob(host, host_of_url(tokens())):
         raise S2SharpError(
             "sign-unsuitable",
             f"{href} lies in no container of Azure's storage.",
             "Sign it in another way: --sign item, or none.",
         )
     return folders[0], folders[1]
-
-
-def _host(url: str) -> str:
-    place = re.split(r"[/?#]", url.partition("://")[2], maxsplit=1)[0]
-    return place.rpartition("@")[2].lower()

@@ -13,7 +13,8 @@ from s2sharp_core.errors import S2SharpError
 
 from .addresses import check_href, is_local, public
 from .api import from_items, matched, tell_part
-from .http import BrokenError, read_json, unreachable
+from .broken import BrokenError, unreachable
+from .http import read_json
 from .query import MAX_ITEMS, Query, item_of, leave_out, of_rel
 
 if TYPE_CHECKING:

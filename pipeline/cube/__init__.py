@@ -20,6 +20,7 @@ __getattr__, __dir__, __all__ = face(
             "Native",
             "SCALE",
             "Sharded",
+            "chunk_side",
             "encode",
             "error_layers",
             "shard_file",

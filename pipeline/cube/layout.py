@@ -25,6 +25,7 @@ __all__ = [
     "Layout",
     "Native",
     "Sharded",
+    "chunk_side",
     "encode",
     "error_layers",
     "level_group",
@@ -340,3 +341,8 @@ def shard_file(layout: Sharded, name: str, time: int, row: int, col: int, level:
     """Return the name of a shard's file in its store."""
     key = chunk_key(layout.moves, time, row, col)
     return f"{level_group(layout, level)}/{name}/{key}".removeprefix("/")
+
+
+def chunk_side(side: int, most: int = 512) -> int:
+    """The largest divisor of a shard's ``side`` that is at most ``most`` pixels."""
+    return next(n for n in range(min(side, most), 0, -1) if side % n == 0)

@@ -8,8 +8,6 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from dask.system import CPU_COUNT
-
 if TYPE_CHECKING:
     from .slurm import Profile
 
@@ -79,6 +77,8 @@ def threads_of(where: Where) -> int:
     """Threads of each worker's net: what a job has; here, its share of the cores that this process may use."""
     if where.cluster:
         return _profile(where.cluster).cores
+    from dask.system import CPU_COUNT  # all of dask comes with it
+
     return max(1, CPU_COUNT // workers_of(where))
 
 

@@ -17,20 +17,19 @@ from s2sharp_core.bands import CELL, in_order
 from s2sharp_core.lattice import Box, Lattice
 
 from ..catalog.addresses import public, safe_name
-from ..catalog.interval import interval
 from ..catalog.metadata import datatake, tile
 from ..catalog.search import search
-from ..cube.layout import Layout
+from ..cube.layout import Layout, chunk_side
 from ..engine.room import gpus
 from ..scenes.acquisition import Acquisition, Choice
 from ..scenes.scene import Refusal, edges_of
-from ..storage.arrays import chunk_side
 from .apart import Outline, outlined
 from .area import area_digest, area_shape, reach
 from .config import RunConfig
 from .items import WORLD, by_datatake, freeze_items, read_items
 from .method import check_fit, fits
 from .plan import Plan
+from .queries import when
 from .sensor_files import given_sensors
 from .units import Datatake
 
@@ -41,7 +40,6 @@ __all__ = [
     "make_plan",
     "nothing_found",
     "staged_by_default",
-    "when",
 ]
 
 _SHARDS = (512, 256, 128, 64)
@@ -133,7 +131,7 @@ def find_items(config: RunConfig, reads: tuple[str, ...], margin: int, before: b
             yield item
 
     frozen_items, every, refused, choices = freeze_items(
-        chain(read_items(before, config), items()), reads, config
+        chain(read_items(before), items()), reads, config
     )
     new = [a for a in every if any(scene.id in seen for scene in a.scenes)]
     clear = [a for a in new if a.cloud is None or a.cloud <= config.max_cloud]
@@ -147,22 +145,6 @@ def find_items(config: RunConfig, reads: tuple[str, ...], margin: int, before: b
         refused=tuple(refused),
         choices=tuple(choices),
     )
-
-
-def when(config: RunConfig) -> str:
-    """The interval to search: the one asked for, from ``since`` on where that is a date."""
-    if config.since in (None, "last"):
-        return config.datetime
-    begin, end = interval(config.datetime)
-    since, _ = interval(str(config.since))
-    first = max((moment for moment in (begin, since) if moment), default=None)
-    if first and end and first > end:
-        raise S2SharpError(
-            "nothing-found",
-            f"What was asked for, {config.datetime}, ends before {config.since}.",
-            "Choose a later --datetime, or an earlier --since.",
-        )
-    return "/".join(moment.isoformat() if moment else ".." for moment in (first, end))
 
 
 def nothing_found(config: RunConfig, found: _Found) -> S2SharpError:
@@ -218,9 +200,7 @@ def datatakes_of(
             tiles = list(dict.fromkeys(tile(item) for item in own))[:_TILES]
             yield from (item for item in own if tile(item) in tiles)
 
-    frozen_items, found, *_ = freeze_items(
-        chain(read_items(before, config), items()), reads, config
-    )
+    frozen_items, found, *_ = freeze_items(chain(read_items(before), items()), reads, config)
     return by_datatake(found), frozen_items
 
 

@@ -17,8 +17,8 @@ from rasterio.windows import Window
 from s2sharp_core import S2SharpError
 
 from ..catalog.addresses import bucket_of, is_array, public
+from ..catalog.broken import BrokenError
 from ..catalog.chunks import MAX_BLOCK
-from ..catalog.http import BrokenError
 from ..catalog.keys import session
 from ..catalog.signing import signed
 from ..catalog.sources import Source

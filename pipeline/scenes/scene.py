@@ -21,8 +21,8 @@ from ..catalog.access import FREE, Access
 from ..catalog.addresses import unsigned
 from ..catalog.antimeridian import unwrap
 from ..catalog.metadata import baseline, cloud_cover, platform, processed, sensed, tile
-from ..catalog.signing import keyed
 from ..catalog.sources import Source, grids, sources
+from ..catalog.ways import keyed
 
 __all__ = ["GDAL_CACHE", "Refusal", "Scene", "edges_of", "scene_of"]
 
