@@ -13,7 +13,7 @@ from .faces import face
 if TYPE_CHECKING:
     from .scene import make_scene
     from .sensor.known import Sensor
-    from .sensor.sensing import measure_scene
+    from .sensor.of_scene import measure_scene
     from .sharpeners.base import Sharpener
     from .sharpeners.methods import METHODS
     from .sharpeners.registry import load_sharpener
@@ -37,7 +37,7 @@ __getattr__, __dir__, _ = face(
     {
         "scene": ["make_scene"],
         "sensor.known": ["Sensor"],
-        "sensor.sensing": ["measure_scene"],
+        "sensor.of_scene": ["measure_scene"],
         "sharpeners.base": ["Sharpener"],
         "sharpeners.methods": ["METHODS"],
         "sharpeners.registry": ["load_sharpener"],

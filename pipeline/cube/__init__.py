@@ -25,8 +25,9 @@ __getattr__, __dir__, __all__ = face(
             "error_layers",
             "shard_file",
         ],
-        "open": ["crop", "open_cube", "open_written", "read_group"],
+        "open": ["crop", "open_cube", "read_group"],
         "overviews": ["overview"],
         "write": ["write_shard"],
+        "written": ["grid_written", "read_written"],
     },
 )

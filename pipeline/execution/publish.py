@@ -7,13 +7,13 @@ import numpy as np
 from s2sharp_core import BANDS, S2SharpError
 
 from ..cube.layout import Layout
-from ..cube.open import open_written
+from ..cube.written import grid_written, read_written
 from ..engine.ledger import Record
 from ..engine.worker import Clock, do_job
 from ..planning.plan import Plan
 from ..planning.units import Unit
 from ..publish.cogs import write_cogs
-from ..publish.panels import choose_spot
+from ..publish.panels import choose_spot, looked_at
 from ..publish.quicklook import quicklook
 from ..scenes.acquisition import Acquisition
 from ..scenes.read import Files, load_block
@@ -48,10 +48,9 @@ def publish_unit(run: Run, unit: Unit, missing: tuple[str, ...], attempt: int = 
 
 def _picture(plan: Plan, layout: Layout, acquisition: Acquisition, time: int) -> tuple[str, ...]:
     """Draw before and after; a place that cannot be read costs the picture only, with a warning."""
-    cube = open_written(plan.store, layout, time)
-    overview = open_written(plan.store, layout, time, layout.level_of(_OVERVIEW))
-    rows, cols = choose_spot(cube, overview=overview)
-    spot = cube.isel(y=rows, x=cols)
+    seen = looked_at((*layout.bands, *layout.layers))
+    overview = read_written(plan.store, layout, time, seen, layout.level_of(_OVERVIEW))
+    rows, cols = choose_spot(grid_written(plan.store, layout), overview=overview)
     box = layout.cells_at(rows, cols)
     coarse = tuple(b for b in plan.config.bands if BANDS[b].gsd > 10)
     try:
@@ -63,5 +62,6 @@ def _picture(plan: Plan, layout: Layout, acquisition: Acquisition, time: int) ->
     path = picture_path(plan.out, acquisition)
     title = f"{acquisition.datetime[:10]}  ·  EPSG:{layout.epsg}  ·  {plan.config.method}"
     credit = _CREDIT if "sentinel" in plan.config.collection else ""
-    quicklook(path, spot.load(), native, title, credit)
+    spot = read_written(plan.store, layout, time, layout.bands, place=(rows, cols))
+    quicklook(path, spot, native, title, credit)
     return ()

@@ -10,7 +10,7 @@ __getattr__, __dir__, __all__ = face(
     {
         "cogs": ["write_cogs", "write_pictures"],
         "frames": ["CogProfile", "Frame"],
-        "panels": ["Panel", "Spot", "choose_spot", "orientation", "pair", "trust"],
+        "panels": ["Panel", "Spot", "choose_spot", "looked_at", "orientation", "pair", "trust"],
         "stac": [
             "PROCESSING",
             "Provenance",

@@ -1,33 +1,27 @@
 """The sensor that a product is sharpened with: measured on its own windows where they tell enough, else the known one.
 
-One way for all: a scene in memory (:func:`measure_scene`), and a datatake in a run, call :func:`sense`.
+One way for all: a scene in memory (:mod:`.of_scene`), and a datatake in a run, call :func:`sense`.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-import numpy as np
-import xarray as xr
-
-from ..bands import BANDS, BY_GSD, COARSE
+from ..bands import BANDS
 from ..errors import S2SharpError
-from ..lattice import Box
-from ..scene import locate, refuse_dn
 from .known import LARGEST_SHIFT, NAMED, SENTINEL2, Response, Sensor, checked
 from .measurement import Measured, believed, measure, measured_noise
 from .sample import Sample
-from .sampling import SIDE, windows_of
+from .sampling import SIDE
 
 __all__ = [
+    "INSTEAD",
     "NAMED",
     "SIDES",
     "Sensed",
     "SensorChoice",
     "checked",
-    "measure_scene",
     "sense",
-    "sense_arrays",
 ]
 
 SensorChoice = Literal["measured", "default", "table"]
@@ -62,10 +56,11 @@ class Sensed:
     @classmethod
     def unknown(cls, why: str) -> "Sensed":
         """The known sensor, since nothing could be measured."""
-        return cls(SENTINEL2, {}, {}, (f"The sensor was not measured: {why}. {_INSTEAD}",))
+        return cls(SENTINEL2, {}, {}, (f"The sensor was not measured: {why}. {INSTEAD}",))
 
 
-_INSTEAD = "The default kernels are used."
+INSTEAD = "The default kernels are used."
+"""What is said where a measurement was wanted and could not be made."""
 
 
 def sense(sample: Sample) -> Sensed:
@@ -91,49 +86,6 @@ def sense(sample: Sample) -> Sensed:
         kept = tuple(Response.default(r.band) if r.band in bands else r for r in sensor.responses)
         sensor = replace(sensor, responses=kept)
     return Sensed(sensor, found, noise, told)
-
-
-def sense_arrays(arrays: Mapping[str, np.ndarray], box: Box) -> Sensed:
-    """As :func:`sense`, of band → float32 reflectance (h, w) over ``box``, NaN where there is none."""
-    fine = [band for band in BY_GSD[10] if band in arrays]
-    if not fine or not any(band in arrays for band in COARSE):
-        return Sensed.unknown("it takes bands of 10 m and coarse ones")
-    refuse_dn(arrays)
-    sample = windows_of(arrays, box, SIDES)
-    if sample is None:
-        side = SIDES[-1]
-        return Sensed.unknown(f"no window without gaps of {side} × {side} cells ({60 * side} m)")
-    return sense(sample)
-
-
-def measure_scene(scene: xr.DataTree) -> Sensor:
-    """Measure how a scene's coarse bands relate to its 10 m bands: kernels, shifts, and the noise of every band.
-
-    Parameters
-    ----------
-    scene
-        As for :func:`~s2sharp_core.sharpen`. What is lazy in it is read; of a larger scene, up to 16 windows of 64
-        cells without gaps are looked at.
-
-    Returns
-    -------
-    Sensor
-        To be given to :func:`~s2sharp_core.sharpen`, for this scene and others of the same datatake.
-
-    Raises
-    ------
-    S2SharpError
-        ``scene-malformed``, ``off-lattice``; ``not-measured`` where the scene is too small, too flat or full of gaps.
-    """
-    _, box, inputs = locate(scene)
-    seen = sense_arrays({b: a.values.astype(np.float32) for b, a in inputs.items()}, box)
-    if not seen.found:
-        raise S2SharpError(
-            "not-measured",
-            seen.told[0].removesuffix(f" {_INSTEAD}"),
-            'Use the default kernels: sharpen(scene, sensor="default").',
-        )
-    return seen.sensor
 
 
 def named(choice: Any) -> Sensor:
