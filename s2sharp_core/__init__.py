@@ -12,10 +12,11 @@ from .faces import face
 
 if TYPE_CHECKING:
     from .scene import make_scene
-    from .sensor.observation import Sensor
-    from .sensor.sensing import measure_scene
+    from .sensor.known import Sensor
+    from .sensor.of_scene import measure_scene
     from .sharpeners.base import Sharpener
-    from .sharpeners.registry import METHODS, load_sharpener
+    from .sharpeners.methods import METHODS
+    from .sharpeners.registry import load_sharpener
     from .sharpening import fit_sharpener, sharpen
 
 __all__ = [
@@ -35,10 +36,11 @@ __getattr__, __dir__, _ = face(
     __name__,
     {
         "scene": ["make_scene"],
-        "sensor.observation": ["Sensor"],
-        "sensor.sensing": ["measure_scene"],
+        "sensor.known": ["Sensor"],
+        "sensor.of_scene": ["measure_scene"],
         "sharpeners.base": ["Sharpener"],
-        "sharpeners.registry": ["METHODS", "load_sharpener"],
+        "sharpeners.methods": ["METHODS"],
+        "sharpeners.registry": ["load_sharpener"],
         "sharpening": ["fit_sharpener", "sharpen"],
     },
 )

@@ -26,6 +26,7 @@ __all__ = [
     "GSDS",
     "HIDING",
     "MEASURED",
+    "TRUST",
     "Band",
     "SceneClass",
     "error_of",
@@ -103,6 +104,11 @@ COARSE: tuple[str, ...] = tuple(band.name for band in BANDS.values() if band.gsd
 
 ERROR90 = "_error90"
 """Appended to a band's name for the half-width of the interval around it."""
+
+TRUST = ("residual", "detail")
+"""Figures of how far to trust a place (:mod:`.sharpeners.trust`): root of the mean square over a cell's pixels, then over
+the coarse bands; reflectance.
+"""
 
 
 def error_of(band: str) -> str:

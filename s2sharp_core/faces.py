@@ -1,11 +1,12 @@
-"""Faces of packages: names that are loaded when they are first asked for."""
+"""Faces of packages: names that are loaded when they are first asked for, and functions when they are first called."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from importlib import import_module
 from sys import modules
 from typing import Any
 
-__all__ = ["face"]
+__all__ = ["Later", "face"]
 
 
 def face(
@@ -30,3 +31,18 @@ def face(
         return value
 
     return get, lambda: list(modules[package].__all__), sorted(where)
+
+
+@dataclass(frozen=True)
+class Later:
+    """A function by its name, whose module is loaded where and when it is called: who sends it elsewhere need not."""
+
+    module: str
+    name: str
+
+    @property
+    def __name__(self) -> str:  # type: ignore[override]
+        return self.name
+
+    def __call__(self, *given: Any, **named: Any) -> Any:
+        return getattr(import_module(self.module), self.name)(*given, **named)

@@ -19,9 +19,10 @@ from .lattice import Box
 from .learning.fitting import FitOptions, Tell
 from .scene import locate, picture, refuse_dn
 from .sensor.observation import SENTINEL2, Sensor
+from .sensor.of_scene import sense_arrays
 from .sensor.registration import warn_of_shifts
 from .sensor.sampling import SIDE, windows_of
-from .sensor.sensing import SensorChoice, named, sense_arrays
+from .sensor.sensing import SensorChoice, named
 from .sharpeners import Sharpener, WithError90
 from .sharpeners.guard import told
 from .sharpeners.registry import METHODS, load_sharpener, unfitted_sharpener

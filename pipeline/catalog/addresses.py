@@ -16,6 +16,8 @@ __all__ = [
     "absolute",
     "bucket_of",
     "check_href",
+    "is_array",
+    "is_eopf",
     "is_local",
     "may_go_inside",
     "parted",
@@ -138,3 +140,13 @@ def _scheme(url: str) -> str:
         return urlsplit(url).scheme.lower()
     except ValueError:  # such as a broken IPv6 host
         return "?"
+
+
+def is_eopf(catalog: str) -> bool:
+    """Whether an address is that of an EOPF product, as far as its name tells."""
+    return catalog.rstrip("/").lower().endswith(".zarr")
+
+
+def is_array(href: str) -> bool:
+    """Whether an address is that of an array in a Zarr."""
+    return ".zarr/" in href.partition("?")[0].lower()

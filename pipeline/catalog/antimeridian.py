@@ -4,22 +4,9 @@ import numpy as np
 import shapely
 from shapely.affinity import translate
 
-__all__ = ["Degrees", "bounding_box", "unwrap", "valid_bbox", "wrap"]
+from .degrees import Degrees
 
-
-def valid_bbox(bbox: tuple[float, float, float, float]) -> tuple[float, float, float, float]:
-    """A box in degrees, if it is one, else a ``ValueError``; W > E crosses the antimeridian."""
-    west, south, east, north = bbox
-    if not (-180 <= west <= 180 and -180 <= east <= 180 and -90 <= south < north <= 90):
-        raise ValueError("must be W S E N in degrees, S < N")
-    # Rather mixed up than meant: a box around the other side of the globe.
-    if west == east or (west > east and west - east < 180):
-        raise ValueError("W must be less than E, unless the box crosses the antimeridian")
-    return bbox
-
-
-Degrees = tuple[float, float, float, float]
-"""West, south, east, north; west > east crosses the antimeridian."""
+__all__ = ["Degrees", "bounding_box", "unwrap", "wrap"]
 
 
 def unwrap(shape: shapely.Geometry) -> shapely.Geometry:

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 import pystac
 
 from .addresses import absolute, check_href, public
+from .broken import BrokenError, unreachable
 from .documents import fingerprint, item_of
-from .http import BrokenError, answer, read_json, unreachable
+from .http import answer, read_json
 from .query import MAX_ITEMS, Query, leave_out, of_rel
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from zarr.abc.store import ByteRequest, Store
 from zarr.core.buffer import Buffer, BufferPrototype
 from zarr.storage import LocalStore, WrapperStore
 
-from .http import BrokenError
+from .broken import BrokenError
 
 __all__ = ["MAX_BLOCK", "BoundedStore", "bounded", "check_chunks"]
 

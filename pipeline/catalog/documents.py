@@ -11,7 +11,7 @@ import pystac
 import shapely
 
 from .addresses import unsigned
-from .http import BrokenError
+from .broken import BrokenError
 from .metadata import as_number, span
 
 __all__ = ["fingerprint", "item_of"]

@@ -27,15 +27,15 @@ from s2sharp_core.bands import BANDS, CIRRUS, MEASURED, native_gsd
 
 from ..storage.arrays import zarr_store
 from ..storage.location import store_errors
-from .addresses import parted
+from .broken import BrokenError
 from .chunks import bounded, check_chunks
 from .documents import item_of
 from .groups import SCL_PATH, reflectance_path
-from .http import BrokenError
 from .metadata import as_number, as_text
-from .signing import OWN, archive_place
+from .signing import archive_place
+from .ways import OWN
 
-__all__ = ["Array", "eopf_item", "is_array", "is_eopf", "opened"]
+__all__ = ["Array", "eopf_item", "opened"]
 
 # What an archive may have its bytes packed by. Others are refused before a byte is read: numcodecs
 # knows pickle among them, which runs what it is given.
@@ -76,16 +76,6 @@ class Array:
 
     def masked(self, rows: slice, cols: slice) -> None:
         """Return None: there is no mask beside the numbers."""
-
-
-def is_eopf(catalog: str) -> bool:
-    """Whether an address is a product's, as far as its name tells."""
-    return catalog.rstrip("/").lower().endswith(".zarr")
-
-
-def is_array(href: str) -> bool:
-    """Whether an address is that of an array in a Zarr."""
-    return ".zarr/" in parted(href)[0].lower()
 
 
 def opened(href: str, sign: str = OWN) -> Array:

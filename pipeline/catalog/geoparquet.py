@@ -8,19 +8,18 @@ times without a zone, in another or in nanoseconds are understood, too.
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, BinaryIO
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import shapely
 
-from .antimeridian import Degrees
+from .degrees import Degrees
 from .metadata import as_number
 
-__all__ = ["collections", "documents"]
+__all__ = ["collections", "documents", "everything"]
 
 ROWS = 512
 """Items that are held at once."""
@@ -29,7 +28,7 @@ _CORE = ("stac_version", "stac_extensions", "id", "bbox", "collection", "links")
 _NEEDED = ("id", "bbox", "geometry", "assets")
 _EDGES = ("xmin", "ymin", "xmax", "ymax")
 _BBOX = pa.struct(dict.fromkeys(_EDGES, pa.float64()))
-_TIME = pa.timestamp("us", tz="UTC")
+_TIME, _EPOCH = pa.timestamp("us", "UTC"), datetime(1970, 1, 1)
 _TIMES = ("datetime", "start_datetime", "end_datetime")
 _JUDGED = ("collection", *_TIMES, *(f"bbox.{edge}" for edge in _EDGES))
 """Columns by which parts are left unread."""
@@ -50,6 +49,29 @@ def documents(
     ValueError
         When ``file`` is no stac-geoparquet (``pyarrow.ArrowInvalid`` is one).
     """
+    source = _opened(file)
+    names = source.schema_arrow.names
+    for number in range(source.num_row_groups):
+        if not _possible(source.metadata.row_group(number), collection, boxes, interval, names):
+            continue
+        for batch in source.iter_batches(ROWS, row_groups=[number]):
+            plain = _plain(batch)
+            yield from _rows(plain.filter(_matching(plain, collection, boxes, interval)))
+
+
+def everything(file: BinaryIO) -> Iterator[dict[str, Any]]:
+    """All items, as STAC documents. Nothing is compared, for which Arrow would load pandas.
+
+    Raises
+    ------
+    ValueError
+        As of :func:`documents`.
+    """
+    for batch in _opened(file).iter_batches(ROWS):
+        yield from _rows(_plain(batch))
+
+
+def _opened(file: BinaryIO) -> pq.ParquetFile:
     source = pq.ParquetFile(file, pre_buffer=True)
     names = source.schema_arrow.names
     missing = [name for name in _NEEDED if name not in names]
@@ -57,12 +79,7 @@ def documents(
         raise ValueError(f"has no column {', '.join(missing)}")
     if len(set(names)) < len(names):
         raise ValueError("has two columns of one name")
-    for number in range(source.num_row_groups):
-        if not _possible(source.metadata.row_group(number), collection, boxes, interval, names):
-            continue
-        for batch in source.iter_batches(ROWS, row_groups=[number]):
-            plain = _plain(batch)
-            yield from _rows(plain.filter(_matching(plain, collection, boxes, interval)))
+    return source
 
 
 def collections(file: BinaryIO) -> list[str]:
@@ -158,15 +175,13 @@ def _plain(batch: pa.RecordBatch) -> pa.RecordBatch:
 def _time(column: pa.Array) -> pa.Array:
     if pa.types.is_date(column.type):
         column = column.cast(pa.timestamp("ms"))
-    if column.type.tz is None:
-        column = pc.assume_timezone(column, "UTC")
-    # What lies between microseconds is cut off.
-    return column.cast(_TIME, safe=False)
+    # Without a zone it is UTC; what lies between microseconds is cut off.
+    return column if column.type == _TIME else column.cast(_TIME, safe=False)
 
 
 def _bbox(column: pa.Array) -> pa.Array:
     if pa.types.is_struct(column.type) and {f.name for f in column.type} >= set(_EDGES):
-        edges = [pc.struct_field(column, edge) for edge in _EDGES]
+        edges = [column.field(edge) for edge in _EDGES]
         if all(pa.types.is_floating(edge.type) for edge in edges):
             return column
     return pa.array([_edges(said) for said in column.to_pylist()], _BBOX)
@@ -188,6 +203,8 @@ def _matching(
     batch: pa.RecordBatch, collection: str, boxes: Sequence[Degrees], interval: Interval
 ) -> pa.Array:
     """Which rows may match; where a row does not say, it may."""
+    import pyarrow.compute as pc  # what a run has frozen is read whole, and needs none of it
+
     names = batch.schema.names
     keep = np.ones(batch.num_rows, dtype=bool)
 
@@ -228,12 +245,12 @@ def _rows(batch: pa.RecordBatch) -> Iterator[dict[str, Any]]:
     As stac-geoparquet's own reader makes them, in a third of the time, which is what reading a continent takes.
     """
     texts = shapely.to_geojson(_shapes(batch["geometry"]))
-    for index, name in enumerate(batch.schema.names):
-        if pa.types.is_timestamp(batch[name].type):
-            text = pc.strftime(batch[name], format="%Y-%m-%dT%H:%M:%SZ")
-            batch = batch.set_column(index, name, text)
-    for row, text in zip(batch.drop_columns(["geometry"]).to_pylist(), texts, strict=True):
-        said = {name: value for name, value in row.items() if value is not None}
+    names = [name for name in batch.schema.names if name != "geometry"]
+    times = {n: _times(batch[n]) for n in names if pa.types.is_timestamp(batch[n].type)}
+    rows = batch.drop_columns(["geometry", *times]).to_pylist()
+    for number, (row, text) in enumerate(zip(rows, texts, strict=True)):
+        row |= {name: column[number] for name, column in times.items()}
+        said = {name: row[name] for name in names if row[name] is not None}
         document = {name: said.pop(name) for name in _CORE if name in said}
         document = {"stac_version": "1.0.0", **document, "type": "Feature"}
         document["geometry"] = json.loads(text) if text else None
@@ -250,7 +267,7 @@ def _shapes(column: pa.Array) -> Any:
     kind = column.type
     if not (pa.types.is_binary(kind) or pa.types.is_large_binary(kind)):
         return np.full(len(column), None)
-    return shapely.from_wkb(column.to_numpy(zero_copy_only=False), on_invalid="ignore")
+    return shapely.from_wkb(np.array(column.to_pylist(), object), on_invalid="ignore")
 
 
 def _mapping(said: Any) -> dict[str, Any]:
@@ -263,3 +280,20 @@ def _mapping(said: Any) -> dict[str, Any]:
     if isinstance(said, list) and all(isinstance(pair, tuple) for pair in said):
         said = dict(said)
     return said if isinstance(said, dict) else {}
+
+
+def _times(column: pa.Array) -> list[str | None]:
+    """Times as text, to their last digit."""
+    if column.type != _TIME:
+        import pyarrow.compute as pc
+
+        return pc.strftime(column, format="%Y-%m-%dT%H:%M:%SZ").to_pylist()
+    return [None if n is None else _moment(n) for n in column.view(pa.int64()).to_pylist()]
+
+
+def _moment(microseconds: int) -> str:
+    try:
+        moment = _EPOCH + timedelta(microseconds=microseconds)
+    except OverflowError:  # beyond what years there are: no time, which costs its item alone
+        return f"{microseconds} µs"
+    return f"{moment.isoformat(timespec='microseconds')}Z"

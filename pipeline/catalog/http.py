@@ -12,29 +12,25 @@ import zlib
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
-from urllib.parse import urlsplit
 
 from urllib3 import BaseHTTPResponse, Retry
 
-from s2sharp_core.errors import S2SharpError
-
 from ..storage.location import Location
 from .addresses import may_go_inside, public
+from .broken import BrokenError, unreachable
 from .sessions import ANSWER_SECONDS, MAX_BYTES, RefusedError, Session, bounded, pieces
 
 if TYPE_CHECKING:
     from pystac_client.stac_api_io import StacApiIO
 
 __all__ = [
-    "BrokenError",
     "RangeFile",
     "answer",
-    "open_file",
+    "open_web",
     "read_json",
     "read_member",
     "read_regular",
     "stac_io",
-    "unreachable",
 ]
 
 RETRIES = 5
@@ -59,10 +55,6 @@ MAX_JSON = 2_000_000
 
 MAX_NESTING = 64
 """Of lists and objects in each other; STAC's are ten deep."""
-
-
-class BrokenError(Exception):
-    """One document is missing or says no JSON object; the rest of the catalogue may be sound."""
 
 
 class _Patience(Retry):
@@ -223,27 +215,7 @@ def read_member(file: Location | zipfile.Path, most: int) -> bytes:
 _ROT = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, RuntimeError, ValueError)
 
 
-def open_file(href: str, *, private: bool = False) -> BinaryIO:
-    """A path, an http(s) address or any URL that fsspec knows, open for reading at any place.
-
-    Raises
-    ------
-    S2SharpError
-        ``catalog-unreachable``.
-    """
-    scheme = urlsplit(href).scheme.lower()
-    try:
-        if scheme in ("http", "https"):
-            return _open_web(href, private)
-        from upath import UPath
-
-        return UPath(href).open("rb")
-    except (OSError, ImportError, ValueError) as err:
-        why = getattr(err, "strerror", None) or type(err).__name__
-        raise unreachable(href, f"can't be read ({why})") from None
-
-
-def _open_web(href: str, private: bool) -> BinaryIO:
+def open_web(href: str, private: bool) -> BinaryIO:
     file = RangeFile(href, private)
     if file.ranged:
         return cast(BinaryIO, io.BufferedReader(file, PART))
@@ -326,11 +298,3 @@ def answer(err: BaseException) -> str:
         said = said.__cause__ or said.__context__
     status = getattr(err, "status_code", None)
     return f"answered {status}" if status else "did not answer"
-
-
-def unreachable(href: str, why: str) -> S2SharpError:
-    return S2SharpError(
-        "catalog-unreachable",
-        f"The catalogue {public(href)} {why}.",
-        "Check the address, the network and, where one is needed, the login; then run again.",
-    )

@@ -8,9 +8,8 @@ import pystac
 from s2sharp_core.errors import S2SharpError
 
 from ..storage.location import Location, place, store_errors
-from .addresses import is_local, parted
-from .eopf import eopf_item, is_eopf
-from .http import BrokenError, unreachable
+from .addresses import is_eopf, is_local, parted
+from .broken import BrokenError, unreachable
 from .safe import METADATA, is_safe, safe_item
 from .signing import archive_place
 
@@ -75,7 +74,11 @@ def product_item(path: str) -> tuple[str, pystac.Item]:
         What is wrong with the product.
     """
     try:
-        return eopf_item(path) if is_eopf(path) else safe_item(archive_place(path))
+        if not is_eopf(path):
+            return safe_item(archive_place(path))
+        from .eopf import eopf_item
+
+        return eopf_item(path)
     except (BrokenError, S2SharpError):
         raise
     except store_errors() as error:

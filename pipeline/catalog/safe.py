@@ -21,7 +21,8 @@ import shapely
 from s2sharp_core.bands import BANDS, MEASURED, native_gsd
 
 from ..storage.location import Location, store_errors
-from .http import BrokenError, read_member
+from .broken import BrokenError
+from .http import read_member
 
 if TYPE_CHECKING:
     from xml.etree.ElementTree import Element

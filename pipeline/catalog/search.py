@@ -9,16 +9,16 @@ continent's need no memory. Clouds are no matter of this module, since a limit o
 from collections.abc import Iterator
 from dataclasses import replace
 
-import pyarrow as pa
 import pystac
 
 from .addresses import is_local, parted
 from .antimeridian import Degrees
 from .api import from_api, is_api
-from .documents import fingerprint, item_of
-from .geoparquet import collections, documents
-from .http import BrokenError, open_file, read_json, stac_io, unreachable
+from .broken import BrokenError, unreachable
+from .documents import fingerprint
+from .http import read_json, stac_io
 from .interval import interval
+from .parquet import from_parquet
 from .products import are_products, product_item, product_paths
 from .query import SEARCH_SECONDS, Query, boxes_around, leave_out
 from .static import from_saved, from_static, local_file
@@ -64,7 +64,7 @@ def search(
     start, end = interval(datetime)
     query = Query(catalog, collection, boxes_around(bbox, margin_m), start, end, private, seconds)
     if parted(catalog)[0].lower().endswith((".parquet", ".geoparquet")):
-        return _from_parquet(query)
+        return from_parquet(query)
     if are_products(catalog):
         return _from_products(query)
     if is_local(catalog):
@@ -77,28 +77,6 @@ def search(
     if root.get("type") in ("Feature", "FeatureCollection"):
         return from_saved(io, root, query)
     return from_api(io, root, query) if is_api(root) else from_static(io, root, query)
-
-
-def _from_parquet(query: Query) -> Iterator[pystac.Item]:
-    found = False
-    try:
-        with open_file(query.catalog, private=query.private) as file:
-            for document in documents(
-                file, query.collection, query.turned, (query.start, query.end)
-            ):
-                found = True
-                try:
-                    item = item_of(document, None)
-                except BrokenError as err:
-                    leave_out(str(document.get("id")), str(err))
-                    continue
-                if query.matches(item):
-                    yield item
-            known = [query.collection] if found else collections(file)
-    except (pa.ArrowException, OSError, ValueError) as err:
-        raise unreachable(query.catalog, f"is no stac-geoparquet ({err})") from None
-    if known and query.collection not in known:
-        raise query.missing(known)
 
 
 def _from_products(query: Query) -> Iterator[pystac.Item]:

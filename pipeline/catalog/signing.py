@@ -10,51 +10,32 @@ import os
 import re
 import threading
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import cache
 from pathlib import Path
-from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 import pystac
-from rasterio.session import Session
 from upath import UPath
 
 from s2sharp_core import S2SharpError
 
 from ..storage.location import Location, place
-from .access import Access, Sign
 from .addresses import bucket_of, check_href, public, unsigned
-from .http import BrokenError, read_json, stac_io
+from .broken import BrokenError
+from .http import read_json, stac_io
 from .sources import Source, address
+from .ways import EODATA, OWN, PAID, host_of_url, is_blob, tokens
 
 __all__ = [
-    "OWN",
-    "PAID",
     "archive_place",
+    "cdse_keys",
     "expiry",
-    "keyed",
-    "renewable",
-    "session",
     "signed",
 ]
 
-OWN, PAID = "own-keys", "own-keys-and-purse"
-"""How an S3 address is read with the operator's keys, and at their cost. No item can ask for that: it is no word of
-:data:`~s2sharp.catalog.sources.WAYS`, and follows from :class:`~s2sharp.catalog.access.Access` alone."""
-
-TOKENS = "https://planetarycomputer.microsoft.com/api/sas/v1/token"
-"""Planetary Computer's token server, unless ``PC_SDK_SAS_URL`` names another, as for its own SDK."""
-
-ACCOUNT = "sentinel2l2a01.blob.core.windows.net"
-"""Where Planetary Computer keeps Sentinel-2."""
-
 CDSE = "https://eodata.dataspace.copernicus.eu"
 """The object store of the Copernicus Data Space, unless ``CDSE_S3_ENDPOINT`` names another."""
-
-EODATA = "s3://eodata/"
-"""Its bucket, by which archives' addresses show that they mean this store and not Amazon's."""
 
 EARLY = 300.0
 """Seconds before its end at which a signature is renewed, or a quarter of its life, if that is less."""
@@ -82,42 +63,6 @@ _known: dict[str, _Fresh] = {}
 _lock = threading.Lock()
 
 
-def renewable(source: Source, item: str | None, sign: Sign = "auto") -> Source:
-    """``source`` with the way in which its address is to be signed.
-
-    Parameters
-    ----------
-    item
-        Address of the item that the file belongs to.
-    sign
-        ``"auto"``: by a token what lies in Planetary Computer's storage, by CDSE's keys what lies in
-        ``s3://eodata``, by its item what the catalogue had signed. Else the way to be taken for all remote files.
-    """
-    if "://" not in source.href:
-        return replace(source, sign="none")
-    way: str = sign
-    if sign == "auto":
-        server, host = _host(_tokens()), _host(source.href)
-        ours = host == ACCOUNT or (_blob(host, server) and _host(item or "") == server)
-        way = "planetary-computer" if ours else source.sign
-        way = "cdse" if source.href.startswith(EODATA) else way
-    if way == "item" and item is None:
-        way = "none"
-    return source if way == source.sign else replace(source, sign=way)
-
-
-def keyed(source: Source, item: str | None, catalog: str, access: Access) -> Source:
-    """``source`` with the way in which it is read, as of :func:`renewable` and the buckets of ``access``."""
-    found = renewable(source, item, access.sign)
-    bucket = bucket_of(source.href)
-    if found.sign != "none" or bucket is None or access.sign == "none":
-        return found
-    everywhere = access.pays and not access.buckets
-    if bucket in access.buckets or bucket == bucket_of(catalog) or everywhere:
-        return replace(found, sign=PAID if access.pays else OWN)
-    return found
-
-
 def signed(source: Source, item: str | None, *, anew: bool = False) -> str:
     """The address at which a file can be read now; ``anew`` where the last one was refused.
 
@@ -132,7 +77,7 @@ def signed(source: Source, item: str | None, *, anew: bool = False) -> str:
         "band": source.band,
     }
     if source.sign == "planetary-computer":
-        key = "/".join((_tokens(), *_container(source.href)))
+        key = "/".join((tokens(), *_container(source.href)))
     elif source.sign == "item" and item is not None:
         key = item
     else:
@@ -168,95 +113,6 @@ def signed(source: Source, item: str | None, *, anew: bool = False) -> str:
     return fresh.found[source.href]
 
 
-class _Keys(Session):  # type: ignore[misc]  # rasterio has no types
-    """Keys and endpoint of one S3 store, as GDAL takes them, whatever AWS_* say of others."""
-
-    def __init__(self, endpoint: str, key: str, secret: str) -> None:
-        url = urlsplit(endpoint)
-        self.credentials = {
-            "AWS_S3_ENDPOINT": url.netloc,
-            "AWS_HTTPS": "NO" if url.scheme == "http" else "YES",
-            "AWS_VIRTUAL_HOSTING": "FALSE",
-            "AWS_REGION": "default",
-            "AWS_ACCESS_KEY_ID": key,
-            "AWS_SECRET_ACCESS_KEY": secret,
-            "AWS_SESSION_TOKEN": "",
-            "AWS_NO_SIGN_REQUEST": "NO",
-        }
-
-    def get_credential_options(self) -> dict[str, str]:
-        return self.credentials
-
-
-class _Chain(Session):  # type: ignore[misc]  # rasterio has no types
-    """The operator's own keys, from wherever AWS's tools find them: environment, profile, role, SSO, web identity, or
-    what a machine is given. Where these tools are not installed, GDAL looks, which knows most of these places.
-    """
-
-    def __init__(self, pays: bool) -> None:
-        self.credentials = {"AWS_NO_SIGN_REQUEST": "NO"}
-        # Said for these requests alone, whatever the environment says for all.
-        self.credentials["AWS_REQUEST_PAYER"] = "requester" if pays else ""
-        if (chain := _chain()) is None:
-            return
-        keys = chain.get_credentials()
-        if keys is None:
-            self.credentials["AWS_NO_SIGN_REQUEST"] = "YES"
-            return
-        found = keys.get_frozen_credentials()
-        self.credentials |= {
-            "AWS_ACCESS_KEY_ID": found.access_key,
-            "AWS_SECRET_ACCESS_KEY": found.secret_key,
-            "AWS_SESSION_TOKEN": found.token or "",
-        }
-        region = chain.get_config_variable("region")
-        if region and not os.environ.get("AWS_REGION"):
-            self.credentials["AWS_REGION"] = region
-
-    def get_credential_options(self) -> dict[str, str]:
-        return self.credentials
-
-
-@cache
-def _chain() -> Any:
-    """AWS's chain of places where keys are, which renews them; None where botocore is not installed."""
-    try:
-        import botocore.session
-    except ImportError:
-        return None
-    return botocore.session.Session()
-
-
-class _Nobody(Session):  # type: ignore[misc]
-    """No keys, whatever the environment has."""
-
-    def get_credential_options(self) -> dict[str, str]:
-        return {"AWS_NO_SIGN_REQUEST": "YES", "AWS_REQUEST_PAYER": ""}
-
-
-def session(source: Source) -> Session:
-    """What GDAL is to read a file with: the keys that its address may be read with, and none but these.
-
-    Raises
-    ------
-    S2SharpError
-        ``keys-missing`` where CDSE's or the operator's cannot be had.
-    """
-    if source.sign == "cdse":
-        return _Keys(*_cdse(source.href))
-    if source.sign not in (OWN, PAID):
-        return _Nobody()
-    try:
-        return _Chain(source.sign == PAID)
-    except Exception as error:  # botocore's and that of whatever it asks
-        raise S2SharpError(
-            "keys-missing",
-            f"AWS keys for {source.href} can't be had ({type(error).__name__}).",
-            "Log in again (`aws sso login`), or mend AWS_PROFILE and what it names, where workers run.",
-            band=source.band,
-        ) from None
-
-
 def archive_place(url: str, sign: str = OWN) -> Location:
     """A folder of an archive: as :func:`~s2sharp.storage.location.place`, with CDSE's keys where it is theirs.
 
@@ -272,7 +128,7 @@ def archive_place(url: str, sign: str = OWN) -> Location:
     """
     folder = place(url)
     if f"{url}/".startswith(EODATA):
-        endpoint, key, secret = _cdse(url)
+        endpoint, key, secret = cdse_keys(url)
         client = {"endpoint_url": endpoint, "region_name": "default"}
         return UPath(str(folder), key=key, secret=secret, client_kwargs=client)
     if bucket_of(url) is None or isinstance(folder, Path):
@@ -284,7 +140,7 @@ def archive_place(url: str, sign: str = OWN) -> Location:
     return folder
 
 
-def _cdse(href: str) -> tuple[str, str, str]:
+def cdse_keys(href: str) -> tuple[str, str, str]:
     """(endpoint, key, secret)."""
     endpoint = os.environ.get("CDSE_S3_ENDPOINT", CDSE)
     for names in (
@@ -300,10 +156,6 @@ def _cdse(href: str) -> tuple[str, str, str]:
         "Make some (free, https://eodata-s3keysmanager.dataspace.copernicus.eu) and set CDSE_S3_ACCESS_KEY and "
         "CDSE_S3_SECRET_KEY where workers run.",
     )
-
-
-def _tokens() -> str:
-    return os.environ.get("PC_SDK_SAS_URL", TOKENS).rstrip("/")
 
 
 def _token(url: str) -> _Fresh:
@@ -381,25 +233,15 @@ def _end(until: float) -> float:
     return until - min(EARLY, (until - now) / 4)
 
 
-def _blob(host: str, server: str) -> bool:
-    """Whether a host is Azure's storage, or a token ``server`` that stands in for it."""
-    return host.endswith(".blob.core.windows.net") or host == server
-
-
 def _container(href: str) -> tuple[str, str]:
     """(account, container): the account is the host's name in Azure, and the first folder elsewhere."""
-    host, folders = _host(href), urlsplit(href).path.split("/")[1:]
+    host, folders = host_of_url(href), urlsplit(href).path.split("/")[1:]
     if host.endswith(".blob.core.windows.net"):
         folders = [host.partition(".")[0], *folders]
-    if len(folders) < 3 or not _blob(host, _host(_tokens())):
+    if len(folders) < 3 or not is_blob(host, host_of_url(tokens())):
         raise S2SharpError(
             "sign-unsuitable",
             f"{href} lies in no container of Azure's storage.",
             "Sign it in another way: --sign item, or none.",
         )
     return folders[0], folders[1]
-
-
-def _host(url: str) -> str:
-    place = re.split(r"[/?#]", url.partition("://")[2], maxsplit=1)[0]
-    return place.rpartition("@")[2].lower()

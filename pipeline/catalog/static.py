@@ -12,8 +12,9 @@ from s2sharp_core.errors import S2SharpError
 
 from .addresses import absolute, check_href, is_local, public
 from .api import from_items, matched, tell_part
+from .broken import BrokenError, unreachable
 from .documents import fingerprint, item_of
-from .http import BrokenError, read_json, unreachable
+from .http import read_json
 from .query import MAX_ITEMS, Query, leave_out, of_rel
 
 if TYPE_CHECKING:

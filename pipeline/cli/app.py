@@ -59,12 +59,13 @@ def plan(
 
     Reads the catalogue and times one window; no pixel moves and nothing is written.
     """
-    from .inspect import explained
-    from .run import planned
-
     if explain is None:
+        from .run import planned
+
         planned(config)
     else:
+        from .explain import explained
+
         explained(config, explain)
 
 

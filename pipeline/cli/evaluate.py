@@ -48,11 +48,9 @@ def _list_methods() -> None:
 
 
 def _show_method(name: str) -> None:
-    from s2sharp_core import METHODS, load_sharpener
+    from s2sharp_core.sharpeners.methods import known
 
-    if name not in METHODS:
-        load_sharpener(name)
-    m = METHODS[name]
+    m = known(name)
     rows = {"what it is": m.summary, "needs": m.needs, "cost": m.cost, "source": m.source}
     if m.fit:
         rows["fit"] = (

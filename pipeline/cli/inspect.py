@@ -1,4 +1,4 @@
-"""``s2sharp status``, ``clean`` and ``plan --explain`` at work."""
+"""``s2sharp status``, ``clean`` and ``verify`` at work."""
 
 import json
 from collections import Counter
@@ -11,51 +11,11 @@ from rich.table import Table
 from ..engine.lease import Holder, Lease
 from ..execution.clean import clean, leftovers
 from ..execution.status import at_work, status_of
-from ..planning.config import RunConfig
-from ..planning.explain import explain
-from ..planning.make import make_plan
 from ..planning.queries import Query
-from ..planning.resume import resume
 from ..storage.location import Location
 from ..ui.terminal import PARTIAL, console, problems, size_text
 
-__all__ = ["clean_up", "explained", "say_owed", "show_status"]
-
-
-def explained(config: RunConfig, name: str) -> None:
-    """What one unit of a run, new or continued, reads and writes."""
-    with console.status(f"Searching {config.collection} …"):
-        plan = resume(config) or make_plan(config)
-    about = explain(plan, name)
-    left, bottom, right, top = about.bounds
-    table = Table(title=f"Unit {about.unit}", title_justify="left", show_header=False)
-    table.add_column(style="bold")
-    table.add_column()
-    cells = f"rows {about.cells.row0} to {about.cells.row1}, columns {about.cells.col0} to {about.cells.col1}"
-    table.add_row(
-        "Cells",
-        f"{cells} of 60 m, {about.windows} windows, {about.context} cells around them read, too",
-    )
-    table.add_row("Bounds", f"{left:.0f} {bottom:.0f} {right:.0f} {top:.0f} m, EPSG:{about.epsg}")
-    table.add_row("Key", about.key)
-    console.print(table)
-    if about.below:
-        console.print(f"Reads, in {plan.store}:")
-        for key in about.below:
-            console.print(f"  {key}")
-    reads = Table(title="Reads", title_justify="left")
-    for column in ("item", "band", "rows", "columns", "pixels", "file"):
-        reads.add_column(
-            column, justify="right" if column in ("rows", "columns", "pixels") else "left"
-        )
-    for read in about.reads:
-        place = "{}–{}".format(*read.rows), "{}–{}".format(*read.cols)
-        reads.add_row(read.item, read.band, *place, size_text(read.size), escape(read.href))
-    if about.reads:
-        console.print(reads)
-    console.print(f"Writes, in {about.place}:")
-    for key in about.writes:
-        console.print(f"  {key}")
+__all__ = ["clean_up", "say_owed", "show_status", "verify_folder"]
 
 
 def show_status(out: Location, *, as_json: bool) -> None:

@@ -8,9 +8,9 @@ from rich.table import Table
 
 from ..cube.history import check_place
 from ..engine.events import Event
+from ..execution.catalogue import picture_path
 from ..execution.execute import execute
 from ..execution.phases import RunOutcome
-from ..execution.publish import picture_path
 from ..planning.config import RunConfig
 from ..planning.cost import Estimate, check_memory, check_size, estimate
 from ..planning.make import make_plan

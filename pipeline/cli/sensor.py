@@ -13,7 +13,6 @@ from rich.table import Table
 from s2sharp_core import S2SharpError
 from s2sharp_core.bands import BANDS, COARSE
 
-from ..catalog.products import are_products
 from ..planning.config import RunConfig, read_config
 from ..storage.files import write_text
 from ..storage.location import place, store_errors
@@ -74,6 +73,8 @@ sensor.__annotations__ = {
 
 
 def _configured(settings: dict[str, Any]) -> RunConfig:
+    from ..catalog.products import are_products
+
     catalog = str(settings.get("catalog", RunConfig.model_fields["catalog"].default))
     if catalog.endswith(".json") or are_products(catalog):
         area = {"bbox", "area"} & settings.keys()
@@ -87,8 +88,8 @@ def _each(config: RunConfig) -> "Iterator[tuple[Datatake, Sensed, list[dict[str,
     from ..catalog.search import search
     from ..execution.sensors import measure_datatake
     from ..planning.area import reach
-    from ..planning.asked import when
     from ..planning.make import datatakes_of
+    from ..planning.queries import when
     from ..scenes.acquisition import group
 
     reads = config.bands

@@ -6,9 +6,10 @@ are the same for coordinates, which have one axis, so that three are used.
 
 import re
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from zarr.core.chunk_key_encodings import ChunkKeyEncodingLike
+if TYPE_CHECKING:
+    from zarr.core.chunk_key_encodings import ChunkKeyEncodingLike
 
 __all__ = ["KEYS", "chunk_index", "chunk_key", "chunk_name", "encoding", "moves_of"]
 
@@ -21,7 +22,7 @@ KEYS = len(_ENCODINGS)
 """How many there are."""
 
 
-def encoding(moves: int) -> ChunkKeyEncodingLike:
+def encoding(moves: int) -> "ChunkKeyEncodingLike":
     """Return the encoding of a cube that was moved so often, as zarr takes it."""
     name, separator = _ENCODINGS[moves]
     return {"name": name, "separator": separator}

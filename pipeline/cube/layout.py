@@ -12,6 +12,8 @@ from s2sharp_core import S2SharpError
 from s2sharp_core.bands import CIRRUS, MEASURED, SceneClass, error_of
 from s2sharp_core.lattice import Box, Lattice
 
+from .keys import chunk_key
+
 __all__ = [
     "FILL",
     "FORMAT",
@@ -23,9 +25,11 @@ __all__ = [
     "Layout",
     "Native",
     "Sharded",
+    "chunk_side",
     "encode",
     "error_layers",
     "level_group",
+    "shard_file",
 ]
 
 FORMAT = 1
@@ -331,3 +335,14 @@ class Native(Sharded):
 def level_group(layout: Sharded, level: int) -> str:
     """The name of a level's group; that of the full resolution may be none."""
     return layout.group if level == 0 else f"{layout.group}/x{2**level}".removeprefix("/")
+
+
+def shard_file(layout: Sharded, name: str, time: int, row: int, col: int, level: int = 0) -> str:
+    """Return the name of a shard's file in its store."""
+    key = chunk_key(layout.moves, time, row, col)
+    return f"{level_group(layout, level)}/{name}/{key}".removeprefix("/")
+
+
+def chunk_side(side: int, most: int = 512) -> int:
+    """The largest divisor of a shard's ``side`` that is at most ``most`` pixels."""
+    return next(n for n in range(min(side, most), 0, -1) if side % n == 0)

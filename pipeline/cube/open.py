@@ -26,15 +26,13 @@ from .layout import (
     NATIVE,
     TRUST_LAYERS,
     Bounds,
-    Layout,
     error_layers,
-    level_group,
 )
 
 if TYPE_CHECKING:
     from zarr.storage import StoreLike
 
-__all__ = ["crop", "open_cube", "open_written", "read_group"]
+__all__ = ["crop", "open_cube", "read_group"]
 
 
 _BLOCKS = 50_000
@@ -121,17 +119,6 @@ def open_cube(
     raw = read_group(root, opened, name, (*MEASURED, *LAYERS, *TRUST_LAYERS, *error_layers(COARSE)))
     pixel = 60.0 if native else 10.0 * 2**level
     return crop(raw, bbox, CRS.from_epsg(int(code)), pixel)
-
-
-def open_written(store: Location, layout: Layout, time: int, level: int = 0) -> xr.Dataset:
-    """One acquisition of a cube as it is by now, decoded; dims (y, x).
-
-    Readers go by the consolidated metadata, which a run renews at its end; this goes by what is there.
-    """
-    opened = zarr_store(store)
-    root = zarr.open_group(opened, mode="r", use_consolidated=False)
-    raw = read_group(root, opened, level_group(layout, level), (*layout.bands, *layout.layers))
-    return crop(raw.isel(time=[time]), None, layout.crs, layout.pixel * 2**level).isel(time=0)
 
 
 def read_group(

@@ -5,8 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 
 from s2sharp_core import BANDS
-from s2sharp_core.bands import ERROR90
-from s2sharp_core.sharpeners import TRUST
+from s2sharp_core.bands import ERROR90, TRUST
 
 from ..storage.location import Location
 from .layout import FILL, Sharded

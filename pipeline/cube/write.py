@@ -9,13 +9,13 @@ import zarr
 
 from s2sharp_core import S2SharpError
 
-from ..storage.digests import Digest, DigestStore, digest_store, settle
+from ..storage.digesting import DigestStore, digest_store
+from ..storage.digests import Digest, settle
 from ..storage.files import remove, version
 from ..storage.location import Location
-from .keys import chunk_key
-from .layout import Sharded, level_group
+from .layout import Sharded, level_group, shard_file
 
-__all__ = ["read_part", "shard_file", "write_shard"]
+__all__ = ["read_part", "write_shard"]
 
 
 _Opened = tuple[DigestStore, "dict[str, zarr.Array[Any]]"]
@@ -78,12 +78,6 @@ def write_shard(
         settle(store / file)
         written[name] = opened.take(file)
     return written
-
-
-def shard_file(layout: Sharded, name: str, time: int, row: int, col: int, level: int = 0) -> str:
-    """Return the name of a shard's file in its store."""
-    key = chunk_key(layout.moves, time, row, col)
-    return f"{level_group(layout, level)}/{name}/{key}".removeprefix("/")
 
 
 def read_part(

@@ -8,13 +8,12 @@ from s2sharp_core.faces import face
 __getattr__, __dir__, __all__ = face(
     __name__,
     {
-        "cluster": ["ALLOCATOR", "memory_of", "threads_of", "workers_of"],
         "events": ["Event", "Listener", "listeners"],
-        "flow": ["PASSING"],
         "frozen": ["Frozen"],
         "lease": ["Holder", "Lease", "TERM", "holder"],
-        "ledger": ["FINAL", "Ledger", "Record", "States"],
+        "ledger": ["FINAL", "Ledger", "PASSING", "Record", "States"],
         "phases": ["Engine", "Job", "Outcome", "Phase", "leased"],
+        "room": ["ALLOCATOR", "gpus", "memory_of", "threads_of", "workers_of"],
         "settings": ["Command", "folder", "meant", "split", "validation_message"],
         "verify": ["Broken", "recorded", "take_back"],
         "worker": ["Clock", "Peak", "REMEDY_NO_SPACE", "Written", "do_job", "net_thread"],

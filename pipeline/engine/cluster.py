@@ -1,36 +1,24 @@
 """Where units are done: processes of this machine, jobs of SLURM, or the workers of any Dask scheduler."""
 
-import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from ipaddress import ip_address
-from typing import Any, Protocol
+from typing import Any
 from urllib.parse import urlsplit
 
 import dask
-import torch
-from dask.system import CPU_COUNT
 from distributed import Client, LocalCluster, Nanny, Scheduler, Security
 from distributed.deploy.spec import SpecCluster
-from distributed.system import MEMORY_LIMIT
 
 from s2sharp_core import S2SharpError
 
 from ..storage.location import Location
+from .room import ALLOCATOR, Where, gpus_of, threads_of, workers_of
 from .slurm import jobs, read_profile
 from .worker import WORKER_THREADS
 
-__all__ = ["ALLOCATOR", "Cluster", "connect", "memory_of", "threads_of", "workers_of"]
-
-ALLOCATOR = {
-    "MALLOC_ARENA_MAX": "2",
-    "MALLOC_TRIM_THRESHOLD_": str(2**27),
-    "MALLOC_MMAP_THRESHOLD_": str(2**25),
-}
-"""How glibc's allocator is set for workers. Each arena keeps what it once had: two are enough for two busy threads.
-Dask's own threshold gives every array back when it is freed, and has it zeroed by the kernel when it is asked for
-again: with the many of a net that doubles its time."""
+__all__ = ["Cluster", "connect"]
 
 _ENVIRONMENT = {
     **ALLOCATOR,
@@ -52,21 +40,6 @@ _SETTINGS = {
 
 _SAFE = {"tls", "wss", "inproc"}
 """Encrypted, or within this process."""
-
-
-class Where(Protocol):
-    """What a configuration says about where units are done."""
-
-    @property
-    def scheduler(self) -> str | None: ...
-    @property
-    def insecure(self) -> bool: ...
-    @property
-    def cluster(self) -> str | None: ...
-    @property
-    def workers(self) -> int | None: ...
-    @property
-    def memory(self) -> float | None: ...
 
 
 @dataclass(frozen=True)
@@ -114,7 +87,7 @@ def connect(where: Where, home: Location) -> Iterator[Cluster]:
         preload = dask.config.get("distributed.worker.preload")
         with (
             dask.config.set({"distributed.worker.preload": [*preload, "s2sharp.engine.preload"]}),
-            _local(workers_of(where), _gpus(where)) as cluster,
+            _local(workers_of(where), gpus_of(where)) as cluster,
             Client(cluster, set_as_default=False) as client,
         ):
             yield Cluster(client, threads_of(where), _untended)
@@ -191,37 +164,3 @@ def _local(workers: int, gpus: tuple[str, ...]) -> SpecCluster:
         security=security,
         silence_logs=50,
     )
-
-
-def _gpus(where: Where) -> tuple[str, ...]:
-    """The GPUs that this process may use and was not told to leave alone, as CUDA_VISIBLE_DEVICES names them."""
-    if getattr(where, "device", "cpu") == "cpu":
-        return ()
-    count = torch.cuda.device_count()
-    named = os.environ.get("CUDA_VISIBLE_DEVICES")
-    return tuple(named.split(",") if named else map(str, range(count)))[:count]
-
-
-def workers_of(where: Where) -> int:
-    """Worker processes that are asked for: by default one, which uses all cores for the net, or one for each GPU."""
-    if where.workers or where.cluster or where.scheduler:
-        return where.workers or 1
-    return max(1, len(_gpus(where)))
-
-
-def threads_of(where: Where) -> int:
-    """Threads of each worker's net: what a job has; here, its share of the cores that this process may use."""
-    if where.cluster:
-        return read_profile(where.cluster).cores
-    return max(1, CPU_COUNT // workers_of(where))
-
-
-def memory_of(where: Where) -> float | None:
-    """Bytes that a worker may take up; None where only its cluster knows."""
-    if where.memory:
-        return where.memory * 1e9
-    if where.scheduler:
-        return None
-    if where.cluster:
-        return read_profile(where.cluster).bytes
-    return float(MEMORY_LIMIT / workers_of(where))

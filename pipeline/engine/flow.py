@@ -15,11 +15,10 @@ from distributed import Client, Future
 from distributed.client import ClosedClientError
 
 from s2sharp_core import S2SharpError
-from s2sharp_core.errors import Kind
 
-from .ledger import Record
+from .ledger import PASSING, Record
 
-__all__ = ["GPU", "PASSING", "EnoughError", "Flow", "Workers", "lost"]
+__all__ = ["GPU", "Flow", "Workers", "lost"]
 
 GPU = "GPU"
 """The Dask resource that nets ask for where workers offer it."""
@@ -30,9 +29,6 @@ _AHEAD = 2
 _RUN = 8
 # A unit is tried again after so many seconds, twice as long each further time.
 _BACKOFF = 5.0
-
-PASSING = frozenset(kind for kind in Kind if kind.may_pass)
-"""Kinds of failures that may pass; records hold them by name."""
 
 # A unit that has taken so many times the median of the others, and at least so many seconds, lags.
 _LAG, _LAG_SECONDS = 4.0, 60.0
@@ -45,10 +41,6 @@ _FETCH = 5.0
 # Seconds between two looks at who lags and who has come.
 _LOOK = 1.0
 T = TypeVar("T")
-
-
-class EnoughError(Exception):
-    """More units have failed than may."""
 
 
 def lost(unit: str, key: str, attempt: int, error: Exception, size: str) -> Record:

@@ -8,16 +8,21 @@ from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Literal, get_args
 
+from s2sharp_core.errors import Kind
+
 from ..storage.digests import Digest
 from ..storage.files import files, read_texts, remove, write_text
 from ..storage.location import Location
 
-__all__ = ["Ledger", "Record", "States", "Status"]
+__all__ = ["FINAL", "PASSING", "Ledger", "Record", "States", "Status"]
 
 Status = Literal["ok", "empty", "cloudy", "failed"]
 
 FINAL: frozenset[str] = frozenset({"ok", "empty", "cloudy"})
 """What need not be done again under the same key."""
+
+PASSING = frozenset(kind for kind in Kind if kind.may_pass)
+"""Kinds of failures that may pass; records hold them by name."""
 
 # Digits of a key that stand in a name.
 _DIGITS = 24

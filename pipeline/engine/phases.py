@@ -1,27 +1,36 @@
 """Keyed jobs, phase by phase, through one cluster: done jobs are skipped, and every outcome is counted."""
 
+import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import chain
-from typing import Any, Protocol
-
-from distributed import Client, Future
-from distributed.client import ClosedClientError
+from typing import TYPE_CHECKING, Any, Protocol
 
 from s2sharp_core import S2SharpError
 
 from ..storage.location import Location, store_errors
-from .cluster import Cluster, Where, connect
 from .events import Event, Listener
-from .flow import EnoughError, Flow, Workers, lost
 from .lease import Lease
 from .ledger import FINAL, Record
+from .room import Where
 from .worker import REMEDY_NO_SPACE, keep
 
+if TYPE_CHECKING:
+    from distributed import Client, Future
+
+    from .cluster import Cluster
+    from .flow import Workers
+
 __all__ = ["Engine", "Job", "Outcome", "Phase", "leased"]
+
+# What Dask's cluster takes to load, a run that has nothing left to do does not pay: it is imported where one is begun.
+
+
+class EnoughError(Exception):
+    """More units have failed than may."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -140,19 +149,23 @@ class Engine:
     _open: ExitStack = field(default_factory=ExitStack)
 
     @cached_property
-    def cluster(self) -> Cluster:
+    def cluster(self) -> "Cluster":
         """The cluster that the configuration names."""
+        from .cluster import connect
+
         self.begin()
         cluster = self._open.enter_context(connect(self.config, self.out))
         self.tell(Event("cluster", about={"dashboard": cluster.client.dashboard_link}))
         return cluster
 
     @property
-    def client(self) -> Client:
+    def client(self) -> "Client":
         return self.cluster.client
 
     @cached_property
-    def workers(self) -> Workers:
+    def workers(self) -> "Workers":
+        from .flow import Workers
+
         return Workers(self.client, self.cluster.tend)
 
     def carry_out(self, phases: Iterable[Phase]) -> None:
@@ -169,8 +182,9 @@ class Engine:
         first = next(left, None)
         if first is None:
             return
+        from .flow import Flow, lost
 
-        def submit(job: Job, attempt: int, where: dict[str, Any]) -> Future[Any]:
+        def submit(job: Job, attempt: int, where: dict[str, Any]) -> "Future[Any]":
             where = where if phase.gpu else {**where, "resources": None}
             return self.client.submit(phase.task, *phase.arguments(job), attempt, **where)
 
@@ -245,9 +259,15 @@ def leased(out: Location, seconds: float, tell: Listener, remedy: str = "") -> I
             ) from error
         try:
             yield lease
-        except store_errors(ClosedClientError) as error:
+        except store_errors(*_lost_client()) as error:
             raise S2SharpError(
                 "run-stopped",
                 f"The run in {out} stopped: {error}.",
                 f"{REMEDY_NO_SPACE}{remedy}",
             ) from error
+
+
+def _lost_client() -> tuple[type[Exception], ...]:
+    """What a client raises that has lost its scheduler; nothing where there has been no client."""
+    module = sys.modules.get("distributed.client")
+    return (module.ClosedClientError,) if module else ()

@@ -8,10 +8,10 @@ from s2sharp_core.faces import face
 __getattr__, __dir__, __all__ = face(
     __name__,
     {
+        "catalogue": ["picture_path"],
         "clean": ["leftovers"],
         "fits": ["draw_sample"],
         "phases": ["RunOutcome"],
-        "publish": ["picture_path"],
         "sensors": ["measure_datatake"],
         "status": ["at_work", "cube_status", "status_of"],
         "verify": ["verify_run"],

@@ -18,13 +18,11 @@ from ..engine.worker import Clock, do_job
 from ..planning.plan import Plan
 from ..planning.units import Datatake
 from ..storage.mirror import mirrored
+from .run import TOPIC, Run
 from .samples import Wish, draw, scenes_of
-from .unit import Run, idle_size, threads
+from .unit import idle_size, threads
 
-__all__ = ["TOPIC", "draw_sample", "fit_unit"]
-
-TOPIC = "s2sharp-fit"
-"""What workers tell of a fit under way: a dict of ``take``, ``step``, ``steps``, ``loss``."""
+__all__ = ["draw_sample", "fit_unit"]
 
 # Sides of windows in cells, the best first; the method's smallest comes last.
 _SIDES = (64, 32)

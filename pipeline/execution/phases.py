@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from s2sharp_core import S2SharpError
+from s2sharp_core.faces import Later
 
 from ..engine.events import Event
 from ..engine.ledger import FINAL, Ledger, Record
@@ -17,13 +18,18 @@ from ..planning.sensor_files import there
 from ..planning.standings import Standing, overviews, pictures, taken, units
 from ..planning.units import Datatake, Unit
 from ..storage.location import store_errors
-from .fits import TOPIC, fit_unit
-from .publish import publish_catalog, publish_unit
-from .sensors import measure_unit
+from .catalogue import publish_catalog
+from .run import TOPIC, Run
 from .staging import Stager
-from .unit import Run, overview_unit, sharpen_unit
 
 __all__ = ["RunOutcome", "phases", "unwritable"]
+
+# What workers do, by name: this process needs none of what computes.
+measure_unit = Later("s2sharp.execution.sensors", "measure_unit")
+fit_unit = Later("s2sharp.execution.fits", "fit_unit")
+sharpen_unit = Later("s2sharp.execution.unit", "sharpen_unit")
+overview_unit = Later("s2sharp.execution.unit", "overview_unit")
+publish_unit = Later("s2sharp.execution.publish", "publish_unit")
 
 
 @dataclass

@@ -1,31 +1,27 @@
 """What people open first: COGs, a STAC catalogue and a before/after picture of each acquisition."""
 
-from dataclasses import asdict
 from typing import Any
 
 import numpy as np
-import pystac
 
 from s2sharp_core import BANDS, S2SharpError
 
 from ..cube.layout import Layout
-from ..cube.open import open_written
-from ..engine.ledger import Ledger, Record
+from ..cube.written import grid_written, read_written
+from ..engine.ledger import Record
 from ..engine.worker import Clock, do_job
 from ..planning.plan import Plan
 from ..planning.units import Unit
 from ..publish.cogs import write_cogs
-from ..publish.panels import choose_spot
+from ..publish.panels import choose_spot, looked_at
 from ..publish.quicklook import quicklook
-from ..publish.stac import Provenance, stac_item, write_collection
 from ..scenes.acquisition import Acquisition
 from ..scenes.read import Files, load_block
 from ..storage.digests import vouched
-from ..storage.files import files
-from ..storage.location import Location
-from .unit import Run
+from .catalogue import picture_path
+from .run import Run
 
-__all__ = ["publish_catalog", "publish_unit"]
+__all__ = ["publish_unit"]
 
 # Pixels along an overview that is searched for the place to show.
 _OVERVIEW = 1500
@@ -50,16 +46,11 @@ def publish_unit(run: Run, unit: Unit, missing: tuple[str, ...], attempt: int = 
     return do_job(plan.out, plan.name(unit), plan.key(unit, missing), attempt, work, run.still)
 
 
-def picture_path(out: Location, acquisition: Acquisition) -> Location:
-    return out / "pictures" / f"{acquisition.id}.png"
-
-
 def _picture(plan: Plan, layout: Layout, acquisition: Acquisition, time: int) -> tuple[str, ...]:
     """Draw before and after; a place that cannot be read costs the picture only, with a warning."""
-    cube = open_written(plan.store, layout, time)
-    overview = open_written(plan.store, layout, time, layout.level_of(_OVERVIEW))
-    rows, cols = choose_spot(cube, overview=overview)
-    spot = cube.isel(y=rows, x=cols)
+    seen = looked_at((*layout.bands, *layout.layers))
+    overview = read_written(plan.store, layout, time, seen, layout.level_of(_OVERVIEW))
+    rows, cols = choose_spot(grid_written(plan.store, layout), overview=overview)
     box = layout.cells_at(rows, cols)
     coarse = tuple(b for b in plan.config.bands if BANDS[b].gsd > 10)
     try:
@@ -71,38 +62,6 @@ def _picture(plan: Plan, layout: Layout, acquisition: Acquisition, time: int) ->
     path = picture_path(plan.out, acquisition)
     title = f"{acquisition.datetime[:10]}  ·  EPSG:{layout.epsg}  ·  {plan.config.method}"
     credit = _CREDIT if "sentinel" in plan.config.collection else ""
-    quicklook(path, spot.load(), native, title, credit)
+    spot = read_written(plan.store, layout, time, layout.bands, place=(rows, cols))
+    quicklook(path, spot, native, title, credit)
     return ()
-
-
-def publish_catalog(plan: Plan) -> Location:
-    """Write the STAC collection and one item for each acquisition; returns the collection's path."""
-    items = [
-        _item(plan, layout, time, acquisition)
-        for layout in plan.layouts
-        for time, acquisition in enumerate(plan.of(layout.epsg))
-    ]
-    return write_collection(plan.out, items, "Sentinel-2 with all bands at 10 m, made by s2sharp.")
-
-
-def _item(plan: Plan, layout: Layout, time: int, acquisition: Acquisition) -> pystac.Item:
-    folder = plan.out / "cogs" / acquisition.id
-    names = [n for n in files(folder) if n.endswith(".tif") and "/" not in n]
-    cogs = {name.removesuffix(".tif"): folder / name for name in names}
-    thumbnail = picture_path(plan.out, acquisition)
-    provenance = Provenance(
-        id=acquisition.id,
-        datetime=f"{acquisition.datetime}Z",
-        platform=acquisition.scenes[0].platform,
-        cloud_cover=acquisition.cloud,
-        sources=tuple((scene.id, scene.href) for scene in acquisition.scenes),
-        method=plan.config.method,
-        weights=plan.weights_of(acquisition.take),
-        precision=plan.precision,
-        software=plan.software,
-        sensor=asdict(plan.sensor(acquisition.take)) if plan.coarse else None,
-    )
-    shown = thumbnail if thumbnail.exists() else None
-    record = Ledger(plan.out / "ledger").latest(f"{acquisition.id}/published")
-    digests = record.files if record else {}
-    return stac_item(plan.out, layout, time, acquisition.id, cogs, provenance, shown, digests)

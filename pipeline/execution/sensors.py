@@ -13,15 +13,15 @@ from typing import Any
 from s2sharp_core import S2SharpError
 from s2sharp_core.sensor.sensing import SIDES, Sensed, sense
 
-from ..engine.flow import PASSING
-from ..engine.ledger import Record
+from ..engine.ledger import PASSING, Record
 from ..engine.worker import Clock, Written, do_job
 from ..planning.plan import Plan
 from ..planning.sensor_files import about
 from ..planning.units import Datatake
 from ..storage.files import write_text
+from .run import Run
 from .samples import Window, Wish, draw, scenes_of
-from .unit import Run, idle_size, threads
+from .unit import idle_size, threads
 
 __all__ = ["measure_datatake", "measure_unit"]
 

@@ -1,9 +1,7 @@
 """Native shards copied near the workers, before and while they are read."""
 
 from collections import defaultdict
-from typing import Any
-
-from distributed import Future
+from typing import TYPE_CHECKING, Any
 
 from s2sharp_core import S2SharpError
 from s2sharp_core.lattice import Box
@@ -15,7 +13,10 @@ from ..planning.plan import Plan
 from ..planning.units import Unit
 from ..scenes.stage import Stage, clear
 from ..storage.location import store_errors
-from .unit import Run
+from .run import Run
+
+if TYPE_CHECKING:
+    from distributed import Future
 
 __all__ = ["Stager", "stage_unit"]
 
@@ -39,7 +40,7 @@ class Stager:
         stage = self._stages[acquisition.id]
         return stage, stage.needed(self._plan.wanted(unit).grow(self._plan.margin))
 
-    def need(self, unit: Unit) -> list[Future[Any]]:
+    def need(self, unit: Unit) -> "list[Future[Any]]":
         """The futures of the shards that a unit reads and that are not there yet; of one that is sent again they are new:
         what it waited for may have failed, or been lost with its worker.
         """

@@ -4,7 +4,6 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import lru_cache, partial
 from typing import Any
 
@@ -31,29 +30,12 @@ from ..scenes.disagreement import disagreement
 from ..scenes.doubt import offset_doubt
 from ..scenes.radiometry import decode, reference_offset
 from ..scenes.read import Block, Reader, load_block, load_scl
-from ..storage.location import Location
+from .run import Run
 
-__all__ = ["Run", "idle_size", "overview_unit", "sharpen_unit"]
+__all__ = ["idle_size", "overview_unit", "sharpen_unit"]
 
 # Every so many shards along both axes, one is checked for bands that do not lie on each other.
 _PROBE = 4
-
-
-@dataclass(frozen=True)
-class Run:
-    """Where a worker finds its plan, and how many threads the net may use (0: as they are set)."""
-
-    out: Location
-    stamp: str
-    threads: int
-
-    @property
-    def plan(self) -> Plan:
-        return Plan.under(self.out, self.stamp)
-
-    def still(self) -> None:
-        """Raise where another run has taken the folder over."""
-        Plan.check(self.out, self.stamp)
 
 
 @lru_cache(maxsize=1)

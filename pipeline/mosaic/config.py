@@ -1,24 +1,36 @@
 """What to make a mosaic of, how and on which grid: validated before anything starts."""
 
 import re
-from typing import Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from pydantic import Field, ValidationError, field_validator, model_validator
-from pyproj import CRS
-from pyproj.exceptions import CRSError
 
 from s2sharp_core import BANDS, S2SharpError
 from s2sharp_core.bands import in_order, names_of
 
-from ..catalog.antimeridian import valid_bbox
+from ..catalog.degrees import valid_bbox
 from ..engine.settings import Command, folder, split, validation_message
 from ..storage.location import Located
+
+if TYPE_CHECKING:
+    from pyproj import CRS
 
 __all__ = ["BLOCK", "MosaicConfig", "configure"]
 
 BLOCK = 512
 """Side, in pixels, of what is resampled at once: squares of one shape, anchored to the grid, so that the
 same place comes out the same whatever the tiles."""
+
+
+def _crs(text: str) -> "CRS":
+    """The CRS that a text names, else a ``ValueError``."""
+    from pyproj import CRS  # help, which shows these fields, needs none
+    from pyproj.exceptions import CRSError
+
+    try:
+        return CRS.from_user_input(text)
+    except CRSError as error:
+        raise ValueError(str(error)) from error
 
 
 class MosaicConfig(Command):
@@ -122,8 +134,8 @@ class MosaicConfig(Command):
         if value is None:
             return None
         try:
-            crs = CRS.from_user_input(value)
-        except CRSError as error:
+            crs = _crs(value)
+        except ValueError as error:
             raise ValueError(f"{value!r} is no CRS that is known; an example: EPSG:3035") from error
         if not (crs.is_projected or crs.is_geographic) or len(crs.axis_info) != 2:
             raise ValueError(f"{value!r} ({crs.name}) has no two axes on the ground")
@@ -151,7 +163,7 @@ class MosaicConfig(Command):
                 f"feather: goes with --by best, not with {self.by}, which has no borders"
             )
         if self.crs is not None and self.resolution is None:
-            unit = CRS.from_user_input(self.crs).axis_info[0].unit_name
+            unit = _crs(self.crs).axis_info[0].unit_name
             if unit != "metre":
                 raise ValueError(f"resolution: give one in the CRS's unit, {unit}")
         if self.to == self.out:

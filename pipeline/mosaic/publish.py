@@ -9,11 +9,11 @@ import pystac
 import zarr
 from pystac.extensions.projection import ProjectionExtension
 from pystac.utils import str_to_datetime
-from rasterio.windows import Window
 
 from s2sharp_core import BANDS
 
-from ..publish.cogs import CogProfile, Frame, write_pictures
+from ..publish.cogs import write_pictures
+from ..publish.frames import CogProfile, Frame
 from ..publish.stac import PROCESSING, ZARR, add_picture, footprint, relative, write_collection
 from ..storage.arrays import zarr_store
 from ..storage.digests import Digest, vouched
@@ -61,7 +61,7 @@ def publish_tile(plan: MosaicPlan, tile: Tile, takes: Takes) -> tuple[int, dict[
         return 0, {}
     left, _, _, top = plan.grid.bounds(asked)
     height, width = asked.shape
-    parts = ((at, Window(0, 0, width, height)),)
+    parts = ((at, (slice(0, height), slice(0, width))),)
     frame = Frame(plan.grid.crs, plan.grid.resolution, (left, top), asked.shape, parts)
     rasters = {band: CogProfile.of(band) for band in plan.bands}
     (layer,) = (name for name in plan.canvas.layers if name != "valid")

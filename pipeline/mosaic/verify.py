@@ -4,7 +4,7 @@ import itertools
 import random
 from collections.abc import Callable
 
-from ..cube.write import shard_file
+from ..cube.layout import shard_file
 from ..engine.lease import Lease
 from ..engine.ledger import Ledger
 from ..engine.verify import Broken, recorded, take_back

@@ -1,4 +1,4 @@
-"""What a run asks for, in time and place; and what to say where nothing was found."""
+"""What to say where nothing was found, or nothing can be found any more."""
 
 import warnings
 from collections.abc import Sequence
@@ -10,33 +10,17 @@ from s2sharp_core import S2SharpError
 from ..catalog.addresses import public
 from ..catalog.interval import interval
 from ..catalog.metadata import span
-from ..catalog.search import search
 from ..scenes.acquisition import Acquisition
 from ..scenes.scene import Refusal
 from .area import reach
 from .config import RunConfig
+from .queries import when
 
-__all__ = ["nothing_found", "tell_closed", "when"]
+__all__ = ["nothing_found", "tell_closed"]
 
 # Of a second look without a time: it is a courtesy, and must not take long.
 _LOOK_SECONDS = 20.0
 _LOOK_ITEMS = 500
-
-
-def when(config: RunConfig) -> str:
-    """The interval to search: the one asked for, from ``since`` on where that is a date."""
-    if config.since in (None, "last"):
-        return config.datetime
-    begin, end = interval(config.datetime)
-    since, _ = interval(str(config.since))
-    first = max((moment for moment in (begin, since) if moment), default=None)
-    if first and end and first > end:
-        raise S2SharpError(
-            "nothing-found",
-            f"What was asked for, {config.datetime}, ends before {config.since}.",
-            "Choose a later --datetime, or an earlier --since.",
-        )
-    return "/".join(moment.isoformat() if moment else ".." for moment in (first, end))
 
 
 def tell_closed(config: RunConfig) -> None:
@@ -96,6 +80,8 @@ def _asked(config: RunConfig) -> str:
 
 def _at_other_times(config: RunConfig) -> str:
     """What the catalogue has there when no time is asked for, as the end of a sentence; "" where that takes long to know."""
+    from ..catalog.search import search  # here alone: who goes on with a run searches nothing
+
     there = search(
         config.catalog,
         config.collection,

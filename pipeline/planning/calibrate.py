@@ -1,8 +1,13 @@
-"""Time and memory of one window, measured in a process of its own: ``python -m s2sharp.planning.calibrate JSON``."""
+"""A process of its own that loads nets: it says what a method will be like, and measures a window's time and memory.
+
+``python -m s2sharp.planning.calibrate`` answers a line of JSON by a line of JSON.
+"""
 
 import json
+import os
 import sys
 import time
+from dataclasses import asdict
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -14,13 +19,15 @@ import torch
 from s2sharp_core import BANDS, METHODS, S2SharpError, load_sharpener
 from s2sharp_core.blocks import context, sharpen_block, side_by_side
 from s2sharp_core.lattice import Box
-from s2sharp_core.learning.fitting import FitOptions
-from s2sharp_core.sensor.observation import Sensor
+from s2sharp_core.learning.options import FitOptions
+from s2sharp_core.sensor.known import Sensor
 from s2sharp_core.sensor.sample import Sample
 from s2sharp_core.sharpeners.registry import unfitted_sharpener
 
 from ..engine.worker import Peak
-from .method import judged
+from .apart import Outline
+from .config import RunConfig
+from .ready import digest_of, judged, outline, start_of
 
 # How often: what an allocator keeps shows after the first time only.
 _TIMES = 3
@@ -109,5 +116,46 @@ def _fit(settings: dict[str, Any]) -> tuple[float, float]:
     return seconds[0] + step * (settings["fit_steps"] - _FEW), float(peak.bytes - idle + more)
 
 
+def outline_of(config: RunConfig, coarse: tuple[str, ...], device: str) -> Outline:
+    """What a plan needs to know of the sharpener.
+
+    Raises
+    ------
+    S2SharpError
+        As :func:`~s2sharp_core.load_sharpener`, and where weights to start from are missing.
+    """
+    sharpener = outline(config, coarse, device)
+    return Outline(
+        reads=sharpener.reads,
+        margin=context(sharpener),
+        digest=digest_of(config, sharpener),
+        weights=sharpener.weights,
+        start=start_of(config, coarse),
+        precision=sharpener.precision,
+    )
+
+
+def _outline(settings: dict[str, Any]) -> dict[str, Any]:
+    config = RunConfig.model_validate(settings["config"])
+    return asdict(outline_of(config, tuple(settings["coarse"]), settings["device"]))
+
+
+_ANSWERS = {"outline": _outline, "measure": measure}
+
+
+def _serve() -> None:
+    """Answer until nobody asks any more; what libraries print goes to the standard error."""
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)
+    for line in sys.stdin:
+        asked = json.loads(line)
+        try:
+            said = {"found": _ANSWERS[asked["what"]](asked["settings"])}
+        except S2SharpError as error:
+            said = {"error": [error.kind, error.message, error.remedy]}
+        answers.write(json.dumps(said) + "\n")
+        answers.flush()
+
+
 if __name__ == "__main__":
-    sys.stdout.write(json.dumps(measure(json.loads(sys.argv[1]))))
+    _serve()

@@ -12,7 +12,7 @@ from s2sharp_core import BANDS, S2SharpError
 from s2sharp_core.bands import CIRRUS, MEASURED, in_order, names_of
 
 from ..catalog.access import Access
-from ..catalog.antimeridian import valid_bbox
+from ..catalog.degrees import valid_bbox
 from ..engine.settings import Command, folder, meant, split, validation_message
 from ..storage.location import Located
 

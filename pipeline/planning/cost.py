@@ -1,10 +1,6 @@
 """What a run will cost, before any pixel moves: reads, units, memory, output and time."""
 
-import json
 import math
-import os
-import subprocess
-import sys
 from dataclasses import asdict, dataclass
 from itertools import groupby
 from typing import Protocol
@@ -12,12 +8,13 @@ from typing import Protocol
 import numpy as np
 
 from s2sharp_core import BANDS, S2SharpError
+from s2sharp_core.bands import TRUST
 from s2sharp_core.lattice import Box
-from s2sharp_core.sharpeners import TRUST
 
-from ..engine.cluster import ALLOCATOR, memory_of, threads_of, workers_of
 from ..engine.ledger import FINAL, Ledger
-from ..scenes.raster import GDAL_CACHE
+from ..engine.room import memory_of, threads_of, workers_of
+from ..scenes.scene import GDAL_CACHE
+from .apart import known
 from .method import base_sensor, weights_folder
 from .plan import Plan
 from .sensor_files import there
@@ -66,7 +63,7 @@ class Estimate:
 
 
 def estimate(plan: Plan) -> Estimate:
-    """Count the units, and time one window in a process of its own (a few seconds)."""
+    """Count the units, and time one window in a process of its own (a few seconds), unless this user's cache knows it."""
     some = plan.asked[:: -(-len(plan.asked) // _COUNTED)]
     share = len(plan.asked) / len(some)
     counted = _count(plan, frozenset(some))
@@ -209,20 +206,8 @@ def _calibrate(plan: Plan, threads: int, *, learns: bool) -> dict[str, float]:
         "windows": max(-(-cols // config.window) for _, _, cols in _sides(plan)),
         "threads": threads,
     }
-    done = subprocess.run(  # noqa: S603  (our own module, with our own settings)
-        [sys.executable, "-m", "s2sharp.planning.calibrate", json.dumps(settings)],
-        capture_output=True,
-        text=True,
-        check=False,
-        env={**os.environ, **ALLOCATOR, "OMP_WAIT_POLICY": "PASSIVE"},
-    )
-    if done.returncode:
-        raise S2SharpError(
-            "calibration-failed",
-            f"Sharpening one window failed: {done.stderr.strip().splitlines()[-1:]}.",
-            "Choose a smaller --window, or another --method or --device.",
-        )
-    return {key: float(value) for key, value in json.loads(done.stdout).items()}
+    weights = (config.weights, config.warm_start)
+    return {key: float(value) for key, value in known("measure", settings, weights).items()}
 
 
 def _sides(plan: Plan) -> set[tuple[int, int, int]]:

@@ -9,8 +9,7 @@ from s2sharp_core.bands import BANDS, MEASURED, native_gsd
 from s2sharp_core.lattice import Box
 
 from ..catalog.addresses import public
-from ..cube.layout import Layout
-from ..cube.write import shard_file
+from ..cube.layout import Layout, shard_file
 from ..storage.location import Location
 from .plan import Plan
 from .units import Unit

@@ -8,10 +8,9 @@ import pystac
 
 from s2sharp_core import S2SharpError
 
-from ..catalog.search import search
+from ..catalog.parquet import whole
 from ..scenes.acquisition import Acquisition, Choice, group, numbered
 from ..scenes.doubt import offsets_of_pixels, with_offsets
-from ..scenes.items import write_items
 from ..scenes.scene import Refusal
 from .config import RunConfig
 from .frozen import frozen_items
@@ -27,27 +26,29 @@ def freeze_items(
     items: Iterable[pystac.Item], reads: tuple[str, ...], config: RunConfig
 ) -> tuple[bytes, list[Acquisition], list[Refusal], list[Choice]]:
     """Items as stac-geoparquet, and what they make."""
+    from ..scenes.items import write_items
+
     with TemporaryDirectory() as folder:
         file = Path(folder) / "items.parquet"
         found = write_items(file, items, reads, config.catalog, config.access)
         return file.read_bytes(), *found
 
 
-def read_items(items: bytes, config: RunConfig) -> Iterator[pystac.Item]:
+def read_items(items: bytes) -> Iterator[pystac.Item]:
     """What :func:`freeze_items` made."""
     if not items:
         return
     with TemporaryDirectory() as folder:
         file = Path(folder) / "items.parquet"
         file.write_bytes(items)
-        yield from search(str(file), config.collection, WORLD, "2015/..")
+        yield from whole(str(file))
 
 
 def with_acquisitions(plan: Plan) -> Plan:
     """The plan of a run that is continued, with the acquisitions that its frozen items make."""
     config = plan.config
     items, fit_items = frozen_items(plan.out)
-    found, *_ = group(read_items(items, config), plan.files, config.catalog, config.access)
+    found, *_ = group(read_items(items), plan.files, config.catalog, config.access)
     offsets = plan.offsets if config.trust_offset == "pixels" else {}
     there = {a.id: numbered(with_offsets(a, offsets), plan.numbers.get(a.id, ())) for a in found}
     ids = [name for layout in plan.layouts for name in layout.ids]
@@ -63,9 +64,7 @@ def with_acquisitions(plan: Plan) -> Plan:
             "acquisitions": tuple(there[name] for name in ids),
             "datatakes": by_datatake(
                 with_offsets(a, offsets)
-                for a in group(
-                    read_items(fit_items, config), plan.reads, config.catalog, config.access
-                )[0]
+                for a in group(read_items(fit_items), plan.reads, config.catalog, config.access)[0]
             ),
             "items": items,
             "fit_items": fit_items,

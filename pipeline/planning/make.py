@@ -11,26 +11,26 @@ from operator import or_
 
 import pystac
 import shapely
-import torch
 
 from s2sharp_core import BANDS, METHODS
 from s2sharp_core.bands import CELL, in_order
-from s2sharp_core.blocks import context
 from s2sharp_core.lattice import Box, Lattice
 
 from ..catalog.addresses import safe_name
 from ..catalog.metadata import datatake, tile
 from ..catalog.search import search
-from ..cube.layout import Layout
+from ..cube.layout import Layout, chunk_side
+from ..engine.room import gpus
 from ..scenes.acquisition import Acquisition, Choice
 from ..scenes.scene import Refusal, edges_of
-from ..storage.arrays import chunk_side
+from .apart import Outline, outlined
 from .area import area_digest, area_shape, reach
-from .asked import nothing_found, when
+from .asked import nothing_found
 from .config import RunConfig
 from .items import WORLD, believing, by_datatake, freeze_items, read_items
-from .method import check_fit, digest_of, fits, outline, start_of
+from .method import check_fit, fits
 from .plan import Plan
+from .queries import when
 from .sensor_files import given_sensors
 from .units import Datatake
 
@@ -74,12 +74,10 @@ def make_plan(config: RunConfig) -> Plan:
     coarse = tuple(band for band in config.bands if BANDS[band].gsd > 10)
     device = config.device
     if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-    sharpener = outline(config, coarse, device) if coarse else None
-    needed = sharpener.reads if sharpener else ()
-    reads = in_order({*needed, *(band for band in config.bands if BANDS[band].gsd == 10)})
-    margin = context(sharpener) if sharpener else 0
-    found = find_items(config, (*reads, *config.native), margin, b"")
+        device = "cuda" if gpus() else "cpu"
+    method = outlined(config, coarse, device) if coarse else Outline()
+    reads = in_order({*method.reads, *(band for band in config.bands if BANDS[band].gsd == 10)})
+    found = find_items(config, (*reads, *config.native), method.margin, b"")
     if not found.acquisitions:
         raise nothing_found(config, found.every, found.cloudy, found.refused)
     learns = bool(coarse) and fits(config)
@@ -102,11 +100,11 @@ def make_plan(config: RunConfig) -> Plan:
         choices=found.choices,
         layouts=tuple(layouts_of(config, found.acquisitions)),
         reads=reads,
-        margin=margin,
-        digest=digest_of(config, sharpener) if sharpener else "",
-        weights=sharpener.weights if sharpener else {},
-        start=start_of(config, coarse) if coarse else {},
-        precision=sharpener.precision if sharpener else "",
+        margin=method.margin,
+        digest=method.digest,
+        weights=method.weights,
+        start=method.start,
+        precision=method.precision,
         device=device,
         shape=area_digest(config),
         staged=staged_by_default(config, found.acquisitions),
@@ -134,7 +132,7 @@ def find_items(config: RunConfig, reads: tuple[str, ...], margin: int, before: b
             yield item
 
     frozen_items, every, refused, choices = freeze_items(
-        chain(read_items(before, config), items()), reads, config
+        chain(read_items(before), items()), reads, config
     )
     new = [a for a in every if any(scene.id in seen for scene in a.scenes)]
     clear = [a for a in new if a.cloud is None or a.cloud <= config.max_cloud]
@@ -184,9 +182,7 @@ def datatakes_of(
             tiles = list(dict.fromkeys(tile(item) for item in own))[:_TILES]
             yield from (item for item in own if tile(item) in tiles)
 
-    frozen_items, found, *_ = freeze_items(
-        chain(read_items(before, config), items()), reads, config
-    )
+    frozen_items, found, *_ = freeze_items(chain(read_items(before), items()), reads, config)
     return by_datatake(found), frozen_items
 
 

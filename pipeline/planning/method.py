@@ -1,16 +1,14 @@
-"""The method that a run was asked for: what it will be like, what it is fitted with, and it itself."""
+"""The method that a run was asked for: what it is fitted with, and its weights."""
 
 import hashlib
 import json
 from functools import lru_cache
 from pathlib import Path
 
-from s2sharp_core import BANDS, METHODS, S2SharpError, Sharpener, load_sharpener
-from s2sharp_core.learning.fitting import FitOptions
-from s2sharp_core.sensor.observation import SENTINEL2, Sensor
-from s2sharp_core.sensor.sensing import NAMED
-from s2sharp_core.sharpeners import NetSharpener, WindowFitted, WithError90, WithTrust
-from s2sharp_core.sharpeners.registry import unfitted_sharpener
+from s2sharp_core import METHODS, S2SharpError
+from s2sharp_core.learning.options import FitOptions
+from s2sharp_core.sensor.known import NAMED, SENTINEL2, Sensor
+from s2sharp_core.sharpeners.methods import known
 
 from ..storage.files import contents, files, read_text
 from ..storage.location import Location
@@ -21,14 +19,9 @@ __all__ = [
     "base_sensor",
     "brief",
     "check_fit",
-    "digest_of",
     "fits",
     "fitted_weights",
-    "judged",
     "options_of",
-    "outline",
-    "ready",
-    "start_of",
     "weights_folder",
 ]
 
@@ -41,8 +34,7 @@ def check_fit(config: RunConfig) -> None:
     S2SharpError
         ``bad-config``; ``method-unknown``.
     """
-    if config.method not in METHODS:
-        load_sharpener(config.method)
+    method = known(config.method)
     given = [
         flag
         for flag, value in (
@@ -52,7 +44,6 @@ def check_fit(config: RunConfig) -> None:
         )
         if value
     ]
-    method = METHODS[config.method]
     why = ""
     if method.fit is None:
         why = f"{config.method} does not learn on the scene: there is nothing to fit"
@@ -97,94 +88,6 @@ def weights_folder(weights: Location | None) -> Path | None:
 def base_sensor(config: RunConfig) -> Sensor:
     """The sensor of datatakes that have none of their own."""
     return NAMED.get(config.sensor, SENTINEL2)
-
-
-def outline(config: RunConfig, coarse: tuple[str, ...], device: str) -> Sharpener:
-    """The sharpener, or what it will be like once it has been fitted, before anything is measured."""
-    sensor = base_sensor(config)
-    if fits(config):
-        blank = unfitted_sharpener(config.method, coarse, device, config.precision, sensor)
-        return judged(blank, trust=config.trust, error90=config.error90)
-    return ready(config, coarse, device, None, config.precision, sensor)
-
-
-def ready(
-    config: RunConfig,
-    coarse: tuple[str, ...],
-    device: str,
-    fitted: Location | None,
-    precision: str,
-    sensor: Sensor,
-) -> Sharpener:
-    """The sharpener itself; ``fitted``: where its weights were left, if it was fitted in this run."""
-    bare = _bare(config, coarse, device, fitted, precision, sensor)
-    return judged(bare, trust=config.trust, error90=config.error90)
-
-
-def judged(bare: Sharpener, *, trust: bool, error90: bool) -> Sharpener:
-    """The sharpener with what a run was asked to say about its errors.
-
-    Raises
-    ------
-    S2SharpError
-        ``not-calibrated``.
-    """
-    sharpener = WithTrust(bare) if trust else bare
-    return WithError90(sharpener) if error90 else sharpener
-
-
-def _bare(
-    config: RunConfig,
-    coarse: tuple[str, ...],
-    device: str,
-    fitted: Location | None,
-    precision: str,
-    sensor: Sensor,
-) -> Sharpener:
-    if config.fit == "window":
-        method, options = METHODS[config.method], options_of(config)
-        anew = WindowFitted(method, coarse, options, device, config.fit_threads)
-        anew.see_with(sensor)
-        return anew
-    folder = weights_folder(fitted or config.weights)
-    return load_sharpener(config.method, coarse, folder, device, precision, sensor)
-
-
-def digest_of(config: RunConfig, sharpener: Sharpener) -> str:
-    """Of the sharpener; of one that is fitted yet, with what its fit will follow from."""
-    if not fits(config):
-        return sharpener.digest
-    options = options_of(config)
-    coarse = tuple(band for band in sharpener.bands if band in BANDS)
-    start = start_of(config, coarse) or None
-    facts = [sharpener.digest, options.steps, options.seed, start]
-    # Sums run in another order on another number of threads: the weights would not be the same.
-    facts += [config.fit_windows, config.fit_threads, dict(METHODS[config.method].constants)]
-    return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
-
-
-def start_of(config: RunConfig, coarse: tuple[str, ...]) -> dict[str, str]:
-    """The weights that fits begin from: file → sha256; empty where they begin at random.
-
-    Raises
-    ------
-    S2SharpError
-        ``weights-missing``, before anything starts.
-    """
-    folder = config.warm_start
-    if folder is None:
-        return {}
-    there = fitted_weights(folder)
-    blank = unfitted_sharpener(config.method, coarse, "cpu")
-    files = blank.files if isinstance(blank, NetSharpener) else ()
-    missing = [file for file in files if file not in there]
-    if missing:
-        raise S2SharpError(
-            "weights-missing",
-            f"{folder} lacks {', '.join(missing)}, which the fits of {config.method} should begin from.",
-            f"Make them with `s2sharp train --method {config.method}`, or leave --warm-start out.",
-        )
-    return {file: there[file] for file in files}
 
 
 def fitted_weights(folder: Location) -> dict[str, str]:

@@ -6,29 +6,33 @@ import json
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import asdict
 from functools import cached_property, lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import shapely
 from pydantic import Field, TypeAdapter
 
-from s2sharp_core import BANDS, S2SharpError, Sharpener
+from s2sharp_core import BANDS, S2SharpError
 from s2sharp_core.lattice import Box
-from s2sharp_core.learning.fitting import FitOptions
-from s2sharp_core.sensor.observation import Sensor
+from s2sharp_core.learning.options import FitOptions
+from s2sharp_core.sensor.known import Sensor
 
 from ..cube.layout import Layout
 from ..engine.frozen import Frozen
 from ..scenes.acquisition import Acquisition, Choice
-from ..scenes.read import Files, Reader
 from ..scenes.scene import Refusal
-from ..scenes.stage import Stage
 from ..storage.files import read_text, write_text
 from ..storage.location import Location
 from .area import area_shape
 from .config import RunConfig
-from .method import base_sensor, brief, fitted_weights, options_of, outline, ready
+from .method import base_sensor, brief, fitted_weights, options_of
 from .units import Datatake, Unit, unit_name, unit_named
+
+if TYPE_CHECKING:
+    from s2sharp_core import Sharpener
+
+    from ..scenes.read import Reader
+    from ..scenes.stage import Stage
 
 __all__ = ["AREA", "ARITHMETIC", "Plan", "freeze_acquisition"]
 
@@ -132,7 +136,7 @@ class Plan(Frozen):
         """The bands that have to be sharpened."""
         return tuple(band for band in self.config.bands if BANDS[band].gsd > 10)
 
-    def sharpener(self, take: str) -> Sharpener | None:
+    def sharpener(self, take: str) -> "Sharpener | None":
         """The sharpener of a datatake, loaded once a process; None when only 10 m bands are asked for.
 
         Raises
@@ -142,6 +146,8 @@ class Plan(Frozen):
         """
         if not self.coarse:
             return None
+        from .ready import ready  # what computes: most who read a plan need none of it
+
         arithmetic = self.precision.split()[0]
         fitted, sensor = self.fit_folder(take), self.sensor(take)
         sharpener = ready(self.config, self.coarse, self.device, fitted, arithmetic, sensor)
@@ -158,8 +164,10 @@ class Plan(Frozen):
             )
         return sharpener
 
-    def outline(self) -> Sharpener | None:
+    def outline(self) -> "Sharpener | None":
         """The sharpener as it is before any fit."""
+        from .ready import outline
+
         return outline(self.config, self.coarse, self.device) if self.coarse else None
 
     @property
@@ -337,7 +345,9 @@ class Plan(Frozen):
         text = json.dumps(facts, default=lambda x: x.__dict__, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()
 
-    def stage(self, acquisition: Acquisition) -> Stage:
+    def stage(self, acquisition: Acquisition) -> "Stage":
+        from ..scenes.stage import Stage
+
         layout = self.layout(acquisition.epsg)
         box = acquisition.box & layout.area.grow(self.margin)
         scl = ("SCL",) if any(scene.scl for scene in acquisition.scenes) else ()
@@ -349,7 +359,9 @@ class Plan(Frozen):
             shard=layout.shard,
         )
 
-    def reader(self, acquisition: Acquisition) -> Reader:
+    def reader(self, acquisition: Acquisition) -> "Reader":
+        from ..scenes.read import Files
+
         return self.stage(acquisition) if self.staged else Files(acquisition)
 
     def facts(self, epsg: int) -> dict[str, Any]:

@@ -9,10 +9,10 @@ from s2sharp_core import S2SharpError
 from ..catalog.interval import interval
 from ..storage.files import read_text, write_text
 from ..storage.location import Location
-from .asked import when
+from .config import RunConfig
 from .plan import Plan
 
-__all__ = ["Query", "begun", "done", "owed"]
+__all__ = ["Query", "begun", "done", "owed", "when"]
 
 _Bounds = tuple[float, float, float, float]
 
@@ -110,3 +110,19 @@ def _keep(out: Location, queries: tuple[Query, ...]) -> None:
 
 def _file(out: Location) -> Location:
     return out / "owed.json"
+
+
+def when(config: RunConfig) -> str:
+    """The interval to search: the one asked for, from ``since`` on where that is a date."""
+    if config.since in (None, "last"):
+        return config.datetime
+    begin, end = interval(config.datetime)
+    since, _ = interval(str(config.since))
+    first = max((moment for moment in (begin, since) if moment), default=None)
+    if first and end and first > end:
+        raise S2SharpError(
+            "nothing-found",
+            f"What was asked for, {config.datetime}, ends before {config.since}.",
+            "Choose a later --datetime, or an earlier --since.",
+        )
+    return "/".join(moment.isoformat() if moment else ".." for moment in (first, end))

@@ -3,21 +3,21 @@
 from collections.abc import Iterator
 from dataclasses import replace
 
-import torch
-
 from s2sharp_core import S2SharpError
 
 from ..catalog.addresses import public
 from ..cube.layout import Layout
+from ..engine.room import gpus
 from ..engine.settings import Command
 from ..scenes.acquisition import numbered
+from .apart import outlined
 from .area import area_digest
 from .asked import nothing_found, tell_closed
 from .config import RunConfig
 from .frozen import read_plan
 from .items import believing, with_acquisitions
 from .make import datatakes_of, find_items, layouts_of, staged_by_default
-from .method import digest_of, fitted_weights
+from .method import fitted_weights
 from .plan import Plan
 from .sensor_files import given_sensors
 
@@ -178,11 +178,10 @@ def _other_model(plan: Plan) -> Iterator[str]:
     there = fitted_weights(folder) if folder else {}
     if any(there.get(file, sha256) != sha256 for file, sha256 in plan.start.items()):
         yield f"the weights in {folder}"
-    elif plan.coarse and not plan.start and (plan.device == "cpu" or torch.cuda.is_available()):
-        sharpener = plan.outline()
-        assert sharpener is not None  # noqa: S101  (there are coarse bands)
-        now = digest_of(config, sharpener)
-        if now != plan.digest:
-            yield f"{config.method} and its weights, by their digest: {plan.digest[:12]} → {now[:12]}"
-        if sharpener.precision != plan.precision:
-            yield f"precision: {plan.precision} → {sharpener.precision}"
+    elif plan.coarse and not plan.start and (plan.device == "cpu" or gpus()):
+        now = outlined(config, plan.coarse, plan.device)
+        if now.digest != plan.digest:
+            was, is_now = plan.digest[:12], now.digest[:12]
+            yield f"{config.method} and its weights, by their digest: {was} → {is_now}"
+        if now.precision != plan.precision:
+            yield f"precision: {plan.precision} → {now.precision}"

@@ -3,10 +3,10 @@
 import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from s2sharp_core import S2SharpError, Sensor
-from s2sharp_core.sensor.sensing import Sensed, checked
+from s2sharp_core.sensor.known import checked
 
 from ..storage.files import read_text
 from ..storage.location import place, store_errors
@@ -14,10 +14,13 @@ from .config import NAMED, RunConfig
 from .plan import Plan
 from .units import Datatake
 
+if TYPE_CHECKING:
+    from s2sharp_core.sensor.sensing import Sensed
+
 __all__ = ["about", "brief", "given_sensors", "many", "there"]
 
 
-def about(seen: Sensed, windows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def about(seen: "Sensed", windows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """A sensor as it is kept: with the figures that it follows from, and the windows that were looked at."""
     return {
         "sensor": asdict(seen.sensor),

@@ -8,8 +8,9 @@ from s2sharp_core.faces import face
 __getattr__, __dir__, __all__ = face(
     __name__,
     {
-        "cogs": ["CogProfile", "Frame", "write_cogs", "write_pictures"],
-        "panels": ["Panel", "Spot", "choose_spot", "orientation", "pair", "trust"],
+        "cogs": ["write_cogs", "write_pictures"],
+        "frames": ["CogProfile", "Frame"],
+        "panels": ["Panel", "Spot", "choose_spot", "looked_at", "orientation", "pair", "trust"],
         "stac": [
             "PROCESSING",
             "Provenance",

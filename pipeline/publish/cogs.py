@@ -2,10 +2,9 @@
 
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import rasterio
@@ -15,75 +14,19 @@ from rasterio.errors import RasterioError
 from rasterio.windows import Window
 
 from s2sharp_core import BANDS, S2SharpError
-from s2sharp_core.bands import ERROR90
 
-from ..cube.layout import FILL, LAYERS, SCALE, Layout, error_layers
+from ..cube.layout import Layout, error_layers
 from ..storage.arrays import zarr_store
 from ..storage.files import put, remove
 from ..storage.location import Location, store_errors
+from .frames import CogProfile, Frame
 
-__all__ = ["CogProfile", "Frame", "write_cogs", "write_pictures"]
+__all__ = ["write_cogs", "write_pictures"]
 
 _TILE = 512
 # Enough for the tiles of a shard's row of blocks; GDAL's default is a share of the machine's memory.
 _CACHE_MB = 128
 _PARTIAL = ".partial-"
-
-
-@dataclass(frozen=True)
-class CogProfile:
-    """What a COG of one variable says about its pixels."""
-
-    dtype: str
-    nodata: int
-    scale: float
-    description: str
-    overviews: Literal["average", "mode", "rms"]
-
-    @classmethod
-    def of(cls, variable: str) -> "CogProfile":
-        if variable in BANDS:
-            about = f"{variable} reflectance, {BANDS[variable].wavelength:.0f} nm"
-            return cls("int16", FILL, SCALE, about, "average")
-        if variable.endswith(ERROR90):
-            (layer,) = error_layers([variable.removesuffix(ERROR90)]).values()
-            # Overviews of a file as those of the cube.
-            return cls(layer[0], 0, SCALE, layer[1], "rms")
-        dtype, about, _ = LAYERS[variable]
-        return cls(dtype, 0, 1.0, about, "mode")
-
-
-@dataclass(frozen=True)
-class Frame:
-    """Where a picture lies, and how it is copied from an array.
-
-    ``crs``: EPSG:… or WKT; ``pixel``: its side in the CRS's units; ``corner``: the upper left one, (x, y);
-    ``shape``: (height, width); ``parts``: pixels of the array, and their window in the picture.
-    """
-
-    crs: str
-    pixel: float
-    corner: tuple[float, float]
-    shape: tuple[int, int]
-    parts: tuple[tuple[tuple[slice, slice], Window], ...]
-
-    @classmethod
-    def of(cls, layout: Layout) -> "Frame":
-        """The area that was asked for, shard by shard."""
-        parts = []
-        for row, col in np.ndindex(layout.shards()):
-            part = layout.cells(row, col) & layout.area
-            if not part.empty:
-                window = Window.from_slices(*layout.area.slices(part, 10))
-                parts.append((layout.box.slices(part, 10), window))
-        left, _, _, top = layout.asked
-        shape = layout.area.pixels(10)
-        return cls(f"EPSG:{layout.epsg}", layout.pixel, (left, top), shape, tuple(parts))
-
-    @property
-    def transform(self) -> rasterio.Affine:
-        (left, top), side = self.corner, self.pixel
-        return rasterio.Affine(side, 0.0, left, 0.0, -side, top)
 
 
 def write_cogs(out: Location, layout: Layout, time: int, name: str) -> dict[str, Location]:
@@ -184,15 +127,15 @@ def _copy(array: zarr.Array[Any], time: int, frame: Frame, raw: Path, raster: Co
         dtype=raster.dtype,
         nodata=raster.nodata,
         crs=frame.crs,
-        transform=frame.transform,
+        transform=rasterio.Affine(*frame.transform),
         tiled=True,
         blockxsize=_TILE,
         blockysize=_TILE,
         BIGTIFF="IF_SAFER",
     ) as file:
-        for (rows, cols), window in frame.parts:
+        for (rows, cols), place in frame.parts:
             pixels = np.asarray(array[time, rows, cols])
-            file.write(pixels, 1, window=window)
+            file.write(pixels, 1, window=Window.from_slices(*place))
             anything = anything or bool((pixels != raster.nodata).any())
         file.scales, file.offsets = (raster.scale,), (0.0,)
         file.descriptions = (raster.description,)

@@ -1,6 +1,6 @@
 """Panels of a picture: composites of bands, stretched alike, and the spot that shows most."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,7 +9,7 @@ import xarray as xr
 from s2sharp_core import BANDS, S2SharpError
 from s2sharp_core.bands import BY_GSD, CELL, HIDING
 
-__all__ = ["Panel", "choose_spot", "orientation", "pair", "trust"]
+__all__ = ["Panel", "choose_spot", "looked_at", "orientation", "pair", "trust"]
 
 _NAMES = {
     "B01": "Coastal aerosol",
@@ -115,6 +115,15 @@ def _image(arrays: Sequence[np.ndarray], limits: Sequence[tuple[float, float]]) 
     return np.asarray(rgba, dtype=np.float32)
 
 
+_DETAILED = ("B04", "B08", "B03", "B02", *BANDS)
+
+
+def looked_at(names: Collection[str]) -> tuple[str, ...]:
+    """What :func:`choose_spot` looks at of a cube that has these bands and layers."""
+    band = next((band for band in _DETAILED if band in names), None)
+    return tuple(name for name in (band, "valid", "cloud") if name is not None and name in names)
+
+
 Spot = tuple[slice, slice]
 """(y, x) in pixels of a cube."""
 
@@ -173,7 +182,7 @@ def choose_spot(
 
 def _per_cell(seen: xr.Dataset, factor: int) -> tuple[np.ndarray, np.ndarray]:
     """Mean gradient where the ground is seen, and the part that is seen, of each cell."""
-    name = next((b for b in ("B04", "B08", "B03", "B02", *BANDS) if b in seen), None)
+    name = next((b for b in _DETAILED if b in seen), None)
     if name is None:
         raise S2SharpError("nothing-to-show", "The cube has no band.", "Give a cube with bands.")
     slope = abs(seen[name].differentiate("x")) + abs(seen[name].differentiate("y"))

@@ -32,7 +32,7 @@ from ..cube.layout import Bounds, Layout
 from ..storage.digests import Digest
 from ..storage.files import read_text, write_text
 from ..storage.location import Location, place
-from .cogs import CogProfile, Frame
+from .frames import CogProfile, Frame
 
 __all__ = [
     "PROCESSING",
@@ -253,7 +253,7 @@ def add_picture(
         )
     grid = ProjectionExtension.ext(asset)  # not .apply(): its default would unset the item's code
     grid.shape = list(frame.shape)
-    grid.transform = list(frame.transform)[:6]
+    grid.transform = list(frame.transform)
     pixels = RasterBand.create(
         nodata=raster.nodata,
         sampling=Sampling.AREA,

@@ -17,18 +17,16 @@ from rasterio.windows import Window
 
 from s2sharp_core import S2SharpError
 
-from ..catalog.addresses import bucket_of, parted, public
+from ..catalog.addresses import bucket_of, is_array, parted, public
+from ..catalog.broken import BrokenError
 from ..catalog.chunks import MAX_BLOCK
-from ..catalog.eopf import is_array, opened
-from ..catalog.http import BrokenError
-from ..catalog.signing import session, signed
+from ..catalog.keys import session
+from ..catalog.signing import signed
 from ..catalog.sources import Source
 from ..storage.location import store_errors
+from .scene import GDAL_CACHE
 
 __all__ = ["Kept", "Raster", "header", "reading"]
-
-GDAL_CACHE = 64_000_000
-"""Bytes of raster blocks that a process keeps."""
 
 # Bounded, since workers live long, and may be asked again for what was missing or has changed since;
 # listing a folder before each open costs a request per file.
@@ -175,6 +173,8 @@ def reading(
 def _opened(source: Source, item: str, href: str, kept: Kept | None) -> Iterator[Raster]:
     try:
         if is_array(href):
+            from ..catalog.eopf import opened
+
             yield opened(href, source.sign)
             return
     except store_errors(BrokenError, RuntimeError, ValueError) as error:

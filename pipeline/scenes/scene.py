@@ -18,15 +18,16 @@ from s2sharp_core.bands import CELL, native_gsd
 from s2sharp_core.lattice import Box, Lattice
 
 from ..catalog.access import FREE, Access
-from ..catalog.addresses import unsigned
+from ..catalog.addresses import is_array, unsigned
 from ..catalog.antimeridian import unwrap
-from ..catalog.eopf import is_array
 from ..catalog.metadata import baseline, bounds, cloud_cover, platform, processed, sensed, tile
-from ..catalog.signing import keyed
 from ..catalog.sources import Source, grids, sources
-from .raster import header
+from ..catalog.ways import keyed
 
-__all__ = ["Refusal", "Scene", "edges_of", "scene_of"]
+__all__ = ["GDAL_CACHE", "Refusal", "Scene", "edges_of", "scene_of"]
+
+GDAL_CACHE = 64_000_000
+"""Bytes of raster blocks that a process keeps."""
 
 MARGIN = 100
 """Cells by which a footprint is taken to reach farther than archives say: they draw it with a broad pen."""
@@ -202,6 +203,8 @@ def _box(item: pystac.Item, code: int, files: Iterable[Source], home: str | None
         if source.href in stated:
             transform, shape = _checked(*stated[source.href], what)
         else:
+            from .raster import header  # what frozen items say needs no GDAL
+
             transform, shape = header(source, item.id, home)
         (a, b, left, d, e, top), (height, width) = transform, shape
         gsd = native_gsd(source.band)

@@ -21,7 +21,8 @@ from s2sharp_core import S2SharpError
 from s2sharp_core.bands import native_gsd
 from s2sharp_core.lattice import Box
 
-from ..storage.arrays import chunk_side, put_arrays, zarr_store
+from ..cube.layout import chunk_side
+from ..storage.arrays import put_arrays, zarr_store
 from ..storage.files import files, read_text, remove, remove_tree, size, version, write_text
 from ..storage.location import Location
 from .acquisition import Acquisition

@@ -8,8 +8,9 @@ from s2sharp_core.faces import face
 __getattr__, __dir__, __all__ = face(
     __name__,
     {
-        "arrays": ["chunk_side", "put_arrays", "resize", "write_array", "zarr_store"],
-        "digests": ["Digest", "DigestStore", "digest_store", "settle", "vouched", "wrong"],
+        "arrays": ["put_arrays", "resize", "write_array", "zarr_store"],
+        "digesting": ["DigestStore", "digest_store"],
+        "digests": ["Digest", "settle", "vouched", "wrong"],
         "files": [
             "AT_ONCE",
             "contents",

@@ -14,12 +14,7 @@ if TYPE_CHECKING:
     from zarr.core.chunk_key_encodings import ChunkKeyEncodingLike
     from zarr.storage import StoreLike
 
-__all__ = ["chunk_side", "put_arrays", "resize", "write_array", "zarr_store"]
-
-
-def chunk_side(side: int, most: int = 512) -> int:
-    """The largest divisor of a shard's ``side`` that is at most ``most`` pixels."""
-    return next(n for n in range(min(side, most), 0, -1) if side % n == 0)
+__all__ = ["put_arrays", "resize", "write_array", "zarr_store"]
 
 
 def put_arrays(draft: Mapping[str, bytes], store: Location) -> None:

@@ -9,8 +9,9 @@ from ..faces import face
 
 if TYPE_CHECKING:
     from .dsen2 import Pair, Recipe, synthetic_pairs, train, wald_pair
-    from .fitting import CONSTANTS, EPS, FEWEST, Curve, FitOptions, Tell, optimise
+    from .fitting import CONSTANTS, EPS, FEWEST, Curve, optimise
     from .keras import import_keras
+    from .options import FitOptions, Tell
     from .s2net import ADAPT_CONSTANTS, ADAPT_STEPS, SIZES, S2Recipe, adapt, teach
     from .uncertainty import Width, clues, half_width, reach
 
@@ -44,8 +45,9 @@ __getattr__, __dir__, _ = face(
     __name__,
     {
         "dsen2": ["Pair", "Recipe", "synthetic_pairs", "train", "wald_pair"],
-        "fitting": ["CONSTANTS", "Curve", "EPS", "FEWEST", "FitOptions", "Tell", "optimise"],
+        "fitting": ["CONSTANTS", "Curve", "EPS", "FEWEST", "optimise"],
         "keras": ["import_keras"],
+        "options": ["FitOptions", "Tell"],
         "s2net": ["ADAPT_CONSTANTS", "ADAPT_STEPS", "S2Recipe", "SIZES", "adapt", "teach"],
         "uncertainty": ["Width", "clues", "half_width", "reach"],
     },

@@ -20,11 +20,9 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from ..errors import S2SharpError
+from .options import OF_A_SCENE, FitOptions, Tell
 
 __all__ = ["CONSTANTS", "FEWEST", "OF_A_SCENE", "Curve", "FitOptions", "Tell", "optimise"]
-
-Tell = Callable[[int, int, float], None]
-"""Called with (step, steps, mean loss since the last call) now and then."""
 
 _CHECKPOINT = 50
 # From here on a fit runs with the statistics that are frozen with it, at this share of the learning rate: at the
@@ -46,25 +44,6 @@ CONSTANTS: Mapping[str, float] = MappingProxyType(
 
 FEWEST = 2
 """Steps of the shortest fit whose statistics are frozen on the way: one before, one after."""
-
-OF_A_SCENE = "fitted to the scene itself, without a reference"
-"""What the card of weights says of how they came to be."""
-
-
-@dataclass(frozen=True)
-class FitOptions:
-    """How a method is fitted.
-
-    ``steps``: None for the method's own number; ``start``: a folder with weights of the same method to
-    begin from. ``scenes``: the names of what the sample shows, and ``protocol``: how it is learned from;
-    both stand in the card of the weights and change nothing else.
-    """
-
-    steps: int | None = None
-    seed: int = 0
-    start: Path | None = None
-    scenes: tuple[str, ...] = ()
-    protocol: str = OF_A_SCENE
 
 
 @dataclass(frozen=True)

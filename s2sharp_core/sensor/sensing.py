@@ -1,48 +1,32 @@
 """The sensor that a product is sharpened with: measured on its own windows where they tell enough, else the known one.
 
-One way for all: a scene in memory (:func:`measure_scene`), and a datatake in a run, call :func:`sense`.
+One way for all: a scene in memory (:mod:`.of_scene`), and a datatake in a run, call :func:`sense`.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-import numpy as np
-import xarray as xr
-
-from ..bands import BANDS, BY_GSD, COARSE
+from ..bands import BANDS
 from ..errors import S2SharpError
-from ..lattice import Box
-from ..scene import locate, refuse_dn
+from .known import LARGEST_SHIFT, NAMED, SENTINEL2, Response, Sensor, checked
 from .measurement import Measured, believed, measure, measured_noise
-from .observation import (
-    FARTHEST_BLUR,
-    FARTHEST_EDGE,
-    LARGEST_SHIFT,
-    MTF_TABLE,
-    SENTINEL2,
-    Response,
-    Sensor,
-)
 from .sample import Sample
-from .sampling import SIDE, windows_of
+from .sampling import SIDE
 
 __all__ = [
+    "INSTEAD",
     "NAMED",
     "SIDES",
     "Sensed",
     "SensorChoice",
     "checked",
-    "measure_scene",
     "sense",
-    "sense_arrays",
 ]
 
 SensorChoice = Literal["measured", "default", "table"]
 """How the sensor is come by: from the product, as known of the instrument, or as the papers assume it."""
 
-NAMED: Mapping[str, Sensor] = {"default": SENTINEL2, "table": MTF_TABLE}
-"""The sensors that need no product."""
 
 SIDES = (SIDE, SIDE // 2, 22, 14)
 """Sides in cells of the windows measured on; in the smallest, a 20 m band has four tiles, and a 60 m band none."""
@@ -72,26 +56,11 @@ class Sensed:
     @classmethod
     def unknown(cls, why: str) -> "Sensed":
         """The known sensor, since nothing could be measured."""
-        return cls(SENTINEL2, {}, {}, (f"The sensor was not measured: {why}. {_INSTEAD}",))
+        return cls(SENTINEL2, {}, {}, (f"The sensor was not measured: {why}. {INSTEAD}",))
 
 
-_INSTEAD = "The default kernels are used."
-# What a product of the satellite allows; papers' pictures that lie otherwise are not sharpened by this way.
-_CHOICES: Mapping[str, tuple[Any, ...]] = {
-    "blur": ("measured", "mtf", "dsen2"),
-    "centre": ("cell",),
-    "taps": (None,),
-    "edge": ("replicate",),
-}
-# How far from the known response one may lie, in pixels of the band and cycles per pixel: halos are made for that.
-_BOUNDS = {
-    "blur": FARTHEST_BLUR,
-    "edge": FARTHEST_EDGE,
-    "dy": LARGEST_SHIFT,
-    "dx": LARGEST_SHIFT,
-}
-# What a measurement rounds may lie so far beyond a bound; and noise above which numbers must be DN, reflectance.
-_ROUNDING, _LOUD = 1e-3, 0.1
+INSTEAD = "The default kernels are used."
+"""What is said where a measurement was wanted and could not be made."""
 
 
 def sense(sample: Sample) -> Sensed:
@@ -119,49 +88,6 @@ def sense(sample: Sample) -> Sensed:
     return Sensed(sensor, found, noise, told)
 
 
-def sense_arrays(arrays: Mapping[str, np.ndarray], box: Box) -> Sensed:
-    """As :func:`sense`, of band → float32 reflectance (h, w) over ``box``, NaN where there is none."""
-    fine = [band for band in BY_GSD[10] if band in arrays]
-    if not fine or not any(band in arrays for band in COARSE):
-        return Sensed.unknown("it takes bands of 10 m and coarse ones")
-    refuse_dn(arrays)
-    sample = windows_of(arrays, box, SIDES)
-    if sample is None:
-        side = SIDES[-1]
-        return Sensed.unknown(f"no window without gaps of {side} × {side} cells ({60 * side} m)")
-    return sense(sample)
-
-
-def measure_scene(scene: xr.DataTree) -> Sensor:
-    """Measure how a scene's coarse bands relate to its 10 m bands: kernels, shifts, and the noise of every band.
-
-    Parameters
-    ----------
-    scene
-        As for :func:`~s2sharp_core.sharpen`. What is lazy in it is read; of a larger scene, up to 16 windows of 64
-        cells without gaps are looked at.
-
-    Returns
-    -------
-    Sensor
-        To be given to :func:`~s2sharp_core.sharpen`, for this scene and others of the same datatake.
-
-    Raises
-    ------
-    S2SharpError
-        ``scene-malformed``, ``off-lattice``; ``not-measured`` where the scene is too small, too flat or full of gaps.
-    """
-    _, box, inputs = locate(scene)
-    seen = sense_arrays({b: a.values.astype(np.float32) for b, a in inputs.items()}, box)
-    if not seen.found:
-        raise S2SharpError(
-            "not-measured",
-            seen.told[0].removesuffix(f" {_INSTEAD}"),
-            'Use the default kernels: sharpen(scene, sensor="default").',
-        )
-    return seen.sensor
-
-
 def named(choice: Any) -> Sensor:
     """The sensor of a name, or the one given.
 
@@ -179,50 +105,3 @@ def named(choice: Any) -> Sensor:
             f"Give measured, {', '.join(NAMED)} or a Sensor.",
         )
     return NAMED[choice]
-
-
-def checked(sensor: Sensor) -> Sensor:
-    """The sensor, if it is one that halos and kernels are made for.
-
-    Raises
-    ------
-    S2SharpError
-        ``bad-config`` with the first number that is out of bounds: pixels that it made would be wrong in silence.
-    """
-    wrong = next(_faults(sensor), None)
-    if wrong:
-        raise S2SharpError(
-            "bad-config",
-            f"No sensor to sharpen with: {wrong}.",
-            "Measure one (`s2sharp sensor`, or measure_scene), or choose default.",
-        )
-    return sensor
-
-
-def _faults(sensor: Sensor) -> Iterator[str]:
-    for name, allowed in _CHOICES.items():
-        if getattr(sensor, name) not in allowed:
-            yield f"{name} is {getattr(sensor, name)!r}, not {' or '.join(map(str, allowed))}"
-    if sensor.responses and sensor.blur != "measured":
-        yield f"it has responses, which a blur {sensor.blur!r} does not look at"
-    names = [r.band for r in sensor.responses]
-    for r in sensor.responses:
-        if r.band not in COARSE or names.count(r.band) > 1:
-            yield f"it has {names.count(r.band)} responses of {r.band!r}, not one of a band of 20 or 60 m"
-            continue
-        known = Response.default(r.band)
-        for name, bound in _BOUNDS.items():
-            value, off = getattr(r, name), getattr(known, name)
-            # NaN is within no bound.
-            if not _number(value) or not abs(value - off) <= bound + _ROUNDING:
-                yield f"{name} of {r.band} is {value!r}, not within {bound} of {off}"
-    named_noise = [band for band, _ in sensor.noise]
-    for band, level in sensor.noise:
-        if band not in BANDS or named_noise.count(band) > 1:
-            yield f"it has noise of {band!r} {named_noise.count(band)} times, not once of a band"
-        elif not _number(level) or not 0 <= level <= _LOUD:
-            yield f"noise of {band} is {level!r}, no reflectance from 0 to {_LOUD}"
-
-
-def _number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)

@@ -7,6 +7,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from .known import Shifts
+
 __all__ = ["Shifts", "reach", "upsample", "upsample_phases"]
 
 # Coarse pixels on each side that an interpolation reads.
@@ -19,10 +21,6 @@ def _cubic(t: float) -> float:
     if t < 1:
         return 1.5 * t**3 - 2.5 * t**2 + 1
     return -0.5 * t**3 + 2.5 * t**2 - 4 * t + 2 if t < 2 else 0.0
-
-
-Shifts = tuple[tuple[float, float], ...]
-"""How far below and right of its place each channel shows things, in its own pixels."""
 
 
 @lru_cache(maxsize=256)

@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING
 from ..faces import face
 
 if TYPE_CHECKING:
-    from .base import Method, Sharpener
+    from .base import Sharpener
     from .error90 import WithError90
     from .guard import told
+    from .method import Method
+    from .methods import METHODS, known
     from .net import NetSharpener
-    from .registry import METHODS, load_sharpener, unfitted_sharpener
+    from .registry import load_sharpener, unfitted_sharpener
     from .trust import TRUST, WithTrust
     from .window import WindowFitted
 
@@ -25,6 +27,7 @@ __all__ = [
     "WindowFitted",
     "WithError90",
     "WithTrust",
+    "known",
     "load_sharpener",
     "told",
     "unfitted_sharpener",
@@ -33,11 +36,13 @@ __all__ = [
 __getattr__, __dir__, _ = face(
     __name__,
     {
-        "base": ["Method", "Sharpener"],
+        "base": ["Sharpener"],
         "error90": ["WithError90"],
         "guard": ["told"],
         "net": ["NetSharpener"],
-        "registry": ["METHODS", "load_sharpener", "unfitted_sharpener"],
+        "method": ["Method"],
+        "methods": ["METHODS", "known"],
+        "registry": ["load_sharpener", "unfitted_sharpener"],
         "trust": ["TRUST", "WithTrust"],
         "window": ["WindowFitted"],
     },

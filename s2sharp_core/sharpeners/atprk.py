@@ -10,18 +10,15 @@ from functools import partial
 from ..networks import KrigingNet
 from . import closed
 from .fitted import fitted, solved
+from .methods import FACTS
 
-__all__ = ["METHOD"]
+__all__ = ["METHODS"]
 
-METHOD = fitted(
-    name="atprk",
-    nets={f"atprk-{gsd}m.safetensors": partial(KrigingNet, gsd) for gsd in (20, 60)},
-    learn=solved(closed.learn),
-    steps=1,
-    smallest=8,
-    constants=closed.CONSTANTS,
-    summary="classical: regression and kriging",
-    needs="a quick fit; 10 m bands",
-    cost="0.5 k",
-    source="Wang et al. 2016, doi:10.1016/j.isprsjprs.2016.02.006",
+METHODS = (
+    fitted(
+        **FACTS["atprk"],
+        nets={f"atprk-{gsd}m.safetensors": partial(KrigingNet, gsd) for gsd in (20, 60)},
+        learn=solved(closed.learn),
+        constants=closed.CONSTANTS,
+    ),
 )

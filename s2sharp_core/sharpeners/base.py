@@ -1,23 +1,20 @@
-"""What a method is, and what it becomes once it is ready to use."""
+"""What a method becomes once it is ready to use."""
 
 import hashlib
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
-from pathlib import Path
+from collections.abc import Callable
+from dataclasses import asdict
 from typing import Any
 
 from torch import Tensor
 
 from ..bands import COARSE
 from ..errors import S2SharpError
-from ..learning.fitting import FitOptions, Tell
 from ..networks.arithmetic import Arithmetic
-from ..sensor.observation import SENTINEL2, Sensor
-from ..sensor.sample import Sample
+from ..sensor.known import SENTINEL2, Sensor
 
-__all__ = ["Fit", "Method", "Sharpener"]
+__all__ = ["Sharpener"]
 
 
 class Sharpener(ABC):
@@ -116,68 +113,3 @@ class Sharpener(ABC):
     @abstractmethod
     def __reduce__(self) -> tuple[Callable[..., "Sharpener"], tuple[Any, ...]]:
         """Travel between processes as a name and a digest, never as weights."""
-
-
-Fit = Callable[[Sample, Sensor, tuple[str, ...], FitOptions, Path, str, Tell], None]
-"""Learn on a sample and leave the weights in a folder: (sample, sensor, bands, options, folder, device,
-tell)."""
-
-
-@dataclass(frozen=True)
-class Method:
-    """A way to sharpen: what it is, what it needs, what it costs, where it was published.
-
-    Attributes
-    ----------
-    summary, needs
-        In a few words each: they stand in one line of a list.
-    cost
-        Multiply-adds per 10 m pixel, for all coarse bands; "2 ×": a net for 20 m and one for 60 m.
-    load
-        (bands, folder with weights or None for the shipped ones, device) → its sharpener.
-    fit
-        For a method that learns on the scene: what learns. None for one that is ready at once.
-    blank
-        (bands, device) → a sharpener as it will be when it has been fitted, halo and all, but for the
-        weights.
-    steps
-        What a fit takes when it is not told another number.
-    fewest
-        Steps of the shortest fit.
-    smallest
-        Side in cells of the smallest window that it can learn from.
-    constants
-        Numbers in its code, or lists of them, that the weights of a fit follow from.
-    senses
-        Whether its result follows from the sensor: False where it looks at nothing but the pixels.
-    """
-
-    name: str
-    summary: str
-    needs: str
-    cost: str
-    source: str
-    bands: tuple[str, ...]
-    load: Callable[[tuple[str, ...], Path | None, str], Sharpener]
-    fit: Fit | None = None
-    blank: Callable[[tuple[str, ...], str], Sharpener] | None = None
-    steps: int = 0
-    fewest: int = 1
-    smallest: int = 0
-    constants: Mapping[str, Any] = field(default_factory=dict)
-    senses: bool = True
-
-    def check_steps(self, steps: int | None) -> None:
-        """Refuse a fit of fewer steps than it takes; None is the method's own number.
-
-        Raises
-        ------
-        S2SharpError
-            ``bad-config``, with the smallest number.
-        """
-        if steps is not None and steps < self.fewest:
-            raise S2SharpError(
-                "bad-config",
-                f"A fit of {self.name} takes at least {self.fewest} steps, not {steps}.",
-                f"Give {self.fewest} or more, or leave the number to the method.",
-            )

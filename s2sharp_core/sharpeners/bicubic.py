@@ -11,9 +11,11 @@ from ..bands import BANDS, BY_GSD, COARSE, ratio
 from ..errors import S2SharpError
 from ..sensor.observation import Sensor
 from ..sensor.upsampling import reach, upsample
-from .base import Method, Sharpener
+from .base import Sharpener
+from .method import Method
+from .methods import FACTS
 
-__all__ = ["METHOD", "Bicubic"]
+__all__ = ["METHODS", "Bicubic"]
 
 
 class Bicubic(Sharpener):
@@ -52,13 +54,4 @@ def _load(bands: tuple[str, ...], weights: Path | None, device: str) -> Sharpene
     return Bicubic(bands, device)
 
 
-METHOD = Method(
-    name="bicubic",
-    summary="each band interpolated: the floor",
-    needs="nothing",
-    cost="25 a band",
-    source="Keys 1981, doi:10.1109/TASSP.1981.1163711",
-    bands=COARSE,
-    load=_load,
-    senses=False,
-)
+METHODS = (Method(**FACTS["bicubic"], bands=COARSE, load=_load),)

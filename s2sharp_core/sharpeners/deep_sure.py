@@ -20,16 +20,17 @@ import torch
 from torch import Tensor
 
 from ..bands import GSDS
-from ..learning.fitting import EPS, FEWEST, Curve, FitOptions, Tell
+from ..learning.fitting import EPS, Curve, FitOptions, Tell
 from ..learning.unsupervised import CONSTANTS, crop, noise, risk, settle
 from ..networks import SkipNet
 from ..sensor.observation import Sensor
 from ..sensor.sample import Sample
 from .fitted import fitted, trained
+from .methods import FACTS
 
-__all__ = ["BP", "METHOD", "OURS", "PUBLISHED", "Recipe", "build", "constants", "fit_scene"]
+__all__ = ["METHODS", "OURS", "PUBLISHED", "Recipe", "build", "constants", "fit_scene"]
 
-_STEPS = 1000
+_STEPS = FACTS["deep_sure"]["steps"]
 _CROP = 16
 
 
@@ -104,26 +105,12 @@ def constants(recipe: Recipe = OURS) -> dict[str, float]:
     return {**CONSTANTS, **asdict(recipe), "crop": _CROP}
 
 
-_METHOD = partial(
-    fitted,
-    steps=_STEPS,
-    fewest=FEWEST,
-    smallest=12,
-    guard=True,
-    constants=constants(),
-    needs="a fit; all bands",
-    cost=f"{build().multiply_adds / 1e6:.2f} M",
-    source="Nguyen et al. 2022 (IEEE Trans. Geosci. Remote Sens. 60)",
-)
-METHOD = _METHOD(
-    name="deep_sure",
-    nets={"deep_sure.safetensors": build},
-    learn=fit_scene,
-    summary="unsupervised: Stein's unbiased risk",
-)
-BP = _METHOD(
-    name="deep_sure_bp",
-    nets={"deep_sure_bp.safetensors": build},
-    learn=partial(fit_scene, sure=False),
-    summary="deep_sure without Stein's correction",
+_METHOD = partial(fitted, guard=True, constants=constants())
+METHODS = (
+    _METHOD(**FACTS["deep_sure"], nets={"deep_sure.safetensors": build}, learn=fit_scene),
+    _METHOD(
+        **FACTS["deep_sure_bp"],
+        nets={"deep_sure_bp.safetensors": build},
+        learn=partial(fit_scene, sure=False),
+    ),
 )

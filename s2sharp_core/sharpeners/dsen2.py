@@ -7,7 +7,9 @@ from ..bands import BANDS, COARSE
 from ..errors import S2SharpError
 from ..weights import SHIPPED
 from ..weights.files import weights_file
-from .base import Method, Sharpener
+from .base import Sharpener
+from .method import Method
+from .methods import FACTS
 from .net import NetSharpener
 
 __all__ = ["METHODS"]
@@ -25,26 +27,6 @@ def _load(name: str, bands: tuple[str, ...], weights: Path | None, device: str) 
     return NetSharpener.load(name, bands, weights or SHIPPED, files, device)
 
 
-_SOURCE = "Lanaras et al. 2018, doi:10.1016/j.isprsjprs.2018.09.018"
-METHODS = (
-    Method(
-        name="dsen2",
-        summary="residual nets; those shipped are slim",
-        needs="10, 20, 60 m bands",
-        cost="2 × 0.26 M",
-        source=_SOURCE,
-        bands=COARSE,
-        load=partial(_load, "dsen2"),
-        senses=False,
-    ),
-    Method(
-        name="vdsen2",
-        summary="DSen2 with 32 blocks of 256 features",
-        needs="10, 20, 60 m bands; your weights",
-        cost="2 × 38 M",
-        source=_SOURCE,
-        bands=COARSE,
-        load=partial(_load, "vdsen2"),
-        senses=False,
-    ),
+METHODS = tuple(
+    Method(**FACTS[name], bands=COARSE, load=partial(_load, name)) for name in ("dsen2", "vdsen2")
 )

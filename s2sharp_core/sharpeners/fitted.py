@@ -19,8 +19,9 @@ from ..networks import GuardedNet
 from ..sensor.observation import Sensor
 from ..sensor.sample import Sample
 from ..weights import load_net, save_net
-from .base import Method, Sharpener
+from .base import Sharpener
 from .guard import Errors, guarded
+from .method import Method
 from .net import NetSharpener, exact
 
 __all__ = ["Learn", "fitted", "solved", "trained"]

@@ -1,4 +1,4 @@
-"""The methods by name, and how one is made ready."""
+"""How a method is made ready."""
 
 from collections.abc import Iterable
 from functools import lru_cache
@@ -9,26 +9,11 @@ import torch
 from ..bands import in_order
 from ..errors import S2SharpError
 from ..sensor.observation import SENTINEL2, Sensor
-from . import atprk, bicubic, deep_sure, dsen2, s2net, ssc_cnn, supreme, ucnn, unrolled
-from .base import Method, Sharpener
+from .base import Sharpener
+from .method import Method
+from .methods import METHODS, known
 
 __all__ = ["METHODS", "load_sharpener", "unfitted_sharpener"]
-
-METHODS: dict[str, Method] = {
-    m.name: m
-    for m in (
-        bicubic.METHOD,
-        *s2net.METHODS,
-        *dsen2.METHODS,
-        ssc_cnn.METHOD,
-        ucnn.METHOD,
-        deep_sure.METHOD,
-        deep_sure.BP,
-        unrolled.METHOD,
-        atprk.METHOD,
-        supreme.METHOD,
-    )
-}
 
 
 def load_sharpener(
@@ -102,13 +87,7 @@ def unfitted_sharpener(
 def _known(
     name: str, bands: Iterable[str] | None, device: str
 ) -> tuple[Method, tuple[str, ...], str]:
-    if name not in METHODS:
-        raise S2SharpError(
-            "method-unknown",
-            f"There is no method {name!r}.",
-            f"Choose one of: {', '.join(METHODS)} (`s2sharp methods` describes them).",
-        )
-    method = METHODS[name]
+    method = known(name)
     wanted = tuple(method.bands if bands is None else bands)
     unknown = [band for band in wanted if band not in method.bands]
     if unknown:

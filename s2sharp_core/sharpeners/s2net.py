@@ -11,17 +11,16 @@ from pathlib import Path
 from typing import Any
 
 from ..bands import COARSE
-from ..learning.s2net import ADAPT_CONSTANTS, ADAPT_STEPS, SIZES, adapt
+from ..learning.s2net import ADAPT_CONSTANTS, SIZES, adapt
 from ..networks import S2Net
 from ..weights import SHIPPED
-from .base import Fit, Method, Sharpener
+from .base import Sharpener
 from .fitted import fitted
+from .method import Fit, Method
+from .methods import FACTS
 from .net import NetSharpener
 
 __all__ = ["METHODS", "weights_file"]
-
-_FOR = {"s2net-s": "few CPU cores", "s2net-m": "the default", "s2net-l": "GPUs"}
-_SOURCE = "this package, after He et al. 2013, doi:10.1109/TPAMI.2012.213"
 
 
 def weights_file(method: str) -> str:
@@ -44,27 +43,12 @@ def _from_shipped(fit: Fit) -> Fit:
 
 def _methods(name: str) -> tuple[Method, Method]:
     """A size as it ships, and adapted to the scene."""
-    cost = f"{S2Net(*SIZES[name]).multiply_adds / 1e6:.2f} M"
-    plain = Method(
-        name=name,
-        summary=f"local regression and a net; {_FOR[name]}",
-        needs="all bands",
-        cost=cost,
-        source=_SOURCE,
-        bands=COARSE,
-        load=partial(_load, name),
-    )
+    plain = Method(**FACTS[name], bands=COARSE, load=partial(_load, name))
     adapted = fitted(
+        **FACTS[f"{name}-adapted"],
         nets={weights_file(name): partial(S2Net, *SIZES[name])},
         learn=adapt,
-        name=f"{name}-adapted",
-        steps=ADAPT_STEPS,
-        smallest=24,
         constants=ADAPT_CONSTANTS,
-        summary=f"{name}, taught on the scene",
-        needs="a fit; all bands",
-        cost=cost,
-        source=_SOURCE,
     )
     assert adapted.fit is not None  # noqa: S101  (that is what `fitted` makes)
     return plain, replace(adapted, fit=_from_shipped(adapted.fit))

@@ -30,12 +30,13 @@ from ..networks import SkipNet
 from ..sensor.observation import Sensor
 from ..sensor.sample import Sample
 from .fitted import fitted, trained
+from .methods import FACTS
 
-__all__ = ["METHOD", "fit_pairs", "learn"]
+__all__ = ["METHODS", "fit_pairs", "learn"]
 
 # The paper's: patches of 16 × 16 with stride 8, 64 at a time; its epochs as steps, see above.
 _PATCH, _STRIDE, _BATCH = 16, 8, 64
-_STEPS = 1800
+_STEPS = FACTS["ssc_cnn"]["steps"]
 _RATE = 5e-4
 
 
@@ -89,16 +90,12 @@ def learn(
     return fit_pairs(net, pairs, options, checkpoint, tell)
 
 
-METHOD = fitted(
-    name="ssc_cnn",
-    nets={f"ssc_cnn-{gsd}m.safetensors": partial(SkipNet, (gsd,)) for gsd in (20, 60)},
-    learn=learn,
-    steps=_STEPS,
-    smallest=18,
-    guard=True,
-    constants={"rate": _RATE, "patch": _PATCH, "stride": _STRIDE, "batch": _BATCH},
-    summary="zero-shot: on the scene seen coarser",
-    needs="a fit; 10, 20, 60 m bands",
-    cost="2 × 1.0 M",
-    source="Nguyen et al. 2020, doi:10.1109/IGARSS39084.2020.9323614",
+METHODS = (
+    fitted(
+        **FACTS["ssc_cnn"],
+        nets={f"ssc_cnn-{gsd}m.safetensors": partial(SkipNet, (gsd,)) for gsd in (20, 60)},
+        learn=learn,
+        guard=True,
+        constants={"rate": _RATE, "patch": _PATCH, "stride": _STRIDE, "batch": _BATCH},
+    ),
 )

@@ -13,8 +13,9 @@ from ..networks import SubspaceNet, subspace
 from ..sensor.observation import Sensor
 from ..sensor.sample import Sample
 from .fitted import fitted, solved
+from .methods import FACTS
 
-__all__ = ["METHOD", "leak"]
+__all__ = ["METHODS", "leak"]
 
 
 @torch.no_grad()
@@ -54,19 +55,15 @@ def _learn(net: SubspaceNet, sample: Sample, _: Sensor) -> float:
     return loss
 
 
-METHOD = fitted(
-    name="supreme",
-    nets={"supreme.safetensors": SubspaceNet},
-    learn=_learn,
-    steps=1,
-    smallest=16,
-    constants={
-        "smooth": subspace._SMOOTH,
-        "rough": subspace._ROUGH,
-        "edge": subspace._EDGE_QUANTILE,
-    },
-    summary="classical: smooth in a subspace",
-    needs="a quick fit; all bands",
-    cost="11 k",
-    source="Lanaras et al. 2017, doi:10.1109/CVPRW.2017.194",
+METHODS = (
+    fitted(
+        **FACTS["supreme"],
+        nets={"supreme.safetensors": SubspaceNet},
+        learn=_learn,
+        constants={
+            "smooth": subspace._SMOOTH,
+            "rough": subspace._ROUGH,
+            "edge": subspace._EDGE_QUANTILE,
+        },
+    ),
 )

@@ -23,16 +23,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ..bands import BANDS, BY_GSD, ratio
+from ..bands import BANDS, BY_GSD, TRUST, ratio
 from ..networks.arithmetic import Arithmetic
 from ..sensor.observation import LARGEST_SHIFT, Sensor, degrade, psf
 from ..sensor.upsampling import upsample
 from .base import Sharpener
 
 __all__ = ["TRUST", "WithTrust"]
-
-TRUST = ("residual", "detail")
-"""The figures: root of the mean square over a cell's pixels, then over the coarse bands; reflectance."""
 
 # Raised when the figures would change.
 _VERSION = 1

@@ -17,10 +17,11 @@ from ..networks import ThreeGridNet
 from ..sensor.observation import Sensor
 from ..sensor.sample import Sample
 from .fitted import fitted, trained
+from .methods import FACTS
 
-__all__ = ["METHOD", "fit_scene"]
+__all__ = ["METHODS", "fit_scene"]
 
-_STEPS = 2000
+_STEPS = FACTS["ucnn"]["steps"]
 _RATE = 3e-3
 _CROP = 16
 
@@ -44,16 +45,12 @@ def fit_scene(
     return trained(net, loss, options, checkpoint, tell, steps=_STEPS, rate=_RATE)
 
 
-METHOD = fitted(
-    name="ucnn",
-    nets={"ucnn.safetensors": ThreeGridNet},
-    learn=fit_scene,
-    steps=_STEPS,
-    smallest=12,
-    guard=True,
-    constants={**CONSTANTS, "rate": _RATE, "crop": _CROP},
-    summary="unsupervised: seen again, it must fit",
-    needs="a fit; all bands",
-    cost=f"{ThreeGridNet().multiply_adds / 1e6:.2f} M",
-    source="Nguyen et al. 2021, doi:10.1109/JSTARS.2021.3092286",
+METHODS = (
+    fitted(
+        **FACTS["ucnn"],
+        nets={"ucnn.safetensors": ThreeGridNet},
+        learn=fit_scene,
+        guard=True,
+        constants={**CONSTANTS, "rate": _RATE, "crop": _CROP},
+    ),
 )

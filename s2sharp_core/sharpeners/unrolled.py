@@ -8,16 +8,15 @@ its protocol alone (``python -m tests.benchmarks.papers``): they see hundreds of
 
 from pathlib import Path
 
-from ..learning.fitting import FEWEST, Curve, FitOptions, Tell
+from ..learning.fitting import Curve, FitOptions, Tell
 from ..networks import UnrolledNet
 from ..sensor.observation import Sensor
 from ..sensor.sample import Sample
 from .deep_sure import constants, fit_scene
 from .fitted import fitted
+from .methods import FACTS
 
-__all__ = ["METHOD", "learn"]
-
-_STEPS = 600
+__all__ = ["METHODS", "learn"]
 
 
 def learn(
@@ -32,17 +31,12 @@ def learn(
     return fit_scene(net, sample, sensor, options, checkpoint, tell)
 
 
-METHOD = fitted(
-    name="unrolled",
-    nets={"unrolled.safetensors": UnrolledNet},
-    learn=learn,
-    steps=_STEPS,
-    fewest=FEWEST,
-    smallest=12,
-    guard=True,
-    constants=constants(),
-    summary="an ADMM step behind a skip network",
-    needs="a fit; all bands",
-    cost=f"{UnrolledNet().multiply_adds / 1e6:.2f} M",
-    source="Nguyen et al. 2023, doi:10.1109/LGRS.2023.3326845",
+METHODS = (
+    fitted(
+        **FACTS["unrolled"],
+        nets={"unrolled.safetensors": UnrolledNet},
+        learn=learn,
+        guard=True,
+        constants=constants(),
+    ),
 )

@@ -16,7 +16,9 @@ from ..learning.fitting import FitOptions
 from ..sensor.observation import Sensor
 from ..sensor.sample import Sample
 from ..weights import load_net
-from .base import Method, Sharpener
+from .base import Sharpener
+from .method import Method
+from .methods import METHODS
 from .net import NetSharpener
 
 __all__ = ["WindowFitted"]
@@ -112,8 +114,6 @@ def _per_window(
     threads: int | None,
     sensor: Sensor,
 ) -> WindowFitted:
-    from .registry import METHODS
-
     restored = WindowFitted(METHODS[name], bands, options, device, threads)
     restored.see_with(sensor)
     return restored

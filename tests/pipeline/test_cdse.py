@@ -7,8 +7,8 @@ import numpy as np
 import pystac
 import pytest
 from s2sharp.catalog.search import search
-from s2sharp.catalog.signing import renewable
 from s2sharp.catalog.sources import Source
+from s2sharp.catalog.ways import renewable
 from s2sharp.demo.synthetic import write_catalogue
 from s2sharp.planning.frozen import freeze
 from s2sharp.planning.make import make_plan

@@ -18,7 +18,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from dask.system import CPU_COUNT
 from distributed import Client, Security
 from s2sharp.engine import cluster
-from s2sharp.engine.cluster import connect, threads_of, workers_of
+from s2sharp.engine.cluster import connect
+from s2sharp.engine.room import threads_of, workers_of
 
 from s2sharp_core import S2SharpError
 from tests.services import free_port

@@ -20,7 +20,8 @@ import s2sharp.catalog.sessions
 import s2sharp.catalog.static
 from s2sharp.catalog import hosts
 from s2sharp.catalog.addresses import check_href
-from s2sharp.catalog.http import BrokenError, as_json, read_regular
+from s2sharp.catalog.broken import BrokenError
+from s2sharp.catalog.http import as_json, read_regular
 from s2sharp.catalog.search import search
 
 from s2sharp_core import S2SharpError

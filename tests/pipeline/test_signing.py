@@ -19,8 +19,9 @@ import s2sharp.catalog.http
 import s2sharp.catalog.signing
 import s2sharp.scenes.raster
 from s2sharp.catalog.search import search
-from s2sharp.catalog.signing import expiry, renewable, signed
+from s2sharp.catalog.signing import expiry, signed
 from s2sharp.catalog.sources import Source
+from s2sharp.catalog.ways import renewable
 from s2sharp.demo.synthetic import COLLECTION, simulate
 from s2sharp.scenes.acquisition import Acquisition, group
 from s2sharp.scenes.items import write_items

@@ -1,0 +1,17 @@
+"""Boxes in degrees."""
+
+__all__ = ["Degrees", "valid_bbox"]
+
+Degrees = tuple[float, float, float, float]
+"""West, south, east, north; west > east crosses the antimeridian."""
+
+
+def valid_bbox(bbox: tuple[float, float, float, float]) -> tuple[float, float, float, float]:
+    """A box in degrees, if it is one, else a ``ValueError``; W > E crosses the antimeridian."""
+    west, south, east, north = bbox
+    if not (-180 <= west <= 180 and -180 <= east <= 180 and -90 <= south < north <= 90):
+        raise ValueError("must be W S E N in degrees, S < N")
+    # Rather mixed up than meant: a box around the other side of the globe.
+    if west == east or (west > east and west - east < 180):
+        raise ValueError("W must be less than E, unless the box crosses the antimeridian")
+    return bbox

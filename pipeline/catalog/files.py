@@ -1,0 +1,30 @@
+"""Files of catalogues, wherever they lie."""
+
+from typing import BinaryIO
+from urllib.parse import urlsplit
+
+from upath import UPath
+
+from .broken import unreachable
+
+__all__ = ["open_file"]
+
+
+def open_file(href: str, *, private: bool = False) -> BinaryIO:
+    """A path, an http(s) address or any URL that fsspec knows, open for reading at any place.
+
+    Raises
+    ------
+    S2SharpError
+        ``catalog-unreachable``.
+    """
+    scheme = urlsplit(href).scheme.lower()
+    try:
+        if scheme in ("http", "https"):
+            from .http import open_web
+
+            return open_web(href, private)
+        return UPath(href).open("rb")
+    except (OSError, ImportError, ValueError) as err:
+        why = getattr(err, "strerror", None) or type(err).__name__
+        raise unreachable(href, f"can't be read ({why})") from None

@@ -1,0 +1,105 @@
+"""Keys that GDAL reads a file with: those that its address may be read with, and none but these."""
+
+import os
+from functools import cache
+from typing import Any
+from urllib.parse import urlsplit
+
+from rasterio.session import Session
+
+from s2sharp_core import S2SharpError
+
+from .signing import cdse_keys
+from .sources import Source
+from .ways import OWN, PAID
+
+__all__ = ["session"]
+
+
+class _Keys(Session):  # type: ignore[misc]  # rasterio has no types
+    """Keys and endpoint of one S3 store, as GDAL takes them, whatever AWS_* say of others."""
+
+    def __init__(self, endpoint: str, key: str, secret: str) -> None:
+        url = urlsplit(endpoint)
+        self.credentials = {
+            "AWS_S3_ENDPOINT": url.netloc,
+            "AWS_HTTPS": "NO" if url.scheme == "http" else "YES",
+            "AWS_VIRTUAL_HOSTING": "FALSE",
+            "AWS_REGION": "default",
+            "AWS_ACCESS_KEY_ID": key,
+            "AWS_SECRET_ACCESS_KEY": secret,
+            "AWS_SESSION_TOKEN": "",
+            "AWS_NO_SIGN_REQUEST": "NO",
+        }
+
+    def get_credential_options(self) -> dict[str, str]:
+        return self.credentials
+
+
+class _Chain(Session):  # type: ignore[misc]  # rasterio has no types
+    """The operator's own keys, from wherever AWS's tools find them: environment, profile, role, SSO, web identity, or
+    what a machine is given. Where these tools are not installed, GDAL looks, which knows most of these places.
+    """
+
+    def __init__(self, pays: bool) -> None:
+        self.credentials = {"AWS_NO_SIGN_REQUEST": "NO"}
+        # Said for these requests alone, whatever the environment says for all.
+        self.credentials["AWS_REQUEST_PAYER"] = "requester" if pays else ""
+        if (chain := _chain()) is None:
+            return
+        keys = chain.get_credentials()
+        if keys is None:
+            self.credentials["AWS_NO_SIGN_REQUEST"] = "YES"
+            return
+        found = keys.get_frozen_credentials()
+        self.credentials |= {
+            "AWS_ACCESS_KEY_ID": found.access_key,
+            "AWS_SECRET_ACCESS_KEY": found.secret_key,
+            "AWS_SESSION_TOKEN": found.token or "",
+        }
+        region = chain.get_config_variable("region")
+        if region and not os.environ.get("AWS_REGION"):
+            self.credentials["AWS_REGION"] = region
+
+    def get_credential_options(self) -> dict[str, str]:
+        return self.credentials
+
+
+@cache
+def _chain() -> Any:
+    """AWS's chain of places where keys are, which renews them; None where botocore is not installed."""
+    try:
+        import botocore.session
+    except ImportError:
+        return None
+    return botocore.session.Session()
+
+
+class _Nobody(Session):  # type: ignore[misc]
+    """No keys, whatever the environment has."""
+
+    def get_credential_options(self) -> dict[str, str]:
+        return {"AWS_NO_SIGN_REQUEST": "YES", "AWS_REQUEST_PAYER": ""}
+
+
+def session(source: Source) -> Session:
+    """What GDAL is to read a file with: the keys that its address may be read with, and none but these.
+
+    Raises
+    ------
+    S2SharpError
+        ``keys-missing`` where CDSE's or the operator's cannot be had.
+    """
+    if source.sign == "cdse":
+        return _Keys(*cdse_keys(source.href))
+    if source.sign not in (OWN, PAID):
+        return _Nobody()
+    try:
+        return _Chain(source.sign == PAID)
+    except Exception as error:  # botocore's and that of whatever it asks
+        raise S2SharpError(
+            "keys-missing",
+            f"AWS keys for {source.href} can't be had ({type(error).__name__}).",
+            "Log in again (`aws sso login`), or mend AWS_PROFILE and what it names, where workers run.",
+            band=source.band,
+        ) from None

@@ -1,0 +1,62 @@
+"""Items of stac-geoparquet: those that meet a query, or all that a file has."""
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import pyarrow as pa
+import pystac
+
+from .broken import BrokenError, unreachable
+from .documents import item_of
+from .files import open_file
+from .geoparquet import collections, documents, everything
+from .query import Query, leave_out
+
+__all__ = ["from_parquet", "whole"]
+
+
+def from_parquet(query: Query) -> Iterator[pystac.Item]:
+    """The items of a file that meet a query.
+
+    Raises
+    ------
+    S2SharpError
+        ``catalog-unreachable``; ``collection-missing``.
+    """
+    found = False
+    try:
+        with open_file(query.catalog, private=query.private) as file:
+            interval = query.start, query.end
+            given = documents(file, query.collection, query.turned, interval)
+            for item in _items(given):
+                found = True
+                if query.matches(item):
+                    yield item
+            known = [query.collection] if found else collections(file)
+    except (pa.ArrowException, OSError, ValueError) as err:
+        raise unreachable(query.catalog, f"is no stac-geoparquet ({err})") from None
+    if known and query.collection not in known:
+        raise query.missing(known)
+
+
+def whole(path: str) -> Iterator[pystac.Item]:
+    """All items of a file.
+
+    Raises
+    ------
+    S2SharpError
+        ``catalog-unreachable``.
+    """
+    try:
+        with open_file(path) as file:
+            yield from _items(everything(file))
+    except (pa.ArrowException, OSError, ValueError) as err:
+        raise unreachable(path, f"is no stac-geoparquet ({err})") from None
+
+
+def _items(given: Iterable[dict[str, Any]]) -> Iterator[pystac.Item]:
+    for document in given:
+        try:
+            yield item_of(document, None)
+        except BrokenError as err:
+            leave_out(str(document.get("id")), str(err))

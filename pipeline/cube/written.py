@@ -1,0 +1,71 @@
+"""What a run has written so far of one acquisition, in memory."""
+
+from collections.abc import Iterable
+
+import numpy as np
+import xarray as xr
+import zarr
+
+from ..storage.arrays import zarr_store
+from ..storage.location import Location
+from .layout import FILL, SCALE, Layout, level_group
+
+__all__ = ["grid_written", "read_written"]
+
+
+def grid_written(store: Location, layout: Layout, level: int = 0) -> xr.Dataset:
+    """The area that was asked for as coordinates of pixels, y and x, without a variable."""
+    group = _group(store, layout, level)
+    rows, cols = _inside(group, layout, level)
+    return xr.Dataset(coords={"y": np.asarray(group["y"][rows]), "x": np.asarray(group["x"][cols])})
+
+
+def read_written(
+    store: Location,
+    layout: Layout,
+    time: int,
+    names: Iterable[str],
+    level: int = 0,
+    place: tuple[slice, slice] | None = None,
+) -> xr.Dataset:
+    """Read bands and layers of one acquisition as they are by now; dims (y, x), bands float32 reflectance.
+
+    Readers go by the consolidated metadata, which a run renews at its end; this goes by what is there. The ways by
+    which xarray opens files would take a worker seconds to load.
+
+    Parameters
+    ----------
+    place
+        (y, x) in pixels of :func:`grid_written`; None: all of it.
+    """
+    group, grid = _group(store, layout, level), grid_written(store, layout, level)
+    edges = _inside(group, layout, level)
+    if place is not None:
+        grid = grid.isel(y=place[0], x=place[1])
+        edges = tuple(range(e.start, e.stop)[p] for e, p in zip(edges, place, strict=True))
+        edges = tuple(slice(e.start, e.stop) for e in edges)
+    found = {}
+    for name in names:
+        values = np.asarray(group[name][time, edges[0], edges[1]])
+        if name in layout.bands:
+            shown = values.astype(np.float32) * np.float32(SCALE)
+            values = np.where(values == FILL, np.float32(np.nan), shown)
+        found[name] = (("y", "x"), values)
+    return grid.assign(found)
+
+
+def _group(store: Location, layout: Layout, level: int) -> zarr.Group:
+    name = level_group(layout, level)
+    return zarr.open_group(zarr_store(store), path=name, mode="r", use_consolidated=False)
+
+
+def _inside(group: zarr.Group, layout: Layout, level: int) -> tuple[slice, slice]:
+    """Rows and columns of the arrays whose pixels lie in the area that was asked for, to half a pixel."""
+    left, bottom, right, top = layout.asked
+    room = layout.pixel * 2**level / 2 * (1 - 1e-6)
+    found = []
+    for axis, low, high in (("y", bottom, top), ("x", left, right)):
+        at = np.asarray(group[axis][...])
+        within = np.flatnonzero((at >= low - room) & (at <= high + room))
+        found.append(slice(int(within[0]), int(within[-1]) + 1))
+    return found[0], found[1]

@@ -1,0 +1,246 @@
+"""What has to be asked of a method's nets before a run, without loading them here: kept in the user's cache, else asked
+of a process of its own.
+
+A process that has torch loaded already says itself what a method will be like.
+"""
+
+import hashlib
+import json
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from functools import cache
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, ClassVar
+from weakref import finalize
+
+import s2sharp_core
+from s2sharp_core import S2SharpError
+
+from ..engine.room import ALLOCATOR
+from ..storage.files import contents
+from ..storage.location import Location
+from .config import RunConfig
+
+__all__ = ["Outline", "dismiss", "known", "outlined"]
+
+_MODULE = "s2sharp.planning.calibrate"
+# Seconds that an answer counts: a machine may get slower, or faster.
+_KEPT = 30 * 86_400.0
+# Files that an answer follows from.
+_CODE = {".py", ".json", ".safetensors"}
+# What an outline follows from; the others of a run change nothing of it.
+_FIELDS = frozenset(
+    [
+        "method",
+        "bands",
+        "sensor",
+        "weights",
+        "fit",
+        "fit_windows",
+        "fit_steps",
+        "fit_threads",
+        "warm_start",
+        "seed",
+        "trust",
+        "error90",
+        "precision",
+    ]
+)
+
+
+@dataclass(frozen=True)
+class Outline:
+    """What a plan needs to know of its sharpener, before anything is fitted or measured.
+
+    ``reads``: bands; ``margin``: cells around a block that its result can depend on; ``digest`` of all that it follows from;
+    ``weights`` and those that fits ``start`` from: file → sha256; ``precision``: its arithmetic and device.
+    """
+
+    reads: tuple[str, ...] = ()
+    margin: int = 0
+    digest: str = ""
+    weights: dict[str, str] = field(default_factory=dict)
+    start: dict[str, str] = field(default_factory=dict)
+    precision: str = ""
+
+
+def outlined(config: RunConfig, coarse: Sequence[str], device: str) -> Outline:
+    """What the method that a run was asked for will be like.
+
+    Raises
+    ------
+    S2SharpError
+        ``band-unknown``, ``weights-missing``, ``weights-corrupt``, ``not-calibrated``, ``bad-config``.
+    """
+    if "torch" in sys.modules:
+        from .calibrate import outline_of
+
+        return outline_of(config, tuple(coarse), device)
+    asked = config.model_dump(mode="json", include=set(_FIELDS))
+    # A run has these; nothing follows from them here.
+    asked |= {"out": ".", "datetime": "2024", "bbox": (0, 0, 1, 1)}
+    settings = {"config": asked, "coarse": list(coarse), "device": device}
+    found = known("outline", settings, (config.weights, config.warm_start))
+    return Outline(**{**found, "reads": tuple(found["reads"])})
+
+
+def known(
+    what: str, settings: dict[str, Any], weights: Iterable[Location | None] = ()
+) -> dict[str, Any]:
+    """The answer to a question about a method, from the cache or from the process that loads it.
+
+    Parameters
+    ----------
+    what
+        ``"outline"`` or ``"measure"``, as of :mod:`.calibrate`.
+    weights
+        Folders of weights that the answer follows from, too.
+
+    Raises
+    ------
+    S2SharpError
+        What the process raised; ``calibration-failed`` where it died.
+    """
+    about = [what, settings, _here(), [_stamp(folder) for folder in weights if folder]]
+    name = hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()
+    kept = _kept(name)
+    if kept is None:
+        kept = _Asked.of().answer(what, settings)
+        _keep(name, kept)
+    return kept
+
+
+def _stamp(folder: Location) -> str:
+    try:
+        return f"{folder} {contents(folder)}"
+    except FileNotFoundError:
+        return f"{folder} -"
+
+
+@cache
+def _here() -> list[str]:
+    """The code that answers, and the machine that it runs on."""
+    files = []
+    for package in (Path(s2sharp_core.__file__).parent, Path(__file__).parents[1]):
+        for file in sorted(package.rglob("*")):
+            if file.suffix in _CODE:
+                about = file.stat()
+                files.append(f"{file} {about.st_size} {about.st_mtime_ns}")
+    code = hashlib.sha256("\n".join(files).encode()).hexdigest()
+    gpus = os.environ.get("CUDA_VISIBLE_DEVICES", "")
+    return [code, version("torch"), sys.version, platform.node(), _processor(), gpus]
+
+
+def _processor() -> str:
+    """The processor's kind and what it can, as far as the system tells."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().split("\n\n", 1)[0].splitlines()
+    except OSError:
+        return f"{platform.machine()} {platform.processor()}"
+    told = (line for line in lines if line.startswith(("model name", "flags", "Features")))
+    return hashlib.sha256("\n".join(told).encode()).hexdigest()
+
+
+def _folder() -> Path:
+    """Where this user's programs keep what can be found again."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "s2sharp"
+
+
+def _kept(name: str) -> dict[str, Any] | None:
+    """An answer of before; None where there is none, or none that can be read."""
+    try:
+        file = _folder() / f"{name}.json"
+        if time.time() - file.stat().st_mtime > _KEPT:
+            return None
+        found = json.loads(file.read_text())
+    except (OSError, ValueError, RuntimeError):  # no home; no such file; torn
+        return None
+    return found if isinstance(found, dict) else None
+
+
+def _keep(name: str, found: dict[str, Any]) -> None:
+    """Keep an answer, and let those go that have had their time; where nothing can be written, it is asked again."""
+    with suppress(OSError, RuntimeError):
+        folder = _folder()
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for file in folder.glob("*.json"):
+            if time.time() - file.stat().st_mtime > _KEPT:
+                file.unlink(missing_ok=True)
+        draft = folder / f"{name}.{os.getpid()}.partial"
+        draft.write_text(json.dumps(found))
+        draft.replace(folder / f"{name}.json")
+
+
+class _Asked:
+    """The process that loads nets: begun with the first question, and there until it is dismissed."""
+
+    _one: ClassVar["list[_Asked]"] = []
+
+    def __init__(self) -> None:
+        self._said = tempfile.TemporaryFile("w+", errors="replace")  # noqa: SIM115  (as long as the process)
+        self._process = subprocess.Popen(  # noqa: S603  (our own module)
+            [sys.executable, "-m", _MODULE],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._said,
+            text=True,
+            env={**os.environ, **ALLOCATOR, "OMP_WAIT_POLICY": "PASSIVE"},
+        )
+        self.end = finalize(self, _end, self._process)
+
+    @classmethod
+    def of(cls) -> "_Asked":
+        if not cls._one:
+            cls._one.append(cls())
+        return cls._one[0]
+
+    def answer(self, what: str, settings: dict[str, Any]) -> dict[str, Any]:
+        line = next(self._lines({"what": what, "settings": settings}), "")
+        if not line:
+            dismiss()
+            raise S2SharpError(
+                "calibration-failed",
+                f"Sharpening one window failed: {self._last_words()}.",
+                "Choose a smaller --window, or another --method or --device.",
+            )
+        said = json.loads(line)
+        if "error" in said:
+            raise S2SharpError(*said["error"])
+        found: dict[str, Any] = said["found"]
+        return found
+
+    def _lines(self, asked: dict[str, Any]) -> Iterator[str]:
+        question, answers = self._process.stdin, self._process.stdout
+        assert question is not None and answers is not None  # noqa: S101, PT018  (both are pipes)
+        with suppress(BrokenPipeError):
+            question.write(json.dumps(asked) + "\n")
+            question.flush()
+            yield from iter(answers.readline, "")
+
+    def _last_words(self) -> str:
+        self._process.wait()
+        self._said.seek(0)
+        return str(self._said.read().strip().splitlines()[-1:])
+
+
+def _end(process: "subprocess.Popen[str]") -> None:
+    for pipe in (process.stdin, process.stdout):
+        if pipe is not None:
+            with suppress(OSError):
+                pipe.close()
+    process.terminate()
+    process.wait()
+
+
+def dismiss() -> None:
+    """Let the process go that was asked, if there is one: it holds some hundred MB."""
+    while _Asked._one:
+        _Asked._one.pop().end()

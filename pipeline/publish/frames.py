@@ -1,0 +1,71 @@
+"""What a file of a picture is like: what it says about its pixels, and where it lies."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from s2sharp_core import BANDS
+from s2sharp_core.bands import ERROR90
+
+from ..cube.layout import FILL, LAYERS, SCALE, Layout, error_layers
+
+__all__ = ["CogProfile", "Frame"]
+
+Place = tuple[slice, slice]
+
+
+@dataclass(frozen=True)
+class CogProfile:
+    """What a COG of one variable says about its pixels."""
+
+    dtype: str
+    nodata: int
+    scale: float
+    description: str
+    overviews: Literal["average", "mode", "rms"]
+
+    @classmethod
+    def of(cls, variable: str) -> "CogProfile":
+        if variable in BANDS:
+            about = f"{variable} reflectance, {BANDS[variable].wavelength:.0f} nm"
+            return cls("int16", FILL, SCALE, about, "average")
+        if variable.endswith(ERROR90):
+            (layer,) = error_layers([variable.removesuffix(ERROR90)]).values()
+            # Overviews of a file as those of the cube.
+            return cls(layer[0], 0, SCALE, layer[1], "rms")
+        dtype, about, _ = LAYERS[variable]
+        return cls(dtype, 0, 1.0, about, "mode")
+
+
+@dataclass(frozen=True)
+class Frame:
+    """Where a picture lies, and how it is copied from an array.
+
+    ``crs``: EPSG:… or WKT; ``pixel``: its side in the CRS's units; ``corner``: the upper left one, (x, y);
+    ``shape``: (height, width); ``parts``: pixels of the array, and their place in the picture.
+    """
+
+    crs: str
+    pixel: float
+    corner: tuple[float, float]
+    shape: tuple[int, int]
+    parts: tuple[tuple[Place, Place], ...]
+
+    @classmethod
+    def of(cls, layout: Layout) -> "Frame":
+        """The area that was asked for, shard by shard."""
+        parts = []
+        for row, col in np.ndindex(layout.shards()):
+            part = layout.cells(row, col) & layout.area
+            if not part.empty:
+                parts.append((layout.box.slices(part, 10), layout.area.slices(part, 10)))
+        left, _, _, top = layout.asked
+        shape = layout.area.pixels(10)
+        return cls(f"EPSG:{layout.epsg}", layout.pixel, (left, top), shape, tuple(parts))
+
+    @property
+    def transform(self) -> tuple[float, ...]:
+        """(a, b, c, d, e, f)."""
+        (left, top), side = self.corner, self.pixel
+        return float(side), 0.0, float(left), 0.0, -float(side), float(top)

@@ -1,0 +1,40 @@
+"""A zarr store that tells the digests of what is written through it."""
+
+import hashlib
+from pathlib import Path
+
+from zarr.abc.store import Store
+from zarr.core.buffer import Buffer
+from zarr.storage import LocalStore, WrapperStore
+
+from .arrays import zarr_store
+from .digests import ABSENT, Digest
+from .location import Location
+
+__all__ = ["DigestStore", "digest_store"]
+
+
+class DigestStore(WrapperStore[Store]):
+    """A zarr store that keeps the digests of what is written through it, until they are taken."""
+
+    def __init__(self, store: Store) -> None:
+        super().__init__(store)
+        self._written: dict[str, Digest] = {}
+
+    async def set(self, key: str, value: Buffer) -> None:
+        data = value.to_bytes()
+        await super().set(key, value)
+        self._written[key] = Digest(len(data), hashlib.sha256(data).hexdigest())
+
+    def take(self, key: str) -> Digest:
+        """Return the digest of what was written last under ``key``, once; :data:`ABSENT` where nothing was."""
+        return self._written.pop(key, ABSENT)
+
+
+def digest_store(folder: Location) -> DigestStore:
+    """Open a folder or a place in an object store for writing."""
+    if isinstance(folder, Path):
+        return DigestStore(LocalStore(folder))
+    store = zarr_store(folder)
+    assert isinstance(store, Store)  # noqa: S101  (only a folder of this machine is a path)
+    return DigestStore(store)

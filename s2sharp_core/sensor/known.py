@@ -1,0 +1,204 @@
+"""The sensor as facts: how each band relates to the 10 m bands, what is known of the instrument, and what may be true.
+
+Nothing is computed here, so that a plan can be read without what computes.
+"""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from ..bands import BANDS, COARSE
+from ..errors import S2SharpError
+
+__all__ = [
+    "FARTHEST_BLUR",
+    "FARTHEST_EDGE",
+    "LARGEST_SHIFT",
+    "MTF_TABLE",
+    "NAMED",
+    "SENTINEL2",
+    "Response",
+    "Sensor",
+    "Shifts",
+    "checked",
+    "sigma",
+]
+
+Shifts = tuple[tuple[float, float], ...]
+"""How far below and right of its place each channel shows things, in its own pixels."""
+
+# Noise of a band that nobody measured, reflectance.
+_USUAL_NOISE = 5e-4
+
+
+def sigma(mtf: float, ratio: int) -> float:
+    """σ, in fine pixels, of the Gaussian whose frequency response is ``mtf`` at the coarse Nyquist."""
+    return ratio * math.sqrt(-2 * math.log(mtf)) / math.pi
+
+
+LARGEST_SHIFT = 1.0
+"""Pixels of its own that a band may lie off and be sharpened all the same."""
+
+FARTHEST_BLUR, FARTHEST_EDGE = 0.1, 0.05
+"""Pixels, and cycles per pixel, of a band that a product's response is believed to differ from the known one at most."""
+
+
+@dataclass(frozen=True)
+class Response:
+    """How one coarse band of a product relates to the 10 m bands of the same product.
+
+    Attributes
+    ----------
+    band
+        ESA's name.
+    blur, edge
+        Frequency response exp(-2π²·blur²·f² - (f/edge)⁶), f in cycles per pixel of the band.
+    dy, dx
+        How far below and right of its place the band shows things, in pixels of the band.
+    """
+
+    band: str
+    blur: float
+    edge: float
+    dy: float = 0.0
+    dx: float = 0.0
+
+    @classmethod
+    def default(cls, band: str) -> "Response":
+        """The one of :data:`~s2sharp_core.bands.BANDS`, in place."""
+        return cls(band, BANDS[band].blur, BANDS[band].edge)
+
+
+@dataclass(frozen=True)
+class Sensor:
+    """How a coarse pixel comes to be. The default is the satellite; the others are papers' habits.
+
+    Attributes
+    ----------
+    blur
+        ``"measured"``: as coarse bands relate to the 10 m bands of the same product. ``"mtf"``: a Gaussian with
+        each band's MTF at Nyquist, as if the 10 m bands had no blur of their own (SupReME, S2Sharp and others).
+        ``"dsen2"``: a Gaussian of σ = 1/d and the mean of the d × d pixels (Lanaras et al. 2018).
+    centre
+        Where a coarse pixel lies: on its ``"cell"`` of d × d pixels, as on the ground, or on the first
+        of them (``"corner"``), which ``x[::d]`` after an odd kernel gives: (d - 1)/2 pixels off.
+    taps
+        Cut kernels to so many taps, as papers do; None: wide enough to lose nothing.
+    edge
+        How a picture goes on beyond its edges: ``"replicate"`` or ``"circular"``.
+    responses
+        Bands whose response was measured on the product itself, in ESA's order; the others have the default one.
+        For ``"measured"`` alone.
+    noise
+        Standard deviation of the noise of bands, (band, reflectance); empty where nobody measured it.
+    """
+
+    blur: Literal["measured", "mtf", "dsen2"] = "measured"
+    centre: Literal["cell", "corner"] = "cell"
+    taps: int | None = None
+    edge: Literal["replicate", "circular"] = "replicate"
+    responses: tuple[Response, ...] = ()
+    noise: tuple[tuple[str, float], ...] = ()
+
+    @classmethod
+    def of(cls, facts: Mapping[str, Any]) -> "Sensor":
+        """From the fields that :func:`dataclasses.asdict` gives, also after a way through JSON."""
+        facts = dict(facts)
+        responses = tuple(Response(**r) for r in facts.pop("responses", ()))
+        noise = tuple((str(band), float(level)) for band, level in facts.pop("noise", ()))
+        return cls(**facts, responses=responses, noise=noise)
+
+    def response(self, band: str) -> Response:
+        """The response of a band; for papers' sensors the one that comes nearest (a Gaussian without an edge)."""
+        if self.blur == "mtf":
+            return Response(band, sigma(BANDS[band].mtf, 1), math.inf)
+        if self.blur == "dsen2":
+            # Variances add up: of a Gaussian of σ 1/d, and of the mean of d pixels.
+            d = max(2, BANDS[band].gsd // 10)
+            return Response(band, math.sqrt(1 / d**4 + (1 - 1 / d**2) / 12), math.inf)
+        own = (r for r in self.responses if r.band == band)
+        return next(own, None) or Response.default(band)
+
+    def shifts(self, bands: Sequence[str]) -> "Shifts":
+        """The shifts of ``bands``; none where the sensor is not a measured one."""
+        return tuple((r.dy, r.dx) for r in map(self.response, bands))
+
+    def noise_of(self, bands: Sequence[str]) -> tuple[float, ...]:
+        """Standard deviations of the noise of ``bands``, reflectance; a usual one where nobody measured it."""
+        known = dict(self.noise)
+        return tuple(known.get(band, _USUAL_NOISE) for band in bands)
+
+
+SENTINEL2 = Sensor()
+"""The instrument, as products show it."""
+
+MTF_TABLE = Sensor(blur="mtf")
+"""The instrument as the papers assume it: each band's whole MTF, applied to a product."""
+
+NAMED: Mapping[str, Sensor] = {"default": SENTINEL2, "table": MTF_TABLE}
+"""The sensors that need no product."""
+
+# What a product of the satellite allows; papers' pictures that lie otherwise are not sharpened by this way.
+_CHOICES: Mapping[str, tuple[Any, ...]] = {
+    "blur": ("measured", "mtf", "dsen2"),
+    "centre": ("cell",),
+    "taps": (None,),
+    "edge": ("replicate",),
+}
+# How far from the known response one may lie, in pixels of the band and cycles per pixel: halos are made for that.
+_BOUNDS = {
+    "blur": FARTHEST_BLUR,
+    "edge": FARTHEST_EDGE,
+    "dy": LARGEST_SHIFT,
+    "dx": LARGEST_SHIFT,
+}
+# What a measurement rounds may lie so far beyond a bound; and noise above which numbers must be DN, reflectance.
+_ROUNDING, _LOUD = 1e-3, 0.1
+
+
+def checked(sensor: Sensor) -> Sensor:
+    """The sensor, if it is one that halos and kernels are made for.
+
+    Raises
+    ------
+    S2SharpError
+        ``bad-config`` with the first number that is out of bounds: pixels that it made would be wrong in silence.
+    """
+    wrong = next(_faults(sensor), None)
+    if wrong:
+        raise S2SharpError(
+            "bad-config",
+            f"No sensor to sharpen with: {wrong}.",
+            "Measure one (`s2sharp sensor`, or measure_scene), or choose default.",
+        )
+    return sensor
+
+
+def _faults(sensor: Sensor) -> Iterator[str]:
+    for name, allowed in _CHOICES.items():
+        if getattr(sensor, name) not in allowed:
+            yield f"{name} is {getattr(sensor, name)!r}, not {' or '.join(map(str, allowed))}"
+    if sensor.responses and sensor.blur != "measured":
+        yield f"it has responses, which a blur {sensor.blur!r} does not look at"
+    names = [r.band for r in sensor.responses]
+    for r in sensor.responses:
+        if r.band not in COARSE or names.count(r.band) > 1:
+            yield f"it has {names.count(r.band)} responses of {r.band!r}, not one of a band of 20 or 60 m"
+            continue
+        known = Response.default(r.band)
+        for name, bound in _BOUNDS.items():
+            value, off = getattr(r, name), getattr(known, name)
+            # NaN is within no bound.
+            if not _number(value) or not abs(value - off) <= bound + _ROUNDING:
+                yield f"{name} of {r.band} is {value!r}, not within {bound} of {off}"
+    named_noise = [band for band, _ in sensor.noise]
+    for band, level in sensor.noise:
+        if band not in BANDS or named_noise.count(band) > 1:
+            yield f"it has noise of {band!r} {named_noise.count(band)} times, not once of a band"
+        elif not _number(level) or not 0 <= level <= _LOUD:
+            yield f"noise of {band} is {level!r}, no reflectance from 0 to {_LOUD}"
+
+
+def _number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)

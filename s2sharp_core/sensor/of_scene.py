@@ -1,0 +1,59 @@
+"""The sensor of a scene in memory, measured on its own windows."""
+
+from collections.abc import Mapping
+
+import numpy as np
+import xarray as xr
+
+from ..bands import BY_GSD, COARSE
+from ..errors import S2SharpError
+from ..lattice import Box
+from ..scene import locate, refuse_dn
+from .known import Sensor
+from .sampling import windows_of
+from .sensing import INSTEAD, SIDES, Sensed, sense
+
+__all__ = ["measure_scene", "sense_arrays"]
+
+
+def sense_arrays(arrays: Mapping[str, np.ndarray], box: Box) -> Sensed:
+    """As :func:`sense`, of band → float32 reflectance (h, w) over ``box``, NaN where there is none."""
+    fine = [band for band in BY_GSD[10] if band in arrays]
+    if not fine or not any(band in arrays for band in COARSE):
+        return Sensed.unknown("it takes bands of 10 m and coarse ones")
+    refuse_dn(arrays)
+    sample = windows_of(arrays, box, SIDES)
+    if sample is None:
+        side = SIDES[-1]
+        return Sensed.unknown(f"no window without gaps of {side} × {side} cells ({60 * side} m)")
+    return sense(sample)
+
+
+def measure_scene(scene: xr.DataTree) -> Sensor:
+    """Measure how a scene's coarse bands relate to its 10 m bands: kernels, shifts, and the noise of every band.
+
+    Parameters
+    ----------
+    scene
+        As for :func:`~s2sharp_core.sharpen`. What is lazy in it is read; of a larger scene, up to 16 windows of 64
+        cells without gaps are looked at.
+
+    Returns
+    -------
+    Sensor
+        To be given to :func:`~s2sharp_core.sharpen`, for this scene and others of the same datatake.
+
+    Raises
+    ------
+    S2SharpError
+        ``scene-malformed``, ``off-lattice``; ``not-measured`` where the scene is too small, too flat or full of gaps.
+    """
+    _, box, inputs = locate(scene)
+    seen = sense_arrays({b: a.values.astype(np.float32) for b, a in inputs.items()}, box)
+    if not seen.found:
+        raise S2SharpError(
+            "not-measured",
+            seen.told[0].removesuffix(f" {INSTEAD}"),
+            'Use the default kernels: sharpen(scene, sensor="default").',
+        )
+    return seen.sensor

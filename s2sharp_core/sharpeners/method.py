@@ -1,0 +1,80 @@
+"""What a method is: what it needs and costs, and how it is made ready."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from ..errors import S2SharpError
+
+if TYPE_CHECKING:
+    from ..learning.options import FitOptions, Tell
+    from ..sensor.known import Sensor
+    from ..sensor.sample import Sample
+    from .base import Sharpener
+
+__all__ = ["Fit", "Method"]
+
+Fit: TypeAlias = "Callable[[Sample, Sensor, tuple[str, ...], FitOptions, Path, str, Tell], None]"
+"""Learn on a sample and leave the weights in a folder: (sample, sensor, bands, options, folder, device,
+tell)."""
+
+
+@dataclass(frozen=True)
+class Method:
+    """A way to sharpen: what it is, what it needs, what it costs, where it was published.
+
+    Attributes
+    ----------
+    summary, needs
+        In a few words each: they stand in one line of a list.
+    cost
+        Multiply-adds per 10 m pixel, for all coarse bands; "2 ×": a net for 20 m and one for 60 m.
+    load
+        (bands, folder with weights or None for the shipped ones, device) → its sharpener.
+    fit
+        For a method that learns on the scene: what learns. None for one that is ready at once.
+    blank
+        (bands, device) → a sharpener as it will be when it has been fitted, halo and all, but for the
+        weights.
+    steps
+        What a fit takes when it is not told another number.
+    fewest
+        Steps of the shortest fit.
+    smallest
+        Side in cells of the smallest window that it can learn from.
+    constants
+        Numbers in its code, or lists of them, that the weights of a fit follow from.
+    senses
+        Whether its result follows from the sensor: False where it looks at nothing but the pixels.
+    """
+
+    name: str
+    summary: str
+    needs: str
+    cost: str
+    source: str
+    bands: tuple[str, ...]
+    load: "Callable[[tuple[str, ...], Path | None, str], Sharpener]"
+    fit: "Fit | None" = None
+    blank: "Callable[[tuple[str, ...], str], Sharpener] | None" = None
+    steps: int = 0
+    fewest: int = 1
+    smallest: int = 0
+    constants: Mapping[str, Any] = field(default_factory=dict)
+    senses: bool = True
+
+    def check_steps(self, steps: int | None) -> None:
+        """Refuse a fit of fewer steps than it takes; None is the method's own number.
+
+        Raises
+        ------
+        S2SharpError
+            ``bad-config``, with the smallest number.
+        """
+        if steps is not None and steps < self.fewest:
+            raise S2SharpError(
+                "bad-config",
+                f"A fit of {self.name} takes at least {self.fewest} steps, not {steps}.",
+                f"Give {self.fewest} or more, or leave the number to the method.",
+            )

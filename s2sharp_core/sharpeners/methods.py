@@ -1,0 +1,204 @@
+"""The methods by name: what each is, needs and costs. What computes is loaded when a method is first used."""
+
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+from importlib import import_module
+from typing import Any
+
+from ..bands import COARSE
+from ..errors import S2SharpError
+from .method import Method
+
+__all__ = ["FACTS", "METHODS", "known"]
+
+_S2NET: dict[str, Any] = {
+    "source": "this package, after He et al. 2013, doi:10.1109/TPAMI.2012.213"
+}
+_ADAPTED: dict[str, Any] = {**_S2NET, "needs": "a fit; all bands", "steps": 300, "smallest": 24}
+_DSEN2: dict[str, Any] = {
+    "source": "Lanaras et al. 2018, doi:10.1016/j.isprsjprs.2018.09.018",
+    "senses": False,
+}
+_DEEP_SURE: dict[str, Any] = {
+    "needs": "a fit; all bands",
+    "cost": "0.39 M",
+    "source": "Nguyen et al. 2022 (IEEE Trans. Geosci. Remote Sens. 60)",
+    "steps": 1000,
+    "fewest": 2,
+    "smallest": 12,
+}
+
+_FILES: dict[str, dict[str, dict[str, Any]]] = {
+    "bicubic": {
+        "bicubic": {
+            "summary": "each band interpolated: the floor",
+            "needs": "nothing",
+            "cost": "25 a band",
+            "source": "Keys 1981, doi:10.1109/TASSP.1981.1163711",
+            "senses": False,
+        },
+    },
+    "s2net": {
+        name: facts
+        for size, whom, cost in (
+            ("s2net-s", "few CPU cores", "0.04 M"),
+            ("s2net-m", "the default", "0.21 M"),
+            ("s2net-l", "GPUs", "0.44 M"),
+        )
+        for name, facts in {
+            size: {
+                **_S2NET,
+                "summary": f"local regression and a net; {whom}",
+                "needs": "all bands",
+                "cost": cost,
+            },
+            f"{size}-adapted": {
+                **_ADAPTED,
+                "summary": f"{size}, taught on the scene",
+                "cost": cost,
+            },
+        }.items()
+    },
+    "dsen2": {
+        "dsen2": {
+            **_DSEN2,
+            "summary": "residual nets; those shipped are slim",
+            "needs": "10, 20, 60 m bands",
+            "cost": "2 × 0.26 M",
+        },
+        "vdsen2": {
+            **_DSEN2,
+            "summary": "DSen2 with 32 blocks of 256 features",
+            "needs": "10, 20, 60 m bands; your weights",
+            "cost": "2 × 38 M",
+        },
+    },
+    "ssc_cnn": {
+        "ssc_cnn": {
+            "summary": "zero-shot: on the scene seen coarser",
+            "needs": "a fit; 10, 20, 60 m bands",
+            "cost": "2 × 1.0 M",
+            "source": "Nguyen et al. 2020, doi:10.1109/IGARSS39084.2020.9323614",
+            "steps": 1800,
+            "smallest": 18,
+        },
+    },
+    "ucnn": {
+        "ucnn": {
+            "summary": "unsupervised: seen again, it must fit",
+            "needs": "a fit; all bands",
+            "cost": "1.48 M",
+            "source": "Nguyen et al. 2021, doi:10.1109/JSTARS.2021.3092286",
+            "steps": 2000,
+            "smallest": 12,
+        },
+    },
+    "deep_sure": {
+        "deep_sure": {**_DEEP_SURE, "summary": "unsupervised: Stein's unbiased risk"},
+        "deep_sure_bp": {**_DEEP_SURE, "summary": "deep_sure without Stein's correction"},
+    },
+    "unrolled": {
+        "unrolled": {
+            "summary": "an ADMM step behind a skip network",
+            "needs": "a fit; all bands",
+            "cost": "1.52 M",
+            "source": "Nguyen et al. 2023, doi:10.1109/LGRS.2023.3326845",
+            "steps": 600,
+            "fewest": 2,
+            "smallest": 12,
+        },
+    },
+    "atprk": {
+        "atprk": {
+            "summary": "classical: regression and kriging",
+            "needs": "a quick fit; 10 m bands",
+            "cost": "0.5 k",
+            "source": "Wang et al. 2016, doi:10.1016/j.isprsjprs.2016.02.006",
+            "steps": 1,
+            "smallest": 8,
+        },
+    },
+    "supreme": {
+        "supreme": {
+            "summary": "classical: smooth in a subspace",
+            "needs": "a quick fit; all bands",
+            "cost": "11 k",
+            "source": "Lanaras et al. 2017, doi:10.1109/CVPRW.2017.194",
+            "steps": 1,
+            "smallest": 16,
+        },
+    },
+}
+
+FACTS: Mapping[str, dict[str, Any]] = {
+    name: {"name": name, **facts} for methods in _FILES.values() for name, facts in methods.items()
+}
+"""Method → fields of its :class:`Method`; the file that makes it takes them from here. What learns has ``steps``."""
+
+
+def _made(file: str, name: str) -> Method:
+    """The method as its file makes it."""
+    module = import_module(f"{__package__}.{file}")
+    made: Method = next(m for m in module.METHODS if m.name == name)
+    return made
+
+
+def _later(file: str, name: str, what: str) -> Callable[..., Any]:
+    """A function of a method, whose file is loaded when it is first called."""
+
+    def call(*given: Any) -> Any:
+        return getattr(_made(file, name), what)(*given)
+
+    return call
+
+
+class _Constants(Mapping[str, Any]):
+    """The constants of a method, whose file is loaded when one is first asked for."""
+
+    def __init__(self, made: Callable[[], Method]) -> None:
+        self._made = made
+
+    def __getitem__(self, key: str) -> Any:
+        return self._made().constants[key]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._made().constants)
+
+    def __len__(self) -> int:
+        return len(self._made().constants)
+
+
+def _listed(file: str, name: str) -> Method:
+    facts, load = FACTS[name], _later(file, name, "load")
+    if "steps" not in facts:
+        return Method(**facts, bands=COARSE, load=load)
+    return Method(
+        **facts,
+        bands=COARSE,
+        load=load,
+        fit=_later(file, name, "fit"),
+        blank=_later(file, name, "blank"),
+        constants=_Constants(partial(_made, file, name)),
+    )
+
+
+METHODS: dict[str, Method] = {
+    name: _listed(file, name) for file, methods in _FILES.items() for name in methods
+}
+
+
+def known(name: str) -> Method:
+    """The method of a name.
+
+    Raises
+    ------
+    S2SharpError
+        ``method-unknown``.
+    """
+    if name not in METHODS:
+        raise S2SharpError(
+            "method-unknown",
+            f"There is no method {name!r}.",
+            f"Choose one of: {', '.join(METHODS)} (`s2sharp methods` describes them).",
+        )
+    return METHODS[name]
