@@ -189,10 +189,11 @@ def _times(column: pa.Array) -> list[str | None]:
     if column.type != _TIME:
         import pyarrow.compute as pc
 
-        return pc.strftime(column, format="%Y-%m-%dT%H:%M:%SZ").to_pylist()
+        texts: list[str | None] = pc.strftime(column, format="%Y-%m-%dT%H:%M:%SZ").to_pylist()
+        return texts
     ticks = column.view(pa.int64()).to_pylist()
     try:
         times = [None if n is None else _EPOCH + timedelta(microseconds=n) for n in ticks]
     except OverflowError as error:
         raise ValueError("has times beyond what years there are") from error
-    return [time and f"{time.isoformat(timespec='microseconds')}Z" for time in times]
+    return [t if t is None else f"{t.isoformat(timespec='microseconds')}Z" for t in times]

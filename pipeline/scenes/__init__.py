@@ -10,9 +10,10 @@ __getattr__, __dir__, __all__ = face(
     {
         "acquisition": ["Acquisition", "Choice", "group", "numbered"],
         "items": ["write_items"],
+        "limits": ["GDAL_CACHE"],
         "radiometry": ["decode", "reference_offset"],
         "read": ["Block", "Files", "Reader", "load_block", "load_scl", "offset_doubt"],
-        "scene": ["GDAL_CACHE", "Refusal", "edges_of"],
+        "scene": ["Refusal", "edges_of"],
         "stage": ["Stage", "clear"],
         "whole": ["real_scenes"],
     },
