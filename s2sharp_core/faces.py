@@ -41,7 +41,7 @@ class Later:
     name: str
 
     @property
-    def __name__(self) -> str:  # type: ignore[override]
+    def __name__(self) -> str:
         return self.name
 
     def __call__(self, *given: Any, **named: Any) -> Any:

@@ -287,7 +287,8 @@ def _times(column: pa.Array) -> list[str | None]:
     if column.type != _TIME:
         import pyarrow.compute as pc
 
-        return pc.strftime(column, format="%Y-%m-%dT%H:%M:%SZ").to_pylist()
+        texts: list[str | None] = pc.strftime(column, format="%Y-%m-%dT%H:%M:%SZ").to_pylist()
+        return texts
     return [None if n is None else _moment(n) for n in column.view(pa.int64()).to_pylist()]
 
 

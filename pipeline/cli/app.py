@@ -4,9 +4,10 @@ from functools import partial
 from typing import Annotated
 
 import typer
+from rich.status import Status
 
 from ..planning.config import RunConfig
-from ..ui.terminal import GOES_ON
+from ..ui.terminal import GOES_ON, console
 from .demo import demo, simulate
 from .evaluate import evaluate, methods
 from .flags import Listing, configured
@@ -29,6 +30,11 @@ app = typer.Typer(
 )
 
 
+def _searching(config: RunConfig) -> Status:
+    """What is on the screen from the first moment: what a search takes to load may take longer than a search."""
+    return console.status(f"Searching {config.collection} …")
+
+
 @partial(configured, stopped=GOES_ON)
 def run(config: RunConfig) -> None:
     """Sharpen what a STAC query finds into a datacube.
@@ -37,7 +43,11 @@ def run(config: RunConfig) -> None:
 
     Example: `s2sharp run --bbox 16.35 48.66 16.48 48.74 --datetime 2024-06 --max-cloud 20 --out vienna`
     """
-    from .run import carry_out
+    from ..ui.progress import prepare
+
+    prepare(config)
+    with _searching(config):
+        from .run import carry_out
 
     carry_out(config)
 
@@ -57,10 +67,11 @@ def plan(
 ) -> None:
     """Say what `run` with the same flags would read, need and write, and how long it would take.
 
-    Reads the catalogue and times one window; no pixel moves and nothing is written.
+    Reads the catalogue and, of a method that this machine does not know yet, times one window; no pixel moves and nothing is written.
     """
     if explain is None:
-        from .run import planned
+        with _searching(config):
+            from .run import planned
 
         planned(config)
     else:

@@ -24,6 +24,9 @@ from .inspect import say_owed
 
 __all__ = ["carry_out", "planned"]
 
+# Seconds of a run during which nobody opens a dashboard.
+_BRIEF = 60.0
+
 
 def planned(config: RunConfig) -> tuple[Plan, Estimate]:
     """The plan of a run, new or continued, and its cost, both shown.
@@ -165,7 +168,7 @@ def _watched(plan: Plan, cost: Estimate) -> RunOutcome:
         begun = {"units": cost.units, "todo": cost.todo, "windows": cost.windows}
         begun |= {"sensors": cost.sensors, "fits": cost.fits}
         tell(Event("plan", about=begun))
-        outcome = execute(plan, tell)
+        outcome = execute(plan, tell, brief=cost.seconds < _BRIEF)
         ended = {"units": dict(outcome.counts), "failed": len(outcome.failed)}
         more = {"refused": len(plan.refused), "stopped": outcome.stopped}
         tell(Event("done", about={**ended, **more, "seconds": round(outcome.seconds, 1)}))

@@ -1,6 +1,7 @@
 """What a run has written so far of one acquisition, in memory."""
 
 from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -15,9 +16,10 @@ __all__ = ["grid_written", "read_written"]
 
 def grid_written(store: Location, layout: Layout, level: int = 0) -> xr.Dataset:
     """The area that was asked for as coordinates of pixels, y and x, without a variable."""
-    group = _group(store, layout, level)
-    rows, cols = _inside(group, layout, level)
-    return xr.Dataset(coords={"y": np.asarray(group["y"][rows]), "x": np.asarray(group["x"][cols])})
+    arrays = _arrays(store, layout, level)
+    rows, cols = _inside(arrays, layout, level)
+    y, x = np.asarray(arrays["y"][rows]), np.asarray(arrays["x"][cols])
+    return xr.Dataset(coords={"y": y, "x": x})
 
 
 def read_written(
@@ -38,15 +40,14 @@ def read_written(
     place
         (y, x) in pixels of :func:`grid_written`; None: all of it.
     """
-    group, grid = _group(store, layout, level), grid_written(store, layout, level)
-    edges = _inside(group, layout, level)
+    arrays, grid = _arrays(store, layout, level), grid_written(store, layout, level)
+    rows, cols = _inside(arrays, layout, level)
     if place is not None:
         grid = grid.isel(y=place[0], x=place[1])
-        edges = tuple(range(e.start, e.stop)[p] for e, p in zip(edges, place, strict=True))
-        edges = tuple(slice(e.start, e.stop) for e in edges)
+        rows, cols = _part(rows, place[0]), _part(cols, place[1])
     found = {}
     for name in names:
-        values = np.asarray(group[name][time, edges[0], edges[1]])
+        values = np.asarray(arrays[name][time, rows, cols])
         if name in layout.bands:
             shown = values.astype(np.float32) * np.float32(SCALE)
             values = np.where(values == FILL, np.float32(np.nan), shown)
@@ -54,18 +55,27 @@ def read_written(
     return grid.assign(found)
 
 
-def _group(store: Location, layout: Layout, level: int) -> zarr.Group:
+def _part(whole: slice, part: slice) -> slice:
+    """A part of a slice, counted from its begin."""
+    left = range(whole.start, whole.stop)[part]
+    return slice(left.start, left.stop)
+
+
+def _arrays(store: Location, layout: Layout, level: int) -> "dict[str, zarr.Array[Any]]":
     name = level_group(layout, level)
-    return zarr.open_group(zarr_store(store), path=name, mode="r", use_consolidated=False)
+    group = zarr.open_group(zarr_store(store), path=name, mode="r", use_consolidated=False)
+    return dict(group.arrays())
 
 
-def _inside(group: zarr.Group, layout: Layout, level: int) -> tuple[slice, slice]:
+def _inside(
+    arrays: "dict[str, zarr.Array[Any]]", layout: Layout, level: int
+) -> tuple[slice, slice]:
     """Rows and columns of the arrays whose pixels lie in the area that was asked for, to half a pixel."""
     left, bottom, right, top = layout.asked
     room = layout.pixel * 2**level / 2 * (1 - 1e-6)
     found = []
     for axis, low, high in (("y", bottom, top), ("x", left, right)):
-        at = np.asarray(group[axis][...])
+        at = np.asarray(arrays[axis][...])
         within = np.flatnonzero((at >= low - room) & (at <= high + room))
         found.append(slice(int(within[0]), int(within[-1]) + 1))
     return found[0], found[1]

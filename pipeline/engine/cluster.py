@@ -60,11 +60,17 @@ def _untended() -> bool:
 
 
 @contextmanager
-def connect(where: Where, home: Location) -> Iterator[Cluster]:
+def connect(where: Where, home: Location, *, brief: bool = False) -> Iterator[Cluster]:
     """The cluster that a configuration names; ``home``: the run's folder, for what jobs leave.
 
     Connections that leave this machine are encrypted, and so are those of processes that are started here: who can
     reach a plain one may run programs as its user.
+
+    Parameters
+    ----------
+    brief
+        Whether the work takes so short a time that nobody opens a dashboard: processes of this machine show none then,
+        since loading one takes as long as some units.
 
     Raises
     ------
@@ -87,7 +93,7 @@ def connect(where: Where, home: Location) -> Iterator[Cluster]:
         preload = dask.config.get("distributed.worker.preload")
         with (
             dask.config.set({"distributed.worker.preload": [*preload, "s2sharp.engine.preload"]}),
-            _local(workers_of(where), gpus_of(where)) as cluster,
+            _local(workers_of(where), gpus_of(where), dashboard=not brief) as cluster,
             Client(cluster, set_as_default=False) as client,
         ):
             yield Cluster(client, threads_of(where), _untended)
@@ -135,7 +141,7 @@ def _private(address: str) -> bool:
         return False
 
 
-def _local(workers: int, gpus: tuple[str, ...]) -> SpecCluster:
+def _local(workers: int, gpus: tuple[str, ...], *, dashboard: bool) -> SpecCluster:
     """Processes of this machine, reached from here alone; each is shown one of ``gpus``, if there are any.
 
     The loopback address is open to every user of the machine, and a scheduler runs what it is sent: so these processes
@@ -147,13 +153,15 @@ def _local(workers: int, gpus: tuple[str, ...]) -> SpecCluster:
             n_workers=workers,
             threads_per_worker=WORKER_THREADS,
             dashboard_address="127.0.0.1:0",
+            scheduler_kwargs={"dashboard": dashboard},
             silence_logs=50,
             security=security,
         )
     here: dict[str, Any] = {"host": "127.0.0.1", "protocol": "tls://", "security": security}
+    shown = {"dashboard_address": "127.0.0.1:0", "dashboard": dashboard}
     each = {**here, "nthreads": WORKER_THREADS, "memory_limit": 0, "silence_logs": 50}
     return SpecCluster(
-        scheduler={"cls": Scheduler, "options": {**here, "dashboard_address": "127.0.0.1:0"}},
+        scheduler={"cls": Scheduler, "options": {**here, **shown}},
         workers={
             i: {
                 "cls": Nanny,

@@ -136,7 +136,8 @@ class Settings(Where, Protocol):
 class Engine:
     """Carries phases out. A cluster is started with the first job that is left; without one, none is.
 
-    ``size``: the flag by which jobs are made smaller; ``begin``: called once, before the first job.
+    ``size``: the flag by which jobs are made smaller; ``begin``: called once, before the first job; ``brief``: whether all
+    takes a minute at most.
     """
 
     config: Settings
@@ -146,6 +147,7 @@ class Engine:
     tell: Listener
     size: str
     begin: Callable[[], None] = _nothing
+    brief: bool = False
     _open: ExitStack = field(default_factory=ExitStack)
 
     @cached_property
@@ -154,8 +156,10 @@ class Engine:
         from .cluster import connect
 
         self.begin()
-        cluster = self._open.enter_context(connect(self.config, self.out))
-        self.tell(Event("cluster", about={"dashboard": cluster.client.dashboard_link}))
+        cluster = self._open.enter_context(connect(self.config, self.out, brief=self.brief))
+        local = not (self.config.scheduler or self.config.cluster)
+        link = "" if self.brief and local else cluster.client.dashboard_link
+        self.tell(Event("cluster", about={"dashboard": link}))
         return cluster
 
     @property

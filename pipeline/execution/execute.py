@@ -25,7 +25,7 @@ from .verify import quick_audit
 __all__ = ["execute"]
 
 
-def execute(plan: Plan, tell: Listener = lambda _: None) -> RunOutcome:
+def execute(plan: Plan, tell: Listener = lambda _: None, *, brief: bool = False) -> RunOutcome:
     """Do all of a plan that is not done yet.
 
     Running it again continues it; what the ledger has under a unit's key is skipped. A unit that fails
@@ -36,6 +36,8 @@ def execute(plan: Plan, tell: Listener = lambda _: None) -> RunOutcome:
     ----------
     tell
         Called with each :class:`Event`, in this process.
+    brief
+        Whether a minute is thought to be enough: processes of this machine have no dashboard then.
 
     Raises
     ------
@@ -51,7 +53,7 @@ def execute(plan: Plan, tell: Listener = lambda _: None) -> RunOutcome:
         plan = _laid_out(plan)
         for found in quick_audit(plan, Ledger(plan.out / "ledger")):
             outcome.warnings[f"{found.unit} is made anew: {'; '.join(found.what)}"] += 1
-        engine = Engine(plan.config, plan.out, lease, outcome, tell, "--shard")
+        engine = Engine(plan.config, plan.out, lease, outcome, tell, "--shard", brief=brief)
         engine.carry_out(phases(plan, engine))
         lease.check()
         with unwritable("cube", f"complete {plan.store}", outcome):

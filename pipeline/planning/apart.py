@@ -14,7 +14,6 @@ import tempfile
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
@@ -28,8 +27,9 @@ from ..engine.room import ALLOCATOR
 from ..storage.files import contents
 from ..storage.location import Location
 from .config import RunConfig
+from .outline import Outline
 
-__all__ = ["Outline", "dismiss", "known", "outlined"]
+__all__ = ["dismiss", "known", "outlined"]
 
 _MODULE = "s2sharp.planning.calibrate"
 # Seconds that an answer counts: a machine may get slower, or faster.
@@ -56,22 +56,6 @@ _FIELDS = frozenset(
 )
 
 
-@dataclass(frozen=True)
-class Outline:
-    """What a plan needs to know of its sharpener, before anything is fitted or measured.
-
-    ``reads``: bands; ``margin``: cells around a block that its result can depend on; ``digest`` of all that it follows from;
-    ``weights`` and those that fits ``start`` from: file → sha256; ``precision``: its arithmetic and device.
-    """
-
-    reads: tuple[str, ...] = ()
-    margin: int = 0
-    digest: str = ""
-    weights: dict[str, str] = field(default_factory=dict)
-    start: dict[str, str] = field(default_factory=dict)
-    precision: str = ""
-
-
 def outlined(config: RunConfig, coarse: Sequence[str], device: str) -> Outline:
     """What the method that a run was asked for will be like.
 
@@ -81,7 +65,7 @@ def outlined(config: RunConfig, coarse: Sequence[str], device: str) -> Outline:
         ``band-unknown``, ``weights-missing``, ``weights-corrupt``, ``not-calibrated``, ``bad-config``.
     """
     if "torch" in sys.modules:
-        from .calibrate import outline_of
+        from .ready import outline_of
 
         return outline_of(config, tuple(coarse), device)
     asked = config.model_dump(mode="json", include=set(_FIELDS))

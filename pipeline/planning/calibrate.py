@@ -7,6 +7,7 @@ import json
 import os
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -25,10 +26,11 @@ from s2sharp_core.sensor.sample import Sample
 from s2sharp_core.sharpeners.registry import unfitted_sharpener
 
 from ..engine.worker import Peak
-from .apart import Outline
 from .config import RunConfig
-from .ready import digest_of, judged, outline, start_of
+from .ready import judged, outline_of
 
+# Seconds that this process took to load what computes.
+_START = time.time() - psutil.Process().create_time()
 # How often: what an allocator keeps shows after the first time only.
 _TIMES = 3
 # Steps of two trial fits: their difference is what a step takes, without what a fit begins with.
@@ -46,7 +48,7 @@ def measure(settings: dict[str, Any]) -> dict[str, float]:
     dict
         ``seconds`` that a window takes, and ``bytes`` of memory at the peak beyond the idle process
         and the block that was given; ``fit``: seconds of a fit, and ``fit_bytes`` of memory that it takes,
-        both 0 where nothing is fitted.
+        both 0 where nothing is fitted; ``start``: seconds in which a process is ready for that.
     """
     chosen = settings["method"], settings["bands"]
     where = settings["device"], settings["precision"]
@@ -78,6 +80,7 @@ def measure(settings: dict[str, Any]) -> dict[str, float]:
         "bytes": peak.bytes - idle,
         "fit": fit,
         "fit_bytes": fit_bytes,
+        "start": _START,
     }
 
 
@@ -116,31 +119,15 @@ def _fit(settings: dict[str, Any]) -> tuple[float, float]:
     return seconds[0] + step * (settings["fit_steps"] - _FEW), float(peak.bytes - idle + more)
 
 
-def outline_of(config: RunConfig, coarse: tuple[str, ...], device: str) -> Outline:
-    """What a plan needs to know of the sharpener.
-
-    Raises
-    ------
-    S2SharpError
-        As :func:`~s2sharp_core.load_sharpener`, and where weights to start from are missing.
-    """
-    sharpener = outline(config, coarse, device)
-    return Outline(
-        reads=sharpener.reads,
-        margin=context(sharpener),
-        digest=digest_of(config, sharpener),
-        weights=sharpener.weights,
-        start=start_of(config, coarse),
-        precision=sharpener.precision,
-    )
-
-
 def _outline(settings: dict[str, Any]) -> dict[str, Any]:
     config = RunConfig.model_validate(settings["config"])
     return asdict(outline_of(config, tuple(settings["coarse"]), settings["device"]))
 
 
-_ANSWERS = {"outline": _outline, "measure": measure}
+_ANSWERS: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
+    "outline": _outline,
+    "measure": measure,
+}
 
 
 def _serve() -> None:
@@ -150,7 +137,7 @@ def _serve() -> None:
     for line in sys.stdin:
         asked = json.loads(line)
         try:
-            said = {"found": _ANSWERS[asked["what"]](asked["settings"])}
+            said: dict[str, Any] = {"found": _ANSWERS[asked["what"]](asked["settings"])}
         except S2SharpError as error:
             said = {"error": [error.kind, error.message, error.remedy]}
         answers.write(json.dumps(said) + "\n")

@@ -13,8 +13,8 @@ from s2sharp_core.lattice import Box
 
 from ..engine.ledger import FINAL, Ledger
 from ..engine.room import memory_of, threads_of, workers_of
-from ..scenes.scene import GDAL_CACHE
-from .apart import known
+from ..scenes.limits import GDAL_CACHE
+from .apart import dismiss, known
 from .method import base_sensor, weights_folder
 from .plan import Plan
 from .sensor_files import there
@@ -24,6 +24,8 @@ __all__ = ["Estimate", "check_memory", "check_size", "estimate"]
 
 # Bytes per second on one worker, and seconds per unit: orders of magnitude, for what is not calibrated.
 _READ, _WRITE, _UNIT = 150e6, 80e6, 0.15
+# Seconds until a cluster of this machine is there, beyond what nets take to load; and of the first picture that is drawn.
+_CLUSTER, _PICTURE = 3.0, 3.0
 # Seconds and bytes that measuring a sensor takes.
 _SENSOR, _SENSOR_BYTES = 10.0, 500e6
 # int16 reflectance under blosc-zstd with shuffle: 1.6 times smaller in our measurements.
@@ -42,8 +44,8 @@ class Estimate:
     were counted; of a plan of very many acquisitions, some stand for all.
     ``read``: bytes of pixels, uncompressed, context included; ``output``: bytes of the finished cube
     with its overviews, and ``delivered`` with the COGs; ``memory``: bytes of a worker beyond its idle
-    size; ``seconds``: of all, on ``workers``, the ``sensors`` that are to be measured and the ``fits`` that are to be made
-    first among it.
+    size; ``seconds``: of all, on ``workers``, their start, the ``sensors`` that are to be measured and the ``fits`` that are
+    to be made first among it.
     """
 
     acquisitions: int
@@ -101,7 +103,7 @@ def estimate(plan: Plan) -> Estimate:
                 for side in _sides(plan)
             ),
         ),
-        seconds=busy / workers,
+        seconds=busy / workers + (_begin(plan, calibration) if todo or fits or sensors else 0.0),
         workers=workers,
     )
 
@@ -129,6 +131,11 @@ def _count(plan: Plan, ids: frozenset[str]) -> tuple[int, int, int, float, float
             written += _stored_bytes(plan, wanted)
         read += sum(_native_bytes(plan, cells) for cells in staged)
     return count, todo, windows, read, stored, written
+
+
+def _begin(plan: Plan, calibration: dict[str, float]) -> float:
+    """Seconds that are no unit's: until workers are there and have loaded what they use."""
+    return _CLUSTER + calibration["start"] + (_PICTURE if plan.config.publish else 0.0)
 
 
 class _Cost(Protocol):
@@ -187,7 +194,7 @@ def _stored_bytes(plan: Plan, box: Box) -> float:
 def _calibrate(plan: Plan, threads: int, *, learns: bool) -> dict[str, float]:
     config = plan.config
     if not plan.coarse:
-        return {"seconds": 0.0, "bytes": 0.0, "fit": 0.0, "fit_bytes": 0.0}
+        return {"seconds": 0.0, "bytes": 0.0, "fit": 0.0, "fit_bytes": 0.0, "start": 0.0}
     settings = {
         "method": config.method,
         "bands": plan.coarse,
@@ -207,7 +214,11 @@ def _calibrate(plan: Plan, threads: int, *, learns: bool) -> dict[str, float]:
         "threads": threads,
     }
     weights = (config.weights, config.warm_start)
-    return {key: float(value) for key, value in known("measure", settings, weights).items()}
+    try:
+        found = known("measure", settings, weights)
+    finally:
+        dismiss()
+    return {key: float(value) for key, value in found.items()}
 
 
 def _sides(plan: Plan) -> set[tuple[int, int, int]]:

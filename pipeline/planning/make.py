@@ -23,12 +23,13 @@ from ..cube.layout import Layout, chunk_side
 from ..engine.room import gpus
 from ..scenes.acquisition import Acquisition, Choice
 from ..scenes.scene import Refusal, edges_of
-from .apart import Outline, outlined
+from .apart import outlined
 from .area import area_digest, area_shape, reach
 from .asked import nothing_found
 from .config import RunConfig
 from .items import WORLD, believing, by_datatake, freeze_items, read_items
 from .method import check_fit, fits
+from .outline import Outline
 from .plan import Plan
 from .queries import when
 from .sensor_files import given_sensors

@@ -4,6 +4,7 @@ import hashlib
 import json
 
 from s2sharp_core import BANDS, METHODS, S2SharpError, Sharpener, load_sharpener
+from s2sharp_core.blocks import context
 from s2sharp_core.sensor.known import Sensor
 from s2sharp_core.sharpeners import NetSharpener, WindowFitted, WithError90, WithTrust
 from s2sharp_core.sharpeners.registry import unfitted_sharpener
@@ -11,8 +12,9 @@ from s2sharp_core.sharpeners.registry import unfitted_sharpener
 from ..storage.location import Location
 from .config import RunConfig
 from .method import base_sensor, fits, fitted_weights, options_of, weights_folder
+from .outline import Outline
 
-__all__ = ["digest_of", "judged", "outline", "ready", "start_of"]
+__all__ = ["digest_of", "judged", "outline", "outline_of", "ready", "start_of"]
 
 
 def outline(config: RunConfig, coarse: tuple[str, ...], device: str) -> Sharpener:
@@ -22,6 +24,25 @@ def outline(config: RunConfig, coarse: tuple[str, ...], device: str) -> Sharpene
         blank = unfitted_sharpener(config.method, coarse, device, config.precision, sensor)
         return judged(blank, trust=config.trust, error90=config.error90)
     return ready(config, coarse, device, None, config.precision, sensor)
+
+
+def outline_of(config: RunConfig, coarse: tuple[str, ...], device: str) -> Outline:
+    """What a plan needs to know of the sharpener.
+
+    Raises
+    ------
+    S2SharpError
+        As :func:`~s2sharp_core.load_sharpener`, and where weights to start from are missing.
+    """
+    sharpener = outline(config, coarse, device)
+    return Outline(
+        reads=sharpener.reads,
+        margin=context(sharpener),
+        digest=digest_of(config, sharpener),
+        weights=sharpener.weights,
+        start=start_of(config, coarse),
+        precision=sharpener.precision,
+    )
 
 
 def ready(

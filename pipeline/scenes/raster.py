@@ -24,7 +24,7 @@ from ..catalog.keys import session
 from ..catalog.signing import signed
 from ..catalog.sources import Source
 from ..storage.location import store_errors
-from .scene import GDAL_CACHE
+from .limits import GDAL_CACHE
 
 __all__ = ["Kept", "Raster", "header", "reading"]
 

@@ -24,10 +24,7 @@ from ..catalog.metadata import baseline, bounds, cloud_cover, platform, processe
 from ..catalog.sources import Source, grids, sources
 from ..catalog.ways import keyed
 
-__all__ = ["GDAL_CACHE", "Refusal", "Scene", "edges_of", "scene_of"]
-
-GDAL_CACHE = 64_000_000
-"""Bytes of raster blocks that a process keeps."""
+__all__ = ["Refusal", "Scene", "edges_of", "scene_of"]
 
 MARGIN = 100
 """Cells by which a footprint is taken to reach farther than archives say: they draw it with a broad pen."""

@@ -4,7 +4,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from scipy.ndimage import uniform_filter
 
 from .observation import degrade
 
@@ -26,6 +25,8 @@ class Picture:
 
 
 def picture(x: np.ndarray, known: np.ndarray) -> Picture:
+    from scipy.ndimage import uniform_filter  # few units look for shifts
+
     weight = np.maximum(uniform_filter(known.astype(np.float32), _HIGH_PASS), 1e-3)
     mean = uniform_filter(x * known, (0, _HIGH_PASS, _HIGH_PASS)) / weight
     return Picture((x - mean) * known, known)

@@ -1,0 +1,21 @@
+"""What a plan knows of its method."""
+
+from dataclasses import dataclass, field
+
+__all__ = ["Outline"]
+
+
+@dataclass(frozen=True)
+class Outline:
+    """What a plan needs to know of its sharpener, before anything is fitted or measured.
+
+    ``reads``: bands; ``margin``: cells around a block that its result can depend on; ``digest`` of all that it follows from;
+    ``weights`` and those that fits ``start`` from: file → sha256; ``precision``: its arithmetic and device.
+    """
+
+    reads: tuple[str, ...] = ()
+    margin: int = 0
+    digest: str = ""
+    weights: dict[str, str] = field(default_factory=dict)
+    start: dict[str, str] = field(default_factory=dict)
+    precision: str = ""

@@ -1,0 +1,6 @@
+"""What reading may take up."""
+
+__all__ = ["GDAL_CACHE"]
+
+GDAL_CACHE = 64_000_000
+"""Bytes of raster blocks that a process keeps."""

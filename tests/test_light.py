@@ -1,0 +1,92 @@
+"""Commands load what they use: who asks where a run stands need not wait for torch."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from s2sharp.demo.synthetic import simulate
+
+from s2sharp_core.learning.s2net import ADAPT_STEPS, SIZES
+from s2sharp_core.networks import S2Net, SkipNet, ThreeGridNet, UnrolledNet
+from s2sharp_core.sharpeners.deep_sure import build
+from s2sharp_core.sharpeners.methods import METHODS
+
+NETS = {"torch", "scipy", "sympy"}
+CLUSTER = {"dask", "distributed", "bokeh"}
+PIXELS = {"rasterio", "xarray", "pandas", "matplotlib", "zarr"}
+
+
+def loaded(home: Path, *given: str) -> set[str]:
+    """The libraries that a command has loaded when it ends."""
+    code = (
+        "import json, sys\n"
+        "from s2sharp.cli.app import app\n"
+        "try: app(sys.argv[1:])\n"
+        "except SystemExit as end: print('code', end.code)\n"
+        "print(json.dumps(sorted({name.partition('.')[0] for name in sys.modules})))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, *given],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**os.environ, "XDG_CACHE_HOME": str(home)},
+    )
+    lines = done.stdout.splitlines()
+    assert "code 0" in lines, done.stderr
+    return set(json.loads(lines[-1]))
+
+
+@pytest.fixture(scope="module")
+def begun(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[str]]:
+    """A folder, and the flags of a run that is done."""
+    folder = tmp_path_factory.mktemp("light")
+    catalog, bbox = simulate(folder / "scenes", 24, 1, 1, 32633, 7)
+    flags = ["--catalog", str(catalog), "--collection", "synthetic-s2-l2a", "--datetime", "2024"]
+    flags += ["--bbox", *map(str, bbox), "--out", str(folder / "out"), "--no-publish"]
+    assert not NETS & loaded(folder, "run", *flags)
+    return folder, flags
+
+
+@pytest.mark.parametrize("command", [["--help"], ["run", "--help"], ["methods"]])
+def test_what_is_only_said_loads_next_to_nothing(tmp_path: Path, command: list[str]) -> None:
+    assert not (NETS | CLUSTER | PIXELS | {"shapely", "pyarrow"}) & loaded(tmp_path, *command)
+
+
+@pytest.mark.parametrize("command", ["status", "verify", "clean"])
+def test_who_looks_at_a_run_computes_nothing(begun: tuple[Path, list[str]], command: str) -> None:
+    folder, _ = begun
+    assert not (NETS | CLUSTER | PIXELS) & loaded(folder, command, str(folder / "out"))
+
+
+def test_a_plan_that_was_made_before_and_a_run_that_is_done_load_no_net(
+    begun: tuple[Path, list[str]],
+) -> None:
+    folder, flags = begun
+    assert not NETS & loaded(folder, "plan", *flags)
+    assert not (NETS | {"distributed", "bokeh", "xarray"}) & loaded(folder, "run", *flags)
+
+
+def test_the_table_of_methods_says_what_their_code_does() -> None:
+    costs = {name: f"{S2Net(*size).multiply_adds / 1e6:.2f} M" for name, size in SIZES.items()}
+    costs |= {f"{name}-adapted": cost for name, cost in costs.items()}
+    costs |= {
+        name: f"{net.multiply_adds / 1e6:.2f} M"
+        for name, net in (
+            ("ucnn", ThreeGridNet()),
+            ("deep_sure", build()),
+            ("deep_sure_bp", build()),
+            ("unrolled", UnrolledNet()),
+        )
+    }
+    costs["ssc_cnn"] = f"2 × {SkipNet((20,)).multiply_adds / 1e6:.1f} M"
+    for name, cost in costs.items():
+        if name != "ssc_cnn":
+            assert METHODS[name].cost == cost
+    for size in SIZES:
+        assert METHODS[f"{size}-adapted"].steps == ADAPT_STEPS
+    for method in METHODS.values():
+        assert (method.fit is None) == (method.blank is None) == (method.steps == 0)
