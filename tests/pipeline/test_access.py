@@ -14,7 +14,7 @@ import pystac
 import pytest
 import rasterio
 from rasterio.transform import from_origin
-from s2sharp.catalog import signing
+from s2sharp.catalog import keys
 from s2sharp.catalog.access import FREE, Access
 from s2sharp.catalog.broken import BrokenError
 from s2sharp.catalog.chunks import MAX_BLOCK
@@ -80,9 +80,9 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[tupl
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "credentials"))
     monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
-    signing._chain.cache_clear()
+    keys._chain.cache_clear()
     yield asked
-    signing._chain.cache_clear()
+    keys._chain.cache_clear()
     server.shutdown()
     server.server_close()
 
