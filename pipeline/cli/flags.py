@@ -38,7 +38,7 @@ _PANELS = {
     None: "out",
     "What": "catalog collection bbox area datetime since extent max_cloud bands cirrus",
     "How": "method sensor weights adapt fit fit_windows fit_steps fit_threads warm_start seed trust error90 window shard chunk "
-    "publish history",
+    "publish cog_compression history",
     "Where it runs": "sign s3_bucket requester_pays allow_private stage stage_budget scheduler insecure cluster workers memory device precision yes retries max_failures lease events metrics quiet",
 }
 _METAVARS = {

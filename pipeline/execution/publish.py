@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import pystac
+import torch
 
 from s2sharp_core import BANDS, S2SharpError
 
@@ -12,12 +13,15 @@ from ..cube.layout import Layout
 from ..cube.open import open_written
 from ..engine.ledger import Ledger, Record
 from ..engine.worker import Clock, do_job
+from ..planning.cost import room
 from ..planning.plan import Plan
 from ..planning.units import Unit
-from ..publish.cogs import write_cogs
+from ..publish.cogs import opened, write_cogs
 from ..publish.panels import choose_spot
 from ..publish.quicklook import quicklook
+from ..publish.raster import Frame, Means
 from ..publish.stac import Provenance, stac_item, write_collection
+from ..publish.visual import write_visual
 from ..scenes.acquisition import Acquisition
 from ..scenes.read import Files, load_block
 from ..storage.digests import vouched
@@ -33,25 +37,35 @@ _CREDIT = "Contains modified Copernicus Sentinel data"
 
 
 def publish_unit(run: Run, unit: Unit, missing: tuple[str, ...], attempt: int = 1) -> Record:
-    """Write the COGs and the picture of one acquisition, and record it."""
+    """Write the COGs and the pictures of one acquisition, and record it."""
     plan = run.plan
     layout, acquisition = plan.layout(unit.epsg), plan.acquisition(unit)
 
     def work(clock: Clock) -> tuple[dict[str, Any], None]:
         run.still()
-        with clock("publish"):
-            cogs = write_cogs(plan.out, layout, unit.time, acquisition.id)
+        threads = run.threads or torch.get_num_threads()
+        means = Means(plan.config.cog_compression, room(plan), threads, clock)
+        cogs = write_cogs(plan.out, layout, unit.time, acquisition.id, means)
+        visual = plan.out / "cogs" / acquisition.id / "visual.tif"
+        arrays, small = opened(plan.out, layout), thumbnail_path(plan.out, acquisition)
+        with clock("visual"):
+            if write_visual(arrays, unit.time, Frame.of(layout), visual, small, means):
+                cogs["visual"] = visual
+        with clock("picture"):
             told = _picture(plan, layout, acquisition, unit.time)
-        return {
-            "warnings": told,
-            "files": {name: vouched(path) for name, path in cogs.items()},
-        }, None
+        with clock("digests"):
+            files = {name: vouched(path) for name, path in cogs.items()}
+        return {"warnings": told, "files": files}, None
 
     return do_job(plan.out, plan.name(unit), plan.key(unit, missing), attempt, work, run.still)
 
 
 def picture_path(out: Location, acquisition: Acquisition) -> Location:
     return out / "pictures" / f"{acquisition.id}.png"
+
+
+def thumbnail_path(out: Location, acquisition: Acquisition) -> Location:
+    return out / "pictures" / f"{acquisition.id}-small.jpg"
 
 
 def _picture(plan: Plan, layout: Layout, acquisition: Acquisition, time: int) -> tuple[str, ...]:
@@ -89,7 +103,8 @@ def _item(plan: Plan, layout: Layout, time: int, acquisition: Acquisition) -> py
     folder = plan.out / "cogs" / acquisition.id
     names = [n for n in files(folder) if n.endswith(".tif") and "/" not in n]
     cogs = {name.removesuffix(".tif"): folder / name for name in names}
-    thumbnail = picture_path(plan.out, acquisition)
+    both, small = (f(plan.out, acquisition) for f in (picture_path, thumbnail_path))
+    before_after = both if both.exists() else None
     provenance = Provenance(
         id=acquisition.id,
         datetime=f"{acquisition.datetime}Z",
@@ -102,7 +117,10 @@ def _item(plan: Plan, layout: Layout, time: int, acquisition: Acquisition) -> py
         software=plan.software,
         sensor=asdict(plan.sensor(acquisition.take)) if plan.coarse else None,
     )
-    shown = thumbnail if thumbnail.exists() else None
+    # Without true colours there is no smaller one.
+    shown = small if small.exists() else before_after
     record = Ledger(plan.out / "ledger").latest(f"{acquisition.id}/published")
     digests = record.files if record else {}
-    return stac_item(plan.out, layout, time, acquisition.id, cogs, provenance, shown, digests)
+    return stac_item(
+        plan.out, layout, time, acquisition.id, cogs, provenance, shown, digests, before_after
+    )

@@ -23,7 +23,7 @@ from .plan import Plan
 from .sensor_files import there
 from .standings import taken, units
 
-__all__ = ["Estimate", "check_memory", "check_size", "estimate"]
+__all__ = ["Estimate", "check_memory", "check_size", "estimate", "room"]
 
 # Bytes per second on one worker, and seconds per unit: orders of magnitude, for what is not calibrated.
 _READ, _WRITE, _UNIT = 150e6, 80e6, 0.15
@@ -100,7 +100,7 @@ def estimate(plan: Plan) -> Estimate:
             _SENSOR_BYTES if sensors else 0.0,
             calibration["fit_bytes"] if fits or plan.config.fit == "window" else 0.0,
             *(
-                _memory(plan, side, calibration["bytes"], every > workers_of(plan.config))
+                _memory(plan, side, calibration["bytes"], several=every > workers_of(plan.config))
                 for side in _sides(plan)
             ),
         ),
@@ -233,7 +233,13 @@ def _sides(plan: Plan) -> set[tuple[int, int, int]]:
     }
 
 
-def _memory(plan: Plan, sides: tuple[int, int, int], net: float, several: bool) -> float:
+def room(plan: Plan) -> float:
+    """Bytes of pixels that a worker may hold when it does no unit: within what units take, whatever their net does."""
+    peak = max(_memory(plan, sides, 0.0, several=False) for sides in _sides(plan))
+    return (peak - _PROCESS) / _SLACK - GDAL_CACHE
+
+
+def _memory(plan: Plan, sides: tuple[int, int, int], net: float, *, several: bool) -> float:
     """Bytes of a worker at its peak: what a unit holds, strip by strip, and what its parts need meanwhile; and, of
     ``several``, the one before, which is being written.
     """

@@ -1,6 +1,6 @@
 """Files for others: COGs, STAC documents, quicklooks.
 
-May import catalog, cube, storage. A written cube → :func:`write_cogs`, :func:`stac_item`, :func:`quicklook`.
+May import catalog, cube, storage. A written cube → :func:`write_cogs`, :func:`write_visual`, :func:`stac_item`, :func:`quicklook`.
 """
 
 from s2sharp_core.faces import face
@@ -8,8 +8,9 @@ from s2sharp_core.faces import face
 __getattr__, __dir__, __all__ = face(
     __name__,
     {
-        "cogs": ["CogProfile", "Frame", "write_cogs", "write_pictures"],
+        "cogs": ["opened", "variables", "write_cogs", "write_pictures"],
         "panels": ["Panel", "Spot", "choose_spot", "orientation", "pair", "trust"],
+        "raster": ["CogProfile", "Frame", "Means"],
         "stac": [
             "PROCESSING",
             "Provenance",
@@ -20,5 +21,6 @@ __getattr__, __dir__, __all__ = face(
             "stac_item",
             "write_collection",
         ],
+        "visual": ["TRUE_COLOUR", "write_visual"],
     },
 )

@@ -1,92 +1,46 @@
 """Cloud-optimized GeoTIFFs of what a cube shows."""
 
 import shutil
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
-from tempfile import TemporaryDirectory
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
-import rasterio
 import zarr
 from rasterio._err import CPLE_BaseError
 from rasterio.errors import RasterioError
-from rasterio.windows import Window
 
 from s2sharp_core import BANDS, S2SharpError
-from s2sharp_core.bands import ERROR90
 
-from ..cube.layout import FILL, LAYERS, SCALE, Layout, error_layers
+from ..cube.layout import Layout, error_layers
 from ..storage.arrays import zarr_store
-from ..storage.files import put, remove
+from ..storage.files import remove
 from ..storage.location import Location, store_errors
+from .raster import PARTIAL, CogProfile, Frame, Means, write_cog
 
-__all__ = ["CogProfile", "Frame", "write_cogs", "write_pictures"]
+__all__ = ["MASKS", "opened", "variables", "writable", "write_cogs", "write_pictures"]
 
-_TILE = 512
-# Enough for the tiles of a shard's row of blocks; GDAL's default is a share of the machine's memory.
-_CACHE_MB = 128
-_PARTIAL = ".partial-"
-
-
-@dataclass(frozen=True)
-class CogProfile:
-    """What a COG of one variable says about its pixels."""
-
-    dtype: str
-    nodata: int
-    scale: float
-    description: str
-    overviews: Literal["average", "mode", "rms"]
-
-    @classmethod
-    def of(cls, variable: str) -> "CogProfile":
-        if variable in BANDS:
-            about = f"{variable} reflectance, {BANDS[variable].wavelength:.0f} nm"
-            return cls("int16", FILL, SCALE, about, "average")
-        if variable.endswith(ERROR90):
-            (layer,) = error_layers([variable.removesuffix(ERROR90)]).values()
-            # Overviews of a file as those of the cube.
-            return cls(layer[0], 0, SCALE, layer[1], "rms")
-        dtype, about, _ = LAYERS[variable]
-        return cls(dtype, 0, 1.0, about, "mode")
+MASKS = ("cloud", "valid")
+"""Layers that are written, too, where they hold anything."""
 
 
-@dataclass(frozen=True)
-class Frame:
-    """Where a picture lies, and how it is copied from an array.
-
-    ``crs``: EPSG:… or WKT; ``pixel``: its side in the CRS's units; ``corner``: the upper left one, (x, y);
-    ``shape``: (height, width); ``parts``: pixels of the array, and their window in the picture.
-    """
-
-    crs: str
-    pixel: float
-    corner: tuple[float, float]
-    shape: tuple[int, int]
-    parts: tuple[tuple[tuple[slice, slice], Window], ...]
-
-    @classmethod
-    def of(cls, layout: Layout) -> "Frame":
-        """The area that was asked for, shard by shard."""
-        parts = []
-        for row, col in np.ndindex(layout.shards()):
-            part = layout.cells(row, col) & layout.area
-            if not part.empty:
-                window = Window.from_slices(*layout.area.slices(part, 10))
-                parts.append((layout.box.slices(part, 10), window))
-        left, _, _, top = layout.asked
-        shape = layout.area.pixels(10)
-        return cls(f"EPSG:{layout.epsg}", layout.pixel, (left, top), shape, tuple(parts))
-
-    @property
-    def transform(self) -> rasterio.Affine:
-        (left, top), side = self.corner, self.pixel
-        return rasterio.Affine(side, 0.0, left, 0.0, -side, top)
+def variables(layout: Layout) -> tuple[str, ...]:
+    """Of a cube, what is written as COGs."""
+    return (*layout.bands, *MASKS, *(error_layers(layout.bands) if layout.error90 else ()))
 
 
-def write_cogs(out: Location, layout: Layout, time: int, name: str) -> dict[str, Location]:
+def opened(out: Location, layout: Layout) -> "dict[str, zarr.Array[Any]]":
+    """The arrays of a run's cube, as they are: readers know a date that was added only when the run has ended."""
+    store = zarr_store(out / "cube.zarr")
+    group = zarr.open_group(store, path=layout.group, mode="r", use_consolidated=False)
+    return dict(group.arrays())
+
+
+def write_cogs(
+    out: Location, layout: Layout, time: int, name: str, means: Means | None = None
+) -> dict[str, Location]:
     """Write one Cloud Optimized GeoTIFF per band of the area that was asked for.
 
     Parameters
@@ -98,12 +52,14 @@ def write_cogs(out: Location, layout: Layout, time: int, name: str) -> dict[str,
     name
         The item's name: the files are ``out/cogs/NAME/BAND.tif``. Those already there are replaced. For an
         object store they are made in this machine's temporary folder, one at a time.
+    means
+        What they are made with; by default one thread, and temporary files in place of memory.
 
     Returns
     -------
     dict
-        Band → file; and ``cloud``, where the product had a scene classification; and the half-widths of a run with
-        --error90.
+        Band → file; and ``cloud``, where the product had a scene classification; ``valid``; and the half-widths of a run
+        with --error90.
 
     Raises
     ------
@@ -111,13 +67,9 @@ def write_cogs(out: Location, layout: Layout, time: int, name: str) -> dict[str,
         ``store-unwritable``: a disk that is full, for example. No file has its final name then but whole
         ones.
     """
-    # As it is written: what readers go by knows a date that was added only when the run has ended.
-    cube = zarr.open_group(
-        zarr_store(out / "cube.zarr"), path=layout.group, mode="r", use_consolidated=False
-    )
-    errors = error_layers(layout.bands) if layout.error90 else ()
-    rasters = {name: CogProfile.of(name) for name in (*layout.bands, "cloud", *errors)}
-    return write_pictures(dict(cube.arrays()), time, Frame.of(layout), out / "cogs" / name, rasters)
+    rasters = {name: CogProfile.of(name) for name in variables(layout)}
+    arrays, frame = opened(out, layout), Frame.of(layout)
+    return write_pictures(arrays, time, frame, out / "cogs" / name, rasters, means)
 
 
 def write_pictures(
@@ -126,91 +78,47 @@ def write_pictures(
     frame: Frame,
     folder: Location,
     rasters: Mapping[str, CogProfile],
+    means: Means | None = None,
 ) -> dict[str, Location]:
-    """Write a COG, ``folder/VARIABLE.tif``, for each of ``rasters`` but layers that hold nothing.
+    """Write a COG, ``folder/VARIABLE.tif``, for each of ``rasters`` but layers that hold nothing: as many at once as ``means``
+    allow.
 
     Raises
     ------
     S2SharpError
         ``store-unwritable``.
     """
+    means = means or Means()
     if isinstance(folder, Path):
         folder.mkdir(parents=True, exist_ok=True)
-        for leftover in folder.glob(f"{_PARTIAL}*"):
+        for leftover in folder.glob(f"{PARTIAL}*"):
             shutil.rmtree(leftover, ignore_errors=True)
-    written = {}
-    for variable, raster in rasters.items():
-        target = folder / f"{variable}.tif"
-        try:
-            if _write_cog(arrays[variable], time, frame, target, raster):
-                written[variable] = target
-        except store_errors(RasterioError, CPLE_BaseError) as error:
-            raise S2SharpError(
-                "store-unwritable",
-                f"{target} could not be written: {str(error.__cause__ or error).rstrip('.')}.",
-                "See whether the disk is full; the same command goes on from here.",
-            ) from error
-    return written
+    count = min(len(rasters), means.beside(max(map(frame.need, rasters.values()), default=1.0)))
+    each = means.share(count or 1)
 
-
-def _write_cog(
-    array: zarr.Array[Any], time: int, frame: Frame, target: Location, raster: CogProfile
-) -> bool:
-    """Write one COG; none for a layer that holds nothing."""
-    beside = target.parent if isinstance(target, Path) else None
-    with TemporaryDirectory(prefix=_PARTIAL, dir=beside) as scratch:
-        raw, cog = Path(scratch) / "raw.tif", Path(scratch) / "cog.tif"
-        with rasterio.Env(GDAL_CACHEMAX=_CACHE_MB):
-            anything = _copy(array, time, frame, raw, raster)
-            if not anything and target.stem not in BANDS:
+    def write(variable: str) -> bool:
+        array, target = arrays[variable], folder / f"{variable}.tif"
+        parts = ((np.asarray(array[time, rows, cols]), w) for (rows, cols), w in frame.parts)
+        with writable(target):
+            empty = variable in BANDS
+            written = write_cog(parts, frame, rasters[variable], target, each, empty=empty)
+            if not written:
                 remove(target)
-                return False
-            _translate(raw, cog, raster)
-        put(cog, target)
-    return True
+        return written
+
+    with ThreadPoolExecutor(count or 1) as pool:
+        made = dict(zip(rasters, pool.map(write, rasters), strict=True))
+    return {variable: folder / f"{variable}.tif" for variable in rasters if made[variable]}
 
 
-def _copy(array: zarr.Array[Any], time: int, frame: Frame, raw: Path, raster: CogProfile) -> bool:
-    """Copy into a tiled GeoTIFF, one part in memory at a time; whether it holds anything."""
-    height, width = frame.shape
-    anything = False
-    with rasterio.open(
-        raw,
-        "w",
-        driver="GTiff",
-        width=width,
-        height=height,
-        count=1,
-        dtype=raster.dtype,
-        nodata=raster.nodata,
-        crs=frame.crs,
-        transform=frame.transform,
-        tiled=True,
-        blockxsize=_TILE,
-        blockysize=_TILE,
-        BIGTIFF="IF_SAFER",
-    ) as file:
-        for (rows, cols), window in frame.parts:
-            pixels = np.asarray(array[time, rows, cols])
-            file.write(pixels, 1, window=window)
-            anything = anything or bool((pixels != raster.nodata).any())
-        file.scales, file.offsets = (raster.scale,), (0.0,)
-        file.descriptions = (raster.description,)
-    return anything
-
-
-def _translate(raw: Path, cog: Path, raster: CogProfile) -> None:
-    from rio_cogeo.cogeo import cog_translate
-    from rio_cogeo.profiles import cog_profiles
-
-    # DEFLATE: every GDAL reads it. Differences of neighbours (predictor 2) suit integers.
-    profile = {**cog_profiles["deflate"], "predictor": 2, "BIGTIFF": "IF_SAFER"}
-    cog_translate(
-        raw,
-        cog,
-        profile,
-        overview_resampling=raster.overviews,
-        in_memory=False,
-        config={"GDAL_TIFF_OVR_BLOCKSIZE": str(_TILE), "GDAL_CACHEMAX": _CACHE_MB},
-        quiet=True,
-    )
+@contextmanager
+def writable(target: Location) -> Iterator[None]:
+    """Tell of a file that cannot be written as an error of its own."""
+    try:
+        yield
+    except store_errors(RasterioError, CPLE_BaseError) as error:
+        raise S2SharpError(
+            "store-unwritable",
+            f"{target} could not be written: {str(error.__cause__ or error).rstrip('.')}.",
+            "See whether the disk is full; the same command goes on from here.",
+        ) from error

@@ -12,6 +12,7 @@ import pystac
 import pytest
 import rasterio
 import rasterio.warp
+import rioxarray  # noqa: F401  (registers .rio)
 from pystac.extensions.eo import EOExtension
 from pystac.extensions.projection import ProjectionExtension
 from pystac.extensions.raster import RasterExtension
@@ -143,7 +144,7 @@ def test_a_cog_says_what_its_numbers_mean(published):
         assert file.block_shapes == [(512, 512)]
         assert file.compression.name == "deflate"
         assert file.tags(ns="IMAGE_STRUCTURE")["PREDICTOR"] == "2"
-        assert file.tags()["AREA_OR_POINT"] == "Area"
+        assert file.tags() == {"AREA_OR_POINT": "Area", "OVERVIEW_RESAMPLING": "AVERAGE"}
         assert file.overviews(1) == [2]
     with rasterio.open(cogs["B05"], overview_level=0) as file:
         assert file.block_shapes == [(512, 512)]

@@ -1,0 +1,248 @@
+"""One Cloud-optimized GeoTIFF: pixels and overviews side by side, uncompressed, then both through GDAL's COG driver."""
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import rasterio
+import rasterio.shutil
+from rasterio.enums import ColorInterp, Resampling
+from rasterio.io import MemoryFile
+from rasterio.rio.overview import get_maximum_overview_level
+from rasterio.windows import Window
+
+from s2sharp_core import BANDS
+from s2sharp_core.bands import ERROR90
+
+from ..cube.layout import FILL, LAYERS, SCALE, Layout, error_layers
+from ..storage.files import put
+from ..storage.location import Location
+
+if TYPE_CHECKING:
+    from rasterio.io import DatasetWriter
+
+__all__ = ["PARTIAL", "CogProfile", "Frame", "Means", "untimed", "write_cog"]
+
+PARTIAL = ".partial-"
+"""How folders begin in which a file is made."""
+
+_TILE = 512
+# GDAL's default is a share of the machine's memory.
+_CACHE_MB = 64
+# DEFLATE: every GDAL reads it. Of differences of neighbours (predictor 2) level 6, its default, makes files no smaller than
+# level 1 (within 2 % on four real scenes), in twice the time.
+_COMPRESSIONS: dict[str, dict[str, Any]] = {
+    "deflate": {"COMPRESS": "DEFLATE", "LEVEL": 1},
+    "zstd": {"COMPRESS": "ZSTD", "LEVEL": 3},
+    "lzw": {"COMPRESS": "LZW"},
+}
+# Of a picture's bytes: it and its overviews, and what a file in memory grows ahead.
+_HELD = 4 / 3 * 1.1
+
+Clock = Callable[[str], AbstractContextManager[None]]
+
+
+def untimed(_: str) -> AbstractContextManager[None]:
+    """A clock that keeps nothing."""
+    return nullcontext()
+
+
+@dataclass(frozen=True)
+class Means:
+    """What files are made with.
+
+    ``compression``: "deflate", "zstd" or "lzw"; ``memory``: bytes of pixels that may be held, what does not fit is written
+    to a temporary file first; ``threads``: as many as may be at work; ``clock``: times a step by its name.
+    """
+
+    compression: str = "deflate"
+    memory: float = 0.0
+    threads: int = 1
+    clock: Clock = untimed
+
+    def beside(self, need: float) -> int:
+        """How many files that need so many bytes each are made at once."""
+        return max(1, min(self.threads, int(self.memory // need)))
+
+    def share(self, count: int) -> "Means":
+        """What each of so many has."""
+        return replace(self, memory=self.memory / count, threads=max(1, self.threads // count))
+
+
+@dataclass(frozen=True)
+class CogProfile:
+    """What a COG of one variable says about its pixels; ``channels``: 3 for one of red, green and blue."""
+
+    dtype: str
+    nodata: int
+    scale: float
+    description: str
+    overviews: Literal["average", "mode", "rms"]
+    channels: int = 1
+
+    @classmethod
+    def of(cls, variable: str) -> "CogProfile":
+        if variable in BANDS:
+            about = f"{variable} reflectance, {BANDS[variable].wavelength:.0f} nm"
+            return cls("int16", FILL, SCALE, about, "average")
+        if variable.endswith(ERROR90):
+            (layer,) = error_layers([variable.removesuffix(ERROR90)]).values()
+            # Overviews of a file as those of the cube.
+            return cls(layer[0], 0, SCALE, layer[1], "rms")
+        dtype, about, _ = LAYERS[variable]
+        return cls(dtype, 0, 1.0, about, "mode")
+
+
+@dataclass(frozen=True)
+class Frame:
+    """Where a picture lies, and how it is copied from an array.
+
+    ``crs``: EPSG:… or WKT; ``pixel``: its side in the CRS's units; ``corner``: the upper left one, (x, y);
+    ``shape``: (height, width); ``parts``: pixels of the array, and their window in the picture.
+    """
+
+    crs: str
+    pixel: float
+    corner: tuple[float, float]
+    shape: tuple[int, int]
+    parts: tuple[tuple[tuple[slice, slice], Window], ...]
+
+    @classmethod
+    def of(cls, layout: Layout) -> "Frame":
+        """The area that was asked for, shard by shard."""
+        parts = []
+        for row, col in np.ndindex(layout.shards()):
+            part = layout.cells(row, col) & layout.area
+            if not part.empty:
+                window = Window.from_slices(*layout.area.slices(part, 10))
+                parts.append((layout.box.slices(part, 10), window))
+        left, _, _, top = layout.asked
+        shape = layout.area.pixels(10)
+        return cls(f"EPSG:{layout.epsg}", layout.pixel, (left, top), shape, tuple(parts))
+
+    @property
+    def transform(self) -> rasterio.Affine:
+        (left, top), side = self.corner, self.pixel
+        return rasterio.Affine(side, 0.0, left, 0.0, -side, top)
+
+    def need(self, raster: CogProfile) -> float:
+        """Bytes that its picture takes up in memory, overviews and the part that is being copied among them."""
+        part = max((window.width * window.height for _, window in self.parts), default=0)
+        each = raster.channels * np.dtype(raster.dtype).itemsize
+        return float(each * (_HELD * self.shape[0] * self.shape[1] + 2 * part))
+
+
+def write_cog(
+    parts: Iterator[tuple[np.ndarray, Window]],
+    frame: Frame,
+    raster: CogProfile,
+    target: Location,
+    means: Means,
+    *,
+    empty: bool = True,
+    look: Callable[["DatasetWriter"], None] = lambda _: None,
+) -> bool:
+    """Write one COG, whole or not at all.
+
+    Parameters
+    ----------
+    parts
+        Pixels (h, w), or (3, h, w), and their window in the picture.
+    empty
+        Whether it is written where it would hold nothing.
+    look
+        Called with the picture when it has its overviews.
+
+    Returns
+    -------
+    bool
+        Whether it was written.
+    """
+    beside = target.parent if isinstance(target, Path) else None
+    # Overviews take GDAL's threads from the environment, the COG driver from its option.
+    settings = {"GDAL_CACHEMAX": _CACHE_MB, "GDAL_TIFF_OVR_BLOCKSIZE": str(_TILE)}
+    with (
+        TemporaryDirectory(prefix=PARTIAL, dir=beside) as scratch,
+        rasterio.Env(**settings, GDAL_NUM_THREADS=means.threads),
+    ):
+        cog = Path(scratch) / "cog.tif"
+        with _canvas(frame, raster, Path(scratch) / "raw.tif", means.memory) as file:
+            with means.clock("cogs read"):
+                anything = _fill(file, parts, raster)
+            if not anything and not empty:
+                return False
+            with means.clock("cogs overviews"):
+                _describe(file, frame, raster)
+            look(file)
+            with means.clock("cogs compress"):
+                # Its own overviews would go through another temporary file, compressed.
+                rasterio.shutil.copy(
+                    file,
+                    cog,
+                    driver="COG",
+                    BLOCKSIZE=_TILE,
+                    PREDICTOR="YES",
+                    NUM_THREADS=means.threads,
+                    BIGTIFF="IF_SAFER",
+                    **_COMPRESSIONS[means.compression],
+                )
+        put(cog, target)
+    return True
+
+
+@contextmanager
+def _canvas(
+    frame: Frame, raster: CogProfile, raw: Path, memory: float
+) -> Iterator["DatasetWriter"]:
+    """An uncompressed file, in memory where it fits: GDAL's MEM has other overviews, so both are GeoTIFFs."""
+    height, width = frame.shape
+    about: dict[str, Any] = {
+        "driver": "GTiff",
+        "width": width,
+        "height": height,
+        "count": raster.channels,
+        "dtype": raster.dtype,
+        "nodata": raster.nodata,
+        "crs": frame.crs,
+        "transform": frame.transform,
+        "tiled": True,
+        "blockxsize": _TILE,
+        "blockysize": _TILE,
+        "BIGTIFF": "IF_SAFER",
+    }
+    if frame.need(raster) <= memory:
+        with MemoryFile(ext=".tif") as held, held.open(**about) as file:
+            yield file
+    else:
+        # What is empty takes up no room there.
+        with rasterio.open(raw, "w+", **about, SPARSE_OK=True) as file:
+            yield file
+
+
+def _fill(
+    file: "DatasetWriter", parts: Iterator[tuple[np.ndarray, Window]], raster: CogProfile
+) -> bool:
+    """Copy one part after the other; whether they hold anything."""
+    anything = False
+    for pixels, window in parts:
+        file.write(pixels, 1 if pixels.ndim == 2 else None, window=window)
+        anything = anything or bool((pixels != raster.nodata).any())
+    return anything
+
+
+def _describe(file: "DatasetWriter", frame: Frame, raster: CogProfile) -> None:
+    """Say what the numbers mean, and add overviews."""
+    if raster.channels > 1:
+        file.colorinterp = (ColorInterp.red, ColorInterp.green, ColorInterp.blue)
+    else:
+        file.scales, file.offsets = (raster.scale,), (0.0,)
+        file.descriptions = (raster.description,)
+    file.update_tags(OVERVIEW_RESAMPLING=raster.overviews.upper())
+    height, width = frame.shape
+    levels = get_maximum_overview_level(width, height, minsize=_TILE)
+    if levels:
+        file.build_overviews([2 << n for n in range(levels)], Resampling[raster.overviews])
