@@ -74,7 +74,7 @@ class Command(BaseModel):
     )
     cog_compression: Literal["deflate", "zstd", "lzw"] = Field(
         "deflate",
-        description="How COGs are packed, without loss. deflate: what every program reads; zstd: a quarter smaller and quicker to "
+        description="How COGs are packed, without loss. deflate: what every program reads; zstd: a fifth smaller and quicker to "
         "write, for GDAL 2.3 and later built with it, QGIS among them; lzw: for the oldest.",
     )
     events: str | None = Field(
