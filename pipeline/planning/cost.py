@@ -236,7 +236,7 @@ def _sides(plan: Plan) -> set[tuple[int, int, int]]:
 def room(plan: Plan) -> float:
     """Bytes of pixels that a worker may hold when it does no unit: within what units take, whatever their net does."""
     peak = max(_memory(plan, sides, 0.0, several=False) for sides in _sides(plan))
-    return (peak - _PROCESS) / _SLACK - GDAL_CACHE
+    return (peak - _PROCESS) / _SLACK
 
 
 def _memory(plan: Plan, sides: tuple[int, int, int], net: float, *, several: bool) -> float:

@@ -93,8 +93,8 @@ def write_pictures(
         folder.mkdir(parents=True, exist_ok=True)
         for leftover in folder.glob(f"{PARTIAL}*"):
             shutil.rmtree(leftover, ignore_errors=True)
-    count = min(len(rasters), means.beside(max(map(frame.need, rasters.values()), default=1.0)))
-    each = means.share(count or 1)
+    least = max(frame.need(raster, in_memory=False) for raster in rasters.values())
+    count, each = means.split(len(rasters), least)
 
     def write(variable: str) -> bool:
         array, target = arrays[variable], folder / f"{variable}.tif"
@@ -106,7 +106,7 @@ def write_pictures(
                 remove(target)
         return written
 
-    with ThreadPoolExecutor(count or 1) as pool:
+    with ThreadPoolExecutor(count) as pool:
         made = dict(zip(rasters, pool.map(write, rasters), strict=True))
     return {variable: folder / f"{variable}.tif" for variable in rasters if made[variable]}
 

@@ -32,7 +32,7 @@ PARTIAL = ".partial-"
 
 _TILE = 512
 # GDAL's default is a share of the machine's memory.
-_CACHE_MB = 64
+_CACHE_MB = 32
 # DEFLATE: every GDAL reads it. Of differences of neighbours (predictor 2) level 6, its default, makes files no smaller than
 # level 1 (within 2 % on four real scenes), in twice the time.
 _COMPRESSIONS: dict[str, dict[str, Any]] = {
@@ -64,13 +64,13 @@ class Means:
     threads: int = 1
     clock: Clock = untimed
 
-    def beside(self, need: float) -> int:
-        """How many files that need so many bytes each are made at once."""
-        return max(1, min(self.threads, int(self.memory // need)))
-
-    def share(self, count: int) -> "Means":
-        """What each of so many has."""
-        return replace(self, memory=self.memory / count, threads=max(1, self.threads // count))
+    def split(self, most: int, least: float) -> "tuple[int, Means]":
+        """How many of ``most`` files, each of which takes ``least`` bytes by a temporary file, are made at once; and what
+        each has then.
+        """
+        count = max(1, min(self.threads, most, int(self.memory // least)))
+        each = replace(self, memory=self.memory / count, threads=max(1, self.threads // count))
+        return count, each
 
 
 @dataclass(frozen=True)
@@ -129,11 +129,14 @@ class Frame:
         (left, top), side = self.corner, self.pixel
         return rasterio.Affine(side, 0.0, left, 0.0, -side, top)
 
-    def need(self, raster: CogProfile) -> float:
-        """Bytes that its picture takes up in memory, overviews and the part that is being copied among them."""
+    def need(self, raster: CogProfile, *, in_memory: bool) -> float:
+        """Bytes that its picture takes up: the part that is being copied; in memory the rest and overviews, too."""
         part = max((window.width * window.height for _, window in self.parts), default=0)
-        each = raster.channels * np.dtype(raster.dtype).itemsize
-        return float(each * (_HELD * self.shape[0] * self.shape[1] + 2 * part))
+        pixel = raster.channels * np.dtype(raster.dtype).itemsize
+        copied = float(pixel * (2 * part + 2 * _TILE**2))
+        if not in_memory:
+            return copied
+        return copied + pixel * _HELD * self.shape[0] * self.shape[1] + 1e6 * _CACHE_MB
 
 
 def write_cog(
@@ -214,7 +217,7 @@ def _canvas(
         "blockysize": _TILE,
         "BIGTIFF": "IF_SAFER",
     }
-    if frame.need(raster) <= memory:
+    if frame.need(raster, in_memory=True) <= memory:
         with MemoryFile(ext=".tif") as held, held.open(**about) as file:
             yield file
     else:

@@ -33,7 +33,7 @@ from tests.data import SCENES, real_scene
 
 TILE = 10_980
 # What `room` gives for the twelve bands of s2net-m in units of 512 cells.
-ROOM = 0.43e9
+ROOM = 0.49e9
 
 
 def write_cube(out: Path, scene: str, cells: int) -> Layout:

@@ -393,15 +393,21 @@ def test_memory_and_threads_change_no_byte_and_compression_no_pixel(published, c
 
 
 def test_no_more_is_held_than_may_be():
-    """Of a full tile one band at a time fits into what a unit of 512 cells takes, of a quarter three."""
+    """A full tile fits into what a unit of 512 cells takes if it is alone there; by files several do."""
     tile, quarter = (
         Frame.of(Layout(32633, Box(0, n, 0, n), 512, 512, TIMES, ("B02",))) for n in (1830, 915)
     )
-    need = [frame.need(CogProfile.of("B02")) for frame in (tile, quarter)]
-    assert 1.33 * 2 * 10_980**2 < need[0] < 0.43e9
-    assert [Means(memory=0.43e9, threads=16).beside(n) for n in need] == [1, 3]
-    assert Means(memory=0, threads=16).beside(need[0]) == 1
-    assert Means(memory=0.43e9, threads=16).share(3) == Means(memory=0.43e9 / 3, threads=5)
+    band = CogProfile.of("B02")
+    assert 1.33 * 2 * 10_980**2 < tile.need(band, in_memory=True) < 0.49e9
+    assert quarter.need(band, in_memory=True) < 0.4 * tile.need(band, in_memory=True)
+    least = tile.need(band, in_memory=False)
+    assert 2 * 2 * 3072**2 < least < 0.05e9
+    for threads, most, memory, count in ((1, 12, 0.49e9, 1), (4, 12, 0.49e9, 4), (4, 3, 0.49e9, 3)):
+        found, each = Means(memory=memory, threads=threads).split(most, least)
+        assert found == count
+        assert (each.memory, each.threads) == (memory / count, 1)
+    assert Means(memory=0, threads=16).split(12, least) == (1, Means(memory=0, threads=16))
+    assert Means(memory=0.49e9, threads=16).split(12, least)[0] * least <= 0.49e9
 
 
 @pytest.fixture(scope="module")
