@@ -27,6 +27,8 @@ __all__ = ["Estimate", "check_memory", "check_size", "estimate", "room"]
 
 # Bytes per second on one worker, and seconds per unit: orders of magnitude, for what is not calibrated.
 _READ, _WRITE, _UNIT = 150e6, 80e6, 0.15
+# Bytes per second of COGs on one thread.
+_PUBLISH = 30e6
 # Seconds and bytes that measuring a sensor takes.
 _SENSOR, _SENSOR_BYTES = 10.0, 500e6
 # int16 reflectance under blosc-zstd with shuffle: 1.6 times smaller in our measurements.
@@ -76,14 +78,15 @@ def estimate(plan: Plan) -> Estimate:
     sensors = sum(not there(plan, d) for d in plan.datatakes) if plan.measures else 0
     ledger = Ledger(plan.out / "ledger")
     fits = sum(found.state not in FINAL for found in taken(plan, ledger, ("fit",)))
-    calibration = _calibrate(
-        plan, threads_of(plan.config), learns=fits > 0 or plan.config.fit == "window"
-    )
+    threads = threads_of(plan.config)
+    calibration = _calibrate(plan, threads, learns=fits > 0 or plan.config.fit == "window")
     each = calibration["seconds"]
     if plan.config.fit == "window":
         each += calibration["fit"]
     busy = windows * each + read / _READ + 1.33 * written / _WRITE + todo * _UNIT
     busy += fits * calibration["fit"] + sensors * _SENSOR
+    if plan.config.publish:
+        busy += written / _PUBLISH / min(len(plan.config.bands), threads)
     return Estimate(
         acquisitions=len(plan.acquisitions),
         scenes=sum(len(a.scenes) for a in plan.acquisitions),
