@@ -76,7 +76,7 @@ _PANELS = {
     None: "out bbox area datetime catalog collection max_cloud bands method",
     "More: what": "since extent cirrus trust_offset",
     "More: how": "sensor weights adapt fit fit_windows fit_steps fit_threads warm_start seed trust error90 window shard chunk "
-    "precision publish history",
+    "precision publish cog_compression history",
     "More: where files are read": "sign s3_bucket requester_pays allow_private stage stage_budget",
     "More: where it runs": "scheduler insecure cluster workers memory device yes retries max_failures lease on_failure events metrics quiet",
 }

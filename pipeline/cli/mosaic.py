@@ -31,7 +31,7 @@ _PANELS = {
     None: "to",
     "What": "period by bands bbox dilate feather",
     "Grid": "crs resolution resampling tile",
-    "Where it runs": "publish workers memory scheduler insecure cluster yes retries "
+    "Where it runs": "publish cog_compression workers memory scheduler insecure cluster yes retries "
     "max_failures on_failure events metrics quiet",
 }
 _DEFAULTS = {
@@ -75,9 +75,9 @@ def mosaic(*, plan: bool, **given: Any) -> None:
     with told(GOES_ON):
         config = configure({k: v for k, v in given.items() if v is not None})
         check_extras(
-            ("odc", *(("rio_cogeo",) if config.publish else ())),
+            ("odc",),
             "A mosaic",
-            "Install them: `pip install 's2sharp[mosaic,publish]'` (or use --no-publish).",
+            "Install it: `pip install 's2sharp[mosaic]'`.",
         )
         if not plan:
             prepare(config)

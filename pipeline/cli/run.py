@@ -122,9 +122,9 @@ def carry_out(config: RunConfig) -> Plan:
     prepare(config)
     if config.publish:
         check_extras(
-            ("rio_cogeo", "matplotlib"),
+            ("matplotlib",),
             "Publishing",
-            "Install them (`pip install 's2sharp[publish]'`), or run with --no-publish.",
+            "Install it (`pip install 's2sharp[publish]'`), or run with --no-publish.",
         )
     if config.history:
         check_extras(

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -83,6 +83,11 @@ class Command(BaseModel):
         exclude=True,  # a webhook's address is its key: it stays out of what a run writes
         description="Call this where something failed: a command, which gets what happened as JSON on its standard "
         "input, or a webhook (https://…), to which it is posted. It is called once, at the end.",
+    )
+    cog_compression: Literal["deflate", "zstd", "lzw"] = Field(
+        "deflate",
+        description="How COGs are packed, without loss. deflate: what every program reads; zstd: a fifth smaller and quicker to "
+        "write, for GDAL 2.3 and later built with it, QGIS among them; lzw: for the oldest.",
     )
     events: str | None = Field(
         None,

@@ -35,12 +35,15 @@ class Clock:
 
     def __init__(self) -> None:
         self.seconds: dict[str, float] = {}
+        self._lock = threading.Lock()
 
     @contextmanager
     def __call__(self, phase: str) -> Iterator[None]:
         start = time.perf_counter()
         yield
-        self.seconds[phase] = self.seconds.get(phase, 0.0) + time.perf_counter() - start
+        spent = time.perf_counter() - start
+        with self._lock:
+            self.seconds[phase] = self.seconds.get(phase, 0.0) + spent
 
 
 class Peak:

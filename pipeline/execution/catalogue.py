@@ -12,11 +12,15 @@ from ..scenes.acquisition import Acquisition
 from ..storage.files import files
 from ..storage.location import Location
 
-__all__ = ["picture_path", "publish_catalog"]
+__all__ = ["picture_path", "publish_catalog", "thumbnail_path"]
 
 
 def picture_path(out: Location, acquisition: Acquisition) -> Location:
     return out / "pictures" / f"{acquisition.id}.png"
+
+
+def thumbnail_path(out: Location, acquisition: Acquisition) -> Location:
+    return out / "pictures" / f"{acquisition.id}-small.jpg"
 
 
 def publish_catalog(plan: Plan) -> Location:
@@ -33,7 +37,8 @@ def _item(plan: Plan, layout: Layout, time: int, acquisition: Acquisition) -> py
     folder = plan.out / "cogs" / acquisition.id
     names = [n for n in files(folder) if n.endswith(".tif") and "/" not in n]
     cogs = {name.removesuffix(".tif"): folder / name for name in names}
-    thumbnail = picture_path(plan.out, acquisition)
+    both, small = (f(plan.out, acquisition) for f in (picture_path, thumbnail_path))
+    before_after = both if both.exists() else None
     provenance = Provenance(
         id=acquisition.id,
         datetime=f"{acquisition.datetime}Z",
@@ -46,7 +51,10 @@ def _item(plan: Plan, layout: Layout, time: int, acquisition: Acquisition) -> py
         software=plan.software,
         sensor=asdict(plan.sensor(acquisition.take)) if plan.coarse else None,
     )
-    shown = thumbnail if thumbnail.exists() else None
+    # Without true colours there is no smaller one.
+    shown = small if small.exists() else before_after
     record = Ledger(plan.out / "ledger").latest(f"{acquisition.id}/published")
     digests = record.files if record else {}
-    return stac_item(plan.out, layout, time, acquisition.id, cogs, provenance, shown, digests)
+    return stac_item(
+        plan.out, layout, time, acquisition.id, cogs, provenance, shown, digests, before_after
+    )

@@ -1,5 +1,6 @@
 """What people open first: COGs, a STAC catalogue and a before/after picture of each acquisition."""
 
+import os
 from typing import Any
 
 import numpy as np
@@ -10,15 +11,19 @@ from ..cube.layout import Layout
 from ..cube.written import grid_written, read_written
 from ..engine.ledger import Record
 from ..engine.worker import Clock, do_job
+from ..planning.cost import room
 from ..planning.plan import Plan
 from ..planning.units import Unit
-from ..publish.cogs import write_cogs
+from ..publish.cogs import opened, write_cogs
+from ..publish.frames import Frame
 from ..publish.panels import choose_spot, looked_at
 from ..publish.quicklook import quicklook
+from ..publish.raster import Means
+from ..publish.visual import write_visual
 from ..scenes.acquisition import Acquisition
 from ..scenes.read import Files, load_block
 from ..storage.digests import vouched
-from .catalogue import picture_path
+from .catalogue import picture_path, thumbnail_path
 from .run import Run
 
 __all__ = ["publish_unit"]
@@ -29,19 +34,25 @@ _CREDIT = "Contains modified Copernicus Sentinel data"
 
 
 def publish_unit(run: Run, unit: Unit, missing: tuple[str, ...], attempt: int = 1) -> Record:
-    """Write the COGs and the picture of one acquisition, and record it."""
+    """Write the COGs and the pictures of one acquisition, and record it."""
     plan = run.plan
     layout, acquisition = plan.layout(unit.epsg), plan.acquisition(unit)
 
     def work(clock: Clock) -> tuple[dict[str, Any], None]:
         run.still()
-        with clock("publish"):
-            cogs = write_cogs(plan.out, layout, unit.time, acquisition.id)
+        threads = run.threads or os.cpu_count() or 1
+        means = Means(plan.config.cog_compression, room(plan), threads, clock)
+        cogs = write_cogs(plan.out, layout, unit.time, acquisition.id, means)
+        visual = plan.out / "cogs" / acquisition.id / "visual.tif"
+        arrays, small = opened(plan.out, layout), thumbnail_path(plan.out, acquisition)
+        with clock("visual"):
+            if write_visual(arrays, unit.time, Frame.of(layout), visual, small, means):
+                cogs["visual"] = visual
+        with clock("picture"):
             told = _picture(plan, layout, acquisition, unit.time)
-        return {
-            "warnings": told,
-            "files": {name: vouched(path) for name, path in cogs.items()},
-        }, None
+        with clock("digests"):
+            files = {name: vouched(path) for name, path in cogs.items()}
+        return {"warnings": told, "files": files}, None
 
     return do_job(plan.out, plan.name(unit), plan.key(unit, missing), attempt, work, run.still)
 

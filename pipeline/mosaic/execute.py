@@ -90,5 +90,6 @@ def _phases(plan: MosaicPlan, outcome: MosaicOutcome) -> Iterator[Phase]:
         above = plan.overview_keys(above, level)
         yield phase("overviews", above.items())
     if plan.config.publish:
-        yield phase("publish", made.items(), "cogs")
+        packed = {tile: plan.cog_key(key) for tile, key in made.items()}
+        yield phase("publish", packed.items(), "cogs")
     yield phase("compare", made.items(), "compared")

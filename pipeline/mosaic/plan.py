@@ -220,6 +220,13 @@ class MosaicPlan(Frozen):
         text = json.dumps(facts, default=lambda x: x.__dict__, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()
 
+    def cog_key(self, key: str) -> str:
+        """The digest of what a tile's COGs follow from, from the tile's own."""
+        packed = self.config.cog_compression
+        if packed == "deflate":
+            return key
+        return hashlib.sha256(f"{key}\n{packed}".encode()).hexdigest()
+
     def overview_keys(self, below: Mapping[Tile, str], level: int) -> dict[Tile, str]:
         """The digests of an overview's tiles, from those of the level below that are there."""
         keys = {}

@@ -14,6 +14,7 @@ from s2sharp_core import BANDS
 
 from ..publish.cogs import write_pictures
 from ..publish.frames import CogProfile, Frame
+from ..publish.raster import Means
 from ..publish.stac import PROCESSING, ZARR, add_picture, footprint, relative, write_collection
 from ..storage.arrays import zarr_store
 from ..storage.digests import Digest, vouched
@@ -67,7 +68,10 @@ def publish_tile(plan: MosaicPlan, tile: Tile, takes: Takes) -> tuple[int, dict[
     (layer,) = (name for name in plan.canvas.layers if name != "valid")
     dtype, long_name, _ = plan.canvas.layers[layer]
     rasters[layer] = CogProfile(dtype, 0, 1.0, long_name, "mode")
-    cogs = write_pictures(arrays, tile.period, frame, cog_folder(plan, tile), rasters)
+    # What a tile takes when it is painted, which is over.
+    held = plan.side**2 * (2 * len(plan.bands) + 3)
+    means = Means(plan.config.cog_compression, held)
+    cogs = write_pictures(arrays, tile.period, frame, cog_folder(plan, tile), rasters, means)
     sources = [source.id for take in takes for source in take]
     if layer == "source":
         shown = np.unique(arrays[layer][tile.period, *at])

@@ -10,7 +10,7 @@ __getattr__, __dir__, __all__ = face(
     {
         "area": ["reach"],
         "config": ["RunConfig", "read_config"],
-        "cost": ["Estimate", "check_memory", "check_size", "estimate"],
+        "cost": ["Estimate", "check_memory", "check_size", "estimate", "room"],
         "frozen": ["freeze", "read_plan"],
         "items": ["with_acquisitions"],
         "make": ["datatakes_of", "make_plan"],

@@ -20,12 +20,14 @@ from .plan import Plan
 from .sensor_files import there
 from .standings import taken, units
 
-__all__ = ["Estimate", "check_memory", "check_size", "estimate"]
+__all__ = ["Estimate", "check_memory", "check_size", "estimate", "room"]
 
 # Bytes per second on one worker, and seconds per unit: orders of magnitude, for what is not calibrated.
 _READ, _WRITE, _UNIT = 150e6, 80e6, 0.15
 # Seconds until a cluster of this machine is there, beyond what nets take to load; and of the first picture that is drawn.
 _CLUSTER, _PICTURE = 3.0, 3.0
+# Bytes per second of COGs on one thread.
+_PUBLISH = 30e6
 # Seconds and bytes that measuring a sensor takes.
 _SENSOR, _SENSOR_BYTES = 10.0, 500e6
 # int16 reflectance under blosc-zstd with shuffle: 1.6 times smaller in our measurements.
@@ -75,14 +77,15 @@ def estimate(plan: Plan) -> Estimate:
     sensors = sum(not there(plan, d) for d in plan.datatakes) if plan.measures else 0
     ledger = Ledger(plan.out / "ledger")
     fits = sum(found.state not in FINAL for found in taken(plan, ledger, ("fit",)))
-    calibration = _calibrate(
-        plan, threads_of(plan.config), learns=fits > 0 or plan.config.fit == "window"
-    )
+    threads = threads_of(plan.config)
+    calibration = _calibrate(plan, threads, learns=fits > 0 or plan.config.fit == "window")
     each = calibration["seconds"]
     if plan.config.fit == "window":
         each += calibration["fit"]
     busy = windows * each + read / _READ + 1.33 * written / _WRITE + todo * _UNIT
     busy += fits * calibration["fit"] + sensors * _SENSOR
+    if plan.config.publish:
+        busy += written / _PUBLISH / min(len(plan.config.bands), threads)
     return Estimate(
         acquisitions=len(plan.acquisitions),
         scenes=sum(len(a.scenes) for a in plan.acquisitions),
@@ -99,7 +102,7 @@ def estimate(plan: Plan) -> Estimate:
             _SENSOR_BYTES if sensors else 0.0,
             calibration["fit_bytes"] if fits or plan.config.fit == "window" else 0.0,
             *(
-                _memory(plan, side, calibration["bytes"], every > workers_of(plan.config))
+                _memory(plan, side, calibration["bytes"], several=every > workers_of(plan.config))
                 for side in _sides(plan)
             ),
         ),
@@ -229,7 +232,13 @@ def _sides(plan: Plan) -> set[tuple[int, int, int]]:
     }
 
 
-def _memory(plan: Plan, sides: tuple[int, int, int], net: float, several: bool) -> float:
+def room(plan: Plan) -> float:
+    """Bytes of pixels that a worker may hold when it does no unit: within what units take, whatever their net does."""
+    peak = max(_memory(plan, sides, 0.0, several=False) for sides in _sides(plan))
+    return (peak - _PROCESS) / _SLACK
+
+
+def _memory(plan: Plan, sides: tuple[int, int, int], net: float, *, several: bool) -> float:
     """Bytes of a worker at its peak: what a unit holds, strip by strip, and what its parts need meanwhile; and, of
     ``several``, the one before, which is being written.
     """

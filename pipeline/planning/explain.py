@@ -10,6 +10,8 @@ from s2sharp_core.lattice import Box
 
 from ..catalog.addresses import public
 from ..cube.layout import Layout, shard_file
+from ..publish.cogs import variables
+from ..publish.visual import TRUE_COLOUR
 from ..storage.location import Location
 from .plan import Plan
 from .units import Unit
@@ -90,10 +92,14 @@ def _published(plan: Plan, unit: Unit) -> Explanation:
     layout, acquisition = plan.layout(unit.epsg), plan.acquisition(unit)
     cells = acquisition.box & layout.area
     classified = any(scene.scl for scene in acquisition.scenes)
-    names = (*layout.bands, *(["cloud"] if classified else []))
+    names = [name for name in variables(layout) if name != "cloud" or classified]
     shards = [replace(unit, row=r, col=c, level=0) for r, c in layout.shards_in(cells)]
     coarse = any(BANDS[band].gsd > 10 for band in layout.bands)
     pictures = [f"pictures/{acquisition.id}.png"] if coarse else []
+    made = list(names)
+    if set(TRUE_COLOUR) <= set(names):
+        made.append("visual")
+        pictures.append(f"pictures/{acquisition.id}-small.jpg")
     return Explanation(
         unit=plan.name(unit),
         key=plan.key(unit),
@@ -101,7 +107,7 @@ def _published(plan: Plan, unit: Unit) -> Explanation:
         cells=cells,
         bounds=layout.lattice.bounds(cells),
         below=tuple(_key(layout, name, shard) for shard in shards for name in names),
-        writes=(*(f"cogs/{acquisition.id}/{name}.tif" for name in names), *pictures),
+        writes=(*(f"cogs/{acquisition.id}/{name}.tif" for name in made), *pictures),
         place=plan.out,
     )
 

@@ -342,6 +342,8 @@ class Plan(Frozen):
         if unit.level:
             own = f"{self.acquisition_id(unit)}/"
             facts += sorted(name for name in missing if name.startswith(own))
+        if unit.level < 0 and self.config.cog_compression != "deflate":
+            facts.append(self.config.cog_compression)
         text = json.dumps(facts, default=lambda x: x.__dict__, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()
 

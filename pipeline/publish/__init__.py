@@ -8,9 +8,10 @@ from s2sharp_core.faces import face
 __getattr__, __dir__, __all__ = face(
     __name__,
     {
-        "cogs": ["write_cogs", "write_pictures"],
+        "cogs": ["opened", "variables", "write_cogs", "write_pictures"],
         "frames": ["CogProfile", "Frame"],
         "panels": ["Panel", "Spot", "choose_spot", "looked_at", "orientation", "pair", "trust"],
+        "raster": ["Means"],
         "stac": [
             "PROCESSING",
             "Provenance",
@@ -21,5 +22,6 @@ __getattr__, __dir__, __all__ = face(
             "stac_item",
             "write_collection",
         ],
+        "visual": ["TRUE_COLOUR", "write_visual"],
     },
 )

@@ -1,5 +1,6 @@
 """What a file of a picture is like: what it says about its pixels, and where it lies."""
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -10,20 +11,31 @@ from s2sharp_core.bands import ERROR90
 
 from ..cube.layout import FILL, LAYERS, SCALE, Layout, error_layers
 
-__all__ = ["CogProfile", "Frame"]
+__all__ = ["BLOCK", "CACHE_MB", "CogProfile", "Frame"]
+
+BLOCK = 512
+"""Side of a COG's blocks in pixels."""
+
+CACHE_MB = 32
+"""Of GDAL's blocks while a file is made; its default is a share of the machine's memory."""
+
+# Of a picture's bytes: it and its overviews, and what a file in memory grows ahead.
+_HELD = 4 / 3 * 1.1
+
 
 Place = tuple[slice, slice]
 
 
 @dataclass(frozen=True)
 class CogProfile:
-    """What a COG of one variable says about its pixels."""
+    """What a COG of one variable says about its pixels; ``channels``: 3 for one of red, green and blue."""
 
     dtype: str
     nodata: int
     scale: float
     description: str
     overviews: Literal["average", "mode", "rms"]
+    channels: int = 1
 
     @classmethod
     def of(cls, variable: str) -> "CogProfile":
@@ -69,3 +81,13 @@ class Frame:
         """(a, b, c, d, e, f)."""
         (left, top), side = self.corner, self.pixel
         return float(side), 0.0, float(left), 0.0, -float(side), float(top)
+
+    def need(self, raster: CogProfile, *, in_memory: bool) -> float:
+        """Bytes that its picture takes up: the part that is being copied; in memory the rest and overviews, too."""
+        sides = ([place.stop - place.start for place in places] for _, places in self.parts)
+        part = max(map(math.prod, sides), default=0)
+        pixel = raster.channels * np.dtype(raster.dtype).itemsize
+        copied = float(pixel * (2 * part + 2 * BLOCK**2))
+        if not in_memory:
+            return copied
+        return copied + pixel * _HELD * self.shape[0] * self.shape[1] + 1e6 * CACHE_MB

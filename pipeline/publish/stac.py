@@ -33,6 +33,7 @@ from ..storage.digests import Digest
 from ..storage.files import read_text, write_text
 from ..storage.location import Location, place
 from .frames import CogProfile, Frame
+from .visual import TRUE_COLOUR, VISUAL
 
 __all__ = [
     "PROCESSING",
@@ -82,6 +83,7 @@ def stac_item(
     provenance: Provenance,
     thumbnail: Location | None = None,
     digests: Mapping[str, Digest] = MappingProxyType({}),
+    before_after: Location | None = None,
 ) -> pystac.Item:
     """Describe one time step of a cube as an item of STAC 1.1.
 
@@ -93,8 +95,8 @@ def stac_item(
     ----------
     cogs
         What :func:`write_cogs` returned for the same ``time`` and ``name``.
-    thumbnail
-        A PNG below ``out``.
+    thumbnail, before_after
+        Pictures below ``out``.
     digests
         Variable → size and digest of its COG, where they are known.
     """
@@ -114,7 +116,9 @@ def stac_item(
         if href is not None:
             link = pystac.Link("derived_from", public(href), "application/geo+json", source)
             item.add_link(link)
-    _add_assets(item, out, layout, time, cogs, thumbnail, digests)
+    _add_assets(item, out, layout, time, cogs, digests)
+    _add_shown(item, "thumbnail", "Small picture", thumbnail)
+    _add_shown(item, "overview", "Before and after", before_after)
     return item
 
 
@@ -181,16 +185,16 @@ def _add_assets(
     layout: Layout,
     time: int,
     cogs: Mapping[str, Location],
-    thumbnail: Location | None,
     digests: Mapping[str, Digest],
 ) -> None:
     roles = {variable: ["data", "reflectance"] for variable in BANDS}
-    roles["cloud"] = ["cloud", "classification"]
+    roles |= {"cloud": ["cloud", "classification"], "valid": ["data-mask"], "visual": ["visual"]}
     roles |= {error_of(band): ["data", "uncertainty"] for band in BANDS}
     frame = Frame.of(layout)
     for variable, path in cogs.items():
+        raster = VISUAL if variable == "visual" else CogProfile.of(variable)
         asset = pystac.Asset(relative(item, path), _title(variable), roles=roles[variable])
-        add_picture(item, asset, frame, variable, CogProfile.of(variable), digests.get(variable))
+        add_picture(item, asset, frame, variable, raster, digests.get(variable))
     store = pystac.Asset(
         relative(item, out / "cube.zarr" / layout.group),
         "Datacube, all times",
@@ -200,16 +204,14 @@ def _add_assets(
     )
     store.extra_fields["s2sharp:time"] = layout.times[time]
     item.add_asset("cube", store)
-    if thumbnail is not None:
-        item.add_asset(
-            "thumbnail",
-            pystac.Asset(
-                relative(item, thumbnail),
-                "Before and after",
-                media_type=pystac.MediaType.PNG,
-                roles=["thumbnail"],
-            ),
-        )
+
+
+def _add_shown(item: pystac.Item, name: str, title: str, picture: Location | None) -> None:
+    """Add a picture to look at, if there is one; its name is its role."""
+    if picture is not None:
+        kind = pystac.MediaType.PNG if picture.suffix == ".png" else pystac.MediaType.JPEG
+        asset = pystac.Asset(relative(item, picture), title, media_type=kind, roles=[name])
+        item.add_asset(name, asset)
 
 
 def relative(item: pystac.Item, path: Location) -> str:
@@ -217,11 +219,18 @@ def relative(item: pystac.Item, path: Location) -> str:
     return posixpath.relpath(str(path.absolute()), posixpath.dirname(item.self_href))
 
 
+_TITLES = {
+    "cloud": "Scene classification",
+    "valid": "Where there are data",
+    "visual": "True colour, 10 m",
+}
+
+
 def _title(variable: str) -> str:
     if variable.endswith(ERROR90):
         return f"{variable.removesuffix(ERROR90)}, half-width of its 90 % interval"
     if variable not in BANDS:
-        return "Scene classification"
+        return _TITLES[variable]
     gsd = BANDS[variable].gsd
     return f"{variable}, 10 m" + ("" if gsd == 10 else f", sharpened from {gsd} m")
 
@@ -241,8 +250,9 @@ def add_picture(
     """
     asset.media_type = pystac.MediaType.COG
     item.add_asset(variable, asset)
+    shown = TRUE_COLOUR if raster.channels > 1 else (variable,)
     asset.extra_fields |= {
-        "bands": [{"name": variable, "description": raster.description}],
+        "bands": [{"name": name, "description": raster.description} for name in shown],
         "data_type": raster.dtype,
         "nodata": raster.nodata,
     }
@@ -262,10 +272,11 @@ def add_picture(
         scale=raster.scale if raster.scale != 1 else None,
         offset=0 if raster.scale != 1 else None,
     )
-    RasterExtension.ext(asset, add_if_missing=True).bands = [pixels]
+    RasterExtension.ext(asset, add_if_missing=True).bands = [pixels] * raster.channels
     if variable in BANDS:
         asset.extra_fields["s2sharp:native_gsd"] = BANDS[variable].gsd
-        EOExtension.ext(asset, add_if_missing=True).bands = [_spectral(variable)]
+    if set(shown) <= set(BANDS):
+        EOExtension.ext(asset, add_if_missing=True).bands = [_spectral(name) for name in shown]
 
 
 def _spectral(band: str) -> Band:

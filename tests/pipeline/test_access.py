@@ -93,7 +93,7 @@ def read(source: Source) -> int:
     )
 
 
-def keys(monkeypatch: pytest.MonkeyPatch) -> None:
+def own_keys(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIAMINE")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
 
@@ -102,7 +102,7 @@ def keys(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_bucket_that_nobody_named_is_read_without_keys(
     store: list, monkeypatch: pytest.MonkeyPatch, href: str
 ) -> None:
-    keys(monkeypatch)
+    own_keys(monkeypatch)
     monkeypatch.setenv("AWS_REQUEST_PAYER", "")
     source = keyed(replace(FILE, href=href), None, LOCAL, FREE)
     try:
@@ -113,7 +113,7 @@ def test_a_bucket_that_nobody_named_is_read_without_keys(
 
 
 def test_a_refusal_says_how_a_bucket_is_named(store: list, monkeypatch: pytest.MonkeyPatch) -> None:
-    keys(monkeypatch)
+    own_keys(monkeypatch)
     with pytest.raises(S2SharpError) as caught:
         read(replace(FILE, href="s3://private/B02.tif"))
     assert "--s3-bucket private" in caught.value.remedy
@@ -128,7 +128,7 @@ def test_keys_are_found_wherever_aws_tools_find_them(
 ) -> None:
     """A process stands for what roles, SSO and web identities have in common: keys that somebody else gives."""
     if way == "environment":
-        keys(monkeypatch)
+        own_keys(monkeypatch)
     else:
         monkeypatch.setenv("AWS_PROFILE", "work")
     if way == "profile":

@@ -613,6 +613,17 @@ def test_overviews_are_means_of_what_has_data():
     np.testing.assert_array_equal(_halve("cloud", classes), classes[::2, ::2])
 
 
+@pytest.mark.parametrize("share", [0.0, 0.3, 1.0])
+@pytest.mark.parametrize("shape", [(40, 64), (41, 7), (1, 1)])
+def test_overviews_are_these_means_whether_all_some_or_none_has_data(share, shape):
+    rng = np.random.default_rng(3)
+    x = rng.integers(FILL + 1, 32_767, shape, dtype=np.int16, endpoint=True)
+    x[rng.random(shape) < share] = FILL
+    halved = _halve("B05", x)
+    assert halved.dtype == np.int16
+    np.testing.assert_array_equal(halved, by_hand("B05", x))
+
+
 @pytest.mark.parametrize(
     ("area", "shard", "chunk"),
     [

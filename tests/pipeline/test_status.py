@@ -21,6 +21,7 @@ from s2sharp.cli.inspect import clean_up
 from s2sharp.cli.run import carry_out
 from s2sharp.engine.events import Event, listeners
 from s2sharp.engine.lease import Lease
+from s2sharp.engine.ledger import Ledger
 from s2sharp.execution.clean import clean, leftovers
 from s2sharp.execution.execute import execute
 from s2sharp.execution.status import status_of
@@ -200,7 +201,8 @@ def test_a_unit_reads_the_windows_that_are_explained_and_writes_those_keys(
 
 
 def test_what_is_published_is_explained(archive: Path, scheduler: str, tmp_path: Path) -> None:
-    settings = config(archive, tmp_path / "out", scheduler, bands="B02,B05", publish=True)
+    bands = ("B02", "B03", "B04", "B05")
+    settings = config(archive, tmp_path / "out", scheduler, bands=",".join(bands), publish=True)
     plan, _ = run(settings)
     (acquisition,) = plan.acquisitions
     about = explain(plan, f"{acquisition.id}/published")
@@ -209,8 +211,38 @@ def test_what_is_published_is_explained(archive: Path, scheduler: str, tmp_path:
     assert {name for name in about.writes if name.endswith(".tif")} == {
         str(path.relative_to(settings.out)) for path in (tmp_path / "out" / "cogs").rglob("*.tif")
     }
-    full = {name for name in shards(settings.out) if re.match(r"\d+/(B02|B05)/", name)}
+    assert {name for name in about.writes if not name.endswith(".tif")} == {
+        str(path.relative_to(settings.out)) for path in (tmp_path / "out" / "pictures").iterdir()
+    }
+    full = {name for name in shards(settings.out) if re.match(rf"\d+/({'|'.join(bands)})/", name)}
     assert full == {name for name in about.below if "/B" in name}
+
+
+def test_cogs_are_packed_anew_when_they_are_to_be_packed_otherwise(
+    archive: Path, scheduler: str, tmp_path: Path
+) -> None:
+    """The cube stands; a record says what each step of publishing took."""
+    out, ledger = tmp_path / "out", Ledger(tmp_path / "out" / "ledger")
+    plan, first = run(config(archive, out, scheduler, bands="B02,B03,B04", publish=True))
+    name = f"{plan.acquisitions[0].id}/published"
+    record = ledger.latest(name)
+    assert record is not None
+    steps = {"cogs read", "cogs overviews", "cogs compress", "visual", "picture", "digests"}
+    assert set(record.seconds) == steps
+    assert set(record.files) == {"B02", "B03", "B04", "cloud", "valid", "visual"}
+    packed = config(
+        archive, out, scheduler, bands="B02,B03,B04", publish=True, cog_compression="zstd"
+    )
+    _, again = run(packed)
+    assert again.counts["skipped"] == first.counts["ok"]
+    for file in (out / "cogs").rglob("*.tif"):
+        with rasterio.open(file) as cog:
+            assert cog.compression.name == "zstd"
+    after = ledger.latest(name)
+    assert after is not None
+    assert after.key != record.key
+    run(packed)
+    assert ledger.latest(name) == after, "written once more"
 
 
 def test_clean_removes_leftovers_and_nothing_else(

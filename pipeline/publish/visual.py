@@ -1,0 +1,109 @@
+"""True colours to look at: a COG of 8 bits, stretched alike everywhere, and a small picture of it."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from io import BytesIO
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import zarr
+from rasterio.enums import Resampling
+
+from ..cube.layout import FILL, SCALE
+from ..storage.files import write_bytes
+from ..storage.location import Location
+from .cogs import writable
+from .frames import CogProfile, Frame, Place
+from .raster import Means, untimed, write_cog
+
+if TYPE_CHECKING:
+    from rasterio.io import DatasetWriter
+
+__all__ = ["TRUE_COLOUR", "VISUAL", "write_visual"]
+
+TRUE_COLOUR = ("B04", "B03", "B02")
+
+# Fixed, so that dates and neighbours can be compared: most land and water lies below a reflectance of 0.3, where the
+# exponent spreads it.
+_WHITE, _GAMMA = 0.4, 1.6
+
+VISUAL = CogProfile(
+    "uint8",
+    0,
+    1.0,
+    f"true colour to look at: 1 + 254 × (reflectance / {_WHITE:g})^(1 / {_GAMMA:g})",
+    "average",
+    channels=3,
+)
+
+# Pixels along the small picture, at most; what it shows where there is no data.
+_SMALL, _NODATA = 512, 228
+
+
+def write_visual(
+    arrays: "Mapping[str, zarr.Array[Any]]",
+    time: int,
+    frame: Frame,
+    target: Location,
+    small: Location,
+    means: Means | None = None,
+) -> bool:
+    """Write the true colours of one time step of a cube, and a JPEG of 512 pixels at most.
+
+    Returns
+    -------
+    bool
+        Whether the cube has them.
+
+    Raises
+    ------
+    S2SharpError
+        ``store-unwritable``.
+    """
+    if not set(TRUE_COLOUR) <= set(arrays):
+        return False
+
+    def parts() -> Iterator[tuple[np.ndarray, Place]]:
+        for (rows, cols), place in frame.parts:
+            bands = [np.asarray(arrays[band][time, rows, cols]) for band in TRUE_COLOUR]
+            yield _stretched(bands), place
+
+    def look(file: "DatasetWriter") -> None:
+        write_bytes(small, _jpeg(file))
+
+    # Its steps are told as one, by whoever calls.
+    means = replace(means or Means(), clock=untimed)
+    with writable(target):
+        write_cog(parts(), frame, VISUAL, target, means, look=look)
+    return True
+
+
+def _stretched(bands: list[np.ndarray]) -> np.ndarray:
+    """int16 DN → uint8 (3, h, w); 0 where a band has no data."""
+    pixels = np.stack([_STEPS[band.view(np.uint16)] for band in bands])
+    pixels[:, ~pixels.all(axis=0)] = 0
+    return pixels
+
+
+def _steps() -> np.ndarray:
+    """What each of the 65 536 values of a pixel is shown as."""
+    dn = np.arange(1 << 16, dtype=np.uint16).view(np.int16)
+    level = np.clip(dn * SCALE / _WHITE, 0, 1) ** (1 / _GAMMA)
+    return np.where(dn == FILL, 0, 1 + np.rint(254 * level)).astype(np.uint8)
+
+
+_STEPS = _steps()
+
+
+def _jpeg(file: "DatasetWriter") -> bytes:
+    """The picture at 512 pixels at most."""
+    from matplotlib.image import imsave
+
+    height, width = file.shape
+    factor = max(1.0, max(height, width) / _SMALL)
+    shape = (3, max(1, round(height / factor)), max(1, round(width / factor)))
+    pixels = file.read(out_shape=shape, resampling=Resampling.average)
+    pixels[:, (pixels == 0).all(axis=0)] = _NODATA
+    jpeg = BytesIO()
+    imsave(jpeg, np.moveaxis(pixels, 0, -1), format="jpeg", pil_kwargs={"quality": 85})
+    return jpeg.getvalue()
