@@ -12,6 +12,7 @@ from .folder import clean, history, status, verify
 from .mosaic import mosaic
 from .report import report
 from .sensor import sensor
+from .sources import sources
 from .train import finetune, import_weights, train
 from .view import view
 
@@ -69,6 +70,7 @@ def plan(
 for command in (
     run,
     plan,
+    sources,
     status,
     verify,
     clean,

@@ -209,7 +209,7 @@ def main() -> None:
             kind,
             str(len(found)),
             f"{sum(r.before for r in found) / len(found):.0f} of {max(r.total for r in found)}",
-            str(sum(r.code != 0 for r in found)),
+            str(sum(bool(r.code) for r in found)),
             str(sum(r.same for r in found)),
             str(sum(r.others for r in found)),
             str(sum(r.twice for r in found)),

@@ -39,7 +39,7 @@ from .moments import SHARPEN, STAGE, Blow, at_work, start
 from .pictures import noise, scenes
 from .runs import records, shards
 
-SMALL = {"bands": BANDS, "window": 6, "shard": 6, "retries": 1}
+SMALL = {"bands": BANDS[:2], "window": 6, "shard": 6, "retries": 1}
 CELLS = 22
 """Side of a picture: sixteen units, and their overviews."""
 
@@ -101,9 +101,6 @@ class Ground:
         return process.exitcode
 
 
-# A tile that is processed again
-
-
 @dataclass
 class Tiles:
     """Two tiles of one acquisition, the first of which is processed again: another id and baseline, other pixels."""
@@ -134,17 +131,16 @@ class Tiles:
 def _tiles(folder: Path) -> Tiles:
     box = box_at(CELLS, CELLS)
     middle = box.row0 + CELLS // 2
-    halves = Box(box.row0, middle + 3, box.col0, box.col1), Box(middle - 3, *_rest(box))
+    halves = (
+        Box(box.row0, middle + 3, box.col0, box.col1),
+        Box(middle - 3, box.row1, box.col0, box.col1),
+    )
     first = scenes(folder / "made", noise(box, *BANDS), box, *halves)
     newer = scenes(
         folder / "made again", noise(box, *BANDS, seed=1), box, *halves, baseline="05.12"
     )
     newer[0].id = newer[0].id.replace("_0_", "_1_")
     return Tiles(folder, first, [newer[0], first[1]])
-
-
-def _rest(box: Box) -> tuple[int, int, int]:
-    return box.row1, box.col0, box.col1
 
 
 @contextmanager
@@ -223,9 +219,6 @@ def stage(folder: Path) -> Iterator[Round]:
         yield one
 
 
-# Cubes that grow
-
-
 @dataclass
 class Growth:
     """A landscape on some days, and its cube made at once in ``whole``."""
@@ -258,12 +251,6 @@ class Growth:
         """For every other run: the moment at which its client is killed."""
         return rng.choice([None, Blow(str(out), rng.randrange(1, TOUCHES[""]))])
 
-    def opened(self, out: Path, level: int) -> xr.Dataset | None:
-        """The cube as our own function opens it; None where it has no such level, or no cube is there yet."""
-        with suppress(S2SharpError):
-            return open_cube(out, level=level)
-        return None
-
 
 @contextmanager
 def _growing(folder: Path, days: int) -> Iterator[Growth]:
@@ -282,7 +269,10 @@ def growth(folder: Path) -> Iterator[Round]:
     with _growing(folder, 1) as on:
 
         def one(rng: random.Random) -> Result:
-            out = on.ground.fresh()
+            out, eyes = (
+                on.ground.fresh(),
+                random.Random(rng.random()),
+            )  # nobody knows how often they look
             readers: list[Reader] = []
             reads: list[Read] = []
             states: list[Reader] = []
@@ -292,9 +282,9 @@ def growth(folder: Path) -> Iterator[Round]:
                     process = on.ground.start(out, blow, **query)
                     while process.is_alive():
                         time.sleep(0.02)
-                        reads += _read(readers, rng)
+                        reads += _read(readers, eyes)
                     process.join()
-                    reads += [x for _ in range(20) for x in _read(readers, rng)]
+                    reads += [x for _ in range(20) for x in _read(readers, eyes)]
                     fresh = [*_readers(out)]
                     readers += fresh
                     if process.exitcode == 0:
@@ -366,14 +356,17 @@ def _read(readers: list[Reader], rng: random.Random) -> Iterator[Read]:
 
 
 def _known(read: Read, states: list[Reader]) -> bool:
-    """Whether values are those of the cube as it was opened or, beyond its area, of these places in one that it became."""
-    good = _equal(read.now, read.then)
+    """Whether values are those of the cube as it was opened or, where it had none and beyond its area, of these places
+    in one that it became.
+    """
+    good, then = _equal(read.now, read.then), read.then
+    free = ~read.inside | (np.isnan(then) if then.dtype.kind == "f" else then == 0).values
     for state in states:
         if state.level == read.reader.level:
             x, y = read.now.x, read.now.y
             fill = np.nan if read.now.dtype.kind == "f" else 0
             later = state.seen[read.now.name].reindex(x=x, y=y, fill_value=fill)
-            good |= ~read.inside & _equal(read.now, later)
+            good |= free & _equal(read.now, later)
     return bool(good.all())
 
 
