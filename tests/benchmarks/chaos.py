@@ -5,7 +5,7 @@ client or all of them are killed, a worker has no memory left, the disk is full,
 and leaves others unanswered. Then the same run is started again. Its shards must be those of an undisturbed one, no unit
 may have been done twice but those that were in flight, no empty one done again, and no draft may be left.
 
-After others a cube might hold, or show, what it should not (``tests/pipeline/rounds.py``): a worker wakes when its run
+After others a cube might hold, or show, what it should not (``tests/pipeline/rounds.py``, ``growing.py``): a worker wakes when its run
 has been done by others from newer files, a stage is left of files that an archive has replaced, a cube grows under its
 readers, or is killed while it grows. What is of other content after the fact is counted. Part of a kind's name is enough.
 """
@@ -17,8 +17,8 @@ import random
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from multiprocessing.process import BaseProcess
@@ -43,8 +43,9 @@ from ..pipeline.chaos import (
     heal,
     write_archive,
 )
-from ..pipeline.moments import start
-from ..pipeline.rounds import ROUNDS, Result, Round, differing, drafts
+from ..pipeline.growing import growth, overviews
+from ..pipeline.moments import FORKS, start
+from ..pipeline.rounds import Result, Round, differing, drafts, stage, zombie
 from ..pipeline.runs import records
 from ..services import Proxy, proxied, s3_server
 
@@ -176,13 +177,22 @@ def broken(kind: str, folder: Path) -> Iterator[Round]:
         yield partial(one, on, kind)
 
 
+AFTERWARDS: dict[str, Callable[[Path], AbstractContextManager[Round]]] = {
+    "a zombie wakes": zombie,
+    "a stage is left of other files": stage,
+    "growth under readers": growth,
+    "overviews of a growth that is killed": overviews,
+}
+
+
 def main() -> None:
-    every = {**{kind: partial(broken, kind) for kind in KINDS}, **ROUNDS}
+    every = {**{kind: partial(broken, kind) for kind in KINDS}, **AFTERWARDS}
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("kinds", nargs="*", metavar="KIND", help=f"of: {', '.join(every)}")
     parser.add_argument("--rounds", type=int, default=20)
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
+    FORKS.set_forkserver_preload(["s2sharp.execution.execute", "tests.benchmarks.chaos"])
     rng = random.Random(given.seed)
     console = Console(width=140)
     shown = Table(title="What there was when the same run had been started again")

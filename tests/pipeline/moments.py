@@ -20,9 +20,8 @@ from s2sharp.storage.location import Location
 
 from .runs import config, run
 
-# Clients start from one that has imported everything already.
 FORKS = multiprocessing.get_context("forkserver")
-FORKS.set_forkserver_preload(["s2sharp.execution.execute"])
+"""Clients start from a process that has imported everything already."""
 
 _TOUCHES = {"open", "os.rename", "os.link", "os.remove", "os.mkdir", "os.listdir", "os.scandir"}
 """Python's audit events of what a process does to files."""
