@@ -15,6 +15,7 @@ from .folder import clean, history, status, verify
 from .mosaic import mosaic
 from .report import report
 from .sensor import sensor
+from .sources import sources
 from .train import finetune, import_weights, train
 from .view import view
 
@@ -82,7 +83,7 @@ def plan(
 
 _GROUPS = {
     "Begin": (demo, methods),
-    "Sharpen": (plan, run, mosaic),
+    "Sharpen": (sources, plan, run, mosaic),
     "Look": (status, report, view),
     "Keep": (verify, clean, history),
     "Judge and teach": (evaluate, sensor, simulate, train, finetune),

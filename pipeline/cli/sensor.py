@@ -3,7 +3,6 @@
 import json
 from collections.abc import Iterator
 from inspect import Parameter, Signature
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -13,11 +12,11 @@ from rich.table import Table
 from s2sharp_core import S2SharpError
 from s2sharp_core.bands import BANDS, COARSE
 
-from ..planning.config import RunConfig, read_config
+from ..planning.config import RunConfig
 from ..storage.files import write_text
 from ..storage.location import place, store_errors
 from ..ui.terminal import Screen, console, problems, told
-from .flags import flag
+from .flags import flag, queried
 
 if TYPE_CHECKING:
     from s2sharp_core.sensor.sensing import Sensed
@@ -36,8 +35,6 @@ _OUT = typer.Option(
     None, help="JSON file to write, for `s2sharp run --sensor FILE`.", metavar="FILE"
 )
 _WIDE = 200
-# All that a catalogue of files has.
-_ALL: dict[str, Any] = {"bbox": (-180.0, -90.0, 180.0, 90.0), "datetime": "2015/.."}
 
 
 def sensor(*, out: str | None, **given: Any) -> None:
@@ -53,7 +50,7 @@ def sensor(*, out: str | None, **given: Any) -> None:
     with told("Stopped. Nothing was written."):
         settings = {k: v for k, v in given.items() if v is not None}
         kept: dict[str, Any] = {}
-        for take, seen, windows in _each(_configured(settings)):
+        for take, seen, windows in _each(queried(settings)):
             _show(take.take, seen, len(windows))
             kept[take.take] = about(seen, windows)
         if out:
@@ -70,17 +67,6 @@ sensor.__annotations__ = {
     p.name: p.annotation
     for p in sensor.__signature__.parameters.values()  # type: ignore[attr-defined]
 }
-
-
-def _configured(settings: dict[str, Any]) -> RunConfig:
-    from ..catalog.products import are_products
-
-    catalog = str(settings.get("catalog", RunConfig.model_fields["catalog"].default))
-    if catalog.endswith(".json") or are_products(catalog):
-        area = {"bbox", "area"} & settings.keys()
-        settings = {**{k: v for k, v in _ALL.items() if k != "bbox" or not area}, **settings}
-    # Nothing is written there: a run's folder belongs to the configuration.
-    return read_config(None, {**settings, "out": Path()})
 
 
 def _each(config: RunConfig) -> "Iterator[tuple[Datatake, Sensed, list[dict[str, object]]]]":

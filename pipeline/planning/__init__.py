@@ -14,6 +14,7 @@ __getattr__, __dir__, __all__ = face(
         "frozen": ["freeze", "read_plan"],
         "items": ["with_acquisitions"],
         "make": ["datatakes_of", "make_plan"],
+        "outlook": ["Offering", "Outlook", "collections_of", "look_at"],
         "plan": ["Plan", "freeze_acquisition"],
         "queries": ["Query", "begun", "done", "owed", "when"],
         "sensor_files": ["about", "brief", "many", "there"],

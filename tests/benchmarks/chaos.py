@@ -4,20 +4,23 @@ A run on a scheduler and two workers, each a process; at a random moment somethi
 client or all of them are killed, a worker has no memory left, the disk is full, the object store refuses some requests
 and leaves others unanswered. Then the same run is started again. Its shards must be those of an undisturbed one, no unit
 may have been done twice but those that were in flight, no empty one done again, and no draft may be left.
+
+After others a cube might hold, or show, what it should not (``tests/pipeline/rounds.py``, ``growing.py``): a worker wakes when its run
+has been done by others from newer files, a stage is left of files that an archive has replaced, a cube grows under its
+readers, or is killed while it grows. What is of other content after the fact is counted. Part of a kind's name is enough.
 """
 
 import argparse
 import json
-import multiprocessing
 import os
 import random
 import subprocess
-import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from unittest.mock import patch
@@ -25,7 +28,7 @@ from unittest.mock import patch
 from rich.console import Console
 from rich.table import Table
 from s2sharp.engine.ledger import Ledger
-from s2sharp.storage.files import files, remove_tree
+from s2sharp.storage.files import remove_tree
 from s2sharp.storage.location import Location, place
 
 from ..pipeline.chaos import (
@@ -40,7 +43,10 @@ from ..pipeline.chaos import (
     heal,
     write_archive,
 )
-from ..pipeline.runs import config, records, run, shards
+from ..pipeline.growing import growth, overviews
+from ..pipeline.moments import FORKS, start
+from ..pipeline.rounds import Result, Round, differing, drafts, stage, zombie
+from ..pipeline.runs import records
 from ..services import Proxy, proxied, s3_server
 
 CELLS = 36
@@ -56,9 +62,6 @@ PATIENCE = {
         "retries": {"mode": "standard", "total_max_attempts": 3},
     }
 }
-
-# Clients start from one that has imported everything already.
-FORKS = multiprocessing.get_context("forkserver")
 
 
 @contextmanager
@@ -87,28 +90,6 @@ def room(folder: Path, kind: str) -> Iterator[tuple[Location, Proxy | None]]:
         yield folder, None
 
 
-def client(archive: Path, out: Location, scheduler: str, environment: dict[str, str]) -> None:
-    """A process that does a run: ends with 0, with 4 when units failed, with 1 when it breaks off."""
-    os.environ.update(environment)
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, 1)
-    os.dup2(nowhere, 2)
-    about = {"bands": BANDS, "window": 8, "shard": 8, "retries": 1}
-    _, outcome = run(config(archive, out, scheduler, **about))
-    sys.exit(4 if outcome.failed else 0)
-
-
-@dataclass
-class Result:
-    """Of one round: what was done when it broke, how the broken run ended, and what was found after the next one."""
-
-    before: int
-    code: int | None
-    twice: int
-    drafts: int
-    same: bool
-
-
 @dataclass
 class Ground:
     """What the rounds of a kind have in common: archive, cluster, and an undisturbed run in ``whole``."""
@@ -125,10 +106,8 @@ class Ground:
 
     def start(self, out: Location, scheduler: str) -> BaseProcess:
         environment = {k: v for k, v in os.environ.items() if k.startswith(("AWS_", "FSSPEC_"))}
-        given = self.archive, out, scheduler, {**environment, **IMPATIENT}
-        process = FORKS.Process(target=client, args=given)
-        process.start()
-        return process
+        about = {"bands": BANDS, "window": 8, "shard": 8, "retries": 1}
+        return start(self.archive, out, scheduler, about, {**environment, **IMPATIENT})
 
     def again(self, out: Location) -> None:
         process = self.start(out, self.cluster.address)
@@ -166,12 +145,15 @@ def one(on: Ground, kind: str, rng: random.Random) -> Result:
     on.again(out)
     after = records(out)
     finished = {name for name in before if not name.endswith(".failed")}
+    others = differing(out, on.whole)
     result = Result(
         before=begun,
+        total=len(records(on.whole)),
         code=code,
+        same=not others and states(on.whole).items() <= states(out).items(),
         twice=sum(after.get(name) != before[name] for name in finished),
-        drafts=sum(name.endswith(".partial") for name in files(out)),
-        same=shards(out) == shards(on.whole) and states(on.whole).items() <= states(out).items(),
+        drafts=drafts(out),
+        others=others,
     )
     remove_tree(out)
     return result
@@ -188,30 +170,58 @@ def states(out: Location) -> Mapping[tuple[str, str], str]:
     return Ledger(out / "ledger").states().of
 
 
+@contextmanager
+def broken(kind: str, folder: Path) -> Iterator[Round]:
+    """Rounds in which a run breaks and is started again."""
+    with ground(folder, kind) as on:
+        yield partial(one, on, kind)
+
+
+AFTERWARDS: dict[str, Callable[[Path], AbstractContextManager[Round]]] = {
+    "a zombie wakes": zombie,
+    "a stage is left of other files": stage,
+    "growth under readers": growth,
+    "overviews of a growth that is killed": overviews,
+}
+
+
 def main() -> None:
+    every = {**{kind: partial(broken, kind) for kind in KINDS}, **AFTERWARDS}
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("kinds", nargs="*", metavar="KIND", help=f"of: {', '.join(KINDS)}")
+    parser.add_argument("kinds", nargs="*", metavar="KIND", help=f"of: {', '.join(every)}")
     parser.add_argument("--rounds", type=int, default=20)
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
-    FORKS.set_forkserver_preload(["s2sharp.execution.execute"])
+    FORKS.set_forkserver_preload(["s2sharp.execution.execute", "tests.benchmarks.chaos"])
     rng = random.Random(given.seed)
-    console = Console(width=120)
+    console = Console(width=140)
     shown = Table(title="What there was when the same run had been started again")
-    for column in ("what broke", "rounds", "done before, of", "shards equal", "twice", "drafts"):
+    columns = (
+        "what broke",
+        "rounds",
+        "done before",
+        "broke off",
+        "all equal",
+        "of other content",
+        "twice",
+        "drafts",
+    )
+    for column in columns:
         shown.add_column(column, justify="right")
-    for kind in given.kinds or KINDS:
-        with tempfile.TemporaryDirectory() as name, ground(Path(name), kind) as on:
-            total = len(records(on.whole))
+    for kind in [k for k in every if not given.kinds or any(part in k for part in given.kinds)]:
+        with tempfile.TemporaryDirectory() as name, every[kind](Path(name)) as play:
             found = []
             for number in range(given.rounds):
-                found.append(one(on, kind, rng))
-                console.print(kind, number, found[-1])
+                begin = time.monotonic()
+                found.append(play(rng))
+                console.print(kind, number, found[-1], f"{time.monotonic() - begin:.1f} s")
         shown.add_row(
             kind,
             str(len(found)),
-            f"{sum(r.before for r in found) / len(found):.0f} of {total}",
+            f"{sum(r.before for r in found) / len(found):.0f} of {max(r.total for r in found)}",
+            str(sum(bool(r.code) for r in found)),
             str(sum(r.same for r in found)),
+            str(sum(r.others for r in found)),
             str(sum(r.twice for r in found)),
             str(sum(r.drafts for r in found)),
         )

@@ -1,0 +1,169 @@
+"""``s2sharp sources``: what catalogues have, before a run."""
+
+import json
+from collections import Counter
+from dataclasses import asdict
+from inspect import Parameter, Signature
+from itertools import groupby
+from typing import TYPE_CHECKING, Any
+
+import typer
+from rich.markup import escape
+from rich.table import Table
+
+from s2sharp_core import S2SharpError
+from s2sharp_core.bands import native_gsd
+
+from ..planning.config import RunConfig
+from ..ui.terminal import console, problems, size_text, told
+from .flags import flag, queried
+
+if TYPE_CHECKING:
+    from ..planning.outlook import Offering, Outlook
+
+__all__ = ["sources"]
+
+_FLAGS = "catalog collection bbox area datetime bands sign s3_bucket requester_pays allow_private"
+_DEFAULTS = {
+    "collection": "those that archives name so: sentinel-2-c1-l2a, -l2a, -l1c",
+    "bbox": "all of a static catalogue or product",
+    "datetime": "all of a static catalogue or product",
+    "bands": "all twelve",
+}
+_CATALOGS = typer.Argument(
+    None, metavar="CATALOG...", help="Catalogues, as --catalog takes them.", show_default=False
+)
+_ITEMS = typer.Option(5, min=1, max=1000, help="Items of each collection to look at.")
+_JSON = typer.Option(False, "--json", help="For programs.")
+
+_READS = {
+    "COG": "in pieces, as the area needs them",
+    "Zarr": "in whole chunks",
+    "JPEG 2000": "in large blocks, up to whole files",
+}
+_WAYS = {
+    "none": "no key",
+    "item": "signed addresses: the item is asked for again in time",
+    "planetary-computer": "tokens, fetched and renewed by the workers",
+    "cdse": "S3 keys of the Copernicus Data Space (CDSE_S3_ACCESS_KEY, CDSE_S3_SECRET_KEY)",
+    "own-keys": "your AWS keys",
+    "own-keys-and-purse": "your AWS keys, and you pay for requests",
+}
+
+
+def sources(*, catalogs: list[str] | None, items: int, as_json: bool, **given: Any) -> None:
+    """Say what catalogues have before a run: levels, bands, radiometry, the cost of reading, and what would be refused.
+
+    A few items of each collection that the query finds are looked at; no pixel is read and nothing is written. `plan` says
+    what a run would make of all of them.
+
+    Example: `s2sharp sources https://earth-search.aws.element84.com/v1 --bbox 16.3 48.6 16.5 48.8 --datetime 2024-06`
+    """
+    with told("Stopped."):
+        settings = {k: v for k, v in given.items() if v is not None}
+        named = list(dict.fromkeys([*(catalogs or ()), *filter(None, [settings.get("catalog")])]))
+        found: list[Outlook] = []
+        errors: list[S2SharpError] = []
+        for catalog in named or [None]:
+            asked = settings if catalog is None else {**settings, "catalog": catalog}
+            try:
+                found += _looked_at(asked, items)
+            except S2SharpError as error:
+                errors.append(error)
+        if as_json:
+            console.print_json(json.dumps([_facts(outlook) for outlook in found]))
+        else:
+            for outlook in found:
+                _show(outlook)
+        for other in errors[1:]:
+            problems.print(f"[red]{other.kind}:[/] {escape(str(other))}")
+        if errors:
+            raise errors[0]
+        if not any(outlook.items for outlook in found):
+            raise S2SharpError(
+                "nothing-found",
+                "No catalogue has an item there at that time.",
+                "Widen --bbox or --datetime. A box is W S E N: longitude first.",
+            )
+
+
+_SIGNATURE = Signature(
+    [
+        Parameter(
+            "catalogs", Parameter.KEYWORD_ONLY, default=_CATALOGS, annotation=list[str] | None
+        ),
+        *(flag(name, None, RunConfig, _DEFAULTS) for name in _FLAGS.split()),
+        Parameter("items", Parameter.KEYWORD_ONLY, default=_ITEMS, annotation=int),
+        Parameter("as_json", Parameter.KEYWORD_ONLY, default=_JSON, annotation=bool),
+    ]
+)
+sources.__signature__ = _SIGNATURE  # type: ignore[attr-defined]
+sources.__annotations__ = {p.name: p.annotation for p in _SIGNATURE.parameters.values()}
+
+
+def _looked_at(settings: dict[str, Any], items: int) -> "list[Outlook]":
+    from ..planning.outlook import collections_of, look_at
+
+    config = queried(settings)
+    chosen = "collection" in config.model_fields_set
+    names = (config.collection,) if chosen else collections_of(config.catalog)
+    with console.status(f"Looking at {escape(config.catalog)} …"):
+        return list(look_at(config, names, items))
+
+
+def _facts(outlook: "Outlook") -> dict[str, Any]:
+    bands = {
+        band: [{**kind._asdict(), "items": count} for kind, count in kinds.most_common()]
+        for band, kinds in outlook.bands.items()
+    }
+    return {**asdict(outlook), "bands": bands}
+
+
+def _show(outlook: "Outlook") -> None:
+    title = f"{outlook.collection} of {outlook.catalog}"
+    table = Table(title=escape(title), title_justify="left", show_header=False)
+    table.add_column(style="bold")
+    table.add_column()
+
+    def row(name: str, text: str) -> None:
+        if text:
+            table.add_row(name, escape(text))
+
+    row("Items", f"{len(outlook.items)} looked at" if outlook.items else "none there at that time")
+    row("Archive", ", ".join((*outlook.names, *outlook.places)))
+    row("Level", ", ".join(outlook.levels))
+    for gsd, group in (
+        groupby(sorted(outlook.bands, key=native_gsd), native_gsd) if outlook.items else ()
+    ):
+        bands = [f"{band}{_of(outlook, band)}" for band in group]
+        row(f"{gsd} m", " ".join(bands))
+    kinds = sum(outlook.bands.values(), Counter["Offering"]())
+    row("Reflectance", _each(f"DN × {k.scale:g} {k.offset:+g} ({k.told})" for k in kinds))
+    row("Files", _each(f"{k.format}, read {_READS.get(k.format, 'whole')}" for k in kinds))
+    if kinds:
+        what = "of files" if outlook.told else "of pixels, unpacked"
+        row("A tile", f"{size_text(outlook.size)} {what}, all bands")
+    row("Needs", _each(_WAYS.get(k.way, k.way) for k in kinds))
+    console.print(table)
+    if outlook.pays and not any(kind.way == "own-keys-and-purse" for kind in kinds):
+        problems.print("[yellow]who asks pays:[/] add --requester-pays, and keys of yours.")
+    for text, count in Counter(_why(r.item, r.message) for r in outlook.refused).items():
+        of = f" ({count} items)" if count > 1 else ""
+        problems.print(f"[yellow]would be refused:[/] {escape(text)}{of}")
+
+
+def _of(outlook: "Outlook", band: str) -> str:
+    """How many items lack a band."""
+    there = outlook.bands[band].total()
+    if there == len(outlook.items):
+        return ""
+    return f" (in {there} of {len(outlook.items)})" if there else " (in none)"
+
+
+def _each(texts: Any) -> str:
+    return "\n".join(dict.fromkeys(texts))
+
+
+def _why(item: str, message: str) -> str:
+    """A refusal without its item's name, so that many of one kind are told once."""
+    return message.replace(f"Item {item}", "An item").replace(f"item {item}", "an item")

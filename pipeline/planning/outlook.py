@@ -1,0 +1,244 @@
+"""What a catalogue has of a collection, seen in a few of its items, before anything is planned."""
+
+import math
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import NamedTuple
+from urllib.parse import urlsplit
+
+import pystac
+
+from s2sharp_core import S2SharpError
+from s2sharp_core.bands import MEASURED, native_gsd
+
+from ..catalog.addresses import bucket_of, public, unsigned
+from ..catalog.keys import session
+from ..catalog.metadata import as_number
+from ..catalog.products import are_products
+from ..catalog.search import search
+from ..catalog.sources import Offer, Source, offers, sources
+from ..catalog.ways import keyed
+from ..scenes.acquisition import group
+from ..scenes.scene import Refusal
+from .area import reach
+from .config import RunConfig
+from .queries import when
+
+__all__ = ["Offering", "Outlook", "look_at"]
+
+COLLECTIONS = ("sentinel-2-c1-l2a", "sentinel-2-l2a", "sentinel-2-l1c")
+"""Names that archives give to Sentinel-2."""
+
+_LEVEL = re.compile(r"(?:MSI|L)([12][AC])(?![A-Z0-9])", re.IGNORECASE)
+_SAYS_LEVEL = ("s2:product_type", "product:type", "s2:product_uri", "processing:level")
+_RESOLUTION = re.compile(r".+_[126]0m")
+
+
+class Offering(NamedTuple):
+    """How a band is offered.
+
+    ``asset``: its key; ``format``: "COG", "JPEG 2000", "Zarr" or a suffix; ``told``: where ``offset`` is from; ``way``: how a
+    request for the file is signed, as :class:`~s2sharp.catalog.sources.Source` has it.
+    """
+
+    asset: str
+    format: str
+    scale: float
+    offset: float
+    told: str
+    way: str
+
+
+@dataclass(frozen=True)
+class Outlook:
+    """What some items of a collection offer to a run.
+
+    Attributes
+    ----------
+    items
+        Ids of those that were looked at.
+    names
+        Kinds of keys that assets of bands have.
+    places
+        Hosts, buckets, or "this machine", where files lie.
+    levels
+        "L1C", "L2A".
+    bands
+        ESA's name → how it is offered at its native resolution, and by how many items.
+    size
+        Bytes of a tile: of the files of all bands where items tell it, else of their pixels as they are unpacked.
+    told
+        Whether items tell the sizes of files.
+    pays
+        Whether items say that whoever asks pays.
+    refused
+        Items that a run would leave out, and why; of what no item can help, like keys, without an item.
+    """
+
+    catalog: str
+    collection: str
+    items: tuple[str, ...] = ()
+    names: tuple[str, ...] = ()
+    places: tuple[str, ...] = ()
+    levels: tuple[str, ...] = ()
+    bands: dict[str, Counter[Offering]] = field(default_factory=dict)
+    size: int = 0
+    told: bool = False
+    pays: bool = False
+    refused: tuple[Refusal, ...] = ()
+
+
+def look_at(config: RunConfig, names: Iterable[str], most: int) -> Iterator[Outlook]:
+    """Yield what a catalogue has of each collection, from at most so many items that a query finds; no pixel is read.
+
+    Parameters
+    ----------
+    names
+        Collections to look for; those that the catalogue lacks are left out.
+
+    Raises
+    ------
+    S2SharpError
+        ``collection-missing`` where it lacks all; what :func:`~s2sharp.catalog.search.search` raises.
+    """
+    there, missing = False, None
+    for name in dict.fromkeys(names):
+        found = search(
+            config.catalog, name, reach(config), when(config), private=config.allow_private
+        )
+        try:
+            items = list(islice(found, most))
+        except S2SharpError as error:
+            if error.kind != "collection-missing":
+                raise
+            missing = error
+            continue
+        there = True
+        yield _outlook(config, name, items)
+    if missing is not None and not there:
+        raise missing
+
+
+def collections_of(catalog: str) -> tuple[str, ...]:
+    """Return the names to look for where none is asked for; products go by their level alone."""
+    return COLLECTIONS[1:] if are_products(catalog) else COLLECTIONS
+
+
+def _outlook(config: RunConfig, collection: str, items: list[pystac.Item]) -> Outlook:
+    wanted = (*config.bands, *config.native)
+    offered = [(item, _offered(item, wanted)) for item in items]
+    files = [(item, band, offer) for item, found in offered for band, offer in found.items()]
+    bands: dict[str, Counter[Offering]] = {band: Counter() for band in wanted}
+    places: dict[str, None] = {}
+    refused = list(group(items, wanted, config.catalog, config.access)[1])
+    for item, band, offer in files:
+        source = _read(item, band, config)
+        if source is None or band not in bands:
+            continue
+        kind = _format(offer, source.href)
+        facts = source.scale, source.offset, source.origin, source.sign
+        bands[band][Offering(offer.key, kind, *facts)] += 1
+        places[_place(source.href)] = None
+        refused += _keyless(source)
+    sizes = [_size(band, offer) for _, band, offer in files]
+    return Outlook(
+        public(config.catalog),
+        collection,
+        tuple(item.id for item in items),
+        tuple(dict.fromkeys(_naming(band, offer.key) for _, band, offer in files)),
+        tuple(places),
+        tuple(sorted({level for item in items if (level := _level(item, collection))})),
+        bands,
+        sum(size for size, _ in sizes) // max(1, len(items)),
+        bool(sizes) and all(told for _, told in sizes),
+        any(_pays(item, offer) for item, _, offer in files),
+        tuple(dict.fromkeys(refused)),
+    )
+
+
+def _offered(item: pystac.Item, bands: Iterable[str]) -> dict[str, Offer]:
+    """The bands that an item has at their native resolution, each looked for by itself."""
+    found: dict[str, Offer] = {}
+    for band in (*bands, "SCL"):
+        try:
+            found |= offers(item, [band])
+        except S2SharpError:
+            continue  # `group` tells it of the item
+    return found
+
+
+def _read(item: pystac.Item, band: str, config: RunConfig) -> Source | None:
+    """How a run would read a band; None where its reflectance cannot be known."""
+    home = unsigned(item.get_self_href() or "") or None
+    try:
+        return keyed(sources(item, [band])[band], home, config.catalog, config.access)
+    except S2SharpError:
+        return None
+
+
+def _keyless(source: Source) -> Iterator[Refusal]:
+    """What keys of the Copernicus Data Space are missing; of others only an answer tells."""
+    if source.sign == "cdse":
+        try:
+            session(source)
+        except S2SharpError as error:
+            yield Refusal(
+                "",
+                error.kind,
+                f"{_place(source.href)} takes S3 keys, and there are none. {error.remedy}",
+            )
+
+
+def _format(offer: Offer, href: str) -> str:
+    kind, path = offer.asset.media_type or "", urlsplit(href).path.lower()
+    if "jp2" in kind or path.endswith(".jp2"):
+        return "JPEG 2000"
+    if "zarr" in kind or ".zarr" in path:
+        return "Zarr"
+    if "tiff" in kind or path.endswith((".tif", ".tiff")):
+        return "COG"
+    return path.rpartition(".")[2]
+
+
+def _place(href: str) -> str:
+    bucket = bucket_of(href)
+    if bucket:
+        return f"s3://{bucket}"
+    return urlsplit(href).hostname or "this machine" if "://" in href else "this machine"
+
+
+def _naming(band: str, key: str) -> str:
+    """What kind of key an asset has."""
+    bare = key.removesuffix("-jp2")
+    if bare.upper() == band:
+        return "ESA's names (B05)"
+    if _RESOLUTION.fullmatch(bare):
+        return "names with a resolution (B05_20m)"
+    return "common names (rededge1)" if bare.isidentifier() else f"others ({key})"
+
+
+def _level(item: pystac.Item, collection: str) -> str | None:
+    said = [str(item.properties.get(name, "")) for name in _SAYS_LEVEL]
+    found = (_LEVEL.search(text) for text in (*said, item.id, collection))
+    return next((f"L{one[1].upper()}" for one in found if one), None)
+
+
+def _size(band: str, offer: Offer) -> tuple[int, bool]:
+    """Bytes of a file, and whether the item tells them."""
+    told = as_number(offer.asset.extra_fields.get("file:size"))
+    if told is not None and told > 0:
+        return int(told), True
+    side = 109_800 // native_gsd(band)
+    shape = offer.asset.extra_fields.get("proj:shape")
+    pixels = (
+        math.prod(n for n in map(as_number, shape) if n) if isinstance(shape, list) else side**2
+    )
+    return int(pixels) * (2 if band in MEASURED else 1), False
+
+
+def _pays(item: pystac.Item, offer: Offer) -> bool:
+    said = (item.properties, offer.asset.extra_fields)
+    return any(fields.get("storage:requester_pays") is True for fields in said)
