@@ -9,12 +9,21 @@ from typing import TYPE_CHECKING
 from s2sharp_core.faces import face
 
 if TYPE_CHECKING:
-    from s2sharp_core import BANDS, METHODS, S2SharpError, fit_sharpener, load_sharpener
+    from s2sharp_core import (
+        BANDS,
+        METHODS,
+        S2SharpError,
+        fit_sharpener,
+        load_sharpener,
+        measure_scene,
+    )
 
     from .door.about import __version__
     from .door.cubes import open_cube
     from .door.runs import PlannedRun as PlannedRun
     from .door.runs import plan, run, search
+    from .door.scenes import open_scene
+    from .door.sharpening import sharpen
     from .execution.execute import execute as execute
     from .mosaic.store import open_mosaic
     from .planning.config import RunConfig as RunConfig
@@ -29,20 +38,32 @@ __all__ = [
     "__version__",
     "fit_sharpener",
     "load_sharpener",
+    "measure_scene",
     "open_cube",
     "open_mosaic",
+    "open_scene",
     "plan",
     "run",
     "search",
+    "sharpen",
 ]
 
 __getattr__, __dir__, _ = face(
     __name__,
     {
-        ":s2sharp_core": ["BANDS", "METHODS", "S2SharpError", "fit_sharpener", "load_sharpener"],
+        ":s2sharp_core": [
+            "BANDS",
+            "METHODS",
+            "S2SharpError",
+            "fit_sharpener",
+            "load_sharpener",
+            "measure_scene",
+        ],
         "door.about": ["__version__"],
         "door.cubes": ["open_cube"],
         "door.runs": ["PlannedRun", "plan", "run", "search"],
+        "door.scenes": ["open_scene"],
+        "door.sharpening": ["sharpen"],
         "execution.execute": ["execute"],
         "mosaic.store": ["open_mosaic"],
         "planning.config": ["RunConfig", "read_config"],

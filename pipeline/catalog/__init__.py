@@ -9,11 +9,11 @@ __getattr__, __dir__, __all__ = face(
     __name__,
     {
         "access": ["Access", "FREE"],
-        "addresses": ["bucket_of", "public", "safe_name", "unsigned"],
+        "addresses": ["bucket_of", "is_local", "public", "safe_name", "unsigned"],
         "antimeridian": ["Degrees", "bounding_box", "unwrap", "valid_bbox", "wrap"],
         "chunks": ["MAX_BLOCK"],
         "eopf": ["is_array", "opened"],
-        "http": ["BrokenError"],
+        "http": ["BrokenError", "read_json", "stac_io"],
         "metadata": [
             "FACTS",
             "PROPERTIES",
@@ -30,8 +30,17 @@ __getattr__, __dir__, __all__ = face(
             "strip",
             "tile",
         ],
-        "products": ["are_products"],
+        "products": ["are_products", "product_item", "product_paths"],
         "signing": ["keyed", "session", "signed"],
-        "sources": ["Offer", "Source", "WAYS", "grids", "offers"],
+        "query": ["item_of"],
+        "sources": [
+            "Offer",
+            "QUANTIFICATION",
+            "Source",
+            "WAYS",
+            "band_of",
+            "grids",
+            "offers",
+        ],
     },
 )

@@ -15,7 +15,17 @@ from s2sharp_core.errors import S2SharpError
 from .addresses import unsigned
 from .metadata import as_number, baseline
 
-__all__ = ["WAYS", "Offer", "Source", "address", "grids", "offers", "sources"]
+__all__ = [
+    "QUANTIFICATION",
+    "WAYS",
+    "Offer",
+    "Source",
+    "address",
+    "band_of",
+    "grids",
+    "offers",
+    "sources",
+]
 
 QUANTIFICATION = 10_000
 """DN per unit of reflectance in every ESA product so far."""
@@ -91,6 +101,11 @@ def offers(item: pystac.Item, bands: Iterable[str]) -> dict[str, Offer]:
             found.setdefault(band, []).append(offer)
     chosen = {band: _native(item, band, found.get(band, [])) for band in bands}
     return {band: offer for band, offer in chosen.items() if offer is not None}
+
+
+def band_of(name: str) -> str | None:
+    """ESA's name of the band that a key or a name stands for: "B05_20m", "red", "rededge1-jp2"; None where it is none."""
+    return _NAMES.get(_parts(name)[0].lower())
 
 
 def address(asset: pystac.Asset) -> str:

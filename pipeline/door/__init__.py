@@ -11,6 +11,8 @@ __getattr__, __dir__, __all__ = face(
     {
         "about": ["__version__"],
         "cubes": ["open_cube"],
+        "scenes": ["open_scene"],
+        "sharpening": ["sharpen"],
         "runs": ["PlannedRun", "plan", "run", "search"],
     },
 )
