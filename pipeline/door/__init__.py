@@ -10,6 +10,7 @@ __getattr__, __dir__, __all__ = face(
     __name__,
     {
         "about": ["__version__"],
+        "accessor": ["COMPOSITES", "CubeTools", "MASKS"],
         "cubes": ["open_cube"],
         "scenes": ["open_scene"],
         "sharpening": ["sharpen"],

@@ -24,9 +24,9 @@ from ..catalog.query import item_of
 from ..catalog.sources import sources
 from ..scenes.acquisition import Acquisition, group
 from ..scenes.radiometry import decode, reference_offset
-from ..scenes.read import Files
+from ..scenes.read import Files, Reader
 
-__all__ = ["cells_in", "from_file", "from_items", "from_product"]
+__all__ = ["cells_in", "from_file", "from_items", "from_product", "lazily"]
 
 Degrees = tuple[float, float, float, float]
 
@@ -141,7 +141,7 @@ def _scene(
             f"The box {bbox} does not meet {found.id}.",
             "Give W S E N in degrees, longitude first.",
         )
-    tree = make_scene({band: _lazy(found, band, box) for band in wanted}, lattice, box)
+    tree = make_scene({band: lazily(found, band, box) for band in wanted}, lattice, box)
     tree.attrs = {"id": found.id, "datetime": found.datetime}
     return tree
 
@@ -160,8 +160,8 @@ def cells_in(lattice: Lattice, bbox: Degrees) -> Box:
     return lattice.around((left, bottom, right, top))
 
 
-def _lazy(acquisition: Acquisition, band: str, box: Box) -> da.Array:
-    """Reflectance of a band over ``box``: a task a block."""
+def lazily(acquisition: Acquisition, band: str, box: Box, reader: Reader | None = None) -> da.Array:
+    """Reflectance of a band over ``box``: a task a block, which opens the files itself where there is no ``reader``."""
     rows = _cuts(box.row0, box.row1)
     cols = _cuts(box.col0, box.col1)
     read = delayed(_reflectance)
@@ -171,7 +171,7 @@ def _lazy(acquisition: Acquisition, band: str, box: Box) -> da.Array:
         for col0, col1 in cols:
             cells = Box(row0, row1, col0, col1)
             shape = cells.pixels(BANDS[band].gsd)
-            line.append(da.from_delayed(read(acquisition, band, cells), shape, np.float32))
+            line.append(da.from_delayed(read(acquisition, band, cells, reader), shape, np.float32))
         blocks.append(line)
     return da.block(blocks)
 
@@ -180,6 +180,8 @@ def _cuts(begin: int, end: int) -> list[tuple[int, int]]:
     return [(at, min(at + _SIDE, end)) for at in range(begin, end, _SIDE)]
 
 
-def _reflectance(acquisition: Acquisition, band: str, cells: Box) -> np.ndarray:
-    dn, _ = Files(acquisition).mosaic(band, cells)
+def _reflectance(
+    acquisition: Acquisition, band: str, cells: Box, reader: Reader | None
+) -> np.ndarray:
+    dn, _ = (reader or Files(acquisition)).mosaic(band, cells)
     return decode(dn, *reference_offset(acquisition, band))[0]

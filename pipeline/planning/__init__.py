@@ -8,7 +8,7 @@ from s2sharp_core.faces import face
 __getattr__, __dir__, __all__ = face(
     __name__,
     {
-        "area": ["reach"],
+        "area": ["area_shape", "reach"],
         "config": ["RunConfig", "read_config"],
         "cost": ["Estimate", "check_memory", "check_size", "estimate"],
         "facts": ["plan_facts"],
