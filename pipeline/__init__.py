@@ -1,31 +1,69 @@
-"""Sentinel-2 at 10 m over large areas: from a STAC query to a datacube."""
+"""Sentinel-2 at 10 m over large areas: from a STAC query to a datacube.
+
+``s2sharp.run(bbox=…, datetime=…, out=…)`` makes a cube and opens it, ``s2sharp.sharpen(scene)`` sharpens a scene of any
+kind. What ``dir(s2sharp)`` shows is all that an analyst needs; what programs need beside is reached by its name.
+"""
 
 from typing import TYPE_CHECKING
 
 from s2sharp_core.faces import face
 
 if TYPE_CHECKING:
-    from .cube.open import open_cube
-    from .execution.execute import execute
+    from s2sharp_core import (
+        BANDS,
+        METHODS,
+        S2SharpError,
+        fit_sharpener,
+        load_sharpener,
+        measure_scene,
+    )
+
+    from .door.about import __version__
+    from .door.cubes import open_cube
+    from .door.runs import PlannedRun as PlannedRun
+    from .door.runs import plan, run, search
+    from .door.scenes import open_scene
+    from .door.sharpening import sharpen
+    from .execution.execute import execute as execute
     from .mosaic.store import open_mosaic
-    from .planning.config import RunConfig, read_config
-    from .planning.cost import estimate
-    from .planning.make import make_plan
+    from .planning.config import RunConfig as RunConfig
+    from .planning.config import read_config as read_config
+    from .planning.cost import estimate as estimate
+    from .planning.make import make_plan as make_plan
 
 __all__ = [
-    "RunConfig",
-    "estimate",
-    "execute",
-    "make_plan",
+    "BANDS",
+    "METHODS",
+    "S2SharpError",
+    "__version__",
+    "fit_sharpener",
+    "load_sharpener",
+    "measure_scene",
     "open_cube",
     "open_mosaic",
-    "read_config",
+    "open_scene",
+    "plan",
+    "run",
+    "search",
+    "sharpen",
 ]
 
 __getattr__, __dir__, _ = face(
     __name__,
     {
-        "cube.open": ["open_cube"],
+        ":s2sharp_core": [
+            "BANDS",
+            "METHODS",
+            "S2SharpError",
+            "fit_sharpener",
+            "load_sharpener",
+            "measure_scene",
+        ],
+        "door.about": ["__version__"],
+        "door.cubes": ["open_cube"],
+        "door.runs": ["PlannedRun", "plan", "run", "search"],
+        "door.scenes": ["open_scene"],
+        "door.sharpening": ["sharpen"],
         "execution.execute": ["execute"],
         "mosaic.store": ["open_mosaic"],
         "planning.config": ["RunConfig", "read_config"],

@@ -19,14 +19,17 @@ def face(
     package
         Its ``__name__``.
     names
-        Module of the package → the names that it gives.
+        Module of the package, or another one by its whole name after a colon (``":s2sharp_core"``) → the names that it
+        gives.
     """
     where = {name: module for module, some in names.items() for name in some}
 
     def get(name: str) -> Any:
         if name not in where:
             raise AttributeError(f"module {package!r} has no attribute {name!r}")
-        value = getattr(import_module(f"{package}.{where[name]}"), name)
+        module = where[name]
+        whole = module[1:] if module.startswith(":") else f"{package}.{module}"
+        value = getattr(import_module(whole), name)
         setattr(modules[package], name, value)
         return value
 

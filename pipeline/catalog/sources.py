@@ -17,7 +17,17 @@ from .groups import arrays
 from .metadata import as_number
 from .reflectance import radiometry
 
-__all__ = ["MAX_DN", "WAYS", "Offer", "Source", "address", "grids", "offers", "sources"]
+__all__ = [
+    "MAX_DN",
+    "WAYS",
+    "Offer",
+    "Source",
+    "address",
+    "band_of",
+    "grids",
+    "offers",
+    "sources",
+]
 
 # "rededge" alone is no key here: archives give it to three bands or four.
 _ESA = (
@@ -123,6 +133,11 @@ def _every(item: pystac.Item) -> Iterator[Offer]:
             yield Offer(f"{key}/{band}", one, _facts(one, key))
         if not held:
             yield Offer(key, asset, _facts(asset, key))
+
+
+def band_of(name: str) -> str | None:
+    """ESA's name of the band that a key or a name stands for: "B05_20m", "red", "rededge1-jp2"; None where it is none."""
+    return _NAMES.get(_parts(name)[0].lower())
 
 
 def address(asset: pystac.Asset) -> str:

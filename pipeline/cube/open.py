@@ -7,6 +7,7 @@ same place lies in the same shard of any cube; what was asked for is recorded as
 
 import math
 from collections.abc import Iterable
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,10 +16,11 @@ import zarr
 from pyproj import CRS, Transformer
 
 from s2sharp_core import S2SharpError
-from s2sharp_core.bands import COARSE, MEASURED
+from s2sharp_core.bands import COARSE, ERROR90, MEASURED
 
 from ..storage.arrays import zarr_store
 from ..storage.location import Location, place, store_errors
+from .facts import plain
 from .history import snapshot_store
 from .layout import (
     FORMAT,
@@ -35,6 +37,8 @@ if TYPE_CHECKING:
 __all__ = ["crop", "open_cube", "read_group"]
 
 
+# How times are written: of other encodings of a coordinate, each format knows its own.
+_TIME = ("units", "calendar", "dtype")
 _BLOCKS = 50_000
 """Of Dask in a variable, at most about: it lists them all whenever it computes anything."""
 
@@ -42,6 +46,8 @@ _BLOCKS = 50_000
 def open_cube(
     out: Location | str,
     *,
+    bands: Iterable[str] | None = None,
+    time: tuple[datetime | None, datetime | None] | None = None,
     bbox: tuple[float, float, float, float] | None = None,
     epsg: int | None = None,
     level: int = 0,
@@ -54,6 +60,10 @@ def open_cube(
     ----------
     out
         The folder or URL given as ``--out``, or its ``cube.zarr``.
+    bands
+        By ESA's name; all by default. Layers stay.
+    time
+        First and last moment in UTC, None for an open end.
     bbox
         (W, S, E, N) in degrees: the part of the run's area to crop to, before anything is read.
     epsg
@@ -77,7 +87,7 @@ def open_cube(
     Raises
     ------
     S2SharpError
-        ``not-a-cube``, ``epsg-missing``, ``outside``; ``no-history``, ``snapshot-missing``.
+        ``not-a-cube``, ``epsg-missing``, ``outside``, ``band-unknown``; ``no-history``, ``snapshot-missing``.
     """
     store = place(out)
     store = store if store.suffix == ".zarr" else store / "cube.zarr"
@@ -116,9 +126,43 @@ def open_cube(
         raise S2SharpError(
             "outside", f"The cube has no overview of level {level}.", "Use a lower one."
         )
-    raw = read_group(root, opened, name, (*MEASURED, *LAYERS, *TRUST_LAYERS, *error_layers(COARSE)))
+    wanted = tuple(MEASURED) if bands is None else tuple(bands)
+    errors = [name for name in error_layers(COARSE) if name.removesuffix(ERROR90) in wanted]
+    raw = read_group(root, opened, name, (*MEASURED, *LAYERS, *TRUST_LAYERS, *errors))
+    raw = _chosen(raw, wanted if bands is not None else None, time)
     pixel = 60.0 if native else 10.0 * 2**level
     return crop(raw, bbox, CRS.from_epsg(int(code)), pixel)
+
+
+def _chosen(
+    raw: xr.Dataset,
+    bands: tuple[str, ...] | None,
+    time: tuple[datetime | None, datetime | None] | None,
+) -> xr.Dataset:
+    """The bands and times that were asked for."""
+    have = [str(name) for name in raw.data_vars if name in MEASURED]
+    if bands is not None:
+        if missing := [band for band in bands if band not in have]:
+            raise S2SharpError(
+                "band-unknown",
+                f"The cube has no {', '.join(missing)}.",
+                f"It has {', '.join(have)}.",
+            )
+        raw = raw.drop_vars([band for band in have if band not in bands])
+    if time is None:
+        return raw
+    begin, end = (None if t is None else np.datetime64(t.replace(tzinfo=None), "ms") for t in time)
+    times = raw["time"].values
+    inside = np.ones(times.shape, dtype=bool)
+    inside &= times >= begin if begin is not None else True
+    inside &= times <= end if end is not None else True
+    if not inside.any():
+        raise S2SharpError(
+            "outside",
+            f"The cube has nothing between {begin or '…'} and {end or '…'}; it has {times.min()} to {times.max()}.",
+            "Choose another time.",
+        )
+    return raw.isel(time=np.flatnonzero(inside))
 
 
 def read_group(
@@ -178,10 +222,16 @@ def _describe(cube: xr.Dataset) -> xr.Dataset:
     for x in (cube, *cube.data_vars.values()):
         for name in [n for n in x.attrs if n.startswith("spatial:") or n == "zarr_conventions"]:
             del x.attrs[name]
-    for x in cube.data_vars.values():
+    for name, x in cube.data_vars.items():
         x.encoding = {"grid_mapping": "spatial_ref"}
         if x.dtype.kind == "f":
             x.encoding["_FillValue"] = np.float32(np.nan)
+        if about := MEASURED.get(str(name)):
+            x.attrs |= {"common_name": about.common_name, "wavelength": about.wavelength}
+    for x in cube.coords.values():
+        x.encoding = {key: x.encoding[key] for key in _TIME if key in x.encoding}
+    for some in (cube, *cube.data_vars.values(), *cube.coords.values()):
+        some.attrs = {key: plain(value) for key, value in some.attrs.items()}
     return cube
 
 

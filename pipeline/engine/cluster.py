@@ -1,5 +1,6 @@
 """Where units are done: processes of this machine, jobs of SLURM, or the workers of any Dask scheduler."""
 
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -92,6 +93,7 @@ def connect(where: Where, home: Location, *, brief: bool = False) -> Iterator[Cl
             return
         preload = dask.config.get("distributed.worker.preload")
         with (
+            _without_script(),
             dask.config.set({"distributed.worker.preload": [*preload, "s2sharp.engine.preload"]}),
             _local(workers_of(where), gpus_of(where), dashboard=not brief) as cluster,
             Client(cluster, set_as_default=False) as client,
@@ -139,6 +141,23 @@ def _private(address: str) -> bool:
         return ip_address(parts.hostname or "").is_loopback
     except ValueError:
         return False
+
+
+@contextmanager
+def _without_script() -> Iterator[None]:
+    """Hide the script that is under way from processes that are started.
+
+    They would run it first, as Python does for functions that it may define: one that begins a run at its top level would
+    begin another in each of them. Units need nothing of it.
+    """
+    main = vars(sys.modules["__main__"])
+    kept = {name: main.get(name) for name in ("__spec__", "__file__")}
+    main["__spec__"] = None
+    main.pop("__file__", None)
+    try:
+        yield
+    finally:
+        main.update({name: value for name, value in kept.items() if value or name == "__spec__"})
 
 
 def _local(workers: int, gpus: tuple[str, ...], *, dashboard: bool) -> SpecCluster:

@@ -1,6 +1,6 @@
 """A plan carried out: sensors, fits, units, overviews, pictures, and how far a run is.
 
-May import planning, mosaic, publish, scenes, cube, engine, storage. A :class:`Plan` → :func:`execute` → :class:`Outcome`.
+May import planning, mosaic, publish, scenes, ui, cube, engine, storage. A :class:`Plan` → :func:`execute` → :class:`Outcome`.
 """
 
 from s2sharp_core.faces import face
@@ -15,5 +15,6 @@ __getattr__, __dir__, __all__ = face(
         "sensors": ["measure_datatake"],
         "status": ["at_work", "cube_status", "status_of"],
         "verify": ["verify_run"],
+        "watch": ["decide", "make_ready"],
     },
 )

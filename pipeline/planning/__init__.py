@@ -1,6 +1,6 @@
 """A run before it runs: configuration, area, acquisitions, units, keys, cost.
 
-May import scenes, catalog, cube, engine, storage. A :class:`RunConfig` → :func:`make_plan`, or :func:`frozen` for one that was begun → :class:`Plan`.
+May import scenes, ui, catalog, cube, engine, storage. A :class:`RunConfig` → :func:`make_plan`, or :func:`frozen` for one that was begun → :class:`Plan`.
 """
 
 from s2sharp_core.faces import face
@@ -8,9 +8,10 @@ from s2sharp_core.faces import face
 __getattr__, __dir__, __all__ = face(
     __name__,
     {
-        "area": ["reach"],
+        "area": ["area_shape", "reach"],
         "config": ["RunConfig", "read_config"],
         "cost": ["Estimate", "check_memory", "check_size", "estimate", "room"],
+        "facts": ["plan_facts"],
         "frozen": ["freeze", "read_plan"],
         "items": ["with_acquisitions"],
         "make": ["datatakes_of", "make_plan"],

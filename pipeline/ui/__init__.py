@@ -15,6 +15,7 @@ __getattr__, __dir__, __all__ = face(
             "PARTIAL",
             "Screen",
             "bars",
+            "busy",
             "check_extras",
             "console",
             "duration_text",

@@ -1,9 +1,11 @@
 """What all commands show themselves on, and how they end."""
 
+import time
 import warnings
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from importlib.util import find_spec
+from typing import Any
 
 import typer
 from rich.console import Console, ConsoleOptions, RenderableType
@@ -26,6 +28,7 @@ __all__ = [
     "PARTIAL",
     "Screen",
     "bars",
+    "busy",
     "check_extras",
     "console",
     "duration_text",
@@ -87,8 +90,9 @@ def print_problem(text: str) -> None:
 
 
 def bars() -> Progress:
-    """Progress bars with a ``note`` each."""
-    return Progress(
+    """Progress bars with a ``note`` each, on a terminal, in a log or in a notebook's cell."""
+    kind = _CellBars if console.is_jupyter else Progress
+    return kind(
         TextColumn("{task.description:10}"),
         BarColumn(),
         MofNCompleteColumn(),
@@ -97,6 +101,38 @@ def bars() -> Progress:
         TextColumn("{task.fields[note]}"),
         console=console,
     )
+
+
+class _CellBars(Progress):
+    """Bars that a notebook draws itself: rich's own way asks for a library of widgets."""
+
+    _every = 0.25
+    _cell: Any = None
+    _drawn = 0.0
+
+    def start(self) -> None:
+        from IPython.display import display
+
+        if not (self.console.quiet or self.disable):
+            self._cell = display(self, display_id=True)  # type: ignore[no-untyped-call]
+
+    def refresh(self) -> None:
+        if self._cell is not None:
+            self._drawn = time.monotonic()
+            self._cell.update(self)
+
+    def update(self, *task: Any, **fields: Any) -> None:
+        super().update(*task, **fields)
+        if time.monotonic() - self._drawn > self._every:
+            self.refresh()
+
+    def stop(self) -> None:
+        self.refresh()
+
+
+def busy(text: str) -> AbstractContextManager[object]:
+    """Say what is waited for; a notebook's cell shows by itself that it is at work."""
+    return nullcontext() if console.is_jupyter else console.status(text)
 
 
 def check_extras(modules: Iterable[str], what: str, remedy: str) -> None:

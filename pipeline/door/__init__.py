@@ -1,0 +1,19 @@
+"""What an analyst calls in Python: search, plan, run, scenes from anywhere, and what a cube can do.
+
+May import execution, planning, publish, scenes, ui, catalog, cube, storage. A query → :func:`plan` → :func:`run` → an
+``xarray.Dataset``; a scene of any kind → :func:`open_scene` → :func:`sharpen`. All of it is reached as ``s2sharp.NAME``.
+"""
+
+from s2sharp_core.faces import face
+
+__getattr__, __dir__, __all__ = face(
+    __name__,
+    {
+        "about": ["__version__"],
+        "accessor": ["COMPOSITES", "CubeTools", "MASKS"],
+        "cubes": ["open_cube"],
+        "scenes": ["open_scene"],
+        "sharpening": ["sharpen"],
+        "runs": ["PlannedRun", "plan", "run", "search"],
+    },
+)

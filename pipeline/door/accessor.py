@@ -1,0 +1,210 @@
+"""What a cube can do: ``cube.s2sharp.clear()``, ``.index("NDMI")``, ``.rgb("swir")``, ``.to_cog(folder)``, ``.before()``."""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from s2sharp_core import BANDS, S2SharpError
+from s2sharp_core.bands import CLOUDS, ERROR90, HIDING, SceneClass
+
+from ..storage.location import Location
+from .files import native_bands, write_files
+from .indices import spectral_index
+
+__all__ = ["COMPOSITES", "MASKS", "CubeTools"]
+
+MASKS = {"clouds": HIDING, "dense": CLOUDS}
+"""Classes of the scene classification that hide the ground: clouds, cirrus and their shadows; or clouds and no doubt."""
+
+COMPOSITES = {
+    "true": ("B04", "B03", "B02"),
+    "infrared": ("B08", "B04", "B03"),
+    "red-edge": ("B8A", "B06", "B05"),
+    "swir": ("B12", "B8A", "B04"),
+    "agriculture": ("B11", "B08", "B02"),
+    "geology": ("B12", "B11", "B02"),
+    "coast": ("B04", "B03", "B01"),
+}
+"""Names of pictures, and the bands in their red, green and blue."""
+
+# Pixels along an axis, and dates, by which a picture is stretched.
+_LOOKS, _DATES = 256, 4
+
+
+@xr.register_dataset_accessor("s2sharp")  # type: ignore[no-untyped-call]
+class CubeTools:
+    """What can be done with a cube, or a part of one, that :func:`open_cube` gave; all of it is lazy where the cube is."""
+
+    def __init__(self, cube: xr.Dataset) -> None:
+        self._cube = cube
+
+    def __dir__(self) -> list[str]:
+        return ["before", "clear", "index", "rgb", "to_cog"]
+
+    def clear(self, mask: str | Iterable[int] = "clouds") -> xr.Dataset:
+        """Bands where the ground is seen, NaN elsewhere; layers as they are.
+
+        Parameters
+        ----------
+        mask
+            ``"clouds"``: shadows, clouds and cirrus are hidden, by the product's scene classification (the layer ``cloud``);
+            ``"dense"``: clouds of medium and high probability alone; or the classes to hide, by number
+            (:class:`~s2sharp_core.bands.SceneClass`). Pixels without a class, or not ``valid``, are hidden.
+
+        Raises
+        ------
+        S2SharpError
+            ``bad-config``; ``band-missing`` for a cube without a scene classification (Level-1C has none).
+        """
+        if isinstance(mask, str) and mask not in MASKS:
+            raise S2SharpError(
+                "bad-config",
+                f"There is no mask {mask!r}.",
+                f"Choose from {', '.join(MASKS)}, or give classes to hide: mask=[8, 9].",
+            )
+        hidden = MASKS[mask] if isinstance(mask, str) else tuple(SceneClass(n) for n in mask)
+        self._refuse_unclassified()
+        cloud = self._cube["cloud"]
+        seen = ~cloud.isin([int(kind) for kind in (SceneClass.NO_DATA, *hidden)])
+        if "valid" in self._cube:
+            seen &= self._cube["valid"] == 1
+        made = self._cube.assign(
+            {
+                name: x.where(seen).assign_attrs(x.attrs)
+                for name, x in self._cube.data_vars.items()
+                if str(name).removesuffix(ERROR90) in BANDS
+            }
+        )
+        made.encoding = dict(self._cube.encoding)  # by which before() finds the run
+        return made
+
+    def _refuse_unclassified(self) -> None:
+        """Look at a block: where all that is valid has no class, the product had none."""
+        if "cloud" in self._cube:
+            some = self._cube[["cloud", "valid"]] if "valid" in self._cube else None
+            if some is None:
+                return
+            blocks = [_middle(some[name]) for name in ("cloud", "valid")]
+            if not (blocks[1] == 1).any() or (blocks[0][blocks[1] == 1] != 0).any():
+                return
+        raise S2SharpError(
+            "band-missing",
+            "The cube has no scene classification: its products had none, as those of Level-1C.",
+            "Mask by one of your own: cube.where(mask).",
+        )
+
+    def index(self, name: str, **given: Any) -> xr.DataArray:
+        """A spectral index by its name in Awesome Spectral Indices, float32; NaN where its divisor is 0.
+
+        Reflectance may be negative where it is dark: mask an index where its divisor is small.
+
+        Parameters
+        ----------
+        name
+            ``"NDVI"``, ``"NDMI"``, ``"NBR"`` and so on: ``spyndex.indices`` lists them.
+        given
+            Bands or constants of the formula in place of the usual ones: ``N="B8A"``, ``L=0.5``.
+
+        Raises
+        ------
+        S2SharpError
+            ``bad-config`` without the package spyndex, or for a name that it does not know; ``band-missing``.
+        """
+        return spectral_index(self._cube, name, given)
+
+    def rgb(
+        self,
+        name: str | tuple[str, str, str] = "true",
+        *,
+        stretch: tuple[float, float] | None = None,
+    ) -> xr.DataArray:
+        """A picture: uint8, dims (time, band, y, x) or (band, y, x); 0 where there is nothing, else from 1.
+
+        Parameters
+        ----------
+        name
+            ``"true"``, ``"infrared"``, ``"red-edge"``, ``"swir"``, ``"agriculture"``, ``"geology"``, ``"coast"``; or three bands.
+        stretch
+            Reflectance that becomes 1 and 255. By default, of each channel, what 2 % and 98 % of some pixels of some dates
+            are below, which reads them: one stretch for all dates, so that they compare.
+
+        Raises
+        ------
+        S2SharpError
+            ``bad-config`` for another name; ``band-missing``.
+        """
+        if isinstance(name, str) and name not in COMPOSITES:
+            raise S2SharpError(
+                "bad-config",
+                f"There is no picture {name!r}.",
+                f"Choose from {', '.join(COMPOSITES)}, or give three bands: rgb(('B12', 'B8A', 'B04')).",
+            )
+        bands = COMPOSITES[name] if isinstance(name, str) else tuple(name)
+        if missing := [band for band in bands if band not in self._cube]:
+            raise S2SharpError(
+                "band-missing",
+                f"The cube has no {', '.join(missing)}, of the picture's {', '.join(bands)}.",
+                "Choose another picture, or make a cube with these bands.",
+            )
+        channels = [_stretched(self._cube[band], stretch) for band in bands]
+        image = xr.concat(
+            channels, xr.Variable("band", list(bands)), coords="minimal", compat="override"
+        )
+        dims = [dim for dim in ("time", "band", "y", "x") if dim in image.dims]
+        image = image.transpose(*dims).rename("rgb")
+        image.attrs = {"long_name": " · ".join(bands)}
+        return image.rio.write_nodata(0, encoded=False)
+
+    def to_cog(self, folder: Path | str | Location) -> list[Location]:
+        """Write a Cloud Optimized GeoTIFF for each date and variable: ``folder/20240601T101031/B11.tif``.
+
+        Bands are int16, reflectance × 10 000 with their scale in the file, as those of a run; layers as they are. Files that
+        are there are replaced.
+
+        Raises
+        ------
+        S2SharpError
+            ``bad-config`` without the package rio-cogeo; ``nothing-to-show``; ``store-unwritable``.
+        """
+        return write_files(self._cube, folder)
+
+    def before(self) -> xr.DataTree:
+        """The native bands of one date as they were delivered, over the cube's part: what :func:`sharpen` takes.
+
+        They are read from the run's stage where that has them still, else from the archive.
+
+        Raises
+        ------
+        S2SharpError
+            ``scene-malformed`` for several dates, ``not-a-run`` where the run is not found any more; what reading raises.
+        """
+        return native_bands(self._cube)
+
+
+def _middle(array: xr.DataArray) -> np.ndarray:
+    data: Any = array.data
+    if array.chunks is not None:
+        data = data.blocks[tuple(len(c) // 2 for c in array.chunks)].compute()
+    return np.asarray(data)
+
+
+def _stretched(band: xr.DataArray, limits: tuple[float, float] | None) -> xr.DataArray:
+    """0 where there is nothing, else 1 to 255 between the limits."""
+    low, high = limits if limits is not None else _limits(band)
+    scaled = (band - low) / max(high - low, 1e-6) * 254 + 1
+    return scaled.round().clip(1, 255).fillna(0).astype(np.uint8).drop_vars("band", errors="ignore")
+
+
+def _limits(band: xr.DataArray) -> tuple[float, float]:
+    steps = {d: slice(None, None, max(1, band.sizes[d] // _LOOKS)) for d in ("y", "x")}
+    if "time" in band.dims:
+        steps["time"] = slice(None, None, -(-band.sizes["time"] // _DATES))
+    some = band.isel(steps).values
+    some = some[np.isfinite(some)]
+    if not some.size:
+        return 0.0, 1.0
+    low, high = np.quantile(some, (0.02, 0.98))
+    return float(low), float(high)

@@ -1,0 +1,124 @@
+"""Files of a cube, and files that it came from: COGs, and the native bands as they were delivered."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from s2sharp_core import BANDS, S2SharpError, make_scene
+from s2sharp_core.bands import ERROR90
+from s2sharp_core.lattice import Lattice
+
+from ..cube.layout import LAYERS, encode
+from ..planning.items import with_acquisitions
+from ..planning.plan import Plan
+from ..publish.cogs import write_pictures
+from ..publish.frames import CogProfile, Frame
+from ..storage.location import Location, place
+from .products import lazily
+
+__all__ = ["native_bands", "write_files"]
+
+_SIDE = 3072
+
+
+@dataclass(frozen=True)
+class _Stored:
+    """A variable of a cube as its files have it: integers; read part by part."""
+
+    array: xr.DataArray
+
+    def __getitem__(self, key: tuple[int, slice, slice]) -> np.ndarray:
+        time, rows, cols = key
+        part = self.array.isel(time=time, y=rows, x=cols).values
+        name = str(self.array.name)
+        if name in BANDS:
+            return encode(part.astype(np.float32))
+        if name.endswith(ERROR90):
+            half = np.clip(np.rint(part * 10_000), 1, 65_535)
+            return np.where(np.isnan(part), 0, half).astype(np.uint16)
+        return np.asarray(part)
+
+
+def write_files(cube: xr.Dataset, folder: Path | str | Location) -> list[Location]:
+    """Write a COG for each date and variable; as :meth:`~s2sharp.door.accessor.CubeTools.to_cog`."""
+    whole = cube if "time" in cube.dims else cube.expand_dims("time")
+    names = [
+        str(n) for n in whole.data_vars if n in LAYERS or str(n).removesuffix(ERROR90) in BANDS
+    ]
+    if not names or whole.rio.crs is None or min(whole.sizes["y"], whole.sizes["x"]) < 2:
+        raise S2SharpError(
+            "nothing-to-show",
+            "There is no band with a CRS and two pixels a side to write.",
+            "Give a cube, or a part of one, as s2sharp.open_cube gives it.",
+        )
+    frame = _frame(whole)
+    rasters = {name: CogProfile.of(name) for name in names}
+    arrays: Any = {name: _Stored(whole[name]) for name in names}
+    written: list[Location] = []
+    for at, when in enumerate(whole["time"].values):
+        name = str(np.datetime_as_string(when, unit="s")).replace("-", "").replace(":", "")
+        written += write_pictures(arrays, at, frame, place(folder) / name, rasters).values()
+    return written
+
+
+def _frame(cube: xr.Dataset) -> Frame:
+    pixel = float(cube.x[1] - cube.x[0])
+    height, width = cube.sizes["y"], cube.sizes["x"]
+    corner = float(cube.x[0]) - pixel / 2, float(cube.y[0]) + pixel / 2
+    parts = []
+    for row in range(0, height, _SIDE):
+        for col in range(0, width, _SIDE):
+            both = (
+                slice(row, min(row + _SIDE, height)),
+                slice(col, min(col + _SIDE, width)),
+            )
+            parts.append((both, both))
+    crs = cube.rio.crs
+    code = crs.to_epsg()
+    return Frame(
+        f"EPSG:{code}" if code else crs.to_wkt(), pixel, corner, (height, width), tuple(parts)
+    )
+
+
+def native_bands(cube: xr.Dataset) -> xr.DataTree:
+    """The native bands of a cube's one date; as :meth:`~s2sharp.door.accessor.CubeTools.before`."""
+    if cube["time"].size != 1:
+        raise S2SharpError(
+            "scene-malformed",
+            f"The cube has {cube['time'].size} dates, and a scene has one.",
+            "Select one: cube.isel(time=0).s2sharp.before().",
+        )
+    source = cube.encoding.get("source")
+    if source is None:
+        raise S2SharpError(
+            "not-a-run",
+            "This Dataset does not tell which run it is from: what was computed from a cube may forget it.",
+            "Ask the cube as it was opened: s2sharp.open_cube(OUT).isel(time=0).s2sharp.before().",
+        )
+    plan = with_acquisitions(Plan.read(place(source).parent))
+    epsg = cube.rio.crs.to_epsg()
+    when = str(np.datetime_as_string(cube["time"].values.reshape(-1)[0], unit="s"))
+    found = next((a for a in plan.of(epsg) if a.datetime == when), None)
+    if found is None:
+        raise S2SharpError(
+            "not-a-run",
+            f"The run in {plan.out} knows no acquisition of {when} in EPSG:{epsg}.",
+            "Open the cube again: s2sharp.open_cube(OUT).",
+        )
+    lattice = Lattice.of(epsg)
+    half = abs(float(cube.x[1] - cube.x[0])) / 2
+    left, right = float(cube.x[0]) - half, float(cube.x[-1]) + half
+    bottom, top = float(cube.y[-1]) - half, float(cube.y[0]) + half
+    box = lattice.around((left, bottom, right, top)) & found.box
+    stage = plan.stage(found)
+    needed = stage.needed(box)
+    staged = bool(needed) and plan.staged and all(stage.has(cells) for cells in needed)
+    bands = [band for band in BANDS if band in plan.reads]
+    tree = make_scene(
+        {b: lazily(found, b, box, stage if staged else None) for b in bands}, lattice, box
+    )
+    tree.attrs = {"id": found.id, "datetime": found.datetime}
+    return tree

@@ -1,0 +1,188 @@
+"""Products and STAC items as scenes: read as a run reads them, a block at a time, when somebody asks for pixels."""
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import dask.array as da
+import numpy as np
+import pystac
+import xarray as xr
+from dask.delayed import delayed
+from pyproj import Transformer
+
+from s2sharp_core import BANDS, S2SharpError, make_scene
+from s2sharp_core.lattice import Box, Lattice
+
+from ..catalog.access import Access
+from ..catalog.addresses import is_local, public
+from ..catalog.broken import BrokenError
+from ..catalog.documents import item_of
+from ..catalog.http import read_json, stac_io
+from ..catalog.products import product_item
+from ..catalog.sources import sources
+from ..scenes.acquisition import Acquisition, group
+from ..scenes.radiometry import decode, reference_offset
+from ..scenes.read import Files, Reader
+
+__all__ = ["cells_in", "from_file", "from_items", "from_product", "lazily"]
+
+Degrees = tuple[float, float, float, float]
+
+# Cells along a block: 3072 pixels of 10 m, whole blocks of the files that archives keep.
+_SIDE = 512
+# No catalogue: what an item says that lies nowhere counts as a stranger's word.
+_NOWHERE = "https://item.invalid/"
+
+
+def from_product(path: str, bands: Sequence[str] | None, bbox: Degrees | None) -> xr.DataTree:
+    """The scene of a SAFE folder, its zip, or an EOPF Zarr."""
+    try:
+        _, item = product_item(path)
+    except BrokenError as error:
+        raise S2SharpError(
+            "scene-malformed", f"{public(path)} {error}.", "Give a product as ESA delivers it."
+        ) from None
+    return _scene([item], bands, bbox, path, Access())
+
+
+def from_file(
+    href: str, bands: Sequence[str] | None, bbox: Degrees | None, *, private: bool
+) -> xr.DataTree:
+    """The scene of an item's own document, a path or URL."""
+    where = str(Path(href).expanduser().resolve()) if "://" not in href else href
+    try:
+        item = item_of(read_json(stac_io(where, private=private), where), where)
+    except BrokenError as error:
+        raise S2SharpError(
+            "item-broken", f"{public(where)} {error}.", "Give the JSON document of one STAC item."
+        ) from None
+    return _scene([item], bands, bbox, where, Access(private=private))
+
+
+def from_items(
+    items: Sequence[pystac.Item | dict[str, Any]],
+    bands: Sequence[str] | None,
+    bbox: Degrees | None,
+    *,
+    private: bool,
+) -> xr.DataTree:
+    """The scene of items that somebody holds; several are tiles of one acquisition."""
+    known = [x if isinstance(x, pystac.Item) else _parsed(x) for x in items]
+    home = str(Path.cwd()) if private or all(_is_ours(item) for item in known) else _NOWHERE
+    with _told(known[0].id):
+        return _scene(known, bands, bbox, home, Access(private=private))
+
+
+def _parsed(document: dict[str, Any]) -> pystac.Item:
+    try:
+        return item_of(document, None)
+    except BrokenError as error:
+        name = document.get("id", "A document")
+        raise S2SharpError("item-broken", f"{name} {error}.", "Give one STAC item.") from None
+
+
+def _is_ours(item: pystac.Item) -> bool:
+    """Whether an item lies on this machine, where its address says: an address alone anybody can write."""
+    home = item.get_self_href() or ""
+    if not home or not is_local(home):
+        return False
+    try:
+        return bool(json.loads(Path(home).read_text())["id"] == item.id)
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+
+
+@contextmanager
+def _told(name: str) -> Iterator[None]:
+    try:
+        yield
+    except S2SharpError as error:
+        if error.kind != "href-refused":
+            raise
+        raise S2SharpError(
+            "href-refused",
+            error.message.replace(_NOWHERE, f"Item {name}").replace(
+                "a public catalogue", "an item that does not lie on this machine"
+            ),
+            "If you trust the item: open_scene(item, private=True).",
+        ) from None
+
+
+def _scene(
+    items: Sequence[pystac.Item],
+    bands: Sequence[str] | None,
+    bbox: Degrees | None,
+    catalog: str,
+    access: Access,
+) -> xr.DataTree:
+    wanted = tuple(bands) if bands is not None else tuple(BANDS)
+    acquisitions, refused, _ = group(items, wanted, catalog, access)
+    if refused:
+        first = refused[0]
+        remedy = ""
+        if first.kind == "band-missing" and bands is None:
+            there = [band for band in BANDS if _offers(items, band)]
+            remedy = f"Take those that are there: open_scene(item, bands={there})."
+        raise S2SharpError(first.kind, first.message, remedy)
+    if len(acquisitions) != 1:
+        raise S2SharpError(
+            "scene-malformed",
+            f"These items are {len(acquisitions)} acquisitions: {', '.join(a.id for a in acquisitions[:4])}.",
+            "Give one: open_scene(items[0]).",
+        )
+    found = acquisitions[0]
+    lattice = Lattice.of(found.epsg)
+    box = found.box if bbox is None else found.box & cells_in(lattice, bbox)
+    if box.empty:
+        raise S2SharpError(
+            "outside",
+            f"The box {bbox} does not meet {found.id}.",
+            "Give W S E N in degrees, longitude first.",
+        )
+    tree = make_scene({band: lazily(found, band, box) for band in wanted}, lattice, box)
+    tree.attrs = {"id": found.id, "datetime": found.datetime}
+    return tree
+
+
+def _offers(items: Iterable[pystac.Item], band: str) -> bool:
+    try:
+        return all(band in sources(item, (band,)) for item in items)
+    except S2SharpError:
+        return False
+
+
+def cells_in(lattice: Lattice, bbox: Degrees) -> Box:
+    """The whole cells around a box in degrees."""
+    to_metres = Transformer.from_crs(4326, lattice.epsg, always_xy=True)
+    left, bottom, right, top = to_metres.transform_bounds(*bbox)
+    return lattice.around((left, bottom, right, top))
+
+
+def lazily(acquisition: Acquisition, band: str, box: Box, reader: Reader | None = None) -> da.Array:
+    """Reflectance of a band over ``box``: a task a block, which opens the files itself where there is no ``reader``."""
+    rows = _cuts(box.row0, box.row1)
+    cols = _cuts(box.col0, box.col1)
+    read = delayed(_reflectance)
+    blocks = []
+    for row0, row1 in rows:
+        line = []
+        for col0, col1 in cols:
+            cells = Box(row0, row1, col0, col1)
+            shape = cells.pixels(BANDS[band].gsd)
+            line.append(da.from_delayed(read(acquisition, band, cells, reader), shape, np.float32))
+        blocks.append(line)
+    return da.block(blocks)
+
+
+def _cuts(begin: int, end: int) -> list[tuple[int, int]]:
+    return [(at, min(at + _SIDE, end)) for at in range(begin, end, _SIDE)]
+
+
+def _reflectance(
+    acquisition: Acquisition, band: str, cells: Box, reader: Reader | None
+) -> np.ndarray:
+    dn, _ = (reader or Files(acquisition)).mosaic(band, cells)
+    return decode(dn, *reference_offset(acquisition, band))[0]

@@ -1,0 +1,265 @@
+"""``s2sharp.search``, ``plan`` and ``run``: the command line's run, for Python."""
+
+import warnings
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from html import escape
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pystac
+
+from s2sharp_core import S2SharpError
+
+from ..catalog.metadata import sensed
+from ..catalog.search import search as found_in
+from ..execution.phases import RunOutcome
+from ..execution.watch import decide, make_ready, watch
+from ..planning.area import reach
+from ..planning.config import RunConfig, read_config
+from ..planning.cost import Estimate, check_memory, check_size
+from ..planning.facts import plan_facts
+from ..planning.plan import Plan
+from ..planning.queries import when
+from ..scenes.acquisition import group
+from .cubes import open_cube
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+__all__ = ["PlannedRun", "plan", "run", "search"]
+
+Degrees = tuple[float, float, float, float]
+
+
+def search(
+    *,
+    bbox: Degrees | None = None,
+    datetime: str | None = None,
+    area: Path | str | None = None,
+    max_cloud: float | None = None,
+    config: Path | str | None = None,
+    **settings: Any,
+) -> pystac.ItemCollection:
+    """The items of a catalogue that a run with the same settings would begin from, by time.
+
+    Parameters
+    ----------
+    bbox, datetime, area, max_cloud, config, settings
+        As of :func:`plan`; clouds are judged per acquisition, so that no tile of a picture is dropped alone.
+
+    Returns
+    -------
+    pystac.ItemCollection
+        What other tools take, too, such as ``odc.stac.load``; :func:`open_scene` takes each of them.
+
+    Raises
+    ------
+    S2SharpError
+        ``bad-config``, ``catalog-unreachable``, ``collection-missing``, ``too-many-items``.
+    """
+    given = {"bbox": bbox, "datetime": datetime, "area": area, "max_cloud": max_cloud}
+    # A search writes nothing, so that it needs no folder.
+    known = _settings(config, {"out": Path(), **given, **settings})
+    items = found_in(
+        known.catalog, known.collection, reach(known), when(known), private=known.allow_private
+    )
+    every = sorted(items, key=lambda item: (sensed(item), item.id))
+    if known.max_cloud < 100:
+        acquisitions, refused, _ = group(every, known.bands, known.catalog, known.access)
+        for refusal in refused:
+            warnings.warn(f"left out: {refusal.message}", UserWarning, stacklevel=2)
+        clear = {
+            scene.id
+            for acquisition in acquisitions
+            if acquisition.cloud is None or acquisition.cloud <= known.max_cloud
+            for scene in acquisition.scenes
+        }
+        every = [item for item in every if item.id in clear]
+    return pystac.ItemCollection(every)
+
+
+def plan(
+    *,
+    bbox: Degrees | None = None,
+    datetime: str | None = None,
+    out: Path | str | None = None,
+    area: Path | str | None = None,
+    max_cloud: float | None = None,
+    bands: Iterable[str] | None = None,
+    method: str | None = None,
+    config: Path | str | None = None,
+    **settings: Any,
+) -> "PlannedRun":
+    """What a run would read, need and write, and how long it would take; no pixel moves, nothing is written.
+
+    Parameters
+    ----------
+    bbox
+        West, south, east, north in degrees; west > east crosses the antimeridian.
+    datetime
+        Day, month, year or interval: ``"2024-06"``, ``"2024-06-01/2024-06-30"``, ``"2024-06-01/.."``.
+    out
+        Folder or URL for the cube and all that belongs to it; one that holds a run already continues it.
+    area
+        A GeoJSON file in place of ``bbox``.
+    max_cloud
+        Per cent; acquisitions that are cloudier are left out.
+    bands
+        By ESA name; all twelve by default.
+    method
+        ``"s2net-m"`` by default.
+    config
+        A TOML file with settings.
+    settings
+        Any other flag of ``s2sharp run``, which is a field of :class:`RunConfig`: ``catalog``, ``collection``,
+        ``workers``, ``error90`` and so on. They win over environment variables, which win over the file.
+
+    Returns
+    -------
+    PlannedRun
+        Shows itself in a notebook; ``.run()`` carries it out.
+
+    Raises
+    ------
+    S2SharpError
+        ``bad-config``; ``nothing-found``; ``memory-exceeded`` when a worker would need more than it may; what the
+        catalogue brings.
+    """
+    given = {"bbox": bbox, "datetime": datetime, "out": out, "area": area, "max_cloud": max_cloud}
+    return _planned(_settings(config, {**given, "bands": bands, "method": method, **settings}))
+
+
+def run(
+    *,
+    bbox: Degrees | None = None,
+    datetime: str | None = None,
+    out: Path | str | None = None,
+    area: Path | str | None = None,
+    max_cloud: float | None = None,
+    bands: Iterable[str] | None = None,
+    method: str | None = None,
+    config: Path | str | None = None,
+    epsg: int | None = None,
+    **settings: Any,
+) -> "xr.Dataset":
+    """Sharpen what a query finds into a cube, showing how it goes, and open the cube.
+
+    The same call again continues a run that was stopped, does what failed, and opens what is done.
+
+    Parameters
+    ----------
+    bbox, datetime, out, area, max_cloud, bands, method, config, settings
+        As of :func:`plan`.
+    epsg
+        Which EPSG code to open, where the area has several; all are made.
+
+    Returns
+    -------
+    xarray.Dataset
+        As :func:`open_cube` gives it.
+
+    Raises
+    ------
+    S2SharpError
+        As :func:`plan`; ``epsg-missing`` before anything is read; ``very-large`` unless ``yes=True``; ``busy``; the
+        first failure, where nothing could be sharpened.
+
+    Warns
+    -----
+    UserWarning
+        When some units failed or items were refused: their pixels are absent.
+    """
+    given = {"bbox": bbox, "datetime": datetime, "out": out, "area": area, "max_cloud": max_cloud}
+    known = _settings(config, {**given, "bands": bands, "method": method, **settings})
+    make_ready(known)
+    return _planned(known).run(epsg=epsg)
+
+
+@dataclass(frozen=True)
+class PlannedRun:
+    """A run before it runs: ``plan`` says what will be done, ``cost`` what that takes."""
+
+    plan: Plan
+    cost: Estimate
+
+    @property
+    def facts(self) -> dict[str, str]:
+        """What ``s2sharp plan`` prints, line by line."""
+        return dict(plan_facts(self.plan, self.cost))
+
+    def run(self, *, epsg: int | None = None) -> "xr.Dataset":
+        """Carry it out and open the cube; as :func:`run`."""
+        make_ready(self.plan.config)
+        _check_code(self.plan, epsg)
+        remedy = "choose a smaller bbox or less time"
+        check_size("run", self.cost, remedy, yes=self.plan.config.yes)
+        _tell(self.plan, watch(self.plan, self.cost))
+        return open_cube(self.plan.out, epsg=epsg)
+
+    def __repr__(self) -> str:
+        facts = self.facts
+        wide = max(map(len, facts))
+        lines = [f"{name:{wide}}  {text}" for name, text in facts.items()]
+        return "\n".join(["A run into " + str(self.plan.out), *lines, *self._left_out()])
+
+    def _repr_html_(self) -> str:
+        cells = "text-align:left;vertical-align:top"
+        rows = "".join(
+            f'<tr><th style="{cells}">{escape(name)}</th><td style="{cells}">{escape(text)}</td></tr>'
+            for name, text in self.facts.items()
+        )
+        left = "".join(f"<div>{escape(line)}</div>" for line in self._left_out())
+        out = escape(str(self.plan.out))
+        return f"<div>A run into <code>{out}</code></div><table>{rows}</table>{left}"
+
+    def _left_out(self) -> list[str]:
+        """Refused items: the first of them, and how many more there are."""
+        refused = self.plan.refused
+        more = [f"and {len(refused) - 3} more"] if len(refused) > 3 else []
+        return [f"left out: {refusal.message}" for refusal in refused[:3]] + more
+
+
+def _settings(config: Path | str | None, given: Mapping[str, Any]) -> RunConfig:
+    flags = {name: value for name, value in given.items() if value is not None}
+    if isinstance(flags.get("bands"), Iterable) and not isinstance(flags["bands"], str):
+        flags["bands"] = tuple(flags["bands"])
+    return read_config(Path(config) if config is not None else None, flags)
+
+
+def _planned(config: RunConfig) -> PlannedRun:
+    found = PlannedRun(*decide(config))
+    check_memory(found.plan, found.cost)
+    return found
+
+
+def _check_code(plan: Plan, epsg: int | None) -> None:
+    """Refuse before a run what could not be opened after it."""
+    codes = [layout.epsg for layout in plan.layouts]
+    if (epsg is None and len(codes) > 1) or (epsg is not None and epsg not in codes):
+        raise S2SharpError(
+            "epsg-missing",
+            f"The area lies in EPSG {', '.join(map(str, codes))}"
+            + (f", not {epsg}." if epsg else ", and a Dataset has one."),
+            f"Choose the one to open: epsg={codes[0]}. The run makes all of them.",
+        )
+
+
+def _tell(plan: Plan, outcome: RunOutcome) -> None:
+    """What a run tells of itself, as warnings; an error where nothing came of it."""
+    for text, count in outcome.warnings.items():
+        warnings.warn(text + (f" ({count} units)" if count > 1 else ""), UserWarning, stacklevel=3)
+    if outcome.failed and not any(n for state, n in outcome.counts.items() if state != "failed"):
+        first = outcome.failed[0]
+        raise S2SharpError(
+            first.kind or "run-stopped",
+            f"All {len(outcome.failed)} units failed; the first: {first.message}",
+            "The same call does again what failed.",
+        )
+    if outcome.failed or plan.refused:
+        warnings.warn(
+            f"{len(outcome.failed)} units failed and {len(plan.refused)} items were refused: their pixels are "
+            "absent. The same call does again what failed; `s2sharp status OUT` tells why.",
+            UserWarning,
+            stacklevel=3,
+        )

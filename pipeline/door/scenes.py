@@ -1,0 +1,254 @@
+"""``open_scene``: a scene from whatever an analyst has, or a refusal with the line that makes it clear."""
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import pystac
+import rioxarray
+import xarray as xr
+
+from s2sharp_core import BANDS, S2SharpError
+from s2sharp_core.bands import in_order
+from s2sharp_core.lattice import Lattice
+from s2sharp_core.scene import native
+
+from ..catalog.products import are_products, product_paths
+from .arrays import assemble, named, refuse_bright
+from .products import Degrees, cells_in, from_file, from_items, from_product
+
+__all__ = ["open_scene"]
+
+_PRODUCT = (".safe", ".zip", ".zarr")
+_FILES = (".tif", ".tiff", ".jp2")
+# ESA's names of files end so; "TCI", "AOT" and the like are no bands.
+_ESA = re.compile(r"(?:^|[_.-])(?P<band>B(?:0[1-9]|8A|1[012]|[1-9]))(?:_[126]0m)?$", re.IGNORECASE)
+_BLOCK = 3072
+
+
+def open_scene(
+    x: Any,
+    *,
+    bbox: Degrees | None = None,
+    bands: Iterable[str] | None = None,
+    scale: float | None = None,
+    offset: float | None = None,
+    private: bool = False,
+) -> xr.DataTree:
+    """A scene from what you have, native bands as :func:`sharpen` takes them.
+
+    Parameters
+    ----------
+    x
+        One of these:
+
+        - a STAC item (``pystac.Item`` or its dict; several are tiles of one acquisition), or path or URL of its document;
+        - path or URL of a product: a SAFE folder or its zip, an EOPF Zarr; or a folder that holds one;
+        - a folder of band files, ``B02.tif`` … or as ESA names them;
+        - Datasets or DataArrays, one for each resolution, in a list, or by band in a dict: of odc-stac, stackstac,
+          rioxarray. Bands by ESA's names or by common ones (``red``, ``nir``, ``rededge1``, ``swir16``);
+        - a DataTree with children ``r10m``, ``r20m``, ``r60m``.
+    bbox
+        West, south, east, north in degrees: the whole cells of 60 m around it.
+    bands
+        By ESA's name; by default all twelve of an item or a product, and of other things those that are there, the four of
+        10 m among them.
+    scale, offset
+        reflectance = DN × ``scale`` + ``offset``, of files and arrays that hold DN and do not say it. Items and products say it
+        themselves.
+    private
+        Whether an item that is given as such may name files of this machine and hosts inside a private network.
+
+    Returns
+    -------
+    xarray.DataTree
+        Children ``r10m``, ``r20m``, ``r60m``, Datasets of float32 reflectance (y, x), NaN where there is none. Lazy where ``x``
+        is lazy, an item, a product or a file; ``.load()`` reads it all.
+
+    Raises
+    ------
+    S2SharpError
+        ``scene-malformed``, ``off-lattice``, ``crs-unknown``, ``offset-unknown``, ``band-missing``, ``outside``: what is
+        ambiguous is refused, with the line that makes it clear; what reading an item raises.
+    """
+    asked = None if bands is None else in_order(_known(bands))
+    if isinstance(x, xr.DataTree) and not _is_eopf(x):
+        for band, array in native(x).items():
+            if array.chunks is None:  # what is lazy is looked at when it is sharpened
+                refuse_bright(array, band)
+        return _cropped(_chosen(x, asked), bbox)
+    if isinstance(x, str | Path):
+        found = _of_place(str(x), asked, bbox, private=private, given=(scale, offset))
+        if isinstance(found, xr.DataTree):
+            return found
+        x = found
+    if items := _items(x):
+        _refuse_given(scale, offset)
+        return from_items(items, asked, bbox, private=private)
+    return _cropped(assemble(list(named(_pieces(x))), asked, scale, offset), bbox)
+
+
+def _known(bands: Iterable[str]) -> tuple[str, ...]:
+    wanted = tuple([bands] if isinstance(bands, str) else bands)
+    if unknown := [band for band in wanted if band not in BANDS]:
+        raise S2SharpError(
+            "band-unknown", f"There is no band {', '.join(unknown)}.", f"Bands: {', '.join(BANDS)}."
+        )
+    return wanted
+
+
+def _refuse_given(scale: float | None, offset: float | None) -> None:
+    if scale is not None or offset is not None:
+        raise S2SharpError(
+            "bad-config",
+            "Items and products tell their own scale and offset.",
+            "Leave scale and offset out.",
+        )
+
+
+def _items(x: Any) -> list[pystac.Item | dict[str, Any]]:
+    """The STAC items that something is; nothing where it is something else."""
+
+    def is_item(one: Any) -> bool:
+        feature = isinstance(one, dict) and one.get("type") == "Feature"
+        return feature or isinstance(one, pystac.Item)
+
+    if is_item(x):
+        return [x]
+    if isinstance(x, pystac.ItemCollection):
+        return list(x)
+    several = isinstance(x, list | tuple) and x and all(is_item(one) for one in x)
+    return list(x) if several else []
+
+
+def _of_place(
+    text: str,
+    bands: Sequence[str] | None,
+    bbox: Degrees | None,
+    *,
+    private: bool,
+    given: tuple[float | None, float | None],
+) -> Any:
+    """The scene of a path or URL; of a folder of band files, the open files by band."""
+    local = "://" not in text
+    path = Path(text).expanduser().resolve() if local else None
+    name = urlsplit(text).path.rstrip("/").lower() if not local else text.rstrip("/").lower()
+    if path is not None and not path.exists():
+        raise S2SharpError("scene-malformed", f"{path} is not there.", "Give a path that exists.")
+    if path is not None and path.is_dir() and not name.endswith(_PRODUCT):
+        if files := _band_files(path):
+            return {
+                band: rioxarray.open_rasterio(file, chunks={"x": _BLOCK, "y": _BLOCK})
+                for band, file in files.items()
+            }
+        if not any(path.glob("*.json")) or are_products(str(path)):
+            _refuse_given(*given)
+            return from_product(_only(path), bands, bbox)
+    _refuse_given(*given)
+    where = text if path is None else str(path)
+    if name.endswith(_PRODUCT):
+        return from_product(where, bands, bbox)
+    if name.endswith((".json", ".geojson")) or path is None:
+        return from_file(where, bands, bbox, private=private)
+    raise S2SharpError(
+        "scene-malformed",
+        f"{where} is no product, no STAC item and no folder of band files.",
+        "Open it yourself, and give its bands: open_scene({'B02': rioxarray.open_rasterio('B02.tif'), …}).",
+    )
+
+
+def _band_files(folder: Path) -> dict[str, Path]:
+    """Name → file, of a folder and, as in a product's IMG_DATA, of R10m, R20m and R60m in it."""
+    folders = [folder, *(folder / f"R{gsd}m" for gsd in (10, 20, 60))]
+    files = [f for place in folders if place.is_dir() for f in sorted(place.iterdir())]
+    found = {}
+    for file in files:
+        if file.suffix.lower() in _FILES:
+            esa = _ESA.search(file.stem)
+            found[f"{esa['band'].upper()} ({file.name})" if esa else file.stem] = file
+    return {name: file for name, file in found.items() if _is_band(name)}
+
+
+def _is_band(name: str) -> bool:
+    return next(iter(named({name: xr.DataArray([[0]], dims=("y", "x"))})), None) is not None
+
+
+def _only(folder: Path) -> str:
+    """The one product in a folder."""
+    there = list(product_paths(str(folder)))
+    if len(there) == 1:
+        return there[0]
+    if there:
+        raise S2SharpError(
+            "scene-malformed",
+            f"{folder} holds {len(there)} products.",
+            f"Choose one: open_scene({there[0]!r}).",
+        )
+    raise S2SharpError(
+        "scene-malformed",
+        f"{folder} holds no band files (B02.tif, …_B02_10m.jp2) and no product (.SAFE, .zip, .zarr).",
+        "Give the folder that does.",
+    )
+
+
+def _is_eopf(tree: xr.DataTree) -> bool:
+    return "measurements/reflectance" in tree
+
+
+def _pieces(x: Any) -> Any:
+    """What arrays are taken from."""
+    if isinstance(x, xr.DataTree):
+        return [node.to_dataset() for node in _leaves(x["measurements/reflectance"])]
+    if isinstance(x, xr.Dataset | xr.DataArray | Mapping | list | tuple):
+        return x
+    raise S2SharpError(
+        "scene-malformed",
+        f"A {type(x).__name__} is nothing that a scene is made from.",
+        "Give a STAC item, a path, or Datasets or DataArrays of xarray: see help(s2sharp.open_scene).",
+    )
+
+
+def _leaves(tree: Any) -> Iterator[xr.DataTree]:
+    return (node for node in tree.subtree if node.name in ("r10m", "r20m", "r60m"))
+
+
+def _chosen(tree: xr.DataTree, bands: Sequence[str] | None) -> xr.DataTree:
+    if bands is None:
+        return tree
+    have = native(tree)
+    if missing := [band for band in bands if band not in have]:
+        raise S2SharpError(
+            "band-missing",
+            f"The scene lacks {', '.join(missing)}.",
+            f"It holds {', '.join(have)}.",
+        )
+    return tree.map_over_datasets(lambda node: node[[b for b in node.data_vars if b in bands]])
+
+
+def _cropped(tree: xr.DataTree, bbox: Degrees | None) -> xr.DataTree:
+    """The part in the whole cells around a box."""
+    if bbox is None:
+        return tree
+    have = native(tree)
+    crs = next(iter(have.values())).rio.crs
+    if crs is None:
+        raise S2SharpError("crs-unknown", "The scene has no CRS.", "Use .rio.write_crs(EPSG).")
+    lattice = Lattice.of(crs.to_epsg())
+    left, bottom, right, top = lattice.bounds(cells_in(lattice, bbox))
+    cut = {
+        band: array.sel(x=slice(left, right), y=slice(top, bottom)) for band, array in have.items()
+    }
+    if any(0 in array.shape for array in cut.values()):
+        raise S2SharpError(
+            "outside",
+            f"The box {bbox} does not meet the scene.",
+            "Give W S E N in degrees, longitude first.",
+        )
+    children: dict[str, xr.Dataset] = {}
+    for gsd in (10, 20, 60):
+        own = {band: array for band, array in cut.items() if BANDS[band].gsd == gsd}
+        if own:
+            children[f"r{gsd}m"] = xr.Dataset(own).rio.write_crs(crs)
+    return xr.DataTree.from_dict(children)

@@ -1,0 +1,68 @@
+"""A plan and its cost in words, a line for each fact."""
+
+from collections import Counter
+
+from ..ui.terminal import duration_text, size_text
+from .cost import Estimate
+from .plan import Plan
+
+__all__ = ["plan_facts"]
+
+
+def plan_facts(plan: Plan, cost: Estimate) -> list[tuple[str, str]]:
+    """Return what a run reads, does, needs and writes, as (name, text)."""
+    found = f"{cost.acquisitions} of {cost.scenes} scenes" + _left_out(plan)
+    facts = [("Acquisitions", found)]
+    for layout in plan.layouts:
+        height, width = layout.area.pixels(10)
+        cube = (
+            f"{len(layout.times)} × {height} × {width} px of 10 m, shards of {layout.shard * 6} px"
+        )
+        facts.append((f"EPSG:{layout.epsg}", cube))
+    how = f"{plan.config.method} → {' '.join(plan.config.bands)}"
+    facts.append(("Method", how + (f", in {plan.precision}" if plan.precision else "")))
+    facts.append(("Sensor", _sensor(plan, cost)))
+    if plan.learns:
+        fits = (
+            f"{cost.fits} of {len(plan.datatakes)} datatakes still to be learned from, each on "
+            f"{plan.config.fit_windows} windows"
+        )
+        steps = plan.options.steps or 1
+        facts.append(("Fits", fits + (f" in {steps} steps" if steps > 1 else "")))
+    done = f", {cost.units - cost.todo} of them done already" if cost.todo < cost.units else ""
+    about = "" if cost.exact else "about "
+    units = f"{about}{cost.units}{done}; {about}{cost.windows} windows to sharpen"
+    through = ", through the stage" if plan.staged else ", from the files"
+    size = f"about {size_text(cost.delivered)} in all, the cube {size_text(cost.output)} of it"
+    workers = f"{cost.workers} worker" + "s" * (cost.workers > 1)
+    return [
+        *facts,
+        ("Units", units),
+        ("Reads", f"{size_text(cost.read)} of pixels{through}"),
+        ("Writes", size),
+        ("Memory", f"{size_text(cost.memory)} for each worker beyond its idle size"),
+        ("Time", f"about {duration_text(cost.seconds)} on {workers}"),
+    ]
+
+
+def _sensor(plan: Plan, cost: Estimate) -> str:
+    """How the coarse bands are taken to relate to the 10 m bands."""
+    if plan.measures:
+        return (
+            f"measured on some windows of each datatake, {cost.sensors} of {len(plan.datatakes)} still to be; "
+            "the default where that tells too little"
+        )
+    return {"measured": "of no account to this method"}.get(plan.config.sensor, plan.config.sensor)
+
+
+def _left_out(plan: Plan) -> str:
+    out = []
+    if plan.cloudy:
+        out.append(f"{len(plan.cloudy)} left out as cloudier than {plan.config.max_cloud:g} %")
+    if plan.refused:
+        out.append(f"{len(plan.refused)} items refused")
+    for what, count in Counter(choice.what for choice in plan.choices).items():
+        out.append(
+            f"{count} {'replaced by newer ones' if what == 'replaced' else 'joined in one tile'}"
+        )
+    return f" ({', '.join(out)})" if out else ""
