@@ -250,8 +250,33 @@ def finish(
         facts["weights"] = {**facts.get("weights", {}), **weights}
     if sensors:
         facts["sensors"] = {**facts.get("sensors", {}), **sensors}
-    root.attrs["s2sharp"] = facts
+    root.attrs.put({**_signposts(root), "s2sharp": facts})
     _consolidate(store)
+
+
+def _signposts(root: zarr.Group) -> dict[str, Any]:
+    """What leads a reader of the root, which holds no array itself, to the groups that do.
+
+    GeoZarr's multiscales name the levels of one grid, so that a cube of several EPSG codes has words alone.
+    """
+    codes = sorted(root.group_keys())
+    about = {
+        "description": f"Open a group: {', '.join(codes)}. Each holds the arrays of an EPSG code at 10 m, x2, x4 … in it their "
+        "overviews: s2sharp.open_cube(PATH), xarray.open_zarr(PATH, group=CODE), xarray.open_groups(PATH, engine='zarr')."
+    }
+    if len(codes) != 1:
+        return about
+    (code,) = codes
+    levels = [code]
+    while f"{code}/x{2 ** len(levels)}" in root:
+        levels.append(f"{code}/x{2 ** len(levels)}")
+    half = {"scale": [2.0, 2.0], "translation": [0.0, 0.0]}
+    layout: list[Any] = [
+        {"asset": name, **({"derived_from": levels[i - 1], "transform": half} if i else {})}
+        for i, name in enumerate(levels)
+    ]
+    scales = zarr_cm.multiscales.create(layout=layout, resampling_method="average")
+    return about | dict(zarr_cm.multiscales.insert({}, scales))
 
 
 def _consolidate(store: Location) -> None:
