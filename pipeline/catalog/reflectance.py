@@ -9,7 +9,7 @@ from s2sharp_core.errors import S2SharpError
 
 from .metadata import as_number, baseline
 
-__all__ = ["PLAIN_OFFSET", "RAW_OFFSET", "Radiometry", "radiometry"]
+__all__ = ["PLAIN_OFFSET", "QUANTIFICATION", "RAW_OFFSET", "Radiometry", "radiometry"]
 
 QUANTIFICATION = 10_000
 """DN per unit of reflectance in every ESA product so far."""

@@ -19,7 +19,6 @@ from .inspect import say_owed
 __all__ = ["carry_out", "planned"]
 
 
-
 def planned(config: RunConfig) -> tuple[Plan, Estimate]:
     """The plan of a run, new or continued, and its cost, both shown.
 

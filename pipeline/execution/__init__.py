@@ -1,6 +1,6 @@
 """A plan carried out: sensors, fits, units, overviews, pictures, and how far a run is.
 
-May import planning, mosaic, publish, scenes, ui, cube, engine, storage. A :class:`Plan` → :func:`execute` → :class:`Outcome`.
+May import planning, mosaic, publish, scenes, cube, engine, storage. A :class:`Plan` → :func:`execute` → :class:`Outcome`.
 """
 
 from s2sharp_core.faces import face

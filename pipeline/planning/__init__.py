@@ -1,6 +1,6 @@
 """A run before it runs: configuration, area, acquisitions, units, keys, cost.
 
-May import scenes, ui, catalog, cube, engine, storage. A :class:`RunConfig` → :func:`make_plan`, or :func:`frozen` for one that was begun → :class:`Plan`.
+May import scenes, catalog, cube, engine, storage. A :class:`RunConfig` → :func:`make_plan`, or :func:`frozen` for one that was begun → :class:`Plan`.
 """
 
 from s2sharp_core.faces import face
