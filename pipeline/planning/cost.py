@@ -169,13 +169,15 @@ def check_size(what: str, cost: _Cost, remedy: str, *, yes: bool) -> None:
 
 
 def check_memory(plan: Plan, cost: Estimate) -> None:
-    """Refuse a run whose workers do not fit.
+    """Refuse a run whose workers do not fit; one that has nothing left to do needs none.
 
     Raises
     ------
     S2SharpError
         ``memory-exceeded``.
     """
+    if not (cost.todo or cost.sensors or cost.fits):
+        return
     allowed = memory_of(plan.config)
     if allowed is not None and cost.memory > allowed:
         raise S2SharpError(

@@ -26,7 +26,6 @@ from ..storage.arrays import put_arrays, zarr_store
 from ..storage.files import files, read_text, remove, remove_tree, size, version, write_text
 from ..storage.location import Location
 from .acquisition import Acquisition
-from .read import Files
 
 __all__ = ["Stage", "clear"]
 
@@ -103,6 +102,8 @@ class Stage:
 
     def write(self, cells: Box) -> int:
         """Copy one shard from the files, whole; returns its size on disk in bytes."""
+        from .read import Files  # GDAL is for workers: a client lays out, and clears
+
         arrays = _arrays(self._store)
         files = Files(self.acquisition)
         for band in self.bands:
