@@ -16,7 +16,7 @@ from ..catalog.reflectance import QUANTIFICATION
 from ..catalog.sources import band_of
 from ..scenes.radiometry import decode
 
-__all__ = ["Named", "assemble", "named", "refuse_bright"]
+__all__ = ["Named", "assemble", "known_band", "named", "refuse_bright"]
 
 # No land, cloud or glint is so bright on the mean; and pixels along an axis that are looked at.
 _BRIGHT, _LOOKS = 2.0, 64
@@ -63,19 +63,19 @@ def _of_array(x: xr.DataArray, name: str, crs: Any) -> Iterator[Named]:
         x = x.rio.write_crs(known)
     if "band" not in x.dims:
         called = name or str(x.name or "")
-        if band := _band(called):
+        if band := known_band(called):
             yield Named(band, called, x)
         elif not name:
             raise _nameless(called)
         return
     labels = _labels(x)
-    if x.sizes["band"] == 1 and (band := _band(name or str(x.name or ""))):
+    if x.sizes["band"] == 1 and (band := known_band(name or str(x.name or ""))):
         yield Named(band, name or str(x.name), x.isel(band=0, drop=True))
         return
-    if not any(map(_band, labels)):
+    if not any(map(known_band, labels)):
         raise _nameless(", ".join(labels))
     for at, label in enumerate(labels):
-        if band := _band(label):
+        if band := known_band(label):
             yield Named(band, label, x.isel(band=at))
 
 
@@ -85,7 +85,7 @@ def _labels(x: xr.DataArray) -> list[str]:
     said += [x.attrs[key] for key in ("long_name", "descriptions") if key in x.attrs]
     ways = [[str(v) for v in np.atleast_1d(np.asarray(way, dtype=object))] for way in said]
     fits = [way for way in ways if len(way) == x.sizes["band"]]
-    return max(fits, key=lambda way: sum(_band(v) is not None for v in way), default=[])
+    return max(fits, key=lambda way: sum(known_band(v) is not None for v in way), default=[])
 
 
 def _nameless(called: str) -> S2SharpError:
@@ -96,7 +96,7 @@ def _nameless(called: str) -> S2SharpError:
     )
 
 
-def _band(name: str) -> str | None:
+def known_band(name: str) -> str | None:
     """ESA's name of what is called so: "B05 (T33UUP_…_B05_20m.jp2)", "B5", "red", "B05_20m"."""
     word = name.partition(" ")[0]
     short = re.fullmatch(r"b(\d)", word, re.IGNORECASE)

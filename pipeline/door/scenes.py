@@ -16,7 +16,7 @@ from s2sharp_core.lattice import Lattice
 from s2sharp_core.scene import native
 
 from ..catalog.products import are_products, product_paths
-from .arrays import assemble, named, refuse_bright
+from .arrays import assemble, known_band, named, refuse_bright
 from .products import Degrees, cells_in, from_file, from_items, from_product
 
 __all__ = ["open_scene"]
@@ -168,11 +168,7 @@ def _band_files(folder: Path) -> dict[str, Path]:
         if file.suffix.lower() in _FILES:
             esa = _ESA.search(file.stem)
             found[f"{esa['band'].upper()} ({file.name})" if esa else file.stem] = file
-    return {name: file for name, file in found.items() if _is_band(name)}
-
-
-def _is_band(name: str) -> bool:
-    return next(iter(named({name: xr.DataArray([[0]], dims=("y", "x"))})), None) is not None
+    return {name: file for name, file in found.items() if known_band(name)}
 
 
 def _only(folder: Path) -> str:
