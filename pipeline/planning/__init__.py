@@ -14,7 +14,7 @@ __getattr__, __dir__, __all__ = face(
         "frozen": ["freeze", "read_plan"],
         "items": ["with_acquisitions"],
         "make": ["datatakes_of", "make_plan", "when"],
-        "outlook": ["Outlook", "look_at"],
+        "outlook": ["Offering", "Outlook", "collections_of", "look_at"],
         "plan": ["Plan", "freeze_acquisition"],
         "queries": ["Query", "begun", "done", "owed"],
         "sensor_files": ["about", "brief", "many", "there"],
