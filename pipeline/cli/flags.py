@@ -18,7 +18,7 @@ from ..engine.settings import split
 from ..planning.config import RunConfig, read_config
 from ..ui.terminal import told
 
-__all__ = ["FLAGS", "Listing", "configured", "flag", "queried"]
+__all__ = ["FLAGS", "Listing", "configured", "flag"]
 
 _BOXES = ("--bbox", "--extent")
 
@@ -70,22 +70,6 @@ def configured(command: Callable[..., object], stopped: str = "Stopped.") -> Cal
     with_flags.__signature__ = Signature(parameters)  # type: ignore[attr-defined]
     with_flags.__annotations__ = {p.name: p.annotation for p in parameters}
     return with_flags
-
-
-# All that a catalogue of files has.
-_ALL: dict[str, Any] = {"bbox": (-180.0, -90.0, 180.0, 90.0), "datetime": "2015/.."}
-
-
-def queried(settings: dict[str, Any]) -> RunConfig:
-    """Return the configuration of a command that asks a catalogue and writes no cube; of files it asks for all there are."""
-    from ..catalog.products import are_products
-
-    catalog = str(settings.get("catalog", RunConfig.model_fields["catalog"].default))
-    if catalog.endswith(".json") or are_products(catalog):
-        area = {"bbox", "area"} & settings.keys()
-        settings = {**{k: v for k, v in _ALL.items() if k != "bbox" or not area}, **settings}
-    # Nothing is written there: a run's folder belongs to the configuration.
-    return read_config(None, {**settings, "out": Path()})
 
 
 _PANELS = {

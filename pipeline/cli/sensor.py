@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator
 from inspect import Parameter, Signature
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -12,18 +13,19 @@ from rich.table import Table
 from s2sharp_core import S2SharpError
 from s2sharp_core.bands import BANDS, COARSE
 
-from ..planning.config import RunConfig
+from ..catalog.products import are_products
+from ..planning.config import RunConfig, read_config
 from ..storage.files import write_text
 from ..storage.location import place, store_errors
 from ..ui.terminal import Screen, console, problems, told
-from .flags import flag, queried
+from .flags import flag
 
 if TYPE_CHECKING:
     from s2sharp_core.sensor.sensing import Sensed
 
     from ..planning.units import Datatake
 
-__all__ = ["sensor"]
+__all__ = ["queried", "sensor"]
 
 _FLAGS = "catalog collection bbox area datetime max_cloud bands sign s3_bucket requester_pays allow_private seed"
 _DEFAULTS = {
@@ -35,6 +37,8 @@ _OUT = typer.Option(
     None, help="JSON file to write, for `s2sharp run --sensor FILE`.", metavar="FILE"
 )
 _WIDE = 200
+# All that a catalogue of files has.
+_ALL: dict[str, Any] = {"bbox": (-180.0, -90.0, 180.0, 90.0), "datetime": "2015/.."}
 
 
 def sensor(*, out: str | None, **given: Any) -> None:
@@ -67,6 +71,16 @@ sensor.__annotations__ = {
     p.name: p.annotation
     for p in sensor.__signature__.parameters.values()  # type: ignore[attr-defined]
 }
+
+
+def queried(settings: dict[str, Any]) -> RunConfig:
+    """Return the configuration of a command that asks a catalogue and makes no cube; of files it asks for all there is."""
+    catalog = str(settings.get("catalog", RunConfig.model_fields["catalog"].default))
+    if catalog.endswith(".json") or are_products(catalog):
+        area = {"bbox", "area"} & settings.keys()
+        settings = {**{k: v for k, v in _ALL.items() if k != "bbox" or not area}, **settings}
+    # Nothing is written there: a run's folder belongs to the configuration.
+    return read_config(None, {**settings, "out": Path()})
 
 
 def _each(config: RunConfig) -> "Iterator[tuple[Datatake, Sensed, list[dict[str, object]]]]":

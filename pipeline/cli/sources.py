@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from inspect import Parameter, Signature
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
@@ -16,7 +16,8 @@ from s2sharp_core.bands import native_gsd
 
 from ..planning.config import RunConfig
 from ..ui.terminal import console, problems, size_text, told
-from .flags import flag, queried
+from .flags import flag
+from .sensor import queried
 
 if TYPE_CHECKING:
     from ..planning.outlook import Offering, Outlook
@@ -49,6 +50,7 @@ _WAYS = {
     "own-keys": "your AWS keys",
     "own-keys-and-purse": "your AWS keys, and you pay for requests",
 }
+_UNSIGNED = "where a bucket refuses to be read unsigned: --s3-bucket NAME, and --requester-pays where whoever asks pays"
 
 
 def sources(*, catalogs: list[str] | None, items: int, as_json: bool, **given: Any) -> None:
@@ -116,7 +118,7 @@ def _facts(outlook: "Outlook") -> dict[str, Any]:
         band: [{**kind._asdict(), "items": count} for kind, count in kinds.most_common()]
         for band, kinds in outlook.bands.items()
     }
-    return {**asdict(outlook), "bands": bands}
+    return {**asdict(replace(outlook, bands={})), "bands": bands}
 
 
 def _show(outlook: "Outlook") -> None:
@@ -144,6 +146,8 @@ def _show(outlook: "Outlook") -> None:
         what = "of files" if outlook.told else "of pixels, unpacked"
         row("A tile", f"{size_text(outlook.size)} {what}, all bands")
     row("Needs", _each(_WAYS.get(k.way, k.way) for k in kinds))
+    if any(k.way == "none" for k in kinds) and any(p.startswith("s3:") for p in outlook.places):
+        row("", _UNSIGNED)
     console.print(table)
     if outlook.pays and not any(kind.way == "own-keys-and-purse" for kind in kinds):
         problems.print("[yellow]who asks pays:[/] add --requester-pays, and keys of yours.")

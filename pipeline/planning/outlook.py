@@ -25,9 +25,8 @@ from ..scenes.acquisition import group
 from ..scenes.scene import Refusal
 from .area import reach
 from .config import RunConfig
-from .queries import when
 
-__all__ = ["Offering", "Outlook", "look_at"]
+__all__ = ["Offering", "Outlook", "collections_of", "look_at"]
 
 COLLECTIONS = ("sentinel-2-c1-l2a", "sentinel-2-l2a", "sentinel-2-l1c")
 """Names that archives give to Sentinel-2."""
@@ -107,7 +106,7 @@ def look_at(config: RunConfig, names: Iterable[str], most: int) -> Iterator[Outl
     there, missing = False, None
     for name in dict.fromkeys(names):
         found = search(
-            config.catalog, name, reach(config), when(config), private=config.allow_private
+            config.catalog, name, reach(config), config.datetime, private=config.allow_private
         )
         try:
             items = list(islice(found, most))

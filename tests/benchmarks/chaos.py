@@ -203,6 +203,7 @@ def main() -> None:
         "broke off",
         "all equal",
         "of other content",
+        "till verify saw it",
         "twice",
         "drafts",
     )
@@ -222,6 +223,7 @@ def main() -> None:
             str(sum(bool(r.code) for r in found)),
             str(sum(r.same for r in found)),
             str(sum(r.others for r in found)),
+            str(sum(r.seen for r in found)),
             str(sum(r.twice for r in found)),
             str(sum(r.drafts for r in found)),
         )

@@ -89,7 +89,7 @@ def growth(folder: Path) -> Iterator[Round]:
                 for blow in (on.doomed(out, rng), None):
                     process = on.ground.start(out, blow, **query)
                     while process.is_alive():
-                        time.sleep(0.02)
+                        time.sleep(0.1)
                         reads += _read(readers, eyes)
                     process.join()
                     reads += [x for _ in range(20) for x in _read(readers, eyes)]

@@ -36,6 +36,7 @@ def test_help_teaches_every_command() -> None:
     for command in (
         "run",
         "plan",
+        "sources",
         "report",
         "view",
         "simulate",
