@@ -15,7 +15,7 @@ from ..engine.worker import REMEDY_NO_SPACE
 from ..planning.plan import Plan, freeze_acquisition
 from ..planning.queries import Query
 from ..planning.sensor_files import there
-from ..planning.standings import Standing, overviews, pictures, taken, units
+from ..planning.standings import Gaps, Standing, overviews, pictures, taken, units
 from ..planning.units import Datatake, Unit
 from ..storage.location import store_errors
 from .catalogue import publish_catalog
@@ -77,7 +77,7 @@ def phases(plan: Plan, engine: Engine) -> Iterator[Phase]:
 
     def derived(phase: str, found: Iterable[Standing[Unit]], task: Callable[..., Record]) -> Phase:
         jobs = map(_job, found)
-        return Phase(phase, jobs, task, lambda job: (run(), job.of, missing), prepare)
+        return Phase(phase, jobs, task, lambda job: (run(), job.of, job.key), prepare)
 
     if plan.measures:
         # A measurement that fails costs nothing but that: the known sensor is used.
@@ -96,13 +96,11 @@ def phases(plan: Plan, engine: Engine) -> Iterator[Phase]:
         stager.release,
         full=True,
     )
-    # What they have to do without is part of their key, so they are redone.
-    missing = tuple(sorted(record.unit for record in outcome.failed))
+    gaps = Gaps(plan, ledger)
     for level in range(1, plan.levels + 1):
-        yield derived("overviews", overviews(plan, ledger, level, missing), overview_unit)
-        missing = tuple(sorted(record.unit for record in outcome.failed))
+        yield derived("overviews", overviews(plan, ledger, level, gaps), overview_unit)
     if plan.config.publish:
-        yield derived("publish", pictures(plan, ledger, missing), publish_unit)
+        yield derived("publish", pictures(plan, ledger, gaps), publish_unit)
         with unwritable("catalogue", "write the STAC catalogue", outcome):
             publish_catalog(plan)
     if not outcome.failed:

@@ -33,7 +33,7 @@ _OVERVIEW = 1500
 _CREDIT = "Contains modified Copernicus Sentinel data"
 
 
-def publish_unit(run: Run, unit: Unit, missing: tuple[str, ...], attempt: int = 1) -> Record:
+def publish_unit(run: Run, unit: Unit, key: str, attempt: int = 1) -> Record:
     """Write the COGs and the pictures of one acquisition, and record it."""
     plan = run.plan
     layout, acquisition = plan.layout(unit.epsg), plan.acquisition(unit)
@@ -54,7 +54,7 @@ def publish_unit(run: Run, unit: Unit, missing: tuple[str, ...], attempt: int = 
             files = {name: vouched(path) for name, path in cogs.items()}
         return {"warnings": told, "files": files}, None
 
-    return do_job(plan.out, plan.name(unit), plan.key(unit, missing), attempt, work, run.still)
+    return do_job(plan.out, plan.name(unit), key, attempt, work, run.still)
 
 
 def _picture(plan: Plan, layout: Layout, acquisition: Acquisition, time: int) -> tuple[str, ...]:

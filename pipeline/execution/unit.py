@@ -230,8 +230,8 @@ def _check_offset(block: Block, acquisition: Acquisition, trust: str | None, *, 
         warnings.warn(text, stacklevel=2)
 
 
-def overview_unit(run: Run, unit: Unit, missing: tuple[str, ...], attempt: int = 1) -> Record:
-    """Make one shard of an overview from the level below, and record it."""
+def overview_unit(run: Run, unit: Unit, key: str, attempt: int = 1) -> Record:
+    """Make one shard of an overview from the level below, and record it under the key that the client knows."""
     plan = run.plan
     layout = plan.layout(unit.epsg)
     place = unit.time, unit.row, unit.col
@@ -245,4 +245,4 @@ def overview_unit(run: Run, unit: Unit, missing: tuple[str, ...], attempt: int =
 
         return {}, write
 
-    return do_job(plan.out, plan.name(unit), plan.key(unit, missing), attempt, work, run.still)
+    return do_job(plan.out, plan.name(unit), key, attempt, work, run.still)

@@ -10,10 +10,12 @@ from s2sharp_core.lattice import Box
 
 from ..catalog.addresses import public
 from ..cube.layout import Layout, shard_file
+from ..engine.ledger import Ledger
 from ..publish.cogs import variables
 from ..publish.visual import TRUE_COLOUR
 from ..storage.location import Location
 from .plan import Plan
+from .standings import Gaps
 from .units import Unit
 
 __all__ = ["Explanation", "Read", "explain"]
@@ -63,16 +65,16 @@ def explain(plan: Plan, name: str) -> Explanation:
     S2SharpError
         ``unit-unknown``, with names that there are.
     """
-    unit = _unit(plan, name)
+    unit, gaps = _unit(plan, name), Gaps(plan, Ledger(plan.out / "ledger"))
     layout, acquisition = plan.layout(unit.epsg), plan.acquisition(unit)
     if unit.level < 0:
-        return _published(plan, unit)
+        return _published(plan, unit, gaps)
     wanted = plan.wanted(unit)
     names = (*layout.bands, *layout.layers, *(() if unit.level else layout.native_names))
     below = list(_below(layout, unit)) if unit.level else []
     return Explanation(
         unit=plan.name(unit),
-        key=plan.key(unit),
+        key=plan.key(unit, gaps.below(unit)),
         epsg=unit.epsg,
         cells=wanted,
         bounds=layout.lattice.bounds(wanted),
@@ -87,7 +89,7 @@ def explain(plan: Plan, name: str) -> Explanation:
     )
 
 
-def _published(plan: Plan, unit: Unit) -> Explanation:
+def _published(plan: Plan, unit: Unit, gaps: Gaps) -> Explanation:
     """COGs of a whole acquisition, and its picture, for which some native pixels are read, too, at the place that shows most."""
     layout, acquisition = plan.layout(unit.epsg), plan.acquisition(unit)
     cells = acquisition.box & layout.area
@@ -102,7 +104,7 @@ def _published(plan: Plan, unit: Unit) -> Explanation:
         pictures.append(f"pictures/{acquisition.id}-small.jpg")
     return Explanation(
         unit=plan.name(unit),
-        key=plan.key(unit),
+        key=plan.key(unit, gaps.below(unit)),
         epsg=unit.epsg,
         cells=cells,
         bounds=layout.lattice.bounds(cells),

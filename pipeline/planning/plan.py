@@ -239,15 +239,25 @@ class Plan(Frozen):
             for time, acquisition in self._asked(layout):
                 if ids and acquisition.id not in ids:
                     continue
-                shards = list(layout.shards_in(acquisition.box & layout.area))
+                shards = list(self.shards(layout.epsg, acquisition))
                 if not shards:
                     continue
-                boxes = [layout.cells(*shard) & layout.area for shard in shards]
-                places = shapely.box(*np.transpose([layout.lattice.bounds(box) for box in boxes]))
-                wanted = acquisition.sees(boxes) & shapely.intersects(shape, places)
+                boxes = (layout.lattice.bounds(layout.cells(*s) & layout.area) for s in shards)
+                wanted = shapely.intersects(shape, shapely.box(*np.transpose([*boxes])))
                 for row, col in itertools.compress(shards, wanted):
                     yield Unit(layout.epsg, time, row, col)
         yield from self._repairs(0, ids)
+
+    def shards(
+        self, epsg: int, acquisition: Acquisition, level: int = 0
+    ) -> Iterator[tuple[int, int]]:
+        """The shards (row, col) of a level that an acquisition has something of, whatever was asked for of it."""
+        layout = self.layout(epsg)
+        shards = layout.shards_in(acquisition.box & layout.area, level)
+        if level or not (every := list(shards)):
+            return shards
+        seen = acquisition.sees([layout.cells(*shard) & layout.area for shard in every])
+        return itertools.compress(every, seen)
 
     def overviews(self, level: int) -> Iterator[Unit]:
         """The units of one overview; its children must be complete."""
@@ -256,7 +266,7 @@ class Plan(Frozen):
                 continue
             # In a larger area the overviews of earlier dates have other units, too.
             for time, acquisition in self._asked(layout, every=self.grown):
-                for row, col in layout.shards_in(acquisition.box & layout.area, level):
+                for row, col in self.shards(layout.epsg, acquisition, level):
                     yield Unit(layout.epsg, time, row, col, level)
         yield from () if self.grown else self._repairs(level)
 
@@ -322,7 +332,7 @@ class Plan(Frozen):
     def key(self, unit: Unit, missing: Sequence[str] = ()) -> str:
         """The digest of what a unit's content follows from: its items, halo included, the method and the sensor.
 
-        ``missing``: units of the full resolution that an overview has to do without.
+        ``missing``: names of units that what is made of others has to do without.
         """
         layout = self.layout(unit.epsg)
         facts: list[Any] = [self.digest, self.precision, self.config.bands, self.config.window]
@@ -339,9 +349,7 @@ class Plan(Frozen):
         wanted = self.wanted(unit)
         facts.append(wanted)
         facts += self.acquisition(unit).content(wanted.grow(self.margin))
-        if unit.level:
-            own = f"{self.acquisition_id(unit)}/"
-            facts += sorted(name for name in missing if name.startswith(own))
+        facts += missing
         if unit.level < 0 and self.config.cog_compression != "deflate":
             facts.append(self.config.cog_compression)
         text = json.dumps(facts, default=lambda x: x.__dict__, sort_keys=True)

@@ -1,16 +1,17 @@
 """How everything stands that a plan holds: each unit, with its key and what the ledger says of it."""
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from itertools import groupby
 from typing import Generic, NamedTuple, TypeVar
 
-from ..engine.ledger import FINAL, Ledger, States
+from ..engine.ledger import Ledger, States
 from .plan import Plan
 from .units import Datatake, Unit
 
-__all__ = ["Standing", "overviews", "pictures", "standings", "taken", "units"]
+__all__ = ["Gaps", "Standing", "overviews", "pictures", "standings", "taken", "units"]
 
 
+Shard = tuple[int, int]
 T = TypeVar("T", bound="Unit | Datatake", covariant=True)
 
 
@@ -32,10 +33,11 @@ def standings(plan: Plan, ledger: Ledger) -> Iterator[Standing[Unit | Datatake]]
     """Yield how everything stands that a plan holds, phase by phase."""
     yield from taken(plan, ledger)
     yield from units(plan, ledger)
+    gaps = Gaps(plan, ledger)
     for level in range(1, plan.levels + 1):
-        yield from overviews(plan, ledger, level)
+        yield from overviews(plan, ledger, level, gaps)
     if plan.config.publish:
-        yield from pictures(plan, ledger)
+        yield from pictures(plan, ledger, gaps)
 
 
 def taken(
@@ -45,56 +47,76 @@ def taken(
     if plan.measures and "sensor" in phases:
         states = ledger.states("sensors")
         for datatake in plan.datatakes:
-            keys = plan.sensor_name(datatake), [plan.sensor_key(datatake)]
-            yield Standing("sensor", datatake, *_state(states, *keys))
+            name, key = plan.sensor_name(datatake), plan.sensor_key(datatake)
+            yield Standing("sensor", datatake, name, key, states.get(name, key) or "left")
     if plan.learns and "fit" in phases:
         states = ledger.states("fits")
         for datatake in plan.datatakes:
-            keys = plan.fit_name(datatake), [plan.fit_key(datatake)]
-            yield Standing("fit", datatake, *_state(states, *keys))
+            name, key = plan.fit_name(datatake), plan.fit_key(datatake)
+            yield Standing("fit", datatake, name, key, states.get(name, key) or "left")
+
+
+class Gaps:
+    """What is not there, by now, of what others are made of: units that failed, were never asked for, or are out of date.
+
+    The key of an overview or a picture has the names of those below it, so that it is made anew once they are there. A level
+    is looked at when the one above it is first asked for: by then it must be done.
+    """
+
+    def __init__(self, plan: Plan, ledger: Ledger) -> None:
+        self._plan, self._ledger = plan, ledger
+        self._known: dict[tuple[str, int], dict[Shard, str]] = {}
+
+    def below(self, unit: Unit) -> list[str]:
+        """Return the names of units that an overview's or a picture's ``unit`` has to do without, in order."""
+        layout = self._plan.layout(unit.epsg)
+        if unit.level < 0:
+            return sorted(self._of(unit, 0).values())
+        cells, found = layout.cells(unit.row, unit.col, unit.level), []
+        for level in range(unit.level):
+            if lost := self._of(unit, level):
+                inside = layout.shards_in(cells, level)
+                found += [lost[shard] for shard in inside if shard in lost]
+        return sorted(found)
+
+    def _of(self, unit: Unit, level: int) -> dict[Shard, str]:
+        """(row, column) → name of each unit of a level that is not there of the acquisition of ``unit``."""
+        plan, whose = self._plan, self._plan.acquisition_id(unit)
+        if (whose, level) not in self._known:
+            states, lost = self._ledger.states(whose), {}
+            for row, col in plan.shards(unit.epsg, plan.acquisition(unit), level):
+                one = Unit(unit.epsg, unit.time, row, col, level)
+                if not states.done(name := plan.name(one), plan.key(one, self.below(one))):
+                    lost[row, col] = name
+            self._known[whose, level] = lost
+        return self._known[whose, level]
 
 
 def units(plan: Plan, ledger: Ledger, ids: Collection[str] = ()) -> Iterator[Standing[Unit]]:
     """Yield how the units of the full resolution stand; of the acquisitions ``ids`` alone, if any are given."""
-    yield from _walk(plan, ledger, "sharpen", plan.units(ids), ())
-
-
-def overviews(
-    plan: Plan, ledger: Ledger, level: int, missing: Collection[str] | None = None
-) -> Iterator[Standing[Unit]]:
-    """Yield how the units of one overview stand.
-
-    ``missing``: names of units that they have to do without, which are part of their keys; None: those that the ledger
-    has as failed.
-    """
-    yield from _walk(plan, ledger, "overviews", plan.overviews(level), missing)
-
-
-def pictures(
-    plan: Plan, ledger: Ledger, missing: Collection[str] | None = None
-) -> Iterator[Standing[Unit]]:
-    """Yield how what is published stands; ``missing`` as for :func:`overviews`."""
-    yield from _walk(plan, ledger, "publish", plan.pictures(), missing)
-
-
-def _walk(
-    plan: Plan,
-    ledger: Ledger,
-    phase: str,
-    every: Iterable[Unit],
-    missing: Collection[str] | None,
-) -> Iterator[Standing[Unit]]:
-    for acquisition, some in groupby(every, plan.acquisition_id):
+    for acquisition, some in groupby(plan.units(ids), plan.acquisition_id):
         states = ledger.states(acquisition)
-        lost = tuple(states.units("failed") if missing is None else missing)
         for unit in some:
-            keys = [plan.key(unit, lost)]
-            if missing is None and lost:
-                keys.insert(0, plan.key(unit))
-            yield Standing(phase, unit, *_state(states, plan.name(unit), keys))
+            yield _standing(plan, states, "sharpen", unit)
 
 
-def _state(states: States, name: str, keys: list[str]) -> tuple[str, str, str]:
-    there = {key: state for key in keys if (state := states.get(name, key))}
-    best = sorted(there, key=lambda key: there[key] not in FINAL)
-    return (name, best[0], there[best[0]]) if best else (name, keys[0], "left")
+def overviews(plan: Plan, ledger: Ledger, level: int, gaps: Gaps) -> Iterator[Standing[Unit]]:
+    """Yield how the units of one overview stand."""
+    for acquisition, some in groupby(plan.overviews(level), plan.acquisition_id):
+        states = ledger.states(acquisition)
+        for unit in some:
+            yield _standing(plan, states, "overviews", unit, gaps.below(unit))
+
+
+def pictures(plan: Plan, ledger: Ledger, gaps: Gaps) -> Iterator[Standing[Unit]]:
+    """Yield how what is published stands."""
+    for unit in plan.pictures():
+        states = ledger.states(plan.acquisition_id(unit))
+        yield _standing(plan, states, "publish", unit, gaps.below(unit))
+
+
+def _standing(
+    plan: Plan, states: States, phase: str, unit: Unit, missing: Sequence[str] = ()
+) -> Standing[Unit]:
+    name, key = plan.name(unit), plan.key(unit, missing)
+    return Standing(phase, unit, name, key, states.get(name, key) or "left")

@@ -228,6 +228,18 @@ def test_overviews_of_earlier_dates_follow_a_larger_area(
     for level in range(1, read_plan(out).levels + 1):
         shown = float(open_cube(out, level=level).sel(time=first).B05.notnull().mean())
         assert shown == pytest.approx(full, abs=0.1), level
+    # The rest of the first date: its overviews have been made without it, over the very same area.
+    again = config(catalogue, out, scheduler, **{**SMALL, "datetime": first}, bbox=box)
+    run(again)
+    for level in range(1, read_plan(out).levels + 1):
+        ours, theirs = (open_cube(o, level=level).load() for o in (out, whole))
+        ours = ours.sel(x=theirs.x, y=theirs.y)
+        for name in theirs.data_vars:
+            assert np.array_equal(
+                ours[name].values, theirs[name].values, equal_nan=theirs[name].dtype.kind == "f"
+            ), (level, name)
+    counts = run(again)[1].counts
+    assert set(counts) == {"skipped"}, "nothing is left to do"
 
 
 def test_a_cube_that_has_moved_too_often_is_refused(tmp_path: Path) -> None:
