@@ -13,7 +13,6 @@ from rich.table import Table
 from s2sharp_core import S2SharpError
 from s2sharp_core.bands import BANDS, COARSE
 
-from ..catalog.products import are_products
 from ..planning.config import RunConfig, read_config
 from ..storage.files import write_text
 from ..storage.location import place, store_errors
@@ -75,6 +74,8 @@ sensor.__annotations__ = {
 
 def queried(settings: dict[str, Any]) -> RunConfig:
     """Return the configuration of a command that asks a catalogue and makes no cube; of files it asks for all there is."""
+    from ..catalog.products import are_products
+
     catalog = str(settings.get("catalog", RunConfig.model_fields["catalog"].default))
     if catalog.endswith(".json") or are_products(catalog):
         area = {"bbox", "area"} & settings.keys()

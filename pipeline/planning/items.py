@@ -9,8 +9,7 @@ import pystac
 from s2sharp_core import S2SharpError
 
 from ..catalog.parquet import whole
-from ..scenes.acquisition import Acquisition, Choice, group, numbered
-from ..scenes.doubt import offsets_of_pixels, with_offsets
+from ..scenes.acquisition import Acquisition, Choice, group, numbered, with_offsets
 from ..scenes.scene import Refusal
 from .config import RunConfig
 from .frozen import frozen_items
@@ -89,6 +88,8 @@ def believing(plan: Plan) -> Plan:
     """
     if plan.config.trust_offset != "pixels":
         return plan
+    from ..scenes.doubt import offsets_of_pixels  # it reads pixels, which few ask for
+
     offsets = offsets_of_pixels(plan.acquisitions, plan.offsets)
     datatakes = tuple(
         Datatake(d.take, tuple(with_offsets(a, offsets) for a in d.acquisitions))

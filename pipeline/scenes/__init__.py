@@ -8,8 +8,8 @@ from s2sharp_core.faces import face
 __getattr__, __dir__, __all__ = face(
     __name__,
     {
-        "acquisition": ["Acquisition", "Choice", "group", "numbered"],
-        "doubt": ["offset_doubt", "offsets_of_pixels", "with_offsets"],
+        "acquisition": ["Acquisition", "Choice", "group", "numbered", "with_offsets"],
+        "doubt": ["offset_doubt", "offsets_of_pixels"],
         "items": ["write_items"],
         "limits": ["GDAL_CACHE"],
         "radiometry": ["decode", "reference_offset"],

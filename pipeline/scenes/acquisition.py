@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import cached_property, reduce
@@ -20,7 +20,7 @@ from ..catalog.addresses import safe_name
 from ..catalog.metadata import archived, datatake, epsg, strip
 from .scene import Refusal, Scene, edges_of, scene_of
 
-__all__ = ["Acquisition", "Choice", "Found", "find", "group", "join", "numbered"]
+__all__ = ["Acquisition", "Choice", "Found", "find", "group", "join", "numbered", "with_offsets"]
 
 PASS = timedelta(minutes=45)
 """Longer than a satellite takes over the sunlit side of the Earth, shorter than until it is there again."""
@@ -191,6 +191,19 @@ def numbered(acquisition: Acquisition, items: Sequence[str] = ()) -> Acquisition
     known = tuple(dict.fromkeys((*items, *(s.id for s in acquisition.scenes))))
     scenes = tuple(replace(s, number=known.index(s.id) + 1) for s in acquisition.scenes)
     return replace(acquisition, scenes=scenes, items=known)
+
+
+def with_offsets(acquisition: Acquisition, offsets: Mapping[str, float]) -> Acquisition:
+    """Return the acquisition with other offsets of its items, where ``offsets`` has them."""
+    scenes = []
+    for scene in acquisition.scenes:
+        own = scene.sources[0].offset
+        offset = offsets.get(scene.id, own)
+        if offset != own:
+            files = tuple(replace(f, offset=offset, origin="its pixels") for f in scene.sources)
+            scene = replace(scene, sources=files)
+        scenes.append(scene)
+    return replace(acquisition, scenes=tuple(scenes))
 
 
 def _passes(takes: Iterable[str]) -> dict[str, str]:

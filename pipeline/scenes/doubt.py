@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from .acquisition import Acquisition
     from .scene import Scene
 
-__all__ = ["Doubt", "offset_doubt", "offsets_of_pixels", "with_offsets"]
+__all__ = ["Doubt", "offset_doubt", "offsets_of_pixels"]
 
 BELOW = 0.2
 """Share of a band's pixels below −0.02 that no atmosphere and no noise explains."""
@@ -116,19 +116,6 @@ def offsets_of_pixels(
                 sure = doubt is not None and doubt.certain
                 found[scene.id] = doubt.offset if doubt and sure else scene.sources[0].offset
     return found
-
-
-def with_offsets(acquisition: "Acquisition", offsets: Mapping[str, float]) -> "Acquisition":
-    """Return the acquisition with other offsets of its items, where ``offsets`` has them."""
-    scenes = []
-    for scene in acquisition.scenes:
-        own = scene.sources[0].offset
-        offset = offsets.get(scene.id, own)
-        if offset != own:
-            files = tuple(replace(f, offset=offset, origin="its pixels") for f in scene.sources)
-            scene = replace(scene, sources=files)
-        scenes.append(scene)
-    return replace(acquisition, scenes=tuple(scenes))
 
 
 def _samples(acquisition: "Acquisition", scene: "Scene") -> dict[str, np.ndarray]:
