@@ -12,18 +12,20 @@ __all__ = ["clean", "history", "status", "verify"]
 
 
 def status(
-    out: Annotated[str, typer.Argument(help="The folder or URL of a run.")],
+    out: Annotated[list[str], typer.Argument(help="Folders or URLs of runs or mosaics.")],
     *,
-    as_json: Annotated[bool, typer.Option("--json", help="As one JSON object.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="As one JSON object; of several, as a list.")
+    ] = False,
 ) -> None:
-    """Say where a run stands, from its folder alone: while it works, and after it ended or died.
+    """Say where runs and mosaics stand, from their folders alone: while they work, and after they ended or died.
 
     Exit code 0 when all of it is done, 4 when something is left.
     """
     from .inspect import show_status
 
     with told():
-        show_status(place(out), as_json=as_json)
+        show_status([place(one) for one in out], as_json=as_json)
 
 
 def clean(

@@ -2,15 +2,18 @@
 
 import json
 from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
+from typing import Any
 
 import typer
 from rich.markup import escape
 from rich.table import Table
 
 from ..engine.lease import Holder, Lease
+from ..engine.progress import Progress, at_work
 from ..execution.clean import clean, leftovers
-from ..execution.status import at_work, status_of
+from ..execution.status import status_of
 from ..planning.queries import Query
 from ..storage.location import Location
 from ..ui.terminal import PARTIAL, console, problems, size_text
@@ -18,42 +21,75 @@ from ..ui.terminal import PARTIAL, console, problems, size_text
 __all__ = ["clean_up", "say_owed", "show_status", "verify_folder"]
 
 
-def show_status(out: Location, *, as_json: bool) -> None:
-    """How far a run is; leaves with :data:`PARTIAL` when something is left."""
-    found = status_of(out)
+def show_status(outs: Sequence[Location], *, as_json: bool) -> None:
+    """How far runs and mosaics are; leaves with :data:`PARTIAL` when something is left of one."""
+    found = {str(out): _standing(out) for out in outs}
     if as_json:
-        facts = {
-            "cube": found.cube,
-            "holder": found.holder and {**asdict(found.holder), "alive": at_work(found.holder)},
-            "left": found.left,
-            "units": {phase: dict(count) for phase, count in found.units.items()},
-            "failed": [asdict(record) for record in found.failed],
-            "owed": [query.model_dump(mode="json") for query in found.owed],
-        }
-        console.print_json(json.dumps(facts))
+        facts = [{"out": out, **facts} for out, (_, facts, _) in found.items()]
+        console.print_json(json.dumps(facts[0] if len(facts) == 1 else facts))
     else:
-        config = found.plan.config
-        console.print(
-            f"{config.method} on {config.collection}, {config.datetime}; the cube is {found.cube}."
-        )
-        console.print(_who(found.holder), markup=False)
-        table = Table()
-        states = sorted({state for count in found.units.values() for state in count})
-        for column in ("", *states):
-            table.add_column(column, justify="right" if column else "left")
-        for phase, count in found.units.items():
-            table.add_row(phase, *(str(count[state]) if state in count else "" for state in states))
-        console.print(table)
-        for record in found.failed:
-            problems.print(
-                f"[red]failed:[/] {escape(record.unit)} ({record.kind}): {escape(record.message)}"
-            )
-        if found.left:
-            console.print(f"{found.left} units are left: the same `s2sharp run` does them.")
-        else:
-            say_owed(found.owed)
-    if found.left or found.owed:
+        for out, (progress, _, say) in found.items():
+            if len(outs) > 1:
+                console.print(f"[bold]{escape(out)}[/]")
+            say()
+            _show_progress(progress)
+    if any(progress.left or facts.get("owed") for progress, facts, _ in found.values()):
         raise typer.Exit(PARTIAL)
+
+
+def _standing(out: Location) -> tuple[Progress, dict[str, Any], Callable[[], None]]:
+    """How far a run or a mosaic is, the same as JSON, and what says what it is."""
+    if (out / "mosaic.json").exists():
+        from ..mosaic.status import mosaic_status
+
+        mosaic = mosaic_status(out)
+        config = mosaic.plan.config
+
+        def say_mosaic() -> None:
+            console.print(
+                f"Mosaic of {escape(str(config.out))}, one picture per {config.period} ({config.by}); it is {mosaic.mosaic}."
+            )
+
+        return mosaic, {"mosaic": mosaic.mosaic, **_facts(mosaic)}, say_mosaic
+    run = status_of(out)
+    owed = [query.model_dump(mode="json") for query in run.owed]
+
+    def say_run() -> None:
+        config = run.plan.config
+        console.print(
+            f"{config.method} on {config.collection}, {config.datetime}; the cube is {run.cube}."
+        )
+        if not run.left:
+            say_owed(run.owed)
+
+    return run, {"cube": run.cube, **_facts(run), "owed": owed}, say_run
+
+
+def _facts(progress: Progress) -> dict[str, Any]:
+    held = progress.holder
+    return {
+        "holder": held and {**asdict(held), "alive": at_work(held)},
+        "left": progress.left,
+        "units": {phase: dict(count) for phase, count in progress.units.items()},
+        "failed": [asdict(record) for record in progress.failed],
+    }
+
+
+def _show_progress(progress: Progress) -> None:
+    console.print(_who(progress.holder), markup=False)
+    table = Table()
+    states = sorted({state for count in progress.units.values() for state in count})
+    for column in ("", *states):
+        table.add_column(column, justify="right" if column else "left")
+    for phase, count in progress.units.items():
+        table.add_row(phase, *(str(count[state]) if state in count else "" for state in states))
+    console.print(table)
+    for record in progress.failed:
+        problems.print(
+            f"[red]failed:[/] {escape(record.unit)} ({record.kind}): {escape(record.message)}"
+        )
+    if progress.left:
+        console.print(f"{progress.left} units are left: the same command does them.")
 
 
 def _who(held: Holder | None) -> str:

@@ -250,7 +250,9 @@ def finish(
         facts["weights"] = {**facts.get("weights", {}), **weights}
     if sensors:
         facts["sensors"] = {**facts.get("sensors", {}), **sensors}
-    root.attrs.put({**_signposts(root), "s2sharp": facts})
+    # A mosaic's root holds its arrays, and is no crossroads.
+    own = dict(root.attrs) if any(root.array_keys()) else _signposts(root)
+    root.attrs.put({**own, "s2sharp": facts})
     _consolidate(store)
 
 

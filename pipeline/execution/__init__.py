@@ -13,7 +13,7 @@ __getattr__, __dir__, __all__ = face(
         "fits": ["draw_sample"],
         "phases": ["RunOutcome"],
         "sensors": ["measure_datatake"],
-        "status": ["at_work", "cube_status", "status_of"],
+        "status": ["cube_status", "status_of"],
         "verify": ["verify_run"],
         "watch": ["decide", "make_ready"],
     },

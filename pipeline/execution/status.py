@@ -4,8 +4,9 @@ import json
 from collections import Counter, defaultdict
 from dataclasses import dataclass
 
-from ..engine.lease import Holder, holder
-from ..engine.ledger import Ledger, Record
+from ..engine.lease import holder
+from ..engine.ledger import Ledger
+from ..engine.progress import Progress
 from ..planning.frozen import read_plan
 from ..planning.items import with_acquisitions
 from ..planning.plan import Plan
@@ -14,31 +15,21 @@ from ..planning.standings import standings
 from ..storage.files import read_text
 from ..storage.location import Location
 
-__all__ = ["Status", "at_work", "cube_status", "status_of"]
+__all__ = ["Status", "cube_status", "status_of"]
 
 
 @dataclass(frozen=True)
-class Status:
+class Status(Progress):
     """How far a run is.
 
     ``cube``: what the cube says of itself: "writing", "partial" or "complete", "missing" before it is laid out,
     "broken" where that cannot be read: the next run lays it out again.
-    ``units``: phase → status → how many, "left" being those of which there is no record. ``failed``: the records of
-    those that failed. ``holder``: who took the lease last and has not released it. ``owed``: queries that are not done;
-    the latest is among them while it is not.
+    ``owed``: queries that are not done; the latest is among them while it is not.
     """
 
     plan: Plan
     cube: str
-    holder: Holder | None
-    units: dict[str, Counter[str]]
-    failed: tuple[Record, ...]
     owed: tuple[Query, ...]
-
-    @property
-    def left(self) -> int:
-        """Units that the same command would still do."""
-        return sum(count["left"] + count["failed"] for count in self.units.values())
 
 
 def status_of(out: Location) -> Status:
@@ -59,18 +50,13 @@ def status_of(out: Location) -> Status:
             failed.append(ledger.read(found.name, found.key, "failed"))
     held = holder(out)
     return Status(
-        plan,
-        cube_status(plan),
-        held if held and not held.released else None,
-        dict(units),
-        tuple(failed),
-        owed(out),
+        holder=held if held and not held.released else None,
+        units=dict(units),
+        failed=tuple(failed),
+        plan=plan,
+        cube=cube_status(plan),
+        owed=owed(out),
     )
-
-
-def at_work(held: Holder | None) -> bool:
-    """Whether who took a lease last writes still, as far as the lease tells."""
-    return bool(held and not held.released and not held.dead and held.age < held.seconds)
 
 
 def cube_status(plan: Plan) -> str:

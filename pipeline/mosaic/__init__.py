@@ -14,6 +14,7 @@ __getattr__, __dir__, __all__ = face(
         "execute": ["MosaicOutcome"],
         "make": ["make_plan"],
         "plan": ["MosaicPlan"],
+        "status": ["mosaic_status"],
         "store": ["open_mosaic"],
         "verify": ["verify_mosaic"],
     },

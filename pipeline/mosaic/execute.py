@@ -18,7 +18,7 @@ from .publish import write_catalogue
 from .store import begin_writing, lay_out, status_of
 from .unit import TileJob, do_tile
 
-__all__ = ["MosaicOutcome", "execute"]
+__all__ = ["MosaicOutcome", "execute", "phases"]
 
 
 @dataclass
@@ -53,7 +53,7 @@ def execute(plan: MosaicPlan, tell: Listener = lambda _: None) -> MosaicOutcome:
         lay_out(plan.store, plan.canvas, plan.facts())
         begin = partial(begin_writing, plan.store)
         engine = Engine(plan.config, to, lease, outcome, tell, "--tile", begin)
-        engine.carry_out(_phases(plan, outcome))
+        engine.carry_out(phases(plan, outcome))
         lease.check()
         for folder in ("ledger", "differences", "cogs", "stac"):
             sweep(to / folder)  # what killed writers left behind
@@ -67,7 +67,7 @@ def execute(plan: MosaicPlan, tell: Listener = lambda _: None) -> MosaicOutcome:
     return outcome
 
 
-def _phases(plan: MosaicPlan, outcome: MosaicOutcome) -> Iterator[Phase]:
+def phases(plan: MosaicPlan, outcome: MosaicOutcome) -> Iterator[Phase]:
     """Yield what is to be done, in order; each phase is made when those before it are done."""
     states = Ledger(plan.config.to / "ledger").states()
 

@@ -9,7 +9,8 @@ from typing import Any
 
 from ..engine.lease import Holder, holder
 from ..engine.ledger import FINAL, Ledger, Record
-from ..execution.status import at_work, cube_status
+from ..engine.progress import at_work
+from ..execution.status import cube_status
 from ..planning.frozen import read_plan
 from ..planning.items import with_acquisitions
 from ..planning.plan import Plan

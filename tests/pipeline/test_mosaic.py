@@ -30,6 +30,7 @@ from s2sharp.mosaic.make import make_plan
 from s2sharp.mosaic.periods import by_preference, periods
 from s2sharp.mosaic.plan import MosaicPlan
 from s2sharp.mosaic.sources import CubeDate
+from s2sharp.mosaic.status import mosaic_status
 from s2sharp.mosaic.unit import TileJob, do_tile
 from s2sharp.storage.files import files, read_bytes, read_text, write_bytes
 from s2sharp.storage.location import Location, place
@@ -746,6 +747,9 @@ def test_a_shard_that_cannot_be_read_costs_its_tile(border, tmp_path, scheduler)
     assert f"B05 of S2A_20240614T101031_{WEST}" in outcome.failed[0].message
     assert outcome.counts["ok"] > outcome.counts["failed"] > 0
     assert open_mosaic(to).attrs["s2sharp"]["status"] == "partial"
+    found = mosaic_status(to)
+    assert {record.unit for record in found.failed} == failed
+    assert found.left == len(failed)
     # Only so many may fail; and what happens is told as it is of a run.
     log = tmp_path / "events.jsonl"
     words = ["mosaic", str(out), "--to", str(to), "--tile", "512", "--scheduler", scheduler]
@@ -766,6 +770,15 @@ def test_a_shard_that_cannot_be_read_costs_its_tile(border, tmp_path, scheduler)
     make(border, tmp_path / "whole", scheduler, tile=512)
     assert stored(to) == stored(tmp_path / "whole")
     assert not [r for r in Ledger(to / "ledger").records() if r.status == "failed"]
+    code, text = call("status", str(to), str(out), "--json")
+    mosaic, run = json.loads(text)
+    assert (code, mosaic["mosaic"], mosaic["left"], run["out"]) == (
+        0 if not run["left"] else 4,
+        "complete",
+        0,
+        str(out),
+    )
+    assert "is complete" in call("status", str(to))[1]
 
 
 def test_bad_input_is_refused_by_name(border, tmp_path):

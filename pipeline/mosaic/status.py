@@ -1,0 +1,49 @@
+"""Where a mosaic stands, from its folder alone."""
+
+from collections import Counter
+from dataclasses import dataclass
+
+from ..engine.lease import holder
+from ..engine.ledger import Ledger
+from ..engine.progress import Progress
+from ..storage.location import Location
+from .execute import MosaicOutcome, phases
+from .plan import MosaicPlan
+from .store import status_of
+
+__all__ = ["MosaicStatus", "mosaic_status"]
+
+
+@dataclass(frozen=True)
+class MosaicStatus(Progress):
+    """How far a mosaic is; ``mosaic``: what it says of itself, "missing" before it is laid out."""
+
+    plan: MosaicPlan
+    mosaic: str
+
+
+def mosaic_status(to: Location) -> MosaicStatus:
+    """Read the plan and list the ledger; no worker is asked, and nothing is written.
+
+    Raises
+    ------
+    S2SharpError
+        ``not-a-run``; ``other-run`` when another version wrote it.
+    """
+    plan, ledger, outcome = MosaicPlan.read(to), Ledger(to / "ledger"), MosaicOutcome()
+    units: dict[str, Counter[str]] = {}
+    for phase in phases(plan, outcome):
+        count = units.setdefault(phase.name, Counter())
+        for job in phase.jobs:
+            count[job.state or "left"] += 1
+            if job.state == "failed":
+                # Phases that follow do without it, as they did when they were made.
+                outcome.failed.append(ledger.read(job.name, job.key, "failed"))
+    held = holder(to)
+    return MosaicStatus(
+        holder=held if held and not held.released else None,
+        units=units,
+        failed=tuple(outcome.failed),
+        plan=plan,
+        mosaic=status_of(plan.store) if (plan.store / "zarr.json").exists() else "missing",
+    )
