@@ -149,4 +149,4 @@ def is_eopf(catalog: str) -> bool:
 
 def is_array(href: str) -> bool:
     """Whether an address is that of an array in a Zarr."""
-    return ".zarr/" in href.partition("?")[0].lower()
+    return ".zarr/" in parted(href)[0].lower()

@@ -7,6 +7,7 @@ from rich.table import Table
 from ..execution.catalogue import picture_path
 from ..execution.phases import RunOutcome
 from ..execution.watch import decide, make_ready, watch
+from ..planning.asked import closed
 from ..planning.config import RunConfig
 from ..planning.cost import Estimate, check_memory, check_size
 from ..planning.facts import plan_facts
@@ -51,6 +52,8 @@ def carry_out(config: RunConfig) -> Plan:
         As :func:`make_plan` and :func:`execute`; ``bad-config`` without what publishing needs.
     """
     make_ready(config)
+    if told := closed(config):
+        problems.print(f"[yellow]note:[/] {escape(told)}")
     plan, cost = planned(config)
     check_size("run", cost, "narrow --bbox or --datetime", yes=config.yes)
     outcome = watch(plan, cost)

@@ -9,6 +9,7 @@ __getattr__, __dir__, __all__ = face(
     __name__,
     {
         "area": ["area_shape", "reach"],
+        "asked": ["closed"],
         "config": ["RunConfig", "read_config"],
         "cost": ["Estimate", "check_memory", "check_size", "estimate", "room"],
         "facts": ["plan_facts"],

@@ -16,23 +16,23 @@ from .area import reach
 from .config import RunConfig
 from .queries import when
 
-__all__ = ["nothing_found", "tell_closed"]
+__all__ = ["closed", "nothing_found"]
 
 # Of a second look without a time: it is a courtesy, and must not take long.
 _LOOK_SECONDS = 20.0
 _LOOK_ITEMS = 500
 
 
-def tell_closed(config: RunConfig) -> None:
-    """Warn that what is searched for again and again lies in a time that has ended."""
+def closed(config: RunConfig) -> str:
+    """What to tell whoever searches again and again in a time that has ended; "" where it has not."""
     begin, end = interval(config.datetime)
-    if end and end < datetime.now(UTC):
-        first = f"{begin:%Y-%m-%d}" if begin else ".."
-        warnings.warn(
-            f"--datetime {config.datetime} ended on {end:%Y-%m-%d}: --since {config.since} finds late tiles and newer "
-            f"baselines of that time, and nothing that is sensed later. For that, leave its end open: {first}/..",
-            stacklevel=2,
-        )
+    if not config.since or not end or end >= datetime.now(UTC):
+        return ""
+    first = f"{begin:%Y-%m-%d}" if begin else ".."
+    return (
+        f"--datetime {config.datetime} ended on {end:%Y-%m-%d}: --since {config.since} finds late tiles and newer baselines "
+        f"of that time, and nothing that is sensed later. For that, leave its end open: --datetime {first}/.."
+    )
 
 
 def nothing_found(

@@ -12,7 +12,7 @@ from ..engine.settings import Command
 from ..scenes.acquisition import numbered
 from .apart import outlined
 from .area import area_digest
-from .asked import nothing_found, tell_closed
+from .asked import nothing_found
 from .config import RunConfig
 from .frozen import read_plan
 from .items import believing, with_acquisitions
@@ -82,8 +82,6 @@ def resume(config: RunConfig) -> Plan | None:
     # The area goes by its shape: its file may have been moved.
     asked_anew = bool(other.keys() & (_QUERY - {"area"})) or plan.shape != area_digest(config)
     plan = plan.model_copy(update={"config": config, "shape": area_digest(config)})
-    if config.since:
-        tell_closed(config)
     if asked_anew or config.since:
         plan = _extended(plan)
     plan = believing(_with_sensors(plan))

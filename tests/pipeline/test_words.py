@@ -9,6 +9,7 @@ from threading import Thread
 import pytest
 from s2sharp.cli.app import app
 from s2sharp.engine.events import Event, listeners
+from s2sharp.planning.asked import closed
 from s2sharp.planning.config import RunConfig
 from typer.testing import CliRunner
 
@@ -150,3 +151,10 @@ def test_a_hook_that_fails_is_told_and_ends_nothing() -> None:
     warned = pytest.warns(UserWarning, match="no-such-program")
     with listeners(config("no-such-program --x"), 4) as (listen,), warned:
         listen(ENDED)
+
+
+def test_who_waits_for_more_of_a_time_that_has_ended_is_told() -> None:
+    place = {"out": "out", "bbox": (16, 48, 17, 49)}
+    assert "2024-01-01/.." in closed(RunConfig(**place, datetime="2024", since="last"))
+    assert not closed(RunConfig(**place, datetime="2024-01-01/..", since="last"))
+    assert not closed(RunConfig(**place, datetime="2024"))
