@@ -65,8 +65,10 @@ def execute(plan: Plan, tell: Listener = lambda _: None, *, brief: bool = False)
 
 def _complete(plan: Plan, outcome: RunOutcome) -> None:
     """Tidy up, and say in the cube how far it is."""
-    for folder in ("acquisitions", "ledger"):
-        sweep(plan.out / folder)  # what killed writers left behind
+    # What killed writers left behind; the lease's drafts are this process's own.
+    sweep(plan.out, deep=False)
+    for folder in ("acquisitions", "cogs", "fits", "ledger", "pictures", "sensors", "stac"):
+        sweep(plan.out / folder)
     weights = {a.take: plan.weights_of(a.take) for a in plan.acquisitions}
     outcome.owed = owed(plan.out) if outcome.failed else done(plan)
     takes = sorted({a.take for a in plan.acquisitions}) if plan.own_sensors else ()

@@ -257,8 +257,11 @@ def remove_empty(folder: Location) -> None:
                     Path(root).rmdir()
 
 
-def sweep(folder: Location) -> None:
-    """Remove the drafts that killed writers left behind; an object store knows none."""
+def sweep(folder: Location, *, deep: bool = True) -> None:
+    """Remove the drafts that killed writers left behind; an object store knows none.
+
+    ``deep``: in folders below, too; else those that are hidden in ``folder``, which may hold files of others.
+    """
     if isinstance(folder, Path):
-        for draft in folder.rglob(f"*{_DRAFT}"):
+        for draft in folder.rglob(f"*{_DRAFT}") if deep else folder.glob(f".*{_DRAFT}"):
             draft.unlink(missing_ok=True)

@@ -105,9 +105,16 @@ def test_a_later_date_is_appended_and_what_is_there_is_not_touched(
     shutil.copytree(catalogue, archive)
     _, outcome = run(config(archive, out, scheduler, **SMALL))
     assert outcome.counts["ok"] == 0, "without --since a run searches nothing new"
+    torn = [out / ".run.json.0.partial", out / "sensors" / ".x.json.0.partial"]
+    torn[1].parent.mkdir(exist_ok=True)
+    for draft in torn:
+        draft.write_text("of a writer that was killed")
+    (out / "notes.partial").write_text("of somebody else")
     _, outcome = run(config(archive, out, scheduler, since="last", **SMALL))
     assert outcome.counts["ok"] > 0
     now = shards(out)
+    assert not any(draft.exists() for draft in torn)
+    assert (out / "notes.partial").exists()
     assert {name: now[name] for name in before} == before
     assert {name: records(out)[name] for name in done} == done
     times = open_cube(out).time.values
