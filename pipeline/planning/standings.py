@@ -35,9 +35,9 @@ def standings(plan: Plan, ledger: Ledger) -> Iterator[Standing[Unit | Datatake]]
     yield from units(plan, ledger)
     gaps = Gaps(plan, ledger)
     for level in range(1, plan.levels + 1):
-        yield from overviews(plan, ledger, level, gaps)
+        yield from overviews(plan, ledger, level, gaps, ahead=True)
     if plan.config.publish:
-        yield from pictures(plan, ledger, gaps)
+        yield from pictures(plan, ledger, gaps, ahead=True)
 
 
 def taken(
@@ -66,6 +66,7 @@ class Gaps:
     def __init__(self, plan: Plan, ledger: Ledger) -> None:
         self._plan, self._ledger = plan, ledger
         self._known: dict[tuple[str, int], dict[Shard, str]] = {}
+        self._asked: dict[str, frozenset[str]] = {}
 
     def below(self, unit: Unit) -> list[str]:
         """Return the names of units that an overview's or a picture's ``unit`` has to do without, in order."""
@@ -78,6 +79,15 @@ class Gaps:
                 inside = layout.shards_in(cells, level)
                 found += [lost[shard] for shard in inside if shard in lost]
         return sorted(found)
+
+    def after(self, unit: Unit) -> list[str]:
+        """Return those of :meth:`below` that will still not be there when the run has done all that it is asked for."""
+        whose = self._plan.acquisition_id(unit)
+        if whose not in self._asked:
+            self._asked[whose] = frozenset(map(self._plan.name, self._plan.units([whose])))
+        full = self._of(unit, 0).values()
+        coming = self._asked[whose]
+        return [name for name in self.below(unit) if name in full and name not in coming]
 
     def _of(self, unit: Unit, level: int) -> dict[Shard, str]:
         """(row, column) → name of each unit of a level that is not there of the acquisition of ``unit``."""
@@ -100,23 +110,38 @@ def units(plan: Plan, ledger: Ledger, ids: Collection[str] = ()) -> Iterator[Sta
             yield _standing(plan, states, "sharpen", unit)
 
 
-def overviews(plan: Plan, ledger: Ledger, level: int, gaps: Gaps) -> Iterator[Standing[Unit]]:
-    """Yield how the units of one overview stand."""
+def overviews(
+    plan: Plan, ledger: Ledger, level: int, gaps: Gaps, *, ahead: bool = False
+) -> Iterator[Standing[Unit]]:
+    """Yield how the units of one overview stand.
+
+    ``ahead``: before the run has done what they are made of; one that will stand then, as it is, stands now.
+    """
     for acquisition, some in groupby(plan.overviews(level), plan.acquisition_id):
         states = ledger.states(acquisition)
         for unit in some:
-            yield _standing(plan, states, "overviews", unit, gaps.below(unit))
+            yield _standing(plan, states, "overviews", unit, *_missing(gaps, unit, ahead=ahead))
 
 
-def pictures(plan: Plan, ledger: Ledger, gaps: Gaps) -> Iterator[Standing[Unit]]:
-    """Yield how what is published stands."""
+def pictures(
+    plan: Plan, ledger: Ledger, gaps: Gaps, *, ahead: bool = False
+) -> Iterator[Standing[Unit]]:
+    """Yield how what is published stands; ``ahead`` as for :func:`overviews`."""
     for unit in plan.pictures():
         states = ledger.states(plan.acquisition_id(unit))
-        yield _standing(plan, states, "publish", unit, gaps.below(unit))
+        yield _standing(plan, states, "publish", unit, *_missing(gaps, unit, ahead=ahead))
+
+
+def _missing(gaps: Gaps, unit: Unit, *, ahead: bool) -> list[list[str]]:
+    now = gaps.below(unit)
+    return [gaps.after(unit), now] if now and ahead else [now]
 
 
 def _standing(
-    plan: Plan, states: States, phase: str, unit: Unit, missing: Sequence[str] = ()
+    plan: Plan, states: States, phase: str, unit: Unit, *missing: Sequence[str]
 ) -> Standing[Unit]:
-    name, key = plan.name(unit), plan.key(unit, missing)
+    """How a unit stands under the first of its keys that is done, or under the first."""
+    name = plan.name(unit)
+    keys = [plan.key(unit, names) for names in missing or ((),)]
+    key = next((key for key in keys if states.done(name, key)), keys[0])
     return Standing(phase, unit, name, key, states.get(name, key) or "left")
