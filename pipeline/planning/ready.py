@@ -54,7 +54,14 @@ def ready(
     sensor: Sensor,
 ) -> Sharpener:
     """The sharpener itself; ``fitted``: where its weights were left, if it was fitted in this run."""
-    bare = _bare(config, coarse, device, fitted, precision, sensor)
+    bare: Sharpener
+    if config.fit == "window":
+        method, options = METHODS[config.method], options_of(config)
+        bare = WindowFitted(method, coarse, options, device, config.fit_threads)
+        bare.see_with(sensor)
+    else:
+        folder = weights_folder(fitted or config.weights)
+        bare = load_sharpener(config.method, coarse, folder, device, precision, sensor)
     return judged(bare, trust=config.trust, error90=config.error90)
 
 
@@ -68,23 +75,6 @@ def judged(bare: Sharpener, *, trust: bool, error90: bool) -> Sharpener:
     """
     sharpener = WithTrust(bare) if trust else bare
     return WithError90(sharpener) if error90 else sharpener
-
-
-def _bare(
-    config: RunConfig,
-    coarse: tuple[str, ...],
-    device: str,
-    fitted: Location | None,
-    precision: str,
-    sensor: Sensor,
-) -> Sharpener:
-    if config.fit == "window":
-        method, options = METHODS[config.method], options_of(config)
-        anew = WindowFitted(method, coarse, options, device, config.fit_threads)
-        anew.see_with(sensor)
-        return anew
-    folder = weights_folder(fitted or config.weights)
-    return load_sharpener(config.method, coarse, folder, device, precision, sensor)
 
 
 def digest_of(config: RunConfig, sharpener: Sharpener) -> str:
