@@ -1,6 +1,5 @@
 """What a run or a mosaic shows while it works: a bar for each phase, or lines in a log; and whom else it tells."""
 
-import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -14,7 +13,7 @@ from s2sharp_core import S2SharpError
 
 from ..engine.events import Event, Listener, listeners
 from ..engine.settings import Command
-from .terminal import bars, check_extras, console, duration_text, print_problem
+from .terminal import bars, check_extras, console, duration_text, print_problem, speak
 
 __all__ = ["prepare", "watched"]
 
@@ -32,9 +31,7 @@ def prepare(config: Command) -> None:
     S2SharpError
         ``bad-config`` without what its listeners need.
     """
-    console.quiet = config.quiet
-    if config.events == "-":
-        console.file = sys.stderr
+    speak(config.quiet, aside=config.events == "-")
     if config.metrics is not None:
         check_extras(
             ("prometheus_client",),

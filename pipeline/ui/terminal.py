@@ -1,11 +1,12 @@
 """What all commands show themselves on, and how they end."""
 
+import sys
 import time
 import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from importlib.util import find_spec
-from typing import Any
+from typing import Any, TextIO, cast
 
 import typer
 from rich.console import Console, ConsoleOptions, RenderableType
@@ -35,6 +36,7 @@ __all__ = [
     "print_problem",
     "problems",
     "size_text",
+    "speak",
     "told",
 ]
 
@@ -67,7 +69,12 @@ problems = Screen(stderr=True, soft_wrap=True)
 def told(
     stopped: str = "Stopped.",
 ) -> Iterator[None]:
-    """Errors that a user can act on end the command with one message and their exit code."""
+    """Errors that a user can act on end the command with one message and their exit code.
+
+    What an earlier command of the process asked of the terminal is over, and warnings are shown the old way afterwards.
+    """
+    speak()
+    before = warnings.showwarning
     warnings.showwarning = lambda message, *_: print_problem(
         f"[yellow]warning:[/] {escape(printable(str(message)))}"
     )
@@ -81,6 +88,15 @@ def told(
     except KeyboardInterrupt:
         problems.print(escape(stopped))
         raise typer.Exit(130) from None
+    finally:
+        warnings.showwarning = before
+
+
+def speak(quiet: bool = False, aside: bool = False) -> None:
+    """Say whether the screen shows anything, and whether on standard error, since standard output is for events."""
+    console.quiet = quiet
+    # Without a file, a console asks for the standard output of the moment.
+    console.file = sys.stderr if aside else cast(TextIO, None)
 
 
 def print_problem(text: str) -> None:

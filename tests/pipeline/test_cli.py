@@ -4,6 +4,7 @@ import json
 import re
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import pytest
@@ -266,3 +267,15 @@ def test_weights_of_keras_are_imported_into_a_folder_that_serves_a_run(
     code, text = call("weights", "import", str(source), "--out", str(folder))
     assert code == 1
     assert all(word in text for word in (str(source), "HDF5", "→"))
+
+
+def test_what_one_command_asks_of_the_screen_ends_with_it(archive: Path, tmp_path: Path) -> None:
+    """Commands of one process: a quiet one, and one whose standard output is for events."""
+    shown = warnings.showwarning
+    for more in (["--quiet"], ["--events", "-"]):
+        code, _ = call("run", *query(archive, tmp_path, "--datetime", "1999", *more))
+        assert code == 3
+        code, text = call("plan", *query(archive, tmp_path))
+        assert code == 0
+        assert "Method" in text
+    assert warnings.showwarning is shown
