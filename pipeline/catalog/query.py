@@ -112,7 +112,9 @@ class Query:
             "collection-missing",
             f"{public(self.catalog)} has no collection {self.collection!r}; it has "
             f"{', '.join(names[:50]) or 'none'}{' …' if len(names) > 50 else ''}.",
-            "Choose one of these.",
+            f"Choose one of these: --collection {names[0]}."
+            if names
+            else "Choose another --catalog.",
         )
 
     def too_many(self, what: str) -> S2SharpError:

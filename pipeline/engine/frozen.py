@@ -77,9 +77,11 @@ class Frozen(BaseModel):
                 f"Continue it with the version that began it, or choose another {cls.FLAG}.",
             ) from error
         except store_errors() as error:
+            # That nothing is there is all there is to say of it; of a store that refuses there is more.
+            why = "" if isinstance(error, FileNotFoundError) else f": {error}"
             raise S2SharpError(
                 "not-a-run",
-                f"{folder} holds no {cls.FILE} of s2sharp: {error}.",
+                f"{folder} holds no {cls.FILE} of s2sharp{why}.",
                 f"Make one: `s2sharp {cls.FILE.removesuffix('.json')} {cls.FLAG} …`.",
             ) from error
         return plan.settled(folder)

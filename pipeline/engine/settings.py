@@ -27,11 +27,15 @@ def split(value: Any) -> Any:
 
 def validation_message(error: ValidationError, known: Iterable[str] = ()) -> str:
     """What is wrong, field by field, without pydantic's own words; ``known``: names that an unknown one may mean."""
+    own = {
+        "extra_forbidden": lambda name: f"there is no such setting{meant(name, known)}",
+        "missing": lambda name: f"it must be given (--{name.replace('_', '-')})",
+    }
     return "; ".join(
         f"{'.'.join(map(str, e['loc'])) or 'configuration'}: "
         + (
-            f"there is no such setting{meant(str(e['loc'][0]), known)}"
-            if e["type"] == "extra_forbidden"
+            own[e["type"]](str(e["loc"][0]))
+            if e["type"] in own
             else e["msg"].removeprefix("Value error, ")
         )
         for e in error.errors()

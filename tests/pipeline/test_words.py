@@ -158,3 +158,29 @@ def test_who_waits_for_more_of_a_time_that_has_ended_is_told() -> None:
     assert "2024-01-01/.." in closed(RunConfig(**place, datetime="2024", since="last"))
     assert not closed(RunConfig(**place, datetime="2024-01-01/..", since="last"))
     assert not closed(RunConfig(**place, datetime="2024"))
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        (["plan", "--bbox", "16,48,17,49"], ["it must be given (--out)", "(--datetime)"]),
+        (["status", "nowhere"], ["nowhere holds no run.json of s2sharp.", "s2sharp run --out"]),
+        (["run", *PLACE, "--bbox", "16,48,17,49", "--catalog", "C"], ["--collection here"]),
+    ],
+)
+def test_what_is_missing_is_named_as_it_is_typed(
+    given: list[str], told: list[str], tmp_path: Path
+) -> None:
+    catalog = tmp_path / "catalog.json"
+    link = {"rel": "child", "href": "here/collection.json"}
+    about = {"type": "Catalog", "id": "c", "description": "", "stac_version": "1.0.0"}
+    catalog.write_text(json.dumps({**about, "links": [link]}))
+    (tmp_path / "here").mkdir()
+    extent = {"spatial": {"bbox": [[0, 0, 1, 1]]}, "temporal": {"interval": [[None, None]]}}
+    child = {**about, "type": "Collection", "id": "here", "extent": extent, "license": "other"}
+    (tmp_path / "here" / "collection.json").write_text(json.dumps({**child, "links": []}))
+    typed = [str(catalog) if word == "C" else word for word in given]
+    result = CliRunner().invoke(app, typed, env={"COLUMNS": "300"})
+    assert result.exit_code > 0
+    assert all(text in result.output for text in told), result.output
+    assert "Errno" not in result.output
