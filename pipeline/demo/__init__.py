@@ -1,4 +1,4 @@
-"""Scenes whose truth is known: drawn ones, and real chips that were seen twice as coarse.
+"""Scenes whose truth is known: drawn ones, and real chips seen twice as coarse.
 
 May import planning, bench, publish, cube. A seed → :func:`simulate` → scenes and catalogue; a cube → :func:`score`;
 a package of the index → :func:`fetch_chips` → :func:`read_chips` → :func:`judge_chips`.
