@@ -81,6 +81,10 @@ def carry_out(config: RunConfig) -> Plan:
     return plan
 
 
+# DN by which tiles may differ and still be shown as the same: what one decimal would show as 0.0.
+_ALIKE = 0.05
+
+
 def _report(plan: Plan, cost: Estimate, outcome: RunOutcome) -> None:
     """What was predicted beside what came of it."""
     table = Table(title="Predicted and actual", title_justify="left")
@@ -98,10 +102,17 @@ def _report(plan: Plan, cost: Estimate, outcome: RunOutcome) -> None:
     console.print(table)
     band = max(outcome.disagreement, key=outcome.disagreement.__getitem__, default=None)
     if band is not None:
-        console.print(
-            f"Overlaps  where tiles overlap, a pixel is one tile's; the others differ from it by {outcome.disagreement[band]:.1f} "
-            f"DN at most ({band}; of each unit the median)"
-        )
+        console.print(f"Overlaps  {_overlaps(band, outcome.disagreement[band])}")
+
+
+def _overlaps(band: str, dn: float) -> str:
+    """Say how far tiles disagree where two of them show the same ground: ``dn`` is the median where it is most."""
+    if dn < _ALIKE:
+        return "neighbouring tiles show the same values where they overlap: no edges between them"
+    return (
+        f"where two tiles overlap, one gives the pixels; the other's values typically differ by {dn:.1f} DN, "
+        f"{dn / 100:.2g} % of reflectance ({band}, the worst band, where they differ most)"
+    )
 
 
 def _show_results(plan: Plan, pictures: list[Location], snapshot: str | None) -> None:

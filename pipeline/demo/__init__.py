@@ -1,10 +1,17 @@
-"""Scenes that are drawn, so that the truth is known.
+"""Scenes whose truth is known: drawn ones, and real chips seen twice as coarse.
 
-May import planning, cube. A seed → :func:`simulate` → scenes and catalogue; a cube → :func:`score`.
+May import planning, bench, publish, cube. A seed → :func:`simulate` → scenes and catalogue; a cube → :func:`score`;
+a package of the index → :func:`fetch_chips` → :func:`read_chips` → :func:`judge_chips`.
 """
 
 from s2sharp_core.faces import face
 
 __getattr__, __dir__, __all__ = face(
-    __name__, {"score": ["make_scenes"], "synthetic": ["COLLECTION", "simulate"]}
+    __name__,
+    {
+        "chips": ["REQUIREMENT", "fetch_chips", "read_chips"],
+        "real": ["Detail", "draw_chips", "errors", "judge_chips", "seen_in_training", "spectrum"],
+        "score": ["make_scenes"],
+        "synthetic": ["COLLECTION", "simulate"],
+    },
 )

@@ -25,7 +25,7 @@ from s2sharp_core import S2SharpError
 
 from ..engine.room import ALLOCATOR
 from ..storage.files import contents
-from ..storage.location import Location
+from ..storage.location import Location, user_cache
 from .config import RunConfig
 from .outline import Outline
 
@@ -133,15 +133,10 @@ def _processor() -> str:
     return hashlib.sha256("\n".join(told).encode()).hexdigest()
 
 
-def _folder() -> Path:
-    """Where this user's programs keep what can be found again."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "s2sharp"
-
-
 def _kept(name: str) -> dict[str, Any] | None:
     """An answer of before; None where there is none, or none that can be read."""
     try:
-        file = _folder() / f"{name}.json"
+        file = user_cache() / f"{name}.json"
         if time.time() - file.stat().st_mtime > _KEPT:
             return None
         found = json.loads(file.read_text())
@@ -153,7 +148,7 @@ def _kept(name: str) -> dict[str, Any] | None:
 def _keep(name: str, found: dict[str, Any]) -> None:
     """Keep an answer, and let those go that have had their time; where nothing can be written, it is asked again."""
     with suppress(OSError, RuntimeError):
-        folder = _folder()
+        folder = user_cache()
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         for file in folder.glob("*.json"):
             if time.time() - file.stat().st_mtime > _KEPT:

@@ -11,6 +11,7 @@ __getattr__, __dir__, __all__ = face(
         "cogs": ["opened", "variables", "write_cogs", "write_pictures"],
         "frames": ["CogProfile", "Frame"],
         "panels": ["Panel", "Spot", "choose_spot", "looked_at", "orientation", "pair", "trust"],
+        "quicklook": ["sheet"],
         "raster": ["Means"],
         "stac": [
             "PROCESSING",

@@ -30,6 +30,10 @@ _COMPOSITES = (
     ("Red edge and near infrared", ("B8A", "B06", "B05")),
 )
 
+# One gentle stretch for all pictures: room beyond the ends as a share of the range, the share of the colours that is
+# shown, and the exponent that opens the dark end, since what is bright (roofs, roads, snow) is mostly little.
+_ROOM, _COLOUR, _GAMMA = 0.05, 0.5, 1.3
+
 
 @dataclass(frozen=True)
 class Panel:
@@ -71,8 +75,6 @@ def orientation(cube: xr.Dataset) -> list[Panel]:
         return []
     arrays = [cube[band].values for band in have]
     image = _image(arrays, [_limits(x) for x in arrays])
-    # Roofs and roads are few and bright: the exponent opens the dark end for the eye.
-    image[..., :3] **= 0.75
     return [Panel(caption, " · ".join(have), image)]
 
 
@@ -94,25 +96,31 @@ def trust(cube: xr.Dataset) -> list[Panel]:
             continue
         top = max(1.0, float(np.nanpercentile(values, 98)))
         label = f"{layer}, 0 to {top:.0f} DN"
-        panels.append(Panel(what, label, _image([values], [(0.0, top)])))
+        panels.append(Panel(what, label, _image([values], [(0.0, top)], gamma=1.0)))
     return panels
 
 
 def _limits(x: np.ndarray) -> tuple[float, float]:
-    """2 % and 98 % of the pixels that have data."""
+    """1 % and 99 % of the pixels that have data, and a little room beyond: few pixels are wholly dark or bright."""
     if not np.isfinite(x).any():
         return 0.0, 1.0
-    low, high = np.nanpercentile(x, (2, 98))
-    return float(low), float(max(high, low + 1e-4))
+    low, high = np.nanpercentile(x, (1, 99))
+    room = _ROOM * max(high - low, 1e-4)
+    return float(low - room), float(high + room)
 
 
-def _image(arrays: Sequence[np.ndarray], limits: Sequence[tuple[float, float]]) -> np.ndarray:
+def _image(
+    arrays: Sequence[np.ndarray], limits: Sequence[tuple[float, float]], gamma: float = _GAMMA
+) -> np.ndarray:
     """float32 RGBA (h, w, 4): one band as grey, three as colours; transparent without data."""
     channels = [(x - low) / (high - low) for x, (low, high) in zip(arrays, limits, strict=True)]
     rgb = np.stack(channels * (3 // len(channels)), axis=-1)
     seen = np.isfinite(rgb).all(axis=-1, keepdims=True)
-    rgba = np.concatenate([np.where(seen, rgb.clip(0, 1), 0), seen], axis=-1)
-    return np.asarray(rgba, dtype=np.float32)
+    rgb = np.where(seen, rgb.clip(0, 1), 0)
+    grey = rgb.mean(axis=-1, keepdims=True)
+    # Each band fills its own range, which makes colours that no eye has seen: a part of that is enough to tell covers apart.
+    rgb = (grey + _COLOUR * (rgb - grey)) ** (1 / gamma)
+    return np.asarray(np.concatenate([rgb, seen], axis=-1), dtype=np.float32)
 
 
 _DETAILED = ("B04", "B08", "B03", "B02", *BANDS)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["quicklook"]
+__all__ = ["quicklook", "sheet"]
 
 # Inches at _DPI: width, margin and gap of panels, what a row needs beyond them, and what title and foot do.
 _DPI, _WIDTH, _MARGIN, _GAP, _CAPTION, _HEAD, _FOOT = 100, 16.0, 0.32, 0.16, 0.38, 0.84, 0.3
@@ -35,8 +35,8 @@ def quicklook(
     """Draw a before/after picture.
 
     Above, three bands of 20 m as delivered and sharpened; below, one band of 60 m and the true colours
-    of 10 m for orientation. What the cube lacks is left out. One stretch per channel, 2 % to 98 % of
-    the sharpened band, serves before and after.
+    of 10 m for orientation. What the cube lacks is left out. One stretch, found on the sharpened bands, serves
+    before and after.
 
     Parameters
     ----------
@@ -52,13 +52,33 @@ def quicklook(
     credit
         One line at the foot, for data that ask for it.
     """
-    height, width = cube.sizes["y"], cube.sizes["x"]
     rows = _rows(cube, native)
     if not any(rows):
         raise S2SharpError(
             "nothing-to-show", "The cube has no band to draw.", "Give a cube with bands."
         )
     aspect = 1.0 if len(rows) == 1 and len(rows[0]) == 3 else 1.65
+    sheet(path, rows, (cube.sizes["y"], cube.sizes["x"]), title, credit, aspect)
+
+
+def sheet(
+    path: Location,
+    rows: Sequence[Sequence[Panel]],
+    shape: tuple[int, int],
+    title: str,
+    credit: str = "",
+    aspect: float = 1.0,
+) -> None:
+    """Draw rows of panels, all of ``shape`` (height, width) in pixels of 10 m, the first with a scale bar.
+
+    Parameters
+    ----------
+    path
+        The PNG to write.
+    aspect
+        Width over height of the panels; of what does not fit, the middle is shown.
+    """
+    height, width = shape
     figure, axes = _figure(rows, aspect)
     for panel in chain(*rows):
         _draw(axes[id(panel)], panel, (0, 10 * width, 0, 10 * height))

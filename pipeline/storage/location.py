@@ -5,6 +5,7 @@ exclusively, listing, removing. Credentials and endpoints come from the environm
 variables; settings of fsspec from its own FSSPEC_* ones) of each process, and are part of no path.
 """
 
+import os
 import re
 import sys
 from pathlib import Path
@@ -18,7 +19,7 @@ from upath import UPath
 
 from s2sharp_core import S2SharpError
 
-__all__ = ["Located", "Location", "place", "store_errors"]
+__all__ = ["Located", "Location", "place", "store_errors", "user_cache"]
 
 Location = Path | UPath
 """A path of this machine (Path), or of an object store (UPath)."""
@@ -127,3 +128,14 @@ def _located(value: Any) -> Location:
 
 Located = Annotated[Location, PlainValidator(_located), PlainSerializer(str, return_type=str)]
 """A field of a pydantic model: a place, written as a path or URL."""
+
+
+def user_cache() -> Path:
+    """Return the folder where this user's programs keep what can be found again; it need not be there yet.
+
+    Raises
+    ------
+    RuntimeError
+        For a user who has no home.
+    """
+    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "s2sharp"

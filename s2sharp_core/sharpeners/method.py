@@ -30,6 +30,13 @@ class Method:
         In a few words each: they stand in one line of a list.
     cost
         Multiply-adds per 10 m pixel, for all coarse bands; "2 ×": a net for 20 m and one for 60 m.
+    gain
+        Mean SRE of the 20 m bands above interpolation's, in dB; None where it was not measured. The real scenes of
+        docs/figures.md by protocol ``mtf``, which asks no method for more than the others.
+    speed
+        Millions of 10 m pixels a second, all bands, two threads, without a fit; None where it was not measured.
+    when
+        When to choose it, in a few words.
     load
         (bands, folder with weights or None for the shipped ones, device) → its sharpener.
     fit
@@ -63,6 +70,9 @@ class Method:
     smallest: int = 0
     constants: Mapping[str, Any] = field(default_factory=dict)
     senses: bool = True
+    gain: float | None = None
+    speed: float | None = None
+    when: str = ""
 
     def check_steps(self, steps: int | None) -> None:
         """Refuse a fit of fewer steps than it takes; None is the method's own number.

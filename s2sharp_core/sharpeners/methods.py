@@ -19,7 +19,9 @@ _DSEN2: dict[str, Any] = {
     "source": "Lanaras et al. 2018, doi:10.1016/j.isprsjprs.2018.09.018",
     "senses": False,
 }
+_UNSUPERVISED = "to compare: unsupervised"
 _DEEP_SURE: dict[str, Any] = {
+    "when": _UNSUPERVISED,
     "needs": "a fit; all bands",
     "cost": "0.39 M",
     "source": "Nguyen et al. 2022 (IEEE Trans. Geosci. Remote Sens. 60)",
@@ -31,6 +33,9 @@ _DEEP_SURE: dict[str, Any] = {
 _FILES: dict[str, dict[str, dict[str, Any]]] = {
     "bicubic": {
         "bicubic": {
+            "gain": 0.0,
+            "speed": 9.6,
+            "when": "to have a floor to compare with",
             "summary": "each band interpolated: the floor",
             "needs": "nothing",
             "cost": "25 a band",
@@ -40,10 +45,26 @@ _FILES: dict[str, dict[str, dict[str, Any]]] = {
     },
     "s2net": {
         name: facts
-        for size, whom, cost in (
-            ("s2net-s", "few CPU cores", "0.04 M"),
-            ("s2net-m", "the default", "0.21 M"),
-            ("s2net-l", "GPUs", "0.44 M"),
+        for size, whom, cost, speed, when, gain, adapted in (
+            (
+                "s2net-s",
+                "few CPU cores",
+                "0.04 M",
+                1.46,
+                "for large areas on few cores",
+                11.0,
+                None,
+            ),
+            (
+                "s2net-m",
+                "the default",
+                "0.21 M",
+                0.51,
+                "unless you know better: default",
+                11.3,
+                11.4,
+            ),
+            ("s2net-l", "GPUs", "0.44 M", 0.35, "for the last tenths, on a GPU", None, None),
         )
         for name, facts in {
             size: {
@@ -51,11 +72,17 @@ _FILES: dict[str, dict[str, dict[str, Any]]] = {
                 "summary": f"local regression and a net; {whom}",
                 "needs": "all bands",
                 "cost": cost,
+                "gain": gain,
+                "speed": speed,
+                "when": when,
             },
             f"{size}-adapted": {
                 **_ADAPTED,
                 "summary": f"{size}, taught on the scene",
                 "cost": cost,
+                "gain": adapted,
+                "speed": speed,
+                "when": "for a landscape of its own kind",
             },
         }.items()
     },
@@ -63,18 +90,25 @@ _FILES: dict[str, dict[str, dict[str, Any]]] = {
         "dsen2": {
             **_DSEN2,
             "summary": "residual nets; those shipped are slim",
+            "gain": 9.1,
+            "speed": 0.24,
+            "when": "to compare: a slim DSen2",
             "needs": "10, 20, 60 m bands",
             "cost": "2 × 0.26 M",
         },
         "vdsen2": {
             **_DSEN2,
             "summary": "DSen2 with 32 blocks of 256 features",
+            "when": "to compare: a paper's large net",
             "needs": "10, 20, 60 m bands; your weights",
             "cost": "2 × 38 M",
         },
     },
     "ssc_cnn": {
         "ssc_cnn": {
+            "gain": 6.7,
+            "speed": 0.05,
+            "when": "to compare: zero-shot",
             "summary": "zero-shot: on the scene seen coarser",
             "needs": "a fit; 10, 20, 60 m bands",
             "cost": "2 × 1.0 M",
@@ -86,6 +120,9 @@ _FILES: dict[str, dict[str, dict[str, Any]]] = {
     "ucnn": {
         "ucnn": {
             "summary": "unsupervised: seen again, it must fit",
+            "gain": -0.7,
+            "speed": 0.25,
+            "when": _UNSUPERVISED,
             "needs": "a fit; all bands",
             "cost": "1.48 M",
             "source": "Nguyen et al. 2021, doi:10.1109/JSTARS.2021.3092286",
@@ -94,12 +131,25 @@ _FILES: dict[str, dict[str, dict[str, Any]]] = {
         },
     },
     "deep_sure": {
-        "deep_sure": {**_DEEP_SURE, "summary": "unsupervised: Stein's unbiased risk"},
-        "deep_sure_bp": {**_DEEP_SURE, "summary": "deep_sure without Stein's correction"},
+        "deep_sure": {
+            **_DEEP_SURE,
+            "summary": "unsupervised: Stein's unbiased risk",
+            "gain": -0.9,
+            "speed": 0.18,
+        },
+        "deep_sure_bp": {
+            **_DEEP_SURE,
+            "summary": "deep_sure without Stein's correction",
+            "gain": -1.5,
+            "speed": 0.17,
+        },
     },
     "unrolled": {
         "unrolled": {
             "summary": "an ADMM step behind a skip network",
+            "gain": -1.4,
+            "speed": 0.06,
+            "when": _UNSUPERVISED,
             "needs": "a fit; all bands",
             "cost": "1.52 M",
             "source": "Nguyen et al. 2023, doi:10.1109/LGRS.2023.3326845",
@@ -111,6 +161,9 @@ _FILES: dict[str, dict[str, dict[str, Any]]] = {
     "atprk": {
         "atprk": {
             "summary": "classical: regression and kriging",
+            "gain": 9.2,
+            "speed": 27.0,
+            "when": "for speed, where noise is low",
             "needs": "a quick fit; 10 m bands",
             "cost": "0.5 k",
             "source": "Wang et al. 2016, doi:10.1016/j.isprsjprs.2016.02.006",
@@ -121,6 +174,9 @@ _FILES: dict[str, dict[str, dict[str, Any]]] = {
     "supreme": {
         "supreme": {
             "summary": "classical: smooth in a subspace",
+            "gain": 8.4,
+            "speed": 0.14,
+            "when": "to compare: classical",
             "needs": "a quick fit; all bands",
             "cost": "11 k",
             "source": "Lanaras et al. 2017, doi:10.1109/CVPRW.2017.194",

@@ -58,11 +58,32 @@ def test_the_help_of_a_run_warns_of_seams_where_every_window_is_fitted() -> None
     assert re.search(r"--fit\b.*anew on every window, which takes long and shows seams", text)
 
 
-def test_methods_lists_each_with_its_source() -> None:
-    code, text = call("methods")
+def test_methods_are_a_line_each_at_80_columns_and_one_alone_names_its_source() -> None:
+    result = CliRunner().invoke(app, ["methods"], env={"COLUMNS": "80", "NO_COLOR": "1"})
+    assert result.exit_code == 0
+    lines = result.output.splitlines()
+    assert max(map(len, lines)) <= 80
+    for method in METHODS.values():
+        (line,) = (line for line in lines if line.split()[:1] == [method.name])
+        assert method.when in line
+    code, text = call("methods", "dsen2")
     assert code == 0
-    assert all(name in text for name in METHODS)
     assert "10.1016/j.isprsjprs.2018.09.018" in text
+
+
+def test_what_methods_gain_and_how_fast_they_are_is_what_the_figures_say() -> None:
+    page = Path(__file__).parents[2] / "docs" / "figures.md"
+    rows = [
+        [cell.strip(" *") for cell in line.strip("| \n").split("|")]
+        for line in page.read_text().splitlines()
+    ]
+    told = {row[0]: row for row in rows if row[0] in METHODS and len(row) == 12}
+    assert len(told) == 10
+    floor = sum(map(float, told["bicubic"][1:5])) / 4
+    for name, row in told.items():
+        method = METHODS[name]
+        assert method.gain == pytest.approx(sum(map(float, row[1:5])) / 4 - floor, abs=0.05)
+        assert method.speed == float(row[11])
 
 
 def test_plan_says_what_a_run_would_cost_and_writes_nothing(archive: Path, tmp_path: Path) -> None:

@@ -1,0 +1,126 @@
+"""The demo on real pixels: chips sharpened, judged by the satellite's own bands, and drawn."""
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from itertools import chain
+from pathlib import Path
+
+import numpy as np
+import xarray as xr
+
+from s2sharp_core.bands import BY_GSD
+from s2sharp_core.evaluation.cases import BenchScene, Case
+from s2sharp_core.evaluation.combining import Row
+from s2sharp_core.evaluation.evaluate import Result
+from s2sharp_core.evaluation.protocols import PROTOCOLS
+
+from ..bench.compare import BenchOutcome, compare
+from ..publish.panels import Panel, pair
+from ..publish.quicklook import sheet
+
+__all__ = [
+    "Detail",
+    "chip_cases",
+    "draw_chips",
+    "errors",
+    "judge_chips",
+    "seen_in_training",
+    "spectrum",
+]
+
+_BICUBIC, _METHOD = "bicubic", "s2net-m"
+# Model cards call the chips so: weights that have seen one are marked.
+_PREFIX = "ben1_"
+_CREDIT = "Contains modified Copernicus Sentinel data. BigEarthNet v1, CDLA-Permissive-1.0."
+_ABREAST = 2
+
+Chips = Mapping[str, Mapping[int, np.ndarray]]
+"""Name → GSD → float32 reflectance (bands, y, x)."""
+
+
+def chip_cases(chips: Chips) -> list[Case]:
+    """Return the tasks that chips give: seen twice as coarse, where they are the truth, and as they are."""
+    scenes = [BenchScene(f"{_PREFIX}{name}", native=native) for name, native in chips.items()]
+    protocols = [PROTOCOLS[name] for name in ("measured", "spectrum")]
+    return [case for protocol in protocols for scene in scenes for case in protocol.cases(scene)]
+
+
+def judge_chips(chips: Chips) -> BenchOutcome:
+    """Sharpen chips by interpolation and by the default method, and judge both."""
+    return compare((_BICUBIC, _METHOD), chip_cases(chips), device="cpu")
+
+
+def seen_in_training(rows: tuple[Row, ...]) -> int:
+    """How many of the chips the method's weights have seen."""
+    return len({row.scene for row in rows if row.method == _METHOD and row.seen})
+
+
+def errors(rows: tuple[Row, ...]) -> Iterator[tuple[str, ...]]:
+    """Rows of a table: each 20 m band's error where it was seen at 40 m, in the mean of the chips, as ``score`` gives them."""
+    mine = [row for row in rows if row.protocol == "measured"]
+    for band in BY_GSD[20]:
+        figures = [
+            _mean(
+                row.value
+                for row in mine
+                if (row.method, row.band, row.metric) == (method, band, metric)
+            )
+            for metric in ("RMSE", "SRE")
+            for method in (_BICUBIC, _METHOD)
+        ]
+        yield (
+            band,
+            "20 m",
+            *(f"{x:.{digits}f}" for x, digits in zip(figures, (1, 1, 2, 2), strict=True)),
+        )
+
+
+@dataclass(frozen=True)
+class Detail:
+    """How much of the contrast of a pattern is there: its length in metres, and the share by interpolation and sharpened."""
+
+    metres: float
+    interpolated: float
+    sharpened: float
+
+
+def spectrum(rows: tuple[Row, ...]) -> list[Detail]:
+    """Return the contrast of ever finer patterns, relative to B08's, in the mean of the chips and the bands that are judged."""
+    start = "gain, "
+    values: dict[tuple[float, str], list[float]] = {}
+    for row in rows:
+        if row.protocol == "spectrum" and row.metric.startswith(start):
+            key = (float(row.metric.removeprefix(start)), row.method)
+            values.setdefault(key, []).append(row.value)
+    # Cycles per pixel of 10 m.
+    return [
+        Detail(10 / f, _mean(values[f, _BICUBIC]), _mean(values[f, _METHOD]))
+        for f in sorted({f for f, _ in values})
+    ]
+
+
+def _mean(values: Iterable[float]) -> float:
+    return float(np.mean(list(values)))
+
+
+def draw_chips(path: Path, results: tuple[Result, ...]) -> None:
+    """Draw each chip as delivered beside what the default method makes of it, two a row."""
+    whole = [r for r in results if r.method == _METHOD and r.case.protocol.name == "spectrum"]
+    pairs = [_pair(result) for result in whole]
+    rows = [list(chain(*pairs[i : i + _ABREAST])) for i in range(0, len(pairs), _ABREAST)]
+    first = next(iter(whole[0].pictures.values()))
+    height, width = first.shape
+    sheet(path, rows, (height, width), f"Real scenes, before and after  ·  {_METHOD}", _CREDIT)
+
+
+def _pair(result: Result) -> list[Panel]:
+    native = {b: y for g in (20, 60) for b, y in zip(BY_GSD[g], result.case.inputs[g], strict=True)}
+    cube = xr.Dataset({band: (("y", "x"), y) for band, y in result.pictures.items()})
+    before, after = pair(cube, native, 20)
+    day = re.search(r"_(\d{4})(\d\d)(\d\d)T", result.case.scene)
+    when = "-".join(day.groups()) if day else result.case.scene
+    return [
+        replace(before, caption=f"{when}, as delivered, 20 m"),
+        replace(after, caption="sharpened, 10 m"),
+    ]
