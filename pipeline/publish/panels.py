@@ -74,8 +74,9 @@ def orientation(cube: xr.Dataset) -> list[Panel]:
     if not have:
         return []
     arrays = [cube[band].values for band in have]
-    image = _image(arrays, [_limits(x) for x in arrays])
-    return [Panel(caption, " · ".join(have), image)]
+    # One range for all three, as the eye has it: a range for each turns sand blue where that band varies least.
+    limits = [_limits(np.stack(arrays))] * len(arrays)
+    return [Panel(caption, " · ".join(have), _image(arrays, limits, colour=1.0))]
 
 
 _TRUST = {
@@ -110,16 +111,19 @@ def _limits(x: np.ndarray) -> tuple[float, float]:
 
 
 def _image(
-    arrays: Sequence[np.ndarray], limits: Sequence[tuple[float, float]], gamma: float = _GAMMA
+    arrays: Sequence[np.ndarray],
+    limits: Sequence[tuple[float, float]],
+    gamma: float = _GAMMA,
+    colour: float = _COLOUR,
 ) -> np.ndarray:
-    """float32 RGBA (h, w, 4): one band as grey, three as colours; transparent without data."""
+    """float32 RGBA (h, w, 4): one band as grey, three as colours, ``colour`` of them; transparent without data."""
     channels = [(x - low) / (high - low) for x, (low, high) in zip(arrays, limits, strict=True)]
     rgb = np.stack(channels * (3 // len(channels)), axis=-1)
     seen = np.isfinite(rgb).all(axis=-1, keepdims=True)
     rgb = np.where(seen, rgb.clip(0, 1), 0)
     grey = rgb.mean(axis=-1, keepdims=True)
     # Each band fills its own range, which makes colours that no eye has seen: a part of that is enough to tell covers apart.
-    rgb = (grey + _COLOUR * (rgb - grey)) ** (1 / gamma)
+    rgb = (grey + colour * (rgb - grey)) ** (1 / gamma)
     return np.asarray(np.concatenate([rgb, seen], axis=-1), dtype=np.float32)
 
 
