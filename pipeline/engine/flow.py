@@ -4,7 +4,7 @@ import heapq
 import itertools
 import statistics
 import time
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -146,6 +146,10 @@ class _Flight(Generic[T]):
         return len(self.futures) > 1
 
 
+def _alike(_: object) -> str:
+    return ""
+
+
 @dataclass
 class Flow(Generic[T]):
     """Carries things through a cluster, at most :data:`_AHEAD` of them for each worker at a time.
@@ -165,6 +169,8 @@ class Flow(Generic[T]):
         How often a failure that may pass is tried again.
     check
         Called at every look; raises to stop.
+    kind
+        Things of one kind take about the same time: what lags is measured by its own.
     """
 
     workers: Workers
@@ -174,13 +180,26 @@ class Flow(Generic[T]):
     again: Callable[[T, Record], None]
     retries: int
     check: Callable[[], None]
+    kind: Callable[[T], str] = _alike
+    _soon: deque[T] = field(default_factory=deque)
+    _spare: deque[T] = field(default_factory=deque)
     _flying: dict[T, _Flight[T]] = field(default_factory=dict)
     _landed: SimpleQueue[tuple[T, Future[Any]]] = field(default_factory=SimpleQueue)
     _waiting: list[tuple[float, int, T, int]] = field(default_factory=list)
     _order: Iterator[int] = field(default_factory=itertools.count)
     _deserted: float | None = None
     _there: set[str] = field(default_factory=set)
-    _took: deque[float] = field(default_factory=lambda: deque(maxlen=50))
+    _took: defaultdict[str, deque[float]] = field(
+        default_factory=lambda: defaultdict(lambda: deque(maxlen=50))
+    )
+
+    def add(self, thing: T, *, spare: bool = False) -> None:
+        """Take in one more thing while others are under way: it goes before those that are not dealt yet.
+
+        ``spare``: it may wait. As many of these as there are workers are kept until nothing else is left to deal, so that
+        no worker is idle while another does what comes last.
+        """
+        (self._spare if spare else self._soon).append(thing)
 
     def through(self, things: Iterable[T]) -> None:
         """All of ``things``, in their order as far as workers allow."""
@@ -225,7 +244,7 @@ class Flow(Generic[T]):
             worker = min(flying, key=lambda name: flying[name])
             if flying[worker] >= _AHEAD or len(self._flying) >= _AHEAD * len(flying):
                 return True
-            thing, attempt = self._due() or (hands.next(worker), 1)
+            thing, attempt = self._due() or (self._next(hands, worker, len(flying)), 1)
             if thing is None:
                 return False
             flight = _Flight(thing, attempt, worker)
@@ -233,6 +252,15 @@ class Flow(Generic[T]):
             self._send(flight, worker)
             flying[worker] += 1
         return True
+
+    def _next(self, hands: _Hands[T], worker: str, workers: int) -> T | None:
+        """What goes to a worker now; None when nothing is left."""
+        if self._soon:
+            return self._soon.popleft()
+        if len(self._spare) > workers:
+            return self._spare.popleft()
+        thing = hands.next(worker)
+        return self._spare.popleft() if thing is None and self._spare else thing
 
     def _rescue(self, flying: dict[str, int]) -> None:
         """Send again what was under way when all workers were lost: it was meant for them, and Dask (2026.8) leaves
@@ -290,7 +318,7 @@ class Flow(Generic[T]):
         if record.status == "failed":
             self._failed(thing, flight, record)
         else:
-            self._took.append(time.monotonic() - flight.begun)
+            self._took[self.kind(thing)].append(time.monotonic() - flight.begun)
             self.land(thing, record)
 
     def _failed(self, thing: T, flight: _Flight[T], record: Record) -> None:
@@ -304,14 +332,16 @@ class Flow(Generic[T]):
 
     def _double(self) -> None:
         """Send what lags to a worker that has nothing else to do: whoever comes first is taken."""
-        if not self._took:
-            return
-        limit = max(_LAG_SECONDS, _LAG * _AHEAD * statistics.median(self._took))
+        limits = {
+            kind: max(_LAG_SECONDS, _LAG * _AHEAD * statistics.median(took))
+            for kind, took in self._took.items()
+        }
         busy = {flight.worker for flight in self._flying.values()}
         idle = [name for name in self.workers.sharpening if name not in busy]
         for flight in list(self._flying.values()):
             if not idle:
                 return
+            limit = limits.get(self.kind(flight.thing), float("inf"))
             if time.monotonic() - flight.begun > limit and not flight.doubled:
                 if not self.workers.gpus:  # else Dask chose who has it
                     self.workers.late(flight.worker, flight.futures[0])

@@ -1,4 +1,4 @@
-"""Keyed jobs, phase by phase, through one cluster: done jobs are skipped, and every outcome is counted."""
+"""Keyed jobs, phase by phase, through one cluster: done jobs are skipped, what follows from others begins with them done."""
 
 import sys
 from collections import Counter
@@ -60,7 +60,11 @@ def _nothing(*_: object) -> None:
     pass
 
 
-@dataclass(frozen=True)
+def _none(_: Job) -> "Iterable[Step]":
+    return ()
+
+
+@dataclass(frozen=True, eq=False)
 class Phase:
     """Jobs that may be done in any order, after those of the phases before.
 
@@ -74,10 +78,15 @@ class Phase:
         Called with each job that is left, before any is sent.
     end
         Called with each job that came back, also with one that will be tried again.
+    then
+        Called with each job that is done with, however it ended and whenever; gives jobs of other phases that may begin
+        by that, beside what is left of this one.
     full
         Whether these are the units of the full resolution, which are counted.
     gpu
         Whether a job asks for a GPU where workers offer one.
+    spare
+        Whether jobs that follow from others may wait a while, to fill workers up at the end.
     topic, heard
         What workers tell of a job under way, and who listens.
     """
@@ -88,10 +97,16 @@ class Phase:
     arguments: Callable[[Job], tuple[Any, ...]]
     prepare: Callable[[Job], None] = _nothing
     end: Callable[[Job, Record], None] = _nothing
+    then: "Callable[[Job], Iterable[Step]]" = _none
     full: bool = False
     gpu: bool = True
+    spare: bool = False
     topic: str = ""
     heard: Callable[[Mapping[str, Any]], None] = _nothing
+
+
+Step = tuple[Phase, Job]
+"""A job, and the phase that it belongs to."""
 
 
 @dataclass
@@ -188,43 +203,67 @@ class Engine:
             return
         from .flow import Flow, lost
 
-        def submit(job: Job, attempt: int, where: dict[str, Any]) -> "Future[Any]":
-            where = where if phase.gpu else {**where, "resources": None}
-            return self.client.submit(phase.task, *phase.arguments(job), attempt, **where)
+        def submit(step: Step, attempt: int, where: dict[str, Any]) -> "Future[Any]":
+            its, job = step
+            where = where if its.gpu else {**where, "resources": None}
+            return self.client.submit(its.task, *its.arguments(job), attempt, **where)
 
-        def failure(job: Job, attempt: int, error: Exception) -> Record:
+        def failure(step: Step, attempt: int, error: Exception) -> Record:
+            _, job = step
             return keep(self.out, lost(job.name, job.key, attempt, error, self.size))
 
-        def land(job: Job, record: Record) -> None:
-            phase.end(job, record)
-            self._add(phase, record)
+        def land(step: Step, record: Record) -> None:
+            its, job = step
+            its.end(job, record)
+            self._add(its, record)
+            for follower in self._after(its, job):
+                flow.add(follower, spare=follower[0].spare)
 
-        def again(job: Job, record: Record) -> None:
-            phase.end(job, record)
-            self.tell(Event(phase.name, record, again=True))
+        def again(step: Step, record: Record) -> None:
+            its, job = step
+            its.end(job, record)
+            self.tell(Event(its.name, record, again=True))
+
+        def kind(step: Step) -> str:
+            return step[0].name
 
         if phase.topic:
             self.client.subscribe_topic(phase.topic, lambda event: phase.heard(event[1]))
-        flow = Flow(self.workers, submit, failure, land, again, self.config.retries, self._check)
+        retries = self.config.retries
+        flow = Flow(self.workers, submit, failure, land, again, retries, self._check, kind)
         flow.through(chain([first], left))
 
-    def _left(self, phase: Phase) -> Iterator[Job]:
-        """Yield the jobs to be sent. Jobs that failed before come last: they could use up what may fail first."""
+    def _left(self, phase: Phase) -> Iterator[Step]:
+        """Yield what is to be sent. Jobs that failed before come last: they could use up what may fail first."""
         failed = []
         for job in phase.jobs:
-            if job.state in FINAL:
-                if phase.full:
-                    self.outcome.counts["skipped"] += 1
-                self.tell(Event(phase.name, skipped=(job.name, job.key)))
-                continue
-            phase.prepare(job)
-            if job.excuse is not None:
-                self._excuse(phase, job, job.excuse)
+            if not self._begins(phase, job):
+                yield from self._after(phase, job)
             elif job.state == "failed":
-                failed.append(job)
+                failed.append((phase, job))
             else:
-                yield job
+                yield phase, job
         yield from failed
+
+    def _after(self, phase: Phase, job: Job) -> Iterator[Step]:
+        """Yield what is to be sent by a job's being done with."""
+        for follower in phase.then(job):
+            if self._begins(*follower):
+                yield follower
+            else:
+                yield from self._after(*follower)
+
+    def _begins(self, phase: Phase, job: Job) -> bool:
+        """Whether a job is to be sent; else it is counted as what it is."""
+        if job.state in FINAL:
+            if phase.full:
+                self.outcome.counts["skipped"] += 1
+            self.tell(Event(phase.name, skipped=(job.name, job.key)))
+            return False
+        phase.prepare(job)
+        if job.excuse is not None:
+            self._excuse(phase, job, job.excuse)
+        return job.excuse is None
 
     def _excuse(self, phase: Phase, job: Job, error: S2SharpError) -> None:
         self.outcome.excused += 1

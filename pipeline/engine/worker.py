@@ -73,6 +73,9 @@ REMEDY_NO_SPACE = "Make room (or choose another --out) and run again: only what 
 _ONE_UNIT = threading.Lock()
 _ONE_WRITE = threading.Lock()
 
+_ready = {"idle": 0}
+"""The process's memory in bytes when it was last made ready: what comes between units of a net is held against no less."""
+
 net_thread = ThreadPoolExecutor(1)
 """The thread that nets run in, whichever of Dask's a unit came by: torch keeps buffers for each that it ever saw."""
 
@@ -93,6 +96,8 @@ def do_job(
     still: Callable[[], None],
     idle: Callable[[], int] | None = None,
     whose: str = "",
+    *,
+    alone: bool = False,
 ) -> Record:
     """Do one unit and record how it ended; never raises for what inputs and stores do.
 
@@ -111,6 +116,8 @@ def do_job(
         Gets the process ready, and gives its memory in bytes before its first unit.
     whose
         What warnings are about: they begin with it.
+    alone
+        Whether its memory is planned for a worker that writes no other unit meanwhile.
     """
     clock = Clock()
     facts: dict[str, Any] = {"unit": name, "key": key, "attempt": attempt}
@@ -119,15 +126,18 @@ def do_job(
     with ExitStack() as until_written:
         with _ONE_UNIT, warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always", UserWarning)
+            if alone:
+                until_written.enter_context(_ONE_WRITE)
             with _failures(out, facts):
-                facts["idle"] = idle() if idle else _idle_size()
+                facts["idle"] = _ready["idle"] = idle() if idle else _ready["idle"] or _idle_size()
             memory = until_written.enter_context(Peak())
             if "status" not in facts:
                 with _failures(out, facts):
                     made, write = work(clock)
                     facts |= {"status": "ok", **made}
             # Before the next one begins: of all that a process holds there are two at most.
-            until_written.enter_context(_ONE_WRITE)
+            if not alone:
+                until_written.enter_context(_ONE_WRITE)
         if write is not None:
             with _failures(out, facts), clock("write"):
                 still()

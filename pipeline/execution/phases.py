@@ -19,6 +19,7 @@ from ..planning.standings import Gaps, Standing, overviews, pictures, taken, uni
 from ..planning.units import Datatake, Unit
 from ..storage.location import store_errors
 from .catalogue import publish_catalog
+from .following import Following
 from .run import TOPIC, Run
 from .staging import Stager
 
@@ -30,6 +31,7 @@ fit_unit = Later("s2sharp.execution.fits", "fit_unit")
 sharpen_unit = Later("s2sharp.execution.unit", "sharpen_unit")
 overview_unit = Later("s2sharp.execution.unit", "overview_unit")
 publish_unit = Later("s2sharp.execution.publish", "publish_unit")
+_DERIVED = {"overviews": overview_unit, "publish": publish_unit}
 
 
 @dataclass
@@ -61,7 +63,11 @@ def unwritable(name: str, what: str, outcome: Outcome) -> Iterator[None]:
 
 
 def phases(plan: Plan, engine: Engine) -> Iterator[Phase]:
-    """Yield what a run does, in order; each phase is made when those before it are done."""
+    """Yield what a run does, in order; each phase is made when those before it are done.
+
+    Overviews and pictures of an acquisition follow from its units. As phases of their own they come for what is left:
+    what failed before, acquisitions of which no unit was asked for, and repairs.
+    """
     ledger, outcome = Ledger(plan.out / "ledger"), engine.outcome
     stager = Stager(plan, engine)
     frozen: set[str] = set()
@@ -75,9 +81,16 @@ def phases(plan: Plan, engine: Engine) -> Iterator[Phase]:
             freeze_acquisition(plan, acquisition)
             frozen.add(acquisition.id)
 
-    def derived(phase: str, found: Iterable[Standing[Unit]], task: Callable[..., Record]) -> Phase:
-        jobs = map(_job, found)
-        return Phase(phase, jobs, task, lambda job: (run(), job.of, job.key), prepare)
+    def derived(phase: str, found: Iterable[Standing[Unit]] = ()) -> Phase:
+        def arguments(job: Job) -> tuple[Any, ...]:
+            return run(), job.of, job.key
+
+        jobs, spare = map(_job, found), phase == "publish"
+        then = following.then
+        return Phase(phase, jobs, _DERIVED[phase], arguments, prepare, then=then, spare=spare)
+
+    gaps = Gaps(plan, ledger)
+    following = Following(plan, ledger, gaps, derived, _job)
 
     if plan.measures:
         # A measurement that fails costs nothing but that: the known sensor is used.
@@ -89,18 +102,22 @@ def phases(plan: Plan, engine: Engine) -> Iterator[Phase]:
         yield _fits(plan, engine, run, ledger, unfitted)
     yield Phase(
         "sharpen",
-        (_job(x, excuse=unfitted.get(plan.acquisition(x.of).take)) for x in units(plan, ledger)),
+        (
+            _job(x, excuse=unfitted.get(plan.acquisition(x.of).take))
+            for x in following.dealt(units(plan, ledger))
+        ),
         sharpen_unit,
         lambda job: (run(), job.of, stager.need(job.of)),
         prepare,
         stager.release,
+        following.then,
         full=True,
     )
-    gaps = Gaps(plan, ledger)
+    begun = following.begun
     for level in range(1, plan.levels + 1):
-        yield derived("overviews", overviews(plan, ledger, level, gaps), overview_unit)
+        yield derived("overviews", overviews(plan, ledger, level, gaps, without=begun))
     if plan.config.publish:
-        yield derived("publish", pictures(plan, ledger, gaps), publish_unit)
+        yield derived("publish", pictures(plan, ledger, gaps, without=begun))
         with unwritable("catalogue", "write the STAC catalogue", outcome):
             publish_catalog(plan)
     if not outcome.failed:

@@ -54,7 +54,8 @@ def publish_unit(run: Run, unit: Unit, key: str, attempt: int = 1) -> Record:
             files = {name: vouched(path) for name, path in cogs.items()}
         return {"warnings": told, "files": files}, None
 
-    return do_job(plan.out, plan.name(unit), key, attempt, work, run.still)
+    # Pictures take as much as a unit at work: no room is planned for another that is being written.
+    return do_job(plan.out, plan.name(unit), key, attempt, work, run.still, alone=True)
 
 
 def _picture(plan: Plan, layout: Layout, acquisition: Acquisition, time: int) -> tuple[str, ...]:

@@ -265,16 +265,22 @@ class Plan(Frozen):
             if level > layout.levels:
                 continue
             # In a larger area the overviews of earlier dates have other units, too.
-            for time, acquisition in self._asked(layout, every=self.grown):
-                for row, col in self.shards(layout.epsg, acquisition, level):
-                    yield Unit(layout.epsg, time, row, col, level)
+            for time, _ in self._asked(layout, every=self.grown):
+                yield from self.above(layout.epsg, time, level)
         yield from () if self.grown else self._repairs(level)
+
+    def above(self, epsg: int, time: int, level: int) -> Iterator[Unit]:
+        """The units of one overview of an acquisition; of level −1, what is published of it."""
+        acquisition = self._by_id[self.layout(epsg).ids[time]]
+        shards = self.shards(epsg, acquisition, level) if level > 0 else ((0, 0),)
+        for row, col in shards:
+            yield Unit(epsg, time, row, col, level)
 
     def pictures(self) -> Iterator[Unit]:
         """What is published: every acquisition, as a unit without a place."""
         for layout in self.layouts:
             for time, _ in self._asked(layout):
-                yield Unit(layout.epsg, time, 0, 0, level=-1)
+                yield from self.above(layout.epsg, time, -1)
         yield from self._repairs(-1)
 
     def _asked(self, layout: Layout, *, every: bool = False) -> Iterator[tuple[int, Acquisition]]:

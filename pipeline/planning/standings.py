@@ -8,7 +8,7 @@ from ..engine.ledger import Ledger, States
 from .plan import Plan
 from .units import Datatake, Unit
 
-__all__ = ["Gaps", "Standing", "overviews", "pictures", "standings", "taken", "units"]
+__all__ = ["Gaps", "Standing", "above", "overviews", "pictures", "standings", "taken", "units"]
 
 
 Shard = tuple[int, int]
@@ -60,7 +60,7 @@ class Gaps:
     """What is not there, by now, of what others are made of: units that failed, were never asked for, or are out of date.
 
     The key of an overview or a picture has the names of those below it, so that it is made anew once they are there. A level
-    is looked at when the one above it is first asked for: by then it must be done.
+    of an acquisition is looked at when the one above it is first asked for: by then it must be done.
     """
 
     def __init__(self, plan: Plan, ledger: Ledger) -> None:
@@ -110,24 +110,52 @@ def units(plan: Plan, ledger: Ledger, ids: Collection[str] = ()) -> Iterator[Sta
             yield _standing(plan, states, "sharpen", unit)
 
 
+def above(plan: Plan, ledger: Ledger, unit: Unit, level: int, gaps: Gaps) -> list[Standing[Unit]]:
+    """Return how one overview stands of the acquisition of ``unit``, or, for level −1, what is published of it."""
+    states = ledger.states(plan.acquisition_id(unit))
+    phase = "overviews" if level > 0 else "publish"
+    found = plan.above(unit.epsg, unit.time, level)
+    return [_standing(plan, states, phase, one, gaps.below(one)) for one in found]
+
+
 def overviews(
-    plan: Plan, ledger: Ledger, level: int, gaps: Gaps, *, ahead: bool = False
+    plan: Plan,
+    ledger: Ledger,
+    level: int,
+    gaps: Gaps,
+    *,
+    ahead: bool = False,
+    without: Collection[tuple[str, int]] = (),
 ) -> Iterator[Standing[Unit]]:
     """Yield how the units of one overview stand.
 
-    ``ahead``: before the run has done what they are made of; one that will stand then, as it is, stands now.
+    Parameters
+    ----------
+    ahead
+        Before the run has done what they are made of; one that will stand then, as it is, stands now.
+    without
+        (acquisition, level) of those that are left out.
     """
     for acquisition, some in groupby(plan.overviews(level), plan.acquisition_id):
+        if (acquisition, level) in without:
+            continue
         states = ledger.states(acquisition)
         for unit in some:
             yield _standing(plan, states, "overviews", unit, *_missing(gaps, unit, ahead=ahead))
 
 
 def pictures(
-    plan: Plan, ledger: Ledger, gaps: Gaps, *, ahead: bool = False
+    plan: Plan,
+    ledger: Ledger,
+    gaps: Gaps,
+    *,
+    ahead: bool = False,
+    without: Collection[tuple[str, int]] = (),
 ) -> Iterator[Standing[Unit]]:
-    """Yield how what is published stands; ``ahead`` as for :func:`overviews`."""
+    """Yield how what is published stands, of level −1; ``ahead`` and ``without`` as for :func:`overviews`."""
     for unit in plan.pictures():
+        if (plan.acquisition_id(unit), -1) in without:
+            continue
         states = ledger.states(plan.acquisition_id(unit))
         yield _standing(plan, states, "publish", unit, *_missing(gaps, unit, ahead=ahead))
 

@@ -94,6 +94,29 @@ def test_everything_lands_once_and_neighbours_go_to_one_worker(cluster: Any) -> 
     assert len(set.union(*runs)) > 1
 
 
+def test_what_is_added_goes_first_and_what_is_spare_fills_workers_up_at_the_end(
+    cluster: Any,
+) -> None:
+    client, _ = cluster
+    through, landed = flow_of(client, _done)
+
+    def land(thing: int, record: Record) -> None:
+        landed[thing] = record
+        if thing < 5:
+            through.add(100 + thing)
+            through.add(200 + thing, spare=True)
+
+    through.land = land
+    through.through(range(40))
+    order = list(landed)
+    assert sorted(order) == [*range(40), *range(100, 105), *range(200, 205)]
+    middle = order.index(30)
+    assert max(order.index(thing) for thing in range(100, 105)) < middle
+    spare = [order.index(thing) for thing in range(200, 205)]
+    assert sum(at < middle for at in spare) == 3, "two are kept for the two workers"
+    assert sum(at > 40 for at in spare) == 2
+
+
 def _passing(thing: int, attempt: int) -> Record:
     if thing % 3 == 0 and attempt < 3:
         kind = "asset-unreadable" if thing else "signing-failed"

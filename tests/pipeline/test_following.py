@@ -1,0 +1,144 @@
+"""Overviews and pictures of an acquisition are made while others are still being sharpened, and are the same."""
+
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+from s2sharp.demo.synthetic import simulate
+from s2sharp.engine.events import Event
+from s2sharp.engine.ledger import Ledger
+from s2sharp.execution.execute import execute
+from s2sharp.planning.frozen import read_plan
+from s2sharp.planning.make import make_plan
+from s2sharp.planning.plan import Plan
+from s2sharp.planning.resume import resume
+from s2sharp.planning.standings import Gaps, standings
+
+from .runs import config, records, run, shards
+
+DATES = 3
+
+
+@pytest.fixture(scope="module")
+def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three dates of a few shards each."""
+    folder = tmp_path_factory.mktemp("following")
+    simulate(folder, cells=24, tiles=1, dates=DATES)
+    return folder
+
+
+def asked(archive: Path, out: Path, scheduler: str, **more: Any) -> Any:
+    return config(archive, out, scheduler, publish=True, bands="B02,B03,B04,B11", **more)
+
+
+def again_of(archive: Path, out: Path, scheduler: str) -> Plan:
+    plan = resume(asked(archive, out, scheduler))
+    assert plan is not None
+    return plan
+
+
+def told(settings: Any) -> list[Event]:
+    """What a run tells."""
+    events: list[Event] = []
+    execute(resume(settings) or make_plan(settings), events.append)
+    return events
+
+
+def whose(event: Event) -> str:
+    assert event.record is not None
+    return event.record.unit.rpartition("/")[0]
+
+
+@pytest.fixture(scope="module")
+def undisturbed(
+    archive: Path, scheduler: str, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, list[Event]]:
+    out = tmp_path_factory.mktemp("undisturbed") / "out"
+    return out, told(asked(archive, out, scheduler))
+
+
+def test_what_follows_from_a_date_is_made_while_later_ones_are_sharpened(
+    undisturbed: tuple[Path, list[Event]],
+) -> None:
+    out, events = undisturbed
+    made = [(event.phase, whose(event)) for event in events if event.record]
+    first, *_, last = read_plan(out).asked
+    end = max(i for i, (phase, _) in enumerate(made) if phase == "sharpen")
+    for phase in ("overviews", "publish"):
+        assert made.index((phase, first)) < end
+        # Not before all that it is made of.
+        for one in (first, last):
+            units = [i for i, name in enumerate(made) if name == ("sharpen", one)]
+            assert max(units) < made.index((phase, one))
+
+
+def test_a_run_again_finds_all_of_it_and_tells_it_once(
+    archive: Path, scheduler: str, undisturbed: tuple[Path, list[Event]]
+) -> None:
+    out, events = undisturbed
+    plan = again_of(archive, out, scheduler)
+    ledger = Ledger(plan.out / "ledger")
+    assert {found.state for found in standings(plan, ledger)} == {"ok"}
+    before = records(out)
+    again = told(asked(archive, out, scheduler))
+    assert records(out) == before
+    skipped = Counter(event.skipped[0] for event in again if event.skipped)
+    assert skipped == Counter(event.record.unit for event in events if event.record)
+    assert set(skipped.values()) == {1}
+    assert not [event for event in again if event.record]
+
+
+class Killed(Exception):
+    pass
+
+
+def test_a_run_that_ends_between_goes_on_with_what_is_left(
+    archive: Path,
+    scheduler: str,
+    undisturbed: tuple[Path, list[Event]],
+    tmp_path: Path,
+) -> None:
+    settings = asked(archive, tmp_path / "out", scheduler)
+
+    def kill(event: Event) -> None:
+        if event.phase == "publish":
+            raise Killed
+
+    with pytest.raises(Killed):
+        execute(make_plan(settings), kill)
+    done = records(settings.out)
+    events = told(settings)
+    assert {name: done[name] for name in records(settings.out) if name in done} == done
+    made = [event.record.unit for event in events if event.record]
+    assert not {name.rsplit(".", 2)[0] for name in done} & {*made}
+    whole, _ = undisturbed
+    assert sorted(records(settings.out)) == sorted(records(whole))
+    assert shards(settings.out) == shards(whole)
+
+
+def test_a_date_with_a_hole_is_published_with_it_and_made_anew_when_it_is_closed(
+    archive: Path, scheduler: str, tmp_path: Path, undisturbed: tuple[Path, list[Event]]
+) -> None:
+    settings = asked(archive, tmp_path / "out", scheduler, retries=0, max_failures=100)
+    plan = make_plan(settings)
+    second = plan.asked[1]
+    file = sorted((archive / "scenes").glob("*/B11.tif"))[1]
+    away = file.rename(file.with_suffix(".away"))
+    try:
+        execute(plan)
+    finally:
+        away.rename(file)
+    plan = again_of(archive, settings.out, scheduler)
+    ledger = Ledger(plan.out / "ledger")
+    (picture,) = (unit for unit in plan.pictures() if plan.acquisition_id(unit) == second)
+    lost = Gaps(plan, ledger).below(picture)
+    assert lost == sorted(map(plan.name, plan.units([second]))), "all of its units"
+    assert ledger.states().done(plan.name(picture), plan.key(picture, lost))
+    _, outcome = run(settings)
+    assert not outcome.failed
+    assert outcome.counts["skipped"] == (DATES - 1) * len(lost)
+    whole, _ = undisturbed
+    assert shards(settings.out) == shards(whole)
+    named = {name for name in records(settings.out) if not name.startswith(second)}
+    assert named == {name for name in records(whole) if not name.startswith(second)}
