@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help setup demo test quick check docs audit lock notebooks bench clean
+.PHONY: help setup demo dist test quick check docs audit lock notebooks bench clean
 
 help:  ## this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
@@ -21,6 +21,20 @@ setup: $(READY)  ## a virtual environment with all that is needed
 demo: $(READY)  ## the whole road on synthetic scenes with known truth
 	rm -rf demo
 	$(BIN)/s2sharp demo demo
+
+# The wheel's environment sees the packages of $(VENV), which take minutes to install, by a .pth file. Paths in such a file
+# are searched, and .pth files that lie there are not read: so the clone itself, which is installed there by one, is not
+# seen, and what runs is what the wheel holds. From a folder of its own, since Python looks in the present one first.
+dist: $(READY)  ## sdist and wheel in dist/, checked, and the demo as who installs the wheel has it
+	rm -rf dist build
+	$(BIN)/python -m build --outdir dist .
+	$(BIN)/python -m twine check --strict dist/*
+	$(PYTHON) -m venv build/clean
+	$(BIN)/python -c 'import sys; print(*(p for p in sys.path if p.endswith("site-packages")), sep="\n")' \
+		> "$$(build/clean/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/tools.pth"
+	build/clean/bin/python -m pip install --quiet --no-deps --no-index dist/*.whl
+	cd build && clean/bin/python -c 'import s2sharp, s2sharp_core; assert all("build/clean" in m.__path__[0] for m in (s2sharp, s2sharp_core))'
+	cd build && clean/bin/s2sharp demo
 
 test: $(READY)  ## all tests but the notebooks
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --ignore tests/test_notebooks.py
@@ -66,4 +80,4 @@ bench: $(READY)  ## the figures in the README (needs the real scenes; some hours
 	$(BIN)/python -m tests.benchmarks.papers
 
 clean:  ## remove what was made here
-	rm -rf $(VENV) build demo site .mypy_cache .ruff_cache .pytest_cache *.egg-info
+	rm -rf $(VENV) build dist demo site .mypy_cache .ruff_cache .pytest_cache *.egg-info

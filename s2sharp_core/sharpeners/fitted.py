@@ -139,7 +139,7 @@ def fitted(
     fewest: int = 1,
     guard: bool = False,
     constants: Mapping[str, Any] = MappingProxyType({}),
-    **facts: str,
+    **facts: Any,
 ) -> Method:
     """A method that learns on the scene, and sharpens all coarse bands.
 
