@@ -37,6 +37,8 @@ __getattr__, __dir__, __all__ = face(
             "cloud_cover",
             "datatake",
             "epsg",
+            "level",
+            "level_in",
             "platform",
             "processed",
             "sensed",

@@ -20,6 +20,7 @@ __all__ = [
     "is_eopf",
     "is_local",
     "may_go_inside",
+    "on_disk",
     "parted",
     "public",
     "safe_name",
@@ -88,7 +89,7 @@ def check_href(href: str, catalog: str, *, private: bool = False) -> str:
         )
     scheme = _scheme(href)
     if href.isprintable() and href == href.strip():
-        path = unquote(urlsplit(href).path) if scheme == "file" else href
+        path = on_disk(href)
         local = scheme in ("", "file") and is_local(catalog) and Path(path).is_absolute()
         if local and path.isprintable() and not path.lower().lstrip("/").startswith("vsi"):
             return path
@@ -104,7 +105,15 @@ def absolute(href: str, base: str | None) -> str:
     """Where ``href`` leads from a document at ``base``; beside one on this machine, it is a path, whatever its letters."""
     if base is None or "://" in base or _scheme(href) or _scheme(base):
         return str(make_absolute_href(href, base))
-    return os.path.normpath(Path(base).parent / href)
+    path = os.path.normpath(Path(base).parent / href)
+    # Some write what a URL cannot hold with percent signs, others as it is: the disk knows.
+    meant = unquote(path)
+    return meant if meant != path and not os.path.lexists(path) and os.path.lexists(meant) else path
+
+
+def on_disk(href: str) -> str:
+    """The path that a file:// address means; any other address as it is."""
+    return unquote(urlsplit(href).path) if href[:5].lower() == "file:" else href
 
 
 def parted(href: str) -> tuple[str, str]:

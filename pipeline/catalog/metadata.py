@@ -25,6 +25,8 @@ __all__ = [
     "cloud_cover",
     "datatake",
     "epsg",
+    "level",
+    "level_in",
     "platform",
     "processed",
     "sensed",
@@ -41,6 +43,7 @@ _NAMING = (
 """Properties that may hold ESA's name of the datatake, the product or the granule."""
 
 _STRIPS = ("s2:datastrip_id", "eopf:datastrip_id", "sentinel:datastrip_id")
+_LEVELS = ("s2:product_type", "product:type", "processing:level")
 _BASELINES = ("s2:processing_baseline", "eopf:baseline", "sentinel:processing_baseline")
 _MGRS = tuple(
     tuple(f"{archive}:{name}" for name in ("utm_zone", "latitude_band", "grid_square"))
@@ -49,7 +52,7 @@ _MGRS = tuple(
 _MADE = ("s2:generation_time", "processing:datetime")
 
 PROPERTIES: dict[str, type] = {
-    **dict.fromkeys((*_NAMING, *_STRIPS, *_MADE, "title", "platform"), str),
+    **dict.fromkeys((*_NAMING, *_STRIPS, *_MADE, *_LEVELS, "title", "platform"), str),
     **dict.fromkeys(("grid:code", "s2:mgrs_tile"), str),
     **dict.fromkeys((*(name for names in _MGRS for name in names), "odc:region_code"), str),
     **dict.fromkeys((*_BASELINES, "processing:version"), str),
@@ -70,6 +73,7 @@ FACTS: dict[str, type] = {
 _EPSG = re.compile(r"(?:(?:URN:OGC:DEF:CRS:)?EPSG:(?:[\d.]*:)?)?(\d{1,9})(?:\.0+)?")
 _TIME = r"\d{8}T\d{6}"
 _DATATAKE = re.compile(r"(?<![A-Z0-9])G?(S2[A-Z])_(?:MSIL\d[A-Z]_)?(\d{8}T\d{6})_")
+_LEVEL = re.compile(r"(?:MSI|L)([12][AC])(?![A-Z0-9])", re.IGNORECASE)
 _TILE = r"T?(\d{1,2})([C-HJ-NP-X][A-HJ-NP-Z]{2})"
 
 
@@ -168,6 +172,18 @@ def _moment(value: Any) -> str | None:
         return None
     when = when.astimezone(UTC) if when.tzinfo else when
     return f"{when:%Y%m%dT%H%M%S}"
+
+
+def level(item: pystac.Item) -> str | None:
+    """The processing level, ``"L1C"`` or ``"L2A"``, from what is said of the product, else from a name; None if not said."""
+    said = (as_text(item.properties.get(key)) for key in _LEVELS)
+    return next(filter(None, map(level_in, (*said, *_texts(item)))), None)
+
+
+def level_in(text: str) -> str | None:
+    """The processing level that a name tells, as in "S2MSI2A" and "sentinel-2-l1c"; None if it tells none."""
+    found = _LEVEL.search(text)
+    return f"L{found[1].upper()}" if found else None
 
 
 def sensed(item: pystac.Item) -> datetime:

@@ -12,7 +12,7 @@ import pystac
 from s2sharp_core.bands import MEASURED, native_gsd
 from s2sharp_core.errors import S2SharpError
 
-from .addresses import absolute, parted, unsigned
+from .addresses import absolute, on_disk, parted, unsigned
 from .groups import arrays
 from .metadata import as_number
 from .reflectance import radiometry
@@ -144,7 +144,7 @@ def address(asset: pystac.Asset) -> str:
     """Where the item says that a file is, signed perhaps; empty where it does not say."""
     # pystac takes its time to tell that an address is absolute.
     if not asset.href or "://" in asset.href:
-        return asset.href
+        return on_disk(asset.href)
     home = asset.owner.get_self_href() if asset.owner else None
     return absolute(asset.href, home) if home else asset.href
 

@@ -1,6 +1,8 @@
 """Search, and decide on everything that a run will do; or take up the run that a folder holds."""
 
 import hashlib
+import warnings
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -137,6 +139,14 @@ def find_items(config: RunConfig, reads: tuple[str, ...], margin: int, before: b
     )
     new = [a for a in every if any(scene.id in seen for scene in a.scenes)]
     clear = [a for a in new if a.cloud is None or a.cloud <= config.max_cloud]
+    levels = Counter(a.level for a in clear if a.level)
+    if len(levels) > 1:
+        told = " and ".join(f"{count} of {level}" for level, count in sorted(levels.items()))
+        warnings.warn(
+            f"What was found is of two levels, {told}, whose reflectance is not the same thing: at the top of the "
+            "atmosphere, and of the ground. Choose a --collection of one level, if there is one.",
+            stacklevel=2,
+        )
     shapes = {epsg: area_shape(config, epsg) for epsg in {a.epsg for a in clear}}
     return _Found(
         items=frozen_items,

@@ -16,7 +16,7 @@ from s2sharp_core.bands import MEASURED, native_gsd
 
 from ..catalog.addresses import bucket_of, public, unsigned
 from ..catalog.keys import session
-from ..catalog.metadata import as_number
+from ..catalog.metadata import as_number, level, level_in
 from ..catalog.products import are_products
 from ..catalog.search import search
 from ..catalog.sources import Offer, Source, offers, sources
@@ -31,8 +31,6 @@ __all__ = ["Offering", "Outlook", "collections_of", "look_at"]
 COLLECTIONS = ("sentinel-2-c1-l2a", "sentinel-2-l2a", "sentinel-2-l1c")
 """Names that archives give to Sentinel-2."""
 
-_LEVEL = re.compile(r"(?:MSI|L)([12][AC])(?![A-Z0-9])", re.IGNORECASE)
-_SAYS_LEVEL = ("s2:product_type", "product:type", "s2:product_uri", "processing:level")
 _RESOLUTION = re.compile(r".+_[126]0m")
 
 
@@ -149,7 +147,7 @@ def _outlook(config: RunConfig, collection: str, items: list[pystac.Item]) -> Ou
         tuple(item.id for item in items),
         tuple(dict.fromkeys(_naming(band, offer.key) for _, band, offer in files)),
         tuple(places),
-        tuple(sorted({level for item in items if (level := _level(item, collection))})),
+        tuple(sorted({found for item in items if (found := level(item) or level_in(collection))})),
         bands,
         sum(size for size, _ in sizes) // max(1, len(items)),
         bool(sizes) and all(told for _, told in sizes),
@@ -217,12 +215,6 @@ def _naming(band: str, key: str) -> str:
     if _RESOLUTION.fullmatch(bare):
         return "names with a resolution (B05_20m)"
     return "common names (rededge1)" if bare.isidentifier() else f"others ({key})"
-
-
-def _level(item: pystac.Item, collection: str) -> str | None:
-    said = [str(item.properties.get(name, "")) for name in _SAYS_LEVEL]
-    found = (_LEVEL.search(text) for text in (*said, item.id, collection))
-    return next((f"L{one[1].upper()}" for one in found if one), None)
 
 
 def _size(band: str, offer: Offer) -> tuple[int, bool]:

@@ -50,6 +50,11 @@ class Acquisition:
     scenes: tuple[Scene, ...]
     items: tuple[str, ...] = ()
 
+    @property
+    def level(self) -> str | None:
+        """The processing level, "L1C" or "L2A", that a scene states; None if none does."""
+        return next((scene.level for scene in self.scenes if scene.level), None)
+
     @cached_property
     def box(self) -> Box:
         return reduce(or_, (scene.box for scene in self.scenes))
@@ -162,8 +167,8 @@ def group(
 def join(found: Iterable[Found]) -> tuple[list[Acquisition], list[Choice]]:
     """Acquisitions in order of time and EPSG code, and what was chosen on the way.
 
-    Of a tile and data strip only the newest item counts: that of the newest processing baseline, of two the one
-    that was processed later. A tile that a datatake's strips share comes as an item of each; they are joined. An item
+    Of a datatake in two levels Level-2A counts. Of a tile and data strip only the newest item counts: that of the
+    newest processing baseline, of two the one that was processed later. A tile that a datatake's strips share comes as an item of each; they are joined. An item
     that tells no datatake belongs to the pass of its platform that was under way.
     """
     takes: dict[tuple[str, int], list[Found]] = {}
@@ -225,11 +230,11 @@ def _passes(takes: Iterable[str]) -> dict[str, str]:
 
 def _chosen(members: list[Found]) -> tuple[tuple[Scene, ...], list[Choice]]:
     """The scenes that count, by tile, and of one tile the newest first; and what became of the others."""
+    members, choices = _of_one_level(members)
     tiles: dict[str, list[Found]] = {}
     for one in members:
         tiles.setdefault(one.scene.tile, []).append(one)
     scenes: list[Scene] = []
-    choices = []
     for tile in sorted(tiles):
         kept: list[Found] = []
         for one in sorted(tiles[tile], key=_age, reverse=True):
@@ -243,6 +248,16 @@ def _chosen(members: list[Found]) -> tuple[tuple[Scene, ...], list[Choice]]:
             choices += [Choice(one.scene.id, "joined", why) for one in kept]
         scenes += [one.scene for one in kept]
     return tuple(scenes), choices
+
+
+def _of_one_level(members: list[Found]) -> tuple[list[Found], list[Choice]]:
+    """Those of Level-2A where there are any, without those of Level-1C: what the air adds makes no picture of the ground."""
+    surface = next((one for one in members if one.scene.level == "L2A"), None)
+    if surface is None:
+        return members, []
+    kept = [one for one in members if one.scene.level != "L1C"]
+    why = f"of Level-1C, where {surface.scene.id} has Level-2A"
+    return kept, [Choice(one.scene.id, "replaced", why) for one in members if one not in kept]
 
 
 def _age(one: Found) -> tuple[tuple[int, int], str, str, str]:

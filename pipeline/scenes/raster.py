@@ -11,7 +11,7 @@ from typing import Protocol, TypeVar
 
 import numpy as np
 import rasterio
-from rasterio.enums import MaskFlags
+from rasterio.enums import ColorInterp, MaskFlags
 from rasterio.errors import RasterioError
 from rasterio.windows import Window
 
@@ -189,6 +189,7 @@ def _opened(source: Source, item: str, href: str, kept: Kept | None) -> Iterator
                 _check_regular(source, item, href)
                 dataset = rasterio.open(_unzipped(href), driver=_driver(href, env.drivers()))
             stack.callback(dataset.close)
+            _check_one_band(dataset, source, item, href)
             _check_block(dataset, source, item, href)
             with _mask_beside(href, dataset.shape) as beside:
                 if beside is not None:
@@ -209,6 +210,13 @@ def _check_regular(source: Source, item: str, href: str) -> None:
     with suppress(OSError):  # GDAL will tell
         if not stat.S_ISREG(Path(href.partition("!/")[0]).stat().st_mode):
             raise _unreadable(source, item, href, "it is no regular file")
+
+
+def _check_one_band(dataset: rasterio.DatasetReader, source: Source, item: str, href: str) -> None:
+    """Refuse a file of many bands: nothing says which of them is meant. A mask that comes as a band is none."""
+    masks = sum(interpretation == ColorInterp.alpha for interpretation in dataset.colorinterp)
+    if dataset.count - masks != 1:
+        raise _unreadable(source, item, href, f"it holds {dataset.count} bands, not one")
 
 
 def _check_block(dataset: rasterio.DatasetReader, source: Source, item: str, href: str) -> None:

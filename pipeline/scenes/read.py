@@ -86,9 +86,14 @@ def _check_place(scene: "Scene", source: Source, epsg: int, file: Raster) -> Non
 
 
 def _check_numbers(scene: "Scene", source: Source, file: Raster) -> None:
-    """Refuse what is neither DN nor, in a Zarr, reflectance that was made of the DN that the item speaks of."""
-    expected = "DN below zero, or unsigned ones" if source.signed else "unsigned DN"
-    if file.dtype in {"uint8", "uint16"} or (source.signed and file.dtype == "int16"):
+    """Refuse what is neither DN nor, in a Zarr, reflectance that was made of the DN that the item speaks of.
+
+    Classes alone fit into eight bits: reflectance in eight is a picture, stretched for the eye.
+    """
+    expected = "DN below zero, or unsigned ones" if source.signed else "unsigned DN of 16 bits"
+    if file.dtype == "uint16" or file.dtype == ("uint8" if source.band == "SCL" else ""):
+        return
+    if source.signed and file.dtype == "int16":
         return
     found, remedy = file.dtype, "Use the archive's own files, not ones converted to reflectance."
     if file.packing is not None:

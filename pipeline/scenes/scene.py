@@ -20,7 +20,16 @@ from s2sharp_core.lattice import Box, Lattice
 from ..catalog.access import FREE, Access
 from ..catalog.addresses import is_array, unsigned
 from ..catalog.antimeridian import unwrap
-from ..catalog.metadata import baseline, bounds, cloud_cover, platform, processed, sensed, tile
+from ..catalog.metadata import (
+    baseline,
+    bounds,
+    cloud_cover,
+    level,
+    platform,
+    processed,
+    sensed,
+    tile,
+)
 from ..catalog.sources import Source, grids, sources
 from ..catalog.ways import keyed
 
@@ -46,7 +55,7 @@ class Scene:
     """What is needed of one item: its files, where it lies, what it is.
 
     ``href`` is the item's own, for links; ``cloud`` in per cent, None when unknown; ``processed``: when ESA made the
-    product, as far as it is told. ``footprint``: (row, column) of the corners of the convex outline of its data, in
+    product, and ``level`` ("L1C", "L2A"), as far as they are told. ``footprint``: (row, column) of the corners of the convex outline of its data, in
     cells; None where that is all of ``box``, or not known. ``number``: what the layer ``source`` calls it within its
     acquisition, from 1.
     """
@@ -64,6 +73,7 @@ class Scene:
     scl: Source | None
     href: str | None
     number: int = 0
+    level: str | None = None
 
     @property
     def digest(self) -> str:
@@ -150,6 +160,7 @@ def scene_of(
         sources=tuple(found.values()),
         scl=scl,
         href=home,
+        level=level(item),
     )
 
 

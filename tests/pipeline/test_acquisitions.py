@@ -3,10 +3,12 @@
 import itertools
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from urllib.parse import quote
 
 import numpy as np
 import pystac
 import pytest
+from s2sharp.catalog.sources import address
 from s2sharp.scenes.acquisition import Acquisition, group
 from s2sharp.scenes.read import Files
 from s2sharp.scenes.scene import Refusal
@@ -113,6 +115,44 @@ def test_what_a_newer_item_replaces_is_told(item):
         assert [scene.id for scene in acquisition.scenes] == [new.id]
         assert [(choice.item, choice.what) for choice in choices] == [(old.id, "replaced")]
         assert choices[0].why == f"processing baseline 05.09, where {new.id} has 05.11"
+
+
+def test_of_two_levels_of_a_datatake_the_ground_counts(tmp_path):
+    """Whatever is newer, and although a tile has the other level alone: that one is missing then, and told."""
+    left, right = scenes(tmp_path, noise(BOX, *BANDS), BOX, LEFT, RIGHT)
+    name = "S2A_MSIL{}_20240601T101031_N0511_R022_T{}_20240601T{}"
+    ground = variant(left, "ground", s2__product_uri=name.format("2A", "33UAA", "120000"))
+    above = variant(left, "above", s2__product_type="S2MSI1C", s2__processing_baseline="05.12")
+    alone = variant(right, name.format("1C", "33UAB", "120000"))
+    for order in ([ground, above, alone], [alone, above, ground]):
+        (acquisition,), refused, choices = group(order, BANDS, HERE)
+        assert not refused
+        assert [(scene.id, scene.level) for scene in acquisition.scenes] == [("ground", "L2A")]
+        assert {(choice.item, choice.why) for choice in choices} == {
+            (item.id, "of Level-1C, where ground has Level-2A") for item in (above, alone)
+        }
+    (acquisition,), _, choices = group([above, alone], BANDS, HERE)
+    assert (len(acquisition.scenes), acquisition.level, choices) == (2, "L1C", [])
+
+
+def test_a_path_may_be_written_as_an_address(tmp_path, item):
+    """With percent signs for what an address cannot hold, or not; a name that has percent signs is meant as it is."""
+    expected = join([item])
+    folder = tmp_path / "a b#1?é%20"
+    folder.mkdir()
+    item.set_self_href(str(tmp_path / "item.json"))
+    for asset in item.assets.values():
+        file = Path(asset.href).rename(folder / f"{Path(asset.href).stem}.TIF")
+        for said in (
+            file.as_uri(),
+            quote(f"./{folder.name}/{file.name}"),
+            str(file),
+            f"{folder.name}/{file.name}",
+        ):
+            asset.href = said
+            assert address(asset) == str(file)
+    assert join([item]).box == expected.box
+    Files(join([item])).mosaic("B02", BOX)
 
 
 STRIP = "S2A_OPER_MSI_L2A_DS_{}_S20240601T{}_N05.11"

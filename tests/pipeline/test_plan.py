@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from s2sharp.demo.synthetic import write_catalogue
 from s2sharp.planning.config import RunConfig
 from s2sharp.planning.frozen import freeze
 from s2sharp.planning.make import make_plan
@@ -16,6 +17,8 @@ from s2sharp_core.networks import ResidualNet
 from s2sharp_core.weights import save_net
 from s2sharp_core.weights.files import weights_file
 
+from ..core.scenes import box_at
+from .pictures import WHEN, noise, scenes
 from .runs import config
 
 
@@ -130,3 +133,17 @@ def test_other_weights_under_the_same_name_are_another_run(archive: Path, tmp_pa
     with pytest.raises(S2SharpError, match=r"weights, by their digest: \w{12} → \w{12}") as caught:
         resume(settings)
     assert caught.value.kind == "other-run"
+
+
+def test_dates_of_two_levels_are_told(tmp_path: Path) -> None:
+    box = box_at(6, 6)
+    picture = noise(box, "B02", "B05", "B01")
+    ground = scenes(tmp_path / "a", picture, box)
+    above = scenes(tmp_path / "b", picture, box, when=WHEN.replace(month=7))
+    above[0].properties["s2:product_type"] = "S2MSI1C"
+    write_catalogue(tmp_path / "archive", [*ground, *above])
+    with pytest.warns(UserWarning, match="of two levels, 1 of L1C and 1 of L2A"):
+        plan = make_plan(
+            config(tmp_path / "archive", tmp_path / "out", bands=("B02", "B05", "B01"))
+        )
+    assert len(plan.acquisitions) == 2

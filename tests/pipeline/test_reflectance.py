@@ -128,8 +128,34 @@ def test_signed_files_are_not_taken_where_the_item_does_not_speak_of_them(tmp_pa
     with rasterio.open(file, "w", **about) as out:
         out.write(np.full(box.pixels(10), 2500, dtype=np.int16), 1)
     acquisition = join([item])
-    with pytest.raises(S2SharpError, match="int16, not unsigned DN"):
+    with pytest.raises(S2SharpError, match="int16, not unsigned DN of 16 bits"):
         Files(acquisition).mosaic("B02", box)
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        ({"count": 3}, "holds 3 bands, not one"),
+        ({"count": 2}, "holds 2 bands, not one"),
+        ({"dtype": "uint8"}, "uint8, not unsigned DN of 16 bits"),
+        ({"dtype": "uint32"}, "uint32, not unsigned DN of 16 bits"),
+        ({"dtype": "float32"}, "float32, not unsigned DN of 16 bits"),
+    ],
+)
+def test_a_file_that_is_no_band_of_reflectance_is_not_taken_for_one(tmp_path, change, why):
+    """As a stack of bands, a picture for the eye or a product of somebody's are."""
+    import rasterio
+
+    box = box_at(4, 4)
+    (item,) = scenes(tmp_path, {"B02": np.full(box.pixels(10), 250, dtype=np.uint16)}, box)
+    file = item.assets["B02"].href
+    with rasterio.open(file) as old:
+        about = {**old.profile, "driver": "GTiff", **change}
+    with rasterio.open(file, "w", **about) as out:
+        for band in range(1, out.count + 1):
+            out.write(np.full(box.pixels(10), 250, dtype=about["dtype"]), band)
+    with pytest.raises(S2SharpError, match=why):
+        Files(join([item])).mosaic("B02", box)
 
 
 def test_every_archive_that_is_known_is_plausible():
