@@ -43,16 +43,17 @@ class Following:
     def dealt(self, found: Iterator[Standing[Unit]]) -> Iterator[Standing[Unit]]:
         """Pass the units of the full resolution on, and count those of each acquisition: its last is passed on counted."""
         for whose, some in groupby(found, lambda x: self._plan.acquisition_id(x.of)):
-            last = next(some)
             # Of the others, no more is made than what is to be repaired.
-            if whose in self._asked:
-                self._open[whose] = 1
+            counted = whose in self._asked
+            if counted:
+                self._open[whose] = 0
+            held: list[Standing[Unit]] = []
             for one in some:
-                if whose in self._open:
+                if counted:
                     self._open[whose] += 1
-                yield last
-                last = one
-            yield last
+                yield from held
+                held = [one]
+            yield from held
 
     def then(self, job: Job) -> list[Step]:
         """Return the jobs that may begin now that ``job`` is done with."""
