@@ -32,16 +32,30 @@ def clean(
     out: Annotated[str, typer.Argument(help="The folder or URL of a run or a mosaic.")],
     *,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only list it.")] = False,
+    keep: Annotated[
+        str | None,
+        typer.Option(
+            metavar="DATES|PERIOD",
+            help="Keep only the newest dates of a cube, so many (24) or those of a period up to the newest (90d, 12w, 6m, P1Y); "
+            "remove the others for good.",
+            show_default=False,
+        ),
+    ] = None,
 ) -> None:
     """Remove what a run or a mosaic left behind and nobody needs, and nothing else: the stage, drafts of killed
     writers, records of failures that have been made good.
 
     The cube or mosaic, COGs, measured sensors, fitted weights and the ledger stay: the same command continues from them.
+
+    With `--keep`, older dates go, too: from the cube, its COGs, pictures, catalogue and ledger. Runs leave them out from then
+    on, and say so.
+
+    Example: `s2sharp clean OUT --keep P1Y --dry-run`
     """
     from .inspect import clean_up
 
     with told():
-        clean_up(place(out), dry_run=dry_run)
+        clean_up(place(out), dry_run=dry_run, keep=keep)
 
 
 def verify(

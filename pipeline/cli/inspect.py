@@ -10,10 +10,15 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
+from s2sharp_core import S2SharpError
+
 from ..engine.lease import Holder, Lease
 from ..engine.progress import Progress, at_work
-from ..execution.clean import clean, leftovers
+from ..execution.clean import REMOVED, clean, leftovers
+from ..execution.retention import dates, removing, take_out
 from ..execution.status import status_of
+from ..planning.frozen import read_plan
+from ..planning.plan import Plan
 from ..planning.queries import Query
 from ..storage.location import Location
 from ..ui.terminal import PARTIAL, console, problems, size_text
@@ -109,11 +114,15 @@ def say_owed(queries: tuple[Query, ...]) -> None:
         )
 
 
-def clean_up(out: Location, *, dry_run: bool) -> None:
-    """Remove leftovers, each told."""
+def clean_up(out: Location, *, dry_run: bool, keep: str | None = None) -> None:
+    """Remove leftovers, each told, and of a run all dates but those to ``keep``."""
     leftovers(out)  # a folder that holds no run gets no lease
     with Lease.taken(out) as lease:
-        found = leftovers(out)
+        plan = _kept(out, keep) if keep else None
+        found = leftovers(out, plan)
+        if not dry_run and any(leftover.why == REMOVED for leftover in found):
+            lease.check()
+            take_out(plan or read_plan(out))
         kinds = Counter(leftover.why for leftover in found)
         sizes = {why: sum(x.size for x in found if x.why == why) for why in kinds}
         lease.check()
@@ -125,6 +134,26 @@ def clean_up(out: Location, *, dry_run: bool) -> None:
         )
     if not found:
         console.print("Nothing is left over.")
+
+
+def _kept(out: Location, keep: str) -> Plan:
+    """The plan of a run without what goes, told before anything does."""
+    if not (out / "run.json").exists():
+        raise S2SharpError(
+            "bad-config",
+            f"{out} holds a mosaic, which has no dates to --keep.",
+            "Clean the folder of the run that it was made from, and make the mosaic anew in another --to.",
+        )
+    before = read_plan(out)
+    plan = removing(before, keep)
+    gone = dates(plan, set(plan.removed) - set(before.removed))
+    stay = dates(
+        plan, (name for layout in plan.layouts for name in layout.ids if name not in plan.removed)
+    )
+    console.print(f"{len(stay)} dates stay, {stay[0]} to {stay[-1]}; {len(gone)} go.")
+    if gone:
+        console.print(f"Go: {' '.join(map(str, gone))}")
+    return plan
 
 
 def verify_folder(out: Location, share: float) -> None:

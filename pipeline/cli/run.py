@@ -62,7 +62,7 @@ def carry_out(config: RunConfig) -> Plan:
             f"[yellow]warning:[/] {escape(text)}" + (f" ({count} units)" if count > 1 else "")
         )
     _report(plan, cost, outcome)
-    pictures = [picture_path(plan.out, a) for a in plan.acquisitions]
+    pictures = [picture_path(plan.out, a) for a in plan.present]
     _show_results(plan, [p for p in pictures if p.exists()], outcome.snapshot)
     if outcome.stopped:
         problems.print(

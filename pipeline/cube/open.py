@@ -129,9 +129,25 @@ def open_cube(
     wanted = tuple(MEASURED) if bands is None else tuple(bands)
     errors = [name for name in error_layers(COARSE) if name.removesuffix(ERROR90) in wanted]
     raw = read_group(root, opened, name, (*MEASURED, *LAYERS, *TRUST_LAYERS, *errors))
+    raw = _present(raw)
     raw = _chosen(raw, wanted if bands is not None else None, time)
     pixel = 60.0 if native else 10.0 * 2**level
     return crop(raw, bbox, CRS.from_epsg(int(code)), pixel)
+
+
+def _present(raw: xr.Dataset) -> xr.Dataset:
+    """All but the places in time that are empty, since what was there has been removed."""
+    removed = raw.attrs["s2sharp"].get("removed", ())
+    if not removed:
+        return raw
+    kept = np.setdiff1d(np.arange(raw.sizes["time"]), removed)
+    if not kept.size:
+        raise S2SharpError(
+            "outside",
+            f"All {len(removed)} dates of this part of the cube have been removed.",
+            "Choose another EPSG code.",
+        )
+    return raw.isel(time=kept)
 
 
 def _chosen(

@@ -29,6 +29,7 @@ def publish_catalog(plan: Plan) -> Location:
         _item(plan, layout, time, acquisition)
         for layout in plan.layouts
         for time, acquisition in enumerate(plan.of(layout.epsg))
+        if acquisition.id not in plan.removed
     ]
     return write_collection(plan.out, items, "Sentinel-2 with all bands at 10 m, made by s2sharp.")
 

@@ -1,14 +1,16 @@
 """What a run leaves behind that nobody needs: found by name, and nothing else is touched."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
-from ..cube.keys import chunk_name
+from ..cube.keys import KEYS, chunk_index, chunk_name
 from ..engine.ledger import FINAL, Ledger
 from ..planning.frozen import read_plan
+from ..planning.plan import Plan
 from ..storage.files import files, remove, remove_empty
 from ..storage.location import Location
 
-__all__ = ["Leftover", "clean", "leftovers"]
+__all__ = ["REMOVED", "Leftover", "clean", "leftovers"]
 
 
 @dataclass(frozen=True)
@@ -20,8 +22,15 @@ class Leftover:
     size: int
 
 
-def leftovers(out: Location) -> list[Leftover]:
-    """What may go: the stage, drafts of killed writers, and records of failures that have been made good.
+REMOVED = "a file of a date that is kept no more"
+"""Why what :func:`~s2sharp.execution.retention.removing` chose goes."""
+
+
+def leftovers(out: Location, plan: Plan | None = None) -> list[Leftover]:
+    """What may go: the stage, drafts of killed writers, records of failures that have been made good, and all of dates that
+    were removed.
+
+    ``plan``: that of the run, where it is not the one in ``out``.
 
     Sensors that were measured and weights that were fitted stay: a run that is continued needs them, and the cube names them.
 
@@ -36,7 +45,7 @@ def leftovers(out: Location) -> list[Leftover]:
 
         MosaicPlan.read(out)
     else:
-        read_plan(out)
+        plan = plan or read_plan(out)
     there = files(out)
     ledger = Ledger(out / "ledger")
     done = set(ledger.states().units(*FINAL))
@@ -45,19 +54,46 @@ def leftovers(out: Location) -> list[Leftover]:
         for name in ledger.names()
         if name.endswith(".failed") and name.rsplit(".", 2)[0] in done
     }
-    moves = _moves(out)
+    # How often each group of the cube was moved; a mosaic is not.
+    moves = {layout.group: layout.moves for layout in plan.layouts} if plan else {}
+    removed = _of_removed(plan) if plan and plan.removed else lambda _: False
     return [
         Leftover(name, why, size)
         for name, size in there.items()
-        if (why := _why(name, good, moves))
+        if (why := REMOVED if removed(name) else _why(name, good, moves))
     ]
 
 
-def _moves(out: Location) -> dict[str, int]:
-    """How often each group of the cube was moved; none where there is no cube."""
-    if not (out / "run.json").exists():
-        return {}
-    return {layout.group: layout.moves for layout in read_plan(out).layouts}
+def _of_removed(plan: Plan) -> Callable[[str], bool]:
+    """Whether a file of a run belongs to a date that was removed: its shards, records, COGs, pictures, and what tells of it."""
+    gone = frozenset(plan.removed)
+    places = {
+        layout.group: {i for i, name in enumerate(layout.ids) if name in gone}
+        for layout in plan.layouts
+    }
+
+    def belongs(name: str) -> bool:
+        top, _, rest = name.partition("/")
+        whose, _, inner = rest.partition("/")
+        if top == "cube.zarr":
+            return any(index in places.get(whose, ()) for index in _times(inner))
+        if top in ("acquisitions", "pictures"):
+            stem = rest.rpartition(".")[0]
+            return stem in gone or stem.removesuffix("-small") in gone
+        if top == "stac":
+            return whose == "items" and inner.removesuffix(".json") in gone
+        return top in ("cogs", "ledger") and whose in gone and bool(inner)
+
+    return belongs
+
+
+def _times(path: str) -> list[int]:
+    """Index in time of a file below a group of a cube, however often the group was moved; empty for what is no shard."""
+    parts = path.split("/")
+    # Of the array's folder and the chunk's name, the latter has one to four parts.
+    names = ("/".join(parts[-count:]) for count in range(1, min(4, len(parts) - 1) + 1))
+    found = (chunk_index(moves, name) for name in names for moves in range(KEYS))
+    return [index[0] for index in found if index is not None and len(index) == 3]
 
 
 _OURS = {
@@ -112,6 +148,7 @@ def _outdated(name: str, moves: dict[str, int]) -> bool:
 
 def clean(out: Location, found: list[Leftover]) -> None:
     """Remove them, and the folders that become empty by it."""
-    for leftover in found:
+    # Records before what they vouch for: of a clean that is killed, nothing is left that says it is done and is not.
+    for leftover in sorted(found, key=lambda x: not x.name.startswith("ledger/")):
         remove(out / leftover.name)
     remove_empty(out)

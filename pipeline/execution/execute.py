@@ -112,7 +112,7 @@ def _keep_snapshot(plan: Plan, outcome: RunOutcome) -> None:
     if not plan.config.history or outcome.failed:
         return
     config = plan.config
-    what = f"{len(plan.acquisitions)} acquisitions of {config.collection}, {config.datetime}"
+    what = f"{len(plan.present)} acquisitions of {config.collection}, {config.datetime}"
     try:
         outcome.snapshot = commit(plan.out, f"{what}, by {config.method}, s2sharp {plan.software}")
     except S2SharpError as error:

@@ -104,6 +104,7 @@ def read_cube(out: Location) -> Cube:
             _source(acquisition, epsg, time)
             for epsg, made in facts.items()
             for time, acquisition in enumerate(made["acquisitions"])
+            if time not in made.get("removed", ())
         ]
     except store_errors(KeyError, TypeError, ValueError) as error:
         raise S2SharpError(

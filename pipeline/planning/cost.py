@@ -87,8 +87,8 @@ def estimate(plan: Plan) -> Estimate:
     if plan.config.publish:
         busy += written / _PUBLISH / min(len(plan.config.bands), threads)
     return Estimate(
-        acquisitions=len(plan.acquisitions),
-        scenes=sum(len(a.scenes) for a in plan.acquisitions),
+        acquisitions=len(plan.present),
+        scenes=sum(len(a.scenes) for a in plan.present),
         exact=share == 1,
         units=every,
         todo=todo,

@@ -15,9 +15,8 @@ def plan_facts(plan: Plan, cost: Estimate) -> list[tuple[str, str]]:
     facts = [("Acquisitions", found)]
     for layout in plan.layouts:
         height, width = layout.area.pixels(10)
-        cube = (
-            f"{len(layout.times)} × {height} × {width} px of 10 m, shards of {layout.shard * 6} px"
-        )
+        times = len(set(layout.ids).difference(plan.removed))
+        cube = f"{times} × {height} × {width} px of 10 m, shards of {layout.shard * 6} px"
         facts.append((f"EPSG:{layout.epsg}", cube))
     how = f"{plan.config.method} → {' '.join(plan.config.bands)}"
     facts.append(("Method", how + (f", in {plan.precision}" if plan.precision else "")))
@@ -57,6 +56,8 @@ def _sensor(plan: Plan, cost: Estimate) -> str:
 
 def _left_out(plan: Plan) -> str:
     out = []
+    if plan.removed:
+        out.append(f"{len(plan.removed)} stay out, since `clean --keep` removed them")
     if plan.cloudy:
         out.append(f"{len(plan.cloudy)} left out as cloudier than {plan.config.max_cloud:g} %")
     if plan.refused:

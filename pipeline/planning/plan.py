@@ -55,7 +55,8 @@ class Plan(Frozen):
     ``learns``: whether the method is fitted to each datatake first; ``measures``: whether the sensor of each is
     measured before that; ``sensors``: those that a file gave, by datatake, or for all under "";
     ``grown``: whether the area has changed since the cube was begun; ``repairs``: names of units that are to be made anew,
-    whoever asked for them;
+    whoever asked for them; ``removed``: ids of acquisitions that were taken out of the cube again, and stay out: their
+    places in time are kept, and empty;
     ``offsets``: of items whose pixels were looked at (``--trust-offset pixels``), what they speak for; ``turns``: how often
     that option was changed since the cube was begun;
     ``numbers``: of acquisitions that changed since, the ids of their items by number; ``asked``: the ids of the acquisitions that the latest query found, which alone are worked on.
@@ -97,6 +98,7 @@ class Plan(Frozen):
     staged: bool
     grown: bool = False
     repairs: tuple[str, ...] = ()
+    removed: tuple[str, ...] = ()
 
     @property
     def out(self) -> Location:
@@ -125,6 +127,11 @@ class Plan(Frozen):
     def of(self, epsg: int) -> list[Acquisition]:
         """The acquisitions of one code, in the order of the cube's times; the client's."""
         return [self._by_id[name] for name in self.layout(epsg).ids]
+
+    @property
+    def present(self) -> tuple[Acquisition, ...]:
+        """The acquisitions but for those that were removed; the client's."""
+        return tuple(a for a in self.acquisitions if a.id not in self.removed)
 
     @property
     def files(self) -> tuple[str, ...]:
@@ -285,7 +292,7 @@ class Plan(Frozen):
 
     def _asked(self, layout: Layout, *, every: bool = False) -> Iterator[tuple[int, Acquisition]]:
         """Yield the acquisitions to work on, or ``every`` one, with their places in time."""
-        wanted = frozenset(layout.ids if every else self.asked)
+        wanted = frozenset(layout.ids if every else self.asked).difference(self.removed)
         for time, name in enumerate(layout.ids):
             if name in wanted:
                 yield time, self._by_id[name]
@@ -294,7 +301,7 @@ class Plan(Frozen):
         """Yield units of a level that are to be made anew, and would not be worked on otherwise."""
         for name in sorted(self.repairs):
             whose = name.rpartition("/")[0]
-            if whose not in self.asked and (not ids or whose in ids):
+            if whose not in {*self.asked, *self.removed} and (not ids or whose in ids):
                 unit = self.unit(name)
                 if unit is not None and unit.level == level:
                     yield unit
@@ -381,7 +388,8 @@ class Plan(Frozen):
         return self.stage(acquisition) if self.staged else Files(acquisition)
 
     def facts(self, epsg: int) -> dict[str, Any]:
-        """What the cube says about how one of its groups was made."""
+        """What the cube says about how one of its groups was made; ``removed``: places in time that are empty."""
+        removed = [i for i, name in enumerate(self.layout(epsg).ids) if name in self.removed]
         return {
             "software": f"s2sharp {self.software}",
             "method": self.config.method,
@@ -392,6 +400,7 @@ class Plan(Frozen):
             "acquisitions": [
                 {"id": a.id, "datetime": a.datetime, "items": list(a.items)} for a in self.of(epsg)
             ],
+            **({"removed": removed} if removed else {}),
         }
 
 

@@ -116,7 +116,14 @@ def _extended(plan: Plan) -> Plan:
         every = found.every if found.cloudy else ()
         raise nothing_found(config, every, found.cloudy, found.refused)
     before = {a.id: a for a in plan.acquisitions}
-    asked = tuple(a.id for a in found.acquisitions)
+    asked = tuple(a.id for a in found.acquisitions if a.id not in plan.removed)
+    if not asked:
+        raise S2SharpError(
+            "nothing-found",
+            f"All {len(found.acquisitions)} acquisitions that were found have been removed from {config.out} by `s2sharp clean --keep`, "
+            "and stay out of it.",
+            "Choose another --datetime, or another --out to have them again.",
+        )
     acquisitions = tuple(
         numbered(a, before[a.id].items if a.id in before else ())
         for a in found.every

@@ -87,7 +87,7 @@ def gather(out: Location) -> Facts:
     for found in standings(plan, ledger):
         take(found)
     # What earlier queries asked for is in the cube, too. Of it, the ledger alone knows how much was wanted.
-    earlier = tuple(a.id for a in plan.acquisitions if a.id not in plan.asked)
+    earlier = tuple(a.id for a in plan.present if a.id not in plan.asked)
     before = plan.model_copy(update={"asked": earlier})
     if earlier:
         for found in units(before, ledger):

@@ -84,7 +84,7 @@ def _cards(
     units, total = facts.units, facts.units.total()
     yield f"{total - units['left'] - units['failed']:,} / {total:,}", "units done"
     yield f"{units['failed']:,}", "units failed"
-    yield f"{len(facts.plan.acquisitions):,}", "acquisitions"
+    yield f"{len(facts.plan.present):,}", "acquisitions"
     if times:
         area = 1e-4 * times.pixels * facts.recorded / max(1, len(facts.records))
         figure = f"{area:,.0f}" if area >= 100 else f"{area:.3g}"
@@ -137,7 +137,7 @@ def _small_maps(facts: Facts) -> Iterator[ShardMap]:
         count = Counter(state for _, state in facts.shards[name])
         return -count["failed"], -count["left"], name
 
-    known = {a.id: a for a in facts.plan.acquisitions}
+    known = {a.id: a for a in facts.plan.present}
     for name in sorted(facts.shards, key=trouble)[:_MAPS]:
         acquisition = known[name]
         title = f"{acquisition.datetime[:10]} · EPSG:{acquisition.epsg}"

@@ -79,7 +79,7 @@ def clearest(facts: Facts) -> list[Acquisition]:
     having = {
         name for name, some in facts.shards.items() if any(state == "ok" for _, state in some)
     }
-    known = [a for a in facts.plan.acquisitions if a.id in having]
+    known = [a for a in facts.plan.present if a.id in having]
     return sorted(known, key=lambda a: (100.0 if a.cloud is None else a.cloud, a.id))
 
 

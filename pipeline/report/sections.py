@@ -67,7 +67,7 @@ def acquisitions(facts: Facts) -> tuple[list[str], list[list[str]]]:
     """Head and rows: what each acquisition is made of, and how many of its units stand how."""
     states = [state for state in STATES if facts.units.get(state)]
     rows = []
-    every = sorted(facts.plan.acquisitions, key=lambda a: (a.datetime, a.epsg))
+    every = sorted(facts.plan.present, key=lambda a: (a.datetime, a.epsg))
     for acquisition in every[:LINES]:
         count = Counter(state for _, state in facts.shards.get(acquisition.id, ()))
         rows.append(

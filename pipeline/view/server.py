@@ -70,7 +70,7 @@ class _Run:
     def picture(self, acquisition: str, bands: tuple[str, ...]) -> Picture:
         """Bands by ESA name of an acquisition by its id: names of the plan, and no paths."""
         plan = self.plan
-        found = next((a for a in plan.acquisitions if a.id == acquisition), None)
+        found = next((a for a in plan.present if a.id == acquisition), None)
         if found is None or not set(bands) <= set(plan.config.bands) or not bands:
             raise HTTPException(404, "The cube has no such acquisition, or not these bands.")
         whole = cube_status(plan) != "writing"
@@ -164,7 +164,7 @@ def _layers(plan: Plan) -> dict[str, Any]:
     beyond 180 across the antimeridian; bands, one or three together.
     """
     takes: dict[str, list[dict[str, Any]]] = {}
-    for acquisition in sorted(plan.acquisitions, key=lambda a: a.datetime, reverse=True):
+    for acquisition in sorted(plan.present, key=lambda a: a.datetime, reverse=True):
         layout = plan.layout(acquisition.epsg)
         to_degrees = Transformer.from_crs(layout.epsg, 4326, always_xy=True)
         cells = layout.area & acquisition.box

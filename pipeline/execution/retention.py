@@ -1,0 +1,104 @@
+"""Dates that are kept no more: chosen, taken out of the plan and the cube's metadata, so that what is left of them may go."""
+
+import re
+from collections.abc import Iterable, Sequence
+from datetime import date, timedelta
+
+from pydantic import TypeAdapter, ValidationError
+
+from s2sharp_core import S2SharpError
+
+from ..cube.create import finish, lay_out
+from ..planning.frozen import read_plan
+from ..planning.items import with_acquisitions
+from ..planning.plan import Plan
+from .catalogue import publish_catalog
+from .status import cube_status
+
+__all__ = ["dates", "keeping", "removing", "take_out"]
+
+_DURATION = TypeAdapter(timedelta)
+
+
+def keeping(days: Sequence[date], keep: str) -> list[date]:
+    """Return those of some dates that are kept.
+
+    Parameters
+    ----------
+    days
+        Dates in UTC.
+    keep
+        How many of the newest; or a period up to the newest, which is in it: ISO 8601 ("P1Y", "P90D") or short ("90d",
+        "12w", "6m", "1y"). A month counts 30 days, a year 365.
+
+    Raises
+    ------
+    S2SharpError
+        ``bad-config``.
+    """
+    newest_first = sorted(set(days), reverse=True)
+    if re.fullmatch(r"[1-9]\d*", keep):
+        return sorted(newest_first[: int(keep)])
+    short = re.fullmatch(r"(\d+)([dwmy])", keep, flags=re.IGNORECASE)
+    try:
+        period = _DURATION.validate_python(f"P{short[1]}{short[2].upper()}" if short else keep)
+    except ValidationError:
+        period = timedelta()
+    if period < timedelta(days=1) or not (short or keep.upper().startswith("P")):
+        raise S2SharpError(
+            "bad-config",
+            f"--keep {keep!r} is neither a number of dates nor a period of a day or more.",
+            "Write 24 for the newest 24 dates, or 90d, 12w, 6m, 1y or P1Y for a period.",
+        )
+    return sorted(day for day in newest_first if newest_first[0] - day < period)
+
+
+def dates(plan: Plan, names: Iterable[str]) -> list[date]:
+    """Return the dates in UTC of acquisitions of a plan, each once, in order."""
+    wanted = frozenset(names)
+    return sorted(
+        {
+            date.fromisoformat(when[:10])
+            for layout in plan.layouts
+            for name, when in zip(layout.ids, layout.times, strict=True)
+            if name in wanted
+        }
+    )
+
+
+def removing(plan: Plan, keep: str) -> Plan:
+    """Return the plan without all dates but those to ``keep``; what was removed before stays so.
+
+    Raises
+    ------
+    S2SharpError
+        As :func:`keeping`.
+    """
+    there = [name for layout in plan.layouts for name in layout.ids if name not in plan.removed]
+    kept = frozenset(keeping(dates(plan, there), keep))
+    gone = [name for name in there if not kept.intersection(dates(plan, [name]))]
+    removed = (*plan.removed, *gone)
+    asked = tuple(name for name in plan.asked if name not in removed)
+    # Where the latest query has nothing left, the plan speaks of all that there is.
+    asked = asked or tuple(name for name in there if name not in gone)
+    repairs = tuple(name for name in plan.repairs if name.rpartition("/")[0] not in removed)
+    return plan.model_copy(update={"removed": removed, "asked": asked, "repairs": repairs})
+
+
+def take_out(plan: Plan) -> None:
+    """Write down what is removed: in the plan first, then in the cube, then in the catalogue. No file of a date goes yet.
+
+    Killed at any moment, it is done again by the next `clean` or run; who opens the cube afterwards sees none of the dates,
+    and who had opened it before sees no data there once their files are gone. The caller holds the run's lease.
+    """
+    out = plan.out
+    if plan.removed != read_plan(out).removed:
+        plan = plan.freeze()
+    status = cube_status(plan)
+    if status == "missing":
+        return
+    plan = with_acquisitions(plan)
+    lay_out(plan.store, plan.layouts, {x.group: plan.facts(x.epsg) for x in plan.layouts})
+    finish(plan.store, "complete" if status == "complete" else "partial")
+    if (out / "stac" / "collection.json").exists():
+        publish_catalog(plan)
