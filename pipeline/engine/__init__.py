@@ -12,7 +12,7 @@ __getattr__, __dir__, __all__ = face(
         "frozen": ["Frozen"],
         "lease": ["Holder", "Lease", "TERM", "holder"],
         "ledger": ["FINAL", "Ledger", "PASSING", "Record", "States"],
-        "phases": ["Engine", "Job", "Outcome", "Phase", "leased"],
+        "phases": ["Engine", "Job", "Outcome", "Phase", "Step", "leased"],
         "progress": ["Progress", "at_work"],
         "room": ["ALLOCATOR", "gpus", "memory_of", "threads_of", "workers_of"],
         "settings": ["Command", "folder", "meant", "split", "validation_message"],

@@ -42,7 +42,8 @@ class Following:
 
     def dealt(self, found: Iterator[Standing[Unit]]) -> Iterator[Standing[Unit]]:
         """Pass the units of the full resolution on, and count those of each acquisition: its last is passed on counted."""
-        for whose, some in groupby(found, lambda x: self._plan.acquisition_id(x.of)):
+        for whose, every in groupby(found, lambda x: self._plan.acquisition_id(x.of)):
+            some = iter(every)
             last = next(some)
             # Of the others, no more is made than what is to be repaired.
             if whose in self._asked:

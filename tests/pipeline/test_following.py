@@ -89,7 +89,7 @@ def test_a_run_again_finds_all_of_it_and_tells_it_once(
     assert not [event for event in again if event.record]
 
 
-class Killed(Exception):
+class KilledError(Exception):
     pass
 
 
@@ -103,9 +103,9 @@ def test_a_run_that_ends_between_goes_on_with_what_is_left(
 
     def kill(event: Event) -> None:
         if event.phase == "publish":
-            raise Killed
+            raise KilledError
 
-    with pytest.raises(Killed):
+    with pytest.raises(KilledError):
         execute(make_plan(settings), kill)
     done = records(settings.out)
     events = told(settings)
