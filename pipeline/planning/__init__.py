@@ -20,7 +20,7 @@ __getattr__, __dir__, __all__ = face(
         "plan": ["Plan", "freeze_acquisition"],
         "queries": ["Query", "begun", "done", "owed", "when"],
         "sensor_files": ["about", "brief", "many", "there"],
-        "standings": ["Gaps", "Standing", "overviews", "pictures", "taken"],
+        "standings": ["Gaps", "Standing", "above", "overviews", "pictures", "taken"],
         "units": ["Datatake", "Unit"],
     },
 )
