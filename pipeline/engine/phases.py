@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from .cluster import Cluster
     from .flow import Workers
 
-__all__ = ["Engine", "Job", "Outcome", "Phase", "leased"]
+__all__ = ["Engine", "Job", "Outcome", "Phase", "Step", "leased"]
 
 # What Dask's cluster takes to load, a run that has nothing left to do does not pay: it is imported where one is begun.
 
