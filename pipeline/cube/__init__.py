@@ -8,8 +8,9 @@ from s2sharp_core.faces import face
 __getattr__, __dir__, __all__ = face(
     __name__,
     {
-        "create": ["finish", "lay_out", "lay_out_level"],
+        "create": ["finish", "lay_out", "lay_out_level", "misplaced"],
         "history": ["check_place", "commit", "snapshots"],
+        "intact": ["ROOT", "astray", "mend"],
         "keys": ["chunk_name"],
         "layout": [
             "Bounds",

@@ -1,5 +1,6 @@
 """Cubes that come to be: groups and arrays laid out, metadata kept in one place at the end."""
 
+import json
 import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -15,13 +16,14 @@ from zarr.storage import MemoryStore
 from s2sharp_core.bands import ERROR90, MEASURED
 
 from ..storage.arrays import put_arrays, resize, write_array, zarr_store
-from ..storage.files import sweep
+from ..storage.files import read_texts, sweep
 from ..storage.location import Location
-from .extend import kept, moved, regrouped, renamed
+from .extend import moved, renamed
+from .intact import ROOT, astray, mend
 from .keys import encoding
-from .layout import FILL, FORMAT, SCALE, Layout, Native, Sharded, level_group
+from .layout import FILL, FORMAT, SCALE, Layout, Sharded, level_group
 
-__all__ = ["finish", "lay_out", "lay_out_level"]
+__all__ = ["finish", "lay_out", "lay_out_level", "misplaced"]
 
 
 def _geo(layout: Sharded, level: int) -> dict[str, Any]:
@@ -50,12 +52,16 @@ def _geo(layout: Sharded, level: int) -> dict[str, Any]:
 
 
 def lay_out(
-    store: Location, layouts: Sequence[Layout], facts: Mapping[str, Mapping[str, Any]]
+    store: Location,
+    layouts: Sequence[Layout],
+    facts: Mapping[str, Mapping[str, Any]],
+    *,
+    closely: bool = False,
 ) -> None:
     """Create every array of the cube, or none; its shards come later, each whole, in any order.
 
     In a cube that is there, arrays get the room that they lack: later times, rows in the south, columns in the
-    east. No pixel is touched, and readers, who go by the consolidated metadata, see it as it was until
+    east; metadata and coordinates that are missing, or are not what they should be, are written again. No pixel is touched, and readers, who go by the consolidated metadata, see it as it was until
     :func:`finish` renews them. For rows in the north and columns in the west shards get second names
     (:mod:`~s2sharp.cube.extend`), and those who open the cube from then on see it moved. Killed at any moment, it is
     done again.
@@ -64,6 +70,8 @@ def lay_out(
     ----------
     facts
         Group → attributes that say what the cube was made from.
+    closely
+        Read all metadata, in place of looking whether they are there.
 
     Raises
     ------
@@ -72,21 +80,30 @@ def lay_out(
     """
     there = _readable(store)
     if there is None:
-        # Where the root is torn, arrays keep their codecs: what they hold was written with them.
-        torn = (store / "zarr.json").exists()
-        draft = {name: data.to_bytes() for name, data in _drafted(layouts, facts).items()}
-        put_arrays({n: kept(store / n, d) if torn else d for n, d in draft.items()}, store)
+        draft = _drafted(layouts, facts)
+        if (store / ROOT).exists():  # torn: the rest is there
+            mend(store, astray(store, draft))
+            draft = {ROOT: draft[ROOT]}
+        put_arrays(draft, store)
         return
     there.attrs.update({"s2sharp": {**_facts(there), "status": "writing"}})
     others = moved(there, layouts)
     for layout in others:
         renamed(store, there, layout)
-        regrouped(store, layout, _drafted([layout], facts))
+        mend(store, astray(store, _drafted([layout], facts)))
     root = zarr.open_group(zarr_store(store), mode="r+", use_consolidated=False)
-    if not all(_laid_out(root, layout, facts[layout.group]) for layout in layouts):
-        _lay_out_levels(root, layouts, facts)
+    if closely or not all(_laid_out(store, root, x, facts[x.group]) for x in layouts):
+        mend(store, astray(store, _drafted(layouts, facts)))
     if others:
         _consolidate(store)  # the switch: from now on readers open what was moved
+
+
+def misplaced(store: Location, layouts: Sequence[Layout]) -> list[str]:
+    """Return the names of files of metadata and coordinates that are missing, or not what was laid out.
+
+    The next :func:`lay_out` that looks ``closely`` writes them again.
+    """
+    return sorted(astray(store, _drafted(layouts, {x.group: {} for x in layouts}), facts=False))
 
 
 def _readable(store: Location) -> zarr.Group | None:
@@ -97,15 +114,13 @@ def _readable(store: Location) -> zarr.Group | None:
         return None
 
 
-def _drafted(
-    layouts: Sequence[Layout], facts: Mapping[str, Mapping[str, Any]]
-) -> dict[str, Buffer]:
-    """Lay groups out in memory."""
+def _drafted(layouts: Sequence[Layout], facts: Mapping[str, Mapping[str, Any]]) -> dict[str, bytes]:
+    """Lay groups out in memory: name of a file → its content."""
     draft: dict[str, Buffer] = {}
     root = zarr.open_group(MemoryStore(draft), mode="w", zarr_format=3)
     root.attrs.update({"s2sharp": {"format": FORMAT, "status": "writing"}})
     _lay_out_levels(root, layouts, facts)
-    return draft
+    return {name: data.to_bytes() for name, data in draft.items()}
 
 
 def _facts(root: zarr.Group) -> dict[str, Any]:
@@ -113,23 +128,49 @@ def _facts(root: zarr.Group) -> dict[str, Any]:
     return dict(root.attrs["s2sharp"])  # type: ignore[arg-type]
 
 
-def _laid_out(root: zarr.Group, layout: Layout, facts: Mapping[str, Any]) -> bool:
-    """Whether a group has the room and the facts that it should have. Its coarsest level was made last."""
-    name = level_group(layout, layout.levels)
-    if name not in root:
+def _laid_out(store: Location, root: zarr.Group, layout: Layout, facts: Mapping[str, Any]) -> bool:
+    """Whether a group has the room, the facts and the coordinates that it should have, and every array."""
+    every: list[tuple[Sharded, int]] = [(layout, level) for level in range(layout.levels + 1)]
+    every += [(layout.native, 0)] if layout.native is not None else []
+    try:
+        # Its coarsest level was made last.
+        last = root[level_group(layout, layout.levels)]
+        if dict(last.attrs).get("s2sharp") != _group_facts(layout, facts):
+            return False
+        for grid, level in every:
+            name = level_group(grid, level)
+            for axis, values in _coordinates(grid, level).items():
+                there: Any = root[f"{name}/{axis}"]
+                if not np.array_equal(there[...], values):
+                    return False
+    except (KeyError, ValueError, TypeError, RuntimeError, FileNotFoundError):  # missing or torn
         return False
-    last = root[f"{name}/source"]
-    assert isinstance(last, zarr.Array)  # noqa: S101  (every level has that layer)
-    same = dict(root[name].attrs).get("s2sharp") == _group_facts(layout, facts)
-    if layout.native is not None and not _laid_out_native(root, layout.native):
-        return False
-    return same and last.shape == (len(layout.times), *layout.shape(layout.levels))
+    shapes = {
+        f"{level_group(grid, level)}/{array}/{ROOT}": [len(grid.times), *grid.shape(level)]
+        for grid, level in every
+        for array in (*grid.bands, *grid.layers)
+    }
+    return list(map(_shape, read_texts(store, shapes))) == list(shapes.values())
 
 
-def _laid_out_native(root: zarr.Group, native: Native) -> bool:
-    arrays = [root.get(f"{native.group}/{band}") for band in native.bands]
-    shape = (len(native.times), *native.size)
-    return all(isinstance(a, zarr.Array) and a.shape == shape for a in arrays)
+def _shape(about: str) -> Any:
+    """The shape that an array's metadata tell; None where they are torn."""
+    try:
+        return json.loads(about)["shape"]
+    except (ValueError, KeyError, TypeError):
+        return None
+
+
+def _coordinates(layout: Sharded, level: int) -> dict[str, np.ndarray]:
+    """Centres of pixels, and seconds since 1970."""
+    height, width = layout.shape(level)
+    left, _, _, top = layout.bounds
+    step = layout.pixel * 2**level
+    return {
+        "x": left + step * (np.arange(width) + 0.5),
+        "y": top - step * (np.arange(height) + 0.5),
+        "time": np.array(layout.times, dtype="datetime64[s]").astype(np.int64),
+    }
 
 
 def _group_facts(layout: Sharded, facts: Mapping[str, Any]) -> dict[str, Any]:
@@ -154,21 +195,17 @@ def lay_out_level(
     group = root.require_group(name) if name else root
     geo = _geo(layout, level)
     height, width = layout.shape(level)
-    left, _, _, top = layout.bounds
-    step = layout.pixel * 2**level
     crs = layout.crs
+    at = _coordinates(layout, level)
     # No GeoTransform here: it would go stale, unnoticed, when somebody crops.
     grid = {**crs.to_cf(), "spatial_ref": crs.to_wkt()}
     keys = encoding(layout.moves)
     write_array(group, "spatial_ref", np.array(0, dtype=np.int64), (), grid, keys)
-    x = left + step * (np.arange(width) + 0.5)
-    y = top - step * (np.arange(height) + 0.5)
-    for name, values in (("x", x), ("y", y)):
-        write_array(group, name, values, (name,), _axis(crs, name), keys)
-    seconds = np.array(layout.times, dtype="datetime64[s]").astype(np.int64)
+    for name in ("x", "y"):
+        write_array(group, name, at[name], (name,), _axis(crs, name), keys)
     facts_of = {"units": "seconds since 1970-01-01", "calendar": "proleptic_gregorian", "axis": "T"}
     about_time = {"standard_name": "time", **facts_of}
-    write_array(group, "time", seconds, ("time",), about_time, keys)
+    write_array(group, "time", at["time"], ("time",), about_time, keys)
 
     side = layout.side
     # Named as a coordinate, too: else readers that decode no grid mapping take it for a variable.

@@ -4,24 +4,22 @@ A reader that opened the cube before goes on reading the first names, which show
 those of another encoding of chunk keys (:mod:`~s2sharp.cube.keys`).
 """
 
-import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, cast
 
 import zarr
-from zarr.abc.buffer import Buffer
 
 from s2sharp_core import S2SharpError
 from s2sharp_core.bands import CELL
 from s2sharp_core.lattice import Lattice
 
-from ..storage.files import AT_ONCE, files, link, read_text, write_bytes
+from ..storage.files import AT_ONCE, files, link
 from ..storage.location import Location
 from .keys import KEYS, chunk_index, chunk_key, moves_of
-from .layout import Layout, level_group
+from .layout import Layout
 
-__all__ = ["kept", "moved", "regrouped", "renamed"]
+__all__ = ["moved", "renamed"]
 
 
 def moved(root: zarr.Group, layouts: Sequence[Layout]) -> list[Layout]:
@@ -77,27 +75,3 @@ def renamed(store: Location, root: zarr.Group, layout: Layout) -> None:
     with ThreadPoolExecutor(AT_ONCE) as pool:
         for array in arrays:
             list(pool.map(lambda pair: link(*pair), pairs(*array)))
-
-
-def regrouped(store: Location, layout: Layout, draft: Mapping[str, Buffer]) -> None:
-    """Write the metadata and coordinates of a group that was laid out in memory, over those that are there.
-
-    Arrays keep their codecs: what they hold was written with them.
-    """
-    groups = [level_group(layout, level) for level in range(layout.levels + 1)]
-    inside = tuple(f"{group}/" for group in groups)
-    for name, data in draft.items():
-        if name.startswith(inside):
-            write_bytes(store / name, kept(store / name, data.to_bytes()))
-
-
-def kept(file: Location, new: bytes) -> bytes:
-    """Return what is to be written to ``file``: metadata of an array with the codecs that it has now."""
-    if file.name != "zarr.json" or not file.exists():
-        return new
-    about = json.loads(new)
-    try:
-        old = json.loads(read_text(file))
-    except ValueError:  # it is torn
-        old = {}
-    return json.dumps({**about, "codecs": old["codecs"]} if "codecs" in old else about).encode()

@@ -16,7 +16,7 @@ __getattr__, __dir__, __all__ = face(
         "progress": ["Progress", "at_work"],
         "room": ["ALLOCATOR", "gpus", "memory_of", "threads_of", "workers_of"],
         "settings": ["Command", "folder", "meant", "split", "validation_message"],
-        "verify": ["Broken", "recorded", "take_back"],
+        "verify": ["Broken", "around", "recorded", "take_back"],
         "worker": ["Clock", "Peak", "REMEDY_NO_SPACE", "Written", "do_job", "net_thread"],
     },
 )

@@ -10,7 +10,7 @@ from ..storage.digests import wrong
 from ..storage.location import Location
 from .ledger import FINAL, Ledger, Record
 
-__all__ = ["Broken", "Locate", "read_back", "recorded", "take_back"]
+__all__ = ["Broken", "Locate", "around", "read_back", "recorded", "take_back"]
 
 Locate = Callable[[str, str], Location | None]
 """(path of a unit in the ledger, name that its record has for a file) → the file; None for one that is not to be there."""
@@ -107,3 +107,9 @@ def take_back(
         if time.monotonic() > end:
             break
     return count, broken
+
+
+def around(store: str, names: Sequence[str]) -> list[Broken]:
+    """Say that files of a store that no unit wrote, metadata and coordinates, are not as they were written."""
+    what = tuple(f"{name} is missing, or not as it was written" for name in names)
+    return [Broken(store, what, None)] if what else []

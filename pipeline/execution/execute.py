@@ -50,8 +50,8 @@ def execute(plan: Plan, tell: Listener = lambda _: None, *, brief: bool = False)
     outcome = RunOutcome()
     remedy = " Is the scheduler there?" if plan.config.scheduler else ""
     with leased(plan.out, plan.config.lease, tell, remedy) as lease:
-        plan = _laid_out(plan)
-        for found in quick_audit(plan, Ledger(plan.out / "ledger")):
+        plan, moved = _laid_out(plan)
+        for found in quick_audit(plan, Ledger(plan.out / "ledger"), overviews=not moved):
             outcome.warnings[f"{found.unit} is made anew: {'; '.join(found.what)}"] += 1
         engine = Engine(plan.config, plan.out, lease, outcome, tell, "--shard", brief=brief)
         engine.carry_out(phases(plan, engine))
@@ -90,8 +90,8 @@ def _writable(plan: Plan) -> Iterator[None]:
         ) from error
 
 
-def _laid_out(plan: Plan) -> Plan:
-    """The plan that counts, new, continued or added to, frozen and with its cube in place."""
+def _laid_out(plan: Plan) -> tuple[Plan, bool]:
+    """The plan that counts, new, continued or added to, frozen and with its cube in place; and whether that moved."""
     with _writable(plan):
         there = read_plan(plan.out) if (plan.out / "run.json").exists() else None
         if plan.stamp != (there.stamp if there else ""):
@@ -103,8 +103,9 @@ def _laid_out(plan: Plan) -> Plan:
         plan = freeze(plan)
         begun(plan)
         facts = {x.group: plan.facts(x.epsg) for x in plan.layouts}
-        lay_out(plan.store, plan.layouts, facts)
-    return plan
+        lay_out(plan.store, plan.layouts, facts, closely=bool(plan.repairs))
+    before = {x.epsg: x.moves for x in there.layouts} if there else {}
+    return plan, any(x.moves != before.get(x.epsg, x.moves) for x in plan.layouts)
 
 
 def _keep_snapshot(plan: Plan, outcome: RunOutcome) -> None:

@@ -3,10 +3,11 @@
 import random
 from collections.abc import Callable, Iterator, Sequence
 
+from ..cube.create import misplaced
 from ..cube.layout import shard_file
 from ..engine.lease import Lease
 from ..engine.ledger import Ledger
-from ..engine.verify import Broken, recorded, take_back
+from ..engine.verify import Broken, around, recorded, take_back
 from ..planning.frozen import read_plan
 from ..planning.plan import Plan
 from ..storage.location import Location
@@ -59,6 +60,7 @@ def verify_run(
         units = list(recorded(ledger).items())
         chosen = random.sample(units, round(share * len(units)) or min(1, len(units)))
         count, broken = take_back(ledger, chosen, lambda *x: file_of(plan, *x), check=lease.check)
+        broken += around(plan.store.name, misplaced(plan.store, plan.layouts))
         if broken:
             # Whoever asked for them: the next run does them, whatever it is asked for itself.
             repairs = tuple(sorted({*plan.repairs, *(found.unit for found in broken)}))
@@ -66,12 +68,20 @@ def verify_run(
     return count, broken
 
 
-def quick_audit(plan: Plan, ledger: Ledger) -> list[Broken]:
-    """Read back some of what is there of the acquisitions that a run works on, for two seconds at most."""
+def quick_audit(plan: Plan, ledger: Ledger, *, overviews: bool = True) -> list[Broken]:
+    """Read back some of what is there of the acquisitions that a run works on, for two seconds at most.
+
+    ``overviews``: theirs, too; those of a cube that was just moved are all to be made anew.
+    """
+
+    def wanted(name: str) -> bool:
+        unit = None if overviews else plan.unit(name)
+        return unit is None or unit.level <= 0
 
     def units() -> Iterator[tuple[str, Sequence[str]]]:
         for acquisition in random.sample(plan.asked, len(plan.asked)):
-            found = list(recorded(ledger, acquisition).items())
+            every = recorded(ledger, acquisition).items()
+            found = [one for one in every if wanted(one[0])]
             yield from random.sample(found, len(found))
 
     return take_back(ledger, units(), lambda *x: file_of(plan, *x), _LOOK)[1]

@@ -15,6 +15,7 @@ from s2sharp_core import BANDS, S2SharpError
 from s2sharp_core.lattice import Box
 
 from ..cube.create import lay_out_level
+from ..cube.intact import ROOT, astray, mend
 from ..cube.layout import FORMAT, Bounds, Sharded
 from ..cube.open import crop, read_group
 from ..storage.arrays import put_arrays, write_array, zarr_store
@@ -22,7 +23,7 @@ from ..storage.location import Location, place, store_errors
 from .grid import Grid
 from .periods import Period
 
-__all__ = ["LAYERS", "Canvas", "begin_writing", "lay_out", "open_mosaic", "status_of"]
+__all__ = ["LAYERS", "Canvas", "begin_writing", "lay_out", "misplaced", "open_mosaic", "status_of"]
 
 _VALID = ("uint8", "a clear observation was found", {0: "invalid", 1: "valid"})
 # As of the cube: name → (dtype, long name, flags); zero means "nothing here".
@@ -92,19 +93,33 @@ class Canvas(Sharded):
 
 
 def lay_out(store: Location, canvas: Canvas, facts: Mapping[str, Any]) -> None:
-    """Create the store, or make the one that is there long enough for the canvas's periods.
+    """Create the store, or make the one that is there long enough for the canvas's periods, and whole.
 
     Readers, who go by the consolidated metadata, see it as it was until it is finished.
     """
-    if (store / "zarr.json").exists():
-        root = zarr.open_group(zarr_store(store), mode="r+")
-        if facts != {key: _about(root).get(key) for key in facts}:
-            _lay_out_levels(root, canvas, {**_about(root), **facts, "status": "writing"})
+    draft = _drafted(canvas, facts)
+    if not (store / ROOT).exists():
+        put_arrays(draft, store)
         return
+    mend(store, astray(store, draft))
+    root = zarr.open_group(zarr_store(store), mode="r+")
+    if facts != {key: _about(root).get(key) for key in facts}:
+        _lay_out_levels(root, canvas, {**_about(root), **facts, "status": "writing"})
+
+
+def misplaced(store: Location, canvas: Canvas) -> list[str]:
+    """Return the names of files of metadata and coordinates that are missing, or not what was laid out; :func:`lay_out`
+    writes them again.
+    """
+    return sorted(astray(store, _drafted(canvas, {}), facts=False))
+
+
+def _drafted(canvas: Canvas, facts: Mapping[str, Any]) -> dict[str, bytes]:
+    """Lay a store out in memory: name of a file → its content."""
     draft: dict[str, Buffer] = {}
     root = zarr.open_group(MemoryStore(draft), mode="w", zarr_format=3)
     _lay_out_levels(root, canvas, {"format": FORMAT, "status": "writing", **facts})
-    put_arrays({name: data.to_bytes() for name, data in draft.items()}, store)
+    return {name: data.to_bytes() for name, data in draft.items()}
 
 
 def _lay_out_levels(root: zarr.Group, canvas: Canvas, about: Mapping[str, Any]) -> None:

@@ -7,10 +7,11 @@ from collections.abc import Callable
 from ..cube.layout import shard_file
 from ..engine.lease import Lease
 from ..engine.ledger import Ledger
-from ..engine.verify import Broken, recorded, take_back
+from ..engine.verify import Broken, around, recorded, take_back
 from ..storage.location import Location
 from .plan import MosaicPlan
 from .publish import cog_folder
+from .store import misplaced
 
 __all__ = ["verify_mosaic"]
 
@@ -45,4 +46,6 @@ def verify_mosaic(
 
         units = list(recorded(ledger).items())
         chosen = random.sample(units, round(share * len(units)) or min(1, len(units)))
-        return take_back(ledger, chosen, locate, check=lease.check)
+        count, broken = take_back(ledger, chosen, locate, check=lease.check)
+        lost = around(plan.store.name, misplaced(plan.store, plan.canvas))
+        return count, broken + lost

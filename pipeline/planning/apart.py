@@ -134,15 +134,21 @@ def _processor() -> str:
 
 
 def _kept(name: str) -> dict[str, Any] | None:
-    """An answer of before; None where there is none, or none that can be read."""
+    """An answer of before; None where there is none, or none that is as it was written."""
     try:
         file = user_cache() / f"{name}.json"
         if time.time() - file.stat().st_mtime > _KEPT:
             return None
-        found = json.loads(file.read_text())
+        # A halo that is too small would be a seam: rot must be seen.
+        digest, _, text = file.read_text().partition("\n")
+        found = json.loads(text)
     except (OSError, ValueError, RuntimeError):  # no home; no such file; torn
         return None
-    return found if isinstance(found, dict) else None
+    return found if digest == _digest(text) and isinstance(found, dict) else None
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _keep(name: str, found: dict[str, Any]) -> None:
@@ -154,7 +160,8 @@ def _keep(name: str, found: dict[str, Any]) -> None:
             if time.time() - file.stat().st_mtime > _KEPT:
                 file.unlink(missing_ok=True)
         draft = folder / f"{name}.{os.getpid()}.partial"
-        draft.write_text(json.dumps(found))
+        text = json.dumps(found)
+        draft.write_text(f"{_digest(text)}\n{text}")
         draft.replace(folder / f"{name}.json")
 
 

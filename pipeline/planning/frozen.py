@@ -2,6 +2,8 @@
 
 import shapely
 
+from s2sharp_core import S2SharpError
+
 from ..catalog.addresses import public
 from ..storage.files import write_bytes, write_text
 from ..storage.location import Location
@@ -26,9 +28,22 @@ def freeze(plan: Plan) -> Plan:
 
 
 def frozen_items(out: Location) -> tuple[bytes, bytes]:
-    """Return what a search found, as stac-geoparquet, and what fits draw from, if there is any."""
+    """Return what a search found, as stac-geoparquet, and what fits draw from, if there is any.
+
+    Raises
+    ------
+    S2SharpError
+        ``file-broken``
+    """
     fits = out / _FIT_ITEMS
-    return (out / _ITEMS).read_bytes(), fits.read_bytes() if fits.exists() else b""
+    try:
+        return (out / _ITEMS).read_bytes(), fits.read_bytes() if fits.exists() else b""
+    except FileNotFoundError:
+        raise S2SharpError(
+            "file-broken",
+            f"{out}/{_ITEMS}, the items of the run, is missing.",
+            "Put it back from a copy, or choose another --out.",
+        ) from None
 
 
 def read_plan(out: Location) -> Plan:

@@ -1,6 +1,7 @@
 """Items of a plan as one file, and acquisitions made of them again."""
 
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -27,18 +28,32 @@ def freeze_items(
     """Items as stac-geoparquet, and what they make."""
     from ..scenes.items import write_items
 
-    with TemporaryDirectory() as folder:
-        file = Path(folder) / "items.parquet"
+    with _temporary() as folder:
+        file = folder / "items.parquet"
         found = write_items(file, items, reads, config.catalog, config.access)
         return file.read_bytes(), *found
+
+
+@contextmanager
+def _temporary() -> Iterator[Path]:
+    """A folder for a moment. Error: ``store-unwritable``."""
+    try:
+        with TemporaryDirectory() as folder:
+            yield Path(folder)
+    except OSError as error:
+        raise S2SharpError(
+            "store-unwritable",
+            f"Cannot write a temporary file: {error}.",
+            "Make room in the folder of temporary files, or choose another by TMPDIR.",
+        ) from error
 
 
 def read_items(items: bytes) -> Iterator[pystac.Item]:
     """What :func:`freeze_items` made."""
     if not items:
         return
-    with TemporaryDirectory() as folder:
-        file = Path(folder) / "items.parquet"
+    with _temporary() as folder:
+        file = folder / "items.parquet"
         file.write_bytes(items)
         yield from whole(str(file))
 

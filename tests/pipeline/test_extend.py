@@ -176,6 +176,7 @@ def test_a_larger_area_extends_the_cube_and_does_no_inner_unit_again(
     before = {name for name in records(out) if "/x1_" in name}
     _, outcome = run(config(catalogue, out, scheduler, **SMALL))
     assert outcome.counts["skipped"] > 0, "inner units of the part stand"
+    assert not any("is made anew" in text for text in outcome.warnings), "nothing is broken"
     assert before <= set(records(out))
     _same(out, tmp_path / "whole")
     assert read_plan(out).layouts[0].area == read_plan(tmp_path / "whole").layouts[0].area

@@ -147,3 +147,20 @@ def test_dates_of_two_levels_are_told(tmp_path: Path) -> None:
             config(tmp_path / "archive", tmp_path / "out", bands=("B02", "B05", "B01"))
         )
     assert len(plan.acquisitions) == 2
+
+
+def test_no_room_for_temporary_files_is_told(archive: Path, tmp_path: Path) -> None:
+    """As where /tmp is full: what a process may write is bounded here."""
+    import resource
+    import signal
+
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1024, before[1]))
+    try:
+        with pytest.raises(S2SharpError, match="TMPDIR") as caught:
+            make_plan(config(archive, tmp_path / "out"))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, ignored)
+    assert caught.value.kind == "store-unwritable"

@@ -137,11 +137,11 @@ def test_a_record_that_is_torn_counts_as_none(
 @pytest.mark.parametrize(
     "name", ["owed.json", "run.json", "items.parquet", "run.stamp", "cube.zarr/zarr.json"]
 )
-@pytest.mark.parametrize("content", [b"", b"\xff\xfe\0"], ids=["empty", "binary"])
+@pytest.mark.parametrize("content", [b"", b"\xff\xfe\0", None], ids=["empty", "binary", "missing"])
 def test_a_small_file_that_is_torn_is_told_by_name_or_made_again(
-    archive: Path, out: Path, whole: Path, scheduler: str, name: str, content: bytes
+    archive: Path, out: Path, whole: Path, scheduler: str, name: str, content: bytes | None
 ) -> None:
-    (out / name).write_bytes(content)
+    (out / name).unlink() if content is None else (out / name).write_bytes(content)
     for command in ("status", "clean"):
         code, text = call(command, str(out))
         assert "Traceback" not in text, text
@@ -153,6 +153,61 @@ def test_a_small_file_that_is_torn_is_told_by_name_or_made_again(
         told = str(error)
     assert Path(name).name in told or shards(out) == shards(whole)
     assert told or open_cube(out).B05.notnull().any()
+
+
+def _around(out: Path) -> dict[str, object]:
+    """All of a cube but its shards: metadata without the root's, and coordinates."""
+    store = out / "cube.zarr"
+    found: dict[str, object] = {}
+    for file in store.rglob("*"):
+        if file.name == "zarr.json" and file.parent != store:
+            found[str(file.relative_to(store))] = json.loads(file.read_text())
+        elif file.is_file() and {"x", "y", "time", "spatial_ref"} & set(file.parts):
+            found[str(file.relative_to(store))] = file.read_bytes()
+    return found
+
+
+def _told_otherwise(file: Path) -> None:
+    text = file.read_text()
+    assert "0.0001" in text
+    file.write_text(text.replace("0.0001", "0.0007"))
+
+
+LOST: dict[str, tuple[str, Callable[[Path], object]]] = {
+    "where it lies": ("*/x", shutil.rmtree),
+    "where it lies, torn": ("*/x/c/0", lambda file: file.write_bytes(file.read_bytes()[:20])),
+    "when it was": ("*/time/c/0", Path.unlink),
+    "where an overview lies": ("*/x2/y/c/0", lambda file: file.write_bytes(b"")),
+    "what an array is": ("*/valid/zarr.json", lambda file: file.write_bytes(b"\xff")),
+    "an overview": ("*/x2", shutil.rmtree),
+    "a band": ("*/B05", shutil.rmtree),
+    "what numbers mean": ("*/B05/zarr.json", _told_otherwise),
+}
+
+
+# What is there, and says something else, `verify` alone sees.
+LOOKS = [(what, "run") for what in LOST if what != "what numbers mean"]
+LOOKS += [(what, "verify") for what in ("when it was", "a band", "what numbers mean")]
+
+
+@pytest.mark.parametrize(("what", "first"), LOOKS)
+def test_what_lies_around_the_pixels_is_made_again(
+    archive: Path, out: Path, whole: Path, scheduler: str, what: str, first: str
+) -> None:
+    pattern, lose = LOST[what]
+    (file,) = (out / "cube.zarr").glob(pattern)
+    lose(file)
+    if first == "verify":
+        code, text = call("verify", str(out))
+        assert code == 4
+        assert str(file.relative_to(out / "cube.zarr")) in "".join(text.split())
+    _, outcome = run(config(archive, out, scheduler, publish=True, **SMALL))
+    assert not outcome.failed
+    assert shards(out) == shards(whole)
+    assert _around(out) == _around(whole)
+    assert open_cube(out).identical(open_cube(whole))
+    assert not verify_run(out)[1]
+    assert not read_plan(out).repairs
 
 
 @pytest.mark.parametrize("beat", ["yesterday", "2026-01-01T00:00:00", 7])

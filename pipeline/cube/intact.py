@@ -1,0 +1,85 @@
+"""Metadata and coordinates of a cube: held against what was laid out, and written again where they are not that.
+
+All of them follow from the layouts. Chunks of bands have checksums and records; these files have none.
+"""
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from ..storage.files import AT_ONCE, read_bytes, write_bytes
+from ..storage.location import Location
+
+__all__ = ["ROOT", "astray", "mend"]
+
+ROOT = "zarr.json"
+"""The root's metadata; those of a group or an array end in it."""
+
+
+def astray(store: Location, draft: Mapping[str, bytes], *, facts: bool = True) -> dict[str, bytes]:
+    """Return files that are missing or say something else than they should, with what they should hold.
+
+    Parameters
+    ----------
+    draft
+        Files as they are laid out in memory; the root's own metadata are left alone.
+    facts
+        Whether groups have to say what they were made from, too.
+    """
+    names = [name for name in draft if name != ROOT]
+    found = {}
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        for name, there in zip(
+            names, pool.map(lambda name: _read(store / name), names), strict=True
+        ):
+            right = draft[name]
+            if name.endswith(ROOT):
+                right = _brought(there, right, facts)
+            if right != there:
+                found[name] = right
+    return found
+
+
+def mend(store: Location, files: Mapping[str, bytes]) -> None:
+    """Write files that :func:`astray` found: those of groups last, since a group that says so has room for its facts."""
+
+    def write(names: Iterable[str]) -> None:
+        with ThreadPoolExecutor(AT_ONCE) as pool:
+            list(pool.map(lambda name: write_bytes(store / name, files[name]), names))
+
+    groups = list(_groups(files))
+    write(name for name in files if name not in groups)
+    write(groups)
+
+
+def _groups(files: Mapping[str, bytes]) -> Iterator[str]:
+    for name, data in files.items():
+        if name.endswith(ROOT) and json.loads(data)["node_type"] == "group":
+            yield name
+
+
+def _read(file: Location) -> bytes | None:
+    try:
+        return read_bytes(file)
+    except (FileNotFoundError, IsADirectoryError):
+        return None
+
+
+def _brought(there: bytes | None, right: bytes, facts: bool) -> bytes:
+    """Metadata as they should be: with the codecs that they have, and with what others have added to them.
+
+    The very bytes that are there, where nothing differs.
+    """
+    new = json.loads(right)
+    try:
+        old = json.loads(there or b"")
+        attributes = dict(old.get("attributes", {}))
+    except (ValueError, AttributeError, TypeError):  # missing or torn
+        return right
+    if not facts:
+        new["attributes"].pop("s2sharp", None)
+    merged: dict[str, Any] = {**new, "attributes": {**attributes, **new["attributes"]}}
+    # What an array holds was written with them.
+    merged |= {key: old[key] for key in ("codecs", "consolidated_metadata") if key in old}
+    return there if there and merged == old else json.dumps(merged, indent=2).encode()
