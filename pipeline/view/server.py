@@ -4,7 +4,7 @@ import socket
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Annotated, Any
 
@@ -18,7 +18,7 @@ from starlette.middleware.trustedhost import TrustedHostMiddleware
 from titiler.core.errors import add_exception_handlers
 from titiler.core.factory import TilerFactory
 
-from s2sharp_core import S2SharpError
+from s2sharp_core import BANDS, S2SharpError
 
 from ..execution.status import cube_status
 from ..planning.frozen import read_plan
@@ -29,7 +29,8 @@ from ..storage.files import version
 from ..storage.location import Location
 from ..ui.html import asset, document
 from .bounds import AT_ONCE, refusal
-from .pictures import Picture, PictureReader, stretch
+from .delivered import Delivered
+from .pictures import Picture, PictureReader, spectrum, stretch
 
 __all__ = ["LOCAL", "app_of", "listen"]
 
@@ -38,9 +39,10 @@ LOCAL = "127.0.0.1"
 
 # Seconds that a report is given again; making one takes some.
 _FRESH = 60
-_COMPOSITES = {
+_COMPOSITES = {  # the first is shown first: what sharpening adds is not seen in true colour
+    "Short-wave infrared (B12 B8A B04)": ("B12", "B8A", "B04"),
     "True colour (B04 B03 B02)": ("B04", "B03", "B02"),
-    "Short-wave infrared (B12 B8A B05)": ("B12", "B8A", "B05"),
+    "Red edge (B07 B06 B05)": ("B07", "B06", "B05"),
     "Short-wave infrared (B12 B11 B8A)": ("B12", "B11", "B8A"),
     "Near infrared (B08 B04 B03)": ("B08", "B04", "B03"),
 }
@@ -62,19 +64,21 @@ class _Run:
     """What the server knows of the run in ``out``; the plan is read again when it was written anew."""
 
     out: Location
+    delivered: Delivered = field(default_factory=Delivered)
 
     @property
     def plan(self) -> Plan:
         return _plan(self.out, version(self.out / "run.json"))
 
-    def picture(self, acquisition: str, bands: tuple[str, ...]) -> Picture:
+    def picture(self, acquisition: str, bands: tuple[str, ...], *, delivered: bool) -> Picture:
         """Bands by ESA name of an acquisition by its id: names of the plan, and no paths."""
         plan = self.plan
         found = next((a for a in plan.present if a.id == acquisition), None)
         if found is None or not set(bands) <= set(plan.config.bands) or not bands:
             raise HTTPException(404, "The cube has no such acquisition, or not these bands.")
         whole = cube_status(plan) != "writing"
-        return Picture(self.out, plan.layout(found.epsg), found, bands, whole)
+        native = self.delivered if delivered else None
+        return Picture(self.out, plan.layout(found.epsg), found, bands, whole, native)
 
 
 @lru_cache(maxsize=2)
@@ -125,7 +129,7 @@ def app_of(out: Location) -> FastAPI:
     def page() -> str:
         style, script = (asset("s2sharp.view", f"view.{kind}") for kind in ("css", "js"))
         view, title = "s2sharp.view/view.html.j2", f"s2sharp: {out.name}"
-        return document(view, style, script, reads="'self'", title=title)
+        return document(view, style, script, reads="'self'", title=title, report=True)
 
     @app.get("/report.html", response_class=HTMLResponse)
     def report() -> str:
@@ -138,6 +142,14 @@ def app_of(out: Location) -> FastAPI:
     @app.get("/stretch.json")
     def limits(shown: Annotated[Picture, Depends(picture)]) -> list[tuple[float, float]]:
         return stretch(shown)
+
+    @app.get("/spectrum.json")
+    def values(
+        acquisition: str,
+        lon: Annotated[float, Query(ge=-180, le=180)],
+        lat: Annotated[float, Query(ge=-90, le=90)],
+    ) -> dict[str, Any]:
+        return spectrum(run.picture(acquisition, run.plan.config.bands, delivered=True), lon, lat)
 
     return app
 
@@ -153,8 +165,9 @@ def _asked(run: _Run) -> Callable[..., Picture]:
     def picture(
         acquisition: Annotated[str, Query(description="Its id.")],
         band: Annotated[list[str], Query(description="By ESA name; repeat for three colours.")],
+        delivered: Annotated[bool, Query(description="Native pixels, where they show.")] = False,
     ) -> Picture:
-        return run.picture(acquisition, tuple(band))
+        return run.picture(acquisition, tuple(band), delivered=delivered)
 
     return picture
 
@@ -180,6 +193,8 @@ def _layers(plan: Plan) -> dict[str, Any]:
             {"label": k.partition("|")[2], "acquisitions": some} for k, some in takes.items()
         ],
         "bands": {**together, **{band: (band,) for band in bands}},
+        "delivered": True,
+        "gsd": {band: BANDS[band].gsd for band in bands},
     }
 
 

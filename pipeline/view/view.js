@@ -4,16 +4,26 @@ const map = document.getElementById("map");
 const take = document.getElementById("take");
 const bands = document.getElementById("bands");
 const value = document.getElementById("value");
+const panes = { false: document.getElementById("sharpened"), true: document.getElementById("delivered") };
+const share = document.getElementById("share"), swipe = document.getElementById("swipe"), closer = document.getElementById("closer");
 const SIDE = 256, MOST = 18;
+// Metres along a pixel of the map up to which native pixels are to be told from sharpened ones; the server's bound, too.
+const ALIKE = 30;
+// Native tiles that are asked for side by side: an archive is slow, and the cube's tiles must not wait for it.
+const FEW = 2;
 const at = { x: 0.5, y: 0.5, zoom: 2 };
 const tiles = new Map();
-let layers, ranges = new Map(), shown = 0;
+let layers, ranges = new Map(), shown = 0, refused = "", queue = [], asking = 0;
 
 const toX = (lon) => lon / 360 + 0.5;
 const toY = (lat) => 0.5 - Math.asinh(Math.tan((lat * Math.PI) / 180)) / (2 * Math.PI);
 const toLon = (x) => (x - 0.5) * 360;
 const toLat = (y) => (Math.atan(Math.sinh((0.5 - y) * 2 * Math.PI)) * 180) / Math.PI;
 const world = () => SIDE * 2 ** at.zoom;
+const metres = (zoom) => (40075016.7 * Math.cos((toLat(at.y) * Math.PI) / 180)) / (SIDE * 2 ** zoom);
+const coarse = () => layers.delivered && layers.bands[bands.value].some((name) => layers.gsd[name] > 10);
+const near = () => metres(Math.round(at.zoom)) <= ALIKE;
+const comparing = () => coarse() && near() && !refused;
 
 function wanted() {
   const z = Math.max(0, Math.min(MOST, Math.round(at.zoom))), n = 2 ** z, size = world();
@@ -26,6 +36,9 @@ function wanted() {
     for (let y = first[1]; y <= last[1]; y++)
       for (let x = first[0]; x <= last[0]; x++) found.push({ z, x, y, column: x % n, query: query(id) + range });
   }
+  // The middle comes first.
+  const far = ({ x, y }) => Math.hypot((x + 0.5) / n - at.x, (y + 0.5) / n - at.y);
+  found.sort((a, b) => far(a) - far(b));
   return found;
 }
 
@@ -37,19 +50,13 @@ function query(id) {
 function draw() {
   if (!layers) return;
   const size = world(), keep = new Set();
-  for (const { z, x, y, column, query } of wanted()) {
-    const url = `cube/tiles/WebMercatorQuad/${z}/${column}/${y}.png?${query}`;
-    keep.add(url);
-    if (!tiles.has(url)) {
-      const image = new Image();
-      image.alt = "";
-      image.onload = () => { image.dataset.state = "loaded"; sweep(); };
-      image.onerror = () => { image.dataset.state = "empty"; image.hidden = true; sweep(); };
-      image.src = url;
-      tiles.set(url, { image, z, x, y, shown });
-      map.append(image);
+  compare();
+  for (const { z, x, y, column, query } of wanted())
+    for (const native of comparing() ? [false, true] : [false]) {
+      const url = `cube/tiles/WebMercatorQuad/${z}/${column}/${y}.png?${query}${native ? "&delivered=true" : ""}`;
+      keep.add(url);
+      if (!tiles.has(url)) tiles.set(url, load(url, native, { z, x, y, shown }));
     }
-  }
   for (const [url, tile] of tiles) {
     tile.old = !keep.has(url);
     // Edges on whole pixels, the same for neighbours: else lines show between them.
@@ -60,8 +67,58 @@ function draw() {
     tile.image.style.height = `${top(tile.y + 1) - top(tile.y)}px`;
     tile.image.style.zIndex = tile.old ? -1 : 0;
   }
+  next();
   sweep();
-  rule(size);
+  rule();
+  place();
+}
+
+function load(url, native, tile) {
+  const image = new Image();
+  image.alt = "";
+  const end = (state) => () => {
+    image.dataset.state = state;
+    image.hidden = state === "empty";
+    if (native) { asking--; if (image.hidden) explain(url, tile); }
+    sweep();
+    next();
+  };
+  image.onload = end("loaded");
+  image.onerror = end("empty");
+  if (native) queue.push(url); else image.src = url;
+  panes[native].append(image);
+  return { image, ...tile };
+}
+
+function next() {
+  while (asking < FEW && queue.length) {
+    const url = queue.shift(), tile = tiles.get(url);
+    if (!tile) continue;
+    if (tile.old) { tile.image.remove(); tiles.delete(url); continue; }
+    asking++;
+    tile.image.src = url;
+  }
+}
+
+// A tile without pixels has no body; one that cannot be read says why.
+async function explain(url, tile) {
+  const answer = await fetch(url);
+  if (answer.ok || tile.shown !== shown || refused) return;
+  refused = (await answer.json()).detail;
+  value.textContent = `As delivered: ${refused}`;
+  draw();
+}
+
+// What the bar between delivered and sharpened shows, or why there is none.
+function compare() {
+  const on = comparing(), part = on ? `${share.value}%` : "0%";
+  swipe.hidden = !on;
+  swipe.style.setProperty("--share", part);
+  panes.true.style.setProperty("--share", part);
+  const text = !layers.delivered || refused ? "" : !coarse() ? "Delivered at 10 m: nothing to compare" : near() ? "" : "Zoom in to compare with what was delivered";
+  closer.hidden = !text;
+  closer.disabled = !coarse();
+  closer.textContent = text;
 }
 
 // Tiles of the last view stay until those of this one are there.
@@ -72,13 +129,13 @@ function sweep() {
   map.dataset.state = waits ? "waiting" : "ready";
 }
 
-function rule(size) {
-  const metres = (40075016.7 * Math.cos((toLat(at.y) * Math.PI) / 180)) / size;
-  const power = 10 ** Math.floor(Math.log10(metres * 120));
-  const length = [5, 2, 1].map((n) => n * power).find((n) => n <= metres * 120);
+function rule() {
+  const pixel = metres(at.zoom);
+  const power = 10 ** Math.floor(Math.log10(pixel * 120));
+  const length = [5, 2, 1].map((n) => n * power).find((n) => n <= pixel * 120);
   const scale = document.getElementById("scale");
   scale.textContent = length < 1000 ? `${length} m` : `${length / 1000} km`;
-  scale.style.width = `${length / metres}px`;
+  scale.style.width = `${length / pixel}px`;
 }
 
 function zoomTo(zoom, px, py) {
@@ -103,30 +160,97 @@ function fit() {
 
 async function choose() {
   const mine = ++shown, found = new Map();
-  value.textContent = "…";
+  refused = "";
+  value.textContent = "Loading …";
+  map.dataset.state = "waiting";
   await Promise.all(layers.takes[take.value].acquisitions.map(async ({ id }) => {
     const answer = await fetch(`stretch.json?${query(id)}`);
-    if (answer.ok) found.set(id, (await answer.json()).map((pair) => `&rescale=${pair.join(",")}`).join(""));
+    if (answer.ok) found.set(id, await answer.json());
   }));
   if (mine !== shown) return;
-  ranges = found;
+  ranges = new Map([...found].map(([id, pairs]) => [id, pairs.map((pair) => `&rescale=${pair.join(",")}`).join("")]));
+  legend([...found.values()][0] || []);
   value.textContent = found.size ? "" : "The cube does not show this yet.";
   draw();
 }
 
+function make(parent, name, text = "", attributes = {}) {
+  const child = parent.namespaceURI.endsWith("svg") ? document.createElementNS(parent.namespaceURI, name) : document.createElement(name);
+  for (const [key, content] of Object.entries(attributes)) child.setAttribute(key, content);
+  child.textContent = text;
+  parent.append(child);
+  return child;
+}
+
+// Each band's colour, and the reflectances at the ends of its stretch.
+function legend(pairs) {
+  const box = document.getElementById("legend"), names = layers.bands[bands.value];
+  box.replaceChildren();
+  pairs.forEach((pair, i) => {
+    make(box, "span", names[i]);
+    make(box, "span", pair[0].toFixed(3));
+    make(box, "i", "", { class: names.length > 1 ? ["red", "green", "blue"][i] : "grey" });
+    make(box, "span", pair[1].toFixed(3));
+  });
+}
+
+let marked, asked = 0;
+function place() {
+  const mark = document.getElementById("mark") || make(map, "span", "", { id: "mark" });
+  mark.hidden = !marked;
+  if (!marked) return;
+  mark.style.left = `${map.clientWidth / 2 + (toX(marked[0]) - at.x) * world()}px`;
+  mark.style.top = `${map.clientHeight / 2 + (toY(marked[1]) - at.y) * world()}px`;
+}
+
 async function read(event) {
-  const size = world(), box = map.getBoundingClientRect();
+  const size = world(), box = map.getBoundingClientRect(), mine = ++asked;
   const lon = toLon(at.x + (event.clientX - box.left - box.width / 2) / size);
   const lat = toLat(at.y + (event.clientY - box.top - box.height / 2) / size);
   const inside = layers.takes[take.value].acquisitions.find(
     ({ bounds: [west, south, east, north] }) => west <= lon && lon <= east && south <= lat && lat <= north);
-  let text = `${lat.toFixed(5)}°, ${lon.toFixed(5)}°`;
-  if (inside) {
-    const answer = await fetch(`cube/point/${lon > 180 ? lon - 360 : lon},${lat}?${query(inside.id)}`);
-    const values = answer.ok ? (await answer.json()).values : [];
-    layers.bands[bands.value].forEach((name, i) => { if (values[i] != null) text += `  ${name} ${values[i].toFixed(4)}`; });
+  marked = [lon, lat];
+  place();
+  const where = `${lat.toFixed(5)}°, ${lon.toFixed(5)}°`;
+  value.textContent = inside ? `${where}  …` : where;
+  if (!inside) return;
+  const answer = await fetch(`spectrum.json?acquisition=${encodeURIComponent(inside.id)}&lon=${lon > 180 ? lon - 360 : lon}&lat=${lat}`);
+  const found = answer.status === 200 ? await answer.json() : { bands: [] };
+  if (mine !== asked) return;
+  const values = new Map(found.bands.map((band) => [band.name, band.sharpened]));
+  value.textContent = where + layers.bands[bands.value].map((name) => values.get(name) == null ? "" : `  ${name} ${values.get(name).toFixed(4)}`).join("");
+  spectrum(where, found);
+}
+
+function spectrum(where, { bands: found, why, hidden }) {
+  const panel = document.getElementById("spectrum"), svg = panel.querySelector("svg"), table = panel.querySelector("table");
+  panel.hidden = !found.some((band) => band.sharpened != null || band.delivered != null);
+  panel.querySelector("h2").textContent = where;
+  panel.querySelector("p").textContent = [hidden ? "Under a cloud or its shadow." : "", why ? `As delivered: ${why}` : ""].filter(Boolean).join(" ");
+  svg.replaceChildren();
+  table.replaceChildren();
+  const most = Math.max(0.1, ...found.flatMap((band) => [(band.sharpened ?? 0) + (band.error90 ?? 0), band.delivered ?? 0]));
+  const x = (nm) => 28 + ((nm - 400) / 1900) * 284, y = (r) => 112 - (Math.max(0, r) / most) * 104;
+  for (const r of [0, most / 2, most]) {
+    make(svg, "line", "", { class: "grid", x1: 28, x2: 314, y1: y(r), y2: y(r) });
+    make(svg, "text", r.toFixed(2), { x: 2, y: y(r) + 3 });
   }
-  value.textContent = text;
+  for (const nm of [500, 1000, 1500, 2000]) make(svg, "text", nm === 2000 ? "2000 nm" : nm, { x: x(nm), y: 126, "text-anchor": "middle" });
+  const known = found.filter((band) => band.sharpened != null);
+  make(svg, "polyline", "", { class: "after", points: known.map((band) => `${x(band.wavelength)},${y(band.sharpened)}`).join(" ") });
+  for (const band of found) {
+    const at = x(band.wavelength), title = `${band.name}, ${band.gsd} m`;
+    if (band.error90 != null && band.sharpened != null) make(svg, "line", "", { class: "doubt", x1: at, x2: at, y1: y(band.sharpened - band.error90), y2: y(band.sharpened + band.error90) });
+    if (band.sharpened != null) make(make(svg, "circle", "", { class: "dot", cx: at, cy: y(band.sharpened), r: 2.6 }), "title", title);
+    if (band.delivered != null) make(make(svg, "circle", "", { class: "before", cx: at, cy: y(band.delivered), r: 4 }), "title", title);
+  }
+  const doubted = found.some((band) => band.error90 != null);
+  const row = (cells, kind) => { const line = make(table, "tr"); cells.forEach(([text, name]) => make(line, kind, text, name ? { class: name } : {})); };
+  row([["band"], ["nm"], ["delivered"], ["sharpened"], ...(doubted ? [["± (90 %)"]] : [])], "th");
+  for (const band of found) {
+    const number = (r) => (r == null ? "–" : r.toFixed(4));
+    row([[`${band.name} · ${band.gsd} m`], [Math.round(band.wavelength)], [number(band.delivered), "before"], [number(band.sharpened), "after"], ...(doubted ? [[number(band.error90)]] : [])], "td");
+  }
 }
 
 const fingers = new Map();
@@ -171,14 +295,20 @@ map.addEventListener("keydown", (event) => {
 });
 document.querySelectorAll("#zoom button").forEach((button, i) =>
   button.addEventListener("click", () => zoomTo(at.zoom + (i ? -1 : 1), map.clientWidth / 2, map.clientHeight / 2)));
+document.querySelector("#spectrum > button").addEventListener("click", () => { document.getElementById("spectrum").hidden = true; marked = undefined; place(); });
+share.addEventListener("input", compare);
+closer.addEventListener("click", () => zoomTo(14, map.clientWidth / 2, map.clientHeight / 2));
 window.addEventListener("resize", draw);
 take.addEventListener("change", choose);
 bands.addEventListener("change", choose);
 
-fetch("layers.json").then((answer) => answer.json()).then((found) => {
+fetch("layers.json").then(async (answer) => {
+  if (!answer.ok) throw new Error((await answer.json()).detail);
+  return answer.json();
+}).then((found) => {
   layers = found;
   layers.takes.forEach((one, i) => take.add(new Option(one.label, i)));
   Object.keys(layers.bands).forEach((name) => bands.add(new Option(name, name)));
   fit();
   choose();
-});
+}).catch((error) => { map.dataset.state = "failed"; value.textContent = String(error.message || error); });

@@ -2,6 +2,7 @@
 
 import http.client
 import json
+import shutil
 import socket
 import subprocess
 import sys
@@ -13,10 +14,12 @@ from urllib.request import Request, urlopen
 
 import numpy as np
 import pytest
+from fastapi.testclient import TestClient
 from pyproj import Transformer
 from rasterio.io import MemoryFile
 from s2sharp import open_cube
 from s2sharp.cli.app import app
+from s2sharp.view.server import app_of
 from typer.testing import CliRunner
 
 from tests.browser import browser
@@ -151,6 +154,70 @@ def test_people_pan_and_zoom_in_a_real_browser(address: str, width: int, height:
 def _brightness(png: bytes) -> np.ndarray:
     with MemoryFile(png) as memory, memory.open() as file:
         return file.read()[:3].mean(axis=0)
+
+
+def test_a_pixel_is_shown_as_it_was_delivered_and_as_it_was_sharpened(
+    address: str, out: Path
+) -> None:
+    lon, lat = _middle(out)
+    with urlopen(f"{address}spectrum.json?acquisition={NAME}&lon={lon}&lat={lat}") as answer:
+        found = json.load(answer)
+    assert found["why"] == ""
+    bands = {band["name"]: band for band in found["bands"]}
+    assert list(bands) == sorted(bands, key=lambda name: bands[name]["wavelength"])
+    assert bands["B04"]["delivered"] == pytest.approx(bands["B04"]["sharpened"], abs=1e-4)
+    # Of a native pixel of 20 m, the four that were made of it keep the mean.
+    assert bands["B12"]["delivered"] == pytest.approx(bands["B12"]["sharpened"], abs=0.1)
+    asked = "band=B12&rescale=0,0.6"
+    before = _tile(address, lon, lat, 15, asked + "&delivered=true").astype(int)
+    after = _tile(address, lon, lat, 15, asked).astype(int)
+    seen = (before[-1] == 255) & (after[-1] == 255)
+    assert seen.mean() > 0.9
+    steps = [(abs(np.diff(tile[0], axis=1)) > 0).mean() for tile in (before, after)]
+    assert steps[0] < 0.75 * steps[1]  # pixels twice as wide
+    assert abs(before[0][seen].mean() - after[0][seen].mean()) < 4
+
+
+def test_native_files_that_are_out_of_reach_are_told_and_the_cube_is_still_shown(
+    archive: Path, scheduler: str, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    scenes = shutil.copytree(archive, tmp_path / "archive")
+    for item in scenes.rglob("*.json"):
+        item.write_text(item.read_text().replace(str(archive), str(scenes)))
+    run(config(scenes, out, scheduler))
+    shutil.rmtree(scenes)
+    lon, lat = _middle(out)
+    shown = TestClient(app_of(out), base_url="http://localhost")
+    found = shown.get(f"/spectrum.json?acquisition={NAME}&lon={lon}&lat={lat}").json()
+    assert found["why"]
+    assert {band["delivered"] for band in found["bands"]} == {None}
+    assert all(band["sharpened"] is not None for band in found["bands"])
+
+
+def test_people_swipe_between_delivered_and_sharpened(address: str) -> None:
+    ready = "document.getElementById('map').dataset.state === 'ready' && tiles.size > 0"
+    with browser() as open_page:
+        page = open_page(address, 390, 800)
+        page.until(ready)
+        page.value("zoomTo(15, map.clientWidth / 2, map.clientHeight / 2)")
+        page.value("bands.value = 'B12', bands.dispatchEvent(new Event('change'))")
+        page.until(
+            ready + " && [...tiles.keys()].some((url) => /B12.*delivered/.test(url)) && !asking"
+        )
+        half = _brightness(page.picture())
+        page.drag((195, 0.36 * 800), (385, 0.36 * 800))
+        page.until("+share.value > 95")
+        whole = _brightness(page.picture())
+        inside = np.s_[120:240]
+        assert np.array_equal(half[inside, 20:170], whole[inside, 20:170])
+        assert not np.array_equal(half[inside, 220:370], whole[inside, 220:370])
+        # What lies at 10 m has nothing to compare, and the page says so.
+        page.value("bands.value = 'B04', bands.dispatchEvent(new Event('change'))")
+        page.until(ready + " && swipe.hidden && closer.textContent.includes('10 m')")
+        page.drag((195, 600), (195, 600))
+        page.until("document.querySelectorAll('#spectrum td').length > 20")
+        assert page.problems == []
 
 
 def test_a_folder_without_a_run_is_named(tmp_path: Path) -> None:
