@@ -152,7 +152,7 @@ def test_a_clean_that_was_killed_is_ended_by_the_next(
 
 @pytest.mark.parametrize("moves", range(KEYS))
 def test_shards_of_a_date_are_known_by_every_name_that_a_moved_cube_gives_them(
-    tmp_path: Path, moves: int
+    moves: int,
 ) -> None:
     box = Box(90_000, 90_016, 10_000, 10_016)
     ids = ("S2A_20240601T101031_32633", "S2A_20240606T101031_32633")
