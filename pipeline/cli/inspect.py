@@ -15,7 +15,6 @@ from s2sharp_core import S2SharpError
 from ..engine.lease import Holder, Lease
 from ..engine.progress import Progress, at_work
 from ..execution.clean import REMOVED, clean, leftovers
-from ..execution.retention import dates, removing, take_out
 from ..execution.status import status_of
 from ..planning.frozen import read_plan
 from ..planning.plan import Plan
@@ -120,7 +119,11 @@ def clean_up(out: Location, *, dry_run: bool, keep: str | None = None) -> None:
     with Lease.taken(out) as lease:
         plan = _kept(out, keep) if keep else None
         found = leftovers(out, plan)
-        if not dry_run and any(leftover.why == REMOVED for leftover in found):
+        # A date of which nothing was made yet has no file, and is not to be made.
+        if not dry_run and (plan or any(leftover.why == REMOVED for leftover in found)):
+            # Here: it loads what writes cubes, which `status` needs not.
+            from ..execution.retention import take_out
+
             lease.check()
             take_out(plan or read_plan(out))
         kinds = Counter(leftover.why for leftover in found)
@@ -136,14 +139,16 @@ def clean_up(out: Location, *, dry_run: bool, keep: str | None = None) -> None:
         console.print("Nothing is left over.")
 
 
-def _kept(out: Location, keep: str) -> Plan:
-    """The plan of a run without what goes, told before anything does."""
+def _kept(out: Location, keep: str) -> Plan | None:
+    """The plan of a run without what goes, told before anything does; None where nothing goes."""
     if not (out / "run.json").exists():
         raise S2SharpError(
             "bad-config",
             f"{out} holds a mosaic, which has no dates to --keep.",
             "Clean the folder of the run that it was made from, and make the mosaic anew in another --to.",
         )
+    from ..execution.retention import dates, removing
+
     before = read_plan(out)
     plan = removing(before, keep)
     gone = dates(plan, set(plan.removed) - set(before.removed))
@@ -151,8 +156,9 @@ def _kept(out: Location, keep: str) -> Plan:
         plan, (name for layout in plan.layouts for name in layout.ids if name not in plan.removed)
     )
     console.print(f"{len(stay)} dates stay, {stay[0]} to {stay[-1]}; {len(gone)} go.")
-    if gone:
-        console.print(f"Go: {' '.join(map(str, gone))}")
+    if not gone:
+        return None
+    console.print(f"Go: {' '.join(map(str, gone))}")
     return plan
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import zarr
 from s2sharp.cli.app import app
+from s2sharp.cli.inspect import clean_up
 from s2sharp.cube.keys import KEYS, chunk_key
 from s2sharp.cube.layout import Layout
 from s2sharp.cube.open import open_cube
@@ -17,7 +18,8 @@ from s2sharp.execution.retention import keeping, removing, take_out
 from s2sharp.execution.status import status_of
 from s2sharp.execution.verify import verify_run
 from s2sharp.mosaic.sources import read_cube
-from s2sharp.planning.frozen import read_plan
+from s2sharp.planning.frozen import freeze, read_plan
+from s2sharp.planning.make import make_plan
 from s2sharp.planning.plan import Plan
 from s2sharp.planning.resume import resume
 from typer.testing import CliRunner
@@ -166,6 +168,19 @@ def test_shards_of_a_date_are_known_by_every_name_that_a_moved_cube_gives_them(
         assert not belongs(f"cube.zarr/{array}/zarr.json")
     for name in (f"32633/time/{chunk_key(moves, 1)}", f"32631/B02/{chunk_key(moves, 1, 0, 2)}"):
         assert not belongs(f"cube.zarr/{name}")
+
+
+def test_a_date_of_which_nothing_was_made_yet_is_not_made_later(
+    catalogue: Path, tmp_path: Path
+) -> None:
+    settings = config(catalogue, tmp_path / "out", **SMALL)
+    freeze(make_plan(settings))
+    clean_up(settings.out, dry_run=False, keep="1")
+    plan = resume(settings)
+    assert plan is not None
+    assert {unit.time for unit in plan.units()} == {2}
+    clean_up(settings.out, dry_run=False, keep="1")
+    assert read_plan(settings.out).removed == plan.removed
 
 
 def test_what_is_kept_is_so_many_dates_or_a_period_up_to_the_newest() -> None:
