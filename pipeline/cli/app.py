@@ -1,6 +1,8 @@
 """The command line: thin, and made to be learned from ``--help``."""
 
+import sys
 from functools import partial
+from io import TextIOWrapper
 from typing import Annotated
 
 import typer
@@ -125,7 +127,9 @@ def _common(
 
 
 def main() -> None:
-    """The entry point of ``s2sharp``."""
+    """The entry point of ``s2sharp``. What an old terminal's letters lack is shown as a question mark."""
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")
     app()
 
 

@@ -1,6 +1,7 @@
 """The command line: what it teaches, what it prints, and how it ends."""
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -300,3 +301,16 @@ def test_what_one_command_asks_of_the_screen_ends_with_it(archive: Path, tmp_pat
         assert code == 0
         assert "Method" in text
     assert warnings.showwarning is shown
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
+def test_a_terminal_without_our_letters_is_spoken_to(encoding: str) -> None:
+    """As under cron, or LANG=C of old."""
+    done = subprocess.run(
+        [sys.executable, "-m", "s2sharp", "methods"],
+        env={**os.environ, "PYTHONIOENCODING": encoding, "PYTHONUTF8": "0"},
+        capture_output=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert b"s2net-m" in done.stdout
