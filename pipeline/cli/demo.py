@@ -60,6 +60,9 @@ def demo(
         console.print(
             f"Everything is in {folder.resolve()}; it took {time.perf_counter() - begin:.0f} s."
         )
+        page = plan.out.absolute() / "report.html"
+        if page.exists():
+            console.print(f"Open this in a browser: {page}")
 
 
 def _show_errors(rows: Iterator[tuple[str, ...]]) -> None:
