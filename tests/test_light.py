@@ -72,6 +72,22 @@ def test_a_plan_that_was_made_before_and_a_run_that_is_done_load_no_net(
     assert not (NETS | {"distributed", "bokeh", "xarray"}) & loaded(folder, "run", *flags)
 
 
+def test_a_run_ends_with_its_page_and_without_torch_and_one_that_has_nothing_to_do_leaves_it(
+    begun: tuple[Path, list[str]],
+) -> None:
+    folder, flags = begun
+    shown = [*(flag for flag in flags if flag != "--no-publish"), "--yes"]
+    assert "torch" not in loaded(folder, "run", *shown)
+    page = folder / "out" / "report.html"
+    assert "was made at the end of the run" in page.read_text()
+    written = page.stat().st_mtime_ns
+    assert "xarray" not in loaded(folder, "run", *shown)
+    assert page.stat().st_mtime_ns == written
+    page.unlink()
+    (page / "mine").mkdir(parents=True)  # nothing can be written there, and the run ends well
+    loaded(folder, "run", *shown)
+
+
 def test_the_table_of_methods_says_what_their_code_does() -> None:
     costs = {name: f"{S2Net(*size).multiply_adds / 1e6:.2f} M" for name, size in SIZES.items()}
     costs |= {f"{name}-adapted": cost for name, cost in costs.items()}

@@ -68,6 +68,9 @@ def demo(
         console.print(
             f"Everything is in {folder.resolve()}; it took {time.perf_counter() - begin:.0f} s."
         )
+        page = plan.out.absolute() / "report.html"
+        if page.exists():
+            console.print(f"Open this in a browser: {page}")
 
 
 def _demo_drawn(folder: Path) -> None:

@@ -4,6 +4,8 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
+from s2sharp_core.errors import printable
+
 from ..execution.catalogue import picture_path
 from ..execution.phases import RunOutcome
 from ..execution.watch import decide, make_ready, watch
@@ -12,7 +14,7 @@ from ..planning.config import RunConfig
 from ..planning.cost import Estimate, check_memory, check_size
 from ..planning.facts import plan_facts
 from ..planning.plan import Plan
-from ..storage.files import files
+from ..storage.files import files, write_text
 from ..storage.location import Location
 from ..ui.terminal import PARTIAL, console, duration_text, problems, size_text
 from .inspect import say_owed
@@ -63,7 +65,8 @@ def carry_out(config: RunConfig) -> Plan:
         )
     _report(plan, cost, outcome)
     pictures = [picture_path(plan.out, a) for a in plan.present]
-    _show_results(plan, [p for p in pictures if p.exists()], outcome.snapshot)
+    page = _page(plan, outcome)
+    _show_results(plan, [p for p in pictures if p.exists()], page, outcome.snapshot)
     if outcome.stopped:
         problems.print(
             f"[red]Stopped:[/] more than {config.max_failures} units failed (--max-failures), and the rest was not begun. "
@@ -115,7 +118,30 @@ def _overlaps(band: str, dn: float) -> str:
     )
 
 
-def _show_results(plan: Plan, pictures: list[Location], snapshot: str | None) -> None:
+def _page(plan: Plan, outcome: RunOutcome) -> Location | None:
+    """Write the report into ``OUT`` where pictures for others are wanted; what keeps it from being made is told, no more."""
+    file = plan.out / "report.html"
+    if not plan.config.publish:
+        return None
+    if file.is_file() and not outcome.counts.keys() - {"skipped"}:
+        return file
+    try:
+        from ..report.make import make_report
+
+        with console.status("Looking at the run …"):
+            write_text(file, make_report(plan.out, brief=True))
+    except Exception as error:
+        problems.print(
+            f"[yellow]warning:[/] report.html was not made: {escape(printable(str(error)))} "
+            f"Try `s2sharp report {escape(str(plan.out))}`."
+        )
+        return None
+    return file
+
+
+def _show_results(
+    plan: Plan, pictures: list[Location], page: Location | None, snapshot: str | None
+) -> None:
     console.print(f"Cube      {plan.store}")
     if plan.config.publish:
         console.print(
@@ -123,6 +149,8 @@ def _show_results(plan: Plan, pictures: list[Location], snapshot: str | None) ->
         )
     for picture in pictures[:3]:
         console.print(f"Picture   {picture}")
+    if page is not None:
+        console.print(f"Report    {page}")
     if snapshot:
         console.print(f"Snapshot  {snapshot}")
     code = f", epsg={plan.layouts[0].epsg}" if len(plan.layouts) > 1 else ""

@@ -3,16 +3,19 @@
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 from ..catalog.addresses import public
 from ..cube.layout import Layout
 from ..ui.html import asset, document, plural
 from ..ui.terminal import size_text
-from .consistency import Consistency
 from .drawings import STATES, ShardMap, progress_curve, shard_map
 from .facts import Facts, Timing, timing
 from .places import Shown, png
 from .sections import LINES, acquisitions, failures, nameless, provenance, sensors, steps
+
+if TYPE_CHECKING:
+    from .consistency import Consistency
 
 __all__ = ["render"]
 
@@ -24,8 +27,10 @@ def render(
     facts: Facts,
     shown: Sequence[Shown],
     missing: Mapping[str, str],
-    found: Consistency | None,
+    found: "Consistency | None",
     behind: Mapping[int, bytes],
+    *,
+    brief: bool = False,
 ) -> str:
     """One page that holds all it shows.
 
@@ -39,6 +44,8 @@ def render(
         The consistency figure, if there is one.
     behind
         EPSG code → PNG of its area, to lie behind its map.
+    brief
+        Whether that figure was not asked for.
     """
     plan, times = facts.plan, timing(facts.records)
     state, said = _state(facts)
@@ -60,6 +67,7 @@ def render(
         small_maps=list(_small_maps(facts)),
         failures=failures(facts),
         found=found,
+        brief=brief,
         times=times,
         steps=steps(facts, times) if times else [],
         progress=progress_curve(times.curve) if times else None,
@@ -78,7 +86,7 @@ def render(
 
 
 def _cards(
-    facts: Facts, times: Timing | None, found: Consistency | None
+    facts: Facts, times: Timing | None, found: "Consistency | None"
 ) -> Iterator[tuple[str, str]]:
     """A figure, and what it counts."""
     units, total = facts.units, facts.units.total()
