@@ -61,19 +61,16 @@ def demo(
     """Sharpen scenes whose truth is known, and say how accurate it is: drawn ones, as a real query would, or real ones."""
     with told():
         begin = time.perf_counter()
-        if real or chips:
-            _demo_real(folder, chips)
-        else:
-            _demo_drawn(folder)
+        page = _demo_real(folder, chips) if real or chips else _demo_drawn(folder)
         console.print(
             f"Everything is in {folder.resolve()}; it took {time.perf_counter() - begin:.0f} s."
         )
-        page = plan.out.absolute() / "report.html"
         if page.exists():
-            console.print(f"Open this in a browser: {page}")
+            console.print(f"Open this: {page.resolve()}")
 
 
-def _demo_drawn(folder: Path) -> None:
+def _demo_drawn(folder: Path) -> Path:
+    """Do all of it, and return what shows it."""
     from ..demo.score import make_scenes, score
     from .run import carry_out
 
@@ -88,9 +85,11 @@ def _demo_drawn(folder: Path) -> None:
         "RMSE in DN (1/10 000 of reflectance), SRE = 10·log10(Σx²/Σe²) in dB, against the truth. "
         "The shipped nets learned on landscapes drawn alike, among others; `s2sharp demo --real` has real scenes."
     )
+    return Path(plan.out) / "report.html"
 
 
-def _demo_real(folder: Path, chips: Path | None) -> None:
+def _demo_real(folder: Path, chips: Path | None) -> Path:
+    """Do all of it, and return what shows it."""
     check_extras(("matplotlib",), "The picture", "Install it: `pip install 's2sharp[publish]'`.")
     from ..demo.chips import REQUIREMENT, fetch_chips, read_chips
 
@@ -110,7 +109,6 @@ def _demo_real(folder: Path, chips: Path | None) -> None:
         outcome = judge_chips(scenes)
         picture = folder / "real.png"
         draw_chips(picture, outcome.results)
-    console.print(f"Before and after: open {picture.resolve()}")
     console.rule("3  How accurate it is")
     console.print(
         "Nobody has measured these bands at 10 m. So the scenes were made twice as coarse and sharpened from 40 m to 20 m, "
@@ -135,6 +133,7 @@ def _demo_real(folder: Path, chips: Path | None) -> None:
             f"The shipped net saw {count} of these {len(scenes)} scenes in training, so this is the best it can do. "
             "Scenes that it had not seen: docs/figures.md."
         )
+    return picture
 
 
 def _show_spectrum(details: "list[Detail]") -> None:

@@ -4,7 +4,6 @@ from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
-import xarray as xr
 import zarr
 
 from ..storage.arrays import zarr_store
@@ -14,12 +13,11 @@ from .layout import FILL, SCALE, Layout, level_group
 __all__ = ["grid_written", "read_written"]
 
 
-def grid_written(store: Location, layout: Layout, level: int = 0) -> xr.Dataset:
-    """The area that was asked for as coordinates of pixels, y and x, without a variable."""
+def grid_written(store: Location, layout: Layout, level: int = 0) -> dict[str, np.ndarray]:
+    """The area that was asked for as coordinates of pixels, y and x."""
     arrays = _arrays(store, layout, level)
     rows, cols = _inside(arrays, layout, level)
-    y, x = np.asarray(arrays["y"][rows]), np.asarray(arrays["x"][cols])
-    return xr.Dataset(coords={"y": y, "x": x})
+    return {"y": np.asarray(arrays["y"][rows]), "x": np.asarray(arrays["x"][cols])}
 
 
 def read_written(
@@ -29,11 +27,11 @@ def read_written(
     names: Iterable[str],
     level: int = 0,
     place: tuple[slice, slice] | None = None,
-) -> xr.Dataset:
-    """Read bands and layers of one acquisition as they are by now; dims (y, x), bands float32 reflectance.
+) -> dict[str, np.ndarray]:
+    """Read bands and layers of one acquisition as they are by now, (y, x), bands float32 reflectance; and coordinates.
 
-    Readers go by the consolidated metadata, which a run renews at its end; this goes by what is there. The ways by
-    which xarray opens files would take a worker seconds to load.
+    Readers go by the consolidated metadata, which a run renews at its end; this goes by what is there. xarray, and Dask's
+    arrays, which it loads with the first dataset, would take a worker seconds.
 
     Parameters
     ----------
@@ -43,7 +41,7 @@ def read_written(
     arrays, grid = _arrays(store, layout, level), grid_written(store, layout, level)
     rows, cols = _inside(arrays, layout, level)
     if place is not None:
-        grid = grid.isel(y=place[0], x=place[1])
+        grid = {axis: at[part] for (axis, at), part in zip(grid.items(), place, strict=True)}
         rows, cols = _part(rows, place[0]), _part(cols, place[1])
     found = {}
     for name in names:
@@ -51,8 +49,8 @@ def read_written(
         if name in layout.bands:
             shown = values.astype(np.float32) * np.float32(SCALE)
             values = np.where(values == FILL, np.float32(np.nan), shown)
-        found[name] = (("y", "x"), values)
-    return grid.assign(found)
+        found[name] = values
+    return grid | found
 
 
 def _part(whole: slice, part: slice) -> slice:

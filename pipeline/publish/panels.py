@@ -2,9 +2,9 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
-import xarray as xr
 
 from s2sharp_core import BANDS, S2SharpError
 from s2sharp_core.bands import BY_GSD, CELL, HIDING
@@ -35,6 +35,10 @@ _COMPOSITES = (
 _ROOM, _COLOUR, _GAMMA = 0.05, 0.5, 1.3
 
 
+Arrays = Mapping[Any, Any]
+"""Bands, layers and the coordinates y and x by name: an ``xarray.Dataset``, or plain arrays (y, x)."""
+
+
 @dataclass(frozen=True)
 class Panel:
     """An image (h, w, 4), float32 RGBA from 0 to 1, with its caption: what it shows, and from which bands."""
@@ -44,7 +48,7 @@ class Panel:
     image: np.ndarray
 
 
-def pair(cube: xr.Dataset, native: Mapping[str, np.ndarray], gsd: int) -> list[Panel]:
+def pair(cube: Arrays, native: Mapping[str, np.ndarray], gsd: int) -> list[Panel]:
     """The same bands as delivered and sharpened, or nothing without one that is in both."""
     have = [band for band in BY_GSD[gsd] if band in cube and band in native]
     if not have:
@@ -55,7 +59,7 @@ def pair(cube: xr.Dataset, native: Mapping[str, np.ndarray], gsd: int) -> list[P
         ((name, bands) for name, bands in _COMPOSITES if set(bands) <= set(have)),
         (_NAMES[single], (single,)),
     )
-    after = [cube[band].values for band in bands]
+    after = [np.asarray(cube[band]) for band in bands]
     limits = [_limits(x) for x in after]
     label = " · ".join(bands)
     return [
@@ -64,7 +68,7 @@ def pair(cube: xr.Dataset, native: Mapping[str, np.ndarray], gsd: int) -> list[P
     ]
 
 
-def orientation(cube: xr.Dataset) -> list[Panel]:
+def orientation(cube: Arrays) -> list[Panel]:
     """True colours, else a single 10 m band, else nothing."""
     have = [band for band in ("B04", "B03", "B02") if band in cube]
     caption = "True colour, 10 m"
@@ -73,7 +77,7 @@ def orientation(cube: xr.Dataset) -> list[Panel]:
         caption = "Delivered at 10 m"
     if not have:
         return []
-    arrays = [cube[band].values for band in have]
+    arrays = [np.asarray(cube[band]) for band in have]
     # One range for all three, as the eye has it: a range for each turns sand blue where that band varies least.
     limits = [_limits(np.stack(arrays))] * len(arrays)
     return [Panel(caption, " · ".join(have), _image(arrays, limits, colour=1.0))]
@@ -85,13 +89,13 @@ _TRUST = {
 }
 
 
-def trust(cube: xr.Dataset) -> list[Panel]:
+def trust(cube: Arrays) -> list[Panel]:
     """The layers of ``--trust`` as far as the cube has them, from black, nothing, to white."""
     panels = []
     for layer, what in _TRUST.items():
         if layer not in cube:
             continue
-        values = cube[layer].values.astype(np.float32)
+        values = np.asarray(cube[layer]).astype(np.float32)
         values[values == 0] = np.nan  # nothing was sharpened
         if not np.isfinite(values).any():
             continue
@@ -141,9 +145,9 @@ Spot = tuple[slice, slice]
 
 
 def choose_spot(
-    cube: xr.Dataset,
+    cube: Arrays,
     size: int = 180,
-    overview: xr.Dataset | None = None,
+    overview: Arrays | None = None,
     taken: Sequence[Spot] = (),
 ) -> Spot:
     """The place that shows most: the one with most detail where the ground is seen.
@@ -152,7 +156,7 @@ def choose_spot(
     ----------
     cube
         One time step of :func:`s2sharp.open_cube` at full resolution, from a cell's corner on, as it is
-        without ``bbox``. Lazy; with ``overview`` only its coordinates are looked at.
+        without ``bbox``, or its arrays. With ``overview`` only its coordinates are looked at.
     size
         Side of the place in pixels of 10 m.
     overview
@@ -167,7 +171,7 @@ def choose_spot(
         to the same place. Smaller than ``size`` where the cube is.
     """
     seen = cube if overview is None else overview
-    pixel = float(abs(seen.x[1] - seen.x[0]))
+    pixel = float(abs(seen["x"][1] - seen["x"][0]))
     factor = max(1, round(CELL / pixel))
     step = round(pixel * factor)
     detail, clear = _per_cell(seen, factor)
@@ -186,28 +190,35 @@ def choose_spot(
         # An overview's first pixel may begin before the cube does.
         offset = onward * float(seen[axis][0] - cube[axis][0]) - (pixel - 10) / 2
         start = round((offset + int(cell) * pixel * factor) / CELL) * 6
-        side = min(size, cube.sizes[axis]) // 6 * 6
-        start = max(0, min(start, (cube.sizes[axis] - side) // 6 * 6))
+        side = min(size, len(cube[axis])) // 6 * 6
+        start = max(0, min(start, (len(cube[axis]) - side) // 6 * 6))
         spots.append(slice(start, start + side))
     return spots[0], spots[1]
 
 
-def _per_cell(seen: xr.Dataset, factor: int) -> tuple[np.ndarray, np.ndarray]:
+def _per_cell(seen: Arrays, factor: int) -> tuple[np.ndarray, np.ndarray]:
     """Mean gradient where the ground is seen, and the part that is seen, of each cell."""
     name = next((b for b in _DETAILED if b in seen), None)
     if name is None:
         raise S2SharpError("nothing-to-show", "The cube has no band.", "Give a cube with bands.")
-    slope = abs(seen[name].differentiate("x")) + abs(seen[name].differentiate("y"))
-    clear = slope.notnull()
+    band = np.asarray(seen[name])
+    slopes = (np.gradient(band, np.asarray(seen[at]), axis=i) for i, at in enumerate(("y", "x")))
+    slope = sum(map(np.abs, slopes))
+    clear = ~np.isnan(slope)
     if "valid" in seen:
-        clear &= seen["valid"] == 1
+        clear &= np.asarray(seen["valid"]) == 1
     if "cloud" in seen:
-        clear &= ~seen["cloud"].isin(HIDING)
-    fields = xr.Dataset({"detail": slope.where(clear, 0), "clear": clear.astype("float32")})
-    cells = fields.coarsen(y=factor, x=factor, boundary="trim").mean().compute()
-    detail = cells["detail"].values
+        clear &= ~np.isin(np.asarray(seen["cloud"]), HIDING)
+    detail = _means(np.where(clear, slope, 0), factor)
     # A few glaring edges (a cloud that no mask knows, a ship) must not outweigh a rich landscape.
-    return np.minimum(detail, np.percentile(detail, 95)), cells["clear"].values
+    return np.minimum(detail, np.percentile(detail, 95)), _means(clear, factor)
+
+
+def _means(x: np.ndarray, factor: int) -> np.ndarray:
+    """Means of squares of so many pixels a side; what does not fill one is left out."""
+    rows, cols = (n // factor for n in x.shape)
+    squares = x[: rows * factor, : cols * factor].reshape(rows, factor, cols, factor)
+    return np.asarray(squares.mean(axis=(1, 3)))
 
 
 def _moving_sum(x: np.ndarray, window: Sequence[int]) -> np.ndarray:

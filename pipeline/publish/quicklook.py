@@ -6,7 +6,6 @@ from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import xarray as xr
 
 from s2sharp_core import S2SharpError
 
@@ -27,7 +26,7 @@ _INK, _QUIET, _NODATA = "#1a1a1a", "#6b6b6b", "#e4e4e4"
 
 def quicklook(
     path: Location,
-    cube: xr.Dataset,
+    cube: Mapping[Any, Any],
     native: Mapping[str, np.ndarray],
     title: str,
     credit: str = "",
@@ -44,7 +43,7 @@ def quicklook(
         The PNG to write.
     cube
         One time step of a small crop (150 to 250 px a side) of :func:`s2sharp.open_cube`, at full
-        resolution: reflectance with dims (y, x).
+        resolution: reflectance with dims (y, x); or its arrays by name, coordinates ``y`` and ``x`` among them.
     native
         Band → reflectance as the satellite delivered it, at its own 20 m or 60 m, over the same crop.
     title
@@ -58,7 +57,7 @@ def quicklook(
             "nothing-to-show", "The cube has no band to draw.", "Give a cube with bands."
         )
     aspect = 1.0 if len(rows) == 1 and len(rows[0]) == 3 else 1.65
-    sheet(path, rows, (cube.sizes["y"], cube.sizes["x"]), title, credit, aspect)
+    sheet(path, rows, (len(cube["y"]), len(cube["x"])), title, credit, aspect)
 
 
 def sheet(
@@ -94,7 +93,7 @@ def sheet(
     write_bytes(path, png.getvalue())
 
 
-def _rows(cube: xr.Dataset, native: Mapping[str, np.ndarray]) -> list[list[Panel]]:
+def _rows(cube: Mapping[Any, Any], native: Mapping[str, np.ndarray]) -> list[list[Panel]]:
     """What to draw: the pair of the 20 m bands, then the pair of a 60 m band and the true colours."""
     pairs = [both for gsd in (20, 60) if (both := pair(cube, native, gsd))]
     below = [panel for both in pairs[1:] for panel in both] + orientation(cube)
