@@ -10,7 +10,7 @@ __getattr__, __dir__, __all__ = face(
     {
         "create": ["finish", "lay_out", "lay_out_level", "misplaced"],
         "history": ["check_place", "commit", "snapshots"],
-        "intact": ["ROOT", "astray", "mend"],
+        "intact": ["ROOT", "astray", "differing", "mend", "torn"],
         "keys": ["chunk_name"],
         "layout": [
             "Bounds",

@@ -19,7 +19,7 @@ from ..storage.arrays import put_arrays, resize, write_array, zarr_store
 from ..storage.files import read_texts, sweep
 from ..storage.location import Location
 from .extend import moved, renamed
-from .intact import ROOT, astray, mend
+from .intact import ROOT, astray, differing, mend
 from .keys import encoding
 from .layout import FILL, FORMAT, SCALE, Layout, Sharded, level_group
 
@@ -103,7 +103,7 @@ def misplaced(store: Location, layouts: Sequence[Layout]) -> list[str]:
 
     The next :func:`lay_out` that looks ``closely`` writes them again.
     """
-    return sorted(astray(store, _drafted(layouts, {x.group: {} for x in layouts}), facts=False))
+    return differing(store, _drafted(layouts, {x.group: {} for x in layouts}))
 
 
 def _readable(store: Location) -> zarr.Group | None:

@@ -11,7 +11,7 @@ from typing import Any
 from ..storage.files import AT_ONCE, read_bytes, write_bytes
 from ..storage.location import Location
 
-__all__ = ["ROOT", "astray", "mend"]
+__all__ = ["ROOT", "astray", "differing", "mend", "torn"]
 
 ROOT = "zarr.json"
 """The root's metadata; those of a group or an array end in it."""
@@ -39,6 +39,19 @@ def astray(store: Location, draft: Mapping[str, bytes], *, facts: bool = True) -
             if right != there:
                 found[name] = right
     return found
+
+
+def differing(store: Location, draft: Mapping[str, bytes]) -> list[str]:
+    """Return the names of files that are missing, or say something else than what was laid out, in order."""
+    return sorted([*astray(store, draft, facts=False), *([ROOT] if torn(store) else [])])
+
+
+def torn(store: Location) -> bool:
+    """Whether the root's own metadata cannot be read."""
+    try:
+        return "s2sharp" not in json.loads(_read(store / ROOT) or b"")["attributes"]
+    except (ValueError, KeyError, TypeError):
+        return True
 
 
 def mend(store: Location, files: Mapping[str, bytes]) -> None:

@@ -15,7 +15,7 @@ from s2sharp_core import BANDS, S2SharpError
 from s2sharp_core.lattice import Box
 
 from ..cube.create import lay_out_level
-from ..cube.intact import ROOT, astray, mend
+from ..cube.intact import ROOT, astray, differing, mend, torn
 from ..cube.layout import FORMAT, Bounds, Sharded
 from ..cube.open import crop, read_group
 from ..storage.arrays import put_arrays, write_array, zarr_store
@@ -102,6 +102,8 @@ def lay_out(store: Location, canvas: Canvas, facts: Mapping[str, Any]) -> None:
         put_arrays(draft, store)
         return
     mend(store, astray(store, draft))
+    if torn(store):
+        put_arrays({ROOT: draft[ROOT]}, store)
     root = zarr.open_group(zarr_store(store), mode="r+")
     if facts != {key: _about(root).get(key) for key in facts}:
         _lay_out_levels(root, canvas, {**_about(root), **facts, "status": "writing"})
@@ -111,7 +113,7 @@ def misplaced(store: Location, canvas: Canvas) -> list[str]:
     """Return the names of files of metadata and coordinates that are missing, or not what was laid out; :func:`lay_out`
     writes them again.
     """
-    return sorted(astray(store, _drafted(canvas, {}), facts=False))
+    return differing(store, _drafted(canvas, {}))
 
 
 def _drafted(canvas: Canvas, facts: Mapping[str, Any]) -> dict[str, bytes]:

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import subprocess
 import sys
 import time
@@ -32,6 +33,7 @@ from s2sharp.mosaic.plan import MosaicPlan
 from s2sharp.mosaic.sources import CubeDate
 from s2sharp.mosaic.status import mosaic_status
 from s2sharp.mosaic.unit import TileJob, do_tile
+from s2sharp.mosaic.verify import verify_mosaic
 from s2sharp.storage.files import files, read_bytes, read_text, write_bytes
 from s2sharp.storage.location import Location, place
 from scipy.ndimage import distance_transform_edt
@@ -572,6 +574,29 @@ def test_the_same_command_again_does_nothing(border, published, scheduler):
     assert (stored(published), ledger(published)) == (before, records)
 
 
+def test_what_lies_around_its_pixels_is_made_again(border, published, tmp_path, scheduler):
+    to = shutil.copytree(published, tmp_path / "to")
+    store = to / "mosaic.zarr"
+    (store / "time" / "c" / "0").unlink()
+    (store / "x2" / "valid" / "zarr.json").write_bytes(b"\xff")
+    (store / "zarr.json").write_bytes(b"")
+    about = store / "B05" / "zarr.json"
+    about.write_text(about.read_text().replace("0.0001", "0.0007"))
+    count, (broken,) = verify_mosaic(to)
+    assert count > 0
+    assert [what.partition(" ")[0] for what in broken.what] == [
+        "B05/zarr.json",
+        "time/c/0",
+        "x2/valid/zarr.json",
+        "zarr.json",
+    ]
+    _, outcome = make(border, to, scheduler, publish=True, tile=512)
+    assert not outcome.failed
+    assert verify_mosaic(to)[1] == []
+    assert stored(to) == stored(published)
+    assert open_mosaic(to).load().identical(open_mosaic(published).load())
+
+
 def ledger(to: Path) -> dict[str, int]:
     return {
         str(path): path.stat().st_mtime_ns
@@ -734,8 +759,6 @@ def test_a_tile_of_a_plan_that_is_no_more_leaves_no_record(border, tmp_path):
 
 
 def test_a_shard_that_cannot_be_read_costs_its_tile(border, tmp_path, scheduler):
-    import shutil
-
     out, to = shutil.copytree(border, tmp_path / "cube"), tmp_path / "to"
     victim = sorted((out / "cube.zarr" / str(WEST) / "B05" / "c" / "0" / "0").iterdir())[0]
     whole = victim.read_bytes()

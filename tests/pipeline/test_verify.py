@@ -180,6 +180,7 @@ LOST: dict[str, tuple[str, Callable[[Path], object]]] = {
     "where an overview lies": ("*/x2/y/c/0", lambda file: file.write_bytes(b"")),
     "what an array is": ("*/valid/zarr.json", lambda file: file.write_bytes(b"\xff")),
     "an overview": ("*/x2", shutil.rmtree),
+    "the root": ("zarr.json", lambda file: file.write_bytes(b"{")),
     "a band": ("*/B05", shutil.rmtree),
     "what numbers mean": ("*/B05/zarr.json", _told_otherwise),
 }
@@ -187,7 +188,7 @@ LOST: dict[str, tuple[str, Callable[[Path], object]]] = {
 
 # What is there, and says something else, `verify` alone sees.
 LOOKS = [(what, "run") for what in LOST if what != "what numbers mean"]
-LOOKS += [(what, "verify") for what in ("when it was", "a band", "what numbers mean")]
+LOOKS += [(what, "verify") for what in ("when it was", "the root", "a band", "what numbers mean")]
 
 
 @pytest.mark.parametrize(("what", "first"), LOOKS)
