@@ -85,7 +85,7 @@ def _demo_drawn(folder: Path) -> Path:
         "RMSE in DN (1/10 000 of reflectance), SRE = 10·log10(Σx²/Σe²) in dB, against the truth. "
         "The shipped nets learned on landscapes drawn alike, among others; `s2sharp demo --real` has real scenes."
     )
-    return Path(plan.out) / "report.html"
+    return Path(str(plan.out)) / "report.html"
 
 
 def _demo_real(folder: Path, chips: Path | None) -> Path:

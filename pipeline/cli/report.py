@@ -13,7 +13,7 @@ __all__ = ["report"]
 
 
 def report(
-    out: Annotated[str, typer.Argument(help="The folder or URL of a run.")],
+    out: Annotated[str, typer.Argument(help="The folder or URL of a run or a mosaic.")],
     *,
     to: Annotated[
         str | None, typer.Option(help="The page to write.", show_default="OUT/report.html")

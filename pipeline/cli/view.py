@@ -11,7 +11,7 @@ __all__ = ["view"]
 
 
 def view(
-    out: Annotated[str, typer.Argument(help="The folder or URL of a run.")],
+    out: Annotated[str, typer.Argument(help="The folder or URL of a run or a mosaic.")],
     *,
     port: Annotated[int, typer.Option(help="0: any that is free.", min=0, max=65535)] = 0,
 ) -> None:

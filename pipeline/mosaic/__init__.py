@@ -14,8 +14,8 @@ __getattr__, __dir__, __all__ = face(
         "execute": ["MosaicOutcome"],
         "make": ["make_plan"],
         "plan": ["MosaicPlan"],
-        "status": ["mosaic_status"],
-        "store": ["open_mosaic"],
+        "status": ["MosaicStatus", "mosaic_status"],
+        "store": ["open_mosaic", "status_of"],
         "verify": ["verify_mosaic"],
     },
 )

@@ -4,15 +4,18 @@ import time
 from dataclasses import dataclass, field
 
 import numpy as np
+import xarray as xr
+from rioxarray.exceptions import NoDataInBounds
 
-from s2sharp_core import S2SharpError
+from s2sharp_core import BANDS, S2SharpError
 from s2sharp_core.lattice import Box
 
+from ..cube.layout import Bounds, Layout
 from ..scenes.acquisition import Acquisition
 from ..scenes.radiometry import decode, reference_offset
 from ..scenes.read import Files
 
-__all__ = ["Delivered"]
+__all__ = ["Delivered", "Native"]
 
 # Seconds until a file that could not be read is asked for again: an archive that is out of reach takes minutes to say so.
 _REST = 60.0
@@ -45,4 +48,48 @@ class Delivered:
                 self._failed[acquisition.id, band] = time.monotonic() + _REST, error
                 raise
             found[band], _ = decode(dn, *reference_offset(acquisition, band))
+        return found
+
+
+@dataclass(frozen=True)
+class Native:
+    """An acquisition as it was delivered, where a run asked for it."""
+
+    files: Delivered
+    layout: Layout
+    acquisition: Acquisition
+
+    def box(self, bounds: Bounds) -> Box:
+        """Return the cells around ``bounds`` (left, bottom, right, top) in metres that it has.
+
+        Raises
+        ------
+        rioxarray.exceptions.NoDataInBounds
+            Where it has none.
+        """
+        box = self.layout.lattice.around(bounds) & self.layout.area & self.acquisition.box
+        if box.empty:
+            raise NoDataInBounds("The acquisition has nothing here.")
+        return box
+
+    def array(self, bands: tuple[str, ...], bounds: Bounds) -> xr.DataArray:
+        """Return bands around ``bounds`` (band, y, x) on 10 m, each native pixel repeated, NaN where one has nothing."""
+        box = self.box(bounds)
+        read = self.files.read(self.acquisition, bands, box)
+        repeated = [np.kron(read[b], np.ones((BANDS[b].gsd // 10,) * 2)) for b in bands]
+        x, y = self.layout.lattice.coords(box, 10)
+        coords = {"band": list(bands), "y": y, "x": x}
+        stack = xr.DataArray(np.stack(repeated), coords, ("band", "y", "x"))
+        seen = stack.where(stack.notnull().all("band"))
+        return seen.rio.write_crs(self.layout.crs).rio.write_nodata(np.nan)
+
+    def at(self, bands: tuple[str, ...], x: float, y: float) -> dict[str, float]:
+        """Return each band's reflectance at a place in metres, NaN where there is none."""
+        box = self.box((x, y - 1e-3, x + 1e-3, y))
+        read = self.files.read(self.acquisition, bands, box)
+        left, _, _, top = self.layout.lattice.bounds(box)
+        found = {}
+        for band, values in read.items():
+            gsd = BANDS[band].gsd
+            found[band] = float(values[int((top - y) // gsd), int((x - left) // gsd)])
         return found

@@ -1,8 +1,8 @@
 """What the map shows: bands of one acquisition, from the level of the cube that a scale asks for."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any, cast
 
 import numpy as np
@@ -16,54 +16,53 @@ from rioxarray.exceptions import NoDataInBounds
 from s2sharp_core import BANDS, S2SharpError
 from s2sharp_core.bands import HIDING
 
-from ..cube.layout import Layout
-from ..cube.open import open_cube
-from ..scenes.acquisition import Acquisition
-from ..storage.files import version
-from ..storage.location import Location
-from .delivered import Delivered
+from ..cube.layout import Sharded
+from .delivered import Native
 
 __all__ = ["Picture", "PictureReader", "spectrum", "stretch"]
 
 # Pixels along the level that a stretch is taken from.
 _SAMPLE = 1024
-# Overviews come last. Until then, full resolution is read where a pixel of the map is at most so many metres.
-_FINE = 80.0
+# Overviews come last. Until then, full resolution is read where a pixel of the map is at most so many of the store's.
+_FINE = 8.0
 # Metres along a pixel of the map from which on delivered and sharpened bands look the same.
 _ALIKE = 30.0
 
 
 @dataclass(frozen=True)
 class Picture:
-    """Bands of an acquisition of the cube in ``out``; ``whole``: whether it has its overviews; ``delivered``: reads them
-    as the satellite delivered them, where they are not to be shown as they were sharpened.
+    """Bands of one time of a store: an acquisition of a cube, or a period of a mosaic.
+
+    ``opened``: level → all that the store has, lazy; ``time``: ISO 8601 in UTC, which ``name`` belongs to; ``whole``: whether there
+    are overviews; ``native``: the acquisition as it was delivered, if there is one; ``delivered``: whether that is shown.
     """
 
-    out: Location
-    layout: Layout
-    acquisition: Acquisition
+    layout: Sharded
+    opened: Callable[[int], xr.Dataset]
+    time: str
+    name: str
     bands: tuple[str, ...]
     whole: bool = True
-    delivered: Delivered | None = None
+    native: Native | None = None
+    delivered: bool = False
 
     def instant(self, level: int) -> xr.Dataset:
-        """All that the cube has of the acquisition, lazy.
+        """All that the store has of its time, lazy.
 
         Raises
         ------
         S2SharpError
-            ``not-seen-yet`` while a run that adds it goes on; what :func:`~s2sharp.cube.open.open_cube` raises.
+            ``not-seen-yet`` while a run that adds it goes on; what opens the store raises.
         """
-        written = version(self.out / "cube.zarr" / "zarr.json")
-        cube = _opened(self.out, self.layout.epsg, level, written)
-        found = np.flatnonzero(cube.time.values == np.datetime64(self.acquisition.datetime, "ns"))
+        store = self.opened(level)
+        found = np.flatnonzero(store.time.values == np.datetime64(self.time, "ns"))
         if not found.size:
             raise S2SharpError(
                 "not-seen-yet",
-                f"The cube does not show {self.acquisition.id} yet.",
+                f"The cube does not show {self.name} yet.",
                 "Wait until the run that adds it has ended.",
             )
-        return cube.isel(time=int(found[0])).drop_vars("time")
+        return store.isel(time=int(found[0])).drop_vars("time")
 
     def array(self, level: int) -> xr.DataArray:
         """Its bands (band, y, x), lazy, NaN where one of them has nothing."""
@@ -71,38 +70,12 @@ class Picture:
         seen = stack.where(stack.notnull().all("band"))
         return seen.rio.write_crs(self.layout.crs).rio.write_nodata(np.nan)
 
-    def native(
-        self, delivered: Delivered, bounds: tuple[float, float, float, float]
-    ) -> xr.DataArray:
-        """Its bands as they were delivered (band, y, x) on 10 m, each native pixel repeated, NaN where one has nothing.
-
-        Parameters
-        ----------
-        bounds
-            (left, bottom, right, top) in metres: what is to be covered.
-        """
-        lattice = self.layout.lattice
-        box = lattice.around(bounds) & self.layout.area & self.acquisition.box
-        if box.empty:
-            raise NoDataInBounds("The acquisition has nothing here.")
-        read = delivered.read(self.acquisition, self.bands, box)
-        repeated = [np.kron(read[b], np.ones((BANDS[b].gsd // 10,) * 2)) for b in self.bands]
-        x, y = lattice.coords(box, 10)
-        coords = {"band": list(self.bands), "y": y, "x": x}
-        stack = xr.DataArray(np.stack(repeated), coords, ("band", "y", "x"))
-        seen = stack.where(stack.notnull().all("band"))
-        return seen.rio.write_crs(self.layout.crs).rio.write_nodata(np.nan)
-
-    def level(self, metres: float) -> int:
-        """The coarsest level whose pixels are at most so large."""
-        if not self.whole and metres <= _FINE:
+    def level(self, size: float) -> int:
+        """The coarsest level whose pixels are at most so large, in units of the store's CRS."""
+        pixels = size / self.layout.pixel
+        if not self.whole and pixels <= _FINE:
             return 0
-        return max(0, min(self.layout.levels, math.floor(math.log2(metres / 10))))
-
-
-@lru_cache(maxsize=32)
-def _opened(out: Location, epsg: int, level: int, written: str) -> xr.Dataset:  # noqa: ARG001  (part of the cache's key)
-    return open_cube(out, epsg=epsg, level=level)
+        return max(0, min(self.layout.levels, math.floor(math.log2(pixels))))
 
 
 class PictureReader(XarrayReader):
@@ -116,12 +89,13 @@ class PictureReader(XarrayReader):
     def part(self, bbox: Any, *given: Any, **options: Any) -> ImageData:
         """As rio-tiler's; every tile is a part."""
         left, bottom, right, top = transform_bounds(options["bounds_crs"], self.crs, *bbox)
-        metres = (right - left) / options["width"]
-        if self.picture.delivered and metres <= _ALIKE:
-            native = self.picture.native(self.picture.delivered, (left, bottom, right, top))
-            with XarrayReader(native, tms=self.tms) as reader:
+        size = (right - left) / options["width"]
+        native = self.picture.native if self.picture.delivered else None
+        if native and size <= _ALIKE:
+            seen = native.array(self.picture.bands, (left, bottom, right, top))
+            with XarrayReader(seen, tms=self.tms) as reader:
                 return reader.part(bbox, *given, **options)
-        level = self.picture.level(metres)
+        level = self.picture.level(size)
         if not level:
             return super().part(bbox, *given, **options)
         with XarrayReader(self.picture.array(level), tms=self.tms) as reader:
@@ -144,32 +118,30 @@ def spectrum(picture: Picture, lon: float, lat: float) -> dict[str, Any]:
     rioxarray.exceptions.NoDataInBounds
         Outside the acquisition.
     """
-    layout = picture.layout
-    to_metres = Transformer.from_crs(4326, layout.epsg, always_xy=True)
+    to_metres = Transformer.from_crs(4326, picture.layout.crs, always_xy=True)
     x, y = to_metres.transform(lon, lat)
-    box = layout.lattice.around((x, y - 1e-3, x + 1e-3, y)) & layout.area & picture.acquisition.box
-    if box.empty:
-        raise NoDataInBounds("The acquisition has nothing here.")
+    left, bottom, right, top = picture.layout.asked
+    if not (left <= x < right and bottom < y <= top):
+        raise NoDataInBounds("There is nothing here.")
     pixel = picture.instant(0).sel(x=x, y=y, method="nearest").load()
-    native, why = {}, ""
-    if picture.delivered:
+    delivered, why = {}, ""
+    if picture.native:
         try:
-            native = picture.delivered.read(picture.acquisition, picture.bands, box)
+            delivered = picture.native.at(picture.bands, x, y)
         except S2SharpError as error:
             why = error.message
-    left, _, _, top = layout.lattice.bounds(box)
     bands = []
     for name in picture.bands:
-        band, found = BANDS[name], native.get(name)
-        row, col = int((top - y) // band.gsd), int((x - left) // band.gsd)
+        band = BANDS[name]
         about: dict[str, Any] = {"name": name, "wavelength": band.wavelength, "gsd": band.gsd}
         about["sharpened"] = _number(pixel[name])
-        about["delivered"] = None if found is None else _number(found[row, col])
+        about["delivered"] = _number(delivered.get(name, np.nan))
         if f"{name}_error90" in pixel:
             about["error90"] = _number(pixel[f"{name}_error90"])
         bands.append(about)
     bands.sort(key=lambda about: about["wavelength"])
-    return {"bands": bands, "why": why, "hidden": int(pixel["cloud"]) in HIDING}
+    hidden = "cloud" in pixel and int(pixel["cloud"]) in HIDING
+    return {"bands": bands, "why": why, "hidden": hidden}
 
 
 def _number(value: Any) -> float | None:
@@ -187,8 +159,11 @@ def stretch(picture: Picture) -> list[tuple[float, float]]:
             d: slice(max(0, n // 2 - _SAMPLE), n // 2 + _SAMPLE) for d, n in seen.sizes.items()
         }
         seen = seen.isel(middle)
-    seen = seen[[*picture.bands, "valid", "cloud"]].load()
-    clear = (seen["valid"].values == 1) & ~np.isin(seen["cloud"].values, HIDING)
+    layers = [name for name in ("valid", "cloud") if name in seen]  # a mosaic has no clouds
+    seen = seen[[*picture.bands, *layers]].load()
+    clear = seen["valid"].values == 1
+    if "cloud" in seen:
+        clear &= ~np.isin(seen["cloud"].values, HIDING)
     limits = []
     for band in picture.bands:
         values = seen[band].values[clear]

@@ -4,33 +4,26 @@ import socket
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Annotated, Any
 
 from anyio.to_thread import current_default_thread_limiter
-from fastapi import Depends, FastAPI, HTTPException, Query, Request, Response
+from fastapi import Depends, FastAPI, Query, Request, Response
 from fastapi.responses import HTMLResponse, JSONResponse
-from pyproj import Transformer
 from rio_tiler.errors import TileOutsideBounds
 from rioxarray.exceptions import NoDataInBounds
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 from titiler.core.errors import add_exception_handlers
 from titiler.core.factory import TilerFactory
 
-from s2sharp_core import BANDS, S2SharpError
+from s2sharp_core import S2SharpError
 
-from ..execution.status import cube_status
-from ..planning.frozen import read_plan
-from ..planning.items import with_acquisitions
-from ..planning.plan import Plan
 from ..report.make import make_report
-from ..storage.files import version
 from ..storage.location import Location
 from ..ui.html import asset, document
 from .bounds import AT_ONCE, refusal
-from .delivered import Delivered
 from .pictures import Picture, PictureReader, spectrum, stretch
+from .sources import Source, source_of
 
 __all__ = ["LOCAL", "app_of", "listen"]
 
@@ -39,13 +32,6 @@ LOCAL = "127.0.0.1"
 
 # Seconds that a report is given again; making one takes some.
 _FRESH = 60
-_COMPOSITES = {  # the first is shown first: what sharpening adds is not seen in true colour
-    "Short-wave infrared (B12 B8A B04)": ("B12", "B8A", "B04"),
-    "True colour (B04 B03 B02)": ("B04", "B03", "B02"),
-    "Red edge (B07 B06 B05)": ("B07", "B06", "B05"),
-    "Short-wave infrared (B12 B11 B8A)": ("B12", "B11", "B8A"),
-    "Near infrared (B08 B04 B03)": ("B08", "B04", "B03"),
-}
 
 
 class Tiles(TilerFactory):
@@ -59,48 +45,20 @@ class Tiles(TilerFactory):
         self.point()
 
 
-@dataclass(frozen=True)
-class _Run:
-    """What the server knows of the run in ``out``; the plan is read again when it was written anew."""
-
-    out: Location
-    delivered: Delivered = field(default_factory=Delivered)
-
-    @property
-    def plan(self) -> Plan:
-        return _plan(self.out, version(self.out / "run.json"))
-
-    def picture(self, acquisition: str, bands: tuple[str, ...], *, delivered: bool) -> Picture:
-        """Bands by ESA name of an acquisition by its id: names of the plan, and no paths."""
-        plan = self.plan
-        found = next((a for a in plan.present if a.id == acquisition), None)
-        if found is None or not set(bands) <= set(plan.config.bands) or not bands:
-            raise HTTPException(404, "The cube has no such acquisition, or not these bands.")
-        whole = cube_status(plan) != "writing"
-        native = self.delivered if delivered else None
-        return Picture(self.out, plan.layout(found.epsg), found, bands, whole, native)
-
-
-@lru_cache(maxsize=2)
-def _plan(out: Location, written: str) -> Plan:  # noqa: ARG001  (part of the cache's key)
-    return with_acquisitions(read_plan(out))
-
-
 @lru_cache(maxsize=1)
 def _report(out: Location, when: int) -> str:  # noqa: ARG001  (part of the cache's key)
     return make_report(out)
 
 
 def app_of(out: Location) -> FastAPI:
-    """The application that shows the run in ``out``.
+    """The application that shows the run or the mosaic in ``out``.
 
     Raises
     ------
     S2SharpError
         ``not-a-run``; ``other-run`` when another version wrote it.
     """
-    read_plan(out)  # raises now, not in a browser
-    run = _Run(out)
+    source = source_of(out)
     app = FastAPI(
         title="s2sharp view", docs_url=None, redoc_url=None, openapi_url=None, lifespan=_few_at_once
     )
@@ -114,7 +72,7 @@ def app_of(out: Location) -> FastAPI:
 
     # A page elsewhere that a name of its own leads here must not read the cube.
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=[LOCAL, "localhost"])
-    picture = _asked(run)
+    picture = _asked(source)
     tiles = Tiles(
         reader=PictureReader, path_dependency=picture, router_prefix="/cube", add_viewer=False
     )
@@ -137,7 +95,7 @@ def app_of(out: Location) -> FastAPI:
 
     @app.get("/layers.json")
     def layers() -> dict[str, Any]:
-        return _layers(run.plan)
+        return source.layers()
 
     @app.get("/stretch.json")
     def limits(shown: Annotated[Picture, Depends(picture)]) -> list[tuple[float, float]]:
@@ -149,7 +107,7 @@ def app_of(out: Location) -> FastAPI:
         lon: Annotated[float, Query(ge=-180, le=180)],
         lat: Annotated[float, Query(ge=-90, le=90)],
     ) -> dict[str, Any]:
-        return spectrum(run.picture(acquisition, run.plan.config.bands, delivered=True), lon, lat)
+        return spectrum(source.picture(acquisition, source.bands, delivered=True), lon, lat)
 
     return app
 
@@ -161,41 +119,15 @@ async def _few_at_once(_: FastAPI) -> AsyncIterator[None]:
     yield
 
 
-def _asked(run: _Run) -> Callable[..., Picture]:
+def _asked(source: Source) -> Callable[..., Picture]:
     def picture(
         acquisition: Annotated[str, Query(description="Its id.")],
         band: Annotated[list[str], Query(description="By ESA name; repeat for three colours.")],
         delivered: Annotated[bool, Query(description="Native pixels, where they show.")] = False,
     ) -> Picture:
-        return run.picture(acquisition, tuple(band), delivered=delivered)
+        return source.picture(acquisition, tuple(band), delivered=delivered)
 
     return picture
-
-
-def _layers(plan: Plan) -> dict[str, Any]:
-    """What can be looked at: datatakes with their acquisitions, (W, S, E, N) of each, E
-    beyond 180 across the antimeridian; bands, one or three together.
-    """
-    takes: dict[str, list[dict[str, Any]]] = {}
-    for acquisition in sorted(plan.present, key=lambda a: a.datetime, reverse=True):
-        layout = plan.layout(acquisition.epsg)
-        to_degrees = Transformer.from_crs(layout.epsg, 4326, always_xy=True)
-        cells = layout.area & acquisition.box
-        west, south, east, north = to_degrees.transform_bounds(*layout.lattice.bounds(cells))
-        bounds = west, south, east + 360 * (east < west), north
-        about = {"id": acquisition.id, "bounds": bounds}
-        label = f"{acquisition.datetime[:16].replace('T', ' ')}  {acquisition.take.split('_')[0]}"
-        takes.setdefault(f"{acquisition.take}|{label}", []).append(about)
-    bands = plan.config.bands
-    together = {name: some for name, some in _COMPOSITES.items() if set(some) <= set(bands)}
-    return {
-        "takes": [
-            {"label": k.partition("|")[2], "acquisitions": some} for k, some in takes.items()
-        ],
-        "bands": {**together, **{band: (band,) for band in bands}},
-        "delivered": True,
-        "gsd": {band: BANDS[band].gsd for band in bands},
-    }
 
 
 def listen(port: int) -> socket.socket:

@@ -246,10 +246,11 @@ function spectrum(where, { bands: found, why, hidden }) {
   }
   const doubted = found.some((band) => band.error90 != null);
   const row = (cells, kind) => { const line = make(table, "tr"); cells.forEach(([text, name]) => make(line, kind, text, name ? { class: name } : {})); };
-  row([["band"], ["nm"], ["delivered"], ["sharpened"], ...(doubted ? [["± (90 %)"]] : [])], "th");
+  const compared = layers.delivered ? (cell) => [cell] : () => [];
+  row([["band"], ["nm"], ...compared(["delivered"]), ["sharpened"], ...(doubted ? [["± (90 %)"]] : [])], "th");
   for (const band of found) {
     const number = (r) => (r == null ? "–" : r.toFixed(4));
-    row([[`${band.name} · ${band.gsd} m`], [Math.round(band.wavelength)], [number(band.delivered), "before"], [number(band.sharpened), "after"], ...(doubted ? [[number(band.error90)]] : [])], "td");
+    row([[`${band.name} · ${band.gsd} m`], [Math.round(band.wavelength)], ...compared([number(band.delivered), "before"]), [number(band.sharpened), "after"], ...(doubted ? [[number(band.error90)]] : [])], "td");
   }
 }
 

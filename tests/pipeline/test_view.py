@@ -14,10 +14,11 @@ from urllib.request import Request, urlopen
 
 import numpy as np
 import pytest
+import xarray as xr
 from fastapi.testclient import TestClient
 from pyproj import Transformer
 from rasterio.io import MemoryFile
-from s2sharp import open_cube
+from s2sharp import open_cube, open_mosaic
 from s2sharp.cli.app import app
 from s2sharp.view.server import app_of
 from typer.testing import CliRunner
@@ -58,8 +59,9 @@ def _tile(address: str, lon: float, lat: float, zoom: int, bands: str) -> np.nda
             return file.read()
 
 
-def _middle(out: Path) -> tuple[float, float]:
-    cube = open_cube(out)
+def _middle(of: Path | xr.Dataset) -> tuple[float, float]:
+    """The middle of a cube or a mosaic: longitude, latitude of a pixel's centre."""
+    cube = open_cube(of) if isinstance(of, Path) else of
     place = float(cube.x[cube.sizes["x"] // 2]), float(cube.y[cube.sizes["y"] // 2])
     return Transformer.from_crs(32633, 4326, always_xy=True).transform(*place)
 
@@ -252,3 +254,36 @@ def test_a_page_of_another_site_gets_nothing_of_the_map(address: str) -> None:
         Request(f"{address}layers.json", headers={"Sec-Fetch-Site": "same-origin"})
     ) as own:
         assert own.status == 200
+
+
+def test_a_mosaic_is_looked_at_as_a_cube_is(out: Path, scheduler: str, tmp_path: Path) -> None:
+    to = tmp_path / "mosaic"
+    done = CliRunner().invoke(
+        app, ["mosaic", str(out), "--to", str(to), "--scheduler", scheduler, "--no-publish"]
+    )
+    assert done.exit_code == 0, done.output
+    shown = TestClient(app_of(to), base_url="http://localhost")
+    layers = shown.get("/layers.json").json()
+    assert not layers["delivered"]
+    ((period,),) = [take["acquisitions"] for take in layers["takes"]]
+    seen = open_mosaic(to).isel(time=0)
+    lon, lat = _middle(seen)
+    asked = f"acquisition={period['id']}"
+    found = shown.get(f"/spectrum.json?{asked}&lon={lon}&lat={lat}").json()["bands"]
+    assert len(found) == 12
+    for band in found:
+        here = seen[band["name"]].isel(y=seen.sizes["y"] // 2, x=seen.sizes["x"] // 2)
+        assert float(here) == pytest.approx(band["sharpened"], abs=1e-6)
+    n = 2**14
+    x, y = (
+        int((lon / 360 + 0.5) * n),
+        int((0.5 - np.arcsinh(np.tan(np.radians(lat))) / (2 * np.pi)) * n),
+    )
+    tile = shown.get(f"/cube/tiles/WebMercatorQuad/14/{x}/{y}.png?{asked}&band=B12&rescale=0,0.6")
+    assert tile.status_code == 200
+    assert _brightness(tile.content).std() > 5
+    assert shown.get("/stretch.json?acquisition=../run.json&band=B12").status_code == 404
+    page = shown.get("/report.html").text
+    assert period["id"] in page
+    assert "data:image/png" in page
+    assert NAME in page

@@ -1,0 +1,197 @@
+"""What a folder has to show on a map: the acquisitions of a run, or the periods of a mosaic."""
+
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any, Protocol
+
+import xarray as xr
+from fastapi import HTTPException
+from pyproj import Transformer
+
+from s2sharp_core import BANDS
+
+from ..cube.layout import Bounds
+from ..cube.open import open_cube
+from ..execution.status import cube_status
+from ..mosaic.plan import MosaicPlan
+from ..mosaic.store import open_mosaic, status_of
+from ..planning.frozen import read_plan
+from ..planning.items import with_acquisitions
+from ..planning.plan import Plan
+from ..storage.files import version
+from ..storage.location import Location
+from .delivered import Delivered, Native
+from .pictures import Picture
+
+__all__ = ["Source", "source_of"]
+
+_COMPOSITES = {  # the first is shown first: what sharpening adds is not seen in true colour
+    "Short-wave infrared (B12 B8A B04)": ("B12", "B8A", "B04"),
+    "True colour (B04 B03 B02)": ("B04", "B03", "B02"),
+    "Red edge (B07 B06 B05)": ("B07", "B06", "B05"),
+    "Short-wave infrared (B12 B11 B8A)": ("B12", "B11", "B8A"),
+    "Near infrared (B08 B04 B03)": ("B08", "B04", "B03"),
+}
+
+
+class Source(Protocol):
+    """What the server asks of a folder; names of its plan lead to pixels, and no paths."""
+
+    @property
+    def bands(self) -> tuple[str, ...]:
+        """Its bands by ESA name."""
+        ...
+
+    def layers(self) -> dict[str, Any]:
+        """What can be looked at: times with their parts, (W, S, E, N) of each, E beyond 180 across the antimeridian; bands, one or
+        three together; ``delivered``: whether native pixels may be asked for.
+        """
+        ...
+
+    def picture(self, name: str, bands: tuple[str, ...], *, delivered: bool) -> Picture:
+        """Bands of a part of a time by its name.
+
+        Raises
+        ------
+        HTTPException
+            404 where there is no such name.
+        """
+        ...
+
+
+def source_of(out: Location) -> Source:
+    """What the folder of a run or of a mosaic has to show.
+
+    Raises
+    ------
+    S2SharpError
+        ``not-a-run``; ``other-run`` when another version wrote it.
+    """
+    if (out / "mosaic.json").exists():
+        MosaicPlan.read(out)  # raises now, not in a browser
+        return _Mosaic(out)
+    read_plan(out)
+    return _Run(out)
+
+
+@dataclass(frozen=True)
+class _Run:
+    """The plan is read again when it was written anew."""
+
+    out: Location
+    files: Delivered = field(default_factory=Delivered)
+
+    @property
+    def plan(self) -> Plan:
+        return _plan(self.out, version(self.out / "run.json"))
+
+    @property
+    def bands(self) -> tuple[str, ...]:
+        return self.plan.config.bands
+
+    def picture(self, name: str, bands: tuple[str, ...], *, delivered: bool) -> Picture:
+        plan = self.plan
+        found = next((a for a in plan.present if a.id == name), None)
+        if found is None or not set(bands) <= set(self.bands) or not bands:
+            raise HTTPException(404, "The cube has no such acquisition, or not these bands.")
+        layout = plan.layout(found.epsg)
+
+        def opened(level: int) -> xr.Dataset:
+            written = version(self.out / "cube.zarr" / "zarr.json")
+            return _cube(self.out, layout.epsg, level, written)
+
+        return Picture(
+            layout=layout,
+            opened=opened,
+            time=found.datetime,
+            name=name,
+            bands=bands,
+            whole=cube_status(plan) != "writing",
+            native=Native(self.files, layout, found),
+            delivered=delivered,
+        )
+
+    def layers(self) -> dict[str, Any]:
+        plan = self.plan
+        takes: dict[str, list[dict[str, Any]]] = {}
+        for acquisition in sorted(plan.present, key=lambda a: a.datetime, reverse=True):
+            layout = plan.layout(acquisition.epsg)
+            bounds = layout.lattice.bounds(layout.area & acquisition.box)
+            about = {"id": acquisition.id, "bounds": _degrees(layout.crs, bounds)}
+            label = (
+                f"{acquisition.datetime[:16].replace('T', ' ')}  {acquisition.take.split('_')[0]}"
+            )
+            takes.setdefault(f"{acquisition.take}|{label}", []).append(about)
+        shown = [{"label": k.partition("|")[2], "acquisitions": some} for k, some in takes.items()]
+        return {"takes": shown, "delivered": True, **_bands(self.bands)}
+
+
+@dataclass(frozen=True)
+class _Mosaic:
+    to: Location
+
+    @property
+    def plan(self) -> MosaicPlan:
+        return _mosaic_plan(self.to, version(self.to / "mosaic.json"))
+
+    @property
+    def bands(self) -> tuple[str, ...]:
+        return self.plan.bands
+
+    def picture(self, name: str, bands: tuple[str, ...], *, delivered: bool) -> Picture:  # noqa: ARG002  (of many dates, none is as delivered)
+        plan = self.plan
+        found = next((p for p in plan.periods if p.name == name), None)
+        if found is None or not set(bands) <= set(self.bands) or not bands:
+            raise HTTPException(404, "The mosaic has no such period, or not these bands.")
+
+        def opened(level: int) -> xr.Dataset:
+            return _mosaic(self.to, level, version(plan.store / "zarr.json"))
+
+        whole = status_of(plan.store) != "writing"
+        return Picture(plan.canvas, opened, found.start, name, bands, whole)
+
+    def layers(self) -> dict[str, Any]:
+        plan = self.plan
+        bounds = _degrees(plan.canvas.crs, plan.canvas.asked)
+        shown = [
+            {"label": p.name, "acquisitions": [{"id": p.name, "bounds": bounds}]}
+            for p in reversed(plan.periods)
+        ]
+        return {"takes": shown, "delivered": False, **_bands(self.bands)}
+
+
+def _degrees(crs: Any, bounds: Bounds) -> tuple[float, float, float, float]:
+    to_degrees = Transformer.from_crs(crs, 4326, always_xy=True)
+    west, south, east, north = to_degrees.transform_bounds(*bounds)
+    return west, south, east + 360 * (east < west), north
+
+
+def _bands(bands: tuple[str, ...]) -> dict[str, Any]:
+    together = {name: some for name, some in _COMPOSITES.items() if set(some) <= set(bands)}
+    return {
+        "bands": {**together, **{band: (band,) for band in bands}},
+        "gsd": {band: BANDS[band].gsd for band in bands},
+    }
+
+
+# Each is read again where its file was written anew.
+
+
+@lru_cache(maxsize=2)
+def _plan(out: Location, written: str) -> Plan:  # noqa: ARG001  (part of the cache's key)
+    return with_acquisitions(read_plan(out))
+
+
+@lru_cache(maxsize=2)
+def _mosaic_plan(to: Location, written: str) -> MosaicPlan:  # noqa: ARG001
+    return MosaicPlan.read(to)
+
+
+@lru_cache(maxsize=32)
+def _cube(out: Location, epsg: int, level: int, written: str) -> xr.Dataset:  # noqa: ARG001
+    return open_cube(out, epsg=epsg, level=level)
+
+
+@lru_cache(maxsize=32)
+def _mosaic(to: Location, level: int, written: str) -> xr.Dataset:  # noqa: ARG001
+    return open_mosaic(to, level=level)
