@@ -9,9 +9,10 @@ __getattr__, __dir__, __all__ = face(
     __name__,
     {
         "catalogue": ["picture_path"],
-        "clean": ["leftovers"],
+        "clean": ["REMOVED", "leftovers"],
         "fits": ["draw_sample"],
         "phases": ["RunOutcome"],
+        "retention": ["dates", "removing", "take_out"],
         "sensors": ["measure_datatake"],
         "status": ["cube_status", "status_of"],
         "verify": ["verify_run"],
