@@ -40,7 +40,7 @@ AREA = "area.geojson"
 """The area that was asked for, in the run's folder: who asks how far the run is, later and elsewhere, has that alone."""
 
 
-ARITHMETIC = 2
+ARITHMETIC = 1
 """Number of the arithmetic around the nets: reading, radiometry, masks, encoding, overviews. It is part of every unit's key.
 
 It is raised whenever the same files give other values (``tests/pipeline/test_arithmetic.py`` fails where that was

@@ -158,7 +158,7 @@ class S2Net(nn.Module):
     arithmetic: Arithmetic = "float32"
     narrow = True
     leaves_halo = True
-    results = 2
+    results = 3
     bands: tuple[str, ...] = BY_GSD[20] + BY_GSD[60]
     reads: tuple[str, ...] = BY_GSD[10] + BY_GSD[20] + BY_GSD[60]
     sensor: Sensor = SENTINEL2
