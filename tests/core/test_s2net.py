@@ -143,6 +143,18 @@ def test_what_no_kernel_explains_leaves_no_rings_beyond_its_surroundings(gsd):
         assert x[band].max() <= around.max() + 1.01 * span
 
 
+def test_lines_of_10_m_may_leave_the_range_of_what_was_seen_around():
+    """In a pixel of 60 m a sixth of their contrast is left, and the finer bands show where they are."""
+    ground, contrast = landscape((180, 180), 5), 0.3
+    truth = 0.1 + 0.1 * (ground - ground.mean((1, 2), keepdims=True))
+    truth[:, :, 20::40] += contrast
+    seen = observe(truth, seed=5)
+    with torch.no_grad():
+        x = S2Net(4, 1).double()(*(torch.from_numpy(seen[g])[None].double() for g in GSDS))
+    lines = x[0, :, 60:120, 60:140:40].mean(dim=(1, 2))
+    assert (lines - 0.1 > 0.55 * contrast).all()
+
+
 def shifted(shift):
     """The satellite with every coarse band off by ``shift`` of its pixels, along both axes, by turns to either side."""
     return Sensor(
