@@ -132,7 +132,7 @@ class _Board:
     def _log(self, phase: str, note: str) -> None:
         now = self._progress.tasks[self._tasks[phase]]
         rest = f"about {duration_text(now.time_remaining)} left" if now.time_remaining else ""
-        total = f"/{now.total:.0f}" if now.total else ""
+        total = f"/{now.total:.0f}" if now.total else " done"
         done = f"{phase} {now.completed:.0f}{total}"
         console.print("  ".join(filter(None, (done, note, rest))))
 
