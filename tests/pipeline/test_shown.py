@@ -49,7 +49,7 @@ def test_colours_are_still_a_screens_own() -> None:
 
 
 def test_a_page_holds_no_controls() -> None:
-    page = document("s2sharp.view/view.html.j2", "p {}\n", "let a;\n", title=HOSTILE)
+    page = document("s2sharp.view/view.html.j2", "p {}\n", "let a;\n", title=HOSTILE, report=True)
     assert harmless(page)
     assert "p {}\n" in page
 

@@ -36,7 +36,7 @@ class Busy:
 def test_of_many_units_one_is_sharpened_while_one_is_written(
     archive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    plan = _laid_out(make_plan(config(archive, tmp_path / "out")))
+    plan, _ = _laid_out(make_plan(config(archive, tmp_path / "out")))
     for acquisition in plan.acquisitions:
         freeze_acquisition(plan, acquisition)
     sharpening, writing, together = Busy(), Busy(), []

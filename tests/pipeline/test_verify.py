@@ -233,7 +233,7 @@ def test_a_unit_of_a_plan_that_is_no_more_writes_and_records_nothing(
     from s2sharp.planning.plan import freeze_acquisition
 
     out = tmp_path / "out"
-    plan = _laid_out(make_plan(config(archive, out, **SMALL)))
+    plan, _ = _laid_out(make_plan(config(archive, out, **SMALL)))
     for acquisition in plan.acquisitions:
         freeze_acquisition(plan, acquisition)
     unit, mine = next(plan.units()), Run(out, plan.stamp, 1)
