@@ -19,24 +19,29 @@ CLUSTER = {"dask", "distributed", "bokeh"}
 PIXELS = {"rasterio", "xarray", "pandas", "matplotlib", "zarr"}
 
 
-def loaded(home: Path, *given: str) -> set[str]:
-    """The libraries that a command has loaded when it ends."""
-    code = (
+# What is installed by extras that the README's first line does not name.
+MORE = ("odc", "botocore", "s3fs", "icechunk", "h5py", "bokeh", "prometheus_client", "titiler")
+
+
+def loaded(home: Path, *given: str, without: tuple[str, ...] = (), code: int = 0) -> set[str]:
+    """The libraries that a command has loaded when it ends; ``without``: as if these were not installed."""
+    program = (
         "import json, sys\n"
+        f"sys.modules.update(dict.fromkeys({without!r}))\n"
         "from s2sharp.cli.app import app\n"
         "try: app(sys.argv[1:])\n"
         "except SystemExit as end: print('code', end.code)\n"
         "print(json.dumps(sorted({name.partition('.')[0] for name in sys.modules})))"
     )
     done = subprocess.run(
-        [sys.executable, "-c", code, *given],
+        [sys.executable, "-c", program, *given],
         capture_output=True,
         text=True,
         check=True,
         env={**os.environ, "XDG_CACHE_HOME": str(home)},
     )
     lines = done.stdout.splitlines()
-    assert "code 0" in lines, done.stderr
+    assert f"code {code}" in lines, done.stderr
     return set(json.loads(lines[-1]))
 
 
@@ -77,7 +82,7 @@ def test_a_run_ends_with_its_page_and_without_torch_and_one_that_has_nothing_to_
 ) -> None:
     folder, flags = begun
     shown = [*(flag for flag in flags if flag != "--no-publish"), "--yes"]
-    assert "torch" not in loaded(folder, "run", *shown)
+    assert "torch" not in loaded(folder, "run", *shown, without=MORE)
     page = folder / "out" / "report.html"
     assert "was made at the end of the run" in page.read_text()
     written = page.stat().st_mtime_ns
@@ -86,6 +91,19 @@ def test_a_run_ends_with_its_page_and_without_torch_and_one_that_has_nothing_to_
     page.unlink()
     (page / "mine").mkdir(parents=True)  # nothing can be written there, and the run ends well
     loaded(folder, "run", *shown)
+
+
+def test_what_the_readme_installs_is_enough_to_look_at_a_run(
+    begun: tuple[Path, list[str]], tmp_path: Path
+) -> None:
+    folder, _ = begun
+    page = tmp_path / "page.html"
+    loaded(folder, "report", str(folder / "out"), "--to", str(page), without=MORE)
+    assert page.stat().st_size > 1000
+    # A mosaic needs more, and who lacks it is told.
+    (tmp_path / "mosaic.json").write_text("{}")
+    for command in ("status", "report", "verify", "clean"):
+        loaded(folder, command, str(tmp_path), without=MORE, code=2)
 
 
 def test_the_table_of_methods_says_what_their_code_does() -> None:

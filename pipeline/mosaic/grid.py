@@ -6,13 +6,22 @@ from functools import lru_cache
 
 import numpy as np
 from affine import Affine
-from odc.geo.geobox import GeoBox
 from pyproj import CRS, Transformer
 
+from s2sharp_core import S2SharpError
 from s2sharp_core.bands import CELL
 from s2sharp_core.lattice import Box
 
 from ..cube.layout import Bounds
+
+try:
+    from odc.geo.geobox import GeoBox
+except ModuleNotFoundError as error:
+    raise S2SharpError(
+        "bad-config",
+        "A mosaic is made and looked at with odc-geo, which is not installed.",
+        "Install it: `pip install 's2sharp[mosaic]'`.",
+    ) from error
 
 __all__ = ["Footing", "Grid", "footing", "within"]
 

@@ -6,7 +6,6 @@ import dask
 
 from ..storage.location import Location
 from .facts import Facts, gather
-from .mosaics import mosaic_page
 from .page import render
 from .places import Natives, places, thumbnail
 
@@ -33,6 +32,9 @@ def make_report(out: Location, *, brief: bool = False) -> str:
         ``not-a-run``; ``other-run`` when another version wrote it.
     """
     if (out / "mosaic.json").exists():
+        # Here: what mosaics are made with need not be installed to look at a run.
+        from .mosaics import mosaic_page
+
         with dask.config.set(scheduler="threads"):
             return mosaic_page(out)
     facts = gather(out)

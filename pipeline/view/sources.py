@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import xarray as xr
 from fastapi import HTTPException
@@ -13,8 +13,6 @@ from s2sharp_core import BANDS
 from ..cube.layout import Bounds
 from ..cube.open import open_cube
 from ..execution.status import cube_status
-from ..mosaic.plan import MosaicPlan
-from ..mosaic.store import open_mosaic, status_of
 from ..planning.frozen import read_plan
 from ..planning.items import with_acquisitions
 from ..planning.plan import Plan
@@ -22,6 +20,9 @@ from ..storage.files import version
 from ..storage.location import Location
 from .delivered import Delivered, Native
 from .pictures import Picture
+
+if TYPE_CHECKING:
+    from ..mosaic.plan import MosaicPlan
 
 __all__ = ["Source", "source_of"]
 
@@ -68,6 +69,9 @@ def source_of(out: Location) -> Source:
         ``not-a-run``; ``other-run`` when another version wrote it.
     """
     if (out / "mosaic.json").exists():
+        # Here, and below: what mosaics are made with need not be installed to look at a run.
+        from ..mosaic.plan import MosaicPlan
+
         MosaicPlan.read(out)  # raises now, not in a browser
         return _Mosaic(out)
     read_plan(out)
@@ -131,7 +135,7 @@ class _Mosaic:
     to: Location
 
     @property
-    def plan(self) -> MosaicPlan:
+    def plan(self) -> "MosaicPlan":
         return _mosaic_plan(self.to, version(self.to / "mosaic.json"))
 
     @property
@@ -139,6 +143,8 @@ class _Mosaic:
         return self.plan.bands
 
     def picture(self, name: str, bands: tuple[str, ...], *, delivered: bool) -> Picture:  # noqa: ARG002  (of many dates, none is as delivered)
+        from ..mosaic.store import status_of
+
         plan = self.plan
         found = next((p for p in plan.periods if p.name == name), None)
         if found is None or not set(bands) <= set(self.bands) or not bands:
@@ -183,7 +189,9 @@ def _plan(out: Location, written: str) -> Plan:  # noqa: ARG001  (part of the ca
 
 
 @lru_cache(maxsize=2)
-def _mosaic_plan(to: Location, written: str) -> MosaicPlan:  # noqa: ARG001
+def _mosaic_plan(to: Location, written: str) -> "MosaicPlan":  # noqa: ARG001
+    from ..mosaic.plan import MosaicPlan
+
     return MosaicPlan.read(to)
 
 
@@ -194,4 +202,6 @@ def _cube(out: Location, epsg: int, level: int, written: str) -> xr.Dataset:  # 
 
 @lru_cache(maxsize=32)
 def _mosaic(to: Location, level: int, written: str) -> xr.Dataset:  # noqa: ARG001
+    from ..mosaic.store import open_mosaic
+
     return open_mosaic(to, level=level)
