@@ -30,7 +30,7 @@ class Following:
         plan: Plan,
         ledger: Ledger,
         gaps: Gaps,
-        phase: Callable[[str], Phase],
+        phase: Callable[[int], Phase],
         job: Callable[[Standing[Unit]], Job],
     ) -> None:
         self._plan, self._ledger, self._gaps, self._job = plan, ledger, gaps, job
@@ -75,5 +75,5 @@ class Following:
             return []
         self.begun.add((whose, level))
         self._open[whose] = len(jobs)
-        phase = self._phase("overviews" if level > 0 else "publish")
+        phase = self._phase(level)
         return [(phase, job) for job in jobs]

@@ -12,10 +12,11 @@ from ..engine.events import Event
 from ..engine.ledger import FINAL, Ledger, Record
 from ..engine.phases import Engine, Job, Outcome, Phase
 from ..engine.worker import REMEDY_NO_SPACE
-from ..planning.plan import Plan, freeze_acquisition
+from ..planning.kept import freeze_acquisition
+from ..planning.plan import Plan
 from ..planning.queries import Query
 from ..planning.sensor_files import there
-from ..planning.standings import Gaps, Standing, overviews, pictures, taken, units
+from ..planning.standings import Gaps, Standing, derived, phase_of, taken, units
 from ..planning.units import Datatake, Unit
 from ..storage.location import store_errors
 from .catalogue import publish_catalog
@@ -31,7 +32,6 @@ fit_unit = Later("s2sharp.execution.fits", "fit_unit")
 sharpen_unit = Later("s2sharp.execution.unit", "sharpen_unit")
 overview_unit = Later("s2sharp.execution.unit", "overview_unit")
 publish_unit = Later("s2sharp.execution.publish", "publish_unit")
-_DERIVED = {"overviews": overview_unit, "publish": publish_unit}
 
 
 @dataclass
@@ -78,19 +78,19 @@ def phases(plan: Plan, engine: Engine) -> Iterator[Phase]:
     def prepare(job: Job) -> None:
         acquisition = plan.acquisition(job.of)
         if acquisition.id not in frozen:
-            freeze_acquisition(plan, acquisition)
+            freeze_acquisition(plan.out, acquisition)
             frozen.add(acquisition.id)
 
-    def derived(phase: str, found: Iterable[Standing[Unit]] = ()) -> Phase:
+    def made_of(level: int, found: Iterable[Standing[Unit]] = ()) -> Phase:
         def arguments(job: Job) -> tuple[Any, ...]:
             return run(), job.of, job.key
 
-        jobs, spare = map(_job, found), phase == "publish"
-        then = following.then
-        return Phase(phase, jobs, _DERIVED[phase], arguments, prepare, then=then, spare=spare)
+        name, jobs, then, last = phase_of(level), map(_job, found), following.then, level < 0
+        task = publish_unit if last else overview_unit
+        return Phase(name, jobs, task, arguments, prepare, then=then, spare=last)
 
     gaps = Gaps(plan, ledger)
-    following = Following(plan, ledger, gaps, derived, _job)
+    following = Following(plan, ledger, gaps, made_of, _job)
 
     if plan.measures:
         # A measurement that fails costs nothing but that: the known sensor is used.
@@ -115,9 +115,9 @@ def phases(plan: Plan, engine: Engine) -> Iterator[Phase]:
     )
     begun = following.begun
     for level in range(1, plan.levels + 1):
-        yield derived("overviews", overviews(plan, ledger, level, gaps, without=begun))
+        yield made_of(level, derived(plan, ledger, level, gaps, without=begun))
     if plan.config.publish:
-        yield derived("publish", pictures(plan, ledger, gaps, without=begun))
+        yield made_of(-1, derived(plan, ledger, -1, gaps, without=begun))
         with unwritable("catalogue", "write the STAC catalogue", outcome):
             publish_catalog(plan)
     if not outcome.failed:

@@ -17,7 +17,10 @@ from s2sharp_core.lattice import Lattice
 from ..catalog.antimeridian import Degrees, bounding_box, wrap
 from .config import RunConfig
 
-__all__ = ["area_digest", "area_shape", "lonlat", "reach"]
+__all__ = ["AREA", "area_digest", "area_shape", "lonlat", "reach"]
+
+AREA = "area.geojson"
+"""The area that was asked for, in the run's folder: who asks how far the run is, later and elsewhere, has that alone."""
 
 _EASTINGS = (99_960.0, 909_780.0)
 """Between these lie the tiles of every zone: MGRS has squares from 100 km to 900 km, and tiles are wider."""

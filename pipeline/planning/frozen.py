@@ -7,8 +7,8 @@ from s2sharp_core import S2SharpError
 from ..catalog.addresses import public
 from ..storage.files import write_bytes, write_text
 from ..storage.location import Location
-from .area import lonlat
-from .plan import AREA, Plan
+from .area import AREA, lonlat
+from .plan import Plan
 
 __all__ = ["freeze", "frozen_items", "read_plan"]
 

@@ -5,12 +5,12 @@ import itertools
 import json
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import asdict
-from functools import cached_property, lru_cache
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import shapely
-from pydantic import Field, TypeAdapter
+from pydantic import Field
 
 from s2sharp_core import BANDS, S2SharpError
 from s2sharp_core.lattice import Box
@@ -21,10 +21,10 @@ from ..cube.layout import Layout
 from ..engine.frozen import Frozen
 from ..scenes.acquisition import Acquisition, Choice
 from ..scenes.scene import Refusal
-from ..storage.files import read_text, write_text
 from ..storage.location import Location
-from .area import area_shape
+from .area import AREA, area_shape
 from .config import RunConfig
+from .kept import kept_sensor, thawed
 from .method import base_sensor, brief, fitted_weights, options_of
 from .units import Datatake, Unit, unit_name, unit_named
 
@@ -34,10 +34,7 @@ if TYPE_CHECKING:
     from ..scenes.read import Reader
     from ..scenes.stage import Stage
 
-__all__ = ["AREA", "ARITHMETIC", "Plan", "freeze_acquisition"]
-
-AREA = "area.geojson"
-"""The area that was asked for, in the run's folder: who asks how far the run is, later and elsewhere, has that alone."""
+__all__ = ["ARITHMETIC", "Plan"]
 
 
 ARITHMETIC = 1
@@ -185,7 +182,7 @@ class Plan(Frozen):
     def sensor(self, take: str) -> Sensor:
         """The sensor that a datatake is sharpened with: before it is measured, and where that failed, the known one."""
         if self.measures:
-            found = _kept_sensor(self.sensor_file(take), self.stamp)
+            found = kept_sensor(self.sensor_file(take), self.stamp)
         else:
             given = self.sensors.get(take) or self.sensors.get("")
             found = Sensor.of(given) if given else None
@@ -316,7 +313,7 @@ class Plan(Frozen):
     def acquisition(self, unit: Unit) -> Acquisition:
         """What a unit is a part of: from memory on the client, as it was frozen on a worker."""
         name = self.acquisition_id(unit)
-        return self._by_id[name] if self.acquisitions else _thawed(self.out, name, self.stamp)
+        return self._by_id[name] if self.acquisitions else thawed(self.out, name, self.stamp)
 
     def acquisition_id(self, unit: Unit) -> str:
         return self.layout(unit.epsg).ids[unit.time]
@@ -402,36 +399,3 @@ class Plan(Frozen):
             ],
             **({"removed": removed} if removed else {}),
         }
-
-
-def _kept_sensor(file: Location, stamp: str) -> Sensor | None:
-    """A sensor that was measured; None where there is none, or its file is torn."""
-    try:
-        return _read_sensor(file, stamp)
-    except (FileNotFoundError, ValueError, KeyError, TypeError):
-        return None
-
-
-@lru_cache(maxsize=4096)
-def _read_sensor(file: Location, stamp: str) -> Sensor:  # noqa: ARG001  (part of the cache's key)
-    return Sensor.of(json.loads(read_text(file))["sensor"])
-
-
-def freeze_acquisition(plan: Plan, acquisition: Acquisition) -> None:
-    """Write down an acquisition for the workers, before its first unit."""
-    file = _acquisition_file(plan.out, acquisition.id)
-    text = _ACQUISITION.dump_json(acquisition, indent=1).decode()
-    if not file.exists() or read_text(file) != text:
-        write_text(file, text)
-
-
-_ACQUISITION = TypeAdapter(Acquisition)
-
-
-def _acquisition_file(out: Location, name: str) -> Location:
-    return out / "acquisitions" / f"{name}.json"
-
-
-@lru_cache(maxsize=8)
-def _thawed(out: Location, name: str, stamp: str) -> Acquisition:  # noqa: ARG001  (part of the cache's key)
-    return _ACQUISITION.validate_json(read_text(_acquisition_file(out, name)))

@@ -8,7 +8,7 @@ from ..engine.ledger import Ledger, States
 from .plan import Plan
 from .units import Datatake, Unit
 
-__all__ = ["Gaps", "Standing", "above", "overviews", "pictures", "standings", "taken", "units"]
+__all__ = ["Gaps", "Standing", "above", "derived", "phase_of", "standings", "taken", "units"]
 
 
 Shard = tuple[int, int]
@@ -35,9 +35,9 @@ def standings(plan: Plan, ledger: Ledger) -> Iterator[Standing[Unit | Datatake]]
     yield from units(plan, ledger)
     gaps = Gaps(plan, ledger)
     for level in range(1, plan.levels + 1):
-        yield from overviews(plan, ledger, level, gaps, ahead=True)
+        yield from derived(plan, ledger, level, gaps, ahead=True)
     if plan.config.publish:
-        yield from pictures(plan, ledger, gaps, ahead=True)
+        yield from derived(plan, ledger, -1, gaps, ahead=True)
 
 
 def taken(
@@ -110,15 +110,19 @@ def units(plan: Plan, ledger: Ledger, ids: Collection[str] = ()) -> Iterator[Sta
             yield _standing(plan, states, "sharpen", unit)
 
 
+def phase_of(level: int) -> str:
+    """Return the phase that makes what is made of others: an overview, or, of level −1, what is published."""
+    return "overviews" if level > 0 else "publish"
+
+
 def above(plan: Plan, ledger: Ledger, unit: Unit, level: int, gaps: Gaps) -> list[Standing[Unit]]:
-    """Return how one overview stands of the acquisition of ``unit``, or, for level −1, what is published of it."""
+    """Return how one level stands of the acquisition of ``unit``."""
     states = ledger.states(plan.acquisition_id(unit))
-    phase = "overviews" if level > 0 else "publish"
     found = plan.above(unit.epsg, unit.time, level)
-    return [_standing(plan, states, phase, one, gaps.below(one)) for one in found]
+    return [_standing(plan, states, phase_of(level), one, gaps.below(one)) for one in found]
 
 
-def overviews(
+def derived(
     plan: Plan,
     ledger: Ledger,
     level: int,
@@ -127,7 +131,7 @@ def overviews(
     ahead: bool = False,
     without: Collection[tuple[str, int]] = (),
 ) -> Iterator[Standing[Unit]]:
-    """Yield how the units of one overview stand.
+    """Yield how the units of one overview stand, or, of level −1, what is published.
 
     Parameters
     ----------
@@ -136,28 +140,13 @@ def overviews(
     without
         (acquisition, level) of those that are left out.
     """
-    for acquisition, some in groupby(plan.overviews(level), plan.acquisition_id):
+    every = plan.overviews(level) if level > 0 else plan.pictures()
+    for acquisition, some in groupby(every, plan.acquisition_id):
         if (acquisition, level) in without:
             continue
         states = ledger.states(acquisition)
         for unit in some:
-            yield _standing(plan, states, "overviews", unit, *_missing(gaps, unit, ahead=ahead))
-
-
-def pictures(
-    plan: Plan,
-    ledger: Ledger,
-    gaps: Gaps,
-    *,
-    ahead: bool = False,
-    without: Collection[tuple[str, int]] = (),
-) -> Iterator[Standing[Unit]]:
-    """Yield how what is published stands, of level −1; ``ahead`` and ``without`` as for :func:`overviews`."""
-    for unit in plan.pictures():
-        if (plan.acquisition_id(unit), -1) in without:
-            continue
-        states = ledger.states(plan.acquisition_id(unit))
-        yield _standing(plan, states, "publish", unit, *_missing(gaps, unit, ahead=ahead))
+            yield _standing(plan, states, phase_of(level), unit, *_missing(gaps, unit, ahead=ahead))
 
 
 def _missing(gaps: Gaps, unit: Unit, *, ahead: bool) -> list[list[str]]:

@@ -22,8 +22,9 @@ from s2sharp.cube.create import lay_out
 from s2sharp.execution.unit import Run, sharpen_unit
 from s2sharp.planning.config import RunConfig
 from s2sharp.planning.frozen import freeze
+from s2sharp.planning.kept import freeze_acquisition
 from s2sharp.planning.make import make_plan
-from s2sharp.planning.plan import Plan, freeze_acquisition
+from s2sharp.planning.plan import Plan
 from s2sharp.planning.units import Unit
 
 from ..pipeline.chaos import BANDS, write_archive
@@ -38,7 +39,7 @@ def laid_out(settings: RunConfig) -> Plan:
     plan = freeze(make_plan(settings))
     lay_out(plan.store, plan.layouts, {x.group: plan.facts(x.epsg) for x in plan.layouts})
     for acquisition in plan.acquisitions:
-        freeze_acquisition(plan, acquisition)
+        freeze_acquisition(plan.out, acquisition)
     return plan
 
 

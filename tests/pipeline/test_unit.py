@@ -10,8 +10,8 @@ import pytest
 from s2sharp.execution import unit as work
 from s2sharp.execution.execute import _laid_out
 from s2sharp.execution.unit import Run, sharpen_unit
+from s2sharp.planning.kept import freeze_acquisition
 from s2sharp.planning.make import make_plan
-from s2sharp.planning.plan import freeze_acquisition
 
 from .runs import config
 
@@ -38,7 +38,7 @@ def test_of_many_units_one_is_sharpened_while_one_is_written(
 ) -> None:
     plan, _ = _laid_out(make_plan(config(archive, tmp_path / "out")))
     for acquisition in plan.acquisitions:
-        freeze_acquisition(plan, acquisition)
+        freeze_acquisition(plan.out, acquisition)
     sharpening, writing, together = Busy(), Busy(), []
     sharpen, write = work._sharpen, work.write_shard
 

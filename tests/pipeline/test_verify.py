@@ -229,13 +229,13 @@ def test_a_unit_of_a_plan_that_is_no_more_writes_and_records_nothing(
     """As a worker that was stopped, and wakes when its run has been taken over."""
     from s2sharp.execution.execute import _laid_out
     from s2sharp.execution.unit import Run, sharpen_unit
+    from s2sharp.planning.kept import freeze_acquisition
     from s2sharp.planning.make import make_plan
-    from s2sharp.planning.plan import freeze_acquisition
 
     out = tmp_path / "out"
     plan, _ = _laid_out(make_plan(config(archive, out, **SMALL)))
     for acquisition in plan.acquisitions:
-        freeze_acquisition(plan, acquisition)
+        freeze_acquisition(plan.out, acquisition)
     unit, mine = next(plan.units()), Run(out, plan.stamp, 1)
     _ = mine.plan  # as it was when the worker was stopped
     freeze(plan)

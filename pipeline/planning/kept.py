@@ -1,0 +1,47 @@
+"""What a run's folder keeps beside its plan, for workers: acquisitions as they were frozen, and measured sensors."""
+
+import json
+from functools import lru_cache
+
+from pydantic import TypeAdapter
+
+from s2sharp_core.sensor.known import Sensor
+
+from ..scenes.acquisition import Acquisition
+from ..storage.files import read_text, write_text
+from ..storage.location import Location
+
+__all__ = ["freeze_acquisition", "kept_sensor", "thawed"]
+
+_ACQUISITION = TypeAdapter(Acquisition)
+
+
+def kept_sensor(file: Location, stamp: str) -> Sensor | None:
+    """Return a sensor that was measured; None where there is none, or its file is torn."""
+    try:
+        return _read_sensor(file, stamp)
+    except (FileNotFoundError, ValueError, KeyError, TypeError):
+        return None
+
+
+@lru_cache(maxsize=4096)
+def _read_sensor(file: Location, stamp: str) -> Sensor:  # noqa: ARG001  (part of the cache's key)
+    return Sensor.of(json.loads(read_text(file))["sensor"])
+
+
+def freeze_acquisition(out: Location, acquisition: Acquisition) -> None:
+    """Write down an acquisition for the workers, before its first unit."""
+    file = _acquisition_file(out, acquisition.id)
+    text = _ACQUISITION.dump_json(acquisition, indent=1).decode()
+    if not file.exists() or read_text(file) != text:
+        write_text(file, text)
+
+
+@lru_cache(maxsize=8)
+def thawed(out: Location, name: str, stamp: str) -> Acquisition:  # noqa: ARG001  (part of the cache's key)
+    """Return an acquisition as it was frozen."""
+    return _ACQUISITION.validate_json(read_text(_acquisition_file(out, name)))
+
+
+def _acquisition_file(out: Location, name: str) -> Location:
+    return out / "acquisitions" / f"{name}.json"
