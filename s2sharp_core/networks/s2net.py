@@ -324,14 +324,14 @@ def _held(x: Tensor, y: Tensor) -> Tensor:
     """Hold ``x`` (n, bands, 6h, 6w) to the range of what was seen, ``y``, around each pixel.
 
     The range goes from the lowest to the highest of the 5 × 5 pixels of the band. No pixel of a 20 m band lies further
-    outside it than it is wide, of a 60 m band than three times that, since a line of 10 m is thinned three times as much
-    in it; nor below 0 where none of these pixels does. A defect, a flare or a clipped cloud contradicts the sensor's
-    kernel, and its inverse would answer with rings.
+    outside it than it is wide, of a 60 m band than nine times that, since of the contrast of a point of 10 m a 36th is left
+    there in place of a quarter; nor below 0 where none of these pixels does. A defect, a flare or a clipped cloud contradicts
+    the sensor's kernel, and its inverse would answer with rings.
     """
     ratio = x.shape[-1] // y.shape[-1]
     high = F.max_pool2d(y, 2 * _AROUND + 1, 1, _AROUND)
     low = -F.max_pool2d(-y, 2 * _AROUND + 1, 1, _AROUND)
-    room = ratio / 2 * (high - low)
+    room = (ratio / 2) ** 2 * (high - low)
     ends = torch.cat([torch.maximum(low - room, low.clamp_max(0)), high + room], dim=1)
     low, high = F.interpolate(ends, scale_factor=ratio, mode="nearest").chunk(2, dim=1)
     return torch.minimum(torch.maximum(x, low), high)
