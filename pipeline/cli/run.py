@@ -10,6 +10,7 @@ from ..execution.catalogue import picture_path
 from ..execution.phases import RunOutcome
 from ..execution.watch import decide, make_ready, watch
 from ..planning.asked import closed
+from ..planning.client import ClientPlan
 from ..planning.config import RunConfig
 from ..planning.cost import Estimate, check_memory, check_size
 from ..planning.facts import plan_facts
@@ -22,7 +23,7 @@ from .inspect import say_owed
 __all__ = ["carry_out", "planned"]
 
 
-def planned(config: RunConfig) -> tuple[Plan, Estimate]:
+def planned(config: RunConfig) -> tuple[ClientPlan, Estimate]:
     """The plan of a run, new or continued, and its cost, both shown.
 
     Raises
@@ -43,7 +44,7 @@ def planned(config: RunConfig) -> tuple[Plan, Estimate]:
     return plan, cost
 
 
-def carry_out(config: RunConfig) -> Plan:
+def carry_out(config: RunConfig) -> ClientPlan:
     """Plan, run with progress, and report.
 
     Raises

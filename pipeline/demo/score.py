@@ -12,7 +12,7 @@ from s2sharp_core.blocks import context, sharpen_block
 from s2sharp_core.evaluation.metrics import rmse, sre
 
 from ..cube.open import open_cube
-from ..planning.plan import Plan
+from ..planning.client import ClientPlan
 from ..scenes.read import Files, load_block
 from .synthetic import COLLECTION, simulate
 
@@ -31,7 +31,7 @@ def make_scenes(folder: Path) -> dict[str, Any]:
     }
 
 
-def score(folder: Path, plan: Plan) -> Iterator[tuple[str, ...]]:
+def score(folder: Path, plan: ClientPlan) -> Iterator[tuple[str, ...]]:
     """Rows of a table: each coarse band's error against the truth, bicubic beside the run's method."""
     layout, acquisition = plan.layouts[0], plan.acquisitions[0]
     cube = open_cube(plan.out).isel(time=0).load()

@@ -14,6 +14,7 @@ from s2sharp_core.lattice import Lattice
 from ..cube.layout import LAYERS, encode
 from ..planning.items import with_acquisitions
 from ..planning.plan import Plan
+from ..planning.reads import stage_of
 from ..publish.cogs import write_pictures
 from ..publish.frames import CogProfile, Frame
 from ..storage.location import Location, place
@@ -113,7 +114,7 @@ def native_bands(cube: xr.Dataset) -> xr.DataTree:
     left, right = float(cube.x[0]) - half, float(cube.x[-1]) + half
     bottom, top = float(cube.y[-1]) - half, float(cube.y[0]) + half
     box = lattice.around((left, bottom, right, top)) & found.box
-    stage = plan.stage(found)
+    stage = stage_of(plan, found)
     needed = stage.needed(box)
     staged = bool(needed) and plan.staged and all(stage.has(cells) for cells in needed)
     bands = [band for band in BANDS if band in plan.reads]

@@ -16,6 +16,7 @@ from ..catalog.search import search as found_in
 from ..execution.phases import RunOutcome
 from ..execution.watch import decide, make_ready, watch
 from ..planning.area import reach
+from ..planning.client import ClientPlan
 from ..planning.config import RunConfig, read_config
 from ..planning.cost import Estimate, check_memory, check_size
 from ..planning.facts import plan_facts
@@ -180,7 +181,7 @@ def run(
 class PlannedRun:
     """A run before it runs: ``plan`` says what will be done, ``cost`` what that takes."""
 
-    plan: Plan
+    plan: ClientPlan
     cost: Estimate
 
     @property

@@ -24,8 +24,6 @@ class Frozen(BaseModel):
     """Name of the file in its folder."""
     FLAG: ClassVar[str]
     """The option that chooses the folder, for remedies."""
-    CLIENT: ClassVar[frozenset[str]] = frozenset()
-    """Fields that are the client's alone, and not written."""
 
     stamp: str = ""
 
@@ -51,7 +49,7 @@ class Frozen(BaseModel):
         written = stamped.model_copy(update=told)
         # The stamp first: units of the plan before it are to end before there is a new one.
         write_text(self._stamp_file(self.folder), stamped.stamp)
-        text = written.model_dump_json(indent=1, exclude=set(self.CLIENT))
+        text = written.model_dump_json(indent=1)
         write_text(self.folder / self.FILE, text)
         return stamped
 
@@ -61,7 +59,7 @@ class Frozen(BaseModel):
 
     @classmethod
     def read(cls, folder: Location) -> Self:
-        """Return the plan in ``folder``, without what is the client's.
+        """Return the plan in ``folder``.
 
         Raises
         ------

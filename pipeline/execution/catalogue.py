@@ -6,6 +6,7 @@ import pystac
 
 from ..cube.layout import Layout
 from ..engine.ledger import Ledger
+from ..planning.client import ClientPlan
 from ..planning.plan import Plan
 from ..publish.stac import Provenance, stac_item, write_collection
 from ..scenes.acquisition import Acquisition
@@ -23,7 +24,7 @@ def thumbnail_path(out: Location, acquisition: Acquisition) -> Location:
     return out / "pictures" / f"{acquisition.id}-small.jpg"
 
 
-def publish_catalog(plan: Plan) -> Location:
+def publish_catalog(plan: ClientPlan) -> Location:
     """Write the STAC collection and one item for each acquisition; returns the collection's path."""
     items = [
         _item(plan, layout, time, acquisition)

@@ -11,6 +11,7 @@ from ..cube.history import commit
 from ..engine.events import Listener
 from ..engine.ledger import Ledger, Record
 from ..engine.phases import Engine, leased
+from ..planning.client import ClientPlan
 from ..planning.frozen import freeze, read_plan
 from ..planning.plan import Plan
 from ..planning.queries import begun, done, owed
@@ -25,7 +26,9 @@ from .verify import quick_audit
 __all__ = ["execute"]
 
 
-def execute(plan: Plan, tell: Listener = lambda _: None, *, brief: bool = False) -> RunOutcome:
+def execute(
+    plan: ClientPlan, tell: Listener = lambda _: None, *, brief: bool = False
+) -> RunOutcome:
     """Do all of a plan that is not done yet.
 
     Running it again continues it; what the ledger has under a unit's key is skipped. A unit that fails
@@ -63,7 +66,7 @@ def execute(plan: Plan, tell: Listener = lambda _: None, *, brief: bool = False)
     return outcome
 
 
-def _complete(plan: Plan, outcome: RunOutcome) -> None:
+def _complete(plan: ClientPlan, outcome: RunOutcome) -> None:
     """Tidy up, and say in the cube how far it is."""
     # What killed writers left behind; the lease's drafts are this process's own.
     sweep(plan.out, deep=False)
@@ -90,7 +93,7 @@ def _writable(plan: Plan) -> Iterator[None]:
         ) from error
 
 
-def _laid_out(plan: Plan) -> tuple[Plan, bool]:
+def _laid_out(plan: ClientPlan) -> tuple[ClientPlan, bool]:
     """The plan that counts, new, continued or added to, frozen and with its cube in place; and whether that moved."""
     with _writable(plan):
         there = read_plan(plan.out) if (plan.out / "run.json").exists() else None
@@ -108,7 +111,7 @@ def _laid_out(plan: Plan) -> tuple[Plan, bool]:
     return plan, any(x.moves != before.get(x.epsg, x.moves) for x in plan.layouts)
 
 
-def _keep_snapshot(plan: Plan, outcome: RunOutcome) -> None:
+def _keep_snapshot(plan: ClientPlan, outcome: RunOutcome) -> None:
     """Of a cube that is complete, if it was asked for."""
     if not plan.config.history or outcome.failed:
         return

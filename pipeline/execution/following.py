@@ -5,7 +5,7 @@ from itertools import groupby
 
 from ..engine.ledger import Ledger
 from ..engine.phases import Job, Phase, Step
-from ..planning.plan import Plan
+from ..planning.client import ClientPlan
 from ..planning.standings import Gaps, Standing, above
 from ..planning.units import Unit
 
@@ -27,7 +27,7 @@ class Following:
 
     def __init__(
         self,
-        plan: Plan,
+        plan: ClientPlan,
         ledger: Ledger,
         gaps: Gaps,
         phase: Callable[[int], Phase],

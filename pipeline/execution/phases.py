@@ -12,6 +12,7 @@ from ..engine.events import Event
 from ..engine.ledger import FINAL, Ledger, Record
 from ..engine.phases import Engine, Job, Outcome, Phase
 from ..engine.worker import REMEDY_NO_SPACE
+from ..planning.client import ClientPlan
 from ..planning.kept import freeze_acquisition
 from ..planning.plan import Plan
 from ..planning.queries import Query
@@ -27,6 +28,7 @@ from .staging import Stager
 __all__ = ["RunOutcome", "phases", "unwritable"]
 
 # What workers do, by name: this process needs none of what computes.
+sharpener_of = Later("s2sharp.planning.ready", "sharpener_of")
 measure_unit = Later("s2sharp.execution.sensors", "measure_unit")
 fit_unit = Later("s2sharp.execution.fits", "fit_unit")
 sharpen_unit = Later("s2sharp.execution.unit", "sharpen_unit")
@@ -62,7 +64,7 @@ def unwritable(name: str, what: str, outcome: Outcome) -> Iterator[None]:
         outcome.failed.append(Record(name, "", "failed", "store-unwritable", message))
 
 
-def phases(plan: Plan, engine: Engine) -> Iterator[Phase]:
+def phases(plan: ClientPlan, engine: Engine) -> Iterator[Phase]:
     """Yield what a run does, in order; each phase is made when those before it are done.
 
     Overviews and pictures of an acquisition follow from its units. As phases of their own they come for what is left:
@@ -125,7 +127,7 @@ def phases(plan: Plan, engine: Engine) -> Iterator[Phase]:
 
 
 def _fits(
-    plan: Plan,
+    plan: ClientPlan,
     engine: Engine,
     run: Callable[[], Run],
     ledger: Ledger,
@@ -159,7 +161,7 @@ def _readable(plan: Plan, found: Standing[Datatake]) -> bool:
     """Whether all that a fit left can be read."""
     try:
         if found.state in FINAL:
-            plan.sharpener(found.of.take)
+            sharpener_of(plan, found.of.take)
     except S2SharpError:
         return False
     return True

@@ -97,8 +97,8 @@ def take_out(plan: Plan) -> None:
     status = cube_status(plan)
     if status == "missing":
         return
-    plan = with_acquisitions(plan)
-    lay_out(plan.store, plan.layouts, {x.group: plan.facts(x.epsg) for x in plan.layouts})
+    whole = with_acquisitions(plan)
+    lay_out(plan.store, plan.layouts, {x.group: whole.facts(x.epsg) for x in plan.layouts})
     finish(plan.store, "complete" if status == "complete" else "partial")
     if (out / "stac" / "collection.json").exists():
-        publish_catalog(plan)
+        publish_catalog(whole)

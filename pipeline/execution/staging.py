@@ -10,6 +10,7 @@ from ..engine.ledger import Record
 from ..engine.phases import Engine, Job
 from ..engine.worker import REMEDY_NO_SPACE
 from ..planning.plan import Plan
+from ..planning.reads import stage_of
 from ..planning.units import Unit
 from ..scenes.stage import Stage, clear
 from ..storage.location import store_errors
@@ -35,7 +36,7 @@ class Stager:
     def _of(self, unit: Unit) -> tuple[Stage, list[Box]]:
         acquisition = self._plan.acquisition(unit)
         if acquisition.id not in self._stages:
-            self._stages[acquisition.id] = self._plan.stage(acquisition)
+            self._stages[acquisition.id] = stage_of(self._plan, acquisition)
             self._stages[acquisition.id].lay_out()
         stage = self._stages[acquisition.id]
         return stage, stage.needed(self._plan.wanted(unit).grow(self._plan.margin))
@@ -101,7 +102,7 @@ class Stager:
 
 def stage_unit(run: Run, unit: Unit, cells: Box) -> int | S2SharpError:
     """Stage one shard that ``unit`` reads; returns its bytes, or what went wrong (an error is data)."""
-    stage = run.plan.stage(run.plan.acquisition(unit))
+    stage = stage_of(run.plan, run.plan.acquisition(unit))
     try:
         return stage.write(cells)
     except S2SharpError as error:

@@ -24,6 +24,8 @@ from ..cube.write import write_shard
 from ..engine.ledger import Record
 from ..engine.worker import Clock, Written, do_job, net_thread
 from ..planning.plan import Plan
+from ..planning.reads import reader_of
+from ..planning.ready import outline, sharpener_of
 from ..planning.units import Unit
 from ..scenes.acquisition import Acquisition
 from ..scenes.disagreement import disagreement
@@ -41,7 +43,9 @@ _PROBE = 4
 @lru_cache(maxsize=1)
 def idle_size(run: Run) -> int:
     """Memory of the process, in bytes, when it is ready for a run: the sharpener is loaded here, once."""
-    run.plan.outline()
+    plan = run.plan
+    if plan.coarse:
+        outline(plan.config, plan.coarse, plan.device)
     return psutil.Process().memory_info().rss
 
 
@@ -103,7 +107,7 @@ def _sharpen(run: Run, unit: Unit, clock: Clock) -> tuple[dict[str, Any], list[_
     if run.threads:
         torch.set_num_threads(run.threads)
     layout, acquisition = plan.layout(unit.epsg), plan.acquisition(unit)
-    reader, sharpener = plan.reader(acquisition), plan.sharpener(acquisition.take)
+    reader, sharpener = reader_of(plan, acquisition), sharpener_of(plan, acquisition.take)
     cells = layout.cells(unit.row, unit.col)
     wanted = plan.wanted(unit) & acquisition.box
     shape = cells.pixels(10)

@@ -2,10 +2,10 @@
 
 from ..cube.history import check_place
 from ..engine.events import Event
+from ..planning.client import ClientPlan
 from ..planning.config import RunConfig
 from ..planning.cost import Estimate, estimate
 from ..planning.make import make_plan
-from ..planning.plan import Plan
 from ..planning.resume import resume
 from ..ui.progress import prepare, watched
 from ..ui.terminal import busy, check_extras
@@ -42,7 +42,7 @@ def make_ready(config: RunConfig) -> None:
         check_place(config.out)
 
 
-def decide(config: RunConfig) -> tuple[Plan, Estimate]:
+def decide(config: RunConfig) -> tuple[ClientPlan, Estimate]:
     """The plan of a run, new or continued, and its cost.
 
     Raises
@@ -56,7 +56,7 @@ def decide(config: RunConfig) -> tuple[Plan, Estimate]:
         return plan, estimate(plan)
 
 
-def watch(plan: Plan, cost: Estimate) -> RunOutcome:
+def watch(plan: ClientPlan, cost: Estimate) -> RunOutcome:
     """Execute a plan, and show how it goes.
 
     Raises

@@ -10,6 +10,7 @@ __getattr__, __dir__, __all__ = face(
     {
         "area": ["area_shape", "reach"],
         "asked": ["closed"],
+        "client": ["ClientPlan"],
         "config": ["RunConfig", "read_config"],
         "cost": ["Estimate", "check_memory", "check_size", "estimate", "room"],
         "facts": ["plan_facts"],
@@ -20,6 +21,8 @@ __getattr__, __dir__, __all__ = face(
         "outlook": ["Offering", "Outlook", "collections_of", "look_at"],
         "plan": ["Plan"],
         "queries": ["Query", "begun", "done", "owed", "when"],
+        "reads": ["reader_of", "stage_of"],
+        "ready": ["sharpener_of"],
         "sensor_files": ["about", "brief", "many", "there"],
         "standings": ["Gaps", "Standing", "above", "derived", "phase_of", "taken"],
         "units": ["Datatake", "Unit"],

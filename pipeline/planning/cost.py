@@ -15,8 +15,10 @@ from ..engine.ledger import FINAL, Ledger
 from ..engine.room import memory_of, threads_of, workers_of
 from ..scenes.limits import GDAL_CACHE
 from .apart import dismiss, known
+from .client import ClientPlan
 from .method import base_sensor, weights_folder
 from .plan import Plan
+from .reads import stage_of
 from .sensor_files import there
 from .standings import taken, units
 
@@ -66,7 +68,7 @@ class Estimate:
     workers: int
 
 
-def estimate(plan: Plan) -> Estimate:
+def estimate(plan: ClientPlan) -> Estimate:
     """Count the units, and time one window in a process of its own (a few seconds), unless this user's cache knows it."""
     some = plan.asked[:: -(-len(plan.asked) // _COUNTED)]
     share = len(plan.asked) / len(some)
@@ -111,13 +113,13 @@ def estimate(plan: Plan) -> Estimate:
     )
 
 
-def _count(plan: Plan, ids: frozenset[str]) -> tuple[int, int, int, float, float, float]:
+def _count(plan: ClientPlan, ids: frozenset[str]) -> tuple[int, int, int, float, float, float]:
     """Units, those to do, their windows; bytes to read, of the cube, and to write; of the acquisitions ``ids``."""
     ledger = Ledger(plan.out / "ledger")
     count = todo = windows = 0
     read = stored = written = 0.0
     for acquisition, every in groupby(units(plan, ledger, ids), lambda x: plan.acquisition(x.of)):
-        stage = plan.stage(acquisition)
+        stage = stage_of(plan, acquisition)
         staged: set[Box] = set()
         for _, unit, _, _, state in every:
             count += 1

@@ -14,6 +14,7 @@ from ..engine.ledger import Ledger
 from ..publish.cogs import variables
 from ..publish.visual import TRUE_COLOUR
 from ..storage.location import Location
+from .client import ClientPlan
 from .plan import Plan
 from .standings import Gaps
 from .units import Unit
@@ -56,7 +57,7 @@ class Explanation:
     reads: tuple[Read, ...] = ()
 
 
-def explain(plan: Plan, name: str) -> Explanation:
+def explain(plan: ClientPlan, name: str) -> Explanation:
     """Of the unit that the ledger calls ``name`` (``ACQUISITION/x1_ROW_COL``; x2, x4, … are overviews;
     ``ACQUISITION/published``), or of the one of the full resolution with that number, counted from 1.
 
@@ -127,7 +128,7 @@ def _below(layout: Layout, unit: Unit) -> Iterator[Unit]:
             yield replace(unit, row=down, col=right, level=unit.level - 1)
 
 
-def _unit(plan: Plan, name: str) -> Unit:
+def _unit(plan: ClientPlan, name: str) -> Unit:
     names = []
     for number, unit in enumerate(plan.units(), 1):
         if name in (str(number), plan.name(unit)):

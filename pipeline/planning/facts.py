@@ -3,13 +3,14 @@
 from collections import Counter
 
 from ..ui.terminal import duration_text, size_text
+from .client import ClientPlan
 from .cost import Estimate
 from .plan import Plan
 
 __all__ = ["plan_facts"]
 
 
-def plan_facts(plan: Plan, cost: Estimate) -> list[tuple[str, str]]:
+def plan_facts(plan: ClientPlan, cost: Estimate) -> list[tuple[str, str]]:
     """Return what a run reads, does, needs and writes, as (name, text)."""
     found = f"{cost.acquisitions} of {cost.scenes} scenes" + _left_out(plan)
     facts = [("Acquisitions", found)]
@@ -44,7 +45,7 @@ def plan_facts(plan: Plan, cost: Estimate) -> list[tuple[str, str]]:
     ]
 
 
-def _sensor(plan: Plan, cost: Estimate) -> str:
+def _sensor(plan: ClientPlan, cost: Estimate) -> str:
     """How the coarse bands are taken to relate to the 10 m bands."""
     if plan.measures:
         return (

@@ -8,6 +8,7 @@ from ..catalog.addresses import public
 from ..storage.files import write_bytes, write_text
 from ..storage.location import Location
 from .area import AREA, lonlat
+from .client import ClientPlan
 from .plan import Plan
 
 __all__ = ["freeze", "frozen_items", "read_plan"]
@@ -15,7 +16,7 @@ __all__ = ["freeze", "frozen_items", "read_plan"]
 _ITEMS, _FIT_ITEMS = "items.parquet", "datatakes.parquet"
 
 
-def freeze(plan: Plan) -> Plan:
+def freeze(plan: ClientPlan) -> ClientPlan:
     """Write the plan as ``run.json``, at once or not at all; return it with its stamp."""
     for name, items in ((_ITEMS, plan.items), (_FIT_ITEMS, plan.fit_items)):
         if items:

@@ -12,6 +12,7 @@ from s2sharp_core import S2SharpError
 from ..catalog.parquet import whole
 from ..scenes.acquisition import Acquisition, Choice, group, numbered, with_offsets
 from ..scenes.scene import Refusal
+from .client import ClientPlan
 from .config import RunConfig
 from .frozen import frozen_items
 from .plan import Plan
@@ -58,7 +59,7 @@ def read_items(items: bytes) -> Iterator[pystac.Item]:
         yield from whole(str(file))
 
 
-def with_acquisitions(plan: Plan) -> Plan:
+def with_acquisitions(plan: Plan) -> ClientPlan:
     """The plan of a run that is continued, with the acquisitions that its frozen items make."""
     config = plan.config
     items, fit_items = frozen_items(plan.out)
@@ -73,16 +74,13 @@ def with_acquisitions(plan: Plan) -> Plan:
             f"{plan.out}/items.parquet is broken: it lacks items of {len(lost)} of {len(ids)} acquisitions, {lost[0]} for example.",
             "Put it back from a copy, or choose another --out.",
         )
-    return plan.model_copy(
-        update={
-            "acquisitions": tuple(there[name] for name in ids),
-            "datatakes": by_datatake(
-                with_offsets(a, offsets)
-                for a in group(read_items(fit_items), plan.reads, config.catalog, config.access)[0]
-            ),
-            "items": items,
-            "fit_items": fit_items,
-        }
+    taken, *_ = group(read_items(fit_items), plan.reads, config.catalog, config.access)
+    return ClientPlan(
+        **{name: getattr(plan, name) for name in Plan.model_fields},
+        acquisitions=tuple(there[name] for name in ids),
+        datatakes=by_datatake(with_offsets(a, offsets) for a in taken),
+        items=items,
+        fit_items=fit_items,
     )
 
 
@@ -93,7 +91,7 @@ def by_datatake(acquisitions: Iterable[Acquisition]) -> tuple[Datatake, ...]:
     return tuple(Datatake(take, tuple(takes[take])) for take in sorted(takes))
 
 
-def believing(plan: Plan) -> Plan:
+def believing(plan: ClientPlan) -> ClientPlan:
     """Return the plan with the offsets that pixels speak for, where it is they that are to be believed.
 
     Raises

@@ -28,11 +28,11 @@ from ..scenes.scene import Refusal, edges_of
 from .apart import outlined
 from .area import area_digest, area_shape, reach
 from .asked import nothing_found
+from .client import ClientPlan
 from .config import RunConfig
 from .items import WORLD, believing, by_datatake, freeze_items, read_items
 from .method import check_fit, fits
 from .outline import Outline
-from .plan import Plan
 from .queries import when
 from .sensor_files import given_sensors
 from .units import Datatake
@@ -64,7 +64,7 @@ class _Found:
     choices: tuple[Choice, ...]
 
 
-def make_plan(config: RunConfig) -> Plan:
+def make_plan(config: RunConfig) -> ClientPlan:
     """Search, and decide on everything that a run will do; no pixel is read, but where they are to be believed.
 
     Raises
@@ -87,7 +87,7 @@ def make_plan(config: RunConfig) -> Plan:
     measures = config.sensor == "measured" and bool(coarse) and METHODS[config.method].senses
     taken = found.acquisitions if learns or measures else ()
     datatakes, fit_items = datatakes_of(config, taken, reads) if taken else ((), b"")
-    plan = Plan(
+    plan = ClientPlan(
         software=version("s2sharp"),
         config=config,
         acquisitions=found.acquisitions,

@@ -1,18 +1,15 @@
 """Area × time → units, lazily: frozen in one file that every worker reads, so that all agree."""
 
 import hashlib
-import itertools
 import json
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-import shapely
 from pydantic import Field
 
-from s2sharp_core import BANDS, S2SharpError
+from s2sharp_core import BANDS
 from s2sharp_core.lattice import Box
 from s2sharp_core.learning.options import FitOptions
 from s2sharp_core.sensor.known import Sensor
@@ -22,17 +19,14 @@ from ..engine.frozen import Frozen
 from ..scenes.acquisition import Acquisition, Choice
 from ..scenes.scene import Refusal
 from ..storage.location import Location
-from .area import AREA, area_shape
+from .area import AREA
 from .config import RunConfig
 from .kept import kept_sensor, thawed
-from .method import base_sensor, brief, fitted_weights, options_of
+from .method import base_sensor, fitted_weights, options_of
 from .units import Datatake, Unit, unit_name, unit_named
 
 if TYPE_CHECKING:
-    from s2sharp_core import Sharpener
-
-    from ..scenes.read import Reader
-    from ..scenes.stage import Stage
+    pass
 
 __all__ = ["ARITHMETIC", "Plan"]
 
@@ -58,22 +52,16 @@ class Plan(Frozen):
     that option was changed since the cube was begun;
     ``numbers``: of acquisitions that changed since, the ids of their items by number; ``asked``: the ids of the acquisitions that the latest query found, which alone are worked on.
 
-    ``acquisitions`` and ``datatakes``, and the items that make them, are the client's alone: a year of a continent has tens of thousands of
-    scenes. A worker reads the acquisition of its unit (:meth:`acquisition`), which the client wrote down
-    before.
+    A year of a continent has tens of thousands of scenes: they are the client's alone
+    (:class:`~s2sharp.planning.client.ClientPlan`), which writes down an acquisition before its first unit.
     """
 
     FILE = "run.json"
     FLAG = "--out"
-    CLIENT = frozenset({"acquisitions", "datatakes", "items", "fit_items"})
 
     software: str
     config: RunConfig
-    acquisitions: tuple[Acquisition, ...] = ()
-    datatakes: tuple[Datatake, ...] = ()
     asked: tuple[str, ...]
-    items: bytes = b""
-    fit_items: bytes = b""
     numbers: dict[str, tuple[str, ...]] = Field(default_factory=dict)
     offsets: dict[str, float] = Field(default_factory=dict)
     turns: int = 0
@@ -117,19 +105,6 @@ class Plan(Frozen):
     def layout(self, epsg: int) -> Layout:
         return next(layout for layout in self.layouts if layout.epsg == epsg)
 
-    @cached_property
-    def _by_id(self) -> dict[str, Acquisition]:
-        return {a.id: a for a in self.acquisitions}
-
-    def of(self, epsg: int) -> list[Acquisition]:
-        """The acquisitions of one code, in the order of the cube's times; the client's."""
-        return [self._by_id[name] for name in self.layout(epsg).ids]
-
-    @property
-    def present(self) -> tuple[Acquisition, ...]:
-        """The acquisitions but for those that were removed; the client's."""
-        return tuple(a for a in self.acquisitions if a.id not in self.removed)
-
     @property
     def files(self) -> tuple[str, ...]:
         """The bands that are read: by the method, and for delivery as they are."""
@@ -139,40 +114,6 @@ class Plan(Frozen):
     def coarse(self) -> tuple[str, ...]:
         """The bands that have to be sharpened."""
         return tuple(band for band in self.config.bands if BANDS[band].gsd > 10)
-
-    def sharpener(self, take: str) -> "Sharpener | None":
-        """The sharpener of a datatake, loaded once a process; None when only 10 m bands are asked for.
-
-        Raises
-        ------
-        S2SharpError
-            ``weights-differ``; ``weights-missing`` when a fit has not been made.
-        """
-        if not self.coarse:
-            return None
-        from .ready import ready  # what computes: most who read a plan need none of it
-
-        arithmetic = self.precision.split()[0]
-        fitted, sensor = self.fit_folder(take), self.sensor(take)
-        sharpener = ready(self.config, self.coarse, self.device, fitted, arithmetic, sensor)
-        found, wanted = sharpener.digest, self.digest
-        if self.learns or self.own_sensors:
-            # The digest is that of the outline, before anything was measured.
-            found, wanted = brief(sharpener.weights), brief(self.weights_of(take))
-        if (found, sharpener.precision) != (wanted, self.precision):
-            raise S2SharpError(
-                "weights-differ",
-                f"The {self.config.method} of this process (digest {found[:12]}, "
-                f"{sharpener.precision}) is not the plan's ({wanted[:12]}, {self.precision}).",
-                "Install the same version and weights on all workers, and restart them.",
-            )
-        return sharpener
-
-    def outline(self) -> "Sharpener | None":
-        """The sharpener as it is before any fit."""
-        from .ready import outline
-
-        return outline(self.config, self.coarse, self.device) if self.coarse else None
 
     @property
     def options(self) -> FitOptions:
@@ -235,74 +176,6 @@ class Plan(Frozen):
         """The most overviews that a group has."""
         return max(layout.levels for layout in self.layouts)
 
-    def units(self, ids: Collection[str] = ()) -> Iterator[Unit]:
-        """The units of the full resolution, acquisition by acquisition, row by row; of those ``ids`` alone, if any."""
-        for layout in self.layouts:
-            shape = area_shape(self.config, layout.epsg)
-            shapely.prepare(shape)
-            for time, acquisition in self._asked(layout):
-                if ids and acquisition.id not in ids:
-                    continue
-                shards = list(self.shards(layout.epsg, acquisition))
-                if not shards:
-                    continue
-                boxes = (layout.lattice.bounds(layout.cells(*s) & layout.area) for s in shards)
-                wanted = shapely.intersects(shape, shapely.box(*np.transpose([*boxes])))
-                for row, col in itertools.compress(shards, wanted):
-                    yield Unit(layout.epsg, time, row, col)
-        yield from self._repairs(0, ids)
-
-    def shards(
-        self, epsg: int, acquisition: Acquisition, level: int = 0
-    ) -> Iterator[tuple[int, int]]:
-        """The shards (row, col) of a level that an acquisition has something of, whatever was asked for of it."""
-        layout = self.layout(epsg)
-        shards = layout.shards_in(acquisition.box & layout.area, level)
-        if level or not (every := list(shards)):
-            return shards
-        seen = acquisition.sees([layout.cells(*shard) & layout.area for shard in every])
-        return itertools.compress(every, seen)
-
-    def overviews(self, level: int) -> Iterator[Unit]:
-        """The units of one overview; its children must be complete."""
-        for layout in self.layouts:
-            if level > layout.levels:
-                continue
-            # In a larger area the overviews of earlier dates have other units, too.
-            for time, _ in self._asked(layout, every=self.grown):
-                yield from self.above(layout.epsg, time, level)
-        yield from () if self.grown else self._repairs(level)
-
-    def above(self, epsg: int, time: int, level: int) -> Iterator[Unit]:
-        """The units of one overview of an acquisition; of level −1, what is published of it."""
-        acquisition = self._by_id[self.layout(epsg).ids[time]]
-        shards = self.shards(epsg, acquisition, level) if level > 0 else ((0, 0),)
-        for row, col in shards:
-            yield Unit(epsg, time, row, col, level)
-
-    def pictures(self) -> Iterator[Unit]:
-        """What is published: every acquisition, as a unit without a place."""
-        for layout in self.layouts:
-            for time, _ in self._asked(layout):
-                yield from self.above(layout.epsg, time, -1)
-        yield from self._repairs(-1)
-
-    def _asked(self, layout: Layout, *, every: bool = False) -> Iterator[tuple[int, Acquisition]]:
-        """Yield the acquisitions to work on, or ``every`` one, with their places in time."""
-        wanted = frozenset(layout.ids if every else self.asked).difference(self.removed)
-        for time, name in enumerate(layout.ids):
-            if name in wanted:
-                yield time, self._by_id[name]
-
-    def _repairs(self, level: int, ids: Collection[str] = ()) -> Iterator[Unit]:
-        """Yield units of a level that are to be made anew, and would not be worked on otherwise."""
-        for name in sorted(self.repairs):
-            whose = name.rpartition("/")[0]
-            if whose not in {*self.asked, *self.removed} and (not ids or whose in ids):
-                unit = self.unit(name)
-                if unit is not None and unit.level == level:
-                    yield unit
-
     def wanted(self, unit: Unit) -> Box:
         """The cells of a unit that were asked for."""
         layout = self.layout(unit.epsg)
@@ -311,9 +184,8 @@ class Plan(Frozen):
         return layout.cells(unit.row, unit.col, unit.level) & layout.area
 
     def acquisition(self, unit: Unit) -> Acquisition:
-        """What a unit is a part of: from memory on the client, as it was frozen on a worker."""
-        name = self.acquisition_id(unit)
-        return self._by_id[name] if self.acquisitions else thawed(self.out, name, self.stamp)
+        """Return the acquisition that a unit is a part of, as it was frozen for the workers."""
+        return thawed(self.out, self.acquisition_id(unit), self.stamp)
 
     def acquisition_id(self, unit: Unit) -> str:
         return self.layout(unit.epsg).ids[unit.time]
@@ -364,38 +236,3 @@ class Plan(Frozen):
             facts.append(self.config.cog_compression)
         text = json.dumps(facts, default=lambda x: x.__dict__, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()
-
-    def stage(self, acquisition: Acquisition) -> "Stage":
-        from ..scenes.stage import Stage
-
-        layout = self.layout(acquisition.epsg)
-        box = acquisition.box & layout.area.grow(self.margin)
-        scl = ("SCL",) if any(scene.scl for scene in acquisition.scenes) else ()
-        return Stage(
-            folder=self.out / "stage",
-            acquisition=acquisition,
-            bands=(*self.files, *scl),
-            box=box.snap(layout.shard),
-            shard=layout.shard,
-        )
-
-    def reader(self, acquisition: Acquisition) -> "Reader":
-        from ..scenes.read import Files
-
-        return self.stage(acquisition) if self.staged else Files(acquisition)
-
-    def facts(self, epsg: int) -> dict[str, Any]:
-        """What the cube says about how one of its groups was made; ``removed``: places in time that are empty."""
-        removed = [i for i, name in enumerate(self.layout(epsg).ids) if name in self.removed]
-        return {
-            "software": f"s2sharp {self.software}",
-            "method": self.config.method,
-            "sensor": self.config.sensor if not self.sensors else "given",
-            "weights": self.weights,
-            "precision": self.precision,
-            "window_cells": self.config.window,
-            "acquisitions": [
-                {"id": a.id, "datetime": a.datetime, "items": list(a.items)} for a in self.of(epsg)
-            ],
-            **({"removed": removed} if removed else {}),
-        }

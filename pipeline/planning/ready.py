@@ -11,10 +11,11 @@ from s2sharp_core.sharpeners.registry import unfitted_sharpener
 
 from ..storage.location import Location
 from .config import RunConfig
-from .method import base_sensor, fits, fitted_weights, options_of, weights_folder
+from .method import base_sensor, brief, fits, fitted_weights, options_of, weights_folder
 from .outline import Outline
+from .plan import Plan
 
-__all__ = ["digest_of", "judged", "outline", "outline_of", "ready", "start_of"]
+__all__ = ["digest_of", "judged", "outline", "outline_of", "ready", "sharpener_of", "start_of"]
 
 
 def outline(config: RunConfig, coarse: tuple[str, ...], device: str) -> Sharpener:
@@ -112,3 +113,30 @@ def start_of(config: RunConfig, coarse: tuple[str, ...]) -> dict[str, str]:
             f"Make them with `s2sharp train --method {config.method}`, or leave --warm-start out.",
         )
     return {file: there[file] for file in files}
+
+
+def sharpener_of(plan: Plan, take: str) -> Sharpener | None:
+    """Return the sharpener of a datatake, loaded once a process; None when only 10 m bands are asked for.
+
+    Raises
+    ------
+    S2SharpError
+        ``weights-differ``; ``weights-missing`` when a fit has not been made.
+    """
+    if not plan.coarse:
+        return None
+    arithmetic = plan.precision.split()[0]
+    fitted, sensor = plan.fit_folder(take), plan.sensor(take)
+    sharpener = ready(plan.config, plan.coarse, plan.device, fitted, arithmetic, sensor)
+    found, wanted = sharpener.digest, plan.digest
+    if plan.learns or plan.own_sensors:
+        # The digest is that of the outline, before anything was measured.
+        found, wanted = brief(sharpener.weights), brief(plan.weights_of(take))
+    if (found, sharpener.precision) != (wanted, plan.precision):
+        raise S2SharpError(
+            "weights-differ",
+            f"The {plan.config.method} of this process (digest {found[:12]}, "
+            f"{sharpener.precision}) is not the plan's ({wanted[:12]}, {plan.precision}).",
+            "Install the same version and weights on all workers, and restart them.",
+        )
+    return sharpener

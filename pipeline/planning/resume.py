@@ -13,6 +13,7 @@ from ..scenes.acquisition import numbered
 from .apart import outlined
 from .area import area_digest
 from .asked import nothing_found
+from .client import ClientPlan
 from .config import RunConfig
 from .frozen import read_plan
 from .items import believing, with_acquisitions
@@ -46,7 +47,7 @@ _KEYED = {"trust_offset"}
 _QUERY = {"datetime", "bbox", "area", "max_cloud", "extent"}
 
 
-def resume(config: RunConfig) -> Plan | None:
+def resume(config: RunConfig) -> ClientPlan | None:
     """The run that ``config.out`` holds already, if it can go on as ``config`` says, else None.
 
     A run that is continued does not search again, unless another time or area, or what is new ``since`` then,
@@ -100,14 +101,14 @@ def _trusting(plan: Plan, config: RunConfig) -> Plan:
     )
 
 
-def _with_sensors(plan: Plan) -> Plan:
+def _with_sensors(plan: ClientPlan) -> ClientPlan:
     """The plan with what a file of sensors says by now: another sensor, other keys."""
     takes = {a.take for a in plan.acquisitions}
     given = given_sensors(plan.config, takes) if plan.coarse else {}
     return plan.model_copy(update={"sensors": given})
 
 
-def _extended(plan: Plan) -> Plan:
+def _extended(plan: ClientPlan) -> ClientPlan:
     """A plan with what a new search brings, in a cube with room for both."""
     config = plan.config
     found = find_items(config, plan.files, plan.margin, plan.items)

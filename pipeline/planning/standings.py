@@ -5,6 +5,7 @@ from itertools import groupby
 from typing import Generic, NamedTuple, TypeVar
 
 from ..engine.ledger import Ledger, States
+from .client import ClientPlan
 from .plan import Plan
 from .units import Datatake, Unit
 
@@ -29,7 +30,7 @@ class Standing(NamedTuple, Generic[T]):
     state: str
 
 
-def standings(plan: Plan, ledger: Ledger) -> Iterator[Standing[Unit | Datatake]]:
+def standings(plan: ClientPlan, ledger: Ledger) -> Iterator[Standing[Unit | Datatake]]:
     """Yield how everything stands that a plan holds, phase by phase."""
     yield from taken(plan, ledger)
     yield from units(plan, ledger)
@@ -41,7 +42,7 @@ def standings(plan: Plan, ledger: Ledger) -> Iterator[Standing[Unit | Datatake]]
 
 
 def taken(
-    plan: Plan, ledger: Ledger, phases: Collection[str] = ("sensor", "fit")
+    plan: ClientPlan, ledger: Ledger, phases: Collection[str] = ("sensor", "fit")
 ) -> Iterator[Standing[Datatake]]:
     """Yield how the measurements and fits of datatakes stand."""
     if plan.measures and "sensor" in phases:
@@ -63,7 +64,7 @@ class Gaps:
     of an acquisition is looked at when the one above it is first asked for: by then it must be done.
     """
 
-    def __init__(self, plan: Plan, ledger: Ledger) -> None:
+    def __init__(self, plan: ClientPlan, ledger: Ledger) -> None:
         self._plan, self._ledger = plan, ledger
         self._known: dict[tuple[str, int], dict[Shard, str]] = {}
         self._asked: dict[str, frozenset[str]] = {}
@@ -102,7 +103,7 @@ class Gaps:
         return self._known[whose, level]
 
 
-def units(plan: Plan, ledger: Ledger, ids: Collection[str] = ()) -> Iterator[Standing[Unit]]:
+def units(plan: ClientPlan, ledger: Ledger, ids: Collection[str] = ()) -> Iterator[Standing[Unit]]:
     """Yield how the units of the full resolution stand; of the acquisitions ``ids`` alone, if any are given."""
     for acquisition, some in groupby(plan.units(ids), plan.acquisition_id):
         states = ledger.states(acquisition)
@@ -115,7 +116,9 @@ def phase_of(level: int) -> str:
     return "overviews" if level > 0 else "publish"
 
 
-def above(plan: Plan, ledger: Ledger, unit: Unit, level: int, gaps: Gaps) -> list[Standing[Unit]]:
+def above(
+    plan: ClientPlan, ledger: Ledger, unit: Unit, level: int, gaps: Gaps
+) -> list[Standing[Unit]]:
     """Return how one level stands of the acquisition of ``unit``."""
     states = ledger.states(plan.acquisition_id(unit))
     found = plan.above(unit.epsg, unit.time, level)
@@ -123,7 +126,7 @@ def above(plan: Plan, ledger: Ledger, unit: Unit, level: int, gaps: Gaps) -> lis
 
 
 def derived(
-    plan: Plan,
+    plan: ClientPlan,
     ledger: Ledger,
     level: int,
     gaps: Gaps,

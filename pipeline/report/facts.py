@@ -11,9 +11,9 @@ from ..engine.lease import Holder, holder
 from ..engine.ledger import FINAL, Ledger, Record
 from ..engine.progress import at_work
 from ..execution.status import cube_status
+from ..planning.client import ClientPlan
 from ..planning.frozen import read_plan
 from ..planning.items import with_acquisitions
-from ..planning.plan import Plan
 from ..planning.standings import Standing, standings, units
 from ..planning.units import Unit
 from ..storage.location import Location
@@ -35,7 +35,7 @@ class Facts:
     ``recorded`` that there are; ``failed``: of all phases.
     """
 
-    plan: Plan
+    plan: ClientPlan
     cube: str
     holder: Holder | None
     shards: Mapping[str, Sequence[tuple[Unit, str]]]

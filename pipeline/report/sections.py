@@ -9,7 +9,7 @@ from s2sharp_core import BANDS, METHODS
 
 from ..catalog.addresses import public
 from ..engine.ledger import Record
-from ..planning.plan import Plan
+from ..planning.client import ClientPlan
 from ..ui.terminal import duration_text
 from .drawings import STATES
 from .facts import Facts, Timing
@@ -83,7 +83,7 @@ def acquisitions(facts: Facts) -> tuple[list[str], list[list[str]]]:
     return ["UTC", "datatake", "EPSG", "tiles", "cloud, %", *(STATES[s] for s in states)], rows
 
 
-def sensors(plan: Plan) -> list[list[str]]:
+def sensors(plan: ClientPlan) -> list[list[str]]:
     """How coarse bands relate to the 10 m bands, by datatake: how wide they see, and where they lie."""
     if not (plan.coarse and METHODS[plan.config.method].senses):
         return []
@@ -99,7 +99,7 @@ def sensors(plan: Plan) -> list[list[str]]:
     return rows
 
 
-def provenance(plan: Plan) -> list[tuple[str, str]]:
+def provenance(plan: ClientPlan) -> list[tuple[str, str]]:
     """Catalogue, method, weights and settings: all that says what the pixels are."""
     config = plan.config
     rows = [

@@ -13,9 +13,9 @@ from s2sharp_core import BANDS
 from ..cube.layout import Bounds
 from ..cube.open import open_cube
 from ..execution.status import cube_status
+from ..planning.client import ClientPlan
 from ..planning.frozen import read_plan
 from ..planning.items import with_acquisitions
-from ..planning.plan import Plan
 from ..storage.files import version
 from ..storage.location import Location
 from .delivered import Delivered, Native
@@ -86,7 +86,7 @@ class _Run:
     files: Delivered = field(default_factory=Delivered)
 
     @property
-    def plan(self) -> Plan:
+    def plan(self) -> ClientPlan:
         return _plan(self.out, version(self.out / "run.json"))
 
     @property
@@ -184,7 +184,7 @@ def _bands(bands: tuple[str, ...]) -> dict[str, Any]:
 
 
 @lru_cache(maxsize=2)
-def _plan(out: Location, written: str) -> Plan:  # noqa: ARG001  (part of the cache's key)
+def _plan(out: Location, written: str) -> ClientPlan:  # noqa: ARG001  (part of the cache's key)
     return with_acquisitions(read_plan(out))
 
 

@@ -22,9 +22,9 @@ from s2sharp.engine.worker import keep
 from s2sharp.execution import execute as road
 from s2sharp.execution import phases
 from s2sharp.execution.unit import Run
+from s2sharp.planning.client import ClientPlan
 from s2sharp.planning.config import read_config
 from s2sharp.planning.make import make_plan
-from s2sharp.planning.plan import Plan
 from s2sharp.planning.units import Unit
 
 from ..pipeline import europe
@@ -41,7 +41,7 @@ class EnoughError(Exception):
     """As many units as are wanted have come."""
 
 
-def carried_out(plan: Plan, most: int) -> tuple[float, float, list[float]]:
+def carried_out(plan: ClientPlan, most: int) -> tuple[float, float, list[float]]:
     """Seconds until the first unit came back; milliseconds for each of ``most`` after every worker has begun; the client's
     MB at every tenth.
     """

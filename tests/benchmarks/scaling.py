@@ -30,9 +30,9 @@ from s2sharp.cube.write import read_part, write_shard
 from s2sharp.demo.synthetic import COLLECTION
 from s2sharp.engine.events import Event
 from s2sharp.execution import execute as road
+from s2sharp.planning.client import ClientPlan
 from s2sharp.planning.config import read_config
 from s2sharp.planning.make import make_plan
-from s2sharp.planning.plan import Plan
 
 from s2sharp_core import load_sharpener
 from s2sharp_core.bands import GSDS
@@ -54,7 +54,7 @@ TURNS = 5
 class Sharpened:
     """Seconds of the phase; windows that it took; seconds of workers by step."""
 
-    plan: Plan
+    plan: ClientPlan
     seconds: float
     windows: int
     steps: dict[str, float]
@@ -120,7 +120,7 @@ def _windows(weights: Path, precision: str, ready: Any, found: Any) -> None:
     found.put((time.perf_counter() - begin) / WINDOWS)
 
 
-def alone(weights: Path, plan: Plan, processes: int) -> float:
+def alone(weights: Path, plan: ClientPlan, processes: int) -> float:
     """Seconds of a window through the nets alone, in so many processes at once, the mean."""
     spawn = multiprocessing.get_context("spawn")
     ready, found = spawn.Barrier(processes), spawn.Queue()

@@ -19,12 +19,12 @@ import zarr
 from rich.console import Console
 from rich.table import Table
 from s2sharp.cube.create import lay_out
-from s2sharp.execution.unit import Run, sharpen_unit
+from s2sharp.execution.unit import Run, idle_size, sharpen_unit
+from s2sharp.planning.client import ClientPlan
 from s2sharp.planning.config import RunConfig
 from s2sharp.planning.frozen import freeze
 from s2sharp.planning.kept import freeze_acquisition
 from s2sharp.planning.make import make_plan
-from s2sharp.planning.plan import Plan
 from s2sharp.planning.units import Unit
 
 from ..pipeline.chaos import BANDS, write_archive
@@ -34,7 +34,7 @@ CELLS = 96
 PROCESSES = multiprocessing.get_context("forkserver")
 
 
-def laid_out(settings: RunConfig) -> Plan:
+def laid_out(settings: RunConfig) -> ClientPlan:
     """A plan that workers can read, over an empty cube."""
     plan = freeze(make_plan(settings))
     lay_out(plan.store, plan.layouts, {x.group: plan.facts(x.epsg) for x in plan.layouts})
@@ -45,7 +45,7 @@ def laid_out(settings: RunConfig) -> Plan:
 
 def write(run: Run, units: list[Unit], begin: float) -> None:
     """Do units; ``begin``: when all writers start."""
-    run.plan.outline()
+    idle_size(run)
     time.sleep(max(0.0, begin - time.time()))
     for unit in units:
         record = sharpen_unit(run, unit, [])

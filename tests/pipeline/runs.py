@@ -8,9 +8,9 @@ from s2sharp.cube.keys import chunk_index, chunk_key, moves_of
 from s2sharp.demo.synthetic import COLLECTION
 from s2sharp.execution.execute import execute
 from s2sharp.execution.phases import RunOutcome
+from s2sharp.planning.client import ClientPlan
 from s2sharp.planning.config import RunConfig, read_config
 from s2sharp.planning.make import make_plan
-from s2sharp.planning.plan import Plan
 from s2sharp.planning.resume import resume
 from s2sharp.storage.files import files, read_text, version
 from s2sharp.storage.location import Location
@@ -38,7 +38,7 @@ def config(
     return read_config(None, {k: v for k, v in flags.items() if v is not None})
 
 
-def run(settings: RunConfig) -> tuple[Plan, RunOutcome]:
+def run(settings: RunConfig) -> tuple[ClientPlan, RunOutcome]:
     plan = resume(settings) or make_plan(settings)
     return plan, execute(plan)
 

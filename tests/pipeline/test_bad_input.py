@@ -14,7 +14,7 @@ from s2sharp.catalog.search import search
 from s2sharp.cube.open import open_cube
 from s2sharp.demo.synthetic import COLLECTION, write_catalogue
 from s2sharp.execution.phases import RunOutcome
-from s2sharp.planning.plan import Plan
+from s2sharp.planning.client import ClientPlan
 from s2sharp.scenes.acquisition import group
 
 from s2sharp_core.lattice import Lattice
@@ -56,7 +56,7 @@ def spoil(folder: Path) -> list[pystac.Item]:
 
 
 @pytest.fixture(scope="module")
-def season(tmp_path_factory, scheduler) -> tuple[Plan, RunOutcome]:
+def season(tmp_path_factory, scheduler) -> tuple[ClientPlan, RunOutcome]:
     folder = tmp_path_factory.mktemp("season")
     write_catalogue(folder, spoil(folder))
     plan, outcome = run(config(folder, folder / "out", scheduler, bands=BANDS, retries=0))

@@ -12,6 +12,7 @@ from s2sharp.catalog.ways import renewable
 from s2sharp.demo.synthetic import write_catalogue
 from s2sharp.planning.frozen import freeze
 from s2sharp.planning.make import make_plan
+from s2sharp.planning.reads import stage_of
 from s2sharp.scenes.read import Files
 from s2sharp.storage.location import place
 from s3fs import S3FileSystem
@@ -101,7 +102,7 @@ def test_what_a_catalogue_names_there_is_staged_and_no_key_is_written(
     settings = config(tmp_path / "stac", tmp_path / "out", bbox=WORLD, bands="B02,B05", shard=64)
     plan = freeze(make_plan(settings))
     assert plan.staged
-    stage = plan.stage(plan.acquisitions[0])
+    stage = stage_of(plan, plan.acquisitions[0])
     stage.lay_out()
     for cells in stage.needed(stage.acquisition.box):
         stage.write(cells)

@@ -19,11 +19,12 @@ from s2sharp.cube.open import open_cube
 from s2sharp.demo.synthetic import COLLECTION, simulate, write_catalogue, write_scenes
 from s2sharp.execution.fits import draw_sample, fit_unit
 from s2sharp.execution.unit import Run
+from s2sharp.planning.client import ClientPlan
 from s2sharp.planning.cost import estimate
 from s2sharp.planning.frozen import freeze, read_plan
 from s2sharp.planning.items import with_acquisitions
 from s2sharp.planning.make import make_plan
-from s2sharp.planning.plan import Plan
+from s2sharp.planning.ready import sharpener_of
 from s2sharp.planning.resume import resume
 from s2sharp.scenes.read import Block, load_block
 from safetensors import safe_open
@@ -158,7 +159,7 @@ def test_the_sample_does_not_depend_on_the_area(archive: Path, whole: Path, tmp_
 
 
 @pytest.fixture
-def plan(archive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Plan:
+def plan(archive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ClientPlan:
     """Of a fit on twelve windows, of which some draws meet the corner without data; nothing waits."""
     monkeypatch.setattr("s2sharp.execution.samples._PAUSE", 0.0)
     return make_plan(config(archive, tmp_path / "out", **MANY))
@@ -178,12 +179,12 @@ class Network:
         return load_block(*given)
 
 
-def drawn(plan: Plan) -> dict[str, Any]:
+def drawn(plan: ClientPlan) -> dict[str, Any]:
     return json.loads(next(plan.out.rglob("sample.json")).read_text())
 
 
 def test_a_short_failure_of_the_network_gives_the_same_sample(
-    archive: Path, plan: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    archive: Path, plan: ClientPlan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     other = make_plan(config(archive, tmp_path / "other", **MANY))
     undisturbed, _ = draw_sample(other, other.datatakes[0])
@@ -194,7 +195,7 @@ def test_a_short_failure_of_the_network_gives_the_same_sample(
 
 
 def test_what_stays_unreadable_fails_the_fit_and_no_other_window_takes_its_place(
-    archive: Path, plan: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    archive: Path, plan: ClientPlan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     other = make_plan(config(archive, tmp_path / "other", **MANY))
     free = Network(monkeypatch, lambda _: False)
@@ -218,7 +219,7 @@ def test_what_stays_unreadable_fails_the_fit_and_no_other_window_takes_its_place
 
 
 def test_windows_that_were_chosen_are_not_chosen_again(
-    plan: Plan, monkeypatch: pytest.MonkeyPatch
+    plan: ClientPlan, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sample, scenes = draw_sample(plan, plan.datatakes[0])
     kept = drawn(plan)
@@ -238,7 +239,7 @@ def test_windows_that_were_chosen_are_not_chosen_again(
 
 
 def test_a_chosen_window_that_has_gaps_meanwhile_ends_the_fit(
-    plan: Plan, monkeypatch: pytest.MonkeyPatch
+    plan: ClientPlan, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     draw_sample(plan, plan.datatakes[0])
     scl = np.zeros(1, dtype=np.uint8)
@@ -252,7 +253,7 @@ def test_a_chosen_window_that_has_gaps_meanwhile_ends_the_fit(
     ("value", "words"), [(0, "{n} have gaps and 0"), (9, "0 have gaps and {n}")]
 )
 def test_what_is_wrong_with_windows_is_counted(
-    plan: Plan, monkeypatch: pytest.MonkeyPatch, value: int, words: str
+    plan: ClientPlan, monkeypatch: pytest.MonkeyPatch, value: int, words: str
 ) -> None:
     scl = np.full((4, 4), value, dtype=np.uint8)
     monkeypatch.setattr("s2sharp.execution.samples.load_scl", lambda *_: scl)
@@ -266,7 +267,7 @@ def test_what_is_wrong_with_windows_is_counted(
 
 
 def test_a_fit_that_breaks_gives_the_threads_back(
-    plan: Plan, monkeypatch: pytest.MonkeyPatch
+    plan: ClientPlan, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whatever it breaks with: the worker lives on."""
 
@@ -445,7 +446,7 @@ def test_the_threads_of_fits_per_window_are_part_of_the_key(archive: Path, tmp_p
     ]
     keys = [plan.key(next(plan.units())) for plan in plans]
     assert keys[0] != keys[1] == keys[2]
-    assert plans[0].sharpener("").threads == 1
+    assert sharpener_of(plans[0], "").threads == 1
 
 
 def test_nothing_to_fit_on_is_said_and_marks_the_acquisition(

@@ -9,9 +9,9 @@ from s2sharp.demo.synthetic import simulate
 from s2sharp.engine.events import Event
 from s2sharp.engine.ledger import Ledger
 from s2sharp.execution.execute import execute
+from s2sharp.planning.client import ClientPlan
 from s2sharp.planning.frozen import read_plan
 from s2sharp.planning.make import make_plan
-from s2sharp.planning.plan import Plan
 from s2sharp.planning.resume import resume
 from s2sharp.planning.standings import Gaps, standings
 
@@ -32,7 +32,7 @@ def asked(archive: Path, out: Path, scheduler: str, **more: Any) -> Any:
     return config(archive, out, scheduler, publish=True, bands="B02,B03,B04,B11", **more)
 
 
-def again_of(archive: Path, out: Path, scheduler: str) -> Plan:
+def again_of(archive: Path, out: Path, scheduler: str) -> ClientPlan:
     plan = resume(asked(archive, out, scheduler))
     assert plan is not None
     return plan

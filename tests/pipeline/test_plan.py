@@ -10,6 +10,7 @@ from s2sharp.demo.synthetic import write_catalogue
 from s2sharp.planning.config import RunConfig
 from s2sharp.planning.frozen import freeze
 from s2sharp.planning.make import make_plan
+from s2sharp.planning.ready import sharpener_of
 from s2sharp.planning.resume import resume
 
 from s2sharp_core import S2SharpError
@@ -110,7 +111,7 @@ def test_an_overview_over_a_missing_unit_has_another_key(archive: Path, tmp_path
 def test_weights_other_than_the_plans_are_refused(archive: Path, tmp_path: Path) -> None:
     plan = make_plan(config(archive, tmp_path / "out"))
     with pytest.raises(S2SharpError) as caught:
-        plan.model_copy(update={"digest": "0" * 64}).sharpener(plan.acquisitions[0].take)
+        sharpener_of(plan.model_copy(update={"digest": "0" * 64}), plan.acquisitions[0].take)
     assert caught.value.kind == "weights-differ"
 
 

@@ -17,10 +17,11 @@ from s2sharp.demo.synthetic import COLLECTION, simulate, write_catalogue, write_
 from s2sharp.execution.sensors import measure_unit
 from s2sharp.execution.status import status_of
 from s2sharp.execution.unit import Run
+from s2sharp.planning.client import ClientPlan
 from s2sharp.planning.cost import estimate
 from s2sharp.planning.frozen import freeze
 from s2sharp.planning.make import make_plan
-from s2sharp.planning.plan import Plan
+from s2sharp.planning.ready import outline, sharpener_of
 from s2sharp.planning.resume import resume
 from s2sharp.report.make import make_report
 from typer.testing import CliRunner
@@ -82,7 +83,7 @@ def rewrite(file: Path, change: Callable[[np.ndarray], np.ndarray]) -> None:
         dataset.write(change(dn).astype(dn.dtype), 1)
 
 
-def plan_of(archive: Path, out: Path, **more: Any) -> Plan:
+def plan_of(archive: Path, out: Path, **more: Any) -> ClientPlan:
     return make_plan(config(archive, out, **{**FAST, **more}))
 
 
@@ -103,10 +104,12 @@ def test_the_sharpener_of_the_datatake_has_it(shifted: Path, whole: Path) -> Non
     plan = resume(config(shifted, whole, **FAST))
     assert plan is not None
     (take,) = {a.take for a in plan.acquisitions}
-    sharpener = plan.sharpener(take)
+    sharpener = sharpener_of(plan, take)
     assert sharpener is not None
     assert sharpener.sensor == plan.sensor(take) == Sensor.of(kept(whole)["sensor"]) != SENTINEL2
-    assert (sharpener.halo, plan.margin) == (plan_of(shifted, whole).outline().halo, plan.margin)  # type: ignore[union-attr]
+    before = plan_of(shifted, whole)
+    unmeasured = outline(before.config, before.coarse, before.device)
+    assert (sharpener.halo, plan.margin) == (unmeasured.halo, plan.margin)
 
 
 def test_the_cube_says_what_it_was_seen_with(whole: Path) -> None:

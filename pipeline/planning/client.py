@@ -1,0 +1,138 @@
+"""A plan as its client has it: with the acquisitions, and all units that follow from them."""
+
+import itertools
+from collections.abc import Collection, Iterator
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import shapely
+from pydantic import Field
+
+from ..cube.layout import Layout
+from ..scenes.acquisition import Acquisition
+from .area import area_shape
+from .plan import Plan
+from .units import Datatake, Unit
+
+__all__ = ["ClientPlan"]
+
+
+class ClientPlan(Plan):
+    """A plan with what was found.
+
+    Attributes
+    ----------
+    acquisitions
+        All of the cube, of earlier queries, too.
+    datatakes
+        What the catalog has of their datatakes, inside the area and beyond: what is measured and fitted on.
+    items, fit_items
+        The STAC items that make these, as stac-geoparquet.
+    """
+
+    acquisitions: tuple[Acquisition, ...] = Field(exclude=True)
+    datatakes: tuple[Datatake, ...] = Field(exclude=True)
+    items: bytes = Field(exclude=True)
+    fit_items: bytes = Field(exclude=True)
+
+    @cached_property
+    def _by_id(self) -> dict[str, Acquisition]:
+        return {a.id: a for a in self.acquisitions}
+
+    def of(self, epsg: int) -> list[Acquisition]:
+        """Return the acquisitions of one code, in the order of the cube's times."""
+        return [self._by_id[name] for name in self.layout(epsg).ids]
+
+    @property
+    def present(self) -> tuple[Acquisition, ...]:
+        """The acquisitions but for those that were removed."""
+        return tuple(a for a in self.acquisitions if a.id not in self.removed)
+
+    def acquisition(self, unit: Unit) -> Acquisition:
+        """Return the acquisition that a unit is a part of."""
+        return self._by_id[self.acquisition_id(unit)]
+
+    def units(self, ids: Collection[str] = ()) -> Iterator[Unit]:
+        """The units of the full resolution, acquisition by acquisition, row by row; of those ``ids`` alone, if any."""
+        for layout in self.layouts:
+            shape = area_shape(self.config, layout.epsg)
+            shapely.prepare(shape)
+            for time, acquisition in self._asked(layout):
+                if ids and acquisition.id not in ids:
+                    continue
+                shards = list(self.shards(layout.epsg, acquisition))
+                if not shards:
+                    continue
+                boxes = (layout.lattice.bounds(layout.cells(*s) & layout.area) for s in shards)
+                wanted = shapely.intersects(shape, shapely.box(*np.transpose([*boxes])))
+                for row, col in itertools.compress(shards, wanted):
+                    yield Unit(layout.epsg, time, row, col)
+        yield from self._repairs(0, ids)
+
+    def shards(
+        self, epsg: int, acquisition: Acquisition, level: int = 0
+    ) -> Iterator[tuple[int, int]]:
+        """The shards (row, col) of a level that an acquisition has something of, whatever was asked for of it."""
+        layout = self.layout(epsg)
+        shards = layout.shards_in(acquisition.box & layout.area, level)
+        if level or not (every := list(shards)):
+            return shards
+        seen = acquisition.sees([layout.cells(*shard) & layout.area for shard in every])
+        return itertools.compress(every, seen)
+
+    def overviews(self, level: int) -> Iterator[Unit]:
+        """The units of one overview; its children must be complete."""
+        for layout in self.layouts:
+            if level > layout.levels:
+                continue
+            # In a larger area the overviews of earlier dates have other units, too.
+            for time, _ in self._asked(layout, every=self.grown):
+                yield from self.above(layout.epsg, time, level)
+        yield from () if self.grown else self._repairs(level)
+
+    def above(self, epsg: int, time: int, level: int) -> Iterator[Unit]:
+        """The units of one overview of an acquisition; of level −1, what is published of it."""
+        acquisition = self._by_id[self.layout(epsg).ids[time]]
+        shards = self.shards(epsg, acquisition, level) if level > 0 else ((0, 0),)
+        for row, col in shards:
+            yield Unit(epsg, time, row, col, level)
+
+    def pictures(self) -> Iterator[Unit]:
+        """What is published: every acquisition, as a unit without a place."""
+        for layout in self.layouts:
+            for time, _ in self._asked(layout):
+                yield from self.above(layout.epsg, time, -1)
+        yield from self._repairs(-1)
+
+    def _asked(self, layout: Layout, *, every: bool = False) -> Iterator[tuple[int, Acquisition]]:
+        """Yield the acquisitions to work on, or ``every`` one, with their places in time."""
+        wanted = frozenset(layout.ids if every else self.asked).difference(self.removed)
+        for time, name in enumerate(layout.ids):
+            if name in wanted:
+                yield time, self._by_id[name]
+
+    def _repairs(self, level: int, ids: Collection[str] = ()) -> Iterator[Unit]:
+        """Yield units of a level that are to be made anew, and would not be worked on otherwise."""
+        for name in sorted(self.repairs):
+            whose = name.rpartition("/")[0]
+            if whose not in {*self.asked, *self.removed} and (not ids or whose in ids):
+                unit = self.unit(name)
+                if unit is not None and unit.level == level:
+                    yield unit
+
+    def facts(self, epsg: int) -> dict[str, Any]:
+        """What the cube says about how one of its groups was made; ``removed``: places in time that are empty."""
+        removed = [i for i, name in enumerate(self.layout(epsg).ids) if name in self.removed]
+        return {
+            "software": f"s2sharp {self.software}",
+            "method": self.config.method,
+            "sensor": self.config.sensor if not self.sensors else "given",
+            "weights": self.weights,
+            "precision": self.precision,
+            "window_cells": self.config.window,
+            "acquisitions": [
+                {"id": a.id, "datetime": a.datetime, "items": list(a.items)} for a in self.of(epsg)
+            ],
+            **({"removed": removed} if removed else {}),
+        }
