@@ -180,16 +180,16 @@ def _show(plan: "MosaicPlan", cost: "Estimate") -> None:
 
 def _watched(plan: "MosaicPlan", cost: "Estimate") -> "MosaicOutcome":
     """Execute a plan, and show how it goes."""
-    from ..engine.events import Event
+    from ..engine.events import RunEnded, RunPlanned
     from ..mosaic.execute import execute
     from ..ui.progress import watched
 
     with watched(plan.config, {"mosaic": cost.tiles}, cost.tiles) as tell:
-        tell(Event("plan", about={"units": cost.tiles, "todo": cost.todo}))
+        tell(RunPlanned({"units": cost.tiles, "todo": cost.todo}))
         outcome = execute(plan, tell)
         ended = {"units": dict(outcome.counts), "failed": len(outcome.failed)}
         more = {"stopped": outcome.stopped, "seconds": round(outcome.seconds, 1)}
-        tell(Event("done", about=ended | more))
+        tell(RunEnded(ended | more))
     return outcome
 
 

@@ -1,186 +1,143 @@
-"""What a run or a mosaic tells while it works: lines of JSON for a log, figures for Prometheus."""
+"""What a run or a mosaic tells while it works: a class for each thing that happens."""
 
-import json
-import shlex
-import subprocess
-import sys
-import warnings
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
-from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
-from urllib.request import Request, urlopen
-
-from s2sharp_core import S2SharpError
+from typing import Any, ClassVar
 
 from .ledger import Record
 
-if TYPE_CHECKING:
-    from .settings import Command
-
-__all__ = ["Event", "Listener", "listeners"]
+__all__ = [
+    "ClusterReady",
+    "Event",
+    "FitProgress",
+    "LeaseWaiting",
+    "Listener",
+    "RunBroken",
+    "RunEnded",
+    "RunPlanned",
+    "UnitDone",
+    "UnitRetried",
+    "UnitSkipped",
+    "facts_of",
+]
 
 
 @dataclass(frozen=True)
-class Event:
-    """Something to tell.
+class RunPlanned:
+    """The first: what there is, and what of it is to be done, in numbers."""
 
-    ``phase``: "plan" and "done", the first and the last, with counts in ``about``; "error" in place of "done", with its ``kind`` and ``message``; "lease", whose ``about`` says what it ``waits`` for; "cluster", with its ``dashboard``; "sensor", "fit", "sharpen", "overviews" or "publish".
-    Of a mosaic "mosaic" and "compare" in place of "sensor", "fit" and "sharpen".
-    ``record``: what became of a unit. ``again``: the unit failed and will be tried again. ``skipped``: name and key of a
-    unit that was done before.
-    ``about``: while a fit is under way, how far it is: ``take``, ``step``, ``steps``, ``loss``.
-    """
+    phase: ClassVar[str] = "plan"
+    facts: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class LeaseWaiting:
+    """Another run has the folder: what this one ``waits`` for."""
+
+    phase: ClassVar[str] = "lease"
+    waits: str
+
+
+@dataclass(frozen=True)
+class ClusterReady:
+    """There are workers; ``dashboard``: its address, "" without one."""
+
+    phase: ClassVar[str] = "cluster"
+    dashboard: str
+
+
+@dataclass(frozen=True)
+class FitProgress:
+    """How far the fit to a datatake, ``take``, is."""
+
+    phase: ClassVar[str] = "fit"
+    take: str
+    step: int
+    steps: int
+    loss: float
+
+
+@dataclass(frozen=True)
+class _OfUnit:
+    """A unit of a phase: "sensor", "fit", "sharpen", "overviews", "publish"; of a mosaic "mosaic", "overviews", "compare"."""
 
     phase: str
-    record: Record | None = None
-    again: bool = False
-    skipped: tuple[str, str] | None = None
-    about: dict[str, Any] | None = None
 
     @property
     def full(self) -> bool:
-        """Whether it is of a unit of the full resolution."""
+        """Whether the unit is of the full resolution."""
         return self.phase in ("sharpen", "mosaic")
 
+
+@dataclass(frozen=True)
+class UnitDone(_OfUnit):
+    """A unit is done with: it was made, or has failed."""
+
+    record: Record
+
+
+@dataclass(frozen=True)
+class UnitRetried(_OfUnit):
+    """A unit failed, and will be tried again."""
+
+    record: Record
+
+
+@dataclass(frozen=True)
+class UnitSkipped(_OfUnit):
+    """A unit was done before, under this ``key``."""
+
+    unit: str
+    key: str
+
+
+@dataclass(frozen=True)
+class RunEnded:
+    """The last: what came of it, in numbers."""
+
+    phase: ClassVar[str] = "done"
+    facts: Mapping[str, Any]
+
     @property
-    def counts(self) -> bool:
-        """Whether a unit of the phase is done with."""
-        return not self.again and self.about is None
+    def whole(self) -> bool:
+        """Whether nothing failed, was refused or was left."""
+        return not any(self.facts.get(name) for name in ("failed", "refused", "stopped"))
 
 
+@dataclass(frozen=True)
+class RunBroken:
+    """The last in place of :class:`RunEnded`: the error that ended the run."""
+
+    phase: ClassVar[str] = "error"
+    kind: str
+    message: str
+
+
+Event = (
+    RunPlanned
+    | LeaseWaiting
+    | ClusterReady
+    | FitProgress
+    | UnitDone
+    | UnitRetried
+    | UnitSkipped
+    | RunEnded
+    | RunBroken
+)
 Listener = Callable[[Event], None]
 
-_HOOK_SECONDS = 60.0
 
-
-def _line(event: Event) -> dict[str, Any]:
-    line: dict[str, Any] = {"time": datetime.now(UTC).isoformat(timespec="milliseconds")}
-    line |= {"phase": event.phase}
-    if event.about is not None:
-        return line | {"event": "progress", **event.about}
-    if event.skipped is not None:
-        unit, key = event.skipped
-        return line | {"event": "skipped", "unit": unit, "key": key}
-    facts = asdict(event.record) if event.record else {}
-    facts.pop("written", None)  # stamped by the ledger; the line has its own time
-    return line | {"event": "again" if event.again else "unit", **facts}
-
-
-def _json_lines(file: IO[str]) -> Listener:
-    def tell(event: Event) -> None:
-        file.write(json.dumps(_line(event)) + "\n")
-        file.flush()
-
-    return tell
-
-
-def _alarm(hook: str) -> Listener:
-    """Calls a command or a webhook once, at the end, where something failed."""
-
-    def tell(event: Event) -> None:
-        about = event.about or {}
-        failed = any(about.get(name) for name in ("failed", "refused", "stopped"))
-        if event.phase == "error" or (event.phase == "done" and failed):
-            try:
-                _call(hook, json.dumps(_line(event)).encode())
-            except (OSError, ValueError, subprocess.SubprocessError) as error:
-                warnings.warn(f"Calling --on-failure did not work: {error}.", stacklevel=2)
-
-    return tell
-
-
-def _call(hook: str, body: bytes) -> None:
-    if hook.lower().startswith(("http://", "https://")):
-        asked = Request(hook, body, {"Content-Type": "application/json"})  # noqa: S310  (as just seen)
-        with urlopen(asked, timeout=_HOOK_SECONDS):  # noqa: S310
-            return
-    # The operator's own words, which no catalogue can change.
-    subprocess.run(shlex.split(hook), input=body, timeout=_HOOK_SECONDS, check=True)  # noqa: S603
-
-
-def _metrics(port: int, total: int) -> tuple[Listener, Callable[[], None]]:
-    """Figures at http://127.0.0.1:PORT/metrics, and how to end them."""
-    from prometheus_client import CollectorRegistry, Counter, Gauge, start_http_server
-
-    registry = CollectorRegistry()
-    planned = Gauge("s2sharp_units_planned", "Units of the full resolution", registry=registry)
-    planned.set(total)
-    units = Counter(
-        "s2sharp_units", "Units that are done with", ["phase", "status"], registry=registry
-    )
-    again = Counter("s2sharp_retries", "Units to be tried again", ["kind"], registry=registry)
-    seconds = Counter(
-        "s2sharp_unit_seconds", "Seconds of workers by step", ["step"], registry=registry
-    )
-    pixels = Counter(
-        "s2sharp_valid_pixels", "Pixels of the full resolution that show data", registry=registry
-    )
-    peak = Gauge("s2sharp_worker_peak_bytes", "Largest memory of a worker", registry=registry)
-    most = 0
-
-    def tell(event: Event) -> None:
-        nonlocal most
-        record = event.record
-        if event.again and record:
-            again.labels(record.kind).inc()
-        elif event.counts:
-            units.labels(event.phase, record.status if record else "skipped").inc()
-        if record is None:
-            return
-        for step, spent in record.seconds.items():
-            seconds.labels(step).inc(spent)
-        if event.full:
-            pixels.inc(record.valid)
-        most = max(most, record.peak)
-        peak.set(most)
-
-    try:
-        server, thread = start_http_server(port, addr="127.0.0.1", registry=registry)
-    except OSError as error:
-        raise S2SharpError(
-            "bad-config",
-            f"Cannot serve metrics on port {port}: {error}.",
-            "Choose another --metrics.",
-        ) from error
-
-    def end() -> None:
-        server.shutdown()
-        server.server_close()
-        thread.join()
-
-    return tell, end
-
-
-@contextmanager
-def listeners(config: "Command", total: int) -> Iterator[list[Listener]]:
-    """Those that a configuration asks for.
-
-    Raises
-    ------
-    S2SharpError
-        ``bad-config`` where events cannot be written, or metrics not be served.
-    """
-    with ExitStack() as stack:
-        found: list[Listener] = []
-        if config.events == "-":
-            found.append(_json_lines(sys.stdout))
-        elif config.events:
-            try:
-                file = stack.enter_context(Path(config.events).open("a"))
-            except OSError as error:
-                raise S2SharpError(
-                    "bad-config",
-                    f"Cannot write {config.events}: {error}.",
-                    "Choose another --events.",
-                ) from error
-            found.append(_json_lines(file))
-        if config.on_failure:
-            found.append(_alarm(config.on_failure))
-        if config.metrics is not None:
-            tell, end = _metrics(config.metrics, total)
-            stack.callback(end)
-            found.append(tell)
-        yield found
+def facts_of(event: Event) -> dict[str, Any]:
+    """Return an event as a line of JSON has it."""
+    match event:
+        case RunPlanned() | RunEnded():
+            return {"phase": event.phase, "event": "progress", **event.facts}
+        case UnitSkipped():
+            return {"event": "skipped", **asdict(event)}
+        case UnitDone() | UnitRetried():
+            facts = asdict(event.record)
+            del facts["written"]  # stamped by the ledger; a line has a time of its own
+            what = "again" if isinstance(event, UnitRetried) else "unit"
+            return {"phase": event.phase, "event": what, **facts}
+        case _:
+            return {"phase": event.phase, "event": "progress", **asdict(event)}

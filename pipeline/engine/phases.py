@@ -12,7 +12,14 @@ from typing import TYPE_CHECKING, Any, Protocol
 from s2sharp_core import S2SharpError
 
 from ..storage.location import Location, store_errors
-from .events import Event, Listener
+from .events import (
+    ClusterReady,
+    LeaseWaiting,
+    Listener,
+    UnitDone,
+    UnitRetried,
+    UnitSkipped,
+)
 from .lease import Lease
 from .ledger import FINAL, Record
 from .room import Where
@@ -174,7 +181,7 @@ class Engine:
         cluster = self._open.enter_context(connect(self.config, self.out, brief=self.brief))
         local = not (self.config.scheduler or self.config.cluster)
         link = "" if self.brief and local else cluster.client.dashboard_link
-        self.tell(Event("cluster", about={"dashboard": link}))
+        self.tell(ClusterReady(link))
         return cluster
 
     @property
@@ -222,7 +229,7 @@ class Engine:
         def again(step: Step, record: Record) -> None:
             its, job = step
             its.end(job, record)
-            self.tell(Event(its.name, record, again=True))
+            self.tell(UnitRetried(its.name, record))
 
         def kind(step: Step) -> str:
             return step[0].name
@@ -258,7 +265,7 @@ class Engine:
         if job.state in FINAL:
             if phase.full:
                 self.outcome.counts["skipped"] += 1
-            self.tell(Event(phase.name, skipped=(job.name, job.key)))
+            self.tell(UnitSkipped(phase.name, job.name, job.key))
             return False
         phase.prepare(job)
         if job.excuse is not None:
@@ -277,7 +284,7 @@ class Engine:
 
     def _add(self, phase: Phase, record: Record) -> None:
         self.outcome.add(record, full=phase.full)
-        self.tell(Event(phase.name, record))
+        self.tell(UnitDone(phase.name, record))
 
 
 @contextmanager
@@ -289,13 +296,11 @@ def leased(out: Location, seconds: float, tell: Listener, remedy: str = "") -> I
     S2SharpError
         ``busy``, ``lease-lost``; ``store-unwritable`` before the lease is there; ``run-stopped`` afterwards.
     """
-
-    def waits(text: str) -> None:
-        tell(Event("lease", about={"waits": text}))
-
     with ExitStack() as stack:
         try:
-            lease = stack.enter_context(Lease.taken(out, seconds, waits))
+            lease = stack.enter_context(
+                Lease.taken(out, seconds, lambda text: tell(LeaseWaiting(text)))
+            )
         except store_errors() as error:
             raise S2SharpError(
                 "store-unwritable", f"Cannot write to {out}: {error}.", "Choose another folder."

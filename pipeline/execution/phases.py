@@ -8,7 +8,7 @@ from typing import Any
 from s2sharp_core import S2SharpError
 from s2sharp_core.faces import Later
 
-from ..engine.events import Event
+from ..engine.events import FitProgress
 from ..engine.ledger import FINAL, Ledger, Record
 from ..engine.phases import Engine, Job, Outcome, Phase
 from ..engine.worker import REMEDY_NO_SPACE
@@ -136,7 +136,7 @@ def _fits(
     """Fit the method to each datatake; one that fails costs that datatake's units only."""
 
     def heard(about: Mapping[str, Any]) -> None:
-        engine.tell(Event("fit", about=dict(about)))
+        engine.tell(FitProgress(**about))
 
     def end(job: Job, record: Record) -> None:
         unfitted.pop(job.of.take, None)

@@ -1,7 +1,7 @@
 """A run from its settings to its outcome, with what is shown on the way: for the command line and for Python."""
 
 from ..cube.history import check_place
-from ..engine.events import Event
+from ..engine.events import RunEnded, RunPlanned
 from ..planning.client import ClientPlan
 from ..planning.config import RunConfig
 from ..planning.cost import Estimate, estimate
@@ -69,9 +69,9 @@ def watch(plan: ClientPlan, cost: Estimate) -> RunOutcome:
     with watched(plan.config, {**phases, "sharpen": cost.units}, cost.units) as tell:
         begun = {"units": cost.units, "todo": cost.todo, "windows": cost.windows}
         begun |= {"sensors": cost.sensors, "fits": cost.fits}
-        tell(Event("plan", about=begun))
+        tell(RunPlanned(begun))
         outcome = execute(plan, tell, brief=cost.seconds < _BRIEF)
         ended = {"units": dict(outcome.counts), "failed": len(outcome.failed)}
         more = {"refused": len(plan.refused), "stopped": outcome.stopped}
-        tell(Event("done", about={**ended, **more, "seconds": round(outcome.seconds, 1)}))
+        tell(RunEnded({**ended, **more, "seconds": round(outcome.seconds, 1)}))
     return outcome

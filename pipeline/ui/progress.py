@@ -4,14 +4,24 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib.util import find_spec
-from typing import Any
 
 from rich.markup import escape
 from rich.progress import Progress, TaskID
 
 from s2sharp_core import S2SharpError
 
-from ..engine.events import Event, Listener, listeners
+from ..engine.events import (
+    ClusterReady,
+    Event,
+    FitProgress,
+    LeaseWaiting,
+    Listener,
+    RunBroken,
+    UnitDone,
+    UnitRetried,
+    UnitSkipped,
+)
+from ..engine.listening import listeners
 from ..engine.settings import Command
 from .terminal import bars, check_extras, console, duration_text, print_problem, speak
 
@@ -19,8 +29,6 @@ __all__ = ["prepare", "watched"]
 
 _EVERY = 60
 """Seconds between two lines in a log, where no bar can move."""
-
-_SILENT = frozenset({"plan", "done", "error"})
 
 
 def prepare(config: Command) -> None:
@@ -62,10 +70,10 @@ def watched(config: Command, phases: Mapping[str, int | None], planned: int) -> 
         try:
             yield tell
         except S2SharpError as error:
-            tell(Event("error", about={"kind": error.kind, "message": error.message}))
+            tell(RunBroken(error.kind, error.message))
             raise
         except KeyboardInterrupt:
-            tell(Event("error", about={"kind": "interrupted", "message": "Stopped by a signal."}))
+            tell(RunBroken("interrupted", "Stopped by a signal."))
             raise
         board.fill()
 
@@ -82,33 +90,29 @@ class _Board:
         self._pixels = self._failures = 0
 
     def show(self, event: Event) -> None:
-        if event.phase in _SILENT:
-            return
-        if event.about is not None:
-            self._mention(event.phase, event.about)
-        elif event.again and event.record:
-            print_problem(f"[yellow]again:[/] {escape(event.record.message)}")
-        else:
-            self._advance(event)
+        match event:
+            case LeaseWaiting(waits):
+                console.print(waits, markup=False)
+            case ClusterReady(dashboard):
+                self._began = time.monotonic()
+                # Without bokeh there is a page that says so.
+                if dashboard and find_spec("bokeh"):
+                    console.print(f"Dashboard {dashboard}")
+            case FitProgress(take, step, steps, loss):
+                note = f"{take}: step {step} of {steps}, loss {loss:.4g}"
+                self._progress.update(self._tasks["fit"], note=note)
+            case UnitRetried(record=record):
+                print_problem(f"[yellow]again:[/] {escape(record.message)}")
+            case UnitDone() | UnitSkipped():
+                self._advance(event)
+            case _:
+                pass  # the first and the last are shown by who tells them
 
-    def _mention(self, phase: str, about: Mapping[str, Any]) -> None:
-        """What is no unit."""
-        if phase == "lease":
-            console.print(str(about["waits"]), markup=False)
-        elif phase == "cluster":
-            self._began = time.monotonic()
-            # Without bokeh there is a page that says so.
-            if about["dashboard"] and find_spec("bokeh"):
-                console.print(f"Dashboard {about['dashboard']}")
-        else:
-            note = "{take}: step {step} of {steps}, loss {loss:.4g}".format(**about)
-            self._progress.update(self._tasks[phase], note=note)
-
-    def _advance(self, event: Event) -> None:
+    def _advance(self, event: UnitDone | UnitSkipped) -> None:
         """A unit is done with."""
         if event.phase not in self._tasks:
             self._tasks[event.phase] = self._progress.add_task(event.phase, total=None, note="")
-        if event.record and event.record.status == "failed":
+        if isinstance(event, UnitDone) and event.record.status == "failed":
             self._failures += 1
             print_problem(f"[red]failed:[/] {escape(event.record.message)}")
         lost = f"[red]{self._failures} failed[/]" if self._failures else ""
@@ -119,13 +123,13 @@ class _Board:
             self._spoken = time.monotonic()
             self._log(event.phase, note)
 
-    def _pace(self, event: Event) -> str:
+    def _pace(self, event: UnitDone | UnitSkipped) -> str:
         """How fast pixels are sharpened; what comes before, and the time until there are workers, are not counted in."""
         if event.phase in ("sensor", "fit"):
             self._began = time.monotonic()
         if not event.full:
             return ""
-        self._pixels += event.record.valid if event.record else 0
+        self._pixels += event.record.valid if isinstance(event, UnitDone) else 0
         seconds = time.monotonic() - self._began
         return f"{self._pixels / 1e6 / seconds:.2g} Mpx/s" if self._pixels else ""
 

@@ -16,7 +16,7 @@ from pathlib import Path
 import psutil
 from rich.console import Console
 from rich.table import Table
-from s2sharp.engine.events import Event
+from s2sharp.engine.events import Event, UnitDone
 from s2sharp.engine.ledger import Record
 from s2sharp.engine.worker import keep
 from s2sharp.execution import execute as road
@@ -52,7 +52,7 @@ def carried_out(plan: ClientPlan, most: int) -> tuple[float, float, list[float]]
 
     def tell(event: Event) -> None:
         nonlocal first, all_there, last, seen
-        if event.phase != "sharpen" or event.record is None:
+        if not (isinstance(event, UnitDone) and event.full):
             return
         last = time.perf_counter()
         first = first or last

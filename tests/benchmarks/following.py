@@ -17,7 +17,7 @@ from unittest.mock import patch
 from rich.console import Console
 from rich.table import Table
 from s2sharp.demo.synthetic import COLLECTION, simulate
-from s2sharp.engine.events import Event
+from s2sharp.engine.events import Event, UnitDone
 from s2sharp.execution.execute import execute
 from s2sharp.execution.following import Following
 from s2sharp.planning.config import read_config
@@ -33,7 +33,7 @@ def measure(catalog: Path, out: Path, *, follow: bool, **more: object) -> tuple[
 
     def tell(event: Event) -> None:
         nonlocal begin, first
-        if event.full and not begin:
+        if isinstance(event, UnitDone) and event.full and not begin:
             begin = time.perf_counter()
         if event.phase == "publish" and not first:
             first = time.perf_counter()

@@ -28,7 +28,7 @@ from s2sharp.cube.create import lay_out
 from s2sharp.cube.layout import LAYERS
 from s2sharp.cube.write import read_part, write_shard
 from s2sharp.demo.synthetic import COLLECTION
-from s2sharp.engine.events import Event
+from s2sharp.engine.events import ClusterReady, Event, UnitDone
 from s2sharp.execution import execute as road
 from s2sharp.planning.client import ClientPlan
 from s2sharp.planning.config import read_config
@@ -78,9 +78,9 @@ def sharpened(catalog: Path, out: Path, workers: int, **more: Any) -> Sharpened:
 
     def tell(event: Event) -> None:
         nonlocal begin, end
-        if event.phase == "cluster":
+        if isinstance(event, ClusterReady):
             begin = time.perf_counter()
-        if event.phase == "sharpen" and event.record:
+        if isinstance(event, UnitDone) and event.full:
             end = time.perf_counter()
             for step, spent in event.record.seconds.items():
                 steps[step] = steps.get(step, 0.0) + spent

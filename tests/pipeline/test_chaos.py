@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import s2sharp.engine.cluster
 from distributed import Client
-from s2sharp.engine.events import Event
+from s2sharp.engine.events import Event, UnitDone
 from s2sharp.execution.execute import execute
 from s2sharp.planning.make import make_plan
 
@@ -42,8 +42,8 @@ def test_a_dead_worker_costs_nothing_and_a_dead_scheduler_a_second_command(
 
         def tell(event: Event) -> None:
             nonlocal told
-            told += event.record is not None
-            if event.record and told in mischief:
+            told += isinstance(event, UnitDone)
+            if isinstance(event, UnitDone) and told in mischief:
                 mischief.pop(told)(running)
 
         plan = make_plan(config(archive, out, there.address, **SMALL))
@@ -82,7 +82,7 @@ def test_a_worker_without_memory_costs_at_most_what_it_was_at(
         mischief = [no_memory]
 
         def tell(event: Event) -> None:
-            if event.record and event.full and mischief and running.done >= 4:
+            if isinstance(event, UnitDone) and event.full and mischief and running.done >= 4:
                 mischief.pop()(running)
 
         execute(make_plan(config(archive, out, there.address, **SMALL)), tell)

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from s2sharp.demo.synthetic import simulate
-from s2sharp.engine.events import Event
+from s2sharp.engine.events import Event, UnitDone, UnitRetried, UnitSkipped
 from s2sharp.engine.ledger import Ledger
 from s2sharp.execution.execute import execute
 from s2sharp.planning.client import ClientPlan
@@ -45,8 +45,7 @@ def told(settings: Any) -> list[Event]:
     return events
 
 
-def whose(event: Event) -> str:
-    assert event.record is not None
+def whose(event: UnitDone) -> str:
     return event.record.unit.rpartition("/")[0]
 
 
@@ -62,7 +61,7 @@ def test_what_follows_from_a_date_is_made_while_later_ones_are_sharpened(
     undisturbed: tuple[Path, list[Event]],
 ) -> None:
     out, events = undisturbed
-    made = [(event.phase, whose(event)) for event in events if event.record]
+    made = [(event.phase, whose(event)) for event in events if isinstance(event, UnitDone)]
     first, *_, last = read_plan(out).asked
     end = max(i for i, (phase, _) in enumerate(made) if phase == "sharpen")
     for phase in ("overviews", "publish"):
@@ -83,10 +82,10 @@ def test_a_run_again_finds_all_of_it_and_tells_it_once(
     before = records(out)
     again = told(asked(archive, out, scheduler))
     assert records(out) == before
-    skipped = Counter(event.skipped[0] for event in again if event.skipped)
-    assert skipped == Counter(event.record.unit for event in events if event.record)
+    skipped = Counter(event.unit for event in again if isinstance(event, UnitSkipped))
+    assert skipped == Counter(event.record.unit for event in events if isinstance(event, UnitDone))
     assert set(skipped.values()) == {1}
-    assert not [event for event in again if event.record]
+    assert not [event for event in again if isinstance(event, (UnitDone, UnitRetried))]
 
 
 class KilledError(Exception):
@@ -110,7 +109,7 @@ def test_a_run_that_ends_between_goes_on_with_what_is_left(
     done = records(settings.out)
     events = told(settings)
     assert {name: done[name] for name in records(settings.out) if name in done} == done
-    made = [event.record.unit for event in events if event.record]
+    made = [event.record.unit for event in events if isinstance(event, UnitDone)]
     assert not {name.rsplit(".", 2)[0] for name in done} & {*made}
     whole, _ = undisturbed
     assert sorted(records(settings.out)) == sorted(records(whole))

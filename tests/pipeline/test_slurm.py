@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 import pytest
 from distributed import Client
 from s2sharp.engine import slurm as module
-from s2sharp.engine.events import Event
+from s2sharp.engine.events import Event, UnitDone
 from s2sharp.engine.slurm import jobs, read_profile
 from s2sharp.execution.execute import execute
 from s2sharp.execution.phases import RunOutcome
@@ -80,7 +80,7 @@ def disturbed(archive: Path, out: Path, cluster: str, at: Callable[[int], None])
 
     def tell(event: Event) -> None:
         nonlocal done
-        if event.phase == "sharpen" and event.record:
+        if isinstance(event, UnitDone) and event.full:
             done += 1
             at(done)
 

@@ -19,9 +19,10 @@ import rasterio
 import zarr
 from s2sharp.cli.inspect import clean_up
 from s2sharp.cli.run import carry_out
-from s2sharp.engine.events import Event, listeners
+from s2sharp.engine.events import Event
 from s2sharp.engine.lease import Lease
 from s2sharp.engine.ledger import Ledger
+from s2sharp.engine.listening import listeners
 from s2sharp.execution.clean import clean, leftovers
 from s2sharp.execution.execute import execute
 from s2sharp.execution.status import status_of

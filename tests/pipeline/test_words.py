@@ -8,7 +8,8 @@ from threading import Thread
 
 import pytest
 from s2sharp.cli.app import app
-from s2sharp.engine.events import Event, listeners
+from s2sharp.engine.events import RunBroken, RunEnded
+from s2sharp.engine.listening import listeners
 from s2sharp.planning.asked import closed
 from s2sharp.planning.config import RunConfig
 from typer.testing import CliRunner
@@ -107,7 +108,7 @@ def test_nothing_found_says_what_was_asked_and_what_is_there(tmp_path: Path) -> 
     assert "nor at any other time" in " ".join(done.output.split())
 
 
-ENDED = Event("done", about={"units": {"ok": 3}, "failed": 1, "refused": 0, "stopped": False})
+ENDED = RunEnded({"units": {"ok": 3}, "failed": 1, "refused": 0, "stopped": False})
 
 
 def config(hook: str) -> RunConfig:
@@ -120,7 +121,7 @@ def test_a_failure_calls_a_command_with_what_happened(tmp_path: Path) -> None:
     (tmp_path / "tell.py").write_text(program)
     hook = f"{sys.executable} {tmp_path / 'tell.py'} {told}"
     with listeners(config(hook), 4) as (listen,):
-        listen(Event("done", about={"failed": 0, "refused": 0, "stopped": False}))
+        listen(RunEnded({"failed": 0, "refused": 0, "stopped": False}))
         assert not told.exists()
         listen(ENDED)
     assert json.loads(told.read_text())["failed"] == 1
@@ -142,7 +143,7 @@ def test_a_failure_is_posted_to_a_webhook_whose_address_is_not_written() -> None
         Thread(target=server.handle_request, daemon=True).start()
         made = config(f"http://127.0.0.1:{server.server_port}/secret")
         with listeners(made, 4) as (listen,):
-            listen(Event("error", about={"kind": "busy", "message": "…"}))
+            listen(RunBroken("busy", "…"))
     assert json.loads(bodies[0])["kind"] == "busy"
     assert "secret" not in made.model_dump_json()
 
