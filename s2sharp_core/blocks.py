@@ -12,8 +12,9 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import torch
 
-from .bands import BANDS, BY_GSD, CELL, GSDS
+from .bands import BANDS, BY_GSD, GSDS
 from .errors import S2SharpError
+from .gaps import closed
 from .lattice import Box
 from .sharpeners import Sharpener
 
@@ -37,42 +38,6 @@ def valid_mask(data: Mapping[str, np.ndarray], have: Box, want: Box) -> np.ndarr
         if not ok.all():
             valid &= ok.repeat(gsd // 10, axis=0).repeat(gsd // 10, axis=1)
     return valid
-
-
-def _fill(y: np.ndarray, gsd: int, radius: int) -> np.ndarray:
-    """Close gaps with the mean of their cell, or of the cells around, at most ``radius`` cells away.
-
-    What lies farther from anything valid becomes 0: no valid pixel's halo reaches there. Sums run
-    in a fixed order, so that a value does not depend on the array it was cut from.
-    """
-    hole = np.isnan(y)
-    if not hole.any():
-        return y
-    n = CELL // gsd
-    total = np.zeros((y.shape[0] // n, y.shape[1] // n), dtype=np.float32)
-    count = np.zeros_like(total)
-    for i in range(n):
-        for j in range(n):
-            part = y[i::n, j::n]
-            ok = ~np.isnan(part)
-            total += np.where(ok, part, np.float32(0))
-            count += ok
-    known = count > 0
-    mean = np.where(known, total / np.maximum(count, 1), np.float32(0))
-    for _ in range(radius):
-        if known.all():
-            break
-        value, weight = np.pad(mean, 1), np.pad(known.astype(np.float32), 1)
-        total, count = np.zeros_like(mean), np.zeros_like(mean)
-        for i in range(3):
-            for j in range(3):
-                window = np.s_[i : i + mean.shape[0], j : j + mean.shape[1]]
-                total += value[window]
-                count += weight[window]
-        reached = ~known & (count > 0)
-        mean = np.where(reached, total / np.maximum(count, 1), mean)
-        known |= reached
-    return np.where(hole, mean.repeat(n, axis=0).repeat(n, axis=1), y)
 
 
 def _cut(y: np.ndarray, have: Box, around: Box, gsd: int) -> np.ndarray:
@@ -129,8 +94,9 @@ def sharpen_block(
     out = {band: np.full(want.pixels(10), np.nan, dtype=np.float32) for band in sharpener.bands}
     if not valid.any():
         return out
+    whole = closed(read, sharpener.halo)
     filled = {
-        gsd: np.stack([_fill(read[b], gsd, sharpener.halo) for b in BY_GSD[gsd] if b in read])
+        gsd: np.stack([whole[b] for b in BY_GSD[gsd] if b in read])
         if any(b in read for b in BY_GSD[gsd])
         else np.zeros((0, *have.pixels(gsd)), dtype=np.float32)
         for gsd in GSDS

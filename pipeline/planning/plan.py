@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 __all__ = ["ARITHMETIC", "Plan"]
 
 
-ARITHMETIC = 1
-"""Number of the arithmetic around the nets: reading, radiometry, masks, encoding, overviews. It is part of every unit's key.
+ARITHMETIC = 2
+"""Number of the arithmetic around the nets: reading, radiometry, gaps, masks, encoding, overviews. It is part of every unit's key.
 
 It is raised whenever the same files give other values (``tests/pipeline/test_arithmetic.py`` fails where that was
 forgotten), so that no cube mixes both. A net's own is :data:`~s2sharp_core.sharpeners.base.Sharpener.results`.
@@ -218,8 +218,7 @@ class Plan(Frozen):
         """
         layout = self.layout(unit.epsg)
         facts: list[Any] = [self.digest, self.precision, self.config.bands, self.config.window]
-        if ARITHMETIC > 1:  # cubes that were begun before there was a number go on
-            facts.append(ARITHMETIC)
+        facts.append(ARITHMETIC)
         if self.config.trust_offset or self.turns:
             # Settings that are changed to and fro write over each other: what was done before is not done now.
             facts.append(["offsets", self.config.trust_offset, self.turns])

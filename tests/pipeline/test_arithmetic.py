@@ -13,14 +13,14 @@ from s2sharp_core.lattice import Box
 from .pictures import box_at, noise, scenes
 from .runs import config, run
 
-NUMBER = 1
+NUMBER = 2
 # Variable → the weighted sum of its values at the full resolution, and in the first overview.
 KNOWN: dict[str, tuple[float, float]] = {
     "valid": (0.0, 0.0),
-    "B09": (-65.45, -51.51),
+    "B09": (-68.43, -62.81),
     "B02": (637.06, -67.11),
     "source": (0.02, 0.01),
-    "B05": (-10.65, -135.93),
+    "B05": (3.22, -140.47),
     "saturated": (0.0, 0.0),
     "cloud": (-0.07, -0.19),
 }
@@ -55,7 +55,7 @@ def test_who_gives_other_values_has_another_number(tmp_path: Path, scheduler: st
     }
 
 
-def test_the_number_is_in_every_key_from_two_on(
+def test_the_number_is_in_every_key(
     archive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from s2sharp.planning.make import make_plan

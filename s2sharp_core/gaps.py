@@ -1,0 +1,179 @@
+"""Gaps, closed before a method sees them: what lies beside a gap goes on in it as in a mirror."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from .bands import BANDS, CELL
+
+__all__ = ["closed"]
+
+# Weights are not taken smaller, where they divide.
+_LEAST = np.float32(1e-12)
+# Grids on which bands are mirrored together, metres: pixels of 10 and 20 m must go on as one picture.
+_TOGETHER = {20: (10, 20), 60: (60,)}
+
+
+def closed(data: Mapping[str, np.ndarray], radius: int) -> dict[str, np.ndarray]:
+    """Close the gaps of a picture, by what is valid at most ``2·radius`` cells away along each axis.
+
+    As far as half of ``radius`` from what is valid, a gap shows the mirror image of what lies beside it, in all bands
+    alike: so edges do not end there, and the bands still agree with one another. Where there is something on several
+    sides, their images are mixed by the inverse square of their distances. Farther away a band goes on as the mean
+    around; what lies farther than ``radius`` from anything valid becomes 0.
+
+    A value does not depend on the array that it was cut from: sums run in a fixed order.
+
+    Parameters
+    ----------
+    data
+        Band → float32 (y, x) over whole cells, NaN in gaps.
+    radius
+        In cells of 60 m.
+    """
+    out = dict(data)
+    for grid, gsds in _TOGETHER.items():
+        bands = [band for band in data if BANDS[band].gsd in gsds]
+        holes = [np.isnan(data[band]) for band in bands]
+        if not any(hole.any() for hole in holes):
+            continue
+        parts = [
+            _in_parts(hole, grid // BANDS[b].gsd) for b, hole in zip(bands, holes, strict=True)
+        ]
+        known = ~np.logical_or.reduce([part.any(axis=(2, 3)) for part in parts])
+        mirror = _Mirror.of(known, (radius + 1) // 2 * CELL // grid)
+        for band, hole in zip(bands, holes, strict=True):
+            if hole.any():
+                y, gsd = data[band], BANDS[band].gsd
+                usual = np.where(hole, _spread(y, gsd, radius), y)
+                mirrored = mirror.shown(_in_parts(usual, grid // gsd))
+                out[band] = np.where(hole, _in_pixels(mirrored), y)
+    return out
+
+
+def _in_parts(y: np.ndarray, n: int) -> np.ndarray:
+    """(y, x) → (rows, columns, n, n)."""
+    return y.reshape(y.shape[0] // n, n, y.shape[1] // n, n).swapaxes(1, 2)
+
+
+def _in_pixels(parts: np.ndarray) -> np.ndarray:
+    rows, cols, n, _ = parts.shape
+    return parts.swapaxes(1, 2).reshape(rows * n, cols * n)
+
+
+def _spread(y: np.ndarray, gsd: int, radius: int) -> np.ndarray:
+    """The mean of each cell, or of the cells around, at most ``radius`` cells away, in all pixels of the cell."""
+    n = CELL // gsd
+    total = np.zeros((y.shape[0] // n, y.shape[1] // n), dtype=np.float32)
+    count = np.zeros_like(total)
+    for i in range(n):
+        for j in range(n):
+            part = y[i::n, j::n]
+            ok = ~np.isnan(part)
+            total += np.where(ok, part, np.float32(0))
+            count += ok
+    known = count > 0
+    mean = np.where(known, total / np.maximum(count, 1), np.float32(0))
+    for _ in range(radius):
+        if known.all():
+            break
+        value, weight = np.pad(mean, 1), np.pad(known.astype(np.float32), 1)
+        total, count = np.zeros_like(mean), np.zeros_like(mean)
+        for i in range(3):
+            for j in range(3):
+                window = np.s_[i : i + mean.shape[0], j : j + mean.shape[1]]
+                total += value[window]
+                count += weight[window]
+        reached = ~known & (count > 0)
+        mean = np.where(reached, total / np.maximum(count, 1), mean)
+        known |= reached
+    return mean.repeat(n, axis=0).repeat(n, axis=1)
+
+
+@dataclass(frozen=True)
+class _Side:
+    """Parts that have something known near enough on one side of their row; each mirrors ``source``.
+
+    Attributes
+    ----------
+    row, col, source
+        (k,): a part, and the column that it mirrors.
+    away
+        (k,): parts between it and the nearest known one.
+    first
+        Whether that lies on the left.
+    """
+
+    row: np.ndarray
+    col: np.ndarray
+    source: np.ndarray
+    away: np.ndarray
+    first: bool
+
+    @classmethod
+    def of(cls, known: np.ndarray, reach: int, *, first: bool) -> "_Side":
+        if not first:
+            other = cls.of(known[:, ::-1], reach, first=True)
+            last = known.shape[1] - 1
+            return cls(other.row, last - other.col, last - other.source, other.away, first)
+        cols = known.shape[1]
+        edges = np.maximum.accumulate(np.where(known, np.arange(cols), -cols - reach), axis=1)
+        row, col = np.nonzero(~known & (np.arange(cols) - edges <= reach))
+        edge = edges[row, col]
+        image = 2 * edge - col + 1
+        # Where what is known ends too soon, its last part is shown again.
+        image = np.where((image >= 0) & known[row, image.clip(0)], image, edge)
+        return cls(row, col, image, col - edge - 1, first)
+
+    def add(self, parts: np.ndarray, total: np.ndarray, weights: np.ndarray) -> None:
+        """Add the images of ``parts`` (rows, columns, n, n), weighted by the inverse square of their distance."""
+        n = parts.shape[2]
+        place = (np.arange(n, dtype=np.float32) + np.float32(0.5)) / np.float32(n)
+        distance = self.away[:, None].astype(np.float32) + (place if self.first else 1 - place)
+        weight = (1 / np.square(distance))[:, None, :]
+        total[self.row, self.col] += weight * parts[self.row, self.source, :, ::-1]
+        weights[self.row, self.col] += weight
+
+
+@dataclass(frozen=True)
+class _Mirror:
+    """Where each part of a gap is mirrored from, along its row and along its column.
+
+    A corner, which has nothing along either, mirrors what its column shows of the rows' images.
+    """
+
+    across: tuple[_Side, _Side]
+    down: tuple[_Side, _Side]
+    corner: tuple[_Side, _Side]
+
+    @classmethod
+    def of(cls, known: np.ndarray, reach: int) -> "_Mirror":
+        across, down = _sides(known, reach), _sides(known.T, reach)
+        seen = known.copy()
+        for side in across:
+            seen[side.row, side.col] = True
+        return cls(across, down, _sides(seen.T, reach))
+
+    def shown(self, parts: np.ndarray) -> np.ndarray:
+        """Return ``parts`` (rows, columns, n, n) with what is mirrored in place of what was there."""
+        total, weights = np.zeros_like(parts), np.zeros_like(parts)
+        for side in self.across:
+            side.add(parts, total, weights)
+        rows = np.where(weights > 0, total / np.maximum(weights, _LEAST), parts)
+        for side in self.down:
+            side.add(*map(_turned, (parts, total, weights)))
+        corner, last = np.zeros_like(parts), np.zeros_like(parts)
+        for side in self.corner:
+            side.add(*map(_turned, (rows, corner, last)))
+        total, weights = np.where(weights > 0, (total, weights), (corner, last))
+        return np.where(weights > 0, total / np.maximum(weights, _LEAST), parts)
+
+
+def _sides(known: np.ndarray, reach: int) -> tuple[_Side, _Side]:
+    return _Side.of(known, reach, first=True), _Side.of(known, reach, first=False)
+
+
+def _turned(parts: np.ndarray) -> np.ndarray:
+    """A view of ``parts`` whose rows are columns."""
+    return parts.transpose(1, 0, 3, 2)
