@@ -117,7 +117,7 @@ def error_of(band: str) -> str:
 
 
 def ratio(gsd: int) -> int:
-    """How many 10 m pixels lie along one pixel of ``gsd`` metres."""
+    """Count the 10 m pixels along one pixel of ``gsd`` metres."""
     return gsd // 10
 
 

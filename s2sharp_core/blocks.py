@@ -30,7 +30,7 @@ def context(sharpener: Sharpener) -> int:
 
 
 def valid_mask(data: Mapping[str, np.ndarray], have: Box, want: Box) -> np.ndarray:
-    """Where every band of ``data`` is valid: bool (6h, 6w) over ``want``."""
+    """Return where every band of ``data`` is valid: bool (6h, 6w) over ``want``."""
     valid = np.ones(want.pixels(10), dtype=bool)
     for band, y in data.items():
         gsd = BANDS[band].gsd
@@ -129,7 +129,7 @@ def sharpen_block(
 
 
 def side_by_side(sharpener: Sharpener, windows: int, threads: int) -> tuple[int, int]:
-    """How many of so many windows are at work at once, and with how many threads each.
+    """Decide how many of so many windows are at work at once, and with how many threads each.
 
     Whole windows side by side leave nothing to wait for, as the threads of one window do after each of its
     thousand small steps.

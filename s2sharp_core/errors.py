@@ -28,7 +28,7 @@ _MAY_PASS = True
 
 
 class Kind(StrEnum):
-    """What may be wrong: a stable name for programs, which ends up in ledgers and logs. Names are added, and never changed.
+    """A kind of error: a stable name for programs, which ends up in ledgers and logs. Names are added, and never changed.
 
     Attributes
     ----------

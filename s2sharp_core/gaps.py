@@ -138,7 +138,7 @@ class _Side:
 
 @dataclass(frozen=True)
 class _Mirror:
-    """Where each part of a gap is mirrored from, along its row and along its column.
+    """Sources of the mirror image of each part of a gap, along its row and along its column.
 
     A corner, which has nothing along either, mirrors what its column shows of the rows' images.
     """

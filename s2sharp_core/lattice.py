@@ -78,7 +78,7 @@ class Box:
                 yield Box(row, row + size, col, col + size)
 
     def slices(self, inner: "Box", gsd: int) -> tuple[slice, slice]:
-        """Where ``inner`` lies in an array of ``gsd`` metres that covers this box: (rows, columns)."""
+        """Return where ``inner`` lies in an array of ``gsd`` metres that covers this box: (rows, columns)."""
         n = CELL // gsd
         return (
             slice((inner.row0 - self.row0) * n, (inner.row1 - self.row0) * n),

@@ -110,7 +110,7 @@ def _edges(name: str, array: xr.DataArray, gsd: int) -> tuple[float, float, floa
 
 
 def locate(scene: xr.DataTree) -> tuple[Lattice, Box, dict[str, xr.DataArray]]:
-    """Where a scene lies, and its bands cut to the whole cells that all of them cover.
+    """Return the place of a scene, and its bands cut to the whole cells that all of them cover.
 
     Raises
     ------

@@ -24,7 +24,7 @@ __all__ = ["BenchOutcome", "Tasks", "compare", "find_tasks", "folders"]
 
 @dataclass(frozen=True)
 class Tasks:
-    """What methods are to be run on. ``real``: some of it is the satellite's."""
+    """Cases to run methods on. ``real``: some of it is the satellite's."""
 
     cases: tuple[Case, ...]
     real: bool
@@ -32,7 +32,7 @@ class Tasks:
 
 @dataclass(frozen=True)
 class BenchOutcome:
-    """What came of it, and what could not be run: "method, scene, protocol: why"."""
+    """Results, and what could not be run: "method, scene, protocol: why"."""
 
     results: tuple[Result, ...] = ()
     left_out: tuple[str, ...] = ()

@@ -80,7 +80,7 @@ def _figures(results: Sequence[Result]) -> Iterator[tuple[str, str, bytes]]:
 
 
 def draw_case(results: Sequence[Result], gsd: int) -> bytes:
-    """What the methods made of one band of ``gsd`` at the place with most detail, as a PNG.
+    """Draw one band of ``gsd`` by each method at the place with most detail: a PNG.
 
     It is the band that most of them gave; those without it are left out.
     Above, the truth (or the band at 10 m nearest to it in wavelength, where nobody knows the truth) and

@@ -1,4 +1,4 @@
-"""What an operator lets a catalogue have opened, and with what keys."""
+"""Access: what an operator lets a catalogue have opened, and with what keys."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -12,7 +12,7 @@ Sign = Literal["auto", "none", "planetary-computer", "item", "cdse"]
 
 @dataclass(frozen=True)
 class Access:
-    """What the operator lets a catalogue have opened, and with what keys.
+    """Permission to open what a catalogue names, and the keys for it.
 
     Parameters
     ----------

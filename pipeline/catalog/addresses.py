@@ -53,7 +53,7 @@ def safe_name(text: str) -> str:
 
 
 def is_local(catalog: str) -> bool:
-    """Whether ``catalog`` is a path (or file:// URL) of this machine."""
+    """Return whether ``catalog`` is a path (or file:// URL) of this machine."""
     return _scheme(catalog) in ("", "file")
 
 
@@ -64,7 +64,7 @@ def bucket_of(href: str) -> str | None:
 
 
 def may_go_inside(catalog: str, private: bool = False) -> bool:
-    """Whether ``catalog`` may name addresses inside a private network: it lies there itself, or on this machine, or
+    """Return whether ``catalog`` may name addresses inside a private network: it lies there itself, or on this machine, or
     the operator lets all (``private``).
     """
     return private or is_local(catalog) or leads_inside(host_of(catalog))
@@ -102,7 +102,7 @@ def check_href(href: str, catalog: str, *, private: bool = False) -> str:
 
 
 def absolute(href: str, base: str | None) -> str:
-    """Where ``href`` leads from a document at ``base``; beside one on this machine, it is a path, whatever its letters."""
+    """Return where ``href`` leads from a document at ``base``; beside one on this machine, it is a path, whatever its letters."""
     if base is None or "://" in base or _scheme(href) or _scheme(base):
         return str(make_absolute_href(href, base))
     path = os.path.normpath(Path(base).parent / href)
@@ -152,10 +152,10 @@ def _scheme(url: str) -> str:
 
 
 def is_eopf(catalog: str) -> bool:
-    """Whether an address is that of an EOPF product, as far as its name tells."""
+    """Return whether an address is that of an EOPF product, as far as its name tells."""
     return catalog.rstrip("/").lower().endswith(".zarr")
 
 
 def is_array(href: str) -> bool:
-    """Whether an address is that of an array in a Zarr."""
+    """Return whether an address is that of an array in a Zarr."""
     return ".zarr/" in parted(href)[0].lower()

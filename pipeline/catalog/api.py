@@ -29,7 +29,7 @@ MAX_EMPTY = 20
 
 
 def is_api(root: dict[str, Any]) -> bool:
-    """Whether a document is the root of an API: it says so, or names where to search."""
+    """Return whether a document is the root of an API: it says so, or names where to search."""
     said = root.get("conformsTo")
     if isinstance(said, list) and any("item-search" in str(uri) for uri in said):
         return True
@@ -130,7 +130,7 @@ def _read(features: list[Any]) -> tuple[dict[str, pystac.Item], dict[str, str]]:
 
 
 def matched(page: dict[str, Any]) -> int:
-    """How many items match, as far as a page tells."""
+    """Return how many items match, as far as a page tells."""
     context = page.get("context")
     said = page.get("numberMatched", context.get("matched") if isinstance(context, dict) else None)
     return said if isinstance(said, int) else 0

@@ -1,4 +1,4 @@
-"""What is wrong with a catalogue, or with one document of it."""
+"""Errors of a catalogue, or of one document of it."""
 
 from s2sharp_core.errors import S2SharpError
 

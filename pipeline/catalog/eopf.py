@@ -129,7 +129,7 @@ def _array(group: zarr.Group, name: str) -> Array:
 
 
 def _about(group: zarr.Group, folder: str) -> dict[str, Any]:
-    """What a group says of the arrays in it."""
+    """Return what a group says of the arrays in it."""
     try:
         return dict(group[folder].attrs) if folder else dict(group.attrs)
     except KeyError:

@@ -121,11 +121,11 @@ def _ranges(group: Any, names: Sequence[str] = _JUDGED) -> dict[str, tuple[Any, 
 def _possible(
     group: Any, collection: str, boxes: Sequence[Degrees], interval: Interval, names: Sequence[str]
 ) -> bool:
-    """Whether the statistics of a row group leave room for a match; without any, they do."""
+    """Return whether the statistics of a row group leave room for a match; without any, they do."""
     ranges = _ranges(group)
 
     def between(low: str, high: str, first: Any, last: Any) -> bool:
-        """Whether values from column ``low`` to column ``high`` may meet ``first`` to ``last``."""
+        """Return whether values from column ``low`` to column ``high`` may meet ``first`` to ``last``."""
         least, most = ranges.get(low, (None, None))[0], ranges.get(high, (None, None))[1]
         try:
             return not (
@@ -202,7 +202,7 @@ def _edges(said: Any) -> dict[str, float] | None:
 def _matching(
     batch: pa.RecordBatch, collection: str, boxes: Sequence[Degrees], interval: Interval
 ) -> pa.Array:
-    """Which rows may match; where a row does not say, it may."""
+    """Return which rows may match; a row that does not say may."""
     import pyarrow.compute as pc  # what a run has frozen is read whole, and needs none of it
 
     names = batch.schema.names

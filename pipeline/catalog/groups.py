@@ -53,7 +53,7 @@ def arrays(asset: pystac.Asset) -> Iterator[tuple[str, pystac.Asset]]:
 
 
 def _lists(asset: pystac.Asset, band: str) -> bool:
-    """Whether the asset's list of bands has ``band``. Without a list, it is taken to hold those of both levels."""
+    """Return whether the asset's list of bands has ``band``. Without a list, it is taken to hold those of both levels."""
     for key in ("bands", "eo:bands"):
         if isinstance(said := asset.extra_fields.get(key), list):
             return band.lower() in {str(b.get("name")).lower() for b in said if isinstance(b, dict)}

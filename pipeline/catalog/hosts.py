@@ -18,7 +18,7 @@ _PORTS = {"http": 80, "https": 443}
 
 
 def is_inside(address: str) -> bool:
-    """Whether an IP address is none of the public internet; one that holds another counts as that."""
+    """Return whether an IP address is none of the public internet; one that holds another counts as that."""
     ip = ip_address(address.partition("%")[0])
     if isinstance(ip, IPv6Address) and (held := _held(ip)):
         ip = held
@@ -34,7 +34,7 @@ def _held(ip: IPv6Address) -> IPv4Address | None:
 
 @lru_cache(maxsize=4096)
 def leads_inside(host: str) -> bool:
-    """Whether a name or an IP address, in any spelling that the system takes, is of the inside; asks the DNS.
+    """Return whether a name or an IP address, in any spelling that the system takes, is of the inside; asks the DNS.
 
     A name that nobody knows is not: what is asked of it fails by itself.
     """

@@ -68,7 +68,7 @@ class _Patience(Retry):
 def stac_io(
     home: str, headers: dict[str, str] | None = None, *, private: bool = False
 ) -> "StacApiIO":
-    """What reads documents, local or remote, patiently: a search is safe to repeat, POST too.
+    """Return what reads documents, local or remote, patiently: a search is safe to repeat, POST too.
 
     Parameters
     ----------
@@ -290,7 +290,7 @@ class RangeFile(io.RawIOBase):
 
 
 def answer(err: BaseException) -> str:
-    """What a failed request came to. Never the error's own text: it holds the address, secrets and all."""
+    """Describe how a request failed. Never the error's own text: it holds the address, secrets and all."""
     said: BaseException | None = err
     while said is not None:
         if isinstance(said, RefusedError):

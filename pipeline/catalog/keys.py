@@ -83,7 +83,7 @@ class _Nobody(Session):  # type: ignore[misc]
 
 
 def session(source: Source) -> Session:
-    """What GDAL is to read a file with: the keys that its address may be read with, and none but these.
+    """Return what GDAL is to read a file with: the keys that its address may be read with, and none but these.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""What an item of each archive says: band → asset, radiometry, datatake, tile, CRS.
+"""Metadata of items of each archive: band → asset, radiometry, datatake, tile, CRS.
 
 Pure functions on `pystac.Item`. Known shapes: Earth Search v1 (``rededge1``, and ``rededge1-jp2``
 beside it), Planetary Computer (``B05``), CDSE STAC v1 (``B05_20m``, resampled ``B05_60m`` beside
@@ -136,7 +136,7 @@ def _before_pass(orbit: float) -> timedelta:
 
 
 def strip(item: pystac.Item) -> str | None:
-    """When the item's data strip began to be sensed, "20230628T100612"; None if not said.
+    """Return when the item's data strip began to be sensed, "20230628T100612"; None if not said.
 
     A datatake that is received in parts comes as strips, and a tile at their border as an item of each.
     """
@@ -147,7 +147,7 @@ def strip(item: pystac.Item) -> str | None:
 
 
 def processed(item: pystac.Item) -> str | None:
-    """When ESA made the product, "20230628T170000"; None if not said.
+    """Return when ESA made the product, "20230628T170000"; None if not said.
 
     From its time of generation, else the name of the product (its discriminator) or of the granule.
     """
@@ -161,7 +161,7 @@ def processed(item: pystac.Item) -> str | None:
 
 
 def archived(item: pystac.Item) -> str:
-    """When the archive took the item in, or last changed it; "" if not said."""
+    """Return when the archive took the item in, or last changed it; "" if not said."""
     return max(_moment(item.properties.get(key)) or "" for key in ("created", "updated"))
 
 
@@ -187,12 +187,12 @@ def level_in(text: str) -> str | None:
 
 
 def sensed(item: pystac.Item) -> datetime:
-    """When the item was sensed, in UTC: its datetime, else the start of its interval. Error: ``item-broken``."""
+    """Return when the item was sensed, in UTC: its datetime, else the start of its interval. Error: ``item-broken``."""
     return span(item)[0] if item.datetime is None else _utc(item.datetime)
 
 
 def span(item: pystac.Item) -> tuple[datetime, datetime]:
-    """When the sensing of the item began and ended, in UTC: its interval, else its datetime twice.
+    """Return when the sensing of the item began and ended, in UTC: its interval, else its datetime twice.
 
     Raises
     ------

@@ -20,7 +20,7 @@ MAX_DEPTH = 8
 
 
 def are_products(catalog: str) -> bool:
-    """Whether ``catalog`` is a product or a folder of products, by its name or since it has no catalogue's file."""
+    """Return whether ``catalog`` is a product or a folder of products, by its name or since it has no catalogue's file."""
     name = parted(catalog)[0].rstrip("/").lower()
     if name.endswith((".safe", ".zip", ".zarr")):
         return True

@@ -33,7 +33,7 @@ SEARCH_SECONDS = 3 * 3600.0
 
 @dataclass(frozen=True)
 class Query:
-    """What is asked of a catalogue; ``private``: whether it may name hosts inside a private network wherever it lies."""
+    """A query of a catalogue; ``private``: whether it may name hosts inside a private network wherever it lies."""
 
     catalog: str
     collection: str
@@ -71,7 +71,7 @@ class Query:
         ]
 
     def matches(self, item: pystac.Item) -> bool:
-        """Whether an item meets box and time."""
+        """Return whether an item meets box and time."""
         first, last = span(item)
         if (self.end and first > self.end) or (self.start and last < self.start):
             return False

@@ -57,7 +57,7 @@ Root = Location | zipfile.Path
 
 
 def is_safe(path: Location) -> bool:
-    """Whether ``path`` is a SAFE folder, or a zip, which may hold one."""
+    """Return whether ``path`` is a SAFE folder, or a zip, which may hold one."""
     return path.suffix.lower() in (".safe", ".zip")
 
 

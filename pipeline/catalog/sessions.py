@@ -57,7 +57,7 @@ class _Watch:
         self._timer.start()
 
     def listens(self, sock: socket.socket) -> None:
-        """What is to be cut when time is up: a connection forgets its socket where the server ends the answer by closing."""
+        """Return what is to be cut when time is up: a connection forgets its socket where the server ends the answer by closing."""
         self._socket = sock
 
     def _cut(self) -> None:
@@ -99,7 +99,7 @@ class _Guarded:
 
 
 def _closed_in(connection: Any, watch: _Watch | None) -> bool:
-    """Whether a connection may not go inside; where a proxy is asked to make it, that decides."""
+    """Return whether a connection may not go inside; where a proxy is asked to make it, that decides."""
     return watch is not None and not watch.inside and connection.proxy is None
 
 
@@ -172,7 +172,7 @@ def _guard(manager: PoolManager) -> None:
 
 
 def pieces(answer: Any, most: int) -> Iterator[bytes]:
-    """What an answer of :class:`Session` holds, unpacked, piece by piece; closes it.
+    """Yield what an answer of :class:`Session` holds, unpacked, piece by piece; close it at the end.
 
     Raises
     ------

@@ -48,14 +48,14 @@ _MOST = 256
 
 @dataclass(frozen=True)
 class _Fresh:
-    """What was fetched for a container (its token) or an item (bare address → signed), until ``end``."""
+    """Signatures that were fetched for a container (its token) or an item (bare address → signed), until ``end``."""
 
     found: dict[str, str]
     end: float
 
 
 class _FailedError(Exception):
-    """What a server of signatures did instead of giving one."""
+    """An answer of a server of signatures that holds none."""
 
 
 _known: dict[str, _Fresh] = {}
@@ -226,7 +226,7 @@ def _when(text: object) -> float:
 
 
 def _end(until: float) -> float:
-    """When to renew what lasts ``until``."""
+    """Return when to renew what lasts ``until``."""
     now = time.time()
     if not math.isfinite(until):
         return now + UNSAID

@@ -141,7 +141,7 @@ def band_of(name: str) -> str | None:
 
 
 def address(asset: pystac.Asset) -> str:
-    """Where the item says that a file is, signed perhaps; empty where it does not say."""
+    """Return where the item says that a file is, signed perhaps; empty where it does not say."""
     # pystac takes its time to tell that an address is absolute.
     if not asset.href or "://" in asset.href:
         return on_disk(asset.href)
@@ -237,7 +237,7 @@ def _band_lists(asset: pystac.Asset) -> Iterator[Sequence[Any]]:
 
 
 def _facts(asset: pystac.Asset, key: str) -> dict[str, Any]:
-    """What an asset says of its one band, in STAC 1.0 or 1.1; what is said of the band counts more."""
+    """Return what an asset says of its one band, in STAC 1.0 or 1.1; what is said of the band counts more."""
     said = [asset.extra_fields, *(b[0] for b in _band_lists(asset) if b and isinstance(b[0], dict))]
     facts = {
         _FACTS[key]: value

@@ -65,7 +65,7 @@ def tokens() -> str:
 
 
 def is_blob(host: str, server: str) -> bool:
-    """Whether a host is Azure's storage, or a token ``server`` that stands in for it."""
+    """Return whether a host is Azure's storage, or a token ``server`` that stands in for it."""
     return host.endswith(".blob.core.windows.net") or host == server
 
 

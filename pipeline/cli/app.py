@@ -34,7 +34,7 @@ app = typer.Typer(
 
 
 def _searching(config: RunConfig) -> Status:
-    """What is on the screen from the first moment: what a search takes to load may take longer than a search."""
+    """Put a line on the screen from the first moment: what a search takes to load may take longer than a search."""
     return console.status(f"Searching {config.collection} …")
 
 

@@ -34,7 +34,7 @@ def check_pictures() -> None:
 
 
 class Bench:
-    """What methods make of ``tasks``: kept in the folder ``out``, if there is one, as it is judged."""
+    """Results of methods on ``tasks``, kept in the folder ``out``, if there is one, as they are judged."""
 
     def __init__(self, tasks: Tasks, out: Path | None) -> None:
         self.tasks, self.out = tasks, out

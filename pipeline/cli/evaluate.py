@@ -59,7 +59,7 @@ def _or_dash(figure: float | None) -> str:
 
 
 def _needs(m: "Method") -> str:
-    """What a method waits for before it can sharpen."""
+    """Describe what a method waits for before it can sharpen."""
     if m.fit:
         return "a quick fit" if m.steps == 1 else "a fit"
     return "your weights" if "your weights" in m.needs else "nothing"

@@ -13,7 +13,7 @@ __all__ = ["explained"]
 
 
 def explained(config: RunConfig, name: str) -> None:
-    """What one unit of a run, new or continued, reads and writes."""
+    """Print what one unit of a run, new or continued, reads and writes."""
     with console.status(f"Searching {config.collection} …"):
         plan = resume(config) or make_plan(config)
     about = explain(plan, name)

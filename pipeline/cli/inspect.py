@@ -26,7 +26,7 @@ __all__ = ["clean_up", "say_owed", "show_status", "verify_folder"]
 
 
 def show_status(outs: Sequence[Location], *, as_json: bool) -> None:
-    """How far runs and mosaics are; leaves with :data:`PARTIAL` when something is left of one."""
+    """Print how far runs and mosaics are; leave with :data:`PARTIAL` when something is left of one."""
     found = {str(out): _standing(out) for out in outs}
     if as_json:
         facts = [{"out": out, **facts} for out, (_, facts, _) in found.items()]
@@ -42,7 +42,7 @@ def show_status(outs: Sequence[Location], *, as_json: bool) -> None:
 
 
 def _standing(out: Location) -> tuple[Progress, dict[str, Any], Callable[[], None]]:
-    """How far a run or a mosaic is, the same as JSON, and what says what it is."""
+    """Return how far a run or a mosaic is, the same as JSON, and a function that prints it."""
     if (out / "mosaic.json").exists():
         from ..mosaic.status import mosaic_status
 
@@ -106,7 +106,7 @@ def _who(held: Holder | None) -> str:
 
 
 def say_owed(queries: tuple[Query, ...]) -> None:
-    """What earlier queries left, and how to have it done."""
+    """Print what earlier queries left, and how to have it done."""
     for query in queries:
         problems.print(
             f"[yellow]The cube is partial:[/] an earlier query is not done. Run it again: `s2sharp run {query} …`."

@@ -90,7 +90,7 @@ _ALIKE = 0.05
 
 
 def _report(plan: Plan, cost: Estimate, outcome: RunOutcome) -> None:
-    """What was predicted beside what came of it."""
+    """Print what was predicted beside what came of it."""
     table = Table(title="Predicted and actual", title_justify="left")
     for name in ("", "predicted", "actual"):
         table.add_column(name, justify="left" if not name else "right")

@@ -157,7 +157,7 @@ def _show(outlook: "Outlook") -> None:
 
 
 def _of(outlook: "Outlook", band: str) -> str:
-    """How many items lack a band."""
+    """Say how many items lack a band."""
     there = outlook.bands[band].total()
     if there == len(outlook.items):
         return ""

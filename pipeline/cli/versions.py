@@ -1,4 +1,4 @@
-"""What a report of a fault needs to say of an installation."""
+"""Versions that a report of a fault needs to name."""
 
 import os
 import platform

@@ -124,12 +124,12 @@ def _drafted(layouts: Sequence[Layout], facts: Mapping[str, Mapping[str, Any]]) 
 
 
 def _facts(root: zarr.Group) -> dict[str, Any]:
-    """What the cube says of itself as a whole."""
+    """Return what the cube says of itself as a whole."""
     return dict(root.attrs["s2sharp"])  # type: ignore[arg-type]
 
 
 def _laid_out(store: Location, root: zarr.Group, layout: Layout, facts: Mapping[str, Any]) -> bool:
-    """Whether a group has the room, the facts and the coordinates that it should have, and every array."""
+    """Return whether a group has the room, the facts and the coordinates that it should have, and every array."""
     every: list[tuple[Sharded, int]] = [(layout, level) for level in range(layout.levels + 1)]
     every += [(layout.native, 0)] if layout.native is not None else []
     try:
@@ -294,7 +294,7 @@ def finish(
 
 
 def _signposts(root: zarr.Group) -> dict[str, Any]:
-    """What leads a reader of the root, which holds no array itself, to the groups that do.
+    """Return what leads a reader of the root, which holds no array itself, to the groups that do.
 
     GeoZarr's multiscales name the levels of one grid, so that a cube of several EPSG codes has words alone.
     """

@@ -1,4 +1,4 @@
-"""What a cube was like after each run: its snapshots, kept in an Icechunk repository beside it.
+"""Snapshots of a cube after each run, kept in an Icechunk repository beside it.
 
 The cube that runs write stays a plain Zarr store. When a run is done, what differs from the last snapshot is
 copied to ``OUT/cube.icechunk`` and committed as one. Writers of Icechunk's own, which have to be
@@ -184,7 +184,7 @@ def _default_keys(metadata: bytes) -> bytes:
 
 
 def _content(name: str, data: bytes) -> Any:
-    """What is compared: of metadata what they say, without the copies that the root has of all others'."""
+    """Return what is compared: of metadata what they say, without the copies that the root has of all others'."""
     if not name.endswith("zarr.json"):
         return data
     return {k: v for k, v in json.loads(data).items() if k != "consolidated_metadata"}

@@ -47,7 +47,7 @@ def differing(store: Location, draft: Mapping[str, bytes]) -> list[str]:
 
 
 def torn(store: Location) -> bool:
-    """Whether the root's own metadata cannot be read."""
+    """Return whether the root's own metadata cannot be read."""
     try:
         return "s2sharp" not in json.loads(_read(store / ROOT) or b"")["attributes"]
     except (ValueError, KeyError, TypeError):

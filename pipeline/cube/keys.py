@@ -44,7 +44,7 @@ def chunk_index(moves: int, key: str) -> tuple[int, ...] | None:
 
 
 def chunk_name(moves: int, path: str) -> bool:
-    """Whether a file below a group is named as a chunk of that encoding: of a band, a coordinate, or an overview's."""
+    """Return whether a file below a group is named as a chunk of that encoding: of a band, a coordinate, or an overview's."""
     name, separator = _ENCODINGS[moves]
     numbers = re.escape(separator).join([r"\d+"] * 3) + r"|\d+"
     lead = f"c{re.escape(separator)}" if name == "default" else ""

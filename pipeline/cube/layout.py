@@ -76,7 +76,7 @@ def error_layers(bands: Iterable[str]) -> dict[str, tuple[str, str, dict[int, st
 
 
 class Sharded:
-    """What is laid out as one group of a store: arrays (time, y, x) in whole shards, and their overviews."""
+    """A group of a store: arrays (time, y, x) in whole shards, and their overviews."""
 
     if TYPE_CHECKING:
 
@@ -113,15 +113,15 @@ class Sharded:
 
         @property
         def side(self) -> int:
-            """Of a shard, in pixels."""
+            """Side of a shard, in pixels."""
 
         @property
         def bounds(self) -> Bounds:
-            """Of the arrays."""
+            """Bounds of the arrays."""
 
         @property
         def asked(self) -> Bounds:
-            """Of the area that was asked for."""
+            """Bounds of the area that was asked for."""
 
     moves: int = 0
     """How often it was moved."""
@@ -199,7 +199,7 @@ class Layout(Sharded):
 
     @property
     def native(self) -> "Native | None":
-        """What is kept as it was measured, if anything is."""
+        """The bands that are kept as they were measured, if any are."""
         return Native(self) if self.cirrus else None
 
     @property

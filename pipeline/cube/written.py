@@ -1,4 +1,4 @@
-"""What a run has written so far of one acquisition, in memory."""
+"""An acquisition as far as a run has written it, in memory."""
 
 from collections.abc import Iterable
 from typing import Any

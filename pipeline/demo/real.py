@@ -52,7 +52,7 @@ def judge_chips(chips: Chips) -> BenchOutcome:
 
 
 def seen_in_training(rows: tuple[Row, ...]) -> int:
-    """How many of the chips the method's weights have seen."""
+    """Count the chips that the method's weights have seen."""
     return len({row.scene for row in rows if row.method == _METHOD and row.seen})
 
 
@@ -78,7 +78,7 @@ def errors(rows: tuple[Row, ...]) -> Iterator[tuple[str, ...]]:
 
 @dataclass(frozen=True)
 class Detail:
-    """How much of the contrast of a pattern is there: its length in metres, and the share by interpolation and sharpened."""
+    """Contrast of a pattern: its length in metres, and the share by interpolation and sharpened."""
 
     metres: float
     interpolated: float

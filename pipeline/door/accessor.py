@@ -1,4 +1,4 @@
-"""What a cube can do: ``cube.s2sharp.clear()``, ``.index("NDMI")``, ``.rgb("swir")``, ``.to_cog(folder)``, ``.before()``."""
+"""Tools of a cube: ``cube.s2sharp.clear()``, ``.index("NDMI")``, ``.rgb("swir")``, ``.to_cog(folder)``, ``.before()``."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -36,7 +36,7 @@ _LOOKS, _DATES = 256, 4
 
 @xr.register_dataset_accessor("s2sharp")  # type: ignore[no-untyped-call]
 class CubeTools:
-    """What can be done with a cube, or a part of one, that :func:`open_cube` gave; all of it is lazy where the cube is."""
+    """Tools for a cube, or a part of one, that :func:`open_cube` gave; all of them are lazy where the cube is."""
 
     def __init__(self, cube: xr.Dataset) -> None:
         self._cube = cube

@@ -80,7 +80,7 @@ def _of_array(x: xr.DataArray, name: str, crs: Any) -> Iterator[Named]:
 
 
 def _labels(x: xr.DataArray) -> list[str]:
-    """What an array calls its bands: the axis' own labels, common names beside them, or descriptions of a file."""
+    """Return what an array calls its bands: the axis' own labels, common names beside them, or descriptions of a file."""
     said = [x.coords[key].values.tolist() for key in ("band", "common_name") if key in x.coords]
     said += [x.attrs[key] for key in ("long_name", "descriptions") if key in x.attrs]
     ways = [[str(v) for v in np.atleast_1d(np.asarray(way, dtype=object))] for way in said]
@@ -294,7 +294,7 @@ def _centred(array: xr.DataArray, band: str, epsg: int) -> xr.DataArray:
 
 
 def _begins_there(array: xr.DataArray, first: tuple[float, float], gsd: int) -> bool:
-    """Whether the array's own transform has pixels begin where its coordinates are."""
+    """Return whether the array's own transform has pixels begin where its coordinates are."""
     said = array.attrs.get("transform")
     try:
         a, b, left, d, e, top = (float(v) for v in tuple(said)[:6])  # type: ignore[arg-type]

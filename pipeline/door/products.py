@@ -85,7 +85,7 @@ def _parsed(document: dict[str, Any]) -> pystac.Item:
 
 
 def _is_ours(item: pystac.Item) -> bool:
-    """Whether an item lies on this machine, where its address says: an address alone anybody can write."""
+    """Return whether an item lies on this machine, where its address says: an address alone anybody can write."""
     home = item.get_self_href() or ""
     if not home or not is_local(home):
         return False

@@ -92,7 +92,7 @@ def plan(
     config: Path | str | None = None,
     **settings: Any,
 ) -> "PlannedRun":
-    """What a run would read, need and write, and how long it would take; no pixel moves, nothing is written.
+    """Plan a run: what it would read, need and write, and how long it would take. No pixel moves, nothing is written.
 
     Parameters
     ----------
@@ -186,7 +186,7 @@ class PlannedRun:
 
     @property
     def facts(self) -> dict[str, str]:
-        """What ``s2sharp plan`` prints, line by line."""
+        """Return what ``s2sharp plan`` prints, line by line."""
         return dict(plan_facts(self.plan, self.cost))
 
     def run(self, *, epsg: int | None = None) -> "xr.Dataset":
@@ -247,7 +247,7 @@ def _check_code(plan: Plan, epsg: int | None) -> None:
 
 
 def _tell(plan: Plan, outcome: RunOutcome) -> None:
-    """What a run tells of itself, as warnings; an error where nothing came of it."""
+    """Warn of what a run tells of itself; raise where nothing came of it."""
     for text, count in outcome.warnings.items():
         warnings.warn(text + (f" ({count} units)" if count > 1 else ""), UserWarning, stacklevel=3)
     if outcome.failed and not any(n for state, n in outcome.counts.items() if state != "failed"):

@@ -194,7 +194,7 @@ def _is_eopf(tree: xr.DataTree) -> bool:
 
 
 def _pieces(x: Any) -> Any:
-    """What arrays are taken from."""
+    """Return what arrays are taken from."""
     if isinstance(x, xr.DataTree):
         return [node.to_dataset() for node in _leaves(x["measurements/reflectance"])]
     if isinstance(x, xr.Dataset | xr.DataArray | Mapping | list | tuple):

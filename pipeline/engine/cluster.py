@@ -1,4 +1,4 @@
-"""Where units are done: processes of this machine, jobs of SLURM, or the workers of any Dask scheduler."""
+"""Clusters: processes of this machine, jobs of SLURM, or the workers of any Dask scheduler."""
 
 import sys
 from collections.abc import Callable, Iterator
@@ -45,7 +45,7 @@ _SAFE = {"tls", "wss", "inproc"}
 
 @dataclass(frozen=True)
 class Cluster:
-    """Who does the units.
+    """Workers that do the units, and their client.
 
     ``threads``: that each worker's net may use (0: as the cluster has set them); ``tend``: to be called every
     second or so, replaces workers that were lost where this program can, and says whether it can.
@@ -133,7 +133,7 @@ def _scheduler(address: str, *, insecure: bool) -> Iterator[Client]:
 
 
 def _private(address: str) -> bool:
-    """Whether a connection to a scheduler is encrypted, or stays on this machine."""
+    """Return whether a connection to a scheduler is encrypted, or stays on this machine."""
     parts = urlsplit(address if "://" in address else f"tcp://{address}")
     if parts.scheme in _SAFE or parts.hostname == "localhost":
         return True

@@ -1,4 +1,4 @@
-"""What a run or a mosaic tells while it works: a class for each thing that happens."""
+"""Events of a run or a mosaic: a class for each thing that happens."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
@@ -48,7 +48,7 @@ class ClusterReady:
 
 @dataclass(frozen=True)
 class FitProgress:
-    """How far the fit to a datatake, ``take``, is."""
+    """Progress of the fit to a datatake, ``take``."""
 
     phase: ClassVar[str] = "fit"
     take: str
@@ -65,7 +65,7 @@ class _OfUnit:
 
     @property
     def full(self) -> bool:
-        """Whether the unit is of the full resolution."""
+        """Return whether the unit is of the full resolution."""
         return self.phase in ("sharpen", "mosaic")
 
 
@@ -100,7 +100,7 @@ class RunEnded:
 
     @property
     def whole(self) -> bool:
-        """Whether nothing failed, was refused or was left."""
+        """Return whether nothing failed, was refused or was left."""
         return not any(self.facts.get(name) for name in ("failed", "refused", "stopped"))
 
 

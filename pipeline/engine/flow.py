@@ -56,7 +56,7 @@ def lost(unit: str, key: str, attempt: int, error: Exception, size: str) -> Reco
 
 
 class Workers:
-    """Who is there, and who of them has a GPU; asked of the scheduler at most once a second.
+    """Workers that are there, and which of them have a GPU; asked of the scheduler at most once a second.
 
     ``tend`` is called as often: it replaces those that were lost, where that can be done from here, and says so.
     """
@@ -107,7 +107,7 @@ class Workers:
 
     @property
     def gpus(self) -> dict[str, float] | None:
-        """What a unit asks for, where any worker offers one: half a GPU, since of two units one is being written."""
+        """Resources that a unit asks for, where any worker offers one: half a GPU, since of two units one is being written."""
         return {GPU: 0.5} if any(has.get(GPU) for has in self._look().values()) else None
 
 
@@ -254,7 +254,7 @@ class Flow(Generic[T]):
         return True
 
     def _next(self, hands: _Hands[T], worker: str, workers: int) -> T | None:
-        """What goes to a worker now; None when nothing is left."""
+        """Return what goes to a worker now; None when nothing is left."""
         if self._soon:
             return self._soon.popleft()
         if len(self._spare) > workers:

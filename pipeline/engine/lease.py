@@ -1,4 +1,4 @@
-"""Who writes a run's folder or store: one at a time, by a lease that its holder keeps alive.
+"""The lease of a run's folder or store: one writes at a time, by a lease that its holder keeps alive.
 
 Its generations are files ``OUT/lease/NUMBER``, each created exclusively, so of several that try to take
 the next one, one succeeds, on any kind of store. The holder rewrites its own file, with a new beat, three
@@ -41,7 +41,7 @@ _ROUNDS = 10
 
 @dataclass(frozen=True)
 class Holder:
-    """Who holds a lease: the content of a generation's file.
+    """Holder of a lease: the content of a generation's file.
 
     ``id`` is unique; ``started`` and ``beat`` in UTC, ISO 8601; ``seconds``: the lease's term; ``among``: the
     processes that ``pid`` is a number of, and ``ticks`` when it began, as the kernel counts; "" and 0 where there
@@ -65,7 +65,7 @@ class Holder:
 
     @property
     def dead(self) -> bool:
-        """Whether it was a process that would be seen here, and is none any more: nobody need wait for its term.
+        """Return whether it was a process that would be seen here, and is none any more: nobody need wait for its term.
 
         Containers may share the name of their host, and yet not see each other's processes.
         """
@@ -77,7 +77,7 @@ class Holder:
 
 
 def holder(out: Location) -> Holder | None:
-    """Who wrote the newest generation of the lease of ``out``, released or not; None if nobody ever did."""
+    """Return who wrote the newest generation of the lease of ``out``, released or not; None if nobody ever did."""
     newest = _newest(out)
     return _read(out, newest) if newest else None
 
@@ -118,7 +118,7 @@ class Lease:
 
     @property
     def lost(self) -> bool:
-        """Whether another has taken over, since this process was suspended or cut off for a term."""
+        """Return whether another has taken over, since this process was suspended or cut off for a term."""
         return self._lost.is_set()
 
     def check(self) -> None:
@@ -265,7 +265,7 @@ def _now() -> str:
 
 
 def _among() -> str:
-    """What numbers of processes belong to: this boot of the machine and the namespace; "" where it does not say."""
+    """Return what numbers of processes belong to: this boot of the machine and the namespace; "" where it does not say."""
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
         return f"{boot}/{Path('/proc/self/ns/pid').stat().st_ino}"
@@ -274,7 +274,7 @@ def _among() -> str:
 
 
 def _ticks(pid: int) -> int:
-    """When a process began, in ticks since boot, which no change of the clock moves; 0 where it does not say."""
+    """Return when a process began, in ticks since boot, which no change of the clock moves; 0 where it does not say."""
     try:
         about = Path(f"/proc/{pid}/stat").read_text()
     except OSError:

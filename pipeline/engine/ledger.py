@@ -30,7 +30,7 @@ _DIGITS = 24
 
 @dataclass(frozen=True)
 class Record:
-    """What became of a unit.
+    """Outcome of a unit.
 
     ``unit`` is its path in the ledger, ``key`` the digest of what its content follows from. ``kind``,
     ``message`` and, where they are to blame, ``item`` and ``band`` tell a failure; ``attempt`` counts from 1.
@@ -143,7 +143,7 @@ class States:
         return self.of.get((unit, key[:_DIGITS]))
 
     def done(self, unit: str, key: str) -> bool:
-        """Whether ``unit`` needs no more work under ``key``."""
+        """Return whether ``unit`` needs no more work under ``key``."""
         return self.get(unit, key) in FINAL
 
     def units(self, *statuses: str) -> list[str]:

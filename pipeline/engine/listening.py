@@ -1,4 +1,4 @@
-"""Who hears what a run or a mosaic tells: lines of JSON for a log, an alarm, figures for Prometheus."""
+"""Listeners to what a run or a mosaic tells: lines of JSON for a log, an alarm, figures for Prometheus."""
 
 import json
 import shlex

@@ -118,7 +118,7 @@ Step = tuple[Phase, Job]
 
 @dataclass
 class Outcome:
-    """What was done.
+    """Outcome of all phases.
 
     ``counts``: units of the full resolution by status, "skipped" being those done before; ``peak``: largest memory of a
     worker in bytes beyond its idle size; ``stopped``: too many had failed, and the rest was not begun; ``excused``: failures
@@ -146,7 +146,7 @@ class Outcome:
 
 
 class Settings(Where, Protocol):
-    """What a configuration says about how jobs are done."""
+    """Settings of how jobs are done."""
 
     @property
     def retries(self) -> int: ...
@@ -261,7 +261,7 @@ class Engine:
                 yield from self._after(*follower)
 
     def _begins(self, phase: Phase, job: Job) -> bool:
-        """Whether a job is to be sent; else it is counted as what it is."""
+        """Return whether a job is to be sent; else it is counted as what it is."""
         if job.state in FINAL:
             if phase.full:
                 self.outcome.counts["skipped"] += 1
@@ -316,6 +316,6 @@ def leased(out: Location, seconds: float, tell: Listener, remedy: str = "") -> I
 
 
 def _lost_client() -> tuple[type[Exception], ...]:
-    """What a client raises that has lost its scheduler; nothing where there has been no client."""
+    """Return what a client raises that has lost its scheduler; nothing where there has been no client."""
     module = sys.modules.get("distributed.client")
     return (module.ClosedClientError,) if module else ()

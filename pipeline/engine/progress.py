@@ -1,4 +1,4 @@
-"""How far work in a folder is, and who does it."""
+"""Progress of work in a folder, and who does it."""
 
 from collections import Counter
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ __all__ = ["Progress", "at_work"]
 
 @dataclass(frozen=True)
 class Progress:
-    """How far the phases of a plan are.
+    """Progress of the phases of a plan.
 
     ``units``: phase → status → how many, "left" being those of which there is no record. ``failed``: the records of
     those that failed. ``holder``: who took the lease last and has not released it.
@@ -28,5 +28,5 @@ class Progress:
 
 
 def at_work(held: Holder | None) -> bool:
-    """Whether who took a lease last writes still, as far as the lease tells."""
+    """Return whether who took a lease last writes still, as far as the lease tells."""
     return bool(held and not held.released and not held.dead and held.age < held.seconds)

@@ -1,4 +1,4 @@
-"""What a machine has for workers: processes, threads, memory, GPUs; and what a configuration takes of it.
+"""Resources of a machine for workers: processes, threads, memory, GPUs; and what a configuration takes of it.
 
 Nothing of Dask's cluster is loaded to say so.
 """
@@ -27,7 +27,7 @@ _SHOWN = ("nvidia[0-9]*", "kfd", "dxg")
 
 
 class Where(Protocol):
-    """What a configuration says about where units are done."""
+    """Settings of where units are done."""
 
     @property
     def scheduler(self) -> str | None: ...
@@ -42,7 +42,7 @@ class Where(Protocol):
 
 
 def gpus() -> int:
-    """How many GPUs torch can use. It is asked only where the system shows one, or where it is loaded already."""
+    """Count the GPUs that torch can use. It is asked only where the system shows one, or where it is loaded already."""
     if "torch" not in sys.modules and sys.platform == "linux":
         if not any(any(Path("/dev").glob(name)) for name in _SHOWN):
             return 0

@@ -26,7 +26,7 @@ def split(value: Any) -> Any:
 
 
 def validation_message(error: ValidationError, known: Iterable[str] = ()) -> str:
-    """What is wrong, field by field, without pydantic's own words; ``known``: names that an unknown one may mean."""
+    """Describe what is wrong, field by field, without pydantic's own words; ``known``: names that an unknown one may mean."""
     own = {
         "extra_forbidden": lambda name: f"there is no such setting{meant(name, known)}",
         "missing": lambda name: f"it must be given (--{name.replace('_', '-')})",
@@ -49,7 +49,7 @@ def meant(name: str, known: Iterable[str]) -> str:
 
 
 class Command(BaseModel):
-    """What commands that do their work on a cluster share; none of it changes a pixel."""
+    """Settings that all commands share which work on a cluster; none of them changes a pixel."""
 
     # Whoever puts a key into a URL is told so, without the key.
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)

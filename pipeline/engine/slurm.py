@@ -257,7 +257,7 @@ def _ask(*command: str) -> subprocess.CompletedProcess[str]:
 
 
 class _Jobs:
-    """So many jobs, kept up: dask-jobqueue itself sends none in place of one that was lost."""
+    """A number of jobs, kept up: dask-jobqueue itself sends none in place of one that was lost."""
 
     def __init__(self, cluster: SLURMCluster, count: int, folder: Path) -> None:
         self._cluster, self._count, self._folder = cluster, count, folder

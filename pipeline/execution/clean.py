@@ -1,4 +1,4 @@
-"""What a run leaves behind that nobody needs: found by name, and nothing else is touched."""
+"""Leftovers of a run that nobody needs: found by name, and nothing else is touched."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -27,7 +27,7 @@ REMOVED = "a file of a date that is kept no more"
 
 
 def leftovers(out: Location, plan: Plan | None = None) -> list[Leftover]:
-    """What may go: the stage, drafts of killed writers, records of failures that have been made good, and all of dates that
+    """List what may go: the stage, drafts of killed writers, records of failures that have been made good, and all of dates that
     were removed.
 
     ``plan``: that of the run, where it is not the one in ``out``.
@@ -65,7 +65,7 @@ def leftovers(out: Location, plan: Plan | None = None) -> list[Leftover]:
 
 
 def _of_removed(plan: Plan) -> Callable[[str], bool]:
-    """Whether a file of a run belongs to a date that was removed: its shards, records, COGs, pictures, and what tells of it."""
+    """Return whether a file of a run belongs to a date that was removed: its shards, records, COGs, pictures, and what tells of it."""
     gone = frozenset(plan.removed)
     places = {
         layout.group: {i for i, name in enumerate(layout.ids) if name in gone}
@@ -141,7 +141,7 @@ def _why(name: str, good: set[str], moves: dict[str, int]) -> str:
 
 
 def _outdated(name: str, moves: dict[str, int]) -> bool:
-    """Whether a file of the cube is a chunk under a name of before it was moved, for readers that had opened it then."""
+    """Return whether a file of the cube is a chunk under a name of before it was moved, for readers that had opened it then."""
     group, _, rest = name.partition("/")
     return any(chunk_name(earlier, rest) for earlier in range(moves.get(group, 0)))
 

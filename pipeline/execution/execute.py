@@ -112,7 +112,7 @@ def _laid_out(plan: ClientPlan) -> tuple[ClientPlan, bool]:
 
 
 def _keep_snapshot(plan: ClientPlan, outcome: RunOutcome) -> None:
-    """Of a cube that is complete, if it was asked for."""
+    """Take a snapshot of a cube that is complete, if it was asked for."""
     if not plan.config.history or outcome.failed:
         return
     config = plan.config

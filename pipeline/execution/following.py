@@ -1,4 +1,4 @@
-"""What follows from units: overviews and pictures of an acquisition, made while others are still sharpened."""
+"""Jobs that follow from units: overviews and pictures of an acquisition, made while others are still sharpened."""
 
 from collections.abc import Callable, Iterator
 from itertools import groupby

@@ -38,7 +38,7 @@ publish_unit = Later("s2sharp.execution.publish", "publish_unit")
 
 @dataclass
 class RunOutcome(Outcome):
-    """What a run did.
+    """Outcome of a run.
 
     ``disagreement``: band → DN by which neighbouring tiles differ at most, of the units' medians; ``owed``: queries of the
     cube that are not done; ``snapshot``: the id of the one that was made, if any.
@@ -158,7 +158,7 @@ def _job(found: Standing[Any], *, whole: bool = True, excuse: S2SharpError | Non
 
 
 def _readable(plan: Plan, found: Standing[Datatake]) -> bool:
-    """Whether all that a fit left can be read."""
+    """Return whether all that a fit left can be read."""
     try:
         if found.state in FINAL:
             sharpener_of(plan, found.of.take)

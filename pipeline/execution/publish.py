@@ -1,4 +1,4 @@
-"""What people open first: COGs, a STAC catalogue and a before/after picture of each acquisition."""
+"""Files that people open first: COGs, a STAC catalogue and a before/after picture of each acquisition."""
 
 import os
 from typing import Any

@@ -1,4 +1,4 @@
-"""What a run and its workers know of each other."""
+"""A run, as its workers know it."""
 
 from dataclasses import dataclass
 
@@ -13,7 +13,7 @@ TOPIC = "s2sharp-fit"
 
 @dataclass(frozen=True)
 class Run:
-    """Where a worker finds its plan, and how many threads the net may use (0: as they are set)."""
+    """The place of a worker's plan, and how many threads the net may use (0: as they are set)."""
 
     out: Location
     stamp: str

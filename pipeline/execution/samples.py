@@ -42,7 +42,7 @@ _Bands = dict[int, np.ndarray]
 
 @dataclass(frozen=True)
 class Wish:
-    """How windows are drawn, and what for.
+    """Rules by which windows are drawn.
 
     Attributes
     ----------
@@ -74,7 +74,7 @@ class Wish:
 
 @dataclass(frozen=True)
 class Window:
-    """Where a window lies; ``item``: the scene that it was drawn from."""
+    """Place of a window; ``item``: the scene that it was drawn from."""
 
     item: str
     epsg: int
@@ -86,7 +86,7 @@ class Window:
         return {"item": self.item, "epsg": self.epsg, "cells": self._cells}
 
     def overlaps(self, other: "Window") -> bool:
-        """Whether both show some of the same ground, as far as one code tells."""
+        """Return whether both show some of the same ground, as far as one code tells."""
         return self.epsg == other.epsg and not (self.box & other.box).empty
 
     @property
@@ -103,7 +103,7 @@ class Window:
 
 
 class _Drawn:
-    """What has been decided about windows: a file like ``sample.json``, written with every decision.
+    """Decisions about windows: a file like ``sample.json``, written with every decision.
 
     Work that is taken up again looks at no window twice, and draws no other ones: what an archive
     delivers meanwhile does not change what is learned from.

@@ -1,4 +1,4 @@
-"""Where a run stands, from its store alone: while it works, and after it died."""
+"""Status of a run, from its store alone: while it works, and after it died."""
 
 import json
 from collections import Counter, defaultdict
@@ -20,7 +20,7 @@ __all__ = ["Status", "cube_status", "status_of"]
 
 @dataclass(frozen=True)
 class Status(Progress):
-    """How far a run is.
+    """Progress of a run.
 
     ``cube``: what the cube says of itself: "writing", "partial" or "complete", "missing" before it is laid out,
     "broken" where that cannot be read: the next run lays it out again.
@@ -60,7 +60,7 @@ def status_of(out: Location) -> Status:
 
 
 def cube_status(plan: Plan) -> str:
-    """What the cube says of itself, as of :class:`Status`."""
+    """Return what the cube says of itself, as of :class:`Status`."""
     if not (plan.store / "zarr.json").exists():
         return "missing"
     try:

@@ -165,7 +165,7 @@ def _measured(
 def _overcast(
     reader: Reader, acquisition: Acquisition, wanted: Box, cells: Box, cloud: np.ndarray
 ) -> bool:
-    """Whether the scene classification shows nothing but cloud; if so, it is put into ``cloud``."""
+    """Return whether the scene classification shows nothing but cloud; if so, it is put into ``cloud``."""
     if not all(scene.scl for scene in acquisition.within(wanted)):
         return False
     scl = load_scl(reader, wanted)

@@ -1,4 +1,4 @@
-"""Which observation a pixel shows: arrays in, arrays out.
+"""Choice of the observation that a pixel shows: arrays in, arrays out.
 
 Observations come in the order in which they are preferred where all else is equal: so the first of equals
 is taken, and what is taken follows from the place alone.
@@ -21,7 +21,7 @@ _EDGE = 12
 
 
 def clearance(cloud: np.ndarray, valid: np.ndarray, dilate: float) -> np.ndarray:
-    """How clear each pixel is: 0 not to be used, else how many pixels what hides the ground is away beyond
+    """Compute how clear each pixel is: 0 not to be used, else how many pixels what hides the ground is away beyond
     ``dilate``, from 1 to :data:`FAR`; within 120 m of the edge of the data at most how far that is.
 
     Exact where the arrays reach ``dilate`` + :data:`FAR` pixels beyond, or to the end of what is known.
@@ -65,7 +65,7 @@ def medians(stack: np.ndarray) -> np.ndarray:
 
 
 def medoid(stack: np.ndarray) -> np.ndarray:
-    """Which observation has the smallest sum of Euclidean distances to all others.
+    """Choose the observation that has the smallest sum of Euclidean distances to all others.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""What to make a mosaic of, how and on which grid: validated before anything starts."""
+"""Settings of a mosaic: of what, how and on which grid; validated before anything starts."""
 
 import re
 from typing import TYPE_CHECKING, Any, Literal, Self

@@ -1,4 +1,4 @@
-"""What a mosaic will cost, before any pixel moves; and into which parts its tiles are cut to fit."""
+"""Cost of a mosaic, before any pixel moves; and the parts into which its tiles are cut to fit."""
 
 import math
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ _SLACK = 1.1
 
 @dataclass(frozen=True)
 class Estimate:
-    """What a plan will cost.
+    """Cost of a plan.
 
     ``tiles``, ``todo``: all of the full resolution, and those that the ledger does not have; ``read``:
     bytes of pixels, uncompressed; ``output``: bytes of the store with its overviews, and ``delivered`` with

@@ -1,4 +1,4 @@
-"""What the acquisitions of a mosaic differ by, where two of them see the same ground clearly.
+"""Differences between the acquisitions of a mosaic, where two of them see the same ground clearly.
 
 Orbits look from other angles, dates through other air, codes were cut and corrected apart: a mosaic
 shows it at their borders, and no blending removes it honestly. So it is measured and told.
@@ -47,7 +47,7 @@ class Pair:
 
     @property
     def kind(self) -> str:
-        """What they differ in."""
+        """The kind of what they differ in."""
         if self.first.take == self.second.take:
             return "codes"
         days = _days(self.first, self.second)
@@ -179,7 +179,7 @@ def _told(plan: MosaicPlan, pairs: Iterable[Pair]) -> dict[str, Any]:
 
 
 def kinds(pairs: Iterable[Pair]) -> Mapping[str, tuple[int, np.ndarray]]:
-    """What pairs differ in → how many they are, and per band the median of their absolute differences."""
+    """Kind of difference → how many pairs have it, and per band the median of their absolute differences."""
     found: dict[str, list[Pair]] = {}
     for pair in pairs:
         found.setdefault(pair.kind, []).append(pair)

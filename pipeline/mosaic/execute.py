@@ -23,7 +23,7 @@ __all__ = ["MosaicOutcome", "execute", "phases"]
 
 @dataclass
 class MosaicOutcome(Outcome):
-    """What came of a mosaic; ``pairs``: by how much acquisitions differ."""
+    """Outcome of a mosaic; ``pairs``: by how much acquisitions differ."""
 
     pairs: list[Pair] = field(default_factory=list)
 

@@ -1,4 +1,4 @@
-"""Where pixels lie: grids counted from their CRS's origin, and how one shows under another."""
+"""Grids: pixels counted from their CRS's origin, and how one shows under another."""
 
 import math
 from dataclasses import dataclass
@@ -27,7 +27,7 @@ __all__ = ["Footing", "Grid", "footing", "within"]
 
 
 def within(outer: Box, inner: Box) -> tuple[slice, slice]:
-    """Where the pixels ``inner`` lie in an array of the pixels ``outer``."""
+    """Return where the pixels ``inner`` lie in an array of the pixels ``outer``."""
     return outer.slices(inner, CELL)
 
 
@@ -84,7 +84,7 @@ def transformer(source: str, target: str) -> Transformer:
 
 @dataclass(frozen=True)
 class Footing:
-    """What of another grid lies under the centres of a block's pixels.
+    """Pixels of another grid that lie under the centres of a block's pixels.
 
     ``rows``, ``cols``: its pixels, int32, of shapes that broadcast to the block's; ``inside``: where they
     are in the area it covers, (h, w); ``scale``: how many of its pixels one of the block's is wide and high.
@@ -107,7 +107,7 @@ class Footing:
         return Box(int(rows.min()), int(rows.max()) + 1, int(cols.min()), int(cols.max()) + 1)
 
     def take(self, x: np.ndarray, window: Box, nothing: int) -> np.ndarray:
-        """What lies under each pixel, from an array (…, height, width) of ``window``."""
+        """Return what lies under each pixel, from an array (…, height, width) of ``window``."""
         rows = np.clip(self.rows - window.row0, 0, x.shape[-2] - 1)
         cols = np.clip(self.cols - window.col0, 0, x.shape[-1] - 1)
         return np.where(self.inside, x[..., rows, cols], x.dtype.type(nothing))

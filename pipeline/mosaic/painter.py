@@ -68,7 +68,7 @@ class Painter:
                 yield block, within(part, block), under, window
 
     def _clear(self, part: Box, source: CubeDate) -> np.ndarray:
-        """How far every pixel is from what spoils it in an acquisition, as :func:`clearance`."""
+        """Compute how far every pixel is from what spoils it in an acquisition, as :func:`clearance`."""
         group, margin = self._group(source), self.plan.reach
         out = np.zeros(part.shape, dtype=np.uint8)
         blocks = list(self._blocks(part, group))
@@ -84,7 +84,7 @@ class Painter:
         return out
 
     def _abroad(self, part: Box, group: Group) -> np.ndarray:
-        """How far every pixel is from a code's own meridian, in its pixels, and farther in the other
+        """Compute how far every pixel is from a code's own meridian, in its pixels, and farther in the other
         hemisphere.
         """
         out = np.full(part.shape, 2 * _HEMISPHERE, dtype=np.int32)
@@ -96,8 +96,7 @@ class Painter:
         return out
 
     def _observed(self, part: Box, take: Sequence[CubeDate]) -> tuple[np.ndarray, np.ndarray]:
-        """Of one datatake, whose codes show the same light: which code each pixel is best taken from, and
-        how clear it is there.
+        """Choose the code that each pixel of one datatake is best taken from, and tell how clear it is there: its codes show the same light.
 
         Where codes are about equally clear, the one whose meridian is closer: they meet where zones do,
         whatever the area, and none is shown to where it ends, if another goes on.
@@ -167,7 +166,7 @@ class Painter:
         return [self.plan.sources[number - 1] for number in np.unique(chosen) if number]
 
     def _blend(self, part: Box, around: Box, chosen: np.ndarray) -> np.ndarray:
-        """What is chosen, and across its borders what lies beyond them, in shares."""
+        """Blend what is chosen, and across its borders what lies beyond them, in shares."""
         near = part.grow(self.plan.ring)
         place = within(around, near)
         inner = within(near, part)

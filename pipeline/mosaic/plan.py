@@ -107,7 +107,7 @@ class MosaicPlan(Frozen):
 
     @cached_property
     def numbers(self) -> dict[CubeDate, int]:
-        """What the ``source`` layer shows for each acquisition."""
+        """Numbers by which the ``source`` layer shows each acquisition."""
         return {source: number for number, source in enumerate(self.sources, 1)}
 
     @cached_property
@@ -116,7 +116,7 @@ class MosaicPlan(Frozen):
 
     @cached_property
     def _traced(self) -> bool:
-        """Whether a ledger tells what the cube holds where."""
+        """Return whether a ledger tells what the cube holds where."""
         return ledger_folder(self.cube).exists()
 
     @cached_property
@@ -238,7 +238,7 @@ class MosaicPlan(Frozen):
         return keys
 
     def facts(self) -> dict[str, Any]:
-        """What the store says about how it was made."""
+        """Return what the store says about how it was made."""
         config = self.config
         return {
             "software": f"s2sharp {self.software}",

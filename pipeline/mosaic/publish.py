@@ -90,7 +90,7 @@ def publish_tile(plan: MosaicPlan, tile: Tile, takes: Takes) -> tuple[int, dict[
 
 
 def _item(plan: MosaicPlan, tile: Tile, sources: list[str]) -> pystac.Item:
-    """What a tile is: where, of when, made from what and how."""
+    """Describe a tile: where, of when, made from what and how."""
     bounds = plan.grid.bounds(plan.box(tile) & plan.area)
     geometry, bbox = footprint(bounds, plan.canvas.crs)
     period, config = plan.periods[tile.period], plan.config

@@ -1,4 +1,4 @@
-"""What a mosaic is made from: the acquisitions of a cube, read from its store alone."""
+"""Sources of a mosaic: the acquisitions of a cube, read from its store alone."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -73,7 +73,7 @@ class Group:
 
 @dataclass(frozen=True)
 class Cube:
-    """What there is: ``groups`` by EPSG code; ``sources`` in order of time; ``status`` of the cube."""
+    """Content of a cube: ``groups`` by EPSG code; ``sources`` in order of time; ``status`` of the cube."""
 
     store: Located
     bands: tuple[str, ...]
@@ -84,7 +84,7 @@ class Cube:
 
 
 def read_cube(out: Location) -> Cube:
-    """What the cube of the run in ``out`` (or the store itself) holds.
+    """Return what the cube of the run in ``out`` (or the store itself) holds.
 
     Raises
     ------
@@ -198,5 +198,5 @@ def done_units(cube: Cube, source: CubeDate) -> dict[tuple[int, int], tuple[str,
 
 
 def ledger_folder(cube: Cube) -> Location:
-    """Where the ledger of the cube's run lies, if the cube was not moved away from it."""
+    """Return where the ledger of the cube's run lies, if the cube was not moved away from it."""
     return cube.store.parent / "ledger"

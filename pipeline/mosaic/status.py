@@ -1,4 +1,4 @@
-"""Where a mosaic stands, from its folder alone."""
+"""Status of a mosaic, from its folder alone."""
 
 from collections import Counter
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ __all__ = ["MosaicStatus", "mosaic_status"]
 
 @dataclass(frozen=True)
 class MosaicStatus(Progress):
-    """How far a mosaic is; ``mosaic``: what it says of itself, "missing" before it is laid out."""
+    """Progress of a mosaic; ``mosaic``: what it says of itself, "missing" before it is laid out."""
 
     plan: MosaicPlan
     mosaic: str

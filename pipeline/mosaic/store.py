@@ -138,7 +138,7 @@ def _about(root: zarr.Group) -> dict[str, Any]:
 
 
 def status_of(store: Location) -> str:
-    """What the store says of itself: writing, partial or complete."""
+    """Return what the store says of itself: writing, partial or complete."""
     return str(_about(zarr.open_group(zarr_store(store), mode="r"))["status"])
 
 

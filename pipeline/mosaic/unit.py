@@ -27,7 +27,7 @@ __all__ = ["TileJob", "do_tile"]
 
 @dataclass(frozen=True)
 class TileJob:
-    """What a worker does with a tile: ``what`` is "mosaic", "overviews", "publish" or "compare".
+    """A worker's task with a tile: ``what`` is "mosaic", "overviews", "publish" or "compare".
 
     ``to`` and ``stamp``: where it finds the plan; ``takes``: the datatakes that may show, as they are
     preferred; ``key``: what the result follows from.

@@ -1,5 +1,4 @@
-"""What has to be asked of a method's nets before a run, without loading them here: kept in the user's cache, else asked
-of a process of its own.
+"""Questions to a method's nets before a run, without loading them here: answers are kept in the user's cache, else asked of a process of its own.
 
 A process that has torch loaded already says itself what a method will be like.
 """
@@ -57,7 +56,7 @@ _FIELDS = frozenset(
 
 
 def outlined(config: RunConfig, coarse: Sequence[str], device: str) -> Outline:
-    """What the method that a run was asked for will be like.
+    """Return what the method that a run was asked for will be like.
 
     Raises
     ------

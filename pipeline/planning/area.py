@@ -114,7 +114,7 @@ def _part(geometry: dict[str, Any]) -> shapely.Geometry:
 
 
 def _why(error: Exception) -> str:
-    """What is wrong, in words of this format's and not of a library's."""
+    """Return what is wrong, in words of this format's and not of a library's."""
     if isinstance(error, OSError):
         return error.strerror or type(error).__name__
     if isinstance(error, json.JSONDecodeError | RecursionError | UnicodeDecodeError):

@@ -1,4 +1,4 @@
-"""What to say where nothing was found, or nothing can be found any more."""
+"""Words for where nothing was found, or nothing can be found any more."""
 
 import warnings
 from collections.abc import Sequence
@@ -24,7 +24,7 @@ _LOOK_ITEMS = 500
 
 
 def closed(config: RunConfig) -> str:
-    """What to tell whoever searches again and again in a time that has ended; "" where it has not."""
+    """Return what to tell whoever searches again and again in a time that has ended; "" where it has not."""
     begin, end = interval(config.datetime)
     if not config.since or not end or end >= datetime.now(UTC):
         return ""
@@ -79,7 +79,7 @@ def _asked(config: RunConfig) -> str:
 
 
 def _at_other_times(config: RunConfig) -> str:
-    """What the catalogue has there when no time is asked for, as the end of a sentence; "" where that takes long to know."""
+    """Return what the catalogue has there when no time is asked for, as the end of a sentence; "" where that takes long to know."""
     from ..catalog.search import search  # here alone: who goes on with a run searches nothing
 
     there = search(

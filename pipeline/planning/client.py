@@ -99,7 +99,7 @@ class ClientPlan(Plan):
             yield Unit(epsg, time, row, col, level)
 
     def pictures(self) -> Iterator[Unit]:
-        """What is published: every acquisition, as a unit without a place."""
+        """Yield what is published: every acquisition, as a unit without a place."""
         for layout in self.layouts:
             for time, _ in self._asked(layout):
                 yield from self.above(layout.epsg, time, -1)
@@ -122,7 +122,7 @@ class ClientPlan(Plan):
                     yield unit
 
     def facts(self, epsg: int) -> dict[str, Any]:
-        """What the cube says about how one of its groups was made; ``removed``: places in time that are empty."""
+        """Return what the cube says about how one of its groups was made; ``removed``: places in time that are empty."""
         removed = [i for i, name in enumerate(self.layout(epsg).ids) if name in self.removed]
         return {
             "software": f"s2sharp {self.software}",

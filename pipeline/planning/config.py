@@ -29,7 +29,7 @@ NAMED = ("default", "table")
 
 
 class RunConfig(Command):
-    """What to make, from what, where, and how.
+    """Settings of a run: what to make, from what, where, and how.
 
     Every field is a key of the TOML file, a flag of ``s2sharp run``, whose help its description is, and,
     in capitals after ``S2SHARP_``, an environment variable.
@@ -286,7 +286,7 @@ class RunConfig(Command):
 
     @property
     def access(self) -> Access:
-        """What the catalogue may have opened, and with what keys."""
+        """Return what the catalogue may have opened, and with what keys."""
         pays = self.requester_pays or os.environ.get("AWS_REQUEST_PAYER") == "requester"
         return Access(self.sign, frozenset(self.s3_bucket), pays, self.allow_private)
 

@@ -1,4 +1,4 @@
-"""What a run will cost, before any pixel moves: reads, units, memory, output and time."""
+"""Cost of a run, before any pixel moves: reads, units, memory, output and time."""
 
 import math
 from dataclasses import asdict, dataclass
@@ -42,7 +42,7 @@ _LONG, _BIG = 86_400.0, 1e12
 
 @dataclass(frozen=True)
 class Estimate:
-    """What a plan will cost.
+    """Cost of a plan.
 
     ``units``, ``todo``: all of them, and those the ledger does not have; ``windows`` of those. ``exact``: whether all
     were counted; of a plan of very many acquisitions, some stand for all.

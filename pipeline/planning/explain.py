@@ -1,4 +1,4 @@
-"""What one unit reads and writes, before any pixel moves."""
+"""Explanation of one unit: what it reads and writes, before any pixel moves."""
 
 import itertools
 from collections.abc import Iterator
@@ -58,7 +58,7 @@ class Explanation:
 
 
 def explain(plan: ClientPlan, name: str) -> Explanation:
-    """Of the unit that the ledger calls ``name`` (``ACQUISITION/x1_ROW_COL``; x2, x4, … are overviews;
+    """Explain the unit that the ledger calls ``name`` (``ACQUISITION/x1_ROW_COL``; x2, x4, … are overviews;
     ``ACQUISITION/published``), or of the one of the full resolution with that number, counted from 1.
 
     Raises

@@ -46,7 +46,7 @@ def plan_facts(plan: ClientPlan, cost: Estimate) -> list[tuple[str, str]]:
 
 
 def _sensor(plan: ClientPlan, cost: Estimate) -> str:
-    """How the coarse bands are taken to relate to the 10 m bands."""
+    """Describe how the coarse bands are taken to relate to the 10 m bands."""
     if plan.measures:
         return (
             f"measured on some windows of each datatake, {cost.sensors} of {len(plan.datatakes)} still to be; "

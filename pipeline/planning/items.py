@@ -50,7 +50,7 @@ def _temporary() -> Iterator[Path]:
 
 
 def read_items(items: bytes) -> Iterator[pystac.Item]:
-    """What :func:`freeze_items` made."""
+    """Yield the items that :func:`freeze_items` froze."""
     if not items:
         return
     with _temporary() as folder:

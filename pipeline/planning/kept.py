@@ -1,4 +1,4 @@
-"""What a run's folder keeps beside its plan, for workers: acquisitions as they were frozen, and measured sensors."""
+"""Files beside a run's plan, for workers: acquisitions as they were frozen, and measured sensors."""
 
 import json
 from functools import lru_cache

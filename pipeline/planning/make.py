@@ -52,7 +52,7 @@ _TILES = 64
 
 @dataclass(frozen=True)
 class _Found:
-    """What a search brought: ``acquisitions`` clear enough that meet the area, and what was left out; ``every``: with
+    """Result of a search: ``acquisitions`` clear enough that meet the area, and what was left out; ``every``: with
     those that were frozen before; ``items``: all of them, frozen.
     """
 
@@ -165,7 +165,7 @@ def datatakes_of(
     reads: tuple[str, ...],
     before: bytes = b"",
 ) -> tuple[tuple[Datatake, ...], bytes]:
-    """What the catalogue has of the acquisitions' datatakes, inside the area and beyond; and its items, frozen beside
+    """Return what the catalogue has of the acquisitions' datatakes, inside the area and beyond; and its items, frozen beside
     those of others that were ``before``.
 
     Of one with hundreds of tiles, :data:`_TILES` whose names' digests come first: more than windows
@@ -203,7 +203,7 @@ def staged_by_default(config: RunConfig, acquisitions: Sequence[Acquisition]) ->
 
 
 def _meets(shape: shapely.Geometry, acquisition: Acquisition) -> bool:
-    """Whether an acquisition may have data in ``shape``, in metres of its code."""
+    """Return whether an acquisition may have data in ``shape``, in metres of its code."""
     if shape.is_empty:
         return False
     lattice = Lattice.of(acquisition.epsg)

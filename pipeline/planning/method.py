@@ -57,7 +57,7 @@ def check_fit(config: RunConfig) -> None:
 
 
 def fits(config: RunConfig) -> bool:
-    """Whether the method is fitted to each datatake before it is used."""
+    """Return whether the method is fitted to each datatake before it is used."""
     learns = METHODS[config.method].fit is not None
     return learns and config.weights is None and config.fit == "datatake"
 

@@ -1,4 +1,4 @@
-"""What a plan knows of its method."""
+"""Outline of a method, as a plan knows it."""
 
 from dataclasses import dataclass, field
 
@@ -7,7 +7,7 @@ __all__ = ["Outline"]
 
 @dataclass(frozen=True)
 class Outline:
-    """What a plan needs to know of its sharpener, before anything is fitted or measured.
+    """Outline of a sharpener, before anything is fitted or measured.
 
     ``reads``: bands; ``margin``: cells around a block that its result can depend on; ``digest`` of all that it follows from;
     ``weights`` and those that fits ``start`` from: file → sha256; ``precision``: its arithmetic and device.

@@ -1,4 +1,4 @@
-"""What a catalogue has of a collection, seen in a few of its items, before anything is planned."""
+"""Outlook on a collection of a catalogue, from a few of its items, before anything is planned."""
 
 import math
 import re
@@ -35,7 +35,7 @@ _RESOLUTION = re.compile(r".+_[126]0m")
 
 
 class Offering(NamedTuple):
-    """How a band is offered.
+    """Offer of a band.
 
     ``asset``: its key; ``format``: "COG", "JPEG 2000", "Zarr" or a suffix; ``told``: where ``offset`` is from; ``way``: how a
     request for the file is signed, as :class:`~s2sharp.catalog.sources.Source` has it.
@@ -51,7 +51,7 @@ class Offering(NamedTuple):
 
 @dataclass(frozen=True)
 class Outlook:
-    """What some items of a collection offer to a run.
+    """Offers of some items of a collection to a run.
 
     Attributes
     ----------
@@ -168,7 +168,7 @@ def _offered(item: pystac.Item, bands: Iterable[str]) -> dict[str, Offer]:
 
 
 def _read(item: pystac.Item, band: str, config: RunConfig) -> Source | None:
-    """How a run would read a band; None where its reflectance cannot be known."""
+    """Return how a run would read a band; None where its reflectance cannot be known."""
     home = unsigned(item.get_self_href() or "") or None
     try:
         return keyed(sources(item, [band])[band], home, config.catalog, config.access)
@@ -177,7 +177,7 @@ def _read(item: pystac.Item, band: str, config: RunConfig) -> Source | None:
 
 
 def _keyless(source: Source) -> Iterator[Refusal]:
-    """What keys of the Copernicus Data Space are missing; of others only an answer tells."""
+    """Return what keys of the Copernicus Data Space are missing; of others only an answer tells."""
     if source.sign == "cdse":
         try:
             session(source)
@@ -208,7 +208,7 @@ def _place(href: str) -> str:
 
 
 def _naming(band: str, key: str) -> str:
-    """What kind of key an asset has."""
+    """Return what kind of key an asset has."""
     bare = key.removesuffix("-jp2")
     if bare.upper() == band:
         return "ESA's names (B05)"

@@ -117,7 +117,7 @@ class Plan(Frozen):
 
     @property
     def options(self) -> FitOptions:
-        """How the method is fitted."""
+        """The options that the method is fitted with."""
         return options_of(self.config)
 
     def sensor(self, take: str) -> Sensor:
@@ -131,11 +131,11 @@ class Plan(Frozen):
 
     @property
     def own_sensors(self) -> bool:
-        """Whether datatakes may have sensors of their own."""
+        """Return whether datatakes may have sensors of their own."""
         return self.measures or bool(self.sensors)
 
     def sensor_file(self, take: str) -> Location:
-        """Where the sensor of a datatake is kept, with what it follows from."""
+        """Return where the sensor of a datatake is kept, with what it follows from."""
         return self.out / "sensors" / f"{take}.json"
 
     def sensor_name(self, datatake: Datatake) -> str:
@@ -148,7 +148,7 @@ class Plan(Frozen):
         return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
 
     def fit_folder(self, take: str) -> Location | None:
-        """Where the weights of a datatake lie, if the method is fitted to it."""
+        """Return where the weights of a datatake lie, if the method is fitted to it."""
         return self.out / "fits" / take if self.learns else None
 
     def fit_name(self, datatake: Datatake) -> str:

@@ -18,7 +18,7 @@ _Bounds = tuple[float, float, float, float]
 
 
 class Query(BaseModel):
-    """What a run was asked for: when (None: open), where (``shape``: the digest of an area), how clear."""
+    """A query of a run: when (None: open), where (``shape``: the digest of an area), how clear."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -29,7 +29,7 @@ class Query(BaseModel):
     max_cloud: float
 
     def covers(self, other: "Query") -> bool:
-        """Whether all that ``other`` asks for is asked for here."""
+        """Return whether all that ``other`` asks for is asked for here."""
         return (
             (self.begin is None or (other.begin is not None and self.begin <= other.begin))
             and (self.end is None or (other.end is not None and self.end >= other.end))

@@ -1,4 +1,4 @@
-"""Where the units of a plan read from: the archive's files, or their copies near the workers."""
+"""Places that the units of a plan read from: the archive's files, or their copies near the workers."""
 
 from ..scenes.acquisition import Acquisition
 from ..scenes.read import Files, Reader

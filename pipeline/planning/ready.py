@@ -28,7 +28,7 @@ def outline(config: RunConfig, coarse: tuple[str, ...], device: str) -> Sharpene
 
 
 def outline_of(config: RunConfig, coarse: tuple[str, ...], device: str) -> Outline:
-    """What a plan needs to know of the sharpener.
+    """Return what a plan needs to know of the sharpener.
 
     Raises
     ------
@@ -79,7 +79,7 @@ def judged(bare: Sharpener, *, trust: bool, error90: bool) -> Sharpener:
 
 
 def digest_of(config: RunConfig, sharpener: Sharpener) -> str:
-    """Of the sharpener; of one that is fitted yet, with what its fit will follow from."""
+    """Return the digest of the sharpener; of one that is still to be fitted, with what its fit will follow from."""
     if not fits(config):
         return sharpener.digest
     options = options_of(config)

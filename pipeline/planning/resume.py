@@ -177,7 +177,7 @@ def _larger(old: Layout, new: Layout) -> Layout:
 
 
 def _other_model(plan: Plan) -> Iterator[str]:
-    """What differs between a plan's method and the one of its name that is here now."""
+    """Yield what differs between a plan's method and the one of its name that is here now."""
     config = plan.config
     folder = config.warm_start
     # A run whose fits are made needs no start any more.

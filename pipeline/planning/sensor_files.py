@@ -32,7 +32,7 @@ def about(seen: "Sensed", windows: Sequence[Mapping[str, Any]]) -> dict[str, Any
 
 
 def brief(sensor: Sensor) -> dict[str, list[float]]:
-    """What a cube says of a sensor: band → blur, edge, shift down and right, of bands with a response of their own."""
+    """Return what a cube says of a sensor: band → blur, edge, shift down and right, of bands with a response of their own."""
     return {r.band: [r.blur, r.edge, r.dy, r.dx] for r in sensor.responses}
 
 
@@ -77,7 +77,7 @@ def given_sensors(config: RunConfig, takes: Collection[str]) -> dict[str, dict[s
 
 
 def there(plan: Plan, datatake: Datatake) -> bool:
-    """Whether the datatake has been measured, as this plan would."""
+    """Return whether the datatake has been measured, as this plan would."""
     try:
         kept = json.loads(read_text(plan.sensor_file(datatake.take)))
         return bool(kept["key"] == plan.sensor_key(datatake) and kept["sensor"])

@@ -1,4 +1,4 @@
-"""How everything stands that a plan holds: each unit, with its key and what the ledger says of it."""
+"""Standings of all that a plan holds: each unit, with its key and what the ledger says of it."""
 
 from collections.abc import Collection, Iterator, Sequence
 from itertools import groupby
@@ -17,7 +17,7 @@ T = TypeVar("T", bound="Unit | Datatake", covariant=True)
 
 
 class Standing(NamedTuple, Generic[T]):
-    """How a unit stands.
+    """Standing of a unit.
 
     ``phase``: what it belongs to; ``of``: a shard, an acquisition to publish, or a datatake to measure or to fit to;
     ``name``, ``key``: in the ledger; ``state``: its record's status, or "left" where there is none.
@@ -58,7 +58,7 @@ def taken(
 
 
 class Gaps:
-    """What is not there, by now, of what others are made of: units that failed, were never asked for, or are out of date.
+    """Gaps in what others are made of: units that failed, were never asked for, or are out of date.
 
     The key of an overview or a picture has the names of those below it, so that it is made anew once they are there. A level
     of an acquisition is looked at when the one above it is first asked for: by then it must be done.
@@ -160,7 +160,7 @@ def _missing(gaps: Gaps, unit: Unit, *, ahead: bool) -> list[list[str]]:
 def _standing(
     plan: Plan, states: States, phase: str, unit: Unit, *missing: Sequence[str]
 ) -> Standing[Unit]:
-    """How a unit stands under the first of its keys that is done, or under the first."""
+    """Return how a unit stands under the first of its keys that is done, or under the first."""
     name = plan.name(unit)
     keys = [plan.key(unit, names) for names in missing or ((),)]
     key = next((key for key in keys if states.done(name, key)), keys[0])

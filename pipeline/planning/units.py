@@ -11,7 +11,7 @@ __all__ = ["Datatake", "Unit", "unit_name", "unit_named"]
 
 @dataclass(frozen=True)
 class Unit:
-    """What a worker takes, does and records as one: a shard of an acquisition, or of an overview.
+    """A unit of work, which a worker takes, does and records as one: a shard of an acquisition, or of an overview.
 
     ``time``: index of the acquisition in its group; ``row``, ``col``: of the shard in the array of
     ``level``; level −1: all that is published of the acquisition.
@@ -26,7 +26,7 @@ class Unit:
 
 @dataclass(frozen=True)
 class Datatake:
-    """What a sensor is measured on and a method fitted to: all that the catalogue has of a datatake, whatever the area."""
+    """A datatake, which a sensor is measured on and a method fitted to: all that the catalogue has of a datatake, whatever the area."""
 
     take: str
     acquisitions: tuple[Acquisition, ...]

@@ -28,7 +28,7 @@ MASKS = ("cloud", "valid")
 
 
 def variables(layout: Layout) -> tuple[str, ...]:
-    """Of a cube, what is written as COGs."""
+    """Return what is written of a cube as COGs."""
     return (*layout.bands, *MASKS, *(error_layers(layout.bands) if layout.error90 else ()))
 
 

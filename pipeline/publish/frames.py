@@ -1,4 +1,4 @@
-"""What a file of a picture is like: what it says about its pixels, and where it lies."""
+"""Profile and place of a picture's file."""
 
 import math
 from dataclasses import dataclass
@@ -28,7 +28,7 @@ Place = tuple[slice, slice]
 
 @dataclass(frozen=True)
 class CogProfile:
-    """What a COG of one variable says about its pixels; ``channels``: 3 for one of red, green and blue."""
+    """Profile of a COG of one variable; ``channels``: 3 for one of red, green and blue."""
 
     dtype: str
     nodata: int
@@ -52,7 +52,7 @@ class CogProfile:
 
 @dataclass(frozen=True)
 class Frame:
-    """Where a picture lies, and how it is copied from an array.
+    """Place of a picture, and how it is copied from an array.
 
     ``crs``: EPSG:… or WKT; ``pixel``: its side in the CRS's units; ``corner``: the upper left one, (x, y);
     ``shape``: (height, width); ``parts``: pixels of the array, and their place in the picture.

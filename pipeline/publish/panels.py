@@ -135,7 +135,7 @@ _DETAILED = ("B04", "B08", "B03", "B02", *BANDS)
 
 
 def looked_at(names: Collection[str]) -> tuple[str, ...]:
-    """What :func:`choose_spot` looks at of a cube that has these bands and layers."""
+    """Return what :func:`choose_spot` looks at of a cube that has these bands and layers."""
     band = next((band for band in _DETAILED if band in names), None)
     return tuple(name for name in (band, "valid", "cloud") if name is not None and name in names)
 

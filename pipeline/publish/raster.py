@@ -45,7 +45,7 @@ def untimed(_: str) -> AbstractContextManager[None]:
 
 @dataclass(frozen=True)
 class Means:
-    """What files are made with.
+    """Memory and threads that files are made with.
 
     ``compression``: "deflate", "zstd" or "lzw"; ``memory``: bytes of pixels that may be held, what does not fit is written
     to a temporary file first; ``threads``: as many as may be at work; ``clock``: times a step by its name.
@@ -57,7 +57,7 @@ class Means:
     clock: Clock = untimed
 
     def split(self, most: int, least: float) -> "tuple[int, Means]":
-        """How many of ``most`` files, each of which takes ``least`` bytes by a temporary file, are made at once; and what
+        """Decide how many of ``most`` files, each of which takes ``least`` bytes by a temporary file, are made at once; and what
         each has then.
         """
         count = max(1, min(self.threads, most, int(self.memory // least)))

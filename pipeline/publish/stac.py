@@ -55,7 +55,7 @@ ZARR = "application/vnd.zarr; version=3"
 
 @dataclass(frozen=True)
 class Provenance:
-    """What one time step of a cube was made from, and how.
+    """Provenance of one time step of a cube: from what, and how it was made.
 
     ``id``: the acquisition; ``datetime``: ISO 8601 in UTC; ``cloud_cover``: percent; ``sources``: id
     and address of each source item; ``weights``: file → sha256; ``software``: version of s2sharp; ``sensor``: the fields of
@@ -145,7 +145,7 @@ def footprint(bounds: Bounds, crs: CRS) -> tuple[dict[str, Any], list[float]]:
 
 
 def _processing(provenance: Provenance) -> dict[str, Any]:
-    """How it was made: the fields of the processing extension, and s2sharp's own."""
+    """Describe how it was made: the fields of the processing extension, and s2sharp's own."""
     facts = {
         "processing:lineage": f"Bands of 20 m and 60 m of {provenance.id} sharpened to 10 m with "
         f"{provenance.method} by s2sharp {provenance.software} in {provenance.precision}; bands of "
@@ -172,7 +172,7 @@ def _common(item: pystac.Item, provenance: Provenance) -> None:
 
 
 def _first_published(file: Location) -> datetime | None:
-    """When an item that is already there was created."""
+    """Return when an item that is already there was created."""
     try:
         return str_to_datetime(json.loads(read_text(file))["properties"]["created"])
     except (FileNotFoundError, ValueError, KeyError):

@@ -86,7 +86,7 @@ def _stretched(bands: list[np.ndarray]) -> np.ndarray:
 
 
 def _steps() -> np.ndarray:
-    """What each of the 65 536 values of a pixel is shown as."""
+    """Return what each of the 65 536 values of a pixel is shown as."""
     dn = np.arange(1 << 16, dtype=np.uint16).view(np.int16)
     level = np.clip(dn * SCALE / _WHITE, 0, 1) ** (1 / _GAMMA)
     return np.where(dn == FILL, 0, 1 + np.rint(254 * level)).astype(np.uint8)

@@ -39,7 +39,7 @@ class Consistency:
 
 
 def consistency(facts: Facts, natives: Natives) -> Consistency | None:
-    """Of windows in the middle of units, as many from every part of the run; None where none can be compared."""
+    """Compute consistency on windows in the middle of units, as many from every part of the run; None where none can be compared."""
     found: dict[str, list[tuple[np.ndarray, np.ndarray]]] = {band: [] for band in natives.bands}
     windows = 0
     for unit in _sample(facts):

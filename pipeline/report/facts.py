@@ -1,4 +1,4 @@
-"""What a run's folder tells of it: how its units stand, what they took, what went wrong."""
+"""Facts of a run, from its folder: how its units stand, what they took, what went wrong."""
 
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
@@ -51,7 +51,7 @@ class Facts:
 
     @property
     def running(self) -> bool:
-        """Whether somebody is at work, as far as the lease tells."""
+        """Return whether somebody is at work, as far as the lease tells."""
         return at_work(self.holder)
 
     @property
@@ -108,7 +108,7 @@ def gather(out: Location) -> Facts:
 
 @dataclass(frozen=True)
 class Timing:
-    """What units of the full resolution took, from their records.
+    """Time and memory of units of the full resolution, from their records.
 
     ``pixels``: of 10 m, valid; ``seconds``: step → of all workers; ``workers``: processes; ``peak``, ``idle``: bytes of
     the largest worker; ``curve``: (seconds since the first record, pixels until then), pauses left out; ``begun``,

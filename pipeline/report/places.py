@@ -1,4 +1,4 @@
-"""What the report shows of the cube: an overview of each code, and chosen places before and after."""
+"""Pictures of a report: an overview of each code, and chosen places before and after."""
 
 import warnings
 from collections.abc import Iterator
@@ -121,7 +121,7 @@ def _meet(one: Spot, other: Spot) -> bool:
 def _spot(
     facts: Facts, cube: xr.Dataset, acquisition: Acquisition, taken: list[Spot]
 ) -> Spot | None:
-    """Where to look: in an overview, or, while there is none, in a shard that is done."""
+    """Return where to look: in an overview, or, while there is none, in a shard that is done."""
     layout = facts.plan.layout(acquisition.epsg)
     level = layout.level_of(_SEARCHED)
     overview = instant(facts.plan, acquisition, level) if level else cube
@@ -177,7 +177,7 @@ def thumbnail(facts: Facts, layout: Layout) -> bytes | None:
 
 
 def _seen(plan: Plan, some: list[Acquisition], level: int) -> Iterator[xr.Dataset]:
-    """What there is of true colours, or of any band, at one level."""
+    """Yield what there is of true colours, or of any band, at one level."""
     for acquisition in some:
         cube = instant(plan, acquisition, level)
         if cube is None:

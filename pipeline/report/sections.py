@@ -51,7 +51,7 @@ def failures(facts: Facts) -> list[list[Record]]:
 
 
 def steps(facts: Facts, times: Timing) -> list[list[str]]:
-    """What each step took."""
+    """Return what each step took."""
     every = facts.recorded / max(1, len(facts.records))
     return [
         [
@@ -84,7 +84,7 @@ def acquisitions(facts: Facts) -> tuple[list[str], list[list[str]]]:
 
 
 def sensors(plan: ClientPlan) -> list[list[str]]:
-    """How coarse bands relate to the 10 m bands, by datatake: how wide they see, and where they lie."""
+    """Return how coarse bands relate to the 10 m bands, by datatake: how wide they see, and where they lie."""
     if not (plan.coarse and METHODS[plan.config.method].senses):
         return []
     rows = []

@@ -71,7 +71,7 @@ class Acquisition:
         return tuple(scene for scene in self.scenes if not (scene.box & box).empty)
 
     def content(self, box: Box) -> list[tuple[str, int]]:
-        """What pixels in ``box`` follow from: digest and number of the scenes that meet it."""
+        """Return what pixels in ``box`` follow from: digest and number of the scenes that meet it."""
         every = zip(self.scenes, self._digests, strict=True)
         return [(digest, scene.number) for scene, digest in every if not (scene.box & box).empty]
 
@@ -80,14 +80,14 @@ class Acquisition:
         return tuple(scene.digest for scene in self.scenes)
 
     def sees(self, boxes: Sequence[Box]) -> np.ndarray:
-        """Of each of ``boxes``, whether there may be data in it: bools."""
+        """Tell of each of ``boxes`` whether there may be data in it: bools."""
         edges = edges_of(boxes)
         return np.any([scene.sees(edges) for scene in self.scenes], axis=0)
 
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """What became of an item where several would do: ``what`` is "replaced" or "joined", and ``why``."""
+    """Choice between items where several would do: ``what`` is "replaced" or "joined", and ``why``."""
 
     item: str
     what: str
@@ -108,7 +108,7 @@ class Found(NamedTuple):
 
 
 def find(item: pystac.Item, bands: Sequence[str], catalog: str, access: Access = FREE) -> Found:
-    """What :func:`join` needs of an item.
+    """Return what :func:`join` needs of an item.
 
     Raises
     ------
@@ -261,13 +261,13 @@ def _of_one_level(members: list[Found]) -> tuple[list[Found], list[Choice]]:
 
 
 def _age(one: Found) -> tuple[tuple[int, int], str, str, str]:
-    """What is newer is greater."""
+    """Return a key by which newer is greater."""
     scene = one.scene
     return scene.baseline or (0, 0), scene.processed or "", one.archived, scene.id
 
 
 def _replaces(newer: Found, older: Found) -> bool:
-    """Whether both are of one data strip, so that the older has nothing that the newer lacks.
+    """Return whether both are of one data strip, so that the older has nothing that the newer lacks.
 
     Where one strip came as two products, of an upper and a lower half of a tile, their footprints tell.
     """

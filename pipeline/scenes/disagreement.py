@@ -1,4 +1,4 @@
-"""How far scenes disagree where they overlap: what a cut between them hides, or shows."""
+"""Disagreement of scenes where they overlap: what a cut between them hides, or shows."""
 
 import itertools
 from collections.abc import Iterable

@@ -1,4 +1,4 @@
-"""Whether the dark end of the pixels contradicts the offset that the metadata gave.
+"""Doubt in an offset that the metadata gave: the dark end of the pixels may contradict it.
 
 Archives' flags err both ways. An offset subtracted twice sends much of a picture below zero; one that was not
 subtracted at all lifts every band's darkest pixels to 0.1.

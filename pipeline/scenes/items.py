@@ -1,4 +1,4 @@
-"""What a search found, frozen as stac-geoparquet: all that a run reads of the items, and no secrets.
+"""Items of a search, frozen as stac-geoparquet: all that a run reads of the items, and no secrets.
 
 A file of one schema, whatever the archive: chosen assets under ESA's names, with their grid, whether the item told
 it or its files did. So grouping it again gives the same acquisitions, without a request.
@@ -172,7 +172,7 @@ def _asset(file: Source, offer: Offer, code: int, scene: Scene) -> dict[str, Any
 
 
 def _footprint(item: pystac.Item, code: int, scene: Scene) -> shapely.Geometry:
-    """What the item says that it covers; if that is no geometry, the whole of its grid."""
+    """Return what the item says that it covers; if that is no geometry, the whole of its grid."""
     try:
         shape = unwrap(shapely.geometry.shape(item.geometry))
         if np.isfinite(shapely.bounds(shape)).all():

@@ -1,4 +1,4 @@
-"""What reading may take up."""
+"""Limits of what reading may take up."""
 
 __all__ = ["GDAL_CACHE"]
 

@@ -1,4 +1,4 @@
-"""Who gives a cell where scenes overlap.
+"""Overlaps: which scene gives a cell.
 
 Overlaps of Level-1C are equal. Level-2A is corrected tile by tile, so they differ, most of all towards the tiles'
 edges: there is one line, in the middle of the overlap, at which the picture goes over from one tile to the next.

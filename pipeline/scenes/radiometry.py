@@ -38,7 +38,7 @@ def _kept(file: Source) -> tuple[float, float]:
 
 
 def missing(stored: np.ndarray, *nodata: float | None) -> np.ndarray | None:
-    """Where numbers stand for no data, other than by being 0 among unsigned DN; None: nowhere.
+    """Return where numbers stand for no data, other than by being 0 among unsigned DN; None: nowhere.
 
     Floats are reflectance, made of DN: what is no number was none.
     """

@@ -86,11 +86,11 @@ class Raster(Protocol):
         ...
 
     def read(self, rows: slice, cols: slice) -> np.ndarray:
-        """What is stored of a window: DN, or floats where there is a packing."""
+        """Return what is stored of a window: DN, or floats where there is a packing."""
         ...
 
     def masked(self, rows: slice, cols: slice) -> np.ndarray | None:
-        """Where a window has no data by a mask beside the numbers; None where the file has none."""
+        """Return where a window has no data by a mask beside the numbers; None where the file has none."""
         ...
 
 
@@ -148,7 +148,7 @@ def reading(
     read: Callable[[Raster], T],
     kept: Kept | None = None,
 ) -> T:
-    """What ``read`` gives of a file of ``item``, which has the address ``home``; its own signature is no matter.
+    """Return what ``read`` gives of a file of ``item``, which has the address ``home``; its own signature is no matter.
 
     Without ``kept`` the file is closed again.
 

@@ -118,7 +118,7 @@ def _contradicts(
 
 
 class Reader(Protocol):
-    """Where native pixels come from: the files of the items, or the stage."""
+    """Source of native pixels: the files of the items, or the stage."""
 
     def mosaic(self, band: str, box: Box) -> tuple[np.ndarray, np.ndarray]:
         """DN over ``box`` (0 where there is none) and which scene each pixel is from (1 = first)."""

@@ -52,7 +52,7 @@ Corner = tuple[int, int]
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """What is needed of one item: its files, where it lies, what it is.
+    """A scene: what is needed of one item, its files, its place, its identity.
 
     ``href`` is the item's own, for links; ``cloud`` in per cent, None when unknown; ``processed``: when ESA made the
     product, and ``level`` ("L1C", "L2A"), as far as they are told. ``footprint``: (row, column) of the corners of the convex outline of its data, in
@@ -77,7 +77,7 @@ class Scene:
 
     @property
     def digest(self) -> str:
-        """What its pixels follow from: identity, version and radiometry, not where it is fetched."""
+        """Return what its pixels follow from: identity, version and radiometry, not where it is fetched."""
         files = [(s.band, s.scale, s.offset) for s in self.sources]
         facts = [self.id, self.baseline, self.processed, files]
         return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
@@ -90,7 +90,7 @@ class Scene:
         return shapely.box(self.box.col0, self.box.row0, self.box.col1, self.box.row1)
 
     def sees(self, edges: np.ndarray) -> np.ndarray:
-        """Of boxes, given as :func:`edges_of` them: whether there may be data in them, or in :data:`MARGIN` cells
+        """Tell of boxes, given as :func:`edges_of` them, whether there may be data in them, or in :data:`MARGIN` cells
         around; (n,) of bool.
         """
         row0, row1, col0, col1 = edges.T
@@ -121,7 +121,7 @@ class Refusal:
 def scene_of(
     item: pystac.Item, code: int, bands: Sequence[str], catalog: str, access: Access = FREE
 ) -> Scene:
-    """What is needed of an item in EPSG ``code``.
+    """Return what is needed of an item in EPSG ``code``.
 
     Parameters
     ----------

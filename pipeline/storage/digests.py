@@ -1,4 +1,4 @@
-"""What was written: size and digest of files, so that a record can vouch for them and rot is seen."""
+"""Size and digest of files that were written, so that a record can vouch for them and rot is seen."""
 
 import hashlib
 import os

@@ -110,7 +110,7 @@ def create(file: Location, text: str) -> bool:
 
 
 def _taken(error: OSError) -> bool:
-    """Whether it means that the file is there, or that another is just creating it."""
+    """Return whether it means that the file is there, or that another is just creating it."""
     answer = getattr(error.__cause__, "response", {}).get("ResponseMetadata", {})
     return isinstance(error, FileExistsError) or answer.get("HTTPStatusCode") in (409, 412)
 

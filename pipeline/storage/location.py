@@ -1,4 +1,4 @@
-"""Where a run's things lie: a folder of this machine, or an object store behind any URL that fsspec knows.
+"""Locations of a run's things: a folder of this machine, or an object store behind any URL that fsspec knows.
 
 Paths behave alike (``/``, ``name``, ``exists()``); what does not is here: writing whole, creating
 exclusively, listing, removing. Credentials and endpoints come from the environment (for S3 the AWS_*
@@ -55,7 +55,7 @@ _ERRORS = {
 
 
 def store_errors(*others: type[Exception]) -> tuple[type[Exception], ...]:
-    """What reading or writing at a place may raise, and ``others``; made for ``except``, which asks late."""
+    """Return what reading or writing at a place may raise, and ``others``; made for ``except``, which asks late."""
     there = [(sys.modules[m], names) for m, names in _ERRORS.items() if m in sys.modules]
     return OSError, *(getattr(module, name) for module, names in there for name in names), *others
 

@@ -37,7 +37,7 @@ _WINDOW = 60
 
 @dataclass(frozen=True)
 class Training:
-    """What is to be trained, and on what.
+    """A training: the method, and what it learns from.
 
     ``out``: the folder for weights and cards. ``sources``: static catalogues of real scenes, each with its
     collection; ``synthetic``: how many landscapes beside them. ``steps``: None for the method's own

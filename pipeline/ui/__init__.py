@@ -1,4 +1,4 @@
-"""How anything is shown: terminal, progress, pages.
+"""Terminal, progress and pages: how anything is shown.
 
 May import engine. A command → :func:`told` and bars on the terminal; facts → :func:`document` → a page.
 """

@@ -1,4 +1,4 @@
-"""What a run or a mosaic shows while it works: a bar for each phase, or lines in a log; and whom else it tells."""
+"""Progress of a run or a mosaic on the screen: a bar for each phase, or lines in a log; and whom else it tells."""
 
 import time
 from collections.abc import Iterator, Mapping
@@ -124,7 +124,7 @@ class _Board:
             self._log(event.phase, note)
 
     def _pace(self, event: UnitDone | UnitSkipped) -> str:
-        """How fast pixels are sharpened; what comes before, and the time until there are workers, are not counted in."""
+        """Say how fast pixels are sharpened; what comes before, and the time until there are workers, are not counted in."""
         if event.phase in ("sensor", "fit"):
             self._began = time.monotonic()
         if not event.full:

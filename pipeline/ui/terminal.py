@@ -1,4 +1,4 @@
-"""What all commands show themselves on, and how they end."""
+"""The terminal of all commands, and how they end."""
 
 import sys
 import time

@@ -1,4 +1,4 @@
-"""What one request may ask of the map: any page that a browser shows can make it ask, with a picture's address."""
+"""Bounds of what one request may ask of the map: any page that a browser shows can make it ask, with a picture's address."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence

@@ -1,4 +1,4 @@
-"""What the map shows: bands of one acquisition, from the level of the cube that a scale asks for."""
+"""Pictures of the map: bands of one acquisition, from the level of the cube that a scale asks for."""
 
 import math
 from collections.abc import Callable
@@ -149,7 +149,7 @@ def _number(value: Any) -> float | None:
 
 
 def stretch(picture: Picture) -> list[tuple[float, float]]:
-    """Of each band 2 % and 98 % of the clear pixels of an overview: one range for all tiles."""
+    """Return 2 % and 98 % of each band's clear pixels of an overview: one range for all tiles."""
     layout = picture.layout
     small = (x for x in range(layout.levels + 1) if max(layout.shape(x)) <= _SAMPLE)
     level = next(small, layout.levels) if picture.whole else 0

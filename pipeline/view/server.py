@@ -35,7 +35,7 @@ _FRESH = 60
 
 
 class Tiles(TilerFactory):
-    """Of titiler's routes those that read no more than a tile."""
+    """Those of titiler's routes that read no more than a tile."""
 
     def register_routes(self) -> None:
         self.info()

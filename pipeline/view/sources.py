@@ -1,4 +1,4 @@
-"""What a folder has to show on a map: the acquisitions of a run, or the periods of a mosaic."""
+"""Sources of a map: the acquisitions of a run, or the periods of a mosaic."""
 
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -36,7 +36,7 @@ _COMPOSITES = {  # the first is shown first: what sharpening adds is not seen in
 
 
 class Source(Protocol):
-    """What the server asks of a folder; names of its plan lead to pixels, and no paths."""
+    """A folder, as the server asks it; names of its plan lead to pixels, and no paths."""
 
     @property
     def bands(self) -> tuple[str, ...]:
@@ -44,7 +44,7 @@ class Source(Protocol):
         ...
 
     def layers(self) -> dict[str, Any]:
-        """What can be looked at: times with their parts, (W, S, E, N) of each, E beyond 180 across the antimeridian; bands, one or
+        """Describe what can be looked at: times with their parts, (W, S, E, N) of each, E beyond 180 across the antimeridian; bands, one or
         three together; ``delivered``: whether native pixels may be asked for.
         """
         ...
@@ -61,7 +61,7 @@ class Source(Protocol):
 
 
 def source_of(out: Location) -> Source:
-    """What the folder of a run or of a mosaic has to show.
+    """Return what the folder of a run or of a mosaic has to show.
 
     Raises
     ------

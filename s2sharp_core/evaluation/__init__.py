@@ -1,4 +1,4 @@
-"""How methods are judged: cases with a truth or without, and figures.
+"""Judgement of methods: cases with a truth or without, and figures.
 
 May import everything of the core. Scenes → :func:`protocols` → cases → :func:`evaluate` → rows of figures.
 """

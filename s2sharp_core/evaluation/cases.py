@@ -43,7 +43,7 @@ _FEWEST = 6
 
 @dataclass(frozen=True)
 class BenchScene:
-    """What a protocol starts from; one of the three.
+    """A scene that a protocol starts from; one of the three.
 
     Attributes
     ----------
@@ -118,17 +118,17 @@ class Case:
 
     @property
     def sensor(self) -> Sensor:
-        """What the inputs were seen with."""
+        """The sensor that the inputs were seen with."""
         return self.seen_with or self.protocol.sensor
 
     @property
     def told(self) -> Sensor:
-        """What a method is told of the sensor: all of it by papers' protocols, else what it can measure as a run does."""
+        """The sensor as a method is told it: all of it by papers' protocols, else what it can measure as a run does."""
         return self.sensor if self.protocol.tells else self.found
 
     @cached_property
     def found(self) -> Sensor:
-        """What can be measured of the sensor on the inputs."""
+        """The sensor as it can be measured on the inputs."""
         return measured_sensor(self.inputs)
 
     @property
@@ -153,13 +153,13 @@ class Case:
         return int(height), int(width)
 
     def step(self, gsd: int) -> str:
-        """Which step in resolution the bands of ``gsd`` make: "40→20 m"."""
+        """Name the step in resolution that the bands of ``gsd`` make: "40→20 m"."""
         return f"{gsd * self.scale}→{(20 if self.lens else 10) * self.scale} m"
 
 
 @dataclass(frozen=True)
 class Protocol:
-    """How cases are made, and by what definitions they are judged.
+    """A way to make cases, and the definitions that they are judged by.
 
     Attributes
     ----------
@@ -204,7 +204,7 @@ class Protocol:
 
     @property
     def reference(self) -> bool:
-        """Whether there is a truth to compare with by the usual measures."""
+        """Return whether there is a truth to compare with by the usual measures."""
         return self.headline == "SRE"
 
     @property

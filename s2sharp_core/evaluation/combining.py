@@ -1,4 +1,4 @@
-"""What the values of several cases of a scene say together: means over all bands of 20 m, and losses under trial."""
+"""Values of several cases of a scene taken together: means over all bands of 20 m, and losses under trial."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass

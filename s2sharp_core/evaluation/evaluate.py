@@ -39,7 +39,7 @@ _COUNTED = 16
 
 @dataclass(frozen=True)
 class Result:
-    """What a method made of a case: band → float32 (6h, 6w), and what that is worth."""
+    """Result of a method on a case: band → float32 (6h, 6w), and what that is worth."""
 
     method: str
     case: Case
@@ -154,7 +154,7 @@ def _refuse_absent(name: str, case: Case, reads: tuple[str, ...]) -> None:
 
 
 def _digest(case: Case, method: Method, blank: Sharpener, options: FitOptions) -> str:
-    """What a fit follows from: the inputs, the sensor, the bands, how it is done, by what code, where."""
+    """Return the digest of what a fit follows from: the inputs, the sensor, the bands, how it is done, by what code, where."""
     code = version("s2sharp"), sorted(method.constants.items())
     facts = (case.told, blank.bands, options, blank.device, code)
     sha = hashlib.sha256(repr(facts).encode())
@@ -260,7 +260,7 @@ def _trained_on(sharpener: Sharpener, case: Case) -> frozenset[str]:
 
 
 def _multiply_adds(case: Case, sharpener: Sharpener) -> float:
-    """Of the convolutions and matrix products, per 10 m pixel of a window; NaN where there are none.
+    """Count multiply-adds of the convolutions and matrix products, per 10 m pixel of a window; NaN where there are none.
 
     Other operations (Fourier transforms, sorting, what is done in NumPy) are not counted.
     """

@@ -1,4 +1,4 @@
-"""What people compute from the sharpened bands: normalised differences."""
+"""Indices that people compute from the sharpened bands: normalised differences."""
 
 from collections.abc import Mapping
 

@@ -1,4 +1,4 @@
-"""How far a picture is from the truth: one value per band, or one for all, pixels without data left out.
+"""Measures of how far a picture is from the truth: one value per band, or one for all, pixels without data left out.
 
 All functions take two arrays (bands, h, w) in the same unit, of which the second is the truth. A
 pixel counts where both are finite; what looks at windows or blocks leaves out those that hold a pixel

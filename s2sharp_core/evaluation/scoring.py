@@ -63,7 +63,7 @@ Again = Callable[[Mapping[int, np.ndarray]], Mapping[str, np.ndarray]]
 
 
 def group_name(gsds: tuple[int, ...]) -> str:
-    """What the bands of some GSDs are called together: "20 m", "20+60 m"."""
+    """Name the bands of some GSDs together: "20 m", "20+60 m"."""
     return "+".join(map(str, gsds)) + " m"
 
 
@@ -153,7 +153,7 @@ def _indices(pairs: Mapping[int, _Pair]) -> Iterator[Value]:
 def _invention(
     case: Case, pictures: Mapping[str, np.ndarray], again: Again, edge: np.ndarray
 ) -> Iterator[Value]:
-    """How far an edge in the 10 m bands alone moves each coarse band: the share of what a copy would.
+    """Compute how far an edge in the 10 m bands alone moves each coarse band: the share of what a copy would.
 
     Root mean squares within some pixels of the edge; a copy adds what the coarse band cannot show of
     the edge, the edge less its own interpolation.

@@ -1,4 +1,4 @@
-"""How nets learn: on one scene, on many, and from weights of others.
+"""Learning of nets: on one scene, on many, and from weights of others.
 
 May import networks, weights, sensor. :class:`Sample` or training pairs → :func:`optimise`, or a recipe → weights.
 """

@@ -23,7 +23,7 @@ __all__ = ["Pair", "Recipe", "synthetic_pairs", "train", "wald_pair"]
 
 @dataclass(frozen=True)
 class Recipe:
-    """How a net is trained; goes into its model card.
+    """Recipe of a training; it goes into the model card.
 
     ``gsd``: the bands it learns (20 or 60). ``patch``: side of a training patch in cells.
     ``real_share``: the share of patches from real scenes where there are any. ``jitter``: standard

@@ -31,7 +31,7 @@ class Example:
 
 @dataclass(frozen=True)
 class Variety:
-    """How variants of a scene differ: ``count`` of them, standard deviations of what is varied.
+    """Variants of a scene: ``count`` of them, standard deviations of what is varied.
 
     ``mix``: share of every other band in a band; ``noise``: largest noise of a band, reflectance.
     """

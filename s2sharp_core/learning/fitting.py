@@ -206,7 +206,7 @@ def optimise(
 
 
 def _share(done: float) -> float:
-    """Of the learning rate, when a share of ``done`` of the steps lies behind: half a cosine."""
+    """Share of the learning rate that is left when a share of ``done`` of the steps lies behind: half a cosine."""
     return _LAST_RATE + (1 - _LAST_RATE) * 0.5 * (1 + math.cos(math.pi * done))
 
 
@@ -228,7 +228,7 @@ def _again(
 
 @dataclass
 class _Saved:
-    """What a checkpoint holds: all that a fit needs to go on."""
+    """Content of a checkpoint: all that a fit needs to go on."""
 
     tensors: dict[str, Tensor]
     note: dict[str, Any]

@@ -1,4 +1,4 @@
-"""What is said to whoever fits a method, and what he tells on the way."""
+"""Options of a fit, and what it tells on the way."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ OF_A_SCENE = "fitted to the scene itself, without a reference"
 
 @dataclass(frozen=True)
 class FitOptions:
-    """How a method is fitted.
+    """Options of a fit.
 
     ``steps``: None for the method's own number; ``start``: a folder with weights of the same method to
     begin from. ``scenes``: the names of what the sample shows, and ``protocol``: how it is learned from;

@@ -58,7 +58,7 @@ ADAPT_CONSTANTS = MappingProxyType({"rate": _ADAPT_RATE, "patience": _PATIENCE, 
 
 @dataclass(frozen=True)
 class S2Recipe:
-    """How an s2net is taught; goes into its model card.
+    """Recipe by which an s2net is taught; it goes into the model card.
 
     ``batch`` windows of ``cells`` a side make a step; ``synthetic`` landscapes stand beside the scenes.
     """
@@ -225,7 +225,7 @@ def teach(
 
 
 class _EnoughError(Exception):
-    """What is held out does not get better any more."""
+    """Raised when what is held out does not get better any more."""
 
 
 def adapt(

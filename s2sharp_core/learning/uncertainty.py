@@ -42,7 +42,7 @@ _FLOOR = 9e-8
 
 @dataclass(frozen=True)
 class Width:
-    """How clues become a half-width.
+    """A rule by which clues become a half-width.
 
     Attributes
     ----------
@@ -110,7 +110,7 @@ def reach(band: str) -> int:
 
 
 def _mean(x: Tensor, side: int) -> Tensor:
-    """Of the square of ``side`` × ``side`` pixels around each, one axis after the other."""
+    """Mean of the square of ``side`` × ``side`` pixels around each, one axis after the other."""
     half = side // 2
     x = F.pad(x.contiguous(), [half] * 4, mode="replicate")
     return F.avg_pool2d(F.avg_pool2d(x, (side, 1), stride=1), (1, side), stride=1)

@@ -51,7 +51,7 @@ def crop(sample: Sample, cells: int, random: torch.Generator, whole: bool = Fals
 
 
 def observe(x: Tensor, sensor: Sensor) -> dict[int, Tensor]:
-    """What the satellite would see of the twelve bands (n, 12, 6h, 6w), ordered by GSD as in ``BY_GSD``."""
+    """Return what the satellite would see of the twelve bands (n, 12, 6h, 6w), ordered by GSD as in ``BY_GSD``."""
     parts = x.split([len(BY_GSD[g]) for g in GSDS], dim=1)
     return {
         g: part if g == 10 else degrade(part, BY_GSD[g], ratio(g), sensor)

@@ -67,7 +67,7 @@ Shift = tuple[float, float]
 
 @dataclass(frozen=True)
 class Sight:
-    """How the bands of a product were seen, as the steps of the net need it.
+    """The sensor of a product, as the steps of the net need it.
 
     ``common``: the mean shift of each focal plane; ``rest20``: what each 20 m band is off beside it. ``guides``: of each
     focal plane, the sensor through which 10 m bands (played by B02) look like its bands, the mean shift included;

@@ -1,4 +1,4 @@
-"""How far a sensor's filters may reach, whichever is measured: halos are declared before that."""
+"""Reach of a sensor's filters, whichever is measured: halos are declared before that."""
 
 from dataclasses import replace
 

@@ -24,7 +24,7 @@ def known_as(kind: str) -> Callable[[type[T]], type[T]]:
 
 
 class Network(Protocol):
-    """What the sharpeners ask of a network.
+    """A network, as the sharpeners ask it.
 
     ``config``: the arguments it is built from; ``bands``: what it gives, ``reads``: what it reads;
     ``support``: by GSD, pixels of that grid read before and after a cell; ``multiply_adds``: per 10 m

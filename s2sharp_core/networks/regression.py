@@ -49,7 +49,7 @@ class Moments:
 
     @property
     def variance(self) -> Tensor:
-        """Of each predictor: (n, K, h, w)."""
+        """Variance of each predictor: (n, K, h, w)."""
         k = self.fine.shape[1]
         i, j = torch.triu_indices(k, k)
         return self.gram[:, (i == j).nonzero()[:, 0]]

@@ -68,7 +68,7 @@ class ResidualNet(nn.Module):
 
     @property
     def arithmetic(self) -> Arithmetic:
-        """What the blocks compute in; the convolutions before and after them are in float32."""
+        """Arithmetic of the blocks; the convolutions before and after them are in float32."""
         return self._arithmetic
 
     @arithmetic.setter

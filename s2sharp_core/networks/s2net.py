@@ -67,7 +67,7 @@ _AROUND = 2
 
 @dataclass(frozen=True)
 class Detail:
-    """What local regression gives, on the 20 m grid, where a 10 m band has four phases.
+    """Result of local regression, on the 20 m grid, where a 10 m band has four phases.
 
     Attributes
     ----------
@@ -338,7 +338,7 @@ def _held(x: Tensor, y: Tensor) -> Tensor:
 
 
 def _read(plane: Plane, own: Own, first: int) -> list[Tensor]:
-    """What the network reads of each band of a focal plane, whose first is the ``first`` of the 20 m bands."""
+    """Return what the network reads of each band of a focal plane, whose first is the ``first`` of the 20 m bands."""
     told = plane.low_terms.sum(dim=1)
     at = slice(first, first + told.shape[1])
     rest = own.weight[:, at] * (plane.high - told)

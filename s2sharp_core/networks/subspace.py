@@ -50,7 +50,7 @@ def _divergence(down: Tensor, across: Tensor) -> Tensor:
 
 
 def _contrast(y10: Tensor) -> Tensor:
-    """How strong the strongest edge of the 10 m bands is at each pixel: (n, 4, H, W) → (n, 1, H, W)."""
+    """Return the strength of the strongest edge of the 10 m bands at each pixel: (n, 4, H, W) → (n, 1, H, W)."""
     down = (y10.roll(-1, -2) - y10.roll(1, -2)) / 2
     across = (y10.roll(-1, -1) - y10.roll(1, -1)) / 2
     strong = torch.hypot(down, across).amax(dim=1, keepdim=True)

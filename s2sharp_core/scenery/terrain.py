@@ -83,7 +83,7 @@ class Parcels:
 
     @property
     def count(self) -> int:
-        """How many fields there are."""
+        """The number of fields."""
         return len(self.angle)
 
     def paint(self, values: np.ndarray) -> np.ndarray:

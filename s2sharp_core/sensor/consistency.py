@@ -12,7 +12,7 @@ __all__ = ["residual"]
 def residual(
     sharp: np.ndarray, native: np.ndarray, band: str, sensor: Sensor = SENTINEL2
 ) -> np.ndarray:
-    """What ``sharp``, seen again, has more than ``native``, in their unit.
+    """Return what ``sharp``, seen again, has more than ``native``, in their unit.
 
     A coarse pixel counts if its whole point spread function lies on valid pixels inside the picture.
 

@@ -46,7 +46,7 @@ FARTHEST_BLUR, FARTHEST_EDGE = 0.1, 0.05
 
 @dataclass(frozen=True)
 class Response:
-    """How one coarse band of a product relates to the 10 m bands of the same product.
+    """Relation of one coarse band of a product to the 10 m bands of the same product.
 
     Attributes
     ----------
@@ -72,7 +72,7 @@ class Response:
 
 @dataclass(frozen=True)
 class Sensor:
-    """How a coarse pixel comes to be. The default is the satellite; the others are papers' habits.
+    """A sensor: how a coarse pixel comes to be. The default is the satellite; the others are papers' habits.
 
     Attributes
     ----------

@@ -57,7 +57,7 @@ _NOISE_RANGE, _STILL = (1e-4, 2e-2), 1e-6
 
 @dataclass(frozen=True)
 class Measured:
-    """What a product shows of one coarse band, against the finer bands of the same product.
+    """Measurement of one coarse band of a product, against the finer bands of the same product.
 
     Attributes
     ----------

@@ -1,4 +1,4 @@
-"""How the satellite sees: the forward model from 10 m to 20 and 60 m, its adjoint, and interpolation.
+"""The satellite's sight: the forward model from 10 m to 20 and 60 m, its adjoint, and interpolation.
 
 The one place where the sensor's blur and decimation are written down: training pairs, losses,
 evaluation and the consistency figure all call it. A band of ground sampling distance ``10 d`` metres
@@ -167,7 +167,7 @@ def adjoint(y: Tensor, bands: Sequence[str], ratio: int, sensor: Sensor = SENTIN
 
 
 def _wrapped(y: Tensor, dim: int, before: int, n: int) -> Tensor:
-    """What sticks out of the ``n`` pixels from ``before`` on along ``dim``, added on the other side."""
+    """Add what sticks out of the ``n`` pixels from ``before`` on along ``dim`` on the other side."""
     inside = y.narrow(dim, before, n).clone()
     after = y.shape[dim] - before - n
     if before:

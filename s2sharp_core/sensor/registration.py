@@ -32,7 +32,7 @@ _SURE = 0.5
 
 @dataclass(frozen=True)
 class Shift:
-    """How a band lies with respect to the finest bands of its scene.
+    """Shift of a band with respect to the finest bands of its scene.
 
     ``dy``, ``dx``: how far below and right of its place the band shows things, in pixels of that
     band. ``confidence``: how sure it is, from 0 to 1, that the band is off by about this much rather
@@ -46,7 +46,7 @@ class Shift:
 
     @property
     def off(self) -> bool:
-        """Whether this is worth a warning: surely more than ESA allows."""
+        """Return whether this is worth a warning: surely more than ESA allows."""
         return self.confidence >= _SURE and bool(np.hypot(self.dy, self.dx) > _TOLERATED)
 
     @property
@@ -56,7 +56,7 @@ class Shift:
 
 
 def _vertex(before: float, here: float, after: float) -> float:
-    """Where the parabola through three points at -1, 0, 1 has its top."""
+    """Return where the parabola through three points at -1, 0, 1 has its top."""
     bend = before - 2 * here + after
     return float(np.clip((before - after) / (2 * bend), -0.5, 0.5)) if bend < 0 else 0.0
 
@@ -64,7 +64,7 @@ def _vertex(before: float, here: float, after: float) -> float:
 def _sureness(
     predictors: Predictors, target: Picture, use: np.ndarray, at: tuple[int, int]
 ) -> float:
-    """How much more than half of the scene's blocks is better predicted with the shift than without.
+    """Tell how much more than half of the scene's blocks is better predicted with the shift than without.
 
     Blocks vote with the strength of their detail, so that water has little to say. Of the share of
     votes, the lower end of Wilson's 95 % interval counts, so that a few blocks prove nothing.
@@ -147,7 +147,7 @@ def _search(
 
 
 def _among(finest: np.ndarray, bands: tuple[str, ...]) -> tuple[list[int], list[Shift]]:
-    """Which of the finest bands may judge others, and the shifts of all of them.
+    """Choose which of the finest bands may judge others, and return the shifts of all of them.
 
     A band that lies off makes those seem off that it predicts: the one that gains most from being
     moved is taken out until the rest agrees. Of two that disagree, nobody can tell which is wrong.
@@ -229,7 +229,7 @@ def _in_words(group: list[Shift]) -> str:
 
 
 def _beyond(shift: Shift, sensor: Sensor) -> float:
-    """How far a band lies from where the sensor has it, in pixels of the band."""
+    """Return how far a band lies from where the sensor has it, in pixels of the band."""
     known = sensor.response(shift.band)
     return float(np.hypot(shift.dy - known.dy, shift.dx - known.dx))
 

@@ -99,7 +99,7 @@ def noise_level(band: str, reflectance: np.ndarray, snr: float = _INSTRUMENT) ->
 
 
 def observe(truth: np.ndarray, snr: float = 200.0, seed: int = 0) -> dict[int, np.ndarray]:
-    """What the satellite delivers of ``truth``.
+    """Return what the satellite delivers of ``truth``.
 
     Parameters
     ----------

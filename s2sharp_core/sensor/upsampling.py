@@ -77,7 +77,7 @@ def upsample_phases(
 
 
 def reach(radius: int, ratio: int, kind: str) -> tuple[int, int]:
-    """Which coarse pixels the 10 m pixels within ``radius`` of a 60 m cell are interpolated from.
+    """Return which coarse pixels the 10 m pixels within ``radius`` of a 60 m cell are interpolated from.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""What a method becomes once it is ready to use."""
+"""Sharpeners: methods that are ready to use."""
 
 import hashlib
 import json

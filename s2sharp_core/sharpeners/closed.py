@@ -74,7 +74,7 @@ def _variogram(rest: Tensor) -> Tensor:
 @lru_cache(maxsize=32)
 @torch.inference_mode(mode=False)
 def _models(band: str, r: int, sensor: Sensor) -> Tensor:
-    """What the sensor would see of each of ``_LENGTHS``: (lengths, _LAGS), each of norm 1."""
+    """Return what the sensor would see of each of ``_LENGTHS``: (lengths, _LAGS), each of norm 1."""
     rows = [seen_variogram(band, r, r * length, _LAGS, sensor) for length in _LENGTHS]
     table = torch.stack(rows)
     return table / table.norm(dim=1, keepdim=True)

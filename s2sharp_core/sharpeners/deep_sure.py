@@ -36,7 +36,7 @@ _CROP = 16
 
 @dataclass(frozen=True)
 class Recipe:
-    """How the loss is minimised.
+    """Recipe by which the loss is minimised.
 
     ``rate``: of learning; ``eps``: Adam's; ``rho``: regularisation of the back-projection in the loss.
     """
@@ -101,7 +101,7 @@ def fit_scene(
 
 
 def constants(recipe: Recipe = OURS) -> dict[str, float]:
-    """What a fit by this loss follows from, besides its arguments."""
+    """Return what a fit by this loss follows from, besides its arguments."""
     return {**CONSTANTS, **asdict(recipe), "crop": _CROP}
 
 

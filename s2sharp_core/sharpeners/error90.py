@@ -96,7 +96,7 @@ class WithError90(Sharpener):
 
 
 def width_of(sharpener: Sharpener) -> Width:
-    """What was calibrated for a method with its weights: in their folder, or with the package.
+    """Return what was calibrated for a method with its weights: in their folder, or with the package.
 
     Raises
     ------

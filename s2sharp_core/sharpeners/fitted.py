@@ -1,4 +1,4 @@
-"""What all methods that learn on the scene have in common: networks, files, and how they come to be."""
+"""Common ground of all methods that learn on the scene: networks, files, and how they come to be."""
 
 import hashlib
 import json
@@ -31,7 +31,7 @@ Learn = Callable[[Any, Sample, Sensor, FitOptions, Path, Tell], Curve]
 
 
 def solved(solve: Callable[[Any, Sample, Sensor], float]) -> Learn:
-    """What ``solve(net, sample, sensor)`` does at once, returning what it leaves, as a fit of one step."""
+    """Make a fit of one step of what ``solve(net, sample, sensor)`` does at once, returning what it leaves."""
 
     @torch.no_grad()
     def learn(
@@ -93,7 +93,7 @@ def _begin(net: Any, file: Path) -> tuple[str, set[str]]:
 
 
 def _done(file: Path, cause: dict[str, Any]) -> bool:
-    """Whether this very fit has been made before."""
+    """Return whether this very fit has been made before."""
     try:
         card = json.loads(file.with_suffix(".json").read_text())
         load_net(file)

@@ -1,4 +1,4 @@
-"""What a fitted network is worth, as far as that can be measured without truth.
+"""The worth of a fitted network, as far as that can be measured without truth.
 
 The sample is seen one level down, through its own sensor, where its native bands are the answer (Wald's protocol). The
 network that was fitted is asked for them, and so are interpolation and the closed form (regression and kriging, fitted

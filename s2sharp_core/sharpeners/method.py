@@ -1,4 +1,4 @@
-"""What a method is: what it needs and costs, and how it is made ready."""
+"""A method: what it needs and costs, and how it is made ready."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field

@@ -1,4 +1,4 @@
-"""How a method is made ready."""
+"""Methods made ready."""
 
 from collections.abc import Iterable
 from functools import lru_cache
@@ -54,7 +54,7 @@ def load_sharpener(
 
 
 def _stamp(folder: Path | None) -> tuple[tuple[str, int, int], ...]:
-    """What lies in a folder of weights: others may come to lie there while a process lives."""
+    """Return what lies in a folder of weights: others may come to lie there while a process lives."""
     files = sorted(folder.glob("*.safetensors")) if folder else []
     return tuple((f.name, f.stat().st_mtime_ns, f.stat().st_size) for f in files)
 
@@ -66,7 +66,7 @@ def unfitted_sharpener(
     precision: str = "auto",
     sensor: Sensor = SENTINEL2,
 ) -> Sharpener:
-    """What a method that learns on the scene will be like: its reads, halo and cost, untrained.
+    """Return what a method that learns on the scene will be like: its reads, halo and cost, untrained.
 
     A method that is ready without a fit is given as it is.
 

@@ -1,4 +1,4 @@
-"""How far to trust a sharpened place: two figures of every cell, from the result and what was seen, by any method.
+"""Trust in a sharpened place: two figures of every cell, from the result and what was seen, by any method.
 
 ``residual``: the result seen again by the satellite, less what it saw. What was measured is contradicted by so
 much. It does not see detail that is wrong but averages out, so it says little of a method that brings its result to
