@@ -160,7 +160,7 @@ class S2SharpError(Exception):
     def __init__(
         self, kind: Kind | str, message: str, remedy: str = "", *, item: str = "", band: str = ""
     ) -> None:
-        # What is named may come from a catalogue.
+        # The name may come from a catalogue.
         message, remedy = printable(message), printable(remedy)
         super().__init__(str(kind), message, remedy)
         self.kind = Kind(kind)

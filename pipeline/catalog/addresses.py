@@ -27,7 +27,7 @@ __all__ = [
     "unsigned",
 ]
 
-# Of SAS tokens, presigned S3, Google and CloudFront addresses, and of what else is called a key.
+# Parameters of SAS tokens, presigned S3, Google and CloudFront addresses, and others that are called a key.
 _SECRET = re.compile(
     r"sig|token|key|secret|pass|pw|auth|cred|policy|expir|amz-|goog-|user|session|^(s[a-z]{1,4}|code|jwt)$",
     re.IGNORECASE,

@@ -37,7 +37,7 @@ from .ways import OWN
 
 __all__ = ["Array", "eopf_item", "opened"]
 
-# What an archive may have its bytes packed by. Others are refused before a byte is read: numcodecs
+# Codecs that an archive may have its bytes packed by. Others are refused before a byte is read: numcodecs
 # knows pickle among them, which runs what it is given.
 _CODECS = (BytesCodec, BloscCodec, Crc32cCodec, GzipCodec, ZstdCodec)
 _CODECS_V2 = frozenset({"blosc", "gzip", "lz4", "zlib", "zstd"})

@@ -226,7 +226,7 @@ def _matching(
         if first is not None:
             unless(pc.less(late, first))
     west, south, east, north = (pc.struct_field(batch["bbox"], edge) for edge in _EDGES)
-    # What turns, or goes on beyond the antimeridian, is for its footprint to tell.
+    # An item that turns, or goes on beyond the antimeridian, is for its footprint to tell.
     within = pc.and_(
         pc.less_equal(west, east), pc.and_(pc.greater_equal(west, -180), pc.less_equal(east, 180))
     )

@@ -19,7 +19,7 @@ __all__ = ["SCL_PATH", "arrays", "reflectance_path"]
 _REFLECTANCE = "measurements/reflectance"
 SCL_PATH = "conditions/mask/l2a_classification/r20m/scl"
 _GROUP = re.compile(r"(?P<root>.+\.zarr)(?:/(?P<path>.*?))?/?", re.IGNORECASE)
-# What an asset says of itself, and not of one of its bands; a group's grid is that of its finest level.
+# Facts that an asset says of itself, and not of one of its bands; a group's grid is that of its finest level.
 _OWN = ("bands", "eo:bands", "proj:transform", "proj:shape", "gsd", "raster:spatial_resolution")
 
 

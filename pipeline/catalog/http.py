@@ -211,7 +211,7 @@ def read_member(file: Location | zipfile.Path, most: int) -> bytes:
     return content
 
 
-# What unpacking of a zip's entry raises; RuntimeError for a password, NotImplementedError for a method.
+# Errors of unpacking a zip's entry; RuntimeError for a password, NotImplementedError for a method.
 _ROT = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, RuntimeError, ValueError)
 
 

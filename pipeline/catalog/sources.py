@@ -169,7 +169,7 @@ def _native(item: pystac.Item, band: str, found: list[Offer]) -> Offer | None:
             "bad-config", f"{band} is no band.", f"Choose from {', '.join(MEASURED)}."
         )
     gsd = native_gsd(band)
-    # Of an array that has an asset of its own, that says more than its group's.
+    # An array's own asset, where it has one, says more than its group's.
     for offer in sorted(found, key=lambda o: ("/" in o.key, _is_jp2(o.asset), o.key)):
         size = _resolution(offer)
         if size is None or math.isclose(size, gsd, rel_tol=1e-3):
@@ -207,7 +207,7 @@ def _source(item: pystac.Item, band: str, offer: Offer) -> Source:
 
 
 def _sign(asset: pystac.Asset, raw: str) -> str:
-    # What a frozen catalogue says, in the words of STAC's authentication extension.
+    # A frozen catalogue says it in the words of STAC's authentication extension.
     said = asset.extra_fields.get("auth:refs")
     if isinstance(said, list) and said and said[0] in WAYS:
         return str(said[0])

@@ -37,7 +37,7 @@ MAX_DEPTH = 30
 def from_static(io: "StacApiIO", root: dict[str, Any], query: Query) -> Iterator[pystac.Item]:
     found: set[str] = set()
     known: set[str] = set()
-    # What lies higher comes first: a broad catalogue shows before much of it has been read.
+    # Higher documents come first: a broad catalogue shows before much of it has been read.
     todo, visited, there = deque([(query.catalog, False, 1)]), {query.catalog}, False
     catalogues = 0
     while todo:

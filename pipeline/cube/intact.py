@@ -93,6 +93,6 @@ def _brought(there: bytes | None, right: bytes, facts: bool) -> bytes:
     if not facts:
         new["attributes"].pop("s2sharp", None)
     merged: dict[str, Any] = {**new, "attributes": {**attributes, **new["attributes"]}}
-    # What an array holds was written with them.
+    # The array's content was written with them.
     merged |= {key: old[key] for key in ("codecs", "consolidated_metadata") if key in old}
     return there if there and merged == old else json.dumps(merged, indent=2).encode()

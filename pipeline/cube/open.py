@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 __all__ = ["crop", "open_cube", "read_group"]
 
 
-# How times are written: of other encodings of a coordinate, each format knows its own.
+# Encodings of times alone: each format knows its own for other coordinates.
 _TIME = ("units", "calendar", "dtype")
 _BLOCKS = 50_000
 """Of Dask in a variable, at most about: it lists them all whenever it computes anything."""

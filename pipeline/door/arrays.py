@@ -347,7 +347,7 @@ def _decoded(y: np.ndarray, numbers: tuple[Any, float | None, float | None, bool
     if scale is None or offset is None:
         return np.where(gap, np.nan, y).astype(np.float32)
     blank = np.where(gap | ~np.isfinite(y), 0, y)
-    # Of floats, too, 0 is ESA's DN of no data.
+    # ESA's DN of no data is 0 among floats, too.
     made, _ = decode(blank if whole else blank.astype(np.float32), scale, offset)
     return made
 

@@ -32,7 +32,7 @@ _BACKOFF = 5.0
 
 # A unit that has taken so many times the median of the others, and at least so many seconds, lags.
 _LAG, _LAG_SECONDS = 4.0, 60.0
-# How often a unit outlives the loss of all workers; another time, it is taken for what killed them.
+# Losses of all workers that a unit outlives; another time, it is taken for what killed them.
 _LOST = 3
 # Seconds without any worker after which a run ends.
 _DESERTED = 300.0
@@ -311,7 +311,7 @@ class Flow(Generic[T]):
         del self._flying[thing]
         record = replace(record, attempt=flight.attempt)
         for other in flight.futures:
-            # What is late goes on: when it has come back, its worker is one to reckon with again.
+            # A late unit goes on: once it has come back, its worker counts again.
             if other is not future and not self.workers.is_late(other):
                 other.cancel()
         future.release()

@@ -75,7 +75,7 @@ class Frozen(BaseModel):
                 f"Continue it with the version that began it, or choose another {cls.FLAG}.",
             ) from error
         except store_errors() as error:
-            # That nothing is there is all there is to say of it; of a store that refuses there is more.
+            # There is no more to say of a missing file; of a store that refuses there is.
             why = "" if isinstance(error, FileNotFoundError) else f": {error}"
             raise S2SharpError(
                 "not-a-run",

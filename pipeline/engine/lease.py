@@ -33,7 +33,7 @@ __all__ = ["TERM", "Holder", "Lease", "holder"]
 TERM = 60.0
 """Seconds without a sign of life after which a lease is free."""
 
-# Of a term: between two beats, and after how long without one it is watched, for what is left of the term.
+# Shares of a term: between two beats, and after how long without one it is watched, for the rest of the term.
 _BEAT, _QUIET = 1 / 3, 1 / 2
 # A store on which others always come first, round after round, is not asked for ever.
 _ROUNDS = 10

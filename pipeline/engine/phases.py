@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Engine", "Job", "Outcome", "Phase", "Step", "leased"]
 
-# What Dask's cluster takes to load, a run that has nothing left to do does not pay: it is imported where one is begun.
+# Dask's cluster is imported where one is begun: a run that has nothing left to do does not pay for it.
 
 
 class EnoughError(Exception):

@@ -22,7 +22,7 @@ ALLOCATOR = {
 Dask's own threshold gives every array back when it is freed, and has it zeroed by the kernel when it is asked for
 again: with the many of a net that doubles its time."""
 
-# What Linux shows of a GPU that torch might use: NVIDIA's, AMD's, and a guest's of Windows.
+# Devices by which Linux shows a GPU that torch might use: NVIDIA's, AMD's, and a guest's of Windows.
 _SHOWN = ("nvidia[0-9]*", "kfd", "dxg")
 
 

@@ -54,7 +54,7 @@ def leftovers(out: Location, plan: Plan | None = None) -> list[Leftover]:
         for name in ledger.names()
         if name.endswith(".failed") and name.rsplit(".", 2)[0] in done
     }
-    # How often each group of the cube was moved; a mosaic is not.
+    # Moves of each group of the cube; a mosaic is not moved.
     moves = {layout.group: layout.moves for layout in plan.layouts} if plan else {}
     removed = _of_removed(plan) if plan and plan.removed else lambda _: False
     return [
@@ -90,7 +90,7 @@ def _of_removed(plan: Plan) -> Callable[[str], bool]:
 def _times(path: str) -> list[int]:
     """Index in time of a file below a group of a cube, however often the group was moved; empty for what is no shard."""
     parts = path.split("/")
-    # Of the array's folder and the chunk's name, the latter has one to four parts.
+    # The array's folder is followed by the chunk's name, of one to four parts.
     names = ("/".join(parts[-count:]) for count in range(1, min(4, len(parts) - 1) + 1))
     found = (chunk_index(moves, name) for name in names for moves in range(KEYS))
     return [index[0] for index in found if index is not None and len(index) == 3]

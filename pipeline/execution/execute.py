@@ -68,7 +68,7 @@ def execute(
 
 def _complete(plan: ClientPlan, outcome: RunOutcome) -> None:
     """Tidy up, and say in the cube how far it is."""
-    # What killed writers left behind; the lease's drafts are this process's own.
+    # Drafts that killed writers left behind; the lease's are this process's own.
     sweep(plan.out, deep=False)
     for folder in ("acquisitions", "cogs", "fits", "ledger", "pictures", "sensors", "stac"):
         sweep(plan.out / folder)
@@ -100,7 +100,7 @@ def _laid_out(plan: ClientPlan) -> tuple[ClientPlan, bool]:
         if plan.stamp != (there.stamp if there else ""):
             plan = resume(plan.config) or plan
         if there is None:
-            # Of a run that is gone: it would be taken for this one's.
+            # The stage of a run that is gone would be taken for this one's.
             clear(plan.out / "stage")
         # The plan first: the cube is brought to it, however far an earlier run had come with that.
         plan = freeze(plan)

@@ -43,7 +43,7 @@ class Following:
     def dealt(self, found: Iterator[Standing[Unit]]) -> Iterator[Standing[Unit]]:
         """Pass the units of the full resolution on, and count those of each acquisition: its last is passed on counted."""
         for whose, some in groupby(found, lambda x: self._plan.acquisition_id(x.of)):
-            # Of the others, no more is made than what is to be repaired.
+            # No more is made of the others than what is to be repaired.
             counted = whose in self._asked
             if counted:
                 self._open[whose] = 0

@@ -27,7 +27,7 @@ from .staging import Stager
 
 __all__ = ["RunOutcome", "phases", "unwritable"]
 
-# What workers do, by name: this process needs none of what computes.
+# Functions of workers, by name: this process needs none of what computes.
 sharpener_of = Later("s2sharp.planning.ready", "sharpener_of")
 measure_unit = Later("s2sharp.execution.sensors", "measure_unit")
 fit_unit = Later("s2sharp.execution.fits", "fit_unit")

@@ -32,7 +32,7 @@ __all__ = ["Window", "Wish", "draw", "scenes_of"]
 # Draws for each window that is wanted, before a smaller side is tried.
 _DRAWS = 30
 _CLOUDY = 0.1
-# What cannot be read is tried so often, with a pause in between that grows by so many seconds each time.
+# Attempts at a file that cannot be read, and the seconds by which the pause between them grows each time.
 _TRIES, _PAUSE = 4, 2.0
 _Verdict = Literal["taken", "gaps", "clouds"]
 

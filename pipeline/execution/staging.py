@@ -28,7 +28,7 @@ class Stager:
     def __init__(self, plan: Plan, engine: Engine) -> None:
         self._plan, self._engine = plan, engine
         self._stages: dict[str, Stage] = {}
-        # Of shards that units wait for, and of those that nobody does, the oldest first: (acquisition, cells) → …
+        # Shards that units wait for, and those that nobody does, the oldest first: (acquisition, cells) → …
         self._coming: dict[tuple[str, Box], Future[Any]] = {}
         self._users: defaultdict[tuple[str, Box], set[Unit]] = defaultdict(set)
         self._idle: dict[tuple[str, Box], int] = {}
@@ -82,7 +82,7 @@ class Stager:
             if self._users[name]:
                 continue
             del self._users[name]
-            # What could not be staged is tried again by whoever needs it next.
+            # A shard that could not be staged is tried again by whoever needs it next.
             self._coming.pop(name, None)
             size = stage.size(cells)
             if size is not None:

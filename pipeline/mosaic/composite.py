@@ -55,7 +55,7 @@ def medians(stack: np.ndarray) -> np.ndarray:
     """The median along the first axis of what is not :data:`FILL`, rounded to even; int16."""
     there = stack != FILL
     count = there.sum(axis=0)
-    # What is missing goes behind; the fill value itself is the smallest there is.
+    # Missing values go behind; the fill value itself is the smallest there is.
     ordered = np.sort(np.where(there, stack, np.int16(32767)), axis=0)
     last = np.maximum(count - 1, 0)
     low = np.take_along_axis(ordered, (last // 2)[None], axis=0)[0]

@@ -97,7 +97,7 @@ def memory(plan: MosaicPlan, part: Box, takes: int) -> float:
     ring = -(-plan.ring // BLOCK) * BLOCK
     around = math.prod(part.grow(ring).shape)
     pixels = math.prod(part.shape)
-    # Of the cube: two layers with what is around them, and the distances of scipy (float64, and the index
+    # Memory of the cube: two layers with what is around them, and the distances of scipy (float64, and the index
     # of the nearest pixel along both axes); then the bands, once as they are read and once stacked.
     height, width = (plan.scale * n for n in part.grow(ring).shape)
     margin = 2 * plan.reach

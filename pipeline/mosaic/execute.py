@@ -83,7 +83,7 @@ def phases(plan: MosaicPlan, outcome: MosaicOutcome) -> Iterator[Phase]:
     keys = {tile: plan.key(tile) for tile in plan.tiles()}
     yield phase("mosaic", keys.items())
     failed = {record.unit for record in outcome.failed}
-    # What could not be made is no part of what follows from it, so that is redone once it is there.
+    # A tile that could not be made is no part of what follows from it: that is redone once it is there.
     made = {tile: key for tile, key in keys.items() if plan.name(tile) not in failed}
     above = made
     for level in range(1, plan.canvas.levels + 1):

@@ -107,7 +107,7 @@ def _area(config: MosaicConfig, cube: Cube, grid: Grid) -> Box:
         area |= box
     if config.bbox is not None:
         asked = grid.reached_by(config.bbox, "EPSG:4326")
-        # Of a box that reaches beyond where the CRS has a meaning, all that the cube has.
+        # A box that reaches beyond where the CRS has a meaning takes all that the cube has.
         area &= grid.around(asked) if all(map(math.isfinite, asked)) else area
     if area.empty:
         raise S2SharpError(
@@ -139,7 +139,7 @@ def continued(now: MosaicPlan) -> MosaicPlan:
             f"{now.config.to} holds another mosaic ({'; '.join(differs)}).",
             "Choose another --to, or the same settings to continue it.",
         )
-    # What is known keeps its number; where it lies in the cube may have changed.
+    # Known acquisitions keep their number; their place in the cube may have changed.
     known = {s.id: s for s in now.sources}
     numbered = {s.id: known[s.id] for s in (*before.sources, *now.sources)}
     times = {p.name: p for p in now.periods}

@@ -42,7 +42,7 @@ class Painter:
         painted = {"best": self._best, "medoid": self._medoid, "median": self._median}
         return painted[self.plan.config.by](part)
 
-    # Which source
+    # Number of the source
 
     def _group(self, source: CubeDate) -> Group:
         return self.plan.cube.groups[source.epsg]
@@ -129,7 +129,7 @@ class Painter:
                 break  # nothing that comes later is preferred to these
         return chosen
 
-    # What it shows
+    # Values that it shows
 
     def _values(self, part: Box, source: CubeDate, wanted: np.ndarray) -> np.ndarray:
         """(bands, h, w) of an acquisition in the blocks in which some pixel is ``wanted``."""

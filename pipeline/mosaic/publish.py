@@ -68,7 +68,7 @@ def publish_tile(plan: MosaicPlan, tile: Tile, takes: Takes) -> tuple[int, dict[
     (layer,) = (name for name in plan.canvas.layers if name != "valid")
     dtype, long_name, _ = plan.canvas.layers[layer]
     rasters[layer] = CogProfile(dtype, 0, 1.0, long_name, "mode")
-    # What a tile takes when it is painted, which is over.
+    # Memory of a tile that is painted, which is over.
     held = plan.side**2 * (2 * len(plan.bands) + 3)
     means = Means(plan.config.cog_compression, held)
     cogs = write_pictures(arrays, tile.period, frame, cog_folder(plan, tile), rasters, means)

@@ -35,7 +35,7 @@ _MODULE = "s2sharp.planning.calibrate"
 _KEPT = 30 * 86_400.0
 # Files that an answer follows from.
 _CODE = {".py", ".json", ".safetensors"}
-# What an outline follows from; the others of a run change nothing of it.
+# Settings that an outline follows from; the others of a run change nothing of it.
 _FIELDS = frozenset(
     [
         "method",

@@ -47,7 +47,7 @@ def area_shape(config: RunConfig, epsg: int) -> shapely.Geometry:
     )
     west, east = _EASTINGS
     shape &= shapely.box(west, -1e8, east, 1e8)
-    # Of a box in degrees, the whole rectangle around it in metres: a picture without ragged edges.
+    # A box in degrees becomes the whole rectangle around it in metres: a picture without ragged edges.
     return shape if config.area or shape.is_empty else shapely.box(*shapely.bounds(shape))
 
 

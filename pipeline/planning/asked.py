@@ -18,7 +18,7 @@ from .queries import when
 
 __all__ = ["closed", "nothing_found"]
 
-# Of a second look without a time: it is a courtesy, and must not take long.
+# Seconds of a second look without a time: it is a courtesy, and must not take long.
 _LOOK_SECONDS = 20.0
 _LOOK_ITEMS = 500
 

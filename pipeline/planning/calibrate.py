@@ -31,7 +31,7 @@ from .ready import judged, outline_of
 
 # Seconds that this process took to load what computes.
 _START = time.time() - psutil.Process().create_time()
-# How often: what an allocator keeps shows after the first time only.
+# Rounds: what an allocator keeps shows after the first one only.
 _TIMES = 3
 # Steps of two trial fits: their difference is what a step takes, without what a fit begins with.
 _FEW, _MORE = 2, 6

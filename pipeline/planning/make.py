@@ -151,7 +151,7 @@ def find_items(config: RunConfig, reads: tuple[str, ...], margin: int, before: b
     return _Found(
         items=frozen_items,
         every=tuple(every),
-        # What meets the margin alone gives context to nothing.
+        # An acquisition that meets the margin alone gives context to nothing.
         acquisitions=tuple(a for a in clear if _meets(shapes[a.epsg], a)),
         cloudy=tuple(a.id for a in new if a not in clear),
         refused=tuple(refused),

@@ -24,7 +24,7 @@ from .sensor_files import given_sensors
 
 __all__ = ["resume"]
 
-# What may differ when a run is taken up again: none of it changes a pixel.
+# Settings that may differ when a run is taken up again: none of it changes a pixel.
 _FREE = {
     *Command.model_fields,
     "out",
@@ -41,9 +41,9 @@ _FREE = {
     "history",
     "since",
 }
-# What changes pixels, and keys with them: the same cube goes on, and what is concerned is made anew.
+# Settings that change pixels, and keys with them: the same cube goes on, and units concerned are made anew.
 _KEYED = {"trust_offset"}
-# What a run asks for: another one adds to the cube.
+# Settings that make a query: another one adds to the cube.
 _QUERY = {"datetime", "bbox", "area", "max_cloud", "extent"}
 
 
@@ -113,7 +113,7 @@ def _extended(plan: ClientPlan) -> ClientPlan:
     config = plan.config
     found = find_items(config, plan.files, plan.margin, plan.items)
     if not found.acquisitions:
-        # Of what was there before, nothing was asked for.
+        # Nothing was asked for of what was there before.
         every = found.every if found.cloudy else ()
         raise nothing_found(config, every, found.cloudy, found.refused)
     before = {a.id: a for a in plan.acquisitions}
@@ -139,7 +139,7 @@ def _extended(plan: ClientPlan) -> ClientPlan:
     if plan.learns:
         datatakes, fit_items = datatakes_of(config, acquisitions, plan.reads)
     elif plan.measures:
-        # What was measured stays: of datatakes that are known, nothing is searched again.
+        # Measurements stay: nothing is searched again for datatakes that are known.
         known = {d.take for d in datatakes}
         new = [a for a in acquisitions if a.take not in known]
         datatakes, fit_items = datatakes_of(config, new, plan.reads, fit_items)

@@ -19,7 +19,7 @@ BLOCK = 512
 CACHE_MB = 32
 """Of GDAL's blocks while a file is made; its default is a share of the machine's memory."""
 
-# Of a picture's bytes: it and its overviews, and what a file in memory grows ahead.
+# Shares of a picture's bytes: it and its overviews, and what a file in memory grows ahead.
 _HELD = 4 / 3 * 1.1
 
 

@@ -147,7 +147,7 @@ def _canvas(
         with MemoryFile(ext=".tif") as held, held.open(**about) as file:
             yield file
     else:
-        # What is empty takes up no room there.
+        # Empty blocks take up no room there.
         with rasterio.open(raw, "w+", **about, SPARSE_OK=True) as file:
             yield file
 

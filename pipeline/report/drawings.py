@@ -19,7 +19,7 @@ STATES = {
 """What a unit may be, the one that matters most first, and how people call it."""
 
 _ORDER = tuple(STATES)
-# Of a shard's side: the gap around it.
+# Gap around a shard, as a share of its side.
 _GAP = 0.02
 
 

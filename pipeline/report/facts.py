@@ -86,7 +86,7 @@ def gather(out: Location) -> Facts:
 
     for found in standings(plan, ledger):
         take(found)
-    # What earlier queries asked for is in the cube, too. Of it, the ledger alone knows how much was wanted.
+    # The cube has units of earlier queries, too. The ledger alone knows how many of them were wanted.
     earlier = tuple(a.id for a in plan.present if a.id not in plan.asked)
     before = plan.model_copy(update={"asked": earlier})
     if earlier:

@@ -26,7 +26,7 @@ from .facts import Facts
 
 __all__ = ["Natives", "Shown", "clearest", "instant", "places", "png", "thumbnail"]
 
-# How many places, and their side in pixels of 10 m.
+# Number of places, and their side in pixels of 10 m.
 _PLACES, _SIDE = 3, 240
 # Pixels along an overview that is searched for places, and along one that lies behind a map.
 _SEARCHED, _BEHIND = 1500, 700

@@ -149,7 +149,7 @@ class Files:
             return dn, source
         choices = precedence(tuple(scene.box for scene in scenes), box)
         for choice in choices:
-            # What the choices before gave may have holes.
+            # The choices before may have left holes.
             wanted = (choice >= 0) & _any_in_cells(dn == 0, box)
             for index, scene in enumerate(scenes):
                 mine = wanted & (choice == index)

@@ -170,7 +170,7 @@ def _footprint(item: pystac.Item, code: int, box: Box) -> tuple[Corner, ...] | N
         west, _, east, _ = shapely.bounds(shape)
     except Exception:  # shapely, GEOS and malformed JSON each have their own
         return None
-    # What archives cut at the antimeridian may be half of what there is.
+    # Footprints that archives cut at the antimeridian may be half of what there is.
     if not (west > -179.99 and east < 179.99):
         return None
     lattice = Lattice.of(code)
@@ -201,7 +201,7 @@ def _box(item: pystac.Item, code: int, files: Iterable[Source], home: str | None
     lattice = Lattice.of(code)
     stated = grids(item)
     boxes: dict[tuple[float, ...], Box] = {}
-    # Of arrays in a Zarr, what the item says of its place will do; the file is held against it when it is read.
+    # Arrays in a Zarr lie where the item says; the file is held against it when it is read.
     files = list(files)
     told = [f for f in files if f.href in stated or not is_array(f.href)]
     if not told and (place := bounds(item)) is not None:

@@ -143,7 +143,7 @@ class Stage:
         names = [(dn, band)] + [(number, "source")] * (band == self.bands[0])
         for into, name in names:
             into[here] = arrays[name][there]
-            # What is missing reads as no data, and may have been evicted meanwhile.
+            # A missing shard reads as no data, and may have been evicted meanwhile.
             if not into[here].all():
                 self._check(inner)
         return dn, number

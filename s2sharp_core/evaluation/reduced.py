@@ -36,7 +36,7 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
 _SLOPE = 0.35
 # Cells along a scene that is seen six times coarser: fewer leave nothing to judge inside the border.
 _FEWEST_FOR_60 = 36
-# What a robust method must bear: the blur of coarse bands off by a share, shifts in their pixels, noise.
+# Trials that a robust method must bear: the blur of coarse bands off by a share, shifts in their pixels, noise.
 _BLURS, _SHIFTS, _NOISE = (-0.12, 0.12), (0.1, 0.25), 1e-3
 
 

@@ -24,7 +24,7 @@ class _Block(nn.Module):
     arithmetic: Arithmetic = "float32"
 
     def forward(self, x: Tensor) -> Tensor:
-        # What is corrected stays float32: bfloat16 would keep eight bits of it, a few DN.
+        # The picture stays float32: bfloat16 would keep eight bits of it, a few DN.
         with arithmetic(self.arithmetic, x.device):
             correction = self.second(torch.relu(self.first(x)))
         return x + _RESIDUAL_SCALE * correction.to(x.dtype)

@@ -244,7 +244,7 @@ class S2Net(nn.Module):
         sight = Sight.of(self.sensor)
         last = torch.channels_last
         y10, y20, y60 = (y.contiguous(memory_format=last) for y in (y10, y20, y60))
-        # What the last steps alone need is left out on the rim as soon as nothing else reads it.
+        # Inputs of the last steps alone are left out on the rim as soon as nothing else reads them.
         early, late = 3 * max(0, rim - _evidence_reach()), 3 * min(rim, _evidence_reach())
         planes = [carry(y10, y20, i, sight, early) for i in range(len(PLANES))]
         own = evidence(cropped(y20, early), planes, sight).within(late)

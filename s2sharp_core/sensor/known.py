@@ -139,21 +139,21 @@ MTF_TABLE = Sensor(blur="mtf")
 NAMED: Mapping[str, Sensor] = {"default": SENTINEL2, "table": MTF_TABLE}
 """The sensors that need no product."""
 
-# What a product of the satellite allows; papers' pictures that lie otherwise are not sharpened by this way.
+# Bounds of what a product of the satellite allows; papers' pictures that lie otherwise are not sharpened by this way.
 _CHOICES: Mapping[str, tuple[Any, ...]] = {
     "blur": ("measured", "mtf", "dsen2"),
     "centre": ("cell",),
     "taps": (None,),
     "edge": ("replicate",),
 }
-# How far from the known response one may lie, in pixels of the band and cycles per pixel: halos are made for that.
+# Distance from the known response that one may have, in pixels of the band and cycles per pixel: halos are made for that.
 _BOUNDS = {
     "blur": FARTHEST_BLUR,
     "edge": FARTHEST_EDGE,
     "dy": LARGEST_SHIFT,
     "dx": LARGEST_SHIFT,
 }
-# What a measurement rounds may lie so far beyond a bound; and noise above which numbers must be DN, reflectance.
+# Distance beyond a bound that rounding may cause; and noise above which numbers must be DN, reflectance.
 _ROUNDING, _LOUD = 1e-3, 0.1
 
 

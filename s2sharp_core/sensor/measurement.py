@@ -31,7 +31,7 @@ _TILE, _SMALL_TILE, _RIM, _HIGH_PASS = 16, 10, 3, 7
 # Gauss-Newton steps, and the sizes in which kernels are moved to see what they change.
 _STEPS = 8
 _MOVES = (0.005, 5.0, 0.01, 0.01)
-# What edge⁻⁶ is known to be within: a small sample alone does not tell a steep edge from a narrow blur.
+# Range that edge⁻⁶ is known to lie in: a small sample alone does not tell a steep edge from a narrow blur.
 _EDGE_WITHIN = 30.0
 # Noise below which no tile counts for more, reflectance.
 _QUIET = 1e-4
@@ -41,7 +41,7 @@ _BLUR_BIAS, _SHIFT_BIAS = 1.2, 0.3
 _SHIFT_FLOOR = 0.02
 # Tiles that a measurement needs to be more than a guess.
 _FEWEST = 4
-# So many tiles have twice the error that their spread tells.
+# Number of tiles that have twice the error that their spread tells.
 _FEW = 8.0
 # Pixels of 10 m looked at, all windows together.
 _PIXELS = 1_000_000
@@ -150,7 +150,7 @@ def measure_band(
             step = np.zeros(4)
             step[i] = move
             change = (slopes[:, None] @ (seen(at + step) - p))[:, 0]
-            # What new slopes would take up of it does not count.
+            # The part that new slopes would take up does not count.
             back = torch.linalg.solve(gram, p @ change[..., None])
             moved.append(change - (back.transpose(1, 2) @ p)[:, 0])
         jacobian = torch.stack(moved, dim=1)

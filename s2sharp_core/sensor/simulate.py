@@ -82,7 +82,7 @@ def _finished(canvas: Canvas) -> np.ndarray:
     canvas.land *= sky + (1 - sky) * lit
     grain = 0.045 * canvas.rough(1.5) * (1 - canvas.water)
     for band in canvas.land:
-        # What no other band knows: chemistry, moisture, the angle that each band looks from.
+        # Contrast that no other band knows: chemistry, moisture, the angle that each band looks from.
         band *= np.exp(grain + _OWN * canvas.rough(1.6))
     land = ndimage.gaussian_filter(canvas.land, (0, _BLUR, _BLUR))
     return np.maximum(land, 0.001)

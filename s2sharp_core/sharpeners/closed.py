@@ -15,7 +15,7 @@ __all__ = ["CONSTANTS", "SMALLEST", "learn"]
 
 # Coarse pixels up to which the variogram of the residual is looked at.
 _LAGS = 8
-# What a blur reads beyond the edge of a window is a guess: coarse pixels there do not count.
+# A blur guesses beyond the edge of a window: coarse pixels there do not count.
 _RIM = 2
 # Correlation lengths that are tried, in coarse pixels: a factor 1.08 apart.
 _LENGTHS = tuple(0.5 * 1.08**i for i in range(58))
