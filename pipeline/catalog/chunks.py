@@ -13,6 +13,7 @@ from zarr.abc.store import ByteRequest, Store
 from zarr.core.buffer import Buffer, BufferPrototype
 from zarr.storage import LocalStore, WrapperStore
 
+from ..storage.location import on_this_machine
 from .broken import BrokenError
 
 __all__ = ["MAX_BLOCK", "BoundedStore", "bounded", "check_chunks"]
@@ -48,7 +49,7 @@ class BoundedStore(WrapperStore[Store]):
         self, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None = None
     ) -> Buffer | None:
         folder = getattr(self._store, "root", None)
-        if isinstance(folder, Path) and (folder / key).exists() and not (folder / key).is_file():
+        if on_this_machine(folder) and (folder / key).exists() and not (folder / key).is_file():
             raise BrokenError(f"has a {key} that is no regular file")
         found = await super().get(key, prototype, byte_range)
         if found is not None and not key.endswith((".json", ".zarray", ".zattrs", ".zgroup")):

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 from urllib3 import BaseHTTPResponse, Retry
 
-from ..storage.location import Location
+from ..storage.location import Location, on_this_machine
 from .addresses import may_go_inside, public
 from .broken import BrokenError, unreachable
 from .sessions import ANSWER_SECONDS, MAX_BYTES, RefusedError, Session, bounded, pieces
@@ -198,7 +198,7 @@ def read_member(file: Location | zipfile.Path, most: int) -> bytes:
     OSError
         And what stores raise.
     """
-    if isinstance(file, Path):
+    if on_this_machine(file):
         return read_regular(file, most)
     try:
         with file.open("rb") as stream:

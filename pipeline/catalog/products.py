@@ -1,13 +1,12 @@
 """Products as they are downloaded, in place of a catalogue: SAFE folders, zips and EOPF Zarrs, or a folder of them."""
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pystac
 
 from s2sharp_core.errors import S2SharpError
 
-from ..storage.location import Location, place, store_errors
+from ..storage.location import Location, on_this_machine, place, store_errors
 from .addresses import is_eopf, is_local, parted
 from .broken import BrokenError, unreachable
 from .safe import METADATA, is_safe, safe_item
@@ -56,7 +55,7 @@ def product_paths(catalog: str) -> Iterator[str]:
 def _below(path: Location, depth: int) -> Iterator[str]:
     if is_safe(path) or is_eopf(path.name):
         yield str(path)
-    elif depth and path.is_dir() and not (isinstance(path, Path) and path.is_symlink()):
+    elif depth and path.is_dir() and not (on_this_machine(path) and path.is_symlink()):
         names = sorted(child.name for child in path.iterdir())
         if not METADATA.isdisjoint(names):  # a product whose folder has another name
             yield str(path)

@@ -12,7 +12,6 @@ import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pystac
@@ -20,7 +19,7 @@ import shapely
 
 from s2sharp_core.bands import BANDS, MEASURED, native_gsd
 
-from ..storage.location import Location, store_errors
+from ..storage.location import Location, on_this_machine, store_errors
 from .broken import BrokenError
 from .http import read_member
 
@@ -86,7 +85,7 @@ def safe_item(path: Location) -> tuple[str, pystac.Item]:
 def _root(path: Location) -> Root:
     if path.suffix.lower() != ".zip":
         return path
-    if not isinstance(path, Path):
+    if not on_this_machine(path):
         raise BrokenError("is a zip that is not on this machine")
     if not path.is_file():
         raise BrokenError("is no regular file")

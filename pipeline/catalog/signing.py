@@ -12,7 +12,6 @@ import threading
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 from urllib.parse import parse_qsl, urlsplit
 
 import pystac
@@ -20,7 +19,7 @@ from upath import UPath
 
 from s2sharp_core import S2SharpError
 
-from ..storage.location import Location, place
+from ..storage.location import Location, on_this_machine, place
 from .addresses import bucket_of, check_href, public, unsigned
 from .broken import BrokenError
 from .http import read_json, stac_io
@@ -131,7 +130,7 @@ def archive_place(url: str, sign: str = OWN) -> Location:
         endpoint, key, secret = cdse_keys(url)
         client = {"endpoint_url": endpoint, "region_name": "default"}
         return UPath(str(folder), key=key, secret=secret, client_kwargs=client)
-    if bucket_of(url) is None or isinstance(folder, Path):
+    if bucket_of(url) is None or on_this_machine(folder):
         return folder
     if sign == PAID:
         return UPath(str(folder), **{**folder.storage_options, "requester_pays": True})

@@ -12,7 +12,6 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 
 from zarr.abc.store import Store
@@ -22,7 +21,7 @@ from zarr.core.sync import sync
 from s2sharp_core import S2SharpError
 
 from ..storage.files import read_bytes, read_text, versions, write_text
-from ..storage.location import Location, store_errors
+from ..storage.location import Location, on_this_machine, store_errors
 from .keys import chunk_index, chunk_key, moves_of
 
 __all__ = ["Snapshot", "check_place", "commit", "snapshot_store", "snapshots"]
@@ -204,7 +203,7 @@ def _repository(out: Location, *, create: bool = False) -> Any:
     )  # it warns of concurrent commits to folders: a run has a lease
     try:
         there = out / "cube.icechunk"
-        if not create and isinstance(there, Path) and not there.exists():
+        if not create and on_this_machine(there) and not there.exists():
             raise FileNotFoundError(there)  # icechunk would make the folder
         storage = _storage(icechunk, there)
         if create:
@@ -226,7 +225,7 @@ def check_place(out: Location) -> None:
     S2SharpError
         ``bad-config``.
     """
-    if not isinstance(out, Path) and out.protocol not in ("gs", "gcs", "s3", "s3a"):
+    if not on_this_machine(out) and out.protocol not in ("gs", "gcs", "s3", "s3a"):
         raise S2SharpError(
             "bad-config",
             f"Snapshots cannot be kept at {out}.",
@@ -236,7 +235,7 @@ def check_place(out: Location) -> None:
 
 def _storage(icechunk: Any, place: Location) -> Any:
     check_place(place)
-    if isinstance(place, Path):
+    if on_this_machine(place):
         return icechunk.local_filesystem_storage(str(place))
     bucket, _, prefix = place.path.lstrip("/").partition("/")
     if place.protocol in ("gs", "gcs"):

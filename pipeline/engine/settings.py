@@ -3,19 +3,18 @@
 import re
 from collections.abc import Iterable
 from difflib import get_close_matches
-from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from ..storage.location import Location
+from ..storage.location import Location, on_this_machine
 
 __all__ = ["Command", "folder", "meant", "split", "validation_message"]
 
 
 def folder(value: Location) -> Location:
     """A place that may become a folder, else a ``ValueError``: nothing would be found out before work had begun."""
-    if isinstance(value, Path) and value.is_file():
+    if on_this_machine(value) and value.is_file():
         raise ValueError(f"{value} is a file; give a folder")
     return value
 

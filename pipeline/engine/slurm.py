@@ -24,7 +24,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from s2sharp_core import S2SharpError
 
-from ..storage.location import Location
+from ..storage.location import Location, on_this_machine
 from .settings import validation_message
 from .worker import WORKER_THREADS
 
@@ -195,7 +195,7 @@ def jobs(
 def _shared(profile: Profile, home: Location) -> Path:
     """A folder for logs and the key, which its owner alone can enter."""
     folder = profile.folder.expanduser().resolve() if profile.folder else home / "jobs"
-    if not isinstance(folder, Path) or re.search(r"\s", str(folder)):
+    if not on_this_machine(folder) or re.search(r"\s", str(folder)):
         raise S2SharpError(
             "bad-config",
             f"Jobs cannot have their logs and the cluster's key in {folder}.",

@@ -4,7 +4,6 @@ import shutil
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,7 +16,7 @@ from s2sharp_core import BANDS, S2SharpError
 from ..cube.layout import Layout, error_layers
 from ..storage.arrays import zarr_store
 from ..storage.files import remove
-from ..storage.location import Location, store_errors
+from ..storage.location import Location, on_this_machine, store_errors
 from .frames import CogProfile, Frame
 from .raster import PARTIAL, Means, write_cog
 
@@ -90,7 +89,7 @@ def write_pictures(
         ``store-unwritable``.
     """
     means = means or Means()
-    if isinstance(folder, Path):
+    if on_this_machine(folder):
         folder.mkdir(parents=True, exist_ok=True)
         for leftover in folder.glob(f"{PARTIAL}*"):
             shutil.rmtree(leftover, ignore_errors=True)

@@ -16,7 +16,7 @@ from rasterio.rio.overview import get_maximum_overview_level
 from rasterio.windows import Window
 
 from ..storage.files import put
-from ..storage.location import Location
+from ..storage.location import Location, on_this_machine
 from .frames import BLOCK, CACHE_MB, CogProfile, Frame, Place
 
 if TYPE_CHECKING:
@@ -91,7 +91,7 @@ def write_cog(
     bool
         Whether it was written.
     """
-    beside = target.parent if isinstance(target, Path) else None
+    beside = target.parent if on_this_machine(target) else None
     # Overviews take GDAL's threads from the environment, the COG driver from its option.
     settings = {"GDAL_CACHEMAX": CACHE_MB, "GDAL_TIFF_OVR_BLOCKSIZE": str(BLOCK)}
     with (

@@ -4,7 +4,6 @@ A file of one schema, whatever the archive: chosen assets under ESA's names, wit
 it or its files did. So grouping it again gives the same acquisitions, without a request.
 """
 
-import shutil
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
@@ -17,7 +16,6 @@ import pyarrow as pa
 import pystac
 import shapely
 from pyproj import Transformer
-from upath import UPath
 
 from s2sharp_core import S2SharpError
 from s2sharp_core.bands import MEASURED, native_gsd
@@ -74,7 +72,7 @@ _EXTENSIONS = [
 
 
 def write_items(
-    path: Path | UPath,
+    path: Path,
     items: Iterable[pystac.Item],
     bands: Sequence[str],
     catalog: str,
@@ -100,17 +98,12 @@ def write_items(
             broken.append(error)
 
     reader = pa.RecordBatchReader.from_batches(_SCHEMA, batches())
-    home = path.parent if isinstance(path, Path) else None
-    with tempfile.TemporaryDirectory(dir=home) as folder:
+    with tempfile.TemporaryDirectory(dir=path.parent) as folder:
         draft = Path(folder, path.name)
         to_parquet(reader, draft, compression="zstd")
         if broken:
             raise broken[0]
-        if isinstance(path, Path):
-            draft.replace(path)
-        else:
-            with draft.open("rb") as written, path.open("wb") as target:
-                shutil.copyfileobj(written, target)
+        draft.replace(path)
     acquisitions, choices = join(found)
     return acquisitions, refused, choices
 

@@ -30,7 +30,14 @@ __getattr__, __dir__, __all__ = face(
             "write_bytes",
             "write_text",
         ],
-        "location": ["Located", "Location", "place", "store_errors", "user_cache"],
+        "location": [
+            "Located",
+            "Location",
+            "on_this_machine",
+            "place",
+            "store_errors",
+            "user_cache",
+        ],
         "mirror": ["local", "mirrored"],
     },
 )

@@ -1,14 +1,13 @@
 """Zarr arrays in a folder or an object store."""
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import zarr
 
 from .files import write_all
-from .location import Location
+from .location import Location, on_this_machine
 
 if TYPE_CHECKING:
     from zarr.core.chunk_key_encodings import ChunkKeyEncodingLike
@@ -70,7 +69,7 @@ def resize(
 
 def zarr_store(folder: Location) -> "StoreLike":
     """``folder`` as zarr and xarray take it."""
-    if isinstance(folder, Path):
+    if on_this_machine(folder):
         return folder
     from zarr.storage import FsspecStore
 

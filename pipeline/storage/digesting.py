@@ -1,7 +1,6 @@
 """A zarr store that tells the digests of what is written through it."""
 
 import hashlib
-from pathlib import Path
 
 from zarr.abc.store import Store
 from zarr.core.buffer import Buffer
@@ -9,7 +8,7 @@ from zarr.storage import LocalStore, WrapperStore
 
 from .arrays import zarr_store
 from .digests import ABSENT, Digest
-from .location import Location
+from .location import Location, on_this_machine
 
 __all__ = ["DigestStore", "digest_store"]
 
@@ -33,7 +32,7 @@ class DigestStore(WrapperStore[Store]):
 
 def digest_store(folder: Location) -> DigestStore:
     """Open a folder or a place in an object store for writing."""
-    if isinstance(folder, Path):
+    if on_this_machine(folder):
         return DigestStore(LocalStore(folder))
     store = zarr_store(folder)
     assert isinstance(store, Store)  # noqa: S101  (only a folder of this machine is a path)

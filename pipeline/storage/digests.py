@@ -3,11 +3,10 @@
 import hashlib
 import os
 from contextlib import suppress
-from pathlib import Path
 from typing import NamedTuple
 
 from .files import read_bytes, size
-from .location import Location
+from .location import Location, on_this_machine
 
 __all__ = [
     "ABSENT",
@@ -33,7 +32,7 @@ ABSENT = Digest(0, "")
 def digest_of(file: Location) -> Digest:
     """Read a file, and return its digest."""
     try:
-        if isinstance(file, Path):  # piece by piece: a COG is as large as its area
+        if on_this_machine(file):  # piece by piece: a COG is as large as its area
             with file.open("rb") as there:
                 digest = hashlib.file_digest(there, "sha256")
                 return Digest(there.tell(), digest.hexdigest())
@@ -64,7 +63,7 @@ def wrong(file: Location, expected: Digest, *, deep: bool) -> str:
 
 def settle(file: Location) -> None:
     """Wait until a file of a disk would outlive a loss of power: a record is going to vouch for it."""
-    if isinstance(file, Path):
+    if on_this_machine(file):
         with suppress(FileNotFoundError):
             handle = os.open(file, os.O_RDONLY)
             try:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from .location import Location
+from .location import Location, on_this_machine
 
 __all__ = [
     "AT_ONCE",
@@ -49,7 +49,7 @@ def read_bytes(file: Location) -> bytes:
     ------
     FileNotFoundError
     """
-    return file.read_bytes() if isinstance(file, Path) else bytes(file.fs.cat_file(file.path))
+    return file.read_bytes() if on_this_machine(file) else bytes(file.fs.cat_file(file.path))
 
 
 def read_text(file: Location) -> str:
@@ -81,7 +81,7 @@ def write_text(file: Location, text: str) -> None:
 
 def write_bytes(file: Location, data: bytes) -> None:
     """Write a file whole or not at all; who reads it meanwhile sees the old one or the new one."""
-    if not isinstance(file, Path):
+    if not on_this_machine(file):
         file.fs.pipe_file(file.path, data)
         return
     with _draft(file, data) as draft:
@@ -95,7 +95,7 @@ def create(file: Location, text: str) -> bool:
     stores do, finds what it wrote itself, and has created it.
     """
     try:
-        if isinstance(file, Path):
+        if on_this_machine(file):
             with _draft(file, text.encode()) as draft:
                 file.hardlink_to(draft)
         else:
@@ -141,7 +141,7 @@ def write_all(folder: Location, contents: Mapping[str, bytes], last: str) -> Non
 
 def put(file: Path, target: Location) -> None:
     """Move a finished file to its place; to a folder of this machine only from the same file system."""
-    if isinstance(target, Path):
+    if on_this_machine(target):
         target.parent.mkdir(parents=True, exist_ok=True)
         file.replace(target)
     else:
@@ -151,10 +151,10 @@ def put(file: Path, target: Location) -> None:
 
 def link(file: Location, other: Location) -> None:
     """Give a file another name as well, in place of whatever has it; an object store makes a copy."""
-    if not isinstance(file, Path):
+    if not on_this_machine(file):
         file.fs.cp_file(file.path, str(other.path))  # type: ignore[union-attr]
         return
-    assert isinstance(other, Path)  # noqa: S101  (both lie in one store)
+    assert on_this_machine(other)  # noqa: S101  (both lie in one store)
     other.parent.mkdir(parents=True, exist_ok=True)
     draft = other.with_name(f".{other.name}.{uuid4().hex}{_DRAFT}")
     try:
@@ -177,7 +177,7 @@ def versions(folder: Location) -> dict[str, str]:
 
 def _infos(folder: Location) -> list[tuple[str, dict[str, Any]]]:
     """All files below ``folder``, by name relative to it, and what its kind of store tells of each."""
-    if isinstance(folder, Path):
+    if on_this_machine(folder):
         found = list(_walk(folder))
     else:
         start = folder.path.rstrip("/") + "/"
@@ -200,7 +200,7 @@ def _walk(folder: Path) -> Iterator[tuple[str, dict[str, Any]]]:
 def size(file: Location) -> int:
     """Bytes of a file; 0 if it is not there."""
     try:
-        return file.stat().st_size if isinstance(file, Path) else int(file.fs.size(file.path))
+        return file.stat().st_size if on_this_machine(file) else int(file.fs.size(file.path))
     except FileNotFoundError:
         return 0
 
@@ -212,7 +212,7 @@ def version(file: Location) -> str:
     ------
     FileNotFoundError
     """
-    return str(file.stat().st_mtime_ns) if isinstance(file, Path) else str(file.fs.ukey(file.path))
+    return str(file.stat().st_mtime_ns) if on_this_machine(file) else str(file.fs.ukey(file.path))
 
 
 def contents(folder: Location) -> str:
@@ -222,7 +222,7 @@ def contents(folder: Location) -> str:
     ------
     FileNotFoundError
     """
-    if isinstance(folder, Path):
+    if on_this_machine(folder):
         return str(folder.stat().st_mtime_ns)
     found = versions(folder)
     if not found:
@@ -232,7 +232,7 @@ def contents(folder: Location) -> str:
 
 def remove(file: Location) -> None:
     """Remove a file, if it is there."""
-    if isinstance(file, Path):
+    if on_this_machine(file):
         file.unlink(missing_ok=True)
     else:
         with suppress(FileNotFoundError):
@@ -241,7 +241,7 @@ def remove(file: Location) -> None:
 
 def remove_tree(folder: Location) -> None:
     """Remove a folder and all below it, if it is there."""
-    if isinstance(folder, Path):
+    if on_this_machine(folder):
         shutil.rmtree(folder, ignore_errors=True)
     else:
         with suppress(FileNotFoundError):
@@ -250,7 +250,7 @@ def remove_tree(folder: Location) -> None:
 
 def remove_empty(folder: Location) -> None:
     """Remove the folders below ``folder`` that hold nothing; an object store has none."""
-    if isinstance(folder, Path):
+    if on_this_machine(folder):
         for root, _, _ in os.walk(folder, topdown=False):
             if Path(root) != folder:
                 with suppress(OSError):  # it holds something
@@ -262,6 +262,6 @@ def sweep(folder: Location, *, deep: bool = True) -> None:
 
     ``deep``: in folders below, too; else those that are hidden in ``folder``, which may hold files of others.
     """
-    if isinstance(folder, Path):
+    if on_this_machine(folder):
         for draft in folder.rglob(f"*{_DRAFT}") if deep else folder.glob(f".*{_DRAFT}"):
             draft.unlink(missing_ok=True)

@@ -9,7 +9,7 @@ import os
 import re
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 from urllib.parse import unquote, urlsplit
 
 from fsspec.config import conf
@@ -19,7 +19,10 @@ from upath import UPath
 
 from s2sharp_core import S2SharpError
 
-__all__ = ["Located", "Location", "place", "store_errors", "user_cache"]
+if TYPE_CHECKING:
+    from typing_extensions import TypeIs
+
+__all__ = ["Located", "Location", "on_this_machine", "place", "store_errors", "user_cache"]
 
 Location = Path | UPath
 """A path of this machine (Path), or of an object store (UPath)."""
@@ -58,6 +61,11 @@ def store_errors(*others: type[Exception]) -> tuple[type[Exception], ...]:
     """Return what reading or writing at a place may raise, and ``others``; made for ``except``, which asks late."""
     there = [(sys.modules[m], names) for m, names in _ERRORS.items() if m in sys.modules]
     return OSError, *(getattr(module, name) for module, names in there for name in names), *others
+
+
+def on_this_machine(location: object) -> "TypeIs[Path]":
+    """Tell a path of this machine from one in an object store."""
+    return isinstance(location, Path)
 
 
 def place(text: str | Location) -> Location:

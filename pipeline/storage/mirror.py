@@ -9,7 +9,7 @@ from tempfile import TemporaryDirectory
 from upath import UPath
 
 from .files import contents, files, read_bytes, remove, write_bytes
-from .location import Location
+from .location import Location, on_this_machine
 
 __all__ = ["local", "mirrored"]
 
@@ -22,7 +22,7 @@ def local(folder: Location, suffixes: tuple[str, ...] = (".json", ".safetensors"
     ------
     FileNotFoundError
     """
-    if isinstance(folder, Path):
+    if on_this_machine(folder):
         return folder
     return Path(_copy(folder, suffixes, contents(folder)).name)
 
@@ -50,7 +50,7 @@ def mirrored(folder: Location) -> Iterator[tuple[Path, Callable[[], None]]]:
         The path, and what brings all that was written or removed since to its place; in the end that
         is done once more, whatever happened.
     """
-    if isinstance(folder, Path):
+    if on_this_machine(folder):
         folder.mkdir(parents=True, exist_ok=True)
         yield folder, lambda: None
         return

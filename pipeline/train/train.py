@@ -27,6 +27,7 @@ from ..execution.fits import draw_sample
 from ..planning.config import RunConfig
 from ..planning.make import make_plan
 from ..scenes.whole import real_scenes
+from ..storage.location import on_this_machine
 
 __all__ = ["Training", "finetune", "train_dsen2", "train_s2net", "train_start"]
 
@@ -155,7 +156,7 @@ def finetune(config: RunConfig, tell: Tell) -> Path:
         ``bad-config`` when ``out`` is no folder of this machine; as :func:`make_plan` and :func:`draw_sample`.
     """
     out = config.out
-    if not isinstance(out, Path):
+    if not on_this_machine(out):
         raise S2SharpError(
             "bad-config",
             f"{out} is no folder of this machine: weights are taught in one.",

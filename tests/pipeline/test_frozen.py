@@ -193,13 +193,6 @@ def test_nothing_found_is_a_file_of_no_items(tmp_path):
     assert again(tmp_path / "items.parquet") == []
 
 
-def test_it_can_be_written_to_any_store():
-    file = UPath("memory://bucket/items.parquet")
-    file.parent.mkdir(parents=True, exist_ok=True)
-    write_items(file, [item(items.earth_search())], tuple(BANDS), HERE)
-    assert len(again(file)) == 1
-
-
 def test_a_year_of_europe_is_found_again_by_place_and_time(tmp_path):
     """Rows are many and parts of the file are skipped; what is found is the same."""
     europe.write(tmp_path / "others.parquet", 1200, rows=100)
