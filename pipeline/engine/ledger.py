@@ -6,12 +6,15 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Literal, get_args
+
+from pydantic import TypeAdapter, ValidationError
 
 from s2sharp_core.errors import Kind
 
 from ..storage.digests import Digest
-from ..storage.files import files, read_texts, remove, write_text
+from ..storage.files import files, read_named, remove, write_text
 from ..storage.location import Location
 
 __all__ = ["FINAL", "PASSING", "Ledger", "Record", "States", "Status"]
@@ -92,10 +95,11 @@ class Ledger:
         """Every record, read."""
         yield from _read(self.folder, self.names())
 
-    def read(self, unit: str, key: str, status: str) -> Record:
-        """One record."""
-        (record,) = self.reads([(unit, key, status)])
-        return record
+    def read(self, unit: str, key: str, status: Status) -> Record:
+        """One record; of one that is torn, or went meanwhile, what its name tells."""
+        unreadable = f"The record {_name(unit, key, status)} cannot be read."
+        told = Record(unit, key, status, kind="file-broken", message=unreadable)
+        return next(self.reads([(unit, key, status)]), told)
 
     def reads(self, wanted: Iterable[tuple[str, str, str]]) -> Iterator[Record]:
         """The records of some (unit, key, status), in order; one that went meanwhile is left out."""
@@ -155,12 +159,22 @@ def _name(unit: str, key: str, status: str) -> str:
     return f"{unit}.{key[:_DIGITS]}.{status}"
 
 
+@lru_cache(maxsize=1)
+def _form() -> TypeAdapter[Record]:
+    """What a record is made of; what later versions add is no matter."""
+    return TypeAdapter(Record)
+
+
 def _read(folder: Location, names: Iterable[str]) -> Iterator[Record]:
-    """Yield records; leave out those that are torn: what they were of counts as not done."""
-    for text in read_texts(folder, names):
+    """Yield records; leave out those that are torn, and those of other units than their names tell.
+
+    What they were of counts as not done.
+    """
+    for name, text in read_named(folder, names):
         try:
-            facts = json.loads(text)
-            digests = {name: Digest(*digest) for name, digest in facts.get("files", {}).items()}
-            yield Record(**{**facts, "warnings": tuple(facts["warnings"]), "files": digests})
-        except (ValueError, KeyError, TypeError):
+            record = _form().validate_json(text)
+        except ValidationError:
             continue
+        plain = all(file.isprintable() and "/" not in file for file in record.files)
+        if plain and _name(record.unit, record.key, record.status) == name:
+            yield record

@@ -63,7 +63,7 @@ def read_back(
         name, names = unit
         read = {one: next(ledger.named([one]), None) for one in names}
         torn = tuple(one for one, record in read.items() if record is None)
-        what = [f"the record {one} cannot be read" for one in torn]
+        what = [f"the record {one} cannot be read, or is another unit's" for one in torn]
         there = [record for record in read.values() if record is not None]
         latest = max(there, key=lambda record: record.written, default=None)
         for variable, digest in latest.files.items() if latest else ():

@@ -51,13 +51,21 @@ def vouched(file: Location) -> Digest:
 def wrong(file: Location, expected: Digest, *, deep: bool) -> str:
     """Say what is wrong with a file, "" where it is as expected.
 
-    ``deep``: read it, in place of looking at its size alone.
+    ``deep``: read it, in place of looking at its size alone. What a disk does not give back is wrong; what a store does
+    not answer is an error.
     """
-    found = size(file)
-    if found != expected.size:
-        return f"{found} bytes in place of {expected.size}" if found else "is missing or empty"
-    if deep and digest_of(file) != expected:
-        return "its content is not what was written"
+    try:
+        if isinstance(file, Path) and os.path.lexists(file) and not file.is_file():
+            return "is no file that can be read"
+        found = size(file)
+        if found != expected.size:
+            return f"{found} bytes in place of {expected.size}" if found else "is missing or empty"
+        if deep and digest_of(file) != expected:
+            return "its content is not what was written"
+    except OSError as error:
+        if not isinstance(file, Path):
+            raise
+        return f"cannot be read ({error.strerror})"
     return ""
 
 

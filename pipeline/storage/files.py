@@ -1,8 +1,10 @@
 """Files in a folder or an object store: read, written at once or not at all, listed, removed."""
 
+import errno
 import hashlib
 import os
 import shutil
+import stat
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
@@ -20,7 +22,9 @@ __all__ = [
     "files",
     "link",
     "put",
+    "make_way",
     "read_bytes",
+    "read_named",
     "read_text",
     "read_texts",
     "remove",
@@ -37,6 +41,8 @@ __all__ = [
 
 _DRAFT = ".partial"
 """How drafts of files end; zarr's own do, too."""
+
+_NOT_THERE = (errno.ENOENT, errno.ELOOP, errno.ENOTDIR)
 
 AT_ONCE = 16
 """Requests under way at a time, where there are many small files."""
@@ -58,20 +64,25 @@ def read_text(file: Location) -> str:
 
 
 def read_texts(folder: Location, names: Iterable[str]) -> Iterator[str]:
-    """The contents of small files below ``folder``, in order; what went meanwhile is left out.
+    """As :func:`read_named`, without their names."""
+    yield from (text for _, text in read_named(folder, names))
+
+
+def read_named(folder: Location, names: Iterable[str]) -> Iterator[tuple[str, str]]:
+    """The names and contents of small files below ``folder``, in order; what went meanwhile is left out.
 
     Bytes that are no text are replaced: whoever parses a torn file sees that it is one.
     """
 
-    def read(name: str) -> str | None:
+    def read(name: str) -> tuple[str, str] | None:
         with suppress(FileNotFoundError):
-            return read_bytes(folder / name).decode(errors="replace")
+            return name, read_bytes(folder / name).decode(errors="replace")
         return None
 
     left = iter(names)
     with ThreadPoolExecutor(AT_ONCE) as pool:
         while some := list(islice(left, 64 * AT_ONCE)):
-            yield from (text for text in pool.map(read, some) if text is not None)
+            yield from (found for found in pool.map(read, some) if found is not None)
 
 
 def write_text(file: Location, text: str) -> None:
@@ -85,7 +96,11 @@ def write_bytes(file: Location, data: bytes) -> None:
         file.fs.pipe_file(file.path, data)
         return
     with _draft(file, data) as draft:
-        draft.replace(file)
+        try:
+            draft.replace(file)
+        except IsADirectoryError:
+            make_way(file)
+            draft.replace(file)
 
 
 def create(file: Location, text: str) -> bool:
@@ -191,16 +206,23 @@ def _walk(folder: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     for root, _, names in os.walk(folder):
         for name in names:
             file = Path(root, name)
-            with suppress(FileNotFoundError):  # it went meanwhile
+            try:
                 about = file.stat()
+            except OSError as error:
+                if error.errno in _NOT_THERE:  # it went meanwhile, or is a link to nothing
+                    continue
+                raise
+            if stat.S_ISREG(about.st_mode):  # whoever reads a pipe waits for ever
                 info = {"size": about.st_size, "mtime": about.st_mtime_ns}
                 yield file.relative_to(folder).as_posix(), info
 
 
 def size(file: Location) -> int:
-    """Bytes of a file; 0 if it is not there."""
+    """Bytes of a file; 0 if it is not there, or is none."""
+    if on_this_machine(file):
+        return file.stat().st_size if file.is_file() else 0
     try:
-        return file.stat().st_size if on_this_machine(file) else int(file.fs.size(file.path))
+        return int(file.fs.size(file.path))
     except FileNotFoundError:
         return 0
 
@@ -237,6 +259,15 @@ def remove(file: Location) -> None:
     else:
         with suppress(FileNotFoundError):
             file.fs.rm_file(file.path)
+
+
+def make_way(file: Location) -> None:
+    """Remove what lies at the place of a file and is none: a folder, a pipe, a link that leads nowhere."""
+    if on_this_machine(file) and os.path.lexists(file) and not file.is_file():
+        if file.is_dir() and not file.is_symlink():
+            shutil.rmtree(file)
+        else:
+            file.unlink(missing_ok=True)
 
 
 def remove_tree(folder: Location) -> None:

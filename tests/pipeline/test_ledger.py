@@ -1,6 +1,8 @@
 """The record of what is done: names alone tell it, and nothing half-written is ever among them."""
 
 import dataclasses
+import json
+import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -142,3 +144,62 @@ def test_what_others_leave_in_the_folder_is_no_record(tmp_path):
     (tmp_path / "backup.tar.gz").write_bytes(b"\0")
     assert ledger.states().of == {(UNIT, KEY[:24]): "ok"}
     assert [r.unit for r in ledger.records()] == [UNIT]
+
+
+def _change(**change):
+    def damage(facts):
+        facts.update(change)
+        return json.dumps(facts)
+
+    return damage
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda facts: json.dumps([facts]),
+        lambda _: "[" * 100_000,
+        lambda _: '{"unit": 1' + "0" * 6000 + "}",
+        _change(written=5),
+        _change(files=[1, 2]),
+        _change(files={"a\0b": [1, "x"]}),
+        _change(files={"../../x": [1, "x"]}),
+        _change(files={"B05": [1]}),
+        _change(warnings=None),
+        _change(seconds="x"),
+        _change(status="great"),
+        _change(status="empty"),
+        _change(key=OTHER),
+        _change(unit="S2A_20240601T101031_32633/x1_9_9"),
+    ],
+)
+def test_what_is_no_record_or_that_of_another_counts_as_none(tmp_path, damage):
+    ledger = Ledger(tmp_path)
+    ledger.write(record())
+    (file,) = (path for path in tmp_path.rglob("*") if path.is_file())
+    file.write_text(damage(json.loads(file.read_text())))
+    assert list(ledger.records()) == []
+    assert ledger.latest(UNIT) is None
+    assert ledger.read(UNIT, KEY, "ok").kind == "file-broken"
+
+
+def test_a_record_of_a_later_version_is_read_as_far_as_it_is_known(tmp_path):
+    ledger = Ledger(tmp_path)
+    ledger.write(record())
+    (file,) = (path for path in tmp_path.rglob("*") if path.is_file())
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"quality": 7}))
+    assert [found.unit for found in ledger.records()] == [UNIT]
+
+
+def test_what_is_no_file_is_no_record(tmp_path):
+    """Whoever opened a pipe would wait for ever."""
+    ledger = Ledger(tmp_path)
+    ledger.write(record())
+    (file,) = (path for path in tmp_path.rglob("*") if path.is_file())
+    file.unlink()
+    for put in (os.mkfifo, lambda path: path.symlink_to(path), Path.mkdir):
+        put(file)
+        assert not ledger.states().done(UNIT, KEY)
+        ledger.write(record())
+        assert ledger.states().done(UNIT, KEY)
+        file.unlink()

@@ -1,6 +1,7 @@
 """What stands in a cube is what was written, or is found, told and made anew."""
 
 import json
+import os
 import random
 import shutil
 from collections.abc import Callable
@@ -48,6 +49,14 @@ def _flip(file: Path) -> None:
     file.write_bytes(data)
 
 
+def _in_place(put: Callable[[Path], object]) -> Callable[[Path], object]:
+    def damage(file: Path) -> None:
+        file.unlink()
+        put(file)
+
+    return damage
+
+
 DAMAGE: dict[str, Callable[[Path], object]] = {
     "a bit flipped": _flip,
     "missing": Path.unlink,
@@ -55,6 +64,9 @@ DAMAGE: dict[str, Callable[[Path], object]] = {
     "zeros": lambda file: file.write_bytes(bytes(file.stat().st_size)),
     "cut": lambda file: file.write_bytes(file.read_bytes()[: file.stat().st_size // 2]),
     "a byte longer": lambda file: file.write_bytes(file.read_bytes() + b"\0"),
+    "a folder": _in_place(Path.mkdir),
+    "a pipe": _in_place(os.mkfifo),
+    "a link to itself": _in_place(lambda file: file.symlink_to(file)),
 }
 
 
@@ -114,6 +126,17 @@ def test_verify_names_what_is_broken_and_the_next_run_repairs_exactly_that(
     assert len(set(records(out).items()) - set(before.items())) == 2
     assert call("verify", str(out))[0] == 0
     assert not read_plan(out).repairs
+
+
+def test_a_record_under_another_name_is_found_once(out: Path) -> None:
+    one, other = sorted((out / "ledger").rglob("*x1_*.ok"))[:2]
+    good = one.read_bytes()
+    other.write_bytes(good)
+    count, (broken,) = verify_run(out)
+    assert broken.unit.rpartition("/")[2] == other.name.rsplit(".", 2)[0]
+    assert one.read_bytes() == good
+    assert verify_run(out) == (count - 1, [])
+    assert status_of(out).left == 1
 
 
 def test_a_sample_is_a_share_of_the_units(out: Path) -> None:
