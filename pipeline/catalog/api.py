@@ -40,6 +40,7 @@ def from_api(io: "StacApiIO", root: dict[str, Any], query: Query) -> Iterator[py
     from pystac_client.exceptions import APIError
 
     found: set[str] = set()
+    others = 0
     try:
         ways = [link.get("method") for link in of_rel(root, "search")]
         for link in of_rel(root, "search"):
@@ -51,10 +52,19 @@ def from_api(io: "StacApiIO", root: dict[str, Any], query: Query) -> Iterator[py
             asked = client.search(method="POST" if "POST" in ways else "GET", bbox=box, **what)
             pages = _pages(io, asked.url, asked.method, asked.get_parameters(), query)
             for item in _paged(pages, query):
+                # Not every server filters by all that it is asked for. Where items lie, their files tell.
+                if item.collection_id not in (None, query.collection) or not query.meets(item):
+                    others += 1
+                    continue
                 # An id alone does not do: archives have given one to both halves of a tile.
                 if (mark := fingerprint(item)) not in found:
                     found.add(mark)
                     yield item
+        if others:
+            warnings.warn(
+                f"{public(query.catalog)} gave {others} items of other collections or times than it was asked for; they are left out.",
+                stacklevel=2,
+            )
         lists = client.conforms_to("COLLECTIONS") or client.conforms_to("FEATURES")
         if not found and lists and client.get_collection(query.collection) is None:
             known = islice(client.get_collections(), MAX_ITEMS)

@@ -126,7 +126,7 @@ def as_json(text: str) -> dict[str, Any]:
     if sum(map(text.count, ",{[")) > MAX_JSON:
         raise BrokenError(f"has more than {MAX_JSON} parts")
     try:
-        document = json.loads(text)
+        document = json.loads(text, parse_int=_whole)
     except (ValueError, RecursionError):
         raise BrokenError("is no JSON") from None
     if not isinstance(document, dict):
@@ -142,6 +142,11 @@ def as_json(text: str) -> dict[str, Any]:
         if not level:
             return document
     raise BrokenError(f"is nested more than {MAX_NESTING} deep")
+
+
+def _whole(digits: str) -> float:
+    """A number of JSON without a fraction; one that is endlessly long is as good as infinite, and no fault of the rest."""
+    return int(digits) if len(digits) < 400 else float(digits)
 
 
 def read_json(io: "StacApiIO", href: str, **asked: Any) -> dict[str, Any]:

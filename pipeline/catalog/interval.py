@@ -31,6 +31,10 @@ def _span(part: str, text: str) -> tuple[dt.datetime, dt.datetime]:
             else:
                 after = first.replace(year=year + 1)
             return first, after - dt.timedelta(milliseconds=1)
+        if re.fullmatch(r"\d{8}", part):
+            return _span(f"{part[:4]}-{part[4:6]}-{part[6:]}", text)
+        if re.search(r"[Ww]", part):  # a week, which the standard knows, too
+            raise ValueError(part)
         moment = dt.datetime.fromisoformat(part)
     except (ValueError, OverflowError):
         raise _bad_time(text) from None

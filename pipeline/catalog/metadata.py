@@ -18,6 +18,7 @@ __all__ = [
     "FACTS",
     "PROPERTIES",
     "archived",
+    "as_flag",
     "as_number",
     "as_text",
     "baseline",
@@ -293,9 +294,15 @@ def as_number(value: Any) -> float | None:
     """A number, or a text that is one."""
     try:
         number = math.nan if isinstance(value, bool) else float(value)
-    except (TypeError, ValueError):
+    except (OverflowError, TypeError, ValueError):
         return None
     return number if math.isfinite(number) else None
+
+
+def as_flag(value: Any) -> bool | None:
+    """Whether something is so, as JSON, a number or a word says it; None where that is not told."""
+    words = {"true": True, "1": True, "false": False, "0": False}
+    return value if isinstance(value, bool) else words.get(as_text(value).strip().lower())
 
 
 def _texts(item: pystac.Item) -> list[str]:

@@ -71,29 +71,34 @@ class Query:
         ]
 
     def matches(self, item: pystac.Item) -> bool:
-        """Return whether an item meets box and time."""
+        """Whether an item meets box and time."""
+        return self.meets(item) and self._touches(item)
+
+    def meets(self, item: pystac.Item) -> bool:
+        """Whether an item meets the time."""
         first, last = span(item)
-        if (self.end and first > self.end) or (self.start and last < self.start):
-            return False
-        return self._touches(item)
+        return not ((self.end and first > self.end) or (self.start and last < self.start))
 
     def _touches(self, item: pystac.Item) -> bool:
         """As an API does it: by the footprint. A footprint that is no geometry: by its bbox.
 
-        Of an item that tells neither, its files' grids will tell.
+        Of an item that tells neither, or two places, its files' grids will tell.
         """
+        place = None
+        if item.bbox:
+            half = len(item.bbox) // 2
+            west, south, east, north = *item.bbox[:2], *item.bbox[half : half + 2]
+            place = shapely.box(west, south, east + 360 * (east < west), north)
         if item.geometry:
             try:
-                return bool(self.area.intersects(unwrap(shapely.geometry.shape(item.geometry))))
+                shape = unwrap(shapely.geometry.shape(item.geometry))
+                if self.area.intersects(shape):
+                    return True
+                if place is None or _meet(shape, place):
+                    return False
             except Exception:  # noqa: S110 - shapely, GEOS and malformed JSON each have their own
                 pass
-        if not item.bbox:
-            return True
-        half = len(item.bbox) // 2
-        west, south, east, north = *item.bbox[:2], *item.bbox[half : half + 2]
-        return bool(
-            self.area.intersects(shapely.box(west, south, east + 360 * (east < west), north))
-        )
+        return place is None or bool(self.area.intersects(place))
 
     def check_time(self, most: float = math.inf) -> None:
         """Raise ``catalog-unreachable`` where the search has taken longer than it may, or than ``most`` seconds."""
@@ -124,6 +129,11 @@ class Query:
             f"{public(self.catalog)} {what}.",
             "Ask for a smaller area or a shorter time.",
         )
+
+
+def _meet(shape: shapely.Geometry, place: shapely.Geometry) -> bool:
+    """Whether two shapes meet, on whichever turn around the globe."""
+    return any(shape.intersects(translate(place, turn)) for turn in (-360, 0, 360))
 
 
 def of_rel(document: dict[str, Any], rel: str) -> Iterator[dict[str, Any]]:

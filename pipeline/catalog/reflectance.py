@@ -1,5 +1,6 @@
 """From DN to reflectance, as an item states it: plausible for Sentinel-2, or refused."""
 
+import math
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -7,9 +8,15 @@ import pystac
 
 from s2sharp_core.errors import S2SharpError
 
-from .metadata import as_number, baseline
+from .metadata import as_flag, as_number, as_text, baseline
 
-__all__ = ["PLAIN_OFFSET", "QUANTIFICATION", "RAW_OFFSET", "Radiometry", "radiometry"]
+__all__ = [
+    "PLAIN_OFFSET",
+    "QUANTIFICATION",
+    "RAW_OFFSET",
+    "Radiometry",
+    "radiometry",
+]
 
 QUANTIFICATION = 10_000
 """DN per unit of reflectance in every ESA product so far."""
@@ -53,16 +60,40 @@ def radiometry(item: pystac.Item, band: str, facts: Mapping[str, Any], *, raw: b
     S2SharpError
         ``radiometry-implausible``; ``offset-unknown``.
     """
-    scale, offset = as_number(facts.get("scale")), as_number(facts.get("offset"))
+    scale, offset = (_number(item.id, band, name, facts.get(name)) for name in ("scale", "offset"))
+    aside = None
     if scale == 1 and not str(facts.get("data_type")).startswith("float"):
-        scale = offset = None  # the extension's defaults; they can't be meant of integers
+        # The extension's defaults, which can't be meant of integers; an offset beside them is one in DN.
+        aside, scale, offset = offset, None, None
     _check(item.id, band, scale, offset)
     scale = 1 / QUANTIFICATION if scale is None else scale
     applied = next((item.properties[flag] for flag in _FLAGS if flag in item.properties), None)
-    if applied is True and not raw:
+    if as_flag(applied) and not raw:
         return Radiometry(scale, PLAIN_OFFSET, "boa_offset_applied")
     if offset is not None:
         return Radiometry(scale, offset, "item metadata")
+    known = _by_baseline(item, scale)
+    if aside and not any(math.isclose(known.offset, o) for o in (aside, aside * known.scale)):
+        raise _implausible(item.id, band, 1, aside)
+    return known
+
+
+def _number(item: str, band: str, name: str, said: Any) -> float | None:
+    """What an asset says of its band, None where it says nothing: tables write that as no number, or as no text."""
+    number = as_number(said)
+    if number is None and said not in (None, "") and as_text(said).strip().lower() != "nan":
+        raise S2SharpError(
+            "radiometry-implausible",
+            f"Item {item}, band {band}: its {name} {str(said)[:80]!r} is no number.",
+            "Correct the item in a copy of the catalogue, or leave it out.",
+            item=item,
+            band=band,
+        )
+    return number
+
+
+def _by_baseline(item: pystac.Item, scale: float) -> Radiometry:
+    """What follows from the processing baseline alone. Error: ``offset-unknown``."""
     number = baseline(item)
     if number is None or number[0] >= _OWN:
         known = "" if number is None else f", {number[0]:02d}.{number[1]:02d}, is none of ESA's"
@@ -80,13 +111,17 @@ def _check(item: str, band: str, scale: float | None, offset: float | None) -> N
     """Refuse a scale and an offset that no product of Sentinel-2 has, and name those that were meant, perhaps."""
     if _plausible(scale, *_SCALES) and _plausible(offset, *_OFFSETS):
         return
+    raise _implausible(item, band, scale, offset)
+
+
+def _implausible(item: str, band: str, scale: float | None, offset: float | None) -> S2SharpError:
     said = [
         f"{name} {value:g}"
         for name, value in (("scale", scale), ("offset", offset))
         if value is not None
     ]
     likely = _meant(scale, offset)
-    raise S2SharpError(
+    return S2SharpError(
         "radiometry-implausible",
         f"Item {item}, band {band}: {' and '.join(said)} make no reflectance of DN; a product of Sentinel-2 has a "
         f"scale near {1 / QUANTIFICATION:g} and an offset, in reflectance, from {_OFFSETS[0]:g} to 0. "

@@ -116,10 +116,20 @@ def sources(item: pystac.Item, bands: Iterable[str]) -> dict[str, Source]:
 
 
 def offers(item: pystac.Item, bands: Iterable[str]) -> dict[str, Offer]:
-    """The assets that :func:`sources` are made of. Errors: ``band-missing``, ``bad-config``."""
+    """The assets that :func:`sources` are made of. Errors: ``band-missing``, ``item-broken``, ``bad-config``."""
     found: dict[str, list[Offer]] = {}
+    bands = list(bands)
     for offer in _every(item):
         if band := _claim(offer):
+            key, name = _esa(_parts(offer.key)[0]), _esa(offer.facts.get("name"))
+            if key and name and key != name and {key, name} & set(bands):
+                raise S2SharpError(
+                    "item-broken",
+                    f"Item {item.id} has an asset {offer.key} that is named {name}.",
+                    "Correct the item in a copy of the catalogue, or leave it out.",
+                    item=item.id,
+                    band=key,
+                )
             found.setdefault(band, []).append(offer)
     chosen = {band: _native(item, band, found.get(band, [])) for band in bands}
     return {band: offer for band, offer in chosen.items() if offer is not None}
@@ -222,6 +232,11 @@ def _claim(offer: Offer) -> str | None:
     # ESA's name in the metadata beats the key, and the key the common name, which may repeat.
     said = (facts.get("name"), _parts(offer.key)[0], facts.get("common_name"))
     return next((_NAMES[name] for text in said if (name := str(text).lower()) in _NAMES), None)
+
+
+def _esa(text: Any) -> str | None:
+    """A band, if a text is ESA's name of one."""
+    return name if (name := str(text).upper()) in MEASURED else None
 
 
 @lru_cache(maxsize=1024)

@@ -1,5 +1,6 @@
 """The command line: thin, and made to be learned from ``--help``."""
 
+import errno
 import sys
 from functools import partial
 from io import TextIOWrapper
@@ -9,7 +10,7 @@ import typer
 from rich.status import Status
 
 from ..planning.config import RunConfig
-from ..ui.terminal import GOES_ON, console
+from ..ui.terminal import GOES_ON, console, leave_quietly
 from .demo import demo, simulate
 from .evaluate import evaluate, methods
 from .flags import Listing, configured
@@ -130,7 +131,19 @@ def main() -> None:
     """The entry point of ``s2sharp``. What an old terminal's letters lack is shown as a question mark."""
     if isinstance(sys.stdout, TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")
-    app()
+    try:
+        app()
+    except SystemExit as end:
+        if isinstance(
+            end.__context__, BrokenPipeError
+        ):  # click's own way to end by it has the code of an error
+            leave_quietly()
+        raise
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        typer.echo(f"Nothing more can be written: {error.strerror}.", err=True)
+        raise SystemExit(1) from None
 
 
 if __name__ == "__main__":

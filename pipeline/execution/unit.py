@@ -12,7 +12,7 @@ import psutil
 import torch
 
 from s2sharp_core import BANDS, METHODS, S2SharpError, Sharpener
-from s2sharp_core.bands import CELL, CLOUDS
+from s2sharp_core.bands import CELL, CLOUDS, in_order
 from s2sharp_core.blocks import sharpen_block, valid_mask
 from s2sharp_core.lattice import Box
 from s2sharp_core.sensor.observation import SENTINEL2
@@ -30,6 +30,7 @@ from ..planning.units import Unit
 from ..scenes.acquisition import Acquisition
 from ..scenes.disagreement import disagreement
 from ..scenes.doubt import offset_doubt
+from ..scenes.holes import Holes
 from ..scenes.radiometry import decode, reference_offset
 from ..scenes.read import Block, Reader, load_block, load_scl
 from .run import Run
@@ -120,7 +121,7 @@ def _sharpen(run: Run, unit: Unit, clock: Clock) -> tuple[dict[str, Any], list[_
         shards.append((layout.native, measured))
     if _overcast(reader, acquisition, wanted, cells, out["cloud"]):
         return {"status": "cloudy"}, shards
-    windows = 0
+    windows, holes = 0, Holes(wanted)
     strips = _strips(wanted, plan.config.window)
     with ThreadPoolExecutor(1) as ahead:
 
@@ -133,6 +134,7 @@ def _sharpen(run: Run, unit: Unit, clock: Clock) -> tuple[dict[str, Any], list[_
             block = coming.result()
             if after is not None:
                 coming = ahead.submit(read, after)
+            holes.look(block, strip)
             middle = strip == strips[len(strips) // 2]
             _check_offset(block, acquisition, plan.config.trust_offset, tell=middle)
             with clock("net"):
@@ -141,12 +143,25 @@ def _sharpen(run: Run, unit: Unit, clock: Clock) -> tuple[dict[str, Any], list[_
                 senses = sharpener is not None and METHODS[sharpener.name].senses
                 sensor = sharpener.sensor if sharpener and senses else SENTINEL2
                 warn_of_shifts(block.data, sensor)
+    _tell_holes(holes, acquisition, wanted)
     with clock("overlaps"):
         differs = disagreement(acquisition, plan.reads, wanted)
     empty = all((out[band] == FILL).all() for band in layout.bands)
     valid = int(np.count_nonzero(out["valid"]))
     facts = {"windows": windows, "valid": valid, "disagreement": differs}
     return {"status": "empty" if empty else "ok", **facts}, shards
+
+
+def _tell_holes(holes: Holes, acquisition: Acquisition, wanted: Box) -> None:
+    """Warn of bands that lack what others have: what was never written of a file reads as no data."""
+    if lacking := holes.found():
+        bands = in_order(lacking)
+        items = ", ".join(scene.id for scene in acquisition.within(wanted)[:3])
+        warnings.warn(
+            f"{', '.join(bands)} of {items}: no data in places where other bands have some: a file is not whole, perhaps. "
+            "What follows from it is no data there, too.",
+            stacklevel=2,
+        )
 
 
 def _measured(

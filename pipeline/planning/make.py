@@ -3,7 +3,7 @@
 import hashlib
 import warnings
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import reduce
@@ -13,13 +13,16 @@ from operator import or_
 
 import pystac
 import shapely
+from pyproj import Transformer
 
 from s2sharp_core import BANDS, METHODS
 from s2sharp_core.bands import CELL, in_order
 from s2sharp_core.lattice import Box, Lattice
 
 from ..catalog.addresses import safe_name
+from ..catalog.antimeridian import Degrees, wrap
 from ..catalog.metadata import datatake, tile
+from ..catalog.query import boxes_around
 from ..catalog.search import search
 from ..cube.layout import Layout, chunk_side
 from ..engine.room import gpus
@@ -115,13 +118,32 @@ def make_plan(config: RunConfig) -> ClientPlan:
     return believing(plan)
 
 
+_NEAR = 150_000.0
+"""Metres from the area beyond which no tile lies that touches it, however its footprint was drawn."""
+
+
+def _tell_elsewhere(every: Iterable[Acquisition], seen: Collection[str], around: Degrees) -> None:
+    """Warn of items that were found by their footprints, and whose grids lie far from there: they give nothing."""
+    near = [shapely.box(*box) for box in boxes_around(around, _NEAR)]
+    places = {(a.epsg, s.box): s.id for a in every for s in a.scenes if s.id in seen}
+    for (code, cells), item in places.items():
+        to_degrees = Transformer.from_crs(code, 4326, always_xy=True)
+        west, south, east, north = to_degrees.transform_bounds(*Lattice.of(code).bounds(cells))
+        there = wrap(shapely.box(west, south, east + 360 * (east < west), north))
+        if not any(there.intersects(box) for box in near):
+            warnings.warn(
+                f"Item {item} lies elsewhere, by its grid in EPSG:{code}, than its footprint says; it is left out.",
+                stacklevel=3,
+            )
+
+
 def find_items(config: RunConfig, reads: tuple[str, ...], margin: int, before: bytes) -> _Found:
     """Search, and freeze what was found beside what is frozen already."""
     seen: set[str] = set()
+    # Every cell that is written needs its neighbours, those beyond the box in degrees, too.
+    around = reach(config)
 
     def items() -> Iterator[pystac.Item]:
-        # Every cell that is written needs its neighbours, those beyond the box in degrees, too.
-        around = reach(config)
         found = search(
             config.catalog,
             config.collection,
@@ -137,6 +159,7 @@ def find_items(config: RunConfig, reads: tuple[str, ...], margin: int, before: b
     frozen_items, every, refused, choices = freeze_items(
         chain(read_items(before), items()), reads, config
     )
+    _tell_elsewhere(every, seen, around)
     new = [a for a in every if any(scene.id in seen for scene in a.scenes)]
     clear = [a for a in new if a.cloud is None or a.cloud <= config.max_cloud]
     levels = Counter(a.level for a in clear if a.level)

@@ -10,12 +10,14 @@ __getattr__, __dir__, __all__ = face(
     {
         "acquisition": ["Acquisition", "Choice", "group", "numbered", "with_offsets"],
         "doubt": ["offset_doubt", "offsets_of_pixels"],
+        "holes": ["Holes"],
         "items": ["write_items"],
         "limits": ["GDAL_CACHE"],
         "radiometry": ["decode", "reference_offset"],
         "read": ["Block", "Files", "Reader", "load_block", "load_scl"],
         "scene": ["Refusal", "edges_of"],
         "stage": ["Stage", "clear"],
+        "versions": ["begin"],
         "whole": ["real_scenes"],
     },
 )

@@ -31,6 +31,9 @@ BRIGHT = 0.18
 """Reflectance under which the darkest pixels of half the bands lie wherever there is shade, water or vegetation, and 0.1
 too much. Clouds and deserts, whose darkest pixels are above 0.095 by right, are brighter in most bands."""
 
+BLINDING = 2.0
+"""Reflectance that half of a picture never has, in sunlit cloud neither."""
+
 SAMPLES, SIDE = 3, 24
 """A scene is looked at on a grid of so many windows along both axes, of so many cells."""
 
@@ -64,6 +67,19 @@ def _doubt(samples: Mapping[str, np.ndarray], scenes: Sequence["Scene"]) -> Doub
     """Judge by reflectance of some bands; too few pixels of one tell nothing."""
     if not samples or any(sample.size < 100 for sample in samples.values()):
         return None
+    brightest, middle = max(
+        ((b, float(np.median(s))) for b, s in samples.items()), key=lambda x: x[1]
+    )
+    if middle > BLINDING:
+        scene = max(scenes, key=lambda scene: scene.sources[0].scale)
+        source = scene.sources[0]
+        return Doubt(
+            scene.id,
+            f"Item {scene.id}: half of {brightest} lies above {middle:.1f}, and no ground and no cloud is so bright: its scale "
+            f"is another, it seems, than {source.scale:g}.",
+            source.offset,
+            certain=True,
+        )
     lowest = [float(np.quantile(sample, 0.001)) for sample in samples.values()]
     below = max(float(np.mean(sample < -0.02)) for sample in samples.values())
     for scene in scenes:

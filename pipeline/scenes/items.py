@@ -23,7 +23,7 @@ from s2sharp_core.lattice import Lattice
 
 from ..catalog.access import FREE, Access
 from ..catalog.antimeridian import bounding_box, unwrap, wrap
-from ..catalog.metadata import FACTS, PROPERTIES, as_number, as_text
+from ..catalog.metadata import FACTS, PROPERTIES, as_flag, as_number, as_text
 from ..catalog.sources import WAYS, Offer, Source, offers
 from .acquisition import Acquisition, Choice, Found, find, join
 from .scene import Refusal, Scene
@@ -181,7 +181,7 @@ def _footprint(item: pystac.Item, code: int, scene: Scene) -> shapely.Geometry:
 def _typed(value: Any, kind: type) -> Any:
     """``value``, if it is of that kind in any spelling."""
     if kind is bool:
-        return value if isinstance(value, bool) else None
+        return as_flag(value)
     return as_number(value) if kind is float else _clean(as_text(value)) or None
 
 

@@ -3,6 +3,7 @@
 import logging
 import re
 import stat
+import threading
 from collections.abc import Callable, Container, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ from ..catalog.signing import signed
 from ..catalog.sources import Source
 from ..storage.location import store_errors
 from .limits import GDAL_CACHE
+from .versions import same
 
 __all__ = ["Kept", "Raster", "header", "reading"]
 
@@ -54,6 +56,23 @@ class _WithoutKeys(logging.Filter):
 
 
 logging.getLogger("rasterio._env").addFilter(_WithoutKeys())
+
+
+class _Unended(logging.Filter):
+    """Notes that a JPEG 2000 stream has no end: OpenJPEG makes pixels of whatever there is, and warns, no more."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen = threading.local()
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if "does not end with EOC" in record.getMessage():
+            self.seen.by = True
+        return True
+
+
+_unended = _Unended()
+logging.getLogger("rasterio._err").addFilter(_unended)
 
 # Only what archives deliver: given a free choice, GDAL would follow a VRT to any other file.
 _JPEG2000 = ("JP2OpenJPEG", "JP2KAK", "JP2ECW")
@@ -125,7 +144,11 @@ class _Gdal:
         return None if said is None else float(said)
 
     def read(self, rows: slice, cols: slice) -> np.ndarray:
-        return np.asarray(self.dataset.read(1, window=Window.from_slices(rows, cols)))
+        _unended.seen.by = False
+        stored = np.asarray(self.dataset.read(1, window=Window.from_slices(rows, cols)))
+        if _unended.seen.by:
+            raise RasterioError("its stream breaks off")
+        return stored
 
     def masked(self, rows: slice, cols: slice) -> np.ndarray | None:
         window = Window.from_slices(rows, cols)
@@ -191,6 +214,7 @@ def _opened(source: Source, item: str, href: str, kept: Kept | None) -> Iterator
             stack.callback(dataset.close)
             _check_one_band(dataset, source, item, href)
             _check_block(dataset, source, item, href)
+            _check_version(dataset, source, item)
             with _mask_beside(href, dataset.shape) as beside:
                 if beside is not None:
                     _check_block(beside, source, item, href)
@@ -227,6 +251,19 @@ def _check_block(dataset: rasterio.DatasetReader, source: Source, item: str, hre
     if size > MAX_BLOCK:
         what = f"it has blocks of {height} × {width} px, more than {MAX_BLOCK >> 20} MB"
         raise _unreadable(source, item, href, what)
+
+
+def _check_version(dataset: rasterio.DatasetReader, source: Source, item: str) -> None:
+    """Refuse a file that was replaced since it was first read: what was made of the old one is written."""
+    if not same(source.href, dataset):
+        raise S2SharpError(
+            "asset-moved",
+            f"Item {item}, band {source.band}: {public(source.href)} was replaced while it was read. What was written before is of the "
+            "file as it was.",
+            "Begin anew in another --out.",
+            item=item,
+            band=source.band,
+        )
 
 
 @contextmanager

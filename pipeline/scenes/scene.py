@@ -19,6 +19,7 @@ from s2sharp_core.lattice import Box, Lattice
 
 from ..catalog.access import FREE, Access
 from ..catalog.addresses import is_array, unsigned
+from ..catalog.agreement import check_alike, check_names
 from ..catalog.antimeridian import unwrap
 from ..catalog.metadata import (
     baseline,
@@ -144,7 +145,9 @@ def scene_of(
         found[band] = keyed(source, home, catalog, access)
         if found[band].sign == "item" and home is not None:
             access.check(home, catalog)  # it will be asked again
+    check_names(item, found.values())
     scl = found.pop("SCL", None)
+    check_alike(item.id, found.values())
     cloud = cloud_cover(item)
     box = _box(item, code, found.values(), home)
     return Scene(

@@ -19,6 +19,7 @@ __getattr__, __dir__, __all__ = face(
             "check_extras",
             "console",
             "duration_text",
+            "leave_quietly",
             "problems",
             "size_text",
             "told",

@@ -1,12 +1,13 @@
 """The terminal of all commands, and how they end."""
 
+import os
 import sys
 import time
 import warnings
 from collections.abc import Iterable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from importlib.util import find_spec
-from typing import Any, TextIO, cast
+from typing import Any, NoReturn, TextIO, cast
 
 import typer
 from rich.console import Console, ConsoleOptions, RenderableType
@@ -27,12 +28,14 @@ from s2sharp_core.errors import printable
 __all__ = [
     "GOES_ON",
     "PARTIAL",
+    "READER_GONE",
     "Screen",
     "bars",
     "busy",
     "check_extras",
     "console",
     "duration_text",
+    "leave_quietly",
     "print_problem",
     "problems",
     "size_text",
@@ -44,8 +47,16 @@ PARTIAL = 4
 """The exit code of a run of which some units failed; errors have those of their kinds."""
 
 
+READER_GONE = 141
+"""The exit code of a command whose output nobody reads any more: that of programs which end by SIGPIPE."""
+
+
 class Screen(Console):
     """Shows text from anywhere, and obeys none of it: whoever writes a catalogue names what is printed here."""
+
+    def on_broken_pipe(self) -> None:
+        """End as programs do whose reader has gone, as in ``s2sharp status OUT | head -1``: without a word."""
+        leave_quietly()
 
     def render(
         self, renderable: RenderableType, options: ConsoleOptions | None = None
@@ -56,6 +67,18 @@ class Screen(Console):
                 yield segment
             else:
                 yield Segment(printable(text, keep="\n\t", most=len(text)), segment.style)
+
+
+def leave_quietly() -> NoReturn:
+    """End the command, since nobody reads what it says."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError):  # what is left in a buffer is written at the end, too
+            stream.flush()
+            continue
+        with suppress(OSError, ValueError):
+            os.dup2(nowhere, stream.fileno())
+    raise SystemExit(READER_GONE)
 
 
 GOES_ON = "Stopped. What is done stays; the same command goes on from there."

@@ -351,6 +351,18 @@ def test_fewer_items_than_an_api_says_it_has_are_told(tmp_path, told: dict) -> N
         assert sorted(asked(f"{url}/")) == ["a", "b"]
 
 
+def test_what_was_not_asked_for_is_left_out_and_told(tmp_path) -> None:
+    """Servers that know no filter give all that they have."""
+    other = feature("l1c") | {"collection": "sentinel-2-l1c"}
+    late = items.earth_search(when="2031-06-28T10:05:41Z") | {"id": "late", "collection": L2A}
+    pages = [{"features": [feature("a"), other]}, {"features": [late]}]
+    with (
+        served(tmp_path, api(pages)) as url,
+        pytest.warns(UserWarning, match="2 items of other collections or times"),
+    ):
+        assert asked(f"{url}/") == ["a"]
+
+
 def test_empty_pages_that_go_on_are_told(tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(s2sharp.catalog.api, "MAX_EMPTY", 3)
     pages = [{"features": [feature("a")]}, *[{"features": []}] * 9]

@@ -1,0 +1,103 @@
+"""What an item says of its bands, held against each other and against the names of their files.
+
+Two bands of one resolution lie on the same grid, and so do two days of one tile: where their addresses were exchanged, no
+pixel tells, but names may.
+"""
+
+import math
+import re
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+
+import pystac
+
+from s2sharp_core.errors import S2SharpError
+
+from .addresses import parted, public
+from .metadata import sensed, tile
+from .sources import Source
+
+__all__ = ["check_alike", "check_names"]
+
+_BAND = re.compile(r"(?<![A-Z0-9])(B0[1-9]|B1[0-2]|B8A)(?![A-Z0-9])")
+_TILE = r"\d\d[C-HJ-NP-X][A-HJ-NP-Z]{2}"
+_FILE = re.compile(rf"(?<![A-Z0-9])T({_TILE})_(\d{{8}}T\d{{6}})_")
+"""ESA's names of a band's file: T33UWP_20230628T100031_B05_20m.jp2."""
+
+_PLACES = re.compile(rf"(?<![A-Z0-9])T?({_TILE})(?![A-Z0-9])")
+_DAYS = re.compile(r"(?<![0-9])(20\d\d[01]\d[0-3]\d)(?![0-9])")
+
+_DAY = timedelta(days=1)
+"""By which the start of a datatake, after which files are named, and a tile's own time differ at most."""
+
+
+def check_alike(item: str, files: Iterable[Source]) -> None:
+    """Refuse bands of one item that have scales or offsets of their own: ESA gives all the same.
+
+    Files whose offset the archive has taken away may lie beside ESA's own.
+
+    Raises
+    ------
+    S2SharpError
+        ``radiometry-implausible``
+    """
+    own = [file for file in files if file.origin != "boa_offset_applied"]
+    for file in own:
+        first = own[0]
+        if not math.isclose(file.scale, first.scale) or abs(file.offset - first.offset) > 1e-6:
+            said = (f"{f.band} scale {f.scale:g} and offset {f.offset:g}" for f in (first, file))
+            raise S2SharpError(
+                "radiometry-implausible",
+                f"Item {item}: its bands differ, {', '.join(said)}; a product of Sentinel-2 has one for all.",
+                "Correct the item in a copy of the catalogue, or leave it out.",
+                item=item,
+                band=file.band,
+            )
+
+
+def check_names(item: pystac.Item, files: Iterable[Source]) -> None:
+    """Refuse an item whose files bear the name of another band, tile or day than the item or its other files do.
+
+    Raises
+    ------
+    S2SharpError
+        ``item-broken``
+    """
+    others: dict[str, tuple[set[str], Source]] = {}
+    for file in files:
+        path = parted(file.href)[0].upper()
+        name = path.rpartition("/")[2]
+        named = set(_BAND.findall(name))
+        if len(named) == 1 and file.band not in named:
+            raise _contradicts(item, file, f"a name of {named.pop()}")
+        if found := _FILE.search(name):
+            _check_item(item, file, *found.groups())
+        for what, told in (("tile", _PLACES), ("day", _DAYS)):
+            if words := set(told.findall(path)):
+                known, other = others.setdefault(what, (words, file))
+                if known.isdisjoint(words):
+                    why = f"names of another {what} than that of {other.band}, {public(other.href)}"
+                    raise _contradicts(item, file, why)
+
+
+def _check_item(item: pystac.Item, file: Source, place: str, moment: str) -> None:
+    """Hold ESA's name of a file against the tile and the time that its item tells."""
+    own = tile(item)
+    if re.fullmatch(_TILE, own) and own != place:
+        raise _contradicts(item, file, f"a name of tile {place}, not {own}")
+    try:
+        when = datetime.strptime(f"{moment}+0000", "%Y%m%dT%H%M%S%z")
+    except ValueError:
+        return
+    if abs(sensed(item) - when) > _DAY:
+        raise _contradicts(item, file, f"a name of {when:%Y-%m-%d}, not {sensed(item):%Y-%m-%d}")
+
+
+def _contradicts(item: pystac.Item, file: Source, what: str) -> S2SharpError:
+    return S2SharpError(
+        "item-broken",
+        f"Item {item.id}, band {file.band}: its file {public(file.href)} has {what}.",
+        "Correct the item in a copy of the catalogue, or leave it out.",
+        item=item.id,
+        band=file.band,
+    )

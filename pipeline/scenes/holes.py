@@ -1,0 +1,49 @@
+"""Whether a band lacks what the others of its scene have: its file is not whole, perhaps."""
+
+import numpy as np
+from scipy.ndimage import minimum_filter
+
+from s2sharp_core.bands import BANDS, CELL
+from s2sharp_core.lattice import Box
+
+from .read import Block
+
+__all__ = ["Holes"]
+
+EDGE = 17
+"""Cells from where nothing is, about a kilometre: so far apart lie the edges of bands, which are seen one after the other."""
+
+
+class Holes:
+    """What bands have of the cells of a unit, as it is read strip by strip."""
+
+    def __init__(self, cells: Box) -> None:
+        self._cells = cells
+        self._there: dict[str, np.ndarray] = {}
+
+    def look(self, block: Block, strip: Box) -> None:
+        """Take in a strip: of each band, where it has data, a value that is saturated being some."""
+        place = self._cells.slices(strip, CELL)
+        glare = _any(block.saturated, 10) if block.saturated.any() else np.False_
+        for band, y in block.data.items():
+            gsd = BANDS[band].gsd
+            there = self._there.setdefault(band, np.zeros(self._cells.shape, dtype=bool))
+            data = ~np.isnan(y[block.box.slices(strip, gsd)])
+            there[place] = data.all() or _any(data, gsd) | glare
+
+    def found(self) -> dict[str, float]:
+        """Band → share of what the others have, away from its edges, that it lacks; of bands that lack some."""
+        if not self._there:
+            return {}
+        some = np.logical_or.reduce(list(self._there.values()))
+        inside = minimum_filter(some, 2 * EDGE + 1, mode="constant", cval=1)
+        total = max(1, int(np.count_nonzero(some)))
+        lacks = {b: np.count_nonzero(inside & ~there) / total for b, there in self._there.items()}
+        return {band: float(share) for band, share in lacks.items() if share}
+
+
+def _any(there: np.ndarray, gsd: int) -> np.ndarray:
+    """Of each cell, whether any of its pixels is."""
+    n = CELL // gsd
+    rows, cols = there.shape
+    return np.asarray(there.reshape(rows // n, n, cols // n, n).any(axis=(1, 3)))
