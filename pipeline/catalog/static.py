@@ -30,6 +30,9 @@ MAX_PARTS = 1_000_000
 MAX_CATALOGUES = 20_000
 """Of a static catalogue, which are fetched one by one: a folder for each tile and year is fewer."""
 
+MAX_SILENT = 3
+"""Items whose server fails, each asked for patiently, that are left out. Beyond that, it is the server that is sick."""
+
 MAX_DEPTH = 30
 """Documents of a static catalogue, and from its root to an item: those of real ones lie ten deep at most."""
 
@@ -39,7 +42,7 @@ def from_static(io: "StacApiIO", root: dict[str, Any], query: Query) -> Iterator
     known: set[str] = set()
     # Higher documents come first: a broad catalogue shows before much of it has been read.
     todo, visited, there = deque([(query.catalog, False, 1)]), {query.catalog}, False
-    catalogues = 0
+    catalogues = silent = 0
     while todo:
         href, inside, depth = todo.popleft()
         try:
@@ -78,6 +81,12 @@ def from_static(io: "StacApiIO", root: dict[str, Any], query: Query) -> Iterator
                 item = item_of(read_json(io, target), target)
             except BrokenError as err:
                 leave_out(target, str(err))
+                continue
+            except S2SharpError as err:  # the server may know better, later
+                silent += 1
+                if silent > MAX_SILENT:
+                    raise
+                leave_out(target, f"was not answered: {err.message.rstrip('.')}")
                 continue
             if inside or item.collection_id == query.collection:
                 there = True

@@ -75,7 +75,7 @@ def _groups(files: Mapping[str, bytes]) -> Iterator[str]:
 def _read(file: Location) -> bytes | None:
     try:
         return read_bytes(file)
-    except (FileNotFoundError, IsADirectoryError):
+    except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
         return None
 
 

@@ -100,7 +100,10 @@ def _geometries(content: Any) -> Iterator[dict[str, Any]]:
         raise ValueError("it is no GeoJSON object")
     kind = content.get("type")
     if kind in ("FeatureCollection", "GeometryCollection"):
-        for part in content.get("features" if kind == "FeatureCollection" else "geometries") or ():
+        parts = content.get("features" if kind == "FeatureCollection" else "geometries") or []
+        if not isinstance(parts, list):
+            raise ValueError(f"its {kind} holds no list")
+        for part in parts:
             yield from _geometries(part)
     elif kind == "Feature":
         if content.get("geometry") is not None:

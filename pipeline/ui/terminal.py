@@ -23,7 +23,9 @@ from rich.progress import (
 from rich.segment import Segment
 
 from s2sharp_core import S2SharpError
-from s2sharp_core.errors import printable
+from s2sharp_core.errors import Kind, printable
+
+from ..storage.location import store_errors
 
 __all__ = [
     "GOES_ON",
@@ -108,6 +110,14 @@ def told(
         if error.remedy:
             problems.print(f"  → {escape(error.remedy)}")
         raise typer.Exit(error.kind.exit_code) from None
+    except store_errors() as error:
+        if isinstance(error, BrokenPipeError):
+            raise
+        problems.print(f"[red]{Kind.STORE_UNWRITABLE}:[/] {escape(str(error))}")
+        problems.print(
+            "  → Look what lies there, who may read and write it, and what room is left."
+        )
+        raise typer.Exit(Kind.STORE_UNWRITABLE.exit_code) from None
     except KeyboardInterrupt:
         problems.print(escape(stopped))
         raise typer.Exit(130) from None

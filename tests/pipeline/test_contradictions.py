@@ -14,12 +14,16 @@ from s2sharp.catalog.documents import item_of
 from s2sharp.catalog.http import as_json
 from s2sharp.catalog.interval import interval
 from s2sharp.catalog.query import Query, boxes_around
+from s2sharp.cli.app import app
 from s2sharp.execution.unit import _tell_holes
+from s2sharp.planning.area import lonlat
+from s2sharp.planning.config import read_config
 from s2sharp.scenes.acquisition import Acquisition, group
 from s2sharp.scenes.doubt import offset_doubt
 from s2sharp.scenes.holes import Holes
 from s2sharp.scenes.read import Files, load_block
 from s2sharp.scenes.versions import begin
+from typer.testing import CliRunner
 
 from s2sharp_core import S2SharpError
 from s2sharp_core.bands import BANDS
@@ -259,3 +263,20 @@ def test_a_command_whose_reader_has_gone_ends_as_others_do():
     finally:
         os.close(writer)
     assert (done.returncode, done.stderr) == (141, b"")
+
+
+@pytest.mark.parametrize("features", [7, {}, "x", [7]])
+def test_an_area_that_is_no_list_of_features_is_refused(tmp_path, features):
+    file = tmp_path / "area.json"
+    file.write_text(json.dumps({"type": "FeatureCollection", "features": features or {"a": 1}}))
+    with pytest.raises(S2SharpError, match="Cannot read the area"):
+        lonlat(read_config(None, {"out": tmp_path, "area": file, "datetime": "2024"}))
+
+
+def test_a_folder_that_is_none_is_told_in_a_line(tmp_path):
+    (tmp_path / "run.json").write_text("{}")
+    (tmp_path / "lease").write_text("x")
+    for command in ("status", "verify", "clean"):
+        done = CliRunner().invoke(app, [command, str(tmp_path)])
+        assert isinstance(done.exception, SystemExit)
+        assert done.exit_code in (1, 2)

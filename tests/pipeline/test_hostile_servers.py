@@ -25,7 +25,7 @@ from s2sharp.catalog.http import as_json, read_regular
 from s2sharp.catalog.search import search
 
 from s2sharp_core import S2SharpError
-from tests.services import http_server
+from tests.services import Hook, http_server
 
 from . import items
 
@@ -371,6 +371,33 @@ def test_empty_pages_that_go_on_are_told(tmp_path, monkeypatch: pytest.MonkeyPat
         pytest.warns(UserWarning, match="3 pages without an item"),
     ):
         assert asked(f"{url}/") == ["a"]
+
+
+def test_an_item_whose_server_fails_costs_itself_and_a_sick_server_the_search(
+    tmp_path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(s2sharp.catalog.http, "BACKOFF", 0.001)
+    names = [f"{number}.json" for number in range(6)]
+    links = [{"rel": "item", "href": f"./{name}"} for name in names]
+    about = {"type": "Collection", "stac_version": "1.0.0", "id": L2A, "extent": {}, "links": links}
+    (tmp_path / "collection.json").write_text(json.dumps(about))
+    for name in names:
+        (tmp_path / name).write_text(json.dumps(feature(name)))
+
+    def failing(count: int) -> Hook:
+        return lambda _, path: 500 if path[1:] in names[:count] else None
+
+    with (
+        http_server(tmp_path, failing(2)) as url,
+        pytest.warns(UserWarning, match=r"0\.json was not answered.* it is left out"),
+    ):
+        assert sorted(asked(f"{url}/collection.json")) == names[2:]
+    with (
+        http_server(tmp_path, failing(6)) as url,
+        pytest.warns(UserWarning, match="is left out"),
+        pytest.raises(S2SharpError, match="answered 500"),
+    ):
+        asked(f"{url}/collection.json")
 
 
 # Saved searches, items, collections
