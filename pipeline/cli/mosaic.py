@@ -195,6 +195,7 @@ def _watched(plan: "MosaicPlan", cost: "Estimate") -> "MosaicOutcome":
 
 def _report(plan: "MosaicPlan", cost: "Estimate", outcome: "MosaicOutcome") -> None:
     from ..mosaic.differences import differences_path
+    from ..report.leave import leave_page
 
     table = Table(title="Predicted and actual", title_justify="left")
     for name in ("", "predicted", "actual"):
@@ -212,6 +213,8 @@ def _report(plan: "MosaicPlan", cost: "Estimate", outcome: "MosaicOutcome") -> N
             f"STAC         {plan.config.to / 'stac' / 'collection.json'}"
         )
     console.print(f"Differences  {differences_path(plan)}")
+    if plan.config.publish and (page := leave_page(plan.config.to, anew=outcome.worked)):
+        console.print(f"Report       {page}")
     console.print(
         f'\n[bold]import s2sharp\nmosaic = s2sharp.open_mosaic("{escape(str(plan.config.to))}")[/]\n'
         "mosaic   # an xarray.Dataset: dims (time, y, x), time the starts of the periods"

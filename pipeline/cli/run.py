@@ -4,8 +4,6 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from s2sharp_core.errors import printable
-
 from ..execution.catalogue import picture_path
 from ..execution.phases import RunOutcome
 from ..execution.watch import decide, make_ready, watch
@@ -15,7 +13,8 @@ from ..planning.config import RunConfig
 from ..planning.cost import Estimate, check_memory, check_size
 from ..planning.facts import plan_facts
 from ..planning.plan import Plan
-from ..storage.files import files, write_text
+from ..report.leave import leave_page
+from ..storage.files import files
 from ..storage.location import Location
 from ..ui.terminal import PARTIAL, console, duration_text, problems, size_text
 from .inspect import say_owed
@@ -66,7 +65,7 @@ def carry_out(config: RunConfig) -> ClientPlan:
         )
     _report(plan, cost, outcome)
     pictures = [picture_path(plan.out, a) for a in plan.present]
-    page = _page(plan, outcome)
+    page = leave_page(plan.out, anew=outcome.worked) if config.publish else None
     _show_results(plan, [p for p in pictures if p.exists()], page, outcome.snapshot)
     if outcome.stopped:
         problems.print(
@@ -117,27 +116,6 @@ def _overlaps(band: str, dn: float) -> str:
         f"where two tiles overlap, one gives the pixels; the other's values typically differ by {dn:.1f} DN, "
         f"{dn / 100:.2g} % of reflectance ({band}, the worst band, where they differ most)"
     )
-
-
-def _page(plan: Plan, outcome: RunOutcome) -> Location | None:
-    """Write the report into ``OUT`` where pictures for others are wanted; what keeps it from being made is told, no more."""
-    file = plan.out / "report.html"
-    if not plan.config.publish:
-        return None
-    if file.is_file() and not outcome.counts.keys() - {"skipped"}:
-        return file
-    try:
-        from ..report.make import make_report
-
-        with console.status("Looking at the run …"):
-            write_text(file, make_report(plan.out, brief=True))
-    except Exception as error:
-        problems.print(
-            f"[yellow]warning:[/] report.html was not made: {escape(printable(str(error)))} "
-            f"Try `s2sharp report {escape(str(plan.out))}`."
-        )
-        return None
-    return file
 
 
 def _show_results(

@@ -1,6 +1,6 @@
 """Functions that an analyst calls in Python: search, plan, run, scenes from anywhere, and tools of a cube.
 
-May import execution, planning, publish, scenes, ui, catalog, cube, storage. A query → :func:`plan` → :func:`run` → an
+May import report, execution, planning, publish, scenes, ui, catalog, cube, storage. A query → :func:`plan` → :func:`run` → an
 ``xarray.Dataset``; a scene of any kind → :func:`open_scene` → :func:`sharpen`. All of it is reached as ``s2sharp.NAME``.
 """
 

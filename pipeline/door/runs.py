@@ -22,6 +22,7 @@ from ..planning.cost import Estimate, check_memory, check_size
 from ..planning.facts import plan_facts
 from ..planning.plan import Plan
 from ..planning.queries import when
+from ..report.leave import leave_page
 from ..scenes.acquisition import group
 from .cubes import open_cube
 
@@ -190,12 +191,15 @@ class PlannedRun:
         return dict(plan_facts(self.plan, self.cost))
 
     def run(self, *, epsg: int | None = None) -> "xr.Dataset":
-        """Carry it out and open the cube; as :func:`run`."""
+        """Carry it out, leave its page in ``out``, and open the cube; as :func:`run`."""
         make_ready(self.plan.config)
         _check_code(self.plan, epsg)
         remedy = "choose a smaller bbox or less time"
         check_size("run", self.cost, remedy, yes=self.plan.config.yes)
-        _tell(self.plan, watch(self.plan, self.cost))
+        outcome = watch(self.plan, self.cost)
+        _tell(self.plan, outcome)
+        if self.plan.config.publish:
+            leave_page(self.plan.out, anew=outcome.worked)
         return open_cube(self.plan.out, epsg=epsg)
 
     def __repr__(self) -> str:

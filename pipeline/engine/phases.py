@@ -134,6 +134,11 @@ class Outcome:
     stopped: bool = False
     excused: int = 0
 
+    @property
+    def worked(self) -> bool:
+        """Whether any unit of the full resolution was done, or failed, this time."""
+        return bool(self.counts.keys() - {"skipped"})
+
     def add(self, record: Record, *, full: bool) -> None:
         """Count one record."""
         if full:

@@ -1,8 +1,9 @@
 """A run as a page that asks for nothing.
 
-May import execution, planning, publish, ui. A run's folder → :func:`make_report` → HTML.
+May import execution, planning, publish, ui. A run's folder → :func:`make_report` → HTML; runs and
+mosaics end with :func:`leave_page`.
 """
 
 from s2sharp_core.faces import face
 
-__getattr__, __dir__, __all__ = face(__name__, {"make": ["make_report"]})
+__getattr__, __dir__, __all__ = face(__name__, {"leave": ["leave_page"], "make": ["make_report"]})

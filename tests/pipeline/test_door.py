@@ -1,6 +1,7 @@
 """What an analyst calls in Python: one import name, few lines, no traps."""
 
 import re
+import shutil
 import subprocess
 import sys
 from importlib.metadata import version
@@ -87,6 +88,19 @@ def test_a_run_gives_the_cube_and_the_same_call_opens_it_again(
     again = s2sharp.run(out=out, **query)
     xr.testing.assert_equal(cube.load(), again.load())
     xr.testing.assert_equal(again, s2sharp.open_cube(out).load())
+
+
+def test_a_run_for_others_leaves_its_page_and_ends_well_without_one(
+    query: dict[str, object], tmp_path: Path
+) -> None:
+    out, shown = tmp_path / "out", {**query, "bands": ["B02", "B05"], "publish": True}
+    page = out / "report.html"
+    (page / "mine").mkdir(parents=True)  # where nothing can be written
+    with pytest.warns(UserWarning, match=r"report\.html was not made: .*`s2sharp report"):
+        assert s2sharp.run(out=out, **shown).B05.notnull().any()
+    shutil.rmtree(page)
+    s2sharp.run(out=out, **shown)
+    assert "was made at the end of the run" in page.read_text()
 
 
 def test_a_run_over_several_codes_asks_which_to_open_before_it_begins(

@@ -873,6 +873,9 @@ def test_the_command_teaches_and_tells(border, tmp_path, scheduler):
     assert code == 0, text
     for fact in ("EPSG:3035", "predicted", "2 ok", "two dates of one orbit", "open_mosaic("):
         assert fact in text
+    page = tmp_path / "to" / "report.html"
+    assert str(page) in text
+    assert "data:image/png" in page.read_text()
     code, text = call("mosaic", str(tmp_path), "--to", str(tmp_path / "to"))
     assert code == 1
     assert "no cube" in text
