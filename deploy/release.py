@@ -19,6 +19,7 @@ TOP = Path(__file__).parents[1]
 PLACES = {
     "pyproject.toml": (r'^version = "', r'"$'),
     "CITATION.cff": (r"^version: ", r"$"),
+    "deploy/conda/recipe.yaml": (r'^  version: "', r'"$'),
     "deploy/README.md": (r"\bs2sharp:", r"-(?:cpu|cuda)\b"),
     "deploy/Dockerfile": (r"\bs2sharp:", r"-(?:cpu|cuda)\b"),
     "deploy/kubernetes/overlays/cpu/kustomization.yaml": (r"\bnewTag: ", r"-cpu$"),

@@ -1,6 +1,7 @@
 """A release names one version everywhere, says what the changelog says, and leaves out what only tests need."""
 
 import importlib.util
+import os
 import re
 import shutil
 import subprocess
@@ -9,6 +10,7 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+import yaml
 from packaging.requirements import Requirement
 
 TOP = Path(__file__).parents[1]
@@ -41,7 +43,7 @@ def clone(tmp_path: Path) -> Path:
 
 def named(top: Path) -> set[str]:
     """The versions that files of a tree name."""
-    pattern = re.compile(r"(?:^version(?: = |: )\"?|\bs2sharp:|\bnewTag: )(\d[\w.]*)", flags=re.M)
+    pattern = re.compile(r"(?:^ *version(?: = |: )\"?|\bs2sharp:|\bnewTag: )(\d[\w.]*)", flags=re.M)
     return {v for name in release.PLACES for v in pattern.findall((top / name).read_text())}
 
 
@@ -94,3 +96,47 @@ def test_all_extras_of_users_are_in_all_and_no_tool_of_tests_is() -> None:
     tools -= {"titiler.core"}
     users = {Requirement(line).name for name in everything.extras for line in extras[name]}
     assert not users & tools
+
+
+# conda-forge's names where they are others than the index's.
+CONDA = {
+    "dask": "dask-core",
+    "torch": "pytorch",
+    "universal-pathlib": "universal_pathlib",
+    "matplotlib": "matplotlib-base",
+    "prometheus-client": "prometheus_client",
+}
+
+
+def test_the_recipe_asks_conda_for_what_the_wheel_asks_the_index_for() -> None:
+    recipe = yaml.safe_load((TOP / "deploy" / "conda" / "recipe.yaml").read_text())
+    asked = recipe["requirements"]
+
+    def named(lines: list[str]) -> set[tuple[str, str]]:
+        needs = map(Requirement, lines)
+        return {(CONDA.get(one.name, one.name), str(one.specifier)) for one in needs}
+
+    def listed(lines: list[str]) -> set[tuple[str, str]]:
+        return {(name, "".join(rest)) for name, *rest in map(str.split, lines)}
+
+    run = {("python", PROJECT["requires-python"]), ("aiohttp", "")}  # fsspec[http] is aiohttp
+    assert listed(asked["run"]) == named(PROJECT["dependencies"]) | run
+    extras = {k: v for k, v in PROJECT["optional-dependencies"].items() if k not in NOT_USERS}
+    assert listed(asked["run_constraints"]) == named([x for one in extras.values() for x in one])
+    (script,) = recipe["build"]["python"]["entry_points"]
+    assert dict([script.split(" = ")]) == PROJECT["scripts"]
+    assert recipe["about"]["license"] == PROJECT["license"]
+    assert recipe["about"]["summary"] == PROJECT["description"]
+
+
+NOT_USERS = {"all", "dev", "docs"}
+
+
+def test_the_recipe_is_one_that_rattler_build_takes() -> None:
+    if os.environ.get("CI"):
+        import rattler_build as rattler
+    else:
+        rattler = pytest.importorskip("rattler_build")
+    recipe = rattler.Stage0Recipe.from_file(str(TOP / "deploy" / "conda" / "recipe.yaml"))
+    (made,) = recipe.render(rattler.VariantConfig())
+    assert made.recipe.package.version == PROJECT["version"]
