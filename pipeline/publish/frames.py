@@ -11,12 +11,12 @@ from s2sharp_core.bands import ERROR90
 
 from ..cube.layout import FILL, LAYERS, SCALE, Layout, error_layers
 
-__all__ = ["BLOCK", "CACHE_MB", "CogProfile", "Frame"]
+__all__ = ["BLOCK", "CACHE", "CogProfile", "Frame"]
 
 BLOCK = 512
 """Side of a COG's blocks in pixels."""
 
-CACHE_MB = 32
+CACHE = 32_000_000
 """Of GDAL's blocks while a file is made; its default is a share of the machine's memory."""
 
 # Shares of a picture's bytes: it and its overviews, and what a file in memory grows ahead.
@@ -90,4 +90,4 @@ class Frame:
         copied = float(pixel * (2 * part + 2 * BLOCK**2))
         if not in_memory:
             return copied
-        return copied + pixel * _HELD * self.shape[0] * self.shape[1] + 1e6 * CACHE_MB
+        return copied + pixel * _HELD * self.shape[0] * self.shape[1] + CACHE

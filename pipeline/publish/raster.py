@@ -17,7 +17,7 @@ from rasterio.windows import Window
 
 from ..storage.files import put
 from ..storage.location import Location, on_this_machine
-from .frames import BLOCK, CACHE_MB, CogProfile, Frame, Place
+from .frames import BLOCK, CACHE, CogProfile, Frame, Place
 
 if TYPE_CHECKING:
     from rasterio.io import DatasetWriter
@@ -93,7 +93,7 @@ def write_cog(
     """
     beside = target.parent if on_this_machine(target) else None
     # Overviews take GDAL's threads from the environment, the COG driver from its option.
-    settings = {"GDAL_CACHEMAX": CACHE_MB, "GDAL_TIFF_OVR_BLOCKSIZE": str(BLOCK)}
+    settings = {"GDAL_CACHEMAX": CACHE, "GDAL_TIFF_OVR_BLOCKSIZE": str(BLOCK)}
     with (
         TemporaryDirectory(prefix=PARTIAL, dir=beside) as scratch,
         rasterio.Env(**settings, GDAL_NUM_THREADS=means.threads),

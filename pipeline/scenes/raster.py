@@ -34,7 +34,7 @@ __all__ = ["Kept", "Raster", "header", "reading"]
 # listing a folder before each open costs a request per file.
 _GDAL = {
     "CPL_VSIL_CURL_NON_CACHED": "/vsicurl/:/vsis3/",
-    "GDAL_CACHEMAX": GDAL_CACHE // 1_000_000,
+    "GDAL_CACHEMAX": GDAL_CACHE,  # rasterio hands it on as bytes, where GDAL takes megabytes
     "GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR",
     "GDAL_HTTP_CONNECTTIMEOUT": "20",
     "GDAL_HTTP_MAX_RETRY": "4",

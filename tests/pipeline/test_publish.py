@@ -5,6 +5,7 @@ import resource
 import shutil
 import socket
 import tracemalloc
+from contextlib import contextmanager
 from pathlib import Path
 
 import matplotlib.image
@@ -19,6 +20,7 @@ from pystac.extensions.eo import EOExtension
 from pystac.extensions.projection import ProjectionExtension
 from pystac.extensions.raster import RasterExtension
 from pystac.validation import JsonSchemaSTACValidator, validate_dict
+from rasterio._env import get_gdal_config
 from rio_cogeo import cog_validate
 from s2sharp.cube.create import lay_out
 from s2sharp.cube.layout import FILL, LAYERS, Layout, encode
@@ -26,6 +28,7 @@ from s2sharp.cube.open import open_cube
 from s2sharp.cube.write import write_shard
 from s2sharp.engine.worker import Clock
 from s2sharp.publish.cogs import write_cogs
+from s2sharp.publish.frames import BLOCK, CACHE
 from s2sharp.publish.raster import CogProfile, Frame, Means
 from s2sharp.publish.stac import Provenance, stac_item, write_collection
 from s2sharp.publish.visual import write_visual
@@ -390,6 +393,20 @@ def test_memory_and_threads_change_no_byte_and_compression_no_pixel(published, c
             assert (file.read() == other.read()).all()
     assert set(steps.seconds) == {"cogs read", "cogs overviews", "cogs compress"}
     assert min(steps.seconds.values()) > 0
+
+
+def test_gdal_keeps_blocks_while_a_file_is_made(published):
+    """With room for none, blocks are written out by whatever thread comes along, of which GDAL has died."""
+    out, layout, _ = published
+    room = []
+
+    @contextmanager
+    def look(_):
+        room.append(get_gdal_config("GDAL_CACHEMAX"))
+        yield
+
+    write_cogs(out, layout, 0, "room", Means(clock=look))
+    assert min(room) == max(room) == CACHE > 4 * 2 * BLOCK**2
 
 
 def test_no_more_is_held_than_may_be():
