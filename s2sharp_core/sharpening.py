@@ -193,7 +193,7 @@ def _fit(
             f"{method} does not learn on the scene.",
             f'Use it as it is: sharpen(scene, "{method}").',
         )
-    _refuse_missing(blank.reads, inputs, f"read by {method}")
+    _refuse_missing(blank.reads, inputs, f"which {method} reads")
     arrays = {band: inputs[band].values.astype(np.float32) for band in blank.reads}
     options = replace(options, steps=options.steps or known.steps)
     sides = (SIDE, SIDE // 2, known.smallest)
@@ -301,7 +301,8 @@ def _choose(
         sharpener = None if known else load_sharpener(method, coarse, sensor=sensor)
     reads = sharpener.reads if sharpener else ()
     name = method.name if isinstance(method, Sharpener) else method
-    _refuse_missing((*wanted, *reads), have, f"asked for or read by {name}")
+    _refuse_missing(wanted, have, "asked for")
+    _refuse_missing(reads, have, f"which {name} reads to sharpen {', '.join(coarse)}")
     return sharpener, wanted
 
 
@@ -311,7 +312,7 @@ def _refuse_missing(bands: Iterable[str], have: dict[str, xr.DataArray], why: st
         raise S2SharpError(
             "band-missing",
             f"The scene lacks {', '.join(in_order(missing))}, {why}.",
-            f"It holds {', '.join(have)}; add the band, or ask for other ones with bands=….",
+            f"It holds {', '.join(have)}. Add what is missing, or choose other bands=… or another method.",
         )
 
 

@@ -30,19 +30,33 @@ COMPOSITES = {
 }
 """Names of pictures, and the bands in their red, green and blue."""
 
+# What an object shows that is only typed, and what TAB offers: a call and what it gives.
+_CAN = {
+    "before": ("before()", "the native bands of one date, as they were delivered"),
+    "clear": ('clear("clouds")', "bands where the ground is seen, NaN elsewhere"),
+    "index": ('index("NDMI")', "a spectral index by its name"),
+    "rgb": ('rgb("swir")', "a picture: uint8, three bands"),
+    "to_cog": ('to_cog("folder")', "a GeoTIFF for each date and band"),
+}
+
 # Pixels along an axis, and dates, by which a picture is stretched.
 _LOOKS, _DATES = 256, 4
 
 
 @xr.register_dataset_accessor("s2sharp")  # type: ignore[no-untyped-call]
 class CubeTools:
-    """Tools for a cube, or a part of one, that :func:`open_cube` gave; all of them are lazy where the cube is."""
+    """Tools for a cube that :func:`open_cube` gave, a part of one, or what :func:`sharpen` made of a scene; all of
+    them are lazy where that is.
+    """
 
     def __init__(self, cube: xr.Dataset) -> None:
         self._cube = cube
 
     def __dir__(self) -> list[str]:
-        return ["before", "clear", "index", "rgb", "to_cog"]
+        return list(_CAN)
+
+    def __repr__(self) -> str:
+        return "\n".join(f".s2sharp.{call:16} {what}" for call, what in _CAN.values())
 
     def clear(self, mask: str | Iterable[int] = "clouds") -> xr.Dataset:
         """Bands where the ground is seen, NaN elsewhere; layers as they are.
@@ -90,9 +104,14 @@ class CubeTools:
             blocks = [_middle(some[name]) for name in ("cloud", "valid")]
             if not (blocks[1] == 1).any() or (blocks[0][blocks[1] == 1] != 0).any():
                 return
+        why = (
+            "its products had none, as those of Level-1C"
+            if "cloud" in self._cube
+            else "a cube has it as its layer `cloud`, a scene's bands alone have not"
+        )
         raise S2SharpError(
             "band-missing",
-            "The cube has no scene classification: its products had none, as those of Level-1C.",
+            f"There is no scene classification here: {why}.",
             "Mask by one of your own: cube.where(mask).",
         )
 
@@ -159,7 +178,8 @@ class CubeTools:
         return image.rio.write_nodata(0, encoded=False)
 
     def to_cog(self, folder: Path | str | Location) -> list[Location]:
-        """Write a Cloud Optimized GeoTIFF for each date and variable: ``folder/20240601T101031/B11.tif``.
+        """Write a Cloud Optimized GeoTIFF for each date and variable: ``folder/20240601T101031/B11.tif``, or ``folder/B11.tif``
+        for a scene that tells no date.
 
         Bands are int16, reflectance × 10 000 with their scale in the file, as those of a run; layers as they are. Files that
         are there are replaced.

@@ -45,6 +45,7 @@ class _Stored:
 
 def write_files(cube: xr.Dataset, folder: Path | str | Location) -> list[Location]:
     """Write a COG for each date and variable; as :meth:`~s2sharp.door.accessor.CubeTools.to_cog`."""
+    dated = "time" in cube.coords
     whole = cube if "time" in cube.dims else cube.expand_dims("time")
     names = [
         str(n) for n in whole.data_vars if n in LAYERS or str(n).removesuffix(ERROR90) in BANDS
@@ -60,9 +61,13 @@ def write_files(cube: xr.Dataset, folder: Path | str | Location) -> list[Locatio
     arrays: Any = {name: _Stored(whole[name]) for name in names}
     written: list[Location] = []
     for at, when in enumerate(whole["time"].values):
-        name = str(np.datetime_as_string(when, unit="s")).replace("-", "").replace(":", "")
-        written += write_pictures(arrays, at, frame, place(folder) / name, rasters).values()
+        within = place(folder) / _stamp(when) if dated else place(folder)
+        written += write_pictures(arrays, at, frame, within, rasters).values()
     return written
+
+
+def _stamp(when: np.datetime64) -> str:
+    return str(np.datetime_as_string(when, unit="s")).replace("-", "").replace(":", "")
 
 
 def _frame(cube: xr.Dataset) -> Frame:
@@ -86,14 +91,15 @@ def _frame(cube: xr.Dataset) -> Frame:
 
 def native_bands(cube: xr.Dataset) -> xr.DataTree:
     """The native bands of a cube's one date; as :meth:`~s2sharp.door.accessor.CubeTools.before`."""
-    if cube["time"].size != 1:
+    dates = cube["time"].size if "time" in cube.coords else 0
+    if dates > 1:
         raise S2SharpError(
             "scene-malformed",
-            f"The cube has {cube['time'].size} dates, and a scene has one.",
+            f"The cube has {dates} dates, and a scene has one.",
             "Select one: cube.isel(time=0).s2sharp.before().",
         )
     source = cube.encoding.get("source")
-    if source is None:
+    if source is None or not dates:
         raise S2SharpError(
             "not-a-run",
             "This Dataset does not tell which run it is from: what was computed from a cube may forget it.",

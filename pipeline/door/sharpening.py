@@ -9,6 +9,7 @@ import s2sharp_core
 from s2sharp_core import Sensor, Sharpener
 from s2sharp_core.sensor.sensing import SensorChoice
 
+from . import accessor as accessor  # what is sharpened has .s2sharp
 from .scenes import open_scene
 
 __all__ = ["sharpen"]
@@ -29,22 +30,33 @@ def sharpen(
     Parameters
     ----------
     scene
-        A DataTree with children ``r10m``, ``r20m``, ``r60m``, or all else that :func:`open_scene` takes: a STAC item, a product,
-        a folder, arrays of other tools. What is lazy gives a lazy result.
+        All that :func:`open_scene` takes: a STAC item, a SAFE folder or its zip, an EOPF Zarr, a folder of band files, arrays
+        of odc-stac, stackstac or rioxarray, each band at its own resolution; or what it gave. What is lazy gives a lazy result.
+    method
+        A name (``s2sharp methods`` lists them), or a sharpener that was loaded or fitted before.
+    bands
+        The bands to return, by ESA name; by default all of the scene that the method can give.
     bbox
         West, south, east, north in degrees: the part to sharpen.
-    method, bands, window, sensor, error90
-        As of :func:`s2sharp_core.sharpen`.
+    window
+        Side in cells of 60 m of the windows that the sharpener sees at once.
+    sensor
+        ``"measured"`` on this scene; ``"default"``, the instrument as it is known; ``"table"``, as papers assume it; or what
+        :func:`measure_scene` gave. By default measured where the scene is in memory, else the default.
+    error90
+        Whether to add ``B05_error90`` and the like, the half-width of a 90 % interval around each sharpened pixel.
 
     Returns
     -------
     xarray.Dataset
-        float32 reflectance by band, dims (y, x), NaN where there is none.
+        float32 reflectance by band, dims (y, x), NaN where there is none; ``.s2sharp`` has indices, pictures and files
+        (:class:`CubeTools`). ``.compute()`` makes it where it is lazy.
 
     Raises
     ------
     S2SharpError
-        As :func:`open_scene` and :func:`s2sharp_core.sharpen`.
+        As :func:`open_scene`; ``band-missing``, ``method-unknown``; ``not-fitted`` for a lazy scene and a method that learns
+        on it; ``not-measured`` for a lazy scene that should be.
     """
     tree = isinstance(scene, xr.DataTree) and bbox is None
     known = (

@@ -1,6 +1,8 @@
 """A scene from whatever an analyst has: the same pixels whoever opened them, or a refusal that says the line."""
 
 import shutil
+import subprocess
+import sys
 import warnings
 from datetime import UTC, datetime
 from pathlib import Path
@@ -320,3 +322,44 @@ def test_sharpen_takes_all_of_them_alike(
         truth = s2sharp_core.sharpen(scene, "bicubic")
         for what in (scene, north, safe, s2sharp.open_scene(loaded, **OFFSET)):
             xr.testing.assert_equal(s2sharp.sharpen(what, "bicubic").compute(), truth)
+
+
+def test_what_was_sharpened_can_do_what_a_cube_can(item: pystac.Item, tmp_path: Path) -> None:
+    bands = s2sharp.sharpen(item, "bicubic", bands=["B04", "B08", "B11"])
+    for call in ("index", "rgb", "to_cog"):
+        assert call in repr(bands.s2sharp)
+        assert call in dir(bands.s2sharp)
+    made = bands.s2sharp.index("NDMI").compute()
+    truth = ((bands.B08 - bands.B11) / (bands.B08 + bands.B11)).compute()
+    np.testing.assert_allclose(made.values, truth.values, rtol=1e-5, equal_nan=True)
+    files = bands.s2sharp.to_cog(tmp_path / "cogs")
+    assert {file.name for file in (tmp_path / "cogs").iterdir()} == {f"{b}.tif" for b in bands}
+    with rasterio.open(files[-1]) as file:
+        assert file.transform == bands.rio.transform()
+        np.testing.assert_allclose(
+            file.read(1, masked=True).filled(0) * 1e-4, bands.B11.fillna(0), atol=6e-5
+        )
+    with pytest.raises(s2sharp.S2SharpError, match="a scene's bands alone"):
+        bands.s2sharp.clear()
+    with pytest.raises(s2sharp.S2SharpError, match="which run it is from"):
+        bands.s2sharp.before()
+
+
+def test_bands_that_a_method_reads_beside_are_told_apart_from_those_asked_for(
+    loaded: list[xr.Dataset],
+) -> None:
+    scene = s2sharp.open_scene([loaded[0], loaded[1][["B11", "B12"]]], **OFFSET)
+    with pytest.raises(s2sharp.S2SharpError, match="B8A, which s2net-m reads to sharpen B11") as it:
+        s2sharp.sharpen(scene, bands=["B11"])
+    assert "another method" in it.value.remedy
+    assert s2sharp.sharpen(scene, "bicubic", bands=["B11"]).B11.notnull().any()
+
+
+def test_who_only_sharpens_has_the_accessor(north: pystac.Item) -> None:
+    program = (
+        "import sys, s2sharp; b = s2sharp.sharpen(sys.argv[1], 'bicubic', bands=['B08', 'B11']); "
+        "print(b.s2sharp.index('NDMI').name)"
+    )
+    words = [sys.executable, "-c", program, north.get_self_href()]
+    said = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert said.stdout.strip() == "NDMI", said.stderr
