@@ -75,6 +75,16 @@ class Page:
             about = {"button": "left", "buttons": 1, "clickCount": 1}
             self.do("Input.dispatchMouseEvent", type=kind, x=at_x, y=at_y, **about)
 
+    def swipe(self, start: tuple[float, float], end: tuple[float, float]) -> None:
+        """Put a finger down, move it and lift it."""
+        self.do("Emulation.setTouchEmulationEnabled", enabled=True)
+        (x, y), (to_x, to_y) = start, end
+        for kind, at in (("touchStart", 0), *(("touchMove", n / 4) for n in range(1, 5))):
+            point = {"x": x + (to_x - x) * at, "y": y + (to_y - y) * at}
+            self.do("Input.dispatchTouchEvent", type=kind, touchPoints=[point])
+        self.do("Input.dispatchTouchEvent", type="touchEnd", touchPoints=[])
+        self.do("Emulation.setTouchEmulationEnabled", enabled=False)
+
     def picture(self) -> bytes:
         """What is to be seen, as a PNG."""
         return base64.b64decode(self.do("Page.captureScreenshot")["data"])

@@ -255,22 +255,34 @@ function spectrum(where, { bands: found, why, hidden }) {
 }
 
 const fingers = new Map();
-let moved = 0;
+let moved = 0, sliding;
+// Pixels beside the line between delivered and sharpened within which a mouse or a finger means it: all of it is a handle.
+const GRIP = { mouse: 6, pen: 12, touch: 22 };
+const onLine = ({ clientX, pointerType }) =>
+  !swipe.hidden && Math.abs(clientX - (share.value / 100) * window.innerWidth) < (GRIP[pointerType] || GRIP.touch);
 map.addEventListener("pointerdown", (event) => {
   map.setPointerCapture(event.pointerId);
+  if (!fingers.size) moved = 0;
+  if (layers && !fingers.size && onLine(event)) { sliding = event.pointerId; return; }
   fingers.set(event.pointerId, event);
-  if (fingers.size === 1) moved = 0;
 });
 map.addEventListener("pointermove", (event) => {
+  map.style.cursor = layers && (sliding === event.pointerId || onLine(event)) ? "ew-resize" : "";
+  if (sliding === event.pointerId) {
+    moved += Math.abs(event.movementX) + Math.abs(event.movementY);
+    share.value = (event.clientX / window.innerWidth) * 100;
+    compare();
+    return;
+  }
   const before = fingers.get(event.pointerId);
   if (!before || !layers) return;
   const other = [...fingers.values()].find((one) => one.pointerId !== event.pointerId);
   const dx = event.clientX - before.clientX, dy = event.clientY - before.clientY;
   moved += Math.abs(dx) + Math.abs(dy);
   fingers.set(event.pointerId, event);
-  const share = other ? 2 : 1;
-  at.x -= dx / share / world();
-  at.y -= dy / share / world();
+  const hands = other ? 2 : 1;
+  at.x -= dx / hands / world();
+  at.y -= dy / hands / world();
   if (other) {
     const far = (one) => Math.hypot(one.clientX - other.clientX, one.clientY - other.clientY) || 1;
     zoomTo(at.zoom + Math.log2(far(event) / far(before)), (event.clientX + other.clientX) / 2, (event.clientY + other.clientY) / 2);
@@ -278,6 +290,7 @@ map.addEventListener("pointermove", (event) => {
 });
 for (const end of ["pointerup", "pointercancel"])
   map.addEventListener(end, (event) => {
+    if (sliding === event.pointerId) sliding = undefined;
     fingers.delete(event.pointerId);
     if (end === "pointerup" && moved < 5 && layers) read(event);
   });

@@ -134,7 +134,7 @@ def test_people_pan_and_zoom_in_a_real_browser(address: str, width: int, height:
         middle = width / 2, height / 2
         before = _brightness(page.picture())
         assert before.std() > 20
-        page.drag(middle, (width / 2 + 150, height / 2))
+        page.drag((width / 2 - 100, height / 2), (width / 2 + 50, height / 2))
         page.until(ready)
         after = _brightness(page.picture())
         # The same picture, 150 px farther to the right.
@@ -214,6 +214,15 @@ def test_people_swipe_between_delivered_and_sharpened(address: str) -> None:
         inside = np.s_[120:240]
         assert np.array_equal(half[inside, 20:170], whole[inside, 20:170])
         assert not np.array_equal(half[inside, 220:370], whole[inside, 220:370])
+        # A finger moves the line wherever it takes hold of it, and the map beside it.
+        page.value("share.value = 50, share.dispatchEvent(new Event('input'))")
+        where = page.value("at.x")
+        page.swipe((195, 640), (320, 600))
+        assert page.value("+share.value") == pytest.approx(100 * 320 / 390, abs=1)
+        assert page.value("at.x") == where
+        page.swipe((100, 640), (160, 600))
+        assert page.value("+share.value") == pytest.approx(100 * 320 / 390, abs=1)
+        assert page.value("at.x") < where
         # What lies at 10 m has nothing to compare, and the page says so.
         page.value("bands.value = 'B04', bands.dispatchEvent(new Event('change'))")
         page.until(ready + " && swipe.hidden && closer.textContent.includes('10 m')")
