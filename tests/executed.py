@@ -22,7 +22,24 @@ def execute(path: Path, here: Path) -> nbformat.NotebookNode:
     notebook = nbformat.read(path, as_version=4)
     where = {"metadata": {"path": str(here)}}
     NotebookClient(notebook, timeout=SECONDS, kernel_name="python3", resources=where).execute()
+    for cell in notebook.cells:
+        if cell.cell_type == "code":
+            cell.outputs = _joined(cell.outputs)
     return notebook
+
+
+def _joined(outputs: list[nbformat.NotebookNode]) -> list[nbformat.NotebookNode]:
+    """What a cell printed as one output each for stdout and stderr: how often it is flushed is a matter of the moment."""
+    kept: list[nbformat.NotebookNode] = []
+    for one in outputs:
+        same = [
+            k for k in kept if k.output_type == "stream" == one.output_type and k.name == one.name
+        ]
+        if same:
+            same[0].text += one.text
+        else:
+            kept.append(one)
+    return kept
 
 
 def own(text: str) -> list[str]:
@@ -32,12 +49,15 @@ def own(text: str) -> list[str]:
 
 
 def texts(notebook: nbformat.NotebookNode) -> list[str]:
-    """Return what each code cell says in words: numbers, which another machine may round or time otherwise, as ``#``."""
+    """Return what each code cell says in words: numbers, which another machine may round or time otherwise, as ``#``; lines
+    in the order of the alphabet, since workers end when they end.
+    """
     said = []
     for cell in notebook.cells:
         if cell.cell_type == "code":
             words = "".join(o.text for o in cell.outputs if o.output_type == "stream")
-            said.append(re.sub(r"\d[\d.,e+-]*", "#", words))
+            lines = re.sub(r"\d[\d.,e+-]*", "#", words).splitlines()
+            said.append("\n".join(sorted(lines)))
     return said
 
 

@@ -155,7 +155,7 @@ def _kept(out: Location, keep: str) -> Plan | None:
     stay = dates(
         plan, (name for layout in plan.layouts for name in layout.ids if name not in plan.removed)
     )
-    console.print(f"{len(stay)} dates stay, {stay[0]} to {stay[-1]}; {len(gone)} go.")
+    console.print(f"Dates that stay: {len(stay)}, {stay[0]} to {stay[-1]}; that go: {len(gone)}.")
     if not gone:
         return None
     console.print(f"Go: {' '.join(map(str, gone))}")
@@ -175,7 +175,7 @@ def verify_folder(out: Location, share: float) -> None:
     count, broken = verify(out, share, console.print)
     for found in broken:
         problems.print(f"[red]broken:[/] {escape(found.unit)}: {escape('; '.join(found.what))}")
-    console.print(f"{count} units were read, {len(broken)} are broken.")
+    console.print(f"Units read: {count}, broken: {len(broken)}.")
     if broken:
         console.print(f"The same `{again}` makes {'them' if len(broken) > 1 else 'it'} anew.")
         raise typer.Exit(PARTIAL)

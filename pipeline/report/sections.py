@@ -57,10 +57,15 @@ def steps(facts: Facts, times: Timing) -> list[list[str]]:
         [
             _STEPS.get(step, step),
             duration_text(spent * every),
-            f"{times.pixels / spent / 1e6:.2g} Mpx/s" if spent else "",
+            _speed(times.pixels / spent / 1e6) if spent else "",
         ]
         for step, spent in times.seconds.items()
     ]
+
+
+def _speed(megapixels: float) -> str:
+    """Two digits of what is slow, whole numbers of what is fast."""
+    return f"{megapixels:,.0f} Mpx/s" if megapixels >= 10 else f"{megapixels:.2g} Mpx/s"
 
 
 def acquisitions(facts: Facts) -> tuple[list[str], list[list[str]]]:

@@ -68,7 +68,7 @@ def test_older_dates_go_from_all_that_tells_of_them_and_the_others_stay_as_they_
     before, kept, done = open_cube(out).load(), shards(out), records(out)
     code, text = call("clean", str(out), "--keep", "2", "--dry-run")
     assert code == 0
-    assert "2 dates stay" in text
+    assert "Dates that stay: 2" in text
     assert f"Go: {GONE}" in text
     assert "would remove" in text
     assert times(out) == [GONE, *STAY]

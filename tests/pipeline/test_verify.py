@@ -115,7 +115,7 @@ def test_verify_names_what_is_broken_and_the_next_run_repairs_exactly_that(
     code, text = call("verify", str(out))
     assert code == 4
     assert "cogs" in text
-    assert "2 are broken" in text
+    assert "broken: 2" in text
     assert status_of(out).left == 2
     before = records(out)
     # Whatever is asked for next: the run of another date repairs it, too.
