@@ -1,8 +1,8 @@
 """The work of one unit, on a worker: read, sharpen, write the shard whole, then record it."""
 
 import warnings
-from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from functools import lru_cache, partial
 from typing import Any
@@ -32,7 +32,7 @@ from ..scenes.disagreement import disagreement
 from ..scenes.doubt import offset_doubt
 from ..scenes.holes import Holes
 from ..scenes.radiometry import decode, reference_offset
-from ..scenes.read import Block, Reader, load_block, load_scl
+from ..scenes.read import Block, Files, Reader, load_block, load_scl
 from .run import Run
 
 __all__ = ["idle_size", "overview_unit", "sharpen_unit"]
@@ -90,6 +90,24 @@ def _write(plan: Plan, unit: Unit, shards: "list[_Shard]") -> Written:
     return {"files": {name: digest for part in written for name, digest in part.items()}}
 
 
+# The thread that reads: a new one for each unit would load what GDAL knows of coordinates each time.
+_reading = ThreadPoolExecutor(1)
+
+
+def _ahead(read: Callable[[Box], Block], strips: Sequence[Box]) -> Iterator[tuple[Box, Block]]:
+    """Yield each strip with its pixels, while the next one is being read."""
+    coming = _reading.submit(read, strips[0])
+    try:
+        for strip, after in zip(strips, [*strips[1:], None], strict=True):
+            block = coming.result()
+            if after is not None:
+                coming = _reading.submit(read, after)
+            yield strip, block
+            del block  # or two would be held while the next one is waited for
+    finally:
+        wait([coming])  # what breaks ends here, and its reader is nobody's any more
+
+
 _Shard = tuple[Sharded, Mapping[str, np.ndarray]]
 
 
@@ -123,29 +141,25 @@ def _sharpen(run: Run, unit: Unit, clock: Clock) -> tuple[dict[str, Any], list[_
         return {"status": "cloudy"}, shards
     windows, holes = 0, Holes(wanted)
     strips = _strips(wanted, plan.config.window)
-    with ThreadPoolExecutor(1) as ahead:
 
-        def read(strip: Box) -> Block:
-            with clock("read"):
-                return load_block(reader, acquisition, plan.reads, strip, plan.margin)
+    def read(strip: Box) -> Block:
+        with clock("read"):
+            return load_block(reader, acquisition, plan.reads, strip, plan.margin)
 
-        coming = ahead.submit(read, strips[0])
-        for strip, after in zip(strips, [*strips[1:], None], strict=True):
-            block = coming.result()
-            if after is not None:
-                coming = ahead.submit(read, after)
-            holes.look(block, strip)
-            middle = strip == strips[len(strips) // 2]
-            _check_offset(block, acquisition, plan.config.trust_offset, tell=middle)
-            with clock("net"):
-                windows += _sharpen_strip(plan, block, strip, sharpener, cells, out)
-            if middle and _probed(layout, unit):
-                senses = sharpener is not None and METHODS[sharpener.name].senses
-                sensor = sharpener.sensor if sharpener and senses else SENTINEL2
-                warn_of_shifts(block.data, sensor)
+    for strip, block in _ahead(read, strips):
+        holes.look(block, strip)
+        middle = strip == strips[len(strips) // 2]
+        _check_offset(block, acquisition, plan.config.trust_offset, tell=middle)
+        with clock("net"):
+            windows += _sharpen_strip(plan, block, strip, sharpener, cells, out)
+        if middle and _probed(layout, unit):
+            senses = sharpener is not None and METHODS[sharpener.name].senses
+            sensor = sharpener.sensor if sharpener and senses else SENTINEL2
+            warn_of_shifts(block.data, sensor)
     _tell_holes(holes, acquisition, wanted)
     with clock("overlaps"):
-        differs = disagreement(acquisition, plan.reads, wanted)
+        kept = reader.kept if isinstance(reader, Files) else None
+        differs = disagreement(acquisition, plan.reads, wanted, kept)
     empty = all((out[band] == FILL).all() for band in layout.bands)
     valid = int(np.count_nonzero(out["valid"]))
     facts = {"windows": windows, "valid": valid, "disagreement": differs}

@@ -10,6 +10,7 @@ import shapely
 from s2sharp_core.lattice import Box
 
 from .radiometry import SATURATED, reference_offset
+from .raster import Kept
 from .read import harmonised
 
 if TYPE_CHECKING:
@@ -22,11 +23,14 @@ SIDE = 32
 """Cells along a sample: enough for a median, and few blocks of a file."""
 
 
-def disagreement(acquisition: "Acquisition", bands: Iterable[str], box: Box) -> dict[str, float]:
+def disagreement(
+    acquisition: "Acquisition", bands: Iterable[str], box: Box, kept: Kept | None = None
+) -> dict[str, float]:
     """Band → median of |Δ| in DN (reflectance × 10 000) between the scenes that overlap in ``box``.
 
     Of every two scenes a sample is compared, from the middle of what they share there. It is 0 for Level-1C. Bands
-    without a pixel that two scenes have are left out: most boxes lie in one scene alone.
+    without a pixel that two scenes have are left out: most boxes lie in one scene alone. ``kept`` as of
+    :func:`~s2sharp.scenes.raster.reading`.
 
     Raises
     ------
@@ -39,9 +43,10 @@ def disagreement(acquisition: "Acquisition", bands: Iterable[str], box: Box) -> 
         if (sample := _sample(one, other, box)) is not None
     ]
     found = {}
+    kept = {} if kept is None else kept
     for band in bands:
         steps = [
-            _steps(*(harmonised(acquisition, scene, band, sample) for scene in scenes))
+            _steps(*(harmonised(acquisition, scene, band, sample, kept) for scene in scenes))
             for *scenes, sample in pairs
         ]
         values = np.concatenate([np.zeros(0), *steps])

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Container, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Protocol, TypeVar
 
@@ -115,12 +116,14 @@ class Raster(Protocol):
 
 @dataclass(frozen=True)
 class _Gdal:
+    """A file of GDAL's, with the mask beside it, checked when it was opened."""
+
     dataset: rasterio.DatasetReader
-    beside: rasterio.DatasetReader | None = None
+    beside: rasterio.DatasetReader | None
 
     packing = None
 
-    @property
+    @cached_property
     def transform(self) -> tuple[float, ...]:
         return tuple(self.dataset.transform)[:6]
 
@@ -129,16 +132,16 @@ class _Gdal:
         height, width = self.dataset.shape
         return height, width
 
-    @property
+    @cached_property
     def epsg(self) -> int | None:
         crs = self.dataset.crs
         return crs.to_epsg() if crs else None
 
-    @property
+    @cached_property
     def dtype(self) -> str:
         return str(self.dataset.dtypes[0])
 
-    @property
+    @cached_property
     def nodata(self) -> float | None:
         said = self.dataset.nodatavals[0]
         return None if said is None else float(said)
@@ -159,8 +162,13 @@ class _Gdal:
             return None  # by far most files: no more is read
         return np.asarray(self.dataset.read_masks(1, window=window)) == 0
 
+    def close(self) -> None:
+        self.dataset.close()
+        if self.beside is not None:
+            self.beside.close()
 
-Kept = dict[str, rasterio.DatasetReader]
+
+Kept = dict[str, _Gdal]
 """Address → a file that stays open, so that blocks which two reads share are decoded once; for one thread at a time."""
 
 
@@ -207,24 +215,37 @@ def _opened(source: Source, item: str, href: str, kept: Kept | None) -> Iterator
     try:
         with rasterio.Env(session(source), **settings) as env, ExitStack() as stack:
             # Not kept where reading it fails: it is opened anew then.
-            dataset = kept.pop(source.href, None) if kept else None
-            if dataset is None:
-                _check_regular(source, item, href)
-                dataset = rasterio.open(_unzipped(href), driver=_driver(href, env.drivers()))
-            stack.callback(dataset.close)
-            _check_one_band(dataset, source, item, href)
-            _check_block(dataset, source, item, href)
-            _check_version(dataset, source, item)
-            with _mask_beside(href, dataset.shape) as beside:
-                if beside is not None:
-                    _check_block(beside, source, item, href)
-                yield _Gdal(dataset, beside)
+            file = kept.pop(source.href, None) if kept else None
+            if file is None:
+                file = _open(source, item, href, env.drivers())
+            stack.callback(file.close)
+            _check_version(file.dataset, source, item)
+            yield file
             if kept is not None:
-                kept[source.href] = dataset
+                kept[source.href] = file
                 stack.pop_all()
     except RasterioError as error:
         reason = str(error.__cause__ or error).replace(_unzipped(href), "").lstrip(": ")
         raise _unreadable(source, item, href, reason) from error
+
+
+def _open(source: Source, item: str, href: str, drivers: Container[str]) -> _Gdal:
+    """Open a file, and refuse one that is not what archives deliver."""
+    _check_regular(source, item, href)
+    with ExitStack() as stack:
+        dataset = rasterio.open(_unzipped(href), driver=_driver(href, drivers))
+        stack.callback(dataset.close)
+        _check_one_band(dataset, source, item, href)
+        _check_block(dataset, source, item, href)
+        beside = _mask_beside(href)
+        if beside is not None:
+            stack.callback(beside.close)
+            if beside.shape != dataset.shape:
+                name = Path(beside.name).name
+                raise RasterioError(f"{name} has {beside.shape} pixels, not {dataset.shape}")
+            _check_block(beside, source, item, href)
+        stack.pop_all()
+    return _Gdal(dataset, beside)
 
 
 def _check_regular(source: Source, item: str, href: str) -> None:
@@ -266,20 +287,13 @@ def _check_version(dataset: rasterio.DatasetReader, source: Source, item: str) -
         )
 
 
-@contextmanager
-def _mask_beside(href: str, shape: tuple[int, int]) -> Iterator[rasterio.DatasetReader | None]:
-    """The mask in a file of its own, ``….tif.msk``, which GDAL writes beside files of this machine; None: there is none.
+def _mask_beside(href: str) -> rasterio.DatasetReader | None:
+    """Open the mask in a file of its own, ``….tif.msk``, which GDAL writes beside files of this machine; None: there is none.
 
     It is opened here, and not by GDAL, which would take any format for it.
     """
     file = None if "://" in href else Path(f"{href}.msk")
-    if file is None or not file.is_file():
-        yield None
-        return
-    with rasterio.open(file, driver="GTiff") as mask:
-        if mask.shape != shape:
-            raise RasterioError(f"{file.name} has {mask.shape} pixels, not {shape}")
-        yield mask
+    return rasterio.open(file, driver="GTiff") if file is not None and file.is_file() else None
 
 
 def _unreadable(source: Source, item: str, href: str, reason: str) -> S2SharpError:

@@ -130,7 +130,7 @@ class Files:
     """Reads the files of an acquisition's items directly; they stay open as long as it lives."""
 
     acquisition: "Acquisition"
-    _kept: Kept = field(default_factory=dict, init=False, repr=False, compare=False)
+    kept: Kept = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def mosaic(self, band: str, box: Box) -> tuple[np.ndarray, np.ndarray]:
         gsd = native_gsd(band)
@@ -144,7 +144,7 @@ class Files:
         if len(scenes) == 1:  # as the rest would do it, with a third of the work
             inner = scenes[0].box & box
             place = box.slices(inner, gsd)
-            dn[place] = harmonised(self.acquisition, scenes[0], band, inner, self._kept)
+            dn[place] = harmonised(self.acquisition, scenes[0], band, inner, self.kept)
             source[place] = np.where(dn[place] != 0, np.uint16(scenes[0].number), np.uint16(0))
             return dn, source
         choices = precedence(tuple(scene.box for scene in scenes), box)
@@ -157,7 +157,7 @@ class Files:
                     continue
                 inner = _around(mine, box)
                 place = box.slices(inner, gsd)
-                part = harmonised(self.acquisition, scene, band, inner, self._kept)
+                part = harmonised(self.acquisition, scene, band, inner, self.kept)
                 free = (dn[place] == 0) & (part != 0) & _to_pixels(mine, box, inner, gsd)
                 dn[place][free] = part[free]
                 source[place][free] = scene.number
