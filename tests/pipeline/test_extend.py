@@ -25,15 +25,23 @@ from s2sharp_core.lattice import Box
 
 from .runs import config, records, run, shards
 
-SMALL = {"shard": 8, "window": 8, "bands": "B02,B05,B09"}
+SMALL = {"shard": 6, "window": 6, "bands": "B02,B05,B09"}
 
 
 @pytest.fixture(scope="module")
 def catalogue(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """48 × 48 cells in 2 × 2 tiles, on two dates."""
+    """24 × 24 cells in 2 × 2 tiles, on two dates."""
     folder = tmp_path_factory.mktemp("dates")
-    simulate(folder, cells=48, tiles=2, dates=2, seed=5)
+    simulate(folder, cells=24, tiles=2, dates=2, seed=5)
     return folder
+
+
+@pytest.fixture(scope="module")
+def whole(catalogue: Path, scheduler: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """All of it at once: what a cube that has grown is held against."""
+    out = tmp_path_factory.mktemp("whole") / "out"
+    run(config(catalogue, out, scheduler, **SMALL))
+    return out
 
 
 def _dates(catalogue: Path) -> list[str]:
@@ -91,10 +99,9 @@ def test_each_date_of_a_grown_cube_has_its_own_picture_and_cogs(
 
 
 def test_a_later_date_is_appended_and_what_is_there_is_not_touched(
-    catalogue: Path, scheduler: str, tmp_path: Path
+    catalogue: Path, whole: Path, scheduler: str, tmp_path: Path
 ) -> None:
     first, second = _dates(catalogue)
-    run(config(catalogue, tmp_path / "whole", scheduler, **SMALL))
     archive = _with_date(catalogue, tmp_path / "archive", second)
     out = tmp_path / "out"
     run(config(archive, out, scheduler, **SMALL))
@@ -119,7 +126,7 @@ def test_a_later_date_is_appended_and_what_is_there_is_not_touched(
     assert {name: records(out)[name] for name in done} == done
     times = open_cube(out).time.values
     assert [str(t)[:10] for t in times] == [first, second]
-    _same(out, tmp_path / "whole")
+    _same(out, whole)
 
     again, left = shards(out), records(out)
     _, outcome = run(config(archive, out, scheduler, since="last", **SMALL))
@@ -128,12 +135,12 @@ def test_a_later_date_is_appended_and_what_is_there_is_not_touched(
 
 
 def test_a_late_tile_replaces_its_own_units_alone(
-    catalogue: Path, scheduler: str, tmp_path: Path
+    archive: Path, scheduler: str, tmp_path: Path
 ) -> None:
-    first, _ = _dates(catalogue)
-    whole = _with_date(catalogue, tmp_path / "whole", first)
-    run(config(whole, tmp_path / "all", scheduler, **SMALL))
-    archive = shutil.copytree(whole, tmp_path / "archive")
+    """On 48 × 48 cells, of which the tile and its halo leave a third."""
+    larger = {**SMALL, "shard": 12, "window": 12}
+    run(config(archive, tmp_path / "all", scheduler, **larger))
+    archive = shutil.copytree(archive, tmp_path / "archive")
     collection = archive / "synthetic-s2-l2a" / "collection.json"
     content = json.loads(collection.read_text())
     full = collection.read_text()
@@ -142,11 +149,11 @@ def test_a_late_tile_replaces_its_own_units_alone(
     content["links"] = [link for link in content["links"] if link.get("href") != late]
     collection.write_text(json.dumps(content))
     out = tmp_path / "out"
-    run(config(archive, out, scheduler, **SMALL))
+    run(config(archive, out, scheduler, **larger))
     done = records(out)
 
     collection.write_text(full)
-    plan, outcome = run(config(archive, out, scheduler, since="last", **SMALL))
+    plan, outcome = run(config(archive, out, scheduler, since="last", **larger))
     assert outcome.counts["skipped"] > 0
     assert outcome.counts["ok"] > 0
     kept = {name for name in done if records(out)[name] == done[name]}
@@ -165,10 +172,9 @@ def test_a_late_tile_replaces_its_own_units_alone(
 
 @pytest.mark.parametrize("part", ["north-west", "south-east"])
 def test_a_larger_area_extends_the_cube_and_does_no_inner_unit_again(
-    catalogue: Path, scheduler: str, tmp_path: Path, part: str
+    catalogue: Path, whole: Path, scheduler: str, tmp_path: Path, part: str
 ) -> None:
-    run(config(catalogue, tmp_path / "whole", scheduler, **SMALL))
-    west, south, east, north = _lonlat(tmp_path / "whole")
+    west, south, east, north = _lonlat(whole)
     x, y = (west + east) / 2, (south + north) / 2
     corner = (x, south, east, y) if part == "north-west" else (west, y, x, north)
     out = tmp_path / "out"
@@ -178,10 +184,10 @@ def test_a_larger_area_extends_the_cube_and_does_no_inner_unit_again(
     assert outcome.counts["skipped"] > 0, "inner units of the part stand"
     assert not any("is made anew" in text for text in outcome.warnings), "nothing is broken"
     assert before <= set(records(out))
-    _same(out, tmp_path / "whole")
-    assert read_plan(out).layouts[0].area == read_plan(tmp_path / "whole").layouts[0].area
+    _same(out, whole)
+    assert read_plan(out).layouts[0].area == read_plan(whole).layouts[0].area
     # The overviews follow.
-    ours, theirs = (open_cube(o, level=1).load() for o in (out, tmp_path / "whole"))
+    ours, theirs = (open_cube(o, level=1).load() for o in (out, whole))
     sel = {"x": theirs.x, "y": theirs.y}
     assert np.array_equal(ours.B05.sel(sel).values, theirs.B05.values, equal_nan=True)
 
@@ -193,11 +199,10 @@ def _quarter(out: Path, down: float, right: float) -> tuple[float, float, float,
 
 
 def test_a_reader_goes_on_seeing_the_cube_that_it_opened(
-    catalogue: Path, scheduler: str, tmp_path: Path
+    catalogue: Path, whole: Path, scheduler: str, tmp_path: Path
 ) -> None:
     """With our own function and with xarray's, while the cube grows to the north and west, twice; then it can no more."""
-    whole, out = tmp_path / "whole", tmp_path / "out"
-    run(config(catalogue, whole, scheduler, **SMALL))
+    out = tmp_path / "out"
     readers = []
     for share in (0.7, 0.35, 0.0):
         plan, outcome = run(
@@ -222,11 +227,10 @@ def test_a_reader_goes_on_seeing_the_cube_that_it_opened(
 
 
 def test_overviews_of_earlier_dates_follow_a_larger_area(
-    catalogue: Path, scheduler: str, tmp_path: Path
+    catalogue: Path, whole: Path, scheduler: str, tmp_path: Path
 ) -> None:
     first, second = _dates(catalogue)
-    whole, out = tmp_path / "whole", tmp_path / "out"
-    run(config(catalogue, whole, scheduler, **SMALL))
+    out = tmp_path / "out"
     for part in ((0.5, 0.5), (0.0, 0.0)):
         box = _quarter(whole, *part)
         when = first if part == (0.5, 0.5) else second
@@ -318,10 +322,9 @@ def test_a_cube_is_partial_until_what_an_earlier_query_left_is_done(
     assert (status_of(out).cube, status_of(out).owed) == ("complete", ())
 
 
-def test_nothing_since_a_date_is_said(catalogue: Path, scheduler: str, tmp_path: Path) -> None:
-    run(config(catalogue, tmp_path / "out", scheduler, **SMALL))
+def test_nothing_since_a_date_is_said(catalogue: Path, whole: Path, scheduler: str) -> None:
     for since in ("2024-12-01", "2025-03"):  # the last one is later than all that is asked for
         with pytest.raises(S2SharpError) as caught:
-            run(config(catalogue, tmp_path / "out", scheduler, since=since, **SMALL))
+            run(config(catalogue, whole, scheduler, since=since, **SMALL))
         assert caught.value.kind == "nothing-found"
         assert since in caught.value.message
