@@ -1,4 +1,4 @@
-"""What an item says of its bands, held against each other and against the names of their files.
+"""Agreement of what an item says of its bands, with itself and with the names of their files.
 
 Two bands of one resolution lie on the same grid, and so do two days of one tile: where their addresses were exchanged, no
 pixel tells, but names may.

@@ -300,7 +300,7 @@ def as_number(value: Any) -> float | None:
 
 
 def as_flag(value: Any) -> bool | None:
-    """Whether something is so, as JSON, a number or a word says it; None where that is not told."""
+    """Return whether something is so, as JSON, a number or a word says it; None where that is not told."""
     words = {"true": True, "1": True, "false": False, "0": False}
     return value if isinstance(value, bool) else words.get(as_text(value).strip().lower())
 

@@ -71,11 +71,11 @@ class Query:
         ]
 
     def matches(self, item: pystac.Item) -> bool:
-        """Whether an item meets box and time."""
+        """Return whether an item meets box and time."""
         return self.meets(item) and self._touches(item)
 
     def meets(self, item: pystac.Item) -> bool:
-        """Whether an item meets the time."""
+        """Return whether an item meets the time."""
         first, last = span(item)
         return not ((self.end and first > self.end) or (self.start and last < self.start))
 
@@ -132,7 +132,7 @@ class Query:
 
 
 def _meet(shape: shapely.Geometry, place: shapely.Geometry) -> bool:
-    """Whether two shapes meet, on whichever turn around the globe."""
+    """Return whether two shapes meet, on whichever turn around the globe."""
     return any(shape.intersects(translate(place, turn)) for turn in (-360, 0, 360))
 
 

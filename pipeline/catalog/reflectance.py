@@ -79,7 +79,7 @@ def radiometry(item: pystac.Item, band: str, facts: Mapping[str, Any], *, raw: b
 
 
 def _number(item: str, band: str, name: str, said: Any) -> float | None:
-    """What an asset says of its band, None where it says nothing: tables write that as no number, or as no text."""
+    """Return what an asset says of its band, None where it says nothing: tables write that as no number, or as no text."""
     number = as_number(said)
     if number is None and said not in (None, "") and as_text(said).strip().lower() != "nan":
         raise S2SharpError(
@@ -93,7 +93,7 @@ def _number(item: str, band: str, name: str, said: Any) -> float | None:
 
 
 def _by_baseline(item: pystac.Item, scale: float) -> Radiometry:
-    """What follows from the processing baseline alone. Error: ``offset-unknown``."""
+    """Return what follows from the processing baseline alone. Error: ``offset-unknown``."""
     number = baseline(item)
     if number is None or number[0] >= _OWN:
         known = "" if number is None else f", {number[0]:02d}.{number[1]:02d}, is none of ESA's"

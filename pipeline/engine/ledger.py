@@ -161,7 +161,7 @@ def _name(unit: str, key: str, status: str) -> str:
 
 @lru_cache(maxsize=1)
 def _form() -> TypeAdapter[Record]:
-    """What a record is made of; what later versions add is no matter."""
+    """Return what a record is made of; what later versions add is no matter."""
     return TypeAdapter(Record)
 
 

@@ -1,4 +1,4 @@
-"""Whether a band lacks what the others of its scene have: its file is not whole, perhaps."""
+"""Holes of a band where the others of its scene have data: its file is not whole, perhaps."""
 
 import numpy as np
 from scipy.ndimage import minimum_filter
@@ -15,7 +15,7 @@ EDGE = 17
 
 
 class Holes:
-    """What bands have of the cells of a unit, as it is read strip by strip."""
+    """Cells of a unit that bands have data in, as it is read strip by strip."""
 
     def __init__(self, cells: Box) -> None:
         self._cells = cells
@@ -43,7 +43,7 @@ class Holes:
 
 
 def _any(there: np.ndarray, gsd: int) -> np.ndarray:
-    """Of each cell, whether any of its pixels is."""
+    """Tell of each cell whether any of its pixels is set."""
     n = CELL // gsd
     rows, cols = there.shape
     return np.asarray(there.reshape(rows // n, n, cols // n, n).any(axis=(1, 3)))

@@ -25,7 +25,7 @@ def begin(run: str) -> None:
 
 
 def same(href: str, dataset: rasterio.DatasetReader) -> bool:
-    """Whether a file is the one that this process read before, in the same run, as far as its layout tells.
+    """Return whether a file is the one that this process read before, in the same run, as far as its layout tells.
 
     Nothing more is read of it: where its first and its last block lie, and how long they are, follows from all that is
     in between. Of a file of this machine, the disk tells, too.

@@ -55,7 +55,7 @@ def wrong(file: Location, expected: Digest, *, deep: bool) -> str:
     not answer is an error.
     """
     try:
-        if isinstance(file, Path) and os.path.lexists(file) and not file.is_file():
+        if on_this_machine(file) and os.path.lexists(file) and not file.is_file():
             return "is no file that can be read"
         found = size(file)
         if found != expected.size:
@@ -63,7 +63,7 @@ def wrong(file: Location, expected: Digest, *, deep: bool) -> str:
         if deep and digest_of(file) != expected:
             return "its content is not what was written"
     except OSError as error:
-        if not isinstance(file, Path):
+        if not on_this_machine(file):
             raise
         return f"cannot be read ({error.strerror})"
     return ""

@@ -11,8 +11,8 @@ from torch.nn import functional as F
 
 from ..bands import BY_GSD
 from ..sensor.observation import Response, Sensor, degrade
-from ..sensor.upsampling import upsample, upsample_phases
-from .regression import Moments, believed_slopes, moments, refined_slopes, smooth, split
+from .planes import cropped, enlarged, filtered, phases_of, pooled, seen, smooth, strips
+from .regression import Moments, believed_slopes, moments, refined_slopes, split
 
 __all__ = [
     "NARROW",
@@ -25,7 +25,6 @@ __all__ = [
     "Sight",
     "carry",
     "carry_far",
-    "cropped",
     "evidence",
     "in_halves",
     "typical",
@@ -62,6 +61,8 @@ _SHARES = (
 # Noise's variance is taken for so many times what was measured; errors of the kernel leave such a share of a band's
 # detail, by focal plane: the short-wave infrared follows the guides least, so that what is left of it is its own.
 _NOISY, _KERNEL_ERROR = 1.75, (0.15, 0.0)
+# Channels that are under way: products of four guides and four bands; what is left of ten predictors' equations.
+_PRODUCTS, _UNKNOWNS = 34, 200
 Shift = tuple[float, float]
 
 
@@ -133,11 +134,6 @@ def wiener(energy: Tensor, doubt: Tensor) -> Tensor:
     return (energy - doubt).clamp_min(0) / (energy + _NOTHING)
 
 
-def cropped(x: Tensor, rim: int) -> Tensor:
-    """Leave ``rim`` pixels on every side out."""
-    return x[..., rim : x.shape[-2] - rim, rim : x.shape[-1] - rim] if rim else x
-
-
 @dataclass(frozen=True)
 class Plane:
     """Local regression of the 20 m bands (B) of one focal plane on the 10 m bands (4).
@@ -170,46 +166,74 @@ class Plane:
 
 def _aligned(y: Tensor, shifts: tuple[Shift, ...]) -> Tensor:
     """Coarse bands moved to where they belong, on their own grid; as they are where none is off."""
-    return upsample(y, 1, shifts=shifts) if any(map(any, shifts)) else y
+    return phases_of(y, 1, shifts=shifts)[:, :, 0] if any(map(any, shifts)) else y
 
 
 def carry(y10: Tensor, y20: Tensor, plane: int, sight: Sight, rim: int) -> Plane:
     """Regress the bands of one focal plane on the guides, in a wide neighbourhood and in a narrow one.
 
-    ``rim``: pixels on every side that are left out of what is carried over.
+    ``y10``: in phases, (n, 4, 4, h, w); ``rim``: pixels on every side that are left out of what is carried over.
     """
     bands = PLANES[plane]
     at = slice(BY_GSD[20].index(bands[0]), BY_GSD[20].index(bands[-1]) + 1)
     y, b = y20[:, at], len(bands)
     # The guides are looked at where the bands lie on the mean, so that what both show is resampled in the same way.
-    seen = degrade(y10, ("B02",) * 4, 2, sight.guides[plane])
-    both = torch.cat([seen, _aligned(y, sight.rest20[at])], dim=1)
-    high = (both - smooth(both, TRIANGLE)).contiguous()
-    common = (sight.common[plane],) * 4
-    fine = (F.pixel_unshuffle(y10, 2) - upsample_phases(seen, 2, shifts=common)).contiguous()
-    fine = fine.unflatten(1, (4, 1, 4))
-    products = moments(high[:, :4], high[:, 4:], fine.square().mean(dim=3)[:, :, 0])
-    products = products.contiguous(memory_format=torch.channels_last)
-    wide = split(smooth(F.avg_pool2d(products, 3), WIDE_20), 4, b)
+    guides = seen(y10, ("B02",) * 4, sight.guides[plane])
+    both = torch.cat([guides, _aligned(y, sight.rest20[at])], dim=1)
+    high = both - smooth(both, TRIANGLE)
+    fine = phases_of(guides, 2, shifts=(sight.common[plane],) * 4).neg_().add_(y10)
+    parts = high[:, :4], high[:, 4:], _mean_square(fine)
+    means = torch.cat(
+        [
+            pooled(moments(*(x[..., rows, :] for x in parts)), 3)
+            for rows in strips(y, _PRODUCTS, of=3)
+        ],
+        dim=-2,
+    )
+    wide = split(smooth(means, WIDE_20), 4, b)
     slopes = believed_slopes(wide, _IN_WIDE_20, _DOUBT_WIDE, _STAKE_WIDE)
-    slopes = upsample(slopes.flatten(1, 2), 3, "linear").contiguous().unflatten(1, (4, b))
-    slopes = cropped(slopes, rim)
-    narrow = split(cropped(smooth(products, NARROW), rim), 4, b)
-    slopes = refined_slopes(narrow, slopes, _IN_NARROW, _DOUBT_NARROW, _RIDGE[plane], _STAKE_NARROW)
-    energy = F.avg_pool2d(high[:, 4:].square(), 3)
-    high, fine = cropped(high, rim), cropped(fine, rim)
+    slopes = enlarged(slopes.flatten(1, 2), 3, "linear").unflatten(1, (4, b))
+    slopes, share = _refined(parts, cropped(slopes, rim), _RIDGE[plane], rim)
+    high, fine = cropped(high, rim), cropped(fine, rim)[:, :, None]
     terms = slopes[:, :, :, None] * fine
-    own = cropped(upsample_phases(y, 2, shifts=sight.shifts20[at]), rim)
+    own = phases_of(cropped(y, rim), 2, shifts=sight.shifts20[at])
     return Plane(
-        seen,
-        energy,
+        guides,
+        pooled(parts[1].square(), 3),
         high[:, 4:],
         fine,
         terms,
         slopes * high[:, :4, None],
-        own + terms.sum(dim=1).flatten(1, 2),
-        _explained(narrow, slopes),
+        own.add_(terms.sum(dim=1)).flatten(1, 2),
+        share,
     )
+
+
+def _mean_square(fine: Tensor) -> Tensor:
+    """Over the phases: (n, c, 4, h, w) → (n, c, h, w)."""
+    return torch.cat([fine[..., rows, :].square().mean(dim=2) for rows in strips(fine)], dim=-2)
+
+
+def _refined(
+    parts: tuple[Tensor, ...], wide: Tensor, ridge: float, rim: int
+) -> tuple[Tensor, Tensor]:
+    """Slopes (n, 4, B, h, w) from ``wide`` ones and a narrow neighbourhood, and the share of energy they explain."""
+    half = NARROW.numel() // 2
+    # What lies around is there, or is replicated.
+    there = min(rim, half)
+    parts = tuple(
+        F.pad(cropped(x, rim - there), [half - there] * 4, mode="replicate") for x in parts
+    )
+    found = []
+    for rows in strips(wide, _PRODUCTS):
+        some = (x[..., rows.start : rows.stop + 2 * half, :] for x in parts)
+        narrow = split(filtered(moments(*some), NARROW), 4, wide.shape[2])
+        slopes, explained = refined_slopes(
+            narrow, wide[..., rows, :], _IN_NARROW, _DOUBT_NARROW, ridge, _STAKE_NARROW
+        )
+        found.append((slopes, (explained / (narrow.energy + _NOTHING)).clamp_(0, 1)))
+    slopes, share = (torch.cat(each, dim=-2) for each in zip(*found, strict=True))
+    return slopes, share
 
 
 def _explained(of: Moments, slopes: Tensor) -> Tensor:
@@ -243,7 +267,7 @@ def evidence(y20: Tensor, planes: list[Plane], sight: Sight) -> Own:
     ).to(y20)[None, :, None, None]
     picture = torch.cat([plane.picture for plane in planes], dim=1)
     high = torch.cat([plane.high for plane in planes], dim=1)
-    unseen = y20 - degrade(F.pixel_shuffle(picture, 2), BY_GSD[20], 2, sight.sensor)
+    unseen = y20 - seen(picture.unflatten(1, (6, 4)), BY_GSD[20], sight.sensor)
     halves = in_halves(unseen)
     energy = smooth(torch.cat([in_halves(high), halves], dim=1).square(), NARROW)
     noisy = torch.cat([_NOISY * share * noise for share in _SHARES], dim=1)
@@ -273,26 +297,31 @@ def carry_far(y20: Tensor, y60: Tensor, planes: list[Plane], sight: Sight, rim: 
 
     ``rim``: pixels of 20 m on every side that are left out, as they are of ``planes``.
     """
-    seen = _aligned(planes[0].seen, sight.common[:1] * 4)
-    at20 = torch.cat([seen, _aligned(y20, sight.shifts20)], dim=1)
-    p60 = degrade(at20, ("B01",) * 10, 3, sight.onward)
+    guides = _aligned(planes[0].seen, sight.common[:1] * 4)
+    at20 = torch.cat([guides, _aligned(y20, sight.shifts20)], dim=1)
+    p60 = degrade(at20, ("B01",) * 10, 3, sight.onward).contiguous()
     both = torch.cat([p60, _aligned(y60, sight.shifts60)], dim=1)
     high = both - smooth(both, TRIANGLE)
-    middle = (at20 - upsample(p60, 3)).contiguous()
-    products = moments(high[:, :10], high[:, 10:], F.avg_pool2d(middle.square(), 3))
-    wide = split(smooth(products.contiguous(memory_format=torch.channels_last), WIDE_60), 10, 2)
-    slopes = believed_slopes(wide, _IN_WIDE_60, _DOUBT_WIDE, _STAKE_WIDE)
-    sure = cropped(upsample(_explained(wide, slopes), 3, "linear"), rim)
-    slopes = cropped(upsample(slopes.flatten(1, 2), 3, "linear"), rim).contiguous()
+    middle = at20 - enlarged(p60, 3)
+    products = moments(high[:, :10], high[:, 10:], pooled(middle.square(), 3))
+    wide = smooth(products, WIDE_60)
+    found = []
+    for rows in strips(wide, _UNKNOWNS):
+        some = split(wide[..., rows, :], 10, 2)
+        found.append(believed_slopes(some, _IN_WIDE_60, _DOUBT_WIDE, _STAKE_WIDE))
+    slopes = torch.cat(found, dim=-2)
+    share = _explained(split(wide, 10, 2), slopes)
+    slopes = torch.cat([slopes.flatten(1, 2), share, high[:, 10:]], dim=1)
+    slopes = cropped(enlarged(slopes, 3, "linear"), rim)
+    slopes, sure, coarse = slopes.split([20, 2, 2], dim=1)
     slopes = slopes.unflatten(1, (10, 2))
     middle = cropped(middle, rim)
     near = (slopes * middle[:, :, None]).sum(dim=1)
     far10 = slopes[:, :4, :, None] * planes[0].fine
     carried = torch.cat([plane.carried for plane in planes], dim=1)
     far = far10.sum(dim=1) + (slopes[:, 4:, :, None] * carried[:, :, None]).sum(dim=1)
-    own = upsample(y60, 3, shifts=sight.shifts60)
-    picture = upsample_phases(cropped(own, rim) + near, 2) + far.flatten(1, 2)
-    coarse = cropped(upsample(high[:, 10:], 3, "linear"), rim)
+    own = enlarged(y60, 3, shifts=sight.shifts60)
+    picture = (phases_of(cropped(own, rim) + near, 2) + far).flatten(1, 2)
     single = torch.stack([near, coarse, torch.zeros_like(near)], dim=2)
     read = [
         torch.cat([far10[:, :, b].flatten(1, 2), far[:, b], single[:, b]], dim=1) for b in range(2)

@@ -10,18 +10,17 @@ as far as chance would not have explained as much (empirical Bayes; James and St
 :func:`believed_slopes` in a wide neighbourhood, :func:`refined_slopes` where a narrow one says more.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 __all__ = [
     "Moments",
     "believed_slopes",
     "moments",
     "refined_slopes",
-    "smooth",
     "solve_slopes",
     "split",
 ]
@@ -38,11 +37,11 @@ _LEAST = 1e-6
 class Moments:
     """Local second moments of K predictors and B bands, (n, …, h, w).
 
-    ``gram`` (n, K·(K+1)/2): of pairs of predictors; ``cross`` (n, K, B): of predictors and bands; ``energy`` (n, B):
+    ``square`` (n, K, K): of pairs of predictors; ``cross`` (n, K, B): of predictors and bands; ``energy`` (n, B):
     of bands; ``fine`` (n, K): of each predictor's detail beyond the coarse grid, which slopes carry over.
     """
 
-    gram: Tensor
+    square: Tensor
     cross: Tensor
     energy: Tensor
     fine: Tensor
@@ -50,42 +49,40 @@ class Moments:
     @property
     def variance(self) -> Tensor:
         """Variance of each predictor: (n, K, h, w)."""
-        k = self.fine.shape[1]
-        i, j = torch.triu_indices(k, k)
-        return self.gram[:, (i == j).nonzero()[:, 0]]
+        return self.square.diagonal(dim1=1, dim2=2).movedim(-1, 1)
+
+    def told(self, slopes: Tensor) -> Tensor:
+        """Return what ``slopes`` (n, K, B, h, w) tell of ``cross``."""
+        square = self.square[:, :, :, None]
+        told = square[:, :, 0] * slopes[:, :1]
+        for c in range(1, slopes.shape[1]):
+            told.addcmul_(square[:, :, c], slopes[:, c : c + 1])
+        return told
 
     def explained(self, slopes: Tensor) -> Tensor:
         """Energy that ``slopes`` (n, K, B, h, w) explain of each band: (n, B, h, w); negative where they harm."""
-        k = slopes.shape[1]
-        total = 2 * (slopes * self.cross).sum(dim=1)
-        m = 0
-        for a in range(k):
-            for b in range(a, k):
-                times = 1.0 if a == b else 2.0
-                total = total - times * self.gram[:, m, None] * slopes[:, a] * slopes[:, b]
-                m += 1
-        return total
+        return _energy(self.cross, self.cross - self.told(slopes), slopes)
 
     def without(self, slopes: Tensor) -> "Moments":
         """The moments of what ``slopes`` leave of the bands."""
-        k = slopes.shape[1]
-        i, j = torch.triu_indices(k, k)
-        of = {pair: m for m, pair in enumerate(zip(i.tolist(), j.tolist(), strict=True))}
-        told = torch.zeros_like(self.cross)
-        for a in range(k):
-            for b in range(k):
-                told[:, a] += self.gram[:, of[min(a, b), max(a, b)], None] * slopes[:, b]
-        left = (self.energy - self.explained(slopes)).clamp_min(0)
-        return Moments(self.gram, self.cross - told, left, self.fine)
+        rest = self.cross - self.told(slopes)
+        left = (self.energy - _energy(self.cross, rest, slopes)).clamp_min_(0)
+        return replace(self, cross=rest, energy=left)
 
 
-def smooth(x: Tensor, kernel: Tensor) -> Tensor:
-    """Filter each channel of (n, c, h, w) with ``kernel`` ⊗ ``kernel``, (odd,); replicated at its edges."""
-    c, half = x.shape[1], kernel.numel() // 2
-    k = kernel.to(x)
-    x = F.pad(x, [half] * 4, mode="replicate")
-    x = F.conv2d(x, k.view(1, 1, -1, 1).expand(c, 1, -1, 1), groups=c)
-    return F.conv2d(x, k.view(1, 1, 1, -1).expand(c, 1, 1, -1), groups=c)
+def _energy(cross: Tensor, rest: Tensor, slopes: Tensor) -> Tensor:
+    """Return what slopes explain that leave ``rest`` of ``cross``."""
+    return ((cross + rest) * slopes).sum(dim=1)
+
+
+@lru_cache(maxsize=16)
+@torch.inference_mode(mode=False)
+def _places(k: int, device: torch.device) -> Tensor:
+    """Return where each element of a symmetric matrix lies in its upper triangle, row by row: (k·k,)."""
+    i, j = torch.triu_indices(k, k)
+    at = torch.empty(k, k, dtype=torch.long)
+    at[i, j] = at[j, i] = torch.arange(len(i))
+    return at.flatten().to(device)
 
 
 def moments(p: Tensor, y: Tensor, fine: Tensor) -> Tensor:
@@ -100,17 +97,16 @@ def moments(p: Tensor, y: Tensor, fine: Tensor) -> Tensor:
         (n, K, h, w): mean square of each predictor's detail beyond the coarse grid.
     """
     k = p.shape[1]
-    i, j = torch.triu_indices(k, k)
-    cross = (p[:, :, None] * y[:, None]).flatten(1, 2)
-    return torch.cat([p[:, i] * p[:, j], cross, y * y, fine], dim=1)
+    gram = [p[:, i : i + 1] * p[:, i:] for i in range(k)]
+    cross = [p[:, i : i + 1] * y for i in range(k)]
+    return torch.cat([*gram, *cross, y * y, fine], dim=1)
 
 
 def split(averaged: Tensor, k: int, b: int) -> Moments:
     """Averages of :func:`moments` by name."""
-    # A plane each from here on: what follows is arithmetic between planes.
-    x = averaged.contiguous(memory_format=torch.contiguous_format)
-    gram, cross, energy, fine = x.split([k * (k + 1) // 2, k * b, b, k], dim=1)
-    return Moments(gram, cross.unflatten(1, (k, b)), energy, fine)
+    gram, cross, energy, fine = averaged.split([k * (k + 1) // 2, k * b, b, k], dim=1)
+    square = gram.index_select(1, _places(k, gram.device)).unflatten(1, (k, k))
+    return Moments(square, cross.unflatten(1, (k, b)), energy, fine)
 
 
 def solve_slopes(of: Moments, penalty: Tensor) -> Tensor:
@@ -127,33 +123,24 @@ def solve_slopes(of: Moments, penalty: Tensor) -> Tensor:
         (n, K, B, h, w)
     """
     k = penalty.shape[1]
-    i, j = torch.triu_indices(k, k)
-    at = {pair: m for m, pair in enumerate(zip(i.tolist(), j.tolist(), strict=True))}
-    # L D Lᵀ, row by row, and the two substitutions.
-    lower: dict[tuple[int, int], Tensor] = {}
-    inverse: list[Tensor] = []
+    more = penalty + _FLOOR
+    # L D Lᵀ, a column at a time of all that is left, and the two substitutions.
+    rest, right = of.square[:, :, :, None], of.cross
+    lower: list[Tensor] = []
     solved: list[Tensor] = []
     for c in range(k):
-        more = penalty[:, c] + _FLOOR
-        rest = of.gram[:, at[c, c], None] + more
-        for m in range(c):
-            rest = rest - lower[c, m] ** 2 / inverse[m]
         # Rounding must not turn what the penalty keeps positive.
-        inverse.append(1 / torch.maximum(rest, 0.5 * more))
-        for row in range(c + 1, k):
-            value = of.gram[:, at[c, row], None]
-            for m in range(c):
-                value = value - lower[row, m] * lower[c, m] / inverse[m]
-            lower[row, c] = value * inverse[c]
-        right = of.cross[:, c]
-        for m in range(c):
-            right = right - lower[c, m] * solved[m]
-        solved.append(right)
-    slopes = [s * d for s, d in zip(solved, inverse, strict=True)]
+        pivot = torch.maximum(rest[:, 0, 0] + more[:, c], 0.5 * more[:, c])
+        below = rest[:, 1:, 0] / pivot[:, None]
+        solved.append(right[:, :1] / pivot[:, None])
+        right = torch.addcmul(right[:, 1:], below, right[:, :1], value=-1)
+        rest = torch.addcmul(rest[:, 1:, 1:], below[:, :, None], rest[:, :1, 1:], value=-1)
+        lower.append(below)
+    slopes = solved[-1]
     for c in reversed(range(k - 1)):
-        for m in range(c + 1, k):
-            slopes[c] = slopes[c] - lower[m, c] * slopes[m]
-    return torch.stack(slopes, dim=1)
+        known = (lower[c] * slopes).sum(dim=1, keepdim=True)
+        slopes = torch.cat([solved[c] - known, slopes], dim=1)
+    return slopes
 
 
 def believed_slopes(of: Moments, samples: float, doubt: float, reach: float) -> Tensor:
@@ -169,23 +156,34 @@ def believed_slopes(of: Moments, samples: float, doubt: float, reach: float) -> 
         (n, K, B, h, w)
     """
     chance = of.fine.shape[1] / samples
-    first = solve_slopes(of, (_FIRST * of.variance)[:, :, None])
-    share = (of.explained(first) / (of.energy + _FLOOR * _LEAST)).clamp(0, 1 - _LEAST)
+    least = (_FIRST * of.variance)[:, :, None]
+    first = solve_slopes(of, least)
+    # What slopes of ridge regression leave of the products is the penalty's share.
+    share = _energy(of.cross, (least + _FLOOR) * first, first) / (of.energy + _FLOOR * _LEAST)
+    share = share.clamp_(0, 1 - _LEAST)
     beyond = (share - doubt * chance * (1 - share)).clamp_min(_LEAST)
     ridge = (chance * (1 - share) / beyond)[:, None]
     stake = (of.variance + reach * of.fine)[:, :, None]
-    return solve_slopes(of, ridge * stake + (_FIRST * of.variance)[:, :, None])
+    return solve_slopes(of, ridge * stake + least)
 
 
 def refined_slopes(
     of: Moments, wide: Tensor, samples: float, doubt: float, ridge: float, reach: float
-) -> Tensor:
-    """``wide`` slopes (n, K, B, h, w), changed where a narrow neighbourhood shows that it is more than chance.
+) -> tuple[Tensor, Tensor]:
+    """``wide`` slopes (n, K, B, h, w), changed where a narrow neighbourhood shows that it is more than chance, and the
+    energy (n, B, h, w) that they explain there.
 
     The positive part of James and Stein's estimator, with ``doubt`` times what chance would explain.
     """
     left = of.without(wide)
-    change = solve_slopes(left, (ridge * of.variance + reach * of.fine)[:, :, None])
-    share = (left.explained(change) / (left.energy + _FLOOR * _LEAST)).clamp(_LEAST, 1)
+    penalty = (ridge * of.variance + reach * of.fine)[:, :, None]
+    change = solve_slopes(left, penalty)
+    rest = (penalty + _FLOOR) * change
+    share = _energy(left.cross, rest, change) / (left.energy + _FLOOR * _LEAST)
+    share = share.clamp_(_LEAST, 1)
     chance = of.fine.shape[1] / samples
-    return wide + (1 - doubt * chance * (1 - share) / share).clamp_min(0)[:, None] * change
+    much = (1 - doubt * chance * (1 - share) / share).clamp_min_(0)[:, None]
+    slopes = torch.addcmul(wide, much, change)
+    # As much of what the wide ones left is left as of the change was not made.
+    rest = torch.addcmul(left.cross, much, rest - left.cross)
+    return slopes, _energy(of.cross, rest, slopes)

@@ -20,9 +20,9 @@ Every operation is local: the halo is the sum of their reaches, with bands off b
 """
 
 import math
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, reduce
 
 import torch
 from torch import Tensor, nn
@@ -31,6 +31,7 @@ from torch.nn import functional as F
 from ..bands import BY_GSD
 from ..sensor.observation import LARGEST_SHIFT, SENTINEL2, Sensor, degrade, psf
 from ..sensor.upsampling import upsample
+from . import fused
 from .arithmetic import Arithmetic, arithmetic
 from .carrying import (
     NARROW,
@@ -43,14 +44,13 @@ from .carrying import (
     Sight,
     carry,
     carry_far,
-    cropped,
     evidence,
     in_halves,
     typical,
     wiener,
 )
 from .kinds import known_as
-from .regression import smooth
+from .planes import along, cropped, enlarged, phases_of, seen, smooth
 from .support import Interval, halved, interpolated_from, seen_from, union, wider
 
 __all__ = ["Detail", "S2Net"]
@@ -117,7 +117,7 @@ def _back_filters(sensor: Sensor) -> Tensor:
 def _amplitude(energy: Tensor) -> Tensor:
     """Root of the mean energy of detail, (n, bands, h, w) on the 60 m grid → the 20 m grid."""
     mean = smooth(energy, TRIANGLE)
-    return upsample((mean + _NOISE**2).sqrt(), 3, "linear").contiguous()
+    return enlarged((mean + _NOISE**2).sqrt(), 3, "linear")
 
 
 class _Corrector(nn.Module):
@@ -138,10 +138,19 @@ class _Corrector(nn.Module):
         nn.init.zeros_(self.tail.weight)
 
     def forward(self, x: Tensor) -> Tensor:
+        if fused.possible(x):
+            return self._fused(x)
         x = self.head(x).relu_()
         for block in self.body:
             x = block(x).add_(x)
         return self.tail(x)
+
+    def _fused(self, x: Tensor) -> Tensor:
+        x = fused.cut_off(x, self.head)
+        for block in self.body:
+            wide, narrow = (part for part in block.children() if isinstance(part, nn.Conv2d))
+            x = fused.added(fused.cut_off(x, wide), narrow, onto=x)
+        return fused.plain(x, self.tail)
 
 
 @known_as("s2net")
@@ -158,7 +167,7 @@ class S2Net(nn.Module):
     arithmetic: Arithmetic = "float32"
     narrow = True
     leaves_halo = True
-    results = 3
+    results = 4
     bands: tuple[str, ...] = BY_GSD[20] + BY_GSD[60]
     reads: tuple[str, ...] = BY_GSD[10] + BY_GSD[20] + BY_GSD[60]
     sensor: Sensor = SENTINEL2
@@ -242,8 +251,8 @@ class S2Net(nn.Module):
         ``rim``: cells on every side that are not returned.
         """
         sight = Sight.of(self.sensor)
-        last = torch.channels_last
-        y10, y20, y60 = (y.contiguous(memory_format=last) for y in (y10, y20, y60))
+        y20, y60 = y20.contiguous(), y60.contiguous()
+        y10 = F.pixel_unshuffle(y10.contiguous(), 2).unflatten(1, (4, 4))
         # Inputs of the last steps alone are left out on the rim as soon as nothing else reads them.
         early, late = 3 * max(0, rim - _evidence_reach()), 3 * min(rim, _evidence_reach())
         planes = [carry(y10, y20, i, sight, early) for i in range(len(PLANES))]
@@ -271,29 +280,29 @@ class S2Net(nn.Module):
         # A band at a time: what it passes through fits caches, and needs no fresh pages.
         for i, band in enumerate(inputs):
             net = self.of20 if i < len(BY_GSD[20]) else self.of60
+            kind = torch.bfloat16 if self.arithmetic == "bfloat16" else band.dtype
             with arithmetic(self.arithmetic, band.device):
-                out.append(net(band.contiguous(memory_format=torch.channels_last)))
+                out.append(net(band.to(kind, memory_format=torch.channels_last)))
         return torch.cat(out, dim=1)
 
     def finished(self, detail: Detail, correction: Tensor, y20: Tensor) -> Tensor:
         """The corrected picture, the 20 m bands brought to what was seen: reflectance (n, 8, 6h, 6w)."""
-        x = detail.picture + detail.amplitude.repeat_interleave(4, dim=1) * correction.float()
-        x = F.pixel_shuffle(x, 2)
+        return F.pixel_shuffle(self._finished(detail, correction, y20).flatten(1, 2), 2)
+
+    def _finished(self, detail: Detail, correction: Tensor, y20: Tensor) -> Tensor:
+        """In phases: (n, 8, 4, 3h, 3w)."""
+        picture, more = (x.unflatten(1, (-1, 4)) for x in (detail.picture, correction.float()))
+        x = torch.addcmul(picture, detail.amplitude[:, :, None], more)
         return torch.cat([self._projected(x[:, :6], y20, detail.doubt), x[:, 6:]], dim=1)
 
     def _projected(self, x: Tensor, y: Tensor, doubt: Tensor) -> Tensor:
-        """Bring the 20 m bands ``x`` (n, 6, 6h, 6w) to what was seen of them, ``y`` (n, 6, 3h, 3w)."""
-        sight = Sight.of(self.sensor)
-        rest = in_halves(y - degrade(x, BY_GSD[20], 2, self.sensor))
+        """Bring the 20 m bands ``x`` (n, 6, 4, 3h, 3w) to what was seen of them, ``y`` (n, 6, 3h, 3w)."""
+        rest = in_halves(y - seen(x, BY_GSD[20], self.sensor))
         rest = rest * wiener(smooth(rest.square(), NARROW), doubt)
-        rest = rest[:, :6] + rest[:, 6:]
-        h = _back_filters(self.sensor).to(x)
-        rest = F.pad(
-            rest.contiguous(memory_format=torch.channels_last), [_REACH] * 4, mode="replicate"
-        )
-        rest = F.conv2d(rest, h[:, None, :, None], groups=6)
-        rest = F.conv2d(rest, h[:, None, None, :], groups=6)
-        return x + upsample(rest, 2, shifts=sight.shifts20)
+        rest = F.pad(rest[:, :6] + rest[:, 6:], [_REACH] * 4, mode="replicate")
+        taps = [*_back_filters(self.sensor).to(x).T[:, :, None, None]]
+        rest = along(along(rest, taps, -2), taps, -1)
+        return x + phases_of(rest, 2, shifts=Sight.of(self.sensor).shifts20)
 
     def forward(self, y10: Tensor, y20: Tensor, y60: Tensor, halo: int = 0) -> Tensor:
         """Sharpen windows.
@@ -313,28 +322,36 @@ class S2Net(nn.Module):
         rim = max(0, halo - self._margin)
         detail = self.detail(y10, y20, y60, rim)
         y20, y60 = cropped(y20, 3 * rim), cropped(y60, rim)
-        x = self.finished(detail, self.correction(detail.inputs), y20)
-        held = (
-            [_held(x[:, :6], y20), _held(x[:, 6:], y60)] if self._sharpens_60 else [_held(x, y20)]
-        )
-        return F.pad(torch.cat(held, dim=1), [6 * rim] * 4)
+        x = self._finished(detail, self.correction(detail.inputs), y20)
+        held = [_held(x[:, :6], y20, 1)]
+        if self._sharpens_60:
+            held.append(_held(x[:, 6:], y60, 3))
+        return F.pad(F.pixel_shuffle(torch.cat(held, dim=1).flatten(1, 2), 2), [6 * rim] * 4)
 
 
-def _held(x: Tensor, y: Tensor) -> Tensor:
-    """Hold ``x`` (n, bands, 6h, 6w) to the range of what was seen, ``y``, around each pixel.
+def _held(x: Tensor, y: Tensor, ratio: int) -> Tensor:
+    """Hold ``x`` (n, bands, 4, 3h, 3w) to the range of what was seen, ``y``, around each pixel.
 
     The range goes from the lowest to the highest of the 5 × 5 pixels of the band. No pixel of a 20 m band lies further
     outside it than it is wide, of a 60 m band than nine times that, since of the contrast of a point of 10 m a 36th is left
     there in place of a quarter; nor below 0 where none of these pixels does. A defect, a flare or a clipped cloud contradicts
     the sensor's kernel, and its inverse would answer with rings.
     """
-    ratio = x.shape[-1] // y.shape[-1]
-    high = F.max_pool2d(y, 2 * _AROUND + 1, 1, _AROUND)
-    low = -F.max_pool2d(-y, 2 * _AROUND + 1, 1, _AROUND)
-    room = (ratio / 2) ** 2 * (high - low)
-    ends = torch.cat([torch.maximum(low - room, low.clamp_max(0)), high + room], dim=1)
-    low, high = F.interpolate(ends, scale_factor=ratio, mode="nearest").chunk(2, dim=1)
-    return torch.minimum(torch.maximum(x, low), high)
+    low, high = _most_around(y, torch.minimum), _most_around(y, torch.maximum)
+    room = ratio**2 * (high - low)
+    low, high = torch.maximum(low - room, low.clamp_max(0)), high + room
+    if ratio > 1:
+        low, high = (F.interpolate(end, scale_factor=ratio, mode="nearest") for end in (low, high))
+    return torch.minimum(torch.maximum(x, low[:, :, None]), high[:, :, None])
+
+
+def _most_around(y: Tensor, pick: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
+    """The lowest or highest of the pixels around each: along one axis, then along the other."""
+    y = F.pad(y, [_AROUND] * 4, mode="replicate")
+    for dim in (-2, -1):
+        n = y.shape[dim] - 2 * _AROUND
+        y = reduce(pick, (y.narrow(dim, i, n) for i in range(2 * _AROUND + 1)))
+    return y
 
 
 def _read(plane: Plane, own: Own, first: int) -> list[Tensor]:

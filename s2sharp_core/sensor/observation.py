@@ -40,6 +40,7 @@ __all__ = [
     "Sensor",
     "adjoint",
     "degrade",
+    "kernels",
     "pseudo_inverse",
     "psf",
     "sigma",
@@ -105,7 +106,7 @@ def _measured(at: Tensor, response: Response, ratio: int) -> Tensor:
     return kernel * torch.cos(math.pi / 2 * outside) ** 2
 
 
-def _kernels(
+def kernels(
     bands: Sequence[str], ratio: int, like: Tensor, sensor: Sensor
 ) -> tuple[Tensor, Tensor, tuple[int, int]]:
     """The kernels of ``bands`` down and across, padded to one length (bands, taps), and the fine pixels
@@ -142,7 +143,7 @@ def degrade(x: Tensor, bands: Sequence[str], ratio: int, sensor: Sensor = SENTIN
         (n, bands, h, w); pixel (i, j) is centred on ``x[..., ratio·i : ratio·(i+1), ratio·j : …]``, less the
         band's shift.
     """
-    down, across, (before, after) = _kernels(bands, ratio, x, sensor)
+    down, across, (before, after) = kernels(bands, ratio, x, sensor)
     # Channels last: several times faster for filters that do not mix channels.
     x = x.contiguous(memory_format=torch.channels_last)
     x = F.pad(x, [before, after, before, after], mode=sensor.edge)
@@ -155,7 +156,7 @@ def adjoint(y: Tensor, bands: Sequence[str], ratio: int, sensor: Sensor = SENTIN
 
     Exact for a picture that is zero outside, and, where ``sensor.edge`` is so, for a circular one.
     """
-    down, across, (before, _) = _kernels(bands, ratio, y, sensor)
+    down, across, (before, _) = kernels(bands, ratio, y, sensor)
     h, w = ratio * y.shape[-2], ratio * y.shape[-1]
     y = F.conv_transpose2d(y, across[:, None, None, :], stride=(1, ratio), groups=len(bands))
     y = F.conv_transpose2d(y, down[:, None, :, None], stride=(ratio, 1), groups=len(bands))

@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from .known import Shifts
 
-__all__ = ["Shifts", "reach", "upsample", "upsample_phases"]
+__all__ = ["Shifts", "reach", "upsample", "upsample_phases", "weights_of_phases"]
 
 # Coarse pixels on each side that an interpolation reads.
 _SUPPORT = {"linear": 1, "cubic": 2}
@@ -31,6 +31,12 @@ def _phases(ratio: int, kind: str, shift: float, support: int) -> Tensor:
     at = [(phase + 0.5) / ratio - 0.5 + shift for phase in range(ratio)]
     rows = [[weight(a - tap) for tap in range(-support, support + 1)] for a in at]
     return torch.tensor(rows, dtype=torch.float64)
+
+
+def weights_of_phases(ratio: int, kind: str, shifts: Shifts, axis: int) -> Tensor:
+    """Interpolation weights along one axis of the ``ratio`` phases of a coarse pixel: float64 (shifts, ratio, odd)."""
+    support = _SUPPORT[kind] + max(math.ceil(abs(d)) for shift in shifts for d in shift)
+    return torch.stack([_phases(ratio, kind, shift[axis], support) for shift in shifts])
 
 
 def upsample(y: Tensor, ratio: int, kind: str = "cubic", shifts: Shifts | None = None) -> Tensor:
@@ -62,12 +68,10 @@ def upsample_phases(
     """As :func:`upsample`, the ratio² pixels of each coarse one as channels: (n, c·ratio², h, w)."""
     c = y.shape[1]
     moved = shifts if shifts and any(map(any, shifts)) else ((0.0, 0.0),)
-    s = _SUPPORT[kind] + max(math.ceil(abs(d)) for shift in moved for d in shift)
+    down, across = (weights_of_phases(ratio, kind, moved, axis).to(y) for axis in (0, 1))
+    s = down.shape[2] // 2
     kernels = [
-        torch.einsum(
-            "iy,jx->ijyx", _phases(ratio, kind, dy, s).to(y), _phases(ratio, kind, dx, s).to(y)
-        )
-        for dy, dx in moved
+        torch.einsum("iy,jx->ijyx", one, other) for one, other in zip(down, across, strict=True)
     ]
     each = [k.reshape(ratio * ratio, 1, 2 * s + 1, 2 * s + 1) for k in kernels]
     kernel = torch.cat(each if len(each) == c else each * c)
