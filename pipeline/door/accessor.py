@@ -30,7 +30,7 @@ COMPOSITES = {
 }
 """Names of pictures, and the bands in their red, green and blue."""
 
-# What an object shows that is only typed, and what TAB offers: a call and what it gives.
+# Lines that an object shows when it is only typed, and that TAB offers: a call and what it gives.
 _CAN = {
     "before": ("before()", "the native bands of one date, as they were delivered"),
     "clear": ('clear("clouds")', "bands where the ground is seen, NaN elsewhere"),

@@ -219,7 +219,7 @@ def _refined(
 ) -> tuple[Tensor, Tensor]:
     """Slopes (n, 4, B, h, w) from ``wide`` ones and a narrow neighbourhood, and the share of energy they explain."""
     half = NARROW.numel() // 2
-    # What lies around is there, or is replicated.
+    # Pixels around are there, or are replicated.
     there = min(rim, half)
     parts = tuple(
         F.pad(cropped(x, rim - there), [half - there] * 4, mode="replicate") for x in parts

@@ -158,7 +158,7 @@ def believed_slopes(of: Moments, samples: float, doubt: float, reach: float) -> 
     chance = of.fine.shape[1] / samples
     least = (_FIRST * of.variance)[:, :, None]
     first = solve_slopes(of, least)
-    # What slopes of ridge regression leave of the products is the penalty's share.
+    # Slopes of ridge regression leave the penalty's share of the products.
     share = _energy(of.cross, (least + _FLOOR) * first, first) / (of.energy + _FLOOR * _LEAST)
     share = share.clamp_(0, 1 - _LEAST)
     beyond = (share - doubt * chance * (1 - share)).clamp_min(_LEAST)

@@ -9,7 +9,7 @@ __getattr__, __dir__, __all__ = face(
     __name__,
     {
         "consistency": ["residual"],
-        "known": ["NAMED", "SENTINEL2", "Sensor", "Shifts", "checked"],
+        "known": ["NAMED", "SENTINEL2", "Sensor", "checked"],
         "measurement": ["believed", "measure", "measure_band", "measured_noise"],
         "observation": [
             "FARTHEST_BLUR",
@@ -31,6 +31,6 @@ __getattr__, __dir__, __all__ = face(
         "sampling": ["SIDE", "windows_of"],
         "sensing": ["SIDES", "Sensed", "SensorChoice", "named", "sense"],
         "simulate": ["landscape", "observe"],
-        "upsampling": ["reach", "upsample", "upsample_phases", "weights_of_phases"],
+        "upsampling": ["Shifts", "reach", "upsample", "weights_of_phases"],
     },
 )
