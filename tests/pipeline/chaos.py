@@ -25,6 +25,7 @@ from s2sharp_core.lattice import Box
 
 from ..core.scenes import box_at
 from ..services import Proxy
+from .conftest import QUIET
 from .pictures import noise, scenes
 
 BANDS = ("B02", "B05", "B09")
@@ -70,7 +71,7 @@ def cluster(folder: Path, workers: int = 2) -> Iterator[Cluster]:
     dask = [sys.executable, "-m", "dask"]
     here = ["--scheduler-file", str(file), "--no-dashboard"]
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "start_new_session": True}
-    environment = {**os.environ, **IMPATIENT}
+    environment = {**os.environ, **QUIET, **IMPATIENT}
     command = [*dask, "scheduler", *here, "--host", "127.0.0.1", "--port", "0"]
     worker = [*dask, "worker", *here, "--nthreads", "2", "--local-directory", str(folder)]
     processes = [subprocess.Popen(command, env=environment, **quiet)]  # type: ignore[call-overload]

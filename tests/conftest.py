@@ -1,0 +1,25 @@
+"""How all tests run: their files lie in memory, threads do not wait for each other, and what takes longest begins first."""
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+# Files that tests write are gone with them, and a disk would be waited for at every shard. The room is that of the largest
+# runs side by side, many times over.
+MEMORY, ROOM = Path("/dev/shm"), 4e9
+if MEMORY.is_dir() and os.access(MEMORY, os.W_OK) and shutil.disk_usage(MEMORY).free > ROOM:
+    os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(MEMORY))
+
+# All processes that tests start share a few cores. A thread that spins until others are done takes theirs.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+LONGEST: tuple[str, ...] = ()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the files that take longest first: one that came last would leave all processes but its own idle."""
+    order = {name: number for number, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: order.get(item.path.name, len(order)))
