@@ -125,7 +125,7 @@ def archive(folder: Path, dn: dict[str, np.ndarray], offset: float, flag: bool |
     return file
 
 
-def command(catalog: Path, out: Path, *more: str):
+def command(catalog: Path, out: Path, scheduler: str, *more: str):
     from pyproj import Transformer
     from s2sharp.cli.app import app
 
@@ -133,9 +133,11 @@ def command(catalog: Path, out: Path, *more: str):
     west, south, east, north = Transformer.from_crs(
         NORTH.epsg, 4326, always_xy=True
     ).transform_bounds(left, bottom, right, top)
-    told = f"run --catalog {catalog} --collection s2 --datetime 2024 --bands B02,B11,B12 --method bicubic --no-publish --yes --quiet --workers 1 --sensor default"
+    told = f"run --catalog {catalog} --collection s2 --datetime 2024 --bands B02,B11,B12 --method bicubic --no-publish --yes --quiet --sensor default"
     box = ["--bbox", *(f"{edge:.6f}" for edge in (west, south, east, north))]
-    return CliRunner().invoke(app, [*told.split(), *box, "--out", str(out), *more])
+    return CliRunner().invoke(
+        app, [*told.split(), *box, "--out", str(out), "--scheduler", scheduler, *more]
+    )
 
 
 @pytest.mark.parametrize(
@@ -146,23 +148,23 @@ def command(catalog: Path, out: Path, *more: str):
     ],
 )
 def test_a_wrong_flag_is_refused_and_either_side_can_be_believed(
-    tmp_path, low, offset, flag, wrong, right
+    tmp_path, scheduler, low, offset, flag, wrong, right
 ):
     dn = picture(low)
     catalog, out = archive(tmp_path, dn, offset, flag), tmp_path / "out"
-    done = command(catalog, out)
+    done = command(catalog, out, scheduler)
     assert done.exit_code == 4
     assert "--trust-offset" in done.output
     assert not open_cube(out).valid.any()
     for trust, used in (("pixels", right), ("metadata", wrong), ("pixels", right)):
-        done = command(catalog, out, "--trust-offset", trust)
+        done = command(catalog, out, scheduler, "--trust-offset", trust)
         assert done.exit_code == 0, done.output
         cube = open_cube(out).isel(time=0)
         valid = cube.valid.values.astype(bool)
         y = cube.B02.values[valid].astype(float)
         assert abs(np.min(y) - (low / 10_000 + used)) < 2e-3
     # Without the flag, what was doubted does not stay.
-    assert command(catalog, out).exit_code == 4
+    assert command(catalog, out, scheduler).exit_code == 4
 
 
 def test_the_option_is_in_the_keys_only_where_it_is_given(tmp_path):
