@@ -1,7 +1,7 @@
 """Local regression in s2net: what coarse bands share with the finer ones, carried over as far as they show it."""
 
 import math
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
@@ -286,7 +286,7 @@ class _Far:
     in reflectance, and ``energy`` (n, 2, h, w) of their detail on the 60 m grid of the whole window.
     """
 
-    read: list[Tensor]
+    read: Sequence[tuple[Tensor, ...]]
     picture: Tensor
     energy: Tensor
     sure: Tensor
@@ -323,7 +323,5 @@ def carry_far(y20: Tensor, y60: Tensor, planes: list[Plane], sight: Sight, rim: 
     own = enlarged(y60, 3, shifts=sight.shifts60)
     picture = (phases_of(cropped(own, rim) + near, 2) + far).flatten(1, 2)
     single = torch.stack([near, coarse, torch.zeros_like(near)], dim=2)
-    read = [
-        torch.cat([far10[:, :, b].flatten(1, 2), far[:, b], single[:, b]], dim=1) for b in range(2)
-    ]
+    read = [(far10[:, :, b], far[:, b], single[:, b]) for b in range(2)]
     return _Far(read, picture, high[:, 10:].square(), sure)

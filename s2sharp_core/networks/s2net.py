@@ -20,7 +20,7 @@ Every operation is local: the halo is the sum of their reaches, with bands off b
 """
 
 import math
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, reduce
 
@@ -50,7 +50,7 @@ from .carrying import (
     wiener,
 )
 from .kinds import known_as
-from .planes import along, cropped, enlarged, phases_of, seen, smooth
+from .planes import along, cropped, enlarged, phases_of, seen, smooth, strips
 from .support import Interval, halved, interpolated_from, seen_from, union, wider
 
 __all__ = ["Detail", "S2Net"]
@@ -268,11 +268,25 @@ class S2Net(nn.Module):
         read = [*_read(planes[0], own, 0), *_read(planes[1], own, len(PLANES[0]))]
         read += far.read if far else []
         return Detail(
-            tuple(x / amplitude[:, i, None] for i, x in enumerate(read)),
+            tuple(self._input(parts, amplitude[:, i, None]) for i, parts in enumerate(read)),
             torch.cat(pictures, dim=1),
             amplitude * torch.cat(sure, dim=1),
             own.doubt,
         )
+
+    def _input(self, parts: Sequence[Tensor], amplitude: Tensor) -> Tensor:
+        """What the network reads of a band, in units of its amplitude, as its convolutions take it."""
+        n, _, *size = amplitude.shape
+        out = torch.empty(
+            (n, _READS, *size),
+            dtype=torch.bfloat16 if self.arithmetic == "bfloat16" else amplitude.dtype,
+            device=amplitude.device,
+            memory_format=torch.channels_last,
+        )
+        for rows in strips(out):
+            each = [part[..., rows, :].flatten(1, -3) for part in parts]
+            out[..., rows, :] = torch.cat(each, dim=1) / amplitude[..., rows, :]
+        return out
 
     def correction(self, inputs: Iterable[Tensor]) -> Tensor:
         """The networks: of each band (n, 23, 3h, 3w) → (n, 8·4, 3h, 3w), in units of the amplitudes."""
@@ -280,9 +294,9 @@ class S2Net(nn.Module):
         # A band at a time: what it passes through fits caches, and needs no fresh pages.
         for i, band in enumerate(inputs):
             net = self.of20 if i < len(BY_GSD[20]) else self.of60
-            kind = torch.bfloat16 if self.arithmetic == "bfloat16" else band.dtype
             with arithmetic(self.arithmetic, band.device):
-                out.append(net(band.to(kind, memory_format=torch.channels_last)))
+                # A plane each from here on: few, and small.
+                out.append(net(band.contiguous(memory_format=torch.channels_last)).contiguous())
         return torch.cat(out, dim=1)
 
     def finished(self, detail: Detail, correction: Tensor, y20: Tensor) -> Tensor:
@@ -354,17 +368,14 @@ def _most_around(y: Tensor, pick: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
     return y
 
 
-def _read(plane: Plane, own: Own, first: int) -> list[Tensor]:
+def _read(plane: Plane, own: Own, first: int) -> list[tuple[Tensor, ...]]:
     """Return what the network reads of each band of a focal plane, whose first is the ``first`` of the 20 m bands."""
     told = plane.low_terms.sum(dim=1)
     at = slice(first, first + told.shape[1])
     rest = own.weight[:, at] * (plane.high - told)
     single = torch.stack([told + rest, rest, own.unseen[:, at]], dim=2)
     return [
-        torch.cat(
-            [plane.terms[:, :, b].flatten(1, 2), plane.low_terms[:, :, b], single[:, b]], dim=1
-        )
-        for b in range(told.shape[1])
+        (plane.terms[:, :, b], plane.low_terms[:, :, b], single[:, b]) for b in range(told.shape[1])
     ]
 
 
