@@ -37,7 +37,7 @@ dist: $(READY)  ## sdist and wheel in dist/, checked, and the demo as who instal
 	cd build && clean/bin/s2sharp demo
 
 test: $(READY)  ## all tests but the notebooks
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --ignore tests/test_notebooks.py
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder --ignore tests/test_notebooks.py
 
 quick: $(READY)  ## tests for every save: no services, no nets that learn
 	$(BIN)/python -m pytest -q --numprocesses 2 --dist loadfile tests/test_faces.py \

@@ -16,10 +16,33 @@ if MEMORY.is_dir() and os.access(MEMORY, os.W_OK) and shutil.disk_usage(MEMORY).
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
-LONGEST: tuple[str, ...] = ()
+LONGEST = (
+    "pipeline/test_mosaic",
+    "test_documentation",
+    "pipeline/test_object_store",
+    "pipeline/test_status",
+    "pipeline/test_extend",
+    "pipeline/test_run",
+    "pipeline/test_fits",
+    "pipeline/test_view",
+    "pipeline/test_slurm",
+    "pipeline/test_chaos",
+    "pipeline/test_learn",
+    "pipeline/test_sensors",
+    "pipeline/test_signing",
+    "pipeline/test_verify",
+    "pipeline/test_retention",
+    "test_light",
+    "pipeline/test_cli",
+    "pipeline/test_following",
+    "pipeline/test_history",
+    "pipeline/test_doubt",
+)
+"""Files that take more than twenty seconds of a core, or wait that long for others; the longest first."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Put the files that take longest first: one that came last would leave all processes but its own idle."""
-    order = {name: number for number, name in enumerate(LONGEST)}
-    items.sort(key=lambda item: order.get(item.path.name, len(order)))
+    tests = Path(__file__).parent
+    order = {tests / f"{name}.py": number for number, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: order.get(item.path, len(order)))

@@ -4,6 +4,8 @@ from pathlib import Path
 
 import yaml
 
+from tests.conftest import LONGEST
+
 ROOT = Path(__file__).parents[1]
 
 
@@ -21,3 +23,8 @@ def test_files_that_are_run_for_every_save_are_there() -> None:
     for folder in ("core", "pipeline"):
         names = lines.split(f"tests/{folder}/test_,$(addsuffix .py,")[1].split(")")[0]
         assert all((ROOT / "tests" / folder / f"test_{name}.py").exists() for name in names.split())
+
+
+def test_files_that_begin_first_are_there() -> None:
+    assert all((ROOT / "tests" / f"{name}.py").exists() for name in LONGEST)
+    assert len(set(LONGEST)) == len(LONGEST)

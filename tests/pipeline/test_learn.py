@@ -13,7 +13,10 @@ from s2sharp_core.networks.arithmetic import fastest
 from .runs import config, run
 from .test_cli import call, query
 
-QUICK = ("--method", "s2net-s", "--fit-steps", "20", "--fit-threads", "1", "--fit-windows", "4")
+QUICK = ("--method", "s2net-s", "--fit-steps", "8", "--fit-threads", "1", "--fit-windows", "4")
+
+PLAIN = {"method": "s2net-s", "sensor": "default", "window": 48, "shard": 48}
+"""How weights are used: on a few large windows."""
 
 
 def test_adapt_is_short_for_the_adapted_method(archive: Path, tmp_path: Path) -> None:
@@ -29,7 +32,7 @@ def test_adapt_is_short_for_the_adapted_method(archive: Path, tmp_path: Path) ->
 
 
 def test_training_on_landscapes_makes_weights_that_a_run_takes(
-    archive: Path, tmp_path: Path
+    archive: Path, scheduler: str, tmp_path: Path
 ) -> None:
     folder = tmp_path / "weights"
     where = ["--method", "s2net-s", "--synthetic", "1", "--steps", "20", "--out", str(folder)]
@@ -39,15 +42,13 @@ def test_training_on_landscapes_makes_weights_that_a_run_takes(
     assert card["recipe"]["steps"] == 20
     assert card["scenes"] == []
     assert not list(folder.glob("*.checkpoint"))
-    _, outcome = run(
-        config(archive, tmp_path / "out", method="s2net-s", sensor="default", weights=folder)
-    )
+    _, outcome = run(config(archive, tmp_path / "out", scheduler, **PLAIN, weights=folder))
     assert not outcome.failed
     assert open_cube(tmp_path / "out").attrs["s2sharp"]["weights"]
 
 
 def test_finetuned_weights_are_of_the_query_and_a_run_takes_them(
-    archive: Path, tmp_path: Path
+    archive: Path, scheduler: str, tmp_path: Path
 ) -> None:
     folder = tmp_path / "weights"
     code, text = call("finetune", *query(archive, folder, *QUICK))
@@ -58,20 +59,23 @@ def test_finetuned_weights_are_of_the_query_and_a_run_takes_them(
     assert len(card["scenes"]) >= 1
     assert card["result"]["held_out_after"] <= card["result"]["held_out_before"]
     assert (folder / "s2net-s.loss.png").read_bytes().startswith(b"\x89PNG")
-    use = ["--method", "s2net-s", "--weights", str(folder), "--no-publish"]
+    use = ["--method", "s2net-s", "--weights", str(folder), "--no-publish", "--sensor", "default"]
+    use += ["--scheduler", scheduler, "--window", "48", "--shard", "48"]
     code, text = call("run", *query(archive, tmp_path / "out", *use))
     assert code == 0, text
 
 
-def test_a_run_adapts_the_shipped_net_to_its_datatake(archive: Path, tmp_path: Path) -> None:
-    quick = {"sensor": "default", "fit_steps": 20, "fit_windows": 4, "fit_threads": 1}
-    plan, outcome = run(config(archive, tmp_path / "a", method="s2net-s", adapt=True, **quick))
+def test_a_run_adapts_the_shipped_net_to_its_datatake(
+    archive: Path, scheduler: str, tmp_path: Path
+) -> None:
+    quick = {"fit_steps": 8, "fit_windows": 4, "fit_threads": 1}
+    plan, outcome = run(config(archive, tmp_path / "a", scheduler, **PLAIN, adapt=True, **quick))
     assert not outcome.failed
     (card,) = (tmp_path / "a" / "fits").rglob("s2net-s.json")
     facts = json.loads(card.read_text())
     shipped = load_sharpener("s2net-s").weights["s2net-s.safetensors"]
     assert facts["cause"]["start"] == shipped
-    run(config(archive, tmp_path / "b", method="s2net-s", sensor="default"))
+    run(config(archive, tmp_path / "b", scheduler, **PLAIN))
     adapted, plain = (open_cube(tmp_path / name).B11.values for name in ("a", "b"))
     kept = facts["result"]["kept_step"] == 0
     assert np.array_equal(adapted, plain, equal_nan=True) == kept

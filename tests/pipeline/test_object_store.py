@@ -270,7 +270,8 @@ def test_a_store_that_takes_nothing_ends_the_run_with_one_message(
 def test_what_is_fitted_lies_in_the_store_and_serves_elsewhere(
     archive: Path, s3_scheduler: str, tmp_path: Path
 ) -> None:
-    fast = {"method": "ssc_cnn", "fit_steps": 4, "fit_windows": 2, "bands": "B04,B05", "shard": 48}
+    fast = {"method": "ssc_cnn", "fit_steps": 4, "fit_windows": 2, "bands": "B04,B05"}
+    fast |= {"fit_threads": 1, "window": 48, "shard": 48}
     out = place("s3://bucket/fitted")
     _, outcome = run(config(archive, out, s3_scheduler, **fast))
     assert not outcome.failed

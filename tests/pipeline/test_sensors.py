@@ -35,7 +35,7 @@ from s2sharp_core.sensor.simulate import landscape
 from .cuts import WHEN
 from .runs import config, records, run, shards
 
-FAST = {"method": "s2net-s", "bands": "B04,B05,B8A", "shard": 32, "window": 16}
+FAST = {"method": "s2net-s", "bands": "B04,B05,B8A", "shard": 32, "window": 32}
 
 SEEN = Sensor(responses=(Response("B8A", 0.37, 0.545, dy=0.2, dx=-0.1),))
 """B8A lies off by that much of its pixels."""
