@@ -79,7 +79,7 @@ def commands(text: str) -> list[str]:
 @pytest.fixture(scope="module")
 def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("archive")
-    simulate(folder, cells=24, tiles=1, dates=2)
+    simulate(folder, cells=30, tiles=1, dates=2)
     return folder
 
 

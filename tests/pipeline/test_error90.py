@@ -6,6 +6,7 @@ import numpy as np
 import pystac
 import pytest
 import rasterio
+import rioxarray  # noqa: F401  (registers .rio)
 import xarray as xr
 import zarr
 from s2sharp.cube.open import open_cube

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 import rasterio
+import rioxarray  # noqa: F401  (registers .rio)
 import s2sharp.storage.location
 import xarray as xr
 from distributed import LocalCluster

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import rioxarray  # noqa: F401  (registers .rio)
 import zarr
 from s2sharp.cube.open import open_cube
 from s2sharp.planning.make import make_plan
