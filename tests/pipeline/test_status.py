@@ -37,6 +37,9 @@ from .runs import config, records, run, shards
 UNITS = 9
 """Shards of 16 cells that hold something of the archive's 48 × 48."""
 
+FEW = "B02,B11"
+"""Enough where it is not the pixels that matter."""
+
 
 def _flags(settings: RunConfig) -> list[str]:
     flags = ["--no-publish"]
@@ -106,7 +109,7 @@ def test_the_area_of_a_run_is_known_when_its_file_is_gone(
     ring = [[16.3, 48.7], [16.4, 48.7], [16.3, 48.8], [16.3, 48.7]]
     file = tmp_path / "area.geojson"
     file.write_text(json.dumps({"type": "Polygon", "coordinates": [ring]}))
-    settings = config(archive, tmp_path / "out", scheduler)
+    settings = config(archive, tmp_path / "out", scheduler, bands=FEW)
     settings = settings.model_copy(update={"bbox": None, "area": file})
     run(settings)
     file.rename(tmp_path / "moved.geojson")
@@ -124,7 +127,7 @@ def test_a_failed_unit_is_told_with_what_is_to_blame(
     broken = shutil.copytree(archive, tmp_path / "archive")
     (victim,) = broken.glob("scenes/*AD_*/B11.tif")
     victim.write_bytes(victim.read_bytes()[: victim.stat().st_size // 3])
-    settings = config(broken, tmp_path / "out", scheduler, method="dsen2", retries=0)
+    settings = config(broken, tmp_path / "out", scheduler, bands=FEW, retries=0)
     _, outcome = run(settings)
     status = status_of(settings.out)
     assert status.cube == "partial"
@@ -142,7 +145,7 @@ def test_more_failures_than_allowed_stop_the_run_and_lose_nothing(
     for victim in broken.glob("scenes/*/B11.tif"):
         victim.write_bytes(victim.read_bytes()[: victim.stat().st_size // 3])
     settings = config(
-        broken, tmp_path / "out", scheduler, method="dsen2", retries=0, max_failures=2, shard=8
+        broken, tmp_path / "out", scheduler, bands=FEW, retries=0, max_failures=2, shard=8
     )
     plan, outcome = run(settings)
     assert outcome.stopped
@@ -249,7 +252,7 @@ def test_cogs_are_packed_anew_when_they_are_to_be_packed_otherwise(
 def test_clean_removes_leftovers_and_nothing_else(
     archive: Path, scheduler: str, tmp_path: Path
 ) -> None:
-    settings = config(archive, tmp_path / "out", scheduler)
+    settings = config(archive, tmp_path / "out", scheduler, bands=FEW)
     run(settings)
     out = settings.out
     cube, kept = shards(out), records(out)
@@ -283,7 +286,9 @@ def test_what_happens_is_told_as_json_and_to_prometheus(
     archive: Path, scheduler: str, tmp_path: Path
 ) -> None:
     log = tmp_path / "events.jsonl"
-    settings = config(archive, tmp_path / "out", scheduler, events=str(log), metrics=_free_port())
+    settings = config(
+        archive, tmp_path / "out", scheduler, bands=FEW, events=str(log), metrics=_free_port()
+    )
     plan = make_plan(settings)
     total = len(list(plan.units()))
     with listeners(settings, total) as told:
@@ -350,7 +355,7 @@ def test_what_a_run_leaves_follows_the_umask(archive: Path, scheduler: str, tmp_
     """Who may read a folder may know how far its run is: nothing in it is a secret."""
     before = os.umask(0o027)
     try:
-        run(config(archive, tmp_path / "out", scheduler))
+        run(config(archive, tmp_path / "out", scheduler, bands=FEW))
     finally:
         os.umask(before)
     left = [path for path in (tmp_path / "out").rglob("*") if "cube.zarr" not in path.parts]

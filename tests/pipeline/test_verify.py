@@ -22,7 +22,7 @@ from s2sharp_core import S2SharpError
 from .runs import config, records, run, shards
 from .test_cli import call
 
-SMALL = {"shard": 8, "window": 8, "chunk": 24, "bands": "B02,B05"}
+SMALL = {"shard": 12, "window": 12, "chunk": 24, "bands": "B02,B05"}
 
 
 @pytest.fixture(scope="module")
