@@ -76,7 +76,9 @@ def cluster(folder: Path, workers: int = 2) -> Iterator[Cluster]:
     worker = [*dask, "worker", *here, "--nthreads", "2", "--local-directory", str(folder)]
     processes = [subprocess.Popen(command, env=environment, **quiet)]  # type: ignore[call-overload]
     try:
-        while not file.exists():
+        while not (
+            file.exists() and file.read_text().endswith("}")
+        ):  # it is there before its content
             time.sleep(0.05)
         processes += [subprocess.Popen(worker, env=environment, **quiet) for _ in range(workers)]  # type: ignore[call-overload]
         yield Cluster(json.loads(file.read_text())["address"], processes[0], processes[1:])

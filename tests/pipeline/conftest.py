@@ -39,7 +39,9 @@ def cluster(folder: Path, environment: dict[str, str] | None = None) -> Iterator
                 env=env,
             )
         ]
-        while not file.exists():
+        while not (
+            file.exists() and file.read_text().endswith("}")
+        ):  # it is there before its content
             assert processes[0].poll() is None, (folder / "log").read_text()
             time.sleep(0.1)
         worker = [*dask, "worker", *here, "--nthreads", "2", "--nworkers", "1"]

@@ -26,7 +26,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Client, 
     log = (folder / "log").open("w")
     scheduler = [*dask, "scheduler", *here, "--host", "127.0.0.1", "--port", "0"]
     processes = [subprocess.Popen(scheduler, stderr=log)]
-    while not file.exists():
+    while not (file.exists() and file.read_text().endswith("}")):
         assert processes[0].poll() is None, (folder / "log").read_text()
         time.sleep(0.1)
     worker = [*dask, "worker", *here, "--nthreads", "2", "--no-nanny"]
