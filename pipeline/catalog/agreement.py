@@ -4,13 +4,13 @@ Two bands of one resolution lie on the same grid, and so do two days of one tile
 pixel tells, but names may.
 """
 
-import math
 import re
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 
 import pystac
 
+from s2sharp_core.bands import CIRRUS
 from s2sharp_core.errors import S2SharpError
 
 from .addresses import parted, public
@@ -27,12 +27,15 @@ _FILE = re.compile(rf"(?<![A-Z0-9])T({_TILE})_(\d{{8}}T\d{{6}})_")
 _PLACES = re.compile(rf"(?<![A-Z0-9])T?({_TILE})(?![A-Z0-9])")
 _DAYS = re.compile(r"(?<![0-9])(20\d\d[01]\d[0-3]\d)(?![0-9])")
 
+APART = 0.05
+"""Reflectance by which offsets of an item's bands differ at most: half of what ESA takes away."""
+
 _DAY = timedelta(days=1)
 """By which the start of a datatake, after which files are named, and a tile's own time differ at most."""
 
 
 def check_alike(item: str, files: Iterable[Source]) -> None:
-    """Refuse bands of one item that have scales or offsets of their own: ESA gives all the same.
+    """Refuse bands of one item whose scales or offsets are far apart: ESA gives each band its own, and all about the same.
 
     Files whose offset the archive has taken away may lie beside ESA's own.
 
@@ -44,11 +47,12 @@ def check_alike(item: str, files: Iterable[Source]) -> None:
     own = [file for file in files if file.origin != "boa_offset_applied"]
     for file in own:
         first = own[0]
-        if not math.isclose(file.scale, first.scale) or abs(file.offset - first.offset) > 1e-6:
+        apart = abs(file.offset - first.offset) > APART and file.band != CIRRUS.name
+        if apart or not 0.5 < file.scale / first.scale < 2:
             said = (f"{f.band} scale {f.scale:g} and offset {f.offset:g}" for f in (first, file))
             raise S2SharpError(
                 "radiometry-implausible",
-                f"Item {item}: its bands differ, {', '.join(said)}; a product of Sentinel-2 has one for all.",
+                f"Item {item}: its bands differ, {', '.join(said)}; a product of Sentinel-2 has about the same for all.",
                 "Correct the item in a copy of the catalogue, or leave it out.",
                 item=item,
                 band=file.band,

@@ -105,7 +105,7 @@ def test_a_key_and_a_name_that_say_other_bands_cost_who_asks_for_them(item, fiel
 
 
 @pytest.mark.parametrize("change", [{"offset": 0.0}, {"offset": -0.2}, {"scale": 0.001}])
-def test_a_band_with_an_offset_of_its_own_is_refused(item, change):
+def test_a_band_whose_offset_is_far_from_that_of_others_is_refused(item, change):
     item.assets["B05"].extra_fields["raster:bands"][0] |= change
     assert "its bands differ" in refusal(item)
 
