@@ -42,7 +42,8 @@ def closed(data: Mapping[str, np.ndarray], radius: int) -> dict[str, np.ndarray]
             _in_parts(hole, grid // BANDS[b].gsd) for b, hole in zip(bands, holes, strict=True)
         ]
         known = ~np.logical_or.reduce([part.any(axis=(2, 3)) for part in parts])
-        mirror = _Mirror.of(known, (radius + 1) // 2 * CELL // grid)
+        # The mirror image of the farthest part of a halo ends with the last cell of the next one.
+        mirror = _Mirror.of(known, (radius * CELL // grid + 1) // 2)
         for band, hole in zip(bands, holes, strict=True):
             if hole.any():
                 y, gsd = data[band], BANDS[band].gsd

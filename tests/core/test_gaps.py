@@ -74,25 +74,27 @@ def test_a_hole_goes_on_on_each_of_its_sides_as_the_picture_beside_it() -> None:
         assert np.abs(hole[edge] - truth[edge]).mean() < 6
 
 
-def test_what_a_gap_becomes_follows_from_what_is_near_alone() -> None:
-    """Of an array cut at twice the radius, nothing within the radius of what is valid is another value."""
-    rng = np.random.default_rng(2)
-    given = picture(60, 60)
-    for rows, cols in ((slice(0, 22), slice(0, 60)), (slice(30, 33), slice(31, 34))):
-        given = without(given, rows, cols)
-    given = {b: np.where(rng.random(y.shape) < 0.002, np.nan, y) for b, y in given.items()}
-    whole = closed(given, RADIUS)
-    for row, col in ((12, 12), (24, 30), (20, 40)):
-        want = slice(row, row + 4), slice(col, col + 4)
-        near = [slice(s.start - RADIUS, s.stop + RADIUS) for s in want]
-        wide = [slice(s.start - 2 * RADIUS, s.stop + 2 * RADIUS) for s in want]
-        part = closed(cut(given, wide[0], wide[1]), RADIUS)
-        valid = ~np.isnan(cut(given, *want)["B09"])
-        if not valid.any():
-            continue
-        inner = slice(RADIUS, RADIUS + 4 + RADIUS + RADIUS)
-        for band, y in cut(whole, near[0], near[1]).items():
-            assert (cut(part, inner, inner)[band] == y).all()
+@pytest.mark.parametrize("radius", [1, 2, 3, 6, 7])
+def test_what_a_gap_becomes_follows_from_what_is_near_alone(radius: int) -> None:
+    """Cut at twice the radius around a valid cell, an array has the same values within the radius of it."""
+    rng = np.random.default_rng(radius)
+    side = 4 * radius + 20
+    gone = rng.random((side, side)) < 0.3
+    gone[: side // 2] |= np.add.outer(np.arange(side // 2), np.arange(side)) < side // 2
+    given = {}
+    for band, y in picture(side, side).items():
+        n = CELL // BANDS[band].gsd
+        hole = gone.repeat(n, 0).repeat(n, 1) | (rng.random(y.shape) < 0.005)
+        given[band] = np.where(hole, np.nan, y)
+    whole = closed(given, radius)
+    valid = np.argwhere(~gone[2 * radius : -2 * radius, 2 * radius : -2 * radius]) + 2 * radius
+    near = slice(radius, 3 * radius + 1)
+    for row, col in rng.permutation(valid)[:12]:
+        around = [slice(at - 2 * radius, at + 2 * radius + 1) for at in (row, col)]
+        part = cut(closed(cut(given, around[0], around[1]), radius), near, near)
+        same = cut(cut(whole, around[0], around[1]), near, near)
+        for band, y in part.items():
+            assert (same[band] == y).all()
 
 
 @pytest.mark.parametrize("shape", ["an end", "a slope", "holes"])
