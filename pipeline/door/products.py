@@ -130,7 +130,7 @@ def _scene(
     if len(acquisitions) != 1:
         raise S2SharpError(
             "scene-malformed",
-            f"These items are {len(acquisitions)} acquisitions: {', '.join(a.id for a in acquisitions[:4])}.",
+            f"These items are {len(acquisitions)} acquisitions: {', '.join(a.id for a in acquisitions[:4])}{', …' * (len(acquisitions) > 4)}.",
             "Give one: open_scene(items[0]).",
         )
     found = acquisitions[0]
