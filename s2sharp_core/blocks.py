@@ -96,7 +96,7 @@ def sharpen_block(
         return out
     whole = closed(read, sharpener.halo)
     filled = {
-        gsd: np.stack([whole[b] for b in BY_GSD[gsd] if b in read])
+        gsd: np.stack([whole.pop(b) for b in BY_GSD[gsd] if b in read])
         if any(b in read for b in BY_GSD[gsd])
         else np.zeros((0, *have.pixels(gsd)), dtype=np.float32)
         for gsd in GSDS

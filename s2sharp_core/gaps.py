@@ -9,19 +9,17 @@ from .bands import BANDS, CELL
 
 __all__ = ["closed"]
 
-# Weights are not taken smaller, where they divide.
-_LEAST = np.float32(1e-12)
 # Grids on which bands are mirrored together, metres: pixels of 10 and 20 m must go on as one picture.
 _TOGETHER = {20: (10, 20), 60: (60,)}
 
 
 def closed(data: Mapping[str, np.ndarray], radius: int) -> dict[str, np.ndarray]:
-    """Close the gaps of a picture, by what is valid at most ``2·radius`` cells away along each axis.
+    """Close the gaps of a picture, by what is valid at most ``radius`` cells away along each axis.
 
-    As far as half of ``radius`` from what is valid, a gap shows the mirror image of what lies beside it, in all bands
-    alike: so edges do not end there, and the bands still agree with one another. Where there is something on several
-    sides, their images are mixed by the inverse square of their distances. Farther away a band goes on as the mean
-    around; what lies farther than ``radius`` from anything valid becomes 0.
+    As far as half of ``radius`` from what is valid, a gap shows the mirror image of what lies beside it: so edges do not
+    end there. Bands of 10 and of 20 m are mirrored alike, and agree with one another; those of 60 m by themselves.
+    Where there is something on several sides, their images are mixed by the inverse square of their distances. Farther
+    away a band goes on as the mean around; what lies farther than ``radius`` from anything valid becomes 0.
 
     A value does not depend on the array that it was cut from: sums run in a fixed order.
 
@@ -161,14 +159,15 @@ class _Mirror:
         total, weights = np.zeros_like(parts), np.zeros_like(parts)
         for side in self.across:
             side.add(parts, total, weights)
-        rows = np.where(weights > 0, total / np.maximum(weights, _LEAST), parts)
+        rows = np.divide(total, weights, out=parts.copy(), where=weights > 0)
         for side in self.down:
             side.add(*map(_turned, (parts, total, weights)))
-        corner, last = np.zeros_like(parts), np.zeros_like(parts)
+        seen = weights > 0
+        out = np.divide(total, weights, out=parts.copy(), where=seen)
+        total[:], weights[:] = 0, 0
         for side in self.corner:
-            side.add(*map(_turned, (rows, corner, last)))
-        total, weights = np.where(weights > 0, (total, weights), (corner, last))
-        return np.where(weights > 0, total / np.maximum(weights, _LEAST), parts)
+            side.add(*map(_turned, (rows, total, weights)))
+        return np.divide(total, weights, out=out, where=~seen & (weights > 0))
 
 
 def _sides(known: np.ndarray, reach: int) -> tuple[_Side, _Side]:

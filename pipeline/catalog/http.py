@@ -68,7 +68,7 @@ class _Patience(Retry):
 def stac_io(
     home: str, headers: dict[str, str] | None = None, *, private: bool = False
 ) -> "StacApiIO":
-    """Return what reads documents, local or remote, patiently: a search is safe to repeat, POST too.
+    """Return a reader of documents, local or remote, that is patient: a search is safe to repeat, POST too.
 
     Parameters
     ----------

@@ -57,7 +57,7 @@ class _Watch:
         self._timer.start()
 
     def listens(self, sock: socket.socket) -> None:
-        """Return what is to be cut when time is up: a connection forgets its socket where the server ends the answer by closing."""
+        """Remember what is to be cut when time is up: a connection forgets its socket where the server ends the answer by closing."""
         self._socket = sock
 
     def _cut(self) -> None:

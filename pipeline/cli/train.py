@@ -123,7 +123,7 @@ def _watched(shown: Progress, name: str) -> Callable[[int, int, float], None]:
 
 
 def _train_start(training: "Training", shown: Progress) -> Iterator[Path]:
-    """Return what a method that learns on the scene may begin from."""
+    """Yield what a method that learns on the scene may begin from."""
     from ..train.train import train_start
 
     yield from train_start(training, _watched(shown, training.method))

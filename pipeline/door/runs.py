@@ -187,7 +187,7 @@ class PlannedRun:
 
     @property
     def facts(self) -> dict[str, str]:
-        """Return what ``s2sharp plan`` prints, line by line."""
+        """What ``s2sharp plan`` prints, line by line."""
         return dict(plan_facts(self.plan, self.cost))
 
     def run(self, *, epsg: int | None = None) -> "xr.Dataset":

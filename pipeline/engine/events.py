@@ -65,7 +65,7 @@ class _OfUnit:
 
     @property
     def full(self) -> bool:
-        """Return whether the unit is of the full resolution."""
+        """Whether the unit is of the full resolution."""
         return self.phase in ("sharpen", "mosaic")
 
 
@@ -100,7 +100,7 @@ class RunEnded:
 
     @property
     def whole(self) -> bool:
-        """Return whether nothing failed, was refused or was left."""
+        """Whether nothing failed, was refused or was left."""
         return not any(self.facts.get(name) for name in ("failed", "refused", "stopped"))
 
 
@@ -133,7 +133,7 @@ def facts_of(event: Event) -> dict[str, Any]:
         case RunPlanned() | RunEnded():
             return {"phase": event.phase, "event": "progress", **event.facts}
         case UnitSkipped():
-            return {"event": "skipped", **asdict(event)}
+            return {"phase": event.phase, "event": "skipped", **asdict(event)}
         case UnitDone() | UnitRetried():
             facts = asdict(event.record)
             del facts["written"]  # stamped by the ledger; a line has a time of its own

@@ -65,7 +65,7 @@ class Holder:
 
     @property
     def dead(self) -> bool:
-        """Return whether it was a process that would be seen here, and is none any more: nobody need wait for its term.
+        """Whether it was a process that would be seen here, and is none any more: nobody need wait for its term.
 
         Containers may share the name of their host, and yet not see each other's processes.
         """
@@ -118,7 +118,7 @@ class Lease:
 
     @property
     def lost(self) -> bool:
-        """Return whether another has taken over, since this process was suspended or cut off for a term."""
+        """Whether another has taken over, since this process was suspended or cut off for a term."""
         return self._lost.is_set()
 
     def check(self) -> None:
@@ -196,7 +196,7 @@ def _take(out: Location, seconds: float, tell: Callable[[str], None]) -> Lease:
 
 
 def _wait_until_free(out: Location, number: int, tell: Callable[[str], None]) -> None:
-    """Return when a generation is nobody's any more.
+    """Wait until a generation is nobody's any more.
 
     Raises
     ------

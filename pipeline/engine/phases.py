@@ -136,7 +136,7 @@ class Outcome:
 
     @property
     def worked(self) -> bool:
-        """Return whether any unit of the full resolution was done, or failed, this time."""
+        """Whether any unit of the full resolution was done, or failed, this time."""
         return bool(self.counts.keys() - {"skipped"})
 
     def add(self, record: Record, *, full: bool) -> None:

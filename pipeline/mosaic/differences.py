@@ -47,7 +47,7 @@ class Pair:
 
     @property
     def kind(self) -> str:
-        """The kind of what they differ in."""
+        """What the two differ in: "codes", "dates" or "orbits"."""
         if self.first.take == self.second.take:
             return "codes"
         days = _days(self.first, self.second)

@@ -96,7 +96,7 @@ class Painter:
         return out
 
     def _observed(self, part: Box, take: Sequence[CubeDate]) -> tuple[np.ndarray, np.ndarray]:
-        """Choose the code that each pixel of one datatake is best taken from, and tell how clear it is there: its codes show the same light.
+        """Choose the code that each pixel of one datatake is best taken from, and tell how clear it is there. All codes of a datatake show the same light.
 
         Where codes are about equally clear, the one whose meridian is closer: they meet where zones do,
         whatever the area, and none is shown to where it ends, if another goes on.

@@ -116,7 +116,7 @@ class MosaicPlan(Frozen):
 
     @cached_property
     def _traced(self) -> bool:
-        """Return whether a ledger tells what the cube holds where."""
+        """Whether a ledger tells what the cube holds where."""
         return ledger_folder(self.cube).exists()
 
     @cached_property

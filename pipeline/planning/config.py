@@ -286,7 +286,7 @@ class RunConfig(Command):
 
     @property
     def access(self) -> Access:
-        """Return what the catalogue may have opened, and with what keys."""
+        """What the catalogue may have opened, and with what keys."""
         pays = self.requester_pays or os.environ.get("AWS_REQUEST_PAYER") == "requester"
         return Access(self.sign, frozenset(self.s3_bucket), pays, self.allow_private)
 

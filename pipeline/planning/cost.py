@@ -258,8 +258,8 @@ def _memory(plan: Plan, sides: tuple[int, int, int], net: float, *, several: boo
     layers = sum(np.dtype(dtype).itemsize for dtype, _, _ in plan.layouts[0].layers.values())
     held = shard_pixels * (2 * len(plan.config.bands) + layers)
     strips = 2 if rows > plan.config.window else 1
-    # A strip being read beside the one at work, which is copied once more when its gaps are filled.
-    work = (strips + 1) * native + sharp
+    # A strip being read beside the one at work, of which there are two copies more while its gaps are closed.
+    work = (strips + 2) * native + sharp
     write = 3 * 2 * shard_pixels
     cache = min(GDAL_CACHE, sum(2 * math.prod(around.pixels(BANDS[b].gsd)) for b in plan.reads))
     # The net's share was measured, the rest is counted.

@@ -35,7 +35,7 @@ _RESOLUTION = re.compile(r".+_[126]0m")
 
 
 class Offering(NamedTuple):
-    """Offer of a band.
+    """A band, as a collection offers it.
 
     ``asset``: its key; ``format``: "COG", "JPEG 2000", "Zarr" or a suffix; ``told``: where ``offset`` is from; ``way``: how a
     request for the file is signed, as :class:`~s2sharp.catalog.sources.Source` has it.
@@ -177,7 +177,7 @@ def _read(item: pystac.Item, band: str, config: RunConfig) -> Source | None:
 
 
 def _keyless(source: Source) -> Iterator[Refusal]:
-    """Return what keys of the Copernicus Data Space are missing; of others only an answer tells."""
+    """Yield what keys of the Copernicus Data Space are missing; of others only an answer tells."""
     if source.sign == "cdse":
         try:
             session(source)

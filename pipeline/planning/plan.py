@@ -5,7 +5,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pydantic import Field
 
@@ -24,9 +24,6 @@ from .config import RunConfig
 from .kept import kept_sensor, thawed
 from .method import base_sensor, fitted_weights, options_of
 from .units import Datatake, Unit, unit_name, unit_named
-
-if TYPE_CHECKING:
-    pass
 
 __all__ = ["ARITHMETIC", "Plan"]
 
@@ -131,7 +128,7 @@ class Plan(Frozen):
 
     @property
     def own_sensors(self) -> bool:
-        """Return whether datatakes may have sensors of their own."""
+        """Whether datatakes may have sensors of their own."""
         return self.measures or bool(self.sensors)
 
     def sensor_file(self, take: str) -> Location:

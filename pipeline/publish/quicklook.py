@@ -94,7 +94,7 @@ def sheet(
 
 
 def _rows(cube: Mapping[Any, Any], native: Mapping[str, np.ndarray]) -> list[list[Panel]]:
-    """Yield what to draw: the pair of the 20 m bands, then the pair of a 60 m band and the true colours."""
+    """Return what to draw: the pair of the 20 m bands, then the pair of a 60 m band and the true colours."""
     pairs = [both for gsd in (20, 60) if (both := pair(cube, native, gsd))]
     below = [panel for both in pairs[1:] for panel in both] + orientation(cube)
     if not pairs:

@@ -51,7 +51,7 @@ class Facts:
 
     @property
     def running(self) -> bool:
-        """Return whether somebody is at work, as far as the lease tells."""
+        """Whether somebody is at work, as far as the lease tells."""
         return at_work(self.holder)
 
     @property

@@ -204,7 +204,7 @@ class Protocol:
 
     @property
     def reference(self) -> bool:
-        """Return whether there is a truth to compare with by the usual measures."""
+        """Whether there is a truth to compare with by the usual measures."""
         return self.headline == "SRE"
 
     @property

@@ -46,7 +46,7 @@ class Shift:
 
     @property
     def off(self) -> bool:
-        """Return whether this is worth a warning: surely more than ESA allows."""
+        """Whether this is worth a warning: surely more than ESA allows."""
         return self.confidence >= _SURE and bool(np.hypot(self.dy, self.dx) > _TOLERATED)
 
     @property
