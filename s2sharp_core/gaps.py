@@ -9,17 +9,20 @@ from .bands import BANDS, CELL
 
 __all__ = ["closed"]
 
-# Grids on which bands are mirrored together, metres: pixels of 10 and 20 m must go on as one picture.
-_TOGETHER = {20: (10, 20), 60: (60,)}
+# Grid on which gaps are mirrored, metres: pixels of 10 and 20 m must go on as one picture.
+_GRID = 20
 
 
 def closed(data: Mapping[str, np.ndarray], radius: int) -> dict[str, np.ndarray]:
     """Close the gaps of a picture, by what is valid at most ``radius`` cells away along each axis.
 
-    As far as half of ``radius`` from what is valid, a gap shows the mirror image of what lies beside it: so edges do not
-    end there. Bands of 10 and of 20 m are mirrored alike, and agree with one another; those of 60 m by themselves.
-    Where there is something on several sides, their images are mixed by the inverse square of their distances. Farther
-    away a band goes on as the mean around; what lies farther than ``radius`` from anything valid becomes 0.
+    As far as half of ``radius`` from what is valid, a gap of bands of 10 and of 20 m shows the mirror image of what lies
+    beside it, in all of them alike: so edges do not end there, and these bands agree with one another. Where there is
+    something on several sides, their images are mixed by the inverse square of their distances. Farther away a band
+    goes on as the mean around; what lies farther than ``radius`` from anything valid becomes 0.
+
+    Bands of 60 m go on as the mean around everywhere: their slopes follow from so few pixels that noise, seen twice,
+    would be taken for a relation.
 
     A value does not depend on the array that it was cut from: sums run in a fixed order.
 
@@ -30,23 +33,24 @@ def closed(data: Mapping[str, np.ndarray], radius: int) -> dict[str, np.ndarray]
     radius
         In cells of 60 m.
     """
-    out = dict(data)
-    for grid, gsds in _TOGETHER.items():
-        bands = [band for band in data if BANDS[band].gsd in gsds]
-        holes = [np.isnan(data[band]) for band in bands]
-        if not any(hole.any() for hole in holes):
-            continue
-        parts = [
-            _in_parts(hole, grid // BANDS[b].gsd) for b, hole in zip(bands, holes, strict=True)
-        ]
+    holes = {band: np.isnan(y) for band, y in data.items()}
+    parts = [
+        _in_parts(hole, _GRID // BANDS[band].gsd)
+        for band, hole in holes.items()
+        if BANDS[band].gsd <= _GRID
+    ]
+    mirror = None
+    if any(part.any() for part in parts):
         known = ~np.logical_or.reduce([part.any(axis=(2, 3)) for part in parts])
         # The mirror image of the farthest part of a halo ends with the last cell of the next one.
-        mirror = _Mirror.of(known, (radius * CELL // grid + 1) // 2)
-        for band, hole in zip(bands, holes, strict=True):
-            if hole.any():
-                y, gsd = data[band], BANDS[band].gsd
-                usual = np.where(hole, _spread(y, gsd, radius), y)
-                mirrored = mirror.shown(_in_parts(usual, grid // gsd))
+        mirror = _Mirror.of(known, (radius * CELL // _GRID + 1) // 2)
+    out = dict(data)
+    for band, hole in holes.items():
+        if hole.any():
+            y, gsd = data[band], BANDS[band].gsd
+            out[band] = np.where(hole, _spread(y, gsd, radius), y)
+            if mirror is not None and gsd <= _GRID:
+                mirrored = mirror.shown(_in_parts(out[band], _GRID // gsd))
                 out[band] = np.where(hole, _in_pixels(mirrored), y)
     return out
 

@@ -14,7 +14,7 @@ from pydantic import TypeAdapter, ValidationError
 from s2sharp_core.errors import Kind
 
 from ..storage.digests import Digest
-from ..storage.files import files, read_named, remove, write_text
+from ..storage.files import files, make_way, read_named, remove, write_text
 from ..storage.location import Location
 
 __all__ = ["FINAL", "PASSING", "Ledger", "Record", "States", "Status"]
@@ -78,6 +78,7 @@ class Ledger:
         """Record a unit, after its shards were written; an earlier failure is taken back."""
         path = self._path(record.unit, record.key, record.status)
         written = record.written or datetime.now(UTC).isoformat(timespec="milliseconds")
+        make_way(path)
         write_text(path, json.dumps({**asdict(record), "written": written}, indent=1))
         if record.status in FINAL:
             remove(self._path(record.unit, record.key, "failed"))

@@ -96,11 +96,7 @@ def write_bytes(file: Location, data: bytes) -> None:
         file.fs.pipe_file(file.path, data)
         return
     with _draft(file, data) as draft:
-        try:
-            draft.replace(file)
-        except IsADirectoryError:
-            make_way(file)
-            draft.replace(file)
+        draft.replace(file)
 
 
 def create(file: Location, text: str) -> bool:

@@ -44,8 +44,9 @@ def test_beyond_a_straight_end_lies_the_mirror_image_also_in_corners() -> None:
     given = picture()
     ended = without(given, slice(20, 30), slice(0, 34))
     ended = without(ended, slice(0, 30), slice(24, 34))
-    for band, y in closed(ended, RADIUS).items():
-        n = CELL // BANDS[band].gsd
+    shown = closed(ended, RADIUS)
+    for band in ("B02", "B05"):
+        y, n = shown[band], CELL // BANDS[band].gsd
         reach = RADIUS // 2 * n
         inside = given[band][: 20 * n, : 24 * n]
         there = np.pad(inside, ((0, reach), (0, reach)), mode="symmetric")

@@ -99,7 +99,7 @@ def test_no_cell_with_data_is_ever_taken_for_empty(outline, place):
     if data.intersects(shapely.box(col, row, col + width, row + height)) and data.area > 0:
         inside = asked & BOX
         assert inside.empty or sees(scene, asked)
-    far = scale(data.envelope.buffer(2 * MARGIN), 1.01, 1.01)
+    far = scale(data.envelope.buffer(2 * MARGIN + 2), 1.01, 1.01)
     if data.area > 10 and not far.intersects(shapely.box(col, row, col + width, row + height)):
         assert scene.footprint is None or not sees(scene, asked)
 

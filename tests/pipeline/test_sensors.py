@@ -183,8 +183,7 @@ def test_a_scene_without_a_whole_window_gets_the_known_sensor_and_says_so(
     rewrite(file, lambda dn: np.where(np.arange(len(dn))[:, None] % 24 == 0, 0, dn))
     _, outcome = run(config(tmp_path / "small", tmp_path / "out", scheduler, **FAST))
     assert not outcome.failed
-    (told,) = outcome.warnings
-    assert "was not measured" in told
+    (told,) = (text for text in outcome.warnings if "was not measured" in text)
     assert "The default kernels are used" in told
     assert Sensor.of(kept(tmp_path / "out")["sensor"]) == SENTINEL2
 
