@@ -13,8 +13,10 @@ __all__ = ["Holes"]
 EDGE = 17
 """Cells from where nothing is, about a kilometre: so far apart lie the edges of bands, which are seen one after the other."""
 
-LEAST = 0.02
-"""Share of a unit that a band must lack to be told: a swath's end may only just touch a unit, and bands end one by one."""
+LEAST, FEWEST = 0.02, 64
+"""Share of a unit, and cells of it, that a band must lack to be told: a swath's end may only just touch a unit, and bands
+end one by one.
+"""
 
 
 class Holes:
@@ -35,14 +37,15 @@ class Holes:
             there[place] = data.all() or _any(data, gsd) | glare
 
     def found(self) -> dict[str, float]:
-        """Band → share of what the others have, away from its edges, that it lacks; of bands that lack :data:`LEAST` or more."""
+        """Band → share of what the others have, away from its edges, that it lacks; of bands that lack enough to be told."""
         if not self._there:
             return {}
         some = np.logical_or.reduce(list(self._there.values()))
         inside = minimum_filter(some, 2 * EDGE + 1, mode="constant", cval=1)
         total = max(1, int(np.count_nonzero(some)))
-        lacks = {b: np.count_nonzero(inside & ~there) / total for b, there in self._there.items()}
-        return {band: float(share) for band, share in lacks.items() if share >= LEAST}
+        lacks = {band: np.count_nonzero(inside & ~there) for band, there in self._there.items()}
+        least = max(FEWEST, LEAST * total)
+        return {band: cells / total for band, cells in lacks.items() if cells >= least}
 
 
 def _any(there: np.ndarray, gsd: int) -> np.ndarray:
