@@ -8,7 +8,6 @@ Counted from when the cluster is there until the last unit of the full resolutio
 """
 
 import argparse
-import multiprocessing
 import shutil
 import statistics
 import tempfile
@@ -40,7 +39,7 @@ from s2sharp_core.networks import ResidualNet
 from s2sharp_core.weights import save_net
 from s2sharp_core.weights.files import weights_file
 
-from .tile import write_tile
+from .tile import at_once, write_tile
 
 WINDOW = 64
 WINDOWS = 6
@@ -122,18 +121,7 @@ def _windows(weights: Path, precision: str, ready: Any, found: Any) -> None:
 
 def alone(weights: Path, plan: ClientPlan, processes: int) -> float:
     """Seconds of a window through the nets alone, in so many processes at once, the mean."""
-    spawn = multiprocessing.get_context("spawn")
-    ready, found = spawn.Barrier(processes), spawn.Queue()
-    every = [
-        spawn.Process(target=_windows, args=(weights, plan.precision.split()[0], ready, found))
-        for _ in range(processes)
-    ]
-    for process in every:
-        process.start()
-    seconds = [found.get() for _ in every]
-    for process in every:
-        process.join()
-    return float(np.mean(seconds))
+    return at_once(_windows, (weights, plan.precision.split()[0]), processes)
 
 
 @contextmanager

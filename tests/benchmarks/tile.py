@@ -14,6 +14,7 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -68,20 +69,23 @@ def _windows(method: str, scene: str, ready: Any, found: Any) -> None:
     found.put((time.perf_counter() - begin) / COUNT)
 
 
-def alone(method: str, scene: str, cells: int) -> float:
-    """Return the seconds that a tile's windows take in as many processes as there are cores, nothing else done."""
-    processes = psutil.cpu_count() or 1
+def at_once(timed: Callable[..., None], given: tuple[Any, ...], processes: int) -> float:
+    """Return the mean of what ``timed(*given, ready, found)`` puts into ``found``, in so many processes that begin together."""
     spawn = multiprocessing.get_context("spawn")
     ready, found = spawn.Barrier(processes), spawn.Queue()
-    every = [
-        spawn.Process(target=_windows, args=(method, scene, ready, found)) for _ in range(processes)
-    ]
+    every = [spawn.Process(target=timed, args=(*given, ready, found)) for _ in range(processes)]
     for process in every:
         process.start()
     seconds = [found.get() for _ in every]
     for process in every:
         process.join()
-    return float(np.mean(seconds)) * (cells / WINDOW) ** 2 / processes
+    return float(np.mean(seconds))
+
+
+def alone(method: str, scene: str, cells: int) -> float:
+    """Return the seconds that a tile's windows take in as many processes as there are cores, nothing else done."""
+    processes = psutil.cpu_count() or 1
+    return at_once(_windows, (method, scene), processes) * (cells / WINDOW) ** 2 / processes
 
 
 class Memory(threading.Thread):
