@@ -6,8 +6,11 @@ needs; gaps are filled from a bounded neighbourhood, so that what a filled pixel
 too; and a block is read with :func:`context` cells around it, beyond which nothing can matter.
 """
 
+import os
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import torch
@@ -18,7 +21,16 @@ from .gaps import closed
 from .lattice import Box
 from .sharpeners import Sharpener
 
-__all__ = ["WINDOW", "context", "sharpen_block", "side_by_side", "valid_mask"]
+__all__ = [
+    "WINDOW",
+    "Prepared",
+    "context",
+    "prepare_block",
+    "sharpen_block",
+    "sharpen_prepared",
+    "side_by_side",
+    "valid_mask",
+]
 
 WINDOW = 64
 """Default side of a window in cells: 384 pixels of 10 m."""
@@ -75,6 +87,37 @@ def sharpen_block(
     Raises
     ------
     S2SharpError
+        As :func:`prepare_block` and :func:`sharpen_prepared`.
+    """
+    return sharpen_prepared(prepare_block(data, have, want, sharpener), sharpener, window)
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A block that windows can be cut from.
+
+    Attributes
+    ----------
+    filled
+        GSD → float32 (bands, y, x) over ``have``, its gaps closed; nothing where nothing is valid.
+    valid
+        bool (6h, 6w) over ``want``: where every band that the sharpener reads has data.
+    """
+
+    have: Box
+    want: Box
+    filled: Mapping[int, np.ndarray]
+    valid: np.ndarray
+
+
+def prepare_block(
+    data: Mapping[str, np.ndarray], have: Box, want: Box, sharpener: Sharpener
+) -> Prepared:
+    """Do the first half of :func:`sharpen_block`, in which no network takes part.
+
+    Raises
+    ------
+    S2SharpError
         ``context-missing`` when ``have`` is too small.
     """
     if not have.contains(want.grow(context(sharpener))):
@@ -83,17 +126,10 @@ def sharpen_block(
             f"{sharpener.name} needs {context(sharpener)} cells around {want}, but the data end at {have}.",
             "Read the block with its context; where a picture ends, as NaN.",
         )
-    if window % sharpener.period or sharpener.halo % sharpener.period:
-        raise S2SharpError(
-            "bad-config",
-            f"{sharpener.name} needs windows of a multiple of {sharpener.period} cells, not {window}.",
-            "Choose another --window.",
-        )
     read = {band: data[band] for band in sharpener.reads}
     valid = valid_mask(read, have, want)
-    out = {band: np.full(want.pixels(10), np.nan, dtype=np.float32) for band in sharpener.bands}
     if not valid.any():
-        return out
+        return Prepared(have, want, {}, valid)
     whole = closed(read, sharpener.halo)
     filled = {
         gsd: np.stack([whole.pop(b) for b in BY_GSD[gsd] if b in read])
@@ -101,13 +137,36 @@ def sharpen_block(
         else np.zeros((0, *have.pixels(gsd)), dtype=np.float32)
         for gsd in GSDS
     }
+    return Prepared(have, want, filled, valid)
+
+
+def sharpen_prepared(
+    block: Prepared, sharpener: Sharpener, window: int = WINDOW
+) -> dict[str, np.ndarray]:
+    """Do the second half of :func:`sharpen_block`: the windows.
+
+    Raises
+    ------
+    S2SharpError
+        ``bad-config`` for a window that the sharpener's period does not divide.
+    """
+    if window % sharpener.period or sharpener.halo % sharpener.period:
+        raise S2SharpError(
+            "bad-config",
+            f"{sharpener.name} needs windows of a multiple of {sharpener.period} cells, not {window}.",
+            "Choose another --window.",
+        )
+    want, valid = block.want, block.valid
+    out = {band: np.full(want.pixels(10), np.nan, dtype=np.float32) for band in sharpener.bands}
 
     def one(tile: Box) -> None:
         inner = tile & want
         place = want.slices(inner, 10)
         around = tile.grow(sharpener.halo)
         batch = [
-            torch.from_numpy(_cut(filled[g], have, around, g))[None].to(sharpener.device)
+            torch.from_numpy(_cut(block.filled[g], block.have, around, g))[None].to(
+                sharpener.device
+            )
             for g in GSDS
         ]
         with torch.inference_mode():
@@ -122,10 +181,19 @@ def sharpen_block(
         for tile in tiles:
             one(tile)
         return out
-    with ThreadPoolExecutor(abreast, initializer=torch.set_num_threads, initargs=(each,)) as pool:
-        for _ in pool.map(one, tiles):
-            pass
+    for _ in _pool(abreast, each).map(one, tiles):
+        pass
     return out
+
+
+@lru_cache(maxsize=1)
+def _pool(abreast: int, each: int) -> ThreadPoolExecutor:
+    """Threads that windows are sharpened in, kept from block to block: a new one begins with no memory of its own."""
+    return ThreadPoolExecutor(abreast, initializer=torch.set_num_threads, initargs=(each,))
+
+
+if hasattr(os, "register_at_fork"):  # a child has none of its parent's threads
+    os.register_at_fork(after_in_child=_pool.cache_clear)
 
 
 def side_by_side(sharpener: Sharpener, windows: int, threads: int) -> tuple[int, int]:

@@ -13,7 +13,7 @@ import torch
 
 from s2sharp_core import BANDS, METHODS, S2SharpError, Sharpener
 from s2sharp_core.bands import CELL, CLOUDS, in_order
-from s2sharp_core.blocks import sharpen_block, valid_mask
+from s2sharp_core.blocks import Prepared, prepare_block, sharpen_prepared, valid_mask
 from s2sharp_core.lattice import Box
 from s2sharp_core.sensor.observation import SENTINEL2
 from s2sharp_core.sensor.registration import warn_of_shifts
@@ -26,7 +26,7 @@ from ..engine.worker import Clock, Written, do_job, net_thread
 from ..planning.plan import Plan
 from ..planning.reads import reader_of
 from ..planning.ready import outline, sharpener_of
-from ..planning.units import Unit
+from ..planning.units import Unit, strips
 from ..scenes.acquisition import Acquisition
 from ..scenes.disagreement import disagreement
 from ..scenes.doubt import offset_doubt
@@ -94,30 +94,23 @@ def _write(plan: Plan, unit: Unit, shards: "list[_Shard]") -> Written:
 _reading = ThreadPoolExecutor(1)
 
 
-def _ahead(read: Callable[[Box], Block], strips: Sequence[Box]) -> Iterator[tuple[Box, Block]]:
-    """Yield each strip with its pixels, while the next one is being read."""
-    coming = _reading.submit(read, strips[0])
+def _ahead(
+    take: Callable[[Box], Prepared | None], parts: Sequence[Box]
+) -> Iterator[tuple[Box, Prepared | None]]:
+    """Yield each strip and what was taken of it, while the next one is being taken."""
+    coming = _reading.submit(take, parts[0])
     try:
-        for strip, after in zip(strips, [*strips[1:], None], strict=True):
-            block = coming.result()
+        for strip, after in zip(parts, [*parts[1:], None], strict=True):
+            taken = coming.result()
             if after is not None:
-                coming = _reading.submit(read, after)
-            yield strip, block
-            del block  # or two would be held while the next one is waited for
+                coming = _reading.submit(take, after)
+            yield strip, taken
+            del taken  # or two would be held while the next one is waited for
     finally:
         wait([coming])  # what breaks ends here, and its reader is nobody's any more
 
 
 _Shard = tuple[Sharded, Mapping[str, np.ndarray]]
-
-
-def _strips(cells: Box, window: int) -> list[Box]:
-    """A unit in strips of one row of windows: what is read ahead and held at once."""
-    edges = range(cells.row0 // window * window, cells.row1, window)
-    return [
-        Box(max(cells.row0, row), min(cells.row1, row + window), cells.col0, cells.col1)
-        for row in edges
-    ]
 
 
 def _sharpen(run: Run, unit: Unit, clock: Clock) -> tuple[dict[str, Any], list[_Shard]]:
@@ -140,22 +133,32 @@ def _sharpen(run: Run, unit: Unit, clock: Clock) -> tuple[dict[str, Any], list[_
     if _overcast(reader, acquisition, wanted, cells, out["cloud"]):
         return {"status": "cloudy"}, shards
     windows, holes = 0, Holes(wanted)
-    strips = _strips(wanted, plan.config.window)
+    parts = strips(wanted, plan.config.window, run.threads if plan.device == "cpu" else 1)
 
-    def read(strip: Box) -> Block:
+    def take(strip: Box) -> Prepared | None:
         with clock("read"):
-            return load_block(reader, acquisition, plan.reads, strip, plan.margin)
+            block = load_block(reader, acquisition, plan.reads, strip, plan.margin)
+        with clock("prepare"):
+            holes.look(block, strip)
+            middle = strip == parts[len(parts) // 2]
+            _check_offset(block, acquisition, plan.config.trust_offset, tell=middle)
+            if middle and _probed(layout, unit):
+                senses = sharpener is not None and METHODS[sharpener.name].senses
+                sensor = sharpener.sensor if sharpener and senses else SENTINEL2
+                warn_of_shifts(block.data, sensor)
+            return _take_in(plan, block, strip, sharpener, cells, out)
 
-    for strip, block in _ahead(read, strips):
-        holes.look(block, strip)
-        middle = strip == strips[len(strips) // 2]
-        _check_offset(block, acquisition, plan.config.trust_offset, tell=middle)
+    for strip, prepared in _ahead(take, parts):
+        if prepared is None or sharpener is None:
+            continue
         with clock("net"):
-            windows += _sharpen_strip(plan, block, strip, sharpener, cells, out)
-        if middle and _probed(layout, unit):
-            senses = sharpener is not None and METHODS[sharpener.name].senses
-            sensor = sharpener.sensor if sharpener and senses else SENTINEL2
-            warn_of_shifts(block.data, sensor)
+            sharp = sharpen_prepared(prepared, sharpener, plan.config.window)
+            for name, picture in sharp.items():
+                out[name][cells.slices(strip, 10)] = (
+                    encode(picture) if name in BANDS else _dn(picture)
+                )
+            windows += sum(1 for _ in strip.tiles(plan.config.window))
+            del prepared, sharp  # or they would be held while the next ones are waited for
     _tell_holes(holes, acquisition, wanted)
     with clock("overlaps"):
         kept = reader.kept if isinstance(reader, Files) else None
@@ -205,15 +208,15 @@ def _overcast(
     return True
 
 
-def _sharpen_strip(
+def _take_in(
     plan: Plan,
     block: Block,
     strip: Box,
     sharpener: Sharpener | None,
     cells: Box,
     out: dict[str, np.ndarray],
-) -> int:
-    """Sharpen one strip into the arrays of its shard; returns how many windows it took."""
+) -> Prepared | None:
+    """Put the layers and the 10 m bands of a strip into the arrays of its shard; prepare the rest, if there is any."""
     place = cells.slices(strip, 10)
     reads = sharpener.reads if sharpener else plan.reads
     valid = valid_mask({band: block.data[band] for band in reads}, block.box, strip)
@@ -224,11 +227,8 @@ def _sharpen_strip(
         if BANDS[band].gsd == 10:
             out[band][place] = encode(block.data[band][block.box.slices(strip, 10)])
     if sharpener is None or not valid.any():
-        return 0
-    sharp = sharpen_block(block.data, block.box, strip, sharpener, plan.config.window)
-    for band, picture in sharp.items():
-        out[band][place] = encode(picture) if band in BANDS else _dn(picture)
-    return sum(1 for _ in strip.tiles(plan.config.window))
+        return None
+    return prepare_block(block.data, block.box, strip, sharpener)
 
 
 def _dn(figure: np.ndarray) -> np.ndarray:

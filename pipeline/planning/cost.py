@@ -21,6 +21,7 @@ from .plan import Plan
 from .reads import stage_of
 from .sensor_files import there
 from .standings import taken, units
+from .units import strips
 
 __all__ = ["Estimate", "check_memory", "check_size", "estimate", "room"]
 
@@ -216,8 +217,10 @@ def _calibrate(plan: Plan, threads: int, *, learns: bool) -> dict[str, float]:
         "device": plan.device,
         "precision": plan.precision.split()[0],
         "window": config.window,
-        # In a row of the largest unit: those that can be at work at once.
-        "windows": max(-(-cols // config.window) for _, _, cols in _sides(plan)),
+        # In a strip of the largest unit: those that can be at work at once.
+        "windows": max(
+            sum(1 for _ in _strip(plan, side).tiles(config.window)) for side in _sides(plan)
+        ),
         "threads": threads,
     }
     weights = (config.weights, config.warm_start)
@@ -236,6 +239,13 @@ def _sides(plan: Plan) -> set[tuple[int, int, int]]:
     }
 
 
+def _strip(plan: Plan, sides: tuple[int, int, int]) -> Box:
+    """The largest strip of a unit, the threads of whose worker are known where this program starts it."""
+    known = plan.device == "cpu" and not plan.config.scheduler
+    threads = threads_of(plan.config) if known else 1
+    return strips(Box(0, sides[1], 0, sides[2]), plan.config.window, threads)[0]
+
+
 def room(plan: Plan) -> float:
     """Bytes of pixels that a worker may hold when it does no unit: within what units take, whatever their net does."""
     peak = max(_memory(plan, sides, 0.0, several=False) for sides in _sides(plan))
@@ -246,8 +256,8 @@ def _memory(plan: Plan, sides: tuple[int, int, int], net: float, *, several: boo
     """Bytes of a worker at its peak: what a unit holds, strip by strip, and what its parts need meanwhile; and, of
     ``several``, the one before, which is being written.
     """
-    shard, rows, cols = sides
-    strip = Box(0, min(plan.config.window, rows), 0, cols)
+    shard, rows, _ = sides
+    strip = _strip(plan, sides)
     around = strip.grow(plan.margin)
     native = sum(4 * math.prod(around.pixels(BANDS[band].gsd)) for band in plan.reads)
     coarse = sum(1 for band in plan.config.bands if BANDS[band].gsd > 10)
@@ -257,9 +267,8 @@ def _memory(plan: Plan, sides: tuple[int, int, int], net: float, *, several: boo
     shard_pixels = (6 * shard) ** 2
     layers = sum(np.dtype(dtype).itemsize for dtype, _, _ in plan.layouts[0].layers.values())
     held = shard_pixels * (2 * len(plan.config.bands) + layers)
-    strips = 2 if rows > plan.config.window else 1
-    # A strip being read beside the one at work, of which there are two copies more while its gaps are closed.
-    work = (strips + 2) * native + sharp
+    # The one at work, and, while the next one's gaps are closed, three times that one.
+    work = (4 if rows > strip.shape[0] else 3) * native + sharp
     write = 3 * 2 * shard_pixels
     cache = min(GDAL_CACHE, sum(2 * math.prod(around.pixels(BANDS[b].gsd)) for b in plan.reads))
     # The net's share was measured, the rest is counted.

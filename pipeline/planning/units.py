@@ -3,10 +3,12 @@
 import re
 from dataclasses import dataclass
 
+from s2sharp_core.lattice import Box
+
 from ..cube.layout import Layout
 from ..scenes.acquisition import Acquisition
 
-__all__ = ["Datatake", "Unit", "unit_name", "unit_named"]
+__all__ = ["Datatake", "Unit", "strips", "unit_name", "unit_named"]
 
 
 @dataclass(frozen=True)
@@ -60,3 +62,17 @@ def unit_named(layout: Layout, time: int, name: str) -> Unit | None:
 def _offset(layout: Layout) -> tuple[int, int]:
     """Shards of the lattice above and left of the arrays."""
     return layout.box.row0 // layout.shard, layout.box.col0 // layout.shard
+
+
+def strips(cells: Box, window: int, threads: int) -> list[Box]:
+    """Cut a unit into what is read ahead and held at once: rows of windows, as many as give each thread a window.
+
+    Windows side by side keep threads busy; those that share one wait for each other after each of its small steps.
+    """
+    across = -(-cells.col1 // window) - cells.col0 // window
+    side = window * -(-max(1, threads) // max(1, across))
+    edges = range(cells.row0 // window * window, cells.row1, side)
+    return [
+        Box(max(cells.row0, row), min(cells.row1, row + side), cells.col0, cells.col1)
+        for row in edges
+    ]
