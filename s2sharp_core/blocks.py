@@ -7,7 +7,7 @@ too; and a block is read with :func:`context` cells around it, beyond which noth
 """
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
@@ -20,10 +20,11 @@ from .errors import S2SharpError
 from .gaps import closed
 from .lattice import Box
 from .sharpeners import Sharpener
+from .windows import BATCH, WINDOW
 
 __all__ = [
-    "WINDOW",
     "Prepared",
+    "batch_of",
     "context",
     "prepare_block",
     "sharpen_block",
@@ -31,9 +32,6 @@ __all__ = [
     "side_by_side",
     "valid_mask",
 ]
-
-WINDOW = 64
-"""Default side of a window in cells: 384 pixels of 10 m."""
 
 
 def context(sharpener: Sharpener) -> int:
@@ -50,14 +48,6 @@ def valid_mask(data: Mapping[str, np.ndarray], have: Box, want: Box) -> np.ndarr
         if not ok.all():
             valid &= ok.repeat(gsd // 10, axis=0).repeat(gsd // 10, axis=1)
     return valid
-
-
-def _cut(y: np.ndarray, have: Box, around: Box, gsd: int) -> np.ndarray:
-    """``around`` from an array over ``have``; 0 where it sticks out."""
-    inner = have & around
-    out = np.zeros((y.shape[0], *around.pixels(gsd)), dtype=np.float32)
-    out[(slice(None), *around.slices(inner, gsd))] = y[(slice(None), *have.slices(inner, gsd))]
-    return out
 
 
 def sharpen_block(
@@ -141,9 +131,15 @@ def prepare_block(
 
 
 def sharpen_prepared(
-    block: Prepared, sharpener: Sharpener, window: int = WINDOW
+    block: Prepared, sharpener: Sharpener, window: int = WINDOW, batch: int | None = None
 ) -> dict[str, np.ndarray]:
     """Do the second half of :func:`sharpen_block`: the windows.
+
+    Parameters
+    ----------
+    batch
+        Windows that are given to the sharpener as one. None: one on a processor, :data:`BATCH` on a GPU, which is started
+        a thousand times for each batch, however large that is.
 
     Raises
     ------
@@ -158,32 +154,53 @@ def sharpen_prepared(
         )
     want, valid = block.want, block.valid
     out = {band: np.full(want.pixels(10), np.nan, dtype=np.float32) for band in sharpener.bands}
-
-    def one(tile: Box) -> None:
-        inner = tile & want
-        place = want.slices(inner, 10)
-        around = tile.grow(sharpener.halo)
-        batch = [
-            torch.from_numpy(_cut(block.filled[g], block.have, around, g))[None].to(
-                sharpener.device
-            )
-            for g in GSDS
-        ]
-        with torch.inference_mode():
-            sharp = sharpener.sharpen_inner(*batch)
-        for band, x in sharp.items():
-            picture = x[0][around.slices(inner, 10)].cpu().numpy()
-            np.copyto(out[band][place], picture, where=valid[place])
-
     tiles = [t for t in want.tiles(window) if valid[want.slices(t & want, 10)].any()]
-    abreast, each = side_by_side(sharpener, len(tiles), torch.get_num_threads())
+    size = batch or batch_of(sharpener)
+
+    def several(some: Sequence[Box]) -> None:
+        cuts = [_batch(block, some, sharpener.halo, gsd, size) for gsd in GSDS]
+        with torch.inference_mode():
+            sharp = sharpener.sharpen_inner(*(_sent(x, sharpener.device) for x in cuts))
+        core = some[0].grow(sharpener.halo).slices(some[0], 10)
+        for band, x in sharp.items():
+            for tile, picture in zip(some, x[:, *core].cpu().numpy(), strict=False):
+                inner = tile & want
+                place = want.slices(inner, 10)
+                np.copyto(out[band][place], picture[tile.slices(inner, 10)], where=valid[place])
+
+    batches = [tiles[i : i + size] for i in range(0, len(tiles), size)]
+    abreast, each = side_by_side(sharpener, len(batches), torch.get_num_threads())
     if abreast == 1:
-        for tile in tiles:
-            one(tile)
+        for some in batches:
+            several(some)
         return out
-    for _ in _pool(abreast, each).map(one, tiles):
+    for _ in _pool(abreast, each).map(several, batches):
         pass
     return out
+
+
+def batch_of(sharpener: Sharpener) -> int:
+    """Return how many windows a sharpener is given as one."""
+    return BATCH if sharpener.device != "cpu" and sharpener.abreast else 1
+
+
+def _batch(block: Prepared, tiles: Sequence[Box], halo: int, gsd: int, size: int) -> np.ndarray:
+    """Cut windows out: (size, bands, y, x), 0 beyond the last. Of one shape, since another may be summed otherwise."""
+    around = [tile.grow(halo) for tile in tiles]
+    y = block.filled[gsd]
+    out = np.zeros((size, y.shape[0], *around[0].pixels(gsd)), dtype=np.float32)
+    for cut, box in zip(out, around, strict=False):
+        inner = block.have & box
+        cut[(slice(None), *box.slices(inner, gsd))] = y[
+            (slice(None), *block.have.slices(inner, gsd))
+        ]
+    return out
+
+
+def _sent(x: np.ndarray, device: str) -> torch.Tensor:
+    """Hand an array to a device; to a GPU from memory that it may read by itself, while the next one is copied."""
+    batch = torch.from_numpy(x)
+    return batch if device == "cpu" else batch.pin_memory().to(device, non_blocking=True)
 
 
 @lru_cache(maxsize=1)

@@ -13,7 +13,7 @@ import xarray as xr
 from dask.delayed import delayed
 
 from .bands import BANDS, BY_GSD, COARSE, error_of, in_order
-from .blocks import WINDOW, context, sharpen_block
+from .blocks import context, sharpen_block
 from .errors import S2SharpError
 from .lattice import Box
 from .learning.fitting import FitOptions, Tell
@@ -26,6 +26,7 @@ from .sensor.sensing import SensorChoice, named
 from .sharpeners import Sharpener, WithError90
 from .sharpeners.guard import told
 from .sharpeners.registry import METHODS, load_sharpener, unfitted_sharpener
+from .windows import WINDOW
 
 __all__ = ["fit_sharpener", "sharpen", "sharpen_part"]
 

@@ -17,6 +17,7 @@ from s2sharp_core.blocks import Prepared, prepare_block, sharpen_prepared, valid
 from s2sharp_core.lattice import Box
 from s2sharp_core.sensor.observation import SENTINEL2
 from s2sharp_core.sensor.registration import warn_of_shifts
+from s2sharp_core.windows import BATCH
 
 from ..cube.layout import FILL, Layout, Native, Sharded, encode
 from ..cube.overviews import overview
@@ -133,7 +134,8 @@ def _sharpen(run: Run, unit: Unit, clock: Clock) -> tuple[dict[str, Any], list[_
     if _overcast(reader, acquisition, wanted, cells, out["cloud"]):
         return {"status": "cloudy"}, shards
     windows, holes = 0, Holes(wanted)
-    parts = strips(wanted, plan.config.window, run.threads if plan.device == "cpu" else 1)
+    abreast = run.threads if plan.device == "cpu" else BATCH
+    parts = strips(wanted, plan.config.window, abreast)
 
     def take(strip: Box) -> Prepared | None:
         with clock("read"):

@@ -25,6 +25,6 @@ __getattr__, __dir__, __all__ = face(
         "ready": ["sharpener_of"],
         "sensor_files": ["about", "brief", "many", "there"],
         "standings": ["Gaps", "Standing", "above", "derived", "phase_of", "taken"],
-        "units": ["Datatake", "Unit"],
+        "units": ["Datatake", "Unit", "strips"],
     },
 )

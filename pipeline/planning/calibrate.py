@@ -18,7 +18,7 @@ import psutil
 import torch
 
 from s2sharp_core import BANDS, METHODS, S2SharpError, load_sharpener
-from s2sharp_core.blocks import context, sharpen_block, side_by_side
+from s2sharp_core.blocks import batch_of, context, sharpen_block, side_by_side
 from s2sharp_core.lattice import Box
 from s2sharp_core.learning.options import FitOptions
 from s2sharp_core.sensor.known import Sensor
@@ -61,7 +61,8 @@ def measure(settings: dict[str, Any]) -> dict[str, float]:
     window = settings["window"]
     abreast, _ = side_by_side(sharpener, settings["windows"], settings["threads"])
     torch.set_num_threads(settings["threads"])
-    want = Box(0, window, 0, abreast * window)
+    count = max(abreast, min(batch_of(sharpener), settings["windows"]))
+    want = Box(0, window, 0, count * window)
     have = want.grow(context(sharpener))
     rng = np.random.default_rng(0)
     data = {
@@ -76,7 +77,7 @@ def measure(settings: dict[str, Any]) -> dict[str, float]:
             seconds.append(time.perf_counter() - start)
     fit, fit_bytes = _fit(settings) if settings["fit_windows"] else (0.0, 0.0)
     return {
-        "seconds": min(seconds) / abreast,
+        "seconds": min(seconds) / count,
         "bytes": peak.bytes - idle,
         "fit": fit,
         "fit_bytes": fit_bytes,

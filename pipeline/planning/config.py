@@ -10,6 +10,7 @@ from pydantic import Field, TypeAdapter, ValidationError, field_validator, model
 
 from s2sharp_core import BANDS, S2SharpError
 from s2sharp_core.bands import CIRRUS, MEASURED, in_order, names_of
+from s2sharp_core.windows import WINDOW
 
 from ..catalog.access import Access
 from ..catalog.degrees import valid_bbox
@@ -168,7 +169,7 @@ class RunConfig(Command):
         "stays float32. It is part of what results are recorded under.",
     )
     window: int = Field(
-        64, gt=0, description="Side, in cells of 60 m, of what the net sees at once."
+        WINDOW, gt=0, description="Side, in cells of 60 m, of what the net sees at once."
     )
     shard: int | None = Field(
         None,

@@ -10,6 +10,7 @@ import numpy as np
 from s2sharp_core import BANDS, S2SharpError
 from s2sharp_core.bands import TRUST
 from s2sharp_core.lattice import Box
+from s2sharp_core.windows import BATCH
 
 from ..engine.ledger import FINAL, Ledger
 from ..engine.room import memory_of, threads_of, workers_of
@@ -31,8 +32,8 @@ _READ, _WRITE, _UNIT = 150e6, 80e6, 0.15
 _CLUSTER, _PICTURE = 3.0, 3.0
 # Bytes per second of COGs on one thread.
 _PUBLISH = 30e6
-# Seconds and bytes that measuring a sensor takes.
-_SENSOR, _SENSOR_BYTES = 10.0, 500e6
+# Seconds that measuring a sensor takes; bytes that a worker holds after it, a small unit among them.
+_SENSOR, _SENSOR_BYTES = 8.0, 550e6
 # int16 reflectance under blosc-zstd with shuffle: 1.6 times smaller in our measurements.
 _COMPRESSION = 1.6
 # Acquisitions that are counted at most; spread evenly, they stand for the others.
@@ -67,6 +68,7 @@ class Estimate:
     memory: float
     seconds: float
     workers: int
+    feeding: float = 0.0
 
 
 def estimate(plan: ClientPlan) -> Estimate:
@@ -85,7 +87,9 @@ def estimate(plan: ClientPlan) -> Estimate:
     each = calibration["seconds"]
     if plan.config.fit == "window":
         each += calibration["fit"]
-    busy = windows * each + read / _READ + 1.33 * written / _WRITE + todo * _UNIT
+    moving = read / _READ + 1.33 * written / _WRITE + todo * _UNIT
+    feeding = moving + (written / _PUBLISH if plan.config.publish else 0.0)
+    busy = windows * each + moving
     busy += fits * calibration["fit"] + sensors * _SENSOR
     if plan.config.publish:
         busy += written / _PUBLISH / min(len(plan.config.bands), threads)
@@ -111,6 +115,7 @@ def estimate(plan: ClientPlan) -> Estimate:
         ),
         seconds=busy / workers + (_begin(plan, calibration) if todo or fits or sensors else 0.0),
         workers=workers,
+        feeding=feeding / (windows * each) if plan.device != "cpu" and windows * each else 0.0,
     )
 
 
@@ -240,10 +245,11 @@ def _sides(plan: Plan) -> set[tuple[int, int, int]]:
 
 
 def _strip(plan: Plan, sides: tuple[int, int, int]) -> Box:
-    """The largest strip of a unit, the threads of whose worker are known where this program starts it."""
-    known = plan.device == "cpu" and not plan.config.scheduler
-    threads = threads_of(plan.config) if known else 1
-    return strips(Box(0, sides[1], 0, sides[2]), plan.config.window, threads)[0]
+    """The largest strip of a unit; the threads of its worker are known where this program starts it."""
+    abreast = 1 if plan.config.scheduler else threads_of(plan.config)
+    if plan.device != "cpu":
+        abreast = BATCH
+    return strips(Box(0, sides[1], 0, sides[2]), plan.config.window, abreast)[0]
 
 
 def room(plan: Plan) -> float:

@@ -1,7 +1,9 @@
 """A plan and its cost in words, a line for each fact."""
 
+import math
 from collections import Counter
 
+from ..engine.room import threads_of
 from ..ui.terminal import duration_text, size_text
 from .client import ClientPlan
 from .cost import Estimate
@@ -35,6 +37,8 @@ def plan_facts(plan: ClientPlan, cost: Estimate) -> list[tuple[str, str]]:
     through = ", through the stage" if plan.staged else ", from the files"
     size = f"about {size_text(cost.delivered)} in all, the cube {size_text(cost.output)} of it"
     workers = f"{cost.workers} worker" + "s" * (cost.workers > 1)
+    if cost.feeding:
+        facts.append(("GPU", _fed(cost.feeding, threads_of(plan.config))))
     return [
         *facts,
         ("Units", units),
@@ -43,6 +47,14 @@ def plan_facts(plan: ClientPlan, cost: Estimate) -> list[tuple[str, str]]:
         ("Memory", f"{size_text(cost.memory)} for each worker beyond its idle size"),
         ("Time", f"about {duration_text(cost.seconds)} on {workers}"),
     ]
+
+
+def _fed(needed: float, there: int) -> str:
+    """Say whether a GPU waits for the cores that read and write for it."""
+    text = (
+        f"reading and writing as fast as it sharpens takes about {math.ceil(needed)} cores for each"
+    )
+    return text + (f"; there are {there}, so that it will wait for them" if needed > there else "")
 
 
 def _sensor(plan: ClientPlan, cost: Estimate) -> str:

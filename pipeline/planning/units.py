@@ -64,13 +64,14 @@ def _offset(layout: Layout) -> tuple[int, int]:
     return layout.box.row0 // layout.shard, layout.box.col0 // layout.shard
 
 
-def strips(cells: Box, window: int, threads: int) -> list[Box]:
-    """Cut a unit into what is read ahead and held at once: rows of windows, as many as give each thread a window.
+def strips(cells: Box, window: int, abreast: int) -> list[Box]:
+    """Cut a unit into what is read ahead and held at once: as many rows of windows as hold ``abreast`` windows.
 
-    Windows side by side keep threads busy; those that share one wait for each other after each of its small steps.
+    That is one for each thread: threads that share a window wait for each other after each of its small steps. Of a GPU it
+    is a batch.
     """
     across = -(-cells.col1 // window) - cells.col0 // window
-    side = window * -(-max(1, threads) // max(1, across))
+    side = window * -(-max(1, abreast) // max(1, across))
     edges = range(cells.row0 // window * window, cells.row1, side)
     return [
         Box(max(cells.row0, row), min(cells.row1, row + side), cells.col0, cells.col1)

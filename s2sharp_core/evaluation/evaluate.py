@@ -18,7 +18,6 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from ..bands import BY_GSD, GSDS
-from ..blocks import WINDOW
 from ..errors import S2SharpError
 from ..lattice import Box
 from ..learning.fitting import FitOptions, Tell
@@ -27,6 +26,7 @@ from ..sensor.sample import Sample
 from ..sharpeners import Method, Sharpener
 from ..sharpeners.registry import METHODS, load_sharpener, unfitted_sharpener
 from ..sharpening import sharpen_part
+from ..windows import WINDOW
 from .cases import Case
 from .combining import Row
 from .scoring import Again, Value, group_name, score

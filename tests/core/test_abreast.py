@@ -5,11 +5,19 @@ import pytest
 import torch
 
 from s2sharp_core import BANDS, load_sharpener
-from s2sharp_core.blocks import context, sharpen_block, side_by_side
+from s2sharp_core.blocks import (
+    batch_of,
+    context,
+    prepare_block,
+    sharpen_block,
+    sharpen_prepared,
+    side_by_side,
+)
 from s2sharp_core.lattice import Box
 from s2sharp_core.learning.fitting import FitOptions
 from s2sharp_core.sharpeners import WindowFitted
 from s2sharp_core.sharpeners.registry import METHODS
+from s2sharp_core.windows import BATCH
 
 
 @pytest.fixture
@@ -36,6 +44,29 @@ def test_the_number_of_threads_does_not_change_a_value(method, threads):
     abreast = sharpened(method)
     assert torch.get_num_threads() == 3
     assert all(np.array_equal(alone[b], abreast[b]) for b in alone)
+
+
+@pytest.mark.parametrize("method", ["bicubic", "s2net-s"])
+@pytest.mark.parametrize("batch", [2, 4])
+def test_windows_in_batches_come_out_as_one_by_one(method, batch):
+    """As a GPU takes them; the last batch is not full, nor is the last window wanted whole."""
+    sharpener = load_sharpener(method)
+    want = Box(0, 16, 0, 75)
+    have = want.grow(context(sharpener))
+    random = np.random.default_rng(1)
+    data = {b: random.random(have.pixels(BANDS[b].gsd), np.float32) for b in sharpener.reads}
+    block = prepare_block(data, have, want, sharpener)
+    alone, together = (sharpen_prepared(block, sharpener, 16, n) for n in (1, batch))
+    for band, x in alone.items():
+        assert np.isfinite(x).all()
+        assert np.abs(x - together[band]).max() <= 1e-6  # a hundredth of a DN
+
+
+def test_a_processor_takes_one_window_and_a_gpu_a_batch(monkeypatch):
+    sharpener = load_sharpener("bicubic")
+    assert batch_of(sharpener) == 1
+    monkeypatch.setattr(sharpener, "device", "cuda")
+    assert batch_of(sharpener) == BATCH
 
 
 def test_windows_share_the_threads_there_are():

@@ -7,6 +7,7 @@ import pytest
 import s2sharp.planning.cost
 from s2sharp.cli.app import app
 from s2sharp.planning.cost import check_size, estimate
+from s2sharp.planning.facts import plan_facts
 from s2sharp.planning.make import make_plan
 from typer.testing import CliRunner
 
@@ -58,3 +59,18 @@ def test_of_very_many_acquisitions_some_stand_for_all(tmp_path, monkeypatch):
     assert not some.exact
     assert some.units == pytest.approx(every.units, rel=0.5)
     assert some.read == pytest.approx(every.read, rel=0.5)
+
+
+def test_a_plan_says_how_many_cores_a_gpu_keeps_busy(archive, tmp_path, monkeypatch):
+    plan = make_plan(config(archive, tmp_path))
+    quick = {"seconds": 1e-3, "bytes": 0.0, "fit": 0.0, "fit_bytes": 0.0, "start": 0.0}
+    monkeypatch.setattr(s2sharp.planning.cost, "_calibrate", lambda *_, **__: quick)
+    assert "GPU" not in dict(plan_facts(plan, estimate(plan)))
+    there = plan.model_copy(update={"device": "cuda"})
+    told = dict(plan_facts(there, replace(estimate(there), feeding=1000.0)))["GPU"]
+    assert "about 1000 cores" in told
+    assert "it will wait for them" in told
+    few = estimate(there)
+    slower = {**quick, "seconds": 2e-3}
+    monkeypatch.setattr(s2sharp.planning.cost, "_calibrate", lambda *_, **__: slower)
+    assert estimate(there).feeding == pytest.approx(few.feeding / 2)

@@ -1,0 +1,9 @@
+"""Side of a window, and windows of a GPU's batch: numbers that plans need, too."""
+
+__all__ = ["BATCH", "WINDOW"]
+
+WINDOW = 64
+"""Default side of a window in cells: 384 pixels of 10 m."""
+
+BATCH = 16
+"""Windows of a batch: all of a unit of the default size."""
