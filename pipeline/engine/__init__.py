@@ -20,6 +20,7 @@ __getattr__, __dir__, __all__ = face(
             "UnitDone",
             "UnitRetried",
             "UnitSkipped",
+            "WorkerSilent",
         ],
         "frozen": ["Frozen"],
         "lease": ["Holder", "Lease", "TERM", "holder"],

@@ -18,6 +18,7 @@ __all__ = [
     "UnitDone",
     "UnitRetried",
     "UnitSkipped",
+    "WorkerSilent",
     "facts_of",
 ]
 
@@ -44,6 +45,15 @@ class ClusterReady:
 
     phase: ClassVar[str] = "cluster"
     dashboard: str
+
+
+@dataclass(frozen=True)
+class WorkerSilent:
+    """A ``worker`` has not been heard of for so many ``seconds``: it is stopped, or its machine sleeps."""
+
+    phase: ClassVar[str] = "cluster"
+    worker: str
+    seconds: float
 
 
 @dataclass(frozen=True)
@@ -117,6 +127,7 @@ Event = (
     RunPlanned
     | LeaseWaiting
     | ClusterReady
+    | WorkerSilent
     | FitProgress
     | UnitDone
     | UnitRetried

@@ -5,7 +5,7 @@ import itertools
 import statistics
 import time
 from collections import defaultdict, deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from queue import Empty, SimpleQueue
@@ -36,6 +36,8 @@ _LAG, _LAG_SECONDS = 4.0, 60.0
 _LOST = 3
 # Seconds without any worker after which a run ends.
 _DESERTED = 300.0
+# Seconds without a sign of life after which a worker counts as silent.
+_SILENT = 60.0
 # Seconds to wait for a result: one that was lost with its worker is there again only when the unit has been redone.
 _FETCH = 5.0
 # Seconds between two looks at who lags and who has come.
@@ -59,10 +61,18 @@ class Workers:
     """Workers that are there, and which of them have a GPU; asked of the scheduler at most once a second.
 
     ``tend`` is called as often: it replaces those that were lost, where that can be done from here, and says so.
+    ``silent`` is told of a worker that gives no sign of life, once: (worker, seconds).
     """
 
-    def __init__(self, client: Client, tend: Callable[[], bool] = lambda: False) -> None:
-        self._client, self._tend = client, tend
+    def __init__(
+        self,
+        client: Client,
+        tend: Callable[[], bool] = lambda: False,
+        silent: Callable[[str, float], None] = lambda *_: None,
+    ) -> None:
+        self._client, self._tend, self._silent = client, tend, silent
+        # When each was last seen by the scheduler's clock, since when that stands by ours, and whether it was told.
+        self._seen: dict[str, tuple[float, float, bool]] = {}
         self._asked = float("-inf")
         self._resources: dict[str, dict[str, float]] = {}
         self._late: dict[Future[Any], str] = {}
@@ -74,9 +84,23 @@ class Workers:
                 raise ClosedClientError("the client has lost its scheduler")
             known = self._client.scheduler_info(n_workers=-1).get("workers", {})
             self._resources = {name: about.get("resources") or {} for name, about in known.items()}
+            self._listen({name: about["last_seen"] for name, about in known.items()})
             self.coming = self._tend()
             self._asked = time.monotonic()
         return self._resources
+
+    def _listen(self, seen: Mapping[str, float]) -> None:
+        """Tell of who has become silent."""
+        now, before = time.monotonic(), self._seen
+        self._seen = {}
+        for worker, last in seen.items():
+            then, since, told = before.get(worker, (0.0, now, False))
+            if last != then:
+                since, told = now, False
+            elif now - since > _SILENT and not told:
+                self._silent(worker, now - since)
+                told = True
+            self._seen[worker] = last, since, told
 
     def late(self, worker: str, future: Future[Any]) -> None:
         """A worker whose unit lags: it is given no other, in this phase or the next, until that has come back."""

@@ -19,6 +19,7 @@ from .events import (
     UnitDone,
     UnitRetried,
     UnitSkipped,
+    WorkerSilent,
 )
 from .lease import Lease
 from .ledger import FINAL, Record
@@ -197,7 +198,10 @@ class Engine:
     def workers(self) -> "Workers":
         from .flow import Workers
 
-        return Workers(self.client, self.cluster.tend)
+        def silent(worker: str, seconds: float) -> None:
+            self.tell(WorkerSilent(worker, seconds))
+
+        return Workers(self.client, self.cluster.tend, silent)
 
     def carry_out(self, phases: Iterable[Phase]) -> None:
         """Do one phase after the other; stop where more jobs have failed than ``max_failures``."""

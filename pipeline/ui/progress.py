@@ -20,6 +20,7 @@ from ..engine.events import (
     UnitDone,
     UnitRetried,
     UnitSkipped,
+    WorkerSilent,
 )
 from ..engine.listening import listeners
 from ..engine.settings import Command
@@ -101,6 +102,11 @@ class _Board:
             case FitProgress(take, step, steps, loss):
                 note = f"{take}: step {step} of {steps}, loss {loss:.4g}"
                 self._progress.update(self._tasks["fit"], note=note)
+            case WorkerSilent(worker, seconds):
+                print_problem(
+                    f"[yellow]silent:[/] worker {escape(worker)} has not been heard of for {seconds:.0f} s. Perhaps it is "
+                    "stopped, or its machine sleeps. Wake it, or wait: in some minutes others get what it has."
+                )
             case UnitRetried(record=record):
                 print_problem(f"[yellow]again:[/] {escape(record.message)}")
             case UnitDone() | UnitSkipped():

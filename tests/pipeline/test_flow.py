@@ -201,6 +201,35 @@ def test_a_gpu_is_shared_by_two_units_since_one_of_them_is_being_written(
     assert len({record.worker for record in landed.values()}) == 1
 
 
+def test_a_worker_that_is_stopped_is_told_once_and_again_when_it_stops_again(
+    cluster: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client, processes = cluster
+    monkeypatch.setattr(flow, "_SILENT", 2.0)
+    monkeypatch.setattr(flow, "_LOOK", 0.2)
+    told: list[tuple[str, float]] = []
+    workers = Workers(client, silent=lambda *found: told.append(found))
+
+    def look(seconds: float) -> None:
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            assert len(workers.every) == 3
+            time.sleep(0.1)
+
+    look(3)
+    assert not told
+    for times in (1, 2):
+        processes[1].send_signal(signal.SIGSTOP)
+        try:
+            look(5)
+        finally:
+            processes[1].send_signal(signal.SIGCONT)
+        assert len(told) == times
+        look(2)
+    assert len({worker for worker, _ in told}) == 1
+    assert all(2 < seconds < 5 for _, seconds in told)
+
+
 def _hanging(thing: int, _attempt: int, folder: str) -> Record:
     """The worker that takes number 3 first does nothing any more, until it is let go."""
     first = Path(folder) / "first"
