@@ -35,6 +35,13 @@ class Frozen(BaseModel):
         """Return the plan as it is where its folder lies now."""
         raise NotImplementedError
 
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """As pydantic's, without what was worked out from the fields as they were."""
+        copy = super().model_copy(update=update, deep=deep)
+        for name in set(vars(copy)).difference(type(self).model_fields):
+            del vars(copy)[name]
+        return copy
+
     def freeze(self, told: Mapping[str, Any] = {}) -> Self:
         """Write the plan, at once or not at all; return it with a new stamp.
 

@@ -165,3 +165,14 @@ def test_no_room_for_temporary_files_is_told(archive: Path, tmp_path: Path) -> N
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
         signal.signal(signal.SIGXFSZ, ignored)
     assert caught.value.kind == "store-unwritable"
+
+
+def test_a_changed_plan_does_not_know_what_it_was(archive, tmp_path):
+    plan = make_plan(config(archive, tmp_path))
+    first = plan.acquisitions[0].id
+    unit = next(plan.units())
+    assert plan.acquisition(unit).id == first
+    none = plan.model_copy(update={"acquisitions": ()})
+    with pytest.raises(KeyError):
+        none.acquisition(unit)
+    assert plan.acquisition(unit).id == first
