@@ -198,7 +198,7 @@ def _batch(block: Prepared, tiles: Sequence[Box], halo: int, gsd: int, size: int
 
 
 def _sent(x: np.ndarray, device: str) -> torch.Tensor:
-    """Hand an array to a device; to a GPU from memory that it may read by itself, while the next one is copied."""
+    """Hand an array to a device; to a GPU from memory that it may read by itself."""
     batch = torch.from_numpy(x)
     return batch if device == "cpu" else batch.pin_memory().to(device, non_blocking=True)
 

@@ -3,7 +3,7 @@
 import math
 from collections import Counter
 
-from ..engine.room import threads_of
+from ..engine.room import gpus_of
 from ..ui.terminal import duration_text, size_text
 from .client import ClientPlan
 from .cost import Estimate
@@ -38,7 +38,8 @@ def plan_facts(plan: ClientPlan, cost: Estimate) -> list[tuple[str, str]]:
     size = f"about {size_text(cost.delivered)} in all, the cube {size_text(cost.output)} of it"
     workers = f"{cost.workers} worker" + "s" * (cost.workers > 1)
     if cost.feeding:
-        facts.append(("GPU", _fed(cost.feeding, threads_of(plan.config))))
+        there = max(1, cost.workers // max(1, len(gpus_of(plan.config))))
+        facts.append(("GPU", _fed(cost.feeding, there)))
     return [
         *facts,
         ("Units", units),
@@ -49,12 +50,12 @@ def plan_facts(plan: ClientPlan, cost: Estimate) -> list[tuple[str, str]]:
     ]
 
 
-def _fed(needed: float, there: int) -> str:
-    """Say whether a GPU waits for the cores that read and write for it."""
-    text = (
-        f"reading and writing as fast as it sharpens takes about {math.ceil(needed)} cores for each"
-    )
-    return text + (f"; there are {there}, so that it will wait for them" if needed > there else "")
+def _fed(needed: float, workers: int) -> str:
+    """Say whether the workers that share a GPU read and write as fast as it sharpens."""
+    text = f"as fast as one sharpens, about {math.ceil(needed)} workers read and write"
+    if needed <= workers:
+        return text
+    return f"{text}; it will wait for the {workers} that there {'is' if workers == 1 else 'are'}: more --workers share it"
 
 
 def _sensor(plan: ClientPlan, cost: Estimate) -> str:

@@ -61,15 +61,15 @@ def test_of_very_many_acquisitions_some_stand_for_all(tmp_path, monkeypatch):
     assert some.read == pytest.approx(every.read, rel=0.5)
 
 
-def test_a_plan_says_how_many_cores_a_gpu_keeps_busy(archive, tmp_path, monkeypatch):
+def test_a_plan_says_how_many_workers_a_gpu_keeps_busy(archive, tmp_path, monkeypatch):
     plan = make_plan(config(archive, tmp_path))
     quick = {"seconds": 1e-3, "bytes": 0.0, "fit": 0.0, "fit_bytes": 0.0, "start": 0.0}
     monkeypatch.setattr(s2sharp.planning.cost, "_calibrate", lambda *_, **__: quick)
     assert "GPU" not in dict(plan_facts(plan, estimate(plan)))
     there = plan.model_copy(update={"device": "cuda"})
     told = dict(plan_facts(there, replace(estimate(there), feeding=1000.0)))["GPU"]
-    assert "about 1000 cores" in told
-    assert "it will wait for them" in told
+    assert "about 1000 workers" in told
+    assert "it will wait for the 1 that there is" in told
     few = estimate(there)
     slower = {**quick, "seconds": 2e-3}
     monkeypatch.setattr(s2sharp.planning.cost, "_calibrate", lambda *_, **__: slower)
