@@ -7,10 +7,10 @@ too; and a block is read with :func:`context` cells around it, beyond which noth
 """
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 
 import numpy as np
 import torch
@@ -20,7 +20,7 @@ from .errors import S2SharpError
 from .gaps import closed
 from .lattice import Box
 from .sharpeners import Sharpener
-from .windows import BATCH, WINDOW
+from .windows import WINDOW
 
 __all__ = [
     "Prepared",
@@ -138,8 +138,8 @@ def sharpen_prepared(
     Parameters
     ----------
     batch
-        Windows that are given to the sharpener as one. None: one on a processor, :data:`BATCH` on a GPU, which is started
-        a thousand times for each batch, however large that is.
+        Windows that are given to the sharpener as one. None: one on a processor; on a GPU, which is started a thousand
+        times for each batch, however large that is, as many as it has memory for, 16 at most.
 
     Raises
     ------
@@ -155,9 +155,8 @@ def sharpen_prepared(
     want, valid = block.want, block.valid
     out = {band: np.full(want.pixels(10), np.nan, dtype=np.float32) for band in sharpener.bands}
     tiles = [t for t in want.tiles(window) if valid[want.slices(t & want, 10)].any()]
-    size = batch or batch_of(sharpener)
 
-    def several(some: Sequence[Box]) -> None:
+    def several(some: Sequence[Box], size: int) -> None:
         cuts = [_batch(block, some, sharpener.halo, gsd, size) for gsd in GSDS]
         with torch.inference_mode():
             sharp = sharpener.sharpen_inner(*(_sent(x, sharpener.device) for x in cuts))
@@ -168,20 +167,34 @@ def sharpen_prepared(
                 place = want.slices(inner, 10)
                 np.copyto(out[band][place], picture[tile.slices(inner, 10)], where=valid[place])
 
+    size = batch or batch_of(sharpener)
+    while True:
+        try:
+            _abreast(partial(several, size=size), tiles, size, sharpener)
+            return out
+        except torch.OutOfMemoryError:  # a GPU's
+            if size == 1:
+                raise
+            size = sharpener.batch = size // 2
+
+
+def _abreast(
+    several: Callable[[Sequence[Box]], None], tiles: Sequence[Box], size: int, sharpener: Sharpener
+) -> None:
+    """Do windows in batches, on a processor as many at once as it has threads."""
     batches = [tiles[i : i + size] for i in range(0, len(tiles), size)]
     abreast, each = side_by_side(sharpener, len(batches), torch.get_num_threads())
     if abreast == 1:
         for some in batches:
             several(some)
-        return out
+        return
     for _ in _pool(abreast, each).map(several, batches):
         pass
-    return out
 
 
 def batch_of(sharpener: Sharpener) -> int:
     """Return how many windows a sharpener is given as one."""
-    return BATCH if sharpener.device != "cpu" and sharpener.abreast else 1
+    return sharpener.batch if sharpener.device != "cpu" and sharpener.abreast else 1
 
 
 def _batch(block: Prepared, tiles: Sequence[Box], halo: int, gsd: int, size: int) -> np.ndarray:

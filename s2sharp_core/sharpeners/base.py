@@ -13,6 +13,7 @@ from ..bands import COARSE
 from ..errors import S2SharpError
 from ..networks.arithmetic import Arithmetic
 from ..sensor.known import SENTINEL2, Sensor
+from ..windows import BATCH
 
 __all__ = ["Sharpener"]
 
@@ -35,6 +36,8 @@ class Sharpener(ABC):
         more; 0 where nothing beyond the halo is read.
     abreast
         Whether windows may be at work at once in threads of one process.
+    batch
+        Windows that a GPU is given as one: half as many each time that its memory did not hold them.
     arithmetic
         What its nets compute in: float32 or bfloat16.
     results
@@ -58,6 +61,7 @@ class Sharpener(ABC):
     tolerance: float = 0.0
     arithmetic: Arithmetic = "float32"
     abreast: bool = True
+    batch: int = BATCH
     results: int = 1
     sensor: Sensor = SENTINEL2
 

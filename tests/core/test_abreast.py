@@ -62,6 +62,31 @@ def test_windows_in_batches_come_out_as_one_by_one(method, batch):
         assert np.abs(x - together[band]).max() <= 1e-6  # a hundredth of a DN
 
 
+def test_a_batch_that_memory_does_not_hold_is_halved(monkeypatch):
+    sharpener = load_sharpener("bicubic")
+    whole = sharpener.sharpen
+    monkeypatch.setattr(sharpener, "batch", 8)
+    seen = []
+
+    def small(*inputs):
+        seen.append(len(inputs[0]))
+        if len(inputs[0]) > 2:
+            raise torch.OutOfMemoryError
+        return whole(*inputs)
+
+    want = Box(0, 16, 0, 75)
+    have = want.grow(context(sharpener))
+    data = {b: np.ones(have.pixels(BANDS[b].gsd), np.float32) for b in sharpener.reads}
+    block = prepare_block(data, have, want, sharpener)
+    alone = sharpen_prepared(block, sharpener, 16)
+    monkeypatch.setattr(sharpener, "sharpen", small)
+    halved = sharpen_prepared(block, sharpener, 16, batch=8)
+    assert seen[0] == 8
+    assert set(seen) == {8, 4, 2}
+    assert sharpener.batch == 2
+    assert all(np.array_equal(alone[b], halved[b]) for b in alone)
+
+
 def test_a_processor_takes_one_window_and_a_gpu_a_batch(monkeypatch):
     sharpener = load_sharpener("bicubic")
     assert batch_of(sharpener) == 1
