@@ -18,10 +18,9 @@ from torch import Tensor
 from ..bands import BANDS, BY_GSD, ERROR90, error_of
 from ..errors import S2SharpError
 from ..learning.uncertainty import Width, clues, half_width, reach
-from ..networks.arithmetic import Arithmetic
-from ..sensor.observation import Sensor
 from ..weights import SHIPPED
 from .base import Sharpener
+from .beside import Beside
 
 __all__ = ["FILE", "WithError90", "width_of"]
 
@@ -32,7 +31,7 @@ FILE = "error90.json"
 _VERSION = 1
 
 
-class WithError90(Sharpener):
+class WithError90(Beside):
     """A sharpener that gives the half-width of a 90 % interval beside each of its bands, reflectance.
 
     It sees so much more around a window as these need, so that they do not depend on where windows are cut.
@@ -49,29 +48,9 @@ class WithError90(Sharpener):
     """
 
     def __init__(self, inner: Sharpener, width: Width | None = None) -> None:
-        self.inner = inner
-        self.width = width or width_of(inner)
-        self.coarse = tuple(band for band in inner.bands if band in BANDS)
-        self.name = inner.name
-        self.bands = (*inner.bands, *map(error_of, self.coarse))
-        self.reads = inner.reads
-        self.period = inner.period
-        self.weights = inner.weights
-        self.device = inner.device
-        self.tolerance = inner.tolerance
-        self.arithmetic: Arithmetic = inner.arithmetic
-        self.abreast = inner.abreast
-        self.sensor = inner.sensor
-        halo = inner.halo + max(map(reach, self.coarse))
-        self.halo = -(-halo // self.period) * self.period
-
-    def compute_in(self, precision: str) -> None:
-        self.inner.compute_in(precision)
-        self.arithmetic = self.inner.arithmetic
-
-    def see_with(self, sensor: Sensor) -> None:
-        self.inner.see_with(sensor)
-        self.sensor = sensor
+        coarse = tuple(band for band in inner.bands if band in BANDS)
+        super().__init__(inner, tuple(map(error_of, coarse)), max(map(reach, coarse)))
+        self.coarse, self.width = coarse, width or width_of(inner)
 
     @property
     def digest(self) -> str:

@@ -24,10 +24,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ..bands import BANDS, BY_GSD, TRUST, ratio
-from ..networks.arithmetic import Arithmetic
-from ..sensor.observation import LARGEST_SHIFT, Sensor, degrade, psf
+from ..sensor.observation import LARGEST_SHIFT, degrade, psf
 from ..sensor.upsampling import upsample
 from .base import Sharpener
+from .beside import Beside
 
 __all__ = ["TRUST", "WithTrust"]
 
@@ -37,7 +37,7 @@ _VERSION = 1
 _CUBIC = 2
 
 
-class WithTrust(Sharpener):
+class WithTrust(Beside):
     """A sharpener that gives :data:`TRUST` beside its bands, as two more of them.
 
     It sees so much more around a window as the two need, so that they do not depend on where windows are cut;
@@ -45,27 +45,7 @@ class WithTrust(Sharpener):
     """
 
     def __init__(self, inner: Sharpener) -> None:
-        self.inner = inner
-        self.name = inner.name
-        self.bands = (*inner.bands, *TRUST)
-        self.reads = inner.reads
-        self.period = inner.period
-        self.weights = inner.weights
-        self.device = inner.device
-        self.tolerance = inner.tolerance
-        self.arithmetic: Arithmetic = inner.arithmetic
-        self.abreast = inner.abreast
-        self.sensor = inner.sensor
-        halo = inner.halo + max(_reach(band) for band in inner.bands)
-        self.halo = -(-halo // self.period) * self.period
-
-    def compute_in(self, precision: str) -> None:
-        self.inner.compute_in(precision)
-        self.arithmetic = self.inner.arithmetic
-
-    def see_with(self, sensor: Sensor) -> None:
-        self.inner.see_with(sensor)
-        self.sensor = sensor
+        super().__init__(inner, TRUST, max(map(_reach, inner.bands)))
 
     @property
     def digest(self) -> str:
