@@ -28,7 +28,7 @@ __getattr__, __dir__, __all__ = face(
         "listening": ["listeners"],
         "phases": ["Engine", "Job", "Outcome", "Phase", "Step", "leased"],
         "progress": ["Progress", "at_work"],
-        "room": ["ALLOCATOR", "gpus", "memory_of", "threads_of", "workers_of"],
+        "room": ["ALLOCATOR", "gpus", "gpus_of", "memory_of", "threads_of", "workers_of"],
         "settings": ["Command", "folder", "meant", "split", "validation_message"],
         "verify": ["Broken", "around", "recorded", "take_back"],
         "worker": ["Clock", "Peak", "REMEDY_NO_SPACE", "Written", "do_job", "net_thread"],
