@@ -1,8 +1,11 @@
 """Acquisition + cells → native pixels: windows of the files, copied side by side, never resampled."""
 
-from collections.abc import Mapping
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from functools import lru_cache
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import numpy as np
 
@@ -31,6 +34,10 @@ __all__ = [
 
 
 _REPORT = "Leave the item out, or report it to the archive."
+# Files of a server that are read at once: each answer is waited for longer than it takes to unpack.
+_ABREAST = 4
+S = TypeVar("S")
+T = TypeVar("T")
 
 
 def read_scene(
@@ -118,7 +125,13 @@ def _contradicts(
 
 
 class Reader(Protocol):
-    """Source of native pixels: the files of the items, or the stage."""
+    """Source of native pixels: the files of the items, or the stage.
+
+    ``waits``: whether they come from a server, so that bands are read several at once.
+    """
+
+    @property
+    def waits(self) -> bool: ...
 
     def mosaic(self, band: str, box: Box) -> tuple[np.ndarray, np.ndarray]:
         """DN over ``box`` (0 where there is none) and which scene each pixel is from (1 = first)."""
@@ -131,6 +144,10 @@ class Files:
 
     acquisition: "Acquisition"
     kept: Kept = field(default_factory=dict, init=False, repr=False, compare=False)
+
+    @property
+    def waits(self) -> bool:
+        return any("://" in source.href for source in self.acquisition.scenes[0].sources)
 
     def mosaic(self, band: str, box: Box) -> tuple[np.ndarray, np.ndarray]:
         gsd = native_gsd(band)
@@ -223,22 +240,52 @@ def load_block(
         As :func:`read_scene`, for the first file that cannot be read.
     """
     box = want.grow(margin)
+
+    def one(band: str) -> tuple[np.ndarray, np.ndarray | None, np.ndarray | None]:
+        """Reflectance, where it is saturated, and the scenes of the first band's pixels."""
+        dn, number = reader.mosaic(band, box)
+        y, glare = decode(dn, *reference_offset(acquisition, band))
+        inner = box.slices(want, BANDS[band].gsd)
+        return y, glare[inner] if glare.any() else None, number[inner] if band == bands[0] else None
+
     data = {}
     saturated = np.zeros(want.pixels(10), dtype=bool)
     source = np.zeros(want.pixels(10), dtype=np.uint16)
-    for order, band in enumerate(bands):
-        gsd = BANDS[band].gsd
-        dn, number = reader.mosaic(band, box)
-        data[band], glare = decode(dn, *reference_offset(acquisition, band))
-        inner = box.slices(want, gsd)
-        if glare.any():
-            saturated |= _at_10m(glare[inner], gsd)
-        if order == 0:
-            source = _at_10m(number[inner], gsd)
+    for band, (y, glare, number) in zip(bands, side_by_side(one, bands, reader), strict=True):
+        data[band] = y
+        if glare is not None:
+            saturated |= _at_10m(glare, BANDS[band].gsd)
+        if number is not None:
+            source = _at_10m(number, BANDS[band].gsd)
     cloud = np.zeros(want.pixels(10), dtype=np.uint8)
     if any(scene.scl for scene in acquisition.within(want)):
         cloud = load_scl(reader, want)
     return Block(box, data, saturated, source, cloud)
+
+
+def side_by_side(read: Callable[[S], T], things: Iterable[S], reader: Reader) -> Iterator[T]:
+    """Read one thing after the other; several at once where ``reader`` waits for a server. In their order."""
+    if not reader.waits:
+        yield from map(read, things)
+        return
+    coming: deque[Future[T]] = deque()
+    try:
+        for thing in things:
+            coming.append(_pool().submit(read, thing))
+            if len(coming) > _ABREAST:
+                yield coming.popleft().result()
+        while coming:
+            yield coming.popleft().result()
+    finally:
+        for future in coming:
+            future.cancel()
+        wait(coming)  # files that one reads are closed, or kept, before anybody else asks for them
+
+
+@lru_cache
+def _pool() -> ThreadPoolExecutor:
+    """Threads that stay: a new one would load what GDAL knows of coordinates each time."""
+    return ThreadPoolExecutor(_ABREAST)
 
 
 def load_scl(reader: Reader, want: Box) -> np.ndarray:

@@ -102,12 +102,12 @@ class Stage:
 
     def write(self, cells: Box) -> int:
         """Copy one shard from the files, whole; returns its size on disk in bytes."""
-        from .read import Files  # GDAL is for workers: a client lays out, and clears
+        from .read import Files, side_by_side  # GDAL is for workers: a client lays out, and clears
 
         arrays = _arrays(self._store)
         files = Files(self.acquisition)
-        for band in self.bands:
-            dn, number = files.mosaic(band, cells)
+        read = side_by_side(lambda band: files.mosaic(band, cells), self.bands, files)
+        for band, (dn, number) in zip(self.bands, read, strict=True):
             arrays[band][self.box.slices(cells, native_gsd(band))] = dn
             if band == self.bands[0]:
                 arrays["source"][self.box.slices(cells, native_gsd(band))] = number
@@ -125,6 +125,11 @@ class Stage:
         row = (cells.row0 - self.box.row0) // self.shard
         col = (cells.col0 - self.box.col0) // self.shard
         return [self._store / name / "c" / str(row) / str(col) for name in (*self.bands, "source")]
+
+    @property
+    def waits(self) -> bool:
+        """Zarr asks for the shards of a band at once by itself."""
+        return False
 
     def mosaic(self, band: str, box: Box) -> tuple[np.ndarray, np.ndarray]:
         """As :meth:`s2sharp.scenes.read.Reader.mosaic`; only the first band knows its scenes."""
