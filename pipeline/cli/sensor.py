@@ -92,6 +92,7 @@ def _each(config: RunConfig) -> "Iterator[tuple[Datatake, Sensed, list[dict[str,
     from ..planning.make import datatakes_of
     from ..planning.queries import when
     from ..scenes.acquisition import group
+    from ..scenes.versions import Versions
 
     reads = config.bands
     with console.status(f"Searching {config.collection} …"):
@@ -113,9 +114,10 @@ def _each(config: RunConfig) -> "Iterator[tuple[Datatake, Sensed, list[dict[str,
             f"Nothing that could be measured was found: {len(found)} acquisitions, {len(refused)} items refused.",
             "Widen --bbox or --datetime, raise --max-cloud, or choose another --collection.",
         )
+    files = Versions()
     for datatake in datatakes:
         with console.status(f"Measuring {datatake.take} …"):
-            seen, windows = measure_datatake(datatake, reads, config.seed)
+            seen, windows = measure_datatake(datatake, reads, config.seed, files)
         yield datatake, seen, [window.about for window in windows]
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from functools import lru_cache
+from threading import Lock
 from typing import Any, ClassVar, Self, cast
 from uuid import uuid4
 
@@ -100,7 +101,8 @@ class Frozen(BaseModel):
         S2SharpError
             ``other-run`` when the folder holds a later one by now.
         """
-        return cast("Self", _read_once(cls, folder, stamp))
+        with _reading:  # or two threads would read one each
+            return cast("Self", _read_once(cls, folder, stamp))
 
     @classmethod
     def check(cls, folder: Location, stamp: str) -> None:
@@ -121,6 +123,9 @@ def _superseded(folder: Location) -> S2SharpError:
         f"{folder} was taken over by another run while this unit was waiting or at work.",
         "Leave it to that run: it does what is missing.",
     )
+
+
+_reading = Lock()
 
 
 @lru_cache(maxsize=4)

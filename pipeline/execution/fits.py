@@ -52,6 +52,7 @@ def draw_sample(plan: Plan, datatake: Datatake) -> tuple[Sample, tuple[str, ...]
         ),
         file=folder / "sample.json",
         key=plan.sample_key(datatake),
+        seen=plan.seen,
     )
     sample, windows = draw(datatake, wish)
     return sample, scenes_of(datatake, windows)

@@ -13,6 +13,7 @@ from ..engine.ledger import Record
 from ..engine.worker import Clock, do_job
 from ..planning.cost import room
 from ..planning.plan import Plan
+from ..planning.reads import files_of
 from ..planning.units import Unit
 from ..publish.cogs import opened, write_cogs
 from ..publish.frames import Frame
@@ -21,7 +22,7 @@ from ..publish.quicklook import quicklook
 from ..publish.raster import Means
 from ..publish.visual import write_visual
 from ..scenes.acquisition import Acquisition
-from ..scenes.read import Files, load_block
+from ..scenes.read import load_block
 from ..storage.digests import vouched
 from .catalogue import picture_path, thumbnail_path
 from .run import Run
@@ -66,7 +67,8 @@ def _picture(plan: Plan, layout: Layout, acquisition: Acquisition, time: int) ->
     box = layout.cells_at(rows, cols)
     coarse = tuple(b for b in plan.config.bands if BANDS[b].gsd > 10)
     try:
-        native = load_block(Files(acquisition), acquisition, coarse, box, 0).data if coarse else {}
+        files = files_of(plan, acquisition)
+        native = load_block(files, acquisition, coarse, box, 0).data if coarse else {}
     except S2SharpError as error:
         return (f"No picture of {acquisition.id}: {error.message}",)
     if not any(np.isfinite(y).any() for y in native.values()):

@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 
 from ..planning.plan import Plan
-from ..scenes.versions import begin
 from ..storage.location import Location
 
 __all__ = ["TOPIC", "Run"]
@@ -22,7 +21,6 @@ class Run:
 
     @property
     def plan(self) -> Plan:
-        begin(self.stamp)
         return Plan.under(self.out, self.stamp)
 
     def still(self) -> None:

@@ -10,7 +10,7 @@ import math
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
@@ -23,7 +23,9 @@ from s2sharp_core.sensor.sample import Sample
 
 from ..planning.units import Datatake
 from ..scenes.acquisition import Acquisition
+from ..scenes.raster import Kept
 from ..scenes.read import Files, load_block, load_scl
+from ..scenes.versions import Versions
 from ..storage.files import read_text, write_text
 from ..storage.location import Location
 
@@ -60,6 +62,8 @@ class Wish:
         Where decisions are kept, and under which key they count; None: nowhere.
     why
         Why nothing can be done without windows, with its remedy: for the error.
+    seen
+        What the files were that windows were read of before.
     """
 
     reads: tuple[str, ...]
@@ -70,6 +74,7 @@ class Wish:
     apart: bool = False
     file: Location | None = None
     key: str = ""
+    seen: Versions = field(default_factory=Versions, repr=False, compare=False)
 
 
 @dataclass(frozen=True)
@@ -270,7 +275,7 @@ def _read(wish: Wish, acquisition: Acquisition, box: Box) -> _Bands | Literal["g
 
 
 def _look(wish: Wish, acquisition: Acquisition, box: Box) -> _Bands | Literal["gaps", "clouds"]:
-    reader = Files(acquisition)
+    reader = Files(acquisition, Kept(seen=wish.seen))
     if all(scene.scl for scene in acquisition.within(box)):
         scl = load_scl(reader, box)
         if (scl == 0).any():

@@ -18,6 +18,7 @@ from ..engine.worker import Clock, Written, do_job
 from ..planning.plan import Plan
 from ..planning.sensor_files import about
 from ..planning.units import Datatake
+from ..scenes.versions import Versions
 from ..storage.files import write_text
 from .run import Run
 from .samples import Window, Wish, draw, scenes_of
@@ -32,9 +33,11 @@ _THREADS = 2
 
 
 def measure_datatake(
-    datatake: Datatake, reads: Sequence[str], seed: int
+    datatake: Datatake, reads: Sequence[str], seed: int, seen: Versions
 ) -> tuple[Sensed, tuple[Window, ...]]:
     """Measure a datatake on up to six windows without gaps; where there is none, the known sensor, and why.
+
+    ``seen``: what the files were that were read before.
 
     Raises
     ------
@@ -42,7 +45,13 @@ def measure_datatake(
         ``asset-unreadable``: another window in the place of one that cannot be read would be another sample.
     """
     wish = Wish(
-        tuple(reads), _WINDOWS, SIDES, seed, ("A sensor is measured on windows", ""), apart=True
+        reads=tuple(reads),
+        count=_WINDOWS,
+        sides=SIDES,
+        seed=seed,
+        why=("A sensor is measured on windows", ""),
+        apart=True,
+        seen=seen,
     )
     try:
         sample, windows = draw(datatake, wish)
@@ -81,7 +90,7 @@ def measure_unit(run: Run, datatake: Datatake, attempt: int = 1) -> Record:
 
 def _measured(plan: Plan, datatake: Datatake, *, last: bool) -> tuple[Sensed, tuple[Window, ...]]:
     try:
-        return measure_datatake(datatake, plan.reads, plan.config.seed)
+        return measure_datatake(datatake, plan.reads, plan.config.seed, plan.seen)
     except S2SharpError as error:
         if error.kind in PASSING and not last:
             raise

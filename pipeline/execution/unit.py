@@ -25,7 +25,7 @@ from ..cube.write import write_shard
 from ..engine.ledger import Record
 from ..engine.worker import Clock, Written, do_job, net_thread
 from ..planning.plan import Plan
-from ..planning.reads import reader_of
+from ..planning.reads import files_of, reader_of
 from ..planning.ready import outline, sharpener_of
 from ..planning.units import Unit, strips
 from ..scenes.acquisition import Acquisition
@@ -163,8 +163,8 @@ def _sharpen(run: Run, unit: Unit, clock: Clock) -> tuple[dict[str, Any], list[_
             del prepared, sharp  # or they would be held while the next ones are waited for
     _tell_holes(holes, acquisition, wanted)
     with clock("overlaps"):
-        kept = reader.kept if isinstance(reader, Files) else None
-        differs = disagreement(acquisition, plan.reads, wanted, kept)
+        files = reader if isinstance(reader, Files) else files_of(plan, acquisition)
+        differs = disagreement(acquisition, plan.reads, wanted, files.kept)
     empty = all((out[band] == FILL).all() for band in layout.bands)
     valid = int(np.count_nonzero(out["valid"]))
     facts = {"windows": windows, "valid": valid, "disagreement": differs}

@@ -21,7 +21,7 @@ __getattr__, __dir__, __all__ = face(
         "outlook": ["Offering", "Outlook", "collections_of", "look_at"],
         "plan": ["Plan"],
         "queries": ["Query", "begun", "done", "owed", "when"],
-        "reads": ["reader_of", "stage_of"],
+        "reads": ["files_of", "reader_of", "stage_of"],
         "ready": ["sharpener_of"],
         "sensor_files": ["about", "brief", "many", "there"],
         "standings": ["Gaps", "Standing", "above", "derived", "phase_of", "taken"],

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from functools import cached_property
 from typing import Any
 
-from pydantic import Field
+from pydantic import Field, PrivateAttr
 
 from s2sharp_core import BANDS
 from s2sharp_core.lattice import Box
@@ -18,6 +18,7 @@ from ..cube.layout import Layout
 from ..engine.frozen import Frozen
 from ..scenes.acquisition import Acquisition, Choice
 from ..scenes.scene import Refusal
+from ..scenes.versions import Versions
 from ..storage.location import Location
 from .area import AREA
 from .config import RunConfig
@@ -81,6 +82,12 @@ class Plan(Frozen):
     grown: bool = False
     repairs: tuple[str, ...] = ()
     removed: tuple[str, ...] = ()
+    _seen: Versions = PrivateAttr(default_factory=Versions)
+
+    @property
+    def seen(self) -> Versions:
+        """What the files were that this process has read for the run; a worker reads a plan once."""
+        return self._seen
 
     @property
     def out(self) -> Location:

@@ -1,11 +1,12 @@
 """Places that the units of a plan read from: the archive's files, or their copies near the workers."""
 
 from ..scenes.acquisition import Acquisition
+from ..scenes.raster import Kept
 from ..scenes.read import Files, Reader
 from ..scenes.stage import Stage
 from .plan import Plan
 
-__all__ = ["reader_of", "stage_of"]
+__all__ = ["files_of", "reader_of", "stage_of"]
 
 
 def stage_of(plan: Plan, acquisition: Acquisition) -> Stage:
@@ -19,9 +20,15 @@ def stage_of(plan: Plan, acquisition: Acquisition) -> Stage:
         bands=(*plan.files, *scl),
         box=box.snap(layout.shard),
         shard=layout.shard,
+        seen=plan.seen,
     )
+
+
+def files_of(plan: Plan, acquisition: Acquisition) -> Files:
+    """Return what an acquisition's own files are read with."""
+    return Files(acquisition, Kept(seen=plan.seen))
 
 
 def reader_of(plan: Plan, acquisition: Acquisition) -> Reader:
     """Return what an acquisition's pixels are read with."""
-    return stage_of(plan, acquisition) if plan.staged else Files(acquisition)
+    return stage_of(plan, acquisition) if plan.staged else files_of(plan, acquisition)

@@ -14,10 +14,11 @@ __getattr__, __dir__, __all__ = face(
         "items": ["write_items"],
         "limits": ["GDAL_CACHE"],
         "radiometry": ["decode", "reference_offset"],
+        "raster": ["Kept"],
         "read": ["Block", "Files", "Reader", "load_block", "load_scl"],
         "scene": ["Refusal", "edges_of"],
         "stage": ["Stage", "clear"],
-        "versions": ["begin"],
+        "versions": ["Versions"],
         "whole": ["real_scenes"],
     },
 )

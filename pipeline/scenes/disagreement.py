@@ -43,7 +43,7 @@ def disagreement(
         if (sample := _sample(one, other, box)) is not None
     ]
     found = {}
-    kept = {} if kept is None else kept
+    kept = kept or Kept()
     for band in bands:
         steps = [
             _steps(*(harmonised(acquisition, scene, band, sample, kept) for scene in scenes))

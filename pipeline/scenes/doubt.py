@@ -138,7 +138,7 @@ def _samples(acquisition: "Acquisition", scene: "Scene") -> dict[str, np.ndarray
     """Reflectance of windows spread over all of a scene, band by band."""
     names = in_order({source.band for source in scene.sources})
     coarsest = sorted(names, key=native_gsd, reverse=True)[:FEW]
-    kept: Kept = {}
+    kept = Kept()
     samples = {}
     for band in coarsest:
         parts = []

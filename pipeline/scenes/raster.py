@@ -6,7 +6,7 @@ import stat
 import threading
 from collections.abc import Callable, Container, Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Protocol, TypeVar
@@ -27,7 +27,7 @@ from ..catalog.signing import signed
 from ..catalog.sources import Source
 from ..storage.location import store_errors
 from .limits import GDAL_CACHE
-from .versions import same
+from .versions import Versions
 
 __all__ = ["Kept", "Raster", "header", "reading"]
 
@@ -168,8 +168,15 @@ class _Gdal:
             self.beside.close()
 
 
-Kept = dict[str, _Gdal]
-"""Address → a file that stays open, so that blocks which two reads share are decoded once; for one thread at a time."""
+@dataclass(frozen=True)
+class Kept:
+    """Files that stay open, so that blocks which two reads share are decoded once; for one thread at a time.
+
+    ``files``: those that are open, by address; ``seen``: what they, and those that were closed again, were.
+    """
+
+    files: dict[str, _Gdal] = field(default_factory=dict)
+    seen: Versions = field(default_factory=Versions)
 
 
 def reading(
@@ -181,13 +188,13 @@ def reading(
 ) -> T:
     """Return what ``read`` gives of a file of ``item``, which has the address ``home``; its own signature is no matter.
 
-    Without ``kept`` the file is closed again.
+    Without ``kept`` the file is closed again, and forgotten.
 
     Raises
     ------
     S2SharpError
-        ``asset-unreadable``: whatever goes wrong in the file is told with the item and the band; what
-        :func:`~s2sharp.catalog.signing.signed` raises.
+        ``asset-unreadable``: whatever goes wrong in the file is told with the item and the band; ``asset-moved``:
+        it is not the one that ``kept`` has seen; what :func:`~s2sharp.catalog.signing.signed` raises.
     """
     try:
         with _opened(source, item, signed(source, home), kept) as dataset:
@@ -215,14 +222,15 @@ def _opened(source: Source, item: str, href: str, kept: Kept | None) -> Iterator
     try:
         with rasterio.Env(session(source), **settings) as env, ExitStack() as stack:
             # Not kept where reading it fails: it is opened anew then.
-            file = kept.pop(source.href, None) if kept else None
+            file = kept.files.pop(source.href, None) if kept else None
             if file is None:
                 file = _open(source, item, href, env.drivers())
             stack.callback(file.close)
-            _check_version(file.dataset, source, item)
+            if kept is not None:
+                _check_version(file.dataset, source, item, kept.seen)
             yield file
             if kept is not None:
-                kept[source.href] = file
+                kept.files[source.href] = file
                 stack.pop_all()
     except RasterioError as error:
         reason = str(error.__cause__ or error).replace(_unzipped(href), "").lstrip(": ")
@@ -274,9 +282,11 @@ def _check_block(dataset: rasterio.DatasetReader, source: Source, item: str, hre
         raise _unreadable(source, item, href, what)
 
 
-def _check_version(dataset: rasterio.DatasetReader, source: Source, item: str) -> None:
+def _check_version(
+    dataset: rasterio.DatasetReader, source: Source, item: str, seen: Versions
+) -> None:
     """Refuse a file that was replaced since it was first read: what was made of the old one is written."""
-    if not same(source.href, dataset):
+    if not seen.same(source.href, dataset):
         raise S2SharpError(
             "asset-moved",
             f"Item {item}, band {source.band}: {public(source.href)} was replaced while it was read. What was written before is of the "

@@ -140,10 +140,13 @@ class Reader(Protocol):
 
 @dataclass(frozen=True)
 class Files:
-    """Reads the files of an acquisition's items directly; they stay open as long as it lives."""
+    """Reads the files of an acquisition's items directly; they stay open as long as it lives.
+
+    Without ``kept``, files are remembered as long as the reader lives.
+    """
 
     acquisition: "Acquisition"
-    kept: Kept = field(default_factory=dict, init=False, repr=False, compare=False)
+    kept: Kept = field(default_factory=Kept, repr=False, compare=False)
 
     @property
     def waits(self) -> bool:

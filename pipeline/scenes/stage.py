@@ -7,7 +7,7 @@ staged again when somebody does.
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from typing import Any
 
@@ -26,6 +26,7 @@ from ..storage.arrays import put_arrays, zarr_store
 from ..storage.files import files, read_text, remove, remove_tree, size, version, write_text
 from ..storage.location import Location
 from .acquisition import Acquisition
+from .versions import Versions
 
 __all__ = ["Stage", "clear"]
 
@@ -35,7 +36,8 @@ class Stage:
     """A :class:`~s2sharp.scenes.read.Reader` of what was staged of one acquisition.
 
     ``box``: the cells that may be needed, whole shards; ``bands``: those that are read, "SCL" included
-    where there is one; the first one also keeps which scene each pixel is from.
+    where there is one; the first one also keeps which scene each pixel is from; ``seen``: what the files were that
+    were copied.
     """
 
     folder: Location
@@ -43,6 +45,7 @@ class Stage:
     bands: tuple[str, ...]
     box: Box
     shard: int
+    seen: Versions = field(default_factory=Versions, repr=False, compare=False)
 
     @property
     def _store(self) -> Location:
@@ -102,10 +105,12 @@ class Stage:
 
     def write(self, cells: Box) -> int:
         """Copy one shard from the files, whole; returns its size on disk in bytes."""
-        from .read import Files, side_by_side  # GDAL is for workers: a client lays out, and clears
+        # GDAL is for workers: a client lays out, and clears
+        from .raster import Kept
+        from .read import Files, side_by_side
 
         arrays = _arrays(self._store)
-        files = Files(self.acquisition)
+        files = Files(self.acquisition, Kept(seen=self.seen))
         read = side_by_side(lambda band: files.mosaic(band, cells), self.bands, files)
         for band, (dn, number) in zip(self.bands, read, strict=True):
             arrays[band][self.box.slices(cells, native_gsd(band))] = dn

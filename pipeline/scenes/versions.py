@@ -2,44 +2,38 @@
 
 import threading
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import rasterio
+if TYPE_CHECKING:  # whoever makes a plan needs no GDAL
+    from rasterio import DatasetReader
 
-__all__ = ["begin", "same"]
+__all__ = ["Versions"]
 
 _MOST = 50_000
 """Files that are remembered."""
 
-_lock = threading.Lock()
-_seen: dict[str, tuple[Any, ...]] = {}
-_runs: list[str] = []
+
+class Versions:
+    """Memory of the files that were read for one purpose: a run in one process, or one reader. Threads may share it."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._seen: dict[str, tuple[Any, ...]] = {}
+
+    def same(self, href: str, dataset: "DatasetReader") -> bool:
+        """Return whether a file is the one that was read before, as far as its layout tells.
+
+        Nothing more is read of it: where its first and its last block lie, and how long they are, follows from all that
+        is in between. Of a file of this machine, the disk tells, too.
+        """
+        mark = _mark(href, dataset)
+        with self._lock:
+            while len(self._seen) >= _MOST:
+                del self._seen[next(iter(self._seen))]
+            return bool(self._seen.setdefault(href, mark) == mark)
 
 
-def begin(run: str) -> None:
-    """Say whose files are read from now on; those that another run saw may be others by now."""
-    with _lock:
-        if _runs != [run]:
-            _runs[:] = [run]
-            _seen.clear()
-
-
-def same(href: str, dataset: rasterio.DatasetReader) -> bool:
-    """Return whether a file is the one that this process read before, in the same run, as far as its layout tells.
-
-    Nothing more is read of it: where its first and its last block lie, and how long they are, follows from all that is
-    in between. Of a file of this machine, the disk tells, too.
-    """
-    if not _runs:
-        return True
-    mark = _mark(href, dataset)
-    with _lock:
-        while len(_seen) >= _MOST:
-            del _seen[next(iter(_seen))]
-        return bool(_seen.setdefault(href, mark) == mark)
-
-
-def _mark(href: str, dataset: rasterio.DatasetReader) -> tuple[Any, ...]:
+def _mark(href: str, dataset: "DatasetReader") -> tuple[Any, ...]:
     rows, cols = (
         -(-size // block) - 1
         for size, block in zip(dataset.shape, dataset.block_shapes[0], strict=True)

@@ -100,11 +100,3 @@ def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("archive")
     simulate(folder, cells=48, tiles=2, dates=1, seed=3)
     return folder
-
-
-@pytest.fixture(autouse=True)
-def no_run_before() -> None:
-    """Each test reads files as a process does that has read none: many begin a run in this one."""
-    from s2sharp.scenes import versions
-
-    versions._runs.clear()

@@ -1,19 +1,66 @@
-"""Units in a worker of two threads: one is sharpened while another is written, and never more."""
+"""Units in a worker: of two threads, one sharpens while the other writes; of two runs, neither knows of the other."""
 
+import shutil
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import rasterio
 from s2sharp.execution import unit as work
 from s2sharp.execution.execute import _laid_out
+from s2sharp.execution.staging import stage_unit
 from s2sharp.execution.unit import Run, sharpen_unit
 from s2sharp.planning.kept import freeze_acquisition
 from s2sharp.planning.make import make_plan
+from s2sharp.planning.reads import stage_of
 
+from s2sharp_core import S2SharpError
+
+from .pictures import overwrite
 from .runs import config
+
+
+def begun(archive: Path, out: Path, **more: Any) -> tuple[Run, list[Any]]:
+    """A run of this process, as its workers know it, and its units."""
+    plan, _ = _laid_out(make_plan(config(archive, out, **more)))
+    for acquisition in plan.acquisitions:
+        freeze_acquisition(plan.out, acquisition)
+        if plan.staged:
+            stage_of(plan, acquisition).lay_out()
+    return Run(plan.out, plan.stamp, 1), list(plan.units())
+
+
+def kind_of(run: Run, unit: Any) -> str:
+    """Status of a unit, or the kind of the error that it ends with."""
+    plan = run.plan
+    staged: list[object] = []
+    if plan.staged:
+        stage = stage_of(plan, plan.acquisition(unit))
+        needed = stage.needed(plan.wanted(unit).grow(plan.margin))
+        staged = [stage_unit(run, unit, cells) for cells in needed]
+    failures = [result.kind for result in staged if isinstance(result, S2SharpError)]
+    return failures[0] if failures else (sharpen_unit(run, unit, staged).kind or "ok")
+
+
+@pytest.mark.parametrize("stage", ["never", "always"])
+def test_a_file_that_is_replaced_is_told_to_the_run_that_read_it_and_not_to_others_of_the_process(
+    archive: Path, tmp_path: Path, stage: str
+) -> None:
+    copy = Path(shutil.copytree(archive, tmp_path / "archive"))
+    first, units = begun(copy, tmp_path / "first", stage=stage)
+    second, _ = begun(copy, tmp_path / "second", stage=stage)
+    assert kind_of(first, units[0]) == "ok"
+    for file in copy.rglob("B05.tif"):
+        with rasterio.open(file) as old:
+            dn, about = old.read(1), (old.crs.to_epsg(), tuple(old.transform)[:6])
+        overwrite(file, np.where(dn, dn + 100, dn), *about)
+    assert kind_of(first, units[0]) == "asset-moved"
+    assert kind_of(second, units[0]) == "ok"
+    assert kind_of(first, units[0]) == "asset-moved"
 
 
 class Busy:
@@ -36,9 +83,7 @@ class Busy:
 def test_of_many_units_one_is_sharpened_while_one_is_written(
     archive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    plan, _ = _laid_out(make_plan(config(archive, tmp_path / "out")))
-    for acquisition in plan.acquisitions:
-        freeze_acquisition(plan.out, acquisition)
+    run, units = begun(archive, tmp_path / "out")
     sharpening, writing, together = Busy(), Busy(), []
     sharpen, write = work._sharpen, work.write_shard
 
@@ -54,9 +99,8 @@ def test_of_many_units_one_is_sharpened_while_one_is_written(
 
     monkeypatch.setattr(work, "_sharpen", slow_sharpen)
     monkeypatch.setattr(work, "write_shard", slow_write)
-    run = Run(plan.out, plan.stamp, 1)
     with ThreadPoolExecutor(4) as threads:
-        records = list(threads.map(lambda unit: sharpen_unit(run, unit, []), plan.units()))
+        records = list(threads.map(lambda unit: sharpen_unit(run, unit, []), units))
     assert {record.status for record in records} <= {"ok", "empty"}
     assert (sharpening.most, writing.most) == (1, 1)
     assert any(together)
