@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import threading
+import time
 import warnings
 from pathlib import Path
 
@@ -527,3 +529,41 @@ def test_reading_warns_of_nothing_and_leaves_nothing_behind(tmp_path):
         acquisition = join([item])
         load_block(Files(acquisition), acquisition, THREE, BOX, 2)
     assert sorted(tmp_path.rglob("*")) == before
+
+
+class _Server:
+    """A reader whose bands are there only when two of them are asked for at once; ``broken``: those that are not."""
+
+    waits = True
+
+    def __init__(self, files: Files, broken: str = "") -> None:
+        self.files, self.broken = files, broken
+        self.meeting = threading.Barrier(2, timeout=20)
+        self.under_way = 0
+
+    def mosaic(self, band: str, box: Box) -> tuple[np.ndarray, np.ndarray]:
+        self.under_way += 1
+        try:
+            self.meeting.wait()
+            if band == self.broken:
+                raise S2SharpError("asset-unreadable", "Broken.", "Mend it.")
+            time.sleep(0.2)
+            return self.files.mosaic(band, box)
+        finally:
+            self.under_way -= 1
+
+
+def test_bands_of_a_server_are_read_at_once_and_come_as_one_by_one(tmp_path):
+    four = ("B02", "B03", "B05", "B01")
+    acquisition = join(scenes(tmp_path, noise(BOX, *four, gaps=0.05), BOX))
+    files = Files(acquisition)
+    assert not files.waits
+    alone = load_block(files, acquisition, four, INNER, 1)
+    together = load_block(_Server(files), acquisition, four, INNER, 1)
+    for band in four:
+        np.testing.assert_array_equal(alone.data[band], together.data[band])
+    np.testing.assert_array_equal(alone.source, together.source)
+    broken = _Server(files, "B03")
+    with pytest.raises(S2SharpError, match="Broken"):
+        load_block(broken, acquisition, four, INNER, 1)
+    assert not broken.under_way  # no file is in use by a read that nobody waits for
