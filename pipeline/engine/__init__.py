@@ -31,6 +31,14 @@ __getattr__, __dir__, __all__ = face(
         "room": ["ALLOCATOR", "gpus", "gpus_of", "memory_of", "threads_of", "workers_of"],
         "settings": ["Command", "folder", "meant", "split", "validation_message"],
         "verify": ["Broken", "around", "recorded", "take_back"],
-        "worker": ["Clock", "Peak", "REMEDY_NO_SPACE", "Written", "do_job", "net_thread"],
+        "worker": [
+            "Clock",
+            "Peak",
+            "REMEDY_NO_SPACE",
+            "Written",
+            "at_work",
+            "do_job",
+            "net_thread",
+        ],
     },
 )

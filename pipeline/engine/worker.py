@@ -24,6 +24,7 @@ __all__ = [
     "WORKER_THREADS",
     "Clock",
     "Peak",
+    "at_work",
     "do_job",
     "keep",
     "net_thread",
@@ -41,7 +42,10 @@ class Clock:
     def __call__(self, phase: str) -> Iterator[None]:
         start = time.perf_counter()
         yield
-        spent = time.perf_counter() - start
+        self.add(phase, time.perf_counter() - start)
+
+    def add(self, phase: str, spent: float) -> None:
+        """Count seconds that were spent before."""
         with self._lock:
             self.seconds[phase] = self.seconds.get(phase, 0.0) + spent
 
@@ -81,6 +85,12 @@ net_thread = ThreadPoolExecutor(1)
 
 WORKER_THREADS = 2
 """Dask's threads of a worker, for that; a net's threads are others."""
+
+
+def at_work() -> bool:
+    """Return whether a unit is at work in this process."""
+    return _ONE_UNIT.locked()
+
 
 Written = dict[str, Any]
 Work = Callable[[Clock], tuple[dict[str, Any], Callable[[], Written] | None]]

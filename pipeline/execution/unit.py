@@ -1,9 +1,8 @@
 """The work of one unit, on a worker: read, sharpen, write the shard whole, then record it."""
 
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor, wait
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from functools import lru_cache, partial
 from typing import Any
 
@@ -12,7 +11,7 @@ import psutil
 import torch
 
 from s2sharp_core import BANDS, METHODS, S2SharpError, Sharpener
-from s2sharp_core.bands import CELL, CLOUDS, in_order
+from s2sharp_core.bands import CELL, in_order
 from s2sharp_core.blocks import Prepared, prepare_block, sharpen_prepared, valid_mask
 from s2sharp_core.lattice import Box
 from s2sharp_core.sensor.observation import SENTINEL2
@@ -25,15 +24,16 @@ from ..cube.write import write_shard
 from ..engine.ledger import Record
 from ..engine.worker import Clock, Written, do_job, net_thread
 from ..planning.plan import Plan
-from ..planning.reads import files_of, reader_of
+from ..planning.reads import files_of
 from ..planning.ready import outline, sharpener_of
-from ..planning.units import Unit, strips
+from ..planning.units import Unit
 from ..scenes.acquisition import Acquisition
 from ..scenes.disagreement import disagreement
 from ..scenes.doubt import offset_doubt
 from ..scenes.holes import Holes
 from ..scenes.radiometry import decode, reference_offset
-from ..scenes.read import Block, Files, Reader, load_block, load_scl
+from ..scenes.read import Block, Files, Reader, load_block
+from .ahead import Begun, ahead, beginning
 from .run import Run
 
 __all__ = ["idle_size", "overview_unit", "sharpen_unit"]
@@ -73,16 +73,20 @@ def sharpen_unit(run: Run, unit: Unit, staged: list[object], attempt: int = 1) -
         How often it has been tried, with this time.
     """
     plan = run.plan
-
-    def work(clock: Clock) -> tuple[dict[str, Any], Callable[[], Written]]:
-        for result in staged:
-            if isinstance(result, S2SharpError):
-                raise result
-        facts, shards = net_thread.submit(_sharpen, run, unit, clock).result()
-        return facts, partial(_write, plan, unit, shards)
-
     key, idle, whose = plan.key(unit), partial(idle_size, run), plan.acquisition_id(unit)
-    return do_job(plan.out, plan.name(unit), key, attempt, work, run.still, idle, whose)
+    failures = [result for result in staged if isinstance(result, S2SharpError)]
+    with ExitStack() as stack:
+        if not failures:
+            abreast = run.threads if plan.device == "cpu" else BATCH
+            come = stack.enter_context(beginning(plan, unit, abreast))
+
+        def work(clock: Clock) -> tuple[dict[str, Any], Callable[[], Written]]:
+            if failures:
+                raise failures[0]
+            facts, shards = net_thread.submit(_sharpen, run, unit, come(), clock).result()
+            return facts, partial(_write, plan, unit, shards)
+
+        return do_job(plan.out, plan.name(unit), key, attempt, work, run.still, idle, whose)
 
 
 def _write(plan: Plan, unit: Unit, shards: "list[_Shard]") -> Written:
@@ -91,38 +95,21 @@ def _write(plan: Plan, unit: Unit, shards: "list[_Shard]") -> Written:
     return {"files": {name: digest for part in written for name, digest in part.items()}}
 
 
-# The thread that reads: a new one for each unit would load what GDAL knows of coordinates each time.
-_reading = ThreadPoolExecutor(1)
-
-
-def _ahead(
-    take: Callable[[Box], Prepared | None], parts: Sequence[Box]
-) -> Iterator[tuple[Box, Prepared | None]]:
-    """Yield each strip and what was taken of it, while the next one is being taken."""
-    coming = _reading.submit(take, parts[0])
-    try:
-        for strip, after in zip(parts, [*parts[1:], None], strict=True):
-            taken = coming.result()
-            if after is not None:
-                coming = _reading.submit(take, after)
-            yield strip, taken
-            del taken  # or two would be held while the next one is waited for
-    finally:
-        wait([coming])  # what breaks ends here, and its reader is nobody's any more
-
-
 _Shard = tuple[Sharded, Mapping[str, np.ndarray]]
 
 
-def _sharpen(run: Run, unit: Unit, clock: Clock) -> tuple[dict[str, Any], list[_Shard]]:
+def _sharpen(
+    run: Run, unit: Unit, begun: Begun, clock: Clock
+) -> tuple[dict[str, Any], list[_Shard]]:
     """Facts of the record, and what is to be written: whole shards of the unit's place."""
     plan = run.plan
     if run.threads:
         torch.set_num_threads(run.threads)
+    clock.add("read", begun.seconds)
     layout, acquisition = plan.layout(unit.epsg), plan.acquisition(unit)
-    reader, sharpener = reader_of(plan, acquisition), sharpener_of(plan, acquisition.take)
+    reader, wanted, parts = begun.reader, begun.wanted, begun.parts
+    sharpener = sharpener_of(plan, acquisition.take)
     cells = layout.cells(unit.row, unit.col)
-    wanted = plan.wanted(unit) & acquisition.box
     shape = cells.pixels(10)
     out = {band: np.full(shape, FILL, dtype=np.int16) for band in layout.bands}
     out |= {name: np.zeros(shape, dtype=dtype) for name, (dtype, _, _) in layout.layers.items()}
@@ -131,15 +118,20 @@ def _sharpen(run: Run, unit: Unit, clock: Clock) -> tuple[dict[str, Any], list[_
     if layout.native is not None:
         measured = _measured(reader, acquisition, layout.native, wanted, cells)
         shards.append((layout.native, measured))
-    if _overcast(reader, acquisition, wanted, cells, out["cloud"]):
+    if begun.overcast is not None:
+        out["cloud"][cells.slices(wanted, 10)] = begun.overcast
         return {"status": "cloudy"}, shards
     windows, holes = 0, Holes(wanted)
-    abreast = run.threads if plan.device == "cpu" else BATCH
-    parts = strips(wanted, plan.config.window, abreast)
+
+    def read(strip: Box) -> Block:
+        block, begun.first = begun.first, None
+        if block is None:
+            with clock("read"):
+                block = load_block(reader, acquisition, plan.reads, strip, plan.margin)
+        return block
 
     def take(strip: Box) -> Prepared | None:
-        with clock("read"):
-            block = load_block(reader, acquisition, plan.reads, strip, plan.margin)
+        block = read(strip)
         with clock("prepare"):
             holes.look(block, strip)
             middle = strip == parts[len(parts) // 2]
@@ -150,7 +142,7 @@ def _sharpen(run: Run, unit: Unit, clock: Clock) -> tuple[dict[str, Any], list[_
                 warn_of_shifts(block.data, sensor)
             return _take_in(plan, block, strip, sharpener, cells, out)
 
-    for strip, prepared in _ahead(take, parts):
+    for strip, prepared in ahead(take, parts):
         if prepared is None or sharpener is None:
             continue
         with clock("net"):
@@ -194,20 +186,6 @@ def _measured(
         out[band] = np.full(cells.shape, FILL, dtype=np.int16)
         out[band][cells.slices(wanted, CELL)] = encode(y)
     return out
-
-
-def _overcast(
-    reader: Reader, acquisition: Acquisition, wanted: Box, cells: Box, cloud: np.ndarray
-) -> bool:
-    """Return whether the scene classification shows nothing but cloud; if so, it is put into ``cloud``."""
-    if not all(scene.scl for scene in acquisition.within(wanted)):
-        return False
-    scl = load_scl(reader, wanted)
-    seen = scl[scl != 0]
-    if seen.size == 0 or not np.isin(seen, CLOUDS).all():
-        return False
-    cloud[cells.slices(wanted, 10)] = scl
-    return True
 
 
 def _take_in(

@@ -260,7 +260,7 @@ def room(plan: Plan) -> float:
 
 def _memory(plan: Plan, sides: tuple[int, int, int], net: float, *, several: bool) -> float:
     """Bytes of a worker at its peak: what a unit holds, strip by strip, and what its parts need meanwhile; and, of
-    ``several``, the one before, which is being written.
+    ``several``, the one before, which is being written, and the beginning of the next one.
     """
     shard, rows, _ = sides
     strip = _strip(plan, sides)
@@ -280,7 +280,7 @@ def _memory(plan: Plan, sides: tuple[int, int, int], net: float, *, several: boo
     # The net's share was measured, the rest is counted.
     at_work = held + work + cache + net
     written = held + write
-    peak = at_work + written if several else max(at_work, written + cache)
+    peak = at_work + written + native if several else max(at_work, written + cache)
     return _SLACK * peak + _PROCESS
 
 

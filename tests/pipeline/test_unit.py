@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 import rasterio
+from s2sharp.engine import worker
+from s2sharp.execution import ahead as before
 from s2sharp.execution import unit as work
 from s2sharp.execution.execute import _laid_out
 from s2sharp.execution.staging import stage_unit
@@ -17,6 +19,7 @@ from s2sharp.execution.unit import Run, sharpen_unit
 from s2sharp.planning.kept import freeze_acquisition
 from s2sharp.planning.make import make_plan
 from s2sharp.planning.reads import stage_of
+from s2sharp.scenes.read import load_block
 
 from s2sharp_core import S2SharpError
 
@@ -104,3 +107,59 @@ def test_of_many_units_one_is_sharpened_while_one_is_written(
     assert {record.status for record in records} <= {"ok", "empty"}
     assert (sharpening.most, writing.most) == (1, 1)
     assert any(together)
+
+
+def test_while_a_unit_is_at_work_one_more_is_begun_and_nothing_is_read_twice(
+    archive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, units = begun(archive, tmp_path / "out", shard=16)
+    read: list[Any] = []
+
+    def seen(*given: Any) -> Any:
+        read.append(given[3])  # the cells that are wanted
+        return load_block(*given)
+
+    monkeypatch.setattr(before, "load_block", seen)
+    monkeypatch.setattr(work, "load_block", seen)
+    with ThreadPoolExecutor(3) as pool:
+        with worker._ONE_UNIT:  # one is at work
+            coming = [pool.submit(sharpen_unit, run, unit, []) for unit in units[:3]]
+            end = time.monotonic() + 20
+            while not read and time.monotonic() < end:
+                time.sleep(0.02)
+            time.sleep(0.5)
+            assert len(read) == 1
+        assert [future.result().status for future in coming] == ["ok"] * 3
+    assert len(read) == len(set(read)) == 3
+    alone, _ = begun(archive, tmp_path / "alone", shard=16)
+    for unit in units[:3]:
+        sharpen_unit(alone, unit, [])
+    files = [
+        sorted(
+            f for f in (tmp_path / out / "cube.zarr").rglob("*") if f.is_file() and "/c/" in str(f)
+        )
+        for out in ("out", "alone")
+    ]
+    assert len(files[0]) == len(files[1])
+    assert all(a.read_bytes() == b.read_bytes() for a, b in zip(*files, strict=True))
+
+
+def test_what_cannot_be_read_before_its_turn_fails_in_its_turn_alone(
+    archive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, units = begun(archive, tmp_path / "out", shard=16)
+
+    def broken(*_: Any) -> Any:
+        raise S2SharpError("asset-unreadable", "Broken.", "Mend it.")
+
+    with ThreadPoolExecutor(1) as pool:
+        with worker._ONE_UNIT:
+            monkeypatch.setattr(before, "load_block", broken)
+            coming = pool.submit(sharpen_unit, run, units[0], [])
+            end = time.monotonic() + 20
+            while not before._NEXT.locked() and time.monotonic() < end:
+                time.sleep(0.02)
+        assert coming.result().kind == "asset-unreadable"
+    assert not before._NEXT.locked()
+    monkeypatch.setattr(before, "load_block", load_block)
+    assert sharpen_unit(run, units[1], []).status == "ok"

@@ -1,0 +1,117 @@
+"""Pixels read before their turn: a unit's next strip while one is sharpened, and the first one of the next unit."""
+
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TypeVar
+
+import numpy as np
+
+from s2sharp_core.bands import CLOUDS
+from s2sharp_core.lattice import Box
+
+from ..engine.worker import at_work
+from ..planning.plan import Plan
+from ..planning.reads import reader_of
+from ..planning.units import Unit, strips
+from ..scenes.acquisition import Acquisition
+from ..scenes.read import Block, Reader, load_block, load_scl
+
+__all__ = ["Begun", "ahead", "beginning"]
+
+T = TypeVar("T")
+
+# The thread that reads: a new one for each unit would load what GDAL knows of coordinates each time.
+_reading = ThreadPoolExecutor(1)
+# One unit is begun before its turn, no more: memory is planned for that.
+_NEXT = threading.Lock()
+
+
+@dataclass
+class Begun:
+    """The beginning of a unit, as it was read.
+
+    Attributes
+    ----------
+    wanted
+        Cells that it has to show.
+    parts
+        Its strips.
+    overcast
+        The scene classification on the 10 m grid, where that shows nothing but cloud; else None.
+    first
+        The pixels of the first strip; None where it is overcast.
+    seconds
+        That this took.
+    """
+
+    reader: Reader
+    wanted: Box
+    parts: list[Box]
+    overcast: np.ndarray | None
+    first: Block | None
+    seconds: float
+
+
+def _begin(plan: Plan, unit: Unit, abreast: int) -> Begun:
+    start = time.perf_counter()
+    acquisition = plan.acquisition(unit)
+    reader, wanted = reader_of(plan, acquisition), plan.wanted(unit) & acquisition.box
+    parts = strips(wanted, plan.config.window, abreast)
+    overcast, first = _overcast(reader, acquisition, wanted), None
+    if overcast is None:
+        first = load_block(reader, acquisition, plan.reads, parts[0], plan.margin)
+    return Begun(reader, wanted, parts, overcast, first, time.perf_counter() - start)
+
+
+def _overcast(reader: Reader, acquisition: Acquisition, wanted: Box) -> np.ndarray | None:
+    """Return the scene classification where it shows nothing but cloud."""
+    if not all(scene.scl for scene in acquisition.within(wanted)):
+        return None
+    scl = load_scl(reader, wanted)
+    seen = scl[scl != 0]
+    return scl if seen.size and np.isin(seen, CLOUDS).all() else None
+
+
+@contextmanager
+def beginning(plan: Plan, unit: Unit, abreast: int) -> Iterator[Callable[[], Begun]]:
+    """Begin to read a unit: at once where another one is at work meanwhile, else when the beginning is asked for.
+
+    Yields
+    ------
+    Callable
+        Waits for the beginning. It raises as :func:`~s2sharp.scenes.read.load_block`.
+    """
+    before = at_work() and _NEXT.acquire(blocking=False)
+    coming = _reading.submit(_begin, plan, unit, abreast) if before else None
+
+    def come() -> Begun:
+        nonlocal before, coming
+        coming, asked = None, coming or _reading.submit(_begin, plan, unit, abreast)
+        if before:
+            before = False
+            _NEXT.release()
+        return asked.result()
+
+    try:
+        yield come
+    finally:
+        if before:
+            _NEXT.release()
+
+
+def ahead(take: Callable[[Box], T], parts: Sequence[Box]) -> Iterator[tuple[Box, T]]:
+    """Yield each strip and what was taken of it, while the next one is being taken."""
+    coming = _reading.submit(take, parts[0])
+    try:
+        for strip, after in zip(parts, [*parts[1:], None], strict=True):
+            taken = coming.result()
+            if after is not None:
+                coming = _reading.submit(take, after)
+            yield strip, taken
+            del taken  # or two would be held while the next one is waited for
+    finally:
+        wait([coming])  # what breaks ends here, and its reader is nobody's any more
