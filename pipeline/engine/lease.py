@@ -25,7 +25,7 @@ import psutil
 
 from s2sharp_core import S2SharpError
 
-from ..storage.files import create, files, read_text, remove, write_text
+from ..storage.files import create, drafted, files, read_text, remove, write_text
 from ..storage.location import Location, store_errors
 
 __all__ = ["TERM", "Holder", "Lease", "holder"]
@@ -184,9 +184,11 @@ def _take(out: Location, seconds: float, tell: Callable[[str], None]) -> Lease:
             # Others have been here since `newest` was read, and have tidied up behind them.
             remove(_file(out, newest + 1))
             continue
-        for old in _numbers(out):
-            if old <= newest:
-                remove(_file(out, old))
+        for name in files(out / "lease"):
+            # With the drafts of those that were killed as they wrote.
+            old = drafted(name) or name
+            if old.isdigit() and int(old) <= newest:
+                remove(out / "lease" / name)
         return Lease(out, mine, newest + 1)
     raise S2SharpError(
         "busy",

@@ -15,6 +15,7 @@ __getattr__, __dir__, __all__ = face(
             "AT_ONCE",
             "contents",
             "create",
+            "drafted",
             "link",
             "make_way",
             "put",

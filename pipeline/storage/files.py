@@ -3,6 +3,7 @@
 import errno
 import hashlib
 import os
+import re
 import shutil
 import stat
 from collections.abc import Iterable, Iterator, Mapping
@@ -19,6 +20,7 @@ __all__ = [
     "AT_ONCE",
     "contents",
     "create",
+    "drafted",
     "files",
     "link",
     "make_way",
@@ -137,6 +139,12 @@ def _draft(file: Path, data: bytes) -> Iterator[Path]:
         yield draft
     finally:
         draft.unlink(missing_ok=True)
+
+
+def drafted(name: str) -> str | None:
+    """Return the name of the file that a draft was to become; None if it is no draft of this module's."""
+    found = re.fullmatch(rf"\.(.+)\.[0-9a-f]{{32}}{re.escape(_DRAFT)}", name)
+    return found[1] if found else None
 
 
 def write_all(folder: Location, contents: Mapping[str, bytes], last: str) -> None:

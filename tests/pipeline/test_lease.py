@@ -22,6 +22,17 @@ from s2sharp.storage.location import Location, place
 from s2sharp_core import S2SharpError
 from tests.services import Proxy
 
+
+def test_drafts_of_generations_before_go_and_those_of_others_under_way_stay(tmp_path):
+    names = [f".{number:06d}.{uuid4().hex}.partial" for number in (1, 2, 3)]
+    with Lease.taken(tmp_path):
+        pass
+    for name in names:
+        (tmp_path / "lease" / name).write_text("{")
+    with Lease.taken(tmp_path):
+        assert set(files(tmp_path / "lease")) == {"000002", *names[1:]}
+
+
 # Takes the lease of each place that it is told, says what came of it, and releases it when told to, or when it
 # is lost.
 RUN = """
