@@ -108,13 +108,21 @@ def native_bands(cube: xr.Dataset) -> xr.DataTree:
     plan = with_acquisitions(Plan.read(place(source).parent))
     epsg = cube.rio.crs.to_epsg()
     when = str(np.datetime_as_string(cube["time"].values.reshape(-1)[0], unit="s"))
-    found = next((a for a in plan.of(epsg) if a.datetime == when), None)
-    if found is None:
+    every = [a for a in plan.of(epsg) if a.datetime == when and a.id not in plan.removed]
+    if len(every) > 1:
+        raise S2SharpError(
+            "scene-malformed",
+            f"{len(every)} acquisitions of the run in {plan.out} are of {when}: {', '.join(a.id for a in every)}. Its time does not "
+            "tell which of them a date is.",
+            "Open the items themselves: s2sharp.open_scene(ITEM).",
+        )
+    if not every:
         raise S2SharpError(
             "not-a-run",
             f"The run in {plan.out} knows no acquisition of {when} in EPSG:{epsg}.",
             "Open the cube again: s2sharp.open_cube(OUT).",
         )
+    (found,) = every
     lattice = Lattice.of(epsg)
     half = abs(float(cube.x[1] - cube.x[0])) / 2
     left, right = float(cube.x[0]) - half, float(cube.x[-1]) + half

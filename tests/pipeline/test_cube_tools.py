@@ -2,6 +2,7 @@
 
 import pickle
 import shutil
+from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
@@ -9,13 +10,14 @@ import pytest
 import rasterio
 import s2sharp
 import xarray as xr
-from s2sharp.demo.synthetic import COLLECTION, simulate
+from s2sharp.demo.synthetic import COLLECTION, simulate, write_catalogue
 
 from s2sharp_core import BANDS
 from s2sharp_core.bands import HIDING
 from s2sharp_core.lattice import Box, Lattice
 
 from .cubes import Shot, make_cube
+from .pictures import noise, scenes
 
 EPSG = 32633
 
@@ -214,6 +216,33 @@ def test_before_says_how_where_the_run_is_not_known(
     shutil.copytree(out / "cube.zarr", tmp_path / "cube.zarr")
     with pytest.raises(s2sharp.S2SharpError, match=r"run\.json"):
         s2sharp.open_cube(tmp_path).isel(time=0).s2sharp.before()
+
+
+def test_before_does_not_guess_which_of_two_pictures_of_one_instant_is_meant(
+    tmp_path: Path, scheduler: str
+) -> None:
+    """As two satellites have them in a catalogue that knows no more than the day."""
+    box, when = area(6), datetime(2024, 6, 1, tzinfo=UTC)
+    items = [
+        item
+        for seed, platform in enumerate(("sentinel-2a", "sentinel-2b"))
+        for item in scenes(
+            tmp_path, noise(box, *BANDS, seed=seed), box, when=when, platform=platform
+        )
+    ]
+    cube = s2sharp.run(
+        bbox=(10, 40, 20, 55),
+        datetime="2024",
+        out=tmp_path / "out",
+        catalog=str(write_catalogue(tmp_path, items)),
+        collection=COLLECTION,
+        method="bicubic",
+        publish=False,
+        scheduler=scheduler,
+    )
+    assert cube.sizes["time"] == 2
+    with pytest.raises(s2sharp.S2SharpError, match=r"2 acquisitions .* are of 2024-06-01T00:00:00"):
+        cube.isel(time=1).s2sharp.before()
 
 
 def test_the_root_leads_to_the_groups(out: Path) -> None:
