@@ -51,7 +51,7 @@ __getattr__, __dir__, __all__ = face(
         "parquet": ["whole"],
         "products": ["are_products", "product_item", "product_paths"],
         "query": ["boxes_around"],
-        "reflectance": ["PLAIN_OFFSET", "QUANTIFICATION", "RAW_OFFSET"],
+        "reflectance": ["APPLIED", "PIXELS", "PLAIN_OFFSET", "QUANTIFICATION", "RAW_OFFSET"],
         "signing": ["signed"],
         "sources": ["MAX_DN", "Offer", "Source", "WAYS", "band_of", "grids", "offers"],
         "ways": ["keyed"],

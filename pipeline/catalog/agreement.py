@@ -15,6 +15,7 @@ from s2sharp_core.errors import S2SharpError
 
 from .addresses import parted, public
 from .metadata import sensed, tile
+from .reflectance import APPLIED
 from .sources import Source
 
 __all__ = ["check_alike", "check_names"]
@@ -44,7 +45,7 @@ def check_alike(item: str, files: Iterable[Source]) -> None:
     S2SharpError
         ``radiometry-implausible``
     """
-    own = [file for file in files if file.origin != "boa_offset_applied"]
+    own = [file for file in files if file.origin != APPLIED]
     for file in own:
         first = own[0]
         apart = abs(file.offset - first.offset) > APART and file.band != CIRRUS.name

@@ -47,7 +47,7 @@ _CODECS_V2 = frozenset({"blosc", "gzip", "lz4", "zlib", "zstd"})
 class Array:
     """A band of a product, open: where it lies, and windows of it.
 
-    ``packing``: scale and offset by which a converter made reflectance of DN, where floats are stored.
+    ``packing``: scale and offset that it states; where floats are stored, a converter made them so of DN.
     """
 
     transform: tuple[float, ...]
@@ -59,8 +59,6 @@ class Array:
 
     @property
     def packing(self) -> tuple[float, float] | None:
-        if np.dtype(self.dtype).kind != "f":
-            return None
         scale, offset = (as_number(self.attrs.get(key)) for key in ("scale_factor", "add_offset"))
         return None if scale is None or offset is None else (scale, offset)
 
@@ -71,7 +69,7 @@ class Array:
         return next((number for value in said if (number := as_number(value)) is not None), None)
 
     def read(self, rows: slice, cols: slice) -> np.ndarray:
-        """DN of a window, or reflectance where there is a packing."""
+        """DN of a window, or reflectance where floats are stored."""
         return np.asarray(self.array[rows, cols])
 
     def masked(self, rows: slice, cols: slice) -> None:

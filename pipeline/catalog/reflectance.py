@@ -11,6 +11,8 @@ from s2sharp_core.errors import S2SharpError
 from .metadata import as_flag, as_number, as_text, baseline
 
 __all__ = [
+    "APPLIED",
+    "PIXELS",
     "PLAIN_OFFSET",
     "QUANTIFICATION",
     "RAW_OFFSET",
@@ -26,6 +28,12 @@ RAW_OFFSET = -0.1
 
 PLAIN_OFFSET = 0.0
 """Reflectance offset of products whose DN are reflectance · 10 000, as national archives make them."""
+
+APPLIED = "boa_offset_applied"
+"""Origin of an offset that an archive's flag tells: other words of the archive may be older than the flag."""
+
+PIXELS = "its pixels"
+"""Origin of an offset that a scene's pixels speak for."""
 
 # Wider than all products so far, narrower than what a slip of units makes of them.
 _SCALES = 1e-5, 5e-3
@@ -69,7 +77,7 @@ def radiometry(item: pystac.Item, band: str, facts: Mapping[str, Any], *, raw: b
     scale = 1 / QUANTIFICATION if scale is None else scale
     applied = next((item.properties[flag] for flag in _FLAGS if flag in item.properties), None)
     if as_flag(applied) and not raw:
-        return Radiometry(scale, PLAIN_OFFSET, "boa_offset_applied")
+        return Radiometry(scale, PLAIN_OFFSET, APPLIED)
     if offset is not None:
         return Radiometry(scale, offset, "item metadata")
     known = _by_baseline(item, scale)

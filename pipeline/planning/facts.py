@@ -68,6 +68,13 @@ def _sensor(plan: ClientPlan, cost: Estimate) -> str:
     return {"measured": "of no account to this method"}.get(plan.config.sensor, plan.config.sensor)
 
 
+_CHOSEN = {
+    "replaced": "replaced by newer ones",
+    "joined": "joined in one tile",
+    "left out": "left out as Level-1C beside Level-2A",
+}
+
+
 def _left_out(plan: Plan) -> str:
     out = []
     if plan.removed:
@@ -77,7 +84,5 @@ def _left_out(plan: Plan) -> str:
     if plan.refused:
         out.append(f"{len(plan.refused)} items refused")
     for what, count in Counter(choice.what for choice in plan.choices).items():
-        out.append(
-            f"{count} {'replaced by newer ones' if what == 'replaced' else 'joined in one tile'}"
-        )
+        out.append(f"{count} {_CHOSEN[what]}")
     return f" ({', '.join(out)})" if out else ""

@@ -18,6 +18,7 @@ from s2sharp_core.lattice import Box, Lattice
 from ..catalog.access import FREE, Access
 from ..catalog.addresses import safe_name
 from ..catalog.metadata import archived, datatake, epsg, strip
+from ..catalog.reflectance import PIXELS
 from .scene import Refusal, Scene, edges_of, scene_of
 
 __all__ = ["Acquisition", "Choice", "Found", "find", "group", "join", "numbered", "with_offsets"]
@@ -87,7 +88,7 @@ class Acquisition:
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """Choice between items where several would do: ``what`` is "replaced" or "joined", and ``why``."""
+    """Choice between items: ``what`` is "replaced", "joined", or "left out" for its level; and ``why``."""
 
     item: str
     what: str
@@ -205,7 +206,7 @@ def with_offsets(acquisition: Acquisition, offsets: Mapping[str, float]) -> Acqu
         own = scene.sources[0].offset
         offset = offsets.get(scene.id, own)
         if offset != own:
-            files = tuple(replace(f, offset=offset, origin="its pixels") for f in scene.sources)
+            files = tuple(replace(f, offset=offset, origin=PIXELS) for f in scene.sources)
             scene = replace(scene, sources=files)
         scenes.append(scene)
     return replace(acquisition, scenes=tuple(scenes))
@@ -257,7 +258,7 @@ def _of_one_level(members: list[Found]) -> tuple[list[Found], list[Choice]]:
         return members, []
     kept = [one for one in members if one.scene.level != "L1C"]
     why = f"of Level-1C, where {surface.scene.id} has Level-2A"
-    return kept, [Choice(one.scene.id, "replaced", why) for one in members if one not in kept]
+    return kept, [Choice(one.scene.id, "left out", why) for one in members if one not in kept]
 
 
 def _age(one: Found) -> tuple[tuple[int, int], str, str, str]:

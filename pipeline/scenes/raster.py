@@ -97,7 +97,7 @@ class Raster(Protocol):
 
     @property
     def packing(self) -> tuple[float, float] | None:
-        """Scale and offset by which floats were made of DN; None: they are none."""
+        """Scale and offset that the file states of its DN, or floats were made of them by; None: it states none."""
         ...
 
     @property
@@ -106,7 +106,7 @@ class Raster(Protocol):
         ...
 
     def read(self, rows: slice, cols: slice) -> np.ndarray:
-        """Return what is stored of a window: DN, or floats where there is a packing."""
+        """Return what is stored of a window: DN, or floats that were made of DN."""
         ...
 
     def masked(self, rows: slice, cols: slice) -> np.ndarray | None:
@@ -121,7 +121,10 @@ class _Gdal:
     dataset: rasterio.DatasetReader
     beside: rasterio.DatasetReader | None
 
-    packing = None
+    @cached_property
+    def packing(self) -> tuple[float, float] | None:
+        stated = float(self.dataset.scales[0]), float(self.dataset.offsets[0])
+        return None if stated == (1.0, 0.0) else stated  # GDAL's words for none
 
     @cached_property
     def transform(self) -> tuple[float, ...]:

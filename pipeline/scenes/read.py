@@ -13,6 +13,7 @@ from s2sharp_core import BANDS, S2SharpError
 from s2sharp_core.bands import CELL, native_gsd
 from s2sharp_core.lattice import Box, Lattice
 
+from ..catalog.reflectance import APPLIED, PIXELS
 from ..catalog.sources import MAX_DN, Source
 from .overlaps import precedence
 from .radiometry import decode, harmonise, missing, reference_offset, source_of
@@ -93,23 +94,40 @@ def _check_place(scene: "Scene", source: Source, epsg: int, file: Raster) -> Non
 
 
 def _check_numbers(scene: "Scene", source: Source, file: Raster) -> None:
-    """Refuse what is neither DN nor, in a Zarr, reflectance that was made of the DN that the item speaks of.
+    """Refuse what is neither the DN that the item speaks of nor, in a Zarr, reflectance that was made of them.
 
     Classes alone fit into eight bits: reflectance in eight is a picture, stretched for the eye.
     """
-    expected = "DN below zero, or unsigned ones" if source.signed else "unsigned DN of 16 bits"
-    if file.dtype == "uint16" or file.dtype == ("uint8" if source.band == "SCL" else ""):
+    kind = np.dtype(file.dtype).kind
+    fits = {"uint16"} | ({"uint8"} if source.band == "SCL" else set())
+    fits |= {"int16"} if source.signed else set()
+    if file.dtype not in fits and (kind != "f" or file.packing is None):
+        expected = "DN below zero, or unsigned ones" if source.signed else "unsigned DN of 16 bits"
+        remedy = "Use the archive's own files, not ones converted to reflectance."
+        raise _contradicts(scene, source, file.dtype, expected, remedy)
+    if file.packing is None or source.band == "SCL" or _agrees(file.packing, source, kind):
         return
-    if source.signed and file.dtype == "int16":
-        return
-    found, remedy = file.dtype, "Use the archive's own files, not ones converted to reflectance."
-    if file.packing is not None:
-        if np.allclose(file.packing, (source.scale, source.offset), rtol=1e-4, atol=1e-9):
-            return
-        expected = f"DN with scale {source.scale:g} and offset {source.offset:g}"
-        found = f"reflectance made with scale and offset {file.packing}"
-        remedy = _REPORT
-    raise _contradicts(scene, source, found, expected, remedy)
+    what = "DN" if kind != "f" else "reflectance made"
+    raise _contradicts(
+        scene,
+        source,
+        f"{what} with scale and offset {file.packing}",
+        f"DN with scale {source.scale:g} and offset {source.offset:g} ({source.origin})",
+    )
+
+
+def _agrees(packing: tuple[float, float], source: Source, kind: str) -> bool:
+    """Return whether a file states the scale and the offset that its item has.
+
+    An offset of DN may be stated in DN. It is of no account where something newer than the file's words tells it.
+    """
+    scale, offset = packing
+    if kind == "f":
+        return np.allclose(packing, (source.scale, source.offset), rtol=1e-4, atol=1e-9)
+    if source.origin in (APPLIED, PIXELS):
+        return True
+    same = any(abs(o - source.offset) < source.scale / 2 for o in (offset, offset * source.scale))
+    return same and (scale == 1 or bool(np.isclose(scale, source.scale, rtol=1e-4)))
 
 
 def _contradicts(

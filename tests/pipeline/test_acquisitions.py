@@ -128,8 +128,9 @@ def test_of_two_levels_of_a_datatake_the_ground_counts(tmp_path):
         (acquisition,), refused, choices = group(order, BANDS, HERE)
         assert not refused
         assert [(scene.id, scene.level) for scene in acquisition.scenes] == [("ground", "L2A")]
-        assert {(choice.item, choice.why) for choice in choices} == {
-            (item.id, "of Level-1C, where ground has Level-2A") for item in (above, alone)
+        assert {(choice.item, choice.what, choice.why) for choice in choices} == {
+            (item.id, "left out", "of Level-1C, where ground has Level-2A")
+            for item in (above, alone)
         }
     (acquisition,), _, choices = group([above, alone], BANDS, HERE)
     assert (len(acquisition.scenes), acquisition.level, choices) == (2, "L1C", [])

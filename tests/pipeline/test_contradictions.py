@@ -136,6 +136,38 @@ def test_an_offset_in_dn_counts_where_the_baseline_says_the_same(item):
     assert "Plausible would be scale 0.0001 and offset -0.1" in refusal(item)
 
 
+def state(item: pystac.Item, band: str, scale: float, offset: float) -> None:
+    """Write into a band's file what its DN mean."""
+    with rasterio.open(item.assets[band].href, "r+", IGNORE_COG_LAYOUT_BREAK="YES") as file:
+        file.scales, file.offsets = (scale,), (offset,)
+
+
+@pytest.mark.parametrize("stated", [(1e-4, 0.0), (1e-4, -0.2), (1e-3, -0.1), (1.0, -500.0)])
+def test_a_file_that_states_other_reflectance_than_its_item_is_refused(item, stated):
+    """As where an archive has taken the offset away, and its item, which says nothing of it, has a new baseline."""
+    for asset in item.assets.values():
+        del asset.extra_fields["raster:bands"][0]["offset"]
+    state(item, "B05", *stated)
+    with pytest.raises(S2SharpError, match="band B05: the file holds DN with scale") as told:
+        Files(join([item])).mosaic("B05", BOX)
+    assert told.value.kind == "metadata-contradicts-file"
+    assert "offset -0.1 (processing baseline 05.11)" in told.value.message
+
+
+@pytest.mark.parametrize("stated", [(1e-4, -0.1), (1e-4, -1000.0), (1.0, -1000.0), (1.0, 0.0)])
+def test_a_file_may_state_the_same_as_its_item_in_dn_or_nothing(item, stated):
+    expected = Files(join([item])).mosaic("B05", BOX)[0]
+    state(item, "B05", *stated)
+    np.testing.assert_array_equal(Files(join([item])).mosaic("B05", BOX)[0], expected)
+
+
+def test_what_an_archive_says_it_did_counts_before_what_its_files_say(item):
+    item.properties["earthsearch:boa_offset_applied"] = True
+    expected = Files(join([item])).mosaic("B05", BOX)[0]
+    state(item, "B05", 1e-4, -0.1)
+    np.testing.assert_array_equal(Files(join([item])).mosaic("B05", BOX)[0], expected)
+
+
 @pytest.mark.parametrize("said", [True, "true", "True", 1, "1"])
 def test_a_flag_is_read_in_every_spelling(item, said):
     item.properties["earthsearch:boa_offset_applied"] = said
