@@ -12,6 +12,7 @@ from .addresses import absolute, check_href, public
 from .broken import BrokenError, unreachable
 from .documents import fingerprint, item_of
 from .http import answer, read_json
+from .metadata import as_number
 from .query import MAX_ITEMS, Query, leave_out, of_rel
 
 if TYPE_CHECKING:
@@ -97,11 +98,13 @@ def _pages(
 
 def _paged(pages: Iterable[dict[str, Any]], query: Query) -> Iterator[pystac.Item]:
     seen: set[str] = set()
-    expected = empty = 0
+    expected = empty = count = number = 0
     for number, page in enumerate(pages, 1):
         new, broken = _read(page["features"])
         names = new.keys() | broken.keys()
-        expected = max(expected, matched(page))
+        expected, count = max(expected, matched(page)), len(page["features"])
+        if (said := _number(page, "numberReturned", "returned")) > count:
+            tell_part(query, f"says that a page has {said} items (numberReturned) and gave {count}")
         empty = 0 if names else empty + 1
         if empty > MAX_EMPTY:
             tell_part(query, f"gave {MAX_EMPTY} pages without an item, one after the other")
@@ -121,6 +124,8 @@ def _paged(pages: Iterable[dict[str, Any]], query: Query) -> Iterator[pystac.Ite
             query,
             f"says that {expected} items match (numberMatched) and gave {len(seen)} of {expected} items",
         )
+    elif number == 1 and count >= PAGE and not expected:  # it may know no pages
+        tell_part(query, f"gave a full page of {count} items, and neither a next one nor a count")
 
 
 def _read(features: list[Any]) -> tuple[dict[str, pystac.Item], dict[str, str]]:
@@ -141,9 +146,14 @@ def _read(features: list[Any]) -> tuple[dict[str, pystac.Item], dict[str, str]]:
 
 def matched(page: dict[str, Any]) -> int:
     """Return how many items match, as far as a page tells."""
+    return _number(page, "numberMatched", "matched")
+
+
+def _number(page: dict[str, Any], name: str, before: str) -> int:
+    """Return a count that a page tells, in whatever spelling; ``before``: its name in the context of older APIs."""
     context = page.get("context")
-    said = page.get("numberMatched", context.get("matched") if isinstance(context, dict) else None)
-    return said if isinstance(said, int) else 0
+    said = page.get(name, context.get(before) if isinstance(context, dict) else None)
+    return int(as_number(said) or 0)
 
 
 def tell_part(query: Query, why: str) -> None:

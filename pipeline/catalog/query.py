@@ -137,10 +137,10 @@ def _meet(shape: shapely.Geometry, place: shapely.Geometry) -> bool:
 
 
 def of_rel(document: dict[str, Any], rel: str) -> Iterator[dict[str, Any]]:
-    """The links of a document that have a relation; what is no link is none."""
+    """The links of a document that have a relation, in capitals or not; what is no link is none."""
     links = document.get("links")
     for link in links if isinstance(links, list) else ():
-        if isinstance(link, dict) and link.get("rel") == rel:
+        if isinstance(link, dict) and str(link.get("rel")).lower() == rel:
             yield link
 
 

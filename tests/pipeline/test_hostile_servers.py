@@ -20,6 +20,7 @@ import s2sharp.catalog.sessions
 import s2sharp.catalog.static
 from s2sharp.catalog import hosts
 from s2sharp.catalog.addresses import check_href
+from s2sharp.catalog.api import PAGE
 from s2sharp.catalog.broken import BrokenError
 from s2sharp.catalog.http import as_json, read_regular
 from s2sharp.catalog.search import search
@@ -341,13 +342,48 @@ def test_an_empty_page_is_no_end_whatever_an_api_says_of_itself(
         assert sorted(asked(f"{url}/")) == ["a", "b"]
 
 
-@pytest.mark.parametrize("told", [{"numberMatched": 3}, {"context": {"matched": 3}}])
+@pytest.mark.parametrize(
+    "told",
+    [
+        {"numberMatched": 3},
+        {"numberMatched": "3"},
+        {"numberMatched": 3.0},
+        {"context": {"matched": 3}},
+    ],
+)
 def test_fewer_items_than_an_api_says_it_has_are_told(tmp_path, told: dict) -> None:
     pages = [{"features": [feature("a")], **told}, {"features": [feature("b")]}]
     with (
         served(tmp_path, api(pages)) as url,
         pytest.warns(UserWarning, match=r"2 of 3 items.*a part"),
     ):
+        assert sorted(asked(f"{url}/")) == ["a", "b"]
+
+
+@pytest.mark.parametrize("told", [{"numberReturned": 2}, {"context": {"returned": 2}}])
+def test_a_page_that_says_it_has_more_items_than_it_has_is_told(tmp_path, told: dict) -> None:
+    with (
+        served(tmp_path, api([{"features": [feature("a")], **told}])) as url,
+        pytest.warns(UserWarning, match=r"2 items \(numberReturned\) and gave 1.*a part"),
+    ):
+        assert asked(f"{url}/") == ["a"]
+
+
+def test_a_full_page_that_is_the_last_may_be_no_end_unless_a_count_says_so(tmp_path) -> None:
+    names = [f"i{number}" for number in range(PAGE)]
+    page = {"features": [feature(name) for name in names]}
+    with (
+        served(tmp_path, api([page])) as url,
+        pytest.warns(UserWarning, match=r"full page of 100 items.*a part"),
+    ):
+        assert sorted(asked(f"{url}/")) == sorted(names)
+    with served(tmp_path, api([{**page, "numberMatched": PAGE}])) as url:
+        assert sorted(asked(f"{url}/")) == sorted(names)
+
+
+def test_the_next_page_may_be_called_so_in_capitals(tmp_path) -> None:
+    answer = api([{"features": [feature("a")]}, {"features": [feature("b")]}])
+    with served(tmp_path, lambda *asked: answer(*asked).replace(b'"next"', b'"Next"')) as url:
         assert sorted(asked(f"{url}/")) == ["a", "b"]
 
 
