@@ -1,6 +1,6 @@
 """A scene: an ``xarray.DataTree`` with children r10m, r20m, r60m of native bands, and its checks."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import reduce
 from operator import and_
 from typing import Any
@@ -9,11 +9,11 @@ import numpy as np
 import rioxarray  # noqa: F401  (registers .rio)
 import xarray as xr
 
-from .bands import BANDS, BY_GSD, ERROR90, GSDS
+from .bands import BANDS, BY_GSD, ERROR90, GSDS, names_of
 from .errors import S2SharpError
 from .lattice import Box, Lattice
 
-__all__ = ["locate", "make_scene", "native", "picture", "refuse_dn"]
+__all__ = ["known_bands", "locate", "make_scene", "native", "picture", "refuse_dn"]
 
 _TOLERANCE = 1e-3
 # No land, cloud or glint is so bright on the mean, reflectance; and pixels along an axis that are looked at.
@@ -49,6 +49,22 @@ def _attributes(band: str) -> dict[str, Any]:
         return {"long_name": about, "units": "1"}
     facts = BANDS[band]
     return {"long_name": f"{band} reflectance", "wavelength_nm": facts.wavelength, "units": "1"}
+
+
+def known_bands(words: str | Iterable[str]) -> tuple[str, ...]:
+    """Bands by ESA name, of words that :func:`~s2sharp_core.bands.names_of` knows.
+
+    Raises
+    ------
+    S2SharpError
+        ``band-unknown``.
+    """
+    wanted = tuple(names_of(words))
+    if unknown := [band for band in wanted if band not in BANDS]:
+        raise S2SharpError(
+            "band-unknown", f"There is no band {', '.join(unknown)}.", f"Bands: {', '.join(BANDS)}."
+        )
+    return wanted
 
 
 def native(scene: xr.DataTree) -> dict[str, xr.DataArray]:

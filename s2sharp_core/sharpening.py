@@ -17,7 +17,7 @@ from .blocks import context, sharpen_block
 from .errors import S2SharpError
 from .lattice import Box
 from .learning.fitting import FitOptions, Tell
-from .scene import locate, picture, refuse_dn
+from .scene import known_bands, locate, picture, refuse_dn
 from .sensor.observation import SENTINEL2, Sensor
 from .sensor.of_scene import sense_arrays
 from .sensor.registration import warn_of_shifts
@@ -38,7 +38,7 @@ def sharpen(
     scene: xr.DataTree,
     method: str | Sharpener = "s2net-m",
     *,
-    bands: Iterable[str] | None = None,
+    bands: str | Iterable[str] | None = None,
     window: int = WINDOW,
     sensor: SensorChoice | Sensor | None = None,
     error90: bool = False,
@@ -56,7 +56,8 @@ def sharpen(
         method that learns on the scene is fitted to it first, which takes minutes; a lazy scene
         is never fitted silently: call :func:`fit_sharpener`.
     bands
-        The bands to return, by ESA name; by default all of the scene that the method can give.
+        The bands to return, by ESA name, or in words: ``"swir"``, ``"20m"``; by default all of the scene that the method can
+        give.
     window
         Side in cells of 60 m of the windows that the sharpener sees at once.
     sensor
@@ -72,7 +73,8 @@ def sharpen(
     -------
     xarray.Dataset
         float32 reflectance by band, dims (y, x), at 10 m over the whole cells that all bands cover,
-        NaN where a band that the method reads has no data. The 10 m bands are the scene's own.
+        NaN where a band that the method reads has no data. The 10 m bands are the scene's own. Chunks of a lazy result are
+        the same for all bands, and all of one size, as Zarr wants them.
 
     Raises
     ------
@@ -83,7 +85,7 @@ def sharpen(
         :func:`fit_sharpener` raises.
     """
     lattice, box, inputs = locate(scene)
-    bands = None if bands is None else _known(bands)
+    bands = None if bands is None else known_bands(bands)
     lazy = any(array.chunks is not None for array in inputs.values())
     seen = _sensor(inputs, box, method, sensor, lazy=lazy)
     if isinstance(method, str) and method in METHODS and METHODS[method].fit is not None:
@@ -115,7 +117,9 @@ def sharpen(
             arrays = {band: array.values.astype(np.float32) for band, array in coarse.items()}
             warn_of_shifts(arrays, sharpener.sensor if _senses(method) else SENTINEL2)
             out |= sharpen_part(arrays, box, box, sharpener, window)
-    return picture({band: out[band] for band in wanted}, lattice, box)
+    made = picture({band: out[band] for band in wanted}, lattice, box)
+    # Blocks lie where windows begin, which is not where a scene begins.
+    return made.chunk(y=6 * _LAZY, x=6 * _LAZY) if lazy else made
 
 
 def fit_sharpener(
@@ -256,19 +260,6 @@ def _measured(arrays: dict[str, np.ndarray], box: Box) -> Sensor:
     for text in seen.told:
         warnings.warn(text, UserWarning, stacklevel=4)
     return seen.sensor
-
-
-def _known(bands: Iterable[str]) -> tuple[str, ...]:
-    """The bands as a tuple, all of them known."""
-    wanted = tuple(bands)
-    unknown = [b for b in wanted if b not in BANDS]
-    if unknown:
-        raise S2SharpError(
-            "band-unknown",
-            f"There is no band {', '.join(map(str, unknown))}.",
-            f"Bands: {', '.join(BANDS)}.",
-        )
-    return wanted
 
 
 def _choose(

@@ -1,7 +1,7 @@
 """What README and docs say is so: their commands and blocks run, and their links lead somewhere.
 
 A page's blocks run in order, in a folder of the page's own, against a STAC API of synthetic scenes (``S2SHARP_CATALOG``;
-the place of the examples is theirs) whose files a web server hands out; ``downloads`` holds a product as ESA delivers it, and BUCKET
+the place of the examples is theirs) whose files a web server hands out; ``downloads`` holds products as ESA delivers them, and BUCKET
 is one in an object store. Python blocks share a namespace, in which ``scene`` is a small scene.
 What cannot be run here stands under ``<!-- not run: WHY -->``; it is parsed, and so are lines with "…" in them.
 """
@@ -149,7 +149,8 @@ def a_scene() -> Any:
 def test_what_a_page_tells_to_type_works(page: Path, archive: Path, tmp_path: Path):
     namespace: dict[str, Any] = {"scene": a_scene()}
     (first, *_) = pystac.Catalog.from_file(archive / "catalog.json").get_items(recursive=True)
-    write_safe(tmp_path / "downloads", first, "1C", -1000)
+    for level in ("1C", "2A"):
+        write_safe(tmp_path / "downloads", first, level, -1000)
     with chdir(tmp_path):
         for block in blocks(page):
             where = f"{page.relative_to(ROOT)}, line {block.line}"

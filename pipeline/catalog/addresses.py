@@ -19,6 +19,7 @@ __all__ = [
     "is_array",
     "is_eopf",
     "is_local",
+    "is_product",
     "may_go_inside",
     "on_disk",
     "parted",
@@ -55,6 +56,11 @@ def safe_name(text: str) -> str:
 def is_local(catalog: str) -> bool:
     """Return whether ``catalog`` is a path (or file:// URL) of this machine."""
     return _scheme(catalog) in ("", "file")
+
+
+def is_product(address: str) -> bool:
+    """Return whether a path or URL is one product's by its name: a SAFE folder, its zip or an EOPF Zarr."""
+    return parted(address)[0].rstrip("/").lower().endswith((".safe", ".zip", ".zarr"))
 
 
 def bucket_of(href: str) -> str | None:

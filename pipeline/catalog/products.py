@@ -7,7 +7,7 @@ import pystac
 from s2sharp_core.errors import S2SharpError
 
 from ..storage.location import Location, on_this_machine, place, store_errors
-from .addresses import is_eopf, is_local, parted
+from .addresses import is_eopf, is_local, is_product, parted
 from .broken import BrokenError, unreachable
 from .safe import METADATA, is_safe, safe_item
 from .signing import archive_place
@@ -21,7 +21,7 @@ MAX_DEPTH = 8
 def are_products(catalog: str) -> bool:
     """Return whether ``catalog`` is a product or a folder of products, by its name or since it has no catalogue's file."""
     name = parted(catalog)[0].rstrip("/").lower()
-    if name.endswith((".safe", ".zip", ".zarr")):
+    if is_product(catalog):
         return True
     if is_local(catalog):
         folder = place(catalog)

@@ -63,8 +63,8 @@ def is_safe(path: Location) -> bool:
 def safe_item(path: Location) -> tuple[str, pystac.Item]:
     """The level of a product, ``"l1c"`` or ``"l2a"``, and the item that it makes.
 
-    Assets are the bands at native resolution, resampled copies are left out, each with its grid, scale, offset
-    and nodata; ``path`` is the item's own address.
+    Assets are the bands at native resolution, each with its grid, scale, offset and nodata; ``path`` is the item's own
+    address. Resampled copies are left out, and so are bands whose files did not come along.
 
     Raises
     ------
@@ -77,28 +77,32 @@ def safe_item(path: Location) -> tuple[str, pystac.Item]:
             if (root / name).exists():
                 return level, _item(root, str(path), level, _xml(root / name))
     # A zip whose directory is rotten raises what it likes.
-    except store_errors(zipfile.BadZipFile, zipfile.LargeZipFile, ValueError, EOFError) as error:
+    except zipfile.BadZipFile:
+        raise BrokenError("is no whole zip, as where a download was cut off") from None
+    except store_errors(zipfile.LargeZipFile, ValueError, EOFError) as error:
         raise BrokenError(f"can't be read ({type(error).__name__})") from None
     raise BrokenError(f"has no {' or '.join(_LEVELS.values())}")
 
 
 def _root(path: Location) -> Root:
-    if path.suffix.lower() != ".zip":
+    """The folder with the metadata: in a zip, and where a program that unpacks one has put the folder into another."""
+    top: Root = path
+    if path.suffix.lower() == ".zip":
+        if not on_this_machine(path):
+            raise BrokenError("is a zip that is not on this machine")
+        if not path.is_file():
+            raise BrokenError("is no regular file")
+        top = zipfile.Path(zipfile.ZipFile(path))
+    elif not on_this_machine(path) or _is_product(path):
         return path
-    if not on_this_machine(path):
-        raise BrokenError("is a zip that is not on this machine")
-    if not path.is_file():
-        raise BrokenError("is no regular file")
-    top = zipfile.Path(zipfile.ZipFile(path))
     inside = [folder for folder in top.iterdir() if folder.is_dir() and _is_product(folder)]
     if len(inside) > 1:
         raise BrokenError(f"holds {len(inside)} products, not one")
     return inside[0] if inside else top
 
 
-def _is_product(folder: zipfile.Path) -> bool:
-    named = folder.name.upper().endswith(".SAFE")
-    return named or any((folder / name).exists() for name in METADATA)
+def _is_product(folder: Root) -> bool:
+    return any((folder / name).exists() for name in METADATA)
 
 
 def _xml(file: Root) -> "Element":
@@ -157,10 +161,19 @@ def _item(root: Root, home: str, level: str, product: "Element") -> pystac.Item:
     item.set_self_href(home)
     radiometry = _radiometry(product, level)
     for image in images.values():
-        item.add_asset(
-            image.band, _asset(granule, image, radiometry.get(image.band), _grid(tile, image.gsd))
-        )
+        if _has(granule, image):
+            scaling = radiometry.get(image.band)
+            item.add_asset(image.band, _asset(granule, image, scaling, _grid(tile, image.gsd)))
     return item
+
+
+def _has(granule: Root, image: _Image) -> bool:
+    """Return whether a band's file is there, which costs nothing to know on this machine: people fetch parts of products.
+
+    A scene classification that is named has to be there: without it, clouds would pass for clear ground.
+    """
+    here = isinstance(granule, zipfile.Path) or on_this_machine(granule)
+    return image.band == "SCL" or not here or (granule / image.entry).exists()
 
 
 def _granule(root: Root, name: str) -> Root:

@@ -13,7 +13,7 @@ from rich.table import Table
 from s2sharp_core import S2SharpError
 from s2sharp_core.bands import BANDS, COARSE
 
-from ..planning.config import RunConfig, read_config
+from ..planning.config import EVER, WORLD, RunConfig, read_config
 from ..storage.files import write_text
 from ..storage.location import place, store_errors
 from ..ui.terminal import Screen, console, problems, told
@@ -36,8 +36,8 @@ _OUT = typer.Option(
     None, help="JSON file to write, for `s2sharp run --sensor FILE`.", metavar="FILE"
 )
 _WIDE = 200
-# All that a catalogue of files has.
-_ALL: dict[str, Any] = {"bbox": (-180.0, -90.0, 180.0, 90.0), "datetime": "2015/.."}
+# All that a catalogue of files has, elsewhere too: a few windows of it are read.
+_ALL: dict[str, Any] = {"bbox": WORLD, "datetime": EVER}
 
 
 def sensor(*, out: str | None, **given: Any) -> None:

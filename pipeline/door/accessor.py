@@ -112,7 +112,7 @@ class CubeTools:
         raise S2SharpError(
             "band-missing",
             f"There is no scene classification here: {why}.",
-            "Mask by one of your own: cube.where(mask).",
+            "Mask by one of your own, cube.where(mask); or make a cube of the products: s2sharp.run(catalog=…, out=…).",
         )
 
     def index(self, name: str, **given: Any) -> xr.DataArray:

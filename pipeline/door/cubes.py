@@ -9,6 +9,7 @@ import shapely
 import xarray as xr
 
 from s2sharp_core import S2SharpError
+from s2sharp_core.bands import names_of
 
 from ..catalog.interval import interval
 from ..cube.open import open_cube as open_whole
@@ -23,7 +24,7 @@ __all__ = ["open_cube"]
 def open_cube(
     out: Location | str,
     *,
-    bands: Iterable[str] | None = None,
+    bands: str | Iterable[str] | None = None,
     time: str | None = None,
     bbox: tuple[float, float, float, float] | None = None,
     area: Path | str | None = None,
@@ -39,7 +40,7 @@ def open_cube(
     out
         The folder or URL of the run, or its ``cube.zarr``.
     bands
-        By ESA's name; all by default. Layers stay.
+        By ESA's name, or in words: ``"swir"``, ``"20m"``; all by default. Layers stay.
     time
         Day, month, year or interval: ``"2024-06"``, ``"2024-06-01/2024-06-15"``, ``"2024-06-01/.."``.
     bbox
@@ -71,7 +72,7 @@ def open_cube(
         raise S2SharpError("bad-config", "Both bbox and area are given.", "Give one of them.")
     cube = open_whole(
         out,
-        bands=[bands] if isinstance(bands, str) else bands,
+        bands=None if bands is None else names_of(bands),
         time=None if time is None else interval(time),
         bbox=bbox,
         epsg=epsg,

@@ -8,11 +8,14 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from s2sharp_core import S2SharpError
+from s2sharp_core import BANDS, S2SharpError
 
 from ..ui.terminal import check_extras
 
 __all__ = ["spectral_index"]
+
+_NEAR = 60
+"""Nanometres between bands of which one is taken for the other: B8A for B08, not B11 for B12."""
 
 
 def spectral_index(cube: xr.Dataset, name: str, given: Mapping[str, Any]) -> xr.DataArray:
@@ -70,12 +73,27 @@ def _value(cube: xr.Dataset, name: str, letter: str, given: Any) -> Any:
             f"Give it: index({name!r}, {letter}=…).",
         )
     if band not in cube:
+        near = _nearest(cube, band)
+        other = f", or take the one beside it: index({name!r}, {letter}={near!r})" if near else ""
         raise S2SharpError(
             "band-missing",
-            f"{name} needs {band} ({letter}), which the cube lacks.",
-            f"Open or make a cube with it, or choose another: index({name!r}, {letter}='B08').",
+            f"{name} needs {band} ({letter}), which is not here.",
+            f"Ask for it with bands=…{other}.",
         )
     return cube[band]
+
+
+def _nearest(cube: xr.Dataset, band: str) -> str | None:
+    """The band that is there and sees nearly what ``band`` sees; None where there is none, or ``band`` is no band."""
+    if band not in BANDS:
+        return None
+    apart = {
+        other: abs(facts.wavelength - BANDS[band].wavelength)
+        for other, facts in BANDS.items()
+        if other in cube
+    }
+    near = min(apart, key=apart.__getitem__, default=None)
+    return near if near is not None and apart[near] <= _NEAR else None
 
 
 def _sentinel2(letter: str) -> str | None:

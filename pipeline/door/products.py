@@ -27,9 +27,12 @@ from ..scenes.acquisition import Acquisition, group
 from ..scenes.radiometry import decode, reference_offset
 from ..scenes.read import Files, Reader
 
-__all__ = ["cells_in", "from_file", "from_items", "from_product", "lazily"]
+__all__ = ["ABOUT", "cells_in", "from_file", "from_items", "from_products", "lazily"]
 
 Degrees = tuple[float, float, float, float]
+
+ABOUT = ("id", "datetime")
+"""Attributes of the scene of an item or a product: its acquisition's name and time."""
 
 # Cells along a block: 3072 pixels of 10 m, whole blocks of the files that archives keep.
 _SIDE = 512
@@ -37,15 +40,21 @@ _SIDE = 512
 _NOWHERE = "https://item.invalid/"
 
 
-def from_product(path: str, bands: Sequence[str] | None, bbox: Degrees | None) -> xr.DataTree:
-    """The scene of a SAFE folder, its zip, or an EOPF Zarr."""
-    try:
-        _, item = product_item(path)
-    except BrokenError as error:
-        raise S2SharpError(
-            "scene-malformed", f"{public(path)} {error}.", "Give a product as ESA delivers it."
-        ) from None
-    return _scene([item], bands, bbox, path, Access())
+def from_products(
+    paths: Sequence[str], bands: Sequence[str] | None, bbox: Degrees | None
+) -> xr.DataTree:
+    """The scene of SAFE folders, their zips, or EOPF Zarrs; several are tiles of one acquisition."""
+    items = []
+    for path in paths:
+        try:
+            items.append(product_item(path)[1])
+        except BrokenError as error:
+            raise S2SharpError(
+                "scene-malformed",
+                f"{public(path)} {error}.",
+                "Give a product as ESA delivers it; fetch it again if it did not come whole.",
+            ) from None
+    return _scene(items, bands, bbox, paths[0], Access())
 
 
 def from_file(
@@ -125,7 +134,7 @@ def _scene(
         remedy = ""
         if first.kind == "band-missing" and bands is None:
             there = [band for band in BANDS if _offers(items, band)]
-            remedy = f"Take those that are there: open_scene(item, bands={there})."
+            remedy = f"Take those that are there: open_scene(…, bands={there})."
         raise S2SharpError(first.kind, first.message, remedy)
     if len(acquisitions) != 1:
         raise S2SharpError(
@@ -143,7 +152,7 @@ def _scene(
             "Give W S E N in degrees, longitude first.",
         )
     tree = make_scene({band: lazily(found, band, box) for band in wanted}, lattice, box)
-    tree.attrs = {"id": found.id, "datetime": found.datetime}
+    tree.attrs = dict(zip(ABOUT, (found.id, found.datetime), strict=True))
     return tree
 
 

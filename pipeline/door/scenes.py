@@ -13,15 +13,16 @@ import xarray as xr
 from s2sharp_core import BANDS, S2SharpError
 from s2sharp_core.bands import in_order
 from s2sharp_core.lattice import Lattice
-from s2sharp_core.scene import native
+from s2sharp_core.scene import known_bands, native
 
+from ..catalog.addresses import is_product
 from ..catalog.products import are_products, product_paths
+from ..catalog.safe import METADATA
 from .arrays import assemble, known_band, named, refuse_bright
-from .products import Degrees, cells_in, from_file, from_items, from_product
+from .products import Degrees, cells_in, from_file, from_items, from_products
 
 __all__ = ["open_scene"]
 
-_PRODUCT = (".safe", ".zip", ".zarr")
 _FILES = (".tif", ".tiff", ".jp2")
 # ESA's names of files end so; "TCI", "AOT" and the like are no bands.
 _ESA = re.compile(r"(?:^|[_.-])(?P<band>B(?:0[1-9]|8A|1[012]|[1-9]))(?:_[126]0m)?$", re.IGNORECASE)
@@ -32,7 +33,7 @@ def open_scene(
     x: Any,
     *,
     bbox: Degrees | None = None,
-    bands: Iterable[str] | None = None,
+    bands: str | Iterable[str] | None = None,
     scale: float | None = None,
     offset: float | None = None,
     private: bool = False,
@@ -45,7 +46,8 @@ def open_scene(
         One of these:
 
         - a STAC item (``pystac.Item`` or its dict; several are tiles of one acquisition), or path or URL of its document;
-        - path or URL of a product: a SAFE folder or its zip, an EOPF Zarr; or a folder that holds one;
+        - path or URL of a product: a SAFE folder or its zip, an EOPF Zarr; or a folder that holds one; several, in a list, are
+          tiles of one acquisition;
         - a folder of band files, ``B02.tif`` … or as ESA names them;
         - Datasets or DataArrays, one for each resolution, in a list, or by band in a dict: of odc-stac, stackstac,
           rioxarray. Bands by ESA's names or by common ones (``red``, ``nir``, ``rededge1``, ``swir16``);
@@ -53,7 +55,7 @@ def open_scene(
     bbox
         West, south, east, north in degrees: the whole cells of 60 m around it.
     bands
-        By ESA's name; by default all twelve of an item or a product, and of other things those that are there, the four of
+        By ESA's name, or in words: ``"swir"``, ``"20m"``; by default all twelve of an item or a product, and of other things those that are there, the four of
         10 m among them.
     scale, offset
         reflectance = DN × ``scale`` + ``offset``, of files and arrays that hold DN and do not say it. Items and products say it
@@ -73,7 +75,7 @@ def open_scene(
         ``scene-malformed``, ``off-lattice``, ``crs-unknown``, ``offset-unknown``, ``band-missing``, ``outside``: what is
         ambiguous is refused, with the line that makes it clear; what reading an item raises.
     """
-    asked = None if bands is None else in_order(_known(bands))
+    asked = None if bands is None else in_order(known_bands(bands))
     if isinstance(x, xr.DataTree) and not _is_eopf(x):
         for band, array in native(x).items():
             if array.chunks is None:  # what is lazy is looked at when it is sharpened
@@ -84,19 +86,13 @@ def open_scene(
         if isinstance(found, xr.DataTree):
             return found
         x = found
+    if paths := _paths(x):
+        _refuse_given(scale, offset)
+        return from_products(paths, asked, bbox)
     if items := _items(x):
         _refuse_given(scale, offset)
         return from_items(items, asked, bbox, private=private)
     return _cropped(assemble(list(named(_pieces(x))), asked, scale, offset), bbox)
-
-
-def _known(bands: Iterable[str]) -> tuple[str, ...]:
-    wanted = tuple([bands] if isinstance(bands, str) else bands)
-    if unknown := [band for band in wanted if band not in BANDS]:
-        raise S2SharpError(
-            "band-unknown", f"There is no band {', '.join(unknown)}.", f"Bands: {', '.join(BANDS)}."
-        )
-    return wanted
 
 
 def _refuse_given(scale: float | None, offset: float | None) -> None:
@@ -123,6 +119,21 @@ def _items(x: Any) -> list[pystac.Item | dict[str, Any]]:
     return list(x) if several else []
 
 
+def _paths(x: Any) -> list[str]:
+    """The products that a list of paths or URLs names; nothing where it is something else."""
+    several = isinstance(x, list | tuple) and x and all(isinstance(one, str | Path) for one in x)
+    if not several:
+        return []
+    known = [str(one) if "://" in str(one) else str(Path(one).expanduser().resolve()) for one in x]
+    if others := [one for one in known if not is_product(one)]:
+        raise S2SharpError(
+            "scene-malformed",
+            f"{others[0]} is no product (.SAFE, .zip, .zarr).",
+            "Give products in a list, and band files by name: open_scene({'B02': rioxarray.open_rasterio('B02.tif'), …}).",
+        )
+    return known
+
+
 def _of_place(
     text: str,
     bands: Sequence[str] | None,
@@ -137,7 +148,9 @@ def _of_place(
     name = urlsplit(text).path.rstrip("/").lower() if not local else text.rstrip("/").lower()
     if path is not None and not path.exists():
         raise S2SharpError("scene-malformed", f"{path} is not there.", "Give a path that exists.")
-    if path is not None and path.is_dir() and not name.endswith(_PRODUCT):
+    if path is not None and given == (None, None) and (whole := _product_around(path)):
+        return from_products([str(whole)], bands, bbox)
+    if path is not None and path.is_dir() and not is_product(text):
         if files := _band_files(path):
             return {
                 band: rioxarray.open_rasterio(file, chunks={"x": _BLOCK, "y": _BLOCK})
@@ -145,11 +158,11 @@ def _of_place(
             }
         if not any(path.glob("*.json")) or are_products(str(path)):
             _refuse_given(*given)
-            return from_product(_only(path), bands, bbox)
+            return from_products([_only(path)], bands, bbox)
     _refuse_given(*given)
     where = text if path is None else str(path)
-    if name.endswith(_PRODUCT):
-        return from_product(where, bands, bbox)
+    if is_product(text):
+        return from_products([where], bands, bbox)
     if name.endswith((".json", ".geojson")) or path is None:
         return from_file(where, bands, bbox, private=private)
     raise S2SharpError(
@@ -157,6 +170,16 @@ def _of_place(
         f"{where} is no product, no STAC item and no folder of band files.",
         "Open it yourself, and give its bands: open_scene({'B02': rioxarray.open_rasterio('B02.tif'), …}).",
     )
+
+
+def _product_around(path: Path) -> Path | None:
+    """The SAFE folder that a path leads into: MTD_MSIL2A.xml, as other tools want it, a granule, or IMG_DATA.
+
+    A folder with files of one's own is none of ESA's, wherever it lies.
+    """
+    own = path.is_dir() and any(f.suffix.lower() != ".jp2" for f in _band_files(path).values())
+    inside = (folder for folder in path.parents if any((folder / m).exists() for m in METADATA))
+    return None if own else next(inside, None)
 
 
 def _band_files(folder: Path) -> dict[str, Path]:
@@ -247,4 +270,6 @@ def _cropped(tree: xr.DataTree, bbox: Degrees | None) -> xr.DataTree:
         own = {band: array for band, array in cut.items() if BANDS[band].gsd == gsd}
         if own:
             children[f"r{gsd}m"] = xr.Dataset(own).rio.write_crs(crs)
-    return xr.DataTree.from_dict(children)
+    made = xr.DataTree.from_dict(children)
+    made.attrs = tree.attrs
+    return made

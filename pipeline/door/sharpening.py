@@ -10,6 +10,7 @@ from s2sharp_core import Sensor, Sharpener
 from s2sharp_core.sensor.sensing import SensorChoice
 
 from . import accessor as accessor  # what is sharpened has .s2sharp
+from .products import ABOUT
 from .scenes import open_scene
 
 __all__ = ["sharpen"]
@@ -19,7 +20,7 @@ def sharpen(
     scene: Any,
     method: str | Sharpener = "s2net-m",
     *,
-    bands: Iterable[str] | None = None,
+    bands: str | Iterable[str] | None = None,
     bbox: tuple[float, float, float, float] | None = None,
     window: int = 64,
     sensor: SensorChoice | Sensor | None = None,
@@ -35,7 +36,8 @@ def sharpen(
     method
         A name (``s2sharp methods`` lists them), or a sharpener that was loaded or fitted before.
     bands
-        The bands to return, by ESA name; by default all of the scene that the method can give.
+        The bands to return, by ESA name, or in words: ``"swir"``, ``"20m"``; by default all of the scene that the method can
+        give.
     bbox
         West, south, east, north in degrees: the part to sharpen.
     window
@@ -49,7 +51,8 @@ def sharpen(
     Returns
     -------
     xarray.Dataset
-        float32 reflectance by band, dims (y, x), NaN where there is none; ``.s2sharp`` has indices, pictures and files
+        float32 reflectance by band, dims (y, x), NaN where there is none; of an item or a product, the attributes ``id`` and
+        ``datetime`` (UTC). ``.s2sharp`` has indices, pictures and files
         (:class:`CubeTools`). ``.compute()`` makes it where it is lazy.
 
     Raises
@@ -62,6 +65,7 @@ def sharpen(
     known = (
         scene if tree and "measurements/reflectance" not in scene else open_scene(scene, bbox=bbox)
     )
-    return s2sharp_core.sharpen(
+    made = s2sharp_core.sharpen(
         known, method, bands=bands, window=window, sensor=sensor, error90=error90
     )
+    return made.assign_attrs({key: known.attrs[key] for key in ABOUT if key in known.attrs})

@@ -13,7 +13,7 @@ from ..catalog.metadata import span
 from ..scenes.acquisition import Acquisition
 from ..scenes.scene import Refusal
 from .area import reach
-from .config import RunConfig
+from .config import EVER, RunConfig
 from .queries import when
 
 __all__ = ["closed", "nothing_found"]
@@ -86,7 +86,7 @@ def _at_other_times(config: RunConfig) -> str:
         config.catalog,
         config.collection,
         reach(config),
-        "2015/..",  # the first satellite was launched then
+        EVER,
         private=config.allow_private,
         seconds=_LOOK_SECONDS,
     )

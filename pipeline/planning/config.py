@@ -13,17 +13,22 @@ from s2sharp_core.bands import CIRRUS, MEASURED, in_order, names_of
 from s2sharp_core.windows import WINDOW
 
 from ..catalog.access import Access
+from ..catalog.addresses import is_local, is_product
 from ..catalog.degrees import valid_bbox
 from ..engine.settings import Command, folder, meant, split, validation_message
 from ..storage.location import Located
 
-__all__ = ["EARTH_SEARCH", "NAMED", "RunConfig", "read_config"]
+__all__ = ["EARTH_SEARCH", "EVER", "NAMED", "WORLD", "RunConfig", "read_config"]
 
 EARTH_SEARCH = "https://earth-search.aws.element84.com/v1"
 _AREA = {"area", "bbox"}
 _ADAPTED = "-adapted"
 # Variables that are settings begin so, and those that are other things.
 _PREFIX, _OTHERS = "S2SHARP_", {"S2SHARP_DATA"}
+
+WORLD = (-180.0, -90.0, 180.0, 90.0)
+EVER = "2015/.."
+"""All time: the first satellite was launched then."""
 
 NAMED = ("default", "table")
 """Sensors that need no product and no file."""
@@ -78,7 +83,8 @@ class RunConfig(Command):
         "that lies there itself, or in a folder, may name them anyway.",
     )
     bbox: tuple[float, float, float, float] | None = Field(
-        None, description="Area in degrees; W > E crosses the antimeridian."
+        None,
+        description="Area in degrees; W > E crosses the antimeridian. Of files on this machine, all that they show by default.",
     )
     area: Path | None = Field(None, description="GeoJSON file, in place of --bbox.")
     extent: tuple[float, float, float, float] | None = Field(
@@ -87,7 +93,8 @@ class RunConfig(Command):
         "the north and west at most.",
     )
     datetime: str = Field(
-        description="Day, month, year or interval: `2024-06`, `2024-06-01/..`, `2024-06-01/2024-06-30`."
+        description="Day, month, year or interval: `2024-06`, `2024-06-01/..`, `2024-06-01/2024-06-30`. Of files on this "
+        "machine, all of them by default."
     )
     since: str | None = Field(
         None,
@@ -212,6 +219,16 @@ class RunConfig(Command):
 
     @model_validator(mode="before")
     @classmethod
+    def _whole(cls, values: dict[str, Any]) -> dict[str, Any]:
+        """Whoever gives files of their own means all of them, where they do not say a part."""
+        catalog = str(values.get("catalog", EARTH_SEARCH))
+        if not (is_local(catalog) or is_product(catalog)):
+            return values
+        somewhere = any(values.get(name) is not None for name in _AREA)
+        return {"datetime": EVER, **({} if somewhere else {"bbox": WORLD}), **values}
+
+    @model_validator(mode="before")
+    @classmethod
     def _adapted(cls, values: dict[str, Any]) -> dict[str, Any]:
         """``adapt`` is short for the adapted method; weights of one's own are what that begins from."""
         if not TypeAdapter(bool).validate_python(values.get("adapt", False)):
@@ -249,6 +266,11 @@ class RunConfig(Command):
     @classmethod
     def _bare(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         return tuple(sorted({name.removeprefix("s3://").strip("/") for name in value}))
+
+    @field_validator("catalog", mode="before")
+    @classmethod
+    def _text(cls, value: Any) -> Any:
+        return str(value) if isinstance(value, Path) else value
 
     _folder = field_validator("out")(folder)
 

@@ -18,9 +18,7 @@ from .frozen import frozen_items
 from .plan import Plan
 from .units import Datatake
 
-__all__ = ["WORLD", "believing", "by_datatake", "freeze_items", "read_items", "with_acquisitions"]
-
-WORLD = (-180.0, -90.0, 180.0, 90.0)
+__all__ = ["believing", "by_datatake", "freeze_items", "read_items", "with_acquisitions"]
 
 
 def freeze_items(

@@ -32,8 +32,8 @@ from .apart import outlined
 from .area import area_digest, area_shape, reach
 from .asked import nothing_found
 from .client import ClientPlan
-from .config import RunConfig
-from .items import WORLD, believing, by_datatake, freeze_items, read_items
+from .config import WORLD, RunConfig
+from .items import believing, by_datatake, freeze_items, read_items
 from .method import check_fit, fits
 from .outline import Outline
 from .queries import when

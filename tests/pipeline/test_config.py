@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from s2sharp.catalog.interval import interval
-from s2sharp.planning.config import EARTH_SEARCH, RunConfig, read_config
+from s2sharp.planning.config import EARTH_SEARCH, EVER, WORLD, RunConfig, read_config
 
 from s2sharp_core import BANDS, S2SharpError
 
@@ -33,6 +33,20 @@ def test_little_needs_to_be_said():
     assert (config.catalog, config.collection) == (EARTH_SEARCH, "sentinel-2-c1-l2a")
     assert config.bands == tuple(BANDS)
     assert config.out == Path("out").absolute()
+
+
+def test_files_of_ones_own_are_all_taken_where_no_part_is_named(tmp_path, monkeypatch):
+    for catalog in (tmp_path, str(tmp_path / "catalog.json"), "https://host.invalid/A.SAFE"):
+        config = read_config(None, {"out": "out", "catalog": catalog})
+        assert (config.bbox, config.datetime) == (WORLD, EVER)
+    part = read_config(None, {"out": "out", "catalog": tmp_path, "area": "farm.geojson"})
+    assert (part.bbox, part.datetime) == (None, EVER)
+    monkeypatch.setenv("S2SHARP_BBOX", "5,6,7,8")
+    part = read_config(None, {"out": "out", "catalog": tmp_path, "datetime": "2024"})
+    assert (part.bbox, part.datetime) == ((5, 6, 7, 8), "2024")
+    monkeypatch.delenv("S2SHARP_BBOX")
+    for catalog in ("https://host.invalid/catalog.json", "s3://bucket/products"):
+        assert "datetime" in refusal(None, {"out": "out", "catalog": catalog})
 
 
 def test_flags_win_over_the_environment_and_that_over_the_file(tmp_path, monkeypatch):

@@ -4,6 +4,7 @@ import shutil
 import subprocess
 import sys
 import warnings
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -18,7 +19,7 @@ import xarray as xr
 from affine import Affine
 from s2sharp.demo.synthetic import write_catalogue, write_scenes
 
-import s2sharp_core
+import s2sharp_core.sharpening
 from s2sharp_core import BANDS
 from s2sharp_core.bands import BY_GSD, GSDS
 from s2sharp_core.lattice import Box, Lattice
@@ -102,7 +103,8 @@ def test_a_folder_of_band_files_is_a_scene_once_their_offset_is_told(
     north: pystac.Item, tmp_path: Path
 ) -> None:
     safe = write_safe(tmp_path, north, "2A", -1000)
-    images = next(safe.glob("GRANULE/*/IMG_DATA"))
+    images = tmp_path / "images"
+    shutil.move(next(safe.glob("GRANULE/*/IMG_DATA")), images)
     with pytest.raises(s2sharp.S2SharpError, match=r"open_scene\(x, scale=1e-4, offset=-0.1\)"):
         s2sharp.open_scene(images)
     same(s2sharp.open_scene(images, **OFFSET), north)
@@ -111,6 +113,67 @@ def test_a_folder_of_band_files_is_a_scene_once_their_offset_is_told(
     for band in BANDS:
         shutil.copy(north.assets[band].get_absolute_href(), plain / f"{band}.tif")
     same(s2sharp.open_scene(plain, **OFFSET), north)
+
+
+def test_what_lies_in_a_product_leads_to_the_product(north: pystac.Item, tmp_path: Path) -> None:
+    """As other tools want it: its metadata, its granule, its images."""
+    safe = write_safe(tmp_path, north, "2A", -1000)
+    (granule,) = safe.glob("GRANULE/*")
+    for path in (safe / "MTD_MSIL2A.xml", safe / "manifest.safe", granule, granule / "IMG_DATA"):
+        same(s2sharp.open_scene(path), north)
+    own = safe / "mine"
+    own.mkdir()
+    for band in BANDS:
+        shutil.copy(north.assets[band].get_absolute_href(), own / f"{band}.tif")
+    with pytest.raises(s2sharp.S2SharpError, match="offset"):
+        s2sharp.open_scene(own)
+
+
+def test_a_product_that_was_unpacked_into_a_folder_of_its_name_is_found(
+    north: pystac.Item, tmp_path: Path
+) -> None:
+    safe = write_safe(tmp_path, north, "2A", -1000)
+    outer = tmp_path / "unpacked" / safe.name
+    shutil.copytree(safe, outer / safe.name)
+    same(s2sharp.open_scene(outer), north)
+
+
+def test_tiles_of_one_acquisition_are_a_scene(tmp_path: Path) -> None:
+    lattice = Lattice.of(32633)
+    corner = lattice.around((600_000, 5_400_000, 600_060, 5_400_060))
+    box = Box(corner.row0, corner.row0 + 6, corner.col0, corner.col0 + 8)
+    west, east = replace(box, col1=box.col0 + 5), replace(box, col0=box.col0 + 3)
+    dn = {
+        band: np.arange(np.prod(box.pixels(facts.gsd)), dtype=np.uint16).reshape(
+            box.pixels(facts.gsd)
+        )
+        + 1
+        for band, facts in BANDS.items()
+    }
+    items = write_scenes(tmp_path, dn, lattice, box, [west, east], WHEN, baseline="02.08")
+    write_catalogue(tmp_path, items)
+    safes = [write_safe(tmp_path / "safe", item, "1C", 0) for item in items]
+    scene = s2sharp.open_scene(safes)
+    for band, facts in BANDS.items():
+        np.testing.assert_allclose(scene[f"r{facts.gsd}m/{band}"], dn[band] * 1e-4, atol=1e-6)
+    with pytest.raises(s2sharp.S2SharpError, match=r"no product"):
+        s2sharp.open_scene([safes[0], tmp_path / "B02.tif"])
+
+
+def test_a_product_that_came_in_part_is_told_when_it_is_opened(
+    north: pystac.Item, tmp_path: Path
+) -> None:
+    safe = write_safe(tmp_path, north, "2A", -1000)
+    next(safe.rglob("*_B11_20m.jp2")).unlink()
+    with pytest.raises(s2sharp.S2SharpError, match="for B11 at 20 m; found none") as error:
+        s2sharp.open_scene(safe)
+    bands = eval(error.value.remedy.partition("bands=")[2].partition(")")[0])
+    assert set(bands) == set(BANDS) - {"B11"}
+    assert "B11" not in s2sharp.open_scene(safe, bands=bands)["r20m"]
+    cut = zipped(write_safe(tmp_path / "cut", north, "2A", -1000))
+    cut.write_bytes(cut.read_bytes()[:-500])
+    with pytest.raises(s2sharp.S2SharpError, match=r"no whole zip.*fetch it again"):
+        s2sharp.open_scene(cut)
 
 
 def test_two_products_in_a_folder_are_not_one_scene(north: pystac.Item, tmp_path: Path) -> None:
@@ -322,6 +385,32 @@ def test_sharpen_takes_all_of_them_alike(
         truth = s2sharp_core.sharpen(scene, "bicubic")
         for what in (scene, north, safe, s2sharp.open_scene(loaded, **OFFSET)):
             xr.testing.assert_equal(s2sharp.sharpen(what, "bicubic").compute(), truth)
+
+
+def test_a_lazy_result_goes_into_a_zarr_as_it_is(
+    item: pystac.Item, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Blocks begin where windows do; chunks where the scene does, the same for all bands."""
+    monkeypatch.setattr(s2sharp_core.sharpening, "_LAZY", 8)  # several blocks in a small scene
+    scene = s2sharp.open_scene(item)
+    bands = s2sharp.sharpen(scene, "bicubic", bands="red 20m", window=8)
+    assert set(bands) == {"B04", *BY_GSD[20]}
+    assert bands.attrs == scene.attrs
+    assert bands.attrs["datetime"] == "2024-06-01T10:10:31"
+    for name, sizes in bands.chunks.items():
+        assert set(sizes[:-1]) == {48}, name
+    bands.to_zarr(tmp_path / "bands.zarr", consolidated=False)
+    with xr.open_zarr(tmp_path / "bands.zarr", consolidated=False) as back:
+        np.testing.assert_array_equal(back.B05.values, bands.B05.values)
+
+
+def test_an_index_says_which_band_is_near_the_one_that_it_lacks(item: pystac.Item) -> None:
+    bands = s2sharp.sharpen(item, "bicubic", bands=["b8a", "swir16"])
+    with pytest.raises(s2sharp.S2SharpError, match=r"index\('NDMI', N='B8A'\)"):
+        bands.s2sharp.index("NDMI")
+    with pytest.raises(s2sharp.S2SharpError) as error:
+        bands[["B8A"]].s2sharp.index("NDMI", N="B8A")
+    assert "beside" not in error.value.remedy
 
 
 def test_what_was_sharpened_can_do_what_a_cube_can(item: pystac.Item, tmp_path: Path) -> None:

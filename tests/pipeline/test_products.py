@@ -88,12 +88,17 @@ def test_a_run_over_products_gives_the_cube_of_the_same_scenes_in_a_catalogue(
         write_eopf(eopf, item, level, offset / 10_000)
     ways = {
         "stac": {},
-        "safe": {"catalog": str(tmp_path / "downloads"), "collection": f"sentinel-2-l{level}"},
+        "safe": {
+            "catalog": str(tmp_path / "downloads"),
+            "collection": f"sentinel-2-l{level}",
+            "bbox": None,  # all of it
+            "datetime": None,
+        },
         "eopf": {"catalog": str(eopf), "collection": f"sentinel-2-l{level}"},
     }
     made = {}
     for way, where in ways.items():
-        settings = config(tmp_path / "stac", tmp_path / way, scheduler, **SMALL, **where)
+        settings = config(tmp_path / "stac", tmp_path / way, scheduler, **(SMALL | where))
         plan, outcome = run(settings)
         assert not outcome.failed
         assert [len(a.scenes) for a in plan.acquisitions] == [tiles]
