@@ -1,5 +1,6 @@
 """Clusters: processes of this machine, jobs of SLURM, or the workers of any Dask scheduler."""
 
+import logging
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -10,6 +11,7 @@ from urllib.parse import urlsplit
 
 import dask
 from distributed import Client, LocalCluster, Nanny, Scheduler, Security
+from distributed.client import AllExit
 from distributed.deploy.spec import SpecCluster
 
 from s2sharp_core import S2SharpError
@@ -41,6 +43,16 @@ _SETTINGS = {
 
 _SAFE = {"tls", "wss", "inproc"}
 """Encrypted, or within this process."""
+
+
+class _Unfetched(logging.Filter):
+    """Tracebacks of the client's own tasks, each of which breaks off when a result was lost with its worker: it is asked for again."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        return not (record.exc_info and record.exc_info[0] is AllExit)
+
+
+logging.getLogger("asyncio").addFilter(_Unfetched())
 
 
 @dataclass(frozen=True)

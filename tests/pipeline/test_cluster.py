@@ -1,5 +1,6 @@
 """Where units are done: who is connected to, what is encrypted, and which GPU a process is shown."""
 
+import logging
 import os
 import re
 import subprocess
@@ -17,6 +18,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from dask.system import CPU_COUNT
 from distributed import Client, Security
+from distributed.client import AllExit
 from s2sharp.engine import cluster
 from s2sharp.engine.cluster import connect
 from s2sharp.engine.room import threads_of, workers_of
@@ -203,3 +205,10 @@ def test_without_gpus_or_told_to_leave_them_one_process_has_all_cores(
     assert threads_of(config(archive, tmp_path)) == CPU_COUNT
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 4)
     assert workers_of(config(archive, tmp_path, device="cpu")) == 1
+
+
+def test_a_result_that_is_lost_with_its_worker_shows_no_traceback(caplog):
+    log = logging.getLogger("asyncio")
+    for error in (AllExit(), ValueError("another")):
+        log.error("Task exception was never retrieved", exc_info=(type(error), error, None))
+    assert [record.exc_info[0] for record in caplog.records] == [ValueError]
