@@ -34,6 +34,42 @@ def closed(data: Mapping[str, np.ndarray], radius: int) -> dict[str, np.ndarray]
         In cells of 60 m.
     """
     holes = {band: np.isnan(y) for band, y in data.items()}
+    places = _places(holes, radius)
+    if not places:
+        return dict(data)
+    inner = {band: y[places[band]] for band, y in data.items()}
+    found = _closed(inner, {band: hole[places[band]] for band, hole in holes.items()}, radius)
+    out = dict(data)
+    for band, y in found.items():
+        out[band] = data[band].copy()
+        out[band][places[band]] = y
+    return out
+
+
+def _places(holes: Mapping[str, np.ndarray], radius: int) -> dict[str, tuple[slice, slice]]:
+    """Where a band must be looked at: around all gaps, as far as anything in them depends on. Empty without gaps."""
+    spans = []
+    for axis in (1, 0):
+        lines = [
+            hole.any(axis=axis).reshape(-1, CELL // BANDS[band].gsd).any(axis=1)
+            for band, hole in holes.items()
+        ]
+        some = np.flatnonzero(np.logical_or.reduce(lines))
+        if not some.size:
+            return {}
+        # One cell more: a part that lies half in a cell counts as a whole one.
+        spans.append((max(0, int(some[0]) - radius - 1), int(some[-1]) + radius + 2))
+    sides = {band: CELL // BANDS[band].gsd for band in holes}
+    rows, cols = (
+        {band: slice(n * first, n * last) for band, n in sides.items()} for first, last in spans
+    )
+    return {band: (rows[band], cols[band]) for band in holes}
+
+
+def _closed(
+    data: Mapping[str, np.ndarray], holes: Mapping[str, np.ndarray], radius: int
+) -> dict[str, np.ndarray]:
+    """Bands that have ``holes``, with these closed."""
     parts = [
         _in_parts(hole, _GRID // BANDS[band].gsd)
         for band, hole in holes.items()
@@ -44,7 +80,7 @@ def closed(data: Mapping[str, np.ndarray], radius: int) -> dict[str, np.ndarray]
         known = ~np.logical_or.reduce([part.any(axis=(2, 3)) for part in parts])
         # The mirror image of the farthest part of a halo ends with the last cell of the next one.
         mirror = _Mirror.of(known, (radius * CELL // _GRID + 1) // 2)
-    out = dict(data)
+    out = {}
     for band, hole in holes.items():
         if hole.any():
             y, gsd = data[band], BANDS[band].gsd
