@@ -12,7 +12,7 @@ from ..catalog.addresses import public
 from ..cube.layout import Layout, shard_file
 from ..engine.ledger import Ledger
 from ..publish.cogs import variables
-from ..publish.visual import TRUE_COLOUR
+from ..publish.stretch import TRUE_COLOUR
 from ..storage.location import Location
 from .client import ClientPlan
 from .plan import Plan

@@ -23,6 +23,7 @@ __getattr__, __dir__, __all__ = face(
             "stac_item",
             "write_collection",
         ],
-        "visual": ["TRUE_COLOUR", "write_visual"],
+        "stretch": ["TRUE_COLOUR"],
+        "visual": ["write_visual"],
     },
 )

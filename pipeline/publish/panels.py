@@ -9,6 +9,8 @@ import numpy as np
 from s2sharp_core import BANDS, S2SharpError
 from s2sharp_core.bands import BY_GSD, CELL, HIDING
 
+from .stretch import TRUE_COLOUR, limits_of, tones
+
 __all__ = ["Panel", "choose_spot", "looked_at", "orientation", "pair", "trust"]
 
 _NAMES = {
@@ -29,10 +31,6 @@ _COMPOSITES = (
     ("Short-wave infrared", ("B11", "B8A", "B05")),
     ("Red edge and near infrared", ("B8A", "B06", "B05")),
 )
-
-# One gentle stretch for all pictures: room beyond the ends as a share of the range, the share of the colours that is
-# shown, and the exponent that opens the dark end, since what is bright (roofs, roads, snow) is mostly little.
-_ROOM, _COLOUR, _GAMMA = 0.05, 0.5, 1.3
 
 
 Arrays = Mapping[Any, Any]
@@ -60,17 +58,18 @@ def pair(cube: Arrays, native: Mapping[str, np.ndarray], gsd: int) -> list[Panel
         (_NAMES[single], (single,)),
     )
     after = [np.asarray(cube[band]) for band in bands]
-    limits = [_limits(x) for x in after]
+    limits = limits_of(bands, after)
     label = " · ".join(bands)
+    before = tones(bands, [native[band] for band in bands], limits)
     return [
-        Panel(f"{name}, as delivered, {gsd} m", label, _image([native[b] for b in bands], limits)),
-        Panel(f"{name}, sharpened, 10 m", label, _image(after, limits)),
+        Panel(f"{name}, as delivered, {gsd} m", label, _image(before)),
+        Panel(f"{name}, sharpened, 10 m", label, _image(tones(bands, after, limits))),
     ]
 
 
 def orientation(cube: Arrays) -> list[Panel]:
     """True colours, else a single 10 m band, else nothing."""
-    have = [band for band in ("B04", "B03", "B02") if band in cube]
+    have = [band for band in TRUE_COLOUR if band in cube]
     caption = "True colour, 10 m"
     if len(have) < 3:
         have = [band for band in ("B08", "B04", "B03", "B02") if band in cube][:1]
@@ -78,9 +77,8 @@ def orientation(cube: Arrays) -> list[Panel]:
     if not have:
         return []
     arrays = [np.asarray(cube[band]) for band in have]
-    # One range for all three, as the eye has it: a range for each turns sand blue where that band varies least.
-    limits = [_limits(np.stack(arrays))] * len(arrays)
-    return [Panel(caption, " · ".join(have), _image(arrays, limits, colour=1.0))]
+    shown = tones(have, arrays, limits_of(have, arrays))
+    return [Panel(caption, " · ".join(have), _image(shown))]
 
 
 _TRUST = {
@@ -101,34 +99,15 @@ def trust(cube: Arrays) -> list[Panel]:
             continue
         top = max(1.0, float(np.nanpercentile(values, 98)))
         label = f"{layer}, 0 to {top:.0f} DN"
-        panels.append(Panel(what, label, _image([values], [(0.0, top)], gamma=1.0)))
+        panels.append(Panel(what, label, _image(tones([layer], [values], [(0.0, top)], 1.0))))
     return panels
 
 
-def _limits(x: np.ndarray) -> tuple[float, float]:
-    """1 % and 99 % of the pixels that have data, and a little room beyond: few pixels are wholly dark or bright."""
-    if not np.isfinite(x).any():
-        return 0.0, 1.0
-    low, high = np.nanpercentile(x, (1, 99))
-    room = _ROOM * max(high - low, 1e-4)
-    return float(low - room), float(high + room)
-
-
-def _image(
-    arrays: Sequence[np.ndarray],
-    limits: Sequence[tuple[float, float]],
-    gamma: float = _GAMMA,
-    colour: float = _COLOUR,
-) -> np.ndarray:
-    """float32 RGBA (h, w, 4): one band as grey, three as colours, ``colour`` of them; transparent without data."""
-    channels = [(x - low) / (high - low) for x, (low, high) in zip(arrays, limits, strict=True)]
-    rgb = np.stack(channels * (3 // len(channels)), axis=-1)
-    seen = np.isfinite(rgb).all(axis=-1, keepdims=True)
-    rgb = np.where(seen, rgb.clip(0, 1), 0)
-    grey = rgb.mean(axis=-1, keepdims=True)
-    # Each band fills its own range, which makes colours that no eye has seen: a part of that is enough to tell covers apart.
-    rgb = (grey + colour * (rgb - grey)) ** (1 / gamma)
-    return np.asarray(np.concatenate([rgb, seen], axis=-1), dtype=np.float32)
+def _image(shown: np.ndarray) -> np.ndarray:
+    """float32 RGBA (h, w, 4) of one band as grey or three as colours; transparent without data."""
+    rgb = np.moveaxis(np.broadcast_to(shown, (3, *shown.shape[1:])), 0, -1)
+    seen = np.isfinite(rgb[..., :1])
+    return np.concatenate([np.where(seen, rgb, 0), seen], axis=-1, dtype=np.float32)
 
 
 _DETAILED = ("B04", "B08", "B03", "B02", *BANDS)

@@ -33,7 +33,8 @@ from ..storage.digests import Digest
 from ..storage.files import read_text, write_text
 from ..storage.location import Location, place
 from .frames import CogProfile, Frame
-from .visual import TRUE_COLOUR, VISUAL
+from .stretch import TRUE_COLOUR
+from .visual import VISUAL
 
 __all__ = [
     "PROCESSING",

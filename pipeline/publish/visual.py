@@ -15,13 +15,12 @@ from ..storage.location import Location
 from .cogs import writable
 from .frames import CogProfile, Frame, Place
 from .raster import Means, untimed, write_cog
+from .stretch import TRUE_COLOUR
 
 if TYPE_CHECKING:
     from rasterio.io import DatasetWriter
 
-__all__ = ["TRUE_COLOUR", "VISUAL", "write_visual"]
-
-TRUE_COLOUR = ("B04", "B03", "B02")
+__all__ = ["VISUAL", "write_visual"]
 
 # Fixed, so that dates and neighbours can be compared: most land and water lies below a reflectance of 0.3, where the
 # exponent spreads it.

@@ -15,7 +15,15 @@ AT_ONCE = 4
 """Requests that are worked on side by side; the others wait, and take no memory."""
 
 # Times that a parameter may be given; one that is not named here is none of the map's.
-_TIMES = {"acquisition": 1, "band": 3, "rescale": 3, "tilesize": 1, "colormap_name": 1, "f": 1}
+_TIMES = {
+    "acquisition": 1,
+    "band": 3,
+    "rescale": 3,
+    "stretch": 3,
+    "tilesize": 1,
+    "colormap_name": 1,
+    "f": 1,
+}
 _TIMES |= {"delivered": 1, "lon": 1, "lat": 1}
 # Addresses that a page elsewhere may lead a browser to, by a link.
 _PAGES = ("/", "/report.html")

@@ -12,14 +12,16 @@ from rasterio.warp import transform_bounds
 from rio_tiler.io.xarray import XarrayReader
 from rio_tiler.models import ImageData, PointData
 from rioxarray.exceptions import NoDataInBounds
+from titiler.core.algorithm.base import BaseAlgorithm
 
 from s2sharp_core import BANDS, S2SharpError
 from s2sharp_core.bands import HIDING
 
 from ..cube.layout import Sharded
+from ..publish.stretch import limits_of, tones
 from .delivered import Native
 
-__all__ = ["Picture", "PictureReader", "spectrum", "stretch"]
+__all__ = ["Gentle", "Picture", "PictureReader", "spectrum", "stretch"]
 
 # Pixels along the level that a stretch is taken from.
 _SAMPLE = 1024
@@ -149,7 +151,7 @@ def _number(value: Any) -> float | None:
 
 
 def stretch(picture: Picture) -> list[tuple[float, float]]:
-    """Return 2 % and 98 % of each band's clear pixels of an overview: one range for all tiles."""
+    """Return what becomes dark and bright, of each band, by the clear pixels of an overview: one range for all tiles."""
     layout = picture.layout
     small = (x for x in range(layout.levels + 1) if max(layout.shape(x)) <= _SAMPLE)
     level = next(small, layout.levels) if picture.whole else 0
@@ -164,10 +166,18 @@ def stretch(picture: Picture) -> list[tuple[float, float]]:
     clear = seen["valid"].values == 1
     if "cloud" in seen:
         clear &= ~np.isin(seen["cloud"].values, HIDING)
-    limits = []
-    for band in picture.bands:
-        values = seen[band].values[clear]
-        values = values[np.isfinite(values)]
-        low, high = np.percentile(values, (2, 98)) if values.size else (0.0, 0.4)
-        limits.append((float(low), float(max(high, low + 1e-4))))
-    return limits
+    return limits_of(picture.bands, [seen[band].values[clear] for band in picture.bands])
+
+
+class Gentle(BaseAlgorithm):
+    """titiler's step from reflectance to what is seen: the stretch of all our pictures, between ``limits`` of each band."""
+
+    bands: tuple[str, ...]
+    limits: tuple[tuple[float, float], ...]
+
+    def __call__(self, img: ImageData) -> ImageData:
+        shown = tones(self.bands, list(img.array.filled(np.nan)), self.limits)
+        nothing = np.isnan(shown)
+        pixels = np.where(nothing, 0, np.rint(255 * shown)).astype(np.uint8)
+        array = np.ma.MaskedArray(pixels, nothing)
+        return ImageData(array, crs=img.crs, bounds=img.bounds, band_names=img.band_names)

@@ -1,5 +1,6 @@
 """The server of the map: a page, the report, and tiles of the cube by titiler; of the folder it gives nothing else."""
 
+import math
 import socket
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -8,7 +9,7 @@ from functools import lru_cache
 from typing import Annotated, Any
 
 from anyio.to_thread import current_default_thread_limiter
-from fastapi import Depends, FastAPI, Query, Request, Response
+from fastapi import Depends, FastAPI, HTTPException, Query, Request, Response
 from fastapi.responses import HTMLResponse, JSONResponse
 from rio_tiler.errors import TileOutsideBounds
 from rioxarray.exceptions import NoDataInBounds
@@ -22,7 +23,8 @@ from ..report.make import make_report
 from ..storage.location import Location
 from ..ui.html import asset, document
 from .bounds import AT_ONCE, refusal
-from .pictures import Picture, PictureReader, spectrum, stretch
+from .pictures import Gentle, Picture, PictureReader, spectrum
+from .pictures import stretch as limits_of
 from .sources import Source, source_of
 
 __all__ = ["LOCAL", "app_of", "listen"]
@@ -74,7 +76,11 @@ def app_of(out: Location) -> FastAPI:
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=[LOCAL, "localhost"])
     picture = _asked(source)
     tiles = Tiles(
-        reader=PictureReader, path_dependency=picture, router_prefix="/cube", add_viewer=False
+        reader=PictureReader,
+        path_dependency=picture,
+        process_dependency=_gentle,
+        router_prefix="/cube",
+        add_viewer=False,
     )
     app.include_router(tiles.router, prefix="/cube")
     add_exception_handlers(app, {TileOutsideBounds: 204, NoDataInBounds: 204})
@@ -99,7 +105,7 @@ def app_of(out: Location) -> FastAPI:
 
     @app.get("/stretch.json")
     def limits(shown: Annotated[Picture, Depends(picture)]) -> list[tuple[float, float]]:
-        return stretch(shown)
+        return limits_of(shown)
 
     @app.get("/spectrum.json")
     def values(
@@ -128,6 +134,26 @@ def _asked(source: Source) -> Callable[..., Picture]:
         return source.picture(acquisition, tuple(band), delivered=delivered)
 
     return picture
+
+
+def _gentle(
+    band: Annotated[list[str], Query()],
+    stretch: Annotated[
+        list[str] | None,
+        Query(
+            description="Dark and bright, `0.01,0.4`, for each band: all tiles of a picture alike."
+        ),
+    ] = None,
+) -> Gentle | None:
+    if stretch is None:
+        return None
+    try:
+        limits = tuple((float(low), float(high)) for low, high in (x.split(",") for x in stretch))
+    except ValueError:
+        limits = ()
+    if len(limits) != len(band) or not all(0 < high - low < math.inf for low, high in limits):
+        raise HTTPException(400, "A stretch is two numbers for each band, the lower one first.")
+    return Gentle(bands=tuple(band), limits=limits)
 
 
 def listen(port: int) -> socket.socket:

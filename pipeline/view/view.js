@@ -168,7 +168,7 @@ async function choose() {
     if (answer.ok) found.set(id, await answer.json());
   }));
   if (mine !== shown) return;
-  ranges = new Map([...found].map(([id, pairs]) => [id, pairs.map((pair) => `&rescale=${pair.join(",")}`).join("")]));
+  ranges = new Map([...found].map(([id, pairs]) => [id, pairs.map((pair) => `&stretch=${pair.join(",")}`).join("")]));
   legend([...found.values()][0] || []);
   value.textContent = found.size ? "" : "The cube does not show this yet.";
   draw();

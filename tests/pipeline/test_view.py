@@ -20,6 +20,7 @@ from pyproj import Transformer
 from rasterio.io import MemoryFile
 from s2sharp import open_cube, open_mosaic
 from s2sharp.cli.app import app
+from s2sharp.publish.stretch import TRUE_COLOUR, tones
 from s2sharp.view.server import app_of
 from typer.testing import CliRunner
 
@@ -87,6 +88,33 @@ def test_tiles_show_what_the_cube_holds_near_and_far(address: str, out: Path) ->
         y=slice(height // 2 - 1, height // 2 + 2), x=slice(width // 2 - 1, width // 2 + 2)
     )
     assert float(abs(near - value).min()) < 1e-6
+
+
+def test_the_map_is_stretched_as_pictures_are(address: str, out: Path) -> None:
+    """By the same function of the same limits; each band filling its own range would be neon."""
+    lon, lat = _middle(out)
+    for bands in (("B12", "B8A", "B04"), ("B04", "B03", "B02")):
+        asked = "&".join(f"band={band}" for band in bands)
+        with urlopen(f"{address}stretch.json?acquisition={NAME}&{asked}") as answer:
+            limits = json.load(answer)
+        assert (limits[0] == limits[1] == limits[2]) == (bands == TRUE_COLOUR)
+        ends = "".join(f"&stretch={low},{high}" for low, high in limits)
+        raw = "".join(f"&rescale={low},{high}" for low, high in limits)
+        gentle, plain = (_tile(address, lon, lat, 14, asked + how) for how in (ends, raw))
+        seen = (gentle[3] == 255) & (plain[3] == 255)
+        assert seen.mean() > 0.9
+        shown = tones(bands, list(plain[:3] / 255.0), [(0.0, 1.0)] * 3)
+        np.testing.assert_allclose(gentle[:3, seen], 255 * shown[:, seen], atol=8)
+        vivid = [np.ptp(tile[:3, seen].astype(int), axis=0).mean() for tile in (gentle, plain)]
+        assert (vivid[0] < 0.8 * vivid[1]) == (bands != TRUE_COLOUR)
+
+
+@pytest.mark.parametrize(
+    "first", ["", "stretch=0&", "stretch=1,0&", "stretch=0,nan&", "stretch=a,b&"]
+)
+def test_a_stretch_that_is_none_is_refused(address: str, first: str) -> None:
+    with pytest.raises(HTTPError, match="400"):
+        _tile(address, 16.4, 48.7, 14, f"band=B05&band=B06&{first}stretch=0,1")
 
 
 @pytest.mark.parametrize(
