@@ -1,6 +1,7 @@
 """Products as they are downloaded, in place of a catalogue: SAFE folders, zips and EOPF Zarrs, or a folder of them."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pystac
 
@@ -12,7 +13,7 @@ from .broken import BrokenError, unreachable
 from .safe import METADATA, is_safe, safe_item
 from .signing import archive_place
 
-__all__ = ["are_products", "product_item", "product_paths"]
+__all__ = ["are_products", "product_around", "product_item", "product_paths"]
 
 MAX_DEPTH = 8
 """Folders in folders that are looked through: archives sort theirs by year, month and day."""
@@ -62,6 +63,12 @@ def _below(path: Location, depth: int) -> Iterator[str]:
             return
         for name in names:
             yield from _below(path / name, depth - 1)
+
+
+def product_around(path: Path) -> Path | None:
+    """The SAFE folder that a path of this machine leads into; None where it leads into none."""
+    inside = (f for f in path.parents if any((f / name).exists() for name in METADATA))
+    return next(inside, None)
 
 
 def product_item(path: str) -> tuple[str, pystac.Item]:

@@ -16,8 +16,7 @@ from s2sharp_core.lattice import Lattice
 from s2sharp_core.scene import known_bands, native
 
 from ..catalog.addresses import is_product
-from ..catalog.products import are_products, product_paths
-from ..catalog.safe import METADATA
+from ..catalog.products import are_products, product_around, product_paths
 from .arrays import assemble, known_band, named, refuse_bright
 from .products import Degrees, cells_in, from_file, from_items, from_products
 
@@ -148,7 +147,7 @@ def _of_place(
     name = urlsplit(text).path.rstrip("/").lower() if not local else text.rstrip("/").lower()
     if path is not None and not path.exists():
         raise S2SharpError("scene-malformed", f"{path} is not there.", "Give a path that exists.")
-    if path is not None and given == (None, None) and (whole := _product_around(path)):
+    if path is not None and given == (None, None) and (whole := _product_of(path)):
         return from_products([str(whole)], bands, bbox)
     if path is not None and path.is_dir() and not is_product(text):
         if files := _band_files(path):
@@ -172,14 +171,13 @@ def _of_place(
     )
 
 
-def _product_around(path: Path) -> Path | None:
+def _product_of(path: Path) -> Path | None:
     """The SAFE folder that a path leads into: MTD_MSIL2A.xml, as other tools want it, a granule, or IMG_DATA.
 
     A folder with files of one's own is none of ESA's, wherever it lies.
     """
     own = path.is_dir() and any(f.suffix.lower() != ".jp2" for f in _band_files(path).values())
-    inside = (folder for folder in path.parents if any((folder / m).exists() for m in METADATA))
-    return None if own else next(inside, None)
+    return None if own else product_around(path)
 
 
 def _band_files(folder: Path) -> dict[str, Path]:

@@ -11,7 +11,7 @@ __getattr__, __dir__, __all__ = face(
         "area": ["area_shape", "reach"],
         "asked": ["closed"],
         "client": ["ClientPlan"],
-        "config": ["RunConfig", "read_config"],
+        "config": ["EVER", "WORLD", "RunConfig", "read_config"],
         "cost": ["Estimate", "check_memory", "check_size", "estimate", "room"],
         "facts": ["plan_facts"],
         "frozen": ["freeze", "read_plan"],

@@ -23,7 +23,7 @@ __getattr__, __dir__, __all__ = face(
             "stac_item",
             "write_collection",
         ],
-        "stretch": ["TRUE_COLOUR"],
+        "stretch": ["TRUE_COLOUR", "limits_of", "tones"],
         "visual": ["write_visual"],
     },
 )
