@@ -8,7 +8,7 @@ same place lies in the same shard of any cube; what was asked for is recorded as
 import math
 from collections.abc import Iterable
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import xarray as xr
@@ -87,14 +87,16 @@ def open_cube(
     Raises
     ------
     S2SharpError
-        ``not-a-cube``, ``epsg-missing``, ``outside``, ``band-unknown``; ``no-history``, ``snapshot-missing``.
+        ``not-a-cube``, ``epsg-missing``, ``outside``, ``band-unknown``; ``no-history``, ``snapshot-missing``;
+        ``file-broken`` where its times are not those that were written.
     """
     store = place(out)
     store = store if store.suffix == ".zarr" else store / "cube.zarr"
     opened = zarr_store(store) if snapshot is None else snapshot_store(store.parent, snapshot)
     try:
         root = zarr.open_group(opened, mode="r")
-        written = root.attrs["s2sharp"]["format"]  # type: ignore[index, call-overload]
+        facts: dict[str, Any] = dict(root.attrs["s2sharp"])  # type: ignore[arg-type]
+        written = facts["format"]
     except store_errors(KeyError, TypeError, ValueError) as error:
         raise S2SharpError(
             "not-a-cube",
@@ -129,10 +131,25 @@ def open_cube(
     wanted = tuple(MEASURED) if bands is None else tuple(bands)
     errors = [name for name in error_layers(COARSE) if name.removesuffix(ERROR90) in wanted]
     raw = read_group(root, opened, name, (*MEASURED, *LAYERS, *TRUST_LAYERS, *errors))
+    if (
+        facts.get("status") != "writing"
+    ):  # a run that takes in earlier tiles of a date moves its time
+        _check_times(raw, store)
     raw = _present(raw)
     raw = _chosen(raw, wanted if bands is not None else None, time)
     pixel = 60.0 if native else 10.0 * 2**level
     return crop(raw, bbox, CRS.from_epsg(int(code)), pixel)
+
+
+def _check_times(raw: xr.Dataset, store: Location) -> None:
+    """Refuse times that are not those of the acquisitions that the group names: a lost chunk reads as 1970."""
+    said = [about["datetime"] for about in raw.attrs["s2sharp"].get("acquisitions", ())]
+    if said and not np.array_equal(np.array(said, "datetime64[s]"), raw["time"].values):
+        raise S2SharpError(
+            "file-broken",
+            f"The times in {store} are not those of its acquisitions: the file of the coordinate is lost or broken.",
+            "Run the same command again, which writes it anew; `s2sharp verify OUT` looks at the rest.",
+        )
 
 
 def _present(raw: xr.Dataset) -> xr.Dataset:

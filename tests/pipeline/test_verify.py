@@ -234,6 +234,23 @@ def test_what_lies_around_the_pixels_is_made_again(
     assert not read_plan(out).repairs
 
 
+@pytest.mark.parametrize("how", [Path.unlink, lambda file: file.write_bytes(_another_day(file))])
+@pytest.mark.parametrize("level", [0, 1])
+def test_no_reader_is_shown_a_date_that_is_none_of_the_cubes(out: Path, how, level: int) -> None:
+    (file,) = (out / "cube.zarr").glob("*/x2/time/c/0" if level else "[0-9]*/time/c/0")
+    how(file)
+    with pytest.raises(S2SharpError, match="not those of its acquisitions") as told:
+        open_cube(out, level=level)
+    assert told.value.kind == "file-broken"
+
+
+def _another_day(file: Path) -> bytes:
+    """Return a chunk of a coordinate of time that says a day later."""
+    times = zarr.open_array(file.parents[1], mode="r+")
+    times[...] = times[...] + 86_400
+    return file.read_bytes()
+
+
 @pytest.mark.parametrize("beat", ["yesterday", "2026-01-01T00:00:00", 7])
 def test_a_lease_without_a_time_is_no_lease(
     archive: Path, out: Path, scheduler: str, beat: object
