@@ -61,7 +61,8 @@ def check_alike(item: str, files: Iterable[Source]) -> None:
 
 
 def check_names(item: pystac.Item, files: Iterable[Source]) -> None:
-    """Refuse an item whose files bear the name of another band, tile or day than the item or its other files do.
+    """Refuse an item whose files bear the name of another band, tile or day than the item or its other files do, or
+    one of which is said to hold two bands.
 
     Raises
     ------
@@ -69,7 +70,10 @@ def check_names(item: pystac.Item, files: Iterable[Source]) -> None:
         ``item-broken``
     """
     others: dict[str, tuple[set[str], Source]] = {}
+    taken: dict[str, Source] = {}
     for file in files:
+        if (same := taken.setdefault(file.href, file)) is not file:
+            raise _contradicts(item, file, f"the very address of {same.band}'s")
         path = parted(file.href)[0].upper()
         name = path.rpartition("/")[2]
         named = set(_BAND.findall(name))

@@ -85,6 +85,13 @@ def test_a_file_of_another_day_or_tile_is_seen_by_its_name(item, name, why):
     assert why in refusal(item)
 
 
+@pytest.mark.parametrize(("one", "other"), [("B02", "B04"), ("B12", "B05")])
+def test_one_file_that_is_said_to_hold_two_bands_is_refused(item, one, other):
+    rename(item, **{band: f"{number}.tif" for number, band in enumerate(FOUR)})
+    item.assets[one].href = item.assets[other].href
+    assert f"the very address of {min(one, other)}'s" in refusal(item)
+
+
 def test_names_that_say_the_same_in_other_ways_do_no_harm(item):
     exact = join([item.clone()])
     rename(
