@@ -245,11 +245,24 @@ def _sides(plan: Plan) -> set[tuple[int, int, int]]:
 
 
 def _strip(plan: Plan, sides: tuple[int, int, int]) -> Box:
-    """The largest strip of a unit; the threads of its worker are known where this program starts it."""
+    """The strip of a unit that takes most; the threads of its worker are known where this program starts it.
+
+    A unit that is cut off where an acquisition ends has fewer windows in a row, more rows in a strip, and perhaps more
+    windows in all.
+    """
+    _, rows, cols = sides
+    window = plan.config.window
     abreast = 1 if plan.config.scheduler else threads_of(plan.config)
     if plan.device != "cpu":
         abreast = BATCH
-    return strips(Box(0, sides[1], 0, sides[2]), plan.config.window, abreast)[0]
+    widths = (cols, *range(window, cols, window))
+    every = [strips(Box(0, rows, 0, width), window, abreast)[0] for width in widths]
+    return max(every, key=lambda x: _blocks(x, rows) * math.prod(x.grow(plan.margin).shape))
+
+
+def _blocks(strip: Box, rows: int) -> int:
+    """Blocks of a strip's size that are held: the one at work, and, while the next one's gaps are closed, three of that."""
+    return 4 if rows > strip.shape[0] else 3
 
 
 def room(plan: Plan) -> float:
@@ -273,8 +286,7 @@ def _memory(plan: Plan, sides: tuple[int, int, int], net: float, *, several: boo
     shard_pixels = (6 * shard) ** 2
     layers = sum(np.dtype(dtype).itemsize for dtype, _, _ in plan.layouts[0].layers.values())
     held = shard_pixels * (2 * len(plan.config.bands) + layers)
-    # The one at work, and, while the next one's gaps are closed, three times that one.
-    work = (4 if rows > strip.shape[0] else 3) * native + sharp
+    work = _blocks(strip, rows) * native + sharp
     write = 3 * 2 * shard_pixels
     cache = min(GDAL_CACHE, sum(2 * math.prod(around.pixels(BANDS[b].gsd)) for b in plan.reads))
     # The net's share was measured, the rest is counted.

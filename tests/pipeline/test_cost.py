@@ -9,9 +9,11 @@ from s2sharp.cli.app import app
 from s2sharp.planning.cost import check_size, estimate
 from s2sharp.planning.facts import plan_facts
 from s2sharp.planning.make import make_plan
+from s2sharp.planning.units import strips
 from typer.testing import CliRunner
 
 from s2sharp_core import S2SharpError
+from s2sharp_core.lattice import Box
 
 from . import europe
 from .runs import config
@@ -74,3 +76,21 @@ def test_a_plan_says_how_many_workers_a_gpu_keeps_busy(archive, tmp_path, monkey
     slower = {**quick, "seconds": 2e-3}
     monkeypatch.setattr(s2sharp.planning.cost, "_calibrate", lambda *_, **__: slower)
     assert estimate(there).feeding == pytest.approx(few.feeding / 2)
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3, 4, 6, 8, 12, 16])
+@pytest.mark.parametrize("shard", [256, 512])
+def test_memory_is_planned_for_the_largest_strip_of_units_that_are_cut_off(
+    archive, tmp_path, monkeypatch, threads, shard
+):
+    plan = make_plan(config(archive, tmp_path))
+    monkeypatch.setattr(s2sharp.planning.cost, "threads_of", lambda _: threads)
+
+    def held(strip: Box) -> int:
+        rows, cols = strip.grow(plan.margin).shape
+        return (4 if strip.shape[0] < shard else 3) * rows * cols
+
+    planned = s2sharp.planning.cost._strip(plan, (shard, shard, shard))
+    for width in range(1, shard + 1):
+        every = strips(Box(0, shard, 0, width), plan.config.window, threads)
+        assert max(map(held, every)) <= held(planned), width
