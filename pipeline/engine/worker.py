@@ -88,8 +88,8 @@ WORKER_THREADS = 2
 
 
 def at_work() -> bool:
-    """Return whether a unit is at work in this process."""
-    return _ONE_UNIT.locked()
+    """Return whether a unit is at work in this process, which is ready: what is held before would count as idle."""
+    return _ONE_UNIT.locked() and _ready["idle"] > 0
 
 
 Written = dict[str, Any]

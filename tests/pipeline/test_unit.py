@@ -121,6 +121,7 @@ def test_while_a_unit_is_at_work_one_more_is_begun_and_nothing_is_read_twice(
 
     monkeypatch.setattr(before, "load_block", seen)
     monkeypatch.setattr(work, "load_block", seen)
+    monkeypatch.setitem(worker._ready, "idle", 1)
     with ThreadPoolExecutor(3) as pool:
         with worker._ONE_UNIT:  # one is at work
             coming = [pool.submit(sharpen_unit, run, unit, []) for unit in units[:3]]
@@ -152,6 +153,7 @@ def test_what_cannot_be_read_before_its_turn_fails_in_its_turn_alone(
     def broken(*_: Any) -> Any:
         raise S2SharpError("asset-unreadable", "Broken.", "Mend it.")
 
+    monkeypatch.setitem(worker._ready, "idle", 1)
     with ThreadPoolExecutor(1) as pool:
         with worker._ONE_UNIT:
             monkeypatch.setattr(before, "load_block", broken)
@@ -163,3 +165,17 @@ def test_what_cannot_be_read_before_its_turn_fails_in_its_turn_alone(
     assert not before._NEXT.locked()
     monkeypatch.setattr(before, "load_block", load_block)
     assert sharpen_unit(run, units[1], []).status == "ok"
+
+
+def test_nothing_is_read_before_its_turn_while_the_idle_memory_of_the_process_is_measured(
+    archive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, units = begun(archive, tmp_path / "out", shard=16)
+    monkeypatch.setitem(worker._ready, "idle", 0)
+    with worker._ONE_UNIT, before.beginning(run.plan, units[0], 1):
+        assert not before._NEXT.locked()
+    monkeypatch.setitem(worker._ready, "idle", 1)
+    with worker._ONE_UNIT, before.beginning(run.plan, units[0], 1) as come:
+        assert before._NEXT.locked()
+        come()
+    assert not before._NEXT.locked()
