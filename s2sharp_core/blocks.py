@@ -6,11 +6,9 @@ needs; gaps are filled from a bounded neighbourhood, so that what a filled pixel
 too; and a block is read with :func:`context` cells around it, beyond which nothing can matter.
 """
 
-import os
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import lru_cache, partial
+from functools import partial
 
 import numpy as np
 import torch
@@ -20,6 +18,7 @@ from .errors import S2SharpError
 from .gaps import closed
 from .lattice import Box
 from .sharpeners import Sharpener
+from .threads import threads_for
 from .windows import WINDOW
 
 __all__ = [
@@ -172,10 +171,15 @@ def sharpen_prepared(
         try:
             _abreast(partial(several, size=size), tiles, size, sharpener)
             return out
-        except torch.OutOfMemoryError:  # a GPU's
-            if size == 1:
+        except RuntimeError as error:
+            if size == 1 or not _full(error):
                 raise
             size = sharpener.batch = size // 2
+
+
+def _full(error: RuntimeError) -> bool:
+    """Return whether a GPU's memory was too small: torch, and its libraries in words of their own, say so."""
+    return isinstance(error, torch.OutOfMemoryError) or "ALLOC_FAILED" in str(error)
 
 
 def _abreast(
@@ -188,7 +192,9 @@ def _abreast(
         for some in batches:
             several(some)
         return
-    for _ in _pool(abreast, each).map(several, batches):
+    # As many threads whatever the windows are, so that they stay where a strip has few.
+    count = abreast if each > 1 else torch.get_num_threads()
+    for _ in threads_for("windows", count, torch.set_num_threads, each).map(several, batches):
         pass
 
 
@@ -214,16 +220,6 @@ def _sent(x: np.ndarray, device: str) -> torch.Tensor:
     """Hand an array to a device; to a GPU from memory that it may read by itself."""
     batch = torch.from_numpy(x)
     return batch if device == "cpu" else batch.pin_memory().to(device, non_blocking=True)
-
-
-@lru_cache(maxsize=1)
-def _pool(abreast: int, each: int) -> ThreadPoolExecutor:
-    """Threads that windows are sharpened in, kept from block to block: a new one begins with no memory of its own."""
-    return ThreadPoolExecutor(abreast, initializer=torch.set_num_threads, initargs=(each,))
-
-
-if hasattr(os, "register_at_fork"):  # a child has none of its parent's threads
-    os.register_at_fork(after_in_child=_pool.cache_clear)
 
 
 def side_by_side(sharpener: Sharpener, windows: int, threads: int) -> tuple[int, int]:

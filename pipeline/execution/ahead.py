@@ -3,15 +3,16 @@
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor, wait
-from contextlib import contextmanager
+from concurrent.futures import Future, wait
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
 from s2sharp_core.bands import CLOUDS
 from s2sharp_core.lattice import Box
+from s2sharp_core.threads import threads_for
 
 from ..engine.worker import at_work
 from ..planning.plan import Plan
@@ -24,8 +25,6 @@ __all__ = ["Begun", "ahead", "beginning"]
 
 T = TypeVar("T")
 
-# The thread that reads: a new one for each unit would load what GDAL knows of coordinates each time.
-_reading = ThreadPoolExecutor(1)
 # One unit is begun before its turn, no more: memory is planned for that.
 _NEXT = threading.Lock()
 
@@ -54,6 +53,11 @@ class Begun:
     overcast: np.ndarray | None
     first: Block | None
     seconds: float
+
+
+def _read(what: Callable[..., T], *given: Any) -> "Future[T]":
+    """Have something read by the one thread that does so."""
+    return threads_for("strips", 1).submit(what, *given)
 
 
 def _begin(plan: Plan, unit: Unit, abreast: int) -> Begun:
@@ -85,32 +89,28 @@ def beginning(plan: Plan, unit: Unit, abreast: int) -> Iterator[Callable[[], Beg
     Callable
         Waits for the beginning. It raises as :func:`~s2sharp.scenes.read.load_block`.
     """
-    before = at_work() and _NEXT.acquire(blocking=False)
-    coming = _reading.submit(_begin, plan, unit, abreast) if before else None
+    early = at_work() and _NEXT.acquire(blocking=False)
+    begun = [_read(_begin, plan, unit, abreast)] if early else []
+    with ExitStack() as place:
+        if early:
+            place.callback(_NEXT.release)
 
-    def come() -> Begun:
-        nonlocal before, coming
-        coming, asked = None, coming or _reading.submit(_begin, plan, unit, abreast)
-        if before:
-            before = False
-            _NEXT.release()
-        return asked.result()
+        def come() -> Begun:
+            # It is the unit at work from now on, and another one may be the next.
+            place.close()
+            return (begun.pop() if begun else _read(_begin, plan, unit, abreast)).result()
 
-    try:
         yield come
-    finally:
-        if before:
-            _NEXT.release()
 
 
 def ahead(take: Callable[[Box], T], parts: Sequence[Box]) -> Iterator[tuple[Box, T]]:
     """Yield each strip and what was taken of it, while the next one is being taken."""
-    coming = _reading.submit(take, parts[0])
+    coming = _read(take, parts[0])
     try:
         for strip, after in zip(parts, [*parts[1:], None], strict=True):
             taken = coming.result()
             if after is not None:
-                coming = _reading.submit(take, after)
+                coming = _read(take, after)
             yield strip, taken
             del taken  # or two would be held while the next one is waited for
     finally:

@@ -14,7 +14,7 @@ from s2sharp_core.windows import BATCH
 
 from ..engine.ledger import FINAL, Ledger
 from ..engine.room import memory_of, threads_of, workers_of
-from ..scenes.limits import GDAL_CACHE
+from ..scenes.limits import ABREAST, GDAL_CACHE
 from .apart import dismiss, known
 from .client import ClientPlan
 from .method import base_sensor, weights_folder
@@ -289,8 +289,10 @@ def _memory(plan: Plan, sides: tuple[int, int, int], net: float, *, several: boo
     work = _blocks(strip, rows) * native + sharp
     write = 3 * 2 * shard_pixels
     cache = min(GDAL_CACHE, sum(2 * math.prod(around.pixels(BANDS[b].gsd)) for b in plan.reads))
+    # A shard is copied into the stage beside that, some bands of it at once: DN, and the numbers of scenes.
+    copied = ABREAST * 4 * shard_pixels if plan.staged else 0
     # The net's share was measured, the rest is counted.
-    at_work = held + work + cache + net
+    at_work = held + work + cache + net + copied
     written = held + write
     peak = at_work + written + native if several else max(at_work, written + cache)
     return _SLACK * peak + _PROCESS

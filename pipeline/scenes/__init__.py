@@ -12,7 +12,7 @@ __getattr__, __dir__, __all__ = face(
         "doubt": ["offset_doubt", "offsets_of_pixels"],
         "holes": ["Holes"],
         "items": ["write_items"],
-        "limits": ["GDAL_CACHE"],
+        "limits": ["ABREAST", "GDAL_CACHE"],
         "radiometry": ["decode", "reference_offset"],
         "raster": ["Kept"],
         "read": ["Block", "Files", "Reader", "load_block", "load_scl"],

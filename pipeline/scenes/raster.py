@@ -45,6 +45,7 @@ _GDAL = {
     "GDAL_HTTP_TIMEOUT": "120",
     "GDAL_NUM_THREADS": "1",
     "VSI_CACHE": "TRUE",
+    "VSI_CACHE_SIZE": "4000000",  # bytes of each open file
 }
 
 

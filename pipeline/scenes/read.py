@@ -2,9 +2,8 @@
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from concurrent.futures import Future, wait
 from dataclasses import dataclass, field
-from functools import lru_cache
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import numpy as np
@@ -12,9 +11,11 @@ import numpy as np
 from s2sharp_core import BANDS, S2SharpError
 from s2sharp_core.bands import CELL, native_gsd
 from s2sharp_core.lattice import Box, Lattice
+from s2sharp_core.threads import threads_for
 
 from ..catalog.reflectance import APPLIED, PIXELS
 from ..catalog.sources import MAX_DN, Source
+from .limits import ABREAST
 from .overlaps import precedence
 from .radiometry import decode, harmonise, missing, reference_offset, source_of
 from .raster import Kept, Raster, reading
@@ -35,8 +36,6 @@ __all__ = [
 
 
 _REPORT = "Leave the item out, or report it to the archive."
-# Files of a server that are read at once: each answer is waited for longer than it takes to unpack.
-_ABREAST = 4
 S = TypeVar("S")
 T = TypeVar("T")
 
@@ -292,8 +291,8 @@ def side_by_side(read: Callable[[S], T], things: Iterable[S], reader: Reader) ->
     coming: deque[Future[T]] = deque()
     try:
         for thing in things:
-            coming.append(_pool().submit(read, thing))
-            if len(coming) > _ABREAST:
+            coming.append(threads_for("files", ABREAST).submit(read, thing))
+            if len(coming) == ABREAST:
                 yield coming.popleft().result()
         while coming:
             yield coming.popleft().result()
@@ -301,12 +300,6 @@ def side_by_side(read: Callable[[S], T], things: Iterable[S], reader: Reader) ->
         for future in coming:
             future.cancel()
         wait(coming)  # files that one reads are closed, or kept, before anybody else asks for them
-
-
-@lru_cache
-def _pool() -> ThreadPoolExecutor:
-    """Threads that stay: a new one would load what GDAL knows of coordinates each time."""
-    return ThreadPoolExecutor(_ABREAST)
 
 
 def load_scl(reader: Reader, want: Box) -> np.ndarray:

@@ -7,6 +7,7 @@ staged again when somebody does.
 
 import hashlib
 import json
+import threading
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from typing import Any
@@ -29,6 +30,9 @@ from .acquisition import Acquisition
 from .versions import Versions
 
 __all__ = ["Stage", "clear"]
+
+# A process copies one shard at a time: memory is planned for that.
+_ONE = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -111,11 +115,12 @@ class Stage:
 
         arrays = _arrays(self._store)
         files = Files(self.acquisition, Kept(seen=self.seen))
-        read = side_by_side(lambda band: files.mosaic(band, cells), self.bands, files)
-        for band, (dn, number) in zip(self.bands, read, strict=True):
-            arrays[band][self.box.slices(cells, native_gsd(band))] = dn
-            if band == self.bands[0]:
-                arrays["source"][self.box.slices(cells, native_gsd(band))] = number
+        with _ONE:
+            read = side_by_side(lambda band: files.mosaic(band, cells), self.bands, files)
+            for band, (dn, number) in zip(self.bands, read, strict=True):
+                arrays[band][self.box.slices(cells, native_gsd(band))] = dn
+                if band == self.bands[0]:
+                    arrays["source"][self.box.slices(cells, native_gsd(band))] = number
         total = sum(size(path) for path in self._objects(cells))
         write_text(self._marker(cells), str(total))
         return total

@@ -20,6 +20,10 @@ class Versions:
         self._lock = threading.Lock()
         self._seen: dict[str, tuple[Any, ...]] = {}
 
+    def __reduce__(self) -> "tuple[type[Versions], tuple[()]]":
+        """A copy begins anew."""
+        return Versions, ()
+
     def same(self, href: str, dataset: "DatasetReader") -> bool:
         """Return whether a file is the one that was read before, as far as its layout tells.
 

@@ -37,7 +37,7 @@ class Sharpener(ABC):
     abreast
         Whether windows may be at work at once in threads of one process.
     batch
-        Windows that a GPU is given as one: half as many each time that its memory did not hold them.
+        Windows that a GPU is given as one. They are halved each time that its memory does not hold them.
     arithmetic
         What its nets compute in: float32 or bfloat16.
     results

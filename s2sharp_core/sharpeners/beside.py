@@ -7,7 +7,7 @@ __all__ = ["Beside"]
 
 
 class Beside(Sharpener):
-    """All that is the other one's, and more bands.
+    """Give all that the other one gives, and more bands.
 
     Parameters
     ----------
