@@ -79,6 +79,7 @@ def open_scene(
         for band, array in native(x).items():
             if array.chunks is None:  # what is lazy is looked at when it is sharpened
                 refuse_bright(array, band)
+        _refuse_given(scale, offset)
         return _cropped(_chosen(x, asked), bbox)
     if isinstance(x, str | Path):
         found = _of_place(str(x), asked, bbox, private=private, given=(scale, offset))
@@ -98,7 +99,7 @@ def _refuse_given(scale: float | None, offset: float | None) -> None:
     if scale is not None or offset is not None:
         raise S2SharpError(
             "bad-config",
-            "Items and products tell their own scale and offset.",
+            "Items and products tell their own scale and offset, and a scene holds reflectance.",
             "Leave scale and offset out.",
         )
 

@@ -22,6 +22,8 @@ def sharpen(
     *,
     bands: str | Iterable[str] | None = None,
     bbox: tuple[float, float, float, float] | None = None,
+    scale: float | None = None,
+    offset: float | None = None,
     window: int = 64,
     sensor: SensorChoice | Sensor | None = None,
     error90: bool = False,
@@ -40,6 +42,8 @@ def sharpen(
         give.
     bbox
         West, south, east, north in degrees: the part to sharpen.
+    scale, offset
+        reflectance = DN × ``scale`` + ``offset``, of files and arrays that hold DN and do not say it.
     window
         Side in cells of 60 m of the windows that the sharpener sees at once.
     sensor
@@ -61,9 +65,11 @@ def sharpen(
         As :func:`open_scene`; ``band-missing``, ``method-unknown``; ``not-fitted`` for a lazy scene and a method that learns
         on it; ``not-measured`` for a lazy scene that should be.
     """
-    tree = isinstance(scene, xr.DataTree) and bbox is None
+    whole = isinstance(scene, xr.DataTree) and (bbox, scale, offset) == (None, None, None)
     known = (
-        scene if tree and "measurements/reflectance" not in scene else open_scene(scene, bbox=bbox)
+        scene
+        if whole and "measurements/reflectance" not in scene
+        else open_scene(scene, bbox=bbox, scale=scale, offset=offset)
     )
     made = s2sharp_core.sharpen(
         known, method, bands=bands, window=window, sensor=sensor, error90=error90

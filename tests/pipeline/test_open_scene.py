@@ -385,6 +385,10 @@ def test_sharpen_takes_all_of_them_alike(
         truth = s2sharp_core.sharpen(scene, "bicubic")
         for what in (scene, north, safe, s2sharp.open_scene(loaded, **OFFSET)):
             xr.testing.assert_equal(s2sharp.sharpen(what, "bicubic").compute(), truth)
+        xr.testing.assert_equal(s2sharp.sharpen(loaded, "bicubic", **OFFSET).compute(), truth)
+        for known in (scene, north):
+            with pytest.raises(s2sharp.S2SharpError, match="their own scale and offset"):
+                s2sharp.sharpen(known, "bicubic", **OFFSET)
 
 
 def test_a_lazy_result_goes_into_a_zarr_as_it_is(
