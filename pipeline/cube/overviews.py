@@ -14,6 +14,8 @@ from .write import read_part
 
 __all__ = ["overview"]
 
+# Rows that are halved at once, an even number.
+_ROWS = 512
 # Layers whose overviews show the highest.
 _WORST = frozenset({"valid", "saturated", *TRUST})
 
@@ -29,7 +31,9 @@ def overview(
     names = (*layout.bands, *layout.layers)
 
     def halved(name: str) -> np.ndarray:
-        return _halve(name, read_part(store, layout, name, time, place, level - 1))
+        x = read_part(store, layout, name, time, place, level - 1)
+        # Some rows at a time: sums take several times the memory of what is summed.
+        return np.concatenate([_halve(name, x[i : i + _ROWS]) for i in range(0, len(x), _ROWS)])
 
     # Two variables at a time: four shards of each are as much as a unit may hold.
     with ThreadPoolExecutor(2) as pool:
