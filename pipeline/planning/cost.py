@@ -295,9 +295,14 @@ def _memory(plan: Plan, sides: tuple[int, int, int], net: float, *, several: boo
     at_work = held + work + cache + net + copied
     written = held + write
     peak = at_work + written + native if several else max(at_work, written + cache)
+    if any(x.levels for x in plan.layouts):
+        # An overview, beside the one that is being written; of two variables, the four shards below, packed and halved.
+        peak = max(peak, held + written + 2 * _BELOW * shard_pixels)
     return _SLACK * peak + _PROCESS
 
 
+# Bytes of the shards below, for each pixel of an overview and variable.
+_BELOW = 20
 # Code and buffers that a process takes up with its first units, whatever their size; and what the
 # allocator holds back.
 _PROCESS = 54e6
