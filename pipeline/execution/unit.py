@@ -198,17 +198,15 @@ def _take_in(
 ) -> Prepared | None:
     """Put the layers and the 10 m bands of a strip into the arrays of its shard; prepare the rest, if there is any."""
     place = cells.slices(strip, 10)
-    reads = sharpener.reads if sharpener else plan.reads
-    valid = valid_mask({band: block.data[band] for band in reads}, block.box, strip)
+    prepared = prepare_block(block.data, block.box, strip, sharpener) if sharpener else None
+    valid = prepared.valid if prepared else valid_mask(block.data, block.box, strip)
     layers = {"cloud": block.cloud, "saturated": block.saturated, "source": block.source}
     for name, layer in {**layers, "valid": valid}.items():
         out[name][place] = layer
     for band in plan.config.bands:
         if BANDS[band].gsd == 10:
             out[band][place] = encode(block.data[band][block.box.slices(strip, 10)])
-    if sharpener is None or not valid.any():
-        return None
-    return prepare_block(block.data, block.box, strip, sharpener)
+    return prepared if valid.any() else None
 
 
 def _dn(figure: np.ndarray) -> np.ndarray:

@@ -271,7 +271,7 @@ def load_block(
     data = {}
     saturated = np.zeros(want.pixels(10), dtype=bool)
     source = np.zeros(want.pixels(10), dtype=np.uint16)
-    for band, (y, glare, number) in zip(bands, side_by_side(one, bands, reader), strict=True):
+    for band, (y, glare, number) in zip(bands, read_each(one, bands, reader), strict=True):
         data[band] = y
         if glare is not None:
             saturated |= _at_10m(glare, BANDS[band].gsd)
@@ -283,7 +283,7 @@ def load_block(
     return Block(box, data, saturated, source, cloud)
 
 
-def side_by_side(read: Callable[[S], T], things: Iterable[S], reader: Reader) -> Iterator[T]:
+def read_each(read: Callable[[S], T], things: Iterable[S], reader: Reader) -> Iterator[T]:
     """Read one thing after the other; several at once where ``reader`` waits for a server. In their order."""
     if not reader.waits:
         yield from map(read, things)

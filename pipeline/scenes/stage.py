@@ -111,12 +111,12 @@ class Stage:
         """Copy one shard from the files, whole; returns its size on disk in bytes."""
         # GDAL is for workers: a client lays out, and clears
         from .raster import Kept
-        from .read import Files, side_by_side
+        from .read import Files, read_each
 
         arrays = _arrays(self._store)
         files = Files(self.acquisition, Kept(seen=self.seen))
         with _ONE:
-            read = side_by_side(lambda band: files.mosaic(band, cells), self.bands, files)
+            read = read_each(lambda band: files.mosaic(band, cells), self.bands, files)
             for band, (dn, number) in zip(self.bands, read, strict=True):
                 arrays[band][self.box.slices(cells, native_gsd(band))] = dn
                 if band == self.bands[0]:
