@@ -1,5 +1,6 @@
 """Units in a worker: of two threads, one sharpens while the other writes; of two runs, neither knows of the other."""
 
+import os
 import shutil
 import threading
 import time
@@ -179,3 +180,22 @@ def test_nothing_is_read_before_its_turn_while_the_idle_memory_of_the_process_is
         assert before._NEXT.locked()
         come()
     assert not before._NEXT.locked()
+
+
+def test_files_are_settled_on_the_disk_before_a_record_vouches_for_them(
+    archive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, units = begun(archive, tmp_path / "out", shard=16)
+    settled: list[Path] = []
+    sync = os.fsync
+
+    def seen(handle: int) -> None:
+        assert not list((tmp_path / "out" / "ledger").rglob("*.ok"))
+        settled.append(Path(f"/proc/self/fd/{handle}").readlink())
+        sync(handle)
+
+    monkeypatch.setattr(os, "fsync", seen)
+    assert sharpen_unit(run, units[0], []).status == "ok"
+    shards = {file for file in (tmp_path / "out" / "cube.zarr").rglob("c/*/*/*") if file.is_file()}
+    assert shards
+    assert shards <= set(settled)
