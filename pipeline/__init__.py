@@ -1,7 +1,7 @@
-"""Sentinel-2 at 10 m over large areas: from a STAC query to a datacube.
+"""All Sentinel-2 bands at 10 m over large areas: from a STAC query to a datacube.
 
-``s2sharp.run(bbox=…, datetime=…, out=…)`` makes a cube and opens it, ``s2sharp.sharpen(scene)`` sharpens a scene of any
-kind. What ``dir(s2sharp)`` shows is all that an analyst needs; what programs need beside is reached by its name.
+``s2sharp.run(bbox=…, datetime=…, out=…)`` makes a cube and opens it. ``s2sharp.sharpen(scene)`` sharpens a scene of
+any kind. ``dir(s2sharp)`` lists the names that an analyst needs. Programs reach further names in the same way.
 """
 
 from typing import TYPE_CHECKING

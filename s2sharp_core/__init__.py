@@ -1,7 +1,7 @@
 """All bands of Sentinel-2 at 10 m: arrays in, arrays out.
 
-``sharpen(scene, "s2net-m")`` is the one call to learn. Importing this package is quick: what needs torch
-or xarray is loaded when it is first used.
+``sharpen(scene, "s2net-m")`` is the one call to learn. Importing this package is quick, because torch and xarray are
+loaded when they are first used.
 """
 
 from typing import TYPE_CHECKING

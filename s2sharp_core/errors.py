@@ -1,19 +1,19 @@
-"""The one exception of the project: what is wrong, with what, and what to do about it; and text that may be shown.
+"""The one exception of the project: the fault, its subject and the remedy; and text that may be shown.
 
-Every error is an :class:`S2SharpError` of one :class:`Kind`. By what they speak of:
+Every error is an :class:`S2SharpError` of one :class:`Kind`. The kinds, by subject:
 
-- what was asked: bad-config, method-unknown, band-unknown, unit-unknown, epsg-missing, outside, very-large,
+- the request: bad-config, method-unknown, band-unknown, unit-unknown, epsg-missing, outside, very-large,
   memory-exceeded, nothing-found, nothing-judged, nothing-published, nothing-to-fit, nothing-to-show, too-many-acquisitions,
   too-many-items, sign-unsuitable, crs-unsuitable
-- the catalogue and its items: catalog-unreachable, collection-missing, item-broken, band-missing, crs-unknown,
+- the catalog and its items: catalog-unreachable, collection-missing, item-broken, band-missing, crs-unknown,
   off-lattice, offset-unknown, radiometry-implausible, href-refused
-- the archive's files: asset-moved, asset-unreadable, keys-missing, metadata-contradicts-file, offset-doubtful,
+- the files of the archive: asset-moved, asset-unreadable, keys-missing, metadata-contradicts-file, offset-doubtful,
   signing-failed
 - scenes and methods: scene-malformed, scene-too-small, no-data, context-missing, fit-failed, not-fitted, not-measured,
   not-calibrated, sample-changed, calibration-failed, weights-corrupt, weights-differ, weights-missing
 - the folder of a run: not-a-run, not-a-cube, not-a-mosaic, other-run, cannot-extend, no-history, snapshot-missing, partial-shard,
   not-seen-yet, stage-missing, store-unwritable, file-broken, shard-broken
-- who does the work: busy, lease-lost, run-stopped, jobs-lost, jobs-refused, scheduler-insecure, scheduler-unreachable,
+- the workers: busy, lease-lost, run-stopped, jobs-lost, jobs-refused, scheduler-insecure, scheduler-unreachable,
   worker-error, workers-lost
 """
 
@@ -28,15 +28,15 @@ _MAY_PASS = True
 
 
 class Kind(StrEnum):
-    """A kind of error: a stable name for programs, which ends up in ledgers and logs. Names are added, and never changed.
+    """A kind of error: a stable name for programs, ledgers and logs. Names may be added, but never changed.
 
     Attributes
     ----------
     exit_code
-        Of a command that ends with it.
+        Exit code of a command that ends with this error.
     may_pass
-        Whether the same work may succeed a little later: a store, an archive or a server of signatures that is busy, a
-        worker that was lost.
+        Whether the same work may succeed a little later: after a busy store, archive or signing server, or a lost
+        worker.
     """
 
     exit_code: int
@@ -128,14 +128,14 @@ _UNSEEN = re.compile(
 
 
 def printable(text: str, keep: str = "", most: int = MAX_SHOWN) -> str:
-    """Text from anywhere as it may be shown: what a terminal, a log or a page would obey is spelled out, as Python does.
+    """Make text from any source safe to show: control characters for a terminal, log or page are spelled out, as in Python.
 
     Parameters
     ----------
     keep
-        Controls that may stay, such as line feeds.
+        Control characters to leave as they are, such as line feeds.
     most
-        Characters; what is longer is cut, and ends in "…".
+        Largest number of characters; longer text is cut and ends in "…".
     """
     if len(text) > most:
         text = text[:most] + "…"
@@ -143,18 +143,18 @@ def printable(text: str, keep: str = "", most: int = MAX_SHOWN) -> str:
 
 
 class S2SharpError(Exception):
-    """An error a user can act on.
+    """An error that a user can act on.
 
     Parameters
     ----------
     kind
-        What is wrong, a :class:`Kind` or its name such as ``"band-missing"``; another name is a ``ValueError``.
+        A :class:`Kind`, or its name such as ``"band-missing"``; an unknown name raises ``ValueError``.
     message
         Names the thing, what was expected and what was found.
     remedy
-        What to do about it, in one sentence.
+        The remedy, in one sentence.
     item, band
-        What is to blame, where it is one item or band: for ledgers and logs, the message names it anyway.
+        The item or band at fault, if there is one: for ledgers and logs. The message names it, too.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Faces of packages: names that are loaded when they are first asked for, and functions when they are first called."""
+"""Public names of packages, loaded when they are first asked for, and functions loaded when they are first called."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Gaps, closed before a method sees them: what lies beside a gap goes on in it as in a mirror."""
+"""Filling of gaps before a method sees them: the mirror image of the pixels beside them, at 60 m their mean."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -21,12 +21,12 @@ _BRIGHT, _LOOKS = 10.0, 64
 
 
 def make_scene(data: Mapping[str, Any], lattice: Lattice, box: Box) -> xr.DataTree:
-    """A scene from native arrays.
+    """Make a scene from native arrays.
 
     Parameters
     ----------
     data
-        ESA name → reflectance (y, x) at the band's native resolution over ``box``, NaN as nodata;
+        ESA name → reflectance (y, x) at the native resolution of the band over ``box``, NaN as nodata;
         NumPy or Dask.
     """
     children = {}
@@ -52,7 +52,7 @@ def _attributes(band: str) -> dict[str, Any]:
 
 
 def known_bands(words: str | Iterable[str]) -> tuple[str, ...]:
-    """Bands by ESA name, of words that :func:`~s2sharp_core.bands.names_of` knows.
+    """Return bands by ESA name, from words that :func:`~s2sharp_core.bands.names_of` knows.
 
     Raises
     ------
@@ -68,12 +68,12 @@ def known_bands(words: str | Iterable[str]) -> tuple[str, ...]:
 
 
 def native(scene: xr.DataTree) -> dict[str, xr.DataArray]:
-    """The bands of a scene by ESA name, in ESA's order; each in the child of its own GSD.
+    """Return the bands of a scene by ESA name, in ESA's order; each band lies in the child of its own GSD.
 
     Raises
     ------
     S2SharpError
-        ``scene-malformed``, naming what is not as it should be.
+        ``scene-malformed``; the message names the fault.
     """
     found = {}
     for name, child in scene.children.items():
@@ -126,12 +126,12 @@ def _edges(name: str, array: xr.DataArray, gsd: int) -> tuple[float, float, floa
 
 
 def locate(scene: xr.DataTree) -> tuple[Lattice, Box, dict[str, xr.DataArray]]:
-    """Return the place of a scene, and its bands cut to the whole cells that all of them cover.
+    """Return the box of a scene, and its bands cut to the whole cells that all of them cover.
 
     Raises
     ------
     S2SharpError
-        ``scene-malformed``, or ``off-lattice`` when the grids have drifted apart.
+        ``scene-malformed``; ``off-lattice`` if the grids do not match each other.
     """
     bands = native(scene)
     grids = {BANDS[b].gsd: array for b, array in bands.items()}
@@ -182,12 +182,12 @@ def locate(scene: xr.DataTree) -> tuple[Lattice, Box, dict[str, xr.DataArray]]:
 
 
 def refuse_dn(arrays: Mapping[str, np.ndarray]) -> None:
-    """Refuse numbers that can be no reflectance: noise and floors of methods are in units of it.
+    """Refuse values that cannot be reflectance, because methods state noise and lower limits in reflectance.
 
     Raises
     ------
     S2SharpError
-        ``scene-malformed`` for a band whose median, of pixels spread over it, is above 10.
+        ``scene-malformed`` for a band whose median, over a sample of its pixels, is above 10.
     """
     for band, y in arrays.items():
         some = y[tuple(slice(None, None, max(1, n // _LOOKS)) for n in y.shape)]
@@ -202,7 +202,7 @@ def refuse_dn(arrays: Mapping[str, np.ndarray]) -> None:
 
 
 def picture(bands: Mapping[str, Any], lattice: Lattice, box: Box) -> xr.Dataset:
-    """Bands at 10 m over ``box`` as a Dataset with pixel-centre coordinates and a CRS."""
+    """Return bands at 10 m over ``box`` as a Dataset with pixel-centre coordinates and a CRS."""
     x, y = lattice.coords(box, 10)
     data = {band: (("y", "x"), array, _attributes(band)) for band, array in bands.items()}
     return xr.Dataset(data, coords={"y": y, "x": x}).rio.write_crs(lattice.epsg)

@@ -1,4 +1,4 @@
-"""``sharpen(scene, "s2net-m")``: the one call an analyst learns."""
+"""``sharpen(scene, "s2net-m")``: the main function of the science package."""
 
 import warnings
 from collections.abc import Iterable
@@ -43,7 +43,7 @@ def sharpen(
     sensor: SensorChoice | Sensor | None = None,
     error90: bool = False,
 ) -> xr.Dataset:
-    """All bands of a scene at 10 m.
+    """Sharpen all bands of a scene to 10 m.
 
     Parameters
     ----------
@@ -52,37 +52,37 @@ def sharpen(
         ("B02", …): dims (y, x), pixel-centre coordinates in metres, a CRS, float reflectance with
         NaN as nodata. With Dask arrays inside, the result is lazy.
     method
-        A name (`s2sharp methods` lists them) or a sharpener that was loaded or fitted before. A
-        method that learns on the scene is fitted to it first, which takes minutes; a lazy scene
+        A name (`s2sharp methods` lists them), or a sharpener that was loaded or fitted before. A
+        method that learns on the scene is fitted to it first, which takes minutes. A lazy scene
         is never fitted silently: call :func:`fit_sharpener`.
     bands
-        The bands to return, by ESA name, or in words: ``"swir"``, ``"20m"``; by default all of the scene that the method can
-        give.
+        Bands to return, by ESA name or group name: ``"swir"``, ``"20m"``. Default: all bands of the scene that the
+        method can return.
     window
-        Side in cells of 60 m of the windows that the sharpener sees at once.
+        Side of the windows that the sharpener processes at once, in cells of 60 m.
     sensor
-        How the coarse bands relate to the 10 m bands: ``"measured"`` on this scene, with a warning where it is too
-        small or too flat for that; ``"default"``, the instrument as it is known; ``"table"``, as papers assume it; or
-        what :func:`measure_scene` gave. None: measured, but for a lazy scene, which is never read silently, the
-        default; a sharpener keeps its own.
+        Relation of the coarse bands to the 10 m bands. ``"measured"``: measured on this scene, with a warning where it
+        is too small or too flat for that. ``"default"``: the known values of the instrument. ``"table"``: the values that
+        papers assume. Or the result of :func:`measure_scene`. None: measured for a scene in memory; the default for
+        a lazy scene, which is never read silently; a sharpener keeps its own.
     error90
-        Whether to add ``B05_error90`` and the like: the half-width of the interval around each sharpened
-        pixel that held 90 % of the errors of scenes like those it was calibrated on.
+        Whether to add ``B05_error90`` and so on: the half-width of the interval around each sharpened pixel that held
+        90 % of the errors on scenes like those used for calibration.
 
     Returns
     -------
     xarray.Dataset
-        float32 reflectance by band, dims (y, x), at 10 m over the whole cells that all bands cover,
-        NaN where a band that the method reads has no data. The 10 m bands are the scene's own. Chunks of a lazy result are
-        the same for all bands, and all of one size, as Zarr wants them.
+        float32 reflectance by band, dims (y, x), at 10 m over the whole cells that all bands cover. NaN where a band
+        that the method reads has no data. The 10 m bands are those of the scene. Chunks of a lazy result are
+        the same for all bands and all of one size, as Zarr requires.
 
     Raises
     ------
     S2SharpError
         ``scene-malformed``, ``off-lattice``, ``band-missing``, ``method-unknown``; ``not-fitted``
         for a lazy scene and a method that learns on it; ``not-measured`` for a lazy scene that should be
-        measured; ``bad-config`` for a sharpener and another sensor; ``not-calibrated``; what
-        :func:`fit_sharpener` raises.
+        measured; ``bad-config`` for a sharpener and another sensor; ``not-calibrated``; the errors of
+        :func:`fit_sharpener`.
     """
     lattice, box, inputs = locate(scene)
     bands = None if bands is None else known_bands(bands)
@@ -135,39 +135,40 @@ def fit_sharpener(
     tell: Tell = lambda *_: None,
     sensor: SensorChoice | Sensor = "measured",
 ) -> Sharpener:
-    """Fit a method that learns on the scene to this one.
+    """Fit a method that learns on the scene to this scene.
 
     Parameters
     ----------
     scene
-        As for :func:`sharpen`. What is lazy in it is read. A larger scene, or one with gaps,
-        is learned from on up to 16 windows of 64 cells, or fewer, without gaps.
+        As for :func:`sharpen`. Lazy bands are read. A larger scene, or one with gaps, is sampled: the fit uses up to
+        16 windows of 64 cells or fewer, without gaps.
     bands
-        The coarse bands to fit; by default all of the scene.
+        Coarse bands to fit. Default: all of the scene.
     steps
-        The method's own number by default.
+        Number of steps. Default: that of the method.
     start
         A folder with weights of the same method to begin from.
     folder
-        Where weights, card, loss curve and, while it lasts, the checkpoint are kept: called again, a
-        fit that was stopped goes on. By default a temporary folder, which stays: the sharpener travels
-        between processes as a reference to it.
+        Folder for the weights, card, loss curve and, during the fit, the checkpoint. Called again with the same folder, a
+        stopped fit continues. Default: a temporary folder, which is kept, because the sharpener
+        travels between processes as a reference to it.
     tell
-        Called with (step, steps, mean loss) now and then.
+        Callback, called now and then with (step, steps, mean loss).
     sensor
         As for :func:`sharpen`.
 
     Raises
     ------
     S2SharpError
-        ``nothing-to-fit`` when no window without gaps is large enough; ``fit-failed``;
+        ``nothing-to-fit`` if no window without gaps is large enough; ``fit-failed``;
         ``band-missing``; ``bad-config`` for a method that does not learn on the scene, or for fewer steps
-        than it takes.
+        than it needs.
 
     Warns
     -----
     UserWarning
-        When interpolation or the closed form gives bands better one level down, and is returned for them.
+        If interpolation or the closed form is more accurate at reduced resolution in some bands, and is returned for
+        them.
     """
     options = FitOptions(steps, seed, Path(start) if start else None)
     where = Path(folder) if folder else Path(mkdtemp(prefix="s2sharp-fit-"))

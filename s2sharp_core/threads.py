@@ -1,4 +1,4 @@
-"""Threads that stay: a new one begins with no memory of its own, and loads anew what libraries keep for each."""
+"""Threads that are kept, because a new thread has no memory of its own and reloads what libraries keep for each."""
 
 import os
 from collections.abc import Callable

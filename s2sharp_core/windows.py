@@ -1,4 +1,4 @@
-"""Side of a window, and windows of a GPU's batch: numbers that plans need, too."""
+"""Side of a window, and windows per batch of a GPU: numbers that plans need without loading torch."""
 
 __all__ = ["BATCH", "WINDOW"]
 

@@ -1,6 +1,7 @@
-"""Methods side by side.
+"""Comparison of methods on the same cases.
 
-May import scenes, ui. Scenes and protocols → :func:`compare` → tables, CSV, a page.
+May import scenes, ui.
+Main path: scenes and protocols → :func:`compare` → tables, CSV and a page.
 """
 
 from s2sharp_core.faces import face

@@ -1,6 +1,7 @@
-"""Catalogues of any archive: what a query finds, and where its files lie.
+"""Catalogs of any archive: the items that a query finds, and the addresses of their files.
 
-May import storage. A query → :func:`search` → STAC items → sources with addresses, scales and offsets.
+May import storage.
+Main path: a query → :func:`search` → STAC items → sources with addresses, scales and offsets.
 """
 
 from s2sharp_core.faces import face

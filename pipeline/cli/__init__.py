@@ -1,6 +1,7 @@
-"""The commands, thin: flags in, calls, words out.
+"""The commands, kept thin: flags in, one call, text out.
 
-May import everything. Words of a shell → :mod:`.app` → one call.
+May import everything.
+Main path: arguments of a shell → :mod:`.app` → one call.
 """
 
 from s2sharp_core.faces import face

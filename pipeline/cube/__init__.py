@@ -1,6 +1,7 @@
-"""The Zarr store of a run: layout, shards, overviews, snapshots, and how it is opened.
+"""The Zarr store of a run: layout, shards, overviews, snapshots, and the function that opens it.
 
-May import storage. A :class:`Layout` → :func:`lay_out` → :func:`write_shard` → :func:`open_cube`.
+May import storage.
+Main path: a :class:`Layout` → :func:`lay_out` → :func:`write_shard` → :func:`open_cube`.
 """
 
 from s2sharp_core.faces import face

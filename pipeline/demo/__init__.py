@@ -1,7 +1,8 @@
-"""Scenes whose truth is known: drawn ones, and real chips seen twice as coarse.
+"""Demo scenes with a known truth: drawn ones, and real chips at half their resolution.
 
-May import planning, bench, publish, cube. A seed → :func:`simulate` → scenes and catalogue; a cube → :func:`score`;
-a package of the index → :func:`fetch_chips` → :func:`read_chips` → :func:`judge_chips`.
+May import planning, bench, publish, cube.
+Main path, drawn scenes: a seed → :func:`simulate` → scenes and catalog; a cube → :func:`score`.
+Main path, real chips: a package of the index → :func:`fetch_chips` → :func:`read_chips` → :func:`judge_chips`.
 """
 
 from s2sharp_core.faces import face

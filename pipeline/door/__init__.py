@@ -1,7 +1,8 @@
-"""Functions that an analyst calls in Python: search, plan, run, scenes from anywhere, and tools of a cube.
+"""Functions that an analyst calls in Python: search, plan, run, open_scene, sharpen, and tools of a cube.
 
-May import report, execution, planning, publish, scenes, ui, catalog, cube, storage. A query → :func:`plan` → :func:`run` → an
-``xarray.Dataset``; a scene of any kind → :func:`open_scene` → :func:`sharpen`. All of it is reached as ``s2sharp.NAME``.
+May import report, execution, planning, publish, scenes, ui, catalog, cube, storage.
+Main path, query: :func:`plan` → :func:`run` → an ``xarray.Dataset``.
+Main path, scene of any kind: :func:`open_scene` → :func:`sharpen`. All names are available as ``s2sharp.NAME``.
 """
 
 from s2sharp_core.faces import face

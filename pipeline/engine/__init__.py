@@ -1,6 +1,7 @@
 """Keyed jobs on a Dask cluster, each recorded once: settings, lease, ledger, events, cluster, flow.
 
-May import storage: the engine knows no Sentinel-2. Jobs → :class:`Flow` → workers → records in a :class:`Ledger`.
+May import storage: the engine knows no Sentinel-2.
+Main path: jobs → :class:`Flow` → workers → records in a :class:`Ledger`.
 """
 
 from s2sharp_core.faces import face

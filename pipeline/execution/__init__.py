@@ -1,6 +1,7 @@
-"""A plan carried out: sensors, fits, units, overviews, pictures, and how far a run is.
+"""Execution of a plan: sensors, fits, units, overviews, pictures, and the progress of a run.
 
-May import planning, mosaic, publish, scenes, cube, engine, storage. A :class:`Plan` → :func:`execute` → :class:`Outcome`.
+May import planning, mosaic, publish, scenes, cube, engine, storage.
+Main path: a :class:`Plan` → :func:`execute` → :class:`Outcome`.
 """
 
 from s2sharp_core.faces import face

@@ -1,6 +1,7 @@
-"""Many dates as one picture a period.
+"""Mosaics: one image per period, made from many dates.
 
-May import publish, cube, engine, storage. A :class:`MosaicConfig` → :func:`make_plan` → :func:`execute` → :func:`open_mosaic`.
+May import publish, cube, engine, storage.
+Main path: a :class:`MosaicConfig` → :func:`make_plan` → :func:`execute` → :func:`open_mosaic`.
 """
 
 from s2sharp_core.faces import face

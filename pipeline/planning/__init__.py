@@ -1,6 +1,7 @@
-"""A run before it runs: configuration, area, acquisitions, units, keys, cost.
+"""Planning of a run: configuration, area, acquisitions, units, keys, cost.
 
-May import scenes, catalog, cube, engine, storage. A :class:`RunConfig` → :func:`make_plan`, or :func:`frozen` for one that was begun → :class:`Plan`.
+May import scenes, catalog, cube, engine, storage.
+Main path: a :class:`RunConfig` → :func:`make_plan`, or :func:`frozen` for a run that was begun → :class:`Plan`.
 """
 
 from s2sharp_core.faces import face

@@ -1,6 +1,7 @@
-"""Files for others: COGs, STAC documents, quicklooks.
+"""Files for other programs: COGs, STAC documents, quicklooks.
 
-May import catalog, cube, storage. A written cube → :func:`write_cogs`, :func:`stac_item`, :func:`quicklook`.
+May import catalog, cube, storage.
+Main path: a written cube → :func:`write_cogs`, :func:`stac_item`, :func:`quicklook`.
 """
 
 from s2sharp_core.faces import face

@@ -1,7 +1,7 @@
-"""A run as a page that asks for nothing.
+"""Report of a run: one HTML page that loads nothing else.
 
-May import execution, planning, publish, ui. A run's folder → :func:`make_report` → HTML; runs and
-mosaics end with :func:`leave_page`.
+May import execution, planning, publish, ui.
+Main path: the folder of a run → :func:`make_report` → HTML. Runs and mosaics end with :func:`leave_page`.
 """
 
 from s2sharp_core.faces import face

@@ -1,6 +1,7 @@
-"""Items as acquisitions, and their native pixels.
+"""Acquisitions, made from STAC items, and their native pixels.
 
-May import catalog, cube, storage. Items → :func:`group` → :class:`Acquisition` → :func:`load_block` → reflectance.
+May import catalog, cube, storage.
+Main path: items → :func:`group` → :class:`Acquisition` → :func:`load_block` → reflectance.
 """
 
 from s2sharp_core.faces import face

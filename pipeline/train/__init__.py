@@ -1,6 +1,7 @@
-"""Weights: learned from real scenes, adapted, their losses drawn.
+"""Training of weights: on real scenes, or from existing weights, with a plot of the loss.
 
-May import execution, planning, scenes. A catalogue → :func:`school` or :func:`finetune` → weights with a card.
+May import execution, planning, scenes.
+Main path: a catalog → :func:`school` or :func:`finetune` → weights with a card.
 """
 
 from s2sharp_core.faces import face

@@ -1,6 +1,7 @@
-"""Terminal, progress and pages: how anything is shown.
+"""Terminal output, progress and pages.
 
-May import engine. A command → :func:`told` and bars on the terminal; facts → :func:`document` → a page.
+May import engine.
+Main path: a command → :func:`told` and bars on the terminal; facts → :func:`document` → a page.
 """
 
 from s2sharp_core.faces import face

@@ -1,6 +1,7 @@
-"""A run as a map in the browser.
+"""Map of a run in the browser.
 
-May import report, execution, planning, cube, ui. A run's folder → a server of pages and tiles.
+May import report, execution, planning, cube, ui.
+Main path: the folder of a run → a server of pages and tiles.
 """
 
 from s2sharp_core.faces import face

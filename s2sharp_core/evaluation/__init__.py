@@ -1,6 +1,7 @@
-"""Judgement of methods: cases with a truth or without, and figures.
+"""Evaluation of methods: cases with or without a known truth, and figures.
 
-May import everything of the core. Scenes → :func:`protocols` → cases → :func:`evaluate` → rows of figures.
+May import everything of the core.
+Main path: scenes → :func:`protocols` → cases → :func:`evaluate` → rows of figures.
 """
 
 from ..faces import face

@@ -1,6 +1,7 @@
-"""Learning of nets: on one scene, on many, and from weights of others.
+"""Training of nets: on one scene, on many, and from the weights of others.
 
-May import networks, weights, sensor. :class:`Sample` or training pairs → :func:`optimise`, or a recipe → weights.
+May import networks, weights, sensor.
+Main path: a :class:`Sample` or training pairs → :func:`optimise`, or a recipe → weights.
 """
 
 from typing import TYPE_CHECKING

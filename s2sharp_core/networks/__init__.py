@@ -1,6 +1,7 @@
-"""Networks: plain ``torch.nn.Module`` s, each of which knows what it reads around a cell.
+"""Networks: plain ``torch.nn.Module`` s, each with the number of cells that it reads around a cell.
 
-May import sensor, lattice, bands and errors. A kind and its arguments, as a model card gives them → :data:`NETWORKS`.
+May import sensor, lattice, bands and errors.
+Main path: a kind and its arguments, as a model card gives them → :data:`NETWORKS`.
 """
 
 from .arithmetic import Arithmetic, fastest

@@ -1,6 +1,7 @@
-"""Scenery that landscapes are drawn with: spectra of covers, shapes of land, and who paints what on them.
+"""Scenery of drawn landscapes: spectra of covers, shapes of land, and functions that paint them.
 
-May import bands. A seed → a country → what is painted on its :class:`Canvas`.
+May import bands.
+Main path: a seed → a country → paint on its :class:`Canvas`.
 """
 
 from ..faces import face

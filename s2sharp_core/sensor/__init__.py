@@ -1,6 +1,7 @@
-"""The satellite: how it sees, how that is measured, and simulated scenes.
+"""The sensor of the satellite: its model, its measurement, and simulated scenes.
 
-May import scene, lattice, scenery, bands and errors. Bands of a product → kernels, shifts and noise → :class:`Sensor`.
+May import scene, lattice, scenery, bands and errors.
+Main path: bands of a product → kernels, shifts and noise → :class:`Sensor`.
 """
 
 from ..faces import face

@@ -1,4 +1,4 @@
-"""The sensor of a scene in memory, measured on its own windows."""
+"""Measurement of the sensor of a scene in memory, on windows of that scene."""
 
 from collections.abc import Mapping
 
@@ -17,7 +17,7 @@ __all__ = ["measure_scene", "sense_arrays"]
 
 
 def sense_arrays(arrays: Mapping[str, np.ndarray], box: Box) -> Sensed:
-    """As :func:`sense`, of band → float32 reflectance (h, w) over ``box``, NaN where there is none."""
+    """As :func:`sense`, for band → float32 reflectance (h, w) over ``box``, NaN as nodata."""
     fine = [band for band in BY_GSD[10] if band in arrays]
     if not fine or not any(band in arrays for band in COARSE):
         return Sensed.unknown("it takes bands of 10 m and coarse ones")
@@ -30,23 +30,23 @@ def sense_arrays(arrays: Mapping[str, np.ndarray], box: Box) -> Sensed:
 
 
 def measure_scene(scene: xr.DataTree) -> Sensor:
-    """Measure how a scene's coarse bands relate to its 10 m bands: kernels, shifts, and the noise of every band.
+    """Measure the relation of a scene's coarse bands to its 10 m bands: kernels, shifts, and the noise of every band.
 
     Parameters
     ----------
     scene
-        As for :func:`~s2sharp_core.sharpen`. What is lazy in it is read; of a larger scene, up to 16 windows of 64
-        cells without gaps are looked at.
+        As for :func:`~s2sharp_core.sharpen`. Lazy bands are read. Of a larger scene, up to 16 windows of 64
+        cells without gaps are used.
 
     Returns
     -------
     Sensor
-        To be given to :func:`~s2sharp_core.sharpen`, for this scene and others of the same datatake.
+        An argument for :func:`~s2sharp_core.sharpen`, for this scene and others of the same datatake.
 
     Raises
     ------
     S2SharpError
-        ``scene-malformed``, ``off-lattice``; ``not-measured`` where the scene is too small, too flat or full of gaps.
+        ``scene-malformed``, ``off-lattice``; ``not-measured`` if the scene is too small, too flat or full of gaps.
     """
     _, box, inputs = locate(scene)
     seen = sense_arrays({b: a.values.astype(np.float32) for b, a in inputs.items()}, box)

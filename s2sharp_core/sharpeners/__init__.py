@@ -1,6 +1,7 @@
-"""The methods: a file each.
+"""The sharpening methods, one file each.
 
-May import learning, weights, networks, sensor. A name → :func:`load_sharpener` → :class:`Sharpener`.
+May import learning, weights, networks, sensor.
+Main path: a name → :func:`load_sharpener` → :class:`Sharpener`.
 """
 
 from typing import TYPE_CHECKING

@@ -19,36 +19,36 @@ __all__ = ["Sharpener"]
 
 
 class Sharpener(ABC):
-    """A method ready to use: frozen, pure, and picklable by reference to what it was made from.
+    """A method that is ready to use: frozen, pure, and picklable by reference to its origin.
 
     Attributes
     ----------
     bands
-        The coarse bands it returns; 10 m bands never pass through it.
+        Coarse bands that it returns; 10 m bands never pass through it.
     reads
-        The bands it reads, in ESA's order. A pixel is sharpened where all of them are valid.
+        Bands that it reads, in ESA's order. A pixel is sharpened where all of them are valid.
     halo
-        Cells of context it needs on every side; computed from the method, not guessed.
+        Cells of context that it needs on every side; computed from the method, not guessed.
     period
-        Cells that its windows must be a multiple of (strides, attention windows).
+        Number of cells of which the window side must be a multiple (strides, attention windows).
     tolerance
-        In units of 1/10 000 of reflectance (DN): what lies beyond the halo can change a value by no
-        more; 0 where nothing beyond the halo is read.
+        Largest change of a value by pixels beyond the halo, in units of 1/10 000 of reflectance (DN); 0 if nothing
+        beyond the halo is read.
     abreast
-        Whether windows may be at work at once in threads of one process.
+        Whether windows may run at once in threads of one process.
     batch
-        Windows that a GPU is given as one. They are halved each time that its memory does not hold them.
+        Windows that a GPU receives at once. The number is halved each time its memory does not hold them.
     arithmetic
-        What its nets compute in: float32 or bfloat16.
+        Number format of its nets: float32 or bfloat16.
     results
-        A number that is raised when the method comes to give other values from the same weights: cubes that were begun
+        Number that is raised when the method comes to give other values from the same weights. Cubes that were begun
         before are then not continued with other pixels.
     sensor
-        How the product was seen that it sharpens: kernels, shifts and noise of its bands.
+        Sensor of the product: kernels, shifts and noise of its bands.
     precision
-        The arithmetic and the device, part of what its results are recorded under.
+        The arithmetic and the device; part of the key of its results.
     digest
-        A sha256 over all that decides its output: method and its number of results, bands, weights and sensor.
+        A sha256 of everything that determines its output: method, number of results, bands, weights and sensor.
     """
 
     name: str
@@ -66,7 +66,7 @@ class Sharpener(ABC):
     sensor: Sensor = SENTINEL2
 
     def see_with(self, sensor: Sensor) -> None:
-        """Sharpen products that were seen with ``sensor``, in place of the default one."""
+        """Use ``sensor`` in place of the default one."""
         self.sensor = sensor
 
     @property
@@ -79,7 +79,7 @@ class Sharpener(ABC):
         Raises
         ------
         S2SharpError
-            ``bad-config`` where a method has no net that bfloat16 would do for.
+            ``bad-config`` if the method has no net that works in bfloat16.
         """
         if precision == "bfloat16":
             raise S2SharpError(
@@ -101,8 +101,8 @@ class Sharpener(ABC):
         Parameters
         ----------
         y10, y20, y60
-            Reflectance without gaps of the bands in ``reads``, by GSD: (n, ≤4, 6h, 6w),
-            (n, ≤6, 3h, 3w), (n, ≤2, h, w); a GSD of which nothing is read has no channels.
+            Reflectance, without gaps, of the bands in ``reads``, by GSD: (n, ≤4, 6h, 6w),
+            (n, ≤6, 3h, 3w), (n, ≤2, h, w). A GSD without bands in ``reads`` has no channels.
 
         Returns
         -------
@@ -111,9 +111,9 @@ class Sharpener(ABC):
         """
 
     def sharpen_inner(self, y10: Tensor, y20: Tensor, y60: Tensor) -> dict[str, Tensor]:
-        """Sharpen windows of whose result the halo is not needed: as :meth:`sharpen`, anything may stand there."""
+        """Sharpen windows without a result in the halo: as :meth:`sharpen`, but values in the halo are undefined."""
         return self.sharpen(y10, y20, y60)
 
     @abstractmethod
     def __reduce__(self) -> tuple[Callable[..., "Sharpener"], tuple[Any, ...]]:
-        """Travel between processes as a name and a digest, never as weights."""
+        """Pickle as a name and a digest, never as weights."""

@@ -1,4 +1,4 @@
-"""A method: what it needs and costs, and how it is made ready."""
+"""Description of a method: its needs, its cost, and the functions that make it ready."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -22,38 +22,37 @@ tell)."""
 
 @dataclass(frozen=True)
 class Method:
-    """A way to sharpen: what it is, what it needs, what it costs, where it was published.
+    """A sharpening method: what it is, what it needs and costs, and where it was published.
 
     Attributes
     ----------
     summary, needs
-        In a few words each: they stand in one line of a list.
+        A few words each: they stand in one line of a list.
     cost
         Multiply-adds per 10 m pixel, for all coarse bands; "2 ×": a net for 20 m and one for 60 m.
     gain
-        Mean SRE of the 20 m bands above interpolation's, in dB; None where it was not measured. The real scenes of
+        Mean SRE of the 20 m bands above interpolation's, in dB, or None if not measured. Measured on the real scenes of
         docs/figures.md by protocol ``mtf``, which asks no method for more than the others.
     speed
-        Millions of 10 m pixels a second, all bands, two threads, without a fit; None where it was not measured.
+        Millions of 10 m pixels a second, all bands, two threads, without a fit; None if not measured.
     when
         When to choose it, in a few words.
     load
         (bands, folder with weights or None for the shipped ones, device) → its sharpener.
     fit
-        For a method that learns on the scene: what learns. None for one that is ready at once.
+        Function that learns, for a method that learns on the scene. None for a method that needs no fit.
     blank
-        (bands, device) → a sharpener as it will be when it has been fitted, halo and all, but for the
-        weights.
+        (bands, device) → the sharpener as after a fit, with its halo, but without weights.
     steps
-        What a fit takes when it is not told another number.
+        Default number of steps of a fit.
     fewest
         Steps of the shortest fit.
     smallest
         Side in cells of the smallest window that it can learn from.
     constants
-        Numbers in its code, or lists of them, that the weights of a fit follow from.
+        Numbers in its code, or lists of them, that determine the weights of a fit.
     senses
-        Whether its result follows from the sensor: False where it looks at nothing but the pixels.
+        Whether its result depends on the sensor: False for a method that uses only the pixels.
     """
 
     name: str
@@ -75,7 +74,7 @@ class Method:
     when: str = ""
 
     def check_steps(self, steps: int | None) -> None:
-        """Refuse a fit of fewer steps than it takes; None is the method's own number.
+        """Refuse a fit with too few steps; None is the default number of the method.
 
         Raises
         ------

@@ -1,4 +1,4 @@
-"""The methods by name: what each is, needs and costs. What computes is loaded when a method is first used."""
+"""The methods by name, with their descriptions. The code of a method is loaded when the method is first used."""
 
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
@@ -244,7 +244,7 @@ METHODS: dict[str, Method] = {
 
 
 def known(name: str) -> Method:
-    """The method of a name.
+    """Return the method of a name.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Methods made ready."""
+"""Functions that make methods ready to use."""
 
 from collections.abc import Iterable
 from functools import lru_cache
@@ -31,22 +31,22 @@ def load_sharpener(
     name
         One of ``METHODS``.
     bands
-        The coarse bands to return; all that the method can sharpen by default.
+        Coarse bands to return. Default: all that the method can sharpen.
     weights
-        A folder with weights of your own (made by ``s2sharp train``) instead of the shipped ones.
+        A folder with your own weights (made by ``s2sharp train``) in place of the shipped ones.
     device
-        ``"cpu"``, ``"cuda"``, or ``"auto"`` for a GPU where there is one.
+        ``"cpu"``, ``"cuda"``, or ``"auto"`` for a GPU if there is one.
     precision
-        What nets compute in: ``"float32"``, ``"bfloat16"``, or ``"auto"`` for bfloat16 where the processor has it
-        and the method's nets only correct what stays float32.
+        Number format of the nets: ``"float32"``, ``"bfloat16"``, or ``"auto"``. ``"auto"`` is bfloat16 if the processor
+        has it and the nets of the method only correct a float32 image.
     sensor
-        How the product was seen; measure it with :func:`~s2sharp_core.sensor.measurement.measure`.
+        Sensor of the product; measure it with :func:`~s2sharp_core.sensor.measurement.measure`.
 
     Raises
     ------
     S2SharpError
         ``method-unknown``, ``band-unknown``, ``weights-missing``, ``weights-corrupt``; ``not-fitted``
-        for a method that learns on the scene, when no ``weights`` are given.
+        for a method that learns on the scene, if no ``weights`` are given.
     """
     method, wanted, device = _known(name, bands, device)
     folder = Path(weights) if weights else None
@@ -66,9 +66,9 @@ def unfitted_sharpener(
     precision: str = "auto",
     sensor: Sensor = SENTINEL2,
 ) -> Sharpener:
-    """Return what a method that learns on the scene will be like: its reads, halo and cost, untrained.
+    """Return an unfitted sharpener of a method that learns on the scene: its reads, halo and cost, without weights.
 
-    A method that is ready without a fit is given as it is.
+    A method that needs no fit is returned as it is.
 
     Raises
     ------

@@ -1,6 +1,7 @@
-"""The weights that ship, each with a card, and how weights are written and read.
+"""The shipped weights, each with a card, and functions to read and write weights.
 
-May import networks. ``save_net`` → file and card → ``load_net``.
+May import networks.
+Main path: ``save_net`` → file and card → ``load_net``.
 """
 
 from .files import PUBLISHED, weights_file
