@@ -1,4 +1,4 @@
-"""Version of what is installed."""
+"""Version of the installed package."""
 
 from importlib.metadata import version
 

@@ -45,9 +45,7 @@ _LOOKS, _DATES = 256, 4
 
 @xr.register_dataset_accessor("s2sharp")  # type: ignore[no-untyped-call]
 class CubeTools:
-    """Tools for a cube that :func:`open_cube` gave, a part of one, or what :func:`sharpen` made of a scene; all of
-    them are lazy where that is.
-    """
+    """Tools for a cube from :func:`open_cube`, a part of one, or a result of :func:`sharpen`. They are lazy if the cube is."""
 
     def __init__(self, cube: xr.Dataset) -> None:
         self._cube = cube
@@ -59,13 +57,13 @@ class CubeTools:
         return "\n".join(f".s2sharp.{call:16} {what}" for call, what in _CAN.values())
 
     def clear(self, mask: str | Iterable[int] = "clouds") -> xr.Dataset:
-        """Bands where the ground is seen, NaN elsewhere; layers as they are.
+        """Set bands to NaN where the ground is hidden; layers stay as they are.
 
         Parameters
         ----------
         mask
-            ``"clouds"``: shadows, clouds and cirrus are hidden, by the product's scene classification (the layer ``cloud``);
-            ``"dense"``: clouds of medium and high probability alone; or the classes to hide, by number
+            Classes to hide, from the product's scene classification (the layer ``cloud``). ``"clouds"``: shadows, clouds and
+            cirrus. ``"dense"``: only clouds of medium and high probability. Or a list of class numbers
             (:class:`~s2sharp_core.bands.SceneClass`). Pixels without a class, or not ``valid``, are hidden.
 
         Raises
@@ -96,7 +94,7 @@ class CubeTools:
         return made
 
     def _refuse_unclassified(self) -> None:
-        """Look at a block: where all that is valid has no class, the product had none."""
+        """Refuse a cube without classes, after a look at one block: if all its valid pixels have no class, the product had none."""
         if "cloud" in self._cube:
             some = self._cube[["cloud", "valid"]] if "valid" in self._cube else None
             if some is None:
@@ -116,9 +114,9 @@ class CubeTools:
         )
 
     def index(self, name: str, **given: Any) -> xr.DataArray:
-        """A spectral index by its name in Awesome Spectral Indices, float32; NaN where its divisor is 0.
+        """Compute a spectral index by its name in Awesome Spectral Indices: float32, NaN where its divisor is 0.
 
-        Reflectance may be negative where it is dark: mask an index where its divisor is small.
+        Reflectance may be negative in dark places: mask an index where its divisor is small.
 
         Parameters
         ----------
@@ -140,15 +138,15 @@ class CubeTools:
         *,
         stretch: tuple[float, float] | None = None,
     ) -> xr.DataArray:
-        """A picture: uint8, dims (time, band, y, x) or (band, y, x); 0 where there is nothing, else from 1.
+        """Make an image: uint8, dims (time, band, y, x) or (band, y, x); 0 where there is no data, values of data from 1.
 
         Parameters
         ----------
         name
             ``"true"``, ``"infrared"``, ``"red-edge"``, ``"swir"``, ``"agriculture"``, ``"geology"``, ``"coast"``; or three bands.
         stretch
-            Reflectance that becomes 1 and 255. By default, of each channel, what 2 % and 98 % of some pixels of some dates
-            are below, which reads them: one stretch for all dates, so that they compare.
+            Reflectance that becomes 1 and 255. Default: the 2 % and 98 % quantiles of each channel, from a sample of pixels
+            and dates, which are read for this. One stretch serves all dates, so that they can be compared.
 
         Raises
         ------
@@ -178,11 +176,11 @@ class CubeTools:
         return image.rio.write_nodata(0, encoded=False)
 
     def to_cog(self, folder: Path | str | Location) -> list[Location]:
-        """Write a Cloud Optimized GeoTIFF for each date and variable: ``folder/20240601T101031/B11.tif``, or ``folder/B11.tif``
-        for a scene that tells no date.
+        """Write a Cloud Optimized GeoTIFF for each date and variable.
 
-        Bands are int16, reflectance × 10 000 with their scale in the file, as those of a run; layers as they are. Files that
-        are there are replaced.
+        The files are ``folder/20240601T101031/B11.tif`` and so on, or ``folder/B11.tif`` for a scene without a date.
+        Bands are int16, reflectance × 10 000 with their scale in the file, as in the COGs of a run. Layers are written as they
+        are. Existing files are replaced.
 
         Raises
         ------
@@ -192,14 +190,14 @@ class CubeTools:
         return write_files(self._cube, folder)
 
     def before(self) -> xr.DataTree:
-        """The native bands of one date as they were delivered, over the cube's part: what :func:`sharpen` takes.
+        """Return the native bands of one date as they were delivered, over the area of the cube: a scene for :func:`sharpen`.
 
-        They are read from the run's stage where that has them still, else from the archive.
+        They are read from the stage of the run if it still has them, else from the archive.
 
         Raises
         ------
         S2SharpError
-            ``scene-malformed`` for several dates, ``not-a-run`` where the run is not found any more; what reading raises.
+            ``scene-malformed`` for several dates; ``not-a-run`` if the run is not found any more; the errors of reading.
         """
         return native_bands(self._cube)
 
@@ -212,7 +210,7 @@ def _middle(array: xr.DataArray) -> np.ndarray:
 
 
 def _stretched(band: xr.DataArray, limits: tuple[float, float] | None) -> xr.DataArray:
-    """0 where there is nothing, else 1 to 255 between the limits."""
+    """Return 0 where there is no data, else 1 to 255 between the limits."""
     low, high = limits if limits is not None else _limits(band)
     scaled = (band - low) / max(high - low, 1e-6) * 254 + 1
     return scaled.round().clip(1, 255).fillna(0).astype(np.uint8).drop_vars("band", errors="ignore")

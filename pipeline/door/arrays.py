@@ -1,4 +1,4 @@
-"""Arrays of other tools as a scene's native bands: odc-stac, stackstac, rioxarray."""
+"""Arrays of odc-stac, stackstac and rioxarray as native bands of a scene."""
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -29,7 +29,7 @@ _WHEN = (
 
 
 class Named(NamedTuple):
-    """An array that claims to be a band: ``band`` by ESA's name, ``name`` as it was called."""
+    """An array that claims to be a band: ``band`` is ESA's name, ``name`` the name that was given."""
 
     band: str
     name: str
@@ -37,7 +37,7 @@ class Named(NamedTuple):
 
 
 def named(x: Any, name: str = "", crs: Any = None) -> Iterator[Named]:
-    """The arrays of anything that holds some, by their band; those of other names are left out."""
+    """Return the arrays in an object by their band; arrays of other names are left out."""
     if isinstance(x, list | tuple):
         for one in x:
             yield from named(one)
@@ -80,7 +80,7 @@ def _of_array(x: xr.DataArray, name: str, crs: Any) -> Iterator[Named]:
 
 
 def _labels(x: xr.DataArray) -> list[str]:
-    """Return what an array calls its bands: the axis' own labels, common names beside them, or descriptions of a file."""
+    """Return the names that an array gives its bands: labels of the axis, common names beside them, or descriptions of a file."""
     said = [x.coords[key].values.tolist() for key in ("band", "common_name") if key in x.coords]
     said += [x.attrs[key] for key in ("long_name", "descriptions") if key in x.attrs]
     ways = [[str(v) for v in np.atleast_1d(np.asarray(way, dtype=object))] for way in said]
@@ -97,7 +97,7 @@ def _nameless(called: str) -> S2SharpError:
 
 
 def known_band(name: str) -> str | None:
-    """ESA's name of what is called so: "B05 (T33UUP_…_B05_20m.jp2)", "B5", "red", "B05_20m"."""
+    """Return ESA's name for a given name: "B05 (T33UUP_…_B05_20m.jp2)", "B5", "red", "B05_20m"."""
     word = name.partition(" ")[0]
     short = re.fullmatch(r"b(\d)", word, re.IGNORECASE)
     found = band_of(f"B0{short[1]}" if short else word)
@@ -107,7 +107,7 @@ def known_band(name: str) -> str | None:
 def assemble(
     pieces: Sequence[Named], bands: Sequence[str] | None, scale: float | None, offset: float | None
 ) -> xr.DataTree:
-    """A scene of arrays, each on the native grid of its band.
+    """Make a scene of arrays, each on the native grid of its band.
 
     Raises
     ------
@@ -161,7 +161,7 @@ def _tree(found: Mapping[str, xr.DataArray], epsg: int) -> xr.DataTree:
 
 
 def _flat(array: xr.DataArray, name: str) -> xr.DataArray:
-    """(y, x), north up."""
+    """Return the array with dims (y, x), north up."""
     if _DEGREES & set(map(str, array.dims)):
         raise S2SharpError(
             "off-lattice",
@@ -189,7 +189,7 @@ def _flat(array: xr.DataArray, name: str) -> xr.DataArray:
 
 
 def _step(array: xr.DataArray, name: str) -> float:
-    """Metres from pixel to pixel, the same everywhere along both axes."""
+    """Return the pixel size in metres, which must be the same everywhere along both axes."""
     if not {"x", "y"} <= set(array.coords) or min(array.shape) < 2:
         raise S2SharpError(
             "scene-malformed",
@@ -245,7 +245,7 @@ def _refuse_missing(found: Mapping[str, xr.DataArray], bands: Sequence[str] | No
 
 
 def _crs_of(x: xr.Dataset | xr.DataArray) -> Any:
-    """The CRS that something tells, in any of the ways of its tool."""
+    """Return the CRS of an object, in any of the forms that its tool uses."""
     if (crs := x.rio.crs) is not None:
         return crs
     for key in ("epsg", "proj:epsg", "proj:code"):
@@ -269,7 +269,7 @@ def _code(array: xr.DataArray, name: str) -> int:
 
 
 def _centred(array: xr.DataArray, band: str, epsg: int) -> xr.DataArray:
-    """With coordinates at pixel centres: stackstac's are corners, and its transform tells so."""
+    """Return the array with coordinates at pixel centres: those of stackstac are corners, as its transform shows."""
     gsd = BANDS[band].gsd
     lattice = Lattice.of(epsg)
     origin = lattice.x0, lattice.y0
@@ -294,7 +294,7 @@ def _centred(array: xr.DataArray, band: str, epsg: int) -> xr.DataArray:
 
 
 def _begins_there(array: xr.DataArray, first: tuple[float, float], gsd: int) -> bool:
-    """Return whether the array's own transform has pixels begin where its coordinates are."""
+    """Return whether pixels begin at the coordinates, by the array's own transform."""
     said = array.attrs.get("transform")
     try:
         a, b, left, d, e, top = (float(v) for v in tuple(said)[:6])  # type: ignore[arg-type]
@@ -309,7 +309,7 @@ def _begins_there(array: xr.DataArray, first: tuple[float, float], gsd: int) -> 
 def _reflectance(
     array: xr.DataArray, band: str, scale: float | None, offset: float | None
 ) -> xr.DataArray:
-    """float32 reflectance of what may be DN; with what is said of them, or given."""
+    """Return float32 reflectance of an array that may hold DN, by its own scale and offset or the given ones."""
     whole = np.issubdtype(array.dtype, np.integer)
     # xarray moves what it has applied from the attributes to the encoding; integers have had nothing applied.
     about = {**(array.encoding if whole else {}), **array.attrs}
@@ -341,7 +341,7 @@ def _reflectance(
 
 
 def _decoded(y: np.ndarray, numbers: tuple[Any, float | None, float | None, bool]) -> np.ndarray:
-    """float32 reflectance, NaN where there is none."""
+    """Return float32 reflectance, NaN where there is no data."""
     nodata, scale, offset, whole = numbers
     gap = (y == nodata) if nodata is not None else np.zeros(y.shape, dtype=bool)
     if scale is None or offset is None:
@@ -353,7 +353,7 @@ def _decoded(y: np.ndarray, numbers: tuple[Any, float | None, float | None, bool
 
 
 def refuse_bright(array: xr.DataArray, name: str) -> None:
-    """Look at some pixels, of what is lazy at one block: no scene's reflectance is above 2 on the whole."""
+    """Refuse arrays that cannot be reflectance: no scene's is above 2 on the whole. Of a lazy array, one block is read."""
     data: Any = array.data
     if array.chunks is not None:
         data = data.blocks[tuple(len(c) // 2 for c in array.chunks)].compute()

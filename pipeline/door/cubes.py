@@ -1,4 +1,4 @@
-"""Cubes as an analyst opens them: whole, or the part that is asked for."""
+"""Functions that open a cube, or a part of it, for an analyst."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -33,35 +33,35 @@ def open_cube(
     native: bool = False,
     snapshot: str | None = None,
 ) -> xr.Dataset:
-    """Open what a run made, or a part of it; nothing is read yet.
+    """Open the cube of a run, or a part of it. Nothing is read yet.
 
     Parameters
     ----------
     out
-        The folder or URL of the run, or its ``cube.zarr``.
+        Folder or URL of the run, or its ``cube.zarr``.
     bands
-        By ESA's name, or in words: ``"swir"``, ``"20m"``; all by default. Layers stay.
+        ESA names or group names: ``"swir"``, ``"20m"``. Default: all. Layers always stay.
     time
         Day, month, year or interval: ``"2024-06"``, ``"2024-06-01/2024-06-15"``, ``"2024-06-01/.."``.
     bbox
-        (W, S, E, N) in degrees: the part to crop to.
+        Box to crop to: west, south, east, north in degrees.
     area
-        A GeoJSON file in place of ``bbox``: the part to crop to; outside of its polygons bands are NaN and layers 0.
+        A GeoJSON file in place of ``bbox``. The cube is cropped to it. Outside of its polygons, bands are NaN and layers 0.
     epsg
-        Which EPSG code, where the cube has several.
+        The EPSG code to open, if the cube has several.
     level
         0 for 10 m, 1 for the overview of 20 m, and so on.
     native
-        What was kept as it was measured, B10 at 60 m, in place of the bands at 10 m.
+        Whether to open the bands that were kept as measured, B10 at 60 m, in place of the bands at 10 m.
     snapshot
-        The cube as it was after an earlier run with ``--history``: the id of one that ``s2sharp history OUT`` lists.
+        Id of an earlier state, kept by a run with ``--history``; ``s2sharp history OUT`` lists them.
 
     Returns
     -------
     xarray.Dataset
-        Dims (time, y, x), time ascending. Bands: float32 reflectance, NaN where there is none, with ``common_name``,
-        ``wavelength`` (nm) and ``long_name``; layers ``valid``, ``cloud``, ``saturated``, ``source``, and those that the run
-        was asked for. ``.rio.crs`` is set; ``.s2sharp`` has what a cube can do (:class:`CubeTools`).
+        Dims (time, y, x), time ascending. Bands: float32 reflectance, NaN where there is no data, with ``common_name``,
+        ``wavelength`` (nm) and ``long_name``. Layers ``valid``, ``cloud``, ``saturated``, ``source``, and those that the
+        run added. ``.rio.crs`` is set; ``.s2sharp`` has the tools of a cube (:class:`CubeTools`).
 
     Raises
     ------
@@ -84,7 +84,7 @@ def open_cube(
 
 
 def _within(cube: xr.Dataset, area: Path) -> xr.Dataset:
-    """The part in the polygons of a file: cropped to them, and nothing outside."""
+    """Crop to the polygons of a file, and mask the pixels outside of them."""
     config = read_config(None, {"out": ".", "datetime": "2024", "area": area, "bbox": None})
     shape = area_shape(config, cube.rio.crs.to_epsg())
     half = abs(float(cube.x[1] - cube.x[0])) / 2 if cube.sizes["x"] > 1 else 5.0

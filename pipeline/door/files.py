@@ -1,4 +1,4 @@
-"""Files of a cube, and files that it came from: COGs, and the native bands as they were delivered."""
+"""COGs of a cube, and the native bands that it was made from."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,7 +27,7 @@ _SIDE = 3072
 
 @dataclass(frozen=True)
 class _Stored:
-    """A variable of a cube as its files have it: integers; read part by part."""
+    """A variable of a cube as integers, as its files hold them; read part by part."""
 
     array: xr.DataArray
 
@@ -90,7 +90,7 @@ def _frame(cube: xr.Dataset) -> Frame:
 
 
 def native_bands(cube: xr.Dataset) -> xr.DataTree:
-    """The native bands of a cube's one date; as :meth:`~s2sharp.door.accessor.CubeTools.before`."""
+    """Return the native bands of a cube's one date, as :meth:`~s2sharp.door.accessor.CubeTools.before`."""
     dates = cube["time"].size if "time" in cube.coords else 0
     if dates > 1:
         raise S2SharpError(

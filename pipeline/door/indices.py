@@ -1,4 +1,4 @@
-"""Spectral indices by the formulas of Awesome Spectral Indices (Montero et al. 2023), which the package spyndex holds."""
+"""Spectral indices by the formulas of Awesome Spectral Indices (Montero et al. 2023), from the package spyndex."""
 
 import re
 from collections.abc import Mapping
@@ -19,7 +19,7 @@ _NEAR = 60
 
 
 def spectral_index(cube: xr.Dataset, name: str, given: Mapping[str, Any]) -> xr.DataArray:
-    """An index of a cube; ``given``: letter of the formula → a band's name or a number.
+    """Compute an index of a cube; ``given``: letter of the formula → name of a band, or a number.
 
     Raises
     ------
@@ -56,7 +56,7 @@ def spectral_index(cube: xr.Dataset, name: str, given: Mapping[str, Any]) -> xr.
 
 
 def _value(cube: xr.Dataset, name: str, letter: str, given: Any) -> Any:
-    """A band of the cube, or a number, for a letter of a formula."""
+    """Return a band of the cube, or a number, for a letter of a formula."""
     import spyndex
 
     if given is not None and not isinstance(given, str):
@@ -84,7 +84,7 @@ def _value(cube: xr.Dataset, name: str, letter: str, given: Any) -> Any:
 
 
 def _nearest(cube: xr.Dataset, band: str) -> str | None:
-    """The band that is there and sees nearly what ``band`` sees; None where there is none, or ``band`` is no band."""
+    """Return the present band that sees nearly the same as ``band``; None if there is none, or ``band`` is no band."""
     if band not in BANDS:
         return None
     apart = {
@@ -97,7 +97,7 @@ def _nearest(cube: xr.Dataset, band: str) -> str | None:
 
 
 def _sentinel2(letter: str) -> str | None:
-    """ESA's name of the band that a letter stands for; "B8" is B08."""
+    """Return ESA's name of the band that a letter stands for; "B8" is B08."""
     import spyndex
 
     platform = getattr(spyndex.bands.get(letter), "sentinel2a", None)

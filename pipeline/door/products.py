@@ -1,4 +1,4 @@
-"""Products and STAC items as scenes: read as a run reads them, a block at a time, when somebody asks for pixels."""
+"""Products and STAC items as lazy scenes: read as in a run, one block at a time."""
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
@@ -43,7 +43,7 @@ _NOWHERE = "https://item.invalid/"
 def from_products(
     paths: Sequence[str], bands: Sequence[str] | None, bbox: Degrees | None
 ) -> xr.DataTree:
-    """The scene of SAFE folders, their zips, or EOPF Zarrs; several are tiles of one acquisition."""
+    """Make a scene of SAFE folders, their zips, or EOPF Zarrs; several are tiles of one acquisition."""
     items = []
     for path in paths:
         try:
@@ -60,7 +60,7 @@ def from_products(
 def from_file(
     href: str, bands: Sequence[str] | None, bbox: Degrees | None, *, private: bool
 ) -> xr.DataTree:
-    """The scene of an item's own document, a path or URL."""
+    """Make a scene of the document of an item, given by path or URL."""
     where = str(Path(href).expanduser().resolve()) if "://" not in href else href
     try:
         item = item_of(read_json(stac_io(where, private=private), where), where)
@@ -78,7 +78,7 @@ def from_items(
     *,
     private: bool,
 ) -> xr.DataTree:
-    """The scene of items that somebody holds; several are tiles of one acquisition."""
+    """Make a scene of items in memory; several are tiles of one acquisition."""
     known = [x if isinstance(x, pystac.Item) else _parsed(x) for x in items]
     home = str(Path.cwd()) if private or all(_is_ours(item) for item in known) else _NOWHERE
     with _told(known[0].id):
@@ -94,7 +94,7 @@ def _parsed(document: dict[str, Any]) -> pystac.Item:
 
 
 def _is_ours(item: pystac.Item) -> bool:
-    """Return whether an item lies on this machine, where its address says: an address alone anybody can write."""
+    """Return whether an item lies on this machine, at its own address; an address alone proves nothing."""
     home = item.get_self_href() or ""
     if not home or not is_local(home):
         return False
@@ -164,14 +164,14 @@ def _offers(items: Iterable[pystac.Item], band: str) -> bool:
 
 
 def cells_in(lattice: Lattice, bbox: Degrees) -> Box:
-    """The whole cells around a box in degrees."""
+    """Return the whole cells around a box in degrees."""
     to_metres = Transformer.from_crs(4326, lattice.epsg, always_xy=True)
     left, bottom, right, top = to_metres.transform_bounds(*bbox)
     return lattice.around((left, bottom, right, top))
 
 
 def lazily(acquisition: Acquisition, band: str, box: Box, reader: Reader | None = None) -> da.Array:
-    """Reflectance of a band over ``box``: a task a block, which opens the files itself where there is no ``reader``."""
+    """Return the reflectance of a band over ``box``, one task a block; without ``reader``, the task opens the files itself."""
     rows = _cuts(box.row0, box.row1)
     cols = _cuts(box.col0, box.col1)
     read = delayed(_reflectance)

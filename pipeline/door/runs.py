@@ -1,4 +1,4 @@
-"""``s2sharp.search``, ``plan`` and ``run``: the command line's run, for Python."""
+"""Python functions ``s2sharp.search``, ``plan`` and ``run``, which do what the command line does."""
 
 import warnings
 from collections.abc import Iterable, Mapping
@@ -43,17 +43,17 @@ def search(
     config: Path | str | None = None,
     **settings: Any,
 ) -> pystac.ItemCollection:
-    """The items of a catalogue that a run with the same settings would begin from, by time.
+    """Search a catalog for the items that a run with the same settings would begin from, sorted by time.
 
     Parameters
     ----------
     bbox, datetime, area, max_cloud, config, settings
-        As of :func:`plan`; clouds are judged per acquisition, so that no tile of a picture is dropped alone.
+        As for :func:`plan`. Clouds are judged per acquisition, so no single tile of an acquisition is dropped.
 
     Returns
     -------
     pystac.ItemCollection
-        What other tools take, too, such as ``odc.stac.load``; :func:`open_scene` takes each of them.
+        Items that other tools accept, too, such as ``odc.stac.load``; :func:`open_scene` takes each of them.
 
     Raises
     ------
@@ -93,7 +93,7 @@ def plan(
     config: Path | str | None = None,
     **settings: Any,
 ) -> "PlannedRun":
-    """Plan a run: what it would read, need and write, and how long it would take. No pixel moves, nothing is written.
+    """Plan a run: the data that it would read and write, the memory and the time. No pixel is read, and nothing is written.
 
     Parameters
     ----------
@@ -102,31 +102,31 @@ def plan(
     datetime
         Day, month, year or interval: ``"2024-06"``, ``"2024-06-01/2024-06-30"``, ``"2024-06-01/.."``.
     out
-        Folder or URL for the cube and all that belongs to it; one that holds a run already continues it.
+        Folder or URL for the cube and the other results. If it holds a run, that run is continued.
     area
         A GeoJSON file in place of ``bbox``.
     max_cloud
-        Per cent; acquisitions that are cloudier are left out.
+        Largest cloud cover in per cent; cloudier acquisitions are left out.
     bands
-        By ESA name; all twelve by default.
+        ESA names. Default: all twelve.
     method
-        ``"s2net-m"`` by default.
+        Default: ``"s2net-m"``.
     config
         A TOML file with settings.
     settings
         Any other flag of ``s2sharp run``, which is a field of :class:`RunConfig`: ``catalog``, ``collection``,
-        ``workers``, ``error90`` and so on. They win over environment variables, which win over the file.
+        ``workers``, ``error90`` and so on. They override environment variables, which override the file.
 
     Returns
     -------
     PlannedRun
-        Shows itself in a notebook; ``.run()`` carries it out.
+        A notebook displays it; ``.run()`` carries it out.
 
     Raises
     ------
     S2SharpError
-        ``bad-config``; ``nothing-found``; ``memory-exceeded`` when a worker would need more than it may; what the
-        catalogue brings.
+        ``bad-config``; ``nothing-found``; ``memory-exceeded`` if a worker would need more than allowed; the errors of
+        the catalog.
     """
     given = {"bbox": bbox, "datetime": datetime, "out": out, "area": area, "max_cloud": max_cloud}
     return _planned(_settings(config, {**given, "bands": bands, "method": method, **settings}))
@@ -145,32 +145,32 @@ def run(
     epsg: int | None = None,
     **settings: Any,
 ) -> "xr.Dataset":
-    """Sharpen what a query finds into a cube, showing how it goes, and open the cube.
+    """Sharpen the items of a query into a cube, show the progress, and open the cube.
 
-    The same call again continues a run that was stopped, does what failed, and opens what is done.
+    The same call again continues a run that was stopped, repeats failed units, and opens a finished cube.
 
     Parameters
     ----------
     bbox, datetime, out, area, max_cloud, bands, method, config, settings
-        As of :func:`plan`.
+        As for :func:`plan`.
     epsg
-        Which EPSG code to open, where the area has several; all are made.
+        The EPSG code to open, if the area has several. All are made.
 
     Returns
     -------
     xarray.Dataset
-        As :func:`open_cube` gives it.
+        As from :func:`open_cube`.
 
     Raises
     ------
     S2SharpError
         As :func:`plan`; ``epsg-missing`` before anything is read; ``very-large`` unless ``yes=True``; ``busy``; the
-        first failure, where nothing could be sharpened.
+        first failure, if nothing could be sharpened.
 
     Warns
     -----
     UserWarning
-        When some units failed or items were refused: their pixels are absent.
+        If some units failed or items were refused: their pixels are absent.
     """
     given = {"bbox": bbox, "datetime": datetime, "out": out, "area": area, "max_cloud": max_cloud}
     known = _settings(config, {**given, "bands": bands, "method": method, **settings})
@@ -180,18 +180,18 @@ def run(
 
 @dataclass(frozen=True)
 class PlannedRun:
-    """A run before it runs: ``plan`` says what will be done, ``cost`` what that takes."""
+    """A planned run: ``plan`` holds what it will do, ``cost`` its time, memory and data."""
 
     plan: ClientPlan
     cost: Estimate
 
     @property
     def facts(self) -> dict[str, str]:
-        """What ``s2sharp plan`` prints, line by line."""
+        """Return the lines that ``s2sharp plan`` prints."""
         return dict(plan_facts(self.plan, self.cost))
 
     def run(self, *, epsg: int | None = None) -> "xr.Dataset":
-        """Carry it out, leave its page in ``out``, and open the cube; as :func:`run`."""
+        """Carry out the plan, write its report page to ``out``, and open the cube; as :func:`run`."""
         make_ready(self.plan.config)
         _check_code(self.plan, epsg)
         remedy = "choose a smaller bbox or less time"
@@ -219,7 +219,7 @@ class PlannedRun:
         return f"<div>A run into <code>{out}</code></div><table>{rows}</table>{left}"
 
     def _left_out(self) -> list[str]:
-        """Refused items: the first of them, and how many more there are."""
+        """Return the refused items: the first of them, and the number of the others."""
         refused = self.plan.refused
         more = [f"and {len(refused) - 3} more"] if len(refused) > 3 else []
         return [f"left out: {refusal.message}" for refusal in refused[:3]] + more
@@ -239,7 +239,7 @@ def _planned(config: RunConfig) -> PlannedRun:
 
 
 def _check_code(plan: Plan, epsg: int | None) -> None:
-    """Refuse before a run what could not be opened after it."""
+    """Refuse, before a run, an EPSG code that could not be opened after it."""
     codes = [layout.epsg for layout in plan.layouts]
     if (epsg is None and len(codes) > 1) or (epsg is not None and epsg not in codes):
         raise S2SharpError(
@@ -251,7 +251,7 @@ def _check_code(plan: Plan, epsg: int | None) -> None:
 
 
 def _tell(plan: Plan, outcome: RunOutcome) -> None:
-    """Warn of what a run tells of itself; raise where nothing came of it."""
+    """Turn the warnings of a run into Python warnings; raise if the run gave nothing."""
     for text, count in outcome.warnings.items():
         warnings.warn(text + (f" ({count} units)" if count > 1 else ""), UserWarning, stacklevel=3)
     if outcome.failed and not any(n for state, n in outcome.counts.items() if state != "failed"):

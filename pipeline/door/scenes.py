@@ -1,4 +1,4 @@
-"""``open_scene``: a scene from whatever an analyst has, or a refusal with the line that makes it clear."""
+"""``open_scene``: a scene from any object of an analyst. Ambiguous input is refused with the line that makes it clear."""
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -37,42 +37,42 @@ def open_scene(
     offset: float | None = None,
     private: bool = False,
 ) -> xr.DataTree:
-    """A scene from what you have, native bands as :func:`sharpen` takes them.
+    """Open a scene: native bands as :func:`sharpen` takes them.
 
     Parameters
     ----------
     x
         One of these:
 
-        - a STAC item (``pystac.Item`` or its dict; several are tiles of one acquisition), or path or URL of its document;
-        - path or URL of a product: a SAFE folder or its zip, an EOPF Zarr; or a folder that holds one; several, in a list, are
-          tiles of one acquisition;
+        - a STAC item: ``pystac.Item``, its dict, or the path or URL of its document; several are tiles of one acquisition;
+        - path or URL of a product: a SAFE folder or its zip, an EOPF Zarr, or a folder that holds one; several, in a list,
+          are tiles of one acquisition;
         - a folder of band files, ``B02.tif`` … or as ESA names them;
-        - Datasets or DataArrays, one for each resolution, in a list, or by band in a dict: of odc-stac, stackstac,
-          rioxarray. Bands by ESA's names or by common ones (``red``, ``nir``, ``rededge1``, ``swir16``);
+        - Datasets or DataArrays of odc-stac, stackstac or rioxarray: one for each resolution in a list, or by band in a
+          dict. Bands have ESA's names or common ones (``red``, ``nir``, ``rededge1``, ``swir16``);
         - a DataTree with children ``r10m``, ``r20m``, ``r60m``.
     bbox
-        West, south, east, north in degrees: the whole cells of 60 m around it.
+        West, south, east, north in degrees. The scene covers the whole cells of 60 m around it.
     bands
-        By ESA's name, or in words: ``"swir"``, ``"20m"``; by default all twelve of an item or a product, and of other things those that are there, the four of
-        10 m among them.
+        ESA names or group names: ``"swir"``, ``"20m"``. Default: all twelve of an item or a product; all present
+        bands of other input, which must include the four of 10 m.
     scale, offset
-        reflectance = DN × ``scale`` + ``offset``, of files and arrays that hold DN and do not say it. Items and products say it
-        themselves.
+        reflectance = DN × ``scale`` + ``offset``, for files and arrays that hold DN and do not state it. Items and
+        products state it themselves.
     private
-        Whether an item that is given as such may name files of this machine and hosts inside a private network.
+        Whether a given item may name files of this machine and hosts inside a private network.
 
     Returns
     -------
     xarray.DataTree
-        Children ``r10m``, ``r20m``, ``r60m``, Datasets of float32 reflectance (y, x), NaN where there is none. Lazy where ``x``
-        is lazy, an item, a product or a file; ``.load()`` reads it all.
+        Children ``r10m``, ``r20m``, ``r60m``: Datasets of float32 reflectance (y, x), NaN where there is no data. Lazy if
+        ``x`` is lazy, an item, a product or a file; ``.load()`` reads it all.
 
     Raises
     ------
     S2SharpError
-        ``scene-malformed``, ``off-lattice``, ``crs-unknown``, ``offset-unknown``, ``band-missing``, ``outside``: what is
-        ambiguous is refused, with the line that makes it clear; what reading an item raises.
+        ``scene-malformed``, ``off-lattice``, ``crs-unknown``, ``offset-unknown``, ``band-missing``, ``outside``. The
+        message of ambiguous input has the line that makes it clear. Also the errors of reading an item.
     """
     asked = None if bands is None else in_order(known_bands(bands))
     if isinstance(x, xr.DataTree) and not _is_eopf(x):
@@ -105,7 +105,7 @@ def _refuse_given(scale: float | None, offset: float | None) -> None:
 
 
 def _items(x: Any) -> list[pystac.Item | dict[str, Any]]:
-    """The STAC items that something is; nothing where it is something else."""
+    """Return the STAC items in an object; an empty list if it holds something else."""
 
     def is_item(one: Any) -> bool:
         feature = isinstance(one, dict) and one.get("type") == "Feature"
@@ -120,7 +120,7 @@ def _items(x: Any) -> list[pystac.Item | dict[str, Any]]:
 
 
 def _paths(x: Any) -> list[str]:
-    """The products that a list of paths or URLs names; nothing where it is something else."""
+    """Return the products that a list of paths or URLs names; an empty list if it holds something else."""
     several = isinstance(x, list | tuple) and x and all(isinstance(one, str | Path) for one in x)
     if not several:
         return []
@@ -142,7 +142,7 @@ def _of_place(
     private: bool,
     given: tuple[float | None, float | None],
 ) -> Any:
-    """The scene of a path or URL; of a folder of band files, the open files by band."""
+    """Return the scene of a path or URL; for a folder of band files, the open files by band."""
     local = "://" not in text
     path = Path(text).expanduser().resolve() if local else None
     name = urlsplit(text).path.rstrip("/").lower() if not local else text.rstrip("/").lower()
@@ -173,16 +173,16 @@ def _of_place(
 
 
 def _product_of(path: Path) -> Path | None:
-    """The SAFE folder that a path leads into: MTD_MSIL2A.xml, as other tools want it, a granule, or IMG_DATA.
+    """Return the SAFE folder that a path leads into: MTD_MSIL2A.xml, as other tools want it, a granule, or IMG_DATA.
 
-    A folder with files of one's own is none of ESA's, wherever it lies.
+    A folder with your own files is not a product, wherever it lies.
     """
     own = path.is_dir() and any(f.suffix.lower() != ".jp2" for f in _band_files(path).values())
     return None if own else product_around(path)
 
 
 def _band_files(folder: Path) -> dict[str, Path]:
-    """Name → file, of a folder and, as in a product's IMG_DATA, of R10m, R20m and R60m in it."""
+    """Return name → file, of a folder and, as in a product's IMG_DATA, of R10m, R20m and R60m in it."""
     folders = [folder, *(folder / f"R{gsd}m" for gsd in (10, 20, 60))]
     files = [f for place in folders if place.is_dir() for f in sorted(place.iterdir())]
     found = {}
@@ -194,7 +194,7 @@ def _band_files(folder: Path) -> dict[str, Path]:
 
 
 def _only(folder: Path) -> str:
-    """The one product in a folder."""
+    """Return the one product in a folder."""
     there = list(product_paths(str(folder)))
     if len(there) == 1:
         return there[0]
@@ -216,7 +216,7 @@ def _is_eopf(tree: xr.DataTree) -> bool:
 
 
 def _pieces(x: Any) -> Any:
-    """Return what arrays are taken from."""
+    """Return the objects that arrays are taken from."""
     if isinstance(x, xr.DataTree):
         return [node.to_dataset() for node in _leaves(x["measurements/reflectance"])]
     if isinstance(x, xr.Dataset | xr.DataArray | Mapping | list | tuple):
@@ -246,7 +246,7 @@ def _chosen(tree: xr.DataTree, bands: Sequence[str] | None) -> xr.DataTree:
 
 
 def _cropped(tree: xr.DataTree, bbox: Degrees | None) -> xr.DataTree:
-    """The part in the whole cells around a box."""
+    """Return the part in the whole cells around a box."""
     if bbox is None:
         return tree
     have = native(tree)

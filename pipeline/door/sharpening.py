@@ -1,4 +1,4 @@
-"""``s2sharp.sharpen``: the science's own, for a scene of any kind."""
+"""``s2sharp.sharpen``: the function of the science package, for a scene of any kind."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -28,42 +28,44 @@ def sharpen(
     sensor: SensorChoice | Sensor | None = None,
     error90: bool = False,
 ) -> xr.Dataset:
-    """All bands of a scene at 10 m.
+    """Sharpen all bands of a scene to 10 m.
 
     Parameters
     ----------
     scene
-        All that :func:`open_scene` takes: a STAC item, a SAFE folder or its zip, an EOPF Zarr, a folder of band files, arrays
-        of odc-stac, stackstac or rioxarray, each band at its own resolution; or what it gave. What is lazy gives a lazy result.
+        Any input of :func:`open_scene`, or its result: a STAC item, a SAFE folder or its zip, an EOPF Zarr, a folder of
+        band files, or arrays of odc-stac, stackstac or rioxarray, each band at its native resolution. Lazy input gives a
+        lazy result.
     method
         A name (``s2sharp methods`` lists them), or a sharpener that was loaded or fitted before.
     bands
-        The bands to return, by ESA name, or in words: ``"swir"``, ``"20m"``; by default all of the scene that the method can
-        give.
+        Bands to return, by ESA name or group name: ``"swir"``, ``"20m"``. Default: all bands of the scene that the method
+        can return.
     bbox
-        West, south, east, north in degrees: the part to sharpen.
+        Part to sharpen: west, south, east, north in degrees.
     scale, offset
-        reflectance = DN × ``scale`` + ``offset``, of files and arrays that hold DN and do not say it.
+        reflectance = DN × ``scale`` + ``offset``, for files and arrays that hold DN and do not state it.
     window
-        Side in cells of 60 m of the windows that the sharpener sees at once.
+        Side of the windows that the sharpener processes at once, in cells of 60 m.
     sensor
-        ``"measured"`` on this scene; ``"default"``, the instrument as it is known; ``"table"``, as papers assume it; or what
-        :func:`measure_scene` gave. By default measured where the scene is in memory, else the default.
+        ``"measured"``: measured on this scene. ``"default"``: the known values of the instrument. ``"table"``: the values
+        that papers assume. Or the result of :func:`measure_scene`. Default: measured if the scene is in memory, else
+        ``"default"``.
     error90
-        Whether to add ``B05_error90`` and the like, the half-width of a 90 % interval around each sharpened pixel.
+        Whether to add ``B05_error90`` and so on, the half-width of a 90 % interval around each sharpened pixel.
 
     Returns
     -------
     xarray.Dataset
-        float32 reflectance by band, dims (y, x), NaN where there is none; of an item or a product, the attributes ``id`` and
-        ``datetime`` (UTC). ``.s2sharp`` has indices, pictures and files
-        (:class:`CubeTools`). ``.compute()`` makes it where it is lazy.
+        float32 reflectance by band, dims (y, x), NaN where there is no data. For an item or a product, it has the
+        attributes ``id`` and ``datetime`` (UTC). ``.s2sharp`` has indices, images and files (:class:`CubeTools`).
+        ``.compute()`` computes a lazy result.
 
     Raises
     ------
     S2SharpError
-        As :func:`open_scene`; ``band-missing``, ``method-unknown``; ``not-fitted`` for a lazy scene and a method that learns
-        on it; ``not-measured`` for a lazy scene that should be.
+        As :func:`open_scene`; ``band-missing``, ``method-unknown``; ``not-fitted`` for a lazy scene and a method that
+        learns on it; ``not-measured`` for a lazy scene that should be measured.
     """
     whole = isinstance(scene, xr.DataTree) and (bbox, scale, offset) == (None, None, None)
     known = (
