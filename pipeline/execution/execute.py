@@ -1,4 +1,4 @@
-"""A run: its phases in their order, and what came of it; nothing is done twice."""
+"""Execution of a run: its phases in their order, and its outcome. No unit is done twice."""
 
 import time
 from collections.abc import Iterator
@@ -29,18 +29,17 @@ __all__ = ["execute"]
 def execute(
     plan: ClientPlan, tell: Listener = lambda _: None, *, brief: bool = False
 ) -> RunOutcome:
-    """Do all of a plan that is not done yet.
+    """Do everything in a plan that is not done yet.
 
-    Running it again continues it; what the ledger has under a unit's key is skipped. A unit that fails
-    is tried again where that may help, then recorded, and the others go on, until more have failed than
-    ``max_failures``.
+    Run it again to continue. A unit whose key is in the ledger is skipped. A unit that fails is tried again where that may
+    help, and then recorded. The others continue, until more than ``max_failures`` have failed.
 
     Parameters
     ----------
     tell
-        Called with each :class:`Event`, in this process.
+        Callback, called with each :class:`Event` in this process.
     brief
-        Whether a minute is thought to be enough: processes of this machine have no dashboard then.
+        Whether the run is expected to take at most a minute: processes of this machine then have no dashboard.
 
     Raises
     ------

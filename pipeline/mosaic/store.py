@@ -160,24 +160,23 @@ def _write_times(group: zarr.Group, canvas: Canvas) -> None:
 def open_mosaic(
     to: Location | str, *, bbox: tuple[float, float, float, float] | None = None, level: int = 0
 ) -> xr.Dataset:
-    """Open what ``s2sharp mosaic`` made.
+    """Open the mosaic that ``s2sharp mosaic`` made.
 
     Parameters
     ----------
     to
         The folder or URL given as ``--to``, or its ``mosaic.zarr``.
     bbox
-        (W, S, E, N) in degrees: the part to crop to, before anything is read.
+        Box to crop to, before anything is read: west, south, east, north in degrees.
     level
         0 for the full resolution, 1 for the overview of half of it, and so on.
 
     Returns
     -------
     xarray.Dataset
-        Lazy; dims (time, y, x), time the starts of the periods, ascending, ``time_bnds`` (time, bnds) beside
-        it. Bands: float32 reflectance, NaN where there is none; layers ``valid`` and ``source``, of a
-        median ``count``. ``.rio.crs`` is set. ``.attrs["s2sharp"]["sources"]`` lists what ``source``
-        counts, from 1.
+        Lazy, dims (time, y, x). ``time`` holds the starts of the periods, ascending, and ``time_bnds`` (time, bnds) their
+        bounds. Bands: float32 reflectance, NaN where there is no data. Layers: ``valid`` and ``source``; for a median,
+        ``count``. ``.rio.crs`` is set. ``.attrs["s2sharp"]["sources"]`` lists the sources that ``source`` counts, from 1.
 
     Raises
     ------

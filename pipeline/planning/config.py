@@ -1,4 +1,4 @@
-"""One typed run configuration: flags over environment over file, validated before anything starts."""
+"""One typed run configuration. Flags override the environment, which overrides the file; all is validated first."""
 
 import os
 import tomllib
@@ -35,10 +35,10 @@ NAMED = ("default", "table")
 
 
 class RunConfig(Command):
-    """Settings of a run: what to make, from what, where, and how.
+    """Settings of a run: its data, method, output and machines.
 
-    Every field is a key of the TOML file, a flag of ``s2sharp run``, whose help its description is, and,
-    in capitals after ``S2SHARP_``, an environment variable.
+    Every field is a key of the TOML file and a flag of ``s2sharp run``, with the description as its help. In capitals after
+    ``S2SHARP_``, it is an environment variable.
     """
 
     out: Located = Field(
@@ -220,7 +220,7 @@ class RunConfig(Command):
     @model_validator(mode="before")
     @classmethod
     def _whole(cls, values: dict[str, Any]) -> dict[str, Any]:
-        """Whoever gives files of their own means all of them, where they do not say a part."""
+        """Take all of a user's own files, if no part is named."""
         catalog = str(values.get("catalog", EARTH_SEARCH))
         if not (is_local(catalog) or is_product(catalog)):
             return values
@@ -230,7 +230,7 @@ class RunConfig(Command):
     @model_validator(mode="before")
     @classmethod
     def _adapted(cls, values: dict[str, Any]) -> dict[str, Any]:
-        """``adapt`` is short for the adapted method; weights of one's own are what that begins from."""
+        """Turn ``adapt`` into the adapted method; given weights become its start."""
         if not TypeAdapter(bool).validate_python(values.get("adapt", False)):
             return values
         from s2sharp_core import METHODS
@@ -249,7 +249,7 @@ class RunConfig(Command):
     @model_validator(mode="before")
     @classmethod
     def _cirrus(cls, values: dict[str, Any]) -> dict[str, Any]:
-        """B10 is no band of the cube's own grid."""
+        """Move B10 out of ``bands``, because it is not on the grid of the cube."""
         bands = cls._worded(values.get("bands", ()))
         if not isinstance(bands, list | tuple) or CIRRUS.name not in bands:
             return values
@@ -285,7 +285,7 @@ class RunConfig(Command):
     @field_validator("area", "catalog")
     @classmethod
     def _absolute(cls, value: Path | str | None) -> Path | str | None:
-        """Workers may have another working directory."""
+        """Make paths absolute, because workers may have another working directory."""
         if isinstance(value, Path):
             return value.expanduser().resolve()
         if value is None or "://" in value:
@@ -295,7 +295,7 @@ class RunConfig(Command):
     @field_validator("sensor")
     @classmethod
     def _named(cls, value: str) -> str:
-        """A name, or an absolute path: the same run may be continued from another folder."""
+        """Keep a name, or make a path absolute: the same run may be continued from another folder."""
         if value in ("measured", *NAMED) or "://" in value:
             return value
         return str(Path(value).expanduser().resolve())
@@ -309,7 +309,7 @@ class RunConfig(Command):
 
     @property
     def access(self) -> Access:
-        """What the catalogue may have opened, and with what keys."""
+        """Access rights of the catalog: its keys, and the hosts that it may lead to."""
         pays = self.requester_pays or os.environ.get("AWS_REQUEST_PAYER") == "requester"
         return Access(self.sign, frozenset(self.s3_bucket), pays, self.allow_private)
 
@@ -333,12 +333,12 @@ class RunConfig(Command):
 
 
 def read_config(file: Path | None, flags: dict[str, Any]) -> RunConfig:
-    """The configuration from a TOML ``file``, the environment and ``flags``; later ones win.
+    """Read the configuration from a TOML ``file``, the environment and ``flags``; later ones override earlier ones.
 
     Raises
     ------
     S2SharpError
-        ``bad-config``, naming each field that is wrong, and what a misspelt one may mean.
+        ``bad-config``; the message names each wrong field, and suggests a setting for a misspelt one.
     """
     given: dict[str, Any] = {}
     if file is not None:
@@ -364,7 +364,7 @@ def read_config(file: Path | None, flags: dict[str, Any]) -> RunConfig:
 
 
 def _environment() -> dict[str, str]:
-    """The settings among the environment's variables; one that is nearly a setting is refused, any other told of."""
+    """Return the settings among the environment's variables. A near miss of a setting is refused, others cause a warning."""
     known, found = RunConfig.model_fields, {}
     for variable, value in os.environ.items():
         name = variable.removeprefix(_PREFIX).lower()

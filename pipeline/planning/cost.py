@@ -1,4 +1,4 @@
-"""Cost of a run, before any pixel moves: reads, units, memory, output and time."""
+"""Cost of a run, before any pixel is read: reads, units, memory, output and time."""
 
 import math
 from dataclasses import asdict, dataclass
@@ -46,12 +46,23 @@ _LONG, _BIG = 86_400.0, 1e12
 class Estimate:
     """Cost of a plan.
 
-    ``units``, ``todo``: all of them, and those the ledger does not have; ``windows`` of those. ``exact``: whether all
-    were counted; of a plan of very many acquisitions, some stand for all.
-    ``read``: bytes of pixels, uncompressed, context included; ``output``: bytes of the finished cube
-    with its overviews, and ``delivered`` with the COGs; ``memory``: bytes of a worker beyond its idle
-    size; ``seconds``: of all, on ``workers``, their start, the ``sensors`` that are to be measured and the ``fits`` that are
-    to be made first among it.
+    Attributes
+    ----------
+    units, todo
+        Number of all units, and of those that the ledger does not have.
+    windows
+        Windows of the units in ``todo``.
+    exact
+        Whether all units were counted. In a plan of very many acquisitions, some stand for all.
+    read
+        Bytes of pixels to read, uncompressed, context included.
+    output, delivered
+        Bytes of the finished cube with its overviews; the same with the COGs.
+    memory
+        Bytes that a worker needs on top of its idle size.
+    seconds
+        Time of all units on ``workers``. It includes the start of the workers, the ``sensors`` to measure and the ``fits``
+        to make first.
     """
 
     acquisitions: int
@@ -72,7 +83,7 @@ class Estimate:
 
 
 def estimate(plan: ClientPlan) -> Estimate:
-    """Count the units, and time one window in a process of its own (a few seconds), unless this user's cache knows it."""
+    """Count the units, and time one window in a separate process (a few seconds), unless the user's cache knows its time."""
     some = plan.asked[:: -(-len(plan.asked) // _COUNTED)]
     share = len(plan.asked) / len(some)
     counted = _count(plan, frozenset(some))

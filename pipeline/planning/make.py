@@ -1,4 +1,4 @@
-"""Search, and decide on everything that a run will do; or take up the run that a folder holds."""
+"""Search, and the decisions on everything that a run will do; or the continuation of the run in a folder."""
 
 import hashlib
 import warnings
@@ -68,13 +68,13 @@ class _Found:
 
 
 def make_plan(config: RunConfig) -> ClientPlan:
-    """Search, and decide on everything that a run will do; no pixel is read, but where they are to be believed.
+    """Search, and decide on everything that a run will do. Pixels are read only with ``trust_offset="pixels"``.
 
     Raises
     ------
     S2SharpError
-        ``nothing-found`` when no acquisition is left; ``method-unknown`` and the like; what
-        :func:`~s2sharp.catalog.search.search` raises.
+        ``nothing-found`` when no acquisition is left; ``method-unknown`` and the like; the errors of
+        :func:`~s2sharp.catalog.search.search`.
     """
     check_fit(config)
     coarse = tuple(band for band in config.bands if BANDS[band].gsd > 10)

@@ -1,4 +1,4 @@
-"""Cases: tasks for a method, each with its answer where somebody knows one, and the protocols that make them."""
+"""Cases: tasks for a method, each with its answer if it is known, and the protocols that make them."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -43,13 +43,13 @@ _FEWEST = 6
 
 @dataclass(frozen=True)
 class BenchScene:
-    """A scene that a protocol starts from; one of the three.
+    """A scene that a protocol starts from: one of ``native``, ``truth`` and ``published``.
 
     Attributes
     ----------
     native
-        A picture as the satellite delivers it, without gaps: GSD → float32 reflectance (4, 6h, 6w),
-        (6, 3h, 3w), (2, h, w). One without 10 m bands serves for 180→60 m.
+        An image as the satellite delivers it, without gaps: GSD → float32 reflectance (4, 6h, 6w),
+        (6, 3h, 3w), (2, h, w). A scene without 10 m bands serves for 180→60 m.
     truth
         All twelve bands at 10 m, in ESA's order: float32 reflectance (12, 6h, 6w); observed with a
         signal-to-noise ratio of ``snr`` (mean over standard deviation), and noise of ``noise`` on top.
@@ -58,7 +58,7 @@ class BenchScene:
     noise
         Standard deviation of white noise in every band, reflectance.
     drawn
-        Whether it is one of :func:`~s2sharp_core.evaluation.drawn.drawn_scenes`, which no land looks like.
+        Whether it is one of :func:`~s2sharp_core.evaluation.drawn.drawn_scenes`, which look like no real land.
     """
 
     name: str
@@ -78,28 +78,28 @@ class Case:
     Attributes
     ----------
     inputs
-        GSD → float32 reflectance (4, 6h, 6w), (6, 3h, 3w), (2, h, w). Named by the GSD that they stand
-        for: with ``scale`` 2, "10" is 20 m. Bands that are all NaN are not there.
+        GSD → float32 reflectance (4, 6h, 6w), (6, 3h, 3w), (2, h, w). They are named by the GSD that they stand
+        for: with ``scale`` 2, "10" is 20 m. Bands that are all NaN are absent.
     truth
-        GSD of bands → what they should be on the grid of ``inputs[10]``, or on one twice as coarse where there is a
-        ``lens``; empty where nobody knows.
+        GSD of bands → the right values on the grid of ``inputs[10]``, or on one twice as coarse if there is a
+        ``lens``; empty if not known.
     gsds
-        The GSDs of the bands that are judged.
+        The GSDs of the judged bands.
     scale
-        How many times coarser than on the satellite all was seen.
+        Factor by which everything was degraded.
     edge
-        (6h, 6w): what is added to the 10 m bands alone, to see what a method makes of it; None for no
-        such trial.
+        (6h, 6w): an edge that is added to the 10 m bands alone, to see what a method makes of it; None without such a
+        trial.
     judged
-        The bands that are judged, where these are not all of ``gsds``; ``part``: what they are called together.
+        The judged bands, if these are not all of ``gsds``; ``part``: their common name.
     seen_with
-        What the inputs were seen with, where this is not the protocol's sensor.
+        Sensor of the inputs, if it is not that of the protocol.
     trial
-        What of the inputs is not as it should be, for protocols that try it.
+        The fault of the inputs, for protocols that try one.
     against
-        What the result is compared with.
+        Reference that the result is compared with.
     lens
-        The truth is known on a grid twice as coarse: what the result is seen with before it is compared.
+        Sensor with which the result is degraded before the comparison: the truth is known on a grid twice as coarse.
     """
 
     scene: str
@@ -118,22 +118,22 @@ class Case:
 
     @property
     def sensor(self) -> Sensor:
-        """The sensor that the inputs were seen with."""
+        """Sensor of the inputs."""
         return self.seen_with or self.protocol.sensor
 
     @property
     def told(self) -> Sensor:
-        """The sensor as a method is told it: all of it by papers' protocols, else what it can measure as a run does."""
+        """Sensor that a method is told: the whole one by papers' protocols, else one measured on the inputs, as in a run."""
         return self.sensor if self.protocol.tells else self.found
 
     @cached_property
     def found(self) -> Sensor:
-        """The sensor as it can be measured on the inputs."""
+        """Sensor as measured on the inputs."""
         return measured_sensor(self.inputs)
 
     @property
     def bands(self) -> tuple[str, ...]:
-        """The bands that are judged, in ESA's order."""
+        """Judged bands, in ESA's order."""
         return self.judged or tuple(band for band in COARSE if BANDS[band].gsd in self.gsds)
 
     @property
@@ -153,35 +153,35 @@ class Case:
         return int(height), int(width)
 
     def step(self, gsd: int) -> str:
-        """Name the step in resolution that the bands of ``gsd`` make: "40→20 m"."""
+        """Return the step in resolution of the bands of ``gsd``: "40→20 m"."""
         return f"{gsd * self.scale}→{(20 if self.lens else 10) * self.scale} m"
 
 
 @dataclass(frozen=True)
 class Protocol:
-    """A way to make cases, and the definitions that they are judged by.
+    """A way to make cases, and the definitions by which they are judged.
 
     Attributes
     ----------
     summary, quirks
-        What it is, in a sentence; what of it is not as on the ground, and why it is done nevertheless.
+        A description in a sentence; differences from the ground, and why they are kept.
     sensor
-        What makes the coarse pictures, where a case does not say otherwise.
+        Sensor that makes the coarse images, if a case does not name another.
     tells
-        Whether methods are told that sensor; else they are given what is measured on the inputs, as in a run.
+        Whether methods are told that sensor. Otherwise they get one measured on the inputs, as in a run.
     border
-        Pixels of the result's grid left out at each edge; without a reference, of the input's grid and
-        added to the reach of its PSF.
+        Pixels of the result's grid that are left out at each edge. Without a reference, pixels of the input's grid, added
+        to the reach of its PSF.
     sre
         ``"squares"``: Σx² / Σe²; ``"mean"``: mean(x)² / MSE (:mod:`.metrics`).
     uiqi_window, q2n_block
         Sides in pixels.
     file
-        The archive of a paper's arrays that it is made for (``apex``: ``apex.npz``); None for any scene.
+        Archive of a paper's arrays that it is made for (``apex``: ``apex.npz``); None for any scene.
     headline
         The metric that decides.
     metrics
-        Metric → what is meant by it here, where this differs from what protocols with a truth have in common.
+        Metric → its definition here, if it differs from that of other protocols with a truth.
     """
 
     name: str
@@ -199,7 +199,7 @@ class Protocol:
     metrics: Mapping[str, str] = field(default_factory=dict)
 
     def cases(self, scene: BenchScene) -> tuple[Case, ...]:
-        """The tasks that ``scene`` gives."""
+        """Return the tasks that ``scene`` gives."""
         return self.make(self, scene)
 
     @property
@@ -209,7 +209,7 @@ class Protocol:
 
     @property
     def definitions(self) -> dict[str, str]:
-        """Metric → what is meant by it here, in words."""
+        """Metric → its definition here, in words."""
         if self.metrics:
             return dict(self.metrics)
         sre = "Σx² / Σe²" if self.sre == "squares" else "mean(x)² / MSE"

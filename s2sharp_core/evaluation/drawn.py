@@ -1,4 +1,4 @@
-"""Drawn scenes, on which sharpening has done harm: what is in one kind of band only, and what is hardly there."""
+"""Drawn scenes on which sharpening has done harm: detail in one kind of band only, and detail near the noise."""
 
 from collections.abc import Callable, Mapping
 

@@ -1,8 +1,8 @@
-"""Measures of how far a picture is from the truth: one value per band, or one for all, pixels without data left out.
+"""Measures of the error of an image: one value per band, or one for all; pixels without data are left out.
 
-All functions take two arrays (bands, h, w) in the same unit, of which the second is the truth. A
-pixel counts where both are finite; what looks at windows or blocks leaves out those that hold a pixel
-that does not count. A band (or a picture) of which nothing is left gives NaN.
+All functions take two arrays (bands, h, w) in the same unit; the second is the truth. A
+pixel counts if both are finite. Measures on windows or blocks leave out those with a pixel
+that does not count. A band (or an image) without counted pixels gives NaN.
 """
 
 import numpy as np
@@ -54,7 +54,7 @@ def sre_of_mean(x: np.ndarray, truth: np.ndarray) -> np.ndarray:
     """DSen2's signal-to-reconstruction error, 10·log10(mean(x)² / MSE) in dB: float64 (bands,).
 
     Lanaras et al. (ISPRS J. 146, 2018). It is less than :func:`sre` by 10·log10(1 + var(x) / mean(x)²),
-    0.6 to 2.9 dB on real scenes, so that the two must never stand in one column.
+    0.6 to 2.9 dB on real scenes. So the two must never stand in one column.
     """
     a, b = _pair(x, truth)
     return _decibels(_mean(b) ** 2, _mean((a - b) ** 2))
@@ -66,10 +66,10 @@ def _decibels(signal: np.ndarray, error: np.ndarray) -> np.ndarray:
 
 
 def sam(x: np.ndarray, truth: np.ndarray) -> float:
-    """Spectral angle between picture and truth in degrees, the mean over the pixels.
+    """Spectral angle between image and truth in degrees, the mean over the pixels.
 
-    The angle of Kruse et al. (Remote Sens. Environ. 44, 1993) between the spectra of a pixel. Only
-    pixels count that are finite in all bands and not all zero; NaN when there is none.
+    The angle between the spectra of a pixel (Kruse et al., Remote Sens. Environ. 44, 1993). Only
+    pixels count that are finite in all bands and not all zero; NaN if there is none.
     """
     a, b = _pair(x, truth)
     lengths = np.linalg.norm(a, axis=0), np.linalg.norm(b, axis=0)
@@ -86,13 +86,13 @@ def sam(x: np.ndarray, truth: np.ndarray) -> float:
 def ergas(x: np.ndarray, truth: np.ndarray, ratio: float) -> float:
     """ERGAS, the relative error of all bands: 100/ratio · √(mean over bands of (RMSE / mean)²).
 
-    Wald (Data Fusion, Presses de l'École des Mines, 2002); the mean is the truth's.
+    Wald (Data Fusion, Presses de l'École des Mines, 2002); the mean is that of the truth.
 
     Parameters
     ----------
     ratio
-        How many fine pixels lie along a coarse one (2 for 20 m bands): Wald's h/l is its inverse. Authors
-        differ in this, so that a figure without its ratio says little.
+        Number of fine pixels along a coarse one (2 for 20 m bands); Wald's h/l is its inverse. Authors
+        differ in this, so always state the ratio with the figure.
     """
     a, b = _pair(x, truth)
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -115,12 +115,12 @@ def ssim(x: np.ndarray, truth: np.ndarray, span: float | None = None) -> np.ndar
     """Structural similarity of each band, 1 for a perfect answer: float64 (bands,).
 
     Wang et al. (IEEE TIP 13, 2004): windows of 11 pixels with Gaussian weights (σ = 1.5), K1 = 0.01 and
-    K2 = 0.03; only windows that lie wholly inside the picture.
+    K2 = 0.03; only windows that lie wholly inside the image.
 
     Parameters
     ----------
     span
-        The dynamic range L; by default that of each band's truth, max - min.
+        Dynamic range L. Default: that of each band's truth, max - min.
     """
     a, b = _pair(x, truth)
     at = np.arange(-_SSIM_RADIUS, _SSIM_RADIUS + 1)
@@ -178,16 +178,16 @@ def q2n(x: np.ndarray, truth: np.ndarray, block: int = 32) -> float:
     """Q2ⁿ, the quality of all bands at once, 1 for a perfect answer.
 
     Garzelli and Nencini (IEEE GRSL 6, 2009): the spectrum of a pixel, padded with zeros to 2ⁿ bands, is
-    a hypercomplex number (Cayley and Dickson's), and the modulus of the covariance of the two pictures
-    takes the place of UIQI's. The mean over blocks. As in the authors' toolbox, each band of a block is
-    first put to mean 1 and variance 1 by the truth's, so that no band outweighs another; unlike there,
+    a hypercomplex number (Cayley and Dickson's). The modulus of the covariance of the two images
+    takes the place of UIQI's, and the result is the mean over blocks. As in the authors' toolbox, each band of a block is
+    first scaled to mean 1 and variance 1 by the values of the truth, so that no band outweighs another. Unlike there,
     the bands of padding stay zero after that, and are not 1 in both.
 
     Parameters
     ----------
     block
-        Side of a block in pixels. Blocks lie side by side; where the picture's side is no multiple of it,
-        they overlap evenly, so that every pixel counts (the toolbox mirrors the picture instead).
+        Side of a block in pixels. Blocks lie side by side. If the side of the image is not a multiple of it,
+        they overlap evenly, so that every pixel counts (the toolbox mirrors the image instead).
     """
     a, b = _pair(x, truth)
     height, width = a.shape[1:]

@@ -1,9 +1,9 @@
-"""Protocols: how a picture with a known answer is made, and by what definitions a method is judged on it.
+"""Protocols: ways to make an image with a known answer, and the definitions by which a method is judged on it.
 
-Figures mean something only together with both. A protocol is a small object with a name; given a
+Figures mean something only together with both. A protocol is a small object with a name. From a
 :class:`BenchScene` it makes :class:`Case` objects, which any method can be run on (see :mod:`.evaluate`).
 
-``papers/…`` gives a paper's data, operator, reference and border; methods are fitted to the inputs as
+``papers/…`` gives a paper's data, operator, reference and border. Methods are fitted to the inputs, as
 everywhere in the bench. The papers' own way of fitting and stopping is ``python -m tests.benchmarks.papers``.
 """
 
@@ -23,7 +23,7 @@ _FIRST = ("measured", "hidden", "spectrum", "robust", "harm", "consistency")
 
 
 def synthetic_scenes(count: int, cells: int = 48) -> list[BenchScene]:
-    """Landscapes that nothing was trained on, observed with a signal-to-noise ratio of 200."""
+    """Return landscapes that no weights were trained on, observed with a signal-to-noise ratio of 200."""
     shape = (6 * cells, 6 * cells)
     return [
         BenchScene(f"landscape-{i}", truth=landscape(shape, _SEED + i), snr=200.0, seed=_SEED + i)

@@ -1,4 +1,4 @@
-"""Gain and coherence of a picture against another of the same land, by spatial frequency."""
+"""Gain and coherence of an image against another of the same land, by spatial frequency."""
 
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
@@ -23,14 +23,14 @@ _RIM = 6
 def gain_and_coherence(x: np.ndarray, fine: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Compare the spectra of ``x`` and ``fine``, (y, x) both, ring by ring of :data:`BINS`.
 
-    Tiles of 64 pixels (128 where both sides have 256 pixels or more) overlap by half, without the six outer pixels;
-    each is freed of its mean and multiplied with a Hann window.
+    Tiles of 64 pixels (128 if both sides have 256 pixels or more) overlap by half, without the six outer pixels.
+    The mean of each tile is subtracted, and the tile is multiplied with a Hann window.
 
     Returns
     -------
     tuple
-        Gain, Re(Sxy) / Syy, over what it is in the first ring; coherence, abs(Sxy) / √(Sxx Syy): each (rings,). NaN
-        where a picture is smaller than a tile.
+        Gain, Re(Sxy) / Syy, divided by its value in the first ring; coherence, abs(Sxy) / √(Sxx Syy): each (rings,). NaN
+        if an image is smaller than a tile.
     """
     side = _SMALL if min(x.shape) < _LARGE_FROM else _LARGE
     window = np.hanning(side + 2)[1:-1]

@@ -1,6 +1,6 @@
-"""The sensor as facts: how each band relates to the 10 m bands, what is known of the instrument, and what may be true.
+"""The sensor as facts: the relation of each band to the 10 m bands, the known values of the instrument, and their limits.
 
-Nothing is computed here, so that a plan can be read without what computes.
+Nothing is computed here, so that a plan can be read without the packages that compute.
 """
 
 import math
@@ -33,7 +33,7 @@ _USUAL_NOISE = 5e-4
 
 
 def sigma(mtf: float, ratio: int) -> float:
-    """σ, in fine pixels, of the Gaussian whose frequency response is ``mtf`` at the coarse Nyquist."""
+    """Return σ, in fine pixels, of the Gaussian whose frequency response is ``mtf`` at the coarse Nyquist."""
     return ratio * math.sqrt(-2 * math.log(mtf)) / math.pi
 
 
@@ -55,7 +55,7 @@ class Response:
     blur, edge
         Frequency response exp(-2π²·blur²·f² - (f/edge)⁶), f in cycles per pixel of the band.
     dy, dx
-        How far below and right of its place the band shows things, in pixels of the band.
+        Shift of the image in the band, down and right, in pixels of the band.
     """
 
     band: str
@@ -66,13 +66,13 @@ class Response:
 
     @classmethod
     def default(cls, band: str) -> "Response":
-        """The one of :data:`~s2sharp_core.bands.BANDS`, in place."""
+        """Return the response of :data:`~s2sharp_core.bands.BANDS`, without a shift."""
         return cls(band, BANDS[band].blur, BANDS[band].edge)
 
 
 @dataclass(frozen=True)
 class Sensor:
-    """A sensor: how a coarse pixel comes to be. The default is the satellite; the others are papers' habits.
+    """A sensor: the way in which coarse pixels arise. The default is the satellite; the others are assumptions of papers.
 
     Attributes
     ----------
@@ -81,17 +81,17 @@ class Sensor:
         each band's MTF at Nyquist, as if the 10 m bands had no blur of their own (SupReME, S2Sharp and others).
         ``"dsen2"``: a Gaussian of σ = 1/d and the mean of the d × d pixels (Lanaras et al. 2018).
     centre
-        Where a coarse pixel lies: on its ``"cell"`` of d × d pixels, as on the ground, or on the first
-        of them (``"corner"``), which ``x[::d]`` after an odd kernel gives: (d - 1)/2 pixels off.
+        Position of a coarse pixel: ``"cell"``, the centre of its d × d pixels, as on the ground; or ``"corner"``, the first
+        of them, which ``x[::d]`` after an odd kernel gives: (d - 1)/2 pixels off.
     taps
-        Cut kernels to so many taps, as papers do; None: wide enough to lose nothing.
+        Number of taps to which kernels are cut, as in papers; None: wide enough to lose nothing.
     edge
-        How a picture goes on beyond its edges: ``"replicate"`` or ``"circular"``.
+        Continuation of an image beyond its edges: ``"replicate"`` or ``"circular"``.
     responses
-        Bands whose response was measured on the product itself, in ESA's order; the others have the default one.
-        For ``"measured"`` alone.
+        Responses measured on the product itself, in ESA's order; other bands have the default one.
+        Only for ``"measured"``.
     noise
-        Standard deviation of the noise of bands, (band, reflectance); empty where nobody measured it.
+        Standard deviation of the noise of bands, (band, reflectance); empty if not measured.
     """
 
     blur: Literal["measured", "mtf", "dsen2"] = "measured"
@@ -103,14 +103,14 @@ class Sensor:
 
     @classmethod
     def of(cls, facts: Mapping[str, Any]) -> "Sensor":
-        """From the fields that :func:`dataclasses.asdict` gives, also after a way through JSON."""
+        """Make a sensor from the fields that :func:`dataclasses.asdict` gives, also after a round trip through JSON."""
         facts = dict(facts)
         responses = tuple(Response(**r) for r in facts.pop("responses", ()))
         noise = tuple((str(band), float(level)) for band, level in facts.pop("noise", ()))
         return cls(**facts, responses=responses, noise=noise)
 
     def response(self, band: str) -> Response:
-        """The response of a band; for papers' sensors the one that comes nearest (a Gaussian without an edge)."""
+        """Return the response of a band; for papers' sensors the nearest one (a Gaussian without an edge)."""
         if self.blur == "mtf":
             return Response(band, sigma(BANDS[band].mtf, 1), math.inf)
         if self.blur == "dsen2":
@@ -121,11 +121,11 @@ class Sensor:
         return next(own, None) or Response.default(band)
 
     def shifts(self, bands: Sequence[str]) -> "Shifts":
-        """The shifts of ``bands``; none where the sensor is not a measured one."""
+        """Return the shifts of ``bands``; none if the sensor is not a measured one."""
         return tuple((r.dy, r.dx) for r in map(self.response, bands))
 
     def noise_of(self, bands: Sequence[str]) -> tuple[float, ...]:
-        """Standard deviations of the noise of ``bands``, reflectance; a usual one where nobody measured it."""
+        """Return the standard deviations of the noise of ``bands``, reflectance; a usual value if not measured."""
         known = dict(self.noise)
         return tuple(known.get(band, _USUAL_NOISE) for band in bands)
 
@@ -158,12 +158,12 @@ _ROUNDING, _LOUD = 1e-3, 0.1
 
 
 def checked(sensor: Sensor) -> Sensor:
-    """The sensor, if it is one that halos and kernels are made for.
+    """Return the sensor, if halos and kernels are made for its values.
 
     Raises
     ------
     S2SharpError
-        ``bad-config`` with the first number that is out of bounds: pixels that it made would be wrong in silence.
+        ``bad-config`` with the first number that is out of bounds: it would make wrong pixels without an error.
     """
     wrong = next(_faults(sensor), None)
     if wrong:

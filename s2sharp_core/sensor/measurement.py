@@ -1,14 +1,14 @@
-"""The sensor, measured on a product at full resolution: blur, shift and noise of each band, with uncertainties.
+"""Measurement of the sensor on a product at full resolution: blur, shift and noise of each band, with uncertainties.
 
-A coarse band is regressed on the finer bands of the same product, tile by tile, behind one kernel for the whole
-sample. Slopes (of each tile) and kernel (two numbers, :class:`~s2sharp_core.sensor.observation.Response`, and the shift) are
-found together by Gauss-Newton steps from which the slopes are projected out (variable projection: Golub and Pereyra,
-SIAM J. Numer. Anal. 10, 1973). Tiles are independent witnesses: the covariance is the sandwich over them.
+A coarse band is regressed on the finer bands of the same product, tile by tile, with one kernel for the whole
+sample. The slopes of each tile and the kernel (two numbers, :class:`~s2sharp_core.sensor.observation.Response`, and the
+shift) are estimated together, by Gauss-Newton steps from which the slopes are projected out (variable projection: Golub
+and Pereyra, SIAM J. Numer. Anal. 10, 1973). Tiles are independent observations: the covariance is the sandwich over them.
 
-Where the finer bands explain a coarse one badly, what they leave unexplained is not alike at all frequencies, and
+Where the finer bands explain a coarse one badly, the unexplained part differs between frequencies, and
 the blur comes out too wide: on the short-wave infrared by up to 1.2 pixels of 20 m per unit of the unexplained share of
-the variance. That is part of the uncertainty (:attr:`Measured.blur_error`), and :func:`believed` weighs it
-against what is known of the instrument before.
+the variance. This is part of the uncertainty (:attr:`Measured.blur_error`), and :func:`believed` weighs it
+against the known values of the instrument.
 """
 
 from collections.abc import Mapping, Sequence
@@ -64,11 +64,11 @@ class Measured:
     response
         Blur, edge and shift, in pixels of the band.
     blur_error, edge_error, shift_error
-        One standard deviation of each, with what bias is to be expected; the shift's along one axis.
+        One standard deviation of each, including the expected bias; that of the shift along one axis.
     unexplained
         Share of the variance of the high-passed band that the finer bands leave unexplained.
     tiles
-        How many were regressed.
+        Number of tiles in the regression.
     """
 
     response: Response
@@ -85,12 +85,12 @@ def measure(sample: Sample) -> dict[str, Measured]:
     Parameters
     ----------
     sample
-        Windows without gaps; more of them than 1 000 000 pixels of 10 m are thinned out evenly.
+        Windows without gaps. More than 1 000 000 pixels of 10 m are thinned out evenly.
 
     Returns
     -------
     dict
-        Coarse band → what was found; bands of which nothing can be told are left out (flat, or too few tiles).
+        Coarse band → measurement. Bands that cannot be measured are left out (flat, or too few tiles).
     """
     side = int(sample.y10.shape[-1] * sample.y10.shape[-2])
     every = max(1, -(-len(sample) * side // _PIXELS))
@@ -114,13 +114,12 @@ def measure_band(
     fine
         (n, bands, r·h, r·w), reflectance without gaps; r is the ratio of the pixel sizes.
     coarse
-        (n, 1, h, w)
+        (n, 1, h, w), reflectance without gaps.
 
     Returns
     -------
     Measured or None
-        None where there are fewer than four tiles with detail. Against finer bands of 20 m, ``blur`` is relative
-        to those.
+        None if fewer than four tiles have detail. Against finer bands of 20 m, ``blur`` is relative to those.
     """
     times = BANDS[band].gsd // BANDS[fine_bands[0]].gsd
     sides = [int(n) - 2 * _RIM for n in coarse.shape[-2:]]
@@ -219,10 +218,10 @@ def _regressed(p: Tensor, y: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 def believed(
     found: Mapping[str, Measured], noise: Mapping[str, float], before: Sensor = SENTINEL2
 ) -> Sensor:
-    """The sensor to compute with: what was measured, weighed against what is known of the instrument.
+    """Combine the measured sensor with the known values of the instrument.
 
-    Each number is the mean of the measured and the known one by the inverse of their variances, so that a
-    measurement that says little changes little.
+    Each number is the mean of the measured and the known one, weighted by the inverse of their variances. So an uncertain
+    measurement changes little.
     """
     responses = []
     for band in BANDS:
@@ -251,12 +250,12 @@ def believed(
 
 
 def measured_noise(sample: Sample) -> dict[str, float]:
-    """Standard deviation of each band's noise, reflectance: an upper bound, from the quietest squares.
+    """Measure the standard deviation of each band's noise, in reflectance: an upper limit, from the quietest squares.
 
-    Each band is regressed on the others of its resolution in squares of 8 × 8 pixels, both high-passed; the tenth of
-    squares that leaves least is what noise looks like. Its square is raised by what the regression takes up
-    (degrees of freedom) and by what choosing the quietest takes away. Squares of one value, which was clipped or masked,
-    show no noise and do not count; a band of nothing else is left out.
+    Each band is regressed on the others of its resolution in squares of 8 × 8 pixels, both high-passed. The tenth of the
+    squares with the smallest residual is taken as noise. Its square is raised for the degrees of freedom of the regression
+    and for the choice of the quietest. Squares of one value, which was clipped or masked, show no noise and do not count. A
+    band with only such squares is left out.
     """
     found = {}
     for gsd, y in ((10, sample.y10), (20, sample.y20), (60, sample.y60)):

@@ -1,13 +1,13 @@
-"""The satellite's sight: the forward model from 10 m to 20 and 60 m, its adjoint, and interpolation.
+"""Forward model of the satellite from 10 m to 20 m and 60 m, its adjoint, and interpolation.
 
-The one place where the sensor's blur and decimation are written down: training pairs, losses,
-evaluation and the consistency figure all call it. A band of ground sampling distance ``10 d`` metres
-is the 10 m picture of the same product, blurred and sampled at the centre of each coarse pixel. That centre
-is a *corner* of 10 m pixels, so kernels have an even number of taps.
+This is the only module that defines the blur and decimation of the sensor. Training pairs, losses, evaluation and
+consistency all call it. A band of ground sampling distance ``10 d`` metres is the 10 m image of the same product, blurred
+and sampled at the centre of each coarse pixel. That centre is a *corner* of 10 m pixels, so kernels have an even number
+of taps.
 
-The blur is measured on products, where it is flat at first and then steep (exp(-2π²σ²f² - (f/edge)⁶)). The papers'
+The blur is measured on products. Its response is flat at first and then steep (exp(-2π²σ²f² - (f/edge)⁶)). The papers'
 Gaussian with σ = d·√(-2 ln MTF) / π in 10 m pixels (MTF: at the band's Nyquist frequency) is the blur from the ground
-to the band; applied to a 10 m product, which has the instrument's blur already, it blurs twice.
+to the band. A 10 m product already contains the blur of the instrument, so this Gaussian blurs it twice.
 """
 
 import math
@@ -59,17 +59,17 @@ _FREQUENCIES = 2048
 @lru_cache
 @torch.inference_mode(mode=False)  # kept for later calls, which may be a fit
 def psf(band: str, ratio: int, sensor: Sensor = SENTINEL2, axis: int | None = None) -> Tensor:
-    """The one-dimensional point spread function of ``band`` seen ``ratio`` times coarser.
+    """Return the one-dimensional point spread function of ``band``, degraded ``ratio`` times.
 
     Parameters
     ----------
     axis
-        0 or 1 for the kernel down or across, with the band's shift; None for a band that lies in place.
+        0 or 1 for the kernel down or across, with the band's shift; None for a band without a shift.
 
     Returns
     -------
     Tensor
-        float64, sum 1; symmetric where there is no shift. On a ``"cell"`` its length minus ``ratio`` is even, on a
+        float64, sum 1; symmetric without a shift. On a ``"cell"`` its length minus ``ratio`` is even, on a
         ``"corner"`` it is odd.
     """
     even = ratio % 2 == 0 and sensor.centre == "cell"
@@ -109,8 +109,9 @@ def _measured(at: Tensor, response: Response, ratio: int) -> Tensor:
 def kernels(
     bands: Sequence[str], ratio: int, like: Tensor, sensor: Sensor
 ) -> tuple[Tensor, Tensor, tuple[int, int]]:
-    """The kernels of ``bands`` down and across, padded to one length (bands, taps), and the fine pixels
-    that they take before and after the ``ratio`` ones of a coarse pixel.
+    """Return the kernels of ``bands`` down and across, padded to one length (bands, taps), and their reach.
+
+    The reach is the number of fine pixels that they take before and after the ``ratio`` ones of a coarse pixel.
     """
     each = [[psf(band, ratio, sensor, axis) for band in bands] for axis in (0, 1)]
     taps = max(k.numel() for axis in each for k in axis)
@@ -128,14 +129,14 @@ def kernels(
 
 
 def degrade(x: Tensor, bands: Sequence[str], ratio: int, sensor: Sensor = SENTINEL2) -> Tensor:
-    """See ``x`` with pixels ``ratio`` times larger: blur with each band's PSF, then decimate.
+    """Degrade ``x`` to pixels ``ratio`` times larger: blur with the PSF of each band, then decimate.
 
     Parameters
     ----------
     x
         (n, bands, ratio·h, ratio·w), any unit.
     bands
-        The ESA name of each channel.
+        ESA name of each channel.
 
     Returns
     -------
@@ -152,9 +153,9 @@ def degrade(x: Tensor, bands: Sequence[str], ratio: int, sensor: Sensor = SENTIN
 
 
 def adjoint(y: Tensor, bands: Sequence[str], ratio: int, sensor: Sensor = SENTINEL2) -> Tensor:
-    """The transpose of :func:`degrade`: (n, bands, h, w) → fine grid.
+    """Apply the transpose of :func:`degrade`: (n, bands, h, w) → fine grid.
 
-    Exact for a picture that is zero outside, and, where ``sensor.edge`` is so, for a circular one.
+    It is exact for an image that is zero outside. If ``sensor.edge`` is ``"circular"``, it is exact for a circular image.
     """
     down, across, (before, _) = kernels(bands, ratio, y, sensor)
     h, w = ratio * y.shape[-2], ratio * y.shape[-1]
@@ -205,11 +206,11 @@ def _normal(bands: tuple[str, ...], ratio: int, shape: tuple[int, int], sensor: 
 def solve(
     y: Tensor, bands: Sequence[str], ratio: int, rho: float, sensor: Sensor = SENTINEL2
 ) -> Tensor:
-    """(A Aᵀ + ρ)⁻¹ y, with A :func:`degrade`, by the Fourier transform of the coarse picture.
+    """Compute (A Aᵀ + ρ)⁻¹ y, with A :func:`degrade`, by the Fourier transform of the coarse image.
 
-    The closed form of the polyphase inverse (Zhao et al., IEEE TIP 25, 2016): blur and decimation
-    together are circulant on the coarse grid. The picture counts as circular, so that what lies
-    near its edge depends on the other side, the less the farther away it is.
+    This is the closed form of the polyphase inverse (Zhao et al., IEEE TIP 25, 2016): blur and decimation
+    together are circulant on the coarse grid. The image counts as circular. So pixels near its edge depend on the other
+    side, the less the farther away it is.
 
     Parameters
     ----------
@@ -228,7 +229,7 @@ def solve(
 def pseudo_inverse(
     y: Tensor, bands: Sequence[str], ratio: int, rho: float = 1e-3, sensor: Sensor = SENTINEL2
 ) -> Tensor:
-    """Back-projection Aᵀ (A Aᵀ + ρ)⁻¹ y: (n, bands, h, w) → the fine grid."""
+    """Back-project: Aᵀ (A Aᵀ + ρ)⁻¹ y, (n, bands, h, w) → the fine grid."""
     if ratio == 1:
         return solve(y, bands, 1, rho, sensor)
     return adjoint(solve(y, bands, ratio, rho, sensor), bands, ratio, sensor)

@@ -1,6 +1,6 @@
-"""The sensor that a product is sharpened with: measured on its own windows where they tell enough, else the known one.
+"""The sensor for sharpening a product: measured on its own windows where they suffice, else the known one.
 
-One way for all: a scene in memory (:mod:`.of_scene`), and a datatake in a run, call :func:`sense`.
+A scene in memory (:mod:`.of_scene`) and a datatake in a run both call :func:`sense`.
 """
 
 from collections.abc import Mapping
@@ -39,13 +39,13 @@ class Sensed:
     Attributes
     ----------
     sensor
-        Kernels, shifts and noise; the known ones for bands of which nothing could be measured.
+        Kernels, shifts and noise; known values for bands that could not be measured.
     found
-        Coarse band → what was measured, with uncertainties.
+        Coarse band → measurement, with uncertainties.
     noise
         Band → standard deviation of its noise, reflectance.
     told
-        What a user should know: why the known kernels are used where a measurement was wanted.
+        Messages for the user: why known kernels are used where a measurement was wanted.
     """
 
     sensor: Sensor
@@ -55,7 +55,7 @@ class Sensed:
 
     @classmethod
     def unknown(cls, why: str) -> "Sensed":
-        """The known sensor, since nothing could be measured."""
+        """Return the known sensor, because nothing could be measured."""
         return cls(SENTINEL2, {}, {}, (f"The sensor was not measured: {why}. {INSTEAD}",))
 
 
@@ -64,10 +64,10 @@ INSTEAD = "The default kernels are used."
 
 
 def sense(sample: Sample) -> Sensed:
-    """Measure a sample and weigh what was found against what is known of the instrument.
+    """Measure a sample, and combine the result with the known values of the instrument.
 
-    A band whose shift is larger than one of its pixels keeps the known response, in place: so large a shift is a
-    fault of the data, and is told. Seconds to a minute of two cores, some hundred MB.
+    A band whose shift is larger than one of its pixels keeps the known response, without a shift. So large a shift is a
+    fault of the data, and is reported. Takes seconds to a minute on two cores, and some hundred MB.
     """
     found, noise = measure(sample), measured_noise(sample)
     if not found:
@@ -89,12 +89,12 @@ def sense(sample: Sample) -> Sensed:
 
 
 def named(choice: Any) -> Sensor:
-    """The sensor of a name, or the one given.
+    """Return the sensor of a name, or the given one.
 
     Raises
     ------
     S2SharpError
-        ``bad-config`` for what is neither, or what :func:`checked` refuses.
+        ``bad-config`` for anything else, or for a sensor that :func:`checked` refuses.
     """
     if isinstance(choice, Sensor):
         return checked(choice)
