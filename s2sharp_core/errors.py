@@ -118,7 +118,7 @@ class Kind(StrEnum):
 
 
 MAX_SHOWN = 4000
-"""Characters of one text that is shown."""
+"""Largest number of characters of a shown text."""
 
 # Controls of terminals (C0, DEL, C1), marks that turn the direction of what follows, line separators and halves of
 # characters, which no encoding holds.

@@ -16,7 +16,7 @@ from .lattice import Box, Lattice
 __all__ = ["known_bands", "locate", "make_scene", "native", "picture", "refuse_dn"]
 
 _TOLERANCE = 1e-3
-# No land, cloud or glint is so bright on the mean, reflectance; and pixels along an axis that are looked at.
+# Reflectance that no land, cloud or glint reaches on average; and pixels along an axis that are sampled.
 _BRIGHT, _LOOKS = 10.0, 64
 
 
@@ -111,7 +111,7 @@ def native(scene: xr.DataTree) -> dict[str, xr.DataArray]:
 
 
 def _edges(name: str, array: xr.DataArray, gsd: int) -> tuple[float, float, float, float]:
-    """(left, bottom, right, top) from pixel-centre coordinates, checked to be regular."""
+    """Return (left, bottom, right, top) from pixel-centre coordinates, which must be regular."""
     for axis, step in (("x", gsd), ("y", -gsd)):
         steps = np.diff(array[axis].values)
         if steps.size and np.abs(steps - step).max() > _TOLERANCE:

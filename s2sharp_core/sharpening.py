@@ -98,7 +98,7 @@ def sharpen(
             )
         asked = [b for b in (inputs if bands is None else bands) if b in COARSE]
         if asked:
-            # Its networks are in memory then, and nothing of an eager scene goes to other processes.
+            # Its networks stay in memory, because an eager scene uses no other process.
             with TemporaryDirectory(prefix="s2sharp-fit-") as folder:
                 where = Path(folder)
                 method, note = _fit(scene, method, asked, FitOptions(), where, sensor=seen)
@@ -118,7 +118,7 @@ def sharpen(
             warn_of_shifts(arrays, sharpener.sensor if _senses(method) else SENTINEL2)
             out |= sharpen_part(arrays, box, box, sharpener, window)
     made = picture({band: out[band] for band in wanted}, lattice, box)
-    # Blocks lie where windows begin, which is not where a scene begins.
+    # Blocks begin where windows begin, which may differ from the start of the scene.
     return made.chunk(y=6 * _LAZY, x=6 * _LAZY) if lazy else made
 
 
@@ -188,7 +188,7 @@ def _fit(
     tell: Tell = lambda *_: None,
     sensor: SensorChoice | Sensor = "measured",
 ) -> tuple[Sharpener, str]:
-    """As :func:`fit_sharpener`; and what its guard says."""
+    """As :func:`fit_sharpener`, and return the messages of its guard, too."""
     _, box, inputs = locate(scene)
     coarse = in_order(b for b in (inputs if bands is None else bands) if b in COARSE)
     blank = unfitted_sharpener(method, coarse, device)
@@ -228,7 +228,7 @@ def _sensor(
     *,
     lazy: bool,
 ) -> Sensor:
-    """The sensor to sharpen with; a scene is measured only for a method whose result follows from it."""
+    """Return the sensor to sharpen with; a scene is measured only for a method whose result depends on it."""
     if isinstance(method, Sharpener):
         if sensor == "measured" or (sensor is not None and named(sensor) != method.sensor):
             raise S2SharpError(
@@ -256,7 +256,7 @@ def _senses(method: str | Sharpener) -> bool:
 
 
 def _measured(arrays: dict[str, np.ndarray], box: Box) -> Sensor:
-    """The sensor of a scene in memory; what is told of it becomes a warning."""
+    """Return the sensor of a scene in memory; its messages become warnings."""
     seen = sense_arrays(arrays, box)
     for text in seen.told:
         warnings.warn(text, UserWarning, stacklevel=4)
@@ -269,7 +269,7 @@ def _choose(
     bands: Iterable[str] | None,
     sensor: Sensor,
 ) -> tuple[Sharpener | None, tuple[str, ...]]:
-    """The sharpener, and the bands to return; without a sharpener when only 10 m bands are asked for."""
+    """Return the sharpener and the bands to return; no sharpener if only 10 m bands are wanted."""
     can: tuple[str, ...]
     if isinstance(method, Sharpener):
         can = method.bands
@@ -312,7 +312,7 @@ def _refuse_missing(bands: Iterable[str], have: dict[str, xr.DataArray], why: st
 def sharpen_part(
     arrays: dict[str, np.ndarray], have: Box, want: Box, sharpener: Sharpener, window: int
 ) -> dict[str, np.ndarray]:
-    """:func:`sharpen_block` where the picture may end inside the context: NaN is put around it, and where infinity is."""
+    """Run :func:`sharpen_block` where the image may end inside the context: NaN is put around it, and in place of infinity."""
     refuse_dn(arrays)
     around = want.grow(context(sharpener))
     padded = {}
@@ -328,7 +328,7 @@ def sharpen_part(
 def _lazily(
     arrays: dict[str, Any], box: Box, sharpener: Sharpener, window: int
 ) -> dict[str, da.Array]:
-    """One task a block, which reads its own context: a tenth of the tasks of ``map_overlap``."""
+    """Make one task a block, which reads its own context: a tenth of the tasks of ``map_overlap``."""
 
     def block(part: dict[str, np.ndarray], have: Box, want: Box) -> dict[str, np.ndarray]:
         numbers = {band: np.asarray(y, dtype=np.float32) for band, y in part.items()}

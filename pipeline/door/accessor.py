@@ -17,7 +17,7 @@ from .indices import spectral_index
 __all__ = ["COMPOSITES", "MASKS", "CubeTools"]
 
 MASKS = {"clouds": HIDING, "dense": CLOUDS}
-"""Classes of the scene classification that hide the ground: clouds, cirrus and their shadows; or clouds and no doubt."""
+"""Classes of the scene classification that hide the ground: clouds, cirrus and shadows; or certain clouds alone."""
 
 COMPOSITES = {
     "true": ("B04", "B03", "B02"),
@@ -28,9 +28,9 @@ COMPOSITES = {
     "geology": ("B12", "B11", "B02"),
     "coast": ("B04", "B03", "B01"),
 }
-"""Names of pictures, and the bands in their red, green and blue."""
+"""Name of an image → the bands in its red, green and blue."""
 
-# Lines that an object shows when it is only typed, and that TAB offers: a call and what it gives.
+# Lines of the repr, whose names TAB offers: a call and its result.
 _CAN = {
     "before": ("before()", "the native bands of one date, as they were delivered"),
     "clear": ('clear("clouds")', "bands where the ground is seen, NaN elsewhere"),
@@ -39,7 +39,7 @@ _CAN = {
     "to_cog": ('to_cog("folder")', "a GeoTIFF for each date and band"),
 }
 
-# Pixels along an axis, and dates, by which a picture is stretched.
+# Pixels along an axis, and dates, from which a stretch is computed.
 _LOOKS, _DATES = 256, 4
 
 
@@ -90,7 +90,7 @@ class CubeTools:
                 if str(name).removesuffix(ERROR90) in BANDS
             }
         )
-        made.encoding = dict(self._cube.encoding)  # by which before() finds the run
+        made.encoding = dict(self._cube.encoding)  # before() finds the run by it
         return made
 
     def _refuse_unclassified(self) -> None:

@@ -18,7 +18,7 @@ from ..scenes.radiometry import decode
 
 __all__ = ["Named", "assemble", "known_band", "named", "refuse_bright"]
 
-# No land, cloud or glint is so bright on the mean; and pixels along an axis that are looked at.
+# Reflectance that no land, cloud or glint reaches on average; and pixels along an axis that are sampled.
 _BRIGHT, _LOOKS = 2.0, 64
 _TOLERANCE = 1e-3
 _DEGREES = {"latitude", "longitude", "lat", "lon"}
@@ -152,7 +152,7 @@ def _tree(found: Mapping[str, xr.DataArray], epsg: int) -> xr.DataTree:
     for gsd in GSDS:
         own = {band: found[band] for band in BY_GSD[gsd] if band in found}
         if own:
-            # Cut differently by a pixel, perhaps: what all of them have counts.
+            # Arrays may differ by a pixel at their edges: their common part counts.
             aligned = xr.align(*own.values(), join="inner")
             children[f"r{gsd}m"] = xr.Dataset(dict(zip(own, aligned, strict=True))).rio.write_crs(
                 epsg
@@ -311,10 +311,10 @@ def _reflectance(
 ) -> xr.DataArray:
     """Return float32 reflectance of an array that may hold DN, by its own scale and offset or the given ones."""
     whole = np.issubdtype(array.dtype, np.integer)
-    # xarray moves what it has applied from the attributes to the encoding; integers have had nothing applied.
+    # xarray moves an applied scale from the attributes to the encoding; integers show that none was applied.
     about = {**(array.encoding if whole else {}), **array.attrs}
     said = about.get("scale_factor")
-    if said not in (None, 1):  # 1 is what tools write where a file says nothing
+    if said not in (None, 1):  # tools write 1 if a file states no scale
         scale = float(said) if scale is None else scale
         offset = float(about.get("add_offset", 0)) if offset is None else offset
     if offset is None and (whole or scale is not None):
@@ -347,7 +347,7 @@ def _decoded(y: np.ndarray, numbers: tuple[Any, float | None, float | None, bool
     if scale is None or offset is None:
         return np.where(gap, np.nan, y).astype(np.float32)
     blank = np.where(gap | ~np.isfinite(y), 0, y)
-    # ESA's DN of no data is 0 among floats, too.
+    # DN 0 is ESA's nodata in float arrays, too.
     made, _ = decode(blank if whole else blank.astype(np.float32), scale, offset)
     return made
 

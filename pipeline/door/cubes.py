@@ -16,7 +16,7 @@ from ..cube.open import open_cube as open_whole
 from ..planning.area import area_shape
 from ..planning.config import read_config
 from ..storage.location import Location
-from . import accessor as accessor  # what is opened has .s2sharp
+from . import accessor as accessor  # registers .s2sharp
 
 __all__ = ["open_cube"]
 

@@ -15,7 +15,7 @@ from ..ui.terminal import check_extras
 __all__ = ["spectral_index"]
 
 _NEAR = 60
-"""Nanometres between bands of which one is taken for the other: B8A for B08, not B11 for B12."""
+"""Largest distance in nanometres at which one band may replace another: B8A for B08, but not B11 for B12."""
 
 
 def spectral_index(cube: xr.Dataset, name: str, given: Mapping[str, Any]) -> xr.DataArray:

@@ -32,11 +32,11 @@ __all__ = ["ABOUT", "cells_in", "from_file", "from_items", "from_products", "laz
 Degrees = tuple[float, float, float, float]
 
 ABOUT = ("id", "datetime")
-"""Attributes of the scene of an item or a product: its acquisition's name and time."""
+"""Attributes of a scene from an item or a product: name and time of its acquisition."""
 
 # Cells along a block: 3072 pixels of 10 m, whole blocks of the files that archives keep.
 _SIDE = 512
-# No catalogue: what an item says that lies nowhere counts as a stranger's word.
+# An item without an address has no catalog, so its links are not trusted.
 _NOWHERE = "https://item.invalid/"
 
 

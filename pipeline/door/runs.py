@@ -61,7 +61,7 @@ def search(
         ``bad-config``, ``catalog-unreachable``, ``collection-missing``, ``too-many-items``.
     """
     given = {"bbox": bbox, "datetime": datetime, "area": area, "max_cloud": max_cloud}
-    # A search writes nothing, so that it needs no folder.
+    # A search writes nothing, so it needs no folder.
     known = _settings(config, {"out": Path(), **given, **settings})
     items = found_in(
         known.catalog, known.collection, reach(known), when(known), private=known.allow_private

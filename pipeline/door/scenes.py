@@ -23,7 +23,7 @@ from .products import Degrees, cells_in, from_file, from_items, from_products
 __all__ = ["open_scene"]
 
 _FILES = (".tif", ".tiff", ".jp2")
-# ESA's names of files end so; "TCI", "AOT" and the like are no bands.
+# Endings of ESA's file names; "TCI", "AOT" and the like are not bands.
 _ESA = re.compile(r"(?:^|[_.-])(?P<band>B(?:0[1-9]|8A|1[012]|[1-9]))(?:_[126]0m)?$", re.IGNORECASE)
 _BLOCK = 3072
 
@@ -77,7 +77,7 @@ def open_scene(
     asked = None if bands is None else in_order(known_bands(bands))
     if isinstance(x, xr.DataTree) and not _is_eopf(x):
         for band, array in native(x).items():
-            if array.chunks is None:  # what is lazy is looked at when it is sharpened
+            if array.chunks is None:  # a lazy array is checked when it is sharpened
                 refuse_bright(array, band)
         _refuse_given(scale, offset)
         return _cropped(_chosen(x, asked), bbox)

@@ -9,7 +9,7 @@ import s2sharp_core
 from s2sharp_core import Sensor, Sharpener
 from s2sharp_core.sensor.sensing import SensorChoice
 
-from . import accessor as accessor  # what is sharpened has .s2sharp
+from . import accessor as accessor  # registers .s2sharp
 from .products import ABOUT
 from .scenes import open_scene
 

@@ -119,7 +119,7 @@ def make_plan(config: RunConfig) -> ClientPlan:
 
 
 _NEAR = 150_000.0
-"""Metres from the area beyond which no tile lies that touches it, however its footprint was drawn."""
+"""Largest distance in metres between the area and a tile that touches it, however its footprint was drawn."""
 
 
 def _tell_elsewhere(every: Iterable[Acquisition], seen: Collection[str], around: Degrees) -> None:

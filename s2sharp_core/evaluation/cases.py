@@ -31,11 +31,11 @@ __all__ = [
 ]
 
 STEP = 0.05
-"""The edge that only the 10 m bands show: its step in reflectance."""
+"""Step in reflectance of the edge that only the 10 m bands show."""
 
 Against = Literal["truth", "input", "spectrum", "bicubic", "range"]
-"""What a result is compared with: the truth; the input, seen again; the 10 m bands' spectrum; what interpolation makes of
-it; the range of the coarse pixels around."""
+"""References that a result is compared with: the truth; the input; the spectrum of the 10 m bands; interpolation;
+the range of the coarse pixels around."""
 
 # Cells along the smallest picture that anything can be measured on.
 _FEWEST = 6

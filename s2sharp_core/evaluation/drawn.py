@@ -87,7 +87,7 @@ KINDS: Mapping[str, tuple[_Draw, float]] = {
     "edge in coarse bands only": (_edge(_COARSE), _NOISE),
     "texture at 10 m only": (_textured, _NOISE),
 }
-"""Name → how it is drawn, and the noise of every band in DN."""
+"""Name → the function that draws it, and the noise of every band in DN."""
 
 
 def drawn_scenes(cells: int = 40) -> list[BenchScene]:

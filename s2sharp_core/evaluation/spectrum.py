@@ -8,10 +8,10 @@ import numpy as np
 __all__ = ["BINS", "JUDGED", "departure", "gain_and_coherence", "middle"]
 
 BINS = (0.01, *np.round(np.arange(0.03, 0.421, 0.03), 2).tolist())
-"""Edges of the rings of frequencies, cycles per pixel; the first is the one that gains are relative to."""
+"""Edges of the frequency rings, cycles per pixel; gains are relative to the first ring."""
 
 JUDGED = ("B07", "B8A")
-"""The coarse bands that show about what B08 shows."""
+"""Coarse bands that show nearly the same as B08."""
 
 # Rings that the departure is looked for in begin here, cycles per pixel.
 _FROM = 0.12

@@ -26,7 +26,7 @@ __all__ = [
 ]
 
 Shifts = tuple[tuple[float, float], ...]
-"""How far below and right of its place each channel shows things, in its own pixels."""
+"""Shift of each channel, down and right, in its own pixels."""
 
 # Noise of a band that nobody measured, reflectance.
 _USUAL_NOISE = 5e-4
@@ -38,10 +38,10 @@ def sigma(mtf: float, ratio: int) -> float:
 
 
 LARGEST_SHIFT = 1.0
-"""Pixels of its own that a band may lie off and be sharpened all the same."""
+"""Largest shift, in pixels of the band, with which a band is still sharpened."""
 
 FARTHEST_BLUR, FARTHEST_EDGE = 0.1, 0.05
-"""Pixels, and cycles per pixel, of a band that a product's response is believed to differ from the known one at most."""
+"""Largest believed difference of a product's response from the known one, in pixels and cycles per pixel of the band."""
 
 
 @dataclass(frozen=True)
@@ -131,10 +131,10 @@ class Sensor:
 
 
 SENTINEL2 = Sensor()
-"""The instrument, as products show it."""
+"""The known sensor of the instrument, as measured on products."""
 
 MTF_TABLE = Sensor(blur="mtf")
-"""The instrument as the papers assume it: each band's whole MTF, applied to a product."""
+"""The sensor that papers assume: the whole MTF of each band, applied to a product."""
 
 NAMED: Mapping[str, Sensor] = {"default": SENTINEL2, "table": MTF_TABLE}
 """The sensors that need no product."""

@@ -25,11 +25,11 @@ __all__ = [
 ]
 
 SensorChoice = Literal["measured", "default", "table"]
-"""How the sensor is come by: from the product, as known of the instrument, or as the papers assume it."""
+"""Sources of a sensor: measured on the product, known of the instrument, or assumed by papers."""
 
 
 SIDES = (SIDE, SIDE // 2, 22, 14)
-"""Sides in cells of the windows measured on; in the smallest, a 20 m band has four tiles, and a 60 m band none."""
+"""Sides in cells of the measured windows; in the smallest, a 20 m band has four tiles, and a 60 m band none."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ class Sensed:
 
 
 INSTEAD = "The default kernels are used."
-"""What is said where a measurement was wanted and could not be made."""
+"""Message for a measurement that was wanted and not possible."""
 
 
 def sense(sample: Sample) -> Sensed:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["Fit", "Method"]
 
 Fit: TypeAlias = "Callable[[Sample, Sensor, tuple[str, ...], FitOptions, Path, str, Tell], None]"
-"""Learn on a sample and leave the weights in a folder: (sample, sensor, bands, options, folder, device,
+"""Type of a function that learns on a sample and writes weights to a folder: (sample, sensor, bands, options, folder, device,
 tell)."""
 
 

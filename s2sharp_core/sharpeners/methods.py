@@ -189,18 +189,18 @@ _FILES: dict[str, dict[str, dict[str, Any]]] = {
 FACTS: Mapping[str, dict[str, Any]] = {
     name: {"name": name, **facts} for methods in _FILES.values() for name, facts in methods.items()
 }
-"""Method → fields of its :class:`Method`; the file that makes it takes them from here. What learns has ``steps``."""
+"""Method → fields of its :class:`Method`, for the file that makes it. A method that learns has ``steps``."""
 
 
 def _made(file: str, name: str) -> Method:
-    """The method as its file makes it."""
+    """Return the method as its file makes it."""
     module = import_module(f"{__package__}.{file}")
     made: Method = next(m for m in module.METHODS if m.name == name)
     return made
 
 
 def _later(file: str, name: str, what: str) -> Callable[..., Any]:
-    """A function of a method, whose file is loaded when it is first called."""
+    """Return a function of a method, whose file is loaded when the function is first called."""
 
     def call(*given: Any) -> Any:
         return getattr(_made(file, name), what)(*given)
@@ -209,7 +209,7 @@ def _later(file: str, name: str, what: str) -> Callable[..., Any]:
 
 
 class _Constants(Mapping[str, Any]):
-    """The constants of a method, whose file is loaded when one is first asked for."""
+    """The constants of a method, whose file is loaded when one is first read."""
 
     def __init__(self, made: Callable[[], Method]) -> None:
         self._made = made
