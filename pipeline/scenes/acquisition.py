@@ -16,7 +16,7 @@ from s2sharp_core import S2SharpError
 from s2sharp_core.lattice import Box, Lattice
 
 from ..catalog.access import FREE, Access
-from ..catalog.addresses import safe_name
+from ..catalog.addresses import public, safe_name
 from ..catalog.metadata import archived, datatake, epsg, strip
 from ..catalog.reflectance import PIXELS
 from .scene import Refusal, Scene, edges_of, scene_of
@@ -161,12 +161,12 @@ def group(
             found.append(find(item, bands, catalog, access))
         except S2SharpError as error:
             refused.append(Refusal(item.id, error.kind, str(error)))
-    acquisitions, choices = join(found)
-    return acquisitions, refused, choices
+    acquisitions, more, choices = join(found)
+    return acquisitions, refused + more, choices
 
 
-def join(found: Iterable[Found]) -> tuple[list[Acquisition], list[Choice]]:
-    """Acquisitions in order of time and EPSG code, and what was chosen on the way.
+def join(found: Iterable[Found]) -> tuple[list[Acquisition], list[Refusal], list[Choice]]:
+    """Acquisitions in order of time and EPSG code, items refused since they share files, and what was chosen.
 
     Of a datatake in two levels Level-2A counts. Of a tile and data strip only the newest item counts: that of the
     newest processing baseline, of two the one that was processed later. A tile that a datatake's strips share comes as an item of each; they are joined. An item
@@ -179,15 +179,37 @@ def join(found: Iterable[Found]) -> tuple[list[Acquisition], list[Choice]]:
     pictures: dict[tuple[str, int], list[Found]] = {}
     for (take, code), members in takes.items():
         pictures.setdefault((passes[take], code), []).extend(members)
+    shared = _shared(pictures)
     acquisitions, choices = [], []
     for (take, code), members in pictures.items():
+        if shared and not (members := [one for one in members if one.scene.id not in shared]):
+            continue
         scenes, chosen = _chosen(members)
         choices += chosen
         when = min(scene.datetime for scene in scenes)
         acquisition = Acquisition(safe_name(f"{take}_{code}"), safe_name(take), code, when, scenes)
         acquisitions.append(numbered(acquisition))
     acquisitions.sort(key=lambda a: (a.datetime, a.epsg, a.id))
-    return acquisitions, sorted(choices, key=lambda c: (c.item, c.what, c.why))
+    refused = [Refusal(item, "item-broken", why) for item, why in shared.items()]
+    return acquisitions, refused, sorted(choices, key=lambda c: (c.item, c.what, c.why))
+
+
+def _shared(pictures: Mapping[tuple[str, int], Sequence[Found]]) -> dict[str, str]:
+    """Item → why it is refused, of items of different pictures that name one file: which of them is right nobody can tell."""
+    first: dict[str, tuple[tuple[str, int], Scene]] = {}
+    refused: dict[str, str] = {}
+    for key, members in pictures.items():
+        for one in members:
+            for file in one.scene.sources:
+                known, other = first.setdefault(file.href, (key, one.scene))
+                if known != key:
+                    for this, that in ((one.scene, other), (other, one.scene)):
+                        refused.setdefault(
+                            this.id,
+                            f"Item {this.id}, band {file.band}: item {that.id} of another time or grid names the same file, "
+                            f"{public(file.href)}.",
+                        )
+    return refused
 
 
 def numbered(acquisition: Acquisition, items: Sequence[str] = ()) -> Acquisition:

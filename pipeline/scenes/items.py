@@ -81,7 +81,7 @@ def write_items(
     """Write what :func:`~s2sharp.scenes.acquisition.group` reads of ``items``, at once or not at all, and group them.
 
     Parameters and what is returned are as `group`'s; the scene classification is kept beside ``bands``. Items that
-    are refused are not written.
+    are refused by themselves are not written; those that share files with others are, and refused again.
     """
     from stac_geoparquet.arrow import to_parquet
 
@@ -104,8 +104,8 @@ def write_items(
         if broken:
             raise broken[0]
         draft.replace(path)
-    acquisitions, choices = join(found)
-    return acquisitions, refused, choices
+    acquisitions, more, choices = join(found)
+    return acquisitions, refused + more, choices
 
 
 def _rows(

@@ -38,6 +38,13 @@ def variant(item: pystac.Item, name: str, **properties) -> pystac.Item:
     return other
 
 
+def with_own_files(item: pystac.Item) -> pystac.Item:
+    """The item, naming files that no other one names; nothing is read of them."""
+    for asset in item.assets.values():
+        asset.href = f"{asset.href.removesuffix('.tif')}_{quote(item.id, safe='')}.tif"
+    return item
+
+
 def version(item: pystac.Item, number: str) -> pystac.Item:
     return variant(item, f"{item.id}_N{number}", s2__processing_baseline=number)
 
@@ -277,11 +284,29 @@ def test_without_a_datatake_tiles_of_one_pass_are_one_picture(item, when):
     )
     after = unnamed(item, "33UAD", when + timedelta(minutes=98))
     twin = unnamed(item, "33UAE", when + timedelta(minutes=3), platform="sentinel-2b")
+    every = [with_own_files(one) for one in (a, b, c, after, twin)]
     answers = set()
-    for order in itertools.permutations([a, b, c, after, twin]):
+    for order in itertools.permutations(every):
         acquisitions = group(order, BANDS, HERE)[0]
         answers.add(tuple(tuple(scene.id for scene in a.scenes) for a in acquisitions))
     assert answers == {(("33UAA", "33UAB", "33UAC"), ("33UAE",), ("33UAD",))}
+
+
+def test_two_dates_that_name_one_file_are_both_refused(item):
+    """Which of them shows it nobody can tell; the others stay."""
+    later = variant(item, "later", s2__datatake_id="GS2A_20240611T100031_001_N05.10")
+    later.datetime = WHEN + timedelta(days=10)
+    for band in BANDS[:-1]:
+        later.assets[band].href = f"{later.assets[band].href}.later.tif"
+    third = with_own_files(
+        variant(item, "third", s2__datatake_id="GS2A_20240621T100031_001_N05.10")
+    )
+    third.datetime = WHEN + timedelta(days=20)
+    for order in itertools.permutations([item, later, third]):
+        acquisitions, refused, _ = group(order, BANDS, HERE)
+        assert [[s.id for s in a.scenes] for a in acquisitions] == [["third"]]
+        assert sorted(r.item for r in refused) == sorted([item.id, "later"])
+        assert all(r.kind == "item-broken" and BANDS[-1] in r.message for r in refused)
 
 
 def test_a_repeated_item_counts_once(item):
@@ -422,7 +447,7 @@ def test_a_grid_that_makes_no_sense_costs_its_item_only(item, grid):
     ],
 )
 def test_odd_metadata_of_one_item_leave_the_others_alone(item, said):
-    odd = variant(item, "odd", grid__code="MGRS-33UAB")
+    odd = with_own_files(variant(item, "odd", grid__code="MGRS-33UAB"))
     odd.properties |= said
     if "datetime" in said:
         odd.datetime = None
@@ -495,7 +520,7 @@ def test_a_large_tile_weighs_more_than_a_small_one(tmp_path):
     ],
 )
 def test_no_id_leads_out_of_a_folder(tmp_path, item, hostile):
-    bad = variant(item, hostile or "?")
+    bad = with_own_files(variant(item, "bad"))
     bad.id = hostile
     bad.properties["s2:datatake_id"] = hostile
     acquisitions, *_ = group([bad, item], BANDS, HERE)

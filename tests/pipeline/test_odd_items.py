@@ -105,6 +105,8 @@ def test_one_pass_over_midnight_is_one_picture_whatever_tells_it(item):
                 del one.properties["s2:datatake_id"]
                 one.properties |= said | {"grid:code": f"MGRS-56LQ{'MN'[number]}"}
                 one.datetime = night + timedelta(days=days, seconds=seconds)
+                for asset in one.assets.values():
+                    asset.href = f"{asset.href}.{one.id}.tif"
                 made.append(one)
         acquisitions, refused, _ = group(made, ["B02"], HERE)
         assert not refused
