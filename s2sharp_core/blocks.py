@@ -13,7 +13,7 @@ from functools import partial
 import numpy as np
 import torch
 
-from .bands import BANDS, BY_GSD, GSDS
+from .bands import BANDS, BY_GSD, CELL, GSDS
 from .errors import S2SharpError
 from .gaps import closed
 from .lattice import Box
@@ -89,6 +89,8 @@ class Prepared:
     ----------
     filled
         GSD → float32 (bands, y, x) over ``have``, its gaps closed; nothing where nothing is valid.
+    known
+        float32 (1, h, w) over ``have``: 1 in cells where all these bands have data, 0 in others. None: all have.
     valid
         bool (6h, 6w) over ``want``: where every band that the sharpener reads has data.
     """
@@ -96,6 +98,7 @@ class Prepared:
     have: Box
     want: Box
     filled: Mapping[int, np.ndarray]
+    known: np.ndarray | None
     valid: np.ndarray
 
 
@@ -118,7 +121,7 @@ def prepare_block(
     read = {band: data[band] for band in sharpener.reads}
     valid = valid_mask(read, have, want)
     if not valid.any():
-        return Prepared(have, want, {}, valid)
+        return Prepared(have, want, {}, None, valid)
     whole = closed(read, sharpener.halo)
     filled = {
         gsd: np.stack([whole.pop(b) for b in BY_GSD[gsd] if b in read])
@@ -126,7 +129,19 @@ def prepare_block(
         else np.zeros((0, *have.pixels(gsd)), dtype=np.float32)
         for gsd in GSDS
     }
-    return Prepared(have, want, filled, valid)
+    return Prepared(have, want, filled, _known(read), valid)
+
+
+def _known(data: Mapping[str, np.ndarray]) -> np.ndarray | None:
+    """Where cells have data in every band: float32 (1, h, w); None where all have."""
+    known: np.ndarray | None = None
+    for band, y in data.items():
+        hole = np.isnan(y)
+        if hole.any():
+            n = CELL // BANDS[band].gsd
+            whole = ~hole.reshape(hole.shape[0] // n, n, hole.shape[1] // n, n).any(axis=(1, 3))
+            known = whole if known is None else known & whole
+    return None if known is None else known[None].astype(np.float32)
 
 
 def sharpen_prepared(
@@ -156,7 +171,10 @@ def sharpen_prepared(
     tiles = [t for t in want.tiles(window) if valid[want.slices(t & want, 10)].any()]
 
     def several(some: Sequence[Box], size: int) -> None:
-        cuts = [_batch(block, some, sharpener.halo, gsd, size) for gsd in GSDS]
+        cut = partial(_batch, block.have, some, sharpener.halo, size=size)
+        cuts = [cut(block.filled[gsd], gsd) for gsd in GSDS]
+        if block.known is not None:
+            cuts.append(cut(block.known, CELL))
         with torch.inference_mode():
             sharp = sharpener.sharpen_inner(*(_sent(x, sharpener.device) for x in cuts))
         core = some[0].grow(sharpener.halo).slices(some[0], 10)
@@ -203,16 +221,17 @@ def batch_of(sharpener: Sharpener) -> int:
     return sharpener.batch if sharpener.device != "cpu" and sharpener.abreast else 1
 
 
-def _batch(block: Prepared, tiles: Sequence[Box], halo: int, gsd: int, size: int) -> np.ndarray:
-    """Cut windows out: (size, bands, y, x), 0 beyond the last. Of one shape, since another may be summed otherwise."""
+def _batch(
+    have: Box, tiles: Sequence[Box], halo: int, y: np.ndarray, gsd: int, size: int
+) -> np.ndarray:
+    """Cut windows out of ``y`` (bands, y, x) over ``have``: (size, bands, y, x), 0 beyond the last. Of one shape, since
+    another may be summed otherwise.
+    """
     around = [tile.grow(halo) for tile in tiles]
-    y = block.filled[gsd]
     out = np.zeros((size, y.shape[0], *around[0].pixels(gsd)), dtype=np.float32)
     for cut, box in zip(out, around, strict=False):
-        inner = block.have & box
-        cut[(slice(None), *box.slices(inner, gsd))] = y[
-            (slice(None), *block.have.slices(inner, gsd))
-        ]
+        inner = have & box
+        cut[(slice(None), *box.slices(inner, gsd))] = y[(slice(None), *have.slices(inner, gsd))]
     return out
 
 

@@ -9,20 +9,18 @@ from .bands import BANDS, CELL
 
 __all__ = ["closed"]
 
-# Grid on which gaps are mirrored, metres: pixels of 10 and 20 m must go on as one picture.
-_GRID = 20
+# Grid on which gaps are mirrored, metres → GSDs of the bands: pixels of 10 and 20 m must go on as one picture.
+_GRIDS = {20: (10, 20), 60: (60,)}
 
 
 def closed(data: Mapping[str, np.ndarray], radius: int) -> dict[str, np.ndarray]:
     """Close the gaps of a picture, by what is valid at most ``radius`` cells away along each axis.
 
-    As far as half of ``radius`` from what is valid, a gap of bands of 10 and of 20 m shows the mirror image of what lies
-    beside it, in all of them alike: so edges do not end there, and these bands agree with one another. Where there is
-    something on several sides, their images are mixed by the inverse square of their distances. Farther away a band
-    goes on as the mean around; what lies farther than ``radius`` from anything valid becomes 0.
-
-    Bands of 60 m go on as the mean around everywhere: their slopes follow from so few pixels that noise, seen twice,
-    would be taken for a relation.
+    As far as half of ``radius`` from what is valid, a gap shows the mirror image of what lies beside it: so edges do not
+    end there. Bands of 10 and of 20 m are mirrored alike, those of 60 m on their own grid, so that all bands agree on
+    what goes on there: slopes of 60 m bands that were found beside means of them were 5 dB worse. Where there is
+    something on several sides, the images are mixed by the inverse square of their distances. Farther away a band goes on
+    as the mean around; what lies farther than ``radius`` from anything valid becomes 0.
 
     A value does not depend on the array that it was cut from: sums run in a fixed order.
 
@@ -70,23 +68,20 @@ def _closed(
     data: Mapping[str, np.ndarray], holes: Mapping[str, np.ndarray], radius: int
 ) -> dict[str, np.ndarray]:
     """Bands that have ``holes``, with these closed."""
-    parts = [
-        _in_parts(hole, _GRID // BANDS[band].gsd)
-        for band, hole in holes.items()
-        if BANDS[band].gsd <= _GRID
-    ]
-    mirror = None
-    if any(part.any() for part in parts):
+    out = {}
+    for grid, gsds in _GRIDS.items():
+        of_grid = {band: hole for band, hole in holes.items() if BANDS[band].gsd in gsds}
+        parts = [_in_parts(hole, grid // BANDS[band].gsd) for band, hole in of_grid.items()]
+        if not any(part.any() for part in parts):
+            continue
         known = ~np.logical_or.reduce([part.any(axis=(2, 3)) for part in parts])
         # The mirror image of the farthest part of a halo ends with the last cell of the next one.
-        mirror = _Mirror.of(known, (radius * CELL // _GRID + 1) // 2)
-    out = {}
-    for band, hole in holes.items():
-        if hole.any():
-            y, gsd = data[band], BANDS[band].gsd
-            out[band] = np.where(hole, _spread(y, gsd, radius), y)
-            if mirror is not None and gsd <= _GRID:
-                mirrored = mirror.shown(_in_parts(out[band], _GRID // gsd))
+        mirror = _Mirror.of(known, (radius * CELL // grid + 1) // 2)
+        for band, hole in of_grid.items():
+            if hole.any():
+                y, gsd = data[band], BANDS[band].gsd
+                usual = np.where(hole, _spread(y, gsd, radius), y)
+                mirrored = mirror.shown(_in_parts(usual, grid // gsd))
                 out[band] = np.where(hole, _in_pixels(mirrored), y)
     return out
 

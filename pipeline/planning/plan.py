@@ -29,7 +29,7 @@ from .units import Datatake, Unit, unit_name, unit_named
 __all__ = ["ARITHMETIC", "Plan"]
 
 
-ARITHMETIC = 2
+ARITHMETIC = 3
 """Number of the arithmetic around the nets: reading, radiometry, gaps, masks, encoding, overviews. It is part of every unit's key.
 
 It is raised whenever the same files give other values (``tests/pipeline/test_arithmetic.py`` fails where that was

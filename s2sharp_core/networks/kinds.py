@@ -29,7 +29,7 @@ class Network(Protocol):
     ``config``: the arguments it is built from; ``bands``: what it gives, ``reads``: what it reads;
     ``support``: by GSD, pixels of that grid read before and after a cell; ``multiply_adds``: per 10 m
     pixel. One with ``narrow`` can have its ``arithmetic`` set to bfloat16; one with
-    ``leaves_halo`` is told how many cells around its windows nobody needs; one with ``results`` tells their number, as
+    ``is_told`` is told how many cells around its windows nobody needs, and which cells have data; one with ``results`` tells their number, as
     a sharpener does.
     """
 

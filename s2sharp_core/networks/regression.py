@@ -143,12 +143,15 @@ def solve_slopes(of: Moments, penalty: Tensor) -> Tensor:
     return slopes
 
 
-def believed_slopes(of: Moments, samples: float, doubt: float, reach: float) -> Tensor:
+def believed_slopes(
+    of: Moments, samples: float, doubt: float, reach: float, scarce: Tensor | None = None
+) -> Tensor:
     """Slopes in a neighbourhood of so many independent ``samples``, as far as they are more than chance.
 
     What K predictors explain by chance is K / samples of the variance; the prior of the slopes is what is explained
     beyond ``doubt`` times that, spread over the predictors (empirical Bayes). A predictor that has much detail beyond the
-    coarse grid has to show for it: ``reach`` times that detail stands beside its variance.
+    coarse grid has to show for it: ``reach`` times that detail stands beside its variance. ``scarce`` (n, 1, h, w): how many
+    times fewer the samples are than that, 1 or more.
 
     Returns
     -------
@@ -161,8 +164,9 @@ def believed_slopes(of: Moments, samples: float, doubt: float, reach: float) -> 
     # Slopes of ridge regression leave the penalty's share of the products.
     share = _energy(of.cross, (least + _FLOOR) * first, first) / (of.energy + _FLOOR * _LEAST)
     share = share.clamp_(0, 1 - _LEAST)
-    beyond = (share - doubt * chance * (1 - share)).clamp_min(_LEAST)
-    ridge = (chance * (1 - share) / beyond)[:, None]
+    rest = 1 - share if scarce is None else (1 - share) * scarce
+    beyond = (share - doubt * chance * rest).clamp_min(_LEAST)
+    ridge = (chance * rest / beyond)[:, None]
     stake = (of.variance + reach * of.fine)[:, :, None]
     return solve_slopes(of, ridge * stake + least)
 

@@ -166,7 +166,7 @@ class S2Net(nn.Module):
 
     arithmetic: Arithmetic = "float32"
     narrow = True
-    leaves_halo = True
+    is_told = True
     results = 4
     bands: tuple[str, ...] = BY_GSD[20] + BY_GSD[60]
     reads: tuple[str, ...] = BY_GSD[10] + BY_GSD[20] + BY_GSD[60]
@@ -245,10 +245,12 @@ class S2Net(nn.Module):
         blurs = (12 + 12 + 2 * _REACH + 1) * 6 + 36 * (8 + 6 + 6 + 2) + 12 * 10 + 9 * 30
         return math.ceil((6 * each[0] + 2 * each[1] + regression + blurs) / 4)
 
-    def detail(self, y10: Tensor, y20: Tensor, y60: Tensor, rim: int = 0) -> Detail:
+    def detail(
+        self, y10: Tensor, y20: Tensor, y60: Tensor, rim: int = 0, known: Tensor | None = None
+    ) -> Detail:
         """Local regression: reflectance (n, 4, 6h, 6w), (n, 6, 3h, 3w), (n, 2, h, w) → what is to be corrected.
 
-        ``rim``: cells on every side that are not returned.
+        ``rim``: cells on every side that are not returned; ``known`` as of :meth:`forward`.
         """
         sight = Sight.of(self.sensor)
         y20, y60 = y20.contiguous(), y60.contiguous()
@@ -261,7 +263,7 @@ class S2Net(nn.Module):
         energy, sure = [plane.energy for plane in planes], [own.sure]
         pictures, far = [plane.picture for plane in planes], None
         if self._sharpens_60:
-            far = carry_far(y20, y60, planes, sight, 3 * rim)
+            far = carry_far(y20, y60, planes, sight, 3 * rim, known)
             energy, sure = [*energy, far.energy], [*sure, far.sure]
             pictures = [*pictures, far.picture]
         amplitude = cropped(_amplitude(torch.cat(energy, dim=1)), 3 * rim)
@@ -318,7 +320,9 @@ class S2Net(nn.Module):
         rest = along(along(rest, taps, -2), taps, -1)
         return x + phases_of(rest, 2, shifts=Sight.of(self.sensor).shifts20)
 
-    def forward(self, y10: Tensor, y20: Tensor, y60: Tensor, halo: int = 0) -> Tensor:
+    def forward(
+        self, y10: Tensor, y20: Tensor, y60: Tensor, halo: int = 0, known: Tensor | None = None
+    ) -> Tensor:
         """Sharpen windows.
 
         Parameters
@@ -327,6 +331,9 @@ class S2Net(nn.Module):
             Reflectance (n, 4, 6h, 6w), (n, 6, 3h, 3w), (n, 2, h, w).
         halo
             Cells on every side whose result nobody needs: 0 there, and the time for them is saved.
+        known
+            (n, 1, h, w): 1 in cells that have data, 0 in those where a gap was closed, from which 60 m bands
+            learn no slopes. None: all have.
 
         Returns
         -------
@@ -334,7 +341,7 @@ class S2Net(nn.Module):
             (n, 8, 6h, 6w), 20 m bands first.
         """
         rim = max(0, halo - self._margin)
-        detail = self.detail(y10, y20, y60, rim)
+        detail = self.detail(y10, y20, y60, rim, known)
         y20, y60 = cropped(y20, 3 * rim), cropped(y60, rim)
         x = self._finished(detail, self.correction(detail.inputs), y20)
         held = [_held(x[:, :6], y20, 1)]

@@ -95,7 +95,9 @@ class Sharpener(ABC):
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
     @abstractmethod
-    def sharpen(self, y10: Tensor, y20: Tensor, y60: Tensor) -> dict[str, Tensor]:
+    def sharpen(
+        self, y10: Tensor, y20: Tensor, y60: Tensor, known: Tensor | None = None
+    ) -> dict[str, Tensor]:
         """Sharpen a batch of windows.
 
         Parameters
@@ -103,6 +105,8 @@ class Sharpener(ABC):
         y10, y20, y60
             Reflectance, without gaps, of the bands in ``reads``, by GSD: (n, ≤4, 6h, 6w),
             (n, ≤6, 3h, 3w), (n, ≤2, h, w). A GSD without bands in ``reads`` has no channels.
+        known
+            (n, 1, h, w): 1 in cells that have data, 0 in those where a gap was closed. None: all have.
 
         Returns
         -------
@@ -110,9 +114,11 @@ class Sharpener(ABC):
             Band → (n, 6h, 6w), reflectance.
         """
 
-    def sharpen_inner(self, y10: Tensor, y20: Tensor, y60: Tensor) -> dict[str, Tensor]:
+    def sharpen_inner(
+        self, y10: Tensor, y20: Tensor, y60: Tensor, known: Tensor | None = None
+    ) -> dict[str, Tensor]:
         """Sharpen windows without a result in the halo: as :meth:`sharpen`, but values in the halo are undefined."""
-        return self.sharpen(y10, y20, y60)
+        return self.sharpen(y10, y20, y60, known)
 
     @abstractmethod
     def __reduce__(self) -> tuple[Callable[..., "Sharpener"], tuple[Any, ...]]:

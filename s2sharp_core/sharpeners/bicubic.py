@@ -33,7 +33,13 @@ class Bicubic(Sharpener):
         ]
         self.halo = max(cells, default=0)
 
-    def sharpen(self, y10: Tensor, y20: Tensor, y60: Tensor) -> dict[str, Tensor]:  # noqa: ARG002
+    def sharpen(
+        self,
+        y10: Tensor,  # noqa: ARG002
+        y20: Tensor,
+        y60: Tensor,
+        known: Tensor | None = None,  # noqa: ARG002
+    ) -> dict[str, Tensor]:
         out: dict[str, Tensor] = {}
         for gsd, y in ((20, y20), (60, y60)):
             wanted = [b for b in BY_GSD[gsd] if b in self.bands]

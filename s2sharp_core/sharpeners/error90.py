@@ -57,8 +57,10 @@ class WithError90(Beside):
         facts = [self.inner.digest, ERROR90, asdict(self.width), asdict(self.sensor), _VERSION]
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
-    def sharpen(self, y10: Tensor, y20: Tensor, y60: Tensor) -> dict[str, Tensor]:
-        out = self.inner.sharpen(y10, y20, y60)
+    def sharpen(
+        self, y10: Tensor, y20: Tensor, y60: Tensor, known: Tensor | None = None
+    ) -> dict[str, Tensor]:
+        out = self.inner.sharpen(y10, y20, y60, known)
         for gsd, y in ((20, y20), (60, y60)):
             read = [band for band in BY_GSD[gsd] if band in self.reads]
             bands = [band for band in read if band in self.coarse]

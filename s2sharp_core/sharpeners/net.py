@@ -109,16 +109,21 @@ class NetSharpener(Sharpener):
             if hasattr(net, "see_with"):
                 net.see_with(sensor)
 
-    def sharpen(self, y10: Tensor, y20: Tensor, y60: Tensor) -> dict[str, Tensor]:
-        return self._sharpened(y10, y20, y60, 0)
+    def sharpen(
+        self, y10: Tensor, y20: Tensor, y60: Tensor, known: Tensor | None = None
+    ) -> dict[str, Tensor]:
+        return self._sharpened((y10, y20, y60), halo=0, known=known)
 
-    def sharpen_inner(self, y10: Tensor, y20: Tensor, y60: Tensor) -> dict[str, Tensor]:
-        return self._sharpened(y10, y20, y60, self.halo)
+    def sharpen_inner(
+        self, y10: Tensor, y20: Tensor, y60: Tensor, known: Tensor | None = None
+    ) -> dict[str, Tensor]:
+        return self._sharpened((y10, y20, y60), halo=self.halo, known=known)
 
-    def _sharpened(self, y10: Tensor, y20: Tensor, y60: Tensor, halo: int) -> dict[str, Tensor]:
+    def _sharpened(self, y: tuple[Tensor, Tensor, Tensor], **told: Any) -> dict[str, Tensor]:
+        y10, y20, y60 = y
         out: dict[str, Tensor] = {}
         for net in self.nets:
-            more = {"halo": halo} if getattr(net, "leaves_halo", False) else {}
+            more = told if getattr(net, "is_told", False) else {}
             bands = net(y10.contiguous(memory_format=torch.channels_last), y20, y60, **more)
             out.update(zip(net.bands, torch.unbind(bands, dim=1), strict=True))
         return {band: out[band] for band in self.bands}

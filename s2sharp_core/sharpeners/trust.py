@@ -52,8 +52,10 @@ class WithTrust(Beside):
         facts = [self.inner.digest, TRUST, _VERSION]
         return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
 
-    def sharpen(self, y10: Tensor, y20: Tensor, y60: Tensor) -> dict[str, Tensor]:
-        out = self.inner.sharpen(y10, y20, y60)
+    def sharpen(
+        self, y10: Tensor, y20: Tensor, y60: Tensor, known: Tensor | None = None
+    ) -> dict[str, Tensor]:
+        out = self.inner.sharpen(y10, y20, y60, known)
         seen = {20: y20, 60: y60}
         residual, detail = [], []
         for gsd, y in seen.items():

@@ -68,13 +68,15 @@ class WindowFitted(Sharpener):
             for file in blank.files:
                 self.weights[f"start {file}"] = load_net(options.start / file)[1]
 
-    def sharpen(self, y10: Tensor, y20: Tensor, y60: Tensor) -> dict[str, Tensor]:
+    def sharpen(
+        self, y10: Tensor, y20: Tensor, y60: Tensor, known: Tensor | None = None
+    ) -> dict[str, Tensor]:
         with TemporaryDirectory() as folder:
             with torch.inference_mode(mode=False), _threads(self.threads):
                 self._fit(Sample(*map(_whole, (y10, y20, y60), GSDS)), Path(folder))
             ready = self.method.load(self.bands, Path(folder), self.device)
             with torch.inference_mode():
-                return ready.sharpen(y10, y20, y60)
+                return ready.sharpen(y10, y20, y60, known)
 
     def _fit(self, sample: Sample, folder: Path) -> None:
         assert self.method.fit is not None  # noqa: S101  (the constructor saw to it)
