@@ -4,12 +4,16 @@ oneDNN, which torch's CPU build brings, adds and cuts off at zero while a convol
 bfloat16 a sum is then rounded once, not twice.
 """
 
+from typing import cast
+
 import torch
 from torch import Tensor, nn
 
-__all__ = ["added", "cut_off", "plain", "possible"]
+__all__ = ["added", "cut_off", "few", "possible"]
 
 _OPS = torch.ops.mkldnn
+# Pixels of a row that a convolution to few channels makes at once.
+_ABREAST = 4
 _NAMES = ("_convolution_pointwise", "_convolution_pointwise_")
 
 
@@ -24,29 +28,49 @@ def possible(x: Tensor) -> bool:
     )
 
 
-def plain(x: Tensor, layer: nn.Conv2d) -> Tensor:
-    """The convolution alone."""
-    return _convolved(x, layer, "none")
+def cut_off(x: Tensor, layer: nn.Conv2d, less: int = 0) -> Tensor:
+    """The convolution, then ReLU; ``less``: rows at the top and at the bottom that are left out."""
+    return _OPS._convolution_pointwise(
+        x, _weight(x, layer), None, *_how(layer, less), "relu", [], ""
+    )
 
 
-def cut_off(x: Tensor, layer: nn.Conv2d) -> Tensor:
-    """The convolution, then ReLU."""
-    return _convolved(x, layer, "relu")
+def few(x: Tensor, layer: nn.Conv2d, less: int = 0) -> Tensor:
+    """The convolution alone, 3 × 3, to so few channels that several pixels of a row are made at once.
+
+    oneDNN computes 16 channels whatever it is asked for. Of a kernel that is set off by a pixel each time, four times
+    four are the channels of four pixels, which lie in memory as the picture does.
+    """
+    padding, _, dilation, groups = _how(layer, less)
+    if x.shape[-1] % _ABREAST:
+        return _OPS._convolution_pointwise(
+            x, _weight(x, layer), None, *_how(layer, less), "none", [], ""
+        )
+    weight = _weight(x, layer)
+    each, channels, height, width = weight.shape
+    several = weight.new_zeros(_ABREAST, each, channels, height, width + _ABREAST - 1)
+    for i in range(_ABREAST):
+        several[i, ..., i : i + width] = weight
+    several = several.flatten(0, 1).contiguous(memory_format=torch.channels_last)
+    stride = (1, _ABREAST)
+    out = _OPS._convolution_pointwise(
+        x, several, None, padding, stride, dilation, groups, "none", [], ""
+    )
+    rows = out.permute(0, 2, 3, 1).unflatten(3, (_ABREAST, each)).flatten(2, 3)
+    return rows.permute(0, 3, 1, 2)
 
 
 def added(x: Tensor, layer: nn.Conv2d, onto: Tensor) -> Tensor:
     """The convolution added to ``onto``, which is changed."""
-    weight, *how = _how(x, layer)
     return _OPS._convolution_pointwise_.binary(
-        onto, x, weight, None, *how, "add", 1.0, None, [], None
+        onto, x, _weight(x, layer), None, *_how(layer), "add", 1.0, None, [], None
     )
 
 
-def _convolved(x: Tensor, layer: nn.Conv2d, then: str) -> Tensor:
-    weight, *how = _how(x, layer)
-    return _OPS._convolution_pointwise(x, weight, None, *how, then, [], "")
+def _weight(x: Tensor, layer: nn.Conv2d) -> Tensor:
+    return layer.weight.to(x.dtype, memory_format=torch.channels_last)
 
 
-def _how(x: Tensor, layer: nn.Conv2d) -> tuple[Tensor, object, object, object, int]:
-    weight = layer.weight.to(x.dtype, memory_format=torch.channels_last)
-    return weight, layer.padding, layer.stride, layer.dilation, layer.groups
+def _how(layer: nn.Conv2d, less: int = 0) -> tuple[object, object, object, int]:
+    down, across = cast(tuple[int, int], layer.padding)
+    return (down - less, across), layer.stride, layer.dilation, layer.groups

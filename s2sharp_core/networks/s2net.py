@@ -20,18 +20,15 @@ Every operation is local: the halo is the sum of their reaches, with bands off b
 """
 
 import math
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache, reduce
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..bands import BY_GSD
-from ..sensor.observation import LARGEST_SHIFT, SENTINEL2, Sensor, degrade, psf
-from ..sensor.upsampling import upsample
-from . import fused
+from ..sensor.observation import LARGEST_SHIFT, SENTINEL2, Sensor, psf
 from .arithmetic import Arithmetic, arithmetic
 from .carrying import (
     NARROW,
@@ -45,24 +42,17 @@ from .carrying import (
     carry,
     carry_far,
     evidence,
-    in_halves,
-    typical,
-    wiener,
 )
+from .corrector import READS, Corrector
 from .kinds import known_as
-from .planes import along, cropped, enlarged, phases_of, seen, smooth, strips
+from .planes import cropped, enlarged, smooth, strips
+from .projection import BACK, around, blur, held, projected, projected_from
 from .support import Interval, halved, interpolated_from, seen_from, union, wider
 
 __all__ = ["Detail", "S2Net"]
 
 # Amplitudes are not taken smaller than this, reflectance: the noise of a band.
 _NOISE = 5e-4
-# Terms of the Neumann series: as many iterations of back-projection. Taps of h on each side.
-_TERMS, _REACH = 4, 3
-# Numbers that the network reads of a band.
-_READS = 23
-# Pixels of a band around, whose range holds the result.
-_AROUND = 2
 
 
 @dataclass(frozen=True)
@@ -88,69 +78,10 @@ class Detail:
     doubt: Tensor
 
 
-@lru_cache(maxsize=16)
-@torch.inference_mode(mode=False)
-def _back_filters(sensor: Sensor) -> Tensor:
-    """H of each 20 m band: the sum of (1 - A U)ⁱ, i < ``_TERMS``, cut to 2·``_REACH`` + 1 taps: float64 (6, taps).
-
-    A U, interpolation seen again, is a separable filter on the coarse grid; the series is taken along each axis.
-    """
-    bands, half = BY_GSD[20], 8
-    in_place = Sensor(responses=tuple(typical(band, (band,), sensor) for band in bands))
-    impulse = torch.zeros(1, len(bands), 1 + 4 * half, 1 + 4 * half, dtype=torch.float64)
-    impulse[..., 2 * half, 2 * half] = 1
-    seen = degrade(upsample(impulse, 2), bands, 2, in_place)[0, :, half:-half, half:-half]
-    # Each of sum 1, so that the sum over one axis is the filter along the other.
-    once = seen.sum(dim=2)
-    once = once / once.sum(dim=1, keepdim=True)
-    middle = once.shape[1] // 2
-    term = torch.zeros_like(once)
-    term[:, middle] = 1
-    total, rest = torch.zeros_like(once), term - once
-    for _ in range(_TERMS):
-        total = total + term
-        term = F.conv1d(term[None], rest.flip(1)[:, None], padding=middle, groups=len(bands))[0]
-    cut = total[:, middle - _REACH : middle + _REACH + 1]
-    return cut / cut.sum(dim=1, keepdim=True)
-
-
 def _amplitude(energy: Tensor) -> Tensor:
     """Root of the mean energy of detail, (n, bands, h, w) on the 60 m grid → the 20 m grid."""
     mean = smooth(energy, TRIANGLE)
     return enlarged((mean + _NOISE**2).sqrt(), 3, "linear")
-
-
-class _Corrector(nn.Module):
-    """(n, 23, h, w) → (n, 4, h, w): the four phases of one band."""
-
-    def __init__(self, features: int, blocks: int) -> None:
-        super().__init__()
-        self.head = nn.Conv2d(_READS, features, 3, padding=1, bias=False)
-        self.body = nn.ModuleList(
-            nn.Sequential(
-                nn.Conv2d(features, features, 3, padding=1, bias=False),
-                nn.ReLU(inplace=True),
-                nn.Conv2d(features, features, 1, bias=False),
-            )
-            for _ in range(blocks)
-        )
-        self.tail = nn.Conv2d(features, 4, 3, padding=1, bias=False)
-        nn.init.zeros_(self.tail.weight)
-
-    def forward(self, x: Tensor) -> Tensor:
-        if fused.possible(x):
-            return self._fused(x)
-        x = self.head(x).relu_()
-        for block in self.body:
-            x = block(x).add_(x)
-        return self.tail(x)
-
-    def _fused(self, x: Tensor) -> Tensor:
-        x = fused.cut_off(x, self.head)
-        for block in self.body:
-            wide, narrow = (part for part in block.children() if isinstance(part, nn.Conv2d))
-            x = fused.added(fused.cut_off(x, wide), narrow, onto=x)
-        return fused.plain(x, self.tail)
 
 
 @known_as("s2net")
@@ -176,8 +107,8 @@ class S2Net(nn.Module):
         super().__init__()
         self.config = {"features": features, "blocks": blocks}
         self.blocks = blocks
-        self.of20 = _Corrector(features, blocks)
-        self.of60 = _Corrector(features, blocks)
+        self.of20 = Corrector(features, blocks)
+        self.of60 = Corrector(features, blocks)
 
     def restrict(self, bands: Collection[str]) -> None:
         """Leave the 60 m bands out, of what is read, too, where none of them is wanted."""
@@ -194,10 +125,10 @@ class S2Net(nn.Module):
 
         From the last step back to the first; intervals are pixels of the grid named, counted from the cell's first.
         """
-        off, blur = math.ceil(LARGEST_SHIFT), _blur()
+        off = math.ceil(LARGEST_SHIFT)
         corrected = self._corrected
         unseen = wider(corrected, 1 + 2)
-        slopes = halved(seen_from(unseen, 2, blur))
+        slopes = halved(seen_from(unseen, 2, blur()))
         wide = wider(interpolated_from(slopes, 3, "linear"), len(WIDE_20) // 2)
         products = union(seen_from(wide, 3, 0), wider(slopes, 2))
         energy = seen_from(wider(interpolated_from(corrected, 3, "linear"), 1), 3, 0)
@@ -219,15 +150,7 @@ class S2Net(nn.Module):
     @property
     def _corrected(self) -> Interval:
         """Pixels of 20 m that the network reads for a cell: by the projection, and by its own layers."""
-        off = math.ceil(LARGEST_SHIFT)
-        rest = wider(interpolated_from((0, 5), 2, "cubic"), _REACH + 1 + 2 + off)
-        return wider(halved(seen_from(rest, 2, _blur())), 2 + self.blocks)
-
-    @property
-    def _margin(self) -> int:
-        """Cells around a cell that the network reads."""
-        first, last = self._corrected
-        return max(-(first // 3), (last - 2 + 2) // 3)
+        return wider(projected_from(), self.of20.reach)
 
     @property
     def _sharpens_60(self) -> bool:
@@ -242,45 +165,72 @@ class S2Net(nn.Module):
         ]
         # On the 20 m grid: products, their windows, the slopes' elimination and use; for 60 m, a ninth of it.
         regression = 66 * (1 + 10) + 6 * 60 + (66 * 14 + 6 * 60 + 95 * 24 + 1600) / 9 + 2 * 40
-        blurs = (12 + 12 + 2 * _REACH + 1) * 6 + 36 * (8 + 6 + 6 + 2) + 12 * 10 + 9 * 30
+        blurs = (12 + 12 + 2 * BACK + 1) * 6 + 36 * (8 + 6 + 6 + 2) + 12 * 10 + 9 * 30
         return math.ceil((6 * each[0] + 2 * each[1] + regression + blurs) / 4)
 
-    def detail(
-        self, y10: Tensor, y20: Tensor, y60: Tensor, rim: int = 0, known: Tensor | None = None
-    ) -> Detail:
-        """Local regression: reflectance (n, 4, 6h, 6w), (n, 6, 3h, 3w), (n, 2, h, w) → what is to be corrected.
+    def detail(self, y10: Tensor, y20: Tensor, y60: Tensor) -> Detail:
+        """Local regression: reflectance (n, 4, 6h, 6w), (n, 6, 3h, 3w), (n, 2, h, w) → what is to be corrected."""
+        first, *more = self._details(y10, y20, y60, 0)
+        if not more:
+            return first
+        (of60,) = more
+        return Detail(
+            first.inputs + of60.inputs,
+            torch.cat([first.picture, of60.picture], dim=1),
+            torch.cat([first.amplitude, of60.amplitude], dim=1),
+            first.doubt,
+        )
 
-        ``rim``: cells on every side that are not returned; ``known`` as of :meth:`forward`.
+    def _details(
+        self, y10: Tensor, y20: Tensor, y60: Tensor, far: int, known: Tensor | None = None
+    ) -> list[Detail]:
+        """As :meth:`detail`, of the 20 m bands and, if they are sharpened, of those of 60 m, which have no doubt.
+
+        ``far``: pixels of 20 m on every side whose result nobody needs. What is read for none else is left out. ``known`` as of
+        :meth:`forward`.
         """
         sight = Sight.of(self.sensor)
         y20, y60 = y20.contiguous(), y60.contiguous()
         y10 = F.pixel_unshuffle(y10.contiguous(), 2).unflatten(1, (4, 4))
+        rim = max(0, far - _even(around(self._corrected)))
         # Inputs of the last steps alone are left out on the rim as soon as nothing else reads them.
-        early, late = 3 * max(0, rim - _evidence_reach()), 3 * min(rim, _evidence_reach())
+        early = max(0, rim - around(_evidence_from()))
         planes = [carry(y10, y20, i, sight, early) for i in range(len(PLANES))]
-        own = evidence(cropped(y20, early), planes, sight).within(late)
-        planes = [plane.within(late) for plane in planes]
-        energy, sure = [plane.energy for plane in planes], [own.sure]
-        pictures, far = [plane.picture for plane in planes], None
+        own = evidence(cropped(y20, early), planes, sight).within(rim - early)
+        planes = [plane.within(rim - early) for plane in planes]
+        energy = [plane.energy for plane in planes]
+        rim60, of60 = max(0, far - _even(self.of60.reach)), None
         if self._sharpens_60:
-            far = carry_far(y20, y60, planes, sight, 3 * rim, known)
-            energy, sure = [*energy, far.energy], [*sure, far.sure]
-            pictures = [*pictures, far.picture]
-        amplitude = cropped(_amplitude(torch.cat(energy, dim=1)), 3 * rim)
+            nearer = [plane.within(rim60 - rim) for plane in planes]
+            of60 = carry_far(y20, y60, nearer, sight, rim60, known)
+            energy.append(of60.energy)
+        amplitude = _amplitude(torch.cat(energy, dim=1))
         read = [*_read(planes[0], own, 0), *_read(planes[1], own, len(PLANES[0]))]
-        read += far.read if far else []
-        return Detail(
-            tuple(self._input(parts, amplitude[:, i, None]) for i, parts in enumerate(read)),
-            torch.cat(pictures, dim=1),
-            amplitude * torch.cat(sure, dim=1),
-            own.doubt,
-        )
+        picture = torch.cat([plane.picture for plane in planes], dim=1)
+        near = cropped(amplitude[:, : len(read)], rim)
+        details = [self._detail(read, picture, near, own.sure, own.doubt)]
+        if of60:
+            beyond = cropped(amplitude[:, len(read) :], rim60)
+            none = own.doubt[:, :0]
+            details.append(self._detail(of60.read, of60.picture, beyond, of60.sure, none))
+        return details
+
+    def _detail(
+        self,
+        read: Sequence[Sequence[Tensor]],
+        picture: Tensor,
+        amplitude: Tensor,
+        sure: Tensor,
+        doubt: Tensor,
+    ) -> Detail:
+        inputs = (self._input(parts, amplitude[:, i, None]) for i, parts in enumerate(read))
+        return Detail(tuple(inputs), picture, amplitude * sure, doubt)
 
     def _input(self, parts: Sequence[Tensor], amplitude: Tensor) -> Tensor:
         """What the network reads of a band, in units of its amplitude, as its convolutions take it."""
         n, _, *size = amplitude.shape
         out = torch.empty(
-            (n, _READS, *size),
+            (n, READS, *size),
             dtype=torch.bfloat16 if self.arithmetic == "bfloat16" else amplitude.dtype,
             device=amplitude.device,
             memory_format=torch.channels_last,
@@ -290,35 +240,30 @@ class S2Net(nn.Module):
             out[..., rows, :] = torch.cat(each, dim=1) / amplitude[..., rows, :]
         return out
 
-    def correction(self, inputs: Iterable[Tensor]) -> Tensor:
+    def correction(self, inputs: Sequence[Tensor]) -> Tensor:
         """The networks: of each band (n, 23, 3h, 3w) → (n, 8·4, 3h, 3w), in units of the amplitudes."""
+        n = len(BY_GSD[20])
+        of20 = self._corrections(self.of20, inputs[:n])
+        if len(inputs) == n:
+            return of20
+        return torch.cat([of20, self._corrections(self.of60, inputs[n:])], dim=1)
+
+    def _corrections(self, net: Corrector, inputs: Iterable[Tensor], rim: int = 0) -> Tensor:
+        """One network's of each band; ``rim``: pixels on every side that are left out."""
         out = []
         # A band at a time: what it passes through fits caches, and needs no fresh pages.
-        for i, band in enumerate(inputs):
-            net = self.of20 if i < len(BY_GSD[20]) else self.of60
+        for band in inputs:
             with arithmetic(self.arithmetic, band.device):
                 # A plane each from here on: few, and small.
-                out.append(net(band.contiguous(memory_format=torch.channels_last)).contiguous())
+                part = net(band.contiguous(memory_format=torch.channels_last), rim)
+                out.append(part.contiguous())
         return torch.cat(out, dim=1)
 
     def finished(self, detail: Detail, correction: Tensor, y20: Tensor) -> Tensor:
         """The corrected picture, the 20 m bands brought to what was seen: reflectance (n, 8, 6h, 6w)."""
-        return F.pixel_shuffle(self._finished(detail, correction, y20).flatten(1, 2), 2)
-
-    def _finished(self, detail: Detail, correction: Tensor, y20: Tensor) -> Tensor:
-        """In phases: (n, 8, 4, 3h, 3w)."""
-        picture, more = (x.unflatten(1, (-1, 4)) for x in (detail.picture, correction.float()))
-        x = torch.addcmul(picture, detail.amplitude[:, :, None], more)
-        return torch.cat([self._projected(x[:, :6], y20, detail.doubt), x[:, 6:]], dim=1)
-
-    def _projected(self, x: Tensor, y: Tensor, doubt: Tensor) -> Tensor:
-        """Bring the 20 m bands ``x`` (n, 6, 4, 3h, 3w) to what was seen of them, ``y`` (n, 6, 3h, 3w)."""
-        rest = in_halves(y - seen(x, BY_GSD[20], self.sensor))
-        rest = rest * wiener(smooth(rest.square(), NARROW), doubt)
-        rest = F.pad(rest[:, :6] + rest[:, 6:], [_REACH] * 4, mode="replicate")
-        taps = [*_back_filters(self.sensor).to(x).T[:, :, None, None]]
-        rest = along(along(rest, taps, -2), taps, -1)
-        return x + phases_of(rest, 2, shifts=Sight.of(self.sensor).shifts20)
+        x = _corrected(detail.picture, detail.amplitude, correction)
+        x = torch.cat([projected(x[:, :6], y20, detail.doubt, self.sensor), x[:, 6:]], dim=1)
+        return F.pixel_shuffle(x.flatten(1, 2), 2)
 
     def forward(
         self, y10: Tensor, y20: Tensor, y60: Tensor, halo: int = 0, known: Tensor | None = None
@@ -332,47 +277,46 @@ class S2Net(nn.Module):
         halo
             Cells on every side whose result nobody needs: 0 there, and the time for them is saved.
         known
-            (n, 1, h, w): 1 in cells that have data, 0 in those where a gap was closed, from which 60 m bands
-            learn no slopes. None: all have.
+            (n, 1, h, w): 1 in cells that have data, 0 in those where a gap was closed. 60 m bands learn no slopes
+            from those. None: all have data.
 
         Returns
         -------
         Tensor
             (n, 8, 6h, 6w), 20 m bands first.
         """
-        rim = max(0, halo - self._margin)
-        detail = self.detail(y10, y20, y60, rim, known)
-        y20, y60 = cropped(y20, 3 * rim), cropped(y60, rim)
-        x = self._finished(detail, self.correction(detail.inputs), y20)
-        held = [_held(x[:, :6], y20, 1)]
-        if self._sharpens_60:
-            held.append(_held(x[:, 6:], y60, 3))
-        return F.pad(F.pixel_shuffle(torch.cat(held, dim=1).flatten(1, 2), 2), [6 * rim] * 4)
+        far = 3 * halo
+        first, *more = self._details(y10, y20, y60, far, known)
+        spare = min(far, _even(around(self._corrected)))
+        cut = max(0, spare - around(projected_from()))
+        left = spare - cut
+        x = self._within(self.of20, first, cut)
+        x = projected(x, cropped(y20, far - left), cropped(first.doubt, cut), self.sensor, left)
+        whole = y10.new_zeros(len(x), len(self.bands), *y10.shape[2:])
+        n, inner = x.shape[1], cropped(whole, 2 * far)
+        _place(inner[:, :n], held(x, y20, 1, far))
+        for of60 in more:
+            x = self._within(self.of60, of60, min(far, _even(self.of60.reach)))
+            _place(inner[:, n:], held(x, y60, 3, halo))
+        return whole
+
+    def _within(self, net: Corrector, detail: Detail, rim: int) -> Tensor:
+        """The corrected picture in phases, ``rim`` pixels on every side left out."""
+        lost = net.reach if rim >= net.reach else 0
+        more = cropped(self._corrections(net, detail.inputs, lost), rim - lost)
+        return _corrected(cropped(detail.picture, rim), cropped(detail.amplitude, rim), more)
 
 
-def _held(x: Tensor, y: Tensor, ratio: int) -> Tensor:
-    """Hold ``x`` (n, bands, 4, 3h, 3w) to the range of what was seen, ``y``, around each pixel.
-
-    The range goes from the lowest to the highest of the 5 × 5 pixels of the band. No pixel of a 20 m band lies further
-    outside it than it is wide, of a 60 m band than nine times that, since of the contrast of a point of 10 m a 36th is left
-    there in place of a quarter; nor below 0 where none of these pixels does. A defect, a flare or a clipped cloud contradicts
-    the sensor's kernel, and its inverse would answer with rings.
-    """
-    low, high = _most_around(y, torch.minimum), _most_around(y, torch.maximum)
-    room = ratio**2 * (high - low)
-    low, high = torch.maximum(low - room, low.clamp_max(0)), high + room
-    if ratio > 1:
-        low, high = (F.interpolate(end, scale_factor=ratio, mode="nearest") for end in (low, high))
-    return torch.minimum(torch.maximum(x, low[:, :, None]), high[:, :, None])
+def _corrected(picture: Tensor, amplitude: Tensor, correction: Tensor) -> Tensor:
+    """(n, bands·4, h, w), (n, bands, h, w) and (n, bands·4, h, w) → (n, bands, 4, h, w)."""
+    picture, more = (x.unflatten(1, (-1, 4)) for x in (picture, correction.float()))
+    return torch.addcmul(picture, amplitude[:, :, None], more)
 
 
-def _most_around(y: Tensor, pick: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
-    """The lowest or highest of the pixels around each: along one axis, then along the other."""
-    y = F.pad(y, [_AROUND] * 4, mode="replicate")
-    for dim in (-2, -1):
-        n = y.shape[dim] - 2 * _AROUND
-        y = reduce(pick, (y.narrow(dim, i, n) for i in range(2 * _AROUND + 1)))
-    return y
+def _place(out: Tensor, x: Tensor) -> None:
+    """Put phases (n, bands, 4, h, w) into the picture that they are of."""
+    for i in range(4):
+        out[..., i // 2 :: 2, i % 2 :: 2] = x[:, :, i]
 
 
 def _read(plane: Plane, own: Own, first: int) -> list[tuple[Tensor, ...]]:
@@ -386,13 +330,11 @@ def _read(plane: Plane, own: Own, first: int) -> list[tuple[Tensor, ...]]:
     ]
 
 
-def _evidence_reach() -> int:
-    """Cells around a cell whose detail decides what it has of its own."""
-    first, last = halved(seen_from(wider((0, 2), len(NARROW) // 2 + 1), 2, _blur()))
-    return max(-(first // 3), (last - 2 + 2) // 3)
+def _evidence_from() -> Interval:
+    """Pixels of 20 m whose detail decides what a cell has of its own."""
+    return halved(seen_from(wider((0, 2), len(NARROW) // 2 + 1), 2, blur()))
 
 
-def _blur() -> int:
-    """Pixels of 10 m that a 20 m pixel is blurred from on each side of its own, off by a pixel at most."""
-    widest = max((psf(band, 2).numel() - 2) // 2 for band in BY_GSD[20])
-    return widest + 2 * math.ceil(LARGEST_SHIFT)
+def _even(pixels: int) -> int:
+    """So many or one more: a row of a window is then a multiple of four, of which as many are made at once."""
+    return pixels + pixels % 2
