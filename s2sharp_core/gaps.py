@@ -1,4 +1,4 @@
-"""Filling of gaps before a method sees them: the mirror image of the pixels beside them, at 60 m their mean."""
+"""Filling of gaps before a method sees them: the mirror image of the pixels beside them."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
