@@ -22,6 +22,8 @@ from .runs import config, run, shards
 from .test_cli import call, query
 from .workers import dies_of_the_middle, dies_once
 
+ROOT = Path(__file__).parents[2]
+
 
 @pytest.fixture(scope="module")
 def broken(archive: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -70,11 +72,22 @@ def test_a_terminal_shows_units_pace_and_failures(broken: Path, tmp_path: Path) 
     assert re.search(r"^failed: .*AA_.*B05", text, re.MULTILINE), text
 
 
-def test_ctrl_c_ends_a_run_with_one_line(tmp_path: Path) -> None:
-    archive, out = write_archive(tmp_path / "archive", 120), tmp_path / "out"
-    words = ["--catalog", str(archive), *query(archive.parent, out)[2:], "--workers", "2"]
+ENDLESS = """
+import s2sharp.execution.phases
+from s2sharp.cli.app import app
+from tests.pipeline.workers import waits_below
+s2sharp.execution.phases.sharpen_unit = waits_below
+app()
+"""
+"""The command line, of which no run ends by itself, however slow who watches it is."""
+
+
+def test_ctrl_c_ends_a_run_with_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    archive, out = write_archive(tmp_path / "archive", 24), tmp_path / "out"
+    words = ["run", "--catalog", str(archive), *query(archive.parent, out)[2:], "--workers", "2"]
     words += ["--bands", ",".join(BANDS), "--window", "8", "--shard", "8", "--no-publish"]
-    code, text = on_a_terminal(command(*words), stop=r"\d Mpx/s")
+    code, text = on_a_terminal([sys.executable, "-c", ENDLESS, *words], stop=r"\d Mpx/s")
     assert code == 130, text
     after = text[text.index("^C") :] if "^C" in text else text
     assert "Traceback" not in text

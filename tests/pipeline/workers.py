@@ -2,6 +2,7 @@
 
 import os
 import signal
+import time
 from typing import Any
 
 from s2sharp.engine.ledger import Record
@@ -22,4 +23,11 @@ def dies_once(run: Run, unit: Unit, *more: Any) -> Record:
     if (unit.row, unit.col) == (1, 1) and not died.exists():
         died.touch()
         os.kill(os.getpid(), signal.SIGKILL)
+    return sharpen_unit(run, unit, *more)
+
+
+def waits_below(run: Run, unit: Unit, *more: Any) -> Record:
+    """As a unit, but whoever has one below the first row goes no further until its run is over."""
+    if unit.row > 0:
+        time.sleep(300)
     return sharpen_unit(run, unit, *more)
