@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 import rasterio
+import s2sharp.planning.cost
 import torch
 from s2sharp.cube.open import open_cube
 from s2sharp.demo.synthetic import COLLECTION, simulate, write_catalogue, write_scenes
@@ -496,11 +497,22 @@ def test_the_number_of_workers_does_not_change_a_fit(
     assert weights(tmp_path / "out") == weights(whole)
 
 
-def test_a_plan_foresees_the_fit(archive: Path, tmp_path: Path) -> None:
-    plan = make_plan(config(archive, tmp_path / "out", **FAST))
+def test_a_plan_foresees_the_fit(
+    archive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Some steps of it are timed: here of the net that learns most quickly."""
+    plan = make_plan(config(archive, tmp_path / "out", **FAST | {"method": "s2net-s"}, adapt=True))
+    timed, found = s2sharp.planning.cost._calibrate, {}
+
+    def noted(*given: Any, **more: Any) -> dict[str, float]:
+        found.update(timed(*given, **more))
+        return found
+
+    monkeypatch.setattr(s2sharp.planning.cost, "_calibrate", noted)
     cost = estimate(plan)
     assert cost.fits == 1
-    assert cost.seconds > 0
+    assert cost.seconds > found["fit"] / cost.workers > 0
+    assert cost.memory >= found["fit_bytes"] > 0
     assert cost.memory > 100e6
 
 
