@@ -11,6 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import rasterio
+import s2sharp.engine.cluster
+from distributed import Client
 from s2sharp.cube.open import open_cube
 from s2sharp.scenes.read import Files
 
@@ -227,7 +229,12 @@ def test_ten_metre_bands_alone_need_no_sharpener(
     np.testing.assert_allclose(cube, expected, atol=1e-7)
 
 
-def test_no_scheduler_at_the_address_is_said(archive: Path, tmp_path: Path) -> None:
+def test_no_scheduler_at_the_address_is_said(
+    archive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # It is looked for as long as one may take to start, which none does here.
+    soon = lambda where, **more: Client(where, **{**more, "timeout": "1s"})  # noqa: E731
+    monkeypatch.setattr(s2sharp.engine.cluster, "Client", soon)
     with pytest.raises(S2SharpError) as caught:
         run(config(archive, tmp_path / "out", "tcp://127.0.0.1:9"))
     assert caught.value.kind == "scheduler-unreachable"
