@@ -36,8 +36,9 @@ dist: $(READY)  ## sdist and wheel in dist/, checked, and the demo as who instal
 	cd build && clean/bin/python -c 'import s2sharp, s2sharp_core; assert all("build/clean" in m.__path__[0] for m in (s2sharp, s2sharp_core))'
 	cd build && clean/bin/s2sharp demo
 
+# One process more than two cores: runs wait for their workers, and a fifth of the time nobody had anything to do.
 test: $(READY)  ## all tests but the notebooks
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder --ignore tests/test_notebooks.py
+	$(BIN)/python -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder --ignore tests/test_notebooks.py
 
 quick: $(READY)  ## tests for every save: no services, no nets that learn
 	$(BIN)/python -m pytest -q --numprocesses 2 --dist loadfile tests/test_faces.py \
