@@ -263,7 +263,7 @@ def test_a_medoid_is_the_observation_most_like_the_others(cloudy, tmp_path, sche
     "how",
     [
         {"by": "best"},
-        {"by": "best", "feather": 300},
+        {"by": "best", "feather": 300, "period": "all"},
         {"by": "medoid", "period": "all"},
         {"by": "median", "period": "all", "crs": "EPSG:3035", "resolution": 20},
     ],
@@ -696,13 +696,13 @@ def test_of_two_at_once_one_is_told_so(border, tmp_path, scheduler):
     assert not (tmp_path / "mosaic.zarr").exists()
 
 
-def test_cube_and_mosaic_may_lie_in_an_object_store(border, tmp_path, s3, s3_scheduler, scheduler):
-    out, to = place("s3://bucket/mosaics/border"), place("s3://bucket/mosaics/mosaic")
-    for file in files(border):
-        write_bytes(out / file, (border / file).read_bytes())
+def test_cube_and_mosaic_may_lie_in_an_object_store(cloudy, tmp_path, s3, s3_scheduler, scheduler):
+    out, to = place("s3://bucket/mosaics/cloudy"), place("s3://bucket/mosaics/mosaic")
+    for file in files(cloudy):
+        write_bytes(out / file, (cloudy / file).read_bytes())
     flags = {"tile": 512, "publish": True, "period": "all"}
     make(out, to, s3_scheduler, **flags)
-    make(border, tmp_path, scheduler, **flags)
+    make(cloudy, tmp_path, scheduler, **flags)
     assert set(files(to)) == set(files(tmp_path))
     xr.testing.assert_equal(open_mosaic(str(to)).load(), open_mosaic(tmp_path).load())
     remote = pystac.Collection.from_dict(json.loads(read_text(to / "stac" / "collection.json")))
@@ -715,27 +715,27 @@ def test_cube_and_mosaic_may_lie_in_an_object_store(border, tmp_path, s3, s3_sch
 
 
 @pytest.mark.parametrize("kind", ["mosaic", "run"])
-def test_what_killed_writers_left_behind_goes(border, tmp_path, scheduler, kind):
+def test_what_killed_writers_left_behind_goes(border, published, tmp_path, scheduler, kind):
     """With the next run; and before, when it is asked for."""
-    make(border, tmp_path, scheduler, publish=True, tile=512)
-    before = files(tmp_path)
+    to = shutil.copytree(published, tmp_path / "to")
+    before = files(to)
     drafts = ("ledger/2024-06/.x1_0_0.k.ok.1.partial", "differences/.2024-06.json.1.partial")
     drafts += ("stac/items/.2024-06_1_1.json.1.partial", "cogs/.x.1.partial")
     for draft in drafts:
-        (tmp_path / draft).write_text("torn")
-    (tmp_path / "notes.partial").write_text("kept")
+        (to / draft).write_text("torn")
+    (to / "notes.partial").write_text("kept")
     if kind == "run":
-        make(border, tmp_path, scheduler, publish=True, tile=512)
+        make(border, to, scheduler, publish=True, tile=512)
     else:
         for draft in (".mosaic.json.1.partial", ".differences.json.1.partial"):
-            (tmp_path / draft).write_text("torn")
-        (tmp_path / "cogs" / ".partial-x").mkdir()
-        (tmp_path / "cogs" / ".partial-x" / "raw.tif").write_text("torn")
-        (tmp_path / "mosaic.zarr" / "c.1.partial").write_text("torn")
-        code, text = call("clean", str(tmp_path))
+            (to / draft).write_text("torn")
+        (to / "cogs" / ".partial-x").mkdir()
+        (to / "cogs" / ".partial-x" / "raw.tif").write_text("torn")
+        (to / "mosaic.zarr" / "c.1.partial").write_text("torn")
+        code, text = call("clean", str(to))
         assert code == 0, text
         assert "removed 8 × a draft" in text
-    now = files(tmp_path)
+    now = files(to)
     assert [n for n in now if ".partial" in n] == ["notes.partial"]
     assert {n for n in before if not n.startswith("lease/")} <= now.keys()
 

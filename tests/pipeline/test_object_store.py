@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 import rasterio
 import rioxarray  # noqa: F401  (registers .rio)
+import s2sharp.engine.flow
 import s2sharp.storage.location
 import xarray as xr
 from distributed import LocalCluster
@@ -210,7 +211,7 @@ def test_silence_now_and_then_costs_its_time_alone(
 ) -> None:
     monkeypatch.setitem(s2sharp.storage.location._PATIENCE, "read_timeout", 1)
     number = itertools.count(1)
-    s3.trouble = lambda _method, _path: 3.0 if next(number) % 97 == 0 else None
+    s3.trouble = lambda _method, _path: 1.5 if next(number) % 97 == 0 else None
     out = place("s3://bucket/silent")
     _, outcome = run(config(archive, out, s3_scheduler, **SMALL))
     assert not outcome.failed
@@ -222,6 +223,7 @@ def test_what_cannot_be_written_for_good_fails_by_name_and_alone(
     archive: Path, whole: Path, s3: Proxy, s3_scheduler: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(s2sharp.storage.location._PATIENCE, "retries", {"total_max_attempts": 2})
+    monkeypatch.setattr(s2sharp.engine.flow, "_BACKOFF", 0.1)  # it will not do better later
     out = place("s3://bucket/broken")
     s3.trouble = lambda method, path: (
         503 if method == "PUT" and path.endswith("/32633/B05/c/0/1/1") else None
@@ -272,7 +274,7 @@ def test_what_is_fitted_lies_in_the_store_and_serves_elsewhere(
     archive: Path, s3_scheduler: str, tmp_path: Path
 ) -> None:
     fast = {"method": "ssc_cnn", "fit_steps": 4, "fit_windows": 2, "bands": "B04,B05"}
-    fast |= {"fit_threads": 1, "window": 48, "shard": 48}
+    fast |= {"fit_threads": 1, "window": 48, "shard": 48, "sensor": "default"}
     out = place("s3://bucket/fitted")
     _, outcome = run(config(archive, out, s3_scheduler, **fast))
     assert not outcome.failed
