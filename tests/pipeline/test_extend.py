@@ -30,9 +30,9 @@ SMALL = {"shard": 6, "window": 6, "bands": "B02,B05,B09"}
 
 @pytest.fixture(scope="module")
 def catalogue(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """24 × 24 cells in 2 × 2 tiles, on two dates."""
+    """18 × 18 cells in 2 × 2 tiles, on two dates."""
     folder = tmp_path_factory.mktemp("dates")
-    simulate(folder, cells=24, tiles=2, dates=2, seed=5)
+    simulate(folder, cells=18, tiles=2, dates=2, seed=5)
     return folder
 
 
