@@ -5,8 +5,7 @@ from rich.table import Table
 
 from ..planning.config import RunConfig
 from ..planning.explain import explain
-from ..planning.make import make_plan
-from ..planning.resume import resume
+from ..planning.resume import plan_of
 from ..ui.terminal import console, size_text
 
 __all__ = ["explained"]
@@ -15,7 +14,7 @@ __all__ = ["explained"]
 def explained(config: RunConfig, name: str) -> None:
     """Print what one unit of a run, new or continued, reads and writes."""
     with console.status(f"Searching {config.collection} …"):
-        plan = resume(config) or make_plan(config)
+        plan = plan_of(config)
     about = explain(plan, name)
     left, bottom, right, top = about.bounds
     table = Table(title=f"Unit {about.unit}", title_justify="left", show_header=False)

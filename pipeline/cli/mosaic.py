@@ -79,9 +79,11 @@ def mosaic(*, plan: bool, **given: Any) -> None:
             "A mosaic",
             "Install it: `pip install 's2sharp[mosaic]'`.",
         )
-        if not plan:
+        if plan:
+            _planned(config)
+        else:
             prepare(config)
-        _make(config, only_plan=plan)
+            _make(config)
 
 
 mosaic.__signature__ = Signature(  # type: ignore[attr-defined]
@@ -101,10 +103,10 @@ mosaic.__annotations__ = {
 }
 
 
-def _make(config: MosaicConfig, *, only_plan: bool) -> None:
+def _planned(config: MosaicConfig) -> "tuple[MosaicPlan, Estimate]":
+    """The plan of a mosaic, new or continued, and its cost, both shown."""
     from ..mosaic.cost import estimate
     from ..mosaic.make import make_plan
-    from ..planning.cost import check_size
 
     with console.status("Looking through the cube …"):
         plan = make_plan(config)
@@ -115,11 +117,31 @@ def _make(config: MosaicConfig, *, only_plan: bool) -> None:
             f"[yellow]warning:[/] the cube says that it is {plan.cube.status}: what it lacks is taken in by the "
             "same command once it is there."
         )
-    if only_plan:
-        return
-    remedy = "choose a coarser --resolution or a smaller --bbox"
-    check_size("mosaic", cost, remedy, yes=config.yes)
-    outcome = _watched(plan, cost)
+    return plan, cost
+
+
+def _make(config: MosaicConfig) -> None:
+    """Plan with the folder held, make the mosaic with progress, and report."""
+    from ..engine.events import RunEnded, RunPlanned
+    from ..engine.lease import TERM
+    from ..engine.phases import leased
+    from ..mosaic.execute import carry_out
+    from ..mosaic.plan import MosaicPlan
+    from ..planning.cost import check_size
+    from ..ui.progress import watched
+
+    file = config.to / MosaicPlan.FILE
+    with watched(config) as tell:
+        with leased(file, TERM, tell, config.scheduler) as lease:
+            plan, cost = _planned(config)
+            remedy = "choose a coarser --resolution or a smaller --bbox"
+            check_size("mosaic", cost, remedy, yes=config.yes)
+            facts = {"units": cost.tiles, "todo": cost.todo}
+            tell(RunPlanned(facts, {"mosaic": cost.tiles}))
+            outcome = carry_out(plan, lease, tell)
+        ended = {"units": dict(outcome.counts), "failed": len(outcome.failed)}
+        more = {"stopped": outcome.stopped, "seconds": round(outcome.seconds, 1)}
+        tell(RunEnded(ended | more))
     _report(plan, cost, outcome)
     if outcome.stopped:
         problems.print(
@@ -176,21 +198,6 @@ def _show(plan: "MosaicPlan", cost: "Estimate") -> None:
     workers = f"{cost.workers} worker" + "s" * (cost.workers > 1)
     table.add_row("Time", f"about {duration_text(cost.seconds)} on {workers}")
     console.print(table)
-
-
-def _watched(plan: "MosaicPlan", cost: "Estimate") -> "MosaicOutcome":
-    """Execute a plan, and show how it goes."""
-    from ..engine.events import RunEnded, RunPlanned
-    from ..mosaic.execute import execute
-    from ..ui.progress import watched
-
-    with watched(plan.config, {"mosaic": cost.tiles}, cost.tiles) as tell:
-        tell(RunPlanned({"units": cost.tiles, "todo": cost.todo}))
-        outcome = execute(plan, tell)
-        ended = {"units": dict(outcome.counts), "failed": len(outcome.failed)}
-        more = {"stopped": outcome.stopped, "seconds": round(outcome.seconds, 1)}
-        tell(RunEnded(ended | more))
-    return outcome
 
 
 def _report(plan: "MosaicPlan", cost: "Estimate", outcome: "MosaicOutcome") -> None:

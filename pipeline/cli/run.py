@@ -51,14 +51,18 @@ def carry_out(config: RunConfig) -> ClientPlan:
     typer.Exit
         With :data:`PARTIAL` when some of it failed.
     S2SharpError
-        As :func:`make_plan` and :func:`execute`; ``bad-config`` without what publishing needs.
+        As :func:`planned` and :func:`watch`; ``bad-config`` without what publishing needs.
     """
     make_ready(config)
     if told := closed(config):
         problems.print(f"[yellow]note:[/] {escape(told)}")
-    plan, cost = planned(config)
-    check_size("run", cost, "narrow --bbox or --datetime", yes=config.yes)
-    outcome = watch(plan, cost)
+
+    def confirmed() -> tuple[ClientPlan, Estimate]:
+        plan, cost = planned(config)
+        check_size("run", cost, "narrow --bbox or --datetime", yes=config.yes)
+        return plan, cost
+
+    plan, cost, outcome = watch(config, confirmed)
     for text, count in outcome.warnings.items():
         problems.print(
             f"[yellow]warning:[/] {escape(text)}" + (f" ({count} units)" if count > 1 else "")

@@ -57,7 +57,7 @@ def lay_out(
     facts: Mapping[str, Mapping[str, Any]],
     *,
     closely: bool = False,
-) -> None:
+) -> bool:
     """Create every array of the cube, or none; its shards come later, each whole, in any order.
 
     In a cube that is there, arrays get the room that they lack: later times, rows in the south, columns in the
@@ -73,6 +73,11 @@ def lay_out(
     closely
         Read all metadata, in place of looking whether they are there.
 
+    Returns
+    -------
+    bool
+        Whether what was there was moved, for rows in the north or columns in the west.
+
     Raises
     ------
     S2SharpError
@@ -85,7 +90,7 @@ def lay_out(
             mend(store, astray(store, draft))
             draft = {ROOT: draft[ROOT]}
         put_arrays(draft, store)
-        return
+        return False
     there.attrs.update({"s2sharp": {**_facts(there), "status": "writing"}})
     others = moved(there, layouts)
     for layout in others:
@@ -96,6 +101,7 @@ def lay_out(
         mend(store, astray(store, _drafted(layouts, facts)))
     if others:
         _consolidate(store)  # the switch: from now on readers open what was moved
+    return bool(others)
 
 
 def misplaced(store: Location, layouts: Sequence[Layout]) -> list[str]:

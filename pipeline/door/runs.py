@@ -1,7 +1,7 @@
 """Python functions ``s2sharp.search``, ``plan`` and ``run``, which do what the command line does."""
 
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
@@ -18,10 +18,11 @@ from ..execution.watch import decide, make_ready, watch
 from ..planning.area import reach
 from ..planning.client import ClientPlan
 from ..planning.config import RunConfig, read_config
-from ..planning.cost import Estimate, check_memory, check_size
+from ..planning.cost import Estimate, check_memory, check_size, estimate
 from ..planning.facts import plan_facts
 from ..planning.plan import Plan
 from ..planning.queries import when
+from ..planning.resume import as_it_is_now
 from ..report.leave import leave_page
 from ..scenes.acquisition import group
 from .cubes import open_cube
@@ -174,8 +175,7 @@ def run(
     """
     given = {"bbox": bbox, "datetime": datetime, "out": out, "area": area, "max_cloud": max_cloud}
     known = _settings(config, {**given, "bands": bands, "method": method, **settings})
-    make_ready(known)
-    return _planned(known).run(epsg=epsg)
+    return _carried_out(known, lambda: _planned(known), epsg)
 
 
 @dataclass(frozen=True)
@@ -192,15 +192,11 @@ class PlannedRun:
 
     def run(self, *, epsg: int | None = None) -> "xr.Dataset":
         """Carry out the plan, write its report page to ``out``, and open the cube; as :func:`run`."""
-        make_ready(self.plan.config)
-        _check_code(self.plan, epsg)
-        remedy = "choose a smaller bbox or less time"
-        check_size("run", self.cost, remedy, yes=self.plan.config.yes)
-        outcome = watch(self.plan, self.cost)
-        _tell(self.plan, outcome)
-        if self.plan.config.publish:
-            leave_page(self.plan.out, anew=outcome.worked)
-        return open_cube(self.plan.out, epsg=epsg)
+        return _carried_out(self.plan.config, self._now, epsg)
+
+    def _now(self) -> "PlannedRun":
+        plan = as_it_is_now(self.plan)
+        return self if plan is self.plan else _affordable(plan, estimate(plan))
 
     def __repr__(self) -> str:
         facts = self.facts
@@ -233,9 +229,31 @@ def _settings(config: Path | str | None, given: Mapping[str, Any]) -> RunConfig:
 
 
 def _planned(config: RunConfig) -> PlannedRun:
-    found = PlannedRun(*decide(config))
-    check_memory(found.plan, found.cost)
-    return found
+    return _affordable(*decide(config))
+
+
+def _affordable(plan: ClientPlan, cost: Estimate) -> PlannedRun:
+    check_memory(plan, cost)
+    return PlannedRun(plan, cost)
+
+
+def _carried_out(
+    config: RunConfig, planned: Callable[[], PlannedRun], epsg: int | None
+) -> "xr.Dataset":
+    """Carry out what is ``planned`` once the folder is this run's, leave its page there, and open the cube."""
+
+    def confirmed() -> tuple[ClientPlan, Estimate]:
+        found = planned()
+        _check_code(found.plan, epsg)
+        check_size("run", found.cost, "choose a smaller bbox or less time", yes=config.yes)
+        return found.plan, found.cost
+
+    make_ready(config)
+    plan, _, outcome = watch(config, confirmed)
+    _tell(plan, outcome)
+    if config.publish:
+        leave_page(plan.out, anew=outcome.worked)
+    return open_cube(plan.out, epsg=epsg)
 
 
 def _check_code(plan: Plan, epsg: int | None) -> None:
@@ -253,7 +271,7 @@ def _check_code(plan: Plan, epsg: int | None) -> None:
 def _tell(plan: Plan, outcome: RunOutcome) -> None:
     """Turn the warnings of a run into Python warnings; raise if the run gave nothing."""
     for text, count in outcome.warnings.items():
-        warnings.warn(text + (f" ({count} units)" if count > 1 else ""), UserWarning, stacklevel=3)
+        warnings.warn(text + (f" ({count} units)" if count > 1 else ""), UserWarning, stacklevel=4)
     if outcome.failed and not any(n for state, n in outcome.counts.items() if state != "failed"):
         first = outcome.failed[0]
         raise S2SharpError(
@@ -266,5 +284,5 @@ def _tell(plan: Plan, outcome: RunOutcome) -> None:
             f"{len(outcome.failed)} units failed and {len(plan.refused)} items were refused: their pixels are "
             "absent. The same call does again what failed; `s2sharp status OUT` tells why.",
             UserWarning,
-            stacklevel=3,
+            stacklevel=4,
         )

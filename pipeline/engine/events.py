@@ -1,7 +1,7 @@
 """Events of a run or a mosaic: a class for each thing that happens."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any, ClassVar
 
 from .ledger import Record
@@ -25,10 +25,14 @@ __all__ = [
 
 @dataclass(frozen=True)
 class RunPlanned:
-    """The first: what there is, and what of it is to be done, in numbers."""
+    """The plan is there: what there is, and what of it is to be done, in numbers.
+
+    ``units`` in ``facts``: of the full resolution; ``totals``: phase → units, of phases that are known from the start.
+    """
 
     phase: ClassVar[str] = "plan"
     facts: Mapping[str, Any]
+    totals: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

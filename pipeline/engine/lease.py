@@ -26,7 +26,7 @@ import psutil
 from s2sharp_core import S2SharpError
 
 from ..storage.files import create, drafted, files, read_text, remove, write_text
-from ..storage.location import Location, store_errors
+from ..storage.location import Location, on_this_machine, store_errors
 
 __all__ = ["TERM", "Holder", "Lease", "holder"]
 
@@ -88,6 +88,7 @@ class Lease:
     def __init__(self, out: Location, mine: Holder, number: int) -> None:
         self._out, self._mine, self._number = out, mine, number
         self._lost, self._done = threading.Event(), threading.Event()
+        self._forgotten = False
         self._thread = threading.Thread(target=self._keep, name="s2sharp-lease", daemon=True)
 
     @classmethod
@@ -109,17 +110,25 @@ class Lease:
         S2SharpError
             ``busy`` when another holds it, with who, where and until when at least.
         """
+        new = _missing(out / "lease")
         lease = _take(out, seconds, tell)
         lease._thread.start()
         try:
             yield lease
         finally:
             lease._release()
+            for folder in new if lease._forgotten else ():
+                with suppress(OSError):  # it holds something by now
+                    folder.rmdir()
 
     @property
     def lost(self) -> bool:
         """Whether another has taken over, since this process was suspended or cut off for a term."""
         return self._lost.is_set()
+
+    def forget(self) -> None:
+        """Leave no trace of it, once it is released: nothing came of what it was taken for."""
+        self._forgotten = True
 
     def check(self) -> None:
         """Stop who has lost it.
@@ -153,7 +162,7 @@ class Lease:
         self._thread.join(self._mine.seconds)
         mine = _file(self._out, self._number)
         try:
-            if not self.lost:
+            if not (self.lost or self._forgotten):
                 self._mine = replace(self._mine, released=True)
                 self._write()
                 return
@@ -237,6 +246,12 @@ def _busy(out: Location, found: Holder) -> S2SharpError:
 
 def _file(out: Location, number: int) -> Location:
     return out / "lease" / f"{number:06d}"
+
+
+def _missing(folder: Location) -> list[Path]:
+    """Return which of a folder and those that it lies in are still to be made, the innermost first."""
+    every = (folder, *folder.parents) if on_this_machine(folder) else ()
+    return [one for one in every if not one.exists()]
 
 
 def _numbers(out: Location) -> list[int]:

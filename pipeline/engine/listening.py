@@ -13,12 +13,14 @@ from typing import IO, TYPE_CHECKING
 from urllib.request import Request, urlopen
 
 from s2sharp_core import S2SharpError
+from s2sharp_core.errors import Kind
 
 from .events import (
     Event,
     Listener,
     RunBroken,
     RunEnded,
+    RunPlanned,
     UnitDone,
     UnitRetried,
     UnitSkipped,
@@ -47,10 +49,11 @@ def _json_lines(file: IO[str]) -> Listener:
 
 
 def _alarm(hook: str) -> Listener:
-    """Calls a command or a webhook once, at the end, where something failed."""
+    """Calls a command or a webhook once, at the end, where something failed. A query that finds nothing is no failure."""
 
     def tell(event: Event) -> None:
-        if isinstance(event, RunBroken) or (isinstance(event, RunEnded) and not event.whole):
+        broken = isinstance(event, RunBroken) and event.kind != Kind.NOTHING_FOUND
+        if broken or (isinstance(event, RunEnded) and not event.whole):
             try:
                 _call(hook, _line(event).encode())
             except (OSError, ValueError, subprocess.SubprocessError) as error:
@@ -68,13 +71,12 @@ def _call(hook: str, body: bytes) -> None:
     subprocess.run(shlex.split(hook), input=body, timeout=_HOOK_SECONDS, check=True)  # noqa: S603
 
 
-def _metrics(port: int, total: int) -> tuple[Listener, Callable[[], None]]:
+def _metrics(port: int) -> tuple[Listener, Callable[[], None]]:
     """Figures at http://127.0.0.1:PORT/metrics, and how to end them."""
     from prometheus_client import CollectorRegistry, Counter, Gauge, start_http_server
 
     registry = CollectorRegistry()
     planned = Gauge("s2sharp_units_planned", "Units of the full resolution", registry=registry)
-    planned.set(total)
     units = Counter(
         "s2sharp_units", "Units that are done with", ["phase", "status"], registry=registry
     )
@@ -91,6 +93,9 @@ def _metrics(port: int, total: int) -> tuple[Listener, Callable[[], None]]:
     def tell(event: Event) -> None:
         nonlocal most
         match event:
+            case RunPlanned(facts):
+                planned.set(facts["units"])
+                return
             case UnitSkipped():
                 units.labels(event.phase, "skipped").inc()
                 return
@@ -125,7 +130,7 @@ def _metrics(port: int, total: int) -> tuple[Listener, Callable[[], None]]:
 
 
 @contextmanager
-def listeners(config: "Command", total: int) -> Iterator[list[Listener]]:
+def listeners(config: "Command") -> Iterator[list[Listener]]:
     """Those that a configuration asks for.
 
     Raises
@@ -150,7 +155,7 @@ def listeners(config: "Command", total: int) -> Iterator[list[Listener]]:
         if config.on_failure:
             found.append(_alarm(config.on_failure))
         if config.metrics is not None:
-            tell, end = _metrics(config.metrics, total)
+            tell, end = _metrics(config.metrics)
             stack.callback(end)
             found.append(tell)
         yield found

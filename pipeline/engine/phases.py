@@ -3,7 +3,7 @@
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import chain
@@ -297,14 +297,18 @@ class Engine:
 
 
 @contextmanager
-def leased(out: Location, seconds: float, tell: Listener, remedy: str = "") -> Iterator[Lease]:
-    """Hold the lease of a folder. Tell what ends the block, a full disk or a lost scheduler, as an error of its own.
+def leased(
+    file: Location, seconds: float, tell: Listener, scheduler: str | None
+) -> Iterator[Lease]:
+    """Hold the lease of the folder that a plan is, or will be, frozen in as ``file``; a block that ends without one leaves
+    nothing there. Tell what ends the block, a full disk or a lost scheduler, as an error of its own.
 
     Raises
     ------
     S2SharpError
         ``busy``, ``lease-lost``; ``store-unwritable`` before the lease is there; ``run-stopped`` afterwards.
     """
+    out = file.parent
     with ExitStack() as stack:
         try:
             lease = stack.enter_context(
@@ -320,8 +324,12 @@ def leased(out: Location, seconds: float, tell: Listener, remedy: str = "") -> I
             raise S2SharpError(
                 "run-stopped",
                 f"The run in {out} stopped: {error}.",
-                f"{REMEDY_NO_SPACE}{remedy}",
+                REMEDY_NO_SPACE + (" Is the scheduler there?" if scheduler else ""),
             ) from error
+        finally:
+            with suppress(*store_errors()):  # there are errors enough
+                if not file.exists():
+                    lease.forget()
 
 
 def _lost_client() -> tuple[type[Exception], ...]:

@@ -1,4 +1,4 @@
-"""Execution of a run: its phases in their order, and its outcome. No unit is done twice."""
+"""Execution of a run: its phases in their order, and its outcome. No unit is done twice or planned twice."""
 
 import time
 from collections.abc import Iterator
@@ -9,13 +9,14 @@ from s2sharp_core import S2SharpError
 from ..cube.create import finish, lay_out
 from ..cube.history import commit
 from ..engine.events import Listener
+from ..engine.lease import Lease
 from ..engine.ledger import Ledger, Record
 from ..engine.phases import Engine, leased
 from ..planning.client import ClientPlan
-from ..planning.frozen import freeze, read_plan
+from ..planning.frozen import freeze
 from ..planning.plan import Plan
 from ..planning.queries import begun, done, owed
-from ..planning.resume import resume
+from ..planning.resume import as_it_is_now
 from ..planning.sensor_files import brief
 from ..scenes.stage import clear
 from ..storage.files import sweep
@@ -23,11 +24,26 @@ from ..storage.location import store_errors
 from .phases import RunOutcome, phases, unwritable
 from .verify import quick_audit
 
-__all__ = ["execute"]
+__all__ = ["carry_out", "execute"]
 
 
-def execute(
-    plan: ClientPlan, tell: Listener = lambda _: None, *, brief: bool = False
+def execute(plan: ClientPlan, tell: Listener = lambda _: None) -> RunOutcome:
+    """Do all of a plan that is not done yet, as :func:`carry_out`, under a lease that is taken for it.
+
+    The plan may have been made a while ago: where another run has been in its folder since, it goes on from there.
+
+    Raises
+    ------
+    S2SharpError
+        As :func:`~s2sharp.engine.phases.leased`, :func:`~s2sharp.planning.resume.resume` and :func:`carry_out`.
+    """
+    config = plan.config
+    with leased(config.out / plan.FILE, config.lease, tell, config.scheduler) as lease:
+        return carry_out(as_it_is_now(plan), lease, tell)
+
+
+def carry_out(
+    plan: ClientPlan, lease: Lease, tell: Listener = lambda _: None, *, brief: bool = False
 ) -> RunOutcome:
     """Do everything in a plan that is not done yet.
 
@@ -36,6 +52,8 @@ def execute(
 
     Parameters
     ----------
+    plan
+        As it was made or resumed while ``lease`` was held.
     tell
         Callback, called with each :class:`Event` in this process.
     brief
@@ -44,23 +62,20 @@ def execute(
     Raises
     ------
     S2SharpError
-        ``busy`` when another run writes to the same folder, ``lease-lost`` when one has taken over;
-        ``other-run`` when the folder holds another one; ``scheduler-unreachable``, ``workers-lost``,
-        ``store-unwritable``.
+        ``lease-lost`` when another run has taken over; ``scheduler-unreachable``, ``workers-lost``, ``store-unwritable``.
     """
     start = time.perf_counter()
     outcome = RunOutcome()
-    remedy = " Is the scheduler there?" if plan.config.scheduler else ""
-    with leased(plan.out, plan.config.lease, tell, remedy) as lease:
-        plan, moved = _laid_out(plan)
-        for found in quick_audit(plan, Ledger(plan.out / "ledger"), overviews=not moved):
-            outcome.warnings[f"{found.unit} is made anew: {'; '.join(found.what)}"] += 1
-        engine = Engine(plan.config, plan.out, lease, outcome, tell, "--shard", brief=brief)
-        engine.carry_out(phases(plan, engine))
-        lease.check()
-        with unwritable("cube", f"complete {plan.store}", outcome):
-            _complete(plan, outcome)
-        _keep_snapshot(plan, outcome)
+    lease.check()
+    plan, moved = _laid_out(plan)
+    for found in quick_audit(plan, Ledger(plan.out / "ledger"), overviews=not moved):
+        outcome.warnings[f"{found.unit} is made anew: {'; '.join(found.what)}"] += 1
+    engine = Engine(plan.config, plan.out, lease, outcome, tell, "--shard", brief=brief)
+    engine.carry_out(phases(plan, engine))
+    lease.check()
+    with unwritable("cube", f"complete {plan.store}", outcome):
+        _complete(plan, outcome)
+    _keep_snapshot(plan, outcome)
     outcome.seconds = time.perf_counter() - start
     return outcome
 
@@ -93,21 +108,16 @@ def _writable(plan: Plan) -> Iterator[None]:
 
 
 def _laid_out(plan: ClientPlan) -> tuple[ClientPlan, bool]:
-    """The plan that counts, new, continued or added to, frozen and with its cube in place; and whether that moved."""
+    """The plan, frozen and with its cube in place; and whether that moved."""
     with _writable(plan):
-        there = read_plan(plan.out) if (plan.out / "run.json").exists() else None
-        if plan.stamp != (there.stamp if there else ""):
-            plan = resume(plan.config) or plan
-        if there is None:
+        if not plan.stamp:
             # The stage of a run that is gone would be taken for this one's.
             clear(plan.out / "stage")
         # The plan first: the cube is brought to it, however far an earlier run had come with that.
         plan = freeze(plan)
         begun(plan)
         facts = {x.group: plan.facts(x.epsg) for x in plan.layouts}
-        lay_out(plan.store, plan.layouts, facts, closely=bool(plan.repairs))
-    before = {x.epsg: x.moves for x in there.layouts} if there else {}
-    return plan, any(x.moves != before.get(x.epsg, x.moves) for x in plan.layouts)
+        return plan, lay_out(plan.store, plan.layouts, facts, closely=bool(plan.repairs))
 
 
 def _keep_snapshot(plan: ClientPlan, outcome: RunOutcome) -> None:

@@ -1,15 +1,18 @@
 """A run from its settings to its outcome, with what is shown on the way: for the command line and for Python."""
 
+from collections.abc import Callable
+
 from ..cube.history import check_place
 from ..engine.events import RunEnded, RunPlanned
+from ..engine.phases import leased
 from ..planning.client import ClientPlan
 from ..planning.config import RunConfig
 from ..planning.cost import Estimate, estimate
-from ..planning.make import make_plan
-from ..planning.resume import resume
+from ..planning.plan import Plan
+from ..planning.resume import plan_of
 from ..ui.progress import prepare, watched
 from ..ui.terminal import busy, check_extras
-from .execute import execute
+from .execute import carry_out
 from .phases import RunOutcome
 
 __all__ = ["decide", "make_ready", "watch"]
@@ -51,27 +54,33 @@ def decide(config: RunConfig) -> tuple[ClientPlan, Estimate]:
         As :func:`make_plan`.
     """
     with busy(f"Searching {config.collection} …"):
-        plan = resume(config) or make_plan(config)
+        plan = plan_of(config)
     with busy("Timing one window …"):
         return plan, estimate(plan)
 
 
-def watch(plan: ClientPlan, cost: Estimate) -> RunOutcome:
-    """Execute a plan, and show how it goes.
+def watch(
+    config: RunConfig, planned: Callable[[], tuple[ClientPlan, Estimate]]
+) -> tuple[ClientPlan, Estimate, RunOutcome]:
+    """Hold the folder of a run, carry out what is ``planned`` there by then, and show how it goes.
 
     Raises
     ------
     S2SharpError
-        As :func:`execute`.
+        As :func:`~s2sharp.engine.phases.leased`, ``planned`` and :func:`~s2sharp.execution.execute.carry_out`.
     """
-    before = {"sensor": plan.measures, "fit": plan.learns}
-    phases = {phase: len(plan.datatakes) for phase, there in before.items() if there}
-    with watched(plan.config, {**phases, "sharpen": cost.units}, cost.units) as tell:
-        begun = {"units": cost.units, "todo": cost.todo, "windows": cost.windows}
-        begun |= {"sensors": cost.sensors, "fits": cost.fits}
-        tell(RunPlanned(begun))
-        outcome = execute(plan, tell, brief=cost.seconds < _BRIEF)
+    file = config.out / Plan.FILE
+    with watched(config) as tell:
+        with leased(file, config.lease, tell, config.scheduler) as lease:
+            plan, cost = planned()
+            facts = {"units": cost.units, "todo": cost.todo, "windows": cost.windows}
+            facts |= {"sensors": cost.sensors, "fits": cost.fits}
+            before = {"sensor": plan.measures, "fit": plan.learns}
+            totals = {phase: len(plan.datatakes) for phase, there in before.items() if there}
+            tell(RunPlanned(facts, {**totals, "sharpen": cost.units}))
+            outcome = carry_out(plan, lease, tell, brief=cost.seconds < _BRIEF)
+        # Who is told by now finds the folder free.
         ended = {"units": dict(outcome.counts), "failed": len(outcome.failed)}
         more = {"refused": len(plan.refused), "stopped": outcome.stopped}
         tell(RunEnded({**ended, **more, "seconds": round(outcome.seconds, 1)}))
-    return outcome
+    return plan, cost, outcome

@@ -7,7 +7,7 @@ from functools import partial
 
 from ..cube.create import finish
 from ..engine.events import Listener
-from ..engine.lease import TERM
+from ..engine.lease import TERM, Lease
 from ..engine.ledger import Ledger
 from ..engine.phases import Engine, Job, Outcome, Phase, leased
 from ..storage.files import sweep
@@ -18,7 +18,7 @@ from .publish import write_catalogue
 from .store import begin_writing, lay_out, status_of
 from .unit import TileJob, do_tile
 
-__all__ = ["MosaicOutcome", "execute", "phases"]
+__all__ = ["MosaicOutcome", "carry_out", "execute", "phases"]
 
 
 @dataclass
@@ -29,40 +29,54 @@ class MosaicOutcome(Outcome):
 
 
 def execute(plan: MosaicPlan, tell: Listener = lambda _: None) -> MosaicOutcome:
+    """Do all of a mosaic that is not done yet, as :func:`carry_out`, under a lease that is taken for it.
+
+    Raises
+    ------
+    S2SharpError
+        As :func:`~s2sharp.engine.phases.leased` and :func:`carry_out`; ``other-run``.
+    """
+    file = plan.folder / plan.FILE
+    with leased(file, TERM, tell, plan.config.scheduler) as lease:
+        if file.exists():
+            plan = continued(plan)  # from where another has left it meanwhile
+        return carry_out(plan, lease, tell)
+
+
+def carry_out(plan: MosaicPlan, lease: Lease, tell: Listener = lambda _: None) -> MosaicOutcome:
     """Do all of a mosaic that is not done yet; a tile that fails is recorded and the others go on, until more have
     failed than ``max_failures``.
 
     Parameters
     ----------
+    plan
+        As it was made while ``lease`` was held.
     tell
         Called with each :class:`Event`, in this process.
 
     Raises
     ------
     S2SharpError
-        ``busy`` when another mosaic is being made in the same folder, ``lease-lost`` when one has taken over;
-        ``other-run``; ``scheduler-unreachable``, ``workers-lost``, ``store-unwritable``, ``run-stopped``.
+        ``lease-lost`` when another has taken over; ``scheduler-unreachable``, ``workers-lost``.
     """
     start = time.perf_counter()
     outcome = MosaicOutcome()
     to = plan.config.to
-    with leased(to, TERM, tell) as lease:
-        if (to / plan.FILE).exists():
-            plan = continued(plan)  # from where another has left it meanwhile
-        plan = plan.freeze()
-        lay_out(plan.store, plan.canvas, plan.facts())
-        begin = partial(begin_writing, plan.store)
-        engine = Engine(plan.config, to, lease, outcome, tell, "--tile", begin)
-        engine.carry_out(phases(plan, outcome))
-        lease.check()
-        for folder in ("ledger", "differences", "cogs", "stac"):
-            sweep(to / folder)  # what killed writers left behind
-        if plan.config.publish:
-            write_catalogue(plan)
-        outcome.pairs = merge(plan)
-        status = "partial" if outcome.failed else "complete"
-        if status_of(plan.store) != status:
-            finish(plan.store, status)
+    lease.check()
+    plan = plan.freeze()
+    lay_out(plan.store, plan.canvas, plan.facts())
+    begin = partial(begin_writing, plan.store)
+    engine = Engine(plan.config, to, lease, outcome, tell, "--tile", begin)
+    engine.carry_out(phases(plan, outcome))
+    lease.check()
+    for folder in ("ledger", "differences", "cogs", "stac"):
+        sweep(to / folder)  # what killed writers left behind
+    if plan.config.publish:
+        write_catalogue(plan)
+    outcome.pairs = merge(plan)
+    status = "partial" if outcome.failed else "complete"
+    if status_of(plan.store) != status:
+        finish(plan.store, status)
     outcome.seconds = time.perf_counter() - start
     return outcome
 

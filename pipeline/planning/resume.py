@@ -17,12 +17,12 @@ from .client import ClientPlan
 from .config import RunConfig
 from .frozen import read_plan
 from .items import believing, with_acquisitions
-from .make import datatakes_of, find_items, layouts_of, staged_by_default
+from .make import datatakes_of, find_items, layouts_of, make_plan, staged_by_default
 from .method import fitted_weights
 from .plan import Plan
 from .sensor_files import given_sensors
 
-__all__ = ["resume"]
+__all__ = ["as_it_is_now", "plan_of", "resume"]
 
 # Settings that may differ when a run is taken up again: none of it changes a pixel.
 _FREE = {
@@ -45,6 +45,31 @@ _FREE = {
 _KEYED = {"trust_offset"}
 # Settings that make a query: another one adds to the cube.
 _QUERY = {"datetime", "bbox", "area", "max_cloud", "extent"}
+
+
+def plan_of(config: RunConfig) -> ClientPlan:
+    """The plan of a run, new or continued. Whoever carries it out holds the folder's lease from before this on.
+
+    Raises
+    ------
+    S2SharpError
+        As :func:`resume` and :func:`~s2sharp.planning.make.make_plan`.
+    """
+    return resume(config) or make_plan(config)
+
+
+def as_it_is_now(plan: ClientPlan) -> ClientPlan:
+    """The plan, made before the lease was there; resumed anew where another has written to the folder since.
+
+    Raises
+    ------
+    S2SharpError
+        As :func:`resume`.
+    """
+    there = read_plan(plan.out).stamp if (plan.out / plan.FILE).exists() else ""
+    if plan.stamp == there:
+        return plan
+    return resume(plan.config) or plan.model_copy(update={"stamp": ""})
 
 
 def resume(config: RunConfig) -> ClientPlan | None:

@@ -1,8 +1,8 @@
 """Progress of a run or a mosaic on the screen: a bar for each phase, or lines in a log; and whom else it tells."""
 
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from importlib.util import find_spec
 
 from rich.markup import escape
@@ -17,6 +17,7 @@ from ..engine.events import (
     LeaseWaiting,
     Listener,
     RunBroken,
+    RunPlanned,
     UnitDone,
     UnitRetried,
     UnitSkipped,
@@ -50,22 +51,20 @@ def prepare(config: Command) -> None:
 
 
 @contextmanager
-def watched(config: Command, phases: Mapping[str, int | None], planned: int) -> Iterator[Listener]:
+def watched(config: Command) -> Iterator[Listener]:
     """Shows and passes on what it is called with; an error that ends the block is the last that is told.
 
-    Parameters
-    ----------
-    phases
-        Those that have a bar from the start, and how many units each has.
-    planned
-        Units of the full resolution.
+    Bars begin with the plan: before it, others may show what is waited for.
     """
-    with listeners(config, planned) as others, bars() as progress:
-        board = _Board(progress, phases)
+    with listeners(config) as others, ExitStack() as shown:
+        progress = bars()
+        board = _Board(progress)
 
         def tell(event: Event) -> None:
             for listener in others:
                 listener(event)
+            if isinstance(event, RunPlanned):
+                shown.enter_context(progress)
             board.show(event)
 
         try:
@@ -82,11 +81,9 @@ def watched(config: Command, phases: Mapping[str, int | None], planned: int) -> 
 class _Board:
     """The bars, with the pace by this run's clock and what has failed."""
 
-    def __init__(self, progress: Progress, phases: Mapping[str, int | None]) -> None:
+    def __init__(self, progress: Progress) -> None:
         self._progress = progress
         self._tasks: dict[str, TaskID] = {}
-        for phase, total in phases.items():
-            self._tasks[phase] = progress.add_task(phase, total=total, note="")
         self._began = self._spoken = time.monotonic()
         self._pixels = self._failures = 0
 
@@ -94,6 +91,9 @@ class _Board:
         match event:
             case LeaseWaiting(waits):
                 console.print(waits, markup=False)
+            case RunPlanned(totals=totals):
+                for phase, total in totals.items():
+                    self._add(phase, total)
             case ClusterReady(dashboard):
                 self._began = time.monotonic()
                 # Without bokeh there is a page that says so.
@@ -112,12 +112,15 @@ class _Board:
             case UnitDone() | UnitSkipped():
                 self._advance(event)
             case _:
-                pass  # the first and the last are shown by who tells them
+                pass  # the last is shown by who tells it
+
+    def _add(self, phase: str, total: int | None = None) -> None:
+        self._tasks[phase] = self._progress.add_task(phase, total=total, note="")
 
     def _advance(self, event: UnitDone | UnitSkipped) -> None:
         """A unit is done with."""
         if event.phase not in self._tasks:
-            self._tasks[event.phase] = self._progress.add_task(event.phase, total=None, note="")
+            self._add(event.phase)
         if isinstance(event, UnitDone) and event.record.status == "failed":
             self._failures += 1
             print_problem(f"[red]failed:[/] {escape(event.record.message)}")

@@ -18,7 +18,8 @@ from rich.console import Console
 from rich.table import Table
 from s2sharp.demo.synthetic import COLLECTION, simulate
 from s2sharp.engine.events import Event, UnitDone
-from s2sharp.execution.execute import execute
+from s2sharp.engine.lease import Lease
+from s2sharp.execution.execute import carry_out
 from s2sharp.execution.following import Following
 from s2sharp.planning.config import read_config
 from s2sharp.planning.make import make_plan
@@ -39,8 +40,8 @@ def measure(catalog: Path, out: Path, *, follow: bool, **more: object) -> tuple[
             first = time.perf_counter()
 
     apart = patch.object(Following, "dealt", lambda _, found: found)
-    with nullcontext() if follow else apart:
-        outcome = execute(plan, tell, brief=True)
+    with nullcontext() if follow else apart, Lease.taken(plan.out) as lease:
+        outcome = carry_out(plan, lease, tell, brief=True)
     if outcome.failed:
         raise RuntimeError(outcome.failed[0].message)
     took = first - begin, time.perf_counter() - begin

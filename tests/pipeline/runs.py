@@ -10,8 +10,7 @@ from s2sharp.execution.execute import execute
 from s2sharp.execution.phases import RunOutcome
 from s2sharp.planning.client import ClientPlan
 from s2sharp.planning.config import RunConfig, read_config
-from s2sharp.planning.make import make_plan
-from s2sharp.planning.resume import resume
+from s2sharp.planning.resume import plan_of
 from s2sharp.storage.files import files, read_text, version
 from s2sharp.storage.location import Location
 
@@ -39,7 +38,7 @@ def config(
 
 
 def run(settings: RunConfig) -> tuple[ClientPlan, RunOutcome]:
-    plan = resume(settings) or make_plan(settings)
+    plan = plan_of(settings)
     return plan, execute(plan)
 
 

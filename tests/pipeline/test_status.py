@@ -19,7 +19,7 @@ import rasterio
 import zarr
 from s2sharp.cli.inspect import clean_up
 from s2sharp.cli.run import carry_out
-from s2sharp.engine.events import Event
+from s2sharp.engine.events import Event, RunPlanned
 from s2sharp.engine.lease import Lease
 from s2sharp.engine.ledger import Ledger
 from s2sharp.engine.listening import listeners
@@ -291,12 +291,13 @@ def test_what_happens_is_told_as_json_and_to_prometheus(
     )
     plan = make_plan(settings)
     total = len(list(plan.units()))
-    with listeners(settings, total) as told:
+    with listeners(settings) as told:
 
         def tell(event: Event) -> None:
             for listener in told:
                 listener(event)
 
+        tell(RunPlanned({"units": total}))
         execute(plan, tell)
         execute(plan, tell)
         page = urllib.request.urlopen(f"http://127.0.0.1:{settings.metrics}/metrics").read()

@@ -120,8 +120,9 @@ def test_a_failure_calls_a_command_with_what_happened(tmp_path: Path) -> None:
     program = "import sys; open(sys.argv[1], 'w').write(sys.stdin.read())"
     (tmp_path / "tell.py").write_text(program)
     hook = f"{sys.executable} {tmp_path / 'tell.py'} {told}"
-    with listeners(config(hook), 4) as (listen,):
+    with listeners(config(hook)) as (listen,):
         listen(RunEnded({"failed": 0, "refused": 0, "stopped": False}))
+        listen(RunBroken("nothing-found", "A day without an overpass."))
         assert not told.exists()
         listen(ENDED)
     assert json.loads(told.read_text())["failed"] == 1
@@ -142,7 +143,7 @@ def test_a_failure_is_posted_to_a_webhook_whose_address_is_not_written() -> None
     with HTTPServer(("127.0.0.1", 0), Hook) as server:
         Thread(target=server.handle_request, daemon=True).start()
         made = config(f"http://127.0.0.1:{server.server_port}/secret")
-        with listeners(made, 4) as (listen,):
+        with listeners(made) as (listen,):
             listen(RunBroken("busy", "…"))
     assert json.loads(bodies[0])["kind"] == "busy"
     assert "secret" not in made.model_dump_json()
@@ -150,7 +151,7 @@ def test_a_failure_is_posted_to_a_webhook_whose_address_is_not_written() -> None
 
 def test_a_hook_that_fails_is_told_and_ends_nothing() -> None:
     warned = pytest.warns(UserWarning, match="no-such-program")
-    with listeners(config("no-such-program --x"), 4) as (listen,), warned:
+    with listeners(config("no-such-program --x")) as (listen,), warned:
         listen(ENDED)
 
 
