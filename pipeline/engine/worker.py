@@ -7,7 +7,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from functools import lru_cache
 from importlib.metadata import version
 from typing import Any
@@ -87,9 +87,13 @@ WORKER_THREADS = 2
 """Dask's threads of a worker, for that; a net's threads are others."""
 
 
+_room = threading.Event()
+"""Set while a unit is at work beside which the next one may be begun."""
+
+
 def at_work() -> bool:
-    """Return whether a unit is at work in this process, which is ready: what is held before would count as idle."""
-    return _ONE_UNIT.locked() and _ready["idle"] > 0
+    """Return whether a unit is at work in this process that leaves room for the beginning of the next one."""
+    return _room.is_set()
 
 
 Written = dict[str, Any]
@@ -127,7 +131,7 @@ def do_job(
     whose
         What warnings are about: they begin with it.
     alone
-        Whether its memory is planned for a worker that writes no other unit meanwhile.
+        Whether its memory is planned for a worker that neither writes nor begins another unit meanwhile.
     """
     clock = Clock()
     facts: dict[str, Any] = {"unit": name, "key": key, "attempt": attempt}
@@ -142,7 +146,7 @@ def do_job(
                 facts["idle"] = _ready["idle"] = idle() if idle else _ready["idle"] or _idle_size()
             memory = until_written.enter_context(Peak())
             if "status" not in facts:
-                with _failures(out, facts):
+                with _failures(out, facts), nullcontext() if alone else _with_room():
                     made, write = work(clock)
                     facts |= {"status": "ok", **made}
             # Before the next one begins: of all that a process holds there are two at most.
@@ -161,6 +165,16 @@ def do_job(
     except S2SharpError as error:
         return Record(name, key, "failed", error.kind, str(error), attempt=attempt)
     return keep(out, record)
+
+
+@contextmanager
+def _with_room() -> Iterator[None]:
+    """Let another unit be begun during the block. The process is ready by then: what is held before would count as idle."""
+    _room.set()
+    try:
+        yield
+    finally:
+        _room.clear()
 
 
 @lru_cache(maxsize=1)

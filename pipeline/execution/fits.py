@@ -73,7 +73,7 @@ def fit_unit(run: Run, datatake: Datatake, attempt: int = 1) -> Record:
         return {"warnings": (note,) if note else ()}, None
 
     idle = partial(idle_size, run)
-    return do_job(plan.out, name, key, attempt, work, run.still, idle, datatake.take)
+    return do_job(plan.out, name, key, attempt, work, run.still, idle, datatake.take, alone=True)
 
 
 def _fit(plan: Plan, datatake: Datatake) -> str:

@@ -85,7 +85,7 @@ def measure_unit(run: Run, datatake: Datatake, attempt: int = 1) -> Record:
         return {"warnings": told}, write
 
     idle = partial(idle_size, run)
-    return do_job(plan.out, name, key, attempt, work, run.still, idle)
+    return do_job(plan.out, name, key, attempt, work, run.still, idle, alone=True)
 
 
 def _measured(plan: Plan, datatake: Datatake, *, last: bool) -> tuple[Sensed, tuple[Window, ...]]:

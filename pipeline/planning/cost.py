@@ -307,8 +307,10 @@ def _memory(plan: Plan, sides: tuple[int, int, int], net: float, *, several: boo
     written = held + write
     peak = at_work + written + native if several else max(at_work, written + cache)
     if any(x.levels for x in plan.layouts):
-        # An overview, beside the one that is being written; of two variables, the four shards below, packed and halved.
-        peak = max(peak, held + written + 2 * _BELOW * shard_pixels)
+        # An overview, beside the one that is being written and the beginning of a unit; of two variables, the four
+        # shards below, packed and halved.
+        begun = native + cache if several else 0
+        peak = max(peak, held + written + begun + 2 * _BELOW * shard_pixels)
     return _SLACK * peak + _PROCESS
 
 

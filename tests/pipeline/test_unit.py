@@ -13,12 +13,16 @@ import pytest
 import rasterio
 from s2sharp.engine import worker
 from s2sharp.execution import ahead as before
+from s2sharp.execution import fits, sensors
 from s2sharp.execution import unit as work
 from s2sharp.execution.execute import _laid_out
+from s2sharp.execution.fits import fit_unit
+from s2sharp.execution.sensors import measure_unit
 from s2sharp.execution.staging import stage_unit
 from s2sharp.execution.unit import Run, sharpen_unit
 from s2sharp.planning.kept import freeze_acquisition
 from s2sharp.planning.make import make_plan
+from s2sharp.planning.plan import Plan
 from s2sharp.planning.reads import stage_of
 from s2sharp.scenes.read import load_block
 
@@ -122,9 +126,8 @@ def test_while_a_unit_is_at_work_one_more_is_begun_and_nothing_is_read_twice(
 
     monkeypatch.setattr(before, "load_block", seen)
     monkeypatch.setattr(work, "load_block", seen)
-    monkeypatch.setitem(worker._ready, "idle", 1)
     with ThreadPoolExecutor(3) as pool:
-        with worker._ONE_UNIT:  # one is at work
+        with worker._ONE_UNIT, worker._with_room():  # one is at work
             coming = [pool.submit(sharpen_unit, run, unit, []) for unit in units[:3]]
             end = time.monotonic() + 20
             while not read and time.monotonic() < end:
@@ -154,9 +157,8 @@ def test_what_cannot_be_read_before_its_turn_fails_in_its_turn_alone(
     def broken(*_: Any) -> Any:
         raise S2SharpError("asset-unreadable", "Broken.", "Mend it.")
 
-    monkeypatch.setitem(worker._ready, "idle", 1)
     with ThreadPoolExecutor(1) as pool:
-        with worker._ONE_UNIT:
+        with worker._ONE_UNIT, worker._with_room():
             monkeypatch.setattr(before, "load_block", broken)
             coming = pool.submit(sharpen_unit, run, units[0], [])
             end = time.monotonic() + 20
@@ -168,18 +170,51 @@ def test_what_cannot_be_read_before_its_turn_fails_in_its_turn_alone(
     assert sharpen_unit(run, units[1], []).status == "ok"
 
 
-def test_nothing_is_read_before_its_turn_while_the_idle_memory_of_the_process_is_measured(
-    archive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    run, units = begun(archive, tmp_path / "out", shard=16)
-    monkeypatch.setitem(worker._ready, "idle", 0)
-    with worker._ONE_UNIT, before.beginning(run.plan, units[0], 1):
-        assert not before._NEXT.locked()
-    monkeypatch.setitem(worker._ready, "idle", 1)
-    with worker._ONE_UNIT, before.beginning(run.plan, units[0], 1) as come:
-        assert before._NEXT.locked()
+def early(plan: Plan, unit: Any) -> bool:
+    """Whether a unit is begun before its turn, by the state of this process."""
+    with before.beginning(plan, unit, 1) as come:
+        begun = before._NEXT.locked()
         come()
     assert not before._NEXT.locked()
+    return begun
+
+
+def test_nothing_is_read_before_its_turn_while_the_idle_memory_of_the_process_is_measured(
+    archive: Path, tmp_path: Path
+) -> None:
+    run, units = begun(archive, tmp_path / "out", shard=16)
+    seen: list[bool] = []
+
+    def idle() -> int:
+        seen.append(early(run.plan, units[0]))
+        return 1
+
+    def work(_: worker.Clock) -> tuple[dict[str, Any], None]:
+        seen.append(early(run.plan, units[0]))
+        return {}, None
+
+    worker.do_job(run.out, "some/unit", "key", 1, work, run.still, idle)
+    assert seen == [False, True]
+
+
+def test_beside_a_fit_and_a_measurement_no_unit_is_begun_and_none_is_written(
+    archive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that lags, and was doubled, may still be at work when units come: memory is planned for it alone."""
+    settings = {"method": "ssc_cnn", "bands": "B04,B11", "window": 24, "shard": 24}
+    run, units = begun(archive, tmp_path / "out", **settings, sensor="measured")
+    (datatake,) = make_plan(config(archive, tmp_path / "out", **settings)).datatakes
+    seen: list[tuple[bool, bool]] = []
+
+    def look(*_: Any, **__: Any) -> Any:
+        seen.append((early(run.plan, units[0]), worker._ONE_WRITE.locked()))
+        raise S2SharpError("nothing-to-fit", "Enough.", "")
+
+    monkeypatch.setattr(fits, "_fit", look)
+    monkeypatch.setattr(sensors, "_measured", look)
+    for task in (measure_unit, fit_unit):
+        assert task(run, datatake).kind == "nothing-to-fit"
+    assert seen == [(False, True)] * 2
 
 
 def test_files_are_settled_on_the_disk_before_a_record_vouches_for_them(
