@@ -96,8 +96,11 @@ def estimate(plan: ClientPlan) -> Estimate:
     threads = threads_of(plan.config)
     calibration = _calibrate(plan, threads, learns=fits > 0 or plan.config.fit == "window")
     each = calibration["seconds"]
+    net = calibration["bytes"]
     if plan.config.fit == "window":
+        # Within a unit, which is held meanwhile.
         each += calibration["fit"]
+        net = max(net, calibration["fit_bytes"])
     moving = read / _READ + 1.33 * written / _WRITE + todo * _UNIT
     feeding = moving + (written / _PUBLISH if plan.config.publish else 0.0)
     busy = windows * each + moving
@@ -118,11 +121,8 @@ def estimate(plan: ClientPlan) -> Estimate:
         delivered=(2.66 if plan.config.publish else 1.33) * stored / _COMPRESSION,
         memory=max(
             _SENSOR_BYTES if sensors else 0.0,
-            calibration["fit_bytes"] if fits or plan.config.fit == "window" else 0.0,
-            *(
-                _memory(plan, side, calibration["bytes"], several=every > workers_of(plan.config))
-                for side in _sides(plan)
-            ),
+            calibration["fit_bytes"] if fits else 0.0,
+            *(_memory(plan, side, net, several=every > workers) for side in _sides(plan)),
         ),
         seconds=busy / workers + (_begin(plan, calibration) if todo or fits or sensors else 0.0),
         workers=workers,

@@ -78,6 +78,16 @@ def test_a_plan_says_how_many_workers_a_gpu_keeps_busy(archive, tmp_path, monkey
     assert estimate(there).feeding == pytest.approx(few.feeding / 2)
 
 
+def test_a_fit_of_each_window_is_planned_within_its_unit(archive, tmp_path, monkeypatch):
+    fit = {"seconds": 1e-3, "bytes": 1e6, "fit": 1.0, "fit_bytes": 5e9, "start": 0.0}
+    monkeypatch.setattr(s2sharp.planning.cost, "_calibrate", lambda *_, **__: fit)
+    plan = make_plan(config(archive, tmp_path))
+    unit = estimate(plan).memory
+    settings = plan.config.model_copy(update={"fit": "window"})
+    within = estimate(plan.model_copy(update={"config": settings})).memory
+    assert within == pytest.approx(unit + 1.2 * (5e9 - 1e6))
+
+
 @pytest.mark.parametrize("threads", [1, 2, 3, 4, 6, 8, 12, 16])
 @pytest.mark.parametrize("shard", [256, 512])
 def test_memory_is_planned_for_the_largest_strip_of_units_that_are_cut_off(
