@@ -128,6 +128,8 @@ def _superseded(folder: Location) -> S2SharpError:
 _reading = Lock()
 
 
+# Tasks carry a plan's place and stamp, and nothing but the process outlives a task. Several, since a cluster of one's own
+# may do the units of some runs at once.
 @lru_cache(maxsize=4)
 def _read_once(kind: type[Frozen], folder: Location, stamp: str) -> Frozen:
     plan = kind.read(folder)

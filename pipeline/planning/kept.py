@@ -1,7 +1,6 @@
 """Files beside a run's plan, for workers: acquisitions as they were frozen, and measured sensors."""
 
 import json
-from functools import lru_cache
 
 from pydantic import TypeAdapter
 
@@ -16,17 +15,12 @@ __all__ = ["freeze_acquisition", "kept_sensor", "thawed"]
 _ACQUISITION = TypeAdapter(Acquisition)
 
 
-def kept_sensor(file: Location, stamp: str) -> Sensor | None:
+def kept_sensor(file: Location) -> Sensor | None:
     """Return a sensor that was measured; None where there is none, or its file is torn."""
     try:
-        return _read_sensor(file, stamp)
+        return Sensor.of(json.loads(read_text(file))["sensor"])
     except (FileNotFoundError, ValueError, KeyError, TypeError):
         return None
-
-
-@lru_cache(maxsize=4096)
-def _read_sensor(file: Location, stamp: str) -> Sensor:  # noqa: ARG001  (part of the cache's key)
-    return Sensor.of(json.loads(read_text(file))["sensor"])
 
 
 def freeze_acquisition(out: Location, acquisition: Acquisition) -> None:
@@ -37,8 +31,7 @@ def freeze_acquisition(out: Location, acquisition: Acquisition) -> None:
         write_text(file, text)
 
 
-@lru_cache(maxsize=8)
-def thawed(out: Location, name: str, stamp: str) -> Acquisition:  # noqa: ARG001  (part of the cache's key)
+def thawed(out: Location, name: str) -> Acquisition:
     """Return an acquisition as it was frozen."""
     return _ACQUISITION.validate_json(read_text(_acquisition_file(out, name)))
 

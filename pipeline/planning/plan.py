@@ -2,9 +2,9 @@
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
-from functools import cached_property
+from functools import cached_property, lru_cache, partial
 from typing import Any
 
 from pydantic import Field, PrivateAttr
@@ -127,7 +127,9 @@ class Plan(Frozen):
     def sensor(self, take: str) -> Sensor:
         """The sensor that a datatake is sharpened with: before it is measured, and where that failed, the known one."""
         if self.measures:
-            found = kept_sensor(self.sensor_file(take), self.stamp)
+            found = self._measured.get(take) or kept_sensor(self.sensor_file(take))
+            if found:
+                self._measured[take] = found
         else:
             given = self.sensors.get(take) or self.sensors.get("")
             found = Sensor.of(given) if given else None
@@ -189,7 +191,17 @@ class Plan(Frozen):
 
     def acquisition(self, unit: Unit) -> Acquisition:
         """Return the acquisition that a unit is a part of, as it was frozen for the workers."""
-        return thawed(self.out, self.acquisition_id(unit), self.stamp)
+        return self._thawed(self.acquisition_id(unit))
+
+    @cached_property
+    def _thawed(self) -> Callable[[str], Acquisition]:
+        """Acquisitions by id; a worker has units of a few at once."""
+        return lru_cache(maxsize=8)(partial(thawed, self.out))
+
+    @cached_property
+    def _measured(self) -> dict[str, Sensor]:
+        """Sensors by datatake, as far as they were measured and asked for."""
+        return {}
 
     def acquisition_id(self, unit: Unit) -> str:
         return self.layout(unit.epsg).ids[unit.time]
