@@ -89,12 +89,13 @@ def estimate(plan: ClientPlan) -> Estimate:
     counted = _count(plan, frozenset(some))
     every, todo, windows = (round(share * n) for n in counted[:3])
     read, stored, written = (share * size for size in counted[3:])
-    workers = workers_of(plan.config)
+    workers, threads = workers_of(plan.config), threads_of(plan.config)
+    abreast = _abreast(plan, threads)
     sensors = sum(not there(plan, d) for d in plan.datatakes) if plan.measures else 0
     ledger = Ledger(plan.out / "ledger")
     fits = sum(found.state not in FINAL for found in taken(plan, ledger, ("fit",)))
-    threads = threads_of(plan.config)
-    calibration = _calibrate(plan, threads, learns=fits > 0 or plan.config.fit == "window")
+    learns = fits > 0 or plan.config.fit == "window"
+    calibration = _calibrate(plan, threads, abreast, learns=learns)
     each = calibration["seconds"]
     net = calibration["bytes"]
     if plan.config.fit == "window":
@@ -122,7 +123,7 @@ def estimate(plan: ClientPlan) -> Estimate:
         memory=max(
             _SENSOR_BYTES if sensors else 0.0,
             calibration["fit_bytes"] if fits else 0.0,
-            *(_memory(plan, side, net, several=every > workers) for side in _sides(plan)),
+            *(_memory(plan, x, abreast, net, several=every > workers) for x in _sides(plan)),
         ),
         seconds=busy / workers + (_begin(plan, calibration) if todo or fits or sensors else 0.0),
         workers=workers,
@@ -215,7 +216,7 @@ def _stored_bytes(plan: Plan, box: Box) -> float:
     return float(2 * len(plan.config.bands) * math.prod(box.pixels(10)))
 
 
-def _calibrate(plan: Plan, threads: int, *, learns: bool) -> dict[str, float]:
+def _calibrate(plan: Plan, threads: int, abreast: int, *, learns: bool) -> dict[str, float]:
     config = plan.config
     if not plan.coarse:
         return {"seconds": 0.0, "bytes": 0.0, "fit": 0.0, "fit_bytes": 0.0, "start": 0.0}
@@ -235,7 +236,7 @@ def _calibrate(plan: Plan, threads: int, *, learns: bool) -> dict[str, float]:
         "window": config.window,
         # In a strip of the largest unit: those that can be at work at once.
         "windows": max(
-            sum(1 for _ in _strip(plan, side).tiles(config.window)) for side in _sides(plan)
+            sum(1 for _ in _strip(plan, x, abreast).tiles(config.window)) for x in _sides(plan)
         ),
         "threads": threads,
     }
@@ -255,17 +256,21 @@ def _sides(plan: Plan) -> set[tuple[int, int, int]]:
     }
 
 
-def _strip(plan: Plan, sides: tuple[int, int, int]) -> Box:
-    """The strip of a unit that takes most; the threads of its worker are known where this program starts it.
+def _abreast(plan: Plan, threads: int) -> int:
+    """Windows that are at work at once: the threads of a worker are known where this program starts it."""
+    if plan.device != "cpu":
+        return BATCH
+    return 1 if plan.config.scheduler else threads
+
+
+def _strip(plan: Plan, sides: tuple[int, int, int], abreast: int) -> Box:
+    """The strip of a unit that takes most.
 
     A unit that is cut off where an acquisition ends has fewer windows in a row, more rows in a strip, and perhaps more
     windows in all.
     """
     _, rows, cols = sides
     window = plan.config.window
-    abreast = 1 if plan.config.scheduler else threads_of(plan.config)
-    if plan.device != "cpu":
-        abreast = BATCH
     widths = (cols, *range(window, cols, window))
     every = [strips(Box(0, rows, 0, width), window, abreast)[0] for width in widths]
     return max(every, key=lambda x: _blocks(x, rows) * math.prod(x.grow(plan.margin).shape))
@@ -278,16 +283,19 @@ def _blocks(strip: Box, rows: int) -> int:
 
 def room(plan: Plan) -> float:
     """Bytes of pixels that a worker may hold when it does no unit: within what units take, whatever their net does."""
-    peak = max(_memory(plan, sides, 0.0, several=False) for sides in _sides(plan))
+    abreast = _abreast(plan, threads_of(plan.config))
+    peak = max(_memory(plan, sides, abreast, 0.0, several=False) for sides in _sides(plan))
     return (peak - _PROCESS) / _SLACK
 
 
-def _memory(plan: Plan, sides: tuple[int, int, int], net: float, *, several: bool) -> float:
+def _memory(
+    plan: Plan, sides: tuple[int, int, int], abreast: int, net: float, *, several: bool
+) -> float:
     """Bytes of a worker at its peak: what a unit holds, strip by strip, and what its parts need meanwhile; and, of
     ``several``, the one before, which is being written, and the beginning of the next one.
     """
     shard, rows, _ = sides
-    strip = _strip(plan, sides)
+    strip = _strip(plan, sides, abreast)
     around = strip.grow(plan.margin)
     native = sum(4 * math.prod(around.pixels(BANDS[band].gsd)) for band in plan.reads)
     coarse = sum(1 for band in plan.config.bands if BANDS[band].gsd > 10)

@@ -61,7 +61,7 @@ def _inside(inner: _Bounds | None, outer: _Bounds | None) -> bool:
 
 def _query(plan: Plan) -> Query:
     config = plan.config
-    begin, end = interval(when(config))
+    begin, end = _span(config)
     return Query(
         begin=begin, end=end, bbox=config.bbox, shape=plan.shape, max_cloud=config.max_cloud
     )
@@ -116,7 +116,13 @@ def when(config: RunConfig) -> str:
     """The interval to search: the one asked for, from ``since`` on where that is a date."""
     if config.since in (None, "last"):
         return config.datetime
+    return "/".join(moment.isoformat() if moment else ".." for moment in _span(config))
+
+
+def _span(config: RunConfig) -> tuple[datetime | None, datetime | None]:
     begin, end = interval(config.datetime)
+    if config.since in (None, "last"):
+        return begin, end
     since, _ = interval(str(config.since))
     first = max((moment for moment in (begin, since) if moment), default=None)
     if first and end and first > end:
@@ -125,4 +131,4 @@ def when(config: RunConfig) -> str:
             f"What was asked for, {config.datetime}, ends before {config.since}.",
             "Choose a later --datetime, or an earlier --since.",
         )
-    return "/".join(moment.isoformat() if moment else ".." for moment in (first, end))
+    return first, end

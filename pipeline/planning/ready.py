@@ -3,7 +3,7 @@
 import hashlib
 import json
 
-from s2sharp_core import BANDS, METHODS, S2SharpError, Sharpener, load_sharpener
+from s2sharp_core import METHODS, S2SharpError, Sharpener, load_sharpener
 from s2sharp_core.blocks import context
 from s2sharp_core.sensor.known import Sensor
 from s2sharp_core.sharpeners import NetSharpener, WindowFitted, WithError90, WithTrust
@@ -15,7 +15,7 @@ from .method import base_sensor, brief, fits, fitted_weights, options_of, weight
 from .outline import Outline
 from .plan import Plan
 
-__all__ = ["digest_of", "judged", "outline", "outline_of", "ready", "sharpener_of", "start_of"]
+__all__ = ["judged", "outline", "outline_of", "ready", "sharpener_of"]
 
 
 def outline(config: RunConfig, coarse: tuple[str, ...], device: str) -> Sharpener:
@@ -35,13 +35,13 @@ def outline_of(config: RunConfig, coarse: tuple[str, ...], device: str) -> Outli
     S2SharpError
         As :func:`~s2sharp_core.load_sharpener`, and where weights to start from are missing.
     """
-    sharpener = outline(config, coarse, device)
+    sharpener, start = outline(config, coarse, device), _start(config, coarse)
     return Outline(
         reads=sharpener.reads,
         margin=context(sharpener),
-        digest=digest_of(config, sharpener),
+        digest=_digest(config, sharpener, start),
         weights=sharpener.weights,
-        start=start_of(config, coarse),
+        start=start,
         precision=sharpener.precision,
     )
 
@@ -78,20 +78,20 @@ def judged(bare: Sharpener, *, trust: bool, error90: bool) -> Sharpener:
     return WithError90(sharpener) if error90 else sharpener
 
 
-def digest_of(config: RunConfig, sharpener: Sharpener) -> str:
-    """Return the digest of the sharpener; of one that is still to be fitted, with what its fit will follow from."""
+def _digest(config: RunConfig, sharpener: Sharpener, start: dict[str, str]) -> str:
+    """Return the digest of the sharpener; of one that is still to be fitted from ``start``, with what its fit will follow
+    from.
+    """
     if not fits(config):
         return sharpener.digest
     options = options_of(config)
-    coarse = tuple(band for band in sharpener.bands if band in BANDS)
-    start = start_of(config, coarse) or None
-    facts = [sharpener.digest, options.steps, options.seed, start]
+    facts = [sharpener.digest, options.steps, options.seed, start or None]
     # Sums run in another order on another number of threads: the weights would not be the same.
     facts += [config.fit_windows, config.fit_threads, dict(METHODS[config.method].constants)]
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
 
 
-def start_of(config: RunConfig, coarse: tuple[str, ...]) -> dict[str, str]:
+def _start(config: RunConfig, coarse: tuple[str, ...]) -> dict[str, str]:
     """The weights that fits begin from: file → sha256; empty where they begin at random.
 
     Raises

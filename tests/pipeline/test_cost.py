@@ -91,16 +91,15 @@ def test_a_fit_of_each_window_is_planned_within_its_unit(archive, tmp_path, monk
 @pytest.mark.parametrize("threads", [1, 2, 3, 4, 6, 8, 12, 16])
 @pytest.mark.parametrize("shard", [256, 512])
 def test_memory_is_planned_for_the_largest_strip_of_units_that_are_cut_off(
-    archive, tmp_path, monkeypatch, threads, shard
+    archive, tmp_path, threads, shard
 ):
     plan = make_plan(config(archive, tmp_path))
-    monkeypatch.setattr(s2sharp.planning.cost, "threads_of", lambda _: threads)
 
     def held(strip: Box) -> int:
         rows, cols = strip.grow(plan.margin).shape
         return (4 if strip.shape[0] < shard else 3) * rows * cols
 
-    planned = s2sharp.planning.cost._strip(plan, (shard, shard, shard))
+    planned = s2sharp.planning.cost._strip(plan, (shard, shard, shard), threads)
     for width in range(1, shard + 1):
         every = strips(Box(0, shard, 0, width), plan.config.window, threads)
         assert max(map(held, every)) <= held(planned), width
