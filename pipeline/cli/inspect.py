@@ -16,7 +16,6 @@ from ..engine.lease import Holder, Lease
 from ..engine.progress import Progress, at_work
 from ..execution.clean import REMOVED, clean, leftovers
 from ..execution.status import status_of
-from ..planning.frozen import read_plan
 from ..planning.plan import Plan
 from ..planning.queries import Query
 from ..storage.location import Location
@@ -125,7 +124,7 @@ def clean_up(out: Location, *, dry_run: bool, keep: str | None = None) -> None:
             from ..execution.retention import take_out
 
             lease.check()
-            take_out(plan or read_plan(out))
+            take_out(plan or Plan.read(out))
         kinds = Counter(leftover.why for leftover in found)
         sizes = {why: sum(x.size for x in found if x.why == why) for why in kinds}
         lease.check()
@@ -149,7 +148,7 @@ def _kept(out: Location, keep: str) -> Plan | None:
         )
     from ..execution.retention import dates, removing
 
-    before = read_plan(out)
+    before = Plan.read(out)
     plan = removing(before, keep)
     gone = dates(plan, set(plan.removed) - set(before.removed))
     stay = dates(

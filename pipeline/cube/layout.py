@@ -343,6 +343,6 @@ def shard_file(layout: Sharded, name: str, time: int, row: int, col: int, level:
     return f"{level_group(layout, level)}/{name}/{key}".removeprefix("/")
 
 
-def chunk_side(side: int, most: int = 512) -> int:
-    """The largest divisor of a shard's ``side`` that is at most ``most`` pixels."""
-    return next(n for n in range(min(side, most), 0, -1) if side % n == 0)
+def chunk_side(side: int) -> int:
+    """The largest divisor of a shard's ``side`` that is at most 512 pixels."""
+    return next(n for n in range(min(side, 512), 0, -1) if side % n == 0)

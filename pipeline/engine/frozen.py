@@ -43,22 +43,19 @@ class Frozen(BaseModel):
             del vars(copy)[name]
         return copy
 
-    def freeze(self, told: Mapping[str, Any] = {}) -> Self:
+    def told(self) -> Self:
+        """Return the plan as it is written: without secrets."""
+        return self
+
+    def freeze(self) -> Self:
         """Write the plan, at once or not at all; return it with a new stamp.
 
         Units of plans before it may not write any more from now on (:meth:`check`).
-
-        Parameters
-        ----------
-        told
-            Fields that are written otherwise than they are: without secrets.
         """
         stamped = self.model_copy(update={"stamp": uuid4().hex})
-        written = stamped.model_copy(update=told)
         # The stamp first: units of the plan before it are to end before there is a new one.
         write_text(self._stamp_file(self.folder), stamped.stamp)
-        text = written.model_dump_json(indent=1)
-        write_text(self.folder / self.FILE, text)
+        write_text(self.folder / self.FILE, stamped.told().model_dump_json(indent=1))
         return stamped
 
     @classmethod

@@ -43,11 +43,7 @@ def recorded(ledger: Ledger, folder: str = "") -> dict[str, list[str]]:
 
 
 def read_back(
-    ledger: Ledger,
-    units: Iterable[tuple[str, Sequence[str]]],
-    locate: Locate,
-    *,
-    deep: bool = True,
+    ledger: Ledger, units: Iterable[tuple[str, Sequence[str]]], locate: Locate
 ) -> Iterator[Broken | None]:
     """Look at the files of units, one after the other; yield what is broken, and None for a unit that is whole.
 
@@ -55,8 +51,6 @@ def read_back(
     ----------
     units
         As :func:`recorded` gives them.
-    deep
-        Read the files, in place of looking at their sizes alone.
     """
 
     def look(unit: tuple[str, Sequence[str]]) -> Broken | None:
@@ -68,7 +62,7 @@ def read_back(
         latest = max(there, key=lambda record: record.written, default=None)
         for variable, digest in latest.files.items() if latest else ():
             file = locate(name, variable)
-            found = wrong(file, digest, deep=deep) if file is not None else ""
+            found = wrong(file, digest) if file is not None else ""
             if found:
                 what.append(f"{file}: {found}")
         return Broken(name, tuple(what), latest, torn) if what else None

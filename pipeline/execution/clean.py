@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 from ..cube.keys import KEYS, chunk_index, chunk_name
 from ..engine.ledger import FINAL, Ledger
-from ..planning.frozen import read_plan
 from ..planning.plan import Plan
 from ..storage.files import files, remove, remove_empty
 from ..storage.location import Location
@@ -45,7 +44,7 @@ def leftovers(out: Location, plan: Plan | None = None) -> list[Leftover]:
 
         MosaicPlan.read(out)
     else:
-        plan = plan or read_plan(out)
+        plan = plan or Plan.read(out)
     there = files(out)
     ledger = Ledger(out / "ledger")
     done = set(ledger.states().units(*FINAL))

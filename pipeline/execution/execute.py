@@ -13,7 +13,6 @@ from ..engine.lease import Lease
 from ..engine.ledger import Ledger, Record
 from ..engine.phases import Engine, leased
 from ..planning.client import ClientPlan
-from ..planning.frozen import freeze
 from ..planning.plan import Plan
 from ..planning.queries import begun, done, owed
 from ..planning.resume import as_it_is_now
@@ -93,7 +92,7 @@ def _complete(plan: ClientPlan, outcome: RunOutcome) -> None:
     whole = "partial" if outcome.failed or outcome.owed else "complete"
     finish(plan.store, whole, weights, sensors)
     if plan.repairs and not outcome.failed:
-        freeze(plan.model_copy(update={"repairs": ()}))
+        plan.model_copy(update={"repairs": ()}).freeze()
 
 
 @contextmanager
@@ -114,7 +113,7 @@ def _laid_out(plan: ClientPlan) -> tuple[ClientPlan, bool]:
             # The stage of a run that is gone would be taken for this one's.
             clear(plan.out / "stage")
         # The plan first: the cube is brought to it, however far an earlier run had come with that.
-        plan = freeze(plan)
+        plan = plan.freeze()
         begun(plan)
         facts = {x.group: plan.facts(x.epsg) for x in plan.layouts}
         return plan, lay_out(plan.store, plan.layouts, facts, closely=bool(plan.repairs))

@@ -9,7 +9,6 @@ from pydantic import TypeAdapter, ValidationError
 from s2sharp_core import S2SharpError
 
 from ..cube.create import finish, lay_out
-from ..planning.frozen import read_plan
 from ..planning.items import with_acquisitions
 from ..planning.plan import Plan
 from .catalogue import publish_catalog
@@ -92,7 +91,7 @@ def take_out(plan: Plan) -> None:
     and who had opened it before sees no data there once their files are gone. The caller holds the run's lease.
     """
     out = plan.out
-    if plan.removed != read_plan(out).removed:
+    if plan.removed != Plan.read(out).removed:
         plan = plan.freeze()
     status = cube_status(plan)
     if status == "missing":

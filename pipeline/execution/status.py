@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from ..engine.lease import holder
 from ..engine.ledger import Ledger
 from ..engine.progress import Progress
-from ..planning.frozen import read_plan
 from ..planning.items import with_acquisitions
 from ..planning.plan import Plan
 from ..planning.queries import Query, owed
@@ -40,7 +39,7 @@ def status_of(out: Location) -> Status:
     S2SharpError
         ``not-a-run``; ``other-run`` when another version wrote it.
     """
-    plan = with_acquisitions(read_plan(out))
+    plan = with_acquisitions(Plan.read(out))
     ledger = Ledger(out / "ledger")
     units: defaultdict[str, Counter[str]] = defaultdict(Counter)
     failed = []

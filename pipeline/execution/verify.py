@@ -8,7 +8,6 @@ from ..cube.layout import shard_file
 from ..engine.lease import Lease
 from ..engine.ledger import Ledger
 from ..engine.verify import Broken, around, recorded, take_back
-from ..planning.frozen import read_plan
 from ..planning.plan import Plan
 from ..storage.location import Location
 
@@ -54,9 +53,9 @@ def verify_run(
     S2SharpError
         ``not-a-run``, ``other-run``; ``busy`` while a run is at work.
     """
-    read_plan(out)
+    Plan.read(out)
     with Lease.taken(out, tell=tell) as lease:
-        plan, ledger = read_plan(out), Ledger(out / "ledger")
+        plan, ledger = Plan.read(out), Ledger(out / "ledger")
         units = list(recorded(ledger).items())
         chosen = random.sample(units, round(share * len(units)) or min(1, len(units)))
         count, broken = take_back(ledger, chosen, lambda *x: file_of(plan, *x), check=lease.check)

@@ -15,7 +15,6 @@ __getattr__, __dir__, __all__ = face(
         "config": ["EVER", "WORLD", "RunConfig", "read_config"],
         "cost": ["Estimate", "check_memory", "check_size", "estimate", "room"],
         "facts": ["plan_facts"],
-        "frozen": ["freeze", "read_plan"],
         "items": ["with_acquisitions"],
         "kept": ["freeze_acquisition"],
         "make": ["datatakes_of", "make_plan"],

@@ -3,7 +3,7 @@
 import itertools
 from collections.abc import Collection, Iterator
 from functools import cached_property
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import shapely
@@ -11,11 +11,15 @@ from pydantic import Field
 
 from ..cube.layout import Layout
 from ..scenes.acquisition import Acquisition
-from .area import area_shape
+from ..storage.files import write_bytes, write_text
+from .area import AREA, area_shape, lonlat
 from .plan import Plan
 from .units import Datatake, Unit
 
-__all__ = ["ClientPlan"]
+__all__ = ["FIT_ITEMS", "ITEMS", "ClientPlan"]
+
+ITEMS, FIT_ITEMS = "items.parquet", "datatakes.parquet"
+"""Names of the files that ``items`` and ``fit_items`` are frozen in."""
 
 
 class ClientPlan(Plan):
@@ -35,6 +39,15 @@ class ClientPlan(Plan):
     datatakes: tuple[Datatake, ...] = Field(exclude=True)
     items: bytes = Field(exclude=True)
     fit_items: bytes = Field(exclude=True)
+
+    def freeze(self) -> Self:
+        """Write what was found, the area, and the plan; return it with its stamp."""
+        for name, items in ((ITEMS, self.items), (FIT_ITEMS, self.fit_items)):
+            if items:
+                write_bytes(self.out / name, items)
+        if self.config.area:
+            write_text(self.out / AREA, shapely.to_geojson(lonlat(self.config)))
+        return super().freeze()
 
     @cached_property
     def _by_id(self) -> dict[str, Acquisition]:

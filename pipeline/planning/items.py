@@ -12,9 +12,9 @@ from s2sharp_core import S2SharpError
 from ..catalog.parquet import whole
 from ..scenes.acquisition import Acquisition, Choice, group, numbered, with_offsets
 from ..scenes.scene import Refusal
-from .client import ClientPlan
+from ..storage.location import Location
+from .client import FIT_ITEMS, ITEMS, ClientPlan
 from .config import RunConfig
-from .frozen import frozen_items
 from .plan import Plan
 from .units import Datatake
 
@@ -60,7 +60,7 @@ def read_items(items: bytes) -> Iterator[pystac.Item]:
 def with_acquisitions(plan: Plan) -> ClientPlan:
     """The plan of a run that is continued, with the acquisitions that its frozen items make."""
     config = plan.config
-    items, fit_items = frozen_items(plan.out)
+    items, fit_items = _frozen_items(plan.out)
     found, *_ = group(read_items(items), plan.files, config.catalog, config.access)
     offsets = plan.offsets if config.trust_offset == "pixels" else {}
     there = {a.id: numbered(with_offsets(a, offsets), plan.numbers.get(a.id, ())) for a in found}
@@ -69,7 +69,7 @@ def with_acquisitions(plan: Plan) -> ClientPlan:
     if lost:
         raise S2SharpError(
             "file-broken",
-            f"{plan.out}/items.parquet is broken: it lacks items of {len(lost)} of {len(ids)} acquisitions, {lost[0]} for example.",
+            f"{plan.out}/{ITEMS} is broken: it lacks items of {len(lost)} of {len(ids)} acquisitions, {lost[0]} for example.",
             "Put it back from a copy, or choose another --out.",
         )
     taken, *_ = group(read_items(fit_items), plan.reads, config.catalog, config.access)
@@ -80,6 +80,25 @@ def with_acquisitions(plan: Plan) -> ClientPlan:
         items=items,
         fit_items=fit_items,
     )
+
+
+def _frozen_items(out: Location) -> tuple[bytes, bytes]:
+    """Return what a search found, as stac-geoparquet, and what fits draw from, if there is any.
+
+    Raises
+    ------
+    S2SharpError
+        ``file-broken``
+    """
+    fits = out / FIT_ITEMS
+    try:
+        return (out / ITEMS).read_bytes(), fits.read_bytes() if fits.exists() else b""
+    except FileNotFoundError:
+        raise S2SharpError(
+            "file-broken",
+            f"{out}/{ITEMS}, the items of the run, is missing.",
+            "Put it back from a copy, or choose another --out.",
+        ) from None
 
 
 def by_datatake(acquisitions: Iterable[Acquisition]) -> tuple[Datatake, ...]:

@@ -14,6 +14,7 @@ from s2sharp_core.lattice import Box
 from s2sharp_core.learning.options import FitOptions
 from s2sharp_core.sensor.known import Sensor
 
+from ..catalog.addresses import public
 from ..cube.layout import Layout
 from ..engine.frozen import Frozen
 from ..scenes.acquisition import Acquisition, Choice
@@ -100,6 +101,11 @@ class Plan(Frozen):
     def settled(self, folder: Location) -> "Plan":
         """Return the plan as it is where its folder lies now."""
         here = {"out": folder, "area": folder / AREA} if self.config.area else {"out": folder}
+        return self.model_copy(update={"config": self.config.model_copy(update=here)})
+
+    def told(self) -> "Plan":
+        """Return the plan as it is written: whoever continues the run gives the catalogue's key again, if it has one."""
+        here = {"catalog": public(self.config.catalog)}
         return self.model_copy(update={"config": self.config.model_copy(update=here)})
 
     @property

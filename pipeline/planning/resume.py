@@ -15,7 +15,6 @@ from .area import area_digest
 from .asked import nothing_found
 from .client import ClientPlan
 from .config import RunConfig
-from .frozen import read_plan
 from .items import believing, with_acquisitions
 from .make import datatakes_of, find_items, layouts_of, make_plan, staged_by_default
 from .method import fitted_weights
@@ -66,7 +65,7 @@ def as_it_is_now(plan: ClientPlan) -> ClientPlan:
     S2SharpError
         As :func:`resume`.
     """
-    there = read_plan(plan.out).stamp if (plan.out / plan.FILE).exists() else ""
+    there = Plan.read(plan.out).stamp if (plan.out / plan.FILE).exists() else ""
     if plan.stamp == there:
         return plan
     return resume(plan.config) or plan.model_copy(update={"stamp": ""})
@@ -91,7 +90,7 @@ def resume(config: RunConfig) -> ClientPlan | None:
                 "Choose another --out.",
             )
         return None
-    held = read_plan(config.out)
+    held = Plan.read(config.out)
     before, now = held.config.model_dump(), config.model_dump()
     plan = with_acquisitions(_trusting(held, config))
     before["catalog"], now["catalog"] = public(before["catalog"]), public(now["catalog"])

@@ -12,8 +12,8 @@ from ..engine.ledger import FINAL, Ledger, Record
 from ..engine.progress import at_work
 from ..execution.status import cube_status
 from ..planning.client import ClientPlan
-from ..planning.frozen import read_plan
 from ..planning.items import with_acquisitions
+from ..planning.plan import Plan
 from ..planning.standings import Standing, standings, units
 from ..planning.units import Unit
 from ..storage.location import Location
@@ -68,7 +68,7 @@ def gather(out: Location) -> Facts:
     S2SharpError
         As :func:`~s2sharp.execution.status.status_of`.
     """
-    plan = with_acquisitions(read_plan(out))
+    plan = with_acquisitions(Plan.read(out))
     ledger = Ledger(out / "ledger")
     phases: defaultdict[str, Counter[str]] = defaultdict(Counter)
     shards: defaultdict[str, list[tuple[Unit, str]]] = defaultdict(list)

@@ -48,11 +48,10 @@ def vouched(file: Location) -> Digest:
     return digest_of(file)
 
 
-def wrong(file: Location, expected: Digest, *, deep: bool) -> str:
-    """Say what is wrong with a file, "" where it is as expected.
+def wrong(file: Location, expected: Digest) -> str:
+    """Say what is wrong with a file, which is read; "" where it is as expected.
 
-    ``deep``: read it, in place of looking at its size alone. What a disk does not give back is wrong; what a store does
-    not answer is an error.
+    What a disk does not give back is wrong; what a store does not answer is an error.
     """
     try:
         if on_this_machine(file) and os.path.lexists(file) and not file.is_file():
@@ -60,7 +59,7 @@ def wrong(file: Location, expected: Digest, *, deep: bool) -> str:
         found = size(file)
         if found != expected.size:
             return f"{found} bytes in place of {expected.size}" if found else "is missing or empty"
-        if deep and digest_of(file) != expected:
+        if digest_of(file) != expected:
             return "its content is not what was written"
     except OSError as error:
         if not on_this_machine(file):

@@ -14,9 +14,8 @@ from .location import Location, on_this_machine
 __all__ = ["local", "mirrored"]
 
 
-def local(folder: Location, suffixes: tuple[str, ...] = (".json", ".safetensors")) -> Path:
-    """``folder`` for code that reads paths of this machine: itself, or a copy of the files with ``suffixes``
-    directly in it, which lasts as long as this process.
+def local(folder: Location) -> Path:
+    """A folder of weights for code that reads paths of this machine: itself, or a copy, which lasts as long as this process.
 
     Raises
     ------
@@ -24,18 +23,14 @@ def local(folder: Location, suffixes: tuple[str, ...] = (".json", ".safetensors"
     """
     if on_this_machine(folder):
         return folder
-    return Path(_copy(folder, suffixes, contents(folder)).name)
+    return Path(_copy(folder, contents(folder)).name)
 
 
 @lru_cache(maxsize=16)
-def _copy(
-    folder: UPath,
-    suffixes: tuple[str, ...],
-    contents: str,  # noqa: ARG001  (part of the cache's key)
-) -> "TemporaryDirectory[str]":
+def _copy(folder: UPath, contents: str) -> "TemporaryDirectory[str]":  # noqa: ARG001  (part of the cache's key)
     copy = TemporaryDirectory(prefix="s2sharp-")
     for name in files(folder):
-        if "/" not in name and name.endswith(suffixes):
+        if "/" not in name and name.endswith((".json", ".safetensors")):
             (Path(copy.name) / name).write_bytes(read_bytes(folder / name))
     return copy
 

@@ -14,8 +14,8 @@ from ..cube.layout import Bounds
 from ..cube.open import open_cube
 from ..execution.status import cube_status
 from ..planning.client import ClientPlan
-from ..planning.frozen import read_plan
 from ..planning.items import with_acquisitions
+from ..planning.plan import Plan
 from ..storage.files import version
 from ..storage.location import Location
 from .delivered import Delivered, Native
@@ -74,7 +74,7 @@ def source_of(out: Location) -> Source:
 
         MosaicPlan.read(out)  # raises now, not in a browser
         return _Mosaic(out)
-    read_plan(out)
+    Plan.read(out)
     return _Run(out)
 
 
@@ -185,7 +185,7 @@ def _bands(bands: tuple[str, ...]) -> dict[str, Any]:
 
 @lru_cache(maxsize=2)
 def _plan(out: Location, written: str) -> ClientPlan:  # noqa: ARG001  (part of the cache's key)
-    return with_acquisitions(read_plan(out))
+    return with_acquisitions(Plan.read(out))
 
 
 @lru_cache(maxsize=2)

@@ -22,7 +22,6 @@ from s2sharp.cube.create import lay_out
 from s2sharp.execution.unit import Run, idle_size, sharpen_unit
 from s2sharp.planning.client import ClientPlan
 from s2sharp.planning.config import RunConfig
-from s2sharp.planning.frozen import freeze
 from s2sharp.planning.kept import freeze_acquisition
 from s2sharp.planning.make import make_plan
 from s2sharp.planning.units import Unit
@@ -36,7 +35,7 @@ PROCESSES = multiprocessing.get_context("forkserver")
 
 def laid_out(settings: RunConfig) -> ClientPlan:
     """A plan that workers can read, over an empty cube."""
-    plan = freeze(make_plan(settings))
+    plan = make_plan(settings).freeze()
     lay_out(plan.store, plan.layouts, {x.group: plan.facts(x.epsg) for x in plan.layouts})
     for acquisition in plan.acquisitions:
         freeze_acquisition(plan.out, acquisition)

@@ -16,7 +16,7 @@ from s2sharp.cube.open import open_cube
 from s2sharp.cube.overviews import overview
 from s2sharp.cube.write import read_part
 from s2sharp.demo.synthetic import simulate
-from s2sharp.planning.frozen import read_plan
+from s2sharp.planning.plan import Plan
 
 from s2sharp_core import S2SharpError
 from s2sharp_core.lattice import Box
@@ -70,7 +70,7 @@ def _growing(folder: Path, days: int) -> Iterator[Growth]:
         whole = folder / "whole"
         ground.do(whole)
         times = open_cube(whole).time.values
-        yield Growth(ground, [str(t)[:10] for t in times], whole, read_plan(whole).layouts[0])
+        yield Growth(ground, [str(t)[:10] for t in times], whole, Plan.read(whole).layouts[0])
 
 
 @contextmanager
@@ -123,7 +123,7 @@ def _readers(out: Path) -> Iterator[Reader]:
     for level in (0, 1, 2):
         with suppress(S2SharpError, FileNotFoundError):
             ours = [open_cube(out, level=level) for _ in "ab"]
-            group = level_group(read_plan(out).layouts[0], level)
+            group = level_group(Plan.read(out).layouts[0], level)
             raw = [xr.open_zarr(out / "cube.zarr", group=group) for _ in "ab"]
             area = raw[0].attrs["s2sharp"]["area"]
             yield Reader(level, False, ours[0], ours[1].load(), area)
@@ -210,7 +210,7 @@ def overviews(folder: Path) -> Iterator[Round]:
 
 def _stale(out: Path) -> int:
     """Shards of overviews, of any date, that are not what the level below shows."""
-    plan, count = read_plan(out), 0
+    plan, count = Plan.read(out), 0
     (layout,) = plan.layouts
     for time_, level in np.ndindex(len(layout.times), layout.levels):
         for row, col in np.ndindex(layout.shards(level + 1)):

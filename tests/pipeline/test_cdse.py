@@ -10,7 +10,6 @@ from s2sharp.catalog.search import search
 from s2sharp.catalog.sources import Source
 from s2sharp.catalog.ways import renewable
 from s2sharp.demo.synthetic import write_catalogue
-from s2sharp.planning.frozen import freeze
 from s2sharp.planning.make import make_plan
 from s2sharp.planning.reads import stage_of
 from s2sharp.scenes.read import Files
@@ -100,7 +99,7 @@ def test_what_a_catalogue_names_there_is_staged_and_no_key_is_written(
     item.collection_id = None
     write_catalogue(tmp_path / "stac", [item])
     settings = config(tmp_path / "stac", tmp_path / "out", bbox=WORLD, bands="B02,B05", shard=64)
-    plan = freeze(make_plan(settings))
+    plan = make_plan(settings).freeze()
     assert plan.staged
     stage = stage_of(plan, plan.acquisitions[0])
     stage.lay_out()

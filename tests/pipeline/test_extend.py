@@ -17,7 +17,7 @@ from s2sharp.demo.synthetic import simulate
 from s2sharp.execution.clean import clean, leftovers
 from s2sharp.execution.status import status_of
 from s2sharp.execution.verify import verify_run
-from s2sharp.planning.frozen import read_plan
+from s2sharp.planning.plan import Plan
 from s2sharp.storage.files import files
 
 from s2sharp_core import S2SharpError
@@ -185,7 +185,7 @@ def test_a_larger_area_extends_the_cube_and_does_no_inner_unit_again(
     assert not any("is made anew" in text for text in outcome.warnings), "nothing is broken"
     assert before <= set(records(out))
     _same(out, whole)
-    assert read_plan(out).layouts[0].area == read_plan(whole).layouts[0].area
+    assert Plan.read(out).layouts[0].area == Plan.read(whole).layouts[0].area
     # The overviews follow.
     ours, theirs = (open_cube(o, level=1).load() for o in (out, whole))
     sel = {"x": theirs.x, "y": theirs.y}
@@ -237,13 +237,13 @@ def test_overviews_of_earlier_dates_follow_a_larger_area(
         run(config(catalogue, out, scheduler, **{**SMALL, "datetime": when}, bbox=box))
     full = float(open_cube(out).sel(time=first).B05.notnull().mean())
     assert 0.1 < full < 0.5
-    for level in range(1, read_plan(out).levels + 1):
+    for level in range(1, Plan.read(out).levels + 1):
         shown = float(open_cube(out, level=level).sel(time=first).B05.notnull().mean())
         assert shown == pytest.approx(full, abs=0.1), level
     # The rest of the first date: its overviews have been made without it, over the very same area.
     again = config(catalogue, out, scheduler, **{**SMALL, "datetime": first}, bbox=box)
     run(again)
-    for level in range(1, read_plan(out).levels + 1):
+    for level in range(1, Plan.read(out).levels + 1):
         ours, theirs = (open_cube(o, level=level).load() for o in (out, whole))
         ours = ours.sel(x=theirs.x, y=theirs.y)
         for name in theirs.data_vars:
@@ -266,7 +266,7 @@ def test_a_cube_that_has_moved_too_often_is_refused(tmp_path: Path) -> None:
 def _lonlat(out: Path) -> tuple[float, float, float, float]:
     from pyproj import Transformer
 
-    plan = read_plan(out)
+    plan = Plan.read(out)
     layout = plan.layouts[0]
     to_degrees = Transformer.from_crs(layout.epsg, 4326, always_xy=True)
     bounds: Any = to_degrees.transform_bounds(*layout.lattice.bounds(layout.area))

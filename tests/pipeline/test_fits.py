@@ -22,9 +22,9 @@ from s2sharp.execution.fits import draw_sample, fit_unit
 from s2sharp.execution.unit import Run
 from s2sharp.planning.client import ClientPlan
 from s2sharp.planning.cost import estimate
-from s2sharp.planning.frozen import freeze, read_plan
 from s2sharp.planning.items import with_acquisitions
 from s2sharp.planning.make import make_plan
+from s2sharp.planning.plan import Plan
 from s2sharp.planning.ready import sharpener_of
 from s2sharp.planning.resume import resume
 from s2sharp.scenes.read import Block, load_block
@@ -208,7 +208,7 @@ def test_what_stays_unreadable_fails_the_fit_and_no_other_window_takes_its_place
     undisturbed, _ = draw_sample(other, other.datatakes[0])
     calls = free.calls
     broken = Network(monkeypatch, lambda call: call > calls - 2)
-    run = Run(plan.out, freeze(plan).stamp, 0)
+    run = Run(plan.out, plan.freeze().stamp, 0)
     record = fit_unit(run, plan.datatakes[0])
     assert (record.status, record.kind) == ("failed", "asset-unreadable")
     assert broken.calls > calls
@@ -282,7 +282,7 @@ def test_a_fit_that_breaks_gives_the_threads_back(
         raise RuntimeError("out of memory")
 
     plan = plan.model_copy(update={"config": plan.config.model_copy(update={"fit_threads": 3})})
-    run = Run(plan.out, freeze(plan).stamp, 0)
+    run = Run(plan.out, plan.freeze().stamp, 0)
     monkeypatch.setattr("s2sharp.execution.fits._fit", broken)
     before = torch.get_num_threads()
     with pytest.raises(RuntimeError, match="out of memory"):
@@ -375,7 +375,7 @@ def test_a_fit_that_was_killed_goes_on_where_it_was(
         patch.setattr(torch.optim.Adam, "step", counted)
         assert (
             fit_unit(
-                Run(out, read_plan(out).stamp, 0), with_acquisitions(read_plan(out)).datatakes[0]
+                Run(out, Plan.read(out).stamp, 0), with_acquisitions(Plan.read(out)).datatakes[0]
             ).status
             == "ok"
         )
@@ -431,7 +431,7 @@ def test_another_start_in_the_same_folder_is_another_run(archive: Path, tmp_path
         settings = {"method": "ssc_cnn", "bands": "B05", "warm_start": start, "fit": fit}
         ours = config(archive, tmp_path / fit, **settings)
         first = make_plan(ours)
-        freeze(first)
+        first.freeze()
         assert resume(ours) is not None
         before = first.digest
         save_net(SkipNet((20,)), file, {})  # other random weights
@@ -487,7 +487,7 @@ def test_the_number_of_workers_does_not_change_a_fit(
     archive: Path, whole: Path, tmp_path: Path
 ) -> None:
     """Of two workers each net has half of the threads: a fit keeps its own number."""
-    plan = freeze(make_plan(config(archive, tmp_path / "out", **FAST)))
+    plan = make_plan(config(archive, tmp_path / "out", **FAST)).freeze()
     before = torch.get_num_threads()
     try:
         torch.set_num_threads(3)

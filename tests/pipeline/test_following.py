@@ -10,8 +10,8 @@ from s2sharp.engine.events import Event, UnitDone, UnitRetried, UnitSkipped
 from s2sharp.engine.ledger import Ledger
 from s2sharp.execution.execute import execute
 from s2sharp.planning.client import ClientPlan
-from s2sharp.planning.frozen import read_plan
 from s2sharp.planning.make import make_plan
+from s2sharp.planning.plan import Plan
 from s2sharp.planning.resume import resume
 from s2sharp.planning.standings import Gaps, standings
 
@@ -62,7 +62,7 @@ def test_what_follows_from_a_date_is_made_while_later_ones_are_sharpened(
 ) -> None:
     out, events = undisturbed
     made = [(event.phase, whose(event)) for event in events if isinstance(event, UnitDone)]
-    first, *_, last = read_plan(out).asked
+    first, *_, last = Plan.read(out).asked
     end = max(i for i, (phase, _) in enumerate(made) if phase == "sharpen")
     for phase in ("overviews", "publish"):
         assert made.index((phase, first)) < end

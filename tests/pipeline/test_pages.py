@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 from jinja2 import UndefinedError
-from s2sharp.planning.frozen import freeze
 from s2sharp.planning.make import make_plan
 from s2sharp.report.facts import gather
 from s2sharp.report.page import render
@@ -21,7 +20,7 @@ HOSTILE = """<img src=x onerror="alert('1')">&"""
 
 
 def test_whatever_a_catalogue_says_is_text(archive: Path, tmp_path: Path) -> None:
-    freeze(make_plan(config(archive, tmp_path / "out")))
+    make_plan(config(archive, tmp_path / "out")).freeze()
     facts = gather(tmp_path / "out")
     settings = facts.plan.config.model_copy(update={"collection": HOSTILE})
     plan = facts.plan.model_copy(update={"config": settings, "cloudy": (HOSTILE,)})

@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 from s2sharp.demo.synthetic import write_catalogue
 from s2sharp.planning.config import RunConfig
-from s2sharp.planning.frozen import freeze
 from s2sharp.planning.make import make_plan
 from s2sharp.planning.ready import sharpener_of
 from s2sharp.planning.resume import resume
@@ -63,7 +62,7 @@ def test_an_area_that_was_edited_is_another_question_and_the_same_cube(
 ) -> None:
     file = _area(tmp_path / "a.geojson", 16.0, 48.0, 16.36, 49.0)
     settings = _over(archive, tmp_path / "out", file)
-    before = freeze(make_plan(settings))
+    before = make_plan(settings).freeze()
     _area(file, 16.0, 48.0, 17.0, 49.0)
     after = resume(settings)
     assert after is not None
@@ -86,7 +85,7 @@ def test_an_area_that_was_edited_is_another_question_and_the_same_cube(
 def test_another_model_precision_or_configuration_is_refused_with_the_difference(
     archive: Path, tmp_path: Path, other: dict[str, Any], difference: str
 ) -> None:
-    freeze(make_plan(config(archive, tmp_path / "out")))
+    make_plan(config(archive, tmp_path / "out")).freeze()
     with pytest.raises(S2SharpError, match=difference) as caught:
         resume(config(archive, tmp_path / "out", **other))
     assert caught.value.kind == "other-run"
@@ -118,7 +117,7 @@ def test_weights_other_than_the_plans_are_refused(archive: Path, tmp_path: Path)
 def test_a_plan_keeps_no_key_of_its_catalogue(archive: Path, tmp_path: Path) -> None:
     plan = make_plan(config(archive, tmp_path / "out"))
     secret = "https://ana:T0PSECRET@example.org/catalog.json?token=T0PSECRET"
-    freeze(plan.model_copy(update={"config": plan.config.model_copy(update={"catalog": secret})}))
+    plan.model_copy(update={"config": plan.config.model_copy(update={"catalog": secret})}).freeze()
     for file in (tmp_path / "out").rglob("*"):
         assert file.is_dir() or b"T0PSECRET" not in file.read_bytes()
 
@@ -128,7 +127,7 @@ def test_other_weights_under_the_same_name_are_another_run(archive: Path, tmp_pa
     save_net(ResidualNet(20, 8, 1), weights, {})
     about = {"method": "dsen2", "bands": "B05", "weights": weights.parent}
     settings = config(archive, tmp_path / "out", **about)
-    freeze(make_plan(settings))
+    make_plan(settings).freeze()
     assert resume(settings) is not None
     save_net(ResidualNet(20, 8, 1), weights, {})  # other random ones
     with pytest.raises(S2SharpError, match=r"weights, by their digest: \w{12} → \w{12}") as caught:

@@ -10,7 +10,6 @@ import zarr
 from rasterio.io import MemoryFile
 from s2sharp.engine.ledger import Ledger
 from s2sharp.planning.config import RunConfig
-from s2sharp.planning.frozen import freeze
 from s2sharp.planning.make import make_plan
 from s2sharp.report.facts import gather
 from s2sharp.report.make import make_report
@@ -169,7 +168,7 @@ def test_a_run_that_died_is_reported_as_far_as_it_came(broken: RunConfig, tmp_pa
 
 
 def test_a_run_that_has_not_begun_has_a_page(archive: Path, tmp_path: Path) -> None:
-    freeze(make_plan(config(archive, tmp_path / "out")))
+    make_plan(config(archive, tmp_path / "out")).freeze()
     page = make_report(tmp_path / "out")
     assert "not begun" in page
     assert "There is nothing to show yet" in page

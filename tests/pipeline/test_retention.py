@@ -18,7 +18,6 @@ from s2sharp.execution.retention import keeping, removing, take_out
 from s2sharp.execution.status import status_of
 from s2sharp.execution.verify import verify_run
 from s2sharp.mosaic.sources import read_cube
-from s2sharp.planning.frozen import freeze, read_plan
 from s2sharp.planning.make import make_plan
 from s2sharp.planning.plan import Plan
 from s2sharp.planning.resume import resume
@@ -136,7 +135,7 @@ def test_a_clean_that_was_killed_is_ended_by_the_next(
     settings = config(catalogue, tmp_path / "out", scheduler, **SMALL)
     run(settings)
     out = settings.out
-    plan = removing(read_plan(out), "1")
+    plan = removing(Plan.read(out), "1")
     take_out(plan)
     found = leftovers(out)
     clean(out, [leftover for leftover in found if leftover.name.startswith("cube.zarr")][::2])
@@ -174,13 +173,13 @@ def test_a_date_of_which_nothing_was_made_yet_is_not_made_later(
     catalogue: Path, tmp_path: Path
 ) -> None:
     settings = config(catalogue, tmp_path / "out", **SMALL)
-    freeze(make_plan(settings))
+    make_plan(settings).freeze()
     clean_up(settings.out, dry_run=False, keep="1")
     plan = resume(settings)
     assert plan is not None
     assert {unit.time for unit in plan.units()} == {2}
     clean_up(settings.out, dry_run=False, keep="1")
-    assert read_plan(settings.out).removed == plan.removed
+    assert Plan.read(settings.out).removed == plan.removed
 
 
 def test_what_is_kept_is_so_many_dates_or_a_period_up_to_the_newest() -> None:

@@ -19,7 +19,6 @@ from s2sharp.execution.status import status_of
 from s2sharp.execution.unit import Run
 from s2sharp.planning.client import ClientPlan
 from s2sharp.planning.cost import estimate
-from s2sharp.planning.frozen import freeze
 from s2sharp.planning.make import make_plan
 from s2sharp.planning.ready import outline, sharpener_of
 from s2sharp.planning.resume import resume
@@ -150,7 +149,7 @@ def test_the_sensor_does_not_depend_on_the_area(shifted: Path, whole: Path, tmp_
     corner = (west, south, west + (east - west) / 4, south + (north - south) / 4)
     part = plan_of(shifted, tmp_path, bbox=corner)
     assert len(list(part.units())) < len(list(plan_of(shifted, tmp_path).units()))
-    record = measure_unit(Run(part.out, freeze(part).stamp, 0), part.datatakes[0])
+    record = measure_unit(Run(part.out, part.freeze().stamp, 0), part.datatakes[0])
     assert record.status == "ok"
     assert kept(tmp_path) == kept(whole)
 
@@ -197,7 +196,7 @@ def test_a_file_that_cannot_be_read_does_not_end_the_run(
     monkeypatch.setattr("s2sharp.execution.samples._PAUSE", 0.0)
     monkeypatch.setattr("s2sharp.execution.samples.load_block", unreadable)
     plan = plan_of(shifted, tmp_path, retries=1)
-    here = Run(plan.out, freeze(plan).stamp, 0)
+    here = Run(plan.out, plan.freeze().stamp, 0)
     assert measure_unit(here, plan.datatakes[0]).status == "failed"  # to be tried again
     assert not (tmp_path / "sensors").exists()
     last = measure_unit(here, plan.datatakes[0], attempt=2)
@@ -220,7 +219,7 @@ def test_a_band_more_than_a_pixel_off_is_told_and_keeps_its_place(
 
     rewrite(file, moved)
     plan = plan_of(folder, tmp_path / "out", bands="B04,B05")
-    record = measure_unit(Run(plan.out, freeze(plan).stamp, 0), plan.datatakes[0])
+    record = measure_unit(Run(plan.out, plan.freeze().stamp, 0), plan.datatakes[0])
     assert "B05 seems to lie" in " ".join(record.warnings)
     sensor = Sensor.of(kept(tmp_path / "out")["sensor"])
     assert sensor.response("B05") == Response.default("B05")

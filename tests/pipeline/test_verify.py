@@ -15,7 +15,7 @@ from s2sharp.cube.open import open_cube
 from s2sharp.engine.ledger import Ledger
 from s2sharp.execution.status import status_of
 from s2sharp.execution.verify import verify_run
-from s2sharp.planning.frozen import freeze, read_plan
+from s2sharp.planning.plan import Plan
 
 from s2sharp_core import S2SharpError
 
@@ -122,7 +122,7 @@ def test_verify_names_what_is_broken_and_the_next_run_repairs_exactly_that(
     assert shards(out) == shards(whole)
     assert len(set(records(out).items()) - set(before.items())) == 2
     assert call("verify", str(out))[0] == 0
-    assert not read_plan(out).repairs
+    assert not Plan.read(out).repairs
 
 
 def test_a_record_under_another_name_is_found_once(out: Path) -> None:
@@ -228,7 +228,7 @@ def test_what_lies_around_the_pixels_is_made_again(
     assert _around(out) == _around(whole)
     assert open_cube(out).identical(open_cube(whole))
     assert not verify_run(out)[1]
-    assert not read_plan(out).repairs
+    assert not Plan.read(out).repairs
 
 
 @pytest.mark.parametrize("how", [Path.unlink, lambda file: file.write_bytes(_another_day(file))])
@@ -275,7 +275,7 @@ def test_a_unit_of_a_plan_that_is_no_more_writes_and_records_nothing(
         freeze_acquisition(plan.out, acquisition)
     unit, mine = next(plan.units()), Run(out, plan.stamp, 1)
     _ = mine.plan  # as it was when the worker was stopped
-    freeze(plan)
+    plan.freeze()
     record = sharpen_unit(mine, unit, [])
     assert (record.status, record.kind) == ("failed", "other-run")
     assert not shards(out)
