@@ -6,8 +6,10 @@ Degrees = tuple[float, float, float, float]
 """West, south, east, north; west > east crosses the antimeridian."""
 
 
-def valid_bbox(bbox: tuple[float, float, float, float]) -> tuple[float, float, float, float]:
-    """A box in degrees, if it is one, else a ``ValueError``; W > E crosses the antimeridian."""
+def valid_bbox(bbox: Degrees | None) -> Degrees | None:
+    """A box in degrees, if it is one or none is given, else a ``ValueError``; W > E crosses the antimeridian."""
+    if bbox is None:
+        return None
     west, south, east, north = bbox
     if not (-180 <= west <= 180 and -180 <= east <= 180 and -90 <= south < north <= 90):
         raise ValueError("must be W S E N in degrees, S < N")

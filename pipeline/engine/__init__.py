@@ -30,7 +30,7 @@ __getattr__, __dir__, __all__ = face(
         "phases": ["Engine", "Job", "Outcome", "Phase", "Step", "leased"],
         "progress": ["Progress", "at_work"],
         "room": ["ALLOCATOR", "gpus", "gpus_of", "memory_of", "threads_of", "workers_of"],
-        "settings": ["Command", "folder", "meant", "split", "validation_message"],
+        "settings": ["Command", "folder", "meant", "split", "validated"],
         "verify": ["Broken", "around", "recorded", "take_back"],
         "worker": [
             "Clock",

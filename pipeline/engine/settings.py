@@ -3,13 +3,17 @@
 import re
 from collections.abc import Iterable
 from difflib import get_close_matches
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from s2sharp_core import S2SharpError
+
 from ..storage.location import Location, on_this_machine
 
-__all__ = ["Command", "folder", "meant", "split", "validation_message"]
+__all__ = ["Command", "folder", "meant", "split", "validated", "validation_message"]
+
+M = TypeVar("M", bound=BaseModel)
 
 
 def folder(value: Location) -> Location:
@@ -22,6 +26,21 @@ def folder(value: Location) -> Location:
 def split(value: Any) -> Any:
     """The parts of a list that is written in one text: ``1,2``, ``1 2`` or ``[1, 2]``; anything else as it is."""
     return re.sub(r"[\[\],\"']", " ", value).split() if isinstance(value, str) else value
+
+
+def validated(kind: type[M], given: dict[str, Any], remedy: str) -> M:
+    """Return settings of a kind.
+
+    Raises
+    ------
+    S2SharpError
+        ``bad-config``, naming each field that is wrong.
+    """
+    try:
+        return kind(**given)
+    except ValidationError as error:
+        why = validation_message(error, kind.model_fields)
+        raise S2SharpError("bad-config", f"The configuration is wrong: {why}.", remedy) from error
 
 
 def validation_message(error: ValidationError, known: Iterable[str] = ()) -> str:

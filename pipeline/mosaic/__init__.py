@@ -1,7 +1,7 @@
 """Mosaics: one image per period, made from many dates.
 
 May import publish, cube, engine, storage.
-Main path: a :class:`MosaicConfig` → :func:`make_plan` → :func:`execute` → :func:`open_mosaic`.
+Main path: a :class:`MosaicConfig` → :func:`make_plan` → :func:`carry_out` → :func:`open_mosaic`.
 """
 
 from s2sharp_core.faces import face

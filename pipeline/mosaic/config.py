@@ -3,13 +3,13 @@
 import re
 from typing import TYPE_CHECKING, Any, Literal, Self
 
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
-from s2sharp_core import BANDS, S2SharpError
+from s2sharp_core import BANDS
 from s2sharp_core.bands import in_order, names_of
 
 from ..catalog.degrees import valid_bbox
-from ..engine.settings import Command, folder, split, validation_message
+from ..engine.settings import Command, folder, split, validated
 from ..storage.location import Located
 
 if TYPE_CHECKING:
@@ -142,12 +142,7 @@ class MosaicConfig(Command):
         known = crs.to_authority(min_confidence=100)
         return ":".join(known) if known else str(crs.to_wkt())
 
-    @field_validator("bbox")
-    @classmethod
-    def _ordered(
-        cls, value: tuple[float, float, float, float] | None
-    ) -> tuple[float, float, float, float] | None:
-        return value and valid_bbox(value)
+    _ordered = field_validator("bbox")(valid_bbox)
 
     @field_validator("tile")
     @classmethod
@@ -179,11 +174,4 @@ def configure(flags: dict[str, Any]) -> MosaicConfig:
     S2SharpError
         ``bad-config``, naming each field that is wrong.
     """
-    try:
-        return MosaicConfig(**flags)
-    except ValidationError as error:
-        raise S2SharpError(
-            "bad-config",
-            f"The configuration is wrong: {validation_message(error, MosaicConfig.model_fields)}.",
-            "See `s2sharp mosaic --help`.",
-        ) from error
+    return validated(MosaicConfig, flags, "See `s2sharp mosaic --help`.")

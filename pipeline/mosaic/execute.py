@@ -7,18 +7,17 @@ from functools import partial
 
 from ..cube.create import finish
 from ..engine.events import Listener
-from ..engine.lease import TERM, Lease
+from ..engine.lease import Lease
 from ..engine.ledger import Ledger
-from ..engine.phases import Engine, Job, Outcome, Phase, leased
+from ..engine.phases import Engine, Job, Outcome, Phase
 from ..storage.files import sweep
 from .differences import Pair, merge
-from .make import continued
 from .plan import MosaicPlan, Tile
 from .publish import write_catalogue
 from .store import begin_writing, lay_out, status_of
 from .unit import TileJob, do_tile
 
-__all__ = ["MosaicOutcome", "carry_out", "execute", "phases"]
+__all__ = ["MosaicOutcome", "carry_out", "phases"]
 
 
 @dataclass
@@ -26,21 +25,6 @@ class MosaicOutcome(Outcome):
     """Outcome of a mosaic; ``pairs``: by how much acquisitions differ."""
 
     pairs: list[Pair] = field(default_factory=list)
-
-
-def execute(plan: MosaicPlan, tell: Listener = lambda _: None) -> MosaicOutcome:
-    """Do all of a mosaic that is not done yet, as :func:`carry_out`, under a lease that is taken for it.
-
-    Raises
-    ------
-    S2SharpError
-        As :func:`~s2sharp.engine.phases.leased` and :func:`carry_out`; ``other-run``.
-    """
-    file = plan.folder / plan.FILE
-    with leased(file, TERM, tell, plan.config.scheduler) as lease:
-        if file.exists():
-            plan = continued(plan)  # from where another has left it meanwhile
-        return carry_out(plan, lease, tell)
 
 
 def carry_out(plan: MosaicPlan, lease: Lease, tell: Listener = lambda _: None) -> MosaicOutcome:

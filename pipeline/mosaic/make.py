@@ -13,7 +13,7 @@ from .periods import periods
 from .plan import MosaicPlan
 from .sources import Cube, read_cube
 
-__all__ = ["continued", "make_plan"]
+__all__ = ["make_plan"]
 
 _SIDES = (2048, 1024, 512)
 
@@ -67,7 +67,7 @@ def make_plan(config: MosaicConfig) -> MosaicPlan:
                 "other-run", f"{plan.store} is no mosaic of this version.", "Choose another --to."
             )
         return plan
-    return continued(plan)
+    return _continued(plan)
 
 
 def _grid(config: MosaicConfig, cube: Cube) -> Grid:
@@ -116,7 +116,7 @@ def _area(config: MosaicConfig, cube: Cube, grid: Grid) -> Box:
     return area
 
 
-def continued(now: MosaicPlan) -> MosaicPlan:
+def _continued(now: MosaicPlan) -> MosaicPlan:
     """The plan ``now``, counting sources and periods on from those of the mosaic that is there.
 
     Raises

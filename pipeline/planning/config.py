@@ -6,7 +6,7 @@ import warnings
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from pydantic import Field, TypeAdapter, ValidationError, field_validator, model_validator
+from pydantic import Field, TypeAdapter, field_validator, model_validator
 
 from s2sharp_core import BANDS, S2SharpError
 from s2sharp_core.bands import CIRRUS, MEASURED, in_order, names_of
@@ -15,7 +15,7 @@ from s2sharp_core.windows import WINDOW
 from ..catalog.access import Access
 from ..catalog.addresses import is_local, is_product
 from ..catalog.degrees import valid_bbox
-from ..engine.settings import Command, folder, meant, split, validation_message
+from ..engine.settings import Command, folder, meant, split, validated
 from ..storage.location import Located
 
 __all__ = ["EARTH_SEARCH", "EVER", "NAMED", "WORLD", "RunConfig", "read_config"]
@@ -300,12 +300,7 @@ class RunConfig(Command):
             return value
         return str(Path(value).expanduser().resolve())
 
-    @field_validator("bbox", "extent")
-    @classmethod
-    def _ordered(
-        cls, value: tuple[float, float, float, float] | None
-    ) -> tuple[float, float, float, float] | None:
-        return value and valid_bbox(value)
+    _ordered = field_validator("bbox", "extent")(valid_bbox)
 
     @property
     def access(self) -> Access:
@@ -353,14 +348,7 @@ def read_config(file: Path | None, flags: dict[str, Any]) -> RunConfig:
         if layer.keys() & _AREA:  # a new area takes the old one's place, however that was given
             settings = {key: value for key, value in settings.items() if key not in _AREA}
         settings |= layer
-    try:
-        return RunConfig(**settings)
-    except ValidationError as error:
-        raise S2SharpError(
-            "bad-config",
-            f"The configuration is wrong: {validation_message(error, RunConfig.model_fields)}.",
-            "See `s2sharp run --help`.",
-        ) from error
+    return validated(RunConfig, settings, "See `s2sharp run --help`.")
 
 
 def _environment() -> dict[str, str]:

@@ -45,16 +45,16 @@ def taken(
     plan: ClientPlan, ledger: Ledger, phases: Collection[str] = ("sensor", "fit")
 ) -> Iterator[Standing[Datatake]]:
     """Yield how the measurements and fits of datatakes stand."""
-    if plan.measures and "sensor" in phases:
-        states = ledger.states("sensors")
-        for datatake in plan.datatakes:
-            name, key = plan.sensor_name(datatake), plan.sensor_key(datatake)
-            yield Standing("sensor", datatake, name, key, states.get(name, key) or "left")
-    if plan.learns and "fit" in phases:
-        states = ledger.states("fits")
-        for datatake in plan.datatakes:
-            name, key = plan.fit_name(datatake), plan.fit_key(datatake)
-            yield Standing("fit", datatake, name, key, states.get(name, key) or "left")
+    kinds = (
+        ("sensor", plan.measures, plan.sensor_name, plan.sensor_key),
+        ("fit", plan.learns, plan.fit_name, plan.fit_key),
+    )
+    for phase, there, name_of, key_of in kinds:
+        if there and phase in phases:
+            states = ledger.states(f"{phase}s")
+            for one in plan.datatakes:
+                name, key = name_of(one), key_of(one)
+                yield Standing(phase, one, name, key, states.get(name, key) or "left")
 
 
 class Gaps:

@@ -22,8 +22,9 @@ from rich.console import Console
 from rich.table import Table
 from s2sharp import open_cube, open_mosaic
 from s2sharp.demo.synthetic import write_catalogue, write_scenes
+from s2sharp.engine.lease import Lease
 from s2sharp.mosaic.config import configure
-from s2sharp.mosaic.execute import execute
+from s2sharp.mosaic.execute import carry_out
 from s2sharp.mosaic.make import make_plan
 from scipy.ndimage import map_coordinates
 
@@ -84,7 +85,9 @@ def measure(name: str, method: str, shift: float, folder: Path) -> np.ndarray:
     catalog = write_catalogue(folder, items)
     _, outcome = run(settings(catalog, folder / "cube", None, method=method, shard=64))
     plan = make_plan(configure({"out": folder / "cube", "to": folder / "mosaic", "publish": False}))
-    for failed in (*outcome.failed, *execute(plan).failed):
+    with Lease.taken(plan.folder) as lease:
+        made = carry_out(plan, lease)
+    for failed in (*outcome.failed, *made.failed):
         raise RuntimeError(failed.message)
     mosaic = open_mosaic(folder / "mosaic").isel(time=0).load()
     code = int(plan.grid.crs.removeprefix("EPSG:"))

@@ -26,7 +26,7 @@ from s2sharp.engine.lease import Lease
 from s2sharp.engine.ledger import Ledger
 from s2sharp.mosaic.config import configure
 from s2sharp.mosaic.cost import estimate, memory, parts
-from s2sharp.mosaic.execute import MosaicOutcome, execute
+from s2sharp.mosaic.execute import MosaicOutcome, carry_out
 from s2sharp.mosaic.make import make_plan
 from s2sharp.mosaic.periods import by_preference, periods
 from s2sharp.mosaic.plan import MosaicPlan
@@ -74,6 +74,11 @@ def near(lon: float, lat: float, metres: float, kind: int) -> Any:
 
 def plan_of(out: Location, to: Location, **flags: Any) -> MosaicPlan:
     return make_plan(configure({"out": out, "to": to, "publish": False, "retries": 0, **flags}))
+
+
+def execute(plan: MosaicPlan) -> MosaicOutcome:
+    with Lease.taken(plan.folder) as lease:
+        return carry_out(plan, lease)
 
 
 def make(
@@ -686,14 +691,6 @@ def test_it_follows_a_run_unit_by_unit(archive, tmp_path, scheduler):
     record.rename(record.with_name(f"{unit}.{key[::-1]}.{status}"))
     _, outcome = make(out, to, scheduler)
     assert outcome.counts == {"ok": 1}
-
-
-def test_of_two_at_once_one_is_told_so(border, tmp_path, scheduler):
-    plan = plan_of(border, tmp_path, scheduler=scheduler)
-    with Lease.taken(tmp_path), pytest.raises(S2SharpError) as caught:
-        execute(plan)
-    assert caught.value.kind == "busy"
-    assert not (tmp_path / "mosaic.zarr").exists()
 
 
 def test_cube_and_mosaic_may_lie_in_an_object_store(cloudy, tmp_path, s3, s3_scheduler, scheduler):
