@@ -104,7 +104,7 @@ class Command(BaseModel):
         None,
         exclude=True,  # a webhook's address is its key: it stays out of what a run writes
         description="Call this where something failed: a command, which gets what happened as JSON on its standard "
-        "input, or a webhook (https://…), to which it is posted. It is called once, at the end.",
+        "input, or a webhook (https://…), to which it is posted. It is called once, at the end; where nothing was found, it is not.",
     )
     cog_compression: Literal["deflate", "zstd", "lzw"] = Field(
         "deflate",

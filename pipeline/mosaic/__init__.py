@@ -12,7 +12,7 @@ __getattr__, __dir__, __all__ = face(
         "config": ["MosaicConfig", "configure"],
         "cost": ["Estimate", "estimate"],
         "differences": ["differences_path", "kinds"],
-        "execute": ["MosaicOutcome"],
+        "execute": ["MosaicOutcome", "carry_out"],
         "make": ["make_plan"],
         "plan": ["MosaicPlan"],
         "status": ["MosaicStatus", "mosaic_status"],

@@ -1,7 +1,7 @@
 """Planning of a run: configuration, area, acquisitions, units, keys, cost.
 
 May import scenes, catalog, cube, engine, storage.
-Main path: a :class:`RunConfig` → :func:`make_plan`, or :func:`frozen` for a run that was begun → :class:`Plan`.
+Main path: a :class:`RunConfig` → :func:`make_plan`, or :func:`plan_of` for a run that may have been begun → :class:`Plan`.
 """
 
 from s2sharp_core.faces import face
@@ -23,6 +23,7 @@ __getattr__, __dir__, __all__ = face(
         "queries": ["Query", "begun", "done", "owed", "when"],
         "reads": ["files_of", "reader_of", "stage_of"],
         "ready": ["sharpener_of"],
+        "resume": ["as_it_is_now", "plan_of"],
         "sensor_files": ["about", "brief", "many", "there"],
         "standings": ["Gaps", "Standing", "above", "derived", "phase_of", "taken"],
         "units": ["Datatake", "Unit", "strips"],
