@@ -3,7 +3,7 @@
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import chain
@@ -327,9 +327,16 @@ def leased(
                 REMEDY_NO_SPACE + (" Is the scheduler there?" if scheduler else ""),
             ) from error
         finally:
-            with suppress(*store_errors()):  # there are errors enough
-                if not file.exists():
-                    lease.forget()
+            if not _planned(file):
+                lease.forget()
+
+
+def _planned(file: Location) -> bool:
+    """Return whether a plan is there; where its store does not answer, it may be."""
+    try:
+        return file.exists()
+    except store_errors():
+        return True
 
 
 def _lost_client() -> tuple[type[Exception], ...]:
