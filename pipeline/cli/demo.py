@@ -28,15 +28,13 @@ def simulate(
     seed: Annotated[int, typer.Option(help="Another seed, another landscape.")] = 7,
 ) -> None:
     """Write synthetic Sentinel-2 scenes with known 10 m truth, behind a static STAC catalogue."""
-    from ..demo.synthetic import COLLECTION
     from ..demo.synthetic import simulate as write
 
     with told():
         catalog, bbox = write(folder, cells, tiles, dates, epsg, seed)
         area = " ".join(map(repr, bbox))
         console.print(
-            f"{catalog}\n\nTry:\n  s2sharp run --catalog {catalog} --collection {COLLECTION} "
-            f"--bbox {area} --datetime 2024 --out cube"
+            f"{catalog}\n\nTry:\n  s2sharp run --catalog {catalog} --bbox {area} --datetime 2024 --out cube"
         )
 
 

@@ -14,7 +14,7 @@ from s2sharp_core.evaluation.metrics import rmse, sre
 from ..cube.open import open_cube
 from ..planning.client import ClientPlan
 from ..scenes.read import Files, load_block
-from .synthetic import COLLECTION, simulate
+from .synthetic import simulate
 
 __all__ = ["make_scenes", "score"]
 
@@ -27,7 +27,6 @@ def make_scenes(folder: Path) -> dict[str, Any]:
     catalog, bbox = simulate(folder / "archive", _CELLS)
     return {
         "catalog": str(catalog),
-        "collection": COLLECTION,
         "bbox": bbox,
         "datetime": "2024-06",
         "out": folder / "cube",

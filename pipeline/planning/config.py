@@ -52,7 +52,8 @@ class RunConfig(Command):
     )
     collection: str = Field(
         "sentinel-2-c1-l2a",
-        description="STAC collection; of products, one whose name holds their level: sentinel-2-l1c.",
+        description="STAC collection; of products, one whose name holds their level: sentinel-2-l1c. A catalogue on this "
+        "machine that has one alone needs none.",
     )
     trust_offset: Literal["metadata", "pixels"] | None = Field(
         None,
@@ -225,7 +226,13 @@ class RunConfig(Command):
         if not (is_local(catalog) or is_product(catalog)):
             return values
         somewhere = any(values.get(name) is not None for name in _AREA)
-        return {"datetime": EVER, **({} if somewhere else {"bbox": WORLD}), **values}
+        whole: dict[str, Any] = {"datetime": EVER, **({} if somewhere else {"bbox": WORLD})}
+        if "collection" not in values and is_local(catalog):
+            from ..catalog.single import single_collection  # a run's folder names its collection
+
+            found = single_collection(catalog)
+            whole |= {"collection": found} if found else {}
+        return {**whole, **values}
 
     @model_validator(mode="before")
     @classmethod

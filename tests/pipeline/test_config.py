@@ -1,5 +1,6 @@
 """What a run is told: from a file, the environment and flags, and refused by the name of what is wrong."""
 
+import json
 import re
 import tomllib
 from pathlib import Path
@@ -47,6 +48,42 @@ def test_files_of_ones_own_are_all_taken_where_no_part_is_named(tmp_path, monkey
     monkeypatch.delenv("S2SHARP_BBOX")
     for catalog in ("https://host.invalid/catalog.json", "s3://bucket/products"):
         assert "datetime" in refusal(None, {"out": "out", "catalog": catalog})
+
+
+def _collection(folder, *names):
+    """A catalogue whose collections have these names."""
+    for name in names:
+        (folder / name).mkdir(parents=True)
+        about = {"type": "Collection", "id": name, "stac_version": "1.0.0", "links": []}
+        (folder / name / "collection.json").write_text(json.dumps(about))
+    links = [{"rel": "child", "href": f"./{name}/collection.json"} for name in names]
+    catalog = {"type": "Catalog", "id": "mine", "stac_version": "1.0.0", "links": links}
+    (folder / "catalog.json").write_text(json.dumps(catalog))
+    return folder / "catalog.json"
+
+
+def test_a_catalogue_of_ones_own_that_has_one_collection_needs_no_name_of_it(tmp_path):
+    one = _collection(tmp_path / "one", "mine")
+    assert RunConfig(out="cube", catalog=one).collection == "mine"
+    assert RunConfig(out="cube", catalog=one.parent).collection == "mine"
+    assert RunConfig(out="cube", catalog=one, collection="yours").collection == "yours"
+    usual = RunConfig.model_fields["collection"].default
+    assert (
+        RunConfig(out="cube", catalog=_collection(tmp_path / "two", "a", "b")).collection == usual
+    )
+    assert RunConfig(out="cube", catalog=tmp_path / "nothing.json").collection == usual
+    items = [{"type": "Feature", "id": x, "collection": "saved"} for x in ("a", "b")]
+    saved = tmp_path / "saved.json"
+    saved.write_text(json.dumps({"type": "FeatureCollection", "features": items}))
+    assert RunConfig(out="cube", catalog=saved).collection == "saved"
+    items[0]["collection"] = "another"
+    saved.write_text(json.dumps({"type": "FeatureCollection", "features": items}))
+    assert RunConfig(out="cube", catalog=saved).collection == usual
+    # Items that hang on a catalogue by themselves say what they are of.
+    bare = {"type": "Catalog", "id": "x", "links": [{"rel": "item", "href": "a.json"}]}
+    (tmp_path / "bare.json").write_text(json.dumps(bare))
+    (tmp_path / "a.json").write_text(json.dumps(items[1]))
+    assert RunConfig(out="cube", catalog=tmp_path / "bare.json").collection == "saved"
 
 
 def test_flags_win_over_the_environment_and_that_over_the_file(tmp_path, monkeypatch):

@@ -74,6 +74,8 @@ def test_catalogues_are_asked_one_after_the_other_and_one_that_is_not_there_is_t
     code, text = call("sources", here, "--collection", COLLECTION, "--datetime", "2019")
     assert code == 3
     assert "none there at that time" in text
-    code, text = call("sources", here)
+    code, text = call("sources", here, "--collection", "sentinel-2-l2a")
     assert code == 1
     assert COLLECTION in text
+    (only,) = told(here)
+    assert only["collection"] == COLLECTION

@@ -1,0 +1,78 @@
+"""The collection of a catalogue on this machine that has one alone: whoever gives it means that."""
+
+from collections import deque
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from s2sharp_core.errors import S2SharpError
+
+from .addresses import absolute, is_local
+from .broken import BrokenError
+from .files import open_file
+from .geoparquet import collections
+from .http import read_json, stac_io
+from .products import are_products
+from .query import of_rel
+from .static import local_file
+
+__all__ = ["single_collection"]
+
+# Documents that are read at most: a catalogue without collections names them item by item.
+_MOST = 1000
+
+
+def single_collection(catalog: str) -> str | None:
+    """Return the name of the one collection that a file or folder has; None where it has several, or tells none.
+
+    Nothing is raised for what cannot be read, since a search of it will tell.
+    """
+    if are_products(catalog):
+        return None
+    if catalog.lower().endswith((".parquet", ".geoparquet")):
+        try:
+            with open_file(str(Path(catalog).expanduser())) as file:
+                names = set(collections(file))
+        except (S2SharpError, pa.ArrowException, OSError, ValueError):
+            return None
+    else:
+        names = _names(local_file(catalog))
+    return names.pop() if len(names) == 1 else None
+
+
+def _names(first: str) -> set[str]:
+    """Collections, as far as one has to look to see whether there are several."""
+    io = stac_io(first, private=False)
+    names: set[str] = set()
+    todo, visited = deque([first]), {first}
+    while todo and len(names) < 2:
+        href = todo.popleft()
+        try:
+            document = read_json(io, href)
+        except (BrokenError, S2SharpError):
+            continue
+        names |= _named(document)
+        if document.get("type") == "Catalog":
+            try:
+                targets = [absolute(str(link.get("href")), href) for link in _below(document)]
+            except ValueError:
+                return set()
+            if len(visited) + len(targets) > _MOST or not all(map(is_local, targets)):
+                return set()
+            todo.extend(target for target in targets if target not in visited)
+            visited.update(targets)
+    return names
+
+
+def _named(document: dict[str, Any]) -> set[str]:
+    """The collections that a document is, or that its items say they are of."""
+    if document.get("type") == "Collection":
+        return {str(document.get("id"))}
+    items = document.get("features") if document.get("type") == "FeatureCollection" else [document]
+    every = items if isinstance(items, list) else []
+    return {str(x["collection"]) for x in every if isinstance(x, dict) and x.get("collection")}
+
+
+def _below(document: dict[str, Any]) -> list[dict[str, Any]]:
+    return [link for rel in ("child", "item") for link in of_rel(document, rel)]
