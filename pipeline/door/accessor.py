@@ -10,6 +10,7 @@ import xarray as xr
 from s2sharp_core import BANDS, S2SharpError
 from s2sharp_core.bands import CLOUDS, ERROR90, HIDING, SceneClass
 
+from ..publish.stretch import limits_of, tones
 from ..storage.location import Location
 from .files import native_bands, write_files
 from .indices import spectral_index
@@ -145,13 +146,14 @@ class CubeTools:
         name
             ``"true"``, ``"infrared"``, ``"red-edge"``, ``"swir"``, ``"agriculture"``, ``"geology"``, ``"coast"``; or three bands.
         stretch
-            Reflectance that becomes 1 and 255. Default: the 2 % and 98 % quantiles of each channel, from a sample of pixels
-            and dates, which are read for this. One stretch serves all dates, so that they can be compared.
+            Reflectance that is shown dark and bright, for all three bands. Default: the gentle stretch of all pictures of
+            s2sharp. It takes the 1 % and 99 % quantiles of a sample of pixels and dates, without clouds, which are read
+            for this. One stretch serves all dates, so that they can be compared.
 
         Raises
         ------
         S2SharpError
-            ``bad-config`` for another name; ``band-missing``.
+            ``bad-config`` for another name, or a stretch that does not rise; ``band-missing``.
         """
         if isinstance(name, str) and name not in COMPOSITES:
             raise S2SharpError(
@@ -166,14 +168,45 @@ class CubeTools:
                 f"The cube has no {', '.join(missing)}, of the picture's {', '.join(bands)}.",
                 "Choose another picture, or make a cube with these bands.",
             )
-        channels = [_stretched(self._cube[band], stretch) for band in bands]
-        image = xr.concat(
+        if stretch is not None and not stretch[0] < stretch[1]:
+            raise S2SharpError(
+                "bad-config",
+                f"The stretch {tuple(stretch)} does not rise.",
+                "Give what is dark first, then what is bright: stretch=(0, 0.4).",
+            )
+        limits = self._limits(bands) if stretch is None else [stretch] * len(bands)
+        channels = [self._cube[band].drop_vars("band", errors="ignore") for band in bands]
+        stacked = xr.concat(
             channels, xr.Variable("band", list(bands)), coords="minimal", compat="override"
+        )
+        image = xr.apply_ufunc(
+            _shown,
+            stacked if stacked.chunks is None else stacked.chunk(band=-1),
+            kwargs={"bands": bands, "limits": limits},
+            input_core_dims=[["band"]],
+            output_core_dims=[["band"]],
+            dask="parallelized",
+            output_dtypes=[np.uint8],
         )
         dims = [dim for dim in ("time", "band", "y", "x") if dim in image.dims]
         image = image.transpose(*dims).rename("rgb")
         image.attrs = {"long_name": " · ".join(bands)}
         return image.rio.write_nodata(0, encoded=False)
+
+    def _limits(self, bands: tuple[str, ...]) -> list[tuple[float, float]]:
+        """What becomes dark and bright, of each band, by some pixels of some dates; clouds are left out, where they are known."""
+        layers = [name for name in ("valid", "cloud") if name in self._cube]
+        some = self._cube[[*bands, *layers]]
+        steps = {d: slice(None, None, max(1, some.sizes[d] // _LOOKS)) for d in ("y", "x")}
+        if "time" in some.dims:
+            steps["time"] = slice(None, None, -(-some.sizes["time"] // _DATES))
+        some = some.isel(steps).load()
+        clear = np.ones(some[bands[0]].shape, dtype=bool)
+        if "valid" in some:
+            clear &= some["valid"].values == 1
+        if "cloud" in some:
+            clear &= ~np.isin(some["cloud"].values, HIDING)
+        return limits_of(bands, [some[band].values[clear] for band in bands])
 
     def to_cog(self, folder: Path | str | Location) -> list[Location]:
         """Write a Cloud Optimized GeoTIFF for each date and variable.
@@ -209,20 +242,7 @@ def _middle(array: xr.DataArray) -> np.ndarray:
     return np.asarray(data)
 
 
-def _stretched(band: xr.DataArray, limits: tuple[float, float] | None) -> xr.DataArray:
-    """Return 0 where there is no data, else 1 to 255 between the limits."""
-    low, high = limits if limits is not None else _limits(band)
-    scaled = (band - low) / max(high - low, 1e-6) * 254 + 1
-    return scaled.round().clip(1, 255).fillna(0).astype(np.uint8).drop_vars("band", errors="ignore")
-
-
-def _limits(band: xr.DataArray) -> tuple[float, float]:
-    steps = {d: slice(None, None, max(1, band.sizes[d] // _LOOKS)) for d in ("y", "x")}
-    if "time" in band.dims:
-        steps["time"] = slice(None, None, -(-band.sizes["time"] // _DATES))
-    some = band.isel(steps).values
-    some = some[np.isfinite(some)]
-    if not some.size:
-        return 0.0, 1.0
-    low, high = np.quantile(some, (0.02, 0.98))
-    return float(low), float(high)
+def _shown(x: np.ndarray, bands: tuple[str, ...], limits: list[tuple[float, float]]) -> np.ndarray:
+    """Reflectance (…, band) → 0 where a band has nothing, else 1 to 255."""
+    shown = np.moveaxis(tones(bands, list(np.moveaxis(x, -1, 0)), limits), 0, -1)
+    return np.where(np.isnan(shown), 0, 1 + np.rint(254 * shown)).astype(np.uint8)
