@@ -89,8 +89,11 @@ _METAVARS = {
     "since": "last|DATE",
     "events": "FILE|-",
     "metrics": "PORT",
-    "sensor": "measured|default|table|FILE",
+    "sensor": "NAME|FILE",
+    "trust_offset": "CHOICE",
 }
+# Choices beyond this are named by the field's description alone: in 80 columns they take the room of all texts beside them.
+_SHORT = 16
 # Defaults that are not what the field's own value shows.
 _DEFAULTS = {
     "bands": "all twelve",
@@ -108,6 +111,7 @@ _DEFAULTS = {
     "trust": "no-trust",
     "error90": "no-error90",
     "cirrus": "no-cirrus",
+    "adapt": "no-adapt",
     "scheduler": "a cluster on this machine",
     "workers": "1, or one for each GPU",
     "memory": "the machine's, shared by the workers",
@@ -125,7 +129,8 @@ def flag(
     kind: Any = field.annotation
     metavar = _METAVARS.get(name)
     if get_origin(kind) is Literal:
-        kind, metavar = str, "|".join(get_args(kind))
+        choices = "|".join(get_args(kind))
+        kind, metavar = str, choices if len(choices) <= _SHORT else "CHOICE"
     elif name == "s3_bucket":
         kind, metavar = list[str], "NAME"
     elif name in ("bands", "out", "to", "weights", "warm_start"):

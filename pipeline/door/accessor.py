@@ -46,7 +46,11 @@ _LOOKS, _DATES = 256, 4
 
 @xr.register_dataset_accessor("s2sharp")  # type: ignore[no-untyped-call]
 class CubeTools:
-    """Tools for a cube from :func:`open_cube`, a part of one, or a result of :func:`sharpen`. They are lazy if the cube is."""
+    """Tools for a cube from :func:`open_cube`, a part of one, or a result of :func:`sharpen`. They are lazy if the cube is.
+
+    Each tool sharpens a lazy result of :func:`sharpen` again, and :meth:`to_cog` does so for each band: call
+    ``.compute()`` on it first.
+    """
 
     def __init__(self, cube: xr.Dataset) -> None:
         self._cube = cube

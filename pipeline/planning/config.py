@@ -52,63 +52,64 @@ class RunConfig(Command):
     )
     collection: str = Field(
         "sentinel-2-c1-l2a",
-        description="STAC collection; of products, one whose name holds their level: sentinel-2-l1c. A catalogue on this "
-        "machine that has one alone needs none.",
+        description="STAC collection. Of products, a name that holds their level: sentinel-2-l1c. A catalogue on this "
+        "machine that has one collection needs none.",
     )
     trust_offset: Literal["metadata", "pixels"] | None = Field(
         None,
         description="What to believe where an item's offset of reflectance (−0.1 since baseline 04.00) and its pixels "
-        "contradict each other for certain. metadata: the item; pixels: they are looked at when the run is planned, a few "
-        "windows of every scene. Without it, such units are refused.",
+        "contradict each other for certain. metadata: the item; pixels: a few windows of every scene, looked "
+        "at when the run is planned. Without it, such units are refused.",
     )
     sign: Literal["auto", "none", "planetary-computer", "item", "cdse"] = Field(
         "auto",
-        description="How files that need a signature get one while the run goes on: by Planetary Computer's tokens, "
-        "by asking for their item again, or by the keys of the Copernicus Data Space (CDSE_S3_ACCESS_KEY, "
-        "CDSE_S3_SECRET_KEY). auto: as the catalogue's addresses show.",
+        description="How files that need a signature get one while the run goes on. auto: as the catalogue's addresses show; "
+        "planetary-computer: by its tokens; item: by asking for their item again; cdse: by your keys of the Copernicus Data "
+        "Space (CDSE_S3_ACCESS_KEY, CDSE_S3_SECRET_KEY); none: files are read as they are.",
     )
     s3_bucket: tuple[str, ...] = Field(
         (),
-        description="Read this S3 bucket with your own AWS keys (environment, AWS_PROFILE, role, SSO, web identity, instance); "
-        "may be repeated. All others that a catalogue names are read unsigned, but for its own (s3://…), so that nobody "
-        "who writes a catalogue reads what you alone may.",
+        description="Read this S3 bucket with your own AWS keys (environment, AWS_PROFILE, role, SSO, web identity, "
+        "instance); may be repeated. Other buckets are read unsigned, but for the catalogue's own (s3://…): "
+        "nobody who writes a catalogue reads what you alone may.",
     )
     requester_pays: bool = Field(
         False,
-        description="Pay for requests to these buckets, or, where no --s3-bucket is named, to all that the catalogue names, with "
-        "your keys. AWS_REQUEST_PAYER=requester is the same.",
+        description="Pay, with your keys, for requests to the buckets of --s3-bucket; without these, to all that the "
+        "catalogue names. The environment's AWS_REQUEST_PAYER (requester) is the same.",
     )
     allow_private: bool = Field(
         False,
-        description="Let a public catalogue, and redirects, lead to loopback, link-local and private addresses. A catalogue "
-        "that lies there itself, or in a folder, may name them anyway.",
+        description="Let a public catalogue, and redirects, lead to this machine and to private networks (loopback, "
+        "link-local and private addresses). A catalogue that lies there itself, or in a folder, may name "
+        "them anyway.",
     )
     bbox: tuple[float, float, float, float] | None = Field(
         None,
-        description="Area in degrees; W > E crosses the antimeridian. Of files on this machine, all that they show by default.",
+        description="Area in degrees; W > E crosses the antimeridian. Without it, files on this machine are taken whole.",
     )
     area: Path | None = Field(None, description="GeoJSON file, in place of --bbox.")
     extent: tuple[float, float, float, float] | None = Field(
         None,
-        description="Make room in the cube for this area, which later runs may fill. A cube grows without it, too, twice to "
-        "the north and west at most.",
+        description="Make room in the cube for this area, which later runs may fill. A cube grows without it, too, but "
+        "to the north and west twice at most.",
     )
     datetime: str = Field(
-        description="Day, month, year or interval: `2024-06`, `2024-06-01/..`, `2024-06-01/2024-06-30`. Of files on this "
-        "machine, all of them by default."
+        description="Day, month, year or interval: `2024-06`, `2024-06-01/..`, `2024-06-01/2024-06-30`. Without it, all "
+        "dates of files on this machine are taken.",
     )
     since: str | None = Field(
         None,
-        description="Search again, and take what the catalogue has that the cube in --out has not: `last`, or only "
-        "what was sensed since a date. Late tiles and newer baselines replace their own units; the rest is left as it "
-        "is. Run it as often as you like.",
+        description="Search again, and add what the catalogue has and the cube in --out lacks. `last`: all of it; a "
+        "date: what was sensed since then. Late tiles and newer baselines replace their own units; the rest "
+        "is left as it is. Run it as often as you like.",
     )
     max_cloud: float = Field(
         100.0,
         ge=0,
         le=100,
-        description="Leave out acquisitions whose cloud cover, in per cent, is higher. It is judged per "
-        "acquisition, so no tile of a picture is dropped alone.",
+        description="Leave out acquisitions with more cloud cover than this, in per cent. It is judged per acquisition, "
+        "so no tile of a picture is dropped alone.",
     )
     bands: tuple[str, ...] = Field(
         tuple(BANDS),
@@ -116,7 +117,7 @@ class RunConfig(Command):
     )
     cirrus: bool = Field(
         False,
-        description="Keep B10 of Level-1C, too, as it is: at 60 m in a group of its own (`EPSG/r60m`), since it sees cirrus "
+        description="Keep B10 of Level-1C, too, as it is: at 60 m, in a group of its own (`EPSG/r60m`). It sees cirrus "
         "and not the ground. `--bands …,B10` is the same.",
     )
     method: str = Field("s2net-m", description="How to sharpen; `s2sharp methods` lists them.")
@@ -133,14 +134,14 @@ class RunConfig(Command):
     )
     fit: Literal["datatake", "window"] = Field(
         "datatake",
-        description="Of methods that learn on the scene: learn once per datatake, on windows spread "
-        "over all of it, whatever the area; or anew on every window, which takes long and shows seams.",
+        description="How often a method learns that learns on the scene. datatake: once per datatake, on windows spread "
+        "over all of it, whatever the area; window: anew on every window, which takes long and shows seams.",
     )
     adapt: bool = Field(
         False,
-        description="Go on teaching a pretrained net on each datatake's own next level down before mapping, and "
-        "keep what helps: --method s2net-m --adapt is s2net-m-adapted. Dates then have weights of their own "
-        "and flicker a little.",
+        description="Teach a pretrained net further on each datatake, seen more coarsely, before it is used; where that "
+        "does not help, it stays as it was. `--method s2net-m --adapt` is s2net-m-adapted. Each date then "
+        "has weights of its own, and dates flicker a little.",
     )
     fit_windows: int = Field(16, gt=0, description="Windows of 64 cells to learn from.")
     fit_steps: int | None = Field(
@@ -153,28 +154,28 @@ class RunConfig(Command):
     )
     warm_start: Located | None = Field(
         None,
-        description="Begin fits from the weights in this folder, not at random; `s2sharp train --method "
-        "NAME` makes some, and so does every fit (OUT/fits/DATATAKE).",
+        description="Begin fits from the weights in this folder, not at random. `s2sharp train --method NAME` makes "
+        "some, and so does every fit (OUT/fits/DATATAKE).",
     )
     seed: int = Field(0, ge=0, description="Seed of everything random in a fit.")
     trust: bool = Field(
         False,
-        description="Add the layers `residual` and `detail`: by how much the result, seen again by the satellite, departs "
-        "from what it saw, and how much of it was carried over from finer bands. They rank places; "
-        "the plan shows what they cost.",
+        description="Add two layers that say which places to trust less. `residual`: how far the result, seen again by "
+        "the satellite, departs from what it saw; `detail`: how much of it was carried over from finer "
+        "bands. The plan shows what they cost.",
     )
     error90: bool = Field(
         False,
-        description="Add `B05_error90` and the like, one for each sharpened band: the half-width of an interval that held 90 % "
-        "of the errors of scenes like those it was calibrated on.",
+        description="Add `B05_error90` and the like for each sharpened band: the half-width of an interval that held 90 "
+        "% of the errors of scenes like those it was calibrated on.",
     )
     device: Literal["auto", "cpu", "cuda"] = Field(
         "auto", description="Where nets compute; auto: on a GPU where there is one."
     )
     precision: Literal["auto", "float32", "bfloat16"] = Field(
         "auto",
-        description="What nets compute in. auto: bfloat16 where the processor has it and the net only corrects what "
-        "stays float32. It is part of what results are recorded under.",
+        description="Numbers that nets compute with: float32, bfloat16, or auto, which is bfloat16 where the processor "
+        "has it and the net only corrects what stays float32. Results are recorded under it.",
     )
     window: int = Field(
         WINDOW, gt=0, description="Side, in cells of 60 m, of what the net sees at once."
@@ -191,18 +192,21 @@ class RunConfig(Command):
     )
     stage: Literal["auto", "always", "never"] = Field(
         "auto",
-        description="Copy native bands to OUT/stage first, each pixel once. auto: for remote archives.",
+        description="Copy native bands to OUT/stage first, each pixel once: always, never, or auto, for remote archives "
+        "alone.",
     )
     stage_budget: float = Field(
         20.0,
         gt=0,
-        description="Disk for the stage in GB; beyond it, what is not needed at the moment is evicted.",
+        description="Disk for the stage in GB. Beyond it, what is not needed at the moment is removed.",
     )
     scheduler: str | None = Field(
         None, description="Address of a Dask scheduler whose workers see OUT at the same path."
     )
     memory: float | None = Field(
-        None, gt=0, description="Refuse to begin if a worker would need more, in GB."
+        None,
+        gt=0,
+        description="GB of memory for each worker: refuse to begin if one would need more.",
     )
     lease: float = Field(
         60.0,

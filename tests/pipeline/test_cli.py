@@ -7,10 +7,13 @@ import subprocess
 import sys
 import warnings
 from pathlib import Path
+from typing import Literal, get_args, get_origin
 
 import pytest
 from s2sharp.cli.app import app
+from s2sharp.cli.flags import FLAGS
 from s2sharp.demo.synthetic import COLLECTION
+from s2sharp.planning.config import RunConfig
 from typer.testing import CliRunner
 
 from s2sharp_core import METHODS
@@ -52,6 +55,26 @@ def test_help_teaches_every_command() -> None:
         assert code == 0
         assert len(more) > 200
     assert "2024-06-01/2024-06-30" in call("run", "--help")[1]
+
+
+@pytest.mark.parametrize("command", ["run", "mosaic"])
+def test_nothing_of_the_help_is_cut_off_in_80_columns(command: str) -> None:
+    env = {"COLUMNS": "80", "NO_COLOR": "1"}
+    text = CliRunner().invoke(app, [command, "--help"], env=env).output
+    words = re.sub(r"[│╭╮╰╯─]", " ", text).split()
+    # Names of files and hosts that are left open begin or stand alone; what is cut off ends so.
+    cut = [word for word in words if re.search(r"[\w-]…$", word)]
+    assert not cut
+    if command == "run":
+        assert "CDSE_S3_ACCESS_KEY," in " ".join(words)
+
+
+def test_choices_that_the_help_does_not_list_are_told_by_its_text() -> None:
+    for name, field in RunConfig.model_fields.items():
+        kinds = [field.annotation, *get_args(field.annotation)]
+        for choices in (get_args(kind) for kind in kinds if get_origin(kind) is Literal):
+            if FLAGS.parameters[name].default.metavar == "CHOICE":
+                assert [c for c in choices if c not in str(field.description)] == []
 
 
 def test_the_help_of_a_run_warns_of_seams_where_every_window_is_fitted() -> None:
