@@ -18,7 +18,7 @@ from ..engine.settings import split
 from ..planning.config import RunConfig, read_config
 from ..ui.terminal import told
 
-__all__ = ["FLAGS", "Listing", "configured", "flag"]
+__all__ = ["FLAGS", "Listing", "configured", "flag", "flags_of"]
 
 _BOXES = ("--bbox", "--extent")
 
@@ -96,6 +96,7 @@ _METAVARS = {
 _SHORT = 16
 # Defaults that are not what the field's own value shows.
 _DEFAULTS = {
+    "catalog": "Earth Search",
     "bands": "all twelve",
     "fit_steps": "the method's",
     "shard": "512, less for small areas",
@@ -144,6 +145,13 @@ def flag(
         rich_help_panel=panel,
     )
     return Parameter(name, Parameter.KEYWORD_ONLY, default=option, annotation=kind | None)
+
+
+def flags_of(names: str, defaults: Mapping[str, str]) -> list[Parameter]:
+    """Flags of a run that another command has, too, in a run's panels; ``defaults``: what is shown in place of a run's."""
+    panels = {name: panel for panel, some in _PANELS.items() for name in some.split()}
+    shown = {**_DEFAULTS, **defaults}
+    return [flag(name, panels[name], RunConfig, shown) for name in names.split()]
 
 
 def _shown(field: FieldInfo) -> str | bool:

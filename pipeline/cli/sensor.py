@@ -17,7 +17,7 @@ from ..planning.config import EVER, WORLD, RunConfig, read_config
 from ..storage.files import write_text
 from ..storage.location import place, store_errors
 from ..ui.terminal import Screen, console, problems, told
-from .flags import flag
+from .flags import flags_of
 
 if TYPE_CHECKING:
     from s2sharp_core.sensor.sensing import Sensed
@@ -30,7 +30,6 @@ _FLAGS = "catalog collection bbox area datetime max_cloud bands sign s3_bucket r
 _DEFAULTS = {
     "bbox": "all of a static catalogue or product",
     "datetime": "all of a static catalogue or product",
-    "bands": "all twelve",
 }
 _OUT = typer.Option(
     None, help="JSON file to write, for `s2sharp run --sensor FILE`.", metavar="FILE"
@@ -62,7 +61,7 @@ def sensor(*, out: str | None, **given: Any) -> None:
 
 sensor.__signature__ = Signature(  # type: ignore[attr-defined]
     [
-        *(flag(name, None, RunConfig, _DEFAULTS) for name in _FLAGS.split()),
+        *flags_of(_FLAGS, _DEFAULTS),
         Parameter("out", Parameter.KEYWORD_ONLY, default=_OUT, annotation=str | None),
     ]
 )

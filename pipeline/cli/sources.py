@@ -14,9 +14,8 @@ from rich.table import Table
 from s2sharp_core import S2SharpError
 from s2sharp_core.bands import native_gsd
 
-from ..planning.config import RunConfig
 from ..ui.terminal import console, problems, size_text, told
-from .flags import flag
+from .flags import flags_of
 from .sensor import queried
 
 if TYPE_CHECKING:
@@ -29,7 +28,6 @@ _DEFAULTS = {
     "collection": "those that archives name so: sentinel-2-c1-l2a, -l2a, -l1c",
     "bbox": "all of a static catalogue or product",
     "datetime": "all of a static catalogue or product",
-    "bands": "all twelve",
 }
 _CATALOGS = typer.Argument(
     None, metavar="CATALOG...", help="Catalogues, as --catalog takes them.", show_default=False
@@ -94,7 +92,7 @@ _SIGNATURE = Signature(
         Parameter(
             "catalogs", Parameter.KEYWORD_ONLY, default=_CATALOGS, annotation=list[str] | None
         ),
-        *(flag(name, None, RunConfig, _DEFAULTS) for name in _FLAGS.split()),
+        *flags_of(_FLAGS, _DEFAULTS),
         Parameter("items", Parameter.KEYWORD_ONLY, default=_ITEMS, annotation=int),
         Parameter("as_json", Parameter.KEYWORD_ONLY, default=_JSON, annotation=bool),
     ]
