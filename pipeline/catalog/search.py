@@ -6,12 +6,13 @@ the box, grown by a margin, and whose time touches the interval. They come one b
 continent's need no memory. Clouds are no matter of this module, since a limit on them is one per acquisition.
 """
 
+import warnings
 from collections.abc import Iterator
 from dataclasses import replace
 
 import pystac
 
-from .addresses import is_local, parted
+from .addresses import is_local, parted, public
 from .antimeridian import Degrees
 from .api import from_api, is_api
 from .broken import BrokenError, unreachable
@@ -23,7 +24,11 @@ from .products import are_products, product_item, product_paths
 from .query import SEARCH_SECONDS, Query, boxes_around, leave_out
 from .static import from_saved, from_static, local_file
 
-__all__ = ["search"]
+__all__ = ["OtherLevelWarning", "search"]
+
+
+class OtherLevelWarning(UserWarning):
+    """A folder has products of another level than the one that is searched for."""
 
 
 def search(
@@ -82,6 +87,7 @@ def search(
 def _from_products(query: Query) -> Iterator[pystac.Item]:
     found: set[str] = set()
     known: set[str] = set()
+    others: set[str] = set()
     for path in product_paths(query.catalog):
         try:
             level, item = product_item(path)
@@ -90,9 +96,21 @@ def _from_products(query: Query) -> Iterator[pystac.Item]:
             continue
         known.add(f"sentinel-2-{level}")
         mark = fingerprint(item)
-        if level in query.collection.lower() and mark not in found and query.matches(item):
+        if level not in query.collection.lower():
+            others |= {level} if query.matches(item) else set()
+        elif mark not in found and query.matches(item):
             found.add(mark)
             item.collection_id = query.collection
             yield item
     if not any(name[-3:] in query.collection.lower() for name in known):
         raise query.missing(known)
+    for level in sorted(others):
+        own = "1C" if level == "l2a" else "2A"
+        # Without a number: one query is asked in parts, and is told of once.
+        warnings.warn(
+            f"{public(query.catalog)} has products of Level-{level[1:].upper()}, too, which are left out: --collection "
+            f"{query.collection} takes Level-{own} alone. For the others, run again with --collection sentinel-2-{level} "
+            "and another --out.",
+            OtherLevelWarning,
+            stacklevel=2,
+        )

@@ -152,7 +152,7 @@ def evaluate(
     """Judge methods: RMSE, SRE, SAM, ERGAS, UIQI, SSIM, Q2n, indices, invention, time and cost.
 
     Without a catalogue it judges on synthetic landscapes. Methods that learn on the scene are fitted to
-    each case's own inputs, never to its truth; so they are in `papers/…`, too.
+    each case's own inputs, never to its truth, in `papers/…`, too.
 
     Example: `s2sharp evaluate --method bicubic --method s2net-m --protocol measured --protocol spectrum --out bench`
     """

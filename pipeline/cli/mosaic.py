@@ -56,14 +56,14 @@ _PLAN = typer.Option(False, "--plan", help="Say what it would read, need and wri
 def mosaic(*, plan: bool, **given: Any) -> None:
     """Make one picture per period from the cube that `run` made, across its EPSG codes, on one grid.
 
-    Of cloud, thin cirrus and cloud shadow (classes 8, 9, 10 and 3 of the scene classification; a cube without
-    one has none), and of what lies within --dilate metres of them, no pixel is shown; nor of class 1, defective.
-    Snow is shown. Where there is no clear observation, the picture has none: `valid` is 0. `source` tells of
-    each pixel which acquisition it is from. Of a datatake that was cut for two codes, a place is shown as the
-    code of its own zone has it.
+    Pixels are left out where the scene classification says cloud, thin cirrus or cloud shadow (classes 8, 9, 10
+    and 3) or defective (1), and within --dilate metres of cloud and shadow. Snow is shown. A cube without a
+    classification is shown whole. Where no observation is clear, `valid` is 0. The layer `source` names the
+    acquisition of each pixel. Where a datatake was cut for two codes, each place is shown in the code of its own
+    zone.
 
-    Values are as they were observed: what orbits and dates differ by is not evened out, but measured and
-    told (TO/differences.json). --feather blends across borders.
+    Values are as they were observed. Differences between orbits and dates are not evened out; they are measured
+    and told in TO/differences.json. --feather blends across borders.
 
     Examples:
     `s2sharp mosaic vienna --to vienna-monthly`

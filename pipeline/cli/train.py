@@ -62,13 +62,14 @@ def train(
 ) -> None:
     """Train a net by Wald's protocol: s2net-s, -m or -l in minutes; or DSen2's, one for 20 m and one for 60 m.
 
-    The same command again goes on with an s2net whose training was stopped. The weights that ship: `s2sharp train
+    The same command again goes on with an s2net whose training was stopped. The shipped weights were made by `s2sharp train
     --method s2net-m --out FOLDER --catalog …/scenes/catalog.json --collection sentinel-2-l1c --catalog …/l2a/catalog.json
-    --collection sentinel-2-l2a`, the other sizes alike; of DSen2, `--method dsen2 --features 48` and the first catalogue. Its published size takes 7 times the multiply-adds of the shipped one, VDSen2 150 times: on a few
-    CPU cores minutes, an hour or two, days.
+    --collection sentinel-2-l2a`, and the other sizes alike; those of DSen2 by `--method dsen2 --features 48` and the first
+    catalogue, in minutes on a few cores. DSen2 in its published size takes 7 times as long, an hour or two; VDSen2 takes 150
+    times as long, days.
 
-    Of a method that learns on the scene, the weights to begin its fits from (`run --warm-start FOLDER`):
-    it is fitted to many scenes at once, as it would be to one.
+    A method that learns on the scene is fitted to many scenes at once, as it would be to one. `run --warm-start FOLDER` begins
+    its fits from there.
     """
     from s2sharp_core import METHODS
     from s2sharp_core.learning.s2net import SIZES

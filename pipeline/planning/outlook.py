@@ -2,6 +2,7 @@
 
 import math
 import re
+import warnings
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -18,7 +19,7 @@ from ..catalog.addresses import bucket_of, public, unsigned
 from ..catalog.keys import session
 from ..catalog.metadata import as_number, level, level_in
 from ..catalog.products import are_products
-from ..catalog.search import search
+from ..catalog.search import OtherLevelWarning, search
 from ..catalog.sources import Offer, Source, offers, sources
 from ..catalog.ways import keyed
 from ..scenes.acquisition import group
@@ -107,7 +108,9 @@ def look_at(config: RunConfig, names: Iterable[str], most: int) -> Iterator[Outl
             config.catalog, name, reach(config), config.datetime, private=config.allow_private
         )
         try:
-            items = list(islice(found, most))
+            with warnings.catch_warnings():  # the other level is looked at next
+                warnings.simplefilter("ignore", OtherLevelWarning)
+                items = list(islice(found, most))
         except S2SharpError as error:
             if error.kind != "collection-missing":
                 raise

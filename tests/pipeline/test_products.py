@@ -176,8 +176,15 @@ def test_only_bands_at_native_resolution_are_read(safe: Path) -> None:
 
 def test_time_place_and_level_select_among_products(safe: Path, scene: pystac.Item) -> None:
     write_eopf(safe.parent, scene, "1C", -0.1)
-    assert len(found(safe.parent)) == 1
-    assert len(found(safe.parent, level="l1c")) == 1
+    with pytest.warns(
+        UserWarning, match="1C, too, which are left out.*--collection sentinel-2-l1c"
+    ):
+        assert len(found(safe.parent)) == 1
+    with pytest.warns(
+        UserWarning, match="2A, too, which are left out.*--collection sentinel-2-l2a"
+    ):
+        assert len(found(safe.parent, level="l1c")) == 1
+    # Of what does not meet the query, nothing is told.
     assert found(safe.parent, when="2023") == []
     assert list(search(str(safe.parent), "sentinel-2-l2a", (0, 0, 1, 1), "2024")) == []
     with pytest.raises(S2SharpError, match="it has sentinel-2-l2a") as error:
