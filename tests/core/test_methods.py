@@ -1,5 +1,6 @@
 """What the published methods that learn on the scene are made of, and what holds for each of them."""
 
+import pickle
 from copy import deepcopy
 from functools import partial
 
@@ -241,3 +242,39 @@ def test_windows_of_another_size_leave_no_seam(name, tmp_path):
     assert differ() <= sharpener.tolerance + 0.05
     sharpener.halo = 1
     assert differ() > sharpener.tolerance + 0.05
+
+
+# --- what holds for every method that is ready at once, a new one too
+
+READY = [name for name, method in METHODS.items() if method.fit is None and name != "vdsen2"]
+
+
+def test_every_method_is_looked_at_here():
+    """A method that is added is ready at once, or has a network in BUILD; an adapted one is the net that it begins from."""
+    adapted = {name for name in METHODS if name.endswith("-adapted")}
+    assert {*READY, *BUILD, "vdsen2"} == METHODS.keys() - adapted
+
+
+@pytest.mark.parametrize("name", READY)
+def test_what_is_ready_leaves_no_seam_and_keeps_to_its_gap(name):
+    sharpener = load_sharpener(name, device="cpu", precision="float32")
+    want = Box(90_003, 90_016, 8_341, 8_352)
+    have = want.grow(context(sharpener))
+    data = native(landscape(have.pixels(10), 9))
+    hole = Box(90_007, 90_009, 8_345, 8_347)
+    for band, values in data.items():
+        values[have.slices(hole, BANDS[band].gsd)] = np.nan
+    small, large = (sharpen_block(data, have, want, sharpener, side) for side in (6, 8))
+    gone = np.zeros(want.pixels(10), dtype=bool)
+    gone[want.slices(hole, 10)] = True
+    for band in sharpener.bands:
+        assert np.isnan(small[band][gone]).all()
+        assert np.isfinite(small[band][~gone]).all()
+        apart = 1e4 * np.abs(small[band] - large[band])[~gone].max()
+        assert apart <= sharpener.tolerance + 0.05
+
+
+@pytest.mark.parametrize("name", READY)
+def test_what_is_ready_travels_to_workers_and_is_the_same_there(name):
+    sharpener = load_sharpener(name, device="cpu")
+    assert pickle.loads(pickle.dumps(sharpener)).digest == sharpener.digest
