@@ -14,6 +14,7 @@ from s2sharp.cli.app import app
 from s2sharp.cli.flags import FLAGS
 from s2sharp.demo.synthetic import COLLECTION
 from s2sharp.planning.config import RunConfig
+from typer.main import get_command
 from typer.testing import CliRunner
 
 from s2sharp_core import METHODS
@@ -38,21 +39,11 @@ def query(archive: Path, out: Path, *more: str) -> list[str]:
 def test_help_teaches_every_command() -> None:
     code, text = call("--help")
     assert code == 0
-    for command in (
-        "run",
-        "plan",
-        "sources",
-        "report",
-        "view",
-        "simulate",
-        "demo",
-        "train",
-        "methods",
-        "weights",
-    ):
+    for command in get_command(app).commands:
         assert re.search(rf"\b{command}\b", text)
         code, more = call(command, "--help")
         assert code == 0
+        assert "Usage:" in more
         assert len(more) > 200
     assert "2024-06-01/2024-06-30" in call("run", "--help")[1]
 
@@ -69,6 +60,10 @@ def test_nothing_of_the_help_is_cut_off_in_80_columns(command: str) -> None:
     assert "(())]" not in words
     if command == "run":
         assert "CDSE_S3_ACCESS_KEY," in " ".join(words)
+
+
+def test_every_setting_of_a_run_is_a_flag_of_it() -> None:
+    assert FLAGS.parameters.keys() - {"config"} == RunConfig.model_fields.keys()
 
 
 def test_choices_that_the_help_does_not_list_are_told_by_its_text() -> None:
