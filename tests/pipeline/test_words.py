@@ -174,13 +174,15 @@ def test_what_is_missing_is_named_as_it_is_typed(
     given: list[str], told: list[str], tmp_path: Path
 ) -> None:
     catalog = tmp_path / "catalog.json"
-    link = {"rel": "child", "href": "here/collection.json"}
+    names = ("here", "there")
+    links = [{"rel": "child", "href": f"{name}/collection.json"} for name in names]
     about = {"type": "Catalog", "id": "c", "description": "", "stac_version": "1.0.0"}
-    catalog.write_text(json.dumps({**about, "links": [link]}))
-    (tmp_path / "here").mkdir()
+    catalog.write_text(json.dumps({**about, "links": links}))
     extent = {"spatial": {"bbox": [[0, 0, 1, 1]]}, "temporal": {"interval": [[None, None]]}}
-    child = {**about, "type": "Collection", "id": "here", "extent": extent, "license": "other"}
-    (tmp_path / "here" / "collection.json").write_text(json.dumps({**child, "links": []}))
+    for name in names:
+        child = {**about, "type": "Collection", "id": name, "extent": extent, "license": "other"}
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "collection.json").write_text(json.dumps({**child, "links": []}))
     typed = [str(catalog) if word == "C" else word for word in given]
     result = CliRunner().invoke(app, typed, env={"COLUMNS": "300"})
     assert result.exit_code > 0
