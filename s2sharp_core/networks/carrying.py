@@ -63,8 +63,9 @@ _SHARES = (
 # Noise's variance is taken for so many times what was measured; errors of the kernel leave such a share of a band's
 # detail, by focal plane: the short-wave infrared follows the guides least, so that what is left of it is its own.
 _NOISY, _KERNEL_ERROR = 1.75, (0.15, 0.0)
-# Channels that are under way: products of four guides and four bands; what is left of ten predictors' equations.
-_PRODUCTS, _UNKNOWNS = 34, 200
+# Channels that are under way: products of four guides and four bands; what is left of ten predictors' equations, of which
+# torch sums a strip's last pixels in another order: another number of rows gives other bits.
+_PRODUCTS, _UNKNOWNS = 34, 400
 Shift = tuple[float, float]
 
 
@@ -185,17 +186,20 @@ def carry(y10: Tensor, y20: Tensor, plane: int, sight: Sight, rim: int) -> Plane
     high = both - smooth(both, TRIANGLE)
     fine = phases_of(guides, 2, shifts=(sight.common[plane],) * 4).neg_().add_(y10)
     parts = high[:, :4], high[:, 4:], _mean_square(fine)
+    # Cells of which no slope is read, and those of them whose products are.
+    spared, near = _spared(rim, WIDE_20)
+    some = tuple(cropped(x, 3 * (spared - near)) for x in parts)
     means = torch.cat(
         [
-            pooled(moments(*(x[..., rows, :] for x in parts)), 3)
-            for rows in strips(y, _PRODUCTS, of=3)
+            pooled(moments(*(x[..., rows, :] for x in some)), 3)
+            for rows in strips(some[0], _PRODUCTS, of=3)
         ],
         dim=-2,
     )
-    wide = split(smooth(means, WIDE_20), 4, b)
+    wide = split(_smooth_within(means, WIDE_20, near), 4, b)
     slopes = believed_slopes(wide, _IN_WIDE_20, _DOUBT_WIDE, _STAKE_WIDE)
     slopes = enlarged(slopes.flatten(1, 2), 3, "linear").unflatten(1, (4, b))
-    slopes, share = _refined(parts, cropped(slopes, rim), _RIDGE[plane], rim)
+    slopes, share = _refined(parts, cropped(slopes, rim - 3 * spared), _RIDGE[plane], rim)
     high, fine = cropped(high, rim), cropped(fine, rim)[:, :, None]
     terms = slopes[:, :, :, None] * fine
     own = phases_of(cropped(y, rim), 2, shifts=sight.shifts20[at])
@@ -209,6 +213,19 @@ def carry(y10: Tensor, y20: Tensor, plane: int, sight: Sight, rim: int) -> Plane
         own.add_(terms.sum(dim=1)).flatten(1, 2),
         share,
     )
+
+
+def _spared(rim: int, kernel: Tensor) -> tuple[int, int]:
+    """Cells on every side whose slopes are not read if ``rim`` pixels of 20 m are left out, since interpolation reads one
+    more; and how many of them ``kernel`` reads all the same.
+    """
+    spared = max(0, rim // 3 - 1)
+    return spared, min(spared, kernel.numel() // 2)
+
+
+def _smooth_within(x: Tensor, kernel: Tensor, near: int) -> Tensor:
+    """As :func:`smooth`, less ``near`` pixels on every side. Pixels around are there, or are replicated."""
+    return filtered(F.pad(x, [kernel.numel() // 2 - near] * 4, mode="replicate"), kernel)
 
 
 def _mean_square(fine: Tensor) -> Tensor:
@@ -329,7 +346,9 @@ def carry_far(
     slopes = torch.cat(found, dim=-2)
     share = _explained(split(wide, 10, 2), slopes)
     slopes = torch.cat([slopes.flatten(1, 2), share, high[:, 10:]], dim=1)
-    slopes = cropped(enlarged(slopes, 3, "linear"), rim)
+    spared, _ = _spared(rim, WIDE_60)
+    slopes = enlarged(cropped(slopes, spared), 3, "linear")
+    slopes = cropped(slopes, rim - 3 * spared)
     slopes, sure, coarse = slopes.split([20, 2, 2], dim=1)
     slopes = slopes.unflatten(1, (10, 2))
     middle = cropped(middle, rim)

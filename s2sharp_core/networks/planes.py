@@ -26,8 +26,8 @@ __all__ = [
     "strips",
 ]
 
-# Numbers of a picture that are looked at together: half a megabyte.
-_AT_ONCE = 2**17
+# Numbers of a picture that are looked at together: a megabyte.
+_AT_ONCE = 2**18
 # Rows at least: of fewer, most are those around them.
 _FEWEST = 12
 
