@@ -195,7 +195,7 @@ def refuse_dn(arrays: Mapping[str, np.ndarray]) -> None:
         if some.size and np.median(some) > _BRIGHT:
             raise S2SharpError(
                 "scene-malformed",
-                f"{band} is {np.median(some):.0f} on the whole: DN, not reflectance.",
+                f"The median of {band} is {np.median(some):.0f}: it holds DN, not reflectance.",
                 "Apply the product's scale and offset (reflectance = DN / 10 000, less the offset since 2022).",
                 band=band,
             )

@@ -362,6 +362,6 @@ def refuse_bright(array: xr.DataArray, name: str) -> None:
     if some.size and abs(np.median(some)) > _BRIGHT:
         raise S2SharpError(
             "scene-malformed",
-            f"{name} is {np.median(some):.6g} on the whole: no reflectance, DN perhaps.",
+            f"The median of {name} is {np.median(some):.6g}, which is no reflectance: it holds DN, perhaps.",
             f"Say how they are to be read: open_scene(x, {_RAW}); {_WHEN}.",
         )

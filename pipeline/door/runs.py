@@ -79,6 +79,10 @@ def search(
             for scene in acquisition.scenes
         }
         every = [item for item in every if item.id in clear]
+    for item in every:
+        # Other tools open assets from wherever they run.
+        if item.get_self_href():
+            item.make_asset_hrefs_absolute()
     return pystac.ItemCollection(every)
 
 

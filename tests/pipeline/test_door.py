@@ -55,6 +55,8 @@ def test_a_search_gives_items_by_time_that_others_take(tmp_path: Path) -> None:
     found = s2sharp.search(datetime="2024", **where)
     assert isinstance(found, pystac.ItemCollection)
     assert [f"{item.datetime:%d}" for item in found] == ["01", "06"]
+    # Who opens an asset by its address stands in another folder than the catalogue.
+    assert all(Path(x.href).is_file() for item in found for x in item.assets.values())
     with pytest.raises(s2sharp.S2SharpError, match="bbox"):
         s2sharp.search(datetime="2024", bbox=(1, 2, 3))
 

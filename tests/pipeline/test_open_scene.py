@@ -203,7 +203,7 @@ def test_dn_without_an_offset_are_refused_with_the_line_that_tells_it(
         assert error.value.kind == "offset-unknown"
     floats = [x.astype("float32") for x in loaded]
     for one in (floats, [x.chunk() for x in floats]):
-        with pytest.raises(s2sharp.S2SharpError, match="no reflectance, DN perhaps"):
+        with pytest.raises(s2sharp.S2SharpError, match="no reflectance: it holds DN"):
             s2sharp.open_scene(one)
 
 

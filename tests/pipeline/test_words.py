@@ -162,12 +162,16 @@ def test_who_waits_for_more_of_a_time_that_has_ended_is_told() -> None:
     assert not closed(RunConfig(**place, datetime="2024"))
 
 
+BOX = ["--bbox", "16,48,17,49"]
+
+
 @pytest.mark.parametrize(
     ("given", "told"),
     [
-        (["plan", "--bbox", "16,48,17,49"], ["it must be given (--out)", "(--datetime)"]),
+        (["plan", *BOX], ["it must be given (--out)", "(--datetime)"]),
         (["status", "nowhere"], ["nowhere holds no run.json of s2sharp.", "s2sharp run --out"]),
-        (["run", *PLACE, "--bbox", "16,48,17,49", "--catalog", "C"], ["--collection here"]),
+        (["run", *PLACE, *BOX, "--catalog", "C", "--collection", "x"], ["--collection here"]),
+        (["run", *PLACE, *BOX, "--catalog", "C"], ["no item of here in 16 48 17 49"]),
     ],
 )
 def test_what_is_missing_is_named_as_it_is_typed(
