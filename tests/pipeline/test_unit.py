@@ -97,6 +97,7 @@ def test_of_many_units_one_is_sharpened_while_one_is_written(
 
     def slow_sharpen(*given: Any) -> Any:
         with sharpening:
+            time.sleep(0.3)  # longer than the look below waits, however fast the method is
             return sharpen(*given)
 
     def slow_write(*given: Any) -> Any:
