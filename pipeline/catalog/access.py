@@ -1,4 +1,4 @@
-"""Access: what an operator lets a catalogue have opened, and with what keys."""
+"""Access: the addresses that an operator lets a catalog open, and the keys to use."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -12,19 +12,20 @@ Sign = Literal["auto", "none", "planetary-computer", "item", "cdse"]
 
 @dataclass(frozen=True)
 class Access:
-    """Permission to open what a catalogue names, and the keys for it.
+    """Permission to open the addresses in a catalog, and the keys for it.
 
     Parameters
     ----------
     sign
-        How addresses are signed when they are read, as of :func:`~s2sharp.catalog.signing.renewable`.
+        Way to sign addresses when they are read; see :func:`~s2sharp.catalog.signing.renewable`.
     buckets
-        S3 buckets that are read with the operator's own keys; all others are read unsigned, but for the catalogue's own.
+        S3 buckets that are read with the operator's own keys. Others are read unsigned, except those of the catalog
+        itself.
     pays
-        Requests with the operator's keys are paid for by them. Without ``buckets`` this is so of all buckets that a
-        catalogue names.
+        Whether the operator pays for requests with their keys. Without ``buckets``, this holds for all buckets that a
+        catalog names.
     private
-        Whether a catalogue may name hosts inside a private network though it does not lie there.
+        Whether a catalog outside a private network may name hosts inside it.
     """
 
     sign: Sign = "auto"
@@ -33,9 +34,9 @@ class Access:
     private: bool = False
 
     def check(self, href: str, catalog: str) -> None:
-        """Raise ``href-refused`` where ``catalog`` may not have ``href`` opened."""
+        """Raise ``href-refused`` if ``catalog`` may not name ``href``."""
         check_href(href, catalog, private=self.private)
 
 
 FREE = Access()
-"""Without a word of the operator's: no keys of theirs, and nothing inside."""
+"""Access without the operator's permission: no keys, and no host in a private network."""

@@ -1,4 +1,4 @@
-"""Addresses of files in items: which are taken, and what is shown of them."""
+"""Addresses of files in items: which are accepted, and which parts of them are shown."""
 
 import hashlib
 import os
@@ -28,12 +28,12 @@ __all__ = [
     "unsigned",
 ]
 
-# Parameters of SAS tokens, presigned S3, Google and CloudFront addresses, and others that are called a key.
+# Parameters of SAS tokens, presigned S3, Google and CloudFront addresses, and other parameters named as keys.
 _SECRET = re.compile(
     r"sig|token|key|secret|pass|pw|auth|cred|policy|expir|amz-|goog-|user|session|^(s[a-z]{1,4}|code|jwt)$",
     re.IGNORECASE,
 )
-# Hosts and buckets as they are spelled by those who mean no harm: programs read anything else in different ways.
+# Hosts and buckets in plain spelling. Programs read other spellings in different ways.
 _REMOTE = re.compile(
     r"(?:https?://(?:[^/?#\\\s\[\]@]*@)?[A-Z0-9._-]+(?::\d*)?|s3://(?P<bucket>[A-Z0-9._-]+))(?:[/?#].*)?(?<!\s)",
     re.IGNORECASE | re.ASCII,
@@ -42,10 +42,9 @@ _VERSIONS = frozenset({"versionid", "generation"})
 
 
 def safe_name(text: str) -> str:
-    """``text`` as the name of one file: no separators, no "..", no control characters, ≤ 120 long.
+    """Return ``text`` as the name of one file: no separators, no "..", no control characters, ≤ 120 long.
 
-    A name that had to be changed ends in "~" and a hash, which no unchanged name has, so that
-    different texts never share a file.
+    A changed name ends in "~" and a hash. No unchanged name ends like this, so different texts never share a file.
     """
     name = re.sub(r"[^A-Za-z0-9._-]", "_", text)[:100].lstrip(".-")
     if name == text and name:
@@ -59,29 +58,30 @@ def is_local(catalog: str) -> bool:
 
 
 def is_product(address: str) -> bool:
-    """Return whether a path or URL is one product's by its name: a SAFE folder, its zip or an EOPF Zarr."""
+    """Return whether the name of a path or URL is that of one product: a SAFE folder, its zip or an EOPF Zarr."""
     return parted(address)[0].rstrip("/").lower().endswith((".safe", ".zip", ".zarr"))
 
 
 def bucket_of(href: str) -> str | None:
-    """The bucket of an s3:// address; None of any other."""
+    """Return the bucket of an s3:// address, or None for other addresses."""
     found = _REMOTE.fullmatch(href)
     return found["bucket"] if found else None
 
 
 def may_go_inside(catalog: str, private: bool = False) -> bool:
-    """Return whether ``catalog`` may name addresses inside a private network: it lies there itself, or on this machine, or
-    the operator lets all (``private``).
+    """Return whether ``catalog`` may name addresses inside a private network.
+
+    It may if it lies there itself or on this machine, or if the operator allows it (``private``).
     """
     return private or is_local(catalog) or leads_inside(host_of(catalog))
 
 
 def check_href(href: str, catalog: str, *, private: bool = False) -> str:
-    """``href``, if ``catalog`` may make us open it, else the error ``href-refused``.
+    """Return ``href`` if ``catalog`` may make us open it, or raise ``href-refused``.
 
-    http(s) and s3 may come from anywhere, but for hosts inside a private network, of which only a catalogue that
-    :func:`may_go_inside` can speak; absolute paths and file:// (returned as a path) only from a catalogue on this
-    machine. GDAL's /vsi names and all other schemes never.
+    http(s) and s3 may come from anywhere. Hosts inside a private network need a catalog that :func:`may_go_inside`.
+    Absolute paths and file:// (returned as a path) may come only from a catalog on this machine. GDAL's /vsi names
+    and all other schemes are refused.
     """
     if href.isprintable() and _REMOTE.fullmatch(href):
         host = host_of(href)
@@ -108,22 +108,24 @@ def check_href(href: str, catalog: str, *, private: bool = False) -> str:
 
 
 def absolute(href: str, base: str | None) -> str:
-    """Return where ``href`` leads from a document at ``base``; beside one on this machine, it is a path, whatever its letters."""
+    """Return the target of ``href`` in a document at ``base``. For a local document, the result is a path with any
+    characters.
+    """
     if base is None or "://" in base or _scheme(href) or _scheme(base):
         return str(make_absolute_href(href, base))
     path = os.path.normpath(Path(base).parent / href)
-    # Some write what a URL cannot hold with percent signs, others as it is: the disk knows.
+    # Some writers percent-encode characters that a URL cannot hold, and some do not. The files on the disk decide.
     meant = unquote(path)
     return meant if meant != path and not os.path.lexists(path) and os.path.lexists(meant) else path
 
 
 def on_disk(href: str) -> str:
-    """The path that a file:// address means; any other address as it is."""
+    """Return the path of a file:// address, and any other address unchanged."""
     return unquote(urlsplit(href).path) if href[:5].lower() == "file:" else href
 
 
 def parted(href: str) -> tuple[str, str]:
-    """An address without its query and fragment, and these; a path on this machine has none, whatever its letters."""
+    """Split an address into the part before its query or fragment, and the rest. A local path has no rest."""
     if "://" not in href:
         return href, ""
     found = re.match(r"[^?#]*", href)
@@ -132,14 +134,16 @@ def parted(href: str) -> tuple[str, str]:
 
 
 def public(url: str) -> str:
-    """``url`` without what may be secret: user, password, query, fragment. Paths stay as they are."""
+    """Return ``url`` without possible secrets: user, password, query, fragment. Paths are unchanged."""
     if "//" not in url:
         return url
     return re.split(r"[?#]", re.sub(r"//[^/?#]*@", "//", url))[0]
 
 
 def unsigned(url: str) -> str:
-    """``url`` without credentials: user, password and, if a parameter may be one, the whole query."""
+    """Return ``url`` without credentials: user, password and, if one of its parameters may be secret, the whole
+    query.
+    """
     if "//" not in url or not ("?" in url or "@" in url):
         return url
     said = urlsplit(url).query if "?" in url else ""
@@ -158,7 +162,7 @@ def _scheme(url: str) -> str:
 
 
 def is_eopf(catalog: str) -> bool:
-    """Return whether an address is that of an EOPF product, as far as its name tells."""
+    """Return whether an address is that of an EOPF product, judged by its name."""
     return catalog.rstrip("/").lower().endswith(".zarr")
 
 

@@ -1,7 +1,7 @@
-"""Agreement of what an item says of its bands, with itself and with the names of their files.
+"""Consistency of an item: of its bands with each other, and of its facts with the names of its files.
 
-Two bands of one resolution lie on the same grid, and so do two days of one tile: where their addresses were exchanged, no
-pixel tells, but names may.
+Two bands of one resolution lie on the same grid, and so do two days of one tile. If their addresses were exchanged,
+no pixel reveals it, but names may.
 """
 
 import re
@@ -29,16 +29,17 @@ _PLACES = re.compile(rf"(?<![A-Z0-9])T?({_TILE})(?![A-Z0-9])")
 _DAYS = re.compile(r"(?<![0-9])(20\d\d[01]\d[0-3]\d)(?![0-9])")
 
 APART = 0.05
-"""Reflectance by which offsets of an item's bands differ at most: half of what ESA takes away."""
+"""Largest difference in reflectance between the offsets of an item's bands: half of the offset that ESA subtracts."""
 
 _DAY = timedelta(days=1)
-"""By which the start of a datatake, after which files are named, and a tile's own time differ at most."""
+"""Largest difference between the start of a datatake, which is in file names, and the time of a tile."""
 
 
 def check_alike(item: str, files: Iterable[Source]) -> None:
-    """Refuse bands of one item whose scales or offsets are far apart: ESA gives each band its own, and all about the same.
+    """Refuse an item whose bands differ too much in scale or offset. ESA gives each band its own, but all nearly the
+    same.
 
-    Files whose offset the archive has taken away may lie beside ESA's own.
+    An item may mix ESA's own files with files whose offset the archive has removed.
 
     Raises
     ------
@@ -61,8 +62,9 @@ def check_alike(item: str, files: Iterable[Source]) -> None:
 
 
 def check_names(item: pystac.Item, files: Iterable[Source]) -> None:
-    """Refuse an item whose files bear the name of another band, tile or day than the item or its other files do, or
-    one of which is said to hold two bands.
+    """Refuse an item whose file names contradict it.
+
+    A file may name another band, tile or day than the item or its other files, or be listed for two bands.
 
     Raises
     ------
@@ -90,7 +92,7 @@ def check_names(item: pystac.Item, files: Iterable[Source]) -> None:
 
 
 def _check_item(item: pystac.Item, file: Source, place: str, moment: str) -> None:
-    """Hold ESA's name of a file against the tile and the time that its item tells."""
+    """Compare ESA's name of a file with the tile and the time of its item."""
     own = tile(item)
     if re.fullmatch(_TILE, own) and own != place:
         raise _contradicts(item, file, f"a name of tile {place}, not {own}")

@@ -1,4 +1,4 @@
-"""Longitudes go round: shapes and boxes that cross the antimeridian."""
+"""Longitudes that wrap around: shapes and boxes that cross the antimeridian."""
 
 import numpy as np
 import shapely
@@ -10,9 +10,9 @@ __all__ = ["Degrees", "bounding_box", "unwrap", "wrap"]
 
 
 def unwrap(shape: shapely.Geometry) -> shapely.Geometry:
-    """A scene's footprint in one piece: one that crosses the antimeridian goes on beyond 180°.
+    """Return a scene's footprint in one piece. A footprint across the antimeridian continues beyond 180°.
 
-    Archives cut it there, or jump from 179 to -179. No scene is half as wide as the globe.
+    Archives cut footprints there, or jump from 179 to -179. No scene is half as wide as the globe.
     """
     west, _, east, _ = shapely.bounds(shape)
     if not east - west > 180:
@@ -21,12 +21,12 @@ def unwrap(shape: shapely.Geometry) -> shapely.Geometry:
         shape, lambda xy: np.column_stack([xy[:, 0] + 360 * (xy[:, 0] < 0), xy[:, 1]])
     )
     turned = shapely.union_all(shapely.make_valid(turned))
-    # Drawn from -180 to 180, it tells no longitudes.
+    # A footprint from -180 to 180 says nothing about longitudes.
     return turned if turned.area or not shape.area else shape
 
 
 def wrap(shape: shapely.Geometry) -> shapely.Geometry:
-    """``shape`` with longitudes from -180 to 180; what lies beyond is cut off and moved there."""
+    """Return ``shape`` with longitudes from -180 to 180. Parts beyond are cut off and moved."""
     west, _, east, _ = shapely.bounds(shape)
     if west >= -180 and east <= 180:
         return shape
@@ -35,11 +35,11 @@ def wrap(shape: shapely.Geometry) -> shapely.Geometry:
 
 
 def bounding_box(shape: shapely.Geometry) -> Degrees:
-    """The narrowest box around ``shape``, whose longitudes go from -180 to 180."""
+    """Return the narrowest box around ``shape``, with longitudes from -180 to 180."""
     pieces = shapely.bounds(shapely.get_parts(shape))
     pieces = pieces[np.argsort(pieces[:, 0])]
     south, north = pieces[:, 1].min(), pieces[:, 3].max()
-    # The widest gap between what lies west of a meridian and what comes after it stays outside.
+    # The box leaves out the widest gap between the parts west of a meridian and the next part.
     reached = np.maximum.accumulate(pieces[:, 2])
     starts = np.append(pieces[1:, 0], pieces[0, 0] + 360)
     widest = int(np.argmax(starts - reached))

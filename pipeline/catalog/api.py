@@ -1,4 +1,4 @@
-"""A search of a STAC API, page by page, and whether its answer seems to be all."""
+"""Search of a STAC API, page by page, with a check that the answer seems complete."""
 
 import json
 import warnings
@@ -23,14 +23,14 @@ __all__ = ["from_api", "from_items", "is_api", "matched", "tell_part"]
 PAGE = 100
 
 MAX_PAGES = 20_000
-"""Of an answer. A server that gives a handful of items a page, and never an end, is broken too."""
+"""Largest number of pages of an answer. A server with a few items a page and no end is broken, too."""
 
 MAX_EMPTY = 20
-"""Pages without an item, one after the other, behind which another may have some: servers leave gaps where they filter."""
+"""Largest number of empty pages in a row. Servers that filter may return some before the next item."""
 
 
 def is_api(root: dict[str, Any]) -> bool:
-    """Return whether a document is the root of an API: it says so, or names where to search."""
+    """Return whether a document is the root of an API: it declares this, or names a search address."""
     said = root.get("conformsTo")
     if isinstance(said, list) and any("item-search" in str(uri) for uri in said):
         return True
@@ -45,7 +45,7 @@ def from_api(io: "StacApiIO", root: dict[str, Any], query: Query) -> Iterator[py
     try:
         ways = [link.get("method") for link in of_rel(root, "search")]
         for link in of_rel(root, "search"):
-            link["type"] = pystac.MediaType.GEOJSON.value  # not all say so
+            link["type"] = pystac.MediaType.GEOJSON.value  # some APIs omit it
         what = {"collections": [query.collection], "datetime": query.interval, "limit": PAGE}
         client: Any = io.stac_object_from_dict(root, href=query.catalog)
         client.add_conforms_to("ITEM_SEARCH")
@@ -53,11 +53,11 @@ def from_api(io: "StacApiIO", root: dict[str, Any], query: Query) -> Iterator[py
             asked = client.search(method="POST" if "POST" in ways else "GET", bbox=box, **what)
             pages = _pages(io, asked.url, asked.method, asked.get_parameters(), query)
             for item in _paged(pages, query):
-                # Not every server filters by all that it is asked for. Where items lie, their files tell.
+                # Not every server applies all filters. The files show where an item without a footprint lies.
                 if item.collection_id not in (None, query.collection) or not query.meets(item):
                     others += 1
                     continue
-                # An id alone does not do: archives have given one to both halves of a tile.
+                # The id alone does not identify an item: archives have given one id to both halves of a tile.
                 if (mark := fingerprint(item)) not in found:
                     found.add(mark)
                     yield item
@@ -82,14 +82,14 @@ def from_api(io: "StacApiIO", root: dict[str, Any], query: Query) -> Iterator[py
 def _pages(
     io: "StacApiIO", href: str, method: str, parameters: dict[str, Any], query: Query
 ) -> Iterator[dict[str, Any]]:
-    """The pages of an answer, those without an item among them."""
+    """Yield the pages of an answer, including those without items."""
     page = read_json(io, href, method=method, parameters=parameters)
     yield page
     followed: set[str] = set()
     while link := next(of_rel(page, "next"), None):
         name = json.dumps(link, sort_keys=True)
         if name in followed and not page["features"]:
-            return  # some servers end so
+            return  # some servers end like this
         followed.add(name)
         query.check_time()
         page = read_json(io, pystac.Link.from_dict(link), parameters=parameters)  # type: ignore[arg-type]
@@ -124,12 +124,12 @@ def _paged(pages: Iterable[dict[str, Any]], query: Query) -> Iterator[pystac.Ite
             query,
             f"says that {expected} items match (numberMatched) and gave {len(seen)} of {expected} items",
         )
-    elif number == 1 and count >= PAGE and not expected:  # it may know no pages
+    elif number == 1 and count >= PAGE and not expected:  # the server may have no paging
         tell_part(query, f"gave a full page of {count} items, and neither a next one nor a count")
 
 
 def _read(features: list[Any]) -> tuple[dict[str, pystac.Item], dict[str, str]]:
-    """The items of a page by their fingerprints, and by name why others are none."""
+    """Return the items of a page by fingerprint, and by name the reasons why others are not items."""
     new: dict[str, pystac.Item] = {}
     broken: dict[str, str] = {}
     for feature in features:
@@ -145,19 +145,19 @@ def _read(features: list[Any]) -> tuple[dict[str, pystac.Item], dict[str, str]]:
 
 
 def matched(page: dict[str, Any]) -> int:
-    """Return how many items match, as far as a page tells."""
+    """Return the number of matching items that a page states."""
     return _number(page, "numberMatched", "matched")
 
 
 def _number(page: dict[str, Any], name: str, before: str) -> int:
-    """Return a count that a page tells, in whatever spelling; ``before``: its name in the context of older APIs."""
+    """Return a count from a page, in any spelling. ``before`` is its name in the context of older APIs."""
     context = page.get("context")
     said = page.get(name, context.get(before) if isinstance(context, dict) else None)
     return int(as_number(said) or 0)
 
 
 def tell_part(query: Query, why: str) -> None:
-    """Warn that an answer may be a part."""
+    """Warn that an answer may be incomplete."""
     warnings.warn(
         f"{public(query.catalog)} {why}: what was found may be a part of what there is.",
         stacklevel=3,
@@ -167,7 +167,7 @@ def tell_part(query: Query, why: str) -> None:
 def from_items(
     io: "StacApiIO", document: dict[str, Any], href: str, query: Query
 ) -> Iterator[pystac.Item]:
-    """The items of a collection that an API serves without a search: it names the address of their pages."""
+    """Yield the items of a collection from an API without search, which names the address of its item pages."""
     link = next(of_rel(document, "items"), None)
     if link is None:
         return

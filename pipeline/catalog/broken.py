@@ -1,4 +1,4 @@
-"""Errors of a catalogue, or of one document of it."""
+"""Errors of a catalog, or of one of its documents."""
 
 from s2sharp_core.errors import S2SharpError
 
@@ -8,7 +8,7 @@ __all__ = ["BrokenError", "unreachable"]
 
 
 class BrokenError(Exception):
-    """One document is missing or says no JSON object; the rest of the catalogue may be sound."""
+    """A document is missing or is not a JSON object; the rest of the catalog may be sound."""
 
 
 def unreachable(href: str, why: str) -> S2SharpError:

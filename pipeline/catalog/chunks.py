@@ -1,6 +1,6 @@
-"""Chunks of an archive's Zarr within bounds: as its metadata state them, and as its bytes unpack.
+"""Size limits for chunks in the Zarr of an archive, as their metadata state and as their bytes unpack.
 
-A chunk is unpacked whole, however little of it is wanted, and a few bytes may say that they are a gigabyte.
+A chunk is unpacked whole, even if only a part is needed, and a few bytes can claim to hold a gigabyte.
 """
 
 import math
@@ -19,13 +19,13 @@ from .broken import BrokenError
 __all__ = ["MAX_BLOCK", "BoundedStore", "bounded", "check_chunks"]
 
 MAX_BLOCK = 1 << 27
-"""Bytes of one block of a file, unpacked: 8192 × 8192 DN. Archives' blocks have 1830 × 1830 at most."""
+"""Largest block of a file in bytes, unpacked: 8192 × 8192 DN. Archives' blocks have at most 1830 × 1830."""
 
 _ZSTD = b"\x28\xb5\x2f\xfd"
 
 
 def check_chunks(array: "zarr.Array[Any]", name: str) -> None:
-    """Raise :class:`BrokenError` where a chunk of an array, or the index of a shard, is larger than any should be."""
+    """Raise :class:`BrokenError` if a chunk of an array, or the index of a shard, is too large."""
     chunks, shards = array.chunks, array.shards
     size = math.prod(chunks) * array.dtype.itemsize
     if size > MAX_BLOCK:
@@ -36,14 +36,14 @@ def check_chunks(array: "zarr.Array[Any]", name: str) -> None:
 
 
 def bounded(store: Any) -> "BoundedStore":
-    """A store, or the path of a folder, that is read within bounds."""
+    """Return a store, or the path of a folder, as a store with size limits."""
     return BoundedStore(
         LocalStore(store, read_only=True) if isinstance(store, Path | str) else store
     )
 
 
 class BoundedStore(WrapperStore[Store]):
-    """A store whose objects unpack to :data:`MAX_BLOCK` bytes at most, or are refused."""
+    """A store that refuses objects which unpack to more than :data:`MAX_BLOCK` bytes."""
 
     async def get(
         self, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None = None
@@ -63,11 +63,13 @@ def _check(found: Buffer, key: str) -> None:
 
 
 def _unpacked(found: Buffer) -> int:
-    """Bytes that an object unpacks to, as its first ones say; where these say nothing, its own."""
+    """Return the unpacked size of an object in bytes, from its header. Without a header, it is the object's own
+    size.
+    """
     head = found[:18].to_bytes()
     if head.startswith(_ZSTD):
         return _zstd_size(head)
-    # Blosc 1, whose header says how long it is itself.
+    # Blosc 1, whose header states its own length.
     if head[:1] == b"\x02" and int.from_bytes(head[12:16], "little") == len(found):
         return int.from_bytes(head[4:8], "little")
     if head[:2] == b"\x1f\x8b" or (
@@ -81,7 +83,7 @@ def _unpacked(found: Buffer) -> int:
 
 
 def _zstd_size(head: bytes) -> int:
-    """The size of a frame's content (RFC 8878, 3.1.1.1); beyond all bounds where it is not told."""
+    """Return the content size of a frame (RFC 8878, 3.1.1.1), or more than any limit if it is not stated."""
     about = head[4]
     single = about >> 5 & 1
     length = (single, 2, 4, 8)[about >> 6]

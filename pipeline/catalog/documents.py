@@ -1,4 +1,4 @@
-"""A STAC item of any archive, made of a document that is taken on trust in nothing."""
+"""STAC items of any archive, made from documents that are not trusted."""
 
 import hashlib
 import json
@@ -18,22 +18,22 @@ __all__ = ["fingerprint", "item_of"]
 
 
 def item_of(document: Any, href: str | None) -> pystac.Item:
-    """Return the item of a document that lies at ``href``.
+    """Return the item in a document at ``href``.
 
-    What is odd and not needed is left away: links that are none, a footprint that is no place on Earth, an interval
-    that is no time beside a datetime that is one. What is needed is the id, the properties and a time.
+    Odd parts that are not needed are dropped: invalid links, an impossible footprint, an invalid interval beside a
+    valid datetime. The id, the properties and a time are needed.
 
     Raises
     ------
     BrokenError
-        Why it is no item.
+        The reason why the document is not an item.
     """
     if not isinstance(document, dict) or not isinstance(document.get("properties"), dict):
         raise BrokenError("is no STAC item")
     name = document.get("id")
     if isinstance(name, bool) or not isinstance(name, str | int | float):
         raise BrokenError("is a STAC item without an id")
-    # Some have a word where JSON has null.
+    # Some archives write a word instead of a JSON null.
     properties = {
         key: None if key == "datetime" and value in ("", "null") else value
         for key, value in document["properties"].items()
@@ -50,30 +50,30 @@ def item_of(document: Any, href: str | None) -> pystac.Item:
             e for e in _list(document.get("stac_extensions")) if isinstance(e, str)
         ],
     }
-    # Both of STAC's versions are read as they are, so nothing has to be brought up to date.
+    # Both versions of STAC are read directly, so nothing needs migration.
     old = not str(document.get("stac_version")).startswith("1.")
     try:
         item = pystac.Item.from_dict(whole, href=href, preserve_dict=False, migrate=old)
         span(item)
-    except Exception as error:  # pystac takes what it is given on trust
+    except Exception as error:  # pystac does not validate its input
         raise BrokenError(f"is no STAC item ({type(error).__name__})") from error
     return item
 
 
 def fingerprint(item: pystac.Item) -> str:
-    """A digest by which an item that comes twice is told from two items of one id."""
+    """Return a digest that tells a repeated item from two items with one id."""
     files = sorted(unsigned(asset.href) for asset in item.assets.values())
     facts = [item.id, item.geometry, item.bbox, item.properties, files]
     return hashlib.sha256(json.dumps(facts, sort_keys=True, default=str).encode()).hexdigest()
 
 
 def _geometry(said: Any) -> dict[str, Any] | None:
-    """A footprint, if it is one on Earth; going on beyond the antimeridian is allowed."""
+    """Return a footprint if it is valid on Earth; it may continue beyond the antimeridian."""
     try:
         with np.errstate(invalid="ignore"):
             x, y = shapely.get_coordinates(shapely.geometry.shape(said)).T
         there = x.size > 0 and (np.abs(x) <= 540).all() and (np.abs(y) <= 90).all()
-    except Exception:  # shapely, GEOS and malformed JSON each have their own
+    except Exception:  # shapely, GEOS and malformed JSON raise various errors
         return None
     return said if there else None
 
@@ -86,7 +86,9 @@ def _bbox(said: Any) -> list[float] | None:
 
 
 def _assets(said: Any) -> dict[str, Any]:
-    """The assets; an address that is none is empty, and costs the item only if the file is needed, or if all are so."""
+    """Return the assets. An invalid address becomes empty, which fails the item only if the file is needed or all are
+    invalid.
+    """
     assets = said if isinstance(said, Mapping) else {}
     if assets and not any(_has_texts(asset, "href") for asset in assets.values()):
         raise BrokenError("is a STAC item none of whose assets has an address")

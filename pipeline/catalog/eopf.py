@@ -1,10 +1,10 @@
-"""ESA's EOPF products: a Zarr of a scene → the item that a catalogue would have of it, and windows of its arrays.
+"""ESA's EOPF products: the item for the Zarr of a scene, as a catalog would have it, and windows of its arrays.
 
-The layout is that of EOPF's Product Structure and Format Definition, as the Sample Service has it (Zarr v2, and v3
-alike): ``measurements/reflectance/r10m/b02`` … hold DN, with CF's ``scale_factor`` and ``add_offset``;
-``conditions/mask/l2a_classification/r20m/scl`` holds the scene classification; the root's attribute
-``stac_discovery`` is the product's own STAC item. Addresses of arrays are those of the Zarr with the array's
-path behind, as EOPF's STAC API has them: what is here reads those, too.
+The layout is that of EOPF's Product Structure and Format Definition, as used by the Sample Service (Zarr v2 and v3
+alike). ``measurements/reflectance/r10m/b02`` and others hold DN, with CF's ``scale_factor`` and ``add_offset``.
+``conditions/mask/l2a_classification/r20m/scl`` holds the scene classification. The root's attribute
+``stac_discovery`` is the product's own STAC item. The address of an array is the address of the Zarr followed by the
+array's path, as in EOPF's STAC API, whose addresses are read here, too.
 """
 
 import math
@@ -37,17 +37,17 @@ from .ways import OWN
 
 __all__ = ["Array", "eopf_item", "opened"]
 
-# Codecs that an archive may have its bytes packed by. Others are refused before a byte is read: numcodecs
-# knows pickle among them, which runs what it is given.
+# Codecs that an archive may use. Others are refused before a byte is read, because numcodecs includes pickle, which
+# executes its input.
 _CODECS = (BytesCodec, BloscCodec, Crc32cCodec, GzipCodec, ZstdCodec)
 _CODECS_V2 = frozenset({"blosc", "gzip", "lz4", "zlib", "zstd"})
 
 
 @dataclass(frozen=True)
 class Array:
-    """A band of a product, open: where it lies, and windows of it.
+    """An open band of a product: its address, and windows of its pixels.
 
-    ``packing``: scale and offset that it states; where floats are stored, a converter made them so of DN.
+    ``packing``: its stated scale and offset. If floats are stored, a converter made them from DN with these.
     """
 
     transform: tuple[float, ...]
@@ -64,32 +64,32 @@ class Array:
 
     @property
     def nodata(self) -> float | None:
-        """The number that stands for no data."""
+        """Return the value for no data."""
         said = (self.attrs.get("_FillValue"), self.attrs.get("fill_value"), self.array.fill_value)
         return next((number for value in said if (number := as_number(value)) is not None), None)
 
     def read(self, rows: slice, cols: slice) -> np.ndarray:
-        """DN of a window, or reflectance where floats are stored."""
+        """Return the DN of a window, or reflectance if floats are stored."""
         return np.asarray(self.array[rows, cols])
 
     def masked(self, rows: slice, cols: slice) -> None:
-        """Return None: there is no mask beside the numbers."""
+        """Return None: there is no separate mask."""
 
 
 def opened(href: str, sign: str = OWN) -> Array:
-    """An array by its address; ``sign``: how that is read, as of :func:`~s2sharp.catalog.signing.archive_place`.
+    """Open an array by its address. For ``sign`` see :func:`~s2sharp.catalog.signing.archive_place`.
 
     Raises
     ------
     BrokenError
-        What is wrong with it.
+        The fault of the array.
     """
     root, name = _parted(href)
     try:
         return _array(_group(root, sign), name)
     except KeyError:
         raise BrokenError(f"has no array {name}") from None
-    except (ArithmeticError, AttributeError, TypeError) as error:  # zarr takes metadata on trust
+    except (ArithmeticError, AttributeError, TypeError) as error:  # zarr does not validate metadata
         raise BrokenError(
             f"says of {name} what can't be understood ({type(error).__name__})"
         ) from error
@@ -127,7 +127,7 @@ def _array(group: zarr.Group, name: str) -> Array:
 
 
 def _about(group: zarr.Group, folder: str) -> dict[str, Any]:
-    """Return what a group says of the arrays in it."""
+    """Return the attributes of a group for its arrays."""
     try:
         return dict(group[folder].attrs) if folder else dict(group.attrs)
     except KeyError:
@@ -164,7 +164,9 @@ def _known(codecs: Iterable[Codec]) -> bool:
 
 
 def _transform(group: zarr.Group, name: str, about: Mapping[str, Any]) -> tuple[float, ...]:
-    """As the array or its group states it, else from the coordinates beside it, which are pixels' centres."""
+    """Return the transform that the array or its group states, or else compute it from the coordinates of pixel
+    centres.
+    """
     folder = name.rpartition("/")[0]
     for said in (about.get("proj:transform"), _about(group, folder).get("spatial:transform")):
         if isinstance(said, list) and len(said) >= 6:
@@ -206,7 +208,7 @@ def _nested(value: Any) -> Mapping[str, Any]:
 
 
 def eopf_item(root: str) -> tuple[str, pystac.Item]:
-    """The level of a product, ``"l1c"`` or ``"l2a"``, and the item that it makes.
+    """Return the level of a product, ``"l1c"`` or ``"l2a"``, and its item.
 
     Assets are the bands at native resolution, each with its grid, scale, offset and nodata.
 
@@ -218,7 +220,7 @@ def eopf_item(root: str) -> tuple[str, pystac.Item]:
     Raises
     ------
     BrokenError
-        What is wrong with the product.
+        The fault of the product.
     """
     root = root.rstrip("/")
     group = _group(root)
@@ -228,7 +230,7 @@ def eopf_item(root: str) -> tuple[str, pystac.Item]:
         assets = {band: _asset(root, group, band, paths[band]) for band in BANDS}
     except KeyError as error:
         raise BrokenError(f"has no array {error.args[0]}") from None
-    # The one is of Level-1C, the other of Level-2A.
+    # B10 exists only in Level-1C, SCL only in Level-2A.
     for band, path in ((CIRRUS.name, paths[CIRRUS.name]), ("SCL", SCL_PATH)):
         with suppress(KeyError):
             assets[band] = _asset(root, group, band, path)

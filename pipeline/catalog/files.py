@@ -1,4 +1,4 @@
-"""Files of catalogues, wherever they lie."""
+"""Files of catalogs, local or remote."""
 
 from typing import BinaryIO
 from urllib.parse import urlsplit
@@ -11,7 +11,7 @@ __all__ = ["open_file"]
 
 
 def open_file(href: str, *, private: bool = False) -> BinaryIO:
-    """A path, an http(s) address or any URL that fsspec knows, open for reading at any place.
+    """Open a path, an http(s) address or any URL that fsspec knows, for reading at any position.
 
     Raises
     ------

@@ -1,8 +1,8 @@
-"""stac-geoparquet: a catalogue in one file, read a part at a time.
+"""stac-geoparquet: a catalog in one file, read one part at a time.
 
-The format is that of the stac-geoparquet specification 1.0: an item a row, its properties as columns,
-its geometry as WKB, its bbox and assets as structs. Writers differ in types, so that a list as bbox, assets as JSON,
-times without a zone, in another or in nanoseconds are understood, too.
+The format is that of the stac-geoparquet specification 1.0: one item per row, with properties as columns, the
+geometry as WKB, the bbox and assets as structs. Writers differ in types. So other forms are read, too: a list as
+bbox, assets as JSON, and times without a zone, in another zone or in nanoseconds.
 """
 
 import json
@@ -22,7 +22,7 @@ from .metadata import as_number
 __all__ = ["collections", "documents", "everything"]
 
 ROWS = 512
-"""Items that are held at once."""
+"""Number of items in memory at once."""
 
 _CORE = ("stac_version", "stac_extensions", "id", "bbox", "collection", "links")
 _NEEDED = ("id", "bbox", "geometry", "assets")
@@ -31,7 +31,7 @@ _BBOX = pa.struct(dict.fromkeys(_EDGES, pa.float64()))
 _TIME, _EPOCH = pa.timestamp("us", "UTC"), datetime(1970, 1, 1)
 _TIMES = ("datetime", "start_datetime", "end_datetime")
 _JUDGED = ("collection", *_TIMES, *(f"bbox.{edge}" for edge in _EDGES))
-"""Columns by which parts are left unread."""
+"""Columns whose statistics decide if a part is read."""
 
 Interval = tuple[datetime | None, datetime | None]
 
@@ -39,15 +39,15 @@ Interval = tuple[datetime | None, datetime | None]
 def documents(
     file: BinaryIO, collection: str, boxes: Sequence[Degrees], interval: Interval
 ) -> Iterator[dict[str, Any]]:
-    """The items, as STAC documents, that may touch one of ``boxes`` and ``interval``.
+    """Yield the items, as STAC documents, that may touch one of ``boxes`` and ``interval``.
 
-    Parts of the file whose statistics rule that out are not read; what is yielded has a bbox that touches and
-    a time that may; footprints are for the caller to judge.
+    Parts of the file are skipped if their statistics exclude a match. Each yielded item has a matching bbox and a
+    possible time. The caller checks the footprints.
 
     Raises
     ------
     ValueError
-        When ``file`` is no stac-geoparquet (``pyarrow.ArrowInvalid`` is one).
+        ``file`` is not stac-geoparquet (``pyarrow.ArrowInvalid`` is a ``ValueError``).
     """
     source = _opened(file)
     names = source.schema_arrow.names
@@ -60,12 +60,12 @@ def documents(
 
 
 def everything(file: BinaryIO) -> Iterator[dict[str, Any]]:
-    """All items, as STAC documents. Nothing is compared, for which Arrow would load pandas.
+    """Yield all items as STAC documents, without comparisons, for which Arrow would load pandas.
 
     Raises
     ------
     ValueError
-        As of :func:`documents`.
+        As in :func:`documents`.
     """
     for batch in _opened(file).iter_batches(ROWS):
         yield from _rows(_plain(batch))
@@ -83,7 +83,7 @@ def _opened(file: BinaryIO) -> pq.ParquetFile:
 
 
 def collections(file: BinaryIO) -> list[str]:
-    """The ids of the collections whose items a file has."""
+    """Return the ids of the collections in a file."""
     source = pq.ParquetFile(file)
     found: set[str] = set()
     for number in range(source.num_row_groups):
@@ -98,9 +98,9 @@ def collections(file: BinaryIO) -> list[str]:
 
 
 def _ranges(group: Any, names: Sequence[str] = _JUDGED) -> dict[str, tuple[Any, Any]]:
-    """Column → its least and greatest value in a row group; (None, None) where it is empty.
+    """Return the least and greatest value of each column in a row group, (None, None) if it is empty.
 
-    A column that leaves a value unsaid has no range: what does not say may match.
+    A column with missing values has no range, because a row without a value may match.
     """
     ranges = {}
     for index in range(group.num_columns):
@@ -113,7 +113,7 @@ def _ranges(group: Any, names: Sequence[str] = _JUDGED) -> dict[str, tuple[Any, 
                 ranges[column.path_in_schema] = None, None
             elif not said.null_count and said.has_min_max:
                 ranges[column.path_in_schema] = said.min, said.max
-        except (ArithmeticError, ValueError):  # a time that Python has no number for
+        except (ArithmeticError, ValueError):  # a time beyond Python's range
             continue
     return ranges
 
@@ -121,7 +121,7 @@ def _ranges(group: Any, names: Sequence[str] = _JUDGED) -> dict[str, tuple[Any, 
 def _possible(
     group: Any, collection: str, boxes: Sequence[Degrees], interval: Interval, names: Sequence[str]
 ) -> bool:
-    """Return whether the statistics of a row group leave room for a match; without any, they do."""
+    """Return whether the statistics of a row group allow a match; without statistics, they do."""
     ranges = _ranges(group)
 
     def between(low: str, high: str, first: Any, last: Any) -> bool:
@@ -132,12 +132,12 @@ def _possible(
                 (None not in (last, least) and least > last)
                 or (None not in (first, most) and most < first)
             )
-        except TypeError:  # of other types than they should be
+        except TypeError:  # of unexpected types
             return True
 
     if not between("collection", "collection", collection, collection):
         return False
-    # An interval, where a row has one, says more than its datetime.
+    # A row's interval is more precise than its datetime.
     plain = all(
         ranges.get(name) == (None, None)
         for name in ("start_datetime", "end_datetime")
@@ -145,7 +145,7 @@ def _possible(
     )
     if plain and not between("datetime", "datetime", *interval):
         return False
-    # Only a scene across the antimeridian begins in the east and ends in the west, or goes on beyond it.
+    # Only a scene across the antimeridian begins in the east and ends in the west, or continues beyond it.
     west, east = (ranges.get(f"bbox.{edge}") for edge in ("xmin", "xmax"))
     turned = True
     with suppress(TypeError):
@@ -158,7 +158,7 @@ def _possible(
 
 
 def _plain(batch: pa.RecordBatch) -> pa.RecordBatch:
-    """The batch with times in UTC, edges of the bbox as numbers, and ids as text; what is none of these says nothing."""
+    """Return the batch with times in UTC, numeric edges of the bbox, and text ids; other values become missing."""
     for index, name in enumerate(batch.schema.names):
         column = batch.column(index)
         if name == "bbox":
@@ -175,7 +175,7 @@ def _plain(batch: pa.RecordBatch) -> pa.RecordBatch:
 def _time(column: pa.Array) -> pa.Array:
     if pa.types.is_date(column.type):
         column = column.cast(pa.timestamp("ms"))
-    # Without a zone it is UTC; what lies between microseconds is cut off.
+    # A time without a zone is UTC; fractions of microseconds are cut off.
     return column if column.type == _TIME else column.cast(_TIME, safe=False)
 
 
@@ -188,7 +188,7 @@ def _bbox(column: pa.Array) -> pa.Array:
 
 
 def _edges(said: Any) -> dict[str, float] | None:
-    """Edges of a bbox of two dimensions or three, as a struct or a list has them."""
+    """Return the edges of a bbox with two or three dimensions, from a struct or a list."""
     if isinstance(said, dict):
         said = [said.get(edge) for edge in _EDGES]
     values = said if isinstance(said, list) else []
@@ -202,8 +202,8 @@ def _edges(said: Any) -> dict[str, float] | None:
 def _matching(
     batch: pa.RecordBatch, collection: str, boxes: Sequence[Degrees], interval: Interval
 ) -> pa.Array:
-    """Return which rows may match; a row that does not say may."""
-    import pyarrow.compute as pc  # what a run has frozen is read whole, and needs none of it
+    """Return a mask of the rows that may match; a row without a value may."""
+    import pyarrow.compute as pc  # reading the frozen items of a run does not need it
 
     names = batch.schema.names
     keep = np.ones(batch.num_rows, dtype=bool)
@@ -226,7 +226,7 @@ def _matching(
         if first is not None:
             unless(pc.less(late, first))
     west, south, east, north = (pc.struct_field(batch["bbox"], edge) for edge in _EDGES)
-    # An item that turns, or goes on beyond the antimeridian, is for its footprint to tell.
+    # An item across the antimeridian is judged by its footprint.
     within = pc.and_(
         pc.less_equal(west, east), pc.and_(pc.greater_equal(west, -180), pc.less_equal(east, 180))
     )
@@ -240,9 +240,10 @@ def _matching(
 
 
 def _rows(batch: pa.RecordBatch) -> Iterator[dict[str, Any]]:
-    """The rows as STAC documents.
+    """Yield the rows as STAC documents.
 
-    As stac-geoparquet's own reader makes them, in a third of the time, which is what reading a continent takes.
+    The result is that of stac-geoparquet's own reader in a third of the time. For a continent, this reading
+    dominates.
     """
     texts = shapely.to_geojson(_shapes(batch["geometry"]))
     names = [name for name in batch.schema.names if name != "geometry"]
@@ -263,7 +264,7 @@ def _rows(batch: pa.RecordBatch) -> Iterator[dict[str, Any]]:
 
 
 def _shapes(column: pa.Array) -> Any:
-    """The footprints; None of what is no WKB."""
+    """Return the footprints, with None for invalid WKB."""
     kind = column.type
     if not (pa.types.is_binary(kind) or pa.types.is_large_binary(kind)):
         return np.full(len(column), None)
@@ -271,7 +272,7 @@ def _shapes(column: pa.Array) -> Any:
 
 
 def _mapping(said: Any) -> dict[str, Any]:
-    """A struct, a map or JSON as a dict."""
+    """Return a struct, a map or JSON as a dict."""
     if isinstance(said, str):
         try:
             said = json.loads(said)
@@ -283,7 +284,7 @@ def _mapping(said: Any) -> dict[str, Any]:
 
 
 def _times(column: pa.Array) -> list[str | None]:
-    """Times as text, to their last digit."""
+    """Return times as text, to their last digit."""
     if column.type != _TIME:
         import pyarrow.compute as pc
 
@@ -295,6 +296,6 @@ def _times(column: pa.Array) -> list[str | None]:
 def _moment(microseconds: int) -> str:
     try:
         moment = _EPOCH + timedelta(microseconds=microseconds)
-    except OverflowError:  # beyond what years there are: no time, which costs its item alone
+    except OverflowError:  # beyond the range of years: no time, which fails this item alone
         return f"{microseconds} µs"
     return f"{moment.isoformat(timespec='microseconds')}Z"

@@ -1,8 +1,8 @@
-"""Assets that hold many bands: groups of an EOPF Zarr → an asset for each array.
+"""Assets that hold many bands: one asset for each array in the groups of an EOPF Zarr.
 
-Archives of EOPF's products name single arrays, groups of one resolution (``…/measurements/reflectance/r60m``), the
+Archives of EOPF products name single arrays, groups of one resolution (``…/measurements/reflectance/r60m``), the
 group of all resolutions (a GeoZarr pyramid), or the product. The paths below are those of EOPF's Product Structure
-and Format Definition, so that an address follows from the asset's.
+and Format Definition, so the address of an array follows from that of the asset.
 """
 
 import re
@@ -19,19 +19,19 @@ __all__ = ["SCL_PATH", "arrays", "reflectance_path"]
 _REFLECTANCE = "measurements/reflectance"
 SCL_PATH = "conditions/mask/l2a_classification/r20m/scl"
 _GROUP = re.compile(r"(?P<root>.+\.zarr)(?:/(?P<path>.*?))?/?", re.IGNORECASE)
-# Facts that an asset says of itself, and not of one of its bands; a group's grid is that of its finest level.
+# Facts of an asset that do not hold for each of its bands; a group's grid is that of its finest level.
 _OWN = ("bands", "eo:bands", "proj:transform", "proj:shape", "gsd", "raster:spatial_resolution")
 
 
 def reflectance_path(band: str) -> str:
-    """The array of a band at its native resolution, below the product."""
+    """Return the path of a band's native array in the product."""
     return f"{_REFLECTANCE}/r{native_gsd(band)}m/{band.lower()}"
 
 
 def arrays(asset: pystac.Asset) -> Iterator[tuple[str, pystac.Asset]]:
-    """Band → an asset for its array at native resolution, of each that a group holds; none of an asset that is no group.
+    """Yield each band of a group with an asset for its native array; nothing for an asset that is not a group.
 
-    Nothing is asked over the network: that an array is there is seen when it is read.
+    Nothing is requested over the network: a missing array shows when it is read.
     """
     address, query = parted(asset.href)
     found = _GROUP.fullmatch(address) if ".zarr" in address.lower() else None
@@ -53,7 +53,9 @@ def arrays(asset: pystac.Asset) -> Iterator[tuple[str, pystac.Asset]]:
 
 
 def _lists(asset: pystac.Asset, band: str) -> bool:
-    """Return whether the asset's list of bands has ``band``. Without a list, it is taken to hold those of both levels."""
+    """Return whether the asset's list of bands has ``band``. Without a list, the asset may hold the bands of both
+    levels.
+    """
     for key in ("bands", "eo:bands"):
         if isinstance(said := asset.extra_fields.get(key), list):
             return band.lower() in {str(b.get("name")).lower() for b in said if isinstance(b, dict)}

@@ -1,7 +1,7 @@
-"""Hosts of the web: which lie inside, where a catalogue from outside has no business.
+"""Web hosts: detection of addresses inside a private network, which an outside catalog must not use.
 
-Loopback, link-local, private and shared addresses, and those by which clouds serve a machine its own keys: what
-answers there trusts who asks, and who asks is this machine.
+These are loopback, link-local, private and shared addresses, and those where clouds serve a machine its own keys. A
+server there trusts its clients, and the client is this machine.
 """
 
 import socket
@@ -11,14 +11,16 @@ from urllib.parse import urlsplit
 
 __all__ = ["host_of", "is_inside", "leads_inside", "origin"]
 
-# A public address, at which Azure's machines are given settings and keys.
+# A public address that gives settings and keys to machines in Azure.
 _AZURE = ip_address("168.63.129.16")
 _NAT64 = ip_network("64:ff9b::/96")
 _PORTS = {"http": 80, "https": 443}
 
 
 def is_inside(address: str) -> bool:
-    """Return whether an IP address is none of the public internet; one that holds another counts as that."""
+    """Return whether an IP address lies outside the public internet. An address that embeds another counts as the
+    other.
+    """
     ip = ip_address(address.partition("%")[0])
     if isinstance(ip, IPv6Address) and (held := _held(ip)):
         ip = held
@@ -26,7 +28,7 @@ def is_inside(address: str) -> bool:
 
 
 def _held(ip: IPv6Address) -> IPv4Address | None:
-    """The IPv4 address that an IPv6 address stands for."""
+    """Return the IPv4 address that an IPv6 address embeds."""
     if ip in _NAT64:
         return IPv4Address(int(ip) & 0xFFFFFFFF)
     return ip.ipv4_mapped or ip.sixtofour or (ip.teredo[1] if ip.teredo else None)
@@ -34,9 +36,9 @@ def _held(ip: IPv6Address) -> IPv4Address | None:
 
 @lru_cache(maxsize=4096)
 def leads_inside(host: str) -> bool:
-    """Return whether a name or an IP address, in any spelling that the system takes, is of the inside; asks the DNS.
+    """Return whether a name or IP address leads inside, in any spelling that the system accepts. This asks the DNS.
 
-    A name that nobody knows is not: what is asked of it fails by itself.
+    An unknown name does not: a request to it fails anyway.
     """
     try:
         found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
@@ -46,7 +48,7 @@ def leads_inside(host: str) -> bool:
 
 
 def host_of(url: str) -> str:
-    """The host of an http(s) address; nothing of any other."""
+    """Return the host of an http(s) address, or an empty text for other addresses."""
     try:
         parts = urlsplit(url)
         host = parts.hostname or ""
@@ -56,7 +58,7 @@ def host_of(url: str) -> str:
 
 
 def origin(url: str) -> tuple[str, str, int]:
-    """Scheme, host and port of an http(s) address. https at a host's usual port is as http at its own."""
+    """Return scheme, host and port of an http(s) address. https at its usual port counts as http at its usual port."""
     parts = urlsplit(url)
     scheme = parts.scheme.lower()
     port = parts.port or _PORTS.get(scheme, 0)

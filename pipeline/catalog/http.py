@@ -1,4 +1,4 @@
-"""Documents and parts of files, local or from the web, asked for patiently."""
+"""Documents and parts of files, local or from the web, requested with retries."""
 
 import io
 import json
@@ -36,29 +36,30 @@ __all__ = [
 RETRIES = 5
 
 BACKOFF = 0.4
-"""Seconds; the waits are 0, 2, 4, 8, 16 times this, or what the server asks for, up to a minute."""
+"""Seconds. The waits are 0, 2, 4, 8, 16 times this, or as long as the server asks for, up to a minute."""
 
 TIMEOUT = (10.0, 60.0)
 """Seconds to connect, and to wait for the next bytes of an answer."""
 
 PART = 1 << 20
-"""Bytes that are asked for at once of a remote file."""
+"""Bytes of a remote file in one request."""
 
 MAX_FILE = 1 << 34
-"""Bytes of a remote file whose server gives no parts of it."""
+"""Largest size in bytes of a remote file whose server does not serve parts."""
 
 FILE_SECONDS = 1800.0
-"""For what is asked for at once of a remote file, which may be all of it."""
+"""Seconds for one request to a remote file, which may be for the whole file."""
 
 MAX_JSON = 2_000_000
-"""Parts of a JSON document. A page of a hundred items has some ten thousand, a catalogue's longest list a million."""
+"""Largest number of parts of a JSON document. A page of a hundred items has about ten thousand, the longest list of a
+catalog a million."""
 
 MAX_NESTING = 64
-"""Of lists and objects in each other; STAC's are ten deep."""
+"""Deepest nesting of lists and objects; STAC needs ten levels."""
 
 
 class _Patience(Retry):
-    """Waits as long as a server asks for, but no longer than a minute."""
+    """Retries that wait as long as a server asks for, but no longer than a minute."""
 
     def get_retry_after(self, response: BaseHTTPResponse) -> float | None:
         asked = super().get_retry_after(response)
@@ -68,12 +69,12 @@ class _Patience(Retry):
 def stac_io(
     home: str, headers: dict[str, str] | None = None, *, private: bool = False
 ) -> "StacApiIO":
-    """Return a reader of documents, local or remote, that is patient: a search is safe to repeat, POST too.
+    """Return a reader of local and remote documents that retries. A search is safe to repeat, with POST too.
 
     Parameters
     ----------
     home
-        The catalogue (or the item) that is read: decides whether its addresses may lead inside a private network, as of
+        The catalog or item that is read. It decides whether addresses may lead inside a private network; see
         :func:`~s2sharp.catalog.addresses.may_go_inside`.
     """
     reader: StacApiIO = _reader()(headers=headers, timeout=TIMEOUT)
@@ -98,11 +99,11 @@ def _session(home: str, private: bool, seconds: float) -> Session:
 
 @lru_cache(maxsize=1)
 def _reader() -> "type[StacApiIO]":
-    """Made when it is first needed: pystac-client takes its time to load."""
+    """Make the class when it is first needed, because pystac-client loads slowly."""
     from pystac_client.stac_api_io import StacApiIO
 
     class Documents(StacApiIO):
-        """Documents within bounds: of bytes and seconds, as their session has it, of parts and of depth."""
+        """Reader with limits: bytes and seconds, as its session has them, parts and depth."""
 
         def read_text(self, source: Any, *given: Any, **options: Any) -> str:
             if isinstance(source, str) and not re.match(r"https?://", source, re.IGNORECASE):
@@ -116,13 +117,13 @@ def _reader() -> "type[StacApiIO]":
 
 
 def as_json(text: str) -> dict[str, Any]:
-    """A JSON object within bounds.
+    """Parse a JSON object within limits.
 
     Raises
     ------
     BrokenError
     """
-    # A part of a document takes fifty times its text in memory, and what is deep fells whoever walks it.
+    # A part of a document takes fifty times its text in memory, and deep nesting breaks recursive readers.
     if sum(map(text.count, ",{[")) > MAX_JSON:
         raise BrokenError(f"has more than {MAX_JSON} parts")
     try:
@@ -145,19 +146,19 @@ def as_json(text: str) -> dict[str, Any]:
 
 
 def _whole(digits: str) -> float:
-    """A number of JSON without a fraction; one that is endlessly long is as good as infinite, and no fault of the rest."""
+    """Parse a JSON integer. An endlessly long one counts as infinite and does not fail the rest."""
     return int(digits) if len(digits) < 400 else float(digits)
 
 
 def read_json(io: "StacApiIO", href: str, **asked: Any) -> dict[str, Any]:
-    """A JSON object; ``asked``: method and parameters of a request.
+    """Read a JSON object. ``asked`` holds the method and parameters of a request.
 
     Raises
     ------
     BrokenError
-        The document is missing, or none that is read.
+        The document is missing or unreadable.
     S2SharpError
-        ``catalog-unreachable`` if the server may know better.
+        ``catalog-unreachable`` if a later attempt may succeed.
     """
     from pystac_client.exceptions import APIError
 
@@ -174,15 +175,15 @@ def read_json(io: "StacApiIO", href: str, **asked: Any) -> dict[str, Any]:
 
 
 def read_regular(file: Path, most: int) -> bytes:
-    """The content of a file of this machine that is one: a pipe or a device might never end.
+    """Read a regular local file. A pipe or a device might never end.
 
     Raises
     ------
     BrokenError
-        It is none, or longer than ``most`` bytes.
+        It is not a regular file, or is longer than ``most`` bytes.
     OSError
     """
-    # Opening a pipe would wait for who writes to it.
+    # Opening a pipe would wait for its writer.
     with os.fdopen(os.open(file, os.O_RDONLY | os.O_NONBLOCK), "rb") as stream:
         if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
             raise BrokenError(f"has a {file.name} that is no regular file")
@@ -193,15 +194,14 @@ def read_regular(file: Path, most: int) -> bytes:
 
 
 def read_member(file: Location | zipfile.Path, most: int) -> bytes:
-    """The content of one file of a product: in a folder, in a store or in a zip.
+    """Read one file of a product: in a folder, in a store or in a zip.
 
     Raises
     ------
     BrokenError
-        It is none, is longer than ``most`` bytes, or packed in a way that is not read: encrypted, by an unknown method,
-        or rotten.
+        It is missing, longer than ``most`` bytes, encrypted, packed by an unknown method, or damaged.
     OSError
-        And what stores raise.
+        And the errors of stores.
     """
     if on_this_machine(file):
         return read_regular(file, most)
@@ -216,7 +216,7 @@ def read_member(file: Location | zipfile.Path, most: int) -> bytes:
     return content
 
 
-# Errors of unpacking a zip's entry; RuntimeError for a password, NotImplementedError for a method.
+# Errors of unpacking an entry of a zip: RuntimeError for a password, NotImplementedError for a method.
 _ROT = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, RuntimeError, ValueError)
 
 
@@ -224,7 +224,7 @@ def open_web(href: str, private: bool) -> BinaryIO:
     file = RangeFile(href, private)
     if file.ranged:
         return cast(BinaryIO, io.BufferedReader(file, PART))
-    # A server that knows no ranges gives all of it; on disk, since there may be much.
+    # A server without ranges sends the whole file. It goes to disk, because it may be large.
     copy = tempfile.TemporaryFile()  # noqa: SIM115  (the caller closes it)
     try:
         for part in pieces(file.ask(), MAX_FILE):
@@ -237,7 +237,7 @@ def open_web(href: str, private: bool) -> BinaryIO:
 
 
 class RangeFile(io.RawIOBase):
-    """A file on a web server, of which only what is read is fetched."""
+    """A file on a web server, fetched only in the parts that are read."""
 
     def __init__(self, href: str, private: bool = False) -> None:
         self._href, self._at = href, 0
@@ -250,10 +250,10 @@ class RangeFile(io.RawIOBase):
         self._size = int(said[1]) if said else 0
 
     def ask(self, start: int | None = None, stop: int | None = None) -> Any:
-        """The answer to a request for all of the file, or bytes ``start`` … ``stop - 1``, not yet read."""
+        """Request the whole file, or bytes ``start`` … ``stop - 1``, and return the answer unread."""
         import requests
 
-        # Packed bytes would be others than those that were asked for.
+        # Compressed bytes would not be the requested ones.
         asked = {"Accept-Encoding": "identity"}
         if start is not None and stop is not None:
             asked["Range"] = f"bytes={start}-{stop - 1}"
@@ -295,7 +295,7 @@ class RangeFile(io.RawIOBase):
 
 
 def answer(err: BaseException) -> str:
-    """Describe how a request failed. Never the error's own text: it holds the address, secrets and all."""
+    """Describe a failed request. The error's own text is never shown, because it holds the address with its secrets."""
     said: BaseException | None = err
     while said is not None:
         if isinstance(said, RefusedError):

@@ -9,7 +9,7 @@ __all__ = ["interval"]
 
 
 def interval(text: str) -> tuple[dt.datetime | None, dt.datetime | None]:
-    """First and last moment of a STAC datetime or interval; None for an open end."""
+    """Return the first and last moment of a STAC datetime or interval; None for an open end."""
     parts = [part.strip() for part in text.split("/")]
     spans = [None if part in ("", "..") else _span(part, text) for part in parts]
     first, last = spans[0], spans[-1]
@@ -33,7 +33,7 @@ def _span(part: str, text: str) -> tuple[dt.datetime, dt.datetime]:
             return first, after - dt.timedelta(milliseconds=1)
         if re.fullmatch(r"\d{8}", part):
             return _span(f"{part[:4]}-{part[4:6]}-{part[6:]}", text)
-        if re.search(r"[Ww]", part):  # a week, which the standard knows, too
+        if re.search(r"[Ww]", part):  # ISO 8601 weeks are not accepted
             raise ValueError(part)
         moment = dt.datetime.fromisoformat(part)
     except (ValueError, OverflowError):

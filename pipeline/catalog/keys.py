@@ -1,4 +1,4 @@
-"""Keys that GDAL reads a file with: those that its address may be read with, and none but these."""
+"""Keys for GDAL: exactly those with which an address may be read."""
 
 import os
 from functools import cache
@@ -17,7 +17,7 @@ __all__ = ["session"]
 
 
 class _Keys(Session):  # type: ignore[misc]  # rasterio has no types
-    """Keys and endpoint of one S3 store, as GDAL takes them, whatever AWS_* say of others."""
+    """Keys and endpoint of one S3 store for GDAL, independent of AWS_* in the environment."""
 
     def __init__(self, endpoint: str, key: str, secret: str) -> None:
         url = urlsplit(endpoint)
@@ -37,13 +37,15 @@ class _Keys(Session):  # type: ignore[misc]  # rasterio has no types
 
 
 class _Chain(Session):  # type: ignore[misc]  # rasterio has no types
-    """The operator's own keys, from wherever AWS's tools find them: environment, profile, role, SSO, web identity, or
-    what a machine is given. Where these tools are not installed, GDAL looks, which knows most of these places.
+    """The operator's own keys, from any source of AWS's tools: environment, profile, role, SSO, web identity or
+    machine.
+
+    If these tools are not installed, GDAL searches itself; it knows most of these sources.
     """
 
     def __init__(self, pays: bool) -> None:
         self.credentials = {"AWS_NO_SIGN_REQUEST": "NO"}
-        # Said for these requests alone, whatever the environment says for all.
+        # Set for these requests alone; the environment may set it for all.
         self.credentials["AWS_REQUEST_PAYER"] = "requester" if pays else ""
         if (chain := _chain()) is None:
             return
@@ -67,7 +69,7 @@ class _Chain(Session):  # type: ignore[misc]  # rasterio has no types
 
 @cache
 def _chain() -> Any:
-    """AWS's chain of places where keys are, which renews them; None where botocore is not installed."""
+    """Return AWS's chain of key sources, which also renews keys, or None if botocore is not installed."""
     try:
         import botocore.session
     except ImportError:
@@ -83,12 +85,12 @@ class _Nobody(Session):  # type: ignore[misc]
 
 
 def session(source: Source) -> Session:
-    """Return what GDAL is to read a file with: the keys that its address may be read with, and none but these.
+    """Return the session for GDAL to read a file with: exactly the keys with which its address may be read.
 
     Raises
     ------
     S2SharpError
-        ``keys-missing`` where CDSE's or the operator's cannot be had.
+        ``keys-missing`` if the keys of CDSE or of the operator are not available.
     """
     if source.sign == "cdse":
         return _Keys(*cdse_keys(source.href))
@@ -96,7 +98,7 @@ def session(source: Source) -> Session:
         return _Nobody()
     try:
         return _Chain(source.sign == PAID)
-    except Exception as error:  # botocore's and that of whatever it asks
+    except Exception as error:  # errors of botocore and of the services that it asks
         raise S2SharpError(
             "keys-missing",
             f"AWS keys for {source.href} can't be had ({type(error).__name__}).",

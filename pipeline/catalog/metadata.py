@@ -1,8 +1,8 @@
 """Metadata of items of each archive: band → asset, radiometry, datatake, tile, CRS.
 
-Pure functions on `pystac.Item`. Known shapes: Earth Search v1 (``rededge1``, and ``rededge1-jp2``
-beside it), Planetary Computer (``B05``), CDSE STAC v1 (``B05_20m``, resampled ``B05_60m`` beside
-it) and any catalogue whose asset keys or band names are ESA's; STAC 1.0 and 1.1 fields alike.
+Pure functions on `pystac.Item`. Known shapes: Earth Search v1 (``rededge1``, and ``rededge1-jp2`` beside it),
+Planetary Computer (``B05``), CDSE STAC v1 (``B05_20m``, resampled ``B05_60m`` beside it) and any catalog with ESA's
+names as asset keys or band names. STAC 1.0 and 1.1 fields are read alike.
 """
 
 import math
@@ -60,7 +60,7 @@ PROPERTIES: dict[str, type] = {
     **dict.fromkeys(("eo:cloud_cover", "sat:absolute_orbit", "sat:relative_orbit"), float),
     **dict.fromkeys((f"{e}:boa_offset_applied" for e in ("earthsearch", "sentinel")), bool),
 }
-"""What is read of an item's properties beside its time and CRS, and as what."""
+"""Properties of an item that are read beside its time and CRS, with their types."""
 
 FACTS: dict[str, type] = {
     "nodata": float,
@@ -68,9 +68,9 @@ FACTS: dict[str, type] = {
     "raster:scale": float,
     "raster:offset": float,
 }
-"""What radiometry follows from, of what an asset says of its band, in STAC 1.1's words."""
+"""Facts of an asset that radiometry depends on, in the terms of STAC 1.1, with their types."""
 
-# Tables make floats of integers: 32633.0.
+# Tables turn integers into floats: 32633.0.
 _EPSG = re.compile(r"(?:(?:URN:OGC:DEF:CRS:)?EPSG:(?:[\d.]*:)?)?(\d{1,9})(?:\.0+)?")
 _TIME = r"\d{8}T\d{6}"
 _DATATAKE = re.compile(r"(?<![A-Z0-9])G?(S2[A-Z])_(?:MSIL\d[A-Z]_)?(\d{8}T\d{6})_")
@@ -79,10 +79,10 @@ _TILE = r"T?(\d{1,2})([C-HJ-NP-X][A-HJ-NP-Z]{2})"
 
 
 def baseline(item: pystac.Item) -> tuple[int, int] | None:
-    """The processing baseline as numbers, ``(5, 9)`` for "05.09" and "5.09"; None if not said.
+    """Return the processing baseline as numbers, ``(5, 9)`` for "05.09" and "5.09", or None if not stated.
 
-    From ``s2:processing_baseline`` and its like, else a product name (``_N0509_``), else ``processing:version``
-    where that has ESA's form "05.09" and so isn't the version of somebody's software.
+    It is read from ``s2:processing_baseline`` and the like, or from a product name (``_N0509_``), or from
+    ``processing:version`` if that has ESA's form "05.09". Another form may be the version of some software.
     """
     for key in _BASELINES:
         said = as_text(item.properties.get(key)).strip()
@@ -99,12 +99,12 @@ def baseline(item: pystac.Item) -> tuple[int, int] | None:
 
 
 def datatake(item: pystac.Item) -> str:
-    """A key that all tiles of one overpass share, whatever their baseline.
+    """Return a key that all tiles of one overpass share, whatever their baseline.
 
-    The platform with, in this order: the datatake's start, from ``s2:datatake_id``,
-    ``eopf:datatake_id`` or an ESA product name (``"S2A_20230628T070631"``); another datatake id;
-    the absolute orbit, from ``sat:absolute_orbit`` or a granule name; the relative orbit and the
-    day of its pass; the minute of sensing, which is no more than a guess.
+    The key is the platform with the first of these: the start of the datatake, from ``s2:datatake_id``,
+    ``eopf:datatake_id`` or an ESA product name (``"S2A_20230628T070631"``); another datatake id; the absolute orbit,
+    from ``sat:absolute_orbit`` or a granule name; the relative orbit and the day of its pass; the minute of sensing,
+    which is only a guess.
     """
     for text in _texts(item):
         if found := _DATATAKE.search(text):
@@ -126,20 +126,21 @@ def datatake(item: pystac.Item) -> str:
 
 
 def _before_pass(orbit: float) -> timedelta:
-    """From midnight UTC until half a day before the satellite, on ``orbit``, crosses the equator southwards.
+    """Return the time from midnight UTC until twelve hours before the satellite, on ``orbit``, crosses the equator
+    southwards.
 
-    A satellite is on a relative orbit once in ten days, always at the same hour: 143 orbits are ten days, and orbit
-    122, over Vienna, crosses at 10:19. So days that are counted from there have the whole pass, twenty-five
-    minutes to either side, in their middle: neither midnight nor the antimeridian cuts one in two.
+    A satellite repeats a relative orbit every ten days at the same hour: 143 orbits are ten days, and orbit 122, over
+    Vienna, crosses at 10:19. Days counted from there have the whole pass, twenty-five minutes to either side, in
+    their middle. So neither midnight nor the antimeridian cuts a pass in two.
     """
     hours = 10.32 + (orbit - 122) * 240 / 143
     return timedelta(hours=hours % 24 - 12)
 
 
 def strip(item: pystac.Item) -> str | None:
-    """Return when the item's data strip began to be sensed, "20230628T100612"; None if not said.
+    """Return the start of sensing of the item's data strip, "20230628T100612", or None if not stated.
 
-    A datatake that is received in parts comes as strips, and a tile at their border as an item of each.
+    A datatake received in parts comes as strips. A tile at their border has an item for each strip.
     """
     for text in (as_text(item.properties.get(key)) for key in _STRIPS):
         if found := re.search(rf"_S({_TIME})(?=_|\.|$)", text):
@@ -148,9 +149,9 @@ def strip(item: pystac.Item) -> str | None:
 
 
 def processed(item: pystac.Item) -> str | None:
-    """Return when ESA made the product, "20230628T170000"; None if not said.
+    """Return the time when ESA made the product, "20230628T170000", or None if not stated.
 
-    From its time of generation, else the name of the product (its discriminator) or of the granule.
+    It is the time of generation, or else comes from the name of the product (its discriminator) or of the granule.
     """
     for key in _MADE:
         if when := _moment(item.properties.get(key)):
@@ -162,12 +163,12 @@ def processed(item: pystac.Item) -> str | None:
 
 
 def archived(item: pystac.Item) -> str:
-    """Return when the archive took the item in, or last changed it; "" if not said."""
+    """Return the time when the archive ingested or last changed the item, or "" if not stated."""
     return max(_moment(item.properties.get(key)) or "" for key in ("created", "updated"))
 
 
 def _moment(value: Any) -> str | None:
-    """A time in UTC, to the second, so that text sorts as time does."""
+    """Return a time in UTC, to the second, so that its text sorts by time."""
     when = _when(value)
     if when is None:
         return None
@@ -176,29 +177,33 @@ def _moment(value: Any) -> str | None:
 
 
 def level(item: pystac.Item) -> str | None:
-    """The processing level, ``"L1C"`` or ``"L2A"``, from what is said of the product, else from a name; None if not said."""
+    """Return the processing level, ``"L1C"`` or ``"L2A"``, from the product's properties or else a name; None if not
+    stated.
+    """
     said = (as_text(item.properties.get(key)) for key in _LEVELS)
     return next(filter(None, map(level_in, (*said, *_texts(item)))), None)
 
 
 def level_in(text: str) -> str | None:
-    """The processing level that a name tells, as in "S2MSI2A" and "sentinel-2-l1c"; None if it tells none."""
+    """Return the processing level in a name, such as "S2MSI2A" or "sentinel-2-l1c", or None."""
     found = _LEVEL.search(text)
     return f"L{found[1].upper()}" if found else None
 
 
 def sensed(item: pystac.Item) -> datetime:
-    """Return when the item was sensed, in UTC: its datetime, else the start of its interval. Error: ``item-broken``."""
+    """Return the time of sensing in UTC: the item's datetime, or else the start of its interval. Error:
+    ``item-broken``.
+    """
     return span(item)[0] if item.datetime is None else _utc(item.datetime)
 
 
 def span(item: pystac.Item) -> tuple[datetime, datetime]:
-    """Return when the sensing of the item began and ended, in UTC: its interval, else its datetime twice.
+    """Return start and end of sensing in UTC: the item's interval, or else its datetime twice.
 
     Raises
     ------
     S2SharpError
-        ``item-broken``: it has neither, or its interval is none.
+        ``item-broken``: it has neither, or its interval is invalid.
     """
     first, last = (_when(item.properties.get(key)) for key in ("start_datetime", "end_datetime"))
     if first is None or last is None:
@@ -220,12 +225,12 @@ def _when(value: Any) -> datetime | None:
 
 
 def _utc(when: datetime) -> datetime:
-    """A time without a zone is UTC in STAC."""
+    """Return a time in UTC; STAC times without a zone are in UTC."""
     return when.astimezone(UTC) if when.tzinfo else when.replace(tzinfo=UTC)
 
 
 def tile(item: pystac.Item) -> str:
-    """The MGRS tile, as in "33UUP" and "01CCV"; the item's id where no tile can be told."""
+    """Return the MGRS tile, such as "33UUP" or "01CCV", or the item's id if no tile is stated."""
     said = item.properties
     name, code = (as_text(said.get(key)) for key in ("s2:mgrs_tile", "grid:code"))
     parts = ("".join(as_text(said.get(key)) for key in names) for names in _MGRS)
@@ -240,7 +245,7 @@ def tile(item: pystac.Item) -> str:
 
 
 def platform(item: pystac.Item) -> str:
-    """``"sentinel-2a"`` and so on; ``"sentinel-2"`` if the item doesn't say which."""
+    """Return ``"sentinel-2a"`` and so on, or ``"sentinel-2"`` if the item does not state which."""
     for text in (as_text(item.properties.get("platform")), *_texts(item)):
         if found := re.search(
             r"(?<![A-Z0-9])(?:SENTINEL-?2|G?S2)([A-Z])(?![A-Z0-9])", text.upper()
@@ -250,7 +255,7 @@ def platform(item: pystac.Item) -> str:
 
 
 def epsg(item: pystac.Item) -> int:
-    """The item's EPSG code, from its properties, else its assets. Error: ``crs-unknown``."""
+    """Return the item's EPSG code, from its properties or else its assets. Error: ``crs-unknown``."""
     places = [item.properties, *(asset.extra_fields for asset in item.assets.values())]
     for place in places[:1], places[1:]:
         said = {str(p.get(key) or "") for p in place for key in ("proj:code", "proj:epsg")}
@@ -268,7 +273,9 @@ def epsg(item: pystac.Item) -> int:
 
 
 def bounds(item: pystac.Item) -> tuple[float, float, float, float] | None:
-    """The edges of the item's grid, left, bottom, right and top in metres, from ``proj:bbox``; None if not said."""
+    """Return the edges of the item's grid, left, bottom, right and top in metres, from ``proj:bbox``; None if not
+    stated.
+    """
     said = item.properties.get("proj:bbox")
     numbers = [as_number(v) for v in said] if isinstance(said, list | tuple) else []
     if len(numbers) != 4 or None in numbers:
@@ -278,20 +285,20 @@ def bounds(item: pystac.Item) -> tuple[float, float, float, float] | None:
 
 
 def cloud_cover(item: pystac.Item) -> float:
-    """The tile's cloud cover in percent, NaN when unknown."""
+    """Return the tile's cloud cover in percent, NaN if unknown."""
     said = as_number(item.properties.get("eo:cloud_cover"))
     return math.nan if said is None else said
 
 
 def as_text(value: Any) -> str:
-    """A text, or a number as one; else nothing: any JSON may stand where ESA has a name."""
+    """Return a text, or a number as text, or else an empty text: any JSON may stand in place of a name."""
     return (
         str(value) if isinstance(value, str | int | float) and not isinstance(value, bool) else ""
     )
 
 
 def as_number(value: Any) -> float | None:
-    """A number, or a text that is one."""
+    """Return a number, or a text that is one."""
     try:
         number = math.nan if isinstance(value, bool) else float(value)
     except (OverflowError, TypeError, ValueError):
@@ -300,7 +307,7 @@ def as_number(value: Any) -> float | None:
 
 
 def as_flag(value: Any) -> bool | None:
-    """Return whether something is so, as JSON, a number or a word says it; None where that is not told."""
+    """Return a truth value from JSON, a number or a word; None if it is neither true nor false."""
     words = {"true": True, "1": True, "false": False, "0": False}
     return value if isinstance(value, bool) else words.get(as_text(value).strip().lower())
 

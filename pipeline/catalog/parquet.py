@@ -1,4 +1,4 @@
-"""Items of stac-geoparquet: those that meet a query, or all that a file has."""
+"""Items of stac-geoparquet: those that meet a query, or all items of a file."""
 
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -16,7 +16,7 @@ __all__ = ["from_parquet", "whole"]
 
 
 def from_parquet(query: Query) -> Iterator[pystac.Item]:
-    """The items of a file that meet a query.
+    """Yield the items of a file that meet a query.
 
     Raises
     ------
@@ -40,7 +40,7 @@ def from_parquet(query: Query) -> Iterator[pystac.Item]:
 
 
 def whole(path: str) -> Iterator[pystac.Item]:
-    """All items of a file.
+    """Yield all items of a file.
 
     Raises
     ------

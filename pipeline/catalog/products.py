@@ -1,4 +1,4 @@
-"""Products as they are downloaded, in place of a catalogue: SAFE folders, zips and EOPF Zarrs, or a folder of them."""
+"""Downloaded products in place of a catalog: SAFE folders, zips and EOPF Zarrs, or a folder of them."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,11 +16,11 @@ from .signing import archive_place
 __all__ = ["are_products", "product_around", "product_item", "product_paths"]
 
 MAX_DEPTH = 8
-"""Folders in folders that are looked through: archives sort theirs by year, month and day."""
+"""Deepest nesting of searched folders: archives sort products by year, month and day."""
 
 
 def are_products(catalog: str) -> bool:
-    """Return whether ``catalog`` is a product or a folder of products, by its name or since it has no catalogue's file."""
+    """Return whether ``catalog`` is a product, by its name, or a folder without a catalog file."""
     name = parted(catalog)[0].rstrip("/").lower()
     if is_product(catalog):
         return True
@@ -33,7 +33,7 @@ def are_products(catalog: str) -> bool:
 
 
 def product_paths(catalog: str) -> Iterator[str]:
-    """The products of a catalogue, in order of their names.
+    """Yield the products of a catalog, in order of their names.
 
     Raises
     ------
@@ -41,7 +41,7 @@ def product_paths(catalog: str) -> Iterator[str]:
         ``catalog-unreachable``.
     """
     if is_eopf(catalog):
-        # A web server lists nothing: the address must do.
+        # A web server does not list folders, so the address must be that of a product.
         yield catalog if "://" in catalog else str(place(catalog))
         return
     root = archive_place(catalog)
@@ -58,7 +58,7 @@ def _below(path: Location, depth: int) -> Iterator[str]:
         yield str(path)
     elif depth and path.is_dir() and not (on_this_machine(path) and path.is_symlink()):
         names = sorted(child.name for child in path.iterdir())
-        if not METADATA.isdisjoint(names):  # a product whose folder has another name
+        if not METADATA.isdisjoint(names):  # a product in a renamed folder
             yield str(path)
             return
         for name in names:
@@ -66,18 +66,18 @@ def _below(path: Location, depth: int) -> Iterator[str]:
 
 
 def product_around(path: Path) -> Path | None:
-    """The SAFE folder that a path of this machine leads into; None where it leads into none."""
+    """Return the SAFE folder that contains a local path, or None."""
     inside = (f for f in path.parents if any((f / name).exists() for name in METADATA))
     return next(inside, None)
 
 
 def product_item(path: str) -> tuple[str, pystac.Item]:
-    """The level of a product, ``"l1c"`` or ``"l2a"``, and the item that it makes.
+    """Return the level of a product, ``"l1c"`` or ``"l2a"``, and its item.
 
     Raises
     ------
     BrokenError
-        What is wrong with the product.
+        The fault of the product.
     """
     try:
         if not is_eopf(path):
@@ -89,7 +89,7 @@ def product_item(path: str) -> tuple[str, pystac.Item]:
         raise
     except store_errors() as error:
         raise BrokenError(f"can't be read ({type(error).__name__})") from None
-    except Exception as error:  # zarr, too, takes metadata on trust; they cost their product alone
+    except Exception as error:  # zarr does not validate metadata; a fault fails this product alone
         raise BrokenError(
             f"says something that can't be understood ({type(error).__name__})"
         ) from error

@@ -1,4 +1,4 @@
-"""A query of a catalogue: the box, the time and the collection that are asked for, and whether an item meets them."""
+"""A query of a catalog: the requested box, time and collection, and the check if an item meets them."""
 
 import datetime as dt
 import math
@@ -22,18 +22,20 @@ from .metadata import span
 __all__ = ["MAX_ITEMS", "Query", "boxes_around", "leave_out", "of_rel"]
 
 MAX_ITEMS = 200_000
-"""More than this in one answer is refused: it would be a decade of a continent, or a broken server."""
+"""Largest number of items in one answer. More would be a decade of a continent, or a broken server."""
 
 METRES_PER_DEGREE = 110_574
-"""Of latitude at the equator, where a degree is shortest; so a margin is never cut."""
+"""Length of a degree of latitude at the equator, where it is shortest; so a margin is never too small."""
 
 SEARCH_SECONDS = 3 * 3600.0
-"""For one search. A decade of a continent takes an hour and a half of an API."""
+"""Seconds for one search. An API needs an hour and a half for a decade of a continent."""
 
 
 @dataclass(frozen=True)
 class Query:
-    """A query of a catalogue; ``private``: whether it may name hosts inside a private network wherever it lies."""
+    """A query of a catalog. ``private``: whether the catalog may name hosts inside a private network, wherever it
+    lies.
+    """
 
     catalog: str
     collection: str
@@ -46,7 +48,7 @@ class Query:
 
     @property
     def interval(self) -> str:
-        """The time, as APIs take it."""
+        """Return the time in the form that APIs accept."""
         texts = (
             when.astimezone(dt.UTC).isoformat().replace("+00:00", "Z") if when else ".."
             for when in (self.start, self.end)
@@ -55,7 +57,7 @@ class Query:
 
     @cached_property
     def area(self) -> shapely.Geometry:
-        """The boxes, and once more around the globe to both sides, where footprints may reach."""
+        """Return the boxes, repeated once around the globe to both sides, where footprints may reach."""
         once = shapely.union_all([shapely.box(*box) for box in self.boxes])
         area = shapely.union_all([translate(once, turn) for turn in (-360, 0, 360)])
         shapely.prepare(area)
@@ -63,7 +65,7 @@ class Query:
 
     @property
     def turned(self) -> list[Degrees]:
-        """The boxes as :attr:`area` has them."""
+        """Return the boxes as in :attr:`area`."""
         return [
             (west + turn, south, east + turn, north)
             for turn in (0, -360, 360)
@@ -80,9 +82,10 @@ class Query:
         return not ((self.end and first > self.end) or (self.start and last < self.start))
 
     def _touches(self, item: pystac.Item) -> bool:
-        """As an API does it: by the footprint. A footprint that is no geometry: by its bbox.
+        """Return whether an item touches the area by its footprint, as an API does, or by its bbox if the footprint
+        is invalid.
 
-        Of an item that tells neither, or two places, its files' grids will tell.
+        If an item states neither, or two places, the grids of its files decide later.
         """
         place = None
         if item.bbox:
@@ -101,7 +104,7 @@ class Query:
         return place is None or bool(self.area.intersects(place))
 
     def check_time(self, most: float = math.inf) -> None:
-        """Raise ``catalog-unreachable`` where the search has taken longer than it may, or than ``most`` seconds."""
+        """Raise ``catalog-unreachable`` if the search has taken longer than allowed, or than ``most`` seconds."""
         most = min(most, self.seconds)
         if monotonic() - self.begun > most:
             raise S2SharpError(
@@ -111,7 +114,7 @@ class Query:
             )
 
     def missing(self, known: Iterable[str]) -> S2SharpError:
-        """The error that the collection is none of those that are ``known``."""
+        """Return the error for a collection that is not in ``known``."""
         names = sorted(known)
         return S2SharpError(
             "collection-missing",
@@ -123,7 +126,7 @@ class Query:
         )
 
     def too_many(self, what: str) -> S2SharpError:
-        """The error that there is no end of something."""
+        """Return the error for an endless list."""
         return S2SharpError(
             "too-many-items",
             f"{public(self.catalog)} {what}.",
@@ -132,12 +135,12 @@ class Query:
 
 
 def _meet(shape: shapely.Geometry, place: shapely.Geometry) -> bool:
-    """Return whether two shapes meet, on whichever turn around the globe."""
+    """Return whether two shapes meet, on any turn around the globe."""
     return any(shape.intersects(translate(place, turn)) for turn in (-360, 0, 360))
 
 
 def of_rel(document: dict[str, Any], rel: str) -> Iterator[dict[str, Any]]:
-    """The links of a document that have a relation, in capitals or not; what is no link is none."""
+    """Yield the links of a document with a relation, in any case; invalid links are skipped."""
     links = document.get("links")
     for link in links if isinstance(links, list) else ():
         if isinstance(link, dict) and str(link.get("rel")).lower() == rel:
@@ -145,12 +148,12 @@ def of_rel(document: dict[str, Any], rel: str) -> Iterator[dict[str, Any]]:
 
 
 def leave_out(what: str, why: str) -> None:
-    """Warn that a part of a catalogue is left out."""
+    """Warn that a part of a catalog is left out."""
     warnings.warn(printable(f"{public(what)} {why}; it is left out."), stacklevel=3)
 
 
 def boxes_around(bbox: Degrees, margin_m: float) -> list[Degrees]:
-    """The grown box; two where it crosses the antimeridian, since APIs take that differently.
+    """Return the grown box, or two if it crosses the antimeridian, because APIs treat such boxes differently.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""From DN to reflectance, as an item states it: plausible for Sentinel-2, or refused."""
+"""Conversion from DN to reflectance, as an item states it: plausible for Sentinel-2, or refused."""
 
 import math
 from collections.abc import Mapping
@@ -30,23 +30,23 @@ PLAIN_OFFSET = 0.0
 """Reflectance offset of products whose DN are reflectance · 10 000, as national archives make them."""
 
 APPLIED = "boa_offset_applied"
-"""Origin of an offset that an archive's flag tells: other words of the archive may be older than the flag."""
+"""Origin of an offset that comes from a flag of the archive, which may be newer than its other statements."""
 
 PIXELS = "its pixels"
-"""Origin of an offset that a scene's pixels speak for."""
+"""Origin of an offset that was chosen by the pixels of a scene."""
 
-# Wider than all products so far, narrower than what a slip of units makes of them.
+# These limits are wider than all products so far, and narrower than the usual mistakes of units.
 _SCALES = 1e-5, 5e-3
 _OFFSETS = -0.25, 0.0
 
 _OWN = 90
-"""First number of baselines that are no release of ESA's: Sen2Cor, run by a user, writes 99.99."""
+"""First baseline number that is not a release of ESA's: Sen2Cor, run by a user, writes 99.99."""
 
 _FLAGS = ("earthsearch:boa_offset_applied", "sentinel:boa_offset_applied")
 
 
 class Radiometry(NamedTuple):
-    """Reflectance = DN · ``scale`` + ``offset``; ``origin``: where the offset is from."""
+    """Reflectance = DN · ``scale`` + ``offset``; ``origin``: the source of the offset."""
 
     scale: float
     offset: float
@@ -54,14 +54,14 @@ class Radiometry(NamedTuple):
 
 
 def radiometry(item: pystac.Item, band: str, facts: Mapping[str, Any], *, raw: bool) -> Radiometry:
-    """Return how DN of a band become reflectance.
+    """Return the conversion of a band's DN to reflectance.
 
     Parameters
     ----------
     facts
-        What the asset says of its band: "scale", "offset", "data_type".
+        Statements of the asset about its band: "scale", "offset", "data_type".
     raw
-        Whether the file is ESA's own, which no flag of the archive speaks of.
+        Whether the file is ESA's own; flags of the archive do not apply to such files.
 
     Raises
     ------
@@ -71,7 +71,7 @@ def radiometry(item: pystac.Item, band: str, facts: Mapping[str, Any], *, raw: b
     scale, offset = (_number(item.id, band, name, facts.get(name)) for name in ("scale", "offset"))
     aside = None
     if scale == 1 and not str(facts.get("data_type")).startswith("float"):
-        # The extension's defaults, which can't be meant of integers; an offset beside them is one in DN.
+        # These are defaults of the extension, which cannot hold for integers; an offset beside them is in DN.
         aside, scale, offset = offset, None, None
     _check(item.id, band, scale, offset)
     scale = 1 / QUANTIFICATION if scale is None else scale
@@ -87,7 +87,9 @@ def radiometry(item: pystac.Item, band: str, facts: Mapping[str, Any], *, raw: b
 
 
 def _number(item: str, band: str, name: str, said: Any) -> float | None:
-    """Return what an asset says of its band, None where it says nothing: tables write that as no number, or as no text."""
+    """Return a number that an asset states about its band, or None; tables write a missing value as NaN or empty
+    text.
+    """
     number = as_number(said)
     if number is None and said not in (None, "") and as_text(said).strip().lower() != "nan":
         raise S2SharpError(
@@ -101,7 +103,7 @@ def _number(item: str, band: str, name: str, said: Any) -> float | None:
 
 
 def _by_baseline(item: pystac.Item, scale: float) -> Radiometry:
-    """Return what follows from the processing baseline alone. Error: ``offset-unknown``."""
+    """Return the conversion for the processing baseline alone. Error: ``offset-unknown``."""
     number = baseline(item)
     if number is None or number[0] >= _OWN:
         known = "" if number is None else f", {number[0]:02d}.{number[1]:02d}, is none of ESA's"
@@ -116,7 +118,7 @@ def _by_baseline(item: pystac.Item, scale: float) -> Radiometry:
 
 
 def _check(item: str, band: str, scale: float | None, offset: float | None) -> None:
-    """Refuse a scale and an offset that no product of Sentinel-2 has, and name those that were meant, perhaps."""
+    """Refuse a scale and an offset that no Sentinel-2 product has, and suggest the intended ones."""
     if _plausible(scale, *_SCALES) and _plausible(offset, *_OFFSETS):
         return
     raise _implausible(item, band, scale, offset)
@@ -145,7 +147,7 @@ def _plausible(value: float | None, least: float, most: float) -> bool:
 
 
 def _meant(scale: float | None, offset: float | None) -> str:
-    """The likeliest slip: DN per reflectance in place of its inverse, an offset in DN, a sign."""
+    """Name the likeliest mistake: DN per reflectance instead of its inverse, an offset in DN, or a sign."""
     unit = 1 / QUANTIFICATION
     for candidate in (scale, 1 / scale if scale else None):
         if candidate is not None and _plausible(candidate, *_SCALES):

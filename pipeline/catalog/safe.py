@@ -1,9 +1,10 @@
-"""ESA's products as they are downloaded: a SAFE folder or its zip → the item that a catalogue would have of it.
+"""ESA's products as downloaded: the item for a SAFE folder or its zip, as a catalog would have it.
 
-All is read from the product's own metadata (MTD_MSIL1C.xml or MTD_MSIL2A.xml, and its granule's MTD_TL.xml), nothing
-from names of folders, and nothing is unpacked: files in a zip are addressed as ``/PATH.zip!/ENTRY``. Elements are
-those of ESA's Product Specification Document (S2-PDGS-TAS-DI-PSD), for products since December 2016, of one
-granule each; Level-2A up to 2018 (version 14.2 of it) has other names for some, which stand behind the present ones.
+All facts come from the product's own metadata (MTD_MSIL1C.xml or MTD_MSIL2A.xml, and MTD_TL.xml of its granule), and
+none from names of folders. Nothing is unpacked: files in a zip have addresses like ``/PATH.zip!/ENTRY``. Elements are
+those of ESA's Product Specification Document (S2-PDGS-TAS-DI-PSD), for products since December 2016 with one granule
+each. Level-2A up to 2018 (version 14.2 of the document) has other names for some elements; they follow the present
+ones.
 """
 
 import math
@@ -29,10 +30,10 @@ if TYPE_CHECKING:
 __all__ = ["METADATA", "is_safe", "safe_item"]
 
 MAX_BYTES = 1 << 24
-"""Of a document of metadata; those of real products have a tenth of it at most."""
+"""Largest size of a metadata document; real products have at most a tenth of it."""
 
 METADATA = frozenset({"MTD_MSIL1C.xml", "MTD_MSIL2A.xml"})
-"""Files by which a folder is known to be a product."""
+"""Files that mark a folder as a product."""
 
 _LEVELS = {"l1c": "MTD_MSIL1C.xml", "l2a": "MTD_MSIL2A.xml"}
 # In the order of ESA's band ids, which begin at 0.
@@ -45,14 +46,14 @@ _UNITS = {
 _URIS = ("PRODUCT_URI", "PRODUCT_URI_2A", "PRODUCT_URI_1C")
 _IMAGES = ("IMAGE_FILE", "IMAGE_FILE_2A", "IMAGE_ID_2A")
 _GRANULES = ("Granule", "Granules")
-# No name in a product's metadata may lead out of it.
+# No name in a product's metadata may lead out of the product.
 _IMAGE = re.compile(
     r"GRANULE/(?P<granule>\w[\w.-]*)/(?P<path>IMG_DATA/(?:R[126]0m/)?\w+?_(?P<band>B\d[\dA]|SCL)"
     r"(?:_(?P<gsd>[126]0)m)?)"
 )
 
 Root = Location | zipfile.Path
-"""A product's folder, on a disk, in a store or in a zip."""
+"""Folder of a product, on a disk, in a store or in a zip."""
 
 
 def is_safe(path: Location) -> bool:
@@ -61,22 +62,22 @@ def is_safe(path: Location) -> bool:
 
 
 def safe_item(path: Location) -> tuple[str, pystac.Item]:
-    """The level of a product, ``"l1c"`` or ``"l2a"``, and the item that it makes.
+    """Return the level of a product, ``"l1c"`` or ``"l2a"``, and its item.
 
-    Assets are the bands at native resolution, each with its grid, scale, offset and nodata; ``path`` is the item's own
-    address. Resampled copies are left out, and so are bands whose files did not come along.
+    Assets are the bands at native resolution, each with its grid, scale, offset and nodata. ``path`` becomes the
+    item's own address. Resampled copies are left out, and so are bands without a file.
 
     Raises
     ------
     BrokenError
-        What is wrong with the product.
+        The fault of the product.
     """
     try:
         root = _root(path)
         for level, name in _LEVELS.items():
             if (root / name).exists():
                 return level, _item(root, str(path), level, _xml(root / name))
-    # A zip whose directory is rotten raises what it likes.
+    # A zip with a damaged directory raises various errors.
     except zipfile.BadZipFile:
         raise BrokenError("is no whole zip, as where a download was cut off") from None
     except store_errors(zipfile.LargeZipFile, ValueError, EOFError) as error:
@@ -85,7 +86,7 @@ def safe_item(path: Location) -> tuple[str, pystac.Item]:
 
 
 def _root(path: Location) -> Root:
-    """The folder with the metadata: in a zip, and where a program that unpacks one has put the folder into another."""
+    """Return the folder with the metadata: in a zip, or one level down, where some programs unpack a zip."""
     top: Root = path
     if path.suffix.lower() == ".zip":
         if not on_this_machine(path):
@@ -111,7 +112,7 @@ def _xml(file: Root) -> "Element":
 
     text = read_member(file, MAX_BYTES)
     try:
-        # A product's metadata declare no types and no entities; what does is made to do harm.
+        # A product's metadata declare no types and no entities; a document that does may be an attack.
         return fromstring(text, forbid_dtd=True)
     except (ParseError, DefusedXmlException, LookupError, ValueError) as error:
         raise BrokenError(
@@ -121,7 +122,7 @@ def _xml(file: Root) -> "Element":
 
 @dataclass(frozen=True)
 class _Image:
-    """A file of one band at its native resolution: the name of its granule, and its path in it."""
+    """A file of one band at native resolution: the name of its granule, and its path in the granule."""
 
     band: str
     gsd: int
@@ -168,16 +169,17 @@ def _item(root: Root, home: str, level: str, product: "Element") -> pystac.Item:
 
 
 def _has(granule: Root, image: _Image) -> bool:
-    """Return whether a band's file is there, which costs nothing to know on this machine: people fetch parts of products.
+    """Return whether the file of a band exists. People download parts of products, and on this machine the check is
+    free.
 
-    A scene classification that is named has to be there: without it, clouds would pass for clear ground.
+    A listed scene classification must exist: without it, clouds would pass for clear ground.
     """
     here = isinstance(granule, zipfile.Path) or on_this_machine(granule)
     return image.band == "SCL" or not here or (granule / image.entry).exists()
 
 
 def _granule(root: Root, name: str) -> Root:
-    """The folder of the granule; people shorten its name, so that it is the only one there that counts."""
+    """Return the folder of the granule. People shorten its name, so a single folder is accepted under any name."""
     folder = root / "GRANULE" / name
     if (folder / "MTD_TL.xml").exists():
         return folder
@@ -188,7 +190,7 @@ def _granule(root: Root, name: str) -> Root:
 
 
 def _images(product: "Element", level: str) -> dict[str, _Image]:
-    """Band → its file, at native resolution."""
+    """Return the file of each band, at native resolution."""
     found = {}
     for element in _every_image(product):
         entry = (element.text or "").strip()
@@ -232,9 +234,10 @@ def _address(file: Root) -> str:
 
 
 def _radiometry(product: "Element", level: str) -> dict[str, tuple[float, float]]:
-    """Band → scale, and offset in units of reflectance: none where a product lists none, whatever its baseline.
+    """Return scale and offset (in reflectance) of each band; no offset if the product lists none, whatever its
+    baseline.
 
-    Products before baseline 04.00 list none, nor do those that a user's Sen2Cor (99.99) made of them.
+    Products before baseline 04.00 list none, nor do those that a user's Sen2Cor (99.99) made from them.
     """
     unit = next((n for name in _UNITS[level] if (n := _number(product, name)) is not None), None)
     if unit is None or unit <= 0:
@@ -251,7 +254,7 @@ def _radiometry(product: "Element", level: str) -> dict[str, tuple[float, float]
 
 
 def _grid(tile: "Element", gsd: int) -> dict[str, Any]:
-    """Transform and shape of a band, as the granule states them."""
+    """Return transform and shape of a band, as the granule states them."""
     names = ("ULX", "XDIM", "ULY", "YDIM")
     place = tile.find(f".//Geoposition[@resolution='{gsd}']")
     size = tile.find(f".//Size[@resolution='{gsd}']")
@@ -263,7 +266,7 @@ def _grid(tile: "Element", gsd: int) -> dict[str, Any]:
 
 
 def _outline(text: str) -> shapely.Polygon:
-    """A footprint, from "latitude longitude latitude …"."""
+    """Return a footprint, from "latitude longitude latitude …"."""
     try:
         numbers = [float(word) for word in text.split()]
         return shapely.Polygon(zip(numbers[1::2], numbers[::2], strict=True))
@@ -279,7 +282,7 @@ def _when(text: str) -> datetime:
 
 
 def _text(root: "Element", *names: str) -> str:
-    """The text of the first of ``names`` that is there."""
+    """Return the text of the first of ``names`` that exists."""
     element = _first(root, *names)
     if element is None or not (text := (element.text or "").strip()):
         raise BrokenError(f"has no {names[0]}")

@@ -1,9 +1,9 @@
-"""From a catalogue, a box and a time to items: a STAC API, a static catalogue, a saved search, stac-geoparquet (path or
-URL), or ESA's products as they are downloaded.
+"""Search for items in a catalog, by box and time.
 
-All are asked in the same way and answer alike: the items of one collection whose footprint touches
-the box, grown by a margin, and whose time touches the interval. They come one by one, in no order, so that a
-continent's need no memory. Clouds are no matter of this module, since a limit on them is one per acquisition.
+A catalog is a STAC API, a static catalog, a saved search, stac-geoparquet (path or URL), or ESA's products as
+downloaded. All give the same: the items of one collection whose footprint touches the box, grown by a margin, and
+whose time touches the interval. Items come one by one, in no order, so a continent needs no memory. The cloud limit
+is applied elsewhere, because it holds per acquisition.
 """
 
 import warnings
@@ -41,30 +41,30 @@ def search(
     private: bool = False,
     seconds: float = SEARCH_SECONDS,
 ) -> Iterator[pystac.Item]:
-    """The items of ``collection`` that touch ``bbox`` and ``datetime``, each once, in no order.
+    """Yield the items of ``collection`` that touch ``bbox`` and ``datetime``, each once, in no order.
 
     Parameters
     ----------
     catalog
-        URL of a STAC API, URL or path of a static catalogue or of one collection of either, of a saved search (an
-        ItemCollection) or a single item, or of stac-geoparquet (``….parquet``); of a product (``….SAFE``, ``….zip``,
-        ``….zarr``), or of a folder of products. Products are of the collection whose name holds their level, "l1c" or
+        URL of a STAC API; URL or path of a static catalog, of one collection of either, of a saved search (an
+        ItemCollection), of a single item, or of stac-geoparquet (``….parquet``); a product (``….SAFE``, ``….zip``,
+        ``….zarr``), or a folder of products. Products belong to the collection whose name holds their level, "l1c" or
         "l2a".
     bbox
         West, south, east, north in degrees; west > east crosses the antimeridian.
     datetime
-        As in STAC: ``2024-05-01`` (the whole day), ``2024-05`` (month), ``2024``, a timestamp, or an
-        interval ``A/B`` of these, ``..`` for an open end. Times without a zone are UTC.
+        As in STAC: ``2024-05-01`` (the whole day), ``2024-05`` (month), ``2024``, a timestamp, or an interval ``A/B``
+        of these, ``..`` for an open end. Times without a zone are UTC.
     margin_m
-        By how many metres the box is grown to each side.
+        Metres by which the box grows on each side.
     private
-        Whether a catalogue may lead to hosts inside a private network though it does not lie there itself.
+        Whether a catalog outside a private network may lead to hosts inside it.
     seconds
-        For the whole search.
+        Time limit of the whole search.
 
-    An item of a static catalogue, or a product, that is broken or not there is left out with a warning; a warning
-    tells, too, where an answer seems to be a part of what there is. Nothing found is no item. Errors, some of them while
-    items are drawn: ``bad-config``, ``catalog-unreachable``, ``collection-missing``, ``too-many-items``.
+    A broken or missing item of a static catalog, or a product, is left out with a warning. A warning also tells if an
+    answer seems incomplete. A search without matches yields nothing. Errors, some of them during the iteration:
+    ``bad-config``, ``catalog-unreachable``, ``collection-missing``, ``too-many-items``.
     """
     start, end = interval(datetime)
     query = Query(catalog, collection, boxes_around(bbox, margin_m), start, end, private, seconds)

@@ -1,8 +1,8 @@
-"""Sessions with web servers that may be sick or hostile: an answer has bounds, and leads nowhere inside.
+"""Sessions with web servers that may be faulty or hostile: answers have limits and lead nowhere inside.
 
-Of an answer, bytes are bounded as they come and as they unpack, and so is the time from its request to its last
-byte, whatever the server does meanwhile: one byte now and then would keep any timeout of a socket from ending. Every
-address that is connected to is looked at, those of redirects among them.
+The bytes of an answer are limited as they arrive and as they unpack. The time from request to last byte is limited,
+too, because a server that sends one byte now and then never triggers a socket's timeout. Every connected address is
+checked, also those of redirects.
 """
 
 import socket
@@ -23,10 +23,10 @@ from .hosts import is_inside, leads_inside, origin
 __all__ = ["ANSWER_SECONDS", "MAX_BYTES", "RefusedError", "Session", "bounded", "pieces"]
 
 ANSWER_SECONDS = 75.0
-"""From a request to the last byte of its answer, for a document. What takes longer is no catalogue to work with."""
+"""Seconds from a request to the last byte of its answer, for a document. A slower catalog is not usable."""
 
 MAX_BYTES = 1 << 25
-"""Of a document, unpacked; a page of a hundred items has some MB at most."""
+"""Largest size of a document, unpacked; a page of a hundred items has at most a few MB."""
 
 REDIRECTS = 5
 
@@ -35,11 +35,11 @@ _INSIDE = "leads inside a private network, where it should not (--allow-private 
 
 
 class RefusedError(Exception):
-    """An answer, or where it leads, is refused. The text says why and holds no address: "took too long to answer"."""
+    """An answer or its target is refused. The text gives the reason without an address: "took too long to answer"."""
 
 
 class _Watch:
-    """One request, from its sending to the end of its answer; a retry's time begins anew."""
+    """One request, from its sending to the end of its answer; a retry starts its time anew."""
 
     def __init__(self, inside: bool, seconds: float) -> None:
         self.inside, self.seconds = inside, seconds
@@ -57,14 +57,17 @@ class _Watch:
         self._timer.start()
 
     def listens(self, sock: socket.socket) -> None:
-        """Remember what is to be cut when time is up: a connection forgets its socket where the server ends the answer by closing."""
+        """Remember the socket to cut when time is up: a connection forgets it if the server ends the answer by
+        closing.
+        """
         self._socket = sock
 
     def _cut(self) -> None:
         self._late = True
         if self._socket is not None:
             with suppress(OSError):
-                # Wakes who waits for the next byte; of TLS, too, without a word to the other side.
+                # This wakes a reader that waits for the next byte; with TLS, too, without a message to the other
+                # side.
                 socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
 
     def check(self) -> None:
@@ -80,7 +83,7 @@ _watch: ContextVar[_Watch | None] = ContextVar("watch", default=None)
 
 
 class _Guarded:
-    """A connection that goes nowhere inside, unless it may, and whose answers are watched."""
+    """A connection with watched answers that does not go inside, unless allowed."""
 
     def connect(self: Any) -> None:
         watch = _watch.get()
@@ -99,12 +102,12 @@ class _Guarded:
 
 
 def _closed_in(connection: Any, watch: _Watch | None) -> bool:
-    """Return whether a connection may not go inside; where a proxy is asked to make it, that decides."""
+    """Return whether a connection may not go inside; if a proxy makes the connection, the proxy decides."""
     return watch is not None and not watch.inside and connection.proxy is None
 
 
 def _look(connection: Any, watch: _Watch | None) -> None:
-    """Look where a connection has really gone: a name may lead elsewhere than when it was asked for."""
+    """Check the address that a connection has reached: a name may resolve differently than before."""
     if _closed_in(connection, watch) and is_inside(connection.sock.getpeername()[0]):
         connection.close()
         raise RefusedError(_INSIDE)
@@ -129,7 +132,9 @@ class _SecurePool(HTTPSConnectionPool):
 
 
 class _Adapter(HTTPAdapter):
-    """Sends one request, and takes in its answer within bounds; of one that is streamed, the caller does (`bounded`)."""
+    """Adapter that sends one request and reads its answer within limits; for a streamed answer, the caller reads
+    (`bounded`).
+    """
 
     def __init__(self, inside: bool, seconds: float, retries: Retry) -> None:
         self._inside, self._seconds = inside, seconds
@@ -157,7 +162,7 @@ class _Adapter(HTTPAdapter):
         finally:
             _watch.reset(token)
         answer.watch = watch
-        if answer.is_redirect:  # the way to another place has nothing to read
+        if answer.is_redirect:  # a redirect's body is not needed
             answer._content = b""
             answer.close()
             watch.end()
@@ -172,12 +177,12 @@ def _guard(manager: PoolManager) -> None:
 
 
 def pieces(answer: Any, most: int) -> Iterator[bytes]:
-    """Yield what an answer of :class:`Session` holds, unpacked, piece by piece; close it at the end.
+    """Yield the unpacked content of an answer of :class:`Session`, piece by piece, and close it at the end.
 
     Raises
     ------
     RefusedError
-        Beyond ``most`` bytes, or when it took too long.
+        Beyond ``most`` bytes, or after too long.
     """
     size = 0
     try:
@@ -196,20 +201,20 @@ def pieces(answer: Any, most: int) -> Iterator[bytes]:
 
 
 def bounded(answer: Any, most: int) -> bytes:
-    """As :func:`pieces`, in one."""
+    """Return the content as in :func:`pieces`, in one piece."""
     return b"".join(pieces(answer, most))
 
 
 class Session(requests.Session):
-    """Asks servers patiently, with the bounds of this module.
+    """Session that retries, with the limits of this module.
 
     Parameters
     ----------
     inside
-        Whether it may ask what lies inside a private network. A redirect to another origin never may, but with
+        Whether requests may go inside a private network. A redirect to another origin never may, except with
         ``anywhere``.
     seconds
-        From a request to the last byte of its answer.
+        Time from a request to the last byte of its answer.
     """
 
     def __init__(self, *, inside: bool, anywhere: bool, retries: Retry, seconds: float) -> None:
@@ -220,7 +225,9 @@ class Session(requests.Session):
             self.mount(scheme, _Adapter(inside or anywhere, seconds, retries))
 
     def rebuild_auth(self, prepared_request: Any, response: Any) -> None:
-        """As requests does it before each redirect; notes whether that leads abroad, and what time is left."""
+        """Extend the hook that requests calls before each redirect: note if it leads to another origin, and the
+        remaining time.
+        """
         super().rebuild_auth(prepared_request, response)
         first = (response.history or [response])[0].url
         abroad = origin(first) != origin(prepared_request.url)

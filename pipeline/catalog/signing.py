@@ -1,8 +1,8 @@
-"""Addresses that archives sign: made fresh when a file is read, never written down.
+"""Signed addresses of archives: made when a file is read, and never stored.
 
-Plans, and catalogues that s2sharp writes, hold the bare address and the way to sign it. Planetary Computer gives
-tokens for a container of its storage; other archives sign when they serve an item, so the item is asked for again.
-The Copernicus Data Space (CDSE) takes S3 keys of its own, which are found in the environment of each process.
+Plans, and catalogs that s2sharp writes, hold the bare address and the way to sign it. Planetary Computer issues
+tokens for a container of its storage. Other archives sign when they serve an item, so the item is requested again.
+The Copernicus Data Space (CDSE) uses its own S3 keys, which are read from the environment of each process.
 """
 
 import math
@@ -37,40 +37,41 @@ CDSE = "https://eodata.dataspace.copernicus.eu"
 """The object store of the Copernicus Data Space, unless ``CDSE_S3_ENDPOINT`` names another."""
 
 EARLY = 300.0
-"""Seconds before its end at which a signature is renewed, or a quarter of its life, if that is less."""
+"""Seconds before its end at which a signature is renewed, or a quarter of its life, if that is shorter."""
 
 UNSAID = 600.0
-"""Seconds for which a signature is used that does not say how long it lasts."""
+"""Seconds for which a signature without a stated life is used."""
 
 _MOST = 256
 
 
 @dataclass(frozen=True)
 class _Fresh:
-    """Signatures that were fetched for a container (its token) or an item (bare address → signed), until ``end``."""
+    """Signatures fetched for a container (its token) or an item (bare address → signed), valid until ``end``."""
 
     found: dict[str, str]
     end: float
 
 
 class _FailedError(Exception):
-    """An answer of a server of signatures that holds none."""
+    """An answer of a signing server without a signature."""
 
 
 _known: dict[str, _Fresh] = {}
-# One thread fetches at a time; the others wait, and find what it got.
+# One thread fetches at a time; the others wait and use its result.
 _lock = threading.Lock()
 
 
 def signed(source: Source, item: str | None, *, anew: bool = False) -> str:
-    """The address at which a file can be read now; ``anew`` where the last one was refused.
+    """Return the address at which a file can be read now; ``anew`` if the last one was refused.
 
     Raises
     ------
     S2SharpError
-        ``signing-failed`` where a server gives no signature, which may pass; ``asset-moved``; ``sign-unsuitable``.
+        ``signing-failed`` if a server gives no signature, which may be temporary; ``asset-moved``;
+        ``sign-unsuitable``.
     """
-    # Its name is the last part of its address, as every API and nearly every catalogue has it.
+    # The id of an item is the last part of its address, in every API and nearly every catalog.
     blame = {
         "item": public(item or "").rpartition("/")[2].removesuffix(".json"),
         "band": source.band,
@@ -85,7 +86,7 @@ def signed(source: Source, item: str | None, *, anew: bool = False) -> str:
         fresh = _known.get(key)
         if fresh is None or anew or time.time() > fresh.end:
             _known.pop(key, None)
-            # The oldest goes, so that long-lived workers keep no more than they need.
+            # The oldest entry is dropped, so that long-lived workers keep only a few.
             while len(_known) >= _MOST:
                 _known.pop(next(iter(_known)))
             try:
@@ -113,17 +114,18 @@ def signed(source: Source, item: str | None, *, anew: bool = False) -> str:
 
 
 def archive_place(url: str, sign: str = OWN) -> Location:
-    """A folder of an archive: as :func:`~s2sharp.storage.location.place`, with CDSE's keys where it is theirs.
+    """Return a folder of an archive, as :func:`~s2sharp.storage.location.place` does, with CDSE's keys for its store.
 
     Parameters
     ----------
     sign
-        As of a :class:`~s2sharp.catalog.sources.Source`. By default an S3 bucket is the operator's own, who named it.
+        As in a :class:`~s2sharp.catalog.sources.Source`. By default, an S3 bucket belongs to the operator, who named
+        it.
 
     Raises
     ------
     S2SharpError
-        As of :func:`~s2sharp.storage.location.place`; ``keys-missing``.
+        As in :func:`~s2sharp.storage.location.place`; ``keys-missing``.
     """
     folder = place(url)
     if f"{url}/".startswith(EODATA):
@@ -140,7 +142,7 @@ def archive_place(url: str, sign: str = OWN) -> Location:
 
 
 def cdse_keys(href: str) -> tuple[str, str, str]:
-    """(endpoint, key, secret)."""
+    """Return (endpoint, key, secret)."""
     endpoint = os.environ.get("CDSE_S3_ENDPOINT", CDSE)
     for names in (
         ("CDSE_S3_ACCESS_KEY", "CDSE_S3_SECRET_KEY"),
@@ -158,7 +160,7 @@ def cdse_keys(href: str) -> tuple[str, str, str]:
 
 
 def _token(url: str) -> _Fresh:
-    """A container's token, from ``SERVER/ACCOUNT/CONTAINER``."""
+    """Return a container's token, from ``SERVER/ACCOUNT/CONTAINER``."""
     key = os.environ.get("PC_SDK_SUBSCRIPTION_KEY")
     said = _fetched(url, {"Ocp-Apim-Subscription-Key": key} if key else {})
     token, until = said.get("token"), said.get("msft:expiry")
@@ -168,12 +170,12 @@ def _token(url: str) -> _Fresh:
 
 
 def _links(item: str) -> _Fresh:
-    """The addresses that an item names now."""
+    """Return the addresses that an item names now."""
     document = _fetched(item, {})
     try:
         read = pystac.Item.from_dict(document, href=item, preserve_dict=False, migrate=False)
         hrefs = [address(asset) for asset in read.assets.values()]
-    except Exception as err:  # pystac takes what it is given on trust
+    except Exception as err:  # pystac does not validate its input
         raise _FailedError(f"is no STAC item any more ({type(err).__name__})") from None
     found = {unsigned(href): href for href in hrefs if _may_open(href, item)}
     return _Fresh(found, _end(min(map(expiry, found.values()), default=math.inf)))
@@ -197,7 +199,7 @@ def _may_open(href: str, item: str) -> bool:
 
 
 def expiry(href: str) -> float:
-    """Until when a signed address can be used, in seconds since 1970; infinity if it does not say.
+    """Return the end of a signed address in seconds since 1970, or infinity if it is not stated.
 
     Azure's ``se``; ``Expires`` of CloudFront and older S3; the date and seconds of presigned S3 and Google.
     """
@@ -212,7 +214,7 @@ def expiry(href: str) -> float:
 
 
 def _when(text: object) -> float:
-    """Seconds since 1970 of a time, or a number of seconds; infinity of anything else."""
+    """Return the seconds since 1970 of a time or a number of seconds, or infinity."""
     if not isinstance(text, str):
         return math.inf
     if re.fullmatch(r"\d{1,12}", text):
@@ -225,7 +227,7 @@ def _when(text: object) -> float:
 
 
 def _end(until: float) -> float:
-    """Return when to renew what lasts ``until``."""
+    """Return the time to renew a signature that lasts until ``until``."""
     now = time.time()
     if not math.isfinite(until):
         return now + UNSAID
@@ -233,7 +235,7 @@ def _end(until: float) -> float:
 
 
 def _container(href: str) -> tuple[str, str]:
-    """(account, container): the account is the host's name in Azure, and the first folder elsewhere."""
+    """Return (account, container). In Azure the account is the host's name, elsewhere the first folder."""
     host, folders = host_of_url(href), urlsplit(href).path.split("/")[1:]
     if host.endswith(".blob.core.windows.net"):
         folders = [host.partition(".")[0], *folders]

@@ -1,4 +1,4 @@
-"""Files that an item offers for a band: address, scale, offset, nodata, grid."""
+"""Files of an item for its bands: address, scale, offset, nodata, grid."""
 
 import math
 import re
@@ -29,7 +29,7 @@ __all__ = [
     "sources",
 ]
 
-# "rededge" alone is no key here: archives give it to three bands or four.
+# "rededge" alone is not a key here: archives use it for three or four bands.
 _ESA = (
     {name.lower(): name for name in MEASURED}
     | {band.common_name: band.name for band in MEASURED.values()}
@@ -53,18 +53,18 @@ _NBART = {
 _NAMES = _ESA | _NBART
 
 _NBART_FACTS = {"scale": 1e-4, "offset": 0.0, "nodata": -999, "data_type": "int16"}
-"""What that product is by its definition, and its items do not say."""
+"""Facts of that product by its definition, which its items do not state."""
 
 _KEY = re.compile(r"(?P<stem>.+?)(?:_(?P<gsd>[126]0)m)?(?:-jp2)?", re.IGNORECASE)
 
 WAYS = ("none", "item", "planetary-computer", "cdse")
-"""How an address can be signed, or what keys a request for it takes."""
+"""Ways to sign an address, or keys that a request for it needs."""
 
 MAX_DN = 65_535.5
-"""Above what uint16 holds."""
+"""Just above the largest uint16."""
 
 _DEGREES = 0.01
-"""Pixels that are smaller are told in degrees: it would be a centimetre, or a kilometre."""
+"""Smaller pixel sizes are in degrees: 0.01 is a centimetre, or a kilometre."""
 
 _PICTURES = frozenset({"visual", "overview", "thumbnail", "metadata"})
 _FACTS = {
@@ -81,10 +81,9 @@ _FACTS = {
 class Source:
     """One band of one item: reflectance = DN · ``scale`` + ``offset``, DN ``nodata`` = no data.
 
-    ``origin`` says where the offset is from: ``"item metadata"``, ``"boa_offset_applied"``,
-    ``"processing baseline 05.11"``. ``href`` holds no credentials; ``sign`` says how it gets some:
-    ``"none"``, ``"item"`` (the item names it signed), ``"planetary-computer"`` or ``"cdse"``.
-    ``signed``: whether DN may lie below zero.
+    ``origin`` is the source of the offset: ``"item metadata"``, ``"boa_offset_applied"``, ``"processing baseline
+    05.11"``. ``href`` holds no credentials; ``sign`` is the way to get some: ``"none"``, ``"item"`` (the item names
+    it signed), ``"planetary-computer"`` or ``"cdse"``. ``signed``: whether DN may lie below zero.
     """
 
     band: str
@@ -98,7 +97,7 @@ class Source:
 
 
 class Offer(NamedTuple):
-    """An asset that claims to hold a band, and what it says of it."""
+    """An asset that claims to hold a band, and its statements about the band."""
 
     key: str
     asset: pystac.Asset
@@ -106,17 +105,19 @@ class Offer(NamedTuple):
 
 
 def sources(item: pystac.Item, bands: Iterable[str]) -> dict[str, Source]:
-    """The assets that hold ``bands`` (ESA names) at their native resolution, with their radiometry.
+    """Return the assets that hold ``bands`` (ESA names) at native resolution, with their radiometry.
 
-    Resampled copies are never taken; of a COG and a JP2 of the same band, the COG is. The scene
-    classification "SCL" (20 m, scale 1, offset 0) is left out where there is none (L1C). Errors:
-    ``band-missing``, ``offset-unknown``, ``radiometry-implausible``, ``bad-config`` (no such band).
+    Resampled copies are never used; of a COG and a JP2 of the same band, the COG is. The scene classification "SCL"
+    (20 m, scale 1, offset 0) is left out if there is none (L1C). Errors: ``band-missing``, ``offset-unknown``,
+    ``radiometry-implausible``, ``bad-config`` (no such band).
     """
     return {band: _source(item, band, offer) for band, offer in offers(item, bands).items()}
 
 
 def offers(item: pystac.Item, bands: Iterable[str]) -> dict[str, Offer]:
-    """The assets that :func:`sources` are made of. Errors: ``band-missing``, ``item-broken``, ``bad-config``."""
+    """Return the assets that :func:`sources` is made from. Errors: ``band-missing``, ``item-broken``,
+    ``bad-config``.
+    """
     found: dict[str, list[Offer]] = {}
     bands = list(bands)
     for offer in _every(item):
@@ -136,7 +137,7 @@ def offers(item: pystac.Item, bands: Iterable[str]) -> dict[str, Offer]:
 
 
 def _every(item: pystac.Item) -> Iterator[Offer]:
-    """The item's assets, with those that hold many bands in a Zarr as one for each."""
+    """Yield the item's assets, with one for each band of an asset that holds many bands in a Zarr."""
     for key, asset in item.assets.items():
         held = list(arrays(asset))
         for band, one in held:
@@ -146,13 +147,13 @@ def _every(item: pystac.Item) -> Iterator[Offer]:
 
 
 def band_of(name: str) -> str | None:
-    """ESA's name of the band that a key or a name stands for: "B05_20m", "red", "rededge1-jp2"; None where it is none."""
+    """Return ESA's name of the band for a key or name such as "B05_20m", "red", "rededge1-jp2", or None."""
     return _NAMES.get(_parts(name)[0].lower())
 
 
 def address(asset: pystac.Asset) -> str:
-    """Return where the item says that a file is, signed perhaps; empty where it does not say."""
-    # pystac takes its time to tell that an address is absolute.
+    """Return the address of a file as the item states it, perhaps signed; empty if it is not stated."""
+    # pystac is slow to detect an absolute address.
     if not asset.href or "://" in asset.href:
         return on_disk(asset.href)
     home = asset.owner.get_self_href() if asset.owner else None
@@ -160,7 +161,7 @@ def address(asset: pystac.Asset) -> str:
 
 
 def grids(item: pystac.Item) -> dict[str, tuple[Any, Any]]:
-    """Address of a file → its transform and shape, as the item states them; any JSON, perhaps."""
+    """Return transform and shape for the address of each file, as the item states them; the values may be any JSON."""
     said = {
         unsigned(address(asset)): (
             asset.extra_fields.get("proj:transform"),
@@ -179,7 +180,7 @@ def _native(item: pystac.Item, band: str, found: list[Offer]) -> Offer | None:
             "bad-config", f"{band} is no band.", f"Choose from {', '.join(MEASURED)}."
         )
     gsd = native_gsd(band)
-    # An array's own asset, where it has one, says more than its group's.
+    # An array's own asset states more than its group's.
     for offer in sorted(found, key=lambda o: ("/" in o.key, _is_jp2(o.asset), o.key)):
         size = _resolution(offer)
         if size is None or math.isclose(size, gsd, rel_tol=1e-3):
@@ -210,14 +211,14 @@ def _source(item: pystac.Item, band: str, offer: Offer) -> Source:
         return Source(band, href, 1.0, 0.0, 0, "classes", sign)
     scale, offset, origin = radiometry(item, band, offer.facts, raw=_is_jp2(offer.asset))
     nodata = as_number(offer.facts.get("nodata")) or 0
-    if abs(nodata) > MAX_DN:  # of another type than DN have
+    if abs(nodata) > MAX_DN:  # not a value of DN's type
         nodata = 0
     signed = str(offer.facts.get("data_type")).startswith("int")
     return Source(band, href, scale, offset, int(nodata), origin, sign, signed)
 
 
 def _sign(asset: pystac.Asset, raw: str) -> str:
-    # A frozen catalogue says it in the words of STAC's authentication extension.
+    # A frozen catalog states it in terms of STAC's authentication extension.
     said = asset.extra_fields.get("auth:refs")
     if isinstance(said, list) and said and said[0] in WAYS:
         return str(said[0])
@@ -229,13 +230,13 @@ def _claim(offer: Offer) -> str | None:
     roles = asset.roles if isinstance(asset.roles, list) else ()
     if not _PICTURES.isdisjoint(map(str, roles)) or any(len(b) > 1 for b in _band_lists(asset)):
         return None
-    # ESA's name in the metadata beats the key, and the key the common name, which may repeat.
+    # ESA's name in the metadata has priority over the key, and the key over the common name, which may repeat.
     said = (facts.get("name"), _parts(offer.key)[0], facts.get("common_name"))
     return next((_NAMES[name] for text in said if (name := str(text).lower()) in _NAMES), None)
 
 
 def _esa(text: Any) -> str | None:
-    """A band, if a text is ESA's name of one."""
+    """Return the band if a text is ESA's name of one."""
     return name if (name := str(text).upper()) in MEASURED else None
 
 
@@ -252,7 +253,7 @@ def _band_lists(asset: pystac.Asset) -> Iterator[Sequence[Any]]:
 
 
 def _facts(asset: pystac.Asset, key: str) -> dict[str, Any]:
-    """Return what an asset says of its one band, in STAC 1.0 or 1.1; what is said of the band counts more."""
+    """Return the statements of an asset about its band, in STAC 1.0 or 1.1. Those of the band have priority."""
     said = [asset.extra_fields, *(b[0] for b in _band_lists(asset) if b and isinstance(b[0], dict))]
     facts = {
         _FACTS[key]: value
@@ -266,7 +267,7 @@ def _facts(asset: pystac.Asset, key: str) -> dict[str, Any]:
 
 
 def _resolution(offer: Offer) -> float | None:
-    """Metres per pixel. ``gsd`` comes last, since of a copy it may tell the sensor's."""
+    """Return metres per pixel. ``gsd`` comes last, because in a copy it may be the sensor's."""
     transform, facts = offer.asset.extra_fields.get("proj:transform"), offer.facts
     first = transform[0] if isinstance(transform, list) and transform else None
     for said in (first, facts.get("spatial_resolution"), _parts(offer.key)[1], facts.get("gsd")):

@@ -1,4 +1,4 @@
-"""A static catalogue, walked from document to document; and a saved search, which is one."""
+"""A static catalog, walked from document to document, and a saved search, which is a single document."""
 
 from collections import deque
 from collections.abc import Iterator
@@ -23,24 +23,25 @@ if TYPE_CHECKING:
 __all__ = ["from_saved", "from_static", "local_file"]
 
 SECONDS = 3600.0
-"""For a walk through a static catalogue. One that takes longer should be asked in another way."""
+"""Seconds for a walk through a static catalog. A catalog that takes longer needs another way of search."""
 
 MAX_PARTS = 1_000_000
 
 MAX_CATALOGUES = 20_000
-"""Of a static catalogue, which are fetched one by one: a folder for each tile and year is fewer."""
+"""Largest number of catalogs in a static catalog, fetched one by one: a folder for each tile and year is fewer."""
 
 MAX_SILENT = 3
-"""Items whose server fails, each asked for patiently, that are left out. Beyond that, it is the server that is sick."""
+"""Largest number of items that are left out after retries because their server fails. Beyond that, the server is
+broken."""
 
 MAX_DEPTH = 30
-"""Documents of a static catalogue, and from its root to an item: those of real ones lie ten deep at most."""
+"""Deepest nesting from the root of a static catalog to an item; real ones have at most ten levels."""
 
 
 def from_static(io: "StacApiIO", root: dict[str, Any], query: Query) -> Iterator[pystac.Item]:
     found: set[str] = set()
     known: set[str] = set()
-    # Higher documents come first: a broad catalogue shows before much of it has been read.
+    # Higher documents come first, so that a catalog that is too broad shows early.
     todo, visited, there = deque([(query.catalog, False, 1)]), {query.catalog}, False
     catalogues = silent = 0
     while todo:
@@ -82,7 +83,7 @@ def from_static(io: "StacApiIO", root: dict[str, Any], query: Query) -> Iterator
             except BrokenError as err:
                 leave_out(target, str(err))
                 continue
-            except S2SharpError as err:  # the server may know better, later
+            except S2SharpError as err:  # the server may answer later
                 silent += 1
                 if silent > MAX_SILENT:
                     raise
@@ -101,7 +102,7 @@ def from_static(io: "StacApiIO", root: dict[str, Any], query: Query) -> Iterator
 
 
 def _links(document: dict[str, Any], href: str, query: Query) -> Iterator[tuple[str, str]]:
-    """(rel, absolute address) of the items and children; what we must not open is left out."""
+    """Yield (rel, absolute address) of the items and children; addresses that must not be opened are left out."""
     for rel in ("item", "child"):
         for link in of_rel(document, rel):
             try:
@@ -115,7 +116,7 @@ def _links(document: dict[str, Any], href: str, query: Query) -> Iterator[tuple[
 
 
 def from_saved(io: "StacApiIO", root: dict[str, Any], query: Query) -> Iterator[pystac.Item]:
-    """Items in one document: an answer of an API, kept or asked for, or a single item."""
+    """Yield the items in one document: a saved or requested answer of an API, or a single item."""
     found: set[str] = set()
     known: set[str] = set()
     for document in _saved(io, root, query):
@@ -169,7 +170,7 @@ def _saved(io: "StacApiIO", root: dict[str, Any], query: Query) -> Iterator[Any]
 
 
 def local_file(catalog: str) -> str:
-    """The path of a catalogue's first document; of a folder, that of its catalogue or collection."""
+    """Return the path of a catalog's first document; for a folder, that of its catalog or collection."""
     path = Path(unquote(urlsplit(catalog).path) if catalog.startswith("file:") else catalog)
     path = path.expanduser().absolute()
     if path.is_dir():

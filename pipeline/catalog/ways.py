@@ -1,4 +1,4 @@
-"""Ways in which a file's address is read: as it is, signed, or with keys. Who signs it, and how, is in :mod:`.signing`."""
+"""Ways to read the address of a file: as it is, signed, or with keys. Signing itself is in :mod:`.signing`."""
 
 import os
 import re
@@ -11,29 +11,29 @@ from .sources import Source
 __all__ = ["EODATA", "OWN", "PAID", "host_of_url", "is_blob", "keyed", "renewable", "tokens"]
 
 OWN, PAID = "own-keys", "own-keys-and-purse"
-"""How an S3 address is read with the operator's keys, and at their cost. No item can ask for that: it is no word of
-:data:`~s2sharp.catalog.sources.WAYS`, and follows from :class:`~s2sharp.catalog.access.Access` alone."""
+"""Ways to read an S3 address with the operator's keys, and at their cost. No item can ask for them: they are not in
+:data:`~s2sharp.catalog.sources.WAYS`, and follow from :class:`~s2sharp.catalog.access.Access` alone."""
 
 TOKENS = "https://planetarycomputer.microsoft.com/api/sas/v1/token"
 """Planetary Computer's token server, unless ``PC_SDK_SAS_URL`` names another, as for its own SDK."""
 
 ACCOUNT = "sentinel2l2a01.blob.core.windows.net"
-"""Where Planetary Computer keeps Sentinel-2."""
+"""Host of Planetary Computer's Sentinel-2 archive."""
 
 EODATA = "s3://eodata/"
-"""Its bucket, by which archives' addresses show that they mean this store and not Amazon's."""
+"""CDSE's bucket; it shows that an address means this store and not Amazon's."""
 
 
 def renewable(source: Source, item: str | None, sign: Sign = "auto") -> Source:
-    """``source`` with the way in which its address is to be signed.
+    """Return ``source`` with the way to sign its address.
 
     Parameters
     ----------
     item
         Address of the item that the file belongs to.
     sign
-        ``"auto"``: by a token what lies in Planetary Computer's storage, by CDSE's keys what lies in
-        ``s3://eodata``, by its item what the catalogue had signed. Else the way to be taken for all remote files.
+        ``"auto"``: a token for Planetary Computer's storage, CDSE's keys for ``s3://eodata``, and the item for files
+        that the catalog had signed. Otherwise, the way to use for all remote files.
     """
     if "://" not in source.href:
         return replace(source, sign="none")
@@ -49,7 +49,7 @@ def renewable(source: Source, item: str | None, sign: Sign = "auto") -> Source:
 
 
 def keyed(source: Source, item: str | None, catalog: str, access: Access) -> Source:
-    """``source`` with the way in which it is read, as of :func:`renewable` and the buckets of ``access``."""
+    """Return ``source`` with the way to read it, by :func:`renewable` and the buckets of ``access``."""
     found = renewable(source, item, access.sign)
     bucket = bucket_of(source.href)
     if found.sign != "none" or bucket is None or access.sign == "none":
@@ -65,7 +65,7 @@ def tokens() -> str:
 
 
 def is_blob(host: str, server: str) -> bool:
-    """Return whether a host is Azure's storage, or a token ``server`` that stands in for it."""
+    """Return whether a host is Azure's storage, or a token ``server`` that replaces it."""
     return host.endswith(".blob.core.windows.net") or host == server
 
 
