@@ -1,4 +1,4 @@
-"""Items → acquisitions: the scenes of one datatake in one EPSG code are one picture on the lattice."""
+"""Acquisitions: the scenes of one datatake in one EPSG code form one image on the lattice."""
 
 import math
 import re
@@ -24,13 +24,13 @@ from .scene import Refusal, Scene, edges_of, scene_of
 __all__ = ["Acquisition", "Choice", "Found", "find", "group", "join", "numbered", "with_offsets"]
 
 PASS = timedelta(minutes=45)
-"""Longer than a satellite takes over the sunlit side of the Earth, shorter than until it is there again."""
+"""Longer than a satellite takes over the sunlit side of the Earth, and shorter than until its next pass."""
 
 SAME = 0.95
-"""Two pictures of one tile are of one data strip if one covers so much of the other."""
+"""Share of an image's area that another must cover for both to be of one data strip."""
 
 HALF = 0.5
-"""Two pictures that are said to be of one data strip show the same if they share so much."""
+"""Shared area from which two images of one stated data strip show the same."""
 
 
 _MINUTE = re.compile(r"\d{8}T\d{4}")
@@ -38,10 +38,10 @@ _MINUTE = re.compile(r"\d{8}T\d{4}")
 
 @dataclass(frozen=True)
 class Acquisition:
-    """The scenes of one datatake in one EPSG code; ``scenes`` in the order in which they win overlaps.
+    """The scenes of one datatake in one EPSG code; ``scenes`` are in the order of their priority in overlaps.
 
-    ``take``: the datatake, which other codes may share; ``items``: the ids of its items by their numbers in the
-    ``source`` layer, those that newer ones have replaced since among them.
+    ``take``: the datatake, which other codes may share. ``items``: the ids of its items by their numbers in the
+    ``source`` layer, including items that newer ones have replaced.
     """
 
     id: str
@@ -53,7 +53,7 @@ class Acquisition:
 
     @property
     def level(self) -> str | None:
-        """The processing level, "L1C" or "L2A", that a scene states; None if none does."""
+        """Return the processing level, "L1C" or "L2A", that a scene states, or None."""
         return next((scene.level for scene in self.scenes if scene.level), None)
 
     @cached_property
@@ -62,17 +62,17 @@ class Acquisition:
 
     @property
     def cloud(self) -> float | None:
-        """Cloud cover in per cent, the mean of the scenes that state one, weighted by their size."""
+        """Return the cloud cover in per cent: the mean of the scenes that state one, weighted by their size."""
         known = [(s.cloud, math.prod(s.box.shape)) for s in self.scenes if s.cloud is not None]
         total = sum(weight for _, weight in known)
         return sum(cloud * weight for cloud, weight in known) / total if total else None
 
     def within(self, box: Box) -> tuple[Scene, ...]:
-        """The scenes that meet ``box``."""
+        """Return the scenes that meet ``box``."""
         return tuple(scene for scene in self.scenes if not (scene.box & box).empty)
 
     def content(self, box: Box) -> list[tuple[str, int]]:
-        """Return what pixels in ``box`` follow from: digest and number of the scenes that meet it."""
+        """Return the digest and number of each scene that meets ``box``; the pixels there depend on nothing else."""
         every = zip(self.scenes, self._digests, strict=True)
         return [(digest, scene.number) for scene, digest in every if not (scene.box & box).empty]
 
@@ -81,14 +81,14 @@ class Acquisition:
         return tuple(scene.digest for scene in self.scenes)
 
     def sees(self, boxes: Sequence[Box]) -> np.ndarray:
-        """Tell of each of ``boxes`` whether there may be data in it: bools."""
+        """Return for each of ``boxes`` whether there may be data in it."""
         edges = edges_of(boxes)
         return np.any([scene.sees(edges) for scene in self.scenes], axis=0)
 
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """Choice between items: ``what`` is "replaced", "joined", or "left out" for its level; and ``why``."""
+    """Decision about an item: ``what`` is "replaced", "joined", or "left out" for its level; ``why`` is the reason."""
 
     item: str
     what: str
@@ -96,9 +96,9 @@ class Choice:
 
 
 class Found(NamedTuple):
-    """A scene with what decides whom it belongs to.
+    """A scene with the facts that decide its acquisition.
 
-    ``take``: its datatake; ``strip``: when its data strip began; ``archived``: when the archive took it in.
+    ``take``: its datatake; ``strip``: start of its data strip; ``archived``: when the archive ingested it.
     """
 
     take: str
@@ -109,16 +109,16 @@ class Found(NamedTuple):
 
 
 def find(item: pystac.Item, bands: Sequence[str], catalog: str, access: Access = FREE) -> Found:
-    """Return what :func:`join` needs of an item.
+    """Return the facts of an item that :func:`join` needs.
 
     Raises
     ------
     S2SharpError
-        Why the item is refused.
+        The reason why the item is refused.
     """
     try:
         code = epsg(item)
-        Lattice.of(code)  # before its files are looked at: no other fault says as much
+        Lattice.of(code)  # checked before its files, because this fault says the most
         scene = scene_of(item, code, bands, catalog, access)
         return Found(datatake(item), code, scene, strip(item), archived(item))
     except S2SharpError as error:
@@ -127,7 +127,7 @@ def find(item: pystac.Item, bands: Sequence[str], catalog: str, access: Access =
                 error.kind, f"Item {item.id}: {error.message}", error.remedy
             ) from None
         raise
-    except Exception as error:  # whatever an odd document leads to, it costs its item alone
+    except Exception as error:  # any error of an odd document fails its item alone
         raise S2SharpError(
             "item-broken",
             f"Item {item.id} says something that can't be understood "
@@ -146,14 +146,14 @@ def group(
     bands
         The bands that will be read.
     catalog
-        Where the items come from: decides which hrefs they may name.
+        Source of the items; it decides which hrefs they may name.
     access
-        What it may have opened, and with what keys.
+        Permission and keys of the catalog.
 
     Returns
     -------
     tuple
-        As of :func:`join`, and between them the items that were refused.
+        As in :func:`join`, with the refused items added.
     """
     found, refused = [], []
     for item in items:
@@ -166,11 +166,11 @@ def group(
 
 
 def join(found: Iterable[Found]) -> tuple[list[Acquisition], list[Refusal], list[Choice]]:
-    """Acquisitions in order of time and EPSG code, items refused since they share files, and what was chosen.
+    """Return acquisitions in order of time and EPSG code, items refused because they share files, and decisions.
 
-    Of a datatake in two levels Level-2A counts. Of a tile and data strip only the newest item counts: that of the
-    newest processing baseline, of two the one that was processed later. A tile that a datatake's strips share comes as an item of each; they are joined. An item
-    that tells no datatake belongs to the pass of its platform that was under way.
+    If a datatake has two levels, only Level-2A is used. Of each tile and data strip, only the newest item is used:
+    the newest processing baseline, then the latest processing time. A tile that two strips of a datatake share has an
+    item for each, and these are joined. An item without a datatake joins the current pass of its platform.
     """
     takes: dict[tuple[str, int], list[Found]] = {}
     for one in found:
@@ -195,7 +195,7 @@ def join(found: Iterable[Found]) -> tuple[list[Acquisition], list[Refusal], list
 
 
 def _shared(pictures: Mapping[tuple[str, int], Sequence[Found]]) -> dict[str, str]:
-    """Item → why it is refused, of items of different pictures that name one file: which of them is right nobody can tell."""
+    """Return items of different images that name one file, with the reason; which of them is right is unknown."""
     first: dict[str, tuple[tuple[str, int], Scene]] = {}
     refused: dict[str, str] = {}
     for key, members in pictures.items():
@@ -213,8 +213,8 @@ def _shared(pictures: Mapping[tuple[str, int], Sequence[Found]]) -> dict[str, st
 
 
 def numbered(acquisition: Acquisition, items: Sequence[str] = ()) -> Acquisition:
-    """An acquisition whose scenes keep the numbers that they have in the cube already, where ``items`` are the ids by
-    number; what is new gets the next ones.
+    """Return an acquisition whose scenes keep their numbers in the cube, where ``items`` are the ids by number. New
+    scenes get the next numbers.
     """
     known = tuple(dict.fromkeys((*items, *(s.id for s in acquisition.scenes))))
     scenes = tuple(replace(s, number=known.index(s.id) + 1) for s in acquisition.scenes)
@@ -222,7 +222,7 @@ def numbered(acquisition: Acquisition, items: Sequence[str] = ()) -> Acquisition
 
 
 def with_offsets(acquisition: Acquisition, offsets: Mapping[str, float]) -> Acquisition:
-    """Return the acquisition with other offsets of its items, where ``offsets`` has them."""
+    """Return the acquisition with the offsets that ``offsets`` has for its items."""
     scenes = []
     for scene in acquisition.scenes:
         own = scene.sources[0].offset
@@ -235,7 +235,7 @@ def with_offsets(acquisition: Acquisition, offsets: Mapping[str, float]) -> Acqu
 
 
 def _passes(takes: Iterable[str]) -> dict[str, str]:
-    """Datatake → itself; one that is known by no more than a minute → the first of its pass."""
+    """Map each datatake to itself, and datatakes known only by a minute to the first of their pass."""
     passes: dict[str, str] = {}
     begin: dict[str, tuple[str, datetime]] = {}
     for take in sorted(takes):
@@ -252,7 +252,7 @@ def _passes(takes: Iterable[str]) -> dict[str, str]:
 
 
 def _chosen(members: list[Found]) -> tuple[tuple[Scene, ...], list[Choice]]:
-    """The scenes that count, by tile, and of one tile the newest first; and what became of the others."""
+    """Return the scenes to use, by tile and the newest first, and the decisions about the others."""
     members, choices = _of_one_level(members)
     tiles: dict[str, list[Found]] = {}
     for one in members:
@@ -274,7 +274,7 @@ def _chosen(members: list[Found]) -> tuple[tuple[Scene, ...], list[Choice]]:
 
 
 def _of_one_level(members: list[Found]) -> tuple[list[Found], list[Choice]]:
-    """Those of Level-2A where there are any, without those of Level-1C: what the air adds makes no picture of the ground."""
+    """Return only Level-2A scenes, if there are any: scenes with and without the atmosphere do not make one image."""
     surface = next((one for one in members if one.scene.level == "L2A"), None)
     if surface is None:
         return members, []
@@ -284,15 +284,15 @@ def _of_one_level(members: list[Found]) -> tuple[list[Found], list[Choice]]:
 
 
 def _age(one: Found) -> tuple[tuple[int, int], str, str, str]:
-    """Return a key by which newer is greater."""
+    """Return a key that is greater for newer scenes."""
     scene = one.scene
     return scene.baseline or (0, 0), scene.processed or "", one.archived, scene.id
 
 
 def _replaces(newer: Found, older: Found) -> bool:
-    """Return whether both are of one data strip, so that the older has nothing that the newer lacks.
+    """Return whether both are of one data strip, so that the older has no data that the newer lacks.
 
-    Where one strip came as two products, of an upper and a lower half of a tile, their footprints tell.
+    If one strip came as two products, the upper and the lower half of a tile, their footprints show this.
     """
     mine, other = newer.scene.outline, older.scene.outline
     shared = (mine & other).area

@@ -1,4 +1,4 @@
-"""Disagreement of scenes where they overlap: what a cut between them hides, or shows."""
+"""Disagreement of scenes in their overlap, which shows at the line between them."""
 
 import itertools
 from collections.abc import Iterable
@@ -26,16 +26,16 @@ SIDE = 32
 def disagreement(
     acquisition: "Acquisition", bands: Iterable[str], box: Box, kept: Kept | None = None
 ) -> dict[str, float]:
-    """Band → median of |Δ| in DN (reflectance × 10 000) between the scenes that overlap in ``box``.
+    """Return the median of |Δ| in DN (reflectance × 10 000) per band between the scenes that overlap in ``box``.
 
-    Of every two scenes a sample is compared, from the middle of what they share there. It is 0 for Level-1C. Bands
-    without a pixel that two scenes have are left out: most boxes lie in one scene alone. ``kept`` as of
+    Each pair of scenes is compared on a sample from the middle of their overlap there. The median is 0 for Level-1C.
+    Bands without a pixel in two scenes are left out: most boxes lie in one scene. For ``kept`` see
     :func:`~s2sharp.scenes.raster.reading`.
 
     Raises
     ------
     S2SharpError
-        As :func:`~s2sharp.scenes.read.read_scene`.
+        As in :func:`~s2sharp.scenes.read.read_scene`.
     """
     pairs = [
         (one, other, sample)
@@ -57,7 +57,7 @@ def disagreement(
 
 
 def _sample(one: "Scene", other: "Scene", box: Box) -> Box | None:
-    """Cells in the middle of what both have in ``box``."""
+    """Return the cells in the middle of the overlap in ``box``."""
     shared = one.outline & other.outline
     shared &= shapely.box(box.col0, box.row0, box.col1, box.row1)
     if not shared.area > 0:
@@ -68,6 +68,6 @@ def _sample(one: "Scene", other: "Scene", box: Box) -> Box | None:
 
 
 def _steps(one: np.ndarray, other: np.ndarray) -> np.ndarray:
-    """|Δ| where both have a value."""
+    """Return |Δ| where both have a value."""
     both = (one > 0) & (other > 0) & (one < SATURATED) & (other < SATURATED)
     return np.abs(one[both].astype(float) - other[both])

@@ -1,7 +1,7 @@
-"""Doubt in an offset that the metadata gave: the dark end of the pixels may contradict it.
+"""Doubt about an offset in the metadata, if the darkest pixels contradict it.
 
-Archives' flags err both ways. An offset subtracted twice sends much of a picture below zero; one that was not
-subtracted at all lifts every band's darkest pixels to 0.1.
+Flags of archives err both ways. An offset subtracted twice moves much of a scene below zero. An offset that was not
+subtracted raises the darkest pixels of every band to 0.1.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -25,27 +25,28 @@ if TYPE_CHECKING:
 __all__ = ["Doubt", "offset_doubt", "offsets_of_pixels"]
 
 BELOW = 0.2
-"""Share of a band's pixels below −0.02 that no atmosphere and no noise explains."""
+"""Share of a band's pixels below −0.02 that neither atmosphere nor noise explains."""
 
 BRIGHT = 0.18
-"""Reflectance under which the darkest pixels of half the bands lie wherever there is shade, water or vegetation, and 0.1
-too much. Clouds and deserts, whose darkest pixels are above 0.095 by right, are brighter in most bands."""
+"""Largest reflectance of the darkest pixels in half of the bands, for a scene with shade, water or vegetation and an
+offset that is 0.1 too high. The darkest pixels of clouds and deserts may truly exceed 0.095, but most of their bands
+are brighter than this."""
 
 BLINDING = 2.0
-"""Reflectance that half of a picture never has, in sunlit cloud neither."""
+"""Reflectance that half of a scene never has, not even in sunlit cloud."""
 
 SAMPLES, SIDE = 3, 24
-"""A scene is looked at on a grid of so many windows along both axes, of so many cells."""
+"""Windows along each axis of a scene, and cells along each window."""
 
 FEW = 4
-"""Bands that are looked at, the coarsest: an offset is the same in all, and they are small."""
+"""Number of checked bands, the coarsest: an offset is the same in all bands, and these are small."""
 
 
 @dataclass(frozen=True)
 class Doubt:
     """A contradiction between a scene's pixels and its offset.
 
-    ``offset``: what the pixels speak for; ``certain``: whether nothing else explains them.
+    ``offset``: the offset that fits the pixels; ``certain``: whether nothing else explains them.
     """
 
     item: str
@@ -55,7 +56,7 @@ class Doubt:
 
 
 def offset_doubt(block: Block, acquisition: "Acquisition") -> Doubt | None:
-    """Return what contradicts the offset of a scene in a block, if something does."""
+    """Return the contradiction to the offset of a scene in a block, or None."""
     samples = {}
     for band, y in block.data.items():
         sample = y[:: max(1, y.shape[0] // 200), :: max(1, y.shape[1] // 200)]
@@ -64,7 +65,7 @@ def offset_doubt(block: Block, acquisition: "Acquisition") -> Doubt | None:
 
 
 def _doubt(samples: Mapping[str, np.ndarray], scenes: Sequence["Scene"]) -> Doubt | None:
-    """Judge by reflectance of some bands; too few pixels of one tell nothing."""
+    """Judge the reflectance of some bands; a band with too few pixels is ignored."""
     if not samples or any(sample.size < 100 for sample in samples.values()):
         return None
     brightest, middle = max(
@@ -109,19 +110,19 @@ def _doubt(samples: Mapping[str, np.ndarray], scenes: Sequence["Scene"]) -> Doub
 def offsets_of_pixels(
     acquisitions: Iterable["Acquisition"], known: Mapping[str, float]
 ) -> dict[str, float]:
-    """Return the offsets that scenes' pixels speak for: item → offset, as the metadata have it where nothing contradicts.
+    """Return the offset of each item that fits its pixels: the metadata's, unless the pixels contradict it.
 
-    The windows that are looked at lie on a scene's own grid, so that it does not matter what else was asked for.
+    The checked windows lie on a scene's own grid, so the requested area has no influence.
 
     Parameters
     ----------
     known
-        What was found before, which is part of what is returned, and is not looked at again.
+        Earlier results. They are returned, too, and their items are not checked again.
 
     Raises
     ------
     S2SharpError
-        As :func:`~s2sharp.scenes.read.read_scene`.
+        As in :func:`~s2sharp.scenes.read.read_scene`.
     """
     found = dict(known)
     for acquisition in acquisitions:
@@ -135,7 +136,7 @@ def offsets_of_pixels(
 
 
 def _samples(acquisition: "Acquisition", scene: "Scene") -> dict[str, np.ndarray]:
-    """Reflectance of windows spread over all of a scene, band by band."""
+    """Return the reflectance of windows spread over a whole scene, by band."""
     names = in_order({source.band for source in scene.sources})
     coarsest = sorted(names, key=native_gsd, reverse=True)[:FEW]
     kept = Kept()
@@ -151,7 +152,7 @@ def _samples(acquisition: "Acquisition", scene: "Scene") -> dict[str, np.ndarray
 
 
 def _windows(whole: Box) -> list[Box]:
-    """Windows whose middles divide the scene evenly; of a small scene, they are all of it."""
+    """Return windows whose centres divide the scene evenly; for a small scene, the whole scene."""
     rows, cols = whole.shape
     boxes = []
     for i in range(SAMPLES):

@@ -1,4 +1,4 @@
-"""Holes of a band where the others of its scene have data: its file is not whole, perhaps."""
+"""Holes of a band where the other bands of its scene have data: its file may be incomplete."""
 
 import numpy as np
 from scipy.ndimage import minimum_filter
@@ -11,23 +11,23 @@ from .read import Block
 __all__ = ["Holes"]
 
 EDGE = 17
-"""Cells from where nothing is, about a kilometre: so far apart lie the edges of bands, which are seen one after the other."""
+"""Distance in cells from missing data that is not checked, about a kilometre: the edges of bands, which are sensed
+one after the other, lie that far apart."""
 
 LEAST, FEWEST = 0.02, 64
-"""Share of a unit, and cells of it, that a band must lack to be told: a swath's end may only just touch a unit, and bands
-end one by one.
-"""
+"""Share of a unit, and number of cells, that a band must lack to be reported. The end of a swath may just touch a
+unit, and bands end one by one."""
 
 
 class Holes:
-    """Cells of a unit that bands have data in, as it is read strip by strip."""
+    """Cells of a unit in which bands have data, collected strip by strip."""
 
     def __init__(self, cells: Box) -> None:
         self._cells = cells
         self._there: dict[str, np.ndarray] = {}
 
     def look(self, block: Block, strip: Box) -> None:
-        """Take in a strip: of each band, where it has data, a value that is saturated being some."""
+        """Add a strip: the cells where each band has data; saturated values count as data."""
         place = self._cells.slices(strip, CELL)
         glare = _any(block.saturated, 10) if block.saturated.any() else np.False_
         for band, y in block.data.items():
@@ -37,7 +37,9 @@ class Holes:
             there[place] = data.all() or _any(data, gsd) | glare
 
     def found(self) -> dict[str, float]:
-        """Band → share of what the others have, away from its edges, that it lacks; of bands that lack enough to be told."""
+        """Return the share of the other bands' data, away from its edges, that a band lacks, for bands worth a
+        report.
+        """
         if not self._there:
             return {}
         some = np.logical_or.reduce(list(self._there.values()))
@@ -49,7 +51,7 @@ class Holes:
 
 
 def _any(there: np.ndarray, gsd: int) -> np.ndarray:
-    """Tell of each cell whether any of its pixels is set."""
+    """Return for each cell whether any of its pixels is set."""
     n = CELL // gsd
     rows, cols = there.shape
     return np.asarray(there.reshape(rows // n, n, cols // n, n).any(axis=(1, 3)))

@@ -1,7 +1,7 @@
-"""Items of a search, frozen as stac-geoparquet: all that a run reads of the items, and no secrets.
+"""Items of a search, frozen as stac-geoparquet with everything that a run reads of them, and without secrets.
 
-A file of one schema, whatever the archive: chosen assets under ESA's names, with their grid, whether the item told
-it or its files did. So grouping it again gives the same acquisitions, without a request.
+The file has one schema for all archives: the chosen assets under ESA's names, with their grid from the item or from
+its files. So grouping it again gives the same acquisitions without a request.
 """
 
 import tempfile
@@ -31,7 +31,7 @@ from .scene import Refusal, Scene
 __all__ = ["write_items"]
 
 ROWS = 512
-"""Items that are held at once, and lie together in the file."""
+"""Number of items in memory at once, and in one row group of the file."""
 
 _TIME = pa.timestamp("us", tz="UTC")
 _TIMES = ("datetime", "start_datetime", "end_datetime", "created", "updated")
@@ -78,10 +78,10 @@ def write_items(
     catalog: str,
     access: Access = FREE,
 ) -> tuple[list[Acquisition], list[Refusal], list[Choice]]:
-    """Write what :func:`~s2sharp.scenes.acquisition.group` reads of ``items``, at once or not at all, and group them.
+    """Write the facts that :func:`~s2sharp.scenes.acquisition.group` reads of ``items``, atomically, and group them.
 
-    Parameters and what is returned are as `group`'s; the scene classification is kept beside ``bands``. Items that
-    are refused by themselves are not written; those that share files with others are, and refused again.
+    Parameters and results are those of `group`; the scene classification is stored beside ``bands``. Items that are
+    refused by themselves are not written. Items that share files with others are written, and refused again later.
     """
     from stac_geoparquet.arrow import to_parquet
 
@@ -94,7 +94,7 @@ def write_items(
         try:
             while batch := list(islice(rows, ROWS)):
                 yield pa.RecordBatch.from_pylist(batch, schema=_SCHEMA)
-        except Exception as error:  # else Arrow makes one of its own of it
+        except Exception as error:  # otherwise Arrow wraps it in an error of its own
             broken.append(error)
 
     reader = pa.RecordBatchReader.from_batches(_SCHEMA, batches())
@@ -165,7 +165,7 @@ def _asset(file: Source, offer: Offer, code: int, scene: Scene) -> dict[str, Any
 
 
 def _footprint(item: pystac.Item, code: int, scene: Scene) -> shapely.Geometry:
-    """Return what the item says that it covers; if that is no geometry, the whole of its grid."""
+    """Return the item's footprint, or the whole of its grid if the footprint is invalid."""
     try:
         shape = unwrap(shapely.geometry.shape(item.geometry))
         if np.isfinite(shapely.bounds(shape)).all():
@@ -179,7 +179,7 @@ def _footprint(item: pystac.Item, code: int, scene: Scene) -> shapely.Geometry:
 
 
 def _typed(value: Any, kind: type) -> Any:
-    """``value``, if it is of that kind in any spelling."""
+    """Return ``value`` if it is of that kind, in any spelling."""
     if kind is bool:
         return as_flag(value)
     return as_number(value) if kind is float else _clean(as_text(value)) or None
@@ -194,5 +194,5 @@ def _time(value: Any) -> datetime | None:
 
 
 def _clean(text: str) -> str:
-    """Text that UTF-8 can hold; JSON may hold more."""
+    """Return text that UTF-8 can encode; JSON may hold other text."""
     return text.encode("utf-8", "replace").decode()

@@ -1,9 +1,9 @@
-"""Limits of what reading may take up."""
+"""Limits for the resources of reading."""
 
 __all__ = ["ABREAST", "GDAL_CACHE"]
 
 GDAL_CACHE = 64_000_000
-"""Bytes of raster blocks that a process keeps."""
+"""Bytes of raster blocks that a process caches."""
 
 ABREAST = 4
-"""Files of a server that a process reads at once: each answer is waited for longer than it takes to unpack."""
+"""Number of files that a process reads from a server at once, because waiting takes longer than unpacking."""

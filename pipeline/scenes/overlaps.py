@@ -1,7 +1,7 @@
-"""Overlaps: which scene gives a cell.
+"""Overlaps: choice of the scene for each cell.
 
-Overlaps of Level-1C are equal. Level-2A is corrected tile by tile, so they differ, most of all towards the tiles'
-edges: there is one line, in the middle of the overlap, at which the picture goes over from one tile to the next.
+Overlaps of Level-1C are equal. Level-2A is corrected tile by tile, so its overlaps differ, most of all towards the
+edges of tiles. So the result changes from one tile to the next at one line, in the middle of the overlap.
 """
 
 from functools import lru_cache
@@ -16,11 +16,11 @@ __all__ = ["precedence"]
 
 @lru_cache(maxsize=4)
 def precedence(boxes: tuple[Box, ...], cells: Box) -> np.ndarray:
-    """int16 (choice, row, column): the index of the scene that gives each of ``cells``, best choice first; -1: none.
+    """Return int16 (choice, row, column): the index of the scene for each of ``cells``, best choice first; -1: none.
 
-    Of the scenes that hold a cell, the one whose middle is nearest, of equals the first; the next ones fill its
-    holes. That follows from the scenes at this very place, which every query for it finds: so no line depends on what
-    else was asked for, or on the way in which it is read.
+    The best choice among the scenes that hold a cell has the nearest centre; for equal distances it is the first
+    scene. The others fill its holes. The choice depends only on the scenes at this place, which every query for it
+    finds. So no line depends on the requested area or the order of reading.
     """
     if len(boxes) == 1:
         alone = np.full((1, *cells.shape), -1, dtype=np.int16)
@@ -33,7 +33,7 @@ def precedence(boxes: tuple[Box, ...], cells: Box) -> np.ndarray:
         inner = box & cells
         if not inner.empty:
             here = cells.slices(inner, CELL)
-            # Twice the distance from a cell's middle to the scene's, squared.
+            # The doubled distance from a cell's centre to the scene's, squared.
             down, across = 2 * rows + 1 - box.row0 - box.row1, 2 * cols + 1 - box.col0 - box.col1
             distance[here] = (down**2 + across**2)[here]
     order = np.argsort(away, axis=0, kind="stable")

@@ -18,14 +18,14 @@ SATURATED = 65535
 
 
 def source_of(scene: "Scene", band: str) -> Source | None:
-    """Return the file of a scene that holds ``band``, or the scene classification ("SCL"), if there is one."""
+    """Return the file of a scene with ``band`` or the scene classification ("SCL"), or None."""
     if band == "SCL":
         return scene.scl
     return next(source for source in scene.sources if source.band == band)
 
 
 def reference_offset(acquisition: "Acquisition", band: str) -> tuple[float, float]:
-    """(scale, offset) that an acquisition's DN of ``band`` are kept in: the lowest of its items."""
+    """Return the (scale, offset) in which an acquisition's DN of ``band`` are stored: the lowest of its items."""
     if band == "SCL":
         return 1.0, 0.0
     files = [source_of(scene, band) for scene in acquisition.scenes]
@@ -33,14 +33,14 @@ def reference_offset(acquisition: "Acquisition", band: str) -> tuple[float, floa
 
 
 def _kept(file: Source) -> tuple[float, float]:
-    """(scale, offset) in which DN of a file fit into what is kept, where 0 is no data: signed ones are moved up."""
+    """Return the (scale, offset) in which DN of a file can be stored with 0 as no data; signed DN are shifted up."""
     return file.scale, file.offset + (RAW_OFFSET if file.signed else 0.0)
 
 
 def missing(stored: np.ndarray, *nodata: float | None) -> np.ndarray | None:
-    """Return where numbers stand for no data, other than by being 0 among unsigned DN; None: nowhere.
+    """Return where values mean no data, except for 0 in unsigned DN; None: nowhere.
 
-    Floats are reflectance, made of DN: what is no number was none.
+    Floats are reflectance made from DN, so NaN was no data.
     """
     if stored.dtype.kind == "f":
         return ~np.isfinite(stored)
@@ -56,9 +56,9 @@ def missing(stored: np.ndarray, *nodata: float | None) -> np.ndarray | None:
 def harmonise(
     stored: np.ndarray, gone: np.ndarray | None, file: Source, reference: tuple[float, float]
 ) -> np.ndarray:
-    """Return what is stored as uint16 DN, as if the file had the reference's offset.
+    """Return the stored values as uint16 DN with the offset of the reference.
 
-    Pixels that are ``gone`` become 0, saturated pixels stay; floats are reflectance.
+    Pixels that are ``gone`` become 0, and saturated pixels are kept. Floats are reflectance.
     """
     scale, offset = reference
     if stored.dtype.kind == "u":
@@ -81,13 +81,13 @@ def harmonise(
 
 
 def decode(dn: np.ndarray, scale: float, offset: float) -> tuple[np.ndarray, np.ndarray]:
-    """DN → (float32 reflectance with NaN as nodata, bool saturated).
+    """Convert DN to float32 reflectance, with NaN as nodata, and return it with the saturated pixels (bool).
 
-    Dark negatives survive. A saturated pixel's value is unknown: it is NaN, and flagged, so that no
+    Dark negative values are kept. The value of a saturated pixel is unknown, so it becomes NaN and is flagged. So no
     interpolation averages it into its neighbours.
     """
     saturated = dn == SATURATED
-    # In whole DN first: (DN - 1000) / 10 000 comes back exactly when it is stored as int16.
+    # The offset is added in whole DN, so that (DN - 1000) / 10 000 is exact again when stored as int16.
     y = (dn.astype(np.float32) + np.float32(round(offset / scale))) * np.float32(scale)
     y[(dn == 0) | saturated] = np.nan
     return y, saturated

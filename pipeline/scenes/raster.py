@@ -1,4 +1,4 @@
-"""Raster files of any archive, opened with GDAL as they need it."""
+"""Raster files of any archive, opened with the GDAL settings that they need."""
 
 import logging
 import re
@@ -31,11 +31,11 @@ from .versions import Versions
 
 __all__ = ["Kept", "Raster", "header", "reading"]
 
-# Bounded, since workers live long, and may be asked again for what was missing or has changed since;
-# listing a folder before each open costs a request per file.
+# The caches are limited, because workers live long and may be asked again for files that were missing or have
+# changed. Listing a folder before each open costs a request per file.
 _GDAL = {
     "CPL_VSIL_CURL_NON_CACHED": "/vsicurl/:/vsis3/",
-    "GDAL_CACHEMAX": GDAL_CACHE,  # rasterio hands it on as bytes, where GDAL takes megabytes
+    "GDAL_CACHEMAX": GDAL_CACHE,  # rasterio passes it on as bytes, although GDAL documents megabytes
     "GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR",
     "GDAL_HTTP_CONNECTTIMEOUT": "20",
     "GDAL_HTTP_MAX_RETRY": "4",
@@ -45,12 +45,14 @@ _GDAL = {
     "GDAL_HTTP_TIMEOUT": "120",
     "GDAL_NUM_THREADS": "1",
     "VSI_CACHE": "TRUE",
-    "VSI_CACHE_SIZE": "4000000",  # bytes of each open file
+    "VSI_CACHE_SIZE": "4000000",  # bytes per open file
 }
 
 
 class _WithoutKeys(logging.Filter):
-    """GDAL tells of a retried request with its whole address: a signed one is a key."""
+    """Filter that removes addresses: GDAL logs the whole address of a retried request, and a signed address is a
+    key.
+    """
 
     def filter(self, record: logging.LogRecord) -> bool:
         record.msg, record.args = re.sub(r"\?\S+", "?…", record.getMessage()), ()
@@ -61,7 +63,7 @@ logging.getLogger("rasterio._env").addFilter(_WithoutKeys())
 
 
 class _Unended(logging.Filter):
-    """Notes that a JPEG 2000 stream has no end: OpenJPEG makes pixels of whatever there is, and warns, no more."""
+    """Filter that notes a truncated JPEG 2000 stream: OpenJPEG decodes the existing part and only warns."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -76,13 +78,13 @@ class _Unended(logging.Filter):
 _unended = _Unended()
 logging.getLogger("rasterio._err").addFilter(_unended)
 
-# Only what archives deliver: given a free choice, GDAL would follow a VRT to any other file.
+# Only the formats of archives: with a free choice, GDAL would follow a VRT to any other file.
 _JPEG2000 = ("JP2OpenJPEG", "JP2KAK", "JP2ECW")
 T = TypeVar("T")
 
 
 class Raster(Protocol):
-    """A file of one band, open; ``transform``: (a, b, c, d, e, f)."""
+    """An open file of one band; ``transform``: (a, b, c, d, e, f)."""
 
     @property
     def transform(self) -> tuple[float, ...]: ...
@@ -98,26 +100,26 @@ class Raster(Protocol):
 
     @property
     def packing(self) -> tuple[float, float] | None:
-        """Scale and offset that the file states of its DN, or floats were made of them by; None: it states none."""
+        """Return the scale and offset that the file states for its DN or that made its floats, or None."""
         ...
 
     @property
     def nodata(self) -> float | None:
-        """The number that stands for no data, as the file says."""
+        """Return the value for no data that the file states."""
         ...
 
     def read(self, rows: slice, cols: slice) -> np.ndarray:
-        """Return what is stored of a window: DN, or floats that were made of DN."""
+        """Return the stored values of a window: DN, or floats made from DN."""
         ...
 
     def masked(self, rows: slice, cols: slice) -> np.ndarray | None:
-        """Return where a window has no data by a mask beside the numbers; None where the file has none."""
+        """Return where a separate mask marks no data in a window, or None without a mask."""
         ...
 
 
 @dataclass(frozen=True)
 class _Gdal:
-    """A file of GDAL's, with the mask beside it, checked when it was opened."""
+    """A file opened with GDAL, with its separate mask; both are checked when they are opened."""
 
     dataset: rasterio.DatasetReader
     beside: rasterio.DatasetReader | None
@@ -125,7 +127,7 @@ class _Gdal:
     @cached_property
     def packing(self) -> tuple[float, float] | None:
         stated = float(self.dataset.scales[0]), float(self.dataset.offsets[0])
-        return None if stated == (1.0, 0.0) else stated  # GDAL's words for none
+        return None if stated == (1.0, 0.0) else stated  # GDAL's default means that none is stated
 
     @cached_property
     def transform(self) -> tuple[float, ...]:
@@ -163,7 +165,7 @@ class _Gdal:
             return np.asarray(self.beside.read(1, window=window)) == 0
         flags = self.dataset.mask_flag_enums[0]
         if MaskFlags.per_dataset not in flags and MaskFlags.alpha not in flags:
-            return None  # by far most files: no more is read
+            return None  # most files: nothing more is read
         return np.asarray(self.dataset.read_masks(1, window=window)) == 0
 
     def close(self) -> None:
@@ -176,7 +178,7 @@ class _Gdal:
 class Kept:
     """Files that stay open, so that blocks which two reads share are decoded once; for one thread at a time.
 
-    ``files``: those that are open, by address; ``seen``: what they, and those that were closed again, were.
+    ``files``: the open files by address; ``seen``: versions of these and of files closed since.
     """
 
     files: dict[str, _Gdal] = field(default_factory=dict)
@@ -190,15 +192,15 @@ def reading(
     read: Callable[[Raster], T],
     kept: Kept | None = None,
 ) -> T:
-    """Return what ``read`` gives of a file of ``item``, which has the address ``home``; its own signature is no matter.
+    """Return the result of ``read`` on a file of ``item``, whose address is ``home``; the file is signed here.
 
-    Without ``kept`` the file is closed again, and forgotten.
+    Without ``kept``, the file is closed again and forgotten.
 
     Raises
     ------
     S2SharpError
-        ``asset-unreadable``: whatever goes wrong in the file is told with the item and the band; ``asset-moved``:
-        it is not the one that ``kept`` has seen; what :func:`~s2sharp.catalog.signing.signed` raises.
+        ``asset-unreadable``: any fault of the file, with the item and the band. ``asset-moved``: it is not the file
+        that ``kept`` has seen. Also the errors of :func:`~s2sharp.catalog.signing.signed`.
     """
     try:
         with _opened(source, item, signed(source, home), kept) as dataset:
@@ -206,7 +208,7 @@ def reading(
     except S2SharpError as error:
         if source.sign == "none" or not re.search(r"\b40[13]\b", error.message):
             raise
-    # Refused: perhaps the signature ended before it said it would.
+    # After a refusal: the signature may have ended early.
     with _opened(source, item, signed(source, home, anew=True), kept) as dataset:
         return read(dataset)
 
@@ -225,7 +227,7 @@ def _opened(source: Source, item: str, href: str, kept: Kept | None) -> Iterator
     settings = dict(_GDAL)
     try:
         with rasterio.Env(session(source), **settings) as env, ExitStack() as stack:
-            # Not kept where reading it fails: it is opened anew then.
+            # A file that fails to read is not kept, and is opened anew next time.
             file = kept.files.pop(source.href, None) if kept else None
             if file is None:
                 file = _open(source, item, href, env.drivers())
@@ -242,7 +244,7 @@ def _opened(source: Source, item: str, href: str, kept: Kept | None) -> Iterator
 
 
 def _open(source: Source, item: str, href: str, drivers: Container[str]) -> _Gdal:
-    """Open a file, and refuse one that is not what archives deliver."""
+    """Open a file, and refuse one that no archive would deliver."""
     _check_regular(source, item, href)
     with ExitStack() as stack:
         dataset = rasterio.open(_unzipped(href), driver=_driver(href, drivers))
@@ -261,23 +263,25 @@ def _open(source: Source, item: str, href: str, drivers: Container[str]) -> _Gda
 
 
 def _check_regular(source: Source, item: str, href: str) -> None:
-    """Refuse a pipe or a device, for whose bytes GDAL would wait for ever."""
+    """Refuse a pipe or a device, because GDAL would wait forever for its bytes."""
     if "://" in href:
         return
-    with suppress(OSError):  # GDAL will tell
+    with suppress(OSError):  # GDAL reports it
         if not stat.S_ISREG(Path(href.partition("!/")[0]).stat().st_mode):
             raise _unreadable(source, item, href, "it is no regular file")
 
 
 def _check_one_band(dataset: rasterio.DatasetReader, source: Source, item: str, href: str) -> None:
-    """Refuse a file of many bands: nothing says which of them is meant. A mask that comes as a band is none."""
+    """Refuse a file of several bands, because nothing says which one is meant. A mask stored as a band does not
+    count.
+    """
     masks = sum(interpretation == ColorInterp.alpha for interpretation in dataset.colorinterp)
     if dataset.count - masks != 1:
         raise _unreadable(source, item, href, f"it holds {dataset.count} bands, not one")
 
 
 def _check_block(dataset: rasterio.DatasetReader, source: Source, item: str, href: str) -> None:
-    """Refuse a file whose blocks are larger than memory was planned for: each is unpacked whole."""
+    """Refuse a file whose blocks are larger than planned for, because each is unpacked whole in memory."""
     height, width = dataset.block_shapes[0]
     together = dataset.count if dataset.profile.get("interleave") == "pixel" else 1
     size = height * width * together * np.dtype(dataset.dtypes[0]).itemsize
@@ -289,7 +293,7 @@ def _check_block(dataset: rasterio.DatasetReader, source: Source, item: str, hre
 def _check_version(
     dataset: rasterio.DatasetReader, source: Source, item: str, seen: Versions
 ) -> None:
-    """Refuse a file that was replaced since it was first read: what was made of the old one is written."""
+    """Refuse a file that was replaced since it was first read: results of the old one are already written."""
     if not seen.same(source.href, dataset):
         raise S2SharpError(
             "asset-moved",
@@ -302,9 +306,9 @@ def _check_version(
 
 
 def _mask_beside(href: str) -> rasterio.DatasetReader | None:
-    """Open the mask in a file of its own, ``….tif.msk``, which GDAL writes beside files of this machine; None: there is none.
+    """Open the separate mask, ``….tif.msk``, which GDAL writes beside local files, or return None.
 
-    It is opened here, and not by GDAL, which would take any format for it.
+    It is opened here, because GDAL itself would accept any format for it.
     """
     file = None if "://" in href else Path(f"{href}.msk")
     return rasterio.open(file, driver="GTiff") if file is not None and file.is_file() else None
@@ -329,7 +333,7 @@ def _unreadable(source: Source, item: str, href: str, reason: str) -> S2SharpErr
 
 
 def _unzipped(href: str) -> str:
-    """``/PATH.zip!/ENTRY`` as GDAL calls it; any other address as it is."""
+    """Return ``/PATH.zip!/ENTRY`` in GDAL's form, and any other address unchanged."""
     found = re.fullmatch(r"(/.+\.zip)!/(.+)", href, re.IGNORECASE)
     return f"/vsizip/{{{found[1]}}}/{found[2]}" if found else href
 
@@ -343,5 +347,5 @@ def _driver(href: str, known: Container[str]) -> str:
 def header(
     source: Source, item: str, home: str | None
 ) -> tuple[tuple[float, ...], tuple[int, int]]:
-    """Transform (a, b, c, d, e, f) and shape that a file states; parameters as of :func:`reading`."""
+    """Return transform (a, b, c, d, e, f) and shape that a file states; parameters as in :func:`reading`."""
     return reading(source, item, home, lambda file: (file.transform, file.shape))

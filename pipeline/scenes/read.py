@@ -1,4 +1,4 @@
-"""Acquisition + cells → native pixels: windows of the files, copied side by side, never resampled."""
+"""Native pixels of an acquisition: windows of its files, copied side by side, never resampled."""
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -48,16 +48,16 @@ def read_scene(
     reference: tuple[float, float],
     kept: Kept | None = None,
 ) -> np.ndarray:
-    """DN of the cells ``box`` of one file, which must hold them all: uint16 (n·rows, n·cols), 0 as nodata.
+    """Return DN of the cells ``box`` of one file, which must hold them all: uint16 (n·rows, n·cols), 0 as nodata.
 
-    ``reference``: scale and offset that DN are to have; ``kept`` as of :func:`reading`. What the item says and what the
-    file says of gaps counts alike: a number that stands for no data, and a mask.
+    ``reference``: scale and offset of the result; for ``kept`` see :func:`reading`. Gaps are marked by the item or
+    the file: by a nodata value, or by a mask.
 
     Raises
     ------
     S2SharpError
-        ``asset-unreadable``, or ``metadata-contradicts-file`` when the file lies elsewhere, or holds other numbers, than
-        its item says.
+        ``asset-unreadable``, or ``metadata-contradicts-file`` if the file lies elsewhere, or holds other values, than
+        its item states.
     """
 
     def read(file: Raster) -> np.ndarray:
@@ -93,9 +93,9 @@ def _check_place(scene: "Scene", source: Source, epsg: int, file: Raster) -> Non
 
 
 def _check_numbers(scene: "Scene", source: Source, file: Raster) -> None:
-    """Refuse what is neither the DN that the item speaks of nor, in a Zarr, reflectance that was made of them.
+    """Refuse values that are neither the item's DN nor, in a Zarr, reflectance made from them.
 
-    Classes alone fit into eight bits: reflectance in eight is a picture, stretched for the eye.
+    Only classes fit into eight bits: reflectance in eight bits is a stretched picture.
     """
     kind = np.dtype(file.dtype).kind
     fits = {"uint16"} | ({"uint8"} if source.band == "SCL" else set())
@@ -116,9 +116,9 @@ def _check_numbers(scene: "Scene", source: Source, file: Raster) -> None:
 
 
 def _agrees(packing: tuple[float, float], source: Source, kind: str) -> bool:
-    """Return whether a file states the scale and the offset that its item has.
+    """Return whether a file states the same scale and offset as its item.
 
-    An offset of DN may be stated in DN. It is of no account where something newer than the file's words tells it.
+    An offset of DN may be stated in DN. The file's offset is ignored if a newer statement exists.
     """
     scale, offset = packing
     if kind == "f":
@@ -144,22 +144,22 @@ def _contradicts(
 class Reader(Protocol):
     """Source of native pixels: the files of the items, or the stage.
 
-    ``waits``: whether they come from a server, so that bands are read several at once.
+    ``waits``: whether they come from a server, so that several bands are read at once.
     """
 
     @property
     def waits(self) -> bool: ...
 
     def mosaic(self, band: str, box: Box) -> tuple[np.ndarray, np.ndarray]:
-        """DN over ``box`` (0 where there is none) and which scene each pixel is from (1 = first)."""
+        """Return DN over ``box`` (0 for no data), and the scene of each pixel (1 = first)."""
         ...
 
 
 @dataclass(frozen=True)
 class Files:
-    """Reads the files of an acquisition's items directly; they stay open as long as it lives.
+    """Reader of the files of an acquisition's items; they stay open as long as it lives.
 
-    Without ``kept``, files are remembered as long as the reader lives.
+    Without ``kept``, file versions are remembered as long as the reader lives.
     """
 
     acquisition: "Acquisition"
@@ -178,7 +178,7 @@ class Files:
             for scene in self.acquisition.scenes
             if not (scene.box & box).empty and source_of(scene, band)
         ]
-        if len(scenes) == 1:  # as the rest would do it, with a third of the work
+        if len(scenes) == 1:  # same result as below, with a third of the work
             inner = scenes[0].box & box
             place = box.slices(inner, gsd)
             dn[place] = harmonised(self.acquisition, scenes[0], band, inner, self.kept)
@@ -186,7 +186,7 @@ class Files:
             return dn, source
         choices = precedence(tuple(scene.box for scene in scenes), box)
         for choice in choices:
-            # The choices before may have left holes.
+            # The previous choices may have left holes.
             wanted = (choice >= 0) & _any_in_cells(dn == 0, box)
             for index, scene in enumerate(scenes):
                 mine = wanted & (choice == index)
@@ -207,7 +207,7 @@ def _any_in_cells(x: np.ndarray, box: Box) -> np.ndarray:
 
 
 def _around(mask: np.ndarray, box: Box) -> Box:
-    """The smallest box around the cells of ``box`` that ``mask`` has."""
+    """Return the smallest box around the cells of ``box`` in ``mask``."""
     rows, cols = (np.flatnonzero(mask.any(axis=axis)) for axis in (1, 0))
     return Box(
         box.row0 + int(rows[0]),
@@ -225,9 +225,9 @@ def _to_pixels(mask: np.ndarray, box: Box, inner: Box, gsd: int) -> np.ndarray:
 def harmonised(
     acquisition: "Acquisition", scene: "Scene", band: str, box: Box, kept: Kept | None = None
 ) -> np.ndarray:
-    """DN of one scene over ``box``, which it holds, as :func:`reference_offset` means them; 0 as nodata.
+    """Return DN of one scene over ``box``, which it holds, in the terms of :func:`reference_offset`; 0 as nodata.
 
-    ``kept`` as of :func:`reading`.
+    For ``kept`` see :func:`reading`.
     """
     file = source_of(scene, band)
     assert file is not None  # noqa: S101  (the caller asks for what there is)
@@ -237,9 +237,9 @@ def harmonised(
 
 @dataclass(frozen=True)
 class Block:
-    """Native reflectance over ``box``, and layers on the 10 m grid over what was wanted.
+    """Native reflectance over ``box``, and layers on the 10 m grid over the wanted cells.
 
-    ``source``: the number of the scene that the first band's pixels are from.
+    ``source``: the number of the scene that the pixels of the first band are from.
     """
 
     box: Box
@@ -257,12 +257,12 @@ def load_block(
     Raises
     ------
     S2SharpError
-        As :func:`read_scene`, for the first file that cannot be read.
+        As in :func:`read_scene`, for the first file that cannot be read.
     """
     box = want.grow(margin)
 
     def one(band: str) -> tuple[np.ndarray, np.ndarray | None, np.ndarray | None]:
-        """Reflectance, where it is saturated, and the scenes of the first band's pixels."""
+        """Return reflectance, saturated pixels, and the scenes of the first band's pixels."""
         dn, number = reader.mosaic(band, box)
         y, glare = decode(dn, *reference_offset(acquisition, band))
         inner = box.slices(want, BANDS[band].gsd)
@@ -284,7 +284,7 @@ def load_block(
 
 
 def read_each(read: Callable[[S], T], things: Iterable[S], reader: Reader) -> Iterator[T]:
-    """Read one thing after the other; several at once where ``reader`` waits for a server. In their order."""
+    """Yield one result after the other, in order; several are read at once if ``reader`` waits for a server."""
     if not reader.waits:
         yield from map(read, things)
         return
@@ -299,11 +299,13 @@ def read_each(read: Callable[[S], T], things: Iterable[S], reader: Reader) -> It
     finally:
         for future in coming:
             future.cancel()
-        wait(coming)  # files that one reads are closed, or kept, before anybody else asks for them
+        wait(coming)  # files of running reads must be closed or kept before another read needs them
 
 
 def load_scl(reader: Reader, want: Box) -> np.ndarray:
-    """The scene classification over ``want`` on the 10 m grid, uint8: nearest, since classes have no mean."""
+    """Return the scene classification over ``want`` on the 10 m grid, uint8, by nearest neighbour, because classes
+    have no mean.
+    """
     scl, _ = reader.mosaic("SCL", want)
     return _at_10m(scl.astype(np.uint8), 20)
 

@@ -1,4 +1,4 @@
-"""An item → a scene: its files, the cells that they cover, and where in them data can be."""
+"""Scenes, made from items: files, covered cells, and where in these there can be data."""
 
 import hashlib
 import json
@@ -37,28 +37,28 @@ from ..catalog.ways import keyed
 __all__ = ["Refusal", "Scene", "edges_of", "scene_of"]
 
 MARGIN = 100
-"""Cells by which a footprint is taken to reach farther than archives say: they draw it with a broad pen."""
+"""Cells by which a footprint may reach farther than stated, because archives draw footprints coarsely."""
 
 NOISE = 1e-3
-"""Metres by which a corner may be off its cell's, as :meth:`Lattice.box` allows for edges."""
+"""Metres by which a corner may differ from its cell's, as :meth:`Lattice.box` allows for edges."""
 
 FARTHEST = 2e7
-"""Metres from the origin of a zone beyond which nothing lies."""
+"""Largest distance in metres from the origin of a zone."""
 
 MAX_SIDE = 1_000_000
-"""Pixels along a side: a tile has 10 980."""
+"""Largest number of pixels along a side; a tile has 10 980."""
 
 Corner = tuple[int, int]
 
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """A scene: what is needed of one item, its files, its place, its identity.
+    """The needed facts of one item: its files, its place, its identity.
 
-    ``href`` is the item's own, for links; ``cloud`` in per cent, None when unknown; ``processed``: when ESA made the
-    product, and ``level`` ("L1C", "L2A"), as far as they are told. ``footprint``: (row, column) of the corners of the convex outline of its data, in
-    cells; None where that is all of ``box``, or not known. ``number``: what the layer ``source`` calls it within its
-    acquisition, from 1.
+    ``href`` is the item's own address, for links. ``cloud`` is in per cent, None if unknown. ``processed`` is when
+    ESA made the product, and ``level`` is "L1C" or "L2A", if stated. ``footprint``: (row, column) of the corners of
+    the convex outline of its data, in cells; None if the data fills ``box`` or the outline is unknown. ``number``:
+    its value in the layer ``source`` of its acquisition, from 1.
     """
 
     id: str
@@ -78,21 +78,23 @@ class Scene:
 
     @property
     def digest(self) -> str:
-        """Return what its pixels follow from: identity, version and radiometry, not where it is fetched."""
+        """Return the digest of everything that determines its pixels: identity, version and radiometry, not the
+        address.
+        """
         files = [(s.band, s.scale, s.offset) for s in self.sources]
         facts = [self.id, self.baseline, self.processed, files]
         return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
 
     @property
     def outline(self) -> shapely.Polygon:
-        """The outline of its data, x being columns and y rows."""
+        """Return the outline of its data, with columns as x and rows as y."""
         if self.footprint is not None:
             return shapely.Polygon([(col, row) for row, col in self.footprint])
         return shapely.box(self.box.col0, self.box.row0, self.box.col1, self.box.row1)
 
     def sees(self, edges: np.ndarray) -> np.ndarray:
-        """Tell of boxes, given as :func:`edges_of` them, whether there may be data in them, or in :data:`MARGIN` cells
-        around; (n,) of bool.
+        """Return for boxes, given by :func:`edges_of`, whether there may be data in them or within :data:`MARGIN`
+        cells: bool (n,).
         """
         row0, row1, col0, col1 = edges.T
         own = self.box
@@ -106,13 +108,13 @@ class Scene:
 
 
 def edges_of(boxes: Sequence[Box]) -> np.ndarray:
-    """(n, 4) of row0, row1, col0, col1."""
+    """Return (n, 4) of row0, row1, col0, col1."""
     return np.array([(box.row0, box.row1, box.col0, box.col1) for box in boxes])
 
 
 @dataclass(frozen=True)
 class Refusal:
-    """An item that is left out, and why; ``kind`` as in :class:`S2SharpError`."""
+    """An item that is left out, and the reason; ``kind`` as in :class:`S2SharpError`."""
 
     item: str
     kind: str
@@ -122,21 +124,21 @@ class Refusal:
 def scene_of(
     item: pystac.Item, code: int, bands: Sequence[str], catalog: str, access: Access = FREE
 ) -> Scene:
-    """Return what is needed of an item in EPSG ``code``.
+    """Return the scene of an item in EPSG ``code``.
 
     Parameters
     ----------
     bands
         The bands that will be read.
     catalog
-        Where the item comes from: decides which hrefs it may name.
+        Source of the item; it decides which hrefs the item may name.
     access
-        What it may have opened, and with what keys.
+        Permission and keys of the catalog.
 
     Raises
     ------
     S2SharpError
-        Why the item is refused.
+        The reason why the item is refused.
     """
     home = unsigned(item.get_self_href() or "") or None
     found = {}
@@ -144,7 +146,7 @@ def scene_of(
         access.check(source.href, catalog)
         found[band] = keyed(source, home, catalog, access)
         if found[band].sign == "item" and home is not None:
-            access.check(home, catalog)  # it will be asked again
+            access.check(home, catalog)  # it will be requested again
     check_names(item, found.values())
     scl = found.pop("SCL", None)
     check_alike(item.id, found.values())
@@ -171,9 +173,9 @@ def _footprint(item: pystac.Item, code: int, box: Box) -> tuple[Corner, ...] | N
     try:
         shape = unwrap(shapely.geometry.shape(item.geometry))
         west, _, east, _ = shapely.bounds(shape)
-    except Exception:  # shapely, GEOS and malformed JSON each have their own
+    except Exception:  # shapely, GEOS and malformed JSON raise various errors
         return None
-    # Footprints that archives cut at the antimeridian may be half of what there is.
+    # Archives cut footprints at the antimeridian, so this may be only a half.
     if not (west > -179.99 and east < 179.99):
         return None
     lattice = Lattice.of(code)
@@ -187,7 +189,7 @@ def _footprint(item: pystac.Item, code: int, box: Box) -> tuple[Corner, ...] | N
     if data.covers(whole):
         return None
     data &= whole
-    # Elsewhere than its grid, or hardly less: it says nothing.
+    # A footprint away from the grid, or almost as large, adds nothing.
     if data.geom_type != "Polygon" or data.area > 0.99 * whole.area or not data.area > 0:
         return None
     corners = np.rint(shapely.get_coordinates(data.convex_hull)[:-1]).astype(int)
@@ -200,11 +202,11 @@ def _to_grid(code: int) -> Transformer:
 
 
 def _box(item: pystac.Item, code: int, files: Iterable[Source], home: str | None) -> Box:
-    """The cells of an item, from the transform and shape of every band that is read; they must agree."""
+    """Return the cells of an item, from the transform and shape of every band that is read; they must agree."""
     lattice = Lattice.of(code)
     stated = grids(item)
     boxes: dict[tuple[float, ...], Box] = {}
-    # Arrays in a Zarr lie where the item says; the file is held against it when it is read.
+    # The item states the place of arrays in a Zarr; the file is compared with it when it is read.
     files = list(files)
     told = [f for f in files if f.href in stated or not is_array(f.href)]
     if not told and (place := bounds(item)) is not None:
@@ -214,12 +216,12 @@ def _box(item: pystac.Item, code: int, files: Iterable[Source], home: str | None
         if source.href in stated:
             transform, shape = _checked(*stated[source.href], what)
         else:
-            from .raster import header  # what frozen items say needs no GDAL
+            from .raster import header  # frozen items need no GDAL
 
             transform, shape = header(source, item.id, home)
         (a, b, left, d, e, top), (height, width) = transform, shape
         gsd = native_gsd(source.band)
-        # By how far the farthest corner is off; tools that compute a pixel's size leave noise in its last digits.
+        # Offset of the farthest corner; tools that compute the pixel size leave noise in its last digits.
         off = max(abs(a - gsd), abs(b), abs(d), abs(e + gsd)) * max(height, width)
         if not off <= NOISE:
             raise S2SharpError(
@@ -247,7 +249,7 @@ def _box(item: pystac.Item, code: int, files: Iterable[Source], home: str | None
 
 
 def _checked(transform: Any, shape: Any, what: str) -> tuple[tuple[float, ...], tuple[int, int]]:
-    """A grid as an item states it: any JSON, perhaps."""
+    """Validate a grid that an item states; it may be any JSON."""
     try:
         numbers = tuple(float(v) for v in transform[:6])
         height, width = (int(v) for v in shape)

@@ -1,8 +1,8 @@
 """The stage: native bands of an acquisition in Zarr, shard by shard of the lattice.
 
-Blocks overlap when they are read; every pixel is stored once. A shard is written whole by one task and
-marked done afterwards, so a killed run finds what it had staged; what nobody needs can be evicted and is
-staged again when somebody does.
+Blocks overlap when they are read, but every pixel is stored once. One task writes a shard whole and marks it done
+afterwards, so a run continues with the shards that a killed run staged. Shards that nobody needs can be evicted; they
+are staged again on demand.
 """
 
 import hashlib
@@ -31,17 +31,16 @@ from .versions import Versions
 
 __all__ = ["Stage", "clear"]
 
-# A process copies one shard at a time: memory is planned for that.
+# A process copies one shard at a time, because memory is planned for one.
 _ONE = threading.Lock()
 
 
 @dataclass(frozen=True)
 class Stage:
-    """A :class:`~s2sharp.scenes.read.Reader` of what was staged of one acquisition.
+    """A :class:`~s2sharp.scenes.read.Reader` of the staged pixels of one acquisition.
 
-    ``box``: the cells that may be needed, whole shards; ``bands``: those that are read, "SCL" included
-    where there is one; the first one also keeps which scene each pixel is from; ``seen``: what the files were that
-    were copied.
+    ``box``: the cells that may be needed, in whole shards. ``bands``: the bands that are read, with "SCL" if it
+    exists; the first one also stores the scene of each pixel. ``seen``: the versions of the copied files.
     """
 
     folder: Location
@@ -61,7 +60,7 @@ class Stage:
 
     @cached_property
     def _name(self) -> str:
-        """With the digest of the scenes: files that were copied of other ones, which an archive has replaced, do not count."""
+        """Return a name with the digest of the scenes, so copies of files that an archive has replaced are not used."""
         text = json.dumps([[scene.digest, scene.number] for scene in self.acquisition.scenes])
         return f"{self.acquisition.id}.{hashlib.sha256(text.encode()).hexdigest()[:16]}"
 
@@ -69,7 +68,7 @@ class Stage:
         return self._done / f"{cells.row0}.{cells.col0}"
 
     def needed(self, box: Box) -> list[Box]:
-        """The shards to be staged before ``box`` can be read."""
+        """Return the shards to stage before ``box`` can be read."""
         inner = box & self.box
         return [] if inner.empty else list(inner.tiles(self.shard))
 
@@ -77,14 +76,14 @@ class Stage:
         return self._marker(cells).exists()
 
     def size(self, cells: Box) -> int | None:
-        """Bytes of a staged shard; None while it is not there."""
+        """Return the bytes of a staged shard, or None if it is not staged."""
         try:
             return int(read_text(self._marker(cells)))
         except FileNotFoundError:
             return None
 
     def lay_out(self) -> None:
-        """Create the arrays; does nothing where all of them exist."""
+        """Create the arrays, unless all of them exist."""
         if (self._store / "zarr.json").exists():
             return
         draft: dict[str, Buffer] = {}
@@ -108,8 +107,8 @@ class Stage:
         )
 
     def write(self, cells: Box) -> int:
-        """Copy one shard from the files, whole; returns its size on disk in bytes."""
-        # GDAL is for workers: a client lays out, and clears
+        """Copy one whole shard from the files, and return its size on disk in bytes."""
+        # only workers need GDAL: a client lays out and clears
         from .raster import Kept
         from .read import Files, read_each
 
@@ -126,7 +125,7 @@ class Stage:
         return total
 
     def evict(self, cells: Box) -> None:
-        """Forget one shard: first that it is there, then its content."""
+        """Remove one shard: first its mark, then its content."""
         remove(self._marker(cells))
         for path in self._objects(cells):
             remove(path)
@@ -138,11 +137,11 @@ class Stage:
 
     @property
     def waits(self) -> bool:
-        """Zarr asks for the shards of a band at once by itself."""
+        """Return False, because Zarr itself requests the shards of a band at once."""
         return False
 
     def mosaic(self, band: str, box: Box) -> tuple[np.ndarray, np.ndarray]:
-        """As :meth:`s2sharp.scenes.read.Reader.mosaic`; only the first band knows its scenes."""
+        """Do the same as :meth:`s2sharp.scenes.read.Reader.mosaic`; only the first band has its scenes."""
         gsd = native_gsd(band)
         inner = box & self.box
         dn = np.zeros(box.pixels(gsd), dtype=np.uint16)
@@ -174,8 +173,8 @@ class Stage:
 
 
 def clear(folder: Location) -> None:
-    """Remove all that was staged."""
-    # First that it is there, then its content: a straggler must not read gaps.
+    """Remove everything that was staged."""
+    # The marks go first, then the content, so that a late reader does not read gaps.
     for done in {name.partition("/")[0] for name in files(folder) if ".done/" in name}:
         remove_tree(folder / done)
     remove_tree(folder)

@@ -1,16 +1,16 @@
-"""Files that an archive replaces while a run reads them: pixels of two versions make no picture."""
+"""Versions of files: pixels of two versions must not form one image if an archive replaces a file during a run."""
 
 import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:  # whoever makes a plan needs no GDAL
+if TYPE_CHECKING:  # a client that plans needs no GDAL
     from rasterio import DatasetReader
 
 __all__ = ["Versions"]
 
 _MOST = 50_000
-"""Files that are remembered."""
+"""Largest number of remembered files."""
 
 
 class Versions:
@@ -21,14 +21,14 @@ class Versions:
         self._seen: dict[str, tuple[Any, ...]] = {}
 
     def __reduce__(self) -> "tuple[type[Versions], tuple[()]]":
-        """A copy begins anew."""
+        """Make a copy start empty."""
         return Versions, ()
 
     def same(self, href: str, dataset: "DatasetReader") -> bool:
-        """Return whether a file is the one that was read before, as far as its layout tells.
+        """Return whether a file is the one that was read before, judged by its layout.
 
-        Nothing more is read of it: where its first and its last block lie, and how long they are, follows from all that
-        is in between. Of a file of this machine, the disk tells, too.
+        No more of the file is read. The positions and lengths of its first and last block depend on everything in
+        between. For local files, their size and time count, too.
         """
         mark = _mark(href, dataset)
         with self._lock:

@@ -1,4 +1,4 @@
-"""Whole acquisitions of a static catalogue, in memory."""
+"""Whole acquisitions of a static catalog, in memory."""
 
 from pathlib import Path
 
@@ -15,14 +15,14 @@ __all__ = ["real_scenes"]
 
 
 def real_scenes(catalog: Path, collection: str) -> dict[str, dict[int, np.ndarray]]:
-    """Every acquisition of a static catalogue, whole: id → GSD → float32 reflectance (bands, y, x).
+    """Return every acquisition of a static catalog, whole: id → GSD → float32 reflectance (bands, y, x).
 
-    Where scenes of one acquisition leave gaps between them, each stands for itself.
+    If scenes of one acquisition leave gaps between them, each is returned by itself.
 
     Raises
     ------
     S2SharpError
-        ``nothing-found``; ``scene-malformed`` for one with gaps.
+        ``nothing-found``; ``scene-malformed`` for a scene with gaps.
     """
     items = list(search(str(catalog.resolve()), collection, (-180, -90, 180, 90), "2015/.."))
     acquisitions, refused, _ = group(items, tuple(BANDS), str(catalog))
@@ -52,7 +52,7 @@ def _checked(acquisition: Acquisition) -> dict[int, np.ndarray]:
 
 
 def _whole(acquisition: Acquisition) -> dict[int, np.ndarray] | None:
-    """All pixels of an acquisition, or None where some are missing."""
+    """Return all pixels of an acquisition, or None if some are missing."""
     block = load_block(Files(acquisition), acquisition, tuple(BANDS), acquisition.box, 0)
     if any(np.isnan(y).any() for y in block.data.values()):
         return None

@@ -1,7 +1,7 @@
-"""Bytes in a folder or an object store: locations, files, local copies, Zarr arrays.
+"""Files in a folder or an object store: locations, local copies, Zarr arrays.
 
-May import nothing of the pipeline: storage knows no Sentinel-2.
-Main path: a text → :func:`place` → files that are read, or written completely or not at all.
+May import nothing of the pipeline: storage knows no Sentinel-2. Main path: a text → :func:`place` → files that are
+read, or written completely or not at all.
 """
 
 from s2sharp_core.faces import face

@@ -17,9 +17,10 @@ __all__ = ["put_arrays", "resize", "write_array", "zarr_store"]
 
 
 def put_arrays(draft: Mapping[str, bytes], store: Location) -> None:
-    """Write arrays that were laid out in memory: the root's metadata last, so that where they are, all is.
+    """Write arrays that were laid out in memory. The root's metadata come last, so their existence means that all is
+    written.
 
-    What is killed before that is laid out again.
+    A killed layout is repeated.
     """
     write_all(store, draft, last="zarr.json")
 
@@ -32,7 +33,7 @@ def write_array(
     facts: dict[str, Any],
     keys: "ChunkKeyEncodingLike | None" = None,
 ) -> None:
-    """Write a small array of a group, a coordinate for example, whole; again, if it has become longer.
+    """Write a small array of a group, such as a coordinate, whole; write it again if it has become longer.
 
     ``keys``: the encoding of its chunks' names, if it is not Zarr's default.
     """
@@ -42,7 +43,7 @@ def write_array(
         array = group.create_array(
             name,
             shape=values.shape,
-            # Whatever is appended to it later lies in chunks of its own: readers keep what they know.
+            # Later values go into chunks of their own, so readers can keep the chunks that they have.
             chunks=tuple(_COORDINATE for _ in dims),
             dtype=values.dtype,
             chunk_key_encoding=keys,
@@ -59,7 +60,7 @@ _COORDINATE = 4096
 def resize(
     there: "zarr.Array[Any] | zarr.Group", shape: tuple[int, ...], facts: dict[str, Any]
 ) -> "zarr.Array[Any]":
-    """More room in an array, which keeps what it holds."""
+    """Resize an array, which keeps its content."""
     assert isinstance(there, zarr.Array)  # noqa: S101  (of this name there are no groups)
     if there.shape != shape:
         there.resize(shape)
@@ -68,7 +69,7 @@ def resize(
 
 
 def zarr_store(folder: Location) -> "StoreLike":
-    """``folder`` as zarr and xarray take it."""
+    """Return ``folder`` in the form for zarr and xarray."""
     if on_this_machine(folder):
         return folder
     from zarr.storage import FsspecStore

@@ -1,4 +1,4 @@
-"""A zarr store that tells the digests of what is written through it."""
+"""A zarr store that computes the digests of its writes."""
 
 import hashlib
 
@@ -14,7 +14,7 @@ __all__ = ["DigestStore", "digest_store"]
 
 
 class DigestStore(WrapperStore[Store]):
-    """A zarr store that keeps the digests of what is written through it, until they are taken."""
+    """A zarr store that keeps the digests of written objects until they are taken."""
 
     def __init__(self, store: Store) -> None:
         super().__init__(store)
@@ -26,7 +26,7 @@ class DigestStore(WrapperStore[Store]):
         self._written[key] = Digest(len(data), hashlib.sha256(data).hexdigest())
 
     def take(self, key: str) -> Digest:
-        """Return the digest of what was written last under ``key``, once; :data:`ABSENT` where nothing was."""
+        """Return the digest of the last write under ``key``, once; :data:`ABSENT` without a write."""
         return self._written.pop(key, ABSENT)
 
 

@@ -1,4 +1,4 @@
-"""Size and digest of files that were written, so that a record can vouch for them and rot is seen."""
+"""Size and digest of written files, so that a record can vouch for them and damage is detected."""
 
 import hashlib
 import os
@@ -19,20 +19,20 @@ __all__ = [
 
 
 class Digest(NamedTuple):
-    """Size in bytes and SHA-256 of a file; of one that is not there 0 and ""."""
+    """Size in bytes and SHA-256 of a file; 0 and "" for a missing file."""
 
     size: int
     sha256: str
 
 
 ABSENT = Digest(0, "")
-"""Arrays that are all fill have no file."""
+"""Digest of arrays without a file, because all their values are the fill value."""
 
 
 def digest_of(file: Location) -> Digest:
-    """Read a file, and return its digest."""
+    """Read a file and return its digest."""
     try:
-        if on_this_machine(file):  # piece by piece: a COG is as large as its area
+        if on_this_machine(file):  # in pieces, because a COG is as large as its area
             with file.open("rb") as there:
                 digest = hashlib.file_digest(there, "sha256")
                 return Digest(there.tell(), digest.hexdigest())
@@ -43,7 +43,7 @@ def digest_of(file: Location) -> Digest:
 
 
 def vouched(file: Location) -> Digest:
-    """Return the digest of a finished file that a record is going to vouch for."""
+    """Return the digest of a finished file for a record."""
     settle(file)
     return digest_of(file)
 
@@ -69,7 +69,7 @@ def wrong(file: Location, expected: Digest) -> str:
 
 
 def settle(file: Location) -> None:
-    """Wait until a file of a disk would outlive a loss of power: a record is going to vouch for it."""
+    """Flush a file to the disk, so that it survives a loss of power before a record vouches for it."""
     if on_this_machine(file):
         with suppress(FileNotFoundError):
             handle = os.open(file, os.O_RDONLY)

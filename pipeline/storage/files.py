@@ -1,4 +1,4 @@
-"""Files in a folder or an object store: read, written at once or not at all, listed, removed."""
+"""Files in a folder or an object store: reading, atomic writing, listing, removal."""
 
 import errno
 import hashlib
@@ -42,16 +42,16 @@ __all__ = [
 ]
 
 _DRAFT = ".partial"
-"""How drafts of files end; zarr's own do, too."""
+"""Suffix of draft files; zarr uses the same."""
 
 _NOT_THERE = (errno.ENOENT, errno.ELOOP, errno.ENOTDIR)
 
 AT_ONCE = 16
-"""Requests under way at a time, where there are many small files."""
+"""Number of concurrent requests for many small files."""
 
 
 def read_bytes(file: Location) -> bytes:
-    """The content of a file.
+    """Return the content of a file.
 
     Raises
     ------
@@ -61,19 +61,19 @@ def read_bytes(file: Location) -> bytes:
 
 
 def read_text(file: Location) -> str:
-    """As :func:`read_bytes`."""
+    """Return the content as in :func:`read_bytes`, as text."""
     return read_bytes(file).decode()
 
 
 def read_texts(folder: Location, names: Iterable[str]) -> Iterator[str]:
-    """As :func:`read_named`, without their names."""
+    """Yield the contents as in :func:`read_named`, without the names."""
     yield from (text for _, text in read_named(folder, names))
 
 
 def read_named(folder: Location, names: Iterable[str]) -> Iterator[tuple[str, str]]:
-    """The names and contents of small files below ``folder``, in order; what went meanwhile is left out.
+    """Yield names and contents of small files below ``folder``, in order; files that vanish meanwhile are skipped.
 
-    Bytes that are no text are replaced: whoever parses a torn file sees that it is one.
+    Invalid bytes are replaced, so that a parser detects a damaged file.
     """
 
     def read(name: str) -> tuple[str, str] | None:
@@ -88,12 +88,12 @@ def read_named(folder: Location, names: Iterable[str]) -> Iterator[tuple[str, st
 
 
 def write_text(file: Location, text: str) -> None:
-    """As :func:`write_bytes`."""
+    """Write text as in :func:`write_bytes`."""
     write_bytes(file, text.encode())
 
 
 def write_bytes(file: Location, data: bytes) -> None:
-    """Write a file whole or not at all; who reads it meanwhile sees the old one or the new one."""
+    """Write a file atomically: concurrent readers see the old or the new content."""
     if not on_this_machine(file):
         file.fs.pipe_file(file.path, data)
         return
@@ -102,10 +102,10 @@ def write_bytes(file: Location, data: bytes) -> None:
 
 
 def create(file: Location, text: str) -> bool:
-    """Write a small file unless it is there: of several that try at once, exactly one is told True.
+    """Write a small file unless it exists; of several concurrent writers, exactly one gets True.
 
-    ``text`` must be the writer's own: who repeats a request whose answer was lost, as clients of
-    stores do, finds what it wrote itself, and has created it.
+    ``text`` must be unique to the writer. Clients of stores repeat a request whose answer was lost. The repeated
+    request finds its own text, so it has created the file.
     """
     try:
         if on_this_machine(file):
@@ -123,16 +123,16 @@ def create(file: Location, text: str) -> bool:
 
 
 def _taken(error: OSError) -> bool:
-    """Return whether it means that the file is there, or that another is just creating it."""
+    """Return whether the file exists, or another writer is just creating it."""
     answer = getattr(error.__cause__, "response", {}).get("ResponseMetadata", {})
     return isinstance(error, FileExistsError) or answer.get("HTTPStatusCode") in (409, 412)
 
 
 @contextmanager
 def _draft(file: Path, data: bytes) -> Iterator[Path]:
-    """``data`` under another name beside ``file``; gone in the end."""
+    """Write ``data`` under another name beside ``file``, removed at the end."""
     file.parent.mkdir(parents=True, exist_ok=True)
-    # Workers on other machines may have this one's process id.
+    # Workers on other machines may have the same process id.
     draft = file.with_name(f".{file.name[:100]}.{uuid4().hex}{_DRAFT}")
     try:
         draft.write_bytes(data)
@@ -142,13 +142,13 @@ def _draft(file: Path, data: bytes) -> Iterator[Path]:
 
 
 def drafted(name: str) -> str | None:
-    """Return the name of the file that a draft was to become; None if it is no draft of this module's."""
+    """Return the file name that a draft was for, or None if it is not a draft of this module."""
     found = re.fullmatch(rf"\.(.+)\.[0-9a-f]{{32}}{re.escape(_DRAFT)}", name)
     return found[1] if found else None
 
 
 def write_all(folder: Location, contents: Mapping[str, bytes], last: str) -> None:
-    """Write files below ``folder``, ``last`` when all others are there."""
+    """Write files below ``folder``, and ``last`` after all others."""
 
     def write(name: str) -> None:
         write_bytes(folder / name, contents[name])
@@ -159,7 +159,7 @@ def write_all(folder: Location, contents: Mapping[str, bytes], last: str) -> Non
 
 
 def put(file: Path, target: Location) -> None:
-    """Move a finished file to its place; to a folder of this machine only from the same file system."""
+    """Move a finished file to its place; a local folder must be on the same file system."""
     if on_this_machine(target):
         target.parent.mkdir(parents=True, exist_ok=True)
         file.replace(target)
@@ -169,7 +169,7 @@ def put(file: Path, target: Location) -> None:
 
 
 def link(file: Location, other: Location) -> None:
-    """Give a file another name as well, in place of whatever has it; an object store makes a copy."""
+    """Give a file a second name and replace any file there; in an object store, make a copy."""
     if not on_this_machine(file):
         file.fs.cp_file(file.path, str(other.path))  # type: ignore[union-attr]
         return
@@ -184,24 +184,24 @@ def link(file: Location, other: Location) -> None:
 
 
 def files(folder: Location) -> dict[str, int]:
-    """All files below ``folder``: name relative to it → bytes, in order; none if it is not there."""
+    """Return all files below ``folder`` in order: relative name → bytes; empty if it does not exist."""
     return {name: info["size"] for name, info in _infos(folder)}
 
 
 def versions(folder: Location) -> dict[str, str]:
-    """All files below ``folder``, as :func:`files` lists them: name → what changes whenever it is written anew."""
+    """Return a version of each file below ``folder``, by the names of :func:`files`; it changes with each write."""
     about = ("ETag", "etag", "LastModified", "last_modified", "updated", "created", "mtime", "size")
     return {n: " ".join(str(i[k]) for k in about if k in i) for n, i in _infos(folder)}
 
 
 def _infos(folder: Location) -> list[tuple[str, dict[str, Any]]]:
-    """All files below ``folder``, by name relative to it, and what its kind of store tells of each."""
+    """Return relative names of all files below ``folder``, with the facts that their storage gives."""
     if on_this_machine(folder):
         found = list(_walk(folder))
     else:
         start = folder.path.rstrip("/") + "/"
         there = folder.fs.find(folder.path, detail=True).items()
-        # s3fs gives the folder itself where the first file comes while it looks.
+        # s3fs lists the folder itself if its first file appears during the listing.
         found = [(p.removeprefix(start), info) for p, info in there if p.startswith(start)]
     return sorted(found, key=lambda entry: entry[0])
 
@@ -213,16 +213,16 @@ def _walk(folder: Path) -> Iterator[tuple[str, dict[str, Any]]]:
             try:
                 about = file.stat()
             except OSError as error:
-                if error.errno in _NOT_THERE:  # it went meanwhile, or is a link to nothing
+                if error.errno in _NOT_THERE:  # it has vanished, or is a broken link
                     continue
                 raise
-            if stat.S_ISREG(about.st_mode):  # whoever reads a pipe waits for ever
+            if stat.S_ISREG(about.st_mode):  # reading a pipe waits forever
                 info = {"size": about.st_size, "mtime": about.st_mtime_ns}
                 yield file.relative_to(folder).as_posix(), info
 
 
 def size(file: Location) -> int:
-    """Bytes of a file; 0 if it is not there, or is none."""
+    """Return the bytes of a file; 0 if it does not exist or is not a file."""
     if on_this_machine(file):
         return file.stat().st_size if file.is_file() else 0
     try:
@@ -232,7 +232,7 @@ def size(file: Location) -> int:
 
 
 def version(file: Location) -> str:
-    """Something that changes whenever a file is written anew.
+    """Return a value that changes with each write of a file.
 
     Raises
     ------
@@ -242,7 +242,7 @@ def version(file: Location) -> str:
 
 
 def contents(folder: Location) -> str:
-    """Something that changes whenever a file in a folder comes, goes or is written anew.
+    """Return a value that changes whenever a file in a folder is added, removed or written.
 
     Raises
     ------
@@ -257,7 +257,7 @@ def contents(folder: Location) -> str:
 
 
 def remove(file: Location) -> None:
-    """Remove a file, if it is there."""
+    """Remove a file, if it exists."""
     if on_this_machine(file):
         file.unlink(missing_ok=True)
     else:
@@ -266,7 +266,7 @@ def remove(file: Location) -> None:
 
 
 def make_way(file: Location) -> None:
-    """Remove what lies at the place of a file and is none: a folder, a pipe, a link that leads nowhere."""
+    """Remove anything at the place of a file that is not a file: a folder, a pipe, a broken link."""
     if on_this_machine(file) and os.path.lexists(file) and not file.is_file():
         if file.is_dir() and not file.is_symlink():
             shutil.rmtree(file)
@@ -275,7 +275,7 @@ def make_way(file: Location) -> None:
 
 
 def remove_tree(folder: Location) -> None:
-    """Remove a folder and all below it, if it is there."""
+    """Remove a folder with its content, if it exists."""
     if on_this_machine(folder):
         shutil.rmtree(folder, ignore_errors=True)
     else:
@@ -284,18 +284,18 @@ def remove_tree(folder: Location) -> None:
 
 
 def remove_empty(folder: Location) -> None:
-    """Remove the folders below ``folder`` that hold nothing; an object store has none."""
+    """Remove the empty folders below ``folder``; an object store has none."""
     if on_this_machine(folder):
         for root, _, _ in os.walk(folder, topdown=False):
             if Path(root) != folder:
-                with suppress(OSError):  # it holds something
+                with suppress(OSError):  # not empty
                     Path(root).rmdir()
 
 
 def sweep(folder: Location, *, deep: bool = True) -> None:
-    """Remove the drafts that killed writers left behind; an object store knows none.
+    """Remove the drafts of killed writers; an object store has none.
 
-    ``deep``: in folders below, too; else those that are hidden in ``folder``, which may hold files of others.
+    ``deep``: also in subfolders. Otherwise only hidden drafts in ``folder``, which may hold files of others.
     """
     if on_this_machine(folder):
         for draft in folder.rglob(f"*{_DRAFT}") if deep else folder.glob(f".*{_DRAFT}"):

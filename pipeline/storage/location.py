@@ -1,8 +1,8 @@
-"""Locations of a run's things: a folder of this machine, or an object store behind any URL that fsspec knows.
+"""Locations of a run's data: a local folder, or an object store behind any URL that fsspec knows.
 
-Paths behave alike (``/``, ``name``, ``exists()``); what does not is here: writing whole, creating
-exclusively, listing, removing. Credentials and endpoints come from the environment (for S3 the AWS_*
-variables; settings of fsspec from its own FSSPEC_* ones) of each process, and are part of no path.
+Paths of both behave alike (``/``, ``name``, ``exists()``). The functions of this package handle the differences:
+atomic writing, exclusive creation, listing, removal. Credentials and endpoints come from the environment of each
+process (the AWS_* variables for S3, and FSSPEC_* for settings of fsspec), and no path holds them.
 """
 
 import os
@@ -25,27 +25,27 @@ if TYPE_CHECKING:
 __all__ = ["Located", "Location", "on_this_machine", "place", "store_errors", "user_cache"]
 
 Location = Path | UPath
-"""A path of this machine (Path), or of an object store (UPath)."""
+"""A local path (Path), or a path of an object store (UPath)."""
 
-# A failed or unanswered request is repeated by botocore, up to five tries; s3fs repeats the five, up to five
-# times, where there was no answer at all: a store that is silent for good is given up after some minutes.
+# botocore repeats a failed or unanswered request up to five times. If there was no answer at all, s3fs repeats these
+# five up to five times. So a silent store is given up after some minutes.
 _PATIENCE = {
     "connect_timeout": 10,
     "read_timeout": 15,
     "retries": {"mode": "adaptive", "total_max_attempts": 5},
 }
-# Cached listings would hide what other workers write.
+# Cached listings would hide the files of other workers.
 _CLOUD: dict[str, dict[str, Any]] = {
     protocol: {"use_listings_cache": False} for protocol in ("gs", "gcs", "az", "abfs", "abfss")
 }
 
-# One request for an object, in place of one for its size and several for its parts: zarr has many under way anyway.
+# One request per object, instead of one for its size and several for its parts: zarr already sends many at once.
 _CLOUD |= {
     protocol: {"use_listings_cache": False, "max_concurrency": 1, "config_kwargs": _PATIENCE}
     for protocol in ("s3", "s3a")
 }
 
-# Beyond OSError: what clients of stores raise, by the module that must be loaded before they can.
+# Errors of store clients beyond OSError, by the module that must be loaded before they can occur.
 _ERRORS = {
     "aiohttp": ("ClientError",),
     "azure.core.exceptions": ("AzureError",),
@@ -58,24 +58,24 @@ _ERRORS = {
 
 
 def store_errors(*others: type[Exception]) -> tuple[type[Exception], ...]:
-    """Return what reading or writing at a place may raise, and ``others``; made for ``except``, which asks late."""
+    """Return the errors of reading or writing at a place, and ``others``; made for ``except``, which evaluates late."""
     there = [(sys.modules[m], names) for m, names in _ERRORS.items() if m in sys.modules]
     return OSError, *(getattr(module, name) for module, names in there for name in names), *others
 
 
 def on_this_machine(location: object) -> "TypeIs[Path]":
-    """Tell a path of this machine from one in an object store."""
+    """Return whether a path is local and not in an object store."""
     return isinstance(location, Path)
 
 
 def place(text: str | Location) -> Location:
-    """The place that a path or URL names; a path is made absolute, since workers may run elsewhere.
+    """Return the place that a path or URL names; a path is made absolute, because workers may run elsewhere.
 
     Raises
     ------
     S2SharpError
-        ``bad-config`` for a URL that holds what may be secret (it would be printed and written to the
-        plan), that nothing installed can open, or that is none.
+        ``bad-config`` for an invalid URL, for one that nothing installed can open, and for one with a possible
+        secret, which would be printed and written to the plan.
     """
     if isinstance(text, Path):
         return Path(text).expanduser().resolve()
@@ -139,11 +139,11 @@ Located = Annotated[Location, PlainValidator(_located), PlainSerializer(str, ret
 
 
 def user_cache() -> Path:
-    """Return the folder where this user's programs keep what can be found again; it need not be there yet.
+    """Return the folder for this user's caches; it may not exist yet.
 
     Raises
     ------
     RuntimeError
-        For a user who has no home.
+        For a user without a home.
     """
     return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "s2sharp"

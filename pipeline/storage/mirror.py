@@ -1,4 +1,4 @@
-"""Files of an object store as local ones, for libraries that need a path."""
+"""Local copies of files in an object store, for libraries that need a path."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -37,13 +37,13 @@ def _copy(folder: UPath, contents: str) -> "TemporaryDirectory[str]":  # noqa: A
 
 @contextmanager
 def mirrored(folder: Location) -> Iterator[tuple[Path, Callable[[], None]]]:
-    """``folder`` for code that writes paths of this machine: itself, or a copy of what lies directly in it.
+    """Provide ``folder`` for code that writes local paths: the folder itself, or a copy of the files directly in it.
 
     Yields
     ------
     tuple
-        The path, and what brings all that was written or removed since to its place; in the end that
-        is done once more, whatever happened.
+        The path, and a function that copies all changes since to their place. It also runs at the end, whatever
+        happened.
     """
     if on_this_machine(folder):
         folder.mkdir(parents=True, exist_ok=True)
@@ -59,7 +59,7 @@ def mirrored(folder: Location) -> Iterator[tuple[Path, Callable[[], None]]]:
         def push() -> None:
             nonlocal before
             after = _state(here)
-            # In the order they were written: what a writer leaves for last means that the rest is there.
+            # Files are copied in the order of writing, because the last file of a writer means that the others exist.
             for name, when in sorted(after.items(), key=lambda entry: entry[1]):
                 if before.get(name) != when:
                     write_bytes(folder / name, (here / name).read_bytes())
