@@ -1,4 +1,4 @@
-"""``s2sharp evaluate``: methods × scenes × protocols, on real scenes where there are any."""
+"""``s2sharp evaluate``: methods × scenes × protocols, on real scenes if there are any."""
 
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -24,7 +24,7 @@ __all__ = ["BenchOutcome", "Tasks", "compare", "find_tasks", "folders"]
 
 @dataclass(frozen=True)
 class Tasks:
-    """Cases to run methods on. ``real``: some of it is the satellite's."""
+    """Cases to run methods on. ``real``: whether they contain satellite data."""
 
     cases: tuple[Case, ...]
     real: bool
@@ -32,14 +32,14 @@ class Tasks:
 
 @dataclass(frozen=True)
 class BenchOutcome:
-    """Results, and what could not be run: "method, scene, protocol: why"."""
+    """Results, and the reasons of failures: "method, scene, protocol: why"."""
 
     results: tuple[Result, ...] = ()
     left_out: tuple[str, ...] = ()
 
     @property
     def rows(self) -> tuple[Row, ...]:
-        """All values, those that several cases of a scene have together among them."""
+        """Return all values, also those that several cases of a scene share."""
         return combined(row for result in self.results for row in result.rows)
 
 
@@ -53,24 +53,24 @@ def find_tasks(
     synthetic: int | None = None,
     cells: int = 48,
 ) -> Tasks:
-    """The cases of protocols on all scenes that can be found, or on those that are named.
+    """Return the cases of protocols on all scenes that can be found, or on the named ones.
 
     Parameters
     ----------
     catalog, collection
-        A static catalogue of real scenes.
+        A static catalog of real scenes.
     papers
-        A folder with the arrays that papers published (``apex.npz`` …); by default ``papers`` beside the
-        catalogue's folder, or in the folder that ``S2SHARP_DATA`` names.
+        A folder with published arrays of papers (``apex.npz`` …). Default: ``papers`` beside the catalog's folder, or
+        in the folder that ``S2SHARP_DATA`` names.
     scenes
-        Names; all by default.
+        Names. Default: all.
     synthetic
-        How many landscapes, of ``cells`` × ``cells``; by default two without a catalogue, none with one.
+        Number of landscapes, each ``cells`` × ``cells``. Default: two without a catalog, none with one.
 
     Raises
     ------
     S2SharpError
-        ``bad-config`` for a protocol that there is not, ``nothing-found`` for scenes that are not there.
+        ``bad-config`` for an unknown protocol, ``nothing-found`` for missing scenes.
     """
     _refuse_unknown("bad-config", "protocol", protocols, PROTOCOLS)
     folder = _papers(papers, catalog)
@@ -130,7 +130,7 @@ def _arrays(file: Path) -> dict[str, np.ndarray]:
 
 
 def _apex(folder: Path) -> BenchScene:
-    """The airborne picture as a truth at 10 m, observed without noise: it has its own."""
+    """Return the airborne image as a truth at 10 m, observed without added noise, because it has its own."""
     truth = _arrays(folder / "apex.npz")["truth"].transpose(2, 0, 1)
     return BenchScene("apex", truth=np.ascontiguousarray(truth, dtype=np.float32) / 10_000)
 
@@ -144,12 +144,12 @@ def _published(protocol: Protocol, folder: Path | None) -> BenchScene:
             + (f", and {folder} does not hold it." if folder else "."),
             "Give the folder that holds it with --papers.",
         )
-    # "coastal_rr" is made of the scene "coastal", which weights may have been trained on.
+    # "coastal_rr" is made from the scene "coastal", which weights may have been trained on.
     return BenchScene(name.partition("_")[0].removesuffix(".npz"), published=_arrays(folder / name))
 
 
 Tell = Callable[[str, int, str], None]
-"""Called with (method, cases done, what it does at the moment)."""
+"""Callback, called with (method, finished cases, current activity)."""
 
 
 def compare(
@@ -163,26 +163,25 @@ def compare(
     tell: Tell = lambda *_: None,
     keep: Callable[[BenchOutcome], object] = lambda _: None,
 ) -> BenchOutcome:
-    """Every method on every case; what a method cannot do is told and left out.
+    """Run every method on every case; failures are reported and left out.
 
-    All that needs no fit is loaded before anything is fitted.
+    Everything that needs no fit is loaded before the first fit.
 
     Parameters
     ----------
     weights
-        Method → a folder with weights of one's own.
+        Method → a folder with custom weights.
     options
-        How methods that learn on the scene are fitted.
+        Options for methods that learn on the scene.
     fits
-        A folder in which fits are kept; None: until all is done.
+        A folder in which fits are kept. None: they are deleted at the end.
     keep
-        Called after every case with what came of it so far.
+        Called after every case with the results so far.
 
     Raises
     ------
     S2SharpError
-        ``method-unknown``, ``weights-missing``, ``weights-corrupt``, ``bad-config`` for a device that
-        there is not.
+        ``method-unknown``, ``weights-missing``, ``weights-corrupt``, ``bad-config`` for an unavailable device.
     """
     _refuse_unknown("method-unknown", "method", (*methods, *(weights or {})), METHODS)
     own = {name: (weights or {}).get(name) for name in methods}
@@ -227,12 +226,12 @@ def compare(
 
 
 def folders(given: Iterable[str]) -> dict[str, Path]:
-    """``METHOD=FOLDER`` as a dictionary.
+    """Parse ``METHOD=FOLDER`` into a dictionary.
 
     Raises
     ------
     S2SharpError
-        ``bad-config`` for what is not so.
+        ``bad-config`` for text of another form.
     """
     pairs = [text.partition("=") for text in given]
     for name, _, folder in pairs:

@@ -1,4 +1,4 @@
-"""The page of the bench: tables, definitions, and for every case what each method made of it."""
+"""The page of the bench: tables, definitions, and pictures of every case by method."""
 
 import io
 from collections.abc import Iterator, Mapping, Sequence
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
 __all__ = ["draw_case", "write_page"]
 
-# Side of the place that is shown, length of a profile, both in pixels of the result's grid, and the
-# profile's width: the mean of so many rows or columns.
+# Side of the shown place and length of a profile, in pixels of the result's grid; width of the profile, which is the
+# mean of as many rows or columns.
 _SIDE, _LENGTH, _ACROSS = 72, 26, 3
 _SHOWN = {20: ("B11", "B12", "B8A"), 60: ("B01", "B09")}
 _COLOURS = ("#1b6ca8", "#c8553d", "#3f7d20", "#8e5ea2", "#b8860b", "#4b4b4b", "#008b8b", "#ad1457")
@@ -34,16 +34,16 @@ _INK, _QUIET = "#1a1a1a", "#6b6b6b"
 def write_page(
     file: Path, outcome: BenchOutcome, tables: Sequence[Grid], command: str, *, real: bool
 ) -> None:
-    """Write one HTML file that holds all its pictures.
+    """Write one HTML file that contains all its pictures.
 
     Parameters
     ----------
     tables
-        What is on the screen, too.
+        The tables that are also printed.
     command
-        How it was made.
+        The command of the bench.
     real
-        Whether there are data of the satellite in it, which ask for a line.
+        Whether it shows satellite data, which require an attribution.
     """
     cases: dict[int, list[Result]] = {}
     for result in outcome.results:
@@ -68,7 +68,7 @@ def write_page(
 
 
 def _figures(results: Sequence[Result]) -> Iterator[tuple[str, str, bytes]]:
-    """A case's protocol, what a picture shows, and the PNG."""
+    """Yield protocol, title and PNG of each picture."""
     case = results[0].case
     if case.trial or case.lens:
         return
@@ -82,9 +82,9 @@ def _figures(results: Sequence[Result]) -> Iterator[tuple[str, str, bytes]]:
 def draw_case(results: Sequence[Result], gsd: int) -> bytes:
     """Draw one band of ``gsd`` by each method at the place with most detail: a PNG.
 
-    It is the band that most of them gave; those without it are left out.
-    Above, the truth (or the band at 10 m nearest to it in wavelength, where nobody knows the truth) and
-    the band as delivered; below, by method: the result, its error, and a profile across the strongest edge.
+    The band is the one that most methods return; methods without it are left out. The top row has the truth and the
+    band as delivered. Without a known truth, the 10 m band nearest in wavelength replaces it. Below are, by method,
+    the result, its error, and a profile across the strongest edge.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -101,7 +101,7 @@ def draw_case(results: Sequence[Result], gsd: int) -> bytes:
     line = _edge(fine[spot])
     errors = [_error(r, band, gsd)[spot] for r in results]
     level = [float(np.nanpercentile(np.abs(e), 99)) for e in errors]
-    # One scale for all, which a very bad one must not decide alone.
+    # One scale for all; a single very bad result must not determine it.
     limit = max(min(max(level), 4 * min(level)), 1.0)
     shown = [fine[spot]] if known else [r.pictures[band][spot] for r in results]
     stretch = tuple(np.nanpercentile(np.stack(shown), (1, 99)))
@@ -138,7 +138,7 @@ def draw_case(results: Sequence[Result], gsd: int) -> bytes:
 
 
 def _error(result: Result, band: str, gsd: int) -> np.ndarray:
-    """DN on the grid of the result: against the truth, or seen again, against the input."""
+    """Return the error in DN: on the grid of the result against the truth, or after degradation against the input."""
     case, x = result.case, result.pictures[band]
     at = BY_GSD[gsd].index(band)
     if gsd in case.truth:
@@ -149,9 +149,9 @@ def _error(result: Result, band: str, gsd: int) -> np.ndarray:
 
 
 def _spot(fine: np.ndarray, border: int) -> tuple[slice, slice]:
-    """The place with most detail, on whole cells, away from the border where there is room."""
+    """Return the place with most detail, in whole cells, away from the border if possible."""
     gradient = np.hypot(*np.gradient(fine))
-    # A few glaring edges must not outweigh a rich landscape.
+    # A few very strong edges must not outweigh a rich landscape.
     detail = np.minimum(gradient, np.nanpercentile(gradient, 95))
     side = [min(_SIDE, length) for length in fine.shape]
     density = uniform_filter(np.nan_to_num(detail), side)
@@ -169,11 +169,11 @@ def _spot(fine: np.ndarray, border: int) -> tuple[slice, slice]:
 
 
 _Line = tuple[int, int, int]
-"""Axis along which a profile runs, its first pixel on that axis, its middle row or column on the other."""
+"""Axis of a profile, its first pixel on that axis, its middle row or column on the other."""
 
 
 def _edge(fine: np.ndarray) -> _Line:
-    """The profile across the strongest straight edge, a row's or a column's."""
+    """Return the profile across the strongest straight edge, along a row or a column."""
     best: tuple[float, _Line] = (-1.0, (1, 0, 0))
     for axis in (0, 1):
         smooth = uniform_filter(np.nan_to_num(fine), [1, 7] if axis == 0 else [7, 1])

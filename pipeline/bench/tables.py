@@ -1,4 +1,4 @@
-"""The bench's values as tables: a value a row for machines, a few columns side by side for people."""
+"""The bench's values as tables: one value a row for machines, a few columns side by side for people."""
 
 import csv
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -26,7 +26,7 @@ _COSTS = ("multiply-adds", "seconds", "fit seconds")
 
 
 def write_csv(rows: Iterable[Row], folder: Path) -> Path:
-    """``table.csv``, a value a row; at once or not at all."""
+    """Write ``table.csv`` with one value a row, atomically."""
     folder.mkdir(parents=True, exist_ok=True)
     file = folder / "table.csv"
     partial = file.with_name(f".partial-{file.name}")
@@ -38,7 +38,7 @@ def write_csv(rows: Iterable[Row], folder: Path) -> Path:
 
 
 def write_tables(rows: Iterable[Row], folder: Path) -> list[Path]:
-    """``table.csv``; ``table.parquet`` too where pyarrow is installed."""
+    """Write ``table.csv``, and ``table.parquet`` if pyarrow is installed."""
     rows = list(rows)
     file = write_csv(rows, folder)
     if find_spec("pyarrow") is None:
@@ -53,7 +53,7 @@ def write_tables(rows: Iterable[Row], folder: Path) -> list[Path]:
 
 @dataclass(frozen=True)
 class Cell:
-    """A value as it is shown; ``best`` of its column, ``seen`` by the weights in training."""
+    """A value for display; ``best`` of its column, ``seen`` by the weights in training."""
 
     text: str = ""
     best: bool = False
@@ -62,7 +62,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Grid:
-    """A table to look at: a row's name → a cell per column. ``corner``: what the rows are."""
+    """A table for display: row name → a cell per column. ``corner``: meaning of the rows."""
 
     title: str
     corner: str
@@ -75,14 +75,14 @@ class Grid:
 
     @property
     def turned(self) -> "Grid":
-        """Rows as columns."""
+        """Return the table with rows as columns."""
         cells = zip(*self.rows.values(), strict=True)
         rows = dict(zip(self.columns, cells, strict=True))
         return Grid(self.title, "scene", tuple(self.rows), rows)
 
 
 def grids(rows: Sequence[Row]) -> list[Grid]:
-    """Per protocol: its first metric by scene, all metrics in the mean of the scenes, and the cost."""
+    """Return tables per protocol: its first metric by scene, all metrics averaged over scenes, and the cost."""
     out = []
     for protocol in dict.fromkeys(row.protocol for row in rows):
         mine = [row for row in rows if row.protocol == protocol]
@@ -96,8 +96,8 @@ def grids(rows: Sequence[Row]) -> list[Grid]:
 
 
 def _series(protocol: str, rows: Sequence[Row]) -> list[Grid]:
-    """Metrics that have a value for each frequency or trial: the mean over the scenes, and the bands where there is none
-    for all of them; after them the worst.
+    """Return tables of metrics with a value per frequency or trial: the mean over the scenes, by band if there is no
+    value for all bands, and the worst value at the end.
     """
     out = []
     for name, measure in _WORST.items():
@@ -127,10 +127,10 @@ _WORST: Mapping[str, Callable[[list[float]], float]] = {
     "coherence": min,
     "loss": max,
 }
-"""What is the worst of a series; of the gain, its departure from 1."""
+"""Function for the worst value of a series; of the gain, its departure from 1."""
 
 _SAME = {"gain": "departure", "coherence": "coherence", "loss": "worst loss"}
-"""Series → the metric that it is shown like."""
+"""Series → the metric whose format it uses."""
 
 _Table = dict[str, dict[Any, tuple[float, bool]]]
 """Method → column → (value, seen)."""
@@ -142,7 +142,7 @@ def _grid(
     columns: Mapping[Any, tuple[str, str]],
     unranked: frozenset[Any] = frozenset(),
 ) -> Grid:
-    """``columns``: key → (heading, metric); of those that are ``unranked``, none is called the best."""
+    """Make a table. ``columns``: key → (heading, metric); ``unranked`` columns mark no best value."""
     cells: dict[str, list[Cell]] = {method: [] for method in table}
     for key, (_, metric) in columns.items():
         measure = METRICS[metric]
@@ -173,7 +173,7 @@ def _by_scene(protocol: str, metric: str, rows: Sequence[Row]) -> Grid:
 
 
 def _by_metric(protocol: str, group: str, rows: Sequence[Row]) -> Grid | None:
-    """The mean over those scenes on which every method has been run: others would not compare."""
+    """Return the mean over the scenes on which every method was run, because other means would not be comparable."""
     mine = [
         row
         for row in rows
@@ -204,7 +204,7 @@ def _by_metric(protocol: str, group: str, rows: Sequence[Row]) -> Grid | None:
 
 
 def _costs(protocol: str, rows: Sequence[Row]) -> Grid:
-    """Multiply-adds of the case that takes most of them (its bands are most), seconds of all cases."""
+    """Return multiply-adds of the case with most of them, which has the most bands, and seconds of all cases."""
     table: _Table = {row.method: {} for row in rows}
     for method in table:
         for metric in _COSTS:

@@ -1,4 +1,4 @@
-"""The consistency figure of a cube: what it shows, seen again by the satellite, against what the satellite saw."""
+"""Consistency of a cube: its pixels degraded by the sensor model, against the native pixels."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -19,13 +19,13 @@ from .places import Natives, instant
 
 __all__ = ["Consistency", "consistency"]
 
-# Windows that are looked at, and their side in cells of 60 m.
+# Number of compared windows, and their side in cells of 60 m.
 _WINDOWS, _SIDE = 6, 32
 
 
 @dataclass(frozen=True)
 class Consistency:
-    """RMSE in DN by band, of the cube and of bicubic interpolation, over ``pixels`` native ones; ``windows`` looked at."""
+    """RMSE in DN by band, of the cube and of bicubic interpolation, over ``pixels`` native pixels in ``windows``."""
 
     cube: dict[str, float]
     bicubic: dict[str, float]
@@ -34,12 +34,14 @@ class Consistency:
 
     @property
     def most(self) -> float:
-        """The largest figure."""
+        """Return the largest value."""
         return max(*self.cube.values(), *self.bicubic.values(), 1e-9)
 
 
 def consistency(facts: Facts, natives: Natives) -> Consistency | None:
-    """Compute consistency on windows in the middle of units, as many from every part of the run; None where none can be compared."""
+    """Compute consistency on windows in the middle of units, spread evenly over the run; None if none can be
+    compared.
+    """
     found: dict[str, list[tuple[np.ndarray, np.ndarray]]] = {band: [] for band in natives.bands}
     windows = 0
     for unit in _sample(facts):
@@ -73,7 +75,7 @@ def _sample(facts: Facts) -> list[Unit]:
 def _errors(
     plan: Plan, unit: Unit, natives: Natives
 ) -> Iterator[tuple[str, tuple[np.ndarray, np.ndarray]]]:
-    """Band → what cube and bicubic interpolation have more than the native band, in DN."""
+    """Yield for each band the differences of cube and bicubic interpolation from the native band, in DN."""
     acquisition, layout = plan.acquisition(unit), plan.layout(unit.epsg)
     cube = instant(plan, acquisition)
     if cube is None:
@@ -84,7 +86,7 @@ def _errors(
     for band, native in natives.read(acquisition, around).items():
         try:
             ours = cube[band].isel(y=rows, x=cols).values
-        except store_errors():  # a shard that is just being written, or was lost
+        except store_errors():  # a shard that is being written, or was lost
             continue
         bicubic = sharpen_block({band: native}, around, box, load_sharpener("bicubic", (band,)))
         seen = native[around.slices(box, BANDS[band].gsd)]
@@ -95,7 +97,7 @@ def _errors(
 
 
 def _middle(box: Box) -> Box:
-    """As much of the middle of ``box`` as a window has."""
+    """Return the middle of ``box``, as large as a window if possible."""
     rows, cols = (min(_SIDE, n) for n in box.shape)
     row, col = box.row0 + (box.shape[0] - rows) // 2, box.col0 + (box.shape[1] - cols) // 2
     return Box(row, row + rows, col, col + cols)

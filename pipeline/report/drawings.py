@@ -1,4 +1,4 @@
-"""Drawings of the report, as paths of SVG: shards by what became of them, and pixels over time."""
+"""Drawings of the report as SVG paths: shards by their state, and pixels over time."""
 
 from collections import defaultdict
 from collections.abc import Iterable
@@ -16,7 +16,7 @@ STATES = {
     "cloudy": "all cloud",
     "empty": "no data",
 }
-"""What a unit may be, the one that matters most first, and how people call it."""
+"""States of a unit, the most important first, with their names for people."""
 
 _ORDER = tuple(STATES)
 # Gap around a shard, as a share of its side.
@@ -25,7 +25,7 @@ _GAP = 0.02
 
 @dataclass(frozen=True)
 class ShardMap:
-    """Shards of one EPSG code: its size in cells, class → path in the order they are drawn, and the PNG behind them."""
+    """Shards of one EPSG code: size in cells, class → path in drawing order, and the PNG behind them."""
 
     title: str
     width: int
@@ -37,12 +37,12 @@ class ShardMap:
 def shard_map(
     layout: Layout, found: Iterable[tuple[Unit, str]], title: str, picture: bytes | None = None
 ) -> ShardMap:
-    """The shards of one EPSG code as far as they were asked for, north up; of several units on one, what matters most.
+    """Draw the requested shards of one EPSG code, north up; a shard of several units shows the most important state.
 
     Parameters
     ----------
     picture
-        PNG of the area that was asked for, to lie behind.
+        PNG of the requested area, for the background.
     """
     worst: dict[tuple[int, int], str] = {}
     for unit, state in found:
@@ -55,7 +55,7 @@ def shard_map(
         x, y = cols.start + gap, rows.start + gap
         w, h = cols.stop - cols.start - 2 * gap, rows.stop - rows.start - 2 * gap
         shapes[state] += f"M{x:g} {y:g}h{w:g}v{h:g}h{-w:g}z"
-        if state == "failed":  # not by colour alone
+        if state == "failed":  # colour alone does not mark it
             n = min(w, h) / 3
             x, y = x + (w - n) / 2, y + (h - n) / 2
             shapes["mark"] += f"M{x:g} {y:g}l{n:g} {n:g}m0 {-n:g}l{-n:g} {n:g}"
@@ -65,7 +65,7 @@ def shard_map(
 
 @dataclass(frozen=True)
 class Curve:
-    """Pixels over time: the points of its line in 600 × 120, and how far each axis goes."""
+    """Pixels over time: the points of a line in 600 × 120, and the range of each axis."""
 
     line: str
     top: str
@@ -73,7 +73,7 @@ class Curve:
 
 
 def progress_curve(points: Iterable[tuple[float, int]]) -> Curve | None:
-    """Megapixels over the time that a run took; None where there is too little to draw."""
+    """Return megapixels over the duration of a run, or None if there is too little to draw."""
     points = list(points)
     most = max((pixels for _, pixels in points), default=0)
     last = max((at for at, _ in points), default=0.0)

@@ -1,4 +1,4 @@
-"""Facts of a run, from its folder: how its units stand, what they took, what went wrong."""
+"""Facts of a run from its folder: states of its units, their time and memory, and failures."""
 
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
@@ -20,9 +20,10 @@ from ..storage.location import Location
 
 __all__ = ["Facts", "Timing", "gather", "timing"]
 
-# Records that are read for the figures; of more, every so many. Those of failures are all read.
+# Largest number of records that are read for the figures; of more, an even sample is read. Those of failures are all
+# read.
 _MOST = 20_000
-# Seconds without a record, after which a run is taken to have paused, and not to have been slow.
+# Seconds without a record that count as a pause of the run, and not as slow work.
 _PAUSE = 1800
 
 
@@ -30,9 +31,9 @@ _PAUSE = 1800
 class Facts:
     """A run at one moment.
 
-    ``cube``: as of :class:`~s2sharp.execution.status.Status`. ``shards``: acquisition → (unit of the full resolution, state).
-    ``phases``: phase → state → how many. ``records``: of units of the full resolution, all or every so many of them, of
-    ``recorded`` that there are; ``failed``: of all phases.
+    ``cube``: as in :class:`~s2sharp.execution.status.Status`. ``shards``: acquisition → (unit of the full resolution,
+    state). ``phases``: phase → state → count. ``records``: those of units of the full resolution, all or an even
+    sample of the ``recorded`` ones; ``failed``: those of failures in all phases.
     """
 
     plan: ClientPlan
@@ -46,27 +47,27 @@ class Facts:
 
     @cached_property
     def units(self) -> Counter[str]:
-        """State → units of the full resolution."""
+        """Return the number of units of the full resolution in each state."""
         return Counter(state for some in self.shards.values() for _, state in some)
 
     @property
     def running(self) -> bool:
-        """Whether somebody is at work, as far as the lease tells."""
+        """Return whether a process is at work, judged by the lease."""
         return at_work(self.holder)
 
     @property
     def left(self) -> int:
-        """Units that the same command would still do."""
+        """Return the number of units that the same command would still do."""
         return sum(count["left"] + count["failed"] for count in self.phases.values())
 
 
 def gather(out: Location) -> Facts:
-    """Read a run's plan, ledger and lease; nothing is written, and nobody is asked.
+    """Read a run's plan, ledger and lease. Nothing is written, and no process is contacted.
 
     Raises
     ------
     S2SharpError
-        As :func:`~s2sharp.execution.status.status_of`.
+        As in :func:`~s2sharp.execution.status.status_of`.
     """
     plan = with_acquisitions(Plan.read(out))
     ledger = Ledger(out / "ledger")
@@ -86,7 +87,7 @@ def gather(out: Location) -> Facts:
 
     for found in standings(plan, ledger):
         take(found)
-    # The cube has units of earlier queries, too. The ledger alone knows how many of them were wanted.
+    # The cube also has units of earlier queries. Only the ledger knows how many of them were requested.
     earlier = tuple(a.id for a in plan.present if a.id not in plan.asked)
     before = plan.model_copy(update={"asked": earlier})
     if earlier:
@@ -110,9 +111,9 @@ def gather(out: Location) -> Facts:
 class Timing:
     """Time and memory of units of the full resolution, from their records.
 
-    ``pixels``: of 10 m, valid; ``seconds``: step → of all workers; ``workers``: processes; ``peak``, ``idle``: bytes of
-    the largest worker; ``curve``: (seconds since the first record, pixels until then), pauses left out; ``begun``,
-    ``ended``: the first and the last record, ISO 8601 in UTC.
+    ``pixels``: valid pixels of 10 m. ``seconds``: step → seconds of all workers. ``workers``: number of processes.
+    ``peak``, ``idle``: bytes of the largest worker. ``curve``: (seconds since the first record, pixels until then),
+    without pauses. ``begun``, ``ended``: the first and the last record, ISO 8601 in UTC.
     """
 
     pixels: int
@@ -126,7 +127,7 @@ class Timing:
 
 
 def timing(records: Sequence[Record]) -> Timing | None:
-    """None where no record tells of any work."""
+    """Compute the timing; None if no record states any work."""
     worked = [record for record in records if record.seconds]
     if not worked:
         return None

@@ -1,4 +1,4 @@
-"""The page that a run or a mosaic leaves in its folder when it ends."""
+"""The page that a run or a mosaic writes into its folder at its end."""
 
 import warnings
 
@@ -12,23 +12,23 @@ __all__ = ["leave_page"]
 
 
 def leave_page(out: Location, *, anew: bool) -> Location | None:
-    """Write ``report.html`` into ``out``, in brief, and return where it lies; None where there is none.
+    """Write a brief ``report.html`` into ``out`` and return its location, or None without one.
 
     Parameters
     ----------
     anew
-        Whether anything was done; if not, a page that is there stays as it is.
+        Whether anything was done; if not, an existing page is kept.
 
     Warns
     -----
     UserWarning
-        When it cannot be made: a run that ended well ends well without it.
+        If the page cannot be made, because a successful run must not fail for it.
     """
     file = out / "report.html"
     if not anew and file.is_file():
         return file
     try:
-        # Here: a run that has nothing to do needs none of it.
+        # Loaded here, because a run without work does not need it.
         from .make import make_report
 
         with busy("Looking at the run …"):

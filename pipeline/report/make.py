@@ -1,4 +1,4 @@
-"""From a run's folder to its page."""
+"""The page for a run's folder."""
 
 from typing import TYPE_CHECKING
 
@@ -16,30 +16,30 @@ __all__ = ["make_report"]
 
 
 def make_report(out: Location, *, brief: bool = False) -> str:
-    """The page of the run or the mosaic in ``out``: HTML that holds all it shows.
+    """Return the page of the run or the mosaic in ``out``: self-contained HTML.
 
-    Native bands are asked for where the items say that they lie, in small windows; where they cannot be read, the page
-    says why.
+    Native bands are read in small windows from the addresses in the items. If they cannot be read, the page gives the
+    reason.
 
     Parameters
     ----------
     brief
-        Leaves out how far the cube is off what the satellite saw, which takes torch and as long as all the rest.
+        Leave out the consistency figure, which needs torch and takes as long as everything else.
 
     Raises
     ------
     S2SharpError
-        ``not-a-run``; ``other-run`` when another version wrote it.
+        ``not-a-run``; ``other-run`` if another version wrote it.
     """
     if (out / "mosaic.json").exists():
-        # Here: what mosaics are made with need not be installed to look at a run.
+        # Loaded here, because the packages for mosaics need not be installed to look at a run.
         from .mosaics import mosaic_page
 
         with dask.config.set(scheduler="threads"):
             return mosaic_page(out)
     facts = gather(out)
     natives = Natives(facts.plan)
-    # Here, whatever cluster this program may have: its workers need not see ``out``.
+    # Computed here and not on a cluster of this program, whose workers may not see ``out``.
     with dask.config.set(scheduler="threads"):
         shown = places(facts, natives)
         found = None if brief else _consistency(facts, natives)

@@ -1,4 +1,4 @@
-"""A mosaic's folder as a page: each period in true colour, how far it is, what failed, what it is of."""
+"""The page of a mosaic's folder: periods in true colour, progress, failures, acquisitions."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -14,17 +14,17 @@ from .places import png
 
 __all__ = ["mosaic_page"]
 
-# Periods that are shown, the newest first, and pixels along one; acquisitions that are listed.
+# Number of shown periods, the newest first; pixels along one; number of listed acquisitions.
 _SHOWN, _SIDE, _LISTED = 12, 900, 200
 
 
 def mosaic_page(to: Location) -> str:
-    """The page of the mosaic in ``to``: HTML that holds all it shows.
+    """Return the page of the mosaic in ``to``: self-contained HTML.
 
     Raises
     ------
     S2SharpError
-        ``not-a-run``; ``other-run`` when another version wrote it.
+        ``not-a-run``; ``other-run`` if another version wrote it.
     """
     status = mosaic_status(to)
     plan = status.plan
@@ -45,7 +45,7 @@ def mosaic_page(to: Location) -> str:
 
 
 def _state(status: MosaicStatus) -> tuple[str, str]:
-    """A class and a word for how far it is."""
+    """Return a class and a word for its progress."""
     if status.holder:
         return "running", "a run is at work"
     if status.mosaic == "missing":
@@ -56,7 +56,7 @@ def _state(status: MosaicStatus) -> tuple[str, str]:
 
 
 def _cards(status: MosaicStatus) -> Iterator[tuple[str, str]]:
-    """A figure, and what it counts."""
+    """Yield figures with their captions."""
     total = sum(count.total() for count in status.units.values())
     lacking = sum(count["left"] + count["failed"] for count in status.units.values())
     yield f"{total - lacking:,} / {total:,}", "units done, overviews and pictures included"
@@ -66,7 +66,7 @@ def _cards(status: MosaicStatus) -> Iterator[tuple[str, str]]:
 
 
 def _pictures(status: MosaicStatus) -> Iterator[tuple[int, Panel]]:
-    """Periods, the newest first, from the overview that is small enough for a page."""
+    """Yield periods, the newest first, from the overview that is small enough for a page."""
     canvas = status.plan.canvas
     level = canvas.level_of(_SIDE)
     if status.mosaic == "missing" or max(canvas.shape(level)) > 2 * _SIDE:

@@ -1,4 +1,4 @@
-"""The report as HTML: from what a run's folder tells to one page."""
+"""The report as HTML, rendered from the facts of a run."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = ["render"]
 
-# Maps of single acquisitions: a page, not an archive.
+# Largest number of maps of single acquisitions, to limit the page.
 _MAPS = 12
 
 
@@ -32,20 +32,20 @@ def render(
     *,
     brief: bool = False,
 ) -> str:
-    """One page that holds all it shows.
+    """Render one self-contained page.
 
     Parameters
     ----------
     shown
         Places, before and after.
     missing
-        Item and band → why a native band could not be read.
+        Item and band → reason why a native band could not be read.
     found
         The consistency figure, if there is one.
     behind
-        EPSG code → PNG of its area, to lie behind its map.
+        EPSG code → PNG of its area, for the background of its map.
     brief
-        Whether that figure was not asked for.
+        Whether that figure was not requested.
     """
     plan, times = facts.plan, timing(facts.records)
     state, said = _state(facts)
@@ -88,7 +88,7 @@ def render(
 def _cards(
     facts: Facts, times: Timing | None, found: "Consistency | None"
 ) -> Iterator[tuple[str, str]]:
-    """A figure, and what it counts."""
+    """Yield figures with their captions."""
     units, total = facts.units, facts.units.total()
     yield f"{total - units['left'] - units['failed']:,} / {total:,}", "units done"
     yield f"{units['failed']:,}", "units failed"
@@ -105,7 +105,7 @@ def _cards(
 
 
 def _state(facts: Facts) -> tuple[str, str]:
-    """A class and a word for how far the run is."""
+    """Return a class and a word for the progress of the run."""
     failed = facts.phases and sum(count["failed"] for count in facts.phases.values())
     if facts.running:
         return "running", "a run is at work"
@@ -128,7 +128,7 @@ def _where(place: Shown) -> str:
 
 
 def _maps(facts: Facts, behind: Mapping[int, bytes]) -> Iterator[tuple[ShardMap, str]]:
-    """A map of each code, and how large it is."""
+    """Yield a map of each code, and its size."""
     for layout in facts.plan.layouts:
         own = [(u, s) for some in facts.shards.values() for u, s in some if u.epsg == layout.epsg]
         several = len({unit.time for unit, _ in own}) > 1
@@ -139,7 +139,7 @@ def _maps(facts: Facts, behind: Mapping[int, bytes]) -> Iterator[tuple[ShardMap,
 
 
 def _small_maps(facts: Facts) -> Iterator[ShardMap]:
-    """A map of each acquisition, those with something wrong first."""
+    """Yield a map of each acquisition, those with failures first."""
 
     def trouble(name: str) -> tuple[int, int, str]:
         count = Counter(state for _, state in facts.shards[name])

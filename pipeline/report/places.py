@@ -28,14 +28,14 @@ __all__ = ["Natives", "Shown", "clearest", "instant", "places", "png", "thumbnai
 
 # Number of places, and their side in pixels of 10 m.
 _PLACES, _SIDE = 3, 240
-# Pixels along an overview that is searched for places, and along one that lies behind a map.
+# Pixels along an overview that is searched for places, and along the background of a map.
 _SEARCHED, _BEHIND = 1500, 700
-# Acquisitions that are laid over one another behind a map.
+# Number of acquisitions that the background of a map combines.
 _LAYERS = 6
 
 
 class Natives:
-    """Native bands, from where the items say that they lie. ``missing``: item and band → why they cannot be read."""
+    """Reader of native bands from the addresses in the items. ``missing``: item and band → reason of the failure."""
 
     def __init__(self, plan: Plan) -> None:
         self.bands = tuple(band for band in plan.config.bands if BANDS[band].gsd > 10)
@@ -43,10 +43,10 @@ class Natives:
         self._read = 0
 
     def read(self, acquisition: Acquisition, box: Box) -> dict[str, np.ndarray]:
-        """Band → reflectance over ``box``, as :func:`~s2sharp.scenes.read.load_block` gives it, of those that can be read."""
+        """Return reflectance over ``box`` by readable band, as :func:`~s2sharp.scenes.read.load_block` does."""
         found = {}
         for band in self.bands:
-            # An archive that is out of reach takes minutes to say so, each time.
+            # An unreachable archive takes minutes to fail, each time.
             if len(self.missing) > 1 + self._read:
                 break
             try:
@@ -61,8 +61,8 @@ class Natives:
 
 @dataclass(frozen=True)
 class Shown:
-    """A place: where and when, its ``pairs`` as delivered and sharpened, the ``orientation`` at 10 m, and the layers of
-    ``trust``, where there are any.
+    """A place: where and when, its ``pairs`` of native and sharpened bands, the ``orientation`` at 10 m, and the
+    layers of ``trust``, if any.
     """
 
     acquisition: Acquisition
@@ -75,7 +75,7 @@ class Shown:
 
 
 def clearest(facts: Facts) -> list[Acquisition]:
-    """The acquisitions with pixels, the least cloudy first."""
+    """Return the acquisitions with pixels, the least cloudy first."""
     having = {
         name for name, some in facts.shards.items() if any(state == "ok" for _, state in some)
     }
@@ -84,7 +84,7 @@ def clearest(facts: Facts) -> list[Acquisition]:
 
 
 def instant(plan: Plan, acquisition: Acquisition, level: int = 0) -> xr.Dataset | None:
-    """An acquisition as the cube has it; None while readers do not see it yet."""
+    """Return an acquisition in the cube, or None while readers do not see it yet."""
     try:
         cube = open_cube(plan.out, epsg=acquisition.epsg, level=level)
         found = cube.sel(time=np.datetime64(acquisition.datetime, "ns"))
@@ -94,7 +94,7 @@ def instant(plan: Plan, acquisition: Acquisition, level: int = 0) -> xr.Dataset 
 
 
 def places(facts: Facts, natives: Natives) -> list[Shown]:
-    """The places that show most, of the clearest acquisitions in turn; the same for the same cube."""
+    """Return the places with most detail, from the clearest acquisitions in turn; the same places for the same cube."""
     shown: list[Shown] = []
     taken: dict[int, list[Spot]] = {}
     some = clearest(facts)[:_PLACES]
@@ -109,7 +109,7 @@ def places(facts: Facts, natives: Natives) -> list[Shown]:
                 continue
             before.append(spot)
             shown.append(_shown(layout, acquisition, cube, spot, natives))
-        except store_errors(S2SharpError):  # a shard that is just being written, or was lost
+        except store_errors(S2SharpError):  # a shard that is being written, or was lost
             continue
     return shown
 
@@ -121,7 +121,7 @@ def _meet(one: Spot, other: Spot) -> bool:
 def _spot(
     facts: Facts, cube: xr.Dataset, acquisition: Acquisition, taken: list[Spot]
 ) -> Spot | None:
-    """Return where to look: in an overview, or, while there is none, in a shard that is done."""
+    """Return a place to show, found in an overview or, before there is one, in a finished shard."""
     layout = facts.plan.layout(acquisition.epsg)
     level = layout.level_of(_SEARCHED)
     overview = instant(facts.plan, acquisition, level) if level else cube
@@ -160,12 +160,12 @@ def _shown(
 
 
 def thumbnail(facts: Facts, layout: Layout) -> bytes | None:
-    """The area of one code in true colour, or in one band, small, the clearest acquisitions first; None where there is
-    nothing to see yet.
+    """Return a small PNG of the area of one code in true colour, or in one band, the clearest acquisitions first;
+    None if nothing is visible yet.
     """
     some = [a for a in clearest(facts) if a.epsg == layout.epsg][:_LAYERS]
     level = layout.level_of(_BEHIND)
-    if max(layout.shape(level)) > 2 * _BEHIND:  # one chunk at least, of any size
+    if max(layout.shape(level)) > 2 * _BEHIND:  # one whole chunk may be of any size
         return None
     whole: xr.Dataset | None = None
     for cube in _seen(facts.plan, some, level):
@@ -177,7 +177,7 @@ def thumbnail(facts: Facts, layout: Layout) -> bytes | None:
 
 
 def _seen(plan: Plan, some: list[Acquisition], level: int) -> Iterator[xr.Dataset]:
-    """Yield what there is of true colours, or of any band, at one level."""
+    """Yield the true colours, or else any band, at one level."""
     for acquisition in some:
         cube = instant(plan, acquisition, level)
         if cube is None:
@@ -190,7 +190,7 @@ def _seen(plan: Plan, some: list[Acquisition], level: int) -> Iterator[xr.Datase
 
 
 def png(image: np.ndarray) -> bytes:
-    """A PNG of RGBA (h, w, 4) from 0 to 1."""
+    """Return a PNG of RGBA (h, w, 4) from 0 to 1."""
     pixels = np.rint(np.clip(image, 0, 1) * 255).astype(np.uint8)
     if (pixels[..., 3] == 255).all():
         pixels = pixels[..., :3]

@@ -1,4 +1,4 @@
-"""Tables of a report: failures, timing, acquisitions, sensors, where pixels are from."""
+"""Tables of a report: failures, timing, acquisitions, sensors, sources of pixels."""
 
 from collections import Counter, defaultdict
 from pathlib import PurePath
@@ -17,10 +17,10 @@ from .facts import Facts, Timing
 __all__ = ["LINES", "acquisitions", "failures", "nameless", "provenance", "sensors", "steps"]
 
 LINES = 2_000
-"""Lines of the tables of acquisitions and failures: a page, not an archive."""
+"""Largest number of rows in the tables of acquisitions and failures, to limit the page."""
 
 _STEPS = {"read": "reading", "net": "sharpening", "write": "writing"}
-# Where and how a run was carried out, which says nothing about the result, and may be nobody else's business.
+# Settings about the place and manner of a run. They do not describe the result, and may be private.
 _PRIVATE = {
     "out",
     "catalog",
@@ -35,7 +35,7 @@ _PRIVATE = {
 
 
 def nameless(text: str) -> str:
-    """A message without the folders of the machine that it was written on."""
+    """Return a message without local folders."""
     return " ".join(
         word if "://" in word or not word.startswith("/") else f"…/{PurePath(word).name}"
         for word in text.split(" ")
@@ -43,7 +43,7 @@ def nameless(text: str) -> str:
 
 
 def failures(facts: Facts) -> list[list[Record]]:
-    """Records that say the same together, most first."""
+    """Return records grouped by equal message, the largest group first."""
     alike: defaultdict[tuple[str, str], list[Record]] = defaultdict(list)
     for record in facts.failed:
         alike[record.kind, record.message].append(record)
@@ -51,7 +51,7 @@ def failures(facts: Facts) -> list[list[Record]]:
 
 
 def steps(facts: Facts, times: Timing) -> list[list[str]]:
-    """Return what each step took."""
+    """Return the time of each step."""
     every = facts.recorded / max(1, len(facts.records))
     return [
         [
@@ -64,12 +64,12 @@ def steps(facts: Facts, times: Timing) -> list[list[str]]:
 
 
 def _speed(megapixels: float) -> str:
-    """Two digits of what is slow, whole numbers of what is fast."""
+    """Format a speed: two digits if slow, whole numbers if fast."""
     return f"{megapixels:,.0f} Mpx/s" if megapixels >= 10 else f"{megapixels:.2g} Mpx/s"
 
 
 def acquisitions(facts: Facts) -> tuple[list[str], list[list[str]]]:
-    """Head and rows: what each acquisition is made of, and how many of its units stand how."""
+    """Return head and rows: the sources of each acquisition, and its units by state."""
     states = [state for state in STATES if facts.units.get(state)]
     rows = []
     every = sorted(facts.plan.present, key=lambda a: (a.datetime, a.epsg))
@@ -89,7 +89,7 @@ def acquisitions(facts: Facts) -> tuple[list[str], list[list[str]]]:
 
 
 def sensors(plan: ClientPlan) -> list[list[str]]:
-    """Return how coarse bands relate to the 10 m bands, by datatake: how wide they see, and where they lie."""
+    """Return the relation of coarse bands to the 10 m bands, by datatake: blur and shift."""
     if not (plan.coarse and METHODS[plan.config.method].senses):
         return []
     rows = []
@@ -105,7 +105,7 @@ def sensors(plan: ClientPlan) -> list[list[str]]:
 
 
 def provenance(plan: ClientPlan) -> list[tuple[str, str]]:
-    """Catalogue, method, weights and settings: all that says what the pixels are."""
+    """Return catalog, method, weights and settings: everything that determines the pixels."""
     config = plan.config
     rows = [
         ("catalogue", _public(config.catalog)),

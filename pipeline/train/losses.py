@@ -1,4 +1,4 @@
-"""The curve of a loss as a picture."""
+"""Plot of a loss curve."""
 
 from importlib.util import find_spec
 from pathlib import Path
@@ -13,7 +13,7 @@ __all__ = ["draw_losses"]
 
 
 def draw_losses(weights: Path) -> Path | None:
-    """The loss curve beside ``weights`` as a picture; None where matplotlib is not installed."""
+    """Draw the loss curve beside ``weights``; None if matplotlib is not installed."""
     if find_spec("matplotlib") is None:
         return None
     from matplotlib.figure import Figure

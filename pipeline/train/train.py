@@ -1,4 +1,4 @@
-"""``s2sharp train`` and ``finetune``: weights from real scenes where there are any, else from synthetic ones."""
+"""``s2sharp train`` and ``finetune``: weights from real scenes if there are any, or else from synthetic ones."""
 
 import hashlib
 import itertools
@@ -32,17 +32,16 @@ from ..storage.location import on_this_machine
 __all__ = ["Training", "finetune", "train_dsen2", "train_s2net", "train_start"]
 
 _WALD = "Wald: every band seen coarser through its MTF, the native band as truth"
-# Cells along a window that a method is fitted to before it sees its scene.
+# Cells along a window for a fit before a method sees its scene.
 _WINDOW = 60
 
 
 @dataclass(frozen=True)
 class Training:
-    """A training: the method, and what it learns from.
+    """A training: the method, and its training data.
 
-    ``out``: the folder for weights and cards. ``sources``: static catalogues of real scenes, each with its
-    collection; ``synthetic``: how many landscapes beside them. ``steps``: None for the method's own
-    number.
+    ``out``: the folder for weights and cards. ``sources``: static catalogs of real scenes, each with its collection.
+    ``synthetic``: number of added landscapes. ``steps``: None for the method's default.
     """
 
     out: Path
@@ -53,7 +52,7 @@ class Training:
     seed: int
 
     def scenes(self) -> dict[str, dict[int, np.ndarray]]:
-        """The real ones, as :func:`real_scenes`."""
+        """Return the real scenes, as :func:`real_scenes` does."""
         found: dict[str, dict[int, np.ndarray]] = {}
         for catalog, collection in self.sources:
             found |= real_scenes(catalog, collection)
@@ -67,7 +66,7 @@ def train_dsen2(
     blocks: int | None,
     tell: Callable[[int, float], None],
 ) -> Path:
-    """Train DSen2's or VDSen2's net for one GSD and write it with its card; returns the file.
+    """Train DSen2's or VDSen2's net for one GSD, write it with its card, and return the file.
 
     Parameters
     ----------
@@ -77,7 +76,7 @@ def train_dsen2(
     Raises
     ------
     S2SharpError
-        ``bad-config`` for a method without such nets; else as :func:`real_scenes`.
+        ``bad-config`` for a method without these nets; the errors of :func:`real_scenes`.
     """
     method, synthetic, seed = training.method, training.synthetic, training.seed
     if method not in PUBLISHED:
@@ -116,9 +115,9 @@ def _licence(scenes: object) -> str:
 
 
 def train_s2net(training: Training, tell: Tell) -> Path:
-    """Train an s2net and write it with its card and loss curve; returns the file.
+    """Train an s2net, write it with its card and loss curve, and return the file.
 
-    The same command again goes on with what was stopped.
+    The same command continues a stopped training.
     """
     features, blocks = SIZES[training.method]
     recipe = S2Recipe(features, blocks, synthetic=training.synthetic, seed=training.seed)
@@ -145,15 +144,15 @@ def train_s2net(training: Training, tell: Tell) -> Path:
 
 
 def finetune(config: RunConfig, tell: Tell) -> Path:
-    """Go on teaching a net on a sample of all that a query finds; returns the file of weights.
+    """Train a net further on a sample of everything that a query finds, and return the file of weights.
 
-    ``config`` is a run's, with ``adapt``; its ``out`` is where weights, card, loss curve and the samples that were
-    drawn are kept. The same configuration again goes on with what was stopped.
+    ``config`` is that of a run with ``adapt``. Its ``out`` keeps weights, card, loss curve and the drawn samples. The
+    same configuration continues a stopped training.
 
     Raises
     ------
     S2SharpError
-        ``bad-config`` when ``out`` is no folder of this machine; as :func:`make_plan` and :func:`draw_sample`.
+        ``bad-config`` if ``out`` is not a local folder; the errors of :func:`make_plan` and :func:`draw_sample`.
     """
     out = config.out
     if not on_this_machine(out):
@@ -169,7 +168,7 @@ def finetune(config: RunConfig, tell: Tell) -> Path:
         sample, scenes = draw_sample(plan, datatake)
         samples.append(sample)
         names.update(scenes)
-    # Windows of one size: the smallest that a datatake had to be content with.
+    # All windows have one size: the smallest of any datatake.
     side = min(min(sample.cells) for sample in samples)
     pooled = Sample(
         *(
@@ -191,9 +190,9 @@ def finetune(config: RunConfig, tell: Tell) -> Path:
 
 
 def train_start(training: Training, tell: Tell) -> list[Path]:
-    """Fit a method that learns on the scene to many scenes at once; returns the files of weights.
+    """Fit a method that learns on the scene to many scenes at once, and return the files of weights.
 
-    They are a start for its fits, not an answer: what it learns belongs to a scene. Their cards name the
+    They are a start for its fits, not final weights, because what it learns belongs to a scene. Their cards name the
     real scenes among them.
     """
     known = METHODS[training.method]
@@ -223,7 +222,7 @@ def train_start(training: Training, tell: Tell) -> list[Path]:
 
 
 def _parts(scene: dict[int, np.ndarray]) -> Iterator[dict[int, np.ndarray]]:
-    """A scene in windows of ``_WINDOW`` cells; what is left over at its edges is left out."""
+    """Yield a scene in windows of ``_WINDOW`` cells, without the remainder at its edges."""
     rows, cols = (n // _WINDOW for n in scene[60].shape[1:])
     for row, col in itertools.product(range(rows), range(cols)):
         yield {

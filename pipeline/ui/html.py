@@ -1,6 +1,6 @@
-"""One HTML file that holds all it shows: nothing is fetched, whoever opens it, and nothing else may run in it.
+"""Self-contained HTML files: nothing is fetched when one is opened, and no foreign code can run in it.
 
-Pages are Jinja templates, ``*.html.j2`` beside the code of their package; whatever they are given is escaped.
+Pages are Jinja templates, ``*.html.j2`` beside the code of their package; their values are escaped.
 """
 
 import base64
@@ -18,26 +18,26 @@ __all__ = ["asset", "document", "plural"]
 
 
 def asset(package: str, name: str) -> str:
-    """A style or script that lies beside the code of ``package``."""
+    """Return a style or script that lies beside the code of ``package``."""
     return (files(package) / name).read_text()
 
 
 def document(
     template: str, style: str = "", script: str = "", *, reads: str = "", **facts: Any
 ) -> str:
-    """A page with the common style, and its own.
+    """Return a page with the common style, and its own.
 
-    Only these styles and this script run, by their digests, and pictures inside the page are shown: text that came from a
-    catalogue does nothing, even if it were not escaped.
+    Only these styles and this script run, identified by digest, and only pictures inside the page are shown. So text
+    from a catalog can do nothing, even if it were not escaped.
 
     Parameters
     ----------
     template
         ``PACKAGE/NAME``; it extends ``s2sharp.ui/page.html.j2``.
     reads
-        What may be fetched, as a source of a content security policy; by default nothing.
+        Allowed targets of fetches, as a source of a content security policy. Default: none.
     facts
-        What the template speaks of, ``title`` among them. It is an error to lack one.
+        Variables of the template, with ``title``. A missing one is an error.
     """
     style = asset("s2sharp.ui", "page.css") + style
     policy = (
@@ -56,12 +56,12 @@ def _digest(text: str) -> str:
 
 
 def data_uri(png: bytes) -> str:
-    """A PNG as the address of an image."""
+    """Return a PNG as the address of an image."""
     return f"data:image/png;base64,{base64.b64encode(png).decode()}"
 
 
 def plural(count: int, what: str) -> str:
-    """A count with its noun, for example "2 passes"."""
+    """Format a count with its noun, for example "2 passes"."""
     if count == 1:
         return f"1 {what}"
     return f"{count:,} {what}{'es' if what.endswith('s') else 's'}"

@@ -1,4 +1,4 @@
-"""Progress of a run or a mosaic on the screen: a bar for each phase, or lines in a log; and whom else it tells."""
+"""Progress of a run or a mosaic on the screen: a bar for each phase, or lines in a log; and other listeners."""
 
 import time
 from collections.abc import Iterator
@@ -30,16 +30,16 @@ from .terminal import bars, check_extras, console, duration_text, print_problem,
 __all__ = ["prepare", "watched"]
 
 _EVERY = 60
-"""Seconds between two lines in a log, where no bar can move."""
+"""Seconds between two lines in a log, where bars cannot move."""
 
 
 def prepare(config: Command) -> None:
-    """Turn the terminal to what a configuration asks for, before anything is printed.
+    """Set the terminal as the configuration says, before anything is printed.
 
     Raises
     ------
     S2SharpError
-        ``bad-config`` without what its listeners need.
+        ``bad-config`` if its listeners lack something.
     """
     speak(config.quiet, aside=config.events == "-")
     if config.metrics is not None:
@@ -79,7 +79,7 @@ def watched(config: Command) -> Iterator[Listener]:
 
 
 class _Board:
-    """The bars, with the pace by this run's clock and what has failed."""
+    """The bars, with the speed by this run's clock and the failures."""
 
     def __init__(self, progress: Progress) -> None:
         self._progress = progress
@@ -96,7 +96,7 @@ class _Board:
                     self._add(phase, total)
             case ClusterReady(dashboard):
                 self._began = time.monotonic()
-                # Without bokeh there is a page that says so.
+                # Without bokeh, the dashboard only says that bokeh is missing.
                 if dashboard and find_spec("bokeh"):
                     console.print(f"Dashboard {dashboard}")
             case FitProgress(take, step, steps, loss):
@@ -118,7 +118,7 @@ class _Board:
         self._tasks[phase] = self._progress.add_task(phase, total=total, note="")
 
     def _advance(self, event: UnitDone | UnitSkipped) -> None:
-        """A unit is done with."""
+        """Count a finished unit."""
         if event.phase not in self._tasks:
             self._add(event.phase)
         if isinstance(event, UnitDone) and event.record.status == "failed":
@@ -133,7 +133,7 @@ class _Board:
             self._log(event.phase, note)
 
     def _pace(self, event: UnitDone | UnitSkipped) -> str:
-        """Say how fast pixels are sharpened; what comes before, and the time until there are workers, are not counted in."""
+        """Format the speed of sharpening, without earlier phases and the wait for workers."""
         if event.phase in ("sensor", "fit"):
             self._began = time.monotonic()
         if not event.full:
@@ -150,6 +150,6 @@ class _Board:
         console.print("  ".join(filter(None, (done, note, rest))))
 
     def fill(self) -> None:
-        """Bars whose total was not known, or was not reached, are full in the end."""
+        """Fill bars whose total was unknown or not reached."""
         for task in self._tasks.values():
             self._progress.update(task, total=self._progress.tasks[task].completed)

@@ -1,4 +1,4 @@
-"""The terminal of all commands, and how they end."""
+"""The terminal of all commands, and their exit codes."""
 
 import os
 import sys
@@ -46,18 +46,20 @@ __all__ = [
 ]
 
 PARTIAL = 4
-"""The exit code of a run of which some units failed; errors have those of their kinds."""
+"""Exit code of a run with failed units; errors have those of their kinds."""
 
 
 READER_GONE = 141
-"""The exit code of a command whose output nobody reads any more: that of programs which end by SIGPIPE."""
+"""Exit code of a command whose reader has gone: that of programs that end by SIGPIPE."""
 
 
 class Screen(Console):
-    """Shows text from anywhere, and obeys none of it: whoever writes a catalogue names what is printed here."""
+    """Screen that shows text from anywhere and executes none: a catalog's author chooses names that are printed
+    here.
+    """
 
     def on_broken_pipe(self) -> None:
-        """End as programs do whose reader has gone, as in ``s2sharp status OUT | head -1``: without a word."""
+        """End silently if the reader has gone, as in ``s2sharp status OUT | head -1`` and as other programs do."""
         leave_quietly()
 
     def render(
@@ -72,10 +74,10 @@ class Screen(Console):
 
 
 def leave_quietly() -> NoReturn:
-    """End the command, since nobody reads what it says."""
+    """End the command, because nobody reads its output."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     for stream in (sys.stdout, sys.stderr):
-        with suppress(OSError, ValueError):  # what is left in a buffer is written at the end, too
+        with suppress(OSError, ValueError):  # buffers are written at the end, too
             stream.flush()
             continue
         with suppress(OSError, ValueError):
@@ -84,7 +86,7 @@ def leave_quietly() -> NoReturn:
 
 
 GOES_ON = "Stopped. What is done stays; the same command goes on from there."
-"""What is told after Ctrl-C by commands that resume."""
+"""Message after Ctrl-C, for commands that resume."""
 
 console = Screen(soft_wrap=True)
 problems = Screen(stderr=True, soft_wrap=True)
@@ -94,9 +96,9 @@ problems = Screen(stderr=True, soft_wrap=True)
 def told(
     stopped: str = "Stopped.",
 ) -> Iterator[None]:
-    """Errors that a user can act on end the command with one message and their exit code.
+    """Turn errors that a user can act on into one message and an exit code.
 
-    What an earlier command of the process asked of the terminal is over, and warnings are shown the old way afterwards.
+    Settings of the terminal by an earlier command of the process are reset, and so are warnings afterwards.
     """
     speak()
     before = warnings.showwarning
@@ -126,20 +128,22 @@ def told(
 
 
 def speak(quiet: bool = False, aside: bool = False) -> None:
-    """Say whether the screen shows anything, and whether on standard error, since standard output is for events."""
+    """Set whether the screen shows anything, and whether on standard error, because standard output may carry
+    events.
+    """
     console.quiet = quiet
-    # Without a file, a console asks for the standard output of the moment.
+    # Without a file, a console uses the current standard output.
     console.file = sys.stderr if aside else cast(TextIO, None)
 
 
 def print_problem(text: str) -> None:
-    """A problem that is told while bars may move: where both go to a terminal, above them, not into one."""
+    """Print a problem while bars may move: above them if both are on a terminal."""
     above = console.is_terminal and problems.is_terminal and not console.quiet
     (console if above else problems).print(text)
 
 
 def bars() -> Progress:
-    """Progress bars with a ``note`` each, on a terminal, in a log or in a notebook's cell."""
+    """Return progress bars with a ``note`` each, for a terminal, a log or a notebook cell."""
     kind = _CellBars if console.is_jupyter else Progress
     return kind(
         TextColumn("{task.description:10}"),
@@ -153,7 +157,7 @@ def bars() -> Progress:
 
 
 class _CellBars(Progress):
-    """Bars that a notebook draws itself: rich's own way asks for a library of widgets."""
+    """Bars that a notebook draws without the widget library that rich would need."""
 
     _every = 0.25
     _cell: Any = None
@@ -180,17 +184,17 @@ class _CellBars(Progress):
 
 
 def busy(text: str) -> AbstractContextManager[object]:
-    """Say what is waited for; a notebook's cell shows by itself that it is at work."""
+    """Show that something is under way; a notebook cell shows this itself."""
     return nullcontext() if console.is_jupyter else console.status(text)
 
 
 def check_extras(modules: Iterable[str], what: str, remedy: str) -> None:
-    """Refuse to begin without modules that ``what`` needs and that not every installation has.
+    """Refuse to begin without optional modules that ``what`` needs.
 
     Raises
     ------
     S2SharpError
-        ``bad-config``, with those that are missing.
+        ``bad-config``, with the missing modules.
     """
     missing = [name for name in modules if find_spec(name) is None]
     if missing:
@@ -198,14 +202,14 @@ def check_extras(modules: Iterable[str], what: str, remedy: str) -> None:
 
 
 def size_text(count: float) -> str:
-    """Bytes, as people read them."""
+    """Format bytes for people."""
     if count >= 1e9:
         return f"{count / 1e9:.2f} GB"
     return f"{count / 1e6:.0f} MB" if count >= 1e6 else f"{count / 1e3:.0f} kB"
 
 
 def duration_text(seconds: float) -> str:
-    """Seconds, as people read them."""
+    """Format seconds for people."""
     if seconds < 90:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

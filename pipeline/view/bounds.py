@@ -1,4 +1,4 @@
-"""Bounds of what one request may ask of the map: any page that a browser shows can make it ask, with a picture's address."""
+"""Limits for a request to the map: any page in a browser can send one, with the address of a picture."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -6,15 +6,15 @@ from collections.abc import Mapping, Sequence
 __all__ = ["AT_ONCE", "refusal"]
 
 MAX_QUERY = 1000
-"""Characters of a request's query."""
+"""Largest number of characters of a request's query."""
 
 MAX_SIDE = 512
-"""Pixels along a tile."""
+"""Largest number of pixels along a tile."""
 
 AT_ONCE = 4
-"""Requests that are worked on side by side; the others wait, and take no memory."""
+"""Number of concurrent requests; the others wait and need no memory."""
 
-# Times that a parameter may be given; one that is not named here is none of the map's.
+# Largest number of uses of each parameter; a parameter that is not listed is refused.
 _TIMES = {
     "acquisition": 1,
     "band": 3,
@@ -25,19 +25,19 @@ _TIMES = {
     "f": 1,
 }
 _TIMES |= {"delivered": 1, "lon": 1, "lat": 1}
-# Addresses that a page elsewhere may lead a browser to, by a link.
+# Addresses that a link on another page may open.
 _PAGES = ("/", "/report.html")
 
 
 def refusal(path: str, query: Sequence[tuple[str, str]], headers: Mapping[str, str]) -> str | None:
-    """Why a request is not answered; None where it is.
+    """Return the reason to refuse a request, or None.
 
     Parameters
     ----------
     query
-        Names and values in order, as they were given.
+        Names and values in the given order.
     headers
-        By names in small letters.
+        Headers by lower-case name.
     """
     if headers.get("sec-fetch-site") in ("cross-site", "same-site") and path not in _PAGES:
         return "A page of another site asks; this map answers its own alone."

@@ -1,4 +1,4 @@
-"""Native pixels beside what was made of them: each band as large as the satellite delivered it."""
+"""Native pixels for the map, beside the sharpened ones: each band at its own resolution."""
 
 import time
 from dataclasses import dataclass, field
@@ -17,25 +17,26 @@ from ..scenes.read import Files
 
 __all__ = ["Delivered", "Native"]
 
-# Seconds until a file that could not be read is asked for again: an archive that is out of reach takes minutes to say so.
+# Seconds before an unreadable file is tried again, because an unreachable archive takes minutes to fail.
 _REST = 60.0
 
 
 @dataclass
 class Delivered:
-    """Reads native bands from where the items say that they lie."""
+    """Reader of native bands from the addresses in the items."""
 
     _failed: dict[tuple[str, str], tuple[float, S2SharpError]] = field(default_factory=dict)
 
     def read(
         self, acquisition: Acquisition, bands: tuple[str, ...], box: Box
     ) -> dict[str, np.ndarray]:
-        """Return reflectance over ``box`` by band, float32 (n·rows, n·cols) at its own GSD, NaN where there is none.
+        """Return reflectance over ``box`` by band, float32 (n·rows, n·cols) at its own GSD, NaN as nodata.
 
         Raises
         ------
         S2SharpError
-            As :func:`~s2sharp.scenes.read.read_scene`, for a minute again without another try.
+            As in :func:`~s2sharp.scenes.read.read_scene`; for a minute, the error is repeated without another
+            attempt.
         """
         files, found = Files(acquisition), {}
         for band in bands:
@@ -53,19 +54,19 @@ class Delivered:
 
 @dataclass(frozen=True)
 class Native:
-    """An acquisition as it was delivered, where a run asked for it."""
+    """An acquisition in its native pixels, where a run requested it."""
 
     files: Delivered
     layout: Layout
     acquisition: Acquisition
 
     def box(self, bounds: Bounds) -> Box:
-        """Return the cells around ``bounds`` (left, bottom, right, top) in metres that it has.
+        """Return its cells around ``bounds`` (left, bottom, right, top) in metres.
 
         Raises
         ------
         rioxarray.exceptions.NoDataInBounds
-            Where it has none.
+            If it has none there.
         """
         box = self.layout.lattice.around(bounds) & self.layout.area & self.acquisition.box
         if box.empty:
@@ -73,7 +74,7 @@ class Native:
         return box
 
     def array(self, bands: tuple[str, ...], bounds: Bounds) -> xr.DataArray:
-        """Return bands around ``bounds`` (band, y, x) on 10 m, each native pixel repeated, NaN where one has nothing."""
+        """Return bands around ``bounds`` (band, y, x) at 10 m, with each native pixel repeated and NaN as nodata."""
         box = self.box(bounds)
         read = self.files.read(self.acquisition, bands, box)
         repeated = [np.kron(read[b], np.ones((BANDS[b].gsd // 10,) * 2)) for b in bands]
@@ -84,7 +85,7 @@ class Native:
         return seen.rio.write_crs(self.layout.crs).rio.write_nodata(np.nan)
 
     def at(self, bands: tuple[str, ...], x: float, y: float) -> dict[str, float]:
-        """Return each band's reflectance at a place in metres, NaN where there is none."""
+        """Return the reflectance of each band at a place in metres, NaN as nodata."""
         box = self.box((x, y - 1e-3, x + 1e-3, y))
         read = self.files.read(self.acquisition, bands, box)
         left, _, _, top = self.layout.lattice.bounds(box)

@@ -1,4 +1,4 @@
-"""Pictures of the map: bands of one acquisition, from the level of the cube that a scale asks for."""
+"""Pictures of the map: bands of one acquisition, from the level of the cube that suits the scale."""
 
 import math
 from collections.abc import Callable
@@ -23,11 +23,11 @@ from .delivered import Native
 
 __all__ = ["Gentle", "Picture", "PictureReader", "spectrum", "stretch"]
 
-# Pixels along the level that a stretch is taken from.
+# Pixels along the level from which a stretch is computed.
 _SAMPLE = 1024
-# Overviews come last. Until then, full resolution is read where a pixel of the map is at most so many of the store's.
+# Overviews come last. Until then, full resolution serves if a pixel of the map spans at most this many of the store.
 _FINE = 8.0
-# Metres along a pixel of the map from which on delivered and sharpened bands look the same.
+# Metres along a map pixel from which native and sharpened bands look the same.
 _ALIKE = 30.0
 
 
@@ -35,8 +35,9 @@ _ALIKE = 30.0
 class Picture:
     """Bands of one time of a store: an acquisition of a cube, or a period of a mosaic.
 
-    ``opened``: level → all that the store has, lazy; ``time``: ISO 8601 in UTC, which ``name`` belongs to; ``whole``: whether there
-    are overviews; ``native``: the acquisition as it was delivered, if there is one; ``delivered``: whether that is shown.
+    ``opened``: level → the whole store, lazy. ``time``: ISO 8601 in UTC, the time of ``name``. ``whole``: whether
+    there are overviews. ``native``: the acquisition in native pixels, if there is one. ``delivered``: whether to show
+    that.
     """
 
     layout: Sharded
@@ -49,12 +50,12 @@ class Picture:
     delivered: bool = False
 
     def instant(self, level: int) -> xr.Dataset:
-        """All that the store has of its time, lazy.
+        """Return the whole content for its time, lazy.
 
         Raises
         ------
         S2SharpError
-            ``not-seen-yet`` while a run that adds it goes on; what opens the store raises.
+            ``not-seen-yet`` while a run that adds this time continues; the errors of opening the store.
         """
         store = self.opened(level)
         found = np.flatnonzero(store.time.values == np.datetime64(self.time, "ns"))
@@ -67,13 +68,13 @@ class Picture:
         return store.isel(time=int(found[0])).drop_vars("time")
 
     def array(self, level: int) -> xr.DataArray:
-        """Its bands (band, y, x), lazy, NaN where one of them has nothing."""
+        """Return its bands (band, y, x), lazy, with NaN as nodata."""
         stack = self.instant(level)[list(self.bands)].to_dataarray("band")
         seen = stack.where(stack.notnull().all("band"))
         return seen.rio.write_crs(self.layout.crs).rio.write_nodata(np.nan)
 
     def level(self, size: float) -> int:
-        """The coarsest level whose pixels are at most so large, in units of the store's CRS."""
+        """Return the coarsest level with pixels of at most ``size``, in units of the store's CRS."""
         pixels = size / self.layout.pixel
         if not self.whole and pixels <= _FINE:
             return 0
@@ -81,7 +82,7 @@ class Picture:
 
 
 class PictureReader(XarrayReader):
-    """Reads a :class:`Picture` as rio-tiler's readers do, from an overview where that is fine enough."""
+    """Reader of a :class:`Picture` for rio-tiler, from an overview that is fine enough."""
 
     def __attrs_post_init__(self) -> None:
         self.picture = cast(Picture, self.input)
@@ -89,7 +90,7 @@ class PictureReader(XarrayReader):
         super().__attrs_post_init__()
 
     def part(self, bbox: Any, *given: Any, **options: Any) -> ImageData:
-        """As rio-tiler's; every tile is a part."""
+        """Read a part as rio-tiler does; every tile is a part."""
         left, bottom, right, top = transform_bounds(options["bounds_crs"], self.crs, *bbox)
         size = (right - left) / options["width"]
         native = self.picture.native if self.picture.delivered else None
@@ -104,16 +105,17 @@ class PictureReader(XarrayReader):
             return reader.part(bbox, *given, **options)
 
     def point(self, lon: float, lat: float, *given: Any, **options: Any) -> PointData:
-        """As rio-tiler's, of what was sharpened: :func:`spectrum` has both."""
+        """Read a point of the sharpened bands as rio-tiler does; :func:`spectrum` has both."""
         if self.picture.delivered:
             raise NoDataInBounds("Single values are of sharpened bands; ask spectrum.json.")
         return super().point(lon, lat, *given, **options)
 
 
 def spectrum(picture: Picture, lon: float, lat: float) -> dict[str, Any]:
-    """All that is known of one pixel: each band's wavelength (nm), GSD (m), and reflectance as sharpened and as delivered.
+    """Return the facts of one pixel: each band's wavelength (nm), GSD (m), and sharpened and native reflectance.
 
-    ``why``: why native bands could not be read, or nothing. Reflectance is None where there is none; ``error90`` is a half-width.
+    ``why`` is the reason why native bands could not be read, or empty. Missing reflectance is None. ``error90`` is a
+    half-width.
 
     Raises
     ------
@@ -151,12 +153,12 @@ def _number(value: Any) -> float | None:
 
 
 def stretch(picture: Picture) -> list[tuple[float, float]]:
-    """Return what becomes dark and bright, of each band, by the clear pixels of an overview: one range for all tiles."""
+    """Return the dark and the bright end of each band, by the clear pixels of an overview: one range for all tiles."""
     layout = picture.layout
     small = (x for x in range(layout.levels + 1) if max(layout.shape(x)) <= _SAMPLE)
     level = next(small, layout.levels) if picture.whole else 0
     seen = picture.instant(level)
-    if max(seen.sizes.values()) > 2 * _SAMPLE:  # a run that goes on: what lies in the middle
+    if max(seen.sizes.values()) > 2 * _SAMPLE:  # the run continues, so the middle serves
         middle = {
             d: slice(max(0, n // 2 - _SAMPLE), n // 2 + _SAMPLE) for d, n in seen.sizes.items()
         }
@@ -170,7 +172,7 @@ def stretch(picture: Picture) -> list[tuple[float, float]]:
 
 
 class Gentle(BaseAlgorithm):
-    """titiler's step from reflectance to what is seen: the stretch of all our pictures, between ``limits`` of each band."""
+    """titiler's conversion from reflectance to display values: the common stretch, between ``limits`` of each band."""
 
     bands: tuple[str, ...]
     limits: tuple[tuple[float, float], ...]

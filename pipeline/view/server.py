@@ -1,4 +1,6 @@
-"""The server of the map: a page, the report, and tiles of the cube by titiler; of the folder it gives nothing else."""
+"""The server of the map: a page, the report, and tiles of the cube by titiler; it serves nothing else from the
+folder.
+"""
 
 import math
 import socket
@@ -30,14 +32,14 @@ from .sources import Source, source_of
 __all__ = ["LOCAL", "app_of", "listen"]
 
 LOCAL = "127.0.0.1"
-"""Where the server listens: nobody but this machine can ask it."""
+"""Listening address of the server, reachable only from this machine."""
 
-# Seconds that a report is given again; making one takes some.
+# Seconds during which a report is reused, because making one takes time.
 _FRESH = 60
 
 
 class Tiles(TilerFactory):
-    """Those of titiler's routes that read no more than a tile."""
+    """The routes of titiler that read no more than a tile."""
 
     def register_routes(self) -> None:
         self.info()
@@ -53,12 +55,12 @@ def _report(out: Location, when: int) -> str:  # noqa: ARG001  (part of the cach
 
 
 def app_of(out: Location) -> FastAPI:
-    """The application that shows the run or the mosaic in ``out``.
+    """Return the application that shows the run or the mosaic in ``out``.
 
     Raises
     ------
     S2SharpError
-        ``not-a-run``; ``other-run`` when another version wrote it.
+        ``not-a-run``; ``other-run`` if another version wrote it.
     """
     source = source_of(out)
     app = FastAPI(
@@ -72,7 +74,7 @@ def app_of(out: Location) -> FastAPI:
         why = refusal(request.url.path, request.query_params.multi_items(), request.headers)
         return JSONResponse({"detail": why}, 400) if why else await answer(request)
 
-    # A page elsewhere that a name of its own leads here must not read the cube.
+    # A page elsewhere whose own host name resolves to this address must not read the cube.
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=[LOCAL, "localhost"])
     picture = _asked(source)
     tiles = Tiles(
@@ -120,7 +122,7 @@ def app_of(out: Location) -> FastAPI:
 
 @asynccontextmanager
 async def _few_at_once(_: FastAPI) -> AsyncIterator[None]:
-    """Of what is done in threads, so little at a time that memory is bounded."""
+    """Limit the work in threads, so that memory is limited."""
     current_default_thread_limiter().total_tokens = AT_ONCE
     yield
 
@@ -157,12 +159,12 @@ def _gentle(
 
 
 def listen(port: int) -> socket.socket:
-    """A socket on this machine's own address; port 0: any that is free.
+    """Return a socket on this machine's own address; port 0 takes any free port.
 
     Raises
     ------
     S2SharpError
-        ``bad-config`` when the port is taken.
+        ``bad-config`` if the port is in use.
     """
     try:
         return socket.create_server((LOCAL, port))

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Source", "source_of"]
 
-_COMPOSITES = {  # the first is shown first: what sharpening adds is not seen in true colour
+_COMPOSITES = {  # the first one is the default: true colour does not show the effect of sharpening
     "Short-wave infrared (B12 B8A B04)": ("B12", "B8A", "B04"),
     "True colour (B04 B03 B02)": ("B04", "B03", "B02"),
     "Red edge (B07 B06 B05)": ("B07", "B06", "B05"),
@@ -36,43 +36,43 @@ _COMPOSITES = {  # the first is shown first: what sharpening adds is not seen in
 
 
 class Source(Protocol):
-    """A folder, as the server asks it; names of its plan lead to pixels, and no paths."""
+    """A folder as the server sees it; names of its plan lead to pixels, paths do not."""
 
     @property
     def bands(self) -> tuple[str, ...]:
-        """Its bands by ESA name."""
+        """Return its bands by ESA name."""
         ...
 
     def layers(self) -> dict[str, Any]:
-        """Describe what can be looked at: times with their parts, (W, S, E, N) of each, E beyond 180 across the antimeridian; bands, one or
-        three together; ``delivered``: whether native pixels may be asked for.
+        """Describe the content: times with their parts, (W, S, E, N) of each, E beyond 180 across the antimeridian;
+        bands, one or three together; ``delivered``: whether native pixels are available.
         """
         ...
 
     def picture(self, name: str, bands: tuple[str, ...], *, delivered: bool) -> Picture:
-        """Bands of a part of a time by its name.
+        """Return bands of a part of a time by its name.
 
         Raises
         ------
         HTTPException
-            404 where there is no such name.
+            404 if the name does not exist.
         """
         ...
 
 
 def source_of(out: Location) -> Source:
-    """Return what the folder of a run or of a mosaic has to show.
+    """Return the content of the folder of a run or of a mosaic.
 
     Raises
     ------
     S2SharpError
-        ``not-a-run``; ``other-run`` when another version wrote it.
+        ``not-a-run``; ``other-run`` if another version wrote it.
     """
     if (out / "mosaic.json").exists():
-        # Here, and below: what mosaics are made with need not be installed to look at a run.
+        # Loaded here and below, because the packages for mosaics need not be installed to look at a run.
         from ..mosaic.plan import MosaicPlan
 
-        MosaicPlan.read(out)  # raises now, not in a browser
+        MosaicPlan.read(out)  # fails now instead of in a browser
         return _Mosaic(out)
     Plan.read(out)
     return _Run(out)
@@ -80,7 +80,7 @@ def source_of(out: Location) -> Source:
 
 @dataclass(frozen=True)
 class _Run:
-    """The plan is read again when it was written anew."""
+    """Source of a run; its plan is read again after each change."""
 
     out: Location
     files: Delivered = field(default_factory=Delivered)
@@ -180,7 +180,7 @@ def _bands(bands: tuple[str, ...]) -> dict[str, Any]:
     }
 
 
-# Each is read again where its file was written anew.
+# Both caches read a plan again after its file has changed.
 
 
 @lru_cache(maxsize=2)
