@@ -1,12 +1,12 @@
 """The Multi-Spectral Instrument of Sentinel-2 as a table.
 
-Wavelengths: ESA, Sentinel-2 User Handbook. MTF at Nyquist: the values used by SupReME (Lanaras et
-al. 2017), S2Sharp (Ulfarsson et al. 2019) and S2S-UCNN (Nguyen et al. 2021); these papers give one
-set for all platforms, and so does this table.
+Wavelengths: ESA, Sentinel-2 User Handbook. MTF at Nyquist: the values used by SupReME (Lanaras et al. 2017), S2Sharp
+(Ulfarsson et al. 2019) and S2S-UCNN (Nguyen et al. 2021). These papers give one set for all platforms, and so does
+this table.
 
-Blur and edge: how a coarse band of a product relates to the 10 m bands of the same product, measured at full
-resolution (:mod:`.measurement`) on four Level-1C scenes and six Level-2A chips of 2015-2018, S2A and S2B:
-``python -m tests.benchmarks.sensor``. The short-wave infrared is taken where the 10 m bands explain it best.
+Blur and edge describe the relation of a coarse band of a product to its 10 m bands. They were measured at full
+resolution (:mod:`.measurement`) on four Level-1C scenes and six Level-2A chips of 2015-2018, S2A and S2B: ``python -m
+tests.benchmarks.sensor``. For the short-wave infrared, places were used where the 10 m bands explain it best.
 """
 
 import math
@@ -86,15 +86,14 @@ BANDS: dict[str, Band] = {
         Band("B12", 20, 2202.4, 174, 0.23, 0.525, 0.545, "swir22"),
     )
 }
-"""The twelve bands that show the surface, in ESA's order. B10 (cirrus) sees the high air, not the ground."""
+"""The twelve bands that show the surface, in ESA's order. B10 (cirrus) shows the upper atmosphere."""
 
 CIRRUS = Band("B10", 60, 1373.5, 30, math.nan, math.nan, math.nan, "cirrus")
-"""Of Level-1C alone. Never sharpened, so that it has no response here: vapour hides the ground from it, and no band of
-10 m sees what it sees, so that there is nothing to carry over but what is not there.
-"""
+"""Band of Level-1C alone, never sharpened, so it has no response here. Water vapour hides the ground from it, and no
+10 m band sees the cirrus that it sees. So no 10 m band has detail that belongs in it."""
 
 MEASURED: dict[str, Band] = {**BANDS, CIRRUS.name: CIRRUS}
-"""All that the instrument delivers."""
+"""All bands that the instrument measures."""
 
 BY_GSD: dict[int, tuple[str, ...]] = {
     gsd: tuple(band.name for band in BANDS.values() if band.gsd == gsd) for gsd in GSDS
@@ -103,26 +102,25 @@ COARSE: tuple[str, ...] = tuple(band.name for band in BANDS.values() if band.gsd
 
 
 ERROR90 = "_error90"
-"""Appended to a band's name for the half-width of the interval around it."""
+"""Suffix to a band's name for the half-width of the interval around it."""
 
 TRUST = ("residual", "detail")
-"""Figures of how far to trust a place (:mod:`.sharpeners.trust`): root of the mean square over a cell's pixels, then over
-the coarse bands; reflectance.
-"""
+"""Layers that rank places by trust (:mod:`.sharpeners.trust`): root mean square over the pixels of a cell, then over
+the coarse bands; reflectance."""
 
 
 def error_of(band: str) -> str:
-    """The name of the half-width of the interval around ``band``."""
+    """Return the name of the half-width of the interval around ``band``."""
     return f"{band}{ERROR90}"
 
 
 def ratio(gsd: int) -> int:
-    """Count the 10 m pixels along one pixel of ``gsd`` metres."""
+    """Return the number of 10 m pixels along one pixel of ``gsd`` metres."""
     return gsd // 10
 
 
 def in_order(bands: object) -> tuple[str, ...]:
-    """``bands`` in ESA's order, without repetitions."""
+    """Return ``bands`` in ESA's order, without repetitions."""
     wanted = set(bands)  # type: ignore[call-overload]
     return tuple(name for name in BANDS if name in wanted)
 
@@ -134,13 +132,13 @@ GROUPS: dict[str, tuple[str, ...]] = {
     "rededge": ("B05", "B06", "B07"),
     "swir": ("B11", "B12"),
 }
-"""Words for several bands; those of a resolution are by how they are measured."""
+"""Words for several bands; those of a resolution follow the native GSD."""
 
 
 def names_of(words: str | Iterable[str]) -> list[str]:
-    """Names of the bands that words stand for: ``B8A``, ``b8a``, ``B5``, ``red``, ``swir``, ``20m``.
+    """Return the bands that words stand for: ``B8A``, ``b8a``, ``B5``, ``red``, ``swir``, ``20m``.
 
-    A word that stands for none stays as it is. Text is parted at commas and spaces.
+    Unknown words are returned unchanged. Text is split at commas and spaces.
     """
     parts = re.findall(r"[^\s,\[\]\"']+", words) if isinstance(words, str) else words
     return [name for word in parts for name in _named(str(word))]
@@ -173,10 +171,10 @@ class SceneClass(IntEnum):
 
 
 CLOUDS = (SceneClass.CLOUD_MEDIUM_PROBABILITY, SceneClass.CLOUD_HIGH_PROBABILITY)
-"""Classes that are cloud and no doubt."""
+"""Classes that are certainly cloud."""
 
 HIDING = (SceneClass.CLOUD_SHADOW, *CLOUDS, SceneClass.THIN_CIRRUS)
-"""Classes that hide the ground or its light. Snow, dark areas and what is not classified are ground."""
+"""Classes that hide the ground or its light. Snow, dark areas and unclassified pixels count as ground."""
 
 
 def native_gsd(band: str) -> int:

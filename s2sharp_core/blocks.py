@@ -1,9 +1,9 @@
 """Blocks of a scene through a sharpener, window by window on the lattice.
 
-Law: the same place gives the same values, whatever the area, the tiles, the chunks or the order. So
-windows have one shape and lie on the lattice; every one of them sees the halo that the sharpener
-needs; gaps are filled from a bounded neighbourhood, so that what a filled pixel depends on is bounded
-too; and a block is read with :func:`context` cells around it, beyond which nothing can matter.
+Law: the same place gives the same values, whatever the area, the tiles, the chunks or the order. So windows have one
+shape and lie on the lattice, and each window includes the halo that the sharpener needs. Gaps are filled from a
+limited neighbourhood, so a filled pixel depends on a limited area, too. A block is read with :func:`context` cells
+around it, and nothing beyond them matters.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -34,7 +34,7 @@ __all__ = [
 
 
 def context(sharpener: Sharpener) -> int:
-    """Cells around a block that its result can depend on: the halo, and as much again for filling."""
+    """Return the cells around a block that its result can depend on: the halo, and as much again for filling."""
     return 2 * sharpener.halo
 
 
@@ -61,12 +61,12 @@ def sharpen_block(
     Parameters
     ----------
     data
-        Band → float32 reflectance over ``have`` at its native resolution, NaN where there is none;
-        at least the bands that the sharpener reads.
+        Band → float32 reflectance over ``have`` at its native resolution, with NaN as nodata; at least the bands that
+        the sharpener reads.
     have
         The cells that ``data`` covers: ``want`` and :func:`context` cells around it.
     window
-        Side of a window in cells. Another one changes values by rounding only.
+        Side of a window in cells. Another side changes values by rounding only.
 
     Returns
     -------
@@ -76,7 +76,7 @@ def sharpen_block(
     Raises
     ------
     S2SharpError
-        As :func:`prepare_block` and :func:`sharpen_prepared`.
+        As in :func:`prepare_block` and :func:`sharpen_prepared`.
     """
     return sharpen_prepared(prepare_block(data, have, want, sharpener), sharpener, window)
 
@@ -105,12 +105,12 @@ class Prepared:
 def prepare_block(
     data: Mapping[str, np.ndarray], have: Box, want: Box, sharpener: Sharpener
 ) -> Prepared:
-    """Do the first half of :func:`sharpen_block`, in which no network takes part.
+    """Do the first half of :func:`sharpen_block`, which needs no network.
 
     Raises
     ------
     S2SharpError
-        ``context-missing`` when ``have`` is too small.
+        ``context-missing`` if ``have`` is too small.
     """
     if not have.contains(want.grow(context(sharpener))):
         raise S2SharpError(
@@ -152,13 +152,13 @@ def sharpen_prepared(
     Parameters
     ----------
     batch
-        Windows that are given to the sharpener as one. None: one on a processor; on a GPU, which is started a thousand
-        times for each batch, however large that is, as many as it has memory for, 16 at most.
+        Number of windows that the sharpener gets at once. None: one on a CPU. On a GPU, each batch costs a thousand
+        starts whatever its size, so None means as many as its memory holds, at most 16.
 
     Raises
     ------
     S2SharpError
-        ``bad-config`` for a window that the sharpener's period does not divide.
+        ``bad-config`` for a window that is not a multiple of the sharpener's period.
     """
     if window % sharpener.period or sharpener.halo % sharpener.period:
         raise S2SharpError(
@@ -196,28 +196,30 @@ def sharpen_prepared(
 
 
 def _full(error: RuntimeError) -> bool:
-    """Return whether a GPU's memory was too small: torch, and its libraries in words of their own, say so."""
+    """Return whether an error means that a GPU's memory was too small; torch and its libraries word this
+    differently.
+    """
     return isinstance(error, torch.OutOfMemoryError) or "ALLOC_FAILED" in str(error)
 
 
 def _abreast(
     several: Callable[[Sequence[Box]], None], tiles: Sequence[Box], size: int, sharpener: Sharpener
 ) -> None:
-    """Do windows in batches, on a processor as many at once as it has threads."""
+    """Process windows in batches; on a CPU, as many at once as it has threads."""
     batches = [tiles[i : i + size] for i in range(0, len(tiles), size)]
     abreast, each = side_by_side(sharpener, len(batches), torch.get_num_threads())
     if abreast == 1:
         for some in batches:
             several(some)
         return
-    # As many threads whatever the windows are, so that they stay where a strip has few.
+    # The number of threads does not depend on the windows, so that threads are kept if a strip has few.
     count = abreast if each > 1 else torch.get_num_threads()
     for _ in threads_for("windows", count, torch.set_num_threads, each).map(several, batches):
         pass
 
 
 def batch_of(sharpener: Sharpener) -> int:
-    """Return how many windows a sharpener is given as one."""
+    """Return the number of windows that a sharpener gets at once."""
     return sharpener.batch if sharpener.device != "cpu" and sharpener.abreast else 1
 
 
@@ -236,16 +238,16 @@ def _batch(
 
 
 def _sent(x: np.ndarray, device: str) -> torch.Tensor:
-    """Hand an array to a device; to a GPU from memory that it may read by itself."""
+    """Send an array to a device; for a GPU, from memory that it can read directly."""
     batch = torch.from_numpy(x)
     return batch if device == "cpu" else batch.pin_memory().to(device, non_blocking=True)
 
 
 def side_by_side(sharpener: Sharpener, windows: int, threads: int) -> tuple[int, int]:
-    """Decide how many of so many windows are at work at once, and with how many threads each.
+    """Return how many of the given number of windows run at once, and with how many threads each.
 
-    Whole windows side by side leave nothing to wait for, as the threads of one window do after each of its
-    thousand small steps.
+    Whole windows side by side need no synchronisation. The threads of one window wait for each other after each of
+    its thousand small steps.
     """
     if sharpener.device != "cpu" or not sharpener.abreast:
         return 1, threads

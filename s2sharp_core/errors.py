@@ -22,7 +22,7 @@ from enum import StrEnum
 
 __all__ = ["Kind", "S2SharpError", "printable"]
 
-# Exit codes of the command line; 4 is a run of which some units failed.
+# Exit codes of the command line; 4 is a run with failed units.
 _ERROR, _CONFIG, _NOTHING, _BUSY = 1, 2, 3, 5
 _MAY_PASS = True
 
@@ -120,8 +120,8 @@ class Kind(StrEnum):
 MAX_SHOWN = 4000
 """Largest number of characters of a shown text."""
 
-# Controls of terminals (C0, DEL, C1), marks that turn the direction of what follows, line separators and halves of
-# characters, which no encoding holds.
+# Controls of terminals (C0, DEL, C1), marks that change the text direction, line separators, and surrogates, which no
+# encoding holds.
 _UNSEEN = re.compile(
     r"[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff]"
 )
@@ -160,7 +160,7 @@ class S2SharpError(Exception):
     def __init__(
         self, kind: Kind | str, message: str, remedy: str = "", *, item: str = "", band: str = ""
     ) -> None:
-        # The name may come from a catalogue.
+        # The name may come from a catalog.
         message, remedy = printable(message), printable(remedy)
         super().__init__(str(kind), message, remedy)
         self.kind = Kind(kind)

@@ -1,4 +1,4 @@
-"""Public names of packages, loaded when they are first asked for, and functions loaded when they are first called."""
+"""Public names of packages, loaded at first access, and functions loaded at their first call."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,8 +19,8 @@ def face(
     package
         Its ``__name__``.
     names
-        Module of the package, or another one by its whole name after a colon (``":s2sharp_core"``) → the names that it
-        gives.
+        Module → the names that it provides. A module outside the package has its full name after a colon
+        (``":s2sharp_core"``).
     """
     where = {name: module for module, some in names.items() for name in some}
 
@@ -38,7 +38,9 @@ def face(
 
 @dataclass(frozen=True)
 class Later:
-    """A function by its name, whose module is loaded where and when it is called: who sends it elsewhere need not."""
+    """A function by its name. Its module is loaded where it is called, so a process that only sends it need not load
+    it.
+    """
 
     module: str
     name: str

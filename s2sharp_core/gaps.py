@@ -14,7 +14,7 @@ _GRIDS = {20: (10, 20), 60: (60,)}
 
 
 def closed(data: Mapping[str, np.ndarray], radius: int) -> dict[str, np.ndarray]:
-    """Close the gaps of a picture, by what is valid at most ``radius`` cells away along each axis.
+    """Fill the gaps of an image from valid pixels at most ``radius`` cells away along each axis.
 
     As far as half of ``radius`` from what is valid, a gap shows the mirror image of what lies beside it: so edges do not
     end there. Bands of 10 and of 20 m are mirrored alike, those of 60 m on their own grid, so that all bands agree on
@@ -22,7 +22,7 @@ def closed(data: Mapping[str, np.ndarray], radius: int) -> dict[str, np.ndarray]
     something on several sides, the images are mixed by the inverse square of their distances. Farther away a band goes on
     as the mean around; what lies farther than ``radius`` from anything valid becomes 0.
 
-    A value does not depend on the array that it was cut from: sums run in a fixed order.
+    A value does not depend on the array that it was cut from, because sums run in a fixed order.
 
     Parameters
     ----------
@@ -45,7 +45,9 @@ def closed(data: Mapping[str, np.ndarray], radius: int) -> dict[str, np.ndarray]
 
 
 def _places(holes: Mapping[str, np.ndarray], radius: int) -> dict[str, tuple[slice, slice]]:
-    """Where a band must be looked at: around all gaps, as far as anything in them depends on. Empty without gaps."""
+    """Return the part of each band around all gaps, with everything that their filling depends on. Empty without
+    gaps.
+    """
     spans = []
     for axis in (1, 0):
         lines = [
@@ -55,7 +57,7 @@ def _places(holes: Mapping[str, np.ndarray], radius: int) -> dict[str, tuple[sli
         some = np.flatnonzero(np.logical_or.reduce(lines))
         if not some.size:
             return {}
-        # One cell more: a part that lies half in a cell counts as a whole one.
+        # One cell more, because a part that lies half in a cell counts as whole.
         spans.append((max(0, int(some[0]) - radius - 1), int(some[-1]) + radius + 2))
     sides = {band: CELL // BANDS[band].gsd for band in holes}
     rows, cols = (
@@ -87,7 +89,7 @@ def _closed(
 
 
 def _in_parts(y: np.ndarray, n: int) -> np.ndarray:
-    """(y, x) → (rows, columns, n, n)."""
+    """Reshape (y, x) → (rows, columns, n, n)."""
     return y.reshape(y.shape[0] // n, n, y.shape[1] // n, n).swapaxes(1, 2)
 
 
@@ -97,7 +99,7 @@ def _in_pixels(parts: np.ndarray) -> np.ndarray:
 
 
 def _spread(y: np.ndarray, gsd: int, radius: int) -> np.ndarray:
-    """The mean of each cell, or of the cells around, at most ``radius`` cells away, in all pixels of the cell."""
+    """Return the mean of each cell, or of the cells at most ``radius`` cells away, in all pixels of the cell."""
     n = CELL // gsd
     total = np.zeros((y.shape[0] // n, y.shape[1] // n), dtype=np.float32)
     count = np.zeros_like(total)
@@ -127,7 +129,7 @@ def _spread(y: np.ndarray, gsd: int, radius: int) -> np.ndarray:
 
 @dataclass(frozen=True)
 class _Side:
-    """Parts that have something known near enough on one side of their row; each mirrors ``source``.
+    """Parts with known pixels near enough on one side of their row; each mirrors ``source``.
 
     Attributes
     ----------
@@ -136,7 +138,7 @@ class _Side:
     away
         (k,): parts between it and the nearest known one.
     first
-        Whether that lies on the left.
+        Whether that one lies on the left.
     """
 
     row: np.ndarray
@@ -156,7 +158,7 @@ class _Side:
         row, col = np.nonzero(~known & (np.arange(cols) - edges <= reach))
         edge = edges[row, col]
         image = 2 * edge - col + 1
-        # Where what is known ends too soon, its last part is shown again.
+        # If the known part is too short, its last part is repeated.
         image = np.where((image >= 0) & known[row, image.clip(0)], image, edge)
         return cls(row, col, image, col - edge - 1, first)
 
@@ -174,7 +176,7 @@ class _Side:
 class _Mirror:
     """Sources of the mirror image of each part of a gap, along its row and along its column.
 
-    A corner, which has nothing along either, mirrors what its column shows of the rows' images.
+    A corner has no known pixels along either, so it mirrors the images of the rows along its column.
     """
 
     across: tuple[_Side, _Side]
@@ -190,7 +192,7 @@ class _Mirror:
         return cls(across, down, _sides(seen.T, reach))
 
     def shown(self, parts: np.ndarray) -> np.ndarray:
-        """Return ``parts`` (rows, columns, n, n) with what is mirrored in place of what was there."""
+        """Return ``parts`` (rows, columns, n, n) with mirrored values in the gaps."""
         total, weights = np.zeros_like(parts), np.zeros_like(parts)
         for side in self.across:
             side.add(parts, total, weights)
@@ -210,5 +212,5 @@ def _sides(known: np.ndarray, reach: int) -> tuple[_Side, _Side]:
 
 
 def _turned(parts: np.ndarray) -> np.ndarray:
-    """A view of ``parts`` whose rows are columns."""
+    """Return a view of ``parts`` with rows as columns."""
     return parts.transpose(1, 0, 3, 2)

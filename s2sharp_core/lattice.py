@@ -1,8 +1,8 @@
 """The lattice of 60 m cells on which every grid, window, block and shard of one EPSG code lies.
 
-In an MGRS tile the upper-left easting is a multiple of 60 m everywhere; the upper-left northing is one
-in the north, and 40 m more than one in the south, because the false northing 10 000 000 m is. Rows
-count downwards from a fixed northing, so that a cell has the same (row, column) in every run.
+In an MGRS tile, the upper-left easting is always a multiple of 60 m. The upper-left northing is a multiple in the
+north, and 40 m more than one in the south, because the false northing 10 000 000 m is. Rows count downwards from a
+fixed northing, so a cell has the same (row, column) in every run.
 """
 
 from collections.abc import Iterator
@@ -31,7 +31,7 @@ class Box:
 
     @property
     def shape(self) -> tuple[int, int]:
-        """(rows, columns) in cells."""
+        """Return (rows, columns) in cells."""
         return self.row1 - self.row0, self.col1 - self.col0
 
     @property
@@ -50,7 +50,7 @@ class Box:
         )
 
     def __or__(self, other: "Box") -> "Box":
-        """The smallest box around both."""
+        """Return the smallest box around both."""
         return Box(
             min(self.row0, other.row0),
             max(self.row1, other.row1),
@@ -62,7 +62,7 @@ class Box:
         return (self & other) == other
 
     def snap(self, size: int) -> "Box":
-        """The smallest box around this one whose edges are multiples of ``size`` cells."""
+        """Return the smallest box around this one whose edges are multiples of ``size`` cells."""
         return Box(
             self.row0 // size * size,
             -(-self.row1 // size) * size,
@@ -71,14 +71,14 @@ class Box:
         )
 
     def tiles(self, size: int) -> Iterator["Box"]:
-        """The squares of ``size`` cells, anchored to the lattice, that meet this box, row by row."""
+        """Yield the squares of ``size`` cells, anchored to the lattice, that meet this box, row by row."""
         around = self.snap(size)
         for row in range(around.row0, around.row1, size):
             for col in range(around.col0, around.col1, size):
                 yield Box(row, row + size, col, col + size)
 
     def slices(self, inner: "Box", gsd: int) -> tuple[slice, slice]:
-        """Return where ``inner`` lies in an array of ``gsd`` metres that covers this box: (rows, columns)."""
+        """Return the place of ``inner`` in an array of ``gsd`` metres over this box: (rows, columns)."""
         n = CELL // gsd
         return (
             slice((inner.row0 - self.row0) * n, (inner.row1 - self.row0) * n),
@@ -86,7 +86,7 @@ class Box:
         )
 
     def pixels(self, gsd: int) -> tuple[int, int]:
-        """(height, width) of an array of ``gsd`` metres that covers this box."""
+        """Return (height, width) of an array of ``gsd`` metres over this box."""
         n = CELL // gsd
         return self.shape[0] * n, self.shape[1] * n
 
@@ -101,7 +101,7 @@ class Lattice:
 
     @classmethod
     def of(cls, epsg: int) -> "Lattice":
-        """The lattice of ESA's tiles in a UTM code (326xx north, 327xx south)."""
+        """Return the lattice of ESA's tiles in a UTM code (326xx north, 327xx south)."""
         if not (32601 <= epsg <= 32660 or 32701 <= epsg <= 32760):
             raise S2SharpError(
                 "crs-unknown",
@@ -112,16 +112,16 @@ class Lattice:
 
     @classmethod
     def through(cls, epsg: int, x: float, y: float) -> "Lattice":
-        """The lattice on which (x, y), in metres, is a cell's corner."""
+        """Return the lattice that has a cell corner at (x, y), in metres."""
         return cls(epsg, x % CELL, _TOP_NORTH - (_TOP_NORTH - y) % CELL)
 
     def box(self, bounds: tuple[float, float, float, float], what: str) -> Box:
-        """The cells of a raster with ``bounds`` (left, bottom, right, top) in metres.
+        """Return the cells of a raster with ``bounds`` (left, bottom, right, top) in metres.
 
         Raises
         ------
         S2SharpError
-            ``off-lattice`` when an edge is not a cell's edge.
+            ``off-lattice`` if an edge is not a cell's edge.
         """
         left, bottom, right, top = bounds
         edges = np.array(
@@ -141,7 +141,7 @@ class Lattice:
         return Box(row0, row1, col0, col1)
 
     def around(self, bounds: tuple[float, float, float, float]) -> Box:
-        """The smallest box of cells around ``bounds`` (left, bottom, right, top) in metres."""
+        """Return the smallest box of cells around ``bounds`` (left, bottom, right, top) in metres."""
         left, bottom, right, top = bounds
         return Box(
             int(np.floor((self.y0 - top) / CELL)),
@@ -151,7 +151,7 @@ class Lattice:
         )
 
     def bounds(self, box: Box) -> tuple[float, float, float, float]:
-        """(left, bottom, right, top) of ``box`` in metres."""
+        """Return (left, bottom, right, top) of ``box`` in metres."""
         return (
             self.x0 + box.col0 * CELL,
             self.y0 - box.row1 * CELL,
@@ -160,12 +160,12 @@ class Lattice:
         )
 
     def transform(self, box: Box, gsd: int) -> tuple[float, float, float, float, float, float]:
-        """The affine transform (a, b, c, d, e, f) of an array of ``gsd`` metres that covers ``box``."""
+        """Return the affine transform (a, b, c, d, e, f) of an array of ``gsd`` metres over ``box``."""
         left, _, _, top = self.bounds(box)
         return float(gsd), 0.0, left, 0.0, -float(gsd), top
 
     def coords(self, box: Box, gsd: int) -> tuple[np.ndarray, np.ndarray]:
-        """Pixel-centre coordinates (x, y) in metres, float64, of an array of ``gsd`` metres over ``box``."""
+        """Return pixel-centre coordinates (x, y) in metres, float64, of an array of ``gsd`` metres over ``box``."""
         left, _, _, top = self.bounds(box)
         height, width = box.pixels(gsd)
         return left + gsd * (np.arange(width) + 0.5), top - gsd * (np.arange(height) + 0.5)

@@ -1,4 +1,4 @@
-"""A scene: an ``xarray.DataTree`` with children r10m, r20m, r60m of native bands, and its checks."""
+"""Scenes: an ``xarray.DataTree`` with children r10m, r20m, r60m of native bands, and its checks."""
 
 from collections.abc import Iterable, Mapping
 from functools import reduce
@@ -16,7 +16,7 @@ from .lattice import Box, Lattice
 __all__ = ["known_bands", "locate", "make_scene", "native", "picture", "refuse_dn"]
 
 _TOLERANCE = 1e-3
-# Reflectance that no land, cloud or glint reaches on average; and pixels along an axis that are sampled.
+# Mean reflectance that no land, cloud or glint reaches; number of sampled pixels along an axis.
 _BRIGHT, _LOOKS = 10.0, 64
 
 

@@ -188,7 +188,7 @@ def _fit(
     tell: Tell = lambda *_: None,
     sensor: SensorChoice | Sensor = "measured",
 ) -> tuple[Sharpener, str]:
-    """As :func:`fit_sharpener`, and return the messages of its guard, too."""
+    """Fit as in :func:`fit_sharpener`, and also return the messages of its check."""
     _, box, inputs = locate(scene)
     coarse = in_order(b for b in (inputs if bands is None else bands) if b in COARSE)
     blank = unfitted_sharpener(method, coarse, device)
@@ -312,7 +312,9 @@ def _refuse_missing(bands: Iterable[str], have: dict[str, xr.DataArray], why: st
 def sharpen_part(
     arrays: dict[str, np.ndarray], have: Box, want: Box, sharpener: Sharpener, window: int
 ) -> dict[str, np.ndarray]:
-    """Run :func:`sharpen_block` where the image may end inside the context: NaN is put around it, and in place of infinity."""
+    """Run :func:`sharpen_block` where the image may end inside the context: NaN is put around it, and replaces
+    infinity.
+    """
     refuse_dn(arrays)
     around = want.grow(context(sharpener))
     padded = {}
@@ -328,7 +330,7 @@ def sharpen_part(
 def _lazily(
     arrays: dict[str, Any], box: Box, sharpener: Sharpener, window: int
 ) -> dict[str, da.Array]:
-    """Make one task a block, which reads its own context: a tenth of the tasks of ``map_overlap``."""
+    """Make one task per block, which reads its own context: a tenth of the tasks of ``map_overlap``."""
 
     def block(part: dict[str, np.ndarray], have: Box, want: Box) -> dict[str, np.ndarray]:
         numbers = {band: np.asarray(y, dtype=np.float32) for band, y in part.items()}

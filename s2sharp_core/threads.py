@@ -1,4 +1,4 @@
-"""Threads that are kept, because a new thread has no memory of its own and reloads what libraries keep for each."""
+"""Threads that are kept, because a new thread starts without the memory that libraries keep for each thread."""
 
 import os
 from collections.abc import Callable
@@ -13,9 +13,9 @@ __all__ = ["threads_for"]
 def threads_for(
     purpose: str, count: int, begin: Callable[..., object] | None = None, *given: Any
 ) -> ThreadPoolExecutor:
-    """Return the threads of this process for a purpose, so many; each calls ``begin(*given)`` first."""
+    """Return ``count`` threads of this process for a purpose; each first calls ``begin(*given)``."""
     return ThreadPoolExecutor(count, purpose, begin, given)
 
 
-if hasattr(os, "register_at_fork"):  # a child has none of its parent's
+if hasattr(os, "register_at_fork"):  # a child process has none of its parent's threads
     os.register_at_fork(after_in_child=threads_for.cache_clear)

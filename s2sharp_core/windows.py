@@ -6,4 +6,4 @@ WINDOW = 64
 """Default side of a window in cells: 384 pixels of 10 m."""
 
 BATCH = 16
-"""Windows of a batch: all of a unit of the default size."""
+"""Windows of a batch: all windows of a unit of the default size."""

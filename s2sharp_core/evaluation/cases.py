@@ -37,7 +37,7 @@ Against = Literal["truth", "input", "spectrum", "bicubic", "range"]
 """References that a result is compared with: the truth; the input; the spectrum of the 10 m bands; interpolation;
 the range of the coarse pixels around."""
 
-# Cells along the smallest picture that anything can be measured on.
+# Cells along the smallest image that can be measured.
 _FEWEST = 6
 
 
@@ -118,27 +118,29 @@ class Case:
 
     @property
     def sensor(self) -> Sensor:
-        """Sensor of the inputs."""
+        """Return the sensor of the inputs."""
         return self.seen_with or self.protocol.sensor
 
     @property
     def told(self) -> Sensor:
-        """Sensor that a method is told: the whole one by papers' protocols, else one measured on the inputs, as in a run."""
+        """Return the sensor that a method is told: the whole one by papers' protocols, else one measured on the
+        inputs, as in a run.
+        """
         return self.sensor if self.protocol.tells else self.found
 
     @cached_property
     def found(self) -> Sensor:
-        """Sensor as measured on the inputs."""
+        """Return the sensor as measured on the inputs."""
         return measured_sensor(self.inputs)
 
     @property
     def bands(self) -> tuple[str, ...]:
-        """Judged bands, in ESA's order."""
+        """Return the judged bands, in ESA's order."""
         return self.judged or tuple(band for band in COARSE if BANDS[band].gsd in self.gsds)
 
     @property
     def absent(self) -> frozenset[str]:
-        """Bands that the inputs lack."""
+        """Return the bands that the inputs lack."""
         return frozenset(
             band
             for gsd in GSDS
@@ -148,7 +150,7 @@ class Case:
 
     @property
     def cells(self) -> tuple[int, int]:
-        """Height and width in cells."""
+        """Return height and width in cells."""
         height, width = self.inputs[60].shape[1:]
         return int(height), int(width)
 
@@ -204,12 +206,12 @@ class Protocol:
 
     @property
     def reference(self) -> bool:
-        """Whether there is a truth to compare with by the usual measures."""
+        """Return whether there is a truth for the usual measures."""
         return self.headline == "SRE"
 
     @property
     def definitions(self) -> dict[str, str]:
-        """Metric → its definition here, in words."""
+        """Return the definition of each metric, in words."""
         if self.metrics:
             return dict(self.metrics)
         sre = "Σx² / Σe²" if self.sre == "squares" else "mean(x)² / MSE"
@@ -236,7 +238,7 @@ class Protocol:
 
 @dataclass(frozen=True)
 class _Known:
-    """Inputs that are compared by what is in them."""
+    """Inputs that are compared by content."""
 
     digest: str
     sample: Sample = field(compare=False)
@@ -271,7 +273,7 @@ def one_kernel(kernel: Response) -> Sensor:
 
 
 def seen(truth: np.ndarray, sensor: Sensor) -> dict[int, np.ndarray]:
-    """Show ``truth`` (12, 6h, 6w) through ``sensor``, without noise: GSD → float32 (bands, y, x)."""
+    """Degrade ``truth`` (12, 6h, 6w) with ``sensor``, without noise: GSD → float32 (bands, y, x)."""
     names = list(BANDS)
     found = {}
     for gsd in GSDS:

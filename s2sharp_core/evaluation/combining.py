@@ -1,4 +1,4 @@
-"""Values of several cases of a scene taken together: means over all bands of 20 m, and losses under trial."""
+"""Combined values of several cases of a scene: means over all 20 m bands, and losses under trial."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -14,9 +14,8 @@ __all__ = ["Row", "combined"]
 class Row:
     """One value of the table.
 
-    ``band``: a band, an index, or a group such as "20 m": the mean over its bands, or what belongs to all
-    of them at once. ``seen``: the weights were trained on this scene, or fitted to it otherwise than to
-    the very inputs that they are judged on.
+    ``band``: a band, an index, or a group such as "20 m": the mean over its bands, or a value of all of them
+    together. ``seen``: the weights were trained on this scene, or fitted to other data of it than the judged inputs.
     """
 
     method: str
@@ -28,15 +27,15 @@ class Row:
     seen: bool
 
 
-# Measures whose value for a group is the mean of its bands, or the largest.
+# Measures whose value for a group is the mean or the largest of its bands.
 _MEAN, _LARGEST = ("SRE", "RMSE", "UIQI", "SSIM", "harmed"), ("× bicubic",)
 _TRIED = "SRE, "
 
 
 def combined(rows: Iterable[Row]) -> tuple[Row, ...]:
-    """Add the group "20 m" where a scene's bands of 20 m were judged in several cases, and losses under trial.
+    """Add the group "20 m" if a scene's 20 m bands were judged in several cases, and losses under trial.
 
-    The worst loss is the largest over the trials, of the mean SRE of the 20 m bands; in dB.
+    The worst loss, in dB, is the largest over the trials, of the mean SRE of the 20 m bands.
     """
     rows = list(rows)
     every: dict[tuple[str, str, str], list[Row]] = {}

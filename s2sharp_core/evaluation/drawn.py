@@ -1,4 +1,4 @@
-"""Drawn scenes on which sharpening has done harm: detail in one kind of band only, and detail near the noise."""
+"""Drawn scenes on which sharpening has done harm: detail in only one kind of band, and detail near the noise."""
 
 from collections.abc import Callable, Mapping
 
@@ -12,11 +12,11 @@ __all__ = ["KINDS", "drawn_scenes"]
 _NAMES = list(BANDS)
 _TEN = [_NAMES.index(band) for band in BY_GSD[10]]
 _COARSE = [i for i in range(len(_NAMES)) if i not in _TEN]
-# DN of the first band and of the last; of noise where a kind says nothing else.
+# DN of the first band and of the last; DN of noise if a kind states nothing else.
 _FIRST, _LAST, _NOISE = 600, 2600, 3.0
-# Steps, swell and texture, DN; slope of edges in columns per row.
+# DN of steps, swell and texture; slope of edges in columns per row.
 _STEP, _STRIPE, _SWELL, _TEXTURE, _SLOPE = 500, 300, 100, 200, 0.35
-# Bright points, and pixels of 10 m that they keep from the edge.
+# Number of bright points, and their least distance from the edge in pixels of 10 m.
 _POINTS, _AWAY = 12, 24
 _Draw = Callable[[np.ndarray, np.random.Generator], None]
 
@@ -27,7 +27,7 @@ def _grid(truth: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _flat(truth: np.ndarray, _: np.random.Generator) -> None:
-    """Nothing but noise."""
+    """Draw nothing, so that only noise remains."""
 
 
 def _swell(truth: np.ndarray, _: np.random.Generator) -> None:
@@ -49,7 +49,7 @@ def _checked(bands: list[int]) -> _Draw:
 
 
 def _points(truth: np.ndarray, random: np.random.Generator) -> None:
-    """Squares of 20 m, ten times as bright as what is around."""
+    """Draw squares of 20 m, ten times as bright as their surroundings."""
     places = random.integers(_AWAY // 2, (truth.shape[1] - _AWAY) // 2, (_POINTS, 2)) * 2
     for row, col in {(int(row), int(col)) for row, col in places}:
         truth[_COARSE, row : row + 2, col : col + 2] *= 10
@@ -65,7 +65,7 @@ def _edge(bands: list[int]) -> _Draw:
 
 
 def _textured(truth: np.ndarray, random: np.random.Generator) -> None:
-    """Texture in each 10 m band, its amplitude by 1 over the frequency."""
+    """Draw texture in each 10 m band, with an amplitude of 1 over the frequency."""
     shape = truth.shape[1:]
     f = np.hypot(np.fft.fftfreq(shape[0])[:, None], np.fft.rfftfreq(shape[1])[None])
     f[0, 0] = 1

@@ -1,7 +1,7 @@
-"""Methods on cases: sharpen as in production, and tell by every measure how far the answer is off.
+"""Methods on cases: sharpening as in production, and the error of the result by every measure.
 
-A method that learns is fitted to the case's own inputs, never to its truth; windows, halos and gaps
-beyond the picture's edge are those of a run. What comes out is a long table, a value a row.
+A method that learns is fitted to the case's own inputs, never to its truth. Windows, halos and gaps beyond the edge
+of the image are those of a run. The result is a long table, one value a row.
 """
 
 import hashlib
@@ -39,7 +39,7 @@ _COUNTED = 16
 
 @dataclass(frozen=True)
 class Result:
-    """Result of a method on a case: band → float32 (6h, 6w), and what that is worth."""
+    """Result of a method on a case: band → float32 (6h, 6w), with its scores."""
 
     method: str
     case: Case
@@ -55,17 +55,17 @@ def outline(
     device: str = "auto",
     sensor: Sensor = SENTINEL2,
 ) -> Sharpener:
-    """A method as it will be on a case: ready if it needs no fit, else but for its weights.
+    """Return a method as it will be on a case: ready if it needs no fit, or else without its weights.
 
     Parameters
     ----------
     weights
-        A folder with weights, in place of the shipped ones or of a fit.
+        A folder with weights that replace the shipped ones or a fit.
 
     Raises
     ------
     S2SharpError
-        As :func:`load_sharpener`.
+        As in :func:`load_sharpener`.
     """
     method = METHODS.get(name)
     bands = tuple(band for band in case.bands if method is None or band in method.bands)
@@ -84,28 +84,28 @@ def prepare(
     device: str = "cpu",
     tell: Tell = lambda *_: None,
 ) -> tuple[Sharpener, float]:
-    """Make a method ready for a case, fitting it to the case's inputs if it learns on the scene.
+    """Make a method ready for a case, with a fit to the case's inputs if it learns on the scene.
 
-    It is given the sensor that the protocol tells, or else what can be measured on the inputs, as in a run.
+    The method gets the sensor that the protocol tells, or else one measured on the inputs, as in a run.
 
     Parameters
     ----------
     folder
-        Where fits are kept: the same inputs are not learnt twice by the same method, and a fit that was
-        stopped goes on. What is torn or lost is learnt again.
+        Folder in which fits are kept. A method does not learn the same inputs twice, and a stopped fit continues. A
+        damaged or lost fit is repeated.
     weights
-        A folder with weights, in place of the shipped ones or of a fit.
+        A folder with weights that replace the shipped ones or a fit.
 
     Returns
     -------
     tuple
-        The sharpener, and the seconds that its fit took (0 without one).
+        The sharpener, and the seconds of its fit (0 without one).
 
     Raises
     ------
     S2SharpError
-        ``band-missing`` when it reads a band that the case lacks, ``nothing-to-fit``, and what
-        :func:`load_sharpener` raises.
+        ``band-missing`` if it reads a band that the case lacks, ``nothing-to-fit``, and the errors of
+        :func:`load_sharpener`.
     """
     _refuse_absent(name, case, outline(name, case, weights, device).reads)
     blank = outline(name, case, weights, device, case.told)
@@ -126,7 +126,7 @@ def prepare(
     before = float(so_far.read_text()) if so_far.exists() else 0.0
     begin = time.perf_counter()
     try:
-        # Always: it knows by the cards what of it is there, and learns what is not.
+        # This always runs: the fit detects existing parts by their cards, and learns the rest.
         method.fit(_sample(case), case.told, blank.bands, options, place, blank.device, watched)
     finally:
         if worked and place.is_dir():
@@ -139,7 +139,7 @@ def prepare(
 
 
 def _sample(case: Case) -> Sample:
-    """The inputs of a case as a method learns from them: nobody reads the bands that are not there."""
+    """Return the inputs of a case as training data; bands that are absent are not read."""
     return Sample.of({gsd: np.nan_to_num(y) for gsd, y in case.inputs.items()})
 
 
@@ -154,7 +154,7 @@ def _refuse_absent(name: str, case: Case, reads: tuple[str, ...]) -> None:
 
 
 def _digest(case: Case, method: Method, blank: Sharpener, options: FitOptions) -> str:
-    """Return the digest of what a fit follows from: the inputs, the sensor, the bands, how it is done, by what code, where."""
+    """Return a digest of everything that determines a fit: inputs, sensor, bands, options, code and device."""
     code = version("s2sharp"), sorted(method.constants.items())
     facts = (case.told, blank.bands, options, blank.device, code)
     sha = hashlib.sha256(repr(facts).encode())
@@ -164,7 +164,7 @@ def _digest(case: Case, method: Method, blank: Sharpener, options: FitOptions) -
 
 
 def judge(case: Case, sharpener: Sharpener, fit_seconds: float = 0.0) -> Result:
-    """Sharpen the inputs of a case, and compare with what it knows."""
+    """Sharpen the inputs of a case, and score the result."""
     begin = time.perf_counter()
     pictures = _sharpened(case, sharpener, case.inputs)
     seconds = time.perf_counter() - begin
@@ -194,14 +194,14 @@ def judge_pictures(
     *,
     seen: bool = False,
 ) -> Result:
-    """Compare pictures with what a case knows, wherever they come from.
+    """Score images of any origin on a case.
 
     Parameters
     ----------
     pictures
         Band → float32 reflectance on the grid of ``case.inputs[10]``.
     again
-        The method on other inputs; None where it cannot be asked, so that its invention stays unknown.
+        The method on other inputs; None if it is not available, so its invention remains unknown.
     seen
         Whether its weights were trained on the scene.
     """
@@ -227,7 +227,7 @@ def _rows(case: Case, method: str, values: Iterable[Value], seen: bool) -> list[
 def _sharpened(
     case: Case, sharpener: Sharpener, inputs: Mapping[int, np.ndarray]
 ) -> dict[str, np.ndarray]:
-    """Band → (6h, 6w), by the windows of a run; beyond the picture there is no data."""
+    """Return each band (6h, 6w), by the windows of a run, without data beyond the image."""
     arrays = {
         band: y
         for gsd in GSDS
@@ -236,16 +236,16 @@ def _sharpened(
     }
     height, width = case.cells
     box = Box(0, height, 0, width)
-    # A picture smaller than a window would be charged for the rest of it; values differ by rounding.
+    # A window larger than the image would cost time for its empty part; values differ by rounding.
     window = -(-min(WINDOW, max(case.cells)) // sharpener.period) * sharpener.period
     return sharpen_part(arrays, box, box, sharpener, window)
 
 
 def _trained_on(sharpener: Sharpener, case: Case) -> frozenset[str]:
-    """The scenes that the cards of the weights name.
+    """Return the scenes that the cards of the weights name.
 
-    Weights that learned on the very inputs of the case have seen nothing there that the method is not
-    given anyway, least of all the truth: of them, only what they began from counts.
+    Weights that learned on the inputs of the case have seen nothing that the method does not get anyway, and no
+    truth. So of these, only the weights that they began from count.
     """
     folder: Path | None = getattr(sharpener, "folder", None)
     names: set[str] = set()
@@ -260,16 +260,16 @@ def _trained_on(sharpener: Sharpener, case: Case) -> frozenset[str]:
 
 
 def _multiply_adds(case: Case, sharpener: Sharpener) -> float:
-    """Count multiply-adds of the convolutions and matrix products, per 10 m pixel of a window; NaN where there are none.
+    """Count multiply-adds of convolutions and matrix products, per 10 m pixel of a window; NaN if there are none.
 
-    Other operations (Fourier transforms, sorting, what is done in NumPy) are not counted.
+    Other operations (Fourier transforms, sorting, NumPy) are not counted.
     """
     side = -(-_COUNTED // sharpener.period) * sharpener.period
     inputs = []
     for gsd in GSDS:
         read = [i for i, band in enumerate(BY_GSD[gsd]) if band in sharpener.reads]
         n = side * 60 // gsd
-        # A picture smaller than the window is repeated.
+        # An image smaller than the window is repeated.
         rows, cols = (np.arange(n) % length for length in case.inputs[gsd].shape[1:])
         y = case.inputs[gsd][read][:, rows][:, :, cols]
         inputs.append(torch.from_numpy(y)[None].to(sharpener.device))

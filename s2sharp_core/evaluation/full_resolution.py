@@ -22,7 +22,7 @@ from .spectrum import BINS, JUDGED
 
 __all__ = ["AGAIN", "FULL", "sensor_of"]
 
-# Band of 10 m → the coarse one that it plays, and the one that lies in its place meanwhile.
+# 10 m band → the coarse band whose part it plays, and the band that takes its place.
 _HIDDEN = {"B08": ("B8A", "B04"), "B04": ("B05", "B03")}
 
 AGAIN = {
@@ -30,17 +30,19 @@ AGAIN = {
     "reflectance); pixels whose PSF reaches beyond the picture are left out",
     "RMSE / noise": "the same, over the noise that is measured in the band",
 }
-"""What is meant by the measures of consistency."""
+"""Definitions of the measures of consistency."""
 
 
 def sensor_of(scene: BenchScene, inputs: dict[int, np.ndarray], known: Sensor) -> Sensor:
-    """Return what a scene was seen with: kernels that are known where its truth is, else measured; noise measured."""
+    """Return the sensor of a scene: known kernels if its truth is known, or else measured ones; the noise is
+    measured.
+    """
     found = measured_sensor(inputs)
     return found if scene.truth is None else replace(known, noise=found.noise)
 
 
 def _whole(protocol: Protocol, scene: BenchScene) -> tuple[Case, ...]:
-    """The scene itself; nobody knows the answer."""
+    """Make a case of the scene itself, without a reference."""
     if scene.native is not None and 10 not in scene.native:
         return ()
     inputs = observed(scene, protocol.sensor)
@@ -50,7 +52,7 @@ def _whole(protocol: Protocol, scene: BenchScene) -> tuple[Case, ...]:
 
 
 def _hidden(protocol: Protocol, scene: BenchScene) -> tuple[Case, ...]:
-    """A case for each band that is hidden."""
+    """Make a case for each hidden band."""
     if scene.native is not None and 10 not in scene.native:
         return ()
     inputs = observed(scene, protocol.sensor)
@@ -62,7 +64,9 @@ def _hidden(protocol: Protocol, scene: BenchScene) -> tuple[Case, ...]:
 def _hiding(
     protocol: Protocol, scene: BenchScene, inputs: dict[int, np.ndarray], band: str, sensor: Sensor
 ) -> Case:
-    """A 10 m band seen at 20 m in place of a coarse one; in its own place lies another, so that nothing shows it."""
+    """Make a case with a 10 m band at 20 m in place of a coarse one. Another band takes its own place, so nothing
+    shows it.
+    """
     played, other = _HIDDEN[band]
     fine, coarse = inputs[10].copy(), inputs[20].copy()
     at, row = BY_GSD[10].index(band), BY_GSD[20].index(played)
@@ -136,4 +140,4 @@ FULL: tuple[Protocol, ...] = (
         metrics=AGAIN,
     ),
 )
-"""Scenes as they were delivered."""
+"""Protocols on scenes as delivered."""

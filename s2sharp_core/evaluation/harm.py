@@ -1,4 +1,4 @@
-"""Protocol ``harm``: where a method is worse than the interpolation that it began from."""
+"""Protocol ``harm``: places where a method is worse than interpolation."""
 
 from dataclasses import replace
 
@@ -9,11 +9,11 @@ from .reduced import measured
 __all__ = ["HARM", "HARMED_BY"]
 
 HARMED_BY = 20
-"""DN by which a pixel is farther off than the interpolation to be called harmed."""
+"""DN by which the error of a harmed pixel exceeds that of interpolation."""
 
 
 def _harm(protocol: Protocol, scene: BenchScene) -> tuple[Case, ...]:
-    """A drawn scene as it is observed; of another one, its pictures seen coarser, and itself."""
+    """Return a drawn scene as observed, or the reduced images of another scene and the scene itself."""
     if scene.drawn:
         (case,) = measured(protocol, scene)
         return (replace(case, edge=None, against="bicubic"),)
@@ -47,4 +47,4 @@ HARM = Protocol(
         "beyond by": "how far outside at most, DN",
     },
 )
-"""The one that asks for nothing but that."""
+"""The protocol of this module."""

@@ -1,4 +1,4 @@
-"""Indices that people compute from the sharpened bands: normalised differences."""
+"""Indices computed from the sharpened bands: normalised differences."""
 
 from collections.abc import Mapping
 
@@ -18,9 +18,9 @@ _DARKEST = 0.01
 
 
 def index(name: str, bands: Mapping[str, np.ndarray]) -> np.ndarray:
-    """A normalised difference of reflectances, from -1 to 1 where these are positive.
+    """Return a normalised difference of reflectances, from -1 to 1 if these are positive.
 
-    NaN where the sum of the two bands is less than 0.01: over deep shade and clear water it is noise.
+    NaN where the sum of the two bands is less than 0.01, because it is noise over deep shade and clear water.
     """
     a, b = (bands[band].astype(np.float64) for band in INDICES[name])
     total = a + b

@@ -13,12 +13,12 @@ __all__ = ["ergas", "q2n", "rmse", "sam", "sre", "sre_of_mean", "ssim", "uiqi"]
 # Wang et al. 2004: a Gaussian of σ = 1.5 pixels, 11 taps; K1 and K2.
 _SSIM_SIGMA, _SSIM_RADIUS = 1.5, 5
 _SSIM_K = (0.01, 0.03)
-# Below this share of the mean square, a variance is rounding: the window is flat.
+# A variance below this share of the mean square is rounding: the window is flat.
 _FLAT = 1e-12
 
 
 def _pair(x: np.ndarray, truth: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Both in float64, NaN in each where either is not finite."""
+    """Return both in float64, with NaN in each where either is not finite."""
     if x.shape != truth.shape or x.ndim != 3:
         raise ValueError(f"Expected two arrays (bands, h, w), got {x.shape} and {truth.shape}.")
     both = np.isfinite(x) & np.isfinite(truth)
@@ -28,7 +28,7 @@ def _pair(x: np.ndarray, truth: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _mean(x: np.ndarray) -> np.ndarray:
-    """The mean over the pixels of each band that are no NaN; NaN where there is none."""
+    """Return the mean over the pixels of each band that are not NaN, or NaN."""
     count = (~np.isnan(x)).sum(axis=(1, 2))
     total = np.nansum(x, axis=(1, 2))
     return np.asarray(np.divide(total, count, out=np.full(len(x), np.nan), where=count > 0))
@@ -78,7 +78,7 @@ def sam(x: np.ndarray, truth: np.ndarray) -> float:
     if not known.any():
         return float("nan")
     u, v = a[:, known] / lengths[0][known], b[:, known] / lengths[1][known]
-    # Half angles by their sines and cosines: exact for small angles, where arccos of a product isn't.
+    # Half angles by sine and cosine are exact for small angles, unlike the arccos of a product.
     angle = 2 * np.arctan2(np.linalg.norm(u - v, axis=0), np.linalg.norm(u + v, axis=0))
     return float(np.degrees(angle).mean())
 
@@ -139,14 +139,14 @@ def ssim(x: np.ndarray, truth: np.ndarray, span: float | None = None) -> np.ndar
 def _structure(
     p: np.ndarray, q: np.ndarray, weights: np.ndarray, constants: tuple[float, float]
 ) -> float:
-    """Mean over all windows of (2·p̄·q̄ + C1)(2·cov + C2) / ((p̄² + q̄² + C1)(var p + var q + C2)).
+    """Return the mean over all windows of (2·p̄·q̄ + C1)(2·cov + C2) / ((p̄² + q̄² + C1)(var p + var q + C2)).
 
-    SSIM, and with both constants 0 UIQI; ``weights`` are those of a window along each axis.
+    This is SSIM, and UIQI if both constants are 0; ``weights`` are those of a window along each axis.
     """
     known = ~np.isnan(p)
     if min(p.shape) < len(weights) or not known.any():
         return float("nan")
-    # Taken from one level, variances do not drown in the rounding of large means.
+    # A common level is subtracted, so that variances do not drown in the rounding of large means.
     level = float(q[known].mean())
     u, v = np.where(known, p - level, 0), np.where(known, q - level, 0)
     whole = _windows((~known).astype(np.float64), np.ones(len(weights))) < 0.5
@@ -156,7 +156,7 @@ def _structure(
     mp, mq = mu + level, mv + level
     c1, c2 = constants
     square = mp**2 + mq**2
-    # A flat window of both has no structure to compare: what is left is its mean (Wang and Bovik's code).
+    # A window that is flat in both has no structure to compare, so only its mean counts (Wang and Bovik's code).
     flat = spread + c2 <= _FLAT * square
     spread, common = np.where(flat, 0.5, spread), np.where(flat, 0.25, common)
     bright = square + c1 > 0
@@ -166,7 +166,7 @@ def _structure(
 
 
 def _windows(y: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Weighted sums over all windows that lie inside (h, w): (h - n + 1, w - n + 1)."""
+    """Return weighted sums over all windows that lie inside (h, w): (h - n + 1, w - n + 1)."""
     n = len(weights)
     height, width = y.shape[0] - n + 1, y.shape[1] - n + 1
     for axis in (0, 1):
@@ -206,12 +206,12 @@ def q2n(x: np.ndarray, truth: np.ndarray, block: int = 32) -> float:
 
 
 def _starts(side: int, block: int) -> list[int]:
-    """First pixels of the fewest blocks that cover ``side``, evenly spread."""
+    """Return the first pixels of the fewest blocks that cover ``side``, evenly spread."""
     return [round(at) for at in np.linspace(0, side - block, -(-side // block))]
 
 
 def _q2n_of_block(x: np.ndarray, truth: np.ndarray) -> float:
-    """Both (bands, pixels); NaN where one holds a NaN."""
+    """Return the index of one block, both (bands, pixels); NaN if one holds a NaN."""
     if np.isnan(truth).any():
         return float("nan")
     bands, pixels = truth.shape
@@ -236,7 +236,9 @@ def _conjugate(z: np.ndarray) -> np.ndarray:
 
 
 def _product(p: np.ndarray, q: np.ndarray) -> np.ndarray:
-    """Hypercomplex product of (2ⁿ, pixels), after Cayley and Dickson: (a, b)(c, d) = (ac - d*b, da + bc*)."""
+    """Return the hypercomplex product of (2ⁿ, pixels), after Cayley and Dickson: (a, b)(c, d) = (ac - d*b, da +
+    bc*).
+    """
     n = len(p) // 2
     if not n:
         return p * q

@@ -1,7 +1,7 @@
 """Protocols of papers: their arrays, operators, references and borders.
 
-Methods are fitted to the inputs as everywhere in the bench. The papers' own ways of fitting and stopping:
-``python -m tests.benchmarks.papers``.
+Methods are fitted to the inputs, as everywhere in the bench. The papers' own fitting and stopping are in ``python -m
+tests.benchmarks.papers``.
 """
 
 from collections.abc import Callable
@@ -18,7 +18,7 @@ __all__ = ["PAPERS"]
 
 
 def _arrays(scene: BenchScene) -> dict[str, np.ndarray]:
-    """A paper's arrays as float32 reflectance, (bands, y, x)."""
+    """Return a paper's arrays as float32 reflectance, (bands, y, x)."""
     if scene.published is None:
         raise S2SharpError(
             "bad-config",
@@ -114,4 +114,4 @@ PAPERS: tuple[Protocol, ...] = (
         for decibels in (30, 40)
     ),
 )
-"""One for each table of figures that was published."""
+"""A protocol for each published table of figures."""

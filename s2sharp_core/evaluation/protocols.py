@@ -1,10 +1,10 @@
 """Protocols: ways to make an image with a known answer, and the definitions by which a method is judged on it.
 
-Figures mean something only together with both. A protocol is a small object with a name. From a
-:class:`BenchScene` it makes :class:`Case` objects, which any method can be run on (see :mod:`.evaluate`).
+Figures mean something only together with both. A protocol is a small object with a name. From a :class:`BenchScene`
+it makes :class:`Case` objects, which any method can run on (see :mod:`.evaluate`).
 
-``papers/…`` gives a paper's data, operator, reference and border. Methods are fitted to the inputs, as
-everywhere in the bench. The papers' own way of fitting and stopping is ``python -m tests.benchmarks.papers``.
+``papers/…`` give a paper's data, operator, reference and border. Methods are fitted to the inputs, as everywhere in
+the bench. The papers' own fitting and stopping are in ``python -m tests.benchmarks.papers``.
 """
 
 from ..sensor.simulate import landscape
@@ -16,7 +16,7 @@ from .reduced import REDUCED
 
 __all__ = ["PROTOCOLS", "synthetic_scenes"]
 
-# Seeds of landscapes that nothing is trained on: those of training begin at 10 000.
+# Seeds of landscapes that are not used for training, whose seeds begin at 10 000.
 _SEED = 20_000
 _BY_NAME = {p.name: p for p in (*REDUCED, *FULL, HARM, *PAPERS)}
 _FIRST = ("measured", "hidden", "spectrum", "robust", "harm", "consistency")

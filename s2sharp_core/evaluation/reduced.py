@@ -1,4 +1,4 @@
-"""Scenes seen coarser, with what they are as the truth: ``measured``, ``robust``, ``mtf`` and ``dsen2``."""
+"""Scenes at reduced resolution, with themselves as the truth: ``measured``, ``robust``, ``mtf`` and ``dsen2``."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -30,20 +30,20 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
     "short-wave infrared": ("B11", "B12"),
     "60 m": BY_GSD[60],
 }
-"""Bands that are seen with one kernel, and judged together."""
+"""Bands that share a kernel and are judged together."""
 
 # Slope of the edge that only the 10 m bands show, in columns per row.
 _SLOPE = 0.35
-# Cells along a scene that is seen six times coarser: fewer leave nothing to judge inside the border.
+# Fewest cells along a scene that is degraded by six; fewer leave nothing to judge inside the border.
 _FEWEST_FOR_60 = 36
-# Trials that a robust method must bear: the blur of coarse bands off by a share, shifts in their pixels, noise.
+# Trials of ``robust``: relative error of the coarse bands' blur, shifts in their pixels, noise.
 _BLURS, _SHIFTS, _NOISE = (-0.12, 0.12), (0.1, 0.25), 1e-3
 
 
 def _coarser(
     scene: Mapping[int, np.ndarray], times: int, kernels: Mapping[int, Response]
 ) -> dict[int, np.ndarray]:
-    """A scene seen so many times coarser, each GSD's bands with one kernel."""
+    """Return a scene degraded by ``times``, the bands of each GSD with one kernel."""
     cells = [side // times for side in scene[60].shape[1:]]
     found = {}
     for gsd, y in scene.items():
@@ -56,10 +56,10 @@ def _coarser(
 def _part(
     protocol: Protocol, scene: BenchScene, part: str, sensor: Sensor, coarse: Response | None = None
 ) -> Case:
-    """The case of one group of bands; ``coarse``: what their coarse pictures are seen with instead.
+    """Return the case of one group of bands; ``coarse``: another sensor for their coarse images.
 
-    The finer bands are shown as far off as the group lies off them on the satellite, so that what is asked for lies
-    where they show it.
+    The finer bands are shifted as far as the group is shifted against them on the satellite. So the wanted detail
+    lies where they show it.
     """
     bands, given = GROUPS[part], native(scene)
     gsd = BANDS[bands[0]].gsd
@@ -89,7 +89,7 @@ def _part(
 
 
 def measured(protocol: Protocol, scene: BenchScene) -> tuple[Case, ...]:
-    """Make a case for each group of bands, seen with the kernel that is measured on the scene itself."""
+    """Make a case for each group of bands, degraded with the kernel that is measured on the scene itself."""
     if scene.truth is not None:
         return _with_truth(protocol, scene)
     given = native(scene)
@@ -102,7 +102,7 @@ def measured(protocol: Protocol, scene: BenchScene) -> tuple[Case, ...]:
 
 
 def _with_truth(protocol: Protocol, scene: BenchScene) -> tuple[Case, ...]:
-    """Observe what is known at 10 m, and ask for it."""
+    """Make a case from the observed truth at 10 m, with this truth as the answer."""
     assert scene.truth is not None  # noqa: S101  (the callers saw to it)
     inputs = observed(scene, protocol.sensor)
     height, width = scene.truth.shape[1:]
@@ -111,14 +111,16 @@ def _with_truth(protocol: Protocol, scene: BenchScene) -> tuple[Case, ...]:
 
 
 def _edge(shape: tuple[int, int]) -> np.ndarray:
-    """A step along a slanted line through the middle, one pixel wide: float32 (y, x)."""
+    """Return a step along a slanted line through the middle, one pixel wide: float32 (y, x)."""
     y, x = np.mgrid[: shape[0], : shape[1]] + 0.5
     across = (x - shape[1] / 2 - _SLOPE * (y - shape[0] / 2)) / np.hypot(1, _SLOPE)
     return np.asarray(STEP * np.clip(across + 0.5, 0, 1), dtype=np.float32)
 
 
 def _reduced(protocol: Protocol, scene: BenchScene) -> tuple[Case, ...]:
-    """With a truth: observed, and asked for it. Else seen coarser by the protocol's sensor, and asked for what it is."""
+    """Make a case: with a truth, from its observation; otherwise from the scene degraded by the protocol's sensor,
+    with the scene as the answer.
+    """
     if scene.truth is not None:
         return _with_truth(protocol, scene)
     cases = []
@@ -131,7 +133,7 @@ def _reduced(protocol: Protocol, scene: BenchScene) -> tuple[Case, ...]:
 
 
 def _trials(still: Response) -> dict[str, Response]:
-    """Name → the kernel that coarse bands are seen with in place of ``still``."""
+    """Return by name the kernels that replace ``still`` for the coarse bands."""
     found = {
         f"blur {share:+.0%}": replace(still, blur=still.blur * (1 + share)) for share in _BLURS
     }
@@ -144,7 +146,7 @@ def _trials(still: Response) -> dict[str, Response]:
 
 
 def _robust(protocol: Protocol, scene: BenchScene) -> tuple[Case, ...]:
-    """The cases of ``measured`` for the 20 m bands, and each trial of them."""
+    """Return the cases of ``measured`` for the 20 m bands, with each trial of them."""
     if scene.truth is not None:
         return _robust_with_truth(protocol, scene)
     given = native(scene)
@@ -238,4 +240,4 @@ REDUCED: tuple[Protocol, ...] = (
         sre="mean",
     ),
 )
-"""Scenes seen coarser, by several kernels."""
+"""Protocols on scenes at reduced resolution, with various kernels."""

@@ -1,4 +1,4 @@
-"""Every measure of a result, by the definitions of its protocol: values without a table around them."""
+"""Measures of a result, by the definitions of its protocol: values without a table."""
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ _EDGE_ZONE = 6
 
 @dataclass(frozen=True)
 class Measure:
-    """A metric: its unit, how many decimals mean something, and whether more or less is better."""
+    """A metric: unit, meaningful decimals, and whether more or less is better."""
 
     unit: str
     decimals: int
@@ -53,7 +53,7 @@ METRICS: dict[str, Measure] = {
     "fit seconds": Measure("", 1, -1),
     "multiply-adds": Measure("per px", 0, -1),
 }
-"""What is measured, in the order in which it is shown."""
+"""All metrics, in the order of display."""
 
 Value = tuple[str, str, float]
 """(band, or a group of them, or an index; metric; value)"""
@@ -63,19 +63,19 @@ Again = Callable[[Mapping[int, np.ndarray]], Mapping[str, np.ndarray]]
 
 
 def group_name(gsds: tuple[int, ...]) -> str:
-    """Name the bands of some GSDs together: "20 m", "20+60 m"."""
+    """Return the common name of the bands of some GSDs: "20 m", "20+60 m"."""
     return "+".join(map(str, gsds)) + " m"
 
 
 def score(case: Case, pictures: Mapping[str, np.ndarray], again: Again) -> Iterator[Value]:
-    """All that the protocol of a case says of a method's result.
+    """Yield all scores of a method's result by the protocol of a case.
 
     Parameters
     ----------
     pictures
-        Band → float32 reflectance (6h, 6w); bands that the case does not ask for are left out.
+        Band → float32 reflectance (6h, 6w); bands that are not judged are left out.
     again
-        The method, for what takes more than its result.
+        The method, for scores that need more than its result.
     """
     if case.against in _SPECIAL:
         for measure in _SPECIAL[case.against]:
@@ -110,7 +110,9 @@ _Pair = tuple[tuple[str, ...], np.ndarray, np.ndarray]
 
 
 def _pair(case: Case, pictures: Mapping[str, np.ndarray], gsd: int) -> _Pair:
-    """The bands of ``gsd`` that are judged and there, their pictures and their truth, without the border."""
+    """Return the bands of ``gsd`` that are judged and present, with their images and their truth, without the
+    border.
+    """
     bands = tuple(band for band in BY_GSD[gsd] if band in pictures and band in case.bands)
     which = [BY_GSD[gsd].index(band) for band in bands]
     x = np.stack([pictures[band] for band in bands]) if bands else case.truth[gsd][:0]
@@ -153,10 +155,10 @@ def _indices(pairs: Mapping[int, _Pair]) -> Iterator[Value]:
 def _invention(
     case: Case, pictures: Mapping[str, np.ndarray], again: Again, edge: np.ndarray
 ) -> Iterator[Value]:
-    """Compute how far an edge in the 10 m bands alone moves each coarse band: the share of what a copy would.
+    """Compute how far an edge in the 10 m bands alone moves each coarse band, as a share of a full copy.
 
-    Root mean squares within some pixels of the edge; a copy adds what the coarse band cannot show of
-    the edge, the edge less its own interpolation.
+    Both are root mean squares within some pixels of the edge. A full copy adds everything that the coarse band cannot
+    show: the edge minus its own interpolation.
     """
     moved = again({**case.inputs, 10: case.inputs[10] + edge})
     step = edge.max() - edge.min()
@@ -181,14 +183,16 @@ def _invention(
 
 
 def _under_trial(case: Case, pictures: Mapping[str, np.ndarray]) -> Iterator[Value]:
-    """SRE alone, under the name of the trial."""
+    """Yield only SRE, under the name of the trial."""
     for gsd in case.gsds:
         bands, x, truth = _pair(case, pictures, gsd)
         yield from ((b, f"SRE, {case.trial}", v) for b, v in zip(bands, sre(x, truth), strict=True))
 
 
 def _inconsistency(case: Case, pictures: Mapping[str, np.ndarray]) -> Iterator[Value]:
-    """RMSE in DN between the result, seen again, and the input; and over the band's noise, where it was measured."""
+    """Yield RMSE in DN between the degraded result and the input, and the same over the band's noise, if it was
+    measured.
+    """
     noise = dict(case.sensor.noise)
     for gsd in case.gsds:
         bands = tuple(band for band in BY_GSD[gsd] if band in pictures)
@@ -196,7 +200,7 @@ def _inconsistency(case: Case, pictures: Mapping[str, np.ndarray]) -> Iterator[V
         for band in bands:
             r = ratio(gsd)
             x = torch.from_numpy(pictures[band])[None, None]
-            # A NaN spreads as far as the PSF reaches: what is left was seen from valid pixels alone.
+            # A NaN spreads as far as the PSF reaches, so the rest depends on valid pixels alone.
             again = degrade(x, [band], r, case.sensor)[0].numpy()
             native = case.inputs[gsd][BY_GSD[gsd].index(band)][None]
             taps = max(psf(band, r, case.sensor, axis).numel() for axis in (0, 1))
@@ -212,7 +216,7 @@ def _inconsistency(case: Case, pictures: Mapping[str, np.ndarray]) -> Iterator[V
 
 
 def _by_frequency(case: Case, pictures: Mapping[str, np.ndarray]) -> Iterator[Value]:
-    """Gain and coherence of bands by ring, their worst; and the worst of what the bands have in the mean."""
+    """Yield gain and coherence of bands by ring, their worst values, and the worst value of the mean over bands."""
     fine = case.inputs[10][BY_GSD[10].index("B08")]
     every = {b: gain_and_coherence(pictures[b], fine) for b in JUDGED if b in pictures}
     every = {b: found for b, found in every.items() if np.isfinite(found[0]).all()}

@@ -1,4 +1,4 @@
-"""Harm: where a result is farther off than interpolation, and where nothing around explains it."""
+"""Harm: pixels with a larger error than interpolation, and values that nothing around explains."""
 
 from collections.abc import Iterator, Mapping
 
@@ -15,7 +15,7 @@ from .metrics import rmse
 __all__ = ["against_bicubic", "beyond_range"]
 
 _DN = 10_000
-# The range of the coarse pixels around is widened by this share of it, and by so many DN.
+# The range of the surrounding coarse pixels is widened by this share, and by this many DN.
 _WIDER, _AT_LEAST = 0.2, 20
 _Value = tuple[str, str, float]
 
@@ -50,7 +50,7 @@ def against_bicubic(case: Case, pictures: Mapping[str, np.ndarray]) -> Iterator[
 
 
 def beyond_range(case: Case, pictures: Mapping[str, np.ndarray]) -> Iterator[_Value]:
-    """Find values outside what the 3 × 3 coarse pixels around a pixel show, and by how much."""
+    """Find values outside the range of the 3 × 3 coarse pixels around a pixel, and their distance from it."""
     for gsd in case.gsds:
         shares, most = [], []
         for band in (b for b in BY_GSD[gsd] if b in pictures):

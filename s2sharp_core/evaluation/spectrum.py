@@ -13,9 +13,9 @@ BINS = (0.01, *np.round(np.arange(0.03, 0.421, 0.03), 2).tolist())
 JUDGED = ("B07", "B8A")
 """Coarse bands that show nearly the same as B08."""
 
-# Rings that the departure is looked for in begin here, cycles per pixel.
+# First frequency of the rings for the departure, cycles per pixel.
 _FROM = 0.12
-# Side of a tile in pixels: of small pictures, and of those from so many pixels a side on.
+# Side of a tile in pixels for small and for large images, and the side from which an image is large.
 _SMALL, _LARGE, _LARGE_FROM = 64, 128, 256
 _RIM = 6
 

@@ -1,11 +1,11 @@
-"""Names of the files that hold DSen2's weights, and the sizes that they were published in."""
+"""Names of the files of DSen2's weights, and the published sizes of its nets."""
 
 __all__ = ["PUBLISHED", "weights_file"]
 
 PUBLISHED = {"dsen2": (128, 6), "vdsen2": (256, 32)}
-"""Method → features and blocks of the paper's nets."""
+"""Method → features and blocks of the published nets."""
 
 
 def weights_file(method: str, gsd: int) -> str:
-    """The name that the weights of ``method`` for the bands of ``gsd`` have in their folder."""
+    """Return the file name of the weights of ``method`` for the bands of ``gsd``."""
     return f"{method}-{gsd}m.safetensors"

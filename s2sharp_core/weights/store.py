@@ -1,4 +1,4 @@
-"""Weights: safetensors, each with a card (data, protocol, figures, licence, sha256) beside it."""
+"""Weights as safetensors, each with a card (data, protocol, figures, licence, sha256)."""
 
 import hashlib
 import json
@@ -16,14 +16,14 @@ from ..networks import NETWORKS
 __all__ = ["SHIPPED", "load_net", "save_net"]
 
 SHIPPED = Path(__file__).parent
-"""The folder of the weights that come with the package."""
+"""The folder of the shipped weights."""
 
 
 def save_net(net: Any, file: Path, facts: dict[str, Any]) -> str:
-    """Write ``net`` as safetensors and ``facts`` as its card; returns the sha256 of the weights."""
+    """Write ``net`` as safetensors and ``facts`` as its card, and return the sha256 of the weights."""
     kind = next(kind for kind, network in NETWORKS.items() if type(net) is network)
     network = {"kind": kind, **net.config}
-    # In the file as well: its sha256 then stands for all that the answer follows from.
+    # The file includes these facts, so its sha256 covers everything that determines the result.
     tensors = {name: x.contiguous() for name, x in net.state_dict().items()}
     content = save(tensors, {"network": json.dumps(network, sort_keys=True)})
     sha256 = hashlib.sha256(content).hexdigest()
@@ -33,7 +33,7 @@ def save_net(net: Any, file: Path, facts: dict[str, Any]) -> str:
         **facts,
     }
     file.parent.mkdir(parents=True, exist_ok=True)
-    # Each at once or not at all, the weights last: who sees them finds their card.
+    # Each file is written atomically, the weights last, so readers of the weights find their card.
     for path, data in (
         (file.with_suffix(".json"), (json.dumps(card, indent=2) + "\n").encode()),
         (file, content),
@@ -50,7 +50,7 @@ def load_net(file: Path, expected: str | None = None) -> tuple[Any, str]:
     Raises
     ------
     S2SharpError
-        ``weights-missing``, or ``weights-corrupt`` when the sha256 is not the card's (or ``expected``).
+        ``weights-missing``, or ``weights-corrupt`` if the sha256 differs from the card's (or from ``expected``).
     """
     try:
         content = file.read_bytes()
