@@ -1,4 +1,4 @@
-"""A canvas: the land that is painted, its relief, its fields, and the region's light and soils."""
+"""Canvas of a landscape: the painted land, its relief, its fields, and the light and soils of the region."""
 
 import numpy as np
 from scipy.special import ndtri
@@ -13,9 +13,8 @@ __all__ = ["WET", "Canvas", "threshold"]
 WET = np.array(
     [0.50, 0.50, 0.50, 0.48, 0.47, 0.46, 0.45, 0.44, 0.44, 0.45, 0.62, 0.78], dtype=np.float32
 )
-"""Logarithm of what water takes from a soil's reflectance, bands in ESA's order (after Lobell and Asner, Soil Sci. Soc.
-Am. J. 66, 722 (2002), rounded).
-"""
+"""Log factor of reflectance by which water darkens a soil, bands in ESA's order (after Lobell and Asner, Soil Sci.
+Soc. Am. J. 66, 722 (2002), rounded)."""
 
 
 Shape = tuple[int, int]
@@ -29,7 +28,7 @@ class Canvas:
     land
         float32 reflectance (12, h, w) so far.
     relief, stream
-        Height, mean 0 and standard deviation 1, and a line that winds through its main valley, at zero: (h, w).
+        Height with mean 0 and standard deviation 1, and a surface whose zeros wind through the main valley: (h, w).
     fields
         The land's parcels, farmed or not.
     water, farmed, trees
@@ -55,7 +54,7 @@ class Canvas:
         self.water, self.farmed, self.trees = np.zeros((3, *shape), dtype=np.float32)
 
     def rough(self, slope: float) -> np.ndarray:
-        """A surface of the landscape's size."""
+        """Return a random surface of the landscape's size."""
         return fractal(self.shape, slope, self.rng)
 
     def cover(self, share: np.ndarray, picture: np.ndarray) -> None:
@@ -64,26 +63,26 @@ class Canvas:
         self.land += share * (picture - self.land)
 
     def one(self, cover: str) -> np.ndarray:
-        """One spectrum (bands,)."""
+        """Return one spectrum (bands,)."""
         return covers()[cover].draw(1, self.rng)[0]
 
     def each(self, cover: str, of: Parcels, alike: float) -> np.ndarray:
-        """A spectrum for each parcel of ``of``, painted: (bands, h, w)."""
+        """Return the image of one spectrum for each parcel of ``of``: (bands, h, w)."""
         return of.paint(covers()[cover].draw(of.count, self.rng, alike))
 
     def mixed(self, cover: str) -> np.ndarray:
-        """Two spectra of a region, one passing into the other across the land: (bands, h, w)."""
+        """Return two spectra of a region that blend into each other across the land: (bands, h, w)."""
         first, second = covers()[cover].draw(2, self.rng, 0.6)
         share = np.clip(0.5 + 0.35 * self.rough(2.6), 0, 1)
         return first[:, None, None] + share * (second - first)[:, None, None]
 
     def soil(self, of: Parcels, alike: float = 0.94) -> np.ndarray:
-        """Soils as fields show them, rougher and wetter than the library's sieved ones."""
+        """Return soils as in fields, rougher and wetter than the sieved ones of the library."""
         drawn = covers()["soil"].draw(of.count, self.rng, alike)
         wet = self.wet + 0.15 * self.rng.standard_normal((of.count, 1))
         return of.paint(drawn * np.exp(-np.clip(wet, 0.1, 1.8) * WET))
 
 
 def threshold(share: float) -> float:
-    """The value below which ``share`` of a standard normal surface lies."""
+    """Return the value below which ``share`` of a standard normal surface lies."""
     return float(ndtri(np.clip(share, 0.001, 0.999)))

@@ -1,4 +1,4 @@
-"""Kinds of land that landscapes are drawn from."""
+"""Kinds of land for drawn landscapes."""
 
 from dataclasses import dataclass
 
@@ -24,9 +24,9 @@ class Country:
     height
         Standard deviation of the relief in pixels.
     towns
-        How many villages there are on 288 × 288 pixels.
+        Number of villages on 288 × 288 pixels.
     water
-        Kinds of water, one of which there is: ``"river"``, ``"wadi"``, ``"lake"``, ``"sea"`` or none.
+        Kinds of water, of which one is drawn: ``"river"``, ``"wadi"``, ``"lake"``, ``"sea"`` or none.
     """
 
     often: float

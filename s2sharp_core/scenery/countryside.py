@@ -10,7 +10,7 @@ __all__ = ["farms", "open_land", "roads", "snow", "woods"]
 
 
 def open_land(canvas: Canvas) -> None:
-    """Paint grass, scrub and bare ground, thin and dense as the ground's own variety has it."""
+    """Paint grass, scrub and bare ground, with a density that varies with the ground."""
     rng = canvas.rng
     damp = 0.5 * canvas.rough(2.4) + 0.35 * canvas.rough(1.6) - 0.6 * canvas.relief
     leaves = np.clip(canvas.green + 0.16 * damp, 0, 0.95)
@@ -59,7 +59,7 @@ def farms(canvas: Canvas) -> None:
 
 
 def _rows(canvas: Canvas) -> np.ndarray:
-    """Rows and tramlines, along each field's direction to within 15 degrees."""
+    """Return rows and tramlines, along each field's direction to within 15 degrees."""
     angles = np.arange(6) * np.pi / 6
     nearest = np.round(canvas.fields.angle / (np.pi / 6)).astype(int) % 6
     return np.sum(
@@ -73,7 +73,7 @@ def _rows(canvas: Canvas) -> np.ndarray:
 
 
 def woods(canvas: Canvas) -> None:
-    """Paint trees: lit crowns and the shade between them, in stands of an age, with clearings."""
+    """Paint trees: lit crowns and the shade between them, in stands of one age, with clearings."""
     rng = canvas.rng
     wooded = rng.uniform(*canvas.country.wooded)
     if wooded < 0.01:
@@ -81,7 +81,7 @@ def woods(canvas: Canvas) -> None:
     stands = parcels(canvas.shape, rng.uniform(16, 34), rng)
     where = canvas.rough(3.9) + 0.05 * canvas.rough(2.2) - 0.2 * canvas.relief
     natural = edge(where - threshold(1 - wooded), 1.5)
-    # Between fields, woods end where fields do.
+    # Between fields, woods end at the borders of fields.
     straight = canvas.fields.mean(where) > threshold(1 - 0.7 * wooded)
     alone = rng.random(canvas.fields.count) < 0.15 * wooded
     woods = np.maximum(natural, canvas.fields.paint(straight | alone) * canvas.farmed)
@@ -113,7 +113,7 @@ def roads(canvas: Canvas) -> None:
 
 
 def snow(canvas: Canvas) -> None:
-    """Lay snow on high or on all open land; trees stand out of it, wind and thaw make it thin."""
+    """Lay snow on high land or on all open land; trees stand out of it, and wind and thaw thin it."""
     share = canvas.rng.uniform(*canvas.country.snow)
     if share < 0.02:
         return

@@ -1,8 +1,8 @@
-"""Spectra of what covers the Earth, as the twelve bands see them: soils, canopies, litter, roofs, roads, water, snow.
+"""Spectra of land covers in the twelve bands: soils, canopies, litter, roofs, roads, water, snow.
 
 `covers.json` holds, for each kind of cover, mean and principal components of the log reflectance of the spectra of a
-public library (earthlib, C. Anderson, MIT): ``python -m tests.benchmarks.spectra``. Bands of what is drawn vary together
-as those of real surfaces do.
+public library (earthlib, C. Anderson, MIT): ``python -m tests.benchmarks.spectra``. So bands of drawn spectra vary
+together as those of real surfaces do.
 """
 
 import json
@@ -16,7 +16,7 @@ from ..bands import BANDS
 
 __all__ = ["Cover", "covers"]
 
-# Standard deviations beyond which no component is drawn: a library has errors, and land has few extremes.
+# Largest number of standard deviations of a component: a library has errors, and land has few extremes.
 _MOST = 2.0
 
 
@@ -31,7 +31,7 @@ class Cover:
     components
         Principal components of log reflectance (n, bands), each as long as its standard deviation.
     left
-        Standard deviation of log reflectance that the components leave, by band.
+        Standard deviation of log reflectance not explained by the components, by band.
     """
 
     mean: np.ndarray
@@ -44,9 +44,9 @@ class Cover:
         Parameters
         ----------
         count
-            How many objects.
+            Number of objects.
         alike
-            Share of the variance that they have in common: 0 for a world's variety, 1 for one material.
+            Share of the variance that they have in common: 0 for the variety of the world, 1 for one material.
 
         Returns
         -------
@@ -63,7 +63,7 @@ class Cover:
 
 @lru_cache
 def covers() -> dict[str, Cover]:
-    """All kinds of cover by name."""
+    """Return all kinds of cover by name."""
     table = json.loads(resources.files(__package__).joinpath("covers.json").read_text())
     order = [table["bands"].index(band) for band in BANDS]
     return {

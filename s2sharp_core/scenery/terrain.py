@@ -1,4 +1,4 @@
-"""Shapes of land: rough surfaces, fields within fields, lines that wind, soft edges. Units: pixels."""
+"""Shapes of land: rough surfaces, fields within fields, winding lines, soft edges. Units: pixels."""
 
 from dataclasses import dataclass
 
@@ -13,8 +13,9 @@ _SUB = 2
 
 
 def fractal(shape: Shape, slope: float, rng: np.random.Generator) -> np.ndarray:
-    """A random surface with power spectrum ∝ 1/f^slope, mean 0, standard deviation 1: float32."""
-    # A larger surface is cut: one that fits would be periodic, with its left edge like its right one.
+    """Return a random surface with power spectrum ∝ 1/f^slope, mean 0, standard deviation 1: float32."""
+    # The surface is cut from a larger one, because one of the same size would be periodic, with its left edge like
+    # its right one.
     size = [fft.next_fast_len(n + n // 4 + 8, real=True) for n in shape]
     f_y, f_x = fft.fftfreq(size[0]), fft.rfftfreq(size[1])
     f = np.hypot(f_y[:, None], f_x[None, :]).astype(np.float32)
@@ -26,7 +27,7 @@ def fractal(shape: Shape, slope: float, rng: np.random.Generator) -> np.ndarray:
 
 
 def streaks(shape: Shape, angle: float, rng: np.random.Generator) -> np.ndarray:
-    """Noise drawn out along ``angle``, as rows and tramlines are: float32, standard deviation 1."""
+    """Return noise stretched along ``angle``, like rows and tramlines: float32, standard deviation 1."""
     size = [fft.next_fast_len(n, real=True) for n in shape]
     f_y, f_x = fft.fftfreq(size[0])[:, None], fft.rfftfreq(size[1])[None, :]
     along = f_x * np.cos(angle) + f_y * np.sin(angle)
@@ -38,14 +39,16 @@ def streaks(shape: Shape, angle: float, rng: np.random.Generator) -> np.ndarray:
 
 
 def edge(field: np.ndarray, width: float = 1.0) -> np.ndarray:
-    """Soft membership of where ``field`` is above zero; its edge is about ``width`` pixels wide: float32."""
+    """Return soft membership of the area where ``field`` is above zero; its edge is about ``width`` pixels wide:
+    float32.
+    """
     gy, gx = np.gradient(field)
     distance = field / np.maximum(np.hypot(gy, gx), 1e-6)
     return np.asarray(np.clip(distance / width + 0.5, 0, 1), dtype=np.float32)
 
 
 def line(field: np.ndarray, width: float | np.ndarray) -> np.ndarray:
-    """Share of each pixel that a line of ``width`` pixels along the zeros of ``field`` covers: float32."""
+    """Return the share of each pixel that a line of ``width`` pixels along the zeros of ``field`` covers: float32."""
     gy, gx = np.gradient(field)
     distance = np.abs(field) / np.maximum(np.hypot(gy, gx), 1e-6)
     share = np.clip(width / 2 + 0.5 - distance, 0, np.minimum(width, 1))
@@ -53,7 +56,7 @@ def line(field: np.ndarray, width: float | np.ndarray) -> np.ndarray:
 
 
 def warped(shape: Shape, slope: float, by: float, rng: np.random.Generator) -> np.ndarray:
-    """A plane that rises across the picture in a random direction, bent by ``by`` of the picture's side.
+    """Return a plane that rises across the image in a random direction, bent by ``by`` of the image's side.
 
     Its zeros are one long line that winds through the middle third: a coast, a river, a road.
     """
@@ -83,11 +86,11 @@ class Parcels:
 
     @property
     def count(self) -> int:
-        """The number of fields."""
+        """Return the number of fields."""
         return len(self.angle)
 
     def paint(self, values: np.ndarray) -> np.ndarray:
-        """Each field's ``values`` (fields, …) at its pixels, mixed at borders: float32 (…, h, w)."""
+        """Return each field's ``values`` (fields, …) at its pixels, mixed at borders: float32 (…, h, w)."""
         values = np.asarray(values, dtype=np.float32)
         parts = [self.field[i::_SUB, j::_SUB] for i in range(_SUB) for j in range(_SUB)]
         flat = values.reshape(self.count, -1).T
@@ -95,14 +98,14 @@ class Parcels:
         return np.asarray(picture).reshape(*values.shape[1:], *parts[0].shape)
 
     def mean(self, picture: np.ndarray) -> np.ndarray:
-        """Each field's mean of ``picture`` (h, w): (fields,)."""
+        """Return each field's mean of ``picture`` (h, w): (fields,)."""
         label = self.field[::_SUB, ::_SUB].ravel()
         pixels = np.bincount(label, minlength=self.count)
         sums = np.bincount(label, picture.ravel(), minlength=self.count)
         return np.asarray(sums / np.maximum(pixels, 1))
 
     def borders(self, of: np.ndarray, width: float) -> np.ndarray:
-        """Share of each pixel that lines of ``width`` pixels along the borders of ``of`` cover: (h, w)."""
+        """Return the share of each pixel that lines of ``width`` pixels along the borders of ``of`` cover: (h, w)."""
         on = np.zeros(of.shape, dtype=np.float32)
         on[:-1] += of[:-1] != of[1:]
         on[:, :-1] += of[:, :-1] != of[:, 1:]
@@ -148,7 +151,7 @@ def parcels(shape: Shape, side: float, rng: np.random.Generator) -> Parcels:
 
 
 def _nearest(y: np.ndarray, x: np.ndarray, centres: np.ndarray) -> np.ndarray:
-    """Number of the nearest of ``centres`` (n, 2) at each place."""
+    """Return the number of the nearest of ``centres`` (n, 2) at each place."""
     number = np.zeros(y.size, dtype=np.int32)
     least = np.full(y.size, np.inf, dtype=np.float32)
     for i, (cy, cx) in enumerate(centres.astype(np.float32)):

@@ -1,4 +1,4 @@
-"""Villages, halls and lone farms."""
+"""Villages, halls and single farms."""
 
 import numpy as np
 
@@ -10,7 +10,7 @@ __all__ = ["towns"]
 
 
 def towns(canvas: Canvas) -> None:
-    """Paint villages: roofs of the region's kind along streets, gardens between, halls at the rim, lone farms."""
+    """Paint villages: roofs of the region's kind along streets, gardens between, halls at the rim, single farms."""
     rng = canvas.rng
     area = canvas.shape[0] * canvas.shape[1] / 288**2
     style = rng.choice(["tile", "tile", "slate", "shingle"])
@@ -62,7 +62,7 @@ def _village(
 def _around(
     canvas: Canvas, middle: np.ndarray, angle: float, reach: float
 ) -> tuple[slice, slice, np.ndarray, np.ndarray]:
-    """The window within ``reach`` of a place, and its coordinates along and across ``angle``."""
+    """Return the window within ``reach`` of a place, and its coordinates along and across ``angle``."""
     low = np.clip(np.floor(middle - reach), 0, canvas.shape).astype(int)
     high = np.clip(np.ceil(middle + reach) + 1, 0, canvas.shape).astype(int)
     dy = np.arange(low[0], high[0], dtype=np.float32)[:, None] - middle[0]
@@ -90,12 +90,12 @@ def _building(
 
 
 def _cells(u: np.ndarray, v: np.ndarray, long: float, wide: float, kinds: int) -> np.ndarray:
-    """A number below ``kinds`` for each cell of a grid, as if drawn by chance."""
+    """Return a pseudo-random number below ``kinds`` for each cell of a grid."""
     i, j = np.floor(u / long).astype(np.int64), np.floor(v / wide).astype(np.int64)
     return np.asarray((i * 73856093 ^ j * 19349663) % kinds)
 
 
 def _stripes(u: np.ndarray, apart: float, width: float) -> np.ndarray:
-    """Share of each pixel that lines of ``width`` pixels cover, ``apart`` pixels from each other."""
+    """Return the share of each pixel that lines of ``width`` pixels cover, ``apart`` pixels from each other."""
     distance = np.abs((u / apart + 0.5) % 1 - 0.5) * apart
     return np.asarray(np.clip(width / 2 + 0.5 - distance, 0, width), dtype=np.float32)

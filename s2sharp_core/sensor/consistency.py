@@ -1,4 +1,4 @@
-"""A sharpened picture, seen again by the satellite, against what the satellite saw."""
+"""Difference between a sharpened image, degraded by the sensor model, and the measured one."""
 
 import numpy as np
 import torch
@@ -12,14 +12,14 @@ __all__ = ["residual"]
 def residual(
     sharp: np.ndarray, native: np.ndarray, band: str, sensor: Sensor = SENTINEL2
 ) -> np.ndarray:
-    """Return what ``sharp``, seen again, has more than ``native``, in their unit.
+    """Return the degraded ``sharp`` minus ``native``, in their unit.
 
-    A coarse pixel counts if its whole point spread function lies on valid pixels inside the picture.
+    A coarse pixel counts if its whole point spread function lies on valid pixels inside the image.
 
     Parameters
     ----------
     sharp
-        float32 (r·h, r·w) at 10 m, NaN where there is nothing; r is the band's ratio, 2 or 6.
+        float32 (r·h, r·w) at 10 m, NaN as nodata; r is the band's ratio, 2 or 6.
     native
         (h, w), as delivered.
 
@@ -30,7 +30,7 @@ def residual(
     """
     r = ratio(BANDS[band].gsd)
     x = torch.from_numpy(np.ascontiguousarray(sharp))[None, None]
-    # A NaN spreads as far as the kernel reaches: what is left was seen from valid pixels alone.
+    # A NaN spreads as far as the kernel reaches, so the rest depends on valid pixels alone.
     again = degrade(x, [band], r, sensor)[0, 0].numpy()
     reach = -(-max(0, psf(band, r, sensor).numel() - r) // (2 * r))
     height, width = native.shape

@@ -1,4 +1,4 @@
-"""Bands predicted from other bands at any shift: what :mod:`~s2sharp_core.sensor.registration` measures with."""
+"""Bands predicted from other bands at any shift, for :mod:`~s2sharp_core.sensor.registration`."""
 
 from dataclasses import dataclass
 
@@ -10,22 +10,22 @@ from .observation import degrade
 __all__ = ["REACH", "Picture", "Predictors", "fit", "gapless", "picture"]
 
 REACH = 4
-"""Shifts are looked for up to so many pixels of the coarser grid each way."""
+"""Largest tried shift in each direction, in pixels of the coarser grid."""
 
-# Side of the high-pass filter in pixels of the coarser grid: wider than the shifts, nearly.
+# Side of the high-pass filter in pixels of the coarser grid, nearly twice the largest shift.
 _HIGH_PASS = 7
 
 
 @dataclass(frozen=True)
 class Picture:
-    """High-passed bands (bands, h, w), 0 where there is nothing, and where there is something (h, w)."""
+    """High-passed bands (bands, h, w), 0 without data, and where there is data (h, w)."""
 
     detail: np.ndarray
     known: np.ndarray
 
 
 def picture(x: np.ndarray, known: np.ndarray) -> Picture:
-    from scipy.ndimage import uniform_filter  # few units look for shifts
+    from scipy.ndimage import uniform_filter  # loaded here, because few units look for shifts
 
     weight = np.maximum(uniform_filter(known.astype(np.float32), _HIGH_PASS), 1e-3)
     mean = uniform_filter(x * known, (0, _HIGH_PASS, _HIGH_PASS)) / weight
@@ -33,7 +33,7 @@ def picture(x: np.ndarray, known: np.ndarray) -> Picture:
 
 
 def gapless(stack: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Bands with their mean taken off and 0 in gaps, and where all of them are known."""
+    """Return bands minus their mean, 0 in gaps, and where all of them are known."""
     known = np.isfinite(stack)
     count = np.maximum(known.sum(axis=(1, 2), keepdims=True), 1)
     mean = np.where(known, stack, 0).sum(axis=(1, 2), keepdims=True, dtype=np.float64) / count
@@ -41,7 +41,7 @@ def gapless(stack: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 class Predictors:
-    """The finest bands, seen on the coarser grid and shifted by any number of their own pixels."""
+    """The finest bands, degraded to the coarser grid and shifted by any number of their own pixels."""
 
     def __init__(self, fine: np.ndarray, bands: tuple[str, ...], ratio: int) -> None:
         self.ratio = ratio
@@ -54,7 +54,7 @@ class Predictors:
         self._phases: dict[tuple[int, int], Picture] = {}
 
     def _phase(self, py: int, px: int) -> Picture:
-        """As seen when all is moved by 0 ≤ py, px < ratio fine pixels: down and right."""
+        """Return the bands shifted by 0 ≤ py, px < ratio fine pixels, down and right."""
         if (py, px) not in self._phases:
             x, known = (np.roll(a, (py, px), axis=(-2, -1)) for a in (self._x, self._known))
             if self.ratio > 1:
@@ -66,7 +66,7 @@ class Predictors:
         return self._phases[py, px]
 
     def at(self, ty: int, tx: int) -> Picture:
-        """Moved down and right by ty, tx fine pixels, on the coarser grid."""
+        """Return the bands shifted down and right by ty, tx fine pixels, on the coarser grid."""
         (ay, py), (ax, px) = divmod(ty, self.ratio), divmod(tx, self.ratio)
         whole = self._phase(py, px)
         top, left = REACH + 1 - ay, REACH + 1 - ax
@@ -77,14 +77,14 @@ class Predictors:
 def fit(
     predictors: Picture, target: Picture, uses: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, int]:
-    """Least squares of each target band by the predictors that it ``uses`` (targets, predictors).
+    """Fit each target band by least squares to the predictors that it ``uses`` (targets, predictors).
 
-    Returns the squared multiple correlations (targets,), the coefficients (targets, predictors) and
-    the number of pixels.
+    Returns the squared multiple correlations (targets,), the coefficients (targets, predictors) and the number of
+    pixels.
     """
     x = (predictors.detail * target.known).reshape(len(predictors.detail), -1)
     y = (target.detail * predictors.known).reshape(len(target.detail), -1)
-    # Not x @ x.T: BLAS spreads such thin products over threads, and they wait for each other.
+    # This is not x @ x.T, because BLAS spreads such thin products over threads, which then wait for each other.
     gram, cross = np.einsum("pn,rn->pr", x, x), np.einsum("pn,qn->pq", x, y)
     energy = np.einsum("qn,qn->q", y, y)
     gram[np.diag_indices(len(gram))] += 1e-6 * np.trace(gram) / len(gram) + 1e-30

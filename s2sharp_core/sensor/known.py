@@ -1,6 +1,7 @@
-"""The sensor as facts: the relation of each band to the 10 m bands, the known values of the instrument, and their limits.
+"""The sensor as facts: the relation of each band to the 10 m bands, the known values of the instrument, and their
+limits.
 
-Nothing is computed here, so that a plan can be read without the packages that compute.
+Nothing is computed here, so that a plan can be read without heavy packages.
 """
 
 import math
@@ -28,7 +29,7 @@ __all__ = [
 Shifts = tuple[tuple[float, float], ...]
 """Shift of each channel, down and right, in its own pixels."""
 
-# Noise of a band that nobody measured, reflectance.
+# Noise of a band without a measurement, reflectance.
 _USUAL_NOISE = 5e-4
 
 
@@ -114,7 +115,7 @@ class Sensor:
         if self.blur == "mtf":
             return Response(band, sigma(BANDS[band].mtf, 1), math.inf)
         if self.blur == "dsen2":
-            # Variances add up: of a Gaussian of σ 1/d, and of the mean of d pixels.
+            # Variances add up: that of a Gaussian of σ 1/d, and that of the mean of d pixels.
             d = max(2, BANDS[band].gsd // 10)
             return Response(band, math.sqrt(1 / d**4 + (1 - 1 / d**2) / 12), math.inf)
         own = (r for r in self.responses if r.band == band)
@@ -139,21 +140,21 @@ MTF_TABLE = Sensor(blur="mtf")
 NAMED: Mapping[str, Sensor] = {"default": SENTINEL2, "table": MTF_TABLE}
 """The sensors that need no product."""
 
-# Bounds of what a product of the satellite allows; papers' pictures that lie otherwise are not sharpened by this way.
+# Values that a product of the satellite allows; arrays of papers with other values are not sharpened in this way.
 _CHOICES: Mapping[str, tuple[Any, ...]] = {
     "blur": ("measured", "mtf", "dsen2"),
     "centre": ("cell",),
     "taps": (None,),
     "edge": ("replicate",),
 }
-# Distance from the known response that one may have, in pixels of the band and cycles per pixel: halos are made for that.
+# Largest distance from the known response, in pixels of the band and cycles per pixel; halos are made for it.
 _BOUNDS = {
     "blur": FARTHEST_BLUR,
     "edge": FARTHEST_EDGE,
     "dy": LARGEST_SHIFT,
     "dx": LARGEST_SHIFT,
 }
-# Distance beyond a bound that rounding may cause; and noise above which numbers must be DN, reflectance.
+# Excess over a bound that rounding may cause; noise, in reflectance, above which values must be DN.
 _ROUNDING, _LOUD = 1e-3, 0.1
 
 
@@ -163,7 +164,7 @@ def checked(sensor: Sensor) -> Sensor:
     Raises
     ------
     S2SharpError
-        ``bad-config`` with the first number that is out of bounds: it would make wrong pixels without an error.
+        ``bad-config`` with the first value out of bounds, which would make wrong pixels without an error.
     """
     wrong = next(_faults(sensor), None)
     if wrong:
@@ -189,7 +190,7 @@ def _faults(sensor: Sensor) -> Iterator[str]:
         known = Response.default(r.band)
         for name, bound in _BOUNDS.items():
             value, off = getattr(r, name), getattr(known, name)
-            # NaN is within no bound.
+            # NaN fails every bound.
             if not _number(value) or not abs(value - off) <= bound + _ROUNDING:
                 yield f"{name} of {r.band} is {value!r}, not within {bound} of {off}"
     named_noise = [band for band, _ in sensor.noise]

@@ -1,14 +1,15 @@
 """Measurement of the sensor on a product at full resolution: blur, shift and noise of each band, with uncertainties.
 
-A coarse band is regressed on the finer bands of the same product, tile by tile, with one kernel for the whole
-sample. The slopes of each tile and the kernel (two numbers, :class:`~s2sharp_core.sensor.observation.Response`, and the
-shift) are estimated together, by Gauss-Newton steps from which the slopes are projected out (variable projection: Golub
-and Pereyra, SIAM J. Numer. Anal. 10, 1973). Tiles are independent observations: the covariance is the sandwich over them.
+A coarse band is regressed on the finer bands of the same product, tile by tile, with one kernel for the whole sample.
+The slopes of each tile and the kernel (two numbers, :class:`~s2sharp_core.sensor.observation.Response`, and the
+shift) are estimated together. Gauss-Newton steps are used from which the slopes are projected out (variable
+projection: Golub and Pereyra, SIAM J. Numer. Anal. 10, 1973). Tiles are independent observations: the covariance is
+the sandwich over them.
 
-Where the finer bands explain a coarse one badly, the unexplained part differs between frequencies, and
-the blur comes out too wide: on the short-wave infrared by up to 1.2 pixels of 20 m per unit of the unexplained share of
-the variance. This is part of the uncertainty (:attr:`Measured.blur_error`), and :func:`believed` weighs it
-against the known values of the instrument.
+If the finer bands explain a coarse one badly, the unexplained part differs between frequencies. The blur then comes
+out too wide: on the short-wave infrared by up to 1.2 pixels of 20 m per unit of the unexplained share of the
+variance. This is part of the uncertainty (:attr:`Measured.blur_error`). :func:`believed` weighs it against the known
+values of the instrument.
 """
 
 from collections.abc import Mapping, Sequence
@@ -25,33 +26,33 @@ from .sample import Sample
 
 __all__ = ["Measured", "believed", "measure", "measure_band", "measured_noise"]
 
-# Side of a tile in coarse pixels (320 m for 20 m bands), and of one in a small sample; pixels left out at edges, side of
-# the high-pass filter.
+# Side of a tile in coarse pixels (320 m for 20 m bands), and in a small sample; pixels left out at edges; side of the
+# high-pass filter.
 _TILE, _SMALL_TILE, _RIM, _HIGH_PASS = 16, 10, 3, 7
-# Gauss-Newton steps, and the sizes in which kernels are moved to see what they change.
+# Number of Gauss-Newton steps, and changes of the kernel for the numerical derivative.
 _STEPS = 8
 _MOVES = (0.005, 5.0, 0.01, 0.01)
-# Range that edge⁻⁶ is known to lie in: a small sample alone does not tell a steep edge from a narrow blur.
+# Prior spread of edge⁻⁶, because a small sample alone cannot tell a steep edge from a narrow blur.
 _EDGE_WITHIN = 30.0
-# Noise below which no tile counts for more, reflectance.
+# Noise, in reflectance, below which a tile gets no more weight.
 _QUIET = 1e-4
 # Bias per unexplained share of the variance: of the blur, in pixels of the band, and of the shift.
 _BLUR_BIAS, _SHIFT_BIAS = 1.2, 0.3
-# Bands of a product lie a few hundredths of a pixel apart: no shift is known better than this, pixels of the band.
+# Least uncertainty of a shift in pixels of the band: bands of a product lie a few hundredths of a pixel apart.
 _SHIFT_FLOOR = 0.02
-# Tiles that a measurement needs to be more than a guess.
+# Fewest tiles of a measurement; fewer give only a guess.
 _FEWEST = 4
-# Number of tiles that have twice the error that their spread tells.
+# Number of tiles at which the error is twice what their spread suggests.
 _FEW = 8.0
-# Pixels of 10 m looked at, all windows together.
+# Largest number of pixels of 10 m in a measurement, all windows together.
 _PIXELS = 1_000_000
-# Spread among products, as far as it is known: of blur and edge, of the shift in pixels of the band.
+# Known spread among products: of blur and edge, and of the shift in pixels of the band.
 _SPREAD_BLUR, _SPREAD_EDGE, _SPREAD_SHIFT = 0.05, 0.03, 0.2
-# Side of the squares that noise is read from, and the share of the quietest that is.
+# Side of the squares for the noise, and the share of the quietest that are used.
 _SQUARE, _QUIETEST = 8, 0.1
-# Values among second differences along both axes that go for one independent value.
+# Number of second differences along both axes that are worth one independent value.
 _TOGETHER = (70 / 36) ** 2
-# Noise of a band is not taken for less or more than this, reflectance; and what leaves less shows one value alone.
+# Limits for the noise of a band, reflectance; and noise below which a square shows a single value.
 _NOISE_RANGE, _STILL = (1e-4, 2e-2), 1e-6
 
 
@@ -133,7 +134,7 @@ def measure_band(
     def seen(at: np.ndarray) -> Tensor:
         response = Response(band, *_shape(at), dy=float(at[2]), dx=float(at[3]))
         sensor = Sensor(responses=(response,))
-        # A window at a time: fresh memory for all at once would take longer to come by than the sums do.
+        # One window at a time, because allocating memory for all at once would take longer than the sums.
         return torch.cat([_tiles(_high_passed(one(window, sensor)), side) for window in x])
 
     def one(window: Tensor, sensor: Sensor) -> Tensor:
@@ -151,7 +152,7 @@ def measure_band(
             step = np.zeros(4)
             step[i] = move
             change = (slopes[:, None] @ (seen(at + step) - p))[:, 0]
-            # The part that new slopes would take up does not count.
+            # The part that new slopes would absorb does not count.
             back = torch.linalg.solve(gram, p @ change[..., None])
             moved.append(change - (back.transpose(1, 2) @ p)[:, 0])
         jacobian = torch.stack(moved, dim=1)
@@ -171,7 +172,7 @@ def measure_band(
         if np.abs(step).max() < 0.05:
             break
     spread = torch.einsum("pq,tq->tp", inverse, pulls).square().sum(dim=0).sqrt().numpy()
-    # Few tiles tell their own spread badly.
+    # The spread of few tiles underestimates their error.
     errors = spread * _MOVES * (1 + _FEW / len(target))
     unexplained = float((variance * weight).sum() / (energy * weight).sum())
     blur, edge = _shape(at)
@@ -188,7 +189,7 @@ def measure_band(
 
 
 def _shape(at: np.ndarray) -> tuple[float, float]:
-    """Blur and edge of what the search moves in: blur² and edge⁻⁶, in which the logarithm is linear."""
+    """Return blur and edge for the coordinates of the search, blur² and edge⁻⁶, in which the logarithm is linear."""
     return float(np.sqrt(at[0])), float(at[1] ** (-1 / 6))
 
 
@@ -198,7 +199,7 @@ def _high_passed(x: Tensor) -> Tensor:
 
 
 def _tiles(x: Tensor, side: int) -> Tensor:
-    """(n, c, h, w) → (tiles, c, pixels), without the rim that blurs read beyond."""
+    """Cut (n, c, h, w) → (tiles, c, pixels), without the rim, where blurs read beyond the window."""
     x = x[..., _RIM : x.shape[-2] - _RIM, _RIM : x.shape[-1] - _RIM]
     rows, cols = x.shape[-2] // side, x.shape[-1] // side
     x = x[..., : rows * side, : cols * side]
@@ -207,7 +208,7 @@ def _tiles(x: Tensor, side: int) -> Tensor:
 
 
 def _regressed(p: Tensor, y: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Slopes (tiles, bands), what they leave (tiles, pixels) and the normal matrices, a little ridge in them."""
+    """Return slopes (tiles, bands), residuals (tiles, pixels) and normal matrices, with a small ridge."""
     gram = p @ p.transpose(1, 2)
     ridge = 1e-4 * torch.diagonal(gram, dim1=1, dim2=2) + 1e-10
     gram = gram + torch.diag_embed(ridge)
@@ -271,8 +272,8 @@ def measured_noise(sample: Sample) -> dict[str, float]:
             rest = _regressed(squares[:, others], squares[:, i])[1]
             free = _SQUARE**2 - len(others) - 1
             level = (rest.square().sum(dim=1) / free).sqrt()
-            # The mean of a normal variable's lowest tenth lies 1.755 of its deviations below its mean. Differences
-            # have neighbours that go together: so many fewer are independent.
+            # The mean of a normal variable's lowest tenth lies 1.755 standard deviations below its mean. Neighbouring
+            # differences are correlated, so fewer are independent.
             raised = 1 / (1 - 1.755 / np.sqrt(2 * free / _TOGETHER))
             level = level[level > _STILL]
             if not len(level):
@@ -284,7 +285,7 @@ def measured_noise(sample: Sample) -> dict[str, float]:
 
 
 def _checked(x: Tensor) -> Tensor:
-    """Second differences along both axes, of unit variance for white noise: edges and slopes vanish first."""
+    """Return second differences along both axes, with unit variance for white noise; edges and slopes vanish first."""
     k = torch.tensor([1.0, -2.0, 1.0]).to(x) / np.sqrt(6)
     c = x.shape[1]
     x = F.conv2d(x, k.view(1, 1, 3, 1).expand(c, 1, 3, 1), groups=c)
@@ -292,7 +293,7 @@ def _checked(x: Tensor) -> Tensor:
 
 
 def _squares(x: Tensor) -> Tensor:
-    """(n, c, h, w) → (squares, c, pixels)."""
+    """Cut (n, c, h, w) → (squares, c, pixels)."""
     rows, cols = x.shape[-2] // _SQUARE, x.shape[-1] // _SQUARE
     x = x[..., : rows * _SQUARE, : cols * _SQUARE]
     x = x.reshape(*x.shape[:2], rows, _SQUARE, cols, _SQUARE).permute(0, 2, 4, 1, 3, 5)

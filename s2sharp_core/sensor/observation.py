@@ -49,15 +49,15 @@ __all__ = [
 
 # A Gaussian is cut where it has fallen below 1/3000 of its height; the widest needs 26 taps at 60 m.
 _CUT = 4.0
-# A measured kernel reaches so many coarse pixels each way, and fades out over the outer part of them: the steep edge
-# makes it ring, and a kernel that is cut off would not keep its shift.
+# Reach of a measured kernel in coarse pixels each way, and the outer part in which it fades out. The steep edge makes
+# the kernel ring, and a kernel that is cut off would not keep its shift.
 _WIDE, _FADES = 3.0, 1.5
-# Frequencies up to Nyquist that a measured kernel is made from.
+# Number of frequencies up to Nyquist for a measured kernel.
 _FREQUENCIES = 2048
 
 
 @lru_cache
-@torch.inference_mode(mode=False)  # kept for later calls, which may be a fit
+@torch.inference_mode(mode=False)  # the kernel is cached for later calls, which may be a fit
 def psf(band: str, ratio: int, sensor: Sensor = SENTINEL2, axis: int | None = None) -> Tensor:
     """Return the one-dimensional point spread function of ``band``, degraded ``ratio`` times.
 
@@ -97,7 +97,7 @@ def psf(band: str, ratio: int, sensor: Sensor = SENTINEL2, axis: int | None = No
 
 
 def _measured(at: Tensor, response: Response, ratio: int) -> Tensor:
-    """The kernel whose frequency response is ``response``, at distances ``at`` in fine pixels: float64."""
+    """Return the kernel with frequency response ``response``, at distances ``at`` in fine pixels: float64."""
     f = (torch.arange(_FREQUENCIES, dtype=torch.float64) + 0.5) / (2 * _FREQUENCIES)
     coarse = f * ratio
     passed = torch.exp(-2 * (math.pi * response.blur * coarse) ** 2 - (coarse / response.edge) ** 6)
@@ -169,7 +169,7 @@ def adjoint(y: Tensor, bands: Sequence[str], ratio: int, sensor: Sensor = SENTIN
 
 
 def _wrapped(y: Tensor, dim: int, before: int, n: int) -> Tensor:
-    """Add what sticks out of the ``n`` pixels from ``before`` on along ``dim`` on the other side."""
+    """Add the part outside the ``n`` pixels from ``before`` on along ``dim`` to the other side."""
     inside = y.narrow(dim, before, n).clone()
     after = y.shape[dim] - before - n
     if before:
@@ -180,10 +180,10 @@ def _wrapped(y: Tensor, dim: int, before: int, n: int) -> Tensor:
 
 
 def _eigenvalues(band: str, ratio: int, n: int, sensor: Sensor, axis: int) -> Tensor:
-    """Eigenvalues of A Aᵀ along one ``axis`` of a circular picture of ``n`` coarse pixels: float64 (n,).
+    """Return eigenvalues of A Aᵀ along one ``axis`` of a circular image of ``n`` coarse pixels: float64 (n,).
 
-    A Aᵀ filters the coarse picture with the point spread function's autocorrelation at multiples of
-    ``ratio``, its zeroth polyphase component; a circulant matrix, diagonal under the Fourier transform.
+    A Aᵀ filters the coarse image with the autocorrelation of the point spread function at multiples of ``ratio``, its
+    zeroth polyphase component. It is a circulant matrix, diagonal under the Fourier transform.
     """
     k = psf(band, ratio, sensor, axis)
     full = F.conv1d(k[None, None], k[None, None], padding=k.numel() - 1)[0, 0]
@@ -196,7 +196,7 @@ def _eigenvalues(band: str, ratio: int, n: int, sensor: Sensor, axis: int) -> Te
 @lru_cache(maxsize=32)
 @torch.inference_mode(mode=False)
 def _normal(bands: tuple[str, ...], ratio: int, shape: tuple[int, int], sensor: Sensor) -> Tensor:
-    """Eigenvalues of A Aᵀ for the half spectrum of :func:`torch.fft.rfft2`: (bands, h, w//2 + 1)."""
+    """Return eigenvalues of A Aᵀ for the half spectrum of :func:`torch.fft.rfft2`: (bands, h, w//2 + 1)."""
     h, w = shape
     rows = torch.stack([_eigenvalues(band, ratio, h, sensor, 0) for band in bands])
     cols = torch.stack([_eigenvalues(band, ratio, w, sensor, 1) for band in bands])

@@ -17,7 +17,7 @@ __all__ = ["measure_scene", "sense_arrays"]
 
 
 def sense_arrays(arrays: Mapping[str, np.ndarray], box: Box) -> Sensed:
-    """As :func:`sense`, for band → float32 reflectance (h, w) over ``box``, NaN as nodata."""
+    """Measure as :func:`sense`, for band → float32 reflectance (h, w) over ``box``, NaN as nodata."""
     fine = [band for band in BY_GSD[10] if band in arrays]
     if not fine or not any(band in arrays for band in COARSE):
         return Sensed.unknown("it takes bands of 10 m and coarse ones")

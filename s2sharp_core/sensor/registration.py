@@ -1,9 +1,9 @@
-"""Do the bands of a scene lie on each other? Found out from the pixels, since files' corners can err.
+"""Registration of the bands of a scene, measured on the pixels, because the corners of files can be wrong.
 
-Seen through :func:`~s2sharp_core.sensor.observation.degrade`, the finest bands predict most of the detail of
-every other band by a linear combination. The prediction is best where the bands lie on each other: so
-the shift between them is where the multiple correlation of their high-passed pictures has its peak.
-Fitting anew at every shift needs no first guess, and does not mind that bands differ in contrast.
+Degraded by :func:`~s2sharp_core.sensor.observation.degrade`, the finest bands predict most of the detail of every
+other band by a linear combination. The prediction is best where the bands lie on each other. So the shift between
+them is the peak of the multiple correlation of their high-passed images. A new fit at every shift needs no first
+guess, and differences in contrast do not matter.
 """
 
 import warnings
@@ -18,14 +18,14 @@ from .observation import SENTINEL2, Sensor
 
 __all__ = ["Shift", "shifts", "warn_of_shifts"]
 
-# Side of the central part that is looked at, in cells: 600 px of 10 m are plenty to correlate.
+# Side of the used central part in cells: 600 px of 10 m are plenty to correlate.
 _PART = 100
-# Fewer valid pixels than this say nothing; nor does less than this share of a band's detail predicted.
+# Fewest valid pixels, and least predicted share of a band's detail, for a result.
 _ENOUGH = 256
 _PREDICTED = 0.1
 # Blocks of at least 8 px vote, at most 8 × 8 of them.
 _BLOCK, _BLOCKS = 8, 8
-# ESA guarantees 0.3 px of the coarser band (Sentinel-2 mission requirements): less is no fault.
+# Smaller shifts are not a fault: ESA guarantees 0.3 px of the coarser band (Sentinel-2 mission requirements).
 _TOLERATED = 0.35
 _SURE = 0.5
 
@@ -34,9 +34,8 @@ _SURE = 0.5
 class Shift:
     """Shift of a band with respect to the finest bands of its scene.
 
-    ``dy``, ``dx``: how far below and right of its place the band shows things, in pixels of that
-    band. ``confidence``: how sure it is, from 0 to 1, that the band is off by about this much rather
-    than in place; 0 for a band in place.
+    ``dy``, ``dx``: shift of the image in the band, down and right, in pixels of the band. ``confidence``: certainty,
+    from 0 to 1, that the band is shifted by about this much and not in place; 0 for a band in place.
     """
 
     band: str
@@ -46,17 +45,17 @@ class Shift:
 
     @property
     def off(self) -> bool:
-        """Whether this is worth a warning: surely more than ESA allows."""
+        """Return whether this is worth a warning: certainly more than ESA allows."""
         return self.confidence >= _SURE and bool(np.hypot(self.dy, self.dx) > _TOLERATED)
 
     @property
     def metres(self) -> tuple[float, float]:
-        """(south, east)."""
+        """Return (south, east)."""
         return self.dy * BANDS[self.band].gsd, self.dx * BANDS[self.band].gsd
 
 
 def _vertex(before: float, here: float, after: float) -> float:
-    """Return where the parabola through three points at -1, 0, 1 has its top."""
+    """Return the position of the top of the parabola through three points at -1, 0, 1."""
     bend = before - 2 * here + after
     return float(np.clip((before - after) / (2 * bend), -0.5, 0.5)) if bend < 0 else 0.0
 
@@ -64,10 +63,10 @@ def _vertex(before: float, here: float, after: float) -> float:
 def _sureness(
     predictors: Predictors, target: Picture, use: np.ndarray, at: tuple[int, int]
 ) -> float:
-    """Tell how much more than half of the scene's blocks is better predicted with the shift than without.
+    """Return the share above one half of the scene's blocks that are predicted better with the shift than without.
 
-    Blocks vote with the strength of their detail, so that water has little to say. Of the share of
-    votes, the lower end of Wilson's 95 % interval counts, so that a few blocks prove nothing.
+    Blocks vote with the strength of their detail, so water counts little. The lower end of Wilson's 95 % interval of
+    the share counts, so a few blocks prove nothing.
     """
     rows, cols = (min(_BLOCKS, side // _BLOCK) for side in target.known.shape)
     if not rows or not cols:
@@ -100,9 +99,9 @@ def _sureness(
 def _search(
     fine: np.ndarray, fine_bands: tuple[str, ...], coarse: np.ndarray, bands: tuple[str, ...]
 ) -> dict[Shift, float]:
-    """The shifts of ``bands``, all of one GSD, with respect to ``fine_bands`` (other than themselves).
+    """Return the shifts of ``bands``, all of one GSD, with respect to ``fine_bands`` (other than themselves).
 
-    With each, how much more of the band's detail is predicted there than in place.
+    Each has the gain in the predicted share of the band's detail, compared with the band in place.
     """
     ratio = BANDS[bands[0]].gsd // BANDS[fine_bands[0]].gsd
     predictors = Predictors(fine, fine_bands, ratio)
@@ -136,7 +135,7 @@ def _search(
             look(*t)
         ty, tx = best = max(around, key=lambda t: score[t][q])
         if max(map(abs, best)) == limit:
-            continue  # no peak within reach: nothing that could be told
+            continue  # no peak within reach, so no result
         here = score[best][q]
         dy = ty + step * _vertex(look(ty - step, tx)[q], here, look(ty + step, tx)[q])
         dx = tx + step * _vertex(look(ty, tx - step)[q], here, look(ty, tx + step)[q])
@@ -149,8 +148,8 @@ def _search(
 def _among(finest: np.ndarray, bands: tuple[str, ...]) -> tuple[list[int], list[Shift]]:
     """Choose which of the finest bands may judge others, and return the shifts of all of them.
 
-    A band that lies off makes those seem off that it predicts: the one that gains most from being
-    moved is taken out until the rest agrees. Of two that disagree, nobody can tell which is wrong.
+    A shifted band makes the bands that it predicts seem shifted. So the band that gains most from a shift is removed
+    until the rest agrees. If two disagree, nothing shows which one is wrong.
     """
     good = list(range(len(bands)))
     while len(good) > 1:
@@ -164,26 +163,26 @@ def _among(finest: np.ndarray, bands: tuple[str, ...]) -> tuple[list[int], list[
 
 
 def shifts(arrays: Mapping[str, np.ndarray]) -> list[Shift]:
-    """Measure how each band lies with respect to the finest bands of its scene.
+    """Measure the shift of each band with respect to the finest bands of its scene.
 
     Parameters
     ----------
     arrays
-        Band → float32 (h, w) at its native resolution, NaN where there is none, any unit; all cover
-        the same cells. Of a large scene only the central 600 × 600 pixels of 10 m are looked at.
+        Band → float32 (h, w) at its native resolution, NaN as nodata, any unit; all cover the same cells. Of a large
+        scene, only the central 600 × 600 pixels of 10 m are used.
 
     Returns
     -------
     list of Shift
-        Of every band of which something can be said, in ESA's order: bands whose detail the finest ones
-        do not predict, with too few valid pixels or a shift of 4 pixels or more are left out.
+        Shifts of all bands with a result, in ESA's order. Bands are left out if the finest ones do not predict their
+        detail, or if they have too few valid pixels or a shift of 4 pixels or more.
 
     Notes
     -----
-    Precise to some hundredths of a pixel where the bands resemble each other, to a tenth for the
-    short-wave infrared. Bands are taken up to 2.6 s apart and from slightly different angles: waves
-    and sun glint on water, and clouds (by parallax, up to some ten metres), do lie apart in a
-    well-registered scene, and a scene with nothing else in it measures so.
+    The precision is some hundredths of a pixel for bands that resemble each other, and a tenth for the short-wave
+    infrared. Bands are taken up to 2.6 s apart and from slightly different angles. So waves and sun glint on water,
+    and clouds (by parallax, up to some ten metres), do lie apart in a well-registered scene. A scene with nothing
+    else in it gives these shifts.
     """
     names = tuple(band for band in BANDS if band in arrays)
     gsds = [gsd for gsd in GSDS if any(b in names for b in BY_GSD[gsd])]
@@ -206,7 +205,7 @@ def shifts(arrays: Mapping[str, np.ndarray]) -> list[Shift]:
 
 
 def _alike(off: list[Shift]) -> list[list[Shift]]:
-    """Bands of one GSD that are off by the same."""
+    """Group bands of one GSD with the same shift."""
     groups: list[list[Shift]] = []
     for s in off:
         for group in groups:
@@ -229,15 +228,15 @@ def _in_words(group: list[Shift]) -> str:
 
 
 def _beyond(shift: Shift, sensor: Sensor) -> float:
-    """Return how far a band lies from where the sensor has it, in pixels of the band."""
+    """Return the distance of a band's shift from that of the sensor, in pixels of the band."""
     known = sensor.response(shift.band)
     return float(np.hypot(shift.dy - known.dy, shift.dx - known.dx))
 
 
 def warn_of_shifts(arrays: Mapping[str, np.ndarray], sensor: Sensor = SENTINEL2) -> None:
-    """Warn (``UserWarning``) when bands of a scene seem not to lie on each other; see :func:`shifts`.
+    """Warn (``UserWarning``) if bands of a scene seem not to lie on each other; see :func:`shifts`.
 
-    Shifts that ``sensor`` knows of are taken out by who sharpens with it, and no fault.
+    Shifts that ``sensor`` has are corrected by sharpening, so they are not a fault.
     """
     off = [s for s in shifts(arrays) if s.confidence >= _SURE and _beyond(s, sensor) > _TOLERATED]
     if not off:

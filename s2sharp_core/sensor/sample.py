@@ -1,4 +1,4 @@
-"""Bands of windows of one scene or datatake, which is all that a fit or a measurement reads."""
+"""Windows of one scene or datatake: the only data that a fit or a measurement reads."""
 
 import hashlib
 from collections.abc import Mapping
@@ -27,18 +27,18 @@ class Sample:
 
     @classmethod
     def of(cls, scene: Mapping[int, np.ndarray]) -> "Sample":
-        """A whole scene as one window: GSD → (bands, y, x)."""
+        """Return a whole scene as one window: GSD → (bands, y, x)."""
         y10, y20, y60 = (torch.from_numpy(np.ascontiguousarray(scene[g]))[None] for g in GSDS)
         return cls(y10, y20, y60)
 
     @property
     def cells(self) -> tuple[int, int]:
-        """Height and width of a window in cells."""
+        """Return height and width of a window in cells."""
         return int(self.y60.shape[-2]), int(self.y60.shape[-1])
 
     @property
     def digest(self) -> str:
-        """sha256 over all values."""
+        """Return the sha256 of all values."""
         content = hashlib.sha256()
         for y in (self.y10, self.y20, self.y60):
             content.update(np.ascontiguousarray(y.cpu().numpy()).tobytes())
@@ -48,7 +48,7 @@ class Sample:
         return int(self.y60.shape[0])
 
     def at_least(self, cells: int, method: str) -> None:
-        """Refuse windows smaller than a method can learn from.
+        """Refuse windows that are too small for a method to learn from.
 
         Raises
         ------

@@ -1,4 +1,4 @@
-"""Windows without gaps of a scene in memory: what methods learn from, and what its sensor is measured on."""
+"""Windows without gaps of a scene in memory, for methods that learn and for the measurement of the sensor."""
 
 from collections.abc import Mapping, Sequence
 
@@ -14,24 +14,24 @@ __all__ = ["SIDE", "windows_of"]
 SIDE = 64
 """Side of a window in cells, as in a run."""
 
-# Windows of a larger scene, at most.
+# Largest number of windows of a larger scene.
 _WINDOWS = 16
 
 
 def windows_of(arrays: Mapping[str, np.ndarray], box: Box, sides: Sequence[int]) -> Sample | None:
-    """Take windows without gaps from a scene: a small one as it is, else up to 16 of the largest side.
+    """Take windows without gaps from a scene: a small scene whole, or up to 16 of the largest side.
 
     Parameters
     ----------
     arrays
-        Band → float32 (h, w) at its native resolution over ``box``, NaN where there is none.
+        Band → float32 (h, w) at its native resolution over ``box``, NaN as nodata.
     sides
-        Sides of windows in cells, the best first; the last is the smallest that will do.
+        Sides of windows in cells, the best first; the last is the smallest acceptable one.
 
     Returns
     -------
     Sample or None
-        Zeros for bands that are not among ``arrays``. None where no window of the smallest side is without gaps.
+        Bands that ``arrays`` lack are zero. None if no window of the smallest side is without gaps.
     """
     clean = np.ones(box.shape, dtype=bool)
     for band, y in arrays.items():
@@ -68,7 +68,7 @@ def _cut(
 
 
 def _places(clean: np.ndarray, side: int) -> list[tuple[int, int]]:
-    """First row and column of windows whose cells are all ``clean``, apart, spread over the scene."""
+    """Return first row and column of separate windows with only ``clean`` cells, spread over the scene."""
     if min(clean.shape) < side:
         return []
     total = np.pad(clean.cumsum(axis=0).cumsum(axis=1), ((1, 0), (1, 0)))

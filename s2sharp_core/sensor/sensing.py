@@ -1,4 +1,4 @@
-"""The sensor for sharpening a product: measured on its own windows where they suffice, else the known one.
+"""The sensor for sharpening a product: measured on its own windows if they suffice, or else the known one.
 
 A scene in memory (:mod:`.of_scene`) and a datatake in a run both call :func:`sense`.
 """
@@ -34,7 +34,7 @@ SIDES = (SIDE, SIDE // 2, 22, 14)
 
 @dataclass(frozen=True)
 class Sensed:
-    """The sensor to compute with, and the figures that it follows from.
+    """The sensor for sharpening, and the figures that it follows from.
 
     Attributes
     ----------
@@ -45,7 +45,7 @@ class Sensed:
     noise
         Band → standard deviation of its noise, reflectance.
     told
-        Messages for the user: why known kernels are used where a measurement was wanted.
+        Messages for the user: reasons for known kernels where a measurement was wanted.
     """
 
     sensor: Sensor
@@ -66,14 +66,14 @@ INSTEAD = "The default kernels are used."
 def sense(sample: Sample) -> Sensed:
     """Measure a sample, and combine the result with the known values of the instrument.
 
-    A band whose shift is larger than one of its pixels keeps the known response, without a shift. So large a shift is a
-    fault of the data, and is reported. Takes seconds to a minute on two cores, and some hundred MB.
+    A band with a shift larger than one of its pixels keeps the known response, without a shift. A shift of that size
+    is a fault of the data, and is reported. This takes seconds to a minute on two cores, and some hundred MB.
     """
     found, noise = measure(sample), measured_noise(sample)
     if not found:
         return Sensed.unknown("its windows are too few, too small or too flat")
     sensor = believed(found, noise)
-    # By what was found: what is believed of it is less.
+    # The measured shift decides, because the combined one is smaller.
     shown = [(found[r.band].response, found[r.band].shift_error) for r in sensor.responses]
     far = [r for r, error in shown if max(abs(r.dy), abs(r.dx)) - error > LARGEST_SHIFT]
     told = tuple(

@@ -1,9 +1,9 @@
-"""Synthetic landscapes with a known 10 m truth in all twelve bands: the demo, and tests that need truth.
+"""Synthetic landscapes with a known 10 m truth in all twelve bands, for the demo and for tests that need a truth.
 
 Farmland, plains, forests, mountains, coasts, drylands and winters are drawn from spectra of real soils, canopies,
-roofs and roads (:mod:`.scenery.covers`), mixed within pixels as shares of ground, leaves and shadow. So bands go together as
-they do on the Earth: leaves over soil move red and infrared against each other, light and shade move them together,
-and coarse bands are no functions of the 10 m ones.
+roofs and roads (:mod:`.scenery.covers`), mixed within pixels as shares of ground, leaves and shadow. So bands vary
+together as on the Earth: leaves over soil move red and infrared in opposite directions, and light and shade move them
+together. Coarse bands are not functions of the 10 m ones.
 """
 
 import numpy as np
@@ -21,10 +21,10 @@ from .observation import degrade
 __all__ = ["landscape", "noise_level", "observe"]
 
 Shape = tuple[int, int]
-# Share of skylight in the light, bands in ESA's order: shadows are bluish.
+# Share of skylight in the light, bands in ESA's order; it makes shadows bluish.
 _SKY = np.array([0.30, 0.25, 0.19, 0.14, 0.12, 0.11, 0.09, 0.08, 0.08, 0.07, 0.03, 0.02])
-# Reflectance of the reference radiance, sun overhead, and signal over noise there (S2A in orbit: Gascon et al., Remote Sens. 9,
-# 584 (2017); radiances: ESA's radiometric uncertainty tool).
+# Reflectance of the reference radiance, sun overhead, and signal over noise there (S2A in orbit: Gascon et al.,
+# Remote Sens. 9, 584 (2017); radiances: ESA's radiometric uncertainty tool).
 _NOISE = {
     "B01": (0.215, 1370.0),
     "B02": (0.205, 214.0),
@@ -42,7 +42,7 @@ _NOISE = {
 _INSTRUMENT = 200.0
 # Standard deviation of a band's own texture, log reflectance.
 _OWN = 0.02
-# σ of what a 10 m band's own optics and detector blur, in pixels (MTF 0.25 at Nyquist).
+# σ of the blur by a 10 m band's own optics and detector, in pixels (MTF 0.25 at Nyquist).
 _BLUR = 0.53
 
 
@@ -73,7 +73,7 @@ def landscape(shape: Shape, seed: int = 0, country: str | None = None) -> np.nda
 
 
 def _finished(canvas: Canvas) -> np.ndarray:
-    """Light the land by its slopes, add the grain that each surface has, and see it through the optics."""
+    """Light the land by its slopes, add the texture of each surface, and blur it with the optics."""
     gy, gx = np.gradient(canvas.relief * canvas.height)
     towards = gx * np.sin(canvas.sun[0]) + gy * np.cos(canvas.sun[0])
     lit = np.clip(1 - canvas.sun[1] * towards, 0.05, 1.8)
@@ -82,16 +82,16 @@ def _finished(canvas: Canvas) -> np.ndarray:
     canvas.land *= sky + (1 - sky) * lit
     grain = 0.045 * canvas.rough(1.5) * (1 - canvas.water)
     for band in canvas.land:
-        # Contrast that no other band knows: chemistry, moisture, the angle that each band looks from.
+        # Contrast of this band alone: chemistry, moisture, the viewing angle of the band.
         band *= np.exp(grain + _OWN * canvas.rough(1.6))
     land = ndimage.gaussian_filter(canvas.land, (0, _BLUR, _BLUR))
     return np.maximum(land, 0.001)
 
 
 def noise_level(band: str, reflectance: np.ndarray, snr: float = _INSTRUMENT) -> np.ndarray:
-    """Standard deviation of a band's noise where it sees ``reflectance``: a constant and a shot part.
+    """Return the standard deviation of a band's noise for ``reflectance``: a constant and a shot part.
 
-    Both are alike at ESA's reference radiance; ``snr`` scales them, and 200 is the instrument.
+    Both parts are equal at ESA's reference radiance; ``snr`` scales them, and 200 is the instrument.
     """
     reference, there = _NOISE[band]
     level = reference / there * _INSTRUMENT / snr
@@ -99,7 +99,7 @@ def noise_level(band: str, reflectance: np.ndarray, snr: float = _INSTRUMENT) ->
 
 
 def observe(truth: np.ndarray, snr: float = 200.0, seed: int = 0) -> dict[int, np.ndarray]:
-    """Return what the satellite delivers of ``truth``.
+    """Return the bands that the satellite delivers of ``truth``.
 
     Parameters
     ----------

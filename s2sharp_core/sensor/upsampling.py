@@ -1,4 +1,4 @@
-"""Interpolation between grids whose pixels share their centres, with bands that are off taken back."""
+"""Interpolation between grids whose pixels share their centres, with correction of shifted bands."""
 
 import math
 from functools import lru_cache
@@ -11,12 +11,12 @@ from .known import Shifts
 
 __all__ = ["Shifts", "reach", "upsample", "upsample_phases", "weights_of_phases"]
 
-# Coarse pixels on each side that an interpolation reads.
+# Number of coarse pixels on each side that an interpolation reads.
 _SUPPORT = {"linear": 1, "cubic": 2}
 
 
 def _cubic(t: float) -> float:
-    """Keys' cubic convolution kernel, a = -1/2 (IEEE TASSP 1981)."""
+    """Return Keys' cubic convolution kernel, a = -1/2 (IEEE TASSP 1981)."""
     t = abs(t)
     if t < 1:
         return 1.5 * t**3 - 2.5 * t**2 + 1
@@ -26,7 +26,7 @@ def _cubic(t: float) -> float:
 @lru_cache(maxsize=256)
 @torch.inference_mode(mode=False)
 def _phases(ratio: int, kind: str, shift: float, support: int) -> Tensor:
-    """Interpolation weights of each phase of one coarse pixel: (ratio, 2·support + 1), float64."""
+    """Return interpolation weights of each phase of one coarse pixel: (ratio, 2·support + 1), float64."""
     weight = _cubic if kind == "cubic" else lambda t: max(0.0, 1 - abs(t))
     at = [(phase + 0.5) / ratio - 0.5 + shift for phase in range(ratio)]
     rows = [[weight(a - tap) for tap in range(-support, support + 1)] for a in at]
@@ -34,16 +34,18 @@ def _phases(ratio: int, kind: str, shift: float, support: int) -> Tensor:
 
 
 def weights_of_phases(ratio: int, kind: str, shifts: Shifts, axis: int) -> Tensor:
-    """Interpolation weights along one axis of the ``ratio`` phases of a coarse pixel: float64 (shifts, ratio, odd)."""
+    """Return interpolation weights along one axis of the ``ratio`` phases of a coarse pixel: float64 (shifts, ratio,
+    odd).
+    """
     support = _SUPPORT[kind] + max(math.ceil(abs(d)) for shift in shifts for d in shift)
     return torch.stack([_phases(ratio, kind, shift[axis], support) for shift in shifts])
 
 
 def upsample(y: Tensor, ratio: int, kind: str = "cubic", shifts: Shifts | None = None) -> Tensor:
-    """Interpolate to a grid ``ratio`` times finer, pixel centres kept where they are on the ground.
+    """Interpolate to a grid ``ratio`` times finer, with pixel centres at their place on the ground.
 
-    The weights depend on the phase alone, not on the position in the array, so that the result is
-    the same wherever a window is cut.
+    The weights depend on the phase alone, and not on the position in the array. So the result is the same wherever a
+    window is cut.
 
     Parameters
     ----------
@@ -52,7 +54,7 @@ def upsample(y: Tensor, ratio: int, kind: str = "cubic", shifts: Shifts | None =
     kind
         ``"linear"`` or ``"cubic"`` (Keys, a = -1/2).
     shifts
-        Of each channel; taken out. None: all lie in place.
+        Shift of each channel, which is corrected. None: all lie in place.
 
     Returns
     -------
@@ -65,7 +67,7 @@ def upsample(y: Tensor, ratio: int, kind: str = "cubic", shifts: Shifts | None =
 def upsample_phases(
     y: Tensor, ratio: int, kind: str = "cubic", shifts: Shifts | None = None
 ) -> Tensor:
-    """As :func:`upsample`, the ratio² pixels of each coarse one as channels: (n, c·ratio², h, w)."""
+    """Interpolate as :func:`upsample`, with the ratio² pixels of each coarse one as channels: (n, c·ratio², h, w)."""
     c = y.shape[1]
     moved = shifts if shifts and any(map(any, shifts)) else ((0.0, 0.0),)
     down, across = (weights_of_phases(ratio, kind, moved, axis).to(y) for axis in (0, 1))
