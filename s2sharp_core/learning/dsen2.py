@@ -1,7 +1,7 @@
-"""Supervised training by Wald's protocol: a scene seen coarser, with itself as the truth.
+"""Supervised training by Wald's protocol: a scene at reduced resolution, with itself as the truth.
 
-Wald, Ranchin and Mangolini (PERS 63, 1997): degrade every band by the ratio to be learned, so that the
-native band is the answer. Synthetic landscapes, whose 10 m truth is known, need no degrading.
+Wald, Ranchin and Mangolini (PERS 63, 1997) degrade every band by the ratio to be learned, so that the native band is
+the answer. Synthetic landscapes, whose 10 m truth is known, need no degrading.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -25,9 +25,9 @@ __all__ = ["Pair", "Recipe", "synthetic_pairs", "train", "wald_pair"]
 class Recipe:
     """Recipe of a training; it goes into the model card.
 
-    ``gsd``: the bands it learns (20 or 60). ``patch``: side of a training patch in cells.
-    ``real_share``: the share of patches from real scenes where there are any. ``jitter``: standard
-    deviation of each band's random gain, as a fraction.
+    ``gsd``: the learned bands (20 or 60). ``patch``: side of a training patch in cells. ``real_share``: the share of
+    patches from real scenes, if there are any. ``jitter``: standard deviation of each band's random gain, as a
+    fraction.
     """
 
     gsd: int
@@ -57,7 +57,7 @@ class Pair:
 def wald_pair(
     scene: Mapping[int, np.ndarray | Tensor], gsd: int, sensor: Sensor = SENTINEL2
 ) -> Pair:
-    """A scene seen ``gsd / 10`` times coarser, with its native bands of that GSD as truth.
+    """Return a scene degraded by ``gsd / 10``, with its native bands of that GSD as truth.
 
     Parameters
     ----------
@@ -82,9 +82,9 @@ def wald_pair(
 
 
 def synthetic_pairs(count: int, gsd: int, cells: int = 60, seed: int = 0) -> list[Pair]:
-    """``count`` synthetic landscapes of ``cells`` × ``cells``, observed, with their 10 m truth.
+    """Return ``count`` synthetic landscapes of ``cells`` × ``cells``, observed, with their 10 m truth.
 
-    Their seeds begin at 10 000, so that what anybody simulates with a seed of their own is unseen.
+    Their seeds begin at 10 000, so landscapes that users simulate with their own seeds are unseen.
     """
     names = list(BANDS)
     pairs = []
@@ -101,7 +101,7 @@ def synthetic_pairs(count: int, gsd: int, cells: int = 60, seed: int = 0) -> lis
 def _patch(
     pair: Pair, recipe: Recipe, rng: np.random.Generator
 ) -> tuple[dict[int, Tensor], Tensor]:
-    """One random patch: cut on cells, turned, mirrored, its bands' gains jittered."""
+    """Return one random patch: cut on cells, turned, mirrored, with random gains of its bands."""
     height, width = pair.inputs[60].shape[1:]
     size = min(recipe.patch, height, width)
     row, col = rng.integers(height - size + 1), rng.integers(width - size + 1)
@@ -130,7 +130,7 @@ def train(
     Parameters
     ----------
     recipe
-        What to train and how.
+        The recipe of the training.
     real, synthetic
         Pairs to draw patches from; one of the two may be empty.
     progress

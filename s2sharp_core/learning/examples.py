@@ -1,4 +1,4 @@
-"""Examples that s2net learns from: scenes and landscapes, seen by sensors as products have them."""
+"""Training examples of s2net: scenes and landscapes, seen by sensors like those of products."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -19,8 +19,8 @@ __all__ = ["Example", "Variety", "landscapes", "scene_variants"]
 class Example:
     """A scene and its answer: inputs by GSD (bands, h, w), the eight coarse bands (8, 6h, 6w), and the sensor.
 
-    ``sensor`` is what a measurement would tell of the one that the inputs were seen with: nearly that. ``counts`` are
-    the bands, of the eight, whose answer is as sharp as the guides.
+    ``sensor`` is nearly the one of the inputs, as a measurement would give it. ``counts`` are those of the eight
+    bands whose answer is as sharp as the guides.
     """
 
     inputs: Mapping[int, Tensor]
@@ -31,7 +31,7 @@ class Example:
 
 @dataclass(frozen=True)
 class Variety:
-    """Variants of a scene: ``count`` of them, standard deviations of what is varied.
+    """Variants of a scene: their number ``count``, and standard deviations of the variations.
 
     ``mix``: share of every other band in a band; ``noise``: largest noise of a band, reflectance.
     """
@@ -41,8 +41,8 @@ class Variety:
     noise: float = 8e-4
 
 
-# Kernels among products (python -m tests.benchmarks.sensor), in pixels of the band: standard deviations of blur and edge
-# around what is known, of shifts, and of how well a measurement tells them.
+# Kernels among products (python -m tests.benchmarks.sensor), in pixels of the band: standard deviations of blur and
+# edge around the known values, of shifts, and of the error of a measurement.
 _BLUR, _EDGE, _SHIFT = 0.02, 0.01, 0.05
 _BLUR_TOLD, _SHIFT_TOLD = 0.012, 0.008
 
@@ -50,7 +50,7 @@ _BLUR_TOLD, _SHIFT_TOLD = 0.012, 0.008
 def _sensors(
     random: np.random.Generator, bands: Sequence[str], noise: float
 ) -> tuple[Sensor, Sensor]:
-    """A sensor as products have them, and what is told of it.
+    """Return a random sensor like those of products, and its values as a measurement would give them.
 
     All bands of 20 m have the kernel of one focal plane, that of ``bands``.
     """
@@ -73,14 +73,14 @@ def _sensors(
 
 
 def _in_one_plane(sensor: Sensor, bands: Sequence[str]) -> Sensor:
-    """All 20 m bands seen through the mean kernel of ``bands``, in place."""
+    """Return a sensor that sees all 20 m bands with the mean kernel of ``bands``, without a shift."""
     near = [sensor.response(band) for band in bands]
     blur, edge = (float(np.mean([getattr(r, f) for r in near])) for f in ("blur", "edge"))
     return Sensor(responses=tuple(Response(band, blur, edge) for band in BY_GSD[20]))
 
 
 def _turned(x: Tensor, way: int) -> Tensor:
-    """One of the eight ways to lay a square down; ``way`` 0: as it is."""
+    """Return one of the eight orientations of a square; ``way`` 0: unchanged."""
     x = torch.rot90(x, way % 4, (-2, -1))
     return torch.flip(x, (-1,)) if way >= 4 else x
 
@@ -91,18 +91,18 @@ def scene_variants(
     seed: int,
     sensor: Sensor | None = None,
 ) -> Iterable[Example]:
-    """A scene seen twice as coarse, again and again, with another sensor each time.
+    """Yield variants of a scene at half its resolution, each with another sensor.
 
-    A coarse band is played by itself, the guides by 10 m bands seen through its own kernel: only so are they as sharp as
-    the answer. So variants take turns between the focal planes, and the bands of one count. Variant k of every scene has
-    the same sensor, so that windows of many scenes can be finished together.
+    A coarse band is played by itself, and the guides by 10 m bands degraded with its kernel, because only then are
+    they as sharp as the answer. So variants alternate between the focal planes, and the bands of one plane count.
+    Variant k of every scene has the same sensor, so windows of many scenes can be processed together.
 
     Parameters
     ----------
     scene
         GSD → float32 reflectance (4, 6h, 6w), (6, 3h, 3w), (2, h, w), without gaps.
     sensor
-        The one of all variants, told as it is, without shifts and noise.
+        Sensor of all variants, known exactly, without shifts and noise.
     """
     random = np.random.default_rng(seed)
     cells = [side // 2 for side in scene[60].shape[1:]]
@@ -137,7 +137,7 @@ def scene_variants(
 def _noisy(
     inputs: Mapping[int, Tensor], sensor: Sensor, random: np.random.Generator
 ) -> dict[int, Tensor]:
-    """White noise in every band: as the sensor says in the coarse ones, half of the quietest in the guides."""
+    """Add white noise to every band: that of the sensor in the coarse ones, half of the quietest in the guides."""
     noisy = {}
     for g, y in inputs.items():
         levels = sensor.noise_of(BY_GSD[g])
@@ -149,7 +149,7 @@ def _noisy(
 
 
 def _turned_sensor(sensor: Sensor, way: int) -> Sensor:
-    """The sensor of a scene that was turned as :func:`_turned` does it: its shifts turn with it."""
+    """Return the sensor of a scene that :func:`_turned` has turned: its shifts turn with it."""
 
     def turned(r: Response) -> Response:
         dy, dx = r.dy, r.dx
@@ -161,7 +161,7 @@ def _turned_sensor(sensor: Sensor, way: int) -> Sensor:
 
 
 def _mixtures(bands: Tensor, random: np.random.Generator) -> Tensor:
-    """Two bands that the others tell much of but not all: (n, y, x) → (2, y, x)."""
+    """Return mixtures of two bands that the others explain in large part, but not fully: (n, y, x) → (2, y, x)."""
     shares = torch.as_tensor(random.dirichlet(np.full(len(bands), 0.4), 2), dtype=torch.float32)
     mixed = torch.einsum("ij,jyx->iyx", shares, bands)
     power = torch.as_tensor(random.uniform(0.7, 1.5, (2, 1, 1)), dtype=torch.float32)
@@ -170,9 +170,9 @@ def _mixtures(bands: Tensor, random: np.random.Generator) -> Tensor:
 
 
 def landscapes(count: int, cells: int = 48, seed: int = 0) -> Iterable[Example]:
-    """Synthetic landscapes with their 10 m truth; seeds from 10 000 on, so that a user's own are unseen.
+    """Yield synthetic landscapes with their 10 m truth; seeds from 10 000 on, so that a user's own are unseen.
 
-    They are seen with the default sensor and the instrument's noise.
+    They are observed with the default sensor and the instrument's noise.
     """
     names = list(BANDS)
     coarse = [names.index(band) for g in (20, 60) for band in BY_GSD[g]]

@@ -1,7 +1,7 @@
-"""Learning on the scene itself: a sample of windows, and a loop that can be stopped and taken up again.
+"""Learning on the scene itself: a sample of windows, and a training loop that can be stopped and resumed.
 
-What a method learns is its own business (its file in ``sharpeners/``); how it is optimised, resumed,
-frozen and checked is the same for all and stands here.
+The file of a method in ``sharpeners/`` defines what it learns. Optimisation, resumption, freezing and the final check
+are the same for all methods and stand here.
 """
 
 import json
@@ -25,43 +25,45 @@ from .options import OF_A_SCENE, FitOptions, Tell
 __all__ = ["CONSTANTS", "FEWEST", "OF_A_SCENE", "Curve", "FitOptions", "Tell", "optimise"]
 
 _CHECKPOINT = 50
-# From here on a fit runs with the statistics that are frozen with it, at this share of the learning rate: at the
-# full one, half-way, Deep SURE's loss on APEX at 40 dB rose from 0.003 to 1.2 within 60 steps.
+# Share of the steps after which a fit continues with frozen statistics, and its share of the learning rate. At the
+# full rate, with statistics frozen half-way, Deep SURE's loss on APEX at 40 dB rose from 0.003 to 1.2 within 60
+# steps.
 _SETTLE, _SETTLED_RATE = 0.7, 0.2
-# Steps that are averaged to be told; and the last ones before freezing, whose draws are repeated.
+# Number of steps in a reported mean, and of the last steps before freezing, whose draws are repeated. Largest allowed
+# ratio of losses.
 _CHECKED = 20
 _ALLOWED = 1.05
-# The learning rate falls to this share of what it was at first; gradients are cut to this norm.
+# Final share of the learning rate, and the norm to which gradients are cut.
 _LAST_RATE, _CLIP = 0.02, 1.0
 
 EPS = 1e-8
-"""Adam's own, where a method says nothing else."""
+"""Adam's own value, for methods that state no other."""
 
 CONSTANTS: Mapping[str, float] = MappingProxyType(
     {"settle": _SETTLE, "settled_rate": _SETTLED_RATE, "last_rate": _LAST_RATE, "clip": _CLIP}
 )
-"""What every result of :func:`optimise` follows from, besides its arguments."""
+"""Numbers that every result of :func:`optimise` depends on, besides its arguments."""
 
 FEWEST = 2
-"""Steps of the shortest fit whose statistics are frozen on the way: one before, one after."""
+"""Steps of the shortest fit with frozen statistics: one before freezing, one after."""
 
 
 @dataclass(frozen=True)
 class Curve:
-    """The mean loss of every few steps, and what freezing the statistics did to it.
+    """The mean loss of every few steps, and the effect of freezing the statistics.
 
     Attributes
     ----------
     steps, losses
-        A step, and the mean loss of those that lead up to it.
+        A step, and the mean loss of the steps that lead up to it.
     frozen
-        The loss of the finished net, its statistics frozen, over the training loss: the mean loss of
-        the last steps before they were frozen, on the same draws. More than 1.05 is refused.
+        The loss of the finished net with frozen statistics, over the training loss: the mean loss of the last steps
+        before freezing, on the same draws. More than 1.05 is refused.
     on_freezing
-        The same ratio at the moment of freezing, before the rest of the steps has trained the net with
-        its frozen statistics. It is told, not judged; 1 where there are no statistics.
+        The same ratio at the moment of freezing, before the other steps have trained the net with its frozen
+        statistics. It is reported, but not judged; 1 without statistics.
     facts
-        What else the card should say.
+        Other facts for the card.
     """
 
     steps: tuple[int, ...]
@@ -71,7 +73,7 @@ class Curve:
     facts: Mapping[str, float] = field(default_factory=dict)
 
     def write(self, file: Path) -> None:
-        """As CSV: step, loss."""
+        """Write it as CSV: step, loss."""
         rows = [f"{s},{v:.8g}" for s, v in zip(self.steps, self.losses, strict=True)]
         file.write_text("\n".join(["step,loss", *rows]) + "\n")
 
@@ -99,33 +101,33 @@ def optimise(
 ) -> Curve:
     """Minimise ``loss`` over the parameters of ``net``: Adam, a cosine learning rate, clipped gradients.
 
-    The statistics of batch norms are frozen after seven tenths of the steps. What is checked is the
-    finished net, on the draws of the last 20 steps before freezing: its mean loss with frozen statistics
-    over the mean loss that those steps had in training. A net that freezing made worse and that the rest
-    of the steps has mended passes; how much worse it was at the time is kept as ``Curve.on_freezing``.
+    The statistics of batch norms are frozen after seven tenths of the steps. The finished net is checked on the draws
+    of the last 20 steps before freezing: its mean loss with frozen statistics over the mean loss of these steps in
+    training. A net that freezing made worse passes if the other steps have mended it. ``Curve.on_freezing`` keeps how
+    much worse it was at the time.
 
-    Every random number comes from the generator that ``loss`` is given, so that a fit that was
-    stopped and taken up again from its checkpoint equals one that was not.
+    Every random number comes from the generator that ``loss`` receives. So a fit that is resumed from its checkpoint
+    equals an uninterrupted one.
 
     Parameters
     ----------
     loss
         Gives the loss of the next step; a closure over ``net``.
     eps
-        What Adam adds to the root of the mean squared gradient.
+        Adam's addition to the root of the mean squared gradient.
     settle
-        Feeds the whole sample through ``net``, for the statistics of its batch norms: called once, after
-        which they are frozen and the rest of the steps runs with them. None: there are none.
+        Feeds the whole sample through ``net`` to set the statistics of its batch norms. It is called once, after
+        which they are frozen for the remaining steps. None: there are none.
     checkpoint
-        A safetensors file, written now and then and read if it is there; removed by the caller, who
-        also names it by what is learned from. One of another number of steps or seed is ignored.
+        A safetensors file, written now and then and read if it exists. The caller removes it, and names it after the
+        training data. A checkpoint with another number of steps or seed is ignored.
 
     Raises
     ------
     S2SharpError
-        ``bad-config`` for fewer than :data:`FEWEST` steps where statistics are frozen; ``fit-failed`` when
-        the loss is not finite, or when in the end, with frozen statistics, it is more than 1.05 × what it
-        was on the same draws before they were frozen.
+        ``bad-config`` for fewer than :data:`FEWEST` steps with frozen statistics. ``fit-failed`` if the loss is not
+        finite, or if the final loss with frozen statistics is more than 1.05 × the loss on the same draws before
+        freezing.
     """
     random = torch.Generator().manual_seed(seed)
     optimizer = torch.optim.Adam(net.parameters(), lr=rate, eps=eps, amsgrad=True)
@@ -206,29 +208,29 @@ def optimise(
 
 
 def _share(done: float) -> float:
-    """Share of the learning rate that is left when a share of ``done`` of the steps lies behind: half a cosine."""
+    """Return the remaining share of the learning rate after a share of ``done`` of the steps: half a cosine."""
     return _LAST_RATE + (1 - _LAST_RATE) * 0.5 * (1 + math.cos(math.pi * done))
 
 
 def _again(
     loss: Callable[[torch.Generator], Tensor], replay: Tensor, training: list[float]
 ) -> tuple[float, float]:
-    """The mean loss of the net as it is, over that of ``training`` on the same draws; and itself.
+    """Return the mean loss of the net over that of ``training`` on the same draws, and the mean loss itself.
 
-    ``replay``: the state that the random numbers of ``training`` began in.
+    ``replay``: the state of the random numbers at the start of ``training``.
     """
     random = torch.Generator()
     random.set_state(replay)
     with torch.no_grad():
         still = float(np.mean([float(loss(random)) for _ in training]))
     before = float(np.mean(training))
-    # An estimate of a risk can fall below nothing; of a positive loss, this is the plain ratio.
+    # An estimate of a risk can be negative; for a positive loss, this is the plain ratio.
     return (1 + (still - before) / abs(before) if before else math.inf), still
 
 
 @dataclass
 class _Saved:
-    """Content of a checkpoint: all that a fit needs to go on."""
+    """Content of a checkpoint: everything that a fit needs to continue."""
 
     tensors: dict[str, Tensor]
     note: dict[str, Any]
@@ -266,7 +268,7 @@ class _Saved:
 
 
 def _read(file: Path, facts: Mapping[str, Any]) -> _Saved | None:
-    """A checkpoint, if there is a sound one of this very fit."""
+    """Return a checkpoint of this very fit, if there is a sound one."""
     try:
         with safe_open(file, "pt") as content:
             note = json.loads(content.metadata()["fit"])

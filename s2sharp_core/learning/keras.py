@@ -1,4 +1,4 @@
-"""The weights that DSen2's authors published: HDF5 as Keras wrote it, turned into safetensors."""
+"""Import of the weights that DSen2's authors published, from HDF5 by Keras to safetensors."""
 
 import hashlib
 from collections.abc import Iterator
@@ -16,8 +16,8 @@ from ..weights.files import PUBLISHED, weights_file
 
 __all__ = ["import_keras"]
 
-# By GSD, the order in which the published nets read bands. The comments in their code name the 10 m bands
-# from blue to red; what entered was GDAL's order of the product.
+# Order in which the published nets read bands, by GSD. The comments in their code name the 10 m bands from blue to
+# red, but the input had GDAL's order of the product.
 _ORDER = {
     10: ("B04", "B03", "B02", "B08"),
     20: ("B05", "B06", "B07", "B8A", "B11", "B12"),
@@ -31,7 +31,7 @@ _STRUCTURE = (
 
 
 class _Conv(NamedTuple):
-    """One convolution: its kernel as Keras has it, (3, 3, inputs, outputs), and its bias."""
+    """One convolution: its kernel in the layout of Keras, (3, 3, inputs, outputs), and its bias."""
 
     layer: str
     kernel: np.ndarray
@@ -39,16 +39,16 @@ class _Conv(NamedTuple):
 
 
 def import_keras(source: Path, folder: Path) -> tuple[str, Path]:
-    """Turn weights that Keras saved for DSen2 or VDSen2 into safetensors with a card.
+    """Convert weights that Keras saved for DSen2 or VDSen2 to safetensors with a card.
 
-    Nothing of the file is executed or unpickled: arrays are read, and their names.
+    Nothing in the file is executed or unpickled: only arrays and their names are read.
 
     Parameters
     ----------
     source
         An HDF5 file of a whole Keras 2 model or of its weights, such as ``s2_032_lr_1e-04.hdf5``.
     folder
-        Where the weights are written, by the name under which ``--weights`` looks for them.
+        Folder for the weights, which get the file name that ``--weights`` looks for.
 
     Returns
     -------
@@ -58,8 +58,8 @@ def import_keras(source: Path, folder: Path) -> tuple[str, Path]:
     Raises
     ------
     S2SharpError
-        ``weights-missing``; ``weights-corrupt`` for a file that is of another kind or structure;
-        ``bad-config`` where h5py is not installed.
+        ``weights-missing``; ``weights-corrupt`` for a file of another kind or structure; ``bad-config`` if h5py is
+        not installed.
     """
     try:
         content = source.read_bytes()
@@ -95,7 +95,7 @@ def import_keras(source: Path, folder: Path) -> tuple[str, Path]:
 
 
 def _read(content: bytes, source: Path) -> tuple[list[_Conv], str]:
-    """The layers with weights, in the order of the model, and the version of Keras."""
+    """Return the layers with weights, in the order of the model, and the version of Keras."""
     try:
         import h5py
     except ModuleNotFoundError as error:
@@ -112,7 +112,7 @@ def _read(content: bytes, source: Path) -> tuple[list[_Conv], str]:
             backend, version = (
                 _text(group.attrs.get(k, b"")) for k in ("backend", "keras_version")
             )
-            # Theano convolves where the others correlate: its kernels are turned by half a circle.
+            # Theano convolves where the others correlate, so its kernels are rotated by 180°.
             turn = slice(None, None, -1 if backend == "theano" else 1)
             convolutions = [
                 _Conv(layer, kernel[turn, turn], bias)
@@ -140,7 +140,7 @@ def _layers(group: Any, source: Path) -> Iterator[_Conv]:
 
 
 def _net(convolutions: list[_Conv], source: Path) -> ResidualNet:
-    """The network that fits the shapes, with the weights."""
+    """Return the network that fits the shapes, with the weights."""
     count = len(convolutions)
     if count < 4 or count % 2:
         raise _corrupt(source, f"{_STRUCTURE} (at least one block)", f"{count} convolutions")
@@ -169,7 +169,7 @@ def _net(convolutions: list[_Conv], source: Path) -> ResidualNet:
 
 
 def _text(name: Any) -> str:
-    """A name as h5py gives it: bytes from Keras 2, text from later ones."""
+    """Return a name from h5py as text: it is bytes from Keras 2, and text from later versions."""
     return name.decode() if isinstance(name, bytes) else str(name)
 
 

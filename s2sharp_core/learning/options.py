@@ -1,4 +1,4 @@
-"""Options of a fit, and what it tells on the way."""
+"""Options of a fit, and its progress callback."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -7,19 +7,19 @@ from pathlib import Path
 __all__ = ["OF_A_SCENE", "FitOptions", "Tell"]
 
 Tell = Callable[[int, int, float], None]
-"""Called with (step, steps, mean loss since the last call) now and then."""
+"""Callback, called now and then with (step, steps, mean loss since the last call)."""
 
 OF_A_SCENE = "fitted to the scene itself, without a reference"
-"""What the card of weights says of how they came to be."""
+"""Origin of fitted weights, as stated in their card."""
 
 
 @dataclass(frozen=True)
 class FitOptions:
     """Options of a fit.
 
-    ``steps``: None for the method's own number; ``start``: a folder with weights of the same method to
-    begin from. ``scenes``: the names of what the sample shows, and ``protocol``: how it is learned from;
-    both stand in the card of the weights and change nothing else.
+    ``steps``: None for the method's default; ``start``: a folder with weights of the same method to begin from.
+    ``scenes``: names of the scenes in the sample, and ``protocol``: the way of learning. Both are stated in the card
+    of the weights and change nothing else.
     """
 
     steps: int | None = None

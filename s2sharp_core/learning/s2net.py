@@ -1,9 +1,9 @@
-"""Teaching :class:`~s2sharp_core.networks.S2Net`: scenes seen twice as coarse, and variety.
+"""Training of :class:`~s2sharp_core.networks.S2Net`: scenes at half their resolution, in many variants.
 
-A few scenes are soon known by heart. So each is shown in many variants: turned and mirrored, its bands mixed with one
-another (other spectra), noise added; and the 60 m bands, which have hardly any pixels left when they are seen
-six times coarser, are played by mixtures of the other bands, seen through their point spread functions, whose
-truth is known. Synthetic landscapes stand beside them.
+A net soon memorises a few scenes. So each scene is shown in many variants: turned and mirrored, with bands mixed with
+one another (other spectra), and with noise. The 60 m bands have hardly any pixels left when they are degraded by six.
+So mixtures of the other bands play them, degraded by their point spread functions, with a known truth. Synthetic
+landscapes are added.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -41,26 +41,27 @@ __all__ = [
 SIZES = {"s2net-s": (24, 2), "s2net-m": (48, 4), "s2net-l": (64, 5)}
 """Method → features and blocks of its net."""
 
-# Side in cells of the smallest picture that is learned from.
+# Side in cells of the smallest image for training.
 _SMALLEST = 8
 
 ADAPT_STEPS = 300
-"""Steps of :func:`adapt` at most."""
+"""Largest number of steps of :func:`adapt`."""
 
 _ADAPT_RATE = 3e-4
-# Looks at what is held out without an improvement, and what counts as one over the weights before.
+# Number of checks on the held-out part without an improvement, and the ratio that counts as one over the first
+# weights.
 _PATIENCE = 4
 _WORTH = 0.995
 
 ADAPT_CONSTANTS = MappingProxyType({"rate": _ADAPT_RATE, "patience": _PATIENCE, "worth": _WORTH})
-"""What its result follows from, besides its arguments."""
+"""Numbers that its result depends on, besides its arguments."""
 
 
 @dataclass(frozen=True)
 class S2Recipe:
-    """Recipe by which an s2net is taught; it goes into the model card.
+    """Recipe of the training of an s2net; it goes into the model card.
 
-    ``batch`` windows of ``cells`` a side make a step; ``synthetic`` landscapes stand beside the scenes.
+    A step uses ``batch`` windows of ``cells`` a side; ``synthetic`` landscapes are added to the scenes.
     """
 
     features: int
@@ -81,9 +82,9 @@ class S2Recipe:
 
 @dataclass(frozen=True)
 class Prepared:
-    """An example up to the network: what does not change while this learns, without the first axis.
+    """An example up to the input of the network: everything that does not change in training, without the first axis.
 
-    ``unit`` (8, 1, 1): root mean square error of local regression alone, which errors are measured in.
+    ``unit`` (8, 1, 1): root mean square error of local regression alone, the unit of errors.
     """
 
     detail: Detail
@@ -97,7 +98,7 @@ class Prepared:
 
 @torch.no_grad()
 def prepared(net: S2Net, examples: Iterable[Example], device: str = "cpu") -> list[Prepared]:
-    """Local regression of each."""
+    """Compute the local regression of each."""
     return [_prepared(net, example, device) for example in examples]
 
 
@@ -124,15 +125,16 @@ def error(
     rim: int = 2,
     bands: slice = slice(None),
 ) -> Tensor:
-    """Error of ``batch`` random windows of ``cells``, less ``rim`` cells, over that of local regression alone.
+    """Return the error of ``batch`` random windows of ``cells``, less ``rim`` cells, over that of local regression
+    alone.
 
-    The mean of the absolute error and of each window's root mean square. The windows are cut from examples of one
-    sensor, drawn by their size; smaller ones give smaller windows, and more of them.
+    It is the mean of the absolute error and of each window's root mean square. The windows are cut from examples of
+    one sensor, drawn by their size. Smaller examples give smaller windows, and more of them.
 
     Parameters
     ----------
     bands
-        Of the eight, those that may count.
+        Those of the eight bands that may count.
     """
     sizes = torch.tensor([float(e.y60[0].numel()) for e in examples])
     first = examples[int(torch.multinomial(sizes, 1, generator=random))]
@@ -225,7 +227,7 @@ def teach(
 
 
 class _EnoughError(Exception):
-    """Raised when what is held out does not get better any more."""
+    """Raised when the error on the held-out part no longer improves."""
 
 
 def adapt(
@@ -236,17 +238,17 @@ def adapt(
     checkpoint: Path | None = None,
     tell: Tell = lambda *_: None,
 ) -> Curve:
-    """Go on teaching a net on the scene itself, one level down: its 20 m bands seen at 40 m.
+    """Train a net further on the scene itself at reduced resolution: its 20 m bands at 40 m.
 
-    A quarter of what there is is held out. Every 20 steps the error on it is looked at; after ``_PATIENCE``
-    looks without an improvement, learning ends, and the best weights are kept: those that it began with, unless
-    others are better by 0.5 %. So no reference is needed, and what does not help is not done. The network of
-    the 60 m bands stays as it is: of these, a scene seen six times coarser leaves too little.
+    A quarter of the data is held out, and the error on it is checked every 20 steps. After ``_PATIENCE`` checks
+    without an improvement, training ends and the best weights are kept. The first weights are kept unless others are
+    better by 0.5 %. So no reference is needed, and useless training changes nothing. The network of the 60 m bands is
+    unchanged, because a scene degraded by six leaves too few of their pixels.
 
     Parameters
     ----------
     net
-        Taught; changed in place.
+        The net, changed in place.
     sample
         Windows of at least 24 cells a side.
     """
@@ -314,7 +316,7 @@ def adapt(
 
 @dataclass(frozen=True)
 class _Best:
-    """The least error on what is held out, the weights that had it, and their step; 0: those before."""
+    """The least error on the held-out part, with its weights and step; 0: the first weights."""
 
     error: float
     state: Mapping[str, Tensor]
@@ -340,7 +342,7 @@ class _Best:
 def _parted(
     net: S2Net, sample: Sample, sensor: Sensor, seed: int
 ) -> tuple[list[Prepared], list[Prepared]]:
-    """Examples to learn from, turned both ways, and those held out: each fourth window, or the last rows."""
+    """Return training examples, in both orientations, and held-out examples: each fourth window, or the last rows."""
     windows = list(zip(sample.y60, sample.y20, sample.y10, strict=True))
     held = windows[3::4]
     learned = [w for i, w in enumerate(windows) if i % 4 != 3]

@@ -1,13 +1,13 @@
-"""Half-width of a 90 % interval around every sharpened pixel, from what can be seen without the truth.
+"""Half-width of a 90 % interval around every sharpened pixel, from clues that need no truth.
 
-Two things tell where a sharpened band errs: detail that was carried over from finer bands, which may be wrong, and
-how much of what was measured the result contradicts, which says how badly the finer bands explain this band here.
-Each is a root of a local mean square. Their weighted geometric mean, times a number of the band, is the half-width; a
-gain or an offset of the band passes through to it.
+Two clues show where a sharpened band errs. Detail that was transferred from finer bands may be wrong. And the result
+may contradict the measured pixels, which shows how badly the finer bands explain this band here. Each clue is the
+root of a local mean square. Their weighted geometric mean, times a number of the band, is the half-width. A gain or
+an offset of the band changes it accordingly.
 
-Weights and numbers are found on pictures with a known truth (:func:`fit`): the weights by quantile regression (Koenker
-and Bassett, Econometrica 46, 1978), the number of each band so that 90 % of the errors lie within, every scene counting
-as much as any other (split-conformal prediction: Lei et al., JASA 113, 2018). The interval is one for scenes like
+Weights and numbers are fitted on images with a known truth (:func:`fit`). The weights come from quantile regression
+(Koenker and Bassett, Econometrica 46, 1978). The number of each band makes 90 % of the errors lie within, with equal
+weight for every scene (split-conformal prediction: Lei et al., JASA 113, 2018). The interval holds for scenes like
 these.
 """
 
@@ -28,28 +28,28 @@ from ..sensor.upsampling import upsample
 __all__ = ["CLUES", "COVERAGE", "Width", "Witness", "clues", "fit", "half_width", "reach"]
 
 COVERAGE = 0.9
-"""Share of the errors that are meant to lie within."""
+"""Intended share of the errors within the interval."""
 
 CLUES = ("carried", "contradicted")
-"""Detail that was carried over, and what the result, seen again, contradicts of what was measured."""
+"""Detail transferred from finer bands, and the part of the measured pixels that the degraded result contradicts."""
 
-# By ratio: sides of the squares that they are averaged over, in pixels of 10 m and in pixels of the band.
+# Sides of the squares of their means by ratio, in pixels of 10 m and in pixels of the band.
 _CARRIED = {2: 3, 6: 7}
 _CONTRADICTED = {2: 9, 6: 5}
-# Added to each mean square, reflectance²: (3 DN)², less than which no band is known by.
+# Added to each mean square, reflectance²: (3 DN)², because no band is known better.
 _FLOOR = 9e-8
 
 
 @dataclass(frozen=True)
 class Width:
-    """A rule by which clues become a half-width.
+    """A rule for half-widths from clues.
 
     Attributes
     ----------
     weights
         GSD → one weight for each of :data:`CLUES`, ≥ 0, sum 1.
     scale
-        Band → what their geometric mean is multiplied by.
+        Band → factor of their geometric mean.
     """
 
     weights: Mapping[int, tuple[float, ...]]
@@ -58,7 +58,7 @@ class Width:
 
 @dataclass(frozen=True)
 class Witness:
-    """Pixels of one band of one scene of which the truth is known.
+    """Pixels of one band of one scene with a known truth.
 
     ``clues``: mean squares (clues, pixels), as :func:`clues` gives them; ``error``: result less truth (pixels,).
     """
@@ -70,19 +70,19 @@ class Witness:
 
 
 def clues(x: Tensor, y: Tensor, bands: Sequence[str], sensor: Sensor) -> list[Tensor]:
-    """Mean squares around every pixel, by the order of :data:`CLUES`.
+    """Return mean squares around every pixel, in the order of :data:`CLUES`.
 
     Parameters
     ----------
     x
         The result, (n, bands, r·h, r·w), reflectance.
     y
-        What was measured of bands of one GSD, (n, bands, h, w).
+        The measured bands of one GSD, (n, bands, h, w).
 
     Returns
     -------
     list
-        A (n, bands, r·h, r·w) for each clue, reflectance². What lies within :func:`reach` of an edge is a guess.
+        A (n, bands, r·h, r·w) for each clue, reflectance². Values within :func:`reach` of an edge are a guess.
     """
     times = ratio(BANDS[bands[0]].gsd)
     carried = (x - upsample(y, times, shifts=sensor.shifts(bands))).square()
@@ -91,7 +91,7 @@ def clues(x: Tensor, y: Tensor, bands: Sequence[str], sensor: Sensor) -> list[Te
 
 
 def half_width(mean_squares: Iterable[Tensor], bands: Sequence[str], width: Width) -> Tensor:
-    """Half-widths (n, bands, h, w), reflectance, from what :func:`clues` gives of ``bands`` of one GSD."""
+    """Return half-widths (n, bands, h, w), reflectance, from the :func:`clues` of ``bands`` of one GSD."""
     carried, contradicted = ((square + _FLOOR).log() for square in mean_squares)
     share, rest = width.weights[BANDS[bands[0]].gsd]
     scale = torch.tensor([width.scale[band] for band in bands]).to(carried)
@@ -99,27 +99,27 @@ def half_width(mean_squares: Iterable[Tensor], bands: Sequence[str], width: Widt
 
 
 def reach(band: str) -> int:
-    """Cells around a cell that half-widths in it depend on, whatever the sensor's shift."""
+    """Return the number of cells around a cell that its half-widths depend on, whatever the sensor's shift."""
     times = ratio(BANDS[band].gsd)
     off = times * math.ceil(LARGEST_SHIFT)
     blur = (psf(band, times).numel() - times) // 2 + off
-    # Interpolation reads a coarse pixel more, the cubic one two.
+    # Interpolation reads one more coarse pixel, cubic interpolation two.
     contradicted = times * (_CONTRADICTED[times] // 2 + 1) + blur
     carried = _CARRIED[times] // 2 + 2 * times + off
     return -(-max(contradicted, carried) // 6)
 
 
 def _mean(x: Tensor, side: int) -> Tensor:
-    """Mean of the square of ``side`` × ``side`` pixels around each, one axis after the other."""
+    """Return the mean of the square of ``side`` × ``side`` pixels around each pixel, one axis after the other."""
     half = side // 2
     x = F.pad(x.contiguous(), [half] * 4, mode="replicate")
     return F.avg_pool2d(F.avg_pool2d(x, (side, 1), stride=1), (1, side), stride=1)
 
 
 def fit(witnesses: Sequence[Witness]) -> Width:
-    """Find the weights of clues by GSD, and the scale of each band, on pixels of which the truth is known.
+    """Fit the weights of clues by GSD, and the scale of each band, on pixels with a known truth.
 
-    Every scene counts as much as any other, and so does every pixel of a band of a scene.
+    Every scene has the same weight, and so has every pixel of a band of a scene.
 
     Raises
     ------
@@ -140,24 +140,24 @@ def fit(witnesses: Sequence[Witness]) -> Width:
 
 
 def _logs(witness: Witness) -> Tensor:
-    """Logarithms of the clues' roots: (pixels, clues), float64."""
+    """Return logarithms of the clues' roots: (pixels, clues), float64."""
     return 0.5 * torch.from_numpy(witness.clues.T.astype(np.float64) + _FLOOR).log()
 
 
 def _thinned(witness: Witness) -> Witness:
-    """At most :data:`_ENOUGH` of its pixels."""
+    """Return at most :data:`_ENOUGH` of its pixels."""
     every = -(-witness.error.size // _ENOUGH)
     return replace(witness, clues=witness.clues[:, ::every], error=witness.error[::every])
 
 
-# Errors are not taken for smaller, reflectance, so that they have a logarithm; sharpness of the smoothed loss.
+# Least error in reflectance, so that it has a logarithm; sharpness of the smoothed loss.
 _LEAST, _SOFT = 3e-5, 0.1
-# Pixels of a witness that weights are found from.
+# Number of pixels of a witness for the weights.
 _ENOUGH = 1000
 
 
 def _weights(witnesses: Sequence[Witness]) -> tuple[float, ...]:
-    """Weights for which the logarithm of the half-width misses the 90 % quantile of errors least."""
+    """Return the weights with which the logarithm of the half-width fits the 90 % quantile of errors best."""
     witnesses = [_thinned(w) for w in witnesses]
     keys = sorted({w.band for w in witnesses})
     x = torch.cat([_logs(w) for w in witnesses])
@@ -171,7 +171,7 @@ def _weights(witnesses: Sequence[Witness]) -> tuple[float, ...]:
         optimiser.zero_grad()
         share = free[: len(CLUES)].softmax(dim=0)
         rest = e - x @ share - free[len(CLUES) :][of]
-        # The quantile loss, its corner rounded.
+        # The quantile loss, with its corner rounded.
         missed = COVERAGE * rest + _SOFT * F.softplus(-rest / _SOFT)
         total = (missed * count).sum() / count.sum()
         torch.autograd.backward([total])
@@ -183,7 +183,7 @@ def _weights(witnesses: Sequence[Witness]) -> tuple[float, ...]:
 
 
 def _scale(witnesses: Sequence[Witness], weights: tuple[float, ...]) -> float:
-    """The 90 % quantile of errors over the clues' geometric mean; every scene weighs the same."""
+    """Return the 90 % quantile of errors over the clues' geometric mean, with the same weight for every scene."""
     share = torch.tensor(weights, dtype=torch.float64)
     scores, each = [], []
     of_scene = {

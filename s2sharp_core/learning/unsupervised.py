@@ -1,9 +1,9 @@
-"""Losses that need no truth: a picture is judged by what the satellite would see of it.
+"""Losses without a truth: an image is judged by how the satellite would see it.
 
-``y = A x + n`` with A the sensor's blur and decimation (the identity for a 10 m band) and n white noise
-of standard deviation σ in each band. UCNN compares A f(y) with y (Nguyen et al., IEEE JSTARS 14, 2021).
-Deep SURE compares both after back-projection and corrects for the noise that f could copy from y by
-Stein's unbiased risk estimate (Nguyen et al., IEEE TGRS 60, 2022, after Eldar, IEEE TSP 57, 2009).
+``y = A x + n`` with A the sensor's blur and decimation (the identity for a 10 m band) and n white noise of standard
+deviation σ in each band. UCNN compares A f(y) with y (Nguyen et al., IEEE JSTARS 14, 2021). Deep SURE compares both
+after back-projection. It corrects for the noise that f could copy from y by Stein's unbiased risk estimate (Nguyen et
+al., IEEE TGRS 60, 2022, after Eldar, IEEE TSP 57, 2009).
 """
 
 from collections.abc import Mapping
@@ -21,23 +21,23 @@ from ..sensor.sample import Sample
 __all__ = ["CONSTANTS", "Seen", "crop", "infer", "noise", "observe", "risk", "settle", "unlike"]
 
 Seen = Mapping[int, Tensor]
-"""What the satellite delivers: GSD → (n, bands, h, w), reflectance."""
+"""Bands that the satellite delivers: GSD → (n, bands, h, w), reflectance."""
 
 # Regularisation of the back-projection in the loss, as published: A Aᵀ has eigenvalues down to 2e-3 at 20 m.
 _RHO = 1e-3
-# The step of the difference that stands for the derivative, in standard deviations of the noise: few of the network's
-# kinks lie within a hundredth of it, and float32 still tells the two pictures apart.
+# Step of the difference quotient for the derivative, in standard deviations of the noise. Few of the network's kinks
+# lie within a hundredth of the noise, and float32 still resolves the difference.
 _STEP = 0.01
-# Cells at the rim of a window that is part of a larger picture, where blur misses what lies beyond: the
+# Cells at the rim of a window within a larger image that are left out, because the blur lacks the pixels beyond. The
 # widest kernel reaches 10 pixels of 10 m.
 _RIM = 2
 
 CONSTANTS: Mapping[str, float] = MappingProxyType({"rho": _RHO, "rim": _RIM, "step": _STEP})
-"""What the losses follow from, besides their arguments."""
+"""Numbers that the losses depend on, besides their arguments."""
 
 
 def crop(sample: Sample, cells: int, random: torch.Generator, whole: bool = False) -> Seen:
-    """A random window of ``cells`` × ``cells`` (or as many as there are), or a ``whole`` one."""
+    """Return a random window of at most ``cells`` × ``cells``, or a ``whole`` one."""
     height, width = sample.cells
     size = [height, width] if whole else [min(cells, height), min(cells, width)]
     ends = (len(sample), height - size[0] + 1, width - size[1] + 1)
@@ -51,7 +51,7 @@ def crop(sample: Sample, cells: int, random: torch.Generator, whole: bool = Fals
 
 
 def observe(x: Tensor, sensor: Sensor) -> dict[int, Tensor]:
-    """Return what the satellite would see of the twelve bands (n, 12, 6h, 6w), ordered by GSD as in ``BY_GSD``."""
+    """Return the twelve bands (n, 12, 6h, 6w) as the satellite would see them, ordered by GSD as in ``BY_GSD``."""
     parts = x.split([len(BY_GSD[g]) for g in GSDS], dim=1)
     return {
         g: part if g == 10 else degrade(part, BY_GSD[g], ratio(g), sensor)
@@ -60,9 +60,9 @@ def observe(x: Tensor, sensor: Sensor) -> dict[int, Tensor]:
 
 
 def infer(net: Any, y10: Tensor, y20: Tensor, y60: Tensor, *, narrow: bool = True) -> Tensor:
-    """The picture of ``net``, its convolutions in bfloat16 where ``narrow``, else in float32.
+    """Return the image of ``net``, with convolutions in bfloat16 if ``narrow``, else in float32.
 
-    Buffers are copies: statistics of a batch norm come from :func:`settle` alone.
+    Buffers are copies: only :func:`settle` sets the statistics of a batch norm.
     """
     copies = {name: buffer.clone() for name, buffer in net.named_buffers()}
     with torch.autocast(y10.device.type, torch.bfloat16, enabled=narrow):
@@ -71,7 +71,7 @@ def infer(net: Any, y10: Tensor, y20: Tensor, y60: Tensor, *, narrow: bool = Tru
 
 
 def _inner(y: Tensor, gsd: int, sensor: Sensor) -> Tensor:
-    """Without the rim, where the picture goes on beyond it."""
+    """Return ``y`` without the rim, if the image continues beyond it."""
     if sensor.edge == "circular":
         return y
     rim = _RIM * 60 // gsd
@@ -79,7 +79,7 @@ def _inner(y: Tensor, gsd: int, sensor: Sensor) -> Tensor:
 
 
 def _back(residual: Tensor, gsd: int, sensor: Sensor, rho: float) -> Tensor:
-    """B: the inner part of a residual of one GSD, back-projected to 10 m."""
+    """Apply B: back-project the inner part of a residual of one GSD to 10 m."""
     inner = _inner(residual, gsd, sensor)
     if gsd == 10:
         return inner
@@ -87,15 +87,15 @@ def _back(residual: Tensor, gsd: int, sensor: Sensor, rho: float) -> Tensor:
 
 
 def _scales(net: Any) -> dict[int, Tensor]:
-    """By GSD, (bands, 1, 1): what a band's errors are measured in, its spread over the sample."""
+    """Return the unit of a band's errors by GSD, (bands, 1, 1): its spread over the sample."""
     parts = net.spread[:, None, None].split([len(BY_GSD[g]) for g in GSDS])
     return dict(zip(GSDS, parts, strict=True))
 
 
 def unlike(net: Any, y: Seen, sensor: Sensor) -> Tensor:
-    """Mean absolute difference between ``y`` and what would be seen of the picture of ``net``.
+    """Return the mean absolute difference between ``y`` and the image of ``net`` as the satellite would see it.
 
-    Over all twelve bands alike, in units of each band's spread.
+    All twelve bands have the same weight, in units of each band's spread.
     """
     x = infer(net, *(y[g] for g in GSDS))
     scale = _scales(net)
@@ -107,7 +107,7 @@ def unlike(net: Any, y: Seen, sensor: Sensor) -> Tensor:
 
 
 def _along(net: Any, y: Seen, x: Tensor, probe: Seen) -> Tensor:
-    """The derivative along ``probe`` of the picture of ``net``, which is ``x`` at ``y``."""
+    """Return the derivative along ``probe`` of the image of ``net``, which is ``x`` at ``y``."""
     moved = infer(net, *(y[g] + _STEP * probe[g] for g in GSDS), narrow=False)
     return (moved - x) / _STEP
 
@@ -120,21 +120,20 @@ def risk(
     random: torch.Generator,
     rho: float = _RHO,
 ) -> Tensor:
-    """Stein's unbiased estimate of the error of the picture of ``net``, up to a constant.
+    """Return Stein's unbiased estimate of the error of the image of ``net``, up to a constant.
 
-    For any linear B, and noise of covariance Σ, ‖B (A f(y) − y)‖² + 2 tr(Σ ∂(BᵀB A f)/∂y) has the
-    expectation of ‖B (A f(y) − A x)‖² + ‖B n‖². Here B is A† = Aᵀ(AAᵀ + ρ)⁻¹, band by band; the
-    trace is the mean of ⟨B v, B A ∂f(y) v⟩ over v of the noise's distribution, and one v is drawn. The derivative along
-    v is a difference of two pictures in float32, some per cent off pixel by pixel and 0.2 % in the mean, at six tenths
-    of what forward differentiation takes; in bfloat16 it would drown in rounding.
+    For any linear B, and noise of covariance Σ, ‖B (A f(y) − y)‖² + 2 tr(Σ ∂(BᵀB A f)/∂y) has the expectation of ‖B
+    (A f(y) − A x)‖² + ‖B n‖². Here B is A† = Aᵀ(AAᵀ + ρ)⁻¹, band by band. The trace is the mean of ⟨B v, B A ∂f(y) v⟩
+    over v of the noise's distribution, and one v is drawn. The derivative along v is a difference of two images in
+    float32. It is some per cent off pixel by pixel and 0.2 % in the mean, and takes six tenths of the time of forward
+    differentiation. In bfloat16 it would drown in rounding.
 
     Parameters
     ----------
     net
         (y10, y20, y60) → the twelve bands at 10 m; ``spread`` is each band's unit of error.
     sigma
-        GSD → noise of each band, (bands,), reflectance; None: no correction, which leaves the
-        back-projection loss alone.
+        GSD → noise of each band, (bands,), reflectance. None: no correction, only the back-projection loss.
     rho
         ρ.
 
@@ -164,15 +163,15 @@ def risk(
 
 
 def settle(net: Any, sample: Sample) -> None:
-    """Show every window of the sample to ``net``, for the statistics of its batch norms."""
+    """Show every window of the sample to ``net``, to set the statistics of its batch norms."""
     for y in zip(sample.y10, sample.y20, sample.y60, strict=True):
         net(*(band[None] for band in y))
 
 
 def noise(sample: Sample, sensor: Sensor) -> dict[int, Tensor]:
-    """The standard deviation of the noise in each band: GSD → (bands,), reflectance.
+    """Return the standard deviation of the noise in each band: GSD → (bands,), reflectance.
 
-    As it was measured on the product (:attr:`Sensor.noise`), else as it can be measured on the sample.
+    It is the one measured on the product (:attr:`Sensor.noise`), or else measured on the sample.
     """
     levels = measured_noise(sample) | dict(sensor.noise)
     bands = {10: sample.y10, 20: sample.y20, 60: sample.y60}

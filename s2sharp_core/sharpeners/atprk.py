@@ -1,8 +1,8 @@
-"""ATPRK (Wang, Shi and Atkinson, ISPRS J. 114, 2016): regression on the 10 m bands, kriging of the rest.
+"""ATPRK (Wang, Shi and Atkinson, ISPRS J. 114, 2016): regression on the 10 m bands, kriging of the residual.
 
-The variant with a synthesised band: every coarse band is regressed on all four 10 m bands, seen at its own
-resolution. The paper estimates regression and variogram on the whole picture; so they are estimated once,
-on the sample, and frozen. It sharpens 20 m bands; 60 m bands differ by nothing but the ratio.
+This is the variant with a synthesised band: every coarse band is regressed on all four 10 m bands, degraded to its
+own resolution. The paper estimates regression and variogram on the whole image. So they are estimated once, on the
+sample, and frozen. The paper sharpens 20 m bands; 60 m bands differ only in the ratio.
 """
 
 from functools import partial

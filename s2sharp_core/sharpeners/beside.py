@@ -1,4 +1,4 @@
-"""A sharpener that gives layers beside the bands of another one."""
+"""A sharpener that adds layers to the bands of another one."""
 
 from ..sensor.observation import Sensor
 from .base import Sharpener
@@ -7,14 +7,14 @@ __all__ = ["Beside"]
 
 
 class Beside(Sharpener):
-    """Give all that the other one gives, and more bands.
+    """A sharpener that returns all bands of another one, and more layers.
 
     Parameters
     ----------
     layers
-        Names of the bands that come beside.
+        Names of the added layers.
     reach
-        Cells around a cell that these depend on, of what the other one gives.
+        Cells around a cell of the other's result that the layers depend on.
     """
 
     def __init__(self, inner: Sharpener, layers: tuple[str, ...], reach: int) -> None:

@@ -1,4 +1,4 @@
-"""Bicubic interpolation, the floor that every method has to leave behind."""
+"""Bicubic interpolation, the baseline of every method."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -48,7 +48,7 @@ class Bicubic(Sharpener):
         return out
 
     def see_with(self, sensor: Sensor) -> None:
-        """Interpolate whatever was seen: nothing here follows from the sensor."""
+        """Ignore the sensor, because interpolation does not depend on it."""
 
     def __reduce__(self) -> tuple[Callable[..., Sharpener], tuple[Any, ...]]:
         return Bicubic, (self.bands, self.device)

@@ -1,4 +1,4 @@
-"""Regression and kriging of a whole sample: what the closed form learns, at once."""
+"""Regression and kriging of a whole sample: the closed form, learned in one step."""
 
 from functools import lru_cache
 
@@ -13,11 +13,11 @@ from ..sensor.sample import Sample
 
 __all__ = ["CONSTANTS", "SMALLEST", "learn"]
 
-# Coarse pixels up to which the variogram of the residual is looked at.
+# Largest lag of the residual's variogram in coarse pixels.
 _LAGS = 8
-# A blur guesses beyond the edge of a window: coarse pixels there do not count.
+# Coarse pixels at the edge of a window that do not count, because the blur guesses beyond the edge.
 _RIM = 2
-# Correlation lengths that are tried, in coarse pixels: a factor 1.08 apart.
+# Tried correlation lengths in coarse pixels, a factor 1.08 apart.
 _LENGTHS = tuple(0.5 * 1.08**i for i in range(58))
 
 CONSTANTS = {
@@ -25,14 +25,14 @@ CONSTANTS = {
     "rim": _RIM,
     "lengths": (len(_LENGTHS), _LENGTHS[0], _LENGTHS[-1]),
 }
-"""What its slopes and filters follow from, besides the sample."""
+"""Numbers that its slopes and filters depend on, besides the sample."""
 
 SMALLEST = 2 * _RIM + 2
-"""Side, in pixels of the band, of the smallest window that it can be learned from."""
+"""Side, in pixels of the band, of the smallest window for learning."""
 
 
 def learn(net: KrigingNet, sample: Sample, sensor: Sensor) -> float:
-    """Give ``net`` the slopes and correlation lengths of a sample; returns the mean RMS of what slopes leave."""
+    """Set the slopes and correlation lengths of ``net`` from a sample, and return the mean RMS of the residuals."""
     net.sensor = sensor
     r = ratio(net.gsd)
     coarse = sample.y20 if net.gsd == 20 else sample.y60
@@ -49,20 +49,20 @@ def learn(net: KrigingNet, sample: Sample, sensor: Sensor) -> float:
 
 
 def _regress(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-    """Least squares of ``y`` (n, h, w) on ``x`` (n, 4, h, w): slopes (4,) and what they leave, float64."""
+    """Fit ``y`` (n, h, w) by least squares to ``x`` (n, 4, h, w): return slopes (4,) and residuals, float64."""
     columns = x.double().transpose(0, 1).flatten(1)
     target = y.double().flatten()
     columns = columns - columns.mean(dim=1, keepdim=True)
     target = target - target.mean()
     gram = columns @ columns.T
-    # Bands that don't vary, or vary as one, leave slopes open: the smallest.
+    # Constant or proportional bands leave slopes open; the ridge chooses the smallest.
     ridge = 1e-9 * gram.trace() + 1e-12
     slopes = torch.linalg.solve(gram + ridge * torch.eye(len(gram)).to(gram), columns @ target)
     return slopes, (target - slopes @ columns).reshape(y.shape)
 
 
 def _variogram(rest: Tensor) -> Tensor:
-    """Semivariogram of (n, h, w) along both axes, at lags from 1 to ``_LAGS``, or to what a small one holds: float64."""
+    """Return the semivariogram of (n, h, w) along both axes, at lags from 1 to ``_LAGS`` or as many as fit: float64."""
     values = []
     for lag in range(1, min(_LAGS, *(side - 1 for side in rest.shape[-2:])) + 1):
         across = (rest[..., lag:] - rest[..., :-lag]).square().mean()
@@ -74,17 +74,17 @@ def _variogram(rest: Tensor) -> Tensor:
 @lru_cache(maxsize=32)
 @torch.inference_mode(mode=False)
 def _models(band: str, r: int, sensor: Sensor) -> Tensor:
-    """Return what the sensor would see of each of ``_LENGTHS``: (lengths, _LAGS), each of norm 1."""
+    """Return the variogram of each of ``_LENGTHS`` as the sensor would see it: (lengths, _LAGS), each of norm 1."""
     rows = [seen_variogram(band, r, r * length, _LAGS, sensor) for length in _LENGTHS]
     table = torch.stack(rows)
     return table / table.norm(dim=1, keepdim=True)
 
 
 def _deconvolve(rest: Tensor, band: str, r: int, sensor: Sensor) -> float:
-    """The correlation length at 10 m, in 10 m pixels, that explains the residual's variogram best.
+    """Return the correlation length at 10 m, in 10 m pixels, that explains the residual's variogram best.
 
-    The sill is free, and kriging weights do not depend on it: with models of norm 1, the best one is
-    that with the largest inner product.
+    The sill is free, and kriging weights do not depend on it. So with models of norm 1, the best one has the largest
+    inner product.
     """
     found = _variogram(rest)
     models = _models(band, r, sensor)[:, : len(found)]

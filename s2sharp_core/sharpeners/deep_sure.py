@@ -1,13 +1,13 @@
 """Deep SURE (Nguyen et al., IEEE TGRS 60, 2022): unsupervised, with Stein's estimate of the risk as loss.
 
-One skip network gives all twelve bands at 10 m. Its loss is the error of what the satellite would see of
-them, back-projected, and a divergence that tells how much of the noise it copies
-(:func:`s2sharp_core.learning.unsupervised.risk`), with the noise of each band as it was measured. The paper's variant without
+One skip network returns all twelve bands at 10 m. Its loss is the back-projected error of these bands as the
+satellite would see them, plus a divergence that measures how much of the noise is copied
+(:func:`s2sharp_core.learning.unsupervised.risk`), with the measured noise of each band. The paper's variant without
 the divergence, BP-DIP, is ``deep_sure_bp``.
 
-A run's fit differs from the paper's in three things: each depth has weights of its own, the network reads interpolated
-bands, whose support is a few pixels where that of back-projected ones is dozens, and the learning rate falls.
-:data:`PUBLISHED` is what the papers' protocol fits with (``python -m tests.benchmarks.papers``).
+A run's fit differs from the paper's in three points. Each depth has its own weights. The network reads interpolated
+bands, whose support is a few pixels, and not back-projected ones with dozens. The learning rate falls.
+:data:`PUBLISHED` is the recipe of the papers' protocol (``python -m tests.benchmarks.papers``).
 """
 
 from collections.abc import Mapping
@@ -36,9 +36,9 @@ _CROP = 16
 
 @dataclass(frozen=True)
 class Recipe:
-    """Recipe by which the loss is minimised.
+    """Recipe for minimising the loss.
 
-    ``rate``: of learning; ``eps``: Adam's; ``rho``: regularisation of the back-projection in the loss.
+    ``rate``: learning rate; ``eps``: Adam's; ``rho``: regularisation of the back-projection in the loss.
     """
 
     rate: float = 1e-2
@@ -47,10 +47,10 @@ class Recipe:
 
 
 OURS = Recipe()
-"""A run's."""
+"""The recipe of a run."""
 
 PUBLISHED = Recipe(eps=1e-3)
-"""The papers', whose loss is a sum over all pixels where ours is their mean: ``eps`` is of that sum."""
+"""The recipe of the papers, whose loss is a sum over all pixels and not their mean: ``eps`` is for that sum."""
 
 build = partial(SkipNet, GSDS, features=64, depth=5, skips=4, norm="batch", residual=False)
 """The network, untrained."""
@@ -76,7 +76,7 @@ def fit_scene(
     sure
         Whether the divergence belongs to the loss.
     sigma
-        The noise of each band by GSD; None: as it was measured.
+        The noise of each band by GSD; None: as measured.
     cells
         Side of the random windows that it learns from, one a step.
     """
@@ -101,7 +101,7 @@ def fit_scene(
 
 
 def constants(recipe: Recipe = OURS) -> dict[str, float]:
-    """Return what a fit by this loss follows from, besides its arguments."""
+    """Return the numbers that a fit by this loss depends on, besides its arguments."""
     return {**CONSTANTS, **asdict(recipe), "crop": _CROP}
 
 

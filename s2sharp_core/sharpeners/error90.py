@@ -1,7 +1,8 @@
-"""``B05_error90`` and the like beside a method's bands: half-widths of 90 % intervals, for scenes like those known.
+"""``B05_error90`` and other half-widths of 90 % intervals beside a method's bands, for scenes like those of
+calibration.
 
-How clues become a half-width is kept in ``error90.json`` beside the weights that it was calibrated for, by method
-(``python -m tests.benchmarks.error90 --write``). A method, or weights, of which nobody calibrated the errors has none.
+``error90.json``, beside the weights that it was calibrated for, holds the rule for half-widths by method (``python -m
+tests.benchmarks.error90 --write``). Methods and weights without a calibration have no half-widths.
 """
 
 import hashlib
@@ -25,21 +26,21 @@ from .beside import Beside
 __all__ = ["FILE", "WithError90", "width_of"]
 
 FILE = "error90.json"
-"""The file in a folder of weights that says how clues become half-widths."""
+"""File in a folder of weights with the rule for half-widths."""
 
-# Raised when half-widths would change.
+# Raise it when half-widths change.
 _VERSION = 1
 
 
 class WithError90(Beside):
-    """A sharpener that gives the half-width of a 90 % interval beside each of its bands, reflectance.
+    """A sharpener that adds the half-width of a 90 % interval to each of its bands, reflectance.
 
-    It sees so much more around a window as these need, so that they do not depend on where windows are cut.
+    Its halo is larger by the area that these need, so that they do not depend on where windows are cut.
 
     Parameters
     ----------
     width
-        How clues become half-widths; what was calibrated for the method by default.
+        Rule for half-widths. Default: the calibrated one of the method.
 
     Raises
     ------
@@ -77,7 +78,7 @@ class WithError90(Beside):
 
 
 def width_of(sharpener: Sharpener) -> Width:
-    """Return what was calibrated for a method with its weights: in their folder, or with the package.
+    """Return the calibrated rule for a method with its weights, from their folder or from the package.
 
     Raises
     ------
@@ -89,7 +90,7 @@ def width_of(sharpener: Sharpener) -> Width:
     for place in (folder, SHIPPED):
         if place is not None and (Path(place) / FILE).is_file():
             known = known or _read(Path(place) / FILE).get(sharpener.name, {})
-    # Weights of a fit are the scene's own: none are stated for such a method.
+    # Weights of a fit belong to the scene, so the file states none for such a method.
     stated = known.get("weights") or sharpener.weights
     others = any(stated.get(file) != x for file, x in sharpener.weights.items())
     if not known or others or known.get("results", 1) != sharpener.results:

@@ -1,4 +1,4 @@
-"""Common ground of all methods that learn on the scene: networks, files, and how they come to be."""
+"""Base of all methods that learn on the scene: networks, files, and fits."""
 
 import hashlib
 import json
@@ -31,7 +31,7 @@ Learn = Callable[[Any, Sample, Sensor, FitOptions, Path, Tell], Curve]
 
 
 def solved(solve: Callable[[Any, Sample, Sensor], float]) -> Learn:
-    """Make a fit of one step of what ``solve(net, sample, sensor)`` does at once, returning what it leaves."""
+    """Wrap ``solve(net, sample, sensor)``, which works in one step and returns the residual, as a fit."""
 
     @torch.no_grad()
     def learn(
@@ -57,7 +57,7 @@ def trained(
     eps: float = EPS,
     settle: Callable[[], object] | None = None,
 ) -> Curve:
-    """:func:`optimise` as ``options`` say; ``steps``: the method's own number, where they say none."""
+    """Call :func:`optimise` with ``options``; ``steps`` is the method's default."""
     return optimise(
         net,
         loss,
@@ -72,7 +72,7 @@ def trained(
 
 
 def _begin(net: Any, file: Path) -> tuple[str, set[str]]:
-    """Put the weights of ``file`` into ``net``; returns their sha256, and the scenes that they have seen.
+    """Load the weights of ``file`` into ``net``, and return their sha256 and the scenes that they have seen.
 
     Raises
     ------
@@ -111,9 +111,9 @@ def _keep(
     before: set[str],
     errors: Errors,
 ) -> None:
-    """Leave what was fitted: weights, their card, and the loss curve, named after ``file``.
+    """Write the fit: weights, their card, and the loss curve, named after ``file``.
 
-    ``before``: the scenes that the weights it began from have seen; ``errors``: what its guard found.
+    ``before``: the scenes that the first weights have seen; ``errors``: the result of its check.
     """
     curve.write(file.with_suffix(".loss.csv"))
     about = {
@@ -141,21 +141,21 @@ def fitted(
     constants: Mapping[str, Any] = MappingProxyType({}),
     **facts: Any,
 ) -> Method:
-    """A method that learns on the scene, and sharpens all coarse bands.
+    """Return a method that learns on the scene and sharpens all coarse bands.
 
     Parameters
     ----------
     nets
-        File name → builds its network, untrained. Only networks that give a wanted band are fitted.
+        File name → function that builds the untrained network. Only networks that return a wanted band are fitted.
     learn
-        What fits one of them; the options that it is given say how many steps.
+        Function that fits one of them; its options state the number of steps.
     fewest
         Steps of the shortest fit.
     guard
-        Whether interpolation or the closed form is returned for the bands that they give better one level down.
+        Whether interpolation or the closed form replaces the net for bands that they give better at reduced
+        resolution.
     constants
-        Numbers in the method's code, or lists of them, that its weights follow from: another one,
-        another fit.
+        Numbers in the method's code, or lists of them, that determine its weights; other numbers make another fit.
     facts
         ``summary``, ``needs``, ``cost``, ``source``.
     """
@@ -209,7 +209,7 @@ def fitted(
                 "start": start,
                 **told,
             }
-            # As it will be read again.
+            # Compared in the form in which it will be read again.
             cause = json.loads(json.dumps(cause))
             if _done(folder / file, cause):
                 continue

@@ -1,9 +1,9 @@
-"""The worth of a fitted network, as far as that can be measured without truth.
+"""Check of a fitted network, as far as possible without a truth.
 
-The sample is seen one level down, through its own sensor, where its native bands are the answer (Wald's protocol). The
-network that was fitted is asked for them, and so are interpolation and the closed form (regression and kriging, fitted
-to the same coarser sample). A band that the network does not give best is returned by the one that does: no method
-returns a picture that it can know to be worse than its own start. The test is a proxy: coarser land is other land.
+The sample is degraded with its own sensor, so that its native bands are the answer (Wald's protocol). The fitted
+network, interpolation, and the closed form (regression and kriging, fitted to the same degraded sample) estimate
+them. For each band, the best of the three is returned. So no method returns an image that it can know to be worse
+than its own start. The check is a proxy, because coarser land is other land.
 """
 
 import json
@@ -27,17 +27,18 @@ from .closed import SMALLEST, learn
 __all__ = ["Errors", "compare", "guarded", "told"]
 
 Errors = dict[str, dict[str, float]]
-"""Band → "net", "bicubic" and, where windows are large enough to learn it from, "atprk" → RMSE one level down, DN."""
+"""Band → "net", "bicubic" and, if windows are large enough to learn it, "atprk" → RMSE at reduced resolution, DN."""
 
-# Pixels of the answer that are looked at for each GSD, and its rim that is not: what lies beyond a window is a guess.
+# Number of compared pixels of the answer for each GSD, and its rim that is left out, because values beyond a window
+# are guesses.
 _PIXELS, _RIM = 150_000, 6
 
 
 @torch.no_grad()
 def compare(net: Any, sample: Sample, sensor: Sensor) -> Errors:
-    """Errors of the coarse bands of ``net``, interpolation and the closed form, one level down.
+    """Return the errors of ``net``, interpolation and the closed form in the coarse bands, at reduced resolution.
 
-    A GSD whose windows are too small to be seen so much coarser is left out.
+    A GSD whose windows are too small to be degraded is left out.
     """
     found: Errors = {}
     for gsd in (20, 60):
@@ -70,7 +71,7 @@ def compare(net: Any, sample: Sample, sensor: Sensor) -> Errors:
 def _coarser(
     sample: Sample, gsd: int, sensor: Sensor
 ) -> Iterator[tuple[Mapping[int, Tensor], Tensor]]:
-    """Windows of the sample one level down, inputs and answer, as many as are looked at."""
+    """Yield windows of the sample at reduced resolution, inputs and answer, up to the compared number."""
     if min(sample.cells) < 2 * ratio(gsd):
         return
     seen = 0
@@ -87,14 +88,14 @@ def _together(coarser: list[tuple[Mapping[int, Tensor], Tensor]]) -> Sample:
 
 
 def _squares(guess: Tensor, truth: Tensor) -> np.ndarray:
-    """Mean squared errors of bands (n, h, w), without the rim: (n,)."""
+    """Return mean squared errors of bands (n, h, w), without the rim: (n,)."""
     rim = min(_RIM, (min(truth.shape[1:]) - 1) // 4)
     inner = (slice(None), slice(rim, -rim or None), slice(rim, -rim or None))
     return (guess - truth)[inner].double().square().mean(dim=(1, 2)).cpu().numpy()
 
 
 def guarded(net: Any, sample: Sample, sensor: Sensor) -> tuple[GuardedNet, Errors]:
-    """``net`` behind its guard: what gives a band better than it does one level down is returned instead."""
+    """Return ``net`` with its check: for each band, the best at reduced resolution is returned."""
     errors = compare(net, sample, sensor)
     instead: dict[str, Instead] = {}
     for band, of_band in errors.items():
@@ -110,7 +111,7 @@ def guarded(net: Any, sample: Sample, sensor: Sensor) -> tuple[GuardedNet, Error
 
 
 def told(method: str, folder: Path, bands: Collection[str]) -> str:
-    """Return what the cards of a fit say of ``bands``, for the user; empty where the network is the best for all."""
+    """Return the messages in the cards of a fit about ``bands``, for the user; empty if the network is best for all."""
     instead: dict[str, str] = {}
     for weights in sorted(folder.glob("*.safetensors")):
         card = json.loads(weights.with_suffix(".json").read_text())

@@ -1,4 +1,4 @@
-"""A sharpener made of networks whose weights lie in a folder: pretrained, trained or fitted."""
+"""A sharpener made from networks with weights in a folder: pretrained, trained or fitted."""
 
 from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
@@ -18,28 +18,28 @@ __all__ = ["NetSharpener", "exact"]
 
 
 def exact(device: str) -> None:
-    """On a GPU, arithmetic that is float32 and the same every time."""
+    """Set a GPU to exact float32 arithmetic with reproducible results."""
     if device != "cpu":
-        # TF32, the default of convolutions there, keeps ten bits.
+        # TF32, the default for convolutions on GPUs, keeps only ten bits.
         torch.backends.cudnn.allow_tf32 = False
         torch.backends.cudnn.deterministic = True
 
 
 class NetSharpener(Sharpener):
-    """Networks that each give some of the bands.
+    """Networks that each return some of the bands.
 
     Parameters
     ----------
     name
-        The method's.
+        Name of the method.
     bands
         Coarse bands to return.
     nets
-        One or more networks that together give ``bands``, by the name of their file.
+        One or more networks that together return ``bands``, by file name.
     weights
-        File name → sha256 of the weights; empty for networks that have not been fitted yet.
+        File name → sha256 of the weights; empty for unfitted networks.
     folder
-        Where the files are, safetensors with a card each.
+        Folder of the files, safetensors with a card each.
     """
 
     def __init__(
@@ -81,7 +81,7 @@ class NetSharpener(Sharpener):
         device: str = "cpu",
         expected: Mapping[str, str] | None = None,
     ) -> "NetSharpener":
-        """With the weights of ``files``; ``expected``: file → sha256, where it is known already.
+        """Load with the weights of ``files``; ``expected``: file → sha256, if it is known already.
 
         Raises
         ------
@@ -151,7 +151,7 @@ def _restore(
     arithmetic: str,
     sensor: Sensor,
 ) -> NetSharpener:
-    """Unpickle: read from disk once a process, and only the weights that were meant."""
+    """Unpickle: read from disk once a process, and only the intended weights."""
     restored = NetSharpener.load(name, bands, folder, dict(weights), device, dict(weights))
     restored.compute_in(arithmetic)
     restored.see_with(sensor)

@@ -54,7 +54,7 @@ def load_sharpener(
 
 
 def _stamp(folder: Path | None) -> tuple[tuple[str, int, int], ...]:
-    """Return what lies in a folder of weights: others may come to lie there while a process lives."""
+    """Return the state of the files in a folder of weights, which may change during a process."""
     files = sorted(folder.glob("*.safetensors")) if folder else []
     return tuple((f.name, f.stat().st_mtime_ns, f.stat().st_size) for f in files)
 
@@ -73,7 +73,7 @@ def unfitted_sharpener(
     Raises
     ------
     S2SharpError
-        As :func:`load_sharpener`.
+        As in :func:`load_sharpener`.
     """
     method, wanted, device = _known(name, bands, device)
     if method.blank is None:

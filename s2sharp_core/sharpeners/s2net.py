@@ -1,8 +1,8 @@
 """s2net: local regression and a small net that knows no spectra, in three sizes; ready at once.
 
-``s2net-m-adapted`` goes on teaching the net on the scene's own next level down
-(:func:`s2sharp_core.learning.s2net.adapt`) and then uses it: not the default, since dates have weights of their own then
-and flicker a little.
+``s2net-m-adapted`` first trains the net further on the scene itself at reduced resolution
+(:func:`s2sharp_core.learning.s2net.adapt`). It is not the default, because each date then has its own weights, and
+dates flicker a little.
 """
 
 from dataclasses import replace
@@ -24,7 +24,7 @@ __all__ = ["METHODS", "weights_file"]
 
 
 def weights_file(method: str) -> str:
-    """The name that the weights of ``method`` have in their folder."""
+    """Return the file name of the weights of ``method``."""
     return f"{method}.safetensors"
 
 
@@ -33,7 +33,7 @@ def _load(name: str, bands: tuple[str, ...], weights: Path | None, device: str) 
 
 
 def _from_shipped(fit: Fit) -> Fit:
-    """``fit``, which begins from the weights that ship unless it is given others."""
+    """Return ``fit`` with the shipped weights as its default start."""
 
     def begun(sample: Any, sensor: Any, bands: Any, options: Any, *rest: Any) -> None:
         fit(sample, sensor, bands, replace(options, start=options.start or SHIPPED), *rest)
@@ -42,7 +42,7 @@ def _from_shipped(fit: Fit) -> Fit:
 
 
 def _methods(name: str) -> tuple[Method, Method]:
-    """A size as it ships, and adapted to the scene."""
+    """Return a size as it ships, and adapted to the scene."""
     plain = Method(**FACTS[name], bands=COARSE, load=partial(_load, name))
     adapted = fitted(
         **FACTS[f"{name}-adapted"],

@@ -1,18 +1,18 @@
-"""SSC-CNN (Nguyen et al., IGARSS 2020): zero-shot, trained on the scene's own next level down.
+"""SSC-CNN (Nguyen et al., IGARSS 2020): zero-shot, trained on the scene itself at reduced resolution.
 
-The paper learns the six 20 m bands at half the resolution, where they are their own truth (Wald's
-protocol), and applies the network one level up. Its idea carries to 60 m, which the paper does not do:
-B01 and B09 seen six times coarser, with the 10 and 20 m bands seen as much coarser beside them.
+The paper learns the six 20 m bands at half the resolution, where they are their own truth (Wald's protocol), and
+applies the network at full resolution. Here the idea also serves 60 m, which the paper does not do: B01 and B09 are
+degraded by six, with the 10 and 20 m bands degraded as much.
 
-**What differs from the paper's network.** All three encoder layers reach the decoder, where two do in the authors' code;
-the leaky ReLU's slope is 0.2 (theirs: 0.01); and the network gives what is added to the interpolated bands, where theirs
-gives the bands themselves: it begins as interpolation, and a short fit is one.
+**Differences from the paper's network.** All three encoder layers reach the decoder; in the authors' code, two do.
+The slope of the leaky ReLU is 0.2 (theirs: 0.01). The network returns a correction of the interpolated bands, and
+theirs the bands themselves. So it begins as interpolation, and a short fit is close to it.
 
-**How long a fit is.** The paper goes 200 times over all patches of one picture (epochs). Here a fit is a
-number of steps, each of 64 patches drawn anew from all of them, whatever the size of the sample: 1 800
-by default, which is 200 epochs of the paper's picture alone (204 × 204 pixels: 576 patches, 9 steps an
-epoch). A run's sample of 16 windows of 64 cells has 8 464 patches for 20 m, so that 1 800 steps are 14
-epochs of it; for 60 m it has 576, and they are 200.
+**Length of a fit.** The paper goes 200 times (epochs) over all patches of one image. Here a fit is a number of steps,
+each of 64 patches drawn anew from all of them, whatever the size of the sample. The default of 1 800 steps is 200
+epochs of the paper's image alone (204 × 204 pixels: 576 patches, 9 steps an epoch). A run's sample of 16 windows of
+64 cells has 8 464 patches for 20 m, so 1 800 steps are 14 epochs. For 60 m it has 576 patches, so they are 200
+epochs.
 """
 
 from collections.abc import Sequence
@@ -34,7 +34,7 @@ from .methods import FACTS
 
 __all__ = ["METHODS", "fit_pairs", "learn"]
 
-# The paper's: patches of 16 × 16 with stride 8, 64 at a time; its epochs as steps, see above.
+# Values of the paper: patches of 16 × 16 with stride 8, 64 at a time; its epochs as steps, see above.
 _PATCH, _STRIDE, _BATCH = 16, 8, 64
 _STEPS = FACTS["ssc_cnn"]["steps"]
 _RATE = 5e-4
@@ -70,7 +70,7 @@ def fit_pairs(
 
 
 def _patches(x: Tensor) -> Tensor:
-    """(1, bands, H, W) → (n, bands, 16, 16), overlapping by half."""
+    """Cut (1, bands, H, W) → (n, bands, 16, 16), overlapping by half."""
     x = x.unfold(2, _PATCH, _STRIDE).unfold(3, _PATCH, _STRIDE)
     return x.permute(0, 2, 3, 1, 4, 5).reshape(-1, x.shape[1], _PATCH, _PATCH)
 

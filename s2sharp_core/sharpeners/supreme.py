@@ -1,8 +1,8 @@
 """SupReME (Lanaras et al., CVPR Workshops 2017): the bands lie in a subspace and share their edges.
 
-The paper takes the subspace from the picture that it sharpens; here it comes from the sample and is
-frozen, and so are the bands' units and what counts as an edge. S2Sharp (Ulfarsson et al., IEEE TGRS 57,
-2019) optimises the subspace too: 0.03 dB more in the mean of four scenes, for three times the work.
+The paper takes the subspace from the image that it sharpens. Here it comes from the sample and is frozen, and so are
+the bands' units and the threshold of edges. S2Sharp (Ulfarsson et al., IEEE TGRS 57, 2019) also optimises the
+subspace: 0.03 dB more in the mean of four scenes, for three times the work.
 """
 
 import torch
@@ -20,9 +20,9 @@ __all__ = ["METHODS", "leak"]
 
 @torch.no_grad()
 def leak(net: SubspaceNet, halo: int) -> float:
-    """By how many DN random reflectances beyond ``halo`` cells move a cell of a flat picture.
+    """Return the change in DN of a cell of a flat image by random reflectances beyond ``halo`` cells.
 
-    A flat picture, because edges only hold influence back.
+    The image is flat, because edges only reduce the influence.
     """
     around = halo + 8
     flat, wild = [], []

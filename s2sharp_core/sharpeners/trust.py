@@ -1,16 +1,15 @@
-"""Trust in a sharpened place: two figures of every cell, from the result and what was seen, by any method.
+"""Trust in a sharpened place: two figures of every cell, from the result and the measured pixels, for any method.
 
-``residual``: the result seen again by the satellite, less what it saw. What was measured is contradicted by so
-much. It does not see detail that is wrong but averages out, so it says little of a method that brings its result to
-what was seen (s2net), and most of one that does not.
+``residual``: the result degraded by the sensor model, minus the measured pixels. The measurement contradicts the
+result by that much. An error that averages out within a coarse pixel does not show. So this figure says little about
+a method that makes its result agree with the measurement (s2net), and most about one that does not.
 
-``detail``: the result less a plain interpolation of what was seen. That much is not measured at 10 m but carried
-over from the bands that are; where there is more of it, more of it can be wrong. It says nothing of
-interpolation itself, which adds none.
+``detail``: the result minus a plain interpolation. That much was transferred from finer bands, and not measured at 10
+m. More detail can hold more errors. The figure says nothing about interpolation itself, which adds none.
 
-Neither is an error, nor a bound of one: they rank places. How well, on held-out landscapes and on airborne truth, is in
-the README (``tests.benchmarks.trust``). The distance of what a net reads from what it was trained on was tried as
-well; it ranked worse than ``detail`` there, and is not given.
+Neither is an error or a bound of one: they rank places. docs/trust.md shows how well, on held-out landscapes and on
+airborne truth (``tests.benchmarks.trust``). The distance between a net's input and its training data was tried as
+well; it ranked worse than ``detail`` there, and is left out.
 """
 
 import hashlib
@@ -31,17 +30,17 @@ from .beside import Beside
 
 __all__ = ["TRUST", "WithTrust"]
 
-# Raised when the figures would change.
+# Raise it when the figures change.
 _VERSION = 1
 # Coarse pixels on each side that cubic interpolation reads.
 _CUBIC = 2
 
 
 class WithTrust(Beside):
-    """A sharpener that gives :data:`TRUST` beside its bands, as two more of them.
+    """A sharpener that adds :data:`TRUST` to its bands, as two more layers.
 
-    It sees so much more around a window as the two need, so that they do not depend on where windows are cut;
-    in the other bands that changes no more than rounding.
+    Its halo is larger by the area that the two need, so that they do not depend on where windows are cut. In the
+    other bands, this changes no more than rounding.
     """
 
     def __init__(self, inner: Sharpener) -> None:
@@ -78,12 +77,12 @@ class WithTrust(Beside):
 
 
 def _reach(band: str) -> int:
-    """Cells around a cell that its figures depend on, with the largest shift."""
+    """Return the number of cells around a cell that its figures depend on, with the largest shift."""
     times = ratio(BANDS[band].gsd)
     blur = (psf(band, times).numel() - times) // 2 + math.ceil(LARGEST_SHIFT * times)
     return -(-max(blur, _CUBIC * times) // 6)
 
 
 def _mean_square(x: Tensor, side: int) -> Tensor:
-    """Over the cells of ``side`` × ``side`` pixels."""
+    """Return the mean square over the cells of ``side`` × ``side`` pixels."""
     return F.avg_pool2d(x.square(), side)

@@ -1,9 +1,9 @@
 """S2S-UCNN (Nguyen et al., IEEE JSTARS 14, 2021): unsupervised, the sensor's blur as last layers.
 
-One network of three grids (:class:`s2sharp_core.networks.ThreeGridNet`) gives all twelve bands at 10 m, and what the
-satellite would see of them has to be what it saw: L1, at full resolution. That the 10 m bands come out of the same
-features as the coarse ones is what teaches these their detail. As in the authors' code, features are normalised
-pixel by pixel, so that nothing depends on the window.
+One network of three grids (:class:`s2sharp_core.networks.ThreeGridNet`) returns all twelve bands at 10 m. As the
+satellite would see them, they must match the measured bands: L1, at full resolution. The 10 m bands come from the
+same features as the coarse ones, and this teaches these their detail. As in the authors' code, features are
+normalised pixel by pixel, so nothing depends on the window.
 """
 
 from pathlib import Path
@@ -36,7 +36,7 @@ def fit_scene(
     *,
     cells: int = _CROP,
 ) -> Curve:
-    """Fit ``net`` to what the sample's windows show: L1, Adam, random windows of ``cells`` a side."""
+    """Fit ``net`` to the sample's windows: L1, Adam, random windows of ``cells`` a side."""
     net.standardise(sample.y10, sample.y20, sample.y60)
 
     def loss(random: torch.Generator) -> Tensor:

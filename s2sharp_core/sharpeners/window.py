@@ -27,14 +27,14 @@ __all__ = ["WindowFitted"]
 class WindowFitted(Sharpener):
     """A method that learns anew on every window: nothing to prepare, slow, and with seams.
 
-    Two windows have weights of their own, so that a line shows where they meet: ``tolerance`` is not
-    known and counts as infinite.
+    Two windows have their own weights, so a line shows where they meet. ``tolerance`` is unknown and counts as
+    infinite.
 
     Parameters
     ----------
     threads
-        Of a fit: another number gives other weights. None: as many as are set at the time, of which
-        :attr:`digest` then knows nothing.
+        Number of threads of a fit; another number gives other weights. None: the number set at the time, which
+        :attr:`digest` then does not include.
     """
 
     tolerance = math.inf
@@ -99,13 +99,13 @@ def _threads(count: int | None) -> Iterator[None]:
 
 
 def _whole(y: Tensor, gsd: int) -> Tensor:
-    """All bands of one GSD; zeros where none is read."""
+    """Return all bands of one GSD, with zeros if none is read."""
     bands = len(BY_GSD[gsd])
     return y.clone() if y.shape[1] == bands else y.new_zeros(y.shape[0], bands, *y.shape[2:])
 
 
 def _silent(*_: object) -> None:
-    """Nobody watches the fit of one window."""
+    """Ignore the progress of the fit of one window."""
 
 
 def _per_window(
