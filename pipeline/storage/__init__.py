@@ -1,4 +1,4 @@
-"""Files in a folder or an object store: locations, local copies, Zarr arrays.
+"""Bytes in a folder or an object store: locations, files, local copies, Zarr arrays.
 
 May import nothing of the pipeline: storage knows no Sentinel-2. Main path: a text → :func:`place` → files that are
 read, or written completely or not at all.
