@@ -14,6 +14,7 @@ values of the instrument.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import reduce
 
 import numpy as np
 import torch
@@ -21,7 +22,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ..bands import BANDS, BY_GSD
-from .observation import FARTHEST_BLUR, FARTHEST_EDGE, SENTINEL2, Response, Sensor, degrade
+from .observation import FARTHEST_BLUR, FARTHEST_EDGE, SENTINEL2, Response, Sensor, degrade_alike
 from .sample import Sample
 
 __all__ = ["Measured", "believed", "measure", "measure_band", "measured_noise"]
@@ -135,10 +136,8 @@ def measure_band(
         response = Response(band, *_shape(at), dy=float(at[2]), dx=float(at[3]))
         sensor = Sensor(responses=(response,))
         # One window at a time, because allocating memory for all at once would take longer than the sums.
-        return torch.cat([_tiles(_high_passed(one(window, sensor)), side) for window in x])
-
-    def one(window: Tensor, sensor: Sensor) -> Tensor:
-        return degrade(window[:, None], [band], times, sensor).transpose(0, 1)
+        each = (degrade_alike(window, band, times, sensor)[None] for window in x)
+        return torch.cat([_tiles(_high_passed(one), side) for one in each])
 
     start = Response.default(band)
     at = np.array([start.blur**2, start.edge**-6, 0.0, 0.0])
@@ -195,7 +194,11 @@ def _shape(at: np.ndarray) -> tuple[float, float]:
 
 def _high_passed(x: Tensor) -> Tensor:
     mean = F.pad(x, [_HIGH_PASS // 2] * 4, mode="replicate")
-    return x - F.avg_pool2d(mean, _HIGH_PASS, stride=1)
+    for dim in (-2, -1):
+        n = mean.shape[dim] - _HIGH_PASS + 1
+        first, *more = (mean.narrow(dim, i, n) for i in range(_HIGH_PASS))
+        mean = reduce(torch.add, more, first)
+    return x - mean / _HIGH_PASS**2
 
 
 def _tiles(x: Tensor, side: int) -> Tensor:

@@ -15,6 +15,7 @@ from s2sharp_core.sensor.observation import (
     _normal,
     adjoint,
     degrade,
+    degrade_alike,
     pseudo_inverse,
     psf,
     sigma,
@@ -55,6 +56,15 @@ def passed(kernel, f):
     """What a kernel leaves of waves of ``f`` cycles per fine pixel."""
     at = torch.arange(kernel.numel()).double() - (kernel.numel() - 1) / 2
     return float((kernel * torch.cos(2 * math.pi * f * at)).sum())
+
+
+@pytest.mark.parametrize(("band", "r"), ALL)
+def test_many_images_of_one_band_are_degraded_as_each_of_them(band, r):
+    response = replace(SENTINEL2.response(band), dy=0.3, dx=-0.7)
+    sensor = replace(SENTINEL2, responses=(response,))
+    x = torch.rand(2, 3, 8 * r, 5 * r, dtype=torch.float64)
+    each = torch.cat([degrade(x[:, i : i + 1], [band], r, sensor) for i in range(3)], dim=1)
+    torch.testing.assert_close(degrade_alike(x, band, r, sensor), each, rtol=0, atol=1e-13)
 
 
 @pytest.mark.parametrize("sensor", [SENTINEL2, MTF_TABLE], ids=["measured", "table"])
