@@ -170,24 +170,25 @@ BOX = ["--bbox", "16,48,17,49"]
     [
         (["plan", *BOX], ["it must be given (--out)", "(--datetime)"]),
         (["status", "nowhere"], ["nowhere holds no run.json of s2sharp.", "s2sharp run --out"]),
-        (["run", *PLACE, *BOX, "--catalog", "C", "--collection", "x"], ["--collection here"]),
-        (["run", *PLACE, *BOX, "--catalog", "C"], ["no item of here in 16 48 17 49"]),
+        (["run", *PLACE, *BOX, "--catalog", "TWO"], ["it has here, there", "--collection here"]),
+        (["run", *PLACE, *BOX, "--catalog", "ONE"], ["no item of here in 16 48 17 49"]),
     ],
 )
 def test_what_is_missing_is_named_as_it_is_typed(
     given: list[str], told: list[str], tmp_path: Path
 ) -> None:
-    catalog = tmp_path / "catalog.json"
     names = ("here", "there")
     links = [{"rel": "child", "href": f"{name}/collection.json"} for name in names]
     about = {"type": "Catalog", "id": "c", "description": "", "stac_version": "1.0.0"}
-    catalog.write_text(json.dumps({**about, "links": links}))
+    catalogs = {"ONE": links[:1], "TWO": links}
+    for name, some in catalogs.items():
+        (tmp_path / f"{name}.json").write_text(json.dumps({**about, "links": some}))
     extent = {"spatial": {"bbox": [[0, 0, 1, 1]]}, "temporal": {"interval": [[None, None]]}}
     for name in names:
         child = {**about, "type": "Collection", "id": name, "extent": extent, "license": "other"}
         (tmp_path / name).mkdir()
         (tmp_path / name / "collection.json").write_text(json.dumps({**child, "links": []}))
-    typed = [str(catalog) if word == "C" else word for word in given]
+    typed = [str(tmp_path / f"{word}.json") if word in catalogs else word for word in given]
     result = CliRunner().invoke(app, typed, env={"COLUMNS": "300"})
     assert result.exit_code > 0
     assert all(text in result.output for text in told), result.output
