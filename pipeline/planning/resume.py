@@ -1,6 +1,6 @@
 """A run that was begun: its plan, read back, grown or refused."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 from s2sharp_core import S2SharpError
@@ -9,7 +9,8 @@ from ..catalog.addresses import public
 from ..cube.layout import Layout
 from ..engine.room import gpus
 from ..engine.settings import Command
-from ..scenes.acquisition import numbered
+from ..scenes.acquisition import Acquisition, numbered
+from ..scenes.scene import Refusal
 from .apart import outlined
 from .area import area_digest
 from .asked import nothing_found
@@ -141,6 +142,7 @@ def _extended(plan: ClientPlan) -> ClientPlan:
         every = found.every if found.cloudy else ()
         raise nothing_found(config, every, found.cloudy, found.refused)
     before = {a.id: a for a in plan.acquisitions}
+    _check_kept(plan, found.every, found.refused)
     asked = tuple(a.id for a in found.acquisitions if a.id not in plan.removed)
     if not asked:
         raise S2SharpError(
@@ -183,6 +185,28 @@ def _extended(plan: ClientPlan) -> ClientPlan:
             or any(x.area != old[x.epsg].area for x in layouts if x.epsg in old),
         }
     )
+
+
+def _check_kept(plan: ClientPlan, found: Iterable[Acquisition], refused: Iterable[Refusal]) -> None:
+    """Refuse a search that takes back what the cube shows: an item that names the files of an earlier date makes both doubtful.
+
+    Raises
+    ------
+    S2SharpError
+        ``item-broken``
+    """
+    lost = _items(plan.acquisitions) - _items(found)
+    for refusal in refused:
+        if refusal.item in lost:
+            raise S2SharpError(
+                "item-broken",
+                f"{plan.out} shows {refusal.item}, which is refused now. {refusal.message}",
+                "Correct the catalogue, or choose a --datetime that leaves the other item out.",
+            )
+
+
+def _items(acquisitions: Iterable[Acquisition]) -> set[str]:
+    return {scene.id for a in acquisitions for scene in a.scenes}
 
 
 def _larger(old: Layout, new: Layout) -> Layout:

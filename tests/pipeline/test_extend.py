@@ -17,7 +17,9 @@ from s2sharp.demo.synthetic import simulate
 from s2sharp.execution.clean import clean, leftovers
 from s2sharp.execution.status import status_of
 from s2sharp.execution.verify import verify_run
+from s2sharp.planning.make import make_plan
 from s2sharp.planning.plan import Plan
+from s2sharp.planning.resume import resume
 from s2sharp.storage.files import files
 
 from s2sharp_core import S2SharpError
@@ -132,6 +134,43 @@ def test_a_later_date_is_appended_and_what_is_there_is_not_touched(
     _, outcome = run(config(archive, out, scheduler, since="last", **SMALL))
     assert set(outcome.counts) == {"skipped"}
     assert (shards(out), records(out)) == (again, left), "idempotent"
+
+
+def _undated(catalogue: Path, folder: Path) -> Path:
+    """The catalogue with files whose names tell no day."""
+    copy = shutil.copytree(catalogue, folder)
+    for number, file in enumerate(sorted(copy.glob("synthetic-s2-l2a/*/*.json"))):
+        item = json.loads(file.read_text())
+        for name, asset in item["assets"].items():
+            old = (file.parent / asset["href"]).resolve()
+            asset["href"] = str(old.rename(folder / f"{number}-{name}{old.suffix}"))
+        file.write_text(json.dumps(item))
+    return copy
+
+
+def test_a_late_date_that_names_a_file_of_the_cube_is_refused_and_takes_nothing_away(
+    catalogue: Path, tmp_path: Path
+) -> None:
+    first, second = _dates(catalogue)
+    archive = _undated(catalogue, tmp_path / "archive")
+    out = tmp_path / "out"
+    make_plan(config(archive, out, **{**SMALL, "datetime": first})).freeze()
+    before = (out / "run.json").read_bytes()
+    both = config(archive, out, **{**SMALL, "datetime": f"{first}/{second}"})
+    extended = resume(both)
+    assert extended is not None
+    assert len(extended.acquisitions) == 2
+
+    one, *_ = sorted(archive.glob(f"synthetic-s2-l2a/*{first.replace('-', '')}*/*.json"))
+    other = Path(str(one).replace(first.replace("-", ""), second.replace("-", "")))
+    item = json.loads(other.read_text())
+    item["assets"]["B05"]["href"] = json.loads(one.read_text())["assets"]["B05"]["href"]
+    other.write_text(json.dumps(item))
+    with pytest.raises(S2SharpError, match="names the same file") as caught:
+        resume(both)
+    assert caught.value.kind == "item-broken"
+    assert f"{out} shows {one.stem}" in str(caught.value)
+    assert (out / "run.json").read_bytes() == before
 
 
 def test_a_late_tile_replaces_its_own_units_alone(
