@@ -45,22 +45,26 @@ def _names(first: str) -> set[str]:
     """Collections, as far as one has to look to see whether there are several."""
     io = stac_io(first, private=False)
     names: set[str] = set()
-    todo, visited = deque([first]), {first}
+    # Of what lies below a collection, the next documents are looked at, since they may be collections; no further ones.
+    todo, visited = deque([(first, True)]), {first}
     while todo and len(names) < 2:
-        href = todo.popleft()
+        href, onward = todo.popleft()
         try:
             document = read_json(io, href)
         except (BrokenError, S2SharpError):
             continue
         names |= _named(document)
-        if document.get("type") == "Catalog":
+        collection = document.get("type") == "Collection"
+        if collection or (onward and document.get("type") == "Catalog"):
+            rels = ("child",) if collection else ("child", "item")
+            links = [link for rel in rels for link in of_rel(document, rel)]
             try:
-                targets = [absolute(str(link.get("href")), href) for link in _below(document)]
+                targets = [absolute(str(link.get("href")), href) for link in links]
             except ValueError:
                 return set()
             if len(visited) + len(targets) > _MOST or not all(map(is_local, targets)):
                 return set()
-            todo.extend(target for target in targets if target not in visited)
+            todo.extend((target, not collection) for target in targets if target not in visited)
             visited.update(targets)
     return names
 
@@ -72,7 +76,3 @@ def _named(document: dict[str, Any]) -> set[str]:
     items = document.get("features") if document.get("type") == "FeatureCollection" else [document]
     every = items if isinstance(items, list) else []
     return {str(x["collection"]) for x in every if isinstance(x, dict) and x.get("collection")}
-
-
-def _below(document: dict[str, Any]) -> list[dict[str, Any]]:
-    return [link for rel in ("child", "item") for link in of_rel(document, rel)]

@@ -72,6 +72,14 @@ def test_a_catalogue_of_ones_own_that_has_one_collection_needs_no_name_of_it(tmp
         RunConfig(out="cube", catalog=_collection(tmp_path / "two", "a", "b")).collection == usual
     )
     assert RunConfig(out="cube", catalog=tmp_path / "nothing.json").collection == usual
+    # A collection that has others in it, whose items are theirs.
+    outer = json.loads(one.read_text()) | {"type": "Collection", "id": "outer"}
+    (one.parent / "outer.json").write_text(json.dumps(outer))
+    assert RunConfig(out="cube", catalog=one.parent / "outer.json").collection == usual
+    # One that has catalogues in it, by year say, is still one.
+    year = {"type": "Catalog", "id": "2024", "links": [{"rel": "item", "href": "b.json"}]}
+    (one.parent / "mine" / "collection.json").write_text(json.dumps(year))
+    assert RunConfig(out="cube", catalog=one.parent / "outer.json").collection == "outer"
     items = [{"type": "Feature", "id": x, "collection": "saved"} for x in ("a", "b")]
     saved = tmp_path / "saved.json"
     saved.write_text(json.dumps({"type": "FeatureCollection", "features": items}))
