@@ -89,9 +89,9 @@ def check_href(href: str, catalog: str, *, private: bool = False) -> str:
             return href
         raise S2SharpError(
             "href-refused",
-            f"{public(catalog)} points to {public(href)!r}, which lies inside a private network; a public catalogue "
-            "should not.",
-            "If you trust the catalogue, add --allow-private.",
+            f"{public(catalog)} points to {public(href)!r}, which lies inside a private network. A public "
+            "catalog must not name such an address.",
+            "If you trust the catalog, add --allow-private.",
         )
     scheme = _scheme(href)
     if href.isprintable() and href == href.strip():
@@ -101,9 +101,9 @@ def check_href(href: str, catalog: str, *, private: bool = False) -> str:
             return path
     raise S2SharpError(
         "href-refused",
-        f"{public(catalog)} points to {public(href)!r}, which is no http(s), s3 or local address "
-        "that it may send us to.",
-        "Leave the item out, or copy the catalogue here and correct the address.",
+        f"{public(catalog)} points to {public(href)!r}, which is not an http(s), s3 or local address "
+        "that it may name.",
+        "Leave the item out, or copy the catalog here and correct the address.",
     )
 
 

@@ -54,8 +54,8 @@ def check_alike(item: str, files: Iterable[Source]) -> None:
             said = (f"{f.band} scale {f.scale:g} and offset {f.offset:g}" for f in (first, file))
             raise S2SharpError(
                 "radiometry-implausible",
-                f"Item {item}: its bands differ, {', '.join(said)}; a product of Sentinel-2 has about the same for all.",
-                "Correct the item in a copy of the catalogue, or leave it out.",
+                f"Item {item} has bands that differ: {', '.join(said)}. In a Sentinel-2 product, all bands have nearly the same.",
+                "Correct the item in a copy of the catalog, or leave it out.",
                 item=item,
                 band=file.band,
             )
@@ -75,19 +75,19 @@ def check_names(item: pystac.Item, files: Iterable[Source]) -> None:
     taken: dict[str, Source] = {}
     for file in files:
         if (same := taken.setdefault(file.href, file)) is not file:
-            raise _contradicts(item, file, f"the very address of {same.band}'s")
+            raise _contradicts(item, file, f"the same address as {same.band}")
         path = parted(file.href)[0].upper()
         name = path.rpartition("/")[2]
         named = set(_BAND.findall(name))
         if len(named) == 1 and file.band not in named:
-            raise _contradicts(item, file, f"a name of {named.pop()}")
+            raise _contradicts(item, file, f"the name of {named.pop()}")
         if found := _FILE.search(name):
             _check_item(item, file, *found.groups())
         for what, told in (("tile", _PLACES), ("day", _DAYS)):
             if words := set(told.findall(path)):
                 known, other = others.setdefault(what, (words, file))
                 if known.isdisjoint(words):
-                    why = f"names of another {what} than that of {other.band}, {public(other.href)}"
+                    why = f"the name of another {what} than {other.band}, {public(other.href)}"
                     raise _contradicts(item, file, why)
 
 
@@ -95,20 +95,20 @@ def _check_item(item: pystac.Item, file: Source, place: str, moment: str) -> Non
     """Compare ESA's name of a file with the tile and the time of its item."""
     own = tile(item)
     if re.fullmatch(_TILE, own) and own != place:
-        raise _contradicts(item, file, f"a name of tile {place}, not {own}")
+        raise _contradicts(item, file, f"the name of tile {place}, not {own}")
     try:
         when = datetime.strptime(f"{moment}+0000", "%Y%m%dT%H%M%S%z")
     except ValueError:
         return
     if abs(sensed(item) - when) > _DAY:
-        raise _contradicts(item, file, f"a name of {when:%Y-%m-%d}, not {sensed(item):%Y-%m-%d}")
+        raise _contradicts(item, file, f"a name with {when:%Y-%m-%d}, not {sensed(item):%Y-%m-%d}")
 
 
 def _contradicts(item: pystac.Item, file: Source, what: str) -> S2SharpError:
     return S2SharpError(
         "item-broken",
         f"Item {item.id}, band {file.band}: its file {public(file.href)} has {what}.",
-        "Correct the item in a copy of the catalogue, or leave it out.",
+        "Correct the item in a copy of the catalog, or leave it out.",
         item=item.id,
         band=file.band,
     )

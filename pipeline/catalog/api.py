@@ -63,7 +63,7 @@ def from_api(io: "StacApiIO", root: dict[str, Any], query: Query) -> Iterator[py
                     yield item
         if others:
             warnings.warn(
-                f"{public(query.catalog)} gave {others} items of other collections or times than it was asked for; they are left out.",
+                f"{public(query.catalog)} returned {others} items of other collections or times than requested. They are left out.",
                 stacklevel=2,
             )
         lists = client.conforms_to("COLLECTIONS") or client.conforms_to("FEATURES")
@@ -73,9 +73,9 @@ def from_api(io: "StacApiIO", root: dict[str, Any], query: Query) -> Iterator[py
     except APIError as err:
         raise unreachable(query.catalog, answer(err)) from None
     except BrokenError as err:
-        raise unreachable(query.catalog, f"gave an answer that {err}") from None
+        raise unreachable(query.catalog, f"returned an answer that {err}") from None
     except (AttributeError, KeyError, TypeError, ValueError, pystac.STACTypeError) as err:
-        said = f"gave an answer that is no STAC ({type(err).__name__})"
+        said = f"returned an answer that is not STAC ({type(err).__name__})"
         raise unreachable(query.catalog, said) from None
 
 
@@ -104,28 +104,28 @@ def _paged(pages: Iterable[dict[str, Any]], query: Query) -> Iterator[pystac.Ite
         names = new.keys() | broken.keys()
         expected, count = max(expected, matched(page)), len(page["features"])
         if (said := _number(page, "numberReturned", "returned")) > count:
-            tell_part(query, f"says that a page has {said} items (numberReturned) and gave {count}")
+            tell_part(query, f"states {said} items on a page (numberReturned) and returned {count}")
         empty = 0 if names else empty + 1
         if empty > MAX_EMPTY:
-            tell_part(query, f"gave {MAX_EMPTY} pages without an item, one after the other")
+            tell_part(query, f"returned {MAX_EMPTY} empty pages in a row")
             break
         if names and names <= seen:
-            raise query.too_many("repeats a page that it gave before")
+            raise query.too_many("returned the same page twice")
         for name in broken.keys() - seen:
             leave_out(name, broken[name])
         seen |= names
         if len(seen) > MAX_ITEMS:
-            raise query.too_many(f"gives more than {MAX_ITEMS} items")
+            raise query.too_many(f"returned more than {MAX_ITEMS} items")
         if number > MAX_PAGES:
-            raise query.too_many(f"gives more than {MAX_PAGES} pages")
+            raise query.too_many(f"returned more than {MAX_PAGES} pages")
         yield from new.values()
     if len(seen) < expected:
         tell_part(
             query,
-            f"says that {expected} items match (numberMatched) and gave {len(seen)} of {expected} items",
+            f"states {expected} matching items (numberMatched) and returned {len(seen)} of {expected} items",
         )
     elif number == 1 and count >= PAGE and not expected:  # the server may have no paging
-        tell_part(query, f"gave a full page of {count} items, and neither a next one nor a count")
+        tell_part(query, f"returned a full page of {count} items without a next page or a count")
 
 
 def _read(features: list[Any]) -> tuple[dict[str, pystac.Item], dict[str, str]]:
@@ -159,7 +159,7 @@ def _number(page: dict[str, Any], name: str, before: str) -> int:
 def tell_part(query: Query, why: str) -> None:
     """Warn that an answer may be incomplete."""
     warnings.warn(
-        f"{public(query.catalog)} {why}: what was found may be a part of what there is.",
+        f"{public(query.catalog)} {why}. The search result may be incomplete.",
         stacklevel=3,
     )
 
@@ -183,5 +183,5 @@ def from_items(
                 if query.matches(item):  # not every server filters
                     yield item
         except (BrokenError, AttributeError, KeyError, TypeError, ValueError) as err:
-            said = f"gave items that are no STAC ({type(err).__name__})"
+            said = f"returned items that are not STAC ({type(err).__name__})"
             raise unreachable(query.catalog, said) from None

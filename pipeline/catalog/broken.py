@@ -14,6 +14,6 @@ class BrokenError(Exception):
 def unreachable(href: str, why: str) -> S2SharpError:
     return S2SharpError(
         "catalog-unreachable",
-        f"The catalogue {public(href)} {why}.",
-        "Check the address, the network and, where one is needed, the login; then run again.",
+        f"The catalog {public(href)} {why}.",
+        "Check the address, the network and, if needed, the login. Then run again.",
     )

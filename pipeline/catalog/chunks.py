@@ -50,7 +50,7 @@ class BoundedStore(WrapperStore[Store]):
     ) -> Buffer | None:
         folder = getattr(self._store, "root", None)
         if on_this_machine(folder) and (folder / key).exists() and not (folder / key).is_file():
-            raise BrokenError(f"has a {key} that is no regular file")
+            raise BrokenError(f"has a {key} that is not a regular file")
         found = await super().get(key, prototype, byte_range)
         if found is not None and not key.endswith((".json", ".zarray", ".zattrs", ".zgroup")):
             _check(found, key)

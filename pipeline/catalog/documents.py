@@ -29,7 +29,7 @@ def item_of(document: Any, href: str | None) -> pystac.Item:
         The reason why the document is not an item.
     """
     if not isinstance(document, dict) or not isinstance(document.get("properties"), dict):
-        raise BrokenError("is no STAC item")
+        raise BrokenError("is not a STAC item")
     name = document.get("id")
     if isinstance(name, bool) or not isinstance(name, str | int | float):
         raise BrokenError("is a STAC item without an id")
@@ -56,7 +56,7 @@ def item_of(document: Any, href: str | None) -> pystac.Item:
         item = pystac.Item.from_dict(whole, href=href, preserve_dict=False, migrate=old)
         span(item)
     except Exception as error:  # pystac does not validate its input
-        raise BrokenError(f"is no STAC item ({type(error).__name__})") from error
+        raise BrokenError(f"is not a STAC item ({type(error).__name__})") from error
     return item
 
 
@@ -91,7 +91,7 @@ def _assets(said: Any) -> dict[str, Any]:
     """
     assets = said if isinstance(said, Mapping) else {}
     if assets and not any(_has_texts(asset, "href") for asset in assets.values()):
-        raise BrokenError("is a STAC item none of whose assets has an address")
+        raise BrokenError("is a STAC item whose assets all lack an address")
     return {
         str(key): {
             **asset,

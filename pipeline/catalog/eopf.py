@@ -91,7 +91,7 @@ def opened(href: str, sign: str = OWN) -> Array:
         raise BrokenError(f"has no array {name}") from None
     except (ArithmeticError, AttributeError, TypeError) as error:  # zarr does not validate metadata
         raise BrokenError(
-            f"says of {name} what can't be understood ({type(error).__name__})"
+            f"has metadata of {name} that cannot be read ({type(error).__name__})"
         ) from error
 
 
@@ -139,7 +139,7 @@ def _checked(group: zarr.Group, name: str) -> "zarr.Array[Any]":
     if not isinstance(array, zarr.Array):
         raise KeyError(name)
     if not _harmless(array):
-        raise BrokenError(f"has {name} packed in a way that is not read from archives")
+        raise BrokenError(f"has {name} with a codec that is not accepted from archives")
     check_chunks(array, name)
     return array
 
@@ -178,13 +178,13 @@ def _transform(group: zarr.Group, name: str, about: Mapping[str, Any]) -> tuple[
         try:
             array = _checked(group, f"{folder}/{axis}")
         except KeyError:
-            raise BrokenError(f"tells no place of {name}") from None
+            raise BrokenError(f"does not state the position of {name}") from None
         if array.ndim != 1 or array.shape[0] < 2:
-            raise BrokenError(f"tells no place of {name}")
+            raise BrokenError(f"does not state the position of {name}")
         first, second, last = (float(np.asarray(array[i])) for i in (0, 1, array.shape[0] - 1))
         step = (last - first) / (array.shape[0] - 1)
         if not math.isclose(step, second - first, rel_tol=1e-6):
-            raise BrokenError(f"has {name} on a grid that is not regular")
+            raise BrokenError(f"has {name} on an irregular grid")
         steps.append(step)
         starts.append(first - step / 2)
     return steps[0], 0.0, starts[0], 0.0, steps[1], starts[1]
@@ -260,7 +260,7 @@ def _level(name: str, item: pystac.Item) -> str:
     for text in (as_text(item.properties.get("product:type")), item.id, name):
         if found := re.search(r"MSIL?(1C|2A)", text.upper()):
             return f"l{found[1].lower()}"
-    raise BrokenError("tells no level, L1C or L2A")
+    raise BrokenError("does not state its level, L1C or L2A")
 
 
 def _asset(root: str, group: zarr.Group, band: str, path: str) -> pystac.Asset:

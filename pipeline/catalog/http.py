@@ -129,9 +129,9 @@ def as_json(text: str) -> dict[str, Any]:
     try:
         document = json.loads(text, parse_int=_whole)
     except (ValueError, RecursionError):
-        raise BrokenError("is no JSON") from None
+        raise BrokenError("is not JSON") from None
     if not isinstance(document, dict):
-        raise BrokenError("is no JSON object")
+        raise BrokenError("is not a JSON object")
     level: list[Any] = [document]
     for _ in range(MAX_NESTING):
         level = [
@@ -142,7 +142,7 @@ def as_json(text: str) -> dict[str, Any]:
         ]
         if not level:
             return document
-    raise BrokenError(f"is nested more than {MAX_NESTING} deep")
+    raise BrokenError(f"is nested more than {MAX_NESTING} levels deep")
 
 
 def _whole(digits: str) -> float:
@@ -171,7 +171,7 @@ def read_json(io: "StacApiIO", href: str, **asked: Any) -> dict[str, Any]:
     except OSError as err:
         raise BrokenError(f"can't be read ({err.strerror or type(err).__name__})") from None
     except UnicodeDecodeError:
-        raise BrokenError("is no JSON") from None
+        raise BrokenError("is not JSON") from None
 
 
 def read_regular(file: Path, most: int) -> bytes:
@@ -186,7 +186,7 @@ def read_regular(file: Path, most: int) -> bytes:
     # Opening a pipe would wait for its writer.
     with os.fdopen(os.open(file, os.O_RDONLY | os.O_NONBLOCK), "rb") as stream:
         if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
-            raise BrokenError(f"has a {file.name} that is no regular file")
+            raise BrokenError(f"has a {file.name} that is not a regular file")
         content = stream.read(most + 1)
     if len(content) > most:
         raise BrokenError(f"has a {file.name} of more than {most >> 20} MB")
@@ -288,7 +288,7 @@ class RangeFile(io.RawIOBase):
         except (RefusedError, OSError) as err:
             raise unreachable(self._href, answer(err)) from None
         if len(data) != stop - self._at:
-            raise unreachable(self._href, "broke off in the middle of its answer")
+            raise unreachable(self._href, "broke off during its answer")
         buffer[: len(data)] = data
         self._at = stop
         return len(data)

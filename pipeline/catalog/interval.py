@@ -45,6 +45,6 @@ def _span(part: str, text: str) -> tuple[dt.datetime, dt.datetime]:
 def _bad_time(text: str) -> S2SharpError:
     return S2SharpError(
         "bad-config",
-        f"{text!r} is no date, month, year, timestamp or interval of these, first before last.",
+        f"{text!r} is not a date, month, year, timestamp or interval of these (first before last).",
         "Write, for example, 2024-05-01, 2024-05 or 2024-05-01/2024-06-15.",
     )

@@ -101,7 +101,7 @@ def session(source: Source) -> Session:
     except Exception as error:  # errors of botocore and of the services that it asks
         raise S2SharpError(
             "keys-missing",
-            f"AWS keys for {source.href} can't be had ({type(error).__name__}).",
-            "Log in again (`aws sso login`), or mend AWS_PROFILE and what it names, where workers run.",
+            f"AWS keys for {source.href} are not available ({type(error).__name__}).",
+            "Log in again (`aws sso login`), or correct AWS_PROFILE and its profile, where workers run.",
             band=source.band,
         ) from None

@@ -211,7 +211,7 @@ def span(item: pystac.Item) -> tuple[datetime, datetime]:
     if first is None or last is None:
         raise S2SharpError(
             "item-broken",
-            f"Item {item.id} has no datetime, nor a start_datetime that is a time.",
+            f"Item {item.id} has neither a datetime nor a valid start_datetime.",
             "Leave the item out, or ask the archive to complete it.",
         )
     return _utc(first), _utc(last)

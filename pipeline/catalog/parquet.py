@@ -34,7 +34,7 @@ def from_parquet(query: Query) -> Iterator[pystac.Item]:
                     yield item
             known = [query.collection] if found else collections(file)
     except (pa.ArrowException, OSError, ValueError) as err:
-        raise unreachable(query.catalog, f"is no stac-geoparquet ({err})") from None
+        raise unreachable(query.catalog, f"is not stac-geoparquet ({err})") from None
     if known and query.collection not in known:
         raise query.missing(known)
 
@@ -51,7 +51,7 @@ def whole(path: str) -> Iterator[pystac.Item]:
         with open_file(path) as file:
             yield from _items(everything(file))
     except (pa.ArrowException, OSError, ValueError) as err:
-        raise unreachable(path, f"is no stac-geoparquet ({err})") from None
+        raise unreachable(path, f"is not stac-geoparquet ({err})") from None
 
 
 def _items(given: Iterable[dict[str, Any]]) -> Iterator[pystac.Item]:

@@ -90,6 +90,4 @@ def product_item(path: str) -> tuple[str, pystac.Item]:
     except store_errors() as error:
         raise BrokenError(f"can't be read ({type(error).__name__})") from None
     except Exception as error:  # zarr does not validate metadata; a fault fails this product alone
-        raise BrokenError(
-            f"says something that can't be understood ({type(error).__name__})"
-        ) from error
+        raise BrokenError(f"has metadata that cannot be read ({type(error).__name__})") from error

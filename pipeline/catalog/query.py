@@ -109,8 +109,8 @@ class Query:
         if monotonic() - self.begun > most:
             raise S2SharpError(
                 "catalog-unreachable",
-                f"The catalogue {public(self.catalog)} has been searched for {most:.0f} s, and there is no end.",
-                "Ask for a smaller area or a shorter time, or an API or a stac-geoparquet in place of a static catalogue.",
+                f"The search of the catalog {public(self.catalog)} did not end within {most:.0f} s.",
+                "Ask for a smaller area or a shorter time, or use an API or stac-geoparquet instead of a static catalog.",
             )
 
     def missing(self, known: Iterable[str]) -> S2SharpError:
@@ -183,6 +183,6 @@ def boxes_around(bbox: Degrees, margin_m: float) -> list[Degrees]:
 def _bad_box(bbox: object, margin_m: float = 0) -> S2SharpError:
     return S2SharpError(
         "bad-config",
-        f"bbox {bbox!r} with a margin of {margin_m} m is no west, south, east, north in degrees.",
+        f"bbox {bbox!r} with a margin of {margin_m} m is not west, south, east, north in degrees.",
         "Write, for example, 14.9 47.7 15.1 47.9; west > east crosses the antimeridian.",
     )

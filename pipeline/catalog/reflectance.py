@@ -94,8 +94,8 @@ def _number(item: str, band: str, name: str, said: Any) -> float | None:
     if number is None and said not in (None, "") and as_text(said).strip().lower() != "nan":
         raise S2SharpError(
             "radiometry-implausible",
-            f"Item {item}, band {band}: its {name} {str(said)[:80]!r} is no number.",
-            "Correct the item in a copy of the catalogue, or leave it out.",
+            f"Item {item}, band {band}: its {name} {str(said)[:80]!r} is not a number.",
+            "Correct the item in a copy of the catalog, or leave it out.",
             item=item,
             band=band,
         )
@@ -106,12 +106,16 @@ def _by_baseline(item: pystac.Item, scale: float) -> Radiometry:
     """Return the conversion for the processing baseline alone. Error: ``offset-unknown``."""
     number = baseline(item)
     if number is None or number[0] >= _OWN:
-        known = "" if number is None else f", {number[0]:02d}.{number[1]:02d}, is none of ESA's"
+        known = (
+            " is unknown"
+            if number is None
+            else f", {number[0]:02d}.{number[1]:02d}, is not one of ESA's"
+        )
         raise S2SharpError(
             "offset-unknown",
-            f"Item {item.id} does not tell the offset of its bands, and its processing baseline"
-            f"{known or ' neither'}, so its reflectance may be wrong by 0.1.",
-            "Leave the item out, or take it from an archive that tells.",
+            f"Item {item.id} does not state the offset of its bands, and its processing baseline{known}. So its "
+            "reflectance may be wrong by 0.1.",
+            "Leave the item out, or take it from an archive that states the offset.",
         )
     offset = RAW_OFFSET if number >= (4, 0) else PLAIN_OFFSET
     return Radiometry(scale, offset, f"processing baseline {number[0]:02d}.{number[1]:02d}")
@@ -133,10 +137,10 @@ def _implausible(item: str, band: str, scale: float | None, offset: float | None
     likely = _meant(scale, offset)
     return S2SharpError(
         "radiometry-implausible",
-        f"Item {item}, band {band}: {' and '.join(said)} make no reflectance of DN; a product of Sentinel-2 has a "
+        f"Item {item}, band {band}: {' and '.join(said)} do not convert DN to reflectance. A Sentinel-2 product has a "
         f"scale near {1 / QUANTIFICATION:g} and an offset, in reflectance, from {_OFFSETS[0]:g} to 0. "
-        f"Plausible would be {likely}.",
-        "Correct the item in a copy of the catalogue, or leave it out.",
+        f"Plausible: {likely}.",
+        "Correct the item in a copy of the catalog, or leave it out.",
         item=item,
         band=band,
     )

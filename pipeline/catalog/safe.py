@@ -79,7 +79,7 @@ def safe_item(path: Location) -> tuple[str, pystac.Item]:
                 return level, _item(root, str(path), level, _xml(root / name))
     # A zip with a damaged directory raises various errors.
     except zipfile.BadZipFile:
-        raise BrokenError("is no whole zip, as where a download was cut off") from None
+        raise BrokenError("is an incomplete zip, perhaps from an interrupted download") from None
     except store_errors(zipfile.LargeZipFile, ValueError, EOFError) as error:
         raise BrokenError(f"can't be read ({type(error).__name__})") from None
     raise BrokenError(f"has no {' or '.join(_LEVELS.values())}")
@@ -92,7 +92,7 @@ def _root(path: Location) -> Root:
         if not on_this_machine(path):
             raise BrokenError("is a zip that is not on this machine")
         if not path.is_file():
-            raise BrokenError("is no regular file")
+            raise BrokenError("is not a regular file")
         top = zipfile.Path(zipfile.ZipFile(path))
     elif not on_this_machine(path) or _is_product(path):
         return path
@@ -116,7 +116,7 @@ def _xml(file: Root) -> "Element":
         return fromstring(text, forbid_dtd=True)
     except (ParseError, DefusedXmlException, LookupError, ValueError) as error:
         raise BrokenError(
-            f"has a {file.name} that is no XML of ESA's ({type(error).__name__})"
+            f"has a {file.name} that is not XML as ESA writes it ({type(error).__name__})"
         ) from None
 
 
@@ -259,7 +259,7 @@ def _grid(tile: "Element", gsd: int) -> dict[str, Any]:
     place = tile.find(f".//Geoposition[@resolution='{gsd}']")
     size = tile.find(f".//Size[@resolution='{gsd}']")
     if place is None or size is None:
-        raise BrokenError(f"tells no grid of {gsd} m in MTD_TL.xml")
+        raise BrokenError(f"states no grid of {gsd} m in MTD_TL.xml")
     left, step_x, top, step_y = (_number(place, name) for name in names)
     shape = [_number(size, name) for name in ("NROWS", "NCOLS")]
     return {"proj:transform": [step_x, 0.0, left, 0.0, step_y, top], "proj:shape": shape}
@@ -271,14 +271,14 @@ def _outline(text: str) -> shapely.Polygon:
         numbers = [float(word) for word in text.split()]
         return shapely.Polygon(zip(numbers[1::2], numbers[::2], strict=True))
     except ValueError:
-        raise BrokenError("has an EXT_POS_LIST that is no outline") from None
+        raise BrokenError("has an EXT_POS_LIST that is not an outline") from None
 
 
 def _when(text: str) -> datetime:
     try:
         return datetime.fromisoformat(text)
     except ValueError:
-        raise BrokenError(f"was sensed at {text!r}, which is no time") from None
+        raise BrokenError(f"has the sensing time {text!r}, which is not a time") from None
 
 
 def _text(root: "Element", *names: str) -> str:

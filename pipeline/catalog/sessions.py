@@ -31,7 +31,7 @@ MAX_BYTES = 1 << 25
 REDIRECTS = 5
 
 _PIECE = 1 << 14
-_INSIDE = "leads inside a private network, where it should not (--allow-private lets it)"
+_INSIDE = "leads inside a private network, which is not allowed (--allow-private allows it)"
 
 
 class RefusedError(Exception):
@@ -189,7 +189,7 @@ def pieces(answer: Any, most: int) -> Iterator[bytes]:
         for piece in answer.iter_content(_PIECE):
             size += len(piece)
             if size > most:
-                raise RefusedError(f"gives more than {most >> 20} MB at once")
+                raise RefusedError(f"sends more than {most >> 20} MB at once")
             yield piece
     except (requests.RequestException, OSError):
         answer.watch.check()

@@ -94,10 +94,9 @@ def signed(source: Source, item: str | None, *, anew: bool = False) -> str:
             except _FailedError as error:
                 raise S2SharpError(
                     "signing-failed",
-                    f"No signed address can be had for band {source.band}, {source.href}: "
+                    f"No signed address for band {source.band}, {source.href}: "
                     f"{public(key)} {error}.",
-                    "Check the network and, where one is needed, the key; then run again: only what failed "
-                    "is redone.",
+                    "Check the network and, if needed, the key. Then run again: only failed work is redone.",
                     **blame,
                 ) from None
             _known[key] = fresh
@@ -153,8 +152,8 @@ def cdse_keys(href: str) -> tuple[str, str, str]:
             return endpoint, key, secret
     raise S2SharpError(
         "keys-missing",
-        f"{href} lies in the Copernicus Data Space, which takes S3 keys, and there are none.",
-        "Make some (free, https://eodata-s3keysmanager.dataspace.copernicus.eu) and set CDSE_S3_ACCESS_KEY and "
+        f"{href} lies in the Copernicus Data Space, which needs S3 keys, and none are set.",
+        "Create keys (free, https://eodata-s3keysmanager.dataspace.copernicus.eu) and set CDSE_S3_ACCESS_KEY and "
         "CDSE_S3_SECRET_KEY where workers run.",
     )
 
@@ -176,7 +175,7 @@ def _links(item: str) -> _Fresh:
         read = pystac.Item.from_dict(document, href=item, preserve_dict=False, migrate=False)
         hrefs = [address(asset) for asset in read.assets.values()]
     except Exception as err:  # pystac does not validate its input
-        raise _FailedError(f"is no STAC item any more ({type(err).__name__})") from None
+        raise _FailedError(f"is no longer a STAC item ({type(err).__name__})") from None
     found = {unsigned(href): href for href in hrefs if _may_open(href, item)}
     return _Fresh(found, _end(min(map(expiry, found.values()), default=math.inf)))
 
@@ -242,7 +241,7 @@ def _container(href: str) -> tuple[str, str]:
     if len(folders) < 3 or not is_blob(host, host_of_url(tokens())):
         raise S2SharpError(
             "sign-unsuitable",
-            f"{href} lies in no container of Azure's storage.",
+            f"{href} is not in a container of Azure's storage.",
             "Sign it in another way: --sign item, or none.",
         )
     return folders[0], folders[1]

@@ -127,7 +127,7 @@ def offers(item: pystac.Item, bands: Iterable[str]) -> dict[str, Offer]:
                 raise S2SharpError(
                     "item-broken",
                     f"Item {item.id} has an asset {offer.key} that is named {name}.",
-                    "Correct the item in a copy of the catalogue, or leave it out.",
+                    "Correct the item in a copy of the catalog, or leave it out.",
                     item=item.id,
                     band=key,
                 )
@@ -177,7 +177,7 @@ def grids(item: pystac.Item) -> dict[str, tuple[Any, Any]]:
 def _native(item: pystac.Item, band: str, found: list[Offer]) -> Offer | None:
     if band not in MEASURED and band != "SCL":
         raise S2SharpError(
-            "bad-config", f"{band} is no band.", f"Choose from {', '.join(MEASURED)}."
+            "bad-config", f"{band} is not a band.", f"Choose from {', '.join(MEASURED)}."
         )
     gsd = native_gsd(band)
     # An array's own asset states more than its group's.
@@ -191,8 +191,8 @@ def _native(item: pystac.Item, band: str, found: list[Offer]) -> Offer | None:
     if found and all((_resolution(offer) or gsd) < _DEGREES for offer in found):
         raise S2SharpError(
             "off-lattice",
-            f"Item {item.id} should have an asset for {band} with pixels of {gsd} m; found {copies}, a grid in "
-            "degrees, it seems.",
+            f"Item {item.id} should have an asset for {band} with pixels of {gsd} m; found {copies}, which "
+            "seems to be a grid in degrees.",
             "Use the product as ESA grids it, not a reprojected copy.",
         )
     raise S2SharpError(

@@ -71,11 +71,11 @@ def from_static(io: "StacApiIO", root: dict[str, Any], query: Query) -> Iterator
                 raise query.too_many(f"has more than {MAX_PARTS} parts")
             query.check_time(SECONDS)
             if depth >= MAX_DEPTH:
-                raise query.too_many(f"has catalogues in catalogues, {MAX_DEPTH} deep")
+                raise query.too_many(f"has catalogs nested {MAX_DEPTH} levels deep")
             if rel == "child":
                 catalogues += 1
                 if catalogues > MAX_CATALOGUES:
-                    raise query.too_many(f"has more than {MAX_CATALOGUES} catalogues in it")
+                    raise query.too_many(f"contains more than {MAX_CATALOGUES} catalogs")
                 todo.append((target, inside, depth + 1))
                 continue
             try:
@@ -96,7 +96,7 @@ def from_static(io: "StacApiIO", root: dict[str, Any], query: Query) -> Iterator
                     found.add(mark)
                     yield item
                 if len(found) > MAX_ITEMS:
-                    raise query.too_many(f"has more than {MAX_ITEMS} such items")
+                    raise query.too_many(f"has more than {MAX_ITEMS} matching items")
     if not there:
         raise query.missing(known)
 
@@ -109,7 +109,7 @@ def _links(document: dict[str, Any], href: str, query: Query) -> Iterator[tuple[
                 target = absolute(str(link.get("href")), href)
                 target = check_href(target, query.catalog, private=query.private)
             except (S2SharpError, ValueError):
-                why = f"is an address {public(query.catalog)} can't send us to"
+                why = f"is an address that {public(query.catalog)} may not name"
                 leave_out(str(link.get("href")), why)
             else:
                 yield rel, target
@@ -149,7 +149,7 @@ def _saved(io: "StacApiIO", root: dict[str, Any], query: Query) -> Iterator[Any]
             raise unreachable(query.catalog, "is a FeatureCollection without a list of features")
         count += len(features)
         if count > MAX_ITEMS:
-            raise query.too_many(f"gives more than {MAX_ITEMS} items")
+            raise query.too_many(f"returned more than {MAX_ITEMS} items")
         yield from features
         link = next(of_rel(page, "next"), None)
         if not link or not features or is_local(query.catalog):
@@ -163,10 +163,10 @@ def _saved(io: "StacApiIO", root: dict[str, Any], query: Query) -> Iterator[Any]
     if count < expected:
         tell_part(
             query,
-            f"says that {expected} items match (numberMatched) and has {count} of {expected} items",
+            f"states {expected} matching items (numberMatched) and has {count} of {expected} items",
         )
     elif link and features:
-        tell_part(query, "is one page of an answer, and names a next one")
+        tell_part(query, "is one page of an answer that has a next page")
 
 
 def local_file(catalog: str) -> str:

@@ -130,7 +130,7 @@ def find(item: pystac.Item, bands: Sequence[str], catalog: str, access: Access =
     except Exception as error:  # any error of an odd document fails its item alone
         raise S2SharpError(
             "item-broken",
-            f"Item {item.id} says something that can't be understood "
+            f"Item {item.id} has metadata that cannot be read "
             f"({type(error).__name__}: {str(error)[:100]}).",
             "Leave the item out, or ask the archive to correct it.",
         ) from error
@@ -279,7 +279,7 @@ def _of_one_level(members: list[Found]) -> tuple[list[Found], list[Choice]]:
     if surface is None:
         return members, []
     kept = [one for one in members if one.scene.level != "L1C"]
-    why = f"of Level-1C, where {surface.scene.id} has Level-2A"
+    why = f"it is Level-1C, and {surface.scene.id} is Level-2A"
     return kept, [Choice(one.scene.id, "left out", why) for one in members if one not in kept]
 
 
@@ -303,11 +303,11 @@ def _replaces(newer: Found, older: Found) -> bool:
 
 def _why(newer: Scene, older: Scene) -> str:
     if newer.id == older.id:
-        return "another item of the same id shows the same, and is the later one"
+        return "another item with the same id shows the same and is newer"
     if newer.baseline != older.baseline:
         numbers = (
             "an unknown one" if s.baseline is None else f"{s.baseline[0]:02d}.{s.baseline[1]:02d}"
             for s in (older, newer)
         )
-        return f"processing baseline {next(numbers)}, where {newer.id} has {next(numbers)}"
-    return f"of the same processing baseline as {newer.id}, which is the later one"
+        return f"processing baseline {next(numbers)}; {newer.id} has {next(numbers)}"
+    return f"same processing baseline as {newer.id}, which is newer"

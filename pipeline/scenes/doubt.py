@@ -76,8 +76,8 @@ def _doubt(samples: Mapping[str, np.ndarray], scenes: Sequence["Scene"]) -> Doub
         source = scene.sources[0]
         return Doubt(
             scene.id,
-            f"Item {scene.id}: half of {brightest} lies above {middle:.1f}, and no ground and no cloud is so bright: its scale "
-            f"is another, it seems, than {source.scale:g}.",
+            f"Item {scene.id}: half of {brightest} lies above {middle:.1f}, which no ground and no cloud reaches. "
+            f"Its scale seems to differ from {source.scale:g}.",
             source.offset,
             certain=True,
         )
@@ -89,8 +89,8 @@ def _doubt(samples: Mapping[str, np.ndarray], scenes: Sequence["Scene"]) -> Doub
             return Doubt(
                 scene.id,
                 f"Item {scene.id}: much of a band lies below -0.02 after "
-                f"its offset of {source.offset:g} ({source.origin}): it seems to have been applied already "
-                "by the archive.",
+                f"its offset of {source.offset:g} ({source.origin}). The archive seems to have "
+                "applied it already.",
                 PLAIN_OFFSET,
                 certain=True,
             )
@@ -99,8 +99,8 @@ def _doubt(samples: Mapping[str, np.ndarray], scenes: Sequence["Scene"]) -> Doub
             return Doubt(
                 scene.id,
                 f"Item {scene.id}: the darkest pixels of every band lie above "
-                f"0.095 with no offset ({source.origin}): it seems not to have been applied, so "
-                "that reflectance is inflated by 0.1.",
+                f"0.095 without an offset ({source.origin}). The offset seems to be missing, so "
+                "reflectance is 0.1 too high.",
                 RAW_OFFSET,
                 certain=float(np.median(lowest)) < BRIGHT,
             )

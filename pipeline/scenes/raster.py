@@ -268,7 +268,7 @@ def _check_regular(source: Source, item: str, href: str) -> None:
         return
     with suppress(OSError):  # GDAL reports it
         if not stat.S_ISREG(Path(href.partition("!/")[0]).stat().st_mode):
-            raise _unreadable(source, item, href, "it is no regular file")
+            raise _unreadable(source, item, href, "it is not a regular file")
 
 
 def _check_one_band(dataset: rasterio.DatasetReader, source: Source, item: str, href: str) -> None:
@@ -297,9 +297,9 @@ def _check_version(
     if not seen.same(source.href, dataset):
         raise S2SharpError(
             "asset-moved",
-            f"Item {item}, band {source.band}: {public(source.href)} was replaced while it was read. What was written before is of the "
-            "file as it was.",
-            "Begin anew in another --out.",
+            f"Item {item}, band {source.band}: {public(source.href)} was replaced while it was read. Earlier "
+            "results are from the old file.",
+            "Start again with another --out.",
             item=item,
             band=source.band,
         )
@@ -315,13 +315,13 @@ def _mask_beside(href: str) -> rasterio.DatasetReader | None:
 
 
 def _unreadable(source: Source, item: str, href: str, reason: str) -> S2SharpError:
-    remedy = "If the archive has it elsewhere or later, run again: only what failed is redone."
+    remedy = "If the file becomes available, run again: only failed work is redone."
     if (bucket := bucket_of(href)) and re.search(
         r"\b403\b|denied|forbidden", reason, re.IGNORECASE
     ):
         remedy = (
-            f"If you may read this bucket with your own AWS keys and trust the catalogue, add --s3-bucket {bucket}, and "
-            "--requester-pays where its owner lets you pay."
+            f"If you may read this bucket with your own AWS keys and trust the catalog, add --s3-bucket {bucket}. "
+            "If its owner charges requesters, add --requester-pays, too."
         )
     return S2SharpError(
         "asset-unreadable",

@@ -66,7 +66,7 @@ def read_scene(
         rows, cols = scene.box.slices(box, native_gsd(source.band))
         stored = file.read(rows, cols)
         if stored.dtype.kind == "f" and (stored > MAX_DN * source.scale + source.offset).any():
-            raise _contradicts(scene, source, "larger numbers than reflectance", "reflectance")
+            raise _contradicts(scene, source, "larger values than reflectance", "reflectance")
         gone = missing(stored, source.nodata, file.nodata)
         masked = file.masked(rows, cols)
         if masked is not None:

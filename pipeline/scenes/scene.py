@@ -233,7 +233,7 @@ def _box(item: pystac.Item, code: int, files: Iterable[Source], home: str | None
         if not all(abs(edge) <= FARTHEST for edge in edges):
             raise S2SharpError(
                 "off-lattice",
-                f"{what} lies within (left, bottom, right, top) {edges}, which is nowhere in a UTM zone.",
+                f"{what} lies within (left, bottom, right, top) {edges}, outside every UTM zone.",
                 "Leave the item out, or ask the archive to correct it.",
             )
         if edges not in boxes:

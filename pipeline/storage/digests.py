@@ -55,7 +55,7 @@ def wrong(file: Location, expected: Digest) -> str:
     """
     try:
         if on_this_machine(file) and os.path.lexists(file) and not file.is_file():
-            return "is no file that can be read"
+            return "is not a readable file"
         found = size(file)
         if found != expected.size:
             return f"{found} bytes in place of {expected.size}" if found else "is missing or empty"

@@ -86,7 +86,9 @@ def place(text: str | Location) -> Location:
     try:
         url = urlsplit(text)
     except ValueError:
-        raise S2SharpError("bad-config", "An address is no URL.", "Write s3://BUCKET/….") from None
+        raise S2SharpError(
+            "bad-config", "An address is not a URL.", "Write s3://BUCKET/…."
+        ) from None
     if url.scheme == "file":
         return Path(unquote(url.path)).resolve()
     host = re.sub(r":\d+$", "", url.netloc)
@@ -110,12 +112,12 @@ def place(text: str | Location) -> Location:
             "pip install 's2sharp[s3]'" if url.scheme in ("s3", "s3a") else _installs(url.scheme)
         )
         raise S2SharpError(
-            "bad-config", f"Nothing installed opens {url.scheme}:// addresses.", f"{extra}."
+            "bad-config", f"No installed package opens {url.scheme}:// addresses.", f"{extra}."
         ) from error
     except ValueError as error:
         raise S2SharpError(
             "bad-config",
-            f"{url.scheme}:// is no kind of store that fsspec knows.",
+            f"{url.scheme}:// is not a kind of store that fsspec knows.",
             "Give a folder, or a URL such as s3://BUCKET/PREFIX.",
         ) from error
     return there

@@ -121,7 +121,7 @@ def test_what_a_newer_item_replaces_is_told(item):
         assert not refused
         assert [scene.id for scene in acquisition.scenes] == [new.id]
         assert [(choice.item, choice.what) for choice in choices] == [(old.id, "replaced")]
-        assert choices[0].why == f"processing baseline 05.09, where {new.id} has 05.11"
+        assert choices[0].why == f"processing baseline 05.09; {new.id} has 05.11"
 
 
 def test_of_two_levels_of_a_datatake_the_ground_counts(tmp_path):
@@ -136,7 +136,7 @@ def test_of_two_levels_of_a_datatake_the_ground_counts(tmp_path):
         assert not refused
         assert [(scene.id, scene.level) for scene in acquisition.scenes] == [("ground", "L2A")]
         assert {(choice.item, choice.what, choice.why) for choice in choices} == {
-            (item.id, "left out", "of Level-1C, where ground has Level-2A")
+            (item.id, "left out", "it is Level-1C, and ground is Level-2A")
             for item in (above, alone)
         }
     (acquisition,), _, choices = group([above, alone], BANDS, HERE)

@@ -128,7 +128,7 @@ def test_without_a_time_the_interval_counts_and_without_both_there_is_no_item(sa
     document["properties"]["datetime"] = said
     assert span(item_of(document, None))[0].day == 30
     del document["properties"]["start_datetime"]
-    with pytest.raises(BrokenError, match="is no STAC item"):
+    with pytest.raises(BrokenError, match="is not a STAC item"):
         item_of(document, None)
 
 

@@ -240,14 +240,14 @@ def test_what_would_run_code_when_it_is_unpacked_is_refused(
         arrays[where] = [pickle] if where == "filters" else pickle
         file.write_text(json.dumps(about))
     with (
-        pytest.warns(UserWarning, match=r"packed in a way that is not read|can't be read as Zarr"),
+        pytest.warns(UserWarning, match=r"a codec that is not accepted|can't be read as Zarr"),
         pytest.raises(S2SharpError),
     ):
         found(store)
 
 
 BROKEN = {
-    "is no XML": ("MTD_MSIL2A.xml", lambda text: text[:200]),
+    "is not XML": ("MTD_MSIL2A.xml", lambda text: text[:200]),
     "declares entities": (
         "MTD_MSIL2A.xml",
         lambda text: text.replace("?>\n", '?>\n<!DOCTYPE x [<!ENTITY a "b">]>\n', 1),
@@ -262,7 +262,7 @@ BROKEN = {
         lambda text: text.replace('<BOA_ADD_OFFSET band_id="8">-1000</BOA_ADD_OFFSET>', ""),
     ),
     "has no time": ("MTD_MSIL2A.xml", lambda text: text.replace(f"{2024}-06-01T10:10:31", "soon")),
-    "tells no grid": ("MTD_TL.xml", lambda text: text.replace("Geoposition", "Position")),
+    "states no grid": ("MTD_TL.xml", lambda text: text.replace("Geoposition", "Position")),
 }
 
 

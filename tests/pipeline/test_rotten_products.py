@@ -76,8 +76,8 @@ def directory(folder: Path) -> Path:
         (patched(wrong), "can't be unpacked"),
         (patched(as_is, "x" * 20_000_000), "more than 16 MB"),
         (patched(as_is, '<?xml version="1.0" encoding="klingon"?><a/>'), "LookupError"),
-        (pipe(f"{NAME}.SAFE", "MTD_MSIL1C.xml"), "no regular file"),
-        (pipe(f"{NAME}.zip"), "no regular file"),
+        (pipe(f"{NAME}.SAFE", "MTD_MSIL1C.xml"), "not a regular file"),
+        (pipe(f"{NAME}.zip"), "not a regular file"),
         (directory, "can't be read"),
     ],
 )

@@ -222,7 +222,12 @@ def test_a_server_that_refuses_whatever_the_token_is_told_without_it(archive, ac
 
 @pytest.mark.parametrize(
     ("answer", "said"),
-    [(404, "answered 404"), (500, "answered 500"), (b"[]", "no JSON object"), (b"{}", "no token")],
+    [
+        (404, "answered 404"),
+        (500, "answered 500"),
+        (b"[]", "not a JSON object"),
+        (b"{}", "no token"),
+    ],
 )
 def test_a_token_server_that_gives_none_is_told(tmp_path, acquisition, monkeypatch, answer, said):
     with http_server(tmp_path, lambda *_: answer) as url:
@@ -327,7 +332,7 @@ def test_an_item_that_no_longer_names_a_file_is_told(site):
     scene = acquisition.scenes[0]
     s2sharp.catalog.signing._known.clear()
     archive.answer = lambda *_: json.dumps({"type": "Feature"}).encode()
-    with pytest.raises(S2SharpError, match="no STAC item") as caught:
+    with pytest.raises(S2SharpError, match="no longer a STAC item") as caught:
         signed(scene.sources[0], scene.href)
     assert caught.value.kind == "signing-failed"
     document = pystac.Item("x", None, None, datetime(2024, 1, 1, tzinfo=UTC), {}).to_dict()
