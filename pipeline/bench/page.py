@@ -128,7 +128,7 @@ def draw_case(results: Sequence[Result], gsd: int) -> bytes:
         image = axes[row, 1].imshow(error, cmap="RdBu_r", vmin=-limit, vmax=limit)
         _bare(axes[row, 1])
         rms = float(rmse(error[None], np.zeros_like(error)[None])[0])
-        kind = "error" if known else "seen again - given"
+        kind = "error" if known else "degraded result - input"
         axes[row, 1].set_title(f"{kind}, DN: RMSE {rms:.0f} here", loc="left", size=10)
         figure.colorbar(image, ax=axes[row, 1], shrink=0.9, pad=0.02)
         _profile(axes[row, 2], profile, {result.method: result.pictures[band][spot]}, line, row - 1)

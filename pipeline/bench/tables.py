@@ -19,7 +19,7 @@ from s2sharp_core.evaluation.spectrum import departure
 __all__ = ["SEEN", "Cell", "Grid", "grids", "write_csv", "write_tables"]
 
 SEEN = (
-    "† The weights were trained on this very scene: read it as the best that the method can do. Figures "
+    "† The weights were trained on this scene, so this is the best that the method can do. Figures "
     "with each scene left out of training: python -m tests.benchmarks.honest"
 )
 _COSTS = ("multiply-adds", "seconds", "fit seconds")

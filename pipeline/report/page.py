@@ -99,7 +99,7 @@ def _cards(
         yield figure, "km² sharpened, all dates together"
     if found:
         smooth = f"(bicubic {_mean(found.bicubic):.1f})"
-        yield f"{_mean(found.cube):.1f} DN", f"off what the satellite saw, seen again {smooth}"
+        yield f"{_mean(found.cube):.1f} DN", f"from the measurement, after degradation {smooth}"
     if times and times.peak:
         yield size_text(times.peak), "memory of the largest worker"
 
@@ -133,7 +133,7 @@ def _maps(facts: Facts, behind: Mapping[int, bytes]) -> Iterator[tuple[ShardMap,
         own = [(u, s) for some in facts.shards.values() for u, s in some if u.epsg == layout.epsg]
         several = len({unit.time for unit, _ in own}) > 1
         title = f"EPSG:{layout.epsg}" + (
-            ": of each shard the worst of all dates" if several else ""
+            ": the worst state of each shard over all dates" if several else ""
         )
         yield shard_map(layout, own, title, behind.get(layout.epsg)), _extent(layout)
 

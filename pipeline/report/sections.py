@@ -108,7 +108,7 @@ def provenance(plan: ClientPlan) -> list[tuple[str, str]]:
     """Return catalog, method, weights and settings: everything that determines the pixels."""
     config = plan.config
     rows = [
-        ("catalogue", _public(config.catalog)),
+        ("catalog", _public(config.catalog)),
         ("collection", config.collection),
         ("time", config.datetime),
         ("method", f"{config.method} → {' '.join(config.bands)}"),

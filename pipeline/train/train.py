@@ -158,8 +158,8 @@ def finetune(config: RunConfig, tell: Tell) -> Path:
     if not on_this_machine(out):
         raise S2SharpError(
             "bad-config",
-            f"{out} is no folder of this machine: weights are taught in one.",
-            "Give a folder, and copy it to where runs find it afterwards: --weights takes a URL.",
+            f"{out} is not a local folder, which training needs.",
+            "Give a local folder, and copy it afterwards to where runs find it: --weights takes a URL.",
         )
     plan = make_plan(config)
     samples: list[Sample] = []

@@ -104,8 +104,8 @@ class _Board:
                 self._progress.update(self._tasks["fit"], note=note)
             case WorkerSilent(worker, seconds):
                 print_problem(
-                    f"[yellow]silent:[/] worker {escape(worker)} has not been heard of for {seconds:.0f} s. Perhaps it is "
-                    "stopped, or its machine sleeps. Wake it, or wait: in some minutes others get what it has."
+                    f"[yellow]silent:[/] worker {escape(worker)} has been silent for {seconds:.0f} s. It may be "
+                    "stopped, or its machine asleep. Wake it, or wait: in some minutes, others get its work."
                 )
             case UnitRetried(record=record):
                 print_problem(f"[yellow]again:[/] {escape(record.message)}")

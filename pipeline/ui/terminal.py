@@ -85,7 +85,7 @@ def leave_quietly() -> NoReturn:
     raise SystemExit(READER_GONE)
 
 
-GOES_ON = "Stopped. What is done stays; the same command goes on from there."
+GOES_ON = "Stopped. Finished work is kept; the same command continues."
 """Message after Ctrl-C, for commands that resume."""
 
 console = Screen(soft_wrap=True)
@@ -116,9 +116,7 @@ def told(
         if isinstance(error, BrokenPipeError):
             raise
         problems.print(f"[red]{Kind.STORE_UNWRITABLE}:[/] {escape(str(error))}")
-        problems.print(
-            "  → Look what lies there, who may read and write it, and what room is left."
-        )
+        problems.print("  → Check the path, its permissions and the free space.")
         raise typer.Exit(Kind.STORE_UNWRITABLE.exit_code) from None
     except KeyboardInterrupt:
         problems.print(escape(stopped))

@@ -40,12 +40,14 @@ def refusal(path: str, query: Sequence[tuple[str, str]], headers: Mapping[str, s
         Headers by lower-case name.
     """
     if headers.get("sec-fetch-site") in ("cross-site", "same-site") and path not in _PAGES:
-        return "A page of another site asks; this map answers its own alone."
+        return "The request comes from a page of another site; this map answers only its own pages."
     if sum(len(name) + len(value) for name, value in query) > MAX_QUERY:
         return f"The query has more than {MAX_QUERY} characters."
     for name, times in Counter(name for name, _ in query).items():
         if times > _TIMES.get(name, 0):
-            return f"{name[:40]!r} is given {times} times; {_TIMES.get(name, 0)} are answered."
+            return (
+                f"{name[:40]!r} is given {times} times; at most {_TIMES.get(name, 0)} are allowed."
+            )
     bands = [value for name, value in query if name == "band"]
     if len(set(bands)) < len(bands):
         return "A band is given twice."

@@ -107,7 +107,7 @@ class PictureReader(XarrayReader):
     def point(self, lon: float, lat: float, *given: Any, **options: Any) -> PointData:
         """Read a point of the sharpened bands as rio-tiler does; :func:`spectrum` has both."""
         if self.picture.delivered:
-            raise NoDataInBounds("Single values are of sharpened bands; ask spectrum.json.")
+            raise NoDataInBounds("Single values exist only for sharpened bands; use spectrum.json.")
         return super().point(lon, lat, *given, **options)
 
 

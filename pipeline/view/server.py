@@ -131,7 +131,9 @@ def _asked(source: Source) -> Callable[..., Picture]:
     def picture(
         acquisition: Annotated[str, Query(description="Its id.")],
         band: Annotated[list[str], Query(description="By ESA name; repeat for three colours.")],
-        delivered: Annotated[bool, Query(description="Native pixels, where they show.")] = False,
+        delivered: Annotated[
+            bool, Query(description="Native pixels, at scales where they differ.")
+        ] = False,
     ) -> Picture:
         return source.picture(acquisition, tuple(band), delivered=delivered)
 
@@ -143,7 +145,7 @@ def _gentle(
     stretch: Annotated[
         list[str] | None,
         Query(
-            description="Dark and bright, `0.01,0.4`, for each band: all tiles of a picture alike."
+            description="Dark and bright end, `0.01,0.4`, for each band; the same for all tiles."
         ),
     ] = None,
 ) -> Gentle | None:

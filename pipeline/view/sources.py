@@ -97,7 +97,7 @@ class _Run:
         plan = self.plan
         found = next((a for a in plan.present if a.id == name), None)
         if found is None or not set(bands) <= set(self.bands) or not bands:
-            raise HTTPException(404, "The cube has no such acquisition, or not these bands.")
+            raise HTTPException(404, "The cube does not have this acquisition or these bands.")
         layout = plan.layout(found.epsg)
 
         def opened(level: int) -> xr.Dataset:
@@ -148,7 +148,7 @@ class _Mosaic:
         plan = self.plan
         found = next((p for p in plan.periods if p.name == name), None)
         if found is None or not set(bands) <= set(self.bands) or not bands:
-            raise HTTPException(404, "The mosaic has no such period, or not these bands.")
+            raise HTTPException(404, "The mosaic does not have this period or these bands.")
 
         def opened(level: int) -> xr.Dataset:
             return _mosaic(self.to, level, version(plan.store / "zarr.json"))

@@ -7,9 +7,9 @@ const value = document.getElementById("value");
 const panes = { false: document.getElementById("sharpened"), true: document.getElementById("delivered") };
 const share = document.getElementById("share"), swipe = document.getElementById("swipe"), closer = document.getElementById("closer");
 const SIDE = 256, MOST = 18;
-// Metres along a pixel of the map up to which native pixels are to be told from sharpened ones; the server's bound, too.
+// Metres along a map pixel up to which native and sharpened pixels look different; the server has the same limit.
 const ALIKE = 30;
-// Native tiles that are asked for side by side: an archive is slow, and the cube's tiles must not wait for it.
+// Number of concurrent requests for native tiles: an archive is slow, and the cube's tiles must not wait for it.
 const FEW = 2;
 const at = { x: 0.5, y: 0.5, zoom: 2 };
 const tiles = new Map();
@@ -36,7 +36,7 @@ function wanted() {
     for (let y = first[1]; y <= last[1]; y++)
       for (let x = first[0]; x <= last[0]; x++) found.push({ z, x, y, column: x % n, query: query(id) + range });
   }
-  // The middle comes first.
+  // Tiles in the middle are loaded first.
   const far = ({ x, y }) => Math.hypot((x + 0.5) / n - at.x, (y + 0.5) / n - at.y);
   found.sort((a, b) => far(a) - far(b));
   return found;
@@ -59,7 +59,7 @@ function draw() {
     }
   for (const [url, tile] of tiles) {
     tile.old = !keep.has(url);
-    // Edges on whole pixels, the same for neighbours: else lines show between them.
+    // Edges lie on whole pixels, the same for neighbours, because lines would show between them otherwise.
     const left = (x) => Math.round(map.clientWidth / 2 + (x / 2 ** tile.z - at.x) * size);
     const top = (y) => Math.round(map.clientHeight / 2 + (y / 2 ** tile.z - at.y) * size);
     tile.image.style.transform = `translate(${left(tile.x)}px, ${top(tile.y)}px)`;
@@ -100,7 +100,7 @@ function next() {
   }
 }
 
-// A tile without pixels has no body; one that cannot be read says why.
+// A tile without pixels has no body; an unreadable tile gives the reason.
 async function explain(url, tile) {
   const answer = await fetch(url);
   if (answer.ok || tile.shown !== shown || refused) return;
@@ -109,19 +109,19 @@ async function explain(url, tile) {
   draw();
 }
 
-// What the bar between delivered and sharpened shows, or why there is none.
+// Content of the bar between delivered and sharpened, or the reason why there is none.
 function compare() {
   const on = comparing(), part = on ? `${share.value}%` : "0%";
   swipe.hidden = !on;
   swipe.style.setProperty("--share", part);
   panes.true.style.setProperty("--share", part);
-  const text = !layers.delivered || refused ? "" : !coarse() ? "Delivered at 10 m: nothing to compare" : near() ? "" : "Zoom in to compare with what was delivered";
+  const text = !layers.delivered || refused ? "" : !coarse() ? "Delivered at 10 m: nothing to compare" : near() ? "" : "Zoom in to compare with the delivered bands";
   closer.hidden = !text;
   closer.disabled = !coarse();
   closer.textContent = text;
 }
 
-// Tiles of the last view stay until those of this one are there.
+// Tiles of the last view stay until those of this one are loaded.
 function sweep() {
   const waits = [...tiles.values()].some((tile) => !tile.old && !tile.image.dataset.state);
   for (const [url, tile] of tiles)
@@ -256,7 +256,7 @@ function spectrum(where, { bands: found, why, hidden }) {
 
 const fingers = new Map();
 let moved = 0, sliding;
-// Pixels beside the line between delivered and sharpened within which a mouse or a finger means it: all of it is a handle.
+// Distance in pixels from the line between delivered and sharpened within which a mouse or a finger grabs the line.
 const GRIP = { mouse: 6, pen: 12, touch: 22 };
 const onLine = ({ clientX, pointerType }) =>
   !swipe.hidden && Math.abs(clientX - (share.value / 100) * window.innerWidth) < (GRIP[pointerType] || GRIP.touch);

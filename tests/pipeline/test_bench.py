@@ -374,7 +374,7 @@ def test_a_picture_shows_truth_result_error_and_profile(
     figure = figure_of(blind, 60, monkeypatch)
     every = [axes.get_title(loc="left") for axes in figure.axes]
     assert not any("truth" in title for title in every)
-    assert any("seen again - given" in title for title in every)
+    assert any("degraded result - input" in title for title in every)
 
 
 def test_methods_without_a_band_in_common_have_a_picture(outcome) -> None:

@@ -140,7 +140,7 @@ def test_without_the_archive_a_report_says_what_is_missing_and_shows_the_rest(
         page = make_report(out)
     finally:
         hidden.rename(away)
-    assert "Native bands could not be read" in page
+    assert "native bands could not be read" in page
     assert "No window could be compared" in page
     assert 'class="compare"' not in page
     assert "True colour, 10 m" in page

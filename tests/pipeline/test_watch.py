@@ -92,7 +92,7 @@ def test_ctrl_c_ends_a_run_with_one_line(tmp_path: Path, monkeypatch: pytest.Mon
     after = text[text.index("^C") :] if "^C" in text else text
     assert "Traceback" not in text
     assert "distributed" not in text
-    assert "Stopped. What is done stays; the same command goes on from there." in after
+    assert "Stopped. Finished work is kept; the same command continues." in after
 
 
 def test_a_log_gets_a_line_now_and_then(
