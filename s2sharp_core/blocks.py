@@ -116,7 +116,7 @@ def prepare_block(
         raise S2SharpError(
             "context-missing",
             f"{sharpener.name} needs {context(sharpener)} cells around {want}, but the data end at {have}.",
-            "Read the block with its context; where a picture ends, as NaN.",
+            "Read the block with its context, with NaN beyond the end of an image.",
         )
     read = {band: data[band] for band in sharpener.reads}
     valid = valid_mask(read, have, want)

@@ -106,7 +106,7 @@ class Lattice:
             raise S2SharpError(
                 "crs-unknown",
                 f"EPSG:{epsg} is not a UTM code of Sentinel-2's tiles (32601-32660, 32701-32760).",
-                "Reproject nothing: give the scene in the code in which ESA delivers it.",
+                "Do not reproject: give the scene in the code in which ESA delivers it.",
             )
         return cls(epsg, 0.0, _TOP_SOUTH if epsg >= 32700 else _TOP_NORTH)
 

@@ -150,7 +150,7 @@ def locate(scene: xr.DataTree) -> tuple[Lattice, Box, dict[str, xr.DataArray]]:
         if any(min(o, gsd - o) > _TOLERANCE for o in off):
             raise S2SharpError(
                 "off-lattice",
-                f"r{gsd}m begins at ({left}, {top}), no pixel's corner on the scene's 60 m grid.",
+                f"r{gsd}m begins at ({left}, {top}), which is not a pixel corner on the scene's 60 m grid.",
                 "Give bands as ESA grids them, not shifted or resampled.",
             )
         outer = lattice.around((left, bottom, right, top))

@@ -92,9 +92,9 @@ def sharpen(
         if lazy:
             raise S2SharpError(
                 "not-fitted",
-                f"{method} learns on the scene, and this one is lazy: fitting would read it silently.",
-                f'Fit it to a part that fits in memory, fit_sharpener(part, "{method}"), and give '
-                "what comes of it in place of the name.",
+                f"{method} learns on the scene, but this scene is lazy: a fit would read it silently.",
+                f'Fit it to a part that fits in memory with fit_sharpener(part, "{method}"), and pass '
+                "the result instead of the name.",
             )
         asked = [b for b in (inputs if bands is None else bands) if b in COARSE]
         if asked:
@@ -208,9 +208,9 @@ def _fit(
         side = known.smallest
         raise S2SharpError(
             "nothing-to-fit",
-            f"{method} learns on the scene, and this one of {box.shape[0]} × {box.shape[1]} cells has no "
+            f"{method} learns on the scene, but this one of {box.shape[0]} × {box.shape[1]} cells has no "
             f"window without gaps of {side} × {side} cells.",
-            f"Give a scene with a whole part of {60 * side} m a side, or use a pretrained method.",
+            f"Give a scene with a part of {60 * side} m a side without gaps, or use a pretrained method.",
         )
     seen = _measured(arrays, box) if sensor == "measured" else named(sensor)
     known.fit(sample, seen, coarse, options, folder, blank.device, tell)
@@ -233,7 +233,7 @@ def _sensor(
         if sensor == "measured" or (sensor is not None and named(sensor) != method.sensor):
             raise S2SharpError(
                 "bad-config",
-                f"This {method.name} sharpener has a sensor of its own already.",
+                f"This {method.name} sharpener already has a sensor.",
                 "Load it with the other one: load_sharpener(…, sensor=measure_scene(scene)).",
             )
         return method.sensor
@@ -241,7 +241,7 @@ def _sensor(
         raise S2SharpError(
             "not-measured",
             "This scene is lazy: measuring its sensor would read it silently.",
-            "Measure a part that fits in memory, and give what comes of it: sensor=measure_scene(part).",
+            "Measure a part that fits in memory, and pass the result: sensor=measure_scene(part).",
         )
     if sensor not in (None, "measured"):
         return named(sensor)

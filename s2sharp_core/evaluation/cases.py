@@ -220,7 +220,7 @@ class Protocol:
             "RMSE": "DN (1/10 000 of reflectance), per band",
             "SRE": f"10·log10({sre}) in dB, per band; x the truth, e the error",
             "SAM": "mean angle in degrees between the spectra of the bands that are judged together "
-            "(and of all coarse bands, where both resolutions were sharpened)",
+            "(and of all coarse bands, if both resolutions were sharpened)",
             "ERGAS": "100/r · √mean((RMSE/mean)²) over the bands that are judged together, r = 2 for 20 m and "
             "6 for 60 m",
             "UIQI": f"windows of {self.uiqi_window} × {self.uiqi_window} pixels, one pixel apart, per "
@@ -230,9 +230,9 @@ class Protocol:
             "Q2n": f"blocks of {self.q2n_block} × {self.q2n_block} pixels, bands that are judged together",
             "index RMSE": "of the index computed from the result and from the truth (NDVI of the red "
             "edge, NDWI, NBR)",
-            "invention": f"where the truth is known at 10 m: an edge of {STEP:g} in reflectance is added to the 10 m "
-            "bands alone; how far the result moves, as a share of what copying it whole would do "
-            "(0: nothing, 1: all of it), within 6 pixels of the edge",
+            "invention": f"if the truth is known at 10 m: an edge of {STEP:g} in reflectance is added to the 10 m "
+            "bands alone. The change of the result within 6 pixels of the edge, as a share of a full copy "
+            "(0: nothing, 1: all of it)",
         }
 
 

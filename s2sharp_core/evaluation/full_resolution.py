@@ -26,9 +26,9 @@ __all__ = ["AGAIN", "FULL", "sensor_of"]
 _HIDDEN = {"B08": ("B8A", "B04"), "B04": ("B05", "B03")}
 
 AGAIN = {
-    "RMSE": "between the result, seen again by the sensor, and the input; DN (1/10 000 of "
-    "reflectance); pixels whose PSF reaches beyond the picture are left out",
-    "RMSE / noise": "the same, over the noise that is measured in the band",
+    "RMSE": "between the degraded result and the input; DN (1/10 000 of "
+    "reflectance); pixels whose PSF reaches beyond the image are left out",
+    "RMSE / noise": "the same, over the measured noise of the band",
 }
 """Definitions of the measures of consistency."""
 
@@ -92,12 +92,12 @@ _FROM, _TO = BINS[0], BINS[-1]
 FULL: tuple[Protocol, ...] = (
     Protocol(
         "hidden",
-        "Full resolution, with a real truth: B08, and again B04, is seen at 20 m through the red-edge kernel that is "
-        "measured on the scene, plays B8A or B05, is sharpened from the other bands and compared with itself. In its place "
-        "among the 10 m bands lies another one (B04 for B08, B03 for B04), so that nothing of it leaks.",
+        "Full resolution, with a real truth. B08, and then B04, is degraded to 20 m with the red-edge kernel measured on "
+        "the scene. It stands in for B8A or B05, is sharpened from the other bands and compared with the original. Another "
+        "band (B04 for B08, B03 for B04) takes its place among the 10 m bands, so that nothing of it leaks.",
         _hidden,
-        quirks="Harder than the satellite's own bands: B8A has its neighbour B08 at 10 m, which is the one that is "
-        "hidden here. A method is told nothing of the sensor: it gets what can be measured on the inputs.",
+        quirks="Harder than the satellite's own bands: B8A has its neighbour B08 at 10 m, which is hidden "
+        "here. A method is not told the sensor: it gets the one that can be measured on the inputs.",
         tells=False,
         metrics={
             "border": "6 pixels of the result's grid left out at each edge",
@@ -109,11 +109,11 @@ FULL: tuple[Protocol, ...] = (
     ),
     Protocol(
         "spectrum",
-        f"Full resolution, without a reference: sharpened {' and '.join(JUDGED)} against B08, which shows the same land in a "
-        f"neighbouring colour, by frequency from {_FROM:.2f} to {_TO:.2f} cycles per pixel: how much of its detail is there, and "
-        "how much of what is there is its.",
+        f"Full resolution, without a reference. Sharpened {' and '.join(JUDGED)} are compared with B08, which shows the same "
+        f"land in a neighbouring colour, by frequency from {_FROM:.2f} to {_TO:.2f} cycles per pixel: the strength of their "
+        "detail, and the share of it that agrees with B08.",
         _whole,
-        quirks="A copy of B08 passes; `hidden` and `measured` are there to tell. Methods are given the sensor that "
+        quirks="A copy of B08 passes; `hidden` and `measured` detect it. Methods get the sensor that "
         "is measured on the scene.",
         tells=False,
         border=6,
@@ -122,17 +122,17 @@ FULL: tuple[Protocol, ...] = (
             "gain": "real part of the cross-spectrum of the result with B08 over the power of B08, "
             "1 at the lowest frequency; rings 0.03 cycles per pixel wide, tiles of 64 pixels (128 in scenes of 256 and "
             "more), half overlapping, Hann window",
-            "coherence": "absolute value of the cross-spectrum over the root of both powers, by the same rings; the "
-            "least of all",
+            "coherence": "absolute value of the cross-spectrum over the root of both powers, in the same rings; the "
+            "minimum",
             "departure": "largest distance of the gain from 1 at 0.12 to 0.42 cycles per pixel",
             **AGAIN,
         },
     ),
     Protocol(
         "consistency",
-        "Full resolution, without a reference: the result, seen again through each band's kernel as it is measured on the "
-        "scene, against the input. A good answer passes, and so do wrong ones: any detail that the sensor's "
-        "blur takes away costs nothing here.",
+        "Full resolution, without a reference. The result, degraded with the kernels measured on the scene, is compared "
+        "with the input. A good result passes, and so do wrong ones: detail that the sensor's blur removes costs "
+        "nothing here.",
         _whole,
         tells=False,
         border=0,

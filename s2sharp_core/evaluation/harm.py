@@ -29,22 +29,22 @@ def _harm(protocol: Protocol, scene: BenchScene) -> tuple[Case, ...]:
 HARM = Protocol(
     "harm",
     "Drawn scenes on which sharpening has done harm, each with its truth: flat land with noise, swell, stripes, checkerboards, "
-    "edges and texture in the 10 m bands alone, bright points and an edge in the coarse bands alone. And on scenes "
-    "of land: pixels that came out worse than by interpolation, seen coarser as `measured` does it, and, at full "
-    "resolution, values that nothing around them explains.",
+    "edges and texture in the 10 m bands alone, bright points and an edge in the coarse bands alone. And scenes of "
+    "land: pixels with a larger error than interpolation at reduced resolution, as in `measured`, and values at full "
+    "resolution that nothing around them explains.",
     _harm,
-    quirks="Drawn land is observed with the default sensor and noise of 3 DN in every band; methods are given what can "
-    "be measured of the sensor on it, which is little.",
+    quirks="Drawn land is observed with the default sensor and noise of 3 DN in every band. Methods get the sensor "
+    "that can be measured on it, which is little.",
     tells=False,
     border=12,
     headline="× bicubic",
     metrics={
-        "border": "12 pixels of the result's grid left out at each edge: so far, interpolation reads beyond the picture",
+        "border": "12 pixels of the result's grid left out at each edge, because interpolation reads that far beyond the image",
         "× bicubic": "RMSE of the result over that of bicubic interpolation, per band; of several bands, the largest",
         "harmed": f"share of pixels whose error is larger than bicubic's by more than {HARMED_BY} DN",
-        "beyond": "full resolution: share of pixels outside the range of the 3 × 3 coarse pixels around, widened on both "
+        "beyond": "full resolution: share of pixels outside the range of the 3 × 3 coarse pixels around them, widened on both "
         "sides by 20 % of it and 20 DN",
-        "beyond by": "how far outside at most, DN",
+        "beyond by": "largest distance outside, DN",
     },
 )
 """The protocol of this module."""

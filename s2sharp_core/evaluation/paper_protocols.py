@@ -66,13 +66,13 @@ def _apex(decibels: float) -> Callable[[Protocol, BenchScene], tuple[Case, ...]]
 
 
 _OWN_FITS = (
-    "Data, operator, reference and border are the paper's; methods are fitted to the inputs as everywhere "
-    "in the bench. The paper's own way of fitting and stopping: python -m tests.benchmarks.papers"
+    "Data, operator, reference and border are the paper's. Methods are fitted to the inputs as everywhere "
+    "in the bench. The paper's own fitting and stopping: python -m tests.benchmarks.papers"
 )
 _APEX = Sensor("mtf", centre="corner", taps=15, edge="circular")
 _APEX_QUIRKS = (
-    "Kernels of 15 taps, circular edges, and `x[::d]` after an odd kernel, so that a 60 m pixel is seen "
-    "2.5 pixels of 10 m off its cell and a 20 m one half a pixel; all twelve bands get noise of σ = "
+    "Kernels of 15 taps, circular edges, and `x[::d]` after an odd kernel, so a 60 m pixel lies "
+    "2.5 pixels of 10 m off its cell, and a 20 m pixel half a pixel. All twelve bands get noise of σ = "
     f"√(mean(y²) / SNR), the 10 m bands too. No border. {_OWN_FITS}"
 )
 
@@ -82,8 +82,8 @@ PAPERS: tuple[Protocol, ...] = (
         "SSC-CNN (Nguyen et al. 2020), table 1: the reduced-resolution arrays of the Coastal scene as "
         "they were published, 40→20 m.",
         _coastal,
-        quirks="The arrays are DSen2's blur of `scenes/coastal` (found by trial: 0.1 DN RMSE), so that "
-        "a method which learns on them is told that sensor. There are no 60 m bands, and "
+        quirks="The arrays are DSen2's blur of `scenes/coastal` (found by trial: 0.1 DN RMSE), so "
+        "a method that learns on them is told that sensor. There are no 60 m bands, and "
         f"methods that read them cannot be run. No border. {_OWN_FITS}",
         sensor=Sensor(blur="dsen2"),
         border=0,
@@ -91,7 +91,7 @@ PAPERS: tuple[Protocol, ...] = (
     ),
     Protocol(
         "papers/iceland",
-        "S2S-UCNN (Nguyen et al. 2021), table III: the Iceland scene seen twice as coarse, 40→20 m.",
+        "S2S-UCNN (Nguyen et al. 2021), table III: the Iceland scene degraded by 2, 40→20 m.",
         _iceland,
         quirks="Kernels of 7 taps, circular edges and `x[::2]`: a coarse pixel lies on the first of its "
         "four, half a pixel off. The published crop's own grids lie 5 (10 m) and 2 (20 m) pixels off its "
@@ -104,7 +104,7 @@ PAPERS: tuple[Protocol, ...] = (
         Protocol(
             f"papers/apex-{decibels}",
             f"Deep SURE (Nguyen et al. 2022), table III, and the unrolled ADMM (2023): the airborne "
-            f"APEX picture observed with a signal-to-noise ratio of {decibels} dB, 20 and 60→10 m.",
+            f"APEX image observed with a signal-to-noise ratio of {decibels} dB, 20 and 60→10 m.",
             _apex(decibels),
             quirks=_APEX_QUIRKS,
             sensor=_APEX,

@@ -187,34 +187,33 @@ def _noised(case: Case) -> Case:
 
 _LOSS = {
     "border": "6 pixels of the result's grid left out at each edge",
-    "SRE": "10·log10(Σx² / Σe²) in dB, per band, of the case as `measured` makes it; x the truth, e the error",
-    "SRE, trial": "the same after a trial: the coarse bands' blur 12 % more or less, the bands 0.1 or 0.25 of their "
-    "pixels off along one axis or both, noise of 10 DN in them",
-    "loss, trial": "the first less the second, dB, mean over the 20 m bands",
+    "SRE": "10·log10(Σx² / Σe²) in dB, per band, of the case of `measured`; x the truth, e the error",
+    "SRE, trial": "the same after a trial: blur of the coarse bands 12 % more or less, a shift of 0.1 or 0.25 of their "
+    "pixels along one axis or both, or noise of 10 DN in them",
+    "loss, trial": "the first minus the second, dB, mean over the 20 m bands",
     "worst loss": "the largest of these",
 }
 
 REDUCED: tuple[Protocol, ...] = (
     Protocol(
         "measured",
-        "The default. A real scene is seen coarser with the kernels that are measured at full resolution on that very "
-        "scene, and its native bands are the truth: 40→20 m with the mean kernel of the red edge and near infrared, and "
+        "The default. A real scene is degraded with the kernels that are measured on it at full resolution, and its "
+        "native bands are the truth: 40→20 m with the mean kernel of the red edge and near infrared, and "
         "again with that of the short-wave infrared; 360→60 m with that of the 60 m bands (scenes of 36 cells and "
-        "more); 180→60 m on a scene without 10 m bands. The finer bands are blurred with the kernel of the group "
-        'that is judged, and shown as far off as the group lies off them on the satellite. "20 m" is the mean over '
-        "all six bands. Where the truth is known at 10 m, it is observed with the default sensor.",
+        "more); 180→60 m on a scene without 10 m bands. The finer bands are blurred with the kernel of the judged "
+        'group, and shifted against it as on the satellite. "20 m" is the mean over '
+        "all six bands. If the truth is known at 10 m, it is observed with the default sensor.",
         measured,
-        quirks="A method is told nothing: it gets what can be measured of the sensor on the inputs, as in a run. A "
-        "scene seen coarser is easier than at full resolution, since its pictures have less noise.",
+        quirks="A method is not told the sensor: it gets the one that can be measured on the inputs, as in a run. A "
+        "degraded scene is easier than full resolution, because its images have less noise.",
         tells=False,
     ),
     Protocol(
         "robust",
-        "The cases of `measured` for the 20 m bands, and these again with something wrong in the coarse bands that "
-        "nobody tells: their blur 12 % more or less, the bands off by 0.1 and 0.25 of their pixels along an axis and "
-        "along both, noise of 10 DN.",
+        "The cases of `measured` for the 20 m bands, repeated with one unknown error each in the coarse bands: blur "
+        "12 % more or less, a shift of 0.1 or 0.25 of their pixels along one axis or both, or noise of 10 DN.",
         _robust,
-        quirks="What a method measures on the inputs may find it out. The blur is the kernel's σ alone, the edge stays.",
+        quirks="A method may measure the error on the inputs. The blur changes only σ of the kernel, not its edge.",
         tells=False,
         headline="worst loss",
         metrics=_LOSS,
@@ -223,10 +222,10 @@ REDUCED: tuple[Protocol, ...] = (
         "mtf",
         "For comparison with papers. Each band is blurred with its MTF, centred on the coarse pixel, and "
         "decimated: a real scene by 2 for its 20 m bands (40→20 m) and by 6 for its 60 m bands "
-        "(360→60 m), with the native bands as the truth; where the truth is known at 10 m (synthetic "
-        "and airborne), it is observed at 20 and 60 m and asked for.",
+        "(360→60 m), with the native bands as the truth. If the truth is known at 10 m (synthetic "
+        "and airborne), it is observed at 20 and 60 m.",
         _reduced,
-        quirks="A product has the instrument's blur already, so that this blurs twice: a method that does well here "
+        quirks="A product already has the instrument's blur, so this blurs twice: a method that does well here "
         "sharpens real products too much. Methods are told the sensor.",
         sensor=MTF_TABLE,
     ),
@@ -234,7 +233,7 @@ REDUCED: tuple[Protocol, ...] = (
         "dsen2",
         "As Lanaras et al. (2018) do it: a Gaussian of σ = 1/d and the mean of d × d pixels.",
         _reduced,
-        quirks="SRE is mean(x)² / MSE. The border is ours: the paper judges tiles so large that it does not matter. "
+        quirks="SRE is mean(x)² / MSE. The border is added here; it does not matter on the paper's large tiles. "
         "Methods are told the sensor.",
         sensor=Sensor(blur="dsen2"),
         sre="mean",

@@ -69,7 +69,7 @@ def wald_pair(
     if min(cells) < 1:
         raise S2SharpError(
             "scene-too-small",
-            f"A scene of {scene[60].shape[1:]} cells leaves none when it is seen {r} times coarser.",
+            f"A scene of {scene[60].shape[1:]} cells leaves none when it is degraded by {r}.",
             f"Train on scenes of at least {10 * r} cells ({600 * r} m) a side.",
         )
     inputs = {}

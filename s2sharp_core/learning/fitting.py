@@ -135,7 +135,7 @@ def optimise(
     if norms and settle and steps < FEWEST:
         raise S2SharpError(
             "bad-config",
-            f"A fit of {steps} steps has none before its statistics are frozen: {FEWEST} are the fewest.",
+            f"A fit of {steps} steps has no step before its statistics are frozen; it needs at least {FEWEST}.",
             f"Give {FEWEST} steps or more, or leave the number to the method.",
         )
     facts = {"steps": steps, "rate": rate, "eps": eps, "seed": seed}
@@ -200,8 +200,8 @@ def optimise(
     if not ratio <= _ALLOWED:
         raise S2SharpError(
             "fit-failed",
-            f"With its statistics frozen, the net's loss is {still:.4g}, {ratio:.3g} × what it was while it "
-            f"was trained; at most {_ALLOWED} × that is allowed: its weights would not mean what was fitted.",
+            f"With frozen statistics, the net's loss is {still:.4g}, {ratio:.3g} × its loss in training; at most "
+            f"{_ALLOWED} × is allowed. The weights would not be those that were fitted.",
             "Fit longer, on more or larger windows, or with another seed.",
         )
     return Curve(tuple(s for s, _ in told), tuple(v for _, v in told), ratio, on_freezing)

@@ -197,7 +197,7 @@ def teach(
     if small:
         raise S2SharpError(
             "scene-too-small",
-            f"A scene of {small[0]} cells is too small to be seen twice as coarse and learned from.",
+            f"A scene of {small[0]} cells is too small to learn from at half its resolution.",
             f"Train on scenes of at least {2 * _SMALLEST} cells ({120 * _SMALLEST} m) a side.",
         )
     torch.manual_seed(recipe.seed)

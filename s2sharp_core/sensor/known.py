@@ -170,7 +170,7 @@ def checked(sensor: Sensor) -> Sensor:
     if wrong:
         raise S2SharpError(
             "bad-config",
-            f"No sensor to sharpen with: {wrong}.",
+            f"The sensor cannot be used: {wrong}.",
             "Measure one (`s2sharp sensor`, or measure_scene), or choose default.",
         )
     return sensor
@@ -181,7 +181,7 @@ def _faults(sensor: Sensor) -> Iterator[str]:
         if getattr(sensor, name) not in allowed:
             yield f"{name} is {getattr(sensor, name)!r}, not {' or '.join(map(str, allowed))}"
     if sensor.responses and sensor.blur != "measured":
-        yield f"it has responses, which a blur {sensor.blur!r} does not look at"
+        yield f"it has responses, which a blur {sensor.blur!r} does not use"
     names = [r.band for r in sensor.responses]
     for r in sensor.responses:
         if r.band not in COARSE or names.count(r.band) > 1:
@@ -198,7 +198,7 @@ def _faults(sensor: Sensor) -> Iterator[str]:
         if band not in BANDS or named_noise.count(band) > 1:
             yield f"it has noise of {band!r} {named_noise.count(band)} times, not once of a band"
         elif not _number(level) or not 0 <= level <= _LOUD:
-            yield f"noise of {band} is {level!r}, no reflectance from 0 to {_LOUD}"
+            yield f"noise of {band} is {level!r}, not a reflectance from 0 to {_LOUD}"
 
 
 def _number(value: Any) -> bool:

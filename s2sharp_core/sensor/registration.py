@@ -242,10 +242,10 @@ def warn_of_shifts(arrays: Mapping[str, np.ndarray], sensor: Sensor = SENTINEL2)
     if not off:
         return
     warnings.warn(
-        "Bands of this scene seem not to lie on the finest ones (down, right): "
+        "Bands of this scene seem to be shifted against the finest ones (down, right): "
         f"{'; '.join(map(_in_words, _alike(off)))}. Check where the arrays were cut: all must begin at "
-        "the corner of one 60 m cell, 3×3 px of 20 m and 6×6 px of 10 m. A scene of nothing but waves "
-        "or clouds may say so too; then ignore this.",
+        "the corner of one 60 m cell, 3×3 px of 20 m and 6×6 px of 10 m. A scene with only waves "
+        "or clouds may look shifted, too; then ignore this.",
         UserWarning,
         stacklevel=3,
     )

@@ -59,7 +59,7 @@ class Sample:
             have = f"{len(self)} windows of {self.cells[0]} × {self.cells[1]} cells"
             raise S2SharpError(
                 "nothing-to-fit",
-                f"{method} learns on the scene, and there is too little to learn from: {have}.",
-                f"It takes a window without gaps of at least {cells} × {cells} cells "
+                f"{method} learns on the scene, but there is too little data: {have}.",
+                f"It needs a window without gaps of at least {cells} × {cells} cells "
                 f"({60 * cells} m a side); a pretrained method needs none.",
             )

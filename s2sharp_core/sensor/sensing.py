@@ -77,8 +77,8 @@ def sense(sample: Sample) -> Sensed:
     shown = [(found[r.band].response, found[r.band].shift_error) for r in sensor.responses]
     far = [r for r, error in shown if max(abs(r.dy), abs(r.dx)) - error > LARGEST_SHIFT]
     told = tuple(
-        f"{r.band} seems to lie ({r.dy:+.2f}, {r.dx:+.2f}) px of {BANDS[r.band].gsd} m off (down, right); more than "
-        f"one pixel is not taken out. The default kernel is used for it. Check where the arrays were cut."
+        f"{r.band} seems to be shifted by ({r.dy:+.2f}, {r.dx:+.2f}) px of {BANDS[r.band].gsd} m (down, right); more "
+        f"than one pixel is not corrected. The default kernel is used for it. Check where the arrays were cut."
         for r in far
     )
     if far:

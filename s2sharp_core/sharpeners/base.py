@@ -84,7 +84,7 @@ class Sharpener(ABC):
         if precision == "bfloat16":
             raise S2SharpError(
                 "bad-config",
-                f"{self.name} computes in float32: bfloat16 would keep too few digits of it.",
+                f"{self.name} computes in float32, because bfloat16 keeps too few digits.",
                 "Leave --precision out.",
             )
 

@@ -97,9 +97,9 @@ def width_of(sharpener: Sharpener) -> Width:
         methods = ", ".join(_read(SHIPPED / FILE))
         raise S2SharpError(
             "not-calibrated",
-            f"Nobody knows how large the errors of {sharpener.name} with these weights are: {FILE} has been "
-            f"calibrated for the weights that ship of {methods}, and for what these versions of them give.",
-            "Leave --error90 out, or take one of these methods.",
+            f"The size of the errors of {sharpener.name} with these weights is unknown: {FILE} is calibrated for "
+            f"the shipped weights of {methods} in their present versions.",
+            "Leave --error90 out, or use one of these methods.",
         )
     weights = {int(gsd): tuple(shares) for gsd, shares in known["clues"].items()}
     return Width(weights, known["scale"])

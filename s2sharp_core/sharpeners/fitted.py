@@ -169,8 +169,8 @@ def fitted(
         if weights is None:
             raise S2SharpError(
                 "not-fitted",
-                f"{name} learns on the scene and has no weights before.",
-                "`s2sharp run` fits it; for a scene of your own: fit_sharpener(scene, "
+                f"{name} learns on the scene and has no weights before a fit.",
+                "`s2sharp run` fits it. For your own scene, use fit_sharpener(scene, "
                 f'"{name}"). Or give the folder of an earlier fit as weights.',
             )
         return NetSharpener.load(name, bands, weights, wanted(bands), device)

@@ -124,6 +124,6 @@ def told(method: str, folder: Path, bands: Collection[str]) -> str:
     if not parts:
         return ""
     return (
-        f"{method} was fitted, but one level down, where the answer is known, others gave some bands better: "
-        f"{'; '.join(parts)} in its place."
+        f"{method} was fitted, but other methods gave some bands better at reduced resolution, where the answer is "
+        f"known. They replace it: {'; '.join(parts)}."
     )

@@ -35,8 +35,8 @@ _FILES: dict[str, dict[str, dict[str, Any]]] = {
         "bicubic": {
             "gain": 0.0,
             "speed": 9.6,
-            "when": "to have a floor to compare with",
-            "summary": "each band interpolated: the floor",
+            "when": "as a baseline to compare with",
+            "summary": "each band interpolated: the baseline",
             "needs": "nothing",
             "cost": "25 a band",
             "source": "Keys 1981, doi:10.1109/TASSP.1981.1163711",
@@ -60,11 +60,19 @@ _FILES: dict[str, dict[str, dict[str, Any]]] = {
                 "the default",
                 "0.21 M",
                 0.51,
-                "unless you know better: default",
+                "in general: the default",
                 11.3,
                 11.4,
             ),
-            ("s2net-l", "GPUs", "0.44 M", 0.35, "for the last tenths, on a GPU", None, None),
+            (
+                "s2net-l",
+                "GPUs",
+                "0.44 M",
+                0.35,
+                "slightly more accurate; on GPUs",
+                None,
+                None,
+            ),
         )
         for name, facts in {
             size: {
@@ -78,18 +86,18 @@ _FILES: dict[str, dict[str, dict[str, Any]]] = {
             },
             f"{size}-adapted": {
                 **_ADAPTED,
-                "summary": f"{size}, taught on the scene",
+                "summary": f"{size}, trained on the scene",
                 "cost": cost,
                 "gain": adapted,
                 "speed": speed,
-                "when": "for a landscape of its own kind",
+                "when": "for an unusual landscape",
             },
         }.items()
     },
     "dsen2": {
         "dsen2": {
             **_DSEN2,
-            "summary": "residual nets; those shipped are slim",
+            "summary": "residual nets; slim as shipped",
             "gain": 9.1,
             "speed": 0.24,
             "when": "to compare: a slim DSen2",
@@ -109,7 +117,7 @@ _FILES: dict[str, dict[str, dict[str, Any]]] = {
             "gain": 6.7,
             "speed": 0.05,
             "when": "to compare: zero-shot",
-            "summary": "zero-shot: on the scene seen coarser",
+            "summary": "zero-shot: on the degraded scene",
             "needs": "a fit; 10, 20, 60 m bands",
             "cost": "2 × 1.0 M",
             "source": "Nguyen et al. 2020, doi:10.1109/IGARSS39084.2020.9323614",
@@ -119,7 +127,7 @@ _FILES: dict[str, dict[str, dict[str, Any]]] = {
     },
     "ucnn": {
         "ucnn": {
-            "summary": "unsupervised: seen again, it must fit",
+            "summary": "unsupervised: must match the input",
             "gain": -0.7,
             "speed": 0.25,
             "when": _UNSUPERVISED,

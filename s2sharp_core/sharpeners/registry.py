@@ -103,7 +103,7 @@ def _known(
         raise S2SharpError(
             "bad-config",
             f"There is no device {device!r} here.",
-            "Choose cpu or auto; cuda takes a GPU and a build of torch for it.",
+            "Choose cpu or auto; cuda needs a GPU and a build of torch for it.",
         )
     return method, in_order(wanted), device
 

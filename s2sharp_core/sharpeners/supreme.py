@@ -48,8 +48,8 @@ def _learn(net: SubspaceNet, sample: Sample, _: Sensor) -> float:
     if not beyond <= net.tolerance:
         raise S2SharpError(
             "fit-failed",
-            f"With this scene's subspace, what lies beyond {net.halo} cells changes a value by "
-            f"{beyond:.2f} DN; {net.tolerance:g} is allowed.",
+            f"With this scene's subspace, pixels beyond {net.halo} cells change a value by "
+            f"{beyond:.2f} DN; at most {net.tolerance:g} is allowed.",
             "Fit on more or other windows, or use atprk, which reads nothing beyond its halo.",
         )
     return loss

@@ -67,7 +67,7 @@ def load_net(file: Path, expected: str | None = None) -> tuple[Any, str]:
         raise S2SharpError(
             "weights-corrupt",
             f"The weights {file} have sha256 {sha256}, but {wanted} was expected.",
-            "Copy them again from where they came from, together with their card.",
+            "Copy them again from their source, together with their card.",
         )
     try:
         facts = dict(card["network"])
@@ -77,6 +77,6 @@ def load_net(file: Path, expected: str | None = None) -> tuple[Any, str]:
         raise S2SharpError(
             "weights-corrupt",
             f"The weights {file} do not fit the network in their card: {error}.",
-            "Copy weights and card again from where they came from.",
+            "Copy weights and card again from their source.",
         ) from error
     return net.eval().requires_grad_(False), sha256

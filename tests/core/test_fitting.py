@@ -151,7 +151,7 @@ def test_what_freezing_spoils_and_the_other_steps_mend_is_told(tmp_path, monkeyp
 
 def test_a_fit_too_short_to_freeze_is_refused_with_the_fewest_steps(tmp_path):
     net, loss, settle = problem()
-    with pytest.raises(S2SharpError, match="2 are the fewest") as error:
+    with pytest.raises(S2SharpError, match="at least 2") as error:
         optimise(net, loss, steps=1, rate=0.01, seed=3, settle=settle)
     assert error.value.kind == "bad-config"
     assert math.isfinite(optimise(net, loss, steps=2, rate=1e-4, seed=3, settle=settle).frozen)

@@ -80,7 +80,7 @@ def test_10_m_grids_cut_elsewhere_than_the_others_are_found_to_the_pixel(down, r
             assert at == pytest.approx((down, right), abs=0.08 * gsd / 10)
             if np.hypot(down, right) * 10 / gsd > 0.4:
                 assert found[band].confidence > 0.5
-    with pytest.warns(UserWarning, match="seem not to lie on the finest ones"):
+    with pytest.warns(UserWarning, match="seem to be shifted against the finest ones"):
         warn_of_shifts(arrays)
 
 
