@@ -34,6 +34,8 @@ HALF = 0.5
 
 
 _MINUTE = re.compile(r"\d{8}T\d{4}")
+_Image = tuple[str, int]
+"""Datatake and EPSG code."""
 
 
 @dataclass(frozen=True)
@@ -179,35 +181,52 @@ def join(found: Iterable[Found]) -> tuple[list[Acquisition], list[Refusal], list
     pictures: dict[tuple[str, int], list[Found]] = {}
     for (take, code), members in takes.items():
         pictures.setdefault((passes[take], code), []).extend(members)
-    shared = _shared(pictures)
-    acquisitions, choices = [], []
-    for (take, code), members in pictures.items():
-        if shared and not (members := [one for one in members if one.scene.id not in shared]):
-            continue
-        scenes, chosen = _chosen(members)
-        choices += chosen
+    refused: dict[tuple[*_Image, str], str] = {}
+    while True:
+        chosen = {key: _chosen(members) for key, members in pictures.items()}
+        more = _shared({key: scenes for key, (scenes, _) in chosen.items()})
+        if not more:
+            break
+        # Items that these had replaced may take their place.
+        refused |= more
+        left = {
+            key: [one for one in members if (*key, one.scene.id) not in more]
+            for key, members in pictures.items()
+        }
+        pictures = {key: members for key, members in left.items() if members}
+    acquisitions = []
+    for (take, code), (scenes, _) in chosen.items():
         when = min(scene.datetime for scene in scenes)
         acquisition = Acquisition(safe_name(f"{take}_{code}"), safe_name(take), code, when, scenes)
         acquisitions.append(numbered(acquisition))
     acquisitions.sort(key=lambda a: (a.datetime, a.epsg, a.id))
-    refused = [Refusal(item, "item-broken", why) for item, why in shared.items()]
-    return acquisitions, refused, sorted(choices, key=lambda c: (c.item, c.what, c.why))
+    choices = [choice for _, choices in chosen.values() for choice in choices]
+    return (
+        acquisitions,
+        [Refusal(item, "item-broken", why) for (*_, item), why in refused.items()],
+        sorted(choices, key=lambda c: (c.item, c.what, c.why)),
+    )
 
 
-def _shared(pictures: Mapping[tuple[str, int], Sequence[Found]]) -> dict[str, str]:
-    """Return items of different images that name one file, with the reason; which of them is right is unknown."""
-    first: dict[str, tuple[tuple[str, int], Scene]] = {}
-    refused: dict[str, str] = {}
-    for key, members in pictures.items():
-        for one in members:
-            for file in one.scene.sources:
-                known, other = first.setdefault(file.href, (key, one.scene))
+def _shared(chosen: Mapping[_Image, Sequence[Scene]]) -> dict[tuple[*_Image, str], str]:
+    """Return image and item of scenes that name a file of another image, with the reason; which of them is right is unknown.
+
+    Several dates may have items of one id.
+    """
+    first: dict[str, tuple[_Image, Scene]] = {}
+    refused: dict[tuple[*_Image, str], str] = {}
+    for key, scenes in chosen.items():
+        for scene in scenes:
+            classes = (scene.scl,) if scene.scl else ()
+            for file in (*scene.sources, *classes):
+                known, other = first.setdefault(file.href, (key, scene))
                 if known != key:
-                    for this, that in ((one.scene, other), (other, one.scene)):
+                    for at, this, that in ((key, scene, other), (known, other, scene)):
                         refused.setdefault(
-                            this.id,
-                            f"Item {this.id}, band {file.band}: item {that.id} of another time or grid names the same file, "
-                            f"{public(file.href)}.",
+                            (*at, this.id),
+                            f"Item {this.id} of {this.datetime}, band {file.band}: item {that.id} of {that.datetime}, another "
+                            f"time or grid, names the same file, {public(file.href)}. Correct the item in a copy of the "
+                            "catalogue, or leave it out.",
                         )
     return refused
 

@@ -309,6 +309,50 @@ def test_two_dates_that_name_one_file_are_both_refused(item):
         assert all(r.kind == "item-broken" and BANDS[-1] in r.message for r in refused)
 
 
+def test_dates_whose_items_have_one_id_are_refused_one_by_one(item):
+    """Two name one file; the third, of the same id, has its own and stays."""
+    dated = []
+    for days in (0, 10, 20):
+        day = WHEN + timedelta(days=days)
+        one = variant(item, f"day{days}", s2__datatake_id=f"GS2A_{day:%Y%m%d}T100031_001_N05.10")
+        with_own_files(one).datetime = day
+        one.id = "T33UUP"
+        dated.append(one)
+    dated[1].assets[BANDS[0]].href = dated[0].assets[BANDS[0]].href
+    for order in itertools.permutations(dated):
+        acquisitions, refused, _ = group(order, BANDS, HERE)
+        assert [a.datetime[:10] for a in acquisitions] == [f"{dated[2].datetime:%Y-%m-%d}"]
+        assert len(refused) == 2
+        assert {
+            f"{d:%Y-%m-%d}" in r.message for d in (WHEN, dated[1].datetime) for r in refused
+        } == {True}
+
+
+def test_two_dates_that_name_one_classification_are_both_refused(item):
+    """Clouds of one would be masked in the other."""
+    item.assets["SCL"] = item.assets["B05"].clone()
+    item.assets["SCL"].href = "/data/classes.tif"
+    later = variant(item, "later", s2__datatake_id="GS2A_20240611T100031_001_N05.10")
+    with_own_files(later).datetime = WHEN + timedelta(days=10)
+    assert len(group([item, later], BANDS, HERE)[0]) == 2
+    later.assets["SCL"].href = item.assets["SCL"].href
+    acquisitions, refused, _ = group([item, later], BANDS, HERE)
+    assert not acquisitions
+    assert len(refused) == 2
+    assert all("SCL" in r.message for r in refused)
+
+
+def test_a_replaced_item_that_names_a_file_of_another_date_harms_nobody(item):
+    later = with_own_files(variant(item, "later"))
+    later.properties["s2:datatake_id"] = "GS2A_20240611T100031_001_N05.10"
+    later.datetime = WHEN + timedelta(days=10)
+    old, new = version(item, "05.09"), with_own_files(version(item, "05.11"))
+    old.assets[BANDS[-1]].href = later.assets[BANDS[-1]].href
+    acquisitions, refused, _ = group([old, later, new], BANDS, HERE)
+    assert [[s.id for s in a.scenes] for a in acquisitions] == [[new.id], ["later"]]
+    assert not refused
+
+
 def test_a_repeated_item_counts_once(item):
     assert len(join([item, item.clone(), item]).scenes) == 1
 
