@@ -18,6 +18,8 @@ __all__ = ["known_bands", "locate", "make_scene", "native", "picture", "refuse_d
 _TOLERANCE = 1e-3
 # Mean reflectance that no land, cloud or glint reaches; number of sampled pixels along an axis.
 _BRIGHT, _LOOKS = 10.0, 64
+# What no pixel reaches either, whatever it is of: DN that were stored are below 6.6, and a fill of −9999 may be scaled.
+_LEAST, _MOST = -0.9, 100.0
 
 
 def make_scene(data: Mapping[str, Any], lattice: Lattice, box: Box) -> xr.DataTree:
@@ -187,7 +189,8 @@ def refuse_dn(arrays: Mapping[str, np.ndarray]) -> None:
     Raises
     ------
     S2SharpError
-        ``scene-malformed`` for a band whose median, over a sample of its pixels, is above 10.
+        ``scene-malformed`` for a band whose median, over a sample of its pixels, is above 10; or that has a finite pixel
+        below −0.9 or above 100: a mark for missing data, which would spread over all that is near.
     """
     for band, y in arrays.items():
         some = y[tuple(slice(None, None, max(1, n // _LOOKS)) for n in y.shape)]
@@ -197,6 +200,16 @@ def refuse_dn(arrays: Mapping[str, np.ndarray]) -> None:
                 "scene-malformed",
                 f"The median of {band} is {np.median(some):.0f}: it holds DN, not reflectance.",
                 "Apply the product's scale and offset (reflectance = DN / 10 000, less the offset since 2022).",
+                band=band,
+            )
+        odd = y[(y < _LEAST) | (y > _MOST)]
+        odd = odd[np.isfinite(odd)]
+        if odd.size:
+            raise S2SharpError(
+                "scene-malformed",
+                f"{band} holds {odd[0]:.6g} in {np.count_nonzero(odd == odd[0])} of its pixels, which is no reflectance: it "
+                "marks missing data, perhaps.",
+                f"Make it NaN: x.where((x > {_LEAST:g}) & (x < {_MOST:g})); or, if it is a file's, state it as its nodata.",
                 band=band,
             )
 

@@ -151,6 +151,15 @@ def test_numbers_before_scale_and_offset_are_refused(scene):
     assert "uint16" in refused("scene-malformed", raw)
 
 
+@pytest.mark.parametrize("mark", [-9999, -0.9999, 65535, 1e20, -3.4e38])
+@pytest.mark.parametrize(("gsd", "band"), [(10, "B02"), (20, "B05")])
+def test_a_mark_for_missing_data_that_is_no_nan_is_refused(scene, gsd, band, mark):
+    """Else it spreads over what is near, or makes it NaN."""
+    marked = scene[f"r{gsd}m"].to_dataset().copy(deep=True)
+    marked[band][5, 7] = mark
+    refused("scene-malformed", with_child(scene, gsd, lambda _: marked), "s2net-s")
+
+
 def test_another_order_or_number_of_dimensions_is_refused(scene):
     assert "r60m/B01" in refused("scene-malformed", with_child(scene, 60, lambda c: c.transpose()))
     timed = with_child(scene, 60, lambda c: c.expand_dims("time"))
