@@ -16,6 +16,9 @@ __all__ = ["decode", "harmonise", "missing", "reference_offset", "source_of"]
 SATURATED = 65535
 """DN of a saturated pixel in Level-1C and in most archives' Level-2A."""
 
+_FILL = -9000
+"""Signed DN this low are no reflectance, whatever marks missing data in a file that does not say: −9999, −32768."""
+
 
 def source_of(scene: "Scene", band: str) -> Source | None:
     """Return the file of a scene with ``band`` or the scene classification ("SCL"), or None."""
@@ -45,6 +48,8 @@ def missing(stored: np.ndarray, *nodata: float | None) -> np.ndarray | None:
     if stored.dtype.kind == "f":
         return ~np.isfinite(stored)
     gone: np.ndarray | None = None
+    if stored.dtype.kind == "i" and stored.min(initial=0) < _FILL:
+        gone = stored < _FILL
     for value in nodata:
         if value is None or (value == 0 and stored.dtype.kind == "u"):
             continue

@@ -122,3 +122,10 @@ def test_where_nothing_is_said_nothing_is_compared():
     assert missing(dn, 0, None) is None
     assert missing(dn.astype(np.int16), 0).sum() == 1
     assert missing(np.array([1.0, np.nan, np.inf], dtype=np.float32)).sum() == 2
+
+
+def test_a_fill_that_no_file_states_is_no_dark_pixel():
+    dn = np.array([-9999, -32768, -1050, 0, 900], dtype=np.int16)
+    assert missing(dn, None, None).tolist() == [True, True, False, False, False]
+    assert missing(dn, 0, None).tolist() == [True, True, False, True, False]
+    assert missing(dn[2:], None) is None
