@@ -9,7 +9,7 @@ from s2sharp_core.faces import face
 __getattr__, __dir__, __all__ = face(
     __name__,
     {
-        "compare": ["BenchOutcome", "Tasks", "find_tasks", "folders"],
+        "compare": ["BenchOutcome", "Tasks", "Tell", "find_tasks", "folders"],
         "page": ["write_page"],
         "tables": ["Grid", "SEEN", "grids", "write_csv", "write_tables"],
     },

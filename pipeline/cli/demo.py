@@ -9,7 +9,7 @@ import typer
 from rich.table import Table
 
 from ..planning.config import read_config
-from ..ui.terminal import busy, check_extras, console, told
+from ..ui.terminal import bars, busy, check_extras, console, told
 
 if TYPE_CHECKING:
     from ..demo.real import Detail
@@ -51,7 +51,8 @@ def demo(
     chips: Annotated[
         Path | None,
         typer.Option(
-            help="With --real: the package of the scenes, downloaded before. For machines without a network.",
+            help="With --real: the wheel of the scenes, for machines without a network. "
+            "`pip download --no-deps bigearthnet-common==2.8.0` fetches it elsewhere.",
             show_default=False,
         ),
     ] = None,
@@ -101,11 +102,26 @@ def _demo_real(folder: Path, chips: Path | None) -> Path:
         "Contains modified Copernicus Sentinel data."
     )
     console.rule("2  Sharpened")
-    with busy("Sharpening …"):
-        from ..demo.real import draw_chips, errors, judge_chips, seen_in_training, spectrum
+    from ..demo.real import (
+        METHODS_COMPARED,
+        chip_cases,
+        draw_chips,
+        errors,
+        judge_chips,
+        seen_in_training,
+        spectrum,
+    )
 
-        outcome = judge_chips(scenes)
-        picture = folder / "real.png"
+    # It takes minutes on a slow machine: bars say how far it has come.
+    with bars() as shown:
+        cases = chip_cases(scenes)
+        each = {name: shown.add_task(name, total=len(cases), note="") for name in METHODS_COMPARED}
+        outcome = judge_chips(
+            cases,
+            lambda name, done, note: shown.update(each[name], completed=done, note=note),
+        )
+    picture = folder / "real.png"
+    with busy("Drawing …"):
         draw_chips(picture, outcome.results)
     console.rule("3  How accurate it is")
     console.print(

@@ -2,7 +2,7 @@
 
 May import planning, bench, publish, cube.
 Main path, drawn scenes: a seed → :func:`simulate` → scenes and catalog; a cube → :func:`score`.
-Main path, real chips: a package of the index → :func:`fetch_chips` → :func:`read_chips` → :func:`judge_chips`.
+Main path, real chips: a package of the index → :func:`fetch_chips` → :func:`read_chips` → :func:`chip_cases` → :func:`judge_chips`.
 """
 
 from s2sharp_core.faces import face
@@ -11,7 +11,16 @@ __getattr__, __dir__, __all__ = face(
     __name__,
     {
         "chips": ["REQUIREMENT", "fetch_chips", "read_chips"],
-        "real": ["Detail", "draw_chips", "errors", "judge_chips", "seen_in_training", "spectrum"],
+        "real": [
+            "METHODS_COMPARED",
+            "Detail",
+            "chip_cases",
+            "draw_chips",
+            "errors",
+            "judge_chips",
+            "seen_in_training",
+            "spectrum",
+        ],
         "score": ["make_scenes"],
         "synthetic": ["COLLECTION", "simulate"],
     },

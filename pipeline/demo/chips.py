@@ -116,6 +116,8 @@ def read_chips(file: Path) -> dict[str, dict[int, np.ndarray]]:
         ``asset-unreadable``.
     """
     try:
+        if file.is_dir():
+            raise ValueError("it is a folder")
         found: dict[str, dict[str, np.ndarray]] = {}
         with _opened(file) as stream, tarfile.open(fileobj=stream, mode="r:*") as content:
             for chip, band, picture in _pictures(content):

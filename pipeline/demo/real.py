@@ -1,7 +1,7 @@
 """The demo on real pixels: chips sharpened, judged by the satellite's own bands, and drawn."""
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
@@ -15,11 +15,12 @@ from s2sharp_core.evaluation.combining import Row
 from s2sharp_core.evaluation.evaluate import Result
 from s2sharp_core.evaluation.protocols import PROTOCOLS
 
-from ..bench.compare import BenchOutcome, compare
+from ..bench.compare import BenchOutcome, Tell, compare
 from ..publish.panels import Panel, pair
 from ..publish.quicklook import sheet
 
 __all__ = [
+    "METHODS_COMPARED",
     "Detail",
     "chip_cases",
     "draw_chips",
@@ -29,7 +30,7 @@ __all__ = [
     "spectrum",
 ]
 
-_BICUBIC, _METHOD = "bicubic", "s2net-m"
+METHODS_COMPARED = _BICUBIC, _METHOD = "bicubic", "s2net-m"
 # Model cards call the chips so: weights that have seen one are marked.
 _PREFIX = "ben1_"
 _CREDIT = "Contains modified Copernicus Sentinel data. BigEarthNet v1, CDLA-Permissive-1.0."
@@ -46,9 +47,17 @@ def chip_cases(chips: Chips) -> list[Case]:
     return [case for protocol in protocols for scene in scenes for case in protocol.cases(scene)]
 
 
-def judge_chips(chips: Chips) -> BenchOutcome:
-    """Sharpen chips by interpolation and by the default method, and judge both."""
-    return compare((_BICUBIC, _METHOD), chip_cases(chips), device="cpu")
+def judge_chips(cases: Sequence[Case], tell: Tell = lambda *_: None) -> BenchOutcome:
+    """Sharpen the cases of chips by interpolation and by the default method, and judge both.
+
+    Parameters
+    ----------
+    cases
+        Of :func:`chip_cases`.
+    tell
+        As in :func:`~s2sharp.bench.compare.compare`.
+    """
+    return compare(METHODS_COMPARED, cases, device="cpu", tell=tell)
 
 
 def seen_in_training(rows: tuple[Row, ...]) -> int:

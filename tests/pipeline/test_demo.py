@@ -96,6 +96,10 @@ def test_real_scenes_are_fetched_once_sharpened_judged_and_drawn(
     for band in BY_GSD[20]:
         assert band in text
     assert "100 % is right" in text
+    # Both methods' bars have come to their end.
+    for method in ("bicubic", "s2net-m"):
+        assert f"{method} " in text
+    assert text.count(" 3/3 ") == 2
     # Nothing has seen a scene that was drawn for this test.
     assert "in training" not in text
     picture = tmp_path / "out" / "real.png"
@@ -147,3 +151,10 @@ def test_what_holds_no_whole_chips_is_refused_by_name(bands, tmp_path):
         assert caught.value.kind == "asset-unreadable"
         assert word in str(caught.value)
         assert file.name in str(caught.value)
+
+
+def test_a_folder_of_chips_is_refused_as_one(tmp_path):
+    code, text = call("demo", "--real", "--chips", str(tmp_path), str(tmp_path / "out"))
+    assert code == 1
+    assert "it is a folder" in text
+    assert "Errno" not in text
