@@ -50,7 +50,7 @@ def _standing(out: Location) -> tuple[Progress, dict[str, Any], Callable[[], Non
 
         def say_mosaic() -> None:
             console.print(
-                f"Mosaic of {escape(str(config.out))}, one picture per {config.period} ({config.by}); it is {mosaic.mosaic}."
+                f"Mosaic of {escape(str(config.out))}, one picture per {config.period} ({config.by}); it is {_state(mosaic.mosaic, mosaic)}."
             )
 
         return mosaic, {"mosaic": mosaic.mosaic, **_facts(mosaic)}, say_mosaic
@@ -60,7 +60,7 @@ def _standing(out: Location) -> tuple[Progress, dict[str, Any], Callable[[], Non
     def say_run() -> None:
         config = run.plan.config
         console.print(
-            f"{config.method} on {config.collection}, {config.datetime}; the cube is {run.cube}."
+            f"{config.method} on {config.collection}, {config.datetime}; the cube is {_state(run.cube, run)}."
         )
         if not run.left:
             say_owed(run.owed)
@@ -92,7 +92,17 @@ def _show_progress(progress: Progress) -> None:
             f"[red]failed:[/] {escape(record.unit)} ({record.kind}): {escape(record.message)}"
         )
     if progress.left:
-        console.print(f"{progress.left} units are left: the same command does them.")
+        units = "1 unit is" if progress.left == 1 else f"{progress.left} units are"
+        console.print(f"{units} left: the same command does them.")
+
+
+def _state(stored: str, progress: Progress) -> str:
+    """Say in what state a cube or a mosaic is.
+
+    Its metadata still say "writing" after its writer has died, and "complete" after ``verify`` found broken files.
+    """
+    broken = stored == "complete" and progress.left
+    return "unfinished" if stored == "writing" or broken else stored
 
 
 def _who(held: Holder | None) -> str:

@@ -114,6 +114,9 @@ def test_verify_names_what_is_broken_and_the_next_run_repairs_exactly_that(
     assert "cogs" in text
     assert "broken: 2" in text
     assert status_of(out).left == 2
+    code, text = call("status", str(out))
+    assert code == 4
+    assert "the cube is unfinished" in text
     before = records(out)
     # Whatever is asked for next: the run of another date repairs it, too.
     wanted = config(archive, out, scheduler, publish=True, **{**SMALL, "max_cloud": 99.0})
