@@ -33,7 +33,8 @@ def plan_facts(plan: ClientPlan, cost: Estimate) -> list[tuple[str, str]]:
         facts.append(("Fits", fits + (f" in {steps} steps" if steps > 1 else "")))
     done = f", {cost.units - cost.todo} of them done already" if cost.todo < cost.units else ""
     about = "" if cost.exact else "about "
-    units = f"{about}{cost.units}{done}; {about}{cost.windows} windows to sharpen"
+    windows = f"{cost.windows} window{'' if cost.windows == 1 else 's'}"
+    units = f"{about}{cost.units}{done}; {about}{windows} to sharpen"
     through = ", through the stage" if plan.staged else ", from the files"
     size = f"about {size_text(cost.delivered)} in all, the cube {size_text(cost.output)} of it"
     workers = f"{cost.workers} worker" + "s" * (cost.workers > 1)
