@@ -19,7 +19,7 @@ __all__ = ["LINES", "acquisitions", "failures", "nameless", "provenance", "senso
 LINES = 2_000
 """Largest number of rows in the tables of acquisitions and failures, to limit the page."""
 
-_STEPS = {"read": "reading", "net": "sharpening", "write": "writing"}
+_STEPS = {"read": "reading", "prepare": "preparing", "net": "sharpening", "write": "writing"}
 # Settings about the place and manner of a run. They do not describe the result, and may be private.
 _PRIVATE = {
     "out",
