@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from typing import Any
 
 from s2sharp_core import S2SharpError
 
@@ -95,7 +96,7 @@ def resume(config: RunConfig) -> ClientPlan | None:
     before, now = held.config.model_dump(), config.model_dump()
     plan = with_acquisitions(_trusting(held, config))
     before["catalog"], now["catalog"] = public(before["catalog"]), public(now["catalog"])
-    other = {k: f"{k}: {before[k]} → {now[k]}" for k in now if before[k] != now[k]}
+    other = {k: f"{k}: {_words(before[k])} → {_words(now[k])}" for k in now if before[k] != now[k]}
     differs = [text for name, text in other.items() if name not in _FREE | _QUERY | _KEYED]
     if not differs:
         differs = list(_other_model(plan))
@@ -222,6 +223,11 @@ def _larger(old: Layout, new: Layout) -> Layout:
     )
     corners = {(layout.box.row0, layout.box.col0) for layout in (old, larger)}
     return replace(larger, moves=old.moves + (len(corners) > 1))
+
+
+def _words(value: Any) -> str:
+    """Return a setting as it is typed."""
+    return " ".join(map(str, value)) if isinstance(value, (tuple, list)) else str(value)
 
 
 def _other_model(plan: Plan) -> Iterator[str]:
