@@ -34,7 +34,7 @@ class Stub(Sharpener):
         self.name, self.work, self.reads = name, work, reads
         self.bands, self.halo, self.weights = COARSE, 2, {}
 
-    def sharpen(self, y10, y20, y60):
+    def sharpen(self, y10, y20, y60, known=None):
         x20, x60 = self.work(y10, y20, y60)
         return dict(zip((*BY_GSD[20], *BY_GSD[60]), [*x20.unbind(1), *x60.unbind(1)], strict=True))
 
@@ -70,7 +70,7 @@ class Answer(Stub):
             b: torch.from_numpy(x) for g in moved for b, x in zip(BY_GSD[g], moved[g], strict=True)
         }
 
-    def sharpen(self, y10, y20, y60):  # noqa: ARG002
+    def sharpen(self, y10, y20, y60, known=None):  # noqa: ARG002
         out = {}
         for band, x in self.full.items():
             out[band] = torch.zeros(1, *y10.shape[-2:])
