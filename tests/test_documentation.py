@@ -146,6 +146,8 @@ def a_scene() -> Any:
 
 @pages
 @pytest.mark.usefixtures("environment")
+# Downloads of the pages hold products of both levels.
+@pytest.mark.filterwarnings("ignore::s2sharp.catalog.search.OtherLevelWarning")
 def test_what_a_page_tells_to_type_works(
     page: Path, archive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):

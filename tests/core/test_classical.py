@@ -278,7 +278,9 @@ def test_a_landscape_moves_no_more_than_the_tolerance_either(fits, sample):
 
 def test_a_fit_whose_influence_reaches_farther_is_refused(sample, tmp_path, monkeypatch):
     monkeypatch.setattr("s2sharp_core.sharpeners.supreme.leak", lambda *_: 1.5)
-    with pytest.raises(S2SharpError, match=r"beyond 12 cells .* 1.50 DN; at most 1 is allowed") as error:
+    with pytest.raises(
+        S2SharpError, match=r"beyond 12 cells .* 1.50 DN; at most 1 is allowed"
+    ) as error:
         fit("supreme", sample, tmp_path)
     assert error.value.kind == "fit-failed"
 

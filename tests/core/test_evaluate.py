@@ -34,7 +34,7 @@ class Stub(Sharpener):
         self.name, self.work, self.reads = name, work, reads
         self.bands, self.halo, self.weights = COARSE, 2, {}
 
-    def sharpen(self, y10, y20, y60, known=None):
+    def sharpen(self, y10, y20, y60, known=None):  # noqa: ARG002
         x20, x60 = self.work(y10, y20, y60)
         return dict(zip((*BY_GSD[20], *BY_GSD[60]), [*x20.unbind(1), *x60.unbind(1)], strict=True))
 

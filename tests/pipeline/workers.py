@@ -29,5 +29,5 @@ def dies_once(run: Run, unit: Unit, *more: Any) -> Record:
 def waits_below(run: Run, unit: Unit, *more: Any) -> Record:
     """As a unit, but whoever has one below the first row goes no further until its run is over."""
     if unit.row > 0:
-        time.sleep(300)
+        time.sleep(60)
     return sharpen_unit(run, unit, *more)
