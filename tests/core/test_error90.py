@@ -1,7 +1,6 @@
 """`error90` covers what it says on land that was kept apart, knows where errors are large, and has no seams."""
 
 import pickle
-from copy import copy
 from pathlib import Path
 
 import numpy as np
@@ -147,15 +146,18 @@ def test_it_stands_beside_the_layers_of_trust_and_travels_with_a_digest_of_its_o
     assert len(digests) == 4
 
 
-def test_weights_and_methods_that_nobody_calibrated_are_refused(tmp_path: Path) -> None:
-    shipped = load_sharpener("s2net-m")
-    WithError90(shipped)
-    others = copy(shipped)
-    others.weights = {"s2net-m.safetensors": "0" * 64}
+def test_weights_and_methods_that_nobody_calibrated_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    others = load_sharpener("s2net-m")
+    WithError90(others)
+    # For this test alone: a process keeps its sharpeners, copies of them, too.
+    monkeypatch.setattr(others, "weights", {"s2net-m.safetensors": "0" * 64})
     for nobody_knows in (others, unfitted_sharpener("ucnn")):
         with pytest.raises(S2SharpError) as caught:
             WithError90(nobody_knows)
         assert caught.value.kind == "not-calibrated"
+    monkeypatch.undo()
     # Weights of one's own may bring their calibration along.
     for file in SHIPPED.glob("s2net-m.*"):
         (tmp_path / file.name).write_bytes(file.read_bytes())

@@ -42,6 +42,8 @@ def on_a_terminal(words: list[str], stop: str = "") -> tuple[int, str]:
     """Exit code, and all that a terminal of 160 columns was sent; on ``stop`` somebody presses Ctrl-C."""
     pid, terminal = pty.fork()
     if not pid:
+        # Who runs the tests in the background has it ignored, and so has whom they start.
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
         env = {**os.environ, "COLUMNS": "160", "TERM": "xterm-256color"}
         os.execve(words[0], words, env)
     said = bytearray()
