@@ -173,11 +173,17 @@ def s3_server() -> Iterator[str]:
         process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)
         try:
             _wait(lambda: _answers(f"{url}/moto-api/"), process, Path(log.name))
-            bucket = urllib.request.Request(f"{url}/bucket", method="PUT")
-            urllib.request.urlopen(bucket, timeout=10).close()
+            empty(url)
             yield url
         finally:
             _stop(process)
+
+
+def empty(url: str) -> None:
+    """Leave nothing but an empty bucket "bucket" in the S3 server at ``url``."""
+    for method, path in (("POST", "moto-api/reset"), ("PUT", "bucket")):
+        request = urllib.request.Request(f"{url}/{path}", method=method)
+        urllib.request.urlopen(request, timeout=10).close()
 
 
 Trouble = Callable[[str, str], int | float | None]
