@@ -165,7 +165,7 @@ def _serving(handler: type[BaseHTTPRequestHandler]) -> Iterator[str]:
 
 @contextmanager
 def s3_server() -> Iterator[str]:
-    """moto's S3 server, a process of its own, with the bucket "bucket"; yields its URL."""
+    """moto's S3 server, a process of its own, with the buckets "bucket" and "kept"; yields its URL."""
     port = free_port()
     url = f"http://127.0.0.1:{port}"
     command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
@@ -173,17 +173,12 @@ def s3_server() -> Iterator[str]:
         process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)
         try:
             _wait(lambda: _answers(f"{url}/moto-api/"), process, Path(log.name))
-            empty(url)
+            for bucket in ("bucket", "kept"):
+                request = urllib.request.Request(f"{url}/{bucket}", method="PUT")
+                urllib.request.urlopen(request, timeout=10).close()
             yield url
         finally:
             _stop(process)
-
-
-def empty(url: str) -> None:
-    """Leave nothing but an empty bucket "bucket" in the S3 server at ``url``."""
-    for method, path in (("POST", "moto-api/reset"), ("PUT", "bucket")):
-        request = urllib.request.Request(f"{url}/{path}", method=method)
-        urllib.request.urlopen(request, timeout=10).close()
 
 
 Trouble = Callable[[str, str], int | float | None]

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.services import Proxy, empty, proxied, s3_server
+from tests.services import Proxy, proxied, s3_server
 
 SECRET = "wJalrXUtnFEMIbPxRfiCYEXAMPLEKEY"
 """The secret key that is used for the object store: it must turn up nowhere."""
@@ -74,12 +74,18 @@ def store() -> Iterator[tuple[Proxy, dict[str, str]]]:
 
 @pytest.fixture
 def s3(store: tuple[Proxy, dict[str, str]], monkeypatch: pytest.MonkeyPatch) -> Proxy:
-    """The object store, ready for this process at s3://bucket: empty, with nothing wrong yet."""
+    """The object store, ready for this process with nothing wrong yet: s3://bucket is empty, and
+    s3://kept is as the tests before left it."""
+    from s2sharp.storage.files import files, remove
+    from s2sharp.storage.location import place
+
     proxy, environment = store
-    empty(f"http://{proxy.target}")
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setattr(proxy, "trouble", lambda _method, _path: None)
+    bucket = place("s3://bucket")
+    for name in files(bucket):
+        remove(bucket / name)
     proxy.requests.clear()
     return proxy
 

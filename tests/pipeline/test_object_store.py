@@ -64,7 +64,7 @@ def printed() -> list[str]:
 @pytest.fixture
 def remote(archive: Path, s3: Proxy, s3_scheduler: str, printed: list[str]) -> Location:
     """The same run as `whole`, to an object store, through the stage; made once."""
-    out = place("s3://bucket/whole/out")
+    out = place("s3://kept/out")
     if not files(out):
         flags = command(archive, str(out), "--scheduler", s3_scheduler, "--stage", "always")
         done = CliRunner().invoke(app, flags, env={"COLUMNS": "200"})
@@ -141,7 +141,7 @@ def test_no_credential_is_written_or_printed(
         assert not [name for name, content in everything.items() if secret.encode() in content]
         assert not [path for _, path in s3.requests if secret in path]
         assert secret not in "".join(printed)
-    assert "s3://bucket/whole/out" in "".join(printed)
+    assert "s3://kept/out" in "".join(printed)
 
 
 def test_credentials_in_the_address_are_refused_before_anything_starts(
