@@ -1,11 +1,13 @@
 """Blocks of a scene through a sharpener, window by window on the lattice.
 
 Law: the same place gives the same values, whatever the area, the tiles, the chunks or the order. So windows have one
-shape and lie on the lattice, and each window includes the halo that the sharpener needs. Gaps are filled from a
+shape and lie on the lattice, and each window includes the halo that the sharpener needs. Where a method gives the same
+bits in any shape, neighbours are sharpened as one, which saves halos. Gaps are filled from a
 limited neighbourhood, so a filled pixel depends on a limited area, too. A block is read with :func:`context` cells
 around it, and nothing beyond them matters.
 """
 
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -19,7 +21,7 @@ from .gaps import closed
 from .lattice import Box
 from .sharpeners import Sharpener
 from .threads import threads_for
-from .windows import WINDOW
+from .windows import ABREAST, JOINED, WINDOW
 
 __all__ = [
     "Prepared",
@@ -185,6 +187,8 @@ def sharpen_prepared(
                 np.copyto(out[band][place], picture[tile.slices(inner, 10)], where=valid[place])
 
     size = batch or batch_of(sharpener)
+    if size == 1:
+        tiles = _joined(tiles, window, sharpener)
     while True:
         try:
             _abreast(partial(several, size=size), tiles, size, sharpener)
@@ -193,6 +197,21 @@ def sharpen_prepared(
             if size == 1 or not _full(error):
                 raise
             size = sharpener.batch = size // 2
+
+
+def _joined(tiles: list[Box], window: int, sharpener: Sharpener) -> list[Box]:
+    """Join neighbouring windows where all are there, unless a thread would then have nothing to do."""
+    threads = torch.get_num_threads()
+    together: defaultdict[tuple[int, int], list[Box]] = defaultdict(list)
+    for tile in tiles:
+        together[tile.row0 // (JOINED * window), tile.col0 // (JOINED * window)].append(tile)
+    joined = [
+        box
+        for some in together.values()
+        for box in ([some[0] | some[-1]] if len(some) == JOINED**2 else some)
+    ]
+    fewer = threads <= len(joined) < len(tiles)
+    return joined if fewer and threads <= ABREAST and sharpener.joins else tiles
 
 
 def _full(error: RuntimeError) -> bool:

@@ -15,6 +15,7 @@ from s2sharp_core.lattice import Box
 from s2sharp_core.threads import threads_for
 
 from ..engine.worker import at_work
+from ..planning.method import side_of
 from ..planning.plan import Plan
 from ..planning.reads import reader_of
 from ..planning.units import Unit, strips
@@ -64,7 +65,7 @@ def _begin(plan: Plan, unit: Unit, abreast: int) -> Begun:
     start = time.perf_counter()
     acquisition = plan.acquisition(unit)
     reader, wanted = reader_of(plan, acquisition), plan.wanted(unit) & acquisition.box
-    parts = strips(wanted, plan.config.window, abreast)
+    parts = strips(wanted, side_of(plan.config, plan.device, abreast), abreast)
     overcast, first = _overcast(reader, acquisition, wanted), None
     if overcast is None:
         first = load_block(reader, acquisition, plan.reads, parts[0], plan.margin)

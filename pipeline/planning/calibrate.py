@@ -62,6 +62,12 @@ def measure(settings: dict[str, Any]) -> dict[str, float]:
     abreast, _ = side_by_side(sharpener, settings["windows"], settings["threads"])
     torch.set_num_threads(settings["threads"])
     count = max(abreast, min(batch_of(sharpener), settings["windows"]))
+    rounds = _TIMES
+    if (
+        settings["side"] > window
+        and settings["windows"] >= count * (settings["side"] // window) ** 2
+    ):
+        window, rounds = settings["side"], _TIMES - 1
     want = Box(0, window, 0, count * window)
     have = want.grow(context(sharpener))
     rng = np.random.default_rng(0)
@@ -71,13 +77,13 @@ def measure(settings: dict[str, Any]) -> dict[str, float]:
     idle = psutil.Process().memory_info().rss
     seconds = []
     with Peak() as peak:
-        for _ in range(_TIMES):
+        for _ in range(rounds):
             start = time.perf_counter()
-            sharpen_block(data, have, want, sharpener, window)
+            sharpen_block(data, have, want, sharpener, settings["window"])
             seconds.append(time.perf_counter() - start)
     fit, fit_bytes = _fit(settings) if settings["fit_windows"] else (0.0, 0.0)
     return {
-        "seconds": min(seconds) / count,
+        "seconds": min(seconds) / count / (window // settings["window"]) ** 2,
         "bytes": peak.bytes - idle,
         "fit": fit,
         "fit_bytes": fit_bytes,

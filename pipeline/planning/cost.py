@@ -17,7 +17,7 @@ from ..engine.room import memory_of, threads_of, workers_of
 from ..scenes.limits import ABREAST, GDAL_CACHE
 from .apart import dismiss, known
 from .client import ClientPlan
-from .method import base_sensor, weights_folder
+from .method import base_sensor, side_of, weights_folder
 from .plan import Plan
 from .reads import stage_of
 from .sensor_files import there
@@ -234,6 +234,7 @@ def _calibrate(plan: Plan, threads: int, abreast: int, *, learns: bool) -> dict[
         "device": plan.device,
         "precision": plan.precision.split()[0],
         "window": config.window,
+        "side": side_of(config, plan.device, abreast),
         # In a strip of the largest unit: those that can be at work at once.
         "windows": max(
             sum(1 for _ in _strip(plan, x, abreast).tiles(config.window)) for x in _sides(plan)
@@ -270,9 +271,9 @@ def _strip(plan: Plan, sides: tuple[int, int, int], abreast: int) -> Box:
     windows in all.
     """
     _, rows, cols = sides
-    window = plan.config.window
-    widths = (cols, *range(window, cols, window))
-    every = [strips(Box(0, rows, 0, width), window, abreast)[0] for width in widths]
+    side = side_of(plan.config, plan.device, abreast)
+    widths = (cols, *range(side, cols, side))
+    every = [strips(Box(0, rows, 0, width), side, abreast)[0] for width in widths]
     return max(every, key=lambda x: _blocks(x, rows) * math.prod(x.grow(plan.margin).shape))
 
 

@@ -9,7 +9,9 @@ from s2sharp_core import METHODS, S2SharpError
 from s2sharp_core.learning.options import FitOptions
 from s2sharp_core.sensor.known import NAMED, SENTINEL2, Sensor
 from s2sharp_core.sharpeners.methods import known
+from s2sharp_core.windows import ABREAST, JOINED
 
+from ..engine.room import memory_of
 from ..storage.files import contents, files, read_text
 from ..storage.location import Location
 from ..storage.mirror import local
@@ -22,8 +24,22 @@ __all__ = [
     "fits",
     "fitted_weights",
     "options_of",
+    "side_of",
     "weights_folder",
 ]
+
+
+# Bytes that a worker must have for windows to be joined: two threads then take 2 GB.
+_ROOMY = 3e9
+
+
+def side_of(config: RunConfig, device: str, abreast: int) -> int:
+    """Return the side, in cells, of what a thread sharpens at once: a window's, or that of several as one."""
+    joins = known(config.method).joins and config.fit != "window"
+    if not joins or config.trust or config.error90 or device != "cpu" or abreast > ABREAST:
+        return config.window
+    allowed = memory_of(config)
+    return config.window * (JOINED if allowed is None or allowed >= _ROOMY else 1)
 
 
 def check_fit(config: RunConfig) -> None:

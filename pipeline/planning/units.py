@@ -68,7 +68,7 @@ def strips(cells: Box, window: int, abreast: int) -> list[Box]:
     """Cut a unit into what is read ahead and held at once: as many rows of windows as hold ``abreast`` windows.
 
     That is one for each thread: threads that share a window wait for each other after each of its small steps. Of a GPU it
-    is a batch.
+    is a batch. ``window``: the side of a window, or of several that are sharpened as one (:func:`~.method.side_of`).
     """
     across = -(-cells.col1 // window) - cells.col0 // window
     side = window * -(-max(1, abreast) // max(1, across))

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from ..bands import BY_GSD
 from ..sensor.observation import Response, Sensor, degrade
-from .planes import cropped, enlarged, filtered, phases_of, pooled, seen, smooth, strips
+from .planes import added_up, cropped, enlarged, filtered, phases_of, pooled, seen, smooth, strips
 from .regression import Moments, believed_slopes, moments, refined_slopes, split
 
 __all__ = [
@@ -160,7 +160,7 @@ class Plane:
     @property
     def carried(self) -> Tensor:
         """The sum over the guides: (n, B, 4, h, w)."""
-        return self.terms.sum(dim=1)
+        return added_up(self.terms)
 
     def within(self, rim: int) -> "Plane":
         parts = (self.high, self.fine, self.terms, self.low_terms, self.picture, self.share)
@@ -210,7 +210,7 @@ def carry(y10: Tensor, y20: Tensor, plane: int, sight: Sight, rim: int) -> Plane
         fine,
         terms,
         slopes * high[:, :4, None],
-        own.add_(terms.sum(dim=1)).flatten(1, 2),
+        own.add_(added_up(terms)).flatten(1, 2),
         share,
     )
 
@@ -352,10 +352,10 @@ def carry_far(
     slopes, sure, coarse = slopes.split([20, 2, 2], dim=1)
     slopes = slopes.unflatten(1, (10, 2))
     middle = cropped(middle, rim)
-    near = (slopes * middle[:, :, None]).sum(dim=1)
+    near = added_up(slopes * middle[:, :, None])
     far10 = slopes[:, :4, :, None] * planes[0].fine
     carried = torch.cat([plane.carried for plane in planes], dim=1)
-    far = far10.sum(dim=1) + (slopes[:, 4:, :, None] * carried[:, :, None]).sum(dim=1)
+    far = added_up(far10) + added_up(slopes[:, 4:, :, None] * carried[:, :, None])
     own = enlarged(y60, 3, shifts=sight.shifts60)
     picture = (phases_of(cropped(own, rim) + near, 2) + far).flatten(1, 2)
     single = torch.stack([near, coarse, torch.zeros_like(near)], dim=2)

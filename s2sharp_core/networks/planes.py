@@ -15,6 +15,7 @@ from ..sensor.observation import Sensor, kernels
 from ..sensor.upsampling import Shifts, weights_of_phases
 
 __all__ = [
+    "added_up",
     "along",
     "cropped",
     "enlarged",
@@ -102,6 +103,18 @@ def _times(x: Tensor, weight: float | Tensor, into: Tensor | None) -> Tensor:
     if torch.is_grad_enabled():
         return into.copy_(x * weight)
     return torch.mul(x, weight, out=into)
+
+
+def added_up(x: Tensor) -> Tensor:
+    """Sum (n, K, …) over K, one after the other: (n, …).
+
+    torch's own sum takes another order for the last pixels of a row, so a value would depend on its window's width.
+    """
+    first, second, *more = x.unbind(1)
+    total = first + second
+    for part in more:
+        total.add_(part)
+    return total
 
 
 def pooled(x: Tensor, ratio: int) -> Tensor:

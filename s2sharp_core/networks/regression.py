@@ -16,6 +16,8 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
+from .planes import added_up
+
 __all__ = [
     "Moments",
     "believed_slopes",
@@ -72,7 +74,7 @@ class Moments:
 
 def _energy(cross: Tensor, rest: Tensor, slopes: Tensor) -> Tensor:
     """Return what slopes explain that leave ``rest`` of ``cross``."""
-    return ((cross + rest) * slopes).sum(dim=1)
+    return added_up((cross + rest) * slopes)
 
 
 @lru_cache(maxsize=16)
@@ -138,7 +140,9 @@ def solve_slopes(of: Moments, penalty: Tensor) -> Tensor:
         lower.append(below)
     slopes = solved[-1]
     for c in reversed(range(k - 1)):
-        known = (lower[c] * slopes).sum(dim=1, keepdim=True)
+        known = lower[c][:, :1] * slopes[:, :1]
+        for i in range(1, slopes.shape[1]):
+            known.addcmul_(lower[c][:, i : i + 1], slopes[:, i : i + 1])
         slopes = torch.cat([solved[c] - known, slopes], dim=1)
     return slopes
 

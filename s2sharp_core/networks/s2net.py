@@ -29,6 +29,7 @@ from torch.nn import functional as F
 
 from ..bands import BY_GSD
 from ..sensor.observation import LARGEST_SHIFT, SENTINEL2, Sensor, psf
+from ..windows import JOINED, WINDOW
 from .arithmetic import Arithmetic, arithmetic
 from .carrying import (
     NARROW,
@@ -45,7 +46,7 @@ from .carrying import (
 )
 from .corrector import READS, Corrector
 from .kinds import known_as
-from .planes import cropped, enlarged, smooth, strips
+from .planes import added_up, cropped, enlarged, smooth, strips
 from .projection import BACK, around, blur, held, projected, projected_from
 from .support import Interval, halved, interpolated_from, seen_from, union, wider
 
@@ -98,7 +99,7 @@ class S2Net(nn.Module):
     arithmetic: Arithmetic = "float32"
     narrow = True
     is_told = True
-    results = 4
+    results = 5
     bands: tuple[str, ...] = BY_GSD[20] + BY_GSD[60]
     reads: tuple[str, ...] = BY_GSD[10] + BY_GSD[20] + BY_GSD[60]
     sensor: Sensor = SENTINEL2
@@ -109,6 +110,7 @@ class S2Net(nn.Module):
         self.blocks = blocks
         self.of20 = Corrector(features, blocks)
         self.of60 = Corrector(features, blocks)
+        self._same: dict[Arithmetic, bool] = {}
 
     def restrict(self, bands: Collection[str]) -> None:
         """Leave the 60 m bands out, of what is read, too, where none of them is wanted."""
@@ -299,6 +301,38 @@ class S2Net(nn.Module):
             _place(inner[:, n:], held(x, y60, 3, halo))
         return whole
 
+    def joins(self) -> bool:
+        """Return whether a window gives the same bits alone and as a part of a larger one.
+
+        All steps but the convolutions add up in an order of their own. A library chooses how to convolve by processor
+        and by shape, so that is tried out: once, in half a second.
+        """
+        if self.arithmetic not in self._same:
+            rims = ((self.of20, self._corrected), (self.of60, (-self.of60.reach, self.of60.reach)))
+            self._same[self.arithmetic] = all(
+                self._is_same(net, 3 * WINDOW, _even(around(reach))) for net, reach in rims
+            )
+        return self._same[self.arithmetic]
+
+    @torch.inference_mode()
+    def _is_same(self, net: Corrector, window: int, rim: int) -> bool:
+        """Return whether a network gives a window's pixels the same bits in a picture of several windows."""
+        side = (JOINED - 1) * window
+        random = torch.Generator().manual_seed(0)
+        x = torch.randn(1, READS, *[side + window + 2 * rim] * 2, generator=random)
+        x = x.to(torch.bfloat16 if self.arithmetic == "bfloat16" else torch.float32)
+        whole = self._corrections(net, [x], net.reach)
+        length = window + 2 * (rim - net.reach)
+        return all(
+            torch.equal(
+                self._corrections(
+                    net, [x[..., at : at + window + 2 * rim, at : at + window + 2 * rim]], net.reach
+                ),
+                whole[..., at : at + length, at : at + length],
+            )
+            for at in (0, side)
+        )
+
     def _within(self, net: Corrector, detail: Detail, rim: int) -> Tensor:
         """The corrected picture in phases, ``rim`` pixels on every side left out."""
         lost = net.reach if rim >= net.reach else 0
@@ -320,7 +354,7 @@ def _place(out: Tensor, x: Tensor) -> None:
 
 def _read(plane: Plane, own: Own, first: int) -> list[tuple[Tensor, ...]]:
     """Return what the network reads of each band of a focal plane, whose first is the ``first`` of the 20 m bands."""
-    told = plane.low_terms.sum(dim=1)
+    told = added_up(plane.low_terms)
     at = slice(first, first + told.shape[1])
     rest = own.weight[:, at] * (plane.high - told)
     single = torch.stack([told + rest, rest, own.unseen[:, at]], dim=2)

@@ -70,6 +70,11 @@ class Sharpener(ABC):
         self.sensor = sensor
 
     @property
+    def joins(self) -> bool:
+        """Whether neighbouring windows may be sharpened as one: no bit of a value depends on its window's shape."""
+        return False
+
+    @property
     def precision(self) -> str:
         return self.arithmetic if self.device == "cpu" else f"{self.arithmetic} on {self.device}"
 

@@ -53,6 +53,8 @@ class Method:
         Numbers in its code, or lists of them, that determine the weights of a fit.
     senses
         Whether its result depends on the sensor: False for a method that uses only the pixels.
+    joins
+        Whether a CPU may sharpen neighbouring windows as one.
     """
 
     name: str
@@ -69,6 +71,7 @@ class Method:
     smallest: int = 0
     constants: Mapping[str, Any] = field(default_factory=dict)
     senses: bool = True
+    joins: bool = False
     gain: float | None = None
     speed: float | None = None
     when: str = ""

@@ -12,7 +12,8 @@ from .method import Method
 __all__ = ["FACTS", "METHODS", "known"]
 
 _S2NET: dict[str, Any] = {
-    "source": "this package, after He et al. 2013, doi:10.1109/TPAMI.2012.213"
+    "source": "this package, after He et al. 2013, doi:10.1109/TPAMI.2012.213",
+    "joins": True,
 }
 _ADAPTED: dict[str, Any] = {**_S2NET, "needs": "a fit; all bands", "steps": 300, "smallest": 24}
 _DSEN2: dict[str, Any] = {

@@ -34,7 +34,7 @@ KNOWN: dict[str, tuple[int, list[float]]] = {
         ],
     ),
     "s2net-s": (
-        4,
+        5,
         [
             2983.11,
             2943.64,
@@ -55,7 +55,7 @@ KNOWN: dict[str, tuple[int, list[float]]] = {
         ],
     ),
     "s2net-m": (
-        4,
+        5,
         [
             2982.94,
             2943.02,
@@ -76,7 +76,7 @@ KNOWN: dict[str, tuple[int, list[float]]] = {
         ],
     ),
     "s2net-l": (
-        4,
+        5,
         [
             2983.22,
             2943.1,

@@ -1,0 +1,107 @@
+"""Windows that are sharpened as one: fewer calls, the same bits, and only where the net vouches for them."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from s2sharp_core import BANDS, load_sharpener
+from s2sharp_core.blocks import context, prepare_block, sharpen_prepared
+from s2sharp_core.lattice import Box
+from s2sharp_core.networks.corrector import Corrector
+from s2sharp_core.networks.s2net import S2Net
+from s2sharp_core.sensor.known import SENTINEL2
+from s2sharp_core.sensor.simulate import landscape
+from s2sharp_core.sharpeners import NetSharpener
+
+from .scenes import native
+
+SIDE = 16
+
+
+@pytest.fixture
+def threads():
+    before = torch.get_num_threads()
+    yield torch.set_num_threads
+    torch.set_num_threads(before)
+
+
+def sharpened(monkeypatch, sharpener, want, *, joins):
+    """Sharpen a drawn scene with a gap; return its bands and the sides in cells of what was sharpened at once."""
+    have = want.grow(context(sharpener))
+    data = native(landscape(have.pixels(10), 9))
+    hole = Box(want.row0 + 5, want.row0 + 8, want.col0 + 9, want.col0 + 11)
+    for band, values in data.items():
+        values[have.slices(hole, BANDS[band].gsd)] = np.nan
+    sides, whole = [], NetSharpener.sharpen_inner
+
+    def counted(self, y10, *rest):
+        sides.append(y10.shape[-1] // 6 - 2 * self.halo)
+        return whole(self, y10, *rest)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(NetSharpener, "sharpen_inner", counted)
+        if not joins:
+            patch.setattr(NetSharpener, "joins", False)
+        block = prepare_block(data, have, want, sharpener)
+        return sharpen_prepared(block, sharpener, SIDE), sides
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_windows_joined_have_the_same_bits(monkeypatch, threads, precision):
+    threads(1)
+    sharpener = load_sharpener("s2net-s", device="cpu", precision=precision)
+    # Two windows by three, the last ones cut off: four as one and two alone.
+    want = Box(90_048, 90_080, 8_352, 8_393)
+    joined, sides = sharpened(monkeypatch, sharpener, want, joins=True)
+    alone, each = sharpened(monkeypatch, sharpener, want, joins=False)
+    assert sorted(sides) == [SIDE] * 2 + [2 * SIDE]
+    assert each == [SIDE] * 6
+    for band, x in alone.items():
+        assert np.array_equal(x, joined[band], equal_nan=True), band
+
+
+def test_a_sensor_that_shifts_bands_changes_nothing_of_that(monkeypatch, threads):
+    threads(1)
+    sharpener = load_sharpener("s2net-s", device="cpu", precision="float32", sensor=_shifted())
+    want = Box(90_048, 90_080, 8_352, 8_384)
+    joined, sides = sharpened(monkeypatch, sharpener, want, joins=True)
+    alone, _ = sharpened(monkeypatch, sharpener, want, joins=False)
+    assert sides == [2 * SIDE]
+    for band, x in alone.items():
+        assert np.array_equal(x, joined[band], equal_nan=True), band
+
+
+def _shifted():
+    responses = [
+        replace(SENTINEL2.response(band), dy=0.1 * i, dx=0.3 - 0.1 * i)
+        for i, band in enumerate(("B01", "B05", "B8A", "B11"))
+    ]
+    return replace(SENTINEL2, responses=tuple(responses))
+
+
+@pytest.mark.parametrize(
+    ("count", "expected"), [(2, [SIDE] * 4), (2, [2 * SIDE] * 2), (3, [SIDE] * 8)]
+)
+def test_no_thread_is_left_without_a_window(monkeypatch, threads, count, expected):
+    threads(count)
+    sharpener = load_sharpener("s2net-s", device="cpu", precision="float32")
+    columns = sum(side * side for side in expected) // (2 * SIDE)
+    want = Box(90_048, 90_080, 8_352, 8_352 + columns)
+    _, sides = sharpened(monkeypatch, sharpener, want, joins=True)
+    assert sides == expected
+
+
+def test_a_net_whose_bits_depend_on_the_shape_is_not_joined(monkeypatch):
+    """As where a library convolves larger pictures in another order."""
+    net = S2Net(8, 1)
+    assert net.joins()
+    whole = Corrector.forward
+
+    def otherwise(self, x, rim=0):
+        return whole(self, x, rim) + (1e-7 if x.shape[-1] > 300 else 0)
+
+    monkeypatch.setattr(Corrector, "forward", otherwise)
+    assert net.joins()  # it was tried once
+    assert not S2Net(8, 1).joins()
