@@ -17,7 +17,7 @@ import torch
 
 from .bands import BANDS, BY_GSD, CELL, GSDS
 from .errors import S2SharpError
-from .gaps import closed
+from .gaps import closed, holes_of
 from .lattice import Box
 from .sharpeners import Sharpener
 from .threads import threads_for
@@ -42,12 +42,16 @@ def context(sharpener: Sharpener) -> int:
 
 def valid_mask(data: Mapping[str, np.ndarray], have: Box, want: Box) -> np.ndarray:
     """Return where every band of ``data`` is valid: bool (6h, 6w) over ``want``."""
+    return _valid(holes_of(data), have, want)
+
+
+def _valid(holes: Mapping[str, np.ndarray], have: Box, want: Box) -> np.ndarray:
     valid = np.ones(want.pixels(10), dtype=bool)
-    for band, y in data.items():
+    for band, every in holes.items():
         gsd = BANDS[band].gsd
-        ok = ~np.isnan(y[have.slices(want, gsd)])
-        if not ok.all():
-            valid &= ok.repeat(gsd // 10, axis=0).repeat(gsd // 10, axis=1)
+        hole = every[have.slices(want, gsd)]
+        if hole.any():
+            valid &= ~hole.repeat(gsd // 10, axis=0).repeat(gsd // 10, axis=1)
     return valid
 
 
@@ -121,28 +125,28 @@ def prepare_block(
             "Read the block with its context, with NaN beyond the end of an image.",
         )
     read = {band: data[band] for band in sharpener.reads}
-    valid = valid_mask(read, have, want)
+    holes = holes_of(read)
+    valid = _valid(holes, have, want)
     if not valid.any():
         return Prepared(have, want, {}, None, valid)
-    whole = closed(read, sharpener.halo)
+    whole = closed(read, holes, sharpener.halo)
     filled = {
         gsd: np.stack([whole.pop(b) for b in BY_GSD[gsd] if b in read])
         if any(b in read for b in BY_GSD[gsd])
         else np.zeros((0, *have.pixels(gsd)), dtype=np.float32)
         for gsd in GSDS
     }
-    return Prepared(have, want, filled, _known(read), valid)
+    return Prepared(have, want, filled, _known(holes), valid)
 
 
-def _known(data: Mapping[str, np.ndarray]) -> np.ndarray | None:
-    """Where cells have data in every band: float32 (1, h, w); None where all have."""
+def _known(holes: Mapping[str, np.ndarray]) -> np.ndarray | None:
+    """Return where cells have data in every band: float32 (1, h, w); None where all have."""
     known: np.ndarray | None = None
-    for band, y in data.items():
-        hole = np.isnan(y)
+    for band, hole in holes.items():
         if hole.any():
             n = CELL // BANDS[band].gsd
             whole = ~hole.reshape(hole.shape[0] // n, n, hole.shape[1] // n, n).any(axis=(1, 3))
-            known = whole if known is None else known & whole
+            known = np.asarray(whole if known is None else known & whole)
     return None if known is None else known[None].astype(np.float32)
 
 

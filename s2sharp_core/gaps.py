@@ -7,13 +7,20 @@ import numpy as np
 
 from .bands import BANDS, CELL
 
-__all__ = ["closed"]
+__all__ = ["closed", "holes_of"]
 
 # Grid on which gaps are mirrored, metres → GSDs of the bands: pixels of 10 and 20 m must go on as one picture.
 _GRIDS = {20: (10, 20), 60: (60,)}
 
 
-def closed(data: Mapping[str, np.ndarray], radius: int) -> dict[str, np.ndarray]:
+def holes_of(data: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Return where each band has no data: bool, of its shape."""
+    return {band: np.isnan(y) for band, y in data.items()}
+
+
+def closed(
+    data: Mapping[str, np.ndarray], holes: Mapping[str, np.ndarray], radius: int
+) -> dict[str, np.ndarray]:
     """Fill the gaps of an image from valid pixels at most ``radius`` cells away along each axis.
 
     As far as half of ``radius`` from what is valid, a gap shows the mirror image of what lies beside it: so edges do not
@@ -28,10 +35,11 @@ def closed(data: Mapping[str, np.ndarray], radius: int) -> dict[str, np.ndarray]
     ----------
     data
         Band → float32 (y, x) over whole cells, NaN in gaps.
+    holes
+        Its :func:`holes_of`.
     radius
         In cells of 60 m.
     """
-    holes = {band: np.isnan(y) for band, y in data.items()}
     places = _places(holes, radius)
     if not places:
         return dict(data)

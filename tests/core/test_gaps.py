@@ -5,7 +5,7 @@ import pytest
 
 from s2sharp_core import sharpen
 from s2sharp_core.bands import BANDS, CELL
-from s2sharp_core.gaps import closed
+from s2sharp_core.gaps import closed, holes_of
 from s2sharp_core.scene import make_scene
 from s2sharp_core.sensor.simulate import landscape
 
@@ -44,7 +44,7 @@ def test_beyond_a_straight_end_lies_the_mirror_image_also_in_corners() -> None:
     given = picture()
     ended = without(given, slice(20, 30), slice(0, 34))
     ended = without(ended, slice(0, 30), slice(24, 34))
-    shown = closed(ended, RADIUS)
+    shown = closed(ended, holes_of(ended), RADIUS)
     for band in BANDS_USED:
         y, n = shown[band], CELL // BANDS[band].gsd
         reach = RADIUS // 2 * n
@@ -58,18 +58,18 @@ def test_what_is_there_stays_and_nothing_is_left_open() -> None:
     given = picture()
     rng = np.random.default_rng(1)
     holed = {b: np.where(rng.random(y.shape) < 0.2, np.nan, y) for b, y in given.items()}
-    for band, y in closed(holed, RADIUS).items():
+    for band, y in closed(holed, holes_of(holed), RADIUS).items():
         there = ~np.isnan(holed[band])
         assert (y[there] == holed[band][there]).all()
         assert np.isfinite(y).all()
         assert y.dtype == np.float32
-    assert closed(given, RADIUS)["B02"] is given["B02"]
+    assert closed(given, holes_of(given), RADIUS)["B02"] is given["B02"]
 
 
 def test_a_hole_goes_on_on_each_of_its_sides_as_the_picture_beside_it() -> None:
     given = {"B02": np.add.outer(np.arange(180), 2 * np.arange(204)).astype(np.float32)}
     holed = without(given, slice(12, 15), slice(14, 17))
-    hole = closed(holed, RADIUS)["B02"][72:90, 84:102]
+    hole = closed(holed, holes_of(holed), RADIUS)["B02"][72:90, 84:102]
     truth = given["B02"][72:90, 84:102]
     for edge in (np.s_[0], np.s_[-1], np.s_[:, 0], np.s_[:, -1]):
         assert np.abs(hole[edge] - truth[edge]).mean() < 6
@@ -87,12 +87,13 @@ def test_what_a_gap_becomes_follows_from_what_is_near_alone(radius: int) -> None
         n = CELL // BANDS[band].gsd
         hole = gone.repeat(n, 0).repeat(n, 1) | (rng.random(y.shape) < 0.005)
         given[band] = np.where(hole, np.nan, y)
-    whole = closed(given, radius)
+    whole = closed(given, holes_of(given), radius)
     valid = np.argwhere(~gone[2 * radius : -2 * radius, 2 * radius : -2 * radius]) + 2 * radius
     near = slice(radius, 3 * radius + 1)
     for row, col in rng.permutation(valid)[:12]:
         around = [slice(at - 2 * radius, at + 2 * radius + 1) for at in (row, col)]
-        part = cut(closed(cut(given, around[0], around[1]), radius), near, near)
+        inner = cut(given, around[0], around[1])
+        part = cut(closed(inner, holes_of(inner), radius), near, near)
         same = cut(cut(whole, around[0], around[1]), near, near)
         for band, y in part.items():
             assert (same[band] == y).all()
