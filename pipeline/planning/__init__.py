@@ -18,6 +18,7 @@ __getattr__, __dir__, __all__ = face(
         "items": ["with_acquisitions"],
         "kept": ["freeze_acquisition"],
         "make": ["datatakes_of", "make_plan"],
+        "method": ["side_of"],
         "outlook": ["Offering", "Outlook", "collections_of", "look_at"],
         "plan": ["Plan"],
         "queries": ["Query", "begun", "done", "owed", "when"],

@@ -172,10 +172,10 @@ class RunConfig(Command):
     device: Literal["auto", "cpu", "cuda"] = Field(
         "auto", description="Where nets compute; auto: on a GPU where there is one."
     )
-    precision: Literal["auto", "float32", "bfloat16"] = Field(
+    precision: Literal["auto", "float32", "bfloat16", "int8"] = Field(
         "auto",
-        description="Numbers that nets compute with: float32, bfloat16, or auto, which is bfloat16 where the processor "
-        "has it and the net only corrects what stays float32. Results are recorded under it.",
+        description="Numbers that nets compute with: float32, bfloat16, int8, or auto: the fastest that the processor "
+        "has and that a net can use which only corrects what stays float32. Results are recorded under it.",
     )
     window: int = Field(
         WINDOW, gt=0, description="Side, in cells of 60 m, of what the net sees at once."

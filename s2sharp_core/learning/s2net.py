@@ -223,6 +223,7 @@ def teach(
         checkpoint=checkpoint,
         tell=tell,
     )
+    net.learn_ranges([example.detail.inputs for example in examples])
     return net.cpu().eval(), curve
 
 
@@ -254,6 +255,7 @@ def adapt(
     """
     wanted = slice(0, len(BY_GSD[20]))
     net.arithmetic = "bfloat16"
+    net.forget_ranges()
     for p in net.of60.parameters():
         p.requires_grad_(False)
     learned, held = _parted(net, sample, sensor, options.seed)

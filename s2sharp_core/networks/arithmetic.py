@@ -1,5 +1,6 @@
-"""In which numbers a network computes: the convolutions alone; what they correct stays float32."""
+"""Numbers that a network computes with: its convolutions alone; what they correct stays float32."""
 
+from collections.abc import Collection
 from contextlib import AbstractContextManager, nullcontext
 from typing import Literal
 
@@ -7,18 +8,24 @@ import torch
 
 __all__ = ["Arithmetic", "arithmetic", "fastest"]
 
-Arithmetic = Literal["float32", "bfloat16"]
+from . import eighths
+
+Arithmetic = Literal["float32", "bfloat16", "int8"]
 
 
 def arithmetic(kind: Arithmetic, device: torch.device) -> AbstractContextManager[object]:
-    """Run what stands inside in ``kind``; float32 leaves things as they are."""
-    if kind == "float32":
+    """Run what stands inside in bfloat16, if it is ``kind``; others are of what is given."""
+    if kind != "bfloat16":
         return nullcontext()
     return torch.autocast(device.type, torch.bfloat16)
 
 
-def fastest(device: str) -> Arithmetic:
-    """bfloat16 where the processor multiplies it in hardware, else float32."""
+def fastest(device: str, able: Collection[Arithmetic]) -> Arithmetic:
+    """Return the fastest that the processor has in hardware, among those that a net is ``able`` to compute in."""
+    if "int8" in able and device == "cpu" and eighths.able():
+        return "int8"
+    if "bfloat16" not in able:
+        return "float32"
     if device == "cpu":
         # Private, but what torch itself asks; without them (another torch), what is always right.
         asks = (

@@ -1,14 +1,23 @@
 """The network of s2net: one small residual net for every band of a GSD, on the 20 m grid."""
 
+from collections.abc import Iterable
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import torch
 from torch import Tensor, nn
 
 from . import fused
+from .eighths import Packed, packed
 from .planes import cropped
 
 __all__ = ["READS", "Corrector"]
 
 READS = 23
 """Numbers that the network reads of a band."""
+
+# Ranges are so many times the root mean square of the numbers that were seen in training.
+_REACH = 20.0
 
 
 class Corrector(nn.Module):
@@ -19,6 +28,10 @@ class Corrector(nn.Module):
     features, blocks
         Width and number of the residual blocks, 3 × 3 and 1 × 1, without biases.
     """
+
+    read: Tensor
+    passed: Tensor
+    within: Tensor
 
     def __init__(self, features: int, blocks: int) -> None:
         super().__init__()
@@ -34,9 +47,46 @@ class Corrector(nn.Module):
         )
         self.tail = nn.Conv2d(features, 4, 3, padding=1, bias=False)
         nn.init.zeros_(self.tail.weight)
+        # Ranges of each channel that it reads, that its blocks pass on, and that they make within; 0: not known.
+        self.register_buffer("read", torch.zeros(READS))
+        self.register_buffer("passed", torch.zeros(features))
+        self.register_buffer("within", torch.zeros(blocks, features))
+        self.register_load_state_dict_pre_hook(_without_ranges)  # type: ignore[no-untyped-call]
+
+    @property
+    def ranged(self) -> bool:
+        """Whether it knows the ranges of its numbers, which eight bits need."""
+        return bool(self.within.any())
+
+    def forget_ranges(self) -> None:
+        """Forget the ranges of weights that change."""
+        for ranges in (self.read, self.passed, self.within):
+            ranges.zero_()
+
+    @torch.no_grad()
+    def learn_ranges(self, pictures: Iterable[Tensor]) -> None:
+        """Learn the ranges from pictures (n, 23, h, w)."""
+        read, passed, within = zip(*map(self._squares, pictures), strict=True)
+        for ranges, squares in ((self.read, read), (self.passed, passed), (self.within, within)):
+            ranges.copy_(_REACH * torch.stack(squares).mean(dim=0).sqrt())
+
+    def _squares(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the mean squares of each channel, of what its blocks pass on the largest."""
+        read, within = _mean_square(x), []
+        x = self.head(x).relu_()
+        passed = [_mean_square(x)]
+        for block in self.body:
+            wide, cut, narrow = block.children()
+            y = cut(wide(x))
+            x = x + narrow(y)
+            within.append(_mean_square(y))
+            passed.append(_mean_square(x))
+        return read, torch.stack(passed).amax(dim=0), torch.stack(within)
 
     def forward(self, x: Tensor, rim: int = 0) -> Tensor:
         """``rim``: pixels on every side whose result is left out, none or ``reach``."""
+        if x.dtype == torch.uint8:
+            return self._whole(x, rim)
         if fused.possible(x):
             return self._fused(x, rim)
         x = self.head(x).relu_()
@@ -55,3 +105,45 @@ class Corrector(nn.Module):
         x = fused.few(x, self.tail, less)
         rows = 0 if less else rim
         return x[:, :, rows : x.shape[2] - rows, rim : x.shape[3] - rim]
+
+    def _whole(self, x: Tensor, rim: int) -> Tensor:
+        """Compute in eight bits: ``x`` beside :data:`~.eighths.ZERO`; the result is float32."""
+        head, *body, tail = _packed(self)
+        less = 1 if rim and len(x) == 1 else 0
+        x = head.cut_off(x, less, signed=True)
+        for wide, narrow in zip(body[::2], body[1::2], strict=True):
+            inner = x[:, :, less : x.shape[2] - less]
+            x = narrow.added(wide.cut_off(x, less), onto=inner)
+        x = tail.few(x, less)
+        rows = 0 if less else rim
+        return x[:, :, rows : x.shape[2] - rows, rim : x.shape[3] - rim]
+
+
+def _mean_square(x: Tensor) -> Tensor:
+    return x.square().mean(dim=(0, 2, 3))
+
+
+def _without_ranges(net: nn.Module, state: dict[str, Any], prefix: str, *_: Any) -> None:
+    """Take weights from before there were ranges: these stay unknown."""
+    for name, ranges in net.named_buffers(recurse=False):
+        state.setdefault(prefix + name, torch.zeros_like(ranges))
+
+
+_kept: "WeakKeyDictionary[Corrector, tuple[tuple[int, ...], list[Packed]]]" = WeakKeyDictionary()
+
+
+def _packed(net: Corrector) -> list[Packed]:
+    """The layers in eight bits, packed once for the weights and ranges that the net has."""
+    tensors = (*net.parameters(), *net.buffers())
+    # Tensors of inference mode have no version: they cannot change.
+    now = tuple(n for x in tensors for n in (x.data_ptr(), 0 if x.is_inference() else x._version))
+    before, layers = _kept.get(net, ((), []))
+    if before != now:
+        layers = [packed(net.head, net.read, net.passed, signed=True)]
+        for block, inner in zip(net.body, net.within, strict=True):
+            wide, narrow = (part for part in block.children() if isinstance(part, nn.Conv2d))
+            layers.append(packed(wide, net.passed, inner, signed=True, gives_signed=False))
+            layers.append(packed(narrow, inner, net.passed, signed=False))
+        layers.append(packed(net.tail, net.passed, None, signed=True))
+        _kept[net] = now, layers
+    return layers

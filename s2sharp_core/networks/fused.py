@@ -9,7 +9,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-__all__ = ["added", "cut_off", "few", "possible"]
+__all__ = ["added", "beside", "cut_off", "few", "parted", "possible", "together"]
 
 _OPS = torch.ops.mkldnn
 # Pixels of a row that a convolution to few channels makes at once.
@@ -42,21 +42,35 @@ def few(x: Tensor, layer: nn.Conv2d, less: int = 0) -> Tensor:
     four are the channels of four pixels, which lie in memory as the picture does.
     """
     padding, _, dilation, groups = _how(layer, less)
-    if x.shape[-1] % _ABREAST:
+    if not parted(x):
         return _OPS._convolution_pointwise(
             x, _weight(x, layer), None, *_how(layer, less), "none", [], ""
         )
-    weight = _weight(x, layer)
-    each, channels, height, width = weight.shape
-    several = weight.new_zeros(_ABREAST, each, channels, height, width + _ABREAST - 1)
-    for i in range(_ABREAST):
-        several[i, ..., i : i + width] = weight
-    several = several.flatten(0, 1).contiguous(memory_format=torch.channels_last)
+    several = beside(_weight(x, layer)).contiguous(memory_format=torch.channels_last)
     stride = (1, _ABREAST)
     out = _OPS._convolution_pointwise(
         x, several, None, padding, stride, dilation, groups, "none", [], ""
     )
-    rows = out.permute(0, 2, 3, 1).unflatten(3, (_ABREAST, each)).flatten(2, 3)
+    return together(out)
+
+
+def parted(x: Tensor) -> bool:
+    """Return whether the rows of ``x`` can be made several pixels at once."""
+    return x.shape[-1] % _ABREAST == 0
+
+
+def beside(weight: Tensor) -> Tensor:
+    """Set a kernel (c, …, w) off by a pixel each time, for pixels of a row that are made at once: (4c, …, w + 3)."""
+    *shape, width = weight.shape
+    several = weight.new_zeros(_ABREAST, *shape, width + _ABREAST - 1)
+    for i in range(_ABREAST):
+        several[i, ..., i : i + width] = weight
+    return several.flatten(0, 1)
+
+
+def together(out: Tensor) -> Tensor:
+    """Put pixels that were made at once beside each other: (n, 4c, h, w) → (n, c, h, 4w)."""
+    rows = out.permute(0, 2, 3, 1).unflatten(3, (_ABREAST, -1)).flatten(2, 3)
     return rows.permute(0, 3, 1, 2)
 
 

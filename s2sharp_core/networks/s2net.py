@@ -45,6 +45,7 @@ from .carrying import (
     evidence,
 )
 from .corrector import READS, Corrector
+from .eighths import rounded
 from .kinds import known_as
 from .planes import added_up, cropped, enlarged, smooth, strips
 from .projection import BACK, around, blur, held, projected, projected_from
@@ -52,6 +53,8 @@ from .support import Interval, halved, interpolated_from, seen_from, union, wide
 
 __all__ = ["Detail", "S2Net"]
 
+# Numbers that the convolutions take, where these are not those of the regression.
+_TYPES = {"bfloat16": torch.bfloat16, "int8": torch.uint8}
 # Amplitudes are not taken smaller than this, reflectance: the noise of a band.
 _NOISE = 5e-4
 
@@ -116,6 +119,22 @@ class S2Net(nn.Module):
         """Leave the 60 m bands out, of what is read, too, where none of them is wanted."""
         if not set(bands) & set(BY_GSD[60]):
             self.bands, self.reads = BY_GSD[20], BY_GSD[10] + BY_GSD[20]
+
+    @property
+    def ranged(self) -> bool:
+        """Whether it can compute in eight bits."""
+        return self.of20.ranged and self.of60.ranged
+
+    def learn_ranges(self, examples: Sequence[Sequence[Tensor]]) -> None:
+        """Learn the ranges of the numbers that the networks make of examples: (23, 3h, 3w) of each band."""
+        n = len(BY_GSD[20])
+        self.of20.learn_ranges(band[None].float() for inputs in examples for band in inputs[:n])
+        self.of60.learn_ranges(band[None].float() for inputs in examples for band in inputs[n:])
+
+    def forget_ranges(self) -> None:
+        """Forget them, of weights that change."""
+        self.of20.forget_ranges()
+        self.of60.forget_ranges()
 
     def see_with(self, sensor: Sensor) -> None:
         """Sharpen products that were seen with ``sensor``."""
@@ -203,17 +222,20 @@ class S2Net(nn.Module):
         read = [*_read(planes[0], own, 0), *_read(planes[1], own, len(PLANES[0]))]
         picture = torch.cat([plane.picture for plane in planes], dim=1)
         energy = torch.cat([plane.energy for plane in planes], dim=1)
-        details = [self._detail(read, picture, energy, own.sure, own.doubt)]
+        details = [self._detail(self.of20, read, picture, energy, own.sure, own.doubt)]
         if self._sharpens_60:
             rim60 = max(0, far - _even(self.of60.reach))
             planes = [plane.within(rim60 - rim) for plane in planes]
             of60 = carry_far(y20, y60, planes, sight, rim60, known)
             none = own.doubt[:, :0]
-            details.append(self._detail(of60.read, of60.picture, of60.energy, of60.sure, none))
+            details.append(
+                self._detail(self.of60, of60.read, of60.picture, of60.energy, of60.sure, none)
+            )
         return details
 
     def _detail(
         self,
+        net: Corrector,
         read: Sequence[Sequence[Tensor]],
         picture: Tensor,
         energy: Tensor,
@@ -222,21 +244,23 @@ class S2Net(nn.Module):
     ) -> Detail:
         amplitude = _amplitude(energy)
         amplitude = cropped(amplitude, (amplitude.shape[-1] - sure.shape[-1]) // 2)
-        inputs = (self._input(parts, amplitude[:, i, None]) for i, parts in enumerate(read))
+        inputs = (self._input(net, parts, amplitude[:, i, None]) for i, parts in enumerate(read))
         return Detail(tuple(inputs), picture, amplitude * sure, doubt)
 
-    def _input(self, parts: Sequence[Tensor], amplitude: Tensor) -> Tensor:
-        """What the network reads of a band, in units of its amplitude, as its convolutions take it."""
+    def _input(self, net: Corrector, parts: Sequence[Tensor], amplitude: Tensor) -> Tensor:
+        """Return what ``net`` reads of a band, in units of its amplitude, as its convolutions take it."""
         n, _, *size = amplitude.shape
         out = torch.empty(
             (n, READS, *size),
-            dtype=torch.bfloat16 if self.arithmetic == "bfloat16" else amplitude.dtype,
+            dtype=_TYPES.get(self.arithmetic, amplitude.dtype),
             device=amplitude.device,
             memory_format=torch.channels_last,
         )
         for rows in strips(out):
             each = [part[..., rows, :].flatten(1, -3) for part in parts]
             several = torch.cat(each, dim=1) / amplitude[..., rows, :]
+            if self.arithmetic == "int8":
+                several = rounded(several, net.read)
             # Cast in planes, then put among one another: both at once takes half as long again.
             out[..., rows, :] = several.to(out.dtype)
         return out
@@ -320,7 +344,8 @@ class S2Net(nn.Module):
         side = (JOINED - 1) * window
         random = torch.Generator().manual_seed(0)
         x = torch.randn(1, READS, *[side + window + 2 * rim] * 2, generator=random)
-        x = x.to(torch.bfloat16 if self.arithmetic == "bfloat16" else torch.float32)
+        x = rounded(x, net.read) if self.arithmetic == "int8" else x
+        x = x.to(_TYPES.get(self.arithmetic, x.dtype))
         whole = self._corrections(net, [x], net.reach)
         length = window + 2 * (rim - net.reach)
         return all(

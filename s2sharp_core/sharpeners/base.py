@@ -39,7 +39,7 @@ class Sharpener(ABC):
     batch
         Windows that a GPU receives at once. The number is halved each time its memory does not hold them.
     arithmetic
-        Number format of its nets: float32 or bfloat16.
+        Number format of its nets: float32, bfloat16 or int8.
     results
         Number that is raised when the method comes to give other values from the same weights. Cubes that were begun
         before are then not continued with other pixels.
@@ -79,17 +79,20 @@ class Sharpener(ABC):
         return self.arithmetic if self.device == "cpu" else f"{self.arithmetic} on {self.device}"
 
     def compute_in(self, precision: str) -> None:
-        """Choose the arithmetic: ``"auto"``, ``"float32"`` or ``"bfloat16"``.
+        """Choose the arithmetic: ``"auto"``, ``"float32"``, ``"bfloat16"`` or ``"int8"``.
 
         Raises
         ------
         S2SharpError
-            ``bad-config`` if the method has no net that works in bfloat16.
+            ``bad-config`` if the method, its weights or the processor cannot compute in it.
         """
-        if precision == "bfloat16":
+        if precision not in ("auto", "float32"):
+            why = "bfloat16 keeps too few digits"
+            if precision == "int8":
+                why = "int8 needs a processor with VNNI, and weights that know the ranges of their numbers"
             raise S2SharpError(
                 "bad-config",
-                f"{self.name} computes in float32, because bfloat16 keeps too few digits.",
+                f"{self.name} cannot compute in {precision} here: {why}.",
                 "Leave --precision out.",
             )
 

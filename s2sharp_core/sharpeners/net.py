@@ -3,13 +3,13 @@
 from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
 
 from ..bands import in_order
-from ..networks.arithmetic import fastest
+from ..networks.arithmetic import Arithmetic, fastest
 from ..sensor.observation import Sensor
 from ..weights import load_net
 from .base import Sharpener
@@ -99,12 +99,18 @@ class NetSharpener(Sharpener):
         return cls(name, bands, nets, weights, folder, device)
 
     def compute_in(self, precision: str) -> None:
-        able = all(getattr(net, "narrow", False) for net in self.nets)
+        able: list[Arithmetic] = ["float32"]
+        if all(getattr(net, "narrow", False) for net in self.nets):
+            able.append("bfloat16")
+        if all(getattr(net, "ranged", False) for net in self.nets):
+            able.append("int8")
         if precision == "auto":
-            precision = fastest(self.device) if able else "float32"
-        if precision == "bfloat16" and not able:
+            precision = fastest(self.device, able)
+        elif precision not in able or (
+            precision == "int8" and fastest(self.device, able) != "int8"
+        ):
             super().compute_in(precision)
-        self.arithmetic = "bfloat16" if precision == "bfloat16" else "float32"
+        self.arithmetic = cast(Arithmetic, precision)
         for net in self.nets:
             net.arithmetic = self.arithmetic
 

@@ -37,8 +37,8 @@ def load_sharpener(
     device
         ``"cpu"``, ``"cuda"``, or ``"auto"`` for a GPU if there is one.
     precision
-        Number format of the nets: ``"float32"``, ``"bfloat16"``, or ``"auto"``. ``"auto"`` is bfloat16 if the processor
-        has it and the nets of the method only correct a float32 image.
+        Number format of the nets: ``"float32"``, ``"bfloat16"``, ``"int8"``, or ``"auto"``: the fastest of them that the
+        processor has and the nets can use. Only nets that correct a float32 image use fewer bits than it.
     sensor
         Sensor of the product; measure it with :func:`~s2sharp_core.sensor.measurement.measure`.
 

@@ -48,7 +48,7 @@ def sharpened(monkeypatch, sharpener, want, *, joins):
         return sharpen_prepared(block, sharpener, SIDE), sides
 
 
-@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+@pytest.mark.parametrize("precision", ["float32", "bfloat16", "int8"])
 def test_windows_joined_have_the_same_bits(monkeypatch, threads, precision):
     threads(1)
     sharpener = load_sharpener("s2net-s", device="cpu", precision=precision)
