@@ -87,7 +87,7 @@ def _each(config: RunConfig) -> "Iterator[tuple[Datatake, Sensed, list[dict[str,
     """The datatakes that a configuration's query finds, as they are measured."""
     from ..catalog.search import search
     from ..execution.sensors import measure_datatake
-    from ..planning.area import reach
+    from ..planning.area import Area
     from ..planning.make import datatakes_of
     from ..planning.queries import when
     from ..scenes.acquisition import group
@@ -98,7 +98,7 @@ def _each(config: RunConfig) -> "Iterator[tuple[Datatake, Sensed, list[dict[str,
         items = search(
             config.catalog,
             config.collection,
-            reach(config),
+            Area.of(config.bbox, config.area).reach,
             when(config),
             private=config.allow_private,
         )

@@ -13,8 +13,7 @@ from s2sharp_core.bands import names_of
 
 from ..catalog.interval import interval
 from ..cube.open import open_cube as open_whole
-from ..planning.area import area_shape
-from ..planning.config import read_config
+from ..planning.area import Area
 from ..storage.location import Location
 from . import accessor as accessor  # registers .s2sharp
 
@@ -85,8 +84,7 @@ def open_cube(
 
 def _within(cube: xr.Dataset, area: Path) -> xr.Dataset:
     """Crop to the polygons of a file, and mask the pixels outside of them."""
-    config = read_config(None, {"out": ".", "datetime": "2024", "area": area, "bbox": None})
-    shape = area_shape(config, cube.rio.crs.to_epsg())
+    shape = Area.of(None, area.expanduser().resolve()).shape(cube.rio.crs.to_epsg())
     half = abs(float(cube.x[1] - cube.x[0])) / 2 if cube.sizes["x"] > 1 else 5.0
     cut = cube
     if not shape.is_empty:

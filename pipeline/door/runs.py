@@ -15,7 +15,7 @@ from ..catalog.metadata import sensed
 from ..catalog.search import search as found_in
 from ..execution.phases import RunOutcome
 from ..execution.watch import decide, make_ready, watch
-from ..planning.area import reach
+from ..planning.area import Area
 from ..planning.client import ClientPlan
 from ..planning.config import RunConfig, read_config
 from ..planning.cost import Estimate, check_memory, check_size, estimate
@@ -64,8 +64,9 @@ def search(
     given = {"bbox": bbox, "datetime": datetime, "area": area, "max_cloud": max_cloud}
     # A search writes nothing, so it needs no folder.
     known = _settings(config, {"out": Path(), **given, **settings})
+    around = Area.of(known.bbox, known.area).reach
     items = found_in(
-        known.catalog, known.collection, reach(known), when(known), private=known.allow_private
+        known.catalog, known.collection, around, when(known), private=known.allow_private
     )
     every = sorted(items, key=lambda item: (sensed(item), item.id))
     if known.max_cloud < 100:

@@ -9,7 +9,7 @@ from s2sharp_core.faces import face
 __getattr__, __dir__, __all__ = face(
     __name__,
     {
-        "area": ["area_shape", "reach"],
+        "area": ["Area"],
         "asked": ["closed"],
         "client": ["ClientPlan"],
         "config": ["EVER", "WORLD", "RunConfig", "read_config"],

@@ -3,6 +3,7 @@
 import hashlib
 import json
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
@@ -12,12 +13,11 @@ from pyproj import Transformer
 from shapely.affinity import translate
 
 from s2sharp_core import S2SharpError
-from s2sharp_core.lattice import Lattice
+from s2sharp_core.lattice import Box, Lattice
 
 from ..catalog.antimeridian import Degrees, bounding_box, wrap
-from .config import RunConfig
 
-__all__ = ["AREA", "area_digest", "area_shape", "lonlat", "reach"]
+__all__ = ["AREA", "Area"]
 
 AREA = "area.geojson"
 """The area that was asked for, in the run's folder: who asks how far the run is, later and elsewhere, has that alone."""
@@ -26,44 +26,71 @@ _EASTINGS = (99_960.0, 909_780.0)
 """Between these lie the tiles of every zone: MGRS has squares from 100 km to 900 km, and tiles are wider."""
 
 
-def area_shape(config: RunConfig, epsg: int) -> shapely.Geometry:
-    """The area that was asked for, in metres of ``epsg``, as far as that code's tiles reach; perhaps empty.
+@dataclass(frozen=True)
+class Area:
+    """The area that was asked for.
 
-    Edges are densified before they bend.
-
-    Raises
-    ------
-    S2SharpError
-        ``bad-config`` when the GeoJSON cannot be read.
+    ``lonlat``: it in degrees, cut at the antimeridian; ``is_box``: whether its edges were given, and not its shape.
     """
-    # Far from a zone's meridian, its projection has no meaning.
-    meridian = epsg % 100 * 6 - 183
-    near = shapely.box(meridian - 12, -84, meridian + 12, 84)
-    given = lonlat(config)
-    shape = shapely.union_all([translate(given, turn) & near for turn in (-360, 0, 360)])
-    to_grid = Transformer.from_crs(4326, epsg, always_xy=True)
-    shape = shapely.transform(
-        shapely.segmentize(shape, 0.05), lambda xy: np.column_stack(to_grid.transform(*xy.T))
-    )
-    west, east = _EASTINGS
-    shape &= shapely.box(west, -1e8, east, 1e8)
-    # A box in degrees becomes the whole rectangle around it in metres: a picture without ragged edges.
-    return shape if config.area or shape.is_empty else shapely.box(*shapely.bounds(shape))
 
+    lonlat: shapely.Geometry
+    is_box: bool = True
 
-def reach(config: RunConfig) -> Degrees:
-    """Degrees around all cells that may be written: more than was asked for, since grids are turned."""
-    found = [lonlat(config)]
-    for code in range(32601, 32661):
-        shape = area_shape(config, code)
-        if shape.is_empty:
-            continue
-        # One more: the southern code's cells lie a little lower.
-        cells = Lattice.of(code).around(tuple(shapely.bounds(shape))).grow(1)
-        to_degrees = Transformer.from_crs(code, 4326, always_xy=True)
-        west, south, east, north = to_degrees.transform_bounds(*Lattice.of(code).bounds(cells))
-        found.append(wrap(shapely.box(west, south, east + 360 * (east < west), north)))
-    return bounding_box(shapely.union_all(found))
+    @classmethod
+    def of(cls, bbox: Degrees | None, file: Path | None = None) -> "Area":
+        """Return the area of a box, or of a file's polygons where there is one.
+
+        Raises
+        ------
+        S2SharpError
+            ``bad-config`` when the GeoJSON cannot be read.
+        """
+        if file is not None:
+            return cls(_geojson(file), is_box=False)
+        west, south, east, north = cast(Degrees, bbox)
+        return cls(wrap(shapely.box(west, south, east + 360 * (east < west), north)))
+
+    @property
+    def digest(self) -> str:
+        return hashlib.sha256(shapely.to_wkb(self.lonlat.normalize())).hexdigest()
+
+    def shape(self, epsg: int) -> shapely.Geometry:
+        """Return the area in metres of ``epsg``, as far as that code's tiles reach; perhaps empty.
+
+        Edges are densified before they bend.
+        """
+        # Far from a zone's meridian, its projection has no meaning.
+        meridian = epsg % 100 * 6 - 183
+        near = shapely.box(meridian - 12, -84, meridian + 12, 84)
+        turned = [translate(self.lonlat, turn) & near for turn in (-360, 0, 360)]
+        to_grid = Transformer.from_crs(4326, epsg, always_xy=True)
+        shape = shapely.transform(
+            shapely.segmentize(shapely.union_all(turned), 0.05),
+            lambda xy: np.column_stack(to_grid.transform(*xy.T)),
+        )
+        west, east = _EASTINGS
+        shape &= shapely.box(west, -1e8, east, 1e8)
+        # A box in degrees becomes the whole rectangle around it in metres: a picture without ragged edges.
+        return shapely.box(*shapely.bounds(shape)) if self.is_box and not shape.is_empty else shape
+
+    def cells(self, epsg: int) -> Box:
+        """Return the cells of ``epsg`` around the area, which must reach its tiles."""
+        return Lattice.of(epsg).around(tuple(shapely.bounds(self.shape(epsg))))
+
+    @property
+    def reach(self) -> Degrees:
+        """Degrees around all cells that may be written: more than was asked for, since grids are turned."""
+        found = [self.lonlat]
+        for code in range(32601, 32661):
+            shape = self.shape(code)
+            if shape.is_empty:
+                continue
+            # One more: the southern code's cells lie a little lower.
+            cells = Lattice.of(code).around(tuple(shapely.bounds(shape))).grow(1)
+            to_degrees = Transformer.from_crs(code, 4326, always_xy=True)
+            west, south, east, north = to_degrees.transform_bounds(*Lattice.of(code).bounds(cells))
+            found.append(wrap(shapely.box(west, south, east + 360 * (east < west), north)))
+        return bounding_box(shapely.union_all(found))
 
 
 def _geojson(file: Path) -> shapely.Geometry:
@@ -125,15 +152,3 @@ def _why(error: Exception) -> str:
     if isinstance(error, shapely.errors.ShapelyError):
         return "a geometry of it is none of GeoJSON's"
     return str(error)
-
-
-def lonlat(config: RunConfig) -> shapely.Geometry:
-    """The area that was asked for, in degrees; one that crosses the antimeridian is cut there."""
-    if config.area:
-        return _geojson(config.area)
-    west, south, east, north = cast(Degrees, config.bbox)
-    return wrap(shapely.box(west, south, east + 360 * (east < west), north))
-
-
-def area_digest(config: RunConfig) -> str:
-    return hashlib.sha256(shapely.to_wkb(lonlat(config).normalize())).hexdigest()

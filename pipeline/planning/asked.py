@@ -8,11 +8,11 @@ from itertools import islice
 from s2sharp_core import S2SharpError
 
 from ..catalog.addresses import public
+from ..catalog.antimeridian import Degrees
 from ..catalog.interval import interval
 from ..catalog.metadata import span
 from ..scenes.acquisition import Acquisition
 from ..scenes.scene import Refusal
-from .area import reach
 from .config import EVER, RunConfig
 from .queries import when
 
@@ -37,6 +37,7 @@ def closed(config: RunConfig) -> str:
 
 def nothing_found(
     config: RunConfig,
+    around: Degrees,
     every: Sequence[Acquisition],
     cloudy: Sequence[str],
     refused: Sequence[Refusal],
@@ -45,6 +46,8 @@ def nothing_found(
 
     Parameters
     ----------
+    around
+        Degrees that were searched.
     every, cloudy, refused
         Acquisitions that were found, the names of those that are too cloudy, and items that were refused.
     """
@@ -52,7 +55,7 @@ def nothing_found(
         return S2SharpError(
             "nothing-found",
             f"{public(config.catalog)} has no item of {config.collection} in {_asked(config)} at "
-            f"{when(config)}{_at_other_times(config)}.",
+            f"{when(config)}{_at_other_times(config, around)}.",
             "Widen --bbox or --datetime, or choose another --collection. A box is W S E N: longitude first.",
         )
     why = [f"{sum(len(a.scenes) for a in every) + len(refused)} items were found"]
@@ -78,14 +81,14 @@ def _asked(config: RunConfig) -> str:
     return " ".join(f"{edge:g}" for edge in config.bbox) if config.bbox else str(config.area)
 
 
-def _at_other_times(config: RunConfig) -> str:
+def _at_other_times(config: RunConfig, around: Degrees) -> str:
     """Return what the catalogue has there when no time is asked for, as the end of a sentence; "" where that takes long to know."""
     from ..catalog.search import search  # here alone: who goes on with a run searches nothing
 
     there = search(
         config.catalog,
         config.collection,
-        reach(config),
+        around,
         EVER,
         private=config.allow_private,
         seconds=_LOOK_SECONDS,

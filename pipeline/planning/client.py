@@ -12,7 +12,7 @@ from pydantic import Field
 from ..cube.layout import Layout
 from ..scenes.acquisition import Acquisition
 from ..storage.files import write_bytes, write_text
-from .area import AREA, area_shape, lonlat
+from .area import AREA, Area
 from .plan import Plan
 from .units import Datatake, Unit
 
@@ -46,8 +46,12 @@ class ClientPlan(Plan):
             if items:
                 write_bytes(self.out / name, items)
         if self.config.area:
-            write_text(self.out / AREA, shapely.to_geojson(lonlat(self.config)))
+            write_text(self.out / AREA, shapely.to_geojson(self._area.lonlat))
         return super().freeze()
+
+    @cached_property
+    def _area(self) -> Area:
+        return Area.of(self.config.bbox, self.config.area)
 
     @cached_property
     def _by_id(self) -> dict[str, Acquisition]:
@@ -69,7 +73,7 @@ class ClientPlan(Plan):
     def units(self, ids: Collection[str] = ()) -> Iterator[Unit]:
         """The units of the full resolution, acquisition by acquisition, row by row; of those ``ids`` alone, if any."""
         for layout in self.layouts:
-            shape = area_shape(self.config, layout.epsg)
+            shape = self._area.shape(layout.epsg)
             shapely.prepare(shape)
             for time, acquisition in self._asked(layout):
                 if ids and acquisition.id not in ids:

@@ -17,7 +17,7 @@ from pyproj import Transformer
 
 from s2sharp_core import BANDS, METHODS
 from s2sharp_core.bands import CELL, in_order
-from s2sharp_core.lattice import Box, Lattice
+from s2sharp_core.lattice import Lattice
 
 from ..catalog.addresses import safe_name
 from ..catalog.antimeridian import Degrees, wrap
@@ -29,7 +29,7 @@ from ..engine.room import gpus
 from ..scenes.acquisition import Acquisition, Choice
 from ..scenes.scene import Refusal, edges_of
 from .apart import outlined
-from .area import area_digest, area_shape, reach
+from .area import Area
 from .asked import nothing_found
 from .client import ClientPlan
 from .config import WORLD, RunConfig
@@ -83,9 +83,8 @@ def make_plan(config: RunConfig) -> ClientPlan:
         device = "cuda" if gpus() else "cpu"
     method = outlined(config, coarse, device) if coarse else Outline()
     reads = in_order({*method.reads, *(band for band in config.bands if BANDS[band].gsd == 10)})
-    found = find_items(config, (*reads, *config.native), method.margin, b"")
-    if not found.acquisitions:
-        raise nothing_found(config, found.every, found.cloudy, found.refused)
+    area = Area.of(config.bbox, config.area)
+    found = find_items(config, area, (*reads, *config.native), method.margin, b"")
     learns = bool(coarse) and fits(config)
     measures = config.sensor == "measured" and bool(coarse) and METHODS[config.method].senses
     taken = found.acquisitions if learns or measures else ()
@@ -104,7 +103,7 @@ def make_plan(config: RunConfig) -> ClientPlan:
         cloudy=found.cloudy,
         refused=found.refused,
         choices=found.choices,
-        layouts=tuple(layouts_of(config, found.acquisitions)),
+        layouts=tuple(layouts_of(config, area, found.acquisitions)),
         reads=reads,
         margin=method.margin,
         digest=method.digest,
@@ -112,7 +111,7 @@ def make_plan(config: RunConfig) -> ClientPlan:
         start=method.start,
         precision=method.precision,
         device=device,
-        shape=area_digest(config),
+        shape=area.digest,
         staged=staged_by_default(config, found.acquisitions),
     )
     return believing(plan)
@@ -137,18 +136,26 @@ def _tell_elsewhere(every: Iterable[Acquisition], seen: Collection[str], around:
             )
 
 
-def find_items(config: RunConfig, reads: tuple[str, ...], margin: int, before: bytes) -> _Found:
-    """Search, and freeze what was found beside what is frozen already."""
+def find_items(
+    config: RunConfig, area: Area, reads: tuple[str, ...], margin: int, before: bytes
+) -> _Found:
+    """Search, and freeze what was found beside what is frozen already.
+
+    Raises
+    ------
+    S2SharpError
+        ``nothing-found`` when no acquisition is left; the errors of :func:`~s2sharp.catalog.search.search`.
+    """
     seen: set[str] = set()
     # Every cell that is written needs its neighbours, those beyond the box in degrees, too.
-    around = reach(config)
+    around, span = area.reach, when(config)
 
     def items() -> Iterator[pystac.Item]:
         found = search(
             config.catalog,
             config.collection,
             around,
-            when(config),
+            span,
             margin * CELL,
             private=config.allow_private,
         )
@@ -170,13 +177,17 @@ def find_items(config: RunConfig, reads: tuple[str, ...], margin: int, before: b
             "atmosphere, and of the ground. Choose a --collection of one level, if there is one.",
             stacklevel=2,
         )
-    shapes = {epsg: area_shape(config, epsg) for epsg in {a.epsg for a in clear}}
+    shapes = {epsg: area.shape(epsg) for epsg in {a.epsg for a in clear}}
+    # An acquisition that meets the margin alone gives context to nothing.
+    acquisitions = tuple(a for a in clear if _meets(shapes[a.epsg], a))
+    cloudy = tuple(a.id for a in new if a not in clear)
+    if not acquisitions:
+        raise nothing_found(config, around, new, cloudy, refused)
     return _Found(
         items=frozen_items,
         every=tuple(every),
-        # An acquisition that meets the margin alone gives context to nothing.
-        acquisitions=tuple(a for a in clear if _meets(shapes[a.epsg], a)),
-        cloudy=tuple(a.id for a in new if a not in clear),
+        acquisitions=acquisitions,
+        cloudy=cloudy,
         refused=tuple(refused),
         choices=tuple(choices),
     )
@@ -235,35 +246,28 @@ def _meets(shape: shapely.Geometry, acquisition: Acquisition) -> bool:
     return any(shape.intersects(shapely.box(*lattice.bounds(box))) for box in places)
 
 
-def layouts_of(config: RunConfig, acquisitions: Sequence[Acquisition]) -> list[Layout]:
+def layouts_of(config: RunConfig, area: Area, acquisitions: Sequence[Acquisition]) -> list[Layout]:
     """One per EPSG code: the asked area as far as its acquisitions reach."""
     layouts = []
+    extent = Area.of(config.extent) if config.extent else None
     for epsg in sorted({a.epsg for a in acquisitions}):
         own = [a for a in acquisitions if a.epsg == epsg]
-        area = Lattice.of(epsg).around(tuple(shapely.bounds(area_shape(config, epsg))))
-        area &= reduce(or_, (a.box for a in own))
-        side = config.shard or next((s for s in _SHARDS if 2 * s <= max(area.shape)), _SHARDS[-1])
+        cells = area.cells(epsg) & reduce(or_, (a.box for a in own))
+        side = config.shard or next((s for s in _SHARDS if 2 * s <= max(cells.shape)), _SHARDS[-1])
         chunk = config.chunk or chunk_side(side * 6)
         layouts.append(
             Layout(
                 epsg,
-                area,
+                cells,
                 side,
                 chunk,
                 tuple(a.datetime for a in own),
                 config.bands,
                 tuple(a.id for a in own),
-                _extent(config, epsg),
+                extent.cells(epsg) if extent else None,
                 config.trust,
                 config.cirrus,
                 config.error90,
             )
         )
     return layouts
-
-
-def _extent(config: RunConfig, epsg: int) -> Box | None:
-    if config.extent is None:
-        return None
-    room = config.model_copy(update={"bbox": config.extent, "area": None})
-    return Lattice.of(epsg).around(tuple(shapely.bounds(area_shape(room, epsg))))

@@ -24,7 +24,7 @@ from ..catalog.sources import Offer, Source, offers, sources
 from ..catalog.ways import keyed
 from ..scenes.acquisition import group
 from ..scenes.scene import Refusal
-from .area import reach
+from .area import Area
 from .config import RunConfig
 
 __all__ = ["Offering", "Outlook", "collections_of", "look_at"]
@@ -103,10 +103,9 @@ def look_at(config: RunConfig, names: Iterable[str], most: int) -> Iterator[Outl
         ``collection-missing`` where it lacks all; what :func:`~s2sharp.catalog.search.search` raises.
     """
     there, missing = False, None
+    around = Area.of(config.bbox, config.area).reach
     for name in dict.fromkeys(names):
-        found = search(
-            config.catalog, name, reach(config), config.datetime, private=config.allow_private
-        )
+        found = search(config.catalog, name, around, config.datetime, private=config.allow_private)
         try:
             with warnings.catch_warnings():  # the other level is looked at next
                 warnings.simplefilter("ignore", OtherLevelWarning)

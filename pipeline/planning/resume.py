@@ -13,8 +13,7 @@ from ..engine.settings import Command
 from ..scenes.acquisition import Acquisition, numbered
 from ..scenes.scene import Refusal
 from .apart import outlined
-from .area import area_digest
-from .asked import nothing_found
+from .area import Area
 from .client import ClientPlan
 from .config import RunConfig
 from .items import believing, with_acquisitions
@@ -107,10 +106,11 @@ def resume(config: RunConfig) -> ClientPlan | None:
             "Choose another --out, or run with the same settings to continue it.",
         )
     # The area goes by its shape: its file may have been moved.
-    asked_anew = bool(other.keys() & (_QUERY - {"area"})) or plan.shape != area_digest(config)
-    plan = plan.model_copy(update={"config": config, "shape": area_digest(config)})
+    area = Area.of(config.bbox, config.area)
+    asked_anew = bool(other.keys() & (_QUERY - {"area"})) or plan.shape != area.digest
+    plan = plan.model_copy(update={"config": config, "shape": area.digest})
     if asked_anew or config.since:
-        plan = _extended(plan)
+        plan = _extended(plan, area)
     plan = believing(_with_sensors(plan))
     return plan.model_copy(update={"staged": staged_by_default(config, plan.acquisitions)})
 
@@ -134,14 +134,10 @@ def _with_sensors(plan: ClientPlan) -> ClientPlan:
     return plan.model_copy(update={"sensors": given})
 
 
-def _extended(plan: ClientPlan) -> ClientPlan:
+def _extended(plan: ClientPlan, area: Area) -> ClientPlan:
     """A plan with what a new search brings, in a cube with room for both."""
     config = plan.config
-    found = find_items(config, plan.files, plan.margin, plan.items)
-    if not found.acquisitions:
-        # Nothing was asked for of what was there before.
-        every = found.every if found.cloudy else ()
-        raise nothing_found(config, every, found.cloudy, found.refused)
+    found = find_items(config, area, plan.files, plan.margin, plan.items)
     before = {a.id: a for a in plan.acquisitions}
     _check_kept(plan, found.every, found.refused)
     asked = tuple(a.id for a in found.acquisitions if a.id not in plan.removed)
@@ -160,7 +156,8 @@ def _extended(plan: ClientPlan) -> ClientPlan:
     default = {a.id: numbered(a).items for a in acquisitions}
     old = {layout.epsg: layout for layout in plan.layouts}
     layouts = tuple(
-        _larger(old[x.epsg], x) if x.epsg in old else x for x in layouts_of(config, acquisitions)
+        _larger(old[x.epsg], x) if x.epsg in old else x
+        for x in layouts_of(config, area, acquisitions)
     )
     datatakes, fit_items = plan.datatakes, plan.fit_items
     if plan.learns:

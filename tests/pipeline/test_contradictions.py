@@ -16,8 +16,7 @@ from s2sharp.catalog.interval import interval
 from s2sharp.catalog.query import Query, boxes_around
 from s2sharp.cli.app import app
 from s2sharp.execution.unit import _tell_holes
-from s2sharp.planning.area import lonlat
-from s2sharp.planning.config import read_config
+from s2sharp.planning.area import Area
 from s2sharp.scenes.acquisition import Acquisition, group
 from s2sharp.scenes.doubt import offset_doubt
 from s2sharp.scenes.holes import Holes
@@ -313,7 +312,7 @@ def test_an_area_that_is_no_list_of_features_is_refused(tmp_path, features):
     file = tmp_path / "area.json"
     file.write_text(json.dumps({"type": "FeatureCollection", "features": features or {"a": 1}}))
     with pytest.raises(S2SharpError, match="Cannot read the area"):
-        lonlat(read_config(None, {"out": tmp_path, "area": file, "datetime": "2024"}))
+        Area.of(None, file)
 
 
 def test_a_folder_that_is_none_is_told_in_a_line(tmp_path):

@@ -16,7 +16,7 @@ from s2sharp.catalog.antimeridian import bounding_box, unwrap, wrap
 from s2sharp.catalog.search import search
 from s2sharp.cube.open import open_cube
 from s2sharp.demo.synthetic import COLLECTION, write_catalogue, write_scenes
-from s2sharp.planning.area import area_digest, area_shape, lonlat, reach
+from s2sharp.planning.area import Area
 from s2sharp.planning.config import RunConfig, read_config
 from s2sharp.planning.make import make_plan
 from s2sharp.scenes.acquisition import group
@@ -41,6 +41,10 @@ def asked(folder: Path, area: object) -> RunConfig:
     return read_config(None, {**flags, "area": folder / "area.geojson"})
 
 
+def area_of(settings: RunConfig) -> Area:
+    return Area.of(settings.bbox, settings.area)
+
+
 def polygon(*rings: list[list[float]]) -> dict[str, object]:
     return {"type": "MultiPolygon", "coordinates": [[[*ring, ring[0]]] for ring in rings]}
 
@@ -55,9 +59,9 @@ BEFORE = [[x - 360, y] for x, y in BEYOND]
 @pytest.mark.parametrize("area", [polygon(WEST, EAST), polygon(BEYOND), polygon(BEFORE)])
 def test_an_area_across_the_antimeridian_may_be_said_in_many_ways(tmp_path, area):
     settings = asked(tmp_path, area)
-    assert shapely.equals(lonlat(settings), lonlat(asked(tmp_path, FIJI)))
-    assert area_digest(settings) == area_digest(asked(tmp_path, polygon(WEST, EAST)))
-    west, south, east, north = reach(settings)
+    assert shapely.equals(area_of(settings).lonlat, area_of(asked(tmp_path, FIJI)).lonlat)
+    assert area_of(settings).digest == area_of(asked(tmp_path, polygon(WEST, EAST))).digest
+    west, south, east, north = area_of(settings).reach
     assert 177 < west <= 178
     assert -178 <= east < -177
     assert -20 < south <= -19
@@ -70,26 +74,26 @@ def test_each_code_has_all_of_an_area_across_the_antimeridian(tmp_path):
     inside[:, 0] = (inside[:, 0] + 180) % 360 - 180
     for code in (32760, 32701):
         to_grid = Transformer.from_crs(4326, code, always_xy=True)
-        shape = area_shape(settings, code).buffer(1)
+        shape = area_of(settings).shape(code).buffer(1)
         assert all(shape.contains(shapely.Point(to_grid.transform(*xy))) for xy in inside)
         assert shape.geom_type == "Polygon"
-    assert area_shape(settings, 32759).is_empty
-    assert area_shape(settings, 32702).is_empty
+    assert area_of(settings).shape(32759).is_empty
+    assert area_of(settings).shape(32702).is_empty
 
 
 def test_on_the_equator_both_codes_have_the_area(tmp_path):
     settings = asked(tmp_path, (-3.1, -0.2, -2.9, 0.3))
-    north, south = (area_shape(settings, code) for code in (32630, 32730))
+    north, south = (area_of(settings).shape(code) for code in (32630, 32730))
     assert shapely.equals_exact(north, shapely.transform(south, lambda xy: xy - [0, 1e7]), 1e-3)
     assert north.bounds[1] < 0 < north.bounds[3]
 
 
 def test_a_box_has_a_shape_in_the_codes_whose_tiles_can_reach_it(tmp_path):
     wide = asked(tmp_path, (3.0, 47.0, 17.0, 49.0))
-    found = [code for code in range(32601, 32661) if not area_shape(wide, code).is_empty]
+    found = [code for code in range(32601, 32661) if not area_of(wide).shape(code).is_empty]
     assert found == [32631, 32632, 32633, 32634]
     for code in found:
-        left, _, right, _ = area_shape(wide, code).bounds
+        left, _, right, _ = area_of(wide).shape(code).bounds
         assert 99_960 <= left < right <= 909_780
 
 
@@ -99,9 +103,9 @@ def test_every_cell_that_may_be_written_is_within_reach(west, south, width, heig
     east = (west + width + 180) % 360 - 180
     flags = {"out": "out", "datetime": "2024", "bbox": (west, south, east, south + height)}
     settings_ = read_config(None, flags)
-    known = unwrap(wrap(_box(reach(settings_))))
+    known = unwrap(wrap(_box(area_of(settings_).reach)))
     for code in (*range(32601, 32661, 1), *range(32701, 32761)):
-        shape = area_shape(settings_, code)
+        shape = area_of(settings_).shape(code)
         if shape.is_empty:
             continue
         lattice = Lattice.of(code)
@@ -216,7 +220,7 @@ def test_a_run_across_codes_has_every_pixel_of_each(tmp_path, scheduler, where):
     for layout in plan.layouts:
         box, picture = truth[layout.epsg]
         # All that was asked for, where the code has tiles.
-        wanted = layout.lattice.around(area_shape(plan.config, layout.epsg).bounds) & box
+        wanted = layout.lattice.around(area_of(plan.config).shape(layout.epsg).bounds) & box
         assert layout.area == wanted
         expected = picture["B02"][box.slices(wanted, 10)].astype(int) - 1000
         cube = open_cube(out, epsg=layout.epsg).isel(time=0)
@@ -273,9 +277,9 @@ def test_of_an_area_what_has_no_polygon_is_no_matter(
     (tmp_path / "area.geojson").write_text(text)
     about = {"out": tmp_path, "area": tmp_path / "area.geojson", "datetime": "2024"}
     if why is None:
-        assert lonlat(read_config(None, about)).bounds == (1, 1, 2, 2)
+        assert area_of(read_config(None, about)).lonlat.bounds == (1, 1, 2, 2)
         return
     with pytest.raises(S2SharpError, match=why) as caught:
-        lonlat(read_config(None, about))
+        area_of(read_config(None, about))
     assert caught.value.kind == "bad-config"
     assert "json.exception" not in str(caught.value)
