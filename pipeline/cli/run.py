@@ -54,7 +54,7 @@ def carry_out(config: RunConfig) -> ClientPlan:
         As :func:`planned` and :func:`watch`; ``bad-config`` without what publishing needs.
     """
     make_ready(config)
-    if told := closed(config):
+    if told := closed(config.datetime, config.since):
         problems.print(f"[yellow]note:[/] {escape(told)}")
 
     def confirmed() -> tuple[ClientPlan, Estimate]:

@@ -99,7 +99,7 @@ def _each(config: RunConfig) -> "Iterator[tuple[Datatake, Sensed, list[dict[str,
             config.catalog,
             config.collection,
             Area.of(config.bbox, config.area).reach,
-            when(config),
+            when(config.datetime, config.since),
             private=config.allow_private,
         )
         found, refused, _ = group(items, reads, config.catalog, config.access)

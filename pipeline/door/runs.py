@@ -64,10 +64,8 @@ def search(
     given = {"bbox": bbox, "datetime": datetime, "area": area, "max_cloud": max_cloud}
     # A search writes nothing, so it needs no folder.
     known = _settings(config, {"out": Path(), **given, **settings})
-    around = Area.of(known.bbox, known.area).reach
-    items = found_in(
-        known.catalog, known.collection, around, when(known), private=known.allow_private
-    )
+    around, span = Area.of(known.bbox, known.area).reach, when(known.datetime, known.since)
+    items = found_in(known.catalog, known.collection, around, span, private=known.allow_private)
     every = sorted(items, key=lambda item: (sensed(item), item.id))
     if known.max_cloud < 100:
         acquisitions, refused, _ = group(every, known.bands, known.catalog, known.access)

@@ -23,14 +23,14 @@ _LOOK_SECONDS = 20.0
 _LOOK_ITEMS = 500
 
 
-def closed(config: RunConfig) -> str:
+def closed(asked: str, since: str | None) -> str:
     """Return what to tell whoever searches again and again in a time that has ended; "" where it has not."""
-    begin, end = interval(config.datetime)
-    if not config.since or not end or end >= datetime.now(UTC):
+    begin, end = interval(asked)
+    if not since or not end or end >= datetime.now(UTC):
         return ""
     first = f"{begin:%Y-%m-%d}" if begin else ".."
     return (
-        f"--datetime {config.datetime} ended on {end:%Y-%m-%d}: --since {config.since} finds late tiles and newer baselines "
+        f"--datetime {asked} ended on {end:%Y-%m-%d}: --since {since} finds late tiles and newer baselines "
         f"of that time, and nothing that is sensed later. For that, leave its end open: --datetime {first}/.."
     )
 
@@ -55,7 +55,7 @@ def nothing_found(
         return S2SharpError(
             "nothing-found",
             f"{public(config.catalog)} has no item of {config.collection} in {_asked(config)} at "
-            f"{when(config)}{_at_other_times(config, around)}.",
+            f"{when(config.datetime, config.since)}{_at_other_times(config, around)}.",
             "Widen --bbox or --datetime, or choose another --collection. A box is W S E N: longitude first.",
         )
     why = [f"{sum(len(a.scenes) for a in every) + len(refused)} items were found"]

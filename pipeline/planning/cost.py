@@ -229,7 +229,7 @@ def _calibrate(plan: Plan, threads: int, abreast: int, *, learns: bool) -> dict[
         "unfitted": plan.learns or config.fit == "window",
         "fit_windows": (1 if config.fit == "window" else config.fit_windows) if learns else 0,
         "fit_threads": config.fit_threads,
-        "sensor": asdict(base_sensor(config)),
+        "sensor": asdict(base_sensor(config.sensor)),
         "weights": str(weights_folder(config.weights)) if config.weights else None,
         "device": plan.device,
         "precision": plan.precision.split()[0],

@@ -9,12 +9,12 @@ import pystac
 
 from s2sharp_core import S2SharpError
 
+from ..catalog.access import Access
 from ..catalog.parquet import whole
 from ..scenes.acquisition import Acquisition, Choice, group, numbered, with_offsets
 from ..scenes.scene import Refusal
 from ..storage.location import Location
 from .client import FIT_ITEMS, ITEMS, ClientPlan
-from .config import RunConfig
 from .plan import Plan
 from .units import Datatake
 
@@ -22,14 +22,14 @@ __all__ = ["believing", "by_datatake", "freeze_items", "read_items", "with_acqui
 
 
 def freeze_items(
-    items: Iterable[pystac.Item], reads: tuple[str, ...], config: RunConfig
+    items: Iterable[pystac.Item], reads: tuple[str, ...], catalog: str, access: Access
 ) -> tuple[bytes, list[Acquisition], list[Refusal], list[Choice]]:
     """Items as stac-geoparquet, and what they make."""
     from ..scenes.items import write_items
 
     with _temporary() as folder:
         file = folder / "items.parquet"
-        found = write_items(file, items, reads, config.catalog, config.access)
+        found = write_items(file, items, reads, catalog, access)
         return file.read_bytes(), *found
 
 

@@ -99,7 +99,9 @@ def make_plan(config: RunConfig) -> ClientPlan:
         fit_items=fit_items,
         learns=learns,
         measures=measures,
-        sensors=given_sensors(config, {a.take for a in found.acquisitions}) if coarse else {},
+        sensors=given_sensors(config.sensor, {a.take for a in found.acquisitions})
+        if coarse
+        else {},
         cloudy=found.cloudy,
         refused=found.refused,
         choices=found.choices,
@@ -112,7 +114,7 @@ def make_plan(config: RunConfig) -> ClientPlan:
         precision=method.precision,
         device=device,
         shape=area.digest,
-        staged=staged_by_default(config, found.acquisitions),
+        staged=staged_by_default(config.stage, found.acquisitions),
     )
     return believing(plan)
 
@@ -148,7 +150,7 @@ def find_items(
     """
     seen: set[str] = set()
     # Every cell that is written needs its neighbours, those beyond the box in degrees, too.
-    around, span = area.reach, when(config)
+    around, span = area.reach, when(config.datetime, config.since)
 
     def items() -> Iterator[pystac.Item]:
         found = search(
@@ -164,7 +166,7 @@ def find_items(
             yield item
 
     frozen_items, every, refused, choices = freeze_items(
-        chain(read_items(before), items()), reads, config
+        chain(read_items(before), items()), reads, config.catalog, config.access
     )
     _tell_elsewhere(every, seen, around)
     new = [a for a in every if any(scene.id in seen for scene in a.scenes)]
@@ -227,13 +229,15 @@ def datatakes_of(
             tiles = list(dict.fromkeys(tile(item) for item in own))[:_TILES]
             yield from (item for item in own if tile(item) in tiles)
 
-    frozen_items, found, *_ = freeze_items(chain(read_items(before), items()), reads, config)
+    frozen_items, found, *_ = freeze_items(
+        chain(read_items(before), items()), reads, config.catalog, config.access
+    )
     return by_datatake(found), frozen_items
 
 
-def staged_by_default(config: RunConfig, acquisitions: Sequence[Acquisition]) -> bool:
+def staged_by_default(stage: str, acquisitions: Sequence[Acquisition]) -> bool:
     remote = any("://" in f.href for a in acquisitions for s in a.scenes for f in s.sources)
-    return config.stage == "always" or (config.stage == "auto" and remote)
+    return stage == "always" or (stage == "auto" and remote)
 
 
 def _meets(shape: shapely.Geometry, acquisition: Acquisition) -> bool:

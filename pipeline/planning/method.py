@@ -101,9 +101,9 @@ def weights_folder(weights: Location | None) -> Path | None:
         ) from error
 
 
-def base_sensor(config: RunConfig) -> Sensor:
-    """The sensor of datatakes that have none of their own."""
-    return NAMED.get(config.sensor, SENTINEL2)
+def base_sensor(sensor: str) -> Sensor:
+    """The sensor of datatakes that have none of their own, by the setting's name."""
+    return NAMED.get(sensor, SENTINEL2)
 
 
 def fitted_weights(folder: Location) -> dict[str, str]:

@@ -139,7 +139,7 @@ class Plan(Frozen):
         else:
             given = self.sensors.get(take) or self.sensors.get("")
             found = Sensor.of(given) if given else None
-        return found or base_sensor(self.config)
+        return found or base_sensor(self.config.sensor)
 
     @property
     def own_sensors(self) -> bool:

@@ -9,7 +9,6 @@ from s2sharp_core import S2SharpError
 from ..catalog.interval import interval
 from ..storage.files import read_text, write_text
 from ..storage.location import Location
-from .config import RunConfig
 from .plan import Plan
 
 __all__ = ["Query", "begun", "done", "owed", "when"]
@@ -61,7 +60,7 @@ def _inside(inner: _Bounds | None, outer: _Bounds | None) -> bool:
 
 def _query(plan: Plan) -> Query:
     config = plan.config
-    begin, end = _span(config)
+    begin, end = _span(config.datetime, config.since)
     return Query(
         begin=begin, end=end, bbox=config.bbox, shape=plan.shape, max_cloud=config.max_cloud
     )
@@ -112,23 +111,23 @@ def _file(out: Location) -> Location:
     return out / "owed.json"
 
 
-def when(config: RunConfig) -> str:
+def when(asked: str, since: str | None) -> str:
     """The interval to search: the one asked for, from ``since`` on where that is a date."""
-    if config.since in (None, "last"):
-        return config.datetime
-    return "/".join(moment.isoformat() if moment else ".." for moment in _span(config))
+    if since in (None, "last"):
+        return asked
+    return "/".join(moment.isoformat() if moment else ".." for moment in _span(asked, since))
 
 
-def _span(config: RunConfig) -> tuple[datetime | None, datetime | None]:
-    begin, end = interval(config.datetime)
-    if config.since in (None, "last"):
+def _span(asked: str, since: str | None) -> tuple[datetime | None, datetime | None]:
+    begin, end = interval(asked)
+    if since in (None, "last"):
         return begin, end
-    since, _ = interval(str(config.since))
-    first = max((moment for moment in (begin, since) if moment), default=None)
+    from_then, _ = interval(str(since))
+    first = max((moment for moment in (begin, from_then) if moment), default=None)
     if first and end and first > end:
         raise S2SharpError(
             "nothing-found",
-            f"What was asked for, {config.datetime}, ends before {config.since}.",
+            f"What was asked for, {asked}, ends before {since}.",
             "Choose a later --datetime, or an earlier --since.",
         )
     return first, end

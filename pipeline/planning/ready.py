@@ -20,7 +20,7 @@ __all__ = ["judged", "outline", "outline_of", "ready", "sharpener_of"]
 
 def outline(config: RunConfig, coarse: tuple[str, ...], device: str) -> Sharpener:
     """The sharpener, or what it will be like once it has been fitted, before anything is measured."""
-    sensor = base_sensor(config)
+    sensor = base_sensor(config.sensor)
     if fits(config):
         blank = unfitted_sharpener(config.method, coarse, device, config.precision, sensor)
         return judged(blank, trust=config.trust, error90=config.error90)

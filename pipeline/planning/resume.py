@@ -93,7 +93,7 @@ def resume(config: RunConfig) -> ClientPlan | None:
         return None
     held = Plan.read(config.out)
     before, now = held.config.model_dump(), config.model_dump()
-    plan = with_acquisitions(_trusting(held, config))
+    plan = with_acquisitions(_trusting(held, config.trust_offset))
     before["catalog"], now["catalog"] = public(before["catalog"]), public(now["catalog"])
     other = {k: f"{k}: {_words(before[k])} → {_words(now[k])}" for k in now if before[k] != now[k]}
     differs = [text for name, text in other.items() if name not in _FREE | _QUERY | _KEYED]
@@ -111,27 +111,18 @@ def resume(config: RunConfig) -> ClientPlan | None:
     plan = plan.model_copy(update={"config": config, "shape": area.digest})
     if asked_anew or config.since:
         plan = _extended(plan, area)
-    plan = believing(_with_sensors(plan))
-    return plan.model_copy(update={"staged": staged_by_default(config, plan.acquisitions)})
-
-
-def _trusting(plan: Plan, config: RunConfig) -> Plan:
-    """The plan with what is to be believed now, by which acquisitions are made of its items."""
-    trust = config.trust_offset
-    turns = plan.turns + (plan.config.trust_offset != trust)
-    return plan.model_copy(
-        update={
-            "config": plan.config.model_copy(update={"trust_offset": trust}),
-            "turns": turns,
-        }
-    )
-
-
-def _with_sensors(plan: ClientPlan) -> ClientPlan:
-    """The plan with what a file of sensors says by now: another sensor, other keys."""
+    staged = staged_by_default(config.stage, plan.acquisitions)
+    # A file of sensors may say something else by now: another sensor, other keys.
     takes = {a.take for a in plan.acquisitions}
-    given = given_sensors(plan.config, takes) if plan.coarse else {}
-    return plan.model_copy(update={"sensors": given})
+    sensors = given_sensors(config.sensor, takes) if plan.coarse else {}
+    return believing(plan.model_copy(update={"staged": staged, "sensors": sensors}))
+
+
+def _trusting(plan: Plan, trust: str | None) -> Plan:
+    """The plan with what is to be believed now, by which acquisitions are made of its items."""
+    turns = plan.turns + (plan.config.trust_offset != trust)
+    config = plan.config.model_copy(update={"trust_offset": trust})
+    return plan.model_copy(update={"config": config, "turns": turns})
 
 
 def _extended(plan: ClientPlan, area: Area) -> ClientPlan:

@@ -10,7 +10,7 @@ from s2sharp_core.sensor.known import checked
 
 from ..storage.files import read_text
 from ..storage.location import place, store_errors
-from .config import NAMED, RunConfig
+from .config import NAMED
 from .plan import Plan
 from .units import Datatake
 
@@ -41,8 +41,8 @@ def many(sensors: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     return {"datatakes": dict(sensors)}
 
 
-def given_sensors(config: RunConfig, takes: Collection[str]) -> dict[str, dict[str, Any]]:
-    """The sensors that the configuration's file gives for datatakes; under "" the one for all of them.
+def given_sensors(sensor: str, takes: Collection[str]) -> dict[str, dict[str, Any]]:
+    """The sensors that the file ``sensor`` gives for datatakes; under "" the one for all of them. Names give none.
 
     A file is what ``s2sharp sensor`` wrote, one of ``OUT/sensors``, or the fields of a
     :class:`~s2sharp_core.Sensor`.
@@ -52,10 +52,10 @@ def given_sensors(config: RunConfig, takes: Collection[str]) -> dict[str, dict[s
     S2SharpError
         ``bad-config`` for a file that holds no sensor, or none for one of the datatakes.
     """
-    if config.sensor in ("measured", *NAMED):
+    if sensor in ("measured", *NAMED):
         return {}
     try:
-        content = json.loads(read_text(place(config.sensor)))
+        content = json.loads(read_text(place(sensor)))
         if "datatakes" not in content:
             return {"": _sensor(content.get("sensor", content))}
         given = content["datatakes"]
@@ -63,14 +63,14 @@ def given_sensors(config: RunConfig, takes: Collection[str]) -> dict[str, dict[s
     except store_errors(ValueError, KeyError, TypeError, AttributeError) as error:
         raise S2SharpError(
             "bad-config",
-            f"{config.sensor} holds no sensor: {error}.",
+            f"{sensor} holds no sensor: {error}.",
             f"Write one with `s2sharp sensor … --out FILE`, or choose measured, {' or '.join(NAMED)}.",
         ) from error
     missing = sorted(take for take in takes if take not in found)
     if missing:
         raise S2SharpError(
             "bad-config",
-            f"{config.sensor} holds no sensor of {', '.join(missing[:3])}{' …' if missing[3:] else ''}.",
+            f"{sensor} holds no sensor of {', '.join(missing[:3])}{' …' if missing[3:] else ''}.",
             "Measure them, too (`s2sharp sensor … --out FILE`), or leave --sensor out.",
         )
     return {take: found[take] for take in sorted(takes)}

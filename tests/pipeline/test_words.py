@@ -156,10 +156,9 @@ def test_a_hook_that_fails_is_told_and_ends_nothing() -> None:
 
 
 def test_who_waits_for_more_of_a_time_that_has_ended_is_told() -> None:
-    place = {"out": "out", "bbox": (16, 48, 17, 49)}
-    assert "2024-01-01/.." in closed(RunConfig(**place, datetime="2024", since="last"))
-    assert not closed(RunConfig(**place, datetime="2024-01-01/..", since="last"))
-    assert not closed(RunConfig(**place, datetime="2024"))
+    assert "2024-01-01/.." in closed("2024", "last")
+    assert not closed("2024-01-01/..", "last")
+    assert not closed("2024", None)
 
 
 BOX = ["--bbox", "16,48,17,49"]
