@@ -112,20 +112,19 @@ class Ledger:
         own = [name for name, whose, _, status in parts if whose == unit and status in FINAL]
         return max(_read(self.folder, own), key=lambda record: record.written, default=None)
 
-    def revoke(self, record: Record, kind: str, message: str) -> None:
-        """Take back that a unit is done: what it had written is not there any more."""
-        failed = replace(record, status="failed", kind=kind, message=message, files={}, written="")
-        self.write(failed)
-        remove(self._path(record.unit, record.key, record.status))
+    def revoke(self, record: Record | None, torn: Iterable[str], kind: str, message: str) -> None:
+        """Take back that a unit is done: what it had written is not there any more, or ``torn`` are names of its records."""
+        if record is not None:
+            self.write(
+                replace(record, status="failed", kind=kind, message=message, files={}, written="")
+            )
+            remove(self._path(record.unit, record.key, record.status))
+        for name in torn:
+            remove(self.folder / name)
 
     def named(self, names: Iterable[str]) -> Iterator[Record]:
         """Yield the records of some names, as :meth:`names` gives them; those that cannot be read are left out."""
         yield from _read(self.folder, names)
-
-    def discard(self, names: Iterable[str]) -> None:
-        """Remove records: their units count as not done."""
-        for name in names:
-            remove(self.folder / name)
 
     def names(self, folder: str = "") -> Iterator[str]:
         """``UNIT.KEY.STATUS`` of every record, in order."""

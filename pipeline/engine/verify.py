@@ -94,9 +94,7 @@ def take_back(
         check()
         count += 1
         if found is not None:
-            ledger.discard(found.torn)
-            if found.record is not None:
-                ledger.revoke(found.record, "shard-broken", "; ".join(found.what))
+            ledger.revoke(found.record, found.torn, "shard-broken", "; ".join(found.what))
             broken.append(found)
         if time.monotonic() > end:
             break

@@ -80,16 +80,16 @@ def carry_out(
 
 
 def _complete(plan: ClientPlan, outcome: RunOutcome) -> None:
-    """Tidy up, and say in the cube how far it is."""
-    # Drafts that killed writers left behind; the lease's are this process's own.
-    sweep(plan.out, deep=False)
-    for folder in ("acquisitions", "cogs", "fits", "ledger", "pictures", "sensors", "stac"):
-        sweep(plan.out / folder)
+    """Say in the cube how far it is, and tidy up."""
     weights = {a.take: plan.weights_of(a.take) for a in plan.acquisitions}
     outcome.owed = owed(plan.out) if outcome.failed else done(plan)
     takes = sorted({a.take for a in plan.acquisitions}) if plan.own_sensors else ()
     sensors = {take: brief(plan.sensor(take)) for take in takes}
     whole = "partial" if outcome.failed or outcome.owed else "complete"
+    # Drafts that killed writers left behind; the lease's are this process's own.
+    sweep(plan.out, deep=False)
+    for folder in ("acquisitions", "cogs", "fits", "ledger", "pictures", "sensors", "stac"):
+        sweep(plan.out / folder)
     finish(plan.store, whole, weights, sensors)
     if plan.repairs and not outcome.failed:
         plan.model_copy(update={"repairs": ()}).freeze()

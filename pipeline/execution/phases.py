@@ -101,7 +101,9 @@ def phases(plan: ClientPlan, engine: Engine) -> Iterator[Phase]:
         yield Phase("sensor", jobs, measure_unit, lambda job: (run(), job.of))
     unfitted: dict[str, S2SharpError] = {}
     if plan.learns:
-        yield _fits(plan, engine, run, ledger, unfitted)
+        found = taken(plan, ledger, ("fit",))
+        jobs = (_job(x, whole=_readable(plan, x)) for x in found)
+        yield _fits(jobs, engine, run, unfitted)
     yield Phase(
         "sharpen",
         (
@@ -127,10 +129,9 @@ def phases(plan: ClientPlan, engine: Engine) -> Iterator[Phase]:
 
 
 def _fits(
-    plan: ClientPlan,
+    jobs: Iterable[Job],
     engine: Engine,
     run: Callable[[], Run],
-    ledger: Ledger,
     unfitted: dict[str, S2SharpError],
 ) -> Phase:
     """Fit the method to each datatake; one that fails costs that datatake's units only."""
@@ -143,8 +144,6 @@ def _fits(
         if record.status == "failed":
             unfitted[job.of.take] = S2SharpError(record.kind, record.message)
 
-    found = taken(plan, ledger, ("fit",))
-    jobs = (_job(x, whole=_readable(plan, x)) for x in found)
     return Phase(
         "fit", jobs, fit_unit, lambda job: (run(), job.of), end=end, topic=TOPIC, heard=heard
     )

@@ -41,12 +41,12 @@ class ClientPlan(Plan):
     fit_items: bytes = Field(exclude=True)
 
     def freeze(self) -> Self:
-        """Write what was found, the area, and the plan; return it with its stamp."""
+        """Write the area, what was found, and the plan; return it with its stamp."""
+        if self.config.area:
+            write_text(self.out / AREA, shapely.to_geojson(self._area.lonlat))
         for name, items in ((ITEMS, self.items), (FIT_ITEMS, self.fit_items)):
             if items:
                 write_bytes(self.out / name, items)
-        if self.config.area:
-            write_text(self.out / AREA, shapely.to_geojson(self._area.lonlat))
         return super().freeze()
 
     @cached_property
