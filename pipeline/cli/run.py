@@ -67,7 +67,7 @@ def carry_out(config: RunConfig) -> ClientPlan:
         problems.print(
             f"[yellow]warning:[/] {escape(text)}" + (f" ({count} units)" if count > 1 else "")
         )
-    _report(plan, cost, outcome)
+    _report(plan.store, cost, outcome)
     pictures = [picture_path(plan.out, a) for a in plan.present]
     page = leave_page(plan.out, anew=outcome.worked) if config.publish else None
     _show_results(plan, [p for p in pictures if p.exists()], page, outcome.snapshot)
@@ -92,7 +92,7 @@ def carry_out(config: RunConfig) -> ClientPlan:
 _ALIKE = 0.05
 
 
-def _report(plan: Plan, cost: Estimate, outcome: RunOutcome) -> None:
+def _report(store: Location, cost: Estimate, outcome: RunOutcome) -> None:
     """Print what was predicted beside what came of it."""
     table = Table(title="Predicted and actual", title_justify="left")
     for name in ("", "predicted", "actual"):
@@ -102,7 +102,7 @@ def _report(plan: Plan, cost: Estimate, outcome: RunOutcome) -> None:
     table.add_row("time", duration_text(cost.seconds), duration_text(outcome.seconds))
     if outcome.peak:
         table.add_row("memory of a worker", size_text(cost.memory), size_text(outcome.peak))
-    size = sum(files(plan.store).values())
+    size = sum(files(store).values())
     table.add_row(
         "cube on disk", size_text(cost.output) if cost.todo == cost.units else "", size_text(size)
     )

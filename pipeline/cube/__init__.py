@@ -11,7 +11,7 @@ __getattr__, __dir__, __all__ = face(
     {
         "create": ["finish", "lay_out", "lay_out_level", "misplaced"],
         "history": ["check_place", "commit", "snapshots"],
-        "intact": ["ROOT", "astray", "differing", "mend", "torn"],
+        "intact": ["ROOT", "astray", "cube_status", "differing", "mend", "torn"],
         "keys": ["KEYS", "chunk_index", "chunk_name"],
         "layout": [
             "Bounds",

@@ -8,13 +8,25 @@ from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from ..storage.files import AT_ONCE, read_bytes, write_bytes
+from ..storage.files import AT_ONCE, read_bytes, read_text, write_bytes
 from ..storage.location import Location
 
-__all__ = ["ROOT", "astray", "differing", "mend", "torn"]
+__all__ = ["ROOT", "astray", "cube_status", "differing", "mend", "torn"]
 
 ROOT = "zarr.json"
 """The root's metadata; those of a group or an array end in it."""
+
+
+def cube_status(store: Location) -> str:
+    """Return what a cube says of itself: "writing", "partial" or "complete"; "missing" before it is laid out; "broken" where
+    that cannot be read: the next run lays it out again.
+    """
+    if not (store / ROOT).exists():
+        return "missing"
+    try:
+        return str(json.loads(read_text(store / ROOT))["attributes"]["s2sharp"]["status"])
+    except (ValueError, KeyError, TypeError):
+        return "broken"
 
 
 def astray(store: Location, draft: Mapping[str, bytes], *, facts: bool = True) -> dict[str, bytes]:

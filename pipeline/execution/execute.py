@@ -13,13 +13,12 @@ from ..engine.lease import Lease
 from ..engine.ledger import Ledger, Record
 from ..engine.phases import Engine, leased
 from ..planning.client import ClientPlan
-from ..planning.plan import Plan
 from ..planning.queries import begun, done, owed
 from ..planning.resume import as_it_is_now
 from ..planning.sensor_files import brief
 from ..scenes.stage import clear
 from ..storage.files import sweep
-from ..storage.location import store_errors
+from ..storage.location import Location, store_errors
 from .phases import RunOutcome, phases, unwritable
 from .verify import quick_audit
 
@@ -96,19 +95,19 @@ def _complete(plan: ClientPlan, outcome: RunOutcome) -> None:
 
 
 @contextmanager
-def _writable(plan: Plan) -> Iterator[None]:
+def _writable(out: Location) -> Iterator[None]:
     """End the run where nothing can be written before the first unit: nothing else could be."""
     try:
         yield
     except store_errors() as error:
         raise S2SharpError(
-            "store-unwritable", f"Cannot write to {plan.out}: {error}.", "Choose another --out."
+            "store-unwritable", f"Cannot write to {out}: {error}.", "Choose another --out."
         ) from error
 
 
 def _laid_out(plan: ClientPlan) -> tuple[ClientPlan, bool]:
     """The plan, frozen and with its cube in place; and whether that moved."""
-    with _writable(plan):
+    with _writable(plan.out):
         if not plan.stamp:
             # The stage of a run that is gone would be taken for this one's.
             clear(plan.out / "stage")

@@ -9,10 +9,10 @@ from pydantic import TypeAdapter, ValidationError
 from s2sharp_core import S2SharpError
 
 from ..cube.create import finish, lay_out
+from ..cube.intact import cube_status
 from ..planning.items import with_acquisitions
 from ..planning.plan import Plan
 from .catalogue import publish_catalog
-from .status import cube_status
 
 __all__ = ["dates", "keeping", "removing", "take_out"]
 
@@ -93,7 +93,7 @@ def take_out(plan: Plan) -> None:
     out = plan.out
     if plan.removed != Plan.read(out).removed:
         plan = plan.freeze()
-    status = cube_status(plan)
+    status = cube_status(plan.store)
     if status == "missing":
         return
     whole = with_acquisitions(plan)

@@ -1,9 +1,9 @@
 """Status of a run, from its store alone: while it works, and after it died."""
 
-import json
 from collections import Counter, defaultdict
 from dataclasses import dataclass
 
+from ..cube.intact import cube_status
 from ..engine.lease import holder
 from ..engine.ledger import Ledger
 from ..engine.progress import Progress
@@ -11,18 +11,16 @@ from ..planning.items import with_acquisitions
 from ..planning.plan import Plan
 from ..planning.queries import Query, owed
 from ..planning.standings import standings
-from ..storage.files import read_text
 from ..storage.location import Location
 
-__all__ = ["Status", "cube_status", "status_of"]
+__all__ = ["Status", "status_of"]
 
 
 @dataclass(frozen=True)
 class Status(Progress):
     """Progress of a run.
 
-    ``cube``: what the cube says of itself: "writing", "partial" or "complete", "missing" before it is laid out,
-    "broken" where that cannot be read: the next run lays it out again.
+    ``cube``: what the cube says of itself, as of :func:`~s2sharp.cube.intact.cube_status`.
     ``owed``: queries that are not done; the latest is among them while it is not.
     """
 
@@ -53,17 +51,6 @@ def status_of(out: Location) -> Status:
         units=dict(units),
         failed=tuple(failed),
         plan=plan,
-        cube=cube_status(plan),
+        cube=cube_status(plan.store),
         owed=owed(out),
     )
-
-
-def cube_status(plan: Plan) -> str:
-    """Return what the cube says of itself, as of :class:`Status`."""
-    if not (plan.store / "zarr.json").exists():
-        return "missing"
-    try:
-        root = json.loads(read_text(plan.store / "zarr.json"))
-        return str(root["attributes"]["s2sharp"]["status"])
-    except (ValueError, KeyError, TypeError):
-        return "broken"

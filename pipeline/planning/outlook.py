@@ -15,6 +15,7 @@ import pystac
 from s2sharp_core import S2SharpError
 from s2sharp_core.bands import MEASURED, native_gsd
 
+from ..catalog.access import Access
 from ..catalog.addresses import bucket_of, public, unsigned
 from ..catalog.keys import session
 from ..catalog.metadata import as_number, level, level_in
@@ -132,9 +133,10 @@ def _outlook(config: RunConfig, collection: str, items: list[pystac.Item]) -> Ou
     files = [(item, band, offer) for item, found in offered for band, offer in found.items()]
     bands: dict[str, Counter[Offering]] = {band: Counter() for band in wanted}
     places: dict[str, None] = {}
-    refused = list(group(items, wanted, config.catalog, config.access)[1])
+    access = config.access
+    refused = list(group(items, wanted, config.catalog, access)[1])
     for item, band, offer in files:
-        source = _read(item, band, config)
+        source = _read(item, band, config.catalog, access)
         if source is None or band not in bands:
             continue
         kind = _format(offer, source.href)
@@ -169,11 +171,11 @@ def _offered(item: pystac.Item, bands: Iterable[str]) -> dict[str, Offer]:
     return found
 
 
-def _read(item: pystac.Item, band: str, config: RunConfig) -> Source | None:
+def _read(item: pystac.Item, band: str, catalog: str, access: Access) -> Source | None:
     """Return how a run would read a band; None where its reflectance cannot be known."""
     home = unsigned(item.get_self_href() or "") or None
     try:
-        return keyed(sources(item, [band])[band], home, config.catalog, config.access)
+        return keyed(sources(item, [band])[band], home, catalog, access)
     except S2SharpError:
         return None
 

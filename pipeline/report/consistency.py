@@ -77,7 +77,7 @@ def _errors(
 ) -> Iterator[tuple[str, tuple[np.ndarray, np.ndarray]]]:
     """Yield for each band the differences of cube and bicubic interpolation from the native band, in DN."""
     acquisition, layout = plan.acquisition(unit), plan.layout(unit.epsg)
-    cube = instant(plan, acquisition)
+    cube = instant(plan.out, acquisition)
     if cube is None:
         return
     box = _middle(plan.wanted(unit) & acquisition.box)

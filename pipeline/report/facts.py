@@ -7,10 +7,10 @@ from datetime import datetime
 from functools import cached_property
 from typing import Any
 
+from ..cube.intact import cube_status
 from ..engine.lease import Holder, holder
 from ..engine.ledger import FINAL, Ledger, Record
 from ..engine.progress import at_work
-from ..execution.status import cube_status
 from ..planning.client import ClientPlan
 from ..planning.items import with_acquisitions
 from ..planning.plan import Plan
@@ -31,7 +31,7 @@ _PAUSE = 1800
 class Facts:
     """A run at one moment.
 
-    ``cube``: as in :class:`~s2sharp.execution.status.Status`. ``shards``: acquisition → (unit of the full resolution,
+    ``cube``: what the cube says of itself. ``shards``: acquisition → (unit of the full resolution,
     state). ``phases``: phase → state → count. ``records``: those of units of the full resolution, all or an even
     sample of the ``recorded`` ones; ``failed``: those of failures in all phases.
     """
@@ -97,7 +97,7 @@ def gather(out: Location) -> Facts:
     step = -(-len(done) // _MOST) or 1
     return Facts(
         plan=plan,
-        cube=cube_status(plan),
+        cube=cube_status(plan.store),
         holder=holder(out),
         shards=dict(shards),
         phases=dict(phases),

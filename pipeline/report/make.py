@@ -38,7 +38,7 @@ def make_report(out: Location, *, brief: bool = False) -> str:
         with dask.config.set(scheduler="threads"):
             return mosaic_page(out)
     facts = gather(out)
-    natives = Natives(facts.plan)
+    natives = Natives(facts.plan.coarse)
     # Computed here and not on a cluster of this program, whose workers may not see ``out``.
     with dask.config.set(scheduler="threads"):
         shown = places(facts, natives)

@@ -10,18 +10,17 @@ from pyproj import Transformer
 from rasterio.errors import NotGeoreferencedWarning
 from rasterio.io import MemoryFile
 
-from s2sharp_core import BANDS, S2SharpError
+from s2sharp_core import S2SharpError
 from s2sharp_core.bands import HIDING
 from s2sharp_core.lattice import Box
 
 from ..cube.layout import Layout
 from ..cube.open import open_cube
-from ..planning.plan import Plan
 from ..publish.panels import Panel, Spot, choose_spot, orientation, pair, trust
 from ..scenes.acquisition import Acquisition
 from ..scenes.radiometry import decode, reference_offset
 from ..scenes.read import Files
-from ..storage.location import store_errors
+from ..storage.location import Location, store_errors
 from .facts import Facts
 
 __all__ = ["Natives", "Shown", "clearest", "instant", "places", "png", "thumbnail"]
@@ -37,8 +36,8 @@ _LAYERS = 6
 class Natives:
     """Reader of native bands from the addresses in the items. ``missing``: item and band → reason of the failure."""
 
-    def __init__(self, plan: Plan) -> None:
-        self.bands = tuple(band for band in plan.config.bands if BANDS[band].gsd > 10)
+    def __init__(self, bands: tuple[str, ...]) -> None:
+        self.bands = bands
         self.missing: dict[str, str] = {}
         self._read = 0
 
@@ -83,10 +82,10 @@ def clearest(facts: Facts) -> list[Acquisition]:
     return sorted(known, key=lambda a: (100.0 if a.cloud is None else a.cloud, a.id))
 
 
-def instant(plan: Plan, acquisition: Acquisition, level: int = 0) -> xr.Dataset | None:
-    """Return an acquisition in the cube, or None while readers do not see it yet."""
+def instant(out: Location, acquisition: Acquisition, level: int = 0) -> xr.Dataset | None:
+    """Return an acquisition in the cube of ``out``, or None while readers do not see it yet."""
     try:
-        cube = open_cube(plan.out, epsg=acquisition.epsg, level=level)
+        cube = open_cube(out, epsg=acquisition.epsg, level=level)
         found = cube.sel(time=np.datetime64(acquisition.datetime, "ns"))
     except (KeyError, S2SharpError):
         return None
@@ -103,7 +102,7 @@ def places(facts: Facts, natives: Natives) -> list[Shown]:
         layout = facts.plan.layout(acquisition.epsg)
         before = taken.setdefault(layout.epsg, [])
         try:
-            cube = instant(facts.plan, acquisition)
+            cube = instant(facts.plan.out, acquisition)
             spot = None if cube is None else _spot(facts, cube, acquisition, before)
             if cube is None or spot is None or any(_meet(spot, other) for other in before):
                 continue
@@ -124,7 +123,7 @@ def _spot(
     """Return a place to show, found in an overview or, before there is one, in a finished shard."""
     layout = facts.plan.layout(acquisition.epsg)
     level = layout.level_of(_SEARCHED)
-    overview = instant(facts.plan, acquisition, level) if level else cube
+    overview = instant(facts.plan.out, acquisition, level) if level else cube
     if overview is not None and bool((overview["valid"] == 1).any()):
         return choose_spot(cube, _SIDE, overview, taken)
     done = [unit for unit, state in facts.shards[acquisition.id] if state == "ok"]
@@ -168,7 +167,7 @@ def thumbnail(facts: Facts, layout: Layout) -> bytes | None:
     if max(layout.shape(level)) > 2 * _BEHIND:  # one whole chunk may be of any size
         return None
     whole: xr.Dataset | None = None
-    for cube in _seen(facts.plan, some, level):
+    for cube in _seen(facts.plan.out, some, level):
         clear = (cube["valid"] == 1) & ~cube["cloud"].isin(HIDING)
         part = cube.where(clear)
         whole = part if whole is None else whole.combine_first(part)
@@ -176,10 +175,10 @@ def thumbnail(facts: Facts, layout: Layout) -> bytes | None:
     return png(panels[0].image) if panels and panels[0].image[..., 3].any() else None
 
 
-def _seen(plan: Plan, some: list[Acquisition], level: int) -> Iterator[xr.Dataset]:
+def _seen(out: Location, some: list[Acquisition], level: int) -> Iterator[xr.Dataset]:
     """Yield the true colours, or else any band, at one level."""
     for acquisition in some:
-        cube = instant(plan, acquisition, level)
+        cube = instant(out, acquisition, level)
         if cube is None:
             continue
         bands = [band for band in ("B04", "B03", "B02", "B08") if band in cube]

@@ -10,9 +10,9 @@ from pyproj import Transformer
 
 from s2sharp_core import BANDS
 
+from ..cube.intact import cube_status
 from ..cube.layout import Bounds
 from ..cube.open import open_cube
-from ..execution.status import cube_status
 from ..planning.client import ClientPlan
 from ..planning.items import with_acquisitions
 from ..planning.plan import Plan
@@ -110,7 +110,7 @@ class _Run:
             time=found.datetime,
             name=name,
             bands=bands,
-            whole=cube_status(plan) != "writing",
+            whole=cube_status(plan.store) != "writing",
             native=Native(self.files, layout, found),
             delivered=delivered,
         )
