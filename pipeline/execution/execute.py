@@ -85,11 +85,11 @@ def _complete(plan: ClientPlan, outcome: RunOutcome) -> None:
     takes = sorted({a.take for a in plan.acquisitions}) if plan.own_sensors else ()
     sensors = {take: brief(plan.sensor(take)) for take in takes}
     whole = "partial" if outcome.failed or outcome.owed else "complete"
+    finish(plan.store, whole, weights, sensors)
     # Drafts that killed writers left behind; the lease's are this process's own.
     sweep(plan.out, deep=False)
     for folder in ("acquisitions", "cogs", "fits", "ledger", "pictures", "sensors", "stac"):
         sweep(plan.out / folder)
-    finish(plan.store, whole, weights, sensors)
     if plan.repairs and not outcome.failed:
         plan.model_copy(update={"repairs": ()}).freeze()
 

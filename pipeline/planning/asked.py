@@ -11,6 +11,7 @@ from ..catalog.addresses import public
 from ..catalog.antimeridian import Degrees
 from ..catalog.interval import interval
 from ..catalog.metadata import span
+from ..catalog.search import search
 from ..scenes.acquisition import Acquisition
 from ..scenes.scene import Refusal
 from .config import EVER, RunConfig
@@ -83,8 +84,6 @@ def _asked(config: RunConfig) -> str:
 
 def _at_other_times(config: RunConfig, around: Degrees) -> str:
     """Return what the catalogue has there when no time is asked for, as the end of a sentence; "" where that takes long to know."""
-    from ..catalog.search import search  # here alone: who goes on with a run searches nothing
-
     there = search(
         config.catalog,
         config.collection,

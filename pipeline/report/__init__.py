@@ -1,6 +1,6 @@
 """Report of a run: one HTML page that loads nothing else.
 
-May import execution, planning, publish, ui.
+May import planning, mosaic, publish, cube, ui.
 Main path: the folder of a run → :func:`make_report` → HTML. Runs and mosaics end with :func:`leave_page`.
 """
 
