@@ -1,6 +1,7 @@
 """Items of stac-geoparquet: those that meet a query, or all items of a file."""
 
 from collections.abc import Iterable, Iterator
+from io import BytesIO
 from typing import Any
 
 import pyarrow as pa
@@ -39,8 +40,8 @@ def from_parquet(query: Query) -> Iterator[pystac.Item]:
         raise query.missing(known)
 
 
-def whole(path: str) -> Iterator[pystac.Item]:
-    """Yield all items of a file.
+def whole(content: bytes, name: str) -> Iterator[pystac.Item]:
+    """Yield all items of a file with this ``content``; errors call it ``name``.
 
     Raises
     ------
@@ -48,10 +49,9 @@ def whole(path: str) -> Iterator[pystac.Item]:
         ``catalog-unreachable``.
     """
     try:
-        with open_file(path) as file:
-            yield from _items(everything(file))
+        yield from _items(everything(BytesIO(content)))
     except (pa.ArrowException, OSError, ValueError) as err:
-        raise unreachable(path, f"is not stac-geoparquet ({err})") from None
+        raise unreachable(name, f"is not stac-geoparquet ({err})") from None
 
 
 def _items(given: Iterable[dict[str, Any]]) -> Iterator[pystac.Item]:

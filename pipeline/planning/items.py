@@ -1,7 +1,6 @@
 """Items of a plan as one file, and acquisitions made of them again."""
 
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -24,21 +23,20 @@ __all__ = ["believing", "by_datatake", "freeze_items", "read_items", "with_acqui
 def freeze_items(
     items: Iterable[pystac.Item], reads: tuple[str, ...], catalog: str, access: Access
 ) -> tuple[bytes, list[Acquisition], list[Refusal], list[Choice]]:
-    """Items as stac-geoparquet, and what they make."""
+    """Items as stac-geoparquet, and what they make.
+
+    Raises
+    ------
+    S2SharpError
+        ``store-unwritable`` without room for a temporary file.
+    """
     from ..scenes.items import write_items
 
-    with _temporary() as folder:
-        file = folder / "items.parquet"
-        found = write_items(file, items, reads, catalog, access)
-        return file.read_bytes(), *found
-
-
-@contextmanager
-def _temporary() -> Iterator[Path]:
-    """A folder for a moment. Error: ``store-unwritable``."""
     try:
         with TemporaryDirectory() as folder:
-            yield Path(folder)
+            file = Path(folder, ITEMS)
+            found = write_items(file, items, reads, catalog, access)
+            return file.read_bytes(), *found
     except OSError as error:
         raise S2SharpError(
             "store-unwritable",
@@ -49,12 +47,8 @@ def _temporary() -> Iterator[Path]:
 
 def read_items(items: bytes) -> Iterator[pystac.Item]:
     """Yield the items that :func:`freeze_items` froze."""
-    if not items:
-        return
-    with _temporary() as folder:
-        file = folder / "items.parquet"
-        file.write_bytes(items)
-        yield from whole(str(file))
+    if items:
+        yield from whole(items, ITEMS)
 
 
 def with_acquisitions(plan: Plan) -> ClientPlan:
