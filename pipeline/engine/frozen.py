@@ -12,6 +12,7 @@ from s2sharp_core import S2SharpError
 
 from ..storage.files import read_text, write_text
 from ..storage.location import Location, store_errors
+from .ledger import Ledger
 
 __all__ = ["Frozen"]
 
@@ -31,6 +32,11 @@ class Frozen(BaseModel):
     @property
     def folder(self) -> Location:
         raise NotImplementedError
+
+    @property
+    def ledger(self) -> Ledger:
+        """The records of what is done."""
+        return Ledger(self.folder / "ledger")
 
     def settled(self, folder: Location) -> Self:
         """Return the plan as it is where its folder lies now."""

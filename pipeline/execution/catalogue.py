@@ -5,7 +5,6 @@ from dataclasses import asdict
 import pystac
 
 from ..cube.layout import Layout
-from ..engine.ledger import Ledger
 from ..planning.client import ClientPlan
 from ..planning.plan import Plan
 from ..publish.stac import Provenance, stac_item, write_collection
@@ -55,7 +54,7 @@ def _item(plan: Plan, layout: Layout, time: int, acquisition: Acquisition) -> py
     )
     # Without true colours there is no smaller one.
     shown = small if small.exists() else before_after
-    record = Ledger(plan.out / "ledger").latest(f"{acquisition.id}/published")
+    record = plan.ledger.latest(f"{acquisition.id}/published")
     digests = record.files if record else {}
     return stac_item(
         plan.out, layout, time, acquisition.id, cogs, provenance, shown, digests, before_after

@@ -10,7 +10,7 @@ from ..cube.create import finish, lay_out
 from ..cube.history import commit
 from ..engine.events import Listener
 from ..engine.lease import Lease
-from ..engine.ledger import Ledger, Record
+from ..engine.ledger import Record
 from ..engine.phases import Engine, leased
 from ..planning.client import ClientPlan
 from ..planning.queries import begun, done, owed
@@ -66,7 +66,7 @@ def carry_out(
     outcome = RunOutcome()
     lease.check()
     plan, moved = _laid_out(plan)
-    for found in quick_audit(plan, Ledger(plan.out / "ledger"), overviews=not moved):
+    for found in quick_audit(plan, overviews=not moved):
         outcome.warnings[f"{found.unit} is made anew: {'; '.join(found.what)}"] += 1
     engine = Engine(plan.config, plan.out, lease, outcome, tell, "--shard", brief=brief)
     engine.carry_out(phases(plan, engine))

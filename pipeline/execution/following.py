@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterator
 from itertools import groupby
 
-from ..engine.ledger import Ledger
 from ..engine.phases import Job, Phase, Step
 from ..planning.client import ClientPlan
 from ..planning.standings import Gaps, Standing, above
@@ -28,12 +27,11 @@ class Following:
     def __init__(
         self,
         plan: ClientPlan,
-        ledger: Ledger,
         gaps: Gaps,
         phase: Callable[[int], Phase],
         job: Callable[[Standing[Unit]], Job],
     ) -> None:
-        self._plan, self._ledger, self._gaps, self._job = plan, ledger, gaps, job
+        self._plan, self._gaps, self._job = plan, gaps, job
         self._phase = phase
         self._asked = frozenset(plan.asked)
         # Jobs of each acquisition's present level that are not done with.
@@ -70,7 +68,7 @@ class Following:
         level = unit.level + 1 if unit.level < last else -1
         if unit.level < 0 or (level < 0 and not self._plan.config.publish):
             return []
-        jobs = [*map(self._job, above(self._plan, self._ledger, unit, level, self._gaps))]
+        jobs = [*map(self._job, above(self._plan, unit, level, self._gaps))]
         if not jobs or any(job.state == "failed" for job in jobs):
             return []
         self.begun.add((whose, level))

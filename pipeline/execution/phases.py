@@ -9,7 +9,7 @@ from s2sharp_core import S2SharpError
 from s2sharp_core.faces import Later
 
 from ..engine.events import FitProgress
-from ..engine.ledger import FINAL, Ledger, Record
+from ..engine.ledger import FINAL, Record
 from ..engine.phases import Engine, Job, Outcome, Phase
 from ..engine.worker import REMEDY_NO_SPACE
 from ..planning.client import ClientPlan
@@ -70,7 +70,6 @@ def phases(plan: ClientPlan, engine: Engine) -> Iterator[Phase]:
     Overviews and pictures of an acquisition follow from its units. As phases of their own they come for what is left:
     what failed before, acquisitions of which no unit was asked for, and repairs.
     """
-    ledger, outcome = Ledger(plan.out / "ledger"), engine.outcome
     stager = Stager(plan, engine)
     frozen: set[str] = set()
 
@@ -91,24 +90,24 @@ def phases(plan: ClientPlan, engine: Engine) -> Iterator[Phase]:
         task = publish_unit if last else overview_unit
         return Phase(name, jobs, task, arguments, prepare, then=then, spare=last)
 
-    gaps = Gaps(plan, ledger)
-    following = Following(plan, ledger, gaps, made_of, _job)
+    gaps = Gaps(plan)
+    following = Following(plan, gaps, made_of, _job)
 
     if plan.measures:
         # A measurement that fails costs nothing but that: the known sensor is used.
-        found = taken(plan, ledger, ("sensor",))
+        found = taken(plan, ("sensor",))
         jobs = (_job(x, whole=there(plan, x.of)) for x in found)
         yield Phase("sensor", jobs, measure_unit, lambda job: (run(), job.of))
     unfitted: dict[str, S2SharpError] = {}
     if plan.learns:
-        found = taken(plan, ledger, ("fit",))
+        found = taken(plan, ("fit",))
         jobs = (_job(x, whole=_readable(plan, x)) for x in found)
         yield _fits(jobs, engine, run, unfitted)
     yield Phase(
         "sharpen",
         (
             _job(x, excuse=unfitted.get(plan.acquisition(x.of).take))
-            for x in following.dealt(units(plan, ledger))
+            for x in following.dealt(units(plan))
         ),
         sharpen_unit,
         lambda job: (run(), job.of, stager.need(job.of)),
@@ -119,12 +118,12 @@ def phases(plan: ClientPlan, engine: Engine) -> Iterator[Phase]:
     )
     begun = following.begun
     for level in range(1, plan.levels + 1):
-        yield made_of(level, derived(plan, ledger, level, gaps, without=begun))
+        yield made_of(level, derived(plan, level, gaps, without=begun))
     if plan.config.publish:
-        yield made_of(-1, derived(plan, ledger, -1, gaps, without=begun))
-        with unwritable("catalogue", "write the STAC catalogue", outcome):
+        yield made_of(-1, derived(plan, -1, gaps, without=begun))
+        with unwritable("catalogue", "write the STAC catalogue", engine.outcome):
             publish_catalog(plan)
-    if not outcome.failed:
+    if not engine.outcome.failed:
         stager.clear()
 
 

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 from ..cube.intact import cube_status
 from ..engine.lease import holder
-from ..engine.ledger import Ledger
 from ..engine.progress import Progress
 from ..planning.items import with_acquisitions
 from ..planning.plan import Plan
@@ -38,13 +37,12 @@ def status_of(out: Location) -> Status:
         ``not-a-run``; ``other-run`` when another version wrote it.
     """
     plan = with_acquisitions(Plan.read(out))
-    ledger = Ledger(out / "ledger")
     units: defaultdict[str, Counter[str]] = defaultdict(Counter)
     failed = []
-    for found in standings(plan, ledger):
+    for found in standings(plan):
         units[found.phase][found.state] += 1
         if found.state == "failed":
-            failed.append(ledger.read(found.name, found.key, "failed"))
+            failed.append(plan.ledger.read(found.name, found.key, "failed"))
     held = holder(out)
     return Status(
         holder=held if held and not held.released else None,

@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator, Sequence
 from ..cube.create import misplaced
 from ..cube.layout import shard_file
 from ..engine.lease import Lease
-from ..engine.ledger import Ledger
 from ..engine.verify import Broken, around, recorded, take_back
 from ..planning.plan import Plan
 from ..storage.location import Location
@@ -55,10 +54,12 @@ def verify_run(
     """
     Plan.read(out)
     with Lease.taken(out, tell=tell) as lease:
-        plan, ledger = Plan.read(out), Ledger(out / "ledger")
-        units = list(recorded(ledger).items())
+        plan = Plan.read(out)
+        units = list(recorded(plan.ledger).items())
         chosen = random.sample(units, round(share * len(units)) or min(1, len(units)))
-        count, broken = take_back(ledger, chosen, lambda *x: file_of(plan, *x), check=lease.check)
+        count, broken = take_back(
+            plan.ledger, chosen, lambda *x: file_of(plan, *x), check=lease.check
+        )
         broken += around(plan.store.name, misplaced(plan.store, plan.layouts))
         if broken:
             # Whoever asked for them: the next run does them, whatever it is asked for itself.
@@ -67,7 +68,7 @@ def verify_run(
     return count, broken
 
 
-def quick_audit(plan: Plan, ledger: Ledger, *, overviews: bool = True) -> list[Broken]:
+def quick_audit(plan: Plan, *, overviews: bool = True) -> list[Broken]:
     """Read back some of what is there of the acquisitions that a run works on, for two seconds at most.
 
     ``overviews``: theirs, too; those of a cube that was just moved are all to be made anew.
@@ -79,8 +80,8 @@ def quick_audit(plan: Plan, ledger: Ledger, *, overviews: bool = True) -> list[B
 
     def units() -> Iterator[tuple[str, Sequence[str]]]:
         for acquisition in random.sample(plan.asked, len(plan.asked)):
-            every = recorded(ledger, acquisition).items()
+            every = recorded(plan.ledger, acquisition).items()
             found = [one for one in every if wanted(one[0])]
             yield from random.sample(found, len(found))
 
-    return take_back(ledger, units(), lambda *x: file_of(plan, *x), _LOOK)[1]
+    return take_back(plan.ledger, units(), lambda *x: file_of(plan, *x), _LOOK)[1]

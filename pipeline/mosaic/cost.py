@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from s2sharp_core import S2SharpError
 from s2sharp_core.lattice import Box
 
-from ..engine.ledger import Ledger
 from .config import BLOCK
 from .plan import MosaicPlan
 
@@ -50,7 +49,7 @@ def estimate(plan: MosaicPlan) -> Estimate:
     S2SharpError
         ``memory-exceeded`` when not even one block of a tile fits into what a worker may take up.
     """
-    states = Ledger(plan.config.to / "ledger").states()
+    states = plan.ledger.states()
     tiles = todo = most = 0
     read = stored = seconds = need = 0.0
     for tile in plan.tiles():

@@ -8,7 +8,6 @@ from functools import partial
 from ..cube.create import finish
 from ..engine.events import Listener
 from ..engine.lease import Lease
-from ..engine.ledger import Ledger
 from ..engine.phases import Engine, Job, Outcome, Phase
 from ..storage.files import sweep
 from .differences import Pair, merge
@@ -67,7 +66,7 @@ def carry_out(plan: MosaicPlan, lease: Lease, tell: Listener = lambda _: None) -
 
 def phases(plan: MosaicPlan, outcome: MosaicOutcome) -> Iterator[Phase]:
     """Yield what is to be done, in order; each phase is made when those before it are done."""
-    states = Ledger(plan.config.to / "ledger").states()
+    states = plan.ledger.states()
 
     def phase(name: str, tiles: Iterable[tuple[Tile, str]], what: str = "") -> Phase:
         def arguments(job: Job) -> tuple[TileJob]:

@@ -4,7 +4,6 @@ from collections import Counter
 from dataclasses import dataclass
 
 from ..engine.lease import holder
-from ..engine.ledger import Ledger
 from ..engine.progress import Progress
 from ..storage.location import Location
 from .execute import MosaicOutcome, phases
@@ -30,7 +29,7 @@ def mosaic_status(to: Location) -> MosaicStatus:
     S2SharpError
         ``not-a-run``; ``other-run`` when another version wrote it.
     """
-    plan, ledger, outcome = MosaicPlan.read(to), Ledger(to / "ledger"), MosaicOutcome()
+    plan, outcome = MosaicPlan.read(to), MosaicOutcome()
     units: dict[str, Counter[str]] = {}
     for phase in phases(plan, outcome):
         count = units.setdefault(phase.name, Counter())
@@ -38,7 +37,7 @@ def mosaic_status(to: Location) -> MosaicStatus:
             count[job.state or "left"] += 1
             if job.state == "failed":
                 # Phases that follow do without it, as they did when they were made.
-                outcome.failed.append(ledger.read(job.name, job.key, "failed"))
+                outcome.failed.append(plan.ledger.read(job.name, job.key, "failed"))
     held = holder(to)
     return MosaicStatus(
         holder=held if held and not held.released else None,

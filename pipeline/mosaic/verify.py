@@ -6,7 +6,6 @@ from collections.abc import Callable
 
 from ..cube.layout import shard_file
 from ..engine.lease import Lease
-from ..engine.ledger import Ledger
 from ..engine.verify import Broken, around, recorded, take_back
 from ..storage.location import Location
 from .plan import MosaicPlan
@@ -30,7 +29,7 @@ def verify_mosaic(
     """
     MosaicPlan.read(out)
     with Lease.taken(out, tell=tell) as lease:
-        plan, ledger = MosaicPlan.read(out), Ledger(out / "ledger")
+        plan = MosaicPlan.read(out)
         levels = (plan.overviews(level) for level in range(1, plan.canvas.levels + 1))
         tiles = {plan.name(tile): tile for tile in itertools.chain(plan.tiles(), *levels)}
         cogs = {plan.name(tile, "cogs"): cog_folder(plan, tile) for tile in plan.tiles()}
@@ -44,8 +43,8 @@ def verify_mosaic(
             place = tile.period, tile.row, tile.col, tile.level
             return plan.store / shard_file(plan.canvas, variable, *place)
 
-        units = list(recorded(ledger).items())
+        units = list(recorded(plan.ledger).items())
         chosen = random.sample(units, round(share * len(units)) or min(1, len(units)))
-        count, broken = take_back(ledger, chosen, locate, check=lease.check)
+        count, broken = take_back(plan.ledger, chosen, locate, check=lease.check)
         lost = around(plan.store.name, misplaced(plan.store, plan.canvas))
         return count, broken + lost

@@ -12,7 +12,7 @@ from s2sharp_core.bands import TRUST
 from s2sharp_core.lattice import Box
 from s2sharp_core.windows import BATCH
 
-from ..engine.ledger import FINAL, Ledger
+from ..engine.ledger import FINAL
 from ..engine.room import memory_of, threads_of, workers_of
 from ..scenes.limits import ABREAST, GDAL_CACHE
 from .apart import dismiss, known
@@ -92,8 +92,7 @@ def estimate(plan: ClientPlan) -> Estimate:
     workers, threads = workers_of(plan.config), threads_of(plan.config)
     abreast = _abreast(plan, threads)
     sensors = sum(not there(plan, d) for d in plan.datatakes) if plan.measures else 0
-    ledger = Ledger(plan.out / "ledger")
-    fits = sum(found.state not in FINAL for found in taken(plan, ledger, ("fit",)))
+    fits = sum(found.state not in FINAL for found in taken(plan, ("fit",)))
     learns = fits > 0 or plan.config.fit == "window"
     calibration = _calibrate(plan, threads, abreast, learns=learns)
     each = calibration["seconds"]
@@ -133,10 +132,9 @@ def estimate(plan: ClientPlan) -> Estimate:
 
 def _count(plan: ClientPlan, ids: frozenset[str]) -> tuple[int, int, int, float, float, float]:
     """Units, those to do, their windows; bytes to read, of the cube, and to write; of the acquisitions ``ids``."""
-    ledger = Ledger(plan.out / "ledger")
     count = todo = windows = 0
     read = stored = written = 0.0
-    for acquisition, every in groupby(units(plan, ledger, ids), lambda x: plan.acquisition(x.of)):
+    for acquisition, every in groupby(units(plan, ids), lambda x: plan.acquisition(x.of)):
         stage = stage_of(plan, acquisition)
         staged: set[Box] = set()
         for _, unit, _, _, state in every:

@@ -10,7 +10,6 @@ from s2sharp_core.lattice import Box
 
 from ..catalog.addresses import public
 from ..cube.layout import Layout, shard_file
-from ..engine.ledger import Ledger
 from ..publish.cogs import variables
 from ..publish.stretch import TRUE_COLOUR
 from ..storage.location import Location
@@ -66,7 +65,7 @@ def explain(plan: ClientPlan, name: str) -> Explanation:
     S2SharpError
         ``unit-unknown``, with names that there are.
     """
-    unit, gaps = _unit(plan, name), Gaps(plan, Ledger(plan.out / "ledger"))
+    unit, gaps = _unit(plan, name), Gaps(plan)
     layout, acquisition = plan.layout(unit.epsg), plan.acquisition(unit)
     if unit.level < 0:
         return _published(plan, unit, gaps)

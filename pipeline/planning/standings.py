@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterator, Sequence
 from itertools import groupby
 from typing import Generic, NamedTuple, TypeVar
 
-from ..engine.ledger import Ledger, States
+from ..engine.ledger import States
 from .client import ClientPlan
 from .plan import Plan
 from .units import Datatake, Unit
@@ -30,19 +30,19 @@ class Standing(NamedTuple, Generic[T]):
     state: str
 
 
-def standings(plan: ClientPlan, ledger: Ledger) -> Iterator[Standing[Unit | Datatake]]:
+def standings(plan: ClientPlan) -> Iterator[Standing[Unit | Datatake]]:
     """Yield how everything stands that a plan holds, phase by phase."""
-    yield from taken(plan, ledger)
-    yield from units(plan, ledger)
-    gaps = Gaps(plan, ledger)
+    yield from taken(plan)
+    yield from units(plan)
+    gaps = Gaps(plan)
     for level in range(1, plan.levels + 1):
-        yield from derived(plan, ledger, level, gaps, ahead=True)
+        yield from derived(plan, level, gaps, ahead=True)
     if plan.config.publish:
-        yield from derived(plan, ledger, -1, gaps, ahead=True)
+        yield from derived(plan, -1, gaps, ahead=True)
 
 
 def taken(
-    plan: ClientPlan, ledger: Ledger, phases: Collection[str] = ("sensor", "fit")
+    plan: ClientPlan, phases: Collection[str] = ("sensor", "fit")
 ) -> Iterator[Standing[Datatake]]:
     """Yield how the measurements and fits of datatakes stand."""
     kinds = (
@@ -51,7 +51,7 @@ def taken(
     )
     for phase, there, name_of, key_of in kinds:
         if there and phase in phases:
-            states = ledger.states(f"{phase}s")
+            states = plan.ledger.states(f"{phase}s")
             for one in plan.datatakes:
                 name, key = name_of(one), key_of(one)
                 yield Standing(phase, one, name, key, states.get(name, key) or "left")
@@ -64,8 +64,8 @@ class Gaps:
     of an acquisition is looked at when the one above it is first asked for: by then it must be done.
     """
 
-    def __init__(self, plan: ClientPlan, ledger: Ledger) -> None:
-        self._plan, self._ledger = plan, ledger
+    def __init__(self, plan: ClientPlan) -> None:
+        self._plan = plan
         self._known: dict[tuple[str, int], dict[Shard, str]] = {}
         self._asked: dict[str, frozenset[str]] = {}
 
@@ -94,7 +94,7 @@ class Gaps:
         """(row, column) → name of each unit of a level that is not there of the acquisition of ``unit``."""
         plan, whose = self._plan, self._plan.acquisition_id(unit)
         if (whose, level) not in self._known:
-            states, lost = self._ledger.states(whose), {}
+            states, lost = plan.ledger.states(whose), {}
             for row, col in plan.shards(unit.epsg, plan.acquisition(unit), level):
                 one = Unit(unit.epsg, unit.time, row, col, level)
                 if not states.done(name := plan.name(one), plan.key(one, self.below(one))):
@@ -103,10 +103,10 @@ class Gaps:
         return self._known[whose, level]
 
 
-def units(plan: ClientPlan, ledger: Ledger, ids: Collection[str] = ()) -> Iterator[Standing[Unit]]:
+def units(plan: ClientPlan, ids: Collection[str] = ()) -> Iterator[Standing[Unit]]:
     """Yield how the units of the full resolution stand; of the acquisitions ``ids`` alone, if any are given."""
     for acquisition, some in groupby(plan.units(ids), plan.acquisition_id):
-        states = ledger.states(acquisition)
+        states = plan.ledger.states(acquisition)
         for unit in some:
             yield _standing(plan, states, "sharpen", unit)
 
@@ -116,18 +116,15 @@ def phase_of(level: int) -> str:
     return "overviews" if level > 0 else "publish"
 
 
-def above(
-    plan: ClientPlan, ledger: Ledger, unit: Unit, level: int, gaps: Gaps
-) -> list[Standing[Unit]]:
+def above(plan: ClientPlan, unit: Unit, level: int, gaps: Gaps) -> list[Standing[Unit]]:
     """Return how one level stands of the acquisition of ``unit``."""
-    states = ledger.states(plan.acquisition_id(unit))
+    states = plan.ledger.states(plan.acquisition_id(unit))
     found = plan.above(unit.epsg, unit.time, level)
     return [_standing(plan, states, phase_of(level), one, gaps.below(one)) for one in found]
 
 
 def derived(
     plan: ClientPlan,
-    ledger: Ledger,
     level: int,
     gaps: Gaps,
     *,
@@ -147,7 +144,7 @@ def derived(
     for acquisition, some in groupby(every, plan.acquisition_id):
         if (acquisition, level) in without:
             continue
-        states = ledger.states(acquisition)
+        states = plan.ledger.states(acquisition)
         for unit in some:
             yield _standing(plan, states, phase_of(level), unit, *_missing(gaps, unit, ahead=ahead))
 

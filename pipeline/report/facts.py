@@ -9,7 +9,7 @@ from typing import Any
 
 from ..cube.intact import cube_status
 from ..engine.lease import Holder, holder
-from ..engine.ledger import FINAL, Ledger, Record
+from ..engine.ledger import FINAL, Record
 from ..engine.progress import at_work
 from ..planning.client import ClientPlan
 from ..planning.items import with_acquisitions
@@ -70,7 +70,6 @@ def gather(out: Location) -> Facts:
         As in :func:`~s2sharp.execution.status.status_of`.
     """
     plan = with_acquisitions(Plan.read(out))
-    ledger = Ledger(out / "ledger")
     phases: defaultdict[str, Counter[str]] = defaultdict(Counter)
     shards: defaultdict[str, list[tuple[Unit, str]]] = defaultdict(list)
     done: list[tuple[str, str, str]] = []
@@ -85,13 +84,13 @@ def gather(out: Location) -> Facts:
         elif found.phase == "sharpen" and found.state in FINAL:
             done.append(found[2:])
 
-    for found in standings(plan, ledger):
+    for found in standings(plan):
         take(found)
     # The cube also has units of earlier queries. Only the ledger knows how many of them were requested.
     earlier = tuple(a.id for a in plan.present if a.id not in plan.asked)
     before = plan.model_copy(update={"asked": earlier})
     if earlier:
-        for found in units(before, ledger):
+        for found in units(before):
             if found.state in FINAL:
                 take(found)
     step = -(-len(done) // _MOST) or 1
@@ -101,9 +100,9 @@ def gather(out: Location) -> Facts:
         holder=holder(out),
         shards=dict(shards),
         phases=dict(phases),
-        records=tuple(ledger.reads(done[::step])),
+        records=tuple(plan.ledger.reads(done[::step])),
         recorded=len(done),
-        failed=tuple(ledger.reads(failed)),
+        failed=tuple(plan.ledger.reads(failed)),
     )
 
 

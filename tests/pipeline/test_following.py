@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 from s2sharp.demo.synthetic import simulate
 from s2sharp.engine.events import Event, UnitDone, UnitRetried, UnitSkipped
-from s2sharp.engine.ledger import Ledger
 from s2sharp.execution.execute import execute
 from s2sharp.planning.client import ClientPlan
 from s2sharp.planning.make import make_plan
@@ -77,8 +76,7 @@ def test_a_run_again_finds_all_of_it_and_tells_it_once(
 ) -> None:
     out, events = undisturbed
     plan = again_of(archive, out, scheduler)
-    ledger = Ledger(plan.out / "ledger")
-    assert {found.state for found in standings(plan, ledger)} == {"ok"}
+    assert {found.state for found in standings(plan)} == {"ok"}
     before = records(out)
     again = told(asked(archive, out, scheduler))
     assert records(out) == before
@@ -129,11 +127,10 @@ def test_a_date_with_a_hole_is_published_with_it_and_made_anew_when_it_is_closed
     finally:
         away.rename(file)
     plan = again_of(archive, settings.out, scheduler)
-    ledger = Ledger(plan.out / "ledger")
     (picture,) = (unit for unit in plan.pictures() if plan.acquisition_id(unit) == second)
-    lost = Gaps(plan, ledger).below(picture)
+    lost = Gaps(plan).below(picture)
     assert lost == sorted(map(plan.name, plan.units([second]))), "all of its units"
-    assert ledger.states().done(plan.name(picture), plan.key(picture, lost))
+    assert plan.ledger.states().done(plan.name(picture), plan.key(picture, lost))
     _, outcome = run(settings)
     assert not outcome.failed
     assert outcome.counts["skipped"] == (DATES - 1) * len(lost)
