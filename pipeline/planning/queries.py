@@ -88,19 +88,19 @@ def owed(out: Location) -> tuple[Query, ...]:
 
 def begun(plan: Plan) -> None:
     """A plan's query is under way."""
-    _keep(plan.out, (*_without(plan), _query(plan)))
+    own = _query(plan)
+    _keep(plan.out, (*_others(plan.out, own), own))
 
 
 def done(plan: Plan) -> tuple[Query, ...]:
     """All of a plan's query is there; returns what is still owed of others."""
-    left = _without(plan)
+    left = _others(plan.out, _query(plan))
     _keep(plan.out, left)
     return left
 
 
-def _without(plan: Plan) -> tuple[Query, ...]:
-    own = _query(plan)
-    return tuple(query for query in owed(plan.out) if not own.covers(query))
+def _others(out: Location, own: Query) -> tuple[Query, ...]:
+    return tuple(query for query in owed(out) if not own.covers(query))
 
 
 def _keep(out: Location, queries: tuple[Query, ...]) -> None:
