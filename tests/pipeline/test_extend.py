@@ -361,6 +361,22 @@ def test_a_cube_is_partial_until_what_an_earlier_query_left_is_done(
     assert (status_of(out).cube, status_of(out).owed) == ("complete", ())
 
 
+def test_a_query_that_finds_nothing_clear_tells_of_its_own_items(
+    catalogue: Path, scheduler: str, tmp_path: Path
+) -> None:
+    first, second = _dates(catalogue)
+    cloudy = shutil.copytree(catalogue, tmp_path / "cloudy")
+    for file in cloudy.glob("synthetic-s2-l2a/*/*.json"):
+        item = json.loads(file.read_text())
+        if item["properties"]["datetime"].startswith(first):
+            item["properties"]["eo:cloud_cover"] = 99.0
+            file.write_text(json.dumps(item))
+    run(config(cloudy, tmp_path / "out", scheduler, datetime=second, **SMALL))
+    # Not of those of the other date, which are there already.
+    with pytest.raises(S2SharpError, match="4 items were found, 1 acquisitions are cloudier"):
+        run(config(cloudy, tmp_path / "out", scheduler, datetime=first, max_cloud=50, **SMALL))
+
+
 def test_nothing_since_a_date_is_said(catalogue: Path, whole: Path, scheduler: str) -> None:
     for since in ("2024-12-01", "2025-03"):  # the last one is later than all that is asked for
         with pytest.raises(S2SharpError) as caught:
