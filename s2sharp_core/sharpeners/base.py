@@ -87,13 +87,14 @@ class Sharpener(ABC):
             ``bad-config`` if the method, its weights or the processor cannot compute in it.
         """
         if precision not in ("auto", "float32"):
-            why = "bfloat16 keeps too few digits"
+            why = "its numbers need more digits"
             if precision == "int8":
-                why = "int8 needs a processor with VNNI, and weights that know the ranges of their numbers"
+                why = "that needs a processor with VNNI, and weights that hold the ranges of their numbers"
             raise S2SharpError(
                 "bad-config",
-                f"{self.name} cannot compute in {precision} here: {why}.",
-                "Leave --precision out.",
+                f"{self.name} cannot compute in {precision} on this machine: {why}.",
+                "Choose --precision float32. If workers said so and you gave no --precision, they have another "
+                "processor than the machine that planned the run.",
             )
 
     @property
