@@ -1,4 +1,4 @@
-"""Cubes that come to be: groups and arrays laid out, metadata kept in one place at the end."""
+"""Create a cube: lay out its groups and arrays, and consolidate its metadata at the end."""
 
 import json
 import warnings
@@ -25,8 +25,7 @@ from .layout import FILL, FORMAT, SCALE, Layout, Sharded, level_group
 
 __all__ = ["finish", "lay_out", "lay_out_level", "misplaced"]
 
-# Half a chunk is packed as one: a level 1 that looks so far back leaves less than level 3 does of blocks of its own size,
-# in a third of the time. Readers need to know neither.
+# Blocks of half a chunk: with them level 1 compresses better than level 3 with its default blocks, in a third of the time.
 _PACKED = BloscCodec(cname="zstd", clevel=1, shuffle="shuffle", blocksize=2**18)
 
 
@@ -62,25 +61,25 @@ def lay_out(
     *,
     closely: bool = False,
 ) -> bool:
-    """Create every array of the cube, or none; its shards come later, each whole, in any order.
+    """Create all arrays of the cube, or none. Shards are written later, each whole, in any order.
 
-    In a cube that is there, arrays get the room that they lack: later times, rows in the south, columns in the
-    east; metadata and coordinates that are missing, or are not what they should be, are written again. No pixel is touched, and readers, who go by the consolidated metadata, see it as it was until
-    :func:`finish` renews them. For rows in the north and columns in the west shards get second names
-    (:mod:`~s2sharp.cube.extend`), and those who open the cube from then on see it moved. Killed at any moment, it is
-    done again.
+    Arrays of an existing cube grow by later times, rows in the south and columns in the east; missing or wrong metadata
+    and coordinates are written again. No pixel changes. Readers go by the consolidated metadata, and see the old cube
+    until :func:`finish`. For rows in the north and columns in the west, shards get second names
+    (:mod:`~s2sharp.cube.extend`), and readers who open the cube afterwards see it moved. An interrupted call can be
+    repeated.
 
     Parameters
     ----------
     facts
         Group → attributes that say what the cube was made from.
     closely
-        Read all metadata, in place of looking whether they are there.
+        Compare all metadata, in place of checking that they exist.
 
     Returns
     -------
     bool
-        Whether what was there was moved, for rows in the north or columns in the west.
+        Whether the cube was moved, for rows in the north or columns in the west.
 
     Raises
     ------
@@ -90,7 +89,7 @@ def lay_out(
     there = _readable(store)
     if there is None:
         draft = _drafted(layouts, facts)
-        if (store / ROOT).exists():  # torn: the rest is there
+        if (store / ROOT).exists():  # only this file is torn
             mend(store, astray(store, draft))
             draft = {ROOT: draft[ROOT]}
         put_arrays(draft, store)
@@ -104,20 +103,20 @@ def lay_out(
     if closely or not all(_laid_out(store, root, x, facts[x.group]) for x in layouts):
         mend(store, astray(store, _drafted(layouts, facts)))
     if others:
-        _consolidate(store)  # the switch: from now on readers open what was moved
+        _consolidate(store)  # from now on readers open the moved cube
     return bool(others)
 
 
 def misplaced(store: Location, layouts: Sequence[Layout]) -> list[str]:
-    """Return the names of files of metadata and coordinates that are missing, or not what was laid out.
+    """Return the names of metadata and coordinate files that are missing or wrong.
 
-    The next :func:`lay_out` that looks ``closely`` writes them again.
+    The next :func:`lay_out` with ``closely`` writes them again.
     """
     return differing(store, _drafted(layouts, {x.group: {} for x in layouts}))
 
 
 def _readable(store: Location) -> zarr.Group | None:
-    """Return the root of a cube as its readers know it; None where there is none, or its file is torn."""
+    """Return the root of a cube with its consolidated metadata; None where it is missing or torn."""
     try:
         return zarr.open_group(zarr_store(store), mode="r+")
     except (FileNotFoundError, ValueError, KeyError, TypeError):
@@ -125,7 +124,7 @@ def _readable(store: Location) -> zarr.Group | None:
 
 
 def _drafted(layouts: Sequence[Layout], facts: Mapping[str, Mapping[str, Any]]) -> dict[str, bytes]:
-    """Lay groups out in memory: name of a file → its content."""
+    """Lay groups out in memory: file name → content."""
     draft: dict[str, Buffer] = {}
     root = zarr.open_group(MemoryStore(draft), mode="w", zarr_format=3)
     root.attrs.update({"s2sharp": {"format": FORMAT, "status": "writing"}})
@@ -134,16 +133,16 @@ def _drafted(layouts: Sequence[Layout], facts: Mapping[str, Mapping[str, Any]]) 
 
 
 def _facts(root: zarr.Group) -> dict[str, Any]:
-    """Return what the cube says of itself as a whole."""
+    """Return the attributes of the whole cube."""
     return dict(root.attrs["s2sharp"])  # type: ignore[arg-type]
 
 
 def _laid_out(store: Location, root: zarr.Group, layout: Layout, facts: Mapping[str, Any]) -> bool:
-    """Return whether a group has the room, the facts and the coordinates that it should have, and every array."""
+    """Return whether a group has its attributes and coordinates, and every array in its full shape."""
     every: list[tuple[Sharded, int]] = [(layout, level) for level in range(layout.levels + 1)]
     every += [(layout.native, 0)] if layout.native is not None else []
     try:
-        # Its coarsest level was made last.
+        # The coarsest level is created last.
         last = root[level_group(layout, layout.levels)]
         if dict(last.attrs).get("s2sharp") != _group_facts(layout, facts):
             return False
@@ -164,7 +163,7 @@ def _laid_out(store: Location, root: zarr.Group, layout: Layout, facts: Mapping[
 
 
 def _shape(about: str) -> Any:
-    """The shape that an array's metadata tell; None where they are torn."""
+    """Return the shape in an array's metadata; None where they are torn."""
     try:
         return json.loads(about)["shape"]
     except (ValueError, KeyError, TypeError):
@@ -172,7 +171,7 @@ def _shape(about: str) -> Any:
 
 
 def _coordinates(layout: Sharded, level: int) -> dict[str, np.ndarray]:
-    """Centres of pixels, and seconds since 1970."""
+    """Return centres of pixels, and times in seconds since 1970."""
     height, width = layout.shape(level)
     left, _, _, top = layout.bounds
     step = layout.pixel * 2**level
@@ -200,14 +199,14 @@ def _lay_out_levels(
 def lay_out_level(
     root: zarr.Group, layout: Sharded, level: int, facts: Mapping[str, Any]
 ) -> zarr.Group:
-    """Create the arrays of one level; those of a layout without a group's name in ``root`` itself."""
+    """Create the arrays of one level; for a layout without a group name, in ``root`` itself."""
     name = level_group(layout, level)
     group = root.require_group(name) if name else root
     geo = _geo(layout, level)
     height, width = layout.shape(level)
     crs = layout.crs
     at = _coordinates(layout, level)
-    # No GeoTransform here: it would go stale, unnoticed, when somebody crops.
+    # No GeoTransform here: it would be wrong, unnoticed, after a crop.
     grid = {**crs.to_cf(), "spatial_ref": crs.to_wkt()}
     keys = encoding(layout.moves)
     write_array(group, "spatial_ref", np.array(0, dtype=np.int64), (), grid, keys)
@@ -218,7 +217,7 @@ def lay_out_level(
     write_array(group, "time", at["time"], ("time",), about_time, keys)
 
     side = layout.side
-    # Named as a coordinate, too: else readers that decode no grid mapping take it for a variable.
+    # Also named as a coordinate: readers that decode no grid mapping would take it for a variable.
     mapping = {"grid_mapping": "spatial_ref", "coordinates": "spatial_ref"}
 
     def array(name: str, dtype: str, fill: int, attributes: dict[str, Any]) -> None:
@@ -257,14 +256,14 @@ def lay_out_level(
         if flags:
             attributes |= {"flag_values": list(flags), "flag_meanings": " ".join(flags.values())}
         array(name, dtype, 0, attributes)
-    # Last: a group that says so has room for it.
+    # Written last: a group with these attributes has all its arrays.
     whole: dict[str, Any] = {"Conventions": "CF-1.11", "s2sharp": _group_facts(layout, facts)}
     group.attrs.update({**geo, **whole})
     return group
 
 
 def _axis(crs: CRS, name: str) -> dict[str, Any]:
-    """CF attributes of the coordinate ``name``, x or y."""
+    """Return the CF attributes of the coordinate ``name``, x or y."""
     if crs.is_geographic:
         angle = {"x": "longitude", "y": "latitude"}[name]
         toward = {"x": "degrees_east", "y": "degrees_north"}[name]
@@ -283,12 +282,12 @@ def finish(
     weights: Mapping[str, Mapping[str, str]] | None = None,
     sensors: Mapping[str, Mapping[str, Sequence[float]]] | None = None,
 ) -> None:
-    """Say that the cube is "complete" or "partial", and consolidate its metadata: a run's last write.
+    """Record that the cube is "complete" or "partial", and consolidate its metadata: the last write of a run.
 
-    ``weights``: datatake → file → sha256 of what it was sharpened with; ``sensors``: datatake → band → blur,
-    edge and shift that it was seen with, of bands that have their own.
+    ``weights``: datatake → file → sha256 of the weights that sharpened it; ``sensors``: datatake → band → blur,
+    edge and shift, for bands with values of their own.
 
-    Drafts that a killed writer left behind go first; what has a final name is whole.
+    Temporary files of killed writers are deleted first.
     """
     sweep(store)
     root = zarr.open_group(zarr_store(store), mode="r+")
@@ -297,16 +296,16 @@ def finish(
         facts["weights"] = {**facts.get("weights", {}), **weights}
     if sensors:
         facts["sensors"] = {**facts.get("sensors", {}), **sensors}
-    # A mosaic's root holds its arrays, and is no crossroads.
+    # The root of a mosaic holds the arrays itself.
     own = dict(root.attrs) if any(root.array_keys()) else _signposts(root)
     root.attrs.put({**own, "s2sharp": facts})
     _consolidate(store)
 
 
 def _signposts(root: zarr.Group) -> dict[str, Any]:
-    """Return what leads a reader of the root, which holds no array itself, to the groups that do.
+    """Return attributes of the root, which holds no array, that lead readers to the groups with arrays.
 
-    GeoZarr's multiscales name the levels of one grid, so that a cube of several EPSG codes has words alone.
+    GeoZarr's multiscales list the levels of one grid; a cube of several EPSG codes has a description alone.
     """
     codes = sorted(root.group_keys())
     about = {
@@ -329,8 +328,8 @@ def _signposts(root: zarr.Group) -> dict[str, Any]:
 
 
 def _consolidate(store: Location) -> None:
-    """Put all metadata into the root's: one write, by which readers go."""
+    """Copy all metadata into the root's, which readers go by, in one write."""
     with warnings.catch_warnings():
-        # Zarr v3 has no standard for it yet; a reader that does not know it reads array by array.
+        # Zarr v3 has no standard for it yet; readers that do not know it read array by array.
         warnings.filterwarnings("ignore", "Consolidated metadata", zarr.errors.ZarrUserWarning)
         zarr.consolidate_metadata(zarr_store(store))

@@ -1,7 +1,7 @@
-"""A cube that grows to the north or west: its shards get second names, and one write switches to them.
+"""Growth of a cube to the north or west: shards get second names, and one write switches to them.
 
-A reader that opened the cube before goes on reading the first names, which show what they showed. The second ones are
-those of another encoding of chunk keys (:mod:`~s2sharp.cube.keys`).
+Readers that opened the cube before keep the first names, which are unchanged. The second names follow another
+encoding of chunk keys (:mod:`~s2sharp.cube.keys`).
 """
 
 from collections.abc import Iterator, Sequence
@@ -23,12 +23,12 @@ __all__ = ["moved", "renamed"]
 
 
 def moved(root: zarr.Group, layouts: Sequence[Layout]) -> list[Layout]:
-    """Return the layouts whose groups are there and lie otherwise, as far as readers of ``root`` know.
+    """Return the layouts whose groups exist in ``root`` with another upper left corner.
 
     Raises
     ------
     S2SharpError
-        ``cannot-extend`` where a group has moved as often as it may.
+        ``cannot-extend`` where a group has moved the most times possible.
     """
     found = []
     for layout in layouts:
@@ -36,7 +36,7 @@ def moved(root: zarr.Group, layouts: Sequence[Layout]) -> list[Layout]:
             if layout.moves >= KEYS:
                 raise S2SharpError(
                     "cannot-extend",
-                    f"The cube's EPSG:{layout.epsg} has grown to the north or west {KEYS - 1} times, and can do so no more.",
+                    f"The cube's EPSG:{layout.epsg} has grown to the north or west {KEYS - 1} times, the most possible.",
                     "Choose another --out, and --extent: the largest area that the cube may ever have.",
                 )
             found.append(layout)
@@ -44,16 +44,16 @@ def moved(root: zarr.Group, layouts: Sequence[Layout]) -> list[Layout]:
 
 
 def _corner(root: zarr.Group, layout: Layout) -> tuple[int, int]:
-    """Row and column of the first cell of a group as it is."""
+    """Return row and column of a group's first cell today."""
     _, _, left, _, _, top = cast("list[float]", root[layout.group].attrs["spatial:transform"])
     first = Lattice.of(layout.epsg).around((left, top - CELL, left + CELL, top))
     return first.row0, first.col0
 
 
 def renamed(store: Location, root: zarr.Group, layout: Layout) -> None:
-    """Give each shard of the full resolution a second name, where it lies in ``layout``; done again, it changes nothing.
+    """Give each shard of the full resolution the name that it has in ``layout``. The call can be repeated.
 
-    Overviews are left out: their pixels straddle others there.
+    Overviews are left out: their pixels do not align with those of the new layout.
     """
     row0, col0 = _corner(root, layout)
     down = (row0 - layout.box.row0) // layout.shard

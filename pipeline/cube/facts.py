@@ -1,4 +1,4 @@
-"""Attributes that every format can hold."""
+"""Attributes in types that netCDF can hold, too."""
 
 import json
 from collections.abc import Iterable
@@ -11,9 +11,9 @@ __all__ = ["Facts", "plain"]
 
 
 class Facts(str):
-    """A JSON object as text, since netCDF's attributes hold no other structure; ``facts["area"]`` reads it.
+    """A JSON object as text, since netCDF attributes hold no objects; ``facts["area"]`` reads a value.
 
-    A slice or a number is of the text.
+    A slice or a number indexes the text.
     """
 
     __slots__ = ()
@@ -27,7 +27,7 @@ class Facts(str):
 
 
 def plain(value: Any) -> Any:
-    """An attribute as netCDF takes it: text, a number, or a list of either; all else as :class:`Facts` or JSON's text."""
+    """Return an attribute as netCDF takes it: text, a number, or a list of either; others as :class:`Facts` or JSON text."""
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, str | Number | np.ndarray | np.generic):

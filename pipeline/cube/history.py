@@ -1,9 +1,9 @@
 """Snapshots of a cube after each run, kept in an Icechunk repository beside it.
 
-The cube that runs write stays a plain Zarr store. When a run is done, what differs from the last snapshot is
-copied to ``OUT/cube.icechunk`` and committed as one. Writers of Icechunk's own, which have to be
-merged before a commit, would keep what a killed run had done from the next one: nothing of it is there before
-that. Here a commit that is interrupted shows nothing of itself, and is made good by the next.
+The cube that runs write stays a plain Zarr store. After a run, objects that differ from the last snapshot are
+copied to ``OUT/cube.icechunk`` in one commit. Runs do not write through Icechunk itself: sessions are merged before
+a commit, so that the work of a killed run would be lost. An interrupted commit leaves nothing visible, and the next
+one makes up for it.
 """
 
 import json
@@ -28,7 +28,7 @@ __all__ = ["Snapshot", "check_place", "commit", "snapshot_store", "snapshots"]
 
 _BRANCH = "main"
 _KEYS = {"name": "default", "configuration": {"separator": "/"}}
-# Shards that are copied at a time: each is in memory twice.
+# Shards copied at a time: each is in memory twice.
 _AT_ONCE = 4
 
 
@@ -42,17 +42,17 @@ class Snapshot:
 
 
 def commit(out: Location, message: str) -> str | None:
-    """Make what the cube of ``out`` is now its next snapshot.
+    """Commit the present state of the cube of ``out`` as its next snapshot.
 
     Returns
     -------
     str or None
-        The id of the snapshot; None where nothing has changed since the last one.
+        Id of the snapshot; None where nothing has changed since the last one.
 
     Raises
     ------
     S2SharpError
-        ``store-unwritable``; ``bad-config`` without icechunk, or for a place that it does not know.
+        ``store-unwritable``; ``bad-config`` without icechunk, or for a store that it does not support.
     """
     repository = _repository(out, create=True)
     cube, seen = out / "cube.zarr", out / "cube.icechunk.json"
@@ -61,7 +61,7 @@ def commit(out: Location, message: str) -> str | None:
         session = repository.writable_session(_BRANCH)
         before = _seen(seen, session)
         changed = [name for name, (_, when) in now.items() if before.get(name) != when]
-        # Groups before arrays before shards: an array must be known before it has any.
+        # Groups, then arrays, then shards: a chunk can only be set in an array that exists.
         metadata = sorted(
             (n for n in changed if n.endswith("zarr.json")), key=lambda n: n.count("/")
         )
@@ -80,13 +80,13 @@ def commit(out: Location, message: str) -> str | None:
         raise S2SharpError(
             "store-unwritable",
             f"Cannot keep a snapshot of {cube}: {error}.",
-            "The cube itself is complete; `s2sharp history OUT --commit` tries again.",
+            "The cube itself is complete. Try again with `s2sharp history OUT --commit`.",
         ) from error
     return made
 
 
 def snapshots(out: Location) -> Iterator[Snapshot]:
-    """The snapshots of the cube of ``out``, the newest first.
+    """Yield the snapshots of the cube of ``out``, the newest first.
 
     Raises
     ------
@@ -99,7 +99,7 @@ def snapshots(out: Location) -> Iterator[Snapshot]:
 
 
 def snapshot_store(out: Location, snapshot: str) -> Store:
-    """The cube of ``out`` as it was, as a store that zarr reads.
+    """Return the cube of ``out`` in a snapshot, as a store that zarr reads.
 
     Raises
     ------
@@ -119,13 +119,13 @@ def snapshot_store(out: Location, snapshot: str) -> Store:
 
 
 def _seen(file: Location, session: Any) -> dict[str, str]:
-    """The objects that the last snapshot was made of: name → version; "" where that is not known."""
+    """Return the objects in the last snapshot: name → version; "" where it is not known."""
     try:
         about = json.loads(read_text(file))
         if about["snapshot"] == session.snapshot_id:
             return dict(about["objects"])
     except (FileNotFoundError, ValueError, KeyError, TypeError):
-        pass  # there is none, or it is torn
+        pass  # missing or torn
 
     async def names() -> list[str]:
         return [name async for name in session.store.list()]
@@ -134,8 +134,9 @@ def _seen(file: Location, session: Any) -> dict[str, str]:
 
 
 def _objects(cube: Location) -> dict[str, tuple[str, str]]:
-    """The objects of a cube by their names in a snapshot, which knows one encoding of chunk keys alone: their names in
-    the cube, and what changes whenever they are written anew. Names of before the cube grew are left out.
+    """Return the objects of a cube: name in a snapshot → (name in the cube, version).
+
+    A snapshot knows only one encoding of chunk keys. Names from before the cube grew are left out.
     """
     there, found = versions(cube), {}
     arrays = {
@@ -148,7 +149,7 @@ def _objects(cube: Location) -> dict[str, tuple[str, str]]:
         target = name
         if folder is not None and not name.endswith("zarr.json"):
             moves = arrays[folder]
-            assert moves is not None  # noqa: S101  (that of an array)
+            assert moves is not None  # noqa: S101  (the folder is an array's)
             index = chunk_index(moves, name.removeprefix(folder))
             if index is None:
                 continue
@@ -158,14 +159,14 @@ def _objects(cube: Location) -> dict[str, tuple[str, str]]:
 
 
 def _above(name: str) -> Iterator[str]:
-    """The folders that a file lies in, the innermost first."""
+    """Yield the folders above a file, the innermost first."""
     while "/" in name:
         name = name.rpartition("/")[0]
         yield f"{name}/"
 
 
 def _copy(file: Location, store: Store, name: str) -> None:
-    """One object of the cube into a session, if it is not in there already."""
+    """Copy one object of the cube into a session, unless it is there already."""
     kind = default_buffer_prototype()
     new, old = read_bytes(file), sync(store.get(name, kind))
     if name.endswith("zarr.json"):
@@ -175,7 +176,7 @@ def _copy(file: Location, store: Store, name: str) -> None:
 
 
 def _default_keys(metadata: bytes) -> bytes:
-    """Metadata of an array with the encoding of chunk keys that a snapshot knows."""
+    """Return an array's metadata with the encoding of chunk keys that snapshots use."""
     about = json.loads(metadata)
     if "chunk_key_encoding" not in about:
         return metadata
@@ -183,7 +184,7 @@ def _default_keys(metadata: bytes) -> bytes:
 
 
 def _content(name: str, data: bytes) -> Any:
-    """Return what is compared: of metadata what they say, without the copies that the root has of all others'."""
+    """Return the content to compare: parsed metadata, without the copies that the root has of all others."""
     if not name.endswith("zarr.json"):
         return data
     return {k: v for k, v in json.loads(data).items() if k != "consolidated_metadata"}
@@ -200,11 +201,11 @@ def _repository(out: Location, *, create: bool = False) -> Any:
         ) from error
     icechunk.set_logs_filter(
         "error"
-    )  # it warns of concurrent commits to folders: a run has a lease
+    )  # its warning of concurrent commits does not apply: a run holds a lease
     try:
         there = out / "cube.icechunk"
         if not create and on_this_machine(there) and not there.exists():
-            raise FileNotFoundError(there)  # icechunk would make the folder
+            raise FileNotFoundError(there)  # icechunk would create the folder
         storage = _storage(icechunk, there)
         if create:
             return icechunk.Repository.open_or_create(storage)
@@ -213,12 +214,12 @@ def _repository(out: Location, *, create: bool = False) -> Any:
         raise S2SharpError(
             "store-unwritable" if create else "no-history",
             f"There is no history of the cube in {out}.",
-            "A run with --history begins one, and so does `s2sharp history OUT --commit`.",
+            "Begin one with a run with --history, or with `s2sharp history OUT --commit`.",
         ) from error
 
 
 def check_place(out: Location) -> None:
-    """Refuse a history where Icechunk has no place for it, before a run begins that would end with it.
+    """Refuse a history in a store that Icechunk does not support, before the run begins.
 
     Raises
     ------
@@ -229,7 +230,7 @@ def check_place(out: Location) -> None:
         raise S2SharpError(
             "bad-config",
             f"Snapshots cannot be kept at {out}.",
-            "They can in a folder, s3:// and gs://; leave --history out.",
+            "Choose a folder, s3:// or gs://, or leave --history out.",
         )
 
 

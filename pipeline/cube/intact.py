@@ -1,6 +1,6 @@
-"""Metadata and coordinates of a cube: held against what was laid out, and written again where they are not that.
+"""Check metadata and coordinates of a cube against its layouts, and write them again where they differ.
 
-All of them follow from the layouts. Chunks of bands have checksums and records; these files have none.
+Chunks of bands have checksums and records; these files have none.
 """
 
 import json
@@ -14,7 +14,7 @@ from ..storage.location import Location
 __all__ = ["ROOT", "astray", "cube_status", "differing", "mend", "torn"]
 
 ROOT = "zarr.json"
-"""The root's metadata; those of a group or an array end in it."""
+"""File of the root's metadata; those of groups and arrays have the same name."""
 
 
 def cube_status(store: Location) -> str:
@@ -30,14 +30,14 @@ def cube_status(store: Location) -> str:
 
 
 def astray(store: Location, draft: Mapping[str, bytes], *, facts: bool = True) -> dict[str, bytes]:
-    """Return files that are missing or say something else than they should, with what they should hold.
+    """Return files that are missing or wrong, with their right content.
 
     Parameters
     ----------
     draft
-        Files as they are laid out in memory; the root's own metadata are left alone.
+        Files as laid out in memory; the root's own metadata are left alone.
     facts
-        Whether groups have to say what they were made from, too.
+        Whether the groups' attributes of their sources are compared, too.
     """
     names = [name for name in draft if name != ROOT]
     found = {}
@@ -54,7 +54,7 @@ def astray(store: Location, draft: Mapping[str, bytes], *, facts: bool = True) -
 
 
 def differing(store: Location, draft: Mapping[str, bytes]) -> list[str]:
-    """Return the names of files that are missing, or say something else than what was laid out, in order."""
+    """Return the names of files that are missing or wrong, in order."""
     return sorted([*astray(store, draft, facts=False), *([ROOT] if torn(store) else [])])
 
 
@@ -67,7 +67,7 @@ def torn(store: Location) -> bool:
 
 
 def mend(store: Location, files: Mapping[str, bytes]) -> None:
-    """Write files that :func:`astray` found: those of groups last, since a group that says so has room for its facts."""
+    """Write files that :func:`astray` found; groups last, since a group with its attributes has all its arrays."""
 
     def write(names: Iterable[str]) -> None:
         with ThreadPoolExecutor(AT_ONCE) as pool:
@@ -92,9 +92,9 @@ def _read(file: Location) -> bytes | None:
 
 
 def _brought(there: bytes | None, right: bytes, facts: bool) -> bytes:
-    """Metadata as they should be: with the codecs that they have, and with what others have added to them.
+    """Return the right metadata, with today's codecs and the attributes that others have added.
 
-    The very bytes that are there, where nothing differs.
+    Where nothing differs, these are today's bytes.
     """
     new = json.loads(right)
     try:
@@ -105,6 +105,6 @@ def _brought(there: bytes | None, right: bytes, facts: bool) -> bytes:
     if not facts:
         new["attributes"].pop("s2sharp", None)
     merged: dict[str, Any] = {**new, "attributes": {**attributes, **new["attributes"]}}
-    # The array's content was written with them.
+    # The array's chunks were written with these codecs.
     merged |= {key: old[key] for key in ("codecs", "consolidated_metadata") if key in old}
     return there if there and merged == old else json.dumps(merged, indent=2).encode()

@@ -1,7 +1,7 @@
-"""Names of shards in a store: Zarr's encodings of chunk keys, one for each time that a cube was moved.
+"""Names of shards in a store: Zarr's encodings of chunk keys, another one after each move of the cube.
 
-Zarr v3 has four (core specification, "chunk key encodings"): "c/0/1/2", "c.0.1.2", "0.1.2" and "0/1/2". The last two
-are the same for coordinates, which have one axis, so that three are used.
+Zarr v3 has four (core specification, "chunk key encodings"): "c/0/1/2", "c.0.1.2", "0.1.2" and "0/1/2". Three are used:
+for coordinates, which have one axis, the last two are the same.
 """
 
 import re
@@ -19,11 +19,11 @@ _ENCODINGS: tuple[tuple[Literal["default", "v2"], Literal["/", "."]], ...] = (
     ("v2", "."),
 )
 KEYS = len(_ENCODINGS)
-"""How many there are."""
+"""Number of encodings."""
 
 
 def encoding(moves: int) -> "ChunkKeyEncodingLike":
-    """Return the encoding of a cube that was moved so often, as zarr takes it."""
+    """Return the encoding of a cube after ``moves`` moves, as zarr takes it."""
     name, separator = _ENCODINGS[moves]
     return {"name": name, "separator": separator}
 
@@ -35,7 +35,7 @@ def chunk_key(moves: int, *index: int) -> str:
 
 
 def chunk_index(moves: int, key: str) -> tuple[int, ...] | None:
-    """Return the index of the chunk of that name in its array; None for a name of another encoding, or of no chunk."""
+    """Return the index of a chunk from its name; None for a name in another encoding, or of no chunk."""
     name, separator = _ENCODINGS[moves]
     parts = key.split(separator)
     if name == "default" and parts.pop(0) != "c":
@@ -44,7 +44,7 @@ def chunk_index(moves: int, key: str) -> tuple[int, ...] | None:
 
 
 def chunk_name(moves: int, path: str) -> bool:
-    """Return whether a file below a group is named as a chunk of that encoding: of a band, a coordinate, or an overview's."""
+    """Return whether a path below a group is a chunk in that encoding, of a band or coordinate at any level."""
     name, separator = _ENCODINGS[moves]
     numbers = re.escape(separator).join([r"\d+"] * 3) + r"|\d+"
     lead = f"c{re.escape(separator)}" if name == "default" else ""
@@ -52,7 +52,7 @@ def chunk_name(moves: int, path: str) -> bool:
 
 
 def moves_of(metadata: Mapping[str, Any]) -> int | None:
-    """Return how often the cube of an array was moved, from the array's metadata; None for those of a group."""
+    """Return the number of moves of a cube, from an array's metadata; None for a group's."""
     if "chunk_key_encoding" not in metadata:
         return None
     kind = metadata["chunk_key_encoding"]

@@ -33,7 +33,7 @@ __all__ = [
 ]
 
 FORMAT = 1
-"""Version of the cube's format; raised when a reader of the old one would misread the new one."""
+"""Version of the cube's format; raised when a reader of the old version would misread the new one."""
 
 FILL = -32768
 SCALE = 1e-4
@@ -41,7 +41,7 @@ SCALE = 1e-4
 Bounds = tuple[float, float, float, float]
 """(left, bottom, right, top) in the units of a CRS."""
 
-# Name → (dtype, long name, flags). Zero means "nothing here" in each of them.
+# Name → (dtype, long name, flags). Zero means "no data" in each of them.
 LAYERS: dict[str, tuple[str, str, dict[int, str]]] = {
     "valid": ("uint8", "all bands that were read have data", {0: "invalid", 1: "valid"}),
     "cloud": (
@@ -65,11 +65,11 @@ TRUST_LAYERS: dict[str, tuple[str, str, dict[int, str]]] = {
         {},
     ),
 }
-"""With ``--trust``, by the names of :data:`~s2sharp_core.sharpeners.TRUST`; from 1 on where something was sharpened."""
+"""Layers of ``--trust``, named as :data:`~s2sharp_core.sharpeners.TRUST`; at least 1 where a band was sharpened."""
 
 
 def error_layers(bands: Iterable[str]) -> dict[str, tuple[str, str, dict[int, str]]]:
-    """The layers of ``--error90``: one for each sharpened band; from 1 on where something was sharpened."""
+    """Return the layers of ``--error90``, one for each sharpened band; at least 1 where it was sharpened."""
     sharpened = (band for band in bands if MEASURED[band].gsd > 10)
     about = "half-width of the interval around {} that held 90 % of the errors of scenes like this"
     return {error_of(band): ("uint16", about.format(band), {}) for band in sharpened}
@@ -82,15 +82,15 @@ class Sharded:
 
         @property
         def group(self) -> str:
-            """Its path in the store."""
+            """Path of the group in the store."""
 
         @property
         def chunk(self) -> int:
-            """Side in pixels."""
+            """Side of a chunk, in pixels."""
 
         @property
         def times(self) -> tuple[str, ...]:
-            """ISO 8601 in UTC."""
+            """Times, ISO 8601 in UTC."""
 
         @property
         def bands(self) -> tuple[str, ...]:
@@ -98,14 +98,14 @@ class Sharded:
 
         @property
         def layers(self) -> Mapping[str, tuple[str, str, dict[int, str]]]:
-            """As :data:`LAYERS`."""
+            """Layers, described as in :data:`LAYERS`."""
 
         @property
         def crs(self) -> CRS: ...
 
         @property
         def pixel(self) -> float:
-            """Its side in the CRS's units."""
+            """Side of a pixel, in units of the CRS."""
 
         @property
         def size(self) -> tuple[int, int]:
@@ -124,11 +124,11 @@ class Sharded:
             """Bounds of the area that was asked for."""
 
     moves: int = 0
-    """How often it was moved."""
+    """Number of times that the cube was moved."""
 
     @property
     def levels(self) -> int:
-        """Overviews, each half as fine, until one fits into a chunk."""
+        """Number of overviews, each half as fine, until one fits into a chunk."""
         side, levels = max(self.size), 0
         while side > self.chunk and side % 2 == 0:
             side, levels = side // 2, levels + 1
@@ -139,12 +139,12 @@ class Sharded:
         return -(-height >> level), -(-width >> level)
 
     def level_of(self, most: int) -> int:
-        """The finest level that is at most so many pixels long, or the coarsest."""
+        """Return the finest level of at most ``most`` pixels a side, or the coarsest."""
         levels = range(self.levels + 1)
         return next((x for x in levels if max(self.shape(x)) <= most), self.levels)
 
     def place(self, row: int, col: int, level: int = 0) -> tuple[slice, slice]:
-        """The pixels of shard (row, col), counted from the array's corner."""
+        """Return the pixels of shard (row, col), counted from the array's corner."""
         height, width = self.shape(level)
         return (
             slice(row * self.side, min((row + 1) * self.side, height)),
@@ -152,7 +152,7 @@ class Sharded:
         )
 
     def shards(self, level: int = 0) -> tuple[int, int]:
-        """Shards along (y, x)."""
+        """Return the number of shards along (y, x)."""
         height, width = self.shape(level)
         return -(-height // self.side), -(-width // self.side)
 
@@ -161,12 +161,10 @@ class Sharded:
 class Layout(Sharded):
     """The shape of one group of a cube.
 
-    ``area``: the cells that were asked for; ``extent``: those that there is room for, at least the area;
-    ``shard``: side in cells; ``chunk``: side in pixels of
-    10 m; ``times``: ISO 8601 in UTC, one per acquisition, whose ``ids`` they are; ``levels``: overviews;
-    ``trust``: whether there are :data:`TRUST_LAYERS`;
-    ``cirrus``: whether there is a ``native`` group; ``error90``: whether there are :func:`error_layers`;
-    ``moves``: how often it has grown to the north or west (:mod:`~s2sharp.cube.keys`).
+    ``area``: the cells that were asked for; ``extent``: the cells to reserve, at least the area; ``shard``: side in
+    cells; ``chunk``: side in pixels of 10 m; ``times``: ISO 8601 in UTC, one per acquisition; ``ids``: those of the
+    acquisitions; ``trust``: with :data:`TRUST_LAYERS`; ``cirrus``: with a ``native`` group; ``error90``: with
+    :func:`error_layers`; ``moves``: number of times that the cube grew to the north or west (:mod:`~s2sharp.cube.keys`).
     """
 
     epsg: int
@@ -199,12 +197,12 @@ class Layout(Sharded):
 
     @property
     def native(self) -> "Native | None":
-        """The bands that are kept as they were measured, if any are."""
+        """Group of the bands that are kept as measured, if any."""
         return Native(self) if self.cirrus else None
 
     @property
     def native_names(self) -> tuple[str, ...]:
-        """Its variables, from this group on."""
+        """Variables of the native group, as paths from this group."""
         inside = self.native
         return tuple(f"{NATIVE}/{band}" for band in inside.bands) if inside else ()
 
@@ -215,7 +213,7 @@ class Layout(Sharded):
 
     @property
     def box(self) -> Box:
-        """The cells of the arrays: whole shards around the area, or the extent."""
+        """Cells of the arrays: whole shards around the area, or the extent."""
         return (self.extent or self.area).snap(self.shard)
 
     @property
@@ -243,7 +241,7 @@ class Layout(Sharded):
         return self.lattice.bounds(self.area)
 
     def shards_in(self, cells: Box, level: int = 0) -> Iterator[tuple[int, int]]:
-        """The shards (row, col) of a level that hold something of ``cells``, row by row."""
+        """Yield the shards (row, col) of a level that meet ``cells``, row by row."""
         inner = cells & self.box
         if inner.empty:
             return
@@ -253,7 +251,7 @@ class Layout(Sharded):
         yield from itertools.product(rows, cols)
 
     def cells_at(self, rows: slice, cols: slice) -> Box:
-        """The cells of a part of the area, in its pixels of 10 m, whole cells."""
+        """Return the cells of a part of the area, given in pixels of 10 m that are whole cells."""
         area = self.area
         return Box(
             area.row0 + rows.start // 6,
@@ -263,14 +261,14 @@ class Layout(Sharded):
         )
 
     def cells(self, row: int, col: int, level: int = 0) -> Box:
-        """The cells of shard (row, col) of a level."""
+        """Return the cells of shard (row, col) of a level."""
         side = self.shard << level
         top, left = self.box.row0 + row * side, self.box.col0 + col * side
         return Box(top, top + side, left, left + side)
 
 
 def encode(reflectance: np.ndarray) -> np.ndarray:
-    """float32 reflectance → int16 × 10 000: rounded, then clipped, then cast; NaN → the fill value."""
+    """Convert float32 reflectance to int16 × 10 000: round, clip, then cast; NaN becomes the fill value."""
     dn = reflectance * np.float32(10_000)
     np.rint(dn, out=dn)
     np.clip(dn, FILL + 1, 32767, out=dn)
@@ -283,7 +281,7 @@ NATIVE = "r60m"
 
 @dataclass(frozen=True)
 class Native(Sharded):
-    """B10 of ``around``, as it was measured: its cells are the pixels, its shards those of the same units."""
+    """The group of B10 in ``around``, as measured: pixels are cells, and shards cover the same ground."""
 
     around: Layout
 
@@ -333,7 +331,7 @@ class Native(Sharded):
 
 
 def level_group(layout: Sharded, level: int) -> str:
-    """The name of a level's group; that of the full resolution may be none."""
+    """Return the name of a level's group; at full resolution it may be empty."""
     return layout.group if level == 0 else f"{layout.group}/x{2**level}".removeprefix("/")
 
 
@@ -344,5 +342,5 @@ def shard_file(layout: Sharded, name: str, time: int, row: int, col: int, level:
 
 
 def chunk_side(side: int) -> int:
-    """The largest divisor of a shard's ``side`` that is at most 512 pixels."""
+    """Return the largest divisor of a shard's ``side`` that is at most 512 pixels."""
     return next(n for n in range(min(side, 512), 0, -1) if side % n == 0)

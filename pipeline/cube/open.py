@@ -1,8 +1,8 @@
-"""The output: a Zarr v3 store laid out once, whole; shards written whole; opened with one call.
+"""Open a cube: a Zarr v3 store with one group per EPSG code, as one xarray dataset.
 
-One group per EPSG code, named by the code, with the full resolution in it and overviews in children
-``x2``, ``x4``, …; dims (time, y, x). The arrays begin at a shard's edge on the lattice, so that the
-same place lies in the same shard of any cube; what was asked for is recorded as ``area``.
+A group is named by its code and holds the full resolution, with overviews in its children ``x2``, ``x4``, …; dims
+(time, y, x). Arrays begin at a shard's edge on the lattice, so that a location lies in the same shard of any cube. The
+requested area is recorded as ``area``.
 """
 
 import math
@@ -37,10 +37,10 @@ if TYPE_CHECKING:
 __all__ = ["crop", "open_cube", "read_group"]
 
 
-# Encodings of times alone: each format knows its own for other coordinates.
+# Encodings are kept for times alone: each format chooses its own for other coordinates.
 _TIME = ("units", "calendar", "dtype")
 _BLOCKS = 50_000
-"""Of Dask in a variable, at most about: it lists them all whenever it computes anything."""
+"""Most Dask blocks in a variable, about: Dask lists them all whenever it computes anything."""
 
 
 def open_cube(
@@ -54,41 +54,40 @@ def open_cube(
     native: bool = False,
     snapshot: str | None = None,
 ) -> xr.Dataset:
-    """Open what ``s2sharp run`` made.
+    """Open the cube that ``s2sharp run`` made.
 
     Parameters
     ----------
     out
         The folder or URL given as ``--out``, or its ``cube.zarr``.
     bands
-        By ESA's name; all by default. Layers stay.
+        Bands to open, by ESA's names; all by default. Layers stay.
     time
         First and last moment in UTC, None for an open end.
     bbox
-        (W, S, E, N) in degrees: the part of the run's area to crop to, before anything is read.
+        (W, S, E, N) in degrees: the part to crop to, before anything is read.
     epsg
-        Which EPSG code, where the cube has several.
+        EPSG code to open, where the cube has several.
     level
         0 for 10 m, 1 for the overview of 20 m, and so on.
     native
-        What was kept as it was measured, B10 at 60 m, in place of the bands at 10 m.
+        Open the bands kept as measured, B10 at 60 m, in place of the bands at 10 m.
     snapshot
-        The cube as it was after an earlier run with ``--history``: the id of one that ``s2sharp history OUT``
-        lists.
+        Id of an earlier state of the cube, from a run with ``--history``; ``s2sharp history OUT`` lists them.
 
     Returns
     -------
     xarray.Dataset
         Lazy; dims (time, y, x), time ascending. Bands: float32 reflectance, NaN where there is none;
-        layers ``valid``, ``cloud``, ``saturated``, ``source``, and ``residual`` and ``detail`` of a run with
-        --trust, as stored; of one with --error90, ``B05_error90`` and the like, half-widths in float32 reflectance, NaN
-        where there is none. ``.rio.crs`` is set.
+        layers ``valid``, ``cloud``, ``saturated``, ``source``, and with --trust ``residual`` and ``detail``, as stored;
+        with --error90 ``B05_error90`` and the like, half-widths in float32 reflectance, NaN where there is none.
+        ``.rio.crs`` is set.
 
     Raises
     ------
     S2SharpError
         ``not-a-cube``, ``epsg-missing``, ``outside``, ``band-unknown``; ``no-history``, ``snapshot-missing``;
-        ``file-broken`` where its times are not those that were written.
+        ``file-broken`` where the times are not those of the acquisitions.
     """
     store = place(out)
     store = store if store.suffix == ".zarr" else store / "cube.zarr"
@@ -131,9 +130,7 @@ def open_cube(
     wanted = tuple(MEASURED) if bands is None else tuple(bands)
     errors = [name for name in error_layers(COARSE) if name.removesuffix(ERROR90) in wanted]
     raw = read_group(root, opened, name, (*MEASURED, *LAYERS, *TRUST_LAYERS, *errors))
-    if (
-        facts.get("status") != "writing"
-    ):  # a run that takes in earlier tiles of a date moves its time
+    if facts.get("status") != "writing":  # a run that adds earlier tiles of a date changes its time
         _check_times(raw, store)
     raw = _present(raw)
     raw = _chosen(raw, wanted if bands is not None else None, time)
@@ -142,18 +139,18 @@ def open_cube(
 
 
 def _check_times(raw: xr.Dataset, store: Location) -> None:
-    """Refuse times that are not those of the acquisitions that the group names: a lost chunk reads as 1970."""
+    """Refuse times that are not those of the group's acquisitions: a lost chunk reads as 1970."""
     said = [about["datetime"] for about in raw.attrs["s2sharp"].get("acquisitions", ())]
     if said and not np.array_equal(np.array(said, "datetime64[s]"), raw["time"].values):
         raise S2SharpError(
             "file-broken",
             f"The times in {store} are not those of its acquisitions: the file of the coordinate is lost or broken.",
-            "Run the same command again, which writes it anew; `s2sharp verify OUT` looks at the rest.",
+            "Run the same command again, which writes the file anew; `s2sharp verify OUT` checks the others.",
         )
 
 
 def _present(raw: xr.Dataset) -> xr.Dataset:
-    """All but the places in time that are empty, since what was there has been removed."""
+    """Return all times but those whose acquisitions were removed."""
     removed = raw.attrs["s2sharp"].get("removed", ())
     if not removed:
         return raw
@@ -172,7 +169,7 @@ def _chosen(
     bands: tuple[str, ...] | None,
     time: tuple[datetime | None, datetime | None] | None,
 ) -> xr.Dataset:
-    """The bands and times that were asked for."""
+    """Return the requested bands and times."""
     have = [str(name) for name in raw.data_vars if name in MEASURED]
     if bands is not None:
         if missing := [band for band in bands if band not in have]:
@@ -201,9 +198,9 @@ def _chosen(
 def read_group(
     root: zarr.Group, store: "StoreLike", name: str, variables: Iterable[str]
 ) -> xr.Dataset:
-    """Return one group of a store as it is stored, with those of ``variables`` that it has; no array of Dask's yet.
+    """Return one group of a store as stored, with those of ``variables`` that it has, without Dask.
 
-    Dask is handed what is left of it (:func:`crop`): it lists blocks whenever they are cut or put in another order.
+    Only the crop becomes Dask arrays (:func:`crop`), since Dask lists all blocks whenever they are cut or reordered.
     """
     # A store that is still being written has no consolidated metadata yet.
     whole = root.metadata.consolidated_metadata is not None
@@ -219,7 +216,7 @@ def read_group(
 
 
 def crop(raw: xr.Dataset, bbox: Bounds | None, crs: CRS, pixel: float) -> xr.Dataset:
-    """Return the part of :func:`read_group`'s that was asked for and lies in ``bbox``, decoded, lazy, time ascending."""
+    """Return the requested area of :func:`read_group`'s dataset inside ``bbox``, decoded, lazy, time ascending."""
     inside = _crop(raw, _bounds(raw, bbox, crs), pixel)
     if not inside.indexes["time"].is_monotonic_increasing:
         inside = inside.sortby("time")
@@ -228,7 +225,7 @@ def crop(raw: xr.Dataset, bbox: Bounds | None, crs: CRS, pixel: float) -> xr.Dat
 
 
 def _blocks(raw: xr.Dataset, inside: xr.Dataset) -> dict[str, tuple[int, ...]]:
-    """Return Dask's blocks for a part of a group: the chunks of its files, or so many of them that there are not too many."""
+    """Return Dask's blocks for a part of a group: the chunks of its files, or several each where there are too many."""
     layout = next(iter(raw.data_vars.values())).encoding
     _, *sides = layout["chunks"]
     times, height, width = (inside.sizes[dim] for dim in ("time", "y", "x"))
@@ -251,7 +248,7 @@ def _blocks(raw: xr.Dataset, inside: xr.Dataset) -> dict[str, tuple[int, ...]]:
 
 
 def _describe(cube: xr.Dataset) -> xr.Dataset:
-    """Drop what describes the whole array or its file: coordinates place the crop, its user its chunks."""
+    """Drop attributes and encodings of the whole array or its file, which do not hold for the crop."""
     for x in (cube, *cube.data_vars.values()):
         for name in [n for n in x.attrs if n.startswith("spatial:") or n == "zarr_conventions"]:
             del x.attrs[name]
@@ -293,7 +290,7 @@ def _crop(raw: xr.Dataset, bounds: Bounds, pixel: float) -> xr.Dataset:
 
 
 def _decode(raw: xr.Dataset) -> xr.Dataset:
-    """Integers → float32, as they are read; xarray would choose float64 for a scale that is Python's number."""
+    """Decode integers as float32 when they are read; xarray chooses float64 for a scale that is a Python number."""
     scaled = {
         name: x.assign_attrs(scale_factor=np.float32(x.attrs["scale_factor"]))
         for name, x in raw.data_vars.items()

@@ -1,4 +1,4 @@
-"""Overviews: shards at half the resolution, made from those below."""
+"""Overviews: shards at half the resolution, made from the level below."""
 
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -14,16 +14,16 @@ from .write import read_part
 
 __all__ = ["overview"]
 
-# Rows that are halved at once, an even number.
+# Rows halved at once, an even number.
 _ROWS = 512
-# Layers whose overviews show the highest.
+# Layers whose overviews take the maximum.
 _WORST = frozenset({"valid", "saturated", *TRUST})
 
 
 def overview(
     store: Location, layout: Sharded, time: int, row: int, col: int, level: int
 ) -> dict[str, np.ndarray]:
-    """One shard of an overview, every variable, from the level below."""
+    """Return one shard of an overview, every variable, from the level below."""
     rows, cols = layout.place(row, col, level)
     height, width = layout.shape(level - 1)
     below = [slice(2 * s.start, min(2 * s.stop, n)) for s, n in ((rows, height), (cols, width))]
@@ -32,17 +32,17 @@ def overview(
 
     def halved(name: str) -> np.ndarray:
         x = read_part(store, layout, name, time, place, level - 1)
-        # Some rows at a time: sums take several times the memory of what is summed.
+        # Some rows at a time: sums take several times the memory of their terms.
         return np.concatenate([_halve(name, x[i : i + _ROWS]) for i in range(0, len(x), _ROWS)])
 
-    # Two variables at a time: four shards of each are as much as a unit may hold.
+    # Two variables at a time: four shards of each fill the memory that a unit may take.
     with ThreadPoolExecutor(2) as pool:
         return dict(zip(names, pool.map(halved, names), strict=True))
 
 
 def _halve(name: str, x: np.ndarray) -> np.ndarray:
-    """Half the resolution: reflectance as the mean of what is there, its errors as their root mean square, flags by
-    any, doubts by the worst, classes by nearest.
+    """Halve the resolution: reflectance by the mean of its data, errors by their root mean square, flags and trust layers
+    by the maximum, classes by nearest.
     """
     if name.endswith(ERROR90):
         return _half_error(x)
@@ -63,15 +63,15 @@ def _halve(name: str, x: np.ndarray) -> np.ndarray:
 
 
 def _sums(x: np.ndarray, dtype: type[np.integer[Any]]) -> np.ndarray:
-    """Sums of 2 × 2, rows first: they lie in one piece."""
+    """Return sums of 2 × 2, rows first, which are contiguous."""
     rows = x[::2].astype(dtype)
     rows += x[1::2]
     return np.asarray(rows[:, ::2] + rows[:, 1::2])
 
 
 def _half_error(x: np.ndarray) -> np.ndarray:
-    """The root mean square of the half-widths that are there, of 2 × 2 each: as if the four errors were alike, the mean
-    of the pixels can be off by no more.
+    """Return the root mean square of the half-widths in 2 × 2 pixels, a bound for the mean's error: it takes the four
+    errors as fully correlated.
     """
     x = np.pad(x, [(0, n % 2) for n in x.shape]).astype(np.float32)
     quads = np.stack([x[i::2, j::2] for i in (0, 1) for j in (0, 1)])

@@ -22,14 +22,14 @@ _Opened = tuple[DigestStore, "dict[str, zarr.Array[Any]]"]
 
 
 def _opened(store: Location, name: str) -> _Opened:
-    """Open the arrays of one group, once a process: a region write through xarray reopens them all."""
+    """Open the arrays of one group once per process; a region write through xarray would reopen them all."""
     return _open(store, name, version(store / name / "zarr.json"))
 
 
 @lru_cache(maxsize=8)
 def _open(store: Location, name: str, written: str) -> _Opened:  # noqa: ARG001
     opened = digest_store(store)
-    # As it is, not as it was consolidated for readers.
+    # Consolidated metadata are for readers, and may be old.
     group = zarr.open_group(opened, path=name, mode="r+", use_consolidated=False)
     return opened, {key: array for key, array in group.arrays() if array.ndim == 3}
 
@@ -48,12 +48,12 @@ def write_shard(
     Returns
     -------
     dict
-        Variable → size and digest of its file. On a disk these files would outlive a loss of power.
+        Variable → size and digest of its file. On a disk, these files are synced against a loss of power.
 
     Raises
     ------
     S2SharpError
-        ``partial-shard`` when an array is not exactly the shard: a part of one would race with others.
+        ``partial-shard`` when an array is not exactly the shard: writers of parts would race.
     """
     group = level_group(layout, level)
     opened, arrays = _opened(store, group)
@@ -73,7 +73,7 @@ def write_shard(
         make_way(store / file)
         try:
             arrays[name][time, rows, cols] = x
-        except (ValueError, RuntimeError):  # zarr reads what is there first: it is broken
+        except (ValueError, RuntimeError):  # zarr reads the old shard first, which is broken
             remove(store / file)
             arrays[name][time, rows, cols] = x
         settle(store / file)
@@ -98,5 +98,5 @@ def read_part(
         raise S2SharpError(
             "shard-broken",
             f"A shard of {name} in {store / level_group(layout, level)} is broken: {error}.",
-            "Find all with `s2sharp verify OUT`, then run again: what is broken is made anew.",
+            "Find all broken shards with `s2sharp verify OUT`, then run again, which makes them anew.",
         ) from error

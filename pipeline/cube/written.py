@@ -1,4 +1,4 @@
-"""An acquisition as far as a run has written it, in memory."""
+"""Read acquisitions of a cube that a run is still writing."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -14,7 +14,7 @@ __all__ = ["grid_written", "read_written"]
 
 
 def grid_written(store: Location, layout: Layout, level: int = 0) -> dict[str, np.ndarray]:
-    """The area that was asked for as coordinates of pixels, y and x."""
+    """Return the coordinates of the pixels in the requested area, y and x."""
     arrays = _arrays(store, layout, level)
     rows, cols = _inside(arrays, layout, level)
     return {"y": np.asarray(arrays["y"][rows]), "x": np.asarray(arrays["x"][cols])}
@@ -28,10 +28,10 @@ def read_written(
     level: int = 0,
     place: tuple[slice, slice] | None = None,
 ) -> dict[str, np.ndarray]:
-    """Read bands and layers of one acquisition as they are by now, (y, x), bands float32 reflectance; and coordinates.
+    """Read bands and layers of one acquisition as written so far, (y, x), bands float32 reflectance; and coordinates.
 
-    Readers go by the consolidated metadata, which a run renews at its end; this goes by what is there. xarray, and Dask's
-    arrays, which it loads with the first dataset, would take a worker seconds.
+    The consolidated metadata are left aside, since a run renews them only at its end. xarray is not used: loading it
+    with Dask's arrays would take a worker seconds.
 
     Parameters
     ----------
@@ -54,7 +54,7 @@ def read_written(
 
 
 def _part(whole: slice, part: slice) -> slice:
-    """A part of a slice, counted from its begin."""
+    """Return a part of a slice, counted from its start."""
     left = range(whole.start, whole.stop)[part]
     return slice(left.start, left.stop)
 
@@ -68,7 +68,7 @@ def _arrays(store: Location, layout: Layout, level: int) -> "dict[str, zarr.Arra
 def _inside(
     arrays: "dict[str, zarr.Array[Any]]", layout: Layout, level: int
 ) -> tuple[slice, slice]:
-    """Rows and columns of the arrays whose pixels lie in the area that was asked for, to half a pixel."""
+    """Return rows and columns of the pixels in the requested area, to half a pixel."""
     left, bottom, right, top = layout.asked
     room = layout.pixel * 2**level / 2 * (1 - 1e-6)
     found = []
