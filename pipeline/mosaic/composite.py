@@ -1,7 +1,7 @@
-"""Choice of the observation that a pixel shows: arrays in, arrays out.
+"""Choice of the observation that a pixel shows: functions of arrays.
 
-Observations come in the order in which they are preferred where all else is equal: so the first of equals
-is taken, and what is taken follows from the place alone.
+Observations are given in order of preference, and the first of equals is chosen, so that the choice depends on the
+location alone.
 """
 
 import numpy as np
@@ -14,24 +14,24 @@ from ..cube.layout import FILL
 __all__ = ["FAR", "clearance", "feathered", "medians", "medoid", "shares"]
 
 FAR = 100
-"""Pixels from cloud beyond which all are equally clear: 1 km."""
+"""Distance from cloud in pixels (1 km) beyond which all pixels are equally clear."""
 
 _EDGE = 12
-"""Pixels from the edge of the data, 120 m, within which it was sharpened for want of what lies beyond."""
+"""Distance from the edge of the data in pixels (120 m) within which sharpening lacked its surroundings."""
 
 
 def clearance(cloud: np.ndarray, valid: np.ndarray, dilate: float) -> np.ndarray:
-    """Compute how clear each pixel is: 0 not to be used, else how many pixels what hides the ground is away beyond
-    ``dilate``, from 1 to :data:`FAR`; within 120 m of the edge of the data at most how far that is.
+    """Compute the clearance of each pixel: its distance in pixels, beyond ``dilate``, from cloud and shadow.
 
-    Exact where the arrays reach ``dilate`` + :data:`FAR` pixels beyond, or to the end of what is known.
+    It runs from 1 to :data:`FAR`; 0 means not to be used. Within 120 m of the edge of the data, it is at most the
+    distance to that edge. Exact where the arrays reach ``dilate`` + :data:`FAR` pixels beyond, or to the cube's edge.
 
     Parameters
     ----------
     cloud, valid
         (h, w): the cube's layers. A cube without classification has 0 in ``cloud`` everywhere.
     dilate
-        Pixels around what hides the ground that are not used either.
+        Width in pixels of the border around cloud and shadow that is not used either.
 
     Returns
     -------
@@ -52,10 +52,10 @@ def clearance(cloud: np.ndarray, valid: np.ndarray, dilate: float) -> np.ndarray
 
 
 def medians(stack: np.ndarray) -> np.ndarray:
-    """The median along the first axis of what is not :data:`FILL`, rounded to even; int16."""
+    """Return the median along the first axis of values that are not :data:`FILL`, rounded to even; int16."""
     there = stack != FILL
     count = there.sum(axis=0)
-    # Missing values go behind; the fill value itself is the smallest there is.
+    # Missing values are sorted to the end; the fill value itself is the smallest int16.
     ordered = np.sort(np.where(there, stack, np.int16(32767)), axis=0)
     last = np.maximum(count - 1, 0)
     low = np.take_along_axis(ordered, (last // 2)[None], axis=0)[0]
@@ -70,12 +70,12 @@ def medoid(stack: np.ndarray) -> np.ndarray:
     Parameters
     ----------
     stack
-        (observations, bands, h, w), int16; an observation that is missing is :data:`FILL` in all bands.
+        (observations, bands, h, w), int16; a missing observation is :data:`FILL` in all bands.
 
     Returns
     -------
     numpy.ndarray
-        (h, w): its index, the first of equals; −1 where all are missing.
+        (h, w): index of the chosen observation, the first of equals; −1 where all are missing.
     """
     there = stack[:, 0] != FILL
     total = np.zeros(there.shape, dtype=np.float64)
@@ -93,26 +93,26 @@ def medoid(stack: np.ndarray) -> np.ndarray:
 
 
 def shares(chosen: np.ndarray, usable: np.ndarray, number: int, reach: int) -> np.ndarray:
-    """The weight of one source in a feathered picture, before weights are divided by their sum.
+    """Compute the weight of one source in a feathered picture, before weights are divided by their sum.
 
-    Of the square of ``reach`` pixels to each side, the part that shows the source: across a straight
-    border it falls linearly, and all sources' parts add up to one. Towards where the source itself ends,
-    for want of data or for cloud, it falls to nothing, so that no edge comes in with it.
+    The weight is the share of the source in the square of ``reach`` pixels to each side: it falls linearly across a
+    straight border, and the weights of all sources add up to one. It falls to zero towards cloud and the end of the
+    source's data, so that neither shows as an edge.
 
     Parameters
     ----------
     chosen
-        (h, w): which source is shown.
+        (h, w): number of the chosen source.
     usable
-        (h, w): where source ``number`` could be.
+        (h, w): whether source ``number`` can be used.
 
     Returns
     -------
     numpy.ndarray
-        (h, w), float64; exact at ``reach`` pixels from the arrays' edges and farther in.
+        (h, w), float64; exact from ``reach`` pixels inside the arrays' edges.
     """
     part = uniform_filter((chosen == number).astype(np.float64), 2 * reach + 1, mode="constant")
-    # Sums of ones in float64 are exact, whatever the order; rounding takes the division's noise.
+    # Sums of ones in float64 are exact in any order; rounding removes the noise of the division.
     part = np.rint(part * (2 * reach + 1) ** 2)
     if not usable.all():
         part *= np.minimum(distance_transform_edt(usable), reach) / reach
@@ -120,6 +120,6 @@ def shares(chosen: np.ndarray, usable: np.ndarray, number: int, reach: int) -> n
 
 
 def feathered(total: np.ndarray, weight: np.ndarray) -> np.ndarray:
-    """Sums of weighted DN over the sum of weights → int16, :data:`FILL` where there is none."""
+    """Divide sums of weighted DN by the sums of weights: int16, :data:`FILL` where there is no weight."""
     mean = np.rint(total / np.maximum(weight, 1e-9))
     return np.where(weight > 0, mean, FILL).astype(np.int16)

@@ -1,4 +1,4 @@
-"""Settings of a mosaic: of what, how and on which grid; validated before anything starts."""
+"""Settings of a mosaic: cube, method and grid, validated before anything starts."""
 
 import re
 from typing import TYPE_CHECKING, Any, Literal, Self
@@ -18,13 +18,13 @@ if TYPE_CHECKING:
 __all__ = ["BLOCK", "MosaicConfig", "configure"]
 
 BLOCK = 512
-"""Side, in pixels, of what is resampled at once: squares of one shape, anchored to the grid, so that the
-same place comes out the same whatever the tiles."""
+"""Side in pixels of the squares that are resampled at once. They are anchored to the grid, so that a location has
+the same values whatever the tiles."""
 
 
 def _crs(text: str) -> "CRS":
-    """The CRS that a text names, else a ``ValueError``."""
-    from pyproj import CRS  # help, which shows these fields, needs none
+    """Return the CRS that a text names, or raise ``ValueError``."""
+    from pyproj import CRS  # --help shows these fields without it
     from pyproj.exceptions import CRSError
 
     try:
@@ -34,35 +34,33 @@ def _crs(text: str) -> "CRS":
 
 
 class MosaicConfig(Command):
-    """Every field is a flag of ``s2sharp mosaic``, whose help its description is."""
+    """Flags of ``s2sharp mosaic``, one a field; its description is the flag's help."""
 
-    out: Located = Field(
-        description="Folder or URL of a cube: what was given to `s2sharp run` as --out."
-    )
+    out: Located = Field(description="Folder or URL of a cube, as given to `s2sharp run` as --out.")
     to: Located = Field(
-        description="Folder or URL (s3://BUCKET/PREFIX) for the mosaic. The same command on it again continues "
-        "one that was stopped, and takes in what the cube has got since: periods, acquisitions, pixels."
+        description="Folder or URL (s3://BUCKET/PREFIX) for the mosaic. The same command again continues a mosaic "
+        "that was stopped, and adds the cube's new periods, acquisitions and pixels."
     )
     period: str = Field(
         "month",
-        description="One picture per `month`, `year`, so many days of a year (`16D`; the last of a year is "
-        "shorter), or `all` of the cube.",
+        description="One picture per `month`, `year`, number of days (`16D`, counted from 1 January; the last period of "
+        "a year is shorter), or `all` for the whole cube.",
     )
     by: Literal["best", "median", "medoid"] = Field(
         "best",
-        description="best: of each place the observation farthest from cloud and cloud shadow (beyond 1 km "
+        description="best: for each pixel the observation farthest from cloud and cloud shadow (beyond 1 km "
         "all are equal), and not within 120 m of the data's edge if there is another; of equals the one "
         "closest to the period's middle. medoid: the observation most like all others. Both keep spectra "
-        "whole: all bands of a pixel are from one acquisition. median: of each band alone, so a pixel's "
-        "spectrum may be one that nobody observed.",
+        "whole: all bands of a pixel are from one acquisition. median: the median of each band alone, so that a "
+        "pixel's spectrum may never have been observed.",
     )
     bands: tuple[str, ...] | None = Field(
         None, description="Bands to deliver: `B02 B03 B04`, `visible`."
     )
     crs: str | None = Field(
         None,
-        description="CRS of the mosaic: `EPSG:3035`, `ESRI:54009`, … Pixels whose grid it shares are copied; "
-        "others are resampled, once.",
+        description="CRS of the mosaic: `EPSG:3035`, `ESRI:54009`, … Pixels on the same grid are copied; others "
+        "are resampled once.",
     )
     resolution: float | None = Field(
         None,
@@ -70,38 +68,38 @@ class MosaicConfig(Command):
         description="Side of a pixel in the CRS's units. The grid is snapped to its multiples.",
     )
     bbox: tuple[float, float, float, float] | None = Field(
-        None, description="Part of the cube, in degrees; W > E crosses the antimeridian."
+        None, description="Part of the cube in degrees; W > E crosses the antimeridian."
     )
     tile: int | None = Field(
         None,
         gt=0,
-        description=f"Side, in pixels, of a unit of work, of a file of the store and of a COG: a multiple "
-        f"of {BLOCK}. No value of a pixel depends on it.",
+        description=f"Side in pixels of a unit of work, of a file of the store and of a COG: a multiple "
+        f"of {BLOCK}. Pixels do not depend on it.",
     )
     resampling: Literal["cubic", "bilinear", "nearest"] = Field(
-        "cubic", description="How reflectance is resampled where pixels cannot be copied."
+        "cubic", description="Resampling of reflectance where pixels cannot be copied."
     )
     dilate: float = Field(
         100.0,
         ge=0,
-        description="What lies within so many metres of cloud, thin cirrus or cloud shadow is not used.",
+        description="Distance in metres around cloud, thin cirrus and cloud shadow within which pixels are not used.",
     )
     feather: float = Field(
         0.0,
         ge=0,
-        description="Blend acquisitions across their borders, over so many metres to each side. Hides what they "
-        "differ by; 0: pixels as they were observed.",
+        description="Distance in metres to each side of a border over which acquisitions are blended. It hides their "
+        "differences; 0 keeps pixels as observed.",
     )
     memory: float = Field(
         2.0,
         gt=0,
-        description="GB that a worker may take up. Medians and medoids go through a tile in parts that fit.",
+        description="GB of memory that a worker may take. Medians and medoids process a tile in parts that fit.",
     )
     scheduler: str | None = Field(
         None,
         description="Address of a Dask scheduler whose workers see both folders at the same path or URL.",
     )
-    publish: bool = Field(True, description="Write COGs and a STAC catalogue beside the store.")
+    publish: bool = Field(True, description="Write COGs and a STAC catalog beside the store.")
 
     _folder = field_validator("to")(folder)
 
@@ -130,15 +128,15 @@ class MosaicConfig(Command):
     @field_validator("crs")
     @classmethod
     def _crs(cls, value: str | None) -> str | None:
-        """In one spelling, the authority's code where there is one: another would be another mosaic."""
+        """Return the CRS in one spelling, its authority's code if it has one: another spelling would be another mosaic."""
         if value is None:
             return None
         try:
             crs = _crs(value)
         except ValueError as error:
-            raise ValueError(f"{value!r} is no CRS that is known; an example: EPSG:3035") from error
+            raise ValueError(f"{value!r} is not a known CRS; an example: EPSG:3035") from error
         if not (crs.is_projected or crs.is_geographic) or len(crs.axis_info) != 2:
-            raise ValueError(f"{value!r} ({crs.name}) has no two axes on the ground")
+            raise ValueError(f"{value!r} ({crs.name}) does not have two axes on the ground")
         known = crs.to_authority(min_confidence=100)
         return ":".join(known) if known else str(crs.to_wkt())
 
@@ -167,11 +165,11 @@ class MosaicConfig(Command):
 
 
 def configure(flags: dict[str, Any]) -> MosaicConfig:
-    """The configuration from flags.
+    """Make the configuration from flags.
 
     Raises
     ------
     S2SharpError
-        ``bad-config``, naming each field that is wrong.
+        ``bad-config``, with the name of each wrong field.
     """
     return validated(MosaicConfig, flags, "See `s2sharp mosaic --help`.")

@@ -1,4 +1,4 @@
-"""Cost of a mosaic, before any pixel moves; and the parts into which its tiles are cut to fit."""
+"""Cost of a mosaic, before any pixel is read; and the parts of tiles that fit into memory."""
 
 import math
 from dataclasses import dataclass
@@ -11,11 +11,11 @@ from .plan import MosaicPlan
 
 __all__ = ["Estimate", "estimate", "memory", "parts"]
 
-# Seconds: for a million values read, resampled or composed, and for a tile; orders of magnitude.
+# Seconds per million values read, resampled or composed, and per tile; orders of magnitude.
 _READ, _WARP, _PAIR, _TILE = 0.015, 0.12, 0.03, 0.5
 # int16 reflectance under blosc-zstd with shuffle.
 _COMPRESSION = 1.6
-# Code and buffers that a process takes up with its first tile, whatever its size; what allocators hold back.
+# Bytes of code and buffers that the first tile of a process takes, whatever its size; share held back by allocators.
 _PROCESS = 60e6
 _SLACK = 1.1
 
@@ -24,10 +24,9 @@ _SLACK = 1.1
 class Estimate:
     """Cost of a plan.
 
-    ``tiles``, ``todo``: all of the full resolution, and those that the ledger does not have; ``read``:
-    bytes of pixels, uncompressed; ``output``: bytes of the store with its overviews, and ``delivered`` with
-    the COGs; ``memory``: bytes of a worker beyond its idle size; ``most``: datatakes that show in a tile;
-    ``seconds`` on ``workers``.
+    ``tiles``: all tiles of the full resolution; ``todo``: those not in the ledger yet; ``read``: bytes of pixels,
+    uncompressed; ``output``: bytes of the store with its overviews; ``delivered``: bytes with the COGs; ``memory``:
+    bytes of a worker beyond its idle size; ``most``: most datatakes in a tile; ``seconds`` on ``workers``.
     """
 
     tiles: int
@@ -42,12 +41,12 @@ class Estimate:
 
 
 def estimate(plan: MosaicPlan) -> Estimate:
-    """Count what there is to do.
+    """Estimate the cost of the tiles to do.
 
     Raises
     ------
     S2SharpError
-        ``memory-exceeded`` when not even one block of a tile fits into what a worker may take up.
+        ``memory-exceeded`` when not even one block of a tile fits into the memory of a worker.
     """
     states = plan.ledger.states()
     tiles = todo = most = 0
@@ -84,27 +83,27 @@ def estimate(plan: MosaicPlan) -> Estimate:
 
 
 def _values(plan: MosaicPlan, pixels: int, takes: int) -> float:
-    """Values of two bytes that are read for a tile: the layers of all, the bands of those that show."""
+    """Return the number of 2-byte values read for a tile: layers of all datatakes, bands of those that show."""
     shown = takes if plan.config.by != "best" else min(takes, 2)
     return float(pixels * (takes + shown * len(plan.bands)))
 
 
 def memory(plan: MosaicPlan, part: Box, takes: int) -> float:
-    """Bytes that a worker takes up for one part of a tile, and for the tile that it belongs to."""
+    """Return the bytes that a worker takes for a tile and one part of it."""
     bands, side = len(plan.bands), plan.side
     tile = (side**2) * (2 * bands + 3)
     ring = -(-plan.ring // BLOCK) * BLOCK
     around = math.prod(part.grow(ring).shape)
     pixels = math.prod(part.shape)
-    # Memory of the cube: two layers with what is around them, and the distances of scipy (float64, and the index
-    # of the nearest pixel along both axes); then the bands, once as they are read and once stacked.
+    # Arrays of the cube: two layers with their surroundings, and scipy's distances (float64, and the index of the
+    # nearest pixel along both axes); then the bands, once as read and once stacked.
     height, width = (plan.scale * n for n in part.grow(ring).shape)
     margin = 2 * plan.reach
     layers = (height + margin) * (width + margin) * 40
     kernel = 2 * (4 * plan.scale + 4)
     inner = (part.shape[0] * plan.scale + kernel) * (part.shape[1] * plan.scale + kernel)
     read = inner * 2 * (2 * bands + 2)
-    # Where blocks lie on the cube: two int32 and what they are made from.
+    # Locations of blocks in the cube: two int32 and their float64 sources.
     places = around * 9 + BLOCK**2 * 64
     warped = pixels * 2 * bands * 2
     held = places + around * 8
@@ -122,7 +121,7 @@ def memory(plan: MosaicPlan, part: Box, takes: int) -> float:
 
 
 def parts(plan: MosaicPlan, box: Box, takes: int) -> list[Box]:
-    """Some blocks of a tile in parts, each as many in a row as fit into the memory of a worker.
+    """Cut blocks of a tile into parts, rows of as many blocks as fit into the memory of a worker.
 
     Raises
     ------
@@ -144,6 +143,6 @@ def parts(plan: MosaicPlan, box: Box, takes: int) -> list[Box]:
     raise S2SharpError(
         "memory-exceeded",
         f"A block of {BLOCK} pixels with {takes} datatakes needs {smallest / 1e9:.2f} GB, more than the "
-        f"{plan.config.memory:g} GB that a worker may take up.",
+        f"{plan.config.memory:g} GB that a worker may take.",
         "Raise --memory, or choose a smaller --tile, a shorter --period, fewer --bands or --by best.",
     )

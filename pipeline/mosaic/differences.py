@@ -1,7 +1,7 @@
 """Differences between the acquisitions of a mosaic, where two of them see the same ground clearly.
 
-Orbits look from other angles, dates through other air, codes were cut and corrected apart: a mosaic
-shows it at their borders, and no blending removes it honestly. So it is measured and told.
+Orbits differ in angle, dates in atmosphere, EPSG codes in processing. Borders in a mosaic show these differences, and
+blending only hides them. Therefore they are measured and reported.
 """
 
 import itertools
@@ -25,18 +25,18 @@ from .sources import CubeDate, Group, read_window
 
 __all__ = ["Pair", "compare_tile", "differences_path", "kinds", "merge"]
 
-# Samples along the longer side of a tile, at least; and of overviews, the coarsest that is looked at: 80 m.
+# Least samples along the longer side of a tile; coarsest overview that is read (80 m).
 _SAMPLES, _LEVEL = 128, 3
 # Samples that two acquisitions must share.
 _ENOUGH = 50
-# Two passes of one orbit, by S2A and S2B in turn, are so many days apart.
+# Days between two passes of one orbit, by S2A and S2B in turn.
 _REPEAT = 5.0
 
 
 @dataclass(frozen=True)
 class Pair:
-    """Two acquisitions of one period: ``median`` of the second minus the first, per band in DN, over
-    ``samples`` places that both show clearly.
+    """Two acquisitions of one period: ``median`` of the second minus the first, per band in DN, over ``samples``
+    pixels that are clear in both.
     """
 
     period: str
@@ -47,7 +47,7 @@ class Pair:
 
     @property
     def kind(self) -> str:
-        """What the two differ in: "codes", "dates" or "orbits"."""
+        """Kind of difference: "codes", "dates" or "orbits"."""
         if self.first.take == self.second.take:
             return "codes"
         days = _days(self.first, self.second)
@@ -64,7 +64,7 @@ def differences_path(plan: MosaicPlan) -> Location:
 
 
 def compare_tile(plan: MosaicPlan, tile: Tile, takes: Takes) -> int:
-    """Compare all pairs of a tile's acquisitions on a sparse grid; returns how many were compared."""
+    """Compare all pairs of a tile's acquisitions on a sparse grid; return their number."""
     asked = plan.box(tile) & plan.area
     step = 1
     while 2 * step * _SAMPLES <= max(asked.shape):
@@ -98,14 +98,14 @@ def compare_tile(plan: MosaicPlan, tile: Tile, takes: Takes) -> int:
 def _sample(
     plan: MosaicPlan, group: Group, source: CubeDate, under: Footing, level: int
 ) -> np.ndarray:
-    """(bands, h, w) of an acquisition's overview at the places of ``under``; what is not clear is FILL."""
+    """Read (bands, h, w) from an acquisition's overview at the pixels of ``under``; FILL where it is not clear."""
     pixel = 2**level
     corner = group.box if level else Box(0, 0, 0, 0)
     rows, cols = (under.rows - corner.row0) // pixel, (under.cols - corner.col0) // pixel
     held = Footing(rows, cols, under.inside, under.scale)
     dilate = plan.config.dilate / (group.grid.resolution * pixel)
     window = held.window()
-    assert window is not None  # noqa: S101  (a footing lies on something)
+    assert window is not None  # noqa: S101  (a footing has pixels)
     height, width = (-(-n // pixel) for n in group.box.shape)
     known = Box(0, height, 0, width) if level else group.area
     around = window.grow(int(np.ceil(dilate)) + 1) & known
@@ -124,9 +124,9 @@ def _name(plan: MosaicPlan, tile: Tile) -> str:
 
 
 def merge(plan: MosaicPlan) -> list[Pair]:
-    """The pairs of all tiles, those with most samples first; written as ``differences.json``.
+    """Merge the pairs of all tiles, those with most samples first, and write them as ``differences.json``.
 
-    Of a pair that several tiles show, the median of the tiles' medians, each with the weight of its samples.
+    A pair in several tiles has the median of the tiles' medians, weighted by their samples.
     """
     found: dict[tuple[str, int, int], list[tuple[int, list[float]]]] = {}
     there = files(_folder(plan))
@@ -160,7 +160,7 @@ def _weighted(tiles: list[tuple[int, list[float]]]) -> Iterator[float]:
 
 def _told(plan: MosaicPlan, pairs: Iterable[Pair]) -> dict[str, Any]:
     return {
-        "about": "Median of second minus first over places that both show clearly, in DN (1/10 000 of "
+        "about": "Median of second minus first over pixels that are clear in both, in DN (1/10 000 of "
         "reflectance). differ_in: codes (one datatake cut for two EPSG codes), dates (one orbit), orbits.",
         "bands": list(plan.bands),
         "pairs": [
@@ -179,7 +179,7 @@ def _told(plan: MosaicPlan, pairs: Iterable[Pair]) -> dict[str, Any]:
 
 
 def kinds(pairs: Iterable[Pair]) -> Mapping[str, tuple[int, np.ndarray]]:
-    """Kind of difference → how many pairs have it, and per band the median of their absolute differences."""
+    """Return for each kind of difference the number of pairs, and per band their median absolute difference."""
     found: dict[str, list[Pair]] = {}
     for pair in pairs:
         found.setdefault(pair.kind, []).append(pair)

@@ -1,4 +1,4 @@
-"""A mosaic: its phases in their order, and what came of it."""
+"""Carry out a mosaic: its phases in order, and their outcome."""
 
 import time
 from collections.abc import Iterable, Iterator
@@ -21,26 +21,26 @@ __all__ = ["MosaicOutcome", "carry_out", "phases"]
 
 @dataclass
 class MosaicOutcome(Outcome):
-    """Outcome of a mosaic; ``pairs``: by how much acquisitions differ."""
+    """Outcome of a mosaic; ``pairs``: differences between acquisitions."""
 
     pairs: list[Pair] = field(default_factory=list)
 
 
 def carry_out(plan: MosaicPlan, lease: Lease, tell: Listener = lambda _: None) -> MosaicOutcome:
-    """Do all of a mosaic that is not done yet; a tile that fails is recorded and the others go on, until more have
-    failed than ``max_failures``.
+    """Make all tiles of a mosaic that are not done yet. A failed tile is recorded and the others go on, until more than
+    ``max_failures`` have failed.
 
     Parameters
     ----------
     plan
-        As it was made while ``lease`` was held.
+        Plan of the mosaic, made while ``lease`` was held.
     tell
         Called with each :class:`Event`, in this process.
 
     Raises
     ------
     S2SharpError
-        ``lease-lost`` when another has taken over; ``scheduler-unreachable``, ``workers-lost``.
+        ``lease-lost`` when another process has taken over; ``scheduler-unreachable``, ``workers-lost``.
     """
     start = time.perf_counter()
     outcome = MosaicOutcome()
@@ -53,7 +53,7 @@ def carry_out(plan: MosaicPlan, lease: Lease, tell: Listener = lambda _: None) -
     engine.carry_out(phases(plan, outcome))
     lease.check()
     for folder in ("ledger", "differences", "cogs", "stac"):
-        sweep(to / folder)  # what killed writers left behind
+        sweep(to / folder)  # temporary files of killed writers
     if plan.config.publish:
         write_catalogue(plan)
     outcome.pairs = merge(plan)
@@ -80,7 +80,7 @@ def phases(plan: MosaicPlan, outcome: MosaicOutcome) -> Iterator[Phase]:
     keys = {tile: plan.key(tile) for tile in plan.tiles()}
     yield phase("mosaic", keys.items())
     failed = {record.unit for record in outcome.failed}
-    # A tile that could not be made is no part of what follows from it: that is redone once it is there.
+    # Overviews and COGs leave a failed tile out, and are made again once it exists.
     made = {tile: key for tile, key in keys.items() if plan.name(tile) not in failed}
     above = made
     for level in range(1, plan.canvas.levels + 1):

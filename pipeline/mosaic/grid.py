@@ -1,4 +1,4 @@
-"""Grids: pixels counted from their CRS's origin, and how one shows under another."""
+"""Grids, whose pixels are counted from the origin of a CRS, and the pixels of one grid under another."""
 
 import math
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ try:
 except ModuleNotFoundError as error:
     raise S2SharpError(
         "bad-config",
-        "A mosaic is made and looked at with odc-geo, which is not installed.",
+        "Mosaics need odc-geo, which is not installed.",
         "Install it: `pip install 's2sharp[mosaic]'`.",
     ) from error
 
@@ -27,7 +27,7 @@ __all__ = ["Footing", "Grid", "footing", "within"]
 
 
 def within(outer: Box, inner: Box) -> tuple[slice, slice]:
-    """Return where the pixels ``inner`` lie in an array of the pixels ``outer``."""
+    """Return the slices of the pixels ``inner`` in an array of the pixels ``outer``."""
     return outer.slices(inner, CELL)
 
 
@@ -35,8 +35,8 @@ def within(outer: Box, inner: Box) -> tuple[slice, slice]:
 class Grid:
     """Square pixels of a CRS, counted from its origin.
 
-    Pixel (row, col) has its upper-left corner at x = col × resolution, y = −row × resolution: grids of
-    one CRS and resolution lie on each other. A :class:`Box` counts these pixels here.
+    Pixel (row, col) has its upper-left corner at x = col × resolution, y = −row × resolution, so that grids of
+    one CRS and resolution coincide. Here, a :class:`Box` counts these pixels.
 
     ``crs``: EPSG:… or WKT; ``resolution`` in its units.
     """
@@ -53,7 +53,7 @@ class Grid:
         return Affine(self.resolution, 0.0, left, 0.0, -self.resolution, top)
 
     def around(self, bounds: Bounds) -> Box:
-        """The pixels that cover ``bounds``, which may reach over them by a thousandth of a pixel."""
+        """Return the pixels that cover ``bounds``, to a thousandth of a pixel."""
         snapped = GeoBox.from_bbox(
             bounds, self.crs, resolution=self.resolution, anchor="edge", tol=1e-3
         )
@@ -63,7 +63,7 @@ class Grid:
         return Box(row, row + height, col, col + width)
 
     def reached_by(self, bounds: Bounds, crs: str) -> Bounds:
-        """Bounds of another CRS in this one; not finite where it has none for them."""
+        """Transform bounds from another CRS to this one; not finite where they have no image."""
         if crs == self.crs:
             return bounds
         left, bottom, right, top = transformer(crs, self.crs).transform_bounds(*bounds)
@@ -71,7 +71,7 @@ class Grid:
 
     @property
     def metres(self) -> float | None:
-        """The side of a pixel, None where it is an angle."""
+        """Side of a pixel in metres; None where it is an angle."""
         crs = CRS.from_user_input(self.crs)
         metres = self.resolution * float(crs.axis_info[0].unit_conversion_factor)
         return metres if crs.is_projected else None
@@ -84,10 +84,10 @@ def transformer(source: str, target: str) -> Transformer:
 
 @dataclass(frozen=True)
 class Footing:
-    """Pixels of another grid that lie under the centres of a block's pixels.
+    """Pixels of a source grid that lie under the centres of a block's pixels.
 
-    ``rows``, ``cols``: its pixels, int32, of shapes that broadcast to the block's; ``inside``: where they
-    are in the area it covers, (h, w); ``scale``: how many of its pixels one of the block's is wide and high.
+    ``rows``, ``cols``: pixels of the source, int32, of shapes that broadcast to the block's; ``inside``: whether they
+    lie in the source's area, (h, w); ``scale``: width and height of a block's pixel in pixels of the source.
     """
 
     rows: np.ndarray
@@ -96,7 +96,7 @@ class Footing:
     scale: tuple[float, float]
 
     def window(self, place: tuple[slice, slice] = (slice(None), slice(None))) -> Box | None:
-        """The box around what lies under a part of the block, None where that is nothing."""
+        """Return the box around the source pixels under a part of the block; None where there are none."""
         inside = self.inside[place]
         if not inside.any():
             return None
@@ -107,14 +107,14 @@ class Footing:
         return Box(int(rows.min()), int(rows.max()) + 1, int(cols.min()), int(cols.max()) + 1)
 
     def take(self, x: np.ndarray, window: Box, nothing: int) -> np.ndarray:
-        """Return what lies under each pixel, from an array (…, height, width) of ``window``."""
+        """Return the source's value under each pixel, from an array (…, height, width) of ``window``."""
         rows = np.clip(self.rows - window.row0, 0, x.shape[-2] - 1)
         cols = np.clip(self.cols - window.col0, 0, x.shape[-1] - 1)
         return np.where(self.inside, x[..., rows, cols], x.dtype.type(nothing))
 
 
 def footing(target: Grid, block: Box, source: Grid, area: Box) -> Footing | None:
-    """The pixels of ``source`` under a block of ``target``; None where none of them is in ``area``."""
+    """Return the pixels of ``source`` under a block of ``target``; None where none of them is in ``area``."""
     bounds = source.reached_by(target.bounds(block), target.crs)
     if all(map(math.isfinite, bounds)) and (source.around(bounds).grow(1) & area).empty:
         return None
@@ -129,13 +129,13 @@ def footing(target: Grid, block: Box, source: Grid, area: Box) -> Footing | None
 
 
 def _index(position: np.ndarray) -> np.ndarray:
-    """The pixel at a position; beyond all grids where a projection gives none, or a wild one."""
+    """Return the pixel at a position; one outside all grids where the projection fails."""
     lost = ~(np.abs(position) < 2**30)
     return np.where(lost, -(2**30), np.floor(np.where(lost, 0, position))).astype(np.int32)
 
 
 def _scale(target: Grid, block: Box, source: Grid) -> tuple[float, float]:
-    """Pixels of ``source`` along one pixel of ``target``, in the middle of a block: (x, y)."""
+    """Return the pixels of ``source`` along one pixel of ``target`` in the middle of a block: (x, y)."""
     left, bottom, right, top = target.bounds(block)
     x, y, side = (left + right) / 2, (bottom + top) / 2, target.resolution
     xs, ys = np.array([x - side, x + side, x, x]), np.array([y, y, y - side, y + side])

@@ -1,4 +1,4 @@
-"""From a configuration and a cube to a plan: the grid, the area, the periods; or the mosaic that is there, longer."""
+"""Make the plan of a mosaic (grid, area, periods) from a configuration and a cube, or extend an existing one."""
 
 import math
 from importlib.metadata import version
@@ -18,20 +18,20 @@ __all__ = ["make_plan"]
 _SIDES = (2048, 1024, 512)
 
 _MOST = 65_535
-"""Sources that a layer of uint16 can count from 1."""
+"""Most sources that a layer of uint16 can count from 1."""
 
 _FREE = {*Command.model_fields, "out", "to", "memory", "scheduler", "publish"}
-"""What may differ when a mosaic is taken up again: none of it changes a pixel."""
+"""Settings that may differ when a mosaic is continued: they do not change pixels."""
 
 
 def make_plan(config: MosaicConfig) -> MosaicPlan:
-    """The plan of a mosaic: new, or what is in its folder with what the cube has got since.
+    """Make the plan of a new mosaic, or extend the plan in its folder by the cube's new acquisitions.
 
     Raises
     ------
     S2SharpError
-        ``not-a-cube``; ``bad-config`` for bands that it lacks or a CRS without metres that is to be
-        feathered; ``outside``; ``other-run`` when the folder holds another mosaic.
+        ``not-a-cube``; ``bad-config`` for bands that the cube lacks, or feathering in a CRS without metres;
+        ``outside``; ``other-run`` when the folder holds another mosaic.
     """
     cube = read_cube(config.out)
     lacking = [band for band in config.bands or () if band not in cube.bands]
@@ -64,14 +64,14 @@ def make_plan(config: MosaicConfig) -> MosaicPlan:
     if not (config.to / "mosaic.json").exists():
         if (plan.store / "zarr.json").exists():
             raise S2SharpError(
-                "other-run", f"{plan.store} is no mosaic of this version.", "Choose another --to."
+                "other-run", f"{plan.store} is not of this version.", "Choose another --to."
             )
         return plan
     return _continued(plan)
 
 
 def _grid(config: MosaicConfig, cube: Cube) -> Grid:
-    """As asked for; else that of the code with most pixels, which are copied then."""
+    """Return the requested grid, or that of the EPSG code with most pixels, which are then copied."""
     most = max(cube.groups.values(), key=lambda g: (math.prod(g.area.shape), -g.epsg))
     crs = config.crs or most.grid.crs
     return Grid(crs, config.resolution or 10.0)
@@ -91,15 +91,15 @@ def _check_feather(config: MosaicConfig, grid: Grid) -> None:
 
 
 def _area(config: MosaicConfig, cube: Cube, grid: Grid) -> Box:
-    """The cube's areas on the grid, and of these what is asked for."""
+    """Return the requested part of the cube's areas on the grid."""
     boxes = []
     for group in cube.groups.values():
         bounds = grid.reached_by(group.grid.bounds(group.area), group.grid.crs)
         if not all(map(math.isfinite, bounds)) or bounds[0] > bounds[2]:
             raise S2SharpError(
                 "crs-unsuitable",
-                f"{grid.crs[:40]} has no place, or two, for the cube's EPSG:{group.epsg}.",
-                "Choose a --crs that is made for the area; across the antimeridian, one in metres.",
+                f"{grid.crs[:40]} does not map the cube's EPSG:{group.epsg} to one area.",
+                "Choose a --crs made for the area; across the antimeridian, one in metres.",
             )
         boxes.append(grid.around(bounds))
     area = boxes[0]
@@ -107,7 +107,7 @@ def _area(config: MosaicConfig, cube: Cube, grid: Grid) -> Box:
         area |= box
     if config.bbox is not None:
         asked = grid.reached_by(config.bbox, "EPSG:4326")
-        # A box that reaches beyond where the CRS has a meaning takes all that the cube has.
+        # A box that reaches beyond the CRS's domain takes the whole cube.
         area &= grid.around(asked) if all(map(math.isfinite, asked)) else area
     if area.empty:
         raise S2SharpError(
@@ -117,12 +117,12 @@ def _area(config: MosaicConfig, cube: Cube, grid: Grid) -> Box:
 
 
 def _continued(now: MosaicPlan) -> MosaicPlan:
-    """The plan ``now``, counting sources and periods on from those of the mosaic that is there.
+    """Return the plan ``now`` with sources and periods counted on from those of the existing mosaic.
 
     Raises
     ------
     S2SharpError
-        ``other-run``, with what differs.
+        ``other-run``, with the differences.
     """
     before = MosaicPlan.read(now.config.to)
     old, new = before.config.model_dump(), now.config.model_dump()
@@ -132,14 +132,14 @@ def _continued(now: MosaicPlan) -> MosaicPlan:
             differs.append(f"the {name}: {getattr(before, name)} → {getattr(now, name)}")
     gone = {s.id for s in before.sources} - {s.id for s in now.sources}
     if not differs and gone:
-        differs.append(f"{len(gone)} acquisitions that the cube has not, {min(gone)} for example")
+        differs.append(f"{len(gone)} acquisitions that the cube lacks, {min(gone)} for example")
     if differs:
         raise S2SharpError(
             "other-run",
             f"{now.config.to} holds another mosaic ({'; '.join(differs)}).",
             "Choose another --to, or the same settings to continue it.",
         )
-    # Known acquisitions keep their number; their place in the cube may have changed.
+    # Known acquisitions keep their number; their index in the cube may have changed.
     known = {s.id: s for s in now.sources}
     numbered = {s.id: known[s.id] for s in (*before.sources, *now.sources)}
     times = {p.name: p for p in now.periods}

@@ -1,4 +1,4 @@
-"""The pixels of one part of a mosaic: which acquisition each shows, and what it shows of it."""
+"""Pixels of one part of a mosaic: choose an acquisition for each, and read its values."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -18,7 +18,7 @@ from .sources import CubeDate, Group, read_window
 __all__ = ["Painter"]
 
 _ALIKE = 4
-"""Pixels by which clouds seem to lie elsewhere on another grid: 40 m."""
+"""Pixels by which a cloud's position may differ between grids: 40 m."""
 
 _MERIDIAN, _HEMISPHERE = 50_000, 1_000_000
 """False easting and northing of UTM in pixels of 10 m."""
@@ -26,9 +26,9 @@ _MERIDIAN, _HEMISPHERE = 50_000, 1_000_000
 
 @dataclass
 class Painter:
-    """Paints parts of one tile, all of whole blocks.
+    """Painter of the parts of one tile, which are whole blocks.
 
-    ``wanted``: the pixels that are asked for; ``takes``: the datatakes that may show, as they are preferred.
+    ``wanted``: the requested pixels; ``takes``: the datatakes that may show, in order of preference.
     """
 
     plan: MosaicPlan
@@ -37,7 +37,7 @@ class Painter:
     _under: dict[tuple[Box, int], Footing | None] = field(default_factory=dict)
 
     def paint(self, part: Box) -> dict[str, np.ndarray]:
-        """Every variable of the store over ``part``."""
+        """Return every variable of the store over ``part``."""
         self._under.clear()
         painted = {"best": self._best, "medoid": self._medoid, "median": self._median}
         return painted[self.plan.config.by](part)
@@ -48,7 +48,7 @@ class Painter:
         return self.plan.cube.groups[source.epsg]
 
     def _needed(self, part: Box) -> Box:
-        """The pixels of a part that decide on what is asked for."""
+        """Return the pixels of a part that the requested ones depend on."""
         return part & self.wanted.grow(self.plan.ring)
 
     def _footing(self, block: Box, group: Group) -> Footing | None:
@@ -60,7 +60,7 @@ class Painter:
     def _blocks(
         self, part: Box, group: Group
     ) -> Iterator[tuple[Box, tuple[slice, slice], Footing, Box]]:
-        """The blocks of a part that a group lies under: with their place in it, and the pixels there."""
+        """Yield the blocks of a part that a group meets, with their slices in it and the group's pixels under them."""
         for block in self._needed(part).tiles(BLOCK):
             under = self._footing(block, group)
             window = under.window() if under else None
@@ -68,7 +68,7 @@ class Painter:
                 yield block, within(part, block), under, window
 
     def _clear(self, part: Box, source: CubeDate) -> np.ndarray:
-        """Compute how far every pixel is from what spoils it in an acquisition, as :func:`clearance`."""
+        """Compute the :func:`clearance` of every pixel of a part in an acquisition."""
         group, margin = self._group(source), self.plan.reach
         out = np.zeros(part.shape, dtype=np.uint8)
         blocks = list(self._blocks(part, group))
@@ -84,9 +84,7 @@ class Painter:
         return out
 
     def _abroad(self, part: Box, group: Group) -> np.ndarray:
-        """Compute how far every pixel is from a code's own meridian, in its pixels, and farther in the other
-        hemisphere.
-        """
+        """Compute the distance of every pixel from a code's central meridian in pixels; larger in the other hemisphere."""
         out = np.full(part.shape, 2 * _HEMISPHERE, dtype=np.int32)
         for _, place, under, _ in self._blocks(part, group):
             # Northings of 327xx count from 10 000 km at the equator.
@@ -96,10 +94,10 @@ class Painter:
         return out
 
     def _observed(self, part: Box, take: Sequence[CubeDate]) -> tuple[np.ndarray, np.ndarray]:
-        """Choose the code that each pixel of one datatake is best taken from, and tell how clear it is there. All codes of a datatake show the same light.
+        """Choose the best EPSG code of one datatake for each pixel, and return its number and clearance.
 
-        Where codes are about equally clear, the one whose meridian is closer: they meet where zones do,
-        whatever the area, and none is shown to where it ends, if another goes on.
+        Where codes are about equally clear, the one with the closer meridian is chosen, so that codes meet where zones
+        do, whatever the area, and none is shown up to its end if another goes on.
         """
         clear = self._clear(part, take[0])
         number = np.where(clear > 0, self.plan.numbers[take[0]], 0).astype(np.uint16)
@@ -117,7 +115,7 @@ class Painter:
         return number, clear
 
     def _choose(self, part: Box) -> np.ndarray:
-        """The number of the acquisition that each pixel of a part shows; 0: none."""
+        """Choose the acquisition of each pixel of a part; return its number, 0 for none."""
         chosen = np.zeros(part.shape, dtype=np.uint16)
         best = np.zeros(part.shape, dtype=np.uint8)
         needed = within(part, self._needed(part))
@@ -126,13 +124,13 @@ class Painter:
             better = clear > best
             chosen[better], best[better] = number[better], clear[better]
             if (best[needed] == FAR).all():
-                break  # nothing that comes later is preferred to these
+                break  # no later datatake can be preferred
         return chosen
 
-    # Values that it shows
+    # Values
 
     def _values(self, part: Box, source: CubeDate, wanted: np.ndarray) -> np.ndarray:
-        """(bands, h, w) of an acquisition in the blocks in which some pixel is ``wanted``."""
+        """Read (bands, h, w) of an acquisition in the blocks with a ``wanted`` pixel."""
         plan, group = self.plan, self._group(source)
         out = np.full((len(plan.bands), *part.shape), FILL, dtype=np.int16)
         blocks = [b for b in self._blocks(part, group) if wanted[b[1]].any()]
@@ -151,7 +149,7 @@ class Painter:
         return out
 
     def _best(self, part: Box) -> dict[str, np.ndarray]:
-        # Blended, a pixel depends on whole blocks around it.
+        # A blended pixel depends on whole blocks around it.
         around = part.grow(-(-self.plan.ring // BLOCK) * BLOCK)
         chosen = self._choose(around)
         if self.plan.ring:
@@ -166,7 +164,7 @@ class Painter:
         return [self.plan.sources[number - 1] for number in np.unique(chosen) if number]
 
     def _blend(self, part: Box, around: Box, chosen: np.ndarray) -> np.ndarray:
-        """Blend what is chosen, and across its borders what lies beyond them, in shares."""
+        """Blend the chosen acquisitions across their borders by their shares."""
         near = part.grow(self.plan.ring)
         place = within(around, near)
         inner = within(near, part)
@@ -186,8 +184,8 @@ class Painter:
         return {**out, "valid": (source > 0).astype(np.uint8), "source": source}
 
     def _stack(self, part: Box) -> tuple[np.ndarray, np.ndarray]:
-        """The clear observations of each pixel, one of a datatake at most: reflectance (n, bands, h, w)
-        and numbers of their acquisitions (n, h, w).
+        """Return the clear observations of each pixel, at most one per datatake: reflectance (n, bands, h, w) and numbers
+        of their acquisitions (n, h, w).
         """
         count = 0
         stack = np.full(
@@ -209,7 +207,7 @@ class Painter:
         stack, numbers = self._stack(part)
         index = medoid(stack)
         at = np.maximum(index, 0)[None]
-        # Band by band: the indices of all at once would take four times what they fetch.
+        # Band by band: indices of all bands at once would take four times the memory of the values.
         bands = np.stack(
             [np.take_along_axis(stack[:, i], at, axis=0)[0] for i in range(len(self.plan.bands))]
         )

@@ -1,4 +1,4 @@
-"""Time cut into periods, and in which order the acquisitions of one are preferred."""
+"""Periods of a mosaic, and the order of preference of their acquisitions."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ __all__ = ["Period", "by_preference", "periods"]
 
 @dataclass(frozen=True)
 class Period:
-    """A part of time, half open: ``start``, ``end`` in ISO 8601, UTC; ``name``: its start, short."""
+    """A half-open interval of time: ``start``, ``end`` in ISO 8601, UTC; ``name``: the start, shortened."""
 
     name: str
     start: str
@@ -23,9 +23,9 @@ class Period:
 
 
 def periods(kind: str, sources: Iterable[CubeDate]) -> tuple[Period, ...]:
-    """The periods that hold an acquisition, in order: as ``MosaicConfig.period`` says.
+    """Return the periods with an acquisition, in order; ``kind`` is as in ``MosaicConfig.period``.
 
-    Those of so many days begin anew with each year, so that they lie the same in every mosaic.
+    Periods of a number of days begin anew each year, so that they are the same in every mosaic.
     """
     times = sorted(datetime.fromisoformat(s.datetime) for s in sources)
     if kind == "all":
@@ -60,7 +60,7 @@ def _period(name: str, start: datetime, end: datetime) -> Period:
 
 
 def by_preference(period: Period, sources: Iterable[CubeDate]) -> tuple[tuple[CubeDate, ...], ...]:
-    """The datatakes of a period, those closest to its middle first, then by name; each in all its codes."""
+    """Return the datatakes of a period, those closest to its middle first, then by name; each in all its codes."""
     own = sorted((s for s in sources if period.holds(s)), key=lambda s: (s.take, s.epsg, s.id))
     takes = [tuple(group) for _, group in groupby(own, lambda s: s.take)]
     start, end = (datetime.fromisoformat(t) for t in (period.start, period.end))

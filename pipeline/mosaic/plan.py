@@ -1,4 +1,4 @@
-"""Grid × periods → tiles, lazily, frozen in one file that every worker reads; and what a tile follows from."""
+"""Plan of a mosaic: its tiles, listed lazily, and their keys; frozen in one file that every worker reads."""
 
 import hashlib
 import itertools
@@ -24,17 +24,17 @@ from .store import Canvas
 __all__ = ["MosaicPlan", "Takes", "Tile"]
 
 _PIXEL = 10.0
-"""Of the cube, in metres."""
+"""Side of the cube's pixels, in metres."""
 
 _EARTH = 6_371_000.0
-"""Its radius in metres."""
+"""Radius of the Earth in metres."""
 
 
 @dataclass(frozen=True)
 class Tile:
     """A unit of work: one shard of one period, or of its overview ``level``.
 
-    ``period``: index; ``row``, ``col``: of the shard in the arrays of ``level``.
+    ``period``: its index; ``row``, ``col``: those of the shard in the arrays of ``level``.
     """
 
     period: int
@@ -44,14 +44,14 @@ class Tile:
 
 
 Takes = tuple[tuple[CubeDate, ...], ...]
-"""Datatakes as they are preferred, each in all codes that it was cut for."""
+"""Datatakes in order of preference, each in all its EPSG codes."""
 
 
 class MosaicPlan(Frozen):
     """A mosaic, frozen as ``mosaic.json`` before its first tile.
 
-    ``sources``: every acquisition that it knows, in the order in which the ``source`` layer counts them,
-    from 1; ``periods`` in the order of the store's times; ``area``: the pixels that were asked for.
+    ``sources``: all acquisitions, in the order in which the ``source`` layer counts them, from 1; ``periods``: in the
+    order of the store's times; ``area``: the requested pixels.
     """
 
     FILE = "mosaic.json"
@@ -71,7 +71,7 @@ class MosaicPlan(Frozen):
         return self.config.to
 
     def settled(self, folder: Location) -> "MosaicPlan":
-        """Return the plan as it is where its folder lies now."""
+        """Return the plan with the folder where it lies now."""
         return self.model_copy(update={"config": self.config.model_copy(update={"to": folder})})
 
     @property
@@ -96,18 +96,18 @@ class MosaicPlan(Frozen):
 
     @property
     def reach(self) -> int:
-        """Pixels of the cube around a tile's that decide on it: cloud, and what it is grown by."""
+        """Pixels of the cube around a tile that it depends on: those of cloud, and of its border."""
         return FAR + math.ceil(self.config.dilate / _PIXEL) + 1
 
     @property
     def ring(self) -> int:
-        """Pixels of the mosaic around a tile's that it is blended with."""
+        """Pixels of the mosaic around a tile that it is blended with."""
         metres = self.grid.metres
         return math.ceil(self.config.feather / metres) if self.config.feather and metres else 0
 
     @cached_property
     def numbers(self) -> dict[CubeDate, int]:
-        """Numbers by which the ``source`` layer shows each acquisition."""
+        """Number of each acquisition in the ``source`` layer."""
         return {source: number for number, source in enumerate(self.sources, 1)}
 
     @cached_property
@@ -116,7 +116,7 @@ class MosaicPlan(Frozen):
 
     @cached_property
     def _traced(self) -> bool:
-        """Whether a ledger tells what the cube holds where."""
+        """Whether the cube has a ledger, which tells where it holds data."""
         return ledger_folder(self.cube).exists()
 
     @cached_property
@@ -124,7 +124,7 @@ class MosaicPlan(Frozen):
         return {}
 
     def tiles(self) -> Iterator[Tile]:
-        """The tiles of the full resolution, period by period, row by row."""
+        """Yield the tiles of the full resolution, period by period, row by row."""
         rows, cols = self.canvas.shards()
         for period, row, col in itertools.product(
             range(len(self.periods)), range(rows), range(cols)
@@ -139,12 +139,12 @@ class MosaicPlan(Frozen):
             yield Tile(period, row, col, level)
 
     def box(self, tile: Tile) -> Box:
-        """The pixels of a tile of the full resolution."""
+        """Return the pixels of a tile of the full resolution."""
         return self.canvas.tile(tile.row, tile.col)
 
     def name(self, tile: Tile, what: str = "") -> str:
-        """Its path in the ledger: the period, and its place, counted from the CRS's origin at the full
-        resolution.
+        """Return a tile's path in the ledger: the period, and row and column, at full resolution counted from the CRS's
+        origin.
         """
         row, col = tile.row, tile.col
         if tile.level == 0:
@@ -153,7 +153,7 @@ class MosaicPlan(Frozen):
         return f"{self.periods[tile.period].name}/{what or f'x{2**tile.level}'}_{row}_{col}"
 
     def windows(self, tile: Tile) -> dict[int, Box]:
-        """By EPSG code the pixels of the cube that decide on a tile, where it has some."""
+        """Return by EPSG code the pixels of the cube that a tile depends on."""
         place = tile.row, tile.col
         if place not in self._windows:
             found = {epsg: self._window(tile, group) for epsg, group in self.cube.groups.items()}
@@ -168,21 +168,21 @@ class MosaicPlan(Frozen):
         around = self.grid.bounds(self.box(tile).grow(self.ring))
         bounds = group.grid.reached_by(around, self.grid.crs)
         if not all(map(math.isfinite, bounds)):
-            return group.area  # a tile that reaches beyond where the CRS has a meaning
-        # A pixel more for edges that are bent between the points that are looked at.
+            return group.area  # the tile reaches beyond the CRS's domain
+        # One pixel more, for edges that bend between the transformed points.
         margin = max(self.reach, reach(self.config.resampling, (self.scale, self.scale))) + 1
         held = group.grid.around(bounds).grow(margin) & group.area
         return None if held.empty else held
 
     @property
     def scale(self) -> float:
-        """Pixels of the cube along one of the mosaic, about."""
+        """Pixels of the cube along one pixel of the mosaic, about."""
         metres = self.grid.metres or math.radians(self.grid.resolution) * _EARTH
         return metres / _PIXEL
 
     def takes(self, tile: Tile) -> Takes:
-        """The datatakes that may show in a tile, as they are preferred: those whose group reaches it and,
-        where the cube's ledger is at hand, that have pixels there.
+        """Return the datatakes that may show in a tile, in order of preference: those whose group reaches it and that,
+        by the cube's ledger if it has one, have pixels there.
         """
         windows = self.windows(tile)
         found = (
@@ -196,7 +196,7 @@ class MosaicPlan(Frozen):
         return not self._traced or any(key.endswith(".ok") for key in keys)
 
     def _keys(self, source: CubeDate, window: Box) -> list[str]:
-        """The keys of the cube's units that ``window`` lies in."""
+        """Return the keys of the cube's units that ``window`` meets."""
         if not self._traced:
             return []
         if source.id not in self._done:
@@ -205,8 +205,8 @@ class MosaicPlan(Frozen):
         return [key for shard in sorted(shards) for key in self._done[source.id].get(shard, ())]
 
     def key(self, tile: Tile) -> str:
-        """The digest of what a tile's content follows from: acquisitions, with the state of the cube around
-        it, the grid and how they are composed.
+        """Return the digest of all that determines a tile: acquisitions with the state of the cube around it, grid and
+        settings.
         """
         config = self.config
         facts: list[Any] = [self.grid, self.box(tile) & self.area, self.side, self.bands]
@@ -221,14 +221,14 @@ class MosaicPlan(Frozen):
         return hashlib.sha256(text.encode()).hexdigest()
 
     def cog_key(self, key: str) -> str:
-        """The digest of what a tile's COGs follow from, from the tile's own."""
+        """Return the key of a tile's COGs, from the tile's own."""
         packed = self.config.cog_compression
         if packed == "deflate":
             return key
         return hashlib.sha256(f"{key}\n{packed}".encode()).hexdigest()
 
     def overview_keys(self, below: Mapping[Tile, str], level: int) -> dict[Tile, str]:
-        """The digests of an overview's tiles, from those of the level below that are there."""
+        """Return the keys of an overview's tiles, from those of the existing tiles in the level below."""
         keys = {}
         for tile in self.overviews(level):
             rows, cols = ((2 * n, 2 * n + 1) for n in (tile.row, tile.col))
@@ -238,7 +238,7 @@ class MosaicPlan(Frozen):
         return keys
 
     def facts(self) -> dict[str, Any]:
-        """Return what the store says about how it was made."""
+        """Return the store's attributes: how it was made."""
         config = self.config
         return {
             "software": f"s2sharp {self.software}",

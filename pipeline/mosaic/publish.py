@@ -1,4 +1,4 @@
-"""COGs of each tile for desktops, a STAC item for each, and the collection of them."""
+"""COGs and a STAC item of each tile, and the collection of all items."""
 
 import json
 from datetime import timedelta
@@ -27,7 +27,7 @@ __all__ = ["cog_folder", "publish_tile", "write_catalogue"]
 
 
 def _place(plan: MosaicPlan, tile: Tile) -> str:
-    """A tile's name in the folder of COGs and in the catalogue."""
+    """Return a tile's name in the folder of COGs and in the catalog."""
     return plan.name(tile, "tile").replace("/tile_", "_")
 
 
@@ -44,12 +44,12 @@ def _item_path(plan: MosaicPlan, tile: Tile) -> Location:
 
 
 def publish_tile(plan: MosaicPlan, tile: Tile, takes: Takes) -> tuple[int, dict[str, Digest]]:
-    """Write the COGs of a tile and its item; remove what was there if they would show nothing.
+    """Write the COGs of a tile and its item; remove them if no pixel is valid.
 
     Returns
     -------
     int, dict
-        How many pixels they show; variable → size and digest of its file.
+        Number of valid pixels; variable → size and digest of its file.
     """
     asked = plan.box(tile) & plan.area
     at = within(plan.canvas.box, asked)
@@ -68,7 +68,7 @@ def publish_tile(plan: MosaicPlan, tile: Tile, takes: Takes) -> tuple[int, dict[
     (layer,) = (name for name in plan.canvas.layers if name != "valid")
     dtype, long_name, _ = plan.canvas.layers[layer]
     rasters[layer] = CogProfile(dtype, 0, 1.0, long_name, "mode")
-    # Memory of a tile that is painted, which is over.
+    # Memory of painting a tile, which is free by now.
     held = plan.side**2 * (2 * len(plan.bands) + 3)
     means = Means(plan.config.cog_compression, held)
     cogs = write_pictures(arrays, tile.period, frame, cog_folder(plan, tile), rasters, means)
@@ -90,14 +90,14 @@ def publish_tile(plan: MosaicPlan, tile: Tile, takes: Takes) -> tuple[int, dict[
 
 
 def _item(plan: MosaicPlan, tile: Tile, sources: list[str]) -> pystac.Item:
-    """Describe a tile: where, of when, made from what and how."""
+    """Make the STAC item of a tile."""
     bounds = plan.grid.bounds(plan.box(tile) & plan.area)
     geometry, bbox = footprint(bounds, plan.canvas.crs)
     period, config = plan.periods[tile.period], plan.config
     start, end = (str_to_datetime(f"{t}Z") for t in (period.start, period.end))
     properties = {
         "processing:lineage": f"{config.by} of {len(sources)} acquisitions of a cube by "
-        f"{plan.cube.software or 's2sharp'}, without what lies within {config.dilate:g} m of cloud or cloud "
+        f"{plan.cube.software or 's2sharp'}, without pixels within {config.dilate:g} m of cloud or cloud "
         f"shadow, on {plan.grid.crs[:40]}",
         "processing:software": {"s2sharp": plan.software},
         "s2sharp:by": config.by,
@@ -126,7 +126,7 @@ def _item(plan: MosaicPlan, tile: Tile, sources: list[str]) -> pystac.Item:
 
 
 def write_catalogue(plan: MosaicPlan) -> Location | None:
-    """Write the STAC collection of all tiles that show something; None if there are none."""
+    """Write the STAC collection of all tiles with valid pixels; return None if there are none."""
     there = files(_items(plan))
     names = [_item_path(plan, tile).name for tile in plan.tiles()]
     kept = [name for name in names if name in there]
@@ -135,7 +135,7 @@ def write_catalogue(plan: MosaicPlan) -> Location | None:
     items = []
     for name, text in zip(kept, read_texts(_items(plan), kept), strict=True):
         about = json.loads(text)
-        # Those to an earlier collection are written anew.
+        # Links to an earlier collection are written anew.
         about["links"] = [
             x for x in about["links"] if x["rel"] not in ("root", "parent", "collection")
         ]

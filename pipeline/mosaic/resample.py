@@ -1,4 +1,4 @@
-"""Reflectance of a cube's group on the pixels of a mosaic: copied where grids are shared, else warped once."""
+"""Resample reflectance from a cube's group to a mosaic: copied on the same grid, else warped once."""
 
 import numpy as np
 from rasterio.crs import CRS
@@ -12,14 +12,14 @@ from .grid import Footing, Grid, within
 __all__ = ["reach", "resample"]
 
 _PATCH = 128
-"""Pixels that GDAL is given at once: it places those along a line between its ends, which over so short a
-way is exact to a few thousandths of a pixel."""
+"""Side in pixels of a patch for GDAL, which interpolates positions along a line from its ends: over this distance the
+error is a few thousandths of a pixel."""
 
 _RADIUS = {"nearest": 0, "bilinear": 1, "cubic": 2}
 
 
 def reach(how: str, scale: tuple[float, float]) -> int:
-    """Pixels of the source that a kernel needs around those under a block; one more, for what is rounded."""
+    """Return the pixels of the source that a kernel needs around those under a block, and one for rounding."""
     return int(np.ceil(_RADIUS[how] * max(1.0, *scale))) + 1
 
 
@@ -32,17 +32,16 @@ def resample(
     window: Box,
     how: str,
 ) -> np.ndarray:
-    """The values of one acquisition on the pixels of a block.
+    """Resample one acquisition to the pixels of a block.
 
-    Grids of one CRS and resolution share their pixels, which are copied. Else a kernel averages what is
-    there, weighted by how much of it is (GDAL's warper; where pixels are coarser than the source's, over
-    as much more of it). A pixel has a value where the source has one under its centre, and only there.
+    On grids of one CRS and resolution, pixels are copied. Otherwise a kernel averages the pixels that have data (GDAL's
+    warper; where the target is coarser, the kernel is wider). A pixel has a value only where the source has one under
+    its centre.
 
     Parameters
     ----------
     data
-        (bands, height, width), int16, of ``window`` of ``source``; what is missing is :data:`FILL` in all
-        bands.
+        (bands, height, width), int16, of ``window`` of ``source``; missing pixels are :data:`FILL` in all bands.
 
     Returns
     -------
@@ -72,7 +71,7 @@ def resample(
             dst_crs=crs[1],
             dst_nodata=FILL,
             resampling=Resampling[how],
-            # Else GDAL takes it from the arrays' shapes, a little differently in each patch.
+            # Otherwise GDAL derives the scale from the arrays' shapes, a little differently in each patch.
             XSCALE=min(1.0, 1 / under.scale[0]),
             YSCALE=min(1.0, 1 / under.scale[1]),
         )

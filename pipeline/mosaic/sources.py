@@ -38,15 +38,15 @@ class CubeDate:
 
     @property
     def take(self) -> str:
-        """Its datatake, which other codes may have seen, too."""
+        """Name of the datatake, which other EPSG codes may share."""
         return self.id.removesuffix(f"_{self.epsg}")
 
 
 @dataclass(frozen=True)
 class Group:
-    """The arrays of one EPSG code: ``box`` covers them and ``area`` what was asked for, in pixels of 10 m.
+    """The arrays of one EPSG code: ``box`` covers them, ``area`` is the requested part, in pixels of 10 m.
 
-    ``shard``: side of one in pixels; ``levels``: overviews.
+    ``shard``: side of a shard in pixels; ``levels``: number of overviews.
     """
 
     epsg: int
@@ -60,7 +60,7 @@ class Group:
         return Grid(f"EPSG:{self.epsg}", 10.0)
 
     def shards(self, window: Box) -> set[tuple[int, int]]:
-        """The shards that hold something of ``window``, counted on the lattice."""
+        """Return the shards that meet ``window``, counted on the lattice."""
         held = window & self.box
         if held.empty:
             return set()
@@ -84,7 +84,7 @@ class Cube:
 
 
 def read_cube(out: Location) -> Cube:
-    """Return what the cube of the run in ``out`` (or the store itself) holds.
+    """Describe the cube of the run in ``out``, or the store ``out`` itself.
 
     Raises
     ------
@@ -93,7 +93,7 @@ def read_cube(out: Location) -> Cube:
     """
     store = out if out.suffix == ".zarr" else out / "cube.zarr"
     try:
-        # Not by its consolidated metadata: a run may be adding to it.
+        # Consolidated metadata may be old: a run may be adding to the cube.
         root = zarr.open_group(zarr_store(store), mode="r", use_consolidated=False)
         about: Any = root.attrs["s2sharp"]
         form, status = about["format"], str(about["status"])
@@ -131,7 +131,7 @@ def read_cube(out: Location) -> Cube:
 
 def _source(acquisition: Mapping[str, Any], epsg: int, time: int) -> CubeDate:
     name, when = str(acquisition["id"]), datetime.fromisoformat(acquisition["datetime"])
-    # It names a folder of the ledger; safe_name marks what it had to change by "~".
+    # The name is that of a folder of the ledger; safe_name marks its changes by "~".
     if safe_name(name.replace("~", "_")) != name.replace("~", "_"):
         raise ValueError(f"{name!r} is no acquisition's name")
     return CubeDate(name, f"{when:%Y-%m-%dT%H:%M:%S}", epsg, time)
@@ -157,9 +157,9 @@ def _arrays(store: Location, name: str, written: str) -> "dict[str, zarr.Array[A
 def read_window(
     cube: Cube, source: CubeDate, names: tuple[str, ...], window: Box, level: int = 0
 ) -> np.ndarray:
-    """(variables, height, width) of one acquisition as stored.
+    """Read (variables, height, width) of one acquisition as stored.
 
-    ``window``: pixels of the group's grid; of an overview, its own, counted from the arrays' corner.
+    ``window``: pixels of the group's grid; for an overview, its own pixels, counted from the arrays' corner.
 
     Raises
     ------
@@ -179,14 +179,14 @@ def read_window(
                 "asset-unreadable",
                 f"{name} of {source.id} cannot be read from {cube.store / folder} at pixels {rows.start}:"
                 f"{rows.stop}, {cols.start}:{cols.stop}: {type(error).__name__}: {error}.",
-                "Make the cube's unit anew: remove its record from the ledger, and run again.",
+                "Find broken files with `s2sharp verify OUT`, and run again, which makes them anew.",
             ) from error
     return np.stack(read)
 
 
 def done_units(cube: Cube, source: CubeDate) -> dict[tuple[int, int], tuple[str, ...]]:
-    """Shard of an acquisition, counted on the lattice → "KEY.STATUS" of the units that made it, from the
-    ledger beside the cube.
+    """Return for each shard of an acquisition, counted on the lattice, "KEY.STATUS" of its units, from the ledger beside
+    the cube.
     """
     done: dict[tuple[int, int], tuple[str, ...]] = {}
     for (unit, key), status in Ledger(ledger_folder(cube)).states(source.id).of.items():
@@ -198,5 +198,5 @@ def done_units(cube: Cube, source: CubeDate) -> dict[tuple[int, int], tuple[str,
 
 
 def ledger_folder(cube: Cube) -> Location:
-    """Return where the ledger of the cube's run lies, if the cube was not moved away from it."""
+    """Return the folder of the ledger of the cube's run, which is missing if the cube was moved."""
     return cube.store.parent / "ledger"

@@ -15,14 +15,14 @@ __all__ = ["MosaicStatus", "mosaic_status"]
 
 @dataclass(frozen=True)
 class MosaicStatus(Progress):
-    """Progress of a mosaic; ``mosaic``: what it says of itself, "missing" before it is laid out."""
+    """Progress of a mosaic; ``mosaic``: the store's own status, "missing" before it is laid out."""
 
     plan: MosaicPlan
     mosaic: str
 
 
 def mosaic_status(to: Location) -> MosaicStatus:
-    """Read the plan and list the ledger; no worker is asked, and nothing is written.
+    """Read the plan and list the ledger; nothing is written.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""The mosaic's store: laid out once, whole, longer by the periods that come later, opened with one call."""
+"""Store of a mosaic: create it, extend it by later periods, open it."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ from .periods import Period
 __all__ = ["LAYERS", "Canvas", "begin_writing", "lay_out", "misplaced", "open_mosaic", "status_of"]
 
 _VALID = ("uint8", "a clear observation was found", {0: "invalid", 1: "valid"})
-# As of the cube: name → (dtype, long name, flags); zero means "nothing here".
+# Name → (dtype, long name, flags), as in a cube; zero means "no data".
 LAYERS: dict[str, dict[str, tuple[str, str, dict[int, str]]]] = {
     "whole": {
         "valid": _VALID,
@@ -41,7 +41,7 @@ LAYERS: dict[str, dict[str, tuple[str, str, dict[int, str]]]] = {
 
 @dataclass(frozen=True)
 class Canvas(Sharded):
-    """The shape of a mosaic's store: whole tiles of ``side`` pixels, anchored to the grid, around ``area``."""
+    """Layout of a mosaic's store: whole tiles of ``side`` pixels, anchored to the grid, around ``area``."""
 
     grid: Grid
     area: Box
@@ -55,11 +55,11 @@ class Canvas(Sharded):
 
     @property
     def box(self) -> Box:
-        """The pixels of the arrays."""
+        """Pixels of the arrays."""
         return self.area.snap(self.side)
 
     def tile(self, row: int, col: int) -> Box:
-        """The pixels of shard (row, col) at full resolution."""
+        """Return the pixels of shard (row, col) at full resolution."""
         top, left = self.box.row0 + row * self.side, self.box.col0 + col * self.side
         return Box(top, top + self.side, left, left + self.side)
 
@@ -93,9 +93,9 @@ class Canvas(Sharded):
 
 
 def lay_out(store: Location, canvas: Canvas, facts: Mapping[str, Any]) -> None:
-    """Create the store, or make the one that is there long enough for the canvas's periods, and whole.
+    """Create the store, or repair an existing one and extend it to the canvas's periods.
 
-    Readers, who go by the consolidated metadata, see it as it was until it is finished.
+    Readers go by the consolidated metadata, and see the old store until it is finished.
     """
     draft = _drafted(canvas, facts)
     if not (store / ROOT).exists():
@@ -110,14 +110,12 @@ def lay_out(store: Location, canvas: Canvas, facts: Mapping[str, Any]) -> None:
 
 
 def misplaced(store: Location, canvas: Canvas) -> list[str]:
-    """Return the names of files of metadata and coordinates that are missing, or not what was laid out; :func:`lay_out`
-    writes them again.
-    """
+    """Return the names of metadata and coordinate files that are missing or wrong; :func:`lay_out` writes them again."""
     return differing(store, _drafted(canvas, {}))
 
 
 def _drafted(canvas: Canvas, facts: Mapping[str, Any]) -> dict[str, bytes]:
-    """Lay a store out in memory: name of a file → its content."""
+    """Lay a store out in memory: file name → content."""
     draft: dict[str, Buffer] = {}
     root = zarr.open_group(MemoryStore(draft), mode="w", zarr_format=3)
     _lay_out_levels(root, canvas, {"format": FORMAT, "status": "writing", **facts})
@@ -127,7 +125,7 @@ def _drafted(canvas: Canvas, facts: Mapping[str, Any]) -> dict[str, bytes]:
 def _lay_out_levels(root: zarr.Group, canvas: Canvas, about: Mapping[str, Any]) -> None:
     for level in range(1, canvas.levels + 1):
         _write_times(lay_out_level(root, canvas, level, {}), canvas)
-    # Last: a store that says what it is made of has room for it.
+    # Written last: a store with these attributes has all its arrays.
     _write_times(root, canvas)
     lay_out_level(root, canvas, 0, about)
 
@@ -138,18 +136,18 @@ def _about(root: zarr.Group) -> dict[str, Any]:
 
 
 def status_of(store: Location) -> str:
-    """Return what the store says of itself: writing, partial or complete."""
+    """Return the store's status: writing, partial or complete."""
     return str(_about(zarr.open_group(zarr_store(store), mode="r"))["status"])
 
 
 def begin_writing(store: Location) -> None:
-    """Say that the store is being written."""
+    """Record that the store is being written."""
     root = zarr.open_group(zarr_store(store), mode="r+")
     root.attrs["s2sharp"] = {**_about(root), "status": "writing"}
 
 
 def _write_times(group: zarr.Group, canvas: Canvas) -> None:
-    """The periods: their starts as the coordinate, their bounds beside it, by CF."""
+    """Write the periods by CF: their starts as the coordinate, their bounds beside it."""
     edges = np.array([[p.start, p.end] for p in canvas.periods], dtype="datetime64[s]")
     about = {"units": "seconds since 1970-01-01", "calendar": "proleptic_gregorian"}
     start = {"standard_name": "time", **about, "axis": "T", "bounds": "time_bnds"}

@@ -1,4 +1,4 @@
-"""The work of one tile, on a worker: paint it, write its shard whole, then record it."""
+"""Work on one tile, on a worker: paint it, write its shard whole, then record it."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -27,10 +27,10 @@ __all__ = ["TileJob", "do_tile"]
 
 @dataclass(frozen=True)
 class TileJob:
-    """A worker's task with a tile: ``what`` is "mosaic", "overviews", "publish" or "compare".
+    """A worker's job on a tile: ``what`` is "mosaic", "overviews", "publish" or "compare".
 
-    ``to`` and ``stamp``: where it finds the plan; ``takes``: the datatakes that may show, as they are
-    preferred; ``key``: what the result follows from.
+    ``to`` and ``stamp``: folder and stamp of the plan; ``takes``: the datatakes that may show, in order of preference;
+    ``key``: digest of all that determines the result.
     """
 
     to: Location
@@ -43,7 +43,7 @@ class TileJob:
 
 
 def do_tile(job: TileJob, attempt: int) -> Record:
-    """Do one job and record it, as the ``attempt``-th; never raises for bad input."""
+    """Do one job, as the ``attempt``-th try, and record it; never raises for bad input."""
 
     def work(clock: Clock) -> tuple[dict[str, Any], None]:
         still()
@@ -67,7 +67,7 @@ def _mosaic(plan: MosaicPlan, tile: Tile, takes: Takes) -> dict[str, Any]:
         shown = part & asked
         for name, pixels in painter.paint(part).items():
             out[name][within(box, shown)] = pixels[within(part, shown)]
-    # Also where nothing is valid: arrays that are all fill store nothing, and remove what was there.
+    # Written even without valid pixels: arrays of fill alone store nothing, and remove an earlier shard.
     files = write_shard(plan.store, canvas, tile.period, tile.row, tile.col, out)
     return _facts(np.count_nonzero(out["valid"]), files)
 

@@ -1,4 +1,4 @@
-"""A mosaic read back: what is not what was written is recorded as failed, so that the same command makes it anew."""
+"""Verify a mosaic: broken files are recorded as failed, so that the same command makes them anew."""
 
 import itertools
 import random
@@ -18,9 +18,9 @@ __all__ = ["verify_mosaic"]
 def verify_mosaic(
     out: Location, share: float = 1.0, tell: Callable[[str], None] = lambda _: None
 ) -> tuple[int, list[Broken]]:
-    """Read back what a mosaic wrote, and record what is broken as failed.
+    """Read back the files of a mosaic, and record the broken ones as failed.
 
-    Parameters and what is returned: as of :func:`~s2sharp.execution.verify.verify_run`.
+    Parameters and the returned value are those of :func:`~s2sharp.execution.verify.verify_run`.
 
     Raises
     ------
