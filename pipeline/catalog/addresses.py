@@ -1,4 +1,4 @@
-"""Addresses of files in items: which are accepted, and which parts of them are shown."""
+"""Addresses of files in items: acceptance, parts that may be shown, and local paths."""
 
 import hashlib
 import os

@@ -140,7 +140,7 @@ def _read(features: list[Any]) -> tuple[dict[str, pystac.Item], dict[str, str]]:
             name = feature.get("id") if isinstance(feature, dict) else f"{feature!r:.80}"
             broken[str(name)] = str(err)
     if not new and not all(isinstance(feature, dict) for feature in features):
-        raise TypeError("features that are none")
+        raise TypeError("features that are not objects")
     return new, broken
 
 

@@ -7,7 +7,7 @@ Degrees = tuple[float, float, float, float]
 
 
 def valid_bbox(bbox: Degrees | None) -> Degrees | None:
-    """A box in degrees, if it is one or none is given, else a ``ValueError``; W > E crosses the antimeridian."""
+    """Return a valid box in degrees, or None for None; raise ``ValueError`` otherwise."""
     if bbox is None:
         return None
     west, south, east, north = bbox

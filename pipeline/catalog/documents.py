@@ -68,7 +68,7 @@ def fingerprint(item: pystac.Item) -> str:
 
 
 def _geometry(said: Any) -> dict[str, Any] | None:
-    """Return a footprint if it is valid on Earth; it may continue beyond the antimeridian."""
+    """Return a footprint if its coordinates are on Earth; it may continue beyond the antimeridian."""
     try:
         with np.errstate(invalid="ignore"):
             x, y = shapely.get_coordinates(shapely.geometry.shape(said)).T

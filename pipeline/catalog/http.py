@@ -295,7 +295,7 @@ class RangeFile(io.RawIOBase):
 
 
 def answer(err: BaseException) -> str:
-    """Describe a failed request. The error's own text is never shown, because it holds the address with its secrets."""
+    """Describe a failed request. The error's own text is never shown, because it holds the address and its secrets."""
     said: BaseException | None = err
     while said is not None:
         if isinstance(said, RefusedError):

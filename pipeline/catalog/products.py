@@ -47,7 +47,7 @@ def product_paths(catalog: str) -> Iterator[str]:
     root = archive_place(catalog)
     try:
         if not root.exists():
-            raise unreachable(catalog, "is not there")
+            raise unreachable(catalog, "does not exist")
         yield from _below(root, MAX_DEPTH)
     except store_errors() as error:
         raise unreachable(catalog, f"can't be listed ({type(error).__name__})") from None

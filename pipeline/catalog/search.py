@@ -106,9 +106,9 @@ def _from_products(query: Query) -> Iterator[pystac.Item]:
         raise query.missing(known)
     for level in sorted(others):
         own = "1C" if level == "l2a" else "2A"
-        # Without a number: one query is asked in parts, and is told of once.
+        # No number of products: a query is run in parts, and the same text is shown once.
         warnings.warn(
-            f"{public(query.catalog)} has products of Level-{level[1:].upper()}, too, which are left out: --collection "
+            f"{public(query.catalog)} also has products of Level-{level[1:].upper()}, which are left out: --collection "
             f"{query.collection} takes Level-{own} alone. For the others, run again with --collection sentinel-2-{level} "
             "and another --out.",
             OtherLevelWarning,

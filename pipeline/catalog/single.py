@@ -1,4 +1,4 @@
-"""The collection of a catalogue on this machine that has one alone: whoever gives it means that."""
+"""Name of the only collection in a local catalog, so that it need not be given."""
 
 from collections import deque
 from pathlib import Path
@@ -19,14 +19,14 @@ from .static import local_file
 
 __all__ = ["single_collection"]
 
-# Documents that are read at most: a catalogue without collections names them item by item.
+# Most documents to read: a catalog without collections names them item by item.
 _MOST = 1000
 
 
 def single_collection(catalog: str) -> str | None:
-    """Return the name of the one collection that a file or folder has; None where it has several, or tells none.
+    """Return the name of the only collection in a file or folder; None where it has several or names none.
 
-    Nothing is raised for what cannot be read, since a search of it will tell.
+    Unreadable documents raise nothing here; the search reports them.
     """
     if are_products(catalog):
         return None
@@ -42,10 +42,10 @@ def single_collection(catalog: str) -> str | None:
 
 
 def _names(first: str) -> set[str]:
-    """Collections, as far as one has to look to see whether there are several."""
+    """Return the collections of a catalog; the search ends at the second."""
     io = stac_io(first, private=False)
     names: set[str] = set()
-    # Of what lies below a collection, the next documents are looked at, since they may be collections; no further ones.
+    # Only direct children of a collection are read, since they may be collections, too.
     todo, visited = deque([(first, True)]), {first}
     while todo and len(names) < 2:
         href, onward = todo.popleft()
@@ -70,7 +70,7 @@ def _names(first: str) -> set[str]:
 
 
 def _named(document: dict[str, Any]) -> set[str]:
-    """The collections that a document is, or that its items say they are of."""
+    """Return the collection that a document is, or those that its items name."""
     if document.get("type") == "Collection":
         return {str(document.get("id"))}
     items = document.get("features") if document.get("type") == "FeatureCollection" else [document]

@@ -1,4 +1,4 @@
-"""Ways to read the address of a file: as it is, signed, or with keys. Signing itself is in :mod:`.signing`."""
+"""Ways to read the address of a file: plain, signed, or with keys. Signing itself is in :mod:`.signing`."""
 
 import os
 import re
