@@ -1,4 +1,4 @@
-"""The commands, kept thin: flags in, one call, text out.
+"""Commands of the shell: each one reads its flags, makes one call and prints the result.
 
 May import everything.
 Main path: arguments of a shell → :mod:`.app` → one call.

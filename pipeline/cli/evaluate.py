@@ -1,4 +1,4 @@
-"""``s2sharp methods`` and ``s2sharp evaluate``: methods described, and side by side."""
+"""``s2sharp methods`` and ``s2sharp evaluate``: descriptions of methods, and their comparison."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -18,12 +18,12 @@ __all__ = ["evaluate", "methods"]
 
 def methods(
     name: Annotated[
-        str | None, typer.Argument(help="One of them, in full.", show_default=False)
+        str | None, typer.Argument(help="Method to describe in full.", show_default=False)
     ] = None,
 ) -> None:
-    """List the ways to sharpen: what each gains and costs, what it needs, and when to choose it.
+    """List the methods of sharpening: gain, cost, needs, and when to choose each.
 
-    With a NAME, that one in full: what it is, how it is fitted, where it was published.
+    With a NAME, describe that method in full: summary, fit, source.
 
     A method that needs a fit learns on the scene: `s2sharp run` fits it once per datatake.
     """
@@ -35,7 +35,7 @@ def methods(
 
 
 def _list_methods() -> None:
-    """A method a line, which fits into 80 columns."""
+    """Print a line for each method, in 80 columns."""
     from s2sharp_core import METHODS
 
     table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=0, collapse_padding=True)
@@ -48,7 +48,7 @@ def _list_methods() -> None:
     console.print(table)
     console.print(
         "gain: dB of signal over error above interpolation, mean of four real scenes,\n"
-        "40→20 m; those below 0 were fitted in minutes, for want of a GPU.\n"
+        "40→20 m; those below 0 were fitted for minutes only, without a GPU.\n"
         "Mpx/s: millions of 10 m pixels a second on two threads. –: not measured.\n"
         "`s2sharp methods NAME` has the source. More: docs/choosing.md, docs/figures.md"
     )
@@ -59,7 +59,7 @@ def _or_dash(figure: float | None) -> str:
 
 
 def _needs(m: "Method") -> str:
-    """Describe what a method waits for before it can sharpen."""
+    """Describe what a method needs before it can sharpen."""
     if m.fit:
         return "a quick fit" if m.steps == 1 else "a fit"
     return "your weights" if "your weights" in m.needs else "nothing"
@@ -89,45 +89,47 @@ def _show_method(name: str) -> None:
 def evaluate(
     method: Annotated[
         list[str] | None,
-        typer.Option(help="A method; repeat for more.", show_default="bicubic, s2net-m"),
+        typer.Option(help="Method; repeat for more.", show_default="bicubic, s2net-m"),
     ] = None,
     protocol: Annotated[
         list[str] | None,
         typer.Option(
-            help="How cases are made and judged; repeat for more: measured, hidden, spectrum, robust, harm, consistency, "
+            help="Way to make and judge cases; repeat for more: measured, hidden, spectrum, robust, harm, consistency, "
             "mtf, dsen2, papers/coastal, papers/iceland, papers/apex-30, papers/apex-40.",
             show_default="measured",
         ),
     ] = None,
     scene: Annotated[
         list[str] | None,
-        typer.Option(help="Only this scene; repeat for more.", show_default="all"),
+        typer.Option(help="Scene to use; repeat for more.", show_default="all"),
     ] = None,
     catalog: Annotated[
-        Path | None, typer.Option(help="Static catalogue of real scenes without gaps.")
+        Path | None, typer.Option(help="Static catalog of real scenes without gaps.")
     ] = None,
-    collection: Annotated[str, typer.Option(help="Its collection.")] = "sentinel-2-l1c",
+    collection: Annotated[str, typer.Option(help="Collection in the catalog.")] = "sentinel-2-l1c",
     papers: Annotated[
         Path | None,
         typer.Option(
             help="Folder with the arrays of papers (apex.npz, coastal_rr.npz, iceland_raw.npz).",
-            show_default="papers/ beside the catalogue's folder, or in $S2SHARP_DATA",
+            show_default="papers/ beside the catalog's folder, or in $S2SHARP_DATA",
         ),
     ] = None,
     synthetic: Annotated[
         int | None,
         typer.Option(
-            help="Synthetic landscapes, whose 10 m truth is known.",
+            help="Number of synthetic landscapes, whose 10 m truth is known.",
             min=0,
-            show_default="2, with a catalogue 0",
+            show_default="2, with a catalog 0",
         ),
     ] = None,
-    cells: Annotated[int, typer.Option(help="Side of these in cells of 60 m.", min=12)] = 48,
+    cells: Annotated[
+        int, typer.Option(help="Side of a synthetic landscape in cells of 60 m.", min=12)
+    ] = 48,
     weights: Annotated[
         list[str] | None,
         typer.Option(
             metavar="METHOD=FOLDER",
-            help="Weights of your own for a method; repeat for more.",
+            help="Your own weights for a method; repeat for more.",
             show_default=False,
         ),
     ] = None,
@@ -143,7 +145,7 @@ def evaluate(
         Path | None,
         typer.Option(
             help="Folder for table.csv (and table.parquet, where pyarrow is installed), index.html and "
-            "fits/. The same command on it again does not repeat the fits.",
+            "fits/. The same command again does not repeat the fits.",
             show_default=False,
         ),
     ] = None,
@@ -151,8 +153,8 @@ def evaluate(
 ) -> None:
     """Judge methods: RMSE, SRE, SAM, ERGAS, UIQI, SSIM, Q2n, indices, invention, time and cost.
 
-    Without a catalogue it judges on synthetic landscapes. Methods that learn on the scene are fitted to
-    each case's own inputs, never to its truth, in `papers/…`, too.
+    Without a catalog it uses synthetic landscapes. Methods that learn on the scene are fitted to each case's own
+    inputs, never to its truth, also in `papers/…`.
 
     Example: `s2sharp evaluate --method bicubic --method s2net-m --protocol measured --protocol spectrum --out bench`
     """
@@ -162,9 +164,9 @@ def evaluate(
     from .bench import Bench, check_pictures
 
     with told(
-        f"Stopped. What is done lies in {out}; the same command does not repeat its fits."
+        f"Stopped. Results so far are in {out}; the same command does not repeat the fits."
         if out
-        else "Stopped. With --out, fits would have been kept."
+        else "Stopped. Give --out to keep fits."
     ):
         if out and pictures:
             check_pictures()

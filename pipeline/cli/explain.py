@@ -1,4 +1,4 @@
-"""``s2sharp plan --explain`` at work."""
+"""Implementation of ``s2sharp plan --explain``."""
 
 from rich.markup import escape
 from rich.table import Table
@@ -12,7 +12,7 @@ __all__ = ["explained"]
 
 
 def explained(config: RunConfig, name: str) -> None:
-    """Print what one unit of a run, new or continued, reads and writes."""
+    """Print the reads and writes of one unit of a run, new or continued."""
     with console.status(f"Searching {config.collection} …"):
         plan = plan_of(config)
     about = explain(plan, name)
@@ -23,7 +23,7 @@ def explained(config: RunConfig, name: str) -> None:
     cells = f"rows {about.cells.row0} to {about.cells.row1}, columns {about.cells.col0} to {about.cells.col1}"
     table.add_row(
         "Cells",
-        f"{cells} of 60 m, {about.windows} windows, {about.context} cells around them read, too",
+        f"{cells} of 60 m, {about.windows} windows; also reads {about.context} cells around them",
     )
     table.add_row("Bounds", f"{left:.0f} {bottom:.0f} {right:.0f} {top:.0f} m, EPSG:{about.epsg}")
     table.add_row("Key", about.key)

@@ -1,4 +1,4 @@
-"""The flags that ``run`` and ``plan`` share: a configuration's fields, as they are shown in ``--help``; and lists after flags."""
+"""Flags that commands share, made from the fields of a configuration; and lists after flags."""
 
 from collections import deque
 from collections.abc import Callable, Mapping
@@ -24,14 +24,14 @@ _BOXES = ("--bbox", "--extent")
 
 
 class Listing(TyperCommand):
-    """A command whose flags take lists as people write them: ``--bbox 12.8,55.5,13,55.7``, ``--bands B02 B03``."""
+    """A command whose flags take lists in several forms: ``--bbox 12.8,55.5,13,55.7``, ``--bands B02 B03``."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         return super().parse_args(ctx, _spread(args))
 
 
 def _spread(args: list[str]) -> list[str]:
-    """Arguments with each box in four parts, and the bands after ``--bands`` in one."""
+    """Return the arguments with each box in four parts, and the bands after ``--bands`` in one."""
     out, rest = [], deque(args)
     while rest:
         arg = rest.popleft()
@@ -52,9 +52,9 @@ def _spread(args: list[str]) -> list[str]:
 
 
 def configured(command: Callable[..., object], stopped: str = "Stopped.") -> Callable[..., None]:
-    """A command that takes :data:`FLAGS` and is given the configuration they make, before parameters of its own.
+    """Give a command :data:`FLAGS`; it is called with their configuration, before parameters of its own.
 
-    ``stopped``: what is told after Ctrl-C.
+    ``stopped``: message after Ctrl-C.
     """
     own = list(signature(command).parameters.values())[1:]
 
@@ -92,9 +92,9 @@ _METAVARS = {
     "sensor": "NAME|FILE",
     "trust_offset": "CHOICE",
 }
-# Choices beyond this are named by the field's description alone: in 80 columns they take the room of all texts beside them.
+# Longer choices are in the field's description alone: in 80 columns they would narrow all other texts.
 _SHORT = 16
-# Defaults that are not what the field's own value shows.
+# Defaults that the field's own value does not show well.
 _DEFAULTS = {
     "catalog": "Earth Search",
     "bands": "all twelve",
@@ -125,7 +125,7 @@ def flag(
     model: type[BaseModel] = RunConfig,
     defaults: Mapping[str, str] = _DEFAULTS,
 ) -> Parameter:
-    """A flag made from a field of a configuration; ``defaults``: what is shown in place of the field's."""
+    """Make a flag from a field of a configuration; ``defaults``: texts shown in place of the field's default."""
     field = model.model_fields[name]
     kind: Any = field.annotation
     metavar = _METAVARS.get(name)
@@ -137,7 +137,7 @@ def flag(
     elif name in ("bands", "out", "to", "weights", "warm_start"):
         kind = str
     option = typer.Option(
-        # Not the field's default: what is not given must not win over the environment and the file.
+        # Not the field's default: a flag that is not given must not win over the environment and the file.
         None,
         metavar=metavar,
         help=field.description,
@@ -148,21 +148,21 @@ def flag(
 
 
 def flags_of(names: str, defaults: Mapping[str, str]) -> list[Parameter]:
-    """Flags of a run that another command has, too, in a run's panels; ``defaults``: what is shown in place of a run's."""
+    """Return flags of ``run`` for another command, in the same panels; ``defaults``: texts shown in place of its own."""
     panels = {name: panel for panel, some in _PANELS.items() for name in some.split()}
     shown = {**_DEFAULTS, **defaults}
     return [flag(name, panels[name], RunConfig, shown) for name in names.split()]
 
 
 def _shown(field: FieldInfo) -> str | bool:
-    """A field's default as it is shown; False where there is none."""
+    """Return a field's default as text; False where there is none."""
     if field.is_required() or field.default is None:
         return False
     return f"{field.default:g}" if isinstance(field.default, float) else str(field.default)
 
 
 _FILE = typer.Option(
-    None, help="TOML file whose keys are these flags (`max_cloud = 20`).", show_default=False
+    None, help="TOML file with these flags as keys (`max_cloud = 20`).", show_default=False
 )
 
 FLAGS = Signature(
@@ -171,4 +171,4 @@ FLAGS = Signature(
         *(flag(name, panel) for panel, names in _PANELS.items() for name in names.split()),
     ]
 )
-"""The signature of a command with these flags; None for those that are not given."""
+"""Signature of a command with these flags; flags that are not given are None."""

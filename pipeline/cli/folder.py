@@ -1,4 +1,4 @@
-"""``s2sharp status``, ``clean`` and ``history``: a folder that is there, looked at and tidied."""
+"""``s2sharp status``, ``clean``, ``verify`` and ``history``: commands on the folder of a run or mosaic."""
 
 from typing import Annotated
 
@@ -15,12 +15,12 @@ def status(
     out: Annotated[list[str], typer.Argument(help="Folders or URLs of runs or mosaics.")],
     *,
     as_json: Annotated[
-        bool, typer.Option("--json", help="As one JSON object; of several, as a list.")
+        bool, typer.Option("--json", help="Print a JSON object; for several folders, a list.")
     ] = False,
 ) -> None:
-    """Say where runs and mosaics stand, from their folders alone: while they work, and after they ended or died.
+    """Show the progress of runs and mosaics from their folders alone, while they work and afterwards.
 
-    Exit code 0 when all of it is done, 4 when something is left.
+    Exit code 0 when all is done, 4 when something is left.
     """
     from .inspect import show_status
 
@@ -31,24 +31,24 @@ def status(
 def clean(
     out: Annotated[str, typer.Argument(help="The folder or URL of a run or a mosaic.")],
     *,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only list it.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only list the files.")] = False,
     keep: Annotated[
         str | None,
         typer.Option(
             metavar="DATES|PERIOD",
-            help="Keep only the newest dates of a cube, so many (24) or those of a period up to the newest (90d, 12w, 6m, P1Y); "
+            help="Keep only the newest dates of a cube, by number (24) or by period up to the newest (90d, 12w, 6m, P1Y); "
             "remove the others for good.",
             show_default=False,
         ),
     ] = None,
 ) -> None:
-    """Remove what a run or a mosaic left behind and nobody needs, and nothing else: the stage, drafts of killed
-    writers, records of failures that have been made good.
+    """Remove leftovers of a run or a mosaic: the stage, temporary files of killed writers, records of failures that were
+    repaired.
 
     The cube or mosaic, COGs, measured sensors, fitted weights and the ledger stay: the same command continues from them.
 
-    With `--keep`, older dates go, too: from the cube, its COGs, pictures, catalogue and ledger. Runs leave them out from then
-    on, and say so.
+    With `--keep`, older dates are removed, too: from the cube, its COGs, pictures, catalog and ledger. Later runs leave these
+    dates out, and say so.
 
     Example: `s2sharp clean OUT --keep P1Y --dry-run`
     """
@@ -62,14 +62,13 @@ def verify(
     out: Annotated[str, typer.Argument(help="The folder or URL of a run or a mosaic.")],
     *,
     sample: Annotated[
-        float, typer.Option(min=0.0, max=1.0, help="Share of the units to read, drawn at random.")
+        float, typer.Option(min=0.0, max=1.0, help="Share of the units to read, chosen at random.")
     ] = 1.0,
 ) -> None:
-    """Read back what a run or a mosaic wrote, and say what is not what was written: files that are missing or cut, bits
-    that have changed, other writers.
+    """Read back the files of a run or a mosaic, and list those that are missing, cut off or changed.
 
-    What is broken is recorded as failed: the same `s2sharp run` or `mosaic` makes exactly that anew. Exit code 0 when all
-    is whole, 4 when something is broken.
+    Their units are recorded as failed, and the same `s2sharp run` or `mosaic` makes only these anew. Exit code 0 when all
+    files are intact, 4 when some are broken.
     """
     from .inspect import verify_folder
 
@@ -80,7 +79,7 @@ def verify(
 def history(
     out: Annotated[str, typer.Argument(help="Folder or URL of the run.")],
     commit: Annotated[
-        bool, typer.Option("--commit", help="Keep what the cube is now as a snapshot, too.")
+        bool, typer.Option("--commit", help="First keep a snapshot of the cube as it is now.")
     ] = False,
 ) -> None:
     """List the snapshots that runs with `--history` have kept of a cube, the newest first.

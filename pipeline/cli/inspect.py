@@ -1,4 +1,4 @@
-"""``s2sharp status``, ``clean`` and ``verify`` at work."""
+"""Implementation of ``s2sharp status``, ``clean`` and ``verify``."""
 
 import json
 from collections import Counter
@@ -25,7 +25,7 @@ __all__ = ["clean_up", "say_owed", "show_status", "verify_folder"]
 
 
 def show_status(outs: Sequence[Location], *, as_json: bool) -> None:
-    """Print how far runs and mosaics are; leave with :data:`PARTIAL` when something is left of one."""
+    """Print the progress of runs and mosaics; exit with :data:`PARTIAL` when one is not done."""
     found = {str(out): _standing(out) for out in outs}
     if as_json:
         facts = [{"out": out, **facts} for out, (_, facts, _) in found.items()]
@@ -41,7 +41,7 @@ def show_status(outs: Sequence[Location], *, as_json: bool) -> None:
 
 
 def _standing(out: Location) -> tuple[Progress, dict[str, Any], Callable[[], None]]:
-    """Return how far a run or a mosaic is, the same as JSON, and a function that prints it."""
+    """Return the progress of a run or a mosaic, also as JSON, and a function that prints its first line."""
     if (out / "mosaic.json").exists():
         from ..mosaic.status import mosaic_status
 
@@ -97,7 +97,7 @@ def _show_progress(progress: Progress) -> None:
 
 
 def _state(stored: str, progress: Progress) -> str:
-    """Say in what state a cube or a mosaic is.
+    """Return the state of a cube or a mosaic.
 
     Its metadata still say "writing" after its writer has died, and "complete" after ``verify`` found broken files.
     """
@@ -107,15 +107,15 @@ def _state(stored: str, progress: Progress) -> str:
 
 def _who(held: Holder | None) -> str:
     if held is None:
-        return "Nobody is at work."
+        return "No process is at work."
     name, beat = f"Process {held.pid} on {held.host}", f"{held.beat[:19]} UTC"
     if at_work(held):
-        return f"{name} is at work; its last sign of life is of {beat}."
-    return f"Nobody is at work: {name} has shown no sign of life since {beat}."
+        return f"{name} is at work; its last sign of life was at {beat}."
+    return f"No process is at work: {name} has shown no sign of life since {beat}."
 
 
 def say_owed(queries: tuple[Query, ...]) -> None:
-    """Print what earlier queries left, and how to have it done."""
+    """Print earlier queries that are not done, and the commands that finish them."""
     for query in queries:
         problems.print(
             f"[yellow]The cube is partial:[/] an earlier query is not done. Run it again: `s2sharp run {query} …`."
@@ -123,14 +123,14 @@ def say_owed(queries: tuple[Query, ...]) -> None:
 
 
 def clean_up(out: Location, *, dry_run: bool, keep: str | None = None) -> None:
-    """Remove leftovers, each told, and of a run all dates but those to ``keep``."""
-    leftovers(out)  # a folder that holds no run gets no lease
+    """Remove and list leftovers, and with ``keep`` the other dates of a run."""
+    leftovers(out)  # raises for a folder without a run, before the lease is taken
     with Lease.taken(out) as lease:
         plan = _kept(out, keep) if keep else None
         found = leftovers(out, plan)
-        # A date of which nothing was made yet has no file, and is not to be made.
+        # A removed date without files must still be marked, or a run would make it.
         if not dry_run and (plan or any(leftover.why == REMOVED for leftover in found)):
-            # Here: it loads what writes cubes, which `status` needs not.
+            # Imported here: it loads the writers of cubes, which `status` does not need.
             from ..execution.retention import take_out
 
             lease.check()
@@ -145,16 +145,16 @@ def clean_up(out: Location, *, dry_run: bool, keep: str | None = None) -> None:
             f"{'would remove' if dry_run else 'removed'} {count} × {why}, {size_text(sizes[why])}"
         )
     if not found:
-        console.print("Nothing is left over.")
+        console.print("There are no leftovers.")
 
 
 def _kept(out: Location, keep: str) -> Plan | None:
-    """The plan of a run without what goes, told before anything does; None where nothing goes."""
+    """Print the dates to remove, and return the plan of the run without them; None where there are none."""
     if not (out / "run.json").exists():
         raise S2SharpError(
             "bad-config",
             f"{out} holds a mosaic, which has no dates to --keep.",
-            "Clean the folder of the run that it was made from, and make the mosaic anew in another --to.",
+            "Clean the folder of the cube's run, and make the mosaic anew in another --to.",
         )
     from ..execution.retention import dates, removing
 
@@ -164,15 +164,15 @@ def _kept(out: Location, keep: str) -> Plan | None:
     stay = dates(
         plan, (name for layout in plan.layouts for name in layout.ids if name not in plan.removed)
     )
-    console.print(f"Dates that stay: {len(stay)}, {stay[0]} to {stay[-1]}; that go: {len(gone)}.")
+    console.print(f"Dates to keep: {len(stay)}, {stay[0]} to {stay[-1]}; to remove: {len(gone)}.")
     if not gone:
         return None
-    console.print(f"Go: {' '.join(map(str, gone))}")
+    console.print(f"To remove: {' '.join(map(str, gone))}")
     return plan
 
 
 def verify_folder(out: Location, share: float) -> None:
-    """Read back what was written, and tell what is broken; leaves with :data:`PARTIAL` where something is."""
+    """Verify the files of a run or mosaic, and print the broken ones; exit with :data:`PARTIAL` if there are any."""
     if (out / "mosaic.json").exists():
         from ..mosaic.verify import verify_mosaic as verify
 

@@ -1,4 +1,4 @@
-"""``s2sharp mosaic``: its flags, the plan as a table, and what came of it."""
+"""``s2sharp mosaic``: its flags, the plan as a table, and the outcome."""
 
 from inspect import Parameter, Signature
 from typing import TYPE_CHECKING, Any
@@ -50,7 +50,7 @@ _DEFAULTS = {
 _OUT = typer.Argument(
     metavar="OUT", help=MosaicConfig.model_fields["out"].description, show_default=False
 )
-_PLAN = typer.Option(False, "--plan", help="Say what it would read, need and write, and stop.")
+_PLAN = typer.Option(False, "--plan", help="Show what it would read, need and write, and stop.")
 
 
 def mosaic(*, plan: bool, **given: Any) -> None:
@@ -59,11 +59,10 @@ def mosaic(*, plan: bool, **given: Any) -> None:
     Pixels are left out where the scene classification says cloud, thin cirrus or cloud shadow (classes 8, 9, 10
     and 3) or defective (1), and within --dilate metres of cloud and shadow. Snow is shown. A cube without a
     classification is shown whole. Where no observation is clear, `valid` is 0. The layer `source` names the
-    acquisition of each pixel. Where a datatake was cut for two codes, each place is shown in the code of its own
-    zone.
+    acquisition of each pixel. Where a datatake has two codes, each pixel is taken from the code of its own zone.
 
-    Values are as they were observed. Differences between orbits and dates are not evened out; they are measured
-    and told in TO/differences.json. --feather blends across borders.
+    Values stay as observed. Differences between orbits and dates are not evened out; they are measured and written
+    to TO/differences.json. --feather blends across borders.
 
     Examples:
     `s2sharp mosaic vienna --to vienna-monthly`
@@ -104,24 +103,24 @@ mosaic.__annotations__ = {
 
 
 def _planned(config: MosaicConfig) -> "tuple[MosaicPlan, Estimate]":
-    """The plan of a mosaic, new or continued, and its cost, both shown."""
+    """Make and print the plan of a mosaic, new or continued, and its cost."""
     from ..mosaic.cost import estimate
     from ..mosaic.make import make_plan
 
-    with console.status("Looking through the cube …"):
+    with console.status("Reading the cube …"):
         plan = make_plan(config)
         cost = estimate(plan)
     _show(plan, cost)
     if plan.cube.status != "complete":
         problems.print(
-            f"[yellow]warning:[/] the cube says that it is {plan.cube.status}: what it lacks is taken in by the "
-            "same command once it is there."
+            f"[yellow]warning:[/] the cube is {plan.cube.status}. Once it is complete, the same command adds the "
+            "rest."
         )
     return plan, cost
 
 
 def _make(config: MosaicConfig) -> None:
-    """Plan with the folder held, make the mosaic with progress, and report."""
+    """Plan under the lease of the folder, make the mosaic with progress, and report."""
     from ..engine.events import RunEnded, RunPlanned
     from ..engine.lease import TERM
     from ..engine.phases import leased
@@ -145,13 +144,13 @@ def _make(config: MosaicConfig) -> None:
     _report(plan, cost, outcome)
     if outcome.stopped:
         problems.print(
-            f"[red]Stopped:[/] more than {config.max_failures} tiles failed (--max-failures), and the rest was not begun: "
-            "overviews, COGs and catalogue may still show what was there before. The same command goes on from here."
+            f"[red]Stopped:[/] more than {config.max_failures} tiles failed (--max-failures), and the rest was not begun. "
+            "Overviews, COGs and catalog may still show the earlier state. The same command continues from here."
         )
     elif outcome.failed:
         problems.print(
-            f"{len(outcome.failed)} tiles failed; what is written is valid. The same command does again "
-            "only those."
+            f"{len(outcome.failed)} tiles failed; all written tiles are valid. The same command repeats only the "
+            "failed ones."
         )
     if outcome.failed:
         raise typer.Exit(PARTIAL)
@@ -182,7 +181,7 @@ def _show(plan: "MosaicPlan", cost: "Estimate") -> None:
         f"{len(plan.sources)} acquisitions in EPSG {codes}; at most {cost.most} datatakes in a tile",
     )
     table.add_row(
-        "How", f"{plan.config.by} of what is {plan.config.dilate:g} m off cloud and shadow"
+        "How", f"{plan.config.by} of pixels {plan.config.dilate:g} m away from cloud and shadow"
     )
     done = (
         f", {cost.tiles - cost.todo} of them done already or empty"
@@ -236,13 +235,13 @@ _WHAT = {
 
 
 def _show_differences(plan: "MosaicPlan", outcome: "MosaicOutcome") -> None:
-    """Per kind of pair the median of what they differ by."""
+    """Print the median difference for each kind of pair."""
     from ..mosaic.differences import kinds
 
     if not outcome.pairs:
         return
     table = Table(
-        title="What acquisitions differ by where both are clear, median |Δ| in DN",
+        title="Differences between acquisitions where both are clear, median |Δ| in DN",
         title_justify="left",
     )
     table.add_column("between")

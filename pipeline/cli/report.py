@@ -19,18 +19,17 @@ def report(
         str | None, typer.Option(help="The page to write.", show_default="OUT/report.html")
     ] = None,
 ) -> None:
-    """Write one page about a run that holds all it shows: before and after at chosen places, a map of its units, what
-    failed and what to do, how far to trust it, what it took, what it is from.
+    """Write one self-contained page about a run: before and after at chosen places, a map of its units, failures with
+    remedies, accuracy, cost and sources.
 
-    It reads OUT alone, while a run works and after it ended or died, and small windows of the native bands, where
-    they are within reach.
+    It reads OUT alone, during a run and afterwards, and small windows of the native bands where they can be read.
     """
     from ..report.make import make_report
 
     with told("Stopped. Nothing was written."):
         where = place(out)
         file = where / "report.html" if to is None else place(Path(to) if "://" not in to else to)
-        with console.status("Looking at the run …"):
+        with console.status("Reading the run …"):
             page = make_report(where)
         write_text(file, page)
         console.print(f"{file}  ({len(page) / 1e6:.1f} MB)")

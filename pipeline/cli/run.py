@@ -1,4 +1,4 @@
-"""``s2sharp plan`` and ``run`` at work: the plan as a table, and what came of it."""
+"""Implementation of ``s2sharp plan`` and ``run``: the plan as a table, and the outcome."""
 
 import typer
 from rich.markup import escape
@@ -23,12 +23,12 @@ __all__ = ["carry_out", "planned"]
 
 
 def planned(config: RunConfig) -> tuple[ClientPlan, Estimate]:
-    """The plan of a run, new or continued, and its cost, both shown.
+    """Make and print the plan of a run, new or continued, and its cost.
 
     Raises
     ------
     S2SharpError
-        As :func:`make_plan`; ``memory-exceeded`` when a worker would need more than it may.
+        Errors of :func:`make_plan`; ``memory-exceeded`` when a worker would need more memory than it may take.
     """
     plan, cost = decide(config)
     table = Table(title="Plan", title_justify="left", show_header=False)
@@ -51,7 +51,7 @@ def carry_out(config: RunConfig) -> ClientPlan:
     typer.Exit
         With :data:`PARTIAL` when some of it failed.
     S2SharpError
-        As :func:`planned` and :func:`watch`; ``bad-config`` without what publishing needs.
+        Errors of :func:`planned` and :func:`watch`; ``bad-config`` without the libraries for publishing.
     """
     make_ready(config)
     if told := closed(config.datetime, config.since):
@@ -74,13 +74,13 @@ def carry_out(config: RunConfig) -> ClientPlan:
     if outcome.stopped:
         problems.print(
             f"[red]Stopped:[/] more than {config.max_failures} units failed (--max-failures), and the rest was not begun. "
-            "The same command goes on from here."
+            "The same command continues from here."
         )
     elif outcome.failed or plan.refused:
         problems.print(
-            f"{len(outcome.failed)} units failed and {len(plan.refused)} items were refused; what is "
-            "written is valid. The same command does again only what failed; with --since last it "
-            "takes in, too, items that were refused and have been mended since."
+            f"{len(outcome.failed)} units failed and {len(plan.refused)} items were refused; all written "
+            "units are valid. The same command repeats only the failed ones; with --since last it also "
+            "takes refused items that the archive has corrected."
         )
     if outcome.failed or plan.refused:
         raise typer.Exit(PARTIAL)
@@ -88,7 +88,7 @@ def carry_out(config: RunConfig) -> ClientPlan:
     return plan
 
 
-# DN by which tiles may differ and still be shown as the same: what one decimal would show as 0.0.
+# Differences in DN below this are shown as none, since one decimal would show 0.0.
 _ALIKE = 0.05
 
 
@@ -113,9 +113,9 @@ def _report(store: Location, cost: Estimate, outcome: RunOutcome) -> None:
 
 
 def _overlaps(band: str, dn: float) -> str:
-    """Say how far tiles disagree where two of them show the same ground: ``dn`` is the median where it is most."""
+    """Describe how far tiles differ where two of them overlap; ``dn``: the largest median."""
     if dn < _ALIKE:
-        return "neighbouring tiles show the same values where they overlap: no edges between them"
+        return "neighbouring tiles have the same values where they overlap: no edges between them"
     return (
         f"where two tiles overlap, one gives the pixels; the other's values typically differ by {dn:.1f} DN, "
         f"{dn / 100:.2g} % of reflectance ({band}, the worst band, where they differ most)"

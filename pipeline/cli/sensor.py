@@ -1,4 +1,4 @@
-"""``s2sharp sensor``: measure how coarse bands relate to the 10 m bands of the same product."""
+"""``s2sharp sensor``: measure blur, shift and noise of the bands of each datatake."""
 
 import json
 from collections.abc import Iterator
@@ -28,22 +28,22 @@ __all__ = ["queried", "sensor"]
 
 _FLAGS = "catalog collection bbox area datetime max_cloud bands sign s3_bucket requester_pays allow_private seed"
 _DEFAULTS = {
-    "bbox": "all of a static catalogue or product",
-    "datetime": "all of a static catalogue or product",
+    "bbox": "all of a static catalog or product",
+    "datetime": "all of a static catalog or product",
 }
 _OUT = typer.Option(
     None, help="JSON file to write, for `s2sharp run --sensor FILE`.", metavar="FILE"
 )
 _WIDE = 200
-# All that a catalogue of files has, elsewhere too: a few windows of it are read.
+# The whole of a static catalog, since only a few windows are read.
 _ALL: dict[str, Any] = {"bbox": WORLD, "datetime": EVER}
 
 
 def sensor(*, out: str | None, **given: Any) -> None:
     """Measure the sensor of each datatake that a query finds: blur, shift and noise of its bands, with uncertainties.
 
-    A few windows of each datatake are read, whatever the area. `run` does the same by itself; here it can be looked at, and
-    kept for `run --sensor FILE`. Shifts are (down, right), of the band against the 10 m bands.
+    It reads a few windows of each datatake, whatever the area. `run` measures the same itself; this command shows it, and
+    keeps it for `run --sensor FILE`. Shifts are (down, right), of the band against the 10 m bands.
 
     Example: `s2sharp sensor --catalog S2A_MSIL2A_….SAFE --out sensor.json`
     """
@@ -72,19 +72,19 @@ sensor.__annotations__ = {
 
 
 def queried(settings: dict[str, Any]) -> RunConfig:
-    """Return the configuration of a command that asks a catalogue and makes no cube; of files it asks for all there is."""
+    """Return the configuration of a command that searches a catalog without making a cube; for files it takes all items."""
     from ..catalog.products import are_products
 
     catalog = str(settings.get("catalog", RunConfig.model_fields["catalog"].default))
     if catalog.endswith(".json") or are_products(catalog):
         area = {"bbox", "area"} & settings.keys()
         settings = {**{k: v for k, v in _ALL.items() if k != "bbox" or not area}, **settings}
-    # Nothing is written there: a run's folder belongs to the configuration.
+    # A configuration needs a folder, but nothing is written there.
     return read_config(None, {**settings, "out": Path()})
 
 
 def _each(config: RunConfig) -> "Iterator[tuple[Datatake, Sensed, list[dict[str, object]]]]":
-    """The datatakes that a configuration's query finds, as they are measured."""
+    """Yield the datatakes that a configuration's query finds, with their measured sensors."""
     from ..catalog.search import search
     from ..execution.sensors import measure_datatake
     from ..planning.area import Area
@@ -110,7 +110,7 @@ def _each(config: RunConfig) -> "Iterator[tuple[Datatake, Sensed, list[dict[str,
     if not datatakes:
         raise S2SharpError(
             "nothing-found",
-            f"Nothing that could be measured was found: {len(found)} acquisitions, {len(refused)} items refused.",
+            f"The query found nothing to measure: {len(found)} acquisitions, {len(refused)} items refused.",
             "Widen --bbox or --datetime, raise --max-cloud, or choose another --collection.",
         )
     files = Versions()
@@ -139,7 +139,7 @@ def _show(take: str, seen: "Sensed", windows: int) -> None:
     for band in BANDS:
         if band in seen.found or band in seen.noise:
             table.add_row(*_row(band, seen))
-    # Wider than many a terminal, which may break lines: figures that are cut tell nothing.
+    # A narrow terminal may wrap lines; cut figures would be useless.
     Screen(width=_WIDE, soft_wrap=True).print(table)
     for text in seen.told:
         problems.print(f"warning: {text}", style="yellow", markup=False)

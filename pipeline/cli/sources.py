@@ -1,4 +1,4 @@
-"""``s2sharp sources``: what catalogues have, before a run."""
+"""``s2sharp sources``: content of catalogs, shown before a run."""
 
 import json
 from collections import Counter
@@ -25,15 +25,15 @@ __all__ = ["sources"]
 
 _FLAGS = "catalog collection bbox area datetime bands sign s3_bucket requester_pays allow_private"
 _DEFAULTS = {
-    "collection": "those that archives name so: sentinel-2-c1-l2a, -l2a, -l1c",
-    "bbox": "all of a static catalogue or product",
-    "datetime": "all of a static catalogue or product",
+    "collection": "the usual names: sentinel-2-c1-l2a, -l2a, -l1c",
+    "bbox": "all of a static catalog or product",
+    "datetime": "all of a static catalog or product",
 }
 _CATALOGS = typer.Argument(
-    None, metavar="CATALOG...", help="Catalogues, as --catalog takes them.", show_default=False
+    None, metavar="CATALOG...", help="Catalogs, in the forms of --catalog.", show_default=False
 )
-_ITEMS = typer.Option(5, min=1, max=1000, help="Items of each collection to look at.")
-_JSON = typer.Option(False, "--json", help="For programs.")
+_ITEMS = typer.Option(5, min=1, max=1000, help="Number of items of each collection to read.")
+_JSON = typer.Option(False, "--json", help="Print JSON.")
 
 _READS = {
     "COG": "in pieces, as the area needs them",
@@ -42,20 +42,19 @@ _READS = {
 }
 _WAYS = {
     "none": "no key",
-    "item": "signed addresses: the item is asked for again in time",
+    "item": "signed addresses: the item is requested again before they expire",
     "planetary-computer": "tokens, fetched and renewed by the workers",
     "cdse": "S3 keys of the Copernicus Data Space (CDSE_S3_ACCESS_KEY, CDSE_S3_SECRET_KEY)",
     "own-keys": "your AWS keys",
     "own-keys-and-purse": "your AWS keys, and you pay for requests",
 }
-_UNSIGNED = "where a bucket refuses to be read unsigned: --s3-bucket NAME, and --requester-pays where whoever asks pays"
+_UNSIGNED = "if a bucket refuses unsigned requests: --s3-bucket NAME, and --requester-pays for requester-pays buckets"
 
 
 def sources(*, catalogs: list[str] | None, items: int, as_json: bool, **given: Any) -> None:
-    """Say what catalogues have before a run: levels, bands, radiometry, the cost of reading, and what would be refused.
+    """Show the content of catalogs before a run: levels, bands, radiometry, the cost of reading, and refused items.
 
-    A few items of each collection that the query finds are looked at; no pixel is read and nothing is written. `plan` says
-    what a run would make of all of them.
+    It reads a few items of each collection, no pixels, and writes nothing. `plan` shows what a run would do with all items.
 
     Example: `s2sharp sources https://earth-search.aws.element84.com/v1 --bbox 16.3 48.6 16.5 48.8 --datetime 2024-06`
     """
@@ -82,7 +81,7 @@ def sources(*, catalogs: list[str] | None, items: int, as_json: bool, **given: A
         if not any(outlook.items for outlook in found):
             raise S2SharpError(
                 "nothing-found",
-                "No catalogue has an item there at that time.",
+                "No catalog has an item there at that time.",
                 "Widen --bbox or --datetime. A box is W S E N: longitude first.",
             )
 
@@ -129,7 +128,7 @@ def _show(outlook: "Outlook") -> None:
         if text:
             table.add_row(name, escape(text))
 
-    row("Items", f"{len(outlook.items)} looked at" if outlook.items else "none there at that time")
+    row("Items", f"{len(outlook.items)} read" if outlook.items else "none there at that time")
     row("Archive", ", ".join((*outlook.names, *outlook.places)))
     row("Level", ", ".join(outlook.levels))
     for gsd, group in (
@@ -148,14 +147,14 @@ def _show(outlook: "Outlook") -> None:
         row("", _UNSIGNED)
     console.print(table)
     if outlook.pays and not any(kind.way == "own-keys-and-purse" for kind in kinds):
-        problems.print("[yellow]who asks pays:[/] add --requester-pays, and keys of yours.")
+        problems.print("[yellow]requester pays:[/] add --requester-pays, and set your AWS keys.")
     for text, count in Counter(_why(r.item, r.message) for r in outlook.refused).items():
         of = f" ({count} items)" if count > 1 else ""
         problems.print(f"[yellow]would be refused:[/] {escape(text)}{of}")
 
 
 def _of(outlook: "Outlook", band: str) -> str:
-    """Say how many items lack a band."""
+    """Return the number of items with a band, if some lack it."""
     there = outlook.bands[band].total()
     if there == len(outlook.items):
         return ""
@@ -167,5 +166,5 @@ def _each(texts: Any) -> str:
 
 
 def _why(item: str, message: str) -> str:
-    """A refusal without its item's name, so that many of one kind are told once."""
+    """Return a refusal without its item's name, so that many of one kind are shown once."""
     return message.replace(f"Item {item}", "An item").replace(f"item {item}", "an item")

@@ -1,4 +1,4 @@
-"""``s2sharp train``, ``finetune`` and ``weights import``: weights learned, adapted, taken from elsewhere."""
+"""``s2sharp train``, ``finetune`` and ``weights import``: train, adapt and import weights."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -24,23 +24,21 @@ def train(
     out: Annotated[Path, typer.Option(help="Folder for weights and their cards.")],
     catalog: Annotated[
         list[Path] | None,
-        typer.Option(
-            help="Static catalogue of real scenes to learn from, too; may be given again."
-        ),
+        typer.Option(help="Static catalog of real scenes for training; repeat for more."),
     ] = None,
     collection: Annotated[
         list[str] | None,
-        typer.Option(
-            help="Its collection, once for each catalogue.", show_default="sentinel-2-l1c"
-        ),
+        typer.Option(help="Collection, one for each catalog.", show_default="sentinel-2-l1c"),
     ] = None,
     steps: Annotated[
         int | None,
         typer.Option(help="Steps for each net.", min=20, show_default="the method's"),
     ] = None,
-    synthetic: Annotated[int, typer.Option(help="Synthetic landscapes to learn from.")] = 12,
+    synthetic: Annotated[
+        int, typer.Option(help="Number of synthetic landscapes for training.")
+    ] = 12,
     method: Annotated[
-        str, typer.Option(help="What to train; `s2sharp methods` lists them.")
+        str, typer.Option(help="Method to train; `s2sharp methods` lists them.")
     ] = "s2net-m",
     features: Annotated[
         int | None,
@@ -62,14 +60,14 @@ def train(
 ) -> None:
     """Train a net by Wald's protocol: s2net-s, -m or -l in minutes; or DSen2's, one for 20 m and one for 60 m.
 
-    The same command again goes on with an s2net whose training was stopped. The shipped weights were made by `s2sharp train
+    The same command again continues an s2net whose training was stopped. The shipped weights were made by `s2sharp train
     --method s2net-m --out FOLDER --catalog …/scenes/catalog.json --collection sentinel-2-l1c --catalog …/l2a/catalog.json
     --collection sentinel-2-l2a`, and the other sizes alike; those of DSen2 by `--method dsen2 --features 48` and the first
-    catalogue, in minutes on a few cores. DSen2 in its published size takes 7 times as long, an hour or two; VDSen2 takes 150
+    catalog, in minutes on a few cores. DSen2 in its published size takes 7 times as long, an hour or two; VDSen2 takes 150
     times as long, days.
 
-    A method that learns on the scene is fitted to many scenes at once, as it would be to one. `run --warm-start FOLDER` begins
-    its fits from there.
+    A method that learns on the scene is fitted to many scenes at once. `run --warm-start FOLDER` begins its fits with the
+    result.
     """
     from s2sharp_core import METHODS
     from s2sharp_core.learning.s2net import SIZES
@@ -96,7 +94,7 @@ def train(
 def _sources(
     catalogs: list[Path] | None, collections: list[str] | None
 ) -> tuple[tuple[Path, str], ...]:
-    """Catalogues with their collections.
+    """Return the catalogs with their collections.
 
     Raises
     ------
@@ -124,7 +122,7 @@ def _watched(shown: Progress, name: str) -> Callable[[int, int, float], None]:
 
 
 def _train_start(training: "Training", shown: Progress) -> Iterator[Path]:
-    """Yield what a method that learns on the scene may begin from."""
+    """Train the starting weights of a method that learns on the scene."""
     from ..train.train import train_start
 
     yield from train_start(training, _watched(shown, training.method))
@@ -138,11 +136,11 @@ def _train_s2net(training: "Training", shown: Progress) -> Iterator[Path]:
 
 @configured
 def finetune(config: RunConfig) -> None:
-    """Go on teaching s2net on acquisitions of your own, one level down, for `run --weights OUT`.
+    """Adapt s2net to your own acquisitions, one level down, for `run --weights OUT`.
 
-    It takes the flags of `run`: windows of all acquisitions that the query finds are learned from, a quarter of them is held
-    out, and what does not help there is not kept. OUT gets weights, card, loss curve and its picture; the same
-    command goes on with what was stopped.
+    It takes the flags of `run`, and trains on windows of all acquisitions that the query finds. A quarter of the windows is
+    held out; if the error there does not fall, the weights stay unchanged. OUT gets weights, card, loss curve and its
+    picture. The same command continues a stopped training.
 
     Example: `s2sharp finetune --bbox 16 48 17 49 --datetime 2024 --max-cloud 10 --out vienna-weights`
     """
@@ -167,7 +165,7 @@ def finetune(config: RunConfig) -> None:
 def _train_nets(
     training: "Training", features: int | None, blocks: int | None, shown: Progress
 ) -> Iterator[Path]:
-    """The nets of DSen2 or VDSen2, one after the other."""
+    """Train the nets of DSen2 or VDSen2, one after the other."""
     from s2sharp_core.learning.dsen2 import Recipe
 
     from ..train.train import train_dsen2
@@ -182,13 +180,13 @@ def _train_nets(
 
 
 def import_weights(
-    file: Annotated[Path, typer.Argument(help="HDF5 file as Keras wrote it.")],
+    file: Annotated[Path, typer.Argument(help="HDF5 file written by Keras.")],
     out: Annotated[Path, typer.Option(help="Folder for weights and their cards.")],
 ) -> None:
-    """Turn the weights that the authors of DSen2 published into a folder for `--weights`.
+    """Convert the published weights of DSen2 into a folder for `--weights`.
 
     They are the files `models/s2_….hdf5` of github.com/lanha/DSen2, one for 20 m (032; very deep: 033) and
-    one for 60 m (030; 034). What a file is for is seen from its shapes. Needs `pip install 's2sharp[keras]'`.
+    one for 60 m (030; 034). The shapes in a file tell its use. Needs `pip install 's2sharp[keras]'`.
     """
     from s2sharp_core.learning.keras import import_keras
 

@@ -1,4 +1,4 @@
-"""Versions that a report of a fault needs to name."""
+"""Versions for bug reports."""
 
 import os
 import platform
@@ -10,7 +10,7 @@ _OTHERS = ("numpy", "dask", "distributed", "xarray", "zarr", "rasterio")
 
 
 def versions() -> dict[str, str]:
-    """Name → version, of this package, of those that it stands on, and of what they run on."""
+    """Return the versions of this package, its main dependencies, Python and the device, by name."""
     import rasterio
     import torch
 

@@ -13,11 +13,11 @@ __all__ = ["view"]
 def view(
     out: Annotated[str, typer.Argument(help="The folder or URL of a run or a mosaic.")],
     *,
-    port: Annotated[int, typer.Option(help="0: any that is free.", min=0, max=65535)] = 0,
+    port: Annotated[int, typer.Option(help="Port; 0: any free one.", min=0, max=65535)] = 0,
 ) -> None:
-    """Look at a cube: a map to pan around in, and the report, served to this machine alone until Ctrl-C.
+    """View a cube: a map and the report, served to this machine alone until Ctrl-C.
 
-    Every acquisition in true colour, short-wave infrared or one band; also while a run goes on. Other programs find
+    The map shows every acquisition in true colour, short-wave infrared or one band, also during a run. Other programs find
     tiles under `/cube/tiles/WebMercatorQuad/{z}/{x}/{y}.png?acquisition=ID&band=B12&rescale=0,0.4`.
 
     Needs `pip install 's2sharp[view]'`.
@@ -26,7 +26,7 @@ def view(
         check_extras(
             ("titiler.core", "uvicorn"),
             "The map",
-            "Install it (`pip install 's2sharp[view]'`); `s2sharp report` needs nothing more.",
+            "Install it (`pip install 's2sharp[view]'`), or use `s2sharp report`, which does not need it.",
         )
         import uvicorn
 

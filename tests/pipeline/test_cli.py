@@ -181,7 +181,7 @@ def test_partial_failure_has_its_own_code(archive: Path, tmp_path: Path, schedul
     assert code == 4
     assert "AA_" in text
     assert "B05" in text
-    assert "what is written is valid" in text
+    assert "all written units are valid" in text
 
 
 def test_publishing_without_its_extra_is_refused_before_anything_starts(

@@ -67,14 +67,14 @@ def test_older_dates_go_from_all_that_tells_of_them_and_the_others_stay_as_they_
     before, kept, done = open_cube(out).load(), shards(out), records(out)
     code, text = call("clean", str(out), "--keep", "2", "--dry-run")
     assert code == 0
-    assert "Dates that stay: 2" in text
-    assert f"Go: {GONE}" in text
+    assert "Dates to keep: 2" in text
+    assert f"To remove: {GONE}" in text
     assert "would remove" in text
     assert times(out) == [GONE, *STAY]
 
     code, text = call("clean", str(out), "--keep", "2")
     assert code == 0
-    assert f"Go: {GONE}" in text
+    assert f"To remove: {GONE}" in text
     assert times(out) == [*STAY]
     after = open_cube(out).load()
     assert after.drop_attrs().identical(before.isel(time=[1, 2]).drop_attrs())
@@ -98,7 +98,7 @@ def test_older_dates_go_from_all_that_tells_of_them_and_the_others_stay_as_they_
     count, broken = verify_run(out)
     assert count
     assert not broken
-    assert call("clean", str(out), "--keep", "2")[1].count("Nothing is left over") == 1
+    assert call("clean", str(out), "--keep", "2")[1].count("There are no leftovers") == 1
 
 
 def test_runs_leave_out_what_was_removed_and_say_so(

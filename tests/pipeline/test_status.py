@@ -84,7 +84,7 @@ def test_a_run_says_how_far_it_is_when_killed_and_when_done(
     said = subprocess.run(asked, capture_output=True, text=True, check=False)
     assert said.returncode == 4
     assert "left" in said.stdout
-    assert f"Nobody is at work: {name} has shown no sign of life" in said.stdout
+    assert f"No process is at work: {name} has shown no sign of life" in said.stdout
     said = subprocess.run([*asked, "--json"], capture_output=True, text=True, check=False)
     held = json.loads(said.stdout)["holder"]
     assert (held["pid"], held["host"], held["alive"]) == (
@@ -94,7 +94,7 @@ def test_a_run_says_how_far_it_is_when_killed_and_when_done(
     )
     run(settings)
     said = subprocess.run(asked, capture_output=True, text=True, check=False)
-    assert "Nobody is at work." in said.stdout
+    assert "No process is at work." in said.stdout
     said = subprocess.run([*asked, "--json"], capture_output=True, text=True, check=False)
     assert said.returncode == 0, said.stderr
     facts = json.loads(said.stdout)
