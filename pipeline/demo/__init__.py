@@ -1,7 +1,7 @@
-"""Demo scenes with a known truth: drawn ones, and real chips at half their resolution.
+"""Demo scenes with a known truth: synthetic ones, and real chips at half their resolution.
 
 May import planning, bench, publish, cube.
-Main path, drawn scenes: a seed → :func:`simulate` → scenes and catalog; a cube → :func:`score`.
+Main path, synthetic scenes: a seed → :func:`simulate` → scenes and catalog; a cube → :func:`score`.
 Main path, real chips: a package of the index → :func:`fetch_chips` → :func:`read_chips` → :func:`chip_cases` → :func:`judge_chips`.
 """
 

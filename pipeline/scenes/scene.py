@@ -1,4 +1,4 @@
-"""Scenes, made from items: files, covered cells, and where in these there can be data."""
+"""Scenes, made from items: files, covered cells, and the outline of their data."""
 
 import hashlib
 import json
@@ -243,7 +243,7 @@ def _box(item: pystac.Item, code: int, files: Iterable[Source], home: str | None
                 "off-lattice",
                 f"The bands of item {item.id} cover different cells: {source.band} lies within (left, "
                 f"bottom, right, top) {edges}, others within {next(iter(boxes))}.",
-                "Skip it.",
+                "Leave the item out, or ask the archive to correct it.",
             )
     return next(iter(boxes.values()))
 

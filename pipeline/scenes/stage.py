@@ -1,7 +1,7 @@
 """The stage: native bands of an acquisition in Zarr, shard by shard of the lattice.
 
 Blocks overlap when they are read, but every pixel is stored once. One task writes a shard whole and marks it done
-afterwards, so a run continues with the shards that a killed run staged. Shards that nobody needs can be evicted; they
+afterwards, so a run continues with the shards that a killed run staged. Shards that no task needs can be evicted; they
 are staged again on demand.
 """
 
@@ -108,7 +108,7 @@ class Stage:
 
     def write(self, cells: Box) -> int:
         """Copy one whole shard from the files, and return its size on disk in bytes."""
-        # only workers need GDAL: a client lays out and clears
+        # Imported here, because only workers need GDAL; a client lays out and clears.
         from .raster import Kept
         from .read import Files, read_each
 
@@ -173,7 +173,7 @@ class Stage:
 
 
 def clear(folder: Location) -> None:
-    """Remove everything that was staged."""
+    """Remove all staged shards."""
     # The marks go first, then the content, so that a late reader does not read gaps.
     for done in {name.partition("/")[0] for name in files(folder) if ".done/" in name}:
         remove_tree(folder / done)

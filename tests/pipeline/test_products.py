@@ -178,9 +178,7 @@ def test_time_place_and_level_select_among_products(safe: Path, scene: pystac.It
     write_eopf(safe.parent, scene, "1C", -0.1)
     with pytest.warns(UserWarning, match="1C, which are left out.*--collection sentinel-2-l1c"):
         assert len(found(safe.parent)) == 1
-    with pytest.warns(
-        UserWarning, match="2A, which are left out.*--collection sentinel-2-l2a"
-    ):
+    with pytest.warns(UserWarning, match="2A, which are left out.*--collection sentinel-2-l2a"):
         assert len(found(safe.parent, level="l1c")) == 1
     # Of what does not meet the query, nothing is told.
     assert found(safe.parent, when="2023") == []
