@@ -1,4 +1,4 @@
-"""Cloud-optimized GeoTIFFs of what a cube shows."""
+"""Cloud Optimized GeoTIFFs of one time step of a cube."""
 
 import shutil
 from collections.abc import Iterator, Mapping
@@ -23,16 +23,16 @@ from .raster import PARTIAL, Means, write_cog
 __all__ = ["MASKS", "opened", "variables", "writable", "write_cogs", "write_pictures"]
 
 MASKS = ("cloud", "valid")
-"""Layers that are written, too, where they hold anything."""
+"""Layers that are written beside the bands, unless they are empty."""
 
 
 def variables(layout: Layout) -> tuple[str, ...]:
-    """Return what is written of a cube as COGs."""
+    """Return the bands and layers of a cube that are written as COGs."""
     return (*layout.bands, *MASKS, *(error_layers(layout.bands) if layout.error90 else ()))
 
 
 def opened(out: Location, layout: Layout) -> "dict[str, zarr.Array[Any]]":
-    """The arrays of a run's cube, as they are: readers know a date that was added only when the run has ended."""
+    """Open the arrays of a run's cube without consolidated metadata, which lack new dates until the run has ended."""
     store = zarr_store(out / "cube.zarr")
     group = zarr.open_group(store, path=layout.group, mode="r", use_consolidated=False)
     return dict(group.arrays())
@@ -41,7 +41,7 @@ def opened(out: Location, layout: Layout) -> "dict[str, zarr.Array[Any]]":
 def write_cogs(
     out: Location, layout: Layout, time: int, name: str, means: Means | None = None
 ) -> dict[str, Location]:
-    """Write one Cloud Optimized GeoTIFF per band of the area that was asked for.
+    """Write one Cloud Optimized GeoTIFF per band of the requested area.
 
     Parameters
     ----------
@@ -50,22 +50,21 @@ def write_cogs(
     time
         Index into ``layout.times``.
     name
-        The item's name: the files are ``out/cogs/NAME/BAND.tif``. Those already there are replaced. For an
-        object store they are made in this machine's temporary folder, one at a time.
+        The item's name: the files are ``out/cogs/NAME/BAND.tif``, and replace existing ones. For an object store they
+        are made in this machine's temporary folder, one at a time.
     means
-        What they are made with; by default one thread, and temporary files in place of memory.
+        Memory and threads; by default one thread, and temporary files in place of memory.
 
     Returns
     -------
     dict
-        Band → file; and ``cloud``, where the product had a scene classification; ``valid``; and the half-widths of a run
-        with --error90.
+        Band → file; also ``cloud``, where the product had a scene classification, ``valid``, and the half-widths of
+        --error90.
 
     Raises
     ------
     S2SharpError
-        ``store-unwritable``: a disk that is full, for example. No file has its final name then but whole
-        ones.
+        ``store-unwritable``, such as for a full disk. Then, files with a final name are complete.
     """
     rasters = {name: CogProfile.of(name) for name in variables(layout)}
     arrays, frame = opened(out, layout), Frame.of(layout)
@@ -80,8 +79,7 @@ def write_pictures(
     rasters: Mapping[str, CogProfile],
     means: Means | None = None,
 ) -> dict[str, Location]:
-    """Write a COG, ``folder/VARIABLE.tif``, for each of ``rasters`` but layers that hold nothing: as many at once as ``means``
-    allow.
+    """Write a COG, ``folder/VARIABLE.tif``, for each of ``rasters`` except empty layers; as many at once as ``means`` allow.
 
     Raises
     ------
@@ -113,12 +111,12 @@ def write_pictures(
 
 @contextmanager
 def writable(target: Location) -> Iterator[None]:
-    """Tell of a file that cannot be written as an error of its own."""
+    """Turn errors of writing ``target`` into ``store-unwritable``."""
     try:
         yield
     except store_errors(RasterioError, CPLE_BaseError) as error:
         raise S2SharpError(
             "store-unwritable",
             f"{target} could not be written: {str(error.__cause__ or error).rstrip('.')}.",
-            "See whether the disk is full; the same command goes on from here.",
+            "Check whether the disk is full. The same command continues from here.",
         ) from error

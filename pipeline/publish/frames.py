@@ -1,4 +1,4 @@
-"""Profile and place of a picture's file."""
+"""Profile and frame of a COG: data type and description, grid and size."""
 
 import math
 from dataclasses import dataclass
@@ -17,9 +17,9 @@ BLOCK = 512
 """Side of a COG's blocks in pixels."""
 
 CACHE = 32_000_000
-"""Of GDAL's blocks while a file is made; its default is a share of the machine's memory."""
+"""Bytes of GDAL's block cache while a file is made; its default is a share of the machine's memory."""
 
-# Shares of a picture's bytes: it and its overviews, and what a file in memory grows ahead.
+# Factor on a picture's bytes: overviews (4/3), and memory that a file in memory allocates ahead.
 _HELD = 4 / 3 * 1.1
 
 
@@ -28,7 +28,7 @@ Place = tuple[slice, slice]
 
 @dataclass(frozen=True)
 class CogProfile:
-    """Profile of a COG of one variable; ``channels``: 3 for one of red, green and blue."""
+    """Profile of a COG of one variable; ``channels``: 3 for a picture of red, green and blue."""
 
     dtype: str
     nodata: int
@@ -44,7 +44,7 @@ class CogProfile:
             return cls("int16", FILL, SCALE, about, "average")
         if variable.endswith(ERROR90):
             (layer,) = error_layers([variable.removesuffix(ERROR90)]).values()
-            # Overviews of a file as those of the cube.
+            # As in the cube's overviews.
             return cls(layer[0], 0, SCALE, layer[1], "rms")
         dtype, about, _ = LAYERS[variable]
         return cls(dtype, 0, 1.0, about, "mode")
@@ -52,10 +52,10 @@ class CogProfile:
 
 @dataclass(frozen=True)
 class Frame:
-    """Place of a picture, and how it is copied from an array.
+    """Grid of a picture, and the parts of an array that it is copied from.
 
-    ``crs``: EPSG:… or WKT; ``pixel``: its side in the CRS's units; ``corner``: the upper left one, (x, y);
-    ``shape``: (height, width); ``parts``: pixels of the array, and their place in the picture.
+    ``crs``: EPSG:… or WKT; ``pixel``: side of a pixel in units of the CRS; ``corner``: upper left (x, y); ``shape``:
+    (height, width); ``parts``: pixels of the array, and their place in the picture.
     """
 
     crs: str
@@ -66,7 +66,7 @@ class Frame:
 
     @classmethod
     def of(cls, layout: Layout) -> "Frame":
-        """The area that was asked for, shard by shard."""
+        """Return the frame of a layout's requested area, shard by shard."""
         parts = []
         for row, col in np.ndindex(layout.shards()):
             part = layout.cells(row, col) & layout.area
@@ -78,12 +78,12 @@ class Frame:
 
     @property
     def transform(self) -> tuple[float, ...]:
-        """(a, b, c, d, e, f)."""
+        """Affine transform (a, b, c, d, e, f)."""
         (left, top), side = self.corner, self.pixel
         return float(side), 0.0, float(left), 0.0, -float(side), float(top)
 
     def need(self, raster: CogProfile, *, in_memory: bool) -> float:
-        """Bytes that its picture takes up: the part that is being copied; in memory the rest and overviews, too."""
+        """Return the bytes for making a picture: those of one part; in memory, also of the whole and its overviews."""
         sides = ([place.stop - place.start for place in places] for _, places in self.parts)
         part = max(map(math.prod, sides), default=0)
         pixel = raster.channels * np.dtype(raster.dtype).itemsize

@@ -1,4 +1,4 @@
-"""Panels of a picture: composites of bands, stretched alike, and the spot that shows most."""
+"""Panels of a picture: composites of bands with one stretch, and the choice of a spot with much detail."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -23,8 +23,8 @@ _NAMES = {
     "B11": "Short-wave infrared",
     "B12": "Short-wave infrared",
 }
-# All three of one native resolution: a 10 m band in the composite would lend its detail to "after",
-# and "before" would have to be something that the satellite did not deliver.
+# All three bands of a composite have one native resolution: a 10 m band would add its detail to "after", and "before"
+# would have to be resampled.
 _COMPOSITES = (
     ("Short-wave infrared", ("B12", "B8A", "B05")),
     ("Short-wave infrared", ("B12", "B11", "B8A")),
@@ -39,7 +39,7 @@ Arrays = Mapping[Any, Any]
 
 @dataclass(frozen=True)
 class Panel:
-    """An image (h, w, 4), float32 RGBA from 0 to 1, with its caption: what it shows, and from which bands."""
+    """An image (h, w, 4), float32 RGBA from 0 to 1, with its caption and the names of its bands."""
 
     caption: str
     bands: str
@@ -47,11 +47,11 @@ class Panel:
 
 
 def pair(cube: Arrays, native: Mapping[str, np.ndarray], gsd: int) -> list[Panel]:
-    """The same bands as delivered and sharpened, or nothing without one that is in both."""
+    """Return panels of the same bands as delivered and sharpened; none if no band is in both."""
     have = [band for band in BY_GSD[gsd] if band in cube and band in native]
     if not have:
         return []
-    # B01 before B09, which may show more of the air than of the ground; B12 before B05.
+    # B01 has priority over B09, which may show more of the air than of the ground; B12 over B05.
     single = have[0] if gsd == 60 else have[-1]
     name, bands = next(
         ((name, bands) for name, bands in _COMPOSITES if set(bands) <= set(have)),
@@ -68,7 +68,7 @@ def pair(cube: Arrays, native: Mapping[str, np.ndarray], gsd: int) -> list[Panel
 
 
 def orientation(cube: Arrays) -> list[Panel]:
-    """True colours, else a single 10 m band, else nothing."""
+    """Return a panel of true colours, or of a single 10 m band; none without such bands."""
     have = [band for band in TRUE_COLOUR if band in cube]
     caption = "True colour, 10 m"
     if len(have) < 3:
@@ -88,13 +88,13 @@ _TRUST = {
 
 
 def trust(cube: Arrays) -> list[Panel]:
-    """The layers of ``--trust`` as far as the cube has them, from black, nothing, to white."""
+    """Return panels of the layers of ``--trust`` that the cube has; black is 0."""
     panels = []
     for layer, what in _TRUST.items():
         if layer not in cube:
             continue
         values = np.asarray(cube[layer]).astype(np.float32)
-        values[values == 0] = np.nan  # nothing was sharpened
+        values[values == 0] = np.nan  # no band was sharpened
         if not np.isfinite(values).any():
             continue
         top = max(1.0, float(np.nanpercentile(values, 98)))
@@ -104,7 +104,7 @@ def trust(cube: Arrays) -> list[Panel]:
 
 
 def _image(shown: np.ndarray) -> np.ndarray:
-    """float32 RGBA (h, w, 4) of one band as grey or three as colours; transparent without data."""
+    """Return float32 RGBA (h, w, 4) of one band as grey or three as colours; transparent without data."""
     rgb = np.moveaxis(np.broadcast_to(shown, (3, *shown.shape[1:])), 0, -1)
     seen = np.isfinite(rgb[..., :1])
     return np.concatenate([np.where(seen, rgb, 0), seen], axis=-1, dtype=np.float32)
@@ -114,7 +114,7 @@ _DETAILED = ("B04", "B08", "B03", "B02", *BANDS)
 
 
 def looked_at(names: Collection[str]) -> tuple[str, ...]:
-    """Return what :func:`choose_spot` looks at of a cube that has these bands and layers."""
+    """Return the variables that :func:`choose_spot` reads of a cube with these bands and layers."""
     band = next((band for band in _DETAILED if band in names), None)
     return tuple(name for name in (band, "valid", "cloud") if name is not None and name in names)
 
@@ -129,25 +129,25 @@ def choose_spot(
     overview: Arrays | None = None,
     taken: Sequence[Spot] = (),
 ) -> Spot:
-    """The place that shows most: the one with most detail where the ground is seen.
+    """Choose the spot with most detail where the ground is visible.
 
     Parameters
     ----------
     cube
-        One time step of :func:`s2sharp.open_cube` at full resolution, from a cell's corner on, as it is
-        without ``bbox``, or its arrays. With ``overview`` only its coordinates are looked at.
+        One time step of :func:`s2sharp.open_cube` at full resolution, opened without ``bbox`` so that it begins at a
+        cell's corner, or its arrays. With ``overview``, only its coordinates are read.
     size
-        Side of the place in pixels of 10 m.
+        Side of the spot in pixels of 10 m.
     overview
-        The same time step, opened with ``level=``: enough for a cube too large to be read for a picture.
+        The same time step, opened with ``level=``, for a cube that is too large to be read.
     taken
-        Places that were chosen before; they are left out where there is anything else.
+        Spots that were chosen before; they are avoided if possible.
 
     Returns
     -------
     tuple of slice
-        (y, x) in pixels of ``cube``, multiples of 6, so that native bands of 20 m and 60 m can be cut
-        to the same place. Smaller than ``size`` where the cube is.
+        (y, x) in pixels of ``cube``, multiples of 6, so that native bands of 20 m and 60 m can be cut to the same
+        spot. Smaller than ``size`` if the cube is.
     """
     seen = cube if overview is None else overview
     pixel = float(abs(seen["x"][1] - seen["x"][0]))
@@ -160,7 +160,7 @@ def choose_spot(
         detail[place], clear[place] = 0, 0
     window = [min(round(size * 10 / step), n) for n in detail.shape]
     seen_part = _moving_sum(clear, window)
-    # Where nothing is clear enough, the clearest places.
+    # If no window is clear enough, the clearest ones are used.
     enough = seen_part >= min(0.95 * np.prod(window), seen_part.max())
     score = np.where(enough, _moving_sum(detail, window) / np.maximum(seen_part, 1e-6), -1)
     corner = np.unravel_index(score.argmax(), score.shape)
@@ -176,7 +176,7 @@ def choose_spot(
 
 
 def _per_cell(seen: Arrays, factor: int) -> tuple[np.ndarray, np.ndarray]:
-    """Mean gradient where the ground is seen, and the part that is seen, of each cell."""
+    """Return for each cell the mean gradient where the ground is visible, and the visible share."""
     name = next((b for b in _DETAILED if b in seen), None)
     if name is None:
         raise S2SharpError("nothing-to-show", "The cube has no band.", "Give a cube with bands.")
@@ -189,19 +189,19 @@ def _per_cell(seen: Arrays, factor: int) -> tuple[np.ndarray, np.ndarray]:
     if "cloud" in seen:
         clear &= ~np.isin(np.asarray(seen["cloud"]), HIDING)
     detail = _means(np.where(clear, slope, 0), factor)
-    # A few glaring edges (a cloud that no mask knows, a ship) must not outweigh a rich landscape.
+    # A few bright edges (a cloud missing in the mask, a ship) must not outweigh a rich landscape.
     return np.minimum(detail, np.percentile(detail, 95)), _means(clear, factor)
 
 
 def _means(x: np.ndarray, factor: int) -> np.ndarray:
-    """Means of squares of so many pixels a side; what does not fill one is left out."""
+    """Return means of squares of ``factor`` pixels a side; incomplete squares are left out."""
     rows, cols = (n // factor for n in x.shape)
     squares = x[: rows * factor, : cols * factor].reshape(rows, factor, cols, factor)
     return np.asarray(squares.mean(axis=(1, 3)))
 
 
 def _moving_sum(x: np.ndarray, window: Sequence[int]) -> np.ndarray:
-    """Sums over all places of ``window`` (rows, columns)."""
+    """Return sums over ``window`` (rows, columns) at all its positions."""
     total = np.pad(x.astype(np.float64).cumsum(0).cumsum(1), ((1, 0), (1, 0)))
     h, w = window
     return np.asarray(total[h:, w:] - total[:-h, w:] - total[h:, :-w] + total[:-h, :-w])

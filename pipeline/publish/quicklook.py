@@ -1,4 +1,4 @@
-"""A picture of what sharpening did, before and after, that a person would want to show."""
+"""Pictures of a scene before and after sharpening."""
 
 from collections.abc import Mapping, Sequence
 from io import BytesIO
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = ["quicklook", "sheet"]
 
-# Inches at _DPI: width, margin and gap of panels, what a row needs beyond them, and what title and foot do.
+# Inches at _DPI: width, margin and gap of panels, height of a row's captions, of the title and of the foot.
 _DPI, _WIDTH, _MARGIN, _GAP, _CAPTION, _HEAD, _FOOT = 100, 16.0, 0.32, 0.16, 0.38, 0.84, 0.3
 _INK, _QUIET, _NODATA = "#1a1a1a", "#6b6b6b", "#e4e4e4"
 
@@ -33,23 +33,22 @@ def quicklook(
 ) -> None:
     """Draw a before/after picture.
 
-    Above, three bands of 20 m as delivered and sharpened; below, one band of 60 m and the true colours
-    of 10 m for orientation. What the cube lacks is left out. One stretch, found on the sharpened bands, serves
-    before and after.
+    The upper row shows three bands of 20 m as delivered and sharpened, the lower row one band of 60 m and the true
+    colours of 10 m. Missing bands are left out. Before and after have one stretch, computed from the sharpened bands.
 
     Parameters
     ----------
     path
         The PNG to write.
     cube
-        One time step of a small crop (150 to 250 px a side) of :func:`s2sharp.open_cube`, at full
-        resolution: reflectance with dims (y, x); or its arrays by name, coordinates ``y`` and ``x`` among them.
+        One time step of a small crop (150 to 250 px a side) of :func:`s2sharp.open_cube`, at full resolution:
+        reflectance with dims (y, x); or its arrays by name, with the coordinates ``y`` and ``x``.
     native
-        Band → reflectance as the satellite delivered it, at its own 20 m or 60 m, over the same crop.
+        Band → reflectance as delivered, at its native 20 m or 60 m, over the same crop.
     title
         One line, for example the date and the method.
     credit
-        One line at the foot, for data that ask for it.
+        One line at the foot, for data that require attribution.
     """
     rows = _rows(cube, native)
     if not any(rows):
@@ -75,7 +74,7 @@ def sheet(
     path
         The PNG to write.
     aspect
-        Width over height of the panels; of what does not fit, the middle is shown.
+        Width over height of the panels; an image of another shape shows its middle.
     """
     height, width = shape
     figure, axes = _figure(rows, aspect)
@@ -94,7 +93,7 @@ def sheet(
 
 
 def _rows(cube: Mapping[Any, Any], native: Mapping[str, np.ndarray]) -> list[list[Panel]]:
-    """Return what to draw: the pair of the 20 m bands, then the pair of a 60 m band and the true colours."""
+    """Return the rows of panels: the pair of 20 m bands, then the pair of a 60 m band and the true colours."""
     pairs = [both for gsd in (20, 60) if (both := pair(cube, native, gsd))]
     below = [panel for both in pairs[1:] for panel in both] + orientation(cube)
     if not pairs:
@@ -104,7 +103,7 @@ def _rows(cube: Mapping[Any, Any], native: Mapping[str, np.ndarray]) -> list[lis
 
 
 def _figure(rows: Sequence[Sequence[Panel]], aspect: float) -> tuple["Figure", dict[int, "Axes"]]:
-    """A figure as high as its rows need, and the axes of each panel by its ``id``."""
+    """Return a figure as high as its rows, and the axes of each panel by its ``id``."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
     from matplotlib.layout_engine import ConstrainedLayoutEngine
@@ -116,7 +115,7 @@ def _figure(rows: Sequence[Sequence[Panel]], aspect: float) -> tuple["Figure", d
     layout = ConstrainedLayoutEngine(w_pad=pad, h_pad=pad, wspace=0, hspace=0, rect=rect)
     figure = Figure(size, dpi=_DPI, facecolor="white", layout=layout)
     FigureCanvasAgg(figure)
-    # Each row is a grid of its own: two panels lie above three.
+    # Each row has its own grid, since two panels lie above three.
     mosaic: Any = [[[list(map(id, row))]] for row in rows]
     return figure, figure.subplot_mosaic(mosaic, height_ratios=heights)
 
@@ -130,7 +129,7 @@ def _draw(axes: "Axes", panel: Panel, extent: tuple[float, float, float, float])
 
 
 def _crop(axes: "Axes") -> None:
-    """Show the middle of what is drawn, as much of it as the shape of the axes allows, in squares."""
+    """Crop the image to its middle so that it fills the axes with square pixels."""
     (_, width), (_, height) = axes.get_xlim(), axes.get_ylim()
     shape = axes.get_window_extent()
     w = min(width, height * shape.width / shape.height)
@@ -140,7 +139,7 @@ def _crop(axes: "Axes") -> None:
 
 
 def _scale_bar(axes: "Axes") -> None:
-    """A bar of a round length, about a sixth of the panel, in its lower left corner."""
+    """Draw a bar of a round length, about a sixth of the panel, in its lower left corner."""
     from matplotlib.patheffects import withStroke
 
     (x0, x1), (y0, y1) = axes.get_xlim(), axes.get_ylim()
@@ -155,6 +154,6 @@ def _scale_bar(axes: "Axes") -> None:
 
 
 def _round_length(metres: float) -> float:
-    """The largest of 1, 2, 5 × 10ⁿ that is not longer."""
+    """Return the largest of 1, 2, 5 × 10ⁿ that is at most ``metres``."""
     power = 10.0 ** np.floor(np.log10(metres))
     return float(max(n * power for n in (1, 2, 5) if n * power <= metres))

@@ -1,4 +1,4 @@
-"""One Cloud-optimized GeoTIFF: pixels and overviews side by side, uncompressed, then both through GDAL's COG driver."""
+"""Write a Cloud Optimized GeoTIFF: pixels and overviews uncompressed, then both through GDAL's COG driver."""
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -25,10 +25,10 @@ if TYPE_CHECKING:
 __all__ = ["PARTIAL", "Means", "untimed", "write_cog"]
 
 PARTIAL = ".partial-"
-"""How folders begin in which a file is made."""
+"""Prefix of the temporary folders in which files are made."""
 
-# DEFLATE: every GDAL reads it. Of differences of neighbours (predictor 2) level 6, its default, makes files no smaller than
-# level 1 (within 2 % on four real scenes), in twice the time.
+# Every GDAL reads DEFLATE. With predictor 2, its default level 6 takes twice the time of level 1 for files of the same
+# size (within 2 % on four real scenes).
 _COMPRESSIONS: dict[str, dict[str, Any]] = {
     "deflate": {"COMPRESS": "DEFLATE", "LEVEL": 1},
     "zstd": {"COMPRESS": "ZSTD", "LEVEL": 3},
@@ -39,16 +39,16 @@ Clock = Callable[[str], AbstractContextManager[None]]
 
 
 def untimed(_: str) -> AbstractContextManager[None]:
-    """A clock that keeps nothing."""
+    """Measure nothing, in place of a clock."""
     return nullcontext()
 
 
 @dataclass(frozen=True)
 class Means:
-    """Memory and threads that files are made with.
+    """Memory and threads for making files.
 
-    ``compression``: "deflate", "zstd" or "lzw"; ``memory``: bytes of pixels that may be held, what does not fit is written
-    to a temporary file first; ``threads``: as many as may be at work; ``clock``: times a step by its name.
+    ``compression``: "deflate", "zstd" or "lzw"; ``memory``: bytes for pixels, beyond which a temporary file is used;
+    ``threads``: most threads; ``clock``: measures a step by its name.
     """
 
     compression: str = "deflate"
@@ -57,8 +57,8 @@ class Means:
     clock: Clock = untimed
 
     def split(self, most: int, least: float) -> "tuple[int, Means]":
-        """Decide how many of ``most`` files, each of which takes ``least`` bytes by a temporary file, are made at once; and what
-        each has then.
+        """Return the number of files to make at once, of ``most`` that take at least ``least`` bytes each, and the means of
+        each.
         """
         count = max(1, min(self.threads, most, int(self.memory // least)))
         each = replace(self, memory=self.memory / count, threads=max(1, self.threads // count))
@@ -82,17 +82,17 @@ def write_cog(
     parts
         Pixels (h, w), or (3, h, w), and their place in the picture.
     empty
-        Whether it is written where it would hold nothing.
+        Whether to write a file without data.
     look
-        Called with the picture when it has its overviews.
+        Called with the picture once it has its overviews.
 
     Returns
     -------
     bool
-        Whether it was written.
+        Whether the file was written.
     """
     beside = target.parent if on_this_machine(target) else None
-    # Overviews take GDAL's threads from the environment, the COG driver from its option.
+    # GDAL takes the number of threads for overviews from the environment, and for the COG driver from its option.
     settings = {"GDAL_CACHEMAX": CACHE, "GDAL_TIFF_OVR_BLOCKSIZE": str(BLOCK)}
     with (
         TemporaryDirectory(prefix=PARTIAL, dir=beside) as scratch,
@@ -108,7 +108,7 @@ def write_cog(
                 _describe(file, frame, raster)
             look(file)
             with means.clock("cogs compress"):
-                # Its own overviews would go through another temporary file, compressed.
+                # The driver's own overviews would go through another, compressed temporary file.
                 rasterio.shutil.copy(
                     file,
                     cog,
@@ -127,7 +127,7 @@ def write_cog(
 def _canvas(
     frame: Frame, raster: CogProfile, raw: Path, memory: float
 ) -> Iterator["DatasetWriter"]:
-    """An uncompressed file, in memory where it fits: GDAL's MEM has other overviews, so both are GeoTIFFs."""
+    """Open an uncompressed GeoTIFF, in memory if it fits; GDAL's MEM driver would compute other overviews."""
     height, width = frame.shape
     about: dict[str, Any] = {
         "driver": "GTiff",
@@ -147,7 +147,7 @@ def _canvas(
         with MemoryFile(ext=".tif") as held, held.open(**about) as file:
             yield file
     else:
-        # Empty blocks take up no room there.
+        # Empty blocks take no space on disk.
         with rasterio.open(raw, "w+", **about, SPARSE_OK=True) as file:
             yield file
 
@@ -155,7 +155,7 @@ def _canvas(
 def _fill(
     file: "DatasetWriter", parts: Iterator[tuple[np.ndarray, Place]], raster: CogProfile
 ) -> bool:
-    """Copy one part after the other; whether they hold anything."""
+    """Copy one part after the other; return whether any pixel has data."""
     anything = False
     for pixels, place in parts:
         window = Window.from_slices(*place)
@@ -165,7 +165,7 @@ def _fill(
 
 
 def _describe(file: "DatasetWriter", frame: Frame, raster: CogProfile) -> None:
-    """Say what the numbers mean, and add overviews."""
+    """Set scale and description of a file, and add overviews."""
     if raster.channels > 1:
         file.colorinterp = (ColorInterp.red, ColorInterp.green, ColorInterp.blue)
     else:

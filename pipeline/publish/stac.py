@@ -1,6 +1,6 @@
-"""COGs for desktops and a STAC catalogue for everybody else, made from a finished cube.
+"""STAC items and a collection of a finished cube and its COGs.
 
-Written last, and each file whole or not at all: what has its final name is whole.
+They are written last, and each file atomically: a file with its final name is complete.
 """
 
 import json
@@ -48,19 +48,19 @@ __all__ = [
 ]
 
 _COPERNICUS = "https://sentinel.esa.int/documents/247904/690755/Sentinel_Data_Legal_Notice"
-# pystac has no class for this extension: its fields are written as they are.
+# pystac has no class for this extension, so its fields are written directly.
 PROCESSING = "https://stac-extensions.github.io/processing/v1.1.0/schema.json"
-# STAC's practices for Zarr (2025); the older `application/vnd+zarr` claims a suffix "zarr" that nobody registered.
+# From STAC's best practices for Zarr (2025); the older `application/vnd+zarr` has an unregistered suffix "zarr".
 ZARR = "application/vnd.zarr; version=3"
 
 
 @dataclass(frozen=True)
 class Provenance:
-    """Provenance of one time step of a cube: from what, and how it was made.
+    """Sources of one time step of a cube, and its processing.
 
-    ``id``: the acquisition; ``datetime``: ISO 8601 in UTC; ``cloud_cover``: percent; ``sources``: id
-    and address of each source item; ``weights``: file → sha256; ``software``: version of s2sharp; ``sensor``: the fields of
-    the :class:`~s2sharp_core.Sensor` that it was seen with, None where nothing was sharpened.
+    ``id``: the acquisition; ``datetime``: ISO 8601 in UTC; ``cloud_cover``: percent; ``sources``: id and address of each
+    source item; ``weights``: file → sha256; ``software``: version of s2sharp; ``sensor``: fields of its
+    :class:`~s2sharp_core.Sensor`, None where no band was sharpened.
     """
 
     id: str
@@ -88,18 +88,18 @@ def stac_item(
 ) -> pystac.Item:
     """Describe one time step of a cube as an item of STAC 1.1.
 
-    It carries the extensions projection, eo, raster and processing, and links to the source items
-    without what signs or authenticates their addresses. Hrefs of assets are relative to
-    ``out/stac/items/NAME.json``, where :func:`write_collection` writes it.
+    The item has the extensions projection, eo, raster and processing, and links to the source items, without signatures
+    or credentials. Hrefs of assets are relative to ``out/stac/items/NAME.json``, where :func:`write_collection` writes
+    the item.
 
     Parameters
     ----------
     cogs
-        What :func:`write_cogs` returned for the same ``time`` and ``name``.
+        Files from :func:`write_cogs` for the same ``time`` and ``name``.
     thumbnail, before_after
         Pictures below ``out``.
     digests
-        Variable → size and digest of its COG, where they are known.
+        Variable → size and digest of its COG, where known.
     """
     geometry, bbox = footprint(layout.asked, layout.crs)
     when = str_to_datetime(provenance.datetime)
@@ -124,7 +124,9 @@ def stac_item(
 
 
 def footprint(bounds: Bounds, crs: CRS) -> tuple[dict[str, Any], list[float]]:
-    """An area in longitude and latitude, counterclockwise, a corner every 10 km at least; and its box."""
+    """Return the footprint of an area in longitude and latitude, counterclockwise with a corner at least every 10 km, and
+    its bbox.
+    """
     left, bottom, right, top = bounds
     far = 0.1 if crs.is_geographic else 10_000 / crs.axis_info[0].unit_conversion_factor
     across = np.linspace(0, 1, max(2, int((right - left) // far) + 2))[:-1]
@@ -135,7 +137,7 @@ def footprint(bounds: Bounds, crs: CRS) -> tuple[dict[str, Any], list[float]]:
     to_degrees = Transformer.from_crs(crs, 4326, always_xy=True)
     x, y = np.transpose([*xy, xy[0]])
     lonlat = np.stack(to_degrees.transform(x, y), axis=1)
-    # A corner may lie beyond what a projection shows of the Earth.
+    # A corner may lie outside the projection's domain.
     ring = np.round(lonlat[np.isfinite(lonlat).all(axis=1)], 7).tolist()
     west, south = np.min(ring, axis=0).tolist()
     east, north = np.max(ring, axis=0).tolist()
@@ -146,7 +148,7 @@ def footprint(bounds: Bounds, crs: CRS) -> tuple[dict[str, Any], list[float]]:
 
 
 def _processing(provenance: Provenance) -> dict[str, Any]:
-    """Describe how it was made: the fields of the processing extension, and s2sharp's own."""
+    """Return the fields of the processing extension, and s2sharp's own."""
     facts = {
         "processing:lineage": f"Bands of 20 m and 60 m of {provenance.id} sharpened to 10 m with "
         f"{provenance.method} by s2sharp {provenance.software} in {provenance.precision}; bands of "
@@ -173,7 +175,7 @@ def _common(item: pystac.Item, provenance: Provenance) -> None:
 
 
 def _first_published(file: Location) -> datetime | None:
-    """Return when an item that is already there was created."""
+    """Return the creation time of an existing item, or None."""
     try:
         return str_to_datetime(json.loads(read_text(file))["properties"]["created"])
     except (FileNotFoundError, ValueError, KeyError):
@@ -208,7 +210,7 @@ def _add_assets(
 
 
 def _add_shown(item: pystac.Item, name: str, title: str, picture: Location | None) -> None:
-    """Add a picture to look at, if there is one; its name is its role."""
+    """Add a preview picture, if there is one; its name is its role."""
     if picture is not None:
         kind = pystac.MediaType.PNG if picture.suffix == ".png" else pystac.MediaType.JPEG
         asset = pystac.Asset(relative(item, picture), title, media_type=kind, roles=[name])
@@ -216,13 +218,13 @@ def _add_shown(item: pystac.Item, name: str, title: str, picture: Location | Non
 
 
 def relative(item: pystac.Item, path: Location) -> str:
-    """A path as it is seen from where an item is written, in the same folder or store."""
+    """Return a path relative to an item in the same folder or store."""
     return posixpath.relpath(str(path.absolute()), posixpath.dirname(item.self_href))
 
 
 _TITLES = {
     "cloud": "Scene classification",
-    "valid": "Where there are data",
+    "valid": "Mask of pixels with data",
     "visual": "True colour, 10 m",
 }
 
@@ -244,10 +246,10 @@ def add_picture(
     raster: CogProfile,
     digest: Digest | None = None,
 ) -> None:
-    """Add a COG to an item, and say where it lies, what its numbers mean and which light it shows.
+    """Add a COG to an item, with its grid, data type, scale and bands.
 
-    Core fields of STAC 1.1 (``bands``, ``data_type``, ``nodata``) stand beside those of the extensions'
-    versions that pystac's classes write and most readers know (``eo:bands``, ``raster:bands``).
+    Core fields of STAC 1.1 (``bands``, ``data_type``, ``nodata``) are written beside those of the older extensions that
+    pystac writes and most readers know (``eo:bands``, ``raster:bands``).
     """
     asset.media_type = pystac.MediaType.COG
     item.add_asset(variable, asset)
@@ -258,7 +260,7 @@ def add_picture(
         "nodata": raster.nodata,
     }
     if digest is not None:
-        # As a multihash: 12 is SHA-256, 20 its 32 bytes, in hexadecimal.
+        # A multihash in hexadecimal: 12 means SHA-256, 20 its length of 32 bytes.
         FileExtension.ext(asset, add_if_missing=True).apply(
             size=digest.size, checksum=f"1220{digest.sha256}"
         )
@@ -282,7 +284,7 @@ def add_picture(
 
 def _spectral(band: str) -> Band:
     about = BANDS[band]
-    # Version 1.1 of the extension knows one name for all red edges; version 2 has one for each.
+    # Version 1.1 of the extension has one name for all red edge bands; version 2 has one for each.
     common_name = "rededge" if about.common_name.startswith("rededge") else about.common_name
     return Band.create(
         band,
@@ -293,7 +295,7 @@ def _spectral(band: str) -> Band:
 
 
 class _AtomicIO(DefaultStacIO):
-    """Files appear whole: a reader, or the next run, never meets half a JSON document."""
+    """Atomic writing, so that neither a reader nor the next run sees half a JSON document."""
 
     def write_text_to_href(self, href: str, txt: str) -> None:
         write_text(place(href), txt)
@@ -307,12 +309,12 @@ def write_collection(
 ) -> Location:
     """Write ``out/stac/collection.json`` and its items, self-contained: the folder can be moved.
 
-    The items are written first and the collection last, so that it never names one that is missing.
+    The items are written first and the collection last, so that it never names a missing item.
 
     Parameters
     ----------
     items
-        All items the collection shall have, from :func:`stac_item`.
+        All items of the collection, from :func:`stac_item`.
 
     Raises
     ------
@@ -322,7 +324,7 @@ def write_collection(
     if not items:
         raise S2SharpError(
             "nothing-published",
-            f"There is no item to write a catalogue of in {out}.",
+            f"{out} has no item to publish.",
             "Run it for an area and dates that have data.",
         )
     collection = pystac.Collection(

@@ -1,7 +1,7 @@
-"""The one gentle stretch of all pictures that people look at: quicklooks, reports, the map.
+"""Stretch of reflectance for display, common to quicklooks, reports and the map.
 
-Room beyond the ends as a share of the range, the share of the colours that is shown, and the exponent that opens the dark end,
-since what is bright (roofs, roads, snow) is mostly little.
+It widens the range at both ends, reduces the saturation of false colours, and brightens dark pixels by an exponent, since
+bright pixels (roofs, roads, snow) are few.
 """
 
 from collections.abc import Sequence
@@ -12,13 +12,14 @@ __all__ = ["TRUE_COLOUR", "limits_of", "tones"]
 
 TRUE_COLOUR = ("B04", "B03", "B02")
 
+# Widening as a share of the range, share of the saturation that is kept, exponent.
 _ROOM, _COLOUR, _GAMMA = 0.05, 0.5, 1.3
 
 
 def limits_of(bands: Sequence[str], arrays: Sequence[np.ndarray]) -> list[tuple[float, float]]:
-    """What becomes dark and bright, of each band.
+    """Return the dark and the bright end of each band.
 
-    True colours have one range for all three, as the eye has it: a range for each turns sand blue where that band varies least.
+    True colours have one range for all three, as the eye has; separate ranges would turn sand blue where blue varies least.
     """
     if tuple(bands) == TRUE_COLOUR:
         return [_range(np.stack(arrays))] * len(arrays)
@@ -26,7 +27,7 @@ def limits_of(bands: Sequence[str], arrays: Sequence[np.ndarray]) -> list[tuple[
 
 
 def _range(x: np.ndarray) -> tuple[float, float]:
-    """1 % and 99 % of the pixels that have data, and a little room beyond: few pixels are wholly dark or bright."""
+    """Return the 1 % and 99 % quantiles of pixels with data, widened so that few pixels are clipped."""
     if not np.isfinite(x).any():
         return 0.0, 1.0
     low, high = np.nanpercentile(x, (1, 99))
@@ -40,9 +41,9 @@ def tones(
     limits: Sequence[tuple[float, float]],
     gamma: float = _GAMMA,
 ) -> np.ndarray:
-    """Arrays (h, w) → float32 from 0 to 1, (bands, h, w); NaN where one of them has nothing.
+    """Convert arrays (h, w) to float32 from 0 to 1, (bands, h, w); NaN where a band has no data.
 
-    Bands that fill a range each make colours that no eye has seen: a part of these is enough to tell covers apart.
+    Bands with a range each give garish colours; a part of their saturation is enough to tell land covers apart.
     """
     channels = [(x - low) / (high - low) for x, (low, high) in zip(arrays, limits, strict=True)]
     level = np.stack(channels).clip(0, 1)

@@ -1,4 +1,4 @@
-"""True colours to look at: a COG of 8 bits, stretched alike everywhere, and a small picture of it."""
+"""True colours for display: a COG of 8 bits with a fixed stretch, and a small JPEG of it."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
 __all__ = ["VISUAL", "write_visual"]
 
-# Fixed, so that dates and neighbours can be compared: most land and water lies below a reflectance of 0.3, where the
-# exponent spreads it.
+# Fixed values, so that dates and neighbours can be compared. Most land and water has a reflectance below 0.3, where the
+# exponent increases contrast.
 _WHITE, _GAMMA = 0.4, 1.6
 
 VISUAL = CogProfile(
@@ -35,7 +35,7 @@ VISUAL = CogProfile(
     channels=3,
 )
 
-# Pixels along the small picture, at most; what it shows where there is no data.
+# Most pixels along the small picture; its grey value for no data.
 _SMALL, _NODATA = 512, 228
 
 
@@ -47,12 +47,12 @@ def write_visual(
     small: Location,
     means: Means | None = None,
 ) -> bool:
-    """Write the true colours of one time step of a cube, and a JPEG of 512 pixels at most.
+    """Write the true colours of one time step of a cube as a COG, and as a JPEG of at most 512 pixels.
 
     Returns
     -------
     bool
-        Whether the cube has them.
+        Whether the cube has all three bands.
 
     Raises
     ------
@@ -70,7 +70,7 @@ def write_visual(
     def look(file: "DatasetWriter") -> None:
         write_bytes(small, _jpeg(file))
 
-    # Its steps are told as one, by whoever calls.
+    # The caller measures these steps as one.
     means = replace(means or Means(), clock=untimed)
     with writable(target):
         write_cog(parts(), frame, VISUAL, target, means, look=look)
@@ -78,14 +78,14 @@ def write_visual(
 
 
 def _stretched(bands: list[np.ndarray]) -> np.ndarray:
-    """int16 DN → uint8 (3, h, w); 0 where a band has no data."""
+    """Convert int16 DN to uint8 (3, h, w); 0 where a band has no data."""
     pixels = np.stack([_STEPS[band.view(np.uint16)] for band in bands])
     pixels[:, ~pixels.all(axis=0)] = 0
     return pixels
 
 
 def _steps() -> np.ndarray:
-    """Return what each of the 65 536 values of a pixel is shown as."""
+    """Return the displayed value of each of the 65 536 values of a pixel."""
     dn = np.arange(1 << 16, dtype=np.uint16).view(np.int16)
     level = np.clip(dn * SCALE / _WHITE, 0, 1) ** (1 / _GAMMA)
     return np.where(dn == FILL, 0, 1 + np.rint(254 * level)).astype(np.uint8)
@@ -95,7 +95,7 @@ _STEPS = _steps()
 
 
 def _jpeg(file: "DatasetWriter") -> bytes:
-    """The picture at 512 pixels at most."""
+    """Return the picture as a JPEG of at most 512 pixels."""
     from matplotlib.image import imsave
 
     height, width = file.shape

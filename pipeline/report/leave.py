@@ -31,7 +31,7 @@ def leave_page(out: Location, *, anew: bool) -> Location | None:
         # Loaded here, because a run without work does not need it.
         from .make import make_report
 
-        with busy("Looking at the run …"):
+        with busy("Reading the run …"):
             write_text(file, make_report(out, brief=True))
     except Exception as error:
         text = f"report.html was not made: {printable(str(error))} Try `s2sharp report {out}`."

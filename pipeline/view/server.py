@@ -1,6 +1,4 @@
-"""The server of the map: a page, the report, and tiles of the cube by titiler; it serves nothing else from the
-folder.
-"""
+"""Server of the map: a page, the report, and tiles of the cube by titiler; nothing else of the folder."""
 
 import math
 import socket
@@ -129,8 +127,8 @@ async def _few_at_once(_: FastAPI) -> AsyncIterator[None]:
 
 def _asked(source: Source) -> Callable[..., Picture]:
     def picture(
-        acquisition: Annotated[str, Query(description="Its id.")],
-        band: Annotated[list[str], Query(description="By ESA name; repeat for three colours.")],
+        acquisition: Annotated[str, Query(description="Id of the acquisition.")],
+        band: Annotated[list[str], Query(description="ESA name; repeat for three colours.")],
         delivered: Annotated[
             bool, Query(description="Native pixels, at scales where they differ.")
         ] = False,

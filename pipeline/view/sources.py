@@ -36,7 +36,7 @@ _COMPOSITES = {  # the first one is the default: true colour does not show the e
 
 
 class Source(Protocol):
-    """A folder as the server sees it; names of its plan lead to pixels, paths do not."""
+    """The content of a folder for the server. Only names in its plan lead to pixels, paths do not."""
 
     @property
     def bands(self) -> tuple[str, ...]:
@@ -142,7 +142,7 @@ class _Mosaic:
     def bands(self) -> tuple[str, ...]:
         return self.plan.bands
 
-    def picture(self, name: str, bands: tuple[str, ...], *, delivered: bool) -> Picture:  # noqa: ARG002  (of many dates, none is as delivered)
+    def picture(self, name: str, bands: tuple[str, ...], *, delivered: bool) -> Picture:  # noqa: ARG002  (a mosaic has no native pixels)
         from ..mosaic.store import status_of
 
         plan = self.plan
