@@ -29,7 +29,7 @@ COMPOSITES = {
     "geology": ("B12", "B11", "B02"),
     "coast": ("B04", "B03", "B01"),
 }
-"""Name of an image → the bands in its red, green and blue."""
+"""Name of an image → bands for its red, green and blue."""
 
 # Lines of the repr, whose names TAB offers: a call and its result.
 _CAN = {
@@ -62,7 +62,7 @@ class CubeTools:
         return "\n".join(f".s2sharp.{call:16} {what}" for call, what in _CAN.values())
 
     def clear(self, mask: str | Iterable[int] = "clouds") -> xr.Dataset:
-        """Set bands to NaN where the ground is hidden; layers stay as they are.
+        """Set bands to NaN where the ground is hidden; layers stay unchanged.
 
         Parameters
         ----------
@@ -108,14 +108,14 @@ class CubeTools:
             if not (blocks[1] == 1).any() or (blocks[0][blocks[1] == 1] != 0).any():
                 return
         why = (
-            "its products had none, as those of Level-1C"
+            "its products had none, like those of Level-1C"
             if "cloud" in self._cube
-            else "a cube has it as its layer `cloud`, a scene's bands alone have not"
+            else "only a cube has it, as its layer `cloud`"
         )
         raise S2SharpError(
             "band-missing",
             f"There is no scene classification here: {why}.",
-            "Mask by one of your own, cube.where(mask); or make a cube of the products: s2sharp.run(catalog=…, out=…).",
+            "Use your own mask, cube.where(mask); or make a cube of the products: s2sharp.run(catalog=…, out=…).",
         )
 
     def index(self, name: str, **given: Any) -> xr.DataArray:
@@ -150,14 +150,14 @@ class CubeTools:
         name
             ``"true"``, ``"infrared"``, ``"red-edge"``, ``"swir"``, ``"agriculture"``, ``"geology"``, ``"coast"``; or three bands.
         stretch
-            Reflectance that is shown dark and bright, for all three bands. Default: the gentle stretch of all pictures of
-            s2sharp. It takes the 1 % and 99 % quantiles of a sample of pixels and dates, without clouds, which are read
-            for this. One stretch serves all dates, so that they can be compared.
+            Reflectance that is shown dark and bright, for all three bands. Default: the common stretch of all pictures of
+            s2sharp. It reads a sample of pixels and dates without clouds, and takes their 1 % and 99 % quantiles. All dates
+            have the same stretch, so that they can be compared.
 
         Raises
         ------
         S2SharpError
-            ``bad-config`` for another name, or a stretch that does not rise; ``band-missing``.
+            ``bad-config`` for an unknown name, or a stretch whose second value is not larger; ``band-missing``.
         """
         if isinstance(name, str) and name not in COMPOSITES:
             raise S2SharpError(
@@ -169,14 +169,14 @@ class CubeTools:
         if missing := [band for band in bands if band not in self._cube]:
             raise S2SharpError(
                 "band-missing",
-                f"The cube has no {', '.join(missing)}, of the picture's {', '.join(bands)}.",
+                f"The cube has no {', '.join(missing)}; the picture needs {', '.join(bands)}.",
                 "Choose another picture, or make a cube with these bands.",
             )
         if stretch is not None and not stretch[0] < stretch[1]:
             raise S2SharpError(
                 "bad-config",
                 f"The stretch {tuple(stretch)} does not rise.",
-                "Give what is dark first, then what is bright: stretch=(0, 0.4).",
+                "Give the dark value first, then the bright one: stretch=(0, 0.4).",
             )
         limits = self._limits(bands) if stretch is None else [stretch] * len(bands)
         channels = [self._cube[band].drop_vars("band", errors="ignore") for band in bands]
@@ -198,7 +198,7 @@ class CubeTools:
         return image.rio.write_nodata(0, encoded=False)
 
     def _limits(self, bands: tuple[str, ...]) -> list[tuple[float, float]]:
-        """What becomes dark and bright, of each band, by some pixels of some dates; clouds are left out, where they are known."""
+        """Return the dark and the bright end of each band, from a sample of pixels and dates, without known clouds."""
         layers = [name for name in ("valid", "cloud") if name in self._cube]
         some = self._cube[[*bands, *layers]]
         steps = {d: slice(None, None, max(1, some.sizes[d] // _LOOKS)) for d in ("y", "x")}
@@ -216,8 +216,8 @@ class CubeTools:
         """Write a Cloud Optimized GeoTIFF for each date and variable.
 
         The files are ``folder/20240601T101031/B11.tif`` and so on, or ``folder/B11.tif`` for a scene without a date.
-        Bands are int16, reflectance × 10 000 with their scale in the file, as in the COGs of a run. Layers are written as they
-        are. Existing files are replaced.
+        Bands are int16, reflectance × 10 000 with their scale in the file, as in the COGs of a run. Layers are written
+        unchanged. Existing files are replaced.
 
         Raises
         ------
@@ -227,7 +227,7 @@ class CubeTools:
         return write_files(self._cube, folder)
 
     def before(self) -> xr.DataTree:
-        """Return the native bands of one date as they were delivered, over the area of the cube: a scene for :func:`sharpen`.
+        """Return the native bands of one date as delivered, over the area of the cube: a scene for :func:`sharpen`.
 
         They are read from the stage of the run if it still has them, else from the archive.
 
@@ -247,6 +247,6 @@ def _middle(array: xr.DataArray) -> np.ndarray:
 
 
 def _shown(x: np.ndarray, bands: tuple[str, ...], limits: list[tuple[float, float]]) -> np.ndarray:
-    """Reflectance (…, band) → 0 where a band has nothing, else 1 to 255."""
+    """Convert reflectance (…, band) to 1 to 255; 0 where a band has no data."""
     shown = np.moveaxis(tones(bands, list(np.moveaxis(x, -1, 0)), limits), 0, -1)
     return np.where(np.isnan(shown), 0, 1 + np.rint(254 * shown)).astype(np.uint8)

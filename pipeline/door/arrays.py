@@ -18,13 +18,13 @@ from ..scenes.radiometry import decode
 
 __all__ = ["Named", "assemble", "known_band", "named", "refuse_bright"]
 
-# Reflectance that no land, cloud or glint reaches on average; and pixels along an axis that are sampled.
+# Mean reflectance above that of any land, cloud or glint; number of sampled pixels along an axis.
 _BRIGHT, _LOOKS = 2.0, 64
 _TOLERANCE = 1e-3
 _DEGREES = {"latitude", "longitude", "lat", "lon"}
 _RAW = "scale=1e-4, offset=-0.1"
 _WHEN = (
-    "offset=0 before processing baseline 04.00 (January 2022), and where the archive has applied it"
+    "offset=0 before processing baseline 04.00 (January 2022), and if the archive has applied it"
 )
 
 
@@ -52,7 +52,7 @@ def named(x: Any, name: str = "", crs: Any = None) -> Iterator[Named]:
     else:
         raise S2SharpError(
             "scene-malformed",
-            f"{name or 'One of them'} is a {type(x).__name__}, no array with coordinates.",
+            f"{name or 'One object'} is a {type(x).__name__}, not an array with coordinates.",
             "Give xarray's DataArrays: open_scene({'B02': rioxarray.open_rasterio('B02.tif'), …}).",
         )
 
@@ -91,7 +91,7 @@ def _labels(x: xr.DataArray) -> list[str]:
 def _nameless(called: str) -> S2SharpError:
     return S2SharpError(
         "scene-malformed",
-        f"An array's name should tell its band; found {called or 'none'}.",
+        f"The name of an array should be that of its band; found {called or 'none'}.",
         "Name it: open_scene({'B02': array, …}), by ESA's names or common ones such as red and swir16.",
     )
 
@@ -112,7 +112,7 @@ def assemble(
     Raises
     ------
     S2SharpError
-        As :func:`~s2sharp.door.scenes.open_scene`.
+        Errors of :func:`~s2sharp.door.scenes.open_scene`.
     """
     found: dict[str, xr.DataArray] = {}
     copies: dict[str, str] = {}
@@ -128,7 +128,7 @@ def assemble(
         if band in found:
             raise S2SharpError(
                 "scene-malformed",
-                f"{band} is there twice.",
+                f"{band} is given twice.",
                 "Give each band once, at its native resolution.",
             )
         found[band] = flat
@@ -152,7 +152,7 @@ def _tree(found: Mapping[str, xr.DataArray], epsg: int) -> xr.DataTree:
     for gsd in GSDS:
         own = {band: found[band] for band in BY_GSD[gsd] if band in found}
         if own:
-            # Arrays may differ by a pixel at their edges: their common part counts.
+            # Arrays may differ by a pixel at their edges; their common part is used.
             aligned = xr.align(*own.values(), join="inner")
             children[f"r{gsd}m"] = xr.Dataset(dict(zip(own, aligned, strict=True))).rio.write_crs(
                 epsg
@@ -165,8 +165,8 @@ def _flat(array: xr.DataArray, name: str) -> xr.DataArray:
     if _DEGREES & set(map(str, array.dims)):
         raise S2SharpError(
             "off-lattice",
-            f"{name} lies on a grid in degrees: it was reprojected.",
-            "Load it as ESA grids it: odc.stac.load([item], crs='utm', …); or give the item itself: open_scene(item).",
+            f"{name} is on a grid in degrees: it was reprojected.",
+            "Load it on ESA's grid: odc.stac.load([item], crs='utm', …); or give the item itself: open_scene(item).",
         )
     for dim in [d for d in array.dims if d not in ("y", "x")]:
         if array.sizes[dim] != 1:
@@ -193,15 +193,15 @@ def _step(array: xr.DataArray, name: str) -> float:
     if not {"x", "y"} <= set(array.coords) or min(array.shape) < 2:
         raise S2SharpError(
             "scene-malformed",
-            f"{name} has no coordinates x and y of two pixels or more, so that nobody knows where it lies.",
-            "Give them, pixel centres in metres: open_scene(x.assign_coords(x=…, y=…)).",
+            f"{name} has no coordinates x and y of two pixels or more, so its position is unknown.",
+            "Add pixel centres in metres: open_scene(x.assign_coords(x=…, y=…)).",
         )
     steps = np.concatenate([np.diff(array.x.values), -np.diff(array.y.values)]).astype(float)
     if np.ptp(steps) > _TOLERANCE:
         raise S2SharpError(
             "off-lattice",
             f"{name} has pixels of {steps.min():.6g} to {steps.max():.6g} m.",
-            "Give bands as ESA grids them, not reprojected.",
+            "Give bands on ESA's grid, not reprojected.",
         )
     return float(steps[0])
 
@@ -224,7 +224,7 @@ def _refuse_resampled(
             for band in wrong[:3]
         )
         + (f"; and {len(wrong) - 3} more" if len(wrong) > 3 else "")
-        + ". Bands that were resampled hide what they measured.",
+        + ". Resampled bands hide the measured values.",
         "Load each at its own resolution: open_scene([odc.stac.load([item], bands=names, resolution=gsd) for "
         f"gsd, names in {groups}.items()]); or give the item itself: open_scene(item).",
     )
@@ -238,7 +238,7 @@ def _refuse_missing(found: Mapping[str, xr.DataArray], bands: Sequence[str] | No
     raise S2SharpError(
         "band-missing",
         f"The scene lacks {', '.join(missing)}; it holds {', '.join(have) or 'no band'}.",
-        f"Add them, or say that these are all: open_scene(x, bands={have})."
+        f"Add them, or name the bands that are there: open_scene(x, bands={have})."
         if have
         else "Name bands by ESA's names or common ones: open_scene({'B02': array, …}).",
     )
@@ -262,14 +262,14 @@ def _code(array: xr.DataArray, name: str) -> int:
     if code is None:
         raise S2SharpError(
             "crs-unknown",
-            f"{name} tells no EPSG code, so that nobody knows where it lies.",
-            "Say it: open_scene(x.rio.write_crs(32633)), with the code of the tile's zone.",
+            f"{name} has no EPSG code, so its position is unknown.",
+            "Set it: open_scene(x.rio.write_crs(32633)), with the code of the tile's zone.",
         )
     return int(code)
 
 
 def _centred(array: xr.DataArray, band: str, epsg: int) -> xr.DataArray:
-    """Return the array with coordinates at pixel centres: those of stackstac are corners, as its transform shows."""
+    """Return the array with coordinates at pixel centres; stackstac's are corners, as its transform shows."""
     gsd = BANDS[band].gsd
     lattice = Lattice.of(epsg)
     origin = lattice.x0, lattice.y0
@@ -279,7 +279,7 @@ def _centred(array: xr.DataArray, band: str, epsg: int) -> xr.DataArray:
         if not _begins_there(array, first, gsd):
             raise S2SharpError(
                 "off-lattice",
-                f"{band} has its coordinates on corners of pixels, where centres should be.",
+                f"{band} has coordinates at the corners of pixels; they should be at the centres.",
                 f"If they are upper left corners: open_scene(x.assign_coords(x=x.x + {gsd / 2:g}, y=x.y - {gsd / 2:g})).",
             )
         array = array.assign_coords(x=array.x + gsd / 2, y=array.y - gsd / 2)
@@ -287,7 +287,7 @@ def _centred(array: xr.DataArray, band: str, epsg: int) -> xr.DataArray:
         where = f"{first[0] - gsd / 2:.10g}, {first[1] + gsd / 2:.10g}"
         raise S2SharpError(
             "off-lattice",
-            f"{band} begins at ({where}), no corner of a pixel of {gsd} m as ESA grids them in EPSG:{epsg}.",
+            f"{band} begins at ({where}), which is not a corner of ESA's {gsd} m grid in EPSG:{epsg}.",
             "Load it on the product's own grid, or give the item itself: open_scene(item).",
         )
     return array
@@ -320,8 +320,8 @@ def _reflectance(
     if offset is None and (whole or scale is not None):
         raise S2SharpError(
             "offset-unknown",
-            f"{band} holds DN ({array.dtype}), and nothing tells their offset: reflectance may be wrong by 0.1.",
-            f"Say it: open_scene(x, {_RAW}); {_WHEN}.",
+            f"{band} holds DN ({array.dtype}) without a stated offset: reflectance may be wrong by 0.1.",
+            f"Give it: open_scene(x, {_RAW}); {_WHEN}.",
         )
     if offset is not None and scale is None:
         scale = 1 / QUANTIFICATION
@@ -353,7 +353,7 @@ def _decoded(y: np.ndarray, numbers: tuple[Any, float | None, float | None, bool
 
 
 def refuse_bright(array: xr.DataArray, name: str) -> None:
-    """Refuse arrays that cannot be reflectance: no scene's is above 2 on the whole. Of a lazy array, one block is read."""
+    """Refuse arrays that cannot be reflectance: no scene has a median above 2. Of a lazy array, one block is read."""
     data: Any = array.data
     if array.chunks is not None:
         data = data.blocks[tuple(len(c) // 2 for c in array.chunks)].compute()
@@ -362,6 +362,6 @@ def refuse_bright(array: xr.DataArray, name: str) -> None:
     if some.size and abs(np.median(some)) > _BRIGHT:
         raise S2SharpError(
             "scene-malformed",
-            f"The median of {name} is {np.median(some):.6g}, which is no reflectance: it holds DN, perhaps.",
-            f"Say how they are to be read: open_scene(x, {_RAW}); {_WHEN}.",
+            f"The median of {name} is {np.median(some):.6g}, which is not reflectance. It may hold DN.",
+            f"Give scale and offset: open_scene(x, {_RAW}); {_WHEN}.",
         )

@@ -1,4 +1,4 @@
-"""COGs of a cube, and the native bands that it was made from."""
+"""COGs of a cube, and the native bands of its date."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,7 +27,7 @@ _SIDE = 3072
 
 @dataclass(frozen=True)
 class _Stored:
-    """A variable of a cube as integers, as its files hold them; read part by part."""
+    """A variable of a cube as the integers of its files, read part by part."""
 
     array: xr.DataArray
 
@@ -54,7 +54,7 @@ def write_files(cube: xr.Dataset, folder: Path | str | Location) -> list[Locatio
         raise S2SharpError(
             "nothing-to-show",
             "There is no band with a CRS and two pixels a side to write.",
-            "Give a cube, or a part of one, as s2sharp.open_cube gives it.",
+            "Use a cube from s2sharp.open_cube, or a part of one.",
         )
     frame = _frame(whole)
     rasters = {name: CogProfile.of(name) for name in names}
@@ -102,8 +102,8 @@ def native_bands(cube: xr.Dataset) -> xr.DataTree:
     if source is None or not dates:
         raise S2SharpError(
             "not-a-run",
-            "This Dataset does not tell which run it is from: what was computed from a cube may forget it.",
-            "Ask the cube as it was opened: s2sharp.open_cube(OUT).isel(time=0).s2sharp.before().",
+            "This Dataset does not name its run: results computed from a cube may lose the name.",
+            "Use the cube itself: s2sharp.open_cube(OUT).isel(time=0).s2sharp.before().",
         )
     plan = with_acquisitions(Plan.read(place(source).parent))
     epsg = cube.rio.crs.to_epsg()
@@ -112,14 +112,14 @@ def native_bands(cube: xr.Dataset) -> xr.DataTree:
     if len(every) > 1:
         raise S2SharpError(
             "scene-malformed",
-            f"{len(every)} acquisitions of the run in {plan.out} are of {when}: {', '.join(a.id for a in every)}. Its time does not "
-            "tell which of them a date is.",
+            f"{len(every)} acquisitions of the run in {plan.out} have the time {when}, so the date is ambiguous: "
+            f"{', '.join(a.id for a in every)}.",
             "Open the items themselves: s2sharp.open_scene(ITEM).",
         )
     if not every:
         raise S2SharpError(
             "not-a-run",
-            f"The run in {plan.out} knows no acquisition of {when} in EPSG:{epsg}.",
+            f"The run in {plan.out} has no acquisition of {when} in EPSG:{epsg}.",
             "Open the cube again: s2sharp.open_cube(OUT).",
         )
     (found,) = every

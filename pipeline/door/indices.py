@@ -69,22 +69,22 @@ def _value(cube: xr.Dataset, name: str, letter: str, given: Any) -> Any:
     if band is None:
         raise S2SharpError(
             "bad-config",
-            f"{name} needs {letter}, which is no band of Sentinel-2 and no constant.",
+            f"{name} needs {letter}, which is neither a band of Sentinel-2 nor a constant.",
             f"Give it: index({name!r}, {letter}=…).",
         )
     if band not in cube:
         near = _nearest(cube, band)
-        other = f", or take the one beside it: index({name!r}, {letter}={near!r})" if near else ""
+        other = f", or use the nearest band: index({name!r}, {letter}={near!r})" if near else ""
         raise S2SharpError(
             "band-missing",
-            f"{name} needs {band} ({letter}), which is not here.",
-            f"Ask for it with bands=…{other}.",
+            f"{name} needs {band} ({letter}), which the cube does not have.",
+            f"Add it with bands=…{other}.",
         )
     return cube[band]
 
 
 def _nearest(cube: xr.Dataset, band: str) -> str | None:
-    """Return the present band that sees nearly the same as ``band``; None if there is none, or ``band`` is no band."""
+    """Return the cube's band with nearly the same wavelength as ``band``, or None."""
     if band not in BANDS:
         return None
     apart = {

@@ -1,4 +1,4 @@
-"""Products and STAC items as lazy scenes: read as in a run, one block at a time."""
+"""Products and STAC items as lazy scenes, read one block at a time with the code of a run."""
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
@@ -52,7 +52,7 @@ def from_products(
             raise S2SharpError(
                 "scene-malformed",
                 f"{public(path)} {error}.",
-                "Give a product as ESA delivers it; fetch it again if it did not come whole.",
+                "Give a product as delivered by ESA; if it is incomplete, download it again.",
             ) from None
     return _scene(items, bands, bbox, paths[0], Access())
 
@@ -114,7 +114,7 @@ def _told(name: str) -> Iterator[None]:
         raise S2SharpError(
             "href-refused",
             error.message.replace(_NOWHERE, f"Item {name}").replace(
-                "a public catalogue", "an item that does not lie on this machine"
+                "A public catalog", "An item from elsewhere"
             ),
             "If you trust the item: open_scene(item, private=True).",
         ) from None
@@ -134,12 +134,12 @@ def _scene(
         remedy = ""
         if first.kind == "band-missing" and bands is None:
             there = [band for band in BANDS if _offers(items, band)]
-            remedy = f"Take those that are there: open_scene(…, bands={there})."
+            remedy = f"Use the bands that are there: open_scene(…, bands={there})."
         raise S2SharpError(first.kind, first.message, remedy)
     if len(acquisitions) != 1:
         raise S2SharpError(
             "scene-malformed",
-            f"These items are {len(acquisitions)} acquisitions: {', '.join(a.id for a in acquisitions[:4])}{', …' * (len(acquisitions) > 4)}.",
+            f"These items belong to {len(acquisitions)} acquisitions: {', '.join(a.id for a in acquisitions[:4])}{', …' * (len(acquisitions) > 4)}.",
             "Give one: open_scene(items[0]).",
         )
     found = acquisitions[0]
@@ -171,7 +171,7 @@ def cells_in(lattice: Lattice, bbox: Degrees) -> Box:
 
 
 def lazily(acquisition: Acquisition, band: str, box: Box, reader: Reader | None = None) -> da.Array:
-    """Return the reflectance of a band over ``box``, one task a block; without ``reader``, the task opens the files itself."""
+    """Return the reflectance of a band over ``box``, one task a block; without ``reader``, each task opens the files."""
     rows = _cuts(box.row0, box.row1)
     cols = _cuts(box.col0, box.col1)
     read = delayed(_reflectance)

@@ -44,7 +44,7 @@ def search(
     config: Path | str | None = None,
     **settings: Any,
 ) -> pystac.ItemCollection:
-    """Search a catalog for the items that a run with the same settings would begin from, sorted by time.
+    """Search a catalog for the items that a run with the same settings would find, sorted by time.
 
     Parameters
     ----------
@@ -79,7 +79,7 @@ def search(
         }
         every = [item for item in every if item.id in clear]
     for item in every:
-        # Other tools open assets from wherever they run.
+        # Other tools may run in another folder.
         if item.get_self_href():
             item.make_asset_hrefs_absolute()
     return pystac.ItemCollection(every)
@@ -243,7 +243,7 @@ def _affordable(plan: ClientPlan, cost: Estimate) -> PlannedRun:
 def _carried_out(
     config: RunConfig, planned: Callable[[], PlannedRun], epsg: int | None
 ) -> "xr.Dataset":
-    """Carry out what is ``planned`` once the folder is this run's, leave its page there, and open the cube."""
+    """Plan and carry out under the lease of the folder, write the report page, and open the cube."""
 
     def confirmed() -> tuple[ClientPlan, Estimate]:
         found = planned()
@@ -280,12 +280,12 @@ def _tell(plan: Plan, outcome: RunOutcome) -> None:
         raise S2SharpError(
             first.kind or "run-stopped",
             f"All {len(outcome.failed)} units failed; the first: {first.message}",
-            "The same call does again what failed.",
+            "The same call repeats the failed units.",
         )
     if outcome.failed or plan.refused:
         warnings.warn(
             f"{len(outcome.failed)} units failed and {len(plan.refused)} items were refused: their pixels are "
-            "absent. The same call does again what failed; `s2sharp status OUT` tells why.",
+            "absent. The same call repeats the failed units; `s2sharp status OUT` gives the reasons.",
             UserWarning,
             stacklevel=4,
         )

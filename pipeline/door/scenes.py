@@ -1,4 +1,4 @@
-"""``open_scene``: a scene from any object of an analyst. Ambiguous input is refused with the line that makes it clear."""
+"""``open_scene``: make a scene of any object of an analyst, or refuse ambiguous input with the line that resolves it."""
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -37,7 +37,7 @@ def open_scene(
     offset: float | None = None,
     private: bool = False,
 ) -> xr.DataTree:
-    """Open a scene: native bands as :func:`sharpen` takes them.
+    """Open a scene: native bands for :func:`sharpen`.
 
     Parameters
     ----------
@@ -47,7 +47,7 @@ def open_scene(
         - a STAC item: ``pystac.Item``, its dict, or the path or URL of its document; several are tiles of one acquisition;
         - path or URL of a product: a SAFE folder or its zip, an EOPF Zarr, or a folder that holds one; several, in a list,
           are tiles of one acquisition;
-        - a folder of band files, ``B02.tif`` … or as ESA names them;
+        - a folder of band files, ``B02.tif`` … or with ESA's names;
         - Datasets or DataArrays of odc-stac, stackstac or rioxarray: one for each resolution in a list, or by band in a
           dict. Bands have ESA's names or common ones (``red``, ``nir``, ``rededge1``, ``swir16``);
         - a DataTree with children ``r10m``, ``r20m``, ``r60m``.
@@ -72,7 +72,7 @@ def open_scene(
     ------
     S2SharpError
         ``scene-malformed``, ``off-lattice``, ``crs-unknown``, ``offset-unknown``, ``band-missing``, ``outside``. The
-        message of ambiguous input has the line that makes it clear. Also the errors of reading an item.
+        message for ambiguous input has the line that resolves it. Also the errors of reading an item.
     """
     asked = None if bands is None else in_order(known_bands(bands))
     if isinstance(x, xr.DataTree) and not _is_eopf(x):
@@ -99,7 +99,7 @@ def _refuse_given(scale: float | None, offset: float | None) -> None:
     if scale is not None or offset is not None:
         raise S2SharpError(
             "bad-config",
-            "Items and products tell their own scale and offset, and a scene holds reflectance.",
+            "Items and products state their own scale and offset, and a scene holds reflectance.",
             "Leave scale and offset out.",
         )
 
@@ -128,7 +128,7 @@ def _paths(x: Any) -> list[str]:
     if others := [one for one in known if not is_product(one)]:
         raise S2SharpError(
             "scene-malformed",
-            f"{others[0]} is no product (.SAFE, .zip, .zarr).",
+            f"{others[0]} is not a product (.SAFE, .zip, .zarr).",
             "Give products in a list, and band files by name: open_scene({'B02': rioxarray.open_rasterio('B02.tif'), …}).",
         )
     return known
@@ -147,7 +147,7 @@ def _of_place(
     path = Path(text).expanduser().resolve() if local else None
     name = urlsplit(text).path.rstrip("/").lower() if not local else text.rstrip("/").lower()
     if path is not None and not path.exists():
-        raise S2SharpError("scene-malformed", f"{path} is not there.", "Give a path that exists.")
+        raise S2SharpError("scene-malformed", f"{path} does not exist.", "Correct the path.")
     if path is not None and given == (None, None) and (whole := _product_of(path)):
         return from_products([str(whole)], bands, bbox)
     if path is not None and path.is_dir() and not is_product(text):
@@ -167,15 +167,15 @@ def _of_place(
         return from_file(where, bands, bbox, private=private)
     raise S2SharpError(
         "scene-malformed",
-        f"{where} is no product, no STAC item and no folder of band files.",
+        f"{where} is not a product, a STAC item or a folder of band files.",
         "Open it yourself, and give its bands: open_scene({'B02': rioxarray.open_rasterio('B02.tif'), …}).",
     )
 
 
 def _product_of(path: Path) -> Path | None:
-    """Return the SAFE folder that a path leads into: MTD_MSIL2A.xml, as other tools want it, a granule, or IMG_DATA.
+    """Return the SAFE folder around a path in it, such as MTD_MSIL2A.xml, a granule or IMG_DATA, or None.
 
-    A folder with your own files is not a product, wherever it lies.
+    A folder with files other than ESA's is not a product, wherever it lies.
     """
     own = path.is_dir() and any(f.suffix.lower() != ".jp2" for f in _band_files(path).values())
     return None if own else product_around(path)
@@ -207,7 +207,7 @@ def _only(folder: Path) -> str:
     raise S2SharpError(
         "scene-malformed",
         f"{folder} holds no band files (B02.tif, …_B02_10m.jp2) and no product (.SAFE, .zip, .zarr).",
-        "Give the folder that does.",
+        "Give the folder with the files.",
     )
 
 
@@ -216,14 +216,14 @@ def _is_eopf(tree: xr.DataTree) -> bool:
 
 
 def _pieces(x: Any) -> Any:
-    """Return the objects that arrays are taken from."""
+    """Return the objects that hold the arrays."""
     if isinstance(x, xr.DataTree):
         return [node.to_dataset() for node in _leaves(x["measurements/reflectance"])]
     if isinstance(x, xr.Dataset | xr.DataArray | Mapping | list | tuple):
         return x
     raise S2SharpError(
         "scene-malformed",
-        f"A {type(x).__name__} is nothing that a scene is made from.",
+        f"A scene cannot be made from a {type(x).__name__}.",
         "Give a STAC item, a path, or Datasets or DataArrays of xarray: see help(s2sharp.open_scene).",
     )
 

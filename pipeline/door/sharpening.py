@@ -1,4 +1,4 @@
-"""``s2sharp.sharpen``: the function of the science package, for a scene of any kind."""
+"""``s2sharp.sharpen``: the core's function for any input of :func:`~s2sharp.open_scene`."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -37,7 +37,7 @@ def sharpen(
         band files, or arrays of odc-stac, stackstac or rioxarray, each band at its native resolution. Lazy input gives a
         lazy result.
     method
-        A name (``s2sharp methods`` lists them), or a sharpener that was loaded or fitted before.
+        Name of a method (``s2sharp methods`` lists them), or a loaded or fitted sharpener.
     bands
         Bands to return, by ESA name or group name: ``"swir"``, ``"20m"``. Default: all bands of the scene that the method
         can return.

@@ -156,7 +156,7 @@ def test_tiles_of_one_acquisition_are_a_scene(tmp_path: Path) -> None:
     scene = s2sharp.open_scene(safes)
     for band, facts in BANDS.items():
         np.testing.assert_allclose(scene[f"r{facts.gsd}m/{band}"], dn[band] * 1e-4, atol=1e-6)
-    with pytest.raises(s2sharp.S2SharpError, match=r"no product"):
+    with pytest.raises(s2sharp.S2SharpError, match=r"not a product"):
         s2sharp.open_scene([safes[0], tmp_path / "B02.tif"])
 
 
@@ -172,7 +172,7 @@ def test_a_product_that_came_in_part_is_told_when_it_is_opened(
     assert "B11" not in s2sharp.open_scene(safe, bands=bands)["r20m"]
     cut = zipped(write_safe(tmp_path / "cut", north, "2A", -1000))
     cut.write_bytes(cut.read_bytes()[:-500])
-    with pytest.raises(s2sharp.S2SharpError, match=r"incomplete zip.*fetch it again"):
+    with pytest.raises(s2sharp.S2SharpError, match=r"incomplete zip.*download it again"):
         s2sharp.open_scene(cut)
 
 
@@ -203,7 +203,7 @@ def test_dn_without_an_offset_are_refused_with_the_line_that_tells_it(
         assert error.value.kind == "offset-unknown"
     floats = [x.astype("float32") for x in loaded]
     for one in (floats, [x.chunk() for x in floats]):
-        with pytest.raises(s2sharp.S2SharpError, match="no reflectance: it holds DN"):
+        with pytest.raises(s2sharp.S2SharpError, match="not reflectance"):
             s2sharp.open_scene(one)
 
 
@@ -285,7 +285,7 @@ def test_a_grid_of_60_m_that_is_not_esas_is_refused_in_the_south(tmp_path: Path)
     parts = [odc.stac.load([south], bands=BY_GSD[gsd], resolution=gsd) for gsd in GSDS]
     same(s2sharp.open_scene(parts, **OFFSET), south)
     snapped = [*parts[:2], parts[2].assign_coords(y=parts[2].y - 40)]
-    with pytest.raises(s2sharp.S2SharpError, match="as ESA grids them in EPSG:32756"):
+    with pytest.raises(s2sharp.S2SharpError, match="grid in EPSG:32756"):
         s2sharp.open_scene(snapped, **OFFSET)
 
 
@@ -432,9 +432,9 @@ def test_what_was_sharpened_can_do_what_a_cube_can(item: pystac.Item, tmp_path: 
         np.testing.assert_allclose(
             file.read(1, masked=True).filled(0) * 1e-4, bands.B11.fillna(0), atol=6e-5
         )
-    with pytest.raises(s2sharp.S2SharpError, match="a scene's bands alone"):
+    with pytest.raises(s2sharp.S2SharpError, match="only a cube has it"):
         bands.s2sharp.clear()
-    with pytest.raises(s2sharp.S2SharpError, match="which run it is from"):
+    with pytest.raises(s2sharp.S2SharpError, match="does not name its run"):
         bands.s2sharp.before()
 
 
