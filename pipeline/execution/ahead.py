@@ -1,4 +1,4 @@
-"""Pixels read before their turn: a unit's next strip while one is sharpened, and the first one of the next unit."""
+"""Reading ahead: the next strip of a unit while one is sharpened, and the first strip of the next unit."""
 
 import threading
 import time
@@ -26,26 +26,26 @@ __all__ = ["Begun", "ahead", "beginning"]
 
 T = TypeVar("T")
 
-# One unit is begun before its turn, no more: memory is planned for that.
+# Only one unit is begun ahead, because memory is planned for one.
 _NEXT = threading.Lock()
 
 
 @dataclass
 class Begun:
-    """The beginning of a unit, as it was read.
+    """The beginning of a unit that was read.
 
     Attributes
     ----------
     wanted
-        Cells that it has to show.
+        Requested cells of the unit.
     parts
-        Its strips.
+        Strips of the unit.
     overcast
-        The scene classification on the 10 m grid, where that shows nothing but cloud; else None.
+        Scene classification on the 10 m grid if all of it is cloud, else None.
     first
-        The pixels of the first strip; None where it is overcast.
+        Pixels of the first strip; None if the unit is overcast.
     seconds
-        That this took.
+        Time of reading.
     """
 
     reader: Reader
@@ -57,7 +57,7 @@ class Begun:
 
 
 def _read(what: Callable[..., T], *given: Any) -> "Future[T]":
-    """Have something read by the one thread that does so."""
+    """Read in the one thread for strips."""
     return threads_for("strips", 1).submit(what, *given)
 
 
@@ -73,7 +73,7 @@ def _begin(plan: Plan, unit: Unit, abreast: int) -> Begun:
 
 
 def _overcast(reader: Reader, acquisition: Acquisition, wanted: Box) -> np.ndarray | None:
-    """Return the scene classification where it shows nothing but cloud."""
+    """Return the scene classification if all of it is cloud, else None."""
     if not all(scene.scl for scene in acquisition.within(wanted)):
         return None
     scl = load_scl(reader, wanted)
@@ -83,12 +83,12 @@ def _overcast(reader: Reader, acquisition: Acquisition, wanted: Box) -> np.ndarr
 
 @contextmanager
 def beginning(plan: Plan, unit: Unit, abreast: int) -> Iterator[Callable[[], Begun]]:
-    """Begin to read a unit: at once where another one is at work meanwhile, else when the beginning is asked for.
+    """Begin to read a unit: at once if another unit is at work meanwhile, else when the beginning is requested.
 
     Yields
     ------
     Callable
-        Waits for the beginning. It raises as :func:`~s2sharp.scenes.read.load_block`.
+        Function that waits for the beginning; it raises the errors of :func:`~s2sharp.scenes.read.load_block`.
     """
     early = at_work() and _NEXT.acquire(blocking=False)
     begun = [_read(_begin, plan, unit, abreast)] if early else []
@@ -97,7 +97,7 @@ def beginning(plan: Plan, unit: Unit, abreast: int) -> Iterator[Callable[[], Beg
             place.callback(_NEXT.release)
 
         def come() -> Begun:
-            # It is the unit at work from now on, and another one may be the next.
+            # The unit is at work from now on, and another one may be begun ahead.
             place.close()
             return (begun.pop() if begun else _read(_begin, plan, unit, abreast)).result()
 
@@ -105,7 +105,7 @@ def beginning(plan: Plan, unit: Unit, abreast: int) -> Iterator[Callable[[], Beg
 
 
 def ahead(take: Callable[[Box], T], parts: Sequence[Box]) -> Iterator[tuple[Box, T]]:
-    """Yield each strip and what was taken of it, while the next one is being taken."""
+    """Yield each strip with the result of ``take``, while the next one is being taken."""
     coming = _read(take, parts[0])
     try:
         for strip, after in zip(parts, [*parts[1:], None], strict=True):
@@ -113,6 +113,6 @@ def ahead(take: Callable[[Box], T], parts: Sequence[Box]) -> Iterator[tuple[Box,
             if after is not None:
                 coming = _read(take, after)
             yield strip, taken
-            del taken  # or two would be held while the next one is waited for
+            del taken  # otherwise two would be in memory during the wait for the next one
     finally:
-        wait([coming])  # what breaks ends here, and its reader is nobody's any more
+        wait([coming])  # after an error, no thread still uses the reader

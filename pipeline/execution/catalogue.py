@@ -1,4 +1,4 @@
-"""The STAC catalogue of a run, and where its pictures lie."""
+"""STAC catalog of a run, and the paths of its pictures."""
 
 from dataclasses import asdict
 
@@ -24,7 +24,7 @@ def thumbnail_path(out: Location, acquisition: Acquisition) -> Location:
 
 
 def publish_catalog(plan: ClientPlan) -> Location:
-    """Write the STAC collection and one item for each acquisition; returns the collection's path."""
+    """Write the STAC collection and one item for each acquisition; return the collection's path."""
     items = [
         _item(plan, layout, time, acquisition)
         for layout in plan.layouts
@@ -52,7 +52,7 @@ def _item(plan: Plan, layout: Layout, time: int, acquisition: Acquisition) -> py
         software=plan.software,
         sensor=asdict(plan.sensor(acquisition.take)) if plan.coarse else None,
     )
-    # Without true colours there is no smaller one.
+    # Without the bands for true colours, there is no thumbnail.
     shown = small if small.exists() else before_after
     record = plan.ledger.latest(f"{acquisition.id}/published")
     digests = record.files if record else {}

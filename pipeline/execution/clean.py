@@ -1,4 +1,4 @@
-"""Leftovers of a run that nobody needs: found by name, and nothing else is touched."""
+"""Leftovers of a run: found by their names, and removed without touching other files."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ __all__ = ["REMOVED", "Leftover", "clean", "leftovers"]
 
 @dataclass(frozen=True)
 class Leftover:
-    """A file below the folder of a run or a mosaic, by its name there, why it is none of the results, and its size in bytes."""
+    """A file below the folder of a run or a mosaic: its path there, the reason why it is no result, its size in bytes."""
 
     name: str
     why: str
@@ -22,24 +22,24 @@ class Leftover:
 
 
 REMOVED = "a file of a date that is kept no more"
-"""Why what :func:`~s2sharp.execution.retention.removing` chose goes."""
+"""Reason for files of dates that :func:`~s2sharp.execution.retention.removing` chose."""
 
 
 def leftovers(out: Location, plan: Plan | None = None) -> list[Leftover]:
-    """List what may go: the stage, drafts of killed writers, records of failures that have been made good, and all of dates that
-    were removed.
+    """List leftovers: the stage, temporary files of killed writers, records of repaired failures, and all files of removed
+    dates.
 
-    ``plan``: that of the run, where it is not the one in ``out``.
+    ``plan``: plan of the run, if it is not the one in ``out``.
 
-    Sensors that were measured and weights that were fitted stay: a run that is continued needs them, and the cube names them.
+    Measured sensors and fitted weights stay: a continued run needs them, and the cube names them.
 
     Raises
     ------
     S2SharpError
-        ``not-a-run``: nothing is removed from a folder that holds no run and no mosaic.
+        ``not-a-run``, so that no file is removed from a folder without a run or a mosaic.
     """
     if (out / "mosaic.json").exists():
-        # Here: what mosaics are made with need not be installed to tidy a run.
+        # Imported here, because cleaning a run must not need the packages for mosaics.
         from ..mosaic.plan import MosaicPlan
 
         MosaicPlan.read(out)
@@ -53,7 +53,7 @@ def leftovers(out: Location, plan: Plan | None = None) -> list[Leftover]:
         for name in ledger.names()
         if name.endswith(".failed") and name.rsplit(".", 2)[0] in done
     }
-    # Moves of each group of the cube; a mosaic is not moved.
+    # Moves of each group of the cube; a mosaic has none.
     moves = {layout.group: layout.moves for layout in plan.layouts} if plan else {}
     removed = _of_removed(plan) if plan and plan.removed else lambda _: False
     return [
@@ -64,7 +64,7 @@ def leftovers(out: Location, plan: Plan | None = None) -> list[Leftover]:
 
 
 def _of_removed(plan: Plan) -> Callable[[str], bool]:
-    """Return whether a file of a run belongs to a date that was removed: its shards, records, COGs, pictures, and what tells of it."""
+    """Return a test whether a file belongs to a removed date: shards, records, COGs, pictures, item."""
     gone = frozenset(plan.removed)
     places = {
         layout.group: {i for i, name in enumerate(layout.ids) if name in gone}
@@ -87,7 +87,7 @@ def _of_removed(plan: Plan) -> Callable[[str], bool]:
 
 
 def _times(path: str) -> list[int]:
-    """Index in time of a file below a group of a cube, however often the group was moved; empty for what is no shard."""
+    """Return the indices in time that a path below a group may mean, in any encoding; none if it is not a shard."""
     parts = path.split("/")
     # The array's folder is followed by the chunk's name, of one to four parts.
     names = ("/".join(parts[-count:]) for count in range(1, min(4, len(parts) - 1) + 1))
@@ -123,7 +123,7 @@ _DRAFTS = (
     ),
     *(".mosaic.json.", ".differences.json."),
 )
-"""What drafts of its files begin with."""
+"""Prefixes of temporary files."""
 
 
 def _why(name: str, good: set[str], moves: dict[str, int]) -> str:
@@ -140,14 +140,14 @@ def _why(name: str, good: set[str], moves: dict[str, int]) -> str:
 
 
 def _outdated(name: str, moves: dict[str, int]) -> bool:
-    """Return whether a file of the cube is a chunk under a name of before it was moved, for readers that had opened it then."""
+    """Return whether a file is a chunk under a name from before a move, kept for readers that had opened the cube then."""
     group, _, rest = name.partition("/")
     return any(chunk_name(earlier, rest) for earlier in range(moves.get(group, 0)))
 
 
 def clean(out: Location, found: list[Leftover]) -> None:
-    """Remove them, and the folders that become empty by it."""
-    # Records before what they vouch for: of a clean that is killed, nothing is left that says it is done and is not.
+    """Remove leftovers, and folders that become empty."""
+    # Records are removed before the files that they describe, so that an interrupted call leaves no record without a file.
     for leftover in sorted(found, key=lambda x: not x.name.startswith("ledger/")):
         remove(out / leftover.name)
     remove_empty(out)

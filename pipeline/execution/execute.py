@@ -1,4 +1,4 @@
-"""Execution of a run: its phases in their order, and its outcome. No unit is done twice or planned twice."""
+"""Carry out a run: its phases in order, and its outcome. No unit is done or planned twice."""
 
 import time
 from collections.abc import Iterator
@@ -26,14 +26,14 @@ __all__ = ["carry_out", "execute"]
 
 
 def execute(plan: ClientPlan, tell: Listener = lambda _: None) -> RunOutcome:
-    """Do all of a plan that is not done yet, as :func:`carry_out`, under a lease that is taken for it.
+    """Take the lease of the folder, and do everything in a plan that is not done yet, as :func:`carry_out`.
 
-    The plan may have been made a while ago: where another run has been in its folder since, it goes on from there.
+    If another run has worked in the folder since the plan was made, it continues from that run's results.
 
     Raises
     ------
     S2SharpError
-        As :func:`~s2sharp.engine.phases.leased`, :func:`~s2sharp.planning.resume.resume` and :func:`carry_out`.
+        Errors of :func:`~s2sharp.engine.phases.leased`, :func:`~s2sharp.planning.resume.resume` and :func:`carry_out`.
     """
     config = plan.config
     with leased(config.out / plan.FILE, config.lease, tell, config.scheduler) as lease:
@@ -45,17 +45,17 @@ def carry_out(
 ) -> RunOutcome:
     """Do everything in a plan that is not done yet.
 
-    Run it again to continue. A unit whose key is in the ledger is skipped. A unit that fails is tried again where that may
-    help, and then recorded. The others continue, until more than ``max_failures`` have failed.
+    Run it again to continue. A unit whose key is in the ledger is skipped. A failed unit is tried again if that may help,
+    and then recorded. The others continue, until more than ``max_failures`` have failed.
 
     Parameters
     ----------
     plan
-        As it was made or resumed while ``lease`` was held.
+        Plan, made or resumed while ``lease`` was held.
     tell
         Callback, called with each :class:`Event` in this process.
     brief
-        Whether the run is expected to take at most a minute: processes of this machine then have no dashboard.
+        Whether the run is expected to take at most a minute, so that a local cluster needs no dashboard.
 
     Raises
     ------
@@ -109,9 +109,9 @@ def _laid_out(plan: ClientPlan) -> tuple[ClientPlan, bool]:
     """The plan, frozen and with its cube in place; and whether that moved."""
     with _writable(plan.out):
         if not plan.stamp:
-            # The stage of a run that is gone would be taken for this one's.
+            # Otherwise the stage of an earlier, removed run would be used.
             clear(plan.out / "stage")
-        # The plan first: the cube is brought to it, however far an earlier run had come with that.
+        # The plan is frozen first, so that a next run can complete an interrupted layout.
         plan = plan.freeze()
         begun(plan)
         facts = {x.group: plan.facts(x.epsg) for x in plan.layouts}
@@ -119,7 +119,7 @@ def _laid_out(plan: ClientPlan) -> tuple[ClientPlan, bool]:
 
 
 def _keep_snapshot(plan: ClientPlan, outcome: RunOutcome) -> None:
-    """Take a snapshot of a cube that is complete, if it was asked for."""
+    """Commit a snapshot of the cube, if requested and no unit failed."""
     if not plan.config.history or outcome.failed:
         return
     config = plan.config

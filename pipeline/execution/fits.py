@@ -1,6 +1,6 @@
-"""Methods that learn on the scene: once per datatake, on windows spread over all of it.
+"""Fits of methods that learn on the scene: once per datatake, on windows spread over all of it.
 
-What was fitted lies in ``OUT/fits/DATATAKE`` and is used until the run is done.
+Fitted weights are stored in ``OUT/fits/DATATAKE``.
 """
 
 from dataclasses import replace
@@ -24,19 +24,19 @@ from .unit import idle_size, threads
 
 __all__ = ["draw_sample", "fit_unit"]
 
-# Sides of windows in cells, the best first; the method's smallest comes last.
+# Sides of windows in cells, in order of preference; the method's smallest is added at the end.
 _SIDES = (64, 32)
 
 
 def draw_sample(plan: Plan, datatake: Datatake) -> tuple[Sample, tuple[str, ...]]:
-    """The windows that a fit learns from, and the ids of the items that their pixels are from.
+    """Return the windows for a fit, and the ids of the items with their pixels.
 
-    Which they are is kept in ``sample.json`` in the fit's folder, and is not decided again.
+    The choice is kept in ``sample.json`` in the fit's folder, and is not made again.
 
     Raises
     ------
     S2SharpError
-        As :func:`~s2sharp.execution.samples.draw`.
+        Errors of :func:`~s2sharp.execution.samples.draw`.
     """
     folder = plan.fit_folder(datatake.take)
     assert folder is not None  # noqa: S101  (only a method that learns is fitted)
@@ -61,7 +61,7 @@ def draw_sample(plan: Plan, datatake: Datatake) -> tuple[Sample, tuple[str, ...]
 def fit_unit(run: Run, datatake: Datatake, attempt: int = 1) -> Record:
     """Fit the method to one datatake and record it; never raises for bad input.
 
-    A fit that was killed goes on from its last checkpoint.
+    An interrupted fit continues from its last checkpoint.
     """
     plan = run.plan
     name, key = plan.fit_name(datatake), plan.fit_key(datatake)
@@ -77,10 +77,10 @@ def fit_unit(run: Run, datatake: Datatake, attempt: int = 1) -> Record:
 
 
 def _fit(plan: Plan, datatake: Datatake) -> str:
-    """Fit, and return what the user should know of it."""
+    """Fit, and return a warning for the user, or an empty text."""
     folder = plan.fit_folder(datatake.take)
     method = METHODS[plan.config.method]
-    # Only such a method's plan has datatakes.
+    # Only plans with such a method have datatakes to fit.
     assert folder is not None and method.fit is not None  # noqa: S101, PT018
     sample, scenes = draw_sample(plan, datatake)
     options = replace(plan.options, scenes=scenes)
@@ -89,7 +89,7 @@ def _fit(plan: Plan, datatake: Datatake) -> str:
         def tell(step: int, steps: int, loss: float) -> None:
             about = {"take": datatake.take, "step": step, "steps": steps, "loss": loss}
             _worker_says(about)
-            push()  # its checkpoint, from which any worker can go on
+            push()  # uploads the checkpoint, from which any worker can continue
 
         sensor = plan.sensor(datatake.take)
         method.fit(sample, sensor, plan.coarse, options, here, plan.device, tell)

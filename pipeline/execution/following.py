@@ -1,4 +1,4 @@
-"""Jobs that follow from units: overviews and pictures of an acquisition, made while others are still sharpened."""
+"""Jobs that depend on units: overviews and pictures of an acquisition, made while others are still sharpened."""
 
 from collections.abc import Callable, Iterator
 from itertools import groupby
@@ -12,16 +12,16 @@ __all__ = ["Following"]
 
 
 class Following:
-    """Takes an acquisition from its units to its overviews, level by level, and to what is published of it.
+    """Dependent jobs of each acquisition: overviews level by level after its units, then its published files.
 
-    A level begins when all jobs of the one below are done with: then it is known what of that is missing, and keys are
-    those that they would have after all else. A level of which something failed before is left, with those above it, to
-    the end of the run: it could use up what may fail.
+    A level begins when all jobs of the level below have ended, so that its missing shards and its keys are final. A level
+    with an earlier failure, and the levels above it, wait for the end of the run, since another failure would count
+    towards ``max_failures``.
 
     Attributes
     ----------
     begun
-        (acquisition, level) of all that were begun here, −1 for what is published.
+        (acquisition, level) of all levels begun here; −1 for published files.
     """
 
     def __init__(
@@ -34,14 +34,14 @@ class Following:
         self._plan, self._gaps, self._job = plan, gaps, job
         self._phase = phase
         self._asked = frozenset(plan.asked)
-        # Jobs of each acquisition's present level that are not done with.
+        # Number of unfinished jobs in the current level of each acquisition.
         self._open: dict[str, int] = {}
         self.begun: set[tuple[str, int]] = set()
 
     def dealt(self, found: Iterator[Standing[Unit]]) -> Iterator[Standing[Unit]]:
-        """Pass the units of the full resolution on, and count those of each acquisition: its last is passed on counted."""
+        """Pass the units of the full resolution on and count them by acquisition, the last one before it is passed on."""
         for whose, some in groupby(found, lambda x: self._plan.acquisition_id(x.of)):
-            # No more is made of the others than what is to be repaired.
+            # Acquisitions that were not requested only have repairs.
             counted = whose in self._asked
             if counted:
                 self._open[whose] = 0
@@ -54,7 +54,7 @@ class Following:
             yield from held
 
     def then(self, job: Job) -> list[Step]:
-        """Return the jobs that may begin now that ``job`` is done with."""
+        """Return the jobs that may begin after ``job`` has ended."""
         unit: Unit = job.of
         whose = self._plan.acquisition_id(unit)
         if whose not in self._open:

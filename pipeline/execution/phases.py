@@ -27,7 +27,7 @@ from .staging import Stager
 
 __all__ = ["RunOutcome", "phases", "unwritable"]
 
-# Functions of workers, by name: this process needs none of what computes.
+# Functions of workers, by name, so that this process does not load the libraries that compute.
 sharpener_of = Later("s2sharp.planning.ready", "sharpener_of")
 measure_unit = Later("s2sharp.execution.sensors", "measure_unit")
 fit_unit = Later("s2sharp.execution.fits", "fit_unit")
@@ -40,8 +40,8 @@ publish_unit = Later("s2sharp.execution.publish", "publish_unit")
 class RunOutcome(Outcome):
     """Outcome of a run.
 
-    ``disagreement``: band → DN by which neighbouring tiles differ at most, of the units' medians; ``owed``: queries of the
-    cube that are not done; ``snapshot``: the id of the one that was made, if any.
+    ``disagreement``: band → largest of the units' median differences between neighbouring tiles, in DN; ``owed``: queries
+    of the cube that are not done; ``snapshot``: id of the new snapshot, if any.
     """
 
     disagreement: dict[str, float] = field(default_factory=dict)
@@ -56,7 +56,7 @@ class RunOutcome(Outcome):
 
 @contextmanager
 def unwritable(name: str, what: str, outcome: Outcome) -> Iterator[None]:
-    """Count what cannot be written after all units as one more failure: the rest of the run stands."""
+    """Count an error of writing after all units as one more failure, so that the rest of the run stays valid."""
     try:
         yield
     except store_errors() as error:
@@ -65,10 +65,10 @@ def unwritable(name: str, what: str, outcome: Outcome) -> Iterator[None]:
 
 
 def phases(plan: ClientPlan, engine: Engine) -> Iterator[Phase]:
-    """Yield what a run does, in order; each phase is made when those before it are done.
+    """Yield the phases of a run in order; each one is made when those before it are done.
 
-    Overviews and pictures of an acquisition follow from its units. As phases of their own they come for what is left:
-    what failed before, acquisitions of which no unit was asked for, and repairs.
+    Overviews and pictures of an acquisition are made after its units (:class:`Following`). Their own phases at the end
+    make the rest: earlier failures, acquisitions without requested units, and repairs.
     """
     stager = Stager(plan, engine)
     frozen: set[str] = set()
@@ -133,7 +133,7 @@ def _fits(
     run: Callable[[], Run],
     unfitted: dict[str, S2SharpError],
 ) -> Phase:
-    """Fit the method to each datatake; one that fails costs that datatake's units only."""
+    """Fit the method to each datatake; a failed fit fails only that datatake's units."""
 
     def heard(about: Mapping[str, Any]) -> None:
         engine.tell(FitProgress(**about))
@@ -149,14 +149,14 @@ def _fits(
 
 
 def _job(found: Standing[Any], *, whole: bool = True, excuse: S2SharpError | None = None) -> Job:
-    """Make a job of a unit; one that left something broken (not ``whole``) is done again."""
+    """Make a job of a unit; a finished one with broken files (not ``whole``) is done again."""
     _, of, name, key, state = found
     known = None if state == "left" or (state in FINAL and not whole) else state
     return Job(name, key, of, known, excuse)
 
 
 def _readable(plan: Plan, found: Standing[Datatake]) -> bool:
-    """Return whether all that a fit left can be read."""
+    """Return whether the files of a finished fit can be read."""
     try:
         if found.state in FINAL:
             sharpener_of(plan, found.of.take)

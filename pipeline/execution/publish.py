@@ -1,4 +1,4 @@
-"""Files that people open first: COGs, a STAC catalogue and a before/after picture of each acquisition."""
+"""Published files of each acquisition: COGs, a thumbnail and a before/after picture."""
 
 import os
 from typing import Any
@@ -29,7 +29,7 @@ from .run import Run
 
 __all__ = ["publish_unit"]
 
-# Pixels along an overview that is searched for the place to show.
+# Pixels along the overview in which the spot for the picture is chosen.
 _OVERVIEW = 1500
 _CREDIT = "Contains modified Copernicus Sentinel data"
 
@@ -55,12 +55,12 @@ def publish_unit(run: Run, unit: Unit, key: str, attempt: int = 1) -> Record:
             files = {name: vouched(path) for name, path in cogs.items()}
         return {"warnings": told, "files": files}, None
 
-    # Pictures take as much as a unit at work: no room is planned for another that is being written.
+    # Pictures take as much memory as a unit at work, and none is planned for another unit.
     return do_job(plan.out, plan.name(unit), key, attempt, work, run.still, alone=True)
 
 
 def _picture(plan: Plan, layout: Layout, acquisition: Acquisition, time: int) -> tuple[str, ...]:
-    """Draw before and after; a place that cannot be read costs the picture only, with a warning."""
+    """Draw before and after; if the spot cannot be read, return a warning without a picture."""
     seen = looked_at((*layout.bands, *layout.layers))
     overview = read_written(plan.store, layout, time, seen, layout.level_of(_OVERVIEW))
     rows, cols = choose_spot(grid_written(plan.store, layout), overview=overview)

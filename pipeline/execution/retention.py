@@ -1,4 +1,4 @@
-"""Dates that are kept no more: chosen, taken out of the plan and the cube's metadata, so that what is left of them may go."""
+"""Retention: choose the dates to remove, and take them out of the plan and the cube's metadata before files are deleted."""
 
 import re
 from collections.abc import Iterable, Sequence
@@ -20,15 +20,15 @@ _DURATION = TypeAdapter(timedelta)
 
 
 def keeping(days: Sequence[date], keep: str) -> list[date]:
-    """Return those of some dates that are kept.
+    """Return the dates to keep.
 
     Parameters
     ----------
     days
         Dates in UTC.
     keep
-        How many of the newest; or a period up to the newest, which is in it: ISO 8601 ("P1Y", "P90D") or short ("90d",
-        "12w", "6m", "1y"). A month counts 30 days, a year 365.
+        Number of the newest dates, or a period up to and including the newest: ISO 8601 ("P1Y", "P90D") or short ("90d",
+        "12w", "6m", "1y"). A month has 30 days, a year 365.
 
     Raises
     ------
@@ -66,29 +66,29 @@ def dates(plan: Plan, names: Iterable[str]) -> list[date]:
 
 
 def removing(plan: Plan, keep: str) -> Plan:
-    """Return the plan without all dates but those to ``keep``; what was removed before stays so.
+    """Return the plan with only the dates to ``keep``; dates that were removed before stay removed.
 
     Raises
     ------
     S2SharpError
-        As :func:`keeping`.
+        Errors of :func:`keeping`.
     """
     there = [name for layout in plan.layouts for name in layout.ids if name not in plan.removed]
     kept = frozenset(keeping(dates(plan, there), keep))
     gone = [name for name in there if not kept.intersection(dates(plan, [name]))]
     removed = (*plan.removed, *gone)
     asked = tuple(name for name in plan.asked if name not in removed)
-    # Where the latest query has nothing left, the plan speaks of all that there is.
+    # If no acquisition of the latest query is left, the plan covers all remaining ones.
     asked = asked or tuple(name for name in there if name not in gone)
     repairs = tuple(name for name in plan.repairs if name.rpartition("/")[0] not in removed)
     return plan.model_copy(update={"removed": removed, "asked": asked, "repairs": repairs})
 
 
 def take_out(plan: Plan) -> None:
-    """Write down what is removed: in the plan first, then in the cube, then in the catalogue. No file of a date goes yet.
+    """Record removed dates in the plan, then in the cube, then in the catalog. Their files are not deleted yet.
 
-    Killed at any moment, it is done again by the next `clean` or run; who opens the cube afterwards sees none of the dates,
-    and who had opened it before sees no data there once their files are gone. The caller holds the run's lease.
+    The next `clean` or run completes an interrupted call. Readers who open the cube afterwards do not see the dates; readers
+    who had opened it before see no data once the files are deleted. The caller holds the run's lease.
     """
     out = plan.out
     if plan.removed != Plan.read(out).removed:

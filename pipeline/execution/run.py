@@ -1,4 +1,4 @@
-"""A run, as its workers know it."""
+"""Reference to a run, for its workers."""
 
 from dataclasses import dataclass
 
@@ -8,12 +8,12 @@ from ..storage.location import Location
 __all__ = ["TOPIC", "Run"]
 
 TOPIC = "s2sharp-fit"
-"""What workers tell of a fit under way: a dict of ``take``, ``step``, ``steps``, ``loss``."""
+"""Topic of the workers' messages about a fit: a dict of ``take``, ``step``, ``steps``, ``loss``."""
 
 
 @dataclass(frozen=True)
 class Run:
-    """The place of a worker's plan, and how many threads the net may use (0: as they are set)."""
+    """Folder and stamp of a worker's plan, and the number of threads for the net (0: unchanged)."""
 
     out: Location
     stamp: str
@@ -24,5 +24,5 @@ class Run:
         return Plan.under(self.out, self.stamp)
 
     def still(self) -> None:
-        """Raise where another run has taken the folder over."""
+        """Raise if another run has taken the folder over."""
         Plan.check(self.out, self.stamp)

@@ -1,7 +1,7 @@
-"""Windows of a datatake, drawn at random places that follow from its name: what fits and measurements look at.
+"""Windows of a datatake for fits and measurements, drawn at random locations with a seed from its name.
 
-The sample does not depend on the area that was asked for: two runs over neighbouring areas draw alike, and a datatake's
-EPSG codes share one sample, so that neither an area's edge nor a zone's shows.
+The sample does not depend on the requested area: runs over neighbouring areas draw the same windows, and a datatake's EPSG
+codes share one sample, so that neither an area's edge nor a zone's edge is visible.
 """
 
 import hashlib
@@ -31,39 +31,39 @@ from ..storage.location import Location
 
 __all__ = ["Window", "Wish", "draw", "scenes_of"]
 
-# Draws for each window that is wanted, before a smaller side is tried.
+# Draws for each requested window before a smaller side is tried.
 _DRAWS = 30
 _CLOUDY = 0.1
-# Attempts at a file that cannot be read, and the seconds by which the pause between them grows each time.
+# Attempts at an unreadable file, and the seconds by which the pause grows each time.
 _TRIES, _PAUSE = 4, 2.0
 _Verdict = Literal["taken", "gaps", "clouds"]
 
 _Bands = dict[int, np.ndarray]
-"""Of a window: GSD → (bands, h, w), zeros for bands that are not read."""
+"""Pixels of a window: GSD → (bands, h, w), zeros for bands that are not read."""
 
 
 @dataclass(frozen=True)
 class Wish:
-    """Rules by which windows are drawn.
+    """Rules for drawing windows.
 
     Attributes
     ----------
     reads
-        The bands of a window.
+        Bands to read.
     count
-        Windows, at most.
+        Largest number of windows.
     sides
-        Their sides in cells, the best first; the last is the smallest that will do.
+        Sides of windows in cells, in order of preference; the last is the smallest possible.
     seed
-        Another one draws other windows.
+        Seed of the draw.
     apart
-        Whether no two windows may show the same ground: one that was seen twice is no second witness.
+        Whether windows must not overlap: measurements of the same ground are not independent.
     file, key
-        Where decisions are kept, and under which key they count; None: nowhere.
+        File that keeps the decisions, and the key for which they hold; None: they are not kept.
     why
-        Why nothing can be done without windows, with its remedy: for the error.
+        Reason why windows are needed, and remedy, for the error.
     seen
-        What the files were that windows were read of before.
+        Versions of the files that were read before.
     """
 
     reads: tuple[str, ...]
@@ -79,7 +79,7 @@ class Wish:
 
 @dataclass(frozen=True)
 class Window:
-    """Place of a window; ``item``: the scene that it was drawn from."""
+    """Location of a window; ``item``: the scene that it was drawn from."""
 
     item: str
     epsg: int
@@ -87,11 +87,11 @@ class Window:
 
     @property
     def about(self) -> dict[str, object]:
-        """As it stands in ``sample.json``."""
+        """Entry in ``sample.json``."""
         return {"item": self.item, "epsg": self.epsg, "cells": self._cells}
 
     def overlaps(self, other: "Window") -> bool:
-        """Return whether both show some of the same ground, as far as one code tells."""
+        """Return whether two windows of one EPSG code overlap."""
         return self.epsg == other.epsg and not (self.box & other.box).empty
 
     @property
@@ -108,10 +108,9 @@ class Window:
 
 
 class _Drawn:
-    """Decisions about windows: a file like ``sample.json``, written with every decision.
+    """Decisions about windows in a file such as ``sample.json``, which is written with every decision.
 
-    Work that is taken up again looks at no window twice, and draws no other ones: what an archive
-    delivers meanwhile does not change what is learned from.
+    Continued work reads no window twice and draws the same windows, even if the archive has changed meanwhile.
     """
 
     def __init__(self, file: Location | None, key: str) -> None:
@@ -126,7 +125,7 @@ class _Drawn:
                 self.verdicts = kept["drawn"]
                 self.windows = [Window.of(about) for about in kept["windows"]]
         except (FileNotFoundError, ValueError, KeyError, TypeError):
-            pass  # there is none, or it is torn
+            pass  # missing or torn
 
     def decide(self, place: Window, verdict: _Verdict) -> None:
         if self.verdicts.get(place.name) != verdict:
@@ -134,7 +133,7 @@ class _Drawn:
             self._write()
 
     def settle(self, windows: list[Window]) -> None:
-        """These are learned from."""
+        """Record the final choice of windows."""
         self.windows = windows
         self._write()
 
@@ -150,14 +149,14 @@ class _Drawn:
 
 
 def draw(datatake: Datatake, wish: Wish) -> tuple[Sample, tuple[Window, ...]]:
-    """Windows without gaps, at random places that follow from the datatake's name and the wish alone.
+    """Draw windows without gaps, at random locations that depend on the datatake's name and the wish alone.
 
     Raises
     ------
     S2SharpError
-        ``nothing-to-fit`` where no window of the smallest size is without gaps and clouds;
-        ``asset-unreadable`` where one cannot be read, ``sample-changed`` where it has gaps that it had
-        not when it was chosen: another window in its place would be another sample.
+        ``nothing-to-fit`` if no window of the smallest size is without gaps and clouds; ``asset-unreadable`` if a window
+        cannot be read; ``sample-changed`` if a chosen window has gaps now. No other window replaces it, because that
+        would change the sample.
     """
     drawn = _Drawn(wish.file, wish.key)
     if drawn.windows:
@@ -170,7 +169,7 @@ def draw(datatake: Datatake, wish: Wish) -> tuple[Sample, tuple[Window, ...]]:
 
 
 def scenes_of(datatake: Datatake, windows: Iterable[Window]) -> tuple[str, ...]:
-    """The ids of the items that the pixels of windows are from."""
+    """Return the ids of the items with the pixels of the windows."""
     scenes = {s.id for w in windows for s in _acquisition(datatake, w).within(w.box)}
     return tuple(sorted(scenes))
 
@@ -180,7 +179,7 @@ def _acquisition(datatake: Datatake, place: Window) -> Acquisition:
 
 
 def _again(wish: Wish, datatake: Datatake, place: Window) -> _Bands:
-    """A window that was chosen before."""
+    """Read a window that was chosen before."""
     data = _read(wish, _acquisition(datatake, place), place.box)
     if isinstance(data, str):
         raise S2SharpError(
@@ -193,7 +192,7 @@ def _again(wish: Wish, datatake: Datatake, place: Window) -> _Bands:
 
 
 def _choose(wish: Wish, datatake: Datatake, drawn: _Drawn) -> list[tuple[Window, _Bands]]:
-    """The largest windows of which there are enough."""
+    """Return the largest windows of which there are enough."""
     smallest = wish.sides[-1]
     best: list[tuple[Window, _Bands]] = []
     for side in wish.sides:
@@ -223,7 +222,7 @@ def _choose(wish: Wish, datatake: Datatake, drawn: _Drawn) -> list[tuple[Window,
 def _windows(
     wish: Wish, datatake: Datatake, side: int, drawn: _Drawn
 ) -> Iterator[tuple[Window, _Bands]]:
-    """At most so many windows as are wanted, and no more than cover the datatake twice, or once where none may overlap."""
+    """Yield at most the wished number of windows, and at most as many as cover the datatake twice (once if ``apart``)."""
     places = [(a, s) for a in datatake.acquisitions for s in a.scenes if min(s.box.shape) >= side]
     if not places:
         return
@@ -257,12 +256,12 @@ def _windows(
 
 
 def _read(wish: Wish, acquisition: Acquisition, box: Box) -> _Bands | Literal["gaps", "clouds"]:
-    """The bands of a window, or what is wrong with it; what cannot be read is tried again.
+    """Return the bands of a window, or its fault; unreadable files are tried again.
 
     Raises
     ------
     S2SharpError
-        As :func:`load_block`, at last: a short failure of the network must not give another sample.
+        Errors of :func:`load_block` after all attempts. A short failure of the network must not change the sample.
     """
     for failed in range(1, _TRIES):
         try:

@@ -1,8 +1,7 @@
 """The sensor of each datatake: measured once on windows spread over all of it, and kept in ``OUT/sensors``.
 
-As a fit does, it belongs to the datatake and not to the area that was asked for, so that areas, tiles and EPSG
-codes side by side are sharpened alike. A datatake keeps its sensor as long as ``OUT`` lasts: tiles that come late
-leave what is there as it is.
+Like a fit, it belongs to the datatake and not to the requested area, so that neighbouring areas, tiles and EPSG codes are
+sharpened alike. A datatake keeps its sensor as long as ``OUT`` exists; tiles that are published later do not change it.
 """
 
 import json
@@ -26,23 +25,23 @@ from .unit import idle_size, threads
 
 __all__ = ["measure_datatake", "measure_unit"]
 
-# Windows that are looked at: those that a fit with the same seed draws first.
+# Number of windows: those that a fit with the same seed draws first.
 _WINDOWS = 6
-# Sums run in another order on another number of threads.
+# Fixed, because the order of sums depends on the number of threads.
 _THREADS = 2
 
 
 def measure_datatake(
     datatake: Datatake, reads: Sequence[str], seed: int, seen: Versions
 ) -> tuple[Sensed, tuple[Window, ...]]:
-    """Measure a datatake on up to six windows without gaps; where there is none, the known sensor, and why.
+    """Measure a datatake on up to six windows without gaps; without any, return the known sensor and the reason.
 
-    ``seen``: what the files were that were read before.
+    ``seen``: versions of the files that were read before.
 
     Raises
     ------
     S2SharpError
-        ``asset-unreadable``: another window in the place of one that cannot be read would be another sample.
+        ``asset-unreadable``: no other window replaces an unreadable one, because that would change the sample.
     """
     wish = Wish(
         reads=tuple(reads),
@@ -65,8 +64,8 @@ def measure_datatake(
 def measure_unit(run: Run, datatake: Datatake, attempt: int = 1) -> Record:
     """Measure the sensor of one datatake, keep it, and record it; never raises for bad input.
 
-    What cannot be read at the last attempt is told, and the known sensor kept in place of a measured one: the
-    result does not hang on windows far away.
+    If a window is still unreadable at the last attempt, the known sensor is kept with a warning, so that units do not fail
+    because of windows far away.
     """
     plan = run.plan
     name, key = plan.sensor_name(datatake), plan.sensor_key(datatake)
@@ -96,5 +95,5 @@ def _measured(plan: Plan, datatake: Datatake, *, last: bool) -> tuple[Sensed, tu
             raise
         again = f"remove {plan.sensor_file(datatake.take)} and run again to measure it"
         return Sensed.unknown(f"{error.message.rstrip('.')}; {again}"), ()
-    except (RuntimeError, ArithmeticError) as error:  # torch's for matrices that cannot be inverted
+    except (RuntimeError, ArithmeticError) as error:  # such as torch's for singular matrices
         return Sensed.unknown(f"{type(error).__name__}: {error}"), ()

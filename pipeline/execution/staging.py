@@ -1,4 +1,4 @@
-"""Native shards copied near the workers, before and while they are read."""
+"""Staging: native shards are copied near the workers before they are read."""
 
 from collections import defaultdict
 from typing import TYPE_CHECKING, Any
@@ -23,12 +23,12 @@ __all__ = ["Stager", "stage_unit"]
 
 
 class Stager:
-    """Stages shards before the units that read them, and evicts the oldest idle ones over budget."""
+    """Staging of shards before the units that read them, and eviction of the oldest idle ones over budget."""
 
     def __init__(self, plan: Plan, engine: Engine) -> None:
         self._plan, self._engine = plan, engine
         self._stages: dict[str, Stage] = {}
-        # Shards that units wait for, and those that nobody does, the oldest first: (acquisition, cells) → …
+        # By (acquisition, cells): copies under way, units that need a shard, and sizes of idle shards, the oldest first.
         self._coming: dict[tuple[str, Box], Future[Any]] = {}
         self._users: defaultdict[tuple[str, Box], set[Unit]] = defaultdict(set)
         self._idle: dict[tuple[str, Box], int] = {}
@@ -42,8 +42,9 @@ class Stager:
         return stage, stage.needed(self._plan.wanted(unit).grow(self._plan.margin))
 
     def need(self, unit: Unit) -> "list[Future[Any]]":
-        """The futures of the shards that a unit reads and that are not there yet; of one that is sent again they are new:
-        what it waited for may have failed, or been lost with its worker.
+        """Return futures of the shards that a unit reads and that are not staged yet.
+
+        A unit that is submitted again gets new futures, since the earlier ones may have failed or been lost with a worker.
         """
         if not self._plan.staged:
             return []
@@ -71,7 +72,7 @@ class Stager:
         return futures
 
     def release(self, job: Job, _record: Record) -> None:
-        """Let the shards of a unit that came back go, when there are too many."""
+        """Release the shards of a finished unit, and evict idle ones over budget."""
         if not self._plan.staged:
             return
         unit = job.of
@@ -82,7 +83,7 @@ class Stager:
             if self._users[name]:
                 continue
             del self._users[name]
-            # A shard that could not be staged is tried again by whoever needs it next.
+            # The next unit that needs a failed shard tries it again.
             self._coming.pop(name, None)
             size = stage.size(cells)
             if size is not None:
@@ -96,12 +97,12 @@ class Stager:
             over -= size
 
     def clear(self) -> None:
-        """Remove the stage: nothing is left to be done from it."""
+        """Remove the stage."""
         clear(self._plan.out / "stage")
 
 
 def stage_unit(run: Run, unit: Unit, cells: Box) -> int | S2SharpError:
-    """Stage one shard that ``unit`` reads; returns its bytes, or what went wrong (an error is data)."""
+    """Stage one shard that ``unit`` reads; return its size in bytes, or the error as a value."""
     stage = stage_of(run.plan, run.plan.acquisition(unit))
     try:
         return stage.write(cells)

@@ -1,4 +1,4 @@
-"""Status of a run, from its store alone: while it works, and after it died."""
+"""Status of a run from its store alone, while it works and afterwards."""
 
 from collections import Counter, defaultdict
 from dataclasses import dataclass
@@ -29,7 +29,7 @@ class Status(Progress):
 
 
 def status_of(out: Location) -> Status:
-    """Read the plan and list the ledger; no worker is asked, and nothing is written.
+    """Read the plan and list the ledger; nothing is written.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""The work of one unit, on a worker: read, sharpen, write the shard whole, then record it."""
+"""Work on one unit, on a worker: read, sharpen, write the shard whole, then record it."""
 
 import warnings
 from collections.abc import Callable, Iterator, Mapping
@@ -38,13 +38,13 @@ from .run import Run
 
 __all__ = ["idle_size", "overview_unit", "sharpen_unit"]
 
-# Every so many shards along both axes, one is checked for bands that do not lie on each other.
+# Distance in shards along both axes between units that are checked for misregistered bands.
 _PROBE = 4
 
 
 @lru_cache(maxsize=1)
 def idle_size(run: Run) -> int:
-    """Memory of the process, in bytes, when it is ready for a run: the sharpener is loaded here, once."""
+    """Load the sharpener, and return the memory of the process in bytes once it is ready for a run."""
     plan = run.plan
     if plan.coarse:
         outline(plan.config, plan.coarse, plan.device)
@@ -53,7 +53,7 @@ def idle_size(run: Run) -> int:
 
 @contextmanager
 def threads(count: int) -> Iterator[None]:
-    """Let torch use so many threads during the block: sums run in another order on another number."""
+    """Set torch's number of threads during the block, because the order of sums depends on it."""
     before = torch.get_num_threads()
     torch.set_num_threads(count)
     try:
@@ -68,9 +68,9 @@ def sharpen_unit(run: Run, unit: Unit, staged: list[object], attempt: int = 1) -
     Parameters
     ----------
     staged
-        What :func:`stage_unit` returned for the shards it reads, and the failure of its fit, if any.
+        Results of :func:`stage_unit` for the shards that it reads, and the failure of its fit, if any.
     attempt
-        How often it has been tried, with this time.
+        Number of this attempt, from 1.
     """
     plan = run.plan
     key, idle, whose = plan.key(unit), partial(idle_size, run), plan.acquisition_id(unit)
@@ -101,7 +101,7 @@ _Shard = tuple[Sharded, Mapping[str, np.ndarray]]
 def _sharpen(
     run: Run, unit: Unit, begun: Begun, clock: Clock
 ) -> tuple[dict[str, Any], list[_Shard]]:
-    """Facts of the record, and what is to be written: whole shards of the unit's place."""
+    """Sharpen a unit; return the facts of its record, and its whole shards."""
     plan = run.plan
     if run.threads:
         torch.set_num_threads(run.threads)
@@ -113,7 +113,7 @@ def _sharpen(
     shape = cells.pixels(10)
     out = {band: np.full(shape, FILL, dtype=np.int16) for band in layout.bands}
     out |= {name: np.zeros(shape, dtype=dtype) for name, (dtype, _, _) in layout.layers.items()}
-    # Also where nothing is valid: arrays that are all fill store nothing, and remove what was there.
+    # Written even without valid pixels: arrays of fill alone store nothing, and remove an earlier shard.
     shards: list[_Shard] = [(layout, out)]
     if layout.native is not None:
         measured = _measured(reader, acquisition, layout.native, wanted, cells)
@@ -152,7 +152,10 @@ def _sharpen(
                     encode(picture) if name in BANDS else _dn(picture)
                 )
             windows += sum(1 for _ in strip.tiles(plan.config.window))
-            del prepared, sharp  # or they would be held while the next ones are waited for
+            del (
+                prepared,
+                sharp,
+            )  # otherwise they would stay in memory during the wait for the next strip
     _tell_holes(holes, acquisition, wanted)
     with clock("overlaps"):
         files = reader if isinstance(reader, Files) else files_of(plan, acquisition)
@@ -164,7 +167,7 @@ def _sharpen(
 
 
 def _tell_holes(holes: Holes, acquisition: Acquisition, wanted: Box) -> None:
-    """Warn of bands that lack what others have: what was never written of a file reads as no data."""
+    """Warn of bands without data where other bands have some: missing parts of a file read as no data."""
     if lacking := holes.found():
         bands = in_order(lacking)
         items = ", ".join(scene.id for scene in acquisition.within(wanted)[:3])
@@ -178,7 +181,7 @@ def _tell_holes(holes: Holes, acquisition: Acquisition, wanted: Box) -> None:
 def _measured(
     reader: Reader, acquisition: Acquisition, native: Native, wanted: Box, cells: Box
 ) -> dict[str, np.ndarray]:
-    """A shard of what is delivered as it was measured."""
+    """Return a shard of the bands that are kept as measured."""
     out = {}
     for band in native.bands:
         dn, _ = reader.mosaic(band, wanted)
@@ -196,7 +199,7 @@ def _take_in(
     cells: Box,
     out: dict[str, np.ndarray],
 ) -> Prepared | None:
-    """Put the layers and the 10 m bands of a strip into the arrays of its shard; prepare the rest, if there is any."""
+    """Copy the layers and the 10 m bands of a strip into the arrays of its shard; prepare the coarse bands, if any."""
     place = cells.slices(strip, 10)
     prepared = prepare_block(block.data, block.box, strip, sharpener) if sharpener else None
     valid = prepared.valid if prepared else valid_mask(block.data, block.box, strip)
@@ -210,20 +213,20 @@ def _take_in(
 
 
 def _dn(figure: np.ndarray) -> np.ndarray:
-    """A figure of reflectance as uint16 DN; from 1 on, since 0 is where there is none."""
+    """Convert a figure in reflectance to uint16 DN from 1; 0 means that there is none."""
     return np.where(np.isnan(figure), 0, np.clip(np.rint(figure * 1e4), 1, 65535)).astype(np.uint16)
 
 
 def _probed(layout: Layout, unit: Unit) -> bool:
-    """The unit in the middle, and every so many of the others."""
+    """Return whether a unit is checked for misregistration: the one in the middle, and some of the others."""
     middle = tuple(n // 2 for n in layout.shards())
     return (unit.row, unit.col) == middle or unit.row % _PROBE == unit.col % _PROBE == _PROBE - 1
 
 
 def _check_offset(block: Block, acquisition: Acquisition, trust: str | None, *, tell: bool) -> None:
-    """Refuse pixels that contradict their metadata for certain, unless one is told whom to believe.
+    """Refuse pixels that certainly contradict their metadata, unless ``trust`` decides.
 
-    ``tell``: whether to warn of what is no more than likely; it is the same all over a unit.
+    ``tell``: whether to warn of a likely contradiction, which is the same all over a unit.
     """
     doubt = offset_doubt(block, acquisition)
     if doubt is None:
@@ -242,7 +245,7 @@ def _check_offset(block: Block, acquisition: Acquisition, trust: str | None, *, 
 
 
 def overview_unit(run: Run, unit: Unit, key: str, attempt: int = 1) -> Record:
-    """Make one shard of an overview from the level below, and record it under the key that the client knows."""
+    """Make one shard of an overview from the level below, and record it under the client's ``key``."""
     plan = run.plan
     layout = plan.layout(unit.epsg)
     place = unit.time, unit.row, unit.col

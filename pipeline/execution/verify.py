@@ -1,4 +1,4 @@
-"""A cube read back: what is not what was written is recorded as failed, so that the same run makes it anew."""
+"""Verify a cube: broken files are recorded as failed, so that the same run makes them anew."""
 
 import random
 from collections.abc import Callable, Iterator, Sequence
@@ -12,12 +12,12 @@ from ..storage.location import Location
 
 __all__ = ["file_of", "quick_audit", "verify_run"]
 
-# Seconds that a run takes to read back some of what is there.
+# Most seconds of a run for reading back some files.
 _LOOK = 2.0
 
 
 def file_of(plan: Plan, name: str, variable: str) -> Location | None:
-    """Return the file of a unit that its record calls ``variable``; None where the cube has no such unit."""
+    """Return the file of a unit's ``variable``, as in its record; None if the cube has no such unit."""
     unit = plan.unit(name)
     if unit is None:
         return None
@@ -33,19 +33,19 @@ def file_of(plan: Plan, name: str, variable: str) -> Location | None:
 def verify_run(
     out: Location, share: float = 1.0, tell: Callable[[str], None] = lambda _: None
 ) -> tuple[int, list[Broken]]:
-    """Read back what a run wrote, and record what is broken as failed: the same run makes exactly that anew.
+    """Read back the files of a run, and record the broken ones as failed; the same run makes exactly these anew.
 
     Parameters
     ----------
     share
-        Of the units, drawn at random; 1: all of them.
+        Share of the units to read, chosen at random; 1: all of them.
     tell
-        Called with a line when there is something to wait for.
+        Called with a line of text before a wait.
 
     Returns
     -------
     int, list
-        How many units were looked at, and what was broken.
+        Number of units that were read, and the broken ones.
 
     Raises
     ------
@@ -62,7 +62,7 @@ def verify_run(
         )
         broken += around(plan.store.name, misplaced(plan.store, plan.layouts))
         if broken:
-            # Whoever asked for them: the next run does them, whatever it is asked for itself.
+            # The next run repairs them, whatever its query.
             repairs = tuple(sorted({*plan.repairs, *(found.unit for found in broken)}))
             plan.model_copy(update={"repairs": repairs}).freeze()
     return count, broken
@@ -71,7 +71,7 @@ def verify_run(
 def quick_audit(plan: Plan, *, overviews: bool = True) -> list[Broken]:
     """Read back some of what is there of the acquisitions that a run works on, for two seconds at most.
 
-    ``overviews``: theirs, too; those of a cube that was just moved are all to be made anew.
+    ``overviews``: also those of overviews; after a move of the cube, all overviews are made anew.
     """
 
     def wanted(name: str) -> bool:

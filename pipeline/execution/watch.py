@@ -1,4 +1,4 @@
-"""A run from its settings to its outcome, with what is shown on the way: for the command line and for Python."""
+"""Carry out a run from its settings to its outcome and show its progress, for the command line and for Python."""
 
 from collections.abc import Callable
 
@@ -18,11 +18,11 @@ from .phases import RunOutcome
 __all__ = ["decide", "make_ready", "watch"]
 
 _BRIEF = 60.0
-"""Seconds that a run is predicted to take below which nobody looks at a dashboard."""
+"""Predicted seconds of a run below which it has no dashboard."""
 
 
 def make_ready(config: RunConfig) -> None:
-    """Turn the terminal to what a run asks for, and refuse one that lacks a package before it begins.
+    """Set up the terminal for a run, and refuse it if a package is missing.
 
     Raises
     ------
@@ -46,12 +46,12 @@ def make_ready(config: RunConfig) -> None:
 
 
 def decide(config: RunConfig) -> tuple[ClientPlan, Estimate]:
-    """The plan of a run, new or continued, and its cost.
+    """Make the plan of a run, new or continued, and its cost.
 
     Raises
     ------
     S2SharpError
-        As :func:`make_plan`.
+        Errors of :func:`make_plan`.
     """
     with busy(f"Searching {config.collection} …"):
         plan = plan_of(config)
@@ -62,12 +62,12 @@ def decide(config: RunConfig) -> tuple[ClientPlan, Estimate]:
 def watch(
     config: RunConfig, planned: Callable[[], tuple[ClientPlan, Estimate]]
 ) -> tuple[ClientPlan, Estimate, RunOutcome]:
-    """Hold the folder of a run, carry out what is ``planned`` there by then, and show how it goes.
+    """Take the lease of a run's folder, then plan, carry out the plan and show its progress.
 
     Raises
     ------
     S2SharpError
-        As :func:`~s2sharp.engine.phases.leased`, ``planned`` and :func:`~s2sharp.execution.execute.carry_out`.
+        Errors of :func:`~s2sharp.engine.phases.leased`, ``planned`` and :func:`~s2sharp.execution.execute.carry_out`.
     """
     file = config.out / Plan.FILE
     with watched(config) as tell:
@@ -79,7 +79,7 @@ def watch(
             totals = {phase: len(plan.datatakes) for phase, there in before.items() if there}
             tell(RunPlanned(facts, {**totals, "sharpen": cost.units}))
             outcome = carry_out(plan, lease, tell, brief=cost.seconds < _BRIEF)
-        # Who is told by now finds the folder free.
+        # The folder is free before listeners learn that the run has ended.
         ended = {"units": dict(outcome.counts), "failed": len(outcome.failed)}
         more = {"refused": len(plan.refused), "stopped": outcome.stopped}
         tell(RunEnded({**ended, **more, "seconds": round(outcome.seconds, 1)}))

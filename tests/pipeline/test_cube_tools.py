@@ -262,7 +262,9 @@ def test_before_does_not_guess_which_of_two_pictures_of_one_instant_is_meant(
         scheduler=scheduler,
     )
     assert cube.sizes["time"] == 2
-    with pytest.raises(s2sharp.S2SharpError, match=r"2 acquisitions .* have the time 2024-06-01T00:00:00"):
+    with pytest.raises(
+        s2sharp.S2SharpError, match=r"2 acquisitions .* have the time 2024-06-01T00:00:00"
+    ):
         cube.isel(time=1).s2sharp.before()
 
 
