@@ -25,7 +25,7 @@ __all__ = ["Cluster", "connect"]
 
 _ENVIRONMENT = {
     **ALLOCATOR,
-    # Threads that wait must not spin: on a shared machine that takes the core from who they wait for.
+    # Waiting threads must not spin: on a shared machine, they would take the core from the thread they wait for.
     "OMP_WAIT_POLICY": "PASSIVE",
 }
 _SETTINGS = {
@@ -35,18 +35,20 @@ _SETTINGS = {
     "distributed.worker.memory.spill": False,
     "distributed.worker.memory.pause": False,
     "distributed.worker.memory.terminate": False,
-    # Watching itself took a tenth of a core on two cores, half of it in workers' profiles, which nobody looks at.
+    # Dask's self-monitoring took a tenth of a core on two cores, half of it for workers' profiles, which are not used.
     "distributed.worker.profile.enabled": False,
     "distributed.admin.tick.interval": "500ms",
     **{f"distributed.nanny.pre-spawn-environ.{k}": v for k, v in _ENVIRONMENT.items()},
 }
 
 _SAFE = {"tls", "wss", "inproc"}
-"""Encrypted, or within this process."""
+"""Protocols that are encrypted or stay within this process."""
 
 
 class _Unfetched(logging.Filter):
-    """Tracebacks of the client's own tasks, each of which breaks off when a result was lost with its worker: it is asked for again."""
+    """Filter for tracebacks of the client's own tasks: they end when a result is lost with its worker, and it is requested
+    again.
+    """
 
     def filter(self, record: logging.LogRecord) -> bool:
         return not (record.exc_info and record.exc_info[0] is AllExit)
@@ -59,8 +61,8 @@ logging.getLogger("asyncio").addFilter(_Unfetched())
 class Cluster:
     """Workers that do the units, and their client.
 
-    ``threads``: that each worker's net may use (0: as the cluster has set them); ``tend``: to be called every
-    second or so, replaces workers that were lost where this program can, and says whether it can.
+    ``threads``: number for each worker's net (0: as set by the cluster); ``tend``: to be called about every second; it
+    replaces lost workers if this program can, and returns whether it can.
     """
 
     client: Client
@@ -74,22 +76,21 @@ def _untended() -> bool:
 
 @contextmanager
 def connect(where: Where, home: Location, *, brief: bool = False) -> Iterator[Cluster]:
-    """The cluster that a configuration names; ``home``: the run's folder, for what jobs leave.
+    """Connect to the cluster of a configuration, or start it; ``home``: the run's folder, for files of SLURM jobs.
 
-    Connections that leave this machine are encrypted, and so are those of processes that are started here: who can
-    reach a plain one may run programs as its user.
+    Connections to other machines and to processes started here are encrypted: whoever can reach a plain one can run
+    programs as its user.
 
     Parameters
     ----------
     brief
-        Whether the work takes so short a time that nobody opens a dashboard: processes of this machine show none then,
-        since loading one takes as long as some units.
+        Whether the work is short: a local cluster then has no dashboard, which takes as long to load as some units.
 
     Raises
     ------
     S2SharpError
         ``scheduler-unreachable``; ``scheduler-insecure`` for a plain connection to another machine;
-        ``bad-config`` for a profile that is wrong; ``jobs-refused``.
+        ``bad-config`` for a wrong profile; ``jobs-refused``.
     """
     if where.scheduler:
         with _scheduler(where.scheduler, insecure=where.insecure) as client:
@@ -157,10 +158,10 @@ def _private(address: str) -> bool:
 
 @contextmanager
 def _without_script() -> Iterator[None]:
-    """Hide the script that is under way from processes that are started.
+    """Hide the running script from processes that are started.
 
-    They would run it first, as Python does for functions that it may define: one that begins a run at its top level would
-    begin another in each of them. Units need nothing of it.
+    Python would run it first in each of them, for functions that it may define. A script that begins a run at its top level
+    would begin another one in each process. Units need nothing of it.
     """
     main = vars(sys.modules["__main__"])
     kept = {name: main.get(name) for name in ("__spec__", "__file__")}
@@ -173,10 +174,10 @@ def _without_script() -> Iterator[None]:
 
 
 def _local(workers: int, gpus: tuple[str, ...], *, dashboard: bool) -> SpecCluster:
-    """Processes of this machine, reached from here alone; each is shown one of ``gpus``, if there are any.
+    """Start processes on this machine that are reachable only from here; each sees one of ``gpus``, if there are any.
 
-    The loopback address is open to every user of the machine, and a scheduler runs what it is sent: so these processes
-    know each other by a key that is made for this run and lies in their memory alone.
+    The loopback address is open to every user of the machine, and a scheduler runs any code sent to it. Therefore these
+    processes authenticate by a key that is made for this run and kept only in their memory.
     """
     security = Security.temporary()
     if not gpus:

@@ -1,4 +1,4 @@
-"""Events of a run or a mosaic: a class for each thing that happens."""
+"""Events of a run or a mosaic, one class for each kind."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
@@ -25,9 +25,10 @@ __all__ = [
 
 @dataclass(frozen=True)
 class RunPlanned:
-    """The plan is there: what there is, and what of it is to be done, in numbers.
+    """The plan is made.
 
-    ``units`` in ``facts``: of the full resolution; ``totals``: phase → units, of phases that are known from the start.
+    ``facts``: numbers of all units and of those to do (``units``: of the full resolution); ``totals``: phase → units, for
+    phases that are known from the start.
     """
 
     phase: ClassVar[str] = "plan"
@@ -37,7 +38,7 @@ class RunPlanned:
 
 @dataclass(frozen=True)
 class LeaseWaiting:
-    """Another run has the folder: what this one ``waits`` for."""
+    """Another run holds the folder; ``waits``: text about the wait."""
 
     phase: ClassVar[str] = "lease"
     waits: str
@@ -45,7 +46,7 @@ class LeaseWaiting:
 
 @dataclass(frozen=True)
 class ClusterReady:
-    """There are workers; ``dashboard``: its address, "" without one."""
+    """The workers are ready; ``dashboard``: its address, "" without one."""
 
     phase: ClassVar[str] = "cluster"
     dashboard: str
@@ -53,7 +54,7 @@ class ClusterReady:
 
 @dataclass(frozen=True)
 class WorkerSilent:
-    """A ``worker`` has not been heard of for so many ``seconds``: it is stopped, or its machine sleeps."""
+    """A ``worker`` has given no sign of life for ``seconds``: it is stopped, or its machine sleeps."""
 
     phase: ClassVar[str] = "cluster"
     worker: str
@@ -62,7 +63,7 @@ class WorkerSilent:
 
 @dataclass(frozen=True)
 class FitProgress:
-    """Progress of the fit to a datatake, ``take``."""
+    """Progress of the fit to the datatake ``take``."""
 
     phase: ClassVar[str] = "fit"
     take: str
@@ -85,14 +86,14 @@ class _OfUnit:
 
 @dataclass(frozen=True)
 class UnitDone(_OfUnit):
-    """A unit is done with: it was made, or has failed."""
+    """A unit has ended: it was made, or has failed."""
 
     record: Record
 
 
 @dataclass(frozen=True)
 class UnitRetried(_OfUnit):
-    """A unit failed, and will be tried again."""
+    """A unit failed and will be tried again."""
 
     record: Record
 
@@ -107,7 +108,7 @@ class UnitSkipped(_OfUnit):
 
 @dataclass(frozen=True)
 class RunEnded:
-    """The last: what came of it, in numbers."""
+    """Last event: the outcome in numbers."""
 
     phase: ClassVar[str] = "done"
     facts: Mapping[str, Any]
@@ -120,7 +121,7 @@ class RunEnded:
 
 @dataclass(frozen=True)
 class RunBroken:
-    """The last in place of :class:`RunEnded`: the error that ended the run."""
+    """Last event in place of :class:`RunEnded`: the error that ended the run."""
 
     phase: ClassVar[str] = "error"
     kind: str
@@ -143,7 +144,7 @@ Listener = Callable[[Event], None]
 
 
 def facts_of(event: Event) -> dict[str, Any]:
-    """Return an event as a line of JSON has it."""
+    """Return the fields of an event for a line of JSON."""
     match event:
         case RunPlanned() | RunEnded():
             return {"phase": event.phase, "event": "progress", **event.facts}
@@ -151,7 +152,7 @@ def facts_of(event: Event) -> dict[str, Any]:
             return {"phase": event.phase, "event": "skipped", **asdict(event)}
         case UnitDone() | UnitRetried():
             facts = asdict(event.record)
-            del facts["written"]  # stamped by the ledger; a line has a time of its own
+            del facts["written"]  # set by the ledger; a line has its own time
             what = "again" if isinstance(event, UnitRetried) else "unit"
             return {"phase": event.phase, "event": what, **facts}
         case _:

@@ -1,4 +1,4 @@
-"""Units through a cluster: a bounded number in flight, tried again, doubled when they lag, and every outcome recorded."""
+"""Flow of units through a cluster: a bounded number in flight, retries, duplicates of slow units, and records."""
 
 import heapq
 import itertools
@@ -21,34 +21,32 @@ from .ledger import PASSING, Record
 __all__ = ["GPU", "Flow", "Workers", "lost"]
 
 GPU = "GPU"
-"""The Dask resource that nets ask for where workers offer it."""
+"""Dask resource that nets request if workers offer it."""
 
 # Units in flight for each worker: one at work and one waiting.
 _AHEAD = 2
-# Units that lie beside each other and go to one worker: what it reads is near, and what all write is spread.
+# Number of neighbouring units that go to one worker: its reads are close together, and the writes of all are spread.
 _RUN = 8
-# A unit is tried again after so many seconds, twice as long each further time.
+# Seconds before the first retry; each further wait is twice as long.
 _BACKOFF = 5.0
 
-# A unit that has taken so many times the median of the others, and at least so many seconds, lags.
+# A unit lags after this multiple of the others' median time, and at least this many seconds.
 _LAG, _LAG_SECONDS = 4.0, 60.0
-# Losses of all workers that a unit outlives; another time, it is taken for what killed them.
+# Losses of all workers that a unit may outlive; after one more, it counts as their cause.
 _LOST = 3
 # Seconds without any worker after which a run ends.
 _DESERTED = 300.0
 # Seconds without a sign of life after which a worker counts as silent.
 _SILENT = 60.0
-# Seconds to wait for a result: one that was lost with its worker is there again only when the unit has been redone.
+# Seconds to wait for a result: one that was lost with its worker exists again only when the unit has been redone.
 _FETCH = 5.0
-# Seconds between two looks at who lags and who has come.
+# Seconds between two checks for slow units and new workers.
 _LOOK = 1.0
 T = TypeVar("T")
 
 
 def lost(unit: str, key: str, attempt: int, error: Exception, size: str) -> Record:
-    """The record of a unit whose worker died of it, or raised beyond what a unit expects; ``size``: the flag by which
-    units are made smaller.
-    """
+    """Return the record of a unit whose worker died or raised an unexpected error; ``size``: flag for smaller units."""
     remedy = (
         f"If a worker had no memory left, choose a smaller {size} or fewer --workers; run again: only what "
         "failed is redone."
@@ -58,10 +56,10 @@ def lost(unit: str, key: str, attempt: int, error: Exception, size: str) -> Reco
 
 
 class Workers:
-    """Workers that are there, and which of them have a GPU; asked of the scheduler at most once a second.
+    """Workers of the cluster and their GPUs, requested from the scheduler at most once a second.
 
-    ``tend`` is called as often: it replaces those that were lost, where that can be done from here, and says so.
-    ``silent`` is told of a worker that gives no sign of life, once: (worker, seconds).
+    ``tend`` is called as often; it replaces lost workers if possible, and returns whether it is. ``silent`` is called once
+    for a worker without a sign of life: (worker, seconds).
     """
 
     def __init__(
@@ -71,7 +69,7 @@ class Workers:
         silent: Callable[[str, float], None] = lambda *_: None,
     ) -> None:
         self._client, self._tend, self._silent = client, tend, silent
-        # When each was last seen by the scheduler's clock, since when that stands by ours, and whether it was told.
+        # Worker → (last seen by the scheduler's clock, our time since that has not changed, whether `silent` was called).
         self._seen: dict[str, tuple[float, float, bool]] = {}
         self._asked = float("-inf")
         self._resources: dict[str, dict[str, float]] = {}
@@ -90,7 +88,7 @@ class Workers:
         return self._resources
 
     def _listen(self, seen: Mapping[str, float]) -> None:
-        """Tell of who has become silent."""
+        """Call ``silent`` for workers that have become silent."""
         now, before = time.monotonic(), self._seen
         self._seen = {}
         for worker, last in seen.items():
@@ -103,7 +101,7 @@ class Workers:
             self._seen[worker] = last, since, told
 
     def late(self, worker: str, future: Future[Any]) -> None:
-        """A worker whose unit lags: it is given no other, in this phase or the next, until that has come back."""
+        """Mark a worker whose unit lags: it gets no other unit, in this phase or the next, until that one ends."""
         self._late[future] = worker
         future.add_done_callback(lambda done: self._late.pop(done, None))
 
@@ -112,12 +110,12 @@ class Workers:
 
     @property
     def every(self) -> set[str]:
-        """Whoever is there."""
+        """All workers."""
         return set(self._look())
 
     @property
     def sharpening(self) -> list[str]:
-        """Those that nets run on: with a GPU, where any has one; without those that are late, unless all are."""
+        """Workers for nets: those with a GPU if any has one, without late ones unless all are late."""
         every = self._look()
         able = [name for name, has in every.items() if has.get(GPU)] or list(every)
         late = set(self._late.values())
@@ -125,25 +123,25 @@ class Workers:
 
     @property
     def staging(self) -> list[str]:
-        """Those that files are copied by: without a GPU, where there are such."""
+        """Workers for copying files: those without a GPU, if there are any."""
         every = self._look()
         return [name for name, has in every.items() if not has.get(GPU)] or list(every)
 
     @property
     def gpus(self) -> dict[str, float] | None:
-        """Resources that a unit asks for, where any worker offers one: half a GPU, since of two units one is being written."""
+        """Resources that a unit requests if any worker has a GPU: half of one, since one of two units is being written."""
         return {GPU: 0.5} if any(has.get(GPU) for has in self._look().values()) else None
 
 
 class _Hands(Generic[T]):
-    """Deals things out in runs of neighbours, a run to a worker; what a lost one had goes to the others."""
+    """Distribution of things to workers in runs of neighbours; the rest of a lost worker's run goes to the others."""
 
     def __init__(self, things: Iterable[T]) -> None:
         self._rest = iter(things)
         self._hands: dict[str, deque[T]] = {}
 
     def next(self, worker: str) -> T | None:
-        """The next thing for a worker; None when all are dealt."""
+        """Return the next thing for a worker; None if none is left."""
         hand = self._hands.setdefault(worker, deque())
         if not hand:
             hand.extend(itertools.islice(self._rest, _RUN))
@@ -154,8 +152,8 @@ class _Hands(Generic[T]):
 
 @dataclass
 class _Flight(Generic[T]):
-    """A thing under way: ``attempt`` counts from 1; ``lost``: how often all workers were, while it was; ``doubled``: sent
-    to a second worker.
+    """A thing in flight: ``attempt`` counts from 1; ``lost``: number of losses of all workers meanwhile; ``doubled``:
+    whether it was sent to a second worker.
     """
 
     thing: T
@@ -176,7 +174,7 @@ def _alike(_: object) -> str:
 
 @dataclass
 class Flow(Generic[T]):
-    """Carries things through a cluster, at most :data:`_AHEAD` of them for each worker at a time.
+    """Flow of things through a cluster, at most :data:`_AHEAD` for each worker at a time.
 
     Parameters
     ----------
@@ -184,17 +182,17 @@ class Flow(Generic[T]):
         Sends one thing to a worker: (thing, attempt, keywords for :meth:`Client.submit`) → future of a
         :class:`Record`.
     failure
-        The record of a thing whose worker was lost or raised what nobody expected: (thing, attempt, error).
+        Makes the record of a thing whose worker was lost or raised an unexpected error: (thing, attempt, error).
     land
-        Takes in a thing's last record.
+        Receives the last record of a thing.
     again
-        Told when a thing will be tried again.
+        Called when a thing will be tried again.
     retries
-        How often a failure that may pass is tried again.
+        Number of retries of a failure that may pass.
     check
-        Called at every look; raises to stop.
+        Called about every second; raises to stop.
     kind
-        Things of one kind take about the same time: what lags is measured by its own.
+        Returns the kind of a thing; things of one kind take about the same time, and slow ones are found by it.
     """
 
     workers: Workers
@@ -218,15 +216,15 @@ class Flow(Generic[T]):
     )
 
     def add(self, thing: T, *, spare: bool = False) -> None:
-        """Take in one more thing while others are under way: it goes before those that are not dealt yet.
+        """Add a thing while others are in flight; it is sent before those that are not distributed yet.
 
-        ``spare``: it may wait. As many of these as there are workers are kept until nothing else is left to deal, so that
-        no worker is idle while another does what comes last.
+        ``spare``: it may wait. One of these is kept for each worker until nothing else is left, so that no worker is idle
+        at the end.
         """
         (self._spare if spare else self._soon).append(thing)
 
     def through(self, things: Iterable[T]) -> None:
-        """All of ``things``, in their order as far as workers allow."""
+        """Do all of ``things``, in their order as far as workers allow."""
         hands = _Hands(things)
         try:
             while True:
@@ -239,13 +237,13 @@ class Flow(Generic[T]):
                 except Empty:
                     self._double()
         finally:
-            with suppress(ClosedClientError):  # it would hide what the client was closed by
+            with suppress(ClosedClientError):  # it would hide the error that closed the client
                 for flight in self._flying.values():
                     for future in flight.futures:
                         future.cancel()
 
     def _launch(self, hands: _Hands[T]) -> bool:
-        """Fill the workers; whether there may be more to come."""
+        """Send things to workers with room; return whether more may follow."""
         flying = dict.fromkeys(self.workers.sharpening, 0)
         for flight in self._flying.values():
             if flight.worker in flying:
@@ -278,7 +276,7 @@ class Flow(Generic[T]):
         return True
 
     def _next(self, hands: _Hands[T], worker: str, workers: int) -> T | None:
-        """Return what goes to a worker now; None when nothing is left."""
+        """Return the next thing for a worker; None if nothing is left."""
         if self._soon:
             return self._soon.popleft()
         if len(self._spare) > workers:
@@ -287,10 +285,11 @@ class Flow(Generic[T]):
         return self._spare.popleft() if thing is None and self._spare else thing
 
     def _rescue(self, flying: dict[str, int]) -> None:
-        """Send again what was under way when all workers were lost: it was meant for them, and Dask (2026.8) leaves
-        it lying when others come. So quickly may they come that nobody saw the moment without any.
+        """Send again all things that were in flight when all workers were lost.
+
+        Dask (2026.8) does not give them to new workers, which may come so quickly that no moment without workers is seen.
         """
-        # The other way round each time: one that kills whoever takes it up should not keep the others from their turn.
+        # The order is reversed each time, so that a thing that kills its worker does not block the others.
         for thing, flight in reversed(list(self._flying.items())):
             del self._flying[thing]
             for future in flight.futures:
@@ -313,7 +312,7 @@ class Flow(Generic[T]):
 
     def _send(self, flight: _Flight[T], worker: str) -> None:
         gpus = self.workers.gpus
-        # Not both: what asks for a resource and may go elsewhere kills a worker that lacks it (distributed 2026.8).
+        # Not both: a task with a resource and allow_other_workers kills a worker without the resource (distributed 2026.8).
         where = {"resources": gpus} if gpus else {"workers": [worker], "allow_other_workers": True}
         future = self.submit(flight.thing, flight.attempt, {**where, "pure": False})
         flight.futures.append(future)
@@ -323,19 +322,19 @@ class Flow(Generic[T]):
     def _take_in(self, thing: T, future: Future[Any]) -> None:
         flight = self._flying.get(thing)
         if flight is None or future not in flight.futures:
-            return  # the slower of two
+            return  # the slower of two duplicates
         try:
             record = cast(Record, future.result(timeout=_FETCH))
         except Exception as error:
             if isinstance(error, TimeoutError) and future.status != "error":
                 self._landed.put((thing, future))
                 return
-            # Whatever a worker dies of, or raises beyond what a unit expects, is that unit's failure.
+            # A dead worker or an unexpected error is a failure of the unit.
             record = self.failure(thing, flight.attempt, error)
         del self._flying[thing]
         record = replace(record, attempt=flight.attempt)
         for other in flight.futures:
-            # A late unit goes on: once it has come back, its worker counts again.
+            # A late unit continues, so that its end shows when its worker can be used again.
             if other is not future and not self.workers.is_late(other):
                 other.cancel()
         future.release()
@@ -346,7 +345,7 @@ class Flow(Generic[T]):
             self.land(thing, record)
 
     def _failed(self, thing: T, flight: _Flight[T], record: Record) -> None:
-        """Try it again later, where that may help."""
+        """Try a failed thing again later if that may help, or else record the failure."""
         if record.kind in PASSING and flight.attempt <= self.retries:
             due = time.monotonic() + _BACKOFF * 2 ** (flight.attempt - 1)
             heapq.heappush(self._waiting, (due, next(self._order), thing, flight.attempt + 1))
@@ -355,7 +354,7 @@ class Flow(Generic[T]):
             self.land(thing, record)
 
     def _double(self) -> None:
-        """Send what lags to a worker that has nothing else to do: whoever comes first is taken."""
+        """Send slow things to idle workers, too; the first result is used."""
         limits = {
             kind: max(_LAG_SECONDS, _LAG * _AHEAD * statistics.median(took))
             for kind, took in self._took.items()
@@ -367,6 +366,6 @@ class Flow(Generic[T]):
                 return
             limit = limits.get(self.kind(flight.thing), float("inf"))
             if time.monotonic() - flight.begun > limit and not flight.doubled:
-                if not self.workers.gpus:  # else Dask chose who has it
+                if not self.workers.gpus:  # with GPUs, Dask chose the worker
                     self.workers.late(flight.worker, flight.futures[0])
                 self._send(flight, idle.pop())

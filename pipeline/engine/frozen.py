@@ -1,4 +1,4 @@
-"""Plans frozen as a file that every worker reads: written at once, read once a process, and fenced by a stamp."""
+"""Plans frozen in a file that every worker reads: written atomically, read once a process, and versioned by a stamp."""
 
 from collections.abc import Mapping
 from functools import lru_cache
@@ -18,14 +18,14 @@ __all__ = ["Frozen"]
 
 
 class Frozen(BaseModel):
-    """A plan, frozen in its folder; ``stamp`` says which writing of the file it is."""
+    """A plan, frozen in its folder; ``stamp`` identifies one writing of the file."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     FILE: ClassVar[str]
     """Name of the file in its folder."""
     FLAG: ClassVar[str]
-    """The option that chooses the folder, for remedies."""
+    """Flag that chooses the folder, for remedies."""
 
     stamp: str = ""
 
@@ -39,27 +39,27 @@ class Frozen(BaseModel):
         return Ledger(self.folder / "ledger")
 
     def settled(self, folder: Location) -> Self:
-        """Return the plan as it is where its folder lies now."""
+        """Return the plan with the folder where it lies now."""
         raise NotImplementedError
 
     def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
-        """As pydantic's, without what was worked out from the fields as they were."""
+        """Copy like pydantic, without cached values, which were computed from the old fields."""
         copy = super().model_copy(update=update, deep=deep)
         for name in set(vars(copy)).difference(type(self).model_fields):
             del vars(copy)[name]
         return copy
 
     def told(self) -> Self:
-        """Return the plan as it is written: without secrets."""
+        """Return the plan without secrets, for writing."""
         return self
 
     def freeze(self) -> Self:
-        """Write the plan, at once or not at all; return it with a new stamp.
+        """Write the plan atomically; return it with a new stamp.
 
-        Units of plans before it may not write any more from now on (:meth:`check`).
+        Units of earlier plans must not write any more from now on (:meth:`check`).
         """
         stamped = self.model_copy(update={"stamp": uuid4().hex})
-        # The stamp first: units of the plan before it are to end before there is a new one.
+        # The stamp is written first, so that units of the earlier plan end before the new one exists.
         write_text(self._stamp_file(self.folder), stamped.stamp)
         write_text(self.folder / self.FILE, stamped.told().model_dump_json(indent=1))
         return stamped
@@ -86,7 +86,7 @@ class Frozen(BaseModel):
                 f"Continue it with the version that began it, or choose another {cls.FLAG}.",
             ) from error
         except store_errors() as error:
-            # There is no more to say of a missing file; of a store that refuses there is.
+            # For a missing file, the error's own text adds nothing.
             why = "" if isinstance(error, FileNotFoundError) else f": {error}"
             raise S2SharpError(
                 "not-a-run",
@@ -97,14 +97,14 @@ class Frozen(BaseModel):
 
     @classmethod
     def under(cls, folder: Location, stamp: str) -> Self:
-        """Return the plan that a unit was submitted under, read once a process.
+        """Return the plan under which a unit was submitted, read once a process.
 
         Raises
         ------
         S2SharpError
-            ``other-run`` when the folder holds a later one by now.
+            ``other-run`` when the folder holds a later plan by now.
         """
-        with _reading:  # or two threads would read one each
+        with _reading:  # otherwise two threads would each read it
             return cast("Self", _read_once(cls, folder, stamp))
 
     @classmethod
@@ -131,8 +131,8 @@ def _superseded(folder: Location) -> S2SharpError:
 _reading = Lock()
 
 
-# Tasks carry a plan's place and stamp, and nothing but the process outlives a task. Several, since a cluster of one's own
-# may do the units of some runs at once.
+# Tasks carry folder and stamp of a plan, and the plan is cached in the process. Several, since a user's own cluster may do
+# units of several runs at once.
 @lru_cache(maxsize=4)
 def _read_once(kind: type[Frozen], folder: Location, stamp: str) -> Frozen:
     plan = kind.read(folder)

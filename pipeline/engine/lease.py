@@ -1,12 +1,11 @@
-"""The lease of a run's folder or store: one writes at a time, by a lease that its holder keeps alive.
+"""Lease of a run's folder or store, which its holder keeps alive: one run writes at a time.
 
-Its generations are files ``OUT/lease/NUMBER``, each created exclusively, so of several that try to take
-the next one, one succeeds, on any kind of store. The holder rewrites its own file, with a new beat, three
-times per term; the newest generation counts. It is free when its holder has released it, or when its
-last beat is half a term old and does not move while it is watched for the other half: who keeps asking has it a
-term after the last beat, and a clock that is wrong makes nobody lose a lease that is kept alive. What two would
-write at once after all, since one of them was suspended, is the same content: the lease saves work, and is no
-lock on which shards depend.
+Generations of the lease are files ``OUT/lease/NUMBER``. Each is created exclusively, so that on any kind of store only one
+of several processes takes the next generation. The holder rewrites its file with a new beat three times per term; the newest
+generation counts. The lease is free when its holder has released it, or when its last beat is half a term old and does not
+change during the other half, while another process watches it. Thus a waiting process has it a term after the last beat, and
+a wrong clock takes a live lease from nobody. A suspended process may still write beside its successor, but the same content:
+the lease saves work, and shards do not depend on it as a lock.
 """
 
 import json
@@ -33,9 +32,9 @@ __all__ = ["TERM", "Holder", "Lease", "holder"]
 TERM = 60.0
 """Seconds without a sign of life after which a lease is free."""
 
-# Shares of a term: between two beats, and after how long without one it is watched, for the rest of the term.
+# Shares of a term: time between two beats; time without a beat after which the lease is watched for the rest of the term.
 _BEAT, _QUIET = 1 / 3, 1 / 2
-# A store on which others always come first, round after round, is not asked for ever.
+# Attempts to create the next generation while other processes are always first.
 _ROUNDS = 10
 
 
@@ -43,9 +42,8 @@ _ROUNDS = 10
 class Holder:
     """Holder of a lease: the content of a generation's file.
 
-    ``id`` is unique; ``started`` and ``beat`` in UTC, ISO 8601; ``seconds``: the lease's term; ``among``: the
-    processes that ``pid`` is a number of, and ``ticks`` when it began, as the kernel counts; "" and 0 where there
-    is no telling.
+    ``id`` is unique; ``started`` and ``beat`` in UTC, ISO 8601; ``seconds``: the lease's term; ``among``: boot and process
+    namespace in which ``pid`` counts, "" if unknown; ``ticks``: start of the process in kernel ticks, 0 if unknown.
     """
 
     id: str
@@ -60,14 +58,14 @@ class Holder:
 
     @property
     def age(self) -> float:
-        """Seconds since the last beat, by this machine's clock; negative where the clocks disagree."""
+        """Seconds since the last beat by this machine's clock; negative if the clocks disagree."""
         return (datetime.now(UTC) - datetime.fromisoformat(self.beat)).total_seconds()
 
     @property
     def dead(self) -> bool:
-        """Whether it was a process that would be seen here, and is none any more: nobody need wait for its term.
+        """Whether the holder was a process visible from here and does not exist any more, so that no wait is needed.
 
-        Containers may share the name of their host, and yet not see each other's processes.
+        Containers may share a host name without seeing each other's processes.
         """
         if not self.among or (self.host, self.among) != (socket.gethostname(), _among()):
             return False
@@ -77,13 +75,13 @@ class Holder:
 
 
 def holder(out: Location) -> Holder | None:
-    """Return who wrote the newest generation of the lease of ``out``, released or not; None if nobody ever did."""
+    """Return the holder of the newest generation of the lease of ``out``, released or not; None without any."""
     newest = _newest(out)
     return _read(out, newest) if newest else None
 
 
 class Lease:
-    """The lease of one OUT, held: made by :meth:`taken`."""
+    """A held lease of one folder, made by :meth:`taken`."""
 
     def __init__(self, out: Location, mine: Holder, number: int) -> None:
         self._out, self._mine, self._number = out, mine, number
@@ -101,14 +99,14 @@ class Lease:
         Parameters
         ----------
         seconds
-            Its term.
+            Term of the lease.
         tell
-            Called with a line when there is something to wait for.
+            Called with a line of text before a wait.
 
         Raises
         ------
         S2SharpError
-            ``busy`` when another holds it, with who, where and until when at least.
+            ``busy`` when another process holds it; the message names process, host and earliest end.
         """
         new = _missing(out / "lease")
         lease = _take(out, seconds, tell)
@@ -118,20 +116,20 @@ class Lease:
         finally:
             lease._release()
             for folder in new if lease._forgotten else ():
-                with suppress(OSError):  # it holds something by now
+                with suppress(OSError):  # not empty by now
                     folder.rmdir()
 
     @property
     def lost(self) -> bool:
-        """Whether another has taken over, since this process was suspended or cut off for a term."""
+        """Whether another process has taken over, after this one was suspended or cut off for a term."""
         return self._lost.is_set()
 
     def forget(self) -> None:
-        """Leave no trace of it, once it is released: nothing came of what it was taken for."""
+        """Remove all traces of the lease when it is released, because nothing was written under it."""
         self._forgotten = True
 
     def check(self) -> None:
-        """Stop who has lost it.
+        """Raise if the lease is lost.
 
         Raises
         ------
@@ -155,7 +153,7 @@ class Lease:
                 self._mine = replace(self._mine, beat=_now())
                 self._write()
             except store_errors():
-                continue  # the next beat may get through; until a term has passed nobody takes over
+                continue  # the next beat may succeed; nobody takes over before a term has passed
 
     def _release(self) -> None:
         self._done.set()
@@ -167,16 +165,16 @@ class Lease:
                 self._write()
                 return
         except store_errors():
-            pass  # a disk that is full takes no word, but forgets one
+            pass  # on a full disk, a file can still be removed
         with suppress(*store_errors()):
-            remove(mine)  # else the lease ends by itself
+            remove(mine)  # otherwise the lease ends by itself
 
     def _write(self) -> None:
         write_text(_file(self._out, self._number), _text(self._mine))
 
 
 def _take(out: Location, seconds: float, tell: Callable[[str], None]) -> Lease:
-    """The next generation, made by this process."""
+    """Create the next generation."""
     now = _now()
     pid, among = os.getpid(), _among()
     mine = Holder(
@@ -190,11 +188,11 @@ def _take(out: Location, seconds: float, tell: Callable[[str], None]) -> Lease:
         if not create(_file(out, newest + 1), _text(mine)):
             continue
         if _newest(out) > newest + 1:
-            # Others have been here since `newest` was read, and have tidied up behind them.
+            # Other processes have created and removed generations since `newest` was read.
             remove(_file(out, newest + 1))
             continue
         for name in files(out / "lease"):
-            # With the drafts of those that were killed as they wrote.
+            # Also temporary files of processes that were killed while writing.
             old = drafted(name) or name
             if old.isdigit() and int(old) <= newest:
                 remove(out / "lease" / name)
@@ -207,7 +205,7 @@ def _take(out: Location, seconds: float, tell: Callable[[str], None]) -> Lease:
 
 
 def _wait_until_free(out: Location, number: int, tell: Callable[[str], None]) -> None:
-    """Wait until a generation is nobody's any more.
+    """Wait until a generation has no live holder.
 
     Raises
     ------
@@ -219,7 +217,7 @@ def _wait_until_free(out: Location, number: int, tell: Callable[[str], None]) ->
         return
     if 0 <= found.age <= _QUIET * found.seconds:
         raise _busy(out, found)
-    # Its holder is gone, or its clock is not ours: one that is alive will beat.
+    # The holder is gone or its clock differs; a live holder will beat.
     watch = (1 - _QUIET) * found.seconds
     tell(
         f"{found.host} (process {found.pid}) began a run in {out} and shows no sign of life; watching for "
@@ -229,7 +227,7 @@ def _wait_until_free(out: Location, number: int, tell: Callable[[str], None]) ->
     while time.monotonic() < until:
         time.sleep(watch / 10)
         if _newest(out) != number:
-            return  # who asks sees the newer one
+            return  # the caller tries the newer one
         if _read(out, number) != found:
             raise _busy(out, _read(out, number) or found)
 
@@ -249,7 +247,7 @@ def _file(out: Location, number: int) -> Location:
 
 
 def _missing(folder: Location) -> list[Path]:
-    """Return which of a folder and those that it lies in are still to be made, the innermost first."""
+    """Return the missing ones of a folder and its parents, the innermost first."""
     every = (folder, *folder.parents) if on_this_machine(folder) else ()
     return [one for one in every if not one.exists()]
 
@@ -259,15 +257,15 @@ def _numbers(out: Location) -> list[int]:
 
 
 def _newest(out: Location) -> int:
-    """The number of the newest generation; 0 if there is none."""
+    """Return the number of the newest generation; 0 if there is none."""
     return max(_numbers(out), default=0)
 
 
 def _read(out: Location, number: int) -> Holder | None:
-    """A generation; None if it is gone or says nothing."""
+    """Read a generation; None if it is missing or invalid."""
     try:
         found = Holder(**json.loads(read_text(_file(out, number))))
-        found.age  # noqa: B018  (raises where the beat is no time)
+        found.age  # noqa: B018  (raises if the beat is not a time)
         return found
     except (FileNotFoundError, ValueError, TypeError):
         return None
@@ -282,7 +280,7 @@ def _now() -> str:
 
 
 def _among() -> str:
-    """Return what numbers of processes belong to: this boot of the machine and the namespace; "" where it does not say."""
+    """Return the boot of the machine and the namespace in which process numbers count; "" if unknown."""
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
         return f"{boot}/{Path('/proc/self/ns/pid').stat().st_ino}"
@@ -291,9 +289,9 @@ def _among() -> str:
 
 
 def _ticks(pid: int) -> int:
-    """Return when a process began, in ticks since boot, which no change of the clock moves; 0 where it does not say."""
+    """Return the start of a process in ticks since boot, which changes of the clock do not affect; 0 if unknown."""
     try:
         about = Path(f"/proc/{pid}/stat").read_text()
     except OSError:
         return 0
-    return int(about.rpartition(")")[2].split()[19])  # the name before may hold anything
+    return int(about.rpartition(")")[2].split()[19])  # the name before ")" may have any characters

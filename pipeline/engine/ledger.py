@@ -1,6 +1,4 @@
-"""The record of which units are done, from what: status and key stand in a file's name, so that one
-listing tells all.
-"""
+"""Ledger of finished units: each file name has unit, key and status, so that one listing shows all."""
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
@@ -22,12 +20,12 @@ __all__ = ["FINAL", "PASSING", "Ledger", "Record", "States", "Status"]
 Status = Literal["ok", "empty", "cloudy", "failed"]
 
 FINAL: frozenset[str] = frozenset({"ok", "empty", "cloudy"})
-"""What need not be done again under the same key."""
+"""Statuses of units that need no more work under the same key."""
 
 PASSING = frozenset(kind for kind in Kind if kind.may_pass)
 """Kinds of failures that may pass; records hold them by name."""
 
-# Digits of a key that stand in a name.
+# Number of a key's digits in a file name.
 _DIGITS = 24
 
 
@@ -35,13 +33,12 @@ _DIGITS = 24
 class Record:
     """Outcome of a unit.
 
-    ``unit`` is its path in the ledger, ``key`` the digest of what its content follows from. ``kind``,
-    ``message`` and, where they are to blame, ``item`` and ``band`` tell a failure; ``attempt`` counts from 1.
-    ``disagreement``: band → DN by which neighbouring tiles differ where they overlap, the median of a sample (:func:`~s2sharp.scenes.disagreement.disagreement`).
-    ``seconds`` by phase; ``idle`` and ``peak`` are the worker's memory in
-    bytes before its first unit and at its highest. ``written``: when the ledger took it in, ISO 8601 in UTC.
-    ``files``: size and digest of each file that it vouches for, by a name that the unit gives it; ``software``: the
-    version that made them.
+    ``unit``: its path in the ledger; ``key``: digest of all that determines its content. ``kind``, ``message`` and, if
+    known, ``item`` and ``band`` describe a failure; ``attempt`` counts from 1. ``disagreement``: band → median difference
+    in DN between overlapping tiles, of a sample (:func:`~s2sharp.scenes.disagreement.disagreement`). ``seconds``: by step.
+    ``idle``, ``peak``: the worker's memory in bytes before its first unit and at its highest. ``written``: time of the
+    record, ISO 8601 in UTC. ``files``: size and digest of each file, by a name within the unit; ``software``: version that
+    made them.
     """
 
     unit: str
@@ -67,7 +64,7 @@ class Record:
 
 @dataclass(frozen=True)
 class Ledger:
-    """A folder with one file per unit, ``UNIT.KEY.STATUS``, its content the :class:`Record`."""
+    """A folder with one file per unit, ``UNIT.KEY.STATUS``, that holds its :class:`Record`."""
 
     folder: Location
 
@@ -75,7 +72,7 @@ class Ledger:
         return self.folder / _name(unit, key, status)
 
     def write(self, record: Record) -> None:
-        """Record a unit, after its shards were written; an earlier failure is taken back."""
+        """Record a unit after its shards were written; remove the record of an earlier failure."""
         path = self._path(record.unit, record.key, record.status)
         written = record.written or datetime.now(UTC).isoformat(timespec="milliseconds")
         make_way(path)
@@ -84,7 +81,7 @@ class Ledger:
             remove(self._path(record.unit, record.key, "failed"))
 
     def states(self, folder: str = "") -> "States":
-        """Return what every record says, from one listing of a folder of units, or of all."""
+        """Return the status of every record, from one listing of a folder of units, or of all."""
         found: dict[tuple[str, str], str] = {}
         for name in self.names(folder):
             unit, key, status = name.rsplit(".", 2)
@@ -93,21 +90,21 @@ class Ledger:
         return States(found)
 
     def records(self) -> Iterator[Record]:
-        """Every record, read."""
+        """Read every record."""
         yield from _read(self.folder, self.names())
 
     def read(self, unit: str, key: str, status: Status) -> Record:
-        """One record; of one that is torn, or went meanwhile, what its name tells."""
+        """Read one record; if it is torn or was removed meanwhile, return the facts in its name."""
         unreadable = f"The record {_name(unit, key, status)} cannot be read."
         told = Record(unit, key, status, kind="file-broken", message=unreadable)
         return next(self.reads([(unit, key, status)]), told)
 
     def reads(self, wanted: Iterable[tuple[str, str, str]]) -> Iterator[Record]:
-        """The records of some (unit, key, status), in order; one that went meanwhile is left out."""
+        """Read the records of some (unit, key, status), in order, without those that were removed meanwhile."""
         yield from _read(self.folder, (_name(*one) for one in wanted))
 
     def latest(self, unit: str) -> Record | None:
-        """Return the record of a unit that was written last as done, under whatever key; None where there is none."""
+        """Return the newest record of a unit as done, under any key; None if there is none."""
         parts = ((name, *name.rsplit(".", 2)) for name in self.names(unit.rpartition("/")[0]))
         own = [name for name, whose, _, status in parts if whose == unit and status in FINAL]
         return max(_read(self.folder, own), key=lambda record: record.written, default=None)
@@ -123,11 +120,11 @@ class Ledger:
             remove(self.folder / name)
 
     def named(self, names: Iterable[str]) -> Iterator[Record]:
-        """Yield the records of some names, as :meth:`names` gives them; those that cannot be read are left out."""
+        """Yield the records of some names from :meth:`names`; unreadable ones are left out."""
         yield from _read(self.folder, names)
 
     def names(self, folder: str = "") -> Iterator[str]:
-        """``UNIT.KEY.STATUS`` of every record, in order."""
+        """Yield the name ``UNIT.KEY.STATUS`` of every record, in order."""
         for found in files(self.folder / folder):
             name = found.rpartition("/")[2]
             parts = name.rsplit(".", 2)
@@ -137,13 +134,13 @@ class Ledger:
 
 @dataclass(frozen=True)
 class States:
-    """Status of units by the key that they were recorded under, as of one listing of a ledger."""
+    """Status of units by their key, from one listing of a ledger."""
 
     of: Mapping[tuple[str, str], str] = field(default_factory=dict)
     """(unit, first digits of its key) → status."""
 
     def get(self, unit: str, key: str) -> str | None:
-        """Return the status of ``unit`` under ``key``, None where nothing is recorded."""
+        """Return the status of ``unit`` under ``key``, None without a record."""
         return self.of.get((unit, key[:_DIGITS]))
 
     def done(self, unit: str, key: str) -> bool:
@@ -161,14 +158,14 @@ def _name(unit: str, key: str, status: str) -> str:
 
 @lru_cache(maxsize=1)
 def _form() -> TypeAdapter[Record]:
-    """Return what a record is made of; what later versions add is no matter."""
+    """Return the parser of records, which ignores fields of later versions."""
     return TypeAdapter(Record)
 
 
 def _read(folder: Location, names: Iterable[str]) -> Iterator[Record]:
-    """Yield records; leave out those that are torn, and those of other units than their names tell.
+    """Yield records; torn ones, and those whose content contradicts their name, are left out.
 
-    What they were of counts as not done.
+    Units without a valid record count as not done.
     """
     for name, text in read_named(folder, names):
         try:

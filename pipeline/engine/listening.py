@@ -1,4 +1,4 @@
-"""Listeners to what a run or a mosaic tells: lines of JSON for a log, an alarm, figures for Prometheus."""
+"""Listeners to the events of a run or a mosaic: lines of JSON, an alarm, metrics for Prometheus."""
 
 import json
 import shlex
@@ -49,7 +49,9 @@ def _json_lines(file: IO[str]) -> Listener:
 
 
 def _alarm(hook: str) -> Listener:
-    """Calls a command or a webhook once, at the end, where something failed. A query that finds nothing is no failure."""
+    """Return a listener that calls a command or a webhook once, at the end, if something failed. A query that finds nothing
+    is not a failure.
+    """
 
     def tell(event: Event) -> None:
         broken = isinstance(event, RunBroken) and event.kind != Kind.NOTHING_FOUND
@@ -67,12 +69,12 @@ def _call(hook: str, body: bytes) -> None:
         asked = Request(hook, body, {"Content-Type": "application/json"})  # noqa: S310  (as just seen)
         with urlopen(asked, timeout=_HOOK_SECONDS):  # noqa: S310
             return
-    # The operator's own words, which no catalogue can change.
+    # The command is the operator's own; no catalog can change it.
     subprocess.run(shlex.split(hook), input=body, timeout=_HOOK_SECONDS, check=True)  # noqa: S603
 
 
 def _metrics(port: int) -> tuple[Listener, Callable[[], None]]:
-    """Figures at http://127.0.0.1:PORT/metrics, and how to end them."""
+    """Serve metrics at http://127.0.0.1:PORT/metrics; return the listener, and a function that ends the server."""
     from prometheus_client import CollectorRegistry, Counter, Gauge, start_http_server
 
     registry = CollectorRegistry()
@@ -131,12 +133,12 @@ def _metrics(port: int) -> tuple[Listener, Callable[[], None]]:
 
 @contextmanager
 def listeners(config: "Command") -> Iterator[list[Listener]]:
-    """Those that a configuration asks for.
+    """Open the listeners that a configuration requests.
 
     Raises
     ------
     S2SharpError
-        ``bad-config`` where events cannot be written, or metrics not be served.
+        ``bad-config`` if events cannot be written or metrics cannot be served.
     """
     with ExitStack() as stack:
         found: list[Listener] = []

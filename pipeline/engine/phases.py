@@ -1,4 +1,4 @@
-"""Keyed jobs, phase by phase, through one cluster: done jobs are skipped, what follows from others begins with them done."""
+"""Keyed jobs, phase by phase, on one cluster: finished jobs are skipped, dependent jobs begin when theirs are done."""
 
 import sys
 from collections import Counter
@@ -34,11 +34,11 @@ if TYPE_CHECKING:
 
 __all__ = ["Engine", "Job", "Outcome", "Phase", "Step", "leased"]
 
-# Dask's cluster is imported where one is begun: a run that has nothing left to do does not pay for it.
+# Dask's cluster is imported when one is started, so that a run without work does not load it.
 
 
 class EnoughError(Exception):
-    """More units have failed than may."""
+    """More units have failed than allowed."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,13 +48,13 @@ class Job:
     Attributes
     ----------
     name, key
-        Its path in the ledger, and the digest of what its result follows from.
+        Path in the ledger, and digest of all that determines the result.
     of
-        What the phase made it of: a shard, a tile, a datatake.
+        Subject of the job: a shard, a tile, a datatake.
     state
-        Status in the ledger under that key; None where there is no record.
+        Status in the ledger under that key; None without a record.
     excuse
-        Why it cannot be begun. It is recorded as failed, and does not count towards ``max_failures``.
+        Reason why it cannot begin. It is recorded as failed, and does not count towards ``max_failures``.
     """
 
     name: str
@@ -81,22 +81,22 @@ class Phase:
     task
         Does one job on a worker: (arguments of the job, attempt) → :class:`Record`.
     arguments
-        Gives the arguments of ``task``; called whenever a job is sent.
+        Returns the arguments of ``task``; called whenever a job is sent.
     prepare
-        Called with each job that is left, before any is sent.
+        Called with each unfinished job before it is sent.
     end
-        Called with each job that came back, also with one that will be tried again.
+        Called with each job that returned, also if it will be tried again.
     then
-        Called with each job that is done with, however it ended and whenever; gives jobs of other phases that may begin
-        by that, beside what is left of this one.
+        Called with each job that has ended in any way, also in earlier runs; returns jobs of other phases that may begin
+        now, beside the rest of this one.
     full
         Whether these are the units of the full resolution, which are counted.
     gpu
-        Whether a job asks for a GPU where workers offer one.
+        Whether a job requests a GPU if workers offer one.
     spare
-        Whether jobs that follow from others may wait a while, to fill workers up at the end.
+        Whether dependent jobs may wait, to keep workers busy at the end.
     topic, heard
-        What workers tell of a job under way, and who listens.
+        Topic of the workers' messages about a running job, and their listener.
     """
 
     name: str
@@ -121,9 +121,9 @@ Step = tuple[Phase, Job]
 class Outcome:
     """Outcome of all phases.
 
-    ``counts``: units of the full resolution by status, "skipped" being those done before; ``peak``: largest memory of a
-    worker in bytes beyond its idle size; ``stopped``: too many had failed, and the rest was not begun; ``excused``: failures
-    that followed from others.
+    ``counts``: units of the full resolution by status, "skipped" for those done before; ``peak``: largest memory of a worker
+    in bytes beyond its idle size; ``stopped``: whether too many failed, so that the rest was not begun; ``excused``: number
+    of failures caused by others.
     """
 
     counts: Counter[str] = field(default_factory=Counter)
@@ -137,7 +137,7 @@ class Outcome:
 
     @property
     def worked(self) -> bool:
-        """Whether any unit of the full resolution was done, or failed, this time."""
+        """Whether any unit of the full resolution was done or failed this time."""
         return bool(self.counts.keys() - {"skipped"})
 
     def add(self, record: Record, *, full: bool) -> None:
@@ -152,7 +152,7 @@ class Outcome:
 
 
 class Settings(Where, Protocol):
-    """Settings of how jobs are done."""
+    """Settings for doing jobs."""
 
     @property
     def retries(self) -> int: ...
@@ -162,10 +162,10 @@ class Settings(Where, Protocol):
 
 @dataclass
 class Engine:
-    """Carries phases out. A cluster is started with the first job that is left; without one, none is.
+    """Execution of phases. The cluster is started with the first unfinished job, if there is any.
 
-    ``size``: the flag by which jobs are made smaller; ``begin``: called once, before the first job; ``brief``: whether all
-    takes a minute at most.
+    ``size``: flag for smaller jobs; ``begin``: called once before the first job; ``brief``: whether all jobs take at most a
+    minute.
     """
 
     config: Settings
@@ -180,7 +180,7 @@ class Engine:
 
     @cached_property
     def cluster(self) -> "Cluster":
-        """The cluster that the configuration names."""
+        """Cluster of the configuration."""
         from .cluster import connect
 
         self.begin()
@@ -204,7 +204,7 @@ class Engine:
         return Workers(self.client, self.cluster.tend, silent)
 
     def carry_out(self, phases: Iterable[Phase]) -> None:
-        """Do one phase after the other; stop where more jobs have failed than ``max_failures``."""
+        """Do one phase after the other; stop if more than ``max_failures`` jobs have failed."""
         with self._open:
             try:
                 for phase in phases:
@@ -250,7 +250,7 @@ class Engine:
         flow.through(chain([first], left))
 
     def _left(self, phase: Phase) -> Iterator[Step]:
-        """Yield what is to be sent. Jobs that failed before come last: they could use up what may fail first."""
+        """Yield the jobs to send. Those that failed before come last, since their failures count towards the limit."""
         failed = []
         for job in phase.jobs:
             if not self._begins(phase, job):
@@ -262,7 +262,7 @@ class Engine:
         yield from failed
 
     def _after(self, phase: Phase, job: Job) -> Iterator[Step]:
-        """Yield what is to be sent by a job's being done with."""
+        """Yield the jobs to send after a job has ended."""
         for follower in phase.then(job):
             if self._begins(*follower):
                 yield follower
@@ -270,7 +270,7 @@ class Engine:
                 yield from self._after(*follower)
 
     def _begins(self, phase: Phase, job: Job) -> bool:
-        """Return whether a job is to be sent; else it is counted as what it is."""
+        """Return whether a job is to be sent; if not, count it as skipped or failed."""
         if job.state in FINAL:
             if phase.full:
                 self.outcome.counts["skipped"] += 1
@@ -300,13 +300,15 @@ class Engine:
 def leased(
     file: Location, seconds: float, tell: Listener, scheduler: str | None
 ) -> Iterator[Lease]:
-    """Hold the lease of the folder that a plan is, or will be, frozen in as ``file``; a block that ends without one leaves
-    nothing there. Tell what ends the block, a full disk or a lost scheduler, as an error of its own.
+    """Hold the lease of the folder of a plan's ``file`` during the block.
+
+    If the block ends without a frozen plan, the lease leaves nothing in the folder. A full disk or a lost scheduler ends the
+    block with an :class:`S2SharpError`.
 
     Raises
     ------
     S2SharpError
-        ``busy``, ``lease-lost``; ``store-unwritable`` before the lease is there; ``run-stopped`` afterwards.
+        ``busy``, ``lease-lost``; ``store-unwritable`` if the lease cannot be taken; ``run-stopped`` afterwards.
     """
     out = file.parent
     with ExitStack() as stack:
@@ -332,7 +334,7 @@ def leased(
 
 
 def _planned(file: Location) -> bool:
-    """Return whether a plan is there; where its store does not answer, it may be."""
+    """Return whether the plan exists; True if its store does not answer."""
     try:
         return file.exists()
     except store_errors():
@@ -340,6 +342,6 @@ def _planned(file: Location) -> bool:
 
 
 def _lost_client() -> tuple[type[Exception], ...]:
-    """Return what a client raises that has lost its scheduler; nothing where there has been no client."""
+    """Return the errors of a client that has lost its scheduler; none if there has been no client."""
     module = sys.modules.get("distributed.client")
     return (module.ClosedClientError,) if module else ()

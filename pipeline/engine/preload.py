@@ -1,6 +1,6 @@
-"""Imported by workers of this machine before they begin, and by nobody else."""
+"""Preload module of local workers: imported by them alone, before they begin."""
 
 import signal
 
-# Ctrl-C is left to the run: a terminal sends it to all of its processes, and each would tell of it at length.
+# Only the run handles Ctrl-C. A terminal sends it to all of its processes, and each worker would print a traceback.
 signal.signal(signal.SIGINT, signal.SIG_IGN)

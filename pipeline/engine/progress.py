@@ -1,4 +1,4 @@
-"""Progress of work in a folder, and who does it."""
+"""Progress of work in a folder, and its holder."""
 
 from collections import Counter
 from dataclasses import dataclass
@@ -13,8 +13,8 @@ __all__ = ["Progress", "at_work"]
 class Progress:
     """Progress of the phases of a plan.
 
-    ``units``: phase → status → how many, "left" being those of which there is no record. ``failed``: the records of
-    those that failed. ``holder``: who took the lease last and has not released it.
+    ``units``: phase → status → number, "left" for those without a record. ``failed``: records of failures. ``holder``: last
+    holder of the lease, if it has not been released.
     """
 
     holder: Holder | None
@@ -23,10 +23,10 @@ class Progress:
 
     @property
     def left(self) -> int:
-        """Units that the same command would still do."""
+        """Number of units that the same command would still do."""
         return sum(count["left"] + count["failed"] for count in self.units.values())
 
 
 def at_work(held: Holder | None) -> bool:
-    """Return whether who took a lease last writes still, as far as the lease tells."""
+    """Return whether the last holder of a lease is still at work, judged by the lease."""
     return bool(held and not held.released and not held.dead and held.age < held.seconds)

@@ -1,6 +1,6 @@
-"""Resources of a machine for workers: processes, threads, memory, GPUs; and what a configuration takes of it.
+"""Resources of a machine for workers (processes, threads, memory, GPUs), and a configuration's share of them.
 
-Nothing of Dask's cluster is loaded to say so.
+This module does not load Dask's cluster.
 """
 
 import os
@@ -18,16 +18,16 @@ ALLOCATOR = {
     "MALLOC_TRIM_THRESHOLD_": str(2**27),
     "MALLOC_MMAP_THRESHOLD_": str(2**25),
 }
-"""How glibc's allocator is set for workers. Each arena keeps what it once had: two are enough for two busy threads.
-Dask's own threshold gives every array back when it is freed, and has it zeroed by the kernel when it is asked for
-again: with the many of a net that doubles its time."""
+"""Settings of glibc's allocator for workers. Each arena keeps the memory it once had; two are enough for two busy threads.
+Dask's own threshold returns every freed array to the kernel, which zeroes it for the next allocation. The many arrays of a
+net then take twice the time."""
 
-# Devices by which Linux shows a GPU that torch might use: NVIDIA's, AMD's, and a guest's of Windows.
+# Devices of Linux for GPUs that torch might use: those of NVIDIA, of AMD, and of a Windows guest.
 _SHOWN = ("nvidia[0-9]*", "kfd", "dxg")
 
 
 class Where(Protocol):
-    """Settings of where units are done."""
+    """Settings for the place of work."""
 
     @property
     def scheduler(self) -> str | None: ...
@@ -42,7 +42,7 @@ class Where(Protocol):
 
 
 def gpus() -> int:
-    """Count the GPUs that torch can use. It is asked only where the system shows one, or where it is loaded already."""
+    """Count the GPUs that torch can use. On Linux, torch is loaded for this only if the system shows a GPU."""
     if "torch" not in sys.modules and sys.platform == "linux":
         if not any(any(Path("/dev").glob(name)) for name in _SHOWN):
             return 0
@@ -58,7 +58,7 @@ def _profile(name: str) -> "Profile":
 
 
 def gpus_of(where: Where) -> tuple[str, ...]:
-    """The GPUs that this process may use and was not told to leave alone, as CUDA_VISIBLE_DEVICES names them."""
+    """Return the GPUs that this process may use, by their names in CUDA_VISIBLE_DEVICES; none for ``--device cpu``."""
     if getattr(where, "device", "cpu") == "cpu":
         return ()
     count = gpus()
@@ -67,29 +67,29 @@ def gpus_of(where: Where) -> tuple[str, ...]:
 
 
 def workers_of(where: Where) -> int:
-    """Worker processes that are asked for: by default one, which uses all cores for the net, or one for each GPU."""
+    """Return the number of worker processes: by default one, whose net uses all cores, or one for each GPU."""
     if where.workers or where.cluster or where.scheduler:
         return where.workers or 1
     return max(1, len(gpus_of(where)))
 
 
 def threads_of(where: Where) -> int:
-    """Threads of each worker's net: what a job has; here, its share of the cores that this process may use."""
+    """Return the threads of each worker's net: the cores of a job, or a share of this process's cores."""
     if where.cluster:
         return _profile(where.cluster).cores
-    from dask.system import CPU_COUNT  # all of dask comes with it
+    from dask.system import CPU_COUNT  # this loads all of dask
 
     return max(1, CPU_COUNT // workers_of(where))
 
 
 def memory_of(where: Where) -> float | None:
-    """Bytes that a worker may take up; None where only its cluster knows."""
+    """Return the bytes that a worker may take; None if only its cluster knows."""
     if where.memory:
         return where.memory * 1e9
     if where.scheduler:
         return None
     if where.cluster:
         return _profile(where.cluster).bytes
-    from distributed.system import MEMORY_LIMIT  # all of distributed comes with it
+    from distributed.system import MEMORY_LIMIT  # this loads all of distributed
 
     return float(MEMORY_LIMIT / workers_of(where))

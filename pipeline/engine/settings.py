@@ -1,4 +1,4 @@
-"""Settings that all commands share which do their work on a cluster; none of them changes a pixel."""
+"""Common settings of commands that work on a cluster; none of them changes a pixel."""
 
 import re
 from collections.abc import Iterable
@@ -17,14 +17,14 @@ M = TypeVar("M", bound=BaseModel)
 
 
 def folder(value: Location) -> Location:
-    """A place that may become a folder, else a ``ValueError``: nothing would be found out before work had begun."""
+    """Return a location that can become a folder, or raise ``ValueError``, before any work begins."""
     if on_this_machine(value) and value.is_file():
         raise ValueError(f"{value} is a file; give a folder")
     return value
 
 
 def split(value: Any) -> Any:
-    """The parts of a list that is written in one text: ``1,2``, ``1 2`` or ``[1, 2]``; anything else as it is."""
+    """Split a list in one text: ``1,2``, ``1 2`` or ``[1, 2]``; return other values unchanged."""
     return re.sub(r"[\[\],\"']", " ", value).split() if isinstance(value, str) else value
 
 
@@ -34,7 +34,7 @@ def validated(kind: type[M], given: dict[str, Any], remedy: str) -> M:
     Raises
     ------
     S2SharpError
-        ``bad-config``, naming each field that is wrong.
+        ``bad-config``, with the name of each wrong field.
     """
     try:
         return kind(**given)
@@ -44,7 +44,7 @@ def validated(kind: type[M], given: dict[str, Any], remedy: str) -> M:
 
 
 def validation_message(error: ValidationError, known: Iterable[str] = ()) -> str:
-    """Describe what is wrong, field by field, without pydantic's own words; ``known``: names that an unknown one may mean."""
+    """Describe the errors, field by field, without pydantic's own words; ``known``: names that an unknown one may mean."""
     own = {
         "extra_forbidden": lambda name: f"there is no such setting{meant(name, known)}",
         "missing": lambda name: f"it must be given (--{name.replace('_', '-')})",
@@ -61,15 +61,15 @@ def validation_message(error: ValidationError, known: Iterable[str] = ()) -> str
 
 
 def meant(name: str, known: Iterable[str]) -> str:
-    """The known name that a misspelt one is nearest to, as the end of a sentence; "" where none is near."""
+    """Return the known name nearest to a misspelt one, as the end of a sentence; "" if none is near."""
     near = get_close_matches(name.lower(), known, n=1, cutoff=0.8)
     return f" (do you mean {near[0]}?)" if near else ""
 
 
 class Command(BaseModel):
-    """Settings that all commands share which work on a cluster; none of them changes a pixel."""
+    """Common settings of commands that work on a cluster; none of them changes a pixel."""
 
-    # Whoever puts a key into a URL is told so, without the key.
+    # Errors must not show the input: a URL may hold a key.
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
     insecure: bool = Field(
@@ -102,7 +102,7 @@ class Command(BaseModel):
     )
     on_failure: str | None = Field(
         None,
-        exclude=True,  # a webhook's address is its key: it stays out of what a run writes
+        exclude=True,  # a webhook's address is its key, so no file of a run may hold it
         description="Call this where something failed: a command, which gets what happened as JSON on its standard "
         "input, or a webhook (https://…), to which it is posted. It is called once, at the end; where nothing was found, it is not.",
     )

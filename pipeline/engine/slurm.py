@@ -1,4 +1,4 @@
-"""Workers as jobs of SLURM: what a site's profile says of them, and each that is lost replaced."""
+"""Workers as jobs of SLURM: the site's profile, and replacement of lost jobs."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ if TYPE_CHECKING:
 
 __all__ = ["Profile", "jobs", "read_profile"]
 
-# Seconds between two looks at SLURM's queue: sites ask not to be asked often.
+# Seconds between two queries of SLURM's queue: sites ask for few queries.
 _LOOK = 20.0
-# Jobs that end one after the other without their worker having come, after which no more are sent.
+# Number of jobs in a row that end before their worker came, after which no more are sent.
 _VAIN = 5
-# Seconds that SLURM may take to answer.
+# Most seconds for an answer of SLURM.
 _PATIENCE = 20.0
-# Reasons for which a job waits for ever.
+# Reasons in SLURM's queue with which a job waits forever.
 _NEVER = {
     "AccountNotAllowed",
     "BadConstraints",
@@ -48,12 +48,13 @@ _NEVER = {
     "PartitionNodeLimit",
     "PartitionTimeLimit",
 }
-# A worker leaves between these shares of its walltime, each at another moment, once its data is elsewhere.
+# Lifetime of a worker as a share of its walltime, and its random spread, so that workers move their data and leave at
+# different times.
 _LIFETIME, _STAGGER = 0.85, 0.1
 
 
 class Profile(BaseModel):
-    """One job of a site's SLURM: a worker. Each field is a key of the TOML file."""
+    """One job of a site's SLURM, with one worker. Each field is a key of the TOML file."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -97,7 +98,7 @@ class Profile(BaseModel):
 
     @property
     def seconds(self) -> int:
-        """The walltime."""
+        """Walltime of a job in seconds."""
         days, _, clock = self.walltime.rpartition("-")
         hours, minutes, seconds = map(int, clock.split(":"))
         return ((int(days or 0) * 24 + hours) * 60 + minutes) * 60 + seconds
@@ -105,12 +106,12 @@ class Profile(BaseModel):
 
 @lru_cache
 def read_profile(name: str) -> Profile:
-    """The profile in a TOML file; ``slurm`` is slurm.toml here, else in ~/.config/s2sharp.
+    """Read a profile from a TOML file; ``slurm`` means slurm.toml here or in ~/.config/s2sharp.
 
     Raises
     ------
     S2SharpError
-        ``bad-config``, naming the file and each key that is wrong, or what is not installed.
+        ``bad-config``, with the file and each wrong key, or the missing package.
     """
     if find_spec("dask_jobqueue") is None:
         raise S2SharpError(
@@ -143,10 +144,10 @@ def read_profile(name: str) -> Profile:
 def jobs(
     profile: Profile, count: int, home: Location, exports: Mapping[str, str]
 ) -> Iterator[tuple[SLURMCluster, Callable[[], bool]]]:
-    """``count`` jobs with a worker each, whose scheduler is this process; and :meth:`_Jobs.tend`.
+    """Start ``count`` jobs with a worker each, whose scheduler is in this process; yield the cluster and :meth:`_Jobs.tend`.
 
-    What scheduler and workers say to each other is encrypted, with a key that is made for this run; the dashboards are
-    bound to the loopback addresses of their machines.
+    Connections are encrypted with a key that is made for this run. Dashboards are bound to the loopback addresses of their
+    machines.
 
     Raises
     ------
@@ -193,7 +194,7 @@ def jobs(
 
 
 def _shared(profile: Profile, home: Location) -> Path:
-    """A folder for logs and the key, which its owner alone can enter."""
+    """Return the folder for logs and the key, which only its owner can enter."""
     folder = profile.folder.expanduser().resolve() if profile.folder else home / "jobs"
     if not on_this_machine(folder) or re.search(r"\s", str(folder)):
         raise S2SharpError(
@@ -207,7 +208,7 @@ def _shared(profile: Profile, home: Location) -> Path:
 
 @contextmanager
 def _key(folder: Path) -> Iterator[Security]:
-    """A key for one run, in files that its owner alone can read and that go with the run."""
+    """Make a key for one run, in files that only their owner can read and that are removed after the run."""
     made = Security.temporary()
     files = {
         "cert": (folder / "cluster-certificate.pem", made.tls_worker_cert),
@@ -215,7 +216,7 @@ def _key(folder: Path) -> Iterator[Security]:
     }
     try:
         for file, text in files.values():
-            file.unlink(missing_ok=True)  # of a run that was killed
+            file.unlink(missing_ok=True)  # left by a killed run
             file.touch(mode=0o600)
             file.write_text(text)
         each = {
@@ -230,7 +231,7 @@ def _key(folder: Path) -> Iterator[Security]:
 
 
 def _check(script: str) -> None:
-    """Ask SLURM whether it would take such a job."""
+    """Test whether SLURM accepts the job, and raise ``jobs-refused`` if not."""
     with NamedTemporaryFile("w", suffix=".sh") as file:
         file.write(script)
         file.flush()
@@ -257,7 +258,7 @@ def _ask(*command: str) -> subprocess.CompletedProcess[str]:
 
 
 class _Jobs:
-    """A number of jobs, kept up: dask-jobqueue itself sends none in place of one that was lost."""
+    """A constant number of jobs: dask-jobqueue itself does not replace a lost one."""
 
     def __init__(self, cluster: SLURMCluster, count: int, folder: Path) -> None:
         self._cluster, self._count, self._folder = cluster, count, folder
@@ -267,13 +268,13 @@ class _Jobs:
         self._looked = time.monotonic()
 
     def tend(self) -> bool:
-        """Send a job for each that has left SLURM's queue; True, since more will come.
+        """Send a job for each one that has left SLURM's queue; return True, since more workers will come.
 
         Raises
         ------
         S2SharpError
-            ``jobs-lost`` when one after the other ends before its worker has come; ``jobs-refused`` when they wait
-            for what will not be.
+            ``jobs-lost`` when one job after the other ends before its worker has come; ``jobs-refused`` when jobs would
+            wait forever.
         """
         scheduler: Any = self._cluster.scheduler
         here = {worker.name for worker in list(scheduler.workers.values())}
@@ -309,9 +310,9 @@ class _Jobs:
         async def again() -> None:
             for name in gone:
                 self._cluster.worker_spec.pop(name, None)
-                # Under a new name: after a while Dask cancels what has the old one.
+                # With a new name, since Dask later cancels the job of the old one.
                 self._cluster.worker_spec[f"s2sharp-{next(self._number)}"] = self._cluster.new_spec
-            # Also where none is gone: Dask itself forgets workers that have left, and asks for no others.
+            # Also without a lost job: Dask itself forgets workers that have left, and requests no others.
             self._cluster.scale(jobs=self._count)
 
         self._cluster.sync(again)

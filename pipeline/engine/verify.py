@@ -1,4 +1,4 @@
-"""Files that records vouch for: read back, and taken back where they are not what was written."""
+"""Verify the files of records against their digests, and take back the records of broken files."""
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -13,17 +13,17 @@ from .ledger import FINAL, Ledger, Record
 __all__ = ["Broken", "Locate", "around", "read_back", "recorded", "take_back"]
 
 Locate = Callable[[str, str], Location | None]
-"""(path of a unit in the ledger, name that its record has for a file) → the file; None for one that is not to be there."""
+"""(path of a unit in the ledger, name of a file in its record) → the file; None for a file that is not expected."""
 
-# Units that are looked at at a time, and before more are asked for.
+# Number of units that are read at a time, and of those that are fetched together.
 _AT_ONCE, _RUN = 4, 32
 
 
 @dataclass(frozen=True)
 class Broken:
-    """A unit that is not what its record says: ``what`` is wrong, a line for each file.
+    """A unit that differs from its record: ``what``: the faults, a line for each file.
 
-    ``record``: the latest that can be read; ``torn``: names of those that cannot.
+    ``record``: the latest readable record; ``torn``: names of unreadable ones.
     """
 
     unit: str
@@ -33,7 +33,7 @@ class Broken:
 
 
 def recorded(ledger: Ledger, folder: str = "") -> dict[str, list[str]]:
-    """Return the units that are recorded as done, with the names of their records."""
+    """Return the units recorded as done, with the names of their records."""
     found: dict[str, list[str]] = {}
     for name in ledger.names(folder):
         unit, _, status = name.rsplit(".", 2)
@@ -45,12 +45,12 @@ def recorded(ledger: Ledger, folder: str = "") -> dict[str, list[str]]:
 def read_back(
     ledger: Ledger, units: Iterable[tuple[str, Sequence[str]]], locate: Locate
 ) -> Iterator[Broken | None]:
-    """Look at the files of units, one after the other; yield what is broken, and None for a unit that is whole.
+    """Read the files of units one after the other; yield a :class:`Broken`, or None for an intact unit.
 
     Parameters
     ----------
     units
-        As :func:`recorded` gives them.
+        Items of the result of :func:`recorded`.
     """
 
     def look(unit: tuple[str, Sequence[str]]) -> Broken | None:
@@ -80,14 +80,14 @@ def take_back(
     seconds: float = float("inf"),
     check: Callable[[], None] = lambda: None,
 ) -> tuple[int, list[Broken]]:
-    """Take back the records of what is broken among the units that can be looked at within ``seconds``.
+    """Read units for at most ``seconds``, and take back the records of broken ones.
 
     ``check``: called between units; raises to stop.
 
     Returns
     -------
     int, list
-        How many units were looked at, and what was broken.
+        Number of units that were read, and the broken ones.
     """
     end, count, broken = time.monotonic() + seconds, 0, []
     for found in read_back(ledger, units, locate):
@@ -102,6 +102,6 @@ def take_back(
 
 
 def around(store: str, names: Sequence[str]) -> list[Broken]:
-    """Say that files of a store that no unit wrote, metadata and coordinates, are not as they were written."""
+    """Report broken files of a store that no unit wrote: metadata and coordinates."""
     what = tuple(f"{name} is missing, or not as it was written" for name in names)
     return [Broken(store, what, None)] if what else []

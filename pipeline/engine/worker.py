@@ -1,4 +1,4 @@
-"""Work on a worker: one unit at a time, its memory and time measured, its end recorded."""
+"""Work on a worker: one unit at a time, with its memory and time measured and its outcome recorded."""
 
 import os
 import socket
@@ -32,7 +32,7 @@ __all__ = [
 
 
 class Clock:
-    """Seconds by phase; one runs beside the other, so they may add up to more than the whole."""
+    """Seconds by step; steps may overlap, so that their sum may exceed the whole."""
 
     def __init__(self) -> None:
         self.seconds: dict[str, float] = {}
@@ -45,13 +45,13 @@ class Clock:
         self.add(phase, time.perf_counter() - start)
 
     def add(self, phase: str, spent: float) -> None:
-        """Count seconds that were spent before."""
+        """Add seconds that were measured elsewhere."""
         with self._lock:
             self.seconds[phase] = self.seconds.get(phase, 0.0) + spent
 
 
 class Peak:
-    """The highest resident memory of this process while the block runs, sampled 50 times a second."""
+    """Highest resident memory of this process during the block, sampled 50 times a second."""
 
     def __enter__(self) -> "Peak":
         self.bytes = 0
@@ -72,33 +72,33 @@ class Peak:
 
 
 REMEDY_NO_SPACE = "Make room (or choose another --out) and run again: only what is missing is done."
-# A process does one unit at a time, whatever threads a cluster gives it: memory is planned for that, and
-# Python's record of warnings knows no threads. Meanwhile the one before may be written.
+# A process does one unit at a time, whatever its number of threads: memory is planned for one, and Python's record of
+# warnings is not thread-safe. Meanwhile, the previous unit may be written.
 _ONE_UNIT = threading.Lock()
 _ONE_WRITE = threading.Lock()
 
 _ready = {"idle": 0}
-"""The process's memory in bytes when it was last made ready: what comes between units of a net is held against no less."""
+"""Memory of the process in bytes when it was last ready for a unit; jobs without a net are compared with it."""
 
 net_thread = ThreadPoolExecutor(1)
-"""The thread that nets run in, whichever of Dask's a unit came by: torch keeps buffers for each that it ever saw."""
+"""The one thread for nets, because torch keeps buffers for each thread that it has seen."""
 
 WORKER_THREADS = 2
-"""Dask's threads of a worker, for that; a net's threads are others."""
+"""Dask's threads of a worker: one unit at work, another being written. A net has threads of its own."""
 
 
 _room = threading.Event()
-"""Set while a unit is at work beside which the next one may be begun."""
+"""Set while a unit is at work that leaves memory to begin the next one."""
 
 
 def at_work() -> bool:
-    """Return whether a unit is at work in this process that leaves room for the beginning of the next one."""
+    """Return whether a unit is at work in this process that leaves memory to begin the next one."""
     return _room.is_set()
 
 
 Written = dict[str, Any]
 Work = Callable[[Clock], tuple[dict[str, Any], Callable[[], Written] | None]]
-"""Makes what a unit holds: gives facts of its record, and what is left to do: to write it, which gives more facts."""
+"""Function that makes a unit's content: returns facts for its record, and a function that writes it and returns more facts."""
 
 
 def do_job(
@@ -113,23 +113,23 @@ def do_job(
     *,
     alone: bool = False,
 ) -> Record:
-    """Do one unit and record how it ended; never raises for what inputs and stores do.
+    """Do one unit and record its outcome; never raises for errors of inputs and stores.
 
     Parameters
     ----------
     out
-        The folder whose ledger keeps the record.
+        Folder whose ledger keeps the record.
     attempt
-        How often it has been tried, with this time.
+        Number of this attempt, from 1.
     work
-        Does it. What it returns to write is written while the next unit begins.
+        Makes the content of the unit. The writer that it returns runs while the next unit begins.
     still
-        Raises :class:`S2SharpError` when the plan of the unit does not count any more. Asked before the unit is written,
-        and before it is recorded: then nothing of it is recorded.
+        Raises :class:`S2SharpError` when the plan of the unit is superseded. It is called before the unit is written and
+        before it is recorded; if it raises, no record is written.
     idle
-        Gets the process ready, and gives its memory in bytes before its first unit.
+        Makes the process ready, and returns its memory in bytes before its first unit.
     whose
-        What warnings are about: they begin with it.
+        Prefix of warnings.
     alone
         Whether its memory is planned for a worker that neither writes nor begins another unit meanwhile.
     """
@@ -149,7 +149,7 @@ def do_job(
                 with _failures(out, facts), nullcontext() if alone else _with_room():
                     made, write = work(clock)
                     facts |= {"status": "ok", **made}
-            # Before the next one begins: of all that a process holds there are two at most.
+            # Taken before the next unit begins, so that a process holds two units at most.
             if not alone:
                 until_written.enter_context(_ONE_WRITE)
         if write is not None:
@@ -169,7 +169,7 @@ def do_job(
 
 @contextmanager
 def _with_room() -> Iterator[None]:
-    """Let another unit be begun during the block. The process is ready by then: what is held before would count as idle."""
+    """Let another unit begin during the block; not earlier, or its memory would count as the process's idle size."""
     _room.set()
     try:
         yield
@@ -189,7 +189,7 @@ def _idle_size() -> int:
 
 @contextmanager
 def _failures(out: Location, facts: dict[str, Any]) -> Iterator[None]:
-    """Make what goes wrong with a unit facts of its record."""
+    """Turn errors of a unit into facts of its record."""
     try:
         yield
     except S2SharpError as error:
@@ -201,7 +201,7 @@ def _failures(out: Location, facts: dict[str, Any]) -> Iterator[None]:
 
 
 def keep(out: Location, record: Record) -> Record:
-    """Write a record; one that cannot be written counts as a failure, so that the unit is redone."""
+    """Write a record; if that fails, return a failure, so that the unit is redone."""
     try:
         Ledger(out / "ledger").write(record)
     except store_errors() as error:
