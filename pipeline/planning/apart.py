@@ -1,6 +1,6 @@
-"""Questions to a method's nets before a run, without loading them here: answers are kept in the user's cache, else asked of a process of its own.
+"""Facts about a method's nets, without loading torch in this process: from the user's cache, or from a separate process.
 
-A process that has torch loaded already says itself what a method will be like.
+A process that has already loaded torch computes the outline of a method itself.
 """
 
 import hashlib
@@ -31,11 +31,11 @@ from .outline import Outline
 __all__ = ["dismiss", "known", "outlined"]
 
 _MODULE = "s2sharp.planning.calibrate"
-# Seconds that an answer counts: a machine may get slower, or faster.
+# Seconds for which an answer is kept: a machine may become slower or faster.
 _KEPT = 30 * 86_400.0
-# Files that an answer follows from.
+# Suffixes of files that an answer depends on.
 _CODE = {".py", ".json", ".safetensors"}
-# Settings that an outline follows from; the others of a run change nothing of it.
+# Settings that an outline depends on.
 _FIELDS = frozenset(
     [
         "method",
@@ -56,7 +56,7 @@ _FIELDS = frozenset(
 
 
 def outlined(config: RunConfig, coarse: Sequence[str], device: str) -> Outline:
-    """Return what the method that a run was asked for will be like.
+    """Return the outline of a run's method.
 
     Raises
     ------
@@ -68,7 +68,7 @@ def outlined(config: RunConfig, coarse: Sequence[str], device: str) -> Outline:
 
         return outline_of(config, tuple(coarse), device)
     asked = config.model_dump(mode="json", include=set(_FIELDS))
-    # A run has these; nothing follows from them here.
+    # A configuration needs these; the outline does not depend on them.
     asked |= {"out": ".", "datetime": "2024", "bbox": (0, 0, 1, 1)}
     settings = {"config": asked, "coarse": list(coarse), "device": device}
     found = known("outline", settings, (config.weights, config.warm_start))
@@ -78,19 +78,19 @@ def outlined(config: RunConfig, coarse: Sequence[str], device: str) -> Outline:
 def known(
     what: str, settings: dict[str, Any], weights: Iterable[Location | None] = ()
 ) -> dict[str, Any]:
-    """The answer to a question about a method, from the cache or from the process that loads it.
+    """Return the answer to a question about a method, from the cache or from the separate process.
 
     Parameters
     ----------
     what
-        ``"outline"`` or ``"measure"``, as of :mod:`.calibrate`.
+        ``"outline"`` or ``"measure"``, as in :mod:`.calibrate`.
     weights
-        Folders of weights that the answer follows from, too.
+        Folders of weights that the answer also depends on.
 
     Raises
     ------
     S2SharpError
-        What the process raised; ``calibration-failed`` where it died.
+        Error of the process; ``calibration-failed`` if it died.
     """
     about = [what, settings, _here(), [_stamp(folder) for folder in weights if folder]]
     name = hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()
@@ -110,7 +110,7 @@ def _stamp(folder: Location) -> str:
 
 @cache
 def _here() -> list[str]:
-    """The code that answers, and the machine that it runs on."""
+    """Identify the code that answers, and the machine."""
     files = []
     for package in (Path(s2sharp_core.__file__).parent, Path(__file__).parents[1]):
         for file in sorted(package.rglob("*")):
@@ -123,7 +123,7 @@ def _here() -> list[str]:
 
 
 def _processor() -> str:
-    """The processor's kind and what it can, as far as the system tells."""
+    """Identify the processor and its instruction sets, if the system states them."""
     try:
         lines = Path("/proc/cpuinfo").read_text().split("\n\n", 1)[0].splitlines()
     except OSError:
@@ -133,12 +133,12 @@ def _processor() -> str:
 
 
 def _kept(name: str) -> dict[str, Any] | None:
-    """An answer of before; None where there is none, or none that is as it was written."""
+    """Return an earlier answer; None if there is none, or its file is damaged."""
     try:
         file = user_cache() / f"{name}.json"
         if time.time() - file.stat().st_mtime > _KEPT:
             return None
-        # A halo that is too small would be a seam: rot must be seen.
+        # The digest detects damage: a halo that is too small would make a seam.
         digest, _, text = file.read_text().partition("\n")
         found = json.loads(text)
     except (OSError, ValueError, RuntimeError):  # no home; no such file; torn
@@ -151,7 +151,7 @@ def _digest(text: str) -> str:
 
 
 def _keep(name: str, found: dict[str, Any]) -> None:
-    """Keep an answer, and let those go that have had their time; where nothing can be written, it is asked again."""
+    """Keep an answer, and remove expired ones. Errors of writing are ignored: the question is asked again."""
     with suppress(OSError, RuntimeError):
         folder = user_cache()
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -165,12 +165,12 @@ def _keep(name: str, found: dict[str, Any]) -> None:
 
 
 class _Asked:
-    """The process that loads nets: begun with the first question, and there until it is dismissed."""
+    """The process that loads nets: it starts with the first question, and runs until it is dismissed."""
 
     _one: ClassVar["list[_Asked]"] = []
 
     def __init__(self) -> None:
-        self._said = tempfile.TemporaryFile("w+", errors="replace")  # noqa: SIM115  (as long as the process)
+        self._said = tempfile.TemporaryFile("w+", errors="replace")  # noqa: SIM115  (open while the process lives)
         self._process = subprocess.Popen(  # noqa: S603  (our own module)
             [sys.executable, "-m", _MODULE],
             stdin=subprocess.PIPE,
@@ -226,6 +226,6 @@ def _end(process: "subprocess.Popen[str]") -> None:
 
 
 def dismiss() -> None:
-    """Let the process go that was asked, if there is one: it holds some hundred MB."""
+    """End the process, if there is one: it takes some hundred MB."""
     while _Asked._one:
         _Asked._one.pop().end()

@@ -1,4 +1,4 @@
-"""The area that was asked for: in degrees, and in the metres of each grid."""
+"""The requested area in degrees, and in the metres of each grid."""
 
 import hashlib
 import json
@@ -20,10 +20,10 @@ from ..catalog.antimeridian import Degrees, bounding_box, wrap
 __all__ = ["AREA", "Area"]
 
 AREA = "area.geojson"
-"""The area that was asked for, in the run's folder: who asks how far the run is, later and elsewhere, has that alone."""
+"""File of the requested area in the run's folder, because the folder is all that a later `status` can read."""
 
 _EASTINGS = (99_960.0, 909_780.0)
-"""Between these lie the tiles of every zone: MGRS has squares from 100 km to 900 km, and tiles are wider."""
+"""Range of eastings of the tiles in every zone: MGRS has squares from 100 km to 900 km, and tiles are wider."""
 
 
 @dataclass(frozen=True)
@@ -122,7 +122,7 @@ def _geojson(file: Path) -> shapely.Geometry:
 
 
 def _geometries(content: Any) -> Iterator[dict[str, Any]]:
-    """The geometries of a GeoJSON document; a feature may have none (RFC 7946, 3.2)."""
+    """Yield the geometries of a GeoJSON document; a feature may have none (RFC 7946, 3.2)."""
     if not isinstance(content, dict):
         raise ValueError("it is no GeoJSON object")
     kind = content.get("type")
@@ -144,7 +144,7 @@ def _part(geometry: dict[str, Any]) -> shapely.Geometry:
 
 
 def _why(error: Exception) -> str:
-    """Return what is wrong, in words of this format's and not of a library's."""
+    """Describe the fault in terms of GeoJSON, not of a library."""
     if isinstance(error, OSError):
         return error.strerror or type(error).__name__
     if isinstance(error, json.JSONDecodeError | RecursionError | UnicodeDecodeError):

@@ -1,4 +1,4 @@
-"""Words for where nothing was found, or nothing can be found any more."""
+"""Messages for a query that finds nothing, or cannot find anything new."""
 
 import warnings
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ from .queries import when
 
 __all__ = ["closed", "nothing_found"]
 
-# Seconds of a second look without a time: it is a courtesy, and must not take long.
+# Most seconds of a second search without a time, whose result only improves the message.
 _LOOK_SECONDS = 20.0
 _LOOK_ITEMS = 500
 
@@ -43,14 +43,14 @@ def nothing_found(
     cloudy: Sequence[str],
     refused: Sequence[Refusal],
 ) -> S2SharpError:
-    """The error that nothing is left to sharpen, with what there would be and what helps.
+    """Make the error that nothing is left to sharpen, with the reasons and remedies.
 
     Parameters
     ----------
     around
         Degrees that were searched.
     every, cloudy, refused
-        Acquisitions that were found, the names of those that are too cloudy, and items that were refused.
+        Acquisitions that were found, names of those that are too cloudy, and refused items.
     """
     if not (every or refused):
         return S2SharpError(
@@ -78,7 +78,7 @@ def nothing_found(
 
 
 def _asked(config: RunConfig) -> str:
-    """The area as it was asked for."""
+    """Return the area as in the flags."""
     return " ".join(f"{edge:g}" for edge in config.bbox) if config.bbox else str(config.area)
 
 
@@ -93,7 +93,7 @@ def _at_other_times(config: RunConfig, around: Degrees) -> str:
         seconds=_LOOK_SECONDS,
     )
     try:
-        with warnings.catch_warnings():  # what is left out was told by the first search
+        with warnings.catch_warnings():  # the first search has warned already
             warnings.simplefilter("ignore")
             times = sorted(span(item)[0] for item in islice(there, _LOOK_ITEMS))
     except S2SharpError:

@@ -1,6 +1,6 @@
-"""A process of its own that loads nets: it says what a method will be like, and measures a window's time and memory.
+"""Separate process that loads nets: it returns the outline of a method, and measures the time and memory of a window.
 
-``python -m s2sharp.planning.calibrate`` answers a line of JSON by a line of JSON.
+``python -m s2sharp.planning.calibrate`` answers each line of JSON with a line of JSON.
 """
 
 import json
@@ -29,26 +29,24 @@ from ..engine.worker import Peak
 from .config import RunConfig
 from .ready import judged, outline_of
 
-# Seconds that this process took to load what computes.
+# Seconds in which this process loaded its libraries.
 _START = time.time() - psutil.Process().create_time()
-# Rounds: what an allocator keeps shows after the first one only.
+# Number of rounds: memory that the allocator keeps shows only after the first one.
 _TIMES = 3
-# Steps of two trial fits: their difference is what a step takes, without what a fit begins with.
+# Steps of two trial fits: their difference gives the time of a step without that of the start.
 _FEW, _MORE = 2, 6
-# Windows of them, and the bytes that each of the other ones takes: twelve bands, and patches cut from them.
+# Windows of the trial fits, and bytes of each further window: twelve bands, and patches cut from them.
 _WINDOWS, _WINDOW = 2, 16_000_000
 
 
 def measure(settings: dict[str, Any]) -> dict[str, float]:
-    """Sharpen as many windows as are at work at once, some times; of a method that learns on the scene, time some
-    steps of its fit.
+    """Sharpen as many windows as a worker does at once, a few times; time some steps of a fit, if the method needs one.
 
     Returns
     -------
     dict
-        ``seconds`` that a window takes, and ``bytes`` of memory at the peak beyond the idle process
-        and the block that was given; ``fit``: seconds of a fit, and ``fit_bytes`` of memory that it takes,
-        both 0 where nothing is fitted; ``start``: seconds in which a process is ready for that.
+        ``seconds``: time of a window; ``bytes``: peak memory beyond the idle process and the input; ``fit``: seconds of
+        a fit; ``fit_bytes``: its memory, both 0 without a fit; ``start``: seconds to load the libraries.
     """
     chosen = settings["method"], settings["bands"]
     where = settings["device"], settings["precision"]
@@ -92,11 +90,11 @@ def measure(settings: dict[str, Any]) -> dict[str, float]:
 
 
 def _fit(settings: dict[str, Any]) -> tuple[float, float]:
-    """Seconds and bytes of memory of a fit, from a few steps of it on windows of random numbers."""
+    """Estimate seconds and memory of a fit from a few steps on windows of random numbers."""
     method = METHODS[settings["method"]]
     count = min(settings["fit_windows"], _WINDOWS)
     torch.set_num_threads(settings["fit_threads"])
-    assert method.fit is not None  # noqa: S101  (only of such a method windows are asked for)
+    assert method.fit is not None  # noqa: S101  (only such a method has fit_windows)
     random = torch.Generator().manual_seed(0)
     shapes = ((count, 4, 384, 384), (count, 6, 192, 192), (count, 2, 64, 64))
     sample = Sample(*(torch.rand(shape, generator=random) for shape in shapes))
@@ -117,7 +115,7 @@ def _fit(settings: dict[str, Any]) -> tuple[float, float]:
                         lambda *_: None,
                     )
                 except S2SharpError as error:
-                    # Random numbers may not be learned; the time they take is what counts.
+                    # A fit to random numbers may fail; only its time is needed.
                     if error.kind != "fit-failed":
                         raise
                 seconds.append(time.perf_counter() - start)
@@ -138,7 +136,7 @@ _ANSWERS: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
 
 
 def _serve() -> None:
-    """Answer until nobody asks any more; what libraries print goes to the standard error."""
+    """Answer until the input ends; output of libraries goes to the standard error."""
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
     for line in sys.stdin:

@@ -1,4 +1,4 @@
-"""A plan as its client has it: with the acquisitions, and all units that follow from them."""
+"""Plan of the client, with the acquisitions and all their units."""
 
 import itertools
 from collections.abc import Collection, Iterator
@@ -19,20 +19,20 @@ from .units import Datatake, Unit
 __all__ = ["FIT_ITEMS", "ITEMS", "ClientPlan"]
 
 ITEMS, FIT_ITEMS = "items.parquet", "datatakes.parquet"
-"""Names of the files that ``items`` and ``fit_items`` are frozen in."""
+"""Names of the files of ``items`` and ``fit_items``."""
 
 
 class ClientPlan(Plan):
-    """A plan with what was found.
+    """A plan with the result of its search.
 
     Attributes
     ----------
     acquisitions
-        All of the cube, of earlier queries, too.
+        All acquisitions of the cube, including those of earlier queries.
     datatakes
-        What the catalog has of their datatakes, inside the area and beyond: what is measured and fitted on.
+        Their whole datatakes in the catalog, inside the area and beyond, for measurements and fits.
     items, fit_items
-        The STAC items that make these, as stac-geoparquet.
+        STAC items of these two, as stac-geoparquet.
     """
 
     acquisitions: tuple[Acquisition, ...] = Field(exclude=True)
@@ -63,15 +63,15 @@ class ClientPlan(Plan):
 
     @property
     def present(self) -> tuple[Acquisition, ...]:
-        """The acquisitions but for those that were removed."""
+        """Acquisitions that were not removed."""
         return tuple(a for a in self.acquisitions if a.id not in self.removed)
 
     def acquisition(self, unit: Unit) -> Acquisition:
-        """Return the acquisition that a unit is a part of."""
+        """Return the acquisition of a unit."""
         return self._by_id[self.acquisition_id(unit)]
 
     def units(self, ids: Collection[str] = ()) -> Iterator[Unit]:
-        """The units of the full resolution, acquisition by acquisition, row by row; of those ``ids`` alone, if any."""
+        """Yield the units of the full resolution, acquisition by acquisition, row by row; only those of ``ids``, if any."""
         for layout in self.layouts:
             shape = self._area.shape(layout.epsg)
             shapely.prepare(shape)
@@ -90,7 +90,7 @@ class ClientPlan(Plan):
     def shards(
         self, epsg: int, acquisition: Acquisition, level: int = 0
     ) -> Iterator[tuple[int, int]]:
-        """The shards (row, col) of a level that an acquisition has something of, whatever was asked for of it."""
+        """Yield the shards (row, col) of a level in which an acquisition may have data, also beyond the requested area."""
         layout = self.layout(epsg)
         shards = layout.shards_in(acquisition.box & layout.area, level)
         if level or not (every := list(shards)):
@@ -99,38 +99,38 @@ class ClientPlan(Plan):
         return itertools.compress(every, seen)
 
     def overviews(self, level: int) -> Iterator[Unit]:
-        """The units of one overview; its children must be complete."""
+        """Yield the units of one overview; the level below must be complete."""
         for layout in self.layouts:
             if level > layout.levels:
                 continue
-            # In a larger area the overviews of earlier dates have other units, too.
+            # After a growth of the area, overviews of earlier dates have other units, too.
             for time, _ in self._asked(layout, every=self.grown):
                 yield from self.above(layout.epsg, time, level)
         yield from () if self.grown else self._repairs(level)
 
     def above(self, epsg: int, time: int, level: int) -> Iterator[Unit]:
-        """The units of one overview of an acquisition; of level −1, what is published of it."""
+        """Yield the units of one overview of an acquisition; for level −1, the unit of its published files."""
         acquisition = self._by_id[self.layout(epsg).ids[time]]
         shards = self.shards(epsg, acquisition, level) if level > 0 else ((0, 0),)
         for row, col in shards:
             yield Unit(epsg, time, row, col, level)
 
     def pictures(self) -> Iterator[Unit]:
-        """Yield what is published: every acquisition, as a unit without a place."""
+        """Yield the units of published files, one for each acquisition."""
         for layout in self.layouts:
             for time, _ in self._asked(layout):
                 yield from self.above(layout.epsg, time, -1)
         yield from self._repairs(-1)
 
     def _asked(self, layout: Layout, *, every: bool = False) -> Iterator[tuple[int, Acquisition]]:
-        """Yield the acquisitions to work on, or ``every`` one, with their places in time."""
+        """Yield the acquisitions to work on, or ``every`` one, with their indices in time."""
         wanted = frozenset(layout.ids if every else self.asked).difference(self.removed)
         for time, name in enumerate(layout.ids):
             if name in wanted:
                 yield time, self._by_id[name]
 
     def _repairs(self, level: int, ids: Collection[str] = ()) -> Iterator[Unit]:
-        """Yield units of a level that are to be made anew, and would not be worked on otherwise."""
+        """Yield the units of a level to repair that are not requested anyway."""
         for name in sorted(self.repairs):
             whose = name.rpartition("/")[0]
             if whose not in {*self.asked, *self.removed} and (not ids or whose in ids):
@@ -139,7 +139,7 @@ class ClientPlan(Plan):
                     yield unit
 
     def facts(self, epsg: int) -> dict[str, Any]:
-        """Return what the cube says about how one of its groups was made; ``removed``: places in time that are empty."""
+        """Return the attributes of one group of the cube: how it was made; ``removed``: indices of empty times."""
         removed = [i for i, name in enumerate(self.layout(epsg).ids) if name in self.removed]
         return {
             "software": f"s2sharp {self.software}",

@@ -1,4 +1,4 @@
-"""One typed run configuration. Flags override the environment, which overrides the file; all is validated first."""
+"""Typed configuration of a run. Flags override the environment, which overrides the file; all is validated first."""
 
 import os
 import tomllib
@@ -23,12 +23,12 @@ __all__ = ["EARTH_SEARCH", "EVER", "NAMED", "WORLD", "RunConfig", "read_config"]
 EARTH_SEARCH = "https://earth-search.aws.element84.com/v1"
 _AREA = {"area", "bbox"}
 _ADAPTED = "-adapted"
-# Variables that are settings begin so, and those that are other things.
+# Prefix of environment variables that are settings, and variables with this prefix that are not.
 _PREFIX, _OTHERS = "S2SHARP_", {"S2SHARP_DATA"}
 
 WORLD = (-180.0, -90.0, 180.0, 90.0)
 EVER = "2015/.."
-"""All time: the first satellite was launched then."""
+"""All time, since the launch of the first satellite."""
 
 NAMED = ("default", "table")
 """Sensors that need no product and no file."""
@@ -232,7 +232,7 @@ class RunConfig(Command):
         somewhere = any(values.get(name) is not None for name in _AREA)
         whole: dict[str, Any] = {"datetime": EVER, **({} if somewhere else {"bbox": WORLD})}
         if "collection" not in values and is_local(catalog):
-            from ..catalog.single import single_collection  # a run's folder names its collection
+            from ..catalog.single import single_collection  # a continued run knows its collection
 
             found = single_collection(catalog)
             whole |= {"collection": found} if found else {}
@@ -321,7 +321,7 @@ class RunConfig(Command):
 
     @property
     def native(self) -> tuple[str, ...]:
-        """Bands that are delivered as they were measured."""
+        """Bands that are delivered as measured."""
         return (CIRRUS.name,) if self.cirrus else ()
 
     @model_validator(mode="after")
@@ -356,7 +356,7 @@ def read_config(file: Path | None, flags: dict[str, Any]) -> RunConfig:
             ) from error
     settings: dict[str, Any] = {}
     for layer in (given, _environment(), flags):
-        if layer.keys() & _AREA:  # a new area takes the old one's place, however that was given
+        if layer.keys() & _AREA:  # a new area replaces the old one, whether bbox or area
             settings = {key: value for key, value in settings.items() if key not in _AREA}
         settings |= layer
     return validated(RunConfig, settings, "See `s2sharp run --help`.")

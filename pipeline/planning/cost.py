@@ -26,19 +26,19 @@ from .units import strips
 
 __all__ = ["Estimate", "check_memory", "check_size", "estimate", "room"]
 
-# Bytes per second on one worker, and seconds per unit: orders of magnitude, for what is not calibrated.
+# Bytes per second on one worker, and seconds per unit: orders of magnitude for steps that are not measured.
 _READ, _WRITE, _UNIT = 150e6, 80e6, 0.15
-# Seconds until a cluster of this machine is there, beyond what nets take to load; and of the first picture that is drawn.
+# Seconds to start a local cluster, without loading nets; seconds for the first picture.
 _CLUSTER, _PICTURE = 3.0, 3.0
 # Bytes per second of COGs on one thread.
 _PUBLISH = 30e6
-# Seconds that measuring a sensor takes; bytes that a worker holds after it, a small unit among them.
+# Seconds for measuring a sensor; bytes that a worker holds afterwards, with a small unit.
 _SENSOR, _SENSOR_BYTES = 8.0, 550e6
 # int16 reflectance under blosc-zstd with shuffle: 1.6 times smaller in our measurements.
 _COMPRESSION = 1.6
-# Acquisitions that are counted at most; spread evenly, they stand for the others.
+# Most acquisitions that are counted; evenly spread, they represent the others.
 _COUNTED = 100
-# Seconds, and bytes, from which on a run has to be confirmed.
+# Seconds and bytes above which a run has to be confirmed.
 _LONG, _BIG = 86_400.0, 1e12
 
 
@@ -49,11 +49,11 @@ class Estimate:
     Attributes
     ----------
     units, todo
-        Number of all units, and of those that the ledger does not have.
+        Number of all units, and of those not in the ledger yet.
     windows
         Windows of the units in ``todo``.
     exact
-        Whether all units were counted. In a plan of very many acquisitions, some stand for all.
+        Whether all units were counted. In a plan of very many acquisitions, some represent all.
     read
         Bytes of pixels to read, uncompressed, context included.
     output, delivered
@@ -98,7 +98,7 @@ def estimate(plan: ClientPlan) -> Estimate:
     each = calibration["seconds"]
     net = calibration["bytes"]
     if plan.config.fit == "window":
-        # Within a unit, which is held meanwhile.
+        # Fits are made within a unit, whose memory is held meanwhile.
         each += calibration["fit"]
         net = max(net, calibration["fit_bytes"])
     moving = read / _READ + 1.33 * written / _WRITE + todo * _UNIT
@@ -155,7 +155,7 @@ def _count(plan: ClientPlan, ids: frozenset[str]) -> tuple[int, int, int, float,
 
 
 def _begin(plan: Plan, calibration: dict[str, float]) -> float:
-    """Seconds that are no unit's: until workers are there and have loaded what they use."""
+    """Return the seconds until workers have started and loaded their libraries."""
     return _CLUSTER + calibration["start"] + (_PICTURE if plan.config.publish else 0.0)
 
 
@@ -169,7 +169,7 @@ class _Cost(Protocol):
 
 
 def check_size(what: str, cost: _Cost, remedy: str, *, yes: bool) -> None:
-    """Refuse a run or a mosaic so large that it may be a mistake, unless ``yes`` says that it is none.
+    """Refuse a run or a mosaic so large that it may be a mistake, unless ``yes`` confirms it.
 
     Raises
     ------
@@ -187,7 +187,7 @@ def check_size(what: str, cost: _Cost, remedy: str, *, yes: bool) -> None:
 
 
 def check_memory(plan: Plan, cost: Estimate) -> None:
-    """Refuse a run whose workers do not fit; one that has nothing left to do needs none.
+    """Refuse a run whose workers do not fit into memory; a run without work needs no workers.
 
     Raises
     ------
@@ -248,7 +248,7 @@ def _calibrate(plan: Plan, threads: int, abreast: int, *, learns: bool) -> dict[
 
 
 def _sides(plan: Plan) -> set[tuple[int, int, int]]:
-    """(shard, rows, columns) in cells of the largest unit of each code."""
+    """Return (shard, rows, columns) in cells of the largest unit of each EPSG code."""
     return {
         (x.shard, min(x.shard, x.area.shape[0]), min(x.shard, x.area.shape[1]))
         for x in plan.layouts
@@ -256,16 +256,16 @@ def _sides(plan: Plan) -> set[tuple[int, int, int]]:
 
 
 def _abreast(plan: Plan, threads: int) -> int:
-    """Windows that are at work at once: the threads of a worker are known where this program starts it."""
+    """Return the number of windows at work at once; it is 1 for a user's own scheduler, whose threads are unknown."""
     if plan.device != "cpu":
         return BATCH
     return 1 if plan.config.scheduler else threads
 
 
 def _strip(plan: Plan, sides: tuple[int, int, int], abreast: int) -> Box:
-    """The strip of a unit that takes most.
+    """Return the strip of a unit that takes most memory.
 
-    A unit that is cut off where an acquisition ends has fewer windows in a row, more rows in a strip, and perhaps more
+    A unit that is cut off at the end of an acquisition has fewer windows in a row, more rows in a strip, and perhaps more
     windows in all.
     """
     _, rows, cols = sides
@@ -276,12 +276,12 @@ def _strip(plan: Plan, sides: tuple[int, int, int], abreast: int) -> Box:
 
 
 def _blocks(strip: Box, rows: int) -> int:
-    """Blocks of a strip's size that are held: the one at work, and, while the next one's gaps are closed, three of that."""
+    """Return the number of blocks in memory: one at work, and three of the next strip while its gaps are filled."""
     return 4 if rows > strip.shape[0] else 3
 
 
 def room(plan: Plan) -> float:
-    """Bytes of pixels that a worker may hold when it does no unit: within what units take, whatever their net does."""
+    """Return the bytes of pixels that a worker may hold without a unit: the memory of a unit without its net."""
     abreast = _abreast(plan, threads_of(plan.config))
     peak = max(_memory(plan, sides, abreast, 0.0, several=False) for sides in _sides(plan))
     return (peak - _PROCESS) / _SLACK
@@ -290,8 +290,8 @@ def room(plan: Plan) -> float:
 def _memory(
     plan: Plan, sides: tuple[int, int, int], abreast: int, net: float, *, several: bool
 ) -> float:
-    """Bytes of a worker at its peak: what a unit holds, strip by strip, and what its parts need meanwhile; and, of
-    ``several``, the one before, which is being written, and the beginning of the next one.
+    """Return the peak bytes of a worker: the arrays of a unit, and those of its steps; with ``several`` units, also the
+    previous one, which is being written, and the beginning of the next one.
     """
     shard, rows, _ = sides
     strip = _strip(plan, sides, abreast)
@@ -307,23 +307,22 @@ def _memory(
     work = _blocks(strip, rows) * native + sharp
     write = 3 * 2 * shard_pixels
     cache = min(GDAL_CACHE, sum(2 * math.prod(around.pixels(BANDS[b].gsd)) for b in plan.reads))
-    # A shard is copied into the stage beside that, some bands of it at once: DN, and the numbers of scenes.
+    # Meanwhile, a shard is copied into the stage, some bands at once: DN, and the numbers of scenes.
     copied = ABREAST * 4 * shard_pixels if plan.staged else 0
-    # The net's share was measured, the rest is counted.
+    # The net's share was measured; the rest is computed.
     at_work = held + work + cache + net + copied
     written = held + write
     peak = at_work + written + native if several else max(at_work, written + cache)
     if any(x.levels for x in plan.layouts):
-        # An overview, beside the one that is being written and the beginning of a unit; of two variables, the four
-        # shards below, packed and halved.
+        # An overview, while another one is written and a unit begins: four shards below for each of two variables,
+        # compressed and halved.
         begun = native + cache if several else 0
         peak = max(peak, held + written + begun + 2 * _BELOW * shard_pixels)
     return _SLACK * peak + _PROCESS
 
 
-# Bytes of the shards below, for each pixel of an overview and variable.
+# Bytes of the shards below for each pixel of an overview and variable.
 _BELOW = 20
-# Code and buffers that a process takes up with its first units, whatever their size; and what the
-# allocator holds back.
+# Bytes of code and buffers that the first units of a process take, whatever their size; share held back by the allocator.
 _PROCESS = 54e6
 _SLACK = 1.2

@@ -1,4 +1,4 @@
-"""Explanation of one unit: what it reads and writes, before any pixel moves."""
+"""Explanation of one unit: its reads and writes, before any pixel is read."""
 
 import itertools
 from collections.abc import Iterator
@@ -23,9 +23,7 @@ __all__ = ["Explanation", "Read", "explain"]
 
 @dataclass(frozen=True)
 class Read:
-    """A window of one file: ``rows`` and ``cols`` of its pixels, from the first to before the last; ``size`` in
-    bytes of pixels.
-    """
+    """A window of one file: half-open ranges of ``rows`` and ``cols`` in pixels; ``size`` in bytes of pixels."""
 
     item: str
     band: str
@@ -37,10 +35,11 @@ class Read:
 
 @dataclass(frozen=True)
 class Explanation:
-    """``cells``: what is written, (row0, row1, col0, col1) of the lattice; ``context``: cells around it that are read,
-    too; ``reads``: of files; ``below``: keys in the cube's store that an overview, or what is published, is made of;
-    ``writes``: keys in ``place``, the cube's store or, for what is published, OUT; ``bounds``: (left, bottom, right, top) in
-    metres of ``epsg``.
+    """Reads and writes of a unit.
+
+    ``cells``: cells that are written; ``context``: cells around them that are read, too; ``reads``: windows of files;
+    ``below``: keys in the cube's store that an overview or published files are made from; ``writes``: keys in ``place``,
+    the cube's store or, for published files, OUT; ``bounds``: (left, bottom, right, top) in metres of ``epsg``.
     """
 
     unit: str
@@ -57,13 +56,14 @@ class Explanation:
 
 
 def explain(plan: ClientPlan, name: str) -> Explanation:
-    """Explain the unit that the ledger calls ``name`` (``ACQUISITION/x1_ROW_COL``; x2, x4, … are overviews;
-    ``ACQUISITION/published``), or of the one of the full resolution with that number, counted from 1.
+    """Explain a unit, given by its name in the ledger or, at full resolution, by its number from 1.
+
+    Names are ``ACQUISITION/x1_ROW_COL``, with x2, x4, … for overviews, and ``ACQUISITION/published``.
 
     Raises
     ------
     S2SharpError
-        ``unit-unknown``, with names that there are.
+        ``unit-unknown``, with existing names.
     """
     unit, gaps = _unit(plan, name), Gaps(plan)
     layout, acquisition = plan.layout(unit.epsg), plan.acquisition(unit)
@@ -90,7 +90,7 @@ def explain(plan: ClientPlan, name: str) -> Explanation:
 
 
 def _published(plan: Plan, unit: Unit, gaps: Gaps) -> Explanation:
-    """COGs of a whole acquisition, and its picture, for which some native pixels are read, too, at the place that shows most."""
+    """Explain the published files of an acquisition: COGs, and a picture, for which some native pixels are read, too."""
     layout, acquisition = plan.layout(unit.epsg), plan.acquisition(unit)
     cells = acquisition.box & layout.area
     classified = any(scene.scl for scene in acquisition.scenes)
@@ -119,7 +119,7 @@ def _key(layout: Layout, name: str, unit: Unit) -> str:
 
 
 def _below(layout: Layout, unit: Unit) -> Iterator[Unit]:
-    """The shards, four at most, that one of an overview is made of."""
+    """Yield the shards, four at most, that a shard of an overview is made from."""
     rows, cols = layout.shards(unit.level - 1)
     for row, col in itertools.product((0, 1), (0, 1)):
         down, right = 2 * unit.row + row, 2 * unit.col + col

@@ -1,4 +1,4 @@
-"""A plan and its cost in words, a line for each fact."""
+"""Text about a plan and its cost, a line for each fact."""
 
 import math
 from collections import Counter
@@ -13,7 +13,7 @@ __all__ = ["plan_facts"]
 
 
 def plan_facts(plan: ClientPlan, cost: Estimate) -> list[tuple[str, str]]:
-    """Return what a run reads, does, needs and writes, as (name, text)."""
+    """Return the facts of a run (reads, work, needs, writes) as (name, text)."""
     found = f"{cost.acquisitions} of {cost.scenes} scenes" + _left_out(plan)
     facts = [("Acquisitions", found)]
     for layout in plan.layouts:
@@ -52,7 +52,7 @@ def plan_facts(plan: ClientPlan, cost: Estimate) -> list[tuple[str, str]]:
 
 
 def _fed(needed: float, workers: int) -> str:
-    """Say whether the workers that share a GPU read and write as fast as it sharpens."""
+    """Describe whether the workers that share a GPU read and write as fast as it sharpens."""
     text = f"as fast as one sharpens, about {math.ceil(needed)} workers read and write"
     if needed <= workers:
         return text
@@ -60,7 +60,7 @@ def _fed(needed: float, workers: int) -> str:
 
 
 def _sensor(plan: ClientPlan, cost: Estimate) -> str:
-    """Describe how the coarse bands are taken to relate to the 10 m bands."""
+    """Describe the source of the sensor's values."""
     if plan.measures:
         return (
             f"measured on some windows of each datatake, {cost.sensors} of {len(plan.datatakes)} still to be; "

@@ -1,4 +1,4 @@
-"""Items of a plan as one file, and acquisitions made of them again."""
+"""Items of a plan, frozen as one file, and the acquisitions made from them."""
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -52,7 +52,7 @@ def read_items(items: bytes) -> Iterator[pystac.Item]:
 
 
 def with_acquisitions(plan: Plan) -> ClientPlan:
-    """The plan of a run that is continued, with the acquisitions that its frozen items make."""
+    """Return the plan of a continued run with the acquisitions of its frozen items."""
     config = plan.config
     items, fit_items = _frozen_items(plan.out)
     found, *_ = group(read_items(items), plan.files, config.catalog, config.access)
@@ -77,7 +77,7 @@ def with_acquisitions(plan: Plan) -> ClientPlan:
 
 
 def _frozen_items(out: Location) -> tuple[bytes, bytes]:
-    """Return what a search found, as stac-geoparquet, and what fits draw from, if there is any.
+    """Return the items of a search as stac-geoparquet, and those of its datatakes, empty if there are none.
 
     Raises
     ------
@@ -103,16 +103,18 @@ def by_datatake(acquisitions: Iterable[Acquisition]) -> tuple[Datatake, ...]:
 
 
 def believing(plan: ClientPlan) -> ClientPlan:
-    """Return the plan with the offsets that pixels speak for, where it is they that are to be believed.
+    """Return the plan with the offsets that fit the pixels, if ``trust_offset`` is "pixels".
 
     Raises
     ------
     S2SharpError
-        As :func:`~s2sharp.scenes.doubt.offsets_of_pixels`.
+        Errors of :func:`~s2sharp.scenes.doubt.offsets_of_pixels`.
     """
     if plan.config.trust_offset != "pixels":
         return plan
-    from ..scenes.doubt import offsets_of_pixels  # it reads pixels, which few ask for
+    from ..scenes.doubt import (
+        offsets_of_pixels,
+    )  # imported here, because it loads readers of pixels
 
     offsets = offsets_of_pixels(plan.acquisitions, plan.offsets)
     datatakes = tuple(

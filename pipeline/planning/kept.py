@@ -1,4 +1,4 @@
-"""Files beside a run's plan, for workers: acquisitions as they were frozen, and measured sensors."""
+"""Files beside a run's plan, for workers: frozen acquisitions, and measured sensors."""
 
 import json
 
@@ -16,7 +16,7 @@ _ACQUISITION = TypeAdapter(Acquisition)
 
 
 def kept_sensor(file: Location) -> Sensor | None:
-    """Return a sensor that was measured; None where there is none, or its file is torn."""
+    """Return a measured sensor; None if there is none, or its file is torn."""
     try:
         return Sensor.of(json.loads(read_text(file))["sensor"])
     except (FileNotFoundError, ValueError, KeyError, TypeError):
@@ -24,7 +24,7 @@ def kept_sensor(file: Location) -> Sensor | None:
 
 
 def freeze_acquisition(out: Location, acquisition: Acquisition) -> None:
-    """Write down an acquisition for the workers, before its first unit."""
+    """Write an acquisition for the workers, before its first unit."""
     file = _acquisition_file(out, acquisition.id)
     text = _ACQUISITION.dump_json(acquisition, indent=1).decode()
     if not file.exists() or read_text(file) != text:
@@ -32,7 +32,7 @@ def freeze_acquisition(out: Location, acquisition: Acquisition) -> None:
 
 
 def thawed(out: Location, name: str) -> Acquisition:
-    """Return an acquisition as it was frozen."""
+    """Read a frozen acquisition."""
     return _ACQUISITION.validate_json(read_text(_acquisition_file(out, name)))
 
 

@@ -1,4 +1,4 @@
-"""Search, and the decisions on everything that a run will do; or the continuation of the run in a folder."""
+"""Make the plan of a new run: search, and decide on everything that the run will do."""
 
 import hashlib
 import warnings
@@ -49,14 +49,16 @@ __all__ = [
 ]
 
 _SHARDS = (512, 256, 128, 64)
-# Tiles of a datatake that windows may be drawn from.
+# Most tiles of a datatake from which windows are drawn.
 _TILES = 64
 
 
 @dataclass(frozen=True)
 class _Found:
-    """Result of a search: ``acquisitions`` clear enough that meet the area, and what was left out; ``every``: with
-    those that were frozen before; ``items``: all of them, frozen.
+    """Result of a search.
+
+    ``acquisitions``: those that meet the area and are clear enough; ``every``: all, including those frozen before;
+    ``items``: their items, frozen; ``cloudy``, ``refused``, ``choices``: acquisitions and items that were left out.
     """
 
     items: bytes
@@ -73,7 +75,7 @@ def make_plan(config: RunConfig) -> ClientPlan:
     Raises
     ------
     S2SharpError
-        ``nothing-found`` when no acquisition is left; ``method-unknown`` and the like; the errors of
+        ``nothing-found`` when no acquisition is left; ``method-unknown`` and other errors of the method; the errors of
         :func:`~s2sharp.catalog.search.search`.
     """
     check_fit(config)
@@ -120,11 +122,11 @@ def make_plan(config: RunConfig) -> ClientPlan:
 
 
 _NEAR = 150_000.0
-"""Largest distance in metres between the area and a tile that touches it, however its footprint was drawn."""
+"""Largest distance in metres between the area and the grid of a tile whose footprint touches it."""
 
 
 def _tell_elsewhere(every: Iterable[Acquisition], seen: Collection[str], around: Degrees) -> None:
-    """Warn of items that were found by their footprints, and whose grids lie far from there: they give nothing."""
+    """Warn of items whose grids lie far from the footprints by which they were found: they have no data in the area."""
     near = [shapely.box(*box) for box in boxes_around(around, _NEAR)]
     places = {(a.epsg, s.box): s.id for a in every for s in a.scenes if s.id in seen}
     for (code, cells), item in places.items():
@@ -201,11 +203,11 @@ def datatakes_of(
     reads: tuple[str, ...],
     before: bytes = b"",
 ) -> tuple[tuple[Datatake, ...], bytes]:
-    """Return what the catalogue has of the acquisitions' datatakes, inside the area and beyond; and its items, frozen beside
-    those of others that were ``before``.
+    """Return the whole datatakes of the acquisitions in the catalog, inside the area and beyond; and their items, frozen
+    together with those frozen ``before``.
 
-    Of one with hundreds of tiles, :data:`_TILES` whose names' digests come first: more than windows
-    are drawn from, the same whatever the area.
+    Of a datatake with hundreds of tiles, :data:`_TILES` are used, chosen by digests of their names: more than the sample
+    needs, and the same for any area.
     """
     times: dict[str, list[datetime]] = {}
     for acquisition in acquisitions:

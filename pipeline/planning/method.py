@@ -1,4 +1,4 @@
-"""The method that a run was asked for: what it is fitted with, and its weights."""
+"""Method of a run: options of its fit, its weights and its sensor."""
 
 import hashlib
 import json
@@ -43,7 +43,7 @@ def side_of(config: RunConfig, device: str, abreast: int) -> int:
 
 
 def check_fit(config: RunConfig) -> None:
-    """Refuse options of a fit where they would mean nothing, and fewer steps than it takes.
+    """Refuse options of a fit that have no effect, and too few steps.
 
     Raises
     ------
@@ -73,7 +73,7 @@ def check_fit(config: RunConfig) -> None:
 
 
 def fits(config: RunConfig) -> bool:
-    """Return whether the method is fitted to each datatake before it is used."""
+    """Return whether the method is fitted to each datatake first."""
     learns = METHODS[config.method].fit is not None
     return learns and config.weights is None and config.fit == "datatake"
 
@@ -84,7 +84,7 @@ def options_of(config: RunConfig) -> FitOptions:
 
 
 def weights_folder(weights: Location | None) -> Path | None:
-    """A folder of weights as one of this machine.
+    """Return a local copy of a folder of weights.
 
     Raises
     ------
@@ -107,7 +107,7 @@ def base_sensor(sensor: str) -> Sensor:
 
 
 def fitted_weights(folder: Location) -> dict[str, str]:
-    """The weights in a folder, as their cards state them: file → sha256."""
+    """Return the weights in a folder from their cards: file → sha256."""
     try:
         return dict(_cards(folder, contents(folder)))
     except FileNotFoundError:

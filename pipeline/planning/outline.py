@@ -1,4 +1,4 @@
-"""Outline of a method, as a plan knows it."""
+"""Outline of a method: the facts that a plan needs."""
 
 from dataclasses import dataclass, field
 
@@ -9,8 +9,8 @@ __all__ = ["Outline"]
 class Outline:
     """Outline of a sharpener, before anything is fitted or measured.
 
-    ``reads``: bands; ``margin``: cells around a block that its result can depend on; ``digest`` of all that it follows from;
-    ``weights`` and those that fits ``start`` from: file → sha256; ``precision``: its arithmetic and device.
+    ``reads``: bands; ``margin``: cells around a block that its result can depend on; ``digest``: that of all that determines
+    it; ``weights``, and those that fits ``start`` from: file → sha256; ``precision``: its arithmetic and device.
     """
 
     reads: tuple[str, ...] = ()

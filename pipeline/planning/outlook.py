@@ -1,4 +1,4 @@
-"""Outlook on a collection of a catalogue, from a few of its items, before anything is planned."""
+"""Outlook on a collection of a catalog, from a few of its items, before a run is planned."""
 
 import math
 import re
@@ -31,16 +31,16 @@ from .config import RunConfig
 __all__ = ["Offering", "Outlook", "collections_of", "look_at"]
 
 COLLECTIONS = ("sentinel-2-c1-l2a", "sentinel-2-l2a", "sentinel-2-l1c")
-"""Names that archives give to Sentinel-2."""
+"""Usual names of Sentinel-2 collections."""
 
 _RESOLUTION = re.compile(r".+_[126]0m")
 
 
 class Offering(NamedTuple):
-    """A band, as a collection offers it.
+    """Offer of a band in a collection.
 
-    ``asset``: its key; ``format``: "COG", "JPEG 2000", "Zarr" or a suffix; ``told``: where ``offset`` is from; ``way``: how a
-    request for the file is signed, as :class:`~s2sharp.catalog.sources.Source` has it.
+    ``asset``: its key; ``format``: "COG", "JPEG 2000", "Zarr" or a suffix; ``told``: source of ``offset``; ``way``: way to
+    sign requests for the file, as ``sign`` of :class:`~s2sharp.catalog.sources.Source`.
     """
 
     asset: str
@@ -58,23 +58,23 @@ class Outlook:
     Attributes
     ----------
     items
-        Ids of those that were looked at.
+        Ids of the items that were read.
     names
-        Kinds of keys that assets of bands have.
+        Kinds of keys of the bands' assets.
     places
-        Hosts, buckets, or "this machine", where files lie.
+        Hosts, buckets, or "this machine", with the files.
     levels
         "L1C", "L2A".
     bands
-        ESA's name → how it is offered at its native resolution, and by how many items.
+        ESA's name → offers at its native resolution, with their numbers of items.
     size
-        Bytes of a tile: of the files of all bands where items tell it, else of their pixels as they are unpacked.
+        Bytes of a tile: files of all bands if items state their sizes, else their unpacked pixels.
     told
-        Whether items tell the sizes of files.
+        Whether items state the sizes of files.
     pays
-        Whether items say that whoever asks pays.
+        Whether items state that requesters pay.
     refused
-        Items that a run would leave out, and why; of what no item can help, like keys, without an item.
+        Items that a run would leave out, with reasons; without an item for other faults, such as missing keys.
     """
 
     catalog: str
@@ -91,24 +91,24 @@ class Outlook:
 
 
 def look_at(config: RunConfig, names: Iterable[str], most: int) -> Iterator[Outlook]:
-    """Yield what a catalogue has of each collection, from at most so many items that a query finds; no pixel is read.
+    """Yield the outlook on each collection, from at most ``most`` items that a query finds; no pixel is read.
 
     Parameters
     ----------
     names
-        Collections to look for; those that the catalogue lacks are left out.
+        Collections to search; those that the catalog lacks are left out.
 
     Raises
     ------
     S2SharpError
-        ``collection-missing`` where it lacks all; what :func:`~s2sharp.catalog.search.search` raises.
+        ``collection-missing`` if it lacks all; the errors of :func:`~s2sharp.catalog.search.search`.
     """
     there, missing = False, None
     around = Area.of(config.bbox, config.area).reach
     for name in dict.fromkeys(names):
         found = search(config.catalog, name, around, config.datetime, private=config.allow_private)
         try:
-            with warnings.catch_warnings():  # the other level is looked at next
+            with warnings.catch_warnings():  # the other level is searched next
                 warnings.simplefilter("ignore", OtherLevelWarning)
                 items = list(islice(found, most))
         except S2SharpError as error:
@@ -123,7 +123,7 @@ def look_at(config: RunConfig, names: Iterable[str], most: int) -> Iterator[Outl
 
 
 def collections_of(catalog: str) -> tuple[str, ...]:
-    """Return the names to look for where none is asked for; products go by their level alone."""
+    """Return the names to search if none is given; products are named by their level alone."""
     return COLLECTIONS[1:] if are_products(catalog) else COLLECTIONS
 
 
@@ -161,13 +161,13 @@ def _outlook(config: RunConfig, collection: str, items: list[pystac.Item]) -> Ou
 
 
 def _offered(item: pystac.Item, bands: Iterable[str]) -> dict[str, Offer]:
-    """The bands that an item has at their native resolution, each looked for by itself."""
+    """Return the bands that an item has at their native resolution, each searched by itself."""
     found: dict[str, Offer] = {}
     for band in (*bands, "SCL"):
         try:
             found |= offers(item, [band])
         except S2SharpError:
-            continue  # `group` tells it of the item
+            continue  # `group` refuses the item for it
     return found
 
 
@@ -181,7 +181,7 @@ def _read(item: pystac.Item, band: str, catalog: str, access: Access) -> Source 
 
 
 def _keyless(source: Source) -> Iterator[Refusal]:
-    """Yield what keys of the Copernicus Data Space are missing; of others only an answer tells."""
+    """Yield a refusal if keys of the Copernicus Data Space are missing; other archives show it only in their answers."""
     if source.sign == "cdse":
         try:
             session(source)
@@ -212,7 +212,7 @@ def _place(href: str) -> str:
 
 
 def _naming(band: str, key: str) -> str:
-    """Return what kind of key an asset has."""
+    """Return the kind of an asset's key."""
     bare = key.removesuffix("-jp2")
     if bare.upper() == band:
         return "ESA's names (B05)"
@@ -222,7 +222,7 @@ def _naming(band: str, key: str) -> str:
 
 
 def _size(band: str, offer: Offer) -> tuple[int, bool]:
-    """Bytes of a file, and whether the item tells them."""
+    """Return the bytes of a file, and whether the item states them."""
     told = as_number(offer.asset.extra_fields.get("file:size"))
     if told is not None and told > 0:
         return int(told), True

@@ -1,4 +1,4 @@
-"""Area × time → units, lazily: frozen in one file that every worker reads, so that all agree."""
+"""Plan of a run, frozen in one file that every worker reads; its units and their keys."""
 
 import hashlib
 import json
@@ -31,28 +31,26 @@ __all__ = ["ARITHMETIC", "Plan"]
 
 
 ARITHMETIC = 3
-"""Number of the arithmetic around the nets: reading, radiometry, gaps, masks, encoding, overviews. It is part of every unit's key.
+"""Version of the arithmetic around the nets (reading, radiometry, gaps, masks, encoding, overviews), a part of every key.
 
-It is raised whenever the same files give other values (``tests/pipeline/test_arithmetic.py`` fails where that was
-forgotten), so that no cube mixes both. A net's own is :data:`~s2sharp_core.sharpeners.base.Sharpener.results`.
+It is raised whenever the same files give other values, so that no cube mixes both; ``tests/pipeline/test_arithmetic.py``
+fails if that was forgotten. A net has a version of its own, :data:`~s2sharp_core.sharpeners.base.Sharpener.results`.
 """
 
 
 class Plan(Frozen):
     """A run, frozen: written as ``run.json`` before the first unit, read by every worker.
 
-    ``weights`` that are used as they are, and those that fits ``start`` from: file → sha256;
-    ``learns``: whether the method is fitted to each datatake first; ``measures``: whether the sensor of each is
-    measured before that; ``sensors``: those that a file gave, by datatake, or for all under "";
-    ``grown``: whether the area has changed since the cube was begun; ``repairs``: names of units that are to be made anew,
-    whoever asked for them; ``removed``: ids of acquisitions that were taken out of the cube again, and stay out: their
-    places in time are kept, and empty;
-    ``offsets``: of items whose pixels were looked at (``--trust-offset pixels``), what they speak for; ``turns``: how often
-    that option was changed since the cube was begun;
-    ``numbers``: of acquisitions that changed since, the ids of their items by number; ``asked``: the ids of the acquisitions that the latest query found, which alone are worked on.
+    ``weights``, and those that fits ``start`` from: file → sha256. ``learns``: whether the method is fitted to each datatake
+    first; ``measures``: whether the sensor of each is measured before. ``sensors``: those from a file, by datatake, or under
+    "" for all. ``grown``: whether the area has changed since the cube was begun. ``repairs``: names of units to make anew,
+    whatever the query. ``removed``: ids of acquisitions that were removed from the cube; their times stay, without data.
+    ``offsets``: item → offset that fits its pixels (``--trust-offset pixels``); ``turns``: number of changes of that option.
+    ``numbers``: acquisition → ids of its items by number, if they have changed. ``asked``: ids of the acquisitions of the
+    latest query, the only ones to work on.
 
-    A year of a continent has tens of thousands of scenes: they are the client's alone
-    (:class:`~s2sharp.planning.client.ClientPlan`), which writes down an acquisition before its first unit.
+    A year of a continent has tens of thousands of scenes. Only the client has them all
+    (:class:`~s2sharp.planning.client.ClientPlan`); it writes an acquisition for the workers before its first unit.
     """
 
     FILE = "run.json"
@@ -87,7 +85,7 @@ class Plan(Frozen):
 
     @property
     def seen(self) -> Versions:
-        """What the files were that this process has read for the run; a worker reads a plan once."""
+        """Versions of the files that this process has read for the run."""
         return self._seen
 
     @property
@@ -99,12 +97,12 @@ class Plan(Frozen):
         return self.out
 
     def settled(self, folder: Location) -> "Plan":
-        """Return the plan as it is where its folder lies now."""
+        """Return the plan with the folder where it lies now."""
         here = {"out": folder, "area": folder / AREA} if self.config.area else {"out": folder}
         return self.model_copy(update={"config": self.config.model_copy(update=here)})
 
     def told(self) -> "Plan":
-        """Return the plan as it is written: whoever continues the run gives the catalogue's key again, if it has one."""
+        """Return the plan for writing, without a key in the catalog's address, which a continued run must give again."""
         here = {"catalog": public(self.config.catalog)}
         return self.model_copy(update={"config": self.config.model_copy(update=here)})
 
@@ -117,21 +115,21 @@ class Plan(Frozen):
 
     @property
     def files(self) -> tuple[str, ...]:
-        """The bands that are read: by the method, and for delivery as they are."""
+        """Bands to read: for the method, and to deliver as measured."""
         return (*self.reads, *self.config.native)
 
     @property
     def coarse(self) -> tuple[str, ...]:
-        """The bands that have to be sharpened."""
+        """Bands to sharpen."""
         return tuple(band for band in self.config.bands if BANDS[band].gsd > 10)
 
     @property
     def options(self) -> FitOptions:
-        """The options that the method is fitted with."""
+        """Options of the method's fit."""
         return options_of(self.config)
 
     def sensor(self, take: str) -> Sensor:
-        """The sensor that a datatake is sharpened with: before it is measured, and where that failed, the known one."""
+        """Return the sensor of a datatake: the known one before it is measured, and if that failed."""
         if self.measures:
             found = self._measured.get(take) or kept_sensor(self.sensor_file(take))
             if found:
@@ -147,66 +145,66 @@ class Plan(Frozen):
         return self.measures or bool(self.sensors)
 
     def sensor_file(self, take: str) -> Location:
-        """Return where the sensor of a datatake is kept, with what it follows from."""
+        """Return the file of a datatake's sensor."""
         return self.out / "sensors" / f"{take}.json"
 
     def sensor_name(self, datatake: Datatake) -> str:
-        """A measurement's path in the ledger."""
+        """Return a measurement's path in the ledger."""
         return f"sensors/{datatake.take}"
 
     def sensor_key(self, datatake: Datatake) -> str:
-        """The digest of what a measurement follows from, but for the datatake's pixels: late tiles change nothing."""
+        """Return the key of a measurement. The datatake's items are left out, so that late tiles do not change it."""
         facts = [datatake.take, self.reads, self.config.seed, self.software]
         return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
 
     def fit_folder(self, take: str) -> Location | None:
-        """Return where the weights of a datatake lie, if the method is fitted to it."""
+        """Return the folder of a datatake's weights, if the method is fitted to it."""
         return self.out / "fits" / take if self.learns else None
 
     def fit_name(self, datatake: Datatake) -> str:
-        """A fit's path in the ledger."""
+        """Return a fit's path in the ledger."""
         return f"fits/{datatake.take}"
 
     def sample_key(self, datatake: Datatake) -> str:
-        """The digest of what a fit's sample follows from: the datatake's items, the method and its options."""
+        """Return the key of a fit's sample: a digest of the datatake's items, the method and its options."""
         scenes = [scene.digest for a in datatake.acquisitions for scene in a.scenes]
         text = json.dumps([self.digest, self.precision, scenes])
         return hashlib.sha256(text.encode()).hexdigest()
 
     def fit_key(self, datatake: Datatake) -> str:
-        """The digest of what a fit follows from: its sample, and the sensor."""
+        """Return the key of a fit: a digest of its sample and the sensor."""
         text = json.dumps([self.sample_key(datatake), asdict(self.sensor(datatake.take))])
         return hashlib.sha256(text.encode()).hexdigest()
 
     def weights_of(self, take: str) -> dict[str, str]:
-        """File → sha256 of the weights that a datatake is sharpened with; empty before its fit."""
+        """Return the weights of a datatake, file → sha256; empty before its fit."""
         folder = self.fit_folder(take)
         return dict(self.weights) if folder is None else fitted_weights(folder)
 
     @property
     def levels(self) -> int:
-        """The most overviews that a group has."""
+        """Largest number of overviews of a group."""
         return max(layout.levels for layout in self.layouts)
 
     def wanted(self, unit: Unit) -> Box:
-        """The cells of a unit that were asked for."""
+        """Return the requested cells of a unit."""
         layout = self.layout(unit.epsg)
         if unit.level < 0:
             return layout.area
         return layout.cells(unit.row, unit.col, unit.level) & layout.area
 
     def acquisition(self, unit: Unit) -> Acquisition:
-        """Return the acquisition that a unit is a part of, as it was frozen for the workers."""
+        """Return the acquisition of a unit, as frozen for the workers."""
         return self._thawed(self.acquisition_id(unit))
 
     @cached_property
     def _thawed(self) -> Callable[[str], Acquisition]:
-        """Acquisitions by id; a worker has units of a few at once."""
+        """Cached reader of acquisitions by id; a worker has units of a few at once."""
         return lru_cache(maxsize=8)(partial(thawed, self.out))
 
     @cached_property
     def _measured(self) -> dict[str, Sensor]:
-        """Sensors by datatake, as far as they were measured and asked for."""
+        """Cache of measured sensors by datatake."""
         return {}
 
     def acquisition_id(self, unit: Unit) -> str:
@@ -217,7 +215,7 @@ class Plan(Frozen):
         return unit_name(self.layout(unit.epsg), unit)
 
     def unit(self, name: str) -> Unit | None:
-        """Return the unit of a path in the ledger, as :meth:`name` gives it; None where the cube has no such unit."""
+        """Return the unit with a name from :meth:`name`; None if the cube has no such unit."""
         whose, _, what = name.rpartition("/")
         if whose not in self._places:
             return None
@@ -234,15 +232,15 @@ class Plan(Frozen):
         }
 
     def key(self, unit: Unit, missing: Sequence[str] = ()) -> str:
-        """The digest of what a unit's content follows from: its items, halo included, the method and the sensor.
+        """Return the digest of all that determines a unit: its items, halo included, the method and the sensor.
 
-        ``missing``: names of units that what is made of others has to do without.
+        ``missing``: names of missing units below an overview or a picture.
         """
         layout = self.layout(unit.epsg)
         facts: list[Any] = [self.digest, self.precision, self.config.bands, self.config.window]
         facts.append(ARITHMETIC)
         if self.config.trust_offset or self.turns:
-            # Settings that are changed to and fro write over each other: what was done before is not done now.
+            # After a change of the option and back, units must be made again, because the other setting has overwritten them.
             facts.append(["offsets", self.config.trust_offset, self.turns])
         facts += [layout.shard, layout.chunk]
         if self.learns:

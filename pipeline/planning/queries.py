@@ -1,4 +1,4 @@
-"""Queries of a run that were begun and are not done: while there is one, its cube is partial, whatever came after."""
+"""Queries of a run that were begun and are not done. While there is one, the cube is partial."""
 
 from datetime import datetime
 
@@ -17,7 +17,7 @@ _Bounds = tuple[float, float, float, float]
 
 
 class Query(BaseModel):
-    """A query of a run: when (None: open), where (``shape``: the digest of an area), how clear."""
+    """A query of a run: time (None: open), area (``shape``: digest of a polygon area), largest cloud cover."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -28,7 +28,7 @@ class Query(BaseModel):
     max_cloud: float
 
     def covers(self, other: "Query") -> bool:
-        """Return whether all that ``other`` asks for is asked for here."""
+        """Return whether this query includes ``other``."""
         return (
             (self.begin is None or (other.begin is not None and self.begin <= other.begin))
             and (self.end is None or (other.end is not None and self.end >= other.end))
@@ -51,7 +51,7 @@ _QUERIES = TypeAdapter(tuple[Query, ...])
 def _inside(inner: _Bounds | None, outer: _Bounds | None) -> bool:
     if inner is None or outer is None:
         return False
-    # West beyond east: across the antimeridian, where only the very same area is sure to be inside.
+    # A box with west > east crosses the antimeridian; there, only an equal box counts as inside.
     if inner[0] > inner[2] or outer[0] > outer[2]:
         return False
     low = all(a >= b for a, b in zip(inner[:2], outer[:2], strict=True))

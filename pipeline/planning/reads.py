@@ -1,4 +1,4 @@
-"""Places that the units of a plan read from: the archive's files, or their copies near the workers."""
+"""Readers for the units of a plan: the archive's files, or their copies in the stage."""
 
 from ..scenes.acquisition import Acquisition
 from ..scenes.raster import Kept
@@ -10,7 +10,7 @@ __all__ = ["files_of", "reader_of", "stage_of"]
 
 
 def stage_of(plan: Plan, acquisition: Acquisition) -> Stage:
-    """Return the place of an acquisition's copies, whether or not there are any."""
+    """Return the stage of an acquisition, whether or not it holds copies."""
     layout = plan.layout(acquisition.epsg)
     box = acquisition.box & layout.area.grow(plan.margin)
     scl = ("SCL",) if any(scene.scl for scene in acquisition.scenes) else ()
@@ -25,10 +25,10 @@ def stage_of(plan: Plan, acquisition: Acquisition) -> Stage:
 
 
 def files_of(plan: Plan, acquisition: Acquisition) -> Files:
-    """Return what an acquisition's own files are read with."""
+    """Return the reader of an acquisition's own files."""
     return Files(acquisition, Kept(seen=plan.seen))
 
 
 def reader_of(plan: Plan, acquisition: Acquisition) -> Reader:
-    """Return what an acquisition's pixels are read with."""
+    """Return the reader of an acquisition's pixels."""
     return stage_of(plan, acquisition) if plan.staged else files_of(plan, acquisition)

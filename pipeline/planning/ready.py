@@ -1,4 +1,4 @@
-"""The method that a run was asked for, loaded: what it will be like, and it itself."""
+"""Loaded method of a run: its outline, and its sharpener."""
 
 import hashlib
 import json
@@ -28,12 +28,12 @@ def outline(config: RunConfig, coarse: tuple[str, ...], device: str) -> Sharpene
 
 
 def outline_of(config: RunConfig, coarse: tuple[str, ...], device: str) -> Outline:
-    """Return what a plan needs to know of the sharpener.
+    """Return the outline of the sharpener.
 
     Raises
     ------
     S2SharpError
-        As :func:`~s2sharp_core.load_sharpener`, and where weights to start from are missing.
+        Errors of :func:`~s2sharp_core.load_sharpener`; ``weights-missing`` for weights to start from.
     """
     sharpener, start = outline(config, coarse, device), _start(config, coarse)
     return Outline(
@@ -54,7 +54,7 @@ def ready(
     precision: str,
     sensor: Sensor,
 ) -> Sharpener:
-    """The sharpener itself; ``fitted``: where its weights were left, if it was fitted in this run."""
+    """Load the sharpener; ``fitted``: folder of its weights, if it was fitted in this run."""
     bare: Sharpener
     if config.fit == "window":
         method, options = METHODS[config.method], options_of(config)
@@ -67,7 +67,7 @@ def ready(
 
 
 def judged(bare: Sharpener, *, trust: bool, error90: bool) -> Sharpener:
-    """The sharpener with what a run was asked to say about its errors.
+    """Return the sharpener with the layers of ``--trust`` and ``--error90``, if requested.
 
     Raises
     ------
@@ -79,25 +79,23 @@ def judged(bare: Sharpener, *, trust: bool, error90: bool) -> Sharpener:
 
 
 def _digest(config: RunConfig, sharpener: Sharpener, start: dict[str, str]) -> str:
-    """Return the digest of the sharpener; of one that is still to be fitted from ``start``, with what its fit will follow
-    from.
-    """
+    """Return the digest of the sharpener; before its fit, also of all that determines the fit, with the ``start``."""
     if not fits(config):
         return sharpener.digest
     options = options_of(config)
     facts = [sharpener.digest, options.steps, options.seed, start or None]
-    # Sums run in another order on another number of threads: the weights would not be the same.
+    # The order of sums, and so the weights, depend on the number of threads.
     facts += [config.fit_windows, config.fit_threads, dict(METHODS[config.method].constants)]
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
 
 
 def _start(config: RunConfig, coarse: tuple[str, ...]) -> dict[str, str]:
-    """The weights that fits begin from: file → sha256; empty where they begin at random.
+    """Return the weights that fits begin from, file → sha256; empty if they begin at random.
 
     Raises
     ------
     S2SharpError
-        ``weights-missing``, before anything starts.
+        ``weights-missing``.
     """
     folder = config.warm_start
     if folder is None:
@@ -116,7 +114,7 @@ def _start(config: RunConfig, coarse: tuple[str, ...]) -> dict[str, str]:
 
 
 def sharpener_of(plan: Plan, take: str) -> Sharpener | None:
-    """Return the sharpener of a datatake, loaded once a process; None when only 10 m bands are asked for.
+    """Load the sharpener of a datatake; return None if only 10 m bands are requested.
 
     Raises
     ------
@@ -130,7 +128,7 @@ def sharpener_of(plan: Plan, take: str) -> Sharpener | None:
     sharpener = ready(plan.config, plan.coarse, plan.device, fitted, arithmetic, sensor)
     found, wanted = sharpener.digest, plan.digest
     if plan.learns or plan.own_sensors:
-        # The digest is that of the outline, before anything was measured.
+        # The plan's digest is from before measurement and fit, so the weights are compared.
         found, wanted = brief(sharpener.weights), brief(plan.weights_of(take))
     if (found, sharpener.precision) != (wanted, plan.precision):
         raise S2SharpError(

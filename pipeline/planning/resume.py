@@ -1,4 +1,4 @@
-"""A run that was begun: its plan, read back, grown or refused."""
+"""Resume a run: read its plan, extend it, or refuse."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
@@ -24,7 +24,7 @@ from .sensor_files import given_sensors
 
 __all__ = ["as_it_is_now", "plan_of", "resume"]
 
-# Settings that may differ when a run is taken up again: none of it changes a pixel.
+# Settings that may differ when a run is continued: they do not change pixels.
 _FREE = {
     *Command.model_fields,
     "out",
@@ -41,30 +41,30 @@ _FREE = {
     "history",
     "since",
 }
-# Settings that change pixels, and keys with them: the same cube goes on, and units concerned are made anew.
+# Settings that change pixels and keys: the run is continued, and the units concerned are made anew.
 _KEYED = {"trust_offset"}
 # Settings that make a query: another one adds to the cube.
 _QUERY = {"datetime", "bbox", "area", "max_cloud", "extent"}
 
 
 def plan_of(config: RunConfig) -> ClientPlan:
-    """The plan of a run, new or continued. Whoever carries it out holds the folder's lease from before this on.
+    """Return the plan of a run, new or continued. To carry it out, the caller must hold the folder's lease already.
 
     Raises
     ------
     S2SharpError
-        As :func:`resume` and :func:`~s2sharp.planning.make.make_plan`.
+        Errors of :func:`resume` and :func:`~s2sharp.planning.make.make_plan`.
     """
     return resume(config) or make_plan(config)
 
 
 def as_it_is_now(plan: ClientPlan) -> ClientPlan:
-    """The plan, made before the lease was there; resumed anew where another has written to the folder since.
+    """Return a plan that was made before the lease was taken; resume it if another run has written to the folder since.
 
     Raises
     ------
     S2SharpError
-        As :func:`resume`.
+        Errors of :func:`resume`.
     """
     there = Plan.read(plan.out).stamp if (plan.out / plan.FILE).exists() else ""
     if plan.stamp == there:
@@ -73,15 +73,14 @@ def as_it_is_now(plan: ClientPlan) -> ClientPlan:
 
 
 def resume(config: RunConfig) -> ClientPlan | None:
-    """The run that ``config.out`` holds already, if it can go on as ``config`` says, else None.
+    """Return the plan of the run in ``config.out``, continued with ``config``; None if there is no run.
 
-    A run that is continued does not search again, unless another time or area, or what is new ``since`` then,
-    is asked for: that is added to it.
+    A continued run searches again only for another time or area, or with ``since``; new acquisitions are added.
 
     Raises
     ------
     S2SharpError
-        ``other-run``, with what differs; what :func:`~s2sharp.catalog.search.search` raises.
+        ``other-run``, with the differences; the errors of :func:`~s2sharp.catalog.search.search`.
     """
     if not (config.out / "run.json").exists():
         if (config.out / "cube.zarr").exists():
@@ -154,7 +153,7 @@ def _extended(plan: ClientPlan, area: Area) -> ClientPlan:
     if plan.learns:
         datatakes, fit_items = datatakes_of(config, acquisitions, plan.reads)
     elif plan.measures:
-        # Measurements stay: nothing is searched again for datatakes that are known.
+        # Measured sensors stay, so only new datatakes are searched.
         known = {d.take for d in datatakes}
         new = [a for a in acquisitions if a.take not in known]
         datatakes, fit_items = datatakes_of(config, new, plan.reads, fit_items)
@@ -177,7 +176,7 @@ def _extended(plan: ClientPlan, area: Area) -> ClientPlan:
 
 
 def _check_kept(plan: ClientPlan, found: Iterable[Acquisition], refused: Iterable[Refusal]) -> None:
-    """Refuse a search that takes back what the cube shows: an item that names the files of an earlier date makes both doubtful.
+    """Refuse a search that refuses an item in the cube, as when a new item names the files of an earlier date.
 
     Raises
     ------
@@ -199,7 +198,7 @@ def _items(acquisitions: Iterable[Acquisition]) -> set[str]:
 
 
 def _larger(old: Layout, new: Layout) -> Layout:
-    """Room for both, as the old one is laid out; the old times stay in their places."""
+    """Return the old layout with room for both; old times keep their indices."""
     at = dict(zip(new.ids, new.times, strict=True))
     ids = (*old.ids, *(name for name in new.ids if name not in old.ids))
     larger = replace(
@@ -214,15 +213,15 @@ def _larger(old: Layout, new: Layout) -> Layout:
 
 
 def _words(value: Any) -> str:
-    """Return a setting as it is typed."""
+    """Return a setting as a user types it."""
     return " ".join(map(str, value)) if isinstance(value, (tuple, list)) else str(value)
 
 
 def _other_model(plan: Plan) -> Iterator[str]:
-    """Yield what differs between a plan's method and the one of its name that is here now."""
+    """Yield the differences between a plan's method and the installed one of that name."""
     config = plan.config
     folder = config.warm_start
-    # A run whose fits are made needs no start any more.
+    # A missing start does not count: the fits may be done already.
     there = fitted_weights(folder) if folder else {}
     if any(there.get(file, sha256) != sha256 for file, sha256 in plan.start.items()):
         yield f"the weights in {folder}"

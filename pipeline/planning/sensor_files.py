@@ -1,4 +1,4 @@
-"""Files of sensors: what a measurement leaves of a datatake, and what ``s2sharp sensor`` writes and a run is given."""
+"""Files of sensors: those of a run's measurements, and those that ``s2sharp sensor`` writes for a run."""
 
 import json
 from collections.abc import Collection, Mapping, Sequence
@@ -21,7 +21,7 @@ __all__ = ["about", "brief", "given_sensors", "many", "there"]
 
 
 def about(seen: "Sensed", windows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """A sensor as it is kept: with the figures that it follows from, and the windows that were looked at."""
+    """Return a sensor for its file, with its measured figures and the windows that were read."""
     return {
         "sensor": asdict(seen.sensor),
         "measured": {band: asdict(one) for band, one in seen.found.items()},
@@ -32,25 +32,24 @@ def about(seen: "Sensed", windows: Sequence[Mapping[str, Any]]) -> dict[str, Any
 
 
 def brief(sensor: Sensor) -> dict[str, list[float]]:
-    """Return what a cube says of a sensor: band → blur, edge, shift down and right, of bands with a response of their own."""
+    """Return a sensor for a cube's attributes: band → blur, edge, shift down and right, for bands with their own response."""
     return {r.band: [r.blur, r.edge, r.dy, r.dx] for r in sensor.responses}
 
 
 def many(sensors: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    """Sensors of several datatakes as one file has them."""
+    """Return the content of a file with the sensors of several datatakes."""
     return {"datatakes": dict(sensors)}
 
 
 def given_sensors(sensor: str, takes: Collection[str]) -> dict[str, dict[str, Any]]:
     """The sensors that the file ``sensor`` gives for datatakes; under "" the one for all of them. Names give none.
 
-    A file is what ``s2sharp sensor`` wrote, one of ``OUT/sensors``, or the fields of a
-    :class:`~s2sharp_core.Sensor`.
+    The file is from ``s2sharp sensor`` or ``OUT/sensors``, or has the fields of a :class:`~s2sharp_core.Sensor`.
 
     Raises
     ------
     S2SharpError
-        ``bad-config`` for a file that holds no sensor, or none for one of the datatakes.
+        ``bad-config`` for a file without a sensor, or without one for a datatake.
     """
     if sensor in ("measured", *NAMED):
         return {}
@@ -77,7 +76,7 @@ def given_sensors(sensor: str, takes: Collection[str]) -> dict[str, dict[str, An
 
 
 def there(plan: Plan, datatake: Datatake) -> bool:
-    """Return whether the datatake has been measured, as this plan would."""
+    """Return whether the datatake has been measured under this plan's key."""
     try:
         kept = json.loads(read_text(plan.sensor_file(datatake.take)))
         return bool(kept["key"] == plan.sensor_key(datatake) and kept["sensor"])
@@ -86,12 +85,12 @@ def there(plan: Plan, datatake: Datatake) -> bool:
 
 
 def _sensor(fields: Mapping[str, Any]) -> dict[str, Any]:
-    """The fields of a sensor that can be sharpened with.
+    """Return the fields of a valid sensor.
 
     Raises
     ------
     ValueError
-        For none, and for one that :func:`~s2sharp_core.sensing.checked` refuses.
+        If there are none, or :func:`~s2sharp_core.sensor.known.checked` refuses them.
     """
     if not fields:
         raise ValueError("it is empty")

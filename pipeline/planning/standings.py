@@ -1,4 +1,4 @@
-"""Standings of all that a plan holds: each unit, with its key and what the ledger says of it."""
+"""Standings of the units of a plan: each with its key and its status in the ledger."""
 
 from collections.abc import Collection, Iterator, Sequence
 from itertools import groupby
@@ -19,8 +19,8 @@ T = TypeVar("T", bound="Unit | Datatake", covariant=True)
 class Standing(NamedTuple, Generic[T]):
     """Standing of a unit.
 
-    ``phase``: what it belongs to; ``of``: a shard, an acquisition to publish, or a datatake to measure or to fit to;
-    ``name``, ``key``: in the ledger; ``state``: its record's status, or "left" where there is none.
+    ``phase``: its phase; ``of``: a shard, an acquisition to publish, or a datatake to measure or to fit to; ``name``,
+    ``key``: those in the ledger; ``state``: status of its record, or "left" without one.
     """
 
     phase: str
@@ -44,7 +44,7 @@ def standings(plan: ClientPlan) -> Iterator[Standing[Unit | Datatake]]:
 def taken(
     plan: ClientPlan, phases: Collection[str] = ("sensor", "fit")
 ) -> Iterator[Standing[Datatake]]:
-    """Yield how the measurements and fits of datatakes stand."""
+    """Yield the standings of measurements and fits of datatakes."""
     kinds = (
         ("sensor", plan.measures, plan.sensor_name, plan.sensor_key),
         ("fit", plan.learns, plan.fit_name, plan.fit_key),
@@ -58,10 +58,10 @@ def taken(
 
 
 class Gaps:
-    """Gaps in what others are made of: units that failed, were never asked for, or are out of date.
+    """Missing units below overviews and pictures: those that failed, were never requested, or are out of date.
 
-    The key of an overview or a picture has the names of those below it, so that it is made anew once they are there. A level
-    of an acquisition is looked at when the one above it is first asked for: by then it must be done.
+    The key of an overview or a picture includes the names of missing units below it, so that it is made anew once they
+    exist. A level of an acquisition is read from the ledger when the level above is first requested; by then it must be done.
     """
 
     def __init__(self, plan: ClientPlan) -> None:
@@ -70,7 +70,7 @@ class Gaps:
         self._asked: dict[str, frozenset[str]] = {}
 
     def below(self, unit: Unit) -> list[str]:
-        """Return the names of units that an overview's or a picture's ``unit`` has to do without, in order."""
+        """Return the names of missing units below an overview's or a picture's ``unit``, in order."""
         layout = self._plan.layout(unit.epsg)
         if unit.level < 0:
             return sorted(self._of(unit, 0).values())
@@ -82,7 +82,7 @@ class Gaps:
         return sorted(found)
 
     def after(self, unit: Unit) -> list[str]:
-        """Return those of :meth:`below` that will still not be there when the run has done all that it is asked for."""
+        """Return those of :meth:`below` that will still be missing when the run is done."""
         whose = self._plan.acquisition_id(unit)
         if whose not in self._asked:
             self._asked[whose] = frozenset(map(self._plan.name, self._plan.units([whose])))
@@ -91,7 +91,7 @@ class Gaps:
         return [name for name in self.below(unit) if name in full and name not in coming]
 
     def _of(self, unit: Unit, level: int) -> dict[Shard, str]:
-        """(row, column) → name of each unit of a level that is not there of the acquisition of ``unit``."""
+        """Return (row, column) → name of each missing unit in a level of the acquisition of ``unit``."""
         plan, whose = self._plan, self._plan.acquisition_id(unit)
         if (whose, level) not in self._known:
             states, lost = plan.ledger.states(whose), {}
@@ -112,7 +112,7 @@ def units(plan: ClientPlan, ids: Collection[str] = ()) -> Iterator[Standing[Unit
 
 
 def phase_of(level: int) -> str:
-    """Return the phase that makes what is made of others: an overview, or, of level −1, what is published."""
+    """Return the phase of dependent units: overviews, or published files for level −1."""
     return "overviews" if level > 0 else "publish"
 
 
@@ -131,14 +131,14 @@ def derived(
     ahead: bool = False,
     without: Collection[tuple[str, int]] = (),
 ) -> Iterator[Standing[Unit]]:
-    """Yield how the units of one overview stand, or, of level −1, what is published.
+    """Yield the standings of the units of one overview, or of published files for level −1.
 
     Parameters
     ----------
     ahead
-        Before the run has done what they are made of; one that will stand then, as it is, stands now.
+        Whether the levels below may be unfinished; a unit that will be valid when they are done counts as done.
     without
-        (acquisition, level) of those that are left out.
+        (acquisition, level) to leave out.
     """
     every = plan.overviews(level) if level > 0 else plan.pictures()
     for acquisition, some in groupby(every, plan.acquisition_id):
@@ -157,7 +157,7 @@ def _missing(gaps: Gaps, unit: Unit, *, ahead: bool) -> list[list[str]]:
 def _standing(
     plan: Plan, states: States, phase: str, unit: Unit, *missing: Sequence[str]
 ) -> Standing[Unit]:
-    """Return how a unit stands under the first of its keys that is done, or under the first."""
+    """Return the standing of a unit under the first of its keys that is done, or else under the first."""
     name = plan.name(unit)
     keys = [plan.key(unit, names) for names in missing or ((),)]
     key = next((key for key in keys if states.done(name, key)), keys[0])

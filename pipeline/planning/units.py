@@ -1,4 +1,4 @@
-"""Units of a run, and how the ledger calls them."""
+"""Units of a run, and their names in the ledger."""
 
 import re
 from dataclasses import dataclass
@@ -13,10 +13,10 @@ __all__ = ["Datatake", "Unit", "strips", "unit_name", "unit_named"]
 
 @dataclass(frozen=True)
 class Unit:
-    """A unit of work, which a worker takes, does and records as one: a shard of an acquisition, or of an overview.
+    """A unit of work, which a worker does and records as one: a shard of an acquisition, or of an overview.
 
-    ``time``: index of the acquisition in its group; ``row``, ``col``: of the shard in the array of
-    ``level``; level −1: all that is published of the acquisition.
+    ``time``: index of the acquisition in its group; ``row``, ``col``: those of the shard in the array of ``level``; level
+    −1: all published files of the acquisition.
     """
 
     epsg: int
@@ -28,7 +28,7 @@ class Unit:
 
 @dataclass(frozen=True)
 class Datatake:
-    """A datatake, which a sensor is measured on and a method fitted to: all that the catalogue has of a datatake, whatever the area."""
+    """A whole datatake in the catalog, whatever the area, for measuring its sensor and fitting a method."""
 
     take: str
     acquisitions: tuple[Acquisition, ...]
@@ -44,7 +44,7 @@ def unit_name(layout: Layout, unit: Unit) -> str:
 
 
 def unit_named(layout: Layout, time: int, name: str) -> Unit | None:
-    """Return the unit of an acquisition that :func:`unit_name` calls so; None where its group has no such unit."""
+    """Return the unit of an acquisition with a name from :func:`unit_name`; None if its group has no such unit."""
     what = name.rpartition("/")[2]
     if what == "published":
         return Unit(layout.epsg, time, 0, 0, level=-1)
@@ -60,12 +60,12 @@ def unit_named(layout: Layout, time: int, name: str) -> Unit | None:
 
 
 def _offset(layout: Layout) -> tuple[int, int]:
-    """Shards of the lattice above and left of the arrays."""
+    """Return the number of shards of the lattice above and left of the arrays."""
     return layout.box.row0 // layout.shard, layout.box.col0 // layout.shard
 
 
 def strips(cells: Box, window: int, abreast: int) -> list[Box]:
-    """Cut a unit into what is read ahead and held at once: as many rows of windows as hold ``abreast`` windows.
+    """Cut a unit into strips, which are read ahead and held one at a time: rows of windows with ``abreast`` windows or more.
 
     That is one for each thread: threads that share a window wait for each other after each of its small steps. Of a GPU it
     is a batch. ``window``: the side of a window, or of several that are sharpened as one (:func:`~.method.side_of`).

@@ -233,7 +233,7 @@ def test_offsets_in_attributes_or_encoding_are_believed(
 
 def test_bands_on_one_grid_are_refused_with_the_load_that_is_native(north: pystac.Item) -> None:
     one = odc.stac.load([north], bands=list(BANDS), resolution=10)
-    with pytest.raises(s2sharp.S2SharpError, match="resampled") as error:
+    with pytest.raises(s2sharp.S2SharpError, match="Resampled") as error:
         s2sharp.open_scene(one, **OFFSET)
     line = error.value.remedy.partition("open_scene(")[2].partition("); or give")[0]
     scene = s2sharp.open_scene(eval(line, {"odc": odc, "item": north}), **OFFSET)
