@@ -94,11 +94,11 @@ class Prepared:
     Attributes
     ----------
     filled
-        GSD → float32 (bands, y, x) over ``have``, its gaps closed; nothing where nothing is valid.
+        GSD → float32 (bands, y, x) over ``have``, with filled gaps; empty if no pixel of the block is valid.
     known
         float32 (1, h, w) over ``have``: 1 in cells where all these bands have data, 0 in others. None: all have.
     valid
-        bool (6h, 6w) over ``want``: where every band that the sharpener reads has data.
+        bool (6h, 6w) over ``want``: True where every band that the sharpener reads has data.
     """
 
     have: Box
@@ -249,8 +249,9 @@ def batch_of(sharpener: Sharpener) -> int:
 def _batch(
     have: Box, tiles: Sequence[Box], halo: int, y: np.ndarray, gsd: int, size: int
 ) -> np.ndarray:
-    """Cut windows out of ``y`` (bands, y, x) over ``have``: (size, bands, y, x), 0 beyond the last. Of one shape, since
-    another may be summed otherwise.
+    """Cut windows out of ``y`` (bands, y, x) over ``have``: (size, bands, y, x), 0 beyond the last window.
+
+    All batches have one shape, because torch may sum another shape in another order.
     """
     around = [tile.grow(halo) for tile in tiles]
     out = np.zeros((size, y.shape[0], *around[0].pixels(gsd)), dtype=np.float32)
@@ -267,7 +268,7 @@ def _sent(x: np.ndarray, device: str) -> torch.Tensor:
 
 
 def side_by_side(sharpener: Sharpener, windows: int, threads: int) -> tuple[int, int]:
-    """Return how many of the given number of windows run at once, and with how many threads each.
+    """Return the number of windows that run at once, at most ``windows``, and the threads of each.
 
     Whole windows side by side need no synchronisation. The threads of one window wait for each other after each of
     its thousand small steps.

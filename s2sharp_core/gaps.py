@@ -9,7 +9,7 @@ from .bands import BANDS, CELL
 
 __all__ = ["closed", "holes_of"]
 
-# Grid on which gaps are mirrored, metres → GSDs of the bands: pixels of 10 and 20 m must go on as one picture.
+# Grid on which gaps are mirrored, metres → GSDs of its bands. Bands of 10 and 20 m share one, so that they agree.
 _GRIDS = {20: (10, 20), 60: (60,)}
 
 
@@ -23,11 +23,11 @@ def closed(
 ) -> dict[str, np.ndarray]:
     """Fill the gaps of an image from valid pixels at most ``radius`` cells away along each axis.
 
-    As far as half of ``radius`` from what is valid, a gap shows the mirror image of what lies beside it: so edges do not
-    end there. Bands of 10 and of 20 m are mirrored alike, those of 60 m on their own grid, so that all bands agree on
-    what goes on there: slopes of 60 m bands that were found beside means of them were 5 dB worse. Where there is
-    something on several sides, the images are mixed by the inverse square of their distances. Farther away a band goes on
-    as the mean around; what lies farther than ``radius`` from anything valid becomes 0.
+    Up to half of ``radius`` from valid pixels, a gap shows their mirror image, so edges do not end at the gap. Bands of
+    10 and of 20 m are mirrored on one grid, those of 60 m on their own, so that all bands agree in a gap: with means in
+    place of mirror images, slopes of 60 m bands were 5 dB worse. Images from several sides are averaged by the inverse
+    square of their distances. Farther away a gap gets the mean of its surroundings, and beyond ``radius`` from all
+    valid pixels 0.
 
     A value does not depend on the array that it was cut from, because sums run in a fixed order.
 
@@ -77,7 +77,7 @@ def _places(holes: Mapping[str, np.ndarray], radius: int) -> dict[str, tuple[sli
 def _closed(
     data: Mapping[str, np.ndarray], holes: Mapping[str, np.ndarray], radius: int
 ) -> dict[str, np.ndarray]:
-    """Bands that have ``holes``, with these closed."""
+    """Return the bands that have ``holes``, with these filled."""
     out = {}
     for grid, gsds in _GRIDS.items():
         of_grid = {band: hole for band, hole in holes.items() if BANDS[band].gsd in gsds}

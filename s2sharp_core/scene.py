@@ -18,7 +18,7 @@ __all__ = ["known_bands", "locate", "make_scene", "native", "picture", "refuse_d
 _TOLERANCE = 1e-3
 # Mean reflectance that no land, cloud or glint reaches; number of sampled pixels along an axis.
 _BRIGHT, _LOOKS = 10.0, 64
-# What no pixel reaches either, whatever it is of: DN that were stored are below 6.6, and a fill of −9999 may be scaled.
+# Range of single pixels, whatever they show: stored DN are at most 6.6, and a fill value of −9999 may be scaled.
 _LEAST, _MOST = -0.9, 100.0
 
 
@@ -190,7 +190,7 @@ def refuse_dn(arrays: Mapping[str, np.ndarray]) -> None:
     ------
     S2SharpError
         ``scene-malformed`` for a band whose median, over a sample of its pixels, is above 10; or that has a finite pixel
-        below −0.9 or above 100: a mark for missing data, which would spread over all that is near.
+        below −0.9 or above 100, because a mark for missing data would spoil the pixels around it.
     """
     for band, y in arrays.items():
         some = y[tuple(slice(None, None, max(1, n // _LOOKS)) for n in y.shape)]
@@ -207,9 +207,9 @@ def refuse_dn(arrays: Mapping[str, np.ndarray]) -> None:
         if odd.size:
             raise S2SharpError(
                 "scene-malformed",
-                f"{band} holds {odd[0]:.6g} in {np.count_nonzero(odd == odd[0])} of its pixels, which is no reflectance: it "
-                "marks missing data, perhaps.",
-                f"Make it NaN: x.where((x > {_LEAST:g}) & (x < {_MOST:g})); or, if it is a file's, state it as its nodata.",
+                f"{band} holds {odd[0]:.6g} in {np.count_nonzero(odd == odd[0])} of its pixels, which is not reflectance. It "
+                "may mark missing data.",
+                f"Make it NaN: x.where((x > {_LEAST:g}) & (x < {_MOST:g})). In a file, declare it as the nodata value.",
                 band=band,
             )
 

@@ -1,7 +1,7 @@
 """Networks: plain ``torch.nn.Module`` s, each with the number of cells that it reads around a cell.
 
 May import sensor, lattice, bands and errors.
-Main path: a kind and its arguments, as a model card gives them → :data:`NETWORKS`.
+Main path: a kind and its arguments from a model card → :data:`NETWORKS`.
 """
 
 from .arithmetic import Arithmetic, fastest

@@ -27,7 +27,7 @@ def fastest(device: str, able: Collection[Arithmetic]) -> Arithmetic:
     if "bfloat16" not in able:
         return "float32"
     if device == "cpu":
-        # Private, but what torch itself asks; without them (another torch), what is always right.
+        # Private functions that torch itself uses. A torch without them gets float32, which is always right.
         asks = (
             getattr(torch.cpu, name, lambda: False)
             for name in ("_is_amx_tile_supported", "_is_avx512_bf16_supported")

@@ -1,4 +1,4 @@
-"""Local regression in s2net: what coarse bands share with the finer ones, carried over as far as they show it."""
+"""Local regression in s2net: detail of the finer bands, transferred to the coarse bands as far as these show it."""
 
 import math
 from collections.abc import Collection, Sequence
@@ -32,7 +32,7 @@ __all__ = [
 ]
 
 PLANES = (BY_GSD[20][:4], BY_GSD[20][4:])
-"""Bands of one focal plane, which one kernel serves to look at the guides through."""
+"""Bands by focal plane. One kernel degrades the guides for all bands of a plane."""
 
 TRIANGLE = torch.tensor([0.25, 0.5, 0.25])
 
@@ -42,40 +42,40 @@ def _gaussian(sigma: float, half: int) -> Tensor:
     return k / k.sum()
 
 
-# Narrow neighbourhood, in coarse pixels, and wide ones, in cells of 60 m.
+# Kernels of the narrow neighbourhood, in coarse pixels, and of the wide ones, in cells of 60 m.
 NARROW, WIDE_20, WIDE_60 = _gaussian(1.5, 2), _gaussian(1.33, 3), _gaussian(2.5, 5)
-# Independent pixels in each, about.
+# Approximate number of independent pixels in each.
 _IN_NARROW, _IN_WIDE_20, _IN_WIDE_60 = 16.0, 100.0, 60.0
-# Share of a neighbourhood that slopes are found in at least; in less, far in a gap, nothing is shown.
+# Least share of a neighbourhood that must have data for slopes. With less, far inside a gap, there is no evidence.
 _FEWEST = 0.01
-# Doubt in wide slopes and in their changes, in units of what chance explains; ridge of a change; and what of a
-# predictor's detail beyond the coarse grid stands beside its variance.
+# Doubt in wide slopes and in their changes, in units of the energy that chance explains. Then the share of a
+# predictor's detail beyond the coarse grid that is added to its variance, for both.
 _DOUBT_WIDE, _DOUBT_NARROW, _STAKE_WIDE, _STAKE_NARROW = 3.0, 3.0, 0.1, 0.01
-# Ridge of a change by focal plane: the red edge follows the guides so well that noise is what changes of slopes carry.
+# Ridge of a change by focal plane. The red edge follows the guides so well that changes of its slopes are mostly noise.
 _RIDGE = (0.5, 0.05)
-# Energy that counts as none, reflectance².
+# Energy that counts as zero, reflectance².
 _NOTHING = 1e-12
-# White noise's share in the coarse half of a band's octave, and in the fine half.
+# Shares of white noise in the coarse half and in the fine half of a band's octave.
 _SHARES = (
     float(TRIANGLE.square().sum()) ** 2,
     float(1 - 2 * 0.25 + TRIANGLE.square().sum() ** 2),
 )
-# Noise's variance is taken for so many times what was measured; errors of the kernel leave such a share of a band's
-# detail, by focal plane: the short-wave infrared follows the guides least, so that what is left of it is its own.
+# Factor on the measured variance of noise. Then the share of a band's detail that errors of the kernel leave, by focal
+# plane: the short-wave infrared follows the guides least, so its residual is detail of its own.
 _NOISY, _KERNEL_ERROR = 1.75, (0.15, 0.0)
-# Channels that are under way: products of four guides and four bands; what is left of ten predictors' equations, of which
-# torch sums a strip's last pixels in another order: another number of rows gives other bits.
+# Channels in memory at once: products of four guides and four bands; the remaining equations of ten predictors. Torch
+# sums the last pixels of a strip in another order, so another number of rows would change the last bits.
 _PRODUCTS, _UNKNOWNS = 34, 400
 Shift = tuple[float, float]
 
 
 @dataclass(frozen=True)
 class Sight:
-    """The sensor of a product, as the steps of the net need it.
+    """The sensor of a product, in the form that the steps of the net need.
 
-    ``common``: the mean shift of each focal plane; ``rest20``: what each 20 m band is off beside it. ``guides``: of each
-    focal plane, the sensor through which 10 m bands (played by B02) look like its bands, the mean shift included;
-    ``onward``: from the 20 m grid to 60 m (played by B01).
+    ``common``: the mean shift of each focal plane; ``rest20``: the shift of each 20 m band relative to it. ``guides``: for
+    each focal plane, the sensor that degrades 10 m bands (under the name B02) like its bands, with the mean shift;
+    ``onward``: the sensor from the 20 m grid to 60 m (under the name B01).
     """
 
     sensor: Sensor
@@ -120,20 +120,20 @@ def _mean(shifts: Collection[Shift]) -> Shift:
 
 
 def typical(name: str, bands: Collection[str], sensor: Sensor) -> Response:
-    """The mean response of ``bands`` under another name, in place."""
+    """Return the mean response of ``bands``, without a shift, under another name."""
     each = [sensor.response(band) for band in bands]
     blur = sum(r.blur for r in each) / len(each)
     return Response(name, blur, sum(r.edge for r in each) / len(each))
 
 
 def in_halves(x: Tensor) -> Tensor:
-    """The coarse half of an octave, then the fine one: (n, c, h, w) → (n, 2c, h, w)."""
+    """Split an octave into its coarse half, then its fine half: (n, c, h, w) → (n, 2c, h, w)."""
     coarse = smooth(x, TRIANGLE)
     return torch.cat([coarse, x - coarse], dim=1)
 
 
 def wiener(energy: Tensor, doubt: Tensor) -> Tensor:
-    """Wiener's weights of what has so much energy, of which so much is doubtful."""
+    """Return Wiener's weights for a signal of which the part ``doubt`` of the ``energy`` is doubtful."""
     return (energy - doubt).clamp_min(0) / (energy + _NOTHING)
 
 
@@ -141,11 +141,11 @@ def wiener(energy: Tensor, doubt: Tensor) -> Tensor:
 class Plane:
     """Local regression of the 20 m bands (B) of one focal plane on the 10 m bands (4).
 
-    On the whole window: ``seen`` (n, 4, h, w), the guides on the 20 m grid; ``energy`` (n, B, h/3, w/3), of the bands'
-    detail. On what is left of it: ``high`` (n, B, h, w), the bands' detail; ``fine`` (n, 4, 1, 4, h, w), what the guides
-    have beyond the 20 m grid, in phases; ``terms`` (n, 4, B, 4, h, w) and ``low_terms`` (n, 4, B, h, w), what each guide
-    contributes beyond the grid and on it; ``picture`` (n, B·4, h, w); ``share`` (n, B, h, w) of the bands' energy that is
-    explained.
+    On the whole window: ``seen`` (n, 4, h, w), the guides on the 20 m grid; ``energy`` (n, B, h/3, w/3) of the bands'
+    detail. On the window without its rim: ``high`` (n, B, h, w), the bands' detail; ``fine`` (n, 4, 1, 4, h, w), the
+    guides' detail beyond the 20 m grid, in phases; ``terms`` (n, 4, B, 4, h, w) and ``low_terms`` (n, 4, B, h, w), the
+    contribution of each guide beyond the grid and on it; ``picture`` (n, B·4, h, w), the result; ``share`` (n, B, h, w),
+    the explained share of the bands' energy.
     """
 
     seen: Tensor
@@ -168,25 +168,25 @@ class Plane:
 
 
 def _aligned(y: Tensor, shifts: tuple[Shift, ...]) -> Tensor:
-    """Coarse bands moved to where they belong, on their own grid; as they are where none is off."""
+    """Resample coarse bands by their shifts on their own grid; unchanged if all shifts are zero."""
     return phases_of(y, 1, shifts=shifts)[:, :, 0] if any(map(any, shifts)) else y
 
 
 def carry(y10: Tensor, y20: Tensor, plane: int, sight: Sight, rim: int) -> Plane:
     """Regress the bands of one focal plane on the guides, in a wide neighbourhood and in a narrow one.
 
-    ``y10``: in phases, (n, 4, 4, h, w); ``rim``: pixels on every side that are left out of what is carried over.
+    ``y10``: in phases, (n, 4, 4, h, w); ``rim``: pixels on every side that the result leaves out.
     """
     bands = PLANES[plane]
     at = slice(BY_GSD[20].index(bands[0]), BY_GSD[20].index(bands[-1]) + 1)
     y, b = y20[:, at], len(bands)
-    # The guides are looked at where the bands lie on the mean, so that what both show is resampled in the same way.
+    # The guides get the mean shift of the bands, so that both are resampled in the same way.
     guides = seen(y10, ("B02",) * 4, sight.guides[plane])
     both = torch.cat([guides, _aligned(y, sight.rest20[at])], dim=1)
     high = both - smooth(both, TRIANGLE)
     fine = phases_of(guides, 2, shifts=(sight.common[plane],) * 4).neg_().add_(y10)
     parts = high[:, :4], high[:, 4:], _mean_square(fine)
-    # Cells of which no slope is read, and those of them whose products are.
+    # Cells whose slopes are not read, and the number of these whose products are read.
     spared, near = _spared(rim, WIDE_20)
     some = tuple(cropped(x, 3 * (spared - near)) for x in parts)
     means = torch.cat(
@@ -216,29 +216,29 @@ def carry(y10: Tensor, y20: Tensor, plane: int, sight: Sight, rim: int) -> Plane
 
 
 def _spared(rim: int, kernel: Tensor) -> tuple[int, int]:
-    """Cells on every side whose slopes are not read if ``rim`` pixels of 20 m are left out, since interpolation reads one
-    more; and how many of them ``kernel`` reads all the same.
+    """Return the cells on every side whose slopes are not read if ``rim`` pixels of 20 m are left out (interpolation
+    reads one cell more), and the number of these that ``kernel`` still reads.
     """
     spared = max(0, rim // 3 - 1)
     return spared, min(spared, kernel.numel() // 2)
 
 
 def _smooth_within(x: Tensor, kernel: Tensor, near: int) -> Tensor:
-    """As :func:`smooth`, less ``near`` pixels on every side. Pixels around are there, or are replicated."""
+    """Filter like :func:`smooth`, with ``near`` real pixels on every side; the others are replicated."""
     return filtered(F.pad(x, [kernel.numel() // 2 - near] * 4, mode="replicate"), kernel)
 
 
 def _mean_square(fine: Tensor) -> Tensor:
-    """Over the phases: (n, c, 4, h, w) → (n, c, h, w)."""
+    """Return the mean square over the phases: (n, c, 4, h, w) → (n, c, h, w)."""
     return torch.cat([fine[..., rows, :].square().mean(dim=2) for rows in strips(fine)], dim=-2)
 
 
 def _refined(
     parts: tuple[Tensor, ...], wide: Tensor, ridge: float, rim: int
 ) -> tuple[Tensor, Tensor]:
-    """Slopes (n, 4, B, h, w) from ``wide`` ones and a narrow neighbourhood, and the share of energy they explain."""
+    """Return slopes (n, 4, B, h, w) from ``wide`` slopes and a narrow neighbourhood, and the energy share explained."""
     half = NARROW.numel() // 2
-    # Pixels around are there, or are replicated.
+    # Real pixels on every side as far as the rim has them; the others are replicated.
     there = min(rim, half)
     parts = tuple(
         F.pad(cropped(x, rim - there), [half - there] * 4, mode="replicate") for x in parts
@@ -256,16 +256,17 @@ def _refined(
 
 
 def _explained(of: Moments, slopes: Tensor) -> Tensor:
-    """Share of the bands' energy that slopes explain: (n, B, h, w)."""
+    """Return the share of the bands' energy that slopes explain: (n, B, h, w)."""
     return (of.explained(slopes) / (of.energy + _NOTHING)).clamp(0, 1)
 
 
 @dataclass(frozen=True)
 class Own:
-    """Detail of the 20 m bands that is their own, as far as it is more than noise and errors of the kernel.
+    """Detail of the 20 m bands that no guide shows, as far as it exceeds noise and errors of the kernel.
 
-    ``weight`` (n, 6, h, w) of it; ``unseen`` (n, 6, h, w): what the regression's picture lacks, weighed; ``sure`` (n, 6, h,
-    w): evidence of any detail, theirs or the guides', from 0 to 1; ``doubt``: as in :class:`Detail`.
+    ``weight`` (n, 6, h, w): its Wiener weight; ``unseen`` (n, 6, h, w): the weighted difference between bands and
+    degraded regression; ``sure`` (n, 6, h, w): evidence of any detail, of the band or of the guides, from 0 to 1;
+    ``doubt``: see :class:`~s2sharp_core.networks.s2net.Detail`.
     """
 
     weight: Tensor
@@ -279,7 +280,7 @@ class Own:
 
 
 def evidence(y20: Tensor, planes: list[Plane], sight: Sight) -> Own:
-    """Weigh what the bands have that the regression's picture, seen again, lacks."""
+    """Weight the difference between the bands and the degraded result of the regression."""
     noise = torch.tensor(sight.noise).to(y20)[None, :, None, None] ** 2
     error = torch.tensor(
         [e for e, bands in zip(_KERNEL_ERROR, PLANES, strict=True) for _ in bands]
@@ -301,8 +302,10 @@ def evidence(y20: Tensor, planes: list[Plane], sight: Sight) -> Own:
 
 @dataclass(frozen=True)
 class _Far:
-    """Local regression of the 60 m bands (2) on the ten finer ones, on the 20 m grid; as :class:`Detail`, but ``read``
-    in reflectance, and ``energy`` (n, 2, h, w) of their detail on the 60 m grid of the whole window.
+    """Local regression of the 60 m bands (2) on the ten finer ones, on the 20 m grid.
+
+    Fields are those of :class:`~s2sharp_core.networks.s2net.Detail`, but ``read`` is in reflectance, and ``energy``
+    (n, 2, h, w) is that of the bands' detail on the 60 m grid of the whole window.
     """
 
     read: Sequence[tuple[Tensor, ...]]
@@ -319,11 +322,11 @@ def carry_far(
     rim: int,
     known: Tensor | None = None,
 ) -> _Far:
-    """Carry over to the 60 m bands what all finer bands show at 20 m, and what they have beyond.
+    """Transfer the detail of all finer bands to the 60 m bands, at 20 m and beyond.
 
-    ``rim``: pixels of 20 m on every side that are left out, as they are of ``planes``; ``known`` (n, 1, h, w): 0 in cells
-    where a gap was closed. Their mirror image shows noise a second time, which ten slopes from few cells would take for
-    evidence: errors on drawn scenes were up to 7 times interpolation's.
+    ``rim``: pixels of 20 m on every side that the result leaves out, the same as in ``planes``; ``known`` (n, 1, h, w): 0 in
+    cells where a gap was filled. Filled cells repeat noise of their neighbours, and ten slopes from few cells would take
+    it for evidence: errors on synthetic scenes were up to 7 times those of interpolation.
     """
     guides = _aligned(planes[0].seen, sight.common[:1] * 4)
     at20 = torch.cat([guides, _aligned(y20, sight.shifts20)], dim=1)
@@ -335,7 +338,7 @@ def carry_far(
     scarce = None
     if known is not None:
         products = products * known
-        # Exactly 1 where nothing is missing, so that a gap elsewhere changes nothing.
+        # Exactly 1 where all cells have data, so that a gap elsewhere changes nothing.
         scarce = smooth(torch.ones_like(known), WIDE_60) / smooth(known, WIDE_60).clamp_min(_FEWEST)
     wide = smooth(products, WIDE_60)
     found = []

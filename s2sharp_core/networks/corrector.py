@@ -14,7 +14,7 @@ from .planes import cropped
 __all__ = ["READS", "Corrector"]
 
 READS = 23
-"""Numbers that the network reads of a band."""
+"""Number of input channels for a band."""
 
 # Ranges are so many times the root mean square of the numbers that were seen in training.
 _REACH = 20.0
@@ -95,7 +95,7 @@ class Corrector(nn.Module):
         return cropped(self.tail(x), rim)
 
     def _fused(self, x: Tensor, rim: int) -> Tensor:
-        # Rows of one picture lie in one piece, whichever are left out: those that nobody reads any more.
+        # In a batch of one, a slice of rows is contiguous, so each layer drops the rows that no later layer reads.
         less = 1 if rim and len(x) == 1 else 0
         x = fused.cut_off(x, self.head, less)
         for block in self.body:

@@ -1,4 +1,4 @@
-"""Reach of a sensor's filters, whichever is measured: halos are declared before that."""
+"""Largest reach of a measured sensor's filters, because halos are declared before the measurement."""
 
 from dataclasses import replace
 
@@ -9,10 +9,10 @@ __all__ = ["farthest"]
 
 
 def farthest(sensor: Sensor) -> Sensor:
-    """The sensor whose filters reach farthest of those that a product may be measured to have in place of ``sensor``.
+    """Return the sensor with the widest filters of all that a product may be measured to have.
 
-    A narrow blur is undone by a filter that decays slowly, and a shift moves what is read. Papers' sensors are what
-    they are.
+    The inverse of a narrow blur is a filter that decays slowly, and a shift moves the pixels that are read. A sensor from
+    a paper is not measured, so it is returned unchanged.
     """
     if sensor.blur != "measured":
         return sensor

@@ -1,6 +1,6 @@
-"""Convolutions of a net that only computes, with what follows them: one pass over memory in place of two.
+"""Convolutions fused with ReLU or a sum, for inference on a CPU: one pass over memory instead of two.
 
-oneDNN, which torch's CPU build brings, adds and cuts off at zero while a convolution's result is still in registers. In
+oneDNN, which torch's CPU build contains, applies them while the result of a convolution is still in registers. In
 bfloat16 a sum is then rounded once, not twice.
 """
 
@@ -12,13 +12,13 @@ from torch import Tensor, nn
 __all__ = ["added", "beside", "cut_off", "few", "parted", "possible", "together"]
 
 _OPS = torch.ops.mkldnn
-# Pixels of a row that a convolution to few channels makes at once.
+# Pixels of a row that a convolution to few channels computes at once.
 _ABREAST = 4
 _NAMES = ("_convolution_pointwise", "_convolution_pointwise_")
 
 
 def possible(x: Tensor) -> bool:
-    """Return whether this build of torch can do so for ``x``, and nobody wants a gradient."""
+    """Return whether this build of torch can fuse convolutions of ``x``, and no gradient is needed."""
     return (
         x.device.type == "cpu"
         and not torch.is_grad_enabled()
@@ -29,17 +29,17 @@ def possible(x: Tensor) -> bool:
 
 
 def cut_off(x: Tensor, layer: nn.Conv2d, less: int = 0) -> Tensor:
-    """The convolution, then ReLU; ``less``: rows at the top and at the bottom that are left out."""
+    """Apply the convolution, then ReLU; ``less``: rows at the top and at the bottom that are left out."""
     return _OPS._convolution_pointwise(
         x, _weight(x, layer), None, *_how(layer, less), "relu", [], ""
     )
 
 
 def few(x: Tensor, layer: nn.Conv2d, less: int = 0) -> Tensor:
-    """The convolution alone, 3 × 3, to so few channels that several pixels of a row are made at once.
+    """Apply a 3 × 3 convolution to four channels, with four pixels of a row at once.
 
-    oneDNN computes 16 channels whatever it is asked for. Of a kernel that is set off by a pixel each time, four times
-    four are the channels of four pixels, which lie in memory as the picture does.
+    oneDNN always computes 16 channels. Four copies of the kernel, each a pixel further, make these the four channels of
+    four pixels, in the memory order of the picture.
     """
     padding, _, dilation, groups = _how(layer, less)
     if not parted(x):
@@ -75,7 +75,7 @@ def together(out: Tensor) -> Tensor:
 
 
 def added(x: Tensor, layer: nn.Conv2d, onto: Tensor) -> Tensor:
-    """The convolution added to ``onto``, which is changed."""
+    """Add the convolution to ``onto`` in place."""
     return _OPS._convolution_pointwise_.binary(
         onto, x, _weight(x, layer), None, *_how(layer), "add", 1.0, None, [], None
     )

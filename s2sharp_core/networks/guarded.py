@@ -1,4 +1,4 @@
-"""A network that was fitted to a scene, with what is returned where it was found to be no better."""
+"""A network that was fitted to a scene, with replacements for the bands in which it is no better than these."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
@@ -22,16 +22,16 @@ Instead = Literal["bicubic", "atprk"]
 class GuardedNet(nn.Module):
     """The coarse bands of a network, some of them replaced by interpolation or by the closed form.
 
-    Its support does not depend on what is replaced: a run knows its halo before a fit has shown it.
+    Its support does not depend on the replaced bands, because a run needs its halo before the fit.
 
     Parameters
     ----------
     net
         The network, or its kind and the arguments that it is built from.
     sensor
-        What the closed form's residual is computed with, or its fields.
+        The sensor for the residual of the closed form, or its fields.
     instead
-        Band → what is returned in its place.
+        Band → its replacement.
     """
 
     def __init__(
@@ -51,7 +51,7 @@ class GuardedNet(nn.Module):
 
     @property
     def closed(self) -> dict[int, KrigingNet]:
-        """The closed form by GSD, which is there whether it is used or not."""
+        """The closed form by GSD; it exists even if no band uses it."""
         return {int(gsd): cast(KrigingNet, net) for gsd, net in self._closed.items()}
 
     @property
@@ -70,7 +70,7 @@ class GuardedNet(nn.Module):
 
     @property
     def tolerance(self) -> float:
-        """As the network's."""
+        """Tolerance of the network, DN."""
         return float(getattr(self.net, "tolerance", 0.0))
 
     @property

@@ -1,4 +1,4 @@
-"""Networks by the name that a model card gives, and the face that each of them shows."""
+"""Networks by their name in model cards, and their common interface."""
 
 from collections.abc import Callable
 from typing import Any, Protocol, TypeVar
@@ -8,7 +8,7 @@ from torch import Tensor
 __all__ = ["NETWORKS", "Network", "known_as"]
 
 NETWORKS: dict[str, Any] = {}
-"""Every network that was defined, by the name that a model card gives."""
+"""Every network by its name in model cards."""
 
 T = TypeVar("T")
 
@@ -24,13 +24,14 @@ def known_as(kind: str) -> Callable[[type[T]], type[T]]:
 
 
 class Network(Protocol):
-    """A network, as the sharpeners ask it.
+    """Interface of a network to the sharpeners.
 
-    ``config``: the arguments it is built from; ``bands``: what it gives, ``reads``: what it reads;
-    ``support``: by GSD, pixels of that grid read before and after a cell; ``multiply_adds``: per 10 m
-    pixel. One with ``narrow`` can have its ``arithmetic`` set to bfloat16; one with
-    ``is_told`` is told how many cells around its windows nobody needs, and which cells have data; one with ``results`` tells their number, as
-    a sharpener does.
+    ``config``: the arguments it is built from; ``bands``: the bands of its result; ``reads``: the bands of its input;
+    ``support``: by GSD, pixels of that grid read before and after a cell; ``multiply_adds``: per 10 m pixel.
+
+    Optional attributes: with ``narrow``, its ``arithmetic`` can be set to bfloat16; with ``is_told``, its call takes the
+    number of cells around its windows that are not needed, and a mask of the cells that have data; ``results`` is the
+    number of the method's current version, as in a sharpener.
     """
 
     config: dict[str, Any]

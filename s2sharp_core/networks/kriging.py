@@ -1,9 +1,9 @@
 """Area-to-point regression kriging as a network without layers (Wang, Shi and Atkinson, ISPRS J. 114,
 2016, doi:10.1016/j.isprsjprs.2016.02.006).
 
-A band at 10 m is a linear regression on the 10 m bands plus what that leaves of the coarse band, brought
-to 10 m by kriging. The kriging weights follow from the covariance of the residual at 10 m and from the
-point spread function alone: they are the same in every coarse pixel, one small filter per phase.
+A band at 10 m is a linear regression on the 10 m bands plus the residual of the coarse band, brought to 10 m
+by kriging. The kriging weights depend only on the covariance of the residual at 10 m and on the point spread
+function: they are the same in every coarse pixel, one small filter per phase.
 """
 
 import math
@@ -25,19 +25,19 @@ __all__ = ["KrigingNet", "kriging_filters", "seen_variogram"]
 
 
 def _before(band: str, r: int, sensor: Sensor, axis: int | None = None) -> int:
-    """10 m pixels that a coarse one sees before its own first; negative where it sees fewer."""
+    """Return the 10 m pixels that a coarse one sees before its own first; negative if it sees fewer."""
     taps = psf(band, r, sensor, axis).numel()
     return (taps - r) // 2 if sensor.centre == "cell" else (taps - 1) // 2
 
 
 def _covariance(length: float, lags: int) -> Tensor:
-    """exp(-|lag| / length) at the lags -lags … lags of both axes: float64 (2·lags + 1, 2·lags + 1)."""
+    """Return exp(-|lag| / length) at the lags -lags … lags of both axes: float64 (2·lags + 1, 2·lags + 1)."""
     at = torch.arange(-lags, lags + 1, dtype=torch.float64)
     return torch.exp(-torch.hypot(at[:, None], at[None, :]) / length)
 
 
 def _filtered(c: Tensor, k: Tensor) -> Tensor:
-    """``c`` under the separable filter ``k`` ⊗ ``k``, without its rim."""
+    """Filter ``c`` with the separable ``k`` ⊗ ``k``; the result has no rim."""
     c = F.conv2d(c[None, None], k[None, None, :, None])
     return F.conv2d(c, k[None, None, None, :])[0, 0]
 
@@ -49,10 +49,10 @@ def _autocorrelation(k: Tensor) -> Tensor:
 @lru_cache(maxsize=1024)
 @torch.inference_mode(mode=False)
 def seen_variogram(band: str, r: int, length: float, lags: int, sensor: Sensor) -> Tensor:
-    """The semivariogram of coarse pixels, at 1 … ``lags`` of them, where the 10 m field has sill 1.
+    """Return the semivariogram of coarse pixels at lags of 1 … ``lags`` of them, if the 10 m field has sill 1.
 
-    The field's covariance is exp(-distance / length), ``length`` in 10 m pixels; the point spread
-    function smooths it (regularisation, in the words of geostatistics). float64 (lags,).
+    The field's covariance is exp(-distance / length), ``length`` in 10 m pixels. The point spread function
+    smooths it (geostatistics: regularisation). float64 (lags,).
     """
     both = _autocorrelation(psf(band, r, sensor))
     c = _filtered(_covariance(length, lags * r + both.numel() // 2), both)
@@ -63,19 +63,19 @@ def seen_variogram(band: str, r: int, length: float, lags: int, sensor: Sensor) 
 def kriging_filters(
     band: str, r: int, length: float, radius: int, sensor: Sensor = SENTINEL2
 ) -> Tensor:
-    """Ordinary kriging from coarse pixels to the 10 m pixels of the one in their middle.
+    """Return filters of ordinary kriging, from coarse pixels to the 10 m pixels of the central one.
 
     Parameters
     ----------
     length
-        Of the exponential covariance of the 10 m field, in 10 m pixels.
+        Length of the exponential covariance of the 10 m field, in 10 m pixels.
     radius
-        Coarse pixels taken on each side.
+        Coarse pixels on each side.
 
     Returns
     -------
     Tensor
-        float64 (r², 2·radius + 1, 2·radius + 1), a filter for each phase, each of sum 1.
+        float64 (r², 2·radius + 1, 2·radius + 1), a filter with sum 1 for each phase.
     """
     k = psf(band, r, sensor)
     both = _autocorrelation(k)
@@ -86,10 +86,10 @@ def kriging_filters(
     taps = r * torch.cartesian_prod(torch.arange(side), torch.arange(side)) - r * radius
     at = torch.cartesian_prod(torch.arange(r), torch.arange(r))
     apart = taps[:, None] - taps[None, :] + between.shape[0] // 2
-    # Where a 10 m pixel lies as seen from the first 10 m pixel that a coarse one sees.
+    # Offset of a 10 m pixel from the first 10 m pixel that a coarse one sees.
     offset = at[None, :] - taps[:, None] + _before(band, r, sensor)
     size = side**2
-    # With the Lagrange multiplier that makes the weights sum to one.
+    # The last row and column hold the Lagrange multiplier that makes the weights sum to one.
     system = torch.ones(size + 1, size + 1, dtype=torch.float64)
     system[:size, :size] = between[apart[..., 0], apart[..., 1]]
     system[size, size] = 0
@@ -101,18 +101,18 @@ def kriging_filters(
 
 @known_as("kriging")
 class KrigingNet(nn.Module):
-    """Regression on the 10 m bands, and kriging of what it leaves of the coarse bands of one GSD.
+    """Regression on the 10 m bands, and kriging of its residual in the coarse bands of one GSD.
 
-    Slopes and filters are global statistics of the sample that it is fitted to, frozen as weights.
+    Slopes and filters are global statistics of the sample that it is fitted to, stored as weights.
 
     Parameters
     ----------
     gsd
-        The bands it sharpens: 20 or 60.
+        GSD of the bands it sharpens: 20 or 60.
     radius
         Coarse pixels on each side that a residual is kriged from.
     sensor
-        What the residual is computed with, or its fields.
+        The sensor for the residual, or its fields.
     """
 
     slopes: Tensor
@@ -157,7 +157,7 @@ class KrigingNet(nn.Module):
         return len(self.bands) * (len(BY_GSD[10]) + (2 * self.radius + 1) ** 2) + math.ceil(blur)
 
     def adopt(self, slopes: Tensor, lengths: list[float]) -> None:
-        """Take the statistics of a fit: slopes (bands, 4), correlation lengths in 10 m pixels."""
+        """Store the statistics of a fit: slopes (bands, 4), correlation lengths in 10 m pixels."""
         filters = [
             kriging_filters(band, ratio(self.gsd), length, self.radius, self.sensor)
             for band, length in zip(self.bands, lengths, strict=True)
@@ -169,7 +169,7 @@ class KrigingNet(nn.Module):
     def forward(self, y10: Tensor, y20: Tensor, y60: Tensor) -> Tensor:
         """Reflectance (n, 4, 6h, 6w), (n, 6, 3h, 3w), (n, 2, h, w) → (n, bands, 6h, 6w)."""
         r = ratio(self.gsd)
-        # Without an intercept: kriging weights sum to one and put it back.
+        # No intercept is needed, because kriging weights sum to one and restore it.
         guess = F.conv2d(y10, self.slopes[:, :, None, None])
         rest = (y20 if self.gsd == 20 else y60) - degrade(guess, self.bands, r, self.sensor)
         rest = F.pad(rest, [self.radius] * 4, mode="replicate")

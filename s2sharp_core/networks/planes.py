@@ -1,7 +1,7 @@
-"""Filters on planes: every channel in one piece, a few rows at a time, so that what is under way fits a cache.
+"""Filters on contiguous channels, a few rows at a time, so that intermediate results fit a cache.
 
-Memory is what local regression waits for: a number that is still in a processor's cache comes four times as fast. A picture
-of 10 m is held as its four phases on the 20 m grid, (n, c, 4, h, w): no filter steps over pixels.
+Local regression is bound by memory: a number in a processor's cache arrives four times as fast. A picture of 10 m is
+stored as its four phases on the 20 m grid, (n, c, 4, h, w), so no filter steps over pixels.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -27,24 +27,24 @@ __all__ = [
     "strips",
 ]
 
-# Numbers of a picture that are looked at together: a megabyte.
+# Numbers of a picture that are processed at once: a megabyte.
 _AT_ONCE = 2**18
-# Rows at least: of fewer, most are those around them.
+# Least number of rows: with fewer, most of the rows that a filter reads are context.
 _FEWEST = 12
 
-# A weight of all channels, or of each: (c, 1, …).
+# One weight for all channels, or one for each: (c, 1, …).
 _Taps = Sequence[float | Tensor]
 
 
 def strips(x: Tensor, channels: int = 0, of: int = 1) -> Iterator[slice]:
-    """The rows of ``x`` (n, …, h, w) in strips that fit a processor's cache; on a GPU in one.
+    """Yield the rows of ``x`` (n, …, h, w) in strips that fit a processor's cache; on a GPU in one.
 
     Parameters
     ----------
     channels
-        That are under way of each pixel, if not those of ``x``.
+        Numbers in memory for each pixel; 0: those of ``x``.
     of
-        What the rows of a strip are a multiple of.
+        The number of rows of a strip is a multiple of this.
     """
     height, width = x.shape[-2:]
     each = height
@@ -55,17 +55,17 @@ def strips(x: Tensor, channels: int = 0, of: int = 1) -> Iterator[slice]:
 
 
 def cropped(x: Tensor, rim: int) -> Tensor:
-    """Leave ``rim`` pixels on every side out."""
+    """Remove ``rim`` pixels on every side."""
     return x[..., rim : x.shape[-2] - rim, rim : x.shape[-1] - rim] if rim else x
 
 
 def smooth(x: Tensor, kernel: Tensor) -> Tensor:
-    """Filter each channel of (n, c, h, w) with ``kernel`` ⊗ ``kernel``, (odd,); replicated at its edges."""
+    """Filter each channel of (n, c, h, w) with ``kernel`` ⊗ ``kernel``, (odd,); its edges are replicated."""
     return filtered(F.pad(x, [kernel.numel() // 2] * 4, mode="replicate"), kernel)
 
 
 def filtered(x: Tensor, kernel: Tensor) -> Tensor:
-    """As :func:`smooth`, of a picture that has what lies around: smaller by the kernel's length less one."""
+    """Filter like :func:`smooth`, without replication: the result is smaller by the kernel's length less one."""
     taps, more = kernel.tolist(), kernel.numel() - 1
     height, width = (size - more for size in x.shape[-2:])
     out = x.new_empty(*x.shape[:-2], height, width)
@@ -76,13 +76,13 @@ def filtered(x: Tensor, kernel: Tensor) -> Tensor:
 
 
 def along(x: Tensor, taps: _Taps, dim: int, into: Tensor | None = None) -> Tensor:
-    """Correlate along one axis, without edges."""
+    """Correlate along one axis, without padding."""
     size = x.shape[dim] - len(taps) + 1
     return _sum(((x.narrow(dim, i, size), tap) for i, tap in enumerate(taps)), into)
 
 
 def _sum(terms: Iterable[tuple[Tensor, float | Tensor]], into: Tensor | None = None) -> Tensor:
-    """Pictures times weights, one after the other."""
+    """Return the sum of pictures times weights, added in order."""
     total: Tensor | None = None
     for x, weight in terms:
         if isinstance(weight, float) and weight == 0:
@@ -118,19 +118,19 @@ def added_up(x: Tensor) -> Tensor:
 
 
 def pooled(x: Tensor, ratio: int) -> Tensor:
-    """Means of ``ratio`` × ``ratio`` pixels."""
+    """Return means of ``ratio`` × ``ratio`` pixels."""
     x = _sum((x[..., i::ratio, :], 1.0) for i in range(ratio))
     return _sum((x[..., i::ratio], 1.0) for i in range(ratio)).div_(ratio**2)
 
 
 def seen(x: Tensor, bands: Sequence[str], sensor: Sensor) -> Tensor:
-    """See a picture of phases with pixels twice as large, as :func:`~s2sharp_core.sensor.observation.degrade` does.
+    """Degrade a picture in phases to pixels twice as large, like :func:`~s2sharp_core.sensor.observation.degrade`.
 
     (n, bands, 4, h, w) → (n, bands, h, w)
     """
     height, width = x.shape[-2:]
     taps, before, length = _kernels(tuple(bands), sensor, x.dtype, x.device)
-    # Pixel i of the kernel lies in that phase of the coarse pixel so far away.
+    # Phase of pixel i of the kernel, and offset of the coarse pixel that it lies in.
     at = [((i - before) % 2, (i - before) // 2) for i in range(length)]
     margin = max(abs(off) for _, off in at)
     x = _framed(x.unflatten(2, (2, 2)), margin)
@@ -156,7 +156,7 @@ def seen(x: Tensor, bands: Sequence[str], sensor: Sensor) -> Tensor:
 def _kernels(
     bands: tuple[str, ...], sensor: Sensor, dtype: torch.dtype, device: torch.device
 ) -> tuple[tuple[_Taps, _Taps], int, int]:
-    """Weights down and across, the fine pixels before a coarse one's first that they begin with, and their number."""
+    """Return weights down and across, the number of fine pixels before a coarse one's first, and that of the weights."""
     down, across, (before, _) = kernels(
         bands, 2, torch.empty(0, dtype=dtype, device=device), sensor
     )
@@ -180,7 +180,7 @@ def _framed(x: Tensor, margin: int) -> Tensor:
 
 
 def enlarged(y: Tensor, ratio: int, kind: str = "cubic", shifts: Shifts | None = None) -> Tensor:
-    """Interpolate (n, c, h, w) as :func:`~s2sharp_core.sensor.upsampling.upsample` does: (n, c, ratio·h, ratio·w)."""
+    """Interpolate like :func:`~s2sharp_core.sensor.upsampling.upsample`: (n, c, h, w) → (n, c, ratio·h, ratio·w)."""
     height, width = y.shape[-2:]
     down, across, reach = _interpolation(ratio, kind, shifts, y.dtype, y.device)
     y = F.pad(y, [reach] * 4, mode="replicate")
@@ -193,7 +193,7 @@ def enlarged(y: Tensor, ratio: int, kind: str = "cubic", shifts: Shifts | None =
 
 
 def phases_of(y: Tensor, ratio: int, kind: str = "cubic", shifts: Shifts | None = None) -> Tensor:
-    """Interpolate, the ``ratio``² pixels of each coarse one as phases: (n, c, h, w) → (n, c, ratio², h, w)."""
+    """Interpolate to the ``ratio``² phases of each coarse pixel: (n, c, h, w) → (n, c, ratio², h, w)."""
     height, width = y.shape[-2:]
     down, across, reach = _interpolation(ratio, kind, shifts, y.dtype, y.device)
     y = F.pad(y, [reach] * 4, mode="replicate")
@@ -211,7 +211,7 @@ def phases_of(y: Tensor, ratio: int, kind: str = "cubic", shifts: Shifts | None 
 def _interpolation(
     ratio: int, kind: str, shifts: Shifts | None, dtype: torch.dtype, device: torch.device
 ) -> tuple[list[_Taps], list[_Taps], int]:
-    """Weights of each phase down and across, and the coarse pixels that they read on each side."""
+    """Return weights of each phase down and across, and the number of coarse pixels they read on each side."""
     moved = tuple(shifts) if shifts and any(map(any, shifts)) else ((0.0, 0.0),)
     same = len(set(moved)) == 1
     each = [weights_of_phases(ratio, kind, moved, axis) for axis in (0, 1)]  # (bands, ratio, taps)

@@ -1,4 +1,4 @@
-"""The last steps of s2net: 20 m bands brought to what was seen of them, and every band held to its surroundings' range."""
+"""Last steps of s2net: 20 m bands are made consistent with the observation, and all bands kept in a local range."""
 
 import math
 from collections.abc import Callable
@@ -18,27 +18,27 @@ from .support import Interval, halved, interpolated_from, seen_from, wider
 __all__ = ["BACK", "around", "blur", "held", "projected", "projected_from"]
 
 BACK = 3
-"""Taps of h on each side, the filter that brings back what is lacking."""
+"""Taps on each side of h, the filter of the back-projection."""
 
-# Terms of the Neumann series: as many iterations of back-projection.
+# Terms of the Neumann series, each equal to an iteration of back-projection.
 _TERMS = 4
-# Pixels of a band around, whose range holds the result.
+# Pixels of a band on each side whose range limits the result.
 _AROUND = 2
 
 
 @lru_cache(maxsize=16)
 @torch.inference_mode(mode=False)
 def _back_filters(sensor: Sensor) -> Tensor:
-    """H of each 20 m band: the sum of (1 - A U)ⁱ, i < ``_TERMS``, cut to 2·``BACK`` + 1 taps: float64 (6, taps).
+    """Return h of each 20 m band: the sum of (1 - A U)ⁱ, i < ``_TERMS``, cut to 2·``BACK`` + 1 taps: float64 (6, taps).
 
-    A U, interpolation seen again, is a separable filter on the coarse grid; the series is taken along each axis.
+    A U, interpolation and then degradation, is a separable filter on the coarse grid. The series is summed along each axis.
     """
     bands, half = BY_GSD[20], 8
     in_place = Sensor(responses=tuple(typical(band, (band,), sensor) for band in bands))
     impulse = torch.zeros(1, len(bands), 1 + 4 * half, 1 + 4 * half, dtype=torch.float64)
     impulse[..., 2 * half, 2 * half] = 1
     seen = degrade(upsample(impulse, 2), bands, 2, in_place)[0, :, half:-half, half:-half]
-    # Each of sum 1, so that the sum over one axis is the filter along the other.
+    # The filters sum to 1, so the sum over one axis is the filter along the other.
     once = seen.sum(dim=2)
     once = once / once.sum(dim=1, keepdim=True)
     middle = once.shape[1] // 2
@@ -53,9 +53,9 @@ def _back_filters(sensor: Sensor) -> Tensor:
 
 
 def projected(x: Tensor, y: Tensor, doubt: Tensor, sensor: Sensor, rim: int = 0) -> Tensor:
-    """Bring the 20 m bands ``x`` (n, 6, 4, 3h, 3w) to what was seen of them, ``y`` (n, 6, 3h, 3w).
+    """Make the 20 m bands ``x`` (n, 6, 4, 3h, 3w) consistent with the observation ``y`` (n, 6, 3h, 3w).
 
-    ``rim``: pixels on every side that are left out.
+    ``rim``: pixels on every side that the result leaves out.
     """
     read = max(0, rim - around(_rest_from()))
     rest = in_halves(cropped(y - seen(x, BY_GSD[20], sensor), read))
@@ -68,12 +68,12 @@ def projected(x: Tensor, y: Tensor, doubt: Tensor, sensor: Sensor, rim: int = 0)
 
 
 def held(x: Tensor, y: Tensor, ratio: int, rim: int) -> Tensor:
-    """Hold ``x`` (n, bands, 4, 3h, 3w) to the range of what was seen, ``y``, around each pixel.
+    """Limit ``x`` (n, bands, 4, 3h, 3w) to the range of the observation ``y`` around each pixel.
 
-    The range goes from the lowest to the highest of the 5 × 5 pixels of the band. No pixel of a 20 m band lies further
-    outside it than it is wide, of a 60 m band than nine times that, since of the contrast of a point of 10 m a 36th is left
-    there in place of a quarter; nor below 0 where none of these pixels does. A defect, a flare or a clipped cloud contradicts
-    the sensor's kernel, and its inverse would answer with rings.
+    The range is that of the 5 × 5 nearest pixels of the band. A 20 m band may leave it by its width, a 60 m band by nine
+    times its width: a 60 m pixel keeps a 36th of the contrast of a 10 m point, a 20 m pixel a quarter. No result is below
+    0 unless one of these pixels is. A defect, a flare or a clipped cloud contradicts the sensor's kernel, and the inverse
+    of the kernel would ring around it.
     ``rim``: pixels of the band on every side of ``y`` that ``x`` does not cover.
     """
     there = min(rim, _AROUND)
@@ -87,7 +87,7 @@ def held(x: Tensor, y: Tensor, ratio: int, rim: int) -> Tensor:
 
 
 def _most_around(y: Tensor, pick: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
-    """The lowest or highest of the pixels around each: along one axis, then along the other."""
+    """Return the lowest or highest of the pixels around each: along one axis, then along the other."""
     y = F.pad(y, [_AROUND] * 4, mode="replicate")
     for dim in (-2, -1):
         n = y.shape[dim] - 2 * _AROUND
@@ -96,21 +96,21 @@ def _most_around(y: Tensor, pick: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
 
 
 def _rest_from() -> Interval:
-    """Pixels of 20 m whose difference from what was seen changes a cell."""
+    """Return the pixels of 20 m whose difference from the observation changes a cell."""
     return wider(interpolated_from((0, 5), 2, "cubic"), BACK + 1 + 2 + math.ceil(LARGEST_SHIFT))
 
 
 def projected_from() -> Interval:
-    """Pixels of 20 m whose corrected picture changes a cell."""
+    """Return the pixels of 20 m whose corrected picture changes a cell."""
     return halved(seen_from(_rest_from(), 2, blur()))
 
 
 def blur() -> int:
-    """Pixels of 10 m that a 20 m pixel is blurred from on each side of its own, off by a pixel at most."""
+    """Return the 10 m pixels on each side of its own that a 20 m pixel depends on, with the largest shift."""
     widest = max((psf(band, 2).numel() - 2) // 2 for band in BY_GSD[20])
     return widest + 2 * math.ceil(LARGEST_SHIFT)
 
 
 def around(cell: Interval) -> int:
-    """Pixels of 20 m on each side of a cell."""
+    """Return the pixels of 20 m on each side of a cell."""
     return max(-cell[0], cell[1] - 2)

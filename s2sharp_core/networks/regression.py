@@ -1,13 +1,13 @@
-"""Local regression: how the coarse bands follow the fine ones, around every pixel anew, as far as they show it.
+"""Local regression of the coarse bands on the fine ones around every pixel, as far as the data support it.
 
-What a coarse band shows of an edge in the fine ones is a matter of the place: chlorophyll in one field, moisture in
-the next. Where a band's detail is regressed on theirs in a neighbourhood of a few coarse pixels, the slopes found
-there carry the fine detail over (the guided filter of He, Sun and Tang, IEEE TPAMI 35, 2013, between two
-resolutions). The fit is in closed form and has nothing to learn; a gain or an offset of any band cancels out.
+The contrast of an edge in a coarse band depends on the place: chlorophyll in one field, moisture in the next. The
+detail of a band is regressed on that of the fine bands in a neighbourhood of a few coarse pixels. The slopes found there
+transfer the fine detail (the guided filter of He, Sun and Tang, IEEE TPAMI 35, 2013, between two resolutions). The fit
+is in closed form and learns nothing; a gain or an offset of any band cancels out.
 
-Slopes from few pixels explain noise, too, and carry detail over that the coarse band never showed. So they are trusted
-as far as chance would not have explained as much (empirical Bayes; James and Stein, Proc. 4th Berkeley Symp. 1, 1961):
-:func:`believed_slopes` in a wide neighbourhood, :func:`refined_slopes` where a narrow one says more.
+Slopes from few pixels also explain noise, and transfer detail that the coarse band never showed. So they are shrunk by
+the energy that chance would explain (empirical Bayes; James and Stein, Proc. 4th Berkeley Symp. 1, 1961):
+:func:`believed_slopes` in a wide neighbourhood, :func:`refined_slopes` where a narrow one gives more evidence.
 """
 
 from dataclasses import dataclass, replace
@@ -40,7 +40,7 @@ class Moments:
     """Local second moments of K predictors and B bands, (n, …, h, w).
 
     ``square`` (n, K, K): of pairs of predictors; ``cross`` (n, K, B): of predictors and bands; ``energy`` (n, B):
-    of bands; ``fine`` (n, K): of each predictor's detail beyond the coarse grid, which slopes carry over.
+    of bands; ``fine`` (n, K): of each predictor's detail beyond the coarse grid, which slopes transfer.
     """
 
     square: Tensor
@@ -54,7 +54,7 @@ class Moments:
         return self.square.diagonal(dim1=1, dim2=2).movedim(-1, 1)
 
     def told(self, slopes: Tensor) -> Tensor:
-        """Return what ``slopes`` (n, K, B, h, w) tell of ``cross``."""
+        """Return the part of ``cross`` that ``slopes`` (n, K, B, h, w) predict."""
         square = self.square[:, :, :, None]
         told = square[:, :, 0] * slopes[:, :1]
         for c in range(1, slopes.shape[1]):
@@ -62,11 +62,11 @@ class Moments:
         return told
 
     def explained(self, slopes: Tensor) -> Tensor:
-        """Energy that ``slopes`` (n, K, B, h, w) explain of each band: (n, B, h, w); negative where they harm."""
+        """Return the energy of each band that ``slopes`` (n, K, B, h, w) explain: (n, B, h, w); negative if they harm."""
         return _energy(self.cross, self.cross - self.told(slopes), slopes)
 
     def without(self, slopes: Tensor) -> "Moments":
-        """The moments of what ``slopes`` leave of the bands."""
+        """Return the moments of the bands' residual after ``slopes``."""
         rest = self.cross - self.told(slopes)
         left = (self.energy - _energy(self.cross, rest, slopes)).clamp_min_(0)
         return replace(self, cross=rest, energy=left)
@@ -80,7 +80,7 @@ def _energy(cross: Tensor, rest: Tensor, slopes: Tensor) -> Tensor:
 @lru_cache(maxsize=16)
 @torch.inference_mode(mode=False)
 def _places(k: int, device: torch.device) -> Tensor:
-    """Return where each element of a symmetric matrix lies in its upper triangle, row by row: (k·k,)."""
+    """Return the index of each element of a symmetric matrix in its upper triangle, row by row: (k·k,)."""
     i, j = torch.triu_indices(k, k)
     at = torch.empty(k, k, dtype=torch.long)
     at[i, j] = at[j, i] = torch.arange(len(i))
@@ -88,13 +88,12 @@ def _places(k: int, device: torch.device) -> Tensor:
 
 
 def moments(p: Tensor, y: Tensor, fine: Tensor) -> Tensor:
-    """Products that :func:`split` makes moments of once they are averaged: (n, channels, h, w).
+    """Return products that, once averaged, :func:`split` turns into moments: (n, channels, h, w).
 
     Parameters
     ----------
     p, y
-        Details (n, K, h, w) of the predictors and (n, B, h, w) of what they predict: high-passed, so that
-        no intercept is needed.
+        Details (n, K, h, w) of the predictors and (n, B, h, w) of the bands: high-passed, so that no intercept is needed.
     fine
         (n, K, h, w): mean square of each predictor's detail beyond the coarse grid.
     """
@@ -105,19 +104,19 @@ def moments(p: Tensor, y: Tensor, fine: Tensor) -> Tensor:
 
 
 def split(averaged: Tensor, k: int, b: int) -> Moments:
-    """Averages of :func:`moments` by name."""
+    """Split averaged :func:`moments` by name."""
     gram, cross, energy, fine = averaged.split([k * (k + 1) // 2, k * b, b, k], dim=1)
     square = gram.index_select(1, _places(k, gram.device)).unflatten(1, (k, k))
     return Moments(square, cross.unflatten(1, (k, b)), energy, fine)
 
 
 def solve_slopes(of: Moments, penalty: Tensor) -> Tensor:
-    """Slopes of each band on the predictors, by ridge regression.
+    """Return the slopes of each band on the predictors, by ridge regression.
 
     Parameters
     ----------
     penalty
-        Added to each predictor's variance: (n, K, 1, h, w), or (n, K, B, h, w) for one of each band.
+        Added to each predictor's variance: (n, K, 1, h, w), or (n, K, B, h, w) for a penalty by band.
 
     Returns
     -------
@@ -126,12 +125,12 @@ def solve_slopes(of: Moments, penalty: Tensor) -> Tensor:
     """
     k = penalty.shape[1]
     more = penalty + _FLOOR
-    # L D Lᵀ, a column at a time of all that is left, and the two substitutions.
+    # L D Lᵀ by column, then the two substitutions.
     rest, right = of.square[:, :, :, None], of.cross
     lower: list[Tensor] = []
     solved: list[Tensor] = []
     for c in range(k):
-        # Rounding must not turn what the penalty keeps positive.
+        # The penalty makes pivots positive, and rounding must not change that.
         pivot = torch.maximum(rest[:, 0, 0] + more[:, c], 0.5 * more[:, c])
         below = rest[:, 1:, 0] / pivot[:, None]
         solved.append(right[:, :1] / pivot[:, None])
@@ -150,12 +149,12 @@ def solve_slopes(of: Moments, penalty: Tensor) -> Tensor:
 def believed_slopes(
     of: Moments, samples: float, doubt: float, reach: float, scarce: Tensor | None = None
 ) -> Tensor:
-    """Slopes in a neighbourhood of so many independent ``samples``, as far as they are more than chance.
+    """Return slopes in a neighbourhood of ``samples`` independent pixels, as far as they exceed chance.
 
-    What K predictors explain by chance is K / samples of the variance; the prior of the slopes is what is explained
-    beyond ``doubt`` times that, spread over the predictors (empirical Bayes). A predictor that has much detail beyond the
-    coarse grid has to show for it: ``reach`` times that detail stands beside its variance. ``scarce`` (n, 1, h, w): how many
-    times fewer the samples are than that, 1 or more.
+    By chance, K predictors explain K / samples of the variance. The prior of the slopes is the energy explained beyond
+    ``doubt`` times that, spread over the predictors (empirical Bayes). A predictor with much detail beyond the coarse grid
+    needs more evidence: ``reach`` times that detail is added to its variance. ``scarce`` (n, 1, h, w): divisor of
+    ``samples``, 1 or more.
 
     Returns
     -------
@@ -178,10 +177,10 @@ def believed_slopes(
 def refined_slopes(
     of: Moments, wide: Tensor, samples: float, doubt: float, ridge: float, reach: float
 ) -> tuple[Tensor, Tensor]:
-    """``wide`` slopes (n, K, B, h, w), changed where a narrow neighbourhood shows that it is more than chance, and the
+    """Return ``wide`` slopes (n, K, B, h, w), changed as far as a narrow neighbourhood shows more than chance, and the
     energy (n, B, h, w) that they explain there.
 
-    The positive part of James and Stein's estimator, with ``doubt`` times what chance would explain.
+    This is the positive part of James and Stein's estimator, with ``doubt`` times the energy that chance would explain.
     """
     left = of.without(wide)
     penalty = (ridge * of.variance + reach * of.fine)[:, :, None]
@@ -192,6 +191,6 @@ def refined_slopes(
     chance = of.fine.shape[1] / samples
     much = (1 - doubt * chance * (1 - share) / share).clamp_min_(0)[:, None]
     slopes = torch.addcmul(wide, much, change)
-    # As much of what the wide ones left is left as of the change was not made.
+    # The residual of the wide slopes remains in the proportion in which the change was not made.
     rest = torch.addcmul(left.cross, much, rest - left.cross)
     return slopes, _energy(of.cross, rest, slopes)

@@ -24,7 +24,7 @@ class _Block(nn.Module):
     arithmetic: Arithmetic = "float32"
 
     def forward(self, x: Tensor) -> Tensor:
-        # The picture stays float32: bfloat16 would keep eight bits of it, a few DN.
+        # The picture stays float32: bfloat16 would keep eight bits of it, an error of a few DN.
         with arithmetic(self.arithmetic, x.device):
             correction = self.second(torch.relu(self.first(x)))
         return x + _RESIDUAL_SCALE * correction.to(x.dtype)
@@ -32,16 +32,16 @@ class _Block(nn.Module):
 
 @known_as("residual")
 class ResidualNet(nn.Module):
-    """Predicts what interpolation misses of all bands of one GSD, from all bands at least as fine.
+    """Predicts the error of interpolation for all bands of one GSD, from all bands at least as fine.
 
-    Coarse bands are interpolated bilinearly to 10 m and stacked under the 10 m bands; a convolution,
+    Coarse bands are interpolated bilinearly to 10 m and stacked with the 10 m bands. A convolution,
     ``blocks`` residual blocks and a convolution give the correction that is added to the interpolated
-    bands. No normalisation layer: nothing depends on the window's other pixels.
+    bands. There is no normalisation layer, so nothing depends on the window's other pixels.
 
     Parameters
     ----------
     gsd
-        The bands it sharpens: 20 (reads 10 and 20 m) or 60 (reads 10, 20 and 60 m).
+        GSD of the bands it sharpens: 20 (reads 10 and 20 m) or 60 (reads 10, 20 and 60 m).
     features, blocks
         Width and depth; the paper's DSen2 has 128 and 6.
     """

@@ -1,22 +1,21 @@
-"""s2net: local regression for what follows from the fine bands, a small network for the rest.
+"""s2net: local regression for detail that the fine bands explain, and a small network for the rest.
 
 Everything but the last step lies on the 20 m grid, where a 10 m picture has four phases a band (pixel-unshuffle):
 
-1. *Local regression.* The detail of every coarse band is regressed on that of the finer bands, seen through the same
-   kernel, and theirs carried over as far as the coarse band shows it (:mod:`s2sharp_core.networks.regression`). Nothing is
-   learned, so nothing is tied to the scenes that a net was trained on.
-2. *Network.* A small residual net corrects that, the same one for every band of a GSD: it reads what each finer band
-   contributes, in units of the band's local amplitude, and knows nothing of spectra. A gain or an offset of any
-   band (another product level, another atmosphere) passes through it. Where neither the finer bands nor the band
-   itself gives evidence of detail, its correction fades out, and interpolation is left.
-3. *Projection* (20 m). The satellite's view of the result is brought to what it saw, ``x + U h w (y - A x)``: U
-   interpolation and h a short filter, the inverse of A U as a truncated Neumann series, which iterated back-projection
-   (Irani and Peleg, CVGIP 53, 1991) amounts to on a grid. The weights w, of the coarse and of the fine half of the
-   octave, are Wiener's: noise and errors of the sensor's kernel are not brought back as detail.
+1. *Local regression.* The detail of every coarse band is regressed on that of the finer bands, degraded with the same
+   kernel. Fine detail is transferred as far as the coarse band shows it (:mod:`s2sharp_core.networks.regression`). Nothing
+   is learned, so this step does not depend on training scenes.
+2. *Network.* A small residual net corrects the result, the same one for every band of a GSD. It reads the contribution of
+   each finer band in units of the band's local amplitude, and no spectra. So a gain or an offset of any band (another
+   product level, another atmosphere) passes through it. Where neither the finer bands nor the band itself gives evidence
+   of detail, the correction fades out, and interpolation remains.
+3. *Projection* (20 m). The result is made consistent with the observation, ``x + U h w (y - A x)``: U is interpolation
+   and h a short filter, the inverse of A U as a truncated Neumann series. On a grid this equals iterated back-projection
+   (Irani and Peleg, CVGIP 53, 1991). The weights w, for the coarse and for the fine half of the octave, are Wiener's, so
+   that noise and errors of the sensor's kernel do not return as detail.
+4. *Range.* Results are limited to a range around the observation (:func:`~s2sharp_core.networks.projection.held`).
 
-4. *Range.* No pixel lies further outside the range of what was seen around it than that range is wide.
-
-Every operation is local: the halo is the sum of their reaches, with bands off by up to one pixel of their own.
+Every operation is local. The halo is the sum of their reaches, for bands shifted by up to one pixel of their own.
 """
 
 import math
@@ -66,14 +65,14 @@ class Detail:
     Attributes
     ----------
     inputs
-        Of each band (n, 23, 3h, 3w): what the network reads of it, in units of its amplitude.
+        Input of the network for each band, (n, 23, 3h, 3w), in units of its amplitude.
     picture
         (n, 8·4, 3h, 3w): the six bands of 20 m and the two of 60 m at 10 m, reflectance.
     amplitude
-        (n, 8, 3h, 3w): of each of these bands, reflectance; less where there is no evidence of detail.
+        (n, 8, 3h, 3w): amplitude of each of these bands, reflectance; less where there is no evidence of detail.
     doubt
-        (n, 12, 3h, 3w): energy of the residual of each 20 m band that noise and kernel explain, in the coarse half of
-        its octave and in the fine one, reflectance².
+        (n, 12, 3h, 3w): energy of the residual of each 20 m band that noise and errors of the kernel explain, in the
+        coarse half of its octave and in the fine one, reflectance².
     """
 
     inputs: tuple[Tensor, ...]
@@ -83,7 +82,7 @@ class Detail:
 
 
 def _amplitude(energy: Tensor) -> Tensor:
-    """Root of the mean energy of detail, (n, bands, h, w) on the 60 m grid → the 20 m grid."""
+    """Return the root of the mean energy of detail: (n, bands, h, w) on the 60 m grid → the 20 m grid."""
     mean = smooth(energy, TRIANGLE)
     return enlarged((mean + _NOISE**2).sqrt(), 3, "linear")
 
@@ -116,7 +115,7 @@ class S2Net(nn.Module):
         self._same: dict[Arithmetic, bool] = {}
 
     def restrict(self, bands: Collection[str]) -> None:
-        """Leave the 60 m bands out, of what is read, too, where none of them is wanted."""
+        """Neither read nor sharpen the 60 m bands if ``bands`` has none of them."""
         if not set(bands) & set(BY_GSD[60]):
             self.bands, self.reads = BY_GSD[20], BY_GSD[10] + BY_GSD[20]
 
@@ -137,14 +136,14 @@ class S2Net(nn.Module):
         self.of60.forget_ranges()
 
     def see_with(self, sensor: Sensor) -> None:
-        """Sharpen products that were seen with ``sensor``."""
+        """Sharpen products of ``sensor`` from now on."""
         self.sensor = sensor
 
     @property
     def support(self) -> dict[int, tuple[int, int]]:
-        """By GSD: pixels of that grid read before and after a cell, along each axis, by a band off by a pixel.
+        """By GSD: pixels of that grid read before and after a cell, along each axis, for a band shifted by a pixel.
 
-        From the last step back to the first; intervals are pixels of the grid named, counted from the cell's first.
+        Computed from the last step back to the first. Intervals count pixels of the grid named from the cell's first.
         """
         off = math.ceil(LARGEST_SHIFT)
         corrected = self._corrected
@@ -154,7 +153,7 @@ class S2Net(nn.Module):
         products = union(seen_from(wide, 3, 0), wider(slopes, 2))
         energy = seen_from(wider(interpolated_from(corrected, 3, "linear"), 1), 3, 0)
         seen20 = wider(union(products, energy), 1)
-        # 60 m bands, which are not projected.
+        # The 60 m bands are not projected.
         at60 = interpolated_from(wider((0, 2), 2 + self.blocks), 3, "linear")
         at60 = wider(at60, len(WIDE_60) // 2 + 1)
         if self._sharpens_60:
@@ -170,7 +169,7 @@ class S2Net(nn.Module):
 
     @property
     def _corrected(self) -> Interval:
-        """Pixels of 20 m that the network reads for a cell: by the projection, and by its own layers."""
+        """Pixels of 20 m that the network reads for a cell: for the projection, and for its own layers."""
         return wider(projected_from(), self.of20.reach)
 
     @property
@@ -184,13 +183,13 @@ class S2Net(nn.Module):
             sum(m.weight.numel() for m in net.modules() if isinstance(m, nn.Conv2d))
             for net in (self.of20, self.of60)
         ]
-        # On the 20 m grid: products, their windows, the slopes' elimination and use; for 60 m, a ninth of it.
+        # On the 20 m grid: products, their averages, elimination and use of the slopes; for 60 m, a ninth of that.
         regression = 66 * (1 + 10) + 6 * 60 + (66 * 14 + 6 * 60 + 95 * 24 + 1600) / 9 + 2 * 40
         blurs = (12 + 12 + 2 * BACK + 1) * 6 + 36 * (8 + 6 + 6 + 2) + 12 * 10 + 9 * 30
         return math.ceil((6 * each[0] + 2 * each[1] + regression + blurs) / 4)
 
     def detail(self, y10: Tensor, y20: Tensor, y60: Tensor) -> Detail:
-        """Local regression: reflectance (n, 4, 6h, 6w), (n, 6, 3h, 3w), (n, 2, h, w) → what is to be corrected."""
+        """Compute the local regression of reflectance (n, 4, 6h, 6w), (n, 6, 3h, 3w), (n, 2, h, w)."""
         first, *more = self._details(y10, y20, y60, 0)
         if not more:
             return first
@@ -205,16 +204,16 @@ class S2Net(nn.Module):
     def _details(
         self, y10: Tensor, y20: Tensor, y60: Tensor, far: int, known: Tensor | None = None
     ) -> list[Detail]:
-        """As :meth:`detail`, of the 20 m bands and, if they are sharpened, of those of 60 m, which have no doubt.
+        """Return :meth:`detail` of the 20 m bands and, if they are sharpened, of the 60 m bands, which have no doubt.
 
-        ``far``: pixels of 20 m on every side whose result nobody needs. What is read for none else is left out. ``known`` as of
+        ``far``: pixels of 20 m on every side whose result is not needed; work for these alone is skipped. ``known``: see
         :meth:`forward`.
         """
         sight = Sight.of(self.sensor)
         y20, y60 = y20.contiguous(), y60.contiguous()
         y10 = F.pixel_unshuffle(y10.contiguous(), 2).unflatten(1, (4, 4))
         rim = max(0, far - _even(around(self._corrected)))
-        # Inputs of the last steps alone are left out on the rim as soon as nothing else reads them.
+        # The rim drops the pixels that no later step reads.
         early = max(0, rim - around(_evidence_from()))
         planes = [carry(y10, y20, i, sight, early) for i in range(len(PLANES))]
         own = evidence(cropped(y20, early), planes, sight).within(rim - early)
@@ -266,7 +265,7 @@ class S2Net(nn.Module):
         return out
 
     def correction(self, inputs: Sequence[Tensor]) -> Tensor:
-        """The networks: of each band (n, 23, 3h, 3w) → (n, 8·4, 3h, 3w), in units of the amplitudes."""
+        """Apply the networks: (n, 23, 3h, 3w) of each band → (n, 8·4, 3h, 3w), in units of the amplitudes."""
         n = len(BY_GSD[20])
         of20 = self._corrections(self.of20, inputs[:n])
         if len(inputs) == n:
@@ -274,18 +273,18 @@ class S2Net(nn.Module):
         return torch.cat([of20, self._corrections(self.of60, inputs[n:])], dim=1)
 
     def _corrections(self, net: Corrector, inputs: Iterable[Tensor], rim: int = 0) -> Tensor:
-        """One network's of each band; ``rim``: pixels on every side that are left out."""
+        """Apply one network to each band; ``rim``: pixels on every side that are left out."""
         out = []
-        # A band at a time: what it passes through fits caches, and needs no fresh pages.
+        # One band at a time: its intermediate results fit caches, and need no fresh pages.
         for band in inputs:
             with arithmetic(self.arithmetic, band.device):
-                # A plane each from here on: few, and small.
+                # Later steps work on contiguous channels, which here are few and small.
                 part = net(band.contiguous(memory_format=torch.channels_last), rim)
                 out.append(part.contiguous())
         return torch.cat(out, dim=1)
 
     def finished(self, detail: Detail, correction: Tensor, y20: Tensor) -> Tensor:
-        """The corrected picture, the 20 m bands brought to what was seen: reflectance (n, 8, 6h, 6w)."""
+        """Correct the picture, and make the 20 m bands consistent with ``y20``: reflectance (n, 8, 6h, 6w)."""
         x = _corrected(detail.picture, detail.amplitude, correction)
         x = torch.cat([projected(x[:, :6], y20, detail.doubt, self.sensor), x[:, 6:]], dim=1)
         return F.pixel_shuffle(x.flatten(1, 2), 2)
@@ -300,10 +299,10 @@ class S2Net(nn.Module):
         y10, y20, y60
             Reflectance (n, 4, 6h, 6w), (n, 6, 3h, 3w), (n, 2, h, w).
         halo
-            Cells on every side whose result nobody needs: 0 there, and the time for them is saved.
+            Cells on every side whose result is not needed. It is 0 there, which saves time.
         known
-            (n, 1, h, w): 1 in cells that have data, 0 in those where a gap was closed. 60 m bands learn no slopes
-            from those. None: all have data.
+            (n, 1, h, w): 1 in cells that have data, 0 in cells where a gap was filled. Slopes of 60 m bands do not use
+            the latter. None: all have data.
 
         Returns
         -------
@@ -359,20 +358,20 @@ class S2Net(nn.Module):
         )
 
     def _within(self, net: Corrector, detail: Detail, rim: int) -> Tensor:
-        """The corrected picture in phases, ``rim`` pixels on every side left out."""
+        """Return the corrected picture in phases, without ``rim`` pixels on every side."""
         lost = net.reach if rim >= net.reach else 0
         more = cropped(self._corrections(net, detail.inputs, lost), rim - lost)
         return _corrected(cropped(detail.picture, rim), cropped(detail.amplitude, rim), more)
 
 
 def _corrected(picture: Tensor, amplitude: Tensor, correction: Tensor) -> Tensor:
-    """(n, bands·4, h, w), (n, bands, h, w) and (n, bands·4, h, w) → (n, bands, 4, h, w)."""
+    """Add a correction: (n, bands·4, h, w), (n, bands, h, w) and (n, bands·4, h, w) → (n, bands, 4, h, w)."""
     picture, more = (x.unflatten(1, (-1, 4)) for x in (picture, correction.float()))
     return torch.addcmul(picture, amplitude[:, :, None], more)
 
 
 def _place(out: Tensor, x: Tensor) -> None:
-    """Put phases (n, bands, 4, h, w) into the picture that they are of."""
+    """Write phases (n, bands, 4, h, w) into their picture."""
     for i in range(4):
         out[..., i // 2 :: 2, i % 2 :: 2] = x[:, :, i]
 
@@ -389,10 +388,10 @@ def _read(plane: Plane, own: Own, first: int) -> list[tuple[Tensor, ...]]:
 
 
 def _evidence_from() -> Interval:
-    """Pixels of 20 m whose detail decides what a cell has of its own."""
+    """Return the pixels of 20 m on which :class:`~s2sharp_core.networks.carrying.Own` of a cell depends."""
     return halved(seen_from(wider((0, 2), len(NARROW) // 2 + 1), 2, blur()))
 
 
 def _even(pixels: int) -> int:
-    """So many or one more: a row of a window is then a multiple of four, of which as many are made at once."""
+    """Round up to an even number: the row of a window is then a multiple of four, and four pixels are computed at once."""
     return pixels + pixels % 2

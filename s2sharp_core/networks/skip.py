@@ -1,11 +1,10 @@
 """The skip network that Nguyen et al. use for SSC-CNN and Deep SURE.
 
-An encoder and a decoder of ``depth`` convolutions each, all at 10 m, no pooling; every encoder layer
-also reaches its decoder layer through a narrow 1×1 convolution. In the published codes the deepest encoder layer does
-not: there it is the bottom's input alone. Each depth has convolutions and a
-normalisation of its own (the published Deep SURE code shares one batch norm between depths, which leaves
-running statistics without a meaning), and the output is linear (the published sigmoid cannot give a
-reflectance below 0 or above 1).
+It has an encoder and a decoder of ``depth`` convolutions each, all at 10 m, without pooling. A narrow 1×1
+convolution connects every encoder layer to its decoder layer; in the published codes the deepest one lacks it.
+Each depth has its own convolutions and normalisation (the published Deep SURE code shares one batch norm
+between depths, so its running statistics have no meaning). The output is linear (the published sigmoid cannot
+give a reflectance below 0 or above 1).
 """
 
 from typing import Literal
@@ -43,23 +42,23 @@ class _Layer(nn.Sequential):
 class SkipNet(nn.Module):
     """All bands that it reads, at 10 m → the bands of ``gsds`` at 10 m.
 
-    Coarse bands are interpolated by Keys' cubic convolution; every band is standardised with the
-    constants ``mean`` and ``spread`` (of the sample it is fitted to, frozen with the weights), and what
-    the network gives, in units of ``spread``, is added to the interpolated bands.
+    Coarse bands are interpolated by Keys' cubic convolution. Every band is standardised with the constants
+    ``mean`` and ``spread`` (of the sample it is fitted to, stored with the weights). The network's output, in
+    units of ``spread``, is added to the interpolated bands.
 
     Parameters
     ----------
     gsds
-        The bands it gives: (20,), (60,) or all of (10, 20, 60). It reads all bands up to the coarsest.
+        GSDs of the bands it sharpens: (20,), (60,) or (10, 20, 60). It reads all bands up to the coarsest.
     features, depth, skips
         Width and number of the layers on each side, and the width of the connections between them.
     norm
         ``"none"``, or ``"batch"``, whose statistics belong to the weights: in ``eval`` mode, nothing depends on the
         window's other pixels.
     slope
-        Of the leaky ReLU.
+        Slope of the leaky ReLU.
     residual
-        Whether the interpolated bands are added to what the network gives.
+        Whether the interpolated bands are added to the output.
     """
 
     mean: Tensor
@@ -126,20 +125,20 @@ class SkipNet(nn.Module):
 
     @torch.no_grad()
     def standardise(self, y10: Tensor, y20: Tensor, y60: Tensor) -> None:
-        """Take ``mean`` and ``spread`` from the bands of a sample: (n, bands, h, w) each."""
+        """Set ``mean`` and ``spread`` from the bands of a sample: (n, bands, h, w) each."""
         bands = [b for y in (y10, y20, y60) for b in y.unbind(1)][: len(self.reads)]
         self.mean.copy_(torch.stack([b.mean() for b in bands]))
         self.spread.copy_(torch.stack([b.std().clamp_min(1e-4) for b in bands]))
 
     def stack(self, y10: Tensor, y20: Tensor, y60: Tensor) -> Tensor:
-        """The bands that it reads, interpolated to 10 m: (n, reads, 6h, 6w), reflectance."""
+        """Stack the bands that it reads, interpolated to 10 m: (n, reads, 6h, 6w), reflectance."""
         parts = [y10, upsample(y20, 2, "cubic")]
         if max(self.gsds) == 60:
             parts.append(upsample(y60, 6, "cubic"))
         return torch.cat(parts, dim=1)
 
     def refine(self, x: Tensor) -> Tensor:
-        """:meth:`stack` → the bands that it gives, reflectance."""
+        """Apply the network to :meth:`stack`: (n, bands, 6h, 6w), reflectance."""
         mean, spread = self.mean[:, None, None], self.spread[:, None, None]
         first = len(self.reads) - len(self.bands)
         out = (x - mean) / spread

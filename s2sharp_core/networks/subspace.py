@@ -1,11 +1,11 @@
 """SupReME as a network: a fixed number of steps towards the minimum of a quadratic (Lanaras et al.,
 CVPR Workshops 2017, doi:10.1109/CVPRW.2017.194).
 
-All twelve bands at 10 m are x = U z, with a few pictures z and a basis U of the scene's own, and
-z = argmin ½ Σ_b ‖y_b - A_b (U z)_b‖² + ½ λ Σ_j q_j ‖w ⊙ ∇z_j‖²: the observation is explained, and z is
-smooth where the 10 m bands show no edge. The paper's ADMM is replaced by Chebyshev's semi-iteration
-(Golub and Varga, Numer. Math. 3, 1961): conjugate gradients take inner products over the window, so that
-all of it would matter everywhere; these steps are fixed numbers, and what lies far away fades.
+All twelve bands at 10 m are x = U z, with a few pictures z and a basis U of the scene, and
+z = argmin ½ Σ_b ‖y_b - A_b (U z)_b‖² + ½ λ Σ_j q_j ‖w ⊙ ∇z_j‖²: z explains the observation, and is smooth
+where the 10 m bands show no edge. Chebyshev's semi-iteration (Golub and Varga, Numer. Math. 3, 1961) replaces
+the paper's ADMM. Conjugate gradients would take inner products over the window, so that every pixel depends on
+all others; Chebyshev's steps have fixed lengths, and the influence of distant pixels fades.
 """
 
 from collections.abc import Mapping
@@ -23,20 +23,20 @@ from .kinds import known_as
 
 __all__ = ["SubspaceNet"]
 
-# λ and q_j: q as published, with an eighth value in the same trend; λ a fifth of the published 0.005. Seven
-# dimensions and 0.005 give 1.5 dB less in the mean of four real scenes seen at 40 m.
+# λ is a fifth of the published 0.005; q_j is as published, with an eighth value in the same trend. Seven
+# dimensions and 0.005 give 1.5 dB less in the mean of four real scenes degraded to 40 m.
 _SMOOTH = 1e-3
 _ROUGH = (1.0, 1.5, 4.0, 8.0, 15.0, 15.0, 20.0, 25.0)
-# An edge of the strength that 5 % of the pixels have weighs exp(-½), and none weighs less than this.
+# An edge that 5 % of the pixels exceed has weight exp(-½); the second number is the least weight.
 _EDGE_QUANTILE = 0.95
 _EDGE_FLOOR = 0.5
-# The smallest share of the largest eigenvalue that Chebyshev's steps are made for.
+# Lower end of the eigenvalues that Chebyshev's steps cover, as a share of the largest.
 _SMALLEST = 1 / 50
 _SIZES = [len(BY_GSD[gsd]) for gsd in GSDS]
 
 
 def _mix(matrix: Tensor, x: Tensor) -> Tensor:
-    """A matrix over the channels of (n, c, h, w)."""
+    """Apply a matrix to the channels of (n, c, h, w)."""
     return F.conv2d(x, matrix[:, :, None, None])
 
 
@@ -45,7 +45,7 @@ def _gradient(z: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _divergence(down: Tensor, across: Tensor) -> Tensor:
-    """The transpose of :func:`_gradient`."""
+    """Apply the transpose of :func:`_gradient`."""
     return down.roll(1, -2) - down + across.roll(1, -1) - across
 
 
@@ -63,22 +63,22 @@ def _contrast(y10: Tensor) -> Tensor:
 class SubspaceNet(nn.Module):
     """All bands → the coarse bands at 10 m, by minimising SupReME's objective in a fixed subspace.
 
-    Basis, units and the strength of an edge come from a sample and are frozen. A window counts as
-    circular, so that the operators are exact transposes of each other; :attr:`support` keeps what that
-    does to its rim, and all else that lies farther, from moving a value by more than ``tolerance``.
+    Basis, units and the strength of an edge come from a sample and are frozen. A window counts as circular, so
+    that the operators are exact transposes of each other. Pixels beyond :attr:`support`, and the circular rim,
+    change a value by at most ``tolerance``.
 
     Parameters
     ----------
     dimensions
-        Of the subspace; the paper has 7.
+        Dimensions of the subspace; the paper has 7.
     steps
-        Of the iteration. It begins with the interpolated bands.
+        Steps of the iteration, which begins with the interpolated bands.
     sensor
-        What it inverts, or its fields.
+        The sensor to invert, or its fields.
     halo
         Cells of context.
     tolerance
-        In DN, 1/10 000 of reflectance: what anything farther than ``halo`` may change.
+        Largest change by pixels beyond ``halo``, in DN (1/10 000 of reflectance).
     """
 
     basis: Tensor
@@ -120,7 +120,7 @@ class SubspaceNet(nn.Module):
 
     @property
     def support(self) -> dict[int, tuple[int, int]]:
-        """By GSD: pixels of that grid within which data matter by more than ``tolerance``."""
+        """By GSD: pixels of that grid on each side beyond which data change a value by at most ``tolerance``."""
         return {gsd: (self.halo * 60 // gsd,) * 2 for gsd in GSDS}
 
     @property
@@ -140,20 +140,20 @@ class SubspaceNet(nn.Module):
 
     @torch.no_grad()
     def adopt(self, y10: Tensor, y20: Tensor, y60: Tensor) -> float:
-        """Take basis, units and edges from the windows of a sample: (n, bands, h, w) each.
+        """Set basis, units and edges from the windows of a sample: (n, bands, h, w) each.
 
-        The basis spans the leading principal directions (no mean removed, as in the paper) of all bands
-        seen with the pixels of 60 m, where each of them knows what the others do.
+        The basis spans the leading principal directions (no mean removed, as in the paper) of all bands at 60 m,
+        the one resolution that all of them have.
 
         Returns
         -------
         float
-            What it leaves: the root of the share of energy outside the subspace.
+            Root of the share of energy outside the subspace.
         """
         bands = [b for y in (y10, y20, y60) for b in y.unbind(1)]
         self.unit.copy_(torch.stack([b.square().mean().sqrt().clamp_min(1e-4) for b in bands]))
         y = self._scaled(y10, y20, y60)
-        # The blur of the widest band: the differences of the others' own are small beside it.
+        # All bands get the widest blur, beside which their own differences are small.
         coarse = [
             degrade(part, ["B09"] * part.shape[1], 60 // gsd, self.sensor) if gsd < 60 else part
             for part, gsd in zip(y, GSDS, strict=True)
@@ -169,10 +169,10 @@ class SubspaceNet(nn.Module):
         return float(left.sqrt())
 
     def _bound(self) -> Tensor:
-        """A matrix over z, (p, p) float64, that no eigenvalue of the quadratic exceeds.
+        """Return a matrix over z, (p, p) float64, that bounds the quadratic from above.
 
-        ‖A_b‖² for each band, Uᵀ … U, and 8 λ q_j, since ‖∇‖² = 8 and w ≤ 1: with its inverse as
-        preconditioner, all eigenvalues lie in (0, 1].
+        It is Uᵀ diag(‖A_b‖²) U + 8 λ diag(q_j), because ‖∇‖² ≤ 8 and w ≤ 1. With its inverse as preconditioner,
+        all eigenvalues lie in (0, 1].
         """
         gains = []
         for gsd in GSDS:
@@ -204,7 +204,7 @@ class SubspaceNet(nn.Module):
         ]
 
     def _back(self, y: list[Tensor]) -> Tensor:
-        """The transpose of :meth:`_seen`."""
+        """Apply the transpose of :meth:`_seen`."""
         parts = [
             part if gsd == 10 else adjoint(part, BY_GSD[gsd], ratio(gsd), self._circular)
             for part, gsd in zip(y, GSDS, strict=True)
@@ -218,7 +218,7 @@ class SubspaceNet(nn.Module):
         still = torch.exp(-((_contrast(y[0]) / self.edge) ** 2) / 2).clamp_min(_EDGE_FLOOR) ** 2
 
         def descent(z: Tensor) -> Tensor:
-            """The preconditioned negative gradient of the objective."""
+            """Return the preconditioned negative gradient of the objective."""
             seen = self._seen(_mix(self.basis, z))
             misfit = self._back([a - b for a, b in zip(y, seen, strict=True)])
             down, across = _gradient(z)

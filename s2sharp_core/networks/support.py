@@ -1,4 +1,4 @@
-"""Intervals of pixels that steps of a network read, followed from the last step back to the first."""
+"""Intervals of pixels that the steps of a network read, from the last step back to the first."""
 
 __all__ = ["Interval", "halved", "interpolated_from", "seen_from", "union", "wider"]
 
@@ -14,18 +14,18 @@ def union(a: Interval, b: Interval) -> Interval:
 
 
 def seen_from(coarse: Interval, ratio: int, margin: int) -> Interval:
-    """The fine pixels that coarse ones are blurred from."""
+    """Return the fine pixels that coarse ones are blurred from."""
     return coarse[0] * ratio - margin, (coarse[1] + 1) * ratio - 1 + margin
 
 
 def halved(at: Interval) -> Interval:
-    """The 20 m pixels that hold 10 m pixels."""
+    """Return the 20 m pixels that contain 10 m pixels."""
     return at[0] // 2, at[1] // 2
 
 
 def interpolated_from(fine: Interval, ratio: int, kind: str) -> Interval:
-    """The coarse pixels that fine ones are interpolated from."""
+    """Return the coarse pixels that fine ones are interpolated from."""
     support = {"linear": 1, "cubic": 2}[kind]
-    # Twice the ratio times the positions: whole numbers. What lies at the support's end has no weight.
+    # Positions times twice the ratio are whole numbers. A pixel at the end of the support has no weight.
     first, last = (2 * at + 1 - ratio for at in fine)
     return first // (2 * ratio) - support + 1, -(-last // (2 * ratio)) + support - 1

@@ -1,8 +1,8 @@
 """The network of S2S-UCNN: three branches, each on the grid of its bands, each added to the next finer one.
 
-Nguyen et al. (IEEE JSTARS 14, 2021, doi:10.1109/JSTARS.2021.3092286). Features of the 60 m bands are brought to 20 m and
-pass a decoder that the encoder of the 20 m bands is added to, layer by layer; what comes out is brought to 10 m, where
-the same is done with the 10 m bands. Bands are read as they were delivered: only features are interpolated.
+Nguyen et al. (IEEE JSTARS 14, 2021, doi:10.1109/JSTARS.2021.3092286). Features of the 60 m bands are interpolated to
+20 m and enter a decoder, which adds the layers of the encoder of the 20 m bands. Its output is interpolated to 10 m, and a
+second decoder does the same with the 10 m bands. Bands are read at native resolution: only features are interpolated.
 """
 
 from itertools import zip_longest
@@ -21,7 +21,7 @@ _SIZES = [len(BY_GSD[gsd]) for gsd in GSDS]
 
 
 class _PixelNorm(nn.Module):
-    """Layer normalisation over the features of each pixel: no statistics over the window."""
+    """Layer normalisation over the features of each pixel, without statistics over the window."""
 
     def __init__(self, features: int) -> None:
         super().__init__()
@@ -43,7 +43,7 @@ class _Layer(nn.Sequential):
 
 
 class _Branch(nn.Module):
-    """An encoder of the bands of one grid, and a decoder of what comes from the coarser one."""
+    """An encoder of the bands of one grid, and a decoder of the features from the coarser grid."""
 
     def __init__(self, bands: int, features: int, depth: int) -> None:
         super().__init__()
@@ -66,15 +66,15 @@ class _Branch(nn.Module):
 
 @known_as("three-grids")
 class ThreeGridNet(nn.Module):
-    """All bands as they were delivered → all twelve at 10 m.
+    """All bands at native resolution → all twelve at 10 m.
 
-    Every band is standardised with the constants ``mean`` and ``spread`` (of the sample it is fitted to, frozen with
-    the weights); the output is linear, where the paper's sigmoid cannot give a reflectance below 0 or above 1.
+    Every band is standardised with the constants ``mean`` and ``spread`` (of the sample it is fitted to, stored with
+    the weights). The output is linear, because the paper's sigmoid cannot give a reflectance below 0 or above 1.
 
     Parameters
     ----------
     features, depth
-        Width of the layers, and how many an encoder has; the paper's net, of 2.4 million parameters, has 128 and 4.
+        Width and number of the layers of an encoder; the paper's net, of 2.4 million parameters, has 128 and 4.
     """
 
     mean: Tensor
@@ -99,7 +99,7 @@ class ThreeGridNet(nn.Module):
         """By GSD: pixels of that grid read before and after a cell, along each axis."""
         deep = self.depth + 1
         before, after = (side + deep for side in reach(deep, 2, "linear"))
-        # The 20 m pixel i lies at (i - 1) / 3 on the 60 m grid; around what it is interpolated from, one pixel more.
+        # The 20 m pixel i lies at (i - 1) / 3 on the 60 m grid. Its interpolation reads one pixel more.
         first, last = (-1 - before) // 3 - 1, -(-(1 + after) // 3) + 1
         return {10: (deep, deep), 20: (before, after), 60: (-first, last)}
 
@@ -115,7 +115,7 @@ class ThreeGridNet(nn.Module):
 
     @torch.no_grad()
     def standardise(self, y10: Tensor, y20: Tensor, y60: Tensor) -> None:
-        """Take ``mean`` and ``spread`` from the bands of a sample: (n, bands, h, w) each."""
+        """Set ``mean`` and ``spread`` from the bands of a sample: (n, bands, h, w) each."""
         bands = [b for y in (y10, y20, y60) for b in y.unbind(1)]
         self.mean.copy_(torch.stack([b.mean() for b in bands]))
         self.spread.copy_(torch.stack([b.std().clamp_min(1e-4) for b in bands]))

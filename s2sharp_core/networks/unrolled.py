@@ -1,8 +1,8 @@
 """One step of the alternating direction method of multipliers, unrolled, with a skip network as denoiser.
 
-Nguyen et al. (IEEE GRSL 20, 2023, doi:10.1109/LGRS.2023.3326845). They find one iteration best: the denoiser's picture z, then the
-data step, x = argmin ‖y − A x‖² + ρ ‖x − z‖² = (AᵀA + ρ)⁻¹ (Aᵀy + ρ z). By the Woodbury identity that is
-z + Aᵀ (A Aᵀ + ρ)⁻¹ (y − A z): what z explains of the observation stays, the rest is back-projected.
+Nguyen et al. (IEEE GRSL 20, 2023, doi:10.1109/LGRS.2023.3326845) find one iteration best: the denoiser's picture z, then
+the data step, x = argmin ‖y − A x‖² + ρ ‖x − z‖² = (AᵀA + ρ)⁻¹ (Aᵀy + ρ z). By the Woodbury identity that is
+z + Aᵀ (A Aᵀ + ρ)⁻¹ (y − A z): the residual of z is back-projected.
 """
 
 import math
@@ -28,14 +28,14 @@ _DN = 1e-4
 
 
 def _reach(band: str, ratio: int, sensor: Sensor) -> int:
-    """Fine pixels that a coarse one sees beyond its own ``ratio``, on the side where it is more."""
+    """Return the fine pixels that a coarse one sees beyond its own ``ratio``, on the side with more."""
     taps = psf(band, ratio, sensor, 0).numel()
     return max(0, (taps - ratio) // 2 if sensor.centre == "cell" else (taps - 1) // 2)
 
 
 @lru_cache
 def _decay(bands: tuple[str, ...], ratio: int, rho: float, tolerance: float, sensor: Sensor) -> int:
-    """Coarse pixels around its own beyond which residuals in [-1, 1] move no fine pixel of
+    """Return the radius in coarse pixels beyond which residuals in [-1, 1] change no fine pixel of
     :func:`pseudo_inverse` by more than ``tolerance``: the sum of the absolute weights there.
     """
     side = 64
@@ -56,21 +56,21 @@ def _decay(bands: tuple[str, ...], ratio: int, rho: float, tolerance: float, sen
 class UnrolledNet(nn.Module):
     """A :class:`SkipNet` of all twelve bands and one closed-form data step after it.
 
-    The data step filters with the Fourier transform of the window and so has no end; its filter decays,
-    and :attr:`support` reaches to where all that lies farther cannot move a value by more than
-    ``tolerance`` where residuals y − A z change by a whole unit of reflectance there.
+    The data step filters with the Fourier transform of the window, so every pixel depends on all others. But its
+    filter decays: residuals y − A z beyond :attr:`support` change a value by at most ``tolerance`` if they change
+    by 1 in reflectance.
 
     Parameters
     ----------
     features, depth, skips, norm, residual
-        Of the denoiser.
+        Arguments of the denoiser.
     rho
-        Weight of the denoiser's picture in the data step; A Aᵀ has eigenvalues up to 1/ratio². With 1 the step hardly
-        does anything at 60 m, and the fit on APEX came to 21 dB where with 0.1 it came to 24.
+        Weight of the denoiser's picture in the data step; A Aᵀ has eigenvalues up to 1/ratio². With 1 the step has
+        little effect at 60 m, and the fit on APEX reached 21 dB; with 0.1 it reached 24.
     tolerance
-        In DN, 1/10 000 of reflectance.
+        DN, 1/10 000 of reflectance.
     sensor
-        What the data step inverts, or its fields.
+        The sensor that the data step inverts, or its fields.
     """
 
     def __init__(
@@ -106,15 +106,15 @@ class UnrolledNet(nn.Module):
         return spread
 
     def standardise(self, y10: Tensor, y20: Tensor, y60: Tensor) -> None:
-        """As :meth:`SkipNet.standardise`."""
+        """Standardise the denoiser: :meth:`SkipNet.standardise`."""
         self.denoiser.standardise(y10, y20, y60)
 
     @property
     def radius(self) -> int:
         """10 m pixels around a cell that its pixels depend on by more than the tolerance.
 
-        The back-projection reads residuals, these the pixels of z under their blur, and z what the
-        denoiser reads. It is that of the farthest sensor, so that it is known before one is measured.
+        It adds the reach of the back-projection, of the blur and of the denoiser, for the sensor with the widest
+        filters, because it is needed before one is measured.
         """
         far, sensor = 0, farthest(self.sensor)
         for gsd in (20, 60):
