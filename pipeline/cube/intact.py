@@ -92,9 +92,9 @@ def _read(file: Location) -> bytes | None:
 
 
 def _brought(there: bytes | None, right: bytes, facts: bool) -> bytes:
-    """Return the right metadata, with today's codecs and the attributes that others have added.
+    """Return the right metadata, with the codecs and the additional attributes of ``there``.
 
-    Where nothing differs, these are today's bytes.
+    If nothing differs, the result is ``there``, byte for byte.
     """
     new = json.loads(right)
     try:

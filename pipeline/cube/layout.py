@@ -121,7 +121,7 @@ class Sharded:
 
         @property
         def asked(self) -> Bounds:
-            """Bounds of the area that was asked for."""
+            """Bounds of the requested area."""
 
     moves: int = 0
     """Number of times that the cube was moved."""
@@ -161,7 +161,7 @@ class Sharded:
 class Layout(Sharded):
     """The shape of one group of a cube.
 
-    ``area``: the cells that were asked for; ``extent``: the cells to reserve, at least the area; ``shard``: side in
+    ``area``: the requested cells; ``extent``: the cells to reserve, at least the area; ``shard``: side in
     cells; ``chunk``: side in pixels of 10 m; ``times``: ISO 8601 in UTC, one per acquisition; ``ids``: those of the
     acquisitions; ``trust``: with :data:`TRUST_LAYERS`; ``cirrus``: with a ``native`` group; ``error90``: with
     :func:`error_layers`; ``moves``: number of times that the cube grew to the north or west (:mod:`~s2sharp.cube.keys`).

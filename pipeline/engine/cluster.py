@@ -78,8 +78,8 @@ def _untended() -> bool:
 def connect(where: Where, home: Location, *, brief: bool = False) -> Iterator[Cluster]:
     """Connect to the cluster of a configuration, or start it; ``home``: the run's folder, for files of SLURM jobs.
 
-    Connections to other machines and to processes started here are encrypted: whoever can reach a plain one can run
-    programs as its user.
+    Connections to other machines and to processes started here are encrypted, because anyone who reaches a plain one can
+    run programs as its user.
 
     Parameters
     ----------

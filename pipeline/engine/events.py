@@ -80,7 +80,7 @@ class _OfUnit:
 
     @property
     def full(self) -> bool:
-        """Whether the unit is of the full resolution."""
+        """True for a unit of the full resolution."""
         return self.phase in ("sharpen", "mosaic")
 
 
@@ -115,7 +115,7 @@ class RunEnded:
 
     @property
     def whole(self) -> bool:
-        """Whether nothing failed, was refused or was left."""
+        """True if nothing failed, was refused or was left."""
         return not any(self.facts.get(name) for name in ("failed", "refused", "stopped"))
 
 

@@ -3,9 +3,9 @@
 Generations of the lease are files ``OUT/lease/NUMBER``. Each is created exclusively, so that on any kind of store only one
 of several processes takes the next generation. The holder rewrites its file with a new beat three times per term; the newest
 generation counts. The lease is free when its holder has released it, or when its last beat is half a term old and does not
-change during the other half, while another process watches it. Thus a waiting process has it a term after the last beat, and
-a wrong clock takes a live lease from nobody. A suspended process may still write beside its successor, but the same content:
-the lease saves work, and shards do not depend on it as a lock.
+change during the other half, while another process watches it. Thus a waiting process gets it a term after the last beat,
+and a wrong clock cannot take over a live lease. A suspended process may still write beside its successor, but the same
+content: the lease saves work, and shards do not depend on it as a lock.
 """
 
 import json
@@ -63,7 +63,7 @@ class Holder:
 
     @property
     def dead(self) -> bool:
-        """Whether the holder was a process visible from here and does not exist any more, so that no wait is needed.
+        """True if the holder was a process visible from here that has ended, so that no wait is needed.
 
         Containers may share a host name without seeing each other's processes.
         """
@@ -121,7 +121,7 @@ class Lease:
 
     @property
     def lost(self) -> bool:
-        """Whether another process has taken over, after this one was suspended or cut off for a term."""
+        """True if another process has taken over, after this one was suspended or cut off for a term."""
         return self._lost.is_set()
 
     def forget(self) -> None:

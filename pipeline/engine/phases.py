@@ -137,7 +137,7 @@ class Outcome:
 
     @property
     def worked(self) -> bool:
-        """Whether any unit of the full resolution was done or failed this time."""
+        """True if any unit of the full resolution was done or failed this time."""
         return bool(self.counts.keys() - {"skipped"})
 
     def add(self, record: Record, *, full: bool) -> None:

@@ -96,8 +96,8 @@ class Painter:
     def _observed(self, part: Box, take: Sequence[CubeDate]) -> tuple[np.ndarray, np.ndarray]:
         """Choose the best EPSG code of one datatake for each pixel, and return its number and clearance.
 
-        Where codes are about equally clear, the one with the closer meridian is chosen, so that codes meet where zones
-        do, whatever the area, and none is shown up to its end if another goes on.
+        Of codes that are about equally clear, the one with the closer meridian is chosen. So codes meet at the border of
+        their zones, whatever the area, and not at the edge of an image.
         """
         clear = self._clear(part, take[0])
         number = np.where(clear > 0, self.plan.numbers[take[0]], 0).astype(np.uint16)

@@ -116,7 +116,7 @@ class MosaicPlan(Frozen):
 
     @cached_property
     def _traced(self) -> bool:
-        """Whether the cube has a ledger, which tells where it holds data."""
+        """True if the cube has a ledger, which records where it holds data."""
         return ledger_folder(self.cube).exists()
 
     @cached_property

@@ -9,8 +9,9 @@ __all__ = ["Outline"]
 class Outline:
     """Outline of a sharpener, before anything is fitted or measured.
 
-    ``reads``: bands; ``margin``: cells around a block that its result can depend on; ``digest``: that of all that determines
-    it; ``weights``, and those that fits ``start`` from: file → sha256; ``precision``: its arithmetic and device.
+    ``reads``: bands; ``margin``: cells around a block that its result can depend on; ``digest``: of everything that
+    determines it; ``weights``, and ``start`` for those that fits start from: file → sha256; ``precision``: its arithmetic
+    and device.
     """
 
     reads: tuple[str, ...] = ()

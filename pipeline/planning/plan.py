@@ -141,7 +141,7 @@ class Plan(Frozen):
 
     @property
     def own_sensors(self) -> bool:
-        """Whether datatakes may have sensors of their own."""
+        """True if datatakes may have sensors of their own."""
         return self.measures or bool(self.sensors)
 
     def sensor_file(self, take: str) -> Location:

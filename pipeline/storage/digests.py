@@ -49,9 +49,9 @@ def vouched(file: Location) -> Digest:
 
 
 def wrong(file: Location, expected: Digest) -> str:
-    """Say what is wrong with a file, which is read; "" where it is as expected.
+    """Read a file and return its fault; "" if it has the expected size and digest.
 
-    What a disk does not give back is wrong; what a store does not answer is an error.
+    A file that a local disk cannot read is faulty; a store that does not answer raises its error.
     """
     try:
         if on_this_machine(file) and os.path.lexists(file) and not file.is_file():

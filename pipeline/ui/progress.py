@@ -52,9 +52,9 @@ def prepare(config: Command) -> None:
 
 @contextmanager
 def watched(config: Command) -> Iterator[Listener]:
-    """Shows and passes on what it is called with; an error that ends the block is the last that is told.
+    """Yield a listener that shows events and passes them on; an error that ends the block is its last event.
 
-    Bars begin with the plan: before it, others may show what is waited for.
+    Bars begin with the plan, because the waits before it have displays of their own.
     """
     with listeners(config) as others, ExitStack() as shown:
         progress = bars()

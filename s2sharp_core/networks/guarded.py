@@ -63,7 +63,7 @@ class GuardedNet(nn.Module):
 
     @property
     def support(self) -> dict[int, tuple[int, int]]:
-        """By GSD: pixels of that grid read before and after a cell, along each axis."""
+        """Pixels read before and after a cell along each axis, by GSD of their grid."""
         closed = (closed.support for closed in self.closed.values())
         between = ({gsd: reach(0, ratio(gsd), "cubic")} for gsd in self.closed)
         return _union((self.net.support, *closed, *between))

@@ -141,7 +141,7 @@ class KrigingNet(nn.Module):
 
     @property
     def support(self) -> dict[int, tuple[int, int]]:
-        """By GSD: pixels of that grid read before and after a cell, along each axis, with the largest shift."""
+        """Pixels read before and after a cell along each axis, by GSD of their grid, with the largest shift."""
         r, sensor = ratio(self.gsd), farthest(self.sensor)
         before = [_before(band, r, sensor, 0) for band in self.bands]
         taps = [psf(band, r, sensor, 0).numel() for band in self.bands]

@@ -84,7 +84,7 @@ class ResidualNet(nn.Module):
 
     @property
     def support(self) -> dict[int, tuple[int, int]]:
-        """By GSD: pixels of that grid read before and after a cell, along each axis."""
+        """Pixels read before and after a cell along each axis, by GSD of their grid."""
         return {
             gsd: (self.radius, self.radius)
             if gsd == 10

@@ -141,7 +141,7 @@ class S2Net(nn.Module):
 
     @property
     def support(self) -> dict[int, tuple[int, int]]:
-        """By GSD: pixels of that grid read before and after a cell, along each axis, for a band shifted by a pixel.
+        """Pixels read before and after a cell along each axis, by GSD of their grid, for a band shifted by a pixel.
 
         Computed from the last step back to the first. Intervals count pixels of the grid named from the cell's first.
         """

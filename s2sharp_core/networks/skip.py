@@ -111,7 +111,7 @@ class SkipNet(nn.Module):
 
     @property
     def support(self) -> dict[int, tuple[int, int]]:
-        """By GSD: pixels of that grid read before and after a cell, along each axis."""
+        """Pixels read before and after a cell along each axis, by GSD of their grid."""
         return {
             gsd: (self.radius, self.radius) if gsd == 10 else reach(self.radius, gsd // 10, "cubic")
             for gsd in (10, 20, 60)

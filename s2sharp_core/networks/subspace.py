@@ -120,7 +120,7 @@ class SubspaceNet(nn.Module):
 
     @property
     def support(self) -> dict[int, tuple[int, int]]:
-        """By GSD: pixels of that grid on each side beyond which data change a value by at most ``tolerance``."""
+        """Pixels on each side beyond which data change a value by at most ``tolerance``, by GSD of their grid."""
         return {gsd: (self.halo * 60 // gsd,) * 2 for gsd in GSDS}
 
     @property

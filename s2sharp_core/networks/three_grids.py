@@ -96,7 +96,7 @@ class ThreeGridNet(nn.Module):
 
     @property
     def support(self) -> dict[int, tuple[int, int]]:
-        """By GSD: pixels of that grid read before and after a cell, along each axis."""
+        """Pixels read before and after a cell along each axis, by GSD of their grid."""
         deep = self.depth + 1
         before, after = (side + deep for side in reach(deep, 2, "linear"))
         # The 20 m pixel i lies at (i - 1) / 3 on the 60 m grid. Its interpolation reads one pixel more.

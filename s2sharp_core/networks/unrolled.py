@@ -125,7 +125,7 @@ class UnrolledNet(nn.Module):
 
     @property
     def support(self) -> dict[int, tuple[int, int]]:
-        """By GSD: pixels of that grid read before and after a cell, along each axis."""
+        """Pixels read before and after a cell along each axis, by GSD of their grid."""
         fine = {10: (self.radius, self.radius)}
         return fine | {g: reach(self.radius, ratio(g), "cubic") for g in (20, 60)}
 
