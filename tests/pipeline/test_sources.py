@@ -68,8 +68,8 @@ def test_catalogues_are_asked_one_after_the_other_and_one_that_is_not_there_is_t
     assert first["size"] < second["size"]
     code, text = call("sources", here, "/nowhere/catalog.json", "--collection", COLLECTION)
     assert code == 1
-    assert "2 looked at" not in text
-    assert "4 looked at" in text
+    assert "2 read" not in text
+    assert "4 read" in text
     assert "/nowhere/catalog.json" in text
     code, text = call("sources", here, "--collection", COLLECTION, "--datetime", "2019")
     assert code == 3
