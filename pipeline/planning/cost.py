@@ -82,6 +82,10 @@ class Estimate:
     feeding: float = 0.0
 
 
+# Figures of a method that has nothing to do.
+_NOTHING = {"seconds": 0.0, "bytes": 0.0, "fit": 0.0, "fit_bytes": 0.0, "start": 0.0}
+
+
 def estimate(plan: ClientPlan) -> Estimate:
     """Count the units, and time one window in a separate process (a few seconds), unless the user's cache knows its time."""
     some = plan.asked[:: -(-len(plan.asked) // _COUNTED)]
@@ -94,7 +98,8 @@ def estimate(plan: ClientPlan) -> Estimate:
     sensors = sum(not there(plan, d) for d in plan.datatakes) if plan.measures else 0
     fits = sum(found.state not in FINAL for found in taken(plan, ("fit",)))
     learns = fits > 0 or plan.config.fit == "window"
-    calibration = _calibrate(plan, threads, abreast, learns=learns)
+    left = bool(todo or fits or sensors)
+    calibration = _calibrate(plan, threads, abreast, learns=learns) if left else _NOTHING
     each = calibration["seconds"]
     net = calibration["bytes"]
     if plan.config.fit == "window":
@@ -123,8 +128,10 @@ def estimate(plan: ClientPlan) -> Estimate:
             _SENSOR_BYTES if sensors else 0.0,
             calibration["fit_bytes"] if fits else 0.0,
             *(_memory(plan, x, abreast, net, several=every > workers) for x in _sides(plan)),
-        ),
-        seconds=busy / workers + (_begin(plan, calibration) if todo or fits or sensors else 0.0),
+        )
+        if left
+        else 0.0,
+        seconds=busy / workers + _begin(plan, calibration) if left else 0.0,
         workers=workers,
         feeding=feeding / (windows * each) if plan.device != "cpu" and windows * each else 0.0,
     )
@@ -217,7 +224,7 @@ def _stored_bytes(plan: Plan, box: Box) -> float:
 def _calibrate(plan: Plan, threads: int, abreast: int, *, learns: bool) -> dict[str, float]:
     config = plan.config
     if not plan.coarse:
-        return {"seconds": 0.0, "bytes": 0.0, "fit": 0.0, "fit_bytes": 0.0, "start": 0.0}
+        return _NOTHING
     settings = {
         "method": config.method,
         "bands": plan.coarse,

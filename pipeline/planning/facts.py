@@ -46,7 +46,9 @@ def plan_facts(plan: ClientPlan, cost: Estimate) -> list[tuple[str, str]]:
         ("Units", units),
         ("Reads", f"{size_text(cost.read)} of pixels{through}"),
         ("Writes", size),
-        ("Memory", f"{size_text(cost.memory)} for each worker beyond its idle size"),
+        ("Memory", f"{size_text(cost.memory)} for each worker beyond its idle size")
+        if cost.memory
+        else ("Memory", "none: nothing is left to do"),
         ("Time", f"about {duration_text(cost.seconds)} on {workers}"),
     ]
 
