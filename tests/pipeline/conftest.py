@@ -101,9 +101,38 @@ def s3_scheduler(
 
 @pytest.fixture(scope="session")
 def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A static catalogue of a synthetic acquisition: 48 × 48 cells in 2 × 2 overlapping tiles."""
+    """A static catalogue of a synthetic acquisition: 32 × 32 cells in 2 × 2 overlapping tiles.
+
+    Of these, a run with shards of 16 cells makes six units; each that is more costs half a second in every test.
+    """
     from s2sharp.demo.synthetic import simulate
 
     folder = tmp_path_factory.mktemp("archive")
+    simulate(folder, cells=32, tiles=2, dates=1, seed=3)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def large(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """As `archive`, of 48 × 48 cells: larger than a tile of a map, and with a column of shards more."""
+    from s2sharp.demo.synthetic import simulate
+
+    folder = tmp_path_factory.mktemp("large")
     simulate(folder, cells=48, tiles=2, dates=1, seed=3)
     return folder
+
+
+@pytest.fixture(scope="session")
+def cloudy(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A cube of one code under clouds, for mosaics."""
+    from .mosaics import make_cloudy
+
+    return make_cloudy(tmp_path_factory.mktemp("cloudy"))
+
+
+@pytest.fixture(scope="session")
+def border(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A cube of two codes, for mosaics."""
+    from .mosaics import make_border
+
+    return make_border(tmp_path_factory.mktemp("border"))

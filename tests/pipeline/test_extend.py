@@ -176,7 +176,7 @@ def test_a_late_date_that_names_a_file_of_the_cube_is_refused_and_takes_nothing_
 def test_a_late_tile_replaces_its_own_units_alone(
     archive: Path, scheduler: str, tmp_path: Path
 ) -> None:
-    """On 48 × 48 cells, of which the tile and its halo leave a third."""
+    """On 32 × 32 cells, of which the tile and its halo leave a part."""
     larger = {**SMALL, "shard": 12, "window": 12}
     run(config(archive, tmp_path / "all", scheduler, **larger))
     archive = shutil.copytree(archive, tmp_path / "archive")

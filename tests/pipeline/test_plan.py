@@ -58,10 +58,10 @@ def test_shards_outside_a_polygon_are_no_units(archive: Path, tmp_path: Path) ->
 
 
 def test_an_area_that_was_edited_is_another_question_and_the_same_cube(
-    archive: Path, tmp_path: Path
+    large: Path, tmp_path: Path
 ) -> None:
     file = _area(tmp_path / "a.geojson", 16.0, 48.0, 16.36, 49.0)
-    settings = _over(archive, tmp_path / "out", file)
+    settings = _over(large, tmp_path / "out", file)
     before = make_plan(settings).freeze()
     _area(file, 16.0, 48.0, 17.0, 49.0)
     after = resume(settings)

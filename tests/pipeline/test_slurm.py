@@ -24,7 +24,7 @@ from tests.services import slurm
 
 from .runs import config, run, shards
 
-UNITS = 12
+UNITS = 6
 SLURM = Path(__file__).parents[2] / "deploy" / "slurm"
 
 
@@ -231,7 +231,7 @@ def test_the_job_for_sites_that_forbid_schedulers_does_a_run(
         *(f"--export=ALL,S2SHARP={command}", str(SLURM / "s2sharp.sbatch"), str(file)),
     )
     (log,) = tmp_path.glob("s2sharp-*.log")
-    assert "12 ok" in log.read_text()
+    assert f"{UNITS} ok" in log.read_text()
     assert shards(tmp_path / "out") == shards(whole)
 
 

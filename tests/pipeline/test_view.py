@@ -32,9 +32,9 @@ NAME = "S2A_20240601T101031_32633"
 
 
 @pytest.fixture(scope="module")
-def out(archive: Path, scheduler: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def out(large: Path, scheduler: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("view") / "out"
-    run(config(archive, folder, scheduler))
+    run(config(large, folder, scheduler))
     return folder
 
 
