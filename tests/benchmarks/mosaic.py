@@ -34,7 +34,7 @@ from s2sharp_core.lattice import Box, Lattice
 from ..data import SCENES, real_scene, shared_data
 from ..pipeline.cuts import settings
 from ..pipeline.runs import run
-from ..pipeline.test_mosaic import lines
+from ..pipeline.test_mosaic_lines import lines
 
 WHEN = datetime(2024, 6, 15, 10, 10, 31, tzinfo=UTC)
 CODES = (32632, 32633)
