@@ -19,16 +19,23 @@ from . import europe
 from .runs import config
 
 
-def world(folder: Path) -> list[str]:
+@pytest.fixture(scope="module")
+def catalog(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A catalogue of hundreds of acquisitions."""
+    file = tmp_path_factory.mktemp("europe") / "europe.parquet"
+    europe.write(file, 700)
+    return file
+
+
+def world(catalog: Path, folder: Path) -> list[str]:
     """The flags of a run over all that a catalogue has of the globe."""
-    europe.write(folder / "europe.parquet", 700)
-    where = ["--catalog", str(folder / "europe.parquet"), "--collection", europe.COLLECTION]
+    where = ["--catalog", str(catalog), "--collection", europe.COLLECTION]
     what = ["--bbox", "-180", "-90", "180", "90", "--datetime", "2024", "--method", "bicubic"]
     return [*where, *what, "--no-publish", "--out", str(folder / "out")]
 
 
-def test_a_run_over_the_globe_shows_its_cost_and_asks_for_yes(tmp_path):
-    done = CliRunner().invoke(app, ["run", *world(tmp_path)])
+def test_a_run_over_the_globe_shows_its_cost_and_asks_for_yes(catalog, tmp_path):
+    done = CliRunner().invoke(app, ["run", *world(catalog, tmp_path)])
     assert done.exit_code == 2
     assert " GB " in done.output
     assert "--yes" in done.output
@@ -47,10 +54,8 @@ def test_what_is_confirmed_or_small_may_begin(archive, tmp_path):
     check_size("run", large, "wait", yes=True)
 
 
-def test_of_very_many_acquisitions_some_stand_for_all(tmp_path, monkeypatch):
-    flags = {"catalog": str(tmp_path / "europe.parquet"), "collection": europe.COLLECTION}
-    flags["bbox"] = europe.BOX
-    europe.write(tmp_path / "europe.parquet", 400)
+def test_of_very_many_acquisitions_some_stand_for_all(catalog, tmp_path, monkeypatch):
+    flags = {"catalog": str(catalog), "collection": europe.COLLECTION, "bbox": europe.BOX}
     plan = make_plan(config(tmp_path, tmp_path / "out", **flags, shard=512))
     every = estimate(plan)
     assert every.exact

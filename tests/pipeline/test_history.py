@@ -14,7 +14,7 @@ from s2sharp.cube.open import open_cube
 from s2sharp.cube.write import write_shard
 from s2sharp.demo.synthetic import COLLECTION
 from s2sharp.storage import location as module
-from s2sharp.storage.files import files, read_bytes, remove
+from s2sharp.storage.files import files, read_bytes, remove, write_bytes
 from s2sharp.storage.location import Location, place
 from typer.testing import CliRunner
 
@@ -28,18 +28,26 @@ from .runs import config, run
 LAYOUT = Layout(32633, Box(9000, 9016, 1000, 1016), 8, 24, ("2024-06-01T10:00:00",), ("B02", "B05"))
 
 
-@pytest.fixture(params=["folder", "s3"])
-def out(request: pytest.FixtureRequest, tmp_path: Path) -> Location:
-    """An OUT with a complete cube."""
-    if request.param == "s3":
-        request.getfixturevalue("s3")
-    where = tmp_path if request.param == "folder" else f"s3://bucket/{uuid4().hex}"
-    out = place(where)
+@pytest.fixture(scope="module")
+def complete(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A cube that is complete: written once, and copied."""
+    out = tmp_path_factory.mktemp("complete")
     lay_out(out / "cube.zarr", [LAYOUT], {LAYOUT.group: {}})
     for row in range(2):
         for col in range(2):
             fill(out, row, col, 1)
     finish(out / "cube.zarr", "complete")
+    return out
+
+
+@pytest.fixture(params=["folder", "s3"])
+def out(request: pytest.FixtureRequest, complete: Path, tmp_path: Path) -> Location:
+    """An OUT with a complete cube."""
+    if request.param == "s3":
+        request.getfixturevalue("s3")
+    out = place(tmp_path if request.param == "folder" else f"s3://bucket/{uuid4().hex}")
+    for name in files(complete):
+        write_bytes(out / name, (complete / name).read_bytes())
     return out
 
 

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -23,6 +24,13 @@ from .test_cli import call, query
 from .workers import dies_of_the_middle, dies_once
 
 ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def mortal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A cluster whose worker may die: another takes its place."""
+    with cluster(tmp_path_factory.mktemp("mortal")) as address:
+        yield address
 
 
 @pytest.fixture(scope="module")
@@ -61,14 +69,14 @@ def on_a_terminal(words: list[str], stop: str = "") -> tuple[int, str]:
 
 
 def test_a_terminal_shows_units_pace_and_failures(broken: Path, tmp_path: Path) -> None:
-    more = ("--workers", "1", "--retries", "0", "--no-publish")
+    more = ("--workers", "1", "--retries", "0", "--no-publish", "--bands", "B02,B05")
     code, text = on_a_terminal(command(*query(broken, tmp_path / "out", *more)))
     assert code == 4, text
     assert "Dashboard" not in text, "nobody opens one for a run of a minute"
     bars = re.findall(r"^sharpen .*?(\d+)/(\d+) (\S+) (\S+)(.*)$", text, re.MULTILINE)
-    assert {total for _, total, *_ in bars} == {"12"}
+    assert {total for _, total, *_ in bars} == {"6"}
     shown = [int(done) for done, *_ in bars]
-    assert (shown, shown[-1]) == (sorted(shown), 12)
+    assert (shown, shown[-1]) == (sorted(shown), 6)
     assert all(re.fullmatch(r"\d:\d\d:\d\d", spent) for _, _, spent, *_ in bars)
     assert re.fullmatch(r"\s*[\d.e-]+ Mpx/s  \d failed\s*", bars[-1][-1])
     assert re.search(r"^failed: .*AA_.*B05", text, re.MULTILINE), text
@@ -76,18 +84,21 @@ def test_a_terminal_shows_units_pace_and_failures(broken: Path, tmp_path: Path) 
 
 ENDLESS = """
 import s2sharp.execution.phases
+import s2sharp.planning.cost
 from s2sharp.cli.app import app
 from tests.pipeline.workers import waits_below
 s2sharp.execution.phases.sharpen_unit = waits_below
+quick = {"seconds": 0.01, "bytes": 1e8, "fit": 0.0, "fit_bytes": 0.0, "start": 3.0}
+s2sharp.planning.cost._calibrate = lambda *_, **__: quick
 app()
 """
-"""The command line, of which no run ends by itself, however slow who watches it is."""
+"""The command line, of which no run ends by itself, however slow who watches it is, and none begins with a measurement."""
 
 
 def test_ctrl_c_ends_a_run_with_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     archive, out = write_archive(tmp_path / "archive", 24), tmp_path / "out"
-    words = ["run", "--catalog", str(archive), *query(archive.parent, out)[2:], "--workers", "2"]
+    words = ["run", "--catalog", str(archive), *query(archive.parent, out)[2:], "--workers", "1"]
     words += ["--bands", ",".join(BANDS), "--window", "8", "--shard", "8", "--no-publish"]
     code, text = on_a_terminal([sys.executable, "-c", ENDLESS, *words], stop=r"\d Mpx/s")
     assert code == 130, text
@@ -97,15 +108,16 @@ def test_ctrl_c_ends_a_run_with_one_line(tmp_path: Path, monkeypatch: pytest.Mon
     assert "Stopped. Finished work is kept; the same command continues." in after
 
 
+@pytest.mark.usefixtures("foreseen")
 def test_a_log_gets_a_line_now_and_then(
     broken: Path, tmp_path: Path, scheduler: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(s2sharp.ui.progress, "_EVERY", 0)
-    more = ("--scheduler", scheduler, "--retries", "0", "--no-publish")
+    more = ("--scheduler", scheduler, "--retries", "0", "--no-publish", "--bands", "B02,B05")
     code, text = call("run", *query(broken, tmp_path / "out", *more))
     assert code == 4
-    lines = re.findall(r"^sharpen (\d+)/12(.*)$", text, re.MULTILINE)
-    assert [int(done) for done, _ in lines] == list(range(1, 13))
+    lines = re.findall(r"^sharpen (\d+)/6(.*)$", text, re.MULTILINE)
+    assert [int(done) for done, _ in lines] == list(range(1, 7))
     assert re.search(r"Mpx/s.*failed.*about \d+ s left", "".join(rest for _, rest in lines))
 
 
@@ -127,15 +139,14 @@ def test_of_two_runs_at_once_the_second_leaves(tmp_path: Path, scheduler: str) -
 
 
 def test_a_unit_that_kills_its_worker_is_told_with_a_remedy(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    mortal: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The others are done, by the workers that come in place of the dead."""
     archive = write_archive(tmp_path / "archive", 24).parent
     monkeypatch.setattr(s2sharp.execution.phases, "sharpen_unit", dies_of_the_middle)
     monkeypatch.setattr(s2sharp.engine.flow, "_LOST", 1)  # a worker takes seconds to be there again
-    with cluster(tmp_path) as address:
-        small = {"window": 8, "shard": 8, "bands": BANDS, "retries": 0}
-        _, outcome = run(config(archive, tmp_path / "out", address, **small))
+    small = {"window": 8, "shard": 8, "bands": BANDS, "retries": 0}
+    _, outcome = run(config(archive, tmp_path / "out", mortal, **small))
     # With it goes what the same worker was writing meanwhile.
     assert 1 <= len(outcome.failed) <= 2
     for record in outcome.failed:
@@ -146,14 +157,13 @@ def test_a_unit_that_kills_its_worker_is_told_with_a_remedy(
 
 
 def test_a_staged_run_outlives_its_only_worker(
-    tmp_path: Path, scheduler: str, monkeypatch: pytest.MonkeyPatch
+    mortal: str, scheduler: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     archive = write_archive(tmp_path / "archive", 24).parent
     small = {"window": 8, "shard": 8, "bands": BANDS, "retries": 0, "stage": "always"}
     run(config(archive, tmp_path / "whole", scheduler, **small))
     monkeypatch.setattr(s2sharp.execution.phases, "sharpen_unit", dies_once)
-    with cluster(tmp_path) as address:
-        _, outcome = run(config(archive, tmp_path / "out", address, **small))
+    _, outcome = run(config(archive, tmp_path / "out", mortal, **small))
     assert (tmp_path / "out" / "died").exists()
     assert not outcome.failed
     assert shards(tmp_path / "out") == shards(tmp_path / "whole")
