@@ -114,7 +114,7 @@ def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def large(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """As `archive`, of 48 × 48 cells: larger than a tile of a map, and with a column of shards more."""
+    """As `archive`, of 48 × 48 cells: larger than a tile of a map, with a column of shards more, and whole enough without a tile to be shown."""
     from s2sharp.demo.synthetic import simulate
 
     folder = tmp_path_factory.mktemp("large")

@@ -21,10 +21,10 @@ from .runs import config, run
 
 
 @pytest.fixture(scope="module")
-def broken(archive: Path, scheduler: str, tmp_path_factory: pytest.TempPathFactory) -> RunConfig:
+def broken(large: Path, scheduler: str, tmp_path_factory: pytest.TempPathFactory) -> RunConfig:
     """A run of which a part failed: of one of four tiles, a band's file is cut short."""
     folder = tmp_path_factory.mktemp("report")
-    shutil.copytree(archive, folder / "archive")
+    shutil.copytree(large, folder / "archive")
     (victim,) = folder.glob("archive/scenes/*AD_*/B11.tif")
     victim.write_bytes(victim.read_bytes()[: victim.stat().st_size // 3])
     settings = config(
