@@ -84,7 +84,7 @@ def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def catalogue(archive: Path) -> Iterator[str]:
+def catalog(archive: Path) -> Iterator[str]:
     root = pystac.Catalog.from_file(archive / "catalog.json")
     with http_server(archive) as files:
         items = [_absolute(item, archive, files) for item in root.get_items(recursive=True)]
@@ -123,11 +123,11 @@ def workers(tmp_path_factory: pytest.TempPathFactory, store: dict[str, str]) -> 
 
 @pytest.fixture
 def environment(
-    catalogue: str, workers: str, store: dict[str, str], monkeypatch: pytest.MonkeyPatch
+    catalog: str, workers: str, store: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name, value in store.items():
         monkeypatch.setenv(name, value)
-    monkeypatch.setenv("S2SHARP_CATALOG", catalogue)
+    monkeypatch.setenv("S2SHARP_CATALOG", catalog)
     monkeypatch.setenv("S2SHARP_COLLECTION", COLLECTION)
     monkeypatch.setenv("S2SHARP_SCHEDULER", workers)
     # A terminal wide enough for tables, and no colours in what is compared.

@@ -43,7 +43,7 @@ def from_static(io: "StacApiIO", root: dict[str, Any], query: Query) -> Iterator
     known: set[str] = set()
     # Higher documents come first, so that a catalog that is too broad shows early.
     todo, visited, there = deque([(query.catalog, False, 1)]), {query.catalog}, False
-    catalogues = silent = 0
+    catalogs = silent = 0
     while todo:
         href, inside, depth = todo.popleft()
         try:
@@ -73,8 +73,8 @@ def from_static(io: "StacApiIO", root: dict[str, Any], query: Query) -> Iterator
             if depth >= MAX_DEPTH:
                 raise query.too_many(f"has catalogs nested {MAX_DEPTH} levels deep")
             if rel == "child":
-                catalogues += 1
-                if catalogues > MAX_CATALOGUES:
+                catalogs += 1
+                if catalogs > MAX_CATALOGUES:
                     raise query.too_many(f"contains more than {MAX_CATALOGUES} catalogs")
                 todo.append((target, inside, depth + 1))
                 continue

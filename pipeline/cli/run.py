@@ -4,7 +4,7 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from ..execution.catalogue import picture_path
+from ..execution.catalog import picture_path
 from ..execution.phases import RunOutcome
 from ..execution.watch import decide, make_ready, watch
 from ..planning.asked import closed

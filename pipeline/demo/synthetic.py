@@ -19,7 +19,7 @@ from s2sharp_core.bands import BY_GSD, COARSE, native_gsd
 from s2sharp_core.lattice import Box, Lattice
 from s2sharp_core.sensor.simulate import landscape, observe
 
-__all__ = ["COLLECTION", "simulate", "write_catalogue", "write_scenes"]
+__all__ = ["COLLECTION", "simulate", "write_catalog", "write_scenes"]
 
 COLLECTION = "synthetic-s2-l2a"
 # Tiles of one datatake overlap, as ESA's do by 163 cells.
@@ -76,7 +76,7 @@ def simulate(
         }
         bands["SCL"] = _classes(bands)
         items += write_scenes(folder, bands, lattice, box, list(_tiles(box, tiles)), when)
-    return write_catalogue(folder, items), _degrees(lattice, box)
+    return write_catalog(folder, items), _degrees(lattice, box)
 
 
 def _dn(reflectance: np.ndarray) -> np.ndarray:
@@ -203,7 +203,7 @@ def _asset(
     return asset
 
 
-def write_catalogue(folder: Path, items: list[pystac.Item]) -> Path:
+def write_catalog(folder: Path, items: list[pystac.Item]) -> Path:
     """Write ``items`` as a static catalog with relative links; return its ``catalog.json``."""
     catalog = pystac.Catalog("synthetic", "Synthetic Sentinel-2 scenes with known 10 m truth")
     extent = pystac.Extent.from_items(items)

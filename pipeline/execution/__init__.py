@@ -9,7 +9,7 @@ from s2sharp_core.faces import face
 __getattr__, __dir__, __all__ = face(
     __name__,
     {
-        "catalogue": ["picture_path"],
+        "catalog": ["picture_path"],
         "clean": ["REMOVED", "leftovers"],
         "fits": ["draw_sample"],
         "phases": ["RunOutcome"],

@@ -20,7 +20,7 @@ from ..planning.sensor_files import there
 from ..planning.standings import Gaps, Standing, derived, phase_of, taken, units
 from ..planning.units import Datatake, Unit
 from ..storage.location import store_errors
-from .catalogue import publish_catalog
+from .catalog import publish_catalog
 from .following import Following
 from .run import TOPIC, Run
 from .staging import Stager
@@ -121,7 +121,7 @@ def phases(plan: ClientPlan, engine: Engine) -> Iterator[Phase]:
         yield made_of(level, derived(plan, level, gaps, without=begun))
     if plan.config.publish:
         yield made_of(-1, derived(plan, -1, gaps, without=begun))
-        with unwritable("catalogue", "write the STAC catalogue", engine.outcome):
+        with unwritable("catalog", "write the STAC catalog", engine.outcome):
             publish_catalog(plan)
     if not engine.outcome.failed:
         stager.clear()

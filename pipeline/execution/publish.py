@@ -24,7 +24,7 @@ from ..publish.visual import write_visual
 from ..scenes.acquisition import Acquisition
 from ..scenes.read import load_block
 from ..storage.digests import vouched
-from .catalogue import picture_path, thumbnail_path
+from .catalog import picture_path, thumbnail_path
 from .run import Run
 
 __all__ = ["publish_unit"]

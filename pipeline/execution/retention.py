@@ -12,7 +12,7 @@ from ..cube.create import finish, lay_out
 from ..cube.intact import cube_status
 from ..planning.items import with_acquisitions
 from ..planning.plan import Plan
-from .catalogue import publish_catalog
+from .catalog import publish_catalog
 
 __all__ = ["dates", "keeping", "removing", "take_out"]
 

@@ -12,7 +12,7 @@ from ..engine.phases import Engine, Job, Outcome, Phase
 from ..storage.files import sweep
 from .differences import Pair, merge
 from .plan import MosaicPlan, Tile
-from .publish import write_catalogue
+from .publish import write_catalog
 from .store import begin_writing, lay_out, status_of
 from .unit import TileJob, do_tile
 
@@ -55,7 +55,7 @@ def carry_out(plan: MosaicPlan, lease: Lease, tell: Listener = lambda _: None) -
     for folder in ("ledger", "differences", "cogs", "stac"):
         sweep(to / folder)  # temporary files of killed writers
     if plan.config.publish:
-        write_catalogue(plan)
+        write_catalog(plan)
     outcome.pairs = merge(plan)
     status = "partial" if outcome.failed else "complete"
     if status_of(plan.store) != status:

@@ -23,7 +23,7 @@ from ..storage.location import Location, place
 from .grid import within
 from .plan import MosaicPlan, Takes, Tile
 
-__all__ = ["cog_folder", "publish_tile", "write_catalogue"]
+__all__ = ["cog_folder", "publish_tile", "write_catalog"]
 
 
 def _place(plan: MosaicPlan, tile: Tile) -> str:
@@ -125,7 +125,7 @@ def _item(plan: MosaicPlan, tile: Tile, sources: list[str]) -> pystac.Item:
     return item
 
 
-def write_catalogue(plan: MosaicPlan) -> Location | None:
+def write_catalog(plan: MosaicPlan) -> Location | None:
     """Write the STAC collection of all tiles with valid pixels; return None if there are none."""
     there = files(_items(plan))
     names = [_item_path(plan, tile).name for tile in plan.tiles()]

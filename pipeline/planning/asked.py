@@ -83,7 +83,7 @@ def _asked(config: RunConfig) -> str:
 
 
 def _at_other_times(config: RunConfig, around: Degrees) -> str:
-    """Return what the catalogue has there when no time is asked for, as the end of a sentence; "" where that takes long to know."""
+    """Return what the catalog has there when no time is asked for, as the end of a sentence; "" where that takes long to know."""
     there = search(
         config.catalog,
         config.collection,

@@ -47,12 +47,12 @@ class RunConfig(Command):
     )
     catalog: str = Field(
         EARTH_SEARCH,
-        description="STAC API, a static catalogue, or stac-geoparquet `items.parquet` (path or URL); or products as "
+        description="STAC API, a static catalog, or stac-geoparquet `items.parquet` (path or URL); or products as "
         "they are downloaded: `….SAFE`, its `.zip`, an EOPF `….zarr` (path or URL), or a folder of them.",
     )
     collection: str = Field(
         "sentinel-2-c1-l2a",
-        description="STAC collection. Of products, a name that holds their level: sentinel-2-l1c. A catalogue on this "
+        description="STAC collection. Of products, a name that holds their level: sentinel-2-l1c. A catalog on this "
         "machine that has one collection needs none.",
     )
     trust_offset: Literal["metadata", "pixels"] | None = Field(
@@ -63,25 +63,25 @@ class RunConfig(Command):
     )
     sign: Literal["auto", "none", "planetary-computer", "item", "cdse"] = Field(
         "auto",
-        description="How files that need a signature get one while the run goes on. auto: as the catalogue's addresses show; "
+        description="How files that need a signature get one while the run goes on. auto: as the catalog's addresses show; "
         "planetary-computer: by its tokens; item: by asking for their item again; cdse: by your keys of the Copernicus Data "
         "Space (CDSE_S3_ACCESS_KEY, CDSE_S3_SECRET_KEY); none: files are read as they are.",
     )
     s3_bucket: tuple[str, ...] = Field(
         (),
         description="Read this S3 bucket with your own AWS keys (environment, AWS_PROFILE, role, SSO, web identity, "
-        "instance); may be repeated. Other buckets are read unsigned, but for the catalogue's own (s3://…): "
-        "nobody who writes a catalogue reads what you alone may.",
+        "instance); may be repeated. Other buckets are read unsigned, but for the catalog's own (s3://…): "
+        "nobody who writes a catalog reads what you alone may.",
     )
     requester_pays: bool = Field(
         False,
         description="Pay, with your keys, for requests to the buckets of --s3-bucket; without these, to all that the "
-        "catalogue names. The environment's AWS_REQUEST_PAYER (requester) is the same.",
+        "catalog names. The environment's AWS_REQUEST_PAYER (requester) is the same.",
     )
     allow_private: bool = Field(
         False,
-        description="Let a public catalogue, and redirects, lead to this machine and to private networks (loopback, "
-        "link-local and private addresses). A catalogue that lies there itself, or in a folder, may name "
+        description="Let a public catalog, and redirects, lead to this machine and to private networks (loopback, "
+        "link-local and private addresses). A catalog that lies there itself, or in a folder, may name "
         "them anyway.",
     )
     bbox: tuple[float, float, float, float] | None = Field(
@@ -100,7 +100,7 @@ class RunConfig(Command):
     )
     since: str | None = Field(
         None,
-        description="Search again, and add what the catalogue has and the cube in --out lacks. `last`: all of it; a "
+        description="Search again, and add what the catalog has and the cube in --out lacks. `last`: all of it; a "
         "date: what was sensed since then. Late tiles and newer baselines replace their own units; the rest "
         "is left as it is. Run it as often as you like.",
     )
@@ -214,7 +214,7 @@ class RunConfig(Command):
         description="Seconds without a sign of life after which another run may take over --out.",
     )
     publish: bool = Field(
-        True, description="Write COGs, a STAC catalogue and pictures beside the cube."
+        True, description="Write COGs, a STAC catalog and pictures beside the cube."
     )
 
     history: bool = Field(

@@ -189,7 +189,7 @@ def _check_kept(plan: ClientPlan, found: Iterable[Acquisition], refused: Iterabl
             raise S2SharpError(
                 "item-broken",
                 f"{plan.out} shows {refusal.item}, which is refused now. {refusal.message}",
-                "Correct the catalogue, or choose a --datetime that leaves the other item out.",
+                "Correct the catalog, or choose a --datetime that leaves the other item out.",
             )
 
 

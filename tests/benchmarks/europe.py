@@ -1,4 +1,4 @@
-"""What a catalogue of a continent takes to read: ``python -m tests.benchmarks.europe [ITEMS]``.
+"""What a catalog of a continent takes to read: ``python -m tests.benchmarks.europe [ITEMS]``.
 
 Writes a synthetic year of Europe as stac-geoparquet, then, each in a process of its own: searches it and groups
 what is found; freezes it; does the first again with what was frozen.

@@ -21,7 +21,7 @@ from pyproj import Transformer
 from rich.console import Console
 from rich.table import Table
 from s2sharp import open_cube, open_mosaic
-from s2sharp.demo.synthetic import write_catalogue, write_scenes
+from s2sharp.demo.synthetic import write_catalog, write_scenes
 from s2sharp.engine.lease import Lease
 from s2sharp.mosaic.config import configure
 from s2sharp.mosaic.execute import carry_out
@@ -82,7 +82,7 @@ def measure(name: str, method: str, shift: float, folder: Path) -> np.ndarray:
             folder, bands, Lattice.of(epsg), box, [box], WHEN, baseline="02.05", offset=0.0
         )
         items += one
-    catalog = write_catalogue(folder, items)
+    catalog = write_catalog(folder, items)
     _, outcome = run(settings(catalog, folder / "cube", None, method=method, shard=64))
     plan = make_plan(configure({"out": folder / "cube", "to": folder / "mosaic", "publish": False}))
     with Lease.taken(plan.folder) as lease:

@@ -2,7 +2,7 @@
 
 Two regions of two EPSG codes, north and south, each seen on several dates; a date shows one of the real scenes, mirrored
 to 3 × 3 tiles of 600 px that overlap by 96 px, and the last one ends within the region. ``s2sharp run`` goes over
-a catalogue of the tiles, and over one in which every date of a code is one scene. What both cubes hold must be equal:
+a catalog of the tiles, and over one in which every date of a code is one scene. What both cubes hold must be equal:
 every band and layer, every date, the overviews too.
 """
 

@@ -1,6 +1,6 @@
 """A full tile (10 980 × 10 980 px, all twelve bands) through `s2sharp run`: `python -m tests.benchmarks.tile [METHOD …]`.
 
-A real scene, mirrored until it is as large as a tile, written as COGs behind a static catalogue; then the command that a
+A real scene, mirrored until it is as large as a tile, written as COGs behind a static catalog; then the command that a
 user would give, with its defaults: overviews, COGs, pictures and the page. Wall time of the whole command, and the peak of
 the memory of all its processes. Before and after it, the method alone on windows like the run's, in a process a core: what
 the run's windows would take with nothing around them.
@@ -38,7 +38,7 @@ FIRST = Box(76_000, 76_000 + CELLS, 10_000, 10_000 + CELLS)
 
 
 def write_tile(folder: Path, scene: str, cells: int, snap: int = 1) -> Path:
-    """The catalogue of a tile of so many cells a side, whose corner is a multiple of ``snap``."""
+    """The catalog of a tile of so many cells a side, whose corner is a multiple of ``snap``."""
     tree = real_scene(scene)
     bands = {}
     for name, band in BANDS.items():

@@ -17,7 +17,7 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import psutil
-from s2sharp.demo.synthetic import write_catalogue
+from s2sharp.demo.synthetic import write_catalog
 from s2sharp.storage.files import files
 from s2sharp.storage.location import Location
 
@@ -35,7 +35,7 @@ IMPATIENT = {"DASK_DISTRIBUTED__COMM__TIMEOUTS__CONNECT": "10s"}
 
 
 def write_archive(folder: Path, cells: int) -> Path:
-    """The catalogue of a picture of ``cells`` × ``cells`` in two tiles, a quarter of it without data."""
+    """The catalog of a picture of ``cells`` × ``cells`` in two tiles, a quarter of it without data."""
     box = box_at(cells, cells)
     picture = noise(box, *BANDS)
     for dn in picture.values():
@@ -46,7 +46,7 @@ def write_archive(folder: Path, cells: int) -> Path:
         Box(box.row0, middle + 5, box.col0, box.col1),
         Box(middle - 5, box.row1, box.col0, box.col1),
     )
-    return write_catalogue(folder, scenes(folder, picture, box, *tiles))
+    return write_catalog(folder, scenes(folder, picture, box, *tiles))
 
 
 @dataclass

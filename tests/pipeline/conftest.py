@@ -101,7 +101,7 @@ def s3_scheduler(
 
 @pytest.fixture(scope="session")
 def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A static catalogue of a synthetic acquisition: 32 × 32 cells in 2 × 2 overlapping tiles.
+    """A static catalog of a synthetic acquisition: 32 × 32 cells in 2 × 2 overlapping tiles.
 
     Of these, a run with shards of 16 cells makes six units; each that is more costs half a second in every test.
     """

@@ -10,7 +10,7 @@ import numpy as np
 import zarr
 from pyproj import Transformer
 from s2sharp.cube.open import open_cube
-from s2sharp.demo.synthetic import COLLECTION, write_catalogue, write_scenes
+from s2sharp.demo.synthetic import COLLECTION, write_catalog, write_scenes
 from s2sharp.planning.config import RunConfig, read_config
 
 from s2sharp_core import BANDS as ALL
@@ -53,7 +53,7 @@ def write_cut(
     folder: Path, bands: dict[str, np.ndarray], lattice: Lattice, box: Box, tiles: list[Box]
 ) -> Path:
     items = write_scenes(folder, bands, lattice, box, tiles, WHEN, baseline="02.05", offset=0.0)
-    return write_catalogue(folder, items)
+    return write_catalog(folder, items)
 
 
 def settings(catalog: Path, out: Path, scheduler: str | None, **more: object) -> RunConfig:
@@ -98,7 +98,7 @@ class Pass:
 
 
 def write_region(folder: Path, passes: Sequence[Pass], side: int, overlap: int) -> Path:
-    """The catalogue of a region, each pass cut into tiles."""
+    """The catalog of a region, each pass cut into tiles."""
     items = []
     for seen in passes:
         tiles = grid_of_tiles(seen.box, side, overlap)
@@ -112,7 +112,7 @@ def write_region(folder: Path, passes: Sequence[Pass], side: int, overlap: int) 
             baseline="02.05",
             offset=0.0,
         )
-    return write_catalogue(folder, items)
+    return write_catalog(folder, items)
 
 
 def beyond_swath(dn: np.ndarray, band: str) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""A year of Europe as a catalogue would list it: real tiles, orbits and cadence, and not one file behind it."""
+"""A year of Europe as a catalog would list it: real tiles, orbits and cadence, and not one file behind it."""
 
 import functools
 import itertools

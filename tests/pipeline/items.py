@@ -322,7 +322,7 @@ def cdse(
 def generic(
     name: str = "australia", when: str = "2019-09-12T00:11:19Z", baseline: str | None = "02.05"
 ) -> Document:
-    """A static catalogue of files beside the item, as the sample scenes are."""
+    """A static catalog of files beside the item, as the sample scenes are."""
     properties = {
         "datetime": when,
         "platform": "sentinel-2b",

@@ -19,7 +19,7 @@ import numpy as np
 import pystac
 import zarr
 from s2sharp.cube.open import open_cube
-from s2sharp.demo.synthetic import COLLECTION, write_catalogue
+from s2sharp.demo.synthetic import COLLECTION, write_catalog
 from s2sharp.execution.verify import verify_run
 from s2sharp.storage.files import files
 from s2sharp.storage.location import Location
@@ -103,7 +103,7 @@ class Tiles:
     again: list[pystac.Item]
 
     def publish(self, items: list[pystac.Item], name: str) -> None:
-        """The catalogue of these, their files copied to where those of that ``name`` lie."""
+        """The catalog of these, their files copied to where those of that ``name`` lie."""
         placed = []
         for number, item in enumerate(items):
             mine = item.clone()
@@ -114,7 +114,7 @@ class Tiles:
                 asset.href = str(file)
             placed.append(mine)
         shutil.rmtree(self.folder / COLLECTION, ignore_errors=True)
-        write_catalogue(self.folder, placed)
+        write_catalog(self.folder, placed)
 
     def reprocess(self, *, in_place: bool) -> None:
         """Publish the second version, over the files of the first or beside them."""

@@ -172,7 +172,7 @@ def test_keys_that_cannot_be_had_are_told(store: list, monkeypatch: pytest.Monke
         (Access(sign="none", buckets=frozenset({"theirs"})), LOCAL, "none"),
     ],
 )
-def test_keys_go_to_the_catalogues_own_bucket_and_those_that_are_named(
+def test_keys_go_to_the_catalogs_own_bucket_and_those_that_are_named(
     access: Access, catalog: str, way: str
 ) -> None:
     assert keyed(FILE, None, catalog, access).sign == way

@@ -269,7 +269,7 @@ def test_a_part_of_what_a_newer_item_shows_is_not_needed(tmp_path):
 
 
 def unnamed(item: pystac.Item, name: str, when: datetime, **properties) -> pystac.Item:
-    """A tile of a catalogue that tells no datatake."""
+    """A tile of a catalog that tells no datatake."""
     other = variant(item, name, grid__code=f"MGRS-{name}", **properties)
     del other.properties["s2:datatake_id"]
     other.datetime = when
@@ -449,7 +449,7 @@ def test_a_resampled_copy_beside_the_native_band_is_not_taken(item):
     assert [Path(s.href).name for s in scene.sources if s.band == "B05"] == ["B05.tif"]
 
 
-def test_an_address_that_a_remote_catalogue_may_not_name_is_refused(item):
+def test_an_address_that_a_remote_catalog_may_not_name_is_refused(item):
     _, refused, _ = group([item], BANDS, "https://example.com/catalog.json")
     assert [r.kind for r in refused] == ["href-refused"]
 

@@ -180,7 +180,7 @@ def test_an_unknown_cloud_cover_is_no_clear_sky():
     assert math.isnan(cloud_cover(item(document, **{"eo:cloud_cover": False})))
 
 
-# What a hostile catalogue may say
+# What a hostile catalog may say
 
 
 @given(st.text())
@@ -220,12 +220,12 @@ API = "https://earth-search.aws.element84.com/v1"
 @pytest.mark.parametrize(
     "href", ["https://host/B02.tif", "http://host/B02.tif", "s3://bucket/B02.jp2"]
 )
-def test_remote_files_may_come_from_any_catalogue(href, catalog):
+def test_remote_files_may_come_from_any_catalog(href, catalog):
     assert check_href(href, catalog) == href
 
 
 @pytest.mark.parametrize("catalog", ["/data/catalog.json", "catalog.json", "file:///data/c.json"])
-def test_local_files_may_come_from_a_local_catalogue(catalog):
+def test_local_files_may_come_from_a_local_catalog(catalog):
     assert check_href("/data/B02.tif", catalog) == "/data/B02.tif"
     assert check_href("file:///data/my%20B02.tif", catalog) == "/data/my B02.tif"
 
@@ -241,7 +241,7 @@ def test_local_files_may_come_from_a_local_catalogue(catalog):
         "B02.tif",
     ],
 )
-def test_a_remote_catalogue_cannot_send_us_to_local_files(href):
+def test_a_remote_catalog_cannot_send_us_to_local_files(href):
     with refused("href-refused"):
         check_href(href, API)
 
@@ -270,7 +270,7 @@ def test_a_remote_catalogue_cannot_send_us_to_local_files(href):
         "",
     ],
 )
-def test_no_catalogue_can_send_us_elsewhere(href, catalog):
+def test_no_catalog_can_send_us_elsewhere(href, catalog):
     with refused("href-refused"):
         check_href(href, catalog)
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import zarr
-from s2sharp.demo.synthetic import write_catalogue
+from s2sharp.demo.synthetic import write_catalog
 from s2sharp.planning import plan as planning
 
 from s2sharp_core.lattice import Box
@@ -45,7 +45,7 @@ def test_who_gives_other_values_has_another_number(tmp_path: Path, scheduler: st
     picture = noise(box, "B02", "B05", "B09", "SCL", gaps=0.02)
     left = Box(box.row0, box.row1, box.col0, box.col0 + 14)
     right = Box(box.row0, box.row1, box.col0 + 10, box.col1)
-    write_catalogue(tmp_path, scenes(tmp_path, picture, box, left, right))
+    write_catalog(tmp_path, scenes(tmp_path, picture, box, left, right))
     out = tmp_path / "out"
     run(config(tmp_path, out, scheduler, bands="B02,B05,B09", window=8, shard=8))
     full, half = _figures(out, ""), _figures(out, "/x2")

@@ -1,4 +1,4 @@
-"""A season's catalogue in which one item of each kind is bad: each costs what it must, by name, and no more."""
+"""A season's catalog in which one item of each kind is bad: each costs what it must, by name, and no more."""
 
 import json
 import shutil
@@ -12,7 +12,7 @@ import s2sharp.catalog.http
 import s2sharp.scenes.raster
 from s2sharp.catalog.search import search
 from s2sharp.cube.open import open_cube
-from s2sharp.demo.synthetic import COLLECTION, write_catalogue
+from s2sharp.demo.synthetic import COLLECTION, write_catalog
 from s2sharp.execution.phases import RunOutcome
 from s2sharp.planning.client import ClientPlan
 from s2sharp.scenes.acquisition import group
@@ -58,7 +58,7 @@ def spoil(folder: Path) -> list[pystac.Item]:
 @pytest.fixture(scope="module")
 def season(tmp_path_factory, scheduler) -> tuple[ClientPlan, RunOutcome]:
     folder = tmp_path_factory.mktemp("season")
-    write_catalogue(folder, spoil(folder))
+    write_catalog(folder, spoil(folder))
     plan, outcome = run(config(folder, folder / "out", scheduler, bands=BANDS, retries=0))
     return plan, outcome
 
@@ -118,14 +118,14 @@ def test_a_bad_file_that_was_mended_is_read_by_the_same_command(season, schedule
     assert outcome.counts["skipped"] == sum(before.counts.values()) - len(before.failed)
 
 
-def test_a_catalogue_and_files_that_fail_every_third_time_make_the_same_pictures(
+def test_a_catalog_and_files_that_fail_every_third_time_make_the_same_pictures(
     tmp_path, monkeypatch
 ):
     monkeypatch.setattr(s2sharp.catalog.http, "BACKOFF", 0.01)
     monkeypatch.setitem(s2sharp.scenes.raster._GDAL, "GDAL_HTTP_RETRY_DELAY", "0.01")
     picture = noise(BOX, *BANDS)
     (item,) = scenes(tmp_path, picture, BOX)
-    write_catalogue(tmp_path, [item])
+    write_catalog(tmp_path, [item])
     with http_server(tmp_path, every(3)) as url:
         found = list(search(f"{url}/catalog.json", COLLECTION, (-180, -90, 180, 90), "2024"))
         (acquisition,), refused, _ = group(found, BANDS, f"{url}/catalog.json")

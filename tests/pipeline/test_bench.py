@@ -61,7 +61,7 @@ def outcome():
     return compare(["bicubic", "dsen2"], tasks.cases, device="cpu")
 
 
-def test_without_a_catalogue_there_are_landscapes() -> None:
+def test_without_a_catalog_there_are_landscapes() -> None:
     tasks = find_tasks(["mtf", "consistency"], cells=16)
     assert not tasks.real
     assert [(c.scene, c.protocol.name) for c in tasks.cases] == [

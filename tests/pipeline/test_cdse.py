@@ -9,7 +9,7 @@ import pytest
 from s2sharp.catalog.search import search
 from s2sharp.catalog.sources import Source
 from s2sharp.catalog.ways import renewable
-from s2sharp.demo.synthetic import write_catalogue
+from s2sharp.demo.synthetic import write_catalog
 from s2sharp.planning.make import make_plan
 from s2sharp.planning.reads import stage_of
 from s2sharp.scenes.read import Files
@@ -91,13 +91,13 @@ def test_a_folder_in_the_store_is_looked_through(address: str) -> None:
     assert len(items(address.rpartition("/")[0])) == 1
 
 
-def test_what_a_catalogue_names_there_is_staged_and_no_key_is_written(
+def test_what_a_catalog_names_there_is_staged_and_no_key_is_written(
     address: str, scene: pystac.Item, tmp_path: Path
 ) -> None:
     (item,) = items(address)
     item.set_self_href(None)
     item.collection_id = None
-    write_catalogue(tmp_path / "stac", [item])
+    write_catalog(tmp_path / "stac", [item])
     settings = config(tmp_path / "stac", tmp_path / "out", bbox=WORLD, bands="B02,B05", shard=64)
     plan = make_plan(settings).freeze()
     assert plan.staged

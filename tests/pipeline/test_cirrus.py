@@ -9,7 +9,7 @@ import pytest
 import xarray as xr
 from s2sharp.cube.layout import FILL
 from s2sharp.cube.open import open_cube
-from s2sharp.demo.synthetic import write_catalogue, write_scenes
+from s2sharp.demo.synthetic import write_catalog, write_scenes
 from s2sharp.planning.make import make_plan
 
 from s2sharp_core import S2SharpError
@@ -68,7 +68,7 @@ def test_b10_is_what_was_measured_where_it_was(epsg: int, tmp_path: Path, schedu
     assert set(again.counts) == {"skipped"}
     assert records(tmp_path / "out") == before
 
-    write_catalogue(tmp_path / "stac", items)
+    write_catalog(tmp_path / "stac", items)
     where["catalog"], where["collection"] = str(tmp_path / "stac"), "synthetic-s2-l2a"
     run(config(tmp_path, tmp_path / "bare", scheduler, **where, bands="B02,B05"))
     ours = {name: x for name, x in shards(tmp_path / "out").items() if "/r60m/" not in name}

@@ -51,7 +51,7 @@ def test_files_of_ones_own_are_all_taken_where_no_part_is_named(tmp_path, monkey
 
 
 def _collection(folder, *names):
-    """A catalogue whose collections have these names."""
+    """A catalog whose collections have these names."""
     for name in names:
         (folder / name).mkdir(parents=True)
         about = {"type": "Collection", "id": name, "stac_version": "1.0.0", "links": []}
@@ -62,7 +62,7 @@ def _collection(folder, *names):
     return folder / "catalog.json"
 
 
-def test_a_catalogue_of_ones_own_that_has_one_collection_needs_no_name_of_it(tmp_path):
+def test_a_catalog_of_ones_own_that_has_one_collection_needs_no_name_of_it(tmp_path):
     one = _collection(tmp_path / "one", "mine")
     assert RunConfig(out="cube", catalog=one).collection == "mine"
     assert RunConfig(out="cube", catalog=one.parent).collection == "mine"
@@ -76,7 +76,7 @@ def test_a_catalogue_of_ones_own_that_has_one_collection_needs_no_name_of_it(tmp
     outer = json.loads(one.read_text()) | {"type": "Collection", "id": "outer"}
     (one.parent / "outer.json").write_text(json.dumps(outer))
     assert RunConfig(out="cube", catalog=one.parent / "outer.json").collection == usual
-    # One that has catalogues in it, by year say, is still one.
+    # One that has catalogs in it, by year say, is still one.
     year = {"type": "Catalog", "id": "2024", "links": [{"rel": "item", "href": "b.json"}]}
     (one.parent / "mine" / "collection.json").write_text(json.dumps(year))
     assert RunConfig(out="cube", catalog=one.parent / "outer.json").collection == "outer"
@@ -87,7 +87,7 @@ def test_a_catalogue_of_ones_own_that_has_one_collection_needs_no_name_of_it(tmp
     items[0]["collection"] = "another"
     saved.write_text(json.dumps({"type": "FeatureCollection", "features": items}))
     assert RunConfig(out="cube", catalog=saved).collection == usual
-    # Items that hang on a catalogue by themselves say what they are of.
+    # Items that hang on a catalog by themselves say what they are of.
     bare = {"type": "Catalog", "id": "x", "links": [{"rel": "item", "href": "a.json"}]}
     (tmp_path / "bare.json").write_text(json.dumps(bare))
     (tmp_path / "a.json").write_text(json.dumps(items[1]))

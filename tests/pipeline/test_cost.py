@@ -21,14 +21,14 @@ from .runs import config
 
 @pytest.fixture(scope="module")
 def catalog(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A catalogue of hundreds of acquisitions."""
+    """A catalog of hundreds of acquisitions."""
     file = tmp_path_factory.mktemp("europe") / "europe.parquet"
     europe.write(file, 700)
     return file
 
 
 def world(catalog: Path, folder: Path) -> list[str]:
-    """The flags of a run over all that a catalogue has of the globe."""
+    """The flags of a run over all that a catalog has of the globe."""
     where = ["--catalog", str(catalog), "--collection", europe.COLLECTION]
     what = ["--bbox", "-180", "-90", "180", "90", "--datetime", "2024", "--method", "bicubic"]
     return [*where, *what, "--no-publish", "--out", str(folder / "out")]

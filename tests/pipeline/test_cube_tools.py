@@ -10,7 +10,7 @@ import pytest
 import rasterio
 import s2sharp
 import xarray as xr
-from s2sharp.demo.synthetic import COLLECTION, simulate, write_catalogue
+from s2sharp.demo.synthetic import COLLECTION, simulate, write_catalog
 from s2sharp.publish.stretch import limits_of, tones
 
 from s2sharp_core import BANDS
@@ -45,7 +45,7 @@ def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def run_of(
     tmp_path_factory: pytest.TempPathFactory, scheduler: str
 ) -> tuple[Path, Path, xr.Dataset]:
-    """A small run over a synthetic catalogue."""
+    """A small run over a synthetic catalog."""
     folder = tmp_path_factory.mktemp("run")
     catalog, _ = simulate(folder / "archive", cells=12, tiles=1)
     cube = s2sharp.run(
@@ -242,7 +242,7 @@ def test_before_says_how_where_the_run_is_not_known(
 def test_before_does_not_guess_which_of_two_pictures_of_one_instant_is_meant(
     tmp_path: Path, scheduler: str
 ) -> None:
-    """As two satellites have them in a catalogue that knows no more than the day."""
+    """As two satellites have them in a catalog that knows no more than the day."""
     box, when = area(6), datetime(2024, 6, 1, tzinfo=UTC)
     items = [
         item
@@ -255,7 +255,7 @@ def test_before_does_not_guess_which_of_two_pictures_of_one_instant_is_meant(
         bbox=(10, 40, 20, 55),
         datetime="2024",
         out=tmp_path / "out",
-        catalog=str(write_catalogue(tmp_path, items)),
+        catalog=str(write_catalog(tmp_path, items)),
         collection=COLLECTION,
         method="bicubic",
         publish=False,

@@ -55,7 +55,7 @@ def test_a_search_gives_items_by_time_that_others_take(tmp_path: Path) -> None:
     found = s2sharp.search(datetime="2024", **where)
     assert isinstance(found, pystac.ItemCollection)
     assert [f"{item.datetime:%d}" for item in found] == ["01", "06"]
-    # Who opens an asset by its address stands in another folder than the catalogue.
+    # Who opens an asset by its address stands in another folder than the catalog.
     assert all(Path(x.href).is_file() for item in found for x in item.assets.values())
     with pytest.raises(s2sharp.S2SharpError, match="bbox"):
         s2sharp.search(datetime="2024", bbox=(1, 2, 3))
@@ -71,9 +71,7 @@ def test_a_plan_shows_itself_and_moves_nothing(query: dict[str, object], tmp_pat
     assert not (tmp_path / "out").exists()
 
 
-def test_a_plan_obeys_nothing_that_a_catalogue_says(
-    query: dict[str, object], tmp_path: Path
-) -> None:
+def test_a_plan_obeys_nothing_that_a_catalog_says(query: dict[str, object], tmp_path: Path) -> None:
     planned = s2sharp.plan(out=tmp_path / "<script>out", **query)
     assert "<script>" not in planned._repr_html_()
 

@@ -31,7 +31,7 @@ SMALL = {"shard": 6, "window": 6, "bands": "B02,B05,B09"}
 
 
 @pytest.fixture(scope="module")
-def catalogue(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def catalog(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """18 × 18 cells in 2 × 2 tiles, on two dates."""
     folder = tmp_path_factory.mktemp("dates")
     simulate(folder, cells=18, tiles=2, dates=2, seed=5)
@@ -39,15 +39,15 @@ def catalogue(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def whole(catalogue: Path, scheduler: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def whole(catalog: Path, scheduler: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """All of it at once: what a cube that has grown is held against."""
     out = tmp_path_factory.mktemp("whole") / "out"
-    run(config(catalogue, out, scheduler, **SMALL))
+    run(config(catalog, out, scheduler, **SMALL))
     return out
 
 
-def _dates(catalogue: Path) -> list[str]:
-    items = [json.loads(f.read_text()) for f in catalogue.glob("synthetic-s2-l2a/*/*.json")]
+def _dates(catalog: Path) -> list[str]:
+    items = [json.loads(f.read_text()) for f in catalog.glob("synthetic-s2-l2a/*/*.json")]
     return sorted({item["properties"]["datetime"][:10] for item in items})
 
 
@@ -62,9 +62,9 @@ def _same(a: Path, b: Path) -> None:
         assert np.array_equal(values, other[name], equal_nan=values.dtype.kind == "f"), name
 
 
-def _with_date(catalogue: Path, folder: Path, *dates: str) -> Path:
-    """The catalogue with the items of some dates only."""
-    copy = shutil.copytree(catalogue, folder)
+def _with_date(catalog: Path, folder: Path, *dates: str) -> Path:
+    """The catalog with the items of some dates only."""
+    copy = shutil.copytree(catalog, folder)
     collection = copy / "synthetic-s2-l2a" / "collection.json"
     content = json.loads(collection.read_text())
     kept = []
@@ -80,15 +80,15 @@ def _with_date(catalogue: Path, folder: Path, *dates: str) -> Path:
 
 
 def test_each_date_of_a_grown_cube_has_its_own_picture_and_cogs(
-    catalogue: Path, scheduler: str, tmp_path: Path
+    catalog: Path, scheduler: str, tmp_path: Path
 ) -> None:
     """Those of a date that came late, and lies before the other, are what they would be by themselves."""
-    first, second = _dates(catalogue)
+    first, second = _dates(catalog)
     more = {**SMALL, "shard": 16, "bands": "B02,B03,B04,B11", "publish": True}
-    archive = _with_date(catalogue, tmp_path / "archive", second)
+    archive = _with_date(catalog, tmp_path / "archive", second)
     run(config(archive, tmp_path / "out", scheduler, **more))
     shutil.rmtree(archive)
-    shutil.copytree(catalogue, archive)
+    shutil.copytree(catalog, archive)
     _, outcome = run(config(archive, tmp_path / "out", scheduler, since="last", **more))
     assert not outcome.failed
     run(config(archive, tmp_path / "alone", scheduler, **{**more, "datetime": first}))
@@ -101,17 +101,17 @@ def test_each_date_of_a_grown_cube_has_its_own_picture_and_cogs(
 
 
 def test_a_later_date_is_appended_and_what_is_there_is_not_touched(
-    catalogue: Path, whole: Path, scheduler: str, tmp_path: Path
+    catalog: Path, whole: Path, scheduler: str, tmp_path: Path
 ) -> None:
-    first, second = _dates(catalogue)
-    archive = _with_date(catalogue, tmp_path / "archive", second)
+    first, second = _dates(catalog)
+    archive = _with_date(catalog, tmp_path / "archive", second)
     out = tmp_path / "out"
     run(config(archive, out, scheduler, **SMALL))
     before, done = shards(out), records(out)
 
-    # The catalogue now has the earlier date, too: it comes late, and lies before the other in time.
+    # The catalog now has the earlier date, too: it comes late, and lies before the other in time.
     shutil.rmtree(archive)
-    shutil.copytree(catalogue, archive)
+    shutil.copytree(catalog, archive)
     _, outcome = run(config(archive, out, scheduler, **SMALL))
     assert outcome.counts["ok"] == 0, "without --since a run searches nothing new"
     torn = [out / ".run.json.0.partial", out / "sensors" / ".x.json.0.partial"]
@@ -136,9 +136,9 @@ def test_a_later_date_is_appended_and_what_is_there_is_not_touched(
     assert (shards(out), records(out)) == (again, left), "idempotent"
 
 
-def _undated(catalogue: Path, folder: Path) -> Path:
-    """The catalogue with files whose names tell no day."""
-    copy = shutil.copytree(catalogue, folder)
+def _undated(catalog: Path, folder: Path) -> Path:
+    """The catalog with files whose names tell no day."""
+    copy = shutil.copytree(catalog, folder)
     for number, file in enumerate(sorted(copy.glob("synthetic-s2-l2a/*/*.json"))):
         item = json.loads(file.read_text())
         for name, asset in item["assets"].items():
@@ -149,10 +149,10 @@ def _undated(catalogue: Path, folder: Path) -> Path:
 
 
 def test_a_late_date_that_names_a_file_of_the_cube_is_refused_and_takes_nothing_away(
-    catalogue: Path, tmp_path: Path
+    catalog: Path, tmp_path: Path
 ) -> None:
-    first, second = _dates(catalogue)
-    archive = _undated(catalogue, tmp_path / "archive")
+    first, second = _dates(catalog)
+    archive = _undated(catalog, tmp_path / "archive")
     out = tmp_path / "out"
     make_plan(config(archive, out, **{**SMALL, "datetime": first})).freeze()
     before = (out / "run.json").read_bytes()
@@ -211,15 +211,15 @@ def test_a_late_tile_replaces_its_own_units_alone(
 
 @pytest.mark.parametrize("part", ["north-west", "south-east"])
 def test_a_larger_area_extends_the_cube_and_does_no_inner_unit_again(
-    catalogue: Path, whole: Path, scheduler: str, tmp_path: Path, part: str
+    catalog: Path, whole: Path, scheduler: str, tmp_path: Path, part: str
 ) -> None:
     west, south, east, north = _lonlat(whole)
     x, y = (west + east) / 2, (south + north) / 2
     corner = (x, south, east, y) if part == "north-west" else (west, y, x, north)
     out = tmp_path / "out"
-    run(config(catalogue, out, scheduler, bbox=corner, **SMALL))
+    run(config(catalog, out, scheduler, bbox=corner, **SMALL))
     before = {name for name in records(out) if "/x1_" in name}
-    _, outcome = run(config(catalogue, out, scheduler, **SMALL))
+    _, outcome = run(config(catalog, out, scheduler, **SMALL))
     assert outcome.counts["skipped"] > 0, "inner units of the part stand"
     assert not any("is made anew" in text for text in outcome.warnings), "nothing is broken"
     assert before <= set(records(out))
@@ -238,14 +238,14 @@ def _quarter(out: Path, down: float, right: float) -> tuple[float, float, float,
 
 
 def test_a_reader_goes_on_seeing_the_cube_that_it_opened(
-    catalogue: Path, whole: Path, scheduler: str, tmp_path: Path
+    catalog: Path, whole: Path, scheduler: str, tmp_path: Path
 ) -> None:
     """With our own function and with xarray's, while the cube grows to the north and west, twice; then it can no more."""
     out = tmp_path / "out"
     readers = []
     for share in (0.7, 0.35, 0.0):
         plan, outcome = run(
-            config(catalogue, out, scheduler, bbox=_quarter(whole, share, share), **SMALL)
+            config(catalog, out, scheduler, bbox=_quarter(whole, share, share), **SMALL)
         )
         assert not outcome.failed
         store, group = out / "cube.zarr", str(plan.layouts[0].epsg)
@@ -256,7 +256,7 @@ def test_a_reader_goes_on_seeing_the_cube_that_it_opened(
         assert lazy.load().identical(seen)
     _same(out, whole)
     assert plan.layouts[0].moves == 2
-    last = config(catalogue, out, scheduler, **{**SMALL, "bbox": (0.0, 40.0, 20.0, 60.0)})
+    last = config(catalog, out, scheduler, **{**SMALL, "bbox": (0.0, 40.0, 20.0, 60.0)})
     assert set(run(last)[1].counts) <= {"skipped", "ok"}, "the same ground is no move"
     # What readers of before had opened goes when somebody tidies up; the cube stays.
     clean(out, leftovers(out))
@@ -266,21 +266,21 @@ def test_a_reader_goes_on_seeing_the_cube_that_it_opened(
 
 
 def test_overviews_of_earlier_dates_follow_a_larger_area(
-    catalogue: Path, whole: Path, scheduler: str, tmp_path: Path
+    catalog: Path, whole: Path, scheduler: str, tmp_path: Path
 ) -> None:
-    first, second = _dates(catalogue)
+    first, second = _dates(catalog)
     out = tmp_path / "out"
     for part in ((0.5, 0.5), (0.0, 0.0)):
         box = _quarter(whole, *part)
         when = first if part == (0.5, 0.5) else second
-        run(config(catalogue, out, scheduler, **{**SMALL, "datetime": when}, bbox=box))
+        run(config(catalog, out, scheduler, **{**SMALL, "datetime": when}, bbox=box))
     full = float(open_cube(out).sel(time=first).B05.notnull().mean())
     assert 0.1 < full < 0.5
     for level in range(1, Plan.read(out).levels + 1):
         shown = float(open_cube(out, level=level).sel(time=first).B05.notnull().mean())
         assert shown == pytest.approx(full, abs=0.1), level
     # The rest of the first date: its overviews have been made without it, over the very same area.
-    again = config(catalogue, out, scheduler, **{**SMALL, "datetime": first}, bbox=box)
+    again = config(catalog, out, scheduler, **{**SMALL, "datetime": first}, bbox=box)
     run(again)
     for level in range(1, Plan.read(out).levels + 1):
         ours, theirs = (open_cube(o, level=level).load() for o in (out, whole))
@@ -313,18 +313,18 @@ def _lonlat(out: Path) -> tuple[float, float, float, float]:
 
 
 def test_readers_see_the_cube_as_it_was_until_the_run_is_done(
-    catalogue: Path, scheduler: str, tmp_path: Path
+    catalog: Path, scheduler: str, tmp_path: Path
 ) -> None:
     from s2sharp.execution.execute import _laid_out
     from s2sharp.planning.resume import resume
 
-    _, second = _dates(catalogue)
-    archive = _with_date(catalogue, tmp_path / "archive", second)
+    _, second = _dates(catalog)
+    archive = _with_date(catalog, tmp_path / "archive", second)
     out = tmp_path / "out"
     run(config(archive, out, scheduler, **SMALL))
     before = open_cube(out).load()
     shutil.rmtree(archive)
-    shutil.copytree(catalogue, archive)
+    shutil.copytree(catalog, archive)
     plan = resume(config(archive, out, scheduler, since="last", **SMALL))
     assert plan is not None
     _laid_out(plan)  # as a run that is killed before its first unit
@@ -337,10 +337,10 @@ def test_readers_see_the_cube_as_it_was_until_the_run_is_done(
 
 
 def test_a_cube_is_partial_until_what_an_earlier_query_left_is_done(
-    catalogue: Path, scheduler: str, tmp_path: Path
+    catalog: Path, scheduler: str, tmp_path: Path
 ) -> None:
-    first, second = _dates(catalogue)
-    archive = shutil.copytree(catalogue, tmp_path / "archive")
+    first, second = _dates(catalog)
+    archive = shutil.copytree(catalog, tmp_path / "archive")
     victims = list(archive.glob(f"scenes/*{first.replace('-', '')}*/B05.tif"))
     for victim in victims:
         victim.write_bytes(victim.read_bytes()[: victim.stat().st_size // 3])
@@ -354,7 +354,7 @@ def test_a_cube_is_partial_until_what_an_earlier_query_left_is_done(
     assert f"--datetime {first}" in str(query)
     assert (status_of(out).cube, status_of(out).owed) == ("partial", (query,))
     for victim in victims:
-        shutil.copy(catalogue / victim.relative_to(archive), victim)
+        shutil.copy(catalog / victim.relative_to(archive), victim)
     # One that asks for more settles it, too.
     _, outcome = run(config(archive, out, scheduler, **SMALL))
     assert not outcome.failed
@@ -362,10 +362,10 @@ def test_a_cube_is_partial_until_what_an_earlier_query_left_is_done(
 
 
 def test_a_query_that_finds_nothing_clear_tells_of_its_own_items(
-    catalogue: Path, scheduler: str, tmp_path: Path
+    catalog: Path, scheduler: str, tmp_path: Path
 ) -> None:
-    first, second = _dates(catalogue)
-    cloudy = shutil.copytree(catalogue, tmp_path / "cloudy")
+    first, second = _dates(catalog)
+    cloudy = shutil.copytree(catalog, tmp_path / "cloudy")
     for file in cloudy.glob("synthetic-s2-l2a/*/*.json"):
         item = json.loads(file.read_text())
         if item["properties"]["datetime"].startswith(first):
@@ -377,9 +377,9 @@ def test_a_query_that_finds_nothing_clear_tells_of_its_own_items(
         run(config(cloudy, tmp_path / "out", scheduler, datetime=first, max_cloud=50, **SMALL))
 
 
-def test_nothing_since_a_date_is_said(catalogue: Path, whole: Path, scheduler: str) -> None:
+def test_nothing_since_a_date_is_said(catalog: Path, whole: Path, scheduler: str) -> None:
     for since in ("2024-12-01", "2025-03"):  # the last one is later than all that is asked for
         with pytest.raises(S2SharpError) as caught:
-            run(config(catalogue, whole, scheduler, since=since, **SMALL))
+            run(config(catalog, whole, scheduler, since=since, **SMALL))
         assert caught.value.kind == "nothing-found"
         assert since in caught.value.message

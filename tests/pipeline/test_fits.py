@@ -17,7 +17,7 @@ import rasterio
 import s2sharp.planning.cost
 import torch
 from s2sharp.cube.open import open_cube
-from s2sharp.demo.synthetic import COLLECTION, simulate, write_catalogue, write_scenes
+from s2sharp.demo.synthetic import COLLECTION, simulate, write_catalog, write_scenes
 from s2sharp.execution.fits import draw_sample, fit_unit
 from s2sharp.execution.unit import Run
 from s2sharp.planning.client import ClientPlan
@@ -303,7 +303,7 @@ def test_the_zones_of_a_datatake_share_one_fit(scheduler: str, tmp_path: Path) -
             for i, band in enumerate(group)
         }
         items += write_scenes(tmp_path / "two", bands, lattice, box, [box], WHEN, offset=0.0)
-    write_catalogue(tmp_path / "two", items)
+    write_catalog(tmp_path / "two", items)
     settings = {"method": "atprk", "fit_windows": 6, "bands": "B04,B05", "shard": 64, "window": 32}
     settings |= {"sensor": "default"}
     plan, outcome = run(config(tmp_path / "two", tmp_path / "out", scheduler, **settings))

@@ -8,7 +8,7 @@ import shapely
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pyproj import Transformer
-from s2sharp.demo.synthetic import write_catalogue
+from s2sharp.demo.synthetic import write_catalog
 from s2sharp.planning.make import make_plan
 from s2sharp.scenes.acquisition import group
 from s2sharp.scenes.scene import MARGIN, Scene, edges_of
@@ -144,7 +144,7 @@ def test_units_without_data_are_not_planned_and_none_is_lost(tmp_path, scheduler
     for name, geometry in (("all", item.geometry), ("corner", shapely.geometry.mapping(footprint))):
         item.geometry = geometry
         folder = tmp_path / name
-        write_catalogue(folder, [item.clone()])
+        write_catalog(folder, [item.clone()])
         settings = config(folder, folder / "out", scheduler, bands=BANDS, shard=16, window=16)
         plan, outcome = run(settings)
         assert not outcome.failed
@@ -166,7 +166,7 @@ def test_an_acquisition_whose_data_lie_elsewhere_is_no_date_of_the_cube(tmp_path
     # The far corner; its box still meets the area.
     corner = [(west, north), (west, south), (west + (east - west) * 0.2, south), (west, north)]
     other.geometry = shapely.geometry.mapping(shapely.Polygon(corner))
-    write_catalogue(tmp_path, [*items, other])
+    write_catalog(tmp_path, [*items, other])
     whole = make_plan(config(tmp_path, tmp_path / "out", bands=BANDS))
     assert len(whole.acquisitions) == 2
     third = (west + (east - west) * 0.6, south + (north - south) * 0.3, east, north)

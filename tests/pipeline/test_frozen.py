@@ -181,7 +181,7 @@ def test_odd_metadata_of_one_item_do_not_spoil_the_file(tmp_path, odd):
 def test_a_search_that_breaks_off_leaves_no_file(tmp_path):
     def broken() -> Iterator[pystac.Item]:
         yield item(items.earth_search())
-        raise S2SharpError("catalog-unreachable", "The catalogue answered 500.")
+        raise S2SharpError("catalog-unreachable", "The catalog answered 500.")
 
     with pytest.raises(S2SharpError, match="answered 500"):
         write_items(tmp_path / "items.parquet", broken(), tuple(BANDS), HERE)

@@ -62,7 +62,7 @@ def test_an_item_that_comes_twice_is_known_by_what_it_says():
 
 
 def test_halves_of_a_tile_under_one_id_are_both_there(tmp_path):
-    """In one page of an API, in a static catalogue, and in a file: the search gives both, and they are joined."""
+    """In one page of an API, in a static catalog, and in a file: the search gives both, and they are joined."""
     import json
 
     from s2sharp.scenes.acquisition import group

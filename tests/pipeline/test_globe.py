@@ -15,7 +15,7 @@ from pyproj import Transformer
 from s2sharp.catalog.antimeridian import bounding_box, unwrap, wrap
 from s2sharp.catalog.search import search
 from s2sharp.cube.open import open_cube
-from s2sharp.demo.synthetic import COLLECTION, write_catalogue, write_scenes
+from s2sharp.demo.synthetic import COLLECTION, write_catalog, write_scenes
 from s2sharp.planning.area import Area
 from s2sharp.planning.config import RunConfig, read_config
 from s2sharp.planning.make import make_plan
@@ -192,7 +192,7 @@ PLACES = {
 def test_scenes_on_the_antimeridian_are_found_once_from_either_side(tmp_path, draw, catalog):
     codes, place, box = PLACES["antimeridian"]
     items, _ = landscape(tmp_path, codes, place, draw)
-    source = str(write_catalogue(tmp_path, items))
+    source = str(write_catalog(tmp_path, items))
     if catalog == "stac-geoparquet":
         found = search(source, COLLECTION, (-180, -90, 180, 90), "2024")
         source = str(tmp_path / "items.parquet")
@@ -210,7 +210,7 @@ def test_scenes_on_the_antimeridian_are_found_once_from_either_side(tmp_path, dr
 def test_a_run_across_codes_has_every_pixel_of_each(tmp_path, scheduler, where):
     codes, place, bbox = PLACES[where]
     items, truth = landscape(tmp_path, codes, place, as_split)
-    write_catalogue(tmp_path, items)
+    write_catalog(tmp_path, items)
     out = tmp_path / "out"
     plan, outcome = run(config(tmp_path, out, scheduler, bbox=bbox, bands=BANDS))
     assert not outcome.failed
@@ -240,7 +240,7 @@ def test_what_is_published_of_a_cube_on_the_antimeridian_says_where_it_lies(tmp_
 
     codes, place, bbox = PLACES["antimeridian"]
     items, _ = landscape(tmp_path, codes, place, as_split)
-    write_catalogue(tmp_path, items)
+    write_catalog(tmp_path, items)
     plan = make_plan(config(tmp_path, tmp_path / "out", bbox=bbox, bands=BANDS))
     for layout in plan.layouts:
         geometry, (west, _, east, _) = footprint(layout.lattice.bounds(layout.area), layout.crs)

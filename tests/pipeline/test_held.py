@@ -40,7 +40,7 @@ def test_a_run_that_continues_searches_once_and_with_the_lease(
         assert asked == [True, True, False]
 
 
-def test_who_finds_another_run_at_work_asks_no_catalogue(archive: Path, tmp_path: Path) -> None:
+def test_who_finds_another_run_at_work_asks_no_catalog(archive: Path, tmp_path: Path) -> None:
     unknown = config(archive, tmp_path / "out", catalog=str(tmp_path / "nowhere.json"))
     with Lease.taken(tmp_path / "out"), pytest.raises(S2SharpError) as caught:
         carry_out(unknown)

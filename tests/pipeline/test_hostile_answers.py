@@ -181,7 +181,7 @@ def test_an_item_whose_server_fails_costs_itself_and_a_sick_server_the_search(
 # Saved searches, items, collections
 
 
-def test_a_saved_search_an_item_and_a_folder_of_a_collection_are_catalogues(tmp_path) -> None:
+def test_a_saved_search_an_item_and_a_folder_of_a_collection_are_catalogs(tmp_path) -> None:
     one, other = feature("a"), feature("b") | {"collection": "another"}
     saved = tmp_path / "saved.geojson"
     saved.write_text(json.dumps({"type": "FeatureCollection", "features": [one, other]}))

@@ -125,7 +125,7 @@ def test_redirects_share_the_time_of_one_answer(monkeypatch: pytest.MonkeyPatch)
     assert time.monotonic() - start < 6
 
 
-def test_a_catalogue_with_a_million_children_is_refused_after_few_requests(tmp_path) -> None:
+def test_a_catalog_with_a_million_children_is_refused_after_few_requests(tmp_path) -> None:
     count = 0
 
     def hook(_: int, path: str) -> bytes:
@@ -147,7 +147,7 @@ def test_a_catalogue_with_a_million_children_is_refused_after_few_requests(tmp_p
     assert count < 50
 
 
-def test_a_walk_through_a_catalogue_has_an_end(tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_walk_through_a_catalog_has_an_end(tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(s2sharp.catalog.static, "SECONDS", -1.0)
     (tmp_path / "catalog.json").write_text(
         json.dumps({"type": "Catalog", "id": "x", "links": [{"rel": "child", "href": "./c.json"}]})
@@ -192,7 +192,7 @@ def test_a_pipe_and_a_folder_are_no_documents(tmp_path) -> None:
         "168.63.129.16",
     ],
 )
-def test_a_public_catalogue_names_nothing_inside(host: str) -> None:
+def test_a_public_catalog_names_nothing_inside(host: str) -> None:
     href = f"http://{host}/latest/meta-data"
     with pytest.raises(S2SharpError, match="private network") as caught:
         check_href(href, PUBLIC)

@@ -114,7 +114,7 @@ def test_cogs_of_the_tiles_are_valid_and_hold_the_stores_pixels(published):
     assert covered == int(mosaic.valid.sum())
 
 
-def test_the_catalogue_is_valid_stac(published):
+def test_the_catalog_is_valid_stac(published):
     collection = pystac.Collection.from_file(published / "stac" / "collection.json")
     items = list(collection.get_items())
     assert {i.id for i in items} == {f.name for f in (published / "cogs").iterdir()}

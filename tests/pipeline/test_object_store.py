@@ -102,12 +102,12 @@ def test_the_cube_opens_by_its_url(remote: Location, whole: Path) -> None:
     assert x1.sizes["x"] * 2 == open_cube(remote).sizes["x"]
 
 
-def test_cogs_are_valid_and_the_catalogue_leads_to_them(
+def test_cogs_are_valid_and_the_catalog_leads_to_them(
     remote: Location, whole: Path, tmp_path: Path
 ) -> None:
     collection = json.loads(read_text(remote / "stac" / "collection.json"))
     (link,) = (link["href"] for link in collection["links"] if link["rel"] == "item")
-    assert not re.match(r"\w+://", link), "a self-contained catalogue can be moved"
+    assert not re.match(r"\w+://", link), "a self-contained catalog can be moved"
     item = remote / os.path.normpath(f"stac/{link}")
     document = json.loads(read_text(item))
     for band in ("B05", "B09"):

@@ -17,7 +17,7 @@ import rioxarray
 import s2sharp
 import xarray as xr
 from affine import Affine
-from s2sharp.demo.synthetic import write_catalogue, write_scenes
+from s2sharp.demo.synthetic import write_catalog, write_scenes
 
 import s2sharp_core.sharpening
 from s2sharp_core import BANDS
@@ -33,7 +33,7 @@ OFFSET = {"scale": 1e-4, "offset": -0.1}
 
 
 def written(folder: Path, epsg: int) -> pystac.Item:
-    """The item of one synthetic scene, in a catalogue of this machine."""
+    """The item of one synthetic scene, in a catalog of this machine."""
     lattice = Lattice.of(epsg)
     corner = lattice.around((600_000, 5_400_000, 600_060, 5_400_060))
     box = Box(corner.row0, corner.row0 + 20, corner.col0, corner.col0 + 24)
@@ -45,7 +45,7 @@ def written(folder: Path, epsg: int) -> pystac.Item:
             dn[: 120 // gsd, : 300 // gsd] = 0
             bands[name] = dn
     items = write_scenes(folder, bands, lattice, box, [box], WHEN, baseline="05.11", offset=-0.1)
-    catalog = pystac.Catalog.from_file(str(write_catalogue(folder, items)))
+    catalog = pystac.Catalog.from_file(str(write_catalog(folder, items)))
     return next(iter(catalog.get_items(recursive=True)))
 
 
@@ -151,7 +151,7 @@ def test_tiles_of_one_acquisition_are_a_scene(tmp_path: Path) -> None:
         for band, facts in BANDS.items()
     }
     items = write_scenes(tmp_path, dn, lattice, box, [west, east], WHEN, baseline="02.08")
-    write_catalogue(tmp_path, items)
+    write_catalog(tmp_path, items)
     safes = [write_safe(tmp_path / "safe", item, "1C", 0) for item in items]
     scene = s2sharp.open_scene(safes)
     for band, facts in BANDS.items():

@@ -8,7 +8,7 @@ import pystac
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from s2sharp.demo.synthetic import write_catalogue
+from s2sharp.demo.synthetic import write_catalog
 from s2sharp.engine.ledger import Ledger
 from s2sharp.scenes.acquisition import Acquisition
 from s2sharp.scenes.disagreement import disagreement
@@ -156,7 +156,7 @@ def test_the_cut_is_the_same_in_every_window(tmp_path, gain):
 
 @pytest.mark.parametrize("gain", [1.0, 1.03])
 def test_a_run_records_how_far_its_tiles_disagree(tmp_path, scheduler, gain):
-    write_catalogue(tmp_path, overlapping(tmp_path, gain))
+    write_catalog(tmp_path, overlapping(tmp_path, gain))
     _, outcome = run(config(tmp_path, tmp_path / "out", scheduler, bands="B02,B05"))
     records = [r for r in Ledger(tmp_path / "out" / "ledger").records() if "/x1_" in r.unit]
     said = [r.disagreement["B02"] for r in records if r.disagreement]

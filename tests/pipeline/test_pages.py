@@ -19,7 +19,7 @@ ROOT = Path(__file__).parents[2]
 HOSTILE = """<img src=x onerror="alert('1')">&"""
 
 
-def test_whatever_a_catalogue_says_is_text(archive: Path, tmp_path: Path) -> None:
+def test_whatever_a_catalog_says_is_text(archive: Path, tmp_path: Path) -> None:
     make_plan(config(archive, tmp_path / "out")).freeze()
     facts = gather(tmp_path / "out")
     settings = facts.plan.config.model_copy(update={"collection": HOSTILE})

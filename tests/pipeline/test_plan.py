@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from s2sharp.demo.synthetic import write_catalogue
+from s2sharp.demo.synthetic import write_catalog
 from s2sharp.planning.config import RunConfig
 from s2sharp.planning.make import make_plan
 from s2sharp.planning.ready import sharpener_of
@@ -114,7 +114,7 @@ def test_weights_other_than_the_plans_are_refused(archive: Path, tmp_path: Path)
     assert caught.value.kind == "weights-differ"
 
 
-def test_a_plan_keeps_no_key_of_its_catalogue(archive: Path, tmp_path: Path) -> None:
+def test_a_plan_keeps_no_key_of_its_catalog(archive: Path, tmp_path: Path) -> None:
     plan = make_plan(config(archive, tmp_path / "out"))
     secret = "https://ana:T0PSECRET@example.org/catalog.json?token=T0PSECRET"
     plan.model_copy(update={"config": plan.config.model_copy(update={"catalog": secret})}).freeze()
@@ -141,7 +141,7 @@ def test_dates_of_two_levels_are_told(tmp_path: Path) -> None:
     ground = scenes(tmp_path / "a", picture, box)
     above = scenes(tmp_path / "b", picture, box, when=WHEN.replace(month=7))
     above[0].properties["s2:product_type"] = "S2MSI1C"
-    write_catalogue(tmp_path / "archive", [*ground, *above])
+    write_catalog(tmp_path / "archive", [*ground, *above])
     with pytest.warns(UserWarning, match="of two levels, 1 of L1C and 1 of L2A"):
         plan = make_plan(
             config(tmp_path / "archive", tmp_path / "out", bands=("B02", "B05", "B01"))

@@ -1,4 +1,4 @@
-"""A product as ESA delivers it gives the cube that the same scene gives through a catalogue."""
+"""A product as ESA delivers it gives the cube that the same scene gives through a catalog."""
 
 import json
 import shutil
@@ -12,7 +12,7 @@ import pystac
 import pytest
 import zarr
 from s2sharp.catalog.search import search
-from s2sharp.demo.synthetic import write_catalogue, write_scenes
+from s2sharp.demo.synthetic import write_catalog, write_scenes
 from s2sharp.scenes.acquisition import Acquisition, group
 from s2sharp.scenes.read import Files
 
@@ -31,7 +31,7 @@ WORLD = (-180.0, -90.0, 180.0, 90.0)
 def archive(
     folder: Path, epsg: int, baseline: str, offset: float, level: str, tiles: int = 1
 ) -> list[pystac.Item]:
-    """A catalogue of one synthetic scene, or of two tiles that overlap; north or south of the equator."""
+    """A catalog of one synthetic scene, or of two tiles that overlap; north or south of the equator."""
     lattice = Lattice.of(epsg)
     corner = lattice.around((600_000, 5_400_000, 600_060, 5_400_060))
     box = Box(corner.row0, corner.row0 + 20, corner.col0, corner.col0 + 20)
@@ -74,12 +74,12 @@ CASES = {
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_a_run_over_products_gives_the_cube_of_the_same_scenes_in_a_catalogue(
+def test_a_run_over_products_gives_the_cube_of_the_same_scenes_in_a_catalog(
     case: str, tmp_path: Path, scheduler: str
 ) -> None:
     epsg, baseline, offset, level, tiles = CASES[case]
     items = archive(tmp_path / "stac", epsg, baseline, offset / 10_000, level, tiles)
-    write_catalogue(tmp_path / "stac", items)
+    write_catalog(tmp_path / "stac", items)
     folder, eopf = tmp_path / "downloads" / "2024", tmp_path / "eopf"
     for number, item in enumerate(items):
         safe = write_safe(folder, item, level, offset)
@@ -304,10 +304,10 @@ def test_a_chunk_that_is_damaged_is_told_with_its_band(tmp_path: Path, scene: py
     assert error.value.kind == "asset-unreadable"
 
 
-def test_a_folder_with_a_catalogue_is_a_catalogue(tmp_path: Path, scene: pystac.Item) -> None:
+def test_a_folder_with_a_catalog_is_a_catalog(tmp_path: Path, scene: pystac.Item) -> None:
     copy = scene.clone()
     shutil.rmtree(tmp_path / "stac", ignore_errors=True)
-    write_catalogue(tmp_path / "stac", [copy])
+    write_catalog(tmp_path / "stac", [copy])
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         (item,) = search(str(tmp_path / "stac"), "synthetic-s2-l2a", WORLD, "2024")

@@ -99,7 +99,7 @@ def offline(monkeypatch):
 
 @pytest.fixture
 def catalog(published):
-    """The catalogue of two times of a cube, with a thumbnail."""
+    """The catalog of two times of a cube, with a thumbnail."""
     out, layout, cogs = published
     picture = out / "stac" / "first.png"
     picture.parent.mkdir(exist_ok=True)
@@ -237,7 +237,7 @@ def test_memory_does_not_grow_with_the_area(tmp_path):
 
 
 @pytest.mark.usefixtures("offline")
-def test_the_catalogue_is_valid_stac_offline(catalog):
+def test_the_catalog_is_valid_stac_offline(catalog):
     out, _, path = catalog
     documents = [path, *(out / "stac" / "items").glob("*.json")]
     assert len(documents) == 3
@@ -257,7 +257,7 @@ def test_the_validation_is_one(catalog):
 
 
 @pytest.mark.usefixtures("offline")
-def test_pystac_walks_the_catalogue_even_after_it_was_moved(catalog, tmp_path):
+def test_pystac_walks_the_catalog_even_after_it_was_moved(catalog, tmp_path):
     out, _, _ = catalog
     shutil.copytree(out, tmp_path / "moved")
     collection = pystac.Collection.from_file(tmp_path / "moved" / "stac" / "collection.json")
@@ -373,7 +373,7 @@ def test_what_is_unknown_is_left_out(tmp_path):
     assert "thumbnail" not in document["assets"]
 
 
-def test_a_catalogue_of_nothing_is_refused_by_name(tmp_path):
+def test_a_catalog_of_nothing_is_refused_by_name(tmp_path):
     with pytest.raises(S2SharpError) as caught:
         write_collection(tmp_path, [], "nothing")
     assert caught.value.kind == "nothing-published"

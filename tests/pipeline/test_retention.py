@@ -33,7 +33,7 @@ GONE, STAY = "2024-06-01", ("2024-06-06", "2024-06-11")
 
 
 @pytest.fixture(scope="module")
-def catalogue(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def catalog(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """16 × 16 cells on three dates: two shards a side, and an overview."""
     folder = tmp_path_factory.mktemp("dates")
     simulate(folder, cells=16, tiles=1, dates=3, seed=5)
@@ -59,9 +59,9 @@ def everything(out: Path) -> set[str]:
 
 
 def test_older_dates_go_from_all_that_tells_of_them_and_the_others_stay_as_they_were(
-    catalogue: Path, scheduler: str, tmp_path: Path
+    catalog: Path, scheduler: str, tmp_path: Path
 ) -> None:
-    settings = config(catalogue, tmp_path / "out", scheduler, **SMALL)
+    settings = config(catalog, tmp_path / "out", scheduler, **SMALL)
     run(settings)
     out = settings.out
     before, kept, done = open_cube(out).load(), shards(out), records(out)
@@ -102,37 +102,37 @@ def test_older_dates_go_from_all_that_tells_of_them_and_the_others_stay_as_they_
 
 
 def test_runs_leave_out_what_was_removed_and_say_so(
-    catalogue: Path, scheduler: str, tmp_path: Path
+    catalog: Path, scheduler: str, tmp_path: Path
 ) -> None:
-    settings = config(catalogue, tmp_path / "out", scheduler, **SMALL)
+    settings = config(catalog, tmp_path / "out", scheduler, **SMALL)
     run(settings)
     out = settings.out
     call("clean", str(out), "--keep", "6d")
     assert times(out) == [*STAY]
     kept = shards(out)
     for more in ({}, {"since": "last"}, {"datetime": "2024-05/2024-07"}):
-        again = config(catalogue, out, scheduler, **{**SMALL, **more})
+        again = config(catalog, out, scheduler, **{**SMALL, **more})
         _, outcome = run(again)
         assert outcome.counts["ok"] == 0
         assert times(out) == [*STAY]
         assert shards(out) == kept
         assert not of_day(everything(out) - {"items.parquet"}, GONE)
-    where = ["--catalog", str(catalogue / "catalog.json"), "--collection", "synthetic-s2-l2a"]
+    where = ["--catalog", str(catalog / "catalog.json"), "--collection", "synthetic-s2-l2a"]
     what = ["--bbox", "10", "40", "20", "55", "--method", "bicubic", "--bands", SMALL["bands"]]
     how = ["--shard", "8", "--window", "8", "--datetime", "2024-05/2024-07"]
     code, text = call("plan", *where, *what, *how, "--out", str(out))
     assert code == 0, text
     assert "1 stay out, since `clean --keep` removed them" in text
     with pytest.raises(S2SharpError, match="stay out of it") as caught:
-        resume(config(catalogue, out, scheduler, **{**SMALL, "datetime": GONE}))
+        resume(config(catalog, out, scheduler, **{**SMALL, "datetime": GONE}))
     assert caught.value.kind == "nothing-found"
 
 
 def test_a_clean_that_was_killed_is_ended_by_the_next(
-    catalogue: Path, scheduler: str, tmp_path: Path
+    catalog: Path, scheduler: str, tmp_path: Path
 ) -> None:
     """Whenever it is killed, a date that was chosen to go is shown by nothing that is opened afterwards, or is whole."""
-    settings = config(catalogue, tmp_path / "out", scheduler, **SMALL)
+    settings = config(catalog, tmp_path / "out", scheduler, **SMALL)
     run(settings)
     out = settings.out
     plan = removing(Plan.read(out), "1")
@@ -170,9 +170,9 @@ def test_shards_of_a_date_are_known_by_every_name_that_a_moved_cube_gives_them(
 
 
 def test_a_date_of_which_nothing_was_made_yet_is_not_made_later(
-    catalogue: Path, tmp_path: Path
+    catalog: Path, tmp_path: Path
 ) -> None:
-    settings = config(catalogue, tmp_path / "out", **SMALL)
+    settings = config(catalog, tmp_path / "out", **SMALL)
     make_plan(settings).freeze()
     clean_up(settings.out, dry_run=False, keep="1")
     plan = resume(settings)

@@ -183,7 +183,7 @@ def refused(kind: str) -> Any:
     return pytest.raises(S2SharpError, check=lambda err: err.kind == kind)
 
 
-# The same question has the same answer, whatever kind of catalogue is asked
+# The same question has the same answer, whatever kind of catalog is asked
 
 
 @pytest.mark.parametrize(
@@ -261,7 +261,7 @@ def test_more_items_than_anyone_can_mean_are_refused(kind, request, monkeypatch)
         list(search(str(catalog), L2A, VIENNA, MAY))
 
 
-# Catalogues that stumble
+# Catalogs that stumble
 
 
 def test_an_api_that_fails_every_third_time_gives_the_whole_answer(api, monkeypatch):
@@ -326,7 +326,7 @@ def test_a_server_may_not_make_us_wait_for_a_day():
 
 
 @pytest.mark.parametrize("status", [401, 403, 404, 500])
-def test_a_catalogue_that_refuses_is_named_with_its_status(tmp_path, status):
+def test_a_catalog_that_refuses_is_named_with_its_status(tmp_path, status):
     with http_server(tmp_path, every(1, status)) as url, refused("catalog-unreachable") as err:
         list(search(f"{url}/v1?token=hunter2", L2A, VIENNA, MAY))
     assert f"{url}/v1" in err.value.message
@@ -334,7 +334,7 @@ def test_a_catalogue_that_refuses_is_named_with_its_status(tmp_path, status):
     assert "hunter2" not in str(err.value)
 
 
-def test_a_catalogue_that_is_not_there_is_named_without_its_password():
+def test_a_catalog_that_is_not_there_is_named_without_its_password():
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -345,7 +345,7 @@ def test_a_catalogue_that_is_not_there_is_named_without_its_password():
 
 
 @pytest.mark.parametrize("content", [None, "", "not json", "[]", "\xff"])
-def test_a_path_that_holds_no_catalogue_is_named(tmp_path, content):
+def test_a_path_that_holds_no_catalog_is_named(tmp_path, content):
     path = tmp_path / "catalog.json"
     if content is not None:
         path.write_bytes(content.encode("latin-1"))
@@ -390,12 +390,12 @@ def test_an_api_that_drops_the_line_between_pages_gives_no_half_answer(tmp_path)
 
 
 def _chain(path: str, page: str) -> bytes:
-    """A static catalogue without end: each has one more inside."""
+    """A static catalog without end: each has one more inside."""
     link = {"rel": "child", "href": f"{path.removesuffix('.json')}x.json"}
     return json.dumps(_catalog(page) | {"links": [link]}).encode()
 
 
-def test_catalogues_in_catalogues_without_end_are_refused(tmp_path):
+def test_catalogs_in_catalogs_without_end_are_refused(tmp_path):
     asked = []
     with (
         http_server(tmp_path, lambda _, path: asked.append(path) or _chain(path, path)) as url,
@@ -498,7 +498,7 @@ def test_parquet_of_something_else_is_named(tmp_path):
     assert "bbox, assets" in err.value.message
 
 
-# Catalogues that are broken in part, or hostile
+# Catalogs that are broken in part, or hostile
 
 
 @pytest.mark.parametrize(
@@ -544,7 +544,7 @@ def test_another_collection_that_is_gone_does_not_matter(folder):
         assert ids(f"{url}/catalog.json", L2A, VIENNA, "2024-05-01") == [FIRST, NEXT]
 
 
-def test_a_remote_catalogue_cannot_make_us_read_local_files(tmp_path):
+def test_a_remote_catalog_cannot_make_us_read_local_files(tmp_path):
     secret, site = tmp_path / "secret.json", tmp_path / "site"
     secret.write_text(json.dumps(items.earth_search() | {"collection": L2A}))
     hrefs = [f"file://{secret}", f"/vsicurl/file://{secret}", "ftp://host/x.json"]
@@ -554,7 +554,7 @@ def test_a_remote_catalogue_cannot_make_us_read_local_files(tmp_path):
     assert len(warned) == 4
 
 
-def test_a_catalogue_that_is_its_own_child_is_read_once(tmp_path):
+def test_a_catalog_that_is_its_own_child_is_read_once(tmp_path):
     document = items.earth_search() | {"collection": L2A}
     _write(tmp_path / "item.json", document)
     _write(tmp_path / "catalog.json", _catalog(), child=["./sub/catalog.json"])
@@ -569,7 +569,7 @@ def test_a_catalogue_that_is_its_own_child_is_read_once(tmp_path):
     assert ids(str(tmp_path / "catalog.json"), L2A, VIENNA, "2023") == [document["id"]]
 
 
-def test_items_that_hang_under_a_plain_catalogue_are_known_by_what_they_say(tmp_path):
+def test_items_that_hang_under_a_plain_catalog_are_known_by_what_they_say(tmp_path):
     for name in (L2A, OTHER):
         _write(tmp_path / f"{name}.json", items.earth_search() | {"id": name, "collection": name})
     _write(tmp_path / "catalog.json", _catalog(), item=[f"{name}.json" for name in (L2A, OTHER)])

@@ -13,7 +13,7 @@ import rasterio
 import torch
 import zarr
 from s2sharp.cli.app import app
-from s2sharp.demo.synthetic import COLLECTION, simulate, write_catalogue, write_scenes
+from s2sharp.demo.synthetic import COLLECTION, simulate, write_catalog, write_scenes
 from s2sharp.execution.sensors import measure_unit
 from s2sharp.execution.status import status_of
 from s2sharp.execution.unit import Run
@@ -42,7 +42,7 @@ SEEN = Sensor(responses=(Response("B8A", 0.37, 0.545, dy=0.2, dx=-0.1),))
 
 @pytest.fixture(scope="module")
 def shifted(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A catalogue of one scene of 60 × 60 cells, seen with :data:`SEEN`."""
+    """A catalog of one scene of 60 × 60 cells, seen with :data:`SEEN`."""
     folder = tmp_path_factory.mktemp("shifted")
     lattice, box = Lattice.of(32633), Box(70_000, 70_060, 9_990, 10_050)
     truth = torch.from_numpy(landscape(box.pixels(10), seed=4))[None]
@@ -54,7 +54,7 @@ def shifted(tmp_path_factory: pytest.TempPathFactory) -> Path:
         dn = np.rint(noisy * 10_000).clip(1).astype(np.uint16)
         bands |= dict(zip(group, dn, strict=True))
     items = write_scenes(folder, bands, lattice, box, [box], WHEN, baseline="02.05", offset=0.0)
-    write_catalogue(folder, items)
+    write_catalog(folder, items)
     return folder
 
 

@@ -1,4 +1,4 @@
-"""What a catalogue's author writes is shown, and never obeyed: by terminals, logs and pages."""
+"""What a catalog's author writes is shown, and never obeyed: by terminals, logs and pages."""
 
 import io
 import json

@@ -99,7 +99,7 @@ def archive(tmp_path) -> Iterator[Archive]:
         yield archive
 
 
-def catalogue(archive: Archive, folder: Path) -> list[pystac.Item]:
+def catalog(archive: Archive, folder: Path) -> list[pystac.Item]:
     """The items, as a web site of its own would give them: absolute addresses without a signature."""
     source = folder / "site" / "account" / "container" / "catalog.json"
     found = []
@@ -114,7 +114,7 @@ def catalogue(archive: Archive, folder: Path) -> list[pystac.Item]:
 
 
 def publish(archive: Archive, folder: Path, items: list[pystac.Item]) -> str:
-    """Write the items as a static catalogue of the web site; returns its address."""
+    """Write the items as a static catalog of the web site; returns its address."""
     site = folder / "site" / "stac"
     site.mkdir(exist_ok=True)
     links = []
@@ -141,7 +141,7 @@ def secrets_in(folder: Path) -> list[Path]:
 
 def test_a_run_that_outlives_its_tokens_reads_on(tmp_path, archive, monkeypatch, capfd):
     monkeypatch.setenv("PC_SDK_SAS_URL", f"{archive.url}/api/sas/v1/token")
-    collection = publish(archive, tmp_path, catalogue(archive, tmp_path))
+    collection = publish(archive, tmp_path, catalog(archive, tmp_path))
     out = tmp_path / "out"
     settings = config(
         tmp_path, out, catalog=collection, collection=COLLECTION, workers=1, shard=8, bands=THREE
@@ -163,7 +163,7 @@ def test_a_run_that_outlives_its_tokens_reads_on(tmp_path, archive, monkeypatch,
 @pytest.fixture
 def acquisition(tmp_path, archive, monkeypatch) -> Acquisition:
     monkeypatch.setenv("PC_SDK_SAS_URL", f"{archive.url}/api/sas/v1/token")
-    items = catalogue(archive, tmp_path)
+    items = catalog(archive, tmp_path)
     (acquisition,), refused, _ = group(items, THREE, f"{archive.url}/stac/collection.json")
     assert not refused
     return acquisition
@@ -265,7 +265,7 @@ def test_a_subscription_key_goes_to_the_token_server_alone(archive, acquisition,
 
 def by_items(archive: Archive, tmp_path: Path) -> list[pystac.Item]:
     """Items whose addresses are signed anew each time that the site is asked for one."""
-    items = catalogue(archive, tmp_path)
+    items = catalog(archive, tmp_path)
     documents = {f"/stac/{item.id}.json": item.to_dict(transform_hrefs=False) for item in items}
     plain = archive.answer
 

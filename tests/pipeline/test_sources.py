@@ -1,4 +1,4 @@
-"""What a catalogue has is said before a run: by a few items, whatever the archive, and without a pixel."""
+"""What a catalog has is said before a run: by a few items, whatever the archive, and without a pixel."""
 
 import json
 from pathlib import Path
@@ -57,7 +57,7 @@ def test_what_a_run_would_refuse_is_told_with_the_reason(tmp_path: Path) -> None
     assert "would be refused" in text
 
 
-def test_catalogues_are_asked_one_after_the_other_and_one_that_is_not_there_is_told(
+def test_catalogs_are_asked_one_after_the_other_and_one_that_is_not_there_is_told(
     archive: Path, tmp_path: Path
 ) -> None:
     other = saved(tmp_path, items.earth_search_c1(), collection=COLLECTION)
