@@ -25,15 +25,16 @@ from rich.console import Console
 from rich.table import Table
 from s2sharp.demo.synthetic import COLLECTION
 
-from s2sharp_core import load_sharpener
+from s2sharp_core import METHODS, load_sharpener
 from s2sharp_core.bands import BANDS, CELL
 from s2sharp_core.lattice import Box, Lattice
+from s2sharp_core.windows import ABREAST, JOINED, WINDOW
 from tests.data import SCENES, by_gsd, real_scene
 from tests.pipeline.cuts import write_cut
 
 CELLS = 1830
-# Cells a side of a run's windows, and how many of them are timed.
-WINDOW, COUNT = 64, 12
+# Windows that are timed.
+COUNT = 12
 FIRST = Box(76_000, 76_000 + CELLS, 10_000, 10_000 + CELLS)
 
 
@@ -51,15 +52,22 @@ def write_tile(folder: Path, scene: str, cells: int, snap: int = 1) -> Path:
     return write_cut(folder, bands, Lattice.of(32633), box, [box])
 
 
+def _side(method: str) -> int:
+    """Return the side in cells of what a run's threads sharpen at once."""
+    joins = METHODS[method].joins and (psutil.cpu_count() or 1) <= ABREAST
+    return WINDOW * (JOINED if joins else 1)
+
+
 def _windows(method: str, scene: str, ready: Any, found: Any) -> None:
     """Put the seconds of a window, halo included, the mean of ``COUNT``, into ``found`` once all are ready."""
     torch.set_num_threads(1)
     sharpener = load_sharpener(method)
-    side = WINDOW + 2 * sharpener.halo
-    inputs = [
-        torch.from_numpy(dn[None, :, : side * CELL // gsd, : side * CELL // gsd])
-        for gsd, dn in by_gsd(real_scene(scene)).items()
-    ]
+    side = _side(method) + 2 * sharpener.halo
+    inputs = []
+    for gsd, dn in by_gsd(real_scene(scene)).items():
+        n = side * CELL // gsd
+        more = [(0, 0), *((0, max(0, n - length)) for length in dn.shape[1:])]
+        inputs.append(torch.from_numpy(np.pad(dn, more, mode="symmetric")[None, :, :n, :n].copy()))
     with torch.inference_mode():
         sharpener.sharpen_inner(*inputs)
         ready.wait()
@@ -85,7 +93,8 @@ def at_once(timed: Callable[..., None], given: tuple[Any, ...], processes: int) 
 def alone(method: str, scene: str, cells: int) -> float:
     """Return the seconds that a tile's windows take in as many processes as there are cores, nothing else done."""
     processes = psutil.cpu_count() or 1
-    return at_once(_windows, (method, scene), processes) * (cells / WINDOW) ** 2 / processes
+    count = (cells / _side(method)) ** 2
+    return at_once(_windows, (method, scene), processes) * count / processes
 
 
 class Memory(threading.Thread):

@@ -9,6 +9,7 @@ from s2sharp.cli.app import app
 from s2sharp.planning.cost import check_size, estimate
 from s2sharp.planning.facts import plan_facts
 from s2sharp.planning.make import make_plan
+from s2sharp.planning.method import side_of
 from s2sharp.planning.units import strips
 from typer.testing import CliRunner
 
@@ -108,3 +109,25 @@ def test_memory_is_planned_for_the_largest_strip_of_units_that_are_cut_off(
     for width in range(1, shard + 1):
         every = strips(Box(0, shard, 0, width), plan.config.window, threads)
         assert max(map(held, every)) <= held(planned), width
+
+
+@pytest.mark.parametrize(
+    ("device", "abreast", "given", "side"),
+    [
+        ("cpu", 1, {}, 128),
+        ("cpu", 2, {"memory": 3.0}, 128),
+        ("cpu", 2, {"window": 16}, 32),
+        ("cpu", 2, {"memory": 2.9}, 64),
+        ("cpu", 3, {}, 64),
+        ("cuda", 1, {}, 64),
+        ("cpu", 1, {"error90": True}, 64),
+        ("cpu", 1, {"trust": True}, 64),
+        ("cpu", 1, {"method": "bicubic"}, 64),
+        ("cpu", 1, {"method": "dsen2"}, 64),
+    ],
+)
+def test_four_windows_are_one_where_threads_are_few_and_memory_is_there(
+    device, abreast, given, side
+):
+    settings = {"method": "s2net-m", "window": 64, "memory": 8.0, **given}
+    assert side_of(config(Path("archive"), Path("out"), **settings), device, abreast) == side
