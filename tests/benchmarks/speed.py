@@ -3,13 +3,14 @@
 Mpx/s: millions of 10 m pixels a second, all twelve bands of a real scene, arrays in and arrays out, best of three. `--keras` names a
 Python with TensorFlow, in which DSen2's two nets (128 × 6) run with the published patching on the same pixels
 beside ours (`tests/benchmarks/keras_dsen2.py`). Methods that learn on the scene count without their fit, which does not
-change their pace. bfloat16 is also compared with float32 on the scenes: change in DN.
+change their pace. bfloat16 and int8 are also compared with float32 on the scenes: change in DN.
 """
 
 import argparse
 import os
 import subprocess
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,7 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from s2sharp_core import METHODS, load_sharpener
+from s2sharp_core import METHODS, S2SharpError, load_sharpener
 from s2sharp_core.bands import COARSE, GSDS
 from s2sharp_core.networks import ResidualNet
 from s2sharp_core.sharpeners import NetSharpener, Sharpener
@@ -60,14 +61,24 @@ def keras(python: str, height: int, width: int) -> float:
     return height * width / float(done.stdout.split()[-1]) / 1e6
 
 
-def narrowed(name: str) -> tuple[float, float]:
-    """Mean and largest change of a value in DN by bfloat16, on the real scenes."""
+def precisions(name: str) -> list[str]:
+    """Those that a method can compute in on this machine, float32 first."""
+    found = ["float32"]
+    for precision in ("bfloat16", "int8"):
+        with suppress(S2SharpError):
+            load_sharpener(name, precision=precision)
+            found.append(precision)
+    return found
+
+
+def narrowed(name: str, precision: str) -> tuple[float, float]:
+    """Mean and largest change of a value in DN by fewer bits than float32, on the real scenes."""
     mean, most = [], 0.0
     for scene in SCENES:
         inputs = [torch.from_numpy(by_gsd(real_scene(scene))[g])[None] for g in GSDS]
         with torch.inference_mode():
             wide, narrow = (
-                load_sharpener(name, precision=p).sharpen(*inputs) for p in ("float32", "bfloat16")
+                load_sharpener(name, precision=p).sharpen(*inputs) for p in ("float32", precision)
             )
         change = [1e4 * (narrow[b] - wide[b]).abs() for b in wide]
         mean.append(float(np.mean([c.mean() for c in change])))
@@ -78,6 +89,7 @@ def narrowed(name: str) -> tuple[float, float]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--keras", metavar="PYTHON", help="a Python that has TensorFlow")
+    parser.add_argument("--method", action="append", choices=READY, help="only this one; repeat")
     parser.add_argument("--scene", choices=SCENES, default="shark_bay")
     given = parser.parse_args()
     torch.set_num_threads(os.cpu_count() or 1)
@@ -86,14 +98,14 @@ def main() -> None:
     inputs = [torch.from_numpy(scene[g])[None] for g in GSDS]
     rows = {}
     for name in READY:
-        for precision in ("float32", "bfloat16"):
-            if name == "bicubic" and precision == "bfloat16":
-                continue
+        if given.method and name not in given.method:
+            continue
+        for precision in precisions(name):
             sharpener = load_sharpener(name, precision=precision)
             rows[f"{name}, {precision}"] = pace(sharpener, inputs)
-    for name in LEARNING:
+    for name in [] if given.method else LEARNING:
         rows[f"{name}, float32"] = pace(unfitted_sharpener(name, COARSE, "cpu"), inputs)
-    for precision in ("float32", "bfloat16"):
+    for precision in () if given.method else ("float32", "bfloat16"):
         sharpener = published()
         sharpener.compute_in(precision)
         rows[f"{sharpener.name}, {precision}"] = pace(sharpener, inputs)
@@ -109,11 +121,12 @@ def main() -> None:
         over = f"{value / reference:.1f} ×" if reference else ""
         table.add_row(name, f"{value:.4f}", over, cost)
     console.print(table)
-    for name in READY[1:]:
-        mean, most = narrowed(name)
-        console.print(
-            f"{name}: bfloat16 changes a value by {mean:.3f} DN in the mean, {most:.1f} at most"
-        )
+    for name in given.method or READY[1:]:
+        for precision in precisions(name)[1:]:
+            mean, most = narrowed(name, precision)
+            console.print(
+                f"{name}: {precision} changes a value by {mean:.3f} DN in the mean, {most:.1f} at most"
+            )
 
 
 if __name__ == "__main__":

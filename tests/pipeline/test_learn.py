@@ -48,10 +48,10 @@ def test_training_on_landscapes_makes_weights_that_a_run_takes(
 
 
 def test_finetuned_weights_are_of_the_query_and_a_run_takes_them(
-    archive: Path, scheduler: str, tmp_path: Path
+    large: Path, scheduler: str, tmp_path: Path
 ) -> None:
     folder = tmp_path / "weights"
-    code, text = call("finetune", *query(archive, folder, *QUICK))
+    code, text = call("finetune", *query(large, folder, *QUICK))
     assert code == 0, text
     assert "held out" in text
     assert f"--weights {folder}" in text
@@ -61,22 +61,22 @@ def test_finetuned_weights_are_of_the_query_and_a_run_takes_them(
     assert (folder / "s2net-s.loss.png").read_bytes().startswith(b"\x89PNG")
     use = ["--method", "s2net-s", "--weights", str(folder), "--no-publish", "--sensor", "default"]
     use += ["--scheduler", scheduler, "--window", "48", "--shard", "48"]
-    code, text = call("run", *query(archive, tmp_path / "out", *use))
+    code, text = call("run", *query(large, tmp_path / "out", *use))
     assert code == 0, text
 
 
 def test_a_run_adapts_the_shipped_net_to_its_datatake(
-    archive: Path, scheduler: str, tmp_path: Path
+    large: Path, scheduler: str, tmp_path: Path
 ) -> None:
     quick = {"fit_steps": 8, "fit_windows": 4, "fit_threads": 1}
-    plan, outcome = run(config(archive, tmp_path / "a", scheduler, **PLAIN, adapt=True, **quick))
+    plan, outcome = run(config(large, tmp_path / "a", scheduler, **PLAIN, adapt=True, **quick))
     assert not outcome.failed
     (card,) = (tmp_path / "a" / "fits").rglob("s2net-s.json")
     facts = json.loads(card.read_text())
     shipped = load_sharpener("s2net-s").weights["s2net-s.safetensors"]
     assert facts["cause"]["start"] == shipped
     same = {**PLAIN, "precision": plan.precision}
-    run(config(archive, tmp_path / "b", scheduler, **same))
+    run(config(large, tmp_path / "b", scheduler, **same))
     adapted, plain = (open_cube(tmp_path / name).B11.values for name in ("a", "b"))
     kept = facts["result"]["kept_step"] == 0
     assert np.array_equal(adapted, plain, equal_nan=True) == kept
