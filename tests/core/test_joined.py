@@ -10,6 +10,7 @@ from s2sharp_core import BANDS, load_sharpener
 from s2sharp_core.blocks import context, prepare_block, sharpen_prepared
 from s2sharp_core.lattice import Box
 from s2sharp_core.networks.corrector import Corrector
+from s2sharp_core.networks.eighths import able
 from s2sharp_core.networks.s2net import S2Net
 from s2sharp_core.sensor.known import SENTINEL2
 from s2sharp_core.sensor.simulate import landscape
@@ -48,7 +49,10 @@ def sharpened(monkeypatch, sharpener, want, *, joins):
         return sharpen_prepared(block, sharpener, SIDE), sides
 
 
-@pytest.mark.parametrize("precision", ["float32", "bfloat16", "int8"])
+vnni = pytest.mark.skipif(not able(), reason="no processor with VNNI: nets compute in bfloat16")
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16", pytest.param("int8", marks=vnni)])
 def test_windows_joined_have_the_same_bits(monkeypatch, threads, precision):
     threads(1)
     sharpener = load_sharpener("s2net-s", device="cpu", precision=precision)
