@@ -214,8 +214,9 @@ def _joined(tiles: list[Box], window: int, sharpener: Sharpener) -> list[Box]:
         for some in together.values()
         for box in ([some[0] | some[-1]] if len(some) == JOINED**2 else some)
     ]
-    fewer = threads <= len(joined) < len(tiles)
-    return joined if fewer and threads <= ABREAST and sharpener.joins else tiles
+    # As many as `calibrate` measures the memory of; fewer would leave a thread waiting for another.
+    enough = len(tiles) >= threads * JOINED**2 and len(joined) < len(tiles)
+    return joined if enough and threads <= ABREAST and sharpener.joins(window) else tiles
 
 
 def _full(error: RuntimeError) -> bool:

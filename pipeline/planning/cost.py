@@ -98,7 +98,7 @@ def estimate(plan: ClientPlan) -> Estimate:
     sensors = sum(not there(plan, d) for d in plan.datatakes) if plan.measures else 0
     fits = sum(found.state not in FINAL for found in taken(plan, ("fit",)))
     learns = fits > 0 or plan.config.fit == "window"
-    left = bool(todo or fits or sensors)
+    left = bool(todo or fits or sensors or share > 1)
     calibration = _calibrate(plan, threads, abreast, learns=learns) if left else _NOTHING
     each = calibration["seconds"]
     net = calibration["bytes"]
@@ -241,9 +241,7 @@ def _calibrate(plan: Plan, threads: int, abreast: int, *, learns: bool) -> dict[
         "window": config.window,
         "side": side_of(config, plan.device, abreast),
         # In a strip of the largest unit: those that can be at work at once.
-        "windows": max(
-            sum(1 for _ in _strip(plan, x, abreast).tiles(config.window)) for x in _sides(plan)
-        ),
+        "windows": max(_windows(_strip(plan, x, abreast), config.window) for x in _sides(plan)),
         "threads": threads,
     }
     weights = (config.weights, config.warm_start)
@@ -280,6 +278,11 @@ def _strip(plan: Plan, sides: tuple[int, int, int], abreast: int) -> Box:
     widths = (cols, *range(side, cols, side))
     every = [strips(Box(0, rows, 0, width), side, abreast)[0] for width in widths]
     return max(every, key=lambda x: _blocks(x, rows) * math.prod(x.grow(plan.margin).shape))
+
+
+def _windows(strip: Box, window: int) -> int:
+    """Windows that an area of a strip's size meets at most, wherever it lies."""
+    return math.prod(-(-(side - 1) // window) + 1 for side in strip.shape)
 
 
 def _blocks(strip: Box, rows: int) -> int:

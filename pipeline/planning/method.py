@@ -38,6 +38,8 @@ def side_of(config: RunConfig, device: str, abreast: int) -> int:
     joins = known(config.method).joins and config.fit != "window"
     if not joins or config.trust or config.error90 or device != "cpu" or abreast > ABREAST:
         return config.window
+    if config.scheduler:  # nobody knows the threads and the memory of its workers
+        return config.window
     allowed = memory_of(config)
     return config.window * (JOINED if allowed is None or allowed >= _ROOMY else 1)
 

@@ -16,8 +16,9 @@ __all__ = ["READS", "Corrector"]
 READS = 23
 """Number of input channels for a band."""
 
-# Ranges are so many times the root mean square of the numbers that were seen in training.
-_REACH = 20.0
+# Ranges are so many times the root mean square of the numbers that were seen in training; within a block, where channels
+# seldom fire and then much, one range serves all of them, from the largest.
+_REACH, _REACH_WITHIN = 20.0, 40.0
 
 
 class Corrector(nn.Module):
@@ -50,7 +51,7 @@ class Corrector(nn.Module):
         # Ranges of each channel that it reads, that its blocks pass on, and that they make within; 0: not known.
         self.register_buffer("read", torch.zeros(READS))
         self.register_buffer("passed", torch.zeros(features))
-        self.register_buffer("within", torch.zeros(blocks, features))
+        self.register_buffer("within", torch.zeros(blocks))
         self.register_load_state_dict_pre_hook(_without_ranges)  # type: ignore[no-untyped-call]
 
     @property
@@ -67,8 +68,10 @@ class Corrector(nn.Module):
     def learn_ranges(self, pictures: Iterable[Tensor]) -> None:
         """Learn the ranges from pictures (n, 23, h, w)."""
         read, passed, within = zip(*map(self._squares, pictures), strict=True)
-        for ranges, squares in ((self.read, read), (self.passed, passed), (self.within, within)):
+        for ranges, squares in ((self.read, read), (self.passed, passed)):
             ranges.copy_(_REACH * torch.stack(squares).mean(dim=0).sqrt())
+        each = torch.stack(within).mean(dim=0).sqrt()
+        self.within.copy_(_REACH_WITHIN * each.amax(dim=1))
 
     def _squares(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return the mean squares of each channel, of what its blocks pass on the largest."""
@@ -135,15 +138,16 @@ _kept: "WeakKeyDictionary[Corrector, tuple[tuple[int, ...], list[Packed]]]" = We
 def _packed(net: Corrector) -> list[Packed]:
     """The layers in eight bits, packed once for the weights and ranges that the net has."""
     tensors = (*net.parameters(), *net.buffers())
-    # Tensors of inference mode have no version: they cannot change.
+    # Tensors made in inference mode have no version.
     now = tuple(n for x in tensors for n in (x.data_ptr(), 0 if x.is_inference() else x._version))
     before, layers = _kept.get(net, ((), []))
     if before != now:
         layers = [packed(net.head, net.read, net.passed, signed=True)]
         for block, inner in zip(net.body, net.within, strict=True):
             wide, narrow = (part for part in block.children() if isinstance(part, nn.Conv2d))
-            layers.append(packed(wide, net.passed, inner, signed=True, gives_signed=False))
-            layers.append(packed(narrow, inner, net.passed, signed=False))
+            every = inner.expand(wide.out_channels)
+            layers.append(packed(wide, net.passed, every, signed=True, gives_signed=False))
+            layers.append(packed(narrow, every, net.passed, signed=False))
         layers.append(packed(net.tail, net.passed, None, signed=True))
         _kept[net] = now, layers
     return layers

@@ -10,6 +10,7 @@ those of the training data, with a margin. They are folded into the weights, whi
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import cast
 
 import torch
@@ -35,6 +36,31 @@ def able() -> bool:
         bool(has())
         and torch.backends.mkldnn.is_available()
         and all(hasattr(_OPS, name) for name in _NAMES)
+        and _exact()
+    )
+
+
+@cache
+@torch.inference_mode()
+def _exact() -> bool:
+    """Try the largest sums: without VNNI, or where oneDNN is told to do without, pairs of products are cut off at 16 bits."""
+    layer = nn.Conv2d(32, 16, 3, padding=1, bias=False)
+    layer.weight.fill_(1.0)
+    x = torch.full((1, 32, 8, 8), 255, dtype=torch.uint8).contiguous(
+        memory_format=torch.channels_last
+    )
+    try:
+        of_numbers = packed(layer, torch.full((32,), 255.0), None, signed=False)
+        added = packed(layer, torch.full((32,), 255.0), torch.full((16,), 2e5), signed=False)
+        sums = of_numbers.few(x)[0, 0, 1:-1, 1:-1]
+        onto = torch.full((1, 16, 8, 8), ZERO, dtype=torch.uint8)
+        onto = onto.contiguous(memory_format=torch.channels_last)
+        more = added.added(x, onto=onto)[0, 0, 1:-1, 1:-1]
+    except (RuntimeError, TypeError):  # operators of an older torch
+        return False
+    exact = 255 * 32 * 9
+    return bool((sums - exact).abs().max() < 1) and bool(
+        (more == ZERO + round(exact * 127 / 2e5)).all()
     )
 
 

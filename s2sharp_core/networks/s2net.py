@@ -28,7 +28,7 @@ from torch.nn import functional as F
 
 from ..bands import BY_GSD
 from ..sensor.observation import LARGEST_SHIFT, SENTINEL2, Sensor, psf
-from ..windows import JOINED, WINDOW
+from ..windows import JOINED
 from .arithmetic import Arithmetic, arithmetic
 from .carrying import (
     NARROW,
@@ -112,7 +112,7 @@ class S2Net(nn.Module):
         self.blocks = blocks
         self.of20 = Corrector(features, blocks)
         self.of60 = Corrector(features, blocks)
-        self._same: dict[Arithmetic, bool] = {}
+        self._same: dict[tuple[Arithmetic, int], bool] = {}
 
     def restrict(self, bands: Collection[str]) -> None:
         """Neither read nor sharpen the 60 m bands if ``bands`` has none of them."""
@@ -324,18 +324,19 @@ class S2Net(nn.Module):
             _place(inner[:, n:], held(x, y60, 3, halo))
         return whole
 
-    def joins(self) -> bool:
-        """Return whether a window gives the same bits alone and as a part of a larger one.
+    def joins(self, window: int) -> bool:
+        """Return whether a window of so many cells gives the same bits alone and as a part of a larger one.
 
         All steps but the convolutions add up in an order of their own. A library chooses how to convolve by processor
         and by shape, so that is tried out: once, in half a second.
         """
-        if self.arithmetic not in self._same:
+        kind = self.arithmetic, window
+        if kind not in self._same:
             rims = ((self.of20, self._corrected), (self.of60, (-self.of60.reach, self.of60.reach)))
-            self._same[self.arithmetic] = all(
-                self._is_same(net, 3 * WINDOW, _even(around(reach))) for net, reach in rims
+            self._same[kind] = all(
+                self._is_same(net, 3 * window, _even(around(reach))) for net, reach in rims
             )
-        return self._same[self.arithmetic]
+        return self._same[kind]
 
     @torch.inference_mode()
     def _is_same(self, net: Corrector, window: int, rim: int) -> bool:

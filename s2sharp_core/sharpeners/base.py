@@ -69,9 +69,8 @@ class Sharpener(ABC):
         """Use ``sensor`` in place of the default one."""
         self.sensor = sensor
 
-    @property
-    def joins(self) -> bool:
-        """Whether neighbouring windows may be sharpened as one: no bit of a value depends on its window's shape."""
+    def joins(self, window: int) -> bool:  # noqa: ARG002  (of the net)
+        """Return whether windows of so many cells may be sharpened as one: no bit of a value depends on their shape."""
         return False
 
     @property
@@ -93,8 +92,8 @@ class Sharpener(ABC):
             raise S2SharpError(
                 "bad-config",
                 f"{self.name} cannot compute in {precision} on this machine: {why}.",
-                "Choose --precision float32. If workers said so and you gave no --precision, they have another "
-                "processor than the machine that planned the run.",
+                "Choose --precision float32; a run that was begun with another one needs another --out. If workers said "
+                "so and you gave no --precision, they have another processor than the machine that planned the run.",
             )
 
     @property

@@ -71,10 +71,9 @@ class NetSharpener(Sharpener):
         self.results = max(getattr(net, "results", 1) for net in self.nets)
         self.tolerance = max(getattr(net, "tolerance", 0.0) for net in self.nets)
 
-    @property
-    def joins(self) -> bool:
+    def joins(self, window: int) -> bool:
         joins = (getattr(net, "joins", None) for net in self.nets)
-        return self.device == "cpu" and all(each and each() for each in joins)
+        return self.device == "cpu" and all(each and each(window) for each in joins)
 
     @classmethod
     def load(
