@@ -241,7 +241,9 @@ def _calibrate(plan: Plan, threads: int, abreast: int, *, learns: bool) -> dict[
         "window": config.window,
         "side": side_of(config, plan.device, abreast),
         # In a strip of the largest unit: those that can be at work at once.
-        "windows": max(_windows(_strip(plan, x, abreast), config.window) for x in _sides(plan)),
+        "windows": max(
+            _windows(_strip(plan, x, abreast), x[0], config.window) for x in _sides(plan)
+        ),
         "threads": threads,
     }
     weights = (config.weights, config.warm_start)
@@ -280,9 +282,10 @@ def _strip(plan: Plan, sides: tuple[int, int, int], abreast: int) -> Box:
     return max(every, key=lambda x: _blocks(x, rows) * math.prod(x.grow(plan.margin).shape))
 
 
-def _windows(strip: Box, window: int) -> int:
-    """Windows that an area of a strip's size meets at most, wherever it lies."""
-    return math.prod(-(-(side - 1) // window) + 1 for side in strip.shape)
+def _windows(strip: Box, shard: int, window: int) -> int:
+    """Windows that an area of a strip's size meets at most, wherever it lies in its shard."""
+    most = -(-shard // window)
+    return math.prod(min(most, -(-(side - 1) // window) + 1) for side in strip.shape)
 
 
 def _blocks(strip: Box, rows: int) -> int:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import s2sharp.planning.cost
 from s2sharp.cli.app import app
-from s2sharp.planning.cost import check_size, estimate
+from s2sharp.planning.cost import _windows, check_size, estimate
 from s2sharp.planning.facts import plan_facts
 from s2sharp.planning.make import make_plan
 from s2sharp.planning.method import side_of
@@ -131,3 +131,11 @@ def test_four_windows_are_one_where_threads_are_few_and_memory_is_there(
 ):
     settings = {"method": "s2net-m", "window": 64, "memory": 8.0, **given}
     assert side_of(config(Path("archive"), Path("out"), **settings), device, abreast) == side
+
+
+@pytest.mark.parametrize(
+    ("rows", "cols", "shard", "most"),
+    [(64, 64, 64, 1), (50, 50, 256, 4), (65, 1, 256, 2), (128, 256, 256, 12), (1, 1, 256, 1)],
+)
+def test_windows_are_counted_as_an_area_may_lie(rows, cols, shard, most):
+    assert _windows(Box(0, rows, 0, cols), shard, 64) == most
