@@ -1,6 +1,7 @@
 """A package gives what its face names, and nothing else of it is used outside."""
 
 import ast
+import tomllib
 from collections import defaultdict
 from collections.abc import Iterator
 from importlib import import_module
@@ -80,3 +81,8 @@ def test_the_design_page_has_a_line_for_every_package() -> None:
             first = (import_module(package).__doc__ or "").splitlines()[0]
             assert f"{package.partition('.')[2]}/ " in page
             assert first in page
+
+
+def test_the_wheel_holds_every_package() -> None:
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]
+    assert sorted(settings["packages"]) == sorted(PACKAGES)
