@@ -33,7 +33,7 @@ _CLUSTER, _PICTURE = 3.0, 3.0
 # Bytes per second of COGs on one thread.
 _PUBLISH = 30e6
 # Seconds for measuring a sensor; bytes that a worker holds afterwards, with a small unit.
-_SENSOR, _SENSOR_BYTES = 8.0, 550e6
+_SENSOR, _SENSOR_BYTES = 8.0, 430e6
 # int16 reflectance under blosc-zstd with shuffle: 1.6 times smaller in our measurements.
 _COMPRESSION = 1.6
 # Most acquisitions that are counted; evenly spread, they represent the others.

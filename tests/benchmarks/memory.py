@@ -51,7 +51,7 @@ def main(methods: tuple[str, ...] = ("bicubic", "dsen2")) -> None:
     for name in ("method", "shard", "units", "plan said", "peak", "peak / plan"):
         table.add_column(name, justify="right")
     with tempfile.TemporaryDirectory() as folder:
-        catalog, _ = simulate(Path(folder) / "archive", cells=400, tiles=1)
+        catalog, _ = simulate(Path(folder) / "archive", cells=600, tiles=1)
         first = Box(76_666, 77_066, 10_000, 10_400).snap(64)
         row, col = first.row0 + 64, first.col0 + 64
         cases = [(64, 1), (64, 4), (256, 1)]
