@@ -114,7 +114,7 @@ _DEFAULTS = {
     "cirrus": "no-cirrus",
     "adapt": "no-adapt",
     "scheduler": "a cluster on this machine",
-    "workers": "1, or one for each GPU",
+    "workers": "one for each GPU, or for four cores",
     "memory": "the machine's, shared by the workers",
 }
 

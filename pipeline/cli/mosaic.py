@@ -41,7 +41,7 @@ _DEFAULTS = {
     "resolution": "10, for a CRS in metres",
     "tile": "2048, less for small areas",
     "publish": "publish",
-    "workers": "1",
+    "workers": "one for each GPU, or for four cores",
     "scheduler": "a cluster on this machine",
     "insecure": "no-insecure",
     "yes": "no-yes",

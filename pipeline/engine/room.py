@@ -22,6 +22,10 @@ ALLOCATOR = {
 Dask's own threshold returns every freed array to the kernel, which zeroes it for the next allocation. The many arrays of a
 net then take twice the time."""
 
+# Cores that share a worker, and bytes that each must find. Threads of one process take turns in Python: of a window of
+# s2net-m they hold its lock for a ninth of the time, so that nine threads would keep it busy, however many cores there are.
+# What is not a net, such as a mosaic, works on a worker's two Dask threads alone.
+_CORES, _BYTES = 4, 4e9
 # Devices of Linux for GPUs that torch might use: those of NVIDIA, of AMD, and of a Windows guest.
 _SHOWN = ("nvidia[0-9]*", "kfd", "dxg")
 
@@ -67,10 +71,22 @@ def gpus_of(where: Where) -> tuple[str, ...]:
 
 
 def workers_of(where: Where) -> int:
-    """Return the number of worker processes: by default one, whose net uses all cores, or one for each GPU."""
+    """Return the number of worker processes: by default one for each GPU, or for every four cores if memory allows."""
     if where.workers or where.cluster or where.scheduler:
         return where.workers or 1
-    return max(1, len(gpus_of(where)))
+    return len(gpus_of(where)) or _for_cores(where.memory)
+
+
+def _for_cores(memory: float | None) -> int:
+    """Return the number of workers for this process's cores, each with ``memory`` GB if that is given."""
+    from dask.system import CPU_COUNT  # this loads all of dask
+
+    workers = CPU_COUNT // _CORES
+    if workers < 2:
+        return 1
+    from distributed.system import MEMORY_LIMIT  # this loads all of distributed
+
+    return max(1, min(workers, int(MEMORY_LIMIT // max(_BYTES, 1e9 * (memory or 0)))))
 
 
 def threads_of(where: Where) -> int:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from s2sharp_core import S2SharpError
 from s2sharp_core.lattice import Box
 
+from ..engine.room import workers_of
 from .config import BLOCK
 from .plan import MosaicPlan
 
@@ -67,7 +68,7 @@ def estimate(plan: MosaicPlan) -> Estimate:
         seconds += 1e-6 * values * (_READ * plan.scale**2 + _WARP) + _TILE
         if plan.config.by != "best":
             seconds += 1e-6 * values * _PAIR * (takes if plan.config.by == "medoid" else 1)
-    workers = plan.config.workers or 1
+    workers = workers_of(plan.config)
     output = 1.33 * stored / _COMPRESSION
     return Estimate(
         tiles=tiles,

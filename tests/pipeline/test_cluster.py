@@ -16,7 +16,6 @@ import torch
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
-from dask.system import CPU_COUNT
 from distributed import Client, Security
 from distributed.client import AllExit
 from s2sharp.engine import cluster
@@ -198,13 +197,34 @@ def test_each_process_is_shown_one_gpu(
     assert sorted(shown) == each
 
 
-def test_without_gpus_or_told_to_leave_them_one_process_has_all_cores(
-    archive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("cores", "memory", "given", "workers", "threads"),
+    [
+        (2, 8e9, {}, 1, 2),
+        (7, 64e9, {}, 1, 7),
+        (16, 64e9, {}, 4, 4),
+        (16, 9e9, {}, 2, 8),
+        (16, 2e9, {}, 1, 16),
+        (16, 64e9, {"memory": 30.0}, 2, 8),
+        (16, 64e9, {"workers": 1}, 1, 16),
+    ],
+)
+def test_without_gpus_or_told_to_leave_them_four_cores_share_a_worker(
+    archive: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    cores: int,
+    memory: float,
+    given: dict[str, float],
+    workers: int,
+    threads: int,
 ) -> None:
-    assert workers_of(config(archive, tmp_path)) == 1
-    assert threads_of(config(archive, tmp_path)) == CPU_COUNT
+    monkeypatch.setattr("dask.system.CPU_COUNT", cores)
+    monkeypatch.setattr("distributed.system.MEMORY_LIMIT", memory)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 4)
-    assert workers_of(config(archive, tmp_path, device="cpu")) == 1
+    settings = config(archive, tmp_path, device="cpu", **given)
+    assert workers_of(settings) == workers
+    assert threads_of(settings) == threads
 
 
 def test_a_result_that_is_lost_with_its_worker_shows_no_traceback(caplog):
