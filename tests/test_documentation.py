@@ -37,7 +37,8 @@ from s2sharp_core.lattice import Lattice
 from s2sharp_core.sensor.simulate import landscape, observe
 from tests.pipeline.conftest import cluster
 from tests.pipeline.products import write_safe
-from tests.services import http_server, pgstac_server, s3_server
+from tests.services import pgstac_server, s3_server
+from tests.web import http_server
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "deploy" / "README.md"]

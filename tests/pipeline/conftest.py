@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.services import Proxy, proxied, s3_server
+from tests.services import s3_server
+from tests.web import Proxy, proxied
 
 SECRET = "wJalrXUtnFEMIbPxRfiCYEXAMPLEKEY"
 """The secret key that is used for the object store: it must turn up nowhere."""
@@ -57,6 +58,12 @@ def cluster(folder: Path, environment: dict[str, str] | None = None) -> Iterator
 def scheduler(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     with cluster(tmp_path_factory.mktemp("cluster")) as address:
         yield address
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Catalogs that fail are asked again at once."""
+    monkeypatch.setattr("s2sharp.catalog.http.BACKOFF", 0.01)
 
 
 @pytest.fixture(scope="session")

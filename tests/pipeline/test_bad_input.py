@@ -18,7 +18,7 @@ from s2sharp.planning.client import ClientPlan
 from s2sharp.scenes.acquisition import group
 
 from s2sharp_core.lattice import Lattice
-from tests.services import every, http_server
+from tests.web import every, http_server
 
 from ..core.scenes import NORTH, box_at
 from .pictures import WHEN, noise, overwrite, scenes

@@ -17,7 +17,8 @@ from s2sharp.storage.location import place
 from s3fs import S3FileSystem
 
 from s2sharp_core import S2SharpError
-from tests.services import Proxy, proxied, s3_server
+from tests.services import s3_server
+from tests.web import Proxy, proxied
 
 from .products import read, write_safe
 from .runs import config

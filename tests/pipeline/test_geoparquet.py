@@ -1,19 +1,24 @@
 """stac-geoparquet as others write it: types differ, rows leave things unsaid, and no item is lost by either."""
 
+import io
 import json
 from datetime import UTC, datetime
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import s2sharp.catalog.http
 import shapely
 from s2sharp.catalog.geoparquet import documents
 from s2sharp.catalog.search import search
 
 from s2sharp_core.errors import S2SharpError
+from tests.web import every, http_server
 
-from . import items
+from . import europe, items
+from .catalogs import L2A, MAY, VIENNA, ids, refused
 
 BOX = (15.5, 48.0, 15.6, 48.1)
 WHEN = datetime(2024, 6, 1, 23, 30, 0, 123456, tzinfo=UTC)
@@ -126,3 +131,69 @@ def test_a_file_of_which_nothing_can_be_understood_is_refused_in_a_line(tmp_path
         found(tmp_path, odd)
     assert error.value.kind in ("catalog-unreachable", "collection-missing")
     assert "\n" not in error.value.message
+
+
+def test_only_what_is_needed_of_a_remote_file_is_fetched(tmp_path, monkeypatch):
+    monkeypatch.setattr(s2sharp.catalog.http, "PART", 1 << 16)
+    europe.write(tmp_path / "items.parquet", 600, rows=50)
+    parts: list[str] = []
+    with http_server(tmp_path, lambda _, path: parts.append(path)) as url:
+        whole = ids(f"{url}/items.parquet", europe.COLLECTION, (-180, -90, 180, 90), "2024")
+        full, parts[:] = len(parts), []
+        assert ids(f"{url}/items.parquet", europe.COLLECTION, (0.0, 10.0, 1.0, 11.0), "2024") == []
+    assert len(whole) == 600
+    assert len(parts) < full
+
+
+def test_of_a_file_sorted_by_longitude_a_box_reads_the_parts_that_it_touches(tmp_path):
+    europe.write(tmp_path / "items.parquet", 2000, rows=2000)
+    table = pq.read_table(tmp_path / "items.parquet")
+    west = [row["xmin"] for row in table["bbox"].to_pylist()]
+    table = table.take(np.argsort(west))
+    pq.write_table(table, tmp_path / "sorted.parquet", row_group_size=50)
+    box = (10.0, -90.0, 12.0, 90.0)
+    read = []
+
+    class Watched(io.FileIO):
+        def read(self, size=-1):
+            content = super().read(size)
+            read.append(len(content))
+            return content
+
+    def found(name):
+        read.clear()
+        with Watched(tmp_path / name) as file:
+            ids = {d["id"] for d in documents(file, europe.COLLECTION, [box], (None, None))}
+        return ids, sum(read)
+
+    expected, _ = found("items.parquet")
+    ids, some = found("sorted.parquet")
+    assert ids == expected
+    assert 0 < len(ids) < 500
+    # The footer of so many small parts is a third of the file.
+    assert some < 0.6 * (tmp_path / "sorted.parquet").stat().st_size
+
+
+@pytest.mark.usefixtures("impatient")
+@pytest.mark.parametrize("status", [401, 403, 404, 500])
+def test_a_file_that_is_not_given_is_named_without_secrets(tmp_path, status):
+    with http_server(tmp_path, every(1, status)) as url, refused("catalog-unreachable") as err:
+        list(search(f"{url}/items.parquet?sig=hunter2", L2A, VIENNA, MAY))
+    assert f"{url}/items.parquet answered {status}" in err.value.message
+    assert "hunter2" not in str(err.value)
+
+
+@pytest.mark.parametrize("content", [None, b"", b"PAR1", b"not parquet" * 100])
+def test_a_file_that_is_no_parquet_is_named(tmp_path, content):
+    if content is not None:
+        (tmp_path / "items.parquet").write_bytes(content)
+    with refused("catalog-unreachable") as err:
+        list(search(str(tmp_path / "items.parquet"), L2A, VIENNA, MAY))
+    assert "items.parquet" in err.value.message
+
+
+def test_parquet_of_something_else_is_named(tmp_path):
+    pq.write_table(pa.table({"id": ["a"], "geometry": [b"x"]}), tmp_path / "items.parquet")
+    with refused("catalog-unreachable") as err:
+        list(search(str(tmp_path / "items.parquet"), L2A, VIENNA, MAY))
+    assert "bbox, assets" in err.value.message

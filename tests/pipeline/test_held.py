@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 
 from s2sharp_core import S2SharpError
 from tests.pipeline.runs import config
-from tests.services import http_server
+from tests.web import http_server
 
 
 def test_a_run_that_continues_searches_once_and_with_the_lease(

@@ -20,7 +20,7 @@ from typer.testing import CliRunner
 
 from s2sharp_core import S2SharpError
 from s2sharp_core.lattice import Box
-from tests.services import Proxy
+from tests.web import Proxy
 
 from .conftest import SECRET
 from .runs import config, run

@@ -16,7 +16,7 @@ from s2sharp.catalog.api import PAGE
 from s2sharp.catalog.search import search
 
 from s2sharp_core import S2SharpError
-from tests.services import Hook, http_server
+from tests.web import Hook, http_server
 
 from . import items
 from .test_hostile_servers import BOX, HEAD, L2A, answering, asked

@@ -22,7 +22,7 @@ from s2sharp.catalog.http import as_json, read_regular
 from s2sharp.catalog.search import search
 
 from s2sharp_core import S2SharpError
-from tests.services import http_server
+from tests.web import http_server
 
 BOX = (16.0, 48.0, 17.0, 49.0)
 L2A = "sentinel-2-l2a"

@@ -20,7 +20,7 @@ from s2sharp.storage.files import files, write_text
 from s2sharp.storage.location import Location, place
 
 from s2sharp_core import S2SharpError
-from tests.services import Proxy
+from tests.web import Proxy
 
 
 def test_drafts_of_generations_before_go_and_those_of_others_under_way_stay(tmp_path):

@@ -18,7 +18,7 @@ from s2sharp.scenes.read import Files, load_block
 
 from s2sharp_core import S2SharpError
 from s2sharp_core.lattice import Box
-from tests.services import http_server
+from tests.web import http_server
 
 from ..core.scenes import NORTH
 from .pictures import WHEN, gsd_of, join, noise, overwrite, scenes

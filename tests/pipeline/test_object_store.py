@@ -27,7 +27,7 @@ from s2sharp.storage.location import Location, place
 from typer.testing import CliRunner
 
 from s2sharp_core import S2SharpError
-from tests.services import Proxy
+from tests.web import Proxy
 
 from .conftest import SECRET
 from .runs import EVERYWHERE, config, records, run, shards

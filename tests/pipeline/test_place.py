@@ -34,7 +34,7 @@ from s2sharp.storage.location import Located, Location, place, store_errors
 from s2sharp.storage.mirror import local, mirrored
 
 from s2sharp_core import S2SharpError
-from tests.services import Proxy
+from tests.web import Proxy
 
 from .conftest import SECRET
 

@@ -19,7 +19,7 @@ from s2sharp.scenes.read import Files
 from s2sharp_core import BANDS, S2SharpError
 from s2sharp_core.lattice import Box, Lattice
 from s2sharp_core.sensor.simulate import landscape, observe
-from tests.services import http_server
+from tests.web import http_server
 
 from .products import SCL, product_name, read, write_eopf, write_safe, zipped
 from .runs import config, run, shards

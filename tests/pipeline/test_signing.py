@@ -28,7 +28,7 @@ from s2sharp.scenes.items import write_items
 from s2sharp.scenes.read import Files
 
 from s2sharp_core import S2SharpError
-from tests.services import http_server
+from tests.web import http_server
 
 from ..core.scenes import box_at
 from .pictures import noise, scenes
