@@ -2,6 +2,7 @@
 
 import json
 import os
+import socket
 import subprocess
 import sys
 import time
@@ -10,7 +11,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from s2sharp.cube.layout import Layout
 
+from s2sharp_core.lattice import Box
 from tests.services import s3_server
 from tests.web import Proxy, proxied
 
@@ -143,3 +146,28 @@ def border(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from .mosaics import make_border
 
     return make_border(tmp_path_factory.mktemp("border"))
+
+
+@pytest.fixture(scope="module", params=[32633, 32733], ids=["north", "south"])
+def published(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, Layout, dict[str, Path]]:
+    """A cube whose area is no whole number of shards, tiles or overview pixels, and its COGs."""
+    from s2sharp.publish.cogs import write_cogs
+
+    from .published import make_cube
+
+    out = tmp_path_factory.mktemp("published")
+    layout = make_cube(out, request.param, Box(47_670, 47_801, 12_005, 12_114))
+    return out, layout, write_cogs(out, layout, 0, "first")
+
+
+@pytest.fixture
+def offline(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No network: who asks it fails."""
+
+    def refuse(*args: object, **_: object) -> None:
+        raise AssertionError(f"the network was asked: {args}")
+
+    monkeypatch.setattr(socket, "create_connection", refuse)
+    monkeypatch.setattr(socket.socket, "connect", refuse)

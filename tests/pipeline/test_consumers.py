@@ -23,8 +23,8 @@ from s2sharp.cube.open import open_cube
 from titiler.core.factory import TilerFactory
 from titiler.xarray.factory import TilerFactory as XarrayTilerFactory
 
+from tests.pipeline.published import validate_offline
 from tests.pipeline.runs import config, run
-from tests.pipeline.test_publish import validate_offline
 
 BANDS = ("B02", "B05", "B12")
 EPSG = 32633

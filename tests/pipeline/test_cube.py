@@ -5,9 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import numpy as np
-import odc.geo.xr  # noqa: F401  (registers .odc)
 import pytest
-import rioxarray  # noqa: F401  (registers .rio)
 import xarray as xr
 import zarr
 from s2sharp.cube.create import finish, lay_out

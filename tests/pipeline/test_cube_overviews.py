@@ -3,9 +3,7 @@
 import warnings
 
 import numpy as np
-import odc.geo.xr  # noqa: F401  (registers .odc)
 import pytest
-import rioxarray  # noqa: F401  (registers .rio)
 from s2sharp.cube.layout import FILL, LAYERS
 from s2sharp.cube.overviews import _halve
 

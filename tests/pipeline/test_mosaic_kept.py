@@ -38,10 +38,10 @@ from .mosaics import (
     refused,
     stored,
 )
+from .published import validate_offline
 from .runs import config as run_config
 from .runs import run as run_cube
 from .test_cli import call
-from .test_publish import validate_offline
 
 # The store, and what lies beside it
 
