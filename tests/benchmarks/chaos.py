@@ -47,7 +47,8 @@ from ..pipeline.growing import growth, overviews
 from ..pipeline.moments import FORKS, start
 from ..pipeline.rounds import Result, Round, differing, drafts, stage, zombie
 from ..pipeline.runs import records
-from ..services import Proxy, proxied, s3_server
+from ..services import s3_server
+from ..web import Proxy, proxied
 
 CELLS = 36
 """Side of the picture: some thirty units, a few of them empty, and their overviews."""

@@ -24,7 +24,7 @@ from s2sharp.storage.location import Location
 from s2sharp_core.lattice import Box
 
 from ..core.scenes import box_at
-from ..services import Proxy
+from ..web import Proxy
 from .conftest import QUIET
 from .pictures import noise, scenes
 
