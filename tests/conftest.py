@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.pipeline.command import FORESEEN
+
 # Files that tests write are gone with them, and a disk would be waited for at every shard. The room is that of the largest
 # runs side by side, many times over.
 MEMORY, ROOM = Path("/dev/shm"), 4e9
@@ -58,8 +60,7 @@ LONGEST = (
 @pytest.fixture
 def foreseen(monkeypatch: pytest.MonkeyPatch) -> None:
     """Time and memory of a window as given here: to measure them, a process of its own loads torch for each method and size."""
-    given = {"seconds": 0.01, "bytes": 1e8, "fit": 1.0, "fit_bytes": 1e8, "start": 3.0}
-    monkeypatch.setattr("s2sharp.planning.cost._calibrate", lambda *_, **__: given)
+    monkeypatch.setattr("s2sharp.planning.cost._calibrate", lambda *_, **__: FORESEEN)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -115,7 +115,7 @@ SCRIPT = """
 import s2sharp
 print("begun")
 cube = s2sharp.run(bbox=(10, 40, 20, 55), datetime="2024", out="out", catalog={catalog!r}, collection={collection!r},
-                   bands=["B02", "B05"], method="bicubic", publish=False)
+                   bands=["B02", "B05"], method="bicubic", publish=False, workers=1)
 print(cube.B05.dims, __file__)
 """
 

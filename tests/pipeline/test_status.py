@@ -8,7 +8,6 @@ import signal
 import socket
 import stat
 import subprocess
-import sys
 import time
 import urllib.request
 from pathlib import Path
@@ -32,7 +31,9 @@ from s2sharp.planning.make import make_plan
 
 from s2sharp_core import S2SharpError
 
+from .command import COMMAND
 from .runs import config, records, run, shards
+from .test_cli import call
 
 UNITS = 6
 """Shards of 16 cells that hold something of the archive's 32 × 32."""
@@ -60,19 +61,17 @@ def _flags(settings: RunConfig) -> list[str]:
 def test_a_run_says_how_far_it_is_when_killed_and_when_done(
     archive: Path, scheduler: str, tmp_path: Path
 ) -> None:
-    settings = config(archive, tmp_path / "out", scheduler, method="dsen2")
-    command = [sys.executable, "-m", "s2sharp.cli.app"]
+    settings = config(archive, tmp_path / "out", scheduler)
     process = subprocess.Popen(
-        [*command, "run", *_flags(settings)], start_new_session=True, stdout=subprocess.DEVNULL
+        [*COMMAND, "run", *_flags(settings)], start_new_session=True, stdout=subprocess.DEVNULL
     )
     while len(records(settings.out)) < 2:
         assert process.poll() is None
         time.sleep(0.02)
-    asked = [*command, "status", str(settings.out)]
+    asked = ["status", str(settings.out)]
     name = f"Process {process.pid} on {socket.gethostname()}"
     os.kill(process.pid, signal.SIGSTOP)
-    said = subprocess.run(asked, capture_output=True, text=True, check=False)
-    assert f"{name} is at work" in said.stdout
+    assert f"{name} is at work" in call(*asked)[1]
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
     status = status_of(settings.out)
@@ -81,23 +80,21 @@ def test_a_run_says_how_far_it_is_when_killed_and_when_done(
     assert 2 <= count["ok"] < count.total()
     assert count["left"] == count.total() - count["ok"]
 
-    said = subprocess.run(asked, capture_output=True, text=True, check=False)
-    assert said.returncode == 4
-    assert "left" in said.stdout
-    assert f"No process is at work: {name} has shown no sign of life" in said.stdout
-    said = subprocess.run([*asked, "--json"], capture_output=True, text=True, check=False)
-    held = json.loads(said.stdout)["holder"]
+    code, text = call(*asked)
+    assert code == 4
+    assert "left" in text
+    assert f"No process is at work: {name} has shown no sign of life" in text
+    held = json.loads(call(*asked, "--json")[1])["holder"]
     assert (held["pid"], held["host"], held["alive"]) == (
         process.pid,
         socket.gethostname(),
         False,
     )
     run(settings)
-    said = subprocess.run(asked, capture_output=True, text=True, check=False)
-    assert "No process is at work." in said.stdout
-    said = subprocess.run([*asked, "--json"], capture_output=True, text=True, check=False)
-    assert said.returncode == 0, said.stderr
-    facts = json.loads(said.stdout)
+    assert "No process is at work." in call(*asked)[1]
+    code, text = call(*asked, "--json")
+    assert code == 0, text
+    facts = json.loads(text)
     assert (facts["cube"], facts["left"], facts["failed"]) == ("complete", 0, [])
     assert facts["holder"] is None
     assert facts["units"]["sharpen"] == {"ok": count.total()}
@@ -161,7 +158,7 @@ def test_more_failures_than_allowed_stop_the_run_and_lose_nothing(
 def test_a_unit_reads_the_windows_that_are_explained_and_writes_those_keys(
     archive: Path, scheduler: str, tmp_path: Path
 ) -> None:
-    settings = config(archive, tmp_path / "out", scheduler, method="dsen2", bands="B02,B05,B09")
+    settings = config(archive, tmp_path / "out", scheduler, method="dsen2", bands="B02,B05")
     plan = make_plan(settings)
     about = explain(plan, "5")
     assert about == explain(plan, about.unit)
@@ -187,7 +184,7 @@ def test_a_unit_reads_the_windows_that_are_explained_and_writes_those_keys(
         profile.update(driver="GTiff")
         with rasterio.open(file, "w", **profile) as dataset:
             dataset.write(kept, 1)
-    alone = config(other, tmp_path / "alone", scheduler, method="dsen2", bands="B02,B05,B09")
+    alone = config(other, tmp_path / "alone", scheduler, method="dsen2", bands="B02,B05")
     run(alone)
     ours, whole = shards(alone.out), shards(settings.out)
     assert all(ours[key] == whole[key] for key in about.writes if "/B" in key)
@@ -268,10 +265,10 @@ def test_clean_removes_leftovers_and_nothing_else(
     (first, *_) = sorted((out / "ledger").rglob("x1_*.ok"))
     failed = first.with_suffix(".failed")
     shutil.copy(first, failed)
-    command = [sys.executable, "-m", "s2sharp.cli.app", "clean", str(out)]
-    said = subprocess.run([*command, "--dry-run"], capture_output=True, text=True, check=True)
-    assert said.stdout.count("would remove 1 ×") == 2
-    assert said.stdout.count("would remove 2 × a draft") == 1
+    code, text = call("clean", str(out), "--dry-run")
+    assert code == 0
+    assert text.count("would remove 1 ×") == 2
+    assert text.count("would remove 2 × a draft") == 1
     assert draft.exists()
     clean(out, leftovers(out))
     assert not any(path.exists() for path in (out / "stage", draft, area, failed))
@@ -323,9 +320,8 @@ def test_what_happens_is_told_as_json_and_to_prometheus(
 def test_a_quiet_run_prints_its_events_and_nothing_else(
     archive: Path, scheduler: str, tmp_path: Path
 ) -> None:
-    settings = config(archive, tmp_path / "out", scheduler)
-    command = [sys.executable, "-m", "s2sharp.cli.app", "run", "--quiet", "--events", "-"]
-    command += _flags(settings)
+    settings = config(archive, tmp_path / "out", scheduler, bands=FEW)
+    command = [*COMMAND, "run", "--quiet", "--events", "-", "--bands", FEW, *_flags(settings)]
     said = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (said.returncode, said.stderr) == (0, "")
     lines = [json.loads(line) for line in said.stdout.splitlines()]

@@ -18,6 +18,7 @@ import s2sharp.ui.progress
 from s2sharp.storage.files import files
 
 from .chaos import BANDS, write_archive
+from .command import COMMAND
 from .conftest import cluster
 from .runs import config, run, shards
 from .test_cli import call, query
@@ -40,10 +41,6 @@ def broken(archive: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     (victim,) = folder.glob("scenes/*AA_*/B05.tif")
     victim.unlink()
     return folder
-
-
-def command(*words: str) -> list[str]:
-    return [sys.executable, "-m", "s2sharp.cli.app", "run", *words]
 
 
 def on_a_terminal(words: list[str], stop: str = "") -> tuple[int, str]:
@@ -70,7 +67,7 @@ def on_a_terminal(words: list[str], stop: str = "") -> tuple[int, str]:
 
 def test_a_terminal_shows_units_pace_and_failures(broken: Path, tmp_path: Path) -> None:
     more = ("--workers", "1", "--retries", "0", "--no-publish", "--bands", "B02,B05")
-    code, text = on_a_terminal(command(*query(broken, tmp_path / "out", *more)))
+    code, text = on_a_terminal([*COMMAND, "run", *query(broken, tmp_path / "out", *more)])
     assert code == 4, text
     assert "Dashboard" not in text, "nobody opens one for a run of a minute"
     bars = re.findall(r"^sharpen .*?(\d+)/(\d+) (\S+) (\S+)(.*)$", text, re.MULTILINE)
@@ -86,10 +83,10 @@ ENDLESS = """
 import s2sharp.execution.phases
 import s2sharp.planning.cost
 from s2sharp.cli.app import app
+from tests.pipeline.command import FORESEEN
 from tests.pipeline.workers import waits_below
 s2sharp.execution.phases.sharpen_unit = waits_below
-quick = {"seconds": 0.01, "bytes": 1e8, "fit": 0.0, "fit_bytes": 0.0, "start": 3.0}
-s2sharp.planning.cost._calibrate = lambda *_, **__: quick
+s2sharp.planning.cost._calibrate = lambda *_, **__: FORESEEN
 app()
 """
 """The command line, of which no run ends by itself, however slow who watches it is, and none begins with a measurement."""
@@ -125,7 +122,7 @@ def test_of_two_runs_at_once_the_second_leaves(tmp_path: Path, scheduler: str) -
     archive, out = write_archive(tmp_path / "archive", 36), tmp_path / "out"
     words = ["--catalog", str(archive), *query(archive.parent, out)[2:], "--scheduler", scheduler]
     words += ["--bands", ",".join(BANDS), "--window", "8", "--shard", "8", "--no-publish"]
-    first = subprocess.Popen(command(*words))
+    first = subprocess.Popen([*COMMAND, "run", *words])
     while not any(name.endswith((".ok", ".empty")) for name in files(out / "ledger")):
         assert first.poll() is None
         time.sleep(0.02)
