@@ -43,13 +43,11 @@ from .mosaics import (
 def test_the_same_place_has_the_same_values_whatever_the_tiles_and_the_area(
     border, tmp_path, scheduler, how
 ):
-    make(border, tmp_path / "a", scheduler, tile=512, **how)
-    make(border, tmp_path / "b", scheduler, tile=1536, memory=0.5, **how)
+    make(border, tmp_path / "whole", scheduler, tile=512, **how)
     bbox = (LON - 0.03, LAT - 0.006, LON + 0.02, LAT + 0.008)
-    make(border, tmp_path / "c", scheduler, tile=512, bbox=bbox, **how)
-    one, other, part = (open_mosaic(tmp_path / x).load() for x in "abc")
-    assert one.valid.any()
-    xr.testing.assert_equal(one, other)
+    make(border, tmp_path / "part", scheduler, tile=1536, memory=0.5, bbox=bbox, **how)
+    one, part = (open_mosaic(tmp_path / x).load() for x in ("whole", "part"))
+    assert part.valid.any()
     assert 0.2 < part.x.size * part.y.size / (one.x.size * one.y.size) < 0.7
     xr.testing.assert_equal(part, one.sel(x=part.x, y=part.y))
 

@@ -19,12 +19,12 @@ from s2sharp_core import S2SharpError
 from .fits import FAST, drawn
 from .runs import config
 
-MANY = {**FAST, "fit_windows": 12}
+MANY = {**FAST, "fit_windows": 6}
 
 
 @pytest.fixture
 def plan(archive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ClientPlan:
-    """Of a fit on twelve windows, of which some draws meet the corner without data; nothing waits."""
+    """Of a fit on six windows, of which some draws meet the corner without data; nothing waits."""
     monkeypatch.setattr("s2sharp.execution.samples._PAUSE", 0.0)
     return make_plan(config(archive, tmp_path / "out", **MANY))
 

@@ -170,10 +170,12 @@ def test_a_record_that_is_torn_counts_as_none(
     assert shards(out) == shards(whole)
 
 
-@pytest.mark.parametrize(
-    "name", ["owed.json", "run.json", "items.parquet", "run.stamp", "cube.zarr/zarr.json"]
-)
-@pytest.mark.parametrize("content", [b"", b"\xff\xfe\0", None], ids=["empty", "binary", "missing"])
+SMALL_FILES = ("owed.json", "run.json", "items.parquet", "run.stamp", "cube.zarr/zarr.json")
+TORN = [(name, content) for name in SMALL_FILES for content in (b"\xff\xfe\0", None)]
+TORN += [("run.json", b""), ("items.parquet", b"")]  # one of each kind that is no text at all
+
+
+@pytest.mark.parametrize(("name", "content"), TORN)
 def test_a_small_file_that_is_torn_is_told_by_name_or_made_again(
     archive: Path, out: Path, whole: Path, scheduler: str, name: str, content: bytes | None
 ) -> None:
@@ -224,7 +226,7 @@ LOST: dict[str, tuple[str, Callable[[Path], object]]] = {
 
 # What is there, and says something else, `verify` alone sees.
 LOOKS = [(what, "run") for what in LOST if what != "what numbers mean"]
-LOOKS += [(what, "verify") for what in ("when it was", "the root", "a band", "what numbers mean")]
+LOOKS += [(what, "verify") for what in ("a band", "what numbers mean")]
 
 
 @pytest.mark.parametrize(("what", "first"), LOOKS)
