@@ -239,19 +239,19 @@ def test_fitting_lowers_the_loss_and_freezes_it(name, build, fit, tmp_path, monk
 
 
 @pytest.mark.parametrize(
-    ("build", "fit", "steps", "gains"),
+    ("build", "fit", "side", "steps", "gains"),
     [
-        (partial(SkipNet, (20,), 12, 1, 4), ssc_cnn.learn, 200, {20: 1}),
-        (partial(ThreeGridNet, 24, 2), ucnn.fit_scene, 300, {20: 0.5, 60: 1}),
-        (partial(SkipNet, GSDS, 12, 1, 4, "batch"), deep_sure.fit_scene, 60, {20: 2, 60: 2}),
-        (partial(UnrolledNet, 12, 1, 4, residual=True), unrolled.learn, 60, {20: 2, 60: 3}),
+        (partial(SkipNet, (20,), 12, 1, 4), ssc_cnn.learn, 120, 150, {20: 1}),
+        (partial(ThreeGridNet, 24, 2), ucnn.fit_scene, 72, 200, {20: 0.5, 60: 1}),
+        (partial(SkipNet, GSDS, 12, 1, 4, "batch"), deep_sure.fit_scene, 120, 60, {20: 2, 60: 2}),
+        (partial(UnrolledNet, 12, 1, 4, residual=True), unrolled.learn, 120, 60, {20: 2, 60: 3}),
     ],
     ids=["ssc_cnn", "ucnn", "deep_sure", "unrolled"],
 )
-def test_a_short_fit_leaves_interpolation_behind(build, fit, steps, gains):
+def test_a_short_fit_leaves_interpolation_behind(build, fit, side, steps, gains):
     """By so many dB at each GSD, fitted without the truth that is known here; most networks begin as
     interpolation."""
-    truth = landscape((120, 120), 5)
+    truth = landscape((side, side), 5)
     seen = observe(truth, 100.0, 1)
     given = Sample.of(seen)
     torch.manual_seed(0)
