@@ -2,7 +2,6 @@
 
 import typer
 from rich.markup import escape
-from rich.table import Table
 
 from ..execution.catalog import picture_path
 from ..execution.phases import RunOutcome
@@ -16,8 +15,9 @@ from ..planning.plan import Plan
 from ..report.leave import leave_page
 from ..storage.files import files
 from ..storage.location import Location
-from ..ui.terminal import PARTIAL, console, duration_text, problems, size_text
+from ..ui.terminal import PARTIAL, console, problems, size_text
 from .inspect import say_owed
+from .tables import show_outcome, show_plan
 
 __all__ = ["carry_out", "planned"]
 
@@ -31,12 +31,7 @@ def planned(config: RunConfig) -> tuple[ClientPlan, Estimate]:
         Errors of :func:`make_plan`; ``memory-exceeded`` when a worker would need more memory than it may take.
     """
     plan, cost = decide(config)
-    table = Table(title="Plan", title_justify="left", show_header=False)
-    table.add_column(style="bold")
-    table.add_column()
-    for name, text in plan_facts(plan, cost):
-        table.add_row(name, escape(text))
-    console.print(table)
+    show_plan(plan_facts(plan, cost))
     for refusal in plan.refused:
         problems.print(f"[yellow]left out:[/] {escape(refusal.message)}")
     check_memory(plan, cost)
@@ -94,19 +89,10 @@ _ALIKE = 0.05
 
 def _report(store: Location, cost: Estimate, outcome: RunOutcome) -> None:
     """Print what was predicted beside what came of it."""
-    table = Table(title="Predicted and actual", title_justify="left")
-    for name in ("", "predicted", "actual"):
-        table.add_column(name, justify="left" if not name else "right")
-    table.add_row("units", str(cost.todo), ", ".join(f"{n} {s}" for s, n in outcome.counts.items()))
-    table.add_row("windows", str(cost.windows), str(outcome.windows))
-    table.add_row("time", duration_text(cost.seconds), duration_text(outcome.seconds))
-    if outcome.peak:
-        table.add_row("memory of a worker", size_text(cost.memory), size_text(outcome.peak))
-    size = sum(files(store).values())
-    table.add_row(
-        "cube on disk", size_text(cost.output) if cost.todo == cost.units else "", size_text(size)
-    )
-    console.print(table)
+    windows = ("windows", str(cost.windows), str(outcome.windows))
+    whole = size_text(cost.output) if cost.todo == cost.units else ""
+    size = ("cube on disk", whole, size_text(sum(files(store).values())))
+    show_outcome("units", cost, outcome, work=[windows], sizes=[size])
     band = max(outcome.disagreement, key=outcome.disagreement.__getitem__, default=None)
     if band is not None:
         console.print(f"Overlaps  {_overlaps(band, outcome.disagreement[band])}")

@@ -136,6 +136,16 @@ class Outcome:
     excused: int = 0
 
     @property
+    def facts(self) -> dict[str, Any]:
+        """The outcome in numbers, for the last event."""
+        return {
+            "units": dict(self.counts),
+            "failed": len(self.failed),
+            "stopped": self.stopped,
+            "seconds": round(self.seconds, 1),
+        }
+
+    @property
     def worked(self) -> bool:
         """True if any unit of the full resolution was done or failed this time."""
         return bool(self.counts.keys() - {"skipped"})
@@ -204,13 +214,25 @@ class Engine:
         return Workers(self.client, self.cluster.tend, silent)
 
     def carry_out(self, phases: Iterable[Phase]) -> None:
-        """Do one phase after the other; stop if more than ``max_failures`` jobs have failed."""
-        with self._open:
-            try:
+        """Do one phase after the other; stop if more than ``max_failures`` jobs have failed.
+
+        Raises
+        ------
+        S2SharpError
+            ``run-stopped`` for a full disk or a lost scheduler.
+        """
+        try:
+            with self._open:
                 for phase in phases:
                     self._through(phase)
-            except EnoughError:
-                self.outcome.stopped = True
+        except EnoughError:
+            self.outcome.stopped = True
+        except store_errors(*_lost_client()) as error:
+            raise S2SharpError(
+                "run-stopped",
+                f"The run in {self.out} stopped: {error}.",
+                REMEDY_NO_SPACE + (" Is the scheduler there?" if self.config.scheduler else ""),
+            ) from error
 
     def _through(self, phase: Phase) -> None:
         left = self._left(phase)
@@ -297,18 +319,16 @@ class Engine:
 
 
 @contextmanager
-def leased(
-    file: Location, seconds: float, tell: Listener, scheduler: str | None
-) -> Iterator[Lease]:
+def leased(file: Location, seconds: float, tell: Listener) -> Iterator[Lease]:
     """Hold the lease of the folder of a plan's ``file`` during the block.
 
-    If the block ends without a frozen plan, the lease leaves nothing in the folder. A full disk or a lost scheduler ends the
-    block with an :class:`S2SharpError`.
+    If the block ends without a frozen plan, the lease leaves nothing in the folder.
 
     Raises
     ------
     S2SharpError
-        ``busy``, ``lease-lost``; ``store-unwritable`` if the lease cannot be taken; ``run-stopped`` afterwards.
+        ``busy``, ``lease-lost``; ``store-unwritable`` if the lease cannot be taken, or for a file that the block cannot
+        read or write.
     """
     out = file.parent
     with ExitStack() as stack:
@@ -322,11 +342,11 @@ def leased(
             ) from error
         try:
             yield lease
-        except store_errors(*_lost_client()) as error:
+        except store_errors() as error:
             raise S2SharpError(
-                "run-stopped",
-                f"The run in {out} stopped: {error}.",
-                REMEDY_NO_SPACE + (" Is the scheduler there?" if scheduler else ""),
+                "store-unwritable",
+                f"A file that {out} needs could not be read or written: {error}.",
+                "Check the path, its permissions and the free space.",
             ) from error
         finally:
             if not _planned(file):

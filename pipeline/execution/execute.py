@@ -36,7 +36,7 @@ def execute(plan: ClientPlan, tell: Listener = lambda _: None) -> RunOutcome:
         Errors of :func:`~s2sharp.engine.phases.leased`, :func:`~s2sharp.planning.resume.resume` and :func:`carry_out`.
     """
     config = plan.config
-    with leased(config.out / plan.FILE, config.lease, tell, config.scheduler) as lease:
+    with leased(config.out / plan.FILE, config.lease, tell) as lease:
         return carry_out(as_it_is_now(plan), lease, tell)
 
 
@@ -63,7 +63,7 @@ def carry_out(
         ``lease-lost`` when another run has taken over; ``scheduler-unreachable``, ``workers-lost``, ``store-unwritable``.
     """
     start = time.perf_counter()
-    outcome = RunOutcome()
+    outcome = RunOutcome(refused=len(plan.refused))
     lease.check()
     plan, moved = _laid_out(plan)
     for found in quick_audit(plan, overviews=not moved):

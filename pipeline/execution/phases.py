@@ -41,12 +41,17 @@ class RunOutcome(Outcome):
     """Outcome of a run.
 
     ``disagreement``: band → largest of the units' median differences between neighbouring tiles, in DN; ``owed``: queries
-    of the cube that are not done; ``snapshot``: id of the new snapshot, if any.
+    of the cube that are not done; ``snapshot``: id of the new snapshot, if any; ``refused``: number of refused items.
     """
 
     disagreement: dict[str, float] = field(default_factory=dict)
     owed: tuple[Query, ...] = ()
     snapshot: str | None = None
+    refused: int = 0
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        return {**super().facts, "refused": self.refused}
 
     def add(self, record: Record, *, full: bool) -> None:
         super().add(record, full=full)

@@ -3,14 +3,14 @@
 from collections.abc import Callable
 
 from ..cube.history import check_place
-from ..engine.events import RunEnded, RunPlanned
-from ..engine.phases import leased
+from ..engine.events import Listener, RunPlanned
+from ..engine.lease import Lease
 from ..planning.client import ClientPlan
 from ..planning.config import RunConfig
 from ..planning.cost import Estimate, estimate
 from ..planning.plan import Plan
 from ..planning.resume import plan_of
-from ..ui.progress import prepare, watched
+from ..ui.progress import prepare, watch_work
 from ..ui.terminal import busy, check_extras
 from .execute import carry_out
 from .phases import RunOutcome
@@ -67,20 +67,15 @@ def watch(
     Raises
     ------
     S2SharpError
-        Errors of :func:`~s2sharp.engine.phases.leased`, ``planned`` and :func:`~s2sharp.execution.execute.carry_out`.
+        Errors of :func:`~s2sharp.ui.progress.watch_work`, ``planned`` and :func:`~s2sharp.execution.execute.carry_out`.
     """
-    file = config.out / Plan.FILE
-    with watched(config) as tell:
-        with leased(file, config.lease, tell, config.scheduler) as lease:
-            plan, cost = planned()
-            facts = {"units": cost.units, "todo": cost.todo, "windows": cost.windows}
-            facts |= {"sensors": cost.sensors, "fits": cost.fits}
-            before = {"sensor": plan.measures, "fit": plan.learns}
-            totals = {phase: len(plan.datatakes) for phase, there in before.items() if there}
-            tell(RunPlanned(facts, {**totals, "sharpen": cost.units}))
-            outcome = carry_out(plan, lease, tell, brief=cost.seconds < _BRIEF)
-        # The folder is free before listeners learn that the run has ended.
-        ended = {"units": dict(outcome.counts), "failed": len(outcome.failed)}
-        more = {"refused": len(plan.refused), "stopped": outcome.stopped}
-        tell(RunEnded({**ended, **more, "seconds": round(outcome.seconds, 1)}))
-    return plan, cost, outcome
+
+    def work(plan: ClientPlan, cost: Estimate, lease: Lease, tell: Listener) -> RunOutcome:
+        facts = {"units": cost.units, "todo": cost.todo, "windows": cost.windows}
+        facts |= {"sensors": cost.sensors, "fits": cost.fits}
+        before = {"sensor": plan.measures, "fit": plan.learns}
+        totals = {phase: len(plan.datatakes) for phase, there in before.items() if there}
+        tell(RunPlanned(facts, {**totals, "sharpen": cost.units}))
+        return carry_out(plan, lease, tell, brief=cost.seconds < _BRIEF)
+
+    return watch_work(config, config.out / Plan.FILE, config.lease, planned, work)

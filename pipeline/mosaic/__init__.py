@@ -13,6 +13,7 @@ __getattr__, __dir__, __all__ = face(
         "cost": ["Estimate", "estimate"],
         "differences": ["differences_path", "kinds"],
         "execute": ["MosaicOutcome", "carry_out"],
+        "facts": ["plan_facts"],
         "make": ["make_plan"],
         "plan": ["MosaicPlan"],
         "status": ["MosaicStatus", "mosaic_status"],

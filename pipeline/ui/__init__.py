@@ -10,7 +10,7 @@ __getattr__, __dir__, __all__ = face(
     __name__,
     {
         "html": ["asset", "document", "plural"],
-        "progress": ["prepare", "watched"],
+        "progress": ["prepare", "watch_work"],
         "terminal": [
             "GOES_ON",
             "PARTIAL",

@@ -1,9 +1,10 @@
-"""Progress of a run or a mosaic on the screen: a bar for each phase, or lines in a log; and other listeners."""
+"""Carry out a run or a mosaic and show its progress: a bar for each phase, or lines in a log; and other listeners."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from importlib.util import find_spec
+from typing import TypeVar
 
 from rich.markup import escape
 from rich.progress import Progress, TaskID
@@ -17,17 +18,25 @@ from ..engine.events import (
     LeaseWaiting,
     Listener,
     RunBroken,
+    RunEnded,
     RunPlanned,
     UnitDone,
     UnitRetried,
     UnitSkipped,
     WorkerSilent,
 )
+from ..engine.lease import Lease
 from ..engine.listening import listeners
+from ..engine.phases import Outcome, leased
 from ..engine.settings import Command
+from ..storage.location import Location
 from .terminal import bars, check_extras, console, duration_text, print_problem, speak
 
-__all__ = ["prepare", "watched"]
+__all__ = ["prepare", "watch_work", "watched"]
+
+P = TypeVar("P")
+C = TypeVar("C")
+Ended = TypeVar("Ended", bound=Outcome)
 
 _EVERY = 60
 """Seconds between two lines in a log, where bars cannot move."""
@@ -48,6 +57,38 @@ def prepare(config: Command) -> None:
             "Serving metrics",
             "Install it (`pip install 's2sharp[cluster]'`), or leave --metrics out.",
         )
+
+
+def watch_work(
+    config: Command,
+    file: Location,
+    term: float,
+    planned: Callable[[], tuple[P, C]],
+    work: Callable[[P, C, Lease, Listener], Ended],
+) -> tuple[P, C, Ended]:
+    """Take the lease of the folder of a plan's ``file``; then plan, work, and show the progress.
+
+    Parameters
+    ----------
+    term
+        Term of the lease in seconds.
+    planned
+        Returns the plan and its cost.
+    work
+        Carries out the plan. It begins with the event :class:`RunPlanned`.
+
+    Raises
+    ------
+    S2SharpError
+        Errors of :func:`~s2sharp.engine.phases.leased`, ``planned`` and ``work``.
+    """
+    with watched(config) as tell:
+        with leased(file, term, tell) as lease:
+            plan, cost = planned()
+            outcome = work(plan, cost, lease, tell)
+        # The folder is free before listeners learn that the run has ended.
+        tell(RunEnded(outcome.facts))
+    return plan, cost, outcome
 
 
 @contextmanager

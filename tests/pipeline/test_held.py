@@ -69,6 +69,19 @@ def test_a_run_that_is_refused_leaves_nothing(
     assert sorted(tmp_path.rglob("*")) == before
 
 
+def test_a_file_that_cannot_be_read_while_planning_stops_no_run(
+    archive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unreadable(_: RunConfig) -> None:
+        raise PermissionError(13, "Permission denied", "sensors.json")
+
+    monkeypatch.setattr("s2sharp.execution.watch.plan_of", unreadable)
+    with pytest.raises(S2SharpError, match="sensors") as caught:
+        carry_out(config(archive, tmp_path / "out"))
+    assert caught.value.kind == "store-unwritable"
+    assert not (tmp_path / "out").exists()
+
+
 @pytest.mark.usefixtures("s3")
 def test_a_run_that_is_refused_leaves_nothing_in_a_store(archive: Path) -> None:
     out = place("s3://bucket/refused")

@@ -1,0 +1,123 @@
+"""Implementation of ``s2sharp mosaic``: the plan as a table, and the outcome."""
+
+import typer
+from rich.markup import escape
+from rich.table import Table
+
+from ..engine.events import Listener, RunPlanned
+from ..engine.lease import TERM, Lease
+from ..mosaic import execute
+from ..mosaic.config import MosaicConfig
+from ..mosaic.cost import Estimate, estimate
+from ..mosaic.differences import differences_path, kinds
+from ..mosaic.execute import MosaicOutcome
+from ..mosaic.facts import plan_facts
+from ..mosaic.make import make_plan
+from ..mosaic.plan import MosaicPlan
+from ..planning.cost import check_size
+from ..report.leave import leave_page
+from ..ui.progress import watch_work
+from ..ui.terminal import PARTIAL, console, problems
+from .tables import show_outcome, show_plan
+
+__all__ = ["carry_out", "planned"]
+
+
+def planned(config: MosaicConfig) -> tuple[MosaicPlan, Estimate]:
+    """Make and print the plan of a mosaic, new or continued, and its cost.
+
+    Raises
+    ------
+    S2SharpError
+        Errors of :func:`make_plan`; ``memory-exceeded``.
+    """
+    with console.status("Reading the cube …"):
+        plan = make_plan(config)
+        cost = estimate(plan)
+    show_plan(plan_facts(plan, cost))
+    if plan.cube.status != "complete":
+        problems.print(
+            f"[yellow]warning:[/] the cube is {plan.cube.status}. Once it is complete, the same command adds the "
+            "rest."
+        )
+    return plan, cost
+
+
+def carry_out(config: MosaicConfig) -> None:
+    """Plan under the lease of the folder, make the mosaic with progress, and report.
+
+    Raises
+    ------
+    typer.Exit
+        With :data:`PARTIAL` when some of it failed.
+    S2SharpError
+        Errors of :func:`planned` and :func:`~s2sharp.mosaic.execute.carry_out`; ``very-large``.
+    """
+
+    def confirmed() -> tuple[MosaicPlan, Estimate]:
+        plan, cost = planned(config)
+        remedy = "choose a coarser --resolution or a smaller --bbox"
+        check_size("mosaic", cost, remedy, yes=config.yes)
+        return plan, cost
+
+    def work(plan: MosaicPlan, cost: Estimate, lease: Lease, tell: Listener) -> MosaicOutcome:
+        facts = {"units": cost.tiles, "todo": cost.todo}
+        tell(RunPlanned(facts, {"mosaic": cost.tiles}))
+        return execute.carry_out(plan, lease, tell)
+
+    file = config.to / MosaicPlan.FILE
+    plan, cost, outcome = watch_work(config, file, TERM, confirmed, work)
+    show_outcome("tiles", cost, outcome)
+    _show_differences(plan, outcome)
+    _show_results(plan, outcome)
+    if outcome.stopped:
+        problems.print(
+            f"[red]Stopped:[/] more than {config.max_failures} tiles failed (--max-failures), and the rest was not begun. "
+            "Overviews, COGs and catalog may still show the earlier state. The same command continues from here."
+        )
+    elif outcome.failed:
+        problems.print(
+            f"{len(outcome.failed)} tiles failed; all written tiles are valid. The same command repeats only the "
+            "failed ones."
+        )
+    if outcome.failed:
+        raise typer.Exit(PARTIAL)
+
+
+def _show_results(plan: MosaicPlan, outcome: MosaicOutcome) -> None:
+    config = plan.config
+    console.print(f"Mosaic       {plan.store}")
+    if config.publish:
+        console.print(
+            f"COGs         {config.to / 'cogs'}\nSTAC         {config.to / 'stac' / 'collection.json'}"
+        )
+    console.print(f"Differences  {differences_path(plan)}")
+    if config.publish and (page := leave_page(config.to, anew=outcome.worked)):
+        console.print(f"Report       {page}")
+    console.print(
+        f'\n[bold]import s2sharp\nmosaic = s2sharp.open_mosaic("{escape(str(config.to))}")[/]\n'
+        "mosaic   # an xarray.Dataset: dims (time, y, x), time the starts of the periods"
+    )
+
+
+_WHAT = {
+    "codes": "one datatake in two EPSG codes",
+    "dates": "two dates of one orbit",
+    "orbits": "two orbits",
+}
+
+
+def _show_differences(plan: MosaicPlan, outcome: MosaicOutcome) -> None:
+    """Print the median difference for each kind of pair."""
+    if not outcome.pairs:
+        return
+    table = Table(
+        title="Differences between acquisitions where both are clear, median |Δ| in DN",
+        title_justify="left",
+    )
+    table.add_column("between")
+    for name in ("pairs", *plan.bands):
+        table.add_column(name, justify="right")
+    for kind, (count, typical) in kinds(outcome.pairs).items():
+        table.add_row(_WHAT[kind], str(count), *(f"{value:.0f}" for value in typical))
+    console.print(table)
