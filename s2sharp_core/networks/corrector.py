@@ -1,14 +1,14 @@
 """The network of s2net: one small residual net for every band of a GSD, on the 20 m grid."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
 
-from . import fused
 from .eighths import Packed, packed
+from .fused import Fused, possible
 from .planes import cropped
 
 __all__ = ["READS", "Corrector"]
@@ -89,37 +89,32 @@ class Corrector(nn.Module):
     def forward(self, x: Tensor, rim: int = 0) -> Tensor:
         """``rim``: pixels on every side whose result is left out, none or ``reach``."""
         if x.dtype == torch.uint8:
-            return self._whole(x, rim)
-        if fused.possible(x):
-            return self._fused(x, rim)
+            return _through(_packed(self), x, rim)
+        if possible(x):
+            return _through([Fused(layer) for layer in self.layers], x, rim)
         x = self.head(x).relu_()
         for block in self.body:
             x = block(x).add_(x)
         return cropped(self.tail(x), rim)
 
-    def _fused(self, x: Tensor, rim: int) -> Tensor:
-        # In a batch of one, a slice of rows is contiguous, so each layer drops the rows that no later layer reads.
-        less = 1 if rim and len(x) == 1 else 0
-        x = fused.cut_off(x, self.head, less)
-        for block in self.body:
-            wide, narrow = (part for part in block.children() if isinstance(part, nn.Conv2d))
-            inner = x[:, :, less : x.shape[2] - less]
-            x = fused.added(fused.cut_off(x, wide, less), narrow, onto=inner)
-        x = fused.few(x, self.tail, less)
-        rows = 0 if less else rim
-        return x[:, :, rows : x.shape[2] - rows, rim : x.shape[3] - rim]
+    @property
+    def layers(self) -> list[nn.Conv2d]:
+        """The head, two layers a block, and the tail."""
+        return [layer for layer in self.modules() if isinstance(layer, nn.Conv2d)]
 
-    def _whole(self, x: Tensor, rim: int) -> Tensor:
-        """Compute in eight bits: ``x`` beside :data:`~.eighths.ZERO`; the result is float32."""
-        head, *body, tail = _packed(self)
-        less = 1 if rim and len(x) == 1 else 0
-        x = head.cut_off(x, less, signed=True)
-        for wide, narrow in zip(body[::2], body[1::2], strict=True):
-            inner = x[:, :, less : x.shape[2] - less]
-            x = narrow.added(wide.cut_off(x, less), onto=inner)
-        x = tail.few(x, less)
-        rows = 0 if less else rim
-        return x[:, :, rows : x.shape[2] - rows, rim : x.shape[3] - rim]
+
+def _through(layers: Sequence[Fused | Packed], x: Tensor, rim: int) -> Tensor:
+    """Compute with layers for inference. Eight bits are beside :data:`~.eighths.ZERO`, and their result is float32."""
+    head, *body, tail = layers
+    # In a batch of one, a slice of rows is contiguous, so each layer drops the rows that no later layer reads.
+    less = 1 if rim and len(x) == 1 else 0
+    x = head.cut_off(x, less)
+    for wide, narrow in zip(body[::2], body[1::2], strict=True):
+        inner = x[:, :, less : x.shape[2] - less]
+        x = narrow.added(wide.cut_off(x, less), onto=inner)
+    x = tail.few(x, less)
+    rows = 0 if less else rim
+    return x[:, :, rows : x.shape[2] - rows, rim : x.shape[3] - rim]
 
 
 def _mean_square(x: Tensor) -> Tensor:
@@ -142,12 +137,12 @@ def _packed(net: Corrector) -> list[Packed]:
     now = tuple(n for x in tensors for n in (x.data_ptr(), 0 if x.is_inference() else x._version))
     before, layers = _kept.get(net, ((), []))
     if before != now:
-        layers = [packed(net.head, net.read, net.passed, signed=True)]
-        for block, inner in zip(net.body, net.within, strict=True):
-            wide, narrow = (part for part in block.children() if isinstance(part, nn.Conv2d))
+        head, *body, tail = net.layers
+        layers = [packed(head, net.read, net.passed, signed=True)]
+        for wide, narrow, inner in zip(body[::2], body[1::2], net.within, strict=True):
             every = inner.expand(wide.out_channels)
             layers.append(packed(wide, net.passed, every, signed=True, gives_signed=False))
             layers.append(packed(narrow, every, net.passed, signed=False))
-        layers.append(packed(net.tail, net.passed, None, signed=True))
+        layers.append(packed(tail, net.passed, None, signed=True))
         _kept[net] = now, layers
     return layers

@@ -72,20 +72,20 @@ def rounded(x: Tensor, ranges: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Packed:
-    """A layer ready to be computed in eight bits: ``zero`` of its input, ``one_by_one`` its weights; ``abreast`` those by
-    which several pixels of a row are made at once, where it gives so few channels (:func:`~.fused.few`).
+    """A layer ready to be computed in eight bits: ``zero`` of its input and ``gives_zero`` of its result, ``one_by_one`` its
+    weights; ``abreast`` those by which several pixels of a row are made at once, where it gives so few channels
+    (:meth:`~.fused.Fused.few`).
     """
 
     one_by_one: tuple[Tensor, Tensor]
     abreast: tuple[Tensor, Tensor] | None
     padding: tuple[int, int]
     zero: int
+    gives_zero: int
 
-    def cut_off(self, x: Tensor, less: int = 0, *, signed: bool = False) -> Tensor:
-        """The convolution, then ReLU; ``less``: rows at the top and at the bottom that are left out; ``signed``: whether the
-        result stands beside :data:`ZERO`.
-        """
-        how = (ZERO * signed, torch.uint8, "relu")
+    def cut_off(self, x: Tensor, less: int = 0) -> Tensor:
+        """The convolution, then ReLU; ``less``: rows at the top and at the bottom that are left out."""
+        how = (self.gives_zero, torch.uint8, "relu")
         return self._done(x, self.one_by_one, (1, 1), less, how)
 
     def few(self, x: Tensor, less: int = 0) -> Tensor:
@@ -159,7 +159,8 @@ def packed(
         how = (1.0, zero, stride, padding, (1, 1), 1, None)
         return cast(Tensor, _OPS.qconv_prepack(some, each, *how)), each
 
-    return Packed(ready(weight), ready(beside(weight)) if gives is None else None, padding, zero)
+    abreast = ready(beside(weight)) if gives is None else None
+    return Packed(ready(weight), abreast, padding, zero, ZERO * gives_signed)
 
 
 def _zeros(scale: Tensor) -> Tensor:

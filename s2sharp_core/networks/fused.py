@@ -4,12 +4,13 @@ oneDNN, which torch's CPU build contains, applies them while the result of a con
 bfloat16 a sum is then rounded once, not twice.
 """
 
+from dataclasses import dataclass
 from typing import cast
 
 import torch
 from torch import Tensor, nn
 
-__all__ = ["added", "beside", "cut_off", "few", "parted", "possible", "together"]
+__all__ = ["Fused", "beside", "parted", "possible", "together"]
 
 _OPS = torch.ops.mkldnn
 # Pixels of a row that a convolution to few channels computes at once.
@@ -28,30 +29,44 @@ def possible(x: Tensor) -> bool:
     )
 
 
-def cut_off(x: Tensor, layer: nn.Conv2d, less: int = 0) -> Tensor:
-    """Apply the convolution, then ReLU; ``less``: rows at the top and at the bottom that are left out."""
-    return _OPS._convolution_pointwise(
-        x, _weight(x, layer), None, *_how(layer, less), "relu", [], ""
-    )
+@dataclass(frozen=True)
+class Fused:
+    """A convolution without a bias, in the numbers of its input."""
 
+    layer: nn.Conv2d
 
-def few(x: Tensor, layer: nn.Conv2d, less: int = 0) -> Tensor:
-    """Apply a 3 × 3 convolution to four channels, with four pixels of a row at once.
+    def cut_off(self, x: Tensor, less: int = 0) -> Tensor:
+        """Apply the convolution, then ReLU; ``less``: rows at the top and at the bottom that are left out."""
+        return self._done(x, self._weight(x), self.layer.stride, less, "relu")
 
-    oneDNN always computes 16 channels. Four copies of the kernel, each a pixel further, make these the four channels of
-    four pixels, in the memory order of the picture.
-    """
-    padding, _, dilation, groups = _how(layer, less)
-    if not parted(x):
-        return _OPS._convolution_pointwise(
-            x, _weight(x, layer), None, *_how(layer, less), "none", [], ""
+    def few(self, x: Tensor, less: int = 0) -> Tensor:
+        """Apply a 3 × 3 convolution to four channels, with four pixels of a row at once.
+
+        oneDNN always computes 16 channels. Four copies of the kernel, each a pixel further, make these the four channels
+        of four pixels, in the memory order of the picture.
+        """
+        weight = self._weight(x)
+        if not parted(x):
+            return self._done(x, weight, self.layer.stride, less, "none")
+        several = beside(weight).contiguous(memory_format=torch.channels_last)
+        return together(self._done(x, several, (1, _ABREAST), less, "none"))
+
+    def added(self, x: Tensor, onto: Tensor) -> Tensor:
+        """Add the convolution to ``onto`` in place."""
+        how = (self.layer.padding, self.layer.stride, self.layer.dilation, self.layer.groups)
+        return _OPS._convolution_pointwise_.binary(
+            onto, x, self._weight(x), None, *how, "add", 1.0, None, [], None
         )
-    several = beside(_weight(x, layer)).contiguous(memory_format=torch.channels_last)
-    stride = (1, _ABREAST)
-    out = _OPS._convolution_pointwise(
-        x, several, None, padding, stride, dilation, groups, "none", [], ""
-    )
-    return together(out)
+
+    def _weight(self, x: Tensor) -> Tensor:
+        return self.layer.weight.to(x.dtype, memory_format=torch.channels_last)
+
+    def _done(
+        self, x: Tensor, weight: Tensor, stride: tuple[int, ...], less: int, then: str
+    ) -> Tensor:
+        down, across = cast(tuple[int, int], self.layer.padding)
+        how = ((down - less, across), stride, self.layer.dilation, self.layer.groups)
+        return _OPS._convolution_pointwise(x, weight, None, *how, then, [], "")
 
 
 def parted(x: Tensor) -> bool:
@@ -72,19 +87,3 @@ def together(out: Tensor) -> Tensor:
     """Put pixels that were made at once beside each other: (n, 4c, h, w) → (n, c, h, 4w)."""
     rows = out.permute(0, 2, 3, 1).unflatten(3, (_ABREAST, -1)).flatten(2, 3)
     return rows.permute(0, 3, 1, 2)
-
-
-def added(x: Tensor, layer: nn.Conv2d, onto: Tensor) -> Tensor:
-    """Add the convolution to ``onto`` in place."""
-    return _OPS._convolution_pointwise_.binary(
-        onto, x, _weight(x, layer), None, *_how(layer), "add", 1.0, None, [], None
-    )
-
-
-def _weight(x: Tensor, layer: nn.Conv2d) -> Tensor:
-    return layer.weight.to(x.dtype, memory_format=torch.channels_last)
-
-
-def _how(layer: nn.Conv2d, less: int = 0) -> tuple[object, object, object, int]:
-    down, across = cast(tuple[int, int], layer.padding)
-    return (down - less, across), layer.stride, layer.dilation, layer.groups

@@ -56,6 +56,6 @@ def test_several_pixels_at_once_are_what_each_is_alone(width, less):
     with torch.inference_mode():
         if not fused.possible(x):
             pytest.skip("this build of torch has no fused operators")
-        found = fused.few(x, layer, less)
+        found = fused.Fused(layer).few(x, less)
         expected = F.conv2d(x, layer.weight, padding=(1 - less, 1))
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-6)
