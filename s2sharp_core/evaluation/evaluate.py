@@ -260,10 +260,14 @@ def _trained_on(sharpener: Sharpener, case: Case) -> frozenset[str]:
 
 
 def _multiply_adds(case: Case, sharpener: Sharpener) -> float:
-    """Count multiply-adds of convolutions and matrix products, per 10 m pixel of a window; NaN if there are none.
+    """Return multiply-adds per 10 m pixel: as the networks state them, else of convolutions and matrix products in a window.
 
-    Other operations (Fourier transforms, sorting, NumPy) are not counted.
+    Other operations (Fourier transforms, sorting, NumPy) are not counted; NaN if there are none but these. A network knows
+    its own, since torch counts no convolutions in eight bits or joined with an activation.
     """
+    stated = [getattr(net, "multiply_adds", None) for net in getattr(sharpener, "nets", ())]
+    if stated and None not in stated:
+        return float(sum(stated))
     side = -(-_COUNTED // sharpener.period) * sharpener.period
     inputs = []
     for gsd in GSDS:
