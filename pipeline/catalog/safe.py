@@ -129,6 +129,11 @@ class _Image:
     granule: str
     entry: str
 
+    @property
+    def ending(self) -> str:
+        """Ending of its name, which other bands and resolutions do not share."""
+        return self.entry[self.entry.rindex(f"_{self.band}") :]
+
 
 def _item(root: Root, home: str, level: str, product: "Element") -> pystac.Item:
     images = _images(product, level)
@@ -162,20 +167,27 @@ def _item(root: Root, home: str, level: str, product: "Element") -> pystac.Item:
     item.set_self_href(home)
     radiometry = _radiometry(product, level)
     for image in images.values():
-        if _has(granule, image):
+        if file := _file(granule, image):
             scaling = radiometry.get(image.band)
-            item.add_asset(image.band, _asset(granule, image, scaling, _grid(tile, image.gsd)))
+            item.add_asset(image.band, _asset(file, image, scaling, _grid(tile, image.gsd)))
     return item
 
 
-def _has(granule: Root, image: _Image) -> bool:
-    """Return whether the file of a band exists. People download parts of products, and on this machine the check is
-    free.
+def _file(granule: Root, image: _Image) -> Root | None:
+    """Return the file of a band; None if it was not downloaded, which only a product on this machine shows for free.
 
-    A listed scene classification must exist: without it, clouds would pass for clear ground.
+    People rename files, so the only file of the band is accepted under any name. A listed scene classification must
+    exist: without it, clouds would pass for clear ground.
     """
-    here = isinstance(granule, zipfile.Path) or on_this_machine(granule)
-    return image.band == "SCL" or not here or (granule / image.entry).exists()
+    file = granule / image.entry
+    if not (isinstance(granule, zipfile.Path) or on_this_machine(granule)) or file.exists():
+        return file
+    folder = granule / image.entry.rpartition("/")[0]
+    inside = folder.iterdir() if folder.is_dir() else ()
+    there = [other for other in inside if other.name.endswith(image.ending)]
+    if len(there) == 1:
+        return there[0]
+    return file if image.band == "SCL" else None
 
 
 def _granule(root: Root, name: str) -> Root:
@@ -217,14 +229,13 @@ def _every_image(product: "Element") -> Iterator["Element"]:
 
 
 def _asset(
-    granule: Root, image: _Image, scaling: tuple[float, float] | None, grid: dict[str, Any]
+    file: Root, image: _Image, scaling: tuple[float, float] | None, grid: dict[str, Any]
 ) -> pystac.Asset:
     facts: dict[str, Any] = {"gsd": image.gsd, "bands": [{"name": image.band}], "nodata": 0, **grid}
     if scaling is not None:
         scale, offset = scaling
         facts |= {"data_type": "uint16", "raster:scale": scale, "raster:offset": offset}
-    href = _address(granule / image.entry)
-    return pystac.Asset(href, media_type="image/jp2", roles=["data"], extra_fields=facts)
+    return pystac.Asset(_address(file), media_type="image/jp2", roles=["data"], extra_fields=facts)
 
 
 def _address(file: Root) -> str:

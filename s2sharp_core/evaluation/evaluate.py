@@ -265,9 +265,9 @@ def _multiply_adds(case: Case, sharpener: Sharpener) -> float:
     Other operations (Fourier transforms, sorting, NumPy) are not counted; NaN if there are none but these. A network knows
     its own, since torch counts no convolutions in eight bits or joined with an activation.
     """
-    stated = [getattr(net, "multiply_adds", None) for net in getattr(sharpener, "nets", ())]
-    if stated and None not in stated:
-        return float(sum(stated))
+    nets = getattr(sharpener, "nets", ())
+    if nets and all(hasattr(net, "multiply_adds") for net in nets):
+        return float(sum(net.multiply_adds for net in nets))
     side = -(-_COUNTED // sharpener.period) * sharpener.period
     inputs = []
     for gsd in GSDS:

@@ -134,6 +134,26 @@ def test_a_granule_whose_folder_has_a_shorter_name_is_found(tmp_path, item):
         product_item(str(safe))
 
 
+@pytest.mark.parametrize("packed", [False, True])
+def test_files_that_were_renamed_are_found_by_their_band(tmp_path, item, packed):
+    folder = tmp_path / "in"
+    safe = write_safe(folder, item, "2A", -1000)
+    for file in sorted(safe.rglob("*.jp2")):
+        file.rename(file.with_name(f"mine{file.name[file.name.rindex('T33') :]}"))
+    if packed:
+        zipped(safe)
+    same_pixels(folder, item)
+
+
+def test_a_band_of_two_renamed_files_is_left_out(tmp_path, item):
+    safe = write_safe(tmp_path / "in", item, "2A", -1000)
+    (file,) = safe.rglob("*_B05_20m.jp2")
+    shutil.copy(file, file.with_name("a_B05_20m.jp2"))
+    file.rename(file.with_name("b_B05_20m.jp2"))
+    _, product = product_item(str(safe))
+    assert {"B05", "B06"} - set(product.assets) == {"B05"}
+
+
 @pytest.mark.parametrize("odd", ["a#b", "a?b=c", "a b%20c", "100%", "ä!x"])
 @pytest.mark.parametrize("kind", ["safe", "zip", "eopf", "static"])
 def test_a_path_of_this_machine_means_what_it_says(tmp_path, item, odd, kind):
