@@ -20,7 +20,7 @@ __getattr__, __dir__, __all__ = face(
             "safe_name",
             "unsigned",
         ],
-        "agreement": ["check_alike", "check_names"],
+        "agreement": ["check_alike", "check_names", "names_day"],
         "antimeridian": ["Degrees", "bounding_box", "unwrap", "wrap"],
         "broken": ["BrokenError"],
         "chunks": ["MAX_BLOCK"],

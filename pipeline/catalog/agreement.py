@@ -18,7 +18,7 @@ from .metadata import sensed, tile
 from .reflectance import APPLIED
 from .sources import Source
 
-__all__ = ["check_alike", "check_names"]
+__all__ = ["check_alike", "check_names", "names_day"]
 
 _BAND = re.compile(r"(?<![A-Z0-9])(B0[1-9]|B1[0-2]|B8A)(?![A-Z0-9])")
 _TILE = r"\d\d[C-HJ-NP-X][A-HJ-NP-Z]{2}"
@@ -89,6 +89,12 @@ def check_names(item: pystac.Item, files: Iterable[Source]) -> None:
                 if known.isdisjoint(words):
                     why = f"the name of another {what} than {other.band}, {public(other.href)}"
                     raise _contradicts(item, file, why)
+
+
+def names_day(href: str, when: datetime) -> bool:
+    """Return whether an address names the day of ``when``, or the day before or after it."""
+    days = _DAYS.findall(parted(href)[0])
+    return any(f"{when + turn * _DAY:%Y%m%d}" in days for turn in (-1, 0, 1))
 
 
 def _check_item(item: pystac.Item, file: Source, place: str, moment: str) -> None:

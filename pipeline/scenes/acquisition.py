@@ -2,6 +2,7 @@
 
 import math
 import re
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -17,6 +18,7 @@ from s2sharp_core.lattice import Box, Lattice
 
 from ..catalog.access import FREE, Access
 from ..catalog.addresses import public, safe_name
+from ..catalog.agreement import names_day
 from ..catalog.metadata import archived, datatake, epsg, strip
 from ..catalog.reflectance import PIXELS
 from .scene import Refusal, Scene, edges_of, scene_of
@@ -209,25 +211,35 @@ def join(found: Iterable[Found]) -> tuple[list[Acquisition], list[Refusal], list
 
 
 def _shared(chosen: Mapping[_Image, Sequence[Scene]]) -> dict[tuple[*_Image, str], str]:
-    """Return image and item of scenes that name a file of another image, with the reason; both are refused.
+    """Return image and item of scenes that name a file of another image, with the reason.
 
-    The item alone is not enough as a key, since several dates may have items of one id.
+    If the address names the day of one of them alone, the file is its own, and the others are refused; else all are. The
+    item alone is not enough as a key, since several dates may have items of one id.
     """
-    first: dict[str, tuple[_Image, Scene]] = {}
-    refused: dict[tuple[*_Image, str], str] = {}
+    claims: defaultdict[str, dict[_Image, tuple[Scene, str]]] = defaultdict(dict)
     for key, scenes in chosen.items():
         for scene in scenes:
             classes = (scene.scl,) if scene.scl else ()
             for file in (*scene.sources, *classes):
-                known, other = first.setdefault(file.href, (key, scene))
-                if known != key:
-                    for at, this, that in ((key, scene, other), (known, other, scene)):
-                        refused.setdefault(
-                            (*at, this.id),
-                            f"Item {this.id} of {this.datetime}, band {file.band}: item {that.id} of {that.datetime}, another "
-                            f"time or grid, names the same file, {public(file.href)}. Correct the item in a copy of the "
-                            "catalog, or leave it out.",
-                        )
+                claims[file.href].setdefault(key, (scene, file.band))
+    refused: dict[tuple[*_Image, str], str] = {}
+    for href, by in claims.items():
+        if len(by) == 1:
+            continue
+        owners = [
+            key
+            for key, (scene, _) in by.items()
+            if names_day(href, datetime.fromisoformat(scene.datetime))
+        ]
+        for key, (scene, band) in by.items():
+            if owners == [key]:
+                continue
+            that, _ = by[next(other for other in (*owners, *by) if other != key)]
+            refused.setdefault(
+                (*key, scene.id),
+                f"Item {scene.id} of {scene.datetime}, band {band}: item {that.id} of {that.datetime}, another time or grid, "
+                f"names the same file, {public(href)}. Correct the item in a copy of the catalog, or leave it out.",
+            )
     return refused
 
 

@@ -20,8 +20,16 @@ def item(tmp_path) -> pystac.Item:
     return scenes(tmp_path, noise(BOX, *BANDS), BOX)[0]
 
 
+def undated(item: pystac.Item) -> pystac.Item:
+    """The item, naming files whose addresses tell no day; nothing is read of them."""
+    for band, asset in item.assets.items():
+        asset.href = f"/data/{band}.tif"
+    return item
+
+
 def test_two_dates_that_name_one_file_are_both_refused(item):
     """Which of them shows it nobody can tell; the others stay."""
+    undated(item)
     later = variant(item, "later", s2__datatake_id="GS2A_20240611T100031_001_N05.10")
     later.datetime = WHEN + timedelta(days=10)
     for band in BANDS[:-1]:
@@ -37,8 +45,27 @@ def test_two_dates_that_name_one_file_are_both_refused(item):
         assert all(r.kind == "item-broken" and BANDS[-1] in r.message for r in refused)
 
 
+@pytest.mark.parametrize("folder", ["S2A_33UUP_{own}_0_L2A", "{own}", "{own}T100031_N0510_{other}"])
+def test_a_file_that_two_dates_name_belongs_to_the_day_in_its_address(item, folder):
+    """The odd item costs itself alone; an address with both days decides nothing."""
+    other = WHEN + timedelta(days=10)
+    day = folder.format(own=f"{WHEN:%Y%m%d}", other=f"{other:%Y%m%d}")
+    for band in BANDS:
+        file = Path(item.assets[band].href)
+        (file.parent / day).mkdir(exist_ok=True)
+        item.assets[band].href = str(file.rename(file.parent / day / file.name))
+    later = variant(item, "later", s2__datatake_id=f"GS2A_{other:%Y%m%d}T100031_001_N05.10")
+    later.datetime = other
+    for order in itertools.permutations([item, later]):
+        acquisitions, refused, _ = group(order, BANDS, HERE)
+        kept = [] if "{other}" in folder else [item.id]
+        assert [scene.id for a in acquisitions for scene in a.scenes] == kept
+        assert sorted({item.id, "later"} - set(kept)) == sorted(r.item for r in refused)
+
+
 def test_dates_whose_items_have_one_id_are_refused_one_by_one(item):
     """Two name one file; the third, of the same id, has its own and stays."""
+    undated(item)
     dated = []
     for days in (0, 10, 20):
         day = WHEN + timedelta(days=days)
