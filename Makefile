@@ -43,7 +43,7 @@ test: $(READY)  ## all tests but the notebooks
 quick: $(READY)  ## tests for every save: no services, no nets that learn
 	$(BIN)/python -m pytest -q --numprocesses 2 --dist loadfile tests/test_faces.py \
 		$(addprefix tests/core/test_,$(addsuffix .py,consistency half_pixel import lattice metrics networks observation registration regression results scene simulate weights)) \
-		$(addprefix tests/pipeline/test_,$(addsuffix .py,acquisitions archives archives_about composite config footprints frozen globe ledger load load_broken overlaps quicklook))
+		$(addprefix tests/pipeline/test_,$(addsuffix .py,acquisitions archives archives_about composite config footprints frozen globe ledger load load_broken overlaps quicklook refused_items signatures))
 
 check: $(READY)  ## lint, types, who imports whom, and the site, strict
 	$(BIN)/ruff check .

@@ -2,11 +2,14 @@
 
 import os
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.pipeline.command import FORESEEN
+from tests.services import SECRET, cluster, s3_server
+from tests.web import Proxy, proxied
 
 # Files that tests write are gone with them, and a disk would be waited for at every shard. The room is that of the largest
 # runs side by side, many times over.
@@ -55,6 +58,28 @@ LONGEST = (
     "pipeline/test_doubt",
 )
 """Files that take more than fifteen seconds of a core, or wait that long for others; the longest first."""
+
+
+@pytest.fixture(scope="session")
+def store() -> Iterator[tuple[Proxy, dict[str, str]]]:
+    """A proxy in front of an S3 server, and the environment in which it is found."""
+    with s3_server() as server, proxied(server) as (proxy, url):
+        environment = {
+            "AWS_ENDPOINT_URL": url,
+            "AWS_ACCESS_KEY_ID": "AKIAIOSFODNN7EXAMPLE",
+            "AWS_SECRET_ACCESS_KEY": SECRET,
+            "AWS_DEFAULT_REGION": "us-east-1",
+        }
+        yield proxy, environment
+
+
+@pytest.fixture(scope="session")
+def scheduler(
+    store: tuple[Proxy, dict[str, str]], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[str]:
+    """One real cluster, in processes of its own, for all tests that run units: its worker finds the object store."""
+    with cluster(tmp_path_factory.mktemp("cluster"), store[1]) as address:
+        yield address
 
 
 @pytest.fixture

@@ -17,6 +17,9 @@ from typing import Any
 
 import pytest
 
+SECRET = "wJalrXUtnFEMIbPxRfiCYEXAMPLEKEY"
+"""The secret key that is used for the object store: it must turn up nowhere."""
+
 
 @contextmanager
 def s3_server() -> Iterator[str]:
@@ -292,3 +295,40 @@ def _daemon(
         )
     stack.callback(_stop, process)
     _wait(ready, process, log)
+
+
+QUIET = {
+    "DASK_DISTRIBUTED__WORKER__PROFILE__ENABLED": "false",
+    "DASK_DISTRIBUTED__ADMIN__TICK__INTERVAL": "500ms",
+    "DASK_DISTRIBUTED__ADMIN__SYSTEM_MONITOR__INTERVAL": "5s",
+}
+"""A cluster that does not watch itself: three idle processes of each took a fourteenth of a core as long as tests last."""
+
+
+@contextmanager
+def cluster(folder: Path, environment: dict[str, str] | None = None) -> Iterator[str]:
+    """The address of a `dask scheduler` with one `dask worker`, each a process."""
+    file = folder / "scheduler.json"
+    here = ["--scheduler-file", str(file), "--no-dashboard"]
+    dask = [sys.executable, "-m", "dask"]
+    env = {**os.environ, **QUIET, **(environment or {})}
+    with (folder / "log").open("w") as log:
+        processes = [
+            subprocess.Popen(
+                [*dask, "scheduler", *here, "--host", "127.0.0.1", "--port", "0"],
+                stderr=log,
+                env=env,
+            )
+        ]
+        while not (
+            file.exists() and file.read_text().endswith("}")
+        ):  # it is there before its content
+            assert processes[0].poll() is None, (folder / "log").read_text()
+            time.sleep(0.1)
+        worker = [*dask, "worker", *here, "--nthreads", "2", "--nworkers", "1"]
+        worker += ["--local-directory", str(folder)]
+        processes.append(subprocess.Popen(worker, stderr=log, env=env))
+        yield json.loads(file.read_text())["address"]
+        for process in reversed(processes):
+            process.terminate()
+            process.wait(20)

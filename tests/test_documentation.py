@@ -28,17 +28,16 @@ from markdown_it import MarkdownIt
 from s2sharp.cli.app import app
 from s2sharp.demo.synthetic import COLLECTION, simulate
 from s2sharp.planning.config import read_config
-from s3fs import S3FileSystem
 from typer.testing import CliRunner
 
 from s2sharp_core import BANDS, make_scene
 from s2sharp_core.bands import BY_GSD
 from s2sharp_core.lattice import Lattice
 from s2sharp_core.sensor.simulate import landscape, observe
-from tests.pipeline.conftest import cluster
+from tests.pipeline.command import FORESEEN
 from tests.pipeline.products import write_safe
-from tests.services import pgstac_server, s3_server
-from tests.web import http_server
+from tests.services import pgstac_server
+from tests.web import Proxy, http_server
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "deploy" / "README.md"]
@@ -102,35 +101,18 @@ def _absolute(item: pystac.Item, folder: Path, files: str) -> dict[str, Any]:
     return item.to_dict(transform_hrefs=False)
 
 
-@pytest.fixture(scope="module")
-def store() -> Iterator[dict[str, str]]:
-    """What has to stand in the environment for an object store."""
-    S3FileSystem.clear_instance_cache()  # it remembers the address of another module's store
-    with s3_server() as url:
-        yield {
-            "AWS_ENDPOINT_URL": url,
-            "AWS_ACCESS_KEY_ID": "key",
-            "AWS_SECRET_ACCESS_KEY": "secret",
-            "AWS_DEFAULT_REGION": "us-east-1",
-        }
-    S3FileSystem.clear_instance_cache()
-
-
-@pytest.fixture(scope="module")
-def workers(tmp_path_factory: pytest.TempPathFactory, store: dict[str, str]) -> Iterator[str]:
-    with cluster(tmp_path_factory.mktemp("cluster"), store) as address:
-        yield address
-
-
 @pytest.fixture
 def environment(
-    catalog: str, workers: str, store: dict[str, str], monkeypatch: pytest.MonkeyPatch
+    catalog: str,
+    scheduler: str,
+    store: tuple[Proxy, dict[str, str]],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    for name, value in store.items():
+    for name, value in store[1].items():
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("S2SHARP_CATALOG", catalog)
     monkeypatch.setenv("S2SHARP_COLLECTION", COLLECTION)
-    monkeypatch.setenv("S2SHARP_SCHEDULER", workers)
+    monkeypatch.setenv("S2SHARP_SCHEDULER", scheduler)
     # A terminal wide enough for tables, and no colours in what is compared.
     monkeypatch.setenv("COLUMNS", "160")
     monkeypatch.setenv("NO_COLOR", "1")
@@ -138,7 +120,7 @@ def environment(
 
 def a_scene() -> Any:
     lattice = Lattice.of(32633)
-    box = lattice.around((600_000, 5_398_800, 601_200, 5_400_000))
+    box = lattice.around((600_000, 5_399_100, 600_900, 5_400_000))
     seen = observe(landscape(box.pixels(10), 4))
     bands = {b: y for g, group in BY_GSD.items() for b, y in zip(group, seen[g], strict=True)}
     assert set(bands) == set(BANDS)
@@ -152,11 +134,12 @@ def a_scene() -> Any:
 def test_what_a_page_tells_to_type_works(
     page: Path, archive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    # On so small a scene a sensor takes the longest to measure, and a net to load. The README's run does it, with all
-    # defaults.
+    # On so small a scene a sensor takes the longest to measure, a net to load, and a forecast to be made. The README's run
+    # does it, with all defaults.
     if page != PAGES[0]:
         monkeypatch.setenv("S2SHARP_SENSOR", "default")
         monkeypatch.setenv("S2SHARP_METHOD", "bicubic")
+        monkeypatch.setattr("s2sharp.planning.cost._calibrate", lambda *_, **__: FORESEEN)
     namespace: dict[str, Any] = {"scene": a_scene()}
     (first, *_) = pystac.Catalog.from_file(archive / "catalog.json").get_items(recursive=True)
     for level in ("1C", "2A"):

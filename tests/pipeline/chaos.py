@@ -22,10 +22,10 @@ from s2sharp.storage.files import files
 from s2sharp.storage.location import Location
 
 from s2sharp_core.lattice import Box
+from tests.services import QUIET
 
 from ..core.scenes import box_at
 from ..web import Proxy
-from .conftest import QUIET
 from .pictures import noise, scenes
 
 BANDS = ("B02", "B05", "B09")

@@ -1,85 +1,19 @@
-"""One real cluster, in processes of its own, for all tests that run units; and one object store."""
+"""Archives and cubes that are made once for all tests, and the object store as a test finds it."""
 
-import json
-import os
 import socket
-import subprocess
-import sys
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 from s2sharp.cube.layout import Layout
 
 from s2sharp_core.lattice import Box
-from tests.services import s3_server
-from tests.web import Proxy, proxied
-
-SECRET = "wJalrXUtnFEMIbPxRfiCYEXAMPLEKEY"
-"""The secret key that is used for the object store: it must turn up nowhere."""
-
-QUIET = {
-    "DASK_DISTRIBUTED__WORKER__PROFILE__ENABLED": "false",
-    "DASK_DISTRIBUTED__ADMIN__TICK__INTERVAL": "500ms",
-    "DASK_DISTRIBUTED__ADMIN__SYSTEM_MONITOR__INTERVAL": "5s",
-}
-"""A cluster that does not watch itself: three idle processes of each took a fourteenth of a core as long as tests last."""
-
-
-@contextmanager
-def cluster(folder: Path, environment: dict[str, str] | None = None) -> Iterator[str]:
-    """The address of a `dask scheduler` with one `dask worker`, each a process."""
-    file = folder / "scheduler.json"
-    here = ["--scheduler-file", str(file), "--no-dashboard"]
-    dask = [sys.executable, "-m", "dask"]
-    env = {**os.environ, **QUIET, **(environment or {})}
-    with (folder / "log").open("w") as log:
-        processes = [
-            subprocess.Popen(
-                [*dask, "scheduler", *here, "--host", "127.0.0.1", "--port", "0"],
-                stderr=log,
-                env=env,
-            )
-        ]
-        while not (
-            file.exists() and file.read_text().endswith("}")
-        ):  # it is there before its content
-            assert processes[0].poll() is None, (folder / "log").read_text()
-            time.sleep(0.1)
-        worker = [*dask, "worker", *here, "--nthreads", "2", "--nworkers", "1"]
-        worker += ["--local-directory", str(folder)]
-        processes.append(subprocess.Popen(worker, stderr=log, env=env))
-        yield json.loads(file.read_text())["address"]
-        for process in reversed(processes):
-            process.terminate()
-            process.wait(20)
-
-
-@pytest.fixture(scope="session")
-def scheduler(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with cluster(tmp_path_factory.mktemp("cluster")) as address:
-        yield address
+from tests.web import Proxy
 
 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Catalogs that fail are asked again at once."""
     monkeypatch.setattr("s2sharp.catalog.http.BACKOFF", 0.01)
-
-
-@pytest.fixture(scope="session")
-def store() -> Iterator[tuple[Proxy, dict[str, str]]]:
-    """A proxy in front of an S3 server, and the environment in which it is found."""
-    with s3_server() as server, proxied(server) as (proxy, url):
-        environment = {
-            "AWS_ENDPOINT_URL": url,
-            "AWS_ACCESS_KEY_ID": "AKIAIOSFODNN7EXAMPLE",
-            "AWS_SECRET_ACCESS_KEY": SECRET,
-            "AWS_DEFAULT_REGION": "us-east-1",
-        }
-        yield proxy, environment
 
 
 @pytest.fixture
@@ -98,15 +32,6 @@ def s3(store: tuple[Proxy, dict[str, str]], monkeypatch: pytest.MonkeyPatch) -> 
         bucket.fs.rm([f"bucket/{name}" for name in names])  # a thousand at a time
     proxy.requests.clear()
     return proxy
-
-
-@pytest.fixture(scope="session")
-def s3_scheduler(
-    store: tuple[Proxy, dict[str, str]], tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[str]:
-    """As `scheduler`, with a worker that finds the object store."""
-    with cluster(tmp_path_factory.mktemp("s3-cluster"), store[1]) as address:
-        yield address
 
 
 @pytest.fixture(scope="session")

@@ -20,9 +20,9 @@ from typer.testing import CliRunner
 
 from s2sharp_core import S2SharpError
 from s2sharp_core.lattice import Box
+from tests.services import SECRET
 from tests.web import Proxy
 
-from .conftest import SECRET
 from .runs import config, run
 
 LAYOUT = Layout(32633, Box(9000, 9016, 1000, 1016), 8, 24, ("2024-06-01T10:00:00",), ("B02",))

@@ -1,6 +1,7 @@
 """Weights of one's own: taught, adapted to what a query finds, and used."""
 
 import json
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 from s2sharp.cube.open import open_cube
 
 from s2sharp_core import S2SharpError, load_sharpener
+from s2sharp_core.learning import s2net
 from s2sharp_core.networks.arithmetic import fastest
 
 from .runs import config, run
@@ -32,14 +34,15 @@ def test_adapt_is_short_for_the_adapted_method(archive: Path, tmp_path: Path) ->
 
 
 def test_training_on_landscapes_makes_weights_that_a_run_takes(
-    archive: Path, scheduler: str, tmp_path: Path
+    archive: Path, scheduler: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(s2net, "landscapes", partial(s2net.landscapes, cells=20))
     folder = tmp_path / "weights"
-    where = ["--method", "s2net-s", "--synthetic", "1", "--steps", "4", "--out", str(folder)]
+    where = ["--method", "s2net-s", "--synthetic", "1", "--steps", "20", "--out", str(folder)]
     code, text = call("train", *where)
     assert code == 0, text
     card = json.loads((folder / "s2net-s.json").read_text())
-    assert card["recipe"]["steps"] == 4
+    assert card["recipe"]["steps"] == 20
     assert card["scenes"] == []
     assert not list(folder.glob("*.checkpoint"))
     _, outcome = run(config(archive, tmp_path / "out", scheduler, **PLAIN, weights=folder))

@@ -254,12 +254,12 @@ def test_it_follows_a_run_unit_by_unit(archive, tmp_path, scheduler):
     assert outcome.counts == {"ok": 1}
 
 
-def test_cube_and_mosaic_may_lie_in_an_object_store(cloudy, tmp_path, s3, s3_scheduler, scheduler):
+def test_cube_and_mosaic_may_lie_in_an_object_store(cloudy, tmp_path, s3, scheduler):
     out, to = place("s3://bucket/mosaics/cloudy"), place("s3://bucket/mosaics/mosaic")
     for file in files(cloudy):
         write_bytes(out / file, (cloudy / file).read_bytes())
     flags = {"tile": 512, "publish": True, "period": "all"}
-    make(out, to, s3_scheduler, **flags)
+    make(out, to, scheduler, **flags)
     make(cloudy, tmp_path, scheduler, **flags)
     assert set(files(to)) == set(files(tmp_path))
     xr.testing.assert_equal(open_mosaic(str(to)).load(), open_mosaic(tmp_path).load())
@@ -268,7 +268,7 @@ def test_cube_and_mosaic_may_lie_in_an_object_store(cloudy, tmp_path, s3, s3_sch
     cog = sorted(file for file in files(to) if file.endswith("B05.tif"))[0]
     assert read_bytes(to / cog) == (tmp_path / cog).read_bytes()
     s3.requests.clear()
-    _, outcome = make(out, to, s3_scheduler, **flags)
+    _, outcome = make(out, to, scheduler, **flags)
     assert set(outcome.counts) == {"skipped"}
 
 

@@ -29,10 +29,10 @@ from s2sharp.storage.location import Location, place
 from typer.testing import CliRunner
 
 from s2sharp_core import S2SharpError
+from tests.services import SECRET
 from tests.web import Proxy
 
 from .command import COMMAND
-from .conftest import SECRET
 from .runs import EVERYWHERE, config, records, run, shards
 
 # 32 cells meet two or three shards of 16 along an axis, as they lie on the lattice. Each request costs as much as a band's pixels.
@@ -68,7 +68,7 @@ def printed() -> list[str]:
 def remote(
     archive: Path,
     s3: Proxy,
-    s3_scheduler: str,
+    scheduler: str,
     printed: list[str],
     request: pytest.FixtureRequest,
 ) -> Location:
@@ -76,7 +76,7 @@ def remote(
     request.getfixturevalue("foreseen")
     out = place("s3://kept/out")
     if not files(out):
-        flags = command(archive, str(out), "--scheduler", s3_scheduler, "--stage", "always")
+        flags = command(archive, str(out), "--scheduler", scheduler, "--stage", "always")
         done = CliRunner().invoke(app, flags, env={"COLUMNS": "200"})
         assert done.exit_code == 0, done.output
         printed.append(done.output)
@@ -129,11 +129,11 @@ def test_cogs_are_valid_and_the_catalog_leads_to_them(
 
 
 def test_the_same_command_again_does_nothing(
-    archive: Path, remote: Location, s3: Proxy, s3_scheduler: str
+    archive: Path, remote: Location, s3: Proxy, scheduler: str
 ) -> None:
     before = records(remote)
     s3.requests.clear()
-    _, outcome = run(config(archive, remote, s3_scheduler, publish=True, **SMALL))
+    _, outcome = run(config(archive, remote, scheduler, publish=True, **SMALL))
     assert outcome.counts == {"skipped": units(remote)}
     assert records(remote) == before
     assert not [path for method, path in s3.requests if method == "PUT" and "/c/" in path]
@@ -163,10 +163,10 @@ def test_credentials_in_the_address_are_refused_before_anything_starts(
 
 
 def test_a_run_that_was_killed_is_continued_and_nothing_is_done_twice(
-    archive: Path, whole: Path, s3: Proxy, s3_scheduler: str
+    archive: Path, whole: Path, s3: Proxy, scheduler: str
 ) -> None:
     out = place("s3://bucket/killed")
-    flags = command(archive, str(out), "--no-publish", "--lease", "3", "--scheduler", s3_scheduler)
+    flags = command(archive, str(out), "--no-publish", "--lease", "3", "--scheduler", scheduler)
     process = subprocess.Popen(
         [*COMMAND, *flags],
         start_new_session=True,
@@ -182,7 +182,7 @@ def test_a_run_that_was_killed_is_continued_and_nothing_is_done_twice(
     assert 2 <= len(before) < units(whole)
 
     s3.requests.clear()
-    _, outcome = run(config(archive, out, s3_scheduler, **SMALL))
+    _, outcome = run(config(archive, out, scheduler, **SMALL))
     assert outcome.counts["skipped"] == len(before)
     assert {name: records(out)[name] for name in before} == before
     recorded = [path for method, path in s3.requests if method == "PUT" and "/ledger/" in path]
@@ -199,14 +199,14 @@ def _wait_for_silence(s3: Proxy) -> None:
 
 
 def test_refused_requests_now_and_then_cost_nothing(
-    archive: Path, whole: Path, s3: Proxy, s3_scheduler: str
+    archive: Path, whole: Path, s3: Proxy, scheduler: str
 ) -> None:
     number = itertools.count(1)
     s3.trouble = lambda _method, _path: (
         (503 if n % 2 else 500) if (n := next(number)) % 29 == 0 else None
     )
     out = place("s3://bucket/refused")
-    _, outcome = run(config(archive, out, s3_scheduler, publish=True, **SMALL))
+    _, outcome = run(config(archive, out, scheduler, publish=True, **SMALL))
     assert not outcome.failed
     assert len(s3.requests) > 150
     s3.trouble = lambda _method, _path: None
@@ -215,20 +215,20 @@ def test_refused_requests_now_and_then_cost_nothing(
 
 
 def test_silence_now_and_then_costs_its_time_alone(
-    archive: Path, whole: Path, s3: Proxy, s3_scheduler: str, monkeypatch: pytest.MonkeyPatch
+    archive: Path, whole: Path, s3: Proxy, scheduler: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(s2sharp.storage.location._PATIENCE, "read_timeout", 1)
     number = itertools.count(1)
     s3.trouble = lambda _method, _path: 1.5 if next(number) % 97 == 0 else None
     out = place("s3://bucket/silent")
-    _, outcome = run(config(archive, out, s3_scheduler, **SMALL))
+    _, outcome = run(config(archive, out, scheduler, **SMALL))
     assert not outcome.failed
     s3.trouble = lambda _method, _path: None
     assert shards(out) == shards(whole)
 
 
 def test_what_cannot_be_written_for_good_fails_by_name_and_alone(
-    archive: Path, whole: Path, s3: Proxy, s3_scheduler: str, monkeypatch: pytest.MonkeyPatch
+    archive: Path, whole: Path, s3: Proxy, scheduler: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(s2sharp.storage.location._PATIENCE, "retries", {"total_max_attempts": 2})
     monkeypatch.setattr(s2sharp.engine.flow, "_BACKOFF", 0.1)  # it will not do better later
@@ -236,7 +236,7 @@ def test_what_cannot_be_written_for_good_fails_by_name_and_alone(
     s3.trouble = lambda method, path: (
         503 if method == "PUT" and path.endswith("/32633/B05/c/0/1/1") else None
     )
-    _, outcome = run(config(archive, out, s3_scheduler, **SMALL))
+    _, outcome = run(config(archive, out, scheduler, **SMALL))
     (failed,) = outcome.failed
     assert failed.kind == "store-unwritable"
     assert "/x1_" in failed.unit
@@ -246,7 +246,7 @@ def test_what_cannot_be_written_for_good_fails_by_name_and_alone(
     assert replace(told, written="") == failed
 
     s3.trouble = lambda _method, _path: None
-    _, outcome = run(config(archive, out, s3_scheduler, **SMALL))
+    _, outcome = run(config(archive, out, scheduler, **SMALL))
     assert outcome.counts == {"skipped": units(whole) - 1, "ok": 1}
     assert shards(out) == shards(whole)
 
@@ -279,12 +279,12 @@ def test_a_store_that_takes_nothing_ends_the_run_with_one_message(
 
 @pytest.mark.usefixtures("s3")
 def test_what_is_fitted_lies_in_the_store_and_serves_elsewhere(
-    archive: Path, s3_scheduler: str, tmp_path: Path
+    archive: Path, scheduler: str, tmp_path: Path
 ) -> None:
     fast = {"method": "ssc_cnn", "fit_steps": 2, "fit_windows": 1, "bands": "B04,B05"}
     fast |= {"fit_threads": 1, "window": 48, "shard": 48, "sensor": "default"}
     out = place("s3://bucket/fitted")
-    _, outcome = run(config(archive, out, s3_scheduler, **fast))
+    _, outcome = run(config(archive, out, scheduler, **fast))
     assert not outcome.failed
     plan = make_plan(config(archive, tmp_path / "out", **fast)).freeze()
     assert fit_unit(Run(plan.out, plan.stamp, 0), plan.datatakes[0]).status == "ok"
@@ -295,7 +295,7 @@ def test_what_is_fitted_lies_in_the_store_and_serves_elsewhere(
     folder = weights.split("/")[1]
     elsewhere = {**fast, "fit_steps": None, "fit_windows": None}
     again = config(
-        archive, tmp_path / "again", s3_scheduler, weights=f"{out}/fits/{folder}", **elsewhere
+        archive, tmp_path / "again", scheduler, weights=f"{out}/fits/{folder}", **elsewhere
     )
     _, outcome = run(again)
     assert not outcome.failed

@@ -34,9 +34,8 @@ from s2sharp.storage.location import Located, Location, place, store_errors
 from s2sharp.storage.mirror import local, mirrored
 
 from s2sharp_core import S2SharpError
+from tests.services import SECRET
 from tests.web import Proxy
-
-from .conftest import SECRET
 
 
 @pytest.fixture(params=["folder", "memory", "s3"])

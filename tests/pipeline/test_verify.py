@@ -11,11 +11,17 @@ import numpy as np
 import pytest
 import rasterio
 import zarr
+from s2sharp.cube.intact import torn
 from s2sharp.cube.open import open_cube
 from s2sharp.engine.ledger import Ledger
+from s2sharp.execution.execute import _laid_out
 from s2sharp.execution.status import status_of
+from s2sharp.execution.unit import Run, sharpen_unit
 from s2sharp.execution.verify import verify_run
+from s2sharp.planning.kept import freeze_acquisition
+from s2sharp.planning.make import make_plan
 from s2sharp.planning.plan import Plan
+from s2sharp.planning.resume import resume
 
 from s2sharp_core import S2SharpError
 
@@ -224,9 +230,26 @@ LOST: dict[str, tuple[str, Callable[[Path], object]]] = {
 }
 
 
-# What is there, and says something else, `verify` alone sees.
-LOOKS = [(what, "run") for what in LOST if what != "what numbers mean"]
-LOOKS += [(what, "verify") for what in ("a band", "what numbers mean")]
+# With shards go units; the rest is laid out anew, before any unit. What is there, and says something else, `verify` alone
+# sees.
+SHARDS, NUMBERS = ("an overview", "a band"), "what numbers mean"
+LOOKS = [(what, "run") for what in ("where it lies", "the root", *SHARDS)]
+LOOKS += [("a band", "verify"), (NUMBERS, "verify")]
+
+
+@pytest.mark.parametrize("what", [what for what in LOST if what not in (*SHARDS, NUMBERS)])
+def test_what_lies_around_the_pixels_is_laid_out_anew(
+    archive: Path, out: Path, whole: Path, what: str
+) -> None:
+    pattern, lose = LOST[what]
+    (file,) = (out / "cube.zarr").glob(pattern)
+    lose(file)
+    plan = resume(config(archive, out, publish=True, **SMALL))
+    assert plan is not None
+    _laid_out(plan)
+    assert shards(out) == shards(whole)
+    assert _around(out) == _around(whole)
+    assert not torn(out / "cube.zarr")
 
 
 @pytest.mark.parametrize(("what", "first"), LOOKS)
@@ -282,11 +305,6 @@ def test_a_unit_of_a_plan_that_is_no_more_writes_and_records_nothing(
     archive: Path, tmp_path: Path
 ) -> None:
     """As a worker that was stopped, and wakes when its run has been taken over."""
-    from s2sharp.execution.execute import _laid_out
-    from s2sharp.execution.unit import Run, sharpen_unit
-    from s2sharp.planning.kept import freeze_acquisition
-    from s2sharp.planning.make import make_plan
-
     out = tmp_path / "out"
     plan, _ = _laid_out(make_plan(config(archive, out, **SMALL)))
     for acquisition in plan.acquisitions:

@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -19,19 +18,11 @@ from s2sharp.storage.files import files
 
 from .chaos import BANDS, write_archive
 from .command import COMMAND
-from .conftest import cluster
 from .runs import config, run, shards
 from .test_cli import call, query
 from .workers import dies_of_the_middle, dies_once
 
 ROOT = Path(__file__).parents[2]
-
-
-@pytest.fixture(scope="module")
-def mortal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A cluster whose worker may die: another takes its place."""
-    with cluster(tmp_path_factory.mktemp("mortal")) as address:
-        yield address
 
 
 @pytest.fixture(scope="module")
@@ -136,14 +127,14 @@ def test_of_two_runs_at_once_the_second_leaves(tmp_path: Path, scheduler: str) -
 
 
 def test_a_unit_that_kills_its_worker_is_told_with_a_remedy(
-    mortal: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    scheduler: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The others are done, by the workers that come in place of the dead."""
+    """The others are done, by the workers that come in place of the dead: here, and in the tests that follow."""
     archive = write_archive(tmp_path / "archive", 24).parent
     monkeypatch.setattr(s2sharp.execution.phases, "sharpen_unit", dies_of_the_middle)
     monkeypatch.setattr(s2sharp.engine.flow, "_LOST", 1)  # a worker takes seconds to be there again
     small = {"window": 8, "shard": 8, "bands": BANDS, "retries": 0}
-    _, outcome = run(config(archive, tmp_path / "out", mortal, **small))
+    _, outcome = run(config(archive, tmp_path / "out", scheduler, **small))
     # With it goes what the same worker was writing meanwhile.
     assert 1 <= len(outcome.failed) <= 2
     for record in outcome.failed:
@@ -154,13 +145,13 @@ def test_a_unit_that_kills_its_worker_is_told_with_a_remedy(
 
 
 def test_a_staged_run_outlives_its_only_worker(
-    mortal: str, scheduler: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    scheduler: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     archive = write_archive(tmp_path / "archive", 24).parent
     small = {"window": 8, "shard": 8, "bands": BANDS, "retries": 0, "stage": "always"}
     run(config(archive, tmp_path / "whole", scheduler, **small))
     monkeypatch.setattr(s2sharp.execution.phases, "sharpen_unit", dies_once)
-    _, outcome = run(config(archive, tmp_path / "out", mortal, **small))
+    _, outcome = run(config(archive, tmp_path / "out", scheduler, **small))
     assert (tmp_path / "out" / "died").exists()
     assert not outcome.failed
     assert shards(tmp_path / "out") == shards(tmp_path / "whole")
