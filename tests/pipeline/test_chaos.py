@@ -29,14 +29,26 @@ from .runs import config, records, run, shards
 SMALL = {"window": 8, "shard": 8, "bands": BANDS}
 
 
-def test_a_dead_worker_costs_nothing_and_a_dead_scheduler_a_second_command(
-    scheduler: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    archive = write_archive(tmp_path / "archive", 36).parent
-    _, outcome = run(config(archive, tmp_path / "whole", scheduler, **SMALL))
+@pytest.fixture(scope="module")
+def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_archive(tmp_path_factory.mktemp("archive"), 36).parent
+
+
+@pytest.fixture(scope="module")
+def whole(archive: Path, scheduler: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An undisturbed run."""
+    out = tmp_path_factory.mktemp("whole") / "out"
+    _, outcome = run(config(archive, out, scheduler, **SMALL))
     assert outcome.counts["empty"] > 2
+    return out
+
+
+def test_a_dead_worker_costs_nothing_and_a_dead_scheduler_a_second_command(
+    archive: Path, whole: Path, scheduler: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The worker that comes in place of the dead one does the rest."""
     out = tmp_path / "out"
-    with cluster(tmp_path) as there:
+    with cluster(tmp_path, workers=1) as there:
         running = Running(there, out, random.Random(0))
         mischief: dict[int, Callable[[Running], None]] = {4: worker_killed, 16: scheduler_killed}
         told = 0
@@ -68,17 +80,15 @@ def test_a_dead_worker_costs_nothing_and_a_dead_scheduler_a_second_command(
     _, outcome = run(config(archive, out, scheduler, **SMALL))
     assert not outcome.failed
     assert {name: records(out)[name] for name in before} == before
-    assert shards(out) == shards(tmp_path / "whole")
+    assert shards(out) == shards(whole)
     assert not list(out.rglob("*.partial"))
 
 
 def test_a_worker_without_memory_costs_at_most_what_it_was_at(
-    scheduler: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    archive: Path, whole: Path, scheduler: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # It may hang rather than fail; its unit is sent to another when it lags, which need not take a minute here.
     monkeypatch.setattr(s2sharp.engine.flow, "_LAG_SECONDS", 2.0)
-    archive = write_archive(tmp_path / "archive", 36).parent
-    run(config(archive, tmp_path / "whole", scheduler, **SMALL))
     out = tmp_path / "out"
     with cluster(tmp_path) as there:
         running = Running(there, out, random.Random(0))
@@ -94,5 +104,5 @@ def test_a_worker_without_memory_costs_at_most_what_it_was_at(
     _, outcome = run(config(archive, out, scheduler, **SMALL))
     assert not outcome.failed
     assert {name: records(out)[name] for name in before} == before
-    assert shards(out) == shards(tmp_path / "whole")
+    assert shards(out) == shards(whole)
     assert not list(out.rglob("*.partial"))

@@ -24,7 +24,7 @@ from .runs import config
 def catalog(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A catalog of hundreds of acquisitions."""
     file = tmp_path_factory.mktemp("europe") / "europe.parquet"
-    europe.write(file, 700)
+    europe.write(file, 400)
     return file
 
 
