@@ -18,8 +18,8 @@ import torch
 from .bands import BANDS, BY_GSD, CELL, GSDS
 from .errors import S2SharpError
 from .gaps import closed, holes_of
-from .lattice import Box
-from .sharpeners import Sharpener
+from .lattice import Box, any_in_cells
+from .sharpeners.base import Sharpener
 from .threads import threads_for
 from .windows import ABREAST, JOINED, WINDOW
 
@@ -144,9 +144,8 @@ def _known(holes: Mapping[str, np.ndarray]) -> np.ndarray | None:
     known: np.ndarray | None = None
     for band, hole in holes.items():
         if hole.any():
-            n = CELL // BANDS[band].gsd
-            whole = ~hole.reshape(hole.shape[0] // n, n, hole.shape[1] // n, n).any(axis=(1, 3))
-            known = np.asarray(whole if known is None else known & whole)
+            whole = ~any_in_cells(hole, BANDS[band].gsd)
+            known = whole if known is None else known & whole
     return None if known is None else known[None].astype(np.float32)
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from .bands import CELL
 from .errors import S2SharpError
 
-__all__ = ["Box", "Lattice"]
+__all__ = ["Box", "Lattice", "any_in_cells"]
 
 # The first multiple of 60 m at or above 10 000 000 m, and 10 000 000 m itself.
 _TOP_NORTH = 10_000_020.0
@@ -169,3 +169,10 @@ class Lattice:
         left, _, _, top = self.bounds(box)
         height, width = box.pixels(gsd)
         return left + gsd * (np.arange(width) + 0.5), top - gsd * (np.arange(height) + 0.5)
+
+
+def any_in_cells(x: np.ndarray, gsd: int) -> np.ndarray:
+    """Return for each cell whether any of its pixels is set: bool (h, w) from an array of ``gsd`` metres."""
+    n = CELL // gsd
+    rows, cols = x.shape
+    return np.asarray(x.reshape(rows // n, n, cols // n, n).any(axis=(1, 3)))

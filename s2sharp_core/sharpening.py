@@ -1,7 +1,7 @@
 """``sharpen(scene, "s2net-m")``: the main function of the science package."""
 
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory, mkdtemp
@@ -23,7 +23,8 @@ from .sensor.of_scene import sense_arrays
 from .sensor.registration import warn_of_shifts
 from .sensor.sampling import SIDE, windows_of
 from .sensor.sensing import SensorChoice, named
-from .sharpeners import Sharpener, WithError90
+from .sharpeners.base import Sharpener
+from .sharpeners.error90 import WithError90
 from .sharpeners.guard import told
 from .sharpeners.registry import METHODS, load_sharpener, unfitted_sharpener
 from .windows import WINDOW
@@ -89,21 +90,8 @@ def sharpen(
     lazy = any(array.chunks is not None for array in inputs.values())
     seen = _sensor(inputs, box, method, sensor, lazy=lazy)
     if isinstance(method, str) and method in METHODS and METHODS[method].fit is not None:
-        if lazy:
-            raise S2SharpError(
-                "not-fitted",
-                f"{method} learns on the scene, but this scene is lazy: a fit would read it silently.",
-                f'Fit it to a part that fits in memory with fit_sharpener(part, "{method}"), and pass '
-                "the result instead of the name.",
-            )
         asked = [b for b in (inputs if bands is None else bands) if b in COARSE]
-        if asked:
-            # Its networks stay in memory, because an eager scene uses no other process.
-            with TemporaryDirectory(prefix="s2sharp-fit-") as folder:
-                where = Path(folder)
-                method, note = _fit(scene, method, asked, FitOptions(), where, sensor=seen)
-            if note:
-                warnings.warn(note, UserWarning, stacklevel=2)
+        method = _fit_now(scene, method, asked, seen, lazy=lazy)
     sharpener, wanted = _choose(inputs, method, bands, seen)
     if error90 and sharpener:
         sharpener = WithError90(sharpener)
@@ -218,6 +206,27 @@ def _fit(
     sharpener.compute_in("auto")
     sharpener.see_with(seen)
     return sharpener, told(method, folder, coarse)
+
+
+def _fit_now(
+    scene: xr.DataTree, method: str, asked: Sequence[str], sensor: Sensor, *, lazy: bool
+) -> str | Sharpener:
+    """Fit a method to a scene in memory; ``asked``: coarse bands, without which nothing is fitted."""
+    if lazy:
+        raise S2SharpError(
+            "not-fitted",
+            f"{method} learns on the scene, but this scene is lazy: a fit would read it silently.",
+            f'Fit it to a part that fits in memory with fit_sharpener(part, "{method}"), and pass '
+            "the result instead of the name.",
+        )
+    if not asked:
+        return method
+    # Its networks stay in memory, because an eager scene uses no other process.
+    with TemporaryDirectory(prefix="s2sharp-fit-") as folder:
+        sharpener, note = _fit(scene, method, asked, FitOptions(), Path(folder), sensor=sensor)
+    if note:
+        warnings.warn(note, UserWarning, stacklevel=3)
+    return sharpener
 
 
 def _sensor(

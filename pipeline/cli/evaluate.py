@@ -11,7 +11,7 @@ from rich.table import Table
 from ..ui.terminal import console, told
 
 if TYPE_CHECKING:
-    from s2sharp_core.sharpeners import Method
+    from s2sharp_core.sharpeners.method import Method
 
 __all__ = ["evaluate", "methods"]
 

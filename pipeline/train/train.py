@@ -18,7 +18,7 @@ from s2sharp_core.learning.s2net import SIZES, S2Recipe, teach
 from s2sharp_core.sensor.observation import SENTINEL2
 from s2sharp_core.sensor.sample import Sample
 from s2sharp_core.sensor.sensing import sense
-from s2sharp_core.sharpeners import NetSharpener, s2net
+from s2sharp_core.sharpeners.net import NetSharpener
 from s2sharp_core.sharpeners.registry import unfitted_sharpener
 from s2sharp_core.weights import save_net
 from s2sharp_core.weights.files import PUBLISHED, weights_file
@@ -132,7 +132,7 @@ def train_s2net(training: Training, tell: Tell) -> Path:
         "shifts and noise as products have them, the native band as truth; and synthetic landscapes",
         "licence": _licence(scenes),
     }
-    file = training.out / s2net.weights_file(training.method)
+    file = training.out / weights_file(training.method)
     mark = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
     training.out.mkdir(parents=True, exist_ok=True)
     checkpoint = file.with_suffix(f".{mark[:12]}.checkpoint")
@@ -186,7 +186,7 @@ def finetune(config: RunConfig, tell: Tell) -> Path:
     options = replace(plan.options, scenes=tuple(sorted(names)), protocol=protocol)
     sensor = sense(pooled).sensor if plan.measures else plan.sensor(plan.datatakes[0].take)
     method.fit(pooled, sensor, plan.coarse, options, out, plan.device, tell)
-    return out / s2net.weights_file(config.method.removesuffix("-adapted"))
+    return out / weights_file(config.method.removesuffix("-adapted"))
 
 
 def train_start(training: Training, tell: Tell) -> list[Path]:

@@ -23,7 +23,8 @@ from ..lattice import Box
 from ..learning.fitting import FitOptions, Tell
 from ..sensor.observation import SENTINEL2, Sensor
 from ..sensor.sample import Sample
-from ..sharpeners import Method, Sharpener
+from ..sharpeners.base import Sharpener
+from ..sharpeners.method import Method
 from ..sharpeners.registry import METHODS, load_sharpener, unfitted_sharpener
 from ..sharpening import sharpen_part
 from ..windows import WINDOW

@@ -16,7 +16,7 @@ from ..bands import BANDS, BY_GSD, GSDS, ratio
 from ..errors import S2SharpError
 from ..networks import ResidualNet
 from ..sensor.observation import SENTINEL2, Sensor, degrade
-from ..sensor.simulate import landscape, observe
+from .examples import landscapes
 
 __all__ = ["Pair", "Recipe", "synthetic_pairs", "train", "wald_pair"]
 
@@ -82,20 +82,10 @@ def wald_pair(
 
 
 def synthetic_pairs(count: int, gsd: int, cells: int = 60, seed: int = 0) -> list[Pair]:
-    """Return ``count`` synthetic landscapes of ``cells`` × ``cells``, observed, with their 10 m truth.
-
-    Their seeds begin at 10 000, so landscapes that users simulate with their own seeds are unseen.
-    """
-    names = list(BANDS)
-    pairs = []
-    for i in range(count):
-        truth = landscape((6 * cells, 6 * cells), 10_000 + seed + i)
-        seen = observe(truth, seed=10_000 + seed + i)
-        wanted = truth[[names.index(b) for b in BY_GSD[gsd]]]
-        pairs.append(
-            Pair({g: torch.from_numpy(y) for g, y in seen.items()}, torch.from_numpy(wanted))
-        )
-    return pairs
+    """Return the :func:`landscapes` with the 10 m truth of one GSD, 20 or 60."""
+    first = 0 if gsd == 20 else len(BY_GSD[20])
+    wanted = slice(first, first + len(BY_GSD[gsd]))
+    return [Pair(each.inputs, each.truth[wanted]) for each in landscapes(count, cells, seed)]
 
 
 def _patch(

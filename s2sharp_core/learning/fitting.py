@@ -11,15 +11,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
-from uuid import uuid4
 
 import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
 from torch import Tensor, nn
 
 from ..errors import S2SharpError
+from ..weights.tensors import read_tensors, write_tensors
 from .options import OF_A_SCENE, FitOptions, Tell
 
 __all__ = ["CONSTANTS", "FEWEST", "OF_A_SCENE", "Curve", "FitOptions", "Tell", "optimise"]
@@ -139,21 +137,11 @@ def optimise(
             f"Give {FEWEST} steps or more, or leave the number to the method.",
         )
     facts = {"steps": steps, "rate": rate, "eps": eps, "seed": seed}
-    told: list[tuple[int, float]] = []
-    losses: list[float] = []
-    training: list[float] = []
-    begin, replay = 0, random.get_state()
-    on_freezing = 1.0
     frozen = int(_SETTLE * steps) if norms and settle else steps
-    if checkpoint and (state := _read(checkpoint, facts)):
-        state.restore(net, optimizer)
-        random.set_state(state.tensors["random"])
-        replay = state.tensors["replay"]
-        begin, losses = state.note["step"], state.note["losses"]
-        training, on_freezing = state.note["training"], state.note["on_freezing"]
-        told = [(step, value) for step, value in state.note["told"]]
+    state = _Saved.read(checkpoint, facts, net, optimizer, random) if checkpoint else None
+    state = state or _Saved(random.get_state())
     net.train()
-    for step in range(begin, steps):
+    for step in range(state.step, steps):
         if settle and step == frozen:
             for norm in norms:
                 norm.reset_running_stats()
@@ -162,9 +150,9 @@ def optimise(
         for norm in norms:
             norm.train(step < frozen)
         if settle and step == frozen:
-            on_freezing, _ = _again(loss, replay, training)
+            state.on_freezing, _ = _again(loss, state.replay, state.training)
         if step == max(0, frozen - _CHECKED):
-            replay = random.get_state()
+            state.replay = random.get_state()
         for group in optimizer.param_groups:
             group["lr"] = rate * _share(step / steps) * (1 if step < frozen else _SETTLED_RATE)
         value = loss(random)
@@ -172,31 +160,13 @@ def optimise(
         value.backward()
         torch.nn.utils.clip_grad_norm_(net.parameters(), _CLIP)
         optimizer.step()
-        losses = [*losses[1 - _CHECKED :], float(value.detach())]
-        if not math.isfinite(losses[-1]):
-            raise S2SharpError(
-                "fit-failed",
-                f"The loss is {losses[-1]} at step {step + 1} of {steps}.",
-                "Try another seed, or a pretrained method.",
-            )
-        if step + 1 == frozen:
-            training = losses
-        if (step + 1) % _CHECKED == 0 or step + 1 == steps:
-            told.append((step + 1, float(np.mean(losses))))
-            tell(step + 1, steps, told[-1][1])
-        if checkpoint and (step + 1) % _CHECKPOINT == 0 and step + 1 < steps:
-            states = {"random": random.get_state(), "replay": replay}
-            note = {
-                "facts": facts,
-                "step": step + 1,
-                "told": told,
-                "losses": losses,
-                "training": training,
-                "on_freezing": on_freezing,
-            }
-            _Saved.of(net, optimizer, states, note).write(checkpoint)
+        state.count(float(value.detach()), steps, tell)
+        if state.step == frozen:
+            state.training = state.losses
+        if checkpoint and state.step % _CHECKPOINT == 0 and state.step < steps:
+            state.write(checkpoint, facts, net, optimizer, random)
     net.eval()
-    ratio, still = _again(loss, replay, training)
+    ratio, still = _again(loss, state.replay, state.training)
     if not ratio <= _ALLOWED:
         raise S2SharpError(
             "fit-failed",
@@ -204,7 +174,8 @@ def optimise(
             f"{_ALLOWED} × is allowed. The weights would not be those that were fitted.",
             "Fit longer, on more or larger windows, or with another seed.",
         )
-    return Curve(tuple(s for s, _ in told), tuple(v for _, v in told), ratio, on_freezing)
+    told, values = zip(*state.told, strict=True)
+    return Curve(told, values, ratio, state.on_freezing)
 
 
 def _share(done: float) -> float:
@@ -230,50 +201,71 @@ def _again(
 
 @dataclass
 class _Saved:
-    """Content of a checkpoint: everything that a fit needs to continue."""
+    """State of a fit, which a checkpoint keeps with the net, its optimizer and the random numbers.
 
-    tensors: dict[str, Tensor]
-    note: dict[str, Any]
+    ``step``: number of steps made; ``losses``: of the last ones; ``told``: what the curve shows; ``training``: the losses
+    before freezing, and ``replay`` the state of the random numbers at their start.
+    """
 
-    @classmethod
-    def of(
-        cls,
+    replay: Tensor
+    step: int = 0
+    told: list[tuple[int, float]] = field(default_factory=list)
+    losses: list[float] = field(default_factory=list)
+    training: list[float] = field(default_factory=list)
+    on_freezing: float = 1.0
+
+    def count(self, loss: float, steps: int, tell: Tell) -> None:
+        """Count a step of ``steps``, with its loss."""
+        self.step += 1
+        self.losses = [*self.losses[1 - _CHECKED :], loss]
+        if not math.isfinite(loss):
+            raise S2SharpError(
+                "fit-failed",
+                f"The loss is {loss} at step {self.step} of {steps}.",
+                "Try another seed, or a pretrained method.",
+            )
+        if self.step % _CHECKED == 0 or self.step == steps:
+            self.told.append((self.step, float(np.mean(self.losses))))
+            tell(self.step, steps, self.told[-1][1])
+
+    def write(
+        self,
+        file: Path,
+        facts: Mapping[str, Any],
         net: nn.Module,
         optimizer: torch.optim.Optimizer,
-        random: dict[str, Tensor],
-        note: dict[str, Any],
-    ) -> "_Saved":
+        random: torch.Generator,
+    ) -> None:
         tensors = {f"net.{name}": x for name, x in net.state_dict().items()}
         for name, p in net.named_parameters():
             tensors |= {f"adam.{name}.{k}": v for k, v in optimizer.state[p].items()}
-        return cls(tensors | random, note)
+        tensors |= {"random": random.get_state(), "replay": self.replay}
+        note = {name: value for name, value in vars(self).items() if name != "replay"}
+        write_tensors(file, tensors, {"fit": json.dumps({"facts": facts, **note})})
 
-    def write(self, file: Path) -> None:
-        tensors = {name: x.contiguous() for name, x in self.tensors.items()}
-        content = save(tensors, {"fit": json.dumps(self.note)})
-        file.parent.mkdir(parents=True, exist_ok=True)
-        draft = file.with_name(f".{file.name}.{uuid4().hex}")
-        draft.write_bytes(content)
-        draft.replace(file)
-
-    def restore(self, net: nn.Module, optimizer: torch.optim.Optimizer) -> None:
-        state = {k.removeprefix("net."): v for k, v in self.tensors.items() if k.startswith("net.")}
-        net.load_state_dict(state)
+    @classmethod
+    def read(
+        cls,
+        file: Path,
+        facts: Mapping[str, Any],
+        net: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        random: torch.Generator,
+    ) -> "_Saved | None":
+        """Restore all from a checkpoint of this very fit, if there is a sound one."""
+        tensors, about = read_tensors(file) or ({}, {})
+        note = json.loads(about.get("fit", "{}"))
+        if note.pop("facts", None) != json.loads(json.dumps(facts)):
+            return None
+        net.load_state_dict(_below(tensors, "net."))
         for name, p in net.named_parameters():
-            start = f"adam.{name}."
-            slots = {
-                k.removeprefix(start): v for k, v in self.tensors.items() if k.startswith(start)
-            }
+            slots = _below(tensors, f"adam.{name}.")
             optimizer.state[p] = {k: v if k == "step" else v.to(p.device) for k, v in slots.items()}
+        random.set_state(tensors["random"])
+        told = [(step, value) for step, value in note.pop("told")]
+        return cls(tensors["replay"], told=told, **note)
 
 
-def _read(file: Path, facts: Mapping[str, Any]) -> _Saved | None:
-    """Return a checkpoint of this very fit, if there is a sound one."""
-    try:
-        with safe_open(file, "pt") as content:
-            note = json.loads(content.metadata()["fit"])
-            tensors = {name: content.get_tensor(name) for name in content.keys()}  # noqa: SIM118
-    except (OSError, SafetensorError, KeyError, TypeError, ValueError):
-        return None
-    same = json.dumps(note["facts"], sort_keys=True) == json.dumps(dict(facts), sort_keys=True)
-    return _Saved(tensors, note) if same else None
+def _below(tensors: Mapping[str, Tensor], start: str) -> dict[str, Tensor]:
+    """Return the tensors whose names begin with ``start``, without it."""
+    return {k.removeprefix(start): v for k, v in tensors.items() if k.startswith(start)}

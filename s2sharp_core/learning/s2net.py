@@ -11,11 +11,10 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
 from torch import Tensor
 
 from ..bands import BY_GSD, GSDS
@@ -24,6 +23,7 @@ from ..networks import S2Net
 from ..networks.s2net import Detail
 from ..sensor.observation import Sensor
 from ..sensor.sample import Sample
+from ..weights.tensors import read_tensors, write_tensors
 from .examples import Example, Variety, landscapes, scene_variants
 from .fitting import Curve, FitOptions, Tell, optimise
 
@@ -142,27 +142,8 @@ def error(
     pool = [e for e in examples if e.sensor == first.sensor and min(e.y60.shape[1:]) >= side]
     count = max(1, round(batch * (cells / side) ** 2))
     sizes = torch.tensor([float(e.y60[0].numel()) for e in pool])
-    parts = []
-    for at in torch.multinomial(sizes, count, replacement=True, generator=random).tolist():
-        example = pool[at]
-        ends = [length - side + 1 for length in example.y60.shape[1:]]
-        row, col = (int(torch.randint(end, (), generator=random)) for end in ends)
-
-        def cut(x: Tensor, n: int, row: int = row, col: int = col) -> Tensor:
-            return x[:, n * row : n * (row + side), n * col : n * (col + side)]
-
-        d = example.detail
-        parts.append(
-            (
-                [cut(x, 3) for x in d.inputs],
-                cut(d.picture, 3),
-                cut(d.amplitude, 3),
-                cut(d.doubt, 3),
-                cut(example.y20, 3),
-                cut(example.truth, 6),
-                example.unit,
-            )
-        )
+    drawn = torch.multinomial(sizes, count, replacement=True, generator=random).tolist()
+    parts = [_window(pool[at], side, random) for at in drawn]
     each, *rest = zip(*parts, strict=True)
     inputs = tuple(torch.stack(band).float() for band in zip(*each, strict=True))
     picture, amplitude, doubt, y20, truth, unit = map(torch.stack, rest)
@@ -173,6 +154,19 @@ def error(
     counts = [band for band in range(8)[bands] if band in first.counts]
     off = ((x - truth) / unit)[:, counts, inner, inner]
     return (off.abs().mean() + (off.square().mean(dim=(2, 3)) + 1e-6).sqrt().mean()) / 2
+
+
+def _window(example: Prepared, side: int, random: torch.Generator) -> tuple[Any, ...]:
+    """Return a random window of ``side`` cells: inputs, picture, amplitude, doubt, bands of 20 m, truth and unit."""
+    ends = [length - side + 1 for length in example.y60.shape[1:]]
+    row, col = (int(torch.randint(end, (), generator=random)) for end in ends)
+
+    def cut(x: Tensor, n: int) -> Tensor:
+        return x[:, n * row : n * (row + side), n * col : n * (col + side)]
+
+    d = example.detail
+    pictures = [cut(x, 3) for x in (d.picture, d.amplitude, d.doubt, example.y20)]
+    return [cut(x, 3) for x in d.inputs], *pictures, cut(example.truth, 6), example.unit
 
 
 def teach(
@@ -260,32 +254,17 @@ def adapt(
         p.requires_grad_(False)
     learned, held = _parted(net, sample, sensor, options.seed)
 
-    @torch.no_grad()
-    def missed() -> float:
-        each = []
-        for e in held:
-            net.see_with(e.sensor)
-            d = e.detail
-            inputs = tuple(x[None].float() for x in d.inputs)
-            d = Detail(inputs, *(x[None] for x in (d.picture, d.amplitude, d.doubt)))
-            x = net.finished(d, net.correction(inputs), e.y20[None])[0]
-            counts = [band for band in e.counts if band in range(8)[wanted]]
-            each.append(float(((x - e.truth) / e.unit)[counts].abs().mean()))
-        return float(np.mean(each))
-
-    before = missed()
+    before = _missed(net, held, wanted)
     kept = checkpoint.with_suffix(".best") if checkpoint else None
-    best = _Best(before * _WORTH, {k: v.clone() for k, v in net.state_dict().items()}, 0)
-    if kept and kept.exists():
-        best = _Best.read(kept, best)
+    best = (_Best.read(kept) if kept else None) or _Best.of(before * _WORTH, net, 0)
     curve: list[tuple[int, float]] = []
 
     def look(step: int, steps: int, value: float) -> None:
         nonlocal best
         curve.append((step, value))
-        found = missed()
+        found = _missed(net, held, wanted)
         if found < best.error:
-            best = _Best(found, {k: v.clone() for k, v in net.state_dict().items()}, step)
+            best = _Best.of(found, net, step)
             if kept:
                 best.write(kept)
         tell(step, steps, found)
@@ -316,6 +295,21 @@ def adapt(
     return Curve(steps, values, 1.0, facts=facts)
 
 
+@torch.no_grad()
+def _missed(net: S2Net, examples: Iterable[Prepared], bands: slice) -> float:
+    """Return the mean absolute error on whole examples, over that of local regression alone."""
+    each = []
+    for e in examples:
+        net.see_with(e.sensor)
+        d = e.detail
+        inputs = tuple(x[None].float() for x in d.inputs)
+        d = Detail(inputs, *(x[None] for x in (d.picture, d.amplitude, d.doubt)))
+        x = net.finished(d, net.correction(inputs), e.y20[None])[0]
+        counts = [band for band in e.counts if band in range(8)[bands]]
+        each.append(float(((x - e.truth) / e.unit)[counts].abs().mean()))
+    return float(np.mean(each))
+
+
 @dataclass(frozen=True)
 class _Best:
     """The least error on the held-out part, with its weights and step; 0: the first weights."""
@@ -324,21 +318,21 @@ class _Best:
     state: Mapping[str, Tensor]
     step: int
 
+    @classmethod
+    def of(cls, error: float, net: S2Net, step: int) -> "_Best":
+        return cls(error, {name: x.clone() for name, x in net.state_dict().items()}, step)
+
     def write(self, file: Path) -> None:
-        tensors = {k: v.cpu().contiguous() for k, v in self.state.items()}
-        draft = file.with_suffix(".draft")
-        draft.write_bytes(save(tensors, {"error": repr(self.error), "step": str(self.step)}))
-        draft.replace(file)
+        write_tensors(file, self.state, {"error": repr(self.error), "step": str(self.step)})
 
     @classmethod
-    def read(cls, file: Path, default: "_Best") -> "_Best":
-        try:
-            with safe_open(file, "pt") as content:
-                facts = content.metadata()
-                state = {name: content.get_tensor(name) for name in content.keys()}  # noqa: SIM118
-            return cls(float(facts["error"]), state, int(facts["step"]))
-        except (OSError, SafetensorError, KeyError, TypeError, ValueError):
-            return default
+    def read(cls, file: Path) -> "_Best | None":
+        """Return what :meth:`write` wrote; None if the file is missing or torn."""
+        found = read_tensors(file)
+        if found is None or not {"error", "step"} <= found[1].keys():
+            return None
+        state, facts = found
+        return cls(float(facts["error"]), state, int(facts["step"]))
 
 
 def _parted(

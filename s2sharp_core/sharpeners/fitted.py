@@ -92,6 +92,24 @@ def _begin(net: Any, file: Path) -> tuple[str, set[str]]:
     return sha256, set(card.get("scenes", ()))
 
 
+def _cause(
+    method: Method, net: Any, sensor: Sensor, options: FitOptions, start: str | None
+) -> dict[str, Any]:
+    """Return all that determines a fit but its sample, in the form in which its card is read; ``start``: sha256."""
+    cause = {
+        "method": method.name,
+        "software": version("s2sharp"),
+        "constants": dict(method.constants),
+        "network": net.config,
+        "sensor": asdict(sensor),
+        "steps": options.steps,
+        "seed": options.seed,
+        "start": start,
+    }
+    known: dict[str, Any] = json.loads(json.dumps(cause))
+    return known
+
+
 def _done(file: Path, cause: dict[str, Any]) -> bool:
     """Return whether this very fit has been made before."""
     try:
@@ -192,25 +210,13 @@ def fitted(
         method.check_steps(options.steps)
         exact(device)
         folder.mkdir(parents=True, exist_ok=True)
-        told = {"sample": sample.digest, "windows": len(sample), "window_cells": sample.cells}
+        told = {"sample": sample.digest, "windows": len(sample), "window_cells": list(sample.cells)}
         sample = Sample(*(y.to(device) for y in (sample.y10, sample.y20, sample.y60)))
         for file in wanted(bands):
             torch.manual_seed(options.seed)
             net: Any = nets[file]()
             start, before = _begin(net, options.start / file) if options.start else (None, set())
-            cause = {
-                "method": name,
-                "software": version("s2sharp"),
-                "constants": dict(method.constants),
-                "network": net.config,
-                "sensor": asdict(sensor),
-                "steps": options.steps,
-                "seed": options.seed,
-                "start": start,
-                **told,
-            }
-            # Compared in the form in which it will be read again.
-            cause = json.loads(json.dumps(cause))
+            cause = _cause(method, net, sensor, options, start) | told
             if _done(folder / file, cause):
                 continue
             mark = hashlib.sha256(json.dumps(cause, sort_keys=True).encode()).hexdigest()

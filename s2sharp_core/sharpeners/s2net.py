@@ -14,18 +14,14 @@ from ..bands import COARSE
 from ..learning.s2net import ADAPT_CONSTANTS, SIZES, adapt
 from ..networks import S2Net
 from ..weights import SHIPPED
+from ..weights.files import weights_file
 from .base import Sharpener
 from .fitted import fitted
 from .method import Fit, Method
 from .methods import FACTS
 from .net import NetSharpener
 
-__all__ = ["METHODS", "weights_file"]
-
-
-def weights_file(method: str) -> str:
-    """Return the file name of the weights of ``method``."""
-    return f"{method}.safetensors"
+__all__ = ["METHODS"]
 
 
 def _load(name: str, bands: tuple[str, ...], weights: Path | None, device: str) -> Sharpener:

@@ -6,5 +6,14 @@ Main path: ``save_net`` → file and card → ``load_net``.
 
 from .files import PUBLISHED, weights_file
 from .store import SHIPPED, load_net, save_net
+from .tensors import read_tensors, write_tensors
 
-__all__ = ["PUBLISHED", "SHIPPED", "load_net", "save_net", "weights_file"]
+__all__ = [
+    "PUBLISHED",
+    "SHIPPED",
+    "load_net",
+    "read_tensors",
+    "save_net",
+    "weights_file",
+    "write_tensors",
+]

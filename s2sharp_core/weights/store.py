@@ -4,7 +4,6 @@ import hashlib
 import json
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 from safetensors import SafetensorError
 from safetensors.torch import load, save
@@ -12,6 +11,7 @@ from torch import nn
 
 from ..errors import S2SharpError
 from ..networks import NETWORKS
+from .tensors import write_whole
 
 __all__ = ["SHIPPED", "load_net", "save_net"]
 
@@ -27,20 +27,10 @@ def save_net(net: Any, file: Path, facts: dict[str, Any]) -> str:
     tensors = {name: x.contiguous() for name, x in net.state_dict().items()}
     content = save(tensors, {"network": json.dumps(network, sort_keys=True)})
     sha256 = hashlib.sha256(content).hexdigest()
-    card = {
-        "network": network,
-        "sha256": sha256,
-        **facts,
-    }
-    file.parent.mkdir(parents=True, exist_ok=True)
-    # Each file is written atomically, the weights last, so readers of the weights find their card.
-    for path, data in (
-        (file.with_suffix(".json"), (json.dumps(card, indent=2) + "\n").encode()),
-        (file, content),
-    ):
-        draft = path.with_name(f".{path.name}.{uuid4().hex}")
-        draft.write_bytes(data)
-        draft.replace(path)
+    card = {"network": network, "sha256": sha256, **facts}
+    # The weights come last, so readers of the weights find their card.
+    write_whole(file.with_suffix(".json"), (json.dumps(card, indent=2) + "\n").encode())
+    write_whole(file, content)
     return sha256
 
 
