@@ -4,6 +4,7 @@ import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -192,19 +193,10 @@ def compare(
     with nullcontext(fits) if fits else TemporaryDirectory(prefix="s2sharp-fits-") as folder:
         for name in methods:
             for done, case in enumerate(cases):
-                where = ", ".join(
-                    filter(None, (case.scene, case.protocol.name, case.part, case.trial))
-                )
-                tell(name, done, where)
-
-                def fitting(
-                    step: int,
-                    steps: int,
-                    loss: float,
-                    at: tuple[str, int, str] = (name, done, where),
-                ) -> None:
-                    tell(at[0], at[1], f"{at[2]}: fit, step {step} of {steps}, loss {loss:.4g}")
-
+                parts = case.scene, case.protocol.name, case.part, case.trial
+                where = ", ".join(filter(None, parts))
+                say = partial(tell, name, done)
+                say(where)
                 try:
                     sharpener, seconds = prepare(
                         name,
@@ -213,7 +205,7 @@ def compare(
                         weights=own[name],
                         options=options,
                         device=device,
-                        tell=fitting,
+                        tell=partial(_tell_fit, say, where),
                     )
                     result = judge(case, sharpener, seconds)
                     outcome = replace(outcome, results=(*outcome.results, result))
@@ -223,6 +215,10 @@ def compare(
                 keep(outcome)
             tell(name, len(cases), "")
     return outcome
+
+
+def _tell_fit(say: Callable[[str], None], where: str, step: int, steps: int, loss: float) -> None:
+    say(f"{where}: fit, step {step} of {steps}, loss {loss:.4g}")
 
 
 def folders(given: Iterable[str]) -> dict[str, Path]:

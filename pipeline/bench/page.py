@@ -14,6 +14,7 @@ from s2sharp_core.evaluation.evaluate import Result
 from s2sharp_core.evaluation.metrics import rmse
 from s2sharp_core.sensor.observation import degrade
 
+from ..storage.files import write_text
 from ..ui.html import document
 from .compare import BenchOutcome
 from .tables import SEEN, Grid
@@ -61,10 +62,7 @@ def write_page(
         left_out=outcome.left_out,
         real=real,
     )
-    file.parent.mkdir(parents=True, exist_ok=True)
-    partial = file.with_name(f".partial-{file.name}")
-    partial.write_text(page)
-    partial.replace(file)
+    write_text(file, page)
 
 
 def _figures(results: Sequence[Result]) -> Iterator[tuple[str, str, bytes]]:

@@ -1,6 +1,7 @@
 """The bench's values as tables: one value a row for machines, a few columns side by side for people."""
 
 import csv
+import io
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, astuple, dataclass, fields
 from importlib.util import find_spec
@@ -16,6 +17,8 @@ from s2sharp_core.evaluation.protocols import PROTOCOLS
 from s2sharp_core.evaluation.scoring import METRICS
 from s2sharp_core.evaluation.spectrum import departure
 
+from ..storage.files import write_text
+
 __all__ = ["SEEN", "Cell", "Grid", "grids", "write_csv", "write_tables"]
 
 SEEN = (
@@ -27,14 +30,13 @@ _COSTS = ("multiply-adds", "seconds", "fit seconds")
 
 def write_csv(rows: Iterable[Row], folder: Path) -> Path:
     """Write ``table.csv`` with one value a row, atomically."""
-    folder.mkdir(parents=True, exist_ok=True)
+    out = io.StringIO()
+    writer = csv.writer(out)
+    writer.writerow(field.name for field in fields(Row))
+    writer.writerows(astuple(row) for row in rows)
     file = folder / "table.csv"
-    partial = file.with_name(f".partial-{file.name}")
-    with partial.open("w", newline="") as out:
-        writer = csv.writer(out)
-        writer.writerow(field.name for field in fields(Row))
-        writer.writerows(astuple(row) for row in rows)
-    return partial.replace(file)
+    write_text(file, out.getvalue())
+    return file
 
 
 def write_tables(rows: Iterable[Row], folder: Path) -> list[Path]:
