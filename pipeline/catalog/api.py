@@ -40,8 +40,7 @@ def is_api(root: dict[str, Any]) -> bool:
 def from_api(io: "StacApiIO", root: dict[str, Any], query: Query) -> Iterator[pystac.Item]:
     from pystac_client.exceptions import APIError
 
-    found: set[str] = set()
-    others = 0
+    found, others = False, 0
     try:
         ways = [link.get("method") for link in of_rel(root, "search")]
         for link in of_rel(root, "search"):
@@ -57,10 +56,8 @@ def from_api(io: "StacApiIO", root: dict[str, Any], query: Query) -> Iterator[py
                 if item.collection_id not in (None, query.collection) or not query.meets(item):
                     others += 1
                     continue
-                # The id alone does not identify an item: archives have given one id to both halves of a tile.
-                if (mark := fingerprint(item)) not in found:
-                    found.add(mark)
-                    yield item
+                found = True
+                yield item
         if others:
             warnings.warn(
                 f"{public(query.catalog)} returned {others} items of other collections or times than requested. They are left out.",

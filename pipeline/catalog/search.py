@@ -7,7 +7,7 @@ is applied elsewhere, because it holds per acquisition.
 """
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 import pystac
@@ -71,7 +71,7 @@ def search(
     if parted(catalog)[0].lower().endswith((".parquet", ".geoparquet")):
         return from_parquet(query)
     if are_products(catalog):
-        return _from_products(query)
+        return _once(_from_products(query))
     if is_local(catalog):
         query = replace(query, catalog=local_file(catalog))
     io = stac_io(query.catalog, private=private)
@@ -80,12 +80,20 @@ def search(
     except BrokenError as err:
         raise unreachable(query.catalog, str(err)) from None
     if root.get("type") in ("Feature", "FeatureCollection"):
-        return from_saved(io, root, query)
-    return from_api(io, root, query) if is_api(root) else from_static(io, root, query)
+        return _once(from_saved(io, root, query))
+    return _once(from_api(io, root, query) if is_api(root) else from_static(io, root, query))
+
+
+def _once(items: Iterable[pystac.Item]) -> Iterator[pystac.Item]:
+    """Yield each item once. The id alone does not identify it: archives have given one id to both halves of a tile."""
+    found: set[str] = set()
+    for item in items:
+        if (mark := fingerprint(item)) not in found:
+            found.add(mark)
+            yield item
 
 
 def _from_products(query: Query) -> Iterator[pystac.Item]:
-    found: set[str] = set()
     known: set[str] = set()
     others: set[str] = set()
     for path in product_paths(query.catalog):
@@ -95,11 +103,9 @@ def _from_products(query: Query) -> Iterator[pystac.Item]:
             leave_out(path, str(err))
             continue
         known.add(f"sentinel-2-{level}")
-        mark = fingerprint(item)
         if level not in query.collection.lower():
             others |= {level} if query.matches(item) else set()
-        elif mark not in found and query.matches(item):
-            found.add(mark)
+        elif query.matches(item):
             item.collection_id = query.collection
             yield item
     if not any(name[-3:] in query.collection.lower() for name in known):

@@ -13,7 +13,7 @@ from s2sharp_core.errors import S2SharpError
 from .addresses import absolute, check_href, is_local, public
 from .api import from_items, matched, tell_part
 from .broken import BrokenError, unreachable
-from .documents import fingerprint, item_of
+from .documents import item_of
 from .http import read_json
 from .query import MAX_ITEMS, Query, leave_out, of_rel
 
@@ -39,11 +39,10 @@ MAX_DEPTH = 30
 
 
 def from_static(io: "StacApiIO", root: dict[str, Any], query: Query) -> Iterator[pystac.Item]:
-    found: set[str] = set()
     known: set[str] = set()
     # Higher documents come first, so that a catalog that is too broad shows early.
     todo, visited, there = deque([(query.catalog, False, 1)]), {query.catalog}, False
-    catalogs = silent = 0
+    catalogs = silent = matches = 0
     while todo:
         href, inside, depth = todo.popleft()
         try:
@@ -59,10 +58,7 @@ def from_static(io: "StacApiIO", root: dict[str, Any], query: Query) -> Iterator
             inside = document.get("id") == query.collection
             there |= inside
             if inside and next(of_rel(document, "item"), None) is None:
-                for item in from_items(io, document, href, query):
-                    if (mark := fingerprint(item)) not in found:
-                        found.add(mark)
-                        yield item
+                yield from from_items(io, document, href, query)
         for rel, target in _links(document, href, query):
             if target in visited or (rel == "item" and is_collection and not inside):
                 continue
@@ -91,11 +87,10 @@ def from_static(io: "StacApiIO", root: dict[str, Any], query: Query) -> Iterator
                 continue
             if inside or item.collection_id == query.collection:
                 there = True
-                mark = fingerprint(item)
-                if mark not in found and query.matches(item):
-                    found.add(mark)
+                if query.matches(item):
+                    matches += 1
                     yield item
-                if len(found) > MAX_ITEMS:
+                if matches > MAX_ITEMS:
                     raise query.too_many(f"has more than {MAX_ITEMS} matching items")
     if not there:
         raise query.missing(known)
@@ -117,7 +112,6 @@ def _links(document: dict[str, Any], href: str, query: Query) -> Iterator[tuple[
 
 def from_saved(io: "StacApiIO", root: dict[str, Any], query: Query) -> Iterator[pystac.Item]:
     """Yield the items in one document: a saved or requested answer of an API, or a single item."""
-    found: set[str] = set()
     known: set[str] = set()
     for document in _saved(io, root, query):
         name = str(document.get("id")) if isinstance(document, dict) else query.catalog
@@ -129,11 +123,8 @@ def from_saved(io: "StacApiIO", root: dict[str, Any], query: Query) -> Iterator[
         if not item.get_self_href():
             item.set_self_href(query.catalog)
         known.add(item.collection_id or query.collection)
-        mark = fingerprint(item)
-        if item.collection_id in (None, query.collection) and mark not in found:
-            found.add(mark)
-            if query.matches(item):
-                yield item
+        if item.collection_id in (None, query.collection) and query.matches(item):
+            yield item
     if known and query.collection not in known:
         raise query.missing(known)
 
