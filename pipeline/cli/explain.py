@@ -7,6 +7,7 @@ from ..planning.config import RunConfig
 from ..planning.explain import explain
 from ..planning.resume import plan_of
 from ..ui.terminal import console, size_text
+from .tables import facts_table
 
 __all__ = ["explained"]
 
@@ -17,9 +18,7 @@ def explained(config: RunConfig, name: str) -> None:
         plan = plan_of(config)
     about = explain(plan, name)
     left, bottom, right, top = about.bounds
-    table = Table(title=f"Unit {about.unit}", title_justify="left", show_header=False)
-    table.add_column(style="bold")
-    table.add_column()
+    table = facts_table(f"Unit {about.unit}")
     cells = f"rows {about.cells.row0} to {about.cells.row1}, columns {about.cells.col0} to {about.cells.col1}"
     table.add_row(
         "Cells",

@@ -1,7 +1,7 @@
 """Flags that commands share, made from the fields of a configuration; and lists after flags."""
 
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import wraps
 from inspect import Parameter, Signature, signature
 from pathlib import Path
@@ -18,7 +18,7 @@ from ..engine.settings import split
 from ..planning.config import RunConfig, read_config
 from ..ui.terminal import told
 
-__all__ = ["FLAGS", "Listing", "configured", "flag", "flags_of"]
+__all__ = ["FLAGS", "Listing", "configured", "flag", "flags_of", "option", "takes"]
 
 _BOXES = ("--bbox", "--extent")
 
@@ -66,10 +66,20 @@ def configured(command: Callable[..., object], stopped: str = "Stopped.") -> Cal
             settings = {k: v for k, v in given.items() if v is not None}
             command(read_config(file, settings), **kept)
 
-    parameters = [*FLAGS.parameters.values(), *own]
-    with_flags.__signature__ = Signature(parameters)  # type: ignore[attr-defined]
-    with_flags.__annotations__ = {p.name: p.annotation for p in parameters}
+    takes(with_flags, [*FLAGS.parameters.values(), *own])
     return with_flags
+
+
+def takes(command: Callable[..., None], parameters: Iterable[Parameter]) -> None:
+    """Give a command parameters, as typer reads them."""
+    signature = Signature(list(parameters))
+    command.__signature__ = signature  # type: ignore[attr-defined]
+    command.__annotations__ = {p.name: p.annotation for p in signature.parameters.values()}
+
+
+def option(name: str, default: Any, kind: Any) -> Parameter:
+    """Return a parameter of a command of its own, from typer's ``default``."""
+    return Parameter(name, Parameter.KEYWORD_ONLY, default=default, annotation=kind)
 
 
 _PANELS = {
@@ -136,7 +146,7 @@ def flag(
         kind, metavar = list[str], "NAME"
     elif name in ("bands", "out", "to", "weights", "warm_start"):
         kind = str
-    option = typer.Option(
+    shown = typer.Option(
         # Not the field's default: a flag that is not given must not win over the environment and the file.
         None,
         metavar=metavar,
@@ -144,7 +154,7 @@ def flag(
         show_default=defaults.get(name) or _shown(field),
         rich_help_panel=panel,
     )
-    return Parameter(name, Parameter.KEYWORD_ONLY, default=option, annotation=kind | None)
+    return option(name, shown, kind | None)
 
 
 def flags_of(names: str, defaults: Mapping[str, str]) -> list[Parameter]:
@@ -167,7 +177,7 @@ _FILE = typer.Option(
 
 FLAGS = Signature(
     [
-        Parameter("config", Parameter.KEYWORD_ONLY, default=_FILE, annotation=Path | None),
+        option("config", _FILE, Path | None),
         *(flag(name, panel) for panel, names in _PANELS.items() for name in names.split()),
     ]
 )

@@ -6,11 +6,11 @@ from rich.table import Table
 
 from ..engine.events import Listener, RunPlanned
 from ..engine.lease import TERM, Lease
-from ..mosaic import execute
 from ..mosaic.config import MosaicConfig
 from ..mosaic.cost import Estimate, estimate
 from ..mosaic.differences import differences_path, kinds
 from ..mosaic.execute import MosaicOutcome
+from ..mosaic.execute import carry_out as make_tiles
 from ..mosaic.facts import plan_facts
 from ..mosaic.make import make_plan
 from ..mosaic.plan import MosaicPlan
@@ -63,7 +63,7 @@ def carry_out(config: MosaicConfig) -> None:
     def work(plan: MosaicPlan, cost: Estimate, lease: Lease, tell: Listener) -> MosaicOutcome:
         facts = {"units": cost.tiles, "todo": cost.todo}
         tell(RunPlanned(facts, {"mosaic": cost.tiles}))
-        return execute.carry_out(plan, lease, tell)
+        return make_tiles(plan, lease, tell)
 
     file = config.to / MosaicPlan.FILE
     plan, cost, outcome = watch_work(config, file, TERM, confirmed, work)

@@ -1,13 +1,12 @@
 """``s2sharp mosaic`` and its flags."""
 
-from inspect import Parameter, Signature
 from typing import Any
 
 import typer
 
 from ..mosaic.config import MosaicConfig, configure
 from ..ui.terminal import GOES_ON, check_extras, told
-from .flags import flag
+from .flags import flag, option, takes
 
 __all__ = ["mosaic"]
 
@@ -67,18 +66,9 @@ def mosaic(*, plan: bool, **given: Any) -> None:
             carry_out(config)
 
 
-mosaic.__signature__ = Signature(  # type: ignore[attr-defined]
-    [
-        Parameter("out", Parameter.KEYWORD_ONLY, default=_OUT, annotation=str),
-        *(
-            flag(name, panel, MosaicConfig, _DEFAULTS)
-            for panel, names in _PANELS.items()
-            for name in names.split()
-        ),
-        Parameter("plan", Parameter.KEYWORD_ONLY, default=_PLAN, annotation=bool),
-    ]
-)
-mosaic.__annotations__ = {
-    p.name: p.annotation
-    for p in mosaic.__signature__.parameters.values()  # type: ignore[attr-defined]
-}
+_flags = [
+    flag(name, panel, MosaicConfig, _DEFAULTS)
+    for panel, names in _PANELS.items()
+    for name in names.split()
+]
+takes(mosaic, [option("out", _OUT, str), *_flags, option("plan", _PLAN, bool)])

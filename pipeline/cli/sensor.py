@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Iterator
-from inspect import Parameter, Signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +16,7 @@ from ..planning.config import EVER, WORLD, RunConfig, read_config
 from ..storage.files import write_text
 from ..storage.location import place, store_errors
 from ..ui.terminal import Screen, console, problems, told
-from .flags import flags_of
+from .flags import flags_of, option, takes
 
 if TYPE_CHECKING:
     from s2sharp_core.sensor.sensing import Sensed
@@ -59,16 +58,7 @@ def sensor(*, out: str | None, **given: Any) -> None:
             _write(out, many(kept))
 
 
-sensor.__signature__ = Signature(  # type: ignore[attr-defined]
-    [
-        *flags_of(_FLAGS, _DEFAULTS),
-        Parameter("out", Parameter.KEYWORD_ONLY, default=_OUT, annotation=str | None),
-    ]
-)
-sensor.__annotations__ = {
-    p.name: p.annotation
-    for p in sensor.__signature__.parameters.values()  # type: ignore[attr-defined]
-}
+takes(sensor, [*flags_of(_FLAGS, _DEFAULTS), option("out", _OUT, str | None)])
 
 
 def queried(settings: dict[str, Any]) -> RunConfig:

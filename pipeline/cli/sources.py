@@ -3,20 +3,19 @@
 import json
 from collections import Counter
 from dataclasses import asdict, replace
-from inspect import Parameter, Signature
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 import typer
 from rich.markup import escape
-from rich.table import Table
 
 from s2sharp_core import S2SharpError
 from s2sharp_core.bands import native_gsd
 
 from ..ui.terminal import console, problems, size_text, told
-from .flags import flags_of
+from .flags import flags_of, option, takes
 from .sensor import queried
+from .tables import facts_table
 
 if TYPE_CHECKING:
     from ..planning.outlook import Offering, Outlook
@@ -86,18 +85,11 @@ def sources(*, catalogs: list[str] | None, items: int, as_json: bool, **given: A
             )
 
 
-_SIGNATURE = Signature(
-    [
-        Parameter(
-            "catalogs", Parameter.KEYWORD_ONLY, default=_CATALOGS, annotation=list[str] | None
-        ),
-        *flags_of(_FLAGS, _DEFAULTS),
-        Parameter("items", Parameter.KEYWORD_ONLY, default=_ITEMS, annotation=int),
-        Parameter("as_json", Parameter.KEYWORD_ONLY, default=_JSON, annotation=bool),
-    ]
+_own = [option("items", _ITEMS, int), option("as_json", _JSON, bool)]
+takes(
+    sources,
+    [option("catalogs", _CATALOGS, list[str] | None), *flags_of(_FLAGS, _DEFAULTS), *_own],
 )
-sources.__signature__ = _SIGNATURE  # type: ignore[attr-defined]
-sources.__annotations__ = {p.name: p.annotation for p in _SIGNATURE.parameters.values()}
 
 
 def _looked_at(settings: dict[str, Any], items: int) -> "list[Outlook]":
@@ -120,9 +112,7 @@ def _facts(outlook: "Outlook") -> dict[str, Any]:
 
 def _show(outlook: "Outlook") -> None:
     title = f"{outlook.collection} of {outlook.catalog}"
-    table = Table(title=escape(title), title_justify="left", show_header=False)
-    table.add_column(style="bold")
-    table.add_column()
+    table = facts_table(escape(title))
 
     def row(name: str, text: str) -> None:
         if text:

@@ -1,15 +1,17 @@
 """Tables that ``s2sharp run`` and ``mosaic`` print: a plan, and its prediction beside the outcome."""
 
 from collections.abc import Iterable
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from rich.markup import escape
 from rich.table import Table
 
-from ..engine.phases import Outcome
 from ..ui.terminal import console, duration_text, size_text
 
-__all__ = ["Row", "show_outcome", "show_plan"]
+if TYPE_CHECKING:
+    from ..engine.phases import Outcome
+
+__all__ = ["Row", "facts_table", "show_outcome", "show_plan"]
 
 Row = tuple[str, str, str]
 """Name, predicted and actual figure."""
@@ -24,18 +26,24 @@ class _Cost(Protocol):
     def memory(self) -> float: ...
 
 
-def show_plan(facts: Iterable[tuple[str, str]]) -> None:
-    """Print the facts of a plan, a line each."""
-    table = Table(title="Plan", title_justify="left", show_header=False)
+def facts_table(title: str) -> Table:
+    """Return a table of names and texts, a fact a line."""
+    table = Table(title=title, title_justify="left", show_header=False)
     table.add_column(style="bold")
     table.add_column()
+    return table
+
+
+def show_plan(facts: Iterable[tuple[str, str]]) -> None:
+    """Print the facts of a plan, a line each."""
+    table = facts_table("Plan")
     for name, text in facts:
         table.add_row(name, escape(text))
     console.print(table)
 
 
 def show_outcome(
-    units: str, cost: _Cost, outcome: Outcome, work: Iterable[Row] = (), sizes: Iterable[Row] = ()
+    units: str, cost: _Cost, outcome: "Outcome", work: Iterable[Row] = (), sizes: Iterable[Row] = ()
 ) -> None:
     """Print the predicted and the actual figures.
 
