@@ -11,7 +11,7 @@ __getattr__, __dir__, __all__ = face(
     {
         "create": ["finish", "lay_out", "lay_out_level", "misplaced"],
         "history": ["check_place", "commit", "snapshots"],
-        "intact": ["ROOT", "astray", "cube_status", "differing", "mend", "torn"],
+        "intact": ["ROOT", "astray", "store_status", "differing", "mend", "torn"],
         "keys": ["KEYS", "chunk_index", "chunk_name"],
         "layout": [
             "Bounds",
@@ -24,11 +24,13 @@ __getattr__, __dir__, __all__ = face(
             "Sharded",
             "chunk_side",
             "encode",
+            "encode_figure",
             "error_layers",
             "shard_file",
         ],
         "open": ["crop", "open_cube", "read_group"],
         "overviews": ["overview"],
+        "root": ["no_store", "open_root", "store_in"],
         "write": ["write_shard"],
         "written": ["grid_written", "read_written"],
     },

@@ -9,13 +9,11 @@ import numpy as np
 import zarr
 import zarr_cm
 from pyproj import CRS
-from zarr.abc.buffer import Buffer
 from zarr.codecs import BloscCodec, Crc32cCodec
-from zarr.storage import MemoryStore
 
 from s2sharp_core.bands import ERROR90, MEASURED
 
-from ..storage.arrays import put_arrays, resize, write_array, zarr_store
+from ..storage.arrays import in_memory, put_arrays, resize, write_array, zarr_store
 from ..storage.files import read_texts, sweep
 from ..storage.location import Location
 from .extend import moved, renamed
@@ -125,11 +123,12 @@ def _readable(store: Location) -> zarr.Group | None:
 
 def _drafted(layouts: Sequence[Layout], facts: Mapping[str, Mapping[str, Any]]) -> dict[str, bytes]:
     """Lay groups out in memory: file name → content."""
-    draft: dict[str, Buffer] = {}
-    root = zarr.open_group(MemoryStore(draft), mode="w", zarr_format=3)
-    root.attrs.update({"s2sharp": {"format": FORMAT, "status": "writing"}})
-    _lay_out_levels(root, layouts, facts)
-    return {name: data.to_bytes() for name, data in draft.items()}
+
+    def every(root: zarr.Group) -> None:
+        root.attrs.update({"s2sharp": {"format": FORMAT, "status": "writing"}})
+        _lay_out_levels(root, layouts, facts)
+
+    return in_memory(every)
 
 
 def _facts(root: zarr.Group) -> dict[str, Any]:
@@ -202,26 +201,13 @@ def lay_out_level(
     """Create the arrays of one level; for a layout without a group name, in ``root`` itself."""
     name = level_group(layout, level)
     group = root.require_group(name) if name else root
+    _write_coordinates(group, layout, level)
     geo = _geo(layout, level)
-    height, width = layout.shape(level)
-    crs = layout.crs
-    at = _coordinates(layout, level)
-    # No GeoTransform here: it would be wrong, unnoticed, after a crop.
-    grid = {**crs.to_cf(), "spatial_ref": crs.to_wkt()}
-    keys = encoding(layout.moves)
-    write_array(group, "spatial_ref", np.array(0, dtype=np.int64), (), grid, keys)
-    for name in ("x", "y"):
-        write_array(group, name, at[name], (name,), _axis(crs, name), keys)
-    facts_of = {"units": "seconds since 1970-01-01", "calendar": "proleptic_gregorian", "axis": "T"}
-    about_time = {"standard_name": "time", **facts_of}
-    write_array(group, "time", at["time"], ("time",), about_time, keys)
-
-    side = layout.side
+    shape = (len(layout.times), *layout.shape(level))
     # Also named as a coordinate: readers that decode no grid mapping would take it for a variable.
     mapping = {"grid_mapping": "spatial_ref", "coordinates": "spatial_ref"}
 
     def array(name: str, dtype: str, fill: int, attributes: dict[str, Any]) -> None:
-        shape = (len(layout.times), height, width)
         if name in group:
             resize(group[name], shape, {**geo, **mapping, **attributes})
             return
@@ -229,10 +215,10 @@ def lay_out_level(
             name,
             shape=shape,
             chunks=(1, layout.chunk, layout.chunk),
-            shards=(1, side, side),
+            shards=(1, layout.side, layout.side),
             dtype=dtype,
             fill_value=fill,
-            chunk_key_encoding=keys,
+            chunk_key_encoding=encoding(layout.moves),
             compressors=[_PACKED, Crc32cCodec()],
             dimension_names=("time", "y", "x"),
             attributes={**geo, **mapping, **attributes},
@@ -260,6 +246,19 @@ def lay_out_level(
     whole: dict[str, Any] = {"Conventions": "CF-1.11", "s2sharp": _group_facts(layout, facts)}
     group.attrs.update({**geo, **whole})
     return group
+
+
+def _write_coordinates(group: zarr.Group, layout: Sharded, level: int) -> None:
+    """Write the CRS, the centres of pixels and the times, by CF."""
+    crs, keys = layout.crs, encoding(layout.moves)
+    at = _coordinates(layout, level)
+    # No GeoTransform here: it would be wrong, unnoticed, after a crop.
+    grid = {**crs.to_cf(), "spatial_ref": crs.to_wkt()}
+    write_array(group, "spatial_ref", np.array(0, dtype=np.int64), (), grid, keys)
+    for name in ("x", "y"):
+        write_array(group, name, at[name], (name,), _axis(crs, name), keys)
+    facts = {"units": "seconds since 1970-01-01", "calendar": "proleptic_gregorian", "axis": "T"}
+    write_array(group, "time", at["time"], ("time",), {"standard_name": "time", **facts}, keys)
 
 
 def _axis(crs: CRS, name: str) -> dict[str, Any]:

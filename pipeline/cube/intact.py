@@ -4,22 +4,22 @@ Chunks of bands have checksums and records; these files have none.
 """
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from ..storage.files import AT_ONCE, read_bytes, read_text, write_bytes
+from ..storage.files import AT_ONCE, read_bytes, read_text, write_all
 from ..storage.location import Location
 
-__all__ = ["ROOT", "astray", "cube_status", "differing", "mend", "torn"]
+__all__ = ["ROOT", "astray", "differing", "mend", "store_status", "torn"]
 
 ROOT = "zarr.json"
 """File of the root's metadata; those of groups and arrays have the same name."""
 
 
-def cube_status(store: Location) -> str:
-    """Return what a cube says of itself: "writing", "partial" or "complete"; "missing" before it is laid out; "broken" where
-    that cannot be read: the next run lays it out again.
+def store_status(store: Location) -> str:
+    """Return what a cube or a mosaic says of itself: "writing", "partial" or "complete"; "missing" before it is laid out;
+    "broken" where that cannot be read: the next run lays it out again.
     """
     if not (store / ROOT).exists():
         return "missing"
@@ -68,20 +68,12 @@ def torn(store: Location) -> bool:
 
 def mend(store: Location, files: Mapping[str, bytes]) -> None:
     """Write files that :func:`astray` found; groups last, since a group with its attributes has all its arrays."""
-
-    def write(names: Iterable[str]) -> None:
-        with ThreadPoolExecutor(AT_ONCE) as pool:
-            list(pool.map(lambda name: write_bytes(store / name, files[name]), names))
-
-    groups = list(_groups(files))
-    write(name for name in files if name not in groups)
-    write(groups)
-
-
-def _groups(files: Mapping[str, bytes]) -> Iterator[str]:
-    for name, data in files.items():
-        if name.endswith(ROOT) and json.loads(data)["node_type"] == "group":
-            yield name
+    groups = [
+        name
+        for name, data in files.items()
+        if name.endswith(ROOT) and json.loads(data)["node_type"] == "group"
+    ]
+    write_all(store, files, last=groups)
 
 
 def _read(file: Location) -> bytes | None:

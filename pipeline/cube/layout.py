@@ -27,6 +27,7 @@ __all__ = [
     "Sharded",
     "chunk_side",
     "encode",
+    "encode_figure",
     "error_layers",
     "level_group",
     "shard_file",
@@ -274,6 +275,12 @@ def encode(reflectance: np.ndarray) -> np.ndarray:
     np.clip(dn, FILL + 1, 32767, out=dn)
     dn[np.isnan(dn)] = FILL
     return dn.astype(np.int16)
+
+
+def encode_figure(figure: np.ndarray) -> np.ndarray:
+    """Convert a figure in reflectance, such as a half-width, to uint16 DN from 1; 0 means that there is none."""
+    dn = np.clip(np.rint(figure * 1e4), 1, 65535)
+    return np.where(np.isnan(figure), 0, dn).astype(np.uint16)
 
 
 NATIVE = "r60m"

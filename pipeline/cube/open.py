@@ -8,7 +8,7 @@ requested area is recorded as ``area``.
 import math
 from collections.abc import Iterable
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import xarray as xr
@@ -19,17 +19,11 @@ from s2sharp_core import S2SharpError
 from s2sharp_core.bands import COARSE, ERROR90, MEASURED
 
 from ..storage.arrays import zarr_store
-from ..storage.location import Location, place, store_errors
+from ..storage.location import Location
 from .facts import plain
 from .history import snapshot_store
-from .layout import (
-    FORMAT,
-    LAYERS,
-    NATIVE,
-    TRUST_LAYERS,
-    Bounds,
-    error_layers,
-)
+from .layout import LAYERS, NATIVE, TRUST_LAYERS, Bounds, error_layers
+from .root import open_root, store_in
 
 if TYPE_CHECKING:
     from zarr.storage import StoreLike
@@ -89,44 +83,11 @@ def open_cube(
         ``not-a-cube``, ``epsg-missing``, ``outside``, ``band-unknown``; ``no-history``, ``snapshot-missing``;
         ``file-broken`` where the times are not those of the acquisitions.
     """
-    store = place(out)
-    store = store if store.suffix == ".zarr" else store / "cube.zarr"
+    store = store_in(out, "cube")
     opened = zarr_store(store) if snapshot is None else snapshot_store(store.parent, snapshot)
-    try:
-        root = zarr.open_group(opened, mode="r")
-        facts: dict[str, Any] = dict(root.attrs["s2sharp"])  # type: ignore[arg-type]
-        written = facts["format"]
-    except store_errors(KeyError, TypeError, ValueError) as error:
-        raise S2SharpError(
-            "not-a-cube",
-            f"There is no cube of s2sharp in {out}.",
-            "Make one: `s2sharp run --out …`.",
-        ) from error
-    if written != FORMAT:
-        raise S2SharpError(
-            "not-a-cube",
-            f"{store} has format {written}, and this version of s2sharp reads {FORMAT}.",
-            "Install the version of s2sharp that the cube was made with.",
-        )
-    codes = sorted(root.group_keys())
-    if (epsg is None and len(codes) > 1) or (epsg is not None and str(epsg) not in codes):
-        raise S2SharpError(
-            "epsg-missing",
-            f"The cube {store} holds EPSG {', '.join(codes)}" + (f", not {epsg}." if epsg else "."),
-            "Choose one with epsg=….",
-        )
-    code = str(epsg or codes[0])
-    name = code if level == 0 else f"{code}/x{2**level}"
-    if native:
-        name = f"{code}/{NATIVE}"
-        if name not in root:
-            raise S2SharpError(
-                "outside", "The cube has no B10.", "Make one of Level-1C with `--bands …,B10`."
-            )
-    if name not in root:
-        raise S2SharpError(
-            "outside", f"The cube has no overview of level {level}.", "Use a lower one."
-        )
+    root, facts = open_root(store, "cube", opened)
+    code = _code(root, store, epsg)
+    name = _group_name(root, code, level, native=native)
     wanted = tuple(MEASURED) if bands is None else tuple(bands)
     errors = [name for name in error_layers(COARSE) if name.removesuffix(ERROR90) in wanted]
     raw = read_group(root, opened, name, (*MEASURED, *LAYERS, *TRUST_LAYERS, *errors))
@@ -136,6 +97,30 @@ def open_cube(
     raw = _chosen(raw, wanted if bands is not None else None, time)
     pixel = 60.0 if native else 10.0 * 2**level
     return crop(raw, bbox, CRS.from_epsg(int(code)), pixel)
+
+
+def _code(root: zarr.Group, store: Location, epsg: int | None) -> str:
+    """Return the requested EPSG code; the only one by default."""
+    codes = sorted(root.group_keys())
+    if (epsg is None and len(codes) > 1) or (epsg is not None and str(epsg) not in codes):
+        raise S2SharpError(
+            "epsg-missing",
+            f"The cube {store} holds EPSG {', '.join(codes)}" + (f", not {epsg}." if epsg else "."),
+            "Choose one with epsg=….",
+        )
+    return str(epsg or codes[0])
+
+
+def _group_name(root: zarr.Group, code: str, level: int, *, native: bool) -> str:
+    """Return the group of a code's level, or of its native bands."""
+    if native:
+        name, lacks, remedy = f"{code}/{NATIVE}", "B10", "Make one of Level-1C with `--bands …,B10`"
+    else:
+        name = code if level == 0 else f"{code}/x{2**level}"
+        lacks, remedy = f"overview of level {level}", "Use a lower one"
+    if name not in root:
+        raise S2SharpError("outside", f"The cube has no {lacks}.", f"{remedy}.")
+    return name
 
 
 def _check_times(raw: xr.Dataset, store: Location) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import zarr
 
-from ..storage.arrays import zarr_store
+from ..storage.arrays import arrays_of
 from ..storage.location import Location
 from .layout import FILL, SCALE, Layout, level_group
 
@@ -15,7 +15,7 @@ __all__ = ["grid_written", "read_written"]
 
 def grid_written(store: Location, layout: Layout, level: int = 0) -> dict[str, np.ndarray]:
     """Return the coordinates of the pixels in the requested area, y and x."""
-    arrays = _arrays(store, layout, level)
+    arrays = arrays_of(store, level_group(layout, level))
     rows, cols = _inside(arrays, layout, level)
     return {"y": np.asarray(arrays["y"][rows]), "x": np.asarray(arrays["x"][cols])}
 
@@ -38,7 +38,7 @@ def read_written(
     place
         (y, x) in pixels of :func:`grid_written`; None: all of it.
     """
-    arrays, grid = _arrays(store, layout, level), grid_written(store, layout, level)
+    arrays, grid = arrays_of(store, level_group(layout, level)), grid_written(store, layout, level)
     rows, cols = _inside(arrays, layout, level)
     if place is not None:
         grid = {axis: at[part] for (axis, at), part in zip(grid.items(), place, strict=True)}
@@ -57,12 +57,6 @@ def _part(whole: slice, part: slice) -> slice:
     """Return a part of a slice, counted from its start."""
     left = range(whole.start, whole.stop)[part]
     return slice(left.start, left.stop)
-
-
-def _arrays(store: Location, layout: Layout, level: int) -> "dict[str, zarr.Array[Any]]":
-    name = level_group(layout, level)
-    group = zarr.open_group(zarr_store(store), path=name, mode="r", use_consolidated=False)
-    return dict(group.arrays())
 
 
 def _inside(

@@ -12,6 +12,7 @@ from s2sharp_core.bands import CLOUDS, ERROR90, HIDING, SceneClass
 
 from ..publish.stretch import limits_of, tones
 from ..storage.location import Location
+from .arrays import middle
 from .files import native_bands, write_files
 from .indices import spectral_index
 
@@ -101,11 +102,11 @@ class CubeTools:
     def _refuse_unclassified(self) -> None:
         """Refuse a cube without classes, after a look at one block: if all its valid pixels have no class, the product had none."""
         if "cloud" in self._cube:
-            some = self._cube[["cloud", "valid"]] if "valid" in self._cube else None
-            if some is None:
+            if "valid" not in self._cube:
                 return
-            blocks = [_middle(some[name]) for name in ("cloud", "valid")]
-            if not (blocks[1] == 1).any() or (blocks[0][blocks[1] == 1] != 0).any():
+            cloud, valid = (middle(self._cube[name]) for name in ("cloud", "valid"))
+            known = cloud[valid == 1]
+            if not known.size or known.any():
                 return
         why = (
             "its products had none, like those of Level-1C"
@@ -237,13 +238,6 @@ class CubeTools:
             ``scene-malformed`` for several dates; ``not-a-run`` if the run is not found any more; the errors of reading.
         """
         return native_bands(self._cube)
-
-
-def _middle(array: xr.DataArray) -> np.ndarray:
-    data: Any = array.data
-    if array.chunks is not None:
-        data = data.blocks[tuple(len(c) // 2 for c in array.chunks)].compute()
-    return np.asarray(data)
 
 
 def _shown(x: np.ndarray, bands: tuple[str, ...], limits: list[tuple[float, float]]) -> np.ndarray:

@@ -16,7 +16,7 @@ from ..catalog.reflectance import QUANTIFICATION
 from ..catalog.sources import band_of
 from ..scenes.radiometry import decode
 
-__all__ = ["Named", "assemble", "known_band", "named", "refuse_bright"]
+__all__ = ["Named", "assemble", "known_band", "middle", "named", "refuse_bright", "tree_of"]
 
 # Mean reflectance above that of any land, cloud or glint; number of sampled pixels along an axis.
 _BRIGHT, _LOOKS = 2.0, 64
@@ -144,19 +144,19 @@ def assemble(
         band: _reflectance(_centred(array, band, epsg), band, scale, offset)
         for band, array in found.items()
     }
-    return _tree(ready, epsg)
+    return tree_of(ready, epsg)
 
 
-def _tree(found: Mapping[str, xr.DataArray], epsg: int) -> xr.DataTree:
+def tree_of(found: Mapping[str, xr.DataArray], crs: Any) -> xr.DataTree:
+    """Return the bands as a DataTree, a child for each GSD."""
     children = {}
     for gsd in GSDS:
         own = {band: found[band] for band in BY_GSD[gsd] if band in found}
         if own:
             # Arrays may differ by a pixel at their edges; their common part is used.
             aligned = xr.align(*own.values(), join="inner")
-            children[f"r{gsd}m"] = xr.Dataset(dict(zip(own, aligned, strict=True))).rio.write_crs(
-                epsg
-            )
+            made = xr.Dataset(dict(zip(own, aligned, strict=True)))
+            children[f"r{gsd}m"] = made.rio.write_crs(crs)
     return xr.DataTree.from_dict(children)
 
 
@@ -352,11 +352,17 @@ def _decoded(y: np.ndarray, numbers: tuple[Any, float | None, float | None, bool
     return made
 
 
-def refuse_bright(array: xr.DataArray, name: str) -> None:
-    """Refuse arrays that cannot be reflectance: no scene has a median above 2. Of a lazy array, one block is read."""
+def middle(array: xr.DataArray) -> np.ndarray:
+    """Return the values of an array; of a lazy one, those of the block in its middle."""
     data: Any = array.data
     if array.chunks is not None:
         data = data.blocks[tuple(len(c) // 2 for c in array.chunks)].compute()
+    return np.asarray(data)
+
+
+def refuse_bright(array: xr.DataArray, name: str) -> None:
+    """Refuse arrays that cannot be reflectance: no scene has a median above 2. Of a lazy array, one block is read."""
+    data = middle(array)
     some = data[tuple(slice(None, None, max(1, n // _LOOKS)) for n in data.shape)]
     some = some[np.isfinite(some)]
     if some.size and abs(np.median(some)) > _BRIGHT:

@@ -11,7 +11,7 @@ from s2sharp_core import BANDS, S2SharpError, make_scene
 from s2sharp_core.bands import ERROR90
 from s2sharp_core.lattice import Lattice
 
-from ..cube.layout import LAYERS, encode
+from ..cube.layout import LAYERS, encode, encode_figure
 from ..planning.items import with_acquisitions
 from ..planning.plan import Plan
 from ..planning.reads import stage_of
@@ -38,8 +38,7 @@ class _Stored:
         if name in BANDS:
             return encode(part.astype(np.float32))
         if name.endswith(ERROR90):
-            half = np.clip(np.rint(part * 10_000), 1, 65_535)
-            return np.where(np.isnan(part), 0, half).astype(np.uint16)
+            return encode_figure(part)
         return np.asarray(part)
 
 

@@ -24,8 +24,7 @@ from ..catalog.http import read_json, stac_io
 from ..catalog.products import product_item
 from ..catalog.sources import sources
 from ..scenes.acquisition import Acquisition, group
-from ..scenes.radiometry import decode, reference_offset
-from ..scenes.read import Files, Reader
+from ..scenes.read import Files, Reader, reflectance
 
 __all__ = ["ABOUT", "cells_in", "from_file", "from_items", "from_products", "lazily"]
 
@@ -193,5 +192,4 @@ def _cuts(begin: int, end: int) -> list[tuple[int, int]]:
 def _reflectance(
     acquisition: Acquisition, band: str, cells: Box, reader: Reader | None
 ) -> np.ndarray:
-    dn, _ = (reader or Files(acquisition)).mosaic(band, cells)
-    return decode(dn, *reference_offset(acquisition, band))[0]
+    return reflectance(reader or Files(acquisition), acquisition, band, cells)

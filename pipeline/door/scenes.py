@@ -10,14 +10,14 @@ import pystac
 import rioxarray
 import xarray as xr
 
-from s2sharp_core import BANDS, S2SharpError
+from s2sharp_core import S2SharpError
 from s2sharp_core.bands import in_order
 from s2sharp_core.lattice import Lattice
 from s2sharp_core.scene import known_bands, native
 
 from ..catalog.addresses import is_product
 from ..catalog.products import are_products, product_around, product_paths
-from .arrays import assemble, known_band, named, refuse_bright
+from .arrays import assemble, known_band, named, refuse_bright, tree_of
 from .products import Degrees, cells_in, from_file, from_items, from_products
 
 __all__ = ["open_scene"]
@@ -264,11 +264,6 @@ def _cropped(tree: xr.DataTree, bbox: Degrees | None) -> xr.DataTree:
             f"The box {bbox} does not meet the scene.",
             "Give W S E N in degrees, longitude first.",
         )
-    children: dict[str, xr.Dataset] = {}
-    for gsd in (10, 20, 60):
-        own = {band: array for band, array in cut.items() if BANDS[band].gsd == gsd}
-        if own:
-            children[f"r{gsd}m"] = xr.Dataset(own).rio.write_crs(crs)
-    made = xr.DataTree.from_dict(children)
+    made = tree_of(cut, crs)
     made.attrs = tree.attrs
     return made

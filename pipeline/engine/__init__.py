@@ -31,7 +31,7 @@ __getattr__, __dir__, __all__ = face(
         "progress": ["Progress", "at_work"],
         "room": ["ALLOCATOR", "gpus", "gpus_of", "memory_of", "threads_of", "workers_of"],
         "settings": ["Command", "folder", "meant", "split", "validated"],
-        "verify": ["Broken", "around", "recorded", "take_back"],
+        "verify": ["Broken", "around", "recorded", "some_recorded", "take_back"],
         "worker": [
             "Clock",
             "Peak",

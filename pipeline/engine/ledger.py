@@ -109,12 +109,11 @@ class Ledger:
         own = [name for name, whose, _, status in parts if whose == unit and status in FINAL]
         return max(_read(self.folder, own), key=lambda record: record.written, default=None)
 
-    def revoke(self, record: Record | None, torn: Iterable[str], kind: str, message: str) -> None:
+    def revoke(self, record: Record | None, torn: Iterable[str], message: str) -> None:
         """Take back that a unit is done: what it had written is not there any more, or ``torn`` are names of its records."""
         if record is not None:
-            self.write(
-                replace(record, status="failed", kind=kind, message=message, files={}, written="")
-            )
+            failed = replace(record, status="failed", kind="shard-broken", message=message)
+            self.write(replace(failed, files={}, written=""))
             remove(self._path(record.unit, record.key, record.status))
         for name in torn:
             remove(self.folder / name)

@@ -1,5 +1,6 @@
 """Verify the files of records against their digests, and take back the records of broken files."""
 
+import random
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -10,7 +11,7 @@ from ..storage.digests import wrong
 from ..storage.location import Location
 from .ledger import FINAL, Ledger, Record
 
-__all__ = ["Broken", "Locate", "around", "read_back", "recorded", "take_back"]
+__all__ = ["Broken", "Locate", "around", "read_back", "recorded", "some_recorded", "take_back"]
 
 Locate = Callable[[str, str], Location | None]
 """(path of a unit in the ledger, name of a file in its record) → the file; None for a file that is not expected."""
@@ -40,6 +41,12 @@ def recorded(ledger: Ledger, folder: str = "") -> dict[str, list[str]]:
         if status in FINAL:
             found.setdefault(unit, []).append(name)
     return found
+
+
+def some_recorded(ledger: Ledger, share: float) -> list[tuple[str, list[str]]]:
+    """Return a share of the units recorded as done, at random; one at least, if there are any."""
+    units = list(recorded(ledger).items())
+    return random.sample(units, round(share * len(units)) or min(1, len(units)))
 
 
 def read_back(
@@ -94,7 +101,7 @@ def take_back(
         check()
         count += 1
         if found is not None:
-            ledger.revoke(found.record, found.torn, "shard-broken", "; ".join(found.what))
+            ledger.revoke(found.record, found.torn, "; ".join(found.what))
             broken.append(found)
         if time.monotonic() > end:
             break

@@ -9,7 +9,7 @@ from pydantic import TypeAdapter, ValidationError
 from s2sharp_core import S2SharpError
 
 from ..cube.create import finish, lay_out
-from ..cube.intact import cube_status
+from ..cube.intact import store_status
 from ..planning.items import with_acquisitions
 from ..planning.plan import Plan
 from .catalog import publish_catalog
@@ -93,7 +93,7 @@ def take_out(plan: Plan) -> None:
     out = plan.out
     if plan.removed != Plan.read(out).removed:
         plan = plan.freeze()
-    status = cube_status(plan.store)
+    status = store_status(plan.store)
     if status == "missing":
         return
     whole = with_acquisitions(plan)

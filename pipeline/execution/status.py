@@ -3,7 +3,7 @@
 from collections import Counter, defaultdict
 from dataclasses import dataclass
 
-from ..cube.intact import cube_status
+from ..cube.intact import store_status
 from ..engine.lease import holder
 from ..engine.progress import Progress
 from ..planning.items import with_acquisitions
@@ -19,7 +19,7 @@ __all__ = ["Status", "status_of"]
 class Status(Progress):
     """Progress of a run.
 
-    ``cube``: what the cube says of itself, as of :func:`~s2sharp.cube.intact.cube_status`.
+    ``cube``: what the cube says of itself, as of :func:`~s2sharp.cube.intact.store_status`.
     ``owed``: queries that are not done; the latest is among them while it is not.
     """
 
@@ -49,6 +49,6 @@ def status_of(out: Location) -> Status:
         units=dict(units),
         failed=tuple(failed),
         plan=plan,
-        cube=cube_status(plan.store),
+        cube=store_status(plan.store),
         owed=owed(out),
     )

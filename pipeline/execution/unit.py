@@ -18,7 +18,7 @@ from s2sharp_core.sensor.observation import SENTINEL2
 from s2sharp_core.sensor.registration import warn_of_shifts
 from s2sharp_core.windows import BATCH
 
-from ..cube.layout import FILL, Layout, Native, Sharded, encode
+from ..cube.layout import FILL, Layout, Native, Sharded, encode, encode_figure
 from ..cube.overviews import overview
 from ..cube.write import write_shard
 from ..engine.ledger import Record
@@ -31,8 +31,7 @@ from ..scenes.acquisition import Acquisition
 from ..scenes.disagreement import disagreement
 from ..scenes.doubt import offset_doubt
 from ..scenes.holes import Holes
-from ..scenes.radiometry import decode, reference_offset
-from ..scenes.read import Block, Files, Reader, load_block
+from ..scenes.read import Block, Files, Reader, load_block, reflectance
 from .ahead import Begun, ahead, beginning
 from .run import Run
 
@@ -148,14 +147,11 @@ def _sharpen(
         with clock("net"):
             sharp = sharpen_prepared(prepared, sharpener, plan.config.window)
             for name, picture in sharp.items():
-                out[name][cells.slices(strip, 10)] = (
-                    encode(picture) if name in BANDS else _dn(picture)
-                )
+                stored = encode(picture) if name in BANDS else encode_figure(picture)
+                out[name][cells.slices(strip, 10)] = stored
             windows += sum(1 for _ in strip.tiles(plan.config.window))
-            del (
-                prepared,
-                sharp,
-            )  # otherwise they would stay in memory during the wait for the next strip
+            # Otherwise they would stay in memory during the wait for the next strip.
+            del prepared, sharp
     _tell_holes(holes, acquisition, wanted)
     with clock("overlaps"):
         files = reader if isinstance(reader, Files) else files_of(plan, acquisition)
@@ -184,8 +180,7 @@ def _measured(
     """Return a shard of the bands that are kept as measured."""
     out = {}
     for band in native.bands:
-        dn, _ = reader.mosaic(band, wanted)
-        y, _ = decode(dn, *reference_offset(acquisition, band))
+        y = reflectance(reader, acquisition, band, wanted)
         out[band] = np.full(cells.shape, FILL, dtype=np.int16)
         out[band][cells.slices(wanted, CELL)] = encode(y)
     return out
@@ -210,11 +205,6 @@ def _take_in(
         if BANDS[band].gsd == 10:
             out[band][place] = encode(block.data[band][block.box.slices(strip, 10)])
     return prepared if valid.any() else None
-
-
-def _dn(figure: np.ndarray) -> np.ndarray:
-    """Convert a figure in reflectance to uint16 DN from 1; 0 means that there is none."""
-    return np.where(np.isnan(figure), 0, np.clip(np.rint(figure * 1e4), 1, 65535)).astype(np.uint16)
 
 
 def _probed(layout: Layout, unit: Unit) -> bool:

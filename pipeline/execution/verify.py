@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from ..cube.create import misplaced
 from ..cube.layout import shard_file
 from ..engine.lease import Lease
-from ..engine.verify import Broken, around, recorded, take_back
+from ..engine.verify import Broken, around, recorded, some_recorded, take_back
 from ..planning.plan import Plan
 from ..storage.location import Location
 
@@ -55,8 +55,7 @@ def verify_run(
     Plan.read(out)
     with Lease.taken(out, tell=tell) as lease:
         plan = Plan.read(out)
-        units = list(recorded(plan.ledger).items())
-        chosen = random.sample(units, round(share * len(units)) or min(1, len(units)))
+        chosen = some_recorded(plan.ledger, share)
         count, broken = take_back(
             plan.ledger, chosen, lambda *x: file_of(plan, *x), check=lease.check
         )

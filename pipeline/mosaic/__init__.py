@@ -17,7 +17,7 @@ __getattr__, __dir__, __all__ = face(
         "make": ["make_plan"],
         "plan": ["MosaicPlan"],
         "status": ["MosaicStatus", "mosaic_status"],
-        "store": ["open_mosaic", "status_of"],
+        "store": ["open_mosaic"],
         "verify": ["verify_mosaic"],
     },
 )

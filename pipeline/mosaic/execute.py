@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from ..cube.create import finish
+from ..cube.intact import store_status
 from ..engine.events import Listener
 from ..engine.lease import Lease
 from ..engine.phases import Engine, Job, Outcome, Phase
@@ -13,7 +14,7 @@ from ..storage.files import sweep
 from .differences import Pair, merge
 from .plan import MosaicPlan, Tile
 from .publish import write_catalog
-from .store import begin_writing, lay_out, status_of
+from .store import begin_writing, lay_out
 from .unit import TileJob, do_tile
 
 __all__ = ["MosaicOutcome", "carry_out", "phases"]
@@ -58,7 +59,7 @@ def carry_out(plan: MosaicPlan, lease: Lease, tell: Listener = lambda _: None) -
         write_catalog(plan)
     outcome.pairs = merge(plan)
     status = "partial" if outcome.failed else "complete"
-    if status_of(plan.store) != status:
+    if store_status(plan.store) != status:
         finish(plan.store, status)
     outcome.seconds = time.perf_counter() - start
     return outcome

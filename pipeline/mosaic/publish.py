@@ -2,11 +2,9 @@
 
 import json
 from datetime import timedelta
-from typing import Any
 
 import numpy as np
 import pystac
-import zarr
 from pystac.extensions.projection import ProjectionExtension
 from pystac.utils import str_to_datetime
 
@@ -16,7 +14,7 @@ from ..publish.cogs import write_pictures
 from ..publish.frames import CogProfile, Frame
 from ..publish.raster import Means
 from ..publish.stac import PROCESSING, ZARR, add_picture, footprint, relative, write_collection
-from ..storage.arrays import zarr_store
+from ..storage.arrays import arrays_of
 from ..storage.digests import Digest, vouched
 from ..storage.files import files, read_texts, remove, remove_tree, write_text
 from ..storage.location import Location, place
@@ -53,8 +51,7 @@ def publish_tile(plan: MosaicPlan, tile: Tile, takes: Takes) -> tuple[int, dict[
     """
     asked = plan.box(tile) & plan.area
     at = within(plan.canvas.box, asked)
-    root = zarr.open_group(zarr_store(plan.store), mode="r", use_consolidated=False)
-    arrays: Any = dict(root.arrays())
+    arrays = arrays_of(plan.store)
     valid = int(np.count_nonzero(arrays["valid"][tile.period, *at]))
     if valid == 0:
         remove_tree(cog_folder(plan, tile))

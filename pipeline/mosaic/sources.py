@@ -3,21 +3,18 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from functools import lru_cache
 from itertools import product
 from typing import Any
 
 import numpy as np
-import zarr
 
 from s2sharp_core import BANDS, S2SharpError
 from s2sharp_core.lattice import Box, Lattice
 
 from ..catalog.addresses import safe_name
-from ..cube.layout import FORMAT
+from ..cube.root import no_store, open_root, store_in
 from ..engine.ledger import FINAL, Ledger
-from ..storage.arrays import zarr_store
-from ..storage.files import version
+from ..storage.arrays import arrays_of
 from ..storage.location import Located, Location, store_errors
 from .grid import Grid, within
 
@@ -91,12 +88,10 @@ def read_cube(out: Location) -> Cube:
     S2SharpError
         ``not-a-cube``.
     """
-    store = out if out.suffix == ".zarr" else out / "cube.zarr"
+    store = store_in(out, "cube")
+    root, about = open_root(store, "cube", fresh=True)
     try:
-        # Consolidated metadata may be old: a run may be adding to the cube.
-        root = zarr.open_group(zarr_store(store), mode="r", use_consolidated=False)
-        about: Any = root.attrs["s2sharp"]
-        form, status = about["format"], str(about["status"])
+        status = str(about["status"])
         names = sorted(int(name) for name in root.group_keys())
         groups: dict[int, Any] = {epsg: root[str(epsg)] for epsg in names}
         facts: dict[int, Any] = {epsg: group.attrs["s2sharp"] for epsg, group in groups.items()}
@@ -107,16 +102,10 @@ def read_cube(out: Location) -> Cube:
             if time not in made.get("removed", ())
         ]
     except store_errors(KeyError, TypeError, ValueError) as error:
+        raise no_store(store, "cube", error) from error
+    if not sources:
         raise S2SharpError(
-            "not-a-cube",
-            f"There is no cube of s2sharp in {out} ({type(error).__name__}: {error}).",
-            "Make one: `s2sharp run --out …`.",
-        ) from error
-    if form != FORMAT or not sources:
-        raise S2SharpError(
-            "not-a-cube",
-            f"{store} has format {form} and {len(sources)} acquisitions; format {FORMAT} is read.",
-            "Use the version of s2sharp that the cube was made with.",
+            "not-a-cube", f"{store} holds no acquisition.", "Run again with another --datetime."
         )
     first = groups[names[0]]
     return Cube(
@@ -148,12 +137,6 @@ def _group(epsg: int, group: Any, made: Mapping[str, Any]) -> Group:
     )
 
 
-@lru_cache(maxsize=16)
-def _arrays(store: Location, name: str, written: str) -> "dict[str, zarr.Array[Any]]":  # noqa: ARG001
-    group = zarr.open_group(zarr_store(store), path=name, mode="r", use_consolidated=False)
-    return {key: array for key, array in group.arrays() if array.ndim == 3}
-
-
 def read_window(
     cube: Cube, source: CubeDate, names: tuple[str, ...], window: Box, level: int = 0
 ) -> np.ndarray:
@@ -172,7 +155,7 @@ def read_window(
     read = []
     for name in names:
         try:
-            arrays = _arrays(cube.store, folder, version(cube.store / folder / "zarr.json"))
+            arrays = arrays_of(cube.store, folder)
             read.append(np.asarray(arrays[name][source.time, rows, cols]))
         except store_errors(RuntimeError, ValueError, KeyError) as error:
             raise S2SharpError(

@@ -3,19 +3,19 @@
 from collections import Counter
 from dataclasses import dataclass
 
+from ..cube.intact import store_status
 from ..engine.lease import holder
 from ..engine.progress import Progress
 from ..storage.location import Location
 from .execute import MosaicOutcome, phases
 from .plan import MosaicPlan
-from .store import status_of
 
 __all__ = ["MosaicStatus", "mosaic_status"]
 
 
 @dataclass(frozen=True)
 class MosaicStatus(Progress):
-    """Progress of a mosaic; ``mosaic``: the store's own status, "missing" before it is laid out."""
+    """Progress of a mosaic; ``mosaic``: what the store says of itself."""
 
     plan: MosaicPlan
     mosaic: str
@@ -44,5 +44,5 @@ def mosaic_status(to: Location) -> MosaicStatus:
         units=units,
         failed=tuple(outcome.failed),
         plan=plan,
-        mosaic=status_of(plan.store) if (plan.store / "zarr.json").exists() else "missing",
+        mosaic=store_status(plan.store),
     )

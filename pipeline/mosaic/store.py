@@ -8,8 +8,6 @@ import numpy as np
 import xarray as xr
 import zarr
 from pyproj import CRS
-from zarr.abc.buffer import Buffer
-from zarr.storage import MemoryStore
 
 from s2sharp_core import BANDS, S2SharpError
 from s2sharp_core.lattice import Box
@@ -18,12 +16,13 @@ from ..cube.create import lay_out_level
 from ..cube.intact import ROOT, astray, differing, mend, torn
 from ..cube.layout import FORMAT, Bounds, Sharded
 from ..cube.open import crop, read_group
-from ..storage.arrays import put_arrays, write_array, zarr_store
-from ..storage.location import Location, place, store_errors
+from ..cube.root import open_root, store_in
+from ..storage.arrays import in_memory, put_arrays, write_array, zarr_store
+from ..storage.location import Location
 from .grid import Grid
 from .periods import Period
 
-__all__ = ["LAYERS", "Canvas", "begin_writing", "lay_out", "misplaced", "open_mosaic", "status_of"]
+__all__ = ["LAYERS", "Canvas", "begin_writing", "lay_out", "misplaced", "open_mosaic"]
 
 _VALID = ("uint8", "a clear observation was found", {0: "invalid", 1: "valid"})
 # Name → (dtype, long name, flags), as in a cube; zero means "no data".
@@ -116,10 +115,8 @@ def misplaced(store: Location, canvas: Canvas) -> list[str]:
 
 def _drafted(canvas: Canvas, facts: Mapping[str, Any]) -> dict[str, bytes]:
     """Lay a store out in memory: file name → content."""
-    draft: dict[str, Buffer] = {}
-    root = zarr.open_group(MemoryStore(draft), mode="w", zarr_format=3)
-    _lay_out_levels(root, canvas, {"format": FORMAT, "status": "writing", **facts})
-    return {name: data.to_bytes() for name, data in draft.items()}
+    about = {"format": FORMAT, "status": "writing", **facts}
+    return in_memory(lambda root: _lay_out_levels(root, canvas, about))
 
 
 def _lay_out_levels(root: zarr.Group, canvas: Canvas, about: Mapping[str, Any]) -> None:
@@ -133,11 +130,6 @@ def _lay_out_levels(root: zarr.Group, canvas: Canvas, about: Mapping[str, Any]) 
 def _about(root: zarr.Group) -> dict[str, Any]:
     about: Any = root.attrs["s2sharp"]
     return dict(about)
-
-
-def status_of(store: Location) -> str:
-    """Return the store's status: writing, partial or complete."""
-    return str(_about(zarr.open_group(zarr_store(store), mode="r"))["status"])
 
 
 def begin_writing(store: Location) -> None:
@@ -181,25 +173,16 @@ def open_mosaic(
     S2SharpError
         ``not-a-mosaic``, ``outside``.
     """
-    store = place(to)
-    store = store if store.suffix == ".zarr" else store / "mosaic.zarr"
+    store = store_in(to, "mosaic")
     opened = zarr_store(store)
-    try:
-        root = zarr.open_group(opened, mode="r")
-        about: Any = root.attrs["s2sharp"]
-        version, _ = about["format"], about["sources"]
-    except store_errors(KeyError, TypeError, ValueError) as error:
-        raise S2SharpError(
-            "not-a-mosaic",
-            f"There is no mosaic of s2sharp in {to}.",
-            "Make one: `s2sharp mosaic OUT --to …`.",
-        ) from error
+    root, facts = open_root(store, "mosaic", opened)
     name = f"x{2**level}" if level else ""
-    if version != FORMAT or (name and name not in root):
+    # A cube has no sources.
+    if "sources" not in facts or (name and name not in root):
         raise S2SharpError(
             "not-a-mosaic",
-            f"{store} has format {version} and no overview of level {level} that could be read.",
-            f"Format {FORMAT} is read; use a lower level.",
+            f"{store} is no mosaic with an overview of level {level}.",
+            "Use a lower level; for a cube, s2sharp.open_cube.",
         )
     layers = {layer for some in LAYERS.values() for layer in some}
     raw = read_group(root, opened, name, (*BANDS, *sorted(layers), "time_bnds"))

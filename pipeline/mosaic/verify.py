@@ -1,12 +1,11 @@
 """Verify a mosaic: broken files are recorded as failed, so that the same command makes them anew."""
 
 import itertools
-import random
 from collections.abc import Callable
 
 from ..cube.layout import shard_file
 from ..engine.lease import Lease
-from ..engine.verify import Broken, around, recorded, take_back
+from ..engine.verify import Broken, around, some_recorded, take_back
 from ..storage.location import Location
 from .plan import MosaicPlan
 from .publish import cog_folder
@@ -43,8 +42,7 @@ def verify_mosaic(
             place = tile.period, tile.row, tile.col, tile.level
             return plan.store / shard_file(plan.canvas, variable, *place)
 
-        units = list(recorded(plan.ledger).items())
-        chosen = random.sample(units, round(share * len(units)) or min(1, len(units)))
+        chosen = some_recorded(plan.ledger, share)
         count, broken = take_back(plan.ledger, chosen, locate, check=lease.check)
         lost = around(plan.store.name, misplaced(plan.store, plan.canvas))
         return count, broken + lost

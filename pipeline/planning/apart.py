@@ -23,7 +23,7 @@ import s2sharp_core
 from s2sharp_core import S2SharpError
 
 from ..engine.room import ALLOCATOR
-from ..storage.files import contents
+from ..storage.files import contents, write_text
 from ..storage.location import Location, user_cache
 from .config import RunConfig
 from .outline import Outline
@@ -158,10 +158,8 @@ def _keep(name: str, found: dict[str, Any]) -> None:
         for file in folder.glob("*.json"):
             if time.time() - file.stat().st_mtime > _KEPT:
                 file.unlink(missing_ok=True)
-        draft = folder / f"{name}.{os.getpid()}.partial"
         text = json.dumps(found)
-        draft.write_text(f"{_digest(text)}\n{text}")
-        draft.replace(folder / f"{name}.json")
+        write_text(folder / f"{name}.json", f"{_digest(text)}\n{text}")
 
 
 class _Asked:

@@ -112,9 +112,7 @@ def believing(plan: ClientPlan) -> ClientPlan:
     """
     if plan.config.trust_offset != "pixels":
         return plan
-    from ..scenes.doubt import (
-        offsets_of_pixels,
-    )  # imported here, because it loads readers of pixels
+    from ..scenes.doubt import offsets_of_pixels  # it loads readers of pixels
 
     offsets = offsets_of_pixels(plan.acquisitions, plan.offsets)
     datatakes = tuple(

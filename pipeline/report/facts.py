@@ -7,7 +7,7 @@ from datetime import datetime
 from functools import cached_property
 from typing import Any
 
-from ..cube.intact import cube_status
+from ..cube.intact import store_status
 from ..engine.lease import Holder, holder
 from ..engine.ledger import FINAL, Record
 from ..engine.progress import at_work
@@ -96,7 +96,7 @@ def gather(out: Location) -> Facts:
     step = -(-len(done) // _MOST) or 1
     return Facts(
         plan=plan,
-        cube=cube_status(plan.store),
+        cube=store_status(plan.store),
         holder=holder(out),
         shards=dict(shards),
         phases=dict(phases),

@@ -18,8 +18,7 @@ from ..cube.layout import Layout
 from ..cube.open import open_cube
 from ..publish.panels import Panel, Spot, choose_spot, orientation, pair, trust
 from ..scenes.acquisition import Acquisition
-from ..scenes.radiometry import decode, reference_offset
-from ..scenes.read import Files
+from ..scenes.read import Files, reflectance
 from ..storage.location import Location, store_errors
 from .facts import Facts
 
@@ -49,11 +48,10 @@ class Natives:
             if len(self.missing) > 1 + self._read:
                 break
             try:
-                dn, _ = Files(acquisition).mosaic(band, box)
+                found[band] = reflectance(Files(acquisition), acquisition, band, box)
             except S2SharpError as error:
                 self.missing[f"{error.item} {error.band}"] = error.message
                 continue
-            found[band], _ = decode(dn, *reference_offset(acquisition, band))
             self._read += 1
         return found
 

@@ -4,7 +4,7 @@ import numpy as np
 from scipy.ndimage import minimum_filter
 
 from s2sharp_core.bands import BANDS, CELL
-from s2sharp_core.lattice import Box
+from s2sharp_core.lattice import Box, any_in_cells
 
 from .read import Block
 
@@ -29,12 +29,12 @@ class Holes:
     def look(self, block: Block, strip: Box) -> None:
         """Add a strip: the cells where each band has data; saturated values count as data."""
         place = self._cells.slices(strip, CELL)
-        glare = _any(block.saturated, 10) if block.saturated.any() else np.False_
+        glare = any_in_cells(block.saturated, 10) if block.saturated.any() else np.False_
         for band, y in block.data.items():
             gsd = BANDS[band].gsd
             there = self._there.setdefault(band, np.zeros(self._cells.shape, dtype=bool))
             data = ~np.isnan(y[block.box.slices(strip, gsd)])
-            there[place] = data.all() or _any(data, gsd) | glare
+            there[place] = data.all() or any_in_cells(data, gsd) | glare
 
     def found(self) -> dict[str, float]:
         """Return the share of the other bands' data, away from its edges, that a band lacks, for bands worth a
@@ -48,10 +48,3 @@ class Holes:
         lacks = {band: np.count_nonzero(inside & ~there) for band, there in self._there.items()}
         least = max(FEWEST, LEAST * total)
         return {band: cells / total for band, cells in lacks.items() if cells >= least}
-
-
-def _any(there: np.ndarray, gsd: int) -> np.ndarray:
-    """Return for each cell whether any of its pixels is set."""
-    n = CELL // gsd
-    rows, cols = there.shape
-    return np.asarray(there.reshape(rows // n, n, cols // n, n).any(axis=(1, 3)))

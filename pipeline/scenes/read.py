@@ -10,7 +10,7 @@ import numpy as np
 
 from s2sharp_core import BANDS, S2SharpError
 from s2sharp_core.bands import CELL, native_gsd
-from s2sharp_core.lattice import Box, Lattice
+from s2sharp_core.lattice import Box, Lattice, any_in_cells
 from s2sharp_core.threads import threads_for
 
 from ..catalog.reflectance import APPLIED, PIXELS
@@ -32,6 +32,7 @@ __all__ = [
     "load_block",
     "load_scl",
     "read_scene",
+    "reflectance",
 ]
 
 
@@ -187,7 +188,7 @@ class Files:
         choices = precedence(tuple(scene.box for scene in scenes), box)
         for choice in choices:
             # The previous choices may have left holes.
-            wanted = (choice >= 0) & _any_in_cells(dn == 0, box)
+            wanted = (choice >= 0) & any_in_cells(dn == 0, gsd)
             for index, scene in enumerate(scenes):
                 mine = wanted & (choice == index)
                 if not mine.any():
@@ -199,11 +200,6 @@ class Files:
                 dn[place][free] = part[free]
                 source[place][free] = scene.number
         return dn, source
-
-
-def _any_in_cells(x: np.ndarray, box: Box) -> np.ndarray:
-    rows, cols = box.shape
-    return np.asarray(x.reshape(rows, x.shape[0] // rows, cols, -1).any(axis=(1, 3)))
 
 
 def _around(mask: np.ndarray, box: Box) -> Box:
@@ -300,6 +296,12 @@ def read_each(read: Callable[[S], T], things: Iterable[S], reader: Reader) -> It
         for future in coming:
             future.cancel()
         wait(coming)  # files of running reads must be closed or kept before another read needs them
+
+
+def reflectance(reader: Reader, acquisition: "Acquisition", band: str, want: Box) -> np.ndarray:
+    """Return a band over ``want`` at its own GSD: float32 reflectance, NaN as nodata."""
+    dn, _ = reader.mosaic(band, want)
+    return decode(dn, *reference_offset(acquisition, band))[0]
 
 
 def load_scl(reader: Reader, want: Box) -> np.ndarray:

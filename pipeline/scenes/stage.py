@@ -9,22 +9,19 @@ import hashlib
 import json
 import threading
 from dataclasses import dataclass, field
-from functools import cached_property, lru_cache
-from typing import Any
+from functools import cached_property
 
 import numpy as np
 import zarr
-from zarr.abc.buffer import Buffer
 from zarr.codecs import BloscCodec, Crc32cCodec
-from zarr.storage import MemoryStore
 
 from s2sharp_core import S2SharpError
 from s2sharp_core.bands import native_gsd
 from s2sharp_core.lattice import Box
 
 from ..cube.layout import chunk_side
-from ..storage.arrays import put_arrays, zarr_store
-from ..storage.files import files, read_text, remove, remove_tree, size, version, write_text
+from ..storage.arrays import arrays_of, in_memory, put_arrays
+from ..storage.files import files, read_text, remove, remove_tree, size, write_text
 from ..storage.location import Location
 from .acquisition import Acquisition
 from .versions import Versions
@@ -86,12 +83,13 @@ class Stage:
         """Create the arrays, unless all of them exist."""
         if (self._store / "zarr.json").exists():
             return
-        draft: dict[str, Buffer] = {}
-        group = zarr.open_group(MemoryStore(draft), mode="w", zarr_format=3)
-        for band in self.bands:
-            self._create(group, band, native_gsd(band))
-        self._create(group, "source", native_gsd(self.bands[0]))
-        put_arrays({name: data.to_bytes() for name, data in draft.items()}, self._store)
+
+        def every(group: zarr.Group) -> None:
+            for band in self.bands:
+                self._create(group, band, native_gsd(band))
+            self._create(group, "source", native_gsd(self.bands[0]))
+
+        put_arrays(in_memory(every), self._store)
 
     def _create(self, group: zarr.Group, name: str, gsd: int) -> None:
         side = self.shard * 60 // gsd
@@ -112,7 +110,7 @@ class Stage:
         from .raster import Kept
         from .read import Files, read_each
 
-        arrays = _arrays(self._store)
+        arrays = arrays_of(self._store, mode="r+")
         files = Files(self.acquisition, Kept(seen=self.seen))
         with _ONE:
             read = read_each(lambda band: files.mosaic(band, cells), self.bands, files)
@@ -150,7 +148,7 @@ class Stage:
             return dn, number
         there, here = self.box.slices(inner, gsd), box.slices(inner, gsd)
         try:
-            arrays = _arrays(self._store)
+            arrays = arrays_of(self._store, mode="r+")
         except FileNotFoundError:
             self._check(inner)
             raise
@@ -178,12 +176,3 @@ def clear(folder: Location) -> None:
     for done in {name.partition("/")[0] for name in files(folder) if ".done/" in name}:
         remove_tree(folder / done)
     remove_tree(folder)
-
-
-def _arrays(store: Location) -> "dict[str, zarr.Array[Any]]":
-    return _open(store, version(store / "zarr.json"))
-
-
-@lru_cache(maxsize=4)
-def _open(store: Location, written: str) -> "dict[str, zarr.Array[Any]]":  # noqa: ARG001
-    return dict(zarr.open_group(zarr_store(store), mode="r+").arrays())

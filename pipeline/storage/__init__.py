@@ -9,7 +9,7 @@ from s2sharp_core.faces import face
 __getattr__, __dir__, __all__ = face(
     __name__,
     {
-        "arrays": ["put_arrays", "resize", "write_array", "zarr_store"],
+        "arrays": ["arrays_of", "in_memory", "put_arrays", "resize", "write_array", "zarr_store"],
         "digesting": ["DigestStore", "digest_store"],
         "digests": ["Digest", "settle", "vouched", "wrong"],
         "files": [
@@ -31,6 +31,7 @@ __getattr__, __dir__, __all__ = face(
             "sweep",
             "version",
             "versions",
+            "write_all",
             "write_bytes",
             "write_text",
         ],

@@ -1,19 +1,29 @@
 """Zarr arrays in a folder or an object store."""
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import zarr
+from zarr.abc.buffer import Buffer
+from zarr.storage import MemoryStore
 
-from .files import write_all
+from .files import version, write_all
 from .location import Location, on_this_machine
 
 if TYPE_CHECKING:
     from zarr.core.chunk_key_encodings import ChunkKeyEncodingLike
     from zarr.storage import StoreLike
 
-__all__ = ["put_arrays", "resize", "write_array", "zarr_store"]
+__all__ = ["arrays_of", "in_memory", "put_arrays", "resize", "write_array", "zarr_store"]
+
+
+def in_memory(lay_out: Callable[[zarr.Group], None]) -> dict[str, bytes]:
+    """Lay arrays out in memory by a function of their root group: file name → content."""
+    draft: dict[str, Buffer] = {}
+    lay_out(zarr.open_group(MemoryStore(draft), mode="w", zarr_format=3))
+    return {name: data.to_bytes() for name, data in draft.items()}
 
 
 def put_arrays(draft: Mapping[str, bytes], store: Location) -> None:
@@ -22,7 +32,7 @@ def put_arrays(draft: Mapping[str, bytes], store: Location) -> None:
 
     A killed layout is repeated.
     """
-    write_all(store, draft, last="zarr.json")
+    write_all(store, draft, last=["zarr.json"])
 
 
 def write_array(
@@ -66,6 +76,27 @@ def resize(
         there.resize(shape)
     there.attrs.update(facts)
     return there
+
+
+def arrays_of(
+    store: Location, name: str = "", mode: Literal["r", "r+"] = "r"
+) -> "dict[str, zarr.Array[Any]]":
+    """Return the arrays of a group as they are now: consolidated metadata lack what a run has added since.
+
+    They are opened once a process, and again when the group's metadata have been written anew.
+    """
+    return _arrays_of(store, name, mode, version((store / name if name else store) / "zarr.json"))
+
+
+@lru_cache(maxsize=32)
+def _arrays_of(
+    store: Location,
+    name: str,
+    mode: Literal["r", "r+"],
+    written: str,  # noqa: ARG001  (part of the cache's key)
+) -> "dict[str, zarr.Array[Any]]":
+    group = zarr.open_group(zarr_store(store), path=name, mode=mode, use_consolidated=False)
+    return dict(group.arrays())
 
 
 def zarr_store(folder: Location) -> "StoreLike":

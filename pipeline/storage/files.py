@@ -6,7 +6,7 @@ import os
 import re
 import shutil
 import stat
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from itertools import islice
@@ -147,15 +147,15 @@ def drafted(name: str) -> str | None:
     return found[1] if found else None
 
 
-def write_all(folder: Location, contents: Mapping[str, bytes], last: str) -> None:
-    """Write files below ``folder``, and ``last`` after all others."""
+def write_all(folder: Location, contents: Mapping[str, bytes], last: Collection[str]) -> None:
+    """Write files below ``folder``, those of ``last`` after all others."""
 
     def write(name: str) -> None:
         write_bytes(folder / name, contents[name])
 
     with ThreadPoolExecutor(AT_ONCE) as pool:
-        list(pool.map(write, (name for name in contents if name != last)))
-    write(last)
+        list(pool.map(write, (name for name in contents if name not in last)))
+        list(pool.map(write, last))
 
 
 def put(file: Path, target: Location) -> None:

@@ -12,8 +12,7 @@ from s2sharp_core.lattice import Box
 
 from ..cube.layout import Bounds, Layout
 from ..scenes.acquisition import Acquisition
-from ..scenes.radiometry import decode, reference_offset
-from ..scenes.read import Files
+from ..scenes.read import Files, reflectance
 
 __all__ = ["Delivered", "Native"]
 
@@ -44,11 +43,10 @@ class Delivered:
             if why is not None and time.monotonic() < until:
                 raise why
             try:
-                dn, _ = files.mosaic(band, box)
+                found[band] = reflectance(files, acquisition, band, box)
             except S2SharpError as error:
                 self._failed[acquisition.id, band] = time.monotonic() + _REST, error
                 raise
-            found[band], _ = decode(dn, *reference_offset(acquisition, band))
         return found
 
 

@@ -10,7 +10,7 @@ from pyproj import Transformer
 
 from s2sharp_core import BANDS
 
-from ..cube.intact import cube_status
+from ..cube.intact import store_status
 from ..cube.layout import Bounds
 from ..cube.open import open_cube
 from ..planning.client import ClientPlan
@@ -110,7 +110,7 @@ class _Run:
             time=found.datetime,
             name=name,
             bands=bands,
-            whole=cube_status(plan.store) != "writing",
+            whole=store_status(plan.store) != "writing",
             native=Native(self.files, layout, found),
             delivered=delivered,
         )
@@ -143,8 +143,6 @@ class _Mosaic:
         return self.plan.bands
 
     def picture(self, name: str, bands: tuple[str, ...], *, delivered: bool) -> Picture:  # noqa: ARG002  (a mosaic has no native pixels)
-        from ..mosaic.store import status_of
-
         plan = self.plan
         found = next((p for p in plan.periods if p.name == name), None)
         if found is None or not set(bands) <= set(self.bands) or not bands:
@@ -153,7 +151,7 @@ class _Mosaic:
         def opened(level: int) -> xr.Dataset:
             return _mosaic(self.to, level, version(plan.store / "zarr.json"))
 
-        whole = status_of(plan.store) != "writing"
+        whole = store_status(plan.store) != "writing"
         return Picture(plan.canvas, opened, found.start, name, bands, whole)
 
     def layers(self) -> dict[str, Any]:

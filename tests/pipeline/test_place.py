@@ -110,7 +110,7 @@ def test_who_repeats_its_own_creation_has_created_it(out: Location) -> None:
 
 def test_the_last_of_several_files_comes_last(s3: Proxy) -> None:
     out = place(f"s3://bucket/{uuid4().hex}")
-    write_all(out, {"zarr.json": b"0", **{f"{n}": b"1" for n in range(40)}}, last="zarr.json")
+    write_all(out, {"zarr.json": b"0", **{f"{n}": b"1" for n in range(40)}}, last=["zarr.json"])
     written = [path for method, path in s3.requests if method == "PUT"]
     assert len(written) == 41
     assert written[-1].endswith("/zarr.json")
