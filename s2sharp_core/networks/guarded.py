@@ -42,7 +42,7 @@ class GuardedNet(nn.Module):
     ) -> None:
         super().__init__()
         self.net: Any = _built(net)
-        self.sensor = sensor if isinstance(sensor, Sensor) else Sensor.of(sensor)
+        self.sensor = Sensor.of(sensor)
         self.instead: dict[str, Instead] = dict(instead or {})
         self.bands = tuple(band for band in self.net.bands if band in COARSE)
         gsds = sorted({BANDS[band].gsd for band in self.bands})

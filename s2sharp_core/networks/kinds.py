@@ -3,9 +3,10 @@
 from collections.abc import Callable
 from typing import Any, Protocol, TypeVar
 
-from torch import Tensor
+import torch
+from torch import Tensor, nn
 
-__all__ = ["NETWORKS", "Network", "known_as"]
+__all__ = ["NETWORKS", "Network", "Standardised", "convolved", "known_as"]
 
 NETWORKS: dict[str, Any] = {}
 """Every network by its name in model cards."""
@@ -21,6 +22,11 @@ def known_as(kind: str) -> Callable[[type[T]], type[T]]:
         return network
 
     return enter
+
+
+def convolved(net: nn.Module) -> int:
+    """Return the multiply-adds of the convolutions of a net for each pixel of its grid."""
+    return sum(m.weight.numel() for m in net.modules() if isinstance(m, nn.Conv2d))
 
 
 class Network(Protocol):
@@ -45,3 +51,20 @@ class Network(Protocol):
     def multiply_adds(self) -> int: ...
 
     def __call__(self, y10: Tensor, y20: Tensor, y60: Tensor) -> Tensor: ...
+
+
+class Standardised(nn.Module):
+    """A network that standardises every band that it reads with the constants ``mean`` and ``spread``, stored with its
+    weights.
+    """
+
+    reads: tuple[str, ...]
+    mean: Tensor
+    spread: Tensor
+
+    @torch.no_grad()
+    def standardise(self, y10: Tensor, y20: Tensor, y60: Tensor) -> None:
+        """Set the constants from the bands of a sample: (n, bands, h, w) each."""
+        bands = [b for y in (y10, y20, y60) for b in y.unbind(1)][: len(self.reads)]
+        self.mean.copy_(torch.stack([b.mean() for b in bands]))
+        self.spread.copy_(torch.stack([b.std().clamp_min(1e-4) for b in bands]))

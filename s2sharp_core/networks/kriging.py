@@ -125,7 +125,7 @@ class KrigingNet(nn.Module):
         super().__init__()
         self.gsd = gsd
         self.radius = radius
-        self.sensor = sensor if isinstance(sensor, Sensor) else Sensor.of(sensor)
+        self.sensor = Sensor.of(sensor)
         self.bands = BY_GSD[gsd]
         self.reads = BY_GSD[10] + self.bands
         side = 2 * radius + 1

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from ..bands import BY_GSD
 from ..sensor.upsampling import reach, upsample
 from .arithmetic import Arithmetic, arithmetic
-from .kinds import known_as
+from .kinds import convolved, known_as
 
 __all__ = ["ResidualNet"]
 
@@ -96,7 +96,7 @@ class ResidualNet(nn.Module):
     @property
     def multiply_adds(self) -> int:
         """Multiply-adds of the convolutions per 10 m pixel."""
-        return sum(m.weight.numel() for m in self.modules() if isinstance(m, nn.Conv2d))
+        return convolved(self)
 
     def forward(self, y10: Tensor, y20: Tensor, y60: Tensor) -> Tensor:
         """Reflectance (n, 4, 6h, 6w), (n, 6, 3h, 3w), (n, 2, h, w) → (n, bands, 6h, 6w)."""

@@ -45,7 +45,7 @@ from .carrying import (
 )
 from .corrector import READS, Corrector
 from .eighths import rounded
-from .kinds import known_as
+from .kinds import convolved, known_as
 from .planes import added_up, cropped, enlarged, smooth, strips
 from .projection import BACK, around, blur, held, projected, projected_from
 from .support import Interval, halved, interpolated_from, seen_from, union, wider
@@ -179,14 +179,12 @@ class S2Net(nn.Module):
     @property
     def multiply_adds(self) -> int:
         """Multiply-adds per 10 m pixel of the convolutions and of the regressions."""
-        each = [
-            sum(m.weight.numel() for m in net.modules() if isinstance(m, nn.Conv2d))
-            for net in (self.of20, self.of60)
-        ]
         # On the 20 m grid: products, their averages, elimination and use of the slopes; for 60 m, a ninth of that.
         regression = 66 * (1 + 10) + 6 * 60 + (66 * 14 + 6 * 60 + 95 * 24 + 1600) / 9 + 2 * 40
         blurs = (12 + 12 + 2 * BACK + 1) * 6 + 36 * (8 + 6 + 6 + 2) + 12 * 10 + 9 * 30
-        return math.ceil((6 * each[0] + 2 * each[1] + regression + blurs) / 4)
+        return math.ceil(
+            (6 * convolved(self.of20) + 2 * convolved(self.of60) + regression + blurs) / 4
+        )
 
     def detail(self, y10: Tensor, y20: Tensor, y60: Tensor) -> Detail:
         """Compute the local regression of reflectance (n, 4, 6h, 6w), (n, 6, 3h, 3w), (n, 2, h, w)."""

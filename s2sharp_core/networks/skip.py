@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from ..bands import BY_GSD
 from ..sensor.upsampling import reach, upsample
-from .kinds import known_as
+from .kinds import Standardised, convolved, known_as
 
 __all__ = ["SkipNet"]
 
@@ -39,7 +39,7 @@ class _Layer(nn.Sequential):
 
 
 @known_as("skip")
-class SkipNet(nn.Module):
+class SkipNet(Standardised):
     """All bands that it reads, at 10 m → the bands of ``gsds`` at 10 m.
 
     Coarse bands are interpolated by Keys' cubic convolution. Every band is standardised with the constants
@@ -60,9 +60,6 @@ class SkipNet(nn.Module):
     residual
         Whether the interpolated bands are added to the output.
     """
-
-    mean: Tensor
-    spread: Tensor
 
     def __init__(
         self,
@@ -121,14 +118,7 @@ class SkipNet(nn.Module):
     @property
     def multiply_adds(self) -> int:
         """Multiply-adds of the convolutions per 10 m pixel."""
-        return sum(m.weight.numel() for m in self.modules() if isinstance(m, nn.Conv2d))
-
-    @torch.no_grad()
-    def standardise(self, y10: Tensor, y20: Tensor, y60: Tensor) -> None:
-        """Set ``mean`` and ``spread`` from the bands of a sample: (n, bands, h, w) each."""
-        bands = [b for y in (y10, y20, y60) for b in y.unbind(1)][: len(self.reads)]
-        self.mean.copy_(torch.stack([b.mean() for b in bands]))
-        self.spread.copy_(torch.stack([b.std().clamp_min(1e-4) for b in bands]))
+        return convolved(self)
 
     def stack(self, y10: Tensor, y20: Tensor, y60: Tensor) -> Tensor:
         """Stack the bands that it reads, interpolated to 10 m: (n, reads, 6h, 6w), reflectance."""

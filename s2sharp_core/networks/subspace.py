@@ -97,7 +97,7 @@ class SubspaceNet(nn.Module):
         super().__init__()
         self.dimensions = dimensions
         self.steps = steps
-        self.sensor = sensor if isinstance(sensor, Sensor) else Sensor.of(sensor)
+        self.sensor = Sensor.of(sensor)
         self.halo = halo
         self.tolerance = tolerance
         self.bands = BY_GSD[20] + BY_GSD[60]

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from ..bands import BY_GSD, GSDS
 from ..sensor.upsampling import reach, upsample
-from .kinds import known_as
+from .kinds import Standardised, convolved, known_as
 
 __all__ = ["ThreeGridNet"]
 
@@ -65,7 +65,7 @@ class _Branch(nn.Module):
 
 
 @known_as("three-grids")
-class ThreeGridNet(nn.Module):
+class ThreeGridNet(Standardised):
     """All bands at native resolution → all twelve at 10 m.
 
     Every band is standardised with the constants ``mean`` and ``spread`` (of the sample it is fitted to, stored with
@@ -76,9 +76,6 @@ class ThreeGridNet(nn.Module):
     features, depth
         Width and number of the layers of an encoder; the paper's net, of 2.4 million parameters, has 128 and 4.
     """
-
-    mean: Tensor
-    spread: Tensor
 
     def __init__(self, features: int = 128, depth: int = 4) -> None:
         super().__init__()
@@ -106,19 +103,8 @@ class ThreeGridNet(nn.Module):
     @property
     def multiply_adds(self) -> int:
         """Multiply-adds of the convolutions per 10 m pixel."""
-
-        def of(part: nn.Module) -> int:
-            return sum(m.weight.numel() for m in part.modules() if isinstance(m, nn.Conv2d))
-
-        fine = of(self.branch10) + of(self.tail)
-        return round(fine + of(self.branch20) / 4 + of(self.head60) / 36)
-
-    @torch.no_grad()
-    def standardise(self, y10: Tensor, y20: Tensor, y60: Tensor) -> None:
-        """Set ``mean`` and ``spread`` from the bands of a sample: (n, bands, h, w) each."""
-        bands = [b for y in (y10, y20, y60) for b in y.unbind(1)]
-        self.mean.copy_(torch.stack([b.mean() for b in bands]))
-        self.spread.copy_(torch.stack([b.std().clamp_min(1e-4) for b in bands]))
+        fine = convolved(self.branch10) + convolved(self.tail)
+        return round(fine + convolved(self.branch20) / 4 + convolved(self.head60) / 36)
 
     def forward(self, y10: Tensor, y20: Tensor, y60: Tensor) -> Tensor:
         """Reflectance (n, 4, 6h, 6w), (n, 6, 3h, 3w), (n, 2, h, w) → (n, 12, 6h, 6w)."""

@@ -90,7 +90,7 @@ class UnrolledNet(nn.Module):
         self.reads = self.denoiser.reads
         self.rho = rho
         self.tolerance = tolerance
-        self.sensor = sensor if isinstance(sensor, Sensor) else Sensor.of(sensor)
+        self.sensor = Sensor.of(sensor)
 
     @property
     def config(self) -> dict[str, Any]:
@@ -106,7 +106,7 @@ class UnrolledNet(nn.Module):
         return spread
 
     def standardise(self, y10: Tensor, y20: Tensor, y60: Tensor) -> None:
-        """Standardise the denoiser: :meth:`SkipNet.standardise`."""
+        """Standardise the denoiser."""
         self.denoiser.standardise(y10, y20, y60)
 
     @property

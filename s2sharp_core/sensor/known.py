@@ -103,8 +103,10 @@ class Sensor:
     noise: tuple[tuple[str, float], ...] = ()
 
     @classmethod
-    def of(cls, facts: Mapping[str, Any]) -> "Sensor":
+    def of(cls, facts: "Sensor | Mapping[str, Any]") -> "Sensor":
         """Make a sensor from the fields that :func:`dataclasses.asdict` gives, also after a round trip through JSON."""
+        if isinstance(facts, Sensor):
+            return facts
         facts = dict(facts)
         responses = tuple(Response(**r) for r in facts.pop("responses", ()))
         noise = tuple((str(band), float(level)) for band, level in facts.pop("noise", ()))

@@ -203,7 +203,11 @@ def _high_passed(x: Tensor) -> Tensor:
 
 def _tiles(x: Tensor, side: int) -> Tensor:
     """Cut (n, c, h, w) → (tiles, c, pixels), without the rim, where blurs read beyond the window."""
-    x = x[..., _RIM : x.shape[-2] - _RIM, _RIM : x.shape[-1] - _RIM]
+    return _squares(x[..., _RIM : x.shape[-2] - _RIM, _RIM : x.shape[-1] - _RIM], side)
+
+
+def _squares(x: Tensor, side: int) -> Tensor:
+    """Cut (n, c, h, w) → (squares, c, pixels)."""
     rows, cols = x.shape[-2] // side, x.shape[-1] // side
     x = x[..., : rows * side, : cols * side]
     x = x.reshape(*x.shape[:2], rows, side, cols, side).permute(0, 2, 4, 1, 3, 5)
@@ -219,9 +223,7 @@ def _regressed(p: Tensor, y: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     return slopes, y - (slopes[:, None] @ p)[:, 0], gram
 
 
-def believed(
-    found: Mapping[str, Measured], noise: Mapping[str, float], before: Sensor = SENTINEL2
-) -> Sensor:
+def believed(found: Mapping[str, Measured], noise: Mapping[str, float]) -> Sensor:
     """Combine the measured sensor with the known values of the instrument.
 
     Each number is the mean of the measured and the known one, weighted by the inverse of their variances. So an uncertain
@@ -231,7 +233,7 @@ def believed(
     for band in BANDS:
         if band not in found:
             continue
-        one, known = found[band], before.response(band)
+        one, known = found[band], SENTINEL2.response(band)
 
         def weighed(new: float, old: float, error: float, spread: float) -> float:
             share = spread**2 / (spread**2 + error**2)
@@ -250,7 +252,7 @@ def believed(
             )
         )
     levels = tuple((band, round(noise[band], 6)) for band in BANDS if band in noise)
-    return replace(before, responses=tuple(responses), noise=levels)
+    return replace(SENTINEL2, responses=tuple(responses), noise=levels)
 
 
 def measured_noise(sample: Sample) -> dict[str, float]:
@@ -267,7 +269,7 @@ def measured_noise(sample: Sample) -> dict[str, float]:
         pixels = int(y.shape[-1] * y.shape[-2])
         every = max(1, -(-len(y) * pixels * (gsd // 10) ** 2 // _PIXELS))
         x = _checked(y[::every].double())
-        squares = _squares(x)
+        squares = _squares(x, _SQUARE)
         if not len(squares):
             continue
         for i, band in enumerate(bands):
@@ -293,11 +295,3 @@ def _checked(x: Tensor) -> Tensor:
     c = x.shape[1]
     x = F.conv2d(x, k.view(1, 1, 3, 1).expand(c, 1, 3, 1), groups=c)
     return F.conv2d(x, k.view(1, 1, 1, 3).expand(c, 1, 1, 3), groups=c)
-
-
-def _squares(x: Tensor) -> Tensor:
-    """Cut (n, c, h, w) → (squares, c, pixels)."""
-    rows, cols = x.shape[-2] // _SQUARE, x.shape[-1] // _SQUARE
-    x = x[..., : rows * _SQUARE, : cols * _SQUARE]
-    x = x.reshape(*x.shape[:2], rows, _SQUARE, cols, _SQUARE).permute(0, 2, 4, 1, 3, 5)
-    return x.reshape(-1, x.shape[3], _SQUARE**2)
