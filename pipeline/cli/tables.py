@@ -45,15 +45,7 @@ def show_plan(facts: Iterable[tuple[str, str]]) -> None:
 def show_outcome(
     units: str, cost: _Cost, outcome: "Outcome", work: Iterable[Row] = (), sizes: Iterable[Row] = ()
 ) -> None:
-    """Print the predicted and the actual figures.
-
-    Parameters
-    ----------
-    units
-        Name of the units of the full resolution.
-    work, sizes
-        Further rows, after those of the units and after that of the memory.
-    """
+    """Print the predicted and the actual figures of ``units``; ``work``, ``sizes``: rows after the first and at the end."""
     table = Table(title="Predicted and actual", title_justify="left")
     table.add_column("")
     table.add_column("predicted", justify="right")

@@ -95,33 +95,26 @@ def _times(path: str) -> list[int]:
     return [index[0] for index in found if index is not None and len(index) == 3]
 
 
-_OURS = {
-    *(
+_OURS = frozenset(
+    [
         "acquisitions",
         "cogs",
         "cube.zarr",
+        "differences",
         "fits",
         "lease",
         "ledger",
+        "mosaic.zarr",
         "pictures",
         "sensors",
         "stac",
-    ),
-    *("differences", "mosaic.zarr"),
-}
+    ]
+)
 """Folders that a run or a mosaic writes to."""
 
 _DRAFTS = (
-    *(
-        ".run.json.",
-        ".run.stamp.",
-        ".mosaic.stamp.",
-        ".area.geojson.",
-        ".items.parquet.",
-        ".datatakes.parquet.",
-        ".owed.json.",
-    ),
-    *(".mosaic.json.", ".differences.json."),
+    *(".run.json.", ".run.stamp.", ".area.geojson.", ".items.parquet.", ".datatakes.parquet."),
+    *(".owed.json.", ".mosaic.json.", ".mosaic.stamp.", ".differences.json."),
 )
 """Prefixes of temporary files."""
 

@@ -66,21 +66,9 @@ def watch_work(
     planned: Callable[[], tuple[P, C]],
     work: Callable[[P, C, Lease, Listener], Ended],
 ) -> tuple[P, C, Ended]:
-    """Take the lease of the folder of a plan's ``file``; then plan, work, and show the progress.
+    """Take the lease of the folder of a plan's ``file``, for ``term`` seconds; then plan, work, and show the progress.
 
-    Parameters
-    ----------
-    term
-        Term of the lease in seconds.
-    planned
-        Returns the plan and its cost.
-    work
-        Carries out the plan. It begins with the event :class:`RunPlanned`.
-
-    Raises
-    ------
-    S2SharpError
-        Errors of :func:`~s2sharp.engine.phases.leased`, ``planned`` and ``work``.
+    ``planned`` returns the plan and its cost. ``work`` carries it out, and begins with the event :class:`RunPlanned`.
     """
     with watched(config) as tell:
         with leased(file, term, tell) as lease:

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import xarray as xr
 from fastapi import HTTPException
@@ -35,33 +35,8 @@ _COMPOSITES = {  # the first one is the default: true colour does not show the e
 }
 
 
-class Source(Protocol):
-    """The content of a folder for the server. Only names in its plan lead to pixels, paths do not."""
-
-    @property
-    def bands(self) -> tuple[str, ...]:
-        """Return its bands by ESA name."""
-        ...
-
-    def layers(self) -> dict[str, Any]:
-        """Describe the content: times with their parts, (W, S, E, N) of each, E beyond 180 across the antimeridian;
-        bands, one or three together; ``delivered``: whether native pixels are available.
-        """
-        ...
-
-    def picture(self, name: str, bands: tuple[str, ...], *, delivered: bool) -> Picture:
-        """Return bands of a part of a time by its name.
-
-        Raises
-        ------
-        HTTPException
-            404 if the name does not exist.
-        """
-        ...
-
-
-def source_of(out: Location) -> Source:
-    """Return the content of the folder of a run or of a mosaic.
+def source_of(out: Location) -> "Source":
+    """Return the content of the folder of a run or of a mosaic. Only names in its plan lead to pixels, paths do not.
 
     Raises
     ------
@@ -94,6 +69,7 @@ class _Run:
         return self.plan.config.bands
 
     def picture(self, name: str, bands: tuple[str, ...], *, delivered: bool) -> Picture:
+        """Return bands of an acquisition by its name; HTTP 404 if the name or a band does not exist."""
         plan = self.plan
         found = next((a for a in plan.present if a.id == name), None)
         if found is None or not set(bands) <= set(self.bands) or not bands:
@@ -116,6 +92,9 @@ class _Run:
         )
 
     def layers(self) -> dict[str, Any]:
+        """Describe the content: times with their parts, (W, S, E, N) of each, E beyond 180 across the antimeridian;
+        bands, one or three together; ``delivered``: whether native pixels are available.
+        """
         plan = self.plan
         takes: dict[str, list[dict[str, Any]]] = {}
         for acquisition in sorted(plan.present, key=lambda a: a.datetime, reverse=True):
@@ -132,6 +111,8 @@ class _Run:
 
 @dataclass(frozen=True)
 class _Mosaic:
+    """Source of a mosaic, as that of a run; its parts are periods."""
+
     to: Location
 
     @property
@@ -162,6 +143,9 @@ class _Mosaic:
             for p in reversed(plan.periods)
         ]
         return {"takes": shown, "delivered": False, **_bands(self.bands)}
+
+
+Source = _Run | _Mosaic
 
 
 def _degrees(crs: Any, bounds: Bounds) -> tuple[float, float, float, float]:
