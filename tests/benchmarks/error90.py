@@ -18,10 +18,11 @@ import torch
 from scipy.stats import spearmanr
 
 from s2sharp_core.bands import BANDS, COARSE
-from s2sharp_core.learning.uncertainty import CLUES, Width, fit, half_width
+from s2sharp_core.learning.uncertainty import CLUES, Width, half_width
 from s2sharp_core.sharpeners.error90 import FILE
 from s2sharp_core.sharpeners.registry import METHODS, unfitted_sharpener
 from s2sharp_core.weights import SHIPPED
+from tests.benchmarks.error90_fit import fit
 from tests.benchmarks.error90_pictures import KINDS, Picture, Seen, pictures, witnesses
 
 READY = ("bicubic", "s2net-s", "s2net-m", "s2net-l", "dsen2", "atprk")
