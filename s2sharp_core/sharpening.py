@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory, mkdtemp
 from typing import Any
@@ -157,6 +158,25 @@ def fit_sharpener(
         If interpolation or the closed form is more accurate at reduced resolution in some bands, and is returned for
         them.
     """
+    options = FitOptions(steps, seed, Path(start) if start else None)
+    where = Path(folder) if folder else Path(mkdtemp(prefix="s2sharp-fit-"))
+    sharpener, note = _fit(scene, method, bands, options, where, device, tell, sensor)
+    if note:
+        warnings.warn(note, UserWarning, stacklevel=2)
+    return sharpener
+
+
+def _fit(
+    scene: xr.DataTree,
+    method: str,
+    bands: Iterable[str] | None,
+    options: FitOptions,
+    folder: Path,
+    device: str = "auto",
+    tell: Tell = lambda *_: None,
+    sensor: SensorChoice | Sensor = "measured",
+) -> tuple[Sharpener, str]:
+    """Fit as in :func:`fit_sharpener`, and also return the messages of its check."""
     _, box, inputs = locate(scene)
     coarse = in_order(b for b in (inputs if bands is None else bands) if b in COARSE)
     blank = unfitted_sharpener(method, coarse, device)
@@ -169,6 +189,7 @@ def fit_sharpener(
         )
     _refuse_missing(blank.reads, inputs, f"which {method} reads")
     arrays = {band: inputs[band].values.astype(np.float32) for band in blank.reads}
+    options = replace(options, steps=options.steps or known.steps)
     sides = (SIDE, SIDE // 2, known.smallest)
     sample = windows_of(arrays, box, [s for s in sides if s >= known.smallest])
     if sample is None:
@@ -180,15 +201,11 @@ def fit_sharpener(
             f"Give a scene with a part of {60 * side} m a side without gaps, or use a pretrained method.",
         )
     seen = _measured(arrays, box) if sensor == "measured" else named(sensor)
-    options = FitOptions(steps or known.steps, seed, Path(start) if start else None)
-    where = Path(folder) if folder else Path(mkdtemp(prefix="s2sharp-fit-"))
-    known.fit(sample, seen, coarse, options, where, blank.device, tell)
-    sharpener = known.load(coarse, where, blank.device)
+    known.fit(sample, seen, coarse, options, folder, blank.device, tell)
+    sharpener = known.load(coarse, folder, blank.device)
     sharpener.compute_in("auto")
     sharpener.see_with(seen)
-    if note := told(method, where, coarse):
-        warnings.warn(note, UserWarning, stacklevel=2)
-    return sharpener
+    return sharpener, told(method, folder, coarse)
 
 
 def _fit_now(
@@ -206,7 +223,10 @@ def _fit_now(
         return method
     # Its networks stay in memory, because an eager scene uses no other process.
     with TemporaryDirectory(prefix="s2sharp-fit-") as folder:
-        return fit_sharpener(scene, method, bands=asked, folder=folder, sensor=sensor)
+        sharpener, note = _fit(scene, method, asked, FitOptions(), Path(folder), sensor=sensor)
+    if note:
+        warnings.warn(note, UserWarning, stacklevel=3)
+    return sharpener
 
 
 def _sensor(
