@@ -106,7 +106,7 @@ def _writable(out: Location) -> Iterator[None]:
 
 
 def _laid_out(plan: ClientPlan) -> tuple[ClientPlan, bool]:
-    """The plan, frozen and with its cube in place; and whether that moved."""
+    """Freeze the plan and lay out its cube; return the plan, and whether the cube was moved."""
     with _writable(plan.out):
         if not plan.stamp:
             # Otherwise the stage of an earlier, removed run would be used.

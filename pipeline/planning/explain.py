@@ -72,21 +72,21 @@ def explain(plan: ClientPlan, name: str) -> Explanation:
     wanted = plan.wanted(unit)
     names = (*layout.bands, *layout.layers, *(() if unit.level else layout.native_names))
     below = list(_below(layout, unit)) if unit.level else []
-    return Explanation(
+    about = Explanation(
         unit=plan.name(unit),
         key=plan.key(unit, gaps.below(unit)),
         epsg=unit.epsg,
         cells=wanted,
         bounds=layout.lattice.bounds(wanted),
-        context=0 if unit.level else plan.margin,
-        windows=0
-        if unit.level
-        else sum(1 for _ in (wanted & acquisition.box).tiles(plan.config.window)),
-        reads=() if unit.level else tuple(_reads(plan, unit)),
         below=tuple(_key(layout, name, shard) for shard in below for name in names),
         writes=tuple(_key(layout, name, unit) for name in names),
         place=plan.store,
     )
+    if unit.level:
+        return about
+    windows = sum(1 for _ in (wanted & acquisition.box).tiles(plan.config.window))
+    reads = tuple(_reads(plan, unit))
+    return replace(about, context=plan.margin, windows=windows, reads=reads)
 
 
 def _published(plan: Plan, unit: Unit, gaps: Gaps) -> Explanation:
@@ -133,7 +133,7 @@ def _unit(plan: ClientPlan, name: str) -> Unit:
         if name in (str(number), plan.name(unit)):
             return unit
         names.append(plan.name(unit))
-    for level in range(1, max(layout.levels for layout in plan.layouts) + 1):
+    for level in range(1, plan.levels + 1):
         for unit in plan.overviews(level):
             if name == plan.name(unit):
                 return unit

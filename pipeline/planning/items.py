@@ -23,7 +23,7 @@ __all__ = ["believing", "by_datatake", "freeze_items", "read_items", "with_acqui
 def freeze_items(
     items: Iterable[pystac.Item], reads: tuple[str, ...], catalog: str, access: Access
 ) -> tuple[bytes, list[Acquisition], list[Refusal], list[Choice]]:
-    """Items as stac-geoparquet, and what they make.
+    """Freeze items as stac-geoparquet; return the file, and the acquisitions, refusals and choices made of them.
 
     Raises
     ------

@@ -253,27 +253,26 @@ def _meets(shape: shapely.Geometry, acquisition: Acquisition) -> bool:
 
 
 def layouts_of(config: RunConfig, area: Area, acquisitions: Sequence[Acquisition]) -> list[Layout]:
-    """One per EPSG code: the asked area as far as its acquisitions reach."""
+    """Return a layout for each EPSG code: the asked area as far as its acquisitions reach."""
     layouts = []
     extent = Area.of(config.extent) if config.extent else None
     for epsg in sorted({a.epsg for a in acquisitions}):
         own = [a for a in acquisitions if a.epsg == epsg]
         cells = area.cells(epsg) & reduce(or_, (a.box for a in own))
         side = config.shard or next((s for s in _SHARDS if 2 * s <= max(cells.shape)), _SHARDS[-1])
-        chunk = config.chunk or chunk_side(side * 6)
         layouts.append(
             Layout(
-                epsg,
-                cells,
-                side,
-                chunk,
-                tuple(a.datetime for a in own),
-                config.bands,
-                tuple(a.id for a in own),
-                extent.cells(epsg) if extent else None,
-                config.trust,
-                config.cirrus,
-                config.error90,
+                epsg=epsg,
+                area=cells,
+                shard=side,
+                chunk=config.chunk or chunk_side(side * 6),
+                times=tuple(a.datetime for a in own),
+                bands=config.bands,
+                ids=tuple(a.id for a in own),
+                extent=extent.cells(epsg) if extent else None,
+                trust=config.trust,
+                cirrus=config.cirrus,
+                error90=config.error90,
             )
         )
     return layouts

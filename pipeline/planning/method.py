@@ -104,7 +104,7 @@ def weights_folder(weights: Location | None) -> Path | None:
 
 
 def base_sensor(sensor: str) -> Sensor:
-    """The sensor of datatakes that have none of their own, by the setting's name."""
+    """Return the sensor of datatakes that have none of their own, by the setting's name."""
     return NAMED.get(sensor, SENTINEL2)
 
 

@@ -87,13 +87,13 @@ def owed(out: Location) -> tuple[Query, ...]:
 
 
 def begun(plan: Plan) -> None:
-    """A plan's query is under way."""
+    """Record that a plan's query is under way."""
     own = _query(plan)
     _keep(plan.out, (*_others(plan.out, own), own))
 
 
 def done(plan: Plan) -> tuple[Query, ...]:
-    """All of a plan's query is there; returns what is still owed of others."""
+    """Record that a plan's query is done, and return the others that are not."""
     left = _others(plan.out, _query(plan))
     _keep(plan.out, left)
     return left
@@ -112,7 +112,7 @@ def _file(out: Location) -> Location:
 
 
 def when(asked: str, since: str | None) -> str:
-    """The interval to search: the one asked for, from ``since`` on where that is a date."""
+    """Return the interval to search: the one asked for, from ``since`` on where that is a date."""
     if since in (None, "last"):
         return asked
     return "/".join(moment.isoformat() if moment else ".." for moment in _span(asked, since))

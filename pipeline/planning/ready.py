@@ -22,7 +22,7 @@ __all__ = ["judged", "outline", "outline_of", "ready", "sharpener_of"]
 
 
 def outline(config: RunConfig, coarse: tuple[str, ...], device: str) -> Sharpener:
-    """The sharpener, or what it will be like once it has been fitted, before anything is measured."""
+    """Return the sharpener before anything is measured; unfitted, if it will be fitted."""
     sensor = base_sensor(config.sensor)
     if fits(config):
         blank = unfitted_sharpener(config.method, coarse, device, config.precision, sensor)

@@ -118,14 +118,14 @@ def resume(config: RunConfig) -> ClientPlan | None:
 
 
 def _trusting(plan: Plan, trust: str | None) -> Plan:
-    """The plan with what is to be believed now, by which acquisitions are made of its items."""
+    """Return the plan with the present ``trust_offset``, by which acquisitions are made of its items."""
     turns = plan.turns + (plan.config.trust_offset != trust)
     config = plan.config.model_copy(update={"trust_offset": trust})
     return plan.model_copy(update={"config": config, "turns": turns})
 
 
 def _extended(plan: ClientPlan, area: Area) -> ClientPlan:
-    """A plan with what a new search brings, in a cube with room for both."""
+    """Return the plan with the results of a new search, in a cube with room for both."""
     config = plan.config
     found = find_items(config, area, plan.files, plan.margin, plan.items)
     before = {a.id: a for a in plan.acquisitions}

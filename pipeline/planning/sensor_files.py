@@ -42,7 +42,7 @@ def many(sensors: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
 
 
 def given_sensors(sensor: str, takes: Collection[str]) -> dict[str, dict[str, Any]]:
-    """The sensors that the file ``sensor`` gives for datatakes; under "" the one for all of them. Names give none.
+    """Return the sensors that the file ``sensor`` gives for datatakes; under "" the one for all of them. Names give none.
 
     The file is from ``s2sharp sensor`` or ``OUT/sensors``, or has the fields of a :class:`~s2sharp_core.Sensor`.
 

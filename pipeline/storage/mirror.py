@@ -15,7 +15,7 @@ __all__ = ["local", "mirrored"]
 
 
 def local(folder: Location) -> Path:
-    """A folder of weights for code that reads paths of this machine: itself, or a copy, which lasts as long as this process.
+    """Return a folder of weights for code that reads paths of this machine: itself, or a copy, which lasts as long as this process.
 
     Raises
     ------

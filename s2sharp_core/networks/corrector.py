@@ -131,7 +131,7 @@ _kept: "WeakKeyDictionary[Corrector, tuple[tuple[int, ...], list[Packed]]]" = We
 
 
 def _packed(net: Corrector) -> list[Packed]:
-    """The layers in eight bits, packed once for the weights and ranges that the net has."""
+    """Return the layers in eight bits, packed once for the weights and ranges that the net has."""
     tensors = (*net.parameters(), *net.buffers())
     # Tensors made in inference mode have no version.
     now = tuple(n for x in tensors for n in (x.data_ptr(), 0 if x.is_inference() else x._version))

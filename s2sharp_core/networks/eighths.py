@@ -84,12 +84,12 @@ class Packed:
     gives_zero: int
 
     def cut_off(self, x: Tensor, less: int = 0) -> Tensor:
-        """The convolution, then ReLU; ``less``: rows at the top and at the bottom that are left out."""
+        """Apply the convolution, then ReLU; ``less``: rows at the top and at the bottom that are left out."""
         how = (self.gives_zero, torch.uint8, "relu")
         return self._done(x, self.one_by_one, (1, 1), less, how)
 
     def few(self, x: Tensor, less: int = 0) -> Tensor:
-        """The convolution alone, to float32."""
+        """Apply the convolution alone, to float32."""
         how = (0, torch.float32, "none")
         if self.abreast is None or not parted(x):
             return self._done(x, self.one_by_one, (1, 1), less, how)
@@ -97,7 +97,7 @@ class Packed:
         return together(self._done(x, self.abreast, stride, less, how))
 
     def added(self, x: Tensor, onto: Tensor) -> Tensor:
-        """The convolution added to ``onto``, which is changed; both of both signs."""
+        """Add the convolution to ``onto`` in place; both have both signs."""
         weight, scale = self.one_by_one
         return cast(
             Tensor,
