@@ -25,7 +25,7 @@ __getattr__, __dir__, __all__ = face(
         ],
         "frozen": ["Frozen"],
         "lease": ["Holder", "Lease", "TERM", "holder"],
-        "ledger": ["FINAL", "Ledger", "PASSING", "Record", "States"],
+        "ledger": ["Book", "FINAL", "Ledger", "PASSING", "Record", "States"],
         "listening": ["listeners"],
         "phases": ["Engine", "Job", "Outcome", "Phase", "Step", "leased"],
         "progress": ["Progress", "at_work"],

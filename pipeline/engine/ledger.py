@@ -15,7 +15,7 @@ from ..storage.digests import Digest
 from ..storage.files import files, make_way, read_named, remove, write_text
 from ..storage.location import Location
 
-__all__ = ["FINAL", "PASSING", "Ledger", "Record", "States", "Status"]
+__all__ = ["FINAL", "PASSING", "Book", "Ledger", "Record", "States", "Status"]
 
 Status = Literal["ok", "empty", "cloudy", "failed"]
 
@@ -82,12 +82,7 @@ class Ledger:
 
     def states(self, folder: str = "") -> "States":
         """Return the status of every record, from one listing of a folder of units, or of all."""
-        found: dict[tuple[str, str], str] = {}
-        for name in self.names(folder):
-            unit, key, status = name.rsplit(".", 2)
-            if found.get((unit, key)) not in FINAL:
-                found[unit, key] = status
-        return States(found)
+        return States.of_names(self.names(folder))
 
     def records(self) -> Iterator[Record]:
         """Read every record."""
@@ -138,6 +133,16 @@ class States:
     of: Mapping[tuple[str, str], str] = field(default_factory=dict)
     """(unit, first digits of its key) → status."""
 
+    @classmethod
+    def of_names(cls, names: Iterable[str]) -> "States":
+        """Return the status of each unit and key among names of records: a final one, if there is one."""
+        found: dict[tuple[str, str], str] = {}
+        for name in names:
+            unit, key, status = name.rsplit(".", 2)
+            if found.get((unit, key)) not in FINAL:
+                found[unit, key] = status
+        return cls(found)
+
     def get(self, unit: str, key: str) -> str | None:
         """Return the status of ``unit`` under ``key``, None without a record."""
         return self.of.get((unit, key[:_DIGITS]))
@@ -149,6 +154,43 @@ class States:
     def units(self, *statuses: str) -> list[str]:
         """Return the units that have one of ``statuses``, in order."""
         return sorted({unit for (unit, _), status in self.of.items() if status in statuses})
+
+
+class Book:
+    """Records of a ledger as one process knows them: each folder of units listed once, and then as it hears of new ones.
+
+    A listing is a request for each thousand records, and a continent has millions. So their names are kept, those of a
+    folder in one piece of bytes.
+    """
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+        self._names: dict[str, bytes] = {}
+        self._last: tuple[str, States] | None = None
+
+    def states(self, folder: str) -> States:
+        """Return the status of every record in a folder of units."""
+        if self._last is None or self._last[0] != folder:
+            if folder not in self._names:
+                self._names[folder] = _packed(self._ledger.names(folder))
+            names = self._names[folder].decode(errors=_ODD).split(_END)[:-1]
+            self._last = folder, States.of_names(names)
+        return self._last[1]
+
+    def hear(self, record: Record) -> None:
+        """Take in that a record was written."""
+        folder = record.unit.rpartition("/")[0]
+        if folder in self._names:
+            self._names[folder] += _packed([_name(record.unit, record.key, record.status)])
+            self._last = None
+
+
+# A folder may hold files of others, with names that are no text.
+_END, _ODD = "\n", "surrogateescape"
+
+
+def _packed(names: Iterable[str]) -> bytes:
+    return "".join(f"{name}{_END}" for name in names if _END not in name).encode(errors=_ODD)
 
 
 def _name(unit: str, key: str, status: str) -> str:

@@ -175,7 +175,7 @@ class Engine:
     """Execution of phases. The cluster is started with the first unfinished job, if there is any.
 
     ``size``: flag for smaller jobs; ``begin``: called once before the first job; ``brief``: whether all jobs take at most a
-    minute.
+    minute; ``hear``: called with each record, before what follows from it.
     """
 
     config: Settings
@@ -186,6 +186,7 @@ class Engine:
     size: str
     begin: Callable[[], None] = _nothing
     brief: bool = False
+    hear: Callable[[Record], None] = _nothing
     _open: ExitStack = field(default_factory=ExitStack)
 
     @cached_property
@@ -314,6 +315,7 @@ class Engine:
             raise EnoughError
 
     def _add(self, phase: Phase, record: Record) -> None:
+        self.hear(record)
         self.outcome.add(record, full=phase.full)
         self.tell(UnitDone(phase.name, record))
 

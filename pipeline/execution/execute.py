@@ -16,6 +16,7 @@ from ..planning.client import ClientPlan
 from ..planning.queries import begun, done, owed
 from ..planning.resume import as_it_is_now
 from ..planning.sensor_files import brief
+from ..planning.standings import Standings
 from ..scenes.stage import clear
 from ..storage.files import sweep
 from ..storage.location import Location, store_errors
@@ -68,8 +69,11 @@ def carry_out(
     plan, moved = _laid_out(plan)
     for found in quick_audit(plan, overviews=not moved):
         outcome.warnings[f"{found.unit} is made anew: {'; '.join(found.what)}"] += 1
-    engine = Engine(plan.config, plan.out, lease, outcome, tell, "--shard", brief=brief)
-    engine.carry_out(phases(plan, engine))
+    known = Standings(plan)
+    engine = Engine(
+        plan.config, plan.out, lease, outcome, tell, "--shard", brief=brief, hear=known.hear
+    )
+    engine.carry_out(phases(plan, engine, known))
     lease.check()
     with unwritable("cube", f"complete {plan.store}", outcome):
         _complete(plan, outcome)

@@ -5,7 +5,7 @@ from itertools import groupby
 
 from ..engine.phases import Job, Phase, Step
 from ..planning.client import ClientPlan
-from ..planning.standings import Gaps, Standing, above
+from ..planning.standings import Standing, Standings
 from ..planning.units import Unit
 
 __all__ = ["Following"]
@@ -27,11 +27,11 @@ class Following:
     def __init__(
         self,
         plan: ClientPlan,
-        gaps: Gaps,
+        known: Standings,
         phase: Callable[[int], Phase],
         job: Callable[[Standing[Unit]], Job],
     ) -> None:
-        self._plan, self._gaps, self._job = plan, gaps, job
+        self._plan, self._known, self._job = plan, known, job
         self._phase = phase
         self._asked = frozenset(plan.asked)
         # Number of unfinished jobs in the current level of each acquisition.
@@ -68,7 +68,7 @@ class Following:
         level = unit.level + 1 if unit.level < last else -1
         if unit.level < 0 or (level < 0 and not self._plan.config.publish):
             return []
-        jobs = [*map(self._job, above(self._plan, unit, level, self._gaps))]
+        jobs = [*map(self._job, self._known.above(unit, level))]
         if not jobs or any(job.state == "failed" for job in jobs):
             return []
         self.begun.add((whose, level))

@@ -17,7 +17,7 @@ from ..planning.kept import freeze_acquisition
 from ..planning.plan import Plan
 from ..planning.queries import Query
 from ..planning.sensor_files import there
-from ..planning.standings import Gaps, Standing, derived, phase_of, taken, units
+from ..planning.standings import Standing, Standings, phase_of
 from ..planning.units import Datatake, Unit
 from ..storage.location import store_errors
 from .catalog import publish_catalog
@@ -69,7 +69,7 @@ def unwritable(name: str, what: str, outcome: Outcome) -> Iterator[None]:
         outcome.failed.append(Record(name, "", "failed", "store-unwritable", message))
 
 
-def phases(plan: ClientPlan, engine: Engine) -> Iterator[Phase]:
+def phases(plan: ClientPlan, engine: Engine, known: Standings) -> Iterator[Phase]:
     """Yield the phases of a run in order; each one is made when those before it are done.
 
     Overviews and pictures of an acquisition are made after its units (:class:`Following`). Their own phases at the end
@@ -95,24 +95,23 @@ def phases(plan: ClientPlan, engine: Engine) -> Iterator[Phase]:
         task = publish_unit if last else overview_unit
         return Phase(name, jobs, task, arguments, prepare, then=then, spare=last)
 
-    gaps = Gaps(plan)
-    following = Following(plan, gaps, made_of, _job)
+    following = Following(plan, known, made_of, _job)
 
     if plan.measures:
         # A measurement that fails costs nothing but that: the known sensor is used.
-        found = taken(plan, ("sensor",))
+        found = known.taken(("sensor",))
         jobs = (_job(x, whole=there(plan, x.of)) for x in found)
         yield Phase("sensor", jobs, measure_unit, lambda job: (run(), job.of))
     unfitted: dict[str, S2SharpError] = {}
     if plan.learns:
-        found = taken(plan, ("fit",))
+        found = known.taken(("fit",))
         jobs = (_job(x, whole=_readable(plan, x)) for x in found)
         yield _fits(jobs, engine, run, unfitted)
     yield Phase(
         "sharpen",
         (
             _job(x, excuse=unfitted.get(plan.acquisition(x.of).take))
-            for x in following.dealt(units(plan))
+            for x in following.dealt(known.units())
         ),
         sharpen_unit,
         lambda job: (run(), job.of, stager.need(job.of)),
@@ -123,9 +122,9 @@ def phases(plan: ClientPlan, engine: Engine) -> Iterator[Phase]:
     )
     begun = following.begun
     for level in range(1, plan.levels + 1):
-        yield made_of(level, derived(plan, level, gaps, without=begun))
+        yield made_of(level, known.derived(level, without=begun))
     if plan.config.publish:
-        yield made_of(-1, derived(plan, -1, gaps, without=begun))
+        yield made_of(-1, known.derived(-1, without=begun))
         with unwritable("catalog", "write the STAC catalog", engine.outcome):
             publish_catalog(plan)
     if not engine.outcome.failed:

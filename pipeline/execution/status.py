@@ -9,7 +9,7 @@ from ..engine.progress import Progress
 from ..planning.items import with_acquisitions
 from ..planning.plan import Plan
 from ..planning.queries import Query, owed
-from ..planning.standings import standings
+from ..planning.standings import Standings
 from ..storage.location import Location
 
 __all__ = ["Status", "status_of"]
@@ -39,7 +39,7 @@ def status_of(out: Location) -> Status:
     plan = with_acquisitions(Plan.read(out))
     units: defaultdict[str, Counter[str]] = defaultdict(Counter)
     failed = []
-    for found in standings(plan):
+    for found in Standings(plan).every():
         units[found.phase][found.state] += 1
         if found.state == "failed":
             failed.append(plan.ledger.read(found.name, found.key, "failed"))

@@ -26,7 +26,7 @@ __getattr__, __dir__, __all__ = face(
         "ready": ["sharpener_of"],
         "resume": ["as_it_is_now", "plan_of"],
         "sensor_files": ["about", "brief", "many", "there"],
-        "standings": ["Gaps", "Standing", "above", "derived", "phase_of", "taken"],
+        "standings": ["Standing", "Standings", "phase_of"],
         "units": ["Datatake", "Unit", "strips"],
     },
 )

@@ -21,7 +21,7 @@ from .method import base_sensor, side_of, weights_folder
 from .plan import Plan
 from .reads import stage_of
 from .sensor_files import there
-from .standings import taken, units
+from .standings import Standings
 from .units import strips
 
 __all__ = ["Estimate", "check_memory", "check_size", "estimate", "room"]
@@ -96,7 +96,7 @@ def estimate(plan: ClientPlan) -> Estimate:
     workers, threads = workers_of(plan.config), threads_of(plan.config)
     abreast = _abreast(plan, threads)
     sensors = sum(not there(plan, d) for d in plan.datatakes) if plan.measures else 0
-    fits = sum(found.state not in FINAL for found in taken(plan, ("fit",)))
+    fits = sum(found.state not in FINAL for found in Standings(plan).taken(("fit",)))
     learns = fits > 0 or plan.config.fit == "window"
     left = bool(todo or fits or sensors or share > 1)
     calibration = _calibrate(plan, threads, abreast, learns=learns) if left else _NOTHING
@@ -141,7 +141,7 @@ def _count(plan: ClientPlan, ids: frozenset[str]) -> tuple[int, int, int, float,
     """Units, those to do, their windows; bytes to read, of the cube, and to write; of the acquisitions ``ids``."""
     count = todo = windows = 0
     read = stored = written = 0.0
-    for acquisition, every in groupby(units(plan, ids), lambda x: plan.acquisition(x.of)):
+    for acquisition, every in groupby(Standings(plan).units(ids), lambda x: plan.acquisition(x.of)):
         stage = stage_of(plan, acquisition)
         staged: set[Box] = set()
         for _, unit, _, _, state in every:

@@ -15,7 +15,7 @@ from ..publish.stretch import TRUE_COLOUR
 from ..storage.location import Location
 from .client import ClientPlan
 from .plan import Plan
-from .standings import Gaps
+from .standings import Standings
 from .units import Unit
 
 __all__ = ["Explanation", "Read", "explain"]
@@ -65,16 +65,16 @@ def explain(plan: ClientPlan, name: str) -> Explanation:
     S2SharpError
         ``unit-unknown``, with existing names.
     """
-    unit, gaps = _unit(plan, name), Gaps(plan)
+    unit, known = _unit(plan, name), Standings(plan)
     layout, acquisition = plan.layout(unit.epsg), plan.acquisition(unit)
     if unit.level < 0:
-        return _published(plan, unit, gaps)
+        return _published(plan, unit, known)
     wanted = plan.wanted(unit)
     names = (*layout.bands, *layout.layers, *(() if unit.level else layout.native_names))
     below = list(_below(layout, unit)) if unit.level else []
     about = Explanation(
         unit=plan.name(unit),
-        key=plan.key(unit, gaps.below(unit)),
+        key=plan.key(unit, known.below(unit)),
         epsg=unit.epsg,
         cells=wanted,
         bounds=layout.lattice.bounds(wanted),
@@ -89,7 +89,7 @@ def explain(plan: ClientPlan, name: str) -> Explanation:
     return replace(about, context=plan.margin, windows=windows, reads=reads)
 
 
-def _published(plan: Plan, unit: Unit, gaps: Gaps) -> Explanation:
+def _published(plan: Plan, unit: Unit, known: Standings) -> Explanation:
     """Explain the published files of an acquisition: COGs, and a picture, for which some native pixels are read, too."""
     layout, acquisition = plan.layout(unit.epsg), plan.acquisition(unit)
     cells = acquisition.box & layout.area
@@ -104,7 +104,7 @@ def _published(plan: Plan, unit: Unit, gaps: Gaps) -> Explanation:
         pictures.append(f"pictures/{acquisition.id}-small.jpg")
     return Explanation(
         unit=plan.name(unit),
-        key=plan.key(unit, gaps.below(unit)),
+        key=plan.key(unit, known.below(unit)),
         epsg=unit.epsg,
         cells=cells,
         bounds=layout.lattice.bounds(cells),

@@ -4,12 +4,11 @@ from collections.abc import Collection, Iterator, Sequence
 from itertools import groupby
 from typing import Generic, NamedTuple, TypeVar
 
-from ..engine.ledger import States
+from ..engine.ledger import Book, Record, States
 from .client import ClientPlan
-from .plan import Plan
 from .units import Datatake, Unit
 
-__all__ = ["Gaps", "Standing", "above", "derived", "phase_of", "standings", "taken", "units"]
+__all__ = ["Standing", "Standings", "phase_of"]
 
 
 Shard = tuple[int, int]
@@ -30,135 +29,126 @@ class Standing(NamedTuple, Generic[T]):
     state: str
 
 
-def standings(plan: ClientPlan) -> Iterator[Standing[Unit | Datatake]]:
-    """Yield how everything stands that a plan holds, phase by phase."""
-    yield from taken(plan)
-    yield from units(plan)
-    gaps = Gaps(plan)
-    for level in range(1, plan.levels + 1):
-        yield from derived(plan, level, gaps, ahead=True)
-    if plan.config.publish:
-        yield from derived(plan, -1, gaps, ahead=True)
-
-
-def taken(
-    plan: ClientPlan, phases: Collection[str] = ("sensor", "fit")
-) -> Iterator[Standing[Datatake]]:
-    """Yield the standings of measurements and fits of datatakes."""
-    kinds = (
-        ("sensor", plan.measures, plan.sensor_name, plan.sensor_key),
-        ("fit", plan.learns, plan.fit_name, plan.fit_key),
-    )
-    for phase, there, name_of, key_of in kinds:
-        if there and phase in phases:
-            states = plan.ledger.states(f"{phase}s")
-            for one in plan.datatakes:
-                name, key = name_of(one), key_of(one)
-                yield Standing(phase, one, name, key, states.get(name, key) or "left")
-
-
-class Gaps:
-    """Missing units below overviews and pictures: those that failed, were never requested, or are out of date.
-
-    The key of an overview or a picture includes the names of missing units below it, so that it is made anew once they
-    exist. A level of an acquisition is read from the ledger when the level above is first requested; by then it must be done.
-    """
-
-    def __init__(self, plan: ClientPlan) -> None:
-        self._plan = plan
-        self._known: dict[tuple[str, int], dict[Shard, str]] = {}
-        self._asked: dict[str, frozenset[str]] = {}
-
-    def below(self, unit: Unit) -> list[str]:
-        """Return the names of missing units below an overview's or a picture's ``unit``, in order."""
-        layout = self._plan.layout(unit.epsg)
-        if unit.level < 0:
-            return sorted(self._of(unit, 0).values())
-        cells, found = layout.cells(unit.row, unit.col, unit.level), []
-        for level in range(unit.level):
-            if lost := self._of(unit, level):
-                inside = layout.shards_in(cells, level)
-                found += [lost[shard] for shard in inside if shard in lost]
-        return sorted(found)
-
-    def after(self, unit: Unit) -> list[str]:
-        """Return those of :meth:`below` that will still be missing when the run is done."""
-        whose = self._plan.acquisition_id(unit)
-        if whose not in self._asked:
-            self._asked[whose] = frozenset(map(self._plan.name, self._plan.units([whose])))
-        full = self._of(unit, 0).values()
-        coming = self._asked[whose]
-        return [name for name in self.below(unit) if name in full and name not in coming]
-
-    def _of(self, unit: Unit, level: int) -> dict[Shard, str]:
-        """Return (row, column) → name of each missing unit in a level of the acquisition of ``unit``."""
-        plan, whose = self._plan, self._plan.acquisition_id(unit)
-        if (whose, level) not in self._known:
-            states, lost = plan.ledger.states(whose), {}
-            for row, col in plan.shards(unit.epsg, plan.acquisition(unit), level):
-                one = Unit(unit.epsg, unit.time, row, col, level)
-                if not states.done(name := plan.name(one), plan.key(one, self.below(one))):
-                    lost[row, col] = name
-            self._known[whose, level] = lost
-        return self._known[whose, level]
-
-
-def units(plan: ClientPlan, ids: Collection[str] = ()) -> Iterator[Standing[Unit]]:
-    """Yield how the units of the full resolution stand; of the acquisitions ``ids`` alone, if any are given."""
-    for acquisition, some in groupby(plan.units(ids), plan.acquisition_id):
-        states = plan.ledger.states(acquisition)
-        for unit in some:
-            yield _standing(plan, states, "sharpen", unit)
-
-
 def phase_of(level: int) -> str:
     """Return the phase of dependent units: overviews, or published files for level −1."""
     return "overviews" if level > 0 else "publish"
 
 
-def above(plan: ClientPlan, unit: Unit, level: int, gaps: Gaps) -> list[Standing[Unit]]:
-    """Return how one level stands of the acquisition of ``unit``."""
-    states = plan.ledger.states(plan.acquisition_id(unit))
-    found = plan.above(unit.epsg, unit.time, level)
-    return [_standing(plan, states, phase_of(level), one, gaps.below(one)) for one in found]
+class Standings:
+    """How everything stands that a plan holds, as one process knows it: the ledger is listed once.
 
-
-def derived(
-    plan: ClientPlan,
-    level: int,
-    gaps: Gaps,
-    *,
-    ahead: bool = False,
-    without: Collection[tuple[str, int]] = (),
-) -> Iterator[Standing[Unit]]:
-    """Yield the standings of the units of one overview, or of published files for level −1.
-
-    Parameters
-    ----------
-    ahead
-        Whether the levels below may be unfinished; a unit that will be valid when they are done counts as done.
-    without
-        (acquisition, level) to leave out.
+    The key of an overview or a picture includes the names of missing units below it, so that it is made anew once they
+    exist. Missing are those that failed, were never requested, or are out of date. They are looked up when the level
+    above is first requested; by then a level must be done.
     """
-    every = plan.overviews(level) if level > 0 else plan.pictures()
-    for acquisition, some in groupby(every, plan.acquisition_id):
-        if (acquisition, level) in without:
-            continue
-        states = plan.ledger.states(acquisition)
-        for unit in some:
-            yield _standing(plan, states, phase_of(level), unit, *_missing(gaps, unit, ahead=ahead))
 
+    def __init__(self, plan: ClientPlan) -> None:
+        self._plan = plan
+        self._book = Book(plan.ledger)
+        self._lost: dict[tuple[str, int], dict[Shard, str]] = {}
+        self._asked: dict[str, frozenset[str]] = {}
 
-def _missing(gaps: Gaps, unit: Unit, *, ahead: bool) -> list[list[str]]:
-    now = gaps.below(unit)
-    return [gaps.after(unit), now] if now and ahead else [now]
+    def hear(self, record: Record) -> None:
+        """Take in that a record was written."""
+        self._book.hear(record)
 
+    def every(self) -> Iterator[Standing[Unit | Datatake]]:
+        """Yield how everything stands, phase by phase."""
+        yield from self.taken()
+        yield from self.units()
+        for level in range(1, self._plan.levels + 1):
+            yield from self.derived(level, ahead=True)
+        if self._plan.config.publish:
+            yield from self.derived(-1, ahead=True)
 
-def _standing(
-    plan: Plan, states: States, phase: str, unit: Unit, *missing: Sequence[str]
-) -> Standing[Unit]:
-    """Return the standing of a unit under the first of its keys that is done, or else under the first."""
-    name = plan.name(unit)
-    keys = [plan.key(unit, names) for names in missing or ((),)]
-    key = next((key for key in keys if states.done(name, key)), keys[0])
-    return Standing(phase, unit, name, key, states.get(name, key) or "left")
+    def taken(self, phases: Collection[str] = ("sensor", "fit")) -> Iterator[Standing[Datatake]]:
+        """Yield how measurements and fits of datatakes stand."""
+        plan = self._plan
+        kinds = (
+            ("sensor", plan.measures, plan.sensor_name, plan.sensor_key),
+            ("fit", plan.learns, plan.fit_name, plan.fit_key),
+        )
+        for phase, there, name_of, key_of in kinds:
+            if there and phase in phases:
+                states = self._book.states(f"{phase}s")
+                for one in plan.datatakes:
+                    name, key = name_of(one), key_of(one)
+                    yield Standing(phase, one, name, key, states.get(name, key) or "left")
+
+    def units(self, ids: Collection[str] = ()) -> Iterator[Standing[Unit]]:
+        """Yield how the units of the full resolution stand; of the acquisitions ``ids`` alone, if any are given."""
+        for acquisition, some in groupby(self._plan.units(ids), self._plan.acquisition_id):
+            states = self._book.states(acquisition)
+            for unit in some:
+                yield self._standing(states, "sharpen", unit)
+
+    def above(self, unit: Unit, level: int) -> list[Standing[Unit]]:
+        """Return how one level stands of the acquisition of ``unit``."""
+        states = self._book.states(self._plan.acquisition_id(unit))
+        found = self._plan.above(unit.epsg, unit.time, level)
+        return [self._standing(states, phase_of(level), one, self.below(one)) for one in found]
+
+    def derived(
+        self, level: int, *, ahead: bool = False, without: Collection[tuple[str, int]] = ()
+    ) -> Iterator[Standing[Unit]]:
+        """Yield how the units of one overview stand, or those of published files for level −1.
+
+        Parameters
+        ----------
+        ahead
+            Whether the levels below may be unfinished; a unit that will be valid when they are done counts as done.
+        without
+            (acquisition, level) to leave out.
+        """
+        every = self._plan.overviews(level) if level > 0 else self._plan.pictures()
+        for acquisition, some in groupby(every, self._plan.acquisition_id):
+            if (acquisition, level) in without:
+                continue
+            states = self._book.states(acquisition)
+            for unit in some:
+                missing = self._missing(unit, ahead=ahead)
+                yield self._standing(states, phase_of(level), unit, *missing)
+
+    def below(self, unit: Unit) -> list[str]:
+        """Return the names of missing units below an overview's or a picture's ``unit``, in order."""
+        layout = self._plan.layout(unit.epsg)
+        if unit.level < 0:
+            return sorted(self._lost_of(unit, 0).values())
+        cells, found = layout.cells(unit.row, unit.col, unit.level), []
+        for level in range(unit.level):
+            if lost := self._lost_of(unit, level):
+                inside = layout.shards_in(cells, level)
+                found += [lost[shard] for shard in inside if shard in lost]
+        return sorted(found)
+
+    def _missing(self, unit: Unit, *, ahead: bool) -> list[list[str]]:
+        """Return what is missing below a unit now, and with ``ahead`` first what still will be when the run is done."""
+        now = self.below(unit)
+        if not now or not ahead:
+            return [now]
+        whose = self._plan.acquisition_id(unit)
+        if whose not in self._asked:
+            self._asked[whose] = frozenset(map(self._plan.name, self._plan.units([whose])))
+        full, coming = self._lost_of(unit, 0).values(), self._asked[whose]
+        return [[name for name in now if name in full and name not in coming], now]
+
+    def _lost_of(self, unit: Unit, level: int) -> dict[Shard, str]:
+        """Return (row, column) → name of each missing unit in a level of the acquisition of ``unit``."""
+        plan, whose = self._plan, self._plan.acquisition_id(unit)
+        if (whose, level) not in self._lost:
+            states, lost = self._book.states(whose), {}
+            for row, col in plan.shards(unit.epsg, plan.acquisition(unit), level):
+                one = Unit(unit.epsg, unit.time, row, col, level)
+                if not states.done(name := plan.name(one), plan.key(one, self.below(one))):
+                    lost[row, col] = name
+            self._lost[whose, level] = lost
+        return self._lost[whose, level]
+
+    def _standing(
+        self, states: States, phase: str, unit: Unit, *missing: Sequence[str]
+    ) -> Standing[Unit]:
+        """Return the standing of a unit under the first of its keys that is done, or else under the first."""
+        name = self._plan.name(unit)
+        keys = [self._plan.key(unit, names) for names in missing or ((),)]
+        key = next((key for key in keys if states.done(name, key)), keys[0])
+        return Standing(phase, unit, name, key, states.get(name, key) or "left")

@@ -14,7 +14,7 @@ from ..engine.progress import at_work
 from ..planning.client import ClientPlan
 from ..planning.items import with_acquisitions
 from ..planning.plan import Plan
-from ..planning.standings import Standing, standings, units
+from ..planning.standings import Standing, Standings
 from ..planning.units import Unit
 from ..storage.location import Location
 
@@ -84,13 +84,13 @@ def gather(out: Location) -> Facts:
         elif found.phase == "sharpen" and found.state in FINAL:
             done.append(found[2:])
 
-    for found in standings(plan):
+    for found in Standings(plan).every():
         take(found)
     # The cube also has units of earlier queries. Only the ledger knows how many of them were requested.
     earlier = tuple(a.id for a in plan.present if a.id not in plan.asked)
     before = plan.model_copy(update={"asked": earlier})
     if earlier:
-        for found in units(before):
+        for found in Standings(before).units():
             if found.state in FINAL:
                 take(found)
     step = -(-len(done) // _MOST) or 1

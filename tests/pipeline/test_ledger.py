@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from s2sharp.catalog.addresses import safe_name
-from s2sharp.engine.ledger import FINAL, Ledger, Record
+from s2sharp.engine.ledger import FINAL, Book, Ledger, Record
 from s2sharp.storage.digests import Digest
 
 KEY, OTHER = "a" * 64, "b" * 64
@@ -203,3 +203,24 @@ def test_what_is_no_file_is_no_record(tmp_path):
         ledger.write(record())
         assert ledger.states().done(UNIT, KEY)
         file.unlink()
+
+
+def test_a_book_lists_a_folder_once_and_hears_of_what_comes(tmp_path, monkeypatch):
+    ledger = Ledger(tmp_path)
+    ledger.write(record("failed"))
+    (tmp_path / "a\nb.k.ok").touch()
+    (tmp_path / os.fsdecode(b"\xff.k.ok")).touch()
+    listed = []
+    names = Ledger.names
+    monkeypatch.setattr(Ledger, "names", lambda self, of="": listed.append(of) or names(self, of))
+    book, folder = Book(ledger), UNIT.rpartition("/")[0]
+    assert book.states(folder).get(UNIT, KEY) == "failed"
+    assert book.states("").get("\udcff", "k") == "ok"
+    book.hear(record("ok"))
+    assert book.states(folder).get(UNIT, KEY) == "ok"
+    book.hear(record("failed"))  # of an attempt before, told late
+    assert book.states(folder).get(UNIT, KEY) == "ok"
+    assert book.states("other").of == {}
+    book.hear(record("ok", unit="other/x1_0_0"))
+    assert book.states("other").done("other/x1_0_0", KEY)
+    assert listed == [folder, "", "other"]
