@@ -140,7 +140,8 @@ def _fits(
     """Fit the method to each datatake; a failed fit fails only that datatake's units."""
 
     def heard(about: Mapping[str, Any]) -> None:
-        engine.tell(FitProgress(**about))
+        # Dask adds the worker.
+        engine.tell(FitProgress(about["take"], about["step"], about["steps"], about["loss"]))
 
     def end(job: Job, record: Record) -> None:
         unfitted.pop(job.of.take, None)

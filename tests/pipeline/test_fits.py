@@ -13,27 +13,24 @@ from typing import Any
 import numpy as np
 import pytest
 import rasterio
-import s2sharp.planning.cost
 import torch
 from s2sharp.cube.open import open_cube
 from s2sharp.demo.synthetic import COLLECTION, simulate, write_catalog, write_scenes
+from s2sharp.engine.events import Event, FitProgress
+from s2sharp.execution.execute import execute
 from s2sharp.execution.fits import draw_sample, fit_unit
 from s2sharp.execution.unit import Run
-from s2sharp.planning.cost import estimate
 from s2sharp.planning.items import with_acquisitions
 from s2sharp.planning.make import make_plan
 from s2sharp.planning.plan import Plan
-from s2sharp.planning.ready import sharpener_of
-from s2sharp.planning.resume import resume
 from safetensors import safe_open
 
 from s2sharp_core import S2SharpError
 from s2sharp_core.bands import BY_GSD, GSDS
 from s2sharp_core.lattice import Box, Lattice
 from s2sharp_core.learning.dsen2 import wald_pair
-from s2sharp_core.networks import SkipNet
 from s2sharp_core.sensor.simulate import landscape, observe
-from s2sharp_core.weights import load_net, save_net
+from s2sharp_core.weights import load_net
 
 from .cuts import WHEN
 from .fits import FAST, STEPS, drawn, weights
@@ -41,11 +38,26 @@ from .runs import config, records, run, shards
 
 
 @pytest.fixture(scope="module")
-def whole(archive: Path, scheduler: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def told() -> list[Event]:
+    """What the run of `whole` tells."""
+    return []
+
+
+@pytest.fixture(scope="module")
+def whole(
+    archive: Path, scheduler: str, told: list[Event], tmp_path_factory: pytest.TempPathFactory
+) -> Path:
     out = tmp_path_factory.mktemp("fitted") / "out"
-    _, outcome = run(config(archive, out, scheduler, **FAST))
+    outcome = execute(make_plan(config(archive, out, scheduler, **FAST)), told.append)
     assert not outcome.failed
     return out
+
+
+def test_a_run_tells_how_far_its_fit_is(whole: Path, told: list[Event]) -> None:
+    *_, last = (event for event in told if isinstance(event, FitProgress))
+    assert (whole / "fits" / last.take).is_dir()
+    assert (last.step, last.steps) == (STEPS, STEPS)
+    assert last.loss > 0
 
 
 def test_a_fit_leaves_weights_a_card_the_loss_and_the_windows(archive: Path, whole: Path) -> None:
@@ -269,37 +281,6 @@ def test_a_warm_start_begins_where_another_fit_ended(
     assert weights(tmp_path / "out") != weights(whole)
 
 
-def test_another_start_in_the_same_folder_is_another_run(archive: Path, tmp_path: Path) -> None:
-    start, file = tmp_path / "start", tmp_path / "start" / "ssc_cnn-20m.safetensors"
-    save_net(SkipNet((20,)), file, {})
-    for fit in ("datatake", "window"):
-        settings = {"method": "ssc_cnn", "bands": "B05", "warm_start": start, "fit": fit}
-        ours = config(archive, tmp_path / fit, **settings)
-        first = make_plan(ours)
-        first.freeze()
-        assert resume(ours) is not None
-        before = first.digest
-        save_net(SkipNet((20,)), file, {})  # other random weights
-        with pytest.raises(S2SharpError, match=f"the weights in {start}") as error:
-            resume(ours)
-        assert error.value.kind == "other-run"
-        assert make_plan(ours).digest != before
-    # A run whose fits are done does not need it any more.
-    shutil.rmtree(start)
-    assert resume(ours) is not None
-
-
-def test_the_threads_of_fits_per_window_are_part_of_the_key(archive: Path, tmp_path: Path) -> None:
-    settings = {"method": "ssc_cnn", "bands": "B05", "fit": "window"}
-    plans = [
-        make_plan(config(archive, tmp_path / "out", **settings, fit_threads=threads))
-        for threads in (1, 2, 2)
-    ]
-    keys = [plan.key(next(plan.units())) for plan in plans]
-    assert keys[0] != keys[1] == keys[2]
-    assert sharpener_of(plans[0], "").threads == 1
-
-
 def test_nothing_to_fit_on_is_said_and_marks_the_acquisition(
     scheduler: str, tmp_path: Path
 ) -> None:
@@ -341,52 +322,3 @@ def test_another_fit_with_the_same_seed_is_the_same_whatever_the_number_of_worke
     finally:
         torch.set_num_threads(before)
     assert weights(tmp_path / "out") == weights(whole)
-
-
-def test_a_plan_foresees_the_fit(
-    archive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Some steps of it are timed: here of the net that learns most quickly."""
-    plan = make_plan(config(archive, tmp_path / "out", **FAST | {"method": "s2net-s"}, adapt=True))
-    timed, found = s2sharp.planning.cost._calibrate, {}
-
-    def noted(*given: Any, **more: Any) -> dict[str, float]:
-        found.update(timed(*given, **more))
-        return found
-
-    monkeypatch.setattr(s2sharp.planning.cost, "_calibrate", noted)
-    cost = estimate(plan)
-    assert cost.fits == 1
-    assert cost.seconds > found["fit"] / cost.workers > 0
-    assert cost.memory >= found["fit_bytes"] > 0
-    assert cost.memory > 100e6
-
-
-@pytest.mark.parametrize(
-    "options",
-    [
-        {"method": "bicubic", "fit": "window"},
-        {"method": "dsen2", "fit_steps": 3},
-        {"method": "ssc_cnn", "weights": Path("somewhere"), "warm_start": Path("elsewhere")},
-        {"method": "atprk", "fit_steps": 3},
-        {"method": "deep_sure", "fit_steps": 1},
-        {"method": "unrolled", "fit_steps": 1, "fit": "window"},
-        {"method": "ssc_cnn", "device": "cuda"},
-    ],
-)
-def test_options_that_would_mean_nothing_are_refused(
-    archive: Path, tmp_path: Path, options: dict[str, object]
-) -> None:
-    if options.get("device") == "cuda" and torch.cuda.is_available():
-        pytest.skip("there is a GPU")
-    with pytest.raises(S2SharpError) as error:
-        make_plan(config(archive, tmp_path / "out", **options))
-    assert error.value.kind == "bad-config"
-
-
-def test_an_unknown_method_is_refused_even_where_nothing_is_sharpened(
-    archive: Path, tmp_path: Path
-) -> None:
-    with pytest.raises(S2SharpError) as error:
-        make_plan(config(archive, tmp_path / "out", method="nonsense", bands="B02"))
-    assert error.value.kind == "method-unknown"
