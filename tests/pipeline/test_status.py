@@ -82,7 +82,7 @@ def test_a_run_says_how_far_it_is_when_killed_and_when_done(
 
     code, text = call(*asked)
     assert code == 4
-    assert "left" in text
+    assert "left: the same command does them" in text
     assert f"No process is at work: {name} has shown no sign of life" in text
     held = json.loads(call(*asked, "--json")[1])["holder"]
     assert (held["pid"], held["host"], held["alive"]) == (
