@@ -65,17 +65,17 @@ def test_finetuned_weights_are_of_the_query_and_can_be_loaded(large: Path, tmp_p
 
 
 def test_a_run_adapts_the_shipped_net_to_its_datatake(
-    archive: Path, scheduler: str, tmp_path: Path
+    large: Path, scheduler: str, tmp_path: Path
 ) -> None:
     quick = {"fit_steps": 4, "fit_windows": 2, "fit_threads": 1}
-    plan, outcome = run(config(archive, tmp_path / "a", scheduler, **PLAIN, adapt=True, **quick))
+    plan, outcome = run(config(large, tmp_path / "a", scheduler, **PLAIN, adapt=True, **quick))
     assert not outcome.failed
     (card,) = (tmp_path / "a" / "fits").rglob("s2net-s.json")
     facts = json.loads(card.read_text())
     shipped = load_sharpener("s2net-s").weights["s2net-s.safetensors"]
     assert facts["cause"]["start"] == shipped
     same = {**PLAIN, "precision": plan.precision}
-    run(config(archive, tmp_path / "b", scheduler, **same))
+    run(config(large, tmp_path / "b", scheduler, **same))
     adapted, plain = (open_cube(tmp_path / name).B11.values for name in ("a", "b"))
     kept = facts["result"]["kept_step"] == 0
     assert np.array_equal(adapted, plain, equal_nan=True) == kept
