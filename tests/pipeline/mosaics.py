@@ -108,7 +108,7 @@ def make_border(folder: Path) -> Path:
         Shot("2024-06-24T10:10:31", cloud=near(LON, LAT, 60, 10)),
         Shot("2024-07-19T10:10:31", gain=1.1, missing=lambda x, y: x + 3 * (y - LAT) > LON + 0.006),
     ]
-    return make_cube(folder, around_border(2_400, 2_400, 500), shots)
+    return make_cube(folder, around_border(3_600, 3_600, 500), shots)
 
 
 def ground(mosaic: xr.Dataset) -> tuple[np.ndarray, np.ndarray]:

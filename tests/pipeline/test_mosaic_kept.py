@@ -311,5 +311,5 @@ def test_another_mosaic_is_not_written_over(border, published, tmp_path):
 
 def cube_of_other_dates(folder: Path) -> Path:
     return make_cube(
-        folder / "other", around_border(2_400, 2_400, 900), [Shot("2020-01-01T10:00:00")]
+        folder / "other", around_border(3_600, 3_600, 900), [Shot("2020-01-01T10:00:00")]
     )
