@@ -28,14 +28,21 @@ from ..web import Proxy, proxied
 YEAR = 1_100
 """Acquisitions of a year of Europe."""
 ROUND_TRIP = 0.06
-LEDGER = "listing of the ledger"
+PAGE = "page of the ledger"
 
 
-def kind(method: str, path: str) -> str:
-    """Return the kind of a request."""
-    if method == "GET" and "list-type=2" in path:
-        return LEDGER if "%2Fledger%2F" in path else "other listing"
-    return method
+def kinds(requests: list[tuple[str, str]]) -> Counter[str]:
+    """Count requests by kind; a page of the ledger that was asked for before is another listing."""
+    found, seen = Counter[str](), set[str]()
+    for method, path in requests:
+        if method != "GET" or "list-type=2" not in path:
+            found[method] += 1
+        elif "%2Fledger%2F" in path and path not in seen:
+            seen.add(path)
+            found[PAGE] += 1
+        else:
+            found["other listing"] += 1
+    return found
 
 
 def recorded(config: RunConfig) -> tuple[int, int]:
@@ -61,7 +68,7 @@ def again(config: RunConfig, proxy: Proxy) -> tuple[Counter[str], float]:
     if outcome.failed or set(outcome.counts) != {"skipped"}:
         raise RuntimeError(f"units were done: {outcome.counts}")
     seconds = time.perf_counter() - begin
-    return Counter(kind(*request) for request in proxy.requests), seconds
+    return kinds(proxy.requests), seconds
 
 
 def main() -> None:
@@ -98,7 +105,7 @@ def main() -> None:
         acquisitions, units = recorded(config)
         again(config, proxy)  # lays out the cube, which no unit has
         asked, seconds = again(config, proxy)
-    every = asked[LEDGER] * YEAR / acquisitions + asked["other listing"]
+    every = asked[PAGE] * YEAR / acquisitions + asked["other listing"]
     Console(width=120).print(
         f"{acquisitions} acquisitions, {units} records: {dict(asked)} in {seconds:.1f} s. A year of Europe, "
         f"{YEAR} acquisitions: [bold]{every:.0f} listings[/], {every * ROUND_TRIP:.0f} s at {1e3 * ROUND_TRIP:.0f} ms each, one "
