@@ -24,7 +24,7 @@ from .runs import config
 def catalog(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A catalog of hundreds of acquisitions."""
     file = tmp_path_factory.mktemp("europe") / "europe.parquet"
-    europe.write(file, 400)
+    europe.write(file, 700)
     return file
 
 
@@ -55,7 +55,9 @@ def test_what_is_confirmed_or_small_may_begin(archive, tmp_path):
     check_size("run", large, "wait", yes=True)
 
 
-def test_of_very_many_acquisitions_some_stand_for_all(catalog, tmp_path, monkeypatch):
+def test_of_very_many_acquisitions_some_stand_for_all(tmp_path, monkeypatch):
+    catalog = tmp_path / "europe.parquet"
+    europe.write(catalog, 400)
     flags = {"catalog": str(catalog), "collection": europe.COLLECTION, "bbox": europe.BOX}
     plan = make_plan(config(tmp_path, tmp_path / "out", **flags, shard=512))
     every = estimate(plan)
