@@ -4,6 +4,7 @@ import hashlib
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, cast
 
@@ -95,7 +96,10 @@ class Area:
 
 def _geojson(file: Path) -> shapely.Geometry:
     try:
-        parts = [_part(geometry) for geometry in _geometries(json.loads(file.read_text()))]
+        content = file.read_bytes()
+        # Windows writes UTF-16 or a byte order mark, and old programs names in other encodings.
+        text = content.decode(json.detect_encoding(content), "replace")
+        parts = [_part(geometry) for geometry in _geometries(json.loads(text))]
         shape = shapely.union_all([part for part in parts if part.area])
     except (OSError, ValueError, RecursionError, shapely.errors.ShapelyError) as error:
         raise S2SharpError(
@@ -140,7 +144,32 @@ def _geometries(content: Any) -> Iterator[dict[str, Any]]:
 
 
 def _part(geometry: dict[str, Any]) -> shapely.Geometry:
+    """Return a geometry in two dimensions."""
+    kind, given = geometry.get("type"), geometry.get("coordinates")
+    try:
+        if kind == "Polygon":
+            geometry = {"type": kind, "coordinates": _rings(given)}
+        elif kind == "MultiPolygon":
+            geometry = {"type": kind, "coordinates": [_rings(rings) for rings in given]}  # type: ignore[union-attr]
+    except (IndexError, OverflowError, TypeError):
+        raise ValueError(f"a {kind} of it has no lists of positions") from None
     return shapely.make_valid(shapely.force_2d(shapely.from_geojson(json.dumps(geometry))))
+
+
+def _rings(polygon: Any) -> list[Any]:
+    """Return the rings of a polygon, closed, and with two numbers for each position, since writers of GeoJSON leave
+    rings open and add heights.
+    """
+    rings = [[position[:2] for position in ring] for ring in polygon]
+    closed = [ring if ring[:1] == ring[-1:] else [*ring, ring[0]] for ring in rings]
+    for start, end in (edge for ring in closed for edge in pairwise(ring)):
+        # Only a box around the globe has edges of 360 degrees. Others would leave out what was meant.
+        if 180 < abs(start[0] - end[0]) < 360:
+            raise ValueError(
+                f"an edge of it leads from longitude {start[0]} to {end[0]}, more than half around the globe: cut the "
+                "polygon at the antimeridian, or add points in between"
+            )
+    return closed
 
 
 def _why(error: Exception) -> str:

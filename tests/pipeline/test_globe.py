@@ -258,7 +258,8 @@ def test_what_is_published_of_a_cube_on_the_antimeridian_says_where_it_lies(tmp_
         (["square", {"type": "Point", "coordinates": [50, 50]}], None),
         ([None], "has no polygon; it has nothing"),
         ([{"type": "Point", "coordinates": [1, 1]}], "it has Point"),
-        ([{"type": "Polygon", "coordinates": None}], "none of GeoJSON's"),
+        ([{"type": "Polygon", "coordinates": None}], "no lists of positions"),
+        ([{"type": "Polygon", "coordinates": [[[10**400, 1], [2.5, 1]]]}], "no lists of positions"),
     ],
 )
 def test_of_an_area_what_has_no_polygon_is_no_matter(
@@ -283,3 +284,31 @@ def test_of_an_area_what_has_no_polygon_is_no_matter(
         area_of(read_config(None, about))
     assert caught.value.kind == "bad-config"
     assert "json.exception" not in str(caught.value)
+
+
+RING = [[1.0, 1.0, 9.0, 0.5], [2.0, 1.0, 9.0, 0.5], [2.0, 2.0, 9.0, 0.5]]
+
+
+def drawn(file: Path, ring: list, encoding: str = "utf-8") -> tuple[float, ...]:
+    """Bounds of an area in a file of that ring, whose feature has a name that is not in ASCII."""
+    square = {"type": "Polygon", "coordinates": [ring]}
+    feature = {"type": "Feature", "properties": {"name": "Köln"}, "geometry": square}
+    file.write_text(json.dumps(feature, ensure_ascii=False), encoding=encoding)
+    return area_of(
+        read_config(None, {"out": file.parent, "area": file, "datetime": "2024"})
+    ).lonlat.bounds
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "latin-1"])
+def test_an_area_is_read_as_programs_write_it(tmp_path: Path, encoding: str) -> None:
+    assert drawn(tmp_path / "area.geojson", RING, encoding) == (1, 1, 2, 2)
+
+
+def test_an_area_that_jumps_over_the_antimeridian_is_not_taken_for_the_rest_of_the_globe(
+    tmp_path: Path,
+) -> None:
+    ring = [[179.5, -17], [-179.5, -17], [-179.5, -16], [179.5, -16]]
+    with pytest.raises(S2SharpError, match="cut the polygon at the antimeridian"):
+        drawn(tmp_path / "area.geojson", ring)
+    world = [[-180, -90], [180, -90], [180, 90], [-180, 90]]
+    assert drawn(tmp_path / "area.geojson", world) == (-180, -90, 180, 90)
