@@ -82,6 +82,11 @@ def safe_item(path: Location) -> tuple[str, pystac.Item]:
         raise BrokenError("is an incomplete zip, perhaps from an interrupted download") from None
     except store_errors(zipfile.LargeZipFile, ValueError, EOFError) as error:
         raise BrokenError(f"can't be read ({type(error).__name__})") from None
+    if re.match(r"S2[A-Z]_OPER_PRD_", path.name):
+        raise BrokenError(
+            "is a product as they were before December 2016, with many tiles, and is not read: its tiles can be had "
+            "reprocessed (Collection 1)"
+        )
     raise BrokenError(f"has no {' or '.join(_LEVELS.values())}")
 
 
@@ -110,7 +115,10 @@ def _xml(file: Root) -> "Element":
     from defusedxml.common import DefusedXmlException
     from defusedxml.ElementTree import ParseError, fromstring
 
-    text = read_member(file, MAX_BYTES)
+    try:
+        text = read_member(file, MAX_BYTES)
+    except FileNotFoundError:
+        raise BrokenError(f"has no {file.name}, perhaps from an interrupted download") from None
     try:
         # A product's metadata declare no types and no entities; a document that does may be an attack.
         return fromstring(text, forbid_dtd=True)
@@ -142,7 +150,7 @@ def _item(root: Root, home: str, level: str, product: "Element") -> pystac.Item:
     name = _text(product, *_URIS).removesuffix(".SAFE")
     taken = product.find(".//Datatake")
     part = _first(product, *(f"Granule_List/{granule}" for granule in _GRANULES))
-    outline = _outline(_text(product, "EXT_POS_LIST"))
+    outline = _outline(product)
     properties = {
         "platform": _text(product, "SPACECRAFT_NAME").lower(),
         "constellation": "sentinel-2",
@@ -159,8 +167,8 @@ def _item(root: Root, home: str, level: str, product: "Element") -> pystac.Item:
     }
     item = pystac.Item(
         id=name,
-        geometry=shapely.geometry.mapping(outline),
-        bbox=list(outline.bounds),
+        geometry=shapely.geometry.mapping(outline) if outline else None,
+        bbox=list(outline.bounds) if outline else None,
         datetime=_when(_text(product, "PRODUCT_START_TIME")),
         properties={key: value for key, value in properties.items() if value is not None},
     )
@@ -195,7 +203,8 @@ def _granule(root: Root, name: str) -> Root:
     folder = root / "GRANULE" / name
     if (folder / "MTD_TL.xml").exists():
         return folder
-    there = [f for f in (root / "GRANULE").iterdir() if f.is_dir()]
+    every = root / "GRANULE"
+    there = [f for f in every.iterdir() if f.is_dir()] if every.is_dir() else []
     if len(there) != 1:
         raise BrokenError(f"has no folder GRANULE/{name}")
     return there[0]
@@ -276,13 +285,18 @@ def _grid(tile: "Element", gsd: int) -> dict[str, Any]:
     return {"proj:transform": [step_x, 0.0, left, 0.0, step_y, top], "proj:shape": shape}
 
 
-def _outline(text: str) -> shapely.Polygon:
-    """Return a footprint, from "latitude longitude latitude …"."""
+def _outline(product: "Element") -> shapely.Polygon | None:
+    """Return a footprint, from "latitude longitude latitude …"; None without a valid one, since the grid of the tile
+    says where it lies, too.
+    """
+    element = _first(product, "EXT_POS_LIST")
+    words = (element.text or "").split() if element is not None else []
     try:
-        numbers = [float(word) for word in text.split()]
-        return shapely.Polygon(zip(numbers[1::2], numbers[::2], strict=True))
-    except ValueError:
-        raise BrokenError("has an EXT_POS_LIST that is not an outline") from None
+        numbers = [float(word) for word in words]
+        shape = shapely.Polygon(zip(numbers[1::2], numbers[::2], strict=True))
+    except (ValueError, shapely.errors.GEOSException):
+        return None
+    return None if shape.is_empty else shape
 
 
 def _when(text: str) -> datetime:

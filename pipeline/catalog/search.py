@@ -12,6 +12,8 @@ from dataclasses import replace
 
 import pystac
 
+from s2sharp_core.errors import S2SharpError
+
 from .addresses import is_local, parted, public
 from .antimeridian import Degrees
 from .api import from_api, is_api
@@ -96,11 +98,13 @@ def _once(items: Iterable[pystac.Item]) -> Iterator[pystac.Item]:
 def _from_products(query: Query) -> Iterator[pystac.Item]:
     known: set[str] = set()
     others: set[str] = set()
+    broken = 0
     for path in product_paths(query.catalog):
         try:
             level, item = product_item(path)
         except BrokenError as err:
             leave_out(path, str(err))
+            broken += 1
             continue
         known.add(f"sentinel-2-{level}")
         if level not in query.collection.lower():
@@ -108,6 +112,12 @@ def _from_products(query: Query) -> Iterator[pystac.Item]:
         elif query.matches(item):
             item.collection_id = query.collection
             yield item
+    if broken and not known:
+        raise S2SharpError(
+            "collection-missing",
+            f"{public(query.catalog)} has no product that can be read; {broken} were left out.",
+            "Download them again, or correct what the warnings say of them.",
+        )
     if not any(name[-3:] in query.collection.lower() for name in known):
         raise query.missing(known)
     for level in sorted(others):

@@ -134,6 +134,36 @@ def test_a_granule_whose_folder_has_a_shorter_name_is_found(tmp_path, item):
         product_item(str(safe))
 
 
+def test_a_product_that_was_downloaded_in_part_says_what_it_lacks(tmp_path, item):
+    safe = write_safe(tmp_path / "in", item, "2A", -1000)
+    (granule,) = (safe / "GRANULE").iterdir()
+    (granule / "MTD_TL.xml").unlink()
+    with pytest.raises(BrokenError, match=r"has no MTD_TL\.xml"):
+        product_item(str(safe))
+    shutil.rmtree(safe / "GRANULE")
+    with pytest.raises(BrokenError, match="has no folder GRANULE"):
+        product_item(str(safe))
+
+
+def test_a_product_of_before_december_2016_is_told_by_its_age(tmp_path):
+    name = "S2A_OPER_PRD_MSIL1C_PDMC_20160311T202349_R108_V20150819T103028_20150819T103028"
+    (tmp_path / f"{name}.SAFE").mkdir()
+    with pytest.raises(BrokenError, match=r"before December 2016.*Collection 1"):
+        product_item(str(tmp_path / f"{name}.SAFE"))
+
+
+@pytest.mark.parametrize("said", [None, "48 16 48", "nan 16 48 17 49 17 nan 16", "48 16 49 17"])
+def test_a_product_lies_where_its_grid_says_without_a_footprint(tmp_path, item, said):
+    safe = write_safe(tmp_path / "in", item, "2A", -1000)
+    file = safe / "MTD_MSIL2A.xml"
+    outline = "" if said is None else f"<EXT_POS_LIST>{said}</EXT_POS_LIST>"
+    text = re.sub("<EXT_POS_LIST>.*</EXT_POS_LIST>", outline, file.read_text(), flags=re.DOTALL)
+    file.write_text(text)
+    (product,) = found(tmp_path / "in")
+    assert product.geometry is None
+    same_pixels(tmp_path / "in", item)
+
+
 @pytest.mark.parametrize("packed", [False, True])
 def test_files_that_were_renamed_are_found_by_their_band(tmp_path, item, packed):
     folder = tmp_path / "in"
