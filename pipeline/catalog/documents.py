@@ -12,7 +12,7 @@ import shapely
 
 from .addresses import unsigned
 from .broken import BrokenError
-from .metadata import as_number, span
+from .metadata import as_number, as_text, span
 
 __all__ = ["fingerprint", "item_of"]
 
@@ -21,7 +21,7 @@ def item_of(document: Any, href: str | None) -> pystac.Item:
     """Return the item in a document at ``href``.
 
     Odd parts that are not needed are dropped: invalid links, an impossible footprint, an invalid interval beside a
-    valid datetime. The id, the properties and a time are needed.
+    valid datetime, the name of a collection that is not text. The id, the properties and a time are needed.
 
     Raises
     ------
@@ -44,6 +44,7 @@ def item_of(document: Any, href: str | None) -> pystac.Item:
         "properties": properties,
         "geometry": _geometry(document.get("geometry")),
         "bbox": _bbox(document.get("bbox")),
+        "collection": as_text(document.get("collection")) or None,
         "links": [link for link in _list(document.get("links")) if _has_texts(link, "rel", "href")],
         "assets": _assets(document.get("assets")),
         "stac_extensions": [

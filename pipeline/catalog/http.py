@@ -127,7 +127,8 @@ def as_json(text: str) -> dict[str, Any]:
     if sum(map(text.count, ",{[")) > MAX_JSON:
         raise BrokenError(f"has more than {MAX_JSON} parts")
     try:
-        document = json.loads(text, parse_int=_whole)
+        # Windows writes a byte order mark, which JSON does not allow.
+        document = json.loads(text.removeprefix("\ufeff"), parse_int=_whole)
     except (ValueError, RecursionError):
         raise BrokenError("is not JSON") from None
     if not isinstance(document, dict):

@@ -83,7 +83,7 @@ class Query:
 
     def _touches(self, item: pystac.Item) -> bool:
         """Return whether an item touches the area by its footprint, as an API does, or by its bbox if the footprint
-        is invalid.
+        is invalid or crosses itself.
 
         If an item states neither, or two places, the grids of its files decide later.
         """
@@ -97,7 +97,8 @@ class Query:
                 shape = unwrap(shapely.geometry.shape(item.geometry))
                 if self.area.intersects(shape):
                     return True
-                if place is None or _meet(shape, place):
+                # The outline of a shape that crosses itself is not certain.
+                if place is None or (shape.is_valid and _meet(shape, place)):
                     return False
             except Exception:  # noqa: S110 - shapely, GEOS and malformed JSON each have their own
                 pass

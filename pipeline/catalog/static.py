@@ -15,6 +15,7 @@ from .api import from_items, matched, tell_part
 from .broken import BrokenError, unreachable
 from .documents import item_of
 from .http import read_json
+from .metadata import as_text
 from .query import MAX_ITEMS, Query, leave_out, of_rel
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ def from_static(io: "StacApiIO", root: dict[str, Any], query: Query) -> Iterator
             continue
         is_collection = document.get("type") == "Collection" or "extent" in document
         if is_collection:
-            known.add(str(document.get("id")))
+            known |= {as_text(document.get("id"))} - {""}
             inside = document.get("id") == query.collection
             there |= inside
             if inside and next(of_rel(document, "item"), None) is None:

@@ -20,6 +20,7 @@ from s2sharp.planning.area import Area
 from s2sharp.scenes.acquisition import Acquisition, group
 from s2sharp.scenes.doubt import offset_doubt
 from s2sharp.scenes.holes import Holes
+from s2sharp.scenes.items import write_items
 from s2sharp.scenes.raster import Kept
 from s2sharp.scenes.read import Files, load_block
 from typer.testing import CliRunner
@@ -286,6 +287,30 @@ def test_a_footprint_that_its_own_bbox_contradicts_loses_no_item():
     far = Query("https://example.org", "c", boxes_around((15, 10, 16, 11), 0), None, None)
     assert not far.matches(item)
     assert not far.matches(item_of(items.cdse() | {"geometry": turned}, None))
+
+
+def test_a_footprint_that_crosses_itself_loses_no_item_that_its_bbox_names():
+    query = Query(
+        "https://example.org", "c", boxes_around((15.9, 47.9, 15.95, 47.95), 0), None, None
+    )
+    ring = [[15, 47], [16, 47], [16, 0], [15, 48], [15, 47]]
+    odd = {"geometry": {"type": "Polygon", "coordinates": [ring]}, "bbox": [15, 47, 16, 48]}
+    assert query.matches(item_of(items.cdse() | odd, None))
+    assert not query.matches(item_of(items.cdse() | odd | {"bbox": [15, 47, 15.5, 48]}, None))
+
+
+@pytest.mark.parametrize("said", [None, "", 1e300, 10**400, True, [None], {"a": None}])
+def test_the_name_of_a_collection_that_is_no_text_costs_nothing(tmp_path, said):
+    item = item_of(items.cdse() | {"collection": said}, None)
+    acquisitions, refused, _ = write_items(
+        tmp_path / "items.parquet", [item], FOUR, "https://e.org"
+    )
+    assert len(acquisitions) == 1
+    assert not refused
+
+
+def test_a_document_may_begin_with_a_byte_order_mark():
+    assert as_json("\ufeff" + json.dumps(items.cdse()))["id"] == items.cdse()["id"]
 
 
 def test_a_day_may_be_written_without_strokes_and_a_week_is_none():
