@@ -5,6 +5,7 @@ import warnings
 from collections.abc import Iterable, Iterator
 from itertools import islice
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urljoin
 
 import pystac
 
@@ -12,13 +13,13 @@ from .addresses import absolute, check_href, public
 from .broken import BrokenError, unreachable
 from .documents import fingerprint, item_of
 from .http import answer, read_json
-from .metadata import as_number
+from .metadata import as_number, as_text
 from .query import MAX_ITEMS, Query, leave_out, of_rel
 
 if TYPE_CHECKING:
     from pystac_client.stac_api_io import StacApiIO
 
-__all__ = ["from_api", "from_items", "is_api", "matched", "tell_part"]
+__all__ = ["from_api", "from_items", "is_api", "matched", "onward", "tell_part"]
 
 PAGE = 100
 
@@ -41,10 +42,12 @@ def from_api(io: "StacApiIO", root: dict[str, Any], query: Query) -> Iterator[py
     from pystac_client.exceptions import APIError
 
     found, others = False, 0
+    root = _whole(root)
     try:
-        ways = [link.get("method") for link in of_rel(root, "search")]
         for link in of_rel(root, "search"):
             link["type"] = pystac.MediaType.GEOJSON.value  # some APIs omit it
+            link["method"] = as_text(link.get("method")).upper() or "GET"
+        ways = [link["method"] for link in of_rel(root, "search")]
         what = {"collections": [query.collection], "datetime": query.interval, "limit": PAGE}
         client: Any = io.stac_object_from_dict(root, href=query.catalog)
         client.add_conforms_to("ITEM_SEARCH")
@@ -70,10 +73,40 @@ def from_api(io: "StacApiIO", root: dict[str, Any], query: Query) -> Iterator[py
     except APIError as err:
         raise unreachable(query.catalog, answer(err)) from None
     except BrokenError as err:
-        raise unreachable(query.catalog, f"returned an answer that {err}") from None
-    except (AttributeError, KeyError, TypeError, ValueError, pystac.STACTypeError) as err:
+        raise unreachable(query.catalog, f"has a page that {err}") from None
+    except (
+        AttributeError,
+        KeyError,
+        TypeError,
+        ValueError,
+        pystac.STACError,
+        pystac.STACTypeError,
+    ) as err:
         said = f"returned an answer that is not STAC ({type(err).__name__})"
         raise unreachable(query.catalog, said) from None
+
+
+def _whole(root: dict[str, Any]) -> dict[str, Any]:
+    """Return the root of an API with everything that pystac needs of a catalog and that a search can do without.
+
+    Its link to itself as root is left out, because pystac would read it again.
+    """
+    needed = {"type": "Catalog", "stac_version": "1.0.0", "id": "api", "description": "api"}
+    said, links = root.get("conformsTo"), root.get("links")
+    rest = {key: value for key, value in root.items() if key != "conformsTo"}
+    if isinstance(said, list):
+        rest["conformsTo"] = [uri for uri in said if isinstance(uri, str)]
+    return {
+        **rest,
+        **{key: as_text(root.get(key)) or value for key, value in needed.items()},
+        "links": [
+            link
+            for link in (links if isinstance(links, list) else [])
+            if isinstance(link, dict)
+            and as_text(link.get("href"))
+            and as_text(link.get("rel")) not in ("", "root")
+        ],
+    }
 
 
 def _pages(
@@ -88,9 +121,22 @@ def _pages(
         if name in followed and not page["features"]:
             return  # some servers end like this
         followed.add(name)
+        if not as_text(link.get("href")):
+            if page["features"]:
+                tell_part(query, "has a next page without an address")
+            return
         query.check_time()
-        page = read_json(io, pystac.Link.from_dict(link), parameters=parameters)  # type: ignore[arg-type]
+        after = onward(link, href)
+        href = after.href
+        page = read_json(io, after, parameters=parameters)  # type: ignore[arg-type]
         yield page
+
+
+def onward(link: dict[str, Any], href: str) -> pystac.Link:
+    """Return the link to the page after the one at ``href``, to which its address may be relative."""
+    target = urljoin(href, as_text(link.get("href")))
+    method = as_text(link.get("method")).upper() or "GET"
+    return pystac.Link.from_dict({**link, "href": target, "method": method})
 
 
 def _paged(pages: Iterable[dict[str, Any]], query: Query) -> Iterator[pystac.Item]:

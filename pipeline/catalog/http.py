@@ -301,6 +301,8 @@ def answer(err: BaseException) -> str:
     while said is not None:
         if isinstance(said, RefusedError):
             return str(said)
+        if isinstance(said, UnicodeDecodeError):
+            return "sent an answer that is not text in UTF-8"
         said = said.__cause__ or said.__context__
     status = getattr(err, "status_code", None)
     return f"answered {status}" if status else "did not answer"

@@ -11,7 +11,7 @@ import pystac
 from s2sharp_core.errors import S2SharpError
 
 from .addresses import absolute, check_href, is_local, public
-from .api import from_items, matched, tell_part
+from .api import from_items, matched, onward, tell_part
 from .broken import BrokenError, unreachable
 from .documents import item_of
 from .http import read_json
@@ -134,7 +134,7 @@ def _saved(io: "StacApiIO", root: dict[str, Any], query: Query) -> Iterator[Any]
     if root["type"] == "Feature":
         yield root
         return
-    page, count = root, 0
+    page, count, href = root, 0, query.catalog
     while True:
         features = page.get("features")
         if not isinstance(features, list):
@@ -148,7 +148,9 @@ def _saved(io: "StacApiIO", root: dict[str, Any], query: Query) -> Iterator[Any]
             break
         query.check_time()
         try:
-            page = read_json(io, pystac.Link.from_dict(link))  # type: ignore[arg-type]
+            after = onward(link, href)
+            href = after.href
+            page = read_json(io, after)  # type: ignore[arg-type]
         except (BrokenError, KeyError, TypeError) as err:
             raise unreachable(query.catalog, f"has a next page that {err}") from None
     expected = matched(root)

@@ -3,7 +3,7 @@
 import gzip
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -127,6 +127,60 @@ def test_the_next_page_may_be_called_so_in_capitals(tmp_path) -> None:
     answer = api([{"features": [feature("a")]}, {"features": [feature("b")]}])
     with served(tmp_path, lambda *asked: answer(*asked).replace(b'"next"', b'"Next"')) as url:
         assert sorted(asked(f"{url}/")) == ["a", "b"]
+
+
+def told_otherwise(pages: list[dict], change: Callable[[dict], object]):
+    """A hook of an API whose documents are changed before they are sent."""
+    answer = api(pages)
+
+    def hook(number: int, path: str) -> bytes:
+        document = json.loads(answer(number, path))
+        change(document)
+        return json.dumps(document).encode()
+
+    return hook
+
+
+@pytest.mark.parametrize("conforms", [True, False])
+@pytest.mark.parametrize("key", ["type", "stac_version", "id", "description"])
+def test_a_root_that_lacks_what_no_search_needs_is_searched(tmp_path, key, conforms) -> None:
+    def change(document: dict) -> None:
+        if document["type"] == "Catalog":
+            del document[key]
+            document["conformsTo"] = [None, 5, *document["conformsTo"]] if conforms else None
+            document["links"] += [None, {"rel": "a", "href": None}, {"rel": "root", "href": "./"}]
+
+    with served(tmp_path, told_otherwise([{"features": [feature("a")]}], change)) as url:
+        assert asked(f"{url}/") == ["a"]
+
+
+@pytest.mark.parametrize("address", ["?page=1", "search?page=1", "./search?page=1"])
+def test_the_address_of_the_next_page_may_be_relative(tmp_path, address) -> None:
+    def change(document: dict) -> None:
+        for link in document["links"]:
+            if link["rel"] == "next":
+                link |= {"href": address, "method": "get"}
+
+    pages = [{"features": [feature("a")]}, {"features": [feature("b")]}]
+    with http_server(tmp_path, told_otherwise(pages, change)) as url:
+        assert sorted(asked(f"{url}/search")) == ["a", "b"]
+        assert sorted(asked(f"{url}/")) == ["a", "b"]
+
+
+@pytest.mark.parametrize("address", [None, ""])
+def test_a_next_page_without_an_address_is_told(tmp_path, address) -> None:
+    page = {"features": [feature("a")]}
+    last = {"rel": "next", "href": address}
+
+    def change(document: dict) -> None:
+        if "features" in document:
+            document["links"] = [last]
+
+    with (
+        served(tmp_path, told_otherwise([page], change)) as url,
+        pytest.warns(UserWarning, match=r"next page without an address.*incomplete"),
+    ):
+        assert asked(f"{url}/") == ["a"]
 
 
 def test_what_was_not_asked_for_is_left_out_and_told(tmp_path) -> None:
