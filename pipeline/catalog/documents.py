@@ -38,8 +38,15 @@ def item_of(document: Any, href: str | None) -> pystac.Item:
         key: None if key == "datetime" and value in ("", "null") else value
         for key, value in document["properties"].items()
     }
+    if properties.get("datetime") is None and properties.get("end_datetime") is None:
+        if properties.get("start_datetime") is None:
+            raise BrokenError("is a STAC item without a time of sensing")
+        properties["datetime"] = properties["start_datetime"]
+    version = as_text(document.get("stac_version")) or "1.0.0"
     whole = {
         **document,
+        "type": document.get("type") or "Feature",
+        "stac_version": version,
         "id": str(name),
         "properties": properties,
         "geometry": _geometry(document.get("geometry")),
@@ -52,7 +59,7 @@ def item_of(document: Any, href: str | None) -> pystac.Item:
         ],
     }
     # Both versions of STAC are read directly, so nothing needs migration.
-    old = not str(document.get("stac_version")).startswith("1.")
+    old = not version.startswith("1.")
     try:
         item = pystac.Item.from_dict(whole, href=href, preserve_dict=False, migrate=old)
         span(item)

@@ -31,7 +31,7 @@ from .broken import BrokenError
 from .chunks import bounded, check_chunks
 from .documents import item_of
 from .groups import SCL_PATH, reflectance_path
-from .metadata import as_number, as_text
+from .metadata import as_number, as_text, code_in
 from .signing import archive_place
 from .ways import OWN
 
@@ -198,8 +198,8 @@ def _epsg(about: Mapping[str, Any], group: zarr.Group) -> int | None:
         *(facts.get(key) for facts in (about, properties) for key in ("proj:epsg", "proj:code")),
         other.get("horizontal_CRS_code"),
     ):
-        if found := re.fullmatch(r"(?:EPSG:)?(\d+)(?:\.0)?", as_text(said).upper()):
-            return int(found[1])
+        if code := code_in(said):
+            return code
     return None
 
 

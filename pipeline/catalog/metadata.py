@@ -7,6 +7,7 @@ names as asset keys or band names. STAC 1.0 and 1.1 fields are read alike.
 
 import math
 import re
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -24,6 +25,7 @@ __all__ = [
     "baseline",
     "bounds",
     "cloud_cover",
+    "code_in",
     "datatake",
     "epsg",
     "level",
@@ -71,7 +73,13 @@ FACTS: dict[str, type] = {
 """Facts of an asset that radiometry depends on, in the terms of STAC 1.1, with their types."""
 
 # Tables turn integers into floats: 32633.0.
-_EPSG = re.compile(r"(?:(?:URN:OGC:DEF:CRS:)?EPSG:(?:[\d.]*:)?)?(\d{1,9})(?:\.0+)?")
+_EPSG = re.compile(
+    r"(?:(?:URN:OGC:DEF:CRS:)?EPSG:(?:[\d.]*:)?|HTTPS?://WWW\.OPENGIS\.NET/DEF/CRS/EPSG/[\d.]+/)?(\d{1,9})(?:\.0+)?"
+)
+_WKT = re.compile(r"(?:ID|AUTHORITY)\[\s*\"EPSG\"\s*,\s*\"?(\d{1,9})\"?\s*\]\s*\]$")
+"""End of a CRS as WKT, which tells the code of the whole."""
+
+_CRS = ("proj:code", "proj:epsg", "proj:projjson", "proj:wkt2")
 _TIME = r"\d{8}T\d{6}"
 _DATATAKE = re.compile(r"(?<![A-Z0-9])G?(S2[A-Z])_(?:MSIL\d[A-Z]_)?(\d{8}T\d{6})_")
 _LEVEL = re.compile(r"(?:MSI|L)([12][AC])(?![A-Z0-9])", re.IGNORECASE)
@@ -257,9 +265,12 @@ def platform(item: pystac.Item) -> str:
 def epsg(item: pystac.Item) -> int:
     """Return the item's EPSG code, from its properties or else its assets. Error: ``crs-unknown``."""
     places = [item.properties, *(asset.extra_fields for asset in item.assets.values())]
+    said: set[str] = set()
+    codes: set[int] = set()
     for place in places[:1], places[1:]:
-        said = {str(p.get(key) or "") for p in place for key in ("proj:code", "proj:epsg")}
-        codes = {int(m[1]) for s in said if (m := _EPSG.fullmatch(s.upper()))}
+        values = [p[key] for p in place for key in _CRS if p.get(key)]
+        said |= {f"{value!s:.60}" for value in values}
+        codes = {code for value in values if (code := code_in(value)) is not None}
         if len(codes) == 1:
             return codes.pop()
         if codes:
@@ -267,9 +278,21 @@ def epsg(item: pystac.Item) -> int:
     raise S2SharpError(
         "crs-unknown",
         f"Item {item.id} should have one EPSG code in proj:code or proj:epsg; found "
-        f"{', '.join(map(str, sorted(codes))) or 'none'}.",
+        f"{', '.join(map(str, sorted(codes or said))) or 'none'}.",
         "Leave the item out, or ask the archive to complete it.",
     )
+
+
+def code_in(said: Any) -> int | None:
+    """Return the EPSG code in a CRS, which is a code, a URN, a URL, WKT or PROJJSON; None without one."""
+    if isinstance(said, Mapping):
+        about = said.get("id")
+        if not isinstance(about, Mapping) or about.get("authority") != "EPSG":
+            return None
+        return code_in(about.get("code"))
+    text = as_text(said).strip().upper()
+    found = _EPSG.fullmatch(text) or _WKT.search(text[-200:])
+    return int(found[1]) if found else None
 
 
 def bounds(item: pystac.Item) -> tuple[float, float, float, float] | None:

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pystac
 import pytest
+from pyproj import CRS
 from s2sharp.catalog.broken import BrokenError
 from s2sharp.catalog.documents import item_of
 from s2sharp.catalog.metadata import epsg, span
@@ -57,7 +58,8 @@ def test_what_a_corner_shows_is_no_noise(item, index):
     "said",
     [
         *(32633, 32633.0, "32633", "32633.0", "EPSG:32633", "epsg:32633", "EPSG:32633.0"),
-        *("urn:ogc:def:crs:EPSG::32633", "urn:ogc:def:crs:EPSG:10.08:32633"),
+        *("urn:ogc:def:crs:EPSG::32633", "urn:ogc:def:crs:EPSG:10.08:32633", " EPSG:32633 "),
+        "http://www.opengis.net/def/crs/EPSG/0/32633",
     ],
 )
 @pytest.mark.parametrize("key", ["proj:epsg", "proj:code"])
@@ -66,6 +68,43 @@ def test_a_code_has_many_spellings(said, key):
     del document["properties"]["proj:code"]
     document["properties"][key] = said
     assert epsg(item_of(document, None)) == 32633
+
+
+@pytest.mark.parametrize(
+    ("key", "said"),
+    [
+        ("proj:wkt2", CRS.from_epsg(32633).to_wkt()),
+        ("proj:wkt2", CRS.from_epsg(32633).to_wkt("WKT1_GDAL")),
+        ("proj:projjson", CRS.from_epsg(32633).to_json_dict()),
+    ],
+)
+def test_a_crs_without_a_code_beside_it_holds_its_own(key, said):
+    document = items.generic()
+    document["properties"] |= {"proj:code": None, "proj:epsg": None, key: said}
+    assert epsg(item_of(document, None)) == 32633
+
+
+@pytest.mark.parametrize("said", [{"id": {"authority": "X", "code": 32633}}, "UTM33N", [32633]])
+def test_a_crs_that_has_no_code_is_named(said):
+    document = items.generic()
+    document["properties"] |= {"proj:code": None, "proj:epsg": None, "proj:projjson": said}
+    with pytest.raises(S2SharpError, match=r"found .*(32633|UTM33N)"):
+        epsg(item_of(document, None))
+
+
+@pytest.mark.parametrize("said", [{"type": None}, {"stac_version": None}, {"stac_version": ["x"]}])
+def test_a_document_needs_no_version_to_be_an_item(said):
+    assert epsg(item_of(items.generic() | said, None)) == epsg(item_of(items.generic(), None))
+
+
+def test_the_start_of_sensing_is_a_time_without_an_end():
+    document = items.generic()
+    document["properties"] |= {"datetime": None, "start_datetime": "2024-06-01T10:10:31Z"}
+    document["properties"].pop("end_datetime", None)
+    assert f"{span(item_of(document, None))[0]:%Y%m%d}" == "20240601"
+    del document["properties"]["start_datetime"]
+    with pytest.raises(BrokenError, match="without a time of sensing"):
+        item_of(document, None)
 
 
 @pytest.mark.parametrize("said", [4326, "EPSG:3857", 32661, 326330])
