@@ -216,7 +216,7 @@ def test_a_profile_that_is_not_there_is_named() -> None:
 def test_the_profile_that_ships_is_one() -> None:
     shipped = read_profile(str(SLURM / "slurm.toml"))
     assert shipped.seconds == 4 * 3600
-    assert shipped.bytes == 16e9
+    assert shipped.bytes == 8e9
 
 
 def test_the_job_for_sites_that_forbid_schedulers_does_a_run(
