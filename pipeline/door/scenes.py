@@ -1,7 +1,9 @@
 """``open_scene``: make a scene of any object of an analyst, or refuse ambiguous input with the line that resolves it."""
 
+import math
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from numbers import Real
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -75,6 +77,7 @@ def open_scene(
         message for ambiguous input has the line that resolves it. Also the errors of reading an item.
     """
     asked = None if bands is None else in_order(known_bands(bands))
+    _check_given(scale, offset)
     if isinstance(x, xr.DataTree) and not _is_eopf(x):
         for band, array in native(x).items():
             if array.chunks is None:  # a lazy array is checked when it is sharpened
@@ -93,6 +96,18 @@ def open_scene(
         _refuse_given(scale, offset)
         return from_items(items, asked, bbox, private=private)
     return _cropped(assemble(list(named(_pieces(x))), asked, scale, offset), bbox)
+
+
+def _check_given(scale: Any, offset: Any) -> None:
+    """Refuse what cannot turn DN into reflectance."""
+    for name, value in (("scale", scale), ("offset", offset)):
+        real = isinstance(value, Real) and value is not True and math.isfinite(value)
+        if value is not None and not (real and (name == "offset" or value > 0)):
+            raise S2SharpError(
+                "bad-config",
+                f"{name} should be one finite number{' above 0' if name == 'scale' else ''}; found {value!r:.80}.",
+                "Give, for example, scale=1e-4, offset=-0.1.",
+            )
 
 
 def _refuse_given(scale: float | None, offset: float | None) -> None:

@@ -58,6 +58,16 @@ def test_a_product_is_a_scene(kind: str, item: pystac.Item, tmp_path: Path) -> N
     same(s2sharp.open_scene(product), item)
 
 
+@pytest.mark.parametrize("scale", [float("nan"), 0, -1e-4, "1e-4", True])
+@pytest.mark.parametrize("offset", [0, float("inf"), {"B02": -0.1}])
+def test_a_scale_and_an_offset_are_numbers(scale: object, offset: object) -> None:
+    with pytest.raises(s2sharp.S2SharpError, match="scale should be one finite number above 0"):
+        s2sharp.open_scene([], scale=scale, offset=offset)
+    if offset != 0:
+        with pytest.raises(s2sharp.S2SharpError, match="offset should be one finite number;"):
+            s2sharp.open_scene([], scale=1e-4, offset=offset)
+
+
 def test_a_folder_of_band_files_is_a_scene_once_their_offset_is_told(
     north: pystac.Item, tmp_path: Path
 ) -> None:
