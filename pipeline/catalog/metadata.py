@@ -112,25 +112,36 @@ def datatake(item: pystac.Item) -> str:
     The key is the platform with the first of these: the start of the datatake, from ``s2:datatake_id``,
     ``eopf:datatake_id`` or an ESA product name (``"S2A_20230628T070631"``); another datatake id; the absolute orbit,
     from ``sat:absolute_orbit`` or a granule name; the relative orbit and the day of its pass; the minute of sensing,
-    which is only a guess.
+    which is only a guess. A start that is more than a day from the time of sensing does not count.
     """
+    when = sensed(item)
     for text in _texts(item):
-        if found := _DATATAKE.search(text):
+        if (found := _DATATAKE.search(text)) and _on_day(found[2], when):
             return f"{found[1]}_{found[2]}"
     code = "S2" + platform(item).removeprefix("sentinel-2").upper()
     for key in ("s2:datatake_id", "eopf:datatake_id", "eopf:data_take_id"):
-        if said := as_text(item.properties.get(key)):
+        said = as_text(item.properties.get(key))
+        # A word, such as "unknown", would join all dates.
+        if re.search(r"\d", said) and not _DATATAKE.search(said):
             return f"{code}_{re.sub(r'_N[0-9.]+$', '', said)}"
     orbits = (re.search(r"_A(\d{6})_T", text) for text in _texts(item))
     orbit = as_number(item.properties.get("sat:absolute_orbit")) or next(
         (float(found[1]) for found in orbits if found), None
     )
-    if orbit:
+    if orbit and orbit > 0:
         return f"{code}_A{int(orbit):06d}"
-    when = sensed(item)
     if orbit := as_number(item.properties.get("sat:relative_orbit")):
         return f"{code}_R{int(orbit):03d}_{when - _before_pass(orbit):%Y%m%d}"
     return f"{code}_{when:%Y%m%dT%H%M}"
+
+
+def _on_day(stated: str, when: datetime) -> bool:
+    """Return whether a time in a name is that of an item, to a day: names are copied from one date to another."""
+    try:
+        start = datetime.strptime(f"{stated}+0000", "%Y%m%dT%H%M%S%z")
+    except ValueError:
+        return False
+    return abs(start - when) <= timedelta(days=1)
 
 
 def _before_pass(orbit: float) -> timedelta:

@@ -88,6 +88,23 @@ def test_the_hours_of_real_passes_are_known(orbit, begin, tile_sensed):
         assert len(set(names)) == 1
 
 
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"s2:datatake_id": "GS2B_20190912T001109_013100_N05.00"},
+        {"s2:product_uri": "S2B_MSIL2A_20190912T001109_N0500_R073_T55HDB_20230101T000000.SAFE"},
+        {"s2:datatake_id": "GS2B_20199999T001109_013100_N05.00"},
+        *({"s2:datatake_id": word} for word in ("unknown", "None", "nan")),
+        {"sat:absolute_orbit": -1},
+    ],
+)
+def test_what_was_copied_from_date_to_date_makes_no_datatake_of_them(said):
+    documents = [items.generic(when=f"2024-06-{day}T00:11:09Z") for day in ("01", "11")]
+    for document in documents:
+        document["properties"] |= said
+    assert datatake(item(documents[0])) != datatake(item(documents[1]))
+
+
 def test_without_any_orbit_the_minute_decides():
     assert datatake(item(items.generic())) == "S2B_20190912T0011"
 
