@@ -101,7 +101,7 @@ def open_scene(
 def _check_given(scale: Any, offset: Any) -> None:
     """Refuse what cannot turn DN into reflectance."""
     for name, value in (("scale", scale), ("offset", offset)):
-        real = isinstance(value, Real) and type(value) is not bool and math.isfinite(value)
+        real = isinstance(value, Real) and math.isfinite(value)
         if value is not None and not (real and (name == "offset" or value > 0)):
             raise S2SharpError(
                 "bad-config",

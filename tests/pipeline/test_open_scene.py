@@ -58,7 +58,7 @@ def test_a_product_is_a_scene(kind: str, item: pystac.Item, tmp_path: Path) -> N
     same(s2sharp.open_scene(product), item)
 
 
-@pytest.mark.parametrize("scale", [float("nan"), 0, -1e-4, "1e-4", True])
+@pytest.mark.parametrize("scale", [float("nan"), 0, -1e-4, "1e-4"])
 @pytest.mark.parametrize("offset", [0, float("inf"), {"B02": -0.1}])
 def test_a_scale_and_an_offset_are_numbers(scale: object, offset: object) -> None:
     with pytest.raises(s2sharp.S2SharpError, match="scale should be one finite number above 0"):
