@@ -15,7 +15,7 @@ from ..planning.cost import room
 from ..planning.plan import Plan
 from ..planning.reads import files_of
 from ..planning.units import Unit
-from ..publish.cogs import opened, write_cogs
+from ..publish.cogs import write_cogs
 from ..publish.frames import Frame
 from ..publish.panels import choose_spot, looked_at
 from ..publish.quicklook import quicklook
@@ -23,6 +23,7 @@ from ..publish.raster import Means
 from ..publish.visual import write_visual
 from ..scenes.acquisition import Acquisition
 from ..scenes.read import load_block
+from ..storage.arrays import arrays_of
 from ..storage.digests import vouched
 from .catalog import picture_path, thumbnail_path
 from .run import Run
@@ -45,7 +46,8 @@ def publish_unit(run: Run, unit: Unit, key: str, attempt: int = 1) -> Record:
         means = Means(plan.config.cog_compression, room(plan), threads, clock)
         cogs = write_cogs(plan.out, layout, unit.time, acquisition.id, means)
         visual = plan.out / "cogs" / acquisition.id / "visual.tif"
-        arrays, small = opened(plan.out, layout), thumbnail_path(plan.out, acquisition)
+        arrays = arrays_of(plan.store, layout.group)
+        small = thumbnail_path(plan.out, acquisition)
         with clock("visual"):
             if write_visual(arrays, unit.time, Frame.of(layout), visual, small, means):
                 cogs["visual"] = visual

@@ -9,7 +9,7 @@ from s2sharp_core.faces import face
 __getattr__, __dir__, __all__ = face(
     __name__,
     {
-        "cogs": ["opened", "variables", "write_cogs", "write_pictures"],
+        "cogs": ["variables", "write_cogs", "write_pictures"],
         "frames": ["CogProfile", "Frame"],
         "panels": ["Panel", "Spot", "choose_spot", "looked_at", "orientation", "pair", "trust"],
         "quicklook": ["sheet"],

@@ -14,13 +14,13 @@ from rasterio.errors import RasterioError
 from s2sharp_core import BANDS, S2SharpError
 
 from ..cube.layout import Layout, error_layers
-from ..storage.arrays import zarr_store
+from ..storage.arrays import arrays_of
 from ..storage.files import remove
 from ..storage.location import Location, on_this_machine, store_errors
 from .frames import CogProfile, Frame
 from .raster import PARTIAL, Means, write_cog
 
-__all__ = ["MASKS", "opened", "variables", "writable", "write_cogs", "write_pictures"]
+__all__ = ["MASKS", "variables", "writable", "write_cogs", "write_pictures"]
 
 MASKS = ("cloud", "valid")
 """Layers that are written beside the bands, unless they are empty."""
@@ -29,13 +29,6 @@ MASKS = ("cloud", "valid")
 def variables(layout: Layout) -> tuple[str, ...]:
     """Return the bands and layers of a cube that are written as COGs."""
     return (*layout.bands, *MASKS, *(error_layers(layout.bands) if layout.error90 else ()))
-
-
-def opened(out: Location, layout: Layout) -> "dict[str, zarr.Array[Any]]":
-    """Open the arrays of a run's cube without consolidated metadata, which lack new dates until the run has ended."""
-    store = zarr_store(out / "cube.zarr")
-    group = zarr.open_group(store, path=layout.group, mode="r", use_consolidated=False)
-    return dict(group.arrays())
 
 
 def write_cogs(
@@ -67,7 +60,7 @@ def write_cogs(
         ``store-unwritable``, such as for a full disk. Then, files with a final name are complete.
     """
     rasters = {name: CogProfile.of(name) for name in variables(layout)}
-    arrays, frame = opened(out, layout), Frame.of(layout)
+    arrays, frame = arrays_of(out / "cube.zarr", layout.group), Frame.of(layout)
     return write_pictures(arrays, time, frame, out / "cogs" / name, rasters, means)
 
 
