@@ -15,27 +15,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import IntEnum
 
-__all__ = [
-    "BANDS",
-    "BY_GSD",
-    "CELL",
-    "CIRRUS",
-    "CLOUDS",
-    "COARSE",
-    "ERROR90",
-    "GSDS",
-    "HIDING",
-    "MEASURED",
-    "TRUST",
-    "Band",
-    "SceneClass",
-    "error_of",
-    "in_order",
-    "names_of",
-    "native_gsd",
-    "ratio",
-]
-
 CELL = 60
 """Side of a cell, the coarsest pixel, in metres."""
 

@@ -23,17 +23,6 @@ from .sharpeners.base import Sharpener
 from .threads import threads_for
 from .windows import ABREAST, JOINED, WINDOW
 
-__all__ = [
-    "Prepared",
-    "batch_of",
-    "context",
-    "prepare_block",
-    "sharpen_block",
-    "sharpen_prepared",
-    "side_by_side",
-    "valid_mask",
-]
-
 
 def context(sharpener: Sharpener) -> int:
     """Return the cells around a block that its result can depend on: the halo, and as much again for filling."""

@@ -20,8 +20,6 @@ Every error is an :class:`S2SharpError` of one :class:`Kind`. The kinds, by subj
 import re
 from enum import StrEnum
 
-__all__ = ["Kind", "S2SharpError", "printable"]
-
 # Exit codes of the command line; 4 is a run with failed units.
 _ERROR, _CONFIG, _NOTHING, _BUSY = 1, 2, 3, 5
 _MAY_PASS = True

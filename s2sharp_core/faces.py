@@ -6,8 +6,6 @@ from importlib import import_module
 from sys import modules
 from typing import Any
 
-__all__ = ["Later", "face"]
-
 
 def face(
     package: str, names: Mapping[str, Sequence[str]]

@@ -7,8 +7,6 @@ import numpy as np
 
 from .bands import BANDS, CELL
 
-__all__ = ["closed", "holes_of"]
-
 # Grid on which gaps are mirrored, metres → GSDs of its bands. Bands of 10 and 20 m share one, so that they agree.
 _GRIDS = {20: (10, 20), 60: (60,)}
 

@@ -13,8 +13,6 @@ import numpy as np
 from .bands import CELL
 from .errors import S2SharpError
 
-__all__ = ["Box", "Lattice", "any_in_cells"]
-
 # The first multiple of 60 m at or above 10 000 000 m, and 10 000 000 m itself.
 _TOP_NORTH = 10_000_020.0
 _TOP_SOUTH = 10_000_000.0

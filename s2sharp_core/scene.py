@@ -13,8 +13,6 @@ from .bands import BANDS, BY_GSD, ERROR90, GSDS, names_of
 from .errors import S2SharpError
 from .lattice import Box, Lattice
 
-__all__ = ["known_bands", "locate", "make_scene", "native", "picture", "refuse_dn"]
-
 _TOLERANCE = 1e-3
 # Mean reflectance that no land, cloud or glint reaches; number of sampled pixels along an axis.
 _BRIGHT, _LOOKS = 10.0, 64

@@ -16,9 +16,9 @@ from .bands import BANDS, BY_GSD, COARSE, error_of, in_order
 from .blocks import context, sharpen_block
 from .errors import S2SharpError
 from .lattice import Box
-from .learning.fitting import FitOptions, Tell
+from .learning.options import FitOptions, Tell
 from .scene import known_bands, locate, picture, refuse_dn
-from .sensor.observation import SENTINEL2, Sensor
+from .sensor.known import SENTINEL2, Sensor
 from .sensor.of_scene import sense_arrays
 from .sensor.registration import warn_of_shifts
 from .sensor.sampling import SIDE, windows_of
@@ -26,10 +26,9 @@ from .sensor.sensing import SensorChoice, named
 from .sharpeners.base import Sharpener
 from .sharpeners.error90 import WithError90
 from .sharpeners.guard import told
-from .sharpeners.registry import METHODS, load_sharpener, unfitted_sharpener
+from .sharpeners.methods import METHODS
+from .sharpeners.registry import load_sharpener, unfitted_sharpener
 from .windows import WINDOW
-
-__all__ = ["fit_sharpener", "sharpen", "sharpen_part"]
 
 # Side of a lazy block in cells: 1536 pixels of 10 m, 36 windows of the default size.
 _LAZY = 256

@@ -6,8 +6,6 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from typing import Any
 
-__all__ = ["threads_for"]
-
 
 @lru_cache
 def threads_for(

@@ -1,7 +1,5 @@
 """Side of a window, and windows per batch of a GPU: numbers that plans need without loading torch."""
 
-__all__ = ["ABREAST", "BATCH", "JOINED", "WINDOW"]
-
 WINDOW = 64
 """Default side of a window in cells: 384 pixels of 10 m."""
 

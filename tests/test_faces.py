@@ -4,6 +4,7 @@ import ast
 import tomllib
 from collections import defaultdict
 from collections.abc import Iterator
+from functools import cache
 from importlib import import_module
 from pathlib import Path
 
@@ -37,6 +38,23 @@ def imports(name: str, file: Path) -> Iterator[tuple[str, str]]:
                 yield from ((module, alias.name) for alias in node.names)
 
 
+@cache
+def defines(module: str) -> set[str]:
+    """Names that a module binds itself, at any depth; of a package, what it has."""
+    if FILES[module].name == "__init__.py":
+        parts = {name.rpartition(".")[2] for name in FILES if name.rpartition(".")[0] == module}
+        return {*dir(import_module(module)), *parts}
+    tree = ast.parse(FILES[module].read_text())
+    names = {
+        node.id
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)
+    }
+    return names | {
+        node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.ClassDef)
+    }
+
+
 def used_outside() -> dict[str, set[str]]:
     """Package → what modules of other packages import of its modules."""
     found: dict[str, set[str]] = defaultdict(set)
@@ -64,6 +82,17 @@ def test_a_package_has_what_its_face_names(package: str) -> None:
 @pytest.mark.parametrize(("package", "names"), sorted(used_outside().items()))
 def test_others_use_of_a_package_what_its_face_names(package: str, names: set[str]) -> None:
     assert names <= set(import_module(package).__all__)
+
+
+def test_a_name_is_imported_from_the_module_that_defines_it() -> None:
+    places = [*FILES.items(), *(("tests", file) for file in (ROOT / "tests").rglob("*.py"))]
+    wrong = [
+        (file, module, wanted)
+        for name, file in places
+        for module, wanted in imports(name, file)
+        if wanted not in defines(module)
+    ]
+    assert not wrong
 
 
 @pytest.mark.parametrize("package", PACKAGES)

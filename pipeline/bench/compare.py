@@ -16,11 +16,9 @@ from s2sharp_core.evaluation.combining import Row, combined
 from s2sharp_core.evaluation.drawn import drawn_scenes
 from s2sharp_core.evaluation.evaluate import Result, judge, outline, prepare
 from s2sharp_core.evaluation.protocols import PROTOCOLS, synthetic_scenes
-from s2sharp_core.learning.fitting import FitOptions
+from s2sharp_core.learning.options import FitOptions
 
 from ..scenes.whole import real_scenes
-
-__all__ = ["BenchOutcome", "Tasks", "compare", "find_tasks", "folders"]
 
 
 @dataclass(frozen=True)

@@ -22,8 +22,6 @@ from .tables import SEEN, Grid
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["draw_case", "write_page"]
-
 # Side of the shown place and length of a profile, in pixels of the result's grid; width of the profile, which is the
 # mean of as many rows or columns.
 _SIDE, _LENGTH, _ACROSS = 72, 26, 3

@@ -19,8 +19,6 @@ from s2sharp_core.evaluation.spectrum import departure
 
 from ..storage.files import write_text
 
-__all__ = ["SEEN", "Cell", "Grid", "grids", "write_csv", "write_tables"]
-
 SEEN = (
     "† The weights were trained on this scene, so this is the best that the method can do. Figures "
     "with each scene left out of training: python -m tests.benchmarks.honest"

@@ -5,8 +5,6 @@ from typing import Literal
 
 from .addresses import check_href
 
-__all__ = ["FREE", "Access", "Sign"]
-
 Sign = Literal["auto", "none", "planetary-computer", "item", "cdse"]
 
 

@@ -12,22 +12,6 @@ from s2sharp_core.errors import S2SharpError
 
 from .hosts import host_of, leads_inside
 
-__all__ = [
-    "absolute",
-    "bucket_of",
-    "check_href",
-    "is_array",
-    "is_eopf",
-    "is_local",
-    "is_product",
-    "may_go_inside",
-    "on_disk",
-    "parted",
-    "public",
-    "safe_name",
-    "unsigned",
-]
-
 # Parameters of SAS tokens, presigned S3, Google and CloudFront addresses, and other parameters named as keys.
 _SECRET = re.compile(
     r"sig|token|key|secret|pass|pw|auth|cred|policy|expir|amz-|goog-|user|session|^(s[a-z]{1,4}|code|jwt)$",

@@ -18,8 +18,6 @@ from .metadata import sensed, tile
 from .reflectance import APPLIED
 from .sources import Source
 
-__all__ = ["check_alike", "check_names", "names_day"]
-
 _BAND = re.compile(r"(?<![A-Z0-9])(B0[1-9]|B1[0-2]|B8A)(?![A-Z0-9])")
 _TILE = r"\d\d[C-HJ-NP-X][A-HJ-NP-Z]{2}"
 _FILE = re.compile(rf"(?<![A-Z0-9])T({_TILE})_(\d{{8}}T\d{{6}})_")

@@ -6,8 +6,6 @@ from shapely.affinity import translate
 
 from .degrees import Degrees
 
-__all__ = ["Degrees", "bounding_box", "unwrap", "wrap"]
-
 
 def unwrap(shape: shapely.Geometry) -> shapely.Geometry:
     """Return a scene's footprint in one piece. A footprint across the antimeridian continues beyond 180°.

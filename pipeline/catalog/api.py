@@ -19,8 +19,6 @@ from .query import MAX_ITEMS, Query, leave_out, of_rel
 if TYPE_CHECKING:
     from pystac_client.stac_api_io import StacApiIO
 
-__all__ = ["from_api", "from_items", "is_api", "matched", "onward", "tell_part"]
-
 PAGE = 100
 
 MAX_PAGES = 20_000

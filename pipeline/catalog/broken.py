@@ -4,8 +4,6 @@ from s2sharp_core.errors import S2SharpError
 
 from .addresses import public
 
-__all__ = ["BrokenError", "unreachable"]
-
 
 class BrokenError(Exception):
     """A document is missing or is not a JSON object; the rest of the catalog may be sound."""

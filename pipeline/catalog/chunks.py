@@ -16,8 +16,6 @@ from zarr.storage import LocalStore, WrapperStore
 from ..storage.location import on_this_machine
 from .broken import BrokenError
 
-__all__ = ["MAX_BLOCK", "BoundedStore", "bounded", "check_chunks"]
-
 MAX_BLOCK = 1 << 27
 """Largest block of a file in bytes, unpacked: 8192 × 8192 DN. Archives' blocks have at most 1830 × 1830."""
 

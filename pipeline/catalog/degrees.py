@@ -1,7 +1,5 @@
 """Boxes in degrees."""
 
-__all__ = ["Degrees", "valid_bbox"]
-
 Degrees = tuple[float, float, float, float]
 """West, south, east, north; west > east crosses the antimeridian."""
 

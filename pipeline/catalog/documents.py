@@ -14,8 +14,6 @@ from .addresses import unsigned
 from .broken import BrokenError
 from .metadata import as_number, as_text, span
 
-__all__ = ["fingerprint", "item_of"]
-
 
 def item_of(document: Any, href: str | None) -> pystac.Item:
     """Return the item in a document at ``href``.

@@ -35,8 +35,6 @@ from .metadata import as_number, as_text, code_in
 from .signing import archive_place
 from .ways import OWN
 
-__all__ = ["Array", "eopf_item", "opened"]
-
 # Codecs that an archive may use. Others are refused before a byte is read, because numcodecs includes pickle, which
 # executes its input.
 _CODECS = (BytesCodec, BloscCodec, Crc32cCodec, GzipCodec, ZstdCodec)

@@ -7,8 +7,6 @@ from upath import UPath
 
 from .broken import unreachable
 
-__all__ = ["open_file"]
-
 
 def open_file(href: str, *, private: bool = False) -> BinaryIO:
     """Open a path, an http(s) address or any URL that fsspec knows, for reading at any position.

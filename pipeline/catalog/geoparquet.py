@@ -19,8 +19,6 @@ import shapely
 from .degrees import Degrees
 from .metadata import as_number
 
-__all__ = ["collections", "documents", "everything"]
-
 ROWS = 512
 """Number of items in memory at once."""
 

@@ -14,8 +14,6 @@ from s2sharp_core.bands import CIRRUS, MEASURED, native_gsd
 
 from .addresses import parted
 
-__all__ = ["SCL_PATH", "arrays", "reflectance_path"]
-
 _REFLECTANCE = "measurements/reflectance"
 SCL_PATH = "conditions/mask/l2a_classification/r20m/scl"
 _GROUP = re.compile(r"(?P<root>.+\.zarr)(?:/(?P<path>.*?))?/?", re.IGNORECASE)

@@ -9,8 +9,6 @@ from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from urllib.parse import urlsplit
 
-__all__ = ["host_of", "is_inside", "leads_inside", "origin"]
-
 # A public address that gives settings and keys to machines in Azure.
 _AZURE = ip_address("168.63.129.16")
 _NAT64 = ip_network("64:ff9b::/96")

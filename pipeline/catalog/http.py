@@ -23,16 +23,6 @@ from .sessions import ANSWER_SECONDS, MAX_BYTES, RefusedError, Session, bounded,
 if TYPE_CHECKING:
     from pystac_client.stac_api_io import StacApiIO
 
-__all__ = [
-    "RangeFile",
-    "answer",
-    "open_web",
-    "read_json",
-    "read_member",
-    "read_regular",
-    "stac_io",
-]
-
 RETRIES = 5
 
 BACKOFF = 0.4

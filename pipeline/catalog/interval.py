@@ -5,8 +5,6 @@ import re
 
 from s2sharp_core.errors import S2SharpError
 
-__all__ = ["interval"]
-
 
 def interval(text: str) -> tuple[dt.datetime | None, dt.datetime | None]:
     """Return the first and last moment of a STAC datetime or interval; None for an open end."""

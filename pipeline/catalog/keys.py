@@ -13,8 +13,6 @@ from .signing import cdse_keys
 from .sources import Source
 from .ways import OWN, PAID
 
-__all__ = ["session"]
-
 
 class _Keys(Session):  # type: ignore[misc]  # rasterio has no types
     """Keys for GDAL, independent of AWS_* in the environment."""

@@ -15,29 +15,6 @@ import pystac
 
 from s2sharp_core.errors import S2SharpError
 
-__all__ = [
-    "FACTS",
-    "PROPERTIES",
-    "archived",
-    "as_flag",
-    "as_number",
-    "as_text",
-    "baseline",
-    "bounds",
-    "cloud_cover",
-    "code_in",
-    "datatake",
-    "epsg",
-    "level",
-    "level_in",
-    "platform",
-    "processed",
-    "sensed",
-    "span",
-    "strip",
-    "tile",
-]
-
 _NAMES = ("datatake_id", "product_uri", "product_id", "granule_id", "tile_id")
 _NAMING = (
     *(f"{archive}:{name}" for archive in ("s2", "eopf", "sentinel") for name in _NAMES),

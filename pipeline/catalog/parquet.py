@@ -13,8 +13,6 @@ from .files import open_file
 from .geoparquet import collections, documents, everything
 from .query import Query, leave_out
 
-__all__ = ["from_parquet", "whole"]
-
 
 def from_parquet(query: Query) -> Iterator[pystac.Item]:
     """Yield the items of a file that meet a query.

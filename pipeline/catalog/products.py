@@ -13,8 +13,6 @@ from .broken import BrokenError, unreachable
 from .safe import METADATA, is_safe, safe_item
 from .signing import archive_place
 
-__all__ = ["are_products", "product_around", "product_item", "product_paths"]
-
 MAX_DEPTH = 8
 """Deepest nesting of searched folders: archives sort products by year, month and day."""
 

@@ -16,10 +16,9 @@ from shapely.affinity import translate
 from s2sharp_core.errors import S2SharpError, printable
 
 from .addresses import public
-from .antimeridian import Degrees, unwrap
+from .antimeridian import unwrap
+from .degrees import Degrees
 from .metadata import span
-
-__all__ = ["MAX_ITEMS", "Query", "boxes_around", "leave_out", "of_rel"]
 
 MAX_ITEMS = 200_000
 """Largest number of items in one answer. More would be a decade of a continent, or a broken server."""

@@ -10,16 +10,6 @@ from s2sharp_core.errors import S2SharpError
 
 from .metadata import as_flag, as_number, as_text, baseline
 
-__all__ = [
-    "APPLIED",
-    "PIXELS",
-    "PLAIN_OFFSET",
-    "QUANTIFICATION",
-    "RAW_OFFSET",
-    "Radiometry",
-    "radiometry",
-]
-
 QUANTIFICATION = 10_000
 """DN per unit of reflectance in every ESA product so far."""
 

@@ -27,8 +27,6 @@ from .http import read_member
 if TYPE_CHECKING:
     from xml.etree.ElementTree import Element
 
-__all__ = ["METADATA", "is_safe", "safe_item"]
-
 MAX_BYTES = 1 << 24
 """Largest size of a metadata document; real products have at most a tenth of it."""
 

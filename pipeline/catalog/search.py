@@ -15,9 +15,9 @@ import pystac
 from s2sharp_core.errors import S2SharpError
 
 from .addresses import is_local, parted, public
-from .antimeridian import Degrees
 from .api import from_api, is_api
 from .broken import BrokenError, unreachable
+from .degrees import Degrees
 from .documents import fingerprint
 from .http import read_json, stac_io
 from .interval import interval
@@ -25,8 +25,6 @@ from .parquet import from_parquet
 from .products import are_products, product_item, product_paths
 from .query import SEARCH_SECONDS, Query, boxes_around, leave_out
 from .static import from_saved, from_static, local_file
-
-__all__ = ["OtherLevelWarning", "search"]
 
 
 class OtherLevelWarning(UserWarning):

@@ -20,8 +20,6 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 
 from .hosts import is_inside, leads_inside, origin
 
-__all__ = ["ANSWER_SECONDS", "MAX_BYTES", "RefusedError", "Session", "bounded", "pieces"]
-
 ANSWER_SECONDS = 75.0
 """Seconds from a request to the last byte of its answer, for a document. A slower catalog is not usable."""
 

@@ -26,13 +26,6 @@ from .http import read_json, stac_io
 from .sources import Source, address
 from .ways import EODATA, OWN, PAID, host_of_url, is_blob, tokens
 
-__all__ = [
-    "archive_place",
-    "cdse_keys",
-    "expiry",
-    "signed",
-]
-
 CDSE = "https://eodata.dataspace.copernicus.eu"
 """The object store of the Copernicus Data Space, unless ``CDSE_S3_ENDPOINT`` names another."""
 

@@ -17,8 +17,6 @@ from .products import are_products
 from .query import of_rel
 from .static import local_file
 
-__all__ = ["single_collection"]
-
 # Most documents to read: a catalog without collections names them item by item.
 _MOST = 1000
 

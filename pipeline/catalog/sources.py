@@ -17,18 +17,6 @@ from .groups import arrays
 from .metadata import as_number
 from .reflectance import radiometry
 
-__all__ = [
-    "MAX_DN",
-    "WAYS",
-    "Offer",
-    "Source",
-    "address",
-    "band_of",
-    "grids",
-    "offers",
-    "sources",
-]
-
 # "rededge" alone is not a key here: archives use it for three or four bands.
 _ESA = (
     {name.lower(): name for name in MEASURED}

@@ -21,8 +21,6 @@ from .query import MAX_ITEMS, Query, leave_out, of_rel
 if TYPE_CHECKING:
     from pystac_client.stac_api_io import StacApiIO
 
-__all__ = ["from_saved", "from_static", "local_file"]
-
 SECONDS = 3600.0
 """Seconds for a walk through a static catalog. A catalog that takes longer needs another way of search."""
 

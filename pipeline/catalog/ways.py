@@ -8,8 +8,6 @@ from .access import Access, Sign
 from .addresses import bucket_of
 from .sources import Source
 
-__all__ = ["EODATA", "OWN", "PAID", "host_of_url", "is_blob", "keyed", "renewable", "tokens"]
-
 OWN, PAID = "own-keys", "own-keys-and-purse"
 """Ways to read an S3 address with the operator's keys, and at their cost. No item can ask for them: they are not in
 :data:`~s2sharp.catalog.sources.WAYS`, and follow from :class:`~s2sharp.catalog.access.Access` alone."""

@@ -22,8 +22,6 @@ from .sources import sources
 from .train import finetune, import_weights, train
 from .view import view
 
-__all__ = ["app", "main", "plan"]
-
 app = typer.Typer(
     no_args_is_help=True,
     context_settings={"help_option_names": ["-h", "--help"]},

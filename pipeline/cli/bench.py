@@ -9,13 +9,11 @@ from rich.markup import escape
 from rich.table import Table
 
 from s2sharp_core import S2SharpError
-from s2sharp_core.learning.fitting import FitOptions
+from s2sharp_core.learning.options import FitOptions
 
 from ..bench.compare import BenchOutcome, Tasks, compare
 from ..bench.tables import SEEN, Grid, grids, write_csv, write_tables
 from ..ui.terminal import bars, check_extras, console, problems
-
-__all__ = ["Bench", "check_pictures"]
 
 
 def check_pictures() -> None:

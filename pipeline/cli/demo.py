@@ -14,8 +14,6 @@ from ..ui.terminal import bars, busy, check_extras, console, told
 if TYPE_CHECKING:
     from ..demo.real import Detail
 
-__all__ = ["demo", "simulate"]
-
 
 def simulate(
     folder: Annotated[Path, typer.Argument(help="Folder to write to; created if missing.")],

@@ -13,8 +13,6 @@ from ..ui.terminal import console, told
 if TYPE_CHECKING:
     from s2sharp_core.sharpeners.method import Method
 
-__all__ = ["evaluate", "methods"]
-
 
 def methods(
     name: Annotated[
@@ -158,7 +156,7 @@ def evaluate(
 
     Example: `s2sharp evaluate --method bicubic --method s2net-m --protocol measured --protocol spectrum --out bench`
     """
-    from s2sharp_core.learning.fitting import FitOptions
+    from s2sharp_core.learning.options import FitOptions
 
     from ..bench.compare import find_tasks, folders
     from .bench import Bench, check_pictures

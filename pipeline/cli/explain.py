@@ -9,8 +9,6 @@ from ..planning.resume import plan_of
 from ..ui.terminal import console, size_text
 from .tables import facts_table
 
-__all__ = ["explained"]
-
 
 def explained(config: RunConfig, name: str) -> None:
     """Print the reads and writes of one unit of a run, new or continued."""

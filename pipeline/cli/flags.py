@@ -18,8 +18,6 @@ from ..engine.settings import split
 from ..planning.config import RunConfig, read_config
 from ..ui.terminal import told
 
-__all__ = ["FLAGS", "Listing", "configured", "flag", "flags_of", "option", "takes"]
-
 _BOXES = ("--bbox", "--extent")
 
 

@@ -8,8 +8,6 @@ from rich.markup import escape
 from ..storage.location import place
 from ..ui.terminal import console, told
 
-__all__ = ["clean", "history", "status", "verify"]
-
 
 def status(
     out: Annotated[list[str], typer.Argument(help="Folders or URLs of runs or mosaics.")],

@@ -21,8 +21,6 @@ from ..planning.queries import Query
 from ..storage.location import Location
 from ..ui.terminal import PARTIAL, console, problems, size_text
 
-__all__ = ["clean_up", "say_owed", "show_status", "verify_folder"]
-
 
 def show_status(outs: Sequence[Location], *, as_json: bool) -> None:
     """Print the progress of runs and mosaics; exit with :data:`PARTIAL` when one is not done."""

@@ -20,8 +20,6 @@ from ..ui.progress import watch_work
 from ..ui.terminal import PARTIAL, console, problems
 from .tables import show_outcome, show_plan
 
-__all__ = ["carry_out", "planned"]
-
 
 def planned(config: MosaicConfig) -> tuple[MosaicPlan, Estimate]:
     """Make and print the plan of a mosaic, new or continued, and its cost.

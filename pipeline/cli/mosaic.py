@@ -8,8 +8,6 @@ from ..mosaic.config import MosaicConfig, configure
 from ..ui.terminal import GOES_ON, check_extras, told
 from .flags import flag, option, takes
 
-__all__ = ["mosaic"]
-
 _PANELS = {
     None: "to",
     "What": "period by bands bbox dilate feather",

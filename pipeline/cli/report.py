@@ -9,8 +9,6 @@ from ..storage.files import write_text
 from ..storage.location import place
 from ..ui.terminal import console, told
 
-__all__ = ["report"]
-
 
 def report(
     out: Annotated[str, typer.Argument(help="The folder or URL of a run or a mosaic.")],

@@ -19,8 +19,6 @@ from ..ui.terminal import PARTIAL, console, problems, size_text
 from .inspect import say_owed
 from .tables import show_outcome, show_plan
 
-__all__ = ["carry_out", "planned"]
-
 
 def planned(config: RunConfig) -> tuple[ClientPlan, Estimate]:
     """Make and print the plan of a run, new or continued, and its cost.

@@ -23,8 +23,6 @@ if TYPE_CHECKING:
 
     from ..planning.units import Datatake
 
-__all__ = ["queried", "sensor"]
-
 _FLAGS = "catalog collection bbox area datetime max_cloud bands sign s3_bucket requester_pays allow_private seed"
 _DEFAULTS = {
     "bbox": "all of a static catalog or product",

@@ -20,8 +20,6 @@ from .tables import facts_table
 if TYPE_CHECKING:
     from ..planning.outlook import Offering, Outlook
 
-__all__ = ["sources"]
-
 _FLAGS = "catalog collection bbox area datetime bands sign s3_bucket requester_pays allow_private"
 _DEFAULTS = {
     "collection": "the usual names: sentinel-2-c1-l2a, -l2a, -l1c",

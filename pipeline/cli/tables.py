@@ -11,8 +11,6 @@ from ..ui.terminal import console, duration_text, size_text
 if TYPE_CHECKING:
     from ..engine.phases import Outcome
 
-__all__ = ["Row", "facts_table", "show_outcome", "show_plan"]
-
 Row = tuple[str, str, str]
 """Name, predicted and actual figure."""
 

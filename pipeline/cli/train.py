@@ -17,8 +17,6 @@ from .flags import configured
 if TYPE_CHECKING:
     from ..train.train import Training
 
-__all__ = ["finetune", "import_weights", "train"]
-
 
 def train(
     out: Annotated[Path, typer.Option(help="Folder for weights and their cards.")],

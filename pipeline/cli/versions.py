@@ -4,8 +4,6 @@ import os
 import platform
 from importlib.metadata import version
 
-__all__ = ["versions"]
-
 _OTHERS = ("numpy", "dask", "distributed", "xarray", "zarr", "rasterio")
 
 

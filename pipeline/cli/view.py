@@ -7,8 +7,6 @@ import typer
 from ..storage.location import place
 from ..ui.terminal import check_extras, console, told
 
-__all__ = ["view"]
-
 
 def view(
     out: Annotated[str, typer.Argument(help="The folder or URL of a run or a mosaic.")],

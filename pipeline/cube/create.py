@@ -21,8 +21,6 @@ from .intact import ROOT, astray, differing, mend
 from .keys import encoding
 from .layout import FILL, FORMAT, SCALE, Layout, Sharded, level_group
 
-__all__ = ["finish", "lay_out", "lay_out_level", "misplaced"]
-
 # Blocks of half a chunk: with them level 1 compresses better than level 3 with its default blocks, in a third of the time.
 _PACKED = BloscCodec(cname="zstd", clevel=1, shuffle="shuffle", blocksize=2**18)
 

@@ -19,8 +19,6 @@ from ..storage.location import Location
 from .keys import KEYS, chunk_index, chunk_key, moves_of
 from .layout import Layout
 
-__all__ = ["moved", "renamed"]
-
 
 def moved(root: zarr.Group, layouts: Sequence[Layout]) -> list[Layout]:
     """Return the layouts whose groups exist in ``root`` with another upper left corner.

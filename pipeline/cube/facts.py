@@ -7,8 +7,6 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["Facts", "plain"]
-
 
 class Facts(str):
     """A JSON object as text, since netCDF attributes hold no objects; ``facts["area"]`` reads a value.

@@ -24,8 +24,6 @@ from ..storage.files import read_bytes, read_text, versions, write_text
 from ..storage.location import Location, on_this_machine, store_errors
 from .keys import chunk_index, chunk_key, moves_of
 
-__all__ = ["Snapshot", "check_place", "commit", "snapshot_store", "snapshots"]
-
 _BRANCH = "main"
 _KEYS = {"name": "default", "configuration": {"separator": "/"}}
 # Shards copied at a time: each is in memory twice.

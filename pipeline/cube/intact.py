@@ -11,8 +11,6 @@ from typing import Any
 from ..storage.files import AT_ONCE, read_bytes, read_text, write_all
 from ..storage.location import Location
 
-__all__ = ["ROOT", "astray", "differing", "mend", "store_status", "torn"]
-
 ROOT = "zarr.json"
 """File of the root's metadata; those of groups and arrays have the same name."""
 

@@ -11,8 +11,6 @@ from typing import TYPE_CHECKING, Any, Literal
 if TYPE_CHECKING:
     from zarr.core.chunk_key_encodings import ChunkKeyEncodingLike
 
-__all__ = ["KEYS", "chunk_index", "chunk_key", "chunk_name", "encoding", "moves_of"]
-
 _ENCODINGS: tuple[tuple[Literal["default", "v2"], Literal["/", "."]], ...] = (
     ("default", "/"),
     ("default", "."),

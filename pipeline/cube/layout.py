@@ -14,25 +14,6 @@ from s2sharp_core.lattice import Box, Lattice
 
 from .keys import chunk_key
 
-__all__ = [
-    "FILL",
-    "FORMAT",
-    "LAYERS",
-    "NATIVE",
-    "SCALE",
-    "TRUST_LAYERS",
-    "Bounds",
-    "Layout",
-    "Native",
-    "Sharded",
-    "chunk_side",
-    "encode",
-    "encode_figure",
-    "error_layers",
-    "level_group",
-    "shard_file",
-]
-
 FORMAT = 1
 """Version of the cube's format; raised when a reader of the old version would misread the new one."""
 
@@ -66,7 +47,7 @@ TRUST_LAYERS: dict[str, tuple[str, str, dict[int, str]]] = {
         {},
     ),
 }
-"""Layers of ``--trust``, named as :data:`~s2sharp_core.sharpeners.TRUST`; at least 1 where a band was sharpened."""
+"""Layers of ``--trust``, named as :data:`~s2sharp_core.bands.TRUST`; at least 1 where a band was sharpened."""
 
 
 def error_layers(bands: Iterable[str]) -> dict[str, tuple[str, str, dict[int, str]]]:

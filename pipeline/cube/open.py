@@ -28,9 +28,6 @@ from .root import open_root, store_in
 if TYPE_CHECKING:
     from zarr.storage import StoreLike
 
-__all__ = ["crop", "open_cube", "read_group"]
-
-
 # Encodings are kept for times alone: each format chooses its own for other coordinates.
 _TIME = ("units", "calendar", "dtype")
 _BLOCKS = 50_000

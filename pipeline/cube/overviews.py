@@ -12,8 +12,6 @@ from ..storage.location import Location
 from .layout import FILL, Sharded
 from .write import read_part
 
-__all__ = ["overview"]
-
 # Rows halved at once, an even number.
 _ROWS = 512
 # Layers whose overviews take the maximum.

@@ -13,8 +13,6 @@ from .layout import FORMAT
 if TYPE_CHECKING:
     from zarr.storage import StoreLike
 
-__all__ = ["no_store", "open_root", "store_in"]
-
 Store = Literal["cube", "mosaic"]
 
 # Kind of the error where there is none, and the command that makes one.

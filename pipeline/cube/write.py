@@ -15,9 +15,6 @@ from ..storage.files import make_way, remove, version
 from ..storage.location import Location
 from .layout import Sharded, level_group, shard_file
 
-__all__ = ["read_part", "write_shard"]
-
-
 _Opened = tuple[DigestStore, "dict[str, zarr.Array[Any]]"]
 
 

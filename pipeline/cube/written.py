@@ -10,8 +10,6 @@ from ..storage.arrays import arrays_of
 from ..storage.location import Location
 from .layout import FILL, SCALE, Layout, level_group
 
-__all__ = ["grid_written", "read_written"]
-
 
 def grid_written(store: Location, layout: Layout, level: int = 0) -> dict[str, np.ndarray]:
     """Return the coordinates of the pixels in the requested area, y and x."""

@@ -24,8 +24,6 @@ from s2sharp_core.bands import BY_GSD, GSDS, native_gsd
 
 from ..storage.location import user_cache
 
-__all__ = ["REQUIREMENT", "fetch_chips", "read_chips"]
-
 REQUIREMENT = "bigearthnet-common==2.8.0"
 
 _NAME, _, _VERSION = REQUIREMENT.partition("==")

@@ -19,17 +19,6 @@ from ..bench.compare import BenchOutcome, Tell, compare
 from ..publish.panels import Panel, pair
 from ..publish.quicklook import sheet
 
-__all__ = [
-    "METHODS_COMPARED",
-    "Detail",
-    "chip_cases",
-    "draw_chips",
-    "errors",
-    "judge_chips",
-    "seen_in_training",
-    "spectrum",
-]
-
 METHODS_COMPARED = _BICUBIC, _METHOD = "bicubic", "s2net-m"
 # Prefix of the chips' names in model cards, by which weights that have seen them are marked.
 _PREFIX = "ben1_"

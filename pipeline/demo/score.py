@@ -16,8 +16,6 @@ from ..planning.client import ClientPlan
 from ..scenes.read import Files, load_block
 from .synthetic import simulate
 
-__all__ = ["make_scenes", "score"]
-
 # Side of the simulated area in cells: 5.4 km. The three places of the report fit in; 9 km would take three times as long.
 _CELLS = 90
 

@@ -19,8 +19,6 @@ from s2sharp_core.bands import BY_GSD, COARSE, native_gsd
 from s2sharp_core.lattice import Box, Lattice
 from s2sharp_core.sensor.simulate import landscape, observe
 
-__all__ = ["COLLECTION", "simulate", "write_catalog", "write_scenes"]
-
 COLLECTION = "synthetic-s2-l2a"
 # Tiles of one datatake overlap, as ESA's do by 163 cells.
 _OVERLAP = 12

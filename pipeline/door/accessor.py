@@ -16,8 +16,6 @@ from .arrays import middle
 from .files import native_bands, write_files
 from .indices import spectral_index
 
-__all__ = ["COMPOSITES", "MASKS", "CubeTools"]
-
 MASKS = {"clouds": HIDING, "dense": CLOUDS}
 """Classes of the scene classification that hide the ground: clouds, cirrus and shadows; or certain clouds alone."""
 

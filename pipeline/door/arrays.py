@@ -16,8 +16,6 @@ from ..catalog.reflectance import QUANTIFICATION
 from ..catalog.sources import band_of
 from ..scenes.radiometry import decode
 
-__all__ = ["Named", "assemble", "known_band", "middle", "named", "refuse_bright", "tree_of"]
-
 # Mean reflectance above that of any land, cloud or glint; number of sampled pixels along an axis.
 _BRIGHT, _LOOKS = 2.0, 64
 _TOLERANCE = 1e-3

@@ -17,8 +17,6 @@ from ..planning.area import Area
 from ..storage.location import Location
 from . import accessor as accessor  # registers .s2sharp
 
-__all__ = ["open_cube"]
-
 
 def open_cube(
     out: Location | str,

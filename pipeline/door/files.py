@@ -20,8 +20,6 @@ from ..publish.frames import CogProfile, Frame
 from ..storage.location import Location, place
 from .products import lazily
 
-__all__ = ["native_bands", "write_files"]
-
 _SIDE = 3072
 
 

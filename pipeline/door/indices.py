@@ -12,8 +12,6 @@ from s2sharp_core import BANDS, S2SharpError
 
 from ..ui.terminal import check_extras
 
-__all__ = ["spectral_index"]
-
 _NEAR = 60
 """Largest distance in nanometres at which one band may replace another: B8A for B08, but not B11 for B12."""
 

@@ -26,8 +26,6 @@ from ..catalog.sources import sources
 from ..scenes.acquisition import Acquisition, group
 from ..scenes.read import Files, Reader, reflectance
 
-__all__ = ["ABOUT", "cells_in", "from_file", "from_items", "from_products", "lazily"]
-
 Degrees = tuple[float, float, float, float]
 
 ABOUT = ("id", "datetime")

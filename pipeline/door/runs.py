@@ -30,8 +30,6 @@ from .cubes import open_cube
 if TYPE_CHECKING:
     import xarray as xr
 
-__all__ = ["PlannedRun", "plan", "run", "search"]
-
 Degrees = tuple[float, float, float, float]
 
 

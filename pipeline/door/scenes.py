@@ -22,8 +22,6 @@ from ..catalog.products import are_products, product_around, product_paths
 from .arrays import assemble, known_band, named, refuse_bright, tree_of
 from .products import Degrees, cells_in, from_file, from_items, from_products
 
-__all__ = ["open_scene"]
-
 _FILES = (".tif", ".tiff", ".jp2")
 # Endings of ESA's file names; "TCI", "AOT" and the like are not bands.
 _ESA = re.compile(r"(?:^|[_.-])(?P<band>B(?:0[1-9]|8A|1[012]|[1-9]))(?:_[126]0m)?$", re.IGNORECASE)

@@ -13,8 +13,6 @@ from . import accessor as accessor  # registers .s2sharp
 from .products import ABOUT
 from .scenes import open_scene
 
-__all__ = ["sharpen"]
-
 
 def sharpen(
     scene: Any,

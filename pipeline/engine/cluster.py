@@ -21,8 +21,6 @@ from .room import ALLOCATOR, Where, gpus_of, threads_of, workers_of
 from .slurm import jobs, read_profile
 from .worker import WORKER_THREADS
 
-__all__ = ["Cluster", "connect"]
-
 _ENVIRONMENT = {
     **ALLOCATOR,
     # Waiting threads must not spin: on a shared machine, they would take the core from the thread they wait for.

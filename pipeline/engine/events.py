@@ -6,22 +6,6 @@ from typing import Any, ClassVar
 
 from .ledger import Record
 
-__all__ = [
-    "ClusterReady",
-    "Event",
-    "FitProgress",
-    "LeaseWaiting",
-    "Listener",
-    "RunBroken",
-    "RunEnded",
-    "RunPlanned",
-    "UnitDone",
-    "UnitRetried",
-    "UnitSkipped",
-    "WorkerSilent",
-    "facts_of",
-]
-
 
 @dataclass(frozen=True)
 class RunPlanned:

@@ -18,8 +18,6 @@ from s2sharp_core import S2SharpError
 
 from .ledger import PASSING, Record
 
-__all__ = ["GPU", "Flow", "Workers", "lost"]
-
 GPU = "GPU"
 """Dask resource that nets request if workers offer it."""
 

@@ -14,8 +14,6 @@ from ..storage.files import read_text, write_text
 from ..storage.location import Location, store_errors
 from .ledger import Ledger
 
-__all__ = ["Frozen"]
-
 
 class Frozen(BaseModel):
     """A plan, frozen in its folder; ``stamp`` identifies one writing of the file."""

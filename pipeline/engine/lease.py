@@ -27,8 +27,6 @@ from s2sharp_core import S2SharpError
 from ..storage.files import create, drafted, files, read_text, remove, write_text
 from ..storage.location import Location, on_this_machine, store_errors
 
-__all__ = ["TERM", "Holder", "Lease", "holder"]
-
 TERM = 60.0
 """Seconds without a sign of life after which a lease is free."""
 

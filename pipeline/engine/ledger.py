@@ -15,8 +15,6 @@ from ..storage.digests import Digest
 from ..storage.files import files, make_way, read_named, remove, write_text
 from ..storage.location import Location
 
-__all__ = ["FINAL", "PASSING", "Book", "Ledger", "Record", "States", "Status"]
-
 Status = Literal["ok", "empty", "cloudy", "failed"]
 
 FINAL: frozenset[str] = frozenset({"ok", "empty", "cloudy"})

@@ -30,8 +30,6 @@ from .events import (
 if TYPE_CHECKING:
     from .settings import Command
 
-__all__ = ["listeners"]
-
 _HOOK_SECONDS = 60.0
 
 

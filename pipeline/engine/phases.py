@@ -32,8 +32,6 @@ if TYPE_CHECKING:
     from .cluster import Cluster
     from .flow import Workers
 
-__all__ = ["Engine", "Job", "Outcome", "Phase", "Step", "leased"]
-
 # Dask's cluster is imported when one is started, so that a run without work does not load it.
 
 

@@ -6,8 +6,6 @@ from dataclasses import dataclass
 from .lease import Holder
 from .ledger import Record
 
-__all__ = ["Progress", "at_work"]
-
 
 @dataclass(frozen=True)
 class Progress:

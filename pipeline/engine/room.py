@@ -11,8 +11,6 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from .slurm import Profile
 
-__all__ = ["ALLOCATOR", "Where", "gpus", "gpus_of", "memory_of", "threads_of", "workers_of"]
-
 ALLOCATOR = {
     "MALLOC_ARENA_MAX": "2",
     "MALLOC_TRIM_THRESHOLD_": str(2**27),

@@ -11,8 +11,6 @@ from s2sharp_core import S2SharpError
 
 from ..storage.location import Location, on_this_machine
 
-__all__ = ["Command", "folder", "meant", "split", "validated", "validation_message"]
-
 M = TypeVar("M", bound=BaseModel)
 
 

@@ -31,8 +31,6 @@ from .worker import WORKER_THREADS
 if TYPE_CHECKING:
     from dask_jobqueue.slurm import SLURMCluster
 
-__all__ = ["Profile", "jobs", "read_profile"]
-
 # Seconds between two queries of SLURM's queue: sites ask for few queries.
 _LOOK = 20.0
 # Number of jobs in a row that end before their worker came, after which no more are sent.

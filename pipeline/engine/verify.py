@@ -11,8 +11,6 @@ from ..storage.digests import wrong
 from ..storage.location import Location
 from .ledger import FINAL, Ledger, Record
 
-__all__ = ["Broken", "Locate", "around", "read_back", "recorded", "some_recorded", "take_back"]
-
 Locate = Callable[[str, str], Location | None]
 """(path of a unit in the ledger, name of a file in its record) → the file; None for a file that is not expected."""
 

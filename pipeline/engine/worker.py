@@ -19,17 +19,6 @@ from s2sharp_core import S2SharpError
 from ..storage.location import Location, store_errors
 from .ledger import Ledger, Record
 
-__all__ = [
-    "REMEDY_NO_SPACE",
-    "WORKER_THREADS",
-    "Clock",
-    "Peak",
-    "at_work",
-    "do_job",
-    "keep",
-    "net_thread",
-]
-
 
 class Clock:
     """Seconds by step; steps may overlap, so that their sum may exceed the whole."""

@@ -22,8 +22,6 @@ from ..planning.units import Unit, strips
 from ..scenes.acquisition import Acquisition
 from ..scenes.read import Block, Reader, load_block, load_scl
 
-__all__ = ["Begun", "ahead", "beginning"]
-
 T = TypeVar("T")
 
 # Only one unit is begun ahead, because memory is planned for one.

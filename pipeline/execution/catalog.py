@@ -12,8 +12,6 @@ from ..scenes.acquisition import Acquisition
 from ..storage.files import files
 from ..storage.location import Location
 
-__all__ = ["picture_path", "publish_catalog", "thumbnail_path"]
-
 
 def picture_path(out: Location, acquisition: Acquisition) -> Location:
     return out / "pictures" / f"{acquisition.id}.png"

@@ -9,8 +9,6 @@ from ..planning.plan import Plan
 from ..storage.files import files, remove, remove_empty
 from ..storage.location import Location
 
-__all__ = ["REMOVED", "Leftover", "clean", "leftovers"]
-
 
 @dataclass(frozen=True)
 class Leftover:

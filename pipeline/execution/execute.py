@@ -23,8 +23,6 @@ from ..storage.location import Location, store_errors
 from .phases import RunOutcome, phases, unwritable
 from .verify import quick_audit
 
-__all__ = ["carry_out", "execute"]
-
 
 def execute(plan: ClientPlan, tell: Listener = lambda _: None) -> RunOutcome:
     """Take the lease of the folder, and do everything in a plan that is not done yet, as :func:`carry_out`.

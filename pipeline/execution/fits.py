@@ -22,8 +22,6 @@ from .run import TOPIC, Run
 from .samples import Wish, draw, scenes_of
 from .unit import idle_size, threads
 
-__all__ = ["draw_sample", "fit_unit"]
-
 # Sides of windows in cells, in order of preference; the method's smallest is added at the end.
 _SIDES = (64, 32)
 

@@ -8,8 +8,6 @@ from ..planning.client import ClientPlan
 from ..planning.standings import Standing, Standings
 from ..planning.units import Unit
 
-__all__ = ["Following"]
-
 
 class Following:
     """Dependent jobs of each acquisition: overviews level by level after its units, then its published files.

@@ -25,8 +25,6 @@ from .following import Following
 from .run import TOPIC, Run
 from .staging import Stager
 
-__all__ = ["RunOutcome", "phases", "unwritable"]
-
 # Functions of workers, by name, so that this process does not load the libraries that compute.
 sharpener_of = Later("s2sharp.planning.ready", "sharpener_of")
 measure_unit = Later("s2sharp.execution.sensors", "measure_unit")

@@ -28,8 +28,6 @@ from ..storage.digests import vouched
 from .catalog import picture_path, thumbnail_path
 from .run import Run
 
-__all__ = ["publish_unit"]
-
 # Pixels along the overview in which the spot for the picture is chosen.
 _OVERVIEW = 1500
 _CREDIT = "Contains modified Copernicus Sentinel data"

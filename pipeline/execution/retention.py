@@ -14,8 +14,6 @@ from ..planning.items import with_acquisitions
 from ..planning.plan import Plan
 from .catalog import publish_catalog
 
-__all__ = ["dates", "keeping", "removing", "take_out"]
-
 _DURATION = TypeAdapter(timedelta)
 
 

@@ -5,8 +5,6 @@ from dataclasses import dataclass
 from ..planning.plan import Plan
 from ..storage.location import Location
 
-__all__ = ["TOPIC", "Run"]
-
 TOPIC = "s2sharp-fit"
 """Topic of the workers' messages about a fit: a dict of ``take``, ``step``, ``steps``, ``loss``."""
 

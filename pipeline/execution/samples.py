@@ -29,8 +29,6 @@ from ..scenes.versions import Versions
 from ..storage.files import read_text, write_text
 from ..storage.location import Location
 
-__all__ = ["Window", "Wish", "draw", "scenes_of"]
-
 # Draws for each requested window before a smaller side is tried.
 _DRAWS = 30
 _CLOUDY = 0.1

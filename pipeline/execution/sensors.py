@@ -23,8 +23,6 @@ from .run import Run
 from .samples import Window, Wish, draw, scenes_of
 from .unit import idle_size, threads
 
-__all__ = ["measure_datatake", "measure_unit"]
-
 # Number of windows: those that a fit with the same seed draws first.
 _WINDOWS = 6
 # Fixed, because the order of sums depends on the number of threads.

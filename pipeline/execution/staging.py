@@ -19,8 +19,6 @@ from .run import Run
 if TYPE_CHECKING:
     from distributed import Future
 
-__all__ = ["Stager", "stage_unit"]
-
 
 class Stager:
     """Staging of shards before the units that read them, and eviction of the oldest idle ones over budget."""

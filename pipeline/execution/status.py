@@ -12,8 +12,6 @@ from ..planning.queries import Query, owed
 from ..planning.standings import Standings
 from ..storage.location import Location
 
-__all__ = ["Status", "status_of"]
-
 
 @dataclass(frozen=True)
 class Status(Progress):

@@ -14,7 +14,7 @@ from s2sharp_core import BANDS, METHODS, S2SharpError, Sharpener
 from s2sharp_core.bands import CELL, in_order
 from s2sharp_core.blocks import Prepared, prepare_block, sharpen_prepared, valid_mask
 from s2sharp_core.lattice import Box
-from s2sharp_core.sensor.observation import SENTINEL2
+from s2sharp_core.sensor.known import SENTINEL2
 from s2sharp_core.sensor.registration import warn_of_shifts
 from s2sharp_core.windows import BATCH
 
@@ -34,8 +34,6 @@ from ..scenes.holes import Holes
 from ..scenes.read import Block, Files, Reader, load_block, reflectance
 from .ahead import Begun, ahead, beginning
 from .run import Run
-
-__all__ = ["idle_size", "overview_unit", "sharpen_unit"]
 
 # Distance in shards along both axes between units that are checked for misregistered bands.
 _PROBE = 4

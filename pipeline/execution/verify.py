@@ -10,8 +10,6 @@ from ..engine.verify import Broken, around, recorded, some_recorded, take_back
 from ..planning.plan import Plan
 from ..storage.location import Location
 
-__all__ = ["file_of", "quick_audit", "verify_run"]
-
 # Most seconds of a run for reading back some files.
 _LOOK = 2.0
 

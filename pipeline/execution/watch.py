@@ -15,8 +15,6 @@ from ..ui.terminal import busy, check_extras
 from .execute import carry_out
 from .phases import RunOutcome
 
-__all__ = ["decide", "make_ready", "watch"]
-
 _BRIEF = 60.0
 """Predicted seconds of a run below which it has no dashboard."""
 

@@ -11,8 +11,6 @@ from s2sharp_core.bands import HIDING, SceneClass
 
 from ..cube.layout import FILL
 
-__all__ = ["FAR", "clearance", "feathered", "medians", "medoid", "shares"]
-
 FAR = 100
 """Distance from cloud in pixels (1 km) beyond which all pixels are equally clear."""
 

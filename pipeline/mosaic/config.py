@@ -15,8 +15,6 @@ from ..storage.location import Located
 if TYPE_CHECKING:
     from pyproj import CRS
 
-__all__ = ["BLOCK", "MosaicConfig", "configure"]
-
 BLOCK = 512
 """Side in pixels of the squares that are resampled at once. They are anchored to the grid, so that a location has
 the same values whatever the tiles."""

@@ -10,8 +10,6 @@ from ..engine.room import workers_of
 from .config import BLOCK
 from .plan import MosaicPlan
 
-__all__ = ["Estimate", "estimate", "memory", "parts"]
-
 # Seconds per million values read, resampled or composed, and per tile; orders of magnitude.
 _READ, _WARP, _PAIR, _TILE = 0.015, 0.12, 0.03, 0.5
 # int16 reflectance under blosc-zstd with shuffle.

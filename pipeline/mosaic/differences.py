@@ -23,8 +23,6 @@ from .grid import Footing, Grid, footing
 from .plan import MosaicPlan, Takes, Tile
 from .sources import CubeDate, Group, read_window
 
-__all__ = ["Pair", "compare_tile", "differences_path", "kinds", "merge"]
-
 # Least samples along the longer side of a tile; coarsest overview that is read (80 m).
 _SAMPLES, _LEVEL = 128, 3
 # Samples that two acquisitions must share.

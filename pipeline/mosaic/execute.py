@@ -17,8 +17,6 @@ from .publish import write_catalog
 from .store import begin_writing, lay_out
 from .unit import TileJob, do_tile
 
-__all__ = ["MosaicOutcome", "carry_out", "phases"]
-
 
 @dataclass
 class MosaicOutcome(Outcome):

@@ -4,8 +4,6 @@ from ..ui.terminal import duration_text, size_text
 from .cost import Estimate
 from .plan import MosaicPlan
 
-__all__ = ["plan_facts"]
-
 
 def plan_facts(plan: MosaicPlan, cost: Estimate) -> list[tuple[str, str]]:
     """Return the facts of a mosaic (grid, reads, work, needs, writes) as (name, text)."""

@@ -23,8 +23,6 @@ except ModuleNotFoundError as error:
         "Install it: `pip install 's2sharp[mosaic]'`.",
     ) from error
 
-__all__ = ["Footing", "Grid", "footing", "within"]
-
 
 def within(outer: Box, inner: Box) -> tuple[slice, slice]:
     """Return the slices of the pixels ``inner`` in an array of the pixels ``outer``."""

@@ -13,8 +13,6 @@ from .periods import periods
 from .plan import MosaicPlan
 from .sources import Cube, read_cube
 
-__all__ = ["make_plan"]
-
 _SIDES = (2048, 1024, 512)
 
 _MOST = 65_535

@@ -15,8 +15,6 @@ from .plan import MosaicPlan, Takes
 from .resample import reach, resample
 from .sources import CubeDate, Group, read_window
 
-__all__ = ["Painter"]
-
 _ALIKE = 4
 """Pixels by which a cloud's position may differ between grids: 40 m."""
 

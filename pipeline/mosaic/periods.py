@@ -7,8 +7,6 @@ from itertools import groupby
 
 from .sources import CubeDate
 
-__all__ = ["Period", "by_preference", "periods"]
-
 
 @dataclass(frozen=True)
 class Period:

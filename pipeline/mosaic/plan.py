@@ -21,8 +21,6 @@ from .resample import reach
 from .sources import Cube, CubeDate, Group, done_units, ledger_folder
 from .store import Canvas
 
-__all__ = ["MosaicPlan", "Takes", "Tile"]
-
 _PIXEL = 10.0
 """Side of the cube's pixels, in metres."""
 

@@ -21,8 +21,6 @@ from ..storage.location import Location, place
 from .grid import within
 from .plan import MosaicPlan, Takes, Tile
 
-__all__ = ["cog_folder", "publish_tile", "write_catalog"]
-
 
 def _place(plan: MosaicPlan, tile: Tile) -> str:
     """Return a tile's name in the folder of COGs and in the catalog."""

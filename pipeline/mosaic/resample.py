@@ -9,8 +9,6 @@ from s2sharp_core.lattice import Box
 from ..cube.layout import FILL
 from .grid import Footing, Grid, within
 
-__all__ = ["reach", "resample"]
-
 _PATCH = 128
 """Side in pixels of a patch for GDAL, which interpolates positions along a line from its ends: over this distance the
 error is a few thousandths of a pixel."""

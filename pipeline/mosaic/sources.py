@@ -18,8 +18,6 @@ from ..storage.arrays import arrays_of
 from ..storage.location import Located, Location, store_errors
 from .grid import Grid, within
 
-__all__ = ["Cube", "CubeDate", "Group", "done_units", "ledger_folder", "read_cube", "read_window"]
-
 
 @dataclass(frozen=True)
 class CubeDate:

@@ -10,8 +10,6 @@ from ..storage.location import Location
 from .execute import MosaicOutcome, phases
 from .plan import MosaicPlan
 
-__all__ = ["MosaicStatus", "mosaic_status"]
-
 
 @dataclass(frozen=True)
 class MosaicStatus(Progress):

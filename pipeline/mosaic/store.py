@@ -22,8 +22,6 @@ from ..storage.location import Location
 from .grid import Grid
 from .periods import Period
 
-__all__ = ["LAYERS", "Canvas", "begin_writing", "lay_out", "misplaced", "open_mosaic"]
-
 _VALID = ("uint8", "a clear observation was found", {0: "invalid", 1: "valid"})
 # Name → (dtype, long name, flags), as in a cube; zero means "no data".
 LAYERS: dict[str, dict[str, tuple[str, str, dict[int, str]]]] = {

@@ -22,8 +22,6 @@ from .painter import Painter
 from .plan import MosaicPlan, Takes, Tile
 from .publish import publish_tile
 
-__all__ = ["TileJob", "do_tile"]
-
 
 @dataclass(frozen=True)
 class TileJob:

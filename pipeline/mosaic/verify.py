@@ -11,8 +11,6 @@ from .plan import MosaicPlan
 from .publish import cog_folder
 from .store import misplaced
 
-__all__ = ["verify_mosaic"]
-
 
 def verify_mosaic(
     out: Location, share: float = 1.0, tell: Callable[[str], None] = lambda _: None

@@ -28,8 +28,6 @@ from ..storage.location import Location, user_cache
 from .config import RunConfig
 from .outline import Outline
 
-__all__ = ["dismiss", "known", "outlined"]
-
 _MODULE = "s2sharp.planning.calibrate"
 # Seconds for which an answer is kept: a machine may become slower or faster.
 _KEPT = 30 * 86_400.0

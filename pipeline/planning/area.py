@@ -16,9 +16,8 @@ from shapely.affinity import translate
 from s2sharp_core import S2SharpError
 from s2sharp_core.lattice import Box, Lattice
 
-from ..catalog.antimeridian import Degrees, bounding_box, wrap
-
-__all__ = ["AREA", "Area"]
+from ..catalog.antimeridian import bounding_box, wrap
+from ..catalog.degrees import Degrees
 
 AREA = "area.geojson"
 """File of the requested area in the run's folder, because the folder is all that a later `status` can read."""

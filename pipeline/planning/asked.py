@@ -8,7 +8,7 @@ from itertools import islice
 from s2sharp_core import S2SharpError
 
 from ..catalog.addresses import public
-from ..catalog.antimeridian import Degrees
+from ..catalog.degrees import Degrees
 from ..catalog.interval import interval
 from ..catalog.metadata import span
 from ..catalog.search import search
@@ -16,8 +16,6 @@ from ..scenes.acquisition import Acquisition
 from ..scenes.scene import Refusal
 from .config import EVER, RunConfig
 from .queries import when
-
-__all__ = ["closed", "nothing_found"]
 
 # Most seconds of a second search without a time, whose result only improves the message.
 _LOOK_SECONDS = 20.0

@@ -16,8 +16,6 @@ from .area import AREA, Area
 from .plan import Plan
 from .units import Datatake, Unit
 
-__all__ = ["FIT_ITEMS", "ITEMS", "ClientPlan"]
-
 ITEMS, FIT_ITEMS = "items.parquet", "datatakes.parquet"
 """Names of the files of ``items`` and ``fit_items``."""
 

@@ -18,8 +18,6 @@ from ..catalog.degrees import valid_bbox
 from ..engine.settings import Command, folder, meant, split, validated
 from ..storage.location import Located
 
-__all__ = ["EARTH_SEARCH", "EVER", "NAMED", "WORLD", "RunConfig", "read_config"]
-
 EARTH_SEARCH = "https://earth-search.aws.element84.com/v1"
 _AREA = {"area", "bbox"}
 _ADAPTED = "-adapted"

@@ -24,8 +24,6 @@ from .sensor_files import there
 from .standings import Standings
 from .units import strips
 
-__all__ = ["Estimate", "check_memory", "check_size", "estimate", "room"]
-
 # Bytes per second on one worker, and seconds per unit: orders of magnitude for steps that are not measured.
 _READ, _WRITE, _UNIT = 150e6, 80e6, 0.15
 # Seconds to start a local cluster, without loading nets; seconds for the first picture.

@@ -18,8 +18,6 @@ from .plan import Plan
 from .standings import Standings
 from .units import Unit
 
-__all__ = ["Explanation", "Read", "explain"]
-
 
 @dataclass(frozen=True)
 class Read:

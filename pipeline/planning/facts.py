@@ -9,8 +9,6 @@ from .client import ClientPlan
 from .cost import Estimate
 from .plan import Plan
 
-__all__ = ["plan_facts"]
-
 
 def plan_facts(plan: ClientPlan, cost: Estimate) -> list[tuple[str, str]]:
     """Return the facts of a run (reads, work, needs, writes) as (name, text)."""

@@ -17,8 +17,6 @@ from .client import FIT_ITEMS, ITEMS, ClientPlan
 from .plan import Plan
 from .units import Datatake
 
-__all__ = ["believing", "by_datatake", "freeze_items", "read_items", "with_acquisitions"]
-
 
 def freeze_items(
     items: Iterable[pystac.Item], reads: tuple[str, ...], catalog: str, access: Access

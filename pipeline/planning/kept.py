@@ -10,8 +10,6 @@ from ..scenes.acquisition import Acquisition
 from ..storage.files import read_text, write_text
 from ..storage.location import Location
 
-__all__ = ["freeze_acquisition", "kept_sensor", "thawed"]
-
 _ACQUISITION = TypeAdapter(Acquisition)
 
 

@@ -20,7 +20,8 @@ from s2sharp_core.bands import CELL, in_order
 from s2sharp_core.lattice import Lattice
 
 from ..catalog.addresses import safe_name
-from ..catalog.antimeridian import Degrees, wrap
+from ..catalog.antimeridian import wrap
+from ..catalog.degrees import Degrees
 from ..catalog.metadata import datatake, tile
 from ..catalog.query import boxes_around
 from ..catalog.search import search
@@ -39,14 +40,6 @@ from .outline import Outline
 from .queries import when
 from .sensor_files import given_sensors
 from .units import Datatake
-
-__all__ = [
-    "datatakes_of",
-    "find_items",
-    "layouts_of",
-    "make_plan",
-    "staged_by_default",
-]
 
 _SHARDS = (512, 256, 128, 64)
 # Most tiles of a datatake from which windows are drawn.

@@ -17,18 +17,6 @@ from ..storage.location import Location
 from ..storage.mirror import local
 from .config import RunConfig
 
-__all__ = [
-    "base_sensor",
-    "brief",
-    "check_fit",
-    "fits",
-    "fitted_weights",
-    "options_of",
-    "side_of",
-    "weights_folder",
-]
-
-
 # Bytes that a worker must have for windows to be joined: two threads then take 2 GB.
 _ROOMY = 3e9
 

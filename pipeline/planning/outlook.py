@@ -28,8 +28,6 @@ from ..scenes.scene import Refusal
 from .area import Area
 from .config import RunConfig
 
-__all__ = ["Offering", "Outlook", "collections_of", "look_at"]
-
 COLLECTIONS = ("sentinel-2-c1-l2a", "sentinel-2-l2a", "sentinel-2-l1c")
 """Usual names of Sentinel-2 collections."""
 

@@ -27,9 +27,6 @@ from .kept import kept_sensor, thawed
 from .method import base_sensor, fitted_weights, options_of
 from .units import Datatake, Unit, unit_name, unit_named
 
-__all__ = ["ARITHMETIC", "Plan"]
-
-
 ARITHMETIC = 3
 """Version of the arithmetic around the nets (reading, radiometry, gaps, masks, encoding, overviews), a part of every key.
 

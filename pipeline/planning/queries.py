@@ -11,8 +11,6 @@ from ..storage.files import read_text, write_text
 from ..storage.location import Location
 from .plan import Plan
 
-__all__ = ["Query", "begun", "done", "owed", "when"]
-
 _Bounds = tuple[float, float, float, float]
 
 

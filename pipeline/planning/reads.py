@@ -6,8 +6,6 @@ from ..scenes.read import Files, Reader
 from ..scenes.stage import Stage
 from .plan import Plan
 
-__all__ = ["files_of", "reader_of", "stage_of"]
-
 
 def stage_of(plan: Plan, acquisition: Acquisition) -> Stage:
     """Return the stage of an acquisition, whether or not it holds copies."""

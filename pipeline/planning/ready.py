@@ -18,8 +18,6 @@ from .method import base_sensor, brief, fits, fitted_weights, options_of, weight
 from .outline import Outline
 from .plan import Plan
 
-__all__ = ["judged", "outline", "outline_of", "ready", "sharpener_of"]
-
 
 def outline(config: RunConfig, coarse: tuple[str, ...], device: str) -> Sharpener:
     """Return the sharpener before anything is measured; unfitted, if it will be fitted."""

@@ -22,8 +22,6 @@ from .method import fitted_weights
 from .plan import Plan
 from .sensor_files import given_sensors
 
-__all__ = ["as_it_is_now", "plan_of", "resume"]
-
 # Settings that may differ when a run is continued: they do not change pixels.
 _FREE = {
     *Command.model_fields,

@@ -17,8 +17,6 @@ from .units import Datatake
 if TYPE_CHECKING:
     from s2sharp_core.sensor.sensing import Sensed
 
-__all__ = ["about", "brief", "given_sensors", "many", "there"]
-
 
 def about(seen: "Sensed", windows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Return a sensor for its file, with its measured figures and the windows that were read."""

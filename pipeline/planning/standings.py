@@ -8,9 +8,6 @@ from ..engine.ledger import Book, Record, States
 from .client import ClientPlan
 from .units import Datatake, Unit
 
-__all__ = ["Standing", "Standings", "phase_of"]
-
-
 Shard = tuple[int, int]
 T = TypeVar("T", bound="Unit | Datatake", covariant=True)
 

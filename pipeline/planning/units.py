@@ -8,8 +8,6 @@ from s2sharp_core.lattice import Box
 from ..cube.layout import Layout
 from ..scenes.acquisition import Acquisition
 
-__all__ = ["Datatake", "Unit", "strips", "unit_name", "unit_named"]
-
 
 @dataclass(frozen=True)
 class Unit:

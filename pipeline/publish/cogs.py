@@ -20,8 +20,6 @@ from ..storage.location import Location, on_this_machine, store_errors
 from .frames import CogProfile, Frame
 from .raster import PARTIAL, Means, write_cog
 
-__all__ = ["MASKS", "variables", "writable", "write_cogs", "write_pictures"]
-
 MASKS = ("cloud", "valid")
 """Layers that are written beside the bands, unless they are empty."""
 

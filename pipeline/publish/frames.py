@@ -11,8 +11,6 @@ from s2sharp_core.bands import ERROR90
 
 from ..cube.layout import FILL, LAYERS, SCALE, Layout, error_layers
 
-__all__ = ["BLOCK", "CACHE", "CogProfile", "Frame"]
-
 BLOCK = 512
 """Side of a COG's blocks in pixels."""
 

@@ -11,8 +11,6 @@ from s2sharp_core.bands import BY_GSD, CELL, HIDING
 
 from .stretch import TRUE_COLOUR, limits_of, tones
 
-__all__ = ["Panel", "choose_spot", "looked_at", "orientation", "pair", "trust"]
-
 _NAMES = {
     "B01": "Coastal aerosol",
     "B05": "Red edge",

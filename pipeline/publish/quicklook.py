@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["quicklook", "sheet"]
-
 # Inches at _DPI: width, margin and gap of panels, height of a row's captions, of the title and of the foot.
 _DPI, _WIDTH, _MARGIN, _GAP, _CAPTION, _HEAD, _FOOT = 100, 16.0, 0.32, 0.16, 0.38, 0.84, 0.3
 _INK, _QUIET, _NODATA = "#1a1a1a", "#6b6b6b", "#e4e4e4"

@@ -22,8 +22,6 @@ from .frames import BLOCK, CACHE, CogProfile, Frame, Place
 if TYPE_CHECKING:
     from rasterio.io import DatasetWriter
 
-__all__ = ["PARTIAL", "Means", "untimed", "write_cog"]
-
 PARTIAL = ".partial-"
 """Prefix of the temporary folders in which files are made."""
 

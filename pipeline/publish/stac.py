@@ -36,17 +36,6 @@ from .frames import CogProfile, Frame
 from .stretch import TRUE_COLOUR
 from .visual import VISUAL
 
-__all__ = [
-    "PROCESSING",
-    "ZARR",
-    "Provenance",
-    "add_picture",
-    "footprint",
-    "relative",
-    "stac_item",
-    "write_collection",
-]
-
 _COPERNICUS = "https://sentinel.esa.int/documents/247904/690755/Sentinel_Data_Legal_Notice"
 # pystac has no class for this extension, so its fields are written directly.
 PROCESSING = "https://stac-extensions.github.io/processing/v1.1.0/schema.json"

@@ -8,8 +8,6 @@ from collections.abc import Sequence
 
 import numpy as np
 
-__all__ = ["TRUE_COLOUR", "limits_of", "tones"]
-
 TRUE_COLOUR = ("B04", "B03", "B02")
 
 # Widening as a share of the range, share of the saturation that is kept, exponent.

@@ -20,8 +20,6 @@ from .stretch import TRUE_COLOUR
 if TYPE_CHECKING:
     from rasterio.io import DatasetWriter
 
-__all__ = ["VISUAL", "write_visual"]
-
 # Fixed values, so that dates and neighbours can be compared. Most land and water has a reflectance below 0.3, where the
 # exponent increases contrast.
 _WHITE, _GAMMA = 0.4, 1.6

@@ -17,8 +17,6 @@ from ..storage.location import store_errors
 from .facts import Facts
 from .places import Natives, instant
 
-__all__ = ["Consistency", "consistency"]
-
 # Number of compared windows, and their side in cells of 60 m.
 _WINDOWS, _SIDE = 6, 32
 

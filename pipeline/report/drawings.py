@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from ..cube.layout import Layout
 from ..planning.units import Unit
 
-__all__ = ["STATES", "Curve", "ShardMap", "progress_curve", "shard_map"]
-
 STATES = {
     "failed": "failed",
     "left": "not done yet",

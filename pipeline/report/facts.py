@@ -18,8 +18,6 @@ from ..planning.standings import Standing, Standings
 from ..planning.units import Unit
 from ..storage.location import Location
 
-__all__ = ["Facts", "Timing", "gather", "timing"]
-
 # Largest number of records that are read for the figures; of more, an even sample is read. Those of failures are all
 # read.
 _MOST = 20_000

@@ -8,8 +8,6 @@ from ..storage.files import write_text
 from ..storage.location import Location
 from ..ui.terminal import busy
 
-__all__ = ["leave_page"]
-
 
 def leave_page(out: Location, *, anew: bool) -> Location | None:
     """Write a brief ``report.html`` into ``out`` and return its location, or None without one.

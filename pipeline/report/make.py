@@ -12,8 +12,6 @@ from .places import Natives, places, thumbnail
 if TYPE_CHECKING:
     from .consistency import Consistency
 
-__all__ = ["make_report"]
-
 
 def make_report(out: Location, *, brief: bool = False) -> str:
     """Return the page of the run or the mosaic in ``out``: self-contained HTML.

@@ -12,8 +12,6 @@ from ..storage.location import Location, store_errors
 from ..ui.html import asset, document
 from .places import png
 
-__all__ = ["mosaic_page"]
-
 # Number of shown periods, the newest first; pixels along one; number of listed acquisitions.
 _SHOWN, _SIDE, _LISTED = 12, 900, 200
 

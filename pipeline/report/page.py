@@ -17,8 +17,6 @@ from .sections import LINES, acquisitions, failures, nameless, provenance, senso
 if TYPE_CHECKING:
     from .consistency import Consistency
 
-__all__ = ["render"]
-
 # Largest number of maps of single acquisitions, to limit the page.
 _MAPS = 12
 

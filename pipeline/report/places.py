@@ -22,8 +22,6 @@ from ..scenes.read import Files, reflectance
 from ..storage.location import Location, store_errors
 from .facts import Facts
 
-__all__ = ["Natives", "Shown", "clearest", "instant", "places", "png", "thumbnail"]
-
 # Number of places, and their side in pixels of 10 m.
 _PLACES, _SIDE = 3, 240
 # Pixels along an overview that is searched for places, and along the background of a map.

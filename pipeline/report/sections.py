@@ -14,8 +14,6 @@ from ..ui.terminal import duration_text
 from .drawings import STATES
 from .facts import Facts, Timing
 
-__all__ = ["LINES", "acquisitions", "failures", "nameless", "provenance", "sensors", "steps"]
-
 LINES = 2_000
 """Largest number of rows in the tables of acquisitions and failures, to limit the page."""
 

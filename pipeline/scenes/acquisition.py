@@ -23,8 +23,6 @@ from ..catalog.metadata import archived, datatake, epsg, strip
 from ..catalog.reflectance import PIXELS
 from .scene import Refusal, Scene, edges_of, scene_of
 
-__all__ = ["Acquisition", "Choice", "Found", "find", "group", "join", "numbered", "with_offsets"]
-
 PASS = timedelta(minutes=45)
 """Longer than a satellite takes over the sunlit side of the Earth, and shorter than until its next pass."""
 

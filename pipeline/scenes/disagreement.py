@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from .acquisition import Acquisition
     from .scene import Scene
 
-__all__ = ["disagreement"]
-
 SIDE = 32
 """Cells along a sample: enough for a median, and few blocks of a file."""
 

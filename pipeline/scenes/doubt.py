@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from .acquisition import Acquisition
     from .scene import Scene
 
-__all__ = ["Doubt", "offset_doubt", "offsets_of_pixels"]
-
 BELOW = 0.2
 """Share of a band's pixels below −0.02 that neither atmosphere nor noise explains."""
 

@@ -8,8 +8,6 @@ from s2sharp_core.lattice import Box, any_in_cells
 
 from .read import Block
 
-__all__ = ["Holes"]
-
 EDGE = 17
 """Distance in cells from missing data that is not checked, about a kilometre: the edges of bands, which are sensed
 one after the other, lie that far apart."""

@@ -28,8 +28,6 @@ from ..catalog.sources import WAYS, Offer, Source, offers
 from .acquisition import Acquisition, Choice, Found, find, join
 from .scene import Refusal, Scene
 
-__all__ = ["write_items"]
-
 ROWS = 512
 """Number of items in memory at once, and in one row group of the file."""
 

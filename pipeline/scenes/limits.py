@@ -1,7 +1,5 @@
 """Limits for the resources of reading."""
 
-__all__ = ["ABREAST", "GDAL_CACHE"]
-
 GDAL_CACHE = 64_000_000
 """Bytes of raster blocks that a process caches."""
 

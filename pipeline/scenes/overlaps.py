@@ -11,8 +11,6 @@ import numpy as np
 from s2sharp_core.bands import CELL
 from s2sharp_core.lattice import Box
 
-__all__ = ["precedence"]
-
 
 @lru_cache(maxsize=4)
 def precedence(boxes: tuple[Box, ...], cells: Box) -> np.ndarray:

@@ -11,8 +11,6 @@ if TYPE_CHECKING:
     from .acquisition import Acquisition
     from .scene import Scene
 
-__all__ = ["decode", "harmonise", "missing", "reference_offset", "source_of"]
-
 SATURATED = 65535
 """DN of a saturated pixel in Level-1C and in most archives' Level-2A."""
 

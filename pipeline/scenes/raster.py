@@ -29,8 +29,6 @@ from ..storage.location import store_errors
 from .limits import GDAL_CACHE
 from .versions import Versions
 
-__all__ = ["Kept", "Raster", "header", "reading"]
-
 # The caches are limited, because workers live long and may be asked again for files that were missing or have
 # changed. Listing a folder before each open costs a request per file.
 _GDAL = {

@@ -24,18 +24,6 @@ if TYPE_CHECKING:
     from .acquisition import Acquisition
     from .scene import Scene
 
-__all__ = [
-    "Block",
-    "Files",
-    "Reader",
-    "harmonised",
-    "load_block",
-    "load_scl",
-    "read_scene",
-    "reflectance",
-]
-
-
 _REPORT = "Leave the item out, or report it to the archive."
 S = TypeVar("S")
 T = TypeVar("T")

@@ -34,8 +34,6 @@ from ..catalog.metadata import (
 from ..catalog.sources import Source, grids, sources
 from ..catalog.ways import keyed
 
-__all__ = ["Refusal", "Scene", "edges_of", "scene_of"]
-
 MARGIN = 100
 """Cells by which a footprint may reach farther than stated, because archives draw footprints coarsely."""
 

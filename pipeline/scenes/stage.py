@@ -26,8 +26,6 @@ from ..storage.location import Location
 from .acquisition import Acquisition
 from .versions import Versions
 
-__all__ = ["Stage", "clear"]
-
 # A process copies one shard at a time, because memory is planned for one.
 _ONE = threading.Lock()
 

@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:  # a client that plans needs no GDAL
     from rasterio import DatasetReader
 
-__all__ = ["Versions"]
-
 _MOST = 50_000
 """Largest number of remembered files."""
 

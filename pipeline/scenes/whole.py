@@ -11,8 +11,6 @@ from ..catalog.search import search
 from .acquisition import Acquisition, group
 from .read import Files, load_block
 
-__all__ = ["real_scenes"]
-
 
 def real_scenes(catalog: Path, collection: str) -> dict[str, dict[int, np.ndarray]]:
     """Return every acquisition of a static catalog, whole: id → GSD → float32 reflectance (bands, y, x).

@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from zarr.core.chunk_key_encodings import ChunkKeyEncodingLike
     from zarr.storage import StoreLike
 
-__all__ = ["arrays_of", "in_memory", "put_arrays", "resize", "write_array", "zarr_store"]
-
 
 def in_memory(lay_out: Callable[[zarr.Group], None]) -> dict[str, bytes]:
     """Lay arrays out in memory by a function of their root group: file name → content."""

@@ -10,8 +10,6 @@ from .arrays import zarr_store
 from .digests import ABSENT, Digest
 from .location import Location, on_this_machine
 
-__all__ = ["DigestStore", "digest_store"]
-
 
 class DigestStore(WrapperStore[Store]):
     """A zarr store that keeps the digests of written objects until they are taken."""

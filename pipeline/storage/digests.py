@@ -8,15 +8,6 @@ from typing import NamedTuple
 from .files import read_bytes, size
 from .location import Location, on_this_machine
 
-__all__ = [
-    "ABSENT",
-    "Digest",
-    "digest_of",
-    "settle",
-    "vouched",
-    "wrong",
-]
-
 
 class Digest(NamedTuple):
     """Size in bytes and SHA-256 of a file; 0 and "" for a missing file."""

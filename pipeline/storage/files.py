@@ -16,31 +16,6 @@ from uuid import uuid4
 
 from .location import Location, on_this_machine
 
-__all__ = [
-    "AT_ONCE",
-    "contents",
-    "create",
-    "drafted",
-    "files",
-    "link",
-    "make_way",
-    "put",
-    "read_bytes",
-    "read_named",
-    "read_text",
-    "read_texts",
-    "remove",
-    "remove_empty",
-    "remove_tree",
-    "size",
-    "sweep",
-    "version",
-    "versions",
-    "write_all",
-    "write_bytes",
-    "write_text",
-]
-
 _DRAFT = ".partial"
 """Suffix of draft files; zarr uses the same."""
 

@@ -22,8 +22,6 @@ from s2sharp_core import S2SharpError
 if TYPE_CHECKING:
     from typing_extensions import TypeIs
 
-__all__ = ["Located", "Location", "on_this_machine", "place", "store_errors", "user_cache"]
-
 Location = Path | UPath
 """A local path (Path), or a path of an object store (UPath)."""
 

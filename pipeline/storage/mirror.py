@@ -11,8 +11,6 @@ from upath import UPath
 from .files import contents, files, read_bytes, remove, write_bytes
 from .location import Location, on_this_machine
 
-__all__ = ["local", "mirrored"]
-
 
 def local(folder: Location) -> Path:
     """Return a folder of weights for code that reads paths of this machine: itself, or a copy, which lasts as long as this process.

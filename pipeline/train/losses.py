@@ -5,8 +5,6 @@ from pathlib import Path
 
 import numpy as np
 
-__all__ = ["draw_losses"]
-
 
 def draw_losses(weights: Path) -> Path | None:
     """Draw the loss curve beside ``weights``; None if matplotlib is not installed."""

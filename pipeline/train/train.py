@@ -13,9 +13,9 @@ import torch
 from s2sharp_core import METHODS, S2SharpError
 from s2sharp_core.bands import GSDS
 from s2sharp_core.learning.dsen2 import Pair, Recipe, synthetic_pairs, train, wald_pair
-from s2sharp_core.learning.fitting import FitOptions, Tell
+from s2sharp_core.learning.options import FitOptions, Tell
 from s2sharp_core.learning.s2net import SIZES, S2Recipe, teach
-from s2sharp_core.sensor.observation import SENTINEL2
+from s2sharp_core.sensor.known import SENTINEL2
 from s2sharp_core.sensor.sample import Sample
 from s2sharp_core.sensor.sensing import sense
 from s2sharp_core.sharpeners.net import NetSharpener
@@ -28,8 +28,6 @@ from ..planning.config import RunConfig
 from ..planning.make import make_plan
 from ..scenes.whole import real_scenes
 from ..storage.location import on_this_machine
-
-__all__ = ["Training", "finetune", "train_dsen2", "train_s2net", "train_start"]
 
 _WALD = "Wald: every band seen coarser through its MTF, the native band as truth"
 # Cells along a window for a fit before a method sees its scene.

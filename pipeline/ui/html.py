@@ -14,8 +14,6 @@ from s2sharp_core.errors import printable
 
 from .terminal import duration_text, size_text
 
-__all__ = ["asset", "document", "plural"]
-
 
 def asset(package: str, name: str) -> str:
     """Return a style or script that lies beside the code of ``package``."""

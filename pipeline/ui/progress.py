@@ -32,8 +32,6 @@ from ..engine.settings import Command
 from ..storage.location import Location
 from .terminal import bars, check_extras, console, duration_text, print_problem, speak
 
-__all__ = ["prepare", "watch_work", "watched"]
-
 P = TypeVar("P")
 C = TypeVar("C")
 Ended = TypeVar("Ended", bound=Outcome)

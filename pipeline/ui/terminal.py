@@ -27,24 +27,6 @@ from s2sharp_core.errors import Kind, printable
 
 from ..storage.location import store_errors
 
-__all__ = [
-    "GOES_ON",
-    "PARTIAL",
-    "READER_GONE",
-    "Screen",
-    "bars",
-    "busy",
-    "check_extras",
-    "console",
-    "duration_text",
-    "leave_quietly",
-    "print_problem",
-    "problems",
-    "size_text",
-    "speak",
-    "told",
-]
-
 PARTIAL = 4
 """Exit code of a run with failed units; errors have those of their kinds."""
 

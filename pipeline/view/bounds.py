@@ -3,8 +3,6 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
-__all__ = ["AT_ONCE", "refusal"]
-
 MAX_QUERY = 1000
 """Largest number of characters of a request's query."""
 

@@ -14,8 +14,6 @@ from ..cube.layout import Bounds, Layout
 from ..scenes.acquisition import Acquisition
 from ..scenes.read import Files, reflectance
 
-__all__ = ["Delivered", "Native"]
-
 # Seconds before an unreadable file is tried again, because an unreachable archive takes minutes to fail.
 _REST = 60.0
 

@@ -21,8 +21,6 @@ from ..cube.layout import Sharded
 from ..publish.stretch import limits_of, tones
 from .delivered import Native
 
-__all__ = ["Gentle", "Picture", "PictureReader", "spectrum", "stretch"]
-
 # Pixels along the level from which a stretch is computed.
 _SAMPLE = 1024
 # Overviews come last. Until then, full resolution serves if a pixel of the map spans at most this many of the store.

@@ -27,8 +27,6 @@ from .pictures import Gentle, Picture, PictureReader, spectrum
 from .pictures import stretch as limits_of
 from .sources import Source, source_of
 
-__all__ = ["LOCAL", "app_of", "listen"]
-
 LOCAL = "127.0.0.1"
 """Listening address of the server, reachable only from this machine."""
 

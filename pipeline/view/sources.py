@@ -24,8 +24,6 @@ from .pictures import Picture
 if TYPE_CHECKING:
     from ..mosaic.plan import MosaicPlan
 
-__all__ = ["Source", "source_of"]
-
 _COMPOSITES = {  # the first one is the default: true colour does not show the effect of sharpening
     "Short-wave infrared (B12 B8A B04)": ("B12", "B8A", "B04"),
     "True colour (B04 B03 B02)": ("B04", "B03", "B02"),

@@ -10,25 +10,10 @@ import torch
 
 from ..bands import BANDS, BY_GSD, COARSE, GSDS, ratio
 from ..errors import S2SharpError
+from ..sensor.known import SENTINEL2, Response, Sensor
 from ..sensor.measurement import believed, measure, measured_noise
-from ..sensor.observation import SENTINEL2, Response, Sensor, degrade
+from ..sensor.observation import degrade
 from ..sensor.sample import Sample
-
-__all__ = [
-    "STEP",
-    "Against",
-    "BenchScene",
-    "Case",
-    "Protocol",
-    "kernel_of",
-    "measured_sensor",
-    "native",
-    "noisy",
-    "observed",
-    "one_kernel",
-    "seen",
-    "wanted",
-]
 
 STEP = 0.05
 """Step in reflectance of the edge that only the 10 m bands show."""

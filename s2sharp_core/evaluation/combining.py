@@ -7,8 +7,6 @@ import numpy as np
 
 from ..bands import BANDS
 
-__all__ = ["Row", "combined"]
-
 
 @dataclass(frozen=True)
 class Row:

@@ -7,8 +7,6 @@ import numpy as np
 from ..bands import BANDS, BY_GSD
 from .cases import BenchScene
 
-__all__ = ["KINDS", "drawn_scenes"]
-
 _NAMES = list(BANDS)
 _TEN = [_NAMES.index(band) for band in BY_GSD[10]]
 _COARSE = [i for i in range(len(_NAMES)) if i not in _TEN]

@@ -20,19 +20,18 @@ from torch.utils.flop_counter import FlopCounterMode
 from ..bands import BY_GSD, GSDS
 from ..errors import S2SharpError
 from ..lattice import Box
-from ..learning.fitting import FitOptions, Tell
-from ..sensor.observation import SENTINEL2, Sensor
+from ..learning.options import FitOptions, Tell
+from ..sensor.known import SENTINEL2, Sensor
 from ..sensor.sample import Sample
 from ..sharpeners.base import Sharpener
 from ..sharpeners.method import Method
-from ..sharpeners.registry import METHODS, load_sharpener, unfitted_sharpener
+from ..sharpeners.methods import METHODS
+from ..sharpeners.registry import load_sharpener, unfitted_sharpener
 from ..sharpening import sharpen_part
 from ..windows import WINDOW
 from .cases import Case
 from .combining import Row
 from .scoring import Again, Value, group_name, score
-
-__all__ = ["Result", "judge", "judge_pictures", "outline", "prepare"]
 
 # Cells of the window on which operations are counted.
 _COUNTED = 16

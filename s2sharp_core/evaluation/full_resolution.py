@@ -6,7 +6,8 @@ import numpy as np
 import torch
 
 from ..bands import BY_GSD
-from ..sensor.observation import Sensor, degrade
+from ..sensor.known import Sensor
+from ..sensor.observation import degrade
 from .cases import (
     Against,
     BenchScene,
@@ -19,8 +20,6 @@ from .cases import (
 )
 from .reduced import GROUPS
 from .spectrum import BINS, JUDGED
-
-__all__ = ["AGAIN", "FULL", "sensor_of"]
 
 # 10 m band → the coarse band whose part it plays, and the band that takes its place.
 _HIDDEN = {"B08": ("B8A", "B04"), "B04": ("B05", "B03")}

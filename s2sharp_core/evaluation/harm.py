@@ -6,8 +6,6 @@ from .cases import BenchScene, Case, Protocol, observed
 from .full_resolution import sensor_of
 from .reduced import measured
 
-__all__ = ["HARM", "HARMED_BY"]
-
 HARMED_BY = 20
 """DN by which the error of a harmed pixel exceeds that of interpolation."""
 

@@ -4,8 +4,6 @@ from collections.abc import Mapping
 
 import numpy as np
 
-__all__ = ["INDICES", "index"]
-
 INDICES: dict[str, tuple[str, str]] = {
     "NDVI-RE": ("B8A", "B05"),
     "NDWI": ("B8A", "B11"),

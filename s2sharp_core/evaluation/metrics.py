@@ -8,8 +8,6 @@ that does not count. A band (or an image) without counted pixels gives NaN.
 import numpy as np
 from scipy.ndimage import correlate1d
 
-__all__ = ["ergas", "q2n", "rmse", "sam", "sre", "sre_of_mean", "ssim", "uiqi"]
-
 # Wang et al. 2004: a Gaussian of σ = 1.5 pixels, 11 taps; K1 and K2.
 _SSIM_SIGMA, _SSIM_RADIUS = 1.5, 5
 _SSIM_K = (0.01, 0.03)

@@ -8,12 +8,11 @@ import torch
 from torch import Tensor
 
 from ..bands import BY_GSD
+from ..sensor.known import Response
 from ..sensor.measurement import believed, measure_band
-from ..sensor.observation import Response, degrade
+from ..sensor.observation import degrade
 from ..sensor.upsampling import upsample
 from .cases import BenchScene, Case, Protocol, kernel_of, native, one_kernel
-
-__all__ = ["from_20_alone"]
 
 
 def from_20_alone(protocol: Protocol, scene: BenchScene) -> Case:

@@ -11,10 +11,8 @@ import numpy as np
 from ..bands import GSDS
 from ..errors import S2SharpError
 from ..learning.dsen2 import wald_pair
-from ..sensor.observation import Sensor
+from ..sensor.known import Sensor
 from .cases import BenchScene, Case, Protocol, noisy, seen, wanted
-
-__all__ = ["PAPERS"]
 
 
 def _arrays(scene: BenchScene) -> dict[str, np.ndarray]:

@@ -14,8 +14,6 @@ from .harm import HARM
 from .paper_protocols import PAPERS
 from .reduced import REDUCED
 
-__all__ = ["PROTOCOLS", "synthetic_scenes"]
-
 # Seeds of landscapes that are not used for training, whose seeds begin at 10 000.
 _SEED = 20_000
 _BY_NAME = {p.name: p for p in (*REDUCED, *FULL, HARM, *PAPERS)}

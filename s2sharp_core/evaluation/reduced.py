@@ -8,7 +8,8 @@ import torch
 
 from ..bands import BANDS, BY_GSD, GSDS, ratio
 from ..learning.dsen2 import wald_pair
-from ..sensor.observation import MTF_TABLE, SENTINEL2, Response, Sensor, degrade
+from ..sensor.known import MTF_TABLE, SENTINEL2, Response, Sensor
+from ..sensor.observation import degrade
 from .cases import (
     STEP,
     BenchScene,
@@ -22,8 +23,6 @@ from .cases import (
     wanted,
 )
 from .no_fine_bands import from_20_alone
-
-__all__ = ["GROUPS", "REDUCED", "measured"]
 
 GROUPS: Mapping[str, tuple[str, ...]] = {
     "red edge": ("B05", "B06", "B07", "B8A"),

@@ -15,8 +15,6 @@ from .metrics import ergas, q2n, rmse, sam, sre, sre_of_mean, ssim, uiqi
 from .scoring_harm import against_bicubic, beyond_range
 from .spectrum import JUDGED, departure, gain_and_coherence, middle
 
-__all__ = ["METRICS", "Again", "Measure", "Value", "group_name", "score"]
-
 _DN = 10_000
 # Pixels on both sides of the edge that only the 10 m bands show.
 _EDGE_ZONE = 6

@@ -12,8 +12,6 @@ from .cases import Case
 from .harm import HARMED_BY
 from .metrics import rmse
 
-__all__ = ["against_bicubic", "beyond_range"]
-
 _DN = 10_000
 # The range of the surrounding coarse pixels is widened by this share, and by this many DN.
 _WIDER, _AT_LEAST = 0.2, 20

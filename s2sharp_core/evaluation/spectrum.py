@@ -5,8 +5,6 @@ from itertools import pairwise
 
 import numpy as np
 
-__all__ = ["BINS", "JUDGED", "departure", "gain_and_coherence", "middle"]
-
 BINS = (0.01, *np.round(np.arange(0.03, 0.421, 0.03), 2).tolist())
 """Edges of the frequency rings, cycles per pixel; gains are relative to the first ring."""
 

@@ -15,10 +15,9 @@ from torch.nn import functional as F
 from ..bands import BANDS, BY_GSD, GSDS, ratio
 from ..errors import S2SharpError
 from ..networks import ResidualNet
-from ..sensor.observation import SENTINEL2, Sensor, degrade
+from ..sensor.known import SENTINEL2, Sensor
+from ..sensor.observation import degrade
 from .examples import landscapes
-
-__all__ = ["Pair", "Recipe", "synthetic_pairs", "train", "wald_pair"]
 
 
 @dataclass(frozen=True)

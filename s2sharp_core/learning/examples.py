@@ -9,10 +9,9 @@ from torch import Tensor
 
 from ..bands import BANDS, BY_GSD, COARSE, GSDS
 from ..networks.carrying import PLANES
-from ..sensor.observation import SENTINEL2, Response, Sensor, degrade
+from ..sensor.known import SENTINEL2, Response, Sensor
+from ..sensor.observation import degrade
 from ..sensor.simulate import landscape, observe
-
-__all__ = ["Example", "Variety", "landscapes", "scene_variants"]
 
 
 @dataclass(frozen=True)

@@ -18,9 +18,7 @@ from torch import Tensor, nn
 
 from ..errors import S2SharpError
 from ..weights.tensors import read_tensors, write_tensors
-from .options import OF_A_SCENE, FitOptions, Tell
-
-__all__ = ["CONSTANTS", "FEWEST", "OF_A_SCENE", "Curve", "FitOptions", "Tell", "optimise"]
+from .options import Tell
 
 _CHECKPOINT = 50
 # Share of the steps after which a fit continues with frozen statistics, and its share of the learning rate. At the

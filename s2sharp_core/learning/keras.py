@@ -14,8 +14,6 @@ from ..networks import ResidualNet
 from ..weights import save_net
 from ..weights.files import PUBLISHED, weights_file
 
-__all__ = ["import_keras"]
-
 # Order in which the published nets read bands, by GSD. The comments in their code name the 10 m bands from blue to
 # red, but the input had GDAL's order of the product.
 _ORDER = {

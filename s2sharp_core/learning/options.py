@@ -4,8 +4,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["OF_A_SCENE", "FitOptions", "Tell"]
-
 Tell = Callable[[int, int, float], None]
 """Callback, called now and then with (step, steps, mean loss since the last call)."""
 

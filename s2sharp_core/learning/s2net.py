@@ -21,22 +21,12 @@ from ..bands import BY_GSD, GSDS
 from ..errors import S2SharpError
 from ..networks import S2Net
 from ..networks.s2net import Detail
-from ..sensor.observation import Sensor
+from ..sensor.known import Sensor
 from ..sensor.sample import Sample
 from ..weights.tensors import read_tensors, write_tensors
 from .examples import Example, Variety, landscapes, scene_variants
-from .fitting import Curve, FitOptions, Tell, optimise
-
-__all__ = [
-    "ADAPT_CONSTANTS",
-    "ADAPT_STEPS",
-    "SIZES",
-    "S2Recipe",
-    "adapt",
-    "error",
-    "prepared",
-    "teach",
-]
+from .fitting import Curve, optimise
+from .options import FitOptions, Tell
 
 SIZES = {"s2net-s": (24, 2), "s2net-m": (48, 4), "s2net-l": (64, 5)}
 """Method → features and blocks of its net."""

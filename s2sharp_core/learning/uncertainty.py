@@ -18,10 +18,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ..bands import BANDS, ratio
-from ..sensor.observation import LARGEST_SHIFT, Sensor, degrade, psf
+from ..sensor.known import LARGEST_SHIFT, Sensor
+from ..sensor.observation import degrade, psf
 from ..sensor.upsampling import upsample
-
-__all__ = ["CLUES", "FLOOR", "Width", "clues", "half_width", "reach"]
 
 CLUES = ("carried", "contradicted")
 """Detail transferred from finer bands, and the part of the measured pixels that the degraded result contradicts."""

@@ -14,11 +14,10 @@ import torch
 from torch import Tensor
 
 from ..bands import BY_GSD, GSDS, ratio
+from ..sensor.known import Sensor
 from ..sensor.measurement import measured_noise
-from ..sensor.observation import Sensor, degrade, pseudo_inverse
+from ..sensor.observation import degrade, pseudo_inverse
 from ..sensor.sample import Sample
-
-__all__ = ["CONSTANTS", "Seen", "crop", "infer", "noise", "observe", "risk", "settle", "unlike"]
 
 Seen = Mapping[int, Tensor]
 """Bands that the satellite delivers: GSD → (n, bands, h, w), reflectance."""

@@ -6,8 +6,6 @@ from typing import Literal
 
 import torch
 
-__all__ = ["Arithmetic", "arithmetic", "fastest"]
-
 from . import eighths
 
 Arithmetic = Literal["float32", "bfloat16", "int8"]

@@ -10,26 +10,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ..bands import BY_GSD
-from ..sensor.observation import Response, Sensor, degrade
+from ..sensor.known import Response, Sensor
+from ..sensor.observation import degrade
 from .planes import added_up, cropped, enlarged, filtered, phases_of, pooled, seen, smooth, strips
 from .regression import Moments, believed_slopes, moments, refined_slopes, split
-
-__all__ = [
-    "NARROW",
-    "PLANES",
-    "TRIANGLE",
-    "WIDE_20",
-    "WIDE_60",
-    "Own",
-    "Plane",
-    "Sight",
-    "carry",
-    "carry_far",
-    "evidence",
-    "in_halves",
-    "typical",
-    "wiener",
-]
 
 PLANES = (BY_GSD[20][:4], BY_GSD[20][4:])
 """Bands by focal plane. One kernel degrades the guides for all bands of a plane."""

@@ -11,8 +11,6 @@ from .eighths import Packed, packed
 from .fused import Fused, possible
 from .planes import cropped
 
-__all__ = ["READS", "Corrector"]
-
 READS = 23
 """Number of input channels for a band."""
 

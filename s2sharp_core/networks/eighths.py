@@ -18,8 +18,6 @@ from torch import Tensor, nn
 
 from .fused import beside, parted, together
 
-__all__ = ["ZERO", "Packed", "able", "packed", "rounded"]
-
 ZERO = 128
 """Stands for 0 among numbers of both signs."""
 

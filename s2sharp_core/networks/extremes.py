@@ -3,9 +3,7 @@
 from dataclasses import replace
 
 from ..bands import BANDS, COARSE
-from ..sensor.observation import FARTHEST_BLUR, FARTHEST_EDGE, LARGEST_SHIFT, Response, Sensor
-
-__all__ = ["farthest"]
+from ..sensor.known import FARTHEST_BLUR, FARTHEST_EDGE, LARGEST_SHIFT, Response, Sensor
 
 
 def farthest(sensor: Sensor) -> Sensor:

@@ -10,8 +10,6 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-__all__ = ["Fused", "beside", "parted", "possible", "together"]
-
 _OPS = torch.ops.mkldnn
 # Pixels of a row that a convolution to few channels computes at once.
 _ABREAST = 4

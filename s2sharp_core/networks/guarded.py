@@ -8,12 +8,10 @@ import torch
 from torch import Tensor, nn
 
 from ..bands import BANDS, BY_GSD, COARSE, in_order, ratio
-from ..sensor.observation import SENTINEL2, Sensor
+from ..sensor.known import SENTINEL2, Sensor
 from ..sensor.upsampling import reach, upsample
 from .kinds import NETWORKS, known_as
 from .kriging import KrigingNet
-
-__all__ = ["GuardedNet", "Instead"]
 
 Instead = Literal["bicubic", "atprk"]
 

@@ -6,8 +6,6 @@ from typing import Any, Protocol, TypeVar
 import torch
 from torch import Tensor, nn
 
-__all__ = ["NETWORKS", "Network", "Standardised", "convolved", "known_as"]
-
 NETWORKS: dict[str, Any] = {}
 """Every network by its name in model cards."""
 

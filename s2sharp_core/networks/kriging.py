@@ -17,11 +17,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..bands import BY_GSD, ratio
-from ..sensor.observation import SENTINEL2, Sensor, degrade, psf
+from ..sensor.known import SENTINEL2, Sensor
+from ..sensor.observation import degrade, psf
 from .extremes import farthest
 from .kinds import known_as
-
-__all__ = ["KrigingNet", "kriging_filters", "seen_variogram"]
 
 
 def _before(band: str, r: int, sensor: Sensor, axis: int | None = None) -> int:

@@ -11,21 +11,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ..sensor.observation import Sensor, kernels
-from ..sensor.upsampling import Shifts, weights_of_phases
-
-__all__ = [
-    "added_up",
-    "along",
-    "cropped",
-    "enlarged",
-    "filtered",
-    "phases_of",
-    "pooled",
-    "seen",
-    "smooth",
-    "strips",
-]
+from ..sensor.known import Sensor, Shifts
+from ..sensor.observation import kernels
+from ..sensor.upsampling import weights_of_phases
 
 # Numbers of a picture that are processed at once: a megabyte.
 _AT_ONCE = 2**18

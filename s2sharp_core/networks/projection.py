@@ -9,13 +9,12 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ..bands import BY_GSD
-from ..sensor.observation import LARGEST_SHIFT, Sensor, degrade, psf
+from ..sensor.known import LARGEST_SHIFT, Sensor
+from ..sensor.observation import degrade, psf
 from ..sensor.upsampling import upsample
 from .carrying import NARROW, Sight, in_halves, typical, wiener
 from .planes import along, cropped, phases_of, seen, smooth
 from .support import Interval, halved, interpolated_from, seen_from, wider
-
-__all__ = ["BACK", "around", "blur", "held", "projected", "projected_from"]
 
 BACK = 3
 """Taps on each side of h, the filter of the back-projection."""

@@ -18,15 +18,6 @@ from torch import Tensor
 
 from .planes import added_up
 
-__all__ = [
-    "Moments",
-    "believed_slopes",
-    "moments",
-    "refined_slopes",
-    "solve_slopes",
-    "split",
-]
-
 # Variance below which detail counts as rounding, reflectance²: (0.3 DN)².
 _FLOOR = 1e-9
 # Ridge of the first look, as a fraction of each predictor's variance.

@@ -8,8 +8,6 @@ from ..sensor.upsampling import reach, upsample
 from .arithmetic import Arithmetic, arithmetic
 from .kinds import convolved, known_as
 
-__all__ = ["ResidualNet"]
-
 # Reflectance 0.2 enters the net as 1: the paper divides DN by 2000.
 _UNIT = 0.2
 _RESIDUAL_SCALE = 0.1

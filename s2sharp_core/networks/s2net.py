@@ -27,7 +27,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..bands import BY_GSD
-from ..sensor.observation import LARGEST_SHIFT, SENTINEL2, Sensor, psf
+from ..sensor.known import LARGEST_SHIFT, SENTINEL2, Sensor
+from ..sensor.observation import psf
 from ..windows import JOINED
 from .arithmetic import Arithmetic, arithmetic
 from .carrying import (
@@ -49,8 +50,6 @@ from .kinds import convolved, known_as
 from .planes import added_up, cropped, enlarged, smooth, strips
 from .projection import BACK, around, blur, held, projected, projected_from
 from .support import Interval, halved, interpolated_from, seen_from, union, wider
-
-__all__ = ["Detail", "S2Net"]
 
 # Numbers that the convolutions take, where these are not those of the regression.
 _TYPES = {"bfloat16": torch.bfloat16, "int8": torch.uint8}

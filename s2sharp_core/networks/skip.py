@@ -16,8 +16,6 @@ from ..bands import BY_GSD
 from ..sensor.upsampling import reach, upsample
 from .kinds import Standardised, convolved, known_as
 
-__all__ = ["SkipNet"]
-
 Norm = Literal["none", "batch"]
 
 

@@ -17,11 +17,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..bands import BY_GSD, GSDS, in_order, ratio
-from ..sensor.observation import SENTINEL2, Sensor, adjoint, degrade, psf
+from ..sensor.known import SENTINEL2, Sensor
+from ..sensor.observation import adjoint, degrade, psf
 from ..sensor.upsampling import upsample
 from .kinds import known_as
-
-__all__ = ["SubspaceNet"]
 
 # λ is a fifth of the published 0.005; q_j is as published, with an eighth value in the same trend. Seven
 # dimensions and 0.005 give 1.5 dB less in the mean of four real scenes degraded to 40 m.

@@ -1,7 +1,5 @@
 """Intervals of pixels that the steps of a network read, from the last step back to the first."""
 
-__all__ = ["Interval", "halved", "interpolated_from", "seen_from", "union", "wider"]
-
 Interval = tuple[int, int]
 
 

@@ -14,8 +14,6 @@ from ..bands import BY_GSD, GSDS
 from ..sensor.upsampling import reach, upsample
 from .kinds import Standardised, convolved, known_as
 
-__all__ = ["ThreeGridNet"]
-
 _SLOPE = 0.2
 _SIZES = [len(BY_GSD[gsd]) for gsd in GSDS]
 

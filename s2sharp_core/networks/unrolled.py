@@ -15,13 +15,12 @@ import torch
 from torch import Tensor, nn
 
 from ..bands import BY_GSD, GSDS, ratio
-from ..sensor.observation import SENTINEL2, Sensor, degrade, pseudo_inverse, psf
+from ..sensor.known import SENTINEL2, Sensor
+from ..sensor.observation import degrade, pseudo_inverse, psf
 from ..sensor.upsampling import reach
 from .extremes import farthest
 from .kinds import known_as
 from .skip import Norm, SkipNet
-
-__all__ = ["UnrolledNet"]
 
 _DN = 1e-4
 """Reflectance of one digital number."""

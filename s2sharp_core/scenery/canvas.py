@@ -8,8 +8,6 @@ from .countries import Country
 from .covers import covers
 from .terrain import Parcels, fractal, parcels, warped
 
-__all__ = ["WET", "Canvas", "threshold"]
-
 WET = np.array(
     [0.50, 0.50, 0.50, 0.48, 0.47, 0.46, 0.45, 0.44, 0.44, 0.45, 0.62, 0.78], dtype=np.float32
 )

@@ -2,8 +2,6 @@
 
 from dataclasses import dataclass
 
-__all__ = ["COUNTRIES", "Country"]
-
 Range = tuple[float, float]
 
 

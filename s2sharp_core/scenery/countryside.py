@@ -6,8 +6,6 @@ from scipy import ndimage
 from .canvas import WET, Canvas, threshold
 from .terrain import edge, line, parcels, streaks, warped
 
-__all__ = ["farms", "open_land", "roads", "snow", "woods"]
-
 
 def open_land(canvas: Canvas) -> None:
     """Paint grass, scrub and bare ground, with a density that varies with the ground."""

@@ -14,8 +14,6 @@ import numpy as np
 
 from ..bands import BANDS
 
-__all__ = ["Cover", "covers"]
-
 # Largest number of standard deviations of a component: a library has errors, and land has few extremes.
 _MOST = 2.0
 

@@ -5,8 +5,6 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import fft
 
-__all__ = ["Parcels", "edge", "fractal", "line", "parcels", "streaks", "warped"]
-
 Shape = tuple[int, int]
 # Sub-pixels along one side of a pixel, for borders that run at an angle.
 _SUB = 2

@@ -6,8 +6,6 @@ from .canvas import Canvas
 from .covers import covers
 from .terrain import fractal
 
-__all__ = ["towns"]
-
 
 def towns(canvas: Canvas) -> None:
     """Paint villages: roofs of the region's kind along streets, gardens between, halls at the rim, single farms."""

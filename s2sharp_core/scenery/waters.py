@@ -6,8 +6,6 @@ from ..bands import BANDS
 from .canvas import WET, Canvas, threshold
 from .terrain import edge, line, streaks, warped
 
-__all__ = ["waters"]
-
 
 def waters(canvas: Canvas) -> None:
     """Paint a river, lakes, a wadi or the sea, with banks."""

@@ -10,16 +10,20 @@ __getattr__, __dir__, __all__ = face(
     __name__,
     {
         "consistency": ["residual"],
-        "known": ["NAMED", "SENTINEL2", "Sensor", "checked"],
-        "measurement": ["believed", "measure", "measure_band", "measured_noise"],
-        "observation": [
+        "known": [
             "FARTHEST_BLUR",
             "FARTHEST_EDGE",
             "LARGEST_SHIFT",
             "MTF_TABLE",
+            "NAMED",
             "Response",
             "SENTINEL2",
             "Sensor",
+            "Shifts",
+            "checked",
+        ],
+        "measurement": ["believed", "measure", "measure_band", "measured_noise"],
+        "observation": [
             "adjoint",
             "degrade",
             "kernels",
@@ -32,6 +36,6 @@ __getattr__, __dir__, __all__ = face(
         "sampling": ["SIDE", "windows_of"],
         "sensing": ["SIDES", "Sensed", "SensorChoice", "named", "sense"],
         "simulate": ["landscape", "observe"],
-        "upsampling": ["Shifts", "reach", "upsample", "weights_of_phases"],
+        "upsampling": ["reach", "upsample", "weights_of_phases"],
     },
 )

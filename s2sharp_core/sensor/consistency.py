@@ -4,9 +4,8 @@ import numpy as np
 import torch
 
 from ..bands import BANDS, ratio
-from .observation import SENTINEL2, Sensor, degrade, psf
-
-__all__ = ["residual"]
+from .known import SENTINEL2, Sensor
+from .observation import degrade, psf
 
 
 def residual(

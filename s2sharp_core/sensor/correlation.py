@@ -7,8 +7,6 @@ import torch
 
 from .observation import degrade
 
-__all__ = ["REACH", "Picture", "Predictors", "fit", "gapless", "picture"]
-
 REACH = 4
 """Largest tried shift in each direction, in pixels of the coarser grid."""
 

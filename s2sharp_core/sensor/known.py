@@ -12,20 +12,6 @@ from typing import Any, Literal
 from ..bands import BANDS, COARSE
 from ..errors import S2SharpError
 
-__all__ = [
-    "FARTHEST_BLUR",
-    "FARTHEST_EDGE",
-    "LARGEST_SHIFT",
-    "MTF_TABLE",
-    "NAMED",
-    "SENTINEL2",
-    "Response",
-    "Sensor",
-    "Shifts",
-    "checked",
-    "sigma",
-]
-
 Shifts = tuple[tuple[float, float], ...]
 """Shift of each channel, down and right, in its own pixels."""
 

@@ -22,10 +22,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ..bands import BANDS, BY_GSD
-from .observation import FARTHEST_BLUR, FARTHEST_EDGE, SENTINEL2, Response, Sensor, degrade_alike
+from .known import FARTHEST_BLUR, FARTHEST_EDGE, SENTINEL2, Response, Sensor
+from .observation import degrade_alike
 from .sample import Sample
-
-__all__ = ["Measured", "believed", "measure", "measure_band", "measured_noise"]
 
 # Side of a tile in coarse pixels (320 m for 20 m bands), and in a small sample; pixels left out at edges; side of the
 # high-pass filter.

@@ -20,33 +20,11 @@ from torch.nn import functional as F
 
 from ..bands import BANDS
 from .known import (
-    FARTHEST_BLUR,
-    FARTHEST_EDGE,
-    LARGEST_SHIFT,
-    MTF_TABLE,
     SENTINEL2,
     Response,
     Sensor,
     sigma,
 )
-
-__all__ = [
-    "FARTHEST_BLUR",
-    "FARTHEST_EDGE",
-    "LARGEST_SHIFT",
-    "MTF_TABLE",
-    "SENTINEL2",
-    "Response",
-    "Sensor",
-    "adjoint",
-    "degrade",
-    "degrade_alike",
-    "kernels",
-    "pseudo_inverse",
-    "psf",
-    "sigma",
-    "solve",
-]
 
 # A Gaussian is cut where it has fallen below 1/3000 of its height; the widest needs 26 taps at 60 m.
 _CUT = 4.0

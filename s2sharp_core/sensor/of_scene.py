@@ -13,8 +13,6 @@ from .known import Sensor
 from .sampling import windows_of
 from .sensing import INSTEAD, SIDES, Sensed, sense
 
-__all__ = ["measure_scene", "sense_arrays"]
-
 
 def sense_arrays(arrays: Mapping[str, np.ndarray], box: Box) -> Sensed:
     """Measure as :func:`sense`, for band → float32 reflectance (h, w) over ``box``, NaN as nodata."""

@@ -14,9 +14,7 @@ import numpy as np
 
 from ..bands import BANDS, BY_GSD, CELL, GSDS
 from .correlation import REACH, Picture, Predictors, fit, gapless, picture
-from .observation import SENTINEL2, Sensor
-
-__all__ = ["Shift", "shifts", "warn_of_shifts"]
+from .known import SENTINEL2, Sensor
 
 # Side of the used central part in cells: 600 px of 10 m are plenty to correlate.
 _PART = 100

@@ -11,8 +11,6 @@ from torch import Tensor
 from ..bands import GSDS
 from ..errors import S2SharpError
 
-__all__ = ["Sample"]
-
 
 @dataclass(frozen=True)
 class Sample:

@@ -9,8 +9,6 @@ from ..bands import BANDS, BY_GSD, CELL, GSDS
 from ..lattice import Box
 from .sample import Sample
 
-__all__ = ["SIDE", "windows_of"]
-
 SIDE = 64
 """Side of a window in cells, as in a run."""
 

@@ -14,16 +14,6 @@ from .measurement import Measured, believed, measure, measured_noise
 from .sample import Sample
 from .sampling import SIDE
 
-__all__ = [
-    "INSTEAD",
-    "NAMED",
-    "SIDES",
-    "Sensed",
-    "SensorChoice",
-    "checked",
-    "sense",
-]
-
 SensorChoice = Literal["measured", "default", "table"]
 """Sources of a sensor: measured on the product, known of the instrument, or assumed by papers."""
 

@@ -18,8 +18,6 @@ from ..scenery.villages import towns
 from ..scenery.waters import waters
 from .observation import degrade
 
-__all__ = ["landscape", "noise_level", "observe"]
-
 Shape = tuple[int, int]
 # Share of skylight in the light, bands in ESA's order; it makes shadows bluish.
 _SKY = np.array([0.30, 0.25, 0.19, 0.14, 0.12, 0.11, 0.09, 0.08, 0.08, 0.07, 0.03, 0.02])

@@ -9,8 +9,6 @@ from torch.nn import functional as F
 
 from .known import Shifts
 
-__all__ = ["Shifts", "reach", "upsample", "upsample_phases", "weights_of_phases"]
-
 # Number of coarse pixels on each side that an interpolation reads.
 _SUPPORT = {"linear": 1, "cubic": 2}
 

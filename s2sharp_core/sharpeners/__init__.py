@@ -16,7 +16,7 @@ __getattr__, __dir__, __all__ = face(
         "method": ["Method"],
         "methods": ["METHODS", "known"],
         "registry": ["load_sharpener", "unfitted_sharpener"],
-        "trust": ["TRUST", "WithTrust"],
+        "trust": ["WithTrust"],
         "window": ["WindowFitted"],
     },
 )

@@ -12,8 +12,6 @@ from . import closed
 from .fitted import fitted, solved
 from .methods import FACTS
 
-__all__ = ["METHODS"]
-
 METHODS = (
     fitted(
         **FACTS["atprk"],

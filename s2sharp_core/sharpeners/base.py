@@ -15,8 +15,6 @@ from ..networks.arithmetic import Arithmetic
 from ..sensor.known import SENTINEL2, Sensor
 from ..windows import BATCH
 
-__all__ = ["Sharpener"]
-
 
 class Sharpener(ABC):
     """A method that is ready to use: frozen, pure, and picklable by reference to its origin.

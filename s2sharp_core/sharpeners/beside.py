@@ -1,9 +1,7 @@
 """A sharpener that adds layers to the bands of another one."""
 
-from ..sensor.observation import Sensor
+from ..sensor.known import Sensor
 from .base import Sharpener
-
-__all__ = ["Beside"]
 
 
 class Beside(Sharpener):

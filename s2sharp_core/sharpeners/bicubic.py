@@ -9,13 +9,11 @@ from torch import Tensor
 
 from ..bands import BANDS, BY_GSD, COARSE, ratio
 from ..errors import S2SharpError
-from ..sensor.observation import Sensor
+from ..sensor.known import Sensor
 from ..sensor.upsampling import reach, upsample
 from .base import Sharpener
 from .method import Method
 from .methods import FACTS
-
-__all__ = ["METHODS", "Bicubic"]
 
 
 class Bicubic(Sharpener):

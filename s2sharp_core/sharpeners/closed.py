@@ -8,10 +8,9 @@ from torch import Tensor
 from ..bands import BY_GSD, ratio
 from ..networks import KrigingNet
 from ..networks.kriging import seen_variogram
-from ..sensor.observation import Sensor, degrade
+from ..sensor.known import Sensor
+from ..sensor.observation import degrade
 from ..sensor.sample import Sample
-
-__all__ = ["CONSTANTS", "SMALLEST", "learn"]
 
 # Largest lag of the residual's variogram in coarse pixels.
 _LAGS = 8

@@ -20,15 +20,14 @@ import torch
 from torch import Tensor
 
 from ..bands import GSDS
-from ..learning.fitting import EPS, Curve, FitOptions, Tell
+from ..learning.fitting import EPS, Curve
+from ..learning.options import FitOptions, Tell
 from ..learning.unsupervised import CONSTANTS, crop, noise, risk, settle
 from ..networks import SkipNet
-from ..sensor.observation import Sensor
+from ..sensor.known import Sensor
 from ..sensor.sample import Sample
 from .fitted import fitted, trained
 from .methods import FACTS
-
-__all__ = ["METHODS", "OURS", "PUBLISHED", "Recipe", "build", "constants", "fit_scene"]
 
 _STEPS = FACTS["deep_sure"]["steps"]
 _CROP = 16

@@ -12,8 +12,6 @@ from .method import Method
 from .methods import FACTS
 from .net import NetSharpener
 
-__all__ = ["METHODS"]
-
 
 def _load(name: str, bands: tuple[str, ...], weights: Path | None, device: str) -> Sharpener:
     files = tuple(weights_file(name, gsd) for gsd in sorted({BANDS[b].gsd for b in bands}))

@@ -23,8 +23,6 @@ from ..weights import SHIPPED
 from .base import Sharpener
 from .beside import Beside
 
-__all__ = ["FILE", "WithError90", "width_of"]
-
 FILE = "error90.json"
 """File in a folder of weights with the rule for half-widths."""
 

@@ -14,17 +14,16 @@ from torch import Tensor, nn
 
 from ..bands import COARSE
 from ..errors import S2SharpError
-from ..learning.fitting import CONSTANTS, EPS, Curve, FitOptions, Tell, optimise
+from ..learning.fitting import CONSTANTS, EPS, Curve, optimise
+from ..learning.options import FitOptions, Tell
 from ..networks import GuardedNet
-from ..sensor.observation import Sensor
+from ..sensor.known import Sensor
 from ..sensor.sample import Sample
 from ..weights import load_net, save_net
 from .base import Sharpener
 from .guard import Errors, guarded
 from .method import Method
 from .net import NetSharpener, exact
-
-__all__ = ["Learn", "fitted", "solved", "trained"]
 
 Learn = Callable[[Any, Sample, Sensor, FitOptions, Path, Tell], Curve]
 """Fit one network in place: (net, sample, sensor, options, checkpoint, tell)."""

@@ -13,8 +13,6 @@ if TYPE_CHECKING:
     from ..sensor.sample import Sample
     from .base import Sharpener
 
-__all__ = ["Fit", "Method"]
-
 Fit: TypeAlias = "Callable[[Sample, Sensor, tuple[str, ...], FitOptions, Path, str, Tell], None]"
 """Type of a function that learns on a sample and writes weights to a folder: (sample, sensor, bands, options, folder, device,
 tell)."""

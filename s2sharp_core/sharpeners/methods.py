@@ -9,8 +9,6 @@ from ..bands import COARSE
 from ..errors import S2SharpError
 from .method import Method
 
-__all__ = ["FACTS", "METHODS", "known"]
-
 _S2NET: dict[str, Any] = {
     "source": "this package, after He et al. 2013, doi:10.1109/TPAMI.2012.213",
     "joins": True,

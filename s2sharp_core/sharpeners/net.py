@@ -10,11 +10,9 @@ from torch import Tensor
 
 from ..bands import in_order
 from ..networks.arithmetic import Arithmetic, fastest
-from ..sensor.observation import Sensor
+from ..sensor.known import Sensor
 from ..weights import load_net
 from .base import Sharpener
-
-__all__ = ["NetSharpener", "exact"]
 
 
 def exact(device: str) -> None:

@@ -8,12 +8,10 @@ import torch
 
 from ..bands import in_order
 from ..errors import S2SharpError
-from ..sensor.observation import SENTINEL2, Sensor
+from ..sensor.known import SENTINEL2, Sensor
 from .base import Sharpener
 from .method import Method
 from .methods import METHODS, known
-
-__all__ = ["METHODS", "load_sharpener", "unfitted_sharpener"]
 
 
 def load_sharpener(

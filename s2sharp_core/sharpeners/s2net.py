@@ -21,8 +21,6 @@ from .method import Fit, Method
 from .methods import FACTS
 from .net import NetSharpener
 
-__all__ = ["METHODS"]
-
 
 def _load(name: str, bands: tuple[str, ...], weights: Path | None, device: str) -> Sharpener:
     return NetSharpener.load(name, bands, weights or SHIPPED, [weights_file(name)], device)

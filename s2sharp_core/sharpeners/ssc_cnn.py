@@ -25,14 +25,13 @@ from torch.nn import functional as F
 
 from ..bands import GSDS
 from ..learning.dsen2 import Pair, wald_pair
-from ..learning.fitting import Curve, FitOptions, Tell
+from ..learning.fitting import Curve
+from ..learning.options import FitOptions, Tell
 from ..networks import SkipNet
-from ..sensor.observation import Sensor
+from ..sensor.known import Sensor
 from ..sensor.sample import Sample
 from .fitted import fitted, trained
 from .methods import FACTS
-
-__all__ = ["METHODS", "fit_pairs", "learn"]
 
 # Values of the paper: patches of 16 × 16 with stride 8, 64 at a time; its epochs as steps, see above.
 _PATCH, _STRIDE, _BATCH = 16, 8, 64

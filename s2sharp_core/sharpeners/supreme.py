@@ -10,12 +10,10 @@ import torch
 from ..bands import GSDS
 from ..errors import S2SharpError
 from ..networks import SubspaceNet, subspace
-from ..sensor.observation import Sensor
+from ..sensor.known import Sensor
 from ..sensor.sample import Sample
 from .fitted import fitted, solved
 from .methods import FACTS
-
-__all__ = ["METHODS", "leak"]
 
 
 @torch.no_grad()

@@ -23,12 +23,11 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ..bands import BANDS, BY_GSD, TRUST, ratio
-from ..sensor.observation import LARGEST_SHIFT, degrade, psf
+from ..sensor.known import LARGEST_SHIFT
+from ..sensor.observation import degrade, psf
 from ..sensor.upsampling import upsample
 from .base import Sharpener
 from .beside import Beside
-
-__all__ = ["TRUST", "WithTrust"]
 
 # Raise it when the figures change.
 _VERSION = 1

@@ -11,15 +11,14 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from ..learning.fitting import Curve, FitOptions, Tell
+from ..learning.fitting import Curve
+from ..learning.options import FitOptions, Tell
 from ..learning.unsupervised import CONSTANTS, crop, unlike
 from ..networks import ThreeGridNet
-from ..sensor.observation import Sensor
+from ..sensor.known import Sensor
 from ..sensor.sample import Sample
 from .fitted import fitted, trained
 from .methods import FACTS
-
-__all__ = ["METHODS", "fit_scene"]
 
 _STEPS = FACTS["ucnn"]["steps"]
 _RATE = 3e-3

@@ -8,15 +8,14 @@ hundreds of pixels far, and serves only the paper's protocol (``python -m tests.
 
 from pathlib import Path
 
-from ..learning.fitting import Curve, FitOptions, Tell
+from ..learning.fitting import Curve
+from ..learning.options import FitOptions, Tell
 from ..networks import UnrolledNet
-from ..sensor.observation import Sensor
+from ..sensor.known import Sensor
 from ..sensor.sample import Sample
 from .deep_sure import constants, fit_scene
 from .fitted import fitted
 from .methods import FACTS
-
-__all__ = ["METHODS", "learn"]
 
 
 def learn(

@@ -12,16 +12,14 @@ from torch import Tensor
 
 from ..bands import BY_GSD, GSDS
 from ..errors import S2SharpError
-from ..learning.fitting import FitOptions
-from ..sensor.observation import Sensor
+from ..learning.options import FitOptions
+from ..sensor.known import Sensor
 from ..sensor.sample import Sample
 from ..weights import load_net
 from .base import Sharpener
 from .method import Method
 from .methods import METHODS
 from .net import NetSharpener
-
-__all__ = ["WindowFitted"]
 
 
 class WindowFitted(Sharpener):

@@ -1,7 +1,5 @@
 """Names of the files of DSen2's weights, and the published sizes of its nets."""
 
-__all__ = ["PUBLISHED", "weights_file"]
-
 PUBLISHED = {"dsen2": (128, 6), "vdsen2": (256, 32)}
 """Method → features and blocks of the published nets."""
 

@@ -13,8 +13,6 @@ from ..errors import S2SharpError
 from ..networks import NETWORKS
 from .tensors import write_whole
 
-__all__ = ["SHIPPED", "load_net", "save_net"]
-
 SHIPPED = Path(__file__).parent
 """The folder of the shipped weights."""
 

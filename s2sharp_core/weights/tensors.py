@@ -8,8 +8,6 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-__all__ = ["read_tensors", "write_tensors", "write_whole"]
-
 
 def write_tensors(file: Path, tensors: Mapping[str, Tensor], facts: dict[str, str]) -> None:
     """Write tensors as safetensors, with ``facts`` in the file's head."""

@@ -21,7 +21,7 @@ from s2sharp.engine.ledger import Record
 from s2sharp.engine.worker import keep
 from s2sharp.execution import execute as road
 from s2sharp.execution import phases
-from s2sharp.execution.unit import Run
+from s2sharp.execution.run import Run
 from s2sharp.planning.client import ClientPlan
 from s2sharp.planning.config import read_config
 from s2sharp.planning.make import make_plan

@@ -16,11 +16,11 @@ from rich.table import Table
 
 from s2sharp_core import load_sharpener
 from s2sharp_core.bands import BANDS, BY_GSD, GSDS
-from s2sharp_core.learning.fitting import FitOptions
-from s2sharp_core.sensor.observation import SENTINEL2
+from s2sharp_core.learning.options import FitOptions
+from s2sharp_core.sensor.known import SENTINEL2
 from s2sharp_core.sensor.sample import Sample
 from s2sharp_core.sensor.simulate import landscape, observe
-from s2sharp_core.sharpeners.registry import METHODS
+from s2sharp_core.sharpeners.methods import METHODS
 
 COARSE = BY_GSD[20] + BY_GSD[60]
 

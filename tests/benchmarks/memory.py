@@ -11,10 +11,10 @@ from pathlib import Path
 from pyproj import Transformer
 from rich.console import Console
 from rich.table import Table
-from s2sharp import estimate
 from s2sharp.demo.synthetic import COLLECTION, simulate
 from s2sharp.execution.execute import execute
 from s2sharp.planning.config import read_config
+from s2sharp.planning.cost import estimate
 from s2sharp.planning.make import make_plan
 
 from s2sharp_core.lattice import Box, Lattice

@@ -23,9 +23,11 @@ from s2sharp.cube.create import lay_out
 from s2sharp.cube.layout import LAYERS, Layout, encode
 from s2sharp.cube.write import write_shard
 from s2sharp.engine.worker import Clock, Peak
-from s2sharp.publish.cogs import opened, write_cogs
-from s2sharp.publish.raster import CogProfile, Frame, Means
+from s2sharp.publish.cogs import write_cogs
+from s2sharp.publish.frames import CogProfile, Frame
+from s2sharp.publish.raster import Means
 from s2sharp.publish.visual import write_visual
+from s2sharp.storage.arrays import arrays_of
 
 from s2sharp_core import BANDS, sharpen
 from s2sharp_core.lattice import Box
@@ -62,7 +64,11 @@ def as_before(out: Path, layout: Layout) -> None:
     from rio_cogeo.cogeo import cog_translate
     from rio_cogeo.profiles import cog_profiles
 
-    folder, arrays, frame = out / "cogs" / "before", opened(out, layout), Frame.of(layout)
+    folder, arrays, frame = (
+        out / "cogs" / "before",
+        arrays_of(out / "cube.zarr", layout.group),
+        Frame.of(layout),
+    )
     folder.mkdir(parents=True)
     height, width = frame.shape
     for band in (*layout.bands, "valid"):
@@ -108,7 +114,9 @@ def main() -> None:
             folder.mkdir(parents=True)
             means = Means(memory=ROOM)
             at = folder / "visual.tif", folder / "small.jpg"
-            write_visual(opened(out, layout), 0, Frame.of(layout), *at, means)
+            write_visual(
+                arrays_of(out / "cube.zarr", layout.group), 0, Frame.of(layout), *at, means
+            )
 
         ways = {
             "before": lambda: as_before(out, layout),

@@ -23,7 +23,7 @@ from s2sharp.bench.compare import compare, find_tasks
 from s2sharp_core.evaluation.cases import Case
 from s2sharp_core.evaluation.combining import Row
 from s2sharp_core.learning.dsen2 import Recipe, synthetic_pairs, train, wald_pair
-from s2sharp_core.learning.fitting import FitOptions
+from s2sharp_core.learning.options import FitOptions
 from s2sharp_core.learning.s2net import SIZES, S2Recipe, teach
 from s2sharp_core.weights import save_net
 from s2sharp_core.weights.files import weights_file

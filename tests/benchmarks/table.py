@@ -15,7 +15,7 @@ from s2sharp.bench.compare import compare, find_tasks
 from s2sharp.bench.tables import SEEN, grids
 
 from s2sharp_core import METHODS
-from s2sharp_core.learning.fitting import FitOptions
+from s2sharp_core.learning.options import FitOptions
 
 from ..data import SCENES, shared_data
 

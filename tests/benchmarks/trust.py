@@ -16,9 +16,9 @@ from scipy.stats import spearmanr
 from torch.nn import functional as F
 
 from s2sharp_core import load_sharpener
-from s2sharp_core.bands import BANDS, COARSE
+from s2sharp_core.bands import BANDS, COARSE, TRUST
 from s2sharp_core.sensor.simulate import landscape, observe
-from s2sharp_core.sharpeners import TRUST, WithTrust
+from s2sharp_core.sharpeners import WithTrust
 from tests.data import paper, shared_data
 
 SEEDS = (2_000_001, 2_000_002, 2_000_003)

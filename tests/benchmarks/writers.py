@@ -19,7 +19,8 @@ import zarr
 from rich.console import Console
 from rich.table import Table
 from s2sharp.cube.create import lay_out
-from s2sharp.execution.unit import Run, idle_size, sharpen_unit
+from s2sharp.execution.run import Run
+from s2sharp.execution.unit import idle_size, sharpen_unit
 from s2sharp.planning.client import ClientPlan
 from s2sharp.planning.config import RunConfig
 from s2sharp.planning.kept import freeze_acquisition

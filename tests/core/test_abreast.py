@@ -14,9 +14,9 @@ from s2sharp_core.blocks import (
     side_by_side,
 )
 from s2sharp_core.lattice import Box
-from s2sharp_core.learning.fitting import FitOptions
+from s2sharp_core.learning.options import FitOptions
 from s2sharp_core.sharpeners import WindowFitted
-from s2sharp_core.sharpeners.registry import METHODS
+from s2sharp_core.sharpeners.methods import METHODS
 from s2sharp_core.windows import BATCH
 
 

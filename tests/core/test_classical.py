@@ -12,14 +12,16 @@ from s2sharp_core.bands import BANDS, BY_GSD, COARSE, GSDS, ratio
 from s2sharp_core.blocks import context, sharpen_block
 from s2sharp_core.evaluation.metrics import rmse, sre
 from s2sharp_core.lattice import Box
-from s2sharp_core.learning.fitting import FitOptions
+from s2sharp_core.learning.options import FitOptions
 from s2sharp_core.networks import KrigingNet, SubspaceNet
 from s2sharp_core.networks.kriging import kriging_filters, seen_variogram
-from s2sharp_core.sensor.observation import SENTINEL2, Sensor, degrade, psf
+from s2sharp_core.sensor.known import SENTINEL2, Sensor
+from s2sharp_core.sensor.observation import degrade, psf
 from s2sharp_core.sensor.sample import Sample
 from s2sharp_core.sensor.simulate import landscape, observe
 from s2sharp_core.sensor.upsampling import upsample
-from s2sharp_core.sharpeners.registry import METHODS, load_sharpener, unfitted_sharpener
+from s2sharp_core.sharpeners.methods import METHODS
+from s2sharp_core.sharpeners.registry import load_sharpener, unfitted_sharpener
 from s2sharp_core.sharpeners.supreme import leak
 
 CELLS = 44

@@ -13,8 +13,8 @@ from s2sharp_core.bands import BANDS, BY_GSD, COARSE, error_of
 from s2sharp_core.blocks import context, sharpen_block
 from s2sharp_core.lattice import Box
 from s2sharp_core.learning.uncertainty import Width, half_width
+from s2sharp_core.sensor.known import Sensor
 from s2sharp_core.sensor.measurement import measured_noise
-from s2sharp_core.sensor.observation import Sensor
 from s2sharp_core.sensor.sample import Sample
 from s2sharp_core.sensor.simulate import landscape, observe
 from s2sharp_core.sharpeners import WithError90, WithTrust

@@ -15,9 +15,9 @@ from s2sharp_core import METHODS, S2SharpError, fit_sharpener, load_sharpener, s
 from s2sharp_core.bands import BY_GSD, GSDS
 from s2sharp_core.lattice import Box
 from s2sharp_core.learning import unsupervised
-from s2sharp_core.learning.fitting import FitOptions
+from s2sharp_core.learning.options import FitOptions
 from s2sharp_core.networks import SkipNet
-from s2sharp_core.sensor.observation import SENTINEL2
+from s2sharp_core.sensor.known import SENTINEL2
 from s2sharp_core.sensor.sample import Sample
 from s2sharp_core.sensor.simulate import landscape, observe
 from s2sharp_core.sharpeners import WindowFitted, deep_sure

@@ -9,9 +9,10 @@ from torch import nn
 
 from s2sharp_core import METHODS, S2SharpError
 from s2sharp_core.learning import fitting
-from s2sharp_core.learning.fitting import FitOptions, optimise
+from s2sharp_core.learning.fitting import optimise
+from s2sharp_core.learning.options import FitOptions
 from s2sharp_core.networks import SkipNet
-from s2sharp_core.sensor.observation import SENTINEL2
+from s2sharp_core.sensor.known import SENTINEL2
 from s2sharp_core.sensor.sample import Sample
 from s2sharp_core.sensor.simulate import landscape, observe
 from s2sharp_core.sharpeners import WindowFitted

@@ -10,9 +10,11 @@ import torch
 
 from s2sharp_core import METHODS, fit_sharpener, load_sharpener, sharpen
 from s2sharp_core.bands import BY_GSD, COARSE, GSDS, ratio
-from s2sharp_core.learning.fitting import Curve, FitOptions
+from s2sharp_core.learning.fitting import Curve
+from s2sharp_core.learning.options import FitOptions
 from s2sharp_core.networks import GuardedNet, KrigingNet, SkipNet
-from s2sharp_core.sensor.observation import SENTINEL2, Sensor, degrade
+from s2sharp_core.sensor.known import SENTINEL2, Sensor
+from s2sharp_core.sensor.observation import degrade
 from s2sharp_core.sensor.sample import Sample
 from s2sharp_core.sensor.simulate import landscape, observe
 from s2sharp_core.sensor.upsampling import upsample

@@ -13,7 +13,8 @@ from s2sharp_core.evaluation.drawn import KINDS, drawn_scenes
 from s2sharp_core.evaluation.evaluate import judge, judge_pictures, prepare
 from s2sharp_core.evaluation.protocols import PROTOCOLS
 from s2sharp_core.evaluation.spectrum import BINS, departure, gain_and_coherence, middle
-from s2sharp_core.sensor.observation import SENTINEL2, Response, Sensor, degrade
+from s2sharp_core.sensor.known import SENTINEL2, Response, Sensor
+from s2sharp_core.sensor.observation import degrade
 from s2sharp_core.sensor.simulate import landscape
 from s2sharp_core.sensor.upsampling import upsample
 from s2sharp_core.sharpeners.registry import load_sharpener

@@ -15,7 +15,7 @@ from s2sharp_core.blocks import context, sharpen_block
 from s2sharp_core.evaluation.protocols import PROTOCOLS
 from s2sharp_core.lattice import Box
 from s2sharp_core.learning.dsen2 import Pair
-from s2sharp_core.learning.fitting import FitOptions
+from s2sharp_core.learning.options import FitOptions
 from s2sharp_core.networks import (
     GuardedNet,
     KrigingNet,

@@ -6,19 +6,14 @@ import pytest
 import torch
 
 from s2sharp_core.bands import BANDS, BY_GSD, ratio
+from s2sharp_core.sensor.known import LARGEST_SHIFT, MTF_TABLE, SENTINEL2, Response, Sensor, sigma
 from s2sharp_core.sensor.observation import (
-    LARGEST_SHIFT,
-    MTF_TABLE,
-    SENTINEL2,
-    Response,
-    Sensor,
     _normal,
     adjoint,
     degrade,
     degrade_alike,
     pseudo_inverse,
     psf,
-    sigma,
     solve,
 )
 from s2sharp_core.sensor.upsampling import _phases, reach, upsample

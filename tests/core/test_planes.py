@@ -6,7 +6,8 @@ from torch.nn import functional as F
 
 from s2sharp_core.bands import BANDS, BY_GSD
 from s2sharp_core.networks import S2Net, fused, planes
-from s2sharp_core.sensor.observation import Response, Sensor, degrade
+from s2sharp_core.sensor.known import Response, Sensor
+from s2sharp_core.sensor.observation import degrade
 from s2sharp_core.sensor.upsampling import upsample, upsample_phases
 
 OFF = Sensor(

@@ -7,7 +7,7 @@ from torch.nn import functional as F
 
 from s2sharp_core.bands import GSDS
 from s2sharp_core.networks import S2Net, fused
-from s2sharp_core.sensor.observation import LARGEST_SHIFT, Response, Sensor
+from s2sharp_core.sensor.known import LARGEST_SHIFT, Response, Sensor
 from s2sharp_core.sensor.simulate import landscape, observe
 
 SHIFT = 0.97 * LARGEST_SHIFT

@@ -10,10 +10,11 @@ from s2sharp_core.errors import S2SharpError
 from s2sharp_core.learning import examples
 from s2sharp_core.learning import s2net as supervised
 from s2sharp_core.learning.examples import Variety, landscapes, scene_variants
-from s2sharp_core.learning.fitting import FitOptions
+from s2sharp_core.learning.options import FitOptions
 from s2sharp_core.learning.s2net import S2Recipe, adapt, error, prepared, teach
 from s2sharp_core.networks import S2Net
-from s2sharp_core.sensor.observation import SENTINEL2, Response, Sensor, degrade
+from s2sharp_core.sensor.known import SENTINEL2, Response, Sensor
+from s2sharp_core.sensor.observation import degrade
 from s2sharp_core.sensor.sample import Sample
 from s2sharp_core.sensor.simulate import landscape, observe
 

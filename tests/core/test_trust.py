@@ -11,13 +11,13 @@ from scipy.stats import spearmanr
 from torch import Tensor
 
 from s2sharp_core import Sharpener, load_sharpener
-from s2sharp_core.bands import BANDS, BY_GSD, COARSE
+from s2sharp_core.bands import BANDS, BY_GSD, COARSE, TRUST
 from s2sharp_core.blocks import context, sharpen_block
 from s2sharp_core.lattice import Box
 from s2sharp_core.sensor.observation import degrade
 from s2sharp_core.sensor.simulate import landscape, observe
 from s2sharp_core.sensor.upsampling import upsample
-from s2sharp_core.sharpeners import TRUST, WithTrust
+from s2sharp_core.sharpeners import WithTrust
 
 
 class Oracle(Sharpener):

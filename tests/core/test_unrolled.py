@@ -6,7 +6,8 @@ from s2sharp_core.bands import BY_GSD, GSDS, ratio
 from s2sharp_core.networks import UnrolledNet
 from s2sharp_core.networks.extremes import farthest
 from s2sharp_core.networks.unrolled import _reach
-from s2sharp_core.sensor.observation import SENTINEL2, Sensor, adjoint, degrade, psf
+from s2sharp_core.sensor.known import SENTINEL2, Sensor
+from s2sharp_core.sensor.observation import adjoint, degrade, psf
 from s2sharp_core.weights import load_net, save_net
 
 CIRCULAR = Sensor(edge="circular")

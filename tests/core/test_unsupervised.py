@@ -8,17 +8,19 @@ from s2sharp_core.bands import BANDS, BY_GSD, GSDS, ratio
 from s2sharp_core.errors import S2SharpError
 from s2sharp_core.evaluation.metrics import sre
 from s2sharp_core.learning import fitting, unsupervised
-from s2sharp_core.learning.fitting import FitOptions
+from s2sharp_core.learning.options import FitOptions
 from s2sharp_core.learning.unsupervised import crop, infer, noise, risk, settle, unlike
 from s2sharp_core.learning.unsupervised import observe as see
 from s2sharp_core.networks import SkipNet, ThreeGridNet, UnrolledNet
+from s2sharp_core.sensor.known import SENTINEL2, Sensor
 from s2sharp_core.sensor.measurement import measured_noise
-from s2sharp_core.sensor.observation import SENTINEL2, Sensor, degrade, pseudo_inverse
+from s2sharp_core.sensor.observation import degrade, pseudo_inverse
 from s2sharp_core.sensor.sample import Sample
 from s2sharp_core.sensor.simulate import landscape, observe
 from s2sharp_core.sensor.upsampling import upsample
 from s2sharp_core.sharpeners import deep_sure, ssc_cnn, ucnn, unrolled
-from s2sharp_core.sharpeners.registry import METHODS, load_sharpener
+from s2sharp_core.sharpeners.methods import METHODS
+from s2sharp_core.sharpeners.registry import load_sharpener
 
 CIRCULAR = Sensor(edge="circular")
 SILENT = lambda *_: None  # noqa: E731

@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 from s2sharp_core import METHODS, S2SharpError
 from s2sharp_core.bands import BY_GSD, COARSE
 from s2sharp_core.evaluation.protocols import PROTOCOLS
-from s2sharp_core.learning.fitting import FitOptions
+from s2sharp_core.learning.options import FitOptions
 from s2sharp_core.sensor.simulate import landscape
 from tests.data import SCENES, needs_data, shared_data
 

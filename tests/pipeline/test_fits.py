@@ -19,7 +19,7 @@ from s2sharp.demo.synthetic import COLLECTION, simulate, write_catalog, write_sc
 from s2sharp.engine.events import Event, FitProgress
 from s2sharp.execution.execute import execute
 from s2sharp.execution.fits import draw_sample, fit_unit
-from s2sharp.execution.unit import Run
+from s2sharp.execution.run import Run
 from s2sharp.planning.items import with_acquisitions
 from s2sharp.planning.make import make_plan
 from s2sharp.planning.plan import Plan

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from s2sharp.execution.fits import draw_sample, fit_unit
-from s2sharp.execution.unit import Run
+from s2sharp.execution.run import Run
 from s2sharp.planning.client import ClientPlan
 from s2sharp.planning.make import make_plan
 from s2sharp.scenes.read import Block, load_block

@@ -14,9 +14,9 @@ import torch
 import zarr
 from s2sharp.cli.app import app
 from s2sharp.demo.synthetic import COLLECTION, simulate, write_catalog, write_scenes
+from s2sharp.execution.run import Run
 from s2sharp.execution.sensors import measure_unit
 from s2sharp.execution.status import status_of
-from s2sharp.execution.unit import Run
 from s2sharp.planning.client import ClientPlan
 from s2sharp.planning.cost import estimate
 from s2sharp.planning.make import make_plan
@@ -28,7 +28,8 @@ from typer.testing import CliRunner
 from s2sharp_core import S2SharpError, Sensor
 from s2sharp_core.bands import BANDS, BY_GSD, ratio
 from s2sharp_core.lattice import Box, Lattice
-from s2sharp_core.sensor.observation import MTF_TABLE, SENTINEL2, Response, degrade
+from s2sharp_core.sensor.known import MTF_TABLE, SENTINEL2, Response
+from s2sharp_core.sensor.observation import degrade
 from s2sharp_core.sensor.simulate import landscape
 
 from .cuts import WHEN

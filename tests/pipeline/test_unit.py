@@ -17,9 +17,10 @@ from s2sharp.execution import fits, sensors
 from s2sharp.execution import unit as work
 from s2sharp.execution.execute import _laid_out
 from s2sharp.execution.fits import fit_unit
+from s2sharp.execution.run import Run
 from s2sharp.execution.sensors import measure_unit
 from s2sharp.execution.staging import stage_unit
-from s2sharp.execution.unit import Run, sharpen_unit
+from s2sharp.execution.unit import sharpen_unit
 from s2sharp.planning.kept import freeze_acquisition
 from s2sharp.planning.make import make_plan
 from s2sharp.planning.plan import Plan

@@ -15,8 +15,9 @@ from s2sharp.cube.intact import torn
 from s2sharp.cube.open import open_cube
 from s2sharp.engine.ledger import Ledger
 from s2sharp.execution.execute import _laid_out
+from s2sharp.execution.run import Run
 from s2sharp.execution.status import status_of
-from s2sharp.execution.unit import Run, sharpen_unit
+from s2sharp.execution.unit import sharpen_unit
 from s2sharp.execution.verify import verify_run
 from s2sharp.planning.kept import freeze_acquisition
 from s2sharp.planning.make import make_plan

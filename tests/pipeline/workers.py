@@ -6,7 +6,8 @@ import time
 from typing import Any
 
 from s2sharp.engine.ledger import Record
-from s2sharp.execution.unit import Run, sharpen_unit
+from s2sharp.execution.run import Run
+from s2sharp.execution.unit import sharpen_unit
 from s2sharp.planning.units import Unit
 
 
