@@ -1,10 +1,13 @@
 """Ledger of finished units: each file name has unit, key and status, so that one listing shows all."""
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+import sys
+from bisect import bisect_left
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from functools import lru_cache
+from itertools import groupby
 from typing import Literal, get_args
 
 from pydantic import TypeAdapter, ValidationError
@@ -115,9 +118,9 @@ class Ledger:
         """Yield the records of some names from :meth:`names`; unreadable ones are left out."""
         yield from _read(self.folder, names)
 
-    def names(self, folder: str = "") -> Iterator[str]:
-        """Yield the name ``UNIT.KEY.STATUS`` of every record, in order."""
-        for found in files(self.folder / folder):
+    def names(self, folder: str = "", prefix: str = "") -> Iterator[str]:
+        """Yield the name ``UNIT.KEY.STATUS`` of every record in order, or of those in folders that begin with ``prefix``."""
+        for found in files(self.folder / folder, prefix):
             name = found.rpartition("/")[2]
             parts = name.rsplit(".", 2)
             if len(parts) == 3 and parts[2] in get_args(Status) and not name.startswith("."):
@@ -158,11 +161,21 @@ class Book:
     """Records of a ledger as one process knows them: each folder of units listed once, and then as it hears of new ones.
 
     A listing is a request for each thousand records, and a continent has millions. So their names are kept, those of a
-    folder in one piece of bytes.
+    folder in one piece of bytes, and folders whose names begin alike are listed together.
+
+    Parameters
+    ----------
+    wanted
+        Folders that will be asked for.
+    others
+        Other folders of the ledger, which are not listed with them.
     """
 
-    def __init__(self, ledger: Ledger) -> None:
+    def __init__(
+        self, ledger: Ledger, wanted: Collection[str] = (), others: Collection[str] = ()
+    ) -> None:
         self._ledger = ledger
+        self._wanted, self._others = sorted(wanted), sorted(others)
         self._names: dict[str, bytes] = {}
         self._last: tuple[str, States] | None = None
 
@@ -170,10 +183,32 @@ class Book:
         """Return the status of every record in a folder of units."""
         if self._last is None or self._last[0] != folder:
             if folder not in self._names:
-                self._names[folder] = _packed(self._ledger.names(folder))
+                self._list(folder)
             names = self._names[folder].decode(errors=_ODD).split(_END)[:-1]
             self._last = folder, States.of_names(names)
         return self._last[1]
+
+    def _list(self, folder: str) -> None:
+        prefix, together = self._beginning(folder)
+        if not prefix:
+            self._names[folder] = _packed(self._ledger.names(folder))
+            return
+        new = together.difference(self._names)
+        self._names |= dict.fromkeys(new, b"")
+        names = self._ledger.names(prefix=prefix)
+        for whose, some in groupby(names, lambda name: name.partition("/")[0]):
+            if whose in new:
+                self._names[whose] = _packed(some)
+
+    def _beginning(self, folder: str) -> tuple[str, frozenset[str]]:
+        """Return the shortest beginning of a folder's name that only few wanted folders share, and these; "" if none."""
+        for end in range(1, len(folder)):
+            prefix = folder[:end]
+            shared = _beginning_with(prefix, self._wanted)
+            few = 1 < len(shared) <= _TOGETHER and folder in shared
+            if few and not _beginning_with(prefix, self._others):
+                return prefix, frozenset(shared)
+        return "", frozenset()
 
     def hear(self, record: Record) -> None:
         """Take in that a record was written."""
@@ -181,6 +216,15 @@ class Book:
         if folder in self._names:
             self._names[folder] += _packed([_name(record.unit, record.key, record.status)])
             self._last = None
+
+
+# Folders of one listing: a page of a thousand names is seldom full at the end of a folder. All are in memory at once.
+_TOGETHER = 32
+
+
+def _beginning_with(prefix: str, names: Sequence[str]) -> Sequence[str]:
+    """Return those of sorted names that begin with ``prefix``."""
+    return names[bisect_left(names, prefix) : bisect_left(names, f"{prefix}{chr(sys.maxunicode)}")]
 
 
 # A folder may hold files of others, with names that are no text.

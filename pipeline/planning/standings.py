@@ -41,7 +41,9 @@ class Standings:
 
     def __init__(self, plan: ClientPlan) -> None:
         self._plan = plan
-        self._book = Book(plan.ledger)
+        ids = {one for layout in plan.layouts for one in layout.ids}
+        asked = ids if plan.grown else ids.intersection(plan.asked)
+        self._book = Book(plan.ledger, asked, ids - asked)
         self._lost: dict[tuple[str, int], dict[Shard, str]] = {}
         self._asked: dict[str, frozenset[str]] = {}
 

@@ -1,6 +1,7 @@
 """Files in a folder or an object store: reading, atomic writing, listing, removal."""
 
 import errno
+import glob
 import hashlib
 import os
 import re
@@ -158,9 +159,11 @@ def link(file: Location, other: Location) -> None:
     draft.replace(other)
 
 
-def files(folder: Location) -> dict[str, int]:
-    """Return all files below ``folder`` in order: relative name → bytes; empty if it does not exist."""
-    return {name: info["size"] for name, info in _infos(folder)}
+def files(folder: Location, prefix: str = "") -> dict[str, int]:
+    """Return all files below ``folder``, or in its subfolders whose name begins with ``prefix``, in order: relative
+    name → bytes; empty if it does not exist.
+    """
+    return {name: info["size"] for name, info in _infos(folder, prefix)}
 
 
 def versions(folder: Location) -> dict[str, str]:
@@ -169,20 +172,23 @@ def versions(folder: Location) -> dict[str, str]:
     return {n: " ".join(str(i[k]) for k in about if k in i) for n, i in _infos(folder)}
 
 
-def _infos(folder: Location) -> list[tuple[str, dict[str, Any]]]:
-    """Return relative names of all files below ``folder``, with the facts that their storage gives."""
+def _infos(folder: Location, prefix: str = "") -> list[tuple[str, dict[str, Any]]]:
+    """Return the files of :func:`files`, with the facts that their storage gives."""
     if on_this_machine(folder):
-        found = list(_walk(folder))
+        tops = folder.glob(f"{glob.escape(prefix)}*/") if prefix else [folder]
+        found = [entry for top in tops for entry in _walk(top, folder)]
     else:
         start = folder.path.rstrip("/") + "/"
-        there = folder.fs.find(folder.path, detail=True).items()
+        there = folder.fs.find(
+            folder.path, detail=True, **({"prefix": prefix} if prefix else {})
+        ).items()
         # s3fs lists the folder itself if its first file appears during the listing.
-        found = [(p.removeprefix(start), info) for p, info in there if p.startswith(start)]
+        found = [(p.removeprefix(start), info) for p, info in there if p.startswith(start + prefix)]
     return sorted(found, key=lambda entry: entry[0])
 
 
-def _walk(folder: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    for root, _, names in os.walk(folder):
+def _walk(top: Path, folder: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    for root, _, names in os.walk(top):
         for name in names:
             file = Path(root, name)
             try:

@@ -212,7 +212,9 @@ def test_a_book_lists_a_folder_once_and_hears_of_what_comes(tmp_path, monkeypatc
     (tmp_path / os.fsdecode(b"\xff.k.ok")).touch()
     listed = []
     names = Ledger.names
-    monkeypatch.setattr(Ledger, "names", lambda self, of="": listed.append(of) or names(self, of))
+    monkeypatch.setattr(
+        Ledger, "names", lambda self, of="", **_: listed.append(of) or names(self, of)
+    )
     book, folder = Book(ledger), UNIT.rpartition("/")[0]
     assert book.states(folder).get(UNIT, KEY) == "failed"
     assert book.states("").get("\udcff", "k") == "ok"
@@ -224,3 +226,47 @@ def test_a_book_lists_a_folder_once_and_hears_of_what_comes(tmp_path, monkeypatc
     book.hear(record("ok", unit="other/x1_0_0"))
     assert book.states("other").done("other/x1_0_0", KEY)
     assert listed == [folder, "", "other"]
+
+
+def test_folders_that_begin_alike_are_listed_together(tmp_path, monkeypatch):
+    ledger = Ledger(tmp_path)
+    days = [f"S2A_202406{day:02}T101031_32633" for day in range(1, 29)]
+    months = [f"S2A_20240{month}01T101031_32633" for month in (7, 8)]
+    empty, other, longer = "S2A_20240629T101031_32633", "S2B_20240601T101031_32633", days[0] + "4"
+    for folder in (*days, *months, other, longer):
+        ledger.write(record(unit=f"{folder}/x1_0_0", status="ok"))
+    ledger.write(record(unit=f"{days[1]}/within/x1_9_9"))
+    listed = []
+    names = Ledger.names
+    monkeypatch.setattr(
+        Ledger, "names", lambda *a, **k: listed.append((a[1:], k)) or names(*a, **k)
+    )
+    book = Book(ledger, [*months, empty, *days], [other])
+    for folder in (*days, empty, *months):
+        assert book.states(folder).done(f"{folder}/x1_0_0", KEY) == (folder != empty)
+        assert len(book.states(folder).of) == (0 if folder == empty else 1 + (folder == days[1]))
+    # 31 folders begin with S2A, and none of the others does.
+    assert listed == [((), {"prefix": "S2A"})]
+    book.hear(record(unit=f"{empty}/x1_0_0"))
+    assert book.states(empty).done(f"{empty}/x1_0_0", KEY)
+    assert book.states(other).done(f"{other}/x1_0_0", KEY)
+    assert listed[1:] == [((other,), {})]
+
+
+def test_a_listing_of_many_folders_is_cut(tmp_path, monkeypatch):
+    ledger = Ledger(tmp_path)
+    every = [f"{first}{second}" for first in "abc" for second in map(chr, range(100, 120))]
+    listed = []
+    names = Ledger.names
+    monkeypatch.setattr(
+        Ledger, "names", lambda *a, **k: listed.append((a[1:], k)) or names(*a, **k)
+    )
+    book = Book(ledger, every, ["bz"])
+    for folder in every:
+        assert book.states(folder).of == {}
+    # Of "b", a folder is not asked for, and its name would be listed, too.
+    assert listed == [
+        ((), {"prefix": "a"}),
+        *(((folder,), {}) for folder in every if folder[0] == "b"),
+        ((), {"prefix": "c"}),
+    ]

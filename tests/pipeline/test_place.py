@@ -63,6 +63,8 @@ def test_all_files_below_are_listed_with_their_sizes(out: Location) -> None:
     assert files(out) == {"a/b.x": 5, "a/c/d": 5, "b": 1}
     assert list(files(out)) == ["a/b.x", "a/c/d", "b"]
     assert files(out / "a") == {"b.x": 5, "c/d": 5}
+    assert files(out, "a") == {"a/b.x": 5, "a/c/d": 5}
+    assert files(out, "x") == {}
 
 
 def test_nothing_there_is_no_error(out: Location) -> None:
