@@ -145,3 +145,19 @@ def test_an_answer_that_is_not_as_it_was_kept_is_asked_again(
     assert apart.known("outline", {}) == {"halo": 15}
     assert len(asked) == 2
     assert file.read_text() == text
+
+
+def test_the_outline_is_the_same_whether_a_sensor_is_measured_or_known(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from s2sharp.planning import apart
+    from s2sharp.planning.config import RunConfig
+
+    asked = []
+    answer = {"reads": ["B05"], "margin": 15}
+    monkeypatch.setattr(apart, "known", lambda *given: asked.append(given) or answer)
+    monkeypatch.delitem(sys.modules, "torch", raising=False)
+    for sensor in ("measured", "default", "table"):
+        config = RunConfig(out=tmp_path, bbox=(0, 0, 1, 1), datetime="2024", sensor=sensor)
+        assert apart.outlined(config, ("B05",), "cpu").margin == 15
+    assert asked[0] == asked[1] != asked[2]

@@ -21,12 +21,10 @@ from ..scenes.versions import Versions
 from ..storage.files import write_text
 from .run import Run
 from .samples import Window, Wish, draw, scenes_of
-from .unit import idle_size, threads
+from .unit import idle_size
 
 # Number of windows: those that a fit with the same seed draws first.
 _WINDOWS = 6
-# Fixed, because the order of sums depends on the number of threads.
-_THREADS = 2
 
 
 def measure_datatake(
@@ -69,7 +67,7 @@ def measure_unit(run: Run, datatake: Datatake, attempt: int = 1) -> Record:
     name, key = plan.sensor_name(datatake), plan.sensor_key(datatake)
 
     def work(clock: Clock) -> tuple[dict[str, Any], Callable[[], Written]]:
-        with clock("sensor"), threads(_THREADS):
+        with clock("sensor"):
             seen, windows = _measured(plan, datatake, last=attempt > plan.config.retries)
         kept = about(seen, [window.about for window in windows])
         text = {"key": key, **kept, "scenes": scenes_of(datatake, windows)}

@@ -21,6 +21,7 @@ from weakref import finalize
 
 import s2sharp_core
 from s2sharp_core import S2SharpError
+from s2sharp_core.sensor.known import NAMED
 
 from ..engine.room import ALLOCATOR
 from ..storage.files import contents, write_text
@@ -66,6 +67,8 @@ def outlined(config: RunConfig, coarse: Sequence[str], device: str) -> Outline:
 
         return outline_of(config, tuple(coarse), device)
     asked = config.model_dump(mode="json", include=set(_FIELDS))
+    # Before anything is measured, a method sees with a named sensor.
+    asked["sensor"] = config.sensor if config.sensor in NAMED else "default"
     # A configuration needs these; the outline does not depend on them.
     asked |= {"out": ".", "datetime": "2024", "bbox": (0, 0, 1, 1)}
     settings = {"config": asked, "coarse": list(coarse), "device": device}

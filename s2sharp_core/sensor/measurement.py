@@ -13,6 +13,7 @@ values of the instrument.
 """
 
 from collections.abc import Mapping, Sequence
+from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 from functools import reduce
 
@@ -22,6 +23,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ..bands import BANDS, BY_GSD
+from ..threads import threads_for
 from .known import FARTHEST_BLUR, FARTHEST_EDGE, SENTINEL2, Response, Sensor
 from .observation import degrade_alike
 from .sample import Sample
@@ -95,14 +97,25 @@ def measure(sample: Sample) -> dict[str, Measured]:
     """
     side = int(sample.y10.shape[-1] * sample.y10.shape[-2])
     every = max(1, -(-len(sample) * side // _PIXELS))
-    y10 = sample.y10[::every]
-    found = {}
-    for gsd, y in ((20, sample.y20[::every]), (60, sample.y60[::every])):
-        for i, band in enumerate(BY_GSD[gsd]):
-            one = measure_band(y10, BY_GSD[10], y[:, i : i + 1], band)
-            if one:
-                found[band] = one
-    return found
+    fine = sample.y10[::every].double()
+    coarse = {
+        band: y[::every, i : i + 1]
+        for gsd, y in ((20, sample.y20), (60, sample.y60))
+        for i, band in enumerate(BY_GSD[gsd])
+    }
+
+    def one(band: str) -> Measured | None:
+        return measure_band(fine, BY_GSD[10], coarse[band], band)
+
+    found = zip(coarse, one_thread_each().map(one, coarse), strict=True)
+    return {band: told for band, told in found if told}
+
+
+def one_thread_each() -> Executor:
+    """Return two threads in which torch has one each: a band's small sums gain nothing from more, and their order must not
+    depend on the machine.
+    """
+    return threads_for("sensor", 2, torch.set_num_threads, 1)
 
 
 def measure_band(

@@ -10,7 +10,7 @@ from typing import Any, Literal
 from ..bands import BANDS
 from ..errors import S2SharpError
 from .known import LARGEST_SHIFT, NAMED, SENTINEL2, Response, Sensor, checked
-from .measurement import Measured, believed, measure, measured_noise
+from .measurement import Measured, believed, measure, measured_noise, one_thread_each
 from .sample import Sample
 from .sampling import SIDE
 
@@ -59,7 +59,7 @@ def sense(sample: Sample) -> Sensed:
     A band with a shift larger than one of its pixels keeps the known response, without a shift. A shift of that size
     is a fault of the data, and is reported. This takes seconds to a minute on two cores, and some hundred MB.
     """
-    found, noise = measure(sample), measured_noise(sample)
+    found, noise = measure(sample), one_thread_each().submit(measured_noise, sample).result()
     if not found:
         return Sensed.unknown("its windows are too few, too small or too flat")
     sensor = believed(found, noise)

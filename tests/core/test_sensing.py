@@ -68,6 +68,18 @@ def test_the_shift_of_a_scenes_band_is_measured() -> None:
     assert 2e-4 < dict(sensor.noise)["B04"] < 2e-3
 
 
+def test_threads_of_the_machine_do_not_change_what_is_measured() -> None:
+    sample = Sample(*(torch.from_numpy(seen(SEEN)[gsd])[None] for gsd in GSDS))
+    before, found = torch.get_num_threads(), []
+    try:
+        for threads in (1, 2):
+            torch.set_num_threads(threads)
+            found.append(sense(sample))
+    finally:
+        torch.set_num_threads(before)
+    assert found[0] == found[1]
+
+
 def test_the_shift_that_is_measured_is_not_warned_of_and_a_larger_one_is() -> None:
     known = Sensor(responses=(Response("B07", 0.35, 0.545, dy=0.8, dx=-0.6),))
     pictures = seen(known, 60)
