@@ -4,6 +4,7 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
+from ..engine.cost import check_size
 from ..engine.events import Listener, RunPlanned
 from ..engine.lease import TERM, Lease
 from ..mosaic.config import MosaicConfig
@@ -14,7 +15,6 @@ from ..mosaic.execute import carry_out as make_tiles
 from ..mosaic.facts import plan_facts
 from ..mosaic.make import make_plan
 from ..mosaic.plan import MosaicPlan
-from ..planning.cost import check_size
 from ..report.leave import leave_page
 from ..ui.progress import watch_work
 from ..ui.terminal import PARTIAL, console, problems
@@ -59,8 +59,8 @@ def carry_out(config: MosaicConfig) -> None:
         return plan, cost
 
     def work(plan: MosaicPlan, cost: Estimate, lease: Lease, tell: Listener) -> MosaicOutcome:
-        facts = {"units": cost.tiles, "todo": cost.todo}
-        tell(RunPlanned(facts, {"mosaic": cost.tiles}))
+        facts = {"units": cost.units, "todo": cost.todo}
+        tell(RunPlanned(facts, {"mosaic": cost.units}))
         return make_tiles(plan, lease, tell)
 
     file = config.to / MosaicPlan.FILE

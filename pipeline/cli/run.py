@@ -3,13 +3,14 @@
 import typer
 from rich.markup import escape
 
+from ..engine.cost import check_size
 from ..execution.catalog import picture_path
 from ..execution.phases import RunOutcome
 from ..execution.watch import decide, make_ready, watch
 from ..planning.asked import closed
 from ..planning.client import ClientPlan
 from ..planning.config import RunConfig
-from ..planning.cost import Estimate, check_memory, check_size
+from ..planning.cost import Estimate, check_memory
 from ..planning.facts import plan_facts
 from ..planning.plan import Plan
 from ..report.leave import leave_page

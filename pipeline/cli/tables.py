@@ -1,11 +1,12 @@
 """Tables that ``s2sharp run`` and ``mosaic`` print: a plan, and its prediction beside the outcome."""
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from rich.markup import escape
 from rich.table import Table
 
+from ..engine.cost import Cost
 from ..ui.terminal import console, duration_text, size_text
 
 if TYPE_CHECKING:
@@ -13,15 +14,6 @@ if TYPE_CHECKING:
 
 Row = tuple[str, str, str]
 """Name, predicted and actual figure."""
-
-
-class _Cost(Protocol):
-    @property
-    def todo(self) -> int: ...
-    @property
-    def seconds(self) -> float: ...
-    @property
-    def memory(self) -> float: ...
 
 
 def facts_table(title: str) -> Table:
@@ -41,7 +33,7 @@ def show_plan(facts: Iterable[tuple[str, str]]) -> None:
 
 
 def show_outcome(
-    units: str, cost: _Cost, outcome: "Outcome", work: Iterable[Row] = (), sizes: Iterable[Row] = ()
+    units: str, cost: Cost, outcome: "Outcome", work: Iterable[Row] = (), sizes: Iterable[Row] = ()
 ) -> None:
     """Print the predicted and the actual figures of ``units``; ``work``, ``sizes``: rows after the first and at the end."""
     table = Table(title="Predicted and actual", title_justify="left")

@@ -13,12 +13,13 @@ from s2sharp_core import S2SharpError
 
 from ..catalog.metadata import sensed
 from ..catalog.search import search as found_in
+from ..engine.cost import check_size
 from ..execution.phases import RunOutcome
 from ..execution.watch import decide, make_ready, watch
 from ..planning.area import Area
 from ..planning.client import ClientPlan
 from ..planning.config import RunConfig, read_config
-from ..planning.cost import Estimate, check_memory, check_size, estimate
+from ..planning.cost import Estimate, check_memory, estimate
 from ..planning.facts import plan_facts
 from ..planning.plan import Plan
 from ..planning.queries import when

@@ -9,6 +9,7 @@ from s2sharp_core.faces import face
 __getattr__, __dir__, __all__ = face(
     __name__,
     {
+        "cost": ["Cost", "check_size"],
         "events": [
             "ClusterReady",
             "Event",

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from s2sharp_core import S2SharpError
 from s2sharp_core.lattice import Box
 
+from ..engine.cost import Cost
 from ..engine.room import workers_of
 from .config import BLOCK
 from .plan import MosaicPlan
@@ -19,24 +20,11 @@ _PROCESS = 60e6
 _SLACK = 1.1
 
 
-@dataclass(frozen=True)
-class Estimate:
-    """Cost of a plan.
+@dataclass(frozen=True, kw_only=True)
+class Estimate(Cost):
+    """Cost of a mosaic, whose units are tiles; ``most``: most datatakes in a tile."""
 
-    ``tiles``: all tiles of the full resolution; ``todo``: those not in the ledger yet; ``read``: bytes of pixels,
-    uncompressed; ``output``: bytes of the store with its overviews; ``delivered``: bytes with the COGs; ``memory``:
-    bytes of a worker beyond its idle size; ``most``: most datatakes in a tile; ``seconds`` on ``workers``.
-    """
-
-    tiles: int
-    todo: int
-    read: float
-    output: float
-    delivered: float
-    memory: float
     most: int
-    seconds: float
-    workers: int
 
 
 def estimate(plan: MosaicPlan) -> Estimate:
@@ -69,7 +57,7 @@ def estimate(plan: MosaicPlan) -> Estimate:
     workers = workers_of(plan.config)
     output = 1.33 * stored / _COMPRESSION
     return Estimate(
-        tiles=tiles,
+        units=tiles,
         todo=todo,
         read=read,
         output=output,

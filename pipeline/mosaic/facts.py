@@ -17,7 +17,7 @@ def plan_facts(plan: MosaicPlan, cost: Estimate) -> list[tuple[str, str]]:
     names = [period.name for period in plan.periods]
     shown = ", ".join(names if len(names) <= 4 else [*names[:2], "…", names[-1]])
     codes = ", ".join(str(code) for code in plan.cube.groups)
-    done = cost.tiles - cost.todo
+    done = cost.units - cost.todo
     workers = f"{cost.workers} worker" + "s" * (cost.workers > 1)
     return [
         (
@@ -32,7 +32,7 @@ def plan_facts(plan: MosaicPlan, cost: Estimate) -> list[tuple[str, str]]:
             f"{len(plan.sources)} acquisitions in EPSG {codes}; at most {cost.most} datatakes in a tile",
         ),
         ("How", f"{config.by} of pixels {config.dilate:g} m away from cloud and shadow"),
-        ("Tiles", f"{cost.tiles}" + (f", {done} of them done already or empty" if done else "")),
+        ("Tiles", f"{cost.units}" + (f", {done} of them done already or empty" if done else "")),
         ("Reads", f"about {size_text(cost.read)} of pixels"),
         ("Writes", f"about {size_text(cost.delivered)}, the store {size_text(cost.output)} of it"),
         ("Memory", f"{size_text(cost.memory)} for each worker beyond its idle size"),

@@ -13,7 +13,7 @@ __getattr__, __dir__, __all__ = face(
         "asked": ["closed"],
         "client": ["ClientPlan"],
         "config": ["EVER", "WORLD", "RunConfig", "read_config"],
-        "cost": ["Estimate", "check_memory", "check_size", "estimate", "room"],
+        "cost": ["Estimate", "check_memory", "estimate", "room"],
         "facts": ["plan_facts"],
         "items": ["with_acquisitions"],
         "kept": ["freeze_acquisition"],

@@ -3,7 +3,6 @@
 import math
 from dataclasses import asdict, dataclass
 from itertools import groupby
-from typing import Protocol
 
 import numpy as np
 
@@ -12,6 +11,7 @@ from s2sharp_core.bands import TRUST
 from s2sharp_core.lattice import Box
 from s2sharp_core.windows import BATCH
 
+from ..engine.cost import Cost
 from ..engine.ledger import FINAL
 from ..engine.room import memory_of, threads_of, workers_of
 from ..scenes.limits import ABREAST, GDAL_CACHE
@@ -36,48 +36,31 @@ _SENSOR, _SENSOR_BYTES = 8.0, 430e6
 _COMPRESSION = 1.6
 # Most acquisitions that are counted; evenly spread, they represent the others.
 _COUNTED = 100
-# Seconds and bytes above which a run has to be confirmed.
-_LONG, _BIG = 86_400.0, 1e12
 
 
-@dataclass(frozen=True)
-class Estimate:
-    """Cost of a plan.
+@dataclass(frozen=True, kw_only=True)
+class Estimate(Cost):
+    """Cost of a run.
 
     Attributes
     ----------
-    units, todo
-        Number of all units, and of those not in the ledger yet.
     windows
         Windows of the units in ``todo``.
     exact
         Whether all units were counted. In a plan of very many acquisitions, some represent all.
-    read
-        Bytes of pixels to read, uncompressed, context included.
-    output, delivered
-        Bytes of the finished cube with its overviews; the same with the COGs.
-    memory
-        Bytes that a worker needs on top of its idle size.
-    seconds
-        Time of all units on ``workers``. It includes the start of the workers, the ``sensors`` to measure and the ``fits``
-        to make first.
+    sensors, fits
+        Datatakes to measure and to fit to first. ``seconds`` includes these, and the start of the workers.
+    feeding
+        Workers that read and write as fast as one GPU sharpens; 0 without a GPU.
     """
 
     acquisitions: int
     scenes: int
     exact: bool
-    units: int
-    todo: int
     windows: int
     sensors: int
     fits: int
-    read: float
-    output: float
-    delivered: float
-    memory: float
-    seconds: float
-    workers: int
-    feeding: float = 0.0
+    feeding: float
 
 
 # Figures of a method that has nothing to do.
@@ -162,33 +145,6 @@ def _count(plan: ClientPlan, ids: frozenset[str]) -> tuple[int, int, int, float,
 def _begin(plan: Plan, calibration: dict[str, float]) -> float:
     """Return the seconds until workers have started and loaded their libraries."""
     return _CLUSTER + calibration["start"] + (_PICTURE if plan.config.publish else 0.0)
-
-
-class _Cost(Protocol):
-    @property
-    def delivered(self) -> float: ...
-    @property
-    def seconds(self) -> float: ...
-    @property
-    def workers(self) -> int: ...
-
-
-def check_size(what: str, cost: _Cost, remedy: str, *, yes: bool) -> None:
-    """Refuse a run or a mosaic so large that it may be a mistake, unless ``yes`` confirms it.
-
-    Raises
-    ------
-    S2SharpError
-        ``very-large``.
-    """
-    if yes or (cost.seconds < _LONG and cost.delivered < _BIG):
-        return
-    raise S2SharpError(
-        "very-large",
-        f"This {what} would write about {cost.delivered / 1e9:,.0f} GB and take about "
-        f"{cost.seconds / 86400:.1f} days on {cost.workers} worker{'s' * (cost.workers > 1)}.",
-        f"If that is what you want, add --yes; else {remedy}.",
-    )
 
 
 def check_memory(plan: Plan, cost: Estimate) -> None:

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 import s2sharp.planning.cost
 from s2sharp.cli.app import app
-from s2sharp.planning.cost import _windows, check_size, estimate
+from s2sharp.engine.cost import check_size
+from s2sharp.planning.cost import _windows, estimate
 from s2sharp.planning.facts import plan_facts
 from s2sharp.planning.make import make_plan
 from s2sharp.planning.method import side_of
