@@ -17,7 +17,8 @@ from distributed.deploy.spec import SpecCluster
 from s2sharp_core import S2SharpError
 
 from ..storage.location import Location
-from .room import ALLOCATOR, Where, gpus_of, threads_of, workers_of
+from .room import ALLOCATOR, gpus_of, threads_of, workers_of
+from .settings import Command
 from .slurm import jobs, read_profile
 from .worker import WORKER_THREADS
 
@@ -73,7 +74,7 @@ def _untended() -> bool:
 
 
 @contextmanager
-def connect(where: Where, home: Location, *, brief: bool = False) -> Iterator[Cluster]:
+def connect(config: Command, home: Location, *, brief: bool = False) -> Iterator[Cluster]:
     """Connect to the cluster of a configuration, or start it; ``home``: the run's folder, for files of SLURM jobs.
 
     Connections to other machines and to processes started here are encrypted, because anyone who reaches a plain one can
@@ -90,15 +91,15 @@ def connect(where: Where, home: Location, *, brief: bool = False) -> Iterator[Cl
         ``scheduler-unreachable``; ``scheduler-insecure`` for a plain connection to another machine;
         ``bad-config`` for a wrong profile; ``jobs-refused``.
     """
-    if where.scheduler:
-        with _scheduler(where.scheduler, insecure=where.insecure) as client:
+    if config.scheduler:
+        with _scheduler(config.scheduler, insecure=config.insecure) as client:
             yield Cluster(client, 0, _untended)
         return
     with dask.config.set(_SETTINGS):
-        if where.cluster:
-            profile = read_profile(where.cluster)
+        if config.cluster:
+            profile = read_profile(config.cluster)
             exports = {**_ENVIRONMENT, "OMP_NUM_THREADS": str(profile.cores)}
-            sent = jobs(profile, workers_of(where), home, exports)
+            sent = jobs(profile, workers_of(config), home, exports)
             with sent as (cluster, tend), Client(cluster, set_as_default=False) as client:
                 yield Cluster(client, profile.cores, tend)
             return
@@ -106,10 +107,10 @@ def connect(where: Where, home: Location, *, brief: bool = False) -> Iterator[Cl
         with (
             _without_script(),
             dask.config.set({"distributed.worker.preload": [*preload, "s2sharp.engine.preload"]}),
-            _local(workers_of(where), gpus_of(where), dashboard=not brief) as cluster,
+            _local(workers_of(config), gpus_of(config), dashboard=not brief) as cluster,
             Client(cluster, set_as_default=False) as client,
         ):
-            yield Cluster(client, threads_of(where), _untended)
+            yield Cluster(client, threads_of(config), _untended)
 
 
 @contextmanager

@@ -7,7 +7,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import chain
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from s2sharp_core import S2SharpError
 
@@ -23,7 +23,7 @@ from .events import (
 )
 from .lease import Lease
 from .ledger import FINAL, Record
-from .room import Where
+from .settings import Command
 from .worker import REMEDY_NO_SPACE, keep
 
 if TYPE_CHECKING:
@@ -159,15 +159,6 @@ class Outcome:
         self.peak = max(self.peak, record.peak - record.idle)
 
 
-class Settings(Where, Protocol):
-    """Settings for doing jobs."""
-
-    @property
-    def retries(self) -> int: ...
-    @property
-    def max_failures(self) -> int: ...
-
-
 @dataclass
 class Engine:
     """Execution of phases. The cluster is started with the first unfinished job, if there is any.
@@ -176,7 +167,7 @@ class Engine:
     minute; ``hear``: called with each record, before what follows from it.
     """
 
-    config: Settings
+    config: Command
     out: Location
     lease: Lease
     outcome: Outcome

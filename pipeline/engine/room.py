@@ -6,7 +6,9 @@ This module does not load Dask's cluster.
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
+
+from .settings import Command
 
 if TYPE_CHECKING:
     from .slurm import Profile
@@ -28,21 +30,6 @@ _CORES, _BYTES = 4, 4e9
 _SHOWN = ("nvidia[0-9]*", "kfd", "dxg")
 
 
-class Where(Protocol):
-    """Settings for the place of work."""
-
-    @property
-    def scheduler(self) -> str | None: ...
-    @property
-    def insecure(self) -> bool: ...
-    @property
-    def cluster(self) -> str | None: ...
-    @property
-    def workers(self) -> int | None: ...
-    @property
-    def memory(self) -> float | None: ...
-
-
 def gpus() -> int:
     """Count the GPUs that torch can use. On Linux, torch is loaded for this only if the system shows a GPU."""
     if "torch" not in sys.modules and sys.platform == "linux":
@@ -59,20 +46,20 @@ def _profile(name: str) -> "Profile":
     return read_profile(name)
 
 
-def gpus_of(where: Where) -> tuple[str, ...]:
+def gpus_of(config: Command) -> tuple[str, ...]:
     """Return the GPUs that this process may use, by their names in CUDA_VISIBLE_DEVICES; none for ``--device cpu``."""
-    if getattr(where, "device", "cpu") == "cpu":
+    if getattr(config, "device", "cpu") == "cpu":
         return ()
     count = gpus()
     named = os.environ.get("CUDA_VISIBLE_DEVICES")
     return tuple(named.split(",") if named else map(str, range(count)))[:count]
 
 
-def workers_of(where: Where) -> int:
+def workers_of(config: Command) -> int:
     """Return the number of worker processes: by default one for each GPU, or for every four cores if memory allows."""
-    if where.workers or where.cluster or where.scheduler:
-        return where.workers or 1
-    return len(gpus_of(where)) or _for_cores(where.memory)
+    if config.workers or config.cluster or config.scheduler:
+        return config.workers or 1
+    return len(gpus_of(config)) or _for_cores(config.memory)
 
 
 def _for_cores(memory: float | None) -> int:
@@ -87,23 +74,23 @@ def _for_cores(memory: float | None) -> int:
     return max(1, min(workers, int(MEMORY_LIMIT // max(_BYTES, 1e9 * (memory or 0)))))
 
 
-def threads_of(where: Where) -> int:
+def threads_of(config: Command) -> int:
     """Return the threads of each worker's net: the cores of a job, or a share of this process's cores."""
-    if where.cluster:
-        return _profile(where.cluster).cores
+    if config.cluster:
+        return _profile(config.cluster).cores
     from dask.system import CPU_COUNT  # this loads all of dask
 
-    return max(1, CPU_COUNT // workers_of(where))
+    return max(1, CPU_COUNT // workers_of(config))
 
 
-def memory_of(where: Where) -> float | None:
+def memory_of(config: Command) -> float | None:
     """Return the bytes that a worker may take; None if only its cluster knows."""
-    if where.memory:
-        return where.memory * 1e9
-    if where.scheduler:
+    if config.memory:
+        return config.memory * 1e9
+    if config.scheduler:
         return None
-    if where.cluster:
-        return _profile(where.cluster).bytes
+    if config.cluster:
+        return _profile(config.cluster).bytes
     from distributed.system import MEMORY_LIMIT  # this loads all of distributed
 
-    return float(MEMORY_LIMIT / workers_of(where))
+    return float(MEMORY_LIMIT / workers_of(config))

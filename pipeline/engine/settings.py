@@ -70,6 +70,9 @@ class Command(BaseModel):
     # Errors must not show the input: a URL may hold a key.
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
+    scheduler: str | None = Field(
+        None, description="Address of a Dask scheduler whose workers see OUT at the same path."
+    )
     insecure: bool = Field(
         False,
         description="Allow a plain connection to a scheduler on another machine (tcp:// in place of tls://): who can "
@@ -82,6 +85,11 @@ class Command(BaseModel):
     )
     workers: int | None = Field(
         None, gt=0, description="Processes on this machine, or jobs of --cluster."
+    )
+    memory: float | None = Field(
+        None,
+        gt=0,
+        description="GB of memory for each worker: refuse to begin if one would need more.",
     )
     yes: bool = Field(
         False,

@@ -18,7 +18,7 @@ _SIDES = (2048, 1024, 512)
 _MOST = 65_535
 """Most sources that a layer of uint16 can count from 1."""
 
-_FREE = {*Command.model_fields, "out", "to", "memory", "scheduler", "publish"}
+_FREE = {*Command.model_fields, "out", "to", "publish"}
 """Settings that may differ when a mosaic is continued: they do not change pixels."""
 
 

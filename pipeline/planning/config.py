@@ -198,14 +198,6 @@ class RunConfig(Command):
         gt=0,
         description="Disk for the stage in GB. Beyond it, what is not needed at the moment is removed.",
     )
-    scheduler: str | None = Field(
-        None, description="Address of a Dask scheduler whose workers see OUT at the same path."
-    )
-    memory: float | None = Field(
-        None,
-        gt=0,
-        description="GB of memory for each worker: refuse to begin if one would need more.",
-    )
     lease: float = Field(
         60.0,
         ge=3,

@@ -26,8 +26,6 @@ from .sensor_files import given_sensors
 _FREE = {
     *Command.model_fields,
     "out",
-    "scheduler",
-    "memory",
     "stage",
     "stage_budget",
     "lease",
