@@ -38,7 +38,7 @@ def show_status(outs: Sequence[Location], *, as_json: bool) -> None:
         raise typer.Exit(PARTIAL)
 
 
-def _standing(out: Location) -> tuple[Progress, dict[str, Any], Callable[[], None]]:
+def _standing(out: Location) -> tuple[Progress[Any], dict[str, Any], Callable[[], None]]:
     """Return the progress of a run or a mosaic, also as JSON, and a function that prints its first line."""
     if (out / "mosaic.json").exists():
         from ..mosaic.status import mosaic_status
@@ -48,25 +48,25 @@ def _standing(out: Location) -> tuple[Progress, dict[str, Any], Callable[[], Non
 
         def say_mosaic() -> None:
             console.print(
-                f"Mosaic of {escape(str(config.out))}, one picture per {config.period} ({config.by}); it is {_state(mosaic.mosaic, mosaic)}."
+                f"Mosaic of {escape(str(config.out))}, one picture per {config.period} ({config.by}); it is {_state(mosaic)}."
             )
 
-        return mosaic, {"mosaic": mosaic.mosaic, **_facts(mosaic)}, say_mosaic
+        return mosaic, {"mosaic": mosaic.store, **_facts(mosaic)}, say_mosaic
     run = status_of(out)
     owed = [query.model_dump(mode="json") for query in run.owed]
 
     def say_run() -> None:
         config = run.plan.config
         console.print(
-            f"{config.method} on {config.collection}, {config.datetime}; the cube is {_state(run.cube, run)}."
+            f"{config.method} on {config.collection}, {config.datetime}; the cube is {_state(run)}."
         )
         if not run.left:
             say_owed(run.owed)
 
-    return run, {"cube": run.cube, **_facts(run), "owed": owed}, say_run
+    return run, {"cube": run.store, **_facts(run), "owed": owed}, say_run
 
 
-def _facts(progress: Progress) -> dict[str, Any]:
+def _facts(progress: Progress[Any]) -> dict[str, Any]:
     held = progress.holder
     return {
         "holder": held and {**asdict(held), "alive": at_work(held)},
@@ -76,7 +76,7 @@ def _facts(progress: Progress) -> dict[str, Any]:
     }
 
 
-def _show_progress(progress: Progress) -> None:
+def _show_progress(progress: Progress[Any]) -> None:
     console.print(_who(progress.holder), markup=False)
     table = Table()
     states = sorted({state for count in progress.units.values() for state in count})
@@ -94,13 +94,13 @@ def _show_progress(progress: Progress) -> None:
         console.print(f"{units} left: the same command does them.")
 
 
-def _state(stored: str, progress: Progress) -> str:
+def _state(progress: Progress[Any]) -> str:
     """Return the state of a cube or a mosaic.
 
     Its metadata still say "writing" after its writer has died, and "complete" after ``verify`` found broken files.
     """
-    broken = stored == "complete" and progress.left
-    return "unfinished" if stored == "writing" or broken else stored
+    broken = progress.store == "complete" and progress.left
+    return "unfinished" if progress.store == "writing" or broken else progress.store
 
 
 def _who(held: Holder | None) -> str:

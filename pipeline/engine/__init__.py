@@ -29,7 +29,7 @@ __getattr__, __dir__, __all__ = face(
         "ledger": ["Book", "FINAL", "Ledger", "PASSING", "Record", "States"],
         "listening": ["listeners"],
         "phases": ["Engine", "Job", "Outcome", "Phase", "Step", "leased"],
-        "progress": ["Progress", "at_work"],
+        "progress": ["Progress", "at_work", "held"],
         "room": ["ALLOCATOR", "gpus", "gpus_of", "memory_of", "threads_of", "workers_of"],
         "settings": ["Command", "folder", "meant", "split", "validated"],
         "verify": ["Broken", "around", "recorded", "some_recorded", "take_back"],

@@ -4,8 +4,7 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass
 
 from ..cube.intact import store_status
-from ..engine.lease import holder
-from ..engine.progress import Progress
+from ..engine.progress import Progress, held
 from ..planning.items import with_acquisitions
 from ..planning.plan import Plan
 from ..planning.queries import Query, owed
@@ -14,15 +13,9 @@ from ..storage.location import Location
 
 
 @dataclass(frozen=True)
-class Status(Progress):
-    """Progress of a run.
+class Status(Progress[Plan]):
+    """Progress of a run; ``owed``: queries that are not done; the latest is among them while it is not."""
 
-    ``cube``: what the cube says of itself, as of :func:`~s2sharp.cube.intact.store_status`.
-    ``owed``: queries that are not done; the latest is among them while it is not.
-    """
-
-    plan: Plan
-    cube: str
     owed: tuple[Query, ...]
 
 
@@ -41,12 +34,11 @@ def status_of(out: Location) -> Status:
         units[found.phase][found.state] += 1
         if found.state == "failed":
             failed.append(plan.ledger.read(found.name, found.key, "failed"))
-    held = holder(out)
     return Status(
-        holder=held if held and not held.released else None,
+        plan=plan,
+        store=store_status(plan.store),
         units=dict(units),
         failed=tuple(failed),
-        plan=plan,
-        cube=store_status(plan.store),
+        holder=held(out),
         owed=owed(out),
     )

@@ -16,7 +16,7 @@ __getattr__, __dir__, __all__ = face(
         "facts": ["plan_facts"],
         "make": ["make_plan"],
         "plan": ["MosaicPlan"],
-        "status": ["MosaicStatus", "mosaic_status"],
+        "status": ["mosaic_status"],
         "store": ["open_mosaic"],
         "verify": ["verify_mosaic"],
     },

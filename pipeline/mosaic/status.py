@@ -1,25 +1,15 @@
 """Status of a mosaic, from its folder alone."""
 
 from collections import Counter
-from dataclasses import dataclass
 
 from ..cube.intact import store_status
-from ..engine.lease import holder
-from ..engine.progress import Progress
+from ..engine.progress import Progress, held
 from ..storage.location import Location
 from .execute import MosaicOutcome, phases
 from .plan import MosaicPlan
 
 
-@dataclass(frozen=True)
-class MosaicStatus(Progress):
-    """Progress of a mosaic; ``mosaic``: what the store says of itself."""
-
-    plan: MosaicPlan
-    mosaic: str
-
-
-def mosaic_status(to: Location) -> MosaicStatus:
+def mosaic_status(to: Location) -> Progress[MosaicPlan]:
     """Read the plan and list the ledger; nothing is written.
 
     Raises
@@ -36,11 +26,4 @@ def mosaic_status(to: Location) -> MosaicStatus:
             if job.state == "failed":
                 # Phases that follow do without it, as they did when they were made.
                 outcome.failed.append(plan.ledger.read(job.name, job.key, "failed"))
-    held = holder(to)
-    return MosaicStatus(
-        holder=held if held and not held.released else None,
-        units=units,
-        failed=tuple(outcome.failed),
-        plan=plan,
-        mosaic=store_status(plan.store),
-    )
+    return Progress(plan, store_status(plan.store), units, tuple(outcome.failed), held(to))

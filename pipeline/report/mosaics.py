@@ -5,7 +5,9 @@ from datetime import UTC, datetime
 
 import numpy as np
 
-from ..mosaic.status import MosaicStatus, mosaic_status
+from ..engine.progress import Progress
+from ..mosaic.plan import MosaicPlan
+from ..mosaic.status import mosaic_status
 from ..mosaic.store import open_mosaic
 from ..publish.panels import Panel, orientation
 from ..storage.location import Location, store_errors
@@ -42,18 +44,18 @@ def mosaic_page(to: Location) -> str:
     )
 
 
-def _state(status: MosaicStatus) -> tuple[str, str]:
+def _state(status: Progress[MosaicPlan]) -> tuple[str, str]:
     """Return a class and a word for its progress."""
     if status.holder:
         return "running", "a run is at work"
-    if status.mosaic == "missing":
+    if status.store == "missing":
         return "stopped", "not begun"
     if status.failed:
         return "partial", "some tiles failed"
     return ("partial", "tiles left") if status.left else ("complete", "complete")
 
 
-def _cards(status: MosaicStatus) -> Iterator[tuple[str, str]]:
+def _cards(status: Progress[MosaicPlan]) -> Iterator[tuple[str, str]]:
     """Yield figures with their captions."""
     total = sum(count.total() for count in status.units.values())
     lacking = sum(count["left"] + count["failed"] for count in status.units.values())
@@ -63,11 +65,11 @@ def _cards(status: MosaicStatus) -> Iterator[tuple[str, str]]:
     yield f"{len(status.plan.sources):,}", "acquisitions"
 
 
-def _pictures(status: MosaicStatus) -> Iterator[tuple[int, Panel]]:
+def _pictures(status: Progress[MosaicPlan]) -> Iterator[tuple[int, Panel]]:
     """Yield periods, the newest first, from the overview that is small enough for a page."""
     canvas = status.plan.canvas
     level = canvas.level_of(_SIDE)
-    if status.mosaic == "missing" or max(canvas.shape(level)) > 2 * _SIDE:
+    if status.store == "missing" or max(canvas.shape(level)) > 2 * _SIDE:
         return
     for index in range(len(canvas.times) - 1, -1, -1)[:_SHOWN]:
         try:

@@ -357,13 +357,13 @@ def test_a_cube_is_partial_until_what_an_earlier_query_left_is_done(
     assert not outcome.failed
     (query,) = outcome.owed
     assert f"--datetime {first}" in str(query)
-    assert (status_of(out).cube, status_of(out).owed) == ("partial", (query,))
+    assert (status_of(out).store, status_of(out).owed) == ("partial", (query,))
     for victim in victims:
         shutil.copy(catalog / victim.relative_to(archive), victim)
     # One that asks for more settles it, too.
     _, outcome = run(config(archive, out, scheduler, **SMALL))
     assert not outcome.failed
-    assert (status_of(out).cube, status_of(out).owed) == ("complete", ())
+    assert (status_of(out).store, status_of(out).owed) == ("complete", ())
 
 
 def test_a_query_that_finds_nothing_clear_tells_of_its_own_items(

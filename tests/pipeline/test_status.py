@@ -75,7 +75,7 @@ def test_a_run_says_how_far_it_is_when_killed_and_when_done(
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
     status = status_of(settings.out)
-    assert status.cube == "writing"
+    assert status.store == "writing"
     count = status.units["sharpen"]
     assert 2 <= count["ok"] < count.total()
     assert count["left"] == count.total() - count["ok"]
@@ -127,7 +127,7 @@ def test_a_failed_unit_is_told_with_what_is_to_blame(
     settings = config(broken, tmp_path / "out", scheduler, bands=FEW, retries=0)
     _, outcome = run(settings)
     status = status_of(settings.out)
-    assert status.cube == "partial"
+    assert status.store == "partial"
     assert status.left == len(status.failed) == len(outcome.failed) > 0
     for record in status.failed:
         assert record.kind == "asset-unreadable"
@@ -147,7 +147,7 @@ def test_more_failures_than_allowed_stop_the_run_and_lose_nothing(
     plan, outcome = run(settings)
     assert outcome.stopped
     assert 3 <= len(outcome.failed) < len(list(plan.units()))
-    assert status_of(settings.out).cube == "partial"
+    assert status_of(settings.out).store == "partial"
     for victim in broken.glob("scenes/*/B11.tif"):
         shutil.copy(archive / victim.relative_to(broken), victim)
     _, outcome = run(settings)
