@@ -183,12 +183,6 @@ class Layout(Sharded):
         return Native(self) if self.cirrus else None
 
     @property
-    def native_names(self) -> tuple[str, ...]:
-        """Variables of the native group, as paths from this group."""
-        inside = self.native
-        return tuple(f"{NATIVE}/{band}" for band in inside.bands) if inside else ()
-
-    @property
     def layers(self) -> Mapping[str, tuple[str, str, dict[int, str]]]:
         layers = LAYERS | TRUST_LAYERS if self.trust else LAYERS
         return layers | error_layers(self.bands) if self.error90 else layers

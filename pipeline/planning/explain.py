@@ -1,17 +1,18 @@
 """Explanation of one unit: its reads and writes, before any pixel is read."""
 
-import itertools
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
+from itertools import chain
 
 from s2sharp_core import S2SharpError
 from s2sharp_core.bands import BANDS, MEASURED, native_gsd
 from s2sharp_core.lattice import Box
 
 from ..catalog.addresses import public
-from ..cube.layout import Layout, shard_file
+from ..cube.layout import Layout, Sharded, shard_file
 from ..publish.cogs import variables
 from ..publish.stretch import TRUE_COLOUR
+from ..scenes.acquisition import Acquisition
 from ..storage.location import Location
 from .client import ClientPlan
 from .plan import Plan
@@ -45,9 +46,9 @@ class Explanation:
     epsg: int
     cells: Box
     bounds: tuple[float, float, float, float]
-    below: tuple[str, ...]
-    writes: tuple[str, ...]
     place: Location
+    below: tuple[str, ...] = ()
+    writes: tuple[str, ...] = ()
     context: int = 0
     windows: int = 0
     reads: tuple[Read, ...] = ()
@@ -63,66 +64,59 @@ def explain(plan: ClientPlan, name: str) -> Explanation:
     S2SharpError
         ``unit-unknown``, with existing names.
     """
-    unit, known = _unit(plan, name), Standings(plan)
+    unit = _unit(plan, name)
     layout, acquisition = plan.layout(unit.epsg), plan.acquisition(unit)
-    if unit.level < 0:
-        return _published(plan, unit, known)
-    wanted = plan.wanted(unit)
-    names = (*layout.bands, *layout.layers, *(() if unit.level else layout.native_names))
-    below = list(_below(layout, unit)) if unit.level else []
+    cells = plan.wanted(unit) if unit.level >= 0 else acquisition.box & layout.area
     about = Explanation(
         unit=plan.name(unit),
-        key=plan.key(unit, known.below(unit)),
-        epsg=unit.epsg,
-        cells=wanted,
-        bounds=layout.lattice.bounds(wanted),
-        below=tuple(_key(layout, name, shard) for shard in below for name in names),
-        writes=tuple(_key(layout, name, unit) for name in names),
-        place=plan.store,
-    )
-    if unit.level:
-        return about
-    windows = sum(1 for _ in (wanted & acquisition.box).tiles(plan.config.window))
-    reads = tuple(_reads(plan, unit))
-    return replace(about, context=plan.margin, windows=windows, reads=reads)
-
-
-def _published(plan: Plan, unit: Unit, known: Standings) -> Explanation:
-    """Explain the published files of an acquisition: COGs, and a picture, for which some native pixels are read, too."""
-    layout, acquisition = plan.layout(unit.epsg), plan.acquisition(unit)
-    cells = acquisition.box & layout.area
-    classified = any(scene.scl for scene in acquisition.scenes)
-    names = [name for name in variables(layout) if name != "cloud" or classified]
-    shards = [replace(unit, row=r, col=c, level=0) for r, c in layout.shards_in(cells)]
-    coarse = any(BANDS[band].gsd > 10 for band in layout.bands)
-    pictures = [f"pictures/{acquisition.id}.png"] if coarse else []
-    made = list(names)
-    if set(TRUE_COLOUR) <= set(names):
-        made.append("visual")
-        pictures.append(f"pictures/{acquisition.id}-small.jpg")
-    return Explanation(
-        unit=plan.name(unit),
-        key=plan.key(unit, known.below(unit)),
+        key=plan.key(unit, Standings(plan).below(unit)),
         epsg=unit.epsg,
         cells=cells,
         bounds=layout.lattice.bounds(cells),
-        below=tuple(_key(layout, name, shard) for shard in shards for name in names),
-        writes=(*(f"cogs/{acquisition.id}/{name}.tif" for name in made), *pictures),
-        place=plan.out,
+        place=plan.store,
     )
+    names = [*layout.bands, *layout.layers]
+    if unit.level < 0:
+        names, writes = _published(layout, acquisition)
+        below = _keys(layout, names, layout.shards_in(cells), unit.time)
+        return replace(about, below=below, writes=writes, place=plan.out)
+    here = [(unit.row, unit.col)]
+    writes = _keys(layout, names, here, unit.time, unit.level)
+    if unit.level:
+        shards = layout.shards_in(layout.cells(*here[0], unit.level), unit.level - 1)
+        below = _keys(layout, names, shards, unit.time, unit.level - 1)
+        return replace(about, below=below, writes=writes)
+    if layout.native is not None:
+        writes += _keys(layout.native, layout.native.bands, here, unit.time)
+    windows = sum(1 for _ in (cells & acquisition.box).tiles(plan.config.window))
+    reads = tuple(_reads(plan, unit))
+    return replace(about, writes=writes, context=plan.margin, windows=windows, reads=reads)
 
 
-def _key(layout: Layout, name: str, unit: Unit) -> str:
-    return shard_file(layout, name, unit.time, unit.row, unit.col, unit.level)
+def _published(layout: Layout, acquisition: Acquisition) -> tuple[list[str], tuple[str, ...]]:
+    """Return the variables of the cube that published files are made from, and these files.
+
+    They are COGs and pictures, for which some native pixels are read, too.
+    """
+    classified = any(scene.scl for scene in acquisition.scenes)
+    names = [name for name in variables(layout) if name != "cloud" or classified]
+    coarse = any(BANDS[band].gsd > 10 for band in layout.bands)
+    made = [f"cogs/{acquisition.id}/{name}.tif" for name in names]
+    pictures = [f"pictures/{acquisition.id}.png"] if coarse else []
+    if set(TRUE_COLOUR) <= set(names):
+        made.append(f"cogs/{acquisition.id}/visual.tif")
+        pictures.append(f"pictures/{acquisition.id}-small.jpg")
+    return names, (*made, *pictures)
 
 
-def _below(layout: Layout, unit: Unit) -> Iterator[Unit]:
-    """Yield the shards, four at most, that a shard of an overview is made from."""
-    rows, cols = layout.shards(unit.level - 1)
-    for row, col in itertools.product((0, 1), (0, 1)):
-        down, right = 2 * unit.row + row, 2 * unit.col + col
-        if down < rows and right < cols:
-            yield replace(unit, row=down, col=right, level=unit.level - 1)
+def _keys(
+    layout: Sharded,
+    names: Iterable[str],
+    shards: Iterable[tuple[int, int]],
+    time: int,
+    level: int = 0,
+) -> tuple[str, ...]:
+    return tuple(shard_file(layout, n, time, *shard, level) for shard in shards for n in names)
 
 
 def _unit(plan: ClientPlan, name: str) -> Unit:
@@ -131,11 +125,8 @@ def _unit(plan: ClientPlan, name: str) -> Unit:
         if name in (str(number), plan.name(unit)):
             return unit
         names.append(plan.name(unit))
-    for level in range(1, plan.levels + 1):
-        for unit in plan.overviews(level):
-            if name == plan.name(unit):
-                return unit
-    for unit in plan.pictures() if plan.config.publish else ():
+    overviews = (plan.overviews(level) for level in range(1, plan.levels + 1))
+    for unit in chain(*overviews, plan.pictures() if plan.config.publish else ()):
         if name == plan.name(unit):
             return unit
     raise S2SharpError(
