@@ -5,10 +5,12 @@ A group is named by its code and holds the full resolution, with overviews in it
 requested area is recorded as ``area``.
 """
 
+import json
 import math
 from collections.abc import Iterable
 from datetime import datetime
-from typing import TYPE_CHECKING
+from numbers import Number
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import xarray as xr
@@ -20,7 +22,6 @@ from s2sharp_core.bands import COARSE, ERROR90, MEASURED
 
 from ..storage.arrays import zarr_store
 from ..storage.location import Location
-from .facts import plain
 from .history import snapshot_store
 from .layout import LAYERS, NATIVE, TRUST_LAYERS, Bounds, error_layers
 from .root import open_root, store_in
@@ -243,8 +244,38 @@ def _describe(cube: xr.Dataset) -> xr.Dataset:
     for x in cube.coords.values():
         x.encoding = {key: x.encoding[key] for key in _TIME if key in x.encoding}
     for some in (cube, *cube.data_vars.values(), *cube.coords.values()):
-        some.attrs = {key: plain(value) for key, value in some.attrs.items()}
+        some.attrs = {key: _plain(value) for key, value in some.attrs.items()}
     return cube
+
+
+class Facts(str):
+    """A JSON object as text, since netCDF attributes hold no objects; ``facts["area"]`` reads a value.
+
+    A slice or a number indexes the text.
+    """
+
+    __slots__ = ()
+
+    def __getitem__(self, key: Any) -> Any:
+        return json.loads(self)[key] if isinstance(key, str) else super().__getitem__(key)
+
+    def keys(self) -> Iterable[str]:
+        """Names of the facts: ``dict(facts)`` is all of them."""
+        return list(json.loads(self))
+
+
+def _plain(value: Any) -> Any:
+    """Return an attribute as netCDF takes it: text, a number, or a list of either; others as :class:`Facts` or JSON text."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, str | Number | np.ndarray | np.generic):
+        return value
+    if isinstance(value, list | tuple):
+        kinds = {isinstance(v, str) for v in value if isinstance(v, str | Number)}
+        if len(kinds) == 1 and all(isinstance(v, str | Number) for v in value):
+            return value
+    text = json.dumps(value)
+    return Facts(text) if isinstance(value, dict) else text
 
 
 def _bounds(raw: xr.Dataset, bbox: Bounds | None, crs: CRS) -> Bounds:

@@ -9,7 +9,7 @@ import zarr
 
 from s2sharp_core import S2SharpError
 
-from ..storage.digesting import DigestStore, digest_store
+from ..storage.arrays import DigestStore, digest_store
 from ..storage.digests import Digest, settle
 from ..storage.files import make_way, remove, version
 from ..storage.location import Location

@@ -27,7 +27,7 @@ from ..engine.room import ALLOCATOR
 from ..storage.files import contents, write_text
 from ..storage.location import Location, user_cache
 from .config import RunConfig
-from .outline import Outline
+from .method import Outline
 
 _MODULE = "s2sharp.planning.calibrate"
 # Seconds for which an answer is kept: a machine may become slower or faster.

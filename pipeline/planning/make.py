@@ -35,8 +35,7 @@ from .asked import nothing_found
 from .client import ClientPlan
 from .config import WORLD, RunConfig
 from .items import believing, by_datatake, freeze_items, read_items
-from .method import check_fit, fits
-from .outline import Outline
+from .method import Outline, check_fit, fits
 from .queries import when
 from .sensor_files import given_sensors
 from .units import Datatake

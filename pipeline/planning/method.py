@@ -1,7 +1,8 @@
-"""Method of a run: options of its fit, its weights and its sensor."""
+"""Method of a run: its outline, options of its fit, its weights and its sensor."""
 
 import hashlib
 import json
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 
@@ -19,6 +20,23 @@ from .config import RunConfig
 
 # Bytes that a worker must have for windows to be joined: two threads then take 2 GB.
 _ROOMY = 3e9
+
+
+@dataclass(frozen=True)
+class Outline:
+    """Outline of a sharpener, before anything is fitted or measured.
+
+    ``reads``: bands; ``margin``: cells around a block that its result can depend on; ``digest``: of everything that
+    determines it; ``weights``, and ``start`` for those that fits start from: file → sha256; ``precision``: its arithmetic
+    and device.
+    """
+
+    reads: tuple[str, ...] = ()
+    margin: int = 0
+    digest: str = ""
+    weights: dict[str, str] = field(default_factory=dict)
+    start: dict[str, str] = field(default_factory=dict)
+    precision: str = ""
 
 
 def side_of(config: RunConfig, device: str, abreast: int) -> int:

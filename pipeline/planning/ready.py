@@ -14,8 +14,7 @@ from s2sharp_core.sharpeners.window import WindowFitted
 
 from ..storage.location import Location
 from .config import RunConfig
-from .method import base_sensor, brief, fits, fitted_weights, options_of, weights_folder
-from .outline import Outline
+from .method import Outline, base_sensor, brief, fits, fitted_weights, options_of, weights_folder
 from .plan import Plan
 
 

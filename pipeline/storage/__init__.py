@@ -9,8 +9,16 @@ from s2sharp_core.faces import face
 __getattr__, __dir__, __all__ = face(
     __name__,
     {
-        "arrays": ["arrays_of", "in_memory", "put_arrays", "resize", "write_array", "zarr_store"],
-        "digesting": ["DigestStore", "digest_store"],
+        "arrays": [
+            "DigestStore",
+            "arrays_of",
+            "digest_store",
+            "in_memory",
+            "put_arrays",
+            "resize",
+            "write_array",
+            "zarr_store",
+        ],
         "digests": ["Digest", "settle", "vouched", "wrong"],
         "files": [
             "AT_ONCE",

@@ -1,14 +1,17 @@
 """Zarr arrays in a folder or an object store."""
 
+import hashlib
 from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import zarr
-from zarr.abc.buffer import Buffer
-from zarr.storage import MemoryStore
+from zarr.abc.store import Store
+from zarr.core.buffer import Buffer
+from zarr.storage import LocalStore, MemoryStore, WrapperStore
 
+from .digests import ABSENT, Digest
 from .files import version, write_all
 from .location import Location, on_this_machine
 
@@ -104,3 +107,29 @@ def zarr_store(folder: Location) -> "StoreLike":
     from zarr.storage import FsspecStore
 
     return FsspecStore.from_url(str(folder), storage_options=dict(folder.storage_options))
+
+
+class DigestStore(WrapperStore[Store]):
+    """A zarr store that keeps the digests of written objects until they are taken."""
+
+    def __init__(self, store: Store) -> None:
+        super().__init__(store)
+        self._written: dict[str, Digest] = {}
+
+    async def set(self, key: str, value: Buffer) -> None:
+        data = value.to_bytes()
+        await super().set(key, value)
+        self._written[key] = Digest(len(data), hashlib.sha256(data).hexdigest())
+
+    def take(self, key: str) -> Digest:
+        """Return the digest of the last write under ``key``, once; :data:`ABSENT` without a write."""
+        return self._written.pop(key, ABSENT)
+
+
+def digest_store(folder: Location) -> DigestStore:
+    """Open a folder or a place in an object store for writing."""
+    if on_this_machine(folder):
+        return DigestStore(LocalStore(folder))
+    store = zarr_store(folder)
+    assert isinstance(store, Store)  # noqa: S101  (only a folder of this machine is a path)
+    return DigestStore(store)
