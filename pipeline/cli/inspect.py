@@ -41,7 +41,7 @@ def show_status(outs: Sequence[Location], *, as_json: bool) -> None:
 def _standing(out: Location) -> tuple[Progress[Any], dict[str, Any], Callable[[], None]]:
     """Return the progress of a run or a mosaic, also as JSON, and a function that prints its first line."""
     if (out / "mosaic.json").exists():
-        from ..mosaic.status import mosaic_status
+        from ..mosaic.execute import mosaic_status
 
         mosaic = mosaic_status(out)
         config = mosaic.plan.config

@@ -9,7 +9,7 @@ from s2sharp_core.faces import face
 __getattr__, __dir__, __all__ = face(
     __name__,
     {
-        "create": ["finish", "lay_out", "lay_out_level", "misplaced"],
+        "create": ["finish", "lay_out", "lay_out_level", "misplaced", "store_facts"],
         "history": ["check_place", "commit", "snapshots"],
         "intact": ["ROOT", "astray", "store_status", "differing", "mend", "torn"],
         "keys": ["KEYS", "chunk_index", "chunk_name"],

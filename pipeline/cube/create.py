@@ -90,7 +90,7 @@ def lay_out(
             draft = {ROOT: draft[ROOT]}
         put_arrays(draft, store)
         return False
-    there.attrs.update({"s2sharp": {**_facts(there), "status": "writing"}})
+    there.attrs.update({"s2sharp": {**store_facts(there), "status": "writing"}})
     others = moved(there, layouts)
     for layout in others:
         renamed(store, there, layout)
@@ -129,8 +129,8 @@ def _drafted(layouts: Sequence[Layout], facts: Mapping[str, Mapping[str, Any]]) 
     return in_memory(every)
 
 
-def _facts(root: zarr.Group) -> dict[str, Any]:
-    """Return the attributes of the whole cube."""
+def store_facts(root: zarr.Group) -> dict[str, Any]:
+    """Return what a cube or a mosaic says of the whole store."""
     return dict(root.attrs["s2sharp"])  # type: ignore[arg-type]
 
 
@@ -288,7 +288,7 @@ def finish(
     """
     sweep(store)
     root = zarr.open_group(zarr_store(store), mode="r+")
-    facts = {**_facts(root), "status": status}
+    facts = {**store_facts(root), "status": status}
     if weights is not None:
         facts["weights"] = {**facts.get("weights", {}), **weights}
     if sensors:

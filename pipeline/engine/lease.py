@@ -250,13 +250,10 @@ def _missing(folder: Location) -> list[Path]:
     return [one for one in every if not one.exists()]
 
 
-def _numbers(out: Location) -> list[int]:
-    return [int(name) for name in files(out / "lease") if name.isdigit()]
-
-
 def _newest(out: Location) -> int:
     """Return the number of the newest generation; 0 if there is none."""
-    return max(_numbers(out), default=0)
+    numbers = (int(name) for name in files(out / "lease") if name.isdigit())
+    return max(numbers, default=0)
 
 
 def _read(out: Location, number: int) -> Holder | None:

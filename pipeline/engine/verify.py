@@ -2,7 +2,7 @@
 
 import random
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
@@ -47,37 +47,6 @@ def some_recorded(ledger: Ledger, share: float) -> list[tuple[str, list[str]]]:
     return random.sample(units, round(share * len(units)) or min(1, len(units)))
 
 
-def read_back(
-    ledger: Ledger, units: Iterable[tuple[str, Sequence[str]]], locate: Locate
-) -> Iterator[Broken | None]:
-    """Read the files of units one after the other; yield a :class:`Broken`, or None for an intact unit.
-
-    Parameters
-    ----------
-    units
-        Items of the result of :func:`recorded`.
-    """
-
-    def look(unit: tuple[str, Sequence[str]]) -> Broken | None:
-        name, names = unit
-        read = {one: next(ledger.named([one]), None) for one in names}
-        torn = tuple(one for one, record in read.items() if record is None)
-        what = [f"the record {one} cannot be read, or is another unit's" for one in torn]
-        there = [record for record in read.values() if record is not None]
-        latest = max(there, key=lambda record: record.written, default=None)
-        for variable, digest in latest.files.items() if latest else ():
-            file = locate(name, variable)
-            found = wrong(file, digest) if file is not None else ""
-            if found:
-                what.append(f"{file}: {found}")
-        return Broken(name, tuple(what), latest, torn) if what else None
-
-    left = iter(units)
-    with ThreadPoolExecutor(_AT_ONCE) as pool:
-        while some := list(islice(left, _RUN)):
-            yield from pool.map(look, some)
-
-
 def take_back(
     ledger: Ledger,
     units: Iterable[tuple[str, Sequence[str]]],
@@ -85,25 +54,47 @@ def take_back(
     seconds: float = float("inf"),
     check: Callable[[], None] = lambda: None,
 ) -> tuple[int, list[Broken]]:
-    """Read units for at most ``seconds``, and take back the records of broken ones.
+    """Read the files of units for at most ``seconds``, and take back the records of broken ones.
 
-    ``check``: called between units; raises to stop.
+    Parameters
+    ----------
+    units
+        Items of the result of :func:`recorded`.
+    check
+        Called between units; raises to stop.
 
     Returns
     -------
     int, list
         Number of units that were read, and the broken ones.
     """
-    end, count, broken = time.monotonic() + seconds, 0, []
-    for found in read_back(ledger, units, locate):
-        check()
-        count += 1
-        if found is not None:
-            ledger.revoke(found.record, found.torn, "; ".join(found.what))
-            broken.append(found)
-        if time.monotonic() > end:
-            break
+    end, count, broken, left = time.monotonic() + seconds, 0, [], iter(units)
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        while some := list(islice(left, _RUN)):
+            for found in pool.map(lambda unit: _look(ledger, locate, *unit), some):
+                check()
+                count += 1
+                if found is not None:
+                    ledger.revoke(found.record, found.torn, "; ".join(found.what))
+                    broken.append(found)
+                if time.monotonic() > end:
+                    return count, broken
     return count, broken
+
+
+def _look(ledger: Ledger, locate: Locate, unit: str, names: Sequence[str]) -> Broken | None:
+    """Read the records and the files of a unit; return None for an intact one."""
+    read = {one: next(ledger.named([one]), None) for one in names}
+    torn = tuple(one for one, record in read.items() if record is None)
+    what = [f"the record {one} cannot be read, or is another unit's" for one in torn]
+    there = [record for record in read.values() if record is not None]
+    latest = max(there, key=lambda record: record.written, default=None)
+    for variable, digest in latest.files.items() if latest else ():
+        file = locate(unit, variable)
+        found = wrong(file, digest) if file is not None else ""
+        if found:
+            what.append(f"{file}: {found}")
+    return Broken(unit, tuple(what), latest, torn) if what else None
 
 
 def around(store: str, names: Sequence[str]) -> list[Broken]:

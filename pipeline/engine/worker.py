@@ -132,7 +132,8 @@ def do_job(
             if alone:
                 until_written.enter_context(_ONE_WRITE)
             with _failures(out, facts):
-                facts["idle"] = _ready["idle"] = idle() if idle else _ready["idle"] or _idle_size()
+                before = idle() if idle else _ready["idle"] or psutil.Process().memory_info().rss
+                facts["idle"] = _ready["idle"] = before
             memory = until_written.enter_context(Peak())
             if "status" not in facts:
                 with _failures(out, facts), nullcontext() if alone else _with_room():
@@ -169,11 +170,6 @@ def _with_room() -> Iterator[None]:
 @lru_cache(maxsize=1)
 def _software() -> str:
     return f"s2sharp {version('s2sharp')}"
-
-
-@lru_cache(maxsize=1)
-def _idle_size() -> int:
-    return int(psutil.Process().memory_info().rss)
 
 
 @contextmanager

@@ -1,6 +1,7 @@
-"""Carry out a mosaic: its phases in order, and their outcome."""
+"""Carry out a mosaic: its phases in order, their outcome, and their progress."""
 
 import time
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
@@ -10,7 +11,9 @@ from ..cube.intact import store_status
 from ..engine.events import Listener
 from ..engine.lease import Lease
 from ..engine.phases import Engine, Job, Outcome, Phase
+from ..engine.progress import Progress, held
 from ..storage.files import sweep
+from ..storage.location import Location
 from .differences import Pair, merge
 from .plan import MosaicPlan, Tile
 from .publish import write_catalog
@@ -89,3 +92,23 @@ def phases(plan: MosaicPlan, outcome: MosaicOutcome) -> Iterator[Phase]:
         packed = {tile: plan.cog_key(key) for tile, key in made.items()}
         yield phase("publish", packed.items(), "cogs")
     yield phase("compare", made.items(), "compared")
+
+
+def mosaic_status(to: Location) -> Progress[MosaicPlan]:
+    """Read the plan and list the ledger; nothing is written.
+
+    Raises
+    ------
+    S2SharpError
+        ``not-a-run``; ``other-run`` when another version wrote it.
+    """
+    plan, outcome = MosaicPlan.read(to), MosaicOutcome()
+    units: dict[str, Counter[str]] = {}
+    for phase in phases(plan, outcome):
+        count = units.setdefault(phase.name, Counter())
+        for job in phase.jobs:
+            count[job.state or "left"] += 1
+            if job.state == "failed":
+                # Phases that follow do without it, as they did when they were made.
+                outcome.failed.append(plan.ledger.read(job.name, job.key, "failed"))
+    return Progress(plan, store_status(plan.store), units, tuple(outcome.failed), held(to))

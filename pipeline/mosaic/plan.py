@@ -121,19 +121,10 @@ class MosaicPlan(Frozen):
     def _done(self) -> dict[str, dict[tuple[int, int], tuple[str, ...]]]:
         return {}
 
-    def tiles(self) -> Iterator[Tile]:
-        """Yield the tiles of the full resolution, period by period, row by row."""
-        rows, cols = self.canvas.shards()
-        for period, row, col in itertools.product(
-            range(len(self.periods)), range(rows), range(cols)
-        ):
-            yield Tile(period, row, col)
-
-    def overviews(self, level: int) -> Iterator[Tile]:
-        rows, cols = self.canvas.shards(level)
-        for period, row, col in itertools.product(
-            range(len(self.periods)), range(rows), range(cols)
-        ):
+    def tiles(self, level: int = 0) -> Iterator[Tile]:
+        """Yield the tiles of the full resolution, or of an overview, period by period, row by row."""
+        rows, cols = map(range, self.canvas.shards(level))
+        for period, row, col in itertools.product(range(len(self.periods)), rows, cols):
             yield Tile(period, row, col, level)
 
     def box(self, tile: Tile) -> Box:
@@ -228,7 +219,7 @@ class MosaicPlan(Frozen):
     def overview_keys(self, below: Mapping[Tile, str], level: int) -> dict[Tile, str]:
         """Return the keys of an overview's tiles, from those of the existing tiles in the level below."""
         keys = {}
-        for tile in self.overviews(level):
+        for tile in self.tiles(level):
             rows, cols = ((2 * n, 2 * n + 1) for n in (tile.row, tile.col))
             parts = (Tile(tile.period, r, c, level - 1) for r in rows for c in cols)
             text = "\n".join(below.get(part, "") for part in parts)

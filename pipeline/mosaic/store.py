@@ -12,7 +12,7 @@ from pyproj import CRS
 from s2sharp_core import BANDS, S2SharpError
 from s2sharp_core.lattice import Box
 
-from ..cube.create import lay_out_level
+from ..cube.create import lay_out_level, store_facts
 from ..cube.intact import ROOT, astray, differing, mend, torn
 from ..cube.layout import FORMAT, Bounds, Sharded
 from ..cube.open import crop, read_group
@@ -102,8 +102,8 @@ def lay_out(store: Location, canvas: Canvas, facts: Mapping[str, Any]) -> None:
     if torn(store):
         put_arrays({ROOT: draft[ROOT]}, store)
     root = zarr.open_group(zarr_store(store), mode="r+")
-    if facts != {key: _about(root).get(key) for key in facts}:
-        _lay_out_levels(root, canvas, {**_about(root), **facts, "status": "writing"})
+    if facts != {key: store_facts(root).get(key) for key in facts}:
+        _lay_out_levels(root, canvas, {**store_facts(root), **facts, "status": "writing"})
 
 
 def misplaced(store: Location, canvas: Canvas) -> list[str]:
@@ -125,15 +125,10 @@ def _lay_out_levels(root: zarr.Group, canvas: Canvas, about: Mapping[str, Any]) 
     lay_out_level(root, canvas, 0, about)
 
 
-def _about(root: zarr.Group) -> dict[str, Any]:
-    about: Any = root.attrs["s2sharp"]
-    return dict(about)
-
-
 def begin_writing(store: Location) -> None:
     """Record that the store is being written."""
     root = zarr.open_group(zarr_store(store), mode="r+")
-    root.attrs["s2sharp"] = {**_about(root), "status": "writing"}
+    root.attrs["s2sharp"] = {**store_facts(root), "status": "writing"}
 
 
 def _write_times(group: zarr.Group, canvas: Canvas) -> None:

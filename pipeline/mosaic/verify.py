@@ -27,7 +27,7 @@ def verify_mosaic(
     MosaicPlan.read(out)
     with Lease.taken(out, tell=tell) as lease:
         plan = MosaicPlan.read(out)
-        levels = (plan.overviews(level) for level in range(1, plan.canvas.levels + 1))
+        levels = (plan.tiles(level) for level in range(1, plan.canvas.levels + 1))
         tiles = {plan.name(tile): tile for tile in itertools.chain(plan.tiles(), *levels)}
         cogs = {plan.name(tile, "cogs"): cog_folder(plan, tile) for tile in plan.tiles()}
 

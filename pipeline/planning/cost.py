@@ -91,7 +91,9 @@ def estimate(plan: ClientPlan) -> Estimate:
     feeding = moving + (written / _PUBLISH if plan.config.publish else 0.0)
     busy = windows * each + moving
     busy += fits * calibration["fit"] + sensors * _SENSOR
+    begin = _CLUSTER + calibration["start"]
     if plan.config.publish:
+        begin += _PICTURE
         busy += written / _PUBLISH / min(len(plan.config.bands), threads)
     return Estimate(
         acquisitions=len(plan.present),
@@ -112,7 +114,7 @@ def estimate(plan: ClientPlan) -> Estimate:
         )
         if left
         else 0.0,
-        seconds=busy / workers + _begin(plan, calibration) if left else 0.0,
+        seconds=busy / workers + begin if left else 0.0,
         workers=workers,
         feeding=feeding / (windows * each) if plan.device != "cpu" and windows * each else 0.0,
     )
@@ -140,11 +142,6 @@ def _count(plan: ClientPlan, ids: frozenset[str]) -> tuple[int, int, int, float,
             written += _stored_bytes(plan, wanted)
         read += sum(_native_bytes(plan, cells) for cells in staged)
     return count, todo, windows, read, stored, written
-
-
-def _begin(plan: Plan, calibration: dict[str, float]) -> float:
-    """Return the seconds until workers have started and loaded their libraries."""
-    return _CLUSTER + calibration["start"] + (_PICTURE if plan.config.publish else 0.0)
 
 
 def check_memory(plan: Plan, cost: Estimate) -> None:

@@ -6,8 +6,8 @@ from datetime import UTC, datetime
 import numpy as np
 
 from ..engine.progress import Progress
+from ..mosaic.execute import mosaic_status
 from ..mosaic.plan import MosaicPlan
-from ..mosaic.status import mosaic_status
 from ..mosaic.store import open_mosaic
 from ..publish.panels import Panel, orientation
 from ..storage.location import Location, store_errors

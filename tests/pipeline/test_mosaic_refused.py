@@ -6,7 +6,7 @@ import shutil
 
 from s2sharp import open_mosaic
 from s2sharp.engine.ledger import Ledger
-from s2sharp.mosaic.status import mosaic_status
+from s2sharp.mosaic.execute import mosaic_status
 from s2sharp.mosaic.unit import TileJob, do_tile
 
 from .mosaics import (
