@@ -20,13 +20,13 @@ from ..ui.terminal import PARTIAL, console, duration_text, problems, size_text
 from .tables import show_outcome, show_plan
 
 
-def planned(config: MosaicConfig) -> tuple[MosaicPlan, Estimate]:
-    """Make and print the plan of a mosaic, new or continued, and its cost.
+def planned(config: MosaicConfig, *, yes: bool = True) -> tuple[MosaicPlan, Estimate]:
+    """Make and print the plan of a mosaic, new or continued, and its cost; without ``yes``, refuse one that is very large.
 
     Raises
     ------
     S2SharpError
-        Errors of :func:`make_plan`; ``memory-exceeded``.
+        Errors of :func:`make_plan`; ``memory-exceeded``; ``very-large``.
     """
     with console.status("Reading the cube …"):
         plan = make_plan(config)
@@ -37,6 +37,7 @@ def planned(config: MosaicConfig) -> tuple[MosaicPlan, Estimate]:
             f"[yellow]warning:[/] the cube is {plan.cube.status}. Once it is complete, the same command adds the "
             "rest."
         )
+    check_size("mosaic", cost, "choose a coarser --resolution or a smaller --bbox", yes=yes)
     return plan, cost
 
 
@@ -83,14 +84,8 @@ def carry_out(config: MosaicConfig) -> None:
     typer.Exit
         With :data:`PARTIAL` when some of it failed.
     S2SharpError
-        Errors of :func:`planned` and :func:`~s2sharp.mosaic.execute.carry_out`; ``very-large``.
+        Errors of :func:`planned` and :func:`~s2sharp.mosaic.execute.carry_out`.
     """
-
-    def confirmed() -> tuple[MosaicPlan, Estimate]:
-        plan, cost = planned(config)
-        remedy = "choose a coarser --resolution or a smaller --bbox"
-        check_size("mosaic", cost, remedy, yes=config.yes)
-        return plan, cost
 
     def work(plan: MosaicPlan, cost: Estimate, lease: Lease, tell: Listener) -> MosaicOutcome:
         facts = {"units": cost.units, "todo": cost.todo}
@@ -98,7 +93,9 @@ def carry_out(config: MosaicConfig) -> None:
         return make_tiles(plan, lease, tell)
 
     file = config.to / MosaicPlan.FILE
-    plan, cost, outcome = watch_work(config, file, TERM, confirmed, work)
+    plan, cost, outcome = watch_work(
+        config, file, TERM, lambda: planned(config, yes=config.yes), work
+    )
     show_outcome("tiles", cost, outcome)
     _show_differences(plan, outcome)
     _show_results(plan, outcome)

@@ -21,19 +21,20 @@ from .inspect import say_owed
 from .tables import show_outcome, show_plan
 
 
-def planned(config: RunConfig) -> tuple[ClientPlan, Estimate]:
-    """Make and print the plan of a run, new or continued, and its cost.
+def planned(config: RunConfig, *, yes: bool = True) -> tuple[ClientPlan, Estimate]:
+    """Make and print the plan of a run, new or continued, and its cost; without ``yes``, refuse one that is very large.
 
     Raises
     ------
     S2SharpError
-        Errors of :func:`make_plan`; ``memory-exceeded`` when a worker would need more memory than it may take.
+        Errors of :func:`decide`; ``memory-exceeded`` when a worker would need more memory than it may take; ``very-large``.
     """
     plan, cost = decide(config)
     show_plan(plan_facts(plan, cost))
     for refusal in plan.refused:
         problems.print(f"[yellow]left out:[/] {escape(refusal.message)}")
     check_memory(plan, cost)
+    check_size("run", cost, "narrow --bbox or --datetime", yes=yes)
     return plan, cost
 
 
@@ -50,13 +51,7 @@ def carry_out(config: RunConfig) -> ClientPlan:
     make_ready(config)
     if told := closed(config.datetime, config.since):
         problems.print(f"[yellow]note:[/] {escape(told)}")
-
-    def confirmed() -> tuple[ClientPlan, Estimate]:
-        plan, cost = planned(config)
-        check_size("run", cost, "narrow --bbox or --datetime", yes=config.yes)
-        return plan, cost
-
-    plan, cost, outcome = watch(config, confirmed)
+    plan, cost, outcome = watch(config, lambda: planned(config, yes=config.yes))
     for text, count in outcome.warnings.items():
         problems.print(
             f"[yellow]warning:[/] {escape(text)}" + (f" ({count} units)" if count > 1 else "")

@@ -44,7 +44,7 @@ def sensor(*, out: str | None, **given: Any) -> None:
 
     Example: `s2sharp sensor --catalog S2A_MSIL2A_….SAFE --out sensor.json`
     """
-    from ..planning.sensor_files import about, many
+    from ..planning.sensor_files import about
 
     with told("Stopped. Nothing was written."):
         settings = {k: v for k, v in given.items() if v is not None}
@@ -53,7 +53,7 @@ def sensor(*, out: str | None, **given: Any) -> None:
             _show(take.take, seen, len(windows))
             kept[take.take] = about(seen, windows)
         if out:
-            _write(out, many(kept))
+            _write(out, {"datatakes": kept})
 
 
 takes(sensor, [*flags_of(_FLAGS, _DEFAULTS), option("out", _OUT, str | None)])

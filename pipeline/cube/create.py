@@ -14,7 +14,7 @@ from zarr.codecs import BloscCodec, Crc32cCodec
 from s2sharp_core.bands import ERROR90, MEASURED
 
 from ..storage.arrays import in_memory, put_arrays, resize, write_array, zarr_store
-from ..storage.files import read_texts, sweep
+from ..storage.files import read_named, sweep
 from ..storage.location import Location
 from .extend import moved, renamed
 from .intact import ROOT, astray, differing, mend
@@ -156,7 +156,7 @@ def _laid_out(store: Location, root: zarr.Group, layout: Layout, facts: Mapping[
         for grid, level in every
         for array in (*grid.bands, *grid.layers)
     }
-    return list(map(_shape, read_texts(store, shapes))) == list(shapes.values())
+    return {name: _shape(text) for name, text in read_named(store, shapes)} == shapes
 
 
 def _shape(about: str) -> Any:

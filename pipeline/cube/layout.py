@@ -58,55 +58,40 @@ def error_layers(bands: Iterable[str]) -> dict[str, tuple[str, str, dict[int, st
 
 
 class Sharded:
-    """A group of a store: arrays (time, y, x) in whole shards, and their overviews."""
+    """A group of a store: arrays (time, y, x) in whole shards, and their overviews.
+
+    ``group``: its path in the store; ``chunk``, ``side``: sides of a chunk and of a shard in pixels; ``times``: ISO 8601 in
+    UTC; ``bands``: names of :data:`BANDS`; ``layers``: described as in :data:`LAYERS`; ``pixel``: side of a pixel in units of
+    the CRS; ``size``: (height, width) of the arrays; ``bounds``, ``asked``: bounds of the arrays, and of the requested area;
+    ``moves``: number of times that the cube was moved.
+    """
 
     if TYPE_CHECKING:
 
         @property
-        def group(self) -> str:
-            """Path of the group in the store."""
-
+        def group(self) -> str: ...
         @property
-        def chunk(self) -> int:
-            """Side of a chunk, in pixels."""
-
+        def chunk(self) -> int: ...
         @property
-        def times(self) -> tuple[str, ...]:
-            """Times, ISO 8601 in UTC."""
-
+        def times(self) -> tuple[str, ...]: ...
         @property
-        def bands(self) -> tuple[str, ...]:
-            """Names of :data:`BANDS`."""
-
+        def bands(self) -> tuple[str, ...]: ...
         @property
-        def layers(self) -> Mapping[str, tuple[str, str, dict[int, str]]]:
-            """Layers, described as in :data:`LAYERS`."""
-
+        def layers(self) -> Mapping[str, tuple[str, str, dict[int, str]]]: ...
         @property
         def crs(self) -> CRS: ...
-
         @property
-        def pixel(self) -> float:
-            """Side of a pixel, in units of the CRS."""
-
+        def pixel(self) -> float: ...
         @property
-        def size(self) -> tuple[int, int]:
-            """(height, width) of the arrays."""
-
+        def size(self) -> tuple[int, int]: ...
         @property
-        def side(self) -> int:
-            """Side of a shard, in pixels."""
-
+        def side(self) -> int: ...
         @property
-        def bounds(self) -> Bounds:
-            """Bounds of the arrays."""
-
+        def bounds(self) -> Bounds: ...
         @property
-        def asked(self) -> Bounds:
-            """Bounds of the requested area."""
+        def asked(self) -> Bounds: ...
 
     moves: int = 0
-    """Number of times that the cube was moved."""
 
     @property
     def levels(self) -> int:
@@ -180,7 +165,10 @@ class Layout(Sharded):
     @property
     def native(self) -> "Native | None":
         """Group of the bands that are kept as measured, if any."""
-        return Native(self) if self.cirrus else None
+        if not self.cirrus:
+            return None
+        own = {"bands": (CIRRUS.name,), "chunk": self.shard, "cirrus": False}
+        return Native(**{**vars(self), **own})
 
     @property
     def layers(self) -> Mapping[str, tuple[str, str, dict[int, str]]]:
@@ -261,55 +249,24 @@ def encode_figure(figure: np.ndarray) -> np.ndarray:
 NATIVE = "r60m"
 
 
-@dataclass(frozen=True)
-class Native(Sharded):
-    """The group of B10 in ``around``, as measured: pixels are cells, and shards cover the same ground."""
+class Native(Layout):
+    """The group of B10 in a layout, as measured: pixels are cells, and shards cover the same ground."""
 
-    around: Layout
-
-    bands = (CIRRUS.name,)
     pixel = 60.0
     levels = 0
+    layers: Mapping[str, tuple[str, str, dict[int, str]]] = {}  # type: ignore[misc]
 
     @property
     def group(self) -> str:
-        return f"{self.around.group}/{NATIVE}"
-
-    @property
-    def chunk(self) -> int:
-        return self.around.shard
-
-    @property
-    def times(self) -> tuple[str, ...]:
-        return self.around.times
-
-    @property
-    def layers(self) -> Mapping[str, tuple[str, str, dict[int, str]]]:
-        return {}
-
-    @property
-    def crs(self) -> CRS:
-        return self.around.crs
+        return f"{self.epsg}/{NATIVE}"
 
     @property
     def size(self) -> tuple[int, int]:
-        return self.around.box.shape
+        return self.box.shape
 
     @property
     def side(self) -> int:
-        return self.around.shard
-
-    @property
-    def bounds(self) -> Bounds:
-        return self.around.bounds
-
-    @property
-    def asked(self) -> Bounds:
-        return self.around.asked
-
-    @property
-    def moves(self) -> int:  # type: ignore[override]
-        return self.around.moves
+        return self.shard
 
 
 def level_group(layout: Sharded, level: int) -> str:

@@ -16,7 +16,7 @@ import numpy as np
 from s2sharp_core.lattice import Box
 
 from ..cube.layout import FILL
-from ..storage.files import files, read_texts, write_text
+from ..storage.files import files, read_named, write_text
 from ..storage.location import Location
 from .composite import clearance
 from .grid import Footing, Grid, footing
@@ -130,7 +130,7 @@ def merge(plan: MosaicPlan) -> list[Pair]:
     there = files(_folder(plan))
     names = {_name(plan, tile): plan.periods[tile.period].name for tile in plan.tiles()}
     kept = [name for name in names if name in there]
-    for name, text in zip(kept, read_texts(_folder(plan), kept), strict=True):
+    for name, text in read_named(_folder(plan), kept):
         for first, second, samples, median in json.loads(text):
             found.setdefault((names[name], first, second), []).append((samples, median))
     pairs = [

@@ -16,7 +16,7 @@ from ..publish.raster import Means
 from ..publish.stac import PROCESSING, ZARR, add_picture, footprint, relative, write_collection
 from ..storage.arrays import arrays_of
 from ..storage.digests import Digest, vouched
-from ..storage.files import files, read_texts, remove, remove_tree, write_text
+from ..storage.files import files, read_named, remove, remove_tree, write_text
 from ..storage.location import Location, place
 from .grid import within
 from .plan import MosaicPlan, Takes, Tile
@@ -128,7 +128,7 @@ def write_catalog(plan: MosaicPlan) -> Location | None:
     if not kept:
         return None
     items = []
-    for name, text in zip(kept, read_texts(_items(plan), kept), strict=True):
+    for name, text in read_named(_items(plan), kept):
         about = json.loads(text)
         # Links to an earlier collection are written anew.
         about["links"] = [

@@ -25,7 +25,7 @@ __getattr__, __dir__, __all__ = face(
         "reads": ["files_of", "reader_of", "stage_of"],
         "ready": ["sharpener_of"],
         "resume": ["as_it_is_now", "plan_of"],
-        "sensor_files": ["about", "brief", "many", "there"],
+        "sensor_files": ["about", "brief", "there"],
         "standings": ["Standing", "Standings", "phase_of"],
         "units": ["Datatake", "Unit", "strips"],
     },

@@ -34,11 +34,6 @@ def brief(sensor: Sensor) -> dict[str, list[float]]:
     return {r.band: [r.blur, r.edge, r.dy, r.dx] for r in sensor.responses}
 
 
-def many(sensors: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    """Return the content of a file with the sensors of several datatakes."""
-    return {"datatakes": dict(sensors)}
-
-
 def given_sensors(sensor: str, takes: Collection[str]) -> dict[str, dict[str, Any]]:
     """Return the sensors that the file ``sensor`` gives for datatakes; under "" the one for all of them. Names give none.
 

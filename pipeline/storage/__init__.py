@@ -31,7 +31,6 @@ __getattr__, __dir__, __all__ = face(
             "read_bytes",
             "read_named",
             "read_text",
-            "read_texts",
             "remove",
             "remove_empty",
             "remove_tree",

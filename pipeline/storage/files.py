@@ -41,13 +41,8 @@ def read_text(file: Location) -> str:
     return read_bytes(file).decode()
 
 
-def read_texts(folder: Location, names: Iterable[str]) -> Iterator[str]:
-    """Yield the contents as in :func:`read_named`, without the names."""
-    yield from (text for _, text in read_named(folder, names))
-
-
 def read_named(folder: Location, names: Iterable[str]) -> Iterator[tuple[str, str]]:
-    """Yield names and contents of small files below ``folder``, in order; files that vanish meanwhile are skipped.
+    """Yield names and contents of small files below ``folder``, in order; files that do not exist are skipped.
 
     Invalid bytes are replaced, so that a parser detects a damaged file.
     """

@@ -19,8 +19,8 @@ from s2sharp.storage.files import (
     create,
     files,
     put,
+    read_named,
     read_text,
-    read_texts,
     remove,
     remove_tree,
     size,
@@ -92,7 +92,7 @@ def test_many_are_read_at_once_and_what_went_meanwhile_is_left_out(out: Location
         write_text(out / f"{n:02}", str(n))
     names = list(files(out))
     remove(out / "07")
-    assert list(read_texts(out, names)) == [str(n) for n in range(20) if n != 7]
+    assert [text for _, text in read_named(out, names)] == [str(n) for n in range(20) if n != 7]
 
 
 def test_of_many_that_create_at_once_one_is_told_so(out: Location) -> None:
