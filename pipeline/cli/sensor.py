@@ -14,7 +14,7 @@ from s2sharp_core.bands import BANDS, COARSE
 
 from ..planning.config import EVER, WORLD, RunConfig, read_config
 from ..storage.files import write_text
-from ..storage.location import place, store_errors
+from ..storage.location import place, writing
 from ..ui.terminal import Screen, console, problems, told
 from .flags import flags_of, option, takes
 
@@ -159,10 +159,6 @@ def _row(band: str, seen: "Sensed") -> list[str]:
 
 def _write(out: str, content: dict[str, Any]) -> None:
     file = place(out)
-    try:
+    with writing(f"Cannot write {file}", "Choose another --out."):
         write_text(file, json.dumps(content, indent=1) + "\n")
-    except store_errors() as error:
-        raise S2SharpError(
-            "store-unwritable", f"Cannot write {file}: {error}.", "Choose another --out."
-        ) from error
     console.print(f"{file}\n\nTry:\n  s2sharp run --sensor {file} …")

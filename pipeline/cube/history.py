@@ -21,7 +21,7 @@ from zarr.core.sync import sync
 from s2sharp_core import S2SharpError
 
 from ..storage.files import read_bytes, read_text, versions, write_text
-from ..storage.location import Location, on_this_machine, store_errors
+from ..storage.location import Location, on_this_machine, store_errors, writing
 from .keys import chunk_index, chunk_key, moves_of
 
 _BRANCH = "main"
@@ -55,7 +55,10 @@ def commit(out: Location, message: str) -> str | None:
     repository = _repository(out, create=True)
     cube, seen = out / "cube.zarr", out / "cube.icechunk.json"
     now = _objects(cube)
-    try:
+    with writing(
+        f"Cannot keep a snapshot of {cube}",
+        "The cube itself is complete. Try again with `s2sharp history OUT --commit`.",
+    ):
         session = repository.writable_session(_BRANCH)
         before = _seen(seen, session)
         changed = [name for name, (_, when) in now.items() if before.get(name) != when]
@@ -74,12 +77,6 @@ def commit(out: Location, message: str) -> str | None:
         objects = {name: when for name, (_, when) in now.items()}
         about = {"snapshot": made or session.snapshot_id, "objects": objects}
         write_text(seen, json.dumps(about))
-    except store_errors() as error:
-        raise S2SharpError(
-            "store-unwritable",
-            f"Cannot keep a snapshot of {cube}: {error}.",
-            "The cube itself is complete. Try again with `s2sharp history OUT --commit`.",
-        ) from error
     return made
 
 

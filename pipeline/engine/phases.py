@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from s2sharp_core import S2SharpError
 
-from ..storage.location import Location, store_errors
+from ..storage.location import Location, store_errors, writing
 from .events import (
     ClusterReady,
     LeaseWaiting,
@@ -323,22 +323,15 @@ def leased(file: Location, seconds: float, tell: Listener) -> Iterator[Lease]:
     """
     out = file.parent
     with ExitStack() as stack:
+        with writing(f"Cannot write to {out}", "Choose another folder."):
+            taken = Lease.taken(out, seconds, lambda text: tell(LeaseWaiting(text)))
+            lease = stack.enter_context(taken)
         try:
-            lease = stack.enter_context(
-                Lease.taken(out, seconds, lambda text: tell(LeaseWaiting(text)))
-            )
-        except store_errors() as error:
-            raise S2SharpError(
-                "store-unwritable", f"Cannot write to {out}: {error}.", "Choose another folder."
-            ) from error
-        try:
-            yield lease
-        except store_errors() as error:
-            raise S2SharpError(
-                "store-unwritable",
-                f"A file that {out} needs could not be read or written: {error}.",
+            with writing(
+                f"A file that {out} needs could not be read or written",
                 "Check the path, its permissions and the free space.",
-            ) from error
+            ):
+                yield lease
         finally:
             if not _planned(file):
                 lease.forget()

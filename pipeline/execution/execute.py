@@ -1,8 +1,6 @@
 """Carry out a run: its phases in order, and its outcome. No unit is done or planned twice."""
 
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 from s2sharp_core import S2SharpError
 
@@ -19,7 +17,7 @@ from ..planning.sensor_files import brief
 from ..planning.standings import Standings
 from ..scenes.stage import clear
 from ..storage.files import sweep
-from ..storage.location import Location, store_errors
+from ..storage.location import writing
 from .phases import RunOutcome, phases, unwritable
 from .verify import quick_audit
 
@@ -96,20 +94,9 @@ def _complete(plan: ClientPlan, outcome: RunOutcome) -> None:
         plan.model_copy(update={"repairs": ()}).freeze()
 
 
-@contextmanager
-def _writable(out: Location) -> Iterator[None]:
-    """End the run where nothing can be written before the first unit: nothing else could be."""
-    try:
-        yield
-    except store_errors() as error:
-        raise S2SharpError(
-            "store-unwritable", f"Cannot write to {out}: {error}.", "Choose another --out."
-        ) from error
-
-
 def _laid_out(plan: ClientPlan) -> tuple[ClientPlan, bool]:
     """Freeze the plan and lay out its cube; return the plan, and whether the cube was moved."""
-    with _writable(plan.out):
+    with writing(f"Cannot write to {plan.out}", "Choose another --out."):
         if not plan.stamp:
             # Otherwise the stage of an earlier, removed run would be used.
             clear(plan.out / "stage")

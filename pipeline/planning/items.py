@@ -12,7 +12,6 @@ from ..catalog.access import Access
 from ..catalog.parquet import whole
 from ..scenes.acquisition import Acquisition, Choice, group, numbered, with_offsets
 from ..scenes.scene import Refusal
-from ..storage.location import Location
 from .client import FIT_ITEMS, ITEMS, ClientPlan
 from .plan import Plan
 from .units import Datatake
@@ -50,9 +49,24 @@ def read_items(items: bytes) -> Iterator[pystac.Item]:
 
 
 def with_acquisitions(plan: Plan) -> ClientPlan:
-    """Return the plan of a continued run with the acquisitions of its frozen items."""
+    """Return the plan of a continued run with the acquisitions of its frozen items.
+
+    Raises
+    ------
+    S2SharpError
+        ``file-broken``.
+    """
     config = plan.config
-    items, fit_items = _frozen_items(plan.out)
+    try:
+        items = (plan.out / ITEMS).read_bytes()
+    except FileNotFoundError:
+        raise S2SharpError(
+            "file-broken",
+            f"{plan.out}/{ITEMS}, the items of the run, is missing.",
+            "Put it back from a copy, or choose another --out.",
+        ) from None
+    fits = plan.out / FIT_ITEMS
+    fit_items = fits.read_bytes() if fits.exists() else b""
     found, *_ = group(read_items(items), plan.files, config.catalog, config.access)
     offsets = plan.offsets if config.trust_offset == "pixels" else {}
     there = {a.id: numbered(with_offsets(a, offsets), plan.numbers.get(a.id, ())) for a in found}
@@ -72,25 +86,6 @@ def with_acquisitions(plan: Plan) -> ClientPlan:
         items=items,
         fit_items=fit_items,
     )
-
-
-def _frozen_items(out: Location) -> tuple[bytes, bytes]:
-    """Return the items of a search as stac-geoparquet, and those of its datatakes, empty if there are none.
-
-    Raises
-    ------
-    S2SharpError
-        ``file-broken``
-    """
-    fits = out / FIT_ITEMS
-    try:
-        return (out / ITEMS).read_bytes(), fits.read_bytes() if fits.exists() else b""
-    except FileNotFoundError:
-        raise S2SharpError(
-            "file-broken",
-            f"{out}/{ITEMS}, the items of the run, is missing.",
-            "Put it back from a copy, or choose another --out.",
-        ) from None
 
 
 def by_datatake(acquisitions: Iterable[Acquisition]) -> tuple[Datatake, ...]:

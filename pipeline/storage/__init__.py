@@ -49,6 +49,7 @@ __getattr__, __dir__, __all__ = face(
             "place",
             "store_errors",
             "user_cache",
+            "writing",
         ],
         "mirror": ["local", "mirrored"],
     },

@@ -8,6 +8,8 @@ process (the AWS_* variables for S3, and FSSPEC_* for settings of fsspec), and n
 import os
 import re
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 from urllib.parse import unquote, urlsplit
@@ -59,6 +61,15 @@ def store_errors(*others: type[Exception]) -> tuple[type[Exception], ...]:
     """Return the errors of reading or writing at a place, and ``others``; made for ``except``, which evaluates late."""
     there = [(sys.modules[m], names) for m, names in _ERRORS.items() if m in sys.modules]
     return OSError, *(getattr(module, name) for module, names in there for name in names), *others
+
+
+@contextmanager
+def writing(failed: str, remedy: str) -> Iterator[None]:
+    """Turn errors of reading or writing at a place into ``store-unwritable``; ``failed``: beginning of the message."""
+    try:
+        yield
+    except store_errors() as error:
+        raise S2SharpError("store-unwritable", f"{failed}: {error}.", remedy) from error
 
 
 def on_this_machine(location: object) -> "TypeIs[Path]":

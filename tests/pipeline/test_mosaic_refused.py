@@ -110,7 +110,7 @@ def test_a_grid_that_is_too_large_is_shown_before_it_is_made(border, tmp_path):
 
 def test_a_mosaic_of_days_or_terabytes_has_to_be_confirmed(border, tmp_path, monkeypatch):
     to = tmp_path / "to"
-    monkeypatch.setattr("s2sharp.planning.cost._BIG", 1e3)
+    monkeypatch.setattr("s2sharp.engine.cost._BIG", 1e3)
     code, text = call("mosaic", str(border), "--to", str(to))
     assert (code, to.exists()) == (2, False)
     assert "This mosaic would write about" in text
