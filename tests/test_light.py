@@ -136,7 +136,7 @@ def test_an_answer_that_is_not_as_it_was_kept_is_asked_again(
             asked.append(what)
             return {"halo": 15}
 
-    monkeypatch.setattr(apart._Asked, "of", Process)
+    monkeypatch.setattr(apart, "_asked", Process)
     assert apart.known("outline", {}) == apart.known("outline", {}) == {"halo": 15}
     assert asked == ["outline"]
     (file,) = tmp_path.glob("s2sharp/*.json")

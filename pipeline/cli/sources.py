@@ -91,13 +91,11 @@ takes(
 
 
 def _looked_at(settings: dict[str, Any], items: int) -> "list[Outlook]":
-    from ..planning.outlook import collections_of, look_at
+    from ..planning.outlook import look_at
 
     config = queried(settings)
-    chosen = "collection" in config.model_fields_set
-    names = (config.collection,) if chosen else collections_of(config.catalog)
     with console.status(f"Looking at {escape(config.catalog)} …"):
-        return list(look_at(config, names, items))
+        return list(look_at(config, items))
 
 
 def _facts(outlook: "Outlook") -> dict[str, Any]:

@@ -66,11 +66,7 @@ class Cluster:
 
     client: Client
     threads: int
-    tend: Callable[[], bool]
-
-
-def _untended() -> bool:
-    return False
+    tend: Callable[[], bool] = lambda: False
 
 
 @contextmanager
@@ -93,7 +89,7 @@ def connect(config: Command, home: Location, *, brief: bool = False) -> Iterator
     """
     if config.scheduler:
         with _scheduler(config.scheduler, insecure=config.insecure) as client:
-            yield Cluster(client, 0, _untended)
+            yield Cluster(client, 0)
         return
     with dask.config.set(_SETTINGS):
         if config.cluster:
@@ -110,7 +106,7 @@ def connect(config: Command, home: Location, *, brief: bool = False) -> Iterator
             _local(workers_of(config), gpus_of(config), dashboard=not brief) as cluster,
             Client(cluster, set_as_default=False) as client,
         ):
-            yield Cluster(client, threads_of(config), _untended)
+            yield Cluster(client, threads_of(config))
 
 
 @contextmanager

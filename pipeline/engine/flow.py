@@ -71,7 +71,7 @@ class Workers:
         self._seen: dict[str, tuple[float, float, bool]] = {}
         self._asked = float("-inf")
         self._resources: dict[str, dict[str, float]] = {}
-        self._late: dict[Future[Any], str] = {}
+        self.lagging: dict[Future[Any], str] = {}
         self.coming = False
 
     def _look(self) -> dict[str, dict[str, float]]:
@@ -100,11 +100,8 @@ class Workers:
 
     def late(self, worker: str, future: Future[Any]) -> None:
         """Mark a worker whose unit lags: it gets no other unit, in this phase or the next, until that one ends."""
-        self._late[future] = worker
-        future.add_done_callback(lambda done: self._late.pop(done, None))
-
-    def is_late(self, future: Future[Any]) -> bool:
-        return future in self._late
+        self.lagging[future] = worker
+        future.add_done_callback(lambda done: self.lagging.pop(done, None))
 
     @property
     def every(self) -> set[str]:
@@ -116,7 +113,7 @@ class Workers:
         """Workers for nets: those with a GPU if any has one, without late ones unless all are late."""
         every = self._look()
         able = [name for name, has in every.items() if has.get(GPU)] or list(every)
-        late = set(self._late.values())
+        late = set(self.lagging.values())
         return [name for name in able if name not in late] or able
 
     @property
@@ -150,8 +147,8 @@ class _Hands(Generic[T]):
 
 @dataclass
 class _Flight(Generic[T]):
-    """A thing in flight: ``attempt`` counts from 1; ``lost``: number of losses of all workers meanwhile; ``doubled``:
-    whether it was sent to a second worker.
+    """A thing in flight: ``attempt`` counts from 1; ``lost``: number of losses of all workers meanwhile; ``futures``:
+    two, if it was sent to a second worker.
     """
 
     thing: T
@@ -160,14 +157,6 @@ class _Flight(Generic[T]):
     lost: int = 0
     begun: float = field(default_factory=time.monotonic)
     futures: list[Future[Any]] = field(default_factory=list)
-
-    @property
-    def doubled(self) -> bool:
-        return len(self.futures) > 1
-
-
-def _alike(_: object) -> str:
-    return ""
 
 
 @dataclass
@@ -200,7 +189,7 @@ class Flow(Generic[T]):
     again: Callable[[T, Record], None]
     retries: int
     check: Callable[[], None]
-    kind: Callable[[T], str] = _alike
+    kind: Callable[[T], str] = lambda _: ""
     _soon: deque[T] = field(default_factory=deque)
     _spare: deque[T] = field(default_factory=deque)
     _flying: dict[T, _Flight[T]] = field(default_factory=dict)
@@ -333,7 +322,7 @@ class Flow(Generic[T]):
         record = replace(record, attempt=flight.attempt)
         for other in flight.futures:
             # A late unit continues, so that its end shows when its worker can be used again.
-            if other is not future and not self.workers.is_late(other):
+            if other is not future and other not in self.workers.lagging:
                 other.cancel()
         future.release()
         if record.status == "failed":
@@ -363,7 +352,7 @@ class Flow(Generic[T]):
             if not idle:
                 return
             limit = limits.get(self.kind(flight.thing), float("inf"))
-            if time.monotonic() - flight.begun > limit and not flight.doubled:
+            if time.monotonic() - flight.begun > limit and len(flight.futures) == 1:
                 if not self.workers.gpus:  # with GPUs, Dask chose the worker
                     self.workers.late(flight.worker, flight.futures[0])
                 self._send(flight, idle.pop())

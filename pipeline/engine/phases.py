@@ -66,10 +66,6 @@ def _nothing(*_: object) -> None:
     pass
 
 
-def _none(_: Job) -> "Iterable[Step]":
-    return ()
-
-
 @dataclass(frozen=True, eq=False)
 class Phase:
     """Jobs that may be done in any order, after those of the phases before.
@@ -103,7 +99,7 @@ class Phase:
     arguments: Callable[[Job], tuple[Any, ...]]
     prepare: Callable[[Job], None] = _nothing
     end: Callable[[Job, Record], None] = _nothing
-    then: "Callable[[Job], Iterable[Step]]" = _none
+    then: "Callable[[Job], Iterable[Step]]" = lambda _: ()
     full: bool = False
     gpu: bool = True
     spare: bool = False
@@ -289,14 +285,12 @@ class Engine:
             self.tell(UnitSkipped(phase.name, job.name, job.key))
             return False
         phase.prepare(job)
-        if job.excuse is not None:
-            self._excuse(phase, job, job.excuse)
-        return job.excuse is None
-
-    def _excuse(self, phase: Phase, job: Job, error: S2SharpError) -> None:
+        if job.excuse is None:
+            return True
         self.outcome.excused += 1
-        record = Record(job.name, job.key, "failed", error.kind, str(error))
+        record = Record(job.name, job.key, "failed", job.excuse.kind, str(job.excuse))
         self._add(phase, keep(self.out, record))
+        return False
 
     def _check(self) -> None:
         self.lease.check()

@@ -3,6 +3,7 @@
 Fitted weights are stored in ``OUT/fits/DATATAKE``.
 """
 
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -86,17 +87,10 @@ def _fit(plan: Plan, datatake: Datatake) -> str:
 
         def tell(step: int, steps: int, loss: float) -> None:
             about = {"take": datatake.take, "step": step, "steps": steps, "loss": loss}
-            _worker_says(about)
+            with suppress(ValueError):  # called without a cluster
+                get_worker().log_event(TOPIC, about)
             push()  # uploads the checkpoint, from which any worker can continue
 
         sensor = plan.sensor(datatake.take)
         method.fit(sample, sensor, plan.coarse, options, here, plan.device, tell)
         return told(method.name, here, plan.coarse)
-
-
-def _worker_says(about: dict[str, object]) -> None:
-    try:
-        worker = get_worker()
-    except ValueError:
-        return  # called without a cluster
-    worker.log_event(TOPIC, about)

@@ -82,17 +82,9 @@ def _facts(valid: "int | np.integer[Any]", files: Mapping[str, Digest]) -> dict[
     return {"status": "ok" if valid else "empty", "valid": int(valid), "files": dict(files)}
 
 
-def _published(plan: MosaicPlan, tile: Tile, takes: Takes) -> dict[str, Any]:
-    return _facts(*publish_tile(plan, tile, takes))
-
-
-def _compared(plan: MosaicPlan, tile: Tile, takes: Takes) -> dict[str, Any]:
-    return _facts(compare_tile(plan, tile, takes), {})
-
-
 _WORK: dict[str, Callable[[MosaicPlan, Tile, Takes], dict[str, Any]]] = {
     "mosaic": _mosaic,
     "overviews": _overview,
-    "publish": _published,
-    "compare": _compared,
+    "publish": lambda *given: _facts(*publish_tile(*given)),
+    "compare": lambda *given: _facts(compare_tile(*given), {}),
 }

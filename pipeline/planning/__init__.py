@@ -19,7 +19,7 @@ __getattr__, __dir__, __all__ = face(
         "kept": ["freeze_acquisition"],
         "make": ["datatakes_of", "make_plan"],
         "method": ["side_of"],
-        "outlook": ["Offering", "Outlook", "collections_of", "look_at"],
+        "outlook": ["Offering", "Outlook", "look_at"],
         "plan": ["Plan"],
         "queries": ["Query", "begun", "done", "owed", "when"],
         "reads": ["files_of", "reader_of", "stage_of"],

@@ -11,12 +11,12 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 from weakref import finalize
 
 import s2sharp_core
@@ -97,7 +97,7 @@ def known(
     name = hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()
     kept = _kept(name)
     if kept is None:
-        kept = _Asked.of().answer(what, settings)
+        kept = _asked().answer(what, settings)
         _keep(name, kept)
     return kept
 
@@ -166,8 +166,6 @@ def _keep(name: str, found: dict[str, Any]) -> None:
 class _Asked:
     """The process that loads nets: it starts with the first question, and runs until it is dismissed."""
 
-    _one: ClassVar["list[_Asked]"] = []
-
     def __init__(self) -> None:
         self._said = tempfile.TemporaryFile("w+", errors="replace")  # noqa: SIM115  (open while the process lives)
         self._process = subprocess.Popen(  # noqa: S603  (our own module)
@@ -180,19 +178,19 @@ class _Asked:
         )
         self.end = finalize(self, _end, self._process)
 
-    @classmethod
-    def of(cls) -> "_Asked":
-        if not cls._one:
-            cls._one.append(cls())
-        return cls._one[0]
-
     def answer(self, what: str, settings: dict[str, Any]) -> dict[str, Any]:
-        line = next(self._lines({"what": what, "settings": settings}), "")
+        question, answers, line = self._process.stdin, self._process.stdout, ""
+        assert question is not None and answers is not None  # noqa: S101, PT018  (both are pipes)
+        with suppress(BrokenPipeError):
+            question.write(json.dumps({"what": what, "settings": settings}) + "\n")
+            question.flush()
+            line = answers.readline()
         if not line:
             dismiss()
+            self._said.seek(0)
             raise S2SharpError(
                 "calibration-failed",
-                f"Sharpening one window failed: {self._last_words()}.",
+                f"Sharpening one window failed: {self._said.read().strip().splitlines()[-1:]}.",
                 "Choose a smaller --window, or another --method or --device.",
             )
         said = json.loads(line)
@@ -200,19 +198,6 @@ class _Asked:
             raise S2SharpError(*said["error"])
         found: dict[str, Any] = said["found"]
         return found
-
-    def _lines(self, asked: dict[str, Any]) -> Iterator[str]:
-        question, answers = self._process.stdin, self._process.stdout
-        assert question is not None and answers is not None  # noqa: S101, PT018  (both are pipes)
-        with suppress(BrokenPipeError):
-            question.write(json.dumps(asked) + "\n")
-            question.flush()
-            yield from iter(answers.readline, "")
-
-    def _last_words(self) -> str:
-        self._process.wait()
-        self._said.seek(0)
-        return str(self._said.read().strip().splitlines()[-1:])
 
 
 def _end(process: "subprocess.Popen[str]") -> None:
@@ -224,7 +209,13 @@ def _end(process: "subprocess.Popen[str]") -> None:
     process.wait()
 
 
+@cache
+def _asked() -> _Asked:
+    return _Asked()
+
+
 def dismiss() -> None:
     """End the process, if there is one: it takes some hundred MB."""
-    while _Asked._one:
-        _Asked._one.pop().end()
+    if _asked.cache_info().currsize:
+        _asked().end()
+        _asked.cache_clear()

@@ -88,13 +88,10 @@ class Outlook:
     refused: tuple[Refusal, ...] = ()
 
 
-def look_at(config: RunConfig, names: Iterable[str], most: int) -> Iterator[Outlook]:
+def look_at(config: RunConfig, most: int) -> Iterator[Outlook]:
     """Yield the outlook on each collection, from at most ``most`` items that a query finds; no pixel is read.
 
-    Parameters
-    ----------
-    names
-        Collections to search; those that the catalog lacks are left out.
+    If none is chosen, those of the usual names are searched that the catalog has; products are named by their level alone.
 
     Raises
     ------
@@ -102,8 +99,10 @@ def look_at(config: RunConfig, names: Iterable[str], most: int) -> Iterator[Outl
         ``collection-missing`` if it lacks all; the errors of :func:`~s2sharp.catalog.search.search`.
     """
     there, missing = False, None
+    usual = COLLECTIONS[1:] if are_products(config.catalog) else COLLECTIONS
+    names = (config.collection,) if "collection" in config.model_fields_set else usual
     around = Area.of(config.bbox, config.area).reach
-    for name in dict.fromkeys(names):
+    for name in names:
         found = search(config.catalog, name, around, config.datetime, private=config.allow_private)
         try:
             with warnings.catch_warnings():  # the other level is searched next
@@ -118,11 +117,6 @@ def look_at(config: RunConfig, names: Iterable[str], most: int) -> Iterator[Outl
         yield _outlook(config, name, items)
     if missing is not None and not there:
         raise missing
-
-
-def collections_of(catalog: str) -> tuple[str, ...]:
-    """Return the names to search if none is given; products are named by their level alone."""
-    return COLLECTIONS[1:] if are_products(catalog) else COLLECTIONS
 
 
 def _outlook(config: RunConfig, collection: str, items: list[pystac.Item]) -> Outlook:

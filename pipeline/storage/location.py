@@ -117,9 +117,9 @@ def place(text: str | Location) -> Location:
         there = UPath(text.rstrip("/"), **options)
         there.fs  # noqa: B018  (loads what opens it)
     except ImportError as error:
-        extra = (
-            "pip install 's2sharp[s3]'" if url.scheme in ("s3", "s3a") else _installs(url.scheme)
-        )
+        extra = str(known_implementations.get(url.scheme, {}).get("err", "Install it")).rstrip(".")
+        if url.scheme in ("s3", "s3a"):
+            extra = "pip install 's2sharp[s3]'"
         raise S2SharpError(
             "bad-config", f"No installed package opens {url.scheme}:// addresses.", f"{extra}."
         ) from error
@@ -130,10 +130,6 @@ def place(text: str | Location) -> Location:
             "Give a folder, or a URL such as s3://BUCKET/PREFIX.",
         ) from error
     return there
-
-
-def _installs(protocol: str) -> str:
-    return str(known_implementations.get(protocol, {}).get("err", "Install it")).rstrip(".")
 
 
 def _located(value: Any) -> Location:

@@ -47,7 +47,7 @@ class Cpus(Workers):
 
     @property
     def sharpening(self) -> list[str]:
-        late = set(self._late.values())
+        late = set(self.lagging.values())
         return [name for name in self.staging if name not in late] or self.staging
 
     @property
