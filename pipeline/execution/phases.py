@@ -13,8 +13,7 @@ from ..engine.ledger import FINAL, Record
 from ..engine.phases import Engine, Job, Outcome, Phase
 from ..engine.worker import REMEDY_NO_SPACE
 from ..planning.client import ClientPlan
-from ..planning.kept import freeze_acquisition
-from ..planning.plan import Plan
+from ..planning.plan import Plan, freeze_acquisition
 from ..planning.queries import Query
 from ..planning.sensor_files import there
 from ..planning.standings import Standing, Standings, phase_of

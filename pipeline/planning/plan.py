@@ -7,7 +7,7 @@ from dataclasses import asdict
 from functools import cached_property, lru_cache, partial
 from typing import Any
 
-from pydantic import Field, PrivateAttr
+from pydantic import Field, PrivateAttr, TypeAdapter
 
 from s2sharp_core import BANDS
 from s2sharp_core.lattice import Box
@@ -20,10 +20,10 @@ from ..engine.frozen import Frozen
 from ..scenes.acquisition import Acquisition, Choice
 from ..scenes.scene import Refusal
 from ..scenes.versions import Versions
+from ..storage.files import read_text, write_text
 from ..storage.location import Location
 from .area import AREA
 from .config import RunConfig
-from .kept import kept_sensor, thawed
 from .method import base_sensor, fitted_weights, options_of
 from .units import Datatake, Unit, unit_name, unit_named
 
@@ -128,7 +128,7 @@ class Plan(Frozen):
     def sensor(self, take: str) -> Sensor:
         """Return the sensor of a datatake: the known one before it is measured, and if that failed."""
         if self.measures:
-            found = self._measured.get(take) or kept_sensor(self.sensor_file(take))
+            found = self._measured.get(take) or _kept_sensor(self.sensor_file(take))
             if found:
                 self._measured[take] = found
         else:
@@ -197,7 +197,7 @@ class Plan(Frozen):
     @cached_property
     def _thawed(self) -> Callable[[str], Acquisition]:
         """Cached reader of acquisitions by id; a worker has units of a few at once."""
-        return lru_cache(maxsize=8)(partial(thawed, self.out))
+        return lru_cache(maxsize=8)(partial(_thawed, self.out))
 
     @cached_property
     def _measured(self) -> dict[str, Sensor]:
@@ -252,3 +252,30 @@ class Plan(Frozen):
             facts.append(self.config.cog_compression)
         text = json.dumps(facts, default=lambda x: x.__dict__, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()
+
+
+_ACQUISITION = TypeAdapter(Acquisition)
+
+
+def freeze_acquisition(out: Location, acquisition: Acquisition) -> None:
+    """Write an acquisition for the workers, before its first unit."""
+    file = _acquisition_file(out, acquisition.id)
+    text = _ACQUISITION.dump_json(acquisition, indent=1).decode()
+    if not file.exists() or read_text(file) != text:
+        write_text(file, text)
+
+
+def _thawed(out: Location, name: str) -> Acquisition:
+    return _ACQUISITION.validate_json(read_text(_acquisition_file(out, name)))
+
+
+def _acquisition_file(out: Location, name: str) -> Location:
+    return out / "acquisitions" / f"{name}.json"
+
+
+def _kept_sensor(file: Location) -> Sensor | None:
+    """Return a measured sensor; None if there is none, or its file is torn."""
+    try:
+        return Sensor.of(json.loads(read_text(file))["sensor"])
+    except (FileNotFoundError, ValueError, KeyError, TypeError):
+        return None

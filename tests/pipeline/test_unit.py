@@ -21,9 +21,8 @@ from s2sharp.execution.run import Run
 from s2sharp.execution.sensors import measure_unit
 from s2sharp.execution.staging import stage_unit
 from s2sharp.execution.unit import sharpen_unit
-from s2sharp.planning.kept import freeze_acquisition
 from s2sharp.planning.make import make_plan
-from s2sharp.planning.plan import Plan
+from s2sharp.planning.plan import Plan, freeze_acquisition
 from s2sharp.planning.reads import stage_of
 from s2sharp.scenes.read import load_block
 

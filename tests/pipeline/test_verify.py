@@ -19,9 +19,8 @@ from s2sharp.execution.run import Run
 from s2sharp.execution.status import status_of
 from s2sharp.execution.unit import sharpen_unit
 from s2sharp.execution.verify import verify_run
-from s2sharp.planning.kept import freeze_acquisition
 from s2sharp.planning.make import make_plan
-from s2sharp.planning.plan import Plan
+from s2sharp.planning.plan import Plan, freeze_acquisition
 from s2sharp.planning.resume import resume
 
 from s2sharp_core import S2SharpError
