@@ -13,22 +13,7 @@ from s2sharp_core.learning.options import FitOptions
 
 from ..bench.compare import BenchOutcome, Tasks, compare
 from ..bench.tables import SEEN, Grid, grids, write_csv, write_tables
-from ..ui.terminal import bars, check_extras, console, problems
-
-
-def check_pictures() -> None:
-    """Refuse to begin without the libraries that draw the page of pictures.
-
-    Raises
-    ------
-    S2SharpError
-        ``bad-config``.
-    """
-    check_extras(
-        ("matplotlib",),
-        "The page of pictures",
-        "Install it (`pip install 's2sharp[publish]'`), or give --no-pictures.",
-    )
+from ..ui.terminal import bars, console, problems
 
 
 class Bench:

@@ -8,7 +8,7 @@ from rich.box import SIMPLE_HEAD
 from rich.markup import escape
 from rich.table import Table
 
-from ..ui.terminal import console, told
+from ..ui.terminal import check_extras, console, told
 
 if TYPE_CHECKING:
     from s2sharp_core.sharpeners.method import Method
@@ -159,7 +159,7 @@ def evaluate(
     from s2sharp_core.learning.options import FitOptions
 
     from ..bench.compare import find_tasks, folders
-    from .bench import Bench, check_pictures
+    from .bench import Bench
 
     with told(
         f"Stopped. Results so far are in {out}; the same command does not repeat the fits."
@@ -167,7 +167,8 @@ def evaluate(
         else "Stopped. Give --out to keep fits."
     ):
         if out and pictures:
-            check_pictures()
+            how = "Install it (`pip install 's2sharp[publish]'`), or give --no-pictures."
+            check_extras(("matplotlib",), "The page of pictures", how)
         tasks = find_tasks(
             protocol or ["measured"],
             catalog=catalog,

@@ -109,18 +109,7 @@ _DEFAULTS = {
     "fit_steps": "the method's",
     "shard": "512, less for small areas",
     "chunk": "512, less for small shards",
-    "publish": "publish",
-    "history": "no-history",
-    "quiet": "no-quiet",
-    "insecure": "no-insecure",
     "s3_bucket": "none",
-    "requester_pays": "no-requester-pays",
-    "allow_private": "no-allow-private",
-    "yes": "no-yes",
-    "trust": "no-trust",
-    "error90": "no-error90",
-    "cirrus": "no-cirrus",
-    "adapt": "no-adapt",
     "scheduler": "a cluster on this machine",
     "workers": "one for each GPU, or for four cores",
     "memory": "the machine's, shared by the workers",
@@ -149,7 +138,7 @@ def flag(
         None,
         metavar=metavar,
         help=field.description,
-        show_default=defaults.get(name) or _shown(field),
+        show_default=defaults.get(name) or _shown(name, field),
         rich_help_panel=panel,
     )
     return option(name, shown, kind | None)
@@ -162,10 +151,12 @@ def flags_of(names: str, defaults: Mapping[str, str]) -> list[Parameter]:
     return [flag(name, panels[name], RunConfig, shown) for name in names.split()]
 
 
-def _shown(field: FieldInfo) -> str | bool:
-    """Return a field's default as text; False where there is none."""
+def _shown(name: str, field: FieldInfo) -> str | bool:
+    """Return a field's default as text, that of a switch by its flag; False where there is none."""
     if field.is_required() or field.default is None:
         return False
+    if isinstance(field.default, bool):
+        return ("" if field.default else "no-") + name.replace("_", "-")
     return f"{field.default:g}" if isinstance(field.default, float) else str(field.default)
 
 

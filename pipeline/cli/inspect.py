@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -15,7 +15,7 @@ from s2sharp_core import S2SharpError
 from ..engine.lease import Holder, Lease
 from ..engine.progress import Progress, at_work
 from ..execution.clean import REMOVED, clean, leftovers
-from ..execution.status import status_of
+from ..execution.status import Status, status_of
 from ..planning.plan import Plan
 from ..planning.queries import Query
 from ..storage.location import Location
@@ -29,41 +29,31 @@ def show_status(outs: Sequence[Location], *, as_json: bool) -> None:
         facts = [{"out": out, **facts} for out, (_, facts, _) in found.items()]
         console.print_json(json.dumps(facts[0] if len(facts) == 1 else facts))
     else:
-        for out, (progress, _, say) in found.items():
+        for out, (progress, _, text) in found.items():
             if len(outs) > 1:
                 console.print(f"[bold]{escape(out)}[/]")
-            say()
+            console.print(f"{text} is {_state(progress)}.")
+            if isinstance(progress, Status) and not progress.left:
+                say_owed(progress.owed)
             _show_progress(progress)
     if any(progress.left or facts.get("owed") for progress, facts, _ in found.values()):
         raise typer.Exit(PARTIAL)
 
 
-def _standing(out: Location) -> tuple[Progress[Any], dict[str, Any], Callable[[], None]]:
-    """Return the progress of a run or a mosaic, also as JSON, and a function that prints its first line."""
+def _standing(out: Location) -> tuple[Progress[Any], dict[str, Any], str]:
+    """Return the progress of a run or a mosaic, also as JSON, and the beginning of its first line."""
     if (out / "mosaic.json").exists():
         from ..mosaic.execute import mosaic_status
 
         mosaic = mosaic_status(out)
-        config = mosaic.plan.config
-
-        def say_mosaic() -> None:
-            console.print(
-                f"Mosaic of {escape(str(config.out))}, one picture per {config.period} ({config.by}); it is {_state(mosaic)}."
-            )
-
-        return mosaic, {"mosaic": mosaic.store, **_facts(mosaic)}, say_mosaic
+        of = mosaic.plan.config
+        text = f"Mosaic of {escape(str(of.out))}, one picture per {of.period} ({of.by}); it"
+        return mosaic, {"mosaic": mosaic.store, **_facts(mosaic)}, text
     run = status_of(out)
     owed = [query.model_dump(mode="json") for query in run.owed]
-
-    def say_run() -> None:
-        config = run.plan.config
-        console.print(
-            f"{config.method} on {config.collection}, {config.datetime}; the cube is {_state(run)}."
-        )
-        if not run.left:
-            say_owed(run.owed)
-
-    return run, {"cube": run.store, **_facts(run), "owed": owed}, say_run
+    config = run.plan.config
+    text = f"{config.method} on {config.collection}, {config.datetime}; the cube"
+    return run, {"cube": run.store, **_facts(run), "owed": owed}, text
 
 
 def _facts(progress: Progress[Any]) -> dict[str, Any]:

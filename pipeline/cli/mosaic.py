@@ -21,12 +21,8 @@ _DEFAULTS = {
     "crs": "the UTM code with most of the cube's pixels",
     "resolution": "10, for a CRS in metres",
     "tile": "2048, less for small areas",
-    "publish": "publish",
     "workers": "one for each GPU, or for four cores",
     "scheduler": "a cluster on this machine",
-    "insecure": "no-insecure",
-    "yes": "no-yes",
-    "quiet": "no-quiet",
 }
 _OUT = typer.Argument(
     metavar="OUT", help=MosaicConfig.model_fields["out"].description, show_default=False

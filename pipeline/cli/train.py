@@ -1,7 +1,7 @@
 """``s2sharp train``, ``finetune`` and ``weights import``: train, adapt and import weights."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -70,9 +70,10 @@ def train(
     from s2sharp_core import METHODS
     from s2sharp_core.learning.s2net import SIZES
 
-    from ..train.train import Training
+    from ..train.train import Training, train_s2net, train_start
 
     training = Training(out, method, _sources(catalog, collection), steps, synthetic, seed)
+    files: Iterable[Path]
     with told(), bars() as shown:
         of_scene = method in METHODS and METHODS[method].fit is not None
         if of_scene or method in SIZES:
@@ -82,7 +83,8 @@ def train(
                     f"{method} has one size: --features and --blocks are DSen2's.",
                     "Leave them out.",
                 )
-            files = _train_start(training, shown) if of_scene else _train_s2net(training, shown)
+            tell = _watched(shown, method)
+            files = train_start(training, tell) if of_scene else [train_s2net(training, tell)]
         else:
             files = _train_nets(training, features, blocks, shown)
         for file in files:
@@ -117,19 +119,6 @@ def _watched(shown: Progress, name: str) -> Callable[[int, int, float], None]:
         shown.update(task, completed=step, total=total, note=f"loss {loss:.4g}")
 
     return tell
-
-
-def _train_start(training: "Training", shown: Progress) -> Iterator[Path]:
-    """Train the starting weights of a method that learns on the scene."""
-    from ..train.train import train_start
-
-    yield from train_start(training, _watched(shown, training.method))
-
-
-def _train_s2net(training: "Training", shown: Progress) -> Iterator[Path]:
-    from ..train.train import train_s2net
-
-    yield train_s2net(training, _watched(shown, training.method))
 
 
 @configured

@@ -15,7 +15,7 @@ __getattr__, __dir__, __all__ = face(
         "phases": ["RunOutcome"],
         "retention": ["dates", "removing", "take_out"],
         "sensors": ["measure_datatake"],
-        "status": ["status_of"],
+        "status": ["Status", "status_of"],
         "verify": ["verify_run"],
         "watch": ["decide", "make_ready"],
     },
