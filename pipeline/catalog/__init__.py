@@ -9,7 +9,7 @@ from s2sharp_core.faces import face
 __getattr__, __dir__, __all__ = face(
     __name__,
     {
-        "access": ["Access", "FREE"],
+        "access": ["Access", "FREE", "keyed"],
         "addresses": [
             "bucket_of",
             "is_array",
@@ -58,6 +58,5 @@ __getattr__, __dir__, __all__ = face(
         "signing": ["signed"],
         "single": ["single_collection"],
         "sources": ["MAX_DN", "Offer", "Source", "WAYS", "band_of", "grids", "offers"],
-        "ways": ["keyed"],
     },
 )

@@ -1,11 +1,31 @@
-"""Access: the addresses that an operator lets a catalog open, and the keys to use."""
+"""Access to the files that a catalog names: those that may be opened, and the way to read each: plain, signed, or with
+keys. Signing itself is in :mod:`.signing`.
+"""
 
-from dataclasses import dataclass
-from typing import Literal
+import os
+import re
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Literal
 
-from .addresses import check_href
+from .addresses import bucket_of, check_href
+
+if TYPE_CHECKING:  # a configuration needs no catalog
+    from .sources import Source
 
 Sign = Literal["auto", "none", "planetary-computer", "item", "cdse"]
+
+OWN, PAID = "own-keys", "own-keys-and-purse"
+"""Ways to read an S3 address with the operator's keys, and at their cost. No item can ask for them: they are not in
+:data:`~s2sharp.catalog.sources.WAYS`, and follow from :class:`Access` alone."""
+
+TOKENS = "https://planetarycomputer.microsoft.com/api/sas/v1/token"
+"""Planetary Computer's token server, unless ``PC_SDK_SAS_URL`` names another, as for its own SDK."""
+
+ACCOUNT = "sentinel2l2a01.blob.core.windows.net"
+"""Host of Planetary Computer's Sentinel-2 archive."""
+
+EODATA = "s3://eodata/"
+"""CDSE's bucket; it shows that an address means this store and not Amazon's."""
 
 
 @dataclass(frozen=True)
@@ -15,7 +35,7 @@ class Access:
     Parameters
     ----------
     sign
-        Way to sign addresses when they are read; see :func:`~s2sharp.catalog.signing.renewable`.
+        Way to sign addresses when they are read; see :func:`renewable`.
     buckets
         S3 buckets that are read with the operator's own keys. Others are read unsigned, except those of the catalog
         itself.
@@ -38,3 +58,53 @@ class Access:
 
 FREE = Access()
 """Access without the operator's permission: no keys, and no host in a private network."""
+
+
+def renewable(source: "Source", item: str | None, sign: Sign = "auto") -> "Source":
+    """Return ``source`` with the way to sign its address.
+
+    Parameters
+    ----------
+    item
+        Address of the item that the file belongs to.
+    sign
+        ``"auto"``: a token for Planetary Computer's storage, CDSE's keys for ``s3://eodata``, and the item for files
+        that the catalog had signed. Otherwise, the way to use for all remote files.
+    """
+    if "://" not in source.href:
+        return replace(source, sign="none")
+    way: str = sign
+    if sign == "auto":
+        server, host = host_of_url(tokens()), host_of_url(source.href)
+        ours = host == ACCOUNT or (is_blob(host, server) and host_of_url(item or "") == server)
+        way = "planetary-computer" if ours else source.sign
+        way = "cdse" if source.href.startswith(EODATA) else way
+    if way == "item" and item is None:
+        way = "none"
+    return source if way == source.sign else replace(source, sign=way)
+
+
+def keyed(source: "Source", item: str | None, catalog: str, access: Access) -> "Source":
+    """Return ``source`` with the way to read it, by :func:`renewable` and the buckets of ``access``."""
+    found = renewable(source, item, access.sign)
+    bucket = bucket_of(source.href)
+    if found.sign != "none" or bucket is None or access.sign == "none":
+        return found
+    everywhere = access.pays and not access.buckets
+    if bucket in access.buckets or bucket == bucket_of(catalog) or everywhere:
+        return replace(found, sign=PAID if access.pays else OWN)
+    return found
+
+
+def tokens() -> str:
+    return os.environ.get("PC_SDK_SAS_URL", TOKENS).rstrip("/")
+
+
+def is_blob(host: str, server: str) -> bool:
+    """Return whether a host is Azure's storage, or a token ``server`` that replaces it."""
+    return host.endswith(".blob.core.windows.net") or host == server
+
+
+def host_of_url(url: str) -> str:
+    place = re.split(r"[/?#]", url.partition("://")[2], maxsplit=1)[0]
+    return place.rpartition("@")[2].lower()

@@ -27,13 +27,13 @@ from s2sharp_core.bands import BANDS, CIRRUS, MEASURED, native_gsd
 
 from ..storage.arrays import zarr_store
 from ..storage.location import store_errors
+from .access import OWN
 from .broken import BrokenError
 from .chunks import bounded, check_chunks
 from .documents import item_of
 from .groups import SCL_PATH, reflectance_path
 from .metadata import as_number, as_text, code_in
 from .signing import archive_place
-from .ways import OWN
 
 # Codecs that an archive may use. Others are refused before a byte is read, because numcodecs includes pickle, which
 # executes its input.

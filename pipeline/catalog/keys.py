@@ -9,9 +9,9 @@ from rasterio.session import Session
 
 from s2sharp_core import S2SharpError
 
+from .access import OWN, PAID
 from .signing import cdse_keys
 from .sources import Source
-from .ways import OWN, PAID
 
 
 class _Keys(Session):  # type: ignore[misc]  # rasterio has no types

@@ -20,11 +20,11 @@ from upath import UPath
 from s2sharp_core import S2SharpError
 
 from ..storage.location import Location, on_this_machine, place
+from .access import EODATA, OWN, PAID, host_of_url, is_blob, tokens
 from .addresses import bucket_of, check_href, public, unsigned
 from .broken import BrokenError
 from .http import read_json, stac_io
 from .sources import Source, address
-from .ways import EODATA, OWN, PAID, host_of_url, is_blob, tokens
 
 CDSE = "https://eodata.dataspace.copernicus.eu"
 """The object store of the Copernicus Data Space, unless ``CDSE_S3_ENDPOINT`` names another."""

@@ -15,14 +15,13 @@ import pystac
 from s2sharp_core import S2SharpError
 from s2sharp_core.bands import MEASURED, native_gsd
 
-from ..catalog.access import Access
+from ..catalog.access import Access, keyed
 from ..catalog.addresses import bucket_of, public, unsigned
 from ..catalog.keys import session
 from ..catalog.metadata import as_number, level, level_in
 from ..catalog.products import are_products
 from ..catalog.search import OtherLevelWarning, search
 from ..catalog.sources import Offer, Source, offers, sources
-from ..catalog.ways import keyed
 from ..scenes.acquisition import group
 from ..scenes.scene import Refusal
 from .area import Area

@@ -17,7 +17,7 @@ from s2sharp_core import S2SharpError
 from s2sharp_core.bands import CELL, native_gsd
 from s2sharp_core.lattice import Box, Lattice
 
-from ..catalog.access import FREE, Access
+from ..catalog.access import FREE, Access, keyed
 from ..catalog.addresses import is_array, unsigned
 from ..catalog.agreement import check_alike, check_names
 from ..catalog.antimeridian import unwrap
@@ -32,7 +32,6 @@ from ..catalog.metadata import (
     tile,
 )
 from ..catalog.sources import Source, grids, sources
-from ..catalog.ways import keyed
 
 MARGIN = 100
 """Cells by which a footprint may reach farther than stated, because archives draw footprints coarsely."""

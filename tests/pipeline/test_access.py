@@ -15,12 +15,11 @@ import pytest
 import rasterio
 from rasterio.transform import from_origin
 from s2sharp.catalog import keys
-from s2sharp.catalog.access import FREE, Access
+from s2sharp.catalog.access import FREE, OWN, PAID, Access, keyed
 from s2sharp.catalog.broken import BrokenError
 from s2sharp.catalog.chunks import MAX_BLOCK
 from s2sharp.catalog.eopf import _group, opened
 from s2sharp.catalog.sources import Source, sources
-from s2sharp.catalog.ways import OWN, PAID, keyed
 from s2sharp.planning.config import read_config
 from s2sharp.scenes.raster import reading
 

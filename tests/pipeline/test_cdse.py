@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import pystac
 import pytest
+from s2sharp.catalog.access import renewable
 from s2sharp.catalog.search import search
 from s2sharp.catalog.sources import Source
-from s2sharp.catalog.ways import renewable
 from s2sharp.demo.synthetic import write_catalog
 from s2sharp.planning.make import make_plan
 from s2sharp.planning.reads import stage_of

@@ -3,9 +3,9 @@
 import math
 
 import pytest
+from s2sharp.catalog.access import renewable
 from s2sharp.catalog.signing import expiry, signed
 from s2sharp.catalog.sources import Source
-from s2sharp.catalog.ways import renewable
 
 from s2sharp_core import S2SharpError
 
