@@ -220,13 +220,7 @@ def _tell_fit(say: Callable[[str], None], where: str, step: int, steps: int, los
 
 
 def folders(given: Iterable[str]) -> dict[str, Path]:
-    """Parse ``METHOD=FOLDER`` into a dictionary.
-
-    Raises
-    ------
-    S2SharpError
-        ``bad-config`` for text of another form.
-    """
+    """Parse ``METHOD=FOLDER`` into a dictionary. Error: ``bad-config`` for text of another form."""
     pairs = [text.partition("=") for text in given]
     for name, _, folder in pairs:
         if not name or not folder:

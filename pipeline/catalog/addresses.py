@@ -92,9 +92,7 @@ def check_href(href: str, catalog: str, *, private: bool = False) -> str:
 
 
 def absolute(href: str, base: str | None) -> str:
-    """Return the target of ``href`` in a document at ``base``. For a local document, the result is a path with any
-    characters.
-    """
+    """Return the target of ``href`` in a document at ``base``; for a local one, a path with any characters."""
     if base is None or "://" in base or _scheme(href) or _scheme(base):
         return str(make_absolute_href(href, base))
     path = os.path.normpath(Path(base).parent / href)
@@ -125,9 +123,7 @@ def public(url: str) -> str:
 
 
 def unsigned(url: str) -> str:
-    """Return ``url`` without credentials: user, password and, if one of its parameters may be secret, the whole
-    query.
-    """
+    """Return ``url`` without user and password, and without its query if one of its parameters may be secret."""
     if "//" not in url or not ("?" in url or "@" in url):
         return url
     said = urlsplit(url).query if "?" in url else ""

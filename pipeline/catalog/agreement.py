@@ -6,7 +6,7 @@ no pixel reveals it, but names may.
 
 import re
 from collections.abc import Iterable
-from datetime import datetime, timedelta
+from datetime import datetime
 
 import pystac
 
@@ -14,7 +14,8 @@ from s2sharp_core.bands import CIRRUS
 from s2sharp_core.errors import S2SharpError
 
 from .addresses import parted, public
-from .metadata import sensed, tile
+from .broken import faulty
+from .metadata import DAY, sensed, start_in, tile
 from .reflectance import APPLIED
 from .sources import Source
 
@@ -29,20 +30,13 @@ _DAYS = re.compile(r"(?<![0-9])(20\d\d[01]\d[0-3]\d)(?![0-9])")
 APART = 0.05
 """Largest difference in reflectance between the offsets of an item's bands: half of the offset that ESA subtracts."""
 
-_DAY = timedelta(days=1)
-"""Largest difference between the start of a datatake, which is in file names, and the time of a tile."""
-
 
 def check_alike(item: str, files: Iterable[Source]) -> None:
-    """Refuse an item whose bands differ too much in scale or offset. ESA gives each band its own, but all nearly the
-    same.
+    """Refuse an item whose bands differ in scale or offset: ESA gives each band its own, but all nearly the same.
 
     An item may mix ESA's own files with files whose offset the archive has removed.
 
-    Raises
-    ------
-    S2SharpError
-        ``radiometry-implausible``
+    Error: ``radiometry-implausible``.
     """
     own = [file for file in files if file.origin != APPLIED]
     for file in own:
@@ -50,13 +44,8 @@ def check_alike(item: str, files: Iterable[Source]) -> None:
         apart = abs(file.offset - first.offset) > APART and file.band != CIRRUS.name
         if apart or not 0.5 < file.scale / first.scale < 2:
             said = (f"{f.band} scale {f.scale:g} and offset {f.offset:g}" for f in (first, file))
-            raise S2SharpError(
-                "radiometry-implausible",
-                f"Item {item} has bands that differ: {', '.join(said)}. In a Sentinel-2 product, all bands have nearly the same.",
-                "Correct the item in a copy of the catalog, or leave it out.",
-                item=item,
-                band=file.band,
-            )
+            text = f"Item {item} has bands that differ: {', '.join(said)}. In a Sentinel-2 product, all bands have nearly the same."
+            raise faulty("radiometry-implausible", item, text, file.band)
 
 
 def check_names(item: pystac.Item, files: Iterable[Source]) -> None:
@@ -64,10 +53,7 @@ def check_names(item: pystac.Item, files: Iterable[Source]) -> None:
 
     A file may name another band, tile or day than the item or its other files, or be listed for two bands.
 
-    Raises
-    ------
-    S2SharpError
-        ``item-broken``
+    Error: ``item-broken``.
     """
     others: dict[str, tuple[set[str], Source]] = {}
     taken: dict[str, Source] = {}
@@ -92,7 +78,7 @@ def check_names(item: pystac.Item, files: Iterable[Source]) -> None:
 def names_day(href: str, when: datetime) -> bool:
     """Return whether an address names the day of ``when``, or the day before or after it."""
     days = _DAYS.findall(parted(href)[0])
-    return any(f"{when + turn * _DAY:%Y%m%d}" in days for turn in (-1, 0, 1))
+    return any(f"{when + turn * DAY:%Y%m%d}" in days for turn in (-1, 0, 1))
 
 
 def _check_item(item: pystac.Item, file: Source, place: str, moment: str) -> None:
@@ -100,19 +86,11 @@ def _check_item(item: pystac.Item, file: Source, place: str, moment: str) -> Non
     own = tile(item)
     if re.fullmatch(_TILE, own) and own != place:
         raise _contradicts(item, file, f"the name of tile {place}, not {own}")
-    try:
-        when = datetime.strptime(f"{moment}+0000", "%Y%m%dT%H%M%S%z")
-    except ValueError:
-        return
-    if abs(sensed(item) - when) > _DAY:
+    when = start_in(moment)
+    if when and abs(sensed(item) - when) > DAY:
         raise _contradicts(item, file, f"a name with {when:%Y-%m-%d}, not {sensed(item):%Y-%m-%d}")
 
 
 def _contradicts(item: pystac.Item, file: Source, what: str) -> S2SharpError:
-    return S2SharpError(
-        "item-broken",
-        f"Item {item.id}, band {file.band}: its file {public(file.href)} has {what}.",
-        "Correct the item in a copy of the catalog, or leave it out.",
-        item=item.id,
-        band=file.band,
-    )
+    text = f"Item {item.id}, band {file.band}: its file {public(file.href)} has {what}."
+    return faulty("item-broken", item.id, text, file.band)

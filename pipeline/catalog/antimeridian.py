@@ -1,10 +1,13 @@
 """Longitudes that wrap around: shapes and boxes that cross the antimeridian."""
 
+from typing import Any
+
 import numpy as np
 import shapely
+from pyproj import Transformer
 from shapely.affinity import translate
 
-from .degrees import Degrees
+from .extent import Degrees
 
 
 def unwrap(shape: shapely.Geometry) -> shapely.Geometry:
@@ -45,3 +48,10 @@ def bounding_box(shape: shapely.Geometry) -> Degrees:
     if widest == len(pieces) - 1:
         west -= 360
     return float(west), float(south), float(east), float(north)
+
+
+def degrees_around(crs: Any, bounds: tuple[float, float, float, float]) -> Degrees:
+    """Return W, S, E, N around left, bottom, right, top in units of ``crs``; E beyond 180 across the antimeridian."""
+    to_degrees = Transformer.from_crs(crs, 4326, always_xy=True)
+    west, south, east, north = to_degrees.transform_bounds(*bounds)
+    return west, south, east + 360 * (east < west), north

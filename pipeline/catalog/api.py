@@ -10,11 +10,11 @@ from urllib.parse import urljoin
 import pystac
 
 from .addresses import absolute, check_href, public
-from .broken import BrokenError, unreachable
+from .broken import BrokenError, leave_out, unreachable
 from .documents import fingerprint, item_of
 from .http import answer, read_json
 from .metadata import as_number, as_text
-from .query import MAX_ITEMS, Query, leave_out, of_rel
+from .query import MAX_ITEMS, Query, of_rel
 
 if TYPE_CHECKING:
     from pystac_client.stac_api_io import StacApiIO

@@ -61,9 +61,7 @@ def _check(found: Buffer, key: str) -> None:
 
 
 def _unpacked(found: Buffer) -> int:
-    """Return the unpacked size of an object in bytes, from its header. Without a header, it is the object's own
-    size.
-    """
+    """Return the unpacked size of an object in bytes, from its header; without a header, its own size."""
     head = found[:18].to_bytes()
     if head.startswith(_ZSTD):
         return _zstd_size(head)

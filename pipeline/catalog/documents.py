@@ -3,7 +3,7 @@
 import hashlib
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,7 @@ import pystac
 import shapely
 
 from .addresses import unsigned
-from .broken import BrokenError
+from .broken import BrokenError, leave_out
 from .metadata import as_number, as_text, span
 
 
@@ -21,10 +21,7 @@ def item_of(document: Any, href: str | None) -> pystac.Item:
     Odd parts that are not needed are dropped: invalid links, an impossible footprint, an invalid interval beside a
     valid datetime, the name of a collection that is not text. The id, the properties and a time are needed.
 
-    Raises
-    ------
-    BrokenError
-        The reason why the document is not an item.
+    Raise :class:`BrokenError` with the reason why the document is not an item.
     """
     if not isinstance(document, dict) or not isinstance(document.get("properties"), dict):
         raise BrokenError("is not a STAC item")
@@ -66,6 +63,16 @@ def item_of(document: Any, href: str | None) -> pystac.Item:
     return item
 
 
+def items_in(documents: Iterable[Any], catalog: str) -> Iterator[pystac.Item]:
+    """Yield the items in the documents of ``catalog``; others are left out with a warning."""
+    for document in documents:
+        try:
+            yield item_of(document, None)
+        except BrokenError as err:
+            name = document.get("id") if isinstance(document, dict) else catalog
+            leave_out(str(name), str(err))
+
+
 def fingerprint(item: pystac.Item) -> str:
     """Return a digest that tells a repeated item from two items with one id."""
     files = sorted(unsigned(asset.href) for asset in item.assets.values())
@@ -92,9 +99,7 @@ def _bbox(said: Any) -> list[float] | None:
 
 
 def _assets(said: Any) -> dict[str, Any]:
-    """Return the assets. An invalid address becomes empty, which fails the item only if the file is needed or all are
-    invalid.
-    """
+    """Return the assets. An invalid address becomes empty: it fails the item if the file is needed, or all are so."""
     assets = said if isinstance(said, Mapping) else {}
     if assets and not any(_has_texts(asset, "href") for asset in assets.values()):
         raise BrokenError("is a STAC item whose assets all lack an address")

@@ -70,17 +70,15 @@ class Array:
         """Return the DN of a window, or reflectance if floats are stored."""
         return np.asarray(self.array[rows, cols])
 
-    def masked(self, rows: slice, cols: slice) -> None:
+    def masked(self, rows: slice, cols: slice) -> np.ndarray | None:  # noqa: ARG002
         """Return None: there is no separate mask."""
+        return None
 
 
 def opened(href: str, sign: str = OWN) -> Array:
     """Open an array by its address. For ``sign`` see :func:`~s2sharp.catalog.signing.archive_place`.
 
-    Raises
-    ------
-    BrokenError
-        The fault of the array.
+    Raise :class:`BrokenError` with the fault of the array.
     """
     root, name = _parted(href)
     try:
@@ -162,9 +160,7 @@ def _known(codecs: Iterable[Codec]) -> bool:
 
 
 def _transform(group: zarr.Group, name: str, about: Mapping[str, Any]) -> tuple[float, ...]:
-    """Return the transform that the array or its group states, or else compute it from the coordinates of pixel
-    centres.
-    """
+    """Return the transform that the array or its group states, or else that of the coordinates of pixel centres."""
     folder = name.rpartition("/")[0]
     for said in (about.get("proj:transform"), _about(group, folder).get("spatial:transform")):
         if isinstance(said, list) and len(said) >= 6:
@@ -208,17 +204,8 @@ def _nested(value: Any) -> Mapping[str, Any]:
 def eopf_item(root: str) -> tuple[str, pystac.Item]:
     """Return the level of a product, ``"l1c"`` or ``"l2a"``, and its item.
 
-    Assets are the bands at native resolution, each with its grid, scale, offset and nodata.
-
-    Parameters
-    ----------
-    root
-        Path or URL of the Zarr.
-
-    Raises
-    ------
-    BrokenError
-        The fault of the product.
+    ``root`` is the path or URL of the Zarr. Assets are the bands at native resolution, each with its grid, scale, offset
+    and nodata. Raise :class:`BrokenError` with the fault of the product.
     """
     root = root.rstrip("/")
     group = _group(root)
@@ -273,9 +260,9 @@ def _asset(root: str, group: zarr.Group, band: str, path: str) -> pystac.Asset:
         "proj:epsg": array.epsg,
     }
     if band in MEASURED:
-        scale, offset = (as_number(array.attrs.get(key)) for key in ("scale_factor", "add_offset"))
-        if scale is None or offset is None:
+        if array.packing is None:
             raise BrokenError(f"has no scale_factor and add_offset at {path}")
+        scale, offset = array.packing
         facts |= {"data_type": array.dtype, "raster:scale": scale, "raster:offset": offset}
     return pystac.Asset(
         f"{root}/{path}", media_type="application/vnd+zarr", roles=["data"], extra_fields=facts

@@ -1,4 +1,4 @@
-"""stac-geoparquet: a catalog in one file, read one part at a time.
+"""stac-geoparquet: a catalog in one file, read one part at a time: the items that meet a query, or all of them.
 
 The format is that of the stac-geoparquet specification 1.0: one item per row, with properties as columns, the
 geometry as WKB, the bbox and assets as structs. Writers differ in types. So other forms are read, too: a list as
@@ -9,15 +9,22 @@ import json
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
+from io import BytesIO
 from typing import Any, BinaryIO
+from urllib.parse import urlsplit
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+import pystac
 import shapely
+from upath import UPath
 
-from .degrees import Degrees
+from .broken import unreachable
+from .documents import items_in
+from .extent import Degrees
 from .metadata import as_number
+from .query import Query
 
 ROWS = 512
 """Number of items in memory at once."""
@@ -34,6 +41,57 @@ _JUDGED = ("collection", *_TIMES, *(f"bbox.{edge}" for edge in _EDGES))
 Interval = tuple[datetime | None, datetime | None]
 
 
+def from_parquet(query: Query) -> Iterator[pystac.Item]:
+    """Yield the items of a file that meet a query.
+
+    Errors: ``catalog-unreachable``; ``collection-missing``.
+    """
+    found = False
+    try:
+        with open_file(query.catalog, private=query.private) as file:
+            interval = query.start, query.end
+            given = documents(file, query.collection, query.turned, interval)
+            for item in items_in(given, query.catalog):
+                found = True
+                if query.matches(item):
+                    yield item
+            known = [query.collection] if found else collections(file)
+    except (pa.ArrowException, OSError, ValueError) as err:
+        raise unreachable(query.catalog, f"is not stac-geoparquet ({err})") from None
+    if known and query.collection not in known:
+        raise query.missing(known)
+
+
+def whole(content: bytes, name: str) -> Iterator[pystac.Item]:
+    """Yield all items of a file with this ``content``; errors call it ``name``.
+
+    Error: ``catalog-unreachable``.
+    """
+    try:
+        # Without comparisons, for which Arrow would load pandas.
+        for batch in _opened(BytesIO(content)).iter_batches(ROWS):
+            yield from items_in(_rows(_plain(batch)), name)
+    except (pa.ArrowException, OSError, ValueError) as err:
+        raise unreachable(name, f"is not stac-geoparquet ({err})") from None
+
+
+def open_file(href: str, *, private: bool = False) -> BinaryIO:
+    """Open a path, an http(s) address or any URL that fsspec knows, for reading at any position.
+
+    Error: ``catalog-unreachable``.
+    """
+    scheme = urlsplit(href).scheme.lower()
+    try:
+        if scheme in ("http", "https"):
+            from .http import open_web
+
+            return open_web(href, private)
+        return UPath(href).open("rb")
+    except (OSError, ImportError, ValueError) as err:
+        why = getattr(err, "strerror", None) or type(err).__name__
+        raise unreachable(href, f"can't be read ({why})") from None
+
+
 def documents(
     file: BinaryIO, collection: str, boxes: Sequence[Degrees], interval: Interval
 ) -> Iterator[dict[str, Any]]:
@@ -42,10 +100,7 @@ def documents(
     Parts of the file are skipped if their statistics exclude a match. Each yielded item has a matching bbox and a
     possible time. The caller checks the footprints.
 
-    Raises
-    ------
-    ValueError
-        ``file`` is not stac-geoparquet (``pyarrow.ArrowInvalid`` is a ``ValueError``).
+    Raise ``ValueError`` if ``file`` is not stac-geoparquet (``pyarrow.ArrowInvalid`` is one).
     """
     source = _opened(file)
     names = source.schema_arrow.names
@@ -55,18 +110,6 @@ def documents(
         for batch in source.iter_batches(ROWS, row_groups=[number]):
             plain = _plain(batch)
             yield from _rows(plain.filter(_matching(plain, collection, boxes, interval)))
-
-
-def everything(file: BinaryIO) -> Iterator[dict[str, Any]]:
-    """Yield all items as STAC documents, without comparisons, for which Arrow would load pandas.
-
-    Raises
-    ------
-    ValueError
-        As in :func:`documents`.
-    """
-    for batch in _opened(file).iter_batches(ROWS):
-        yield from _rows(_plain(batch))
 
 
 def _opened(file: BinaryIO) -> pq.ParquetFile:

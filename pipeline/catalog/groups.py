@@ -51,9 +51,7 @@ def arrays(asset: pystac.Asset) -> Iterator[tuple[str, pystac.Asset]]:
 
 
 def _lists(asset: pystac.Asset, band: str) -> bool:
-    """Return whether the asset's list of bands has ``band``. Without a list, the asset may hold the bands of both
-    levels.
-    """
+    """Return whether the asset's list of bands has ``band``; without a list, it may hold the bands of both levels."""
     for key in ("bands", "eo:bands"):
         if isinstance(said := asset.extra_fields.get(key), list):
             return band.lower() in {str(b.get("name")).lower() for b in said if isinstance(b, dict)}

@@ -16,9 +16,7 @@ _PORTS = {"http": 80, "https": 443}
 
 
 def is_inside(address: str) -> bool:
-    """Return whether an IP address lies outside the public internet. An address that embeds another counts as the
-    other.
-    """
+    """Return whether an IP address, or one that it embeds, lies outside the public internet."""
     ip = ip_address(address.partition("%")[0])
     if isinstance(ip, IPv6Address) and (held := _held(ip)):
         ip = held

@@ -61,11 +61,8 @@ def stac_io(
 ) -> "StacApiIO":
     """Return a reader of local and remote documents that retries. A search is safe to repeat, with POST too.
 
-    Parameters
-    ----------
-    home
-        The catalog or item that is read. It decides whether addresses may lead inside a private network; see
-        :func:`~s2sharp.catalog.addresses.may_go_inside`.
+    ``home``: the catalog or item that is read. It decides whether addresses may lead inside a private network; see
+    :func:`~s2sharp.catalog.addresses.may_go_inside`.
     """
     reader: StacApiIO = _reader()(headers=headers, timeout=TIMEOUT)
     reader.session = _session(home, private, ANSWER_SECONDS)
@@ -107,12 +104,7 @@ def _reader() -> "type[StacApiIO]":
 
 
 def as_json(text: str) -> dict[str, Any]:
-    """Parse a JSON object within limits.
-
-    Raises
-    ------
-    BrokenError
-    """
+    """Parse a JSON object within limits, or raise :class:`BrokenError`."""
     # A part of a document takes fifty times its text in memory, and deep nesting breaks recursive readers.
     if sum(map(text.count, ",{[")) > MAX_JSON:
         raise BrokenError(f"has more than {MAX_JSON} parts")
@@ -144,12 +136,8 @@ def _whole(digits: str) -> float:
 def read_json(io: "StacApiIO", href: str, **asked: Any) -> dict[str, Any]:
     """Read a JSON object. ``asked`` holds the method and parameters of a request.
 
-    Raises
-    ------
-    BrokenError
-        The document is missing or unreadable.
-    S2SharpError
-        ``catalog-unreachable`` if a later attempt may succeed.
+    Raise :class:`BrokenError` if the document is missing or unreadable; ``catalog-unreachable`` if a later attempt may
+    succeed.
     """
     from pystac_client.exceptions import APIError
 
@@ -168,11 +156,7 @@ def read_json(io: "StacApiIO", href: str, **asked: Any) -> dict[str, Any]:
 def read_regular(file: Path, most: int) -> bytes:
     """Read a regular local file. A pipe or a device might never end.
 
-    Raises
-    ------
-    BrokenError
-        It is not a regular file, or is longer than ``most`` bytes.
-    OSError
+    Raise :class:`BrokenError` if it is not a regular file, or is longer than ``most`` bytes; ``OSError``.
     """
     # Opening a pipe would wait for its writer.
     with os.fdopen(os.open(file, os.O_RDONLY | os.O_NONBLOCK), "rb") as stream:
@@ -187,12 +171,8 @@ def read_regular(file: Path, most: int) -> bytes:
 def read_member(file: Location | zipfile.Path, most: int) -> bytes:
     """Read one file of a product: in a folder, in a store or in a zip.
 
-    Raises
-    ------
-    BrokenError
-        It is missing, longer than ``most`` bytes, encrypted, packed by an unknown method, or damaged.
-    OSError
-        And the errors of stores.
+    Raise :class:`BrokenError` if it is missing, longer than ``most`` bytes, encrypted, packed by an unknown method, or
+    damaged; ``OSError`` and the errors of stores.
     """
     if on_this_machine(file):
         return read_regular(file, most)

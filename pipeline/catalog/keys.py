@@ -81,10 +81,7 @@ def _chain() -> Any:
 def session(source: Source) -> Session:
     """Return the session for GDAL to read a file with: exactly the keys with which its address may be read.
 
-    Raises
-    ------
-    S2SharpError
-        ``keys-missing`` if the keys of CDSE or of the operator are not available.
+    Error: ``keys-missing`` if the keys of CDSE or of the operator are not available.
     """
     if source.sign == "cdse":
         return _Keys(_of_store(*cdse_keys(source.href)))

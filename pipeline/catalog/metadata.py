@@ -56,6 +56,10 @@ _EPSG = re.compile(
 _WKT = re.compile(r"(?:ID|AUTHORITY)\[\s*\"EPSG\"\s*,\s*\"?(\d{1,9})\"?\s*\]\s*\]$")
 """End of a CRS as WKT, which tells the code of the whole."""
 
+DAY = timedelta(days=1)
+"""Largest difference between the start of a datatake, which names state, and the time of a tile. Names are copied from
+one date to another."""
+
 _CRS = ("proj:code", "proj:epsg", "proj:projjson", "proj:wkt2")
 _TIME = r"\d{8}T\d{6}"
 _DATATAKE = re.compile(r"(?<![A-Z0-9])G?(S2[A-Z])_(?:MSIL\d[A-Z]_)?(\d{8}T\d{6})_")
@@ -93,7 +97,8 @@ def datatake(item: pystac.Item) -> str:
     """
     when = sensed(item)
     for text in _texts(item):
-        if (found := _DATATAKE.search(text)) and _on_day(found[2], when):
+        found = _DATATAKE.search(text)
+        if found and (start := start_in(found[2])) and abs(start - when) <= DAY:
             return f"{found[1]}_{found[2]}"
     code = "S2" + platform(item).removeprefix("sentinel-2").upper()
     for key in ("s2:datatake_id", "eopf:datatake_id", "eopf:data_take_id"):
@@ -112,13 +117,12 @@ def datatake(item: pystac.Item) -> str:
     return f"{code}_{when:%Y%m%dT%H%M}"
 
 
-def _on_day(stated: str, when: datetime) -> bool:
-    """Return whether a time in a name is that of an item, to a day: names are copied from one date to another."""
+def start_in(name: str) -> datetime | None:
+    """Return the time in UTC that a name states as "20230628T070631", or None if there is no such time."""
     try:
-        start = datetime.strptime(f"{stated}+0000", "%Y%m%dT%H%M%S%z")
+        return datetime.strptime(f"{name}+0000", "%Y%m%dT%H%M%S%z")
     except ValueError:
-        return False
-    return abs(start - when) <= timedelta(days=1)
+        return None
 
 
 def _before_pass(orbit: float) -> timedelta:
@@ -165,17 +169,12 @@ def archived(item: pystac.Item) -> str:
 
 def _moment(value: Any) -> str | None:
     """Return a time in UTC, to the second, so that its text sorts by time."""
-    when = _when(value)
-    if when is None:
-        return None
-    when = when.astimezone(UTC) if when.tzinfo else when
-    return f"{when:%Y%m%dT%H%M%S}"
+    when = time_in(value)
+    return None if when is None else f"{when:%Y%m%dT%H%M%S}"
 
 
 def level(item: pystac.Item) -> str | None:
-    """Return the processing level, ``"L1C"`` or ``"L2A"``, from the product's properties or else a name; None if not
-    stated.
-    """
+    """Return the processing level, ``"L1C"`` or ``"L2A"``, from properties or else a name; None if not stated."""
     said = (as_text(item.properties.get(key)) for key in _LEVELS)
     return next(filter(None, map(level_in, (*said, *_texts(item)))), None)
 
@@ -187,37 +186,34 @@ def level_in(text: str) -> str | None:
 
 
 def sensed(item: pystac.Item) -> datetime:
-    """Return the time of sensing in UTC: the item's datetime, or else the start of its interval. Error:
-    ``item-broken``.
-    """
+    """Return the time of sensing in UTC: the datetime, or else the start of the interval. Error: ``item-broken``."""
     return span(item)[0] if item.datetime is None else _utc(item.datetime)
 
 
 def span(item: pystac.Item) -> tuple[datetime, datetime]:
     """Return start and end of sensing in UTC: the item's interval, or else its datetime twice.
 
-    Raises
-    ------
-    S2SharpError
-        ``item-broken``: it has neither, or its interval is invalid.
+    Error: ``item-broken``: it has neither, or its interval is invalid.
     """
-    first, last = (_when(item.properties.get(key)) for key in ("start_datetime", "end_datetime"))
+    first, last = (time_in(item.properties.get(key)) for key in ("start_datetime", "end_datetime"))
     if first is None or last is None:
-        first = last = item.datetime or first
+        first = last = _utc(item.datetime) if item.datetime else first
     if first is None or last is None:
         raise S2SharpError(
             "item-broken",
             f"Item {item.id} has neither a datetime nor a valid start_datetime.",
             "Leave the item out, or ask the archive to complete it.",
         )
-    return _utc(first), _utc(last)
+    return first, last
 
 
-def _when(value: Any) -> datetime | None:
+def time_in(value: Any) -> datetime | None:
+    """Return the time in UTC that a text states in ISO 8601, or None."""
     try:
-        return datetime.fromisoformat(as_text(value))
+        when = datetime.fromisoformat(as_text(value))
     except ValueError:
         return None
+    return _utc(when)
 
 
 def _utc(when: datetime) -> datetime:
@@ -284,9 +280,7 @@ def code_in(said: Any) -> int | None:
 
 
 def bounds(item: pystac.Item) -> tuple[float, float, float, float] | None:
-    """Return the edges of the item's grid, left, bottom, right and top in metres, from ``proj:bbox``; None if not
-    stated.
-    """
+    """Return left, bottom, right and top of the item's grid in metres, from ``proj:bbox``; None if not stated."""
     said = item.properties.get("proj:bbox")
     numbers = [as_number(v) for v in said] if isinstance(said, list | tuple) else []
     if len(numbers) != 4 or None in numbers:

@@ -31,13 +31,7 @@ def are_products(catalog: str) -> bool:
 
 
 def product_paths(catalog: str) -> Iterator[str]:
-    """Yield the products of a catalog, in order of their names.
-
-    Raises
-    ------
-    S2SharpError
-        ``catalog-unreachable``.
-    """
+    """Yield the products of a catalog, in order of their names. Error: ``catalog-unreachable``."""
     if is_eopf(catalog):
         # A web server does not list folders, so the address must be that of a product.
         yield catalog if "://" in catalog else str(place(catalog))
@@ -72,10 +66,7 @@ def product_around(path: Path) -> Path | None:
 def product_item(path: str) -> tuple[str, pystac.Item]:
     """Return the level of a product, ``"l1c"`` or ``"l2a"``, and its item.
 
-    Raises
-    ------
-    BrokenError
-        The fault of the product.
+    Raise :class:`BrokenError` with the fault of the product.
     """
     try:
         if not is_eopf(path):

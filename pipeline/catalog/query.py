@@ -2,7 +2,6 @@
 
 import datetime as dt
 import math
-import warnings
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -13,11 +12,11 @@ import pystac
 import shapely
 from shapely.affinity import translate
 
-from s2sharp_core.errors import S2SharpError, printable
+from s2sharp_core.errors import S2SharpError
 
 from .addresses import public
 from .antimeridian import unwrap
-from .degrees import Degrees
+from .extent import Degrees
 from .metadata import span
 
 MAX_ITEMS = 200_000
@@ -32,9 +31,7 @@ SEARCH_SECONDS = 3 * 3600.0
 
 @dataclass(frozen=True)
 class Query:
-    """A query of a catalog. ``private``: whether the catalog may name hosts inside a private network, wherever it
-    lies.
-    """
+    """A query of a catalog. ``private``: whether the catalog may name hosts inside a private network in any case."""
 
     catalog: str
     collection: str
@@ -57,8 +54,7 @@ class Query:
     @cached_property
     def area(self) -> shapely.Geometry:
         """Return the boxes, repeated once around the globe to both sides, where footprints may reach."""
-        once = shapely.union_all([shapely.box(*box) for box in self.boxes])
-        area = shapely.union_all([translate(once, turn) for turn in (-360, 0, 360)])
+        area = shapely.union_all([shapely.box(*box) for box in self.turned])
         shapely.prepare(area)
         return area
 
@@ -147,18 +143,10 @@ def of_rel(document: dict[str, Any], rel: str) -> Iterator[dict[str, Any]]:
             yield link
 
 
-def leave_out(what: str, why: str) -> None:
-    """Warn that a part of a catalog is left out."""
-    warnings.warn(printable(f"{public(what)} {why}; it is left out."), stacklevel=3)
-
-
 def boxes_around(bbox: Degrees, margin_m: float) -> list[Degrees]:
     """Return the grown box, or two if it crosses the antimeridian, because APIs treat such boxes differently.
 
-    Raises
-    ------
-    S2SharpError
-        ``bad-config``.
+    Error: ``bad-config``.
     """
     try:
         west, south, east, north = (float(value) for value in bbox)

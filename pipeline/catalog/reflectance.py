@@ -8,6 +8,7 @@ import pystac
 
 from s2sharp_core.errors import S2SharpError
 
+from .broken import faulty
 from .metadata import as_flag, as_number, as_text, baseline
 
 QUANTIFICATION = 10_000
@@ -46,24 +47,18 @@ class Radiometry(NamedTuple):
 def radiometry(item: pystac.Item, band: str, facts: Mapping[str, Any], *, raw: bool) -> Radiometry:
     """Return the conversion of a band's DN to reflectance.
 
-    Parameters
-    ----------
-    facts
-        Statements of the asset about its band: "scale", "offset", "data_type".
-    raw
-        Whether the file is ESA's own; flags of the archive do not apply to such files.
+    ``facts``: statements of the asset about its band: "scale", "offset", "data_type". ``raw``: whether the file is
+    ESA's own; flags of the archive do not apply to such files.
 
-    Raises
-    ------
-    S2SharpError
-        ``radiometry-implausible``; ``offset-unknown``.
+    Errors: ``radiometry-implausible``; ``offset-unknown``.
     """
     scale, offset = (_number(item.id, band, name, facts.get(name)) for name in ("scale", "offset"))
     aside = None
     if scale == 1 and not str(facts.get("data_type")).startswith("float"):
         # These are defaults of the extension, which cannot hold for integers; an offset beside them is in DN.
         aside, scale, offset = offset, None, None
-    _check(item.id, band, scale, offset)
+    if not (_plausible(scale, *_SCALES) and _plausible(offset, *_OFFSETS)):
+        raise _implausible(item.id, band, scale, offset)
     scale = 1 / QUANTIFICATION if scale is None else scale
     applied = next((item.properties[flag] for flag in _FLAGS if flag in item.properties), None)
     if as_flag(applied) and not raw:
@@ -77,18 +72,11 @@ def radiometry(item: pystac.Item, band: str, facts: Mapping[str, Any], *, raw: b
 
 
 def _number(item: str, band: str, name: str, said: Any) -> float | None:
-    """Return a number that an asset states about its band, or None; tables write a missing value as NaN or empty
-    text.
-    """
+    """Return a number that an asset states about its band; None if it is missing, in a table NaN or empty text."""
     number = as_number(said)
     if number is None and said not in (None, "") and as_text(said).strip().lower() != "nan":
-        raise S2SharpError(
-            "radiometry-implausible",
-            f"Item {item}, band {band}: its {name} {str(said)[:80]!r} is not a number.",
-            "Correct the item in a copy of the catalog, or leave it out.",
-            item=item,
-            band=band,
-        )
+        text = f"Item {item}, band {band}: its {name} {str(said)[:80]!r} is not a number."
+        raise faulty("radiometry-implausible", item, text, band)
     return number
 
 
@@ -111,28 +99,20 @@ def _by_baseline(item: pystac.Item, scale: float) -> Radiometry:
     return Radiometry(scale, offset, f"processing baseline {number[0]:02d}.{number[1]:02d}")
 
 
-def _check(item: str, band: str, scale: float | None, offset: float | None) -> None:
-    """Refuse a scale and an offset that no Sentinel-2 product has, and suggest the intended ones."""
-    if _plausible(scale, *_SCALES) and _plausible(offset, *_OFFSETS):
-        return
-    raise _implausible(item, band, scale, offset)
-
-
 def _implausible(item: str, band: str, scale: float | None, offset: float | None) -> S2SharpError:
+    """Return the error for a scale and an offset that no Sentinel-2 product has; it suggests the intended ones."""
     said = [
         f"{name} {value:g}"
         for name, value in (("scale", scale), ("offset", offset))
         if value is not None
     ]
-    likely = _meant(scale, offset)
-    return S2SharpError(
+    return faulty(
         "radiometry-implausible",
+        item,
         f"Item {item}, band {band}: {' and '.join(said)} do not convert DN to reflectance. A Sentinel-2 product has a "
         f"scale near {1 / QUANTIFICATION:g} and an offset, in reflectance, from {_OFFSETS[0]:g} to 0. "
-        f"Plausible: {likely}.",
-        "Correct the item in a copy of the catalog, or leave it out.",
-        item=item,
-        band=band,
+        f"Plausible: {_meant(scale, offset)}.",
+        band,
     )
 
 

@@ -65,10 +65,7 @@ def safe_item(path: Location) -> tuple[str, pystac.Item]:
     Assets are the bands at native resolution, each with its grid, scale, offset and nodata. ``path`` becomes the
     item's own address. Resampled copies are left out, and so are bands without a file.
 
-    Raises
-    ------
-    BrokenError
-        The fault of the product.
+    Raise :class:`BrokenError` with the fault of the product.
     """
     try:
         root = _root(path)
@@ -284,9 +281,7 @@ def _grid(tile: "Element", gsd: int) -> dict[str, Any]:
 
 
 def _outline(product: "Element") -> shapely.Polygon | None:
-    """Return a footprint, from "latitude longitude latitude …"; None without a valid one, since the grid of the tile
-    says where it lies, too.
-    """
+    """Return a footprint, from "latitude longitude latitude …"; None without a valid one: the grid says it, too."""
     element = _first(product, "EXT_POS_LIST")
     words = (element.text or "").split() if element is not None else []
     try:

@@ -16,14 +16,13 @@ from s2sharp_core.errors import S2SharpError
 
 from .addresses import is_local, parted, public
 from .api import from_api, is_api
-from .broken import BrokenError, unreachable
-from .degrees import Degrees
+from .broken import BrokenError, leave_out, unreachable
 from .documents import fingerprint
+from .extent import Degrees, interval
+from .geoparquet import from_parquet
 from .http import read_json, stac_io
-from .interval import interval
-from .parquet import from_parquet
 from .products import are_products, product_item, product_paths
-from .query import SEARCH_SECONDS, Query, boxes_around, leave_out
+from .query import SEARCH_SECONDS, Query, boxes_around
 from .static import from_saved, from_static, local_file
 
 

@@ -55,9 +55,7 @@ class _Watch:
         self._timer.start()
 
     def listens(self, sock: socket.socket) -> None:
-        """Remember the socket to cut when time is up: a connection forgets it if the server ends the answer by
-        closing.
-        """
+        """Remember the socket to cut when time is up: a connection forgets one that its server closes."""
         self._socket = sock
 
     def _cut(self) -> None:
@@ -130,9 +128,7 @@ class _SecurePool(HTTPSConnectionPool):
 
 
 class _Adapter(HTTPAdapter):
-    """Adapter that sends one request and reads its answer within limits; for a streamed answer, the caller reads
-    (`bounded`).
-    """
+    """Adapter that sends a request and reads its answer within limits; a streamed one is left to :func:`bounded`."""
 
     def __init__(self, inside: bool, seconds: float, retries: Retry) -> None:
         self._inside, self._seconds = inside, seconds
@@ -177,10 +173,7 @@ def _guard(manager: PoolManager) -> None:
 def pieces(answer: Any, most: int) -> Iterator[bytes]:
     """Yield the unpacked content of an answer of :class:`Session`, piece by piece, and close it at the end.
 
-    Raises
-    ------
-    RefusedError
-        Beyond ``most`` bytes, or after too long.
+    Raise :class:`RefusedError` beyond ``most`` bytes, or after too long.
     """
     size = 0
     try:
@@ -206,13 +199,8 @@ def bounded(answer: Any, most: int) -> bytes:
 class Session(requests.Session):
     """Session that retries, with the limits of this module.
 
-    Parameters
-    ----------
-    inside
-        Whether requests may go inside a private network. A redirect to another origin never may, except with
-        ``anywhere``.
-    seconds
-        Time from a request to the last byte of its answer.
+    ``inside``: whether requests may go inside a private network. A redirect to another origin never may, except with
+    ``anywhere``. ``seconds``: time from a request to the last byte of its answer.
     """
 
     def __init__(self, *, inside: bool, anywhere: bool, retries: Retry, seconds: float) -> None:
@@ -223,9 +211,7 @@ class Session(requests.Session):
             self.mount(scheme, _Adapter(inside or anywhere, seconds, retries))
 
     def rebuild_auth(self, prepared_request: Any, response: Any) -> None:
-        """Extend the hook that requests calls before each redirect: note if it leads to another origin, and the
-        remaining time.
-        """
+        """Note, before each redirect, whether it leads to another origin, and the time that is spent."""
         super().rebuild_auth(prepared_request, response)
         first = (response.history or [response])[0].url
         abroad = origin(first) != origin(prepared_request.url)

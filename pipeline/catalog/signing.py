@@ -58,11 +58,8 @@ _lock = threading.Lock()
 def signed(source: Source, item: str | None, *, anew: bool = False) -> str:
     """Return the address at which a file can be read now; ``anew`` if the last one was refused.
 
-    Raises
-    ------
-    S2SharpError
-        ``signing-failed`` if a server gives no signature, which may be temporary; ``asset-moved``;
-        ``sign-unsuitable``.
+    Errors: ``signing-failed`` if a server gives no signature, which may be temporary; ``asset-moved``;
+    ``sign-unsuitable``.
     """
     # The id of an item is the last part of its address, in every API and nearly every catalog.
     blame = {
@@ -108,16 +105,10 @@ def signed(source: Source, item: str | None, *, anew: bool = False) -> str:
 def archive_place(url: str, sign: str = OWN) -> Location:
     """Return a folder of an archive, as :func:`~s2sharp.storage.location.place` does, with CDSE's keys for its store.
 
-    Parameters
-    ----------
-    sign
-        As in a :class:`~s2sharp.catalog.sources.Source`. By default, an S3 bucket belongs to the operator, who named
-        it.
+    ``sign``: as in a :class:`~s2sharp.catalog.sources.Source`. By default, an S3 bucket belongs to the operator, who
+    named it.
 
-    Raises
-    ------
-    S2SharpError
-        As in :func:`~s2sharp.storage.location.place`; ``keys-missing``.
+    Errors: as in :func:`~s2sharp.storage.location.place`; ``keys-missing``.
     """
     folder = place(url)
     if f"{url}/".startswith(EODATA):

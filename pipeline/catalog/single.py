@@ -10,8 +10,7 @@ from s2sharp_core.errors import S2SharpError
 
 from .addresses import absolute, is_local
 from .broken import BrokenError
-from .files import open_file
-from .geoparquet import collections
+from .geoparquet import collections, open_file
 from .http import read_json, stac_io
 from .products import are_products
 from .query import of_rel

@@ -13,6 +13,7 @@ from s2sharp_core.bands import MEASURED, native_gsd
 from s2sharp_core.errors import S2SharpError
 
 from .addresses import absolute, on_disk, parted, unsigned
+from .broken import faulty
 from .groups import arrays
 from .metadata import as_number
 from .reflectance import radiometry
@@ -103,22 +104,15 @@ def sources(item: pystac.Item, bands: Iterable[str]) -> dict[str, Source]:
 
 
 def offers(item: pystac.Item, bands: Iterable[str]) -> dict[str, Offer]:
-    """Return the assets that :func:`sources` is made from. Errors: ``band-missing``, ``item-broken``,
-    ``bad-config``.
-    """
+    """Return the assets for :func:`sources`. Errors: ``band-missing``, ``item-broken``, ``bad-config``."""
     found: dict[str, list[Offer]] = {}
     bands = list(bands)
     for offer in _every(item):
         if band := _claim(offer):
             key, name = _esa(_parts(offer.key)[0]), _esa(offer.facts.get("name"))
             if key and name and key != name and {key, name} & set(bands):
-                raise S2SharpError(
-                    "item-broken",
-                    f"Item {item.id} has an asset {offer.key} that is named {name}.",
-                    "Correct the item in a copy of the catalog, or leave it out.",
-                    item=item.id,
-                    band=key,
-                )
+                text = f"Item {item.id} has an asset {offer.key} that is named {name}."
+                raise faulty("item-broken", item.id, text, key)
             found.setdefault(band, []).append(offer)
     chosen = {band: _native(item, band, found.get(band, [])) for band in bands}
     return {band: offer for band, offer in chosen.items() if offer is not None}

@@ -4,19 +4,18 @@ from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import unquote, urlsplit
 
 import pystac
 
 from s2sharp_core.errors import S2SharpError
 
-from .addresses import absolute, check_href, is_local, public
+from .addresses import absolute, check_href, is_local, on_disk, public
 from .api import from_items, matched, onward, tell_part
-from .broken import BrokenError, unreachable
-from .documents import item_of
+from .broken import BrokenError, leave_out, unreachable
+from .documents import item_of, items_in
 from .http import read_json
 from .metadata import as_text
-from .query import MAX_ITEMS, Query, leave_out, of_rel
+from .query import MAX_ITEMS, Query, of_rel
 
 if TYPE_CHECKING:
     from pystac_client.stac_api_io import StacApiIO
@@ -112,13 +111,7 @@ def _links(document: dict[str, Any], href: str, query: Query) -> Iterator[tuple[
 def from_saved(io: "StacApiIO", root: dict[str, Any], query: Query) -> Iterator[pystac.Item]:
     """Yield the items in one document: a saved or requested answer of an API, or a single item."""
     known: set[str] = set()
-    for document in _saved(io, root, query):
-        name = str(document.get("id")) if isinstance(document, dict) else query.catalog
-        try:
-            item = item_of(document, None)
-        except BrokenError as err:
-            leave_out(name, str(err))
-            continue
+    for item in items_in(_saved(io, root, query), query.catalog):
         if not item.get_self_href():
             item.set_self_href(query.catalog)
         known.add(item.collection_id or query.collection)
@@ -163,8 +156,7 @@ def _saved(io: "StacApiIO", root: dict[str, Any], query: Query) -> Iterator[Any]
 
 def local_file(catalog: str) -> str:
     """Return the path of a catalog's first document; for a folder, that of its catalog or collection."""
-    path = Path(unquote(urlsplit(catalog).path) if catalog.startswith("file:") else catalog)
-    path = path.expanduser().absolute()
+    path = Path(on_disk(catalog)).expanduser().absolute()
     if path.is_dir():
         names = ("catalog.json", "collection.json")
         path = next((path / name for name in names if (path / name).exists()), path / names[0])

@@ -14,7 +14,7 @@ from ..mosaic.execute import MosaicOutcome
 from ..mosaic.execute import carry_out as make_tiles
 from ..mosaic.make import make_plan
 from ..mosaic.plan import MosaicPlan
-from ..report.leave import leave_page
+from ..report.make import leave_page
 from ..ui.progress import watch_work
 from ..ui.terminal import PARTIAL, console, duration_text, problems, size_text
 from .tables import show_outcome, show_plan

@@ -13,7 +13,7 @@ from ..planning.config import RunConfig
 from ..planning.cost import Estimate, check_memory
 from ..planning.facts import plan_facts
 from ..planning.plan import Plan
-from ..report.leave import leave_page
+from ..report.make import leave_page
 from ..storage.files import files
 from ..storage.location import Location
 from ..ui.terminal import PARTIAL, console, problems, size_text

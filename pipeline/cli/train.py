@@ -131,7 +131,7 @@ def finetune(config: RunConfig) -> None:
 
     Example: `s2sharp finetune --bbox 16 48 17 49 --datetime 2024 --max-cloud 10 --out vienna-weights`
     """
-    from ..train.losses import draw_losses
+    from ..train.train import draw_losses
     from ..train.train import finetune as teach_on
 
     config = read_config(None, {**config.model_dump(exclude_defaults=True), "adapt": True})

@@ -1,6 +1,6 @@
 """Demo scenes with a known truth: synthetic ones, and real chips at half their resolution.
 
-May import planning, bench, publish, cube.
+May import planning, bench, scenes, publish, catalog, cube.
 Main path, synthetic scenes: a seed → :func:`simulate` → scenes and catalog; a cube → :func:`score`.
 Main path, real chips: a package of the index → :func:`fetch_chips` → :func:`read_chips` → :func:`chip_cases` → :func:`judge_chips`.
 """

@@ -41,10 +41,7 @@ _ELSEWHERE = (
 def fetch_chips() -> Path:
     """Return the file with the chips, from the installed package or the user's cache, or fetch it into the cache.
 
-    Raises
-    ------
-    S2SharpError
-        ``asset-unreadable``.
+    Error: ``asset-unreadable``.
     """
     spec = find_spec(_PACKAGE)
     installed = [
@@ -101,17 +98,9 @@ def _downloaded(folder: Path) -> Path:
 
 
 def read_chips(file: Path) -> dict[str, dict[int, np.ndarray]]:
-    """Read the chips of a wheel of the package, or of the archive in it.
+    """Read the chips of a wheel of the package, or of the archive in it. Error: ``asset-unreadable``.
 
-    Returns
-    -------
-    dict
-        Name → GSD → float32 reflectance (bands, y, x), bands in the order of :data:`~s2sharp_core.bands.BY_GSD`.
-
-    Raises
-    ------
-    S2SharpError
-        ``asset-unreadable``.
+    They are name → GSD → float32 reflectance (bands, y, x), in the order of :data:`~s2sharp_core.bands.BY_GSD`.
     """
     try:
         if file.is_dir():

@@ -39,12 +39,7 @@ def chip_cases(chips: Chips) -> list[Case]:
 def judge_chips(cases: Sequence[Case], tell: Tell = lambda *_: None) -> BenchOutcome:
     """Sharpen the cases of chips by interpolation and by the default method, and judge both.
 
-    Parameters
-    ----------
-    cases
-        Cases from :func:`chip_cases`.
-    tell
-        Listener, as in :func:`~s2sharp.bench.compare.compare`.
+    ``cases``: cases from :func:`chip_cases`. ``tell``: listener, as in :func:`~s2sharp.bench.compare.compare`.
     """
     return compare(METHODS_COMPARED, cases, device="cpu", tell=tell)
 

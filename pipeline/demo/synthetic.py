@@ -9,7 +9,6 @@ import numpy as np
 import pystac
 import rasterio
 import shapely
-from pyproj import Transformer
 from pystac.extensions.projection import ProjectionExtension
 from pystac.extensions.raster import RasterBand, RasterExtension
 from rasterio.transform import Affine
@@ -18,6 +17,8 @@ from s2sharp_core import BANDS
 from s2sharp_core.bands import BY_GSD, COARSE, native_gsd
 from s2sharp_core.lattice import Box, Lattice
 from s2sharp_core.sensor.simulate import landscape, observe
+
+from ..catalog.antimeridian import degrees_around
 
 COLLECTION = "synthetic-s2-l2a"
 # Tiles of one datatake overlap, as ESA's do by 163 cells.
@@ -74,7 +75,7 @@ def simulate(
         }
         bands["SCL"] = _classes(bands)
         items += write_scenes(folder, bands, lattice, box, list(_tiles(box, tiles)), when)
-    return write_catalog(folder, items), _degrees(lattice, box)
+    return write_catalog(folder, items), degrees_around(lattice.epsg, lattice.bounds(box))
 
 
 def _dn(reflectance: np.ndarray) -> np.ndarray:
@@ -127,12 +128,6 @@ def _write(file: Path, dn: np.ndarray, lattice: Lattice, box: Box, gsd: int) -> 
         dataset.write(dn, 1)
 
 
-def _degrees(lattice: Lattice, box: Box) -> tuple[float, float, float, float]:
-    to_degrees = Transformer.from_crs(lattice.epsg, 4326, always_xy=True)
-    west, south, east, north = to_degrees.transform_bounds(*lattice.bounds(box))
-    return west, south, east, north
-
-
 def write_scenes(
     folder: Path,
     bands: dict[str, np.ndarray],
@@ -146,19 +141,14 @@ def write_scenes(
 ) -> list[pystac.Item]:
     """Cut one picture into scenes and write them in the form of an archive.
 
-    Parameters
-    ----------
-    bands
-        ESA name, or "SCL" → DN at native resolution over ``box``, 0 as nodata.
-    tiles
-        Cells of each scene.
+    ``bands``: ESA name, or "SCL" → DN at native resolution over ``box``, 0 as nodata. ``tiles``: cells of each scene.
     """
     items = []
     for number, tile in enumerate(tiles):
         letter = "U" if lattice.epsg < 32700 else "H"
         mgrs = f"{lattice.epsg % 100:02d}{letter}{chr(65 + number // 20)}{chr(65 + number % 20)}"
         satellite = platform[-1].upper()
-        degrees = _degrees(lattice, tile)
+        degrees = degrees_around(lattice.epsg, lattice.bounds(tile))
         item = pystac.Item(
             id=f"S2{satellite}_{mgrs}_{when:%Y%m%d}_0_L2A",
             geometry=shapely.geometry.mapping(shapely.box(*degrees)),

@@ -10,7 +10,7 @@ import xarray as xr
 from s2sharp_core import BANDS, S2SharpError
 from s2sharp_core.bands import CLOUDS, ERROR90, HIDING, SceneClass
 
-from ..publish.stretch import limits_of, tones
+from ..publish.stretch import clear_limits, tones
 from ..storage.location import Location
 from .arrays import middle
 from .files import native_bands, write_files
@@ -203,13 +203,7 @@ class CubeTools:
         steps = {d: slice(None, None, max(1, some.sizes[d] // _LOOKS)) for d in ("y", "x")}
         if "time" in some.dims:
             steps["time"] = slice(None, None, -(-some.sizes["time"] // _DATES))
-        some = some.isel(steps).load()
-        clear = np.ones(some[bands[0]].shape, dtype=bool)
-        if "valid" in some:
-            clear &= some["valid"].values == 1
-        if "cloud" in some:
-            clear &= ~np.isin(some["cloud"].values, HIDING)
-        return limits_of(bands, [some[band].values[clear] for band in bands])
+        return clear_limits(bands, some.isel(steps).load())
 
     def to_cog(self, folder: Path | str | Location) -> list[Location]:
         """Write a Cloud Optimized GeoTIFF for each date and variable.

@@ -11,7 +11,7 @@ import xarray as xr
 from s2sharp_core import S2SharpError
 from s2sharp_core.bands import names_of
 
-from ..catalog.interval import interval
+from ..catalog.extent import interval
 from ..cube.open import open_cube as open_whole
 from ..planning.area import Area
 from ..storage.location import Location

@@ -19,10 +19,7 @@ _NEAR = 60
 def spectral_index(cube: xr.Dataset, name: str, given: Mapping[str, Any]) -> xr.DataArray:
     """Compute an index of a cube; ``given``: letter of the formula → name of a band, or a number.
 
-    Raises
-    ------
-    S2SharpError
-        ``bad-config``, ``band-missing``.
+    Errors: ``bad-config``, ``band-missing``.
     """
     remedy = "Install it (`pip install 's2sharp[indices]'`), or write the formula: (cube.B8A - cube.B11) / (cube.B8A + cube.B11)."
     check_extras(("spyndex",), "An index", remedy)

@@ -20,13 +20,12 @@ from ..catalog.access import Access
 from ..catalog.addresses import is_local, public
 from ..catalog.broken import BrokenError
 from ..catalog.documents import item_of
+from ..catalog.extent import Degrees
 from ..catalog.http import read_json, stac_io
 from ..catalog.products import product_item
 from ..catalog.sources import sources
 from ..scenes.acquisition import Acquisition, group
 from ..scenes.read import Files, Reader, reflectance
-
-Degrees = tuple[float, float, float, float]
 
 ABOUT = ("id", "datetime")
 """Attributes of a scene from an item or a product: name and time of its acquisition."""

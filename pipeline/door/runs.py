@@ -11,6 +11,7 @@ import pystac
 
 from s2sharp_core import S2SharpError
 
+from ..catalog.extent import Degrees
 from ..catalog.metadata import sensed
 from ..catalog.search import search as found_in
 from ..engine.cost import check_size
@@ -24,14 +25,12 @@ from ..planning.facts import plan_facts
 from ..planning.plan import Plan
 from ..planning.queries import when
 from ..planning.resume import as_it_is_now
-from ..report.leave import leave_page
+from ..report.make import leave_page
 from ..scenes.acquisition import group
 from .cubes import open_cube
 
 if TYPE_CHECKING:
     import xarray as xr
-
-Degrees = tuple[float, float, float, float]
 
 
 def search(

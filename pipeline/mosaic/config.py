@@ -8,7 +8,7 @@ from pydantic import Field, field_validator, model_validator
 from s2sharp_core import BANDS
 from s2sharp_core.bands import in_order, names_of
 
-from ..catalog.degrees import valid_bbox
+from ..catalog.extent import valid_bbox
 from ..engine.settings import Command, folder, split, validated
 from ..storage.location import Located
 

@@ -17,7 +17,7 @@ from s2sharp_core import S2SharpError
 from s2sharp_core.lattice import Box, Lattice
 
 from ..catalog.antimeridian import bounding_box, wrap
-from ..catalog.degrees import Degrees
+from ..catalog.extent import Degrees
 
 AREA = "area.geojson"
 """File of the requested area in the run's folder, because the folder is all that a later `status` can read."""

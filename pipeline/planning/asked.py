@@ -8,8 +8,7 @@ from itertools import islice
 from s2sharp_core import S2SharpError
 
 from ..catalog.addresses import public
-from ..catalog.degrees import Degrees
-from ..catalog.interval import interval
+from ..catalog.extent import Degrees, interval
 from ..catalog.metadata import span
 from ..catalog.search import search
 from ..scenes.acquisition import Acquisition

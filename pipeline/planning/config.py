@@ -14,7 +14,7 @@ from s2sharp_core.windows import WINDOW
 
 from ..catalog.access import Access
 from ..catalog.addresses import is_local, is_product
-from ..catalog.degrees import valid_bbox
+from ..catalog.extent import valid_bbox
 from ..engine.settings import Command, folder, meant, split, validated
 from ..storage.location import Located
 

@@ -21,7 +21,7 @@ from s2sharp_core.lattice import Lattice
 
 from ..catalog.addresses import safe_name
 from ..catalog.antimeridian import wrap
-from ..catalog.degrees import Degrees
+from ..catalog.extent import Degrees
 from ..catalog.metadata import datatake, tile
 from ..catalog.query import boxes_around
 from ..catalog.search import search

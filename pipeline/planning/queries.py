@@ -6,7 +6,7 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter
 
 from s2sharp_core import S2SharpError
 
-from ..catalog.interval import interval
+from ..catalog.extent import interval
 from ..storage.files import read_text, write_text
 from ..storage.location import Location
 from .plan import Plan

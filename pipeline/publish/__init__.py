@@ -24,7 +24,7 @@ __getattr__, __dir__, __all__ = face(
             "stac_item",
             "write_collection",
         ],
-        "stretch": ["TRUE_COLOUR", "limits_of", "tones"],
+        "stretch": ["TRUE_COLOUR", "clear_limits", "tones"],
         "visual": ["write_visual"],
     },
 )

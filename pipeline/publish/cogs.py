@@ -72,10 +72,7 @@ def write_pictures(
 ) -> dict[str, Location]:
     """Write a COG, ``folder/VARIABLE.tif``, for each of ``rasters`` except empty layers; as many at once as ``means`` allow.
 
-    Raises
-    ------
-    S2SharpError
-        ``store-unwritable``.
+    Error: ``store-unwritable``.
     """
     means = means or Means()
     if on_this_machine(folder):

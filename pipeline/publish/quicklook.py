@@ -67,12 +67,8 @@ def sheet(
 ) -> None:
     """Draw rows of panels, all of ``shape`` (height, width) in pixels of 10 m, the first with a scale bar.
 
-    Parameters
-    ----------
-    path
-        The PNG to write.
-    aspect
-        Width over height of the panels; an image of another shape shows its middle.
+    ``path``: the PNG to write. ``aspect``: width over height of the panels; an image of another shape shows its
+    middle.
     """
     height, width = shape
     figure, axes = _figure(rows, aspect)

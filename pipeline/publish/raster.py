@@ -55,9 +55,7 @@ class Means:
     clock: Clock = untimed
 
     def split(self, most: int, least: float) -> "tuple[int, Means]":
-        """Return the number of files to make at once, of ``most`` that take at least ``least`` bytes each, and the means of
-        each.
-        """
+        """Return how many files of at least ``least`` bytes to make at once, ``most`` at most, and the means of each."""
         count = max(1, min(self.threads, most, int(self.memory // least)))
         each = replace(self, memory=self.memory / count, threads=max(1, self.threads // count))
         return count, each
@@ -73,7 +71,7 @@ def write_cog(
     empty: bool = True,
     look: Callable[["DatasetWriter"], None] = lambda _: None,
 ) -> bool:
-    """Write one COG, whole or not at all.
+    """Write one COG, whole or not at all, and return whether it was written.
 
     Parameters
     ----------
@@ -83,11 +81,6 @@ def write_cog(
         Whether to write a file without data.
     look
         Called with the picture once it has its overviews.
-
-    Returns
-    -------
-    bool
-        Whether the file was written.
     """
     beside = target.parent if on_this_machine(target) else None
     # GDAL takes the number of threads for overviews from the environment, and for the COG driver from its option.

@@ -300,15 +300,9 @@ def write_collection(
 
     The items are written first and the collection last, so that it never names a missing item.
 
-    Parameters
-    ----------
-    items
-        All items of the collection, from :func:`stac_item`.
+    ``items``: all items of the collection, from :func:`stac_item`.
 
-    Raises
-    ------
-    S2SharpError
-        ``nothing-published`` without items: a collection must have an extent.
+    Error: ``nothing-published`` without items: a collection must have an extent.
     """
     if not items:
         raise S2SharpError(

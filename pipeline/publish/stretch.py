@@ -5,8 +5,11 @@ bright pixels (roofs, roads, snow) are few.
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
+
+from s2sharp_core.bands import HIDING
 
 TRUE_COLOUR = ("B04", "B03", "B02")
 
@@ -22,6 +25,19 @@ def limits_of(bands: Sequence[str], arrays: Sequence[np.ndarray]) -> list[tuple[
     if tuple(bands) == TRUE_COLOUR:
         return [_range(np.stack(arrays))] * len(arrays)
     return [_range(x) for x in arrays]
+
+
+def clear_limits(bands: Sequence[str], cube: Any) -> list[tuple[float, float]]:
+    """Return the limits of bands in memory, by their pixels with data where no cloud or shadow hides the ground.
+
+    ``cube``: a Dataset of the bands and, where it has them, the layers ``valid`` and ``cloud``.
+    """
+    clear = np.ones(cube[bands[0]].shape, dtype=bool)
+    if "valid" in cube:
+        clear &= cube["valid"].values == 1
+    if "cloud" in cube:
+        clear &= ~np.isin(cube["cloud"].values, HIDING)
+    return limits_of(bands, [cube[band].values[clear] for band in bands])
 
 
 def _range(x: np.ndarray) -> tuple[float, float]:

@@ -47,15 +47,7 @@ def write_visual(
 ) -> bool:
     """Write the true colours of one time step of a cube as a COG, and as a JPEG of at most 512 pixels.
 
-    Returns
-    -------
-    bool
-        Whether the cube has all three bands.
-
-    Raises
-    ------
-    S2SharpError
-        ``store-unwritable``.
+    Return whether the cube has all three bands. Error: ``store-unwritable``.
     """
     if not set(TRUE_COLOUR) <= set(arrays):
         return False

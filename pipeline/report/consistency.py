@@ -37,9 +37,7 @@ class Consistency:
 
 
 def consistency(facts: Facts, natives: Natives) -> Consistency | None:
-    """Compute consistency on windows in the middle of units, spread evenly over the run; None if none can be
-    compared.
-    """
+    """Compute consistency on windows in the middle of units, evenly over the run; None if none can be compared."""
     found: dict[str, list[tuple[np.ndarray, np.ndarray]]] = {band: [] for band in natives.bands}
     windows = 0
     for unit in _sample(facts):

@@ -37,10 +37,7 @@ def shard_map(
 ) -> ShardMap:
     """Draw the requested shards of one EPSG code, north up; a shard of several units shows the most important state.
 
-    Parameters
-    ----------
-    picture
-        PNG of the requested area, for the background.
+    ``picture``: PNG of the requested area, for the background.
     """
     worst: dict[tuple[int, int], str] = {}
     for unit, state in found:

@@ -62,10 +62,7 @@ class Facts:
 def gather(out: Location) -> Facts:
     """Read a run's plan, ledger and lease. Nothing is written, and no process is contacted.
 
-    Raises
-    ------
-    S2SharpError
-        As in :func:`~s2sharp.execution.status.status_of`.
+    Errors: as in :func:`~s2sharp.execution.status.status_of`.
     """
     plan = with_acquisitions(Plan.read(out))
     phases: defaultdict[str, Counter[str]] = defaultdict(Counter)

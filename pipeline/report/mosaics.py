@@ -21,10 +21,7 @@ _SHOWN, _SIDE, _LISTED = 12, 900, 200
 def mosaic_page(to: Location) -> str:
     """Return the page of the mosaic in ``to``: self-contained HTML.
 
-    Raises
-    ------
-    S2SharpError
-        ``not-a-run``; ``other-run`` if another version wrote it.
+    Errors: ``not-a-run``; ``other-run`` if another version wrote it.
     """
     status = mosaic_status(to)
     plan = status.plan

@@ -155,9 +155,7 @@ def _shown(
 
 
 def thumbnail(facts: Facts, layout: Layout) -> bytes | None:
-    """Return a small PNG of the area of one code in true colour, or in one band, the clearest acquisitions first;
-    None if nothing is visible yet.
-    """
+    """Return a small PNG of one code's area, the clearest acquisitions first; None if nothing is visible yet."""
     some = [a for a in clearest(facts) if a.epsg == layout.epsg][:_LAYERS]
     level = layout.level_of(_BEHIND)
     if max(layout.shape(level)) > 2 * _BEHIND:  # one whole chunk may be of any size

@@ -3,7 +3,7 @@
 import math
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import cached_property, reduce
@@ -111,13 +111,7 @@ class Found(NamedTuple):
 
 
 def find(item: pystac.Item, bands: Sequence[str], catalog: str, access: Access = FREE) -> Found:
-    """Return the facts of an item that :func:`join` needs.
-
-    Raises
-    ------
-    S2SharpError
-        The reason why the item is refused.
-    """
+    """Return the facts of an item that :func:`join` needs. Error: the reason why the item is refused."""
     try:
         code = epsg(item)
         Lattice.of(code)  # checked before its files, because this fault says the most
@@ -141,30 +135,30 @@ def find(item: pystac.Item, bands: Sequence[str], catalog: str, access: Access =
 def group(
     items: Iterable[pystac.Item], bands: Sequence[str], catalog: str, access: Access = FREE
 ) -> tuple[list[Acquisition], list[Refusal], list[Choice]]:
-    """Join the scenes of each datatake and EPSG code.
+    """Join the scenes of each datatake and EPSG code: as :func:`join`, with the refused items added.
 
-    Parameters
-    ----------
-    bands
-        The bands that will be read.
-    catalog
-        Source of the items; it decides which hrefs they may name.
-    access
-        Permission and keys of the catalog.
-
-    Returns
-    -------
-    tuple
-        As in :func:`join`, with the refused items added.
+    ``bands``: those that will be read. ``catalog``: source of the items; it decides which hrefs they may name.
+    ``access``: permission and keys of the catalog.
     """
-    found, refused = [], []
-    for item in items:
-        try:
-            found.append(find(item, bands, catalog, access))
-        except S2SharpError as error:
-            refused.append(Refusal(item.id, error.kind, str(error)))
+    refused: list[Refusal] = []
+    found = [one for _, one in found_in(items, bands, catalog, access, refused)]
     acquisitions, more, choices = join(found)
     return acquisitions, refused + more, choices
+
+
+def found_in(
+    items: Iterable[pystac.Item],
+    bands: Sequence[str],
+    catalog: str,
+    access: Access,
+    refused: list[Refusal],
+) -> Iterator[tuple[pystac.Item, Found]]:
+    """Yield each item with its facts; add those that are refused to ``refused``."""
+    for item in items:
+        try:
+            yield item, find(item, bands, catalog, access)
+        except S2SharpError as error:
+            refused.append(Refusal(item.id, error.kind, str(error)))
 
 
 def join(found: Iterable[Found]) -> tuple[list[Acquisition], list[Refusal], list[Choice]]:
@@ -242,9 +236,7 @@ def _shared(chosen: Mapping[_Image, Sequence[Scene]]) -> dict[tuple[*_Image, str
 
 
 def numbered(acquisition: Acquisition, items: Sequence[str] = ()) -> Acquisition:
-    """Return an acquisition whose scenes keep their numbers in the cube, where ``items`` are the ids by number. New
-    scenes get the next numbers.
-    """
+    """Return an acquisition whose scenes keep their numbers in ``items``, ids by number; new ones get the next."""
     known = tuple(dict.fromkeys((*items, *(s.id for s in acquisition.scenes))))
     scenes = tuple(replace(s, number=known.index(s.id) + 1) for s in acquisition.scenes)
     return replace(acquisition, scenes=scenes, items=known)

@@ -11,7 +11,7 @@ from s2sharp_core.lattice import Box
 
 from .radiometry import SATURATED, reference_offset
 from .raster import Kept
-from .read import harmonised
+from .read import read_scene
 
 if TYPE_CHECKING:
     from .acquisition import Acquisition
@@ -30,10 +30,7 @@ def disagreement(
     Bands without a pixel in two scenes are left out: most boxes lie in one scene. For ``kept`` see
     :func:`~s2sharp.scenes.raster.reading`.
 
-    Raises
-    ------
-    S2SharpError
-        As in :func:`~s2sharp.scenes.read.read_scene`.
+    Errors: as in :func:`~s2sharp.scenes.read.read_scene`.
     """
     pairs = [
         (one, other, sample)
@@ -44,7 +41,7 @@ def disagreement(
     kept = kept or Kept()
     for band in bands:
         steps = [
-            _steps(*(harmonised(acquisition, scene, band, sample, kept) for scene in scenes))
+            _steps(*(read_scene(acquisition, scene, band, sample, kept) for scene in scenes))
             for *scenes, sample in pairs
         ]
         values = np.concatenate([np.zeros(0), *steps])

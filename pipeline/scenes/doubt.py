@@ -16,7 +16,7 @@ from s2sharp_core.lattice import Box
 from ..catalog.reflectance import PLAIN_OFFSET, RAW_OFFSET
 from .radiometry import decode, reference_offset
 from .raster import Kept
-from .read import Block, harmonised
+from .read import Block, read_scene
 
 if TYPE_CHECKING:
     from .acquisition import Acquisition
@@ -112,15 +112,9 @@ def offsets_of_pixels(
 
     The checked windows lie on a scene's own grid, so the requested area has no influence.
 
-    Parameters
-    ----------
-    known
-        Earlier results. They are returned, too, and their items are not checked again.
+    ``known``: earlier results. They are returned, too, and their items are not checked again.
 
-    Raises
-    ------
-    S2SharpError
-        As in :func:`~s2sharp.scenes.read.read_scene`.
+    Errors: as in :func:`~s2sharp.scenes.read.read_scene`.
     """
     found = dict(known)
     for acquisition in acquisitions:
@@ -142,7 +136,7 @@ def _samples(acquisition: "Acquisition", scene: "Scene") -> dict[str, np.ndarray
     for band in coarsest:
         parts = []
         for box in _windows(scene.box):
-            dn = harmonised(acquisition, scene, band, box, kept)
+            dn = read_scene(acquisition, scene, band, box, kept)
             y, _ = decode(dn, *reference_offset(acquisition, band))
             parts.append(y[~np.isnan(y)])
         samples[band] = np.concatenate(parts)

@@ -35,9 +35,7 @@ class Holes:
             there[place] = data.all() or any_in_cells(data, gsd) | glare
 
     def found(self) -> dict[str, float]:
-        """Return the share of the other bands' data, away from its edges, that a band lacks, for bands worth a
-        report.
-        """
+        """Return, by band worth a report, the share of the other bands' data, away from its edges, that it lacks."""
         if not self._there:
             return {}
         some = np.logical_or.reduce(list(self._there.values()))

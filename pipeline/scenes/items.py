@@ -6,7 +6,6 @@ its files. So grouping it again gives the same acquisitions without a request.
 
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
-from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -15,17 +14,15 @@ import numpy as np
 import pyarrow as pa
 import pystac
 import shapely
-from pyproj import Transformer
 
-from s2sharp_core import S2SharpError
 from s2sharp_core.bands import MEASURED, native_gsd
 from s2sharp_core.lattice import Lattice
 
 from ..catalog.access import FREE, Access
-from ..catalog.antimeridian import bounding_box, unwrap, wrap
-from ..catalog.metadata import FACTS, PROPERTIES, as_flag, as_number, as_text
+from ..catalog.antimeridian import bounding_box, degrees_around, unwrap, wrap
+from ..catalog.metadata import FACTS, PROPERTIES, as_flag, as_number, as_text, time_in
 from ..catalog.sources import WAYS, Offer, Source, offers
-from .acquisition import Acquisition, Choice, Found, find, join
+from .acquisition import Acquisition, Choice, Found, found_in, join
 from .scene import Refusal, Scene
 
 ROWS = 512
@@ -85,12 +82,17 @@ def write_items(
 
     found: list[Found] = []
     refused: list[Refusal] = []
-    rows = _rows(items, bands, catalog, access, found, refused)
     broken: list[Exception] = []
 
+    def rows() -> Iterator[dict[str, Any]]:
+        for item, one in found_in(items, bands, catalog, access, refused):
+            found.append(one)
+            yield _row(item, one.epsg, one.scene, offers(item, (*bands, "SCL")))
+
     def batches() -> Iterator[pa.RecordBatch]:
+        every = rows()
         try:
-            while batch := list(islice(rows, ROWS)):
+            while batch := list(islice(every, ROWS)):
                 yield pa.RecordBatch.from_pylist(batch, schema=_SCHEMA)
         except Exception as error:  # otherwise Arrow wraps it in an error of its own
             broken.append(error)
@@ -104,24 +106,6 @@ def write_items(
         draft.replace(path)
     acquisitions, more, choices = join(found)
     return acquisitions, refused + more, choices
-
-
-def _rows(
-    items: Iterable[pystac.Item],
-    bands: Sequence[str],
-    catalog: str,
-    access: Access,
-    found: list[Found],
-    refused: list[Refusal],
-) -> Iterator[dict[str, Any]]:
-    for item in items:
-        try:
-            one = find(item, bands, catalog, access)
-        except S2SharpError as error:
-            refused.append(Refusal(item.id, error.kind, str(error)))
-        else:
-            found.append(one)
-            yield _row(item, one.epsg, one.scene, offers(item, (*bands, "SCL")))
 
 
 def _row(item: pystac.Item, code: int, scene: Scene, chosen: dict[str, Offer]) -> dict[str, Any]:
@@ -139,7 +123,7 @@ def _row(item: pystac.Item, code: int, scene: Scene, chosen: dict[str, Offer]) -
         "assets": {file.band: _asset(file, chosen[file.band], code, scene) for file in files},
         "collection": _clean(item.collection_id or ""),
         "datetime": item.datetime,
-        **{key: _time(said.get(key)) for key in _TIMES[1:]},
+        **{key: time_in(said.get(key)) for key in _TIMES[1:]},
         "proj:code": f"EPSG:{code}",
         **{key: _typed(said.get(key), kind) for key, kind in PROPERTIES.items()},
     }
@@ -170,10 +154,7 @@ def _footprint(item: pystac.Item, code: int, scene: Scene) -> shapely.Geometry:
             return shape
     except Exception:  # noqa: S110 - shapely, GEOS and malformed JSON each have their own
         pass
-    lattice = Lattice.of(code)
-    to_degrees = Transformer.from_crs(code, 4326, always_xy=True)
-    west, south, east, north = to_degrees.transform_bounds(*lattice.bounds(scene.box))
-    return shapely.box(west, south, east + 360 * (east < west), north)
+    return shapely.box(*degrees_around(code, Lattice.of(code).bounds(scene.box)))
 
 
 def _typed(value: Any, kind: type) -> Any:
@@ -181,14 +162,6 @@ def _typed(value: Any, kind: type) -> Any:
     if kind is bool:
         return as_flag(value)
     return as_number(value) if kind is float else _clean(as_text(value)) or None
-
-
-def _time(value: Any) -> datetime | None:
-    try:
-        when = datetime.fromisoformat(as_text(value))
-    except ValueError:
-        return None
-    return when if when.tzinfo else when.replace(tzinfo=UTC)
 
 
 def _clean(text: str) -> str:

@@ -9,7 +9,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
 import numpy as np
 import rasterio
@@ -28,6 +28,9 @@ from ..catalog.sources import Source
 from ..storage.location import store_errors
 from .limits import GDAL_CACHE
 from .versions import Versions
+
+if TYPE_CHECKING:  # zarr is loaded for arrays alone
+    from ..catalog.eopf import Array
 
 # The caches are limited, because workers live long and may be asked again for files that were missing or have
 # changed. Listing a folder before each open costs a request per file.
@@ -48,9 +51,7 @@ _GDAL = {
 
 
 class _WithoutKeys(logging.Filter):
-    """Filter that removes addresses: GDAL logs the whole address of a retried request, and a signed address is a
-    key.
-    """
+    """Filter that removes the query of addresses, which GDAL logs when it retries: a signed address is a key."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         record.msg, record.args = re.sub(r"\?\S+", "?…", record.getMessage()), ()
@@ -81,54 +82,25 @@ _JPEG2000 = ("JP2OpenJPEG", "JP2KAK", "JP2ECW")
 T = TypeVar("T")
 
 
-class Raster(Protocol):
-    """An open file of one band; ``transform``: (a, b, c, d, e, f)."""
-
-    @property
-    def transform(self) -> tuple[float, ...]: ...
-
-    @property
-    def shape(self) -> tuple[int, int]: ...
-
-    @property
-    def epsg(self) -> int | None: ...
-
-    @property
-    def dtype(self) -> str: ...
-
-    @property
-    def packing(self) -> tuple[float, float] | None:
-        """Return the scale and offset that the file states for its DN or that made its floats, or None."""
-        ...
-
-    @property
-    def nodata(self) -> float | None:
-        """Return the value for no data that the file states."""
-        ...
-
-    def read(self, rows: slice, cols: slice) -> np.ndarray:
-        """Return the stored values of a window: DN, or floats made from DN."""
-        ...
-
-    def masked(self, rows: slice, cols: slice) -> np.ndarray | None:
-        """Return the pixels of a window that a separate mask marks as no data, or None without a mask."""
-        ...
-
-
 @dataclass(frozen=True)
-class _Gdal:
-    """A file opened with GDAL, with its separate mask; both are checked when they are opened."""
+class GdalFile:
+    """A file of one band opened with GDAL, with its separate mask; both are checked when they are opened.
+
+    An :class:`~s2sharp.catalog.eopf.Array` has the same properties and methods.
+    """
 
     dataset: rasterio.DatasetReader
     beside: rasterio.DatasetReader | None
 
     @cached_property
     def packing(self) -> tuple[float, float] | None:
+        """Return the scale and offset that the file states for its DN, or None."""
         stated = float(self.dataset.scales[0]), float(self.dataset.offsets[0])
         return None if stated == (1.0, 0.0) else stated  # GDAL's default means that none is stated
 
     @cached_property
     def transform(self) -> tuple[float, ...]:
+        """Return (a, b, c, d, e, f)."""
         return tuple(self.dataset.transform)[:6]
 
     @property
@@ -147,10 +119,12 @@ class _Gdal:
 
     @cached_property
     def nodata(self) -> float | None:
+        """Return the value for no data that the file states."""
         said = self.dataset.nodatavals[0]
         return None if said is None else float(said)
 
     def read(self, rows: slice, cols: slice) -> np.ndarray:
+        """Return the stored values of a window."""
         _unended.seen.by = False
         stored = np.asarray(self.dataset.read(1, window=Window.from_slices(rows, cols)))
         if _unended.seen.by:
@@ -158,6 +132,7 @@ class _Gdal:
         return stored
 
     def masked(self, rows: slice, cols: slice) -> np.ndarray | None:
+        """Return the pixels of a window that a separate mask marks as no data, or None without a mask."""
         window = Window.from_slices(rows, cols)
         if self.beside is not None:
             return np.asarray(self.beside.read(1, window=window)) == 0
@@ -172,6 +147,10 @@ class _Gdal:
             self.beside.close()
 
 
+Raster: TypeAlias = "GdalFile | Array"
+"""An open file of one band."""
+
+
 @dataclass(frozen=True)
 class Kept:
     """Files that stay open, so that blocks which two reads share are decoded once; for one thread at a time.
@@ -179,7 +158,7 @@ class Kept:
     ``files``: the open files by address; ``seen``: versions of these and of files closed since.
     """
 
-    files: dict[str, _Gdal] = field(default_factory=dict)
+    files: dict[str, GdalFile] = field(default_factory=dict)
     seen: Versions = field(default_factory=Versions)
 
 
@@ -194,11 +173,8 @@ def reading(
 
     Without ``kept``, the file is closed again and forgotten.
 
-    Raises
-    ------
-    S2SharpError
-        ``asset-unreadable``: any fault of the file, with the item and the band. ``asset-moved``: it is not the file
-        that ``kept`` has seen. Also the errors of :func:`~s2sharp.catalog.signing.signed`.
+    Errors: ``asset-unreadable``: any fault of the file, with the item and the band. ``asset-moved``: it is not the
+    file that ``kept`` has seen. Also the errors of :func:`~s2sharp.catalog.signing.signed`.
     """
     try:
         with _opened(source, item, signed(source, home), kept) as dataset:
@@ -222,13 +198,12 @@ def _opened(source: Source, item: str, href: str, kept: Kept | None) -> Iterator
     except store_errors(BrokenError, RuntimeError, ValueError) as error:
         reason = str(error) if isinstance(error, BrokenError) else f"({type(error).__name__})"
         raise _unreadable(source, item, href, reason) from None
-    settings = dict(_GDAL)
     try:
-        with rasterio.Env(session(source), **settings) as env, ExitStack() as stack:
+        with rasterio.Env(session(source), **_GDAL) as env, ExitStack() as stack:
             # A file that fails to read is not kept, and is opened anew next time.
             file = kept.files.pop(source.href, None) if kept else None
             if file is None:
-                file = _open(source, item, href, env.drivers())
+                file = _open(href, env.drivers())
             stack.callback(file.close)
             if kept is not None:
                 _check_version(file.dataset, source, item, kept.seen)
@@ -241,51 +216,49 @@ def _opened(source: Source, item: str, href: str, kept: Kept | None) -> Iterator
         raise _unreadable(source, item, href, reason) from error
 
 
-def _open(source: Source, item: str, href: str, drivers: Container[str]) -> _Gdal:
-    """Open a file, and refuse one that no archive would deliver."""
-    _check_regular(source, item, href)
+def _open(href: str, drivers: Container[str]) -> GdalFile:
+    """Open a file. ``RasterioError`` refuses one that no archive would deliver."""
+    _check_regular(href)
     with ExitStack() as stack:
         dataset = rasterio.open(_unzipped(href), driver=_driver(href, drivers))
         stack.callback(dataset.close)
-        _check_one_band(dataset, source, item, href)
-        _check_block(dataset, source, item, href)
+        _check_one_band(dataset)
+        _check_block(dataset)
         beside = _mask_beside(href)
         if beside is not None:
             stack.callback(beside.close)
             if beside.shape != dataset.shape:
                 name = Path(beside.name).name
                 raise RasterioError(f"{name} has {beside.shape} pixels, not {dataset.shape}")
-            _check_block(beside, source, item, href)
+            _check_block(beside)
         stack.pop_all()
-    return _Gdal(dataset, beside)
+    return GdalFile(dataset, beside)
 
 
-def _check_regular(source: Source, item: str, href: str) -> None:
+def _check_regular(href: str) -> None:
     """Refuse a pipe or a device, because GDAL would wait forever for its bytes."""
     if "://" in href:
         return
     with suppress(OSError):  # GDAL reports it
         if not stat.S_ISREG(Path(href.partition("!/")[0]).stat().st_mode):
-            raise _unreadable(source, item, href, "it is not a regular file")
+            raise RasterioError("it is not a regular file")
 
 
-def _check_one_band(dataset: rasterio.DatasetReader, source: Source, item: str, href: str) -> None:
-    """Refuse a file of several bands, because nothing says which one is meant. A mask stored as a band does not
-    count.
-    """
+def _check_one_band(dataset: rasterio.DatasetReader) -> None:
+    """Refuse a file of several bands, since nothing says which one is meant; a mask stored as a band does not count."""
     masks = sum(interpretation == ColorInterp.alpha for interpretation in dataset.colorinterp)
     if dataset.count - masks != 1:
-        raise _unreadable(source, item, href, f"it holds {dataset.count} bands, not one")
+        raise RasterioError(f"it holds {dataset.count} bands, not one")
 
 
-def _check_block(dataset: rasterio.DatasetReader, source: Source, item: str, href: str) -> None:
+def _check_block(dataset: rasterio.DatasetReader) -> None:
     """Refuse a file whose blocks are larger than planned for, because each is unpacked whole in memory."""
     height, width = dataset.block_shapes[0]
     together = dataset.count if dataset.profile.get("interleave") == "pixel" else 1
     size = height * width * together * np.dtype(dataset.dtypes[0]).itemsize
     if size > MAX_BLOCK:
         what = f"it has blocks of {height} × {width} px, more than {MAX_BLOCK >> 20} MB"
-        raise _unreadable(source, item, href, what)
+        raise RasterioError(what)
 
 
 def _check_version(

@@ -30,27 +30,22 @@ T = TypeVar("T")
 
 
 def read_scene(
-    scene: "Scene",
-    source: Source,
-    epsg: int,
-    box: Box,
-    reference: tuple[float, float],
-    kept: Kept | None = None,
+    acquisition: "Acquisition", scene: "Scene", band: str, box: Box, kept: Kept
 ) -> np.ndarray:
-    """Return DN of the cells ``box`` of one file, which must hold them all: uint16 (n·rows, n·cols), 0 as nodata.
+    """Return DN of one scene over the cells ``box``, all of which it holds: uint16 (n·rows, n·cols), 0 as nodata.
 
-    ``reference``: scale and offset of the result; for ``kept`` see :func:`reading`. Gaps are marked by the item or
-    the file: by a nodata value, or by a mask.
+    They are in the terms of :func:`reference_offset`. Gaps are marked by the item or the file: by a nodata value, or by
+    a mask. For ``kept`` see :func:`reading`.
 
-    Raises
-    ------
-    S2SharpError
-        ``asset-unreadable``, or ``metadata-contradicts-file`` if the file lies elsewhere, or holds other values, than
-        its item states.
+    Errors: ``asset-unreadable``, or ``metadata-contradicts-file`` if the file lies elsewhere, or holds other values,
+    than its item states.
     """
+    source = source_of(scene, band)
+    assert source is not None  # noqa: S101  (the caller passes scenes with this band)
+    reference = reference_offset(acquisition, band)
 
     def read(file: Raster) -> np.ndarray:
-        _check_place(scene, source, epsg, file)
+        _check_place(scene, source, acquisition.epsg, file)
         _check_numbers(scene, source, file)
         rows, cols = scene.box.slices(box, native_gsd(source.band))
         stored = file.read(rows, cols)
@@ -170,7 +165,7 @@ class Files:
         if len(scenes) == 1:  # same result as below, with a third of the work
             inner = scenes[0].box & box
             place = box.slices(inner, gsd)
-            dn[place] = harmonised(self.acquisition, scenes[0], band, inner, self.kept)
+            dn[place] = read_scene(self.acquisition, scenes[0], band, inner, self.kept)
             source[place] = np.where(dn[place] != 0, np.uint16(scenes[0].number), np.uint16(0))
             return dn, source
         choices = precedence(tuple(scene.box for scene in scenes), box)
@@ -183,7 +178,7 @@ class Files:
                     continue
                 inner = _around(mine, box)
                 place = box.slices(inner, gsd)
-                part = harmonised(self.acquisition, scene, band, inner, self.kept)
+                part = read_scene(self.acquisition, scene, band, inner, self.kept)
                 free = (dn[place] == 0) & (part != 0) & _to_pixels(mine, box, inner, gsd)
                 dn[place][free] = part[free]
                 source[place][free] = scene.number
@@ -206,19 +201,6 @@ def _to_pixels(mask: np.ndarray, box: Box, inner: Box, gsd: int) -> np.ndarray:
     return mask[box.slices(inner, CELL)].repeat(n, axis=0).repeat(n, axis=1)
 
 
-def harmonised(
-    acquisition: "Acquisition", scene: "Scene", band: str, box: Box, kept: Kept | None = None
-) -> np.ndarray:
-    """Return DN of one scene over ``box``, which it holds, in the terms of :func:`reference_offset`; 0 as nodata.
-
-    For ``kept`` see :func:`reading`.
-    """
-    file = source_of(scene, band)
-    assert file is not None  # noqa: S101  (the caller passes scenes with this band)
-    reference = reference_offset(acquisition, band)
-    return read_scene(scene, file, acquisition.epsg, box, reference, kept)
-
-
 @dataclass(frozen=True)
 class Block:
     """Native reflectance over ``box``, and layers on the 10 m grid over the wanted cells.
@@ -238,10 +220,7 @@ def load_block(
 ) -> Block:
     """Read ``bands`` over ``want`` and ``margin`` cells around it.
 
-    Raises
-    ------
-    S2SharpError
-        As in :func:`read_scene`, for the first file that cannot be read.
+    Errors: as in :func:`read_scene`, for the first file that cannot be read.
     """
     box = want.grow(margin)
 
@@ -293,9 +272,7 @@ def reflectance(reader: Reader, acquisition: "Acquisition", band: str, want: Box
 
 
 def load_scl(reader: Reader, want: Box) -> np.ndarray:
-    """Return the scene classification over ``want`` on the 10 m grid, uint8, by nearest neighbour, because classes
-    have no mean.
-    """
+    """Return the scene classification over ``want`` on the 10 m grid, uint8, by nearest neighbour."""
     scl, _ = reader.mosaic("SCL", want)
     return _at_10m(scl.astype(np.uint8), 20)
 

@@ -75,9 +75,7 @@ class Scene:
 
     @property
     def digest(self) -> str:
-        """Return the digest of everything that determines its pixels: identity, version and radiometry, not the
-        address.
-        """
+        """Return the digest of all that determines its pixels: identity, version and radiometry, not the address."""
         files = [(s.band, s.scale, s.offset) for s in self.sources]
         facts = [self.id, self.baseline, self.processed, files]
         return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
@@ -90,9 +88,7 @@ class Scene:
         return shapely.box(self.box.col0, self.box.row0, self.box.col1, self.box.row1)
 
     def sees(self, edges: np.ndarray) -> np.ndarray:
-        """Return for boxes, given by :func:`edges_of`, whether there may be data in them or within :data:`MARGIN`
-        cells: bool (n,).
-        """
+        """Return whether boxes, as :func:`edges_of` gives them, are within :data:`MARGIN` cells of data: bool (n,)."""
         row0, row1, col0, col1 = edges.T
         own = self.box
         seen = np.maximum(row0, own.row0) < np.minimum(row1, own.row1)
@@ -121,21 +117,9 @@ class Refusal:
 def scene_of(
     item: pystac.Item, code: int, bands: Sequence[str], catalog: str, access: Access = FREE
 ) -> Scene:
-    """Return the scene of an item in EPSG ``code``.
+    """Return the scene of an item in EPSG ``code``; other parameters as in :func:`~s2sharp.scenes.acquisition.group`.
 
-    Parameters
-    ----------
-    bands
-        The bands that will be read.
-    catalog
-        Source of the item; it decides which hrefs the item may name.
-    access
-        Permission and keys of the catalog.
-
-    Raises
-    ------
-    S2SharpError
-        The reason why the item is refused.
+    Error: the reason why the item is refused.
     """
     home = unsigned(item.get_self_href() or "") or None
     found = {}

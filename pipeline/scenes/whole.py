@@ -17,10 +17,7 @@ def real_scenes(catalog: Path, collection: str) -> dict[str, dict[int, np.ndarra
 
     If scenes of one acquisition leave gaps between them, each is returned by itself.
 
-    Raises
-    ------
-    S2SharpError
-        ``nothing-found``; ``scene-malformed`` for a scene with gaps.
+    Errors: ``nothing-found``; ``scene-malformed`` for a scene with gaps.
     """
     items = list(search(str(catalog.resolve()), collection, (-180, -90, 180, 90), "2015/.."))
     acquisitions, refused, _ = group(items, tuple(BANDS), str(catalog))

@@ -5,6 +5,7 @@ import itertools
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -147,10 +148,7 @@ def finetune(config: RunConfig, tell: Tell) -> Path:
     ``config`` is that of a run with ``adapt``. Its ``out`` keeps weights, card, loss curve and the drawn samples. The
     same configuration continues a stopped training.
 
-    Raises
-    ------
-    S2SharpError
-        ``bad-config`` if ``out`` is not a local folder; the errors of :func:`make_plan` and :func:`draw_sample`.
+    Errors: ``bad-config`` if ``out`` is not a local folder; the errors of :func:`make_plan` and :func:`draw_sample`.
     """
     out = config.out
     if not on_this_machine(out):
@@ -231,3 +229,22 @@ def _parts(scene: dict[int, np.ndarray]) -> Iterator[dict[int, np.ndarray]]:
             ]
             for gsd, y in scene.items()
         }
+
+
+def draw_losses(weights: Path) -> Path | None:
+    """Draw the loss curve beside ``weights``; None if matplotlib is not installed."""
+    if find_spec("matplotlib") is None:
+        return None
+    from matplotlib.figure import Figure
+
+    steps, losses = np.loadtxt(
+        weights.with_suffix(".loss.csv"), delimiter=",", skiprows=1, ndmin=2
+    ).T
+    figure = Figure(figsize=(6, 3.5), dpi=120, layout="constrained")
+    axes = figure.subplots()
+    axes.plot(steps, losses, color="#1b6ca8")
+    axes.set(xlabel="step", ylabel="loss", title=weights.stem)
+    axes.spines[["top", "right"]].set_visible(False)
+    file = weights.with_suffix(".loss.png")
+    figure.savefig(file)
+    return file

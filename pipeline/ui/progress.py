@@ -43,10 +43,7 @@ _EVERY = 60
 def prepare(config: Command) -> None:
     """Set the terminal as the configuration says, before anything is printed.
 
-    Raises
-    ------
-    S2SharpError
-        ``bad-config`` if its listeners lack something.
+    Error: ``bad-config`` if its listeners lack something.
     """
     speak(config.quiet, aside=config.events == "-")
     if config.metrics is not None:

@@ -36,9 +36,7 @@ READER_GONE = 141
 
 
 class Screen(Console):
-    """Screen that shows text from anywhere and executes none: a catalog's author chooses names that are printed
-    here.
-    """
+    """Screen that shows text from anywhere and executes none: the names in a catalog are printed here."""
 
     def on_broken_pipe(self) -> None:
         """End silently if the reader has gone, as in ``s2sharp status OUT | head -1`` and as other programs do."""
@@ -75,9 +73,7 @@ problems = Screen(stderr=True, soft_wrap=True)
 
 
 @contextmanager
-def told(
-    stopped: str = "Stopped.",
-) -> Iterator[None]:
+def told(stopped: str = "Stopped.") -> Iterator[None]:
     """Turn errors that a user can act on into one message and an exit code.
 
     Settings of the terminal by an earlier command of the process are reset, and so are warnings afterwards.
@@ -108,9 +104,7 @@ def told(
 
 
 def speak(quiet: bool = False, aside: bool = False) -> None:
-    """Set whether the screen shows anything, and whether on standard error, because standard output may carry
-    events.
-    """
+    """Set whether the screen shows anything, and whether on standard error: standard output may carry events."""
     console.quiet = quiet
     # Without a file, a console uses the current standard output.
     console.file = sys.stderr if aside else cast(TextIO, None)
@@ -171,10 +165,7 @@ def busy(text: str) -> AbstractContextManager[object]:
 def check_extras(modules: Iterable[str], what: str, remedy: str) -> None:
     """Refuse to begin without optional modules that ``what`` needs.
 
-    Raises
-    ------
-    S2SharpError
-        ``bad-config``, with the missing modules.
+    Error: ``bad-config``, with the missing modules.
     """
     missing = [name for name in modules if find_spec(name) is None]
     if missing:

@@ -1,6 +1,6 @@
 """Map of a run in the browser.
 
-May import report, planning, mosaic, cube, ui.
+May import report, planning, mosaic, scenes, publish, ui, catalog, cube, storage.
 Main path: the folder of a run → a server of pages and tiles.
 """
 

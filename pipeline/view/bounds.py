@@ -30,12 +30,7 @@ _PAGES = ("/", "/report.html")
 def refusal(path: str, query: Sequence[tuple[str, str]], headers: Mapping[str, str]) -> str | None:
     """Return the reason to refuse a request, or None.
 
-    Parameters
-    ----------
-    query
-        Names and values in the given order.
-    headers
-        Headers by lower-case name.
+    ``query``: names and values in the given order. ``headers``: headers by lower-case name.
     """
     if headers.get("sec-fetch-site") in ("cross-site", "same-site") and path not in _PAGES:
         return "The request comes from a page of another site; this map answers only its own pages."

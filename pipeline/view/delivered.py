@@ -29,11 +29,8 @@ class Delivered:
     ) -> dict[str, np.ndarray]:
         """Return reflectance over ``box`` by band, float32 (n·rows, n·cols) at its own GSD, NaN as nodata.
 
-        Raises
-        ------
-        S2SharpError
-            As in :func:`~s2sharp.scenes.read.read_scene`; for a minute, the error is repeated without another
-            attempt.
+        Errors: as in :func:`~s2sharp.scenes.read.read_scene`; for a minute, the error is repeated without another
+        attempt.
         """
         files, found = Files(acquisition), {}
         for band in bands:
@@ -57,13 +54,7 @@ class Native:
     acquisition: Acquisition
 
     def box(self, bounds: Bounds) -> Box:
-        """Return its cells around ``bounds`` (left, bottom, right, top) in metres.
-
-        Raises
-        ------
-        rioxarray.exceptions.NoDataInBounds
-            If it has none there.
-        """
+        """Return its cells around ``bounds`` (left, bottom, right, top) in metres; ``NoDataInBounds`` without any."""
         box = self.layout.lattice.around(bounds) & self.layout.area & self.acquisition.box
         if box.empty:
             raise NoDataInBounds("The acquisition has nothing here.")

@@ -18,7 +18,7 @@ from s2sharp_core import BANDS, S2SharpError
 from s2sharp_core.bands import HIDING
 
 from ..cube.layout import Sharded
-from ..publish.stretch import limits_of, tones
+from ..publish.stretch import clear_limits, tones
 from .delivered import Native
 
 # Pixels along the level from which a stretch is computed.
@@ -50,10 +50,7 @@ class Picture:
     def instant(self, level: int) -> xr.Dataset:
         """Return the whole content for its time, lazy.
 
-        Raises
-        ------
-        S2SharpError
-            ``not-seen-yet`` while a run that adds this time continues; the errors of opening the store.
+        Errors: ``not-seen-yet`` while a run that adds this time continues; the errors of opening the store.
         """
         store = self.opened(level)
         found = np.flatnonzero(store.time.values == np.datetime64(self.time, "ns"))
@@ -115,10 +112,7 @@ def spectrum(picture: Picture, lon: float, lat: float) -> dict[str, Any]:
     ``why`` is the reason why native bands could not be read, or empty. Missing reflectance is None. ``error90`` is a
     half-width.
 
-    Raises
-    ------
-    rioxarray.exceptions.NoDataInBounds
-        Outside the acquisition.
+    Raise ``NoDataInBounds`` outside the acquisition.
     """
     to_metres = Transformer.from_crs(4326, picture.layout.crs, always_xy=True)
     x, y = to_metres.transform(lon, lat)
@@ -162,11 +156,7 @@ def stretch(picture: Picture) -> list[tuple[float, float]]:
         }
         seen = seen.isel(middle)
     layers = [name for name in ("valid", "cloud") if name in seen]  # a mosaic has no clouds
-    seen = seen[[*picture.bands, *layers]].load()
-    clear = seen["valid"].values == 1
-    if "cloud" in seen:
-        clear &= ~np.isin(seen["cloud"].values, HIDING)
-    return limits_of(picture.bands, [seen[band].values[clear] for band in picture.bands])
+    return clear_limits(picture.bands, seen[[*picture.bands, *layers]].load())
 
 
 class Gentle(BaseAlgorithm):

@@ -53,10 +53,7 @@ def _report(out: Location, when: int) -> str:  # noqa: ARG001  (part of the cach
 def app_of(out: Location) -> FastAPI:
     """Return the application that shows the run or the mosaic in ``out``.
 
-    Raises
-    ------
-    S2SharpError
-        ``not-a-run``; ``other-run`` if another version wrote it.
+    Errors: ``not-a-run``; ``other-run`` if another version wrote it.
     """
     source = source_of(out)
     app = FastAPI(
@@ -159,10 +156,7 @@ def _gentle(
 def listen(port: int) -> socket.socket:
     """Return a socket on this machine's own address; port 0 takes any free port.
 
-    Raises
-    ------
-    S2SharpError
-        ``bad-config`` if the port is in use.
+    Error: ``bad-config`` if the port is in use.
     """
     try:
         return socket.create_server((LOCAL, port))

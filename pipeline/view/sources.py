@@ -6,12 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 import xarray as xr
 from fastapi import HTTPException
-from pyproj import Transformer
 
 from s2sharp_core import BANDS
 
+from ..catalog.antimeridian import degrees_around
 from ..cube.intact import store_status
-from ..cube.layout import Bounds
 from ..cube.open import open_cube
 from ..planning.client import ClientPlan
 from ..planning.items import with_acquisitions
@@ -36,10 +35,7 @@ _COMPOSITES = {  # the first one is the default: true colour does not show the e
 def source_of(out: Location) -> "Source":
     """Return the content of the folder of a run or of a mosaic. Only names in its plan lead to pixels, paths do not.
 
-    Raises
-    ------
-    S2SharpError
-        ``not-a-run``; ``other-run`` if another version wrote it.
+    Errors: ``not-a-run``; ``other-run`` if another version wrote it.
     """
     if (out / "mosaic.json").exists():
         # Loaded here and below, because the packages for mosaics need not be installed to look at a run.
@@ -98,7 +94,7 @@ class _Run:
         for acquisition in sorted(plan.present, key=lambda a: a.datetime, reverse=True):
             layout = plan.layout(acquisition.epsg)
             bounds = layout.lattice.bounds(layout.area & acquisition.box)
-            about = {"id": acquisition.id, "bounds": _degrees(layout.crs, bounds)}
+            about = {"id": acquisition.id, "bounds": degrees_around(layout.crs, bounds)}
             label = (
                 f"{acquisition.datetime[:16].replace('T', ' ')}  {acquisition.take.split('_')[0]}"
             )
@@ -135,7 +131,7 @@ class _Mosaic:
 
     def layers(self) -> dict[str, Any]:
         plan = self.plan
-        bounds = _degrees(plan.canvas.crs, plan.canvas.asked)
+        bounds = degrees_around(plan.canvas.crs, plan.canvas.asked)
         shown = [
             {"label": p.name, "acquisitions": [{"id": p.name, "bounds": bounds}]}
             for p in reversed(plan.periods)
@@ -144,12 +140,6 @@ class _Mosaic:
 
 
 Source = _Run | _Mosaic
-
-
-def _degrees(crs: Any, bounds: Bounds) -> tuple[float, float, float, float]:
-    to_degrees = Transformer.from_crs(crs, 4326, always_xy=True)
-    west, south, east, north = to_degrees.transform_bounds(*bounds)
-    return west, south, east + 360 * (east < west), north
 
 
 def _bands(bands: tuple[str, ...]) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
-from s2sharp.catalog.interval import interval
+from s2sharp.catalog.extent import interval
 from s2sharp.planning.config import EARTH_SEARCH, EVER, WORLD, RunConfig, read_config
 
 from s2sharp_core import BANDS, S2SharpError

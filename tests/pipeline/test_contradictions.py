@@ -11,8 +11,8 @@ import pystac
 import pytest
 import rasterio
 from s2sharp.catalog.documents import item_of
+from s2sharp.catalog.extent import interval
 from s2sharp.catalog.http import as_json
-from s2sharp.catalog.interval import interval
 from s2sharp.catalog.query import Query, boxes_around
 from s2sharp.cli.app import app
 from s2sharp.execution.unit import _tell_holes
