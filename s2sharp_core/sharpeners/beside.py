@@ -26,6 +26,7 @@ class Beside(Sharpener):
         self.tolerance = inner.tolerance
         self.arithmetic = inner.arithmetic
         self.abreast = inner.abreast
+        self.results = inner.results
         self.sensor = inner.sensor
         self.halo = -(-(inner.halo + reach) // self.period) * self.period
 

@@ -147,6 +147,11 @@ def test_it_stands_beside_the_layers_of_trust_and_travels_with_a_digest_of_its_o
     assert len(digests) == 4
 
 
+def test_methods_are_calibrated_beside_the_layers_of_trust_as_without_them() -> None:
+    bare = load_sharpener("s2net-s")
+    assert WithError90(WithTrust(bare)).width == WithError90(bare).width
+
+
 def test_weights_and_methods_that_nobody_calibrated_are_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
