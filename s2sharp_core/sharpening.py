@@ -16,7 +16,7 @@ from .bands import BANDS, BY_GSD, COARSE, error_of, in_order
 from .blocks import context, sharpen_block
 from .errors import S2SharpError
 from .lattice import Box
-from .learning.options import FitOptions, Tell
+from .learning.options import FitOptions, Tell, silent
 from .scene import known_bands, locate, picture, refuse_dn
 from .sensor.known import SENTINEL2, Sensor
 from .sensor.of_scene import sense_arrays
@@ -119,7 +119,7 @@ def fit_sharpener(
     start: Path | str | None = None,
     folder: Path | str | None = None,
     device: str = "auto",
-    tell: Tell = lambda *_: None,
+    tell: Tell = silent,
     sensor: SensorChoice | Sensor = "measured",
 ) -> Sharpener:
     """Fit a method that learns on the scene to this scene.
@@ -172,7 +172,7 @@ def _fit(
     options: FitOptions,
     folder: Path,
     device: str = "auto",
-    tell: Tell = lambda *_: None,
+    tell: Tell = silent,
     sensor: SensorChoice | Sensor = "measured",
 ) -> tuple[Sharpener, str]:
     """Fit as in :func:`fit_sharpener`, and also return the messages of its check."""

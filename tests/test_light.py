@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from s2sharp.demo.synthetic import simulate
 
-from s2sharp_core.learning.s2net import ADAPT_STEPS, SIZES
+from s2sharp_core.learning.s2net import SIZES
 from s2sharp_core.networks import S2Net, SkipNet, ThreeGridNet, UnrolledNet
 from s2sharp_core.sharpeners.deep_sure import build
 from s2sharp_core.sharpeners.methods import METHODS
@@ -115,8 +115,6 @@ def test_the_table_of_methods_says_what_their_code_does() -> None:
     for name, cost in costs.items():
         if name != "ssc_cnn":
             assert METHODS[name].cost == cost
-    for size in SIZES:
-        assert METHODS[f"{size}-adapted"].steps == ADAPT_STEPS
     for method in METHODS.values():
         assert (method.fit is None) == (method.blank is None) == (method.steps == 0)
 

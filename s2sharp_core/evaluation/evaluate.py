@@ -20,7 +20,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from ..bands import BY_GSD, GSDS
 from ..errors import S2SharpError
 from ..lattice import Box
-from ..learning.options import FitOptions, Tell
+from ..learning.options import FitOptions, Tell, silent
 from ..sensor.known import SENTINEL2, Sensor
 from ..sensor.sample import Sample
 from ..sharpeners.base import Sharpener
@@ -82,7 +82,7 @@ def prepare(
     weights: Path | None = None,
     options: FitOptions | None = None,
     device: str = "cpu",
-    tell: Tell = lambda *_: None,
+    tell: Tell = silent,
 ) -> tuple[Sharpener, float]:
     """Make a method ready for a case, with a fit to the case's inputs if it learns on the scene.
 

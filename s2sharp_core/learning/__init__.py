@@ -12,8 +12,8 @@ __getattr__, __dir__, __all__ = face(
         "dsen2": ["Pair", "Recipe", "synthetic_pairs", "train", "wald_pair"],
         "fitting": ["CONSTANTS", "Curve", "EPS", "FEWEST", "optimise"],
         "keras": ["import_keras"],
-        "options": ["FitOptions", "Tell"],
-        "s2net": ["ADAPT_CONSTANTS", "ADAPT_STEPS", "S2Recipe", "SIZES", "adapt", "teach"],
+        "options": ["Course", "FitOptions", "Tell", "silent"],
+        "s2net": ["ADAPT_CONSTANTS", "S2Recipe", "SIZES", "adapt", "teach"],
         "uncertainty": ["Width", "clues", "half_width", "reach"],
     },
 )

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from ..errors import S2SharpError
 from ..weights.tensors import read_tensors, write_tensors
-from .options import Tell
+from .options import Course
 
 _CHECKPOINT = 50
 # Share of the steps after which a fit continues with frozen statistics, and its share of the learning rate. At the
@@ -86,14 +86,11 @@ class Curve:
 def optimise(
     net: nn.Module,
     loss: Callable[[torch.Generator], Tensor],
+    course: Course,
     *,
-    steps: int,
     rate: float,
-    seed: int,
     eps: float = EPS,
-    checkpoint: Path | None = None,
     settle: Callable[[], object] | None = None,
-    tell: Tell = lambda *_: None,
 ) -> Curve:
     """Minimise ``loss`` over the parameters of ``net``: Adam, a cosine learning rate, clipped gradients.
 
@@ -109,14 +106,13 @@ def optimise(
     ----------
     loss
         Gives the loss of the next step; a closure over ``net``.
+    course
+        A checkpoint with another number of steps or seed is ignored.
     eps
         Adam's addition to the root of the mean squared gradient.
     settle
         Feeds the whole sample through ``net`` to set the statistics of its batch norms. It is called once, after
         which they are frozen for the remaining steps. None: there are none.
-    checkpoint
-        A safetensors file, written now and then and read if it exists. The caller removes it, and names it after the
-        training data. A checkpoint with another number of steps or seed is ignored.
 
     Raises
     ------
@@ -125,7 +121,8 @@ def optimise(
         finite, or if the final loss with frozen statistics is more than 1.05 × the loss on the same draws before
         freezing.
     """
-    random = torch.Generator().manual_seed(seed)
+    steps, checkpoint = course.steps, course.checkpoint
+    random = torch.Generator().manual_seed(course.seed)
     optimizer = torch.optim.Adam(net.parameters(), lr=rate, eps=eps, amsgrad=True)
     norms = [m for m in net.modules() if isinstance(m, nn.BatchNorm2d) and m.track_running_stats]
     if norms and settle and steps < FEWEST:
@@ -134,7 +131,7 @@ def optimise(
             f"A fit of {steps} steps has no step before its statistics are frozen; it needs at least {FEWEST}.",
             f"Give {FEWEST} steps or more, or leave the number to the method.",
         )
-    facts = {"steps": steps, "rate": rate, "eps": eps, "seed": seed}
+    facts = {"steps": steps, "rate": rate, "eps": eps, "seed": course.seed}
     frozen = int(_SETTLE * steps) if norms and settle else steps
     state = _Saved.read(checkpoint, facts, net, optimizer, random) if checkpoint else None
     state = state or _Saved(random.get_state())
@@ -158,7 +155,7 @@ def optimise(
         value.backward()
         torch.nn.utils.clip_grad_norm_(net.parameters(), _CLIP)
         optimizer.step()
-        state.count(float(value.detach()), steps, tell)
+        state.count(float(value.detach()), course)
         if state.step == frozen:
             state.training = state.losses
         if checkpoint and state.step % _CHECKPOINT == 0 and state.step < steps:
@@ -212,19 +209,19 @@ class _Saved:
     training: list[float] = field(default_factory=list)
     on_freezing: float = 1.0
 
-    def count(self, loss: float, steps: int, tell: Tell) -> None:
-        """Count a step of ``steps``, with its loss."""
+    def count(self, loss: float, course: Course) -> None:
+        """Count a step, with its loss."""
         self.step += 1
         self.losses = [*self.losses[1 - _CHECKED :], loss]
         if not math.isfinite(loss):
             raise S2SharpError(
                 "fit-failed",
-                f"The loss is {loss} at step {self.step} of {steps}.",
+                f"The loss is {loss} at step {self.step} of {course.steps}.",
                 "Try another seed, or a pretrained method.",
             )
-        if self.step % _CHECKED == 0 or self.step == steps:
+        if self.step % _CHECKED == 0 or self.step == course.steps:
             self.told.append((self.step, float(np.mean(self.losses))))
-            tell(self.step, steps, self.told[-1][1])
+            course.tell(self.step, course.steps, self.told[-1][1])
 
     def write(
         self,

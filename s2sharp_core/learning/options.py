@@ -1,4 +1,4 @@
-"""Options of a fit, and its progress callback."""
+"""Options of a fit, its course, and its progress callback."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -7,8 +7,9 @@ from pathlib import Path
 Tell = Callable[[int, int, float], None]
 """Callback, called now and then with (step, steps, mean loss since the last call)."""
 
-OF_A_SCENE = "fitted to the scene itself, without a reference"
-"""Origin of fitted weights, as stated in their card."""
+
+def silent(*_: object) -> None:
+    """Ignore the progress."""
 
 
 @dataclass(frozen=True)
@@ -24,4 +25,18 @@ class FitOptions:
     seed: int = 0
     start: Path | None = None
     scenes: tuple[str, ...] = ()
-    protocol: str = OF_A_SCENE
+    protocol: str = "fitted to the scene itself, without a reference"
+
+
+@dataclass(frozen=True)
+class Course:
+    """Course of a fit.
+
+    ``checkpoint``: a safetensors file, written now and then and read if it exists. The caller removes it, and names it
+    after the training data.
+    """
+
+    steps: int
+    seed: int = 0
+    checkpoint: Path | None = None
+    tell: Tell = silent

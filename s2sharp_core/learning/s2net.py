@@ -8,7 +8,7 @@ landscapes are added.
 
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -26,16 +26,13 @@ from ..sensor.sample import Sample
 from ..weights.tensors import read_tensors, write_tensors
 from .examples import Example, Variety, landscapes, scene_variants
 from .fitting import Curve, optimise
-from .options import FitOptions, Tell
+from .options import Course, Tell, silent
 
 SIZES = {"s2net-s": (24, 2), "s2net-m": (48, 4), "s2net-l": (64, 5)}
 """Method → features and blocks of its net."""
 
 # Side in cells of the smallest image for training.
 _SMALLEST = 8
-
-ADAPT_STEPS = 300
-"""Largest number of steps of :func:`adapt`."""
 
 _ADAPT_RATE = 3e-4
 # Number of checks on the held-out part without an improvement, and the ratio that counts as one over the first
@@ -163,7 +160,7 @@ def teach(
     recipe: S2Recipe,
     scenes: Sequence[Mapping[int, np.ndarray]],
     checkpoint: Path | None = None,
-    tell: Tell = lambda *_: None,
+    tell: Tell = silent,
     device: str = "cpu",
 ) -> tuple[S2Net, Curve]:
     """Train an s2net on ``scenes`` and landscapes; with a ``checkpoint`` file, it can be stopped and resumed.
@@ -198,15 +195,8 @@ def teach(
     def loss(random: torch.Generator) -> Tensor:
         return error(net, examples, random, batch=recipe.batch, cells=recipe.cells)
 
-    curve = optimise(
-        net,
-        loss,
-        steps=recipe.steps,
-        rate=recipe.rate,
-        seed=recipe.seed,
-        checkpoint=checkpoint,
-        tell=tell,
-    )
+    course = Course(recipe.steps, recipe.seed, checkpoint, tell)
+    curve = optimise(net, loss, course, rate=recipe.rate)
     net.learn_ranges([example.detail.inputs for example in examples])
     return net.cpu().eval(), curve
 
@@ -215,14 +205,7 @@ class _EnoughError(Exception):
     """Raised when the error on the held-out part no longer improves."""
 
 
-def adapt(
-    net: S2Net,
-    sample: Sample,
-    sensor: Sensor,
-    options: FitOptions,
-    checkpoint: Path | None = None,
-    tell: Tell = lambda *_: None,
-) -> Curve:
+def adapt(net: S2Net, sample: Sample, sensor: Sensor, course: Course) -> Curve:
     """Train a net further on the scene itself at reduced resolution: its 20 m bands at 40 m.
 
     A quarter of the data is held out, and the error on it is checked every 20 steps. After ``_PATIENCE`` checks
@@ -242,10 +225,10 @@ def adapt(
     net.forget_ranges()
     for p in net.of60.parameters():
         p.requires_grad_(False)
-    learned, held = _parted(net, sample, sensor, options.seed)
+    learned, held = _parted(net, sample, sensor, course.seed)
 
     before = _missed(net, held, wanted)
-    kept = checkpoint.with_suffix(".best") if checkpoint else None
+    kept = course.checkpoint.with_suffix(".best") if course.checkpoint else None
     best = (_Best.read(kept) if kept else None) or _Best.of(before * _WORTH, net, 0)
     curve: list[tuple[int, float]] = []
 
@@ -257,7 +240,7 @@ def adapt(
             best = _Best.of(found, net, step)
             if kept:
                 best.write(kept)
-        tell(step, steps, found)
+        course.tell(step, steps, found)
         if step - best.step >= _PATIENCE * curve[0][0]:
             raise _EnoughError
 
@@ -267,15 +250,7 @@ def adapt(
         return error(net, learned, random, cells=cells, rim=1, bands=wanted)
 
     with suppress(_EnoughError):
-        optimise(
-            net,
-            loss,
-            steps=options.steps or ADAPT_STEPS,
-            rate=_ADAPT_RATE,
-            seed=options.seed,
-            checkpoint=checkpoint,
-            tell=look,
-        )
+        optimise(net, loss, replace(course, tell=look), rate=_ADAPT_RATE)
     net.load_state_dict(best.state)
     if kept:
         kept.unlink(missing_ok=True)

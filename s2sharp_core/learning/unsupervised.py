@@ -42,7 +42,7 @@ def crop(sample: Sample, cells: int, random: torch.Generator, whole: bool = Fals
     ends = (len(sample), height - size[0] + 1, width - size[1] + 1)
     i, row, col = (int(torch.randint(end, (), generator=random)) for end in ends)
     each = {}
-    for gsd, y in zip(GSDS, (sample.y10, sample.y20, sample.y60), strict=True):
+    for gsd, y in sample.by_gsd.items():
         k = 60 // gsd
         rows, cols = slice(k * row, k * (row + size[0])), slice(k * col, k * (col + size[1]))
         each[gsd] = y[i : i + 1, :, rows, cols]
@@ -163,8 +163,8 @@ def risk(
 
 def settle(net: Any, sample: Sample) -> None:
     """Show every window of the sample to ``net``, to set the statistics of its batch norms."""
-    for y in zip(sample.y10, sample.y20, sample.y60, strict=True):
-        net(*(band[None] for band in y))
+    for window in sample.windows():
+        net(*(y[None] for y in window.values()))
 
 
 def noise(sample: Sample, sensor: Sensor) -> dict[int, Tensor]:
@@ -173,5 +173,7 @@ def noise(sample: Sample, sensor: Sensor) -> dict[int, Tensor]:
     It is the one measured on the product (:attr:`Sensor.noise`), or else measured on the sample.
     """
     levels = measured_noise(sample) | dict(sensor.noise)
-    bands = {10: sample.y10, 20: sample.y20, 60: sample.y60}
-    return {g: torch.tensor([levels[band] for band in BY_GSD[g]]).to(y) for g, y in bands.items()}
+    return {
+        g: torch.tensor([levels[band] for band in BY_GSD[g]]).to(y)
+        for g, y in sample.by_gsd.items()
+    }

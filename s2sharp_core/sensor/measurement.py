@@ -276,7 +276,7 @@ def measured_noise(sample: Sample) -> dict[str, float]:
     band with only such squares is left out.
     """
     found = {}
-    for gsd, y in ((10, sample.y10), (20, sample.y20), (60, sample.y60)):
+    for gsd, y in sample.by_gsd.items():
         bands = BY_GSD[gsd]
         pixels = int(y.shape[-1] * y.shape[-2])
         every = max(1, -(-len(y) * pixels * (gsd // 10) ** 2 // _PIXELS))

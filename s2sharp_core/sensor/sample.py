@@ -1,7 +1,7 @@
 """Windows of one scene or datatake: the only data that a fit or a measurement reads."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -30,6 +30,16 @@ class Sample:
         return cls(y10, y20, y60)
 
     @property
+    def by_gsd(self) -> dict[int, Tensor]:
+        """Return the windows by GSD: (n, bands, y, x)."""
+        return dict(zip(GSDS, (self.y10, self.y20, self.y60), strict=True))
+
+    def windows(self) -> Iterator[dict[int, Tensor]]:
+        """Yield each window: GSD → (bands, y, x)."""
+        for window in zip(self.y10, self.y20, self.y60, strict=True):
+            yield dict(zip(GSDS, window, strict=True))
+
+    @property
     def cells(self) -> tuple[int, int]:
         """Return height and width of a window in cells."""
         return int(self.y60.shape[-2]), int(self.y60.shape[-1])
@@ -38,7 +48,7 @@ class Sample:
     def digest(self) -> str:
         """Return the sha256 of all values."""
         content = hashlib.sha256()
-        for y in (self.y10, self.y20, self.y60):
+        for y in self.by_gsd.values():
             content.update(np.ascontiguousarray(y.cpu().numpy()).tobytes())
         return content.hexdigest()
 

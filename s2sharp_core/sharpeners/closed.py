@@ -30,14 +30,12 @@ SMALLEST = 2 * _RIM + 2
 """Side, in pixels of the band, of the smallest window for learning."""
 
 
-def learn(net: KrigingNet, sample: Sample, sensor: Sensor) -> float:
+def learn(net: KrigingNet, sample: Sample) -> float:
     """Set the slopes and correlation lengths of ``net`` from a sample, and return the mean RMS of the residuals."""
-    net.sensor = sensor
-    r = ratio(net.gsd)
-    coarse = sample.y20 if net.gsd == 20 else sample.y60
+    r, sensor = ratio(net.gsd), net.sensor
     inner = (..., slice(_RIM, -_RIM), slice(_RIM, -_RIM))
     slopes, lengths, left = [], [], []
-    for band, y in zip(net.bands, coarse.unbind(1), strict=True):
+    for band, y in zip(net.bands, sample.by_gsd[net.gsd].unbind(1), strict=True):
         x = degrade(sample.y10, [band] * len(BY_GSD[10]), r, sensor)
         slope, rest = _regress(x[inner], y[inner])
         slopes.append(slope)

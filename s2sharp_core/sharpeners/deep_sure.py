@@ -13,23 +13,21 @@ bands, whose support is a few pixels, and not back-projected ones with dozens. T
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from ..bands import GSDS
-from ..learning.fitting import EPS, Curve
-from ..learning.options import FitOptions, Tell
+from ..learning.fitting import EPS, Curve, optimise
+from ..learning.options import Course
 from ..learning.unsupervised import CONSTANTS, crop, noise, risk, settle
 from ..networks import SkipNet
 from ..sensor.known import Sensor
 from ..sensor.sample import Sample
-from .fitted import fitted, trained
+from .fitted import fitted
 from .methods import FACTS
 
-_STEPS = FACTS["deep_sure"]["steps"]
 _CROP = 16
 
 
@@ -59,9 +57,7 @@ def fit_scene(
     net: Any,
     sample: Sample,
     sensor: Sensor,
-    options: FitOptions,
-    checkpoint: Path | None = None,
-    tell: Tell = lambda *_: None,
+    course: Course,
     *,
     sure: bool = True,
     sigma: Mapping[int, Tensor] | None = None,
@@ -86,17 +82,8 @@ def fit_scene(
         y = crop(sample, cells, random)
         return risk(net, y, sensor, known if sure else None, random, recipe.rho)
 
-    return trained(
-        net,
-        loss,
-        options,
-        checkpoint,
-        tell,
-        steps=_STEPS,
-        rate=recipe.rate,
-        eps=recipe.eps,
-        settle=partial(settle, net, sample),
-    )
+    settled = partial(settle, net, sample)
+    return optimise(net, loss, course, rate=recipe.rate, eps=recipe.eps, settle=settled)
 
 
 def constants(recipe: Recipe = OURS) -> dict[str, float]:

@@ -10,64 +10,34 @@ from types import MappingProxyType
 from typing import Any
 
 import torch
-from torch import Tensor, nn
 
 from ..bands import COARSE
 from ..errors import S2SharpError
-from ..learning.fitting import CONSTANTS, EPS, Curve, optimise
-from ..learning.options import FitOptions, Tell
+from ..learning.fitting import CONSTANTS, Curve
+from ..learning.options import Course, FitOptions, Tell
 from ..networks import GuardedNet
 from ..sensor.known import Sensor
 from ..sensor.sample import Sample
 from ..weights import load_net, save_net
 from .base import Sharpener
-from .guard import Errors, guarded
+from .guard import guarded
 from .method import Method
 from .net import NetSharpener, exact
 
-Learn = Callable[[Any, Sample, Sensor, FitOptions, Path, Tell], Curve]
-"""Fit one network in place: (net, sample, sensor, options, checkpoint, tell)."""
+Learn = Callable[[Any, Sample, Sensor, Course], Curve]
+"""Fit one network in place."""
 
 
-def solved(solve: Callable[[Any, Sample, Sensor], float]) -> Learn:
-    """Wrap ``solve(net, sample, sensor)``, which works in one step and returns the residual, as a fit."""
+def solved(solve: Callable[[Any, Sample], float]) -> Learn:
+    """Wrap ``solve(net, sample)``, which works in one step and returns the residual, as a fit."""
 
     @torch.no_grad()
-    def learn(
-        net: Any, sample: Sample, sensor: Sensor, _: FitOptions, __: Path, tell: Tell
-    ) -> Curve:
-        net.sensor = sensor
-        loss = solve(net, sample, sensor)
-        tell(1, 1, loss)
+    def learn(net: Any, sample: Sample, _: Sensor, course: Course) -> Curve:
+        loss = solve(net, sample)
+        course.tell(1, 1, loss)
         return Curve((1,), (loss,), 1.0)
 
     return learn
-
-
-def trained(
-    net: nn.Module,
-    loss: Callable[[torch.Generator], Tensor],
-    options: FitOptions,
-    checkpoint: Path | None,
-    tell: Tell,
-    *,
-    steps: int,
-    rate: float,
-    eps: float = EPS,
-    settle: Callable[[], object] | None = None,
-) -> Curve:
-    """Call :func:`optimise` with ``options``; ``steps`` is the method's default."""
-    return optimise(
-        net,
-        loss,
-        steps=options.steps or steps,
-        rate=rate,
-        eps=eps,
-        seed=options.seed,
-        checkpoint=checkpoint,
-        settle=settle,
-        tell=tell,
-    )
 
 
 def _begin(net: Any, file: Path) -> tuple[str, set[str]]:
@@ -92,9 +62,14 @@ def _begin(net: Any, file: Path) -> tuple[str, set[str]]:
 
 
 def _cause(
-    method: Method, net: Any, sensor: Sensor, options: FitOptions, start: str | None
+    method: Method,
+    net: Any,
+    sample: Sample,
+    sensor: Sensor,
+    options: FitOptions,
+    start: str | None,
 ) -> dict[str, Any]:
-    """Return all that determines a fit but its sample, in the form in which its card is read; ``start``: sha256."""
+    """Return all that determines a fit, in the form in which its card is read; ``start``: sha256."""
     cause = {
         "method": method.name,
         "software": version("s2sharp"),
@@ -104,6 +79,9 @@ def _cause(
         "steps": options.steps,
         "seed": options.seed,
         "start": start,
+        "sample": sample.digest,
+        "windows": len(sample),
+        "window_cells": sample.cells,
     }
     known: dict[str, Any] = json.loads(json.dumps(cause))
     return known
@@ -117,33 +95,6 @@ def _done(file: Path, cause: dict[str, Any]) -> bool:
     except (S2SharpError, OSError, ValueError):
         return False
     return bool(card.get("cause") == cause)
-
-
-def _keep(
-    net: Any,
-    curve: Curve,
-    file: Path,
-    cause: dict[str, Any],
-    options: FitOptions,
-    before: set[str],
-    errors: Errors,
-) -> None:
-    """Write the fit: weights, their card, and the loss curve, named after ``file``.
-
-    ``before``: the scenes that the first weights have seen; ``errors``: the result of its check.
-    """
-    curve.write(file.with_suffix(".loss.csv"))
-    about = {
-        "method": cause["method"],
-        "scenes": sorted(before.union(options.scenes)),
-        "start_scenes": sorted(before),
-        "cause": cause,
-        "result": curve.card(),
-        "protocol": options.protocol,
-    }
-    if isinstance(net, GuardedNet):
-        about |= {"one_level_down_rmse_dn": errors, "instead": net.instead}
-    save_net(net, file, about)
 
 
 def fitted(
@@ -209,23 +160,35 @@ def fitted(
         method.check_steps(options.steps)
         exact(device)
         folder.mkdir(parents=True, exist_ok=True)
-        told = {"sample": sample.digest, "windows": len(sample), "window_cells": list(sample.cells)}
-        sample = Sample(*(y.to(device) for y in (sample.y10, sample.y20, sample.y60)))
+        sample = Sample(*(y.to(device) for y in sample.by_gsd.values()))
         for file in wanted(bands):
             torch.manual_seed(options.seed)
-            net: Any = nets[file]()
+            net = nets[file]()
             start, before = _begin(net, options.start / file) if options.start else (None, set())
-            cause = _cause(method, net, sensor, options, start) | told
+            cause = _cause(method, net, sample, sensor, options, start)
             if _done(folder / file, cause):
                 continue
+            if hasattr(net, "sensor"):
+                net.sensor = sensor
             mark = hashlib.sha256(json.dumps(cause, sort_keys=True).encode()).hexdigest()
             checkpoint = (folder / file).with_suffix(f".{mark[:12]}.checkpoint")
             net = net.to(device).to(memory_format=torch.channels_last)
-            curve = learn(net, sample, sensor, options, checkpoint, tell)
-            errors: Errors = {}
+            curve = learn(
+                net, sample, sensor, Course(options.steps, options.seed, checkpoint, tell)
+            )
+            about = {
+                "method": name,
+                "scenes": sorted(before.union(options.scenes)),
+                "start_scenes": sorted(before),
+                "cause": cause,
+                "result": curve.card(),
+                "protocol": options.protocol,
+            }
             if guard:
                 net, errors = guarded(net.eval(), sample, sensor)
-            _keep(net.cpu(), curve, folder / file, cause, options, before, errors)
+                about |= {"one_level_down_rmse_dn": errors, "instead": net.instead}
+            curve.write((folder / file).with_suffix(".loss.csv"))
+            save_net(net.cpu(), folder / file, about)
             checkpoint.unlink(missing_ok=True)
 
     method = Method(

@@ -47,7 +47,7 @@ def compare(net: Any, sample: Sample, sensor: Sensor) -> Errors:
         total: dict[str, Any] = {"net": 0.0, "bicubic": 0.0}
         closed = KrigingNet(gsd, sensor=sensor).to(sample.y10.device)
         if min(coarser[0][0][gsd].shape[1:]) >= SMALLEST:
-            learn(closed, _together(coarser), sensor)
+            learn(closed, _together(coarser))
             total["atprk"] = 0.0
         for inputs, truth in coarser:
             y10, y20, y60 = (inputs[g][None] for g in GSDS)
@@ -73,8 +73,8 @@ def _coarser(
     if min(sample.cells) < 2 * ratio(gsd):
         return
     seen = 0
-    for window in zip(sample.y10, sample.y20, sample.y60, strict=True):
-        pair = wald_pair(dict(zip(GSDS, window, strict=True)), gsd, sensor)
+    for window in sample.windows():
+        pair = wald_pair(window, gsd, sensor)
         yield pair.inputs, pair.truth
         seen += pair.truth[0].numel()
         if seen >= _PIXELS:
@@ -104,7 +104,7 @@ def guarded(net: Any, sample: Sample, sensor: Sensor) -> tuple[GuardedNet, Error
     behind = GuardedNet(net, sensor, instead).to(sample.y10.device)
     for closed in behind.closed.values():
         if set(instead) & set(closed.bands):
-            learn(closed, sample, sensor)
+            learn(closed, sample)
     return behind, errors
 
 

@@ -17,7 +17,6 @@ epochs.
 
 from collections.abc import Sequence
 from functools import partial
-from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -25,31 +24,21 @@ from torch.nn import functional as F
 
 from ..bands import GSDS
 from ..learning.dsen2 import Pair, wald_pair
-from ..learning.fitting import Curve
-from ..learning.options import FitOptions, Tell
+from ..learning.fitting import Curve, optimise
+from ..learning.options import Course
 from ..networks import SkipNet
 from ..sensor.known import Sensor
 from ..sensor.sample import Sample
-from .fitted import fitted, trained
+from .fitted import fitted
 from .methods import FACTS
 
-# Values of the paper: patches of 16 × 16 with stride 8, 64 at a time; its epochs as steps, see above.
+# Values of the paper: patches of 16 × 16 with stride 8, 64 at a time.
 _PATCH, _STRIDE, _BATCH = 16, 8, 64
-_STEPS = FACTS["ssc_cnn"]["steps"]
 _RATE = 5e-4
 
 
-def fit_pairs(
-    net: SkipNet,
-    pairs: Sequence[Pair],
-    options: FitOptions,
-    checkpoint: Path | None = None,
-    tell: Tell = lambda *_: None,
-) -> Curve:
-    """Fit ``net`` to pairs of inputs and truth: mean squared error over 64 random patches a step, Adam.
-
-    ``options.steps`` are steps, not epochs.
-    """
+def fit_pairs(net: SkipNet, pairs: Sequence[Pair], course: Course) -> Curve:
+    """Fit ``net`` to pairs of inputs and truth: mean squared error over 64 random patches a step, Adam."""
     net.standardise(*(torch.stack([p.inputs[g] for p in pairs]) for g in GSDS))
     device = net.mean.device
     with torch.no_grad():
@@ -65,7 +54,7 @@ def fit_pairs(
             guess = net.refine(x[chosen].to(memory_format=torch.channels_last))
         return F.mse_loss(guess.float() / spread, truth[chosen] / spread)
 
-    return trained(net, loss, options, checkpoint, tell, steps=_STEPS, rate=_RATE)
+    return optimise(net, loss, course, rate=_RATE)
 
 
 def _patches(x: Tensor) -> Tensor:
@@ -74,19 +63,9 @@ def _patches(x: Tensor) -> Tensor:
     return x.permute(0, 2, 3, 1, 4, 5).reshape(-1, x.shape[1], _PATCH, _PATCH)
 
 
-def learn(
-    net: SkipNet,
-    sample: Sample,
-    sensor: Sensor,
-    options: FitOptions,
-    checkpoint: Path,
-    tell: Tell,
-) -> Curve:
-    windows = zip(sample.y10, sample.y20, sample.y60, strict=True)
-    pairs = [
-        wald_pair(dict(zip(GSDS, window, strict=True)), net.gsds[0], sensor) for window in windows
-    ]
-    return fit_pairs(net, pairs, options, checkpoint, tell)
+def learn(net: SkipNet, sample: Sample, sensor: Sensor, course: Course) -> Curve:
+    pairs = [wald_pair(window, net.gsds[0], sensor) for window in sample.windows()]
+    return fit_pairs(net, pairs, course)
 
 
 METHODS = (

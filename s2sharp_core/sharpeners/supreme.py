@@ -10,7 +10,6 @@ import torch
 from ..bands import GSDS
 from ..errors import S2SharpError
 from ..networks import SubspaceNet, subspace
-from ..sensor.known import Sensor
 from ..sensor.sample import Sample
 from .fitted import fitted, solved
 from .methods import FACTS
@@ -40,7 +39,7 @@ def leak(net: SubspaceNet, halo: int) -> float:
 
 
 @solved
-def _learn(net: SubspaceNet, sample: Sample, _: Sensor) -> float:
+def _learn(net: SubspaceNet, sample: Sample) -> float:
     loss = net.adopt(sample.y10, sample.y20, sample.y60)
     beyond = leak(net, net.halo)
     if not beyond <= net.tolerance:

@@ -6,34 +6,24 @@ same features as the coarse ones, and this teaches these their detail. As in the
 normalised pixel by pixel, so nothing depends on the window.
 """
 
-from pathlib import Path
-
 import torch
 from torch import Tensor
 
-from ..learning.fitting import Curve
-from ..learning.options import FitOptions, Tell
+from ..learning.fitting import Curve, optimise
+from ..learning.options import Course
 from ..learning.unsupervised import CONSTANTS, crop, unlike
 from ..networks import ThreeGridNet
 from ..sensor.known import Sensor
 from ..sensor.sample import Sample
-from .fitted import fitted, trained
+from .fitted import fitted
 from .methods import FACTS
 
-_STEPS = FACTS["ucnn"]["steps"]
 _RATE = 3e-3
 _CROP = 16
 
 
 def fit_scene(
-    net: ThreeGridNet,
-    sample: Sample,
-    sensor: Sensor,
-    options: FitOptions,
-    checkpoint: Path | None = None,
-    tell: Tell = lambda *_: None,
-    *,
-    cells: int = _CROP,
+    net: ThreeGridNet, sample: Sample, sensor: Sensor, course: Course, *, cells: int = _CROP
 ) -> Curve:
     """Fit ``net`` to the sample's windows: L1, Adam, random windows of ``cells`` a side."""
     net.standardise(sample.y10, sample.y20, sample.y60)
@@ -41,7 +31,7 @@ def fit_scene(
     def loss(random: torch.Generator) -> Tensor:
         return unlike(net, crop(sample, cells, random), sensor)
 
-    return trained(net, loss, options, checkpoint, tell, steps=_STEPS, rate=_RATE)
+    return optimise(net, loss, course, rate=_RATE)
 
 
 METHODS = (

@@ -6,35 +6,16 @@ is made for runs: its denoiser stays at 10 m and reads interpolated bands, so it
 hundreds of pixels far, and serves only the paper's protocol (``python -m tests.benchmarks.papers``).
 """
 
-from pathlib import Path
-
-from ..learning.fitting import Curve
-from ..learning.options import FitOptions, Tell
 from ..networks import UnrolledNet
-from ..sensor.known import Sensor
-from ..sensor.sample import Sample
 from .deep_sure import constants, fit_scene
 from .fitted import fitted
 from .methods import FACTS
-
-
-def learn(
-    net: UnrolledNet,
-    sample: Sample,
-    sensor: Sensor,
-    options: FitOptions,
-    checkpoint: Path,
-    tell: Tell,
-) -> Curve:
-    net.sensor = sensor
-    return fit_scene(net, sample, sensor, options, checkpoint, tell)
-
 
 METHODS = (
     fitted(
         **FACTS["unrolled"],
         nets={"unrolled.safetensors": UnrolledNet},
-        learn=learn,
+        learn=fit_scene,
         guard=True,
         constants=constants(),
     ),

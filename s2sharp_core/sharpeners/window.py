@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ..bands import BY_GSD, GSDS
 from ..errors import S2SharpError
-from ..learning.options import FitOptions
+from ..learning.options import FitOptions, silent
 from ..sensor.known import Sensor
 from ..sensor.sample import Sample
 from ..weights import load_net
@@ -78,7 +78,7 @@ class WindowFitted(Sharpener):
 
     def _fit(self, sample: Sample, folder: Path) -> None:
         assert self.method.fit is not None  # noqa: S101  (the constructor saw to it)
-        self.method.fit(sample, self.sensor, self.bands, self.options, folder, self.device, _silent)
+        self.method.fit(sample, self.sensor, self.bands, self.options, folder, self.device, silent)
 
     def __reduce__(self) -> tuple[Callable[..., Sharpener], tuple[Any, ...]]:
         facts = (self.name, self.bands, self.options, self.device, self.threads, self.sensor)
@@ -100,10 +100,6 @@ def _whole(y: Tensor, gsd: int) -> Tensor:
     """Return all bands of one GSD, with zeros if none is read."""
     bands = len(BY_GSD[gsd])
     return y.clone() if y.shape[1] == bands else y.new_zeros(y.shape[0], bands, *y.shape[2:])
-
-
-def _silent(*_: object) -> None:
-    """Ignore the progress of the fit of one window."""
 
 
 def _per_window(

@@ -27,7 +27,7 @@ from s2sharp_core.errors import S2SharpError
 from s2sharp_core.evaluation import protocols
 from s2sharp_core.evaluation.metrics import sre
 from s2sharp_core.learning.dsen2 import Pair
-from s2sharp_core.learning.options import FitOptions, Tell
+from s2sharp_core.learning.options import Course
 from s2sharp_core.learning.unsupervised import infer, observe
 from s2sharp_core.networks import SkipNet, ThreeGridNet
 from s2sharp_core.sensor.known import Sensor
@@ -49,9 +49,9 @@ console = Console(width=150)
 
 @dataclass(frozen=True)
 class Task:
-    """One fit: (options, tell) → None, and the SRE of each band of the network as it is; and of bicubic."""
+    """One fit: course → None, and the SRE of each band of the network as it is; and of bicubic."""
 
-    fit: Callable[[FitOptions, Tell], object]
+    fit: Callable[[Course], object]
     score: Callable[[], np.ndarray]
     floor: np.ndarray
 
@@ -86,9 +86,7 @@ def coastal(seed: int, side: int | None) -> Task:
         return sre(x.numpy(), pair.truth.numpy())
 
     floor = sre(upsample(inputs[20][None], 2)[0].numpy(), pair.truth.numpy())
-    return Task(
-        lambda options, tell: ssc_cnn.fit_pairs(net, [pair], options, tell=tell), score, floor
-    )
+    return Task(partial(ssc_cnn.fit_pairs, net, [pair]), score, floor)
 
 
 def picture(net: torch.nn.Module, sample: Sample) -> torch.Tensor:
@@ -107,13 +105,11 @@ def iceland(seed: int, side: int | None) -> Task:
     net = ThreeGridNet().to(memory_format=torch.channels_last)
     inner = (slice(None), slice(2, -2), slice(2, -2))
 
-    def fit(options: FitOptions, tell: Tell) -> object:
-        return ucnn.fit_scene(net, sample, SEVEN, options, tell=tell, cells=max(sample.cells))
-
     def score() -> np.ndarray:
         return sre(picture(net, sample)[4:10].numpy()[inner], truth.numpy()[inner])
 
     floor = sre(upsample(sample.y20, 2)[0].numpy()[inner], truth.numpy()[inner])
+    fit = partial(ucnn.fit_scene, net, sample, SEVEN, cells=max(sample.cells))
     return Task(fit, score, floor)
 
 
@@ -135,17 +131,15 @@ def apex(
     torch.manual_seed(seed)
     net = build(FIFTEEN).to(memory_format=torch.channels_last)
 
-    def fit(options: FitOptions, tell: Tell) -> object:
-        return deep_sure.fit_scene(
-            net,
-            sample,
-            FIFTEEN,
-            options,
-            tell=tell,
-            sigma=sigma,
-            cells=max(sample.cells),
-            recipe=deep_sure.PUBLISHED,
-        )
+    fit = partial(
+        deep_sure.fit_scene,
+        net,
+        sample,
+        FIFTEEN,
+        sigma=sigma,
+        cells=max(sample.cells),
+        recipe=deep_sure.PUBLISHED,
+    )
 
     def score() -> np.ndarray:
         return sre(picture(net, sample)[4:].numpy(), truth[4:].numpy())
@@ -218,7 +212,7 @@ def seconds_per_step(task: Task) -> float:
             raise _EnoughError
 
     with suppress(_EnoughError):
-        task.fit(FitOptions(steps=100 * TIMED), tell)
+        task.fit(Course(100 * TIMED, tell=tell))
     return (marks[1] - marks[0]) / TIMED
 
 
@@ -257,7 +251,7 @@ def measure(
 
     note = ""
     try:
-        task.fit(FitOptions(steps=steps, seed=seed), tell)
+        task.fit(Course(steps, seed, tell=tell))
     except S2SharpError as error:
         note = str(error)
     at, best = max(curve, key=lambda found: float(found[1].mean()))

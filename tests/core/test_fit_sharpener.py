@@ -77,7 +77,7 @@ def test_other_code_makes_another_fit(tmp_path, monkeypatch):
     solved = []
 
     @fitting_at_once
-    def learn(net, sample, sensor):  # noqa: ARG001
+    def learn(net, sample):  # noqa: ARG001
         solved.append(net)
         return 0.0
 

@@ -72,7 +72,7 @@ def test_one_level_down_the_answer_is_the_native_band():
         natives = (given.y10, given.y20, given.y60)
         y = [degrade(y, BY_GSD[h], r) for h, y in zip(GSDS, natives, strict=True)]
         closed = KrigingNet(g)
-        learn(closed, Sample(*y), SENTINEL2)
+        learn(closed, Sample(*y))
         own = y[GSDS.index(g)]
         guesses = {"bicubic": upsample(own, r), "atprk": closed(*y)}
         for name, guess in guesses.items():
@@ -101,13 +101,13 @@ def test_what_is_returned_instead_is_what_that_method_gives():
     instead = {"B05": "bicubic", "B11": "atprk", "B09": "atprk", "B01": "bicubic"}
     behind = GuardedNet(net, SENTINEL2, instead)
     for closed in behind.closed.values():
-        learn(closed, given, SENTINEL2)
+        learn(closed, given)
     with torch.no_grad():
         out = dict(zip(behind.bands, behind(*y)[0], strict=True))
         own = dict(zip(net.bands, net(*y)[0], strict=True))
         for g in (20, 60):
             alone = KrigingNet(g)
-            learn(alone, given, SENTINEL2)
+            learn(alone, given)
             kriged = alone(*y)[0]
             between = upsample(y[GSDS.index(g)], ratio(g))[0]
             for i, band in enumerate(BY_GSD[g]):

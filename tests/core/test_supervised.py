@@ -10,7 +10,7 @@ from s2sharp_core.errors import S2SharpError
 from s2sharp_core.learning import examples
 from s2sharp_core.learning import s2net as supervised
 from s2sharp_core.learning.examples import Variety, landscapes, scene_variants
-from s2sharp_core.learning.options import FitOptions
+from s2sharp_core.learning.options import Course
 from s2sharp_core.learning.s2net import S2Recipe, adapt, error, prepared, teach
 from s2sharp_core.networks import S2Net
 from s2sharp_core.sensor.known import SENTINEL2, Response, Sensor
@@ -135,7 +135,7 @@ def test_adapting_keeps_what_is_better_on_what_is_held_out(tmp_path):
         for p in net.parameters():
             p.add_(0.1 * torch.randn(p.shape, generator=random))
     before = copy.deepcopy(net)
-    curve = adapt(net, sample(24), SENTINEL2, FitOptions(40), tmp_path / "net.checkpoint")
+    curve = adapt(net, sample(24), SENTINEL2, Course(40, checkpoint=tmp_path / "net.checkpoint"))
     assert curve.facts["held_out_after"] < supervised._WORTH * curve.facts["held_out_before"]
     assert curve.facts["kept_step"] > 0
     assert not same(net, before)
@@ -149,7 +149,7 @@ def test_what_does_not_help_is_not_kept_and_ends_early(monkeypatch):
     monkeypatch.setattr(supervised, "_ADAPT_RATE", 10.0)
     net = S2Net(4, 1)
     before = copy.deepcopy(net)
-    curve = adapt(net, sample(24), SENTINEL2, FitOptions(400))
+    curve = adapt(net, sample(24), SENTINEL2, Course(400))
     assert same(net, before)
     assert curve.facts["kept_step"] == 0
     assert curve.facts["held_out_after"] == curve.facts["held_out_before"]
@@ -167,7 +167,7 @@ def test_held_out_windows_are_not_learned_from(monkeypatch):
     monkeypatch.setattr(supervised, "prepared", prepare)
     windows = [scene(18, seed) for seed in range(4)]
     stacked = Sample(*(torch.from_numpy(np.stack([w[g] for w in windows])) for g in GSDS))
-    adapt(S2Net(4, 1), stacked, SENTINEL2, FitOptions(20))
+    adapt(S2Net(4, 1), stacked, SENTINEL2, Course(20))
     learned, held = seen
     # Thrice three windows and one, each through the kernels of two focal planes.
     assert (len(learned), len(held)) == (18, 2)

@@ -8,7 +8,7 @@ from s2sharp_core.bands import BANDS, BY_GSD, GSDS, ratio
 from s2sharp_core.errors import S2SharpError
 from s2sharp_core.evaluation.metrics import sre
 from s2sharp_core.learning import fitting, unsupervised
-from s2sharp_core.learning.options import FitOptions
+from s2sharp_core.learning.options import Course, FitOptions
 from s2sharp_core.learning.unsupervised import crop, infer, noise, risk, settle, unlike
 from s2sharp_core.learning.unsupervised import observe as see
 from s2sharp_core.networks import SkipNet, ThreeGridNet, UnrolledNet
@@ -18,7 +18,7 @@ from s2sharp_core.sensor.observation import degrade, pseudo_inverse
 from s2sharp_core.sensor.sample import Sample
 from s2sharp_core.sensor.simulate import landscape, observe
 from s2sharp_core.sensor.upsampling import upsample
-from s2sharp_core.sharpeners import deep_sure, ssc_cnn, ucnn, unrolled
+from s2sharp_core.sharpeners import deep_sure, ssc_cnn, ucnn
 from s2sharp_core.sharpeners.methods import METHODS
 from s2sharp_core.sharpeners.registry import load_sharpener
 
@@ -220,14 +220,14 @@ def by_hand(name, net, given):
     [
         ("ucnn", partial(ThreeGridNet, 8, 1), ucnn.fit_scene),
         ("deep_sure", partial(tiny, norm="batch"), deep_sure.fit_scene),
-        ("unrolled", partial(UnrolledNet, 8, 1, 2), unrolled.learn),
+        ("unrolled", partial(UnrolledNet, 8, 1, 2), deep_sure.fit_scene),
     ],
 )
 def test_fitting_lowers_the_loss_and_freezes_it(name, build, fit, tmp_path, monkeypatch):
     monkeypatch.setattr(fitting, "_SETTLE", 0.8)  # where a mean of 20 steps is told
     torch.manual_seed(0)
     net, given = build(), sample(16)
-    curve = fit(net, given, SENTINEL2, FitOptions(steps=STEPS), tmp_path / "c", SILENT)
+    curve = fit(net, given, SENTINEL2, Course(STEPS, checkpoint=tmp_path / "c"))
     assert curve.losses[-1] < 0.9 * curve.losses[0]
     assert not net.training
     # With statistics, the 20 steps before freezing are those that the frozen net is held against.
@@ -246,7 +246,13 @@ def test_fitting_lowers_the_loss_and_freezes_it(name, build, fit, tmp_path, monk
         (partial(SkipNet, (20,), 12, 1, 4), ssc_cnn.learn, 120, 150, {20: 1}),
         (partial(ThreeGridNet, 24, 2), ucnn.fit_scene, 72, 200, {20: 0.5, 60: 1}),
         (partial(SkipNet, GSDS, 12, 1, 4, "batch"), deep_sure.fit_scene, 120, 60, {20: 2, 60: 2}),
-        (partial(UnrolledNet, 12, 1, 4, residual=True), unrolled.learn, 120, 60, {20: 2, 60: 3}),
+        (
+            partial(UnrolledNet, 12, 1, 4, residual=True),
+            deep_sure.fit_scene,
+            120,
+            60,
+            {20: 2, 60: 3},
+        ),
     ],
     ids=["ssc_cnn", "ucnn", "deep_sure", "unrolled"],
 )
@@ -258,7 +264,7 @@ def test_a_short_fit_leaves_interpolation_behind(build, fit, side, steps, gains)
     given = Sample.of(seen)
     torch.manual_seed(0)
     net = build()
-    fit(net, given, SENTINEL2, FitOptions(steps=steps), None, SILENT)
+    fit(net, given, SENTINEL2, Course(steps))
     with torch.no_grad():
         x = dict(zip(net.bands, net(given.y10, given.y20, given.y60)[0].numpy(), strict=True))
     inner = (..., slice(12, -12), slice(12, -12))
