@@ -38,78 +38,16 @@ class Country:
     snow: Range = (0, 0)
 
 
+# fmt: off
 COUNTRIES = {
-    "farmland": Country(
-        often=0.26,
-        farmed=(0.85, 1.0),
-        side=(7, 15),
-        green=(0.45, 0.8),
-        wooded=(0.08, 0.35),
-        height=(1, 6),
-        towns=2.5,
-        water=("river", "lake", ""),
-    ),
-    "plain": Country(
-        often=0.14,
-        farmed=(0.95, 1.0),
-        side=(14, 32),
-        green=(0.2, 0.7),
-        wooded=(0, 0.1),
-        height=(0.3, 2),
-        towns=1.2,
-        water=("river", "", ""),
-    ),
-    "forest": Country(
-        often=0.15,
-        farmed=(0.05, 0.3),
-        side=(12, 24),
-        green=(0.5, 0.8),
-        wooded=(0.55, 0.85),
-        height=(1.5, 7),
-        towns=0.5,
-        water=("lake", "lake", "river"),
-    ),
-    "mountain": Country(
-        often=0.13,
-        farmed=(0, 0.1),
-        side=(8, 14),
-        green=(0.3, 0.7),
-        wooded=(0.1, 0.4),
-        height=(22, 50),
-        towns=0.3,
-        water=("river", ""),
-        snow=(0, 0.3),
-    ),
-    "coast": Country(
-        often=0.15,
-        farmed=(0.2, 0.8),
-        side=(9, 20),
-        green=(0.3, 0.7),
-        wooded=(0.05, 0.3),
-        height=(1, 6),
-        towns=1.5,
-        water=("sea",),
-    ),
-    "dryland": Country(
-        often=0.1,
-        farmed=(0, 0.3),
-        side=(20, 40),
-        green=(0.03, 0.3),
-        wooded=(0, 0.05),
-        height=(2, 10),
-        towns=0.4,
-        water=("wadi", "wadi", "sea"),
-    ),
-    "winter": Country(
-        often=0.07,
-        farmed=(0.3, 0.8),
-        side=(14, 26),
-        green=(0.1, 0.4),
-        wooded=(0.2, 0.6),
-        height=(3, 12),
-        towns=0.8,
-        water=("lake", "river"),
-        snow=(0.8, 1),
-    ),
+    #                   often farmed       side      green        wooded        height    towns water                     snow
+    "farmland": Country(0.26, (0.85, 1.0), (7, 15),  (0.45, 0.8), (0.08, 0.35), (1, 6),   2.5,  ("river", "lake", "")),
+    "plain":    Country(0.14, (0.95, 1.0), (14, 32), (0.2, 0.7),  (0, 0.1),     (0.3, 2), 1.2,  ("river", "", "")),
+    "forest":   Country(0.15, (0.05, 0.3), (12, 24), (0.5, 0.8),  (0.55, 0.85), (1.5, 7), 0.5,  ("lake", "lake", "river")),
+    "mountain": Country(0.13, (0, 0.1),    (8, 14),  (0.3, 0.7),  (0.1, 0.4),   (22, 50), 0.3,  ("river", ""),            (0, 0.3)),
+    "coast":    Country(0.15, (0.2, 0.8),  (9, 20),  (0.3, 0.7),  (0.05, 0.3),  (1, 6),   1.5,  ("sea",)),
+    "dryland":  Country(0.1,  (0, 0.3),    (20, 40), (0.03, 0.3), (0, 0.05),    (2, 10),  0.4,  ("wadi", "wadi", "sea")),
+    "winter":   Country(0.07, (0.3, 0.8),  (14, 26), (0.1, 0.4),  (0.2, 0.6),   (3, 12),  0.8,  ("lake", "river"),        (0.8, 1)),
 }
+# fmt: on
 """Countries by name."""

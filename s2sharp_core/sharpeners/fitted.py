@@ -156,8 +156,9 @@ def fitted(
         tell: Tell,
     ) -> None:
         sample.at_least(smallest, name)
-        options = replace(options, steps=options.steps or steps)
-        method.check_steps(options.steps)
+        count = options.steps or steps
+        method.check_steps(count)
+        options = replace(options, steps=count)
         exact(device)
         folder.mkdir(parents=True, exist_ok=True)
         sample = Sample(*(y.to(device) for y in sample.by_gsd.values()))
@@ -173,9 +174,7 @@ def fitted(
             mark = hashlib.sha256(json.dumps(cause, sort_keys=True).encode()).hexdigest()
             checkpoint = (folder / file).with_suffix(f".{mark[:12]}.checkpoint")
             net = net.to(device).to(memory_format=torch.channels_last)
-            curve = learn(
-                net, sample, sensor, Course(options.steps, options.seed, checkpoint, tell)
-            )
+            curve = learn(net, sample, sensor, Course(count, options.seed, checkpoint, tell))
             about = {
                 "method": name,
                 "scenes": sorted(before.union(options.scenes)),
