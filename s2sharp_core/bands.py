@@ -77,6 +77,9 @@ MEASURED: dict[str, Band] = {**BANDS, CIRRUS.name: CIRRUS}
 BY_GSD: dict[int, tuple[str, ...]] = {
     gsd: tuple(band.name for band in BANDS.values() if band.gsd == gsd) for gsd in GSDS
 }
+SIZES = [len(names) for names in BY_GSD.values()]
+"""Number of bands of each GSD."""
+
 COARSE: tuple[str, ...] = tuple(band.name for band in BANDS.values() if band.gsd > 10)
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..bands import BY_GSD, GSDS, ratio
+from ..bands import BY_GSD, GSDS, SIZES, ratio
 from ..sensor.known import Sensor
 from ..sensor.measurement import measured_noise
 from ..sensor.observation import degrade, pseudo_inverse
@@ -51,7 +51,7 @@ def crop(sample: Sample, cells: int, random: torch.Generator, whole: bool = Fals
 
 def observe(x: Tensor, sensor: Sensor) -> dict[int, Tensor]:
     """Return the twelve bands (n, 12, 6h, 6w) as the satellite would see them, ordered by GSD as in ``BY_GSD``."""
-    parts = x.split([len(BY_GSD[g]) for g in GSDS], dim=1)
+    parts = x.split(SIZES, dim=1)
     return {
         g: part if g == 10 else degrade(part, BY_GSD[g], ratio(g), sensor)
         for g, part in zip(GSDS, parts, strict=True)
@@ -87,7 +87,7 @@ def _back(residual: Tensor, gsd: int, sensor: Sensor, rho: float) -> Tensor:
 
 def _scales(net: Any) -> dict[int, Tensor]:
     """Return the unit of a band's errors by GSD, (bands, 1, 1): its spread over the sample."""
-    parts = net.spread[:, None, None].split([len(BY_GSD[g]) for g in GSDS])
+    parts = net.spread[:, None, None].split(SIZES)
     return dict(zip(GSDS, parts, strict=True))
 
 

@@ -7,7 +7,7 @@ Main path: a kind and its arguments from a model card → :data:`NETWORKS`.
 from .arithmetic import Arithmetic, fastest
 from .carrying import PLANES
 from .guarded import GuardedNet, Instead
-from .kinds import NETWORKS, Network
+from .kinds import NETWORKS, built, described
 from .kriging import KrigingNet, seen_variogram
 from .residual import ResidualNet
 from .s2net import Detail, S2Net
@@ -24,13 +24,14 @@ __all__ = [
     "GuardedNet",
     "Instead",
     "KrigingNet",
-    "Network",
     "ResidualNet",
     "S2Net",
     "SkipNet",
     "SubspaceNet",
     "ThreeGridNet",
     "UnrolledNet",
+    "built",
+    "described",
     "fastest",
     "seen_variogram",
 ]

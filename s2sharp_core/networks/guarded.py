@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from ..bands import BANDS, BY_GSD, COARSE, in_order, ratio
 from ..sensor.known import SENTINEL2, Sensor
 from ..sensor.upsampling import reach, upsample
-from .kinds import NETWORKS, known_as
+from .kinds import built, described, known_as
 from .kriging import KrigingNet
 
 Instead = Literal["bicubic", "atprk"]
@@ -39,7 +39,7 @@ class GuardedNet(nn.Module):
         instead: Mapping[str, Instead] | None = None,
     ) -> None:
         super().__init__()
-        self.net: Any = _built(net)
+        self.net: Any = cast(Any, net) if isinstance(net, nn.Module) else built(net)
         self.sensor = Sensor.of(sensor)
         self.instead: dict[str, Instead] = dict(instead or {})
         self.bands = tuple(band for band in self.net.bands if band in COARSE)
@@ -55,9 +55,8 @@ class GuardedNet(nn.Module):
     @property
     def config(self) -> dict[str, Any]:
         """The arguments it is built from."""
-        kind = next(name for name, network in NETWORKS.items() if type(self.net) is network)
-        net = {"kind": kind, **self.net.config}
-        return {"net": net, "sensor": asdict(self.sensor), "instead": self.instead}
+        facts = {"sensor": asdict(self.sensor), "instead": self.instead}
+        return {"net": described(self.net), **facts}
 
     @property
     def support(self) -> dict[int, tuple[int, int]]:
@@ -93,13 +92,6 @@ class GuardedNet(nn.Module):
                 elif band in self.instead:
                     given[band] = kriged[band]
         return torch.stack([given[band] for band in self.bands], dim=1)
-
-
-def _built(net: nn.Module | Mapping[str, Any]) -> Any:
-    if isinstance(net, nn.Module):
-        return net
-    arguments = dict(net)
-    return NETWORKS[arguments.pop("kind")](**arguments)
 
 
 def _union(supports: Iterable[Mapping[int, tuple[int, int]]]) -> dict[int, tuple[int, int]]:

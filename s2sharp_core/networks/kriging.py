@@ -18,15 +18,9 @@ from torch.nn import functional as F
 
 from ..bands import BY_GSD, ratio
 from ..sensor.known import SENTINEL2, Sensor
-from ..sensor.observation import degrade, psf
-from .extremes import farthest
+from ..sensor.observation import autocorrelation, degrade, psf
 from .kinds import known_as
-
-
-def _before(band: str, r: int, sensor: Sensor, axis: int | None = None) -> int:
-    """Return the 10 m pixels that a coarse one sees before its own first; negative if it sees fewer."""
-    taps = psf(band, r, sensor, axis).numel()
-    return (taps - r) // 2 if sensor.centre == "cell" else (taps - 1) // 2
+from .support import blurring, farthest, pixels_before
 
 
 def _covariance(length: float, lags: int) -> Tensor:
@@ -41,10 +35,6 @@ def _filtered(c: Tensor, k: Tensor) -> Tensor:
     return F.conv2d(c, k[None, None, None, :])[0, 0]
 
 
-def _autocorrelation(k: Tensor) -> Tensor:
-    return F.conv1d(k[None, None], k[None, None], padding=k.numel() - 1)[0, 0]
-
-
 @lru_cache(maxsize=1024)
 @torch.inference_mode(mode=False)
 def seen_variogram(band: str, r: int, length: float, lags: int, sensor: Sensor) -> Tensor:
@@ -53,7 +43,7 @@ def seen_variogram(band: str, r: int, length: float, lags: int, sensor: Sensor) 
     The field's covariance is exp(-distance / length), ``length`` in 10 m pixels. The point spread function
     smooths it (geostatistics: regularisation). float64 (lags,).
     """
-    both = _autocorrelation(psf(band, r, sensor))
+    both = autocorrelation(psf(band, r, sensor))
     c = _filtered(_covariance(length, lags * r + both.numel() // 2), both)
     row = c[c.shape[0] // 2, c.shape[1] // 2 :: r]
     return row[0] - row[1 : lags + 1]
@@ -77,7 +67,7 @@ def kriging_filters(
         float64 (r², 2·radius + 1, 2·radius + 1), a filter with sum 1 for each phase.
     """
     k = psf(band, r, sensor)
-    both = _autocorrelation(k)
+    both = autocorrelation(k)
     side = 2 * radius + 1
     lags = side * r + k.numel()
     field = _covariance(length, lags)
@@ -86,7 +76,7 @@ def kriging_filters(
     at = torch.cartesian_prod(torch.arange(r), torch.arange(r))
     apart = taps[:, None] - taps[None, :] + between.shape[0] // 2
     # Offset of a 10 m pixel from the first 10 m pixel that a coarse one sees.
-    offset = at[None, :] - taps[:, None] + _before(band, r, sensor)
+    offset = at[None, :] - taps[:, None] + pixels_before(band, r, sensor)
     size = side**2
     # The last row and column hold the Lagrange multiplier that makes the weights sum to one.
     system = torch.ones(size + 1, size + 1, dtype=torch.float64)
@@ -142,7 +132,7 @@ class KrigingNet(nn.Module):
     def support(self) -> dict[int, tuple[int, int]]:
         """Pixels read before and after a cell along each axis, by GSD of their grid, with the largest shift."""
         r, sensor = ratio(self.gsd), farthest(self.sensor)
-        before = [_before(band, r, sensor, 0) for band in self.bands]
+        before = [pixels_before(band, r, sensor, 0) for band in self.bands]
         taps = [psf(band, r, sensor, 0).numel() for band in self.bands]
         after = max(n - r - b for n, b in zip(taps, before, strict=True))
         far = r * self.radius
@@ -151,9 +141,8 @@ class KrigingNet(nn.Module):
     @property
     def multiply_adds(self) -> int:
         """Multiply-adds per 10 m pixel: regression, blur and kriging of every band."""
-        r = ratio(self.gsd)
-        blur = sum(psf(b, r, self.sensor).numel() for b in self.bands) * (1 / r + 1 / r**2)
-        return len(self.bands) * (len(BY_GSD[10]) + (2 * self.radius + 1) ** 2) + math.ceil(blur)
+        each = len(BY_GSD[10]) + (2 * self.radius + 1) ** 2
+        return len(self.bands) * each + math.ceil(blurring(self.bands, self.sensor))
 
     def adopt(self, slopes: Tensor, lengths: list[float]) -> None:
         """Store the statistics of a fit: slopes (bands, 4), correlation lengths in 10 m pixels."""

@@ -4,9 +4,10 @@ import torch
 from torch import Tensor, nn
 
 from ..bands import BY_GSD
-from ..sensor.upsampling import reach, upsample
+from ..sensor.upsampling import upsample
 from .arithmetic import Arithmetic, arithmetic
 from .kinds import convolved, known_as
+from .support import support_of
 
 # Reflectance 0.2 enters the net as 1: the paper divides DN by 2000.
 _UNIT = 0.2
@@ -19,13 +20,9 @@ class _Block(nn.Module):
         self.first = nn.Conv2d(features, features, 3, padding=1)
         self.second = nn.Conv2d(features, features, 3, padding=1)
 
-    arithmetic: Arithmetic = "float32"
-
     def forward(self, x: Tensor) -> Tensor:
-        # The picture stays float32: bfloat16 would keep eight bits of it, an error of a few DN.
-        with arithmetic(self.arithmetic, x.device):
-            correction = self.second(torch.relu(self.first(x)))
-        return x + _RESIDUAL_SCALE * correction.to(x.dtype)
+        correction: Tensor = self.second(torch.relu(self.first(x)))
+        return correction
 
 
 @known_as("residual")
@@ -44,6 +41,7 @@ class ResidualNet(nn.Module):
         Width and depth; the paper's DSen2 has 128 and 6.
     """
 
+    arithmetic: Arithmetic = "float32"
     narrow = True
 
     def __init__(self, gsd: int, features: int = 48, blocks: int = 6) -> None:
@@ -54,7 +52,6 @@ class ResidualNet(nn.Module):
         self.blocks = blocks
         self.bands = BY_GSD[gsd]
         self.reads = tuple(band for g in (10, 20, 60) if g <= gsd for band in BY_GSD[g])
-        self._arithmetic: Arithmetic = "float32"
         self.head = nn.Conv2d(len(self.reads), features, 3, padding=1)
         self.body = nn.Sequential(*(_Block(features) for _ in range(blocks)))
         self.tail = nn.Conv2d(features, len(self.bands), 3, padding=1)
@@ -65,17 +62,6 @@ class ResidualNet(nn.Module):
         nn.init.zeros_(self.tail.weight)
 
     @property
-    def arithmetic(self) -> Arithmetic:
-        """Arithmetic of the blocks; the convolutions before and after them are in float32."""
-        return self._arithmetic
-
-    @arithmetic.setter
-    def arithmetic(self, kind: Arithmetic) -> None:
-        self._arithmetic = kind
-        for block in self.body:
-            block.arithmetic = kind  # type: ignore[assignment]
-
-    @property
     def radius(self) -> int:
         """10 m pixels that an output pixel depends on in each direction: one per 3×3 convolution."""
         return 2 + 2 * self.blocks
@@ -83,13 +69,7 @@ class ResidualNet(nn.Module):
     @property
     def support(self) -> dict[int, tuple[int, int]]:
         """Pixels read before and after a cell along each axis, by GSD of their grid."""
-        return {
-            gsd: (self.radius, self.radius)
-            if gsd == 10
-            else reach(self.radius, gsd // 10, "linear")
-            for gsd in (10, 20, 60)
-            if gsd <= self.gsd
-        }
+        return support_of(self.radius, "linear", self.gsd)
 
     @property
     def multiply_adds(self) -> int:
@@ -104,5 +84,10 @@ class ResidualNet(nn.Module):
         if self.gsd == 60:
             coarse = upsample(y60, 6, "linear")
             stack.append(coarse)
-        x = self.head(torch.cat(stack, dim=1) / _UNIT)
-        return coarse + _UNIT * self.tail(self.body(torch.relu(x)))
+        x = torch.relu(self.head(torch.cat(stack, dim=1) / _UNIT))
+        for block in self.body:
+            with arithmetic(self.arithmetic, x.device):
+                correction = block(x)
+            # The picture stays float32: bfloat16 would keep eight bits of it, an error of a few DN.
+            x = x + _RESIDUAL_SCALE * correction.to(x.dtype)
+        return coarse + _UNIT * self.tail(x)

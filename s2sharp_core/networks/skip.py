@@ -13,8 +13,9 @@ import torch
 from torch import Tensor, nn
 
 from ..bands import BY_GSD
-from ..sensor.upsampling import reach, upsample
+from ..sensor.upsampling import upsample
 from .kinds import Standardised, convolved, known_as
+from .support import support_of
 
 Norm = Literal["none", "batch"]
 
@@ -107,11 +108,7 @@ class SkipNet(Standardised):
     @property
     def support(self) -> dict[int, tuple[int, int]]:
         """Pixels read before and after a cell along each axis, by GSD of their grid."""
-        return {
-            gsd: (self.radius, self.radius) if gsd == 10 else reach(self.radius, gsd // 10, "cubic")
-            for gsd in (10, 20, 60)
-            if gsd <= max(self.gsds)
-        }
+        return support_of(self.radius, "cubic", max(self.gsds))
 
     @property
     def multiply_adds(self) -> int:

@@ -16,11 +16,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..bands import BY_GSD, GSDS, in_order, ratio
+from ..bands import BY_GSD, GSDS, SIZES, in_order, ratio
 from ..sensor.known import SENTINEL2, Sensor
-from ..sensor.observation import adjoint, degrade, psf
+from ..sensor.observation import adjoint, autocorrelation, degrade, psf
 from ..sensor.upsampling import upsample
 from .kinds import known_as
+from .support import blurring
 
 # λ is a fifth of the published 0.005; q_j is as published, with an eighth value in the same trend. Seven
 # dimensions and 0.005 give 1.5 dB less in the mean of four real scenes degraded to 40 m.
@@ -31,7 +32,6 @@ _EDGE_QUANTILE = 0.95
 _EDGE_FLOOR = 0.5
 # Lower end of the eigenvalues that Chebyshev's steps cover, as a share of the largest.
 _SMALLEST = 1 / 50
-_SIZES = [len(BY_GSD[gsd]) for gsd in GSDS]
 
 
 def _mix(matrix: Tensor, x: Tensor) -> Tensor:
@@ -101,8 +101,8 @@ class SubspaceNet(nn.Module):
         self.tolerance = tolerance
         self.bands = BY_GSD[20] + BY_GSD[60]
         self.reads = in_order(band for gsd in GSDS for band in BY_GSD[gsd])
-        self.register_buffer("basis", torch.zeros(sum(_SIZES), dimensions))
-        self.register_buffer("unit", torch.ones(sum(_SIZES)))
+        self.register_buffer("basis", torch.zeros(sum(SIZES), dimensions))
+        self.register_buffer("unit", torch.ones(sum(SIZES)))
         self.register_buffer("edge", torch.ones(()))
         self.register_buffer("inverse", torch.eye(dimensions))
 
@@ -125,12 +125,9 @@ class SubspaceNet(nn.Module):
     @property
     def multiply_adds(self) -> int:
         """Multiply-adds per 10 m pixel."""
-        p, blurs = self.dimensions, 0.0
-        for gsd in (20, 60):
-            r = ratio(gsd)
-            taps = sum(psf(band, r, self.sensor).numel() for band in BY_GSD[gsd])
-            blurs += 2 * taps * (1 / r + 1 / r**2)
-        step = 2 * sum(_SIZES) * p + blurs + p**2 + 10 * p
+        p = self.dimensions
+        blurs = sum(2 * blurring(BY_GSD[gsd], self.sensor) for gsd in (20, 60))
+        step = 2 * sum(SIZES) * p + blurs + p**2 + 10 * p
         return round((self.steps + 1) * step)
 
     @property
@@ -178,8 +175,7 @@ class SubspaceNet(nn.Module):
             r = ratio(gsd)
             for band in BY_GSD[gsd]:
                 k = psf(band, r, self.sensor) if r > 1 else torch.ones(1, dtype=torch.float64)
-                both = F.conv1d(k[None, None], k[None, None], padding=k.numel() - 1)[0, 0]
-                lags = both[k.numel() - 1 :: r]
+                lags = autocorrelation(k)[k.numel() - 1 :: r]
                 gains.append(float(2 * lags.sum() - lags[0]) ** 2)
         u = self.basis.double()
         gain = torch.tensor(gains, dtype=torch.float64).to(u)
@@ -192,11 +188,11 @@ class SubspaceNet(nn.Module):
         return _SMOOTH * torch.tensor(q).to(self.basis)
 
     def _scaled(self, y10: Tensor, y20: Tensor, y60: Tensor) -> list[Tensor]:
-        units = self.unit[:, None, None].split(_SIZES)
+        units = self.unit[:, None, None].split(SIZES)
         return [y.contiguous() / u for y, u in zip((y10, y20, y60), units, strict=True)]
 
     def _seen(self, x: Tensor) -> list[Tensor]:
-        parts = zip(x.split(_SIZES, dim=1), GSDS, strict=True)
+        parts = zip(x.split(SIZES, dim=1), GSDS, strict=True)
         return [
             part if gsd == 10 else degrade(part, BY_GSD[gsd], ratio(gsd), self._circular)
             for part, gsd in parts
@@ -235,4 +231,4 @@ class SubspaceNet(nn.Module):
             move = following * (momentum * move + 2 / half * descent(z))
             momentum = following
         x = _mix(self.basis, z + move) * self.unit[:, None, None]
-        return x[:, _SIZES[0] :]
+        return x[:, SIZES[0] :]

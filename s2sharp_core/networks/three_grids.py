@@ -10,12 +10,11 @@ from itertools import zip_longest
 import torch
 from torch import Tensor, nn
 
-from ..bands import BY_GSD, GSDS
+from ..bands import BY_GSD, GSDS, SIZES
 from ..sensor.upsampling import reach, upsample
 from .kinds import Standardised, convolved, known_as
 
 _SLOPE = 0.2
-_SIZES = [len(BY_GSD[gsd]) for gsd in GSDS]
 
 
 class _PixelNorm(nn.Module):
@@ -107,7 +106,7 @@ class ThreeGridNet(Standardised):
     def forward(self, y10: Tensor, y20: Tensor, y60: Tensor) -> Tensor:
         """Reflectance (n, 4, 6h, 6w), (n, 6, 3h, 3w), (n, 2, h, w) → (n, 12, 6h, 6w)."""
         mean, spread = self.mean[:, None, None], self.spread[:, None, None]
-        of_grid = zip((y10, y20, y60), mean.split(_SIZES), spread.split(_SIZES), strict=True)
+        of_grid = zip((y10, y20, y60), mean.split(SIZES), spread.split(SIZES), strict=True)
         x10, x20, x60 = ((y - m) / s for y, m, s in of_grid)
         at20 = self.branch20(x20, upsample(self.head60(x60), 3, "linear"))
         at10 = self.branch10(x10, upsample(at20, 2, "linear"))

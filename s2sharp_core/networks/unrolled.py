@@ -14,22 +14,15 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..bands import BY_GSD, GSDS, ratio
+from ..bands import BY_GSD, GSDS, SIZES, ratio
 from ..sensor.known import SENTINEL2, Sensor
-from ..sensor.observation import degrade, pseudo_inverse, psf
-from ..sensor.upsampling import reach
-from .extremes import farthest
+from ..sensor.observation import degrade, pseudo_inverse
 from .kinds import known_as
 from .skip import Norm, SkipNet
+from .support import blurring, farthest, pixels_before, support_of
 
 _DN = 1e-4
 """Reflectance of one digital number."""
-
-
-def _reach(band: str, ratio: int, sensor: Sensor) -> int:
-    """Return the fine pixels that a coarse one sees beyond its own ``ratio``, on the side with more."""
-    taps = psf(band, ratio, sensor, 0).numel()
-    return max(0, (taps - ratio) // 2 if sensor.centre == "cell" else (taps - 1) // 2)
 
 
 @lru_cache
@@ -119,30 +112,26 @@ class UnrolledNet(nn.Module):
         for gsd in (20, 60):
             d, bands = ratio(gsd), BY_GSD[gsd]
             decay = _decay(bands, d, self.rho, self.tolerance * _DN, sensor)
-            far = max(far, d * decay + max(_reach(band, d, sensor) for band in bands))
+            blur = max(0, *(pixels_before(band, d, sensor, 0) for band in bands))
+            far = max(far, d * decay + blur)
         return far + self.denoiser.radius
 
     @property
     def support(self) -> dict[int, tuple[int, int]]:
         """Pixels read before and after a cell along each axis, by GSD of their grid."""
-        fine = {10: (self.radius, self.radius)}
-        return fine | {g: reach(self.radius, ratio(g), "cubic") for g in (20, 60)}
+        return support_of(self.radius, "cubic")
 
     @property
     def multiply_adds(self) -> int:
         """Multiply-adds per 10 m pixel: the denoiser's, and the two blurs of the data step."""
-        blurs = 0.0
-        for gsd in (20, 60):
-            d = ratio(gsd)
-            taps = sum(psf(band, d, self.sensor).numel() for band in BY_GSD[gsd])
-            blurs += 2 * taps * (1 / d + 1 / d**2)
+        blurs = sum(2 * blurring(BY_GSD[gsd], self.sensor) for gsd in (20, 60))
         return self.denoiser.multiply_adds + math.ceil(blurs)
 
     def forward(self, y10: Tensor, y20: Tensor, y60: Tensor) -> Tensor:
         """Reflectance (n, 4, 6h, 6w), (n, 6, 3h, 3w), (n, 2, h, w) → (n, 12, 6h, 6w)."""
         z = self.denoiser(y10, y20, y60)
         with torch.autocast(y10.device.type, enabled=False):
-            parts = z.split([len(BY_GSD[g]) for g in GSDS], dim=1)
+            parts = z.split(SIZES, dim=1)
             out = [
                 self._step(part, y, gsd)
                 for part, y, gsd in zip(parts, (y10, y20, y60), GSDS, strict=True)

@@ -19,12 +19,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ..bands import BANDS
-from .known import (
-    SENTINEL2,
-    Response,
-    Sensor,
-    sigma,
-)
+from .known import SENTINEL2, Response, Sensor, sigma
 
 # A Gaussian is cut where it has fallen below 1/3000 of its height; the widest needs 26 taps at 60 m.
 _CUT = 4.0
@@ -187,6 +182,11 @@ def _wrapped(y: Tensor, dim: int, before: int, n: int) -> Tensor:
     return inside
 
 
+def autocorrelation(k: Tensor) -> Tensor:
+    """Return the autocorrelation of a kernel (taps,) at lags of 1 - taps … taps - 1."""
+    return F.conv1d(k[None, None], k[None, None], padding=k.numel() - 1)[0, 0]
+
+
 def _eigenvalues(band: str, ratio: int, n: int, sensor: Sensor, axis: int) -> Tensor:
     """Return eigenvalues of A Aᵀ along one ``axis`` of a circular image of ``n`` coarse pixels: float64 (n,).
 
@@ -194,8 +194,7 @@ def _eigenvalues(band: str, ratio: int, n: int, sensor: Sensor, axis: int) -> Te
     zeroth polyphase component. It is a circulant matrix, diagonal under the Fourier transform.
     """
     k = psf(band, ratio, sensor, axis)
-    full = F.conv1d(k[None, None], k[None, None], padding=k.numel() - 1)[0, 0]
-    lags = full[k.numel() - 1 :: ratio]
+    lags = autocorrelation(k)[k.numel() - 1 :: ratio]
     at = torch.arange(n, dtype=torch.float64)
     waves = torch.cos(2 * math.pi / n * torch.outer(at, torch.arange(1.0, lags.numel())))
     return lags[0] + 2 * waves.double() @ lags[1:]

@@ -59,13 +59,6 @@ def upsample(y: Tensor, ratio: int, kind: str = "cubic", shifts: Shifts | None =
     Tensor
         (n, c, ratio·h, ratio·w)
     """
-    return F.pixel_shuffle(upsample_phases(y, ratio, kind, shifts), ratio)
-
-
-def upsample_phases(
-    y: Tensor, ratio: int, kind: str = "cubic", shifts: Shifts | None = None
-) -> Tensor:
-    """Interpolate as :func:`upsample`, with the ratio² pixels of each coarse one as channels: (n, c·ratio², h, w)."""
     c = y.shape[1]
     moved = shifts if shifts and any(map(any, shifts)) else ((0.0, 0.0),)
     down, across = (weights_of_phases(ratio, kind, moved, axis).to(y) for axis in (0, 1))
@@ -77,7 +70,7 @@ def upsample_phases(
     kernel = torch.cat(each if len(each) == c else each * c)
     # Channels last: several times faster for filters that do not mix channels.
     y = F.pad(y.contiguous(memory_format=torch.channels_last), [s] * 4, mode="replicate")
-    return F.conv2d(y, kernel, groups=c)
+    return F.pixel_shuffle(F.conv2d(y, kernel, groups=c), ratio)
 
 
 def reach(radius: int, ratio: int, kind: str) -> tuple[int, int]:

@@ -7,7 +7,7 @@ subspace: 0.03 dB more in the mean of four scenes, for three times the work.
 
 import torch
 
-from ..bands import GSDS
+from ..bands import GSDS, SIZES
 from ..errors import S2SharpError
 from ..networks import SubspaceNet, subspace
 from ..sensor.sample import Sample
@@ -24,7 +24,7 @@ def leak(net: SubspaceNet, halo: int) -> float:
     around = halo + 8
     flat, wild = [], []
     random = torch.Generator().manual_seed(0)
-    for gsd, unit in zip(GSDS, net.unit.cpu().split([4, 6, 2]), strict=True):
+    for gsd, unit in zip(GSDS, net.unit.cpu().split(SIZES), strict=True):
         n = 60 // gsd
         side = (2 * around + 1) * n
         near = slice((around - halo) * n, (around + halo + 1) * n)

@@ -10,7 +10,7 @@ from safetensors.torch import load, save
 from torch import nn
 
 from ..errors import S2SharpError
-from ..networks import NETWORKS
+from ..networks import built, described
 from .tensors import write_whole
 
 SHIPPED = Path(__file__).parent
@@ -19,8 +19,7 @@ SHIPPED = Path(__file__).parent
 
 def save_net(net: Any, file: Path, facts: dict[str, Any]) -> str:
     """Write ``net`` as safetensors and ``facts`` as its card, and return the sha256 of the weights."""
-    kind = next(kind for kind, network in NETWORKS.items() if type(net) is network)
-    network = {"kind": kind, **net.config}
+    network = described(net)
     # The file includes these facts, so its sha256 covers everything that determines the result.
     tensors = {name: x.contiguous() for name, x in net.state_dict().items()}
     content = save(tensors, {"network": json.dumps(network, sort_keys=True)})
@@ -58,8 +57,7 @@ def load_net(file: Path, expected: str | None = None) -> tuple[Any, str]:
             "Copy them again from their source, together with their card.",
         )
     try:
-        facts = dict(card["network"])
-        net: nn.Module = NETWORKS[facts.pop("kind")](**facts)
+        net: nn.Module = built(card["network"])
         net.load_state_dict(load(content))
     except (KeyError, TypeError, ValueError, RuntimeError, SafetensorError) as error:
         raise S2SharpError(

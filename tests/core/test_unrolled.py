@@ -4,8 +4,7 @@ import torch
 
 from s2sharp_core.bands import BY_GSD, GSDS, ratio
 from s2sharp_core.networks import UnrolledNet
-from s2sharp_core.networks.extremes import farthest
-from s2sharp_core.networks.unrolled import _reach
+from s2sharp_core.networks.support import farthest, pixels_before
 from s2sharp_core.sensor.known import SENTINEL2, Sensor
 from s2sharp_core.sensor.observation import adjoint, degrade, psf
 from s2sharp_core.weights import load_net, save_net
@@ -123,7 +122,7 @@ def test_the_reach_of_a_blur_is_counted_from_its_kernel(g):
         degrade(x, [band], d)[0, 0, 5, 5].backward()
         rows = x.grad[0, 0].abs().sum(dim=1).nonzero()[:, 0]
         before = 5 * d - int(rows.min())
-        assert before == _reach(band, d, SENTINEL2) == (psf(band, d).numel() - d) // 2
+        assert before == pixels_before(band, d, SENTINEL2, 0) == (psf(band, d).numel() - d) // 2
 
 
 def test_a_smaller_tolerance_asks_for_a_wider_halo():
