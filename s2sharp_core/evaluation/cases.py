@@ -55,6 +55,11 @@ class BenchScene:
     seed: int = 0
     drawn: bool = False
 
+    @property
+    def fine(self) -> bool:
+        """Return whether it has bands of 10 m."""
+        return self.native is None or 10 in self.native
+
 
 @dataclass(frozen=True)
 class Case:

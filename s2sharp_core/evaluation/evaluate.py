@@ -31,7 +31,8 @@ from ..sharpening import sharpen_part
 from ..windows import WINDOW
 from .cases import Case
 from .combining import Row
-from .scoring import Again, Value, group_name, score
+from .metrics import Value
+from .scoring import Again, group_name, score
 
 # Cells of the window on which operations are counted.
 _COUNTED = 16

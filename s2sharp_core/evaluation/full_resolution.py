@@ -32,40 +32,37 @@ AGAIN = {
 """Definitions of the measures of consistency."""
 
 
-def sensor_of(scene: BenchScene, inputs: dict[int, np.ndarray], known: Sensor) -> Sensor:
-    """Return the sensor of a scene: known kernels if its truth is known, or else measured ones; the noise is
-    measured.
+def as_delivered(protocol: Protocol, scene: BenchScene, against: Against) -> Case:
+    """Make a case of the scene itself, without a truth.
+
+    Its sensor has known kernels if the scene's truth is known, or else measured ones; the noise is measured.
     """
-    found = measured_sensor(inputs)
-    return found if scene.truth is None else replace(known, noise=found.noise)
+    inputs = observed(scene, protocol.sensor)
+    sensor = measured_sensor(inputs)
+    if scene.truth is not None:
+        sensor = replace(protocol.sensor, noise=sensor.noise)
+    return Case(scene.name, protocol, inputs, {}, (20, 60), seen_with=sensor, against=against)
 
 
 def _whole(protocol: Protocol, scene: BenchScene) -> tuple[Case, ...]:
-    """Make a case of the scene itself, without a reference."""
-    if scene.native is not None and 10 not in scene.native:
-        return ()
-    inputs = observed(scene, protocol.sensor)
-    sensor = sensor_of(scene, inputs, protocol.sensor)
     against: Against = "spectrum" if protocol.headline == "departure" else "input"
-    return (Case(scene.name, protocol, inputs, {}, (20, 60), seen_with=sensor, against=against),)
+    return (as_delivered(protocol, scene, against),) if scene.fine else ()
 
 
 def _hidden(protocol: Protocol, scene: BenchScene) -> tuple[Case, ...]:
     """Make a case for each hidden band."""
-    if scene.native is not None and 10 not in scene.native:
+    if not scene.fine:
         return ()
-    inputs = observed(scene, protocol.sensor)
-    sensor = sensor_of(scene, inputs, protocol.sensor)
-    kernel = replace(kernel_of(sensor, GROUPS["red edge"]), dy=0.0, dx=0.0)
-    return tuple(_hiding(protocol, scene, inputs, band, one_kernel(kernel)) for band in _HIDDEN)
+    whole = as_delivered(protocol, scene, "truth")
+    kernel = replace(kernel_of(whole.sensor, GROUPS["red edge"]), dy=0.0, dx=0.0)
+    return tuple(_hiding(whole, band, one_kernel(kernel)) for band in _HIDDEN)
 
 
-def _hiding(
-    protocol: Protocol, scene: BenchScene, inputs: dict[int, np.ndarray], band: str, sensor: Sensor
-) -> Case:
+def _hiding(whole: Case, band: str, sensor: Sensor) -> Case:
     """Make a case with a 10 m band at 20 m in place of a coarse one. Another band takes its own place, so nothing
     shows it.
     """
+    inputs = whole.inputs
     played, other = _HIDDEN[band]
     fine, coarse = inputs[10].copy(), inputs[20].copy()
     at, row = BY_GSD[10].index(band), BY_GSD[20].index(played)
@@ -74,12 +71,11 @@ def _hiding(
     coarse[row] = degrade(torch.from_numpy(hidden)[None, None], [played], 2, sensor)[0, 0].numpy()
     truth = np.full((len(BY_GSD[20]), *hidden.shape), np.nan, dtype=np.float32)
     truth[row] = hidden
-    return Case(
-        scene.name,
-        protocol,
-        {10: fine, 20: coarse, 60: inputs[60]},
-        {20: truth},
-        (20,),
+    return replace(
+        whole,
+        inputs={10: fine, 20: coarse, 60: inputs[60]},
+        truth={20: truth},
+        gsds=(20,),
         judged=(played,),
         part=f"{band} hidden",
         seen_with=sensor,

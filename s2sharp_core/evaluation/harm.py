@@ -1,13 +1,24 @@
-"""Protocol ``harm``: places where a method is worse than interpolation."""
+"""Protocol ``harm``: places where a method is worse than interpolation, and values that nothing around explains."""
 
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
-from .cases import BenchScene, Case, Protocol, observed
-from .full_resolution import sensor_of
+import numpy as np
+import torch
+from torch.nn import functional as F
+
+from ..bands import BY_GSD, ratio
+from ..sensor.upsampling import upsample
+from .cases import BenchScene, Case, Protocol
+from .full_resolution import as_delivered
+from .metrics import DN, Value, inside, rmse
 from .reduced import measured
 
 HARMED_BY = 20
 """DN by which the error of a harmed pixel exceeds that of interpolation."""
+
+# The range of the surrounding coarse pixels is widened by this share, and by this many DN.
+_WIDER, _AT_LEAST = 0.2, 20
 
 
 def _harm(protocol: Protocol, scene: BenchScene) -> tuple[Case, ...]:
@@ -15,13 +26,10 @@ def _harm(protocol: Protocol, scene: BenchScene) -> tuple[Case, ...]:
     if scene.drawn:
         (case,) = measured(protocol, scene)
         return (replace(case, edge=None, against="bicubic"),)
-    if scene.native is not None and 10 not in scene.native:
+    if not scene.fine:
         return ()
     reduced = [replace(case, edge=None, against="bicubic") for case in measured(protocol, scene)]
-    inputs = observed(scene, protocol.sensor)
-    sensor = sensor_of(scene, inputs, protocol.sensor)
-    whole = Case(scene.name, protocol, inputs, {}, (20, 60), seen_with=sensor, against="range")
-    return (*reduced, whole)
+    return (*reduced, as_delivered(protocol, scene, "range"))
 
 
 HARM = Protocol(
@@ -46,3 +54,51 @@ HARM = Protocol(
     },
 )
 """The protocol of this module."""
+
+
+def _coarse(case: Case, band: str, gsd: int) -> torch.Tensor:
+    return torch.from_numpy(case.inputs[gsd][BY_GSD[gsd].index(band)])[None, None]
+
+
+def against_bicubic(case: Case, pictures: Mapping[str, np.ndarray]) -> Iterator[Value]:
+    """Compare errors with those of bicubic interpolation: the ratio of RMSE, and pixels that lose."""
+    for gsd in case.gsds:
+        ratios, shares = [], []
+        for band in (b for b in case.bands if b in pictures and b in BY_GSD[gsd]):
+            plain = upsample(_coarse(case, band, gsd), ratio(gsd))[0, 0].numpy()
+            truth, x, plain = (
+                inside(picture, case.protocol.border)
+                for picture in (case.truth[gsd][BY_GSD[gsd].index(band)], pictures[band], plain)
+            )
+            ratios.append(float((rmse(x[None], truth[None]) / rmse(plain[None], truth[None]))[0]))
+            worse = DN * (np.abs(x - truth) - np.abs(plain - truth)) > HARMED_BY
+            shares.append(100 * float(worse.mean()))
+            yield band, "× bicubic", ratios[-1]
+            yield band, "harmed", shares[-1]
+        if ratios:
+            group = case.part or f"{gsd} m"
+            yield group, "× bicubic", max(ratios)
+            yield group, "harmed", float(np.mean(shares))
+
+
+def beyond_range(case: Case, pictures: Mapping[str, np.ndarray]) -> Iterator[Value]:
+    """Find values outside the range of the 3 × 3 coarse pixels around a pixel, and their distance from it."""
+    for gsd in case.gsds:
+        shares, most = [], []
+        for band in (b for b in BY_GSD[gsd] if b in pictures):
+            y = F.pad(_coarse(case, band, gsd), [1] * 4, mode="replicate")
+            high, low = F.max_pool2d(y, 3, stride=1), -F.max_pool2d(-y, 3, stride=1)
+            margin = _WIDER * (high - low) + _AT_LEAST / DN
+            upper, lower = (
+                z[0, 0].numpy().repeat(ratio(gsd), 0).repeat(ratio(gsd), 1)
+                for z in (high + margin, low - margin)
+            )
+            x = pictures[band]
+            excess = inside(np.maximum(x - upper, lower - x), case.protocol.border)
+            shares.append(100 * float((excess > 0).mean()))
+            most.append(DN * max(0.0, float(np.nanmax(excess))))
+            yield band, "beyond", shares[-1]
+            yield band, "beyond by", most[-1]
+        if shares:
+            yield f"{gsd} m", "beyond", float(np.mean(shares))
+            yield f"{gsd} m", "beyond by", max(most)

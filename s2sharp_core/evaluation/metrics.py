@@ -8,11 +8,23 @@ that does not count. A band (or an image) without counted pixels gives NaN.
 import numpy as np
 from scipy.ndimage import correlate1d
 
+DN = 10_000
+"""Digital numbers per unit of reflectance."""
+
+Value = tuple[str, str, float]
+"""(band, or a group of them, or an index; metric; value)"""
+
 # Wang et al. 2004: a Gaussian of σ = 1.5 pixels, 11 taps; K1 and K2.
 _SSIM_SIGMA, _SSIM_RADIUS = 1.5, 5
 _SSIM_K = (0.01, 0.03)
 # A variance below this share of the mean square is rounding: the window is flat.
 _FLAT = 1e-12
+
+
+def inside(x: np.ndarray, border: int) -> np.ndarray:
+    """Return images (…, h, w) without ``border`` pixels at each edge."""
+    height, width = x.shape[-2:]
+    return x[..., border : height - border, border : width - border]
 
 
 def _pair(x: np.ndarray, truth: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -10,9 +10,9 @@ import numpy as np
 
 from ..bands import GSDS
 from ..errors import S2SharpError
-from ..learning.dsen2 import wald_pair
 from ..sensor.known import Sensor
 from .cases import BenchScene, Case, Protocol, noisy, seen, wanted
+from .reduced import by_wald
 
 
 def _arrays(scene: BenchScene) -> dict[str, np.ndarray]:
@@ -43,9 +43,7 @@ def _coastal(protocol: Protocol, scene: BenchScene) -> tuple[Case, ...]:
 def _iceland(protocol: Protocol, scene: BenchScene) -> tuple[Case, ...]:
     arrays = _arrays(scene)
     native = {gsd: arrays[f"y{gsd}"] for gsd in GSDS}
-    pair = wald_pair(native, 20, protocol.sensor)
-    inputs = {gsd: y.numpy() for gsd, y in pair.inputs.items()}
-    return (Case(scene.name, protocol, inputs, {20: pair.truth.numpy()}, (20,), 2),)
+    return (by_wald(protocol, scene.name, native, 20),)
 
 
 def _apex(decibels: float) -> Callable[[Protocol, BenchScene], tuple[Case, ...]]:

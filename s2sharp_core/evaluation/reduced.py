@@ -91,9 +91,9 @@ def measured(protocol: Protocol, scene: BenchScene) -> tuple[Case, ...]:
     """Make a case for each group of bands, degraded with the kernel that is measured on the scene itself."""
     if scene.truth is not None:
         return _with_truth(protocol, scene)
-    given = native(scene)
-    if 10 not in given:
+    if not scene.fine:
         return (from_20_alone(protocol, scene),)
+    given = native(scene)
     sensor = measured_sensor(given)
     large = min(given[60].shape[1:]) >= _FEWEST_FOR_60
     parts = [part for part in GROUPS if large or part != "60 m"]
@@ -122,13 +122,16 @@ def _reduced(protocol: Protocol, scene: BenchScene) -> tuple[Case, ...]:
     """
     if scene.truth is not None:
         return _with_truth(protocol, scene)
-    cases = []
-    for gsd in (20, 60):
-        pair = wald_pair(native(scene), gsd, protocol.sensor)
-        inputs = {g: y.numpy() for g, y in pair.inputs.items()}
-        case = Case(scene.name, protocol, inputs, {gsd: pair.truth.numpy()}, (gsd,), ratio(gsd))
-        cases.append(case)
-    return tuple(cases)
+    if not scene.fine:
+        return ()
+    return tuple(by_wald(protocol, scene.name, native(scene), gsd) for gsd in (20, 60))
+
+
+def by_wald(protocol: Protocol, name: str, native: Mapping[int, np.ndarray], gsd: int) -> Case:
+    """Make the case of a scene degraded by the protocol's sensor, with its native bands of ``gsd`` as the answer."""
+    pair = wald_pair(native, gsd, protocol.sensor)
+    inputs = {g: y.numpy() for g, y in pair.inputs.items()}
+    return Case(name, protocol, inputs, {gsd: pair.truth.numpy()}, (gsd,), ratio(gsd))
 
 
 def _trials(still: Response) -> dict[str, Response]:
@@ -148,10 +151,9 @@ def _robust(protocol: Protocol, scene: BenchScene) -> tuple[Case, ...]:
     """Return the cases of ``measured`` for the 20 m bands, with each trial of them."""
     if scene.truth is not None:
         return _robust_with_truth(protocol, scene)
-    given = native(scene)
-    if 10 not in given:
+    if not scene.fine:
         return ()
-    sensor, cases = measured_sensor(given), []
+    sensor, cases = measured_sensor(native(scene)), []
     for part in ("red edge", "short-wave infrared"):
         plain = _part(protocol, scene, part, sensor)
         still = replace(kernel_of(sensor, GROUPS[part]), dy=0.0, dx=0.0)

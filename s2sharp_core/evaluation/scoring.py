@@ -10,12 +10,11 @@ from ..bands import BANDS, BY_GSD, ratio
 from ..sensor.observation import degrade, psf
 from ..sensor.upsampling import upsample
 from .cases import Case
+from .harm import against_bicubic, beyond_range
 from .indices import INDICES, index
-from .metrics import ergas, q2n, rmse, sam, sre, sre_of_mean, ssim, uiqi
-from .scoring_harm import against_bicubic, beyond_range
+from .metrics import DN, Value, ergas, inside, q2n, rmse, sam, sre, sre_of_mean, ssim, uiqi
 from .spectrum import JUDGED, departure, gain_and_coherence, middle
 
-_DN = 10_000
 # Pixels on both sides of the edge that only the 10 m bands show.
 _EDGE_ZONE = 6
 
@@ -52,9 +51,6 @@ METRICS: dict[str, Measure] = {
     "multiply-adds": Measure("per px", 0, -1),
 }
 """All metrics, in the order of display."""
-
-Value = tuple[str, str, float]
-"""(band, or a group of them, or an index; metric; value)"""
 
 Again = Callable[[Mapping[int, np.ndarray]], Mapping[str, np.ndarray]]
 """The method on other inputs of the same case: GSD → (bands, y, x) to band → (6h, 6w)."""
@@ -116,18 +112,17 @@ def _pair(case: Case, pictures: Mapping[str, np.ndarray], gsd: int) -> _Pair:
     x = np.stack([pictures[band] for band in bands]) if bands else case.truth[gsd][:0]
     if bands and case.lens:
         x = degrade(torch.from_numpy(x)[None], bands, 2, case.lens)[0].numpy()
-    return bands, _cut(x, case.protocol.border), _cut(case.truth[gsd][which], case.protocol.border)
-
-
-def _cut(x: np.ndarray, border: int) -> np.ndarray:
-    height, width = x.shape[-2:]
-    return x[..., border : height - border, border : width - border]
+    return (
+        bands,
+        inside(x, case.protocol.border),
+        inside(case.truth[gsd][which], case.protocol.border),
+    )
 
 
 def _by_band(case: Case, x: np.ndarray, truth: np.ndarray) -> dict[str, np.ndarray]:
     signal = sre if case.protocol.sre == "squares" else sre_of_mean
     return {
-        "RMSE": _DN * rmse(x, truth),
+        "RMSE": DN * rmse(x, truth),
         "SRE": signal(x, truth),
         "UIQI": uiqi(x, truth, case.protocol.uiqi_window),
         "SSIM": ssim(x, truth),
@@ -160,19 +155,19 @@ def _invention(
     """
     moved = again({**case.inputs, 10: case.inputs[10] + edge})
     step = edge.max() - edge.min()
-    inside = np.abs(np.gradient(edge, axis=1)) > step / 1e3
-    near = np.zeros_like(inside)
+    rising = np.abs(np.gradient(edge, axis=1)) > step / 1e3
+    near = np.zeros_like(rising)
     for shift in range(-_EDGE_ZONE, _EDGE_ZONE + 1):
-        near |= np.roll(inside, shift, axis=1)
-    near = _cut(near, case.protocol.border)
+        near |= np.roll(rising, shift, axis=1)
+    near = inside(near, case.protocol.border)
     shares: dict[int, list[float]] = {}
     for band in pictures:
         gsd = BANDS[band].gsd
         fine = torch.from_numpy(edge)[None, None]
         coarse = degrade(fine, [band], ratio(gsd), case.sensor)
         copied = (fine - upsample(coarse, ratio(gsd)))[0, 0].numpy()
-        change = _cut(moved[band] - pictures[band], case.protocol.border)[near]
-        whole = _cut(copied, case.protocol.border)[near]
+        change = inside(moved[band] - pictures[band], case.protocol.border)[near]
+        whole = inside(copied, case.protocol.border)[near]
         share = float(np.sqrt(np.nanmean(change**2) / np.mean(whole**2)))
         shares.setdefault(gsd, []).append(share)
         yield band, "invention", share
@@ -203,10 +198,10 @@ def _inconsistency(case: Case, pictures: Mapping[str, np.ndarray]) -> Iterator[V
             native = case.inputs[gsd][BY_GSD[gsd].index(band)][None]
             taps = max(psf(band, r, case.sensor, axis).numel() for axis in (0, 1))
             reach = -(-max(0, taps - r) // (2 * r)) + case.protocol.border
-            errors.append(_DN * float(rmse(_cut(again, reach), _cut(native, reach))[0]))
+            errors.append(DN * float(rmse(inside(again, reach), inside(native, reach))[0]))
             yield band, "RMSE", errors[-1]
             if band in noise:
-                shares.append(errors[-1] / (_DN * noise[band]))
+                shares.append(errors[-1] / (DN * noise[band]))
                 yield band, "RMSE / noise", shares[-1]
         for metric, some in (("RMSE", errors), ("RMSE / noise", shares)):
             if some:
