@@ -77,12 +77,12 @@ def _inner(y: Tensor, gsd: int, sensor: Sensor) -> Tensor:
     return y[..., rim:-rim, rim:-rim]
 
 
-def _back(residual: Tensor, gsd: int, sensor: Sensor, rho: float) -> Tensor:
+def _back(residual: Tensor, gsd: int, sensor: Sensor) -> Tensor:
     """Apply B: back-project the inner part of a residual of one GSD to 10 m."""
     inner = _inner(residual, gsd, sensor)
     if gsd == 10:
         return inner
-    return pseudo_inverse(inner, BY_GSD[gsd], ratio(gsd), rho, sensor)
+    return pseudo_inverse(inner, BY_GSD[gsd], ratio(gsd), _RHO, sensor)
 
 
 def _scales(net: Any) -> dict[int, Tensor]:
@@ -117,7 +117,6 @@ def risk(
     sensor: Sensor,
     sigma: Mapping[int, Tensor] | None,
     random: torch.Generator,
-    rho: float = _RHO,
 ) -> Tensor:
     """Return Stein's unbiased estimate of the error of the image of ``net``, up to a constant.
 
@@ -133,8 +132,6 @@ def risk(
         (y10, y20, y60) → the twelve bands at 10 m; ``spread`` is each band's unit of error.
     sigma
         GSD → noise of each band, (bands,), reflectance. None: no correction, only the back-projection loss.
-    rho
-        ρ.
 
     Returns
     -------
@@ -153,10 +150,10 @@ def risk(
     scale = _scales(net)
     each = []
     for g, seen in observe(x, sensor).items():
-        cost = _back((seen - y[g]) / scale[g], g, sensor, rho).square()
+        cost = _back((seen - y[g]) / scale[g], g, sensor).square()
         if slope:
-            copied = _back(slope[g] / scale[g], g, sensor, rho)
-            cost = cost + 2 * copied * _back(probe[g] / scale[g], g, sensor, rho)
+            copied = _back(slope[g] / scale[g], g, sensor)
+            cost = cost + 2 * copied * _back(probe[g] / scale[g], g, sensor)
         each.append(cost.mean(dim=(0, 2, 3)))
     return torch.cat(each).mean()
 

@@ -10,11 +10,11 @@ from functools import partial
 from ..networks import KrigingNet
 from . import closed
 from .fitted import fitted, solved
-from .methods import FACTS
+from .methods import known
 
 METHODS = (
     fitted(
-        **FACTS["atprk"],
+        known("atprk"),
         nets={f"atprk-{gsd}m.safetensors": partial(KrigingNet, gsd) for gsd in (20, 60)},
         learn=solved(closed.learn),
         constants=closed.CONSTANTS,

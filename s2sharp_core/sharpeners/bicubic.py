@@ -1,19 +1,19 @@
 """Bicubic interpolation, the baseline of every method."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from ..bands import BANDS, BY_GSD, COARSE, ratio
+from ..bands import BANDS, BY_GSD, ratio
 from ..errors import S2SharpError
 from ..sensor.known import Sensor
 from ..sensor.upsampling import reach, upsample
 from .base import Sharpener
-from .method import Method
-from .methods import FACTS
+from .methods import known
 
 
 class Bicubic(Sharpener):
@@ -58,4 +58,4 @@ def _load(bands: tuple[str, ...], weights: Path | None, device: str) -> Sharpene
     return Bicubic(bands, device)
 
 
-METHODS = (Method(**FACTS["bicubic"], bands=COARSE, load=_load),)
+METHODS = (replace(known("bicubic"), load=_load),)

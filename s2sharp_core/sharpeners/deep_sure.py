@@ -7,11 +7,10 @@ the divergence, BP-DIP, is ``deep_sure_bp``.
 
 A run's fit differs from the paper's in three points. Each depth has its own weights. The network reads interpolated
 bands, whose support is a few pixels, and not back-projected ones with dozens. The learning rate falls.
-:data:`PUBLISHED` is the recipe of the papers' protocol (``python -m tests.benchmarks.papers``).
+:data:`PUBLISHED_EPS` belongs to the papers' protocol (``python -m tests.benchmarks.papers``).
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any
 
@@ -21,33 +20,20 @@ from torch import Tensor
 from ..bands import GSDS
 from ..learning.fitting import EPS, Curve, optimise
 from ..learning.options import Course
-from ..learning.unsupervised import CONSTANTS, crop, noise, risk, settle
+from ..learning.unsupervised import CONSTANTS as OF_LOSS
+from ..learning.unsupervised import crop, noise, risk, settle
 from ..networks import SkipNet
 from ..sensor.known import Sensor
 from ..sensor.sample import Sample
 from .fitted import fitted
-from .methods import FACTS
+from .methods import known
 
+_RATE = 1e-2
 _CROP = 16
 
+PUBLISHED_EPS = 1e-3
+"""Adam's ``eps`` of the papers, whose loss is a sum over all pixels and not their mean."""
 
-@dataclass(frozen=True)
-class Recipe:
-    """Recipe for minimising the loss.
-
-    ``rate``: learning rate; ``eps``: Adam's; ``rho``: regularisation of the back-projection in the loss.
-    """
-
-    rate: float = 1e-2
-    eps: float = EPS
-    rho: float = 1e-3
-
-
-OURS = Recipe()
-"""The recipe of a run."""
-
-PUBLISHED = Recipe(eps=1e-3)
-"""The recipe of the papers, whose loss is a sum over all pixels and not their mean: ``eps`` is for that sum."""
 
 build = partial(SkipNet, GSDS, features=64, depth=5, skips=4, norm="batch", residual=False)
 """The network, untrained."""
@@ -62,7 +48,7 @@ def fit_scene(
     sure: bool = True,
     sigma: Mapping[int, Tensor] | None = None,
     cells: int = _CROP,
-    recipe: Recipe = OURS,
+    eps: float = EPS,
 ) -> Curve:
     """Fit ``net`` to the sample's windows, without a reference.
 
@@ -74,29 +60,29 @@ def fit_scene(
         The noise of each band by GSD; None: as measured.
     cells
         Side of the random windows that it learns from, one a step.
+    eps
+        Adam's.
     """
     net.standardise(sample.y10, sample.y20, sample.y60)
-    known = sigma or noise(sample, sensor)
+    levels = (sigma or noise(sample, sensor)) if sure else None
 
     def loss(random: torch.Generator) -> Tensor:
-        y = crop(sample, cells, random)
-        return risk(net, y, sensor, known if sure else None, random, recipe.rho)
+        return risk(net, crop(sample, cells, random), sensor, levels, random)
 
     settled = partial(settle, net, sample)
-    return optimise(net, loss, course, rate=recipe.rate, eps=recipe.eps, settle=settled)
+    return optimise(net, loss, course, rate=_RATE, eps=eps, settle=settled)
 
 
-def constants(recipe: Recipe = OURS) -> dict[str, float]:
-    """Return the numbers that a fit by this loss depends on, besides its arguments."""
-    return {**CONSTANTS, **asdict(recipe), "crop": _CROP}
+CONSTANTS = {**OF_LOSS, "rate": _RATE, "eps": EPS, "crop": _CROP}
+"""Numbers that a fit by this loss depends on, besides its arguments."""
 
-
-_METHOD = partial(fitted, guard=True, constants=constants())
-METHODS = (
-    _METHOD(**FACTS["deep_sure"], nets={"deep_sure.safetensors": build}, learn=fit_scene),
-    _METHOD(
-        **FACTS["deep_sure_bp"],
-        nets={"deep_sure_bp.safetensors": build},
-        learn=partial(fit_scene, sure=False),
-    ),
+METHODS = tuple(
+    fitted(
+        known(name),
+        nets={f"{name}.safetensors": build},
+        learn=learn,
+        guard=True,
+        constants=CONSTANTS,
+    )
+    for name, learn in (("deep_sure", fit_scene), ("deep_sure_bp", partial(fit_scene, sure=False)))
 )

@@ -1,15 +1,15 @@
 """DSen2 and VDSen2 (Lanaras et al. 2018): a residual net for 20 m and one for 60 m; VDSen2 is deeper."""
 
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from ..bands import BANDS, COARSE
+from ..bands import BANDS
 from ..errors import S2SharpError
 from ..weights import SHIPPED
 from ..weights.files import weights_file
 from .base import Sharpener
-from .method import Method
-from .methods import FACTS
+from .methods import known
 from .net import NetSharpener
 
 
@@ -25,6 +25,4 @@ def _load(name: str, bands: tuple[str, ...], weights: Path | None, device: str) 
     return NetSharpener.load(name, bands, weights or SHIPPED, files, device)
 
 
-METHODS = tuple(
-    Method(**FACTS[name], bands=COARSE, load=partial(_load, name)) for name in ("dsen2", "vdsen2")
-)
+METHODS = tuple(replace(known(name), load=partial(_load, name)) for name in ("dsen2", "vdsen2"))

@@ -11,7 +11,6 @@ from typing import Any
 
 import torch
 
-from ..bands import COARSE
 from ..errors import S2SharpError
 from ..learning.fitting import CONSTANTS, Curve
 from ..learning.options import Course, FitOptions, Tell
@@ -98,35 +97,32 @@ def _done(file: Path, cause: dict[str, Any]) -> bool:
 
 
 def fitted(
+    method: Method,
     *,
     nets: Mapping[str, Callable[[], Any]],
     learn: Learn,
-    name: str,
-    steps: int,
-    smallest: int,
-    fewest: int = 1,
     guard: bool = False,
+    start: Path | None = None,
     constants: Mapping[str, Any] = MappingProxyType({}),
-    **facts: Any,
 ) -> Method:
-    """Return a method that learns on the scene and sharpens all coarse bands.
+    """Return a method that learns on the scene, with its functions.
 
     Parameters
     ----------
     nets
         File name → function that builds the untrained network. Only networks that return a wanted band are fitted.
     learn
-        Function that fits one of them; its options state the number of steps.
-    fewest
-        Steps of the shortest fit.
+        Function that fits one of them.
     guard
         Whether interpolation or the closed form replaces the net for bands that they give better at reduced
         resolution.
+    start
+        Folder of the weights that a fit begins from if its options name none.
     constants
         Numbers in the method's code, or lists of them, that determine its weights; other numbers make another fit.
-    facts
-        ``summary``, ``needs``, ``cost``, ``source``.
     """
+    method = replace(method, constants={**CONSTANTS, **constants})
+    name = method.name
 
     def wanted(bands: tuple[str, ...]) -> dict[str, Any]:
         made = {file: build() for file, build in nets.items()}
@@ -155,18 +151,19 @@ def fitted(
         device: str,
         tell: Tell,
     ) -> None:
-        sample.at_least(smallest, name)
-        count = options.steps or steps
+        sample.at_least(method.smallest, name)
+        count = options.steps or method.steps
         method.check_steps(count)
         options = replace(options, steps=count)
         exact(device)
+        begin = options.start or start
         folder.mkdir(parents=True, exist_ok=True)
         sample = Sample(*(y.to(device) for y in sample.by_gsd.values()))
         for file in wanted(bands):
             torch.manual_seed(options.seed)
             net = nets[file]()
-            start, before = _begin(net, options.start / file) if options.start else (None, set())
-            cause = _cause(method, net, sample, sensor, options, start)
+            sha256, before = _begin(net, begin / file) if begin else (None, set())
+            cause = _cause(method, net, sample, sensor, options, sha256)
             if _done(folder / file, cause):
                 continue
             if hasattr(net, "sensor"):
@@ -190,17 +187,4 @@ def fitted(
             save_net(net.cpu(), folder / file, about)
             checkpoint.unlink(missing_ok=True)
 
-    method = Method(
-        name=name,
-        bands=COARSE,
-        load=load,
-        fit=fit,
-        blank=blank,
-        steps=steps,
-        fewest=fewest,
-        smallest=smallest,
-        constants={**CONSTANTS, **constants},
-        senses=True,
-        **facts,
-    )
-    return method
+    return replace(method, load=load, fit=fit, blank=blank)

@@ -8,17 +8,15 @@ dates flicker a little.
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
-from ..bands import COARSE
 from ..learning.s2net import ADAPT_CONSTANTS, SIZES, adapt
 from ..networks import S2Net
 from ..weights import SHIPPED
 from ..weights.files import weights_file
 from .base import Sharpener
 from .fitted import fitted
-from .method import Fit, Method
-from .methods import FACTS
+from .method import Method
+from .methods import known
 from .net import NetSharpener
 
 
@@ -26,26 +24,16 @@ def _load(name: str, bands: tuple[str, ...], weights: Path | None, device: str) 
     return NetSharpener.load(name, bands, weights or SHIPPED, [weights_file(name)], device)
 
 
-def _from_shipped(fit: Fit) -> Fit:
-    """Return ``fit`` with the shipped weights as its default start."""
-
-    def begun(sample: Any, sensor: Any, bands: Any, options: Any, *rest: Any) -> None:
-        fit(sample, sensor, bands, replace(options, start=options.start or SHIPPED), *rest)
-
-    return begun
-
-
 def _methods(name: str) -> tuple[Method, Method]:
     """Return a size as it ships, and adapted to the scene."""
-    plain = Method(**FACTS[name], bands=COARSE, load=partial(_load, name))
     adapted = fitted(
-        **FACTS[f"{name}-adapted"],
+        known(f"{name}-adapted"),
         nets={weights_file(name): partial(S2Net, *SIZES[name])},
         learn=adapt,
+        start=SHIPPED,
         constants=ADAPT_CONSTANTS,
     )
-    assert adapted.fit is not None  # noqa: S101  (that is what `fitted` makes)
-    return plain, replace(adapted, fit=_from_shipped(adapted.fit))
+    return replace(known(name), load=partial(_load, name)), adapted
 
 
 METHODS = tuple(method for name in SIZES for method in _methods(name))

@@ -30,7 +30,7 @@ from ..networks import SkipNet
 from ..sensor.known import Sensor
 from ..sensor.sample import Sample
 from .fitted import fitted
-from .methods import FACTS
+from .methods import known
 
 # Values of the paper: patches of 16 × 16 with stride 8, 64 at a time.
 _PATCH, _STRIDE, _BATCH = 16, 8, 64
@@ -70,7 +70,7 @@ def learn(net: SkipNet, sample: Sample, sensor: Sensor, course: Course) -> Curve
 
 METHODS = (
     fitted(
-        **FACTS["ssc_cnn"],
+        known("ssc_cnn"),
         nets={f"ssc_cnn-{gsd}m.safetensors": partial(SkipNet, (gsd,)) for gsd in (20, 60)},
         learn=learn,
         guard=True,

@@ -12,7 +12,7 @@ from ..errors import S2SharpError
 from ..networks import SubspaceNet, subspace
 from ..sensor.sample import Sample
 from .fitted import fitted, solved
-from .methods import FACTS
+from .methods import known
 
 
 @torch.no_grad()
@@ -54,7 +54,7 @@ def _learn(net: SubspaceNet, sample: Sample) -> float:
 
 METHODS = (
     fitted(
-        **FACTS["supreme"],
+        known("supreme"),
         nets={"supreme.safetensors": SubspaceNet},
         learn=_learn,
         constants={

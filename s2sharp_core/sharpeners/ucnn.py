@@ -16,7 +16,7 @@ from ..networks import ThreeGridNet
 from ..sensor.known import Sensor
 from ..sensor.sample import Sample
 from .fitted import fitted
-from .methods import FACTS
+from .methods import known
 
 _RATE = 3e-3
 _CROP = 16
@@ -36,7 +36,7 @@ def fit_scene(
 
 METHODS = (
     fitted(
-        **FACTS["ucnn"],
+        known("ucnn"),
         nets={"ucnn.safetensors": ThreeGridNet},
         learn=fit_scene,
         guard=True,

@@ -7,16 +7,16 @@ hundreds of pixels far, and serves only the paper's protocol (``python -m tests.
 """
 
 from ..networks import UnrolledNet
-from .deep_sure import constants, fit_scene
+from .deep_sure import CONSTANTS, fit_scene
 from .fitted import fitted
-from .methods import FACTS
+from .methods import known
 
 METHODS = (
     fitted(
-        **FACTS["unrolled"],
+        known("unrolled"),
         nets={"unrolled.safetensors": UnrolledNet},
         learn=fit_scene,
         guard=True,
-        constants=constants(),
+        constants=CONSTANTS,
     ),
 )

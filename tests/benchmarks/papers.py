@@ -138,7 +138,7 @@ def apex(
         FIFTEEN,
         sigma=sigma,
         cells=max(sample.cells),
-        recipe=deep_sure.PUBLISHED,
+        eps=deep_sure.PUBLISHED_EPS,
     )
 
     def score() -> np.ndarray:

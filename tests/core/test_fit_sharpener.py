@@ -83,13 +83,10 @@ def test_other_code_makes_another_fit(tmp_path, monkeypatch):
 
     def fit(**constants):
         method = fitted(
-            name="trial",
+            replace(METHODS["atprk"], name="trial", smallest=4),
             nets={"trial.safetensors": partial(SkipNet, (20,), features=2, depth=1, skips=1)},
             learn=learn,
-            steps=1,
-            smallest=4,
             constants=constants,
-            **dict.fromkeys(("summary", "needs", "cost", "source"), ""),
         )
         sample = Sample.of(observe(landscape((24, 24), 5)))
         method.fit(sample, SENTINEL2, ("B05",), FitOptions(), tmp_path, "cpu", lambda *_: None)
@@ -100,7 +97,7 @@ def test_other_code_makes_another_fit(tmp_path, monkeypatch):
     assert fit(rho=2) == 3
     assert METHODS["deep_sure"].constants["rho"] == unsupervised._RHO
     assert {"rate", "rho", "crop"} <= set(METHODS["ucnn"].constants)
-    assert METHODS["unrolled"].constants["rate"] == deep_sure.OURS.rate
+    assert METHODS["unrolled"].constants["rate"] == deep_sure._RATE
 
 
 def test_sharpening_by_name_leaves_no_fit_behind(tmp_path, monkeypatch):

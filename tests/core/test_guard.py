@@ -2,6 +2,7 @@
 
 import json
 import pickle
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -155,13 +156,10 @@ def test_the_file_says_what_is_replaced_and_so_does_its_digest(tmp_path):
 def hopeless(monkeypatch):
     """A method that learns nothing."""
     method = fitted(
-        name="hopeless",
+        replace(METHODS["ucnn"], name="hopeless", steps=1),
         nets={"hopeless.safetensors": build},
         learn=lambda *_: Curve((1,), (1.0,), 1.0),
-        steps=1,
-        smallest=12,
         guard=True,
-        **dict.fromkeys(("summary", "needs", "cost", "source"), ""),
     )
     monkeypatch.setitem(METHODS, "hopeless", method)
     return method

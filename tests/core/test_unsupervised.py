@@ -283,7 +283,7 @@ def test_the_noise_is_estimated_for_the_correction_and_left_out_without_it(
 ):
     given, told = sample(12), []
 
-    def noted(net, y, sensor, sigma, random, rho):  # noqa: ARG001
+    def noted(net, y, sensor, sigma, random):  # noqa: ARG001
         told.append(sigma)
         return next(net.parameters()).square().sum()
 
