@@ -254,7 +254,7 @@ class Native(Layout):
 
     pixel = 60.0
     levels = 0
-    layers: Mapping[str, tuple[str, str, dict[int, str]]] = {}  # type: ignore[misc]
+    layers: Mapping[str, tuple[str, str, dict[int, str]]] = {}
 
     @property
     def group(self) -> str:

@@ -22,7 +22,7 @@ __getattr__, __dir__, __all__ = face(
         "plan": ["Plan", "freeze_acquisition"],
         "queries": ["Query", "begun", "done", "owed", "when"],
         "reads": ["files_of", "reader_of", "stage_of"],
-        "ready": ["sharpener_of"],
+        "ready": ["outline", "sharpener_of"],
         "resume": ["as_it_is_now", "plan_of"],
         "sensor_files": ["about", "brief", "there"],
         "standings": ["Standing", "Standings", "phase_of"],

@@ -25,6 +25,7 @@ __getattr__, __dir__, __all__ = face(
         "measurement": ["believed", "measure", "measure_band", "measured_noise"],
         "observation": [
             "adjoint",
+            "autocorrelation",
             "degrade",
             "kernels",
             "pseudo_inverse",
