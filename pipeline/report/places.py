@@ -3,6 +3,7 @@
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import xarray as xr
@@ -19,6 +20,7 @@ from ..cube.open import open_cube
 from ..publish.panels import Panel, Spot, choose_spot, orientation, pair, trust
 from ..scenes.acquisition import Acquisition
 from ..scenes.read import Files, reflectance
+from ..storage.files import version
 from ..storage.location import Location, store_errors
 from .facts import Facts
 
@@ -81,11 +83,18 @@ def clearest(facts: Facts) -> list[Acquisition]:
 def instant(out: Location, acquisition: Acquisition, level: int = 0) -> xr.Dataset | None:
     """Return an acquisition in the cube of ``out``, or None while readers do not see it yet."""
     try:
-        cube = open_cube(out, epsg=acquisition.epsg, level=level)
+        written = version(out / "cube.zarr" / "zarr.json")
+        cube = _opened(out, acquisition.epsg, level, written)
         found = cube.sel(time=np.datetime64(acquisition.datetime, "ns"))
-    except (KeyError, S2SharpError):
+    except (FileNotFoundError, KeyError, S2SharpError):
         return None
     return found if "time" not in found.dims else found.isel(time=0)
+
+
+@lru_cache(maxsize=8)
+def _opened(out: Location, epsg: int, level: int, written: str) -> xr.Dataset:  # noqa: ARG001
+    """Open a group of a cube once for a page; ``written``: version of its metadata."""
+    return open_cube(out, epsg=epsg, level=level)
 
 
 def places(facts: Facts, natives: Natives) -> list[Shown]:
