@@ -57,7 +57,8 @@ def lay_out(
     *,
     closely: bool = False,
 ) -> bool:
-    """Create all arrays of the cube, or none. Shards are written later, each whole, in any order.
+    """Create all arrays of the cube, or none; return whether the cube was moved. Shards are written later, each whole, in
+    any order.
 
     Arrays of an existing cube grow by later times, rows in the south and columns in the east; missing or wrong metadata
     and coordinates are written again. No pixel changes. Readers go by the consolidated metadata, and see the old cube
@@ -65,17 +66,8 @@ def lay_out(
     (:mod:`~s2sharp.cube.extend`), and readers who open the cube afterwards see it moved. An interrupted call can be
     repeated.
 
-    Parameters
-    ----------
-    facts
-        Group → attributes that say what the cube was made from.
-    closely
-        Compare all metadata, in place of checking that they exist.
-
-    Returns
-    -------
-    bool
-        Whether the cube was moved, for rows in the north or columns in the west.
+    ``facts``: group → attributes that say what the cube was made from; ``closely``: compare all metadata, in place of
+    checking that they exist.
 
     Raises
     ------

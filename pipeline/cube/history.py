@@ -40,12 +40,8 @@ class Snapshot:
 
 
 def commit(out: Location, message: str) -> str | None:
-    """Commit the present state of the cube of ``out`` as its next snapshot.
-
-    Returns
-    -------
-    str or None
-        Id of the snapshot; None where nothing has changed since the last one.
+    """Commit the present state of the cube of ``out`` as its next snapshot; return its id, None where nothing has
+    changed.
 
     Raises
     ------

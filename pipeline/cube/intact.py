@@ -30,12 +30,8 @@ def store_status(store: Location) -> str:
 def astray(store: Location, draft: Mapping[str, bytes], *, facts: bool = True) -> dict[str, bytes]:
     """Return files that are missing or wrong, with their right content.
 
-    Parameters
-    ----------
-    draft
-        Files as laid out in memory; the root's own metadata are left alone.
-    facts
-        Whether the groups' attributes of their sources are compared, too.
+    ``draft``: files as laid out in memory; the root's own metadata are left alone. ``facts``: whether the groups'
+    attributes of their sources are compared, too.
     """
     names = [name for name in draft if name != ROOT]
     found = {}

@@ -46,34 +46,15 @@ def open_cube(
     native: bool = False,
     snapshot: str | None = None,
 ) -> xr.Dataset:
-    """Open the cube that ``s2sharp run`` made.
+    """Open the cube that ``s2sharp run`` made, or a part of it; lazy: nothing is read yet.
 
-    Parameters
-    ----------
-    out
-        The folder or URL given as ``--out``, or its ``cube.zarr``.
-    bands
-        Bands to open, by ESA's names; all by default. Layers stay.
-    time
-        First and last moment in UTC, None for an open end.
-    bbox
-        (W, S, E, N) in degrees: the part to crop to, before anything is read.
-    epsg
-        EPSG code to open, where the cube has several.
-    level
-        0 for 10 m, 1 for the overview of 20 m, and so on.
-    native
-        Open the bands kept as measured, B10 at 60 m, in place of the bands at 10 m.
-    snapshot
-        Id of an earlier state of the cube, from a run with ``--history``; ``s2sharp history OUT`` lists them.
+    ``out``: its folder or URL, or that of its ``cube.zarr``; ``bands``: by ESA's names, all by default, layers stay;
+    ``time``: first and last moment in UTC, None for an open end; ``bbox``: (W, S, E, N) in degrees; ``epsg``: code to
+    open, where there are several; ``level``: 0 for 10 m, 1 for the overview of 20 m, and so on; ``native``: the bands
+    kept as measured, B10 at 60 m; ``snapshot``: id of an earlier state (:mod:`.history`).
 
-    Returns
-    -------
-    xarray.Dataset
-        Lazy; dims (time, y, x), time ascending. Bands: float32 reflectance, NaN where there is none;
-        layers ``valid``, ``cloud``, ``saturated``, ``source``, and with --trust ``residual`` and ``detail``, as stored;
-        with --error90 ``B05_error90`` and the like, half-widths in float32 reflectance, NaN where there is none.
-        ``.rio.crs`` is set.
+    Dims of the result are (time, y, x), time ascending. Bands are float32 reflectance, NaN where there is none; layers
+    are as stored, half-widths of ``--error90`` float32 reflectance. ``.rio.crs`` is set.
 
     Raises
     ------

@@ -40,12 +40,9 @@ def write_shard(
     data: Mapping[str, np.ndarray],
     level: int = 0,
 ) -> dict[str, Digest]:
-    """Write one shard of every variable, whole.
+    """Write one shard of every variable, whole; return the size and digest of each one's file.
 
-    Returns
-    -------
-    dict
-        Variable → size and digest of its file. On a disk, these files are synced against a loss of power.
+    On a disk, these files are synced against a loss of power.
 
     Raises
     ------

@@ -28,13 +28,10 @@ def read_written(
 ) -> dict[str, np.ndarray]:
     """Read bands and layers of one acquisition as written so far, (y, x), bands float32 reflectance; and coordinates.
 
-    The consolidated metadata are left aside, since a run renews them only at its end. xarray is not used: loading it
-    with Dask's arrays would take a worker seconds.
+    ``place``: (y, x) in pixels of :func:`grid_written`; None: all of it.
 
-    Parameters
-    ----------
-    place
-        (y, x) in pixels of :func:`grid_written`; None: all of it.
+    The consolidated metadata are left aside, since a run renews them only at its end. xarray is not used: loading it with
+    Dask's arrays would take a worker seconds.
     """
     arrays, grid = arrays_of(store, level_group(layout, level)), grid_written(store, layout, level)
     rows, cols = _inside(arrays, layout, level)

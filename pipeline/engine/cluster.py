@@ -71,15 +71,13 @@ class Cluster:
 
 @contextmanager
 def connect(config: Command, home: Location, *, brief: bool = False) -> Iterator[Cluster]:
-    """Connect to the cluster of a configuration, or start it; ``home``: the run's folder, for files of SLURM jobs.
+    """Connect to the cluster of a configuration, or start it.
+
+    ``home``: the run's folder, for files of SLURM jobs; ``brief``: whether the work is short: a local cluster then has no
+    dashboard, which takes as long to load as some units.
 
     Connections to other machines and to processes started here are encrypted, because anyone who reaches a plain one can
     run programs as its user.
-
-    Parameters
-    ----------
-    brief
-        Whether the work is short: a local cluster then has no dashboard, which takes as long to load as some units.
 
     Raises
     ------

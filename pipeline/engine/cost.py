@@ -12,18 +12,10 @@ _LONG, _BIG = 86_400.0, 1e12
 class Cost:
     """Cost of a plan.
 
-    Attributes
-    ----------
-    units, todo
-        Number of all units of the full resolution, and of those not in the ledger yet.
-    read
-        Bytes of pixels to read, uncompressed, context included.
-    output, delivered
-        Bytes of the finished store with its overviews; the same with the COGs.
-    memory
-        Bytes that a worker needs on top of its idle size.
-    seconds
-        Time of all units on ``workers``.
+    ``units``, ``todo``: number of all units of the full resolution, and of those not in the ledger yet; ``read``: bytes
+    of pixels, uncompressed, context included; ``output``, ``delivered``: bytes of the finished store with its overviews,
+    and the same with the COGs; ``memory``: bytes of a worker on top of its idle size; ``seconds``: time of all units on
+    ``workers``.
     """
 
     units: int

@@ -92,14 +92,9 @@ class Lease:
     def taken(
         cls, out: Location, seconds: float = TERM, tell: Callable[[str], None] = lambda _: None
     ) -> Iterator["Lease"]:
-        """Take the lease of ``out``, keep it alive during the block, and release it.
+        """Take the lease of ``out`` for a term of ``seconds``, keep it alive during the block, and release it.
 
-        Parameters
-        ----------
-        seconds
-            Term of the lease.
-        tell
-            Called with a line of text before a wait.
+        ``tell``: called with a line of text before a wait.
 
         Raises
         ------

@@ -43,16 +43,9 @@ class EnoughError(Exception):
 class Job:
     """A piece of work that is done once.
 
-    Attributes
-    ----------
-    name, key
-        Path in the ledger, and digest of all that determines the result.
-    of
-        Subject of the job: a shard, a tile, a datatake.
-    state
-        Status in the ledger under that key; None without a record.
-    excuse
-        Reason why it cannot begin. It is recorded as failed, and does not count towards ``max_failures``.
+    ``name``, ``key``: path in the ledger, and digest of all that determines the result; ``of``: its subject: a shard, a
+    tile, a datatake; ``state``: status in the ledger under that key, None without a record; ``excuse``: reason why it
+    cannot begin. Then it is recorded as failed, and does not count towards ``max_failures``.
     """
 
     name: str

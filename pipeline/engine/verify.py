@@ -56,17 +56,8 @@ def take_back(
 ) -> tuple[int, list[Broken]]:
     """Read the files of units for at most ``seconds``, and take back the records of broken ones.
 
-    Parameters
-    ----------
-    units
-        Items of the result of :func:`recorded`.
-    check
-        Called between units; raises to stop.
-
-    Returns
-    -------
-    int, list
-        Number of units that were read, and the broken ones.
+    ``units``: items of the result of :func:`recorded`; ``check``: called between units, raises to stop. Return the number
+    of units that were read, and the broken ones.
     """
     end, count, broken, left = time.monotonic() + seconds, 0, [], iter(units)
     with ThreadPoolExecutor(_AT_ONCE) as pool:

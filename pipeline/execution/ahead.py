@@ -32,18 +32,9 @@ _NEXT = threading.Lock()
 class Begun:
     """The beginning of a unit that was read.
 
-    Attributes
-    ----------
-    wanted
-        Requested cells of the unit.
-    parts
-        Strips of the unit.
-    overcast
-        Scene classification on the 10 m grid if all of it is cloud, else None.
-    first
-        Pixels of the first strip; None if the unit is overcast.
-    seconds
-        Time of reading.
+    ``wanted``: requested cells of the unit; ``parts``: its strips; ``overcast``: scene classification on the 10 m grid if
+    all of it is cloud, else None; ``first``: pixels of the first strip, None if the unit is overcast; ``seconds``: time
+    of reading.
     """
 
     reader: Reader
@@ -83,10 +74,7 @@ def _overcast(reader: Reader, acquisition: Acquisition, wanted: Box) -> np.ndarr
 def beginning(plan: Plan, unit: Unit, abreast: int) -> Iterator[Callable[[], Begun]]:
     """Begin to read a unit: at once if another unit is at work meanwhile, else when the beginning is requested.
 
-    Yields
-    ------
-    Callable
-        Function that waits for the beginning; it raises the errors of :func:`~s2sharp.scenes.read.load_block`.
+    Yield a function that waits for the beginning; it raises the errors of :func:`~s2sharp.scenes.read.load_block`.
     """
     early = at_work() and _NEXT.acquire(blocking=False)
     begun = [_read(_begin, plan, unit, abreast)] if early else []

@@ -40,19 +40,13 @@ def execute(plan: ClientPlan, tell: Listener = lambda _: None) -> RunOutcome:
 def carry_out(
     plan: ClientPlan, lease: Lease, tell: Listener = lambda _: None, *, brief: bool = False
 ) -> RunOutcome:
-    """Do everything in a plan that is not done yet.
+    """Do everything in a ``plan`` that is not done yet. The plan was made or resumed while ``lease`` was held.
 
     Run it again to continue. A unit whose key is in the ledger is skipped. A failed unit is tried again if that may help,
     and then recorded. The others continue, until more than ``max_failures`` have failed.
 
-    Parameters
-    ----------
-    plan
-        Plan, made or resumed while ``lease`` was held.
-    tell
-        Callback, called with each :class:`Event` in this process.
-    brief
-        Whether the run is expected to take at most a minute, so that a local cluster needs no dashboard.
+    ``tell``: called with each event in this process; ``brief``: whether the run is expected to take at most a minute, so
+    that a local cluster needs no dashboard.
 
     Raises
     ------

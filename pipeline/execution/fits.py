@@ -31,11 +31,6 @@ def draw_sample(plan: Plan, datatake: Datatake) -> tuple[Sample, tuple[str, ...]
     """Return the windows for a fit, and the ids of the items with their pixels.
 
     The choice is kept in ``sample.json`` in the fit's folder, and is not made again.
-
-    Raises
-    ------
-    S2SharpError
-        Errors of :func:`~s2sharp.execution.samples.draw`.
     """
     folder = plan.fit_folder(datatake.take)
     assert folder is not None  # noqa: S101  (only a method that learns is fitted)

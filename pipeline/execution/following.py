@@ -14,12 +14,7 @@ class Following:
 
     A level begins when all jobs of the level below have ended, so that its missing shards and its keys are final. A level
     with an earlier failure, and the levels above it, wait for the end of the run, since another failure would count
-    towards ``max_failures``.
-
-    Attributes
-    ----------
-    begun
-        (acquisition, level) of all levels begun here; −1 for published files.
+    towards ``max_failures``. ``begun``: (acquisition, level) of all levels begun here; −1 for published files.
     """
 
     def __init__(

@@ -64,13 +64,7 @@ def dates(plan: Plan, names: Iterable[str]) -> list[date]:
 
 
 def removing(plan: Plan, keep: str) -> Plan:
-    """Return the plan with only the dates to ``keep``; dates that were removed before stay removed.
-
-    Raises
-    ------
-    S2SharpError
-        Errors of :func:`keeping`.
-    """
+    """Return the plan with only the dates to ``keep``; dates that were removed before stay removed."""
     there = [name for layout in plan.layouts for name in layout.ids if name not in plan.removed]
     kept = frozenset(keeping(dates(plan, there), keep))
     gone = [name for name in there if not kept.intersection(dates(plan, [name]))]

@@ -20,13 +20,7 @@ class Status(Progress[Plan]):
 
 
 def status_of(out: Location) -> Status:
-    """Read the plan and list the ledger; nothing is written.
-
-    Raises
-    ------
-    S2SharpError
-        ``not-a-run``; ``other-run`` when another version wrote it.
-    """
+    """Read the plan and list the ledger; nothing is written."""
     plan = with_acquisitions(Plan.read(out))
     units: defaultdict[str, Counter[str]] = defaultdict(Counter)
     failed = []

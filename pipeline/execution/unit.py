@@ -62,12 +62,7 @@ def threads(count: int) -> Iterator[None]:
 def sharpen_unit(run: Run, unit: Unit, staged: list[object], attempt: int = 1) -> Record:
     """Do one unit of the full resolution and record it; never raises for bad input.
 
-    Parameters
-    ----------
-    staged
-        Results of :func:`stage_unit` for the shards that it reads, and the failure of its fit, if any.
-    attempt
-        Number of this attempt, from 1.
+    ``staged``: results of :func:`stage_unit` for the shards that it reads.
     """
     plan = run.plan
     key, idle, whose = plan.key(unit), partial(idle_size, run), plan.acquisition_id(unit)

@@ -33,17 +33,8 @@ def verify_run(
 ) -> tuple[int, list[Broken]]:
     """Read back the files of a run, and record the broken ones as failed; the same run makes exactly these anew.
 
-    Parameters
-    ----------
-    share
-        Share of the units to read, chosen at random; 1: all of them.
-    tell
-        Called with a line of text before a wait.
-
-    Returns
-    -------
-    int, list
-        Number of units that were read, and the broken ones.
+    ``share``: of the units to read, chosen at random; ``tell``: called with a line of text before a wait. Return the
+    number of units that were read, and the broken ones.
 
     Raises
     ------

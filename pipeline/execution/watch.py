@@ -20,13 +20,7 @@ _BRIEF = 60.0
 
 
 def make_ready(config: RunConfig) -> None:
-    """Set up the terminal for a run, and refuse it if a package is missing.
-
-    Raises
-    ------
-    S2SharpError
-        ``bad-config``.
-    """
+    """Set up the terminal for a run, and refuse it if a package is missing."""
     prepare(config)
     if config.publish:
         check_extras(
@@ -44,13 +38,7 @@ def make_ready(config: RunConfig) -> None:
 
 
 def decide(config: RunConfig) -> tuple[ClientPlan, Estimate]:
-    """Make the plan of a run, new or continued, and its cost.
-
-    Raises
-    ------
-    S2SharpError
-        Errors of :func:`make_plan`.
-    """
+    """Make the plan of a run, new or continued, and its cost."""
     with busy(f"Searching {config.collection} …"):
         plan = plan_of(config)
     with busy("Timing one window …"):
@@ -60,13 +48,7 @@ def decide(config: RunConfig) -> tuple[ClientPlan, Estimate]:
 def watch(
     config: RunConfig, planned: Callable[[], tuple[ClientPlan, Estimate]]
 ) -> tuple[ClientPlan, Estimate, RunOutcome]:
-    """Take the lease of a run's folder, then plan, carry out the plan and show its progress.
-
-    Raises
-    ------
-    S2SharpError
-        Errors of :func:`~s2sharp.ui.progress.watch_work`, ``planned`` and :func:`~s2sharp.execution.execute.carry_out`.
-    """
+    """Take the lease of a run's folder, then plan, carry out the plan and show its progress."""
 
     def work(plan: ClientPlan, cost: Estimate, lease: Lease, tell: Listener) -> RunOutcome:
         facts = {"units": cost.units, "todo": cost.todo, "windows": cost.windows}

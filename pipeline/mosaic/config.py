@@ -163,11 +163,5 @@ class MosaicConfig(Command):
 
 
 def configure(flags: dict[str, Any]) -> MosaicConfig:
-    """Make the configuration from flags.
-
-    Raises
-    ------
-    S2SharpError
-        ``bad-config``, with the name of each wrong field.
-    """
+    """Make the configuration from flags."""
     return validated(MosaicConfig, flags, "See `s2sharp mosaic --help`.")

@@ -29,15 +29,10 @@ class MosaicOutcome(Outcome):
 
 
 def carry_out(plan: MosaicPlan, lease: Lease, tell: Listener = lambda _: None) -> MosaicOutcome:
-    """Make all tiles of a mosaic that are not done yet. A failed tile is recorded and the others go on, until more than
-    ``max_failures`` have failed.
+    """Make all tiles of a mosaic that are not done yet. The plan was made while ``lease`` was held.
 
-    Parameters
-    ----------
-    plan
-        Plan of the mosaic, made while ``lease`` was held.
-    tell
-        Called with each :class:`Event`, in this process.
+    A failed tile is recorded and the others go on, until more than ``max_failures`` have failed. ``tell``: called with
+    each event in this process.
 
     Raises
     ------
@@ -95,13 +90,7 @@ def phases(plan: MosaicPlan, outcome: MosaicOutcome) -> Iterator[Phase]:
 
 
 def mosaic_status(to: Location) -> Progress[MosaicPlan]:
-    """Read the plan and list the ledger; nothing is written.
-
-    Raises
-    ------
-    S2SharpError
-        ``not-a-run``; ``other-run`` when another version wrote it.
-    """
+    """Read the plan and list the ledger; nothing is written."""
     plan, outcome = MosaicPlan.read(to), MosaicOutcome()
     units: dict[str, Counter[str]] = {}
     for phase in phases(plan, outcome):

@@ -42,10 +42,7 @@ def _item_path(plan: MosaicPlan, tile: Tile) -> Location:
 def publish_tile(plan: MosaicPlan, tile: Tile, takes: Takes) -> tuple[int, dict[str, Digest]]:
     """Write the COGs of a tile and its item; remove them if no pixel is valid.
 
-    Returns
-    -------
-    int, dict
-        Number of valid pixels; variable → size and digest of its file.
+    Return the number of valid pixels, and variable → size and digest of its file.
     """
     asked = plan.box(tile) & plan.area
     at = within(plan.canvas.box, asked)

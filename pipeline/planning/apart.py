@@ -81,12 +81,8 @@ def known(
 ) -> dict[str, Any]:
     """Return the answer to a question about a method, from the cache or from the separate process.
 
-    Parameters
-    ----------
-    what
-        ``"outline"`` or ``"measure"``, as in :mod:`.calibrate`.
-    weights
-        Folders of weights that the answer also depends on.
+    ``what``: "outline" or "measure", as in :mod:`.calibrate`; ``weights``: folders of weights that the answer also
+    depends on.
 
     Raises
     ------

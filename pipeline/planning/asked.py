@@ -42,12 +42,8 @@ def nothing_found(
 ) -> S2SharpError:
     """Make the error that nothing is left to sharpen, with the reasons and remedies.
 
-    Parameters
-    ----------
-    around
-        Degrees that were searched.
-    every, cloudy, refused
-        Acquisitions that were found, names of those that are too cloudy, and refused items.
+    ``around``: degrees that were searched; ``every``, ``cloudy``, ``refused``: acquisitions that were found, names of
+    those that are too cloudy, and refused items.
     """
     if not (every or refused):
         return S2SharpError(

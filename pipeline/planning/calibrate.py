@@ -42,11 +42,8 @@ _WINDOWS, _WINDOW = 2, 16_000_000
 def measure(settings: dict[str, Any]) -> dict[str, float]:
     """Sharpen as many windows as a worker does at once, a few times; time some steps of a fit, if the method needs one.
 
-    Returns
-    -------
-    dict
-        ``seconds``: time of a window; ``bytes``: peak memory beyond the idle process and the input; ``fit``: seconds of
-        a fit; ``fit_bytes``: its memory, both 0 without a fit; ``start``: seconds to load the libraries.
+    Return ``seconds``: time of a window; ``bytes``: peak memory beyond the idle process and the input; ``fit``: seconds
+    of a fit; ``fit_bytes``: its memory, both 0 without a fit; ``start``: seconds to load the libraries.
     """
     chosen = settings["method"], settings["bands"]
     where = settings["device"], settings["precision"]

@@ -23,14 +23,9 @@ ITEMS, FIT_ITEMS = "items.parquet", "datatakes.parquet"
 class ClientPlan(Plan):
     """A plan with the result of its search.
 
-    Attributes
-    ----------
-    acquisitions
-        All acquisitions of the cube, including those of earlier queries.
-    datatakes
-        Their whole datatakes in the catalog, inside the area and beyond, for measurements and fits.
-    items, fit_items
-        STAC items of these two, as stac-geoparquet.
+    ``acquisitions``: all of the cube, including those of earlier queries; ``datatakes``: their whole datatakes in the
+    catalog, inside the area and beyond, for measurements and fits; ``items``, ``fit_items``: STAC items of these two, as
+    stac-geoparquet.
     """
 
     acquisitions: tuple[Acquisition, ...] = Field(exclude=True)

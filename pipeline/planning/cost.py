@@ -42,16 +42,10 @@ _COUNTED = 100
 class Estimate(Cost):
     """Cost of a run.
 
-    Attributes
-    ----------
-    windows
-        Windows of the units in ``todo``.
-    exact
-        Whether all units were counted. In a plan of very many acquisitions, some represent all.
-    sensors, fits
-        Datatakes to measure and to fit to first. ``seconds`` includes these, and the start of the workers.
-    feeding
-        Workers that read and write as fast as one GPU sharpens; 0 without a GPU.
+    ``windows``: windows of the units in ``todo``; ``exact``: whether all units were counted, where in a plan of very many
+    acquisitions some represent all; ``sensors``, ``fits``: datatakes to measure and to fit to first, whose time
+    ``seconds`` includes, as the start of the workers; ``feeding``: workers that read and write as fast as one GPU
+    sharpens, 0 without a GPU.
     """
 
     acquisitions: int

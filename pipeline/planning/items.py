@@ -96,13 +96,7 @@ def by_datatake(acquisitions: Iterable[Acquisition]) -> tuple[Datatake, ...]:
 
 
 def believing(plan: ClientPlan) -> ClientPlan:
-    """Return the plan with the offsets that fit the pixels, if ``trust_offset`` is "pixels".
-
-    Raises
-    ------
-    S2SharpError
-        Errors of :func:`~s2sharp.scenes.doubt.offsets_of_pixels`.
-    """
+    """Return the plan with the offsets that fit the pixels, if ``trust_offset`` is "pixels"."""
     if plan.config.trust_offset != "pixels":
         return plan
     from ..scenes.doubt import offsets_of_pixels  # it loads readers of pixels

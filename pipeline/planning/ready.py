@@ -67,13 +67,7 @@ def ready(
 
 
 def judged(bare: Sharpener, *, trust: bool, error90: bool) -> Sharpener:
-    """Return the sharpener with the layers of ``--trust`` and ``--error90``, if requested.
-
-    Raises
-    ------
-    S2SharpError
-        ``not-calibrated``.
-    """
+    """Return the sharpener with the layers of ``--trust`` and ``--error90``, if requested."""
     sharpener = WithTrust(bare) if trust else bare
     return WithError90(sharpener) if error90 else sharpener
 

@@ -44,24 +44,12 @@ _QUERY = {"datetime", "bbox", "area", "max_cloud", "extent"}
 
 
 def plan_of(config: RunConfig) -> ClientPlan:
-    """Return the plan of a run, new or continued. To carry it out, the caller must hold the folder's lease already.
-
-    Raises
-    ------
-    S2SharpError
-        Errors of :func:`resume` and :func:`~s2sharp.planning.make.make_plan`.
-    """
+    """Return the plan of a run, new or continued. To carry it out, the caller must hold the folder's lease already."""
     return resume(config) or make_plan(config)
 
 
 def as_it_is_now(plan: ClientPlan) -> ClientPlan:
-    """Return a plan that was made before the lease was taken; resume it if another run has written to the folder since.
-
-    Raises
-    ------
-    S2SharpError
-        Errors of :func:`resume`.
-    """
+    """Return a plan that was made before the lease was taken; resume it if another run has written to the folder since."""
     there = Plan.read(plan.out).stamp if (plan.out / plan.FILE).exists() else ""
     if plan.stamp == there:
         return plan

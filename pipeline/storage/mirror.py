@@ -37,11 +37,8 @@ def _copy(folder: UPath, contents: str) -> "TemporaryDirectory[str]":  # noqa: A
 def mirrored(folder: Location) -> Iterator[tuple[Path, Callable[[], None]]]:
     """Provide ``folder`` for code that writes local paths: the folder itself, or a copy of the files directly in it.
 
-    Yields
-    ------
-    tuple
-        The path, and a function that copies all changes since to their place. It also runs at the end, whatever
-        happened.
+    Yield its path, and a function that copies all changes since to their place. It also runs at the end, whatever
+    happened.
     """
     if on_this_machine(folder):
         folder.mkdir(parents=True, exist_ok=True)
