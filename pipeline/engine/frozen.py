@@ -47,10 +47,6 @@ class Frozen(BaseModel):
             del vars(copy)[name]
         return copy
 
-    def told(self) -> Self:
-        """Return the plan without secrets, for writing."""
-        return self
-
     def freeze(self) -> Self:
         """Write the plan atomically; return it with a new stamp.
 
@@ -59,7 +55,7 @@ class Frozen(BaseModel):
         stamped = self.model_copy(update={"stamp": uuid4().hex})
         # The stamp is written first, so that units of the earlier plan end before the new one exists.
         write_text(self._stamp_file(self.folder), stamped.stamp)
-        write_text(self.folder / self.FILE, stamped.told().model_dump_json(indent=1))
+        write_text(self.folder / self.FILE, stamped.model_dump_json(indent=1))
         return stamped
 
     @classmethod

@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
+from typing import Any
 
 from ..cube.create import finish
 from ..cube.intact import store_status
@@ -18,7 +19,7 @@ from .differences import Pair, merge
 from .plan import MosaicPlan, Tile
 from .publish import write_catalog
 from .store import begin_writing, lay_out
-from .unit import TileJob, do_tile
+from .unit import do_tile
 
 
 @dataclass
@@ -66,9 +67,9 @@ def phases(plan: MosaicPlan, outcome: MosaicOutcome) -> Iterator[Phase]:
     states = plan.ledger.states()
 
     def phase(name: str, tiles: Iterable[tuple[Tile, str]], what: str = "") -> Phase:
-        def arguments(job: Job) -> tuple[TileJob]:
+        def arguments(job: Job) -> tuple[Any, ...]:
             takes = plan.takes(job.of) if job.of.level == 0 else ()
-            return (TileJob(plan.config.to, plan.stamp, name, job.of, takes, job.name, job.key),)
+            return plan.config.to, plan.stamp, name, job, takes
 
         named = ((plan.name(tile, what), key, tile) for tile, key in tiles)
         jobs = (Job(unit, key, tile, states.get(unit, key)) for unit, key, tile in named)

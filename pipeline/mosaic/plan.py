@@ -4,9 +4,9 @@ import hashlib
 import itertools
 import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property, partial
 from typing import Any
 
 from s2sharp_core.lattice import Box
@@ -118,8 +118,8 @@ class MosaicPlan(Frozen):
         return ledger_folder(self.cube).exists()
 
     @cached_property
-    def _done(self) -> dict[str, dict[tuple[int, int], tuple[str, ...]]]:
-        return {}
+    def _done(self) -> Callable[[CubeDate], dict[tuple[int, int], tuple[str, ...]]]:
+        return cache(partial(done_units, self.cube))
 
     def tiles(self, level: int = 0) -> Iterator[Tile]:
         """Yield the tiles of the full resolution, or of an overview, period by period, row by row."""
@@ -188,10 +188,8 @@ class MosaicPlan(Frozen):
         """Return the keys of the cube's units that ``window`` meets."""
         if not self._traced:
             return []
-        if source.id not in self._done:
-            self._done[source.id] = done_units(self.cube, source)
-        shards = self.cube.groups[source.epsg].shards(window)
-        return [key for shard in sorted(shards) for key in self._done[source.id].get(shard, ())]
+        done, shards = self._done(source), self.cube.groups[source.epsg].shards(window)
+        return [key for shard in sorted(shards) for key in done.get(shard, ())]
 
     def key(self, tile: Tile) -> str:
         """Return the digest of all that determines a tile: acquisitions with the state of the cube around it, grid and

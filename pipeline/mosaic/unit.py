@@ -1,7 +1,6 @@
 """Work on one tile, on a worker: paint it, write its shard whole, then record it."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -11,6 +10,7 @@ from ..cube.layout import FILL
 from ..cube.overviews import overview
 from ..cube.write import write_shard
 from ..engine.ledger import Record
+from ..engine.phases import Job
 from ..engine.worker import Clock, do_job
 from ..storage.digests import Digest
 from ..storage.location import Location
@@ -23,35 +23,21 @@ from .plan import MosaicPlan, Takes, Tile
 from .publish import publish_tile
 
 
-@dataclass(frozen=True)
-class TileJob:
-    """A worker's job on a tile: ``what`` is "mosaic", "overviews", "publish" or "compare".
+def do_tile(to: Location, stamp: str, what: str, job: Job, takes: Takes, attempt: int) -> Record:
+    """Do one job on a tile and record it; never raises for bad input.
 
-    ``to`` and ``stamp``: folder and stamp of the plan; ``takes``: the datatakes that may show, in order of preference;
-    ``key``: digest of all that determines the result.
+    ``to``, ``stamp``: folder and stamp of the plan; ``what``: "mosaic", "overviews", "publish" or "compare"; ``takes``: the
+    datatakes that may show, in order of preference.
     """
-
-    to: Location
-    stamp: str
-    what: str
-    tile: Tile
-    takes: Takes
-    name: str
-    key: str
-
-
-def do_tile(job: TileJob, attempt: int) -> Record:
-    """Do one job, as the ``attempt``-th try, and record it; never raises for bad input."""
 
     def work(clock: Clock) -> tuple[dict[str, Any], None]:
         still()
-        with clock(job.what):
-            plan = MosaicPlan.under(job.to, job.stamp)
-            facts = _WORK[job.what](plan, job.tile, job.takes)
+        with clock(what):
+            facts = _WORK[what](MosaicPlan.under(to, stamp), job.of, takes)
         return facts, None
 
-    still = partial(MosaicPlan.check, job.to, job.stamp)
-    return do_job(job.to, job.name, job.key, attempt, work, still)
+    still = partial(MosaicPlan.check, to, stamp)
+    return do_job(to, job.name, job.key, attempt, work, still)
 
 
 def _mosaic(plan: MosaicPlan, tile: Tile, takes: Takes) -> dict[str, Any]:

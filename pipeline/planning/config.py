@@ -6,14 +6,14 @@ import warnings
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from pydantic import Field, TypeAdapter, field_validator, model_validator
+from pydantic import Field, TypeAdapter, field_serializer, field_validator, model_validator
 
 from s2sharp_core import BANDS, S2SharpError
 from s2sharp_core.bands import CIRRUS, MEASURED, in_order, names_of
 from s2sharp_core.windows import WINDOW
 
 from ..catalog.access import Access
-from ..catalog.addresses import is_local, is_product
+from ..catalog.addresses import is_local, is_product, public
 from ..catalog.extent import valid_bbox
 from ..engine.settings import Command, folder, meant, split, validated
 from ..storage.location import Located
@@ -282,6 +282,11 @@ class RunConfig(Command):
         if unknown or not value:
             raise ValueError(f"unknown: {', '.join(unknown)}; choose from {', '.join(MEASURED)}")
         return in_order(value)
+
+    @field_serializer("catalog", when_used="json")
+    def _public(self, value: str) -> str:
+        """Leave a key in the catalog's address out of files; a continued run must give it again."""
+        return public(value)
 
     @field_validator("area", "catalog")
     @classmethod

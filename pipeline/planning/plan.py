@@ -14,7 +14,6 @@ from s2sharp_core.lattice import Box
 from s2sharp_core.learning.options import FitOptions
 from s2sharp_core.sensor.known import Sensor
 
-from ..catalog.addresses import public
 from ..cube.layout import Layout
 from ..engine.frozen import Frozen
 from ..scenes.acquisition import Acquisition, Choice
@@ -96,11 +95,6 @@ class Plan(Frozen):
     def settled(self, folder: Location) -> "Plan":
         """Return the plan with the folder where it lies now."""
         here = {"out": folder, "area": folder / AREA} if self.config.area else {"out": folder}
-        return self.model_copy(update={"config": self.config.model_copy(update=here)})
-
-    def told(self) -> "Plan":
-        """Return the plan for writing, without a key in the catalog's address, which a continued run must give again."""
-        here = {"catalog": public(self.config.catalog)}
         return self.model_copy(update={"config": self.config.model_copy(update=here)})
 
     @property

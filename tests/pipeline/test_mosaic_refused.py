@@ -6,8 +6,9 @@ import shutil
 
 from s2sharp import open_mosaic
 from s2sharp.engine.ledger import Ledger
+from s2sharp.engine.phases import Job
 from s2sharp.mosaic.execute import mosaic_status
-from s2sharp.mosaic.unit import TileJob, do_tile
+from s2sharp.mosaic.unit import do_tile
 
 from .mosaics import (
     WEST,
@@ -24,8 +25,7 @@ def test_a_tile_of_a_plan_that_is_no_more_leaves_no_record(border, tmp_path):
     plan = plan_of(border, tmp_path).freeze()
     tile = next(plan.tiles())
     name, key = plan.name(tile), plan.key(tile)
-    job = TileJob(tmp_path, "another", "mosaic", tile, (), name, key)
-    record = do_tile(job, 3)
+    record = do_tile(tmp_path, "another", "mosaic", Job(name, key, tile), (), 3)
     assert (record.unit, record.status, record.kind, record.attempt) == (
         name,
         "failed",
