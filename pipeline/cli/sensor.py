@@ -73,23 +73,17 @@ def queried(settings: dict[str, Any]) -> RunConfig:
 
 def _each(config: RunConfig) -> "Iterator[tuple[Datatake, Sensed, list[dict[str, object]]]]":
     """Yield the datatakes that a configuration's query finds, with their measured sensors."""
-    from ..catalog.search import search
     from ..execution.sensors import measure_datatake
     from ..planning.area import Area
     from ..planning.make import datatakes_of
-    from ..planning.queries import when
+    from ..planning.queries import items_in, when
     from ..scenes.acquisition import group
     from ..scenes.versions import Versions
 
     reads = config.bands
     with console.status(f"Searching {config.collection} …"):
-        items = search(
-            config.catalog,
-            config.collection,
-            Area.of(config.bbox, config.area).reach,
-            when(config.datetime, config.since),
-            private=config.allow_private,
-        )
+        around = Area.of(config.bbox, config.area).reach
+        items = items_in(config, around, when(config.datetime, config.since))
         found, refused, _ = group(items, reads, config.catalog, config.access)
         clear = [a for a in found if a.cloud is None or a.cloud <= config.max_cloud]
         datatakes = datatakes_of(config, clear, reads)[0] if clear else ()

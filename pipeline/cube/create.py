@@ -34,11 +34,9 @@ def _geo(layout: Sharded, level: int) -> dict[str, Any]:
     where = zarr_cm.geo_proj.create(
         code=":".join(known) if known else None, wkt2=None if known else layout.crs.to_wkt()
     )
-    attributes: dict[str, Any] = {}
-    attributes = zarr_cm.geo_proj.insert(attributes, where)
     return dict(
         zarr_cm.spatial.insert(
-            attributes,
+            zarr_cm.geo_proj.insert({}, where),
             zarr_cm.spatial.create(
                 dimensions=["y", "x"],
                 transform=[step, 0.0, left, 0.0, -step, top],

@@ -42,12 +42,12 @@ def _halve(name: str, x: np.ndarray) -> np.ndarray:
     """Halve the resolution: reflectance by the mean of its data, errors by their root mean square, flags and trust layers
     by the maximum, classes by nearest.
     """
-    if name.endswith(ERROR90):
-        return _half_error(x)
     layer = name not in BANDS
     x = np.pad(x, [(0, n % 2) for n in x.shape], constant_values=0 if layer else FILL)
     if layer:
         quads = [x[i::2, j::2] for i in (0, 1) for j in (0, 1)]
+        if name.endswith(ERROR90):
+            return _half_error(np.stack(quads).astype(np.float32))
         return np.maximum.reduce(quads) if name in _WORST else quads[0]
     if x.size and x.min() > FILL:
         return np.rint(_sums(x, np.int32) * np.float32(0.25)).astype(np.int16)
@@ -67,11 +67,9 @@ def _sums(x: np.ndarray, dtype: type[np.integer[Any]]) -> np.ndarray:
     return np.asarray(rows[:, ::2] + rows[:, 1::2])
 
 
-def _half_error(x: np.ndarray) -> np.ndarray:
-    """Return the root mean square of the half-widths in 2 × 2 pixels, a bound for the mean's error: it takes the four
-    errors as fully correlated.
+def _half_error(quads: np.ndarray) -> np.ndarray:
+    """Return the root mean square of the half-widths in 2 × 2 pixels, (4, h, w), a bound for the mean's error: it takes the
+    four errors as fully correlated.
     """
-    x = np.pad(x, [(0, n % 2) for n in x.shape]).astype(np.float32)
-    quads = np.stack([x[i::2, j::2] for i in (0, 1) for j in (0, 1)])
     count = np.maximum((quads > 0).sum(axis=0), 1)
     return np.rint(np.sqrt((quads**2).sum(axis=0) / count)).astype(np.uint16)

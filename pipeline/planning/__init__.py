@@ -20,7 +20,7 @@ __getattr__, __dir__, __all__ = face(
         "method": ["side_of"],
         "outlook": ["Offering", "Outlook", "look_at"],
         "plan": ["Plan", "freeze_acquisition"],
-        "queries": ["Query", "begun", "done", "owed", "when"],
+        "queries": ["Query", "begun", "done", "items_in", "owed", "when"],
         "reads": ["files_of", "reader_of", "stage_of"],
         "ready": ["outline", "sharpener_of"],
         "resume": ["as_it_is_now", "plan_of"],

@@ -47,8 +47,7 @@ class Area:
         """
         if file is not None:
             return cls(_geojson(file), is_box=False)
-        west, south, east, north = cast(Degrees, bbox)
-        return cls(wrap(shapely.box(west, south, east + 360 * (east < west), north)))
+        return cls(_box(*cast(Degrees, bbox)))
 
     @property
     def digest(self) -> str:
@@ -87,10 +86,18 @@ class Area:
                 continue
             # One more: the southern code's cells lie a little lower.
             cells = Lattice.of(code).around(tuple(shapely.bounds(shape))).grow(1)
-            to_degrees = Transformer.from_crs(code, 4326, always_xy=True)
-            west, south, east, north = to_degrees.transform_bounds(*Lattice.of(code).bounds(cells))
-            found.append(wrap(shapely.box(west, south, east + 360 * (east < west), north)))
+            found.append(in_degrees(code, cells))
         return bounding_box(shapely.union_all(found))
+
+
+def in_degrees(epsg: int, cells: Box) -> shapely.Geometry:
+    """Return the box in degrees around cells, cut at the antimeridian."""
+    to_degrees = Transformer.from_crs(epsg, 4326, always_xy=True)
+    return _box(*to_degrees.transform_bounds(*Lattice.of(epsg).bounds(cells)))
+
+
+def _box(west: float, south: float, east: float, north: float) -> shapely.Geometry:
+    return wrap(shapely.box(west, south, east + 360 * (east < west), north))
 
 
 def _geojson(file: Path) -> shapely.Geometry:

@@ -10,11 +10,10 @@ from s2sharp_core import S2SharpError
 from ..catalog.addresses import public
 from ..catalog.extent import Degrees, interval
 from ..catalog.metadata import span
-from ..catalog.search import search
 from ..scenes.acquisition import Acquisition
 from ..scenes.scene import Refusal
 from .config import EVER, RunConfig
-from .queries import when
+from .queries import items_in, when
 
 # Most seconds of a second search without a time, whose result only improves the message.
 _LOOK_SECONDS = 20.0
@@ -77,14 +76,7 @@ def _asked(config: RunConfig) -> str:
 
 def _at_other_times(config: RunConfig, around: Degrees) -> str:
     """Return what the catalog has there when no time is asked for, as the end of a sentence; "" where that takes long to know."""
-    there = search(
-        config.catalog,
-        config.collection,
-        around,
-        EVER,
-        private=config.allow_private,
-        seconds=_LOOK_SECONDS,
-    )
+    there = items_in(config, around, EVER, seconds=_LOOK_SECONDS)
     try:
         with warnings.catch_warnings():  # the first search has warned already
             warnings.simplefilter("ignore")

@@ -13,30 +13,27 @@ from operator import or_
 
 import pystac
 import shapely
-from pyproj import Transformer
 
 from s2sharp_core import BANDS, METHODS
 from s2sharp_core.bands import CELL, in_order
 from s2sharp_core.lattice import Lattice
 
 from ..catalog.addresses import safe_name
-from ..catalog.antimeridian import wrap
 from ..catalog.extent import Degrees
 from ..catalog.metadata import datatake, tile
 from ..catalog.query import boxes_around
-from ..catalog.search import search
 from ..cube.layout import Layout, chunk_side
 from ..engine.room import gpus
 from ..scenes.acquisition import Acquisition, Choice
 from ..scenes.scene import Refusal, edges_of
 from .apart import outlined
-from .area import Area
+from .area import Area, in_degrees
 from .asked import nothing_found
 from .client import ClientPlan
 from .config import WORLD, RunConfig
 from .items import believing, by_datatake, freeze_items, read_items
 from .method import Outline, check_fit, fits
-from .queries import when
+from .queries import items_in, when
 from .sensor_files import given_sensors
 from .units import Datatake
 
@@ -122,9 +119,7 @@ def _tell_elsewhere(every: Iterable[Acquisition], seen: Collection[str], around:
     near = [shapely.box(*box) for box in boxes_around(around, _NEAR)]
     places = {(a.epsg, s.box): s.id for a in every for s in a.scenes if s.id in seen}
     for (code, cells), item in places.items():
-        to_degrees = Transformer.from_crs(code, 4326, always_xy=True)
-        west, south, east, north = to_degrees.transform_bounds(*Lattice.of(code).bounds(cells))
-        there = wrap(shapely.box(west, south, east + 360 * (east < west), north))
+        there = in_degrees(code, cells)
         if not any(there.intersects(box) for box in near):
             warnings.warn(
                 f"Item {item} lies elsewhere, by its grid in EPSG:{code}, than its footprint says; it is left out.",
@@ -147,15 +142,7 @@ def find_items(
     around, span = area.reach, when(config.datetime, config.since)
 
     def items() -> Iterator[pystac.Item]:
-        found = search(
-            config.catalog,
-            config.collection,
-            around,
-            span,
-            margin * CELL,
-            private=config.allow_private,
-        )
-        for item in found:
+        for item in items_in(config, around, span, margin_m=margin * CELL):
             seen.add(item.id)
             yield item
 
@@ -211,13 +198,7 @@ def datatakes_of(
             # A datatake lasts half an hour at most.
             begin = f"{min(moments) - timedelta(hours=1):%Y-%m-%dT%H:%M:%SZ}"
             end = f"{max(moments) + timedelta(hours=1):%Y-%m-%dT%H:%M:%SZ}"
-            found = search(
-                config.catalog,
-                config.collection,
-                WORLD,
-                f"{begin}/{end}",
-                private=config.allow_private,
-            )
+            found = items_in(config, WORLD, f"{begin}/{end}")
             own = [item for item in found if safe_name(datatake(item)) == take]
             own.sort(key=lambda item: hashlib.sha256(tile(item).encode()).digest())
             tiles = list(dict.fromkeys(tile(item) for item in own))[:_TILES]

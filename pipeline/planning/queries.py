@@ -1,17 +1,19 @@
 """Queries of a run that were begun and are not done. While there is one, the cube is partial."""
 
+from collections.abc import Iterator
 from datetime import datetime
 
+import pystac
 from pydantic import BaseModel, ConfigDict, TypeAdapter
 
 from s2sharp_core import S2SharpError
 
-from ..catalog.extent import interval
+from ..catalog.extent import Degrees, interval
+from ..catalog.search import search
 from ..storage.files import read_text, write_text
 from ..storage.location import Location
+from .config import RunConfig
 from .plan import Plan
-
-_Bounds = tuple[float, float, float, float]
 
 
 class Query(BaseModel):
@@ -21,7 +23,7 @@ class Query(BaseModel):
 
     begin: datetime | None
     end: datetime | None
-    bbox: _Bounds | None
+    bbox: Degrees | None
     shape: str
     max_cloud: float
 
@@ -46,7 +48,7 @@ class Query(BaseModel):
 _QUERIES = TypeAdapter(tuple[Query, ...])
 
 
-def _inside(inner: _Bounds | None, outer: _Bounds | None) -> bool:
+def _inside(inner: Degrees | None, outer: Degrees | None) -> bool:
     if inner is None or outer is None:
         return False
     # A box with west > east crosses the antimeridian; there, only an equal box counts as inside.
@@ -107,6 +109,17 @@ def _keep(out: Location, queries: tuple[Query, ...]) -> None:
 
 def _file(out: Location) -> Location:
     return out / "owed.json"
+
+
+def items_in(
+    config: RunConfig, around: Degrees, span: str, **limits: float
+) -> Iterator[pystac.Item]:
+    """Yield the items that a configuration's catalog has in an area and a time.
+
+    ``limits``: ``margin_m``, ``seconds`` of :func:`~s2sharp.catalog.search.search`.
+    """
+    private = config.allow_private
+    return search(config.catalog, config.collection, around, span, private=private, **limits)
 
 
 def when(asked: str, since: str | None) -> str:
