@@ -1,8 +1,11 @@
 """The command line: its commands, grouped as ``--help`` shows them."""
 
 import errno
+import os
+import platform
 import sys
 from functools import partial
+from importlib.metadata import version
 from io import TextIOWrapper
 from typing import Annotated
 
@@ -14,13 +17,11 @@ from ..ui.terminal import GOES_ON, console, leave_quietly
 from .demo import demo, simulate
 from .evaluate import evaluate, methods
 from .flags import Listing, configured
-from .folder import clean, history, status, verify
+from .folder import clean, history, report, status, verify, view
 from .mosaic import mosaic
-from .report import report
 from .sensor import sensor
 from .sources import sources
 from .train import finetune, import_weights, train
-from .view import view
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -77,7 +78,7 @@ def plan(
 
         planned(config)
     else:
-        from .explain import explained
+        from .run import explained
 
         explained(config, explain)
 
@@ -100,13 +101,28 @@ weights_app.command("import")(import_weights)
 app.add_typer(weights_app, name="weights", rich_help_panel="Judge and teach")
 
 
-def _versions(asked: bool) -> None:
-    if asked:
-        from .versions import versions
+_OTHERS = ("numpy", "dask", "distributed", "xarray", "zarr", "rasterio")
 
-        for name, text in versions().items():
-            typer.echo(f"{name:12}{text}")
-        raise typer.Exit
+
+def _versions(asked: bool) -> None:
+    """Print the versions of this package, Python and the main dependencies, and the device."""
+    if not asked:
+        return
+    import rasterio
+    import torch
+
+    device = torch.cuda.get_device_name() if torch.cuda.is_available() else "CPU"
+    shown = {
+        "s2sharp": version("s2sharp"),
+        "Python": f"{platform.python_version()} on {platform.platform()}",
+        "torch": str(torch.__version__),
+        "GDAL": str(rasterio.__gdal_version__),
+        **{name: version(name) for name in _OTHERS},
+        "device": f"{device}, {os.cpu_count()} processors",
+    }
+    for name, text in shown.items():
+        typer.echo(f"{name:12}{text}")
+    raise typer.Exit
 
 
 @app.callback()

@@ -1,12 +1,14 @@
-"""``s2sharp status``, ``clean``, ``verify`` and ``history``: commands on the folder of a run or mosaic."""
+"""Commands on the folder of a run or a mosaic: ``s2sharp status``, ``report``, ``view``, ``verify``, ``clean``, ``history``."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.markup import escape
 
+from ..storage.files import write_text
 from ..storage.location import place
-from ..ui.terminal import console, told
+from ..ui.terminal import check_extras, console, told
 
 
 def status(
@@ -24,6 +26,58 @@ def status(
 
     with told():
         show_status([place(one) for one in out], as_json=as_json)
+
+
+def report(
+    out: Annotated[str, typer.Argument(help="The folder or URL of a run or a mosaic.")],
+    *,
+    to: Annotated[
+        str | None, typer.Option(help="The page to write.", show_default="OUT/report.html")
+    ] = None,
+) -> None:
+    """Write one self-contained page about a run: before and after at chosen places, a map of its units, failures with
+    remedies, accuracy, cost and sources.
+
+    It reads OUT alone, during a run and afterwards, and small windows of the native bands where they can be read.
+    """
+    from ..report.make import make_report
+
+    with told("Stopped. Nothing was written."):
+        where = place(out)
+        file = where / "report.html" if to is None else place(Path(to) if "://" not in to else to)
+        with console.status("Reading the run …"):
+            page = make_report(where)
+        write_text(file, page)
+        console.print(f"{file}  ({len(page) / 1e6:.1f} MB)")
+
+
+def view(
+    out: Annotated[str, typer.Argument(help="The folder or URL of a run or a mosaic.")],
+    *,
+    port: Annotated[int, typer.Option(help="Port; 0: any free one.", min=0, max=65535)] = 0,
+) -> None:
+    """View a cube: a map and the report, served to this machine alone until Ctrl-C.
+
+    The map shows every acquisition in true colour, short-wave infrared or one band, also during a run. Other programs find
+    tiles under `/cube/tiles/WebMercatorQuad/{z}/{x}/{y}.png?acquisition=ID&band=B12&rescale=0,0.4`.
+
+    Needs `pip install 's2sharp[view]'`.
+    """
+    with told("Closed."):
+        check_extras(
+            ("titiler.core", "uvicorn"),
+            "The map",
+            "Install it (`pip install 's2sharp[view]'`), or use `s2sharp report`, which does not need it.",
+        )
+        import uvicorn
+
+        from ..view.server import LOCAL, app_of, listen
+
+        app = app_of(place(out))
+        with listen(port) as listener:
+            console.print(f"http://{LOCAL}:{listener.getsockname()[1]}/   (Ctrl-C ends it)")
+            server = uvicorn.Server(uvicorn.Config(app, log_level="warning"))
+            server.run(sockets=[listener])
 
 
 def clean(
@@ -87,7 +141,6 @@ def history(
     from ..cube.history import commit as keep
     from ..cube.history import snapshots
     from ..engine.lease import Lease
-    from ..storage.location import place
 
     with told():
         where = place(out)

@@ -1,7 +1,8 @@
-"""Implementation of ``s2sharp plan`` and ``run``: the plan as a table, and the outcome."""
+"""Implementation of ``s2sharp plan`` and ``run``: the plan as a table, one unit of it, and the outcome."""
 
 import typer
 from rich.markup import escape
+from rich.table import Table
 
 from ..engine.cost import check_size
 from ..execution.catalog import picture_path
@@ -13,12 +14,14 @@ from ..planning.config import RunConfig
 from ..planning.cost import Estimate, check_memory
 from ..planning.facts import plan_facts
 from ..planning.plan import Plan
+from ..planning.resume import plan_of
+from ..report.leave import leave_page
 from ..report.make import leave_page
 from ..storage.files import files
 from ..storage.location import Location
 from ..ui.terminal import PARTIAL, console, problems, size_text
 from .inspect import say_owed
-from .tables import show_outcome, show_plan
+from .tables import facts_table, show_outcome, show_plan
 
 
 def planned(config: RunConfig, *, yes: bool = True) -> tuple[ClientPlan, Estimate]:
@@ -36,6 +39,42 @@ def planned(config: RunConfig, *, yes: bool = True) -> tuple[ClientPlan, Estimat
     check_memory(plan, cost)
     check_size("run", cost, "narrow --bbox or --datetime", yes=yes)
     return plan, cost
+
+
+def explained(config: RunConfig, name: str) -> None:
+    """Print the reads and writes of one unit of a run, new or continued."""
+    from ..planning.explain import explain  # it loads the writers of COGs
+
+    with console.status(f"Searching {config.collection} …"):
+        plan = plan_of(config)
+    about = explain(plan, name)
+    left, bottom, right, top = about.bounds
+    table = facts_table(f"Unit {about.unit}")
+    cells = f"rows {about.cells.row0} to {about.cells.row1}, columns {about.cells.col0} to {about.cells.col1}"
+    table.add_row(
+        "Cells",
+        f"{cells} of 60 m, {about.windows} windows; also reads {about.context} cells around them",
+    )
+    table.add_row("Bounds", f"{left:.0f} {bottom:.0f} {right:.0f} {top:.0f} m, EPSG:{about.epsg}")
+    table.add_row("Key", about.key)
+    console.print(table)
+    if about.below:
+        console.print(f"Reads, in {plan.store}:")
+        for key in about.below:
+            console.print(f"  {key}")
+    reads = Table(title="Reads", title_justify="left")
+    for column in ("item", "band", "rows", "columns", "pixels", "file"):
+        reads.add_column(
+            column, justify="right" if column in ("rows", "columns", "pixels") else "left"
+        )
+    for read in about.reads:
+        place = "{}–{}".format(*read.rows), "{}–{}".format(*read.cols)
+        reads.add_row(read.item, read.band, *place, size_text(read.size), escape(read.href))
+    if about.reads:
+        console.print(reads)
+    console.print(f"Writes, in {about.place}:")
+    for key in about.writes:
+        console.print(f"  {key}")
 
 
 def carry_out(config: RunConfig) -> ClientPlan:
