@@ -21,7 +21,7 @@ from .scene import known_bands, locate, picture, refuse_dn
 from .sensor.known import SENTINEL2, Sensor
 from .sensor.of_scene import sense_arrays
 from .sensor.registration import warn_of_shifts
-from .sensor.sampling import SIDE, windows_of
+from .sensor.sample import SIDE, windows_of
 from .sensor.sensing import SensorChoice, named
 from .sharpeners.base import Sharpener
 from .sharpeners.error90 import WithError90

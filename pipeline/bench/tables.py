@@ -12,7 +12,7 @@ import numpy as np
 
 from s2sharp_core.bands import BANDS
 from s2sharp_core.evaluation.combining import Row
-from s2sharp_core.evaluation.indices import INDICES
+from s2sharp_core.evaluation.metrics import INDICES
 from s2sharp_core.evaluation.protocols import PROTOCOLS
 from s2sharp_core.evaluation.scoring import METRICS
 from s2sharp_core.evaluation.spectrum import departure

@@ -9,7 +9,7 @@ from s2sharp_core import load_sharpener
 from s2sharp_core.bands import BANDS
 from s2sharp_core.blocks import context, sharpen_block
 from s2sharp_core.lattice import Box
-from s2sharp_core.sensor.consistency import residual
+from s2sharp_core.sensor.observation import residual
 
 from ..planning.plan import Plan
 from ..planning.units import Unit

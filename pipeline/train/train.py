@@ -21,8 +21,7 @@ from s2sharp_core.sensor.sample import Sample
 from s2sharp_core.sensor.sensing import sense
 from s2sharp_core.sharpeners.net import NetSharpener
 from s2sharp_core.sharpeners.registry import unfitted_sharpener
-from s2sharp_core.weights import save_net
-from s2sharp_core.weights.files import PUBLISHED, weights_file
+from s2sharp_core.weights import PUBLISHED, save_net, weights_file
 
 from ..execution.fits import draw_sample
 from ..planning.config import RunConfig

@@ -5,6 +5,8 @@ pixel counts if both are finite. Measures on windows or blocks leave out those w
 that does not count. A band (or an image) without counted pixels gives NaN.
 """
 
+from collections.abc import Mapping
+
 import numpy as np
 from scipy.ndimage import correlate1d
 
@@ -14,6 +16,16 @@ DN = 10_000
 Value = tuple[str, str, float]
 """(band, or a group of them, or an index; metric; value)"""
 
+INDICES: dict[str, tuple[str, str]] = {
+    "NDVI-RE": ("B8A", "B05"),
+    "NDWI": ("B8A", "B11"),
+    "NBR": ("B8A", "B12"),
+}
+"""Name → (a, b) of (a - b) / (a + b): the red-edge NDVI (Gitelson and Merzlyak 1994), the water index of
+vegetation (Gao 1996), the burn ratio (Key and Benson 2006)."""
+
+# Reflectance below which the sum of two bands is noise: over deep shade and clear water.
+_DARKEST = 0.01
 # Wang et al. 2004: a Gaussian of σ = 1.5 pixels, 11 taps; K1 and K2.
 _SSIM_SIGMA, _SSIM_RADIUS = 1.5, 5
 _SSIM_K = (0.01, 0.03)
@@ -259,3 +271,14 @@ def _product(p: np.ndarray, q: np.ndarray) -> np.ndarray:
             _product(d, a) + _product(b, _conjugate(c)),
         ]
     )
+
+
+def index(name: str, bands: Mapping[str, np.ndarray]) -> np.ndarray:
+    """Return a normalised difference of reflectances, from -1 to 1 if these are positive.
+
+    NaN where the sum of the two bands is less than 0.01.
+    """
+    a, b = (bands[band].astype(np.float64) for band in INDICES[name])
+    total = a + b
+    out = np.full(total.shape, np.nan)
+    return np.divide(a - b, total, out=out, where=total >= _DARKEST)

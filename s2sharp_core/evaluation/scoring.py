@@ -11,8 +11,21 @@ from ..sensor.observation import degrade, psf
 from ..sensor.upsampling import upsample
 from .cases import Case
 from .harm import against_bicubic, beyond_range
-from .indices import INDICES, index
-from .metrics import DN, Value, ergas, inside, q2n, rmse, sam, sre, sre_of_mean, ssim, uiqi
+from .metrics import (
+    DN,
+    INDICES,
+    Value,
+    ergas,
+    index,
+    inside,
+    q2n,
+    rmse,
+    sam,
+    sre,
+    sre_of_mean,
+    ssim,
+    uiqi,
+)
 from .spectrum import JUDGED, departure, gain_and_coherence, middle
 
 # Pixels on both sides of the edge that only the 10 m bands show.

@@ -28,18 +28,6 @@ class Example:
     counts: tuple[int, ...] = tuple(range(8))
 
 
-@dataclass(frozen=True)
-class Variety:
-    """Variants of a scene: their number ``count``, and standard deviations of the variations.
-
-    ``mix``: share of every other band in a band; ``noise``: largest noise of a band, reflectance.
-    """
-
-    count: int = 12
-    mix: float = 0.15
-    noise: float = 8e-4
-
-
 # Kernels among products (python -m tests.benchmarks.sensor), in pixels of the band: standard deviations of blur and
 # edge around the known values, of shifts, and of the error of a measurement.
 _BLUR, _EDGE, _SHIFT = 0.02, 0.01, 0.05
@@ -86,11 +74,14 @@ def _turned(x: Tensor, way: int) -> Tensor:
 
 def scene_variants(
     scene: Mapping[int, np.ndarray | Tensor],
-    variety: Variety,
+    count: int,
     seed: int,
     sensor: Sensor | None = None,
+    *,
+    mix: float = 0.15,
+    noise: float = 8e-4,
 ) -> Iterable[Example]:
-    """Yield variants of a scene at half its resolution, each with another sensor.
+    """Yield ``count`` variants of a scene at half its resolution, each with another sensor.
 
     A coarse band is played by itself, and the guides by 10 m bands degraded with its kernel, because only then are
     they as sharp as the answer. So variants alternate between the focal planes, and the bands of one plane count.
@@ -102,6 +93,10 @@ def scene_variants(
         GSD → float32 reflectance (4, 6h, 6w), (6, 3h, 3w), (2, h, w), without gaps.
     sensor
         Sensor of all variants, known exactly, without shifts and noise.
+    mix
+        Standard deviation of the share of every other band in a band.
+    noise
+        Largest noise of a band, reflectance.
     """
     random = np.random.default_rng(seed)
     cells = [side // 2 for side in scene[60].shape[1:]]
@@ -109,15 +104,15 @@ def scene_variants(
         g: torch.as_tensor(scene[g])[:, : cells[0] * 120 // g, : cells[1] * 120 // g].float()
         for g in GSDS
     }
-    for variant in range(variety.count):
+    for variant in range(count):
         plane = PLANES[variant % 2]
-        true, told = _sensors(np.random.default_rng([variant, 7]), plane, variety.noise)
+        true, told = _sensors(np.random.default_rng([variant, 7]), plane, noise)
         if sensor:
             true = told = _in_one_plane(sensor, plane)
         bands = dict(native)
         if variant:
             for g in (10, 20):
-                shares = random.normal(0, variety.mix, (len(bands[g]),) * 2)
+                shares = random.normal(0, mix, (len(bands[g]),) * 2)
                 mixing = torch.eye(len(bands[g])) + torch.as_tensor(shares, dtype=torch.float32)
                 bands[g] = torch.einsum("ij,jyx->iyx", mixing, bands[g]).clamp_min(1e-4)
         guides = degrade(bands[10][None], ("B05",) * 4, 2, _in_one_plane(true, plane))[0]

@@ -6,6 +6,7 @@ So mixtures of the other bands play them, degraded by their point spread functio
 landscapes are added.
 """
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
@@ -23,8 +24,8 @@ from ..networks import S2Net
 from ..networks.s2net import Detail
 from ..sensor.known import Sensor
 from ..sensor.sample import Sample
-from ..weights.tensors import read_tensors, write_tensors
-from .examples import Example, Variety, landscapes, scene_variants
+from ..weights import read_tensors, write_tensors
+from .examples import Example, landscapes, scene_variants
 from .fitting import Curve, optimise
 from .options import Course, Tell, silent
 
@@ -76,7 +77,7 @@ class Prepared:
 
     detail: Detail
     y20: Tensor
-    y60: Tensor
+    cells: tuple[int, int]
     truth: Tensor
     unit: Tensor
     sensor: Sensor
@@ -86,20 +87,20 @@ class Prepared:
 @torch.no_grad()
 def prepared(net: S2Net, examples: Iterable[Example], device: str = "cpu") -> list[Prepared]:
     """Compute the local regression of each."""
-    return [_prepared(net, example, device) for example in examples]
-
-
-def _prepared(net: S2Net, example: Example, device: str) -> Prepared:
-    y10, y20, y60 = (example.inputs[g][None].to(device) for g in GSDS)
-    truth = example.truth.to(device)
-    net.see_with(example.sensor)
-    detail = net.detail(y10, y20, y60)
-    none = torch.zeros_like(detail.amplitude).repeat_interleave(4, dim=1)
-    plain = net.finished(detail, none, y20)[0]
-    unit = (plain - truth).square().mean(dim=(1, 2), keepdim=True).sqrt() + 1e-5
-    inputs = tuple(x[0].bfloat16() for x in detail.inputs)
-    detail = Detail(inputs, detail.picture[0], detail.amplitude[0], detail.doubt[0])
-    return Prepared(detail, y20[0], y60[0], truth, unit, example.sensor, example.counts)
+    found = []
+    for example in examples:
+        y10, y20, y60 = (example.inputs[g][None].to(device) for g in GSDS)
+        truth = example.truth.to(device)
+        net.see_with(example.sensor)
+        detail = net.detail(y10, y20, y60)
+        none = torch.zeros_like(detail.amplitude).repeat_interleave(4, dim=1)
+        plain = net.finished(detail, none, y20)[0]
+        unit = (plain - truth).square().mean(dim=(1, 2), keepdim=True).sqrt() + 1e-5
+        inputs = tuple(x[0].bfloat16() for x in detail.inputs)
+        detail = Detail(inputs, detail.picture[0], detail.amplitude[0], detail.doubt[0])
+        cells = y60.shape[-2], y60.shape[-1]
+        found.append(Prepared(detail, y20[0], cells, truth, unit, example.sensor, example.counts))
+    return found
 
 
 def error(
@@ -123,12 +124,12 @@ def error(
     bands
         Those of the eight bands that may count.
     """
-    sizes = torch.tensor([float(e.y60[0].numel()) for e in examples])
+    sizes = torch.tensor([float(math.prod(e.cells)) for e in examples])
     first = examples[int(torch.multinomial(sizes, 1, generator=random))]
-    side = min(cells, *first.y60.shape[1:])
-    pool = [e for e in examples if e.sensor == first.sensor and min(e.y60.shape[1:]) >= side]
+    side = min(cells, *first.cells)
+    pool = [e for e in examples if e.sensor == first.sensor and min(e.cells) >= side]
     count = max(1, round(batch * (cells / side) ** 2))
-    sizes = torch.tensor([float(e.y60[0].numel()) for e in pool])
+    sizes = torch.tensor([float(math.prod(e.cells)) for e in pool])
     drawn = torch.multinomial(sizes, count, replacement=True, generator=random).tolist()
     parts = [_window(pool[at], side, random) for at in drawn]
     each, *rest = zip(*parts, strict=True)
@@ -145,7 +146,7 @@ def error(
 
 def _window(example: Prepared, side: int, random: torch.Generator) -> tuple[Any, ...]:
     """Return a random window of ``side`` cells: inputs, picture, amplitude, doubt, bands of 20 m, truth and unit."""
-    ends = [length - side + 1 for length in example.y60.shape[1:]]
+    ends = [length - side + 1 for length in example.cells]
     row, col = (int(torch.randint(end, (), generator=random)) for end in ends)
 
     def cut(x: Tensor, n: int) -> Tensor:
@@ -184,12 +185,14 @@ def teach(
     torch.manual_seed(recipe.seed)
     net = S2Net(recipe.features, recipe.blocks).to(device)
     net.arithmetic = "bfloat16"
-    variety = Variety(recipe.variants, recipe.mix, recipe.noise)
-    examples = [
+    variants = (
         example
         for i, scene in enumerate(scenes)
-        for example in prepared(net, scene_variants(scene, variety, recipe.seed + i), device)
-    ]
+        for example in scene_variants(
+            scene, recipe.variants, recipe.seed + i, mix=recipe.mix, noise=recipe.noise
+        )
+    )
+    examples = prepared(net, variants, device)
     examples += prepared(net, landscapes(recipe.synthetic, seed=recipe.seed), device)
 
     def loss(random: torch.Generator) -> Tensor:
@@ -244,7 +247,7 @@ def adapt(net: S2Net, sample: Sample, sensor: Sensor, course: Course) -> Curve:
         if step - best.step >= _PATIENCE * curve[0][0]:
             raise _EnoughError
 
-    cells = min(16, *(side for e in learned for side in e.y60.shape[1:]))
+    cells = min(16, *(side for e in learned for side in e.cells))
 
     def loss(random: torch.Generator) -> Tensor:
         return error(net, learned, random, cells=cells, rim=1, bands=wanted)
@@ -304,27 +307,21 @@ def _parted(
     net: S2Net, sample: Sample, sensor: Sensor, seed: int
 ) -> tuple[list[Prepared], list[Prepared]]:
     """Return training examples, in both orientations, and held-out examples: each fourth window, or the last rows."""
-    windows = list(zip(sample.y60, sample.y20, sample.y10, strict=True))
+    windows = [{g: y.cpu() for g, y in window.items()} for window in sample.windows()]
     held = windows[3::4]
     learned = [w for i, w in enumerate(windows) if i % 4 != 3]
     if not held:
         rows = sample.cells[0] // 8 * 2
-        held = [
-            tuple(y[:, -rows * n :] for y, n in zip(w, (1, 3, 6), strict=True)) for w in windows
-        ]
-        cut = sample.cells[0] - rows
-        learned = [
-            tuple(y[:, : cut * n] for y, n in zip(w, (1, 3, 6), strict=True)) for w in windows
-        ]
+        held = [{g: y[:, -rows * 60 // g :] for g, y in w.items()} for w in windows]
+        learned = [{g: y[:, : -rows * 60 // g] for g, y in w.items()} for w in windows]
 
-    def examples(parts: Iterable[Sequence[Tensor]], count: int) -> list[Prepared]:
+    def examples(scenes: list[dict[int, Tensor]], count: int) -> list[Prepared]:
         device = str(sample.y60.device)
-        scenes = ({g: y.cpu() for g, y in zip((60, 20, 10), part, strict=True)} for part in parts)
         found = (
             example
             for i, scene in enumerate(scenes)
             for k in range(count)
-            for example in scene_variants(scene, Variety(2), seed + 100 * i + k, sensor)
+            for example in scene_variants(scene, 2, seed + 100 * i + k, sensor)
         )
         return prepared(net, found, device)
 

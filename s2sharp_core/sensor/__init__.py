@@ -9,7 +9,6 @@ from ..faces import face
 __getattr__, __dir__, __all__ = face(
     __name__,
     {
-        "consistency": ["residual"],
         "known": [
             "FARTHEST_BLUR",
             "FARTHEST_EDGE",
@@ -30,11 +29,11 @@ __getattr__, __dir__, __all__ = face(
             "kernels",
             "pseudo_inverse",
             "psf",
+            "residual",
         ],
         "of_scene": ["measure_scene", "sense_arrays"],
         "registration": ["warn_of_shifts"],
-        "sample": ["Sample"],
-        "sampling": ["SIDE", "windows_of"],
+        "sample": ["SIDE", "Sample", "windows_of"],
         "sensing": ["SIDES", "Sensed", "SensorChoice", "named", "sense"],
         "simulate": ["landscape", "observe"],
         "upsampling": ["reach", "upsample", "weights_of_phases"],

@@ -14,6 +14,7 @@ import math
 from collections.abc import Sequence
 from functools import lru_cache
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -124,6 +125,36 @@ def degrade(x: Tensor, bands: Sequence[str], ratio: int, sensor: Sensor = SENTIN
     x = F.pad(x, [before, after, before, after], mode=sensor.edge)
     x = F.conv2d(x, down[:, None, :, None], stride=(ratio, 1), groups=len(bands))
     return F.conv2d(x, across[:, None, None, :], stride=(1, ratio), groups=len(bands))
+
+
+def residual(
+    sharp: np.ndarray, native: np.ndarray, band: str, sensor: Sensor = SENTINEL2
+) -> np.ndarray:
+    """Return the degraded ``sharp`` minus the measured ``native``, in their unit: the inconsistency of a sharpened image.
+
+    A coarse pixel counts if its whole point spread function lies on valid pixels inside the image.
+
+    Parameters
+    ----------
+    sharp
+        float32 (r·h, r·w) at 10 m, NaN as nodata; r is the band's ratio, 2 or 6.
+    native
+        (h, w), as delivered.
+
+    Returns
+    -------
+    numpy.ndarray
+        float32 (h, w); NaN at coarse pixels that do not count.
+    """
+    r = BANDS[band].gsd // 10
+    x = torch.from_numpy(np.ascontiguousarray(sharp))[None, None]
+    # A NaN spreads as far as the kernel reaches, so the rest depends on valid pixels alone.
+    again = degrade(x, [band], r, sensor)[0, 0].numpy()
+    reach = -(-max(0, psf(band, r, sensor).numel() - r) // (2 * r))
+    height, width = native.shape
+    inside = np.zeros((height, width), dtype=bool)
+    inside[reach : height - reach, reach : width - reach] = True
+    return np.asarray(np.where(inside, again - native, np.nan), dtype=np.float32)
 
 
 def degrade_alike(x: Tensor, band: str, ratio: int, sensor: Sensor = SENTINEL2) -> Tensor:

@@ -10,7 +10,7 @@ from ..errors import S2SharpError
 from ..lattice import Box
 from ..scene import locate, refuse_dn
 from .known import Sensor
-from .sampling import windows_of
+from .sample import windows_of
 from .sensing import INSTEAD, SIDES, Sensed, sense
 
 

@@ -11,7 +11,7 @@ from ..bands import BANDS
 from ..errors import S2SharpError
 from .known import LARGEST_SHIFT, NAMED, SENTINEL2, Response, Sensor, checked
 from .measurement import Measured, believed, measure, measured_noise, one_thread_each
-from .sample import Sample
+from .sample import SIDE, Sample
 from .sampling import SIDE
 
 SensorChoice = Literal["measured", "default", "table"]

@@ -1,5 +1,11 @@
 """A sharpener that adds layers to the bands of another one."""
 
+from collections.abc import Iterator, Mapping
+
+import torch
+from torch import Tensor
+
+from ..bands import BY_GSD
 from ..sensor.known import Sensor
 from .base import Sharpener
 
@@ -29,6 +35,17 @@ class Beside(Sharpener):
         self.results = inner.results
         self.sensor = inner.sensor
         self.halo = -(-(inner.halo + reach) // self.period) * self.period
+
+    def compared(
+        self, out: Mapping[str, Tensor], y20: Tensor, y60: Tensor
+    ) -> Iterator[tuple[int, list[str], Tensor, Tensor]]:
+        """Yield GSD, bands of ``out``, their result (n, bands, 6h, 6w), and their measured pixels (n, bands, y, x)."""
+        for gsd, y in ((20, y20), (60, y60)):
+            read = [band for band in BY_GSD[gsd] if band in self.reads]
+            bands = [band for band in read if band in out]
+            if bands:
+                x = torch.stack([out[band] for band in bands], dim=1).float()
+                yield gsd, bands, x, y[:, [read.index(band) for band in bands]]
 
     def compute_in(self, precision: str) -> None:
         self.inner.compute_in(precision)

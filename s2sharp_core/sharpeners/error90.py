@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..bands import BANDS, BY_GSD, ERROR90, error_of
+from ..bands import BANDS, ERROR90, error_of
 from ..errors import S2SharpError
 from ..learning.uncertainty import Width, clues, half_width, reach
 from ..weights import SHIPPED
@@ -60,14 +60,8 @@ class WithError90(Beside):
         self, y10: Tensor, y20: Tensor, y60: Tensor, known: Tensor | None = None
     ) -> dict[str, Tensor]:
         out = self.inner.sharpen(y10, y20, y60, known)
-        for gsd, y in ((20, y20), (60, y60)):
-            read = [band for band in BY_GSD[gsd] if band in self.reads]
-            bands = [band for band in read if band in self.coarse]
-            if not bands:
-                continue
-            x = torch.stack([out[band] for band in bands], dim=1).float()
-            seen = y[:, [read.index(band) for band in bands]]
-            widths = half_width(clues(x, seen, bands, self.sensor), bands, self.width)
+        for _, bands, x, y in list(self.compared(out, y20, y60)):
+            widths = half_width(clues(x, y, bands, self.sensor), bands, self.width)
             out.update(zip(map(error_of, bands), torch.unbind(widths, dim=1), strict=True))
         return out
 

@@ -49,7 +49,9 @@ def _begin(net: Any, file: Path) -> tuple[str, set[str]]:
     """
     before, sha256 = load_net(file)
     before = before.net if isinstance(before, GuardedNet) else before
-    if type(before) is not type(net) or before.config != net.config:
+    # The sensor is that of the scene.
+    alike = {**before.config, "sensor": None} == {**net.config, "sensor": None}
+    if type(before) is not type(net) or not alike:
         raise S2SharpError(
             "weights-corrupt",
             f"{file} holds a network of {before.config}, not of {net.config}.",

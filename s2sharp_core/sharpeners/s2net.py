@@ -11,8 +11,7 @@ from pathlib import Path
 
 from ..learning.s2net import ADAPT_CONSTANTS, SIZES, adapt
 from ..networks import S2Net
-from ..weights import SHIPPED
-from ..weights.files import weights_file
+from ..weights import SHIPPED, weights_file
 from .base import Sharpener
 from .fitted import fitted
 from .method import Method

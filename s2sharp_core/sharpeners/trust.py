@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ..bands import BANDS, BY_GSD, TRUST, ratio
+from ..bands import BANDS, TRUST, ratio
 from ..sensor.known import LARGEST_SHIFT
 from ..sensor.observation import degrade, psf
 from ..sensor.upsampling import upsample
@@ -54,15 +54,8 @@ class WithTrust(Beside):
         self, y10: Tensor, y20: Tensor, y60: Tensor, known: Tensor | None = None
     ) -> dict[str, Tensor]:
         out = self.inner.sharpen(y10, y20, y60, known)
-        seen = {20: y20, 60: y60}
         residual, detail = [], []
-        for gsd, y in seen.items():
-            read = [band for band in BY_GSD[gsd] if band in self.reads]
-            bands = [band for band in read if band in out]
-            if not bands:
-                continue
-            x = torch.stack([out[band] for band in bands], dim=1).float()
-            y = y[:, [read.index(band) for band in bands]]
+        for gsd, bands, x, y in self.compared(out, y20, y60):
             times = ratio(gsd)
             residual.append(_mean_square(degrade(x, bands, times, self.sensor) - y, 60 // gsd))
             detail.append(_mean_square(x - upsample(y, times), 6))

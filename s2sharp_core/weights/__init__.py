@@ -4,9 +4,15 @@ May import networks.
 Main path: ``save_net`` → file and card → ``load_net``.
 """
 
-from .files import PUBLISHED, weights_file
-from .store import SHIPPED, load_net, save_net
-from .tensors import read_tensors, write_tensors
+from .store import (
+    PUBLISHED,
+    SHIPPED,
+    load_net,
+    read_tensors,
+    save_net,
+    weights_file,
+    write_tensors,
+)
 
 __all__ = [
     "PUBLISHED",

@@ -1,20 +1,29 @@
-"""Weights as safetensors, each with a card (data, protocol, figures, licence, sha256)."""
+"""Weights as safetensors, each with a card (data, protocol, figures, licence, sha256); and other files of tensors."""
 
 import hashlib
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load, save
-from torch import nn
+from torch import Tensor, nn
 
 from ..errors import S2SharpError
 from ..networks import built, described
-from .tensors import write_whole
 
 SHIPPED = Path(__file__).parent
 """The folder of the shipped weights."""
+
+PUBLISHED = {"dsen2": (128, 6), "vdsen2": (256, 32)}
+"""Method → features and blocks of the published nets."""
+
+
+def weights_file(method: str, gsd: int | None = None) -> str:
+    """Return the file name of the weights of ``method``, for the bands of ``gsd`` if it has a net for each."""
+    return f"{method}.safetensors" if gsd is None else f"{method}-{gsd}m.safetensors"
 
 
 def save_net(net: Any, file: Path, facts: dict[str, Any]) -> str:
@@ -26,8 +35,8 @@ def save_net(net: Any, file: Path, facts: dict[str, Any]) -> str:
     sha256 = hashlib.sha256(content).hexdigest()
     card = {"network": network, "sha256": sha256, **facts}
     # The weights come last, so readers of the weights find their card.
-    write_whole(file.with_suffix(".json"), (json.dumps(card, indent=2) + "\n").encode())
-    write_whole(file, content)
+    _write_whole(file.with_suffix(".json"), (json.dumps(card, indent=2) + "\n").encode())
+    _write_whole(file, content)
     return sha256
 
 
@@ -66,3 +75,27 @@ def load_net(file: Path, expected: str | None = None) -> tuple[Any, str]:
             "Copy weights and card again from their source.",
         ) from error
     return net.eval().requires_grad_(False), sha256
+
+
+def write_tensors(file: Path, tensors: Mapping[str, Tensor], facts: dict[str, str]) -> None:
+    """Write tensors as safetensors, with ``facts`` in the file's head."""
+    content = save({name: x.cpu().contiguous() for name, x in tensors.items()}, facts)
+    _write_whole(file, content)
+
+
+def read_tensors(file: Path) -> tuple[dict[str, Tensor], dict[str, str]] | None:
+    """Return the tensors and facts of :func:`write_tensors`; None if the file is missing or torn."""
+    try:
+        with safe_open(file, "pt") as content:
+            tensors = {name: content.get_tensor(name) for name in content.keys()}  # noqa: SIM118
+            return tensors, content.metadata() or {}
+    except (OSError, SafetensorError):
+        return None
+
+
+def _write_whole(file: Path, content: bytes) -> None:
+    """Write a file atomically: readers see the old or the new content."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    draft = file.with_name(f".{file.name}.{uuid4().hex}")
+    draft.write_bytes(content)
+    draft.replace(file)

@@ -25,8 +25,7 @@ from s2sharp_core.evaluation.combining import Row
 from s2sharp_core.learning.dsen2 import Recipe, synthetic_pairs, train, wald_pair
 from s2sharp_core.learning.options import FitOptions
 from s2sharp_core.learning.s2net import SIZES, S2Recipe, teach
-from s2sharp_core.weights import save_net
-from s2sharp_core.weights.files import weights_file
+from s2sharp_core.weights import save_net, weights_file
 from tests.data import SCENES, by_gsd, real_scene, shared_data
 
 console = Console(width=150)

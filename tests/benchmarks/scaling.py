@@ -36,8 +36,7 @@ from s2sharp.planning.make import make_plan
 from s2sharp_core import load_sharpener
 from s2sharp_core.bands import GSDS
 from s2sharp_core.networks import ResidualNet
-from s2sharp_core.weights import save_net
-from s2sharp_core.weights.files import weights_file
+from s2sharp_core.weights import save_net, weights_file
 
 from .tile import at_once, write_tile
 

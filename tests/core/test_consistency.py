@@ -5,8 +5,7 @@ import pytest
 import torch
 
 from s2sharp_core.bands import BANDS, ratio
-from s2sharp_core.sensor.consistency import residual
-from s2sharp_core.sensor.observation import degrade
+from s2sharp_core.sensor.observation import degrade, residual
 
 
 @pytest.mark.parametrize("band", ["B12", "B01"])

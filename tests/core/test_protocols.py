@@ -5,7 +5,7 @@ import torch
 from s2sharp_core import S2SharpError
 from s2sharp_core.bands import BANDS, BY_GSD, COARSE, GSDS
 from s2sharp_core.evaluation.cases import BenchScene
-from s2sharp_core.evaluation.indices import INDICES, index
+from s2sharp_core.evaluation.metrics import INDICES, index
 from s2sharp_core.evaluation.protocols import PROTOCOLS, synthetic_scenes
 from s2sharp_core.evaluation.scoring import METRICS
 from s2sharp_core.sensor.known import MTF_TABLE, SENTINEL2

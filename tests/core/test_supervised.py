@@ -9,7 +9,7 @@ from s2sharp_core.bands import BY_GSD, GSDS
 from s2sharp_core.errors import S2SharpError
 from s2sharp_core.learning import examples
 from s2sharp_core.learning import s2net as supervised
-from s2sharp_core.learning.examples import Variety, landscapes, scene_variants
+from s2sharp_core.learning.examples import landscapes, scene_variants
 from s2sharp_core.learning.options import Course
 from s2sharp_core.learning.s2net import S2Recipe, adapt, error, prepared, teach
 from s2sharp_core.networks import S2Net
@@ -43,7 +43,7 @@ def same(a, b):
 def test_the_first_variant_is_the_scene_seen_twice_as_coarse():
     """Through the kernel of one focal plane, in place and without noise where a sensor is given."""
     native = scene(12)
-    example = next(iter(scene_variants(native, Variety(1), 3, SENTINEL2)))
+    example = next(iter(scene_variants(native, 1, 3, SENTINEL2)))
     one = example.sensor
     assert {one.response(b).blur for b in BY_GSD[20]} == {one.response("B05").blur}
     expected = {
@@ -61,7 +61,7 @@ def test_the_first_variant_is_the_scene_seen_twice_as_coarse():
 
 
 def test_only_bands_that_are_seen_through_the_guides_kernel_count():
-    red, swir = list(scene_variants(scene(12), Variety(2), 3))
+    red, swir = list(scene_variants(scene(12), 2, 3))
     assert (red.counts, swir.counts) == ((0, 1, 2, 3, 6, 7), (4, 5, 6, 7))
     assert red.sensor.response("B05").blur < swir.sensor.response("B11").blur
 
@@ -79,8 +79,8 @@ def test_a_scene_that_is_turned_has_its_shifts_turned_with_it(way):
 
 def test_variants_differ_and_a_seed_repeats_them():
     native = scene(12)
-    first, again = (list(scene_variants(native, Variety(4), 3)) for _ in range(2))
-    other = list(scene_variants(native, Variety(4), 4))
+    first, again = (list(scene_variants(native, 4, 3)) for _ in range(2))
+    other = list(scene_variants(native, 4, 4))
     assert all(torch.equal(a.truth, b.truth) for a, b in zip(first, again, strict=True))
     assert not torch.equal(first[2].truth, other[2].truth)
     means = {round(float(e.truth[:6].mean()), 6) for e in first}

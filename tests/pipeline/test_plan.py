@@ -14,8 +14,7 @@ from s2sharp.planning.resume import resume
 
 from s2sharp_core import S2SharpError
 from s2sharp_core.networks import ResidualNet
-from s2sharp_core.weights import save_net
-from s2sharp_core.weights.files import weights_file
+from s2sharp_core.weights import save_net, weights_file
 
 from ..core.scenes import box_at
 from .pictures import WHEN, noise, scenes
