@@ -15,7 +15,6 @@ from ..planning.cost import Estimate, check_memory
 from ..planning.facts import plan_facts
 from ..planning.plan import Plan
 from ..planning.resume import plan_of
-from ..report.leave import leave_page
 from ..report.make import leave_page
 from ..storage.files import files
 from ..storage.location import Location

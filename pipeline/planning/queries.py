@@ -118,7 +118,6 @@ def items_in(
 
     ``limits``: ``margin_m``, ``seconds`` of :func:`~s2sharp.catalog.search.search`.
     """
-
     private = config.allow_private
     return search(config.catalog, config.collection, around, span, private=private, **limits)
 

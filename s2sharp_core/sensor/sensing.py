@@ -12,7 +12,6 @@ from ..errors import S2SharpError
 from .known import LARGEST_SHIFT, NAMED, SENTINEL2, Response, Sensor, checked
 from .measurement import Measured, believed, measure, measured_noise, one_thread_each
 from .sample import SIDE, Sample
-from .sampling import SIDE
 
 SensorChoice = Literal["measured", "default", "table"]
 """Sources of a sensor: measured on the product, known of the instrument, or assumed by papers."""
