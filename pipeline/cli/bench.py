@@ -16,80 +16,71 @@ from ..bench.tables import SEEN, Grid, grids, write_csv, write_tables
 from ..ui.terminal import bars, console, problems
 
 
-class Bench:
-    """Results of methods on ``tasks``, written to the folder ``out``, if given, as they arrive."""
+def judge(
+    tasks: Tasks,
+    methods: Sequence[str],
+    weights: Mapping[str, Path],
+    options: FitOptions,
+    device: str,
+    out: Path | None,
+    *,
+    pictures: bool,
+) -> None:
+    """Run every method on every case, and show its scores.
 
-    def __init__(self, tasks: Tasks, out: Path | None) -> None:
-        self.tasks, self.out = tasks, out
-        self.outcome = BenchOutcome()
-        self.tables: list[Grid] = []
+    They are written to the folder ``out``, if given, as they arrive, and at the end with ``pictures`` the page.
 
-    def judge(
-        self,
-        methods: Sequence[str],
-        weights: Mapping[str, Path],
-        options: FitOptions,
-        device: str,
-    ) -> None:
-        """Run every method on every case, and show its scores.
+    Raises
+    ------
+    S2SharpError
+        ``nothing-judged``, and the errors of :func:`compare`.
+    """
+    outcome = BenchOutcome()
 
-        Raises
-        ------
-        S2SharpError
-            ``nothing-judged``, and the errors of :func:`compare`.
-        """
-        cases = self.tasks.cases
-        try:
-            with bars() as shown:
-                each = {name: shown.add_task(name, total=len(cases), note="") for name in methods}
-                compare(
-                    methods,
-                    cases,
-                    weights=weights,
-                    options=options,
-                    device=device,
-                    fits=self.out / "fits" if self.out else None,
-                    tell=lambda name, done, note: shown.update(
-                        each[name], completed=done, note=note
-                    ),
-                    keep=self._keep,
-                )
-        finally:
-            # Also after an error: the finished cases took time.
-            self._show()
-        if not self.outcome.results:
-            raise S2SharpError(
-                "nothing-judged",
-                "No method could be run on any case.",
-                "See the reasons above.",
+    def keep(so_far: BenchOutcome) -> None:
+        nonlocal outcome
+        outcome = so_far
+        if out and so_far.results:
+            write_csv(so_far.rows, out)
+
+    try:
+        with bars() as shown:
+            total = len(tasks.cases)
+            each = {name: shown.add_task(name, total=total, note="") for name in methods}
+            compare(
+                methods,
+                tasks.cases,
+                weights=weights,
+                options=options,
+                device=device,
+                fits=out / "fits" if out else None,
+                tell=lambda name, done, note: shown.update(each[name], completed=done, note=note),
+                keep=keep,
             )
-
-    def _keep(self, so_far: BenchOutcome) -> None:
-        self.outcome = so_far
-        if self.out and so_far.results:
-            write_csv(so_far.rows, self.out)
-
-    def _show(self) -> None:
-        self.tables = grids(self.outcome.rows)
-        for table in self.tables:
+    finally:
+        # Also after an error: the finished cases took time.
+        tables = grids(outcome.rows)
+        for table in tables:
             _show_grid(table)
-        if any(table.seen for table in self.tables):
+        if any(table.seen for table in tables):
             console.print(SEEN)
-        for text in self.outcome.left_out:
+        for text in outcome.left_out:
             problems.print(f"[yellow]left out:[/] {escape(text)}")
+    if not outcome.results:
+        raise S2SharpError(
+            "nothing-judged",
+            "No method could be run on any case.",
+            "See the reasons above.",
+        )
+    for file in write_tables(outcome.rows, out) if out else ():
+        console.print(f"Table     {file}")
+    if out and pictures:
+        from ..bench.page import write_page
 
-    def write(self, out: Path, *, pictures: bool) -> None:
-        """Write the tables to ``out``, and with ``pictures`` the page."""
-        for file in write_tables(self.outcome.rows, out):
-            console.print(f"Table     {file}")
-        if pictures:
-            from ..bench.page import write_page
-
-            with console.status("Drawing …"):
-                spoken = " ".join(["s2sharp", *sys.argv[1:]])
-                page = out / "index.html"
-                write_page(page, self.outcome, self.tables, spoken, real=self.tasks.real)
-            console.print(f"Pictures  {page}")
+        with console.status("Drawing …"):
+            spoken = " ".join(["s2sharp", *sys.argv[1:]])
+            write_page(out / "index.html", outcome, tables, spoken, real=tasks.real)
+        console.print(f"Pictures  {out / 'index.html'}")
 
 
 def _show_grid(grid: Grid) -> None:

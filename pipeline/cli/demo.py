@@ -150,9 +150,7 @@ def _demo_real(folder: Path, chips: Path | None) -> Path:
 
 def _show_spectrum(details: "list[Detail]") -> None:
     """Print every third row: neighbouring rows are nearly equal."""
-    table = Table()
-    for name in ("patterns of", "interpolated", "sharpened"):
-        table.add_column(name, justify="right")
+    table = _table("patterns of", "interpolated", "sharpened")
     for detail in details[1::3]:
         shares = (max(0.0, x) for x in (detail.interpolated, detail.sharpened))
         table.add_row(f"{detail.metres:.0f} m", *(f"{100 * x:.0f} %" for x in shares))
@@ -160,19 +158,18 @@ def _show_spectrum(details: "list[Detail]") -> None:
 
 
 def _show_errors(rows: Iterator[tuple[str, ...]]) -> None:
-    table = Table()
-    for name in (
-        "band",
-        "native",
-        "RMSE bicubic",
-        "RMSE sharpened",
-        "SRE bicubic",
-        "SRE sharpened",
-    ):
-        table.add_column(name, justify="right")
+    kinds = (f"{figure} {how}" for figure in ("RMSE", "SRE") for how in ("bicubic", "sharpened"))
+    table = _table("band", "native", *kinds)
     for row in rows:
         table.add_row(*row)
     console.print(table)
+
+
+def _table(*columns: str) -> Table:
+    table = Table()
+    for name in columns:
+        table.add_column(name, justify="right")
+    return table
 
 
 def _spoken(flags: dict[str, Any]) -> Iterator[tuple[str, str]]:

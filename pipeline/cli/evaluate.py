@@ -159,7 +159,7 @@ def evaluate(
     from s2sharp_core.learning.options import FitOptions
 
     from ..bench.compare import find_tasks, folders
-    from .bench import Bench
+    from .bench import judge
 
     with told(
         f"Stopped. Results so far are in {out}; the same command does not repeat the fits."
@@ -178,8 +178,6 @@ def evaluate(
             synthetic=synthetic,
             cells=cells,
         )
-        own = folders(weights or [])
-        bench = Bench(tasks, out)
-        bench.judge(method or ["bicubic", "s2net-m"], own, FitOptions(steps, seed), device)
-        if out:
-            bench.write(out, pictures=pictures)
+        chosen = method or ["bicubic", "s2net-m"]
+        own, options = folders(weights or []), FitOptions(steps, seed)
+        judge(tasks, chosen, own, options, device, out, pictures=pictures)
