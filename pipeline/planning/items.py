@@ -1,6 +1,7 @@
 """Items of a plan, frozen as one file, and the acquisitions made from them."""
 
 from collections.abc import Iterable, Iterator
+from itertools import chain
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -8,19 +9,21 @@ import pystac
 
 from s2sharp_core import S2SharpError
 
-from ..catalog.access import Access
 from ..catalog.geoparquet import whole
+from ..catalog.parquet import whole
 from ..scenes.acquisition import Acquisition, Choice, group, numbered, with_offsets
 from ..scenes.scene import Refusal
 from .client import FIT_ITEMS, ITEMS, ClientPlan
+from .config import RunConfig
 from .plan import Plan
 from .units import Datatake
 
 
 def freeze_items(
-    items: Iterable[pystac.Item], reads: tuple[str, ...], catalog: str, access: Access
+    config: RunConfig, before: bytes, items: Iterable[pystac.Item], reads: tuple[str, ...]
 ) -> tuple[bytes, list[Acquisition], list[Refusal], list[Choice]]:
-    """Freeze items as stac-geoparquet; return the file, and the acquisitions, refusals and choices made of them.
+    """Freeze items as stac-geoparquet, after those frozen ``before``; return the file, and the acquisitions, refusals and
+    choices made of them.
 
     Raises
     ------
@@ -29,10 +32,11 @@ def freeze_items(
     """
     from ..scenes.items import write_items
 
+    every = chain(_items(before), items)
     try:
         with TemporaryDirectory() as folder:
             file = Path(folder, ITEMS)
-            found = write_items(file, items, reads, catalog, access)
+            found = write_items(file, every, reads, config.catalog, config.access)
             return file.read_bytes(), *found
     except OSError as error:
         raise S2SharpError(
@@ -42,7 +46,7 @@ def freeze_items(
         ) from error
 
 
-def read_items(items: bytes) -> Iterator[pystac.Item]:
+def _items(items: bytes) -> Iterator[pystac.Item]:
     """Yield the items that :func:`freeze_items` froze."""
     if items:
         yield from whole(items, ITEMS)
@@ -67,7 +71,7 @@ def with_acquisitions(plan: Plan) -> ClientPlan:
         ) from None
     fits = plan.out / FIT_ITEMS
     fit_items = fits.read_bytes() if fits.exists() else b""
-    found, *_ = group(read_items(items), plan.files, config.catalog, config.access)
+    found, *_ = group(_items(items), plan.files, config.catalog, config.access)
     offsets = plan.offsets if config.trust_offset == "pixels" else {}
     there = {a.id: numbered(with_offsets(a, offsets), plan.numbers.get(a.id, ())) for a in found}
     ids = [name for layout in plan.layouts for name in layout.ids]
@@ -78,7 +82,7 @@ def with_acquisitions(plan: Plan) -> ClientPlan:
             f"{plan.out}/{ITEMS} is broken: it lacks items of {len(lost)} of {len(ids)} acquisitions, {lost[0]} for example.",
             "Put it back from a copy, or choose another --out.",
         )
-    taken, *_ = group(read_items(fit_items), plan.reads, config.catalog, config.access)
+    taken, *_ = group(_items(fit_items), plan.reads, config.catalog, config.access)
     return ClientPlan(
         **{name: getattr(plan, name) for name in Plan.model_fields},
         acquisitions=tuple(there[name] for name in ids),

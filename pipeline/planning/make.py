@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import reduce
 from importlib.metadata import version
-from itertools import chain
 from operator import or_
 
 import pystac
@@ -31,7 +30,7 @@ from .area import Area, in_degrees
 from .asked import nothing_found
 from .client import ClientPlan
 from .config import WORLD, RunConfig
-from .items import believing, by_datatake, freeze_items, read_items
+from .items import believing, by_datatake, freeze_items
 from .method import Outline, check_fit, fits
 from .queries import items_in, when
 from .sensor_files import given_sensors
@@ -146,9 +145,7 @@ def find_items(
             seen.add(item.id)
             yield item
 
-    frozen_items, every, refused, choices = freeze_items(
-        chain(read_items(before), items()), reads, config.catalog, config.access
-    )
+    frozen_items, every, refused, choices = freeze_items(config, before, items(), reads)
     _tell_elsewhere(every, seen, around)
     new = [a for a in every if any(scene.id in seen for scene in a.scenes)]
     clear = [a for a in new if a.cloud is None or a.cloud <= config.max_cloud]
@@ -204,9 +201,7 @@ def datatakes_of(
             tiles = list(dict.fromkeys(tile(item) for item in own))[:_TILES]
             yield from (item for item in own if tile(item) in tiles)
 
-    frozen_items, found, *_ = freeze_items(
-        chain(read_items(before), items()), reads, config.catalog, config.access
-    )
+    frozen_items, found, *_ = freeze_items(config, before, items(), reads)
     return by_datatake(found), frozen_items
 
 
