@@ -55,9 +55,8 @@ __getattr__, __dir__, __all__ = face(
         "products": ["are_products", "product_around", "product_item", "product_paths"],
         "query": ["boxes_around"],
         "reflectance": ["APPLIED", "PIXELS", "PLAIN_OFFSET", "QUANTIFICATION", "RAW_OFFSET"],
-        "search": ["OtherLevelWarning"],
+        "search": ["OtherLevelWarning", "single_collection"],
         "signing": ["signed"],
-        "single": ["single_collection"],
         "sources": ["MAX_DN", "Offer", "Source", "WAYS", "band_of", "grids", "offers"],
     },
 )

@@ -27,6 +27,16 @@ MAX_PAGES = 20_000
 MAX_EMPTY = 20
 """Largest number of empty pages in a row. Servers that filter may return some before the next item."""
 
+_NOT_STAC = (
+    AttributeError,
+    KeyError,
+    TypeError,
+    ValueError,
+    pystac.STACError,
+    pystac.STACTypeError,
+)
+"""Errors of pystac and of the code here when an answer has another form."""
+
 
 def is_api(root: dict[str, Any]) -> bool:
     """Return whether a document is the root of an API: it declares this, or names a search address."""
@@ -72,14 +82,7 @@ def from_api(io: "StacApiIO", root: dict[str, Any], query: Query) -> Iterator[py
         raise unreachable(query.catalog, answer(err)) from None
     except BrokenError as err:
         raise unreachable(query.catalog, f"has a page that {err}") from None
-    except (
-        AttributeError,
-        KeyError,
-        TypeError,
-        ValueError,
-        pystac.STACError,
-        pystac.STACTypeError,
-    ) as err:
+    except _NOT_STAC as err:
         said = f"returned an answer that is not STAC ({type(err).__name__})"
         raise unreachable(query.catalog, said) from None
 
@@ -223,6 +226,6 @@ def from_items(
             for item in _paged(_pages(io, target, "GET", asked, query), query):
                 if query.matches(item):  # not every server filters
                     yield item
-        except (BrokenError, AttributeError, KeyError, TypeError, ValueError) as err:
+        except (BrokenError, *_NOT_STAC) as err:
             said = f"returned items that are not STAC ({type(err).__name__})"
             raise unreachable(query.catalog, said) from None

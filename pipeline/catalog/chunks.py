@@ -50,14 +50,11 @@ class BoundedStore(WrapperStore[Store]):
         if on_this_machine(folder) and (folder / key).exists() and not (folder / key).is_file():
             raise BrokenError(f"has a {key} that is not a regular file")
         found = await super().get(key, prototype, byte_range)
-        if found is not None and not key.endswith((".json", ".zarray", ".zattrs", ".zgroup")):
-            _check(found, key)
+        if found is None or key.endswith((".json", ".zarray", ".zattrs", ".zgroup")):
+            return found
+        if len(found) > MAX_BLOCK or _unpacked(found) > MAX_BLOCK:
+            raise BrokenError(f"has a chunk {key} of more than {MAX_BLOCK >> 20} MB")
         return found
-
-
-def _check(found: Buffer, key: str) -> None:
-    if len(found) > MAX_BLOCK or _unpacked(found) > MAX_BLOCK:
-        raise BrokenError(f"has a chunk {key} of more than {MAX_BLOCK >> 20} MB")
 
 
 def _unpacked(found: Buffer) -> int:

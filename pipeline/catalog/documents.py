@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import math
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
@@ -12,7 +11,7 @@ import shapely
 
 from .addresses import unsigned
 from .broken import BrokenError, leave_out
-from .metadata import as_number, as_text, span
+from .metadata import as_text, numbers_in, span
 
 
 def item_of(document: Any, href: str | None) -> pystac.Item:
@@ -45,7 +44,7 @@ def item_of(document: Any, href: str | None) -> pystac.Item:
         "id": str(name),
         "properties": properties,
         "geometry": _geometry(document.get("geometry")),
-        "bbox": _bbox(document.get("bbox")),
+        "bbox": numbers_in(document.get("bbox"), 4, 6),
         "collection": as_text(document.get("collection")) or None,
         "links": [link for link in _list(document.get("links")) if _has_texts(link, "rel", "href")],
         "assets": _assets(document.get("assets")),
@@ -89,13 +88,6 @@ def _geometry(said: Any) -> dict[str, Any] | None:
     except Exception:  # shapely, GEOS and malformed JSON raise various errors
         return None
     return said if there else None
-
-
-def _bbox(said: Any) -> list[float] | None:
-    numbers = [as_number(value) for value in _list(said)]
-    if len(numbers) not in (4, 6) or None in numbers:
-        return None
-    return [number for number in numbers if number is not None and math.isfinite(number)]
 
 
 def _assets(said: Any) -> dict[str, Any]:

@@ -32,7 +32,7 @@ from .broken import BrokenError
 from .chunks import bounded, check_chunks
 from .documents import item_of
 from .groups import SCL_PATH, reflectance_path
-from .metadata import as_number, as_text, code_in
+from .metadata import as_number, as_text, code_in, numbers_in
 from .signing import archive_place
 
 # Codecs that an archive may use. Others are refused before a byte is read, because numcodecs includes pickle, which
@@ -80,20 +80,16 @@ def opened(href: str, sign: str = OWN) -> Array:
 
     Raise :class:`BrokenError` with the fault of the array.
     """
-    root, name = _parted(href)
+    end = href.lower().index(".zarr/") + len(".zarr")
+    name = href[end:].strip("/")
     try:
-        return _array(_group(root, sign), name)
+        return _array(_group(href[:end], sign), name)
     except KeyError:
         raise BrokenError(f"has no array {name}") from None
     except (ArithmeticError, AttributeError, TypeError) as error:  # zarr does not validate metadata
         raise BrokenError(
             f"has metadata of {name} that cannot be read ({type(error).__name__})"
         ) from error
-
-
-def _parted(href: str) -> tuple[str, str]:
-    end = href.lower().index(".zarr/") + len(".zarr")
-    return href[:end], href[end:].strip("/")
 
 
 @lru_cache(maxsize=16)
@@ -163,10 +159,8 @@ def _transform(group: zarr.Group, name: str, about: Mapping[str, Any]) -> tuple[
     """Return the transform that the array or its group states, or else that of the coordinates of pixel centres."""
     folder = name.rpartition("/")[0]
     for said in (about.get("proj:transform"), _about(group, folder).get("spatial:transform")):
-        if isinstance(said, list) and len(said) >= 6:
-            numbers = [as_number(value) for value in said[:6]]
-            if None not in numbers:
-                return tuple(float(value) for value in numbers if value is not None)
+        if isinstance(said, list) and (numbers := numbers_in(said[:6], 6)):
+            return tuple(numbers)
     steps, starts = [], []
     for axis in ("x", "y"):
         try:

@@ -23,7 +23,7 @@ from upath import UPath
 from .broken import unreachable
 from .documents import items_in
 from .extent import Degrees
-from .metadata import as_number
+from .metadata import numbers_in
 from .query import Query
 
 ROWS = 512
@@ -232,9 +232,8 @@ def _edges(said: Any) -> dict[str, float] | None:
     """Return the edges of a bbox with two or three dimensions, from a struct or a list."""
     if isinstance(said, dict):
         said = [said.get(edge) for edge in _EDGES]
-    values = said if isinstance(said, list) else []
-    numbers = [number for value in values if (number := as_number(value)) is not None]
-    if len(values) not in (4, 6) or len(numbers) < len(values):
+    numbers = numbers_in(said, 4, 6)
+    if numbers is None:
         return None
     half = len(numbers) // 2
     return dict(zip(_EDGES, (*numbers[:2], *numbers[half : half + 2]), strict=True))

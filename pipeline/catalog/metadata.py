@@ -281,11 +281,10 @@ def code_in(said: Any) -> int | None:
 
 def bounds(item: pystac.Item) -> tuple[float, float, float, float] | None:
     """Return left, bottom, right and top of the item's grid in metres, from ``proj:bbox``; None if not stated."""
-    said = item.properties.get("proj:bbox")
-    numbers = [as_number(v) for v in said] if isinstance(said, list | tuple) else []
-    if len(numbers) != 4 or None in numbers:
+    numbers = numbers_in(item.properties.get("proj:bbox"), 4)
+    if numbers is None:
         return None
-    left, bottom, right, top = (float(number or 0) for number in numbers)
+    left, bottom, right, top = numbers
     return (left, bottom, right, top) if left < right and bottom < top else None
 
 
@@ -309,6 +308,13 @@ def as_number(value: Any) -> float | None:
     except (OverflowError, TypeError, ValueError):
         return None
     return number if math.isfinite(number) else None
+
+
+def numbers_in(said: Any, *lengths: int) -> list[float] | None:
+    """Return the numbers of a list, or None if it has another length or anything else in it."""
+    numbers = [as_number(value) for value in said] if isinstance(said, list | tuple) else []
+    known = [number for number in numbers if number is not None]
+    return known if len(numbers) in lengths and len(known) == len(numbers) else None
 
 
 def as_flag(value: Any) -> bool | None:

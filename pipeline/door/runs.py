@@ -5,9 +5,10 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pystac
+import xarray as xr
 
 from s2sharp_core import S2SharpError
 
@@ -28,9 +29,6 @@ from ..planning.resume import as_it_is_now
 from ..report.make import leave_page
 from ..scenes.acquisition import group
 from .cubes import open_cube
-
-if TYPE_CHECKING:
-    import xarray as xr
 
 
 def search(
@@ -146,7 +144,7 @@ def run(
     config: Path | str | None = None,
     epsg: int | None = None,
     **settings: Any,
-) -> "xr.Dataset":
+) -> xr.Dataset:
     """Sharpen the items of a query into a cube, show the progress, and open the cube.
 
     The same call again continues a run that was stopped, repeats failed units, and opens a finished cube.
@@ -191,7 +189,7 @@ class PlannedRun:
         """Return the lines that ``s2sharp plan`` prints."""
         return dict(plan_facts(self.plan, self.cost))
 
-    def run(self, *, epsg: int | None = None) -> "xr.Dataset":
+    def run(self, *, epsg: int | None = None) -> xr.Dataset:
         """Carry out the plan, write its report page to ``out``, and open the cube; as :func:`run`."""
         return _carried_out(self.plan.config, self._now, epsg)
 
@@ -240,7 +238,7 @@ def _affordable(plan: ClientPlan, cost: Estimate) -> PlannedRun:
 
 def _carried_out(
     config: RunConfig, planned: Callable[[], PlannedRun], epsg: int | None
-) -> "xr.Dataset":
+) -> xr.Dataset:
     """Plan and carry out under the lease of the folder, write the report page, and open the cube."""
 
     def confirmed() -> tuple[ClientPlan, Estimate]:

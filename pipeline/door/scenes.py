@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from numbers import Real
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,8 @@ _FILES = (".tif", ".tiff", ".jp2")
 # Endings of ESA's file names; "TCI", "AOT" and the like are not bands.
 _ESA = re.compile(r"(?:^|[_.-])(?P<band>B(?:0[1-9]|8A|1[012]|[1-9]))(?:_[126]0m)?$", re.IGNORECASE)
 _BLOCK = 3072
+_EOPF = "measurements/reflectance"  # group of a tree that xarray has made of an EOPF product
+_LEAVES = ("r10m", "r20m", "r60m")
 
 
 def open_scene(
@@ -77,7 +79,7 @@ def open_scene(
     """
     asked = None if bands is None else in_order(known_bands(bands))
     _check_given(scale, offset)
-    if isinstance(x, xr.DataTree) and not _is_eopf(x):
+    if isinstance(x, xr.DataTree) and _EOPF not in x:
         for band, array in native(x).items():
             if array.chunks is None:  # a lazy array is checked when it is sharpened
                 refuse_bright(array, band)
@@ -225,14 +227,11 @@ def _only(folder: Path) -> str:
     )
 
 
-def _is_eopf(tree: xr.DataTree) -> bool:
-    return "measurements/reflectance" in tree
-
-
 def _pieces(x: Any) -> Any:
     """Return the objects that hold the arrays."""
     if isinstance(x, xr.DataTree):
-        return [node.to_dataset() for node in _leaves(x["measurements/reflectance"])]
+        leaves = x[_EOPF].subtree
+        return [node.to_dataset() for node in leaves if node.name in _LEAVES]
     if isinstance(x, xr.Dataset | xr.DataArray | Mapping | list | tuple):
         return x
     raise S2SharpError(
@@ -240,10 +239,6 @@ def _pieces(x: Any) -> Any:
         f"A scene cannot be made from a {type(x).__name__}.",
         "Give a STAC item, a path, or Datasets or DataArrays of xarray: see help(s2sharp.open_scene).",
     )
-
-
-def _leaves(tree: Any) -> Iterator[xr.DataTree]:
-    return (node for node in tree.subtree if node.name in ("r10m", "r20m", "r60m"))
 
 
 def _chosen(tree: xr.DataTree, bands: Sequence[str] | None) -> xr.DataTree:

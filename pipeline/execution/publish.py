@@ -15,11 +15,10 @@ from ..planning.cost import room
 from ..planning.plan import Plan
 from ..planning.reads import files_of
 from ..planning.units import Unit
-from ..publish.cogs import write_cogs
+from ..publish.cogs import Means, write_cogs
 from ..publish.frames import Frame
 from ..publish.panels import choose_spot, looked_at
 from ..publish.quicklook import quicklook
-from ..publish.raster import Means
 from ..publish.visual import write_visual
 from ..scenes.acquisition import Acquisition
 from ..scenes.read import load_block

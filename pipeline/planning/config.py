@@ -222,7 +222,7 @@ class RunConfig(Command):
         somewhere = any(values.get(name) is not None for name in _AREA)
         whole: dict[str, Any] = {"datetime": EVER, **({} if somewhere else {"bbox": WORLD})}
         if "collection" not in values and is_local(catalog):
-            from ..catalog.single import single_collection  # a continued run knows its collection
+            from ..catalog.search import single_collection  # a continued run knows its collection
 
             found = single_collection(catalog)
             whole |= {"collection": found} if found else {}

@@ -9,11 +9,10 @@ from s2sharp_core.faces import face
 __getattr__, __dir__, __all__ = face(
     __name__,
     {
-        "cogs": ["variables", "write_cogs", "write_pictures"],
+        "cogs": ["Means", "variables", "write_cogs", "write_pictures"],
         "frames": ["CogProfile", "Frame"],
         "panels": ["Panel", "Spot", "choose_spot", "looked_at", "orientation", "pair", "trust"],
         "quicklook": ["sheet"],
-        "raster": ["Means"],
         "stac": [
             "PROCESSING",
             "Provenance",

@@ -1,27 +1,75 @@
-"""Cloud Optimized GeoTIFFs of one time step of a cube."""
+"""Cloud Optimized GeoTIFFs of one time step of a cube: pixels and overviews uncompressed, then both through GDAL's COG
+driver.
+"""
 
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
+import rasterio
+import rasterio.shutil
 import zarr
 from rasterio._err import CPLE_BaseError
+from rasterio.enums import ColorInterp, Resampling
 from rasterio.errors import RasterioError
+from rasterio.io import DatasetWriter, MemoryFile
+from rasterio.rio.overview import get_maximum_overview_level
+from rasterio.windows import Window
 
 from s2sharp_core import BANDS, S2SharpError
 
 from ..cube.layout import Layout, error_layers
 from ..storage.arrays import arrays_of
-from ..storage.files import remove
+from ..storage.files import put, remove
 from ..storage.location import Location, on_this_machine, store_errors
-from .frames import CogProfile, Frame
-from .raster import PARTIAL, Means, write_cog
+from .frames import BLOCK, CACHE, CogProfile, Frame, Place
 
 MASKS = ("cloud", "valid")
 """Layers that are written beside the bands, unless they are empty."""
+
+PARTIAL = ".partial-"
+"""Prefix of the temporary folders in which files are made."""
+
+# Every GDAL reads DEFLATE. With predictor 2, its default level 6 takes twice the time of level 1 for files of the same
+# size (within 2 % on four real scenes).
+_COMPRESSIONS: dict[str, dict[str, Any]] = {
+    "deflate": {"COMPRESS": "DEFLATE", "LEVEL": 1},
+    "zstd": {"COMPRESS": "ZSTD", "LEVEL": 3},
+    "lzw": {"COMPRESS": "LZW"},
+}
+
+Clock = Callable[[str], AbstractContextManager[None]]
+
+
+def untimed(_: str) -> AbstractContextManager[None]:
+    """Measure nothing, in place of a clock."""
+    return nullcontext()
+
+
+@dataclass(frozen=True)
+class Means:
+    """Memory and threads for making files.
+
+    ``compression``: "deflate", "zstd" or "lzw"; ``memory``: bytes for pixels, beyond which a temporary file is used;
+    ``threads``: most threads; ``clock``: measures a step by its name.
+    """
+
+    compression: str = "deflate"
+    memory: float = 0.0
+    threads: int = 1
+    clock: Clock = untimed
+
+    def split(self, most: int, least: float) -> "tuple[int, Means]":
+        """Return how many files of at least ``least`` bytes to make at once, ``most`` at most, and the means of each."""
+        count = max(1, min(self.threads, most, int(self.memory // least)))
+        each = replace(self, memory=self.memory / count, threads=max(1, self.threads // count))
+        return count, each
 
 
 def variables(layout: Layout) -> tuple[str, ...]:
@@ -108,3 +156,109 @@ def writable(target: Location) -> Iterator[None]:
             f"{target} could not be written: {str(error.__cause__ or error).rstrip('.')}.",
             "Check whether the disk is full. The same command continues from here.",
         ) from error
+
+
+def write_cog(
+    parts: Iterator[tuple[np.ndarray, Place]],
+    frame: Frame,
+    raster: CogProfile,
+    target: Location,
+    means: Means,
+    *,
+    empty: bool = True,
+    look: Callable[[DatasetWriter], None] = lambda _: None,
+) -> bool:
+    """Write one COG, whole or not at all, and return whether it was written.
+
+    Parameters
+    ----------
+    parts
+        Pixels (h, w), or (3, h, w), and their place in the picture.
+    empty
+        Whether to write a file without data.
+    look
+        Called with the picture once it has its overviews.
+    """
+    beside = target.parent if on_this_machine(target) else None
+    # GDAL takes the number of threads for overviews from the environment, and for the COG driver from its option.
+    settings = {"GDAL_CACHEMAX": CACHE, "GDAL_TIFF_OVR_BLOCKSIZE": str(BLOCK)}
+    with (
+        TemporaryDirectory(prefix=PARTIAL, dir=beside) as scratch,
+        rasterio.Env(**settings, GDAL_NUM_THREADS=means.threads),
+    ):
+        cog = Path(scratch) / "cog.tif"
+        with _canvas(frame, raster, Path(scratch) / "raw.tif", means.memory) as file:
+            with means.clock("cogs read"):
+                anything = _fill(file, parts, raster)
+            if not anything and not empty:
+                return False
+            with means.clock("cogs overviews"):
+                _describe(file, frame, raster)
+            look(file)
+            with means.clock("cogs compress"):
+                # The driver's own overviews would go through another, compressed temporary file.
+                rasterio.shutil.copy(
+                    file,
+                    cog,
+                    driver="COG",
+                    BLOCKSIZE=BLOCK,
+                    PREDICTOR="YES",
+                    NUM_THREADS=means.threads,
+                    BIGTIFF="IF_SAFER",
+                    **_COMPRESSIONS[means.compression],
+                )
+        put(cog, target)
+    return True
+
+
+@contextmanager
+def _canvas(frame: Frame, raster: CogProfile, raw: Path, memory: float) -> Iterator[DatasetWriter]:
+    """Open an uncompressed GeoTIFF, in memory if it fits; GDAL's MEM driver would compute other overviews."""
+    height, width = frame.shape
+    about: dict[str, Any] = {
+        "driver": "GTiff",
+        "width": width,
+        "height": height,
+        "count": raster.channels,
+        "dtype": raster.dtype,
+        "nodata": raster.nodata,
+        "crs": frame.crs,
+        "transform": rasterio.Affine(*frame.transform),
+        "tiled": True,
+        "blockxsize": BLOCK,
+        "blockysize": BLOCK,
+        "BIGTIFF": "IF_SAFER",
+    }
+    if frame.need(raster, in_memory=True) <= memory:
+        with MemoryFile(ext=".tif") as held, held.open(**about) as file:
+            yield file
+    else:
+        # Empty blocks take no space on disk.
+        with rasterio.open(raw, "w+", **about, SPARSE_OK=True) as file:
+            yield file
+
+
+def _fill(
+    file: DatasetWriter, parts: Iterator[tuple[np.ndarray, Place]], raster: CogProfile
+) -> bool:
+    """Copy one part after the other; return whether any pixel has data."""
+    anything = False
+    for pixels, place in parts:
+        window = Window.from_slices(*place)
+        file.write(pixels, 1 if pixels.ndim == 2 else None, window=window)
+        anything = anything or bool((pixels != raster.nodata).any())
+    return anything
+
+
+def _describe(file: DatasetWriter, frame: Frame, raster: CogProfile) -> None:
+    """Set scale and description of a file, and add overviews."""
+    if raster.channels > 1:
+        file.colorinterp = (ColorInterp.red, ColorInterp.green, ColorInterp.blue)
+    else:
+        file.scales, file.offsets = (raster.scale,), (0.0,)
+        file.descriptions = (raster.description,)
+    file.update_tags(OVERVIEW_RESAMPLING=raster.overviews.upper())
+    height, width = frame.shape
+    levels = get_maximum_overview_level(width, height, minsize=BLOCK)
+    if levels:
+        file.build_overviews([2 << n for n in range(levels)], Resampling[raster.overviews])

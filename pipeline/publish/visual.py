@@ -3,22 +3,19 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from io import BytesIO
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import zarr
 from rasterio.enums import Resampling
+from rasterio.io import DatasetWriter
 
 from ..cube.layout import FILL, SCALE
 from ..storage.files import write_bytes
 from ..storage.location import Location
-from .cogs import writable
+from .cogs import Means, untimed, writable, write_cog
 from .frames import CogProfile, Frame, Place
-from .raster import Means, untimed, write_cog
 from .stretch import TRUE_COLOUR
-
-if TYPE_CHECKING:
-    from rasterio.io import DatasetWriter
 
 # Fixed values, so that dates and neighbours can be compared. Most land and water has a reflectance below 0.3, where the
 # exponent increases contrast.
@@ -57,7 +54,7 @@ def write_visual(
             bands = [np.asarray(arrays[band][time, rows, cols]) for band in TRUE_COLOUR]
             yield _stretched(bands), place
 
-    def look(file: "DatasetWriter") -> None:
+    def look(file: DatasetWriter) -> None:
         write_bytes(small, _jpeg(file))
 
     # The caller measures these steps as one.
@@ -84,7 +81,7 @@ def _steps() -> np.ndarray:
 _STEPS = _steps()
 
 
-def _jpeg(file: "DatasetWriter") -> bytes:
+def _jpeg(file: DatasetWriter) -> bytes:
     """Return the picture as a JPEG of at most 512 pixels."""
     from matplotlib.image import imsave
 

@@ -18,18 +18,10 @@ LINES = 2_000
 """Largest number of rows in the tables of acquisitions and failures, to limit the page."""
 
 _STEPS = {"read": "reading", "prepare": "preparing", "net": "sharpening", "write": "writing"}
-# Settings about the place and manner of a run. They do not describe the result, and may be private.
-_PRIVATE = {
-    "out",
-    "catalog",
-    "collection",
-    "scheduler",
-    "events",
-    "metrics",
-    "datetime",
-    "method",
-    "bands",
-}
+# Settings with lines of their own, and those about the place and manner of a run, which do not describe the result and
+# may be private.
+_TOLD = {"catalog", "collection", "datetime", "method", "bands"}
+_PRIVATE = {"out", "scheduler", "events", "metrics"}
 
 
 def nameless(text: str) -> str:
@@ -105,8 +97,11 @@ def sensors(plan: ClientPlan) -> list[list[str]]:
 def provenance(plan: ClientPlan) -> list[tuple[str, str]]:
     """Return catalog, method, weights and settings: everything that determines the pixels."""
     config = plan.config
+    catalog = f"{PurePath(config.catalog).name} (a local file)"
+    if "://" in config.catalog:
+        catalog = public(config.catalog)
     rows = [
-        ("catalog", _public(config.catalog)),
+        ("catalog", catalog),
         ("collection", config.collection),
         ("time", config.datetime),
         ("method", f"{config.method} → {' '.join(config.bands)}"),
@@ -117,7 +112,7 @@ def provenance(plan: ClientPlan) -> list[tuple[str, str]]:
     rows += [(f"weights {name}", f"sha256 {digest}") for name, digest in weights.items()]
     if plan.learns:
         rows.append(("fits", f"one per datatake, {len(plan.datatakes)} of them, in "))
-    settings = config.model_dump(exclude_defaults=True, exclude=_PRIVATE)
+    settings = config.model_dump(exclude_defaults=True, exclude=_TOLD | _PRIVATE)
     for name, value in settings.items():
         if isinstance(value, PurePath | UPath):
             value = value.name
@@ -127,7 +122,3 @@ def provenance(plan: ClientPlan) -> list[tuple[str, str]]:
             value = PurePath(value).name
         rows.append((f"--{name.replace('_', '-')}", str(value)))
     return rows
-
-
-def _public(catalog: str) -> str:
-    return public(catalog) if "://" in catalog else f"{PurePath(catalog).name} (a local file)"

@@ -2,27 +2,24 @@
 
 import itertools
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
 
 import numpy as np
 import shapely
 
 from s2sharp_core.lattice import Box
 
+from .acquisition import Acquisition
 from .radiometry import SATURATED, reference_offset
 from .raster import Kept
 from .read import read_scene
-
-if TYPE_CHECKING:
-    from .acquisition import Acquisition
-    from .scene import Scene
+from .scene import Scene
 
 SIDE = 32
 """Cells along a sample: enough for a median, and few blocks of a file."""
 
 
 def disagreement(
-    acquisition: "Acquisition", bands: Iterable[str], box: Box, kept: Kept | None = None
+    acquisition: Acquisition, bands: Iterable[str], box: Box, kept: Kept | None = None
 ) -> dict[str, float]:
     """Return the median of |Δ| in DN (reflectance × 10 000) per band between the scenes that overlap in ``box``.
 
@@ -51,7 +48,7 @@ def disagreement(
     return found
 
 
-def _sample(one: "Scene", other: "Scene", box: Box) -> Box | None:
+def _sample(one: Scene, other: Scene, box: Box) -> Box | None:
     """Return the cells in the middle of the overlap in ``box``."""
     shared = one.outline & other.outline
     shared &= shapely.box(box.col0, box.row0, box.col1, box.row1)

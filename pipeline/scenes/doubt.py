@@ -6,7 +6,6 @@ subtracted raises the darkest pixels of every band to 0.1.
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -14,13 +13,11 @@ from s2sharp_core.bands import in_order, native_gsd
 from s2sharp_core.lattice import Box
 
 from ..catalog.reflectance import PLAIN_OFFSET, RAW_OFFSET
+from .acquisition import Acquisition
 from .radiometry import decode, reference_offset
 from .raster import Kept
 from .read import Block, read_scene
-
-if TYPE_CHECKING:
-    from .acquisition import Acquisition
-    from .scene import Scene
+from .scene import Scene
 
 BELOW = 0.2
 """Share of a band's pixels below −0.02 that neither atmosphere nor noise explains."""
@@ -53,7 +50,7 @@ class Doubt:
     certain: bool
 
 
-def offset_doubt(block: Block, acquisition: "Acquisition") -> Doubt | None:
+def offset_doubt(block: Block, acquisition: Acquisition) -> Doubt | None:
     """Return the contradiction to the offset of a scene in a block, or None."""
     samples = {}
     for band, y in block.data.items():
@@ -62,7 +59,7 @@ def offset_doubt(block: Block, acquisition: "Acquisition") -> Doubt | None:
     return _doubt(samples, acquisition.within(block.box))
 
 
-def _doubt(samples: Mapping[str, np.ndarray], scenes: Sequence["Scene"]) -> Doubt | None:
+def _doubt(samples: Mapping[str, np.ndarray], scenes: Sequence[Scene]) -> Doubt | None:
     """Judge the reflectance of some bands; a band with too few pixels is ignored."""
     if not samples or any(sample.size < 100 for sample in samples.values()):
         return None
@@ -106,7 +103,7 @@ def _doubt(samples: Mapping[str, np.ndarray], scenes: Sequence["Scene"]) -> Doub
 
 
 def offsets_of_pixels(
-    acquisitions: Iterable["Acquisition"], known: Mapping[str, float]
+    acquisitions: Iterable[Acquisition], known: Mapping[str, float]
 ) -> dict[str, float]:
     """Return the offset of each item that fits its pixels: the metadata's, unless the pixels contradict it.
 
@@ -127,7 +124,7 @@ def offsets_of_pixels(
     return found
 
 
-def _samples(acquisition: "Acquisition", scene: "Scene") -> dict[str, np.ndarray]:
+def _samples(acquisition: Acquisition, scene: Scene) -> dict[str, np.ndarray]:
     """Return the reflectance of windows spread over a whole scene, by band."""
     names = in_order({source.band for source in scene.sources})
     coarsest = sorted(names, key=native_gsd, reverse=True)[:FEW]

@@ -1,15 +1,11 @@
 """Conversion of digital numbers to reflectance: scale, offset, nodata, saturation."""
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 
 from ..catalog.reflectance import RAW_OFFSET
 from ..catalog.sources import Source
-
-if TYPE_CHECKING:
-    from .acquisition import Acquisition
-    from .scene import Scene
+from .acquisition import Acquisition
+from .scene import Scene
 
 SATURATED = 65535
 """DN of a saturated pixel in Level-1C and in most archives' Level-2A."""
@@ -18,14 +14,14 @@ _FILL = -9000
 """Signed DN below this are missing data, such as −9999 or −32768, also in a file that states no nodata value."""
 
 
-def source_of(scene: "Scene", band: str) -> Source | None:
+def source_of(scene: Scene, band: str) -> Source | None:
     """Return the file of a scene with ``band`` or the scene classification ("SCL"), or None."""
     if band == "SCL":
         return scene.scl
     return next(source for source in scene.sources if source.band == band)
 
 
-def reference_offset(acquisition: "Acquisition", band: str) -> tuple[float, float]:
+def reference_offset(acquisition: Acquisition, band: str) -> tuple[float, float]:
     """Return the (scale, offset) in which an acquisition's DN of ``band`` are stored: the lowest of its items."""
     if band == "SCL":
         return 1.0, 0.0

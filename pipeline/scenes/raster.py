@@ -224,8 +224,10 @@ def _open(href: str, drivers: Container[str]) -> GdalFile:
         stack.callback(dataset.close)
         _check_one_band(dataset)
         _check_block(dataset)
-        beside = _mask_beside(href)
-        if beside is not None:
+        beside, mask = None, Path(f"{href}.msk")
+        # GDAL itself would accept any format for the separate mask that it writes beside local files.
+        if "://" not in href and mask.is_file():
+            beside = rasterio.open(mask, driver="GTiff")
             stack.callback(beside.close)
             if beside.shape != dataset.shape:
                 name = Path(beside.name).name
@@ -274,15 +276,6 @@ def _check_version(
             item=item,
             band=source.band,
         )
-
-
-def _mask_beside(href: str) -> rasterio.DatasetReader | None:
-    """Open the separate mask, ``….tif.msk``, which GDAL writes beside local files, or return None.
-
-    It is opened here, because GDAL itself would accept any format for it.
-    """
-    file = None if "://" in href else Path(f"{href}.msk")
-    return rasterio.open(file, driver="GTiff") if file is not None and file.is_file() else None
 
 
 def _unreadable(source: Source, item: str, href: str, reason: str) -> S2SharpError:

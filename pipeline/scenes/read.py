@@ -4,7 +4,8 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, wait
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from functools import lru_cache
+from typing import Protocol, TypeVar
 
 import numpy as np
 
@@ -15,22 +16,18 @@ from s2sharp_core.threads import threads_for
 
 from ..catalog.reflectance import APPLIED, PIXELS
 from ..catalog.sources import MAX_DN, Source
+from .acquisition import Acquisition
 from .limits import ABREAST
-from .overlaps import precedence
 from .radiometry import decode, harmonise, missing, reference_offset, source_of
 from .raster import Kept, Raster, reading
+from .scene import Scene
 
-if TYPE_CHECKING:
-    from .acquisition import Acquisition
-    from .scene import Scene
-
-_REPORT = "Leave the item out, or report it to the archive."
 S = TypeVar("S")
 T = TypeVar("T")
 
 
 def read_scene(
-    acquisition: "Acquisition", scene: "Scene", band: str, box: Box, kept: Kept
+    acquisition: Acquisition, scene: Scene, band: str, box: Box, kept: Kept
 ) -> np.ndarray:
     """Return DN of one scene over the cells ``box``, all of which it holds: uint16 (n·rows, n·cols), 0 as nodata.
 
@@ -50,7 +47,8 @@ def read_scene(
         rows, cols = scene.box.slices(box, native_gsd(source.band))
         stored = file.read(rows, cols)
         if stored.dtype.kind == "f" and (stored > MAX_DN * source.scale + source.offset).any():
-            raise _contradicts(scene, source, "larger values than reflectance", "reflectance")
+            text = "the file holds larger values than reflectance, not reflectance"
+            raise _contradicts(scene, source, text)
         gone = missing(stored, source.nodata, file.nodata)
         masked = file.masked(rows, cols)
         if masked is not None:
@@ -60,23 +58,19 @@ def read_scene(
     return reading(source, scene.id, scene.href, read, kept)
 
 
-def _check_place(scene: "Scene", source: Source, epsg: int, file: Raster) -> None:
+def _check_place(scene: Scene, source: Source, epsg: int, file: Raster) -> None:
     gsd = native_gsd(source.band)
     stated = Lattice.of(epsg).transform(scene.box, gsd)
     off = np.abs(np.array(file.transform) - stated).max()
     if off > 1e-3 or file.shape != scene.box.pixels(gsd) or file.epsg != epsg:
-        raise S2SharpError(
-            "metadata-contradicts-file",
-            f"Item {scene.id}, band {source.band}: its metadata say {stated}, "
-            f"{scene.box.pixels(gsd)} px, EPSG:{epsg}; the file says {file.transform}, "
-            f"{file.shape} px, EPSG:{file.epsg}.",
-            _REPORT,
-            item=scene.id,
-            band=source.band,
+        text = (
+            f"its metadata say {stated}, {scene.box.pixels(gsd)} px, EPSG:{epsg}; the file says {file.transform}, "
+            f"{file.shape} px, EPSG:{file.epsg}"
         )
+        raise _contradicts(scene, source, text)
 
 
-def _check_numbers(scene: "Scene", source: Source, file: Raster) -> None:
+def _check_numbers(scene: Scene, source: Source, file: Raster) -> None:
     """Refuse values that are neither the item's DN nor, in a Zarr, reflectance made from them.
 
     Only classes fit into eight bits: reflectance in eight bits is a stretched picture.
@@ -87,16 +81,16 @@ def _check_numbers(scene: "Scene", source: Source, file: Raster) -> None:
     if file.dtype not in fits and (kind != "f" or file.packing is None):
         expected = "DN below zero, or unsigned ones" if source.signed else "unsigned DN of 16 bits"
         remedy = "Use the archive's own files, not ones converted to reflectance."
-        raise _contradicts(scene, source, file.dtype, expected, remedy)
+        text = f"the file holds {file.dtype}, not {expected}"
+        raise _contradicts(scene, source, text, remedy)
     if file.packing is None or source.band == "SCL" or _agrees(file.packing, source, kind):
         return
     what = "DN" if kind != "f" else "reflectance made"
-    raise _contradicts(
-        scene,
-        source,
-        f"{what} with scale and offset {file.packing}",
-        f"DN with scale {source.scale:g} and offset {source.offset:g} ({source.origin})",
+    text = (
+        f"the file holds {what} with scale and offset {file.packing}, not DN with scale {source.scale:g} and offset "
+        f"{source.offset:g} ({source.origin})"
     )
+    raise _contradicts(scene, source, text)
 
 
 def _agrees(packing: tuple[float, float], source: Source, kind: str) -> bool:
@@ -114,15 +108,14 @@ def _agrees(packing: tuple[float, float], source: Source, kind: str) -> bool:
 
 
 def _contradicts(
-    scene: "Scene", source: Source, found: str, expected: str, remedy: str = _REPORT
+    scene: Scene,
+    source: Source,
+    text: str,
+    remedy: str = "Leave the item out, or report it to the archive.",
 ) -> S2SharpError:
-    return S2SharpError(
-        "metadata-contradicts-file",
-        f"Item {scene.id}, band {source.band}: the file holds {found}, not {expected}.",
-        remedy,
-        item=scene.id,
-        band=source.band,
-    )
+    text = f"Item {scene.id}, band {source.band}: {text}."
+    kind = "metadata-contradicts-file"
+    return S2SharpError(kind, text, remedy, item=scene.id, band=source.band)
 
 
 class Reader(Protocol):
@@ -146,7 +139,7 @@ class Files:
     Without ``kept``, file versions are remembered as long as the reader lives.
     """
 
-    acquisition: "Acquisition"
+    acquisition: Acquisition
     kept: Kept = field(default_factory=Kept, repr=False, compare=False)
 
     @property
@@ -179,10 +172,41 @@ class Files:
                 inner = _around(mine, box)
                 place = box.slices(inner, gsd)
                 part = read_scene(self.acquisition, scene, band, inner, self.kept)
-                free = (dn[place] == 0) & (part != 0) & _to_pixels(mine, box, inner, gsd)
+                cells = mine[box.slices(inner, CELL)]
+                own = cells.repeat(CELL // gsd, axis=0).repeat(CELL // gsd, axis=1)
+                free = (dn[place] == 0) & (part != 0) & own
                 dn[place][free] = part[free]
                 source[place][free] = scene.number
         return dn, source
+
+
+@lru_cache(maxsize=4)
+def precedence(boxes: tuple[Box, ...], cells: Box) -> np.ndarray:
+    """Return int16 (choice, row, column): the index of the scene for each of ``cells``, best choice first; -1: none.
+
+    The best choice among the scenes that hold a cell has the nearest centre; for equal distances it is the first
+    scene. The others fill its holes. Overlaps of Level-2A differ, because it is corrected tile by tile, most of all
+    towards the edges of tiles. So the result changes from one tile to the next at one line, in the middle of the overlap.
+    The choice depends only on the scenes at this place, which every query for it finds. So no line depends on the
+    requested area or the order of reading.
+    """
+    if len(boxes) == 1:
+        alone = np.full((1, *cells.shape), -1, dtype=np.int16)
+        if not (boxes[0] & cells).empty:
+            alone[0][cells.slices(boxes[0] & cells, CELL)] = 0
+        return alone
+    rows, cols = np.ogrid[cells.row0 : cells.row1, cells.col0 : cells.col1]
+    away = np.full((len(boxes), *cells.shape), np.iinfo(np.int64).max)
+    for distance, box in zip(away, boxes, strict=True):
+        inner = box & cells
+        if not inner.empty:
+            here = cells.slices(inner, CELL)
+            # The doubled distance from a cell's centre to the scene's, squared.
+            down, across = 2 * rows + 1 - box.row0 - box.row1, 2 * cols + 1 - box.col0 - box.col1
+            distance[here] = (down**2 + across**2)[here]
+    order = np.argsort(away, axis=0, kind="stable")
+    held = np.take_along_axis(away, order, axis=0) < np.iinfo(np.int64).max
+    return np.where(held, order, -1).astype(np.int16)
 
 
 def _around(mask: np.ndarray, box: Box) -> Box:
@@ -194,11 +218,6 @@ def _around(mask: np.ndarray, box: Box) -> Box:
         box.col0 + int(cols[0]),
         box.col0 + int(cols[-1]) + 1,
     )
-
-
-def _to_pixels(mask: np.ndarray, box: Box, inner: Box, gsd: int) -> np.ndarray:
-    n = CELL // gsd
-    return mask[box.slices(inner, CELL)].repeat(n, axis=0).repeat(n, axis=1)
 
 
 @dataclass(frozen=True)
@@ -216,7 +235,7 @@ class Block:
 
 
 def load_block(
-    reader: Reader, acquisition: "Acquisition", bands: tuple[str, ...], want: Box, margin: int
+    reader: Reader, acquisition: Acquisition, bands: tuple[str, ...], want: Box, margin: int
 ) -> Block:
     """Read ``bands`` over ``want`` and ``margin`` cells around it.
 
@@ -265,7 +284,7 @@ def read_each(read: Callable[[S], T], things: Iterable[S], reader: Reader) -> It
         wait(coming)  # files of running reads must be closed or kept before another read needs them
 
 
-def reflectance(reader: Reader, acquisition: "Acquisition", band: str, want: Box) -> np.ndarray:
+def reflectance(reader: Reader, acquisition: Acquisition, band: str, want: Box) -> np.ndarray:
     """Return a band over ``want`` at its own GSD: float32 reflectance, NaN as nodata."""
     dn, _ = reader.mosaic(band, want)
     return decode(dn, *reference_offset(acquisition, band))[0]

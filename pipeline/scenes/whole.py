@@ -1,8 +1,10 @@
 """Whole acquisitions of a static catalog, in memory."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import pystac
 
 from s2sharp_core import BANDS, S2SharpError
 from s2sharp_core.bands import BY_GSD, GSDS
@@ -24,26 +26,28 @@ def real_scenes(catalog: Path, collection: str) -> dict[str, dict[int, np.ndarra
     if not acquisitions:
         why = f": {refused[0].message}" if refused else ""
         raise S2SharpError("nothing-found", f"{catalog} holds no scene of {collection}{why}.")
-    parts = []
+    found: dict[str, dict[int, np.ndarray]] = {}
     for acquisition in acquisitions:
-        names = {scene.id for scene in acquisition.scenes}
-        own = [item for item in items if item.id in names]
-        if len(own) > 1 and _whole(acquisition) is None:
-            parts += [part for item in own for part in group([item], tuple(BANDS), str(catalog))[0]]
-        else:
-            parts.append(acquisition)
-    return {a.scenes[0].id: _checked(a) for a in parts}
+        found |= _pixels(acquisition, items, catalog)
+    return found
 
 
-def _checked(acquisition: Acquisition) -> dict[int, np.ndarray]:
-    whole = _whole(acquisition)
-    if whole is None:
+def _pixels(
+    acquisition: Acquisition, items: Sequence[pystac.Item], catalog: Path
+) -> dict[str, dict[int, np.ndarray]]:
+    """Return an acquisition by its first scene's id; if it has gaps, each of its ``items`` by itself."""
+    if (whole := _whole(acquisition)) is not None:
+        return {acquisition.scenes[0].id: whole}
+    names = {scene.id for scene in acquisition.scenes}
+    own = [item for item in items if item.id in names]
+    if len(own) < 2:
         raise S2SharpError(
             "scene-malformed",
             f"{acquisition.id} has gaps.",
             "Train on scenes without nodata and saturated pixels.",
         )
-    return whole
+    parts = [part for item in own for part in group([item], tuple(BANDS), str(catalog))[0]]
+    return {name: y for part in parts for name, y in _pixels(part, (), catalog).items()}
 
 
 def _whole(acquisition: Acquisition) -> dict[int, np.ndarray] | None:

@@ -3,10 +3,11 @@
 import hashlib
 import itertools
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -30,6 +31,10 @@ from ..scenes.whole import real_scenes
 from ..storage.location import on_this_machine
 
 _WALD = "Wald: every band seen coarser through its MTF, the native band as truth"
+_PLANES = (
+    "Wald: a focal plane's bands and the 10 m bands seen twice as coarse through its kernel, with shifts and noise as "
+    "products have them, the native band as truth; and synthetic landscapes"
+)
 # Cells along a window for a fit before a method sees its scene.
 _WINDOW = 60
 
@@ -97,19 +102,23 @@ def train_dsen2(
     real: list[Pair] = [wald_pair(scene, gsd) for scene in scenes.values()]
     net = train(recipe, real, synthetic_pairs(synthetic, gsd, seed=seed), tell)
     file = training.out / weights_file(method, gsd)
-    facts = {
-        "method": method,
-        "recipe": recipe.card(),
-        "scenes": sorted(scenes),
-        "protocol": _WALD,
-        "licence": _licence(scenes),
-    }
-    save_net(net, file, facts)
+    save_net(net, file, _facts(method, recipe, scenes, _WALD))
     return file
 
 
-def _licence(scenes: object) -> str:
-    return "Apache-2.0" + ("; contains modified Copernicus Sentinel data" if scenes else "")
+def _facts(
+    method: str, recipe: Recipe | S2Recipe, scenes: Iterable[str], protocol: str
+) -> dict[str, Any]:
+    """Return the facts of a training for the card of its weights."""
+    names = sorted(scenes)
+    licence = "Apache-2.0" + ("; contains modified Copernicus Sentinel data" if names else "")
+    return {
+        "method": method,
+        "recipe": recipe.card(),
+        "scenes": names,
+        "protocol": protocol,
+        "licence": licence,
+    }
 
 
 def train_s2net(training: Training, tell: Tell) -> Path:
@@ -122,14 +131,7 @@ def train_s2net(training: Training, tell: Tell) -> Path:
     if training.steps:
         recipe = replace(recipe, steps=training.steps)
     scenes = training.scenes()
-    facts = {
-        "method": training.method,
-        "recipe": recipe.card(),
-        "scenes": sorted(scenes),
-        "protocol": "Wald: a focal plane's bands and the 10 m bands seen twice as coarse through its kernel, with "
-        "shifts and noise as products have them, the native band as truth; and synthetic landscapes",
-        "licence": _licence(scenes),
-    }
+    facts = _facts(training.method, recipe, scenes, _PLANES)
     file = training.out / weights_file(training.method)
     mark = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
     training.out.mkdir(parents=True, exist_ok=True)

@@ -13,16 +13,9 @@ AT_ONCE = 4
 """Number of concurrent requests; the others wait and need no memory."""
 
 # Largest number of uses of each parameter; a parameter that is not listed is refused.
-_TIMES = {
-    "acquisition": 1,
-    "band": 3,
-    "rescale": 3,
-    "stretch": 3,
-    "tilesize": 1,
-    "colormap_name": 1,
-    "f": 1,
-}
-_TIMES |= {"delivered": 1, "lon": 1, "lat": 1}
+_TIMES = dict.fromkeys(("band", "rescale", "stretch"), 3)
+_TIMES |= dict.fromkeys(("acquisition", "tilesize", "colormap_name", "f"), 1)
+_TIMES |= dict.fromkeys(("delivered", "lon", "lat"), 1)
 # Addresses that a link on another page may open.
 _PAGES = ("/", "/report.html")
 

@@ -12,8 +12,7 @@ from s2sharp.demo.synthetic import write_catalog
 from s2sharp.engine.ledger import Ledger
 from s2sharp.scenes.acquisition import Acquisition
 from s2sharp.scenes.disagreement import disagreement
-from s2sharp.scenes.overlaps import precedence
-from s2sharp.scenes.read import Files
+from s2sharp.scenes.read import Files, precedence
 
 from s2sharp_core.lattice import Box, Lattice
 
