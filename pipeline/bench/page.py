@@ -152,16 +152,14 @@ def _spot(fine: np.ndarray, border: int) -> tuple[slice, slice]:
     side = [min(_SIDE, length) for length in fine.shape]
     density = uniform_filter(np.nan_to_num(detail), side)
     margin = -(-border // 6) * 6
-    found = []
     starts = [
-        np.arange(m, length - n - m + 1, 6) if (m := margin) + n + m <= length else np.array([0])
+        np.arange(margin, length - n - margin + 1, 6) if n + 2 * margin <= length else np.array([0])
         for length, n in zip(fine.shape, side, strict=True)
     ]
     middle = density[np.ix_(*(s + n // 2 for s, n in zip(starts, side, strict=True)))]
     best = np.unravel_index(middle.argmax(), middle.shape)
-    for start, i, n in zip(starts, best, side, strict=True):
-        found.append(slice(int(start[i]), int(start[i]) + n))
-    return found[0], found[1]
+    row, col = (int(start[i]) for start, i in zip(starts, best, strict=True))
+    return slice(row, row + side[0]), slice(col, col + side[1])
 
 
 _Line = tuple[int, int, int]

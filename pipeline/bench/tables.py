@@ -100,7 +100,7 @@ def _series(protocol: str, rows: Sequence[Row]) -> list[Grid]:
     value for all bands, and the worst value at the end.
     """
     out = []
-    for name, measure in _WORST.items():
+    for name, (measure, metric) in _SERIES.items():
         start = f"{name}, "
         every = [row for row in rows if row.metric.startswith(start)]
         methods = dict.fromkeys(row.method for row in every)
@@ -112,7 +112,7 @@ def _series(protocol: str, rows: Sequence[Row]) -> list[Grid]:
                 key: float(np.mean([row.value for row in own if row.metric == start + key]))
                 for key in keys
             }
-            worst, metric, heading = measure(list(line.values())), _SAME[name], f"worst {name}"
+            worst, heading = measure(list(line.values())), f"worst {name}"
             seen = any(row.seen for row in own)
             table[method] = {heading: (worst, seen)} | {k: (v, seen) for k, v in line.items()}
         if table:
@@ -122,15 +122,12 @@ def _series(protocol: str, rows: Sequence[Row]) -> list[Grid]:
     return out
 
 
-_WORST: Mapping[str, Callable[[list[float]], float]] = {
-    "gain": departure,
-    "coherence": min,
-    "loss": max,
+_SERIES: Mapping[str, tuple[Callable[[list[float]], float], str]] = {
+    "gain": (departure, "departure"),
+    "coherence": (min, "coherence"),
+    "loss": (max, "worst loss"),
 }
-"""Function for the worst value of a series; of the gain, its departure from 1."""
-
-_SAME = {"gain": "departure", "coherence": "coherence", "loss": "worst loss"}
-"""Series → the metric whose format it uses."""
+"""Series → the function for its worst value (of the gain, its departure from 1), and the metric whose format it uses."""
 
 _Table = dict[str, dict[Any, tuple[float, bool]]]
 """Method → column → (value, seen)."""

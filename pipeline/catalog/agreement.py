@@ -34,9 +34,8 @@ APART = 0.05
 def check_alike(item: str, files: Iterable[Source]) -> None:
     """Refuse an item whose bands differ in scale or offset: ESA gives each band its own, but all nearly the same.
 
-    An item may mix ESA's own files with files whose offset the archive has removed.
-
-    Error: ``radiometry-implausible``.
+    An item may mix ESA's own files with files whose offset the archive has removed. Error:
+    ``radiometry-implausible``.
     """
     own = [file for file in files if file.origin != APPLIED]
     for file in own:
@@ -51,9 +50,8 @@ def check_alike(item: str, files: Iterable[Source]) -> None:
 def check_names(item: pystac.Item, files: Iterable[Source]) -> None:
     """Refuse an item whose file names contradict it.
 
-    A file may name another band, tile or day than the item or its other files, or be listed for two bands.
-
-    Error: ``item-broken``.
+    A file may name another band, tile or day than the item or its other files, or be listed for two bands. Error:
+    ``item-broken``.
     """
     others: dict[str, tuple[set[str], Source]] = {}
     taken: dict[str, Source] = {}

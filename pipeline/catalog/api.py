@@ -219,9 +219,7 @@ def from_items(
         asked = {"bbox": ",".join(map(str, box)), "datetime": query.interval, "limit": PAGE}
         try:
             target = check_href(
-                absolute(str(link.get("href")), href),
-                query.catalog,
-                private=query.private,
+                absolute(str(link.get("href")), href), query.catalog, private=query.private
             )
             for item in _paged(_pages(io, target, "GET", asked, query), query):
                 if query.matches(item):  # not every server filters

@@ -18,9 +18,8 @@ def item_of(document: Any, href: str | None) -> pystac.Item:
     """Return the item in a document at ``href``.
 
     Odd parts that are not needed are dropped: invalid links, an impossible footprint, an invalid interval beside a
-    valid datetime, the name of a collection that is not text. The id, the properties and a time are needed.
-
-    Raise :class:`BrokenError` with the reason why the document is not an item.
+    valid datetime, the name of a collection that is not text. The id, the properties and a time are needed. Raise
+    :class:`BrokenError` with the reason why the document is not an item.
     """
     if not isinstance(document, dict) or not isinstance(document.get("properties"), dict):
         raise BrokenError("is not a STAC item")

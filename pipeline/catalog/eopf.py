@@ -31,9 +31,9 @@ from .access import OWN
 from .broken import BrokenError
 from .chunks import bounded, check_chunks
 from .documents import item_of
-from .groups import SCL_PATH, reflectance_path
 from .metadata import as_number, as_text, code_in, numbers_in
 from .signing import archive_place
+from .sources import SCL_PATH, reflectance_path
 
 # Codecs that an archive may use. Others are refused before a byte is read, because numcodecs includes pickle, which
 # executes its input.

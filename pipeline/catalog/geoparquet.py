@@ -98,9 +98,8 @@ def documents(
     """Yield the items, as STAC documents, that may touch one of ``boxes`` and ``interval``.
 
     Parts of the file are skipped if their statistics exclude a match. Each yielded item has a matching bbox and a
-    possible time. The caller checks the footprints.
-
-    Raise ``ValueError`` if ``file`` is not stac-geoparquet (``pyarrow.ArrowInvalid`` is one).
+    possible time. The caller checks the footprints. Raise ``ValueError`` if ``file`` is not stac-geoparquet
+    (``pyarrow.ArrowInvalid`` is one).
     """
     source = _opened(file)
     names = source.schema_arrow.names
@@ -325,11 +324,6 @@ def _mapping(said: Any) -> dict[str, Any]:
 
 def _times(column: pa.Array) -> list[str | None]:
     """Return times as text, to their last digit."""
-    if column.type != _TIME:
-        import pyarrow.compute as pc
-
-        texts: list[str | None] = pc.strftime(column, format="%Y-%m-%dT%H:%M:%SZ").to_pylist()
-        return texts
     return [None if n is None else _moment(n) for n in column.view(pa.int64()).to_pylist()]
 
 

@@ -48,9 +48,8 @@ def radiometry(item: pystac.Item, band: str, facts: Mapping[str, Any], *, raw: b
     """Return the conversion of a band's DN to reflectance.
 
     ``facts``: statements of the asset about its band: "scale", "offset", "data_type". ``raw``: whether the file is
-    ESA's own; flags of the archive do not apply to such files.
-
-    Errors: ``radiometry-implausible``; ``offset-unknown``.
+    ESA's own; flags of the archive do not apply to such files. Errors: ``radiometry-implausible``;
+    ``offset-unknown``.
     """
     scale, offset = (_number(item.id, band, name, facts.get(name)) for name in ("scale", "offset"))
     aside = None

@@ -63,9 +63,8 @@ def safe_item(path: Location) -> tuple[str, pystac.Item]:
     """Return the level of a product, ``"l1c"`` or ``"l2a"``, and its item.
 
     Assets are the bands at native resolution, each with its grid, scale, offset and nodata. ``path`` becomes the
-    item's own address. Resampled copies are left out, and so are bands without a file.
-
-    Raise :class:`BrokenError` with the fault of the product.
+    item's own address. Resampled copies are left out, and so are bands without a file. Raise :class:`BrokenError`
+    with the fault of the product.
     """
     try:
         root = _root(path)

@@ -106,9 +106,7 @@ def archive_place(url: str, sign: str = OWN) -> Location:
     """Return a folder of an archive, as :func:`~s2sharp.storage.location.place` does, with CDSE's keys for its store.
 
     ``sign``: as in a :class:`~s2sharp.catalog.sources.Source`. By default, an S3 bucket belongs to the operator, who
-    named it.
-
-    Errors: as in :func:`~s2sharp.storage.location.place`; ``keys-missing``.
+    named it. Errors: as in :func:`~s2sharp.storage.location.place`; ``keys-missing``.
     """
     folder = place(url)
     if f"{url}/".startswith(EODATA):

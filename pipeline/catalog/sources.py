@@ -9,12 +9,11 @@ from typing import Any, NamedTuple
 
 import pystac
 
-from s2sharp_core.bands import MEASURED, native_gsd
+from s2sharp_core.bands import CIRRUS, MEASURED, native_gsd
 from s2sharp_core.errors import S2SharpError
 
 from .addresses import absolute, on_disk, parted, unsigned
 from .broken import faulty
-from .groups import arrays
 from .metadata import as_number
 from .reflectance import radiometry
 
@@ -54,6 +53,13 @@ MAX_DN = 65_535.5
 
 _DEGREES = 0.01
 """Smaller pixel sizes are in degrees: 0.01 is a centimetre, or a kilometre."""
+
+# Paths in an EOPF Zarr, of EOPF's Product Structure and Format Definition.
+_REFLECTANCE = "measurements/reflectance"
+SCL_PATH = "conditions/mask/l2a_classification/r20m/scl"
+_GROUP = re.compile(r"(?P<root>.+\.zarr)(?:/(?P<path>.*?))?/?", re.IGNORECASE)
+# Facts of an asset that do not hold for each of its bands; a group's grid is that of its finest level.
+_OWN = ("bands", "eo:bands", "proj:transform", "proj:shape", "gsd", "raster:spatial_resolution")
 
 _PICTURES = frozenset({"visual", "overview", "thumbnail", "metadata"})
 _FACTS = {
@@ -121,11 +127,50 @@ def offers(item: pystac.Item, bands: Iterable[str]) -> dict[str, Offer]:
 def _every(item: pystac.Item) -> Iterator[Offer]:
     """Yield the item's assets, with one for each band of an asset that holds many bands in a Zarr."""
     for key, asset in item.assets.items():
-        held = list(arrays(asset))
+        held = list(_arrays(asset))
         for band, one in held:
             yield Offer(f"{key}/{band}", one, _facts(one, key))
         if not held:
             yield Offer(key, asset, _facts(asset, key))
+
+
+def reflectance_path(band: str) -> str:
+    """Return the path of a band's native array in the product."""
+    return f"{_REFLECTANCE}/r{native_gsd(band)}m/{band.lower()}"
+
+
+def _arrays(asset: pystac.Asset) -> Iterator[tuple[str, pystac.Asset]]:
+    """Yield each band of a group of arrays with an asset for its native one; nothing for an asset that is no group.
+
+    Archives of EOPF products name single arrays, groups of one resolution (``…/measurements/reflectance/r60m``), the
+    group of all resolutions (a GeoZarr pyramid), or the product. The address of an array follows from that of the asset.
+    Nothing is requested over the network: a missing array shows when it is read.
+    """
+    address, query = parted(asset.href)
+    found = _GROUP.fullmatch(address) if ".zarr" in address.lower() else None
+    if found is None:
+        return
+    root, path = found["root"], found["path"] or ""
+    for band in (*MEASURED, "SCL"):
+        whole = SCL_PATH if band == "SCL" else reflectance_path(band)
+        above = ("", _REFLECTANCE, whole.rpartition("/")[0])
+        if path not in above or not _says(asset, band):
+            continue
+        facts = {name: value for name, value in asset.extra_fields.items() if name not in _OWN}
+        facts |= {"gsd": native_gsd(band), "bands": [{"name": band}]}
+        one = pystac.Asset(
+            f"{root}/{whole}{query}", media_type=asset.media_type, extra_fields=facts
+        )
+        one.owner = asset.owner
+        yield band, one
+
+
+def _says(asset: pystac.Asset, band: str) -> bool:
+    """Return whether the asset's list of bands has ``band``; without a list, it may hold the bands of both levels."""
+    for key in ("bands", "eo:bands"):
+        if isinstance(said := asset.extra_fields.get(key), list):
+            return band.lower() in {str(b.get("name")).lower() for b in said if isinstance(b, dict)}
+    return band not in (CIRRUS.name, "SCL")
 
 
 def band_of(name: str) -> str | None:

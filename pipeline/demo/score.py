@@ -23,12 +23,7 @@ _CELLS = 90
 def make_scenes(folder: Path) -> dict[str, Any]:
     """Simulate scenes in ``folder``, and return the flags of a run over them."""
     catalog, bbox = simulate(folder / "archive", _CELLS)
-    return {
-        "catalog": str(catalog),
-        "bbox": bbox,
-        "datetime": "2024-06",
-        "out": folder / "cube",
-    }
+    return {"catalog": str(catalog), "bbox": bbox, "datetime": "2024-06", "out": folder / "cube"}
 
 
 def score(folder: Path, plan: ClientPlan) -> Iterator[tuple[str, ...]]:

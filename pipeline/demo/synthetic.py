@@ -28,12 +28,7 @@ _OFFSET = -0.1
 
 
 def simulate(
-    folder: Path,
-    cells: int = 150,
-    tiles: int = 2,
-    dates: int = 1,
-    epsg: int = 32633,
-    seed: int = 7,
+    folder: Path, cells: int = 150, tiles: int = 2, dates: int = 1, epsg: int = 32633, seed: int = 7
 ) -> tuple[Path, tuple[float, float, float, float]]:
     """Write a catalog of synthetic Level-2A scenes with known 10 m truth.
 
@@ -169,22 +164,21 @@ def write_scenes(
             gsd = native_gsd(band)
             file = folder / "scenes" / item.id / f"{band}.tif"
             _write(file, dn[box.slices(tile, gsd)], lattice, tile, gsd)
-            item.add_asset(band, _asset(item, file, band, lattice.transform(tile, gsd), offset))
+            item.add_asset(band, _asset(item, file, band, lattice, tile, offset))
         items.append(item)
     return items
 
 
 def _asset(
-    item: pystac.Item, file: Path, band: str, transform: tuple[float, ...], offset: float
+    item: pystac.Item, file: Path, band: str, lattice: Lattice, tile: Box, offset: float
 ) -> pystac.Asset:
     asset = pystac.Asset(str(file), media_type=pystac.MediaType.COG, roles=["data"])
     asset.set_owner(item)
-    with rasterio.open(file) as dataset:
-        shape = dataset.shape
+    gsd = native_gsd(band)
     projection = ProjectionExtension.ext(asset, add_if_missing=True)
-    projection.transform, projection.shape = list(transform), list(shape)
+    projection.transform = list(lattice.transform(tile, gsd))
+    projection.shape = list(tile.pixels(gsd))
     if band != "SCL":
-        gsd = native_gsd(band)
         asset.common_metadata.gsd = gsd
         raster = RasterBand.create(nodata=0, scale=0.0001, offset=offset, spatial_resolution=gsd)
         RasterExtension.ext(asset, add_if_missing=True).bands = [raster]

@@ -79,10 +79,7 @@ def orientation(cube: Arrays) -> list[Panel]:
     return [Panel(caption, " · ".join(have), _image(shown))]
 
 
-_TRUST = {
-    "residual": "Off what was seen, seen again",
-    "detail": "Carried over from finer bands",
-}
+_TRUST = {"residual": "Off what was seen, seen again", "detail": "Carried over from finer bands"}
 
 
 def trust(cube: Arrays) -> list[Panel]:
@@ -122,10 +119,7 @@ Spot = tuple[slice, slice]
 
 
 def choose_spot(
-    cube: Arrays,
-    size: int = 180,
-    overview: Arrays | None = None,
-    taken: Sequence[Spot] = (),
+    cube: Arrays, size: int = 180, overview: Arrays | None = None, taken: Sequence[Spot] = ()
 ) -> Spot:
     """Choose the spot with most detail where the ground is visible.
 

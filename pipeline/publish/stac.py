@@ -300,9 +300,8 @@ def write_collection(
 
     The items are written first and the collection last, so that it never names a missing item.
 
-    ``items``: all items of the collection, from :func:`stac_item`.
-
-    Error: ``nothing-published`` without items: a collection must have an extent.
+    ``items``: all items of the collection, from :func:`stac_item`. Error: ``nothing-published`` without items: a
+    collection must have an extent.
     """
     if not items:
         raise S2SharpError(
@@ -320,19 +319,15 @@ def write_collection(
         catalog_type=pystac.CatalogType.SELF_CONTAINED,
     )
     if any(item.common_metadata.constellation == "sentinel-2" for item in items):
-        _credit(collection)
+        roles = [pystac.ProviderRole.PRODUCER, pystac.ProviderRole.LICENSOR]
+        copernicus = pystac.Provider(
+            "Copernicus", roles=roles, url="https://dataspace.copernicus.eu"
+        )
+        collection.providers = [copernicus]
+        terms = "Terms of Copernicus Sentinel data"
+        collection.add_link(pystac.Link("license", _COPERNICUS, title=terms))
     path = out.absolute() / "stac" / "collection.json"
     collection.set_self_href(str(path))
     collection.add_items(items, strategy=AsIsLayoutStrategy())
     collection.save(stac_io=_AtomicIO())
     return path
-
-
-def _credit(collection: pystac.Collection) -> None:
-    roles = [pystac.ProviderRole.PRODUCER, pystac.ProviderRole.LICENSOR]
-    collection.providers = [
-        pystac.Provider("Copernicus", roles=roles, url="https://dataspace.copernicus.eu")
-    ]
-    collection.add_link(
-        pystac.Link("license", _COPERNICUS, title="Terms of Copernicus Sentinel data")
-    )

@@ -38,9 +38,8 @@ def make_report(out: Location, *, brief: bool = False) -> str:
     Native bands are read in small windows from the addresses in the items. If they cannot be read, the page gives the
     reason.
 
-    ``brief``: leave out the consistency figure, which needs torch and takes as long as everything else.
-
-    Errors: ``not-a-run``; ``other-run`` if another version wrote it.
+    ``brief``: leave out the consistency figure, which needs torch and takes as long as everything else. Errors:
+    ``not-a-run``; ``other-run`` if another version wrote it.
     """
     import dask
 

@@ -25,9 +25,7 @@ def disagreement(
 
     Each pair of scenes is compared on a sample from the middle of their overlap there. The median is 0 for Level-1C.
     Bands without a pixel in two scenes are left out: most boxes lie in one scene. For ``kept`` see
-    :func:`~s2sharp.scenes.raster.reading`.
-
-    Errors: as in :func:`~s2sharp.scenes.read.read_scene`.
+    :func:`~s2sharp.scenes.raster.reading`. Errors: as in :func:`~s2sharp.scenes.read.read_scene`.
     """
     pairs = [
         (one, other, sample)

@@ -109,9 +109,8 @@ def offsets_of_pixels(
 
     The checked windows lie on a scene's own grid, so the requested area has no influence.
 
-    ``known``: earlier results. They are returned, too, and their items are not checked again.
-
-    Errors: as in :func:`~s2sharp.scenes.read.read_scene`.
+    ``known``: earlier results. They are returned, too, and their items are not checked again. Errors: as in
+    :func:`~s2sharp.scenes.read.read_scene`.
     """
     found = dict(known)
     for acquisition in acquisitions:

@@ -9,7 +9,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias, TypeVar
+from typing import TypeVar
 
 import numpy as np
 import rasterio
@@ -22,15 +22,13 @@ from s2sharp_core import S2SharpError
 from ..catalog.addresses import bucket_of, is_array, parted, public
 from ..catalog.broken import BrokenError
 from ..catalog.chunks import MAX_BLOCK
+from ..catalog.eopf import Array, opened
 from ..catalog.keys import session
 from ..catalog.signing import signed
 from ..catalog.sources import Source
 from ..storage.location import store_errors
 from .limits import GDAL_CACHE
 from .versions import Versions
-
-if TYPE_CHECKING:  # zarr is loaded for arrays alone
-    from ..catalog.eopf import Array
 
 # The caches are limited, because workers live long and may be asked again for files that were missing or have
 # changed. Listing a folder before each open costs a request per file.
@@ -50,32 +48,25 @@ _GDAL = {
 }
 
 
-class _WithoutKeys(logging.Filter):
-    """Filter that removes the query of addresses, which GDAL logs when it retries: a signed address is a key."""
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        record.msg, record.args = re.sub(r"\?\S+", "?…", record.getMessage()), ()
-        return True
+def _without_keys(record: logging.LogRecord) -> bool:
+    """Remove the query of addresses, which GDAL logs when it retries a request: a signed address is a key."""
+    record.msg, record.args = re.sub(r"\?\S+", "?…", record.getMessage()), ()
+    return True
 
 
-logging.getLogger("rasterio._env").addFilter(_WithoutKeys())
+logging.getLogger("rasterio._env").addFilter(_without_keys)
+
+_unended = threading.local()
 
 
-class _Unended(logging.Filter):
-    """Filter that notes a truncated JPEG 2000 stream: OpenJPEG decodes the existing part and only warns."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.seen = threading.local()
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        if "does not end with EOC" in record.getMessage():
-            self.seen.by = True
-        return True
+def _note_unended(record: logging.LogRecord) -> bool:
+    """Note a truncated JPEG 2000 stream: OpenJPEG decodes the existing part and only warns."""
+    if "does not end with EOC" in record.getMessage():
+        _unended.seen = True
+    return True
 
 
-_unended = _Unended()
-logging.getLogger("rasterio._err").addFilter(_unended)
+logging.getLogger("rasterio._err").addFilter(_note_unended)
 
 # Only the formats of archives: with a free choice, GDAL would follow a VRT to any other file.
 _JPEG2000 = ("JP2OpenJPEG", "JP2KAK", "JP2ECW")
@@ -125,9 +116,9 @@ class GdalFile:
 
     def read(self, rows: slice, cols: slice) -> np.ndarray:
         """Return the stored values of a window."""
-        _unended.seen.by = False
+        _unended.seen = False
         stored = np.asarray(self.dataset.read(1, window=Window.from_slices(rows, cols)))
-        if _unended.seen.by:
+        if _unended.seen:
             raise RasterioError("its stream breaks off")
         return stored
 
@@ -147,7 +138,7 @@ class GdalFile:
             self.beside.close()
 
 
-Raster: TypeAlias = "GdalFile | Array"
+Raster = GdalFile | Array
 """An open file of one band."""
 
 
@@ -171,10 +162,9 @@ def reading(
 ) -> T:
     """Return the result of ``read`` on a file of ``item``, whose address is ``home``; the file is signed here.
 
-    Without ``kept``, the file is closed again and forgotten.
-
-    Errors: ``asset-unreadable``: any fault of the file, with the item and the band. ``asset-moved``: it is not the
-    file that ``kept`` has seen. Also the errors of :func:`~s2sharp.catalog.signing.signed`.
+    Without ``kept``, the file is closed again and forgotten. Errors: ``asset-unreadable``: any fault of the file,
+    with the item and the band. ``asset-moved``: it is not the file that ``kept`` has seen. Also the errors of
+    :func:`~s2sharp.catalog.signing.signed`.
     """
     try:
         with _opened(source, item, signed(source, home), kept) as dataset:
@@ -191,8 +181,6 @@ def reading(
 def _opened(source: Source, item: str, href: str, kept: Kept | None) -> Iterator[Raster]:
     try:
         if is_array(href):
-            from ..catalog.eopf import opened
-
             yield opened(href, source.sign)
             return
     except store_errors(BrokenError, RuntimeError, ValueError) as error:

@@ -31,11 +31,9 @@ def read_scene(
 ) -> np.ndarray:
     """Return DN of one scene over the cells ``box``, all of which it holds: uint16 (n·rows, n·cols), 0 as nodata.
 
-    They are in the terms of :func:`reference_offset`. Gaps are marked by the item or the file: by a nodata value, or by
-    a mask. For ``kept`` see :func:`reading`.
-
-    Errors: ``asset-unreadable``, or ``metadata-contradicts-file`` if the file lies elsewhere, or holds other values,
-    than its item states.
+    They are in the terms of :func:`reference_offset`. Gaps are marked by the item or the file: by a nodata value, or
+    by a mask. For ``kept`` see :func:`reading`. Errors: ``asset-unreadable``, or ``metadata-contradicts-file`` if the
+    file lies elsewhere, or holds other values, than its item states.
     """
     source = source_of(scene, band)
     assert source is not None  # noqa: S101  (the caller passes scenes with this band)

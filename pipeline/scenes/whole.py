@@ -17,9 +17,8 @@ from .read import Files, load_block
 def real_scenes(catalog: Path, collection: str) -> dict[str, dict[int, np.ndarray]]:
     """Return every acquisition of a static catalog, whole: id → GSD → float32 reflectance (bands, y, x).
 
-    If scenes of one acquisition leave gaps between them, each is returned by itself.
-
-    Errors: ``nothing-found``; ``scene-malformed`` for a scene with gaps.
+    If scenes of one acquisition leave gaps between them, each is returned by itself. Errors: ``nothing-found``;
+    ``scene-malformed`` for a scene with gaps.
     """
     items = list(search(str(catalog.resolve()), collection, (-180, -90, 180, 90), "2015/.."))
     acquisitions, refused, _ = group(items, tuple(BANDS), str(catalog))

@@ -147,9 +147,8 @@ def finetune(config: RunConfig, tell: Tell) -> Path:
     """Train a net further on a sample of everything that a query finds, and return the file of weights.
 
     ``config`` is that of a run with ``adapt``. Its ``out`` keeps weights, card, loss curve and the drawn samples. The
-    same configuration continues a stopped training.
-
-    Errors: ``bad-config`` if ``out`` is not a local folder; the errors of :func:`make_plan` and :func:`draw_sample`.
+    same configuration continues a stopped training. Errors: ``bad-config`` if ``out`` is not a local folder; the
+    errors of :func:`make_plan` and :func:`draw_sample`.
     """
     out = config.out
     if not on_this_machine(out):

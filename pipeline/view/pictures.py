@@ -110,9 +110,7 @@ def spectrum(picture: Picture, lon: float, lat: float) -> dict[str, Any]:
     """Return the facts of one pixel: each band's wavelength (nm), GSD (m), and sharpened and native reflectance.
 
     ``why`` is the reason why native bands could not be read, or empty. Missing reflectance is None. ``error90`` is a
-    half-width.
-
-    Raise ``NoDataInBounds`` outside the acquisition.
+    half-width. Raise ``NoDataInBounds`` outside the acquisition.
     """
     to_metres = Transformer.from_crs(4326, picture.layout.crs, always_xy=True)
     x, y = to_metres.transform(lon, lat)
