@@ -1,20 +1,6 @@
 """The one exception of the project: the fault, its subject and the remedy; and text that may be shown.
 
-Every error is an :class:`S2SharpError` of one :class:`Kind`. The kinds, by subject:
-
-- the request: bad-config, method-unknown, band-unknown, unit-unknown, epsg-missing, outside, very-large,
-  memory-exceeded, nothing-found, nothing-judged, nothing-published, nothing-to-fit, nothing-to-show, too-many-acquisitions,
-  too-many-items, sign-unsuitable, crs-unsuitable
-- the catalog and its items: catalog-unreachable, collection-missing, item-broken, band-missing, crs-unknown,
-  off-lattice, offset-unknown, radiometry-implausible, href-refused
-- the files of the archive: asset-moved, asset-unreadable, keys-missing, metadata-contradicts-file, offset-doubtful,
-  signing-failed
-- scenes and methods: scene-malformed, scene-too-small, no-data, context-missing, fit-failed, not-fitted, not-measured,
-  not-calibrated, sample-changed, calibration-failed, weights-corrupt, weights-differ, weights-missing
-- the folder of a run: not-a-run, not-a-cube, not-a-mosaic, other-run, cannot-extend, no-history, snapshot-missing, partial-shard,
-  not-seen-yet, stage-missing, store-unwritable, file-broken, shard-broken
-- the workers: busy, lease-lost, run-stopped, jobs-lost, jobs-refused, scheduler-insecure, scheduler-unreachable,
-  worker-error, workers-lost
+Every error is an :class:`S2SharpError` of one :class:`Kind`.
 """
 
 import re
@@ -46,71 +32,77 @@ class Kind(StrEnum):
         kind.exit_code, kind.may_pass = exit_code, may_pass
         return kind
 
-    ASSET_MOVED = "asset-moved"
-    ASSET_UNREADABLE = "asset-unreadable", _ERROR, _MAY_PASS
+    # The request.
     BAD_CONFIG = "bad-config", _CONFIG
-    BAND_MISSING = "band-missing"
-    BAND_UNKNOWN = "band-unknown", _CONFIG
-    BUSY = "busy", _BUSY
-    CALIBRATION_FAILED = "calibration-failed"
-    CANNOT_EXTEND = "cannot-extend"
-    CATALOG_UNREACHABLE = "catalog-unreachable"
-    COLLECTION_MISSING = "collection-missing"
-    CONTEXT_MISSING = "context-missing"
-    CRS_UNKNOWN = "crs-unknown"
-    CRS_UNSUITABLE = "crs-unsuitable"
-    EPSG_MISSING = "epsg-missing"
-    FILE_BROKEN = "file-broken"
-    FIT_FAILED = "fit-failed"
-    HREF_REFUSED = "href-refused"
-    ITEM_BROKEN = "item-broken"
-    JOBS_LOST = "jobs-lost"
-    JOBS_REFUSED = "jobs-refused"
-    KEYS_MISSING = "keys-missing"
-    LEASE_LOST = "lease-lost", _BUSY
-    MEMORY_EXCEEDED = "memory-exceeded"
-    METADATA_CONTRADICTS_FILE = "metadata-contradicts-file"
     METHOD_UNKNOWN = "method-unknown", _CONFIG
-    NO_DATA = "no-data"
-    NO_HISTORY = "no-history"
-    NOT_A_CUBE = "not-a-cube"
-    NOT_A_MOSAIC = "not-a-mosaic"
-    NOT_A_RUN = "not-a-run"
-    NOT_CALIBRATED = "not-calibrated"
-    NOT_FITTED = "not-fitted"
-    NOT_MEASURED = "not-measured"
-    NOT_SEEN_YET = "not-seen-yet"
+    BAND_UNKNOWN = "band-unknown", _CONFIG
+    UNIT_UNKNOWN = "unit-unknown"
+    EPSG_MISSING = "epsg-missing"
+    OUTSIDE = "outside"
+    VERY_LARGE = "very-large", _CONFIG
+    MEMORY_EXCEEDED = "memory-exceeded"
     NOTHING_FOUND = "nothing-found", _NOTHING
     NOTHING_JUDGED = "nothing-judged"
     NOTHING_PUBLISHED = "nothing-published"
     NOTHING_TO_FIT = "nothing-to-fit"
     NOTHING_TO_SHOW = "nothing-to-show"
-    OFF_LATTICE = "off-lattice"
-    OFFSET_DOUBTFUL = "offset-doubtful"
-    OFFSET_UNKNOWN = "offset-unknown"
-    OTHER_RUN = "other-run", _CONFIG
-    OUTSIDE = "outside"
-    PARTIAL_SHARD = "partial-shard"
-    RADIOMETRY_IMPLAUSIBLE = "radiometry-implausible"
-    RUN_STOPPED = "run-stopped"
-    SAMPLE_CHANGED = "sample-changed"
-    SCENE_MALFORMED = "scene-malformed"
-    SCENE_TOO_SMALL = "scene-too-small"
-    SCHEDULER_INSECURE = "scheduler-insecure"
-    SCHEDULER_UNREACHABLE = "scheduler-unreachable"
-    SHARD_BROKEN = "shard-broken"
-    SIGN_UNSUITABLE = "sign-unsuitable"
-    SIGNING_FAILED = "signing-failed", _ERROR, _MAY_PASS
-    SNAPSHOT_MISSING = "snapshot-missing"
-    STAGE_MISSING = "stage-missing", _ERROR, _MAY_PASS
-    STORE_UNWRITABLE = "store-unwritable", _ERROR, _MAY_PASS
     TOO_MANY_ACQUISITIONS = "too-many-acquisitions"
     TOO_MANY_ITEMS = "too-many-items"
-    UNIT_UNKNOWN = "unit-unknown"
-    VERY_LARGE = "very-large", _CONFIG
+    SIGN_UNSUITABLE = "sign-unsuitable"
+    CRS_UNSUITABLE = "crs-unsuitable"
+    # The catalog and its items.
+    CATALOG_UNREACHABLE = "catalog-unreachable"
+    COLLECTION_MISSING = "collection-missing"
+    ITEM_BROKEN = "item-broken"
+    BAND_MISSING = "band-missing"
+    CRS_UNKNOWN = "crs-unknown"
+    OFF_LATTICE = "off-lattice"
+    OFFSET_UNKNOWN = "offset-unknown"
+    RADIOMETRY_IMPLAUSIBLE = "radiometry-implausible"
+    HREF_REFUSED = "href-refused"
+    # The files of the archive.
+    ASSET_MOVED = "asset-moved"
+    ASSET_UNREADABLE = "asset-unreadable", _ERROR, _MAY_PASS
+    KEYS_MISSING = "keys-missing"
+    METADATA_CONTRADICTS_FILE = "metadata-contradicts-file"
+    OFFSET_DOUBTFUL = "offset-doubtful"
+    SIGNING_FAILED = "signing-failed", _ERROR, _MAY_PASS
+    # Scenes and methods.
+    SCENE_MALFORMED = "scene-malformed"
+    SCENE_TOO_SMALL = "scene-too-small"
+    NO_DATA = "no-data"
+    CONTEXT_MISSING = "context-missing"
+    FIT_FAILED = "fit-failed"
+    NOT_FITTED = "not-fitted"
+    NOT_MEASURED = "not-measured"
+    NOT_CALIBRATED = "not-calibrated"
+    SAMPLE_CHANGED = "sample-changed"
+    CALIBRATION_FAILED = "calibration-failed"
     WEIGHTS_CORRUPT = "weights-corrupt"
     WEIGHTS_DIFFER = "weights-differ"
     WEIGHTS_MISSING = "weights-missing"
+    # The folder of a run.
+    NOT_A_RUN = "not-a-run"
+    NOT_A_CUBE = "not-a-cube"
+    NOT_A_MOSAIC = "not-a-mosaic"
+    OTHER_RUN = "other-run", _CONFIG
+    CANNOT_EXTEND = "cannot-extend"
+    NO_HISTORY = "no-history"
+    SNAPSHOT_MISSING = "snapshot-missing"
+    PARTIAL_SHARD = "partial-shard"
+    NOT_SEEN_YET = "not-seen-yet"
+    STAGE_MISSING = "stage-missing", _ERROR, _MAY_PASS
+    STORE_UNWRITABLE = "store-unwritable", _ERROR, _MAY_PASS
+    FILE_BROKEN = "file-broken"
+    SHARD_BROKEN = "shard-broken"
+    # The workers.
+    BUSY = "busy", _BUSY
+    LEASE_LOST = "lease-lost", _BUSY
+    RUN_STOPPED = "run-stopped"
+    JOBS_LOST = "jobs-lost"
+    JOBS_REFUSED = "jobs-refused"
+    SCHEDULER_INSECURE = "scheduler-insecure"
+    SCHEDULER_UNREACHABLE = "scheduler-unreachable"
     WORKER_ERROR = "worker-error", _ERROR, _MAY_PASS
     WORKERS_LOST = "workers-lost"
 
