@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import S2SharpError
-from ..weights import read_tensors, write_tensors
+from ..weights.store import read_tensors, write_tensors
 from .options import Course
 
 _CHECKPOINT = 50

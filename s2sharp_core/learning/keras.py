@@ -11,7 +11,7 @@ import torch
 
 from ..errors import S2SharpError
 from ..networks import ResidualNet
-from ..weights import PUBLISHED, save_net, weights_file
+from ..weights.store import PUBLISHED, save_net, weights_file
 
 # Order in which the published nets read bands, by GSD. The comments in their code name the 10 m bands from blue to
 # red, but the input had GDAL's order of the product.

@@ -24,7 +24,7 @@ from ..networks import S2Net
 from ..networks.s2net import Detail
 from ..sensor.known import Sensor
 from ..sensor.sample import Sample
-from ..weights import read_tensors, write_tensors
+from ..weights.store import read_tensors, write_tensors
 from .examples import Example, landscapes, scene_variants
 from .fitting import Curve, optimise
 from .options import Course, Tell, silent

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from ..bands import BANDS
 from ..errors import S2SharpError
-from ..weights import SHIPPED, weights_file
+from ..weights.store import SHIPPED, weights_file
 from .base import Sharpener
 from .methods import known
 from .net import NetSharpener

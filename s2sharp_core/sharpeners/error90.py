@@ -19,7 +19,7 @@ from torch import Tensor
 from ..bands import BANDS, ERROR90, error_of
 from ..errors import S2SharpError
 from ..learning.uncertainty import Width, clues, half_width, reach
-from ..weights import SHIPPED
+from ..weights.store import SHIPPED
 from .base import Sharpener
 from .beside import Beside
 

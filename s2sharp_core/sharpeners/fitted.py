@@ -17,7 +17,7 @@ from ..learning.options import Course, FitOptions, Tell
 from ..networks import GuardedNet
 from ..sensor.known import Sensor
 from ..sensor.sample import Sample
-from ..weights import load_net, save_net
+from ..weights.store import load_net, save_net
 from .base import Sharpener
 from .guard import guarded
 from .method import Method

@@ -11,7 +11,7 @@ from torch import Tensor
 from ..bands import in_order
 from ..networks.arithmetic import Arithmetic, fastest
 from ..sensor.known import Sensor
-from ..weights import load_net
+from ..weights.store import load_net
 from .base import Sharpener
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from ..learning.s2net import ADAPT_CONSTANTS, SIZES, adapt
 from ..networks import S2Net
-from ..weights import SHIPPED, weights_file
+from ..weights.store import SHIPPED, weights_file
 from .base import Sharpener
 from .fitted import fitted
 from .method import Method

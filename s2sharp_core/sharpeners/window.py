@@ -15,7 +15,7 @@ from ..errors import S2SharpError
 from ..learning.options import FitOptions, silent
 from ..sensor.known import Sensor
 from ..sensor.sample import Sample
-from ..weights import load_net
+from ..weights.store import load_net
 from .base import Sharpener
 from .method import Method
 from .methods import METHODS

@@ -4,22 +4,19 @@ May import networks.
 Main path: ``save_net`` → file and card → ``load_net``.
 """
 
-from .store import (
-    PUBLISHED,
-    SHIPPED,
-    load_net,
-    read_tensors,
-    save_net,
-    weights_file,
-    write_tensors,
-)
+from ..faces import face
 
-__all__ = [
-    "PUBLISHED",
-    "SHIPPED",
-    "load_net",
-    "read_tensors",
-    "save_net",
-    "weights_file",
-    "write_tensors",
-]
+__getattr__, __dir__, __all__ = face(
+    __name__,
+    {
+        "store": [
+            "PUBLISHED",
+            "SHIPPED",
+            "load_net",
+            "read_tensors",
+            "save_net",
+            "weights_file",
+            "write_tensors",
+        ],
+    },
+)
