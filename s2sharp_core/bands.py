@@ -107,6 +107,12 @@ def in_order(bands: object) -> tuple[str, ...]:
     return tuple(name for name in BANDS if name in wanted)
 
 
+def rows_of(bands: Iterable[str]) -> list[int]:
+    """Return the places of ``bands`` in ESA's order, as in an array of all twelve."""
+    names = list(BANDS)
+    return [names.index(band) for band in bands]
+
+
 GROUPS: dict[str, tuple[str, ...]] = {
     "all": tuple(BANDS),
     **{f"{gsd}m": names for gsd, names in BY_GSD.items()},

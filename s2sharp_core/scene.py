@@ -20,6 +20,10 @@ _BRIGHT, _LOOKS = 10.0, 64
 _LEAST, _MOST = -0.9, 100.0
 
 
+def _malformed(message: str, remedy: str, band: str = "") -> S2SharpError:
+    return S2SharpError("scene-malformed", message, remedy, band=band)
+
+
 def make_scene(data: Mapping[str, Any], lattice: Lattice, box: Box) -> xr.DataTree:
     """Make a scene from native arrays.
 
@@ -83,27 +87,23 @@ def native(scene: xr.DataTree) -> dict[str, xr.DataArray]:
             if band not in BANDS:
                 continue
             if name != f"r{BANDS[str(band)].gsd}m":
-                raise S2SharpError(
-                    "scene-malformed",
+                raise _malformed(
                     f"{band} lies in {name}, but the satellite delivers it at {BANDS[str(band)].gsd} m.",
                     "Give native bands, not resampled copies.",
                 )
             if array.dims != ("y", "x"):
-                raise S2SharpError(
-                    "scene-malformed",
+                raise _malformed(
                     f"{name}/{band} has dimensions {array.dims}, not ('y', 'x').",
                     "Select one time and squeeze, or transpose.",
                 )
             if not np.issubdtype(array.dtype, np.floating):
-                raise S2SharpError(
-                    "scene-malformed",
+                raise _malformed(
                     f"{name}/{band} is {array.dtype}, not float reflectance.",
                     "Apply the product's scale and offset, and make nodata NaN.",
                 )
             found[str(band)] = array
     if not found:
-        raise S2SharpError(
-            "scene-malformed",
+        raise _malformed(
             "The scene has no band in children r10m, r20m, r60m.",
             "See s2sharp_core.scene.make_scene.",
         )
@@ -115,8 +115,7 @@ def _edges(name: str, array: xr.DataArray, gsd: int) -> tuple[float, float, floa
     for axis, step in (("x", gsd), ("y", -gsd)):
         steps = np.diff(array[axis].values)
         if steps.size and np.abs(steps - step).max() > _TOLERANCE:
-            raise S2SharpError(
-                "scene-malformed",
+            raise _malformed(
                 f"{name}: {axis} should step by {step} m, but does so by {steps.min()} to {steps.max()} m.",
                 "Coordinates are pixel centres in metres, y from north to south.",
             )
@@ -138,9 +137,9 @@ def locate(scene: xr.DataTree) -> tuple[Lattice, Box, dict[str, xr.DataArray]]:
     codes = {gsd: array.rio.crs for gsd, array in grids.items()}
     if any(crs is None for crs in codes.values()):
         missing = ", ".join(f"r{gsd}m" for gsd, crs in codes.items() if crs is None)
-        raise S2SharpError("scene-malformed", f"{missing} has no CRS.", "Use .rio.write_crs(EPSG).")
+        raise _malformed(f"{missing} has no CRS.", "Use .rio.write_crs(EPSG).")
     if len({crs.to_epsg() for crs in codes.values()}) > 1:
-        raise S2SharpError("scene-malformed", f"The bands have several CRS: {codes}.", "Use one.")
+        raise _malformed(f"The bands have several CRS: {codes}.", "Use one.")
     edges = {gsd: _edges(f"r{gsd}m", array, gsd) for gsd, array in grids.items()}
     epsg = codes[min(codes)].to_epsg()
     lattice = Lattice.through(epsg, edges[60][0], edges[60][3]) if 60 in edges else Lattice.of(epsg)
@@ -165,8 +164,7 @@ def locate(scene: xr.DataTree) -> tuple[Lattice, Box, dict[str, xr.DataArray]]:
         )
     box = reduce(and_, boxes)
     if box.empty:
-        raise S2SharpError(
-            "scene-malformed",
+        raise _malformed(
             "The grids of the scene share no whole cell of 60 m.",
             "Cut all bands to the same area.",
         )
@@ -194,8 +192,7 @@ def refuse_dn(arrays: Mapping[str, np.ndarray]) -> None:
         some = y[tuple(slice(None, None, max(1, n // _LOOKS)) for n in y.shape)]
         some = some[np.isfinite(some)]
         if some.size and np.median(some) > _BRIGHT:
-            raise S2SharpError(
-                "scene-malformed",
+            raise _malformed(
                 f"The median of {band} is {np.median(some):.0f}: it holds DN, not reflectance.",
                 "Apply the product's scale and offset (reflectance = DN / 10 000, less the offset since 2022).",
                 band=band,
@@ -203,8 +200,7 @@ def refuse_dn(arrays: Mapping[str, np.ndarray]) -> None:
         odd = y[(y < _LEAST) | (y > _MOST)]
         odd = odd[np.isfinite(odd)]
         if odd.size:
-            raise S2SharpError(
-                "scene-malformed",
+            raise _malformed(
                 f"{band} holds {odd[0]:.6g} in {np.count_nonzero(odd == odd[0])} of its pixels, which is not reflectance. It "
                 "may mark missing data.",
                 f"Make it NaN: x.where((x > {_LEAST:g}) & (x < {_MOST:g})). In a file, declare it as the nodata value.",

@@ -1,6 +1,6 @@
 """Cases: tasks for a method, each with its answer if it is known, and the protocols that make them."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
 from typing import Literal
@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 import torch
 
-from ..bands import BANDS, BY_GSD, COARSE, GSDS, ratio
+from ..bands import BANDS, BY_GSD, COARSE, GSDS, ratio, rows_of
 from ..errors import S2SharpError
 from ..sensor.known import SENTINEL2, Response, Sensor
 from ..sensor.measurement import believed, measure, measured_noise
@@ -166,8 +166,6 @@ class Protocol:
         to the reach of its PSF.
     sre
         ``"squares"``: Σx² / Σe²; ``"mean"``: mean(x)² / MSE (:mod:`.metrics`).
-    uiqi_window, q2n_block
-        Sides in pixels.
     file
         Archive of a paper's arrays that it is made for (``apex``: ``apex.npz``); None for any scene.
     headline
@@ -184,8 +182,6 @@ class Protocol:
     tells: bool = True
     border: int = 6
     sre: Literal["squares", "mean"] = "squares"
-    uiqi_window: int = 8
-    q2n_block: int = 32
     file: str | None = None
     headline: str = "SRE"
     metrics: Mapping[str, str] = field(default_factory=dict)
@@ -193,11 +189,6 @@ class Protocol:
     def cases(self, scene: BenchScene) -> tuple[Case, ...]:
         """Return the tasks that ``scene`` gives."""
         return self.make(self, scene)
-
-    @property
-    def reference(self) -> bool:
-        """Return whether there is a truth for the usual measures."""
-        return self.headline == "SRE"
 
     @property
     def definitions(self) -> dict[str, str]:
@@ -213,11 +204,10 @@ class Protocol:
             "(and of all coarse bands, if both resolutions were sharpened)",
             "ERGAS": "100/r · √mean((RMSE/mean)²) over the bands that are judged together, r = 2 for 20 m and "
             "6 for 60 m",
-            "UIQI": f"windows of {self.uiqi_window} × {self.uiqi_window} pixels, one pixel apart, per "
-            "band",
+            "UIQI": "windows of 8 × 8 pixels, one pixel apart, per band",
             "SSIM": "11 × 11 pixels, Gaussian of σ = 1.5; K1 = 0.01, K2 = 0.03; L = the truth's max - "
             "min, per band",
-            "Q2n": f"blocks of {self.q2n_block} × {self.q2n_block} pixels, bands that are judged together",
+            "Q2n": "blocks of 32 × 32 pixels, bands that are judged together",
             "index RMSE": "of the index computed from the result and from the truth (NDVI of the red "
             "edge, NDWI, NBR)",
             "invention": f"if the truth is known at 10 m: an edge of {STEP:g} in reflectance is added to the 10 m "
@@ -247,16 +237,6 @@ def _measured(known: _Known) -> Sensor:
     return believed(measure(known.sample), measured_noise(known.sample))
 
 
-def kernel_of(sensor: Sensor, bands: Sequence[str]) -> Response:
-    """Return the mean response of some bands, as one."""
-    each = [sensor.response(band) for band in bands]
-
-    def mean(name: str) -> float:
-        return float(np.mean([getattr(response, name) for response in each]))
-
-    return Response(bands[0], mean("blur"), mean("edge"), mean("dy"), mean("dx"))
-
-
 def one_kernel(kernel: Response) -> Sensor:
     """Return the sensor that sees every band with ``kernel``."""
     return Sensor(responses=tuple(replace(kernel, band=band) for band in BANDS))
@@ -264,10 +244,9 @@ def one_kernel(kernel: Response) -> Sensor:
 
 def seen(truth: np.ndarray, sensor: Sensor) -> dict[int, np.ndarray]:
     """Degrade ``truth`` (12, 6h, 6w) with ``sensor``, without noise: GSD → float32 (bands, y, x)."""
-    names = list(BANDS)
     found = {}
     for gsd in GSDS:
-        y = truth[[names.index(band) for band in BY_GSD[gsd]]]
+        y = truth[rows_of(BY_GSD[gsd])]
         if gsd > 10:
             y = degrade(torch.from_numpy(y)[None], BY_GSD[gsd], ratio(gsd), sensor)[0].numpy()
         found[gsd] = y
@@ -315,5 +294,4 @@ def native(scene: BenchScene) -> Mapping[int, np.ndarray]:
 
 def wanted(truth: np.ndarray) -> dict[int, np.ndarray]:
     """Return the coarse bands of a truth (12, y, x) by GSD."""
-    names = list(BANDS)
-    return {gsd: truth[[names.index(b) for b in BY_GSD[gsd]]] for gsd in GSDS if gsd > 10}
+    return {gsd: truth[rows_of(BY_GSD[gsd])] for gsd in GSDS if gsd > 10}

@@ -13,7 +13,6 @@ from .cases import (
     BenchScene,
     Case,
     Protocol,
-    kernel_of,
     measured_sensor,
     observed,
     one_kernel,
@@ -54,7 +53,7 @@ def _hidden(protocol: Protocol, scene: BenchScene) -> tuple[Case, ...]:
     if not scene.fine:
         return ()
     whole = as_delivered(protocol, scene, "truth")
-    kernel = replace(kernel_of(whole.sensor, GROUPS["red edge"]), dy=0.0, dx=0.0)
+    kernel = replace(whole.sensor.mean(GROUPS["red edge"]), dy=0.0, dx=0.0)
     return tuple(_hiding(whole, band, one_kernel(kernel)) for band in _HIDDEN)
 
 

@@ -12,7 +12,7 @@ from ..sensor.known import Response
 from ..sensor.measurement import believed, measure_band
 from ..sensor.observation import degrade
 from ..sensor.upsampling import upsample
-from .cases import BenchScene, Case, Protocol, kernel_of, native, one_kernel
+from .cases import BenchScene, Case, Protocol, native, one_kernel
 
 
 def from_20_alone(protocol: Protocol, scene: BenchScene) -> Case:
@@ -67,7 +67,7 @@ def _kernel(y20: Tensor, y60: Tensor) -> Response:
         b: measure_band(y20, BY_GSD[20], y60[:, i : i + 1], b) for i, b in enumerate(BY_GSD[60])
     }
     found = {band: one for band, one in each.items() if one}
-    return kernel_of(believed(found, {}), BY_GSD[60])
+    return believed(found, {}).mean(BY_GSD[60])
 
 
 def _between(kernel: Response) -> Response:

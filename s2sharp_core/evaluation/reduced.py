@@ -15,7 +15,6 @@ from .cases import (
     BenchScene,
     Case,
     Protocol,
-    kernel_of,
     measured_sensor,
     native,
     observed,
@@ -62,7 +61,7 @@ def _part(
     """
     bands, given = GROUPS[part], native(scene)
     gsd = BANDS[bands[0]].gsd
-    kernel = kernel_of(sensor, bands)
+    kernel = sensor.mean(bands)
     still = replace(kernel, dy=0.0, dx=0.0)
     kernels = {
         g: replace(kernel, dy=kernel.dy * 10 / g, dx=kernel.dx * 10 / g) if g < gsd else still
@@ -156,7 +155,7 @@ def _robust(protocol: Protocol, scene: BenchScene) -> tuple[Case, ...]:
     sensor, cases = measured_sensor(native(scene)), []
     for part in ("red edge", "short-wave infrared"):
         plain = _part(protocol, scene, part, sensor)
-        still = replace(kernel_of(sensor, GROUPS[part]), dy=0.0, dx=0.0)
+        still = replace(sensor.mean(GROUPS[part]), dy=0.0, dx=0.0)
         cases.append(plain)
         for trial, kernel in _trials(still).items():
             cases.append(replace(_part(protocol, scene, part, sensor, kernel), trial=trial))

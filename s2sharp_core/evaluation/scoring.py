@@ -101,13 +101,13 @@ def score(case: Case, pictures: Mapping[str, np.ndarray], again: Again) -> Itera
             every.setdefault(metric, []).extend(each)
         if len(bands) > 1:
             yield group, "ERGAS", ergas(x, truth, ratio(gsd))
-            yield from _together(case, group, x, truth)
+            yield from _together(group, x, truth)
     if len(pairs) > 1:
         group = group_name(tuple(pairs))
         for metric, values in every.items():
             yield group, metric, float(np.mean(values))
         x, truth = (np.concatenate([pair[i] for pair in pairs.values()]) for i in (1, 2))
-        yield from _together(case, group, x, truth)
+        yield from _together(group, x, truth)
     yield from _indices(pairs)
     if case.edge is not None:
         yield from _invention(case, pictures, again, case.edge)
@@ -137,14 +137,14 @@ def _by_band(case: Case, x: np.ndarray, truth: np.ndarray) -> dict[str, np.ndarr
     return {
         "RMSE": DN * rmse(x, truth),
         "SRE": signal(x, truth),
-        "UIQI": uiqi(x, truth, case.protocol.uiqi_window),
+        "UIQI": uiqi(x, truth),
         "SSIM": ssim(x, truth),
     }
 
 
-def _together(case: Case, group: str, x: np.ndarray, truth: np.ndarray) -> Iterator[Value]:
+def _together(group: str, x: np.ndarray, truth: np.ndarray) -> Iterator[Value]:
     yield group, "SAM", sam(x, truth)
-    yield group, "Q2n", q2n(x, truth, case.protocol.q2n_block)
+    yield group, "Q2n", q2n(x, truth)
 
 
 def _indices(pairs: Mapping[int, _Pair]) -> Iterator[Value]:

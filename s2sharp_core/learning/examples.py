@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..bands import BANDS, BY_GSD, COARSE, GSDS
+from ..bands import BANDS, BY_GSD, COARSE, GSDS, rows_of
 from ..networks.carrying import PLANES
 from ..sensor.known import SENTINEL2, Response, Sensor
 from ..sensor.observation import degrade
@@ -41,9 +41,9 @@ def _sensors(
 
     All bands of 20 m have the kernel of one focal plane, that of ``bands``.
     """
-    near = [Response.default(band) for band in bands]
-    blur = float(np.mean([r.blur for r in near]) + random.normal(0, _BLUR))
-    edge = float(np.mean([r.edge for r in near]) + random.normal(0, _EDGE))
+    near = SENTINEL2.mean(bands)
+    blur = float(near.blur + random.normal(0, _BLUR))
+    edge = float(near.edge + random.normal(0, _EDGE))
     true, told, levels, guessed = [], [], [], []
     for band in COARSE:
         wide = blur if BANDS[band].gsd == 20 else BANDS[band].blur
@@ -61,9 +61,8 @@ def _sensors(
 
 def _in_one_plane(sensor: Sensor, bands: Sequence[str]) -> Sensor:
     """Return a sensor that sees all 20 m bands with the mean kernel of ``bands``, without a shift."""
-    near = [sensor.response(band) for band in bands]
-    blur, edge = (float(np.mean([getattr(r, f) for r in near])) for f in ("blur", "edge"))
-    return Sensor(responses=tuple(Response(band, blur, edge) for band in BY_GSD[20]))
+    near = sensor.mean(bands)
+    return Sensor(responses=tuple(Response(band, near.blur, near.edge) for band in BY_GSD[20]))
 
 
 def _turned(x: Tensor, way: int) -> Tensor:
@@ -168,8 +167,7 @@ def landscapes(count: int, cells: int = 48, seed: int = 0) -> Iterable[Example]:
 
     They are observed with the default sensor and the instrument's noise.
     """
-    names = list(BANDS)
-    coarse = [names.index(band) for g in (20, 60) for band in BY_GSD[g]]
+    coarse = rows_of(BY_GSD[20] + BY_GSD[60])
     for i in range(count):
         truth = landscape((6 * cells, 6 * cells), 10_000 + seed + i)
         seen = observe(truth, seed=10_000 + seed + i)

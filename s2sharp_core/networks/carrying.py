@@ -1,7 +1,7 @@
 """Local regression in s2net: detail of the finer bands, transferred to the coarse bands as far as these show it."""
 
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
@@ -74,17 +74,14 @@ class Sight:
     @classmethod
     @lru_cache(maxsize=16)
     def of(cls, sensor: Sensor) -> "Sight":
-        common = tuple(_mean(sensor.shifts(bands)) for bands in PLANES)
-        guides = tuple(
-            replace(typical("B02", bands, sensor), dy=dy, dx=dx)
-            for bands, (dy, dx) in zip(PLANES, common, strict=True)
-        )
+        guides = tuple(replace(sensor.mean(bands), band="B02") for bands in PLANES)
+        common = tuple((guide.dy, guide.dx) for guide in guides)
         rest20 = tuple(
             (dy - of[0], dx - of[1])
             for bands, of in zip(PLANES, common, strict=True)
             for dy, dx in sensor.shifts(bands)
         )
-        near, far = guides[0], typical("B01", BY_GSD[60], sensor)
+        near, far = guides[0], sensor.mean(BY_GSD[60])
         rest = max(far.blur**2 - (near.blur / 3) ** 2, 1e-3)
         return cls(
             sensor,
@@ -96,18 +93,6 @@ class Sight:
             sensor.shifts(BY_GSD[60]),
             sensor.noise_of(BY_GSD[20]),
         )
-
-
-def _mean(shifts: Collection[Shift]) -> Shift:
-    ys, xs = zip(*shifts, strict=True)
-    return sum(ys) / len(ys), sum(xs) / len(xs)
-
-
-def typical(name: str, bands: Collection[str], sensor: Sensor) -> Response:
-    """Return the mean response of ``bands``, without a shift, under another name."""
-    each = [sensor.response(band) for band in bands]
-    blur = sum(r.blur for r in each) / len(each)
-    return Response(name, blur, sum(r.edge for r in each) / len(each))
 
 
 def in_halves(x: Tensor) -> Tensor:

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from functools import lru_cache, reduce
 
 import torch
@@ -12,7 +13,7 @@ from ..bands import BY_GSD
 from ..sensor.known import LARGEST_SHIFT, Sensor
 from ..sensor.observation import degrade, psf
 from ..sensor.upsampling import upsample
-from .carrying import NARROW, Sight, in_halves, typical, wiener
+from .carrying import NARROW, Sight, in_halves, wiener
 from .planes import along, cropped, phases_of, seen, smooth
 from .support import Interval, halved, interpolated_from, seen_from, wider
 
@@ -33,7 +34,9 @@ def _back_filters(sensor: Sensor) -> Tensor:
     A U, interpolation and then degradation, is a separable filter on the coarse grid. The series is summed along each axis.
     """
     bands, half = BY_GSD[20], 8
-    in_place = Sensor(responses=tuple(typical(band, (band,), sensor) for band in bands))
+    in_place = Sensor(
+        responses=tuple(replace(sensor.response(band), dy=0.0, dx=0.0) for band in bands)
+    )
     impulse = torch.zeros(1, len(bands), 1 + 4 * half, 1 + 4 * half, dtype=torch.float64)
     impulse[..., 2 * half, 2 * half] = 1
     seen = degrade(upsample(impulse, 2), bands, 2, in_place)[0, :, half:-half, half:-half]

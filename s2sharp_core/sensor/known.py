@@ -109,6 +109,14 @@ class Sensor:
         own = (r for r in self.responses if r.band == band)
         return next(own, None) or Response.default(band)
 
+    def mean(self, bands: Sequence[str]) -> Response:
+        """Return the mean response of ``bands``, under the name of the first."""
+        each = [self.response(band) for band in bands]
+        fields = ("blur", "edge", "dy", "dx")
+        return Response(
+            bands[0], *(sum(getattr(r, name) for r in each) / len(each) for name in fields)
+        )
+
     def shifts(self, bands: Sequence[str]) -> "Shifts":
         """Return the shifts of ``bands``; none if the sensor is not a measured one."""
         return tuple((r.dy, r.dx) for r in map(self.response, bands))

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from scipy import ndimage
 
-from ..bands import BANDS, BY_GSD, GSDS, ratio
+from ..bands import BY_GSD, GSDS, ratio, rows_of
 from ..scenery.canvas import Canvas
 from ..scenery.countries import COUNTRIES
 from ..scenery.countryside import farms, open_land, roads, snow, woods
@@ -113,11 +113,10 @@ def observe(truth: np.ndarray, snr: float = 200.0, seed: int = 0) -> dict[int, n
         GSD → float32 reflectance: (4, 6h, 6w), (6, 3h, 3w), (2, h, w).
     """
     rng = np.random.default_rng([seed, 1])
-    names = list(BANDS)
     seen = {}
     for gsd in GSDS:
         bands = BY_GSD[gsd]
-        y = truth[[names.index(b) for b in bands]]
+        y = truth[rows_of(bands)]
         if gsd > 10:
             y = degrade(torch.from_numpy(y)[None], bands, ratio(gsd))[0].numpy()
         level = np.stack([noise_level(b, x, snr) for b, x in zip(bands, y, strict=True)])
