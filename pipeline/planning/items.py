@@ -10,7 +10,6 @@ import pystac
 from s2sharp_core import S2SharpError
 
 from ..catalog.geoparquet import whole
-from ..catalog.parquet import whole
 from ..scenes.acquisition import Acquisition, Choice, group, numbered, with_offsets
 from ..scenes.scene import Refusal
 from .client import FIT_ITEMS, ITEMS, ClientPlan
