@@ -1,6 +1,7 @@
 """Published files of each acquisition: COGs, a thumbnail and a before/after picture."""
 
 import os
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -45,14 +46,17 @@ def publish_unit(run: Run, unit: Unit, key: str, attempt: int = 1) -> Record:
         visual = plan.out / "cogs" / acquisition.id / "visual.tif"
         arrays = arrays_of(plan.store, layout.group)
         small = thumbnail_path(plan.out, acquisition)
-        with clock("visual"):
-            if write_visual(arrays, unit.time, Frame.of(layout), visual, small, means):
-                cogs["visual"] = visual
-        with clock("picture"):
-            told = _picture(plan, layout, acquisition, unit.time)
-        with clock("digests"):
-            files = {name: vouched(path) for name, path in cogs.items()}
-        return {"warnings": told, "files": files}, None
+        # Files are read back for their digests while others are made.
+        with ThreadPoolExecutor(1) as beside:
+            files = {name: beside.submit(vouched, path) for name, path in cogs.items()}
+            with clock("visual"):
+                if write_visual(arrays, unit.time, Frame.of(layout), visual, small, means):
+                    files["visual"] = beside.submit(vouched, visual)
+            with clock("picture"):
+                told = _picture(plan, layout, acquisition, unit.time)
+            with clock("digests"):
+                digests = {name: digest.result() for name, digest in files.items()}
+        return {"warnings": told, "files": digests}, None
 
     # Pictures take as much memory as a unit at work, and none is planned for another unit.
     return do_job(plan.out, plan.name(unit), key, attempt, work, run.still, alone=True)
