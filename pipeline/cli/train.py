@@ -94,13 +94,7 @@ def train(
 def _sources(
     catalogs: list[Path] | None, collections: list[str] | None
 ) -> tuple[tuple[Path, str], ...]:
-    """Return the catalogs with their collections.
-
-    Raises
-    ------
-    S2SharpError
-        ``bad-config`` when their numbers differ.
-    """
+    """Return the catalogs with their collections; ``bad-config`` when their numbers differ."""
     catalogs = catalogs or []
     collections = collections or ["sentinel-2-l1c"] * len(catalogs)
     if len(catalogs) != len(collections):

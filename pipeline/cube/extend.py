@@ -21,12 +21,8 @@ from .layout import Layout
 
 
 def moved(root: zarr.Group, layouts: Sequence[Layout]) -> list[Layout]:
-    """Return the layouts whose groups exist in ``root`` with another upper left corner.
-
-    Raises
-    ------
-    S2SharpError
-        ``cannot-extend`` where a group has moved the most times possible.
+    """Return the layouts whose groups exist in ``root`` with another upper left corner; ``cannot-extend`` where one has
+    moved the most times possible.
     """
     found = []
     for layout in layouts:

@@ -77,13 +77,7 @@ def commit(out: Location, message: str) -> str | None:
 
 
 def snapshots(out: Location) -> Iterator[Snapshot]:
-    """Yield the snapshots of the cube of ``out``, the newest first.
-
-    Raises
-    ------
-    S2SharpError
-        ``no-history``.
-    """
+    """Yield the snapshots of the cube of ``out``, the newest first; ``no-history`` without any."""
     for found in _repository(out).ancestry(branch=_BRANCH):
         if found.parent_id:  # the first is the empty repository
             yield Snapshot(found.id, found.written_at, found.message)
@@ -210,13 +204,7 @@ def _repository(out: Location, *, create: bool = False) -> Any:
 
 
 def check_place(out: Location) -> None:
-    """Refuse a history in a store that Icechunk does not support, before the run begins.
-
-    Raises
-    ------
-    S2SharpError
-        ``bad-config``.
-    """
+    """Refuse a history in a store that Icechunk does not support (``bad-config``), before the run begins."""
     if not on_this_machine(out) and out.protocol not in ("gs", "gcs", "s3", "s3a"):
         raise S2SharpError(
             "bad-config",

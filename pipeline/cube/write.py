@@ -78,13 +78,7 @@ def write_shard(
 def read_part(
     store: Location, layout: Sharded, name: str, time: int, place: tuple[slice, slice], level: int
 ) -> np.ndarray:
-    """Return a part of one variable of one level, as stored.
-
-    Raises
-    ------
-    S2SharpError
-        ``shard-broken``.
-    """
+    """Return a part of one variable of one level, as stored; ``shard-broken`` if it cannot be unpacked."""
     _, arrays = _opened(store, level_group(layout, level))
     try:
         return np.asarray(arrays[name][time, place[0], place[1]])

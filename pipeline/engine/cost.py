@@ -29,13 +29,7 @@ class Cost:
 
 
 def check_size(what: str, cost: Cost, remedy: str, *, yes: bool) -> None:
-    """Refuse a run or a mosaic so large that it may be a mistake, unless ``yes`` confirms it.
-
-    Raises
-    ------
-    S2SharpError
-        ``very-large``.
-    """
+    """Refuse a run or a mosaic so large that it may be a mistake (``very-large``), unless ``yes`` confirms it."""
     if yes or (cost.seconds < _LONG and cost.delivered < _BIG):
         return
     raise S2SharpError(

@@ -91,25 +91,15 @@ class Frozen(BaseModel):
 
     @classmethod
     def under(cls, folder: Location, stamp: str) -> Self:
-        """Return the plan under which a unit was submitted, read once a process.
-
-        Raises
-        ------
-        S2SharpError
-            ``other-run`` when the folder holds a later plan by now.
+        """Return the plan under which a unit was submitted, read once a process; ``other-run`` when the folder holds a
+        later one.
         """
         with _reading:  # otherwise two threads would each read it
             return cast("Self", _read_once(cls, folder, stamp))
 
     @classmethod
     def check(cls, folder: Location, stamp: str) -> None:
-        """Refuse a unit whose plan was written anew since it began.
-
-        Raises
-        ------
-        S2SharpError
-            ``other-run``.
-        """
+        """Refuse a unit whose plan was written anew since it began (``other-run``)."""
         if read_text(cls._stamp_file(folder)).strip() != stamp:
             raise _superseded(folder)
 

@@ -122,13 +122,7 @@ class Lease:
         self._forgotten = True
 
     def check(self) -> None:
-        """Raise if the lease is lost.
-
-        Raises
-        ------
-        S2SharpError
-            ``lease-lost``.
-        """
+        """Raise ``lease-lost`` if the lease is lost."""
         if self.lost:
             raise S2SharpError(
                 "lease-lost",
@@ -198,13 +192,7 @@ def _take(out: Location, seconds: float, tell: Callable[[str], None]) -> Lease:
 
 
 def _wait_until_free(out: Location, number: int, tell: Callable[[str], None]) -> None:
-    """Wait until a generation has no live holder.
-
-    Raises
-    ------
-    S2SharpError
-        ``busy``.
-    """
+    """Wait until a generation has no live holder; ``busy`` while it has one."""
     found = _read(out, number)
     if found is None or found.released or found.dead:
         return

@@ -27,13 +27,7 @@ def split(value: Any) -> Any:
 
 
 def validated(kind: type[M], given: dict[str, Any], remedy: str) -> M:
-    """Return settings of a kind.
-
-    Raises
-    ------
-    S2SharpError
-        ``bad-config``, with the name of each wrong field.
-    """
+    """Return settings of a kind; ``bad-config``, with the name of each wrong field."""
     try:
         return kind(**given)
     except ValidationError as error:

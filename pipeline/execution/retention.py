@@ -18,7 +18,7 @@ _DURATION = TypeAdapter(timedelta)
 
 
 def keeping(days: Sequence[date], keep: str) -> list[date]:
-    """Return the dates to keep.
+    """Return the dates to keep; ``bad-config`` for a wrong ``keep``.
 
     Parameters
     ----------
@@ -27,11 +27,6 @@ def keeping(days: Sequence[date], keep: str) -> list[date]:
     keep
         Number of the newest dates, or a period up to and including the newest: ISO 8601 ("P1Y", "P90D") or short ("90d",
         "12w", "6m", "1y"). A month has 30 days, a year 365.
-
-    Raises
-    ------
-    S2SharpError
-        ``bad-config``.
     """
     newest_first = sorted(set(days), reverse=True)
     if re.fullmatch(r"[1-9]\d*", keep):

@@ -28,12 +28,8 @@ class Estimate(Cost):
 
 
 def estimate(plan: MosaicPlan) -> Estimate:
-    """Estimate the cost of the tiles to do.
-
-    Raises
-    ------
-    S2SharpError
-        ``memory-exceeded`` when not even one block of a tile fits into the memory of a worker.
+    """Estimate the cost of the tiles to do; ``memory-exceeded`` when not even one block of a tile fits into a worker's
+    memory.
     """
     states = plan.ledger.states()
     tiles = todo = most = 0
@@ -108,12 +104,8 @@ def memory(plan: MosaicPlan, part: Box, takes: int) -> float:
 
 
 def parts(plan: MosaicPlan, box: Box, takes: int) -> list[Box]:
-    """Cut blocks of a tile into parts, rows of as many blocks as fit into the memory of a worker.
-
-    Raises
-    ------
-    S2SharpError
-        ``memory-exceeded``.
+    """Cut blocks of a tile into parts, rows of as many blocks as fit into the memory of a worker; else
+    ``memory-exceeded``.
     """
     allowed = plan.config.memory * 1e9
     width = box.shape[1]

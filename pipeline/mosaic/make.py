@@ -115,12 +115,8 @@ def _area(config: MosaicConfig, cube: Cube, grid: Grid) -> Box:
 
 
 def _continued(now: MosaicPlan) -> MosaicPlan:
-    """Return the plan ``now`` with sources and periods counted on from those of the existing mosaic.
-
-    Raises
-    ------
-    S2SharpError
-        ``other-run``, with the differences.
+    """Return the plan ``now`` with sources and periods counted on from those of the existing mosaic; ``other-run``, with
+    the differences, if it is another.
     """
     before = MosaicPlan.read(now.config.to)
     old, new = before.config.model_dump(), now.config.model_dump()

@@ -79,13 +79,7 @@ class Cube:
 
 
 def read_cube(out: Location) -> Cube:
-    """Describe the cube of the run in ``out``, or the store ``out`` itself.
-
-    Raises
-    ------
-    S2SharpError
-        ``not-a-cube``.
-    """
+    """Describe the cube of the run in ``out``, or the store ``out`` itself; ``not-a-cube`` if it is none."""
     store = store_in(out, "cube")
     root, about = open_root(store, "cube", fresh=True)
     try:

@@ -15,14 +15,8 @@ from .store import misplaced
 def verify_mosaic(
     out: Location, share: float = 1.0, tell: Callable[[str], None] = lambda _: None
 ) -> tuple[int, list[Broken]]:
-    """Read back the files of a mosaic, and record the broken ones as failed.
-
-    Parameters and the returned value are those of :func:`~s2sharp.execution.verify.verify_run`.
-
-    Raises
-    ------
-    S2SharpError
-        ``not-a-run``, ``other-run``; ``busy``.
+    """Read back the files of a mosaic, and record the broken ones as failed, as
+    :func:`~s2sharp.execution.verify.verify_run`.
     """
     MosaicPlan.read(out)
     with Lease.taken(out, tell=tell) as lease:

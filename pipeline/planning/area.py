@@ -38,12 +38,8 @@ class Area:
 
     @classmethod
     def of(cls, bbox: Degrees | None, file: Path | None = None) -> "Area":
-        """Return the area of a box, or of a file's polygons where there is one.
-
-        Raises
-        ------
-        S2SharpError
-            ``bad-config`` when the GeoJSON cannot be read.
+        """Return the area of a box, or of a file's polygons where there is one; ``bad-config`` when the GeoJSON cannot be
+        read.
         """
         if file is not None:
             return cls(_geojson(file), is_box=False)

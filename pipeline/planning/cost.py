@@ -139,13 +139,7 @@ def _count(plan: ClientPlan, ids: frozenset[str]) -> tuple[int, int, int, float,
 
 
 def check_memory(plan: Plan, cost: Estimate) -> None:
-    """Refuse a run whose workers do not fit into memory; a run without work needs no workers.
-
-    Raises
-    ------
-    S2SharpError
-        ``memory-exceeded``.
-    """
+    """Refuse a run whose workers do not fit into memory (``memory-exceeded``); a run without work needs no workers."""
     if not (cost.todo or cost.sensors or cost.fits):
         return
     allowed = memory_of(plan.config)

@@ -22,12 +22,7 @@ def freeze_items(
     config: RunConfig, before: bytes, items: Iterable[pystac.Item], reads: tuple[str, ...]
 ) -> tuple[bytes, list[Acquisition], list[Refusal], list[Choice]]:
     """Freeze items as stac-geoparquet, after those frozen ``before``; return the file, and the acquisitions, refusals and
-    choices made of them.
-
-    Raises
-    ------
-    S2SharpError
-        ``store-unwritable`` without room for a temporary file.
+    choices made of them. Without room for a temporary file, raise ``store-unwritable``.
     """
     from ..scenes.items import write_items
 
@@ -52,13 +47,7 @@ def _items(items: bytes) -> Iterator[pystac.Item]:
 
 
 def with_acquisitions(plan: Plan) -> ClientPlan:
-    """Return the plan of a continued run with the acquisitions of its frozen items.
-
-    Raises
-    ------
-    S2SharpError
-        ``file-broken``.
-    """
+    """Return the plan of a continued run with the acquisitions of its frozen items; ``file-broken`` if some are lost."""
     config = plan.config
     try:
         items = (plan.out / ITEMS).read_bytes()

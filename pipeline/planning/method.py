@@ -51,13 +51,7 @@ def side_of(config: RunConfig, device: str, abreast: int) -> int:
 
 
 def check_fit(config: RunConfig) -> None:
-    """Refuse options of a fit that have no effect, and too few steps.
-
-    Raises
-    ------
-    S2SharpError
-        ``bad-config``; ``method-unknown``.
-    """
+    """Refuse options of a fit that have no effect, and too few steps (``bad-config``, ``method-unknown``)."""
     method = known(config.method)
     given = [
         flag
@@ -92,13 +86,7 @@ def options_of(config: RunConfig) -> FitOptions:
 
 
 def weights_folder(weights: Location | None) -> Path | None:
-    """Return a local copy of a folder of weights.
-
-    Raises
-    ------
-    S2SharpError
-        ``weights-missing``.
-    """
+    """Return a local copy of a folder of weights; ``weights-missing`` without any."""
     try:
         return local(weights) if weights else None
     except FileNotFoundError as error:

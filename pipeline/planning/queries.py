@@ -67,12 +67,8 @@ def _query(plan: Plan) -> Query:
 
 
 def owed(out: Location) -> tuple[Query, ...]:
-    """Return the queries of the run in ``out`` that are not done, the oldest first.
-
-    Raises
-    ------
-    S2SharpError
-        ``file-broken``.
+    """Return the queries of the run in ``out`` that are not done, the oldest first; ``file-broken`` if they cannot be
+    read.
     """
     try:
         return _QUERIES.validate_json(read_text(_file(out)))

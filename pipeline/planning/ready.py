@@ -84,12 +84,8 @@ def _digest(config: RunConfig, sharpener: Sharpener, start: dict[str, str]) -> s
 
 
 def _start(config: RunConfig, coarse: tuple[str, ...]) -> dict[str, str]:
-    """Return the weights that fits begin from, file → sha256; empty if they begin at random.
-
-    Raises
-    ------
-    S2SharpError
-        ``weights-missing``.
+    """Return the weights that fits begin from, file → sha256; empty if they begin at random, ``weights-missing`` if some
+    lack.
     """
     folder = config.warm_start
     if folder is None:

@@ -160,12 +160,8 @@ def _extended(plan: ClientPlan, area: Area) -> ClientPlan:
 
 
 def _check_kept(plan: ClientPlan, found: Iterable[Acquisition], refused: Iterable[Refusal]) -> None:
-    """Refuse a search that refuses an item in the cube, as when a new item names the files of an earlier date.
-
-    Raises
-    ------
-    S2SharpError
-        ``item-broken``
+    """Refuse a search that refuses an item in the cube (``item-broken``), as when a new item names the files of an
+    earlier date.
     """
     lost = _items(plan.acquisitions) - _items(found)
     for refusal in refused:

@@ -27,12 +27,7 @@ AT_ONCE = 16
 
 
 def read_bytes(file: Location) -> bytes:
-    """Return the content of a file.
-
-    Raises
-    ------
-    FileNotFoundError
-    """
+    """Return the content of a file; ``FileNotFoundError`` without one."""
     return file.read_bytes() if on_this_machine(file) else bytes(file.fs.cat_file(file.path))
 
 
@@ -208,21 +203,13 @@ def size(file: Location) -> int:
 
 
 def version(file: Location) -> str:
-    """Return a value that changes with each write of a file.
-
-    Raises
-    ------
-    FileNotFoundError
-    """
+    """Return a value that changes with each write of a file; ``FileNotFoundError`` without one."""
     return str(file.stat().st_mtime_ns) if on_this_machine(file) else str(file.fs.ukey(file.path))
 
 
 def contents(folder: Location) -> str:
-    """Return a value that changes whenever a file in a folder is added, removed or written.
-
-    Raises
-    ------
-    FileNotFoundError
+    """Return a value that changes whenever a file in a folder is added, removed or written; ``FileNotFoundError`` without
+    one.
     """
     if on_this_machine(folder):
         return str(folder.stat().st_mtime_ns)

@@ -146,11 +146,5 @@ Located = Annotated[Location, PlainValidator(_located), PlainSerializer(str, ret
 
 
 def user_cache() -> Path:
-    """Return the folder for this user's caches; it may not exist yet.
-
-    Raises
-    ------
-    RuntimeError
-        For a user without a home.
-    """
+    """Return the folder for this user's caches, which may not exist yet; ``RuntimeError`` for a user without a home."""
     return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "s2sharp"

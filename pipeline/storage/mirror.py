@@ -13,11 +13,8 @@ from .location import Location, on_this_machine
 
 
 def local(folder: Location) -> Path:
-    """Return a folder of weights for code that reads paths of this machine: itself, or a copy, which lasts as long as this process.
-
-    Raises
-    ------
-    FileNotFoundError
+    """Return a folder of weights for code that reads paths of this machine: itself, or a copy, which lasts as long as
+    this process; ``FileNotFoundError`` without any.
     """
     if on_this_machine(folder):
         return folder
