@@ -21,9 +21,7 @@ from .layout import Layout
 
 
 def moved(root: zarr.Group, layouts: Sequence[Layout]) -> list[Layout]:
-    """Return the layouts whose groups exist in ``root`` with another upper left corner; ``cannot-extend`` where one has
-    moved the most times possible.
-    """
+    """Return the layouts whose groups exist in ``root`` with another corner; ``cannot-extend`` after the most moves."""
     found = []
     for layout in layouts:
         if layout.group in root and _corner(root, layout) != (layout.box.row0, layout.box.col0):

@@ -40,8 +40,7 @@ class Snapshot:
 
 
 def commit(out: Location, message: str) -> str | None:
-    """Commit the present state of the cube of ``out`` as its next snapshot; return its id, None where nothing has
-    changed.
+    """Commit the present state of the cube of ``out`` as its next snapshot; return its id, None if nothing has changed.
 
     Raises
     ------

@@ -45,9 +45,7 @@ _SAFE = {"tls", "wss", "inproc"}
 
 
 class _Unfetched(logging.Filter):
-    """Filter for tracebacks of the client's own tasks: they end when a result is lost with its worker, and it is requested
-    again.
-    """
+    """Filter for tracebacks of the client's own tasks whose result was lost with its worker and is requested again."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         return not (record.exc_info and record.exc_info[0] is AllExit)

@@ -91,9 +91,7 @@ class Frozen(BaseModel):
 
     @classmethod
     def under(cls, folder: Location, stamp: str) -> Self:
-        """Return the plan under which a unit was submitted, read once a process; ``other-run`` when the folder holds a
-        later one.
-        """
+        """Return the plan under which a unit was submitted, read once a process; ``other-run`` if there is a later one."""
         with _reading:  # otherwise two threads would each read it
             return cast("Self", _read_once(cls, folder, stamp))
 

@@ -47,8 +47,8 @@ def _json_lines(file: IO[str]) -> Listener:
 
 
 def _alarm(hook: str) -> Listener:
-    """Return a listener that calls a command or a webhook once, at the end, if something failed. A query that finds nothing
-    is not a failure.
+    """Return a listener that calls a command or a webhook once, at the end, if something failed; to find nothing is no
+    failure.
     """
 
     def tell(event: Event) -> None:

@@ -28,9 +28,7 @@ class Estimate(Cost):
 
 
 def estimate(plan: MosaicPlan) -> Estimate:
-    """Estimate the cost of the tiles to do; ``memory-exceeded`` when not even one block of a tile fits into a worker's
-    memory.
-    """
+    """Estimate the cost of the tiles to do; ``memory-exceeded`` if not even one block of a tile fits into a worker."""
     states = plan.ledger.states()
     tiles = todo = most = 0
     read = stored = seconds = need = 0.0
@@ -104,9 +102,7 @@ def memory(plan: MosaicPlan, part: Box, takes: int) -> float:
 
 
 def parts(plan: MosaicPlan, box: Box, takes: int) -> list[Box]:
-    """Cut blocks of a tile into parts, rows of as many blocks as fit into the memory of a worker; else
-    ``memory-exceeded``.
-    """
+    """Cut a tile into parts, rows of as many blocks as fit into the memory of a worker; else ``memory-exceeded``."""
     allowed = plan.config.memory * 1e9
     width = box.shape[1]
     while width >= BLOCK:

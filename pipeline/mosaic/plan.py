@@ -132,9 +132,7 @@ class MosaicPlan(Frozen):
         return self.canvas.tile(tile.row, tile.col)
 
     def name(self, tile: Tile, what: str = "") -> str:
-        """Return a tile's path in the ledger: the period, and row and column, at full resolution counted from the CRS's
-        origin.
-        """
+        """Return a tile's path in the ledger: period, row and column, at full resolution counted from the CRS's origin."""
         row, col = tile.row, tile.col
         if tile.level == 0:
             box = self.box(tile)
@@ -192,9 +190,7 @@ class MosaicPlan(Frozen):
         return [key for shard in sorted(shards) for key in done.get(shard, ())]
 
     def key(self, tile: Tile) -> str:
-        """Return the digest of all that determines a tile: acquisitions with the state of the cube around it, grid and
-        settings.
-        """
+        """Return the digest of all that determines a tile: acquisitions, the cube around it, grid and settings."""
         config = self.config
         facts: list[Any] = [self.grid, self.box(tile) & self.area, self.side, self.bands]
         facts += [config.by, config.dilate, config.feather, config.resampling]

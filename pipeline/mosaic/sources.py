@@ -160,9 +160,7 @@ def read_window(
 
 
 def done_units(cube: Cube, source: CubeDate) -> dict[tuple[int, int], tuple[str, ...]]:
-    """Return for each shard of an acquisition, counted on the lattice, "KEY.STATUS" of its units, from the ledger beside
-    the cube.
-    """
+    """Return for each shard of an acquisition, counted on the lattice, "KEY.STATUS" of its units, by the cube's ledger."""
     done: dict[tuple[int, int], tuple[str, ...]] = {}
     for (unit, key), status in Ledger(ledger_folder(cube)).states(source.id).of.items():
         _, found, shard = unit.partition("/x1_")

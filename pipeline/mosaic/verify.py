@@ -15,9 +15,7 @@ from .store import misplaced
 def verify_mosaic(
     out: Location, share: float = 1.0, tell: Callable[[str], None] = lambda _: None
 ) -> tuple[int, list[Broken]]:
-    """Read back the files of a mosaic, and record the broken ones as failed, as
-    :func:`~s2sharp.execution.verify.verify_run`.
-    """
+    """Read back the files of a mosaic as :func:`~s2sharp.execution.verify.verify_run` does those of a run."""
     MosaicPlan.read(out)
     with Lease.taken(out, tell=tell) as lease:
         plan = MosaicPlan.read(out)

@@ -38,9 +38,7 @@ class Area:
 
     @classmethod
     def of(cls, bbox: Degrees | None, file: Path | None = None) -> "Area":
-        """Return the area of a box, or of a file's polygons where there is one; ``bad-config`` when the GeoJSON cannot be
-        read.
-        """
+        """Return the area of a box, or of a file's polygons if there is one (``bad-config`` if it cannot be read)."""
         if file is not None:
             return cls(_geojson(file), is_box=False)
         return cls(_box(*cast(Degrees, bbox)))

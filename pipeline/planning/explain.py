@@ -55,10 +55,10 @@ class Explanation:
 
 
 def explain(plan: ClientPlan, name: str) -> Explanation:
-    """Explain a unit, given by its name in the ledger or, at full resolution, by its number from 1; else
-    ``unit-unknown``.
+    """Explain a unit, given by its name in the ledger or, at full resolution, its number; else ``unit-unknown``.
 
-    Names are ``ACQUISITION/x1_ROW_COL``, with x2, x4, … for overviews, and ``ACQUISITION/published``.
+    Numbers count from 1. Names are ``ACQUISITION/x1_ROW_COL``, with x2, x4, … for overviews, and
+    ``ACQUISITION/published``.
     """
     unit = _unit(plan, name)
     layout, acquisition = plan.layout(unit.epsg), plan.acquisition(unit)

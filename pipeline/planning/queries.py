@@ -67,9 +67,7 @@ def _query(plan: Plan) -> Query:
 
 
 def owed(out: Location) -> tuple[Query, ...]:
-    """Return the queries of the run in ``out`` that are not done, the oldest first; ``file-broken`` if they cannot be
-    read.
-    """
+    """Return the queries of the run in ``out`` that are not done, the oldest first (``file-broken`` if unreadable)."""
     try:
         return _QUERIES.validate_json(read_text(_file(out)))
     except FileNotFoundError:

@@ -160,9 +160,7 @@ def _extended(plan: ClientPlan, area: Area) -> ClientPlan:
 
 
 def _check_kept(plan: ClientPlan, found: Iterable[Acquisition], refused: Iterable[Refusal]) -> None:
-    """Refuse a search that refuses an item in the cube (``item-broken``), as when a new item names the files of an
-    earlier date.
-    """
+    """Refuse a search that refuses an item in the cube (``item-broken``), as if a new item names its files."""
     lost = _items(plan.acquisitions) - _items(found)
     for refusal in refused:
         if refusal.item in lost:

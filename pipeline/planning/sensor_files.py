@@ -78,9 +78,7 @@ def there(plan: Plan, datatake: Datatake) -> bool:
 
 
 def _sensor(fields: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the fields of a valid sensor; ``ValueError`` if there are none, or
-    :func:`~s2sharp_core.sensor.known.checked` refuses them.
-    """
+    """Return the fields of a valid sensor; ``ValueError`` if there are none, or they are not valid."""
     if not fields:
         raise ValueError("it is empty")
     try:

@@ -208,9 +208,7 @@ def version(file: Location) -> str:
 
 
 def contents(folder: Location) -> str:
-    """Return a value that changes whenever a file in a folder is added, removed or written; ``FileNotFoundError`` without
-    one.
-    """
+    """Return a value that changes with each change of a folder's files; ``FileNotFoundError`` without any."""
     if on_this_machine(folder):
         return str(folder.stat().st_mtime_ns)
     found = versions(folder)
