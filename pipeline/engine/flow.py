@@ -163,23 +163,11 @@ class _Flight(Generic[T]):
 class Flow(Generic[T]):
     """Flow of things through a cluster, at most :data:`_AHEAD` for each worker at a time.
 
-    Parameters
-    ----------
-    submit
-        Sends one thing to a worker: (thing, attempt, keywords for :meth:`Client.submit`) → future of a
-        :class:`Record`.
-    failure
-        Makes the record of a thing whose worker was lost or raised an unexpected error: (thing, attempt, error).
-    land
-        Receives the last record of a thing.
-    again
-        Called when a thing will be tried again.
-    retries
-        Number of retries of a failure that may pass.
-    check
-        Called about every second; raises to stop.
-    kind
-        Returns the kind of a thing; things of one kind take about the same time, and slow ones are found by it.
+    ``submit``: sends one thing to a worker: (thing, attempt, keywords for :meth:`Client.submit`) → future of a
+    :class:`Record`; ``failure``: makes the record of a thing whose worker was lost or raised an unexpected error: (thing,
+    attempt, error); ``land``: receives the last record of a thing; ``again``: called when a thing will be tried again;
+    ``retries``: number of retries of a failure that may pass; ``check``: called about every second, raises to stop;
+    ``kind``: returns the kind of a thing. Things of one kind take about the same time, and slow ones are found by it.
     """
 
     workers: Workers

@@ -102,25 +102,15 @@ def do_job(
     *,
     alone: bool = False,
 ) -> Record:
-    """Do one unit and record its outcome; never raises for errors of inputs and stores.
+    """Do one unit and record its outcome in the ledger of ``out``; never raises for errors of inputs and stores.
 
-    Parameters
-    ----------
-    out
-        Folder whose ledger keeps the record.
-    attempt
-        Number of this attempt, from 1.
-    work
-        Makes the content of the unit. The writer that it returns runs while the next unit begins.
-    still
-        Raises :class:`S2SharpError` when the plan of the unit is superseded. It is called before the unit is written and
-        before it is recorded; if it raises, no record is written.
-    idle
-        Makes the process ready, and returns its memory in bytes before its first unit.
-    whose
-        Prefix of warnings.
-    alone
-        Whether its memory is planned for a worker that neither writes nor begins another unit meanwhile.
+    ``attempt``: number of this attempt, from 1; ``work``: makes the content of the unit, and returns a writer that runs
+    while the next unit begins; ``idle``: makes the process ready, and returns its memory in bytes before its first unit;
+    ``whose``: prefix of warnings; ``alone``: whether its memory is planned for a worker that neither writes nor begins
+    another unit meanwhile.
+
+    ``still`` raises :class:`S2SharpError` when the plan of the unit is superseded. It is called before the unit is
+    written and before it is recorded; if it raises, no record is written.
     """
     clock = Clock()
     facts: dict[str, Any] = {"unit": name, "key": key, "attempt": attempt}

@@ -44,24 +44,11 @@ _Bands = dict[int, np.ndarray]
 class Wish:
     """Rules for drawing windows.
 
-    Attributes
-    ----------
-    reads
-        Bands to read.
-    count
-        Largest number of windows.
-    sides
-        Sides of windows in cells, in order of preference; the last is the smallest possible.
-    seed
-        Seed of the draw.
-    apart
-        Whether windows must not overlap: measurements of the same ground are not independent.
-    file, key
-        File that keeps the decisions, and the key for which they hold; None: they are not kept.
-    why
-        Reason why windows are needed, and remedy, for the error.
-    seen
-        Versions of the files that were read before.
+    ``reads``: bands to read; ``count``: largest number of windows; ``sides``: their sides in cells, in order of
+    preference, the smallest possible last; ``seed``: that of the draw; ``why``: reason why windows are needed, and
+    remedy, for the error; ``apart``: whether windows must not overlap, since measurements of the same ground are not
+    independent; ``file``, ``key``: file that keeps the decisions, and the key for which they hold, None: they are not
+    kept; ``seen``: versions of the files that were read before.
     """
 
     reads: tuple[str, ...]

@@ -52,26 +52,11 @@ class Offering(NamedTuple):
 class Outlook:
     """Offers of some items of a collection to a run.
 
-    Attributes
-    ----------
-    items
-        Ids of the items that were read.
-    names
-        Kinds of keys of the bands' assets.
-    places
-        Hosts, buckets, or "this machine", with the files.
-    levels
-        "L1C", "L2A".
-    bands
-        ESA's name → offers at its native resolution, with their numbers of items.
-    size
-        Bytes of a tile: files of all bands if items state their sizes, else their unpacked pixels.
-    told
-        Whether items state the sizes of files.
-    pays
-        Whether items state that requesters pay.
-    refused
-        Items that a run would leave out, with reasons; without an item for other faults, such as missing keys.
+    ``items``: ids of the items that were read; ``names``: kinds of keys of the bands' assets; ``places``: hosts, buckets,
+    or "this machine", with the files; ``levels``: "L1C", "L2A"; ``bands``: ESA's name → offers at its native resolution,
+    with their numbers of items; ``size``: bytes of a tile: files of all bands if items state their sizes (``told``), else
+    their unpacked pixels; ``pays``: whether items state that requesters pay; ``refused``: items that a run would leave
+    out, with reasons, and other faults without an item, such as missing keys.
     """
 
     catalog: str
