@@ -4,7 +4,8 @@ from typing import Any
 
 import typer
 
-from ..mosaic.config import MosaicConfig, configure
+from ..engine.settings import validated
+from ..mosaic.config import MosaicConfig
 from ..ui.terminal import GOES_ON, check_extras, told
 from .flags import flag, option, takes
 
@@ -49,7 +50,8 @@ def mosaic(*, plan: bool, **given: Any) -> None:
     from ..ui.progress import prepare
 
     with told(GOES_ON):
-        config = configure({k: v for k, v in given.items() if v is not None})
+        flags = {k: v for k, v in given.items() if v is not None}
+        config = validated(MosaicConfig, flags, "See `s2sharp mosaic --help`.")
         check_extras(("odc",), "A mosaic", "Install it: `pip install 's2sharp[mosaic]'`.")
         from .make_mosaic import carry_out, planned
 

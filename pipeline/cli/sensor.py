@@ -73,7 +73,7 @@ def queried(settings: dict[str, Any]) -> RunConfig:
 
 def _each(config: RunConfig) -> "Iterator[tuple[Datatake, Sensed, list[dict[str, object]]]]":
     """Yield the datatakes that a configuration's query finds, with their measured sensors."""
-    from ..execution.sensors import measure_datatake
+    from ..execution.datatakes import measure_datatake
     from ..planning.area import Area
     from ..planning.make import datatakes_of
     from ..planning.queries import items_in, when

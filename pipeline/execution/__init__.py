@@ -11,10 +11,9 @@ __getattr__, __dir__, __all__ = face(
     {
         "catalog": ["picture_path"],
         "clean": ["REMOVED", "leftovers"],
-        "fits": ["draw_sample"],
+        "datatakes": ["draw_sample", "measure_datatake"],
         "phases": ["RunOutcome"],
         "retention": ["dates", "removing", "take_out"],
-        "sensors": ["measure_datatake"],
         "status": ["Status", "status_of"],
         "verify": ["verify_run"],
         "watch": ["decide", "make_ready"],

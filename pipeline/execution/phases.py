@@ -26,8 +26,8 @@ from .staging import Stager
 
 # Functions of workers, by name, so that this process does not load the libraries that compute.
 sharpener_of = Later("s2sharp.planning.ready", "sharpener_of")
-measure_unit = Later("s2sharp.execution.sensors", "measure_unit")
-fit_unit = Later("s2sharp.execution.fits", "fit_unit")
+measure_unit = Later("s2sharp.execution.datatakes", "measure_unit")
+fit_unit = Later("s2sharp.execution.datatakes", "fit_unit")
 sharpen_unit = Later("s2sharp.execution.unit", "sharpen_unit")
 overview_unit = Later("s2sharp.execution.unit", "overview_unit")
 publish_unit = Later("s2sharp.execution.publish", "publish_unit")

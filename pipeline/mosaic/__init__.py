@@ -9,7 +9,7 @@ from s2sharp_core.faces import face
 __getattr__, __dir__, __all__ = face(
     __name__,
     {
-        "config": ["MosaicConfig", "configure"],
+        "config": ["MosaicConfig"],
         "cost": ["Estimate", "estimate"],
         "differences": ["differences_path", "kinds"],
         "execute": ["MosaicOutcome", "carry_out", "mosaic_status"],

@@ -9,7 +9,7 @@ from s2sharp_core import BANDS
 from s2sharp_core.bands import in_order, names_of
 
 from ..catalog.extent import valid_bbox
-from ..engine.settings import Command, folder, split, validated
+from ..engine.settings import Command, folder, split
 from ..storage.location import Located
 
 if TYPE_CHECKING:
@@ -160,8 +160,3 @@ class MosaicConfig(Command):
         if self.to == self.out:
             raise ValueError("to: must be another folder than the cube's")
         return self
-
-
-def configure(flags: dict[str, Any]) -> MosaicConfig:
-    """Make the configuration from flags."""
-    return validated(MosaicConfig, flags, "See `s2sharp mosaic --help`.")

@@ -24,7 +24,7 @@ from s2sharp_core.sharpeners.net import NetSharpener
 from s2sharp_core.sharpeners.registry import unfitted_sharpener
 from s2sharp_core.weights import PUBLISHED, save_net, weights_file
 
-from ..execution.fits import draw_sample
+from ..execution.datatakes import draw_sample
 from ..planning.config import RunConfig
 from ..planning.make import make_plan
 from ..scenes.whole import real_scenes

@@ -23,7 +23,7 @@ from rich.table import Table
 from s2sharp import open_cube, open_mosaic
 from s2sharp.demo.synthetic import write_catalog, write_scenes
 from s2sharp.engine.lease import Lease
-from s2sharp.mosaic.config import configure
+from s2sharp.mosaic.config import MosaicConfig
 from s2sharp.mosaic.execute import carry_out
 from s2sharp.mosaic.make import make_plan
 from scipy.ndimage import map_coordinates
@@ -84,7 +84,7 @@ def measure(name: str, method: str, shift: float, folder: Path) -> np.ndarray:
         items += one
     catalog = write_catalog(folder, items)
     _, outcome = run(settings(catalog, folder / "cube", None, method=method, shard=64))
-    plan = make_plan(configure({"out": folder / "cube", "to": folder / "mosaic", "publish": False}))
+    plan = make_plan(MosaicConfig(out=folder / "cube", to=folder / "mosaic", publish=False))
     with Lease.taken(plan.folder) as lease:
         made = carry_out(plan, lease)
     for failed in (*outcome.failed, *made.failed):

@@ -9,7 +9,8 @@ import xarray as xr
 from pyproj import Transformer
 from s2sharp.cube.layout import encode
 from s2sharp.engine.lease import Lease
-from s2sharp.mosaic.config import configure
+from s2sharp.engine.settings import validated
+from s2sharp.mosaic.config import MosaicConfig
 from s2sharp.mosaic.cost import estimate
 from s2sharp.mosaic.execute import MosaicOutcome, carry_out
 from s2sharp.mosaic.make import make_plan
@@ -48,7 +49,8 @@ def near(lon: float, lat: float, metres: float, kind: int) -> Any:
 
 
 def plan_of(out: Location, to: Location, **flags: Any) -> MosaicPlan:
-    return make_plan(configure({"out": out, "to": to, "publish": False, "retries": 0, **flags}))
+    settings = {"out": out, "to": to, "publish": False, "retries": 0, **flags}
+    return make_plan(validated(MosaicConfig, settings, "See `s2sharp mosaic --help`."))
 
 
 def execute(plan: MosaicPlan) -> MosaicOutcome:
