@@ -148,9 +148,8 @@ def main() -> None:
     try:
         app()
     except SystemExit as end:
-        if isinstance(
-            end.__context__, BrokenPipeError
-        ):  # click itself would end with an error's exit code
+        # Click itself would end with an error's exit code.
+        if isinstance(end.__context__, BrokenPipeError):
             leave_quietly()
         raise
     except OSError as error:

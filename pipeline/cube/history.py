@@ -183,9 +183,8 @@ def _repository(out: Location, *, create: bool = False) -> Any:
             "Snapshots need icechunk, which is not installed.",
             "pip install 's2sharp[history]'.",
         ) from error
-    icechunk.set_logs_filter(
-        "error"
-    )  # its warning of concurrent commits does not apply: a run holds a lease
+    # Its warning of concurrent commits does not apply: a run holds a lease.
+    icechunk.set_logs_filter("error")
     try:
         there = out / "cube.icechunk"
         if not create and on_this_machine(there) and not there.exists():

@@ -193,11 +193,8 @@ def _blocks(raw: xr.Dataset, inside: xr.Dataset) -> dict[str, tuple[int, ...]]:
     layout = next(iter(raw.data_vars.values())).encoding
     _, *sides = layout["chunks"]
     times, height, width = (inside.sizes[dim] for dim in ("time", "y", "x"))
-    count, most, deep = (
-        times * math.prod(-(-n // s) for n, s in zip((height, width), sides, strict=True)),
-        1,
-        1,
-    )
+    count = times * math.prod(-(-n // s) for n, s in zip((height, width), sides, strict=True))
+    most = deep = 1
     while count > _BLOCKS and most * sides[0] < layout["shards"][1]:
         most, count = most * 2, count / 4
     while count > _BLOCKS and deep < times:

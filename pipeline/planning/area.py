@@ -107,21 +107,17 @@ def _geojson(file: Path) -> shapely.Geometry:
             f"Cannot read the area {file}: {_why(error)}.",
             "It must be GeoJSON in lon/lat.",
         ) from error
-    if shape.is_empty:
-        kinds = sorted({part.geom_type for part in parts}) or ["nothing"]
-        raise S2SharpError(
-            "bad-config",
-            f"The area {file} has no polygon; it has {', '.join(kinds)}.",
-            "Give polygons in longitude and latitude (RFC 7946).",
-        )
     west, south, east, north = shapely.bounds(shape)
     wide = -360 <= west < east <= 360 and east - west <= 360
-    if not (wide and -90 <= south < north <= 90):
-        raise S2SharpError(
-            "bad-config",
-            f"The area {file} is no polygon in degrees; it spans {west}, {south}, {east}, {north}.",
-            "Give polygons in longitude and latitude (RFC 7946).",
-        )
+    why = ""
+    if shape.is_empty:
+        kinds = sorted({part.geom_type for part in parts}) or ["nothing"]
+        why = f"has no polygon; it has {', '.join(kinds)}"
+    elif not (wide and -90 <= south < north <= 90):
+        why = f"is no polygon in degrees; it spans {west}, {south}, {east}, {north}"
+    if why:
+        remedy = "Give polygons in longitude and latitude (RFC 7946)."
+        raise S2SharpError("bad-config", f"The area {file} {why}.", remedy)
     return wrap(shape)
 
 

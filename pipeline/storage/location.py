@@ -34,15 +34,14 @@ _PATIENCE = {
     "read_timeout": 15,
     "retries": {"mode": "adaptive", "total_max_attempts": 5},
 }
-# Cached listings would hide the files of other workers.
+# Cached listings would hide the files of other workers. One request per object, instead of one for its size and several for
+# its parts: zarr already sends many at once.
 _CLOUD: dict[str, dict[str, Any]] = {
-    protocol: {"use_listings_cache": False} for protocol in ("gs", "gcs", "az", "abfs", "abfss")
-}
-
-# One request per object, instead of one for its size and several for its parts: zarr already sends many at once.
-_CLOUD |= {
-    protocol: {"use_listings_cache": False, "max_concurrency": 1, "config_kwargs": _PATIENCE}
-    for protocol in ("s3", "s3a")
+    **{name: {"use_listings_cache": False} for name in ("gs", "gcs", "az", "abfs", "abfss")},
+    **{
+        name: {"use_listings_cache": False, "max_concurrency": 1, "config_kwargs": _PATIENCE}
+        for name in ("s3", "s3a")
+    },
 }
 
 # Errors of store clients beyond OSError, by the module that must be loaded before they can occur.
