@@ -68,9 +68,7 @@ def judge(
             problems.print(f"[yellow]left out:[/] {escape(text)}")
     if not outcome.results:
         raise S2SharpError(
-            "nothing-judged",
-            "No method could be run on any case.",
-            "See the reasons above.",
+            "nothing-judged", "No method could be run on any case.", "See the reasons above."
         )
     for file in write_tables(outcome.rows, out) if out else ():
         console.print(f"Table     {file}")
@@ -86,11 +84,7 @@ def judge(
 def _show_grid(grid: Grid) -> None:
     """Print a table: the best of a column in bold, a dagger where the weights have seen the scene."""
     table = Table(
-        title=grid.title,
-        title_justify="left",
-        box=SIMPLE_HEAD,
-        pad_edge=False,
-        padding=0,
+        title=grid.title, title_justify="left", box=SIMPLE_HEAD, pad_edge=False, padding=0
     )
     table.add_column(grid.corner, no_wrap=True)
     for column in grid.columns:

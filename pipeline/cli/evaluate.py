@@ -98,8 +98,7 @@ def evaluate(
         ),
     ] = None,
     scene: Annotated[
-        list[str] | None,
-        typer.Option(help="Scene to use; repeat for more.", show_default="all"),
+        list[str] | None, typer.Option(help="Scene to use; repeat for more.", show_default="all")
     ] = None,
     catalog: Annotated[
         Path | None, typer.Option(help="Static catalog of real scenes without gaps.")

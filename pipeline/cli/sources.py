@@ -85,8 +85,7 @@ def sources(*, catalogs: list[str] | None, items: int, as_json: bool, **given: A
 
 _own = [option("items", _ITEMS, int), option("as_json", _JSON, bool)]
 takes(
-    sources,
-    [option("catalogs", _CATALOGS, list[str] | None), *flags_of(_FLAGS, _DEFAULTS), *_own],
+    sources, [option("catalogs", _CATALOGS, list[str] | None), *flags_of(_FLAGS, _DEFAULTS), *_own]
 )
 
 

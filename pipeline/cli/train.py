@@ -29,8 +29,7 @@ def train(
         typer.Option(help="Collection, one for each catalog.", show_default="sentinel-2-l1c"),
     ] = None,
     steps: Annotated[
-        int | None,
-        typer.Option(help="Steps for each net.", min=20, show_default="the method's"),
+        int | None, typer.Option(help="Steps for each net.", min=20, show_default="the method's")
     ] = None,
     synthetic: Annotated[
         int, typer.Option(help="Number of synthetic landscapes for training.")

@@ -96,9 +96,7 @@ def snapshot_store(out: Location, snapshot: str) -> Store:
     except store_errors() as error:
         known = ", ".join(found.id for found in snapshots(out))
         raise S2SharpError(
-            "snapshot-missing",
-            f"{out} has no snapshot {snapshot}.",
-            f"It has: {known or 'none'}.",
+            "snapshot-missing", f"{out} has no snapshot {snapshot}.", f"It has: {known or 'none'}."
         ) from error
 
 

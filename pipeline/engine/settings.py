@@ -86,8 +86,7 @@ class Command(BaseModel):
         description="GB of memory for each worker: refuse to begin if one would need more.",
     )
     yes: bool = Field(
-        False,
-        description="Begin also where the plan says that it takes days, or writes terabytes.",
+        False, description="Begin also where the plan says that it takes days, or writes terabytes."
     )
     retries: int = Field(
         2,

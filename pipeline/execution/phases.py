@@ -129,10 +129,7 @@ def phases(plan: ClientPlan, engine: Engine, known: Standings) -> Iterator[Phase
 
 
 def _fits(
-    jobs: Iterable[Job],
-    engine: Engine,
-    run: Callable[[], Run],
-    unfitted: dict[str, S2SharpError],
+    jobs: Iterable[Job], engine: Engine, run: Callable[[], Run], unfitted: dict[str, S2SharpError]
 ) -> Phase:
     """Fit the method to each datatake; a failed fit fails only that datatake's units."""
 

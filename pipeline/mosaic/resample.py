@@ -22,13 +22,7 @@ def reach(how: str, scale: tuple[float, float]) -> int:
 
 
 def resample(
-    target: Grid,
-    block: Box,
-    under: Footing,
-    source: Grid,
-    data: np.ndarray,
-    window: Box,
-    how: str,
+    target: Grid, block: Box, under: Footing, source: Grid, data: np.ndarray, window: Box, how: str
 ) -> np.ndarray:
     """Resample one acquisition to the pixels of a block.
 

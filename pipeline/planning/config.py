@@ -94,7 +94,7 @@ class RunConfig(Command):
     )
     datetime: str = Field(
         description="Day, month, year or interval: `2024-06`, `2024-06-01/..`, `2024-06-01/2024-06-30`. Without it, all "
-        "dates of files on this machine are taken.",
+        "dates of files on this machine are taken."
     )
     since: str | None = Field(
         None,
@@ -146,9 +146,7 @@ class RunConfig(Command):
         None, gt=0, description="Steps of a fit; of a network with batch norms, at least 2."
     )
     fit_threads: int = Field(
-        2,
-        gt=0,
-        description="Threads of a fit. Fixed, since another number gives other weights.",
+        2, gt=0, description="Threads of a fit. Fixed, since another number gives other weights."
     )
     warm_start: Located | None = Field(
         None,
