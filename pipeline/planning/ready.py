@@ -84,7 +84,7 @@ def _digest(config: RunConfig, sharpener: Sharpener, start: dict[str, str]) -> s
 
 
 def _start(config: RunConfig, coarse: tuple[str, ...]) -> dict[str, str]:
-    """Return the weights that fits begin from, file → sha256: none at random, ``weights-missing`` if some lack."""
+    """Return the weights that fits begin from, file → sha256; none at random, ``weights-missing`` if some lack."""
     folder = config.warm_start
     if folder is None:
         return {}
