@@ -35,14 +35,8 @@ def write_page(
 ) -> None:
     """Write one HTML file that contains all its pictures.
 
-    Parameters
-    ----------
-    tables
-        The tables that are also printed.
-    command
-        The command of the bench.
-    real
-        Whether it shows satellite data, which require an attribution.
+    ``tables``: those that are also printed. ``command``: that of the bench. ``real``: whether the page shows satellite
+    data, which require an attribution.
     """
     cases: dict[int, list[Result]] = {}
     for result in outcome.results:

@@ -22,7 +22,7 @@ __getattr__, __dir__, __all__ = face(
         ],
         "agreement": ["check_alike", "check_names", "names_day"],
         "antimeridian": ["bounding_box", "degrees_around", "unwrap", "wrap"],
-        "broken": ["BrokenError"],
+        "broken": ["BrokenError", "faulty"],
         "chunks": ["MAX_BLOCK"],
         "extent": ["Degrees", "interval", "valid_bbox"],
         "documents": ["item_of"],

@@ -13,7 +13,7 @@ from typing import Any
 
 import pystac
 
-from s2sharp_core.errors import S2SharpError
+from .broken import faulty
 
 _NAMES = ("datatake_id", "product_uri", "product_id", "granule_id", "tile_id")
 _NAMING = (
@@ -199,11 +199,8 @@ def span(item: pystac.Item) -> tuple[datetime, datetime]:
     if first is None or last is None:
         first = last = _utc(item.datetime) if item.datetime else first
     if first is None or last is None:
-        raise S2SharpError(
-            "item-broken",
-            f"Item {item.id} has neither a datetime nor a valid start_datetime.",
-            "Leave the item out, or ask the archive to complete it.",
-        )
+        text = f"Item {item.id} has neither a datetime nor a valid start_datetime."
+        raise faulty("item-broken", item.id, text)
     return first, last
 
 
@@ -259,12 +256,9 @@ def epsg(item: pystac.Item) -> int:
             return codes.pop()
         if codes:
             break
-    raise S2SharpError(
-        "crs-unknown",
-        f"Item {item.id} should have one EPSG code in proj:code or proj:epsg; found "
-        f"{', '.join(map(str, sorted(codes or said))) or 'none'}.",
-        "Leave the item out, or ask the archive to complete it.",
-    )
+    there = ", ".join(map(str, sorted(codes or said))) or "none"
+    text = f"Item {item.id} should have one EPSG code in proj:code or proj:epsg; found {there}."
+    raise faulty("crs-unknown", item.id, text)
 
 
 def code_in(said: Any) -> int | None:

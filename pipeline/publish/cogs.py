@@ -170,14 +170,8 @@ def write_cog(
 ) -> bool:
     """Write one COG, whole or not at all, and return whether it was written.
 
-    Parameters
-    ----------
-    parts
-        Pixels (h, w), or (3, h, w), and their place in the picture.
-    empty
-        Whether to write a file without data.
-    look
-        Called with the picture once it has its overviews.
+    ``parts``: pixels (h, w), or (3, h, w), and their place in the picture. ``empty``: whether to write a file without
+    data. ``look`` is called with the picture once it has its overviews.
     """
     beside = target.parent if on_this_machine(target) else None
     # GDAL takes the number of threads for overviews from the environment, and for the COG driver from its option.

@@ -81,14 +81,8 @@ def stac_item(
     or credentials. Hrefs of assets are relative to ``out/stac/items/NAME.json``, where :func:`write_collection` writes
     the item.
 
-    Parameters
-    ----------
-    cogs
-        Files from :func:`write_cogs` for the same ``time`` and ``name``.
-    thumbnail, before_after
-        Pictures below ``out``.
-    digests
-        Variable → size and digest of its COG, where known.
+    ``cogs``: files from :func:`write_cogs` for the same ``time`` and ``name``. ``digests``: variable → size and digest of
+    its COG, where known. ``thumbnail`` and ``before_after``: pictures below ``out``.
     """
     geometry, bbox = footprint(layout.asked, layout.crs)
     when = str_to_datetime(provenance.datetime)

@@ -32,18 +32,9 @@ def render(
 ) -> str:
     """Render one self-contained page.
 
-    Parameters
-    ----------
-    shown
-        Places, before and after.
-    missing
-        Item and band → reason why a native band could not be read.
-    found
-        The consistency figure, if there is one.
-    behind
-        EPSG code → PNG of its area, for the background of its map.
-    brief
-        Whether that figure was not requested.
+    ``shown``: places, before and after. ``missing``: item and band → reason why a native band could not be read.
+    ``found``: the consistency figure, if there is one; ``brief``: whether it was not requested. ``behind``: EPSG code →
+    PNG of its area, for the background of its map.
     """
     plan, times = facts.plan, timing(facts.records)
     state, said = _state(facts)

@@ -19,6 +19,7 @@ from s2sharp_core.lattice import Box, Lattice
 from ..catalog.access import FREE, Access
 from ..catalog.addresses import public, safe_name
 from ..catalog.agreement import names_day
+from ..catalog.broken import faulty
 from ..catalog.metadata import archived, datatake, epsg, strip
 from ..catalog.reflectance import PIXELS
 from .scene import Refusal, Scene, edges_of, scene_of
@@ -119,17 +120,13 @@ def find(item: pystac.Item, bands: Sequence[str], catalog: str, access: Access =
         return Found(datatake(item), code, scene, strip(item), archived(item))
     except S2SharpError as error:
         if error.kind == "crs-unknown" and item.id not in error.message:
-            raise S2SharpError(
-                error.kind, f"Item {item.id}: {error.message}", error.remedy
-            ) from None
+            text = f"Item {item.id}: {error.message}"
+            raise S2SharpError(error.kind, text, error.remedy) from None
         raise
     except Exception as error:  # any error of an odd document fails its item alone
-        raise S2SharpError(
-            "item-broken",
-            f"Item {item.id} has metadata that cannot be read "
-            f"({type(error).__name__}: {str(error)[:100]}).",
-            "Leave the item out, or ask the archive to correct it.",
-        ) from error
+        why = f"{type(error).__name__}: {str(error)[:100]}"
+        text = f"Item {item.id} has metadata that cannot be read ({why})."
+        raise faulty("item-broken", item.id, text) from error
 
 
 def group(

@@ -21,6 +21,7 @@ from ..catalog.access import FREE, Access, keyed
 from ..catalog.addresses import is_array, unsigned
 from ..catalog.agreement import check_alike, check_names
 from ..catalog.antimeridian import unwrap
+from ..catalog.broken import faulty
 from ..catalog.metadata import (
     baseline,
     bounds,
@@ -195,7 +196,7 @@ def _box(item: pystac.Item, code: int, files: Iterable[Source], home: str | None
     for source in told or files:
         what = f"Item {item.id}, band {source.band},"
         if source.href in stated:
-            transform, shape = _checked(*stated[source.href], what)
+            transform, shape = _checked(item.id, source.band, *stated[source.href])
         else:
             from .raster import header  # frozen items need no GDAL
 
@@ -212,24 +213,22 @@ def _box(item: pystac.Item, code: int, files: Iterable[Source], home: str | None
             )
         edges = (left, top - gsd * height, left + gsd * width, top)
         if not all(abs(edge) <= FARTHEST for edge in edges):
-            raise S2SharpError(
-                "off-lattice",
-                f"{what} lies within (left, bottom, right, top) {edges}, outside every UTM zone.",
-                "Leave the item out, or ask the archive to correct it.",
-            )
+            text = f"{what} lies within (left, bottom, right, top) {edges}, outside every UTM zone."
+            raise faulty("off-lattice", item.id, text, source.band)
         if edges not in boxes:
             boxes[edges] = lattice.box(edges, what)
         if len(set(boxes.values())) > 1:
-            raise S2SharpError(
-                "off-lattice",
-                f"The bands of item {item.id} cover different cells: {source.band} lies within (left, "
-                f"bottom, right, top) {edges}, others within {next(iter(boxes))}.",
-                "Leave the item out, or ask the archive to correct it.",
+            text = (
+                f"The bands of item {item.id} cover different cells: {source.band} lies within (left, bottom, right, "
+                f"top) {edges}, others within {next(iter(boxes))}."
             )
+            raise faulty("off-lattice", item.id, text, source.band)
     return next(iter(boxes.values()))
 
 
-def _checked(transform: Any, shape: Any, what: str) -> tuple[tuple[float, ...], tuple[int, int]]:
+def _checked(
+    item: str, band: str, transform: Any, shape: Any
+) -> tuple[tuple[float, ...], tuple[int, int]]:
     """Validate a grid that an item states; it may be any JSON."""
     try:
         numbers = tuple(float(v) for v in transform[:6])
@@ -241,10 +240,9 @@ def _checked(transform: Any, shape: Any, what: str) -> tuple[tuple[float, ...], 
         or len(numbers) < 6
         or not all(map(math.isfinite, numbers))
     ):
-        raise S2SharpError(
-            "item-broken",
-            f"{what} proj:transform {transform!r} and proj:shape {shape!r} should be six numbers and "
-            f"two, height and width, up to {MAX_SIDE}.",
-            "Leave the item out, or ask the archive to correct it.",
+        text = (
+            f"Item {item}, band {band}, proj:transform {transform!r} and proj:shape {shape!r} should be six numbers and "
+            f"two, height and width, up to {MAX_SIDE}."
         )
+        raise faulty("item-broken", item, text, band)
     return numbers, (height, width)

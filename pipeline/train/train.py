@@ -71,15 +71,8 @@ def train_dsen2(
 ) -> Path:
     """Train DSen2's or VDSen2's net for one GSD, write it with its card, and return the file.
 
-    Parameters
-    ----------
-    features, blocks
-        Width and depth; None for the published ones.
-
-    Raises
-    ------
-    S2SharpError
-        ``bad-config`` for a method without these nets; the errors of :func:`real_scenes`.
+    ``features`` and ``blocks`` are its width and depth, None for the published ones. Errors: ``bad-config`` for a method
+    without these nets; those of :func:`real_scenes`.
     """
     method, synthetic, seed = training.method, training.synthetic, training.seed
     if method not in PUBLISHED:

@@ -28,14 +28,8 @@ def document(
     Only these styles and this script run, identified by digest, and only pictures inside the page are shown. So text
     from a catalog can do nothing, even if it were not escaped.
 
-    Parameters
-    ----------
-    template
-        ``PACKAGE/NAME``; it extends ``s2sharp.ui/page.html.j2``.
-    reads
-        Allowed targets of fetches, as a source of a content security policy. Default: none.
-    facts
-        Variables of the template, with ``title``. A missing one is an error.
+    ``template``: ``PACKAGE/NAME``; it extends ``s2sharp.ui/page.html.j2``. ``reads``: allowed targets of fetches, as a
+    source of a content security policy. ``facts``: variables of the template, with ``title``; a missing one is an error.
     """
     style = asset("s2sharp.ui", "page.css") + style
     policy = (

@@ -135,8 +135,6 @@ class _Board:
                 print_problem(f"[yellow]again:[/] {escape(record.message)}")
             case UnitDone() | UnitSkipped():
                 self._advance(event)
-            case _:
-                pass  # the last is shown by who tells it
 
     def _add(self, phase: str, total: int | None = None) -> None:
         self._tasks[phase] = self._progress.add_task(phase, total=total, note="")
