@@ -52,24 +52,13 @@ def find_tasks(
     synthetic: int | None = None,
     cells: int = 48,
 ) -> Tasks:
-    """Return the cases of protocols on all scenes that can be found, or on the named ones.
+    """Return the cases of protocols on all scenes that can be found, or on the named ``scenes``.
 
-    Parameters
-    ----------
-    catalog, collection
-        A static catalog of real scenes.
-    papers
-        A folder with published arrays of papers (``apex.npz`` …). Default: ``papers`` beside the catalog's folder, or
-        in the folder that ``S2SHARP_DATA`` names.
-    scenes
-        Names. Default: all.
-    synthetic
-        Number of landscapes, each ``cells`` × ``cells``. Default: two without a catalog, none with one.
+    ``catalog`` and ``collection``: a static catalog of real scenes. ``papers``: a folder with published arrays of papers
+    (``apex.npz`` …); by default ``papers`` beside the catalog's folder, or in the folder that ``S2SHARP_DATA`` names.
+    ``synthetic``: number of landscapes, each ``cells`` × ``cells``; by default two without a catalog, none with one.
 
-    Raises
-    ------
-    S2SharpError
-        ``bad-config`` for an unknown protocol, ``nothing-found`` for missing scenes.
+    Errors: ``bad-config`` for an unknown protocol, ``nothing-found`` for missing scenes.
     """
     _refuse_unknown("bad-config", "protocol", protocols, PROTOCOLS)
     folder = _papers(papers, catalog)
@@ -164,23 +153,11 @@ def compare(
 ) -> BenchOutcome:
     """Run every method on every case; failures are reported and left out.
 
-    Everything that needs no fit is loaded before the first fit.
+    Everything that needs no fit is loaded before the first fit. ``weights``: method → a folder with custom weights.
+    ``options``: those of methods that learn on the scene. ``fits``: a folder in which fits are kept; without it, they are
+    deleted at the end. ``keep`` is called after every case with the results so far.
 
-    Parameters
-    ----------
-    weights
-        Method → a folder with custom weights.
-    options
-        Options for methods that learn on the scene.
-    fits
-        A folder in which fits are kept. None: they are deleted at the end.
-    keep
-        Called after every case with the results so far.
-
-    Raises
-    ------
-    S2SharpError
-        ``method-unknown``, ``weights-missing``, ``weights-corrupt``, ``bad-config`` for an unavailable device.
+    Errors: ``method-unknown``, ``weights-missing``, ``weights-corrupt``, ``bad-config`` for an unavailable device.
     """
     _refuse_unknown("method-unknown", "method", (*methods, *(weights or {})), METHODS)
     own = {name: (weights or {}).get(name) for name in methods}

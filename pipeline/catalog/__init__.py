@@ -12,6 +12,7 @@ __getattr__, __dir__, __all__ = face(
         "access": ["Access", "FREE", "keyed"],
         "addresses": [
             "bucket_of",
+            "check_href",
             "is_array",
             "is_local",
             "is_product",

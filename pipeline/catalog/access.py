@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
-from .addresses import bucket_of, check_href
+from .addresses import bucket_of
 
 if TYPE_CHECKING:  # a configuration needs no catalog
     from .sources import Source
@@ -17,9 +17,6 @@ Sign = Literal["auto", "none", "planetary-computer", "item", "cdse"]
 OWN, PAID = "own-keys", "own-keys-and-purse"
 """Ways to read an S3 address with the operator's keys, and at their cost. No item can ask for them: they are not in
 :data:`~s2sharp.catalog.sources.WAYS`, and follow from :class:`Access` alone."""
-
-TOKENS = "https://planetarycomputer.microsoft.com/api/sas/v1/token"
-"""Planetary Computer's token server, unless ``PC_SDK_SAS_URL`` names another, as for its own SDK."""
 
 ACCOUNT = "sentinel2l2a01.blob.core.windows.net"
 """Host of Planetary Computer's Sentinel-2 archive."""
@@ -32,28 +29,16 @@ EODATA = "s3://eodata/"
 class Access:
     """Permission to open the addresses in a catalog, and the keys for it.
 
-    Parameters
-    ----------
-    sign
-        Way to sign addresses when they are read; see :func:`renewable`.
-    buckets
-        S3 buckets that are read with the operator's own keys. Others are read unsigned, except those of the catalog
-        itself.
-    pays
-        Whether the operator pays for requests with their keys. Without ``buckets``, this holds for all buckets that a
-        catalog names.
-    private
-        Whether a catalog outside a private network may name hosts inside it.
+    ``sign``: way to sign addresses when they are read; see :func:`renewable`. ``buckets``: S3 buckets that are read with
+    the operator's own keys; others are read unsigned, except those of the catalog itself. ``pays``: whether the operator
+    pays for requests with their keys; without ``buckets``, this holds for all buckets that a catalog names.
+    ``private``: whether a catalog outside a private network may name hosts inside it.
     """
 
     sign: Sign = "auto"
     buckets: frozenset[str] = frozenset()
     pays: bool = False
     private: bool = False
-
-    def check(self, href: str, catalog: str) -> None:
-        """Raise ``href-refused`` if ``catalog`` may not name ``href``."""
-        check_href(href, catalog, private=self.private)
 
 
 FREE = Access()
@@ -93,7 +78,9 @@ def keyed(source: "Source", item: str | None, catalog: str, access: Access) -> "
 
 
 def tokens() -> str:
-    return os.environ.get("PC_SDK_SAS_URL", TOKENS).rstrip("/")
+    """Return Planetary Computer's token server, unless the environment names another, as for its own SDK."""
+    usual = "https://planetarycomputer.microsoft.com/api/sas/v1/token"
+    return os.environ.get("PC_SDK_SAS_URL", usual).rstrip("/")
 
 
 def is_blob(host: str, server: str) -> bool:

@@ -109,8 +109,9 @@ def as_json(text: str) -> dict[str, Any]:
     if sum(map(text.count, ",{[")) > MAX_JSON:
         raise BrokenError(f"has more than {MAX_JSON} parts")
     try:
-        # Windows writes a byte order mark, which JSON does not allow.
-        document = json.loads(text.removeprefix("\ufeff"), parse_int=_whole)
+        # Windows writes a byte order mark, which JSON does not allow. An endlessly long integer counts as infinite.
+        text = text.removeprefix("\ufeff")
+        document = json.loads(text, parse_int=lambda n: int(n) if len(n) < 400 else float(n))
     except (ValueError, RecursionError):
         raise BrokenError("is not JSON") from None
     if not isinstance(document, dict):
@@ -126,11 +127,6 @@ def as_json(text: str) -> dict[str, Any]:
         if not level:
             return document
     raise BrokenError(f"is nested more than {MAX_NESTING} levels deep")
-
-
-def _whole(digits: str) -> float:
-    """Parse a JSON integer. An endlessly long one counts as infinite and does not fail the rest."""
-    return int(digits) if len(digits) < 400 else float(digits)
 
 
 def read_json(io: "StacApiIO", href: str, **asked: Any) -> dict[str, Any]:

@@ -30,23 +30,12 @@ _OFFSET = -0.1
 def simulate(
     folder: Path, cells: int = 150, tiles: int = 2, dates: int = 1, epsg: int = 32633, seed: int = 7
 ) -> tuple[Path, tuple[float, float, float, float]]:
-    """Write a catalog of synthetic Level-2A scenes with known 10 m truth.
+    """Write a catalog of synthetic Level-2A scenes with known 10 m truth; return its path, and its area in degrees.
 
-    Parameters
-    ----------
-    cells
-        Side of the area in cells of 60 m.
-    tiles
-        Number of overlapping scenes along each side of the area. One corner lies beyond the swath, whose edge differs
-        a little between bands.
-    dates
-        Number of acquisitions, five days apart, of the same land in different light.
-
-    Returns
-    -------
-    tuple
-        Path of ``catalog.json``, and the area as (W, S, E, N) in degrees. The truth lies in
-        ``truth/DATE/BAND.tif``: DN as in the scenes, at 10 m, of the bands of 20 and 60 m.
+    ``cells``: side of the area in cells of 60 m. ``tiles``: number of overlapping scenes along each side. ``dates``: number
+    of acquisitions, five days apart, of the same land in different light. One corner lies beyond the swath, whose edge
+    differs a little between bands. The truth lies in ``truth/DATE/BAND.tif``: DN as in the scenes, at 10 m, of the bands
+    of 20 and 60 m. The area is W, S, E, N.
     """
     folder = folder.resolve()
     lattice = Lattice.of(epsg)

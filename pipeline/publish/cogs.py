@@ -80,30 +80,14 @@ def variables(layout: Layout) -> tuple[str, ...]:
 def write_cogs(
     out: Location, layout: Layout, time: int, name: str, means: Means | None = None
 ) -> dict[str, Location]:
-    """Write one Cloud Optimized GeoTIFF per band of the requested area.
+    """Write one Cloud Optimized GeoTIFF per band of the requested area, and return variable → file.
 
-    Parameters
-    ----------
-    out
-        The run's folder; the cube is its ``cube.zarr``.
-    time
-        Index into ``layout.times``.
-    name
-        The item's name: the files are ``out/cogs/NAME/BAND.tif``, and replace existing ones. For an object store they
-        are made in this machine's temporary folder, one at a time.
-    means
-        Memory and threads; by default one thread, and temporary files in place of memory.
+    ``out``: the run's folder, with its ``cube.zarr``. ``time``: index into ``layout.times``. ``name``: that of the item:
+    the files are ``out/cogs/NAME/BAND.tif``, and replace existing ones. For an object store they are made in this
+    machine's temporary folder, one at a time. ``means``: by default one thread, and temporary files in place of memory.
 
-    Returns
-    -------
-    dict
-        Band → file; also ``cloud``, where the product had a scene classification, ``valid``, and the half-widths of
-        --error90.
-
-    Raises
-    ------
-    S2SharpError
-        ``store-unwritable``, such as for a full disk. Then, files with a final name are complete.
+    Among the variables are ``cloud``, where the product had a scene classification, ``valid``, and the half-widths of
+    --error90. Error: ``store-unwritable``, such as for a full disk; then, files with a final name are complete.
     """
     rasters = {name: CogProfile.of(name) for name in variables(layout)}
     arrays, frame = arrays_of(out / "cube.zarr", layout.group), Frame.of(layout)

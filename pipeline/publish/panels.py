@@ -121,25 +121,13 @@ Spot = tuple[slice, slice]
 def choose_spot(
     cube: Arrays, size: int = 180, overview: Arrays | None = None, taken: Sequence[Spot] = ()
 ) -> Spot:
-    """Choose the spot with most detail where the ground is visible.
+    """Return the spot with most detail where the ground is visible: (y, x) in pixels of ``cube``.
 
-    Parameters
-    ----------
-    cube
-        One time step of :func:`s2sharp.open_cube` at full resolution, opened without ``bbox`` so that it begins at a
-        cell's corner, or its arrays. With ``overview``, only its coordinates are read.
-    size
-        Side of the spot in pixels of 10 m.
-    overview
-        The same time step, opened with ``level=``, for a cube that is too large to be read.
-    taken
-        Spots that were chosen before; they are avoided if possible.
-
-    Returns
-    -------
-    tuple of slice
-        (y, x) in pixels of ``cube``, multiples of 6, so that native bands of 20 m and 60 m can be cut to the same
-        spot. Smaller than ``size`` if the cube is.
+    They are multiples of 6, so that native bands of 20 m and 60 m can be cut to the same spot. ``cube``: one time step of
+    :func:`s2sharp.open_cube` at full resolution, opened without ``bbox`` so that it begins at a cell's corner, or its
+    arrays; with ``overview``, only its coordinates are read. ``size``: side of the spot in pixels of 10 m; it is smaller
+    if the cube is. ``overview``: the same time step, opened with ``level=``, for a cube that is too large to be read.
+    ``taken``: spots that were chosen before; they are avoided if possible.
     """
     seen = cube if overview is None else overview
     pixel = float(abs(seen["x"][1] - seen["x"][0]))

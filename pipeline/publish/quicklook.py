@@ -29,24 +29,15 @@ def quicklook(
     title: str,
     credit: str = "",
 ) -> None:
-    """Draw a before/after picture.
+    """Draw a before/after picture, the PNG ``path``.
 
     The upper row shows three bands of 20 m as delivered and sharpened, the lower row one band of 60 m and the true
     colours of 10 m. Missing bands are left out. Before and after have one stretch, computed from the sharpened bands.
 
-    Parameters
-    ----------
-    path
-        The PNG to write.
-    cube
-        One time step of a small crop (150 to 250 px a side) of :func:`s2sharp.open_cube`, at full resolution:
-        reflectance with dims (y, x); or its arrays by name, with the coordinates ``y`` and ``x``.
-    native
-        Band → reflectance as delivered, at its native 20 m or 60 m, over the same crop.
-    title
-        One line, for example the date and the method.
-    credit
-        One line at the foot, for data that require attribution.
+    ``cube``: one time step of a small crop (150 to 250 px a side) of :func:`s2sharp.open_cube`, at full resolution:
+    reflectance with dims (y, x); or its arrays by name, with the coordinates ``y`` and ``x``. ``native``: band →
+    reflectance as delivered, at its native 20 m or 60 m, over the same crop. ``title``: one line, for example the date
+    and the method. ``credit``: one line at the foot, for data that require attribution.
     """
     rows = _rows(cube, native)
     if not any(rows):

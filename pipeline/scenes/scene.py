@@ -18,7 +18,7 @@ from s2sharp_core.bands import CELL, native_gsd
 from s2sharp_core.lattice import Box, Lattice
 
 from ..catalog.access import FREE, Access, keyed
-from ..catalog.addresses import is_array, unsigned
+from ..catalog.addresses import check_href, is_array, unsigned
 from ..catalog.agreement import check_alike, check_names
 from ..catalog.antimeridian import unwrap
 from ..catalog.broken import faulty
@@ -125,10 +125,11 @@ def scene_of(
     home = unsigned(item.get_self_href() or "") or None
     found = {}
     for band, source in sources(item, (*bands, "SCL")).items():
-        access.check(source.href, catalog)
+        check_href(source.href, catalog, private=access.private)
         found[band] = keyed(source, home, catalog, access)
         if found[band].sign == "item" and home is not None:
-            access.check(home, catalog)  # it will be requested again
+            # It will be requested again.
+            check_href(home, catalog, private=access.private)
     check_names(item, found.values())
     scl = found.pop("SCL", None)
     check_alike(item.id, found.values())
