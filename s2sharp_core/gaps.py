@@ -22,10 +22,9 @@ def closed(
     """Fill the gaps of an image from valid pixels at most ``radius`` cells away along each axis.
 
     Up to half of ``radius`` from valid pixels, a gap shows their mirror image, so edges do not end at the gap. Bands of
-    10 and of 20 m are mirrored on one grid, those of 60 m on their own, so that all bands agree in a gap: with means in
-    place of mirror images, slopes of 60 m bands were 5 dB worse. Images from several sides are averaged by the inverse
-    square of their distances. Farther away a gap gets the mean of its surroundings, and beyond ``radius`` from all
-    valid pixels 0.
+    10 and of 20 m are mirrored on one grid, those of 60 m on their own, so that all bands agree in a gap. Images from
+    several sides are averaged by the inverse square of their distances. Farther away a gap gets the mean of its
+    surroundings, and beyond ``radius`` from all valid pixels 0.
 
     A value does not depend on the array that it was cut from, because sums run in a fixed order.
 

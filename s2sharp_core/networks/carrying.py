@@ -35,7 +35,7 @@ _FEWEST = 0.01
 # Doubt in wide slopes and in their changes, in units of the energy that chance explains. Then the share of a
 # predictor's detail beyond the coarse grid that is added to its variance, for both.
 _DOUBT_WIDE, _DOUBT_NARROW, _STAKE_WIDE, _STAKE_NARROW = 3.0, 3.0, 0.1, 0.01
-# Ridge of a change by focal plane. The red edge follows the guides so well that changes of its slopes are mostly noise.
+# Ridge of a change by focal plane: changes of the slopes of the red edge are mostly noise.
 _RIDGE = (0.5, 0.05)
 # Energy that counts as zero, reflectance².
 _NOTHING = 1e-12
@@ -294,8 +294,7 @@ def carry_far(
     """Transfer the detail of all finer bands to the 60 m bands, at 20 m and beyond.
 
     ``rim``: pixels of 20 m on every side that the result leaves out, the same as in ``planes``; ``known`` (n, 1, h, w): 0 in
-    cells where a gap was filled. Filled cells repeat noise of their neighbours, and ten slopes from few cells would take
-    it for evidence: errors on synthetic scenes were up to 7 times those of interpolation.
+    cells where a gap was filled. These repeat noise, which ten slopes from few cells would take for evidence.
     """
     guides = _aligned(planes[0].seen, sight.common[:1] * 4)
     at20 = torch.cat([guides, _aligned(y20, sight.shifts20)], dim=1)

@@ -73,9 +73,8 @@ def held(x: Tensor, y: Tensor, ratio: int, rim: int) -> Tensor:
     """Limit ``x`` (n, bands, 4, 3h, 3w) to the range of the observation ``y`` around each pixel.
 
     The range is that of the 5 × 5 nearest pixels of the band. A 20 m band may leave it by its width, a 60 m band by nine
-    times its width: a 60 m pixel keeps a 36th of the contrast of a 10 m point, a 20 m pixel a quarter. No result is below
-    0 unless one of these pixels is. A defect, a flare or a clipped cloud contradicts the sensor's kernel, and the inverse
-    of the kernel would ring around it.
+    times its width. No result is below 0 unless one of these pixels is. Around a value that the sensor's kernel does not
+    explain, its inverse would ring (docs/design.md).
     ``rim``: pixels of the band on every side of ``y`` that ``x`` does not cover.
     """
     there = min(rim, _AROUND)

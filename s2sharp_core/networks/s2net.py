@@ -6,9 +6,8 @@ Everything but the last step lies on the 20 m grid, where a 10 m picture has fou
    kernel. Fine detail is transferred as far as the coarse band shows it (:mod:`s2sharp_core.networks.regression`). Nothing
    is learned, so this step does not depend on training scenes.
 2. *Network.* A small residual net corrects the result, the same one for every band of a GSD. It reads the contribution of
-   each finer band in units of the band's local amplitude, and no spectra. So a gain or an offset of any band (another
-   product level, another atmosphere) passes through it. Where neither the finer bands nor the band itself gives evidence
-   of detail, the correction fades out, and interpolation remains.
+   each finer band in units of the band's local amplitude, and no spectra (docs/design.md says why). Where neither the
+   finer bands nor the band itself gives evidence of detail, the correction fades out, and interpolation remains.
 3. *Projection* (20 m). The result is made consistent with the observation, ``x + U h w (y - A x)``: U is interpolation
    and h a short filter, the inverse of A U as a truncated Neumann series. On a grid this equals iterated back-projection
    (Irani and Peleg, CVGIP 53, 1991). The weights w, for the coarse and for the fine half of the octave, are Wiener's, so

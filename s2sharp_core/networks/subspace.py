@@ -23,8 +23,7 @@ from ..sensor.upsampling import upsample
 from .kinds import known_as
 from .support import blurring
 
-# λ is a fifth of the published 0.005; q_j is as published, with an eighth value in the same trend. Seven
-# dimensions and 0.005 give 1.5 dB less in the mean of four real scenes degraded to 40 m.
+# λ is a fifth of the published 0.005; q_j is as published, with an eighth value in the same trend (docs/methods.md).
 _SMOOTH = 1e-3
 _ROUGH = (1.0, 1.5, 4.0, 8.0, 15.0, 15.0, 20.0, 25.0)
 # An edge that 5 % of the pixels exceed has weight exp(-½); the second number is the least weight.

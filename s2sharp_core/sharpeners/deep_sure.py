@@ -5,9 +5,8 @@ satellite would see them, plus a divergence that measures how much of the noise 
 (:func:`s2sharp_core.learning.unsupervised.risk`), with the measured noise of each band. The paper's variant without
 the divergence, BP-DIP, is ``deep_sure_bp``.
 
-A run's fit differs from the paper's in three points. Each depth has its own weights. The network reads interpolated
-bands, whose support is a few pixels, and not back-projected ones with dozens. The learning rate falls.
-:data:`PUBLISHED_EPS` belongs to the papers' protocol (``python -m tests.benchmarks.papers``).
+The network reads interpolated bands, whose support is a few pixels, and not back-projected ones with dozens (other
+differences from the paper: docs/methods.md).
 """
 
 from collections.abc import Mapping
@@ -32,8 +31,9 @@ _RATE = 1e-2
 _CROP = 16
 
 PUBLISHED_EPS = 1e-3
-"""Adam's ``eps`` of the papers, whose loss is a sum over all pixels and not their mean."""
-
+"""Adam's ``eps`` of the papers, whose loss is a sum over all pixels and not their mean (``python -m
+tests.benchmarks.papers``).
+"""
 
 build = partial(SkipNet, GSDS, features=64, depth=5, skips=4, norm="batch", residual=False)
 """The network, untrained."""

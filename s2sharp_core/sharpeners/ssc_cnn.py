@@ -4,15 +4,11 @@ The paper learns the six 20 m bands at half the resolution, where they are their
 applies the network at full resolution. Here the idea also serves 60 m, which the paper does not do: B01 and B09 are
 degraded by six, with the 10 and 20 m bands degraded as much.
 
-**Differences from the paper's network.** All three encoder layers reach the decoder; in the authors' code, two do.
-The slope of the leaky ReLU is 0.2 (theirs: 0.01). The network returns a correction of the interpolated bands, and
-theirs the bands themselves. So it begins as interpolation, and a short fit is close to it.
+The network returns a correction of the interpolated bands. So it begins as interpolation, and a short fit is close to
+it (other differences from the paper: docs/methods.md).
 
-**Length of a fit.** The paper goes 200 times (epochs) over all patches of one image. Here a fit is a number of steps,
-each of 64 patches drawn anew from all of them, whatever the size of the sample. The default of 1 800 steps is 200
-epochs of the paper's image alone (204 × 204 pixels: 576 patches, 9 steps an epoch). A run's sample of 16 windows of
-64 cells has 8 464 patches for 20 m, so 1 800 steps are 14 epochs. For 60 m it has 576 patches, so they are 200
-epochs.
+A fit is a number of steps, each of 64 patches drawn anew, whatever the size of the sample. The default of 1 800 steps
+is the paper's 200 epochs of its image (204 × 204 pixels: 576 patches), and 14 epochs of a run's sample at 20 m.
 """
 
 from collections.abc import Sequence

@@ -8,8 +8,7 @@ a method that makes its result agree with the measurement (s2net), and most abou
 m. More detail can hold more errors. The figure says nothing about interpolation itself, which adds none.
 
 Neither is an error or a bound of one: they rank places. docs/trust.md shows how well, on held-out landscapes and on
-airborne truth (``tests.benchmarks.trust``). The distance between a net's input and its training data was tried as
-well; it ranked worse than ``detail`` there, and is left out.
+airborne truth (``tests.benchmarks.trust``).
 """
 
 import hashlib

@@ -1,9 +1,8 @@
 """Unrolled ADMM (Nguyen et al., IEEE GRSL 20, 2023): a denoiser and a closed-form data step.
 
 The network is :class:`s2sharp_core.networks.UnrolledNet`; it learns without a reference, by the loss of Deep SURE. It
-is made for runs: its denoiser stays at 10 m and reads interpolated bands, so its support is a few pixels, and ρ is
-0.1. The paper's denoiser is an hourglass of five strides that reads back-projected bands, with a ρ of 10. It sees
-hundreds of pixels far, and serves only the paper's protocol (``python -m tests.benchmarks.papers``).
+is made for runs: its denoiser stays at 10 m and reads interpolated bands, so its support is a few pixels. The paper's
+denoiser sees hundreds of pixels far (docs/methods.md).
 """
 
 from ..networks import UnrolledNet
