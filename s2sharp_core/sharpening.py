@@ -171,9 +171,9 @@ def _fit(
     bands: Iterable[str] | None,
     options: FitOptions,
     folder: Path,
-    device: str = "auto",
-    tell: Tell = silent,
-    sensor: SensorChoice | Sensor = "measured",
+    device: str,
+    tell: Tell,
+    sensor: SensorChoice | Sensor,
 ) -> tuple[Sharpener, str]:
     """Fit as in :func:`fit_sharpener`, and also return the messages of its check."""
     _, box, inputs = locate(scene)
@@ -222,7 +222,8 @@ def _fit_now(
         return method
     # Its networks stay in memory, because an eager scene uses no other process.
     with TemporaryDirectory(prefix="s2sharp-fit-") as folder:
-        sharpener, note = _fit(scene, method, asked, FitOptions(), Path(folder), sensor=sensor)
+        where = Path(folder)
+        sharpener, note = _fit(scene, method, asked, FitOptions(), where, "auto", silent, sensor)
     if note:
         warnings.warn(note, UserWarning, stacklevel=3)
     return sharpener
@@ -278,30 +279,27 @@ def _choose(
     sensor: Sensor,
 ) -> tuple[Sharpener | None, tuple[str, ...]]:
     """Return the sharpener and the bands to return; no sharpener if only 10 m bands are wanted."""
-    can: tuple[str, ...]
+    wanted = in_order(have if bands is None else bands)
+    sharpener: Sharpener | None = None
     if isinstance(method, Sharpener):
-        can = method.bands
-    else:
-        can = METHODS[method].bands if method in METHODS else ()
-    possible = [b for b in have if BANDS[b].gsd == 10 or b in can or b in COARSE]
-    wanted = in_order(possible if bands is None else bands)
-    coarse = [b for b in wanted if b in COARSE]
-    if isinstance(method, Sharpener):
-        coarse = [b for b in coarse if b in can] if bands is None else coarse
+        name, can = method.name, method.bands
+        if bands is None:
+            wanted = tuple(b for b in wanted if b in can or b not in COARSE)
+        coarse = [b for b in wanted if b in COARSE]
         beyond = [b for b in coarse if b not in can]
         if beyond:
             raise S2SharpError(
                 "band-unknown",
-                f"This {method.name} sharpener does not return {', '.join(beyond)}.",
+                f"This {name} sharpener does not return {', '.join(beyond)}.",
                 f"It returns {', '.join(can)}; load one for more bands with load_sharpener.",
             )
-        sharpener: Sharpener | None = method if coarse else None
-        wanted = tuple(b for b in wanted if b not in COARSE or b in coarse)
+        sharpener = method if coarse else None
     else:
-        known = not coarse and method in METHODS
-        sharpener = None if known else load_sharpener(method, coarse, sensor=sensor)
+        name = method
+        coarse = [b for b in wanted if b in COARSE]
+        if coarse or name not in METHODS:
+            sharpener = load_sharpener(name, coarse, sensor=sensor)
     reads = sharpener.reads if sharpener else ()
-    name = method.name if isinstance(method, Sharpener) else method
     _refuse_missing(wanted, have, "asked for")
     _refuse_missing(reads, have, f"which {name} reads to sharpen {', '.join(coarse)}")
     return sharpener, wanted

@@ -224,9 +224,14 @@ class _Known:
     sample: Sample = field(compare=False)
 
 
+def sample_of(inputs: Mapping[int, np.ndarray]) -> Sample:
+    """Return inputs (GSD → (bands, y, x)) as data to learn from; bands that are absent are not read."""
+    return Sample.of({gsd: np.nan_to_num(y) for gsd, y in inputs.items()})
+
+
 def measured_sensor(inputs: Mapping[int, np.ndarray]) -> Sensor:
     """Measure the sensor on inputs (GSD → (bands, y, x)) as a run does; bands that are NaN keep the default."""
-    sample = Sample.of({gsd: np.nan_to_num(y) for gsd, y in inputs.items()})
+    sample = sample_of(inputs)
     if min(sample.cells) < _FEWEST:
         return SENTINEL2
     return _measured(_Known(sample.digest, sample))

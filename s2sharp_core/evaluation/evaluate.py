@@ -22,14 +22,13 @@ from ..errors import S2SharpError
 from ..lattice import Box
 from ..learning.options import FitOptions, Tell, silent
 from ..sensor.known import SENTINEL2, Sensor
-from ..sensor.sample import Sample
 from ..sharpeners.base import Sharpener
 from ..sharpeners.method import Method
 from ..sharpeners.methods import METHODS
 from ..sharpeners.registry import load_sharpener, unfitted_sharpener
 from ..sharpening import sharpen_part
 from ..windows import WINDOW
-from .cases import Case
+from .cases import Case, sample_of
 from .combining import Row
 from .metrics import Value
 from .scoring import Again, group_name, score
@@ -128,7 +127,9 @@ def prepare(
     begin = time.perf_counter()
     try:
         # This always runs: the fit detects existing parts by their cards, and learns the rest.
-        method.fit(_sample(case), case.told, blank.bands, options, place, blank.device, watched)
+        method.fit(
+            sample_of(case.inputs), case.told, blank.bands, options, place, blank.device, watched
+        )
     finally:
         if worked and place.is_dir():
             so_far.write_text(f"{before + time.perf_counter() - begin:.3f}\n")
@@ -137,11 +138,6 @@ def prepare(
         so_far.replace(note)
     sharpener = load_sharpener(name, blank.bands, place, blank.device, sensor=case.told)
     return sharpener, float(note.read_text())
-
-
-def _sample(case: Case) -> Sample:
-    """Return the inputs of a case as training data; bands that are absent are not read."""
-    return Sample.of({gsd: np.nan_to_num(y) for gsd, y in case.inputs.items()})
 
 
 def _refuse_absent(name: str, case: Case, reads: tuple[str, ...]) -> None:
@@ -178,7 +174,7 @@ def judge(case: Case, sharpener: Sharpener, fit_seconds: float = 0.0) -> Result:
     )
     if case.trial:
         return result
-    group = _group(case)
+    group = case.part or group_name(case.gsds)
     costs = (
         (group, "seconds", seconds),
         (group, "fit seconds", fit_seconds),
@@ -206,16 +202,8 @@ def judge_pictures(
     seen
         Whether its weights were trained on the scene.
     """
-    if again is None:
-        asked, again = replace(case, edge=None), lambda _: pictures
-    else:
-        asked = case
-    rows = _rows(case, method, score(asked, pictures, again), seen)
+    rows = _rows(case, method, score(case, pictures, again), seen)
     return Result(method, case, pictures, tuple(rows), seen)
-
-
-def _group(case: Case) -> str:
-    return case.part or group_name(case.gsds)
 
 
 def _rows(case: Case, method: str, values: Iterable[Value], seen: bool) -> list[Row]:
@@ -255,7 +243,7 @@ def _trained_on(sharpener: Sharpener, case: Case) -> frozenset[str]:
     for file in sharpener.weights:
         card = json.loads((folder / file).with_suffix(".json").read_text())
         cause = card.get("cause", {})
-        given = cause and cause["sample"] == _sample(case).digest
+        given = cause and cause["sample"] == sample_of(case.inputs).digest
         names.update(card.get("start_scenes" if given else "scenes", ()))
     return frozenset(names)
 

@@ -74,7 +74,7 @@ def group_name(gsds: tuple[int, ...]) -> str:
     return "+".join(map(str, gsds)) + " m"
 
 
-def score(case: Case, pictures: Mapping[str, np.ndarray], again: Again) -> Iterator[Value]:
+def score(case: Case, pictures: Mapping[str, np.ndarray], again: Again | None) -> Iterator[Value]:
     """Yield all scores of a method's result by the protocol of a case.
 
     Parameters
@@ -82,7 +82,7 @@ def score(case: Case, pictures: Mapping[str, np.ndarray], again: Again) -> Itera
     pictures
         Band → float32 reflectance (6h, 6w); bands that are not judged are left out.
     again
-        The method, for scores that need more than its result.
+        The method, for scores that need more than its result; None if it is not available.
     """
     if case.against in _SPECIAL:
         for measure in _SPECIAL[case.against]:
@@ -109,7 +109,7 @@ def score(case: Case, pictures: Mapping[str, np.ndarray], again: Again) -> Itera
         x, truth = (np.concatenate([pair[i] for pair in pairs.values()]) for i in (1, 2))
         yield from _together(group, x, truth)
     yield from _indices(pairs)
-    if case.edge is not None:
+    if case.edge is not None and again:
         yield from _invention(case, pictures, again, case.edge)
 
 

@@ -1,6 +1,6 @@
 """A network that was fitted to a scene, with replacements for the bands in which it is no better than these."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any, Literal, cast
 
@@ -61,9 +61,14 @@ class GuardedNet(nn.Module):
     @property
     def support(self) -> dict[int, tuple[int, int]]:
         """Pixels read before and after a cell along each axis, by GSD of their grid."""
-        closed = (closed.support for closed in self.closed.values())
-        between = ({gsd: reach(0, ratio(gsd), "cubic")} for gsd in self.closed)
-        return _union((self.net.support, *closed, *between))
+        closed = [closed.support for closed in self.closed.values()]
+        between = [{gsd: reach(0, ratio(gsd), "cubic")} for gsd in self.closed]
+        found: dict[int, tuple[int, int]] = {}
+        for gsd, at in (
+            item for one in (self.net.support, *closed, *between) for item in one.items()
+        ):
+            found[gsd] = tuple(map(max, found.get(gsd, at), at))
+        return found
 
     @property
     def tolerance(self) -> float:
@@ -92,12 +97,3 @@ class GuardedNet(nn.Module):
                 elif band in self.instead:
                     given[band] = kriged[band]
         return torch.stack([given[band] for band in self.bands], dim=1)
-
-
-def _union(supports: Iterable[Mapping[int, tuple[int, int]]]) -> dict[int, tuple[int, int]]:
-    out: dict[int, tuple[int, int]] = {}
-    for support in supports:
-        for gsd, (before, after) in support.items():
-            have = out.get(gsd, (0, 0))
-            out[gsd] = (max(have[0], before), max(have[1], after))
-    return dict(sorted(out.items()))

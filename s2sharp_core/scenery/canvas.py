@@ -6,16 +6,13 @@ from scipy.special import ndtri
 from ..bands import BANDS
 from .countries import Country
 from .covers import covers
-from .terrain import Parcels, fractal, parcels, warped
+from .terrain import Parcels, Shape, fractal, parcels, warped
 
 WET = np.array(
     [0.50, 0.50, 0.50, 0.48, 0.47, 0.46, 0.45, 0.44, 0.44, 0.45, 0.62, 0.78], dtype=np.float32
 )
 """Log factor of reflectance by which water darkens a soil, bands in ESA's order (after Lobell and Asner, Soil Sci.
 Soc. Am. J. 66, 722 (2002), rounded)."""
-
-
-Shape = tuple[int, int]
 
 
 class Canvas:

@@ -46,11 +46,6 @@ class Shift:
         """Return whether this is worth a warning: certainly more than ESA allows."""
         return self.confidence >= _SURE and bool(np.hypot(self.dy, self.dx) > _TOLERATED)
 
-    @property
-    def metres(self) -> tuple[float, float]:
-        """Return (south, east)."""
-        return self.dy * BANDS[self.band].gsd, self.dx * BANDS[self.band].gsd
-
 
 def _vertex(before: float, here: float, after: float) -> float:
     """Return the position of the top of the parabola through three points at -1, 0, 1."""
