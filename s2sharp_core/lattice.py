@@ -148,6 +148,16 @@ class Lattice:
             int(np.ceil((right - self.x0) / CELL)),
         )
 
+    def inside(self, bounds: tuple[float, float, float, float], tolerance: float) -> Box:
+        """Return the largest box of cells that ends at most ``tolerance`` metres beyond ``bounds``."""
+        left, bottom, right, top = bounds
+        return Box(
+            int(np.ceil((self.y0 - top - tolerance) / CELL)),
+            int(np.floor((self.y0 - bottom + tolerance) / CELL)),
+            int(np.ceil((left - self.x0 - tolerance) / CELL)),
+            int(np.floor((right - self.x0 + tolerance) / CELL)),
+        )
+
     def bounds(self, box: Box) -> tuple[float, float, float, float]:
         """Return (left, bottom, right, top) of ``box`` in metres."""
         return (

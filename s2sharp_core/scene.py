@@ -143,8 +143,7 @@ def locate(scene: xr.DataTree) -> tuple[Lattice, Box, dict[str, xr.DataArray]]:
     edges = {gsd: _edges(f"r{gsd}m", array, gsd) for gsd, array in grids.items()}
     epsg = codes[min(codes)].to_epsg()
     lattice = Lattice.through(epsg, edges[60][0], edges[60][3]) if 60 in edges else Lattice.of(epsg)
-    boxes = []
-    for gsd, (left, bottom, right, top) in edges.items():
+    for gsd, (left, _, _, top) in edges.items():
         off = [(left - lattice.x0) % gsd, (lattice.y0 - top) % gsd]
         if any(min(o, gsd - o) > _TOLERANCE for o in off):
             raise S2SharpError(
@@ -152,17 +151,7 @@ def locate(scene: xr.DataTree) -> tuple[Lattice, Box, dict[str, xr.DataArray]]:
                 f"r{gsd}m begins at ({left}, {top}), which is not a pixel corner on the scene's 60 m grid.",
                 "Give bands as ESA grids them, not shifted or resampled.",
             )
-        outer = lattice.around((left, bottom, right, top))
-        west, south, east, north = lattice.bounds(outer)
-        boxes.append(
-            Box(
-                outer.row0 + bool(north - top > _TOLERANCE),
-                outer.row1 - bool(bottom - south > _TOLERANCE),
-                outer.col0 + bool(left - west > _TOLERANCE),
-                outer.col1 - bool(east - right > _TOLERANCE),
-            )
-        )
-    box = reduce(and_, boxes)
+    box = reduce(and_, (lattice.inside(at, _TOLERANCE) for at in edges.values()))
     if box.empty:
         raise _malformed(
             "The grids of the scene share no whole cell of 60 m.",

@@ -10,7 +10,7 @@ __getattr__, __dir__, __all__ = face(
     __name__,
     {
         "dsen2": ["Pair", "Recipe", "synthetic_pairs", "train", "wald_pair"],
-        "fitting": ["CONSTANTS", "Curve", "EPS", "FEWEST", "optimise"],
+        "fitting": ["CONSTANTS", "Curve", "EPS", "optimise"],
         "keras": ["import_keras"],
         "options": ["Course", "FitOptions", "Tell", "silent"],
         "s2net": ["ADAPT_CONSTANTS", "S2Recipe", "SIZES", "adapt", "teach"],

@@ -38,9 +38,6 @@ CONSTANTS: Mapping[str, float] = MappingProxyType(
 )
 """Numbers that every result of :func:`optimise` depends on, besides its arguments."""
 
-FEWEST = 2
-"""Steps of the shortest fit with frozen statistics: one before freezing, one after."""
-
 
 @dataclass(frozen=True)
 class Curve:
@@ -115,20 +112,13 @@ def optimise(
     Raises
     ------
     S2SharpError
-        ``bad-config`` for fewer than :data:`FEWEST` steps with frozen statistics. ``fit-failed`` if the loss is not
-        finite, or if the final loss with frozen statistics is more than 1.05 × the loss on the same draws before
-        freezing.
+        ``fit-failed`` if the loss is not finite, or if the final loss with frozen statistics is more than 1.05 × the
+        loss on the same draws before freezing.
     """
     steps, checkpoint = course.steps, course.checkpoint
     random = torch.Generator().manual_seed(course.seed)
     optimizer = torch.optim.Adam(net.parameters(), lr=rate, eps=eps, amsgrad=True)
     norms = [m for m in net.modules() if isinstance(m, nn.BatchNorm2d) and m.track_running_stats]
-    if norms and settle and steps < FEWEST:
-        raise S2SharpError(
-            "bad-config",
-            f"A fit of {steps} steps has no step before its statistics are frozen; it needs at least {FEWEST}.",
-            f"Give {FEWEST} steps or more, or leave the number to the method.",
-        )
     facts = {"steps": steps, "rate": rate, "eps": eps, "seed": course.seed}
     frozen = int(_SETTLE * steps) if norms and settle else steps
     state = _Saved.read(checkpoint, facts, net, optimizer, random) if checkpoint else None

@@ -16,6 +16,11 @@ from ..sensor.known import SENTINEL2, Sensor
 from ..windows import BATCH
 
 
+def digest_of(facts: Any) -> str:
+    """Return the sha256 of facts that JSON can hold."""
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+
+
 class Sharpener(ABC):
     """A method that is ready to use: frozen, pure, and picklable by reference to its origin.
 
@@ -98,7 +103,7 @@ class Sharpener(ABC):
     def digest(self) -> str:
         seen = [asdict(self.sensor.response(band)) for band in self.bands if band in COARSE]
         facts = [self.name, self.results, self.bands, self.weights, asdict(self.sensor), seen]
-        return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+        return digest_of(facts)
 
     @abstractmethod
     def sharpen(

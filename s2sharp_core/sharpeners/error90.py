@@ -5,7 +5,6 @@ calibration.
 tests.benchmarks.error90 --write``). Methods and weights without a calibration have no half-widths.
 """
 
-import hashlib
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
@@ -20,7 +19,7 @@ from ..bands import BANDS, ERROR90, error_of
 from ..errors import S2SharpError
 from ..learning.uncertainty import Width, clues, half_width, reach
 from ..weights.store import SHIPPED
-from .base import Sharpener
+from .base import Sharpener, digest_of
 from .beside import Beside
 
 FILE = "error90.json"
@@ -53,8 +52,8 @@ class WithError90(Beside):
 
     @property
     def digest(self) -> str:
-        facts = [self.inner.digest, ERROR90, asdict(self.width), asdict(self.sensor), _VERSION]
-        return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+        width, sensor = asdict(self.width), asdict(self.sensor)
+        return digest_of([self.inner.digest, ERROR90, width, sensor, _VERSION])
 
     def sharpen(
         self, y10: Tensor, y20: Tensor, y60: Tensor, known: Tensor | None = None

@@ -1,6 +1,5 @@
 """Base of all methods that learn on the scene: networks, files, and fits."""
 
-import hashlib
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
@@ -18,7 +17,7 @@ from ..networks import GuardedNet
 from ..sensor.known import Sensor
 from ..sensor.sample import Sample
 from ..weights.store import load_net, save_net
-from .base import Sharpener
+from .base import Sharpener, digest_of
 from .guard import guarded
 from .method import Method
 from .net import NetSharpener, exact
@@ -170,8 +169,7 @@ def fitted(
                 continue
             if hasattr(net, "sensor"):
                 net.sensor = sensor
-            mark = hashlib.sha256(json.dumps(cause, sort_keys=True).encode()).hexdigest()
-            checkpoint = (folder / file).with_suffix(f".{mark[:12]}.checkpoint")
+            checkpoint = (folder / file).with_suffix(f".{digest_of(cause)[:12]}.checkpoint")
             net = net.to(device).to(memory_format=torch.channels_last)
             curve = learn(net, sample, sensor, Course(count, options.seed, checkpoint, tell))
             about = {

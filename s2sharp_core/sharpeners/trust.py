@@ -11,8 +11,6 @@ Neither is an error or a bound of one: they rank places. docs/trust.md shows how
 airborne truth (``tests.benchmarks.trust``).
 """
 
-import hashlib
-import json
 import math
 from collections.abc import Callable
 from typing import Any
@@ -25,7 +23,7 @@ from ..bands import BANDS, TRUST, ratio
 from ..sensor.known import LARGEST_SHIFT
 from ..sensor.observation import degrade, psf
 from ..sensor.upsampling import upsample
-from .base import Sharpener
+from .base import Sharpener, digest_of
 from .beside import Beside
 
 # Raise it when the figures change.
@@ -46,8 +44,7 @@ class WithTrust(Beside):
 
     @property
     def digest(self) -> str:
-        facts = [self.inner.digest, TRUST, _VERSION]
-        return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
+        return digest_of([self.inner.digest, TRUST, _VERSION])
 
     def sharpen(
         self, y10: Tensor, y20: Tensor, y60: Tensor, known: Tensor | None = None

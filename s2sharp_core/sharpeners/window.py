@@ -55,7 +55,7 @@ class WindowFitted(Sharpener):
             )
         method.check_steps(options.steps)
         blank = method.blank(bands, device)
-        self.method, self.options, self.threads = method, options, threads
+        self.method, self.fit, self.options, self.threads = method, method.fit, options, threads
         self.name, self.bands, self.device = method.name, bands, device
         self.reads, self.halo, self.period = blank.reads, blank.halo, blank.period
         facts = f"per window, {options.steps or method.steps} steps, seed {options.seed}"
@@ -71,14 +71,12 @@ class WindowFitted(Sharpener):
     ) -> dict[str, Tensor]:
         with TemporaryDirectory() as folder:
             with torch.inference_mode(mode=False), _threads(self.threads):
-                self._fit(Sample(*map(_whole, (y10, y20, y60), GSDS)), Path(folder))
+                sample = Sample(*map(_whole, (y10, y20, y60), GSDS))
+                given = (sample, self.sensor, self.bands, self.options, Path(folder), self.device)
+                self.fit(*given, silent)
             ready = self.method.load(self.bands, Path(folder), self.device)
             with torch.inference_mode():
                 return ready.sharpen(y10, y20, y60, known)
-
-    def _fit(self, sample: Sample, folder: Path) -> None:
-        assert self.method.fit is not None  # noqa: S101  (the constructor saw to it)
-        self.method.fit(sample, self.sensor, self.bands, self.options, folder, self.device, silent)
 
     def __reduce__(self) -> tuple[Callable[..., Sharpener], tuple[Any, ...]]:
         facts = (self.name, self.bands, self.options, self.device, self.threads, self.sensor)

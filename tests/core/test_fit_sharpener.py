@@ -15,15 +15,16 @@ from s2sharp_core import METHODS, S2SharpError, fit_sharpener, load_sharpener, s
 from s2sharp_core.bands import BY_GSD, GSDS
 from s2sharp_core.lattice import Box
 from s2sharp_core.learning import unsupervised
+from s2sharp_core.learning.fitting import Curve
 from s2sharp_core.learning.options import FitOptions
-from s2sharp_core.networks import SkipNet
-from s2sharp_core.sensor.known import SENTINEL2
+from s2sharp_core.networks import SkipNet, UnrolledNet
+from s2sharp_core.sensor.known import SENTINEL2, Response, Sensor
 from s2sharp_core.sensor.sample import Sample
 from s2sharp_core.sensor.simulate import landscape, observe
 from s2sharp_core.sharpeners import WindowFitted, deep_sure
 from s2sharp_core.sharpeners.fitted import fitted
 from s2sharp_core.sharpeners.fitted import solved as fitting_at_once
-from s2sharp_core.weights import save_net
+from s2sharp_core.weights import load_net, save_net
 
 from .scenes import scene
 
@@ -181,6 +182,23 @@ def test_bands_may_be_any_iterable_and_are_checked_before_a_fit():
 def test_a_method_that_does_not_learn_is_not_fitted():
     with pytest.raises(S2SharpError, match="does not learn"):
         fit_sharpener(small_scene(), "bicubic")
+
+
+def test_a_fit_begins_from_weights_that_another_sensor_saw(tmp_path):
+    method = fitted(
+        replace(METHODS["unrolled"], name="trial", smallest=4),
+        nets={"trial.safetensors": partial(UnrolledNet, 4, 1, 2)},
+        learn=lambda *_: Curve((1,), (1.0,), 1.0),
+    )
+    sample = Sample.of(observe(landscape((24, 24), 5)))
+    seen = Sensor(responses=(Response("B05", 0.4, 0.545),))
+    for sensor, folder, start in ((seen, "first", None), (SENTINEL2, "second", "first")):
+        options = FitOptions(2, start=start and tmp_path / start)
+        method.fit(sample, sensor, ("B05",), options, tmp_path / folder, "cpu", lambda *_: None)
+    first, second = (load_net(tmp_path / f / "trial.safetensors")[0] for f in ("first", "second"))
+    assert (first.sensor, second.sensor) == (seen, SENTINEL2)
+    for a, b in zip(first.parameters(), second.parameters(), strict=True):
+        assert torch.equal(a, b)
 
 
 def test_a_fit_per_window_is_a_sharpener_too():
