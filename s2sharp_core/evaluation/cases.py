@@ -6,14 +6,13 @@ from functools import cached_property, lru_cache
 from typing import Literal
 
 import numpy as np
-import torch
 
-from ..bands import BANDS, BY_GSD, COARSE, GSDS, ratio, rows_of
+from ..bands import BANDS, BY_GSD, COARSE, GSDS, rows_of
 from ..errors import S2SharpError
 from ..sensor.known import SENTINEL2, Response, Sensor
 from ..sensor.measurement import believed, measure, measured_noise
-from ..sensor.observation import degrade
 from ..sensor.sample import Sample
+from ..sensor.simulate import noisy, seen
 
 STEP = 0.05
 """Step in reflectance of the edge that only the 10 m bands show."""
@@ -247,34 +246,12 @@ def one_kernel(kernel: Response) -> Sensor:
     return Sensor(responses=tuple(replace(kernel, band=band) for band in BANDS))
 
 
-def seen(truth: np.ndarray, sensor: Sensor) -> dict[int, np.ndarray]:
-    """Degrade ``truth`` (12, 6h, 6w) with ``sensor``, without noise: GSD → float32 (bands, y, x)."""
-    found = {}
-    for gsd in GSDS:
-        y = truth[rows_of(BY_GSD[gsd])]
-        if gsd > 10:
-            y = degrade(torch.from_numpy(y)[None], BY_GSD[gsd], ratio(gsd), sensor)[0].numpy()
-        found[gsd] = y
-    return found
-
-
-def noisy(
-    pictures: Mapping[int, np.ndarray], level: Callable[[np.ndarray], np.ndarray], seed: list[int]
-) -> dict[int, np.ndarray]:
-    """Add white noise of standard deviation ``level(y)`` to each GSD's bands (bands, y, x)."""
-    rng = np.random.default_rng(seed)
-    return {
-        gsd: (y + level(y) * rng.standard_normal(y.shape)).astype(np.float32)
-        for gsd, y in pictures.items()
-    }
-
-
 def observed(scene: BenchScene, sensor: Sensor) -> dict[int, np.ndarray]:
     """Return a scene at the satellite's own resolution: GSD → float32 (bands, y, x)."""
     if scene.truth is None:
         return dict(native(scene))
 
-    def level(y: np.ndarray) -> np.ndarray:
+    def level(_: int, y: np.ndarray) -> np.ndarray:
         return np.asarray(y.mean(axis=(1, 2), keepdims=True) / scene.snr + scene.noise)
 
     return noisy(seen(scene.truth, sensor), level, [scene.seed, 1])

@@ -1,7 +1,7 @@
 """Combined values of several cases of a scene: means over all 20 m bands, and losses under trial."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -57,9 +57,9 @@ def _together(rows: Sequence[Row]) -> list[Row]:
         if ("20 m", metric) in there:
             continue
         if metric in _MEAN or metric.startswith(_TRIED):
-            found.append(_as_group(some[0], metric, float(np.mean(values))))
+            found.append(replace(some[0], band="20 m", value=float(np.mean(values))))
         elif metric in _LARGEST:
-            found.append(_as_group(some[0], metric, max(values)))
+            found.append(replace(some[0], band="20 m", value=max(values)))
     return found
 
 
@@ -69,9 +69,8 @@ def _losses(rows: Sequence[Row]) -> list[Row]:
     if not tried or "SRE" not in value:
         return []
     losses = {row.metric.removeprefix(_TRIED): value["SRE"].value - row.value for row in tried}
-    found = [_as_group(tried[0], f"loss, {trial}", loss) for trial, loss in losses.items()]
-    return [*found, _as_group(tried[0], "worst loss", max(losses.values()))]
-
-
-def _as_group(row: Row, metric: str, value: float) -> Row:
-    return Row(row.method, row.scene, row.protocol, "20 m", metric, value, row.seen)
+    named = {
+        **{f"loss, {trial}": x for trial, x in losses.items()},
+        "worst loss": max(losses.values()),
+    }
+    return [replace(tried[0], metric=metric, value=value) for metric, value in named.items()]

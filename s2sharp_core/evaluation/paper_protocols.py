@@ -11,7 +11,8 @@ import numpy as np
 from ..bands import GSDS
 from ..errors import S2SharpError
 from ..sensor.known import Sensor
-from .cases import BenchScene, Case, Protocol, noisy, seen, wanted
+from ..sensor.simulate import noisy, seen
+from .cases import BenchScene, Case, Protocol, wanted
 from .reduced import by_wald
 
 
@@ -52,7 +53,7 @@ def _apex(decibels: float) -> Callable[[Protocol, BenchScene], tuple[Case, ...]]
     def make(protocol: Protocol, scene: BenchScene) -> tuple[Case, ...]:
         truth = _arrays(scene)["truth"]
 
-        def level(y: np.ndarray) -> np.ndarray:
+        def level(_: int, y: np.ndarray) -> np.ndarray:
             return np.asarray(np.sqrt((y**2).mean(axis=(1, 2), keepdims=True) / power))
 
         inputs = noisy(seen(truth, protocol.sensor), level, [scene.seed, round(decibels)])

@@ -35,7 +35,7 @@ __getattr__, __dir__, __all__ = face(
         "registration": ["warn_of_shifts"],
         "sample": ["SIDE", "Sample", "windows_of"],
         "sensing": ["SIDES", "Sensed", "SensorChoice", "named", "sense"],
-        "simulate": ["landscape", "observe"],
+        "simulate": ["landscape", "noisy", "observe", "seen"],
         "upsampling": ["reach", "upsample", "weights_of_phases"],
     },
 )

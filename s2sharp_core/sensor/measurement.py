@@ -95,12 +95,11 @@ def measure(sample: Sample) -> dict[str, Measured]:
     dict
         Coarse band → measurement. Bands that cannot be measured are left out (flat, or too few tiles).
     """
-    side = int(sample.y10.shape[-1] * sample.y10.shape[-2])
-    every = max(1, -(-len(sample) * side // _PIXELS))
-    fine = sample.y10[::every].double()
+    sample = _thinned(sample)
+    fine = sample.y10.double()
     coarse = {
-        band: y[::every, i : i + 1]
-        for gsd, y in ((20, sample.y20), (60, sample.y60))
+        band: sample.by_gsd[gsd][:, i : i + 1]
+        for gsd in (20, 60)
         for i, band in enumerate(BY_GSD[gsd])
     }
 
@@ -116,6 +115,12 @@ def one_thread_each() -> Executor:
     depend on the machine.
     """
     return threads_for("sensor", 2, torch.set_num_threads, 1)
+
+
+def _thinned(sample: Sample) -> Sample:
+    """Return every so many of the windows, so that they have the most pixels that are used."""
+    every = max(1, -(-len(sample) * sample.y10[0, 0].numel() // _PIXELS))
+    return Sample(*(y[::every] for y in sample.by_gsd.values()))
 
 
 def measure_band(
@@ -276,11 +281,9 @@ def measured_noise(sample: Sample) -> dict[str, float]:
     band with only such squares is left out.
     """
     found = {}
-    for gsd, y in sample.by_gsd.items():
+    for gsd, y in _thinned(sample).by_gsd.items():
         bands = BY_GSD[gsd]
-        pixels = int(y.shape[-1] * y.shape[-2])
-        every = max(1, -(-len(y) * pixels * (gsd // 10) ** 2 // _PIXELS))
-        x = _checked(y[::every].double())
+        x = _checked(y.double())
         squares = _squares(x, _SQUARE)
         if not len(squares):
             continue

@@ -11,10 +11,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 
 from ..bands import BANDS, BY_GSD, CELL, GSDS
-from .correlation import REACH, Picture, Predictors, fit, gapless, picture
 from .known import SENTINEL2, Sensor
+from .observation import degrade
 
 # Side of the used central part in cells: 600 px of 10 m are plenty to correlate.
 _PART = 100
@@ -26,6 +27,10 @@ _BLOCK, _BLOCKS = 8, 8
 # Smaller shifts are not a fault: ESA guarantees 0.3 px of the coarser band (Sentinel-2 mission requirements).
 _TOLERATED = 0.35
 _SURE = 0.5
+# Largest tried shift in each direction, in pixels of the coarser grid.
+_REACH = 4
+# Side of the high-pass filter in pixels of the coarser grid, nearly twice the largest shift.
+_HIGH_PASS = 7
 
 
 @dataclass(frozen=True)
@@ -47,6 +52,86 @@ class Shift:
         return self.confidence >= _SURE and bool(np.hypot(self.dy, self.dx) > _TOLERATED)
 
 
+@dataclass(frozen=True)
+class _Picture:
+    """High-passed bands (bands, h, w), 0 without data, and where there is data (h, w)."""
+
+    detail: np.ndarray
+    known: np.ndarray
+
+
+def _picture(x: np.ndarray, known: np.ndarray) -> _Picture:
+    from scipy.ndimage import uniform_filter  # loaded here, because few units look for shifts
+
+    weight = np.maximum(uniform_filter(known.astype(np.float32), _HIGH_PASS), 1e-3)
+    mean = uniform_filter(x * known, (0, _HIGH_PASS, _HIGH_PASS)) / weight
+    return _Picture((x - mean) * known, known)
+
+
+def _gapless(stack: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return bands minus their mean, 0 in gaps, and where all of them are known."""
+    known = np.isfinite(stack)
+    count = np.maximum(known.sum(axis=(1, 2), keepdims=True), 1)
+    mean = np.where(known, stack, 0).sum(axis=(1, 2), keepdims=True, dtype=np.float64) / count
+    return np.where(known, stack - mean, 0).astype(np.float32), known.all(axis=0)
+
+
+class _Predictors:
+    """The finest bands, degraded to the coarser grid and shifted by any number of their own pixels."""
+
+    def __init__(self, fine: np.ndarray, bands: tuple[str, ...], ratio: int) -> None:
+        self.ratio = ratio
+        self.bands = bands
+        margin = ratio * (_REACH + 1)
+        x, known = _gapless(fine)
+        self.shape = known.shape[0] // ratio, known.shape[1] // ratio
+        self._x = np.pad(x, ((0, 0), (margin, margin), (margin, margin)))
+        self._known = np.pad(known, margin)
+        self._phases: dict[tuple[int, int], _Picture] = {}
+
+    def _phase(self, py: int, px: int) -> _Picture:
+        """Return the bands shifted by 0 ≤ py, px < ratio fine pixels, down and right."""
+        if (py, px) not in self._phases:
+            x, known = (np.roll(a, (py, px), axis=(-2, -1)) for a in (self._x, self._known))
+            if self.ratio > 1:
+                seen = degrade(torch.from_numpy(x)[None], self.bands, self.ratio)[0].numpy()
+                ok = torch.from_numpy(known.astype(np.float32))[None, None]
+                known = degrade(ok, self.bands[:1], self.ratio)[0, 0].numpy() > 0.999
+                x = seen
+            self._phases[py, px] = _picture(x, known)
+        return self._phases[py, px]
+
+    def at(self, ty: int, tx: int) -> _Picture:
+        """Return the bands shifted down and right by ty, tx fine pixels, on the coarser grid."""
+        (ay, py), (ax, px) = divmod(ty, self.ratio), divmod(tx, self.ratio)
+        whole = self._phase(py, px)
+        top, left = _REACH + 1 - ay, _REACH + 1 - ax
+        cut = np.s_[top : top + self.shape[0], left : left + self.shape[1]]
+        return _Picture(whole.detail[(slice(None), *cut)], whole.known[cut])
+
+
+def _fit(
+    predictors: _Picture, target: _Picture, uses: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, int]:
+    """Fit each target band by least squares to the predictors that it ``uses`` (targets, predictors).
+
+    Returns the squared multiple correlations (targets,), the coefficients (targets, predictors) and the number of
+    pixels.
+    """
+    x = (predictors.detail * target.known).reshape(len(predictors.detail), -1)
+    y = (target.detail * predictors.known).reshape(len(target.detail), -1)
+    # This is not x @ x.T, because BLAS spreads such thin products over threads, which then wait for each other.
+    gram, cross = np.einsum("pn,rn->pr", x, x), np.einsum("pn,qn->pq", x, y)
+    energy = np.einsum("qn,qn->q", y, y)
+    gram[np.diag_indices(len(gram))] += 1e-6 * np.trace(gram) / len(gram) + 1e-30
+    coefficients = np.zeros((len(y), len(x)))
+    for q, use in enumerate(uses):
+        coefficients[q, use] = np.linalg.solve(gram[np.ix_(use, use)], cross[use, q])
+    explained = np.einsum("qp,pq->q", coefficients, cross)
+    squared = np.divide(explained, energy, out=np.zeros(len(y)), where=energy > 0)
+    return squared, coefficients, int((predictors.known & target.known).sum())
+
+
 def _vertex(before: float, here: float, after: float) -> float:
     """Return the position of the top of the parabola through three points at -1, 0, 1."""
     bend = before - 2 * here + after
@@ -54,7 +139,7 @@ def _vertex(before: float, here: float, after: float) -> float:
 
 
 def _sureness(
-    predictors: Predictors, target: Picture, use: np.ndarray, at: tuple[int, int]
+    predictors: _Predictors, target: _Picture, use: np.ndarray, at: tuple[int, int]
 ) -> float:
     """Return the share above one half of the scene's blocks that are predicted better with the shift than without.
 
@@ -74,7 +159,7 @@ def _sureness(
     error = []
     for shift in ((0, 0), at):
         moved = predictors.at(*shift)
-        _, coefficients, _ = fit(moved, target, use[None])
+        _, coefficients, _ = _fit(moved, target, use[None])
         rest = target.detail[0] - np.tensordot(coefficients[0], moved.detail, 1)
         error.append(blocks(known * rest**2))
     full = blocks(known) >= step[0] * step[1] / 2
@@ -97,21 +182,21 @@ def _search(
     Each has the gain in the predicted share of the band's detail, compared with the band in place.
     """
     ratio = BANDS[bands[0]].gsd // BANDS[fine_bands[0]].gsd
-    predictors = Predictors(fine, fine_bands, ratio)
-    y, known = gapless(coarse)
-    target = picture(y, known)
+    predictors = _Predictors(fine, fine_bands, ratio)
+    y, known = _gapless(coarse)
+    target = _picture(y, known)
     uses = np.array([[p != q for p in fine_bands] for q in bands])
     step = max(1, ratio // 3)
     score: dict[tuple[int, int], np.ndarray] = {}
 
     def look(ty: int, tx: int) -> np.ndarray:
         if (ty, tx) not in score:
-            score[ty, tx], _, count = fit(predictors.at(ty, tx), target, uses)
+            score[ty, tx], _, count = _fit(predictors.at(ty, tx), target, uses)
             if count < _ENOUGH:
                 score[ty, tx] = np.zeros(len(bands))
         return score[ty, tx]
 
-    whole = [ratio * a for a in range(-REACH, REACH + 1)]
+    whole = [ratio * a for a in range(-_REACH, _REACH + 1)]
     for ty in whole:
         for tx in whole:
             look(ty, tx)
@@ -120,7 +205,7 @@ def _search(
         ty, tx = max(((ty, tx) for ty in whole for tx in whole), key=lambda t: score[t][q])
         if score[ty, tx][q] < _PREDICTED:
             continue
-        limit = ratio * REACH
+        limit = ratio * _REACH
         near = range(-ratio, ratio + 1, step)
         around = [(ty + i, tx + j) for i in near for j in near]
         around = [t for t in around if max(map(abs, t)) <= limit]
@@ -132,7 +217,7 @@ def _search(
         here = score[best][q]
         dy = ty + step * _vertex(look(ty - step, tx)[q], here, look(ty + step, tx)[q])
         dx = tx + step * _vertex(look(ty, tx - step)[q], here, look(ty, tx + step)[q])
-        alone = Picture(target.detail[q : q + 1], target.known)
+        alone = _Picture(target.detail[q : q + 1], target.known)
         sure = _sureness(predictors, alone, uses[q], best) if best != (0, 0) else 0.0
         found[Shift(band, dy / ratio, dx / ratio, sure)] = float(here - look(0, 0)[q])
     return found

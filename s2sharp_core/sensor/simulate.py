@@ -6,6 +6,8 @@ together as on the Earth: leaves over soil move red and infrared in opposite dir
 together. Coarse bands are not functions of the 10 m ones.
 """
 
+from collections.abc import Callable, Mapping
+
 import numpy as np
 import torch
 from scipy import ndimage
@@ -16,9 +18,9 @@ from ..scenery.countries import COUNTRIES
 from ..scenery.countryside import farms, open_land, roads, snow, woods
 from ..scenery.villages import towns
 from ..scenery.waters import waters
+from .known import SENTINEL2, Sensor
 from .observation import degrade
 
-Shape = tuple[int, int]
 # Share of skylight in the light, bands in ESA's order; it makes shadows bluish.
 _SKY = np.array([0.30, 0.25, 0.19, 0.14, 0.12, 0.11, 0.09, 0.08, 0.08, 0.07, 0.03, 0.02])
 # Reflectance of the reference radiance, sun overhead, and signal over noise there (S2A in orbit: Gascon et al.,
@@ -44,7 +46,7 @@ _OWN = 0.02
 _BLUR = 0.53
 
 
-def landscape(shape: Shape, seed: int = 0, country: str | None = None) -> np.ndarray:
+def landscape(shape: tuple[int, int], seed: int = 0, country: str | None = None) -> np.ndarray:
     """Draw a landscape.
 
     Parameters
@@ -112,13 +114,32 @@ def observe(truth: np.ndarray, snr: float = 200.0, seed: int = 0) -> dict[int, n
     dict
         GSD → float32 reflectance: (4, 6h, 6w), (6, 3h, 3w), (2, h, w).
     """
-    rng = np.random.default_rng([seed, 1])
-    seen = {}
+
+    def level(gsd: int, y: np.ndarray) -> np.ndarray:
+        return np.stack([noise_level(b, x, snr) for b, x in zip(BY_GSD[gsd], y, strict=True)])
+
+    return noisy(seen(truth), level, [seed, 1])
+
+
+def seen(truth: np.ndarray, sensor: Sensor = SENTINEL2) -> dict[int, np.ndarray]:
+    """Degrade ``truth`` (12, 6h, 6w) with ``sensor``, without noise: GSD → float32 (bands, y, x)."""
+    found = {}
     for gsd in GSDS:
-        bands = BY_GSD[gsd]
-        y = truth[rows_of(bands)]
+        y = truth[rows_of(BY_GSD[gsd])]
         if gsd > 10:
-            y = degrade(torch.from_numpy(y)[None], bands, ratio(gsd))[0].numpy()
-        level = np.stack([noise_level(b, x, snr) for b, x in zip(bands, y, strict=True)])
-        seen[gsd] = (y + rng.standard_normal(y.shape) * level).astype(np.float32)
-    return seen
+            y = degrade(torch.from_numpy(y)[None], BY_GSD[gsd], ratio(gsd), sensor)[0].numpy()
+        found[gsd] = y
+    return found
+
+
+def noisy(
+    pictures: Mapping[int, np.ndarray],
+    level: Callable[[int, np.ndarray], np.ndarray],
+    seed: list[int],
+) -> dict[int, np.ndarray]:
+    """Add white noise of standard deviation ``level(gsd, y)`` to each GSD's bands (bands, y, x): float32."""
+    rng = np.random.default_rng(seed)
+    return {
+        gsd: (y + level(gsd, y) * rng.standard_normal(y.shape)).astype(np.float32)
+        for gsd, y in pictures.items()
+    }
