@@ -94,7 +94,7 @@ def test_older_dates_go_from_all_that_tells_of_them_and_the_others_stay_as_they_
     assert not np.asarray(group["valid"][0]).any()
     assert group.attrs["s2sharp"]["removed"] == [0]
     assert [source.datetime[:10] for source in read_cube(out).sources] == [*STAY]
-    assert status_of(out).cube == "complete"
+    assert status_of(out).store == "complete"
     count, broken = verify_run(out)
     assert count
     assert not broken
