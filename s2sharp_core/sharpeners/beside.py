@@ -23,17 +23,9 @@ class Beside(Sharpener):
 
     def __init__(self, inner: Sharpener, layers: tuple[str, ...], reach: int) -> None:
         self.inner = inner
-        self.name = inner.name
+        for name in Sharpener.__annotations__:
+            setattr(self, name, getattr(inner, name))
         self.bands = (*inner.bands, *layers)
-        self.reads = inner.reads
-        self.period = inner.period
-        self.weights = inner.weights
-        self.device = inner.device
-        self.tolerance = inner.tolerance
-        self.arithmetic = inner.arithmetic
-        self.abreast = inner.abreast
-        self.results = inner.results
-        self.sensor = inner.sensor
         self.halo = -(-(inner.halo + reach) // self.period) * self.period
 
     def compared(

@@ -47,7 +47,7 @@ def compare(net: Any, sample: Sample, sensor: Sensor) -> Errors:
         total: dict[str, Any] = {"net": 0.0, "bicubic": 0.0}
         closed = KrigingNet(gsd, sensor=sensor).to(sample.y10.device)
         if min(coarser[0][0][gsd].shape[1:]) >= SMALLEST:
-            learn(closed, _together(coarser))
+            learn(closed, Sample(*(torch.stack([x[g] for x, _ in coarser]) for g in GSDS)))
             total["atprk"] = 0.0
         for inputs, truth in coarser:
             y10, y20, y60 = (inputs[g][None] for g in GSDS)
@@ -79,10 +79,6 @@ def _coarser(
         seen += pair.truth[0].numel()
         if seen >= _PIXELS:
             return
-
-
-def _together(coarser: list[tuple[Mapping[int, Tensor], Tensor]]) -> Sample:
-    return Sample(*(torch.stack([inputs[g] for inputs, _ in coarser]) for g in GSDS))
 
 
 def _squares(guess: Tensor, truth: Tensor) -> np.ndarray:
