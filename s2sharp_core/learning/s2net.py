@@ -77,11 +77,15 @@ class Prepared:
 
     detail: Detail
     y20: Tensor
-    cells: tuple[int, int]
     truth: Tensor
     unit: Tensor
     sensor: Sensor
     counts: tuple[int, ...]
+
+    @property
+    def cells(self) -> tuple[int, int]:
+        """Return height and width in cells."""
+        return self.y20.shape[-2] // 3, self.y20.shape[-1] // 3
 
 
 @torch.no_grad()
@@ -98,8 +102,7 @@ def prepared(net: S2Net, examples: Iterable[Example], device: str = "cpu") -> li
         unit = (plain - truth).square().mean(dim=(1, 2), keepdim=True).sqrt() + 1e-5
         inputs = tuple(x[0].bfloat16() for x in detail.inputs)
         detail = Detail(inputs, detail.picture[0], detail.amplitude[0], detail.doubt[0])
-        cells = y60.shape[-2], y60.shape[-1]
-        found.append(Prepared(detail, y20[0], cells, truth, unit, example.sensor, example.counts))
+        found.append(Prepared(detail, y20[0], truth, unit, example.sensor, example.counts))
     return found
 
 
@@ -111,18 +114,12 @@ def error(
     batch: int = 8,
     cells: int = 16,
     rim: int = 2,
-    bands: slice = slice(None),
 ) -> Tensor:
     """Return the error of ``batch`` random windows of ``cells``, less ``rim`` cells, over that of local regression
     alone.
 
     It is the mean of the absolute error and of each window's root mean square. The windows are cut from examples of
     one sensor, drawn by their size. Smaller examples give smaller windows, and more of them.
-
-    Parameters
-    ----------
-    bands
-        Those of the eight bands that may count.
     """
     sizes = torch.tensor([float(math.prod(e.cells)) for e in examples])
     first = examples[int(torch.multinomial(sizes, 1, generator=random))]
@@ -131,30 +128,41 @@ def error(
     count = max(1, round(batch * (cells / side) ** 2))
     sizes = torch.tensor([float(math.prod(e.cells)) for e in pool])
     drawn = torch.multinomial(sizes, count, replacement=True, generator=random).tolist()
-    parts = [_window(pool[at], side, random) for at in drawn]
-    each, *rest = zip(*parts, strict=True)
-    inputs = tuple(torch.stack(band).float() for band in zip(*each, strict=True))
-    picture, amplitude, doubt, y20, truth, unit = map(torch.stack, rest)
-    net.see_with(first.sensor)
-    correction = net.correction(inputs)
-    x = net.finished(Detail(inputs, picture, amplitude, doubt), correction, y20)
     inner = slice(6 * rim, 6 * (side - rim))
-    counts = [band for band in range(8)[bands] if band in first.counts]
-    off = ((x - truth) / unit)[:, counts, inner, inner]
+    windows = [_window(pool[at], side, random) for at in drawn]
+    off = _errors(net, windows)[:, list(first.counts), inner, inner]
     return (off.abs().mean() + (off.square().mean(dim=(2, 3)) + 1e-6).sqrt().mean()) / 2
 
 
-def _window(example: Prepared, side: int, random: torch.Generator) -> tuple[Any, ...]:
-    """Return a random window of ``side`` cells: inputs, picture, amplitude, doubt, bands of 20 m, truth and unit."""
+def _errors(net: S2Net, examples: Sequence[Prepared]) -> Tensor:
+    """Return the errors of ``net`` over those of local regression alone: (n, 8, 6h, 6w), for examples of one size and
+    sensor.
+    """
+
+    def stacked(of: Iterable[Any], *names: str) -> tuple[Tensor, ...]:
+        return tuple(torch.stack([getattr(one, name) for one in of]) for name in names)
+
+    details = [e.detail for e in examples]
+    inputs = tuple(
+        torch.stack(band).float() for band in zip(*(d.inputs for d in details), strict=True)
+    )
+    detail = Detail(inputs, *stacked(details, "picture", "amplitude", "doubt"))
+    y20, truth, unit = stacked(examples, "y20", "truth", "unit")
+    net.see_with(examples[0].sensor)
+    return (net.finished(detail, net.correction(inputs), y20) - truth) / unit
+
+
+def _window(example: Prepared, side: int, random: torch.Generator) -> Prepared:
+    """Return a random window of ``side`` cells."""
     ends = [length - side + 1 for length in example.cells]
     row, col = (int(torch.randint(end, (), generator=random)) for end in ends)
 
-    def cut(x: Tensor, n: int) -> Tensor:
+    def cut(x: Tensor, n: int = 3) -> Tensor:
         return x[:, n * row : n * (row + side), n * col : n * (col + side)]
 
     d = example.detail
-    pictures = [cut(x, 3) for x in (d.picture, d.amplitude, d.doubt, example.y20)]
-    return [cut(x, 3) for x in d.inputs], *pictures, cut(example.truth, 6), example.unit
+    detail = Detail(tuple(map(cut, d.inputs)), cut(d.picture), cut(d.amplitude), cut(d.doubt))
+    return replace(example, detail=detail, y20=cut(example.y20), truth=cut(example.truth, 6))
 
 
 def teach(
@@ -223,14 +231,12 @@ def adapt(net: S2Net, sample: Sample, sensor: Sensor, course: Course) -> Curve:
     sample
         Windows of at least 24 cells a side.
     """
-    wanted = slice(0, len(BY_GSD[20]))
     net.arithmetic = "bfloat16"
     net.forget_ranges()
     for p in net.of60.parameters():
         p.requires_grad_(False)
     learned, held = _parted(net, sample, sensor, course.seed)
-
-    before = _missed(net, held, wanted)
+    before = _missed(net, held)
     kept = course.checkpoint.with_suffix(".best") if course.checkpoint else None
     best = (_Best.read(kept) if kept else None) or _Best.of(before * _WORTH, net, 0)
     curve: list[tuple[int, float]] = []
@@ -238,7 +244,7 @@ def adapt(net: S2Net, sample: Sample, sensor: Sensor, course: Course) -> Curve:
     def look(step: int, steps: int, value: float) -> None:
         nonlocal best
         curve.append((step, value))
-        found = _missed(net, held, wanted)
+        found = _missed(net, held)
         if found < best.error:
             best = _Best.of(found, net, step)
             if kept:
@@ -250,7 +256,7 @@ def adapt(net: S2Net, sample: Sample, sensor: Sensor, course: Course) -> Curve:
     cells = min(16, *(side for e in learned for side in e.cells))
 
     def loss(random: torch.Generator) -> Tensor:
-        return error(net, learned, random, cells=cells, rim=1, bands=wanted)
+        return error(net, learned, random, cells=cells, rim=1)
 
     with suppress(_EnoughError):
         optimise(net, loss, replace(course, tell=look), rate=_ADAPT_RATE)
@@ -264,18 +270,10 @@ def adapt(net: S2Net, sample: Sample, sensor: Sensor, course: Course) -> Curve:
 
 
 @torch.no_grad()
-def _missed(net: S2Net, examples: Iterable[Prepared], bands: slice) -> float:
+def _missed(net: S2Net, examples: Iterable[Prepared]) -> float:
     """Return the mean absolute error on whole examples, over that of local regression alone."""
-    each = []
-    for e in examples:
-        net.see_with(e.sensor)
-        d = e.detail
-        inputs = tuple(x[None].float() for x in d.inputs)
-        d = Detail(inputs, *(x[None] for x in (d.picture, d.amplitude, d.doubt)))
-        x = net.finished(d, net.correction(inputs), e.y20[None])[0]
-        counts = [band for band in e.counts if band in range(8)[bands]]
-        each.append(float(((x - e.truth) / e.unit)[counts].abs().mean()))
-    return float(np.mean(each))
+    each = [_errors(net, [e])[0][list(e.counts)].abs().mean() for e in examples]
+    return float(np.mean([float(x) for x in each]))
 
 
 @dataclass(frozen=True)
@@ -306,7 +304,9 @@ class _Best:
 def _parted(
     net: S2Net, sample: Sample, sensor: Sensor, seed: int
 ) -> tuple[list[Prepared], list[Prepared]]:
-    """Return training examples, in both orientations, and held-out examples: each fourth window, or the last rows."""
+    """Return training examples, in both orientations, and held-out examples: each fourth window, or the last rows. Only
+    20 m bands count.
+    """
     windows = [{g: y.cpu() for g, y in window.items()} for window in sample.windows()]
     held = windows[3::4]
     learned = [w for i, w in enumerate(windows) if i % 4 != 3]
@@ -318,7 +318,7 @@ def _parted(
     def examples(scenes: list[dict[int, Tensor]], count: int) -> list[Prepared]:
         device = str(sample.y60.device)
         found = (
-            example
+            replace(example, counts=tuple(b for b in example.counts if b < len(BY_GSD[20])))
             for i, scene in enumerate(scenes)
             for k in range(count)
             for example in scene_variants(scene, 2, seed + 100 * i + k, sensor)
