@@ -33,8 +33,6 @@ from .unit import idle_size, threads
 
 # Number of windows of a measurement: those that a fit with the same seed draws first.
 _WINDOWS = 6
-# Fixed, because the order of sums depends on the number of threads.
-_THREADS = 2
 # Sides of windows of a fit in cells, in order of preference; the method's smallest is added at the end.
 _SIDES = (64, 32)
 
@@ -79,7 +77,7 @@ def measure_unit(run: Run, datatake: Datatake, attempt: int = 1) -> Record:
     name, key = plan.sensor_name(datatake), plan.sensor_key(datatake)
 
     def work(clock: Clock) -> tuple[dict[str, Any], Callable[[], Written]]:
-        with clock("sensor"), threads(_THREADS):
+        with clock("sensor"):
             seen, windows = _measured(plan, datatake, last=attempt > plan.config.retries)
         kept = about(seen, [window.about for window in windows])
         text = {"key": key, **kept, "scenes": scenes_of(datatake, windows)}
