@@ -30,10 +30,7 @@ def judge(
 
     They are written to the folder ``out``, if given, as they arrive, and at the end with ``pictures`` the page.
 
-    Raises
-    ------
-    S2SharpError
-        ``nothing-judged``, and the errors of :func:`compare`.
+    Errors: ``nothing-judged``, and the errors of :func:`compare`.
     """
     outcome = BenchOutcome()
 

@@ -21,12 +21,10 @@ from .tables import show_outcome, show_plan
 
 
 def planned(config: MosaicConfig, *, yes: bool = True) -> tuple[MosaicPlan, Estimate]:
-    """Make and print the plan of a mosaic, new or continued, and its cost; without ``yes``, refuse one that is very large.
+    """Make and print the plan of a mosaic, new or continued, and its cost; without ``yes``, refuse one that is very
+    large.
 
-    Raises
-    ------
-    S2SharpError
-        Errors of :func:`make_plan`; ``memory-exceeded``; ``very-large``.
+    Errors of :func:`make_plan`; ``memory-exceeded``; ``very-large``.
     """
     with console.status("Reading the cube …"):
         plan = make_plan(config)

@@ -26,10 +26,7 @@ from .tables import facts_table, show_outcome, show_plan
 def planned(config: RunConfig, *, yes: bool = True) -> tuple[ClientPlan, Estimate]:
     """Make and print the plan of a run, new or continued, and its cost; without ``yes``, refuse one that is very large.
 
-    Raises
-    ------
-    S2SharpError
-        Errors of :func:`decide`; ``memory-exceeded`` when a worker would need more memory than it may take; ``very-large``.
+    Errors of :func:`decide`; ``memory-exceeded`` when a worker would need more memory than it may take; ``very-large``.
     """
     plan, cost = decide(config)
     show_plan(plan_facts(plan, cost))

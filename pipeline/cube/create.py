@@ -67,10 +67,7 @@ def lay_out(
     ``facts``: group → attributes that say what the cube was made from; ``closely``: compare all metadata, in place of
     checking that they exist.
 
-    Raises
-    ------
-    S2SharpError
-        ``cannot-extend``.
+    Error: ``cannot-extend``.
     """
     there = _readable(store)
     if there is None:

@@ -42,10 +42,7 @@ class Snapshot:
 def commit(out: Location, message: str) -> str | None:
     """Commit the present state of the cube of ``out`` as its next snapshot; return its id, None if nothing has changed.
 
-    Raises
-    ------
-    S2SharpError
-        ``store-unwritable``; ``bad-config`` without icechunk, or for a store that it does not support.
+    Errors: ``store-unwritable``; ``bad-config`` without icechunk, or for a store that it does not support.
     """
     repository = _repository(out, create=True)
     cube, seen = out / "cube.zarr", out / "cube.icechunk.json"
@@ -85,10 +82,7 @@ def snapshots(out: Location) -> Iterator[Snapshot]:
 def snapshot_store(out: Location, snapshot: str) -> Store:
     """Return the cube of ``out`` in a snapshot, as a store that zarr reads.
 
-    Raises
-    ------
-    S2SharpError
-        ``no-history``; ``snapshot-missing``.
+    Errors: ``no-history``; ``snapshot-missing``.
     """
     repository = _repository(out)
     try:

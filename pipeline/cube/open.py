@@ -56,11 +56,8 @@ def open_cube(
     Dims of the result are (time, y, x), time ascending. Bands are float32 reflectance, NaN where there is none; layers
     are as stored, half-widths of ``--error90`` float32 reflectance. ``.rio.crs`` is set.
 
-    Raises
-    ------
-    S2SharpError
-        ``not-a-cube``, ``epsg-missing``, ``outside``, ``band-unknown``; ``no-history``, ``snapshot-missing``;
-        ``file-broken`` where the times are not those of the acquisitions.
+    Errors: ``not-a-cube``, ``epsg-missing``, ``outside``, ``band-unknown``; ``no-history``, ``snapshot-missing``;
+    ``file-broken`` where the times are not those of the acquisitions.
     """
     store = store_in(out, "cube")
     opened = zarr_store(store) if snapshot is None else snapshot_store(store.parent, snapshot)

@@ -44,10 +44,7 @@ def write_shard(
 
     On a disk, these files are synced against a loss of power.
 
-    Raises
-    ------
-    S2SharpError
-        ``partial-shard`` when an array is not exactly the shard: writers of parts would race.
+    Error: ``partial-shard`` when an array is not exactly the shard: writers of parts would race.
     """
     group = level_group(layout, level)
     opened, arrays = _opened(store, group)

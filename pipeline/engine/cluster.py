@@ -77,11 +77,8 @@ def connect(config: Command, home: Location, *, brief: bool = False) -> Iterator
     Connections to other machines and to processes started here are encrypted, because anyone who reaches a plain one can
     run programs as its user.
 
-    Raises
-    ------
-    S2SharpError
-        ``scheduler-unreachable``; ``scheduler-insecure`` for a plain connection to another machine;
-        ``bad-config`` for a wrong profile; ``jobs-refused``.
+    Errors: ``scheduler-unreachable``; ``scheduler-insecure`` for a plain connection to another machine; ``bad-config``
+    for a wrong profile; ``jobs-refused``.
     """
     if config.scheduler:
         with _scheduler(config.scheduler, insecure=config.insecure) as client:

@@ -66,10 +66,7 @@ class Frozen(BaseModel):
     def read(cls, folder: Location) -> Self:
         """Return the plan in ``folder``.
 
-        Raises
-        ------
-        S2SharpError
-            ``not-a-run``; ``other-run`` when another version wrote it, or it is broken.
+        Errors: ``not-a-run``; ``other-run`` when another version wrote it, or it is broken.
         """
         try:
             plan = cls.model_validate_json(read_text(folder / cls.FILE))

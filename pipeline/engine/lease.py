@@ -96,10 +96,7 @@ class Lease:
 
         ``tell``: called with a line of text before a wait.
 
-        Raises
-        ------
-        S2SharpError
-            ``busy`` when another process holds it; the message names process, host and earliest end.
+        Error: ``busy`` when another process holds it; the message names process, host and earliest end.
         """
         new = _missing(out / "lease")
         lease = _take(out, seconds, tell)

@@ -133,10 +133,7 @@ def _metrics(port: int) -> tuple[Listener, Callable[[], None]]:
 def listeners(config: "Command") -> Iterator[list[Listener]]:
     """Open the listeners that a configuration requests.
 
-    Raises
-    ------
-    S2SharpError
-        ``bad-config`` if events cannot be written or metrics cannot be served.
+    Error: ``bad-config`` if events cannot be written or metrics cannot be served.
     """
     with ExitStack() as stack:
         found: list[Listener] = []

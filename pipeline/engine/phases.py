@@ -195,10 +195,7 @@ class Engine:
     def carry_out(self, phases: Iterable[Phase]) -> None:
         """Do one phase after the other; stop if more than ``max_failures`` jobs have failed.
 
-        Raises
-        ------
-        S2SharpError
-            ``run-stopped`` for a full disk or a lost scheduler.
+        Error: ``run-stopped`` for a full disk or a lost scheduler.
         """
         try:
             with self._open:
@@ -302,11 +299,8 @@ def leased(file: Location, seconds: float, tell: Listener) -> Iterator[Lease]:
 
     If the block ends without a frozen plan, the lease leaves nothing in the folder.
 
-    Raises
-    ------
-    S2SharpError
-        ``busy``, ``lease-lost``; ``store-unwritable`` if the lease cannot be taken, or for a file that the block cannot
-        read or write.
+    Errors: ``busy``, ``lease-lost``; ``store-unwritable`` if the lease cannot be taken, or for a file that the block
+    cannot read or write.
     """
     out = file.parent
     with ExitStack() as stack:

@@ -106,10 +106,7 @@ class Profile(BaseModel):
 def read_profile(name: str) -> Profile:
     """Read a profile from a TOML file; ``slurm`` means slurm.toml here or in ~/.config/s2sharp.
 
-    Raises
-    ------
-    S2SharpError
-        ``bad-config``, with the file and each wrong key, or the missing package.
+    Error: ``bad-config``, with the file and each wrong key, or the missing package.
     """
     if find_spec("dask_jobqueue") is None:
         raise S2SharpError(
@@ -142,15 +139,13 @@ def read_profile(name: str) -> Profile:
 def jobs(
     profile: Profile, count: int, home: Location, exports: Mapping[str, str]
 ) -> Iterator[tuple[SLURMCluster, Callable[[], bool]]]:
-    """Start ``count`` jobs with a worker each, whose scheduler is in this process; yield the cluster and :meth:`_Jobs.tend`.
+    """Start ``count`` jobs with a worker each, whose scheduler is in this process; yield the cluster and
+    :meth:`_Jobs.tend`.
 
-    Connections are encrypted with a key that is made for this run. Dashboards are bound to the loopback addresses of their
-    machines.
+    Connections are encrypted with a key that is made for this run. Dashboards are bound to the loopback addresses of
+    their machines.
 
-    Raises
-    ------
-    S2SharpError
-        ``bad-config`` without a folder that nodes see; ``jobs-refused`` with SLURM's reason.
+    Errors: ``bad-config`` without a folder that nodes see; ``jobs-refused`` with SLURM's reason.
     """
     from dask_jobqueue.slurm import SLURMCluster
 
@@ -268,11 +263,8 @@ class _Jobs:
     def tend(self) -> bool:
         """Send a job for each one that has left SLURM's queue; return True, since more workers will come.
 
-        Raises
-        ------
-        S2SharpError
-            ``jobs-lost`` when one job after the other ends before its worker has come; ``jobs-refused`` when jobs would
-            wait forever.
+        Errors: ``jobs-lost`` when one job after the other ends before its worker has come; ``jobs-refused`` when jobs
+        would wait forever.
         """
         scheduler: Any = self._cluster.scheduler
         here = {worker.name for worker in list(scheduler.workers.values())}

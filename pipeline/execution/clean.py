@@ -24,17 +24,14 @@ REMOVED = "a file of a date that is kept no more"
 
 
 def leftovers(out: Location, plan: Plan | None = None) -> list[Leftover]:
-    """List leftovers: the stage, temporary files of killed writers, records of repaired failures, and all files of removed
-    dates.
+    """List leftovers: the stage, temporary files of killed writers, records of repaired failures, and all files of
+    removed dates.
 
     ``plan``: plan of the run, if it is not the one in ``out``.
 
     Measured sensors and fitted weights stay: a continued run needs them, and the cube names them.
 
-    Raises
-    ------
-    S2SharpError
-        ``not-a-run``, so that no file is removed from a folder without a run or a mosaic.
+    Error: ``not-a-run``, so that no file is removed from a folder without a run or a mosaic.
     """
     if (out / "mosaic.json").exists():
         # Imported here, because cleaning a run must not need the packages for mosaics.

@@ -44,10 +44,7 @@ def measure_datatake(
 
     ``seen``: versions of the files that were read before.
 
-    Raises
-    ------
-    S2SharpError
-        ``asset-unreadable``: no other window replaces an unreadable one, because that would change the sample.
+    Error: ``asset-unreadable``: no other window replaces an unreadable one, because that would change the sample.
     """
     wish = Wish(
         reads=tuple(reads),

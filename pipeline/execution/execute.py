@@ -48,10 +48,8 @@ def carry_out(
     ``tell``: called with each event in this process; ``brief``: whether the run is expected to take at most a minute, so
     that a local cluster needs no dashboard.
 
-    Raises
-    ------
-    S2SharpError
-        ``lease-lost`` when another run has taken over; ``scheduler-unreachable``, ``workers-lost``, ``store-unwritable``.
+    Errors: ``lease-lost`` when another run has taken over; ``scheduler-unreachable``, ``workers-lost``,
+    ``store-unwritable``.
     """
     start = time.perf_counter()
     outcome = RunOutcome(refused=len(plan.refused))

@@ -136,12 +136,9 @@ class _Drawn:
 def draw(datatake: Datatake, wish: Wish) -> tuple[Sample, tuple[Window, ...]]:
     """Draw windows without gaps, at random locations that depend on the datatake's name and the wish alone.
 
-    Raises
-    ------
-    S2SharpError
-        ``nothing-to-fit`` if no window of the smallest size is without gaps and clouds; ``asset-unreadable`` if a window
-        cannot be read; ``sample-changed`` if a chosen window has gaps now. No other window replaces it, because that
-        would change the sample.
+    Errors: ``nothing-to-fit`` if no window of the smallest size is without gaps and clouds; ``asset-unreadable`` if a
+    window cannot be read; ``sample-changed`` if a chosen window has gaps now. No other window replaces it, because that
+    would change the sample.
     """
     drawn = _Drawn(wish.file, wish.key)
     if drawn.windows:
@@ -243,10 +240,7 @@ def _windows(
 def _read(wish: Wish, acquisition: Acquisition, box: Box) -> _Bands | Literal["gaps", "clouds"]:
     """Return the bands of a window, or its fault; unreadable files are tried again.
 
-    Raises
-    ------
-    S2SharpError
-        Errors of :func:`load_block` after all attempts. A short failure of the network must not change the sample.
+    Errors of :func:`load_block` after all attempts. A short failure of the network must not change the sample.
     """
     for failed in range(1, _TRIES):
         try:

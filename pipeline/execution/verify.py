@@ -36,10 +36,7 @@ def verify_run(
     ``share``: of the units to read, chosen at random; ``tell``: called with a line of text before a wait. Return the
     number of units that were read, and the broken ones.
 
-    Raises
-    ------
-    S2SharpError
-        ``not-a-run``, ``other-run``; ``busy`` while a run is at work.
+    Errors: ``not-a-run``, ``other-run``; ``busy`` while a run is at work.
     """
     Plan.read(out)
     with Lease.taken(out, tell=tell) as lease:

@@ -35,10 +35,7 @@ def carry_out(plan: MosaicPlan, lease: Lease, tell: Listener = lambda _: None) -
     A failed tile is recorded and the others go on, until more than ``max_failures`` have failed. ``tell``: called with
     each event in this process.
 
-    Raises
-    ------
-    S2SharpError
-        ``lease-lost`` when another process has taken over; ``scheduler-unreachable``, ``workers-lost``.
+    Errors: ``lease-lost`` when another process has taken over; ``scheduler-unreachable``, ``workers-lost``.
     """
     start = time.perf_counter()
     outcome = MosaicOutcome()

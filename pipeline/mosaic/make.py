@@ -25,11 +25,8 @@ _FREE = {*Command.model_fields, "out", "to", "publish"}
 def make_plan(config: MosaicConfig) -> MosaicPlan:
     """Make the plan of a new mosaic, or extend the plan in its folder by the cube's new acquisitions.
 
-    Raises
-    ------
-    S2SharpError
-        ``not-a-cube``; ``bad-config`` for bands that the cube lacks, or feathering in a CRS without metres;
-        ``outside``; ``other-run`` when the folder holds another mosaic.
+    Errors: ``not-a-cube``; ``bad-config`` for bands that the cube lacks, or feathering in a CRS without metres;
+    ``outside``; ``other-run`` when the folder holds another mosaic.
     """
     cube = read_cube(config.out)
     lacking = [band for band in config.bands or () if band not in cube.bands]

@@ -136,10 +136,7 @@ def read_window(
 
     ``window``: pixels of the group's grid; for an overview, its own pixels, counted from the arrays' corner.
 
-    Raises
-    ------
-    S2SharpError
-        ``asset-unreadable``.
+    Error: ``asset-unreadable``.
     """
     group = cube.groups[source.epsg]
     folder = str(group.epsg) if level == 0 else f"{group.epsg}/x{2**level}"

@@ -57,10 +57,7 @@ _FIELDS = frozenset(
 def outlined(config: RunConfig, coarse: Sequence[str], device: str) -> Outline:
     """Return the outline of a run's method.
 
-    Raises
-    ------
-    S2SharpError
-        ``band-unknown``, ``weights-missing``, ``weights-corrupt``, ``not-calibrated``, ``bad-config``.
+    Errors: ``band-unknown``, ``weights-missing``, ``weights-corrupt``, ``not-calibrated``, ``bad-config``.
     """
     if "torch" in sys.modules:
         from .ready import outline_of
@@ -84,10 +81,7 @@ def known(
     ``what``: "outline" or "measure", as in :mod:`.calibrate`; ``weights``: folders of weights that the answer also
     depends on.
 
-    Raises
-    ------
-    S2SharpError
-        Error of the process; ``calibration-failed`` if it died.
+    Error of the process; ``calibration-failed`` if it died.
     """
     about = [what, settings, _here(), [_stamp(folder) for folder in weights if folder]]
     name = hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()

@@ -131,10 +131,7 @@ def find_items(
 ) -> _Found:
     """Search, and freeze what was found beside what is frozen already.
 
-    Raises
-    ------
-    S2SharpError
-        ``nothing-found`` when no acquisition is left; the errors of :func:`~s2sharp.catalog.search.search`.
+    Errors: ``nothing-found`` when no acquisition is left; the errors of :func:`~s2sharp.catalog.search.search`.
     """
     seen: set[str] = set()
     # Every cell that is written needs its neighbours, those beyond the box in degrees, too.

@@ -75,12 +75,10 @@ class Outlook:
 def look_at(config: RunConfig, most: int) -> Iterator[Outlook]:
     """Yield the outlook on each collection, from at most ``most`` items that a query finds; no pixel is read.
 
-    If none is chosen, those of the usual names are searched that the catalog has; products are named by their level alone.
+    If none is chosen, those of the usual names are searched that the catalog has; products are named by their level
+    alone.
 
-    Raises
-    ------
-    S2SharpError
-        ``collection-missing`` if it lacks all; the errors of :func:`~s2sharp.catalog.search.search`.
+    Errors: ``collection-missing`` if it lacks all; the errors of :func:`~s2sharp.catalog.search.search`.
     """
     there, missing = False, None
     usual = COLLECTIONS[1:] if are_products(config.catalog) else COLLECTIONS

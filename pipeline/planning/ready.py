@@ -30,10 +30,7 @@ def outline(config: RunConfig, coarse: tuple[str, ...], device: str) -> Sharpene
 def outline_of(config: RunConfig, coarse: tuple[str, ...], device: str) -> Outline:
     """Return the outline of the sharpener.
 
-    Raises
-    ------
-    S2SharpError
-        Errors of :func:`~s2sharp_core.load_sharpener`; ``weights-missing`` for weights to start from.
+    Errors of :func:`~s2sharp_core.load_sharpener`; ``weights-missing`` for weights to start from.
     """
     sharpener, start = outline(config, coarse, device), _start(config, coarse)
     return Outline(
@@ -104,10 +101,7 @@ def _start(config: RunConfig, coarse: tuple[str, ...]) -> dict[str, str]:
 def sharpener_of(plan: Plan, take: str) -> Sharpener | None:
     """Load the sharpener of a datatake; return None if only 10 m bands are requested.
 
-    Raises
-    ------
-    S2SharpError
-        ``weights-differ``; ``weights-missing`` when a fit has not been made.
+    Errors: ``weights-differ``; ``weights-missing`` when a fit has not been made.
     """
     if not plan.coarse:
         return None

@@ -61,10 +61,7 @@ def resume(config: RunConfig) -> ClientPlan | None:
 
     A continued run searches again only for another time or area, or with ``since``; new acquisitions are added.
 
-    Raises
-    ------
-    S2SharpError
-        ``other-run``, with the differences; the errors of :func:`~s2sharp.catalog.search.search`.
+    Errors: ``other-run``, with the differences; the errors of :func:`~s2sharp.catalog.search.search`.
     """
     if not (config.out / "run.json").exists():
         if (config.out / "cube.zarr").exists():

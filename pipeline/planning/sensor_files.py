@@ -39,10 +39,7 @@ def given_sensors(sensor: str, takes: Collection[str]) -> dict[str, dict[str, An
 
     The file is from ``s2sharp sensor`` or ``OUT/sensors``, or has the fields of a :class:`~s2sharp_core.Sensor`.
 
-    Raises
-    ------
-    S2SharpError
-        ``bad-config`` for a file without a sensor, or without one for a datatake.
+    Error: ``bad-config`` for a file without a sensor, or without one for a datatake.
     """
     if sensor in ("measured", *NAMED):
         return {}

@@ -79,11 +79,8 @@ def on_this_machine(location: object) -> "TypeIs[Path]":
 def place(text: str | Location) -> Location:
     """Return the place that a path or URL names; a path is made absolute, because workers may run elsewhere.
 
-    Raises
-    ------
-    S2SharpError
-        ``bad-config`` for an invalid URL, for one that nothing installed can open, and for one with a possible
-        secret, which would be printed and written to the plan.
+    Error: ``bad-config`` for an invalid URL, for one that nothing installed can open, and for one with a possible secret,
+    which would be printed and written to the plan.
     """
     if isinstance(text, Path):
         return Path(text).expanduser().resolve()
