@@ -54,10 +54,9 @@ def from_products(
 
 
 def from_file(
-    href: str, bands: Sequence[str] | None, bbox: Degrees | None, *, private: bool
+    where: str, bands: Sequence[str] | None, bbox: Degrees | None, *, private: bool
 ) -> xr.DataTree:
-    """Make a scene of the document of an item, given by path or URL."""
-    where = str(Path(href).expanduser().resolve()) if "://" not in href else href
+    """Make a scene of the document of an item, given by whole path or URL."""
     try:
         item = item_of(read_json(stac_io(where, private=private), where), where)
     except BrokenError as error:

@@ -95,7 +95,7 @@ def _cards(
 
 def _state(facts: Facts) -> tuple[str, str]:
     """Return a class and a word for the progress of the run."""
-    failed = facts.phases and sum(count["failed"] for count in facts.phases.values())
+    failed = sum(count["failed"] for count in facts.phases.values())
     if facts.running:
         return "running", "a run is at work"
     if facts.cube == "missing":

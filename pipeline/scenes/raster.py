@@ -247,8 +247,9 @@ def _check_block(dataset: rasterio.DatasetReader) -> None:
     together = dataset.count if dataset.profile.get("interleave") == "pixel" else 1
     size = height * width * together * np.dtype(dataset.dtypes[0]).itemsize
     if size > MAX_BLOCK:
-        what = f"it has blocks of {height} × {width} px, more than {MAX_BLOCK >> 20} MB"
-        raise RasterioError(what)
+        raise RasterioError(
+            f"it has blocks of {height} × {width} px, more than {MAX_BLOCK >> 20} MB"
+        )
 
 
 def _check_version(

@@ -150,11 +150,9 @@ def _bands(bands: tuple[str, ...]) -> dict[str, Any]:
     }
 
 
-# Both caches read a plan again after its file has changed.
-
-
+# Each cache reads again after its file has changed.
 @lru_cache(maxsize=2)
-def _plan(out: Location, written: str) -> ClientPlan:  # noqa: ARG001  (part of the cache's key)
+def _plan(out: Location, written: str) -> ClientPlan:  # noqa: ARG001  (part of the key)
     return with_acquisitions(Plan.read(out))
 
 
