@@ -247,9 +247,7 @@ def _chosen(tree: xr.DataTree, bands: Sequence[str] | None) -> xr.DataTree:
     have = native(tree)
     if missing := [band for band in bands if band not in have]:
         raise S2SharpError(
-            "band-missing",
-            f"The scene lacks {', '.join(missing)}.",
-            f"It holds {', '.join(have)}.",
+            "band-missing", f"The scene lacks {', '.join(missing)}.", f"It holds {', '.join(have)}."
         )
     return tree.map_over_datasets(lambda node: node[[b for b in node.data_vars if b in bands]])
 
