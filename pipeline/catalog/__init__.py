@@ -23,7 +23,7 @@ __getattr__, __dir__, __all__ = face(
             "safe_name",
             "unsigned",
         ],
-        "agreement": ["check_alike", "check_names", "names_day"],
+        "contradictions": ["check_alike", "check_names", "names_day"],
         "antimeridian": ["bounding_box", "degrees_around", "unwrap", "wrap"],
         "broken": ["BrokenError", "faulty"],
         "chunks": ["MAX_BLOCK"],

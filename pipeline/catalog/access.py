@@ -48,9 +48,9 @@ FREE = Access()
 def renewable(source: "Source", item: str | None, sign: Sign = "auto") -> "Source":
     """Return ``source`` with the way to sign its address.
 
-    ``item``: address of the item that the file belongs to. ``sign``: ``"auto"``: a token for Planetary Computer's
-    storage, CDSE's keys for ``s3://eodata``, and the item for files that the catalog had signed. Otherwise, the way
-    to use for all remote files.
+    ``item``: address of the item that the file belongs to. ``sign``: ``"auto"`` takes a token for Planetary Computer's
+    storage, CDSE's keys for ``s3://eodata``, and the item for files that the catalog had signed; any other is the way for
+    all remote files.
     """
     if "://" not in source.href:
         return replace(source, sign="none")

@@ -31,7 +31,7 @@ SEARCH_SECONDS = 3 * 3600.0
 
 @dataclass(frozen=True)
 class Query:
-    """A query of a catalog. ``private``: whether the catalog may name hosts inside a private network in any case."""
+    """A query of a catalog. ``private``: whether it may name hosts inside a private network, wherever it lies."""
 
     catalog: str
     collection: str

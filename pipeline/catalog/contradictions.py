@@ -1,4 +1,4 @@
-"""Consistency of an item: of its bands with each other, and of its facts with the names of its files.
+"""Contradictions in an item: between its bands, and between its facts and the names of its files.
 
 Two bands of one resolution lie on the same grid, and so do two days of one tile. If their addresses were exchanged,
 no pixel reveals it, but names may.
