@@ -33,17 +33,8 @@ def make_scene(data: Mapping[str, Any], lattice: Lattice, box: Box) -> xr.DataTr
         ESA name → reflectance (y, x) at the native resolution of the band over ``box``, NaN as nodata;
         NumPy or Dask.
     """
-    children = {}
-    for gsd in GSDS:
-        x, y = lattice.coords(box, gsd)
-        bands = {
-            band: (("y", "x"), data[band], _attributes(band))
-            for band in BY_GSD[gsd]
-            if band in data
-        }
-        if bands:
-            dataset = xr.Dataset(bands, coords={"y": y, "x": x})
-            children[f"r{gsd}m"] = dataset.rio.write_crs(lattice.epsg)
+    each = {gsd: {b: data[b] for b in BY_GSD[gsd] if b in data} for gsd in GSDS}
+    children = {f"r{gsd}m": picture(own, lattice, box, gsd) for gsd, own in each.items() if own}
     return xr.DataTree.from_dict(children)
 
 
@@ -197,8 +188,8 @@ def refuse_dn(arrays: Mapping[str, np.ndarray]) -> None:
             )
 
 
-def picture(bands: Mapping[str, Any], lattice: Lattice, box: Box) -> xr.Dataset:
-    """Return bands at 10 m over ``box`` as a Dataset with pixel-centre coordinates and a CRS."""
-    x, y = lattice.coords(box, 10)
+def picture(bands: Mapping[str, Any], lattice: Lattice, box: Box, gsd: int = 10) -> xr.Dataset:
+    """Return bands of one GSD over ``box`` as a Dataset with pixel-centre coordinates and a CRS."""
+    x, y = lattice.coords(box, gsd)
     data = {band: (("y", "x"), array, _attributes(band)) for band, array in bands.items()}
     return xr.Dataset(data, coords={"y": y, "x": x}).rio.write_crs(lattice.epsg)

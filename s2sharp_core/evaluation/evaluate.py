@@ -14,8 +14,6 @@ from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
-import torch
-from torch.utils.flop_counter import FlopCounterMode
 
 from ..bands import BY_GSD, GSDS
 from ..errors import S2SharpError
@@ -32,9 +30,6 @@ from .cases import Case, sample_of
 from .combining import Row
 from .metrics import Value
 from .scoring import Again, group_name, score
-
-# Cells of the window on which operations are counted.
-_COUNTED = 16
 
 
 @dataclass(frozen=True)
@@ -178,7 +173,7 @@ def judge(case: Case, sharpener: Sharpener, fit_seconds: float = 0.0) -> Result:
     costs = (
         (group, "seconds", seconds),
         (group, "fit seconds", fit_seconds),
-        (group, "multiply-adds", _multiply_adds(case, sharpener)),
+        (group, "multiply-adds", sharpener.multiply_adds),
     )
     return replace(result, rows=(*result.rows, *_rows(case, result.method, costs, result.seen)))
 
@@ -246,27 +241,3 @@ def _trained_on(sharpener: Sharpener, case: Case) -> frozenset[str]:
         given = cause and cause["sample"] == sample_of(case.inputs).digest
         names.update(card.get("start_scenes" if given else "scenes", ()))
     return frozenset(names)
-
-
-def _multiply_adds(case: Case, sharpener: Sharpener) -> float:
-    """Return multiply-adds per 10 m pixel: as the networks state them, else of convolutions and matrix products in a window.
-
-    Other operations (Fourier transforms, sorting, NumPy) are not counted; NaN if there are none but these. A network knows
-    its own, since torch counts no convolutions in eight bits or joined with an activation.
-    """
-    nets = getattr(sharpener, "nets", ())
-    if nets and all(hasattr(net, "multiply_adds") for net in nets):
-        return float(sum(net.multiply_adds for net in nets))
-    side = -(-_COUNTED // sharpener.period) * sharpener.period
-    inputs = []
-    for gsd in GSDS:
-        read = [i for i, band in enumerate(BY_GSD[gsd]) if band in sharpener.reads]
-        n = side * 60 // gsd
-        # An image smaller than the window is repeated.
-        rows, cols = (np.arange(n) % length for length in case.inputs[gsd].shape[1:])
-        y = case.inputs[gsd][read][:, rows][:, :, cols]
-        inputs.append(torch.from_numpy(y)[None].to(sharpener.device))
-    with torch.no_grad(), FlopCounterMode(display=False) as counter:
-        sharpener.sharpen(*inputs)
-    flops = float(counter.get_total_flops())
-    return flops / 2 / (6 * side) ** 2 if flops else float("nan")

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import asdict
@@ -75,6 +76,11 @@ class Sharpener(ABC):
     def joins(self, window: int) -> bool:  # noqa: ARG002  (of the net)
         """Return whether windows of so many cells may be sharpened as one: no bit of a value depends on their shape."""
         return False
+
+    @property
+    def multiply_adds(self) -> float:
+        """Return the multiply-adds of its networks or filters per 10 m pixel; NaN if they are not known."""
+        return math.nan
 
     @property
     def precision(self) -> str:

@@ -31,6 +31,10 @@ class Bicubic(Sharpener):
         ]
         self.halo = max(cells, default=0)
 
+    @property
+    def multiply_adds(self) -> float:
+        return 25.0 * len(self.bands)
+
     def sharpen(
         self,
         y10: Tensor,  # noqa: ARG002

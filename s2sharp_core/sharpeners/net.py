@@ -73,6 +73,10 @@ class NetSharpener(Sharpener):
         joins = (getattr(net, "joins", None) for net in self.nets)
         return self.device == "cpu" and all(each and each(window) for each in joins)
 
+    @property
+    def multiply_adds(self) -> float:
+        return float(sum(net.multiply_adds for net in self.nets))
+
     @classmethod
     def load(
         cls,
