@@ -11,7 +11,7 @@ from rich.table import Table
 from ..ui.terminal import check_extras, console, told
 
 if TYPE_CHECKING:
-    from s2sharp_core.sharpeners.method import Method
+    from s2sharp_core.sharpeners.methods import Method
 
 
 def methods(

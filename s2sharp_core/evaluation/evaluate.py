@@ -21,8 +21,7 @@ from ..lattice import Box
 from ..learning.options import FitOptions, Tell, silent
 from ..sensor.known import SENTINEL2, Sensor
 from ..sharpeners.base import Sharpener
-from ..sharpeners.method import Method
-from ..sharpeners.methods import METHODS
+from ..sharpeners.methods import METHODS, Method
 from ..sharpeners.registry import load_sharpener, unfitted_sharpener
 from ..sharpening import sharpen_part
 from ..windows import WINDOW

@@ -13,7 +13,7 @@ from ..bands import BY_GSD
 from ..sensor.known import Response, Sensor
 from ..sensor.observation import degrade
 from .planes import added_up, cropped, enlarged, filtered, phases_of, pooled, seen, smooth, strips
-from .regression import Moments, believed_slopes, moments, refined_slopes, split
+from .regression import believed_slopes, moments, refined_slopes, split
 
 PLANES = (BY_GSD[20][:4], BY_GSD[20][4:])
 """Bands by focal plane. One kernel degrades the guides for all bands of a plane."""
@@ -224,11 +224,6 @@ def _refined(
     return slopes, share
 
 
-def _explained(of: Moments, slopes: Tensor) -> Tensor:
-    """Return the share of the bands' energy that slopes explain: (n, B, h, w)."""
-    return (of.explained(slopes) / (of.energy + _NOTHING)).clamp(0, 1)
-
-
 @dataclass(frozen=True)
 class Own:
     """Detail of the 20 m bands that no guide shows, as far as it exceeds noise and errors of the kernel.
@@ -315,7 +310,8 @@ def carry_far(
         fewer = None if scarce is None else scarce[..., rows, :]
         found.append(believed_slopes(some, _IN_WIDE_60, _DOUBT_WIDE, _STAKE_WIDE, fewer))
     slopes = torch.cat(found, dim=-2)
-    share = _explained(split(wide, 10, 2), slopes)
+    whole = split(wide, 10, 2)
+    share = (whole.explained(slopes) / (whole.energy + _NOTHING)).clamp(0, 1)
     slopes = torch.cat([slopes.flatten(1, 2), share, high[:, 10:]], dim=1)
     spared, _ = _spared(rim, WIDE_60)
     slopes = enlarged(cropped(slopes, spared), 3, "linear")

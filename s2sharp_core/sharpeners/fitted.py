@@ -19,7 +19,7 @@ from ..sensor.sample import Sample
 from ..weights.store import load_net, save_net
 from .base import Sharpener, digest_of
 from .guard import guarded
-from .method import Method
+from .methods import Method
 from .net import NetSharpener, exact
 
 Learn = Callable[[Any, Sample, Sensor, Course], Curve]

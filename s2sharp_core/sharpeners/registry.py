@@ -10,8 +10,7 @@ from ..bands import in_order
 from ..errors import S2SharpError
 from ..sensor.known import SENTINEL2, Sensor
 from .base import Sharpener
-from .method import Method
-from .methods import METHODS, known
+from .methods import METHODS, Method, known
 
 
 def load_sharpener(

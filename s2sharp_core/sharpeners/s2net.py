@@ -14,8 +14,7 @@ from ..networks import S2Net
 from ..weights.store import SHIPPED, weights_file
 from .base import Sharpener
 from .fitted import fitted
-from .method import Method
-from .methods import known
+from .methods import Method, known
 from .net import NetSharpener
 
 

@@ -17,8 +17,7 @@ from ..sensor.known import Sensor
 from ..sensor.sample import Sample
 from ..weights.store import load_net
 from .base import Sharpener
-from .method import Method
-from .methods import METHODS
+from .methods import METHODS, Method
 from .net import NetSharpener
 
 
