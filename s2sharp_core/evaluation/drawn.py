@@ -1,6 +1,7 @@
 """Drawn scenes on which sharpening has done harm: detail in only one kind of band, and detail near the noise."""
 
 from collections.abc import Callable, Mapping
+from functools import partial
 
 import numpy as np
 
@@ -38,12 +39,9 @@ def _stripes(truth: np.ndarray, _: np.random.Generator) -> None:
     truth[_TEN] += _STRIPE * np.sign(np.sin(2 * np.pi * _grid(truth)[1] / 3 + 0.3))
 
 
-def _checked(bands: list[int]) -> _Draw:
-    def draw(truth: np.ndarray, _: np.random.Generator) -> None:
-        rows, cols = _grid(truth)
-        truth[bands] += _STEP * (-1.0) ** (rows + cols)
-
-    return draw
+def _checked(bands: list[int], truth: np.ndarray, _: np.random.Generator) -> None:
+    rows, cols = _grid(truth)
+    truth[bands] += _STEP * (-1.0) ** (rows + cols)
 
 
 def _points(truth: np.ndarray, random: np.random.Generator) -> None:
@@ -53,13 +51,10 @@ def _points(truth: np.ndarray, random: np.random.Generator) -> None:
         truth[_COARSE, row : row + 2, col : col + 2] *= 10
 
 
-def _edge(bands: list[int]) -> _Draw:
-    def draw(truth: np.ndarray, _: np.random.Generator) -> None:
-        rows, cols = _grid(truth)
-        side = truth.shape[1]
-        truth[bands] += _STEP * (cols > side / 2 + _SLOPE * (rows - side / 2))
-
-    return draw
+def _edge(bands: list[int], truth: np.ndarray, _: np.random.Generator) -> None:
+    rows, cols = _grid(truth)
+    side = truth.shape[1]
+    truth[bands] += _STEP * (cols > side / 2 + _SLOPE * (rows - side / 2))
 
 
 def _textured(truth: np.ndarray, random: np.random.Generator) -> None:
@@ -78,11 +73,11 @@ KINDS: Mapping[str, tuple[_Draw, float]] = {
     "flat, noise 30 DN": (_flat, 30.0),
     "swell of 40 m": (_swell, _NOISE),
     "stripes at 10 m only": (_stripes, _NOISE),
-    "checkerboard at 10 m only": (_checked(_TEN), _NOISE),
-    "checkerboard in all": (_checked([*range(len(_NAMES))]), _NOISE),
+    "checkerboard at 10 m only": (partial(_checked, _TEN), _NOISE),
+    "checkerboard in all": (partial(_checked, [*range(len(_NAMES))]), _NOISE),
     "bright points in coarse bands only": (_points, _NOISE),
-    "edge at 10 m only": (_edge(_TEN), _NOISE),
-    "edge in coarse bands only": (_edge(_COARSE), _NOISE),
+    "edge at 10 m only": (partial(_edge, _TEN), _NOISE),
+    "edge in coarse bands only": (partial(_edge, _COARSE), _NOISE),
     "texture at 10 m only": (_textured, _NOISE),
 }
 """Name → the function that draws it, and the noise of every band in DN."""

@@ -4,7 +4,7 @@ Methods are fitted to the inputs, as everywhere in the bench. The papers' own fi
 tests.benchmarks.papers``.
 """
 
-from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 
@@ -47,19 +47,15 @@ def _iceland(protocol: Protocol, scene: BenchScene) -> tuple[Case, ...]:
     return (by_wald(protocol, scene.name, native, 20),)
 
 
-def _apex(decibels: float) -> Callable[[Protocol, BenchScene], tuple[Case, ...]]:
-    power = 10 ** (decibels / 10)
+def _apex(decibels: int, protocol: Protocol, scene: BenchScene) -> tuple[Case, ...]:
+    truth = _arrays(scene)["truth"]
 
-    def make(protocol: Protocol, scene: BenchScene) -> tuple[Case, ...]:
-        truth = _arrays(scene)["truth"]
+    def level(_: int, y: np.ndarray) -> np.ndarray:
+        power = (y**2).mean(axis=(1, 2), keepdims=True)
+        return np.asarray(np.sqrt(power / 10 ** (decibels / 10)))
 
-        def level(_: int, y: np.ndarray) -> np.ndarray:
-            return np.asarray(np.sqrt((y**2).mean(axis=(1, 2), keepdims=True) / power))
-
-        inputs = noisy(seen(truth, protocol.sensor), level, [scene.seed, round(decibels)])
-        return (Case(scene.name, protocol, inputs, wanted(truth), (20, 60)),)
-
-    return make
+    inputs = noisy(seen(truth, protocol.sensor), level, [scene.seed, decibels])
+    return (Case(scene.name, protocol, inputs, wanted(truth), (20, 60)),)
 
 
 _OWN_FITS = (
@@ -102,7 +98,7 @@ PAPERS: tuple[Protocol, ...] = (
             f"papers/apex-{decibels}",
             f"Deep SURE (Nguyen et al. 2022), table III, and the unrolled ADMM (2023): the airborne "
             f"APEX image observed with a signal-to-noise ratio of {decibels} dB, 20 and 60→10 m.",
-            _apex(decibels),
+            partial(_apex, decibels),
             quirks=_APEX_QUIRKS,
             sensor=_APEX,
             border=0,

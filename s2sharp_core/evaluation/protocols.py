@@ -2,9 +2,6 @@
 
 Figures mean something only together with both. A protocol is a small object with a name. From a :class:`BenchScene`
 it makes :class:`Case` objects, which any method can run on (see :mod:`.evaluate`).
-
-``papers/…`` give a paper's data, operator, reference and border. Methods are fitted to the inputs, as everywhere in
-the bench. The papers' own fitting and stopping are in ``python -m tests.benchmarks.papers``.
 """
 
 from ..sensor.simulate import landscape
