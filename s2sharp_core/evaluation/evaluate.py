@@ -21,7 +21,7 @@ from ..lattice import Box
 from ..learning.options import FitOptions, Tell, silent
 from ..sensor.known import SENTINEL2, Sensor
 from ..sharpeners.base import Sharpener
-from ..sharpeners.methods import METHODS, Method
+from ..sharpeners.methods import METHODS, Method, known
 from ..sharpeners.registry import load_sharpener, unfitted_sharpener
 from ..sharpening import sharpen_part
 from ..windows import WINDOW
@@ -61,9 +61,9 @@ def outline(
     S2SharpError
         As in :func:`load_sharpener`.
     """
-    method = METHODS.get(name)
-    bands = tuple(band for band in case.bands if method is None or band in method.bands)
-    if method is None or method.fit is None or weights:
+    method = known(name)
+    bands = tuple(band for band in case.bands if band in method.bands)
+    if method.fit is None or weights:
         return load_sharpener(name, bands, weights, device, sensor=sensor)
     return unfitted_sharpener(name, bands, device, sensor=sensor)
 

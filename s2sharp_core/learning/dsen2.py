@@ -138,7 +138,6 @@ def train(
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimizer, recipe.rate, total_steps=recipe.steps, pct_start=0.1
     )
-    sizes = {id(pool): [p.inputs[60].numel() for p in pool] for pool in (real, synthetic)}
     mean = 0.0
     for step in range(1, recipe.steps + 1):
         patches = []
@@ -146,10 +145,9 @@ def train(
             pool = (
                 real if not synthetic or (real and rng.random() < recipe.real_share) else synthetic
             )
-            weight = np.array(sizes[id(pool)], dtype=float)
-            patches.append(
-                _patch(pool[rng.choice(len(pool), p=weight / weight.sum())], recipe, rng)
-            )
+            sizes = np.array([pair.inputs[60].numel() for pair in pool], dtype=float)
+            pair = pool[rng.choice(len(pool), p=sizes / sizes.sum())]
+            patches.append(_patch(pair, recipe, rng))
         inputs = {g: torch.stack([p[0][g] for p in patches]) for g in GSDS}
         truth = torch.stack([p[1] for p in patches])
         guess = net(inputs[10].to(memory_format=torch.channels_last), inputs[20], inputs[60])
