@@ -12,7 +12,7 @@ variance. This is part of the uncertainty (:attr:`Measured.blur_error`). :func:`
 values of the instrument.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 from functools import reduce
@@ -163,15 +163,7 @@ def measure_band(
         slopes, rest, gram = _regressed(p, target)
         variance, energy = rest.square().mean(dim=1), target.square().mean(dim=1)
         weight = 1 / (variance + _QUIET**2) * (energy > _QUIET**2)
-        moved = []
-        for i, move in enumerate(_MOVES):
-            step = np.zeros(4)
-            step[i] = move
-            change = (slopes[:, None] @ (seen(at + step) - p))[:, 0]
-            # The part that new slopes would absorb does not count.
-            back = torch.linalg.solve(gram, p @ change[..., None])
-            moved.append(change - (back.transpose(1, 2) @ p)[:, 0])
-        jacobian = torch.stack(moved, dim=1)
+        jacobian = _jacobian(seen, at, p, slopes, gram)
         normal = torch.einsum("tpn,tqn,t->pq", jacobian, jacobian, weight)
         pulls = torch.einsum("tpn,tn,t->tp", jacobian, rest, weight)
         if int((weight > 0).sum()) < _FEWEST or not float(torch.diagonal(normal).min()) > 0:
@@ -202,6 +194,18 @@ def measure_band(
         unexplained=unexplained,
         tiles=int((weight > 0).sum()),
     )
+
+
+def _jacobian(
+    seen: Callable[[np.ndarray], Tensor], at: np.ndarray, p: Tensor, slopes: Tensor, gram: Tensor
+) -> Tensor:
+    """Return the changes of the prediction by each of ``_MOVES``, less what new slopes would absorb: (tiles, 4, pixels)."""
+    moved = []
+    for step in np.diag(_MOVES):
+        change = (slopes[:, None] @ (seen(at + step) - p))[:, 0]
+        back = torch.linalg.solve(gram, p @ change[..., None])
+        moved.append(change - (back.transpose(1, 2) @ p)[:, 0])
+    return torch.stack(moved, dim=1)
 
 
 def _shape(at: np.ndarray) -> tuple[float, float]:
