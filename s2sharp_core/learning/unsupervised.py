@@ -112,11 +112,7 @@ def _along(net: Any, y: Seen, x: Tensor, probe: Seen) -> Tensor:
 
 
 def risk(
-    net: Any,
-    y: Seen,
-    sensor: Sensor,
-    sigma: Mapping[int, Tensor] | None,
-    random: torch.Generator,
+    net: Any, y: Seen, sensor: Sensor, sigma: Mapping[int, Tensor] | None, random: torch.Generator
 ) -> Tensor:
     """Return Stein's unbiased estimate of the error of the image of ``net``, up to a constant.
 

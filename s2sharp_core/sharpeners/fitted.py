@@ -62,12 +62,7 @@ def _begin(net: Any, file: Path) -> tuple[str, set[str]]:
 
 
 def _cause(
-    method: Method,
-    net: Any,
-    sample: Sample,
-    sensor: Sensor,
-    options: FitOptions,
-    start: str | None,
+    method: Method, net: Any, sample: Sample, sensor: Sensor, options: FitOptions, start: str | None
 ) -> dict[str, Any]:
     """Return all that determines a fit, in the form in which its card is read; ``start``: sha256."""
     cause = {
