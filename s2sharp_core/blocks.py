@@ -51,7 +51,7 @@ def sharpen_block(
     sharpener: Sharpener,
     window: int = WINDOW,
 ) -> dict[str, np.ndarray]:
-    """Sharpen the cells ``want`` of a block.
+    """Sharpen the cells ``want`` of a block. Errors are those of :func:`prepare_block` and :func:`sharpen_prepared`.
 
     Parameters
     ----------
@@ -67,11 +67,6 @@ def sharpen_block(
     -------
     dict
         Band → float32 (6h, 6w) over ``want``, NaN where a band that the sharpener reads has no data.
-
-    Raises
-    ------
-    S2SharpError
-        As in :func:`prepare_block` and :func:`sharpen_prepared`.
     """
     return sharpen_prepared(prepare_block(data, have, want, sharpener), sharpener, window)
 

@@ -51,15 +51,8 @@ def outline(
 ) -> Sharpener:
     """Return a method as it will be on a case: ready if it needs no fit, or else without its weights.
 
-    Parameters
-    ----------
-    weights
-        A folder with weights that replace the shipped ones or a fit.
-
-    Raises
-    ------
-    S2SharpError
-        As in :func:`load_sharpener`.
+    ``weights``: a folder with weights that replace the shipped ones or a fit. Errors are those of
+    :func:`load_sharpener`.
     """
     method = known(name)
     bands = tuple(band for band in case.bands if band in method.bands)

@@ -65,12 +65,7 @@ def unfitted_sharpener(
 ) -> Sharpener:
     """Return an unfitted sharpener of a method that learns on the scene: its reads, halo and cost, without weights.
 
-    A method that needs no fit is returned as it is.
-
-    Raises
-    ------
-    S2SharpError
-        As in :func:`load_sharpener`.
+    A method that needs no fit is returned as it is. Errors are those of :func:`load_sharpener`.
     """
     method, wanted, device = _known(name, bands, device)
     if method.blank is None:
