@@ -6,7 +6,7 @@ any kind. ``dir(s2sharp)`` lists the names that an analyst needs. Programs reach
 
 from typing import TYPE_CHECKING
 
-from s2sharp_core.faces import face
+from s2sharp_core.lazy import face
 
 if TYPE_CHECKING:
     from s2sharp_core import (
@@ -18,12 +18,12 @@ if TYPE_CHECKING:
         measure_scene,
     )
 
-    from .door.about import __version__
     from .door.cubes import open_cube
     from .door.runs import PlannedRun as PlannedRun
     from .door.runs import plan, run, search
     from .door.scenes import open_scene
     from .door.sharpening import sharpen
+    from .door.version import __version__
     from .execution.execute import execute as execute
     from .mosaic.store import open_mosaic
     from .planning.config import RunConfig as RunConfig
@@ -59,7 +59,7 @@ __getattr__, __dir__, _ = face(
             "load_sharpener",
             "measure_scene",
         ],
-        "door.about": ["__version__"],
+        "door.version": ["__version__"],
         "door.cubes": ["open_cube"],
         "door.runs": ["PlannedRun", "plan", "run", "search"],
         "door.scenes": ["open_scene"],

@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING
 
 from .bands import BANDS
 from .errors import S2SharpError
-from .faces import face
+from .lazy import face
 
 if TYPE_CHECKING:
     from .scene import make_scene
-    from .sensor.known import Sensor
-    from .sensor.of_scene import measure_scene
+    from .sensor.response import Sensor
+    from .sensor.scene_sensor import measure_scene
     from .sharpeners.base import Sharpener
+    from .sharpeners.loading import load_sharpener
     from .sharpeners.methods import METHODS
-    from .sharpeners.registry import load_sharpener
     from .sharpening import fit_sharpener, sharpen
 
 __all__ = [
@@ -36,11 +36,11 @@ __getattr__, __dir__, _ = face(
     __name__,
     {
         "scene": ["make_scene"],
-        "sensor.known": ["Sensor"],
-        "sensor.of_scene": ["measure_scene"],
+        "sensor.response": ["Sensor"],
+        "sensor.scene_sensor": ["measure_scene"],
         "sharpeners.base": ["Sharpener"],
         "sharpeners.methods": ["METHODS"],
-        "sharpeners.registry": ["load_sharpener"],
+        "sharpeners.loading": ["load_sharpener"],
         "sharpening": ["fit_sharpener", "sharpen"],
     },
 )

@@ -18,16 +18,16 @@ from .errors import S2SharpError
 from .lattice import Box
 from .learning.options import FitOptions, Tell, silent
 from .scene import known_bands, locate, picture, refuse_dn
-from .sensor.known import SENTINEL2, Sensor
-from .sensor.of_scene import sense_arrays
+from .sensor.estimation import SensorChoice, named
 from .sensor.registration import warn_of_shifts
+from .sensor.response import SENTINEL2, Sensor
 from .sensor.sample import SIDE, windows_of
-from .sensor.sensing import SensorChoice, named
+from .sensor.scene_sensor import sense_arrays
 from .sharpeners.base import Sharpener
 from .sharpeners.error90 import WithError90
 from .sharpeners.guard import told
+from .sharpeners.loading import load_sharpener, unfitted_sharpener
 from .sharpeners.methods import METHODS
-from .sharpeners.registry import load_sharpener, unfitted_sharpener
 from .windows import WINDOW
 
 # Side of a lazy block in cells: 1536 pixels of 10 m, 36 windows of the default size.

@@ -124,7 +124,7 @@ def test_an_answer_that_is_not_as_it_was_kept_is_asked_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, damage: str
 ) -> None:
     """A wrong halo would be a seam."""
-    from s2sharp.planning import apart
+    from s2sharp.planning import net_process
 
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     asked = []
@@ -134,13 +134,13 @@ def test_an_answer_that_is_not_as_it_was_kept_is_asked_again(
             asked.append(what)
             return {"halo": 15}
 
-    monkeypatch.setattr(apart, "_asked", Process)
-    assert apart.known("outline", {}) == apart.known("outline", {}) == {"halo": 15}
+    monkeypatch.setattr(net_process, "_asked", Process)
+    assert net_process.known("outline", {}) == net_process.known("outline", {}) == {"halo": 15}
     assert asked == ["outline"]
     (file,) = tmp_path.glob("s2sharp/*.json")
     text = file.read_text()
     file.write_text(text.replace("15", "14") if damage == "another number" else damage)
-    assert apart.known("outline", {}) == {"halo": 15}
+    assert net_process.known("outline", {}) == {"halo": 15}
     assert len(asked) == 2
     assert file.read_text() == text
 
@@ -148,14 +148,14 @@ def test_an_answer_that_is_not_as_it_was_kept_is_asked_again(
 def test_the_outline_is_the_same_whether_a_sensor_is_measured_or_known(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from s2sharp.planning import apart
+    from s2sharp.planning import net_process
     from s2sharp.planning.config import RunConfig
 
     asked = []
     answer = {"reads": ["B05"], "margin": 15}
-    monkeypatch.setattr(apart, "known", lambda *given: asked.append(given) or answer)
+    monkeypatch.setattr(net_process, "known", lambda *given: asked.append(given) or answer)
     monkeypatch.delitem(sys.modules, "torch", raising=False)
     for sensor in ("measured", "default", "table"):
         config = RunConfig(out=tmp_path, bbox=(0, 0, 1, 1), datetime="2024", sensor=sensor)
-        assert apart.outlined(config, ("B05",), "cpu").margin == 15
+        assert net_process.outlined(config, ("B05",), "cpu").margin == 15
     assert asked[0] == asked[1] != asked[2]

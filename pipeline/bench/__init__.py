@@ -4,7 +4,7 @@ May import scenes, ui.
 Main path: scenes and protocols → :func:`compare` → tables, CSV and a page.
 """
 
-from s2sharp_core.faces import face
+from s2sharp_core.lazy import face
 
 __getattr__, __dir__, __all__ = face(
     __name__,

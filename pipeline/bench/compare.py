@@ -13,12 +13,12 @@ import numpy as np
 from s2sharp_core import METHODS, S2SharpError
 from s2sharp_core.evaluation.cases import BenchScene, Case, Protocol
 from s2sharp_core.evaluation.combining import Row, combined
-from s2sharp_core.evaluation.drawn import drawn_scenes
 from s2sharp_core.evaluation.evaluate import Result, judge, outline, prepare
+from s2sharp_core.evaluation.harm_scenes import drawn_scenes
 from s2sharp_core.evaluation.protocols import PROTOCOLS, synthetic_scenes
 from s2sharp_core.learning.options import FitOptions
 
-from ..scenes.whole import real_scenes
+from ..scenes.whole_scenes import real_scenes
 
 
 @dataclass(frozen=True)

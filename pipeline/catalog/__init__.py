@@ -6,7 +6,7 @@ STAC items (``documents``, with facts by ``metadata``) → ``sources`` of bands:
 may be opened, and with which keys (``access``, ``signing``) → bytes (``http``; GDAL with ``keys``; ``eopf``).
 """
 
-from s2sharp_core.faces import face
+from s2sharp_core.lazy import face
 
 __getattr__, __dir__, __all__ = face(
     __name__,
@@ -25,13 +25,13 @@ __getattr__, __dir__, __all__ = face(
         ],
         "contradictions": ["check_alike", "check_names", "names_day"],
         "antimeridian": ["bounding_box", "degrees_around", "unwrap", "wrap"],
-        "broken": ["BrokenError", "faulty"],
+        "faults": ["BrokenError", "faulty"],
         "chunks": ["MAX_BLOCK"],
         "extent": ["Degrees", "interval", "valid_bbox"],
         "documents": ["item_of"],
         "eopf": ["Array", "opened"],
         "http": ["read_json", "stac_io"],
-        "keys": ["session"],
+        "gdal_credentials": ["session"],
         "metadata": [
             "FACTS",
             "PROPERTIES",

@@ -14,7 +14,7 @@ from zarr.core.buffer import Buffer, BufferPrototype
 from zarr.storage import LocalStore, WrapperStore
 
 from ..storage.location import on_this_machine
-from .broken import BrokenError
+from .faults import BrokenError
 
 MAX_BLOCK = 1 << 27
 """Largest block of a file in bytes, unpacked: 8192 × 8192 DN. Archives' blocks have at most 1830 × 1830."""

@@ -14,7 +14,7 @@ from s2sharp_core.bands import CIRRUS
 from s2sharp_core.errors import S2SharpError
 
 from .addresses import parted, public
-from .broken import faulty
+from .faults import faulty
 from .metadata import DAY, sensed, start_in, tile
 from .reflectance import APPLIED
 from .sources import Source

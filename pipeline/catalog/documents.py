@@ -10,7 +10,7 @@ import pystac
 import shapely
 
 from .addresses import unsigned
-from .broken import BrokenError, leave_out
+from .faults import BrokenError, leave_out
 from .metadata import as_text, numbers_in, span
 
 

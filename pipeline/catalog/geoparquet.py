@@ -20,9 +20,9 @@ import pystac
 import shapely
 from upath import UPath
 
-from .broken import unreachable
 from .documents import items_in
 from .extent import Degrees
+from .faults import unreachable
 from .metadata import numbers_in
 from .query import Query
 

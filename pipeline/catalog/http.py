@@ -17,7 +17,7 @@ from urllib3 import BaseHTTPResponse, Retry
 
 from ..storage.location import Location, on_this_machine
 from .addresses import may_go_inside, public
-from .broken import BrokenError, unreachable
+from .faults import BrokenError, unreachable
 from .sessions import ANSWER_SECONDS, MAX_BYTES, RefusedError, Session, bounded, pieces
 
 if TYPE_CHECKING:

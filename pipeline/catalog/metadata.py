@@ -13,7 +13,7 @@ from typing import Any
 
 import pystac
 
-from .broken import faulty
+from .faults import faulty
 
 _NAMES = ("datatake_id", "product_uri", "product_id", "granule_id", "tile_id")
 _NAMING = (

@@ -9,7 +9,7 @@ from s2sharp_core.errors import S2SharpError
 
 from ..storage.location import Location, on_this_machine, place, store_errors
 from .addresses import is_eopf, is_local, is_product, parted
-from .broken import BrokenError, unreachable
+from .faults import BrokenError, unreachable
 from .safe import METADATA, is_safe, safe_item
 from .signing import archive_place
 

@@ -8,7 +8,7 @@ import pystac
 
 from s2sharp_core.errors import S2SharpError
 
-from .broken import faulty
+from .faults import faulty
 from .metadata import as_flag, as_number, as_text, baseline
 
 QUANTIFICATION = 10_000

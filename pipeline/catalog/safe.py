@@ -20,7 +20,7 @@ import shapely
 from s2sharp_core.bands import BANDS, MEASURED, native_gsd
 
 from ..storage.location import Location, on_this_machine, store_errors
-from .broken import BrokenError
+from .faults import BrokenError
 from .http import read_member
 from .metadata import as_number
 

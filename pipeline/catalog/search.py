@@ -19,14 +19,14 @@ import pystac
 from s2sharp_core.errors import S2SharpError
 
 from .addresses import absolute, is_local, parted, public
-from .api import from_api, is_api
-from .broken import BrokenError, leave_out, unreachable
 from .documents import fingerprint
 from .extent import Degrees, interval
+from .faults import BrokenError, leave_out, unreachable
 from .geoparquet import collections, from_parquet, open_file
 from .http import read_json, stac_io
 from .products import are_products, product_item, product_paths
 from .query import SEARCH_SECONDS, Query, boxes_around, of_rel
+from .stac_api import from_api, is_api
 from .static import from_saved, from_static, local_file
 
 # Most documents that are read for the name of a collection: a catalog without collections names them item by item.

@@ -22,7 +22,7 @@ from s2sharp_core import S2SharpError
 from ..storage.location import Location, on_this_machine, place
 from .access import EODATA, OWN, PAID, host_of_url, is_blob, tokens
 from .addresses import bucket_of, check_href, public, unsigned
-from .broken import BrokenError
+from .faults import BrokenError
 from .http import read_json, stac_io
 from .sources import Source, address
 

@@ -13,7 +13,7 @@ from s2sharp_core.bands import CIRRUS, MEASURED, native_gsd
 from s2sharp_core.errors import S2SharpError
 
 from .addresses import absolute, on_disk, parted, unsigned
-from .broken import faulty
+from .faults import faulty
 from .metadata import as_number
 from .reflectance import radiometry
 

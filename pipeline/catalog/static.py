@@ -10,12 +10,12 @@ import pystac
 from s2sharp_core.errors import S2SharpError
 
 from .addresses import absolute, check_href, is_local, on_disk, public
-from .api import from_items, matched, onward, tell_part
-from .broken import BrokenError, leave_out, unreachable
 from .documents import item_of, items_in
+from .faults import BrokenError, leave_out, unreachable
 from .http import read_json
 from .metadata import as_text
 from .query import MAX_ITEMS, Query, of_rel
+from .stac_api import from_items, matched, onward, tell_part
 
 if TYPE_CHECKING:
     from pystac_client.stac_api_io import StacApiIO

@@ -8,10 +8,10 @@ from ..engine.cost import check_size
 from ..execution.catalog import picture_path
 from ..execution.phases import RunOutcome
 from ..execution.watch import decide, make_ready, watch
-from ..planning.asked import closed
 from ..planning.client import ClientPlan
 from ..planning.config import RunConfig
 from ..planning.cost import Estimate, check_memory
+from ..planning.empty_query import closed
 from ..planning.facts import plan_facts
 from ..planning.plan import Plan
 from ..planning.resume import plan_of
@@ -19,7 +19,7 @@ from ..report.make import leave_page
 from ..storage.files import files
 from ..storage.location import Location
 from ..ui.terminal import PARTIAL, console, problems, size_text
-from .inspect import say_owed
+from .folder_output import say_owed
 from .tables import facts_table, show_outcome, show_plan
 
 

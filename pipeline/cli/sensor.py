@@ -19,7 +19,7 @@ from ..ui.terminal import Screen, console, problems, told
 from .flags import flags_of, option, takes
 
 if TYPE_CHECKING:
-    from s2sharp_core.sensor.sensing import Sensed
+    from s2sharp_core.sensor.estimation import Sensed
 
     from ..planning.units import Datatake
 
@@ -76,9 +76,9 @@ def _each(config: RunConfig) -> "Iterator[tuple[Datatake, Sensed, list[dict[str,
     from ..execution.datatakes import measure_datatake
     from ..planning.area import Area
     from ..planning.make import datatakes_of
-    from ..planning.queries import items_in, when
+    from ..planning.query_log import items_in, when
     from ..scenes.acquisition import group
-    from ..scenes.versions import Versions
+    from ..scenes.file_versions import Versions
 
     reads = config.bands
     with console.status(f"Searching {config.collection} …"):

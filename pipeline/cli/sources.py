@@ -18,7 +18,7 @@ from .sensor import queried
 from .tables import facts_table
 
 if TYPE_CHECKING:
-    from ..planning.outlook import Offering, Outlook
+    from ..planning.availability import Offering, Outlook
 
 _FLAGS = "catalog collection bbox area datetime bands sign s3_bucket requester_pays allow_private"
 _DEFAULTS = {
@@ -90,7 +90,7 @@ takes(
 
 
 def _looked_at(settings: dict[str, Any], items: int) -> "list[Outlook]":
-    from ..planning.outlook import look_at
+    from ..planning.availability import look_at
 
     config = queried(settings)
     with console.status(f"Looking at {escape(config.catalog)} …"):

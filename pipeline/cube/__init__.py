@@ -4,7 +4,7 @@ May import storage.
 Main path: a :class:`Layout` → :func:`lay_out` → :func:`write_shard` → :func:`open_cube`.
 """
 
-from s2sharp_core.faces import face
+from s2sharp_core.lazy import face
 
 __getattr__, __dir__, __all__ = face(
     __name__,
@@ -32,6 +32,6 @@ __getattr__, __dir__, __all__ = face(
         "overviews": ["overview"],
         "root": ["no_store", "open_root", "store_in"],
         "write": ["write_shard"],
-        "written": ["grid_written", "read_written"],
+        "unfinished": ["grid_written", "read_written"],
     },
 )

@@ -16,7 +16,7 @@ from s2sharp_core.bands import ERROR90, MEASURED
 from ..storage.arrays import in_memory, put_arrays, resize, write_array, zarr_store
 from ..storage.files import read_named, sweep
 from ..storage.location import Location
-from .extend import moved, renamed
+from .growth import moved, renamed
 from .intact import ROOT, astray, differing, mend
 from .keys import encoding
 from .layout import FILL, FORMAT, SCALE, Layout, Sharded, level_group
@@ -61,7 +61,7 @@ def lay_out(
     Arrays of an existing cube grow by later times, rows in the south and columns in the east; missing or wrong metadata
     and coordinates are written again. No pixel changes. Readers go by the consolidated metadata, and see the old cube
     until :func:`finish`. For rows in the north and columns in the west, shards get second names
-    (:mod:`~s2sharp.cube.extend`), and readers who open the cube afterwards see it moved. An interrupted call can be
+    (:mod:`~s2sharp.cube.growth`), and readers who open the cube afterwards see it moved. An interrupted call can be
     repeated.
 
     ``facts``: group → attributes that say what the cube was made from; ``closely``: compare all metadata, in place of

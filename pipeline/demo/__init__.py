@@ -5,7 +5,7 @@ Main path, synthetic scenes: a seed → :func:`simulate` → scenes and catalog;
 Main path, real chips: a package of the index → :func:`fetch_chips` → :func:`read_chips` → :func:`chip_cases` → :func:`judge_chips`.
 """
 
-from s2sharp_core.faces import face
+from s2sharp_core.lazy import face
 
 __getattr__, __dir__, __all__ = face(
     __name__,

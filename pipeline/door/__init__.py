@@ -5,12 +5,12 @@ Main path, query: :func:`plan` → :func:`run` → an ``xarray.Dataset``.
 Main path, scene of any kind: :func:`open_scene` → :func:`sharpen`. All names are available as ``s2sharp.NAME``.
 """
 
-from s2sharp_core.faces import face
+from s2sharp_core.lazy import face
 
 __getattr__, __dir__, __all__ = face(
     __name__,
     {
-        "about": ["__version__"],
+        "version": ["__version__"],
         "accessor": ["COMPOSITES", "CubeTools", "MASKS"],
         "cubes": ["open_cube"],
         "scenes": ["open_scene"],

@@ -16,8 +16,8 @@ from ..cube.layout import LAYERS, encode, encode_figure
 from ..planning.items import with_acquisitions
 from ..planning.plan import Plan
 from ..planning.reads import stage_of
+from ..publish.cog_profile import CogProfile, Frame
 from ..publish.cogs import write_pictures
-from ..publish.frames import CogProfile, Frame
 from ..storage.location import Location, place
 from .products import lazily
 

@@ -18,9 +18,9 @@ from s2sharp_core.lattice import Box, Lattice
 
 from ..catalog.access import Access
 from ..catalog.addresses import is_local, public
-from ..catalog.broken import BrokenError
 from ..catalog.documents import item_of
 from ..catalog.extent import Degrees
+from ..catalog.faults import BrokenError
 from ..catalog.http import read_json, stac_io
 from ..catalog.products import product_item
 from ..catalog.sources import sources

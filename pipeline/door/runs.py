@@ -24,7 +24,7 @@ from ..planning.config import RunConfig, read_config
 from ..planning.cost import Estimate, check_memory, estimate
 from ..planning.facts import plan_facts
 from ..planning.plan import Plan
-from ..planning.queries import when
+from ..planning.query_log import when
 from ..planning.resume import as_it_is_now
 from ..report.make import leave_page
 from ..scenes.acquisition import group

@@ -7,7 +7,7 @@ import xarray as xr
 
 import s2sharp_core
 from s2sharp_core import Sensor, Sharpener
-from s2sharp_core.sensor.sensing import SensorChoice
+from s2sharp_core.sensor.estimation import SensorChoice
 
 from . import accessor as accessor  # registers .s2sharp
 from .products import ABOUT

@@ -4,7 +4,7 @@ May import storage: the engine knows no Sentinel-2.
 Main path: jobs → :class:`Flow` → workers → records in a :class:`Ledger`.
 """
 
-from s2sharp_core.faces import face
+from s2sharp_core.lazy import face
 
 __getattr__, __dir__, __all__ = face(
     __name__,
@@ -24,13 +24,13 @@ __getattr__, __dir__, __all__ = face(
             "UnitSkipped",
             "WorkerSilent",
         ],
-        "frozen": ["Frozen"],
+        "frozen_plan": ["Frozen"],
         "lease": ["Holder", "Lease", "TERM", "holder"],
         "ledger": ["Book", "FINAL", "Ledger", "PASSING", "Record", "States"],
         "listening": ["listeners"],
         "phases": ["Engine", "Job", "Outcome", "Phase", "Step", "leased"],
         "progress": ["Progress", "at_work", "held"],
-        "room": ["ALLOCATOR", "gpus", "gpus_of", "memory_of", "threads_of", "workers_of"],
+        "resources": ["ALLOCATOR", "gpus", "gpus_of", "memory_of", "threads_of", "workers_of"],
         "settings": ["Command", "folder", "meant", "split", "validated"],
         "verify": ["Broken", "around", "recorded", "some_recorded", "take_back"],
         "worker": [

@@ -17,7 +17,7 @@ from distributed.deploy.spec import SpecCluster
 from s2sharp_core import S2SharpError
 
 from ..storage.location import Location
-from .room import ALLOCATOR, gpus_of, threads_of, workers_of
+from .resources import ALLOCATOR, gpus_of, threads_of, workers_of
 from .settings import Command
 from .slurm import jobs, read_profile
 from .worker import WORKER_THREADS

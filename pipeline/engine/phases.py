@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from distributed import Client, Future
 
     from .cluster import Cluster
-    from .flow import Workers
+    from .dispatch import Workers
 
 # Dask's cluster is imported when one is started, so that a run without work does not load it.
 
@@ -185,7 +185,7 @@ class Engine:
 
     @cached_property
     def workers(self) -> "Workers":
-        from .flow import Workers
+        from .dispatch import Workers
 
         def silent(worker: str, seconds: float) -> None:
             self.tell(WorkerSilent(worker, seconds))
@@ -215,7 +215,7 @@ class Engine:
         first = next(left, None)
         if first is None:
             return
-        from .flow import Flow, lost
+        from .dispatch import Flow, lost
 
         def submit(step: Step, attempt: int, where: dict[str, Any]) -> "Future[Any]":
             its, job = step

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from ..storage.location import Location
-from .frozen import Frozen
+from .frozen_plan import Frozen
 from .lease import Holder, holder
 from .ledger import Record
 

@@ -4,7 +4,7 @@ May import planning, mosaic, publish, scenes, cube, engine, storage.
 Main path: a :class:`Plan` → :func:`execute` → :class:`Outcome`.
 """
 
-from s2sharp_core.faces import face
+from s2sharp_core.lazy import face
 
 __getattr__, __dir__, __all__ = face(
     __name__,

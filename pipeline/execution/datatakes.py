@@ -15,8 +15,8 @@ from typing import Any
 from distributed import get_worker
 
 from s2sharp_core import METHODS, S2SharpError
+from s2sharp_core.sensor.estimation import SIDES, Sensed, sense
 from s2sharp_core.sensor.sample import Sample
-from s2sharp_core.sensor.sensing import SIDES, Sensed, sense
 from s2sharp_core.sharpeners.guard import told
 
 from ..engine.ledger import PASSING, Record
@@ -24,7 +24,7 @@ from ..engine.worker import Clock, Written, do_job
 from ..planning.plan import Plan
 from ..planning.sensor_files import about
 from ..planning.units import Datatake
-from ..scenes.versions import Versions
+from ..scenes.file_versions import Versions
 from ..storage.files import write_text
 from ..storage.mirror import mirrored
 from .run import TOPIC, Run

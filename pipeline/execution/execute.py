@@ -11,7 +11,7 @@ from ..engine.lease import Lease
 from ..engine.ledger import Record
 from ..engine.phases import Engine, leased
 from ..planning.client import ClientPlan
-from ..planning.queries import begun, done, owed
+from ..planning.query_log import begun, done, owed
 from ..planning.resume import as_it_is_now
 from ..planning.sensor_files import brief
 from ..planning.standings import Standings

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from s2sharp_core import S2SharpError
-from s2sharp_core.faces import Later
+from s2sharp_core.lazy import Later
 
 from ..engine.events import FitProgress
 from ..engine.ledger import FINAL, Record
@@ -14,18 +14,18 @@ from ..engine.phases import Engine, Job, Outcome, Phase
 from ..engine.worker import REMEDY_NO_SPACE
 from ..planning.client import ClientPlan
 from ..planning.plan import Plan, freeze_acquisition
-from ..planning.queries import Query
+from ..planning.query_log import Query
 from ..planning.sensor_files import there
 from ..planning.standings import Standing, Standings, phase_of
 from ..planning.units import Datatake, Unit
 from ..storage.location import store_errors
 from .catalog import publish_catalog
-from .following import Following
+from .dependent_jobs import Following
 from .run import TOPIC, Run
 from .staging import Stager
 
 # Functions of workers, by name, so that this process does not load the libraries that compute.
-sharpener_of = Later("s2sharp.planning.ready", "sharpener_of")
+sharpener_of = Later("s2sharp.planning.sharpener", "sharpener_of")
 measure_unit = Later("s2sharp.execution.datatakes", "measure_unit")
 fit_unit = Later("s2sharp.execution.datatakes", "fit_unit")
 sharpen_unit = Later("s2sharp.execution.unit", "sharpen_unit")

@@ -9,15 +9,15 @@ import numpy as np
 from s2sharp_core import BANDS, S2SharpError
 
 from ..cube.layout import Layout
-from ..cube.written import grid_written, read_written
+from ..cube.unfinished import grid_written, read_written
 from ..engine.ledger import Record
 from ..engine.worker import Clock, do_job
 from ..planning.cost import room
 from ..planning.plan import Plan
 from ..planning.reads import files_of
 from ..planning.units import Unit
+from ..publish.cog_profile import Frame
 from ..publish.cogs import Means, write_cogs
-from ..publish.frames import Frame
 from ..publish.panels import choose_spot, looked_at
 from ..publish.quicklook import quicklook
 from ..publish.visual import write_visual

@@ -23,9 +23,9 @@ from s2sharp_core.sensor.sample import Sample
 
 from ..planning.units import Datatake
 from ..scenes.acquisition import Acquisition
+from ..scenes.file_versions import Versions
 from ..scenes.raster import Kept
 from ..scenes.read import Files, load_block, load_scl
-from ..scenes.versions import Versions
 from ..storage.files import read_text, write_text
 from ..storage.location import Location
 

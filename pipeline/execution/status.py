@@ -7,7 +7,7 @@ from ..cube.intact import store_status
 from ..engine.progress import Progress, held
 from ..planning.items import with_acquisitions
 from ..planning.plan import Plan
-from ..planning.queries import Query, owed
+from ..planning.query_log import Query, owed
 from ..planning.standings import Standings
 from ..storage.location import Location
 

@@ -14,8 +14,8 @@ from s2sharp_core import BANDS, METHODS, S2SharpError, Sharpener
 from s2sharp_core.bands import CELL, in_order
 from s2sharp_core.blocks import Prepared, prepare_block, sharpen_prepared, valid_mask
 from s2sharp_core.lattice import Box
-from s2sharp_core.sensor.known import SENTINEL2
 from s2sharp_core.sensor.registration import warn_of_shifts
+from s2sharp_core.sensor.response import SENTINEL2
 from s2sharp_core.windows import BATCH
 
 from ..cube.layout import FILL, Layout, Native, Sharded, encode, encode_figure
@@ -25,14 +25,14 @@ from ..engine.ledger import Record
 from ..engine.worker import Clock, Written, do_job, net_thread
 from ..planning.plan import Plan
 from ..planning.reads import files_of
-from ..planning.ready import outline, sharpener_of
+from ..planning.sharpener import outline, sharpener_of
 from ..planning.units import Unit
 from ..scenes.acquisition import Acquisition
 from ..scenes.disagreement import disagreement
-from ..scenes.doubt import offset_doubt
 from ..scenes.holes import Holes
+from ..scenes.offset_check import offset_doubt
 from ..scenes.read import Block, Files, Reader, load_block, reflectance
-from .ahead import Begun, ahead, beginning
+from .read_ahead import Begun, ahead, beginning
 from .run import Run
 
 # Distance in shards along both axes between units that are checked for misregistered bands.

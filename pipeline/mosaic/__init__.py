@@ -4,7 +4,7 @@ May import publish, cube, engine, storage.
 Main path: a :class:`MosaicConfig` → :func:`make_plan` → :func:`carry_out` → :func:`open_mosaic`.
 """
 
-from s2sharp_core.faces import face
+from s2sharp_core.lazy import face
 
 __getattr__, __dir__, __all__ = face(
     __name__,

@@ -7,7 +7,7 @@ from s2sharp_core import S2SharpError
 from s2sharp_core.lattice import Box
 
 from ..engine.cost import Cost
-from ..engine.room import workers_of
+from ..engine.resources import workers_of
 from .config import BLOCK
 from .plan import MosaicPlan
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from s2sharp_core.lattice import Box
 
-from ..engine.frozen import Frozen
+from ..engine.frozen_plan import Frozen
 from ..storage.location import Location
 from .composite import FAR
 from .config import BLOCK, MosaicConfig

@@ -10,8 +10,8 @@ from pystac.utils import str_to_datetime
 
 from s2sharp_core import BANDS
 
+from ..publish.cog_profile import CogProfile, Frame
 from ..publish.cogs import Means, write_pictures
-from ..publish.frames import CogProfile, Frame
 from ..publish.stac import PROCESSING, ZARR, add_picture, footprint, relative, write_collection
 from ..storage.arrays import arrays_of
 from ..storage.digests import Digest, vouched

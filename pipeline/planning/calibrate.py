@@ -21,13 +21,13 @@ from s2sharp_core import BANDS, METHODS, S2SharpError, load_sharpener
 from s2sharp_core.blocks import batch_of, context, sharpen_block, side_by_side
 from s2sharp_core.lattice import Box
 from s2sharp_core.learning.options import FitOptions
-from s2sharp_core.sensor.known import Sensor
+from s2sharp_core.sensor.response import Sensor
 from s2sharp_core.sensor.sample import Sample
-from s2sharp_core.sharpeners.registry import unfitted_sharpener
+from s2sharp_core.sharpeners.loading import unfitted_sharpener
 
 from ..engine.worker import Peak
 from .config import RunConfig
-from .ready import judged, outline_of
+from .sharpener import judged, outline_of
 
 # Seconds in which this process loaded its libraries.
 _START = time.time() - psutil.Process().create_time()

@@ -13,11 +13,11 @@ from s2sharp_core.windows import BATCH
 
 from ..engine.cost import Cost
 from ..engine.ledger import FINAL
-from ..engine.room import memory_of, threads_of, workers_of
+from ..engine.resources import memory_of, threads_of, workers_of
 from ..scenes.limits import ABREAST, GDAL_CACHE
-from .apart import dismiss, known
 from .client import ClientPlan
 from .method import base_sensor, side_of, weights_folder
+from .net_process import dismiss, known
 from .plan import Plan
 from .reads import stage_of
 from .sensor_files import there

@@ -3,7 +3,7 @@
 import math
 from collections import Counter
 
-from ..engine.room import gpus_of
+from ..engine.resources import gpus_of
 from ..ui.terminal import duration_text, size_text
 from .client import ClientPlan
 from .cost import Estimate

@@ -91,7 +91,7 @@ def believing(plan: ClientPlan) -> ClientPlan:
     """Return the plan with the offsets that fit the pixels, if ``trust_offset`` is "pixels"."""
     if plan.config.trust_offset != "pixels":
         return plan
-    from ..scenes.doubt import offsets_of_pixels  # it loads readers of pixels
+    from ..scenes.offset_check import offsets_of_pixels  # it loads readers of pixels
 
     offsets = offsets_of_pixels(plan.acquisitions, plan.offsets)
     datatakes = tuple(

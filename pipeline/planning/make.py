@@ -22,17 +22,17 @@ from ..catalog.extent import Degrees
 from ..catalog.metadata import datatake, tile
 from ..catalog.query import boxes_around
 from ..cube.layout import Layout, chunk_side
-from ..engine.room import gpus
+from ..engine.resources import gpus
 from ..scenes.acquisition import Acquisition, Choice
 from ..scenes.scene import Refusal, edges_of
-from .apart import outlined
 from .area import Area, in_degrees
-from .asked import nothing_found
 from .client import ClientPlan
 from .config import WORLD, RunConfig
+from .empty_query import nothing_found
 from .items import believing, by_datatake, freeze_items
 from .method import Outline, check_fit, fits
-from .queries import items_in, when
+from .net_process import outlined
+from .query_log import items_in, when
 from .sensor_files import given_sensors
 from .units import Datatake
 

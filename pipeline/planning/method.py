@@ -8,11 +8,11 @@ from pathlib import Path
 
 from s2sharp_core import METHODS, S2SharpError
 from s2sharp_core.learning.options import FitOptions
-from s2sharp_core.sensor.known import NAMED, SENTINEL2, Sensor
+from s2sharp_core.sensor.response import NAMED, SENTINEL2, Sensor
 from s2sharp_core.sharpeners.methods import known
 from s2sharp_core.windows import ABREAST, JOINED
 
-from ..engine.room import memory_of
+from ..engine.resources import memory_of
 from ..storage.files import contents, files, read_text
 from ..storage.location import Location
 from ..storage.mirror import local

@@ -12,13 +12,13 @@ from pydantic import Field, PrivateAttr, TypeAdapter
 from s2sharp_core import BANDS
 from s2sharp_core.lattice import Box
 from s2sharp_core.learning.options import FitOptions
-from s2sharp_core.sensor.known import Sensor
+from s2sharp_core.sensor.response import Sensor
 
 from ..cube.layout import Layout
-from ..engine.frozen import Frozen
+from ..engine.frozen_plan import Frozen
 from ..scenes.acquisition import Acquisition, Choice
+from ..scenes.file_versions import Versions
 from ..scenes.scene import Refusal
-from ..scenes.versions import Versions
 from ..storage.files import read_text, write_text
 from ..storage.location import Location
 from .area import AREA

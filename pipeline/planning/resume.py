@@ -8,17 +8,17 @@ from s2sharp_core import S2SharpError
 
 from ..catalog.addresses import public
 from ..cube.layout import Layout
-from ..engine.room import gpus
+from ..engine.resources import gpus
 from ..engine.settings import Command
 from ..scenes.acquisition import Acquisition, numbered
 from ..scenes.scene import Refusal
-from .apart import outlined
 from .area import Area
 from .client import ClientPlan
 from .config import RunConfig
 from .items import believing, with_acquisitions
 from .make import datatakes_of, find_items, layouts_of, make_plan, staged_by_default
 from .method import fitted_weights
+from .net_process import outlined
 from .plan import Plan
 from .sensor_files import given_sensors
 

@@ -6,7 +6,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from s2sharp_core import S2SharpError, Sensor
-from s2sharp_core.sensor.known import checked
+from s2sharp_core.sensor.response import checked
 
 from ..storage.files import read_text
 from ..storage.location import place, store_errors
@@ -15,7 +15,7 @@ from .plan import Plan
 from .units import Datatake
 
 if TYPE_CHECKING:
-    from s2sharp_core.sensor.sensing import Sensed
+    from s2sharp_core.sensor.estimation import Sensed
 
 
 def about(seen: "Sensed", windows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

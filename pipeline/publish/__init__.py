@@ -4,13 +4,13 @@ May import catalog, cube, storage.
 Main path: a written cube → :func:`write_cogs`, :func:`stac_item`, :func:`quicklook`.
 """
 
-from s2sharp_core.faces import face
+from s2sharp_core.lazy import face
 
 __getattr__, __dir__, __all__ = face(
     __name__,
     {
         "cogs": ["Means", "variables", "write_cogs", "write_pictures"],
-        "frames": ["CogProfile", "Frame"],
+        "cog_profile": ["CogProfile", "Frame"],
         "panels": ["Panel", "Spot", "choose_spot", "looked_at", "orientation", "pair", "trust"],
         "quicklook": ["sheet"],
         "stac": [

@@ -28,7 +28,7 @@ from ..cube.layout import Layout, error_layers
 from ..storage.arrays import arrays_of
 from ..storage.files import put, remove
 from ..storage.location import Location, on_this_machine, store_errors
-from .frames import BLOCK, CACHE, CogProfile, Frame, Place
+from .cog_profile import BLOCK, CACHE, CogProfile, Frame, Place
 
 MASKS = ("cloud", "valid")
 """Layers that are written beside the bands, unless they are empty."""

@@ -32,7 +32,7 @@ from ..cube.layout import Bounds, Layout
 from ..storage.digests import Digest
 from ..storage.files import read_text, write_text
 from ..storage.location import Location, place
-from .frames import CogProfile, Frame
+from .cog_profile import CogProfile, Frame
 from .stretch import TRUE_COLOUR
 from .visual import VISUAL
 

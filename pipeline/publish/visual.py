@@ -13,8 +13,8 @@ from rasterio.io import DatasetWriter
 from ..cube.layout import FILL, SCALE
 from ..storage.files import write_bytes
 from ..storage.location import Location
+from .cog_profile import CogProfile, Frame, Place
 from .cogs import Means, untimed, writable, write_cog
-from .frames import CogProfile, Frame, Place
 from .stretch import TRUE_COLOUR
 
 # Fixed values, so that dates and neighbours can be compared. Most land and water has a reflectance below 0.3, where the

@@ -4,6 +4,6 @@ May import planning, mosaic, publish, cube, ui.
 Main path: the folder of a run → :func:`make_report` → HTML. Runs and mosaics end with :func:`leave_page`.
 """
 
-from s2sharp_core.faces import face
+from s2sharp_core.lazy import face
 
 __getattr__, __dir__, __all__ = face(__name__, {"make": ["leave_page", "make_report"]})

@@ -4,13 +4,13 @@ May import catalog, cube, storage.
 Main path: items → :func:`group` → :class:`Acquisition` → :func:`load_block` → reflectance.
 """
 
-from s2sharp_core.faces import face
+from s2sharp_core.lazy import face
 
 __getattr__, __dir__, __all__ = face(
     __name__,
     {
         "acquisition": ["Acquisition", "Choice", "group", "numbered", "with_offsets"],
-        "doubt": ["offset_doubt", "offsets_of_pixels"],
+        "offset_check": ["offset_doubt", "offsets_of_pixels"],
         "holes": ["Holes"],
         "items": ["write_items"],
         "limits": ["ABREAST", "GDAL_CACHE"],
@@ -19,7 +19,7 @@ __getattr__, __dir__, __all__ = face(
         "read": ["Block", "Files", "Reader", "load_block", "load_scl", "reflectance"],
         "scene": ["Refusal", "edges_of"],
         "stage": ["Stage", "clear"],
-        "versions": ["Versions"],
-        "whole": ["real_scenes"],
+        "file_versions": ["Versions"],
+        "whole_scenes": ["real_scenes"],
     },
 )

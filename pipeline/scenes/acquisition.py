@@ -18,8 +18,8 @@ from s2sharp_core.lattice import Box, Lattice
 
 from ..catalog.access import FREE, Access
 from ..catalog.addresses import public, safe_name
-from ..catalog.broken import faulty
 from ..catalog.contradictions import names_day
+from ..catalog.faults import faulty
 from ..catalog.metadata import archived, datatake, epsg, strip
 from ..catalog.reflectance import PIXELS
 from .scene import Refusal, Scene, edges_of, scene_of

@@ -20,15 +20,15 @@ from rasterio.windows import Window
 from s2sharp_core import S2SharpError
 
 from ..catalog.addresses import bucket_of, is_array, parted, public
-from ..catalog.broken import BrokenError
 from ..catalog.chunks import MAX_BLOCK
 from ..catalog.eopf import Array, opened
-from ..catalog.keys import session
+from ..catalog.faults import BrokenError
+from ..catalog.gdal_credentials import session
 from ..catalog.signing import signed
 from ..catalog.sources import Source
 from ..storage.location import store_errors
+from .file_versions import Versions
 from .limits import GDAL_CACHE
-from .versions import Versions
 
 # The caches are limited, because workers live long and may be asked again for files that were missing or have
 # changed. Listing a folder before each open costs a request per file.

@@ -20,8 +20,8 @@ from s2sharp_core.lattice import Box, Lattice
 from ..catalog.access import FREE, Access, keyed
 from ..catalog.addresses import check_href, is_array, unsigned
 from ..catalog.antimeridian import unwrap
-from ..catalog.broken import faulty
 from ..catalog.contradictions import check_alike, check_names
+from ..catalog.faults import faulty
 from ..catalog.metadata import (
     baseline,
     bounds,

@@ -24,7 +24,7 @@ from ..storage.arrays import arrays_of, in_memory, put_arrays
 from ..storage.files import files, read_text, remove, remove_tree, size, write_text
 from ..storage.location import Location
 from .acquisition import Acquisition
-from .versions import Versions
+from .file_versions import Versions
 
 # A process copies one shard at a time, because memory is planned for one.
 _ONE = threading.Lock()

@@ -4,7 +4,7 @@ May import nothing of the pipeline: storage knows no Sentinel-2. Main path: a te
 read, or written completely or not at all.
 """
 
-from s2sharp_core.faces import face
+from s2sharp_core.lazy import face
 
 __getattr__, __dir__, __all__ = face(
     __name__,

@@ -4,7 +4,7 @@ May import execution, planning, scenes.
 Main path: a catalog → :func:`train_s2net` or :func:`finetune` → weights with a card.
 """
 
-from s2sharp_core.faces import face
+from s2sharp_core.lazy import face
 
 __getattr__, __dir__, __all__ = face(
     __name__,

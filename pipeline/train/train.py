@@ -17,17 +17,17 @@ from s2sharp_core.bands import GSDS
 from s2sharp_core.learning.dsen2 import Pair, Recipe, synthetic_pairs, train, wald_pair
 from s2sharp_core.learning.options import FitOptions, Tell
 from s2sharp_core.learning.s2net import SIZES, S2Recipe, teach
-from s2sharp_core.sensor.known import SENTINEL2
+from s2sharp_core.sensor.estimation import sense
+from s2sharp_core.sensor.response import SENTINEL2
 from s2sharp_core.sensor.sample import Sample
-from s2sharp_core.sensor.sensing import sense
+from s2sharp_core.sharpeners.loading import unfitted_sharpener
 from s2sharp_core.sharpeners.net import NetSharpener
-from s2sharp_core.sharpeners.registry import unfitted_sharpener
 from s2sharp_core.weights import PUBLISHED, save_net, weights_file
 
 from ..execution.datatakes import draw_sample
 from ..planning.config import RunConfig
 from ..planning.make import make_plan
-from ..scenes.whole import real_scenes
+from ..scenes.whole_scenes import real_scenes
 from ..storage.location import on_this_machine
 
 _WALD = "Wald: every band seen coarser through its MTF, the native band as truth"

@@ -4,7 +4,7 @@ May import engine.
 Main path: a command → :func:`told` and bars on the terminal; facts → :func:`document` → a page.
 """
 
-from s2sharp_core.faces import face
+from s2sharp_core.lazy import face
 
 __getattr__, __dir__, __all__ = face(
     __name__,

@@ -4,6 +4,6 @@ May import report, planning, mosaic, scenes, publish, ui, catalog, cube, storage
 Main path: the folder of a run → a server of pages and tiles.
 """
 
-from s2sharp_core.faces import face
+from s2sharp_core.lazy import face
 
 __getattr__, __dir__, __all__ = face(__name__, {"server": ["LOCAL", "app_of", "listen"]})

@@ -22,9 +22,9 @@ from s2sharp_core import S2SharpError
 from ..report.make import make_report
 from ..storage.location import Location
 from ..ui.html import asset, document
-from .bounds import AT_ONCE, refusal
 from .pictures import Gentle, Picture, PictureReader, spectrum
 from .pictures import stretch as limits_of
+from .request_limits import AT_ONCE, refusal
 from .sources import Source, source_of
 
 LOCAL = "127.0.0.1"

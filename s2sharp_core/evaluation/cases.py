@@ -9,8 +9,8 @@ import numpy as np
 
 from ..bands import BANDS, BY_GSD, COARSE, GSDS, rows_of
 from ..errors import S2SharpError
-from ..sensor.known import SENTINEL2, Response, Sensor
 from ..sensor.measurement import believed, measure, measured_noise
+from ..sensor.response import SENTINEL2, Response, Sensor
 from ..sensor.sample import Sample
 from ..sensor.simulate import noisy, seen
 
@@ -42,7 +42,7 @@ class BenchScene:
     noise
         Standard deviation of white noise in every band, reflectance.
     drawn
-        Whether it is one of :func:`~s2sharp_core.evaluation.drawn.drawn_scenes`, which look like no real land.
+        Whether it is one of :func:`~s2sharp_core.evaluation.harm_scenes.drawn_scenes`, which look like no real land.
     """
 
     name: str

@@ -19,10 +19,10 @@ from ..bands import BY_GSD, GSDS
 from ..errors import S2SharpError
 from ..lattice import Box
 from ..learning.options import FitOptions, Tell, silent
-from ..sensor.known import SENTINEL2, Sensor
+from ..sensor.response import SENTINEL2, Sensor
 from ..sharpeners.base import Sharpener
+from ..sharpeners.loading import load_sharpener, unfitted_sharpener
 from ..sharpeners.methods import METHODS, Method, known
-from ..sharpeners.registry import load_sharpener, unfitted_sharpener
 from ..sharpening import sharpen_part
 from ..windows import WINDOW
 from .cases import Case, sample_of

@@ -6,8 +6,8 @@ import numpy as np
 import torch
 
 from ..bands import BY_GSD
-from ..sensor.known import Sensor
 from ..sensor.observation import degrade
+from ..sensor.response import Sensor
 from .cases import (
     Against,
     BenchScene,

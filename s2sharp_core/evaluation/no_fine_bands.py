@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 
 from ..bands import BY_GSD
-from ..sensor.known import Response
 from ..sensor.measurement import believed, measure_band
 from ..sensor.observation import degrade
+from ..sensor.response import Response
 from ..sensor.upsampling import upsample
 from .cases import BenchScene, Case, Protocol, native, one_kernel
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from ..bands import GSDS
 from ..errors import S2SharpError
-from ..sensor.known import Sensor
+from ..sensor.response import Sensor
 from ..sensor.simulate import noisy, seen
 from .cases import BenchScene, Case, Protocol, wanted
 from .reduced import by_wald

@@ -8,8 +8,8 @@ import torch
 
 from ..bands import BANDS, BY_GSD, GSDS, ratio
 from ..learning.dsen2 import wald_pair
-from ..sensor.known import MTF_TABLE, SENTINEL2, Response, Sensor
 from ..sensor.observation import degrade
+from ..sensor.response import MTF_TABLE, SENTINEL2, Response, Sensor
 from .cases import (
     STEP,
     BenchScene,

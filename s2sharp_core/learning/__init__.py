@@ -4,7 +4,7 @@ May import networks, weights, sensor.
 Main path: a :class:`Sample` or training pairs → :func:`optimise`, or a recipe → weights.
 """
 
-from ..faces import face
+from ..lazy import face
 
 __getattr__, __dir__, __all__ = face(
     __name__,

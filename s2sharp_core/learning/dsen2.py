@@ -15,8 +15,8 @@ from torch.nn import functional as F
 from ..bands import BANDS, BY_GSD, GSDS, ratio
 from ..errors import S2SharpError
 from ..networks import ResidualNet
-from ..sensor.known import SENTINEL2, Sensor
 from ..sensor.observation import degrade
+from ..sensor.response import SENTINEL2, Sensor
 from .examples import landscapes
 
 

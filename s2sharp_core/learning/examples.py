@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 
 from ..bands import BANDS, BY_GSD, COARSE, GSDS, rows_of
-from ..networks.carrying import PLANES
-from ..sensor.known import SENTINEL2, Response, Sensor
+from ..networks.detail_transfer import PLANES
 from ..sensor.observation import degrade
+from ..sensor.response import SENTINEL2, Response, Sensor
 from ..sensor.simulate import landscape, observe
 
 

@@ -22,7 +22,7 @@ from ..bands import BY_GSD, GSDS
 from ..errors import S2SharpError
 from ..networks import S2Net
 from ..networks.s2net import Detail
-from ..sensor.known import Sensor
+from ..sensor.response import Sensor
 from ..sensor.sample import Sample
 from ..weights.store import read_tensors, write_tensors
 from .examples import Example, landscapes, scene_variants

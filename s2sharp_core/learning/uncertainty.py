@@ -18,8 +18,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ..bands import BANDS, ratio
-from ..sensor.known import LARGEST_SHIFT, Sensor
 from ..sensor.observation import degrade, psf
+from ..sensor.response import LARGEST_SHIFT, Sensor
 from ..sensor.upsampling import upsample
 
 CLUES = ("carried", "contradicted")

@@ -14,9 +14,9 @@ import torch
 from torch import Tensor
 
 from ..bands import BY_GSD, GSDS, SIZES, ratio
-from ..sensor.known import Sensor
 from ..sensor.measurement import measured_noise
 from ..sensor.observation import degrade, pseudo_inverse
+from ..sensor.response import Sensor
 from ..sensor.sample import Sample
 
 Seen = Mapping[int, Tensor]

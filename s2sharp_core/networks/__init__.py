@@ -4,11 +4,11 @@ May import sensor, lattice, bands and errors.
 Main path: a kind and its arguments from a model card → :data:`NETWORKS`.
 """
 
-from .arithmetic import Arithmetic, fastest
-from .carrying import PLANES
+from .detail_transfer import PLANES
 from .guarded import GuardedNet, Instead
 from .kinds import NETWORKS, built, described
 from .kriging import KrigingNet, seen_variogram
+from .precision import Arithmetic, fastest
 from .residual import ResidualNet
 from .s2net import Detail, S2Net
 from .skip import SkipNet

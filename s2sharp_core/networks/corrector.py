@@ -7,8 +7,8 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import Tensor, nn
 
-from .eighths import Packed, packed
-from .fused import Fused, possible
+from .fused_convolutions import Fused, possible
+from .int8 import Packed, packed
 from .planes import cropped
 
 READS = 23
@@ -102,7 +102,7 @@ class Corrector(nn.Module):
 
 
 def _through(layers: Sequence[Fused | Packed], x: Tensor, rim: int) -> Tensor:
-    """Compute with layers for inference. Eight bits are beside :data:`~.eighths.ZERO`, and their result is float32."""
+    """Compute with layers for inference. Eight bits are beside :data:`~.int8.ZERO`, and their result is float32."""
     head, *body, tail = layers
     # In a batch of one, a slice of rows is contiguous, so each layer drops the rows that no later layer reads.
     less = 1 if rim and len(x) == 1 else 0

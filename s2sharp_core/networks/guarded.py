@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from ..bands import BANDS, BY_GSD, COARSE, in_order, ratio
-from ..sensor.known import SENTINEL2, Sensor
+from ..sensor.response import SENTINEL2, Sensor
 from ..sensor.upsampling import reach, upsample
 from .kinds import built, described, known_as
 from .kriging import KrigingNet

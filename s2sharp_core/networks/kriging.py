@@ -17,10 +17,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..bands import BY_GSD, ratio
-from ..sensor.known import SENTINEL2, Sensor
 from ..sensor.observation import autocorrelation, degrade, psf
+from ..sensor.response import SENTINEL2, Sensor
 from .kinds import known_as
-from .support import blurring, farthest, pixels_before
+from .receptive_field import blurring, farthest, pixels_before
 
 
 def _covariance(length: float, lags: int) -> Tensor:

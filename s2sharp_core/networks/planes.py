@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ..sensor.known import Sensor, Shifts
 from ..sensor.observation import kernels
+from ..sensor.response import Sensor, Shifts
 from ..sensor.upsampling import weights_of_phases
 
 # Numbers of a picture that are processed at once: a megabyte.

@@ -5,9 +5,9 @@ from torch import Tensor, nn
 
 from ..bands import BY_GSD
 from ..sensor.upsampling import upsample
-from .arithmetic import Arithmetic, arithmetic
 from .kinds import convolved, known_as
-from .support import support_of
+from .precision import Arithmetic, arithmetic
+from .receptive_field import support_of
 
 # Reflectance 0.2 enters the net as 1: the paper divides DN by 2000.
 _UNIT = 0.2

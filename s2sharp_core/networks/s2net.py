@@ -12,7 +12,7 @@ Everything but the last step lies on the 20 m grid, where a 10 m picture has fou
    and h a short filter, the inverse of A U as a truncated Neumann series. On a grid this equals iterated back-projection
    (Irani and Peleg, CVGIP 53, 1991). The weights w, for the coarse and for the fine half of the octave, are Wiener's, so
    that noise and errors of the sensor's kernel do not return as detail.
-4. *Range.* Results are limited to a range around the observation (:func:`~s2sharp_core.networks.projection.held`).
+4. *Range.* Results are limited to a range around the observation (:func:`~s2sharp_core.networks.back_projection.held`).
 
 Every operation is local. The halo is the sum of their reaches, for bands shifted by up to one pixel of their own.
 """
@@ -26,11 +26,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..bands import BY_GSD
-from ..sensor.known import LARGEST_SHIFT, SENTINEL2, Sensor
 from ..sensor.observation import psf
+from ..sensor.response import LARGEST_SHIFT, SENTINEL2, Sensor
 from ..windows import JOINED
-from .arithmetic import Arithmetic, arithmetic
-from .carrying import (
+from .back_projection import BACK, around, blur, held, projected, projected_from
+from .corrector import READS, Corrector
+from .detail_transfer import (
     NARROW,
     PLANES,
     TRIANGLE,
@@ -43,12 +44,11 @@ from .carrying import (
     carry_far,
     evidence,
 )
-from .corrector import READS, Corrector
-from .eighths import rounded
+from .int8 import rounded
 from .kinds import convolved, known_as
 from .planes import added_up, cropped, enlarged, smooth, strips
-from .projection import BACK, around, blur, held, projected, projected_from
-from .support import Interval, halved, interpolated_from, seen_from, union, wider
+from .precision import Arithmetic, arithmetic
+from .receptive_field import Interval, halved, interpolated_from, seen_from, union, wider
 
 # Numbers that the convolutions take, where these are not those of the regression.
 _TYPES = {"bfloat16": torch.bfloat16, "int8": torch.uint8}
@@ -385,7 +385,7 @@ def _read(plane: Plane, own: Own, first: int) -> list[tuple[Tensor, ...]]:
 
 
 def _evidence_from() -> Interval:
-    """Return the pixels of 20 m on which :class:`~s2sharp_core.networks.carrying.Own` of a cell depends."""
+    """Return the pixels of 20 m on which :class:`~s2sharp_core.networks.detail_transfer.Own` of a cell depends."""
     return halved(seen_from(wider((0, 2), len(NARROW) // 2 + 1), 2, blur()))
 
 

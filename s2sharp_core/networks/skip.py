@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from ..bands import BY_GSD
 from ..sensor.upsampling import upsample
 from .kinds import Standardised, convolved, known_as
-from .support import support_of
+from .receptive_field import support_of
 
 Norm = Literal["none", "batch"]
 

@@ -17,11 +17,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..bands import BY_GSD, GSDS, SIZES, in_order, ratio
-from ..sensor.known import SENTINEL2, Sensor
 from ..sensor.observation import adjoint, autocorrelation, degrade, psf
+from ..sensor.response import SENTINEL2, Sensor
 from ..sensor.upsampling import upsample
 from .kinds import known_as
-from .support import blurring
+from .receptive_field import blurring
 
 # λ is a fifth of the published 0.005; q_j is as published, with an eighth value in the same trend (docs/methods.md).
 _SMOOTH = 1e-3

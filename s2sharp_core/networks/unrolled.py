@@ -15,11 +15,11 @@ import torch
 from torch import Tensor, nn
 
 from ..bands import BY_GSD, GSDS, SIZES, ratio
-from ..sensor.known import SENTINEL2, Sensor
 from ..sensor.observation import degrade, pseudo_inverse
+from ..sensor.response import SENTINEL2, Sensor
 from .kinds import known_as
+from .receptive_field import blurring, farthest, pixels_before, support_of
 from .skip import Norm, SkipNet
-from .support import blurring, farthest, pixels_before, support_of
 
 _DN = 1e-4
 """Reflectance of one digital number."""

@@ -4,13 +4,13 @@ May import bands.
 Main path: a seed → a country → paint on its :class:`Canvas`.
 """
 
-from ..faces import face
+from ..lazy import face
 
 __getattr__, __dir__, __all__ = face(
     __name__,
     {
         "canvas": ["Canvas"],
-        "countries": ["COUNTRIES"],
+        "land_types": ["COUNTRIES"],
         "countryside": ["farms", "open_land", "roads", "snow", "woods"],
         "villages": ["towns"],
     },

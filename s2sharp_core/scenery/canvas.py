@@ -4,9 +4,9 @@ import numpy as np
 from scipy.special import ndtri
 
 from ..bands import BANDS
-from .countries import Country
 from .covers import covers
-from .terrain import Parcels, Shape, fractal, parcels, warped
+from .land_types import Country
+from .shapes import Parcels, Shape, fractal, parcels, warped
 
 WET = np.array(
     [0.50, 0.50, 0.50, 0.48, 0.47, 0.46, 0.45, 0.44, 0.44, 0.45, 0.62, 0.78], dtype=np.float32

@@ -4,7 +4,7 @@ import numpy as np
 from scipy import ndimage
 
 from .canvas import WET, Canvas, threshold
-from .terrain import edge, line, parcels, streaks, warped
+from .shapes import edge, line, parcels, streaks, warped
 
 
 def open_land(canvas: Canvas) -> None:

@@ -4,7 +4,7 @@ import numpy as np
 
 from .canvas import Canvas
 from .covers import covers
-from .terrain import fractal
+from .shapes import fractal
 
 
 def towns(canvas: Canvas) -> None:

@@ -4,7 +4,7 @@ import numpy as np
 
 from ..bands import BANDS
 from .canvas import WET, Canvas, threshold
-from .terrain import edge, line, streaks, warped
+from .shapes import edge, line, streaks, warped
 
 
 def waters(canvas: Canvas) -> None:

@@ -4,12 +4,12 @@ May import scene, lattice, scenery, bands and errors.
 Main path: bands of a product → kernels, shifts and noise → :class:`Sensor`.
 """
 
-from ..faces import face
+from ..lazy import face
 
 __getattr__, __dir__, __all__ = face(
     __name__,
     {
-        "known": [
+        "response": [
             "FARTHEST_BLUR",
             "FARTHEST_EDGE",
             "LARGEST_SHIFT",
@@ -31,10 +31,10 @@ __getattr__, __dir__, __all__ = face(
             "psf",
             "residual",
         ],
-        "of_scene": ["measure_scene", "sense_arrays"],
+        "scene_sensor": ["measure_scene", "sense_arrays"],
         "registration": ["warn_of_shifts"],
         "sample": ["SIDE", "Sample", "windows_of"],
-        "sensing": ["SIDES", "Sensed", "SensorChoice", "named", "sense"],
+        "estimation": ["SIDES", "Sensed", "SensorChoice", "named", "sense"],
         "simulate": ["landscape", "noisy", "observe", "seen"],
         "upsampling": ["reach", "upsample", "weights_of_phases"],
     },

@@ -24,8 +24,8 @@ from torch.nn import functional as F
 
 from ..bands import BANDS, BY_GSD
 from ..threads import threads_for
-from .known import FARTHEST_BLUR, FARTHEST_EDGE, SENTINEL2, Response, Sensor
 from .observation import degrade_alike
+from .response import FARTHEST_BLUR, FARTHEST_EDGE, SENTINEL2, Response, Sensor
 from .sample import Sample
 
 # Side of a tile in coarse pixels (320 m for 20 m bands), and in a small sample; pixels left out at edges; side of the

@@ -20,7 +20,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ..bands import BANDS
-from .known import SENTINEL2, Response, Sensor, sigma
+from .response import SENTINEL2, Response, Sensor, sigma
 
 # A Gaussian is cut where it has fallen below 1/3000 of its height; the widest needs 26 taps at 60 m.
 _CUT = 4.0

@@ -14,8 +14,8 @@ import numpy as np
 import torch
 
 from ..bands import BANDS, BY_GSD, CELL, GSDS
-from .known import SENTINEL2, Sensor
 from .observation import degrade
+from .response import SENTINEL2, Sensor
 
 # Side of the used central part in cells: 600 px of 10 m are plenty to correlate.
 _PART = 100

@@ -14,12 +14,12 @@ from scipy import ndimage
 
 from ..bands import BY_GSD, GSDS, ratio, rows_of
 from ..scenery.canvas import Canvas
-from ..scenery.countries import COUNTRIES
 from ..scenery.countryside import farms, open_land, roads, snow, woods
+from ..scenery.land_types import COUNTRIES
 from ..scenery.villages import towns
 from ..scenery.waters import waters
-from .known import SENTINEL2, Sensor
 from .observation import degrade
+from .response import SENTINEL2, Sensor
 
 # Share of skylight in the light, bands in ESA's order; it makes shadows bluish.
 _SKY = np.array([0.30, 0.25, 0.19, 0.14, 0.12, 0.11, 0.09, 0.08, 0.08, 0.07, 0.03, 0.02])
@@ -56,7 +56,7 @@ def landscape(shape: tuple[int, int], seed: int = 0, country: str | None = None)
     seed
         The same seed and shape give the same landscape.
     country
-        One of :data:`~s2sharp_core.scenery.countries.COUNTRIES`; None draws it, too.
+        One of :data:`~s2sharp_core.scenery.land_types.COUNTRIES`; None draws it, too.
 
     Returns
     -------

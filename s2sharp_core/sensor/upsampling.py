@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from .known import Shifts
+from .response import Shifts
 
 # Number of coarse pixels on each side that an interpolation reads.
 _SUPPORT = {"linear": 1, "cubic": 2}

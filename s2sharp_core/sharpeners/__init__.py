@@ -4,7 +4,7 @@ May import learning, weights, networks, sensor.
 Main path: a name → :func:`load_sharpener` → :class:`Sharpener`.
 """
 
-from ..faces import face
+from ..lazy import face
 
 __getattr__, __dir__, __all__ = face(
     __name__,
@@ -14,7 +14,7 @@ __getattr__, __dir__, __all__ = face(
         "guard": ["told"],
         "net": ["NetSharpener"],
         "methods": ["METHODS", "Method", "known"],
-        "registry": ["load_sharpener", "unfitted_sharpener"],
+        "loading": ["load_sharpener", "unfitted_sharpener"],
         "trust": ["WithTrust"],
         "window": ["WindowFitted"],
     },

@@ -8,7 +8,7 @@ sample, and frozen. The paper sharpens 20 m bands; 60 m bands differ only in the
 from functools import partial
 
 from ..networks import KrigingNet
-from . import closed
+from . import closed_form
 from .fitted import fitted, solved
 from .methods import known
 
@@ -16,7 +16,7 @@ METHODS = (
     fitted(
         known("atprk"),
         nets={f"atprk-{gsd}m.safetensors": partial(KrigingNet, gsd) for gsd in (20, 60)},
-        learn=solved(closed.learn),
-        constants=closed.CONSTANTS,
+        learn=solved(closed_form.learn),
+        constants=closed_form.CONSTANTS,
     ),
 )

@@ -12,8 +12,8 @@ from torch import Tensor
 
 from ..bands import COARSE
 from ..errors import S2SharpError
-from ..networks.arithmetic import Arithmetic
-from ..sensor.known import SENTINEL2, Sensor
+from ..networks.precision import Arithmetic
+from ..sensor.response import SENTINEL2, Sensor
 from ..windows import BATCH
 
 

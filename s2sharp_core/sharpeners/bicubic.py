@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ..bands import BANDS, BY_GSD, ratio
 from ..errors import S2SharpError
-from ..sensor.known import Sensor
+from ..sensor.response import Sensor
 from ..sensor.upsampling import reach, upsample
 from .base import Sharpener
 from .methods import known

@@ -22,7 +22,7 @@ from ..learning.options import Course
 from ..learning.unsupervised import CONSTANTS as OF_LOSS
 from ..learning.unsupervised import crop, noise, risk, settle
 from ..networks import SkipNet
-from ..sensor.known import Sensor
+from ..sensor.response import Sensor
 from ..sensor.sample import Sample
 from .fitted import fitted
 from .methods import known

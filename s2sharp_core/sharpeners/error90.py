@@ -19,8 +19,8 @@ from ..bands import BANDS, ERROR90, error_of
 from ..errors import S2SharpError
 from ..learning.uncertainty import Width, clues, half_width, reach
 from ..weights.store import SHIPPED
+from .added_layers import Beside
 from .base import Sharpener, digest_of
-from .beside import Beside
 
 FILE = "error90.json"
 """File in a folder of weights with the rule for half-widths."""

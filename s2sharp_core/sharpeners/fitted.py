@@ -14,7 +14,7 @@ from ..errors import S2SharpError
 from ..learning.fitting import CONSTANTS, Curve
 from ..learning.options import Course, FitOptions, Tell
 from ..networks import GuardedNet
-from ..sensor.known import Sensor
+from ..sensor.response import Sensor
 from ..sensor.sample import Sample
 from ..weights.store import load_net, save_net
 from .base import Sharpener, digest_of

@@ -19,10 +19,10 @@ from ..bands import BANDS, BY_GSD, GSDS, ratio
 from ..learning.dsen2 import wald_pair
 from ..networks import GuardedNet, KrigingNet
 from ..networks.guarded import Instead
-from ..sensor.known import Sensor
+from ..sensor.response import Sensor
 from ..sensor.sample import Sample
 from ..sensor.upsampling import upsample
-from .closed import SMALLEST, learn
+from .closed_form import SMALLEST, learn
 
 Errors = dict[str, dict[str, float]]
 """Band → "net", "bicubic" and, if windows are large enough to learn it, "atprk" → RMSE at reduced resolution, DN."""

@@ -14,7 +14,7 @@ from ..errors import S2SharpError
 
 if TYPE_CHECKING:
     from ..learning.options import FitOptions, Tell
-    from ..sensor.known import Sensor
+    from ..sensor.response import Sensor
     from ..sensor.sample import Sample
     from .base import Sharpener
 

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from ..bands import in_order
-from ..networks.arithmetic import Arithmetic, fastest
-from ..sensor.known import Sensor
+from ..networks.precision import Arithmetic, fastest
+from ..sensor.response import Sensor
 from ..weights.store import load_net
 from .base import Sharpener
 

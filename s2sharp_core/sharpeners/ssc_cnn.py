@@ -23,7 +23,7 @@ from ..learning.dsen2 import Pair, wald_pair
 from ..learning.fitting import Curve, optimise
 from ..learning.options import Course
 from ..networks import SkipNet
-from ..sensor.known import Sensor
+from ..sensor.response import Sensor
 from ..sensor.sample import Sample
 from .fitted import fitted
 from .methods import known

@@ -20,11 +20,11 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ..bands import BANDS, TRUST, ratio
-from ..sensor.known import LARGEST_SHIFT
 from ..sensor.observation import degrade, psf
+from ..sensor.response import LARGEST_SHIFT
 from ..sensor.upsampling import upsample
+from .added_layers import Beside
 from .base import Sharpener, digest_of
-from .beside import Beside
 
 # Raise it when the figures change.
 _VERSION = 1

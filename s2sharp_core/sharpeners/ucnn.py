@@ -13,7 +13,7 @@ from ..learning.fitting import Curve, optimise
 from ..learning.options import Course
 from ..learning.unsupervised import CONSTANTS, crop, unlike
 from ..networks import ThreeGridNet
-from ..sensor.known import Sensor
+from ..sensor.response import Sensor
 from ..sensor.sample import Sample
 from .fitted import fitted
 from .methods import known

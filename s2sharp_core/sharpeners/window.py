@@ -13,7 +13,7 @@ from torch import Tensor
 from ..bands import BY_GSD, GSDS
 from ..errors import S2SharpError
 from ..learning.options import FitOptions, silent
-from ..sensor.known import Sensor
+from ..sensor.response import Sensor
 from ..sensor.sample import Sample
 from ..weights.store import load_net
 from .base import Sharpener

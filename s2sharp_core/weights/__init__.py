@@ -4,7 +4,7 @@ May import networks.
 Main path: ``save_net`` → file and card → ``load_net``.
 """
 
-from ..faces import face
+from ..lazy import face
 
 __getattr__, __dir__, __all__ = face(
     __name__,

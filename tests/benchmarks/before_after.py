@@ -12,8 +12,8 @@ from matplotlib import pyplot as plt
 
 from s2sharp_core import load_sharpener
 from s2sharp_core.bands import BANDS, BY_GSD, GSDS
+from s2sharp_core.sensor.estimation import sense
 from s2sharp_core.sensor.sample import Sample
-from s2sharp_core.sensor.sensing import sense
 
 from ..data import by_gsd, real_scene
 

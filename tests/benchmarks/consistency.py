@@ -17,8 +17,8 @@ from rich.table import Table
 from s2sharp_core import load_sharpener, sharpen
 from s2sharp_core.bands import BANDS, COARSE
 from s2sharp_core.evaluation.cases import measured_sensor
-from s2sharp_core.sensor.known import Sensor
 from s2sharp_core.sensor.observation import residual
+from s2sharp_core.sensor.response import Sensor
 from tests.data import SCENES, by_gsd, real_scene
 
 

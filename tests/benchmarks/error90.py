@@ -20,8 +20,8 @@ from scipy.stats import spearmanr
 from s2sharp_core.bands import BANDS, COARSE
 from s2sharp_core.learning.uncertainty import CLUES, Width, half_width
 from s2sharp_core.sharpeners.error90 import FILE
+from s2sharp_core.sharpeners.loading import unfitted_sharpener
 from s2sharp_core.sharpeners.methods import METHODS
-from s2sharp_core.sharpeners.registry import unfitted_sharpener
 from s2sharp_core.weights import SHIPPED
 from tests.benchmarks.error90_fit import fit
 from tests.benchmarks.error90_pictures import KINDS, Picture, Seen, pictures, witnesses

@@ -12,14 +12,14 @@ from torch import Tensor
 from s2sharp_core.bands import BANDS, BY_GSD, COARSE, GSDS, ratio
 from s2sharp_core.learning.options import FitOptions
 from s2sharp_core.learning.uncertainty import clues
-from s2sharp_core.sensor.known import Sensor
 from s2sharp_core.sensor.measurement import believed, measure, measured_noise
 from s2sharp_core.sensor.observation import degrade
+from s2sharp_core.sensor.response import Sensor
 from s2sharp_core.sensor.sample import Sample
 from s2sharp_core.sensor.simulate import landscape, observe
 from s2sharp_core.sharpeners import Sharpener
+from s2sharp_core.sharpeners.loading import load_sharpener
 from s2sharp_core.sharpeners.methods import METHODS
-from s2sharp_core.sharpeners.registry import load_sharpener
 from tests.benchmarks.error90_fit import Witness
 from tests.data import L2A_CHIPS, SCENES, by_gsd, l2a_chip, real_scene, shared_data
 

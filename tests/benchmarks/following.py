@@ -19,8 +19,8 @@ from rich.table import Table
 from s2sharp.demo.synthetic import COLLECTION, simulate
 from s2sharp.engine.events import Event, UnitDone
 from s2sharp.engine.lease import Lease
+from s2sharp.execution.dependent_jobs import Following
 from s2sharp.execution.execute import carry_out
-from s2sharp.execution.following import Following
 from s2sharp.planning.config import read_config
 from s2sharp.planning.make import make_plan
 

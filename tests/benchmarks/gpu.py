@@ -19,7 +19,7 @@ from s2sharp_core.blocks import Prepared, context, prepare_block, sharpen_prepar
 from s2sharp_core.lattice import Box
 from s2sharp_core.networks import ResidualNet
 from s2sharp_core.sharpeners import NetSharpener, Sharpener
-from s2sharp_core.sharpeners.registry import load_sharpener
+from s2sharp_core.sharpeners.loading import load_sharpener
 from s2sharp_core.windows import BATCH, WINDOW
 
 METHODS = ("s2net-m", "s2net-l", "dsen2 128 × 6")

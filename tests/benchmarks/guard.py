@@ -17,7 +17,7 @@ from rich.table import Table
 from s2sharp_core import METHODS, load_sharpener
 from s2sharp_core.bands import BANDS, COARSE
 from s2sharp_core.learning.options import FitOptions
-from s2sharp_core.sensor.known import SENTINEL2
+from s2sharp_core.sensor.response import SENTINEL2
 from s2sharp_core.sensor.sample import Sample
 from s2sharp_core.sensor.simulate import landscape, observe
 from s2sharp_core.weights import load_net

@@ -22,7 +22,7 @@ from s2sharp_core import METHODS
 from s2sharp_core.bands import COARSE
 from s2sharp_core.evaluation.cases import BenchScene
 from s2sharp_core.evaluation.combining import Row
-from s2sharp_core.evaluation.drawn import KINDS, drawn_scenes
+from s2sharp_core.evaluation.harm_scenes import KINDS, drawn_scenes
 from s2sharp_core.evaluation.protocols import PROTOCOLS
 from s2sharp_core.evaluation.spectrum import departure
 from s2sharp_core.learning.s2net import SIZES, S2Recipe, teach

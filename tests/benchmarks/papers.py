@@ -30,8 +30,8 @@ from s2sharp_core.learning.dsen2 import Pair
 from s2sharp_core.learning.options import Course
 from s2sharp_core.learning.unsupervised import infer, observe
 from s2sharp_core.networks import SkipNet, ThreeGridNet
-from s2sharp_core.sensor.known import Sensor
 from s2sharp_core.sensor.observation import degrade
+from s2sharp_core.sensor.response import Sensor
 from s2sharp_core.sensor.sample import Sample
 from s2sharp_core.sensor.upsampling import upsample
 from s2sharp_core.sharpeners import deep_sure, ssc_cnn, ucnn

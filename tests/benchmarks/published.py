@@ -9,8 +9,8 @@ from torch import Tensor, nn
 
 from s2sharp_core.bands import BY_GSD, GSDS, ratio
 from s2sharp_core.networks import SkipNet, UnrolledNet
-from s2sharp_core.sensor.known import Sensor
 from s2sharp_core.sensor.observation import pseudo_inverse
+from s2sharp_core.sensor.response import Sensor
 from s2sharp_core.sensor.upsampling import upsample
 
 __all__ = ["Hourglass", "deep_sure", "unrolled"]

@@ -23,8 +23,8 @@ from s2sharp.cube.create import lay_out
 from s2sharp.cube.layout import LAYERS, Layout, encode
 from s2sharp.cube.write import write_shard
 from s2sharp.engine.worker import Clock, Peak
+from s2sharp.publish.cog_profile import CogProfile, Frame
 from s2sharp.publish.cogs import Means, write_cogs
-from s2sharp.publish.frames import CogProfile, Frame
 from s2sharp.publish.visual import write_visual
 from s2sharp.storage.arrays import arrays_of
 

@@ -15,9 +15,9 @@ import torch
 from rich.table import Table
 
 from s2sharp_core.bands import BANDS, BY_GSD, COARSE
-from s2sharp_core.sensor.known import Response, Sensor
 from s2sharp_core.sensor.measurement import Measured, measure, measure_band, measured_noise
 from s2sharp_core.sensor.observation import degrade
+from s2sharp_core.sensor.response import Response, Sensor
 from s2sharp_core.sensor.sample import Sample
 
 from ..data import L2A_CHIPS, SCENES, by_gsd, l2a_chip, real_scene, scene_of_20_m

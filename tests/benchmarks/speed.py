@@ -22,7 +22,7 @@ from s2sharp_core import METHODS, S2SharpError, load_sharpener
 from s2sharp_core.bands import COARSE, GSDS
 from s2sharp_core.networks import ResidualNet
 from s2sharp_core.sharpeners import NetSharpener, Sharpener
-from s2sharp_core.sharpeners.registry import unfitted_sharpener
+from s2sharp_core.sharpeners.loading import unfitted_sharpener
 from tests.data import SCENES, by_gsd, real_scene
 
 console = Console(width=130)

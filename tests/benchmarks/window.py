@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 
 import torch
-from s2sharp.engine.room import ALLOCATOR
+from s2sharp.engine.resources import ALLOCATOR
 
 from s2sharp_core import load_sharpener
 from s2sharp_core.bands import GSDS

@@ -12,7 +12,7 @@ from s2sharp_core.networks import ResidualNet
 from s2sharp_core.scene import make_scene
 from s2sharp_core.sensor.simulate import landscape, observe
 from s2sharp_core.sharpeners import Sharpener
-from s2sharp_core.sharpeners.registry import load_sharpener
+from s2sharp_core.sharpeners.loading import load_sharpener
 from s2sharp_core.weights import save_net
 
 NORTH, SOUTH = Lattice.of(32633), Lattice.of(32733)

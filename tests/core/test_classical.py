@@ -15,13 +15,13 @@ from s2sharp_core.lattice import Box
 from s2sharp_core.learning.options import FitOptions
 from s2sharp_core.networks import KrigingNet, SubspaceNet
 from s2sharp_core.networks.kriging import kriging_filters, seen_variogram
-from s2sharp_core.sensor.known import SENTINEL2, Sensor
 from s2sharp_core.sensor.observation import degrade, psf
+from s2sharp_core.sensor.response import SENTINEL2, Sensor
 from s2sharp_core.sensor.sample import Sample
 from s2sharp_core.sensor.simulate import landscape, observe
 from s2sharp_core.sensor.upsampling import upsample
+from s2sharp_core.sharpeners.loading import load_sharpener, unfitted_sharpener
 from s2sharp_core.sharpeners.methods import METHODS
-from s2sharp_core.sharpeners.registry import load_sharpener, unfitted_sharpener
 from s2sharp_core.sharpeners.supreme import leak
 
 CELLS = 44

@@ -13,13 +13,13 @@ from s2sharp_core.bands import BANDS, BY_GSD, COARSE, error_of
 from s2sharp_core.blocks import context, sharpen_block
 from s2sharp_core.lattice import Box
 from s2sharp_core.learning.uncertainty import Width, half_width
-from s2sharp_core.sensor.known import Sensor
 from s2sharp_core.sensor.measurement import measured_noise
+from s2sharp_core.sensor.response import Sensor
 from s2sharp_core.sensor.sample import Sample
 from s2sharp_core.sensor.simulate import landscape, observe
 from s2sharp_core.sharpeners import WithError90, WithTrust
 from s2sharp_core.sharpeners.error90 import FILE
-from s2sharp_core.sharpeners.registry import unfitted_sharpener
+from s2sharp_core.sharpeners.loading import unfitted_sharpener
 from s2sharp_core.weights import SHIPPED
 from tests.benchmarks.error90_fit import Witness, fit
 

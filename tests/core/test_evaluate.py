@@ -16,8 +16,8 @@ from s2sharp_core.evaluation.evaluate import judge, prepare
 from s2sharp_core.evaluation.protocols import PROTOCOLS, synthetic_scenes
 from s2sharp_core.evaluation.scoring import METRICS
 from s2sharp_core.learning.options import FitOptions
-from s2sharp_core.sensor.known import SENTINEL2
 from s2sharp_core.sensor.observation import degrade
+from s2sharp_core.sensor.response import SENTINEL2
 from s2sharp_core.sensor.sample import Sample
 from s2sharp_core.sensor.simulate import observe
 from s2sharp_core.sensor.upsampling import upsample

@@ -18,7 +18,7 @@ from s2sharp_core.learning import unsupervised
 from s2sharp_core.learning.fitting import Curve
 from s2sharp_core.learning.options import FitOptions
 from s2sharp_core.networks import SkipNet, UnrolledNet
-from s2sharp_core.sensor.known import SENTINEL2, Response, Sensor
+from s2sharp_core.sensor.response import SENTINEL2, Response, Sensor
 from s2sharp_core.sensor.sample import Sample
 from s2sharp_core.sensor.simulate import landscape, observe
 from s2sharp_core.sharpeners import WindowFitted, deep_sure

@@ -12,7 +12,7 @@ from s2sharp_core.learning import fitting
 from s2sharp_core.learning.fitting import optimise
 from s2sharp_core.learning.options import Course, FitOptions
 from s2sharp_core.networks import SkipNet
-from s2sharp_core.sensor.known import SENTINEL2
+from s2sharp_core.sensor.response import SENTINEL2
 from s2sharp_core.sensor.sample import Sample
 from s2sharp_core.sensor.simulate import landscape, observe
 from s2sharp_core.sharpeners import WindowFitted

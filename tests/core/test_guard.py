@@ -14,13 +14,13 @@ from s2sharp_core.bands import BY_GSD, COARSE, GSDS, ratio
 from s2sharp_core.learning.fitting import Curve
 from s2sharp_core.learning.options import FitOptions
 from s2sharp_core.networks import GuardedNet, KrigingNet, SkipNet
-from s2sharp_core.sensor.known import SENTINEL2, Sensor
 from s2sharp_core.sensor.observation import degrade
+from s2sharp_core.sensor.response import SENTINEL2, Sensor
 from s2sharp_core.sensor.sample import Sample
 from s2sharp_core.sensor.simulate import landscape, observe
 from s2sharp_core.sensor.upsampling import upsample
 from s2sharp_core.sharpeners import guard
-from s2sharp_core.sharpeners.closed import learn
+from s2sharp_core.sharpeners.closed_form import learn
 from s2sharp_core.sharpeners.fitted import fitted
 from s2sharp_core.weights import load_net, save_net
 

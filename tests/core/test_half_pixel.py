@@ -7,7 +7,7 @@ from scipy.ndimage import gaussian_filter
 from s2sharp_core import BANDS, sharpen
 from s2sharp_core.bands import BY_GSD
 from s2sharp_core.scene import make_scene
-from s2sharp_core.sensor.known import sigma
+from s2sharp_core.sensor.response import sigma
 from s2sharp_core.sensor.simulate import landscape
 
 from .scenes import NORTH, SOUTH, box_at, native

@@ -9,15 +9,15 @@ import torch
 from s2sharp_core.bands import BANDS, BY_GSD, COARSE, GSDS
 from s2sharp_core.evaluation.cases import BenchScene
 from s2sharp_core.evaluation.combining import combined
-from s2sharp_core.evaluation.drawn import KINDS, drawn_scenes
 from s2sharp_core.evaluation.evaluate import judge, judge_pictures, prepare
+from s2sharp_core.evaluation.harm_scenes import KINDS, drawn_scenes
 from s2sharp_core.evaluation.protocols import PROTOCOLS
 from s2sharp_core.evaluation.spectrum import BINS, departure, gain_and_coherence, middle
-from s2sharp_core.sensor.known import SENTINEL2, Response, Sensor
 from s2sharp_core.sensor.observation import degrade
+from s2sharp_core.sensor.response import SENTINEL2, Response, Sensor
 from s2sharp_core.sensor.simulate import landscape
 from s2sharp_core.sensor.upsampling import upsample
-from s2sharp_core.sharpeners.registry import load_sharpener
+from s2sharp_core.sharpeners.loading import load_sharpener
 
 NAMES = list(BANDS)
 TRUTH = landscape((216, 216), 31)

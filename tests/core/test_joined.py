@@ -10,9 +10,9 @@ from s2sharp_core import BANDS, load_sharpener
 from s2sharp_core.blocks import context, prepare_block, sharpen_prepared
 from s2sharp_core.lattice import Box
 from s2sharp_core.networks.corrector import Corrector
-from s2sharp_core.networks.eighths import able
+from s2sharp_core.networks.int8 import able
 from s2sharp_core.networks.s2net import S2Net
-from s2sharp_core.sensor.known import SENTINEL2
+from s2sharp_core.sensor.response import SENTINEL2
 from s2sharp_core.sensor.simulate import landscape
 from s2sharp_core.sharpeners import NetSharpener
 

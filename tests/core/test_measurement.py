@@ -5,7 +5,6 @@ import pytest
 import torch
 
 from s2sharp_core.bands import BANDS, BY_GSD, GSDS
-from s2sharp_core.sensor.known import SENTINEL2, Response, Sensor
 from s2sharp_core.sensor.measurement import (
     Measured,
     believed,
@@ -14,6 +13,7 @@ from s2sharp_core.sensor.measurement import (
     measured_noise,
 )
 from s2sharp_core.sensor.observation import degrade
+from s2sharp_core.sensor.response import SENTINEL2, Response, Sensor
 from s2sharp_core.sensor.sample import Sample
 from s2sharp_core.sensor.simulate import landscape, noise_level, observe
 

@@ -6,7 +6,6 @@ import pytest
 import torch
 
 from s2sharp_core.bands import BANDS, BY_GSD, ratio
-from s2sharp_core.sensor.known import LARGEST_SHIFT, MTF_TABLE, SENTINEL2, Response, Sensor, sigma
 from s2sharp_core.sensor.observation import (
     _normal,
     adjoint,
@@ -15,6 +14,14 @@ from s2sharp_core.sensor.observation import (
     pseudo_inverse,
     psf,
     solve,
+)
+from s2sharp_core.sensor.response import (
+    LARGEST_SHIFT,
+    MTF_TABLE,
+    SENTINEL2,
+    Response,
+    Sensor,
+    sigma,
 )
 from s2sharp_core.sensor.upsampling import _phases, reach, upsample
 

@@ -8,8 +8,8 @@ from s2sharp_core.evaluation.cases import BenchScene
 from s2sharp_core.evaluation.metrics import INDICES, index
 from s2sharp_core.evaluation.protocols import PROTOCOLS, synthetic_scenes
 from s2sharp_core.evaluation.scoring import METRICS
-from s2sharp_core.sensor.known import MTF_TABLE, SENTINEL2
 from s2sharp_core.sensor.observation import degrade
+from s2sharp_core.sensor.response import MTF_TABLE, SENTINEL2
 from s2sharp_core.sensor.simulate import observe
 from tests.data import by_gsd, needs_data, paper, real_scene
 

@@ -10,8 +10,8 @@ from s2sharp_core.evaluation.metrics import sre
 from s2sharp_core.learning.s2net import SIZES
 from s2sharp_core.networks import ResidualNet, S2Net
 from s2sharp_core.networks.s2net import Detail
-from s2sharp_core.sensor.known import LARGEST_SHIFT, Response, Sensor
 from s2sharp_core.sensor.observation import degrade
+from s2sharp_core.sensor.response import LARGEST_SHIFT, Response, Sensor
 from s2sharp_core.sensor.simulate import landscape, observe
 from s2sharp_core.sensor.upsampling import upsample
 

@@ -11,12 +11,12 @@ import xarray as xr
 from s2sharp_core import S2SharpError, Sensor, load_sharpener, measure_scene, sharpen
 from s2sharp_core.bands import BANDS, BY_GSD, GSDS, ratio
 from s2sharp_core.scene import make_scene
-from s2sharp_core.sensor.known import MTF_TABLE, SENTINEL2, Response, checked
+from s2sharp_core.sensor.estimation import sense
 from s2sharp_core.sensor.measurement import measured_noise
 from s2sharp_core.sensor.observation import degrade
 from s2sharp_core.sensor.registration import warn_of_shifts
+from s2sharp_core.sensor.response import MTF_TABLE, SENTINEL2, Response, checked
 from s2sharp_core.sensor.sample import Sample
-from s2sharp_core.sensor.sensing import sense
 from s2sharp_core.sensor.simulate import landscape
 
 from .scenes import NORTH, box_at

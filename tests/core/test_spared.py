@@ -6,8 +6,8 @@ from torch import nn
 from torch.nn import functional as F
 
 from s2sharp_core.bands import GSDS
-from s2sharp_core.networks import S2Net, fused
-from s2sharp_core.sensor.known import LARGEST_SHIFT, Response, Sensor
+from s2sharp_core.networks import S2Net, fused_convolutions
+from s2sharp_core.sensor.response import LARGEST_SHIFT, Response, Sensor
 from s2sharp_core.sensor.simulate import landscape, observe
 
 SHIFT = 0.97 * LARGEST_SHIFT
@@ -54,8 +54,8 @@ def test_several_pixels_at_once_are_what_each_is_alone(width, less):
     layer = nn.Conv2d(16, 4, 3, padding=1, bias=False)
     x = torch.randn(1, 16, 20, width).contiguous(memory_format=torch.channels_last)
     with torch.inference_mode():
-        if not fused.possible(x):
+        if not fused_convolutions.possible(x):
             pytest.skip("this build of torch has no fused operators")
-        found = fused.Fused(layer).few(x, less)
+        found = fused_convolutions.Fused(layer).few(x, less)
         expected = F.conv2d(x, layer.weight, padding=(1 - less, 1))
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-6)

@@ -13,8 +13,8 @@ from s2sharp_core.learning.examples import landscapes, scene_variants
 from s2sharp_core.learning.options import Course
 from s2sharp_core.learning.s2net import S2Recipe, adapt, error, prepared, teach
 from s2sharp_core.networks import S2Net
-from s2sharp_core.sensor.known import SENTINEL2, Response, Sensor
 from s2sharp_core.sensor.observation import degrade
+from s2sharp_core.sensor.response import SENTINEL2, Response, Sensor
 from s2sharp_core.sensor.sample import Sample
 from s2sharp_core.sensor.simulate import landscape, observe
 

@@ -4,9 +4,9 @@ import torch
 
 from s2sharp_core.bands import BY_GSD, GSDS, ratio
 from s2sharp_core.networks import UnrolledNet
-from s2sharp_core.networks.support import farthest, pixels_before
-from s2sharp_core.sensor.known import SENTINEL2, Sensor
+from s2sharp_core.networks.receptive_field import farthest, pixels_before
 from s2sharp_core.sensor.observation import adjoint, degrade, psf
+from s2sharp_core.sensor.response import SENTINEL2, Sensor
 from s2sharp_core.weights import load_net, save_net
 
 CIRCULAR = Sensor(edge="circular")

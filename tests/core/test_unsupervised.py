@@ -12,15 +12,15 @@ from s2sharp_core.learning.options import Course, FitOptions
 from s2sharp_core.learning.unsupervised import crop, infer, noise, risk, settle, unlike
 from s2sharp_core.learning.unsupervised import observe as see
 from s2sharp_core.networks import SkipNet, ThreeGridNet, UnrolledNet
-from s2sharp_core.sensor.known import SENTINEL2, Sensor
 from s2sharp_core.sensor.measurement import measured_noise
 from s2sharp_core.sensor.observation import degrade, pseudo_inverse
+from s2sharp_core.sensor.response import SENTINEL2, Sensor
 from s2sharp_core.sensor.sample import Sample
 from s2sharp_core.sensor.simulate import landscape, observe
 from s2sharp_core.sensor.upsampling import upsample
 from s2sharp_core.sharpeners import deep_sure, ssc_cnn, ucnn
+from s2sharp_core.sharpeners.loading import load_sharpener
 from s2sharp_core.sharpeners.methods import METHODS
-from s2sharp_core.sharpeners.registry import load_sharpener
 
 CIRCULAR = Sensor(edge="circular")
 SILENT = lambda *_: None  # noqa: E731

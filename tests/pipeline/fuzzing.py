@@ -16,8 +16,8 @@ from typing import Any
 
 import pystac
 from hypothesis import strategies as st
-from s2sharp.catalog.broken import BrokenError
 from s2sharp.catalog.documents import item_of
+from s2sharp.catalog.faults import BrokenError
 from s2sharp.catalog.search import search
 from s2sharp.scenes.acquisition import Acquisition, group
 from s2sharp.scenes.items import write_items

@@ -14,11 +14,11 @@ import pystac
 import pytest
 import rasterio
 from rasterio.transform import from_origin
-from s2sharp.catalog import keys
+from s2sharp.catalog import gdal_credentials
 from s2sharp.catalog.access import FREE, OWN, PAID, Access, keyed
-from s2sharp.catalog.broken import BrokenError
 from s2sharp.catalog.chunks import MAX_BLOCK
 from s2sharp.catalog.eopf import _group, opened
+from s2sharp.catalog.faults import BrokenError
 from s2sharp.catalog.sources import Source, sources
 from s2sharp.planning.config import read_config
 from s2sharp.scenes.raster import reading
@@ -79,9 +79,9 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[tupl
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "credentials"))
     monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
-    keys._chain.cache_clear()
+    gdal_credentials._chain.cache_clear()
     yield asked
-    keys._chain.cache_clear()
+    gdal_credentials._chain.cache_clear()
     server.shutdown()
     server.server_close()
 

@@ -7,11 +7,11 @@ import pytest
 from s2sharp.bench.compare import compare, find_tasks
 from s2sharp.bench.page import draw_case, write_page
 from s2sharp.bench.tables import grids
-from s2sharp.scenes.whole import real_scenes
+from s2sharp.scenes.whole_scenes import real_scenes
 
 from s2sharp_core.evaluation.cases import BenchScene
 from s2sharp_core.evaluation.combining import Row
-from s2sharp_core.evaluation.drawn import KINDS
+from s2sharp_core.evaluation.harm_scenes import KINDS
 from s2sharp_core.evaluation.protocols import PROTOCOLS
 from s2sharp_core.sensor.simulate import landscape, observe
 from tests.data import L2A_CHIPS, needs_data, shared_data

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import s2sharp.engine.cluster
-import s2sharp.engine.flow
+import s2sharp.engine.dispatch
 from distributed import Client
 from s2sharp.engine.events import Event, UnitDone
 from s2sharp.execution.execute import execute
@@ -88,7 +88,7 @@ def test_a_worker_without_memory_costs_at_most_what_it_was_at(
     archive: Path, whole: Path, scheduler: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # It may hang rather than fail; its unit is sent to another when it lags, which need not take a minute here.
-    monkeypatch.setattr(s2sharp.engine.flow, "_LAG_SECONDS", 2.0)
+    monkeypatch.setattr(s2sharp.engine.dispatch, "_LAG_SECONDS", 2.0)
     out = tmp_path / "out"
     with cluster(tmp_path) as there:
         running = Running(there, out, random.Random(0))

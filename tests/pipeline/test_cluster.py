@@ -20,7 +20,7 @@ from distributed import Client, Security
 from distributed.client import AllExit
 from s2sharp.engine import cluster
 from s2sharp.engine.cluster import connect
-from s2sharp.engine.room import threads_of, workers_of
+from s2sharp.engine.resources import threads_of, workers_of
 
 from s2sharp_core import S2SharpError
 from tests.services import free_port

@@ -17,8 +17,8 @@ from s2sharp.cube.layout import FILL, LAYERS, Layout, encode
 from s2sharp.cube.open import open_cube
 from s2sharp.cube.write import write_shard
 from s2sharp.engine.worker import Clock
+from s2sharp.publish.cog_profile import BLOCK, CACHE, CogProfile, Frame
 from s2sharp.publish.cogs import Means, write_cogs
-from s2sharp.publish.frames import BLOCK, CACHE, CogProfile, Frame
 
 from s2sharp_core import S2SharpError
 from s2sharp_core.lattice import Box

@@ -18,9 +18,9 @@ from s2sharp.cli.app import app
 from s2sharp.execution.unit import _tell_holes
 from s2sharp.planning.area import Area
 from s2sharp.scenes.acquisition import Acquisition, group
-from s2sharp.scenes.doubt import offset_doubt
 from s2sharp.scenes.holes import Holes
 from s2sharp.scenes.items import write_items
+from s2sharp.scenes.offset_check import offset_doubt
 from s2sharp.scenes.raster import Kept
 from s2sharp.scenes.read import Files, load_block
 from typer.testing import CliRunner

@@ -10,7 +10,7 @@ from s2sharp.planning.config import RunConfig
 from s2sharp.planning.make import make_plan
 from s2sharp.planning.resume import resume
 from s2sharp.scenes.acquisition import with_offsets
-from s2sharp.scenes.doubt import offset_doubt, offsets_of_pixels
+from s2sharp.scenes.offset_check import offset_doubt, offsets_of_pixels
 from s2sharp.scenes.read import Files, load_block
 from typer.testing import CliRunner
 

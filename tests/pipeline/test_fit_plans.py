@@ -9,8 +9,8 @@ import s2sharp.planning.cost
 import torch
 from s2sharp.planning.cost import estimate
 from s2sharp.planning.make import make_plan
-from s2sharp.planning.ready import sharpener_of
 from s2sharp.planning.resume import resume
+from s2sharp.planning.sharpener import sharpener_of
 
 from s2sharp_core import S2SharpError
 from s2sharp_core.networks import SkipNet

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 from distributed import Client, get_worker
-from s2sharp.engine import flow
-from s2sharp.engine.flow import Flow, Workers, lost
+from s2sharp.engine import dispatch
+from s2sharp.engine.dispatch import Flow, Workers, lost
 from s2sharp.engine.ledger import Record
 
 
@@ -131,7 +131,7 @@ def _passing(thing: int, attempt: int) -> Record:
 def test_what_may_pass_is_tried_again_and_what_cannot_is_not(
     cluster: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(flow, "_BACKOFF", 0.05)
+    monkeypatch.setattr(dispatch, "_BACKOFF", 0.05)
     client, _ = cluster
     through, landed = flow_of(client, _passing)
     through.through(range(8))
@@ -153,7 +153,7 @@ def test_what_may_pass_is_tried_again_and_what_cannot_is_not(
 def test_what_is_kept_of_a_lost_worker_says_which_attempt_it_was(
     cluster: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(flow, "_BACKOFF", 0.05)
+    monkeypatch.setattr(dispatch, "_BACKOFF", 0.05)
     client, _ = cluster
     kept: list[tuple[int, int]] = []
 
@@ -205,8 +205,8 @@ def test_a_worker_that_is_stopped_is_told_once_and_again_when_it_stops_again(
     cluster: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     client, processes = cluster
-    monkeypatch.setattr(flow, "_SILENT", 2.0)
-    monkeypatch.setattr(flow, "_LOOK", 0.2)
+    monkeypatch.setattr(dispatch, "_SILENT", 2.0)
+    monkeypatch.setattr(dispatch, "_LOOK", 0.2)
     told: list[tuple[str, float]] = []
     workers = Workers(client, silent=lambda *found: told.append(found))
 
@@ -244,8 +244,8 @@ def _hanging(thing: int, _attempt: int, folder: str) -> Record:
 def test_what_lags_is_doubled_and_its_worker_given_nothing_until_it_comes_back(
     cluster: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(flow, "_LAG_SECONDS", 0.5)
-    monkeypatch.setattr(flow, "_LOOK", 0.2)
+    monkeypatch.setattr(dispatch, "_LAG_SECONDS", 0.5)
+    monkeypatch.setattr(dispatch, "_LOOK", 0.2)
     client, _ = cluster
     workers = Cpus(client)
     through, landed = flow_of(client, _hanging, str(tmp_path), workers=workers)

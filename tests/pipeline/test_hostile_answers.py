@@ -8,12 +8,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-import s2sharp.catalog.api
 import s2sharp.catalog.http
 import s2sharp.catalog.sessions
+import s2sharp.catalog.stac_api
 import s2sharp.catalog.static
-from s2sharp.catalog.api import PAGE
 from s2sharp.catalog.search import search
+from s2sharp.catalog.stac_api import PAGE
 
 from s2sharp_core import S2SharpError
 from tests.web import Hook, http_server
@@ -196,7 +196,7 @@ def test_what_was_not_asked_for_is_left_out_and_told(tmp_path) -> None:
 
 
 def test_empty_pages_that_go_on_are_told(tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(s2sharp.catalog.api, "MAX_EMPTY", 3)
+    monkeypatch.setattr(s2sharp.catalog.stac_api, "MAX_EMPTY", 3)
     pages = [{"features": [feature("a")]}, *[{"features": []}] * 9]
     with (
         served(tmp_path, api(pages)) as url,

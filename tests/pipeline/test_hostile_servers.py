@@ -11,13 +11,13 @@ from contextlib import contextmanager
 
 import psutil
 import pytest
-import s2sharp.catalog.api
 import s2sharp.catalog.http
 import s2sharp.catalog.sessions
+import s2sharp.catalog.stac_api
 import s2sharp.catalog.static
 from s2sharp.catalog import hosts
 from s2sharp.catalog.addresses import check_href
-from s2sharp.catalog.broken import BrokenError
+from s2sharp.catalog.faults import BrokenError
 from s2sharp.catalog.http import as_json, read_regular
 from s2sharp.catalog.search import search
 

@@ -10,7 +10,7 @@ from s2sharp.cube.open import open_cube
 
 from s2sharp_core import S2SharpError, load_sharpener
 from s2sharp_core.learning import s2net
-from s2sharp_core.networks.arithmetic import fastest
+from s2sharp_core.networks.precision import fastest
 
 from .runs import config, run
 from .test_cli import call, query

@@ -8,7 +8,7 @@ import pytest
 import rasterio
 from s2sharp.cube.layout import encode
 from s2sharp.scenes.acquisition import Acquisition
-from s2sharp.scenes.doubt import offset_doubt
+from s2sharp.scenes.offset_check import offset_doubt
 from s2sharp.scenes.radiometry import decode
 from s2sharp.scenes.read import Files, load_block, load_scl
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pystac
 import pytest
-from s2sharp.catalog.broken import BrokenError
+from s2sharp.catalog.faults import BrokenError
 from s2sharp.catalog.metadata import baseline, datatake, strip, tile
 from s2sharp.catalog.products import product_item
 from s2sharp.catalog.search import search

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import rasterio
 import rioxarray  # noqa: F401  (registers .rio)
-import s2sharp.engine.flow
+import s2sharp.engine.dispatch
 import s2sharp.storage.location
 import xarray as xr
 from distributed import LocalCluster
@@ -231,7 +231,7 @@ def test_what_cannot_be_written_for_good_fails_by_name_and_alone(
     archive: Path, whole: Path, s3: Proxy, scheduler: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(s2sharp.storage.location._PATIENCE, "retries", {"total_max_attempts": 2})
-    monkeypatch.setattr(s2sharp.engine.flow, "_BACKOFF", 0.1)  # it will not do better later
+    monkeypatch.setattr(s2sharp.engine.dispatch, "_BACKOFF", 0.1)  # it will not do better later
     out = place("s3://bucket/broken")
     s3.trouble = lambda method, path: (
         503 if method == "PUT" and path.endswith("/32633/B05/c/0/1/1") else None

@@ -8,8 +8,8 @@ import numpy as np
 import pystac
 import pytest
 from pyproj import CRS
-from s2sharp.catalog.broken import BrokenError
 from s2sharp.catalog.documents import item_of
+from s2sharp.catalog.faults import BrokenError
 from s2sharp.catalog.metadata import epsg, span
 from s2sharp.planning.config import RunConfig
 from s2sharp.planning.make import make_plan

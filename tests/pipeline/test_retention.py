@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import zarr
 from s2sharp.cli.app import app
-from s2sharp.cli.inspect import clean_up
+from s2sharp.cli.folder_output import clean_up
 from s2sharp.cube.keys import KEYS, chunk_key
 from s2sharp.cube.layout import Layout
 from s2sharp.cube.open import open_cube

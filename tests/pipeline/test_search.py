@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import s2sharp.catalog.api
 import s2sharp.catalog.http
+import s2sharp.catalog.stac_api
 import s2sharp.catalog.static
 from s2sharp.catalog.search import search
 from stac_geoparquet.arrow import parse_stac_items_to_arrow, to_parquet
@@ -145,13 +145,13 @@ def test_a_missing_collection_is_named_with_those_that_there_are(catalog):
 
 
 def test_an_answer_of_many_pages_is_read_to_its_end(api, monkeypatch):
-    monkeypatch.setattr(s2sharp.catalog.api, "PAGE", 1)
+    monkeypatch.setattr(s2sharp.catalog.stac_api, "PAGE", 1)
     assert ids(api, L2A, VIENNA, MAY) == [FIRST, NEXT, "interval", LAST]
 
 
 @pytest.mark.parametrize("kind", ["STAC API", "static path"])
 def test_more_items_than_anyone_can_mean_are_refused(kind, request, monkeypatch):
-    for module in (s2sharp.catalog.api, s2sharp.catalog.static):
+    for module in (s2sharp.catalog.stac_api, s2sharp.catalog.static):
         monkeypatch.setattr(module, "MAX_ITEMS", 3)
     catalog = request.getfixturevalue({"STAC API": "api", "static path": "folder"}[kind])
     with refused("too-many-items"):
@@ -159,7 +159,7 @@ def test_more_items_than_anyone_can_mean_are_refused(kind, request, monkeypatch)
 
 
 def test_an_api_that_fails_every_third_time_gives_the_whole_answer(api, monkeypatch):
-    monkeypatch.setattr(s2sharp.catalog.api, "PAGE", 1)
+    monkeypatch.setattr(s2sharp.catalog.stac_api, "PAGE", 1)
     asked = []
 
     def third(number: int, path: str) -> int | None:

@@ -5,8 +5,8 @@ import socket
 from typing import Any
 
 import pytest
-import s2sharp.catalog.api
 import s2sharp.catalog.http
+import s2sharp.catalog.stac_api
 import s2sharp.catalog.static
 from s2sharp.catalog.search import search
 from urllib3 import HTTPResponse
@@ -94,7 +94,7 @@ def test_an_api_that_lists_no_collections_may_find_nothing(tmp_path):
 @pytest.mark.parametrize("pages", ["the same", "new ones"])
 @pytest.mark.timeout(60)
 def test_pages_without_end_are_refused(tmp_path, monkeypatch, pages):
-    monkeypatch.setattr(s2sharp.catalog.api, "MAX_ITEMS", 20)
+    monkeypatch.setattr(s2sharp.catalog.stac_api, "MAX_ITEMS", 20)
     at: list[str] = []
 
     def page(number: int) -> items.Document:
@@ -116,7 +116,7 @@ def test_an_api_that_drops_the_line_between_pages_gives_no_half_answer(tmp_path)
 
 @pytest.mark.timeout(60)
 def test_pages_of_a_few_items_without_end_are_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr(s2sharp.catalog.api, "MAX_PAGES", 20)
+    monkeypatch.setattr(s2sharp.catalog.stac_api, "MAX_PAGES", 20)
     at: list[str] = []
     hook = _api_of(lambda n: _page(at[0], items.earth_search() | {"id": f"x{n}"}))
     with http_server(tmp_path, hook) as url, refused("too-many-items") as err:

@@ -20,16 +20,16 @@ from s2sharp.execution.status import status_of
 from s2sharp.planning.client import ClientPlan
 from s2sharp.planning.cost import estimate
 from s2sharp.planning.make import make_plan
-from s2sharp.planning.ready import outline, sharpener_of
 from s2sharp.planning.resume import resume
+from s2sharp.planning.sharpener import outline, sharpener_of
 from s2sharp.report.make import make_report
 from typer.testing import CliRunner
 
 from s2sharp_core import S2SharpError, Sensor
 from s2sharp_core.bands import BANDS, BY_GSD, ratio
 from s2sharp_core.lattice import Box, Lattice
-from s2sharp_core.sensor.known import MTF_TABLE, SENTINEL2, Response
 from s2sharp_core.sensor.observation import degrade
+from s2sharp_core.sensor.response import MTF_TABLE, SENTINEL2, Response
 from s2sharp_core.sensor.simulate import landscape
 
 from .cuts import WHEN

@@ -15,8 +15,8 @@ from rio_cogeo import cog_validate
 from s2sharp.cube.create import lay_out
 from s2sharp.cube.layout import FILL, LAYERS, Layout
 from s2sharp.cube.write import write_shard
+from s2sharp.publish.cog_profile import Frame
 from s2sharp.publish.cogs import write_cogs
-from s2sharp.publish.frames import Frame
 from s2sharp.publish.stac import stac_item, write_collection
 from s2sharp.publish.visual import write_visual
 

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 import rasterio
 from s2sharp.engine import worker
-from s2sharp.execution import ahead as before
 from s2sharp.execution import datatakes
+from s2sharp.execution import read_ahead as before
 from s2sharp.execution import unit as work
 from s2sharp.execution.datatakes import fit_unit, measure_unit
 from s2sharp.execution.execute import _laid_out

@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
-import s2sharp.engine.flow
+import s2sharp.engine.dispatch
 import s2sharp.execution.execute
 import s2sharp.ui.progress
 from s2sharp.storage.files import files
@@ -132,7 +132,9 @@ def test_a_unit_that_kills_its_worker_is_told_with_a_remedy(
     """The others are done, by the workers that come in place of the dead: here, and in the tests that follow."""
     archive = write_archive(tmp_path / "archive", 24).parent
     monkeypatch.setattr(s2sharp.execution.phases, "sharpen_unit", dies_of_the_middle)
-    monkeypatch.setattr(s2sharp.engine.flow, "_LOST", 1)  # a worker takes seconds to be there again
+    monkeypatch.setattr(
+        s2sharp.engine.dispatch, "_LOST", 1
+    )  # a worker takes seconds to be there again
     small = {"window": 8, "shard": 8, "bands": BANDS, "retries": 0}
     _, outcome = run(config(archive, tmp_path / "out", scheduler, **small))
     # With it goes what the same worker was writing meanwhile.

@@ -10,8 +10,8 @@ import pytest
 from s2sharp.cli.app import app
 from s2sharp.engine.events import RunBroken, RunEnded
 from s2sharp.engine.listening import listeners
-from s2sharp.planning.asked import closed
 from s2sharp.planning.config import RunConfig
+from s2sharp.planning.empty_query import closed
 from typer.testing import CliRunner
 
 from s2sharp_core.bands import names_of

@@ -10,12 +10,12 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ..bands import BY_GSD
-from ..sensor.known import LARGEST_SHIFT, Sensor
 from ..sensor.observation import degrade, psf
+from ..sensor.response import LARGEST_SHIFT, Sensor
 from ..sensor.upsampling import upsample
-from .carrying import NARROW, Sight, in_halves, wiener
+from .detail_transfer import NARROW, Sight, in_halves, wiener
 from .planes import along, cropped, phases_of, seen, smooth
-from .support import Interval, halved, interpolated_from, seen_from, wider
+from .receptive_field import Interval, halved, interpolated_from, seen_from, wider
 
 BACK = 3
 """Taps on each side of h, the filter of the back-projection."""

@@ -5,10 +5,10 @@ import json
 
 from s2sharp_core import METHODS, S2SharpError, Sharpener, load_sharpener
 from s2sharp_core.blocks import context
-from s2sharp_core.sensor.known import Sensor
+from s2sharp_core.sensor.response import Sensor
 from s2sharp_core.sharpeners.error90 import WithError90
+from s2sharp_core.sharpeners.loading import unfitted_sharpener
 from s2sharp_core.sharpeners.net import NetSharpener
-from s2sharp_core.sharpeners.registry import unfitted_sharpener
 from s2sharp_core.sharpeners.trust import WithTrust
 from s2sharp_core.sharpeners.window import WindowFitted
 

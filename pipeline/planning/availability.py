@@ -17,7 +17,7 @@ from s2sharp_core.bands import MEASURED, native_gsd
 
 from ..catalog.access import Access, keyed
 from ..catalog.addresses import bucket_of, public, unsigned
-from ..catalog.keys import session
+from ..catalog.gdal_credentials import session
 from ..catalog.metadata import as_number, level, level_in
 from ..catalog.products import are_products
 from ..catalog.search import OtherLevelWarning, search

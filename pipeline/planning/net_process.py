@@ -21,9 +21,9 @@ from weakref import finalize
 
 import s2sharp_core
 from s2sharp_core import S2SharpError
-from s2sharp_core.sensor.known import NAMED
+from s2sharp_core.sensor.response import NAMED
 
-from ..engine.room import ALLOCATOR
+from ..engine.resources import ALLOCATOR
 from ..storage.files import contents, write_text
 from ..storage.location import Location, user_cache
 from .config import RunConfig
@@ -60,7 +60,7 @@ def outlined(config: RunConfig, coarse: Sequence[str], device: str) -> Outline:
     Errors: ``band-unknown``, ``weights-missing``, ``weights-corrupt``, ``not-calibrated``, ``bad-config``.
     """
     if "torch" in sys.modules:
-        from .ready import outline_of
+        from .sharpener import outline_of
 
         return outline_of(config, tuple(coarse), device)
     asked = config.model_dump(mode="json", include=set(_FIELDS))

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from ..bands import BANDS, COARSE, GSDS, ratio
-from ..sensor.known import FARTHEST_BLUR, FARTHEST_EDGE, LARGEST_SHIFT, Response, Sensor
 from ..sensor.observation import psf
+from ..sensor.response import FARTHEST_BLUR, FARTHEST_EDGE, LARGEST_SHIFT, Response, Sensor
 from ..sensor.upsampling import reach
 
 Interval = tuple[int, int]

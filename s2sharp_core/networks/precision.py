@@ -6,7 +6,7 @@ from typing import Literal
 
 import torch
 
-from . import eighths
+from . import int8
 
 Arithmetic = Literal["float32", "bfloat16", "int8"]
 
@@ -20,7 +20,7 @@ def arithmetic(kind: Arithmetic, device: torch.device) -> AbstractContextManager
 
 def fastest(device: str, able: Collection[Arithmetic]) -> Arithmetic:
     """Return the fastest that the processor has in hardware, among those that a net is ``able`` to compute in."""
-    if "int8" in able and device == "cpu" and eighths.able():
+    if "int8" in able and device == "cpu" and int8.able():
         return "int8"
     if "bfloat16" not in able:
         return "float32"

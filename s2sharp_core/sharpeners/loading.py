@@ -8,7 +8,7 @@ import torch
 
 from ..bands import in_order
 from ..errors import S2SharpError
-from ..sensor.known import SENTINEL2, Sensor
+from ..sensor.response import SENTINEL2, Sensor
 from .base import Sharpener
 from .methods import METHODS, Method, known
 

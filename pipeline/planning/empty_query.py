@@ -13,7 +13,7 @@ from ..catalog.metadata import span
 from ..scenes.acquisition import Acquisition
 from ..scenes.scene import Refusal
 from .config import EVER, RunConfig
-from .queries import items_in, when
+from .query_log import items_in, when
 
 # Most seconds of a second search without a time, whose result only improves the message.
 _LOOK_SECONDS = 20.0

@@ -10,8 +10,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ..bands import BY_GSD
-from ..sensor.known import Response, Sensor
 from ..sensor.observation import degrade
+from ..sensor.response import Response, Sensor
 from .planes import added_up, cropped, enlarged, filtered, phases_of, pooled, seen, smooth, strips
 from .regression import believed_slopes, moments, refined_slopes, split
 

@@ -16,7 +16,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from .fused import beside, parted, together
+from .fused_convolutions import beside, parted, together
 
 ZERO = 128
 """Stands for 0 among numbers of both signs."""
@@ -72,7 +72,7 @@ def rounded(x: Tensor, ranges: Tensor) -> Tensor:
 class Packed:
     """A layer ready to be computed in eight bits: ``zero`` of its input and ``gives_zero`` of its result, ``one_by_one`` its
     weights; ``abreast`` those by which several pixels of a row are made at once, where it gives so few channels
-    (:meth:`~.fused.Fused.few`).
+    (:meth:`~.fused_convolutions.Fused.few`).
     """
 
     one_by_one: tuple[Tensor, Tensor]

@@ -17,7 +17,7 @@ from ..engine.progress import Progress, at_work
 from ..execution.clean import REMOVED, clean, leftovers
 from ..execution.status import Status, status_of
 from ..planning.plan import Plan
-from ..planning.queries import Query
+from ..planning.query_log import Query
 from ..storage.location import Location
 from ..ui.terminal import PARTIAL, console, problems, size_text
 

@@ -10,8 +10,8 @@ from urllib.parse import urljoin
 import pystac
 
 from .addresses import absolute, check_href, public
-from .broken import BrokenError, leave_out, unreachable
 from .documents import fingerprint, item_of
+from .faults import BrokenError, leave_out, unreachable
 from .http import answer, read_json
 from .metadata import as_number, as_text
 from .query import MAX_ITEMS, Query, of_rel

@@ -8,7 +8,7 @@ from torch.nn import functional as F
 from s2sharp_core import S2SharpError, load_sharpener
 from s2sharp_core.networks import S2Net
 from s2sharp_core.networks.corrector import READS, Corrector
-from s2sharp_core.networks.eighths import ZERO, able, packed, rounded
+from s2sharp_core.networks.int8 import ZERO, able, packed, rounded
 from s2sharp_core.sensor.simulate import landscape
 from s2sharp_core.weights import SHIPPED, load_net, save_net
 
@@ -30,7 +30,7 @@ def taught(x):
     return net
 
 
-def in_eighths(net, x, rim=0):
+def in_int8(net, x, rim=0):
     eight = rounded(x.clone(), net.read).to(torch.uint8)
     return net(eight.contiguous(memory_format=torch.channels_last), rim)
 
@@ -42,7 +42,7 @@ def test_a_net_in_eight_bits_gives_what_it_gives_in_float32(rim, width):
     x = torch.randn(1, READS, 30, width)
     net = taught(x)
     with torch.inference_mode():
-        exact, eight = net(x, rim), in_eighths(net, x, rim)
+        exact, eight = net(x, rim), in_int8(net, x, rim)
     assert eight.dtype == torch.float32
     assert eight.shape == exact.shape
     assert (eight - exact).square().mean().sqrt() < 0.15 * exact.square().mean().sqrt()
@@ -139,9 +139,9 @@ def test_weights_that_change_are_packed_anew():
     x = torch.randn(1, READS, 24, 24)
     net = taught(x)
     with torch.inference_mode():
-        before = in_eighths(net, x)
+        before = in_int8(net, x)
     with torch.no_grad():
         net.tail.weight.mul_(2)
     with torch.inference_mode():
-        after = in_eighths(net, x)
+        after = in_int8(net, x)
     assert torch.allclose(after, 2 * before, atol=1e-4)

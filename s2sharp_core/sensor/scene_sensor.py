@@ -9,9 +9,9 @@ from ..bands import BY_GSD, COARSE
 from ..errors import S2SharpError
 from ..lattice import Box
 from ..scene import locate, refuse_dn
-from .known import Sensor
+from .estimation import INSTEAD, SIDES, Sensed, sense
+from .response import Sensor
 from .sample import windows_of
-from .sensing import INSTEAD, SIDES, Sensed, sense
 
 
 def sense_arrays(arrays: Mapping[str, np.ndarray], box: Box) -> Sensed:

@@ -1,6 +1,6 @@
 """The sensor for sharpening a product: measured on its own windows if they suffice, or else the known one.
 
-A scene in memory (:mod:`.of_scene`) and a datatake in a run both call :func:`sense`.
+A scene in memory (:mod:`.scene_sensor`) and a datatake in a run both call :func:`sense`.
 """
 
 from collections.abc import Mapping
@@ -9,8 +9,8 @@ from typing import Any, Literal
 
 from ..bands import BANDS
 from ..errors import S2SharpError
-from .known import LARGEST_SHIFT, NAMED, SENTINEL2, Response, Sensor, checked
 from .measurement import Measured, believed, measure, measured_noise, one_thread_each
+from .response import LARGEST_SHIFT, NAMED, SENTINEL2, Response, Sensor, checked
 from .sample import SIDE, Sample
 
 SensorChoice = Literal["measured", "default", "table"]

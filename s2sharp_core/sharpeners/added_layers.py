@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from ..bands import BY_GSD
-from ..sensor.known import Sensor
+from ..sensor.response import Sensor
 from .base import Sharpener
 
 

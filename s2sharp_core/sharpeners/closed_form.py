@@ -8,8 +8,8 @@ from torch import Tensor
 from ..bands import BY_GSD, ratio
 from ..networks import KrigingNet
 from ..networks.kriging import seen_variogram
-from ..sensor.known import Sensor
 from ..sensor.observation import degrade
+from ..sensor.response import Sensor
 from ..sensor.sample import Sample
 
 # Largest lag of the residual's variogram in coarse pixels.
