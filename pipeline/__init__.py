@@ -18,12 +18,12 @@ if TYPE_CHECKING:
         measure_scene,
     )
 
-    from .door.cubes import open_cube
-    from .door.runs import PlannedRun as PlannedRun
-    from .door.runs import plan, run, search
-    from .door.scenes import open_scene
-    from .door.sharpening import sharpen
-    from .door.version import __version__
+    from .api.cubes import open_cube
+    from .api.runs import PlannedRun as PlannedRun
+    from .api.runs import plan, run, search
+    from .api.scenes import open_scene
+    from .api.sharpening import sharpen
+    from .api.version import __version__
     from .execution.execute import execute as execute
     from .mosaic.store import open_mosaic
     from .planning.config import RunConfig as RunConfig
@@ -59,11 +59,11 @@ __getattr__, __dir__, _ = face(
             "load_sharpener",
             "measure_scene",
         ],
-        "door.version": ["__version__"],
-        "door.cubes": ["open_cube"],
-        "door.runs": ["PlannedRun", "plan", "run", "search"],
-        "door.scenes": ["open_scene"],
-        "door.sharpening": ["sharpen"],
+        "api.version": ["__version__"],
+        "api.cubes": ["open_cube"],
+        "api.runs": ["PlannedRun", "plan", "run", "search"],
+        "api.scenes": ["open_scene"],
+        "api.sharpening": ["sharpen"],
         "execution.execute": ["execute"],
         "mosaic.store": ["open_mosaic"],
         "planning.config": ["RunConfig", "read_config"],

@@ -43,7 +43,7 @@ LONGEST = (
     "pipeline/test_history",
     "pipeline/test_learn",
     "core/test_seams",
-    "pipeline/test_door",
+    "pipeline/test_python",
     "pipeline/test_cli",
     "pipeline/test_globe",
     "core/test_registration",
@@ -54,7 +54,7 @@ LONGEST = (
     "pipeline/test_mosaic_refused",
     "pipeline/test_retention",
     "pipeline/test_following",
-    "pipeline/test_doubt",
+    "pipeline/test_offset_check",
 )
 """Files that take more than fifteen seconds of a core, or wait that long for others; the longest first."""
 

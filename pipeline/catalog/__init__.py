@@ -1,9 +1,9 @@
 """Catalogs of any archive: the items that a query finds, and the addresses of their files.
 
 May import storage.
-Main path: a query → :func:`search` in what ``api``, ``static``, ``geoparquet`` or ``products`` (``safe``, ``eopf``) find →
+Main path: a query → :func:`search` in what ``stac_api``, ``static``, ``geoparquet`` or ``products`` (``safe``, ``eopf``) find →
 STAC items (``documents``, with facts by ``metadata``) → ``sources`` of bands: addresses, scales, offsets → addresses that
-may be opened, and with which keys (``access``, ``signing``) → bytes (``http``; GDAL with ``keys``; ``eopf``).
+may be opened, and with which keys (``access``, ``signing``) → bytes (``http``; GDAL with ``gdal_credentials``; ``eopf``).
 """
 
 from s2sharp_core.lazy import face

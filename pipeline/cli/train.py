@@ -15,7 +15,7 @@ from ..ui.terminal import bars, console, told
 from .flags import configured
 
 if TYPE_CHECKING:
-    from ..train.train import Training
+    from ..training.train import Training
 
 
 def train(
@@ -69,7 +69,7 @@ def train(
     from s2sharp_core import METHODS
     from s2sharp_core.learning.s2net import SIZES
 
-    from ..train.train import Training, train_s2net, train_start
+    from ..training.train import Training, train_s2net, train_start
 
     training = Training(out, method, _sources(catalog, collection), steps, synthetic, seed)
     files: Iterable[Path]
@@ -124,8 +124,8 @@ def finetune(config: RunConfig) -> None:
 
     Example: `s2sharp finetune --bbox 16 48 17 49 --datetime 2024 --max-cloud 10 --out vienna-weights`
     """
-    from ..train.train import draw_losses
-    from ..train.train import finetune as teach_on
+    from ..training.train import draw_losses
+    from ..training.train import finetune as teach_on
 
     config = read_config(None, {**config.model_dump(exclude_defaults=True), "adapt": True})
     with bars() as shown:
@@ -148,7 +148,7 @@ def _train_nets(
     """Train the nets of DSen2 or VDSen2, one after the other."""
     from s2sharp_core.learning.dsen2 import Recipe
 
-    from ..train.train import train_dsen2
+    from ..training.train import train_dsen2
 
     for gsd in (20, 60):
         task = shown.add_task(f"{gsd} m", total=training.steps or Recipe.steps, note="")

@@ -1,6 +1,6 @@
 """The sensor of the satellite: its model, its measurement, and simulated scenes.
 
-May import scene, lattice, scenery, bands and errors.
+May import scene, lattice, landscapes, bands and errors.
 Main path: bands of a product → kernels, shifts and noise → :class:`Sensor`.
 """
 

@@ -1,7 +1,7 @@
 """Synthetic landscapes with a known 10 m truth in all twelve bands, for the demo and for tests that need a truth.
 
 Farmland, plains, forests, mountains, coasts, drylands and winters are drawn from spectra of real soils, canopies,
-roofs and roads (:mod:`.scenery.covers`), mixed within pixels as shares of ground, leaves and shadow. So bands vary
+roofs and roads (:mod:`..landscapes.covers`), mixed within pixels as shares of ground, leaves and shadow. So bands vary
 together as on the Earth: leaves over soil move red and infrared in opposite directions, and light and shade move them
 together. Coarse bands are not functions of the 10 m ones.
 """
@@ -13,11 +13,11 @@ import torch
 from scipy import ndimage
 
 from ..bands import BY_GSD, GSDS, ratio, rows_of
-from ..scenery.canvas import Canvas
-from ..scenery.countryside import farms, open_land, roads, snow, woods
-from ..scenery.land_types import COUNTRIES
-from ..scenery.villages import towns
-from ..scenery.waters import waters
+from ..landscapes.canvas import Canvas
+from ..landscapes.countryside import farms, open_land, roads, snow, woods
+from ..landscapes.land_types import COUNTRIES
+from ..landscapes.villages import towns
+from ..landscapes.waters import waters
 from .observation import degrade
 from .response import SENTINEL2, Sensor
 
@@ -56,7 +56,7 @@ def landscape(shape: tuple[int, int], seed: int = 0, country: str | None = None)
     seed
         The same seed and shape give the same landscape.
     country
-        One of :data:`~s2sharp_core.scenery.land_types.COUNTRIES`; None draws it, too.
+        One of :data:`~s2sharp_core.landscapes.land_types.COUNTRIES`; None draws it, too.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""Facts of a spectral library as twelve bands: `s2sharp_core/scenery/covers.json`, which landscapes are drawn from.
+"""Facts of a spectral library as twelve bands: `s2sharp_core/landscapes/covers.json`, which landscapes are drawn from.
 
 `pip download --no-deps earthlib==1.1.0`, unpack the wheel, then
 `python -m tests.benchmarks.spectra earthlib/data --write`. Without `--write` it says what would change.
@@ -19,7 +19,7 @@ import numpy as np
 
 from s2sharp_core.bands import BANDS
 
-TABLE = Path(__file__).parents[2] / "s2sharp_core" / "scenery" / "covers.json"
+TABLE = Path(__file__).parents[2] / "s2sharp_core" / "landscapes" / "covers.json"
 SOURCE = "earthlib 1.1.0 (C. Anderson, MIT licence), 7 261 spectra; water and snow: rounded from the literature"
 
 # Cover → the library's names on its third level.

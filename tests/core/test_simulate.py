@@ -5,9 +5,9 @@ import pytest
 from scipy import ndimage
 
 from s2sharp_core.bands import BANDS, BY_GSD, GSDS
-from s2sharp_core.scenery.covers import covers
-from s2sharp_core.scenery.land_types import COUNTRIES
-from s2sharp_core.scenery.shapes import edge, fractal, line, parcels
+from s2sharp_core.landscapes.covers import covers
+from s2sharp_core.landscapes.land_types import COUNTRIES
+from s2sharp_core.landscapes.shapes import edge, fractal, line, parcels
 from s2sharp_core.sensor.simulate import landscape, noise_level, observe
 
 NAMES = list(BANDS)

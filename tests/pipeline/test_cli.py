@@ -226,7 +226,7 @@ def test_train_makes_the_published_size_unless_told_otherwise(
         made.append(recipe)
         return ResidualNet(recipe.gsd, 1, 1)
 
-    monkeypatch.setattr("s2sharp.train.train.train", untrained)
+    monkeypatch.setattr("s2sharp.training.train.train", untrained)
     where = ["--method", method, "--out", str(tmp_path), "--synthetic", "0"]
     code, text = call("train", *where, *flags)
     assert code == 0, text
@@ -260,8 +260,8 @@ def test_a_start_names_the_scenes_that_it_was_fitted_to(
 ) -> None:
     """Who begins there, or judges these weights on one of them, has to know."""
     scenes = {"iceland": observe(landscape((360, 360), 1)), "coastal": {}}
-    monkeypatch.setattr("s2sharp.train.train.real_scenes", lambda *_: scenes)
-    monkeypatch.setattr("s2sharp.train.train._parts", lambda scene: [scene] if scene else [])
+    monkeypatch.setattr("s2sharp.training.train.real_scenes", lambda *_: scenes)
+    monkeypatch.setattr("s2sharp.training.train._parts", lambda scene: [scene] if scene else [])
     flags = ["--synthetic", "0", "--catalog", "somewhere", "--out", str(tmp_path)]
     code, text = call("train", "--method", "atprk", *flags)
     assert code == 0, text

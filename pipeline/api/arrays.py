@@ -107,7 +107,7 @@ def assemble(
 ) -> xr.DataTree:
     """Make a scene of arrays, each on the native grid of its band.
 
-    Errors: those of :func:`~s2sharp.door.scenes.open_scene`.
+    Errors: those of :func:`~s2sharp.api.scenes.open_scene`.
     """
     found: dict[str, xr.DataArray] = {}
     copies: dict[str, str] = {}

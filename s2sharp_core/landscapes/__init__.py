@@ -1,4 +1,4 @@
-"""Scenery of drawn landscapes: spectra of covers, shapes of land, and functions that paint them.
+"""Drawn landscapes: spectra of covers, shapes of land, and functions that paint them.
 
 May import bands.
 Main path: a seed → a country → paint on its :class:`Canvas`.

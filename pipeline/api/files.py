@@ -42,7 +42,7 @@ class _Stored:
 
 
 def write_files(cube: xr.Dataset, folder: Path | str | Location) -> list[Location]:
-    """Write a COG for each date and variable; as :meth:`~s2sharp.door.accessor.CubeTools.to_cog`."""
+    """Write a COG for each date and variable; as :meth:`~s2sharp.api.accessor.CubeTools.to_cog`."""
     dated = "time" in cube.coords
     whole = cube if "time" in cube.dims else cube.expand_dims("time")
     names = [
@@ -80,7 +80,7 @@ def _frame(cube: xr.Dataset) -> Frame:
 
 
 def native_bands(cube: xr.Dataset) -> xr.DataTree:
-    """Return the native bands of a cube's one date, as :meth:`~s2sharp.door.accessor.CubeTools.before`."""
+    """Return the native bands of a cube's one date, as :meth:`~s2sharp.api.accessor.CubeTools.before`."""
     dates = cube["time"].size if "time" in cube.coords else 0
     if dates > 1:
         raise S2SharpError(
