@@ -35,7 +35,7 @@ def face(
 
 
 @dataclass(frozen=True)
-class Later:
+class LazyFunction:
     """A function by its name. Its module is loaded where it is called, so a process that only sends it need not load
     it.
     """

@@ -26,7 +26,7 @@ from ..planning.facts import plan_facts
 from ..planning.plan import Plan
 from ..planning.query_log import when
 from ..planning.resume import as_it_is_now
-from ..report.make import leave_page
+from ..report.make import write_page
 from ..scenes.acquisition import group
 from .cubes import open_cube
 
@@ -251,7 +251,7 @@ def _carried_out(
     plan, _, outcome = watch(config, confirmed)
     _tell(plan, outcome)
     if config.publish:
-        leave_page(plan.out, anew=outcome.worked)
+        write_page(plan.out, anew=outcome.worked)
     return open_cube(plan.out, epsg=epsg)
 
 

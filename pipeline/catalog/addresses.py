@@ -43,7 +43,7 @@ def is_local(catalog: str) -> bool:
 
 def is_product(address: str) -> bool:
     """Return whether the name of a path or URL is that of one product: a SAFE folder, its zip or an EOPF Zarr."""
-    return parted(address)[0].rstrip("/").lower().endswith((".safe", ".zip", ".zarr"))
+    return split_address(address)[0].rstrip("/").lower().endswith((".safe", ".zip", ".zarr"))
 
 
 def bucket_of(href: str) -> str | None:
@@ -106,7 +106,7 @@ def on_disk(href: str) -> str:
     return unquote(urlsplit(href).path) if href[:5].lower() == "file:" else href
 
 
-def parted(href: str) -> tuple[str, str]:
+def split_address(href: str) -> tuple[str, str]:
     """Split an address into the part before its query or fragment, and the rest. A local path has no rest."""
     if "://" not in href:
         return href, ""
@@ -148,4 +148,4 @@ def is_eopf(catalog: str) -> bool:
 
 def is_array(href: str) -> bool:
     """Return whether an address is that of an array in a Zarr."""
-    return ".zarr/" in parted(href)[0].lower()
+    return ".zarr/" in split_address(href)[0].lower()

@@ -13,7 +13,7 @@ import pystac
 from s2sharp_core.bands import CIRRUS
 from s2sharp_core.errors import S2SharpError
 
-from .addresses import parted, public
+from .addresses import public, split_address
 from .faults import faulty
 from .metadata import DAY, sensed, start_in, tile
 from .reflectance import APPLIED
@@ -58,7 +58,7 @@ def check_names(item: pystac.Item, files: Iterable[Source]) -> None:
     for file in files:
         if (same := taken.setdefault(file.href, file)) is not file:
             raise _contradicts(item, file, f"the same address as {same.band}")
-        path = parted(file.href)[0].upper()
+        path = split_address(file.href)[0].upper()
         name = path.rpartition("/")[2]
         named = set(_BAND.findall(name))
         if len(named) == 1 and file.band not in named:
@@ -75,7 +75,7 @@ def check_names(item: pystac.Item, files: Iterable[Source]) -> None:
 
 def names_day(href: str, when: datetime) -> bool:
     """Return whether an address names the day of ``when``, or the day before or after it."""
-    days = _DAYS.findall(parted(href)[0])
+    days = _DAYS.findall(split_address(href)[0])
     return any(f"{when + turn * DAY:%Y%m%d}" in days for turn in (-1, 0, 1))
 
 

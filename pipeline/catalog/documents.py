@@ -11,7 +11,7 @@ import shapely
 
 from .addresses import unsigned
 from .faults import BrokenError, leave_out
-from .metadata import as_text, numbers_in, span
+from .metadata import as_text, numbers_in, sensing_span
 
 
 def item_of(document: Any, href: str | None) -> pystac.Item:
@@ -55,7 +55,7 @@ def item_of(document: Any, href: str | None) -> pystac.Item:
     old = not version.startswith("1.")
     try:
         item = pystac.Item.from_dict(whole, href=href, preserve_dict=False, migrate=old)
-        span(item)
+        sensing_span(item)
     except Exception as error:  # pystac does not validate its input
         raise BrokenError(f"is not a STAC item ({type(error).__name__})") from error
     return item

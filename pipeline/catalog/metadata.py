@@ -137,7 +137,7 @@ def _before_pass(orbit: float) -> timedelta:
     return timedelta(hours=hours % 24 - 12)
 
 
-def strip(item: pystac.Item) -> str | None:
+def datastrip(item: pystac.Item) -> str | None:
     """Return the start of sensing of the item's data strip, "20230628T100612", or None if not stated.
 
     A datatake received in parts comes as strips. A tile at their border has an item for each strip.
@@ -187,10 +187,10 @@ def level_in(text: str) -> str | None:
 
 def sensed(item: pystac.Item) -> datetime:
     """Return the time of sensing in UTC: the datetime, or else the start of the interval. Error: ``item-broken``."""
-    return span(item)[0] if item.datetime is None else _utc(item.datetime)
+    return sensing_span(item)[0] if item.datetime is None else _utc(item.datetime)
 
 
-def span(item: pystac.Item) -> tuple[datetime, datetime]:
+def sensing_span(item: pystac.Item) -> tuple[datetime, datetime]:
     """Return start and end of sensing in UTC: the item's interval, or else its datetime twice.
 
     Error: ``item-broken``: it has neither, or its interval is invalid.

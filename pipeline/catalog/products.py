@@ -8,7 +8,7 @@ import pystac
 from s2sharp_core.errors import S2SharpError
 
 from ..storage.location import Location, on_this_machine, place, store_errors
-from .addresses import is_eopf, is_local, is_product, parted
+from .addresses import is_eopf, is_local, is_product, split_address
 from .faults import BrokenError, unreachable
 from .safe import METADATA, is_safe, safe_item
 from .signing import archive_place
@@ -19,7 +19,7 @@ MAX_DEPTH = 8
 
 def are_products(catalog: str) -> bool:
     """Return whether ``catalog`` is a product, by its name, or a folder without a catalog file."""
-    name = parted(catalog)[0].rstrip("/").lower()
+    name = split_address(catalog)[0].rstrip("/").lower()
     if is_product(catalog):
         return True
     if is_local(catalog):

@@ -17,7 +17,7 @@ from s2sharp_core.errors import S2SharpError
 from .addresses import public
 from .antimeridian import unwrap
 from .extent import Degrees
-from .metadata import span
+from .metadata import sensing_span
 
 MAX_ITEMS = 200_000
 """Largest number of items in one answer. More would be a decade of a continent, or a broken server."""
@@ -73,7 +73,7 @@ class Query:
 
     def meets(self, item: pystac.Item) -> bool:
         """Return whether an item meets the time."""
-        first, last = span(item)
+        first, last = sensing_span(item)
         return not ((self.end and first > self.end) or (self.start and last < self.start))
 
     def _touches(self, item: pystac.Item) -> bool:

@@ -18,7 +18,7 @@ import pystac
 
 from s2sharp_core.errors import S2SharpError
 
-from .addresses import absolute, is_local, parted, public
+from .addresses import absolute, is_local, public, split_address
 from .documents import fingerprint
 from .extent import Degrees, interval
 from .faults import BrokenError, leave_out, unreachable
@@ -74,7 +74,7 @@ def search(
     """
     start, end = interval(datetime)
     query = Query(catalog, collection, boxes_around(bbox, margin_m), start, end, private, seconds)
-    if parted(catalog)[0].lower().endswith((".parquet", ".geoparquet")):
+    if split_address(catalog)[0].lower().endswith((".parquet", ".geoparquet")):
         return from_parquet(query)
     if are_products(catalog):
         return _once(_from_products(query))

@@ -12,7 +12,7 @@ import pystac
 from s2sharp_core.bands import CIRRUS, MEASURED, native_gsd
 from s2sharp_core.errors import S2SharpError
 
-from .addresses import absolute, on_disk, parted, unsigned
+from .addresses import absolute, on_disk, split_address, unsigned
 from .faults import faulty
 from .metadata import as_number
 from .reflectance import radiometry
@@ -146,7 +146,7 @@ def _arrays(asset: pystac.Asset) -> Iterator[tuple[str, pystac.Asset]]:
     group of all resolutions (a GeoZarr pyramid), or the product. The address of an array follows from that of the asset.
     Nothing is requested over the network: a missing array shows when it is read.
     """
-    address, query = parted(asset.href)
+    address, query = split_address(asset.href)
     found = _GROUP.fullmatch(address) if ".zarr" in address.lower() else None
     if found is None:
         return
@@ -304,4 +304,4 @@ def _resolution(offer: Offer) -> float | None:
 
 
 def _is_jp2(asset: pystac.Asset) -> bool:
-    return "jp2" in (asset.media_type or "") or parted(asset.href)[0].endswith(".jp2")
+    return "jp2" in (asset.media_type or "") or split_address(asset.href)[0].endswith(".jp2")

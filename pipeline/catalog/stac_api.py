@@ -124,16 +124,16 @@ def _pages(
         followed.add(name)
         if not as_text(link.get("href")):
             if page["features"]:
-                tell_part(query, "has a next page without an address")
+                warn_partial(query, "has a next page without an address")
             return
         query.check_time()
-        after = onward(link, href)
+        after = next_page(link, href)
         href = after.href
         page = read_json(io, after, parameters=parameters)  # type: ignore[arg-type]
         yield page
 
 
-def onward(link: dict[str, Any], href: str) -> pystac.Link:
+def next_page(link: dict[str, Any], href: str) -> pystac.Link:
     """Return the link to the page after the one at ``href``, to which its address may be relative."""
     target = urljoin(href, as_text(link.get("href")))
     method = as_text(link.get("method")).upper() or "GET"
@@ -148,10 +148,12 @@ def _paged(pages: Iterable[dict[str, Any]], query: Query) -> Iterator[pystac.Ite
         names = new.keys() | broken.keys()
         expected, count = max(expected, matched(page)), len(page["features"])
         if (said := _number(page, "numberReturned", "returned")) > count:
-            tell_part(query, f"states {said} items on a page (numberReturned) and returned {count}")
+            warn_partial(
+                query, f"states {said} items on a page (numberReturned) and returned {count}"
+            )
         empty = 0 if names else empty + 1
         if empty > MAX_EMPTY:
-            tell_part(query, f"returned {MAX_EMPTY} empty pages in a row")
+            warn_partial(query, f"returned {MAX_EMPTY} empty pages in a row")
             break
         if names and names <= seen:
             raise query.too_many("returned the same page twice")
@@ -164,12 +166,12 @@ def _paged(pages: Iterable[dict[str, Any]], query: Query) -> Iterator[pystac.Ite
             raise query.too_many(f"returned more than {MAX_PAGES} pages")
         yield from new.values()
     if len(seen) < expected:
-        tell_part(
+        warn_partial(
             query,
             f"states {expected} matching items (numberMatched) and returned {len(seen)} of {expected} items",
         )
     elif number == 1 and count >= PAGE and not expected:  # the server may have no paging
-        tell_part(query, f"returned a full page of {count} items without a next page or a count")
+        warn_partial(query, f"returned a full page of {count} items without a next page or a count")
 
 
 def _read(features: list[Any]) -> tuple[dict[str, pystac.Item], dict[str, str]]:
@@ -200,7 +202,7 @@ def _number(page: dict[str, Any], name: str, before: str) -> int:
     return int(as_number(said) or 0)
 
 
-def tell_part(query: Query, why: str) -> None:
+def warn_partial(query: Query, why: str) -> None:
     """Warn that an answer may be incomplete."""
     warnings.warn(
         f"{public(query.catalog)} {why}. The search result may be incomplete.",

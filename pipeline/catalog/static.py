@@ -15,7 +15,7 @@ from .faults import BrokenError, leave_out, unreachable
 from .http import read_json
 from .metadata import as_text
 from .query import MAX_ITEMS, Query, of_rel
-from .stac_api import from_items, matched, onward, tell_part
+from .stac_api import from_items, matched, next_page, warn_partial
 
 if TYPE_CHECKING:
     from pystac_client.stac_api_io import StacApiIO
@@ -139,19 +139,19 @@ def _saved(io: "StacApiIO", root: dict[str, Any], query: Query) -> Iterator[Any]
             break
         query.check_time()
         try:
-            after = onward(link, href)
+            after = next_page(link, href)
             href = after.href
             page = read_json(io, after)  # type: ignore[arg-type]
         except (BrokenError, KeyError, TypeError) as err:
             raise unreachable(query.catalog, f"has a next page that {err}") from None
     expected = matched(root)
     if count < expected:
-        tell_part(
+        warn_partial(
             query,
             f"states {expected} matching items (numberMatched) and has {count} of {expected} items",
         )
     elif link and features:
-        tell_part(query, "is one page of an answer that has a next page")
+        warn_partial(query, "is one page of an answer that has a next page")
 
 
 def local_file(catalog: str) -> str:

@@ -14,7 +14,7 @@ from ..mosaic.execute import MosaicOutcome
 from ..mosaic.execute import carry_out as make_tiles
 from ..mosaic.make import make_plan
 from ..mosaic.plan import MosaicPlan
-from ..report.make import leave_page
+from ..report.make import write_page
 from ..ui.progress import watch_work
 from ..ui.terminal import PARTIAL, console, duration_text, problems, size_text
 from .tables import show_outcome, show_plan
@@ -119,7 +119,7 @@ def _show_results(plan: MosaicPlan, outcome: MosaicOutcome) -> None:
             f"COGs         {config.to / 'cogs'}\nSTAC         {config.to / 'stac' / 'collection.json'}"
         )
     console.print(f"Differences  {differences_path(plan)}")
-    if config.publish and (page := leave_page(config.to, anew=outcome.worked)):
+    if config.publish and (page := write_page(config.to, anew=outcome.worked)):
         console.print(f"Report       {page}")
     console.print(
         f'\n[bold]import s2sharp\nmosaic = s2sharp.open_mosaic("{escape(str(config.to))}")[/]\n'

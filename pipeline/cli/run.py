@@ -15,7 +15,7 @@ from ..planning.empty_query import closed
 from ..planning.facts import plan_facts
 from ..planning.plan import Plan
 from ..planning.resume import plan_of
-from ..report.make import leave_page
+from ..report.make import write_page
 from ..storage.files import files
 from ..storage.location import Location
 from ..ui.terminal import PARTIAL, console, problems, size_text
@@ -93,7 +93,7 @@ def carry_out(config: RunConfig) -> ClientPlan:
         )
     _report(plan.store, cost, outcome)
     pictures = [picture_path(plan.out, a) for a in plan.present]
-    page = leave_page(plan.out, anew=outcome.worked) if config.publish else None
+    page = write_page(plan.out, anew=outcome.worked) if config.publish else None
     _show_results(plan, [p for p in pictures if p.exists()], page, outcome.snapshot)
     if outcome.stopped:
         problems.print(

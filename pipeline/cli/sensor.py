@@ -19,7 +19,7 @@ from ..ui.terminal import Screen, console, problems, told
 from .flags import flags_of, option, takes
 
 if TYPE_CHECKING:
-    from s2sharp_core.sensor.estimation import Sensed
+    from s2sharp_core.sensor.estimation import SensorEstimate
 
     from ..planning.units import Datatake
 
@@ -71,7 +71,9 @@ def queried(settings: dict[str, Any]) -> RunConfig:
     return read_config(None, {**settings, "out": Path()})
 
 
-def _each(config: RunConfig) -> "Iterator[tuple[Datatake, Sensed, list[dict[str, object]]]]":
+def _each(
+    config: RunConfig,
+) -> "Iterator[tuple[Datatake, SensorEstimate, list[dict[str, object]]]]":
     """Yield the datatakes that a configuration's query finds, with their measured sensors."""
     from ..execution.datatakes import measure_datatake
     from ..planning.area import Area
@@ -102,7 +104,7 @@ def _each(config: RunConfig) -> "Iterator[tuple[Datatake, Sensed, list[dict[str,
         yield datatake, seen, [window.about for window in windows]
 
 
-def _show(take: str, seen: "Sensed", windows: int) -> None:
+def _show(take: str, seen: "SensorEstimate", windows: int) -> None:
     title = f"{take}, {windows} windows"
     table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1))
     table.add_column("band", no_wrap=True)
@@ -127,7 +129,7 @@ def _show(take: str, seen: "Sensed", windows: int) -> None:
         problems.print(f"warning: {text}", style="yellow", markup=False)
 
 
-def _row(band: str, seen: "Sensed") -> list[str]:
+def _row(band: str, seen: "SensorEstimate") -> list[str]:
     noise = f"{1e4 * seen.noise[band]:.1f}" if band in seen.noise else ""
     if band not in COARSE:
         return [band, *[""] * 7, noise, ""]

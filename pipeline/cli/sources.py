@@ -90,11 +90,11 @@ takes(
 
 
 def _looked_at(settings: dict[str, Any], items: int) -> "list[Outlook]":
-    from ..planning.availability import look_at
+    from ..planning.availability import survey
 
     config = queried(settings)
     with console.status(f"Looking at {escape(config.catalog)} …"):
-        return list(look_at(config, items))
+        return list(survey(config, items))
 
 
 def _facts(outlook: "Outlook") -> dict[str, Any]:

@@ -11,7 +11,7 @@ __getattr__, __dir__, __all__ = face(
     {
         "create": ["finish", "lay_out", "lay_out_level", "misplaced", "store_facts"],
         "history": ["check_place", "commit", "snapshots"],
-        "intact": ["ROOT", "astray", "store_status", "differing", "mend", "torn"],
+        "intact": ["ROOT", "wrong_files", "store_status", "differing", "mend", "root_is_torn"],
         "keys": ["KEYS", "chunk_index", "chunk_name"],
         "layout": [
             "Bounds",

@@ -17,7 +17,7 @@ from ..storage.arrays import in_memory, put_arrays, resize, write_array, zarr_st
 from ..storage.files import read_named, sweep
 from ..storage.location import Location
 from .growth import moved, renamed
-from .intact import ROOT, astray, differing, mend
+from .intact import ROOT, differing, mend, wrong_files
 from .keys import encoding
 from .layout import FILL, FORMAT, SCALE, Layout, Sharded, level_group
 
@@ -73,7 +73,7 @@ def lay_out(
     if there is None:
         draft = _drafted(layouts, facts)
         if (store / ROOT).exists():  # only this file is torn
-            mend(store, astray(store, draft))
+            mend(store, wrong_files(store, draft))
             draft = {ROOT: draft[ROOT]}
         put_arrays(draft, store)
         return False
@@ -81,10 +81,10 @@ def lay_out(
     others = moved(there, layouts)
     for layout in others:
         renamed(store, there, layout)
-        mend(store, astray(store, _drafted([layout], facts)))
+        mend(store, wrong_files(store, _drafted([layout], facts)))
     root = zarr.open_group(zarr_store(store), mode="r+", use_consolidated=False)
     if closely or not all(_laid_out(store, root, x, facts[x.group]) for x in layouts):
-        mend(store, astray(store, _drafted(layouts, facts)))
+        mend(store, wrong_files(store, _drafted(layouts, facts)))
     if others:
         _consolidate(store)  # from now on readers open the moved cube
     return bool(others)

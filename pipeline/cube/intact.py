@@ -27,7 +27,9 @@ def store_status(store: Location) -> str:
         return "broken"
 
 
-def astray(store: Location, draft: Mapping[str, bytes], *, facts: bool = True) -> dict[str, bytes]:
+def wrong_files(
+    store: Location, draft: Mapping[str, bytes], *, facts: bool = True
+) -> dict[str, bytes]:
     """Return files that are missing or wrong, with their right content.
 
     ``draft``: files as laid out in memory; the root's own metadata are left alone. ``facts``: whether the groups'
@@ -49,10 +51,12 @@ def astray(store: Location, draft: Mapping[str, bytes], *, facts: bool = True) -
 
 def differing(store: Location, draft: Mapping[str, bytes]) -> list[str]:
     """Return the names of files that are missing or wrong, in order."""
-    return sorted([*astray(store, draft, facts=False), *([ROOT] if torn(store) else [])])
+    return sorted(
+        [*wrong_files(store, draft, facts=False), *([ROOT] if root_is_torn(store) else [])]
+    )
 
 
-def torn(store: Location) -> bool:
+def root_is_torn(store: Location) -> bool:
     """Return whether the root's own metadata cannot be read."""
     try:
         return "s2sharp" not in json.loads(_read(store / ROOT) or b"")["attributes"]
@@ -61,7 +65,7 @@ def torn(store: Location) -> bool:
 
 
 def mend(store: Location, files: Mapping[str, bytes]) -> None:
-    """Write files that :func:`astray` found; groups last, since a group with its attributes has all its arrays."""
+    """Write files that :func:`wrong_files` found; groups last, since a group with its attributes has all its arrays."""
     groups = [
         name
         for name, data in files.items()

@@ -11,7 +11,7 @@ from s2sharp_core import S2SharpError
 
 from ..storage.arrays import DigestStore, digest_store
 from ..storage.digests import Digest, settle
-from ..storage.files import make_way, remove, version
+from ..storage.files import clear_place, remove, version
 from ..storage.location import Location
 from .layout import Sharded, level_group, shard_file
 
@@ -61,7 +61,7 @@ def write_shard(
     written = {}
     for name, x in data.items():
         file = shard_file(layout, name, time, row, col, level)
-        make_way(store / file)
+        clear_place(store / file)
         try:
             arrays[name][time, rows, cols] = x
         except (ValueError, RuntimeError):  # zarr reads the old shard first, which is broken

@@ -17,7 +17,7 @@ from s2sharp_core.evaluation.protocols import PROTOCOLS
 
 from ..bench.compare import BenchOutcome, Tell, compare
 from ..publish.panels import Panel, pair
-from ..publish.quicklook import sheet
+from ..publish.quicklook import draw_sheet
 
 METHODS_COMPARED = _BICUBIC, _METHOD = "bicubic", "s2net-m"
 # Prefix of the chips' names in model cards, by which weights that have seen them are marked.
@@ -104,7 +104,7 @@ def draw_chips(path: Path, results: tuple[Result, ...]) -> None:
     rows = [list(chain(*pairs[i : i + _ABREAST])) for i in range(0, len(pairs), _ABREAST)]
     first = next(iter(whole[0].pictures.values()))
     height, width = first.shape
-    sheet(path, rows, (height, width), f"Real scenes, before and after  ·  {_METHOD}", _CREDIT)
+    draw_sheet(path, rows, (height, width), f"Real scenes, before and after  ·  {_METHOD}", _CREDIT)
 
 
 def _pair(result: Result) -> list[Panel]:

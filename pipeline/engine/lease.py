@@ -24,7 +24,7 @@ import psutil
 
 from s2sharp_core import S2SharpError
 
-from ..storage.files import create, drafted, files, read_text, remove, write_text
+from ..storage.files import create, draft_target, files, read_text, remove, write_text
 from ..storage.location import Location, on_this_machine, store_errors
 
 TERM = 60.0
@@ -177,7 +177,7 @@ def _take(out: Location, seconds: float, tell: Callable[[str], None]) -> Lease:
             continue
         for name in files(out / "lease"):
             # Also temporary files of processes that were killed while writing.
-            old = drafted(name) or name
+            old = draft_target(name) or name
             if old.isdigit() and int(old) <= newest:
                 remove(out / "lease" / name)
         return Lease(out, mine, newest + 1)

@@ -15,7 +15,7 @@ from pydantic import TypeAdapter, ValidationError
 from s2sharp_core.errors import Kind
 
 from ..storage.digests import Digest
-from ..storage.files import files, make_way, read_named, remove, write_text
+from ..storage.files import clear_place, files, read_named, remove, write_text
 from ..storage.location import Location
 
 Status = Literal["ok", "empty", "cloudy", "failed"]
@@ -76,7 +76,7 @@ class Ledger:
         """Record a unit after its shards were written; remove the record of an earlier failure."""
         path = self._path(record.unit, record.key, record.status)
         written = record.written or datetime.now(UTC).isoformat(timespec="milliseconds")
-        make_way(path)
+        clear_place(path)
         write_text(path, json.dumps({**asdict(record), "written": written}, indent=1))
         if record.status in FINAL:
             remove(self._path(record.unit, record.key, "failed"))
@@ -157,7 +157,7 @@ class States:
         return sorted({unit for (unit, _), status in self.of.items() if status in statuses})
 
 
-class Book:
+class KnownRecords:
     """Records of a ledger as one process knows them: each folder of units listed once, and then as it hears of new ones.
 
     A listing is a request for each thousand records, and a continent has millions. So their names are kept, those of a

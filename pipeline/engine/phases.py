@@ -24,7 +24,7 @@ from .events import (
 from .lease import Lease
 from .ledger import FINAL, Record
 from .settings import Command
-from .worker import REMEDY_NO_SPACE, keep
+from .worker import REMEDY_NO_SPACE, write_record
 
 if TYPE_CHECKING:
     from distributed import Client, Future
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 # Dask's cluster is imported when one is started, so that a run without work does not load it.
 
 
-class EnoughError(Exception):
+class TooManyFailuresError(Exception):
     """More units have failed than allowed."""
 
 
@@ -201,7 +201,7 @@ class Engine:
             with self._open:
                 for phase in phases:
                     self._through(phase)
-        except EnoughError:
+        except TooManyFailuresError:
             self.outcome.stopped = True
         except store_errors(*_lost_client()) as error:
             raise S2SharpError(
@@ -224,7 +224,7 @@ class Engine:
 
         def failure(step: Step, attempt: int, error: Exception) -> Record:
             _, job = step
-            return keep(self.out, lost(job.name, job.key, attempt, error, self.size))
+            return write_record(self.out, lost(job.name, job.key, attempt, error, self.size))
 
         def land(step: Step, record: Record) -> None:
             its, job = step
@@ -279,13 +279,13 @@ class Engine:
             return True
         self.outcome.excused += 1
         record = Record(job.name, job.key, "failed", job.excuse.kind, str(job.excuse))
-        self._add(phase, keep(self.out, record))
+        self._add(phase, write_record(self.out, record))
         return False
 
     def _check(self) -> None:
         self.lease.check()
         if len(self.outcome.failed) - self.outcome.excused > self.config.max_failures:
-            raise EnoughError
+            raise TooManyFailuresError
 
     def _add(self, phase: Phase, record: Record) -> None:
         self.hear(record)

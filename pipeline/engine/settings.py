@@ -38,7 +38,7 @@ def validated(kind: type[M], given: dict[str, Any], remedy: str) -> M:
 def validation_message(error: ValidationError, known: Iterable[str] = ()) -> str:
     """Describe the errors, field by field, without pydantic's own words; ``known``: names that an unknown one may mean."""
     own = {
-        "extra_forbidden": lambda name: f"there is no such setting{meant(name, known)}",
+        "extra_forbidden": lambda name: f"there is no such setting{suggestion(name, known)}",
         "missing": lambda name: f"it must be given (--{name.replace('_', '-')})",
     }
     return "; ".join(
@@ -52,7 +52,7 @@ def validation_message(error: ValidationError, known: Iterable[str] = ()) -> str
     )
 
 
-def meant(name: str, known: Iterable[str]) -> str:
+def suggestion(name: str, known: Iterable[str]) -> str:
     """Return the known name nearest to a misspelt one, as the end of a sentence; "" if none is near."""
     near = get_close_matches(name.lower(), known, n=1, cutoff=0.8)
     return f" (do you mean {near[0]}?)" if near else ""

@@ -47,7 +47,7 @@ def some_recorded(ledger: Ledger, share: float) -> list[tuple[str, list[str]]]:
     return random.sample(units, round(share * len(units)) or min(1, len(units)))
 
 
-def take_back(
+def revoke_broken(
     ledger: Ledger,
     units: Iterable[tuple[str, Sequence[str]]],
     locate: Locate,

@@ -144,7 +144,7 @@ def do_job(
         still()
     except S2SharpError as error:
         return Record(name, key, "failed", error.kind, str(error), attempt=attempt)
-    return keep(out, record)
+    return write_record(out, record)
 
 
 @contextmanager
@@ -175,7 +175,7 @@ def _failures(out: Location, facts: dict[str, Any]) -> Iterator[None]:
         facts |= {"status": "failed", "kind": "store-unwritable", "message": message}
 
 
-def keep(out: Location, record: Record) -> Record:
+def write_record(out: Location, record: Record) -> Record:
     """Write a record; if that fails, return a failure, so that the unit is redone."""
     try:
         Ledger(out / "ledger").write(record)

@@ -15,7 +15,7 @@ from typing import Any
 from distributed import get_worker
 
 from s2sharp_core import METHODS, S2SharpError
-from s2sharp_core.sensor.estimation import SIDES, Sensed, sense
+from s2sharp_core.sensor.estimation import SIDES, SensorEstimate, estimate_sensor
 from s2sharp_core.sensor.sample import Sample
 from s2sharp_core.sharpeners.guard import told
 
@@ -28,7 +28,7 @@ from ..scenes.file_versions import Versions
 from ..storage.files import write_text
 from ..storage.mirror import mirrored
 from .run import TOPIC, Run
-from .samples import Window, Wish, draw, scenes_of
+from .samples import SampleRequest, Window, draw, scenes_of
 from .unit import idle_size, threads
 
 # Number of windows of a measurement: those that a fit with the same seed draws first.
@@ -39,14 +39,14 @@ _SIDES = (64, 32)
 
 def measure_datatake(
     datatake: Datatake, reads: Sequence[str], seed: int, seen: Versions
-) -> tuple[Sensed, tuple[Window, ...]]:
+) -> tuple[SensorEstimate, tuple[Window, ...]]:
     """Measure a datatake on up to six windows without gaps; without any, return the known sensor and the reason.
 
     ``seen``: versions of the files that were read before.
 
     Error: ``asset-unreadable``: no other window replaces an unreadable one, because that would change the sample.
     """
-    wish = Wish(
+    wish = SampleRequest(
         reads=tuple(reads),
         count=_WINDOWS,
         sides=SIDES,
@@ -60,8 +60,8 @@ def measure_datatake(
     except S2SharpError as error:
         if error.kind != "nothing-to-fit":
             raise
-        return Sensed.unknown(error.message.rstrip(".")), ()
-    return sense(sample), windows
+        return SensorEstimate.unknown(error.message.rstrip(".")), ()
+    return estimate_sensor(sample), windows
 
 
 def measure_unit(run: Run, datatake: Datatake, attempt: int = 1) -> Record:
@@ -90,16 +90,18 @@ def measure_unit(run: Run, datatake: Datatake, attempt: int = 1) -> Record:
     return do_job(plan.out, name, key, attempt, work, run.still, idle, alone=True)
 
 
-def _measured(plan: Plan, datatake: Datatake, *, last: bool) -> tuple[Sensed, tuple[Window, ...]]:
+def _measured(
+    plan: Plan, datatake: Datatake, *, last: bool
+) -> tuple[SensorEstimate, tuple[Window, ...]]:
     try:
         return measure_datatake(datatake, plan.reads, plan.config.seed, plan.seen)
     except S2SharpError as error:
         if error.kind in PASSING and not last:
             raise
         again = f"remove {plan.sensor_file(datatake.take)} and run again to measure it"
-        return Sensed.unknown(f"{error.message.rstrip('.')}; {again}"), ()
+        return SensorEstimate.unknown(f"{error.message.rstrip('.')}; {again}"), ()
     except (RuntimeError, ArithmeticError) as error:  # such as torch's for singular matrices
-        return Sensed.unknown(f"{type(error).__name__}: {error}"), ()
+        return SensorEstimate.unknown(f"{type(error).__name__}: {error}"), ()
 
 
 def draw_sample(plan: Plan, datatake: Datatake) -> tuple[Sample, tuple[str, ...]]:
@@ -110,7 +112,7 @@ def draw_sample(plan: Plan, datatake: Datatake) -> tuple[Sample, tuple[str, ...]
     folder = plan.fit_folder(datatake.take)
     assert folder is not None  # noqa: S101  (only a method that learns is fitted)
     method = METHODS[plan.config.method]
-    wish = Wish(
+    wish = SampleRequest(
         reads=plan.reads,
         count=plan.config.fit_windows,
         sides=(*(s for s in _SIDES if s > method.smallest), method.smallest),

@@ -9,7 +9,7 @@ from ..planning.standings import Standing, Standings
 from ..planning.units import Unit
 
 
-class Following:
+class DependentJobs:
     """Dependent jobs of each acquisition: overviews level by level after its units, then its published files.
 
     A level begins when all jobs of the level below have ended, so that its missing shards and its keys are final. A level

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from s2sharp_core import S2SharpError
-from s2sharp_core.lazy import Later
+from s2sharp_core.lazy import LazyFunction
 
 from ..engine.events import FitProgress
 from ..engine.ledger import FINAL, Record
@@ -20,17 +20,17 @@ from ..planning.standings import Standing, Standings, phase_of
 from ..planning.units import Datatake, Unit
 from ..storage.location import store_errors
 from .catalog import publish_catalog
-from .dependent_jobs import Following
+from .dependent_jobs import DependentJobs
 from .run import TOPIC, Run
 from .staging import Stager
 
 # Functions of workers, by name, so that this process does not load the libraries that compute.
-sharpener_of = Later("s2sharp.planning.sharpener", "sharpener_of")
-measure_unit = Later("s2sharp.execution.datatakes", "measure_unit")
-fit_unit = Later("s2sharp.execution.datatakes", "fit_unit")
-sharpen_unit = Later("s2sharp.execution.unit", "sharpen_unit")
-overview_unit = Later("s2sharp.execution.unit", "overview_unit")
-publish_unit = Later("s2sharp.execution.publish", "publish_unit")
+sharpener_of = LazyFunction("s2sharp.planning.sharpener", "sharpener_of")
+measure_unit = LazyFunction("s2sharp.execution.datatakes", "measure_unit")
+fit_unit = LazyFunction("s2sharp.execution.datatakes", "fit_unit")
+sharpen_unit = LazyFunction("s2sharp.execution.unit", "sharpen_unit")
+overview_unit = LazyFunction("s2sharp.execution.unit", "overview_unit")
+publish_unit = LazyFunction("s2sharp.execution.publish", "publish_unit")
 
 
 @dataclass
@@ -69,7 +69,7 @@ def unwritable(name: str, what: str, outcome: Outcome) -> Iterator[None]:
 def phases(plan: ClientPlan, engine: Engine, known: Standings) -> Iterator[Phase]:
     """Yield the phases of a run in order; each one is made when those before it are done.
 
-    Overviews and pictures of an acquisition are made after its units (:class:`Following`). Their own phases at the end
+    Overviews and pictures of an acquisition are made after its units (:class:`DependentJobs`). Their own phases at the end
     make the rest: earlier failures, acquisitions without requested units, and repairs.
     """
     stager = Stager(plan, engine)
@@ -92,7 +92,7 @@ def phases(plan: ClientPlan, engine: Engine, known: Standings) -> Iterator[Phase
         task = publish_unit if last else overview_unit
         return Phase(name, jobs, task, arguments, prepare, then=then, spare=last)
 
-    following = Following(plan, known, made_of, _job)
+    following = DependentJobs(plan, known, made_of, _job)
 
     if plan.measures:
         # A measurement that fails costs nothing but that: the known sensor is used.

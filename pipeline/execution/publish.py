@@ -18,13 +18,13 @@ from ..planning.reads import files_of
 from ..planning.units import Unit
 from ..publish.cog_profile import Frame
 from ..publish.cogs import Means, write_cogs
-from ..publish.panels import choose_spot, looked_at
+from ..publish.panels import bands_shown, choose_spot
 from ..publish.quicklook import quicklook
 from ..publish.visual import write_visual
 from ..scenes.acquisition import Acquisition
 from ..scenes.read import load_block
 from ..storage.arrays import arrays_of
-from ..storage.digests import vouched
+from ..storage.digests import settled_digest
 from .catalog import picture_path, thumbnail_path
 from .run import Run
 
@@ -48,10 +48,10 @@ def publish_unit(run: Run, unit: Unit, key: str, attempt: int = 1) -> Record:
         small = thumbnail_path(plan.out, acquisition)
         # Files are read back for their digests while others are made.
         with ThreadPoolExecutor(1) as beside:
-            files = {name: beside.submit(vouched, path) for name, path in cogs.items()}
+            files = {name: beside.submit(settled_digest, path) for name, path in cogs.items()}
             with clock("visual"):
                 if write_visual(arrays, unit.time, Frame.of(layout), visual, small, means):
-                    files["visual"] = beside.submit(vouched, visual)
+                    files["visual"] = beside.submit(settled_digest, visual)
             with clock("picture"):
                 told = _picture(plan, layout, acquisition, unit.time)
             with clock("digests"):
@@ -64,7 +64,7 @@ def publish_unit(run: Run, unit: Unit, key: str, attempt: int = 1) -> Record:
 
 def _picture(plan: Plan, layout: Layout, acquisition: Acquisition, time: int) -> tuple[str, ...]:
     """Draw before and after; if the spot cannot be read, return a warning without a picture."""
-    seen = looked_at((*layout.bands, *layout.layers))
+    seen = bands_shown((*layout.bands, *layout.layers))
     overview = read_written(plan.store, layout, time, seen, layout.level_of(_OVERVIEW))
     rows, cols = choose_spot(grid_written(plan.store, layout), overview=overview)
     box = layout.cells_at(rows, cols)

@@ -29,7 +29,7 @@ _NEXT = threading.Lock()
 
 
 @dataclass
-class Begun:
+class ReadAhead:
     """The beginning of a unit that was read.
 
     ``wanted``: requested cells of the unit; ``parts``: its strips; ``overcast``: scene classification on the 10 m grid if
@@ -50,7 +50,7 @@ def _read(what: Callable[..., T], *given: Any) -> "Future[T]":
     return threads_for("strips", 1).submit(what, *given)
 
 
-def _begin(plan: Plan, unit: Unit, abreast: int) -> Begun:
+def _begin(plan: Plan, unit: Unit, abreast: int) -> ReadAhead:
     start = time.perf_counter()
     acquisition = plan.acquisition(unit)
     reader, wanted = reader_of(plan, acquisition), plan.wanted(unit) & acquisition.box
@@ -58,7 +58,7 @@ def _begin(plan: Plan, unit: Unit, abreast: int) -> Begun:
     overcast, first = _overcast(reader, acquisition, wanted), None
     if overcast is None:
         first = load_block(reader, acquisition, plan.reads, parts[0], plan.margin)
-    return Begun(reader, wanted, parts, overcast, first, time.perf_counter() - start)
+    return ReadAhead(reader, wanted, parts, overcast, first, time.perf_counter() - start)
 
 
 def _overcast(reader: Reader, acquisition: Acquisition, wanted: Box) -> np.ndarray | None:
@@ -71,7 +71,7 @@ def _overcast(reader: Reader, acquisition: Acquisition, wanted: Box) -> np.ndarr
 
 
 @contextmanager
-def beginning(plan: Plan, unit: Unit, abreast: int) -> Iterator[Callable[[], Begun]]:
+def beginning(plan: Plan, unit: Unit, abreast: int) -> Iterator[Callable[[], ReadAhead]]:
     """Begin to read a unit: at once if another unit is at work meanwhile, else when the beginning is requested.
 
     Yield a function that waits for the beginning; it raises the errors of :func:`~s2sharp.scenes.read.load_block`.
@@ -82,7 +82,7 @@ def beginning(plan: Plan, unit: Unit, abreast: int) -> Iterator[Callable[[], Beg
         if early:
             place.callback(_NEXT.release)
 
-        def come() -> Begun:
+        def come() -> ReadAhead:
             # The unit is at work from now on, and another one may be begun ahead.
             place.close()
             return (begun.pop() if begun else _read(_begin, plan, unit, abreast)).result()

@@ -24,7 +24,7 @@ from s2sharp_core.sensor.sample import Sample
 from ..planning.units import Datatake
 from ..scenes.acquisition import Acquisition
 from ..scenes.file_versions import Versions
-from ..scenes.raster import Kept
+from ..scenes.raster import OpenFiles
 from ..scenes.read import Files, load_block, load_scl
 from ..storage.files import read_text, write_text
 from ..storage.location import Location
@@ -41,7 +41,7 @@ _Bands = dict[int, np.ndarray]
 
 
 @dataclass(frozen=True)
-class Wish:
+class SampleRequest:
     """Rules for drawing windows.
 
     ``reads``: bands to read; ``count``: largest number of windows; ``sides``: their sides in cells, in order of
@@ -133,7 +133,7 @@ class _Drawn:
         write_text(self.file, json.dumps(about, indent=1) + "\n")
 
 
-def draw(datatake: Datatake, wish: Wish) -> tuple[Sample, tuple[Window, ...]]:
+def draw(datatake: Datatake, wish: SampleRequest) -> tuple[Sample, tuple[Window, ...]]:
     """Draw windows without gaps, at random locations that depend on the datatake's name and the wish alone.
 
     Errors: ``nothing-to-fit`` if no window of the smallest size is without gaps and clouds; ``asset-unreadable`` if a
@@ -160,7 +160,7 @@ def _acquisition(datatake: Datatake, place: Window) -> Acquisition:
     return next(a for a in datatake.acquisitions if a.epsg == place.epsg)
 
 
-def _again(wish: Wish, datatake: Datatake, place: Window) -> _Bands:
+def _again(wish: SampleRequest, datatake: Datatake, place: Window) -> _Bands:
     """Read a window that was chosen before."""
     data = _read(wish, _acquisition(datatake, place), place.box)
     if isinstance(data, str):
@@ -173,7 +173,7 @@ def _again(wish: Wish, datatake: Datatake, place: Window) -> _Bands:
     return data
 
 
-def _choose(wish: Wish, datatake: Datatake, drawn: _Drawn) -> list[tuple[Window, _Bands]]:
+def _choose(wish: SampleRequest, datatake: Datatake, drawn: _Drawn) -> list[tuple[Window, _Bands]]:
     """Return the largest windows of which there are enough."""
     smallest = wish.sides[-1]
     best: list[tuple[Window, _Bands]] = []
@@ -202,7 +202,7 @@ def _choose(wish: Wish, datatake: Datatake, drawn: _Drawn) -> list[tuple[Window,
 
 
 def _windows(
-    wish: Wish, datatake: Datatake, side: int, drawn: _Drawn
+    wish: SampleRequest, datatake: Datatake, side: int, drawn: _Drawn
 ) -> Iterator[tuple[Window, _Bands]]:
     """Yield at most the wished number of windows, and at most as many as cover the datatake twice (once if ``apart``)."""
     places = [(a, s) for a in datatake.acquisitions for s in a.scenes if min(s.box.shape) >= side]
@@ -237,7 +237,9 @@ def _windows(
             return
 
 
-def _read(wish: Wish, acquisition: Acquisition, box: Box) -> _Bands | Literal["gaps", "clouds"]:
+def _read(
+    wish: SampleRequest, acquisition: Acquisition, box: Box
+) -> _Bands | Literal["gaps", "clouds"]:
     """Return the bands of a window, or its fault; unreadable files are tried again.
 
     Errors of :func:`load_block` after all attempts. A short failure of the network must not change the sample.
@@ -252,8 +254,10 @@ def _read(wish: Wish, acquisition: Acquisition, box: Box) -> _Bands | Literal["g
     return _look(wish, acquisition, box)
 
 
-def _look(wish: Wish, acquisition: Acquisition, box: Box) -> _Bands | Literal["gaps", "clouds"]:
-    reader = Files(acquisition, Kept(seen=wish.seen))
+def _look(
+    wish: SampleRequest, acquisition: Acquisition, box: Box
+) -> _Bands | Literal["gaps", "clouds"]:
+    reader = Files(acquisition, OpenFiles(seen=wish.seen))
     if all(scene.scl for scene in acquisition.within(box)):
         scl = load_scl(reader, box)
         if (scl == 0).any():

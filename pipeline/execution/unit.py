@@ -32,7 +32,7 @@ from ..scenes.disagreement import disagreement
 from ..scenes.holes import Holes
 from ..scenes.offset_check import offset_doubt
 from ..scenes.read import Block, Files, Reader, load_block, reflectance
-from .read_ahead import Begun, ahead, beginning
+from .read_ahead import ReadAhead, ahead, beginning
 from .run import Run
 
 # Distance in shards along both axes between units that are checked for misregistered bands.
@@ -91,7 +91,7 @@ _Shard = tuple[Sharded, Mapping[str, np.ndarray]]
 
 
 def _sharpen(
-    run: Run, unit: Unit, begun: Begun, clock: Clock
+    run: Run, unit: Unit, begun: ReadAhead, clock: Clock
 ) -> tuple[dict[str, Any], list[_Shard]]:
     """Sharpen a unit; return the facts of its record, and its whole shards."""
     plan = run.plan

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from ..cube.create import misplaced
 from ..cube.layout import shard_file
 from ..engine.lease import Lease
-from ..engine.verify import Broken, around, recorded, some_recorded, take_back
+from ..engine.verify import Broken, around, recorded, revoke_broken, some_recorded
 from ..planning.plan import Plan
 from ..storage.location import Location
 
@@ -42,7 +42,7 @@ def verify_run(
     with Lease.taken(out, tell=tell) as lease:
         plan = Plan.read(out)
         chosen = some_recorded(plan.ledger, share)
-        count, broken = take_back(
+        count, broken = revoke_broken(
             plan.ledger, chosen, lambda *x: file_of(plan, *x), check=lease.check
         )
         broken += around(plan.store.name, misplaced(plan.store, plan.layouts))
@@ -69,4 +69,4 @@ def quick_audit(plan: Plan, *, overviews: bool = True) -> list[Broken]:
             found = [one for one in every if wanted(one[0])]
             yield from random.sample(found, len(found))
 
-    return take_back(plan.ledger, units(), lambda *x: file_of(plan, *x), _LOOK)[1]
+    return revoke_broken(plan.ledger, units(), lambda *x: file_of(plan, *x), _LOOK)[1]

@@ -18,7 +18,7 @@ _EDGE = 12
 """Distance from the edge of the data in pixels (120 m) within which sharpening lacked its surroundings."""
 
 
-def clearance(cloud: np.ndarray, valid: np.ndarray, dilate: float) -> np.ndarray:
+def distance_from_cloud(cloud: np.ndarray, valid: np.ndarray, dilate: float) -> np.ndarray:
     """Compute the clearance of each pixel: its distance in pixels, beyond ``dilate``, from cloud and shadow.
 
     It runs from 1 to :data:`FAR`; 0 means not to be used. Within 120 m of the edge of the data, it is at most the
@@ -90,7 +90,7 @@ def medoid(stack: np.ndarray) -> np.ndarray:
     return np.where(there.any(axis=0), nearest, -1)
 
 
-def shares(chosen: np.ndarray, usable: np.ndarray, number: int, reach: int) -> np.ndarray:
+def blending_weights(chosen: np.ndarray, usable: np.ndarray, number: int, reach: int) -> np.ndarray:
     """Compute the weight of one source in a feathered picture, before weights are divided by their sum.
 
     The weight is the share of the source in the square of ``reach`` pixels to each side: it falls linearly across a

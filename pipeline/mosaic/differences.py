@@ -18,8 +18,8 @@ from s2sharp_core.lattice import Box
 from ..cube.layout import FILL
 from ..storage.files import files, read_named, write_text
 from ..storage.location import Location
-from .composite import clearance
-from .grid import Footing, Grid, footing
+from .composite import distance_from_cloud
+from .grid import Grid, GridAlignment, footing
 from .plan import MosaicPlan, Takes, Tile
 from .sources import CubeDate, Group, read_window
 
@@ -71,7 +71,7 @@ def compare_tile(plan: MosaicPlan, tile: Tile, takes: Takes) -> int:
     box = Box(
         asked.row0 // step, -(-asked.row1 // step), asked.col0 // step, -(-asked.col1 // step)
     )
-    unders: dict[int, Footing | None] = {}
+    unders: dict[int, GridAlignment | None] = {}
     seen: list[tuple[CubeDate, np.ndarray]] = []
     for source in itertools.chain(*takes):
         group = plan.cube.groups[source.epsg]
@@ -94,13 +94,13 @@ def compare_tile(plan: MosaicPlan, tile: Tile, takes: Takes) -> int:
 
 
 def _sample(
-    plan: MosaicPlan, group: Group, source: CubeDate, under: Footing, level: int
+    plan: MosaicPlan, group: Group, source: CubeDate, under: GridAlignment, level: int
 ) -> np.ndarray:
     """Read (bands, h, w) from an acquisition's overview at the pixels of ``under``; FILL where it is not clear."""
     pixel = 2**level
     corner = group.box if level else Box(0, 0, 0, 0)
     rows, cols = (under.rows - corner.row0) // pixel, (under.cols - corner.col0) // pixel
-    held = Footing(rows, cols, under.inside, under.scale)
+    held = GridAlignment(rows, cols, under.inside, under.scale)
     dilate = plan.config.dilate / (group.grid.resolution * pixel)
     window = held.window()
     assert window is not None  # noqa: S101  (a footing has pixels)
@@ -109,7 +109,7 @@ def _sample(
     around = window.grow(int(np.ceil(dilate)) + 1) & known
     names = (*plan.bands, "cloud", "valid")
     data = read_window(plan.cube, source, names, around, level)
-    clear = clearance(data[-2], data[-1], dilate) > 0
+    clear = distance_from_cloud(data[-2], data[-1], dilate) > 0
     return held.take(np.where(clear, data[:-2], np.int16(FILL)), around, FILL)
 
 

@@ -81,7 +81,7 @@ def transformer(source: str, target: str) -> Transformer:
 
 
 @dataclass(frozen=True)
-class Footing:
+class GridAlignment:
     """Pixels of a source grid that lie under the centres of a block's pixels.
 
     ``rows``, ``cols``: pixels of the source, int32, of shapes that broadcast to the block's; ``inside``: whether they
@@ -111,7 +111,7 @@ class Footing:
         return np.where(self.inside, x[..., rows, cols], x.dtype.type(nothing))
 
 
-def footing(target: Grid, block: Box, source: Grid, area: Box) -> Footing | None:
+def footing(target: Grid, block: Box, source: Grid, area: Box) -> GridAlignment | None:
     """Return the pixels of ``source`` under a block of ``target``; None where none of them is in ``area``."""
     bounds = source.reached_by(target.bounds(block), target.crs)
     if all(map(math.isfinite, bounds)) and (source.around(bounds).grow(1) & area).empty:
@@ -123,7 +123,9 @@ def footing(target: Grid, block: Box, source: Grid, area: Box) -> Footing | None
         x, y = transformer(target.crs, source.crs).transform(across, up)
     rows, cols = _index(-y / source.resolution), _index(x / source.resolution)
     inside = (rows >= area.row0) & (rows < area.row1) & (cols >= area.col0) & (cols < area.col1)
-    return Footing(rows, cols, inside, _scale(target, block, source)) if inside.any() else None
+    return (
+        GridAlignment(rows, cols, inside, _scale(target, block, source)) if inside.any() else None
+    )
 
 
 def _index(position: np.ndarray) -> np.ndarray:

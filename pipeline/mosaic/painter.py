@@ -8,9 +8,9 @@ import numpy as np
 from s2sharp_core.lattice import Box
 
 from ..cube.layout import FILL
-from .composite import FAR, clearance, feathered, medians, medoid, shares
+from .composite import FAR, blending_weights, distance_from_cloud, feathered, medians, medoid
 from .config import BLOCK
-from .grid import Footing, footing, within
+from .grid import GridAlignment, footing, within
 from .plan import MosaicPlan, Takes
 from .resample import reach, resample
 from .sources import CubeDate, Group, read_window
@@ -32,7 +32,7 @@ class Painter:
     plan: MosaicPlan
     wanted: Box
     takes: Takes
-    _under: dict[tuple[Box, int], Footing | None] = field(default_factory=dict)
+    _under: dict[tuple[Box, int], GridAlignment | None] = field(default_factory=dict)
 
     def paint(self, part: Box) -> dict[str, np.ndarray]:
         """Return every variable of the store over ``part``."""
@@ -49,7 +49,7 @@ class Painter:
         """Return the pixels of a part that the requested ones depend on."""
         return part & self.wanted.grow(self.plan.ring)
 
-    def _footing(self, block: Box, group: Group) -> Footing | None:
+    def _footing(self, block: Box, group: Group) -> GridAlignment | None:
         key = block, group.epsg
         if key not in self._under:
             self._under[key] = footing(self.plan.grid, block, group.grid, group.area)
@@ -57,7 +57,7 @@ class Painter:
 
     def _blocks(
         self, part: Box, group: Group
-    ) -> Iterator[tuple[Box, tuple[slice, slice], Footing, Box]]:
+    ) -> Iterator[tuple[Box, tuple[slice, slice], GridAlignment, Box]]:
         """Yield the blocks of a part that a group meets, with their slices in it and the group's pixels under them."""
         for block in self._needed(part).tiles(BLOCK):
             under = self._footing(block, group)
@@ -66,7 +66,7 @@ class Painter:
                 yield block, within(part, block), under, window
 
     def _clear(self, part: Box, source: CubeDate) -> np.ndarray:
-        """Compute the :func:`clearance` of every pixel of a part in an acquisition."""
+        """Compute the :func:`distance_from_cloud` of every pixel of a part in an acquisition."""
         group, margin = self._group(source), self.plan.reach
         out = np.zeros(part.shape, dtype=np.uint8)
         blocks = list(self._blocks(part, group))
@@ -76,7 +76,9 @@ class Painter:
         names = ("cloud", "valid")
         cloud, valid = read_window(self.plan.cube, source, names, around)
         if valid.any():
-            clear = clearance(cloud, valid, self.plan.config.dilate / group.grid.resolution)
+            clear = distance_from_cloud(
+                cloud, valid, self.plan.config.dilate / group.grid.resolution
+            )
             for _, place, under, _ in blocks:
                 out[place] = under.take(clear, around, 0)
         return out
@@ -171,7 +173,7 @@ class Painter:
         for source in self._shown(chosen[place]):
             usable = self._clear(around, source)[place] > 0
             number = self.plan.numbers[source]
-            share = shares(chosen[place], usable, number, self.plan.ring)[inner]
+            share = blending_weights(chosen[place], usable, number, self.plan.ring)[inner]
             values = self._values(part, source, share > 0)
             total += share * np.where(share > 0, values, 0)
             weight += share

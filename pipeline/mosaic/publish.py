@@ -14,7 +14,7 @@ from ..publish.cog_profile import CogProfile, Frame
 from ..publish.cogs import Means, write_pictures
 from ..publish.stac import PROCESSING, ZARR, add_picture, footprint, relative, write_collection
 from ..storage.arrays import arrays_of
-from ..storage.digests import Digest, vouched
+from ..storage.digests import Digest, settled_digest
 from ..storage.files import files, read_named, remove, remove_tree, write_text
 from ..storage.location import Location, place
 from .grid import within
@@ -67,7 +67,7 @@ def publish_tile(plan: MosaicPlan, tile: Tile, takes: Takes) -> tuple[int, dict[
     if layer == "source":
         shown = np.unique(arrays[layer][tile.period, *at])
         sources = [plan.sources[number - 1].id for number in shown if number]
-    digests = {variable: vouched(path) for variable, path in cogs.items()}
+    digests = {variable: settled_digest(path) for variable, path in cogs.items()}
     item = _item(plan, tile, sources)
     for variable, path in cogs.items():
         roles = ["data", "reflectance"] if variable in BANDS else ["metadata"]

@@ -7,7 +7,7 @@ from rasterio.warp import Resampling, reproject
 from s2sharp_core.lattice import Box
 
 from ..cube.layout import FILL
-from .grid import Footing, Grid, within
+from .grid import Grid, GridAlignment, within
 
 _PATCH = 128
 """Side in pixels of a patch for GDAL, which interpolates positions along a line from its ends: over this distance the
@@ -22,7 +22,13 @@ def reach(how: str, scale: tuple[float, float]) -> int:
 
 
 def resample(
-    target: Grid, block: Box, under: Footing, source: Grid, data: np.ndarray, window: Box, how: str
+    target: Grid,
+    block: Box,
+    under: GridAlignment,
+    source: Grid,
+    data: np.ndarray,
+    window: Box,
+    how: str,
 ) -> np.ndarray:
     """Resample one acquisition to the pixels of a block.
 

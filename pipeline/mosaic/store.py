@@ -13,7 +13,7 @@ from s2sharp_core import BANDS, S2SharpError
 from s2sharp_core.lattice import Box
 
 from ..cube.create import lay_out_level, store_facts
-from ..cube.intact import ROOT, astray, differing, mend, torn
+from ..cube.intact import ROOT, differing, mend, root_is_torn, wrong_files
 from ..cube.layout import FORMAT, Bounds, Sharded
 from ..cube.open import crop, read_group
 from ..cube.root import open_root, store_in
@@ -98,8 +98,8 @@ def lay_out(store: Location, canvas: Canvas, facts: Mapping[str, Any]) -> None:
     if not (store / ROOT).exists():
         put_arrays(draft, store)
         return
-    mend(store, astray(store, draft))
-    if torn(store):
+    mend(store, wrong_files(store, draft))
+    if root_is_torn(store):
         put_arrays({ROOT: draft[ROOT]}, store)
     root = zarr.open_group(zarr_store(store), mode="r+")
     if facts != {key: store_facts(root).get(key) for key in facts}:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 from ..cube.layout import shard_file
 from ..engine.lease import Lease
-from ..engine.verify import Broken, around, some_recorded, take_back
+from ..engine.verify import Broken, around, revoke_broken, some_recorded
 from ..storage.location import Location
 from .plan import MosaicPlan
 from .publish import cog_folder
@@ -33,6 +33,6 @@ def verify_mosaic(
             return plan.store / shard_file(plan.canvas, variable, *place)
 
         chosen = some_recorded(plan.ledger, share)
-        count, broken = take_back(plan.ledger, chosen, locate, check=lease.check)
+        count, broken = revoke_broken(plan.ledger, chosen, locate, check=lease.check)
         lost = around(plan.store.name, misplaced(plan.store, plan.canvas))
         return count, broken + lost

@@ -18,7 +18,7 @@ __getattr__, __dir__, __all__ = face(
         "items": ["with_acquisitions"],
         "make": ["datatakes_of", "make_plan"],
         "method": ["side_of"],
-        "availability": ["Offering", "Outlook", "look_at"],
+        "availability": ["Offering", "Outlook", "survey"],
         "plan": ["Plan", "freeze_acquisition"],
         "query_log": ["Query", "begun", "done", "items_in", "owed", "when"],
         "reads": ["files_of", "reader_of", "stage_of"],

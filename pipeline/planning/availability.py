@@ -72,7 +72,7 @@ class Outlook:
     refused: tuple[Refusal, ...] = ()
 
 
-def look_at(config: RunConfig, most: int) -> Iterator[Outlook]:
+def survey(config: RunConfig, most: int) -> Iterator[Outlook]:
     """Yield the outlook on each collection, from at most ``most`` items that a query finds; no pixel is read.
 
     If none is chosen, those of the usual names are searched that the catalog has; products are named by their level

@@ -27,7 +27,7 @@ from s2sharp_core.sharpeners.loading import unfitted_sharpener
 
 from ..engine.worker import Peak
 from .config import RunConfig
-from .sharpener import judged, outline_of
+from .sharpener import outline_of, with_layers
 
 # Seconds in which this process loaded its libraries.
 _START = time.time() - psutil.Process().create_time()
@@ -52,7 +52,7 @@ def measure(settings: dict[str, Any]) -> dict[str, float]:
         sharpener = unfitted_sharpener(*chosen, *where, sensor)
     else:
         sharpener = load_sharpener(*chosen, settings["weights"], *where, sensor)
-    sharpener = judged(sharpener, trust=settings["trust"], error90=settings["error90"])
+    sharpener = with_layers(sharpener, trust=settings["trust"], error90=settings["error90"])
     window = settings["window"]
     abreast, _ = side_by_side(sharpener, settings["windows"], settings["threads"])
     torch.set_num_threads(settings["threads"])

@@ -15,7 +15,7 @@ from s2sharp_core.windows import WINDOW
 from ..catalog.access import Access
 from ..catalog.addresses import is_local, is_product, public
 from ..catalog.extent import valid_bbox
-from ..engine.settings import Command, folder, meant, split, validated
+from ..engine.settings import Command, folder, split, suggestion, validated
 from ..storage.location import Located
 
 EARTH_SEARCH = "https://earth-search.aws.element84.com/v1"
@@ -364,7 +364,7 @@ def _environment() -> dict[str, str]:
             continue
         if f"{_PREFIX}{name.upper()}" == variable and name in known:
             found[name] = value
-        elif near := meant(name, known):
+        elif near := suggestion(name, known):
             raise S2SharpError(
                 "bad-config",
                 f"The environment's {variable} is no setting{near}.",

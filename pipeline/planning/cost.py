@@ -17,7 +17,7 @@ from ..engine.resources import memory_of, threads_of, workers_of
 from ..scenes.limits import ABREAST, GDAL_CACHE
 from .client import ClientPlan
 from .method import base_sensor, side_of, weights_folder
-from .net_process import dismiss, known
+from .net_process import end_process, known
 from .plan import Plan
 from .reads import stage_of
 from .sensor_files import there
@@ -189,7 +189,7 @@ def _calibrate(plan: Plan, threads: int, abreast: int, *, learns: bool) -> dict[
     try:
         found = known("measure", settings, weights)
     finally:
-        dismiss()
+        end_process()
     return {key: float(value) for key, value in found.items()}
 
 

@@ -9,7 +9,7 @@ from s2sharp_core import S2SharpError
 
 from ..catalog.addresses import public
 from ..catalog.extent import Degrees, interval
-from ..catalog.metadata import span
+from ..catalog.metadata import sensing_span
 from ..scenes.acquisition import Acquisition
 from ..scenes.scene import Refusal
 from .config import EVER, RunConfig
@@ -80,7 +80,7 @@ def _at_other_times(config: RunConfig, around: Degrees) -> str:
     try:
         with warnings.catch_warnings():  # the first search has warned already
             warnings.simplefilter("ignore")
-            times = sorted(span(item)[0] for item in islice(there, _LOOK_ITEMS))
+            times = sorted(sensing_span(item)[0] for item in islice(there, _LOOK_ITEMS))
     except S2SharpError:
         return ""
     if not times:

@@ -87,7 +87,7 @@ def by_datatake(acquisitions: Iterable[Acquisition]) -> tuple[Datatake, ...]:
     return tuple(Datatake(take, tuple(takes[take])) for take in sorted(takes))
 
 
-def believing(plan: ClientPlan) -> ClientPlan:
+def with_checked_offsets(plan: ClientPlan) -> ClientPlan:
     """Return the plan with the offsets that fit the pixels, if ``trust_offset`` is "pixels"."""
     if plan.config.trust_offset != "pixels":
         return plan

@@ -29,7 +29,7 @@ from .area import Area, in_degrees
 from .client import ClientPlan
 from .config import WORLD, RunConfig
 from .empty_query import nothing_found
-from .items import believing, by_datatake, freeze_items
+from .items import by_datatake, freeze_items, with_checked_offsets
 from .method import Outline, check_fit, fits
 from .net_process import outlined
 from .query_log import items_in, when
@@ -106,7 +106,7 @@ def make_plan(config: RunConfig) -> ClientPlan:
         shape=area.digest,
         staged=staged_by_default(config.stage, found.acquisitions),
     )
-    return believing(plan)
+    return with_checked_offsets(plan)
 
 
 _NEAR = 150_000.0

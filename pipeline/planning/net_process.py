@@ -176,7 +176,7 @@ class _Asked:
             question.flush()
             line = answers.readline()
         if not line:
-            dismiss()
+            end_process()
             self._said.seek(0)
             raise S2SharpError(
                 "calibration-failed",
@@ -204,7 +204,7 @@ def _asked() -> _Asked:
     return _Asked()
 
 
-def dismiss() -> None:
+def end_process() -> None:
     """End the process, if there is one: it takes some hundred MB."""
     if _asked.cache_info().currsize:
         _asked().end()

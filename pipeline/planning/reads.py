@@ -1,7 +1,7 @@
 """Readers for the units of a plan: the archive's files, or their copies in the stage."""
 
 from ..scenes.acquisition import Acquisition
-from ..scenes.raster import Kept
+from ..scenes.raster import OpenFiles
 from ..scenes.read import Files, Reader
 from ..scenes.stage import Stage
 from .plan import Plan
@@ -24,7 +24,7 @@ def stage_of(plan: Plan, acquisition: Acquisition) -> Stage:
 
 def files_of(plan: Plan, acquisition: Acquisition) -> Files:
     """Return the reader of an acquisition's own files."""
-    return Files(acquisition, Kept(seen=plan.seen))
+    return Files(acquisition, OpenFiles(seen=plan.seen))
 
 
 def reader_of(plan: Plan, acquisition: Acquisition) -> Reader:

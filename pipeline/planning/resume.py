@@ -15,7 +15,7 @@ from ..scenes.scene import Refusal
 from .area import Area
 from .client import ClientPlan
 from .config import RunConfig
-from .items import believing, with_acquisitions
+from .items import with_acquisitions, with_checked_offsets
 from .make import datatakes_of, find_items, layouts_of, make_plan, staged_by_default
 from .method import fitted_weights
 from .net_process import outlined
@@ -95,7 +95,7 @@ def resume(config: RunConfig) -> ClientPlan | None:
     # A file of sensors may say something else by now: another sensor, other keys.
     takes = {a.take for a in plan.acquisitions}
     sensors = given_sensors(config.sensor, takes) if plan.coarse else {}
-    return believing(plan.model_copy(update={"staged": staged, "sensors": sensors}))
+    return with_checked_offsets(plan.model_copy(update={"staged": staged, "sensors": sensors}))
 
 
 def _trusting(plan: Plan, trust: str | None) -> Plan:

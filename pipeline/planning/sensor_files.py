@@ -15,10 +15,10 @@ from .plan import Plan
 from .units import Datatake
 
 if TYPE_CHECKING:
-    from s2sharp_core.sensor.estimation import Sensed
+    from s2sharp_core.sensor.estimation import SensorEstimate
 
 
-def about(seen: "Sensed", windows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def about(seen: "SensorEstimate", windows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Return a sensor for its file, with its measured figures and the windows that were read."""
     return {
         "sensor": asdict(seen.sensor),

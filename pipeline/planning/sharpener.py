@@ -23,8 +23,8 @@ def outline(config: RunConfig, coarse: tuple[str, ...], device: str) -> Sharpene
     sensor = base_sensor(config.sensor)
     if fits(config):
         blank = unfitted_sharpener(config.method, coarse, device, config.precision, sensor)
-        return judged(blank, trust=config.trust, error90=config.error90)
-    return ready(config, coarse, device, None, config.precision, sensor)
+        return with_layers(blank, trust=config.trust, error90=config.error90)
+    return make_sharpener(config, coarse, device, None, config.precision, sensor)
 
 
 def outline_of(config: RunConfig, coarse: tuple[str, ...], device: str) -> Outline:
@@ -43,7 +43,7 @@ def outline_of(config: RunConfig, coarse: tuple[str, ...], device: str) -> Outli
     )
 
 
-def ready(
+def make_sharpener(
     config: RunConfig,
     coarse: tuple[str, ...],
     device: str,
@@ -60,10 +60,10 @@ def ready(
     else:
         folder = weights_folder(fitted or config.weights)
         bare = load_sharpener(config.method, coarse, folder, device, precision, sensor)
-    return judged(bare, trust=config.trust, error90=config.error90)
+    return with_layers(bare, trust=config.trust, error90=config.error90)
 
 
-def judged(bare: Sharpener, *, trust: bool, error90: bool) -> Sharpener:
+def with_layers(bare: Sharpener, *, trust: bool, error90: bool) -> Sharpener:
     """Return the sharpener with the layers of ``--trust`` and ``--error90``, if requested."""
     sharpener = WithTrust(bare) if trust else bare
     return WithError90(sharpener) if error90 else sharpener
@@ -107,7 +107,7 @@ def sharpener_of(plan: Plan, take: str) -> Sharpener | None:
         return None
     arithmetic = plan.precision.split()[0]
     fitted, sensor = plan.fit_folder(take), plan.sensor(take)
-    sharpener = ready(plan.config, plan.coarse, plan.device, fitted, arithmetic, sensor)
+    sharpener = make_sharpener(plan.config, plan.coarse, plan.device, fitted, arithmetic, sensor)
     found, wanted = sharpener.digest, plan.digest
     if plan.learns or plan.own_sensors:
         # The plan's digest is from before measurement and fit, so the weights are compared.

@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterator, Sequence
 from itertools import groupby
 from typing import Generic, NamedTuple, TypeVar
 
-from ..engine.ledger import Book, Record, States
+from ..engine.ledger import KnownRecords, Record, States
 from .client import ClientPlan
 from .units import Datatake, Unit
 
@@ -43,7 +43,7 @@ class Standings:
         self._plan = plan
         ids = {one for layout in plan.layouts for one in layout.ids}
         asked = ids if plan.grown else ids.intersection(plan.asked)
-        self._book = Book(plan.ledger, asked, ids - asked)
+        self._book = KnownRecords(plan.ledger, asked, ids - asked)
         self._lost: dict[tuple[str, int], dict[Shard, str]] = {}
         self._asked: dict[str, frozenset[str]] = {}
 

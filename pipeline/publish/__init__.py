@@ -11,8 +11,8 @@ __getattr__, __dir__, __all__ = face(
     {
         "cogs": ["Means", "variables", "write_cogs", "write_pictures"],
         "cog_profile": ["CogProfile", "Frame"],
-        "panels": ["Panel", "Spot", "choose_spot", "looked_at", "orientation", "pair", "trust"],
-        "quicklook": ["sheet"],
+        "panels": ["Panel", "Spot", "choose_spot", "bands_shown", "orientation", "pair", "trust"],
+        "quicklook": ["draw_sheet"],
         "stac": [
             "PROCESSING",
             "Provenance",

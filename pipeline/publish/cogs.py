@@ -47,7 +47,7 @@ _COMPRESSIONS: dict[str, dict[str, Any]] = {
 Clock = Callable[[str], AbstractContextManager[None]]
 
 
-def untimed(_: str) -> AbstractContextManager[None]:
+def no_clock(_: str) -> AbstractContextManager[None]:
     """Measure nothing, in place of a clock."""
     return nullcontext()
 
@@ -63,7 +63,7 @@ class Means:
     compression: str = "deflate"
     memory: float = 0.0
     threads: int = 1
-    clock: Clock = untimed
+    clock: Clock = no_clock
 
     def split(self, most: int, least: float) -> "tuple[int, Means]":
         """Return how many files of at least ``least`` bytes to make at once, ``most`` at most, and the means of each."""

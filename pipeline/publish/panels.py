@@ -108,7 +108,7 @@ def _image(shown: np.ndarray) -> np.ndarray:
 _DETAILED = ("B04", "B08", "B03", "B02", *BANDS)
 
 
-def looked_at(names: Collection[str]) -> tuple[str, ...]:
+def bands_shown(names: Collection[str]) -> tuple[str, ...]:
     """Return the variables that :func:`choose_spot` reads of a cube with these bands and layers."""
     band = next((band for band in _DETAILED if band in names), None)
     return tuple(name for name in (band, "valid", "cloud") if name is not None and name in names)

@@ -45,10 +45,10 @@ def quicklook(
             "nothing-to-show", "The cube has no band to draw.", "Give a cube with bands."
         )
     aspect = 1.0 if len(rows) == 1 and len(rows[0]) == 3 else 1.65
-    sheet(path, rows, (len(cube["y"]), len(cube["x"])), title, credit, aspect)
+    draw_sheet(path, rows, (len(cube["y"]), len(cube["x"])), title, credit, aspect)
 
 
-def sheet(
+def draw_sheet(
     path: Location,
     rows: Sequence[Sequence[Panel]],
     shape: tuple[int, int],

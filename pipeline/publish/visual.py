@@ -14,7 +14,7 @@ from ..cube.layout import FILL, SCALE
 from ..storage.files import write_bytes
 from ..storage.location import Location
 from .cog_profile import CogProfile, Frame, Place
-from .cogs import Means, untimed, writable, write_cog
+from .cogs import Means, no_clock, writable, write_cog
 from .stretch import TRUE_COLOUR
 
 # Fixed values, so that dates and neighbours can be compared. Most land and water has a reflectance below 0.3, where the
@@ -58,7 +58,7 @@ def write_visual(
         write_bytes(small, _jpeg(file))
 
     # The caller measures these steps as one.
-    means = replace(means or Means(), clock=untimed)
+    means = replace(means or Means(), clock=no_clock)
     with writable(target):
         write_cog(parts(), frame, VISUAL, target, means, look=look)
     return True

@@ -12,7 +12,7 @@ from ..storage.location import Location
 from ..ui.terminal import busy
 
 
-def leave_page(out: Location, *, anew: bool) -> Location | None:
+def write_page(out: Location, *, anew: bool) -> Location | None:
     """Write a brief ``report.html`` into ``out`` and return its location, or None without one.
 
     ``anew``: whether anything was done; if not, an existing page is kept.

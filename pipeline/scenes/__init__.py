@@ -15,7 +15,7 @@ __getattr__, __dir__, __all__ = face(
         "items": ["write_items"],
         "limits": ["ABREAST", "GDAL_CACHE"],
         "radiometry": ["decode"],
-        "raster": ["Kept"],
+        "raster": ["OpenFiles"],
         "read": ["Block", "Files", "Reader", "load_block", "load_scl", "reflectance"],
         "scene": ["Refusal", "edges_of"],
         "stage": ["Stage", "clear"],

@@ -20,7 +20,7 @@ from ..catalog.access import FREE, Access
 from ..catalog.addresses import public, safe_name
 from ..catalog.contradictions import names_day
 from ..catalog.faults import faulty
-from ..catalog.metadata import archived, datatake, epsg, strip
+from ..catalog.metadata import archived, datastrip, datatake, epsg
 from ..catalog.reflectance import PIXELS
 from .scene import Refusal, Scene, edges_of, scene_of
 
@@ -117,7 +117,7 @@ def find(item: pystac.Item, bands: Sequence[str], catalog: str, access: Access =
         code = epsg(item)
         Lattice.of(code)  # checked before its files, because this fault says the most
         scene = scene_of(item, code, bands, catalog, access)
-        return Found(datatake(item), code, scene, strip(item), archived(item))
+        return Found(datatake(item), code, scene, datastrip(item), archived(item))
     except S2SharpError as error:
         if error.kind == "crs-unknown" and item.id not in error.message:
             text = f"Item {item.id}: {error.message}"

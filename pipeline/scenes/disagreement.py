@@ -10,7 +10,7 @@ from s2sharp_core.lattice import Box
 
 from .acquisition import Acquisition
 from .radiometry import SATURATED, reference_offset
-from .raster import Kept
+from .raster import OpenFiles
 from .read import read_scene
 from .scene import Scene
 
@@ -19,7 +19,7 @@ SIDE = 32
 
 
 def disagreement(
-    acquisition: Acquisition, bands: Iterable[str], box: Box, kept: Kept | None = None
+    acquisition: Acquisition, bands: Iterable[str], box: Box, kept: OpenFiles | None = None
 ) -> dict[str, float]:
     """Return the median of |Δ| in DN (reflectance × 10 000) per band between the scenes that overlap in ``box``.
 
@@ -33,7 +33,7 @@ def disagreement(
         if (sample := _sample(one, other, box)) is not None
     ]
     found = {}
-    kept = kept or Kept()
+    kept = kept or OpenFiles()
     for band in bands:
         steps = [
             _steps(*(read_scene(acquisition, scene, band, sample, kept) for scene in scenes))

@@ -15,7 +15,7 @@ from s2sharp_core.lattice import Box
 from ..catalog.reflectance import PLAIN_OFFSET, RAW_OFFSET
 from .acquisition import Acquisition
 from .radiometry import decode, reference_offset
-from .raster import Kept
+from .raster import OpenFiles
 from .read import Block, read_scene
 from .scene import Scene
 
@@ -127,7 +127,7 @@ def _samples(acquisition: Acquisition, scene: Scene) -> dict[str, np.ndarray]:
     """Return the reflectance of windows spread over a whole scene, by band."""
     names = in_order({source.band for source in scene.sources})
     coarsest = sorted(names, key=native_gsd, reverse=True)[:FEW]
-    kept = Kept()
+    kept = OpenFiles()
     samples = {}
     for band in coarsest:
         parts = []

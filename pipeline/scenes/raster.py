@@ -19,7 +19,7 @@ from rasterio.windows import Window
 
 from s2sharp_core import S2SharpError
 
-from ..catalog.addresses import bucket_of, is_array, parted, public
+from ..catalog.addresses import bucket_of, is_array, public, split_address
 from ..catalog.chunks import MAX_BLOCK
 from ..catalog.eopf import Array, opened
 from ..catalog.faults import BrokenError
@@ -143,7 +143,7 @@ Raster = GdalFile | Array
 
 
 @dataclass(frozen=True)
-class Kept:
+class OpenFiles:
     """Files that stay open, so that blocks which two reads share are decoded once; for one thread at a time.
 
     ``files``: the open files by address; ``seen``: versions of these and of files closed since.
@@ -158,7 +158,7 @@ def reading(
     item: str,
     home: str | None,
     read: Callable[[Raster], T],
-    kept: Kept | None = None,
+    kept: OpenFiles | None = None,
 ) -> T:
     """Return the result of ``read`` on a file of ``item``, whose address is ``home``; the file is signed here.
 
@@ -178,7 +178,7 @@ def reading(
 
 
 @contextmanager
-def _opened(source: Source, item: str, href: str, kept: Kept | None) -> Iterator[Raster]:
+def _opened(source: Source, item: str, href: str, kept: OpenFiles | None) -> Iterator[Raster]:
     try:
         if is_array(href):
             yield opened(href, source.sign)
@@ -292,7 +292,7 @@ def _unzipped(href: str) -> str:
 
 
 def _driver(href: str, known: Container[str]) -> str:
-    if not parted(href)[0].lower().endswith((".jp2", ".j2k")):
+    if not split_address(href)[0].lower().endswith((".jp2", ".j2k")):
         return "GTiff"
     return next((name for name in _JPEG2000 if name in known), _JPEG2000[0])
 

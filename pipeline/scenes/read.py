@@ -19,7 +19,7 @@ from ..catalog.sources import MAX_DN, Source
 from .acquisition import Acquisition
 from .limits import ABREAST
 from .radiometry import decode, harmonise, missing, reference_offset, source_of
-from .raster import Kept, Raster, reading
+from .raster import OpenFiles, Raster, reading
 from .scene import Scene
 
 S = TypeVar("S")
@@ -27,7 +27,7 @@ T = TypeVar("T")
 
 
 def read_scene(
-    acquisition: Acquisition, scene: Scene, band: str, box: Box, kept: Kept
+    acquisition: Acquisition, scene: Scene, band: str, box: Box, kept: OpenFiles
 ) -> np.ndarray:
     """Return DN of one scene over the cells ``box``, all of which it holds: uint16 (n·rows, n·cols), 0 as nodata.
 
@@ -138,7 +138,7 @@ class Files:
     """
 
     acquisition: Acquisition
-    kept: Kept = field(default_factory=Kept, repr=False, compare=False)
+    kept: OpenFiles = field(default_factory=OpenFiles, repr=False, compare=False)
 
     @property
     def waits(self) -> bool:

@@ -105,11 +105,11 @@ class Stage:
     def write(self, cells: Box) -> int:
         """Copy one whole shard from the files, and return its size on disk in bytes."""
         # Imported here, because only workers need GDAL; a client lays out and clears.
-        from .raster import Kept
+        from .raster import OpenFiles
         from .read import Files, read_each
 
         arrays = arrays_of(self._store, mode="r+")
-        files = Files(self.acquisition, Kept(seen=self.seen))
+        files = Files(self.acquisition, OpenFiles(seen=self.seen))
         with _ONE:
             read = read_each(lambda band: files.mosaic(band, cells), self.bands, files)
             for band, (dn, number) in zip(self.bands, read, strict=True):

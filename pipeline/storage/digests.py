@@ -33,7 +33,7 @@ def digest_of(file: Location) -> Digest:
     return Digest(len(data), hashlib.sha256(data).hexdigest())
 
 
-def vouched(file: Location) -> Digest:
+def settled_digest(file: Location) -> Digest:
     """Return the digest of a finished file for a record."""
     settle(file)
     return digest_of(file)

@@ -107,7 +107,7 @@ def _draft(file: Path, data: bytes) -> Iterator[Path]:
         draft.unlink(missing_ok=True)
 
 
-def drafted(name: str) -> str | None:
+def draft_target(name: str) -> str | None:
     """Return the file name that a draft was for, or None if it is not a draft of this module."""
     found = re.fullmatch(rf"\.(.+)\.[0-9a-f]{{32}}{re.escape(_DRAFT)}", name)
     return found[1] if found else None
@@ -226,7 +226,7 @@ def remove(file: Location) -> None:
             file.fs.rm_file(file.path)
 
 
-def make_way(file: Location) -> None:
+def clear_place(file: Location) -> None:
     """Remove anything at the place of a file that is not a file: a folder, a pipe, a broken link."""
     if on_this_machine(file) and os.path.lexists(file) and not file.is_file():
         if file.is_dir() and not file.is_symlink():

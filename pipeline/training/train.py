@@ -16,8 +16,8 @@ from s2sharp_core import METHODS, S2SharpError
 from s2sharp_core.bands import GSDS
 from s2sharp_core.learning.dsen2 import Pair, Recipe, synthetic_pairs, train, wald_pair
 from s2sharp_core.learning.options import FitOptions, Tell
-from s2sharp_core.learning.s2net import SIZES, S2Recipe, teach
-from s2sharp_core.sensor.estimation import sense
+from s2sharp_core.learning.s2net import SIZES, S2Recipe, train_net
+from s2sharp_core.sensor.estimation import estimate_sensor
 from s2sharp_core.sensor.response import SENTINEL2
 from s2sharp_core.sensor.sample import Sample
 from s2sharp_core.sharpeners.loading import unfitted_sharpener
@@ -129,7 +129,7 @@ def train_s2net(training: Training, tell: Tell) -> Path:
     mark = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
     training.out.mkdir(parents=True, exist_ok=True)
     checkpoint = file.with_suffix(f".{mark[:12]}.checkpoint")
-    net, curve = teach(recipe, [scenes[name] for name in sorted(scenes)], checkpoint, tell)
+    net, curve = train_net(recipe, [scenes[name] for name in sorted(scenes)], checkpoint, tell)
     curve.write(file.with_suffix(".loss.csv"))
     save_net(net, file, {**facts, "result": curve.card()})
     checkpoint.unlink(missing_ok=True)
@@ -173,7 +173,9 @@ def finetune(config: RunConfig, tell: Tell) -> Path:
     assert method.fit is not None  # noqa: S101  (an adapted method has one)
     protocol = f"{_WALD}; {len(pooled)} windows of {len(plan.datatakes)} datatakes, a quarter of them held out"
     options = replace(plan.options, scenes=tuple(sorted(names)), protocol=protocol)
-    sensor = sense(pooled).sensor if plan.measures else plan.sensor(plan.datatakes[0].take)
+    sensor = (
+        estimate_sensor(pooled).sensor if plan.measures else plan.sensor(plan.datatakes[0].take)
+    )
     method.fit(pooled, sensor, plan.coarse, options, out, plan.device, tell)
     return out / weights_file(config.method.removesuffix("-adapted"))
 

@@ -157,7 +157,7 @@ def stretch(picture: Picture) -> list[tuple[float, float]]:
     return clear_limits(picture.bands, seen[[*picture.bands, *layers]].load())
 
 
-class Gentle(BaseAlgorithm):
+class GentleStretch(BaseAlgorithm):
     """titiler's conversion from reflectance to display values: the common stretch, between ``limits`` of each band."""
 
     bands: tuple[str, ...]

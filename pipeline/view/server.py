@@ -22,7 +22,7 @@ from s2sharp_core import S2SharpError
 from ..report.make import make_report
 from ..storage.location import Location
 from ..ui.html import asset, document
-from .pictures import Gentle, Picture, PictureReader, spectrum
+from .pictures import GentleStretch, Picture, PictureReader, spectrum
 from .pictures import stretch as limits_of
 from .request_limits import AT_ONCE, refusal
 from .sources import Source, source_of
@@ -141,7 +141,7 @@ def _gentle(
             description="Dark and bright end, `0.01,0.4`, for each band; the same for all tiles."
         ),
     ] = None,
-) -> Gentle | None:
+) -> GentleStretch | None:
     if stretch is None:
         return None
     try:
@@ -150,7 +150,7 @@ def _gentle(
         limits = ()
     if len(limits) != len(band) or not all(0 < high - low < math.inf for low, high in limits):
         raise HTTPException(400, "A stretch is two numbers for each band, the lower one first.")
-    return Gentle(bands=tuple(band), limits=limits)
+    return GentleStretch(bands=tuple(band), limits=limits)
 
 
 def listen(port: int) -> socket.socket:

@@ -12,8 +12,8 @@ __getattr__, __dir__, __all__ = face(
         "dsen2": ["Pair", "Recipe", "synthetic_pairs", "train", "wald_pair"],
         "fitting": ["CONSTANTS", "Curve", "EPS", "optimise"],
         "keras": ["import_keras"],
-        "options": ["Course", "FitOptions", "Tell", "silent"],
-        "s2net": ["ADAPT_CONSTANTS", "S2Recipe", "SIZES", "adapt", "teach"],
-        "uncertainty": ["Width", "clues", "half_width", "reach"],
+        "options": ["FitCourse", "FitOptions", "Tell", "silent"],
+        "s2net": ["ADAPT_CONSTANTS", "S2Recipe", "SIZES", "adapt", "train_net"],
+        "uncertainty": ["WidthModel", "clues", "half_width", "reach"],
     },
 )

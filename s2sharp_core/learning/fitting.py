@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from ..errors import S2SharpError
 from ..weights.store import read_tensors, write_tensors
-from .options import Course
+from .options import FitCourse
 
 _CHECKPOINT = 50
 # Share of the steps after which a fit continues with frozen statistics, and its share of the learning rate.
@@ -81,7 +81,7 @@ class Curve:
 def optimise(
     net: nn.Module,
     loss: Callable[[torch.Generator], Tensor],
-    course: Course,
+    course: FitCourse,
     *,
     rate: float,
     eps: float = EPS,
@@ -197,7 +197,7 @@ class _Saved:
     training: list[float] = field(default_factory=list)
     on_freezing: float = 1.0
 
-    def count(self, loss: float, course: Course) -> None:
+    def count(self, loss: float, course: FitCourse) -> None:
         """Count a step, with its loss."""
         self.step += 1
         self.losses = [*self.losses[1 - _CHECKED :], loss]

@@ -29,7 +29,7 @@ class FitOptions:
 
 
 @dataclass(frozen=True)
-class Course:
+class FitCourse:
     """Course of a fit.
 
     ``checkpoint``: a safetensors file, written now and then and read if it exists. The caller removes it, and names it

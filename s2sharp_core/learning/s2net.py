@@ -27,7 +27,7 @@ from ..sensor.sample import Sample
 from ..weights.store import read_tensors, write_tensors
 from .examples import Example, landscapes, scene_variants
 from .fitting import Curve, optimise
-from .options import Course, Tell, silent
+from .options import FitCourse, Tell, silent
 
 SIZES = {"s2net-s": (24, 2), "s2net-m": (48, 4), "s2net-l": (64, 5)}
 """Method → features and blocks of its net."""
@@ -165,7 +165,7 @@ def _window(example: Prepared, side: int, random: torch.Generator) -> Prepared:
     return replace(example, detail=detail, y20=cut(example.y20), truth=cut(example.truth, 6))
 
 
-def teach(
+def train_net(
     recipe: S2Recipe,
     scenes: Sequence[Mapping[int, np.ndarray]],
     checkpoint: Path | None = None,
@@ -206,7 +206,7 @@ def teach(
     def loss(random: torch.Generator) -> Tensor:
         return error(net, examples, random, batch=recipe.batch, cells=recipe.cells)
 
-    course = Course(recipe.steps, recipe.seed, checkpoint, tell)
+    course = FitCourse(recipe.steps, recipe.seed, checkpoint, tell)
     curve = optimise(net, loss, course, rate=recipe.rate)
     net.learn_ranges([example.detail.inputs for example in examples])
     return net.cpu().eval(), curve
@@ -216,7 +216,7 @@ class _EnoughError(Exception):
     """Raised when the error on the held-out part no longer improves."""
 
 
-def adapt(net: S2Net, sample: Sample, sensor: Sensor, course: Course) -> Curve:
+def adapt(net: S2Net, sample: Sample, sensor: Sensor, course: FitCourse) -> Curve:
     """Train a net further on the scene itself at reduced resolution: its 20 m bands at 40 m.
 
     A quarter of the data is held out, and the error on it is checked every 20 steps. After ``_PATIENCE`` checks

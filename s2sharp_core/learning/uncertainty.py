@@ -33,7 +33,7 @@ FLOOR = 9e-8
 
 
 @dataclass(frozen=True)
-class Width:
+class WidthModel:
     """A rule for half-widths from clues.
 
     Attributes
@@ -69,7 +69,7 @@ def clues(x: Tensor, y: Tensor, bands: Sequence[str], sensor: Sensor) -> list[Te
     return [_mean(carried, _CARRIED[times]), upsample(contradicted, times, "linear")]
 
 
-def half_width(mean_squares: Iterable[Tensor], bands: Sequence[str], width: Width) -> Tensor:
+def half_width(mean_squares: Iterable[Tensor], bands: Sequence[str], width: WidthModel) -> Tensor:
     """Return half-widths (n, bands, h, w), reflectance, from the :func:`clues` of ``bands`` of one GSD."""
     carried, contradicted = ((square + FLOOR).log() for square in mean_squares)
     share, rest = width.weights[BANDS[bands[0]].gsd]

@@ -61,7 +61,7 @@ def observe(x: Tensor, sensor: Sensor) -> dict[int, Tensor]:
 def infer(net: Any, y10: Tensor, y20: Tensor, y60: Tensor, *, narrow: bool = True) -> Tensor:
     """Return the image of ``net``, with convolutions in bfloat16 if ``narrow``, else in float32.
 
-    Buffers are copies: only :func:`settle` sets the statistics of a batch norm.
+    Buffers are copies: only :func:`settle_batch_norms` sets the statistics of a batch norm.
     """
     copies = {name: buffer.clone() for name, buffer in net.named_buffers()}
     with torch.autocast(y10.device.type, torch.bfloat16, enabled=narrow):
@@ -91,7 +91,7 @@ def _scales(net: Any) -> dict[int, Tensor]:
     return dict(zip(GSDS, parts, strict=True))
 
 
-def unlike(net: Any, y: Seen, sensor: Sensor) -> Tensor:
+def degraded_difference(net: Any, y: Seen, sensor: Sensor) -> Tensor:
     """Return the mean absolute difference between ``y`` and the image of ``net`` as the satellite would see it.
 
     All twelve bands have the same weight, in units of each band's spread.
@@ -153,7 +153,7 @@ def risk(
     return torch.cat(each).mean()
 
 
-def settle(net: Any, sample: Sample) -> None:
+def settle_batch_norms(net: Any, sample: Sample) -> None:
     """Show every window of the sample to ``net``, to set the statistics of its batch norms."""
     for window in sample.windows():
         net(*(y[None] for y in window.values()))

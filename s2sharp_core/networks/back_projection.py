@@ -13,7 +13,7 @@ from ..bands import BY_GSD
 from ..sensor.observation import degrade, psf
 from ..sensor.response import LARGEST_SHIFT, Sensor
 from ..sensor.upsampling import upsample
-from .detail_transfer import NARROW, Sight, in_halves, wiener
+from .detail_transfer import NARROW, NetSensor, in_halves, wiener
 from .planes import along, cropped, phases_of, seen, smooth
 from .receptive_field import Interval, halved, interpolated_from, seen_from, wider
 
@@ -65,11 +65,11 @@ def projected(x: Tensor, y: Tensor, doubt: Tensor, sensor: Sensor, rim: int = 0)
     rest = F.pad(rest[:, :6] + rest[:, 6:], [BACK] * 4, mode="replicate")
     taps = [*_back_filters(sensor).to(x).T[:, :, None, None]]
     rest = along(along(rest, taps, -2), taps, -1)
-    rest = phases_of(rest, 2, shifts=Sight.of(sensor).shifts20)
+    rest = phases_of(rest, 2, shifts=NetSensor.of(sensor).shifts20)
     return cropped(x, rim) + cropped(rest, rim - read)
 
 
-def held(x: Tensor, y: Tensor, ratio: int, rim: int) -> Tensor:
+def limited(x: Tensor, y: Tensor, ratio: int, rim: int) -> Tensor:
     """Limit ``x`` (n, bands, 4, 3h, 3w) to the range of the observation ``y`` around each pixel.
 
     The range is that of the 5 × 5 nearest pixels of the band. A 20 m band may leave it by its width, a 60 m band by nine

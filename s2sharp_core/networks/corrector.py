@@ -7,7 +7,7 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import Tensor, nn
 
-from .fused_convolutions import Fused, possible
+from .fused_convolutions import Fused, supported
 from .int8 import Packed, packed
 from .planes import cropped
 
@@ -88,7 +88,7 @@ class Corrector(nn.Module):
         """``rim``: pixels on every side whose result is left out, none or ``reach``."""
         if x.dtype == torch.uint8:
             return _through(_packed(self), x, rim)
-        if possible(x):
+        if supported(x):
             return _through([Fused(layer) for layer in self.layers], x, rim)
         x = self.head(x).relu_()
         for block in self.body:

@@ -54,7 +54,7 @@ Shift = tuple[float, float]
 
 
 @dataclass(frozen=True)
-class Sight:
+class NetSensor:
     """The sensor of a product, in the form that the steps of the net need.
 
     ``common``: the mean shift of each focal plane; ``rest20``: the shift of each 20 m band relative to it. ``guides``: for
@@ -73,7 +73,7 @@ class Sight:
 
     @classmethod
     @lru_cache(maxsize=16)
-    def of(cls, sensor: Sensor) -> "Sight":
+    def of(cls, sensor: Sensor) -> "NetSensor":
         guides = tuple(replace(sensor.mean(bands), band="B02") for bands in PLANES)
         common = tuple((guide.dy, guide.dx) for guide in guides)
         rest20 = tuple(
@@ -141,7 +141,7 @@ def _aligned(y: Tensor, shifts: tuple[Shift, ...]) -> Tensor:
     return phases_of(y, 1, shifts=shifts)[:, :, 0] if any(map(any, shifts)) else y
 
 
-def carry(y10: Tensor, y20: Tensor, plane: int, sight: Sight, rim: int) -> Plane:
+def transfer_detail(y10: Tensor, y20: Tensor, plane: int, sight: NetSensor, rim: int) -> Plane:
     """Regress the bands of one focal plane on the guides, in a wide neighbourhood and in a narrow one.
 
     ``y10``: in phases, (n, 4, 4, h, w); ``rim``: pixels on every side that the result leaves out.
@@ -225,7 +225,7 @@ def _refined(
 
 
 @dataclass(frozen=True)
-class Own:
+class OwnDetail:
     """Detail of the 20 m bands that no guide shows, as far as it exceeds noise and errors of the kernel.
 
     ``weight`` (n, 6, h, w): its Wiener weight; ``unseen`` (n, 6, h, w): the weighted difference between bands and
@@ -238,12 +238,12 @@ class Own:
     sure: Tensor
     doubt: Tensor
 
-    def within(self, rim: int) -> "Own":
+    def within(self, rim: int) -> "OwnDetail":
         parts = (self.weight, self.unseen, self.sure, self.doubt)
-        return Own(*(cropped(x, rim) for x in parts))
+        return OwnDetail(*(cropped(x, rim) for x in parts))
 
 
-def evidence(y20: Tensor, planes: list[Plane], sight: Sight) -> Own:
+def own_detail(y20: Tensor, planes: list[Plane], sight: NetSensor) -> OwnDetail:
     """Weight the difference between the bands and the degraded result of the regression."""
     noise = torch.tensor(sight.noise).to(y20)[None, :, None, None] ** 2
     error = torch.tensor(
@@ -261,7 +261,7 @@ def evidence(y20: Tensor, planes: list[Plane], sight: Sight) -> Own:
     weighed = halves * weights
     share = torch.cat([plane.share for plane in planes], dim=1)
     sure = share + (1 - share) * weight
-    return Own(weight, weighed[:, :6] + weighed[:, 6:], sure, doubt)
+    return OwnDetail(weight, weighed[:, :6] + weighed[:, 6:], sure, doubt)
 
 
 @dataclass(frozen=True)
@@ -278,11 +278,11 @@ class _Far:
     sure: Tensor
 
 
-def carry_far(
+def transfer_detail_60m(
     y20: Tensor,
     y60: Tensor,
     planes: list[Plane],
-    sight: Sight,
+    sight: NetSensor,
     rim: int,
     known: Tensor | None = None,
 ) -> _Far:

@@ -16,7 +16,7 @@ _ABREAST = 4
 _NAMES = ("_convolution_pointwise", "_convolution_pointwise_")
 
 
-def possible(x: Tensor) -> bool:
+def supported(x: Tensor) -> bool:
     """Return whether this build of torch can fuse convolutions of ``x``, and no gradient is needed."""
     return (
         x.device.type == "cpu"

@@ -27,7 +27,7 @@ _NAMES = ("qconv2d_pointwise", "qconv_prepack")
 _LEAST = 1e-6
 
 
-def able() -> bool:
+def supported() -> bool:
     """Return whether this processor and this build of torch convolve eight bits without losing any of a sum."""
     has = getattr(torch.cpu, "_is_vnni_supported", lambda: False)
     return (

@@ -20,7 +20,7 @@ def arithmetic(kind: Arithmetic, device: torch.device) -> AbstractContextManager
 
 def fastest(device: str, able: Collection[Arithmetic]) -> Arithmetic:
     """Return the fastest that the processor has in hardware, among those that a net is ``able`` to compute in."""
-    if "int8" in able and device == "cpu" and int8.able():
+    if "int8" in able and device == "cpu" and int8.supported():
         return "int8"
     if "bfloat16" not in able:
         return "float32"

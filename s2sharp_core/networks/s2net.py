@@ -12,7 +12,7 @@ Everything but the last step lies on the 20 m grid, where a 10 m picture has fou
    and h a short filter, the inverse of A U as a truncated Neumann series. On a grid this equals iterated back-projection
    (Irani and Peleg, CVGIP 53, 1991). The weights w, for the coarse and for the fine half of the octave, are Wiener's, so
    that noise and errors of the sensor's kernel do not return as detail.
-4. *Range.* Results are limited to a range around the observation (:func:`~s2sharp_core.networks.back_projection.held`).
+4. *Range.* Results are limited to a range around the observation (:func:`~s2sharp_core.networks.back_projection.limited`).
 
 Every operation is local. The halo is the sum of their reaches, for bands shifted by up to one pixel of their own.
 """
@@ -29,7 +29,7 @@ from ..bands import BY_GSD
 from ..sensor.observation import psf
 from ..sensor.response import LARGEST_SHIFT, SENTINEL2, Sensor
 from ..windows import JOINED
-from .back_projection import BACK, around, blur, held, projected, projected_from
+from .back_projection import BACK, around, blur, limited, projected, projected_from
 from .corrector import READS, Corrector
 from .detail_transfer import (
     NARROW,
@@ -37,12 +37,12 @@ from .detail_transfer import (
     TRIANGLE,
     WIDE_20,
     WIDE_60,
-    Own,
+    NetSensor,
+    OwnDetail,
     Plane,
-    Sight,
-    carry,
-    carry_far,
-    evidence,
+    own_detail,
+    transfer_detail,
+    transfer_detail_60m,
 )
 from .int8 import rounded
 from .kinds import convolved, known_as
@@ -205,14 +205,14 @@ class S2Net(nn.Module):
         ``far``: pixels of 20 m on every side whose result is not needed; work for these alone is skipped. ``known``: see
         :meth:`forward`.
         """
-        sight = Sight.of(self.sensor)
+        sight = NetSensor.of(self.sensor)
         y20, y60 = y20.contiguous(), y60.contiguous()
         y10 = F.pixel_unshuffle(y10.contiguous(), 2).unflatten(1, (4, 4))
         rim = max(0, far - _even(around(self._corrected)))
         # The rim drops the pixels that no later step reads.
         early = max(0, rim - around(_evidence_from()))
-        planes = [carry(y10, y20, i, sight, early) for i in range(len(PLANES))]
-        own = evidence(cropped(y20, early), planes, sight).within(rim - early)
+        planes = [transfer_detail(y10, y20, i, sight, early) for i in range(len(PLANES))]
+        own = own_detail(cropped(y20, early), planes, sight).within(rim - early)
         planes = [plane.within(rim - early) for plane in planes]
         read = [*_read(planes[0], own, 0), *_read(planes[1], own, len(PLANES[0]))]
         picture = torch.cat([plane.picture for plane in planes], dim=1)
@@ -221,7 +221,7 @@ class S2Net(nn.Module):
         if self._sharpens_60:
             rim60 = max(0, far - _even(self.of60.reach))
             planes = [plane.within(rim60 - rim) for plane in planes]
-            of60 = carry_far(y20, y60, planes, sight, rim60, known)
+            of60 = transfer_detail_60m(y20, y60, planes, sight, rim60, known)
             none = own.doubt[:, :0]
             details.append(
                 self._detail(self.of60, of60.read, of60.picture, of60.energy, of60.sure, none)
@@ -314,10 +314,10 @@ class S2Net(nn.Module):
         x = projected(x, cropped(y20, far - left), cropped(first.doubt, cut), self.sensor, left)
         whole = y10.new_zeros(len(x), len(self.bands), *y10.shape[2:])
         n, inner = x.shape[1], cropped(whole, 2 * far)
-        _place(inner[:, :n], held(x, y20, 1, far))
+        _place(inner[:, :n], limited(x, y20, 1, far))
         for of60 in more:
             x = self._within(self.of60, of60, min(far, _even(self.of60.reach)))
-            _place(inner[:, n:], held(x, y60, 3, halo))
+            _place(inner[:, n:], limited(x, y60, 3, halo))
         return whole
 
     def joins(self, window: int) -> bool:
@@ -373,7 +373,7 @@ def _place(out: Tensor, x: Tensor) -> None:
         out[..., i // 2 :: 2, i % 2 :: 2] = x[:, :, i]
 
 
-def _read(plane: Plane, own: Own, first: int) -> list[tuple[Tensor, ...]]:
+def _read(plane: Plane, own: OwnDetail, first: int) -> list[tuple[Tensor, ...]]:
     """Return what the network reads of each band of a focal plane, whose first is the ``first`` of the 20 m bands."""
     told = added_up(plane.low_terms)
     at = slice(first, first + told.shape[1])
@@ -385,7 +385,7 @@ def _read(plane: Plane, own: Own, first: int) -> list[tuple[Tensor, ...]]:
 
 
 def _evidence_from() -> Interval:
-    """Return the pixels of 20 m on which :class:`~s2sharp_core.networks.detail_transfer.Own` of a cell depends."""
+    """Return the pixels of 20 m on which :class:`~s2sharp_core.networks.detail_transfer.OwnDetail` of a cell depends."""
     return halved(seen_from(wider((0, 2), len(NARROW) // 2 + 1), 2, blur()))
 
 

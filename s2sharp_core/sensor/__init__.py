@@ -34,7 +34,7 @@ __getattr__, __dir__, __all__ = face(
         "scene_sensor": ["measure_scene", "sense_arrays"],
         "registration": ["warn_of_shifts"],
         "sample": ["SIDE", "Sample", "windows_of"],
-        "estimation": ["SIDES", "Sensed", "SensorChoice", "named", "sense"],
+        "estimation": ["SIDES", "SensorEstimate", "SensorChoice", "named", "estimate_sensor"],
         "simulate": ["landscape", "noisy", "observe", "seen"],
         "upsampling": ["reach", "upsample", "weights_of_phases"],
     },

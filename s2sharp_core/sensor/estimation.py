@@ -1,6 +1,6 @@
 """The sensor for sharpening a product: measured on its own windows if they suffice, or else the known one.
 
-A scene in memory (:mod:`.scene_sensor`) and a datatake in a run both call :func:`sense`.
+A scene in memory (:mod:`.scene_sensor`) and a datatake in a run both call :func:`estimate_sensor`.
 """
 
 from collections.abc import Mapping
@@ -22,7 +22,7 @@ SIDES = (SIDE, SIDE // 2, 22, 14)
 
 
 @dataclass(frozen=True)
-class Sensed:
+class SensorEstimate:
     """The sensor for sharpening, and the figures that it follows from.
 
     Attributes
@@ -43,7 +43,7 @@ class Sensed:
     told: tuple[str, ...] = ()
 
     @classmethod
-    def unknown(cls, why: str) -> "Sensed":
+    def unknown(cls, why: str) -> "SensorEstimate":
         """Return the known sensor, because nothing could be measured."""
         return cls(SENTINEL2, {}, {}, (f"The sensor was not measured: {why}. {INSTEAD}",))
 
@@ -52,7 +52,7 @@ INSTEAD = "The default kernels are used."
 """Message for a measurement that was wanted and not possible."""
 
 
-def sense(sample: Sample) -> Sensed:
+def estimate_sensor(sample: Sample) -> SensorEstimate:
     """Measure a sample, and combine the result with the known values of the instrument.
 
     A band with a shift larger than one of its pixels keeps the known response, without a shift. A shift of that size
@@ -60,7 +60,7 @@ def sense(sample: Sample) -> Sensed:
     """
     found, noise = measure(sample), one_thread_each().submit(measured_noise, sample).result()
     if not found:
-        return Sensed.unknown("its windows are too few, too small or too flat")
+        return SensorEstimate.unknown("its windows are too few, too small or too flat")
     sensor = believed(found, noise)
     # The measured shift decides, because the combined one is smaller.
     shown = [(found[r.band].response, found[r.band].shift_error) for r in sensor.responses]
@@ -74,7 +74,7 @@ def sense(sample: Sample) -> Sensed:
         bands = {r.band for r in far}
         kept = tuple(Response.default(r.band) if r.band in bands else r for r in sensor.responses)
         sensor = replace(sensor, responses=kept)
-    return Sensed(sensor, found, noise, told)
+    return SensorEstimate(sensor, found, noise, told)
 
 
 def named(choice: Any) -> Sensor:

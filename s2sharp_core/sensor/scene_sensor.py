@@ -9,22 +9,24 @@ from ..bands import BY_GSD, COARSE
 from ..errors import S2SharpError
 from ..lattice import Box
 from ..scene import locate, refuse_dn
-from .estimation import INSTEAD, SIDES, Sensed, sense
+from .estimation import INSTEAD, SIDES, SensorEstimate, estimate_sensor
 from .response import Sensor
 from .sample import windows_of
 
 
-def sense_arrays(arrays: Mapping[str, np.ndarray], box: Box) -> Sensed:
-    """Measure as :func:`sense`, for band → float32 reflectance (h, w) over ``box``, NaN as nodata."""
+def sense_arrays(arrays: Mapping[str, np.ndarray], box: Box) -> SensorEstimate:
+    """Measure as :func:`estimate_sensor`, for band → float32 reflectance (h, w) over ``box``, NaN as nodata."""
     fine = [band for band in BY_GSD[10] if band in arrays]
     if not fine or not any(band in arrays for band in COARSE):
-        return Sensed.unknown("it takes bands of 10 m and coarse ones")
+        return SensorEstimate.unknown("it takes bands of 10 m and coarse ones")
     refuse_dn(arrays)
     sample = windows_of(arrays, box, SIDES)
     if sample is None:
         side = SIDES[-1]
-        return Sensed.unknown(f"no window without gaps of {side} × {side} cells ({60 * side} m)")
-    return sense(sample)
+        return SensorEstimate.unknown(
+            f"no window without gaps of {side} × {side} cells ({60 * side} m)"
+        )
+    return estimate_sensor(sample)
 
 
 def measure_scene(scene: xr.DataTree) -> Sensor:

@@ -18,9 +18,9 @@ from torch import Tensor
 
 from ..bands import GSDS
 from ..learning.fitting import EPS, Curve, optimise
-from ..learning.options import Course
+from ..learning.options import FitCourse
 from ..learning.unsupervised import CONSTANTS as OF_LOSS
-from ..learning.unsupervised import crop, noise, risk, settle
+from ..learning.unsupervised import crop, noise, risk, settle_batch_norms
 from ..networks import SkipNet
 from ..sensor.response import Sensor
 from ..sensor.sample import Sample
@@ -43,7 +43,7 @@ def fit_scene(
     net: Any,
     sample: Sample,
     sensor: Sensor,
-    course: Course,
+    course: FitCourse,
     *,
     sure: bool = True,
     sigma: Mapping[int, Tensor] | None = None,
@@ -69,7 +69,7 @@ def fit_scene(
     def loss(random: torch.Generator) -> Tensor:
         return risk(net, crop(sample, cells, random), sensor, levels, random)
 
-    settled = partial(settle, net, sample)
+    settled = partial(settle_batch_norms, net, sample)
     return optimise(net, loss, course, rate=_RATE, eps=eps, settle=settled)
 
 

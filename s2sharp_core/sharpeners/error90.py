@@ -17,7 +17,7 @@ from torch import Tensor
 
 from ..bands import BANDS, ERROR90, error_of
 from ..errors import S2SharpError
-from ..learning.uncertainty import Width, clues, half_width, reach
+from ..learning.uncertainty import WidthModel, clues, half_width, reach
 from ..weights.store import SHIPPED
 from .added_layers import Beside
 from .base import Sharpener, digest_of
@@ -45,7 +45,7 @@ class WithError90(Beside):
         ``not-calibrated``.
     """
 
-    def __init__(self, inner: Sharpener, width: Width | None = None) -> None:
+    def __init__(self, inner: Sharpener, width: WidthModel | None = None) -> None:
         coarse = tuple(band for band in inner.bands if band in BANDS)
         super().__init__(inner, tuple(map(error_of, coarse)), max(map(reach, coarse)))
         self.coarse, self.width = coarse, width or width_of(inner)
@@ -68,7 +68,7 @@ class WithError90(Beside):
         return WithError90, (self.inner, self.width)
 
 
-def width_of(sharpener: Sharpener) -> Width:
+def width_of(sharpener: Sharpener) -> WidthModel:
     """Return the calibrated rule for a method with its weights, from their folder or from the package.
 
     Raises
@@ -93,7 +93,7 @@ def width_of(sharpener: Sharpener) -> Width:
             "Leave --error90 out, or use one of these methods.",
         )
     weights = {int(gsd): tuple(shares) for gsd, shares in known["clues"].items()}
-    return Width(weights, known["scale"])
+    return WidthModel(weights, known["scale"])
 
 
 @lru_cache

@@ -12,7 +12,7 @@ import torch
 
 from ..errors import S2SharpError
 from ..learning.fitting import CONSTANTS, Curve
-from ..learning.options import Course, FitOptions, Tell
+from ..learning.options import FitCourse, FitOptions, Tell
 from ..networks import GuardedNet
 from ..sensor.response import Sensor
 from ..sensor.sample import Sample
@@ -22,7 +22,7 @@ from .guard import guarded
 from .methods import Method
 from .net import NetSharpener, exact
 
-Learn = Callable[[Any, Sample, Sensor, Course], Curve]
+Learn = Callable[[Any, Sample, Sensor, FitCourse], Curve]
 """Fit one network in place."""
 
 
@@ -30,7 +30,7 @@ def solved(solve: Callable[[Any, Sample], float]) -> Learn:
     """Wrap ``solve(net, sample)``, which works in one step and returns the residual, as a fit."""
 
     @torch.no_grad()
-    def learn(net: Any, sample: Sample, _: Sensor, course: Course) -> Curve:
+    def learn(net: Any, sample: Sample, _: Sensor, course: FitCourse) -> Curve:
         loss = solve(net, sample)
         course.tell(1, 1, loss)
         return Curve((1,), (loss,), 1.0)
@@ -166,7 +166,7 @@ def fitted(
                 net.sensor = sensor
             checkpoint = (folder / file).with_suffix(f".{digest_of(cause)[:12]}.checkpoint")
             net = net.to(device).to(memory_format=torch.channels_last)
-            curve = learn(net, sample, sensor, Course(count, options.seed, checkpoint, tell))
+            curve = learn(net, sample, sensor, FitCourse(count, options.seed, checkpoint, tell))
             about = {
                 "method": name,
                 "scenes": sorted(before.union(options.scenes)),

@@ -21,7 +21,7 @@ from torch.nn import functional as F
 from ..bands import GSDS
 from ..learning.dsen2 import Pair, wald_pair
 from ..learning.fitting import Curve, optimise
-from ..learning.options import Course
+from ..learning.options import FitCourse
 from ..networks import SkipNet
 from ..sensor.response import Sensor
 from ..sensor.sample import Sample
@@ -33,7 +33,7 @@ _PATCH, _STRIDE, _BATCH = 16, 8, 64
 _RATE = 5e-4
 
 
-def fit_pairs(net: SkipNet, pairs: Sequence[Pair], course: Course) -> Curve:
+def fit_pairs(net: SkipNet, pairs: Sequence[Pair], course: FitCourse) -> Curve:
     """Fit ``net`` to pairs of inputs and truth: mean squared error over 64 random patches a step, Adam."""
     net.standardise(*(torch.stack([p.inputs[g] for p in pairs]) for g in GSDS))
     device = net.mean.device
@@ -59,7 +59,7 @@ def _patches(x: Tensor) -> Tensor:
     return x.permute(0, 2, 3, 1, 4, 5).reshape(-1, x.shape[1], _PATCH, _PATCH)
 
 
-def learn(net: SkipNet, sample: Sample, sensor: Sensor, course: Course) -> Curve:
+def learn(net: SkipNet, sample: Sample, sensor: Sensor, course: FitCourse) -> Curve:
     pairs = [wald_pair(window, net.gsds[0], sensor) for window in sample.windows()]
     return fit_pairs(net, pairs, course)
 

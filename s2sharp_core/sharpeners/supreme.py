@@ -16,7 +16,7 @@ from .methods import known
 
 
 @torch.no_grad()
-def leak(net: SubspaceNet, halo: int) -> float:
+def influence_beyond(net: SubspaceNet, halo: int) -> float:
     """Return the change in DN of a cell of a flat image by random reflectances beyond ``halo`` cells.
 
     The image is flat, because edges only reduce the influence.
@@ -41,7 +41,7 @@ def leak(net: SubspaceNet, halo: int) -> float:
 @solved
 def _learn(net: SubspaceNet, sample: Sample) -> float:
     loss = net.adopt(sample.y10, sample.y20, sample.y60)
-    beyond = leak(net, net.halo)
+    beyond = influence_beyond(net, net.halo)
     if not beyond <= net.tolerance:
         raise S2SharpError(
             "fit-failed",

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from ..learning.fitting import Curve, optimise
-from ..learning.options import Course
-from ..learning.unsupervised import CONSTANTS, crop, unlike
+from ..learning.options import FitCourse
+from ..learning.unsupervised import CONSTANTS, crop, degraded_difference
 from ..networks import ThreeGridNet
 from ..sensor.response import Sensor
 from ..sensor.sample import Sample
@@ -23,13 +23,13 @@ _CROP = 16
 
 
 def fit_scene(
-    net: ThreeGridNet, sample: Sample, sensor: Sensor, course: Course, *, cells: int = _CROP
+    net: ThreeGridNet, sample: Sample, sensor: Sensor, course: FitCourse, *, cells: int = _CROP
 ) -> Curve:
     """Fit ``net`` to the sample's windows: L1, Adam, random windows of ``cells`` a side."""
     net.standardise(sample.y10, sample.y20, sample.y60)
 
     def loss(random: torch.Generator) -> Tensor:
-        return unlike(net, crop(sample, cells, random), sensor)
+        return degraded_difference(net, crop(sample, cells, random), sensor)
 
     return optimise(net, loss, course, rate=_RATE)
 

@@ -12,7 +12,7 @@ from matplotlib import pyplot as plt
 
 from s2sharp_core import load_sharpener
 from s2sharp_core.bands import BANDS, BY_GSD, GSDS
-from s2sharp_core.sensor.estimation import sense
+from s2sharp_core.sensor.estimation import estimate_sensor
 from s2sharp_core.sensor.sample import Sample
 
 from ..data import by_gsd, real_scene
@@ -31,7 +31,7 @@ _DPI = 100
 def main() -> None:
     out = Path(sys.argv[1])
     native = by_gsd(real_scene(SCENE))
-    sharpener = load_sharpener(METHOD, sensor=sense(Sample.of(native)).sensor)
+    sharpener = load_sharpener(METHOD, sensor=estimate_sensor(Sample.of(native)).sensor)
     with torch.inference_mode():
         given = [torch.from_numpy(np.ascontiguousarray(native[g]))[None] for g in GSDS]
         sharp = {band: x[0].numpy() for band, x in sharpener.sharpen(*given).items()}

@@ -18,7 +18,7 @@ from rich.console import Console
 from rich.table import Table
 from s2sharp.engine.events import Event, UnitDone
 from s2sharp.engine.ledger import Record
-from s2sharp.engine.worker import keep
+from s2sharp.engine.worker import write_record
 from s2sharp.execution import execute as road
 from s2sharp.execution import phases
 from s2sharp.execution.run import Run
@@ -34,7 +34,7 @@ def nothing(run: Run, unit: Unit, _staged: list[object], attempt: int = 1) -> Re
     """A unit without pixels: its plan is read, its key made, its record written."""
     plan = run.plan
     facts = {"attempt": attempt, "worker": str(os.getpid())}
-    return keep(plan, Record(plan.name(unit), plan.key(unit), "ok", **facts))
+    return write_record(plan, Record(plan.name(unit), plan.key(unit), "ok", **facts))
 
 
 class EnoughError(Exception):

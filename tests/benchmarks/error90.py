@@ -18,7 +18,7 @@ import torch
 from scipy.stats import spearmanr
 
 from s2sharp_core.bands import BANDS, COARSE
-from s2sharp_core.learning.uncertainty import CLUES, Width, half_width
+from s2sharp_core.learning.uncertainty import CLUES, WidthModel, half_width
 from s2sharp_core.sharpeners.error90 import FILE
 from s2sharp_core.sharpeners.loading import unfitted_sharpener
 from s2sharp_core.sharpeners.methods import METHODS
@@ -34,7 +34,7 @@ TEACHES = {20: "twice as coarse", 60: "hidden"}
 COVERS = ("water", "snow", "vegetation", "sparse", "bare or built")
 
 
-def taught(seen: Iterable[Seen], without: str = "") -> Width:
+def taught(seen: Iterable[Seen], without: str = "") -> WidthModel:
     """The widths that scenes teach, but for one."""
     return fit(
         [
@@ -45,7 +45,7 @@ def taught(seen: Iterable[Seen], without: str = "") -> Width:
     )
 
 
-def coarser_is_easier(seen: Sequence[Seen], width: Width) -> dict[str, float]:
+def coarser_is_easier(seen: Sequence[Seen], width: WidthModel) -> dict[str, float]:
     """Band → how much wider intervals must be at full resolution than for the same band seen twice as coarse.
 
     A 10 m band that is hidden has a truth at both; the mean over scenes, of logarithms.
@@ -67,7 +67,7 @@ def coarser_is_easier(seen: Sequence[Seen], width: Width) -> dict[str, float]:
     return found
 
 
-def widths(seen: Seen, width: Width) -> np.ndarray:
+def widths(seen: Seen, width: WidthModel) -> np.ndarray:
     """Half-widths at the pixels of a witness."""
     squares = [torch.from_numpy(c)[None, None, None] for c in seen.witness.clues]
     return half_width(squares, [seen.witness.band], width).numpy().ravel()
@@ -195,7 +195,7 @@ def _one(picture: Picture, method: str, folds: Path | None) -> list[Seen]:
     return list(witnesses(method, picture, own if own and own.is_dir() else None))
 
 
-def facts(method: str, width: Width) -> dict[str, object]:
+def facts(method: str, width: WidthModel) -> dict[str, object]:
     """What is kept of a method."""
     learns = METHODS[method].fit is not None
     ready = unfitted_sharpener(method)

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from s2sharp_core import S2SharpError
 from s2sharp_core.bands import BANDS
-from s2sharp_core.learning.uncertainty import CLUES, FLOOR, Width
+from s2sharp_core.learning.uncertainty import CLUES, FLOOR, WidthModel
 
 COVERAGE = 0.9
 """Intended share of the errors within the interval."""
@@ -33,7 +33,7 @@ class Witness:
     error: np.ndarray
 
 
-def fit(witnesses: Sequence[Witness]) -> Width:
+def fit(witnesses: Sequence[Witness]) -> WidthModel:
     """Fit the weights of clues by GSD, and the scale of each band, on pixels with a known truth.
 
     Every scene has the same weight, and so has every pixel of a band of a scene.
@@ -53,7 +53,7 @@ def fit(witnesses: Sequence[Witness]) -> Width:
         weights[gsd] = _weights(own)
         for band in sorted({w.band for w in own}):
             scale[band] = _scale([w for w in own if w.band == band], weights[gsd])
-    return Width(weights, scale)
+    return WidthModel(weights, scale)
 
 
 def _logs(witness: Witness) -> Tensor:

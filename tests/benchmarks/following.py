@@ -19,7 +19,7 @@ from rich.table import Table
 from s2sharp.demo.synthetic import COLLECTION, simulate
 from s2sharp.engine.events import Event, UnitDone
 from s2sharp.engine.lease import Lease
-from s2sharp.execution.dependent_jobs import Following
+from s2sharp.execution.dependent_jobs import DependentJobs
 from s2sharp.execution.execute import carry_out
 from s2sharp.planning.config import read_config
 from s2sharp.planning.make import make_plan
@@ -39,7 +39,7 @@ def measure(catalog: Path, out: Path, *, follow: bool, **more: object) -> tuple[
         if event.phase == "publish" and not first:
             first = time.perf_counter()
 
-    apart = patch.object(Following, "dealt", lambda _, found: found)
+    apart = patch.object(DependentJobs, "dealt", lambda _, found: found)
     with nullcontext() if follow else apart, Lease.taken(plan.out) as lease:
         outcome = carry_out(plan, lease, tell, brief=True)
     if outcome.failed:

@@ -25,7 +25,7 @@ from s2sharp_core.evaluation.combining import Row
 from s2sharp_core.evaluation.harm_scenes import KINDS, drawn_scenes
 from s2sharp_core.evaluation.protocols import PROTOCOLS
 from s2sharp_core.evaluation.spectrum import departure
-from s2sharp_core.learning.s2net import SIZES, S2Recipe, teach
+from s2sharp_core.learning.s2net import SIZES, S2Recipe, train_net
 from s2sharp_core.weights import save_net
 
 from ..data import L2A_CHIPS, SCENES, by_gsd, l2a_chip, real_scene, scene_of_20_m, shared_data
@@ -60,7 +60,7 @@ class School:
         if not file.exists():
             place.mkdir(parents=True, exist_ok=True)
             print(f"teaching without {', '.join(left_out) or 'nothing'}", file=sys.stderr)
-            net, _ = teach(self.recipe, list(others.values()), file.with_suffix(".checkpoint"))
+            net, _ = train_net(self.recipe, list(others.values()), file.with_suffix(".checkpoint"))
             save_net(net, file, {"scenes": sorted(others)})
             file.with_suffix(".checkpoint").unlink(missing_ok=True)
         return place

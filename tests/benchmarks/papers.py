@@ -27,7 +27,7 @@ from s2sharp_core.errors import S2SharpError
 from s2sharp_core.evaluation import protocols
 from s2sharp_core.evaluation.metrics import sre
 from s2sharp_core.learning.dsen2 import Pair
-from s2sharp_core.learning.options import Course
+from s2sharp_core.learning.options import FitCourse
 from s2sharp_core.learning.unsupervised import infer, observe
 from s2sharp_core.networks import SkipNet, ThreeGridNet
 from s2sharp_core.sensor.observation import degrade
@@ -51,7 +51,7 @@ console = Console(width=150)
 class Task:
     """One fit: course → None, and the SRE of each band of the network as it is; and of bicubic."""
 
-    fit: Callable[[Course], object]
+    fit: Callable[[FitCourse], object]
     score: Callable[[], np.ndarray]
     floor: np.ndarray
 
@@ -212,7 +212,7 @@ def seconds_per_step(task: Task) -> float:
             raise _EnoughError
 
     with suppress(_EnoughError):
-        task.fit(Course(100 * TIMED, tell=tell))
+        task.fit(FitCourse(100 * TIMED, tell=tell))
     return (marks[1] - marks[0]) / TIMED
 
 
@@ -251,7 +251,7 @@ def measure(
 
     note = ""
     try:
-        task.fit(Course(steps, seed, tell=tell))
+        task.fit(FitCourse(steps, seed, tell=tell))
     except S2SharpError as error:
         note = str(error)
     at, best = max(curve, key=lambda found: float(found[1].mean()))

@@ -24,7 +24,7 @@ from s2sharp_core.evaluation.cases import Case
 from s2sharp_core.evaluation.combining import Row
 from s2sharp_core.learning.dsen2 import Recipe, synthetic_pairs, train, wald_pair
 from s2sharp_core.learning.options import FitOptions
-from s2sharp_core.learning.s2net import SIZES, S2Recipe, teach
+from s2sharp_core.learning.s2net import SIZES, S2Recipe, train_net
 from s2sharp_core.weights import save_net, weights_file
 from tests.data import SCENES, by_gsd, real_scene, shared_data
 
@@ -37,7 +37,7 @@ def taught(folder: Path, scenes: Mapping[str, Bands], steps: int) -> float:
     """s2net-m on ``scenes``; returns the seconds that it took."""
     begin = time.perf_counter()
     recipe = S2Recipe(*SIZES["s2net-m"], steps=steps)
-    net, _ = teach(recipe, list(scenes.values()))
+    net, _ = train_net(recipe, list(scenes.values()))
     seconds = time.perf_counter() - begin
     save_net(net, folder / "s2net-m.safetensors", {"scenes": sorted(scenes)})
     return seconds

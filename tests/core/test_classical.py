@@ -22,7 +22,7 @@ from s2sharp_core.sensor.simulate import landscape, observe
 from s2sharp_core.sensor.upsampling import upsample
 from s2sharp_core.sharpeners.loading import load_sharpener, unfitted_sharpener
 from s2sharp_core.sharpeners.methods import METHODS
-from s2sharp_core.sharpeners.supreme import leak
+from s2sharp_core.sharpeners.supreme import influence_beyond
 
 CELLS = 44
 NAMES = ("atprk", "supreme")
@@ -244,7 +244,7 @@ def test_influence_beyond_the_halo_of_supreme_is_within_its_tolerance(fits):
     for seed in (1, 2):
         assert moved(net.halo, seed) <= net.tolerance
         assert moved(net.halo // 2, seed) > net.tolerance
-    assert leak(net, net.halo // 2) > net.tolerance
+    assert influence_beyond(net, net.halo // 2) > net.tolerance
 
 
 def test_a_landscape_moves_no_more_than_the_tolerance_either(fits, sample):
@@ -279,7 +279,7 @@ def test_a_landscape_moves_no_more_than_the_tolerance_either(fits, sample):
 
 
 def test_a_fit_whose_influence_reaches_farther_is_refused(sample, tmp_path, monkeypatch):
-    monkeypatch.setattr("s2sharp_core.sharpeners.supreme.leak", lambda *_: 1.5)
+    monkeypatch.setattr("s2sharp_core.sharpeners.supreme.influence_beyond", lambda *_: 1.5)
     with pytest.raises(
         S2SharpError, match=r"beyond 12 cells .* 1.50 DN; at most 1 is allowed"
     ) as error:

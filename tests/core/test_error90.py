@@ -12,7 +12,7 @@ from s2sharp_core import S2SharpError, load_sharpener, sharpen
 from s2sharp_core.bands import BANDS, BY_GSD, COARSE, error_of
 from s2sharp_core.blocks import context, sharpen_block
 from s2sharp_core.lattice import Box
-from s2sharp_core.learning.uncertainty import Width, half_width
+from s2sharp_core.learning.uncertainty import WidthModel, half_width
 from s2sharp_core.sensor.measurement import measured_noise
 from s2sharp_core.sensor.response import Sensor
 from s2sharp_core.sensor.sample import Sample
@@ -25,7 +25,7 @@ from tests.benchmarks.error90_fit import Witness, fit
 
 from .scenes import scene
 
-SHARED = Width({20: (0.4, 0.6), 60: (0.5, 0.5)}, dict.fromkeys(COARSE, 3.0))
+SHARED = WidthModel({20: (0.4, 0.6), 60: (0.5, 0.5)}, dict.fromkeys(COARSE, 3.0))
 
 
 def tensors(side: int, seed: int) -> tuple[np.ndarray, list[torch.Tensor]]:
@@ -87,7 +87,7 @@ def test_a_fit_covers_nine_tenths_of_errors_that_follow_its_law_and_each_scene_c
     assert held.mean() > 0.84
 
 
-def _widths(of: Witness, law: Width) -> np.ndarray:
+def _widths(of: Witness, law: WidthModel) -> np.ndarray:
     squares = [torch.from_numpy(c)[None, None, None] for c in of.clues]
     return half_width(squares, [of.band], law).numpy().ravel()
 
@@ -142,7 +142,7 @@ def test_it_stands_beside_the_layers_of_trust_and_travels_with_a_digest_of_its_o
     judged = WithError90(WithTrust(bare), SHARED)
     assert judged.bands == ("B05", "B11", "residual", "detail", "B05_error90", "B11_error90")
     assert pickle.loads(pickle.dumps(judged)).digest == judged.digest
-    other = Width(SHARED.weights, {**SHARED.scale, "B05": 3.1})
+    other = WidthModel(SHARED.weights, {**SHARED.scale, "B05": 3.1})
     digests = {x.digest for x in (bare, WithTrust(bare), judged, WithError90(bare, other))}
     assert len(digests) == 4
 

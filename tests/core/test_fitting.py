@@ -10,7 +10,7 @@ from torch import nn
 from s2sharp_core import METHODS, S2SharpError
 from s2sharp_core.learning import fitting
 from s2sharp_core.learning.fitting import optimise
-from s2sharp_core.learning.options import Course, FitOptions
+from s2sharp_core.learning.options import FitCourse, FitOptions
 from s2sharp_core.networks import SkipNet
 from s2sharp_core.sensor.response import SENTINEL2
 from s2sharp_core.sensor.sample import Sample
@@ -40,7 +40,7 @@ class PowerCutError(Exception):
 
 def test_a_fit_that_is_stopped_and_resumed_equals_one_that_was_not(tmp_path):
     net, loss, settle = problem()
-    whole = optimise(net, loss, Course(STEPS, 3), rate=0.01, settle=settle)
+    whole = optimise(net, loss, FitCourse(STEPS, 3), rate=0.01, settle=settle)
     other, again, settle = problem()
     file, calls = tmp_path / "fit.checkpoint", []
 
@@ -50,7 +50,7 @@ def test_a_fit_that_is_stopped_and_resumed_equals_one_that_was_not(tmp_path):
             raise PowerCutError
         return again(random)
 
-    course = Course(STEPS, 3, file)
+    course = FitCourse(STEPS, 3, file)
     with pytest.raises(PowerCutError):
         optimise(other, cut, course, rate=0.01, settle=settle)
     third, again, settle = problem()
@@ -65,14 +65,14 @@ def test_a_fit_that_is_stopped_and_resumed_equals_one_that_was_not(tmp_path):
 def test_a_checkpoint_of_another_fit_is_not_taken_up(tmp_path):
     file = tmp_path / "fit.checkpoint"
     net, loss, settle = problem()
-    optimise(net, loss, Course(STEPS, 3, file), rate=0.01, settle=settle)
+    optimise(net, loss, FitCourse(STEPS, 3, file), rate=0.01, settle=settle)
     assert file.exists()
     other, again, settle = problem()
-    curve = optimise(other, again, Course(STEPS, 4, file), rate=0.01, settle=settle)
+    curve = optimise(other, again, FitCourse(STEPS, 4, file), rate=0.01, settle=settle)
     assert curve.steps[0] == 20
     file.write_bytes(b"torn")
     third, again, settle = problem()
-    assert optimise(third, again, Course(STEPS, 4, file), rate=0.01, settle=settle) == curve
+    assert optimise(third, again, FitCourse(STEPS, 4, file), rate=0.01, settle=settle) == curve
 
 
 def test_what_freezing_does_is_measured_on_the_same_draws():
@@ -91,7 +91,7 @@ def test_what_freezing_does_is_measured_on_the_same_draws():
         settle()
         settled.update({name: x.clone() for name, x in net.state_dict().items()})
 
-    curve = optimise(net, watched, Course(STEPS, 3), rate=0.01, settle=settling)
+    curve = optimise(net, watched, FitCourse(STEPS, 3), rate=0.01, settle=settling)
     assert len(drawn) == STEPS
     assert not net.training
     assert all(m.num_batches_tracked == 1 for m in net.modules() if isinstance(m, nn.BatchNorm2d))
@@ -125,7 +125,7 @@ def test_what_freezing_spoils_and_the_other_steps_mend_is_told(tmp_path, monkeyp
     strange = [
         2 + torch.rand(1, n, 60 // g * 4, 60 // g * 4) for g, n in ((10, 4), (20, 6), (60, 2))
     ]
-    course = Course(120, 3, tmp_path / "fit.checkpoint")
+    course = FitCourse(120, 3, tmp_path / "fit.checkpoint")
     curve = optimise(net, loss, course, rate=0.01, settle=lambda: net(*strange))
     assert curve.on_freezing > 1.5
     assert curve.frozen <= 1.05
@@ -137,9 +137,9 @@ def test_what_freezing_spoils_and_the_other_steps_mend_is_told(tmp_path, monkeyp
 
 def test_a_fit_too_short_to_freeze_is_refused_with_the_fewest_steps(tmp_path):
     net, loss, settle = problem()
-    assert math.isfinite(optimise(net, loss, Course(2, 3), rate=1e-4, settle=settle).frozen)
+    assert math.isfinite(optimise(net, loss, FitCourse(2, 3), rate=1e-4, settle=settle).frozen)
     plain, loss, settle = problem("none")
-    assert math.isfinite(optimise(plain, loss, Course(1, 3), rate=0.01, settle=settle).frozen)
+    assert math.isfinite(optimise(plain, loss, FitCourse(1, 3), rate=0.01, settle=settle).frozen)
     sample = Sample.of(observe(landscape((72, 72), 5)))
     for method in METHODS.values():
         if method.fit is None:
@@ -167,14 +167,14 @@ def test_a_net_that_is_worse_when_frozen_is_refused():
         return loss(random) * (1.0 if torch.is_grad_enabled() else 10.0)
 
     with pytest.raises(S2SharpError, match="frozen") as error:
-        optimise(net, treacherous, Course(STEPS, 3), rate=0.01, settle=settle)
+        optimise(net, treacherous, FitCourse(STEPS, 3), rate=0.01, settle=settle)
     assert error.value.kind == "fit-failed"
 
 
 def test_a_loss_that_is_no_number_ends_the_fit():
     net, loss, settle = problem()
     with pytest.raises(S2SharpError, match="step 1") as error:
-        optimise(net, lambda r: loss(r) * math.nan, Course(STEPS, 3), rate=0.01, settle=settle)
+        optimise(net, lambda r: loss(r) * math.nan, FitCourse(STEPS, 3), rate=0.01, settle=settle)
     assert error.value.kind == "fit-failed"
 
 
@@ -182,7 +182,7 @@ def test_a_frozen_net_sees_no_other_pixel_of_its_window():
     """Batch statistics would let the far corner of a window change this one."""
     for norm in ("batch", "none"):
         net, loss, settle = problem(norm)
-        optimise(net, loss, Course(20, 3), rate=0.01, settle=settle)
+        optimise(net, loss, FitCourse(20, 3), rate=0.01, settle=settle)
         inputs = [
             torch.rand(1, n, 60 // g * 8, 60 // g * 8) for g, n in ((10, 4), (20, 6), (60, 2))
         ]

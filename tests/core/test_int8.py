@@ -8,13 +8,15 @@ from torch.nn import functional as F
 from s2sharp_core import S2SharpError, load_sharpener
 from s2sharp_core.networks import S2Net
 from s2sharp_core.networks.corrector import READS, Corrector
-from s2sharp_core.networks.int8 import ZERO, able, packed, rounded
+from s2sharp_core.networks.int8 import ZERO, packed, rounded, supported
 from s2sharp_core.sensor.simulate import landscape
 from s2sharp_core.weights import SHIPPED, load_net, save_net
 
 from .scenes import native
 
-vnni = pytest.mark.skipif(not able(), reason="no processor with VNNI: nets compute in bfloat16")
+vnni = pytest.mark.skipif(
+    not supported(), reason="no processor with VNNI: nets compute in bfloat16"
+)
 
 
 def corrector(features=16, blocks=2):
@@ -102,7 +104,7 @@ def test_the_shipped_nets_compute_in_eight_bits_where_the_processor_can():
     for method in ("s2net-s", "s2net-m", "s2net-l"):
         assert load_net(SHIPPED / f"{method}.safetensors")[0].ranged
     sharpener = load_sharpener("s2net-m", device="cpu")
-    assert (sharpener.arithmetic == "int8") == able()
+    assert (sharpener.arithmetic == "int8") == supported()
 
 
 def test_weights_without_ranges_compute_as_before(tmp_path):

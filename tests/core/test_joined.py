@@ -10,7 +10,7 @@ from s2sharp_core import BANDS, load_sharpener
 from s2sharp_core.blocks import context, prepare_block, sharpen_prepared
 from s2sharp_core.lattice import Box
 from s2sharp_core.networks.corrector import Corrector
-from s2sharp_core.networks.int8 import able
+from s2sharp_core.networks.int8 import supported
 from s2sharp_core.networks.s2net import S2Net
 from s2sharp_core.sensor.response import SENTINEL2
 from s2sharp_core.sensor.simulate import landscape
@@ -49,7 +49,9 @@ def sharpened(monkeypatch, sharpener, want, *, joins):
         return sharpen_prepared(block, sharpener, SIDE), sides
 
 
-vnni = pytest.mark.skipif(not able(), reason="no processor with VNNI: nets compute in bfloat16")
+vnni = pytest.mark.skipif(
+    not supported(), reason="no processor with VNNI: nets compute in bfloat16"
+)
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16", pytest.param("int8", marks=vnni)])

@@ -15,7 +15,7 @@ from s2sharp_core.blocks import context, sharpen_block
 from s2sharp_core.evaluation.protocols import PROTOCOLS
 from s2sharp_core.lattice import Box
 from s2sharp_core.learning.dsen2 import Pair
-from s2sharp_core.learning.options import Course
+from s2sharp_core.learning.options import FitCourse
 from s2sharp_core.networks import (
     GuardedNet,
     KrigingNet,
@@ -134,7 +134,7 @@ def test_ssc_cnn_learns_from_64_patches_of_16_pixels_that_overlap_by_half(monkey
         return refine(self, x)
 
     monkeypatch.setattr(SkipNet, "refine", noted)
-    ssc_cnn.fit_pairs(net, [pair], Course(2))
+    ssc_cnn.fit_pairs(net, [pair], FitCourse(2))
     assert set(shapes) == {(64, 10, 16, 16)}
 
 

@@ -74,7 +74,7 @@ def test_a_net_that_only_computes_gives_what_it_gives_while_it_learns(kind: torc
     with torch.autocast("cpu", torch.bfloat16, enabled=kind == torch.bfloat16):
         learning = net(x).detach().float()
         with torch.inference_mode():
-            assert fused_convolutions.possible(x)
+            assert fused_convolutions.supported(x)
             computing = net(x).float()
     # A sum that bfloat16 rounds once more has 8 bits.
     limit = 2**-6 if kind == torch.bfloat16 else 1e-6

@@ -11,7 +11,7 @@ import xarray as xr
 from s2sharp_core import S2SharpError, Sensor, load_sharpener, measure_scene, sharpen
 from s2sharp_core.bands import BANDS, BY_GSD, GSDS, ratio
 from s2sharp_core.scene import make_scene
-from s2sharp_core.sensor.estimation import sense
+from s2sharp_core.sensor.estimation import estimate_sensor
 from s2sharp_core.sensor.measurement import measured_noise
 from s2sharp_core.sensor.observation import degrade
 from s2sharp_core.sensor.registration import warn_of_shifts
@@ -74,7 +74,7 @@ def test_threads_of_the_machine_do_not_change_what_is_measured() -> None:
     try:
         for threads in (1, 2):
             torch.set_num_threads(threads)
-            found.append(sense(sample))
+            found.append(estimate_sensor(sample))
     finally:
         torch.set_num_threads(before)
     assert found[0] == found[1]
@@ -93,7 +93,7 @@ def test_the_shift_that_is_measured_is_not_warned_of_and_a_larger_one_is() -> No
 
 def test_a_band_more_than_a_pixel_off_keeps_its_place_and_is_told() -> None:
     far = Sensor(responses=(Response("B06", 0.35, 0.545, dy=1.25),))
-    found = sense(Sample.of(seen(far)))
+    found = estimate_sensor(Sample.of(seen(far)))
     assert found.sensor.response("B06") == Response.default("B06")
     assert "B06 seems to be shifted by (+1.2" in found.told[0]
 
@@ -103,7 +103,7 @@ def test_what_is_told_of_a_far_band_is_what_was_found_not_what_is_believed_of_it
     own = np.random.default_rng(8).standard_normal((120, 120)).astype(np.float32)
     pictures = seen(Sensor(responses=(Response("B11", 0.53, 0.545, dy=1.2, dx=-1.2),)))
     pictures[20][4] += 2e-3 * own
-    found = sense(Sample.of(pictures))
+    found = estimate_sensor(Sample.of(pictures))
     assert found.sensor.response("B11") == Response.default("B11")
     assert "B11 seems to be shifted by (+1.2" in found.told[0]
 
@@ -155,7 +155,7 @@ def test_a_sensor_of_a_product_is_not_refused(sensor: Sensor) -> None:
 
 def test_what_is_measured_is_never_refused() -> None:
     off = [Response(b, 0.62, 0.6, dy=1.0, dx=-1.0) for b in BY_GSD[20]]
-    assert checked(sense(Sample.of(seen(Sensor(responses=tuple(off))))).sensor)
+    assert checked(estimate_sensor(Sample.of(seen(Sensor(responses=tuple(off))))).sensor)
 
 
 def test_dn_in_place_of_reflectance_is_refused() -> None:
@@ -178,7 +178,7 @@ def test_infinity_is_a_gap_and_spreads_no_farther() -> None:
 
 def test_flat_land_tells_nothing_and_says_so() -> None:
     flat = {g: np.full_like(y, 0.2) for g, y in seen(SENTINEL2, 20).items()}
-    found = sense(Sample.of(flat))
+    found = estimate_sensor(Sample.of(flat))
     assert found.sensor == SENTINEL2
     assert "was not measured" in found.told[0]
     with pytest.raises(S2SharpError) as error:

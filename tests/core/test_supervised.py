@@ -10,8 +10,8 @@ from s2sharp_core.errors import S2SharpError
 from s2sharp_core.learning import examples
 from s2sharp_core.learning import s2net as supervised
 from s2sharp_core.learning.examples import landscapes, scene_variants
-from s2sharp_core.learning.options import Course
-from s2sharp_core.learning.s2net import S2Recipe, adapt, error, prepared, teach
+from s2sharp_core.learning.options import FitCourse
+from s2sharp_core.learning.s2net import S2Recipe, adapt, error, prepared, train_net
 from s2sharp_core.networks import S2Net
 from s2sharp_core.sensor.observation import degrade
 from s2sharp_core.sensor.response import SENTINEL2, Response, Sensor
@@ -88,7 +88,7 @@ def test_variants_differ_and_a_seed_repeats_them():
 
 
 def test_teaching_helps_on_what_it_has_not_seen():
-    net, curve = teach(TINY, [scene(24)])
+    net, curve = train_net(TINY, [scene(24)])
     assert missed(net) < missed(S2Net(4, 1))
     assert curve.steps[-1] == TINY.steps
 
@@ -96,7 +96,7 @@ def test_teaching_helps_on_what_it_has_not_seen():
 def test_stopped_and_resumed_gives_the_same_net(tmp_path, monkeypatch):
     monkeypatch.setattr("s2sharp_core.learning.fitting._CHECKPOINT", 10)
     monkeypatch.setattr(supervised, "landscapes", partial(landscapes, cells=20))
-    whole, _ = teach(TINY, [])
+    whole, _ = train_net(TINY, [])
 
     class StopError(Exception):
         pass
@@ -106,7 +106,7 @@ def test_stopped_and_resumed_gives_the_same_net(tmp_path, monkeypatch):
 
     checkpoint = tmp_path / "net.checkpoint"
     with pytest.raises(StopError):
-        teach(TINY, [], checkpoint, stop)
+        train_net(TINY, [], checkpoint, stop)
     assert checkpoint.exists()
     steps = []
 
@@ -115,7 +115,7 @@ def test_stopped_and_resumed_gives_the_same_net(tmp_path, monkeypatch):
         return error(*given, **named)
 
     monkeypatch.setattr(supervised, "error", counted)
-    resumed, _ = teach(TINY, [], checkpoint)
+    resumed, _ = train_net(TINY, [], checkpoint)
     # The last 20 are looked at once more when all is done.
     assert len(steps) == 30 + 20
     assert same(whole, resumed)
@@ -125,7 +125,7 @@ def test_stopped_and_resumed_gives_the_same_net(tmp_path, monkeypatch):
 def test_nothing_or_too_little_to_teach_on_is_refused(scenes, synthetic):
     recipe = S2Recipe(4, 1, synthetic=synthetic)
     with pytest.raises(S2SharpError, match=r"nothing to train on|too small"):
-        teach(recipe, scenes)
+        train_net(recipe, scenes)
 
 
 def test_adapting_keeps_what_is_better_on_what_is_held_out(tmp_path):
@@ -135,7 +135,7 @@ def test_adapting_keeps_what_is_better_on_what_is_held_out(tmp_path):
         for p in net.parameters():
             p.add_(0.1 * torch.randn(p.shape, generator=random))
     before = copy.deepcopy(net)
-    curve = adapt(net, sample(24), SENTINEL2, Course(40, checkpoint=tmp_path / "net.checkpoint"))
+    curve = adapt(net, sample(24), SENTINEL2, FitCourse(40, checkpoint=tmp_path / "net.checkpoint"))
     assert curve.facts["held_out_after"] < supervised._WORTH * curve.facts["held_out_before"]
     assert curve.facts["kept_step"] > 0
     assert not same(net, before)
@@ -149,7 +149,7 @@ def test_what_does_not_help_is_not_kept_and_ends_early(monkeypatch):
     monkeypatch.setattr(supervised, "_ADAPT_RATE", 10.0)
     net = S2Net(4, 1)
     before = copy.deepcopy(net)
-    curve = adapt(net, sample(24), SENTINEL2, Course(400))
+    curve = adapt(net, sample(24), SENTINEL2, FitCourse(400))
     assert same(net, before)
     assert curve.facts["kept_step"] == 0
     assert curve.facts["held_out_after"] == curve.facts["held_out_before"]
@@ -167,7 +167,7 @@ def test_held_out_windows_are_not_learned_from(monkeypatch):
     monkeypatch.setattr(supervised, "prepared", prepare)
     windows = [scene(18, seed) for seed in range(4)]
     stacked = Sample(*(torch.from_numpy(np.stack([w[g] for w in windows])) for g in GSDS))
-    adapt(S2Net(4, 1), stacked, SENTINEL2, Course(20))
+    adapt(S2Net(4, 1), stacked, SENTINEL2, FitCourse(20))
     learned, held = seen
     # Thrice three windows and one, each through the kernels of two focal planes.
     assert (len(learned), len(held)) == (18, 2)

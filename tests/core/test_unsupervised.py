@@ -8,8 +8,15 @@ from s2sharp_core.bands import BANDS, BY_GSD, GSDS, ratio
 from s2sharp_core.errors import S2SharpError
 from s2sharp_core.evaluation.metrics import sre
 from s2sharp_core.learning import fitting, unsupervised
-from s2sharp_core.learning.options import Course, FitOptions
-from s2sharp_core.learning.unsupervised import crop, infer, noise, risk, settle, unlike
+from s2sharp_core.learning.options import FitCourse, FitOptions
+from s2sharp_core.learning.unsupervised import (
+    crop,
+    degraded_difference,
+    infer,
+    noise,
+    risk,
+    settle_batch_norms,
+)
 from s2sharp_core.learning.unsupervised import observe as see
 from s2sharp_core.networks import SkipNet, ThreeGridNet, UnrolledNet
 from s2sharp_core.sensor.measurement import measured_noise
@@ -138,15 +145,17 @@ def test_losses_look_at_no_rim_of_a_cut_window():
     changed = {g: a.clone() for g, a in y.items()}
     rims = {g: 60 // g for g in GSDS}
     with torch.no_grad():
-        before = unlike(net, y, SENTINEL2)
+        before = degraded_difference(net, y, SENTINEL2)
         x = infer(net, *y.values())
         for g in GSDS:
             changed[g][..., : rims[g], :] += 1
         # The same picture against observations that differ in the outermost cell only.
         still = Fixed(x, net.spread)
-        assert torch.equal(unlike(still, y, SENTINEL2), before)
-        assert torch.equal(unlike(still, changed, SENTINEL2), before)
-        assert not torch.equal(unlike(still, changed, CIRCULAR), unlike(still, y, CIRCULAR))
+        assert torch.equal(degraded_difference(still, y, SENTINEL2), before)
+        assert torch.equal(degraded_difference(still, changed, SENTINEL2), before)
+        assert not torch.equal(
+            degraded_difference(still, changed, CIRCULAR), degraded_difference(still, y, CIRCULAR)
+        )
 
 
 class Fixed(torch.nn.Module):
@@ -184,7 +193,7 @@ def test_settling_gives_a_batch_norm_the_statistics_of_the_sample():
     infer(net, given.y10, given.y20, given.y60)
     assert all(int(m.num_batches_tracked) == 0 for m in norms)
     with torch.no_grad():
-        settle(net, given)
+        settle_batch_norms(net, given)
     assert all(int(m.num_batches_tracked) == 2 for m in norms)
 
 
@@ -199,7 +208,7 @@ def test_the_loss_of_ucnn_is_what_the_paper_writes():
         seen = x if g == 10 else degrade(x, [band], ratio(g), CIRCULAR)
         left = seen[0, 0] - y[g][0, BY_GSD[g].index(band)]
         expected.append(left.abs().mean() / spread[b])
-    assert float(unlike(net, y, CIRCULAR)) == pytest.approx(float(sum(expected)) / 12)
+    assert float(degraded_difference(net, y, CIRCULAR)) == pytest.approx(float(sum(expected)) / 12)
 
 
 def by_hand(name, net, given):
@@ -209,7 +218,7 @@ def by_hand(name, net, given):
     def loss(random):
         y = crop(given, 16, random)
         if name == "ucnn":
-            return unlike(net, y, SENTINEL2)
+            return degraded_difference(net, y, SENTINEL2)
         return risk(net, y, SENTINEL2, levels, random)
 
     return loss
@@ -227,7 +236,7 @@ def test_fitting_lowers_the_loss_and_freezes_it(name, build, fit, tmp_path, monk
     monkeypatch.setattr(fitting, "_SETTLE", 0.8)  # where a mean of 20 steps is told
     torch.manual_seed(0)
     net, given = build(), sample(16)
-    curve = fit(net, given, SENTINEL2, Course(STEPS, checkpoint=tmp_path / "c"))
+    curve = fit(net, given, SENTINEL2, FitCourse(STEPS, checkpoint=tmp_path / "c"))
     assert curve.losses[-1] < 0.9 * curve.losses[0]
     assert not net.training
     # With statistics, the 20 steps before freezing are those that the frozen net is held against.
@@ -264,7 +273,7 @@ def test_a_short_fit_leaves_interpolation_behind(build, fit, side, steps, gains)
     given = Sample.of(seen)
     torch.manual_seed(0)
     net = build()
-    fit(net, given, SENTINEL2, Course(steps))
+    fit(net, given, SENTINEL2, FitCourse(steps))
     with torch.no_grad():
         x = dict(zip(net.bands, net(given.y10, given.y20, given.y60)[0].numpy(), strict=True))
     inner = (..., slice(12, -12), slice(12, -12))

@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 from s2sharp.catalog.addresses import check_href, public, safe_name
 from s2sharp.catalog.metadata import (
     cloud_cover,
+    datastrip,
     datatake,
     epsg,
     platform,
     processed,
-    strip,
     tile,
 )
 
@@ -112,8 +112,8 @@ def test_without_any_orbit_the_minute_decides():
 def test_a_data_strip_is_known_by_when_it_began():
     said = "S2A_OPER_MSI_L2A_DS_2APS_20230628T170000_S20230628T100612_N05.09"
     for key in ("s2:datastrip_id", "eopf:datastrip_id"):
-        assert strip(item(items.generic(), **{key: said})) == "20230628T100612"
-    assert strip(item(items.generic(), **{"s2:datastrip_id": ["x"]})) is None
+        assert datastrip(item(items.generic(), **{key: said})) == "20230628T100612"
+    assert datastrip(item(items.generic(), **{"s2:datastrip_id": ["x"]})) is None
 
 
 def test_when_esa_processed_a_product_is_told_by_most_archives():

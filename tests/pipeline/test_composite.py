@@ -5,7 +5,14 @@ import itertools
 import numpy as np
 import pytest
 from s2sharp.cube.layout import FILL
-from s2sharp.mosaic.composite import FAR, clearance, feathered, medians, medoid, shares
+from s2sharp.mosaic.composite import (
+    FAR,
+    blending_weights,
+    distance_from_cloud,
+    feathered,
+    medians,
+    medoid,
+)
 
 RNG = np.random.default_rng
 
@@ -41,13 +48,13 @@ def test_a_pixel_is_as_clear_as_cloud_and_the_edge_are_far(dilate):
         edge = np.ceil(nearest(valid == 0))
         expected = np.where(edge <= 12, np.minimum(expected, edge), expected)
         expected[(cloud == 1) | (expected < 0)] = 0
-        np.testing.assert_array_equal(clearance(cloud, valid, dilate), expected)
+        np.testing.assert_array_equal(distance_from_cloud(cloud, valid, dilate), expected)
 
 
 def test_snow_is_ground_and_a_defect_spoils_itself_alone():
     cloud = np.full((9, 9), 11, dtype=np.uint8)
     cloud[4, 4] = 1
-    clear = clearance(cloud, np.ones((9, 9), dtype=np.uint8), 3)
+    clear = distance_from_cloud(cloud, np.ones((9, 9), dtype=np.uint8), 3)
     assert clear[4, 4] == 0
     assert (np.delete(clear.ravel(), 40) == FAR).all()
 
@@ -55,7 +62,7 @@ def test_snow_is_ground_and_a_defect_spoils_itself_alone():
 def test_without_a_classification_all_that_is_valid_is_clear():
     valid = np.ones((300, 300), dtype=np.uint8)
     valid[:, :10] = 0
-    clear = clearance(np.zeros_like(valid), valid, 10)
+    clear = distance_from_cloud(np.zeros_like(valid), valid, 10)
     assert (clear[:, :10] == 0).all()
     np.testing.assert_array_equal(clear[7, 10:22], np.arange(1, 13))
     assert (clear[:, 22:] == FAR).all()
@@ -66,10 +73,10 @@ def test_a_margin_of_context_makes_a_part_as_clear_as_the_whole():
     cloud = np.where(rng.random((700, 700)) < 2e-5, 9, 4).astype(np.uint8)
     valid = (rng.random((700, 700)) > 1e-5).astype(np.uint8)
     dilate = 10.0
-    whole = clearance(cloud, valid, dilate)
+    whole = distance_from_cloud(cloud, valid, dilate)
     margin = FAR + 11
     part = np.s_[250 - margin : 300 + margin, 330 - margin : 380 + margin]
-    inner = clearance(cloud[part], valid[part], dilate)[margin:-margin, margin:-margin]
+    inner = distance_from_cloud(cloud[part], valid[part], dilate)[margin:-margin, margin:-margin]
     np.testing.assert_array_equal(inner, whole[250:300, 330:380])
     assert len(np.unique(inner)) > 5
 
@@ -113,7 +120,7 @@ def test_shares_fall_linearly_across_a_straight_border_and_add_up():
     chosen = np.repeat(np.where(np.arange(200) < 100, 1, 2)[None], 120, axis=0)
     everywhere = np.ones(chosen.shape, dtype=bool)
     reach = 20
-    first, second = (shares(chosen, everywhere, k, reach)[60] for k in (1, 2))
+    first, second = (blending_weights(chosen, everywhere, k, reach)[60] for k in (1, 2))
     total = first + second
     inner = slice(reach, -reach)
     assert (total[inner] == (2 * reach + 1) ** 2).all()
@@ -127,8 +134,8 @@ def test_shares_fall_linearly_across_a_straight_border_and_add_up():
 def test_a_share_fades_towards_where_a_source_ends():
     chosen = np.repeat(np.where(np.arange(200) < 100, 1, 2)[None], 120, axis=0)
     usable = np.repeat((np.arange(200) < 100)[None], 120, axis=0)  # the first ends at the border
-    first = shares(chosen, usable, 1, 20)[60]
-    second = shares(chosen, np.ones_like(usable), 2, 20)[60]
+    first = blending_weights(chosen, usable, 1, 20)[60]
+    second = blending_weights(chosen, np.ones_like(usable), 2, 20)[60]
     part = (first / np.maximum(first + second, 1))[20:-20]
     assert part[:60].min() == 1
     # At its last pixel nearly nothing of it is left: no edge is seen where it ends.

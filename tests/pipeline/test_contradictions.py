@@ -21,7 +21,7 @@ from s2sharp.scenes.acquisition import Acquisition, group
 from s2sharp.scenes.holes import Holes
 from s2sharp.scenes.items import write_items
 from s2sharp.scenes.offset_check import offset_doubt
-from s2sharp.scenes.raster import Kept
+from s2sharp.scenes.raster import OpenFiles
 from s2sharp.scenes.read import Files, load_block
 from typer.testing import CliRunner
 
@@ -253,7 +253,7 @@ def test_a_file_that_is_replaced_is_told_to_whoever_read_it_before_and_to_nobody
     before = reader.mosaic("B05", BOX)[0]
     halve(Path(item.assets["B05"].href))
     reader.kept.files.clear()  # as where a read fails in between: a file that stays open is the old one
-    for again in (reader, Files(acquisition, Kept(seen=reader.kept.seen))):
+    for again in (reader, Files(acquisition, OpenFiles(seen=reader.kept.seen))):
         with pytest.raises(S2SharpError, match="was replaced while it was read"):
             again.mosaic("B05", BOX)
     np.testing.assert_array_equal(other.mosaic("B05", BOX)[0], before // 2)

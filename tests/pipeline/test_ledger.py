@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from s2sharp.catalog.addresses import safe_name
-from s2sharp.engine.ledger import FINAL, Book, Ledger, Record
+from s2sharp.engine.ledger import FINAL, KnownRecords, Ledger, Record
 from s2sharp.storage.digests import Digest
 
 KEY, OTHER = "a" * 64, "b" * 64
@@ -215,7 +215,7 @@ def test_a_book_lists_a_folder_once_and_hears_of_what_comes(tmp_path, monkeypatc
     monkeypatch.setattr(
         Ledger, "names", lambda self, of="", **_: listed.append(of) or names(self, of)
     )
-    book, folder = Book(ledger), UNIT.rpartition("/")[0]
+    book, folder = KnownRecords(ledger), UNIT.rpartition("/")[0]
     assert book.states(folder).get(UNIT, KEY) == "failed"
     assert book.states("").get("\udcff", "k") == "ok"
     book.hear(record("ok"))
@@ -241,7 +241,7 @@ def test_folders_that_begin_alike_are_listed_together(tmp_path, monkeypatch):
     monkeypatch.setattr(
         Ledger, "names", lambda *a, **k: listed.append((a[1:], k)) or names(*a, **k)
     )
-    book = Book(ledger, [*months, empty, *days], [other])
+    book = KnownRecords(ledger, [*months, empty, *days], [other])
     for folder in (*days, empty, *months):
         assert book.states(folder).done(f"{folder}/x1_0_0", KEY) == (folder != empty)
         assert len(book.states(folder).of) == (0 if folder == empty else 1 + (folder == days[1]))
@@ -261,7 +261,7 @@ def test_a_listing_of_many_folders_is_cut(tmp_path, monkeypatch):
     monkeypatch.setattr(
         Ledger, "names", lambda *a, **k: listed.append((a[1:], k)) or names(*a, **k)
     )
-    book = Book(ledger, every, ["bz"])
+    book = KnownRecords(ledger, every, ["bz"])
     for folder in every:
         assert book.states(folder).of == {}
     # Of "b", a folder is not asked for, and its name would be listed, too.

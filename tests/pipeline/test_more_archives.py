@@ -9,7 +9,7 @@ import pystac
 import pytest
 import zarr
 from s2sharp.catalog.documents import item_of
-from s2sharp.catalog.metadata import baseline, datatake, epsg, strip, tile
+from s2sharp.catalog.metadata import baseline, datastrip, datatake, epsg, tile
 from s2sharp.catalog.products import product_item
 from s2sharp.catalog.sources import sources
 from s2sharp.scenes.acquisition import find, group
@@ -123,7 +123,7 @@ def test_australia_delivers_eleven_bands_as_int16_of_no_offset():
     bands = list(more_items.NBART)
     found = find(item(document), bands, "https://explorer.dea.ga.gov.au/stac")
     assert found.scene.box.shape == (1830, 1830)
-    assert (found.scene.tile, strip(item(document))) == ("55HGA", "20191121T001107")
+    assert (found.scene.tile, datastrip(item(document))) == ("55HGA", "20191121T001107")
     for source in found.scene.sources:
         assert "_nbart_" in source.href
         assert source.href.endswith(f"_{source.band.lower()}.tif")

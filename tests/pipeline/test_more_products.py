@@ -10,7 +10,7 @@ import numpy as np
 import pystac
 import pytest
 from s2sharp.catalog.faults import BrokenError
-from s2sharp.catalog.metadata import baseline, datatake, strip, tile
+from s2sharp.catalog.metadata import baseline, datastrip, datatake, tile
 from s2sharp.catalog.products import product_item
 from s2sharp.catalog.search import search
 from s2sharp.scenes.acquisition import group
@@ -92,7 +92,7 @@ def test_level_2a_of_2017_is_read(tmp_path, item):
     assert baseline(product) == (2, 5)
     assert datatake(product) == "S2A_20240601T101031"
     assert tile(product) == "33UAA"
-    assert strip(product) == "20240601T101031"
+    assert datastrip(product) == "20240601T101031"
 
 
 def test_a_product_that_lists_no_offsets_has_none_whatever_its_baseline(tmp_path, item):

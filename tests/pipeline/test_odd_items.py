@@ -10,7 +10,7 @@ import pytest
 from pyproj import CRS
 from s2sharp.catalog.documents import item_of
 from s2sharp.catalog.faults import BrokenError
-from s2sharp.catalog.metadata import epsg, span
+from s2sharp.catalog.metadata import epsg, sensing_span
 from s2sharp.planning.config import RunConfig
 from s2sharp.planning.make import make_plan
 from s2sharp.scenes.acquisition import group
@@ -101,7 +101,7 @@ def test_the_start_of_sensing_is_a_time_without_an_end():
     document = items.generic()
     document["properties"] |= {"datetime": None, "start_datetime": "2024-06-01T10:10:31Z"}
     document["properties"].pop("end_datetime", None)
-    assert f"{span(item_of(document, None))[0]:%Y%m%d}" == "20240601"
+    assert f"{sensing_span(item_of(document, None))[0]:%Y%m%d}" == "20240601"
     del document["properties"]["start_datetime"]
     with pytest.raises(BrokenError, match="without a time of sensing"):
         item_of(document, None)
@@ -157,7 +157,7 @@ def test_one_pass_over_midnight_is_one_picture_whatever_tells_it(item):
 def test_an_interval_that_is_none_is_not_needed_beside_a_time(what, said):
     document = items.cdse()
     document["properties"][what] = said
-    first, last = span(item_of(document, None))
+    first, last = sensing_span(item_of(document, None))
     assert first == last == datetime(2025, 3, 30, 10, 0, 51, 25_000, tzinfo=UTC)
 
 
@@ -165,7 +165,7 @@ def test_an_interval_that_is_none_is_not_needed_beside_a_time(what, said):
 def test_without_a_time_the_interval_counts_and_without_both_there_is_no_item(said):
     document = items.cdse()
     document["properties"]["datetime"] = said
-    assert span(item_of(document, None))[0].day == 30
+    assert sensing_span(item_of(document, None))[0].day == 30
     del document["properties"]["start_datetime"]
     with pytest.raises(BrokenError, match="is not a STAC item"):
         item_of(document, None)

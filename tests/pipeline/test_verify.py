@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import rasterio
 import zarr
-from s2sharp.cube.intact import torn
+from s2sharp.cube.intact import root_is_torn
 from s2sharp.cube.open import open_cube
 from s2sharp.engine.ledger import Ledger
 from s2sharp.execution.execute import _laid_out
@@ -249,7 +249,7 @@ def test_what_lies_around_the_pixels_is_laid_out_anew(
     _laid_out(plan)
     assert shards(out) == shards(whole)
     assert _around(out) == _around(whole)
-    assert not torn(out / "cube.zarr")
+    assert not root_is_torn(out / "cube.zarr")
 
 
 @pytest.mark.parametrize(("what", "first"), LOOKS)
