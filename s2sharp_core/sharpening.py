@@ -25,7 +25,7 @@ from .sensor.sample import SIDE, windows_of
 from .sensor.scene_sensor import sense_arrays
 from .sharpeners.base import Sharpener
 from .sharpeners.error90 import WithError90
-from .sharpeners.guard import told
+from .sharpeners.guard import guard_message
 from .sharpeners.loading import load_sharpener, unfitted_sharpener
 from .sharpeners.methods import METHODS
 from .windows import WINDOW
@@ -204,7 +204,7 @@ def _fit(
     sharpener = known.load(coarse, folder, blank.device)
     sharpener.compute_in("auto")
     sharpener.see_with(seen)
-    return sharpener, told(method, folder, coarse)
+    return sharpener, guard_message(method, folder, coarse)
 
 
 def _fit_now(

@@ -13,7 +13,7 @@ from s2sharp_core.bands import CLOUDS, ERROR90, HIDING, SceneClass
 from ..publish.stretch import clear_limits, tones
 from ..storage.location import Location
 from .arrays import middle
-from .files import native_bands, write_files
+from .export import native_bands, write_files
 from .indices import spectral_index
 
 MASKS = {"clouds": HIDING, "dense": CLOUDS}

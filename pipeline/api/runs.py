@@ -17,9 +17,9 @@ from ..catalog.metadata import sensed
 from ..catalog.search import search as found_in
 from ..engine.cost import check_size
 from ..execution.phases import RunOutcome
-from ..execution.watch import decide, make_ready, watch
+from ..execution.whole_run import make_ready, plan_run, run_watched
 from ..planning.area import Area
-from ..planning.client import ClientPlan
+from ..planning.client_plan import ClientPlan
 from ..planning.config import RunConfig, read_config
 from ..planning.cost import Estimate, check_memory, estimate
 from ..planning.facts import plan_facts
@@ -228,7 +228,7 @@ def _settings(config: Path | str | None, given: Mapping[str, Any]) -> RunConfig:
 
 
 def _planned(config: RunConfig) -> PlannedRun:
-    return _affordable(*decide(config))
+    return _affordable(*plan_run(config))
 
 
 def _affordable(plan: ClientPlan, cost: Estimate) -> PlannedRun:
@@ -248,7 +248,7 @@ def _carried_out(
         return found.plan, found.cost
 
     make_ready(config)
-    plan, _, outcome = watch(config, confirmed)
+    plan, _, outcome = run_watched(config, confirmed)
     _tell(plan, outcome)
     if config.publish:
         write_page(plan.out, anew=outcome.worked)

@@ -19,9 +19,9 @@ from s2sharp_core.scene import known_bands, native
 
 from ..catalog.addresses import is_product
 from ..catalog.extent import Degrees
-from ..catalog.products import are_products, product_around, product_paths
+from ..catalog.local_products import are_products, product_around, product_paths
 from .arrays import assemble, known_band, named, refuse_bright, tree_of
-from .products import cells_in, from_file, from_items, from_products
+from .inputs import cells_in, from_file, from_items, from_products
 
 _FILES = (".tif", ".tiff", ".jp2")
 # Endings of ESA's file names; "TCI", "AOT" and the like are not bands.

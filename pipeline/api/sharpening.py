@@ -10,7 +10,7 @@ from s2sharp_core import Sensor, Sharpener
 from s2sharp_core.sensor.estimation import SensorChoice
 
 from . import accessor as accessor  # registers .s2sharp
-from .products import ABOUT
+from .inputs import ABOUT
 from .scenes import open_scene
 
 

@@ -1,7 +1,7 @@
 """Catalogs of any archive: the items that a query finds, and the addresses of their files.
 
 May import storage.
-Main path: a query → :func:`search` in what ``stac_api``, ``static``, ``geoparquet`` or ``products`` (``safe``, ``eopf``) find →
+Main path: a query → :func:`search` in what ``stac_api``, ``static``, ``geoparquet`` or ``local_products`` (``safe``, ``eopf``) find →
 STAC items (``documents``, with facts by ``metadata``) → ``sources`` of bands: addresses, scales, offsets → addresses that
 may be opened, and with which keys (``access``, ``signing``) → bytes (``http``; GDAL with ``gdal_credentials``; ``eopf``).
 """
@@ -26,7 +26,7 @@ __getattr__, __dir__, __all__ = face(
         "contradictions": ["check_alike", "check_names", "names_day"],
         "antimeridian": ["bounding_box", "degrees_around", "unwrap", "wrap"],
         "faults": ["BrokenError", "faulty"],
-        "chunks": ["MAX_BLOCK"],
+        "chunk_limits": ["MAX_BLOCK"],
         "extent": ["Degrees", "interval", "valid_bbox"],
         "documents": ["item_of"],
         "eopf": ["Array", "opened"],
@@ -55,7 +55,7 @@ __getattr__, __dir__, __all__ = face(
             "time_in",
         ],
         "geoparquet": ["whole"],
-        "products": ["are_products", "product_around", "product_item", "product_paths"],
+        "local_products": ["are_products", "product_around", "product_item", "product_paths"],
         "query": ["boxes_around"],
         "reflectance": ["APPLIED", "PIXELS", "PLAIN_OFFSET", "QUANTIFICATION", "RAW_OFFSET"],
         "search": ["OtherLevelWarning", "single_collection"],

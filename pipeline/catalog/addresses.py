@@ -10,7 +10,7 @@ from pystac.utils import make_absolute_href
 
 from s2sharp_core.errors import S2SharpError
 
-from .hosts import host_of, leads_inside
+from .private_hosts import host_of, leads_to_private
 
 # Parameters of SAS tokens, presigned S3, Google and CloudFront addresses, and other parameters named as keys.
 _SECRET = re.compile(
@@ -52,24 +52,24 @@ def bucket_of(href: str) -> str | None:
     return found["bucket"] if found else None
 
 
-def may_go_inside(catalog: str, private: bool = False) -> bool:
+def may_use_private_hosts(catalog: str, private: bool = False) -> bool:
     """Return whether ``catalog`` may name addresses inside a private network.
 
     It may if it lies there itself or on this machine, or if the operator allows it (``private``).
     """
-    return private or is_local(catalog) or leads_inside(host_of(catalog))
+    return private or is_local(catalog) or leads_to_private(host_of(catalog))
 
 
 def check_href(href: str, catalog: str, *, private: bool = False) -> str:
     """Return ``href`` if ``catalog`` may make us open it, or raise ``href-refused``.
 
-    http(s) and s3 may come from anywhere. Hosts inside a private network need a catalog that :func:`may_go_inside`.
+    http(s) and s3 may come from anywhere. Hosts inside a private network need a catalog that :func:`may_use_private_hosts`.
     Absolute paths and file:// (returned as a path) may come only from a catalog on this machine. GDAL's /vsi names
     and all other schemes are refused.
     """
     if href.isprintable() and _REMOTE.fullmatch(href):
         host = host_of(href)
-        if not host or may_go_inside(catalog, private) or not leads_inside(host):
+        if not host or may_use_private_hosts(catalog, private) or not leads_to_private(host):
             return href
         raise S2SharpError(
             "href-refused",

@@ -28,7 +28,7 @@ from s2sharp_core.bands import BANDS, CIRRUS, MEASURED, native_gsd
 from ..storage.arrays import zarr_store
 from ..storage.location import store_errors
 from .access import OWN
-from .chunks import bounded, check_chunks
+from .chunk_limits import bounded, check_chunks
 from .documents import item_of
 from .faults import BrokenError
 from .metadata import as_number, as_text, code_in, numbers_in

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, cast
 from urllib3 import BaseHTTPResponse, Retry
 
 from ..storage.location import Location, on_this_machine
-from .addresses import may_go_inside, public
+from .addresses import may_use_private_hosts, public
 from .faults import BrokenError, unreachable
 from .sessions import ANSWER_SECONDS, MAX_BYTES, RefusedError, Session, bounded, pieces
 
@@ -62,7 +62,7 @@ def stac_io(
     """Return a reader of local and remote documents that retries. A search is safe to repeat, with POST too.
 
     ``home``: the catalog or item that is read. It decides whether addresses may lead inside a private network; see
-    :func:`~s2sharp.catalog.addresses.may_go_inside`.
+    :func:`~s2sharp.catalog.addresses.may_use_private_hosts`.
     """
     reader: StacApiIO = _reader()(headers=headers, timeout=TIMEOUT)
     reader.session = _session(home, private, ANSWER_SECONDS)
@@ -80,7 +80,7 @@ def _session(home: str, private: bool, seconds: float) -> Session:
         allowed_methods=None,
         raise_on_status=False,
     )
-    inside = may_go_inside(home, private)
+    inside = may_use_private_hosts(home, private)
     return Session(inside=inside, anywhere=private, retries=retry, seconds=seconds)
 
 
@@ -141,8 +141,8 @@ def read_json(io: "StacApiIO", href: str, **asked: Any) -> dict[str, Any]:
         return dict(io.read_json(href, **asked))
     except APIError as err:
         if getattr(err, "status_code", None) in (404, 410):
-            raise BrokenError(answer(err)) from None
-        raise unreachable(public(str(getattr(href, "href", href))), answer(err)) from None
+            raise BrokenError(failure_text(err)) from None
+        raise unreachable(public(str(getattr(href, "href", href))), failure_text(err)) from None
     except OSError as err:
         raise BrokenError(f"can't be read ({err.strerror or type(err).__name__})") from None
     except UnicodeDecodeError:
@@ -198,7 +198,7 @@ def open_web(href: str, private: bool) -> BinaryIO:
             copy.write(part)
     except (RefusedError, OSError) as err:
         copy.close()
-        raise unreachable(href, answer(err)) from None
+        raise unreachable(href, failure_text(err)) from None
     copy.seek(0)
     return cast(BinaryIO, copy)
 
@@ -227,7 +227,7 @@ class RangeFile(io.RawIOBase):
         try:
             said: Any = self._session.get(self._href, headers=asked, timeout=TIMEOUT, stream=True)
         except (RefusedError, requests.RequestException) as err:
-            raise unreachable(self._href, answer(err)) from None
+            raise unreachable(self._href, failure_text(err)) from None
         if not said.ok:
             said.watch.end()
             raise unreachable(self._href, f"answered {said.status_code}")
@@ -253,7 +253,7 @@ class RangeFile(io.RawIOBase):
         try:
             data = bounded(self.ask(self._at, stop), stop - self._at)
         except (RefusedError, OSError) as err:
-            raise unreachable(self._href, answer(err)) from None
+            raise unreachable(self._href, failure_text(err)) from None
         if len(data) != stop - self._at:
             raise unreachable(self._href, "broke off during its answer")
         buffer[: len(data)] = data
@@ -261,7 +261,7 @@ class RangeFile(io.RawIOBase):
         return len(data)
 
 
-def answer(err: BaseException) -> str:
+def failure_text(err: BaseException) -> str:
     """Describe a failed request. The error's own text is never shown, because it holds the address and its secrets."""
     said: BaseException | None = err
     while said is not None:

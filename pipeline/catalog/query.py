@@ -133,7 +133,7 @@ class Query:
         )
 
 
-def of_rel(document: dict[str, Any], rel: str) -> Iterator[dict[str, Any]]:
+def links_of(document: dict[str, Any], rel: str) -> Iterator[dict[str, Any]]:
     """Yield the links of a document with a relation, in any case; invalid links are skipped."""
     links = document.get("links")
     for link in links if isinstance(links, list) else ():

@@ -24,8 +24,8 @@ from .extent import Degrees, interval
 from .faults import BrokenError, leave_out, unreachable
 from .geoparquet import collections, from_parquet, open_file
 from .http import read_json, stac_io
-from .products import are_products, product_item, product_paths
-from .query import SEARCH_SECONDS, Query, boxes_around, of_rel
+from .local_products import are_products, product_item, product_paths
+from .query import SEARCH_SECONDS, Query, boxes_around, links_of
 from .stac_api import from_api, is_api
 from .static import from_saved, from_static, local_file
 
@@ -170,7 +170,7 @@ def _collections(first: str) -> set[str]:
         collection = document.get("type") == "Collection"
         if collection or (onward and document.get("type") == "Catalog"):
             rels = ("child",) if collection else ("child", "item")
-            links = [link for rel in rels for link in of_rel(document, rel)]
+            links = [link for rel in rels for link in links_of(document, rel)]
             try:
                 targets = [absolute(str(link.get("href")), href) for link in links]
             except ValueError:

@@ -18,7 +18,7 @@ from requests.adapters import HTTPAdapter
 from urllib3 import HTTPConnectionPool, HTTPSConnectionPool, PoolManager, Retry
 from urllib3.connection import HTTPConnection, HTTPSConnection
 
-from .hosts import is_inside, leads_inside, origin
+from .private_hosts import is_private, leads_to_private, origin
 
 ANSWER_SECONDS = 75.0
 """Seconds from a request to the last byte of its answer, for a document. A slower catalog is not usable."""
@@ -83,7 +83,7 @@ class _Guarded:
 
     def connect(self: Any) -> None:
         watch = _watch.get()
-        if _closed_in(self, watch) and leads_inside(self.host.strip("[]")):
+        if _closed_in(self, watch) and leads_to_private(self.host.strip("[]")):
             raise RefusedError(_INSIDE)
         super().connect()  # type: ignore[misc]
         _look(self, watch)
@@ -104,7 +104,7 @@ def _closed_in(connection: Any, watch: _Watch | None) -> bool:
 
 def _look(connection: Any, watch: _Watch | None) -> None:
     """Check the address that a connection has reached: a name may resolve differently than before."""
-    if _closed_in(connection, watch) and is_inside(connection.sock.getpeername()[0]):
+    if _closed_in(connection, watch) and is_private(connection.sock.getpeername()[0]):
         connection.close()
         raise RefusedError(_INSIDE)
     if watch:

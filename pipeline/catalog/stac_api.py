@@ -12,9 +12,9 @@ import pystac
 from .addresses import absolute, check_href, public
 from .documents import fingerprint, item_of
 from .faults import BrokenError, leave_out, unreachable
-from .http import answer, read_json
+from .http import failure_text, read_json
 from .metadata import as_number, as_text
-from .query import MAX_ITEMS, Query, of_rel
+from .query import MAX_ITEMS, Query, links_of
 
 if TYPE_CHECKING:
     from pystac_client.stac_api_io import StacApiIO
@@ -43,7 +43,7 @@ def is_api(root: dict[str, Any]) -> bool:
     said = root.get("conformsTo")
     if isinstance(said, list) and any("item-search" in str(uri) for uri in said):
         return True
-    return root.get("type") != "Collection" and next(of_rel(root, "search"), None) is not None
+    return root.get("type") != "Collection" and next(links_of(root, "search"), None) is not None
 
 
 def from_api(io: "StacApiIO", root: dict[str, Any], query: Query) -> Iterator[pystac.Item]:
@@ -52,10 +52,10 @@ def from_api(io: "StacApiIO", root: dict[str, Any], query: Query) -> Iterator[py
     found, others = False, 0
     root = _whole(root)
     try:
-        for link in of_rel(root, "search"):
+        for link in links_of(root, "search"):
             link["type"] = pystac.MediaType.GEOJSON.value  # some APIs omit it
             link["method"] = as_text(link.get("method")).upper() or "GET"
-        ways = [link["method"] for link in of_rel(root, "search")]
+        ways = [link["method"] for link in links_of(root, "search")]
         what = {"collections": [query.collection], "datetime": query.interval, "limit": PAGE}
         client: Any = io.stac_object_from_dict(root, href=query.catalog)
         client.add_conforms_to("ITEM_SEARCH")
@@ -79,7 +79,7 @@ def from_api(io: "StacApiIO", root: dict[str, Any], query: Query) -> Iterator[py
             known = islice(client.get_collections(), MAX_ITEMS)
             raise query.missing(collection.id for collection in known)
     except APIError as err:
-        raise unreachable(query.catalog, answer(err)) from None
+        raise unreachable(query.catalog, failure_text(err)) from None
     except BrokenError as err:
         raise unreachable(query.catalog, f"has a page that {err}") from None
     except _NOT_STAC as err:
@@ -117,7 +117,7 @@ def _pages(
     page = read_json(io, href, method=method, parameters=parameters)
     yield page
     followed: set[str] = set()
-    while link := next(of_rel(page, "next"), None):
+    while link := next(links_of(page, "next"), None):
         name = json.dumps(link, sort_keys=True)
         if name in followed and not page["features"]:
             return  # some servers end like this
@@ -214,7 +214,7 @@ def from_items(
     io: "StacApiIO", document: dict[str, Any], href: str, query: Query
 ) -> Iterator[pystac.Item]:
     """Yield the items of a collection from an API without search, which names the address of its item pages."""
-    link = next(of_rel(document, "items"), None)
+    link = next(links_of(document, "items"), None)
     if link is None:
         return
     for box in query.boxes:

@@ -14,7 +14,7 @@ from .documents import item_of, items_in
 from .faults import BrokenError, leave_out, unreachable
 from .http import read_json
 from .metadata import as_text
-from .query import MAX_ITEMS, Query, of_rel
+from .query import MAX_ITEMS, Query, links_of
 from .stac_api import from_items, matched, next_page, warn_partial
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ def from_static(io: "StacApiIO", root: dict[str, Any], query: Query) -> Iterator
             known |= {as_text(document.get("id"))} - {""}
             inside = document.get("id") == query.collection
             there |= inside
-            if inside and next(of_rel(document, "item"), None) is None:
+            if inside and next(links_of(document, "item"), None) is None:
                 yield from from_items(io, document, href, query)
         for rel, target in _links(document, href, query):
             if target in visited or (rel == "item" and is_collection and not inside):
@@ -97,7 +97,7 @@ def from_static(io: "StacApiIO", root: dict[str, Any], query: Query) -> Iterator
 def _links(document: dict[str, Any], href: str, query: Query) -> Iterator[tuple[str, str]]:
     """Yield (rel, absolute address) of the items and children; addresses that must not be opened are left out."""
     for rel in ("item", "child"):
-        for link in of_rel(document, rel):
+        for link in links_of(document, rel):
             try:
                 target = absolute(str(link.get("href")), href)
                 target = check_href(target, query.catalog, private=query.private)
@@ -134,7 +134,7 @@ def _saved(io: "StacApiIO", root: dict[str, Any], query: Query) -> Iterator[Any]
         if count > MAX_ITEMS:
             raise query.too_many(f"returned more than {MAX_ITEMS} items")
         yield from features
-        link = next(of_rel(page, "next"), None)
+        link = next(links_of(page, "next"), None)
         if not link or not features or is_local(query.catalog):
             break
         query.check_time()

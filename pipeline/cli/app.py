@@ -17,8 +17,8 @@ from ..ui.terminal import GOES_ON, console, leave_quietly
 from .demo import demo, simulate
 from .evaluate import evaluate, methods
 from .flags import Listing, configured
-from .folder import clean, history, report, status, verify, view
 from .mosaic import mosaic
+from .run_folder import clean, history, report, status, verify, view
 from .sensor import sensor
 from .sources import sources
 from .train import finetune, import_weights, train

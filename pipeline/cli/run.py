@@ -7,11 +7,11 @@ from rich.table import Table
 from ..engine.cost import check_size
 from ..execution.catalog import picture_path
 from ..execution.phases import RunOutcome
-from ..execution.watch import decide, make_ready, watch
-from ..planning.client import ClientPlan
+from ..execution.whole_run import make_ready, plan_run, run_watched
+from ..planning.client_plan import ClientPlan
 from ..planning.config import RunConfig
 from ..planning.cost import Estimate, check_memory
-from ..planning.empty_query import closed
+from ..planning.empty_query import ended_warning
 from ..planning.facts import plan_facts
 from ..planning.plan import Plan
 from ..planning.resume import plan_of
@@ -19,16 +19,16 @@ from ..report.make import write_page
 from ..storage.files import files
 from ..storage.location import Location
 from ..ui.terminal import PARTIAL, console, problems, size_text
-from .folder_output import say_owed
+from .run_folder_output import print_unfinished
 from .tables import facts_table, show_outcome, show_plan
 
 
 def planned(config: RunConfig, *, yes: bool = True) -> tuple[ClientPlan, Estimate]:
     """Make and print the plan of a run, new or continued, and its cost; without ``yes``, refuse one that is very large.
 
-    Errors of :func:`decide`; ``memory-exceeded`` when a worker would need more memory than it may take; ``very-large``.
+    Errors of :func:`plan_run`; ``memory-exceeded`` when a worker would need more memory than it may take; ``very-large``.
     """
-    plan, cost = decide(config)
+    plan, cost = plan_run(config)
     show_plan(plan_facts(plan, cost))
     for refusal in plan.refused:
         problems.print(f"[yellow]left out:[/] {escape(refusal.message)}")
@@ -81,12 +81,12 @@ def carry_out(config: RunConfig) -> ClientPlan:
     typer.Exit
         With :data:`PARTIAL` when some of it failed.
     S2SharpError
-        Errors of :func:`planned` and :func:`watch`; ``bad-config`` without the libraries for publishing.
+        Errors of :func:`planned` and :func:`run_watched`; ``bad-config`` without the libraries for publishing.
     """
     make_ready(config)
-    if told := closed(config.datetime, config.since):
+    if told := ended_warning(config.datetime, config.since):
         problems.print(f"[yellow]note:[/] {escape(told)}")
-    plan, cost, outcome = watch(config, lambda: planned(config, yes=config.yes))
+    plan, cost, outcome = run_watched(config, lambda: planned(config, yes=config.yes))
     for text, count in outcome.warnings.items():
         problems.print(
             f"[yellow]warning:[/] {escape(text)}" + (f" ({count} units)" if count > 1 else "")
@@ -108,7 +108,7 @@ def carry_out(config: RunConfig) -> ClientPlan:
         )
     if outcome.failed or plan.refused:
         raise typer.Exit(PARTIAL)
-    say_owed(outcome.owed)
+    print_unfinished(outcome.owed)
     return plan
 
 

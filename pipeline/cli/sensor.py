@@ -44,14 +44,14 @@ def sensor(*, out: str | None, **given: Any) -> None:
 
     Example: `s2sharp sensor --catalog S2A_MSIL2A_….SAFE --out sensor.json`
     """
-    from ..planning.sensor_files import about
+    from ..planning.sensor_files import file_content
 
     with told("Stopped. Nothing was written."):
         settings = {k: v for k, v in given.items() if v is not None}
         kept: dict[str, Any] = {}
         for take, seen, windows in _each(queried(settings)):
             _show(take.take, seen, len(windows))
-            kept[take.take] = about(seen, windows)
+            kept[take.take] = file_content(seen, windows)
         if out:
             _write(out, {"datatakes": kept})
 
@@ -61,7 +61,7 @@ takes(sensor, [*flags_of(_FLAGS, _DEFAULTS), option("out", _OUT, str | None)])
 
 def queried(settings: dict[str, Any]) -> RunConfig:
     """Return the configuration of a command that searches a catalog without making a cube; for files it takes all items."""
-    from ..catalog.products import are_products
+    from ..catalog.local_products import are_products
 
     catalog = str(settings.get("catalog", RunConfig.model_fields["catalog"].default))
     if catalog.endswith(".json") or are_products(catalog):
@@ -75,7 +75,7 @@ def _each(
     config: RunConfig,
 ) -> "Iterator[tuple[Datatake, SensorEstimate, list[dict[str, object]]]]":
     """Yield the datatakes that a configuration's query finds, with their measured sensors."""
-    from ..execution.datatakes import measure_datatake
+    from ..execution.datatake_jobs import measure_datatake
     from ..planning.area import Area
     from ..planning.make import datatakes_of
     from ..planning.query_log import items_in, when

@@ -18,7 +18,7 @@ from .sensor import queried
 from .tables import facts_table
 
 if TYPE_CHECKING:
-    from ..planning.availability import Offering, Outlook
+    from ..planning.availability import Availability, Offering
 
 _FLAGS = "catalog collection bbox area datetime bands sign s3_bucket requester_pays allow_private"
 _DEFAULTS = {
@@ -58,7 +58,7 @@ def sources(*, catalogs: list[str] | None, items: int, as_json: bool, **given: A
     with told("Stopped."):
         settings = {k: v for k, v in given.items() if v is not None}
         named = list(dict.fromkeys([*(catalogs or ()), *filter(None, [settings.get("catalog")])]))
-        found: list[Outlook] = []
+        found: list[Availability] = []
         errors: list[S2SharpError] = []
         for catalog in named or [None]:
             asked = settings if catalog is None else {**settings, "catalog": catalog}
@@ -89,7 +89,7 @@ takes(
 )
 
 
-def _looked_at(settings: dict[str, Any], items: int) -> "list[Outlook]":
+def _looked_at(settings: dict[str, Any], items: int) -> "list[Availability]":
     from ..planning.availability import survey
 
     config = queried(settings)
@@ -97,7 +97,7 @@ def _looked_at(settings: dict[str, Any], items: int) -> "list[Outlook]":
         return list(survey(config, items))
 
 
-def _facts(outlook: "Outlook") -> dict[str, Any]:
+def _facts(outlook: "Availability") -> dict[str, Any]:
     bands = {
         band: [{**kind._asdict(), "items": count} for kind, count in kinds.most_common()]
         for band, kinds in outlook.bands.items()
@@ -105,7 +105,7 @@ def _facts(outlook: "Outlook") -> dict[str, Any]:
     return {**asdict(replace(outlook, bands={})), "bands": bands}
 
 
-def _show(outlook: "Outlook") -> None:
+def _show(outlook: "Availability") -> None:
     title = f"{outlook.collection} of {outlook.catalog}"
     table = facts_table(escape(title))
 
@@ -138,7 +138,7 @@ def _show(outlook: "Outlook") -> None:
         problems.print(f"[yellow]would be refused:[/] {escape(text)}{of}")
 
 
-def _of(outlook: "Outlook", band: str) -> str:
+def _of(outlook: "Availability", band: str) -> str:
     """Return the number of items with a band, if some lack it."""
     there = outlook.bands[band].total()
     if there == len(outlook.items):

@@ -12,7 +12,7 @@ from s2sharp_core.blocks import context, sharpen_block
 from s2sharp_core.evaluation.metrics import rmse, sre
 
 from ..cube.open import open_cube
-from ..planning.client import ClientPlan
+from ..planning.client_plan import ClientPlan
 from ..scenes.read import Files, load_block
 from .synthetic import simulate
 

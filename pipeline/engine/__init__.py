@@ -32,7 +32,7 @@ __getattr__, __dir__, __all__ = face(
         "progress": ["Progress", "at_work", "held"],
         "resources": ["ALLOCATOR", "gpus", "gpus_of", "memory_of", "threads_of", "workers_of"],
         "settings": ["Command", "folder", "suggestion", "split", "validated"],
-        "verify": ["Broken", "around", "recorded", "some_recorded", "revoke_broken"],
+        "verify": ["Broken", "broken_metadata", "recorded", "some_recorded", "revoke_broken"],
         "worker": [
             "Clock",
             "Peak",

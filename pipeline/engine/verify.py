@@ -88,7 +88,7 @@ def _look(ledger: Ledger, locate: Locate, unit: str, names: Sequence[str]) -> Br
     return Broken(unit, tuple(what), latest, torn) if what else None
 
 
-def around(store: str, names: Sequence[str]) -> list[Broken]:
+def broken_metadata(store: str, names: Sequence[str]) -> list[Broken]:
     """Report broken files of a store that no unit wrote: metadata and coordinates."""
     what = tuple(f"{name} is missing, or not as it was written" for name in names)
     return [Broken(store, what, None)] if what else []

@@ -11,11 +11,11 @@ __getattr__, __dir__, __all__ = face(
     {
         "catalog": ["picture_path"],
         "clean": ["REMOVED", "leftovers"],
-        "datatakes": ["draw_sample", "measure_datatake"],
+        "datatake_jobs": ["draw_sample", "measure_datatake"],
         "phases": ["RunOutcome"],
         "retention": ["dates", "removing", "take_out"],
         "status": ["Status", "status_of"],
         "verify": ["verify_run"],
-        "watch": ["decide", "make_ready"],
+        "whole_run": ["plan_run", "make_ready", "run_watched"],
     },
 )

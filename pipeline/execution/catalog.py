@@ -5,7 +5,7 @@ from dataclasses import asdict
 import pystac
 
 from ..cube.layout import Layout
-from ..planning.client import ClientPlan
+from ..planning.client_plan import ClientPlan
 from ..planning.plan import Plan
 from ..publish.stac import Provenance, stac_item, write_collection
 from ..scenes.acquisition import Acquisition

@@ -4,8 +4,8 @@ from collections.abc import Callable, Iterator
 from itertools import groupby
 
 from ..engine.phases import Job, Phase, Step
-from ..planning.client import ClientPlan
-from ..planning.standings import Standing, Standings
+from ..planning.client_plan import ClientPlan
+from ..planning.unit_states import UnitState, UnitStates
 from ..planning.units import Unit
 
 
@@ -20,9 +20,9 @@ class DependentJobs:
     def __init__(
         self,
         plan: ClientPlan,
-        known: Standings,
+        known: UnitStates,
         phase: Callable[[int], Phase],
-        job: Callable[[Standing[Unit]], Job],
+        job: Callable[[UnitState[Unit]], Job],
     ) -> None:
         self._plan, self._known, self._job = plan, known, job
         self._phase = phase
@@ -31,14 +31,14 @@ class DependentJobs:
         self._open: dict[str, int] = {}
         self.begun: set[tuple[str, int]] = set()
 
-    def dealt(self, found: Iterator[Standing[Unit]]) -> Iterator[Standing[Unit]]:
+    def dealt(self, found: Iterator[UnitState[Unit]]) -> Iterator[UnitState[Unit]]:
         """Pass the units of the full resolution on and count them by acquisition, the last one before it is passed on."""
         for whose, some in groupby(found, lambda x: self._plan.acquisition_id(x.of)):
             # Acquisitions that were not requested only have repairs.
             counted = whose in self._asked
             if counted:
                 self._open[whose] = 0
-            held: list[Standing[Unit]] = []
+            held: list[UnitState[Unit]] = []
             for one in some:
                 if counted:
                     self._open[whose] += 1

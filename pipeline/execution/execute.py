@@ -10,11 +10,11 @@ from ..engine.events import Listener
 from ..engine.lease import Lease
 from ..engine.ledger import Record
 from ..engine.phases import Engine, leased
-from ..planning.client import ClientPlan
-from ..planning.query_log import begun, done, owed
+from ..planning.client_plan import ClientPlan
+from ..planning.query_log import begun, done, unfinished_queries
 from ..planning.resume import as_it_is_now
-from ..planning.sensor_files import brief
-from ..planning.standings import Standings
+from ..planning.sensor_files import cube_attributes
+from ..planning.unit_states import UnitStates
 from ..scenes.stage import clear
 from ..storage.files import sweep
 from ..storage.location import writing
@@ -57,7 +57,7 @@ def carry_out(
     plan, moved = _laid_out(plan)
     for found in quick_audit(plan, overviews=not moved):
         outcome.warnings[f"{found.unit} is made anew: {'; '.join(found.what)}"] += 1
-    known = Standings(plan)
+    known = UnitStates(plan)
     engine = Engine(
         plan.config, plan.out, lease, outcome, tell, "--shard", brief=brief, hear=known.hear
     )
@@ -73,9 +73,9 @@ def carry_out(
 def _complete(plan: ClientPlan, outcome: RunOutcome) -> None:
     """Say in the cube how far it is, and tidy up."""
     weights = {a.take: plan.weights_of(a.take) for a in plan.acquisitions}
-    outcome.owed = owed(plan.out) if outcome.failed else done(plan)
+    outcome.owed = unfinished_queries(plan.out) if outcome.failed else done(plan)
     takes = sorted({a.take for a in plan.acquisitions}) if plan.own_sensors else ()
-    sensors = {take: brief(plan.sensor(take)) for take in takes}
+    sensors = {take: cube_attributes(plan.sensor(take)) for take in takes}
     whole = "partial" if outcome.failed or outcome.owed else "complete"
     finish(plan.store, whole, weights, sensors)
     # Drafts that killed writers left behind; the lease's are this process's own.

@@ -12,11 +12,11 @@ from ..engine.events import FitProgress
 from ..engine.ledger import FINAL, Record
 from ..engine.phases import Engine, Job, Outcome, Phase
 from ..engine.worker import REMEDY_NO_SPACE
-from ..planning.client import ClientPlan
+from ..planning.client_plan import ClientPlan
 from ..planning.plan import Plan, freeze_acquisition
 from ..planning.query_log import Query
-from ..planning.sensor_files import there
-from ..planning.standings import Standing, Standings, phase_of
+from ..planning.sensor_files import is_measured
+from ..planning.unit_states import UnitState, UnitStates, phase_of
 from ..planning.units import Datatake, Unit
 from ..storage.location import store_errors
 from .catalog import publish_catalog
@@ -26,8 +26,8 @@ from .staging import Stager
 
 # Functions of workers, by name, so that this process does not load the libraries that compute.
 sharpener_of = LazyFunction("s2sharp.planning.sharpener", "sharpener_of")
-measure_unit = LazyFunction("s2sharp.execution.datatakes", "measure_unit")
-fit_unit = LazyFunction("s2sharp.execution.datatakes", "fit_unit")
+measure_unit = LazyFunction("s2sharp.execution.datatake_jobs", "measure_unit")
+fit_unit = LazyFunction("s2sharp.execution.datatake_jobs", "fit_unit")
 sharpen_unit = LazyFunction("s2sharp.execution.unit", "sharpen_unit")
 overview_unit = LazyFunction("s2sharp.execution.unit", "overview_unit")
 publish_unit = LazyFunction("s2sharp.execution.publish", "publish_unit")
@@ -66,7 +66,7 @@ def unwritable(name: str, what: str, outcome: Outcome) -> Iterator[None]:
         outcome.failed.append(Record(name, "", "failed", "store-unwritable", message))
 
 
-def phases(plan: ClientPlan, engine: Engine, known: Standings) -> Iterator[Phase]:
+def phases(plan: ClientPlan, engine: Engine, known: UnitStates) -> Iterator[Phase]:
     """Yield the phases of a run in order; each one is made when those before it are done.
 
     Overviews and pictures of an acquisition are made after its units (:class:`DependentJobs`). Their own phases at the end
@@ -84,7 +84,7 @@ def phases(plan: ClientPlan, engine: Engine, known: Standings) -> Iterator[Phase
             freeze_acquisition(plan.out, acquisition)
             frozen.add(acquisition.id)
 
-    def made_of(level: int, found: Iterable[Standing[Unit]] = ()) -> Phase:
+    def made_of(level: int, found: Iterable[UnitState[Unit]] = ()) -> Phase:
         def arguments(job: Job) -> tuple[Any, ...]:
             return run(), job.of, job.key
 
@@ -97,7 +97,7 @@ def phases(plan: ClientPlan, engine: Engine, known: Standings) -> Iterator[Phase
     if plan.measures:
         # A measurement that fails costs nothing but that: the known sensor is used.
         found = known.taken(("sensor",))
-        jobs = (_job(x, whole=there(plan, x.of)) for x in found)
+        jobs = (_job(x, whole=is_measured(plan, x.of)) for x in found)
         yield Phase("sensor", jobs, measure_unit, lambda job: (run(), job.of))
     unfitted: dict[str, S2SharpError] = {}
     if plan.learns:
@@ -147,14 +147,14 @@ def _fits(
     )
 
 
-def _job(found: Standing[Any], *, whole: bool = True, excuse: S2SharpError | None = None) -> Job:
+def _job(found: UnitState[Any], *, whole: bool = True, excuse: S2SharpError | None = None) -> Job:
     """Make a job of a unit; a finished one with broken files (not ``whole``) is done again."""
     _, of, name, key, state = found
     known = None if state == "left" or (state in FINAL and not whole) else state
     return Job(name, key, of, known, excuse)
 
 
-def _readable(plan: Plan, found: Standing[Datatake]) -> bool:
+def _readable(plan: Plan, found: UnitState[Datatake]) -> bool:
     """Return whether the files of a finished fit can be read."""
     try:
         if found.state in FINAL:

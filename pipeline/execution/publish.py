@@ -12,9 +12,9 @@ from ..cube.layout import Layout
 from ..cube.unfinished import grid_written, read_written
 from ..engine.ledger import Record
 from ..engine.worker import Clock, do_job
-from ..planning.cost import room
+from ..planning.cost import pixel_memory
 from ..planning.plan import Plan
-from ..planning.reads import files_of
+from ..planning.readers import files_of
 from ..planning.units import Unit
 from ..publish.cog_profile import Frame
 from ..publish.cogs import Means, write_cogs
@@ -41,7 +41,7 @@ def publish_unit(run: Run, unit: Unit, key: str, attempt: int = 1) -> Record:
     def work(clock: Clock) -> tuple[dict[str, Any], None]:
         run.still()
         threads = run.threads or os.cpu_count() or 1
-        means = Means(plan.config.cog_compression, room(plan), threads, clock)
+        means = Means(plan.config.cog_compression, pixel_memory(plan), threads, clock)
         cogs = write_cogs(plan.out, layout, unit.time, acquisition.id, means)
         visual = plan.out / "cogs" / acquisition.id / "visual.tif"
         arrays = arrays_of(plan.store, layout.group)

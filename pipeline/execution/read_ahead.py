@@ -17,7 +17,7 @@ from s2sharp_core.threads import threads_for
 from ..engine.worker import at_work
 from ..planning.method import side_of
 from ..planning.plan import Plan
-from ..planning.reads import reader_of
+from ..planning.readers import reader_of
 from ..planning.units import Unit, strips
 from ..scenes.acquisition import Acquisition
 from ..scenes.read import Block, Reader, load_block, load_scl
@@ -90,7 +90,7 @@ def beginning(plan: Plan, unit: Unit, abreast: int) -> Iterator[Callable[[], Rea
         yield come
 
 
-def ahead(take: Callable[[Box], T], parts: Sequence[Box]) -> Iterator[tuple[Box, T]]:
+def reading_ahead(take: Callable[[Box], T], parts: Sequence[Box]) -> Iterator[tuple[Box, T]]:
     """Yield each strip with the result of ``take``, while the next one is being taken."""
     coming = _read(take, parts[0])
     try:

@@ -17,7 +17,7 @@ from .catalog import publish_catalog
 _DURATION = TypeAdapter(timedelta)
 
 
-def keeping(days: Sequence[date], keep: str) -> list[date]:
+def dates_to_keep(days: Sequence[date], keep: str) -> list[date]:
     """Return the dates to keep; ``bad-config`` for a wrong ``keep``.
 
     Parameters
@@ -61,7 +61,7 @@ def dates(plan: Plan, names: Iterable[str]) -> list[date]:
 def removing(plan: Plan, keep: str) -> Plan:
     """Return the plan with only the dates to ``keep``; dates that were removed before stay removed."""
     there = [name for layout in plan.layouts for name in layout.ids if name not in plan.removed]
-    kept = frozenset(keeping(dates(plan, there), keep))
+    kept = frozenset(dates_to_keep(dates(plan, there), keep))
     gone = [name for name in there if not kept.intersection(dates(plan, [name]))]
     removed = (*plan.removed, *gone)
     asked = tuple(name for name in plan.asked if name not in removed)

@@ -10,7 +10,7 @@ from ..engine.ledger import Record
 from ..engine.phases import Engine, Job
 from ..engine.worker import REMEDY_NO_SPACE
 from ..planning.plan import Plan
-from ..planning.reads import stage_of
+from ..planning.readers import stage_of
 from ..planning.units import Unit
 from ..scenes.stage import Stage, clear
 from ..storage.location import store_errors

@@ -7,8 +7,8 @@ from ..cube.intact import store_status
 from ..engine.progress import Progress, held
 from ..planning.items import with_acquisitions
 from ..planning.plan import Plan
-from ..planning.query_log import Query, owed
-from ..planning.standings import Standings
+from ..planning.query_log import Query, unfinished_queries
+from ..planning.unit_states import UnitStates
 from ..storage.location import Location
 
 
@@ -24,7 +24,7 @@ def status_of(out: Location) -> Status:
     plan = with_acquisitions(Plan.read(out))
     units: defaultdict[str, Counter[str]] = defaultdict(Counter)
     failed = []
-    for found in Standings(plan).every():
+    for found in UnitStates(plan).every():
         units[found.phase][found.state] += 1
         if found.state == "failed":
             failed.append(plan.ledger.read(found.name, found.key, "failed"))
@@ -34,5 +34,5 @@ def status_of(out: Location) -> Status:
         units=dict(units),
         failed=tuple(failed),
         holder=held(out),
-        owed=owed(out),
+        owed=unfinished_queries(out),
     )

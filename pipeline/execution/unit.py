@@ -24,7 +24,7 @@ from ..cube.write import write_shard
 from ..engine.ledger import Record
 from ..engine.worker import Clock, Written, do_job, net_thread
 from ..planning.plan import Plan
-from ..planning.reads import files_of
+from ..planning.readers import files_of
 from ..planning.sharpener import outline, sharpener_of
 from ..planning.units import Unit
 from ..scenes.acquisition import Acquisition
@@ -32,7 +32,7 @@ from ..scenes.disagreement import disagreement
 from ..scenes.holes import Holes
 from ..scenes.offset_check import offset_doubt
 from ..scenes.read import Block, Files, Reader, load_block, reflectance
-from .read_ahead import ReadAhead, ahead, beginning
+from .read_ahead import ReadAhead, beginning, reading_ahead
 from .run import Run
 
 # Distance in shards along both axes between units that are checked for misregistered bands.
@@ -134,7 +134,7 @@ def _sharpen(
                 warn_of_shifts(block.data, sensor)
             return _take_in(plan, block, strip, sharpener, cells, out)
 
-    for strip, prepared in ahead(take, parts):
+    for strip, prepared in reading_ahead(take, parts):
         if prepared is None or sharpener is None:
             continue
         with clock("net"):

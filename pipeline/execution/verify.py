@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from ..cube.create import misplaced
 from ..cube.layout import shard_file
 from ..engine.lease import Lease
-from ..engine.verify import Broken, around, recorded, revoke_broken, some_recorded
+from ..engine.verify import Broken, broken_metadata, recorded, revoke_broken, some_recorded
 from ..planning.plan import Plan
 from ..storage.location import Location
 
@@ -45,7 +45,7 @@ def verify_run(
         count, broken = revoke_broken(
             plan.ledger, chosen, lambda *x: file_of(plan, *x), check=lease.check
         )
-        broken += around(plan.store.name, misplaced(plan.store, plan.layouts))
+        broken += broken_metadata(plan.store.name, misplaced(plan.store, plan.layouts))
         if broken:
             # The next run repairs them, whatever its query.
             repairs = tuple(sorted({*plan.repairs, *(found.unit for found in broken)}))

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 from ..cube.layout import shard_file
 from ..engine.lease import Lease
-from ..engine.verify import Broken, around, revoke_broken, some_recorded
+from ..engine.verify import Broken, broken_metadata, revoke_broken, some_recorded
 from ..storage.location import Location
 from .plan import MosaicPlan
 from .publish import cog_folder
@@ -34,5 +34,5 @@ def verify_mosaic(
 
         chosen = some_recorded(plan.ledger, share)
         count, broken = revoke_broken(plan.ledger, chosen, locate, check=lease.check)
-        lost = around(plan.store.name, misplaced(plan.store, plan.canvas))
+        lost = broken_metadata(plan.store.name, misplaced(plan.store, plan.canvas))
         return count, broken + lost

@@ -18,8 +18,8 @@ from s2sharp_core.bands import MEASURED, native_gsd
 from ..catalog.access import Access, keyed
 from ..catalog.addresses import bucket_of, public, unsigned
 from ..catalog.gdal_credentials import session
+from ..catalog.local_products import are_products
 from ..catalog.metadata import as_number, level, level_in
-from ..catalog.products import are_products
 from ..catalog.search import OtherLevelWarning, search
 from ..catalog.sources import Offer, Source, offers, sources
 from ..scenes.acquisition import group
@@ -49,7 +49,7 @@ class Offering(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Outlook:
+class Availability:
     """Offers of some items of a collection to a run.
 
     ``items``: ids of the items that were read; ``names``: kinds of keys of the bands' assets; ``places``: hosts, buckets,
@@ -72,7 +72,7 @@ class Outlook:
     refused: tuple[Refusal, ...] = ()
 
 
-def survey(config: RunConfig, most: int) -> Iterator[Outlook]:
+def survey(config: RunConfig, most: int) -> Iterator[Availability]:
     """Yield the outlook on each collection, from at most ``most`` items that a query finds; no pixel is read.
 
     If none is chosen, those of the usual names are searched that the catalog has; products are named by their level
@@ -101,7 +101,7 @@ def survey(config: RunConfig, most: int) -> Iterator[Outlook]:
         raise missing
 
 
-def _outlook(config: RunConfig, collection: str, items: list[pystac.Item]) -> Outlook:
+def _outlook(config: RunConfig, collection: str, items: list[pystac.Item]) -> Availability:
     wanted = (*config.bands, *config.native)
     offered = [(item, _offered(item, wanted)) for item in items]
     files = [(item, band, offer) for item, found in offered for band, offer in found.items()]
@@ -119,7 +119,7 @@ def _outlook(config: RunConfig, collection: str, items: list[pystac.Item]) -> Ou
         places[_place(source.href)] = None
         refused += _keyless(source)
     sizes = [_size(band, offer) for _, band, offer in files]
-    return Outlook(
+    return Availability(
         public(config.catalog),
         collection,
         tuple(item.id for item in items),

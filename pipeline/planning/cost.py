@@ -15,13 +15,13 @@ from ..engine.cost import Cost
 from ..engine.ledger import FINAL
 from ..engine.resources import memory_of, threads_of, workers_of
 from ..scenes.limits import ABREAST, GDAL_CACHE
-from .client import ClientPlan
+from .client_plan import ClientPlan
 from .method import base_sensor, side_of, weights_folder
 from .net_process import end_process, known
 from .plan import Plan
-from .reads import stage_of
-from .sensor_files import there
-from .standings import Standings
+from .readers import stage_of
+from .sensor_files import is_measured
+from .unit_states import UnitStates
 from .units import strips
 
 # Bytes per second on one worker, and seconds per unit: orders of magnitude for steps that are not measured.
@@ -70,8 +70,8 @@ def estimate(plan: ClientPlan) -> Estimate:
     read, stored, written = (share * size for size in counted[3:])
     workers, threads = workers_of(plan.config), threads_of(plan.config)
     abreast = _abreast(plan, threads)
-    sensors = sum(not there(plan, d) for d in plan.datatakes) if plan.measures else 0
-    fits = sum(found.state not in FINAL for found in Standings(plan).taken(("fit",)))
+    sensors = sum(not is_measured(plan, d) for d in plan.datatakes) if plan.measures else 0
+    fits = sum(found.state not in FINAL for found in UnitStates(plan).taken(("fit",)))
     learns = fits > 0 or plan.config.fit == "window"
     left = bool(todo or fits or sensors or share > 1)
     calibration = _calibrate(plan, threads, abreast, learns=learns) if left else _NOTHING
@@ -118,7 +118,9 @@ def _count(plan: ClientPlan, ids: frozenset[str]) -> tuple[int, int, int, float,
     """Units, those to do, their windows; bytes to read, of the cube, and to write; of the acquisitions ``ids``."""
     count = todo = windows = 0
     read = stored = written = 0.0
-    for acquisition, every in groupby(Standings(plan).units(ids), lambda x: plan.acquisition(x.of)):
+    for acquisition, every in groupby(
+        UnitStates(plan).units(ids), lambda x: plan.acquisition(x.of)
+    ):
         stage = stage_of(plan, acquisition)
         staged: set[Box] = set()
         for _, unit, _, _, state in every:
@@ -232,7 +234,7 @@ def _blocks(strip: Box, rows: int) -> int:
     return 4 if rows > strip.shape[0] else 3
 
 
-def room(plan: Plan) -> float:
+def pixel_memory(plan: Plan) -> float:
     """Return the bytes of pixels that a worker may hold without a unit: the memory of a unit without its net."""
     abreast = _abreast(plan, threads_of(plan.config))
     peak = max(_memory(plan, sides, abreast, 0.0, several=False) for sides in _sides(plan))

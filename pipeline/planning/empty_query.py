@@ -20,7 +20,7 @@ _LOOK_SECONDS = 20.0
 _LOOK_ITEMS = 500
 
 
-def closed(asked: str, since: str | None) -> str:
+def ended_warning(asked: str, since: str | None) -> str:
     """Return what to tell whoever searches again and again in a time that has ended; "" where it has not."""
     begin, end = interval(asked)
     if not since or not end or end >= datetime.now(UTC):

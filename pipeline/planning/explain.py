@@ -14,9 +14,9 @@ from ..publish.cogs import variables
 from ..publish.stretch import TRUE_COLOUR
 from ..scenes.acquisition import Acquisition
 from ..storage.location import Location
-from .client import ClientPlan
+from .client_plan import ClientPlan
 from .plan import Plan
-from .standings import Standings
+from .unit_states import UnitStates
 from .units import Unit
 
 
@@ -65,7 +65,7 @@ def explain(plan: ClientPlan, name: str) -> Explanation:
     cells = plan.wanted(unit) if unit.level >= 0 else acquisition.box & layout.area
     about = Explanation(
         unit=plan.name(unit),
-        key=plan.key(unit, Standings(plan).below(unit)),
+        key=plan.key(unit, UnitStates(plan).below(unit)),
         epsg=unit.epsg,
         cells=cells,
         bounds=layout.lattice.bounds(cells),

@@ -5,7 +5,7 @@ from collections import Counter
 
 from ..engine.resources import gpus_of
 from ..ui.terminal import duration_text, size_text
-from .client import ClientPlan
+from .client_plan import ClientPlan
 from .cost import Estimate
 from .plan import Plan
 

@@ -12,7 +12,7 @@ from s2sharp_core import S2SharpError
 from ..catalog.geoparquet import whole
 from ..scenes.acquisition import Acquisition, Choice, group, numbered, with_offsets
 from ..scenes.scene import Refusal
-from .client import FIT_ITEMS, ITEMS, ClientPlan
+from .client_plan import FIT_ITEMS, ITEMS, ClientPlan
 from .config import RunConfig
 from .plan import Plan
 from .units import Datatake
@@ -24,7 +24,7 @@ def freeze_items(
     """Freeze items as stac-geoparquet, after those frozen ``before``; return the file, and the acquisitions, refusals and
     choices made of them. Without room for a temporary file, raise ``store-unwritable``.
     """
-    from ..scenes.items import write_items
+    from ..scenes.item_files import write_items
 
     every = chain(_items(before), items)
     try:

@@ -26,7 +26,7 @@ from ..engine.resources import gpus
 from ..scenes.acquisition import Acquisition, Choice
 from ..scenes.scene import Refusal, edges_of
 from .area import Area, in_degrees
-from .client import ClientPlan
+from .client_plan import ClientPlan
 from .config import WORLD, RunConfig
 from .empty_query import nothing_found
 from .items import by_datatake, freeze_items, with_checked_offsets

@@ -122,5 +122,5 @@ def _cards(folder: Location, contents: str) -> dict[str, str]:  # noqa: ARG001  
     }
 
 
-def brief(weights: dict[str, str]) -> str:
+def digest_of_weights(weights: dict[str, str]) -> str:
     return hashlib.sha256(json.dumps(weights, sort_keys=True).encode()).hexdigest()

@@ -46,7 +46,7 @@ class Plan(Frozen):
     latest query, the only ones to work on.
 
     A year of a continent has tens of thousands of scenes. Only the client has them all
-    (:class:`~s2sharp.planning.client.ClientPlan`); it writes an acquisition for the workers before its first unit.
+    (:class:`~s2sharp.planning.client_plan.ClientPlan`); it writes an acquisition for the workers before its first unit.
     """
 
     FILE = "run.json"

@@ -66,7 +66,7 @@ def _query(plan: Plan) -> Query:
     )
 
 
-def owed(out: Location) -> tuple[Query, ...]:
+def unfinished_queries(out: Location) -> tuple[Query, ...]:
     """Return the queries of the run in ``out`` that are not done, the oldest first (``file-broken`` if unreadable)."""
     try:
         return _QUERIES.validate_json(read_text(_file(out)))
@@ -94,7 +94,7 @@ def done(plan: Plan) -> tuple[Query, ...]:
 
 
 def _others(out: Location, own: Query) -> tuple[Query, ...]:
-    return tuple(query for query in owed(out) if not own.covers(query))
+    return tuple(query for query in unfinished_queries(out) if not own.covers(query))
 
 
 def _keep(out: Location, queries: tuple[Query, ...]) -> None:
@@ -102,7 +102,7 @@ def _keep(out: Location, queries: tuple[Query, ...]) -> None:
 
 
 def _file(out: Location) -> Location:
-    return out / "owed.json"
+    return out / "unfinished_queries.json"
 
 
 def items_in(

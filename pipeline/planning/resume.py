@@ -13,7 +13,7 @@ from ..engine.settings import Command
 from ..scenes.acquisition import Acquisition, numbered
 from ..scenes.scene import Refusal
 from .area import Area
-from .client import ClientPlan
+from .client_plan import ClientPlan
 from .config import RunConfig
 from .items import with_acquisitions, with_checked_offsets
 from .make import datatakes_of, find_items, layouts_of, make_plan, staged_by_default

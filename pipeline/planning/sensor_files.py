@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from s2sharp_core.sensor.estimation import SensorEstimate
 
 
-def about(seen: "SensorEstimate", windows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def file_content(seen: "SensorEstimate", windows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Return a sensor for its file, with its measured figures and the windows that were read."""
     return {
         "sensor": asdict(seen.sensor),
@@ -29,7 +29,7 @@ def about(seen: "SensorEstimate", windows: Sequence[Mapping[str, Any]]) -> dict[
     }
 
 
-def brief(sensor: Sensor) -> dict[str, list[float]]:
+def cube_attributes(sensor: Sensor) -> dict[str, list[float]]:
     """Return a sensor for a cube's attributes: band → blur, edge, shift down and right, for bands with their own response."""
     return {r.band: [r.blur, r.edge, r.dy, r.dx] for r in sensor.responses}
 
@@ -65,7 +65,7 @@ def given_sensors(sensor: str, takes: Collection[str]) -> dict[str, dict[str, An
     return {take: found[take] for take in sorted(takes)}
 
 
-def there(plan: Plan, datatake: Datatake) -> bool:
+def is_measured(plan: Plan, datatake: Datatake) -> bool:
     """Return whether the datatake has been measured under this plan's key."""
     try:
         kept = json.loads(read_text(plan.sensor_file(datatake.take)))

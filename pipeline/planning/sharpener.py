@@ -14,7 +14,15 @@ from s2sharp_core.sharpeners.window import WindowFitted
 
 from ..storage.location import Location
 from .config import RunConfig
-from .method import Outline, base_sensor, brief, fits, fitted_weights, options_of, weights_folder
+from .method import (
+    Outline,
+    base_sensor,
+    digest_of_weights,
+    fits,
+    fitted_weights,
+    options_of,
+    weights_folder,
+)
 from .plan import Plan
 
 
@@ -111,7 +119,10 @@ def sharpener_of(plan: Plan, take: str) -> Sharpener | None:
     found, wanted = sharpener.digest, plan.digest
     if plan.learns or plan.own_sensors:
         # The plan's digest is from before measurement and fit, so the weights are compared.
-        found, wanted = brief(sharpener.weights), brief(plan.weights_of(take))
+        found, wanted = (
+            digest_of_weights(sharpener.weights),
+            digest_of_weights(plan.weights_of(take)),
+        )
     if (found, sharpener.precision) != (wanted, plan.precision):
         raise S2SharpError(
             "weights-differ",

@@ -11,10 +11,10 @@ from ..cube.intact import store_status
 from ..engine.lease import Holder, holder
 from ..engine.ledger import FINAL, Record
 from ..engine.progress import at_work
-from ..planning.client import ClientPlan
+from ..planning.client_plan import ClientPlan
 from ..planning.items import with_acquisitions
 from ..planning.plan import Plan
-from ..planning.standings import Standing, Standings
+from ..planning.unit_states import UnitState, UnitStates
 from ..planning.units import Unit
 from ..storage.location import Location
 
@@ -70,7 +70,7 @@ def gather(out: Location) -> Facts:
     done: list[tuple[str, str, str]] = []
     failed: list[tuple[str, str, str]] = []
 
-    def take(found: Standing[Any]) -> None:
+    def take(found: UnitState[Any]) -> None:
         phases[found.phase][found.state] += 1
         if found.phase == "sharpen" and isinstance(found.of, Unit):
             shards[plan.acquisition_id(found.of)].append((found.of, found.state))
@@ -79,13 +79,13 @@ def gather(out: Location) -> Facts:
         elif found.phase == "sharpen" and found.state in FINAL:
             done.append(found[2:])
 
-    for found in Standings(plan).every():
+    for found in UnitStates(plan).every():
         take(found)
     # The cube also has units of earlier queries. Only the ledger knows how many of them were requested.
     earlier = tuple(a.id for a in plan.present if a.id not in plan.asked)
     before = plan.model_copy(update={"asked": earlier})
     if earlier:
-        for found in Standings(before).units():
+        for found in UnitStates(before).units():
             if found.state in FINAL:
                 take(found)
     step = -(-len(done) // _MOST) or 1

@@ -12,7 +12,7 @@ from ..ui.terminal import size_text
 from .drawings import STATES, ShardMap, progress_curve, shard_map
 from .facts import Facts, Timing, timing
 from .places import Shown, png
-from .sections import LINES, acquisitions, failures, nameless, provenance, sensors, steps
+from .sections import LINES, acquisitions, failures, provenance, sensors, steps, without_folders
 
 if TYPE_CHECKING:
     from .consistency import Consistency
@@ -67,7 +67,7 @@ def render(
         warnings=Counter(text for r in facts.records for text in r.warnings).most_common(50),
         provenance=provenance(plan),
         mean=_mean,
-        nameless=nameless,
+        nameless=without_folders,
         png=png,
         public=public,
         where=_where,

@@ -9,7 +9,7 @@ from s2sharp_core import BANDS, METHODS
 
 from ..catalog.addresses import public
 from ..engine.ledger import Record
-from ..planning.client import ClientPlan
+from ..planning.client_plan import ClientPlan
 from ..ui.terminal import duration_text
 from .drawings import STATES
 from .facts import Facts, Timing
@@ -24,7 +24,7 @@ _TOLD = {"catalog", "collection", "datetime", "method", "bands"}
 _PRIVATE = {"out", "scheduler", "events", "metrics"}
 
 
-def nameless(text: str) -> str:
+def without_folders(text: str) -> str:
     """Return a message without local folders."""
     return " ".join(
         word if "://" in word or not word.startswith("/") else f"…/{PurePath(word).name}"

@@ -12,7 +12,7 @@ __getattr__, __dir__, __all__ = face(
         "acquisition": ["Acquisition", "Choice", "group", "numbered", "with_offsets"],
         "offset_check": ["offset_doubt", "offsets_of_pixels"],
         "holes": ["Holes"],
-        "items": ["write_items"],
+        "item_files": ["write_items"],
         "limits": ["ABREAST", "GDAL_CACHE"],
         "radiometry": ["decode"],
         "raster": ["OpenFiles"],

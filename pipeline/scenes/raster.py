@@ -20,7 +20,7 @@ from rasterio.windows import Window
 from s2sharp_core import S2SharpError
 
 from ..catalog.addresses import bucket_of, is_array, public, split_address
-from ..catalog.chunks import MAX_BLOCK
+from ..catalog.chunk_limits import MAX_BLOCK
 from ..catalog.eopf import Array, opened
 from ..catalog.faults import BrokenError
 from ..catalog.gdal_credentials import session

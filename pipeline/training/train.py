@@ -24,7 +24,7 @@ from s2sharp_core.sharpeners.loading import unfitted_sharpener
 from s2sharp_core.sharpeners.net import NetSharpener
 from s2sharp_core.weights import PUBLISHED, save_net, weights_file
 
-from ..execution.datatakes import draw_sample
+from ..execution.datatake_jobs import draw_sample
 from ..planning.config import RunConfig
 from ..planning.make import make_plan
 from ..scenes.whole_scenes import real_scenes

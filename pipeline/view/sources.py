@@ -12,7 +12,7 @@ from s2sharp_core import BANDS
 from ..catalog.antimeridian import degrees_around
 from ..cube.intact import store_status
 from ..cube.open import open_cube
-from ..planning.client import ClientPlan
+from ..planning.client_plan import ClientPlan
 from ..planning.items import with_acquisitions
 from ..planning.plan import Plan
 from ..storage.files import version

@@ -5,7 +5,7 @@ from scipy.special import ndtri
 
 from ..bands import BANDS
 from .covers import covers
-from .land_types import Country
+from .land_types import LandType
 from .shapes import Parcels, Shape, fractal, parcels, warped
 
 WET = np.array(
@@ -30,7 +30,7 @@ class Canvas:
         Share of each pixel under them: (h, w).
     """
 
-    def __init__(self, shape: Shape, country: Country, rng: np.random.Generator) -> None:
+    def __init__(self, shape: Shape, country: LandType, rng: np.random.Generator) -> None:
         self.shape, self.country, self.rng = shape, country, rng
         smooth = fractal(shape, rng.uniform(4.2, 4.8), rng)
         ridges = np.abs(fractal(shape, rng.uniform(4.0, 4.4), rng))

@@ -14,6 +14,6 @@ __getattr__, __dir__, __all__ = face(
         "keras": ["import_keras"],
         "options": ["FitCourse", "FitOptions", "Tell", "silent"],
         "s2net": ["ADAPT_CONSTANTS", "S2Recipe", "SIZES", "adapt", "train_net"],
-        "uncertainty": ["WidthModel", "clues", "half_width", "reach"],
+        "uncertainty": ["WidthModel", "error_clues", "half_width", "reach"],
     },
 )

@@ -48,7 +48,7 @@ class WidthModel:
     scale: Mapping[str, float]
 
 
-def clues(x: Tensor, y: Tensor, bands: Sequence[str], sensor: Sensor) -> list[Tensor]:
+def error_clues(x: Tensor, y: Tensor, bands: Sequence[str], sensor: Sensor) -> list[Tensor]:
     """Return mean squares around every pixel, in the order of :data:`CLUES`.
 
     Parameters
@@ -70,7 +70,7 @@ def clues(x: Tensor, y: Tensor, bands: Sequence[str], sensor: Sensor) -> list[Te
 
 
 def half_width(mean_squares: Iterable[Tensor], bands: Sequence[str], width: WidthModel) -> Tensor:
-    """Return half-widths (n, bands, h, w), reflectance, from the :func:`clues` of ``bands`` of one GSD."""
+    """Return half-widths (n, bands, h, w), reflectance, from the :func:`error_clues` of ``bands`` of one GSD."""
     carried, contradicted = ((square + FLOOR).log() for square in mean_squares)
     share, rest = width.weights[BANDS[bands[0]].gsd]
     scale = torch.tensor([width.scale[band] for band in bands]).to(carried)

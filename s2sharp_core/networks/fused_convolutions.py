@@ -46,8 +46,8 @@ class Fused:
         weight = self._weight(x)
         if not parted(x):
             return self._done(x, weight, self.layer.stride, less, "none")
-        several = beside(weight).contiguous(memory_format=torch.channels_last)
-        return together(self._done(x, several, (1, _ABREAST), less, "none"))
+        several = stacked(weight).contiguous(memory_format=torch.channels_last)
+        return joined(self._done(x, several, (1, _ABREAST), less, "none"))
 
     def added(self, x: Tensor, onto: Tensor) -> Tensor:
         """Add the convolution to ``onto`` in place."""
@@ -72,7 +72,7 @@ def parted(x: Tensor) -> bool:
     return x.shape[-1] % _ABREAST == 0
 
 
-def beside(weight: Tensor) -> Tensor:
+def stacked(weight: Tensor) -> Tensor:
     """Set a kernel (c, …, w) off by a pixel each time, for pixels of a row that are made at once: (4c, …, w + 3)."""
     *shape, width = weight.shape
     several = weight.new_zeros(_ABREAST, *shape, width + _ABREAST - 1)
@@ -81,7 +81,7 @@ def beside(weight: Tensor) -> Tensor:
     return several.flatten(0, 1)
 
 
-def together(out: Tensor) -> Tensor:
+def joined(out: Tensor) -> Tensor:
     """Put pixels that were made at once beside each other: (n, 4c, h, w) → (n, c, h, 4w)."""
     rows = out.permute(0, 2, 3, 1).unflatten(3, (_ABREAST, -1)).flatten(2, 3)
     return rows.permute(0, 3, 1, 2)

@@ -16,7 +16,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from .fused_convolutions import beside, parted, together
+from .fused_convolutions import joined, parted, stacked
 
 ZERO = 128
 """Stands for 0 among numbers of both signs."""
@@ -92,7 +92,7 @@ class Packed:
         if self.abreast is None or not parted(x):
             return self._done(x, self.one_by_one, (1, 1), less, how)
         stride = (1, len(self.abreast[1]) // len(self.one_by_one[1]))
-        return together(self._done(x, self.abreast, stride, less, how))
+        return joined(self._done(x, self.abreast, stride, less, how))
 
     def added(self, x: Tensor, onto: Tensor) -> Tensor:
         """Add the convolution to ``onto`` in place; both have both signs."""
@@ -157,7 +157,7 @@ def packed(
         how = (1.0, zero, stride, padding, (1, 1), 1, None)
         return cast(Tensor, _OPS.qconv_prepack(some, each, *how)), each
 
-    abreast = ready(beside(weight)) if gives is None else None
+    abreast = ready(stacked(weight)) if gives is None else None
     return Packed(ready(weight), abreast, padding, zero, ZERO * gives_signed)
 
 

@@ -11,7 +11,7 @@ __getattr__, __dir__, __all__ = face(
     {
         "base": ["Sharpener"],
         "error90": ["WithError90"],
-        "guard": ["told"],
+        "guard": ["guard_message"],
         "net": ["NetSharpener"],
         "methods": ["METHODS", "Method", "known"],
         "loading": ["load_sharpener", "unfitted_sharpener"],

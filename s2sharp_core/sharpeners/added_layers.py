@@ -10,7 +10,7 @@ from ..sensor.response import Sensor
 from .base import Sharpener
 
 
-class Beside(Sharpener):
+class WithLayers(Sharpener):
     """A sharpener that returns all bands of another one, and more layers.
 
     Parameters

@@ -17,9 +17,9 @@ from torch import Tensor
 
 from ..bands import BANDS, ERROR90, error_of
 from ..errors import S2SharpError
-from ..learning.uncertainty import WidthModel, clues, half_width, reach
+from ..learning.uncertainty import WidthModel, error_clues, half_width, reach
 from ..weights.store import SHIPPED
-from .added_layers import Beside
+from .added_layers import WithLayers
 from .base import Sharpener, digest_of
 
 FILE = "error90.json"
@@ -29,7 +29,7 @@ FILE = "error90.json"
 _VERSION = 1
 
 
-class WithError90(Beside):
+class WithError90(WithLayers):
     """A sharpener that adds the half-width of a 90 % interval to each of its bands, reflectance.
 
     Its halo is larger by the area that these need, so that they do not depend on where windows are cut.
@@ -60,7 +60,7 @@ class WithError90(Beside):
     ) -> dict[str, Tensor]:
         out = self.inner.sharpen(y10, y20, y60, known)
         for _, bands, x, y in list(self.compared(out, y20, y60)):
-            widths = half_width(clues(x, y, bands, self.sensor), bands, self.width)
+            widths = half_width(error_clues(x, y, bands, self.sensor), bands, self.width)
             out.update(zip(map(error_of, bands), torch.unbind(widths, dim=1), strict=True))
         return out
 

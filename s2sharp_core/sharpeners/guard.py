@@ -104,7 +104,7 @@ def guarded(net: Any, sample: Sample, sensor: Sensor) -> tuple[GuardedNet, Error
     return behind, errors
 
 
-def told(method: str, folder: Path, bands: Collection[str]) -> str:
+def guard_message(method: str, folder: Path, bands: Collection[str]) -> str:
     """Return the messages in the cards of a fit about ``bands``, for the user; empty if the network is best for all."""
     instead: dict[str, str] = {}
     for weights in sorted(folder.glob("*.safetensors")):

@@ -23,7 +23,7 @@ from ..bands import BANDS, TRUST, ratio
 from ..sensor.observation import degrade, psf
 from ..sensor.response import LARGEST_SHIFT
 from ..sensor.upsampling import upsample
-from .added_layers import Beside
+from .added_layers import WithLayers
 from .base import Sharpener, digest_of
 
 # Raise it when the figures change.
@@ -32,7 +32,7 @@ _VERSION = 1
 _CUBIC = 2
 
 
-class WithTrust(Beside):
+class WithTrust(WithLayers):
     """A sharpener that adds :data:`TRUST` to its bands, as two more layers.
 
     Its halo is larger by the area that the two need, so that they do not depend on where windows are cut. In the

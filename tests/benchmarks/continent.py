@@ -22,7 +22,7 @@ from s2sharp.engine.worker import write_record
 from s2sharp.execution import execute as road
 from s2sharp.execution import phases
 from s2sharp.execution.run import Run
-from s2sharp.planning.client import ClientPlan
+from s2sharp.planning.client_plan import ClientPlan
 from s2sharp.planning.config import read_config
 from s2sharp.planning.make import make_plan
 from s2sharp.planning.units import Unit

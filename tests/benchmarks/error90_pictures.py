@@ -11,7 +11,7 @@ from torch import Tensor
 
 from s2sharp_core.bands import BANDS, BY_GSD, COARSE, GSDS, ratio
 from s2sharp_core.learning.options import FitOptions
-from s2sharp_core.learning.uncertainty import clues
+from s2sharp_core.learning.uncertainty import error_clues
 from s2sharp_core.sensor.measurement import believed, measure, measured_noise
 from s2sharp_core.sensor.observation import degrade
 from s2sharp_core.sensor.response import Sensor
@@ -162,7 +162,9 @@ def witnesses(method: str, picture: Picture, weights: Path | None = None) -> Ite
         y = picture.inputs[gsd][BY_GSD[gsd].index(band)][None, None]
         x = out[band][:, None].float()
         inner = np.s_[_EDGE:-_EDGE, _EDGE:-_EDGE]
-        squares = [c[0, 0][inner].flatten().numpy() for c in clues(x, y, [band], picture.sensor)]
+        squares = [
+            c[0, 0][inner].flatten().numpy() for c in error_clues(x, y, [band], picture.sensor)
+        ]
         error = (x[0, 0] - truth)[inner].flatten().numpy()
         fine = picture.inputs[10][:, inner[0], inner[1]].flatten(1).numpy()
         some = np.random.default_rng(0).permutation(error.size)[:_PIXELS]

@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.table import Table
 from s2sharp.catalog.search import search
 from s2sharp.scenes.acquisition import group
-from s2sharp.scenes.items import write_items
+from s2sharp.scenes.item_files import write_items
 
 from s2sharp_core import BANDS
 from tests.pipeline import europe

@@ -19,7 +19,7 @@ from s2sharp.execution.execute import execute
 from s2sharp.planning.config import RunConfig, read_config
 from s2sharp.planning.make import make_plan
 from s2sharp.planning.resume import resume
-from s2sharp.planning.standings import Standings
+from s2sharp.planning.unit_states import UnitStates
 
 from ..pipeline import europe
 from ..services import s3_server
@@ -49,12 +49,12 @@ def recorded(config: RunConfig) -> tuple[int, int]:
     """Freeze a plan, and record every unit as done; return its acquisitions and units."""
     plan = make_plan(config)
     plan.freeze()
-    while todo := [found for found in Standings(plan).every() if found.state == "left"]:
+    while todo := [found for found in UnitStates(plan).every() if found.state == "left"]:
         with ThreadPoolExecutor(16) as pool:
             done = (Record(found.name, found.key, "ok") for found in todo)
             for _ in pool.map(plan.ledger.write, done):
                 pass
-    return len(plan.present), sum(1 for _ in Standings(plan).every())
+    return len(plan.present), sum(1 for _ in UnitStates(plan).every())
 
 
 def again(config: RunConfig, proxy: Proxy) -> tuple[Counter[str], float]:

@@ -29,7 +29,7 @@ from s2sharp.cube.write import read_part, write_shard
 from s2sharp.demo.synthetic import COLLECTION
 from s2sharp.engine.events import ClusterReady, Event, UnitDone
 from s2sharp.execution import execute as road
-from s2sharp.planning.client import ClientPlan
+from s2sharp.planning.client_plan import ClientPlan
 from s2sharp.planning.config import read_config
 from s2sharp.planning.make import make_plan
 

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from s2sharp.planning.client import ClientPlan
+from s2sharp.planning.client_plan import ClientPlan
 
 STEPS = 4
 # How sensors are measured is in test_sensors.

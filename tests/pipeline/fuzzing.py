@@ -20,7 +20,7 @@ from s2sharp.catalog.documents import item_of
 from s2sharp.catalog.faults import BrokenError
 from s2sharp.catalog.search import search
 from s2sharp.scenes.acquisition import Acquisition, group
-from s2sharp.scenes.items import write_items
+from s2sharp.scenes.item_files import write_items
 
 from s2sharp_core.bands import BANDS
 
@@ -236,7 +236,7 @@ def spoiled(text: str, place: int, how: str, odd: str) -> str:
 
 def check_product(safe: Path, change: tuple[str, int, str, str], folder: Path) -> str:
     """Check the claim of a product, one of whose documents is spoiled."""
-    from s2sharp.catalog.products import product_item
+    from s2sharp.catalog.local_products import product_item
 
     name, *how = change
     begun = time.monotonic()

@@ -8,7 +8,7 @@ from s2sharp.cube.keys import chunk_index, chunk_key, moves_of
 from s2sharp.demo.synthetic import COLLECTION
 from s2sharp.execution.execute import execute
 from s2sharp.execution.phases import RunOutcome
-from s2sharp.planning.client import ClientPlan
+from s2sharp.planning.client_plan import ClientPlan
 from s2sharp.planning.config import RunConfig, read_config
 from s2sharp.planning.resume import plan_of
 from s2sharp.storage.files import files, read_text, version

@@ -16,7 +16,7 @@ import rasterio
 from rasterio.transform import from_origin
 from s2sharp.catalog import gdal_credentials
 from s2sharp.catalog.access import FREE, OWN, PAID, Access, keyed
-from s2sharp.catalog.chunks import MAX_BLOCK
+from s2sharp.catalog.chunk_limits import MAX_BLOCK
 from s2sharp.catalog.eopf import _group, opened
 from s2sharp.catalog.faults import BrokenError
 from s2sharp.catalog.sources import Source, sources

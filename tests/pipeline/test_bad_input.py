@@ -14,7 +14,7 @@ from s2sharp.catalog.search import search
 from s2sharp.cube.open import open_cube
 from s2sharp.demo.synthetic import COLLECTION, write_catalog
 from s2sharp.execution.phases import RunOutcome
-from s2sharp.planning.client import ClientPlan
+from s2sharp.planning.client_plan import ClientPlan
 from s2sharp.scenes.acquisition import group
 
 from s2sharp_core.lattice import Lattice

@@ -11,7 +11,7 @@ from s2sharp.catalog.search import search
 from s2sharp.catalog.sources import Source
 from s2sharp.demo.synthetic import write_catalog
 from s2sharp.planning.make import make_plan
-from s2sharp.planning.reads import stage_of
+from s2sharp.planning.readers import stage_of
 from s2sharp.scenes.read import Files
 from s2sharp.storage.location import place
 from s3fs import S3FileSystem

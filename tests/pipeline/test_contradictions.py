@@ -19,7 +19,7 @@ from s2sharp.execution.unit import _tell_holes
 from s2sharp.planning.area import Area
 from s2sharp.scenes.acquisition import Acquisition, group
 from s2sharp.scenes.holes import Holes
-from s2sharp.scenes.items import write_items
+from s2sharp.scenes.item_files import write_items
 from s2sharp.scenes.offset_check import offset_doubt
 from s2sharp.scenes.raster import OpenFiles
 from s2sharp.scenes.read import Files, load_block

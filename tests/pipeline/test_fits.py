@@ -17,7 +17,7 @@ import torch
 from s2sharp.cube.open import open_cube
 from s2sharp.demo.synthetic import COLLECTION, simulate, write_catalog, write_scenes
 from s2sharp.engine.events import Event, FitProgress
-from s2sharp.execution.datatakes import draw_sample, fit_unit
+from s2sharp.execution.datatake_jobs import draw_sample, fit_unit
 from s2sharp.execution.execute import execute
 from s2sharp.execution.run import Run
 from s2sharp.planning.items import with_acquisitions

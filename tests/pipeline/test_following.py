@@ -9,11 +9,11 @@ from s2sharp.demo.synthetic import simulate
 from s2sharp.engine.events import Event, UnitDone, UnitRetried, UnitSkipped
 from s2sharp.engine.ledger import Ledger
 from s2sharp.execution.execute import execute
-from s2sharp.planning.client import ClientPlan
+from s2sharp.planning.client_plan import ClientPlan
 from s2sharp.planning.make import make_plan
 from s2sharp.planning.plan import Plan
 from s2sharp.planning.resume import resume
-from s2sharp.planning.standings import Standings
+from s2sharp.planning.unit_states import UnitStates
 
 from .runs import config, records, run, shards
 
@@ -83,7 +83,7 @@ def test_a_run_again_finds_all_of_it_and_tells_it_once(
     listed: list[str] = []
     names = Ledger.names
     monkeypatch.setattr(Ledger, "names", lambda self, of="": listed.append(of) or names(self, of))
-    assert {found.state for found in Standings(plan).every()} == {"ok"}
+    assert {found.state for found in UnitStates(plan).every()} == {"ok"}
     assert sorted(listed) == sorted(plan.asked), "a listing is a request for each thousand records"
     before = records(out)
     again = told(asked(archive, out, scheduler))
@@ -136,7 +136,7 @@ def test_a_date_with_a_hole_is_published_with_it_and_made_anew_when_it_is_closed
         away.rename(file)
     plan = again_of(archive, settings.out, scheduler)
     (picture,) = (unit for unit in plan.pictures() if plan.acquisition_id(unit) == second)
-    lost = Standings(plan).below(picture)
+    lost = UnitStates(plan).below(picture)
     assert lost == sorted(map(plan.name, plan.units([second]))), "all of its units"
     assert plan.ledger.states().done(plan.name(picture), plan.key(picture, lost))
     _, outcome = run(settings)

@@ -10,7 +10,7 @@ import pystac
 import pytest
 from s2sharp.catalog.search import search
 from s2sharp.scenes.acquisition import group
-from s2sharp.scenes.items import write_items
+from s2sharp.scenes.item_files import write_items
 from stac_geoparquet.arrow import stac_table_to_items
 from upath import UPath
 

@@ -20,7 +20,7 @@ from s2sharp.planning.area import Area
 from s2sharp.planning.config import RunConfig, read_config
 from s2sharp.planning.make import make_plan
 from s2sharp.scenes.acquisition import group
-from s2sharp.scenes.items import write_items
+from s2sharp.scenes.item_files import write_items
 from shapely.affinity import translate
 
 from s2sharp_core import S2SharpError

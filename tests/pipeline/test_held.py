@@ -75,7 +75,7 @@ def test_a_file_that_cannot_be_read_while_planning_stops_no_run(
     def unreadable(_: RunConfig) -> None:
         raise PermissionError(13, "Permission denied", "sensors.json")
 
-    monkeypatch.setattr("s2sharp.execution.watch.plan_of", unreadable)
+    monkeypatch.setattr("s2sharp.execution.whole_run.plan_of", unreadable)
     with pytest.raises(S2SharpError, match="sensors") as caught:
         carry_out(config(archive, tmp_path / "out"))
     assert caught.value.kind == "store-unwritable"

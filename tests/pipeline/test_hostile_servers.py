@@ -15,7 +15,7 @@ import s2sharp.catalog.http
 import s2sharp.catalog.sessions
 import s2sharp.catalog.stac_api
 import s2sharp.catalog.static
-from s2sharp.catalog import hosts
+from s2sharp.catalog import private_hosts
 from s2sharp.catalog.addresses import check_href
 from s2sharp.catalog.faults import BrokenError
 from s2sharp.catalog.http import as_json, read_regular
@@ -211,9 +211,9 @@ def test_a_public_catalog_names_nothing_inside(host: str) -> None:
     ],
 )
 def test_addresses_that_stand_for_the_inside_are_of_it(address: str) -> None:
-    assert hosts.is_inside(address)
-    assert not hosts.is_inside("2606:4700::1111")
-    assert not hosts.is_inside("8.8.8.8")
+    assert private_hosts.is_private(address)
+    assert not private_hosts.is_private("2606:4700::1111")
+    assert not private_hosts.is_private("8.8.8.8")
 
 
 @pytest.mark.parametrize(
@@ -236,11 +236,11 @@ def test_a_name_that_leads_inside_counts_as_inside(monkeypatch: pytest.MonkeyPat
         names = {"rebound.example": "127.0.0.1", "stac.example": "8.8.8.8"}
         return ask(names.get(host, host), *more, **options)
 
-    monkeypatch.setattr(hosts.socket, "getaddrinfo", resolve)
-    hosts.leads_inside.cache_clear()
+    monkeypatch.setattr(private_hosts.socket, "getaddrinfo", resolve)
+    private_hosts.leads_to_private.cache_clear()
     with pytest.raises(S2SharpError, match="private network"):
         check_href("https://rebound.example/B02.tif", PUBLIC)
-    hosts.leads_inside.cache_clear()
+    private_hosts.leads_to_private.cache_clear()
 
 
 def redirecting(to: str) -> bytes:
@@ -266,8 +266,8 @@ def test_a_redirect_leads_to_no_other_origin_inside(tmp_path) -> None:
 
 def test_where_a_name_really_led_counts(monkeypatch: pytest.MonkeyPatch) -> None:
     """A name that was public when it was looked up, and leads inside when it is connected to."""
-    monkeypatch.setattr(s2sharp.catalog.sessions, "leads_inside", lambda _: False)
-    monkeypatch.setattr(s2sharp.catalog.addresses, "leads_inside", lambda _: False)
+    monkeypatch.setattr(s2sharp.catalog.sessions, "leads_to_private", lambda _: False)
+    monkeypatch.setattr(s2sharp.catalog.addresses, "leads_to_private", lambda _: False)
     with (
         answering(HEAD + b"Content-Length: 2\r\n\r\n{}") as url,
         pytest.raises(S2SharpError, match="leads inside a private network"),

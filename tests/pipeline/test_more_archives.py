@@ -9,11 +9,11 @@ import pystac
 import pytest
 import zarr
 from s2sharp.catalog.documents import item_of
+from s2sharp.catalog.local_products import product_item
 from s2sharp.catalog.metadata import baseline, datastrip, datatake, epsg, tile
-from s2sharp.catalog.products import product_item
 from s2sharp.catalog.sources import sources
 from s2sharp.scenes.acquisition import find, group
-from s2sharp.scenes.items import write_items
+from s2sharp.scenes.item_files import write_items
 from s2sharp.scenes.read import Files, load_block
 
 from s2sharp_core.bands import BANDS

@@ -10,8 +10,8 @@ import numpy as np
 import pystac
 import pytest
 from s2sharp.catalog.faults import BrokenError
+from s2sharp.catalog.local_products import product_item
 from s2sharp.catalog.metadata import baseline, datastrip, datatake, tile
-from s2sharp.catalog.products import product_item
 from s2sharp.catalog.search import search
 from s2sharp.scenes.acquisition import group
 from s2sharp.scenes.read import Files

@@ -21,7 +21,7 @@ from rio_cogeo.cogeo import cog_validate
 from s2sharp.cli.app import app
 from s2sharp.cube.open import open_cube
 from s2sharp.engine.ledger import Ledger
-from s2sharp.execution.datatakes import fit_unit
+from s2sharp.execution.datatake_jobs import fit_unit
 from s2sharp.execution.run import Run
 from s2sharp.planning.make import make_plan
 from s2sharp.storage.files import files, read_text

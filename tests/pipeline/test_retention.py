@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 import zarr
 from s2sharp.cli.app import app
-from s2sharp.cli.folder_output import clean_up
+from s2sharp.cli.run_folder_output import clean_up
 from s2sharp.cube.keys import KEYS, chunk_key
 from s2sharp.cube.layout import Layout
 from s2sharp.cube.open import open_cube
 from s2sharp.demo.synthetic import simulate
 from s2sharp.execution.clean import _of_removed, clean, leftovers
-from s2sharp.execution.retention import keeping, removing, take_out
+from s2sharp.execution.retention import dates_to_keep, removing, take_out
 from s2sharp.execution.status import status_of
 from s2sharp.execution.verify import verify_run
 from s2sharp.mosaic.sources import read_cube
@@ -184,13 +184,13 @@ def test_a_date_of_which_nothing_was_made_yet_is_not_made_later(
 
 def test_what_is_kept_is_so_many_dates_or_a_period_up_to_the_newest() -> None:
     days = [date(2024, 1, 1) + timedelta(days=5 * i) for i in range(100)]
-    assert keeping(days, "24") == days[-24:]
-    assert keeping(days, "1000") == days
+    assert dates_to_keep(days, "24") == days[-24:]
+    assert dates_to_keep(days, "1000") == days
     for period, length in (("90d", 90), ("P90D", 90), ("2w", 14), ("P1Y", 365), ("1y", 365)):
-        kept = keeping(days, period)
+        kept = dates_to_keep(days, period)
         assert kept == [day for day in days if days[-1] - day < timedelta(days=length)]
-    assert keeping(days, "1d") == days[-1:]
+    assert dates_to_keep(days, "1d") == days[-1:]
     for wrong in ("0", "-3", "soon", "0d", "PT5H", "1.5", "90 days"):
         with pytest.raises(S2SharpError) as caught:
-            keeping(days, wrong)
+            dates_to_keep(days, wrong)
         assert caught.value.kind == "bad-config"

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from s2sharp.catalog.faults import BrokenError
-from s2sharp.catalog.products import product_item
+from s2sharp.catalog.local_products import product_item
 
 NAME = "S2A_MSIL1C_20240601T101031_N0511_R022_T33UXP_20240601T120000"
 ENTRY = f"{NAME}.SAFE/MTD_MSIL1C.xml"

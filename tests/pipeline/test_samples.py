@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from s2sharp.execution.datatakes import draw_sample, fit_unit
+from s2sharp.execution.datatake_jobs import draw_sample, fit_unit
 from s2sharp.execution.run import Run
-from s2sharp.planning.client import ClientPlan
+from s2sharp.planning.client_plan import ClientPlan
 from s2sharp.planning.make import make_plan
 from s2sharp.scenes.read import Block, load_block
 
@@ -137,7 +137,7 @@ def test_a_fit_that_breaks_gives_the_threads_back(
 
     plan = plan.model_copy(update={"config": plan.config.model_copy(update={"fit_threads": 3})})
     run = Run(plan.out, plan.freeze().stamp, 0)
-    monkeypatch.setattr("s2sharp.execution.datatakes._fit", broken)
+    monkeypatch.setattr("s2sharp.execution.datatake_jobs._fit", broken)
     before = torch.get_num_threads()
     with pytest.raises(RuntimeError, match="out of memory"):
         fit_unit(run, plan.datatakes[0])

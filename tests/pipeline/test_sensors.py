@@ -14,10 +14,10 @@ import torch
 import zarr
 from s2sharp.cli.app import app
 from s2sharp.demo.synthetic import COLLECTION, simulate, write_catalog, write_scenes
-from s2sharp.execution.datatakes import measure_unit
+from s2sharp.execution.datatake_jobs import measure_unit
 from s2sharp.execution.run import Run
 from s2sharp.execution.status import status_of
-from s2sharp.planning.client import ClientPlan
+from s2sharp.planning.client_plan import ClientPlan
 from s2sharp.planning.cost import estimate
 from s2sharp.planning.make import make_plan
 from s2sharp.planning.resume import resume

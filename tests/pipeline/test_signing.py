@@ -22,7 +22,7 @@ from s2sharp.catalog.signing import signed
 from s2sharp.catalog.sources import Source
 from s2sharp.demo.synthetic import COLLECTION, simulate
 from s2sharp.scenes.acquisition import Acquisition, group
-from s2sharp.scenes.items import write_items
+from s2sharp.scenes.item_files import write_items
 from s2sharp.scenes.read import Files
 
 from s2sharp_core import S2SharpError

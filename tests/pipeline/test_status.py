@@ -16,8 +16,8 @@ import numpy as np
 import pytest
 import rasterio
 import zarr
-from s2sharp.cli.folder_output import clean_up
 from s2sharp.cli.run import carry_out
+from s2sharp.cli.run_folder_output import clean_up
 from s2sharp.engine.events import Event, RunPlanned
 from s2sharp.engine.lease import Lease
 from s2sharp.engine.ledger import Ledger

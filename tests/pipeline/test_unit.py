@@ -12,17 +12,17 @@ import numpy as np
 import pytest
 import rasterio
 from s2sharp.engine import worker
-from s2sharp.execution import datatakes
+from s2sharp.execution import datatake_jobs
 from s2sharp.execution import read_ahead as before
 from s2sharp.execution import unit as work
-from s2sharp.execution.datatakes import fit_unit, measure_unit
+from s2sharp.execution.datatake_jobs import fit_unit, measure_unit
 from s2sharp.execution.execute import _laid_out
 from s2sharp.execution.run import Run
 from s2sharp.execution.staging import stage_unit
 from s2sharp.execution.unit import sharpen_unit
 from s2sharp.planning.make import make_plan
 from s2sharp.planning.plan import Plan, freeze_acquisition
-from s2sharp.planning.reads import stage_of
+from s2sharp.planning.readers import stage_of
 from s2sharp.scenes.read import load_block
 
 from s2sharp_core import S2SharpError
@@ -210,8 +210,8 @@ def test_beside_a_fit_and_a_measurement_no_unit_is_begun_and_none_is_written(
         seen.append((early(run.plan, units[0]), worker._ONE_WRITE.locked()))
         raise S2SharpError("nothing-to-fit", "Enough.", "")
 
-    monkeypatch.setattr(datatakes, "_fit", look)
-    monkeypatch.setattr(datatakes, "_measured", look)
+    monkeypatch.setattr(datatake_jobs, "_fit", look)
+    monkeypatch.setattr(datatake_jobs, "_measured", look)
     for task in (measure_unit, fit_unit):
         assert task(run, datatake).kind == "nothing-to-fit"
     assert seen == [(False, True)] * 2

@@ -11,7 +11,7 @@ from s2sharp.cli.app import app
 from s2sharp.engine.events import RunBroken, RunEnded
 from s2sharp.engine.listening import listeners
 from s2sharp.planning.config import RunConfig
-from s2sharp.planning.empty_query import closed
+from s2sharp.planning.empty_query import ended_warning
 from typer.testing import CliRunner
 
 from s2sharp_core.bands import names_of
@@ -156,9 +156,9 @@ def test_a_hook_that_fails_is_told_and_ends_nothing() -> None:
 
 
 def test_who_waits_for_more_of_a_time_that_has_ended_is_told() -> None:
-    assert "2024-01-01/.." in closed("2024", "last")
-    assert not closed("2024-01-01/..", "last")
-    assert not closed("2024", None)
+    assert "2024-01-01/.." in ended_warning("2024", "last")
+    assert not ended_warning("2024-01-01/..", "last")
+    assert not ended_warning("2024", None)
 
 
 BOX = ["--bbox", "16,48,17,49"]

@@ -17,12 +17,12 @@ from distributed import get_worker
 from s2sharp_core import METHODS, S2SharpError
 from s2sharp_core.sensor.estimation import SIDES, SensorEstimate, estimate_sensor
 from s2sharp_core.sensor.sample import Sample
-from s2sharp_core.sharpeners.guard import told
+from s2sharp_core.sharpeners.guard import guard_message
 
 from ..engine.ledger import PASSING, Record
 from ..engine.worker import Clock, Written, do_job
 from ..planning.plan import Plan
-from ..planning.sensor_files import about
+from ..planning.sensor_files import file_content
 from ..planning.units import Datatake
 from ..scenes.file_versions import Versions
 from ..storage.files import write_text
@@ -76,7 +76,7 @@ def measure_unit(run: Run, datatake: Datatake, attempt: int = 1) -> Record:
     def work(clock: Clock) -> tuple[dict[str, Any], Callable[[], Written]]:
         with clock("sensor"):
             seen, windows = _measured(plan, datatake, last=attempt > plan.config.retries)
-        kept = about(seen, [window.about for window in windows])
+        kept = file_content(seen, [window.about for window in windows])
         text = {"key": key, **kept, "scenes": scenes_of(datatake, windows)}
         lines = tuple(f"{datatake.take}: {line}" for line in seen.told)
 
@@ -165,4 +165,4 @@ def _fit(plan: Plan, datatake: Datatake) -> str:
 
         sensor = plan.sensor(datatake.take)
         method.fit(sample, sensor, plan.coarse, options, here, plan.device, tell)
-        return told(method.name, here, plan.coarse)
+        return guard_message(method.name, here, plan.coarse)

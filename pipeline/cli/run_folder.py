@@ -22,7 +22,7 @@ def status(
 
     Exit code 0 when all is done, 4 when something is left.
     """
-    from .folder_output import show_status
+    from .run_folder_output import show_status
 
     with told():
         show_status([place(one) for one in out], as_json=as_json)
@@ -104,7 +104,7 @@ def clean(
 
     Example: `s2sharp clean OUT --keep P1Y --dry-run`
     """
-    from .folder_output import clean_up
+    from .run_folder_output import clean_up
 
     with told():
         clean_up(place(out), dry_run=dry_run, keep=keep)
@@ -122,7 +122,7 @@ def verify(
     Their units are recorded as failed, and the same `s2sharp run` or `mosaic` makes only these anew. Exit code 0 when all
     files are intact, 4 when some are broken.
     """
-    from .folder_output import verify_folder
+    from .run_folder_output import verify_folder
 
     with told():
         verify_folder(place(out), sample)

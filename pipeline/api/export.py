@@ -15,11 +15,11 @@ from s2sharp_core.lattice import Lattice
 from ..cube.layout import LAYERS, encode, encode_figure
 from ..planning.items import with_acquisitions
 from ..planning.plan import Plan
-from ..planning.reads import stage_of
+from ..planning.readers import stage_of
 from ..publish.cog_profile import CogProfile, Frame
 from ..publish.cogs import write_pictures
 from ..storage.location import Location, place
-from .products import lazily
+from .inputs import lazily
 
 _SIDE = 3072
 

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from ..cube.history import check_place
 from ..engine.events import Listener, RunPlanned
 from ..engine.lease import Lease
-from ..planning.client import ClientPlan
+from ..planning.client_plan import ClientPlan
 from ..planning.config import RunConfig
 from ..planning.cost import Estimate, estimate
 from ..planning.plan import Plan
@@ -37,7 +37,7 @@ def make_ready(config: RunConfig) -> None:
         check_place(config.out)
 
 
-def decide(config: RunConfig) -> tuple[ClientPlan, Estimate]:
+def plan_run(config: RunConfig) -> tuple[ClientPlan, Estimate]:
     """Make the plan of a run, new or continued, and its cost."""
     with busy(f"Searching {config.collection} …"):
         plan = plan_of(config)
@@ -45,7 +45,7 @@ def decide(config: RunConfig) -> tuple[ClientPlan, Estimate]:
         return plan, estimate(plan)
 
 
-def watch(
+def run_watched(
     config: RunConfig, planned: Callable[[], tuple[ClientPlan, Estimate]]
 ) -> tuple[ClientPlan, Estimate, RunOutcome]:
     """Take the lease of a run's folder, then plan, carry out the plan and show its progress."""

@@ -22,7 +22,7 @@ from ..catalog.documents import item_of
 from ..catalog.extent import Degrees
 from ..catalog.faults import BrokenError
 from ..catalog.http import read_json, stac_io
-from ..catalog.products import product_item
+from ..catalog.local_products import product_item
 from ..catalog.sources import sources
 from ..scenes.acquisition import Acquisition, group
 from ..scenes.read import Files, Reader, reflectance

@@ -15,7 +15,7 @@ _NAT64 = ip_network("64:ff9b::/96")
 _PORTS = {"http": 80, "https": 443}
 
 
-def is_inside(address: str) -> bool:
+def is_private(address: str) -> bool:
     """Return whether an IP address, or one that it embeds, lies outside the public internet."""
     ip = ip_address(address.partition("%")[0])
     if isinstance(ip, IPv6Address) and (held := _held(ip)):
@@ -31,7 +31,7 @@ def _held(ip: IPv6Address) -> IPv4Address | None:
 
 
 @lru_cache(maxsize=4096)
-def leads_inside(host: str) -> bool:
+def leads_to_private(host: str) -> bool:
     """Return whether a name or IP address leads inside, in any spelling that the system accepts. This asks the DNS.
 
     An unknown name does not: a request to it fails anyway.
@@ -40,7 +40,7 @@ def leads_inside(host: str) -> bool:
         found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError):
         return False
-    return any(is_inside(str(address[0])) for *_, address in found)
+    return any(is_private(str(address[0])) for *_, address in found)
 
 
 def host_of(url: str) -> str:

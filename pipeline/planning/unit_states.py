@@ -5,14 +5,14 @@ from itertools import groupby
 from typing import Generic, NamedTuple, TypeVar
 
 from ..engine.ledger import KnownRecords, Record, States
-from .client import ClientPlan
+from .client_plan import ClientPlan
 from .units import Datatake, Unit
 
 Shard = tuple[int, int]
 T = TypeVar("T", bound="Unit | Datatake", covariant=True)
 
 
-class Standing(NamedTuple, Generic[T]):
+class UnitState(NamedTuple, Generic[T]):
     """Standing of a unit.
 
     ``phase``: its phase; ``of``: a shard, an acquisition to publish, or a datatake to measure or to fit to; ``name``,
@@ -31,7 +31,7 @@ def phase_of(level: int) -> str:
     return "overviews" if level > 0 else "publish"
 
 
-class Standings:
+class UnitStates:
     """How everything stands that a plan holds, as one process knows it: the ledger is listed once.
 
     The key of an overview or a picture includes the names of missing units below it, so that it is made anew once they
@@ -51,7 +51,7 @@ class Standings:
         """Take in that a record was written."""
         self._book.hear(record)
 
-    def every(self) -> Iterator[Standing[Unit | Datatake]]:
+    def every(self) -> Iterator[UnitState[Unit | Datatake]]:
         """Yield how everything stands, phase by phase."""
         yield from self.taken()
         yield from self.units()
@@ -60,7 +60,7 @@ class Standings:
         if self._plan.config.publish:
             yield from self.derived(-1, ahead=True)
 
-    def taken(self, phases: Collection[str] = ("sensor", "fit")) -> Iterator[Standing[Datatake]]:
+    def taken(self, phases: Collection[str] = ("sensor", "fit")) -> Iterator[UnitState[Datatake]]:
         """Yield how measurements and fits of datatakes stand."""
         plan = self._plan
         kinds = (
@@ -72,16 +72,16 @@ class Standings:
                 states = self._book.states(f"{phase}s")
                 for one in plan.datatakes:
                     name, key = name_of(one), key_of(one)
-                    yield Standing(phase, one, name, key, states.get(name, key) or "left")
+                    yield UnitState(phase, one, name, key, states.get(name, key) or "left")
 
-    def units(self, ids: Collection[str] = ()) -> Iterator[Standing[Unit]]:
+    def units(self, ids: Collection[str] = ()) -> Iterator[UnitState[Unit]]:
         """Yield how the units of the full resolution stand; of the acquisitions ``ids`` alone, if any are given."""
         for acquisition, some in groupby(self._plan.units(ids), self._plan.acquisition_id):
             states = self._book.states(acquisition)
             for unit in some:
                 yield self._standing(states, "sharpen", unit)
 
-    def above(self, unit: Unit, level: int) -> list[Standing[Unit]]:
+    def above(self, unit: Unit, level: int) -> list[UnitState[Unit]]:
         """Return how one level stands of the acquisition of ``unit``."""
         states = self._book.states(self._plan.acquisition_id(unit))
         found = self._plan.above(unit.epsg, unit.time, level)
@@ -89,7 +89,7 @@ class Standings:
 
     def derived(
         self, level: int, *, ahead: bool = False, without: Collection[tuple[str, int]] = ()
-    ) -> Iterator[Standing[Unit]]:
+    ) -> Iterator[UnitState[Unit]]:
         """Yield how the units of one overview stand, or those of published files for level −1.
 
         Parameters
@@ -145,9 +145,9 @@ class Standings:
 
     def _standing(
         self, states: States, phase: str, unit: Unit, *missing: Sequence[str]
-    ) -> Standing[Unit]:
+    ) -> UnitState[Unit]:
         """Return the standing of a unit under the first of its keys that is done, or else under the first."""
         name = self._plan.name(unit)
         keys = [self._plan.key(unit, names) for names in missing or ((),)]
         key = next((key for key in keys if states.done(name, key)), keys[0])
-        return Standing(phase, unit, name, key, states.get(name, key) or "left")
+        return UnitState(phase, unit, name, key, states.get(name, key) or "left")

@@ -34,7 +34,7 @@ def show_status(outs: Sequence[Location], *, as_json: bool) -> None:
                 console.print(f"[bold]{escape(out)}[/]")
             console.print(f"{text} is {_state(progress)}.")
             if isinstance(progress, Status) and not progress.left:
-                say_owed(progress.owed)
+                print_unfinished(progress.owed)
             _show_progress(progress)
     if any(progress.left or facts.get("owed") for progress, facts, _ in found.values()):
         raise typer.Exit(PARTIAL)
@@ -102,7 +102,7 @@ def _who(held: Holder | None) -> str:
     return f"No process is at work: {name} has shown no sign of life since {beat}."
 
 
-def say_owed(queries: tuple[Query, ...]) -> None:
+def print_unfinished(queries: tuple[Query, ...]) -> None:
     """Print earlier queries that are not done, and the commands that finish them."""
     for query in queries:
         problems.print(
