@@ -10,10 +10,13 @@ import stat
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
+from inspect import signature
 from itertools import islice
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
+
+from upath import UPath
 
 from .location import Location, on_this_machine
 
@@ -169,12 +172,25 @@ def _infos(folder: Location, prefix: str = "") -> list[tuple[str, dict[str, Any]
         found = [entry for top in tops for entry in _walk(top, folder)]
     else:
         start = folder.path.rstrip("/") + "/"
-        there = folder.fs.find(
-            folder.path, detail=True, **({"prefix": prefix} if prefix else {})
-        ).items()
         # s3fs lists the folder itself if its first file appears during the listing.
+        there = _found(folder, start + prefix, prefix).items()
         found = [(p.removeprefix(start), info) for p, info in there if p.startswith(start + prefix)]
     return sorted(found, key=lambda entry: entry[0])
+
+
+def _found(folder: UPath, beginning: str, prefix: str) -> dict[str, dict[str, Any]]:
+    """Return what a store has below ``folder`` and, if ``prefix`` is not empty, below addresses with ``beginning`` alone."""
+    if not prefix:
+        return dict(folder.fs.find(folder.path, detail=True))
+    if "prefix" in signature(getattr(folder.fs, "_find", folder.fs.find)).parameters:
+        return dict(folder.fs.find(folder.path, detail=True, prefix=prefix))
+    # Object stores know prefixes; others, such as SFTP, refuse the word or list everything.
+    found: dict[str, dict[str, Any]] = {}
+    with suppress(FileNotFoundError):
+        for top in folder.fs.ls(folder.path, detail=False):
+            if top.startswith(beginning):
+                found |= folder.fs.find(top, detail=True)
+    return found
 
 
 def _walk(top: Path, folder: Path) -> Iterator[tuple[str, dict[str, Any]]]:

@@ -7,9 +7,13 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from fsspec import AbstractFileSystem
+from fsspec.implementations.memory import MemoryFileSystem
 from s2sharp.catalog.addresses import safe_name
 from s2sharp.engine.ledger import FINAL, KnownRecords, Ledger, Record
 from s2sharp.storage.digests import Digest
+from s2sharp.storage.files import files
+from upath import UPath
 
 KEY, OTHER = "a" * 64, "b" * 64
 UNIT = "S2A_20240601T101031_32633/x1_175_16"
@@ -270,3 +274,21 @@ def test_a_listing_of_many_folders_is_cut(tmp_path, monkeypatch):
         *(((folder,), {}) for folder in every if folder[0] == "b"),
         ((), {"prefix": "c"}),
     ]
+
+
+def test_stores_that_know_no_prefixes_list_folders_that_begin_alike(monkeypatch):
+    listed, ls = [], MemoryFileSystem.ls
+
+    def ls_alone(store, path, detail=True):
+        listed.append(path)
+        return ls(store, path, detail)
+
+    # SFTP lists one folder at a time, and takes no other words.
+    monkeypatch.setattr(MemoryFileSystem, "ls", ls_alone)
+    monkeypatch.setattr(MemoryFileSystem, "find", AbstractFileSystem.find)
+    folder = UPath("memory://prefixes/ledger")
+    assert files(folder, "S2A") == {}
+    for name in ("S2A_1/a.k.ok", "S2A_2/b/c.k.ok", "S2B/a.k.ok"):
+        (folder / name).write_text("")
+    assert list(files(folder, "S2A")) == ["S2A_1/a.k.ok", "S2A_2/b/c.k.ok"]
+    assert not [path for path in listed if "S2B" in path]
