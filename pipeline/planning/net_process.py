@@ -16,6 +16,7 @@ from contextlib import suppress
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
+from threading import RLock
 from typing import Any
 from weakref import finalize
 
@@ -87,7 +88,8 @@ def known(
     name = hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()
     kept = _kept(name)
     if kept is None:
-        kept = _asked().answer(what, settings)
+        with _ASKING:
+            kept = _asked().answer(what, settings)
         _keep(name, kept)
     return kept
 
@@ -153,6 +155,10 @@ def _keep(name: str, found: dict[str, Any]) -> None:
         write_text(folder / f"{name}.json", f"{_digest(text)}\n{text}")
 
 
+# Threads ask one after the other: answers have no names.
+_ASKING = RLock()
+
+
 class _Asked:
     """The process that loads nets: it starts with the first question, and runs until it is dismissed."""
 
@@ -171,10 +177,16 @@ class _Asked:
     def answer(self, what: str, settings: dict[str, Any]) -> dict[str, Any]:
         question, answers, line = self._process.stdin, self._process.stdout, ""
         assert question is not None and answers is not None  # noqa: S101, PT018  (both are pipes)
-        with suppress(BrokenPipeError):
-            question.write(json.dumps({"what": what, "settings": settings}) + "\n")
-            question.flush()
-            line = answers.readline()
+        try:
+            with suppress(BrokenPipeError):
+                question.write(json.dumps({"what": what, "settings": settings}) + "\n")
+                question.flush()
+                line = answers.readline()
+        except (
+            BaseException
+        ):  # such as Ctrl-C: the answer still to come would be taken for that to the next question
+            dismiss()
+            raise
         if not line:
             end_process()
             self._said.seek(0)
@@ -206,6 +218,7 @@ def _asked() -> _Asked:
 
 def end_process() -> None:
     """End the process, if there is one: it takes some hundred MB."""
-    if _asked.cache_info().currsize:
-        _asked().end()
-        _asked.cache_clear()
+    with _ASKING:
+        if _asked.cache_info().currsize:
+            _asked().end()
+            _asked.cache_clear()
