@@ -185,7 +185,7 @@ class _Asked:
         except (
             BaseException
         ):  # such as Ctrl-C: the answer still to come would be taken for that to the next question
-            dismiss()
+            end_process()
             raise
         if not line:
             end_process()

@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import IO
 
 import pytest
-from s2sharp.planning import apart
+from s2sharp.planning import net_process
 
 _ECHO = """
 import json, sys, time
@@ -21,14 +21,14 @@ def echo(tmp_path, monkeypatch):
     (tmp_path / "echo_of_questions.py").write_text(_ECHO)
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.setattr(apart, "_MODULE", "echo_of_questions")
-    apart.dismiss()
+    monkeypatch.setattr(net_process, "_MODULE", "echo_of_questions")
+    net_process.end_process()
     yield
-    apart.dismiss()
+    net_process.end_process()
 
 
 def ask(number: int) -> int:
-    return apart.known("outline", {"number": number})["to"]["number"]
+    return net_process.known("outline", {"number": number})["to"]["number"]
 
 
 def test_the_answer_to_an_interrupted_question_is_not_taken_for_the_next():
@@ -59,7 +59,7 @@ class Slow:
 
 
 def test_threads_get_their_own_answers():
-    process = apart._asked()._process
+    process = net_process._asked()._process
     process.stdin = Slow(process.stdin)
     with ThreadPoolExecutor(3) as threads:
         assert list(threads.map(ask, range(3))) == [0, 1, 2]
