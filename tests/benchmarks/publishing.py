@@ -33,7 +33,7 @@ from s2sharp_core.lattice import Box
 from tests.data import SCENES, real_scene
 
 TILE = 10_980
-# What `room` gives for the twelve bands of s2net-m in units of 512 cells.
+# What `cost.room` in planning gives for the twelve bands of s2net-m in units of 512 cells.
 ROOM = 0.49e9
 
 
