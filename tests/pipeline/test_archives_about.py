@@ -117,9 +117,14 @@ def test_a_data_strip_is_known_by_when_it_began():
 
 
 def test_when_esa_processed_a_product_is_told_by_most_archives():
-    said = [processed(item(make())) for make in ARCHIVES.values()]
     late = "20230628T170000"
-    assert said == [late, late, "20230628T133637", late, "20250330T145914", None]
+    other = {
+        "Earth Search sentinel-2-l1c": "20230628T133637",
+        "CDSE": "20250330T145914",
+        "generic": None,
+    }
+    for name, make in ARCHIVES.items():
+        assert processed(item(make())) == other.get(name, late), name
     about = {"s2:generation_time": "2023-06-29T01:00:00.000Z"}
     assert processed(item(items.earth_search(), **about)) == "20230629T010000"
 
