@@ -31,6 +31,7 @@ COLLECTIONS = ("sentinel-2-c1-l2a", "sentinel-2-l2a", "sentinel-2-l1c")
 """Usual names of Sentinel-2 collections."""
 
 _RESOLUTION = re.compile(r".+_[126]0m")
+_COMMON = re.compile(r"[A-Za-z]+\d*")
 
 
 class Offering(NamedTuple):
@@ -192,7 +193,12 @@ def _naming(band: str, key: str) -> str:
         return "ESA's names (B05)"
     if _RESOLUTION.fullmatch(bare):
         return "names with a resolution (B05_20m)"
-    return "common names (rededge1)" if bare.isidentifier() else f"others ({key})"
+    if _COMMON.fullmatch(bare):
+        return "common names (rededge1)"
+    # One text for all bands of an archive whose keys begin alike.
+    return (
+        f"names of its own ({bare.split('_')[0]}_…)" if bare.isidentifier() else f"others ({key})"
+    )
 
 
 def _size(band: str, offer: Offer) -> tuple[int, bool]:

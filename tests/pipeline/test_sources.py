@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from s2sharp.demo.synthetic import COLLECTION
 
-from . import items
+from . import items, more_items
 from .test_cli import call
 
 
@@ -45,6 +45,20 @@ def test_each_archive_is_told_by_its_own_facts(
     (offering,) = found["bands"]["B05"]
     assert (offering["asset"], offering["way"]) == ("B05_20m", "cdse")
     assert [refusal["kind"] for refusal in found["refused"]] == ["keys-missing"]
+
+
+def test_names_that_only_one_archive_uses_are_not_taken_for_common_names(tmp_path: Path) -> None:
+    found = saved(tmp_path, more_items.australia(), collection="ga_s2am_ard_3")
+    code, text = call("sources", found, "--bands", "B02,B05,B11")
+    assert code == 0, text
+    assert "names of its own (nbart_…)" in text
+    assert "common names" not in text
+    code, text = call(
+        "sources", saved(tmp_path, items.earth_search_c1(), collection="sentinel-2-c1-l2a")
+    )
+    assert code == 0, text
+    assert "common names (rededge1)" in text
+    assert "names of its own" not in text
 
 
 def test_what_a_run_would_refuse_is_told_with_the_reason(tmp_path: Path) -> None:
