@@ -59,10 +59,13 @@ def write_files(cube: xr.Dataset, folder: Path | str | Location) -> list[Locatio
     arrays: Any = {name: _Stored(whole[name]) for name in names}
     written: list[Location] = []
     for at, when in enumerate(whole["time"].values):
-        stamp = str(np.datetime_as_string(when, unit="s")).replace("-", "").replace(":", "")
-        within = place(folder) / stamp if dated else place(folder)
+        within = place(folder) / _stamp(when) if dated else place(folder)
         written += write_pictures(arrays, at, frame, within, rasters).values()
     return written
+
+
+def _stamp(when: np.datetime64) -> str:
+    return str(np.datetime_as_string(when, unit="s")).replace("-", "").replace(":", "")
 
 
 def _frame(cube: xr.Dataset) -> Frame:

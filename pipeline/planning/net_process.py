@@ -182,9 +182,8 @@ class _Asked:
                 question.write(json.dumps({"what": what, "settings": settings}) + "\n")
                 question.flush()
                 line = answers.readline()
-        except (
-            BaseException
-        ):  # such as Ctrl-C: the answer still to come would be taken for that to the next question
+        except BaseException:
+            # Such as Ctrl-C: the answer still to come would be taken for that to the next question.
             end_process()
             raise
         if not line:

@@ -102,7 +102,7 @@ def _keep(out: Location, queries: tuple[Query, ...]) -> None:
 
 
 def _file(out: Location) -> Location:
-    return out / "unfinished_queries.json"
+    return out / "owed.json"
 
 
 def items_in(

@@ -112,8 +112,7 @@ def _contradicts(
     remedy: str = "Leave the item out, or report it to the archive.",
 ) -> S2SharpError:
     text = f"Item {scene.id}, band {source.band}: {text}."
-    kind = "metadata-contradicts-file"
-    return S2SharpError(kind, text, remedy, item=scene.id, band=source.band)
+    return S2SharpError("metadata-contradicts-file", text, remedy, item=scene.id, band=source.band)
 
 
 class Reader(Protocol):

@@ -23,7 +23,7 @@ def named() -> Iterator[tuple[str, str]]:
                     continue
                 name = getattr(call.func, "id", getattr(call.func, "attr", ""))
                 given = [k.value for k in call.keywords if k.arg == "kind"]
-                if name in ("S2SharpError", "_refuse_unknown"):
+                if name in ("S2SharpError", "_refuse_unknown", "faulty"):
                     given += call.args[:1]
                 elif name == "Record":
                     given += call.args[3:4]

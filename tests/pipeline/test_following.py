@@ -1,6 +1,7 @@
 """Overviews and pictures of an acquisition are made while others are still being sharpened, and are the same."""
 
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -82,9 +83,15 @@ def test_a_run_again_finds_all_of_it_and_tells_it_once(
     plan = again_of(archive, out, scheduler)
     listed: list[str] = []
     names = Ledger.names
-    monkeypatch.setattr(Ledger, "names", lambda self, of="": listed.append(of) or names(self, of))
+
+    def listing(ledger: Ledger, folder: str = "", prefix: str = "") -> Iterator[str]:
+        listed.append(folder or prefix)
+        return names(ledger, folder, prefix)
+
+    monkeypatch.setattr(Ledger, "names", listing)
     assert {found.state for found in UnitStates(plan).every()} == {"ok"}
-    assert sorted(listed) == sorted(plan.asked), "a listing is a request for each thousand records"
+    assert len(plan.asked) > 1
+    assert len(listed) == 1, "a listing is a request for each thousand records"
     before = records(out)
     again = told(asked(archive, out, scheduler))
     assert records(out) == before
