@@ -20,7 +20,7 @@ from .errors import S2SharpError
 from .gaps import closed, holes_of
 from .lattice import Box, any_in_cells
 from .sharpeners.base import Sharpener
-from .threads import threads_for
+from .threads import compute_with, threads_for
 from .windows import ABREAST, JOINED, WINDOW
 
 
@@ -221,7 +221,7 @@ def _abreast(
         return
     # The number of threads does not depend on the windows, so that threads are kept if a strip has few.
     count = abreast if each > 1 else torch.get_num_threads()
-    for _ in threads_for("windows", count, torch.set_num_threads, each).map(several, batches):
+    for _ in threads_for("windows", count, compute_with, each).map(several, batches):
         pass
 
 

@@ -4,7 +4,10 @@ import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
+from threading import Lock, Thread
 from typing import Any
+
+_setting = Lock()
 
 
 @lru_cache
@@ -13,6 +16,19 @@ def threads_for(
 ) -> ThreadPoolExecutor:
     """Return ``count`` threads of this process for a purpose; each first calls ``begin(*given)``."""
     return ThreadPoolExecutor(count, purpose, begin, given)
+
+
+def compute_with(count: int) -> None:
+    """Let this thread alone compute with ``count`` threads of torch."""
+    import torch
+
+    # Torch would give every later thread of the process the number that any thread was last given.
+    with _setting:
+        before = torch.get_num_threads()
+        torch.set_num_threads(count)
+        other = Thread(target=torch.set_num_threads, args=(before,))
+        other.start()
+        other.join()
 
 
 if hasattr(os, "register_at_fork"):  # a child process has none of its parent's threads

@@ -23,7 +23,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ..bands import BANDS, BY_GSD
-from ..threads import threads_for
+from ..threads import compute_with, threads_for
 from .observation import degrade_alike
 from .response import FARTHEST_BLUR, FARTHEST_EDGE, SENTINEL2, Response, Sensor
 from .sample import Sample
@@ -114,7 +114,7 @@ def one_thread_each() -> Executor:
     """Return two threads in which torch has one each: a band's small sums gain nothing from more, and their order must not
     depend on the machine.
     """
-    return threads_for("sensor", 2, torch.set_num_threads, 1)
+    return threads_for("sensor", 2, compute_with, 1)
 
 
 def _thinned(sample: Sample) -> Sample:
