@@ -9,7 +9,6 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter
 from s2sharp_core import S2SharpError
 
 from ..catalog.extent import Degrees, interval
-from ..catalog.search import search
 from ..storage.files import read_text, write_text
 from ..storage.location import Location
 from .config import RunConfig
@@ -112,6 +111,8 @@ def items_in(
 
     ``limits``: ``margin_m``, ``seconds`` of :func:`~s2sharp.catalog.search.search`.
     """
+    from ..catalog.search import search  # `status` searches nothing
+
     private = config.allow_private
     return search(config.catalog, config.collection, around, span, private=private, **limits)
 
