@@ -34,7 +34,7 @@ def nothing(run: Run, unit: Unit, _staged: list[object], attempt: int = 1) -> Re
     """A unit without pixels: its plan is read, its key made, its record written."""
     plan = run.plan
     facts = {"attempt": attempt, "worker": str(os.getpid())}
-    return write_record(plan, Record(plan.name(unit), plan.key(unit), "ok", **facts))
+    return write_record(plan.out, Record(plan.name(unit), plan.key(unit), "ok", **facts))
 
 
 class EnoughError(Exception):
