@@ -1,4 +1,4 @@
-"""Outlook on a collection of a catalog, from a few of its items, before a run is planned."""
+"""Availability of a collection in a catalog, from a few of its items, before a run is planned."""
 
 import math
 import re

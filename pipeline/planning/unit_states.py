@@ -1,4 +1,4 @@
-"""Standings of the units of a plan: each with its key and its status in the ledger."""
+"""States of the units of a plan: each with its key and its status in the ledger."""
 
 from collections.abc import Collection, Iterator, Sequence
 from itertools import groupby
@@ -13,7 +13,7 @@ T = TypeVar("T", bound="Unit | Datatake", covariant=True)
 
 
 class UnitState(NamedTuple, Generic[T]):
-    """Standing of a unit.
+    """State of a unit.
 
     ``phase``: its phase; ``of``: a shard, an acquisition to publish, or a datatake to measure or to fit to; ``name``,
     ``key``: those in the ledger; ``state``: status of its record, or "left" without one.
@@ -32,7 +32,7 @@ def phase_of(level: int) -> str:
 
 
 class UnitStates:
-    """How everything stands that a plan holds, as one process knows it: the ledger is listed once.
+    """States of everything that a plan holds, as one process knows them: the ledger is listed once.
 
     The key of an overview or a picture includes the names of missing units below it, so that it is made anew once they
     exist. Missing are those that failed, were never requested, or are out of date. They are looked up when the level
@@ -43,16 +43,16 @@ class UnitStates:
         self._plan = plan
         ids = {one for layout in plan.layouts for one in layout.ids}
         asked = ids if plan.grown else ids.intersection(plan.asked)
-        self._book = KnownRecords(plan.ledger, asked, ids - asked)
+        self._records = KnownRecords(plan.ledger, asked, ids - asked)
         self._lost: dict[tuple[str, int], dict[Shard, str]] = {}
         self._asked: dict[str, frozenset[str]] = {}
 
     def hear(self, record: Record) -> None:
         """Take in that a record was written."""
-        self._book.hear(record)
+        self._records.hear(record)
 
     def every(self) -> Iterator[UnitState[Unit | Datatake]]:
-        """Yield how everything stands, phase by phase."""
+        """Yield the states of everything, phase by phase."""
         yield from self.taken()
         yield from self.units()
         for level in range(1, self._plan.levels + 1):
@@ -61,7 +61,7 @@ class UnitStates:
             yield from self.derived(-1, ahead=True)
 
     def taken(self, phases: Collection[str] = ("sensor", "fit")) -> Iterator[UnitState[Datatake]]:
-        """Yield how measurements and fits of datatakes stand."""
+        """Yield the states of measurements and fits of datatakes."""
         plan = self._plan
         kinds = (
             ("sensor", plan.measures, plan.sensor_name, plan.sensor_key),
@@ -69,28 +69,28 @@ class UnitStates:
         )
         for phase, there, name_of, key_of in kinds:
             if there and phase in phases:
-                states = self._book.states(f"{phase}s")
+                states = self._records.states(f"{phase}s")
                 for one in plan.datatakes:
                     name, key = name_of(one), key_of(one)
                     yield UnitState(phase, one, name, key, states.get(name, key) or "left")
 
     def units(self, ids: Collection[str] = ()) -> Iterator[UnitState[Unit]]:
-        """Yield how the units of the full resolution stand; of the acquisitions ``ids`` alone, if any are given."""
+        """Yield the states of units of the full resolution; of the acquisitions ``ids`` alone, if any are given."""
         for acquisition, some in groupby(self._plan.units(ids), self._plan.acquisition_id):
-            states = self._book.states(acquisition)
+            states = self._records.states(acquisition)
             for unit in some:
-                yield self._standing(states, "sharpen", unit)
+                yield self._state(states, "sharpen", unit)
 
     def above(self, unit: Unit, level: int) -> list[UnitState[Unit]]:
-        """Return how one level stands of the acquisition of ``unit``."""
-        states = self._book.states(self._plan.acquisition_id(unit))
+        """Return the states of one level of the acquisition of ``unit``."""
+        states = self._records.states(self._plan.acquisition_id(unit))
         found = self._plan.above(unit.epsg, unit.time, level)
-        return [self._standing(states, phase_of(level), one, self.below(one)) for one in found]
+        return [self._state(states, phase_of(level), one, self.below(one)) for one in found]
 
     def derived(
         self, level: int, *, ahead: bool = False, without: Collection[tuple[str, int]] = ()
     ) -> Iterator[UnitState[Unit]]:
-        """Yield how the units of one overview stand, or those of published files for level −1.
+        """Yield the states of units of one overview, or of published files for level −1.
 
         Parameters
         ----------
@@ -103,10 +103,10 @@ class UnitStates:
         for acquisition, some in groupby(every, self._plan.acquisition_id):
             if (acquisition, level) in without:
                 continue
-            states = self._book.states(acquisition)
+            states = self._records.states(acquisition)
             for unit in some:
                 missing = self._missing(unit, ahead=ahead)
-                yield self._standing(states, phase_of(level), unit, *missing)
+                yield self._state(states, phase_of(level), unit, *missing)
 
     def below(self, unit: Unit) -> list[str]:
         """Return the names of missing units below an overview's or a picture's ``unit``, in order."""
@@ -135,7 +135,7 @@ class UnitStates:
         """Return (row, column) → name of each missing unit in a level of the acquisition of ``unit``."""
         plan, whose = self._plan, self._plan.acquisition_id(unit)
         if (whose, level) not in self._lost:
-            states, lost = self._book.states(whose), {}
+            states, lost = self._records.states(whose), {}
             for row, col in plan.shards(unit.epsg, plan.acquisition(unit), level):
                 one = Unit(unit.epsg, unit.time, row, col, level)
                 if not states.done(name := plan.name(one), plan.key(one, self.below(one))):
@@ -143,10 +143,10 @@ class UnitStates:
             self._lost[whose, level] = lost
         return self._lost[whose, level]
 
-    def _standing(
+    def _state(
         self, states: States, phase: str, unit: Unit, *missing: Sequence[str]
     ) -> UnitState[Unit]:
-        """Return the standing of a unit under the first of its keys that is done, or else under the first."""
+        """Return the state of a unit under the first of its keys that is done, or else under the first."""
         name = self._plan.name(unit)
         keys = [self._plan.key(unit, names) for names in missing or ((),)]
         key = next((key for key in keys if states.done(name, key)), keys[0])

@@ -54,7 +54,7 @@ class Corrector(nn.Module):
 
     @property
     def ranged(self) -> bool:
-        """Whether it knows the ranges of its numbers, which eight bits need."""
+        """Return whether it knows the ranges of its numbers, which eight bits need."""
         return bool(self.within.any())
 
     def forget_ranges(self) -> None:

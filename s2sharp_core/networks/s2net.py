@@ -119,7 +119,7 @@ class S2Net(nn.Module):
 
     @property
     def ranged(self) -> bool:
-        """Whether it can compute in eight bits."""
+        """Return whether it can compute in eight bits."""
         return self.of20.ranged and self.of60.ranged
 
     def learn_ranges(self, examples: Sequence[Sequence[Tensor]]) -> None:
