@@ -9,6 +9,7 @@ around it, and nothing beyond them matters.
 
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from functools import partial
 
@@ -149,6 +150,55 @@ def sharpen_prepared(
     S2SharpError
         ``bad-config`` for a window that is not a multiple of the sharpener's period.
     """
+    return begin_windows(block, sharpener, window, batch).result()
+
+
+@dataclass(frozen=True)
+class Begun:
+    """Windows of a block that are at work, or wait for those of the block before.
+
+    ``out``: band → what the windows write into; ``pool``: their threads, None if all was done at once.
+    """
+
+    out: dict[str, np.ndarray]
+    pool: ThreadPoolExecutor | None = None
+    windows: Sequence[Future[None]] = ()
+
+    def result(self) -> dict[str, np.ndarray]:
+        """Wait for the windows; raise the error of the first one that has failed."""
+        try:
+            for window in self.windows:
+                window.result()
+        finally:
+            self.cancel()
+        return self.out
+
+    def cancel(self) -> None:
+        """Leave out the windows that have not begun, and wait for the others."""
+        for window in self.windows:
+            window.cancel()
+        wait(self.windows)
+
+
+def begin_windows(
+    block: Prepared,
+    sharpener: Sharpener,
+    window: int = WINDOW,
+    batch: int | None = None,
+    *,
+    stored: Callable[[str, np.ndarray], np.ndarray] = lambda _, picture: picture,
+    behind: Begun | None = None,
+) -> Begun:
+    """Begin :func:`sharpen_prepared`, for whose result :meth:`Begun.result` waits.
+
+    Parameters
+    ----------
+    stored
+        Function (band, float32) → what is kept of it, each pixel by itself; NaN is given where no data are.
+    behind
+        The block before. Threads turn to this block when they find no window of that one left to begin; more windows
+        than there are threads are never at work.
+    """
     if window % sharpener.period or sharpener.halo % sharpener.period:
         raise S2SharpError(
             "bad-config",
@@ -156,7 +206,9 @@ def sharpen_prepared(
             "Choose another --window.",
         )
     want, valid = block.want, block.valid
-    out = {band: np.full(want.pixels(10), np.nan, dtype=np.float32) for band in sharpener.bands}
+    empty = np.full(1, np.nan, dtype=np.float32)
+    blank = {band: stored(band, empty) for band in sharpener.bands}
+    out = {band: np.full(want.pixels(10), x[0], dtype=x.dtype) for band, x in blank.items()}
     tiles = [t for t in want.tiles(window) if valid[want.slices(t & want, 10)].any()]
 
     def several(some: Sequence[Box], size: int) -> None:
@@ -171,15 +223,22 @@ def sharpen_prepared(
             for tile, picture in zip(some, x[:, *core].cpu().numpy(), strict=False):
                 inner = tile & want
                 place = want.slices(inner, 10)
-                np.copyto(out[band][place], picture[tile.slices(inner, 10)], where=valid[place])
+                kept = stored(band, picture[tile.slices(inner, 10)])
+                np.copyto(out[band][place], kept, where=valid[place])
 
     size = batch or batch_of(sharpener)
     if size == 1:
         tiles = _joined(tiles, window, sharpener)
+    if sharpener.device == "cpu" and sharpener.abreast and size == 1:
+        pool = _threads(sharpener, len(tiles))
+        if behind is not None and behind.pool is not pool:
+            wait(behind.windows)
+        return Begun(out, pool, [pool.submit(several, [tile], 1) for tile in tiles])
     while True:
         try:
-            _abreast(partial(several, size=size), tiles, size, sharpener)
-            return out
+            for i in range(0, len(tiles), size):
+                several(tiles[i : i + size], size)
+            return Begun(out)
         except RuntimeError as error:
             if size == 1 or not _full(error):
                 raise
@@ -209,20 +268,12 @@ def _full(error: RuntimeError) -> bool:
     return isinstance(error, torch.OutOfMemoryError) or "ALLOC_FAILED" in str(error)
 
 
-def _abreast(
-    several: Callable[[Sequence[Box]], None], tiles: Sequence[Box], size: int, sharpener: Sharpener
-) -> None:
-    """Process windows in batches; on a CPU, as many at once as it has threads."""
-    batches = [tiles[i : i + size] for i in range(0, len(tiles), size)]
-    abreast, each = side_by_side(sharpener, len(batches), torch.get_num_threads())
-    if abreast == 1:
-        for some in batches:
-            several(some)
-        return
+def _threads(sharpener: Sharpener, windows: int) -> ThreadPoolExecutor:
+    """Return the threads for so many windows of a block, as many at once as a CPU has threads."""
+    abreast, each = side_by_side(sharpener, windows, torch.get_num_threads())
     # The number of threads does not depend on the windows, so that threads are kept if a strip has few.
     count = abreast if each > 1 else torch.get_num_threads()
-    for _ in threads_for("windows", count, compute_with, each).map(several, batches):
-        pass
+    return threads_for("windows", count, compute_with, each)
 
 
 def batch_of(sharpener: Sharpener) -> int:

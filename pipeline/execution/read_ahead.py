@@ -2,6 +2,7 @@
 
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, wait
 from contextlib import ExitStack, contextmanager
@@ -11,6 +12,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from s2sharp_core.bands import CLOUDS
+from s2sharp_core.blocks import Begun
 from s2sharp_core.lattice import Box
 from s2sharp_core.threads import threads_for
 
@@ -90,15 +92,37 @@ def beginning(plan: Plan, unit: Unit, abreast: int) -> Iterator[Callable[[], Rea
         yield come
 
 
-def reading_ahead(take: Callable[[Box], T], parts: Sequence[Box]) -> Iterator[tuple[Box, T]]:
-    """Yield each strip with the result of ``take``, while the next one is being taken."""
+def reading_ahead(
+    take: Callable[[Box], T],
+    begin: Callable[[T, Begun | None], Begun | None],
+    parts: Sequence[Box],
+) -> Iterator[tuple[Box, dict[str, np.ndarray]]]:
+    """Yield each strip that has a result with it, in order.
+
+    ``take`` reads and prepares a strip; ``begin`` begins to sharpen what it returned, behind an earlier strip that may
+    still be at work. Two strips are in memory at most: the next one is taken as soon as the last but one is finished.
+    """
+    waiting: deque[tuple[Box, Begun]] = deque()
+
+    def finished(most: int) -> Iterator[tuple[Box, dict[str, np.ndarray]]]:
+        """Yield the results of the earlier strips, until ``most`` are at work."""
+        while len(waiting) > most:
+            strip, result = waiting[0][0], waiting[0][1].result()
+            waiting.popleft()
+            yield strip, result
+
     coming = _read(take, parts[0])
     try:
         for strip, after in zip(parts, [*parts[1:], None], strict=True):
-            taken = coming.result()
+            begun = begin(coming.result(), waiting[-1][1] if waiting else None)
+            if begun is not None:
+                waiting.append((strip, begun))
+            yield from finished(1)
             if after is not None:
                 coming = _read(take, after)
-            yield strip, taken
-            del taken  # otherwise two would be in memory during the wait for the next one
+        yield from finished(0)
     finally:
-        wait([coming])  # after an error, no thread still uses the reader
+        # After an error, no thread still uses the reader, or the memory of the unit.
+        wait([coming])
+        for _, begun in waiting:
+            begun.cancel()

@@ -1,6 +1,8 @@
 """Work on one unit, on a worker: read, sharpen, write the shard whole, then record it."""
 
+import time
 import warnings
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from functools import lru_cache, partial
@@ -12,7 +14,7 @@ import torch
 
 from s2sharp_core import BANDS, METHODS, S2SharpError, Sharpener
 from s2sharp_core.bands import CELL, in_order
-from s2sharp_core.blocks import Prepared, prepare_block, sharpen_prepared, valid_mask
+from s2sharp_core.blocks import Begun, Prepared, begin_windows, prepare_block, valid_mask
 from s2sharp_core.lattice import Box
 from s2sharp_core.sensor.registration import warn_of_shifts
 from s2sharp_core.sensor.response import SENTINEL2
@@ -134,17 +136,25 @@ def _sharpen(
                 warn_of_shifts(block.data, sensor)
             return _take_in(plan, block, strip, sharpener, cells, out)
 
-    for strip, prepared in reading_ahead(take, parts):
+    started: deque[float] = deque()
+
+    def begin(prepared: Prepared | None, behind: Begun | None) -> Begun | None:
         if prepared is None or sharpener is None:
-            continue
-        with clock("net"):
-            sharp = sharpen_prepared(prepared, sharpener, plan.config.window)
-            for name, picture in sharp.items():
-                stored = encode(picture) if name in BANDS else encode_figure(picture)
-                out[name][cells.slices(strip, 10)] = stored
-            windows += sum(1 for _ in strip.tiles(plan.config.window))
-            # Otherwise they would stay in memory during the wait for the next strip.
-            del prepared, sharp
+            return None
+        started.append(time.perf_counter())
+        window = plan.config.window
+        return begin_windows(prepared, sharpener, window, stored=_stored, behind=behind)
+
+    before = 0.0
+    for strip, sharp in reading_ahead(take, begin, parts):
+        now = time.perf_counter()
+        # Its windows waited for those of the strip before.
+        clock.add("net", now - max(before, started.popleft()))
+        before = now
+        for name, picture in sharp.items():
+            out[name][cells.slices(strip, 10)] = picture
+        windows += sum(1 for _ in strip.tiles(plan.config.window))
+        del sharp  # otherwise it would stay in memory during the wait for the next strip
     _tell_holes(holes, acquisition, wanted)
     with clock("overlaps"):
         files = reader if isinstance(reader, Files) else files_of(plan, acquisition)
@@ -153,6 +163,11 @@ def _sharpen(
     valid = int(np.count_nonzero(out["valid"]))
     facts = {"windows": windows, "valid": valid, "disagreement": differs}
     return {"status": "empty" if empty else "ok", **facts}, shards
+
+
+def _stored(name: str, picture: np.ndarray) -> np.ndarray:
+    """Return a result as a cube keeps it."""
+    return encode(picture) if name in BANDS else encode_figure(picture)
 
 
 def _tell_holes(holes: Holes, acquisition: Acquisition, wanted: Box) -> None:
