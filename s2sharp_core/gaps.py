@@ -78,10 +78,10 @@ def _closed(
     out = {}
     for grid, gsds in _GRIDS.items():
         of_grid = {band: hole for band, hole in holes.items() if BANDS[band].gsd in gsds}
-        parts = [_in_parts(hole, grid // BANDS[band].gsd) for band, hole in of_grid.items()]
-        if not any(part.any() for part in parts):
+        gaps = [_any_in(hole, grid // BANDS[band].gsd) for band, hole in of_grid.items()]
+        known = ~np.logical_or.reduce(gaps)
+        if known.all():
             continue
-        known = ~np.logical_or.reduce([part.any(axis=(2, 3)) for part in parts])
         # The mirror image of the farthest part of a halo ends with the last cell of the next one.
         mirror = _Mirror.of(known, (radius * CELL // grid + 1) // 2)
         for band, hole in of_grid.items():
@@ -91,6 +91,11 @@ def _closed(
                 mirrored = mirror.shown(_in_parts(usual, grid // gsd))
                 out[band] = np.where(hole, _in_pixels(mirrored), y)
     return out
+
+
+def _any_in(hole: np.ndarray, n: int) -> np.ndarray:
+    """Return where any of n × n pixels is set."""
+    return np.logical_or.reduce([hole[i::n, j::n] for i in range(n) for j in range(n)])
 
 
 def _in_parts(y: np.ndarray, n: int) -> np.ndarray:

@@ -22,18 +22,25 @@ def overview(
     store: Location, layout: Sharded, time: int, row: int, col: int, level: int
 ) -> dict[str, np.ndarray]:
     """Return one shard of an overview, every variable, from the level below."""
-    rows, cols = layout.place(row, col, level)
-    height, width = layout.shape(level - 1)
-    below = [slice(2 * s.start, min(2 * s.stop, n)) for s, n in ((rows, height), (cols, width))]
-    place = below[0], below[1]
+    # One shard below at a time: memory of that size is used again, while larger arrays get fresh pages from the kernel.
+    downs, acrosses = (
+        [
+            slice(2 * i, min(2 * i + layout.side, 2 * s.stop, n))
+            for i in range(s.start, s.stop, layout.side // 2)
+        ]
+        for s, n in zip(layout.place(row, col, level), layout.shape(level - 1), strict=True)
+    )
     names = (*layout.bands, *layout.layers)
 
-    def halved(name: str) -> np.ndarray:
+    def part(name: str, place: tuple[slice, slice]) -> np.ndarray:
         x = read_part(store, layout, name, time, place, level - 1)
         # Some rows at a time: sums take several times the memory of their terms.
         return np.concatenate([_halve(name, x[i : i + _ROWS]) for i in range(0, len(x), _ROWS)])
 
-    # Two variables at a time: four shards of each fill the memory that a unit may take.
+    def halved(name: str) -> np.ndarray:
+        return np.block([[part(name, (down, across)) for across in acrosses] for down in downs])
+
+    # Two variables at a time.
     with ThreadPoolExecutor(2) as pool:
         return dict(zip(names, pool.map(halved, names), strict=True))
 

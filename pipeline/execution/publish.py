@@ -1,7 +1,6 @@
 """Published files of each acquisition: COGs, a thumbnail and a before/after picture."""
 
 import os
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -24,7 +23,8 @@ from ..publish.visual import write_visual
 from ..scenes.acquisition import Acquisition
 from ..scenes.read import load_block
 from ..storage.arrays import arrays_of
-from ..storage.digests import settled_digest
+from ..storage.digests import Digest, settled_digest
+from ..storage.location import Location
 from .catalog import picture_path, thumbnail_path
 from .run import Run
 
@@ -42,21 +42,25 @@ def publish_unit(run: Run, unit: Unit, key: str, attempt: int = 1) -> Record:
         run.still()
         threads = run.threads or os.cpu_count() or 1
         means = Means(plan.config.cog_compression, pixel_memory(plan), threads, clock)
-        cogs = write_cogs(plan.out, layout, unit.time, acquisition.id, means)
-        visual = plan.out / "cogs" / acquisition.id / "visual.tif"
         arrays = arrays_of(plan.store, layout.group)
+        target = plan.out / "cogs" / acquisition.id / "visual.tif"
         small = thumbnail_path(plan.out, acquisition)
-        # Files are read back for their digests while others are made.
-        with ThreadPoolExecutor(1) as beside:
-            files = {name: beside.submit(settled_digest, path) for name, path in cogs.items()}
+
+        def visual(means: Means) -> bool:
             with clock("visual"):
-                if write_visual(arrays, unit.time, Frame.of(layout), visual, small, means):
-                    files["visual"] = beside.submit(settled_digest, visual)
-            with clock("picture"):
-                told = _picture(plan, layout, acquisition, unit.time)
+                return write_visual(arrays, unit.time, Frame.of(layout), target, small, means)
+
+        digests: dict[str, Digest] = {}
+
+        def done(name: str, path: Location) -> None:
             with clock("digests"):
-                digests = {name: digest.result() for name, digest in files.items()}
-        return {"warnings": told, "files": digests}, None
+                digests[name] = settled_digest(path)
+
+        of = acquisition.id
+        made = write_cogs(plan.out, layout, unit.time, of, means, {"visual": visual}, done)
+        with clock("picture"):
+            told = _picture(plan, layout, acquisition, unit.time)
+        return {"warnings": told, "files": {name: digests[name] for name in made}}, None
 
     # Pictures take as much memory as a unit at work, and none is planned for another unit.
     return do_job(plan.out, plan.name(unit), key, attempt, work, run.still, alone=True)

@@ -72,26 +72,37 @@ class Means:
         return count, each
 
 
+Picture = Callable[[Means], bool]
+"""Function that writes a picture by some means, and returns whether there was anything to write."""
+
+
 def variables(layout: Layout) -> tuple[str, ...]:
     """Return the bands and layers of a cube that are written as COGs."""
     return (*layout.bands, *MASKS, *(error_layers(layout.bands) if layout.error90 else ()))
 
 
 def write_cogs(
-    out: Location, layout: Layout, time: int, name: str, means: Means | None = None
+    out: Location,
+    layout: Layout,
+    time: int,
+    name: str,
+    means: Means | None = None,
+    more: Mapping[str, Picture] | None = None,
+    done: Callable[[str, Location], None] = lambda *_: None,
 ) -> dict[str, Location]:
     """Write one Cloud Optimized GeoTIFF per band of the requested area, and return variable → file.
 
     ``out``: the run's folder, with its ``cube.zarr``. ``time``: index into ``layout.times``. ``name``: that of the item:
     the files are ``out/cogs/NAME/BAND.tif``, and replace existing ones. For an object store they are made in this
     machine's temporary folder, one at a time. ``means``: by default one thread, and temporary files in place of memory.
+    For ``more`` and ``done`` see :func:`write_pictures`.
 
     Among the variables are ``cloud``, where the product had a scene classification, ``valid``, and the half-widths of
     --error90. Error: ``store-unwritable``, such as for a full disk; then, files with a final name are complete.
     """
     rasters = {name: CogProfile.of(name) for name in variables(layout)}
     arrays, frame = arrays_of(out / "cube.zarr", layout.group), Frame.of(layout)
-    return write_pictures(arrays, time, frame, out / "cogs" / name, rasters, means)
+    return write_pictures(arrays, time, frame, out / "cogs" / name, rasters, means, more, done)
 
 
 def write_pictures(
@@ -101,8 +112,13 @@ def write_pictures(
     folder: Location,
     rasters: Mapping[str, CogProfile],
     means: Means | None = None,
+    more: Mapping[str, Picture] | None = None,
+    done: Callable[[str, Location], None] = lambda *_: None,
 ) -> dict[str, Location]:
     """Write a COG, ``folder/VARIABLE.tif``, for each of ``rasters`` except empty layers; as many at once as ``means`` allow.
+
+    ``more``: name → function that writes ``folder/NAME.tif`` and returns whether it did; they come first. ``done``: is
+    called with the name and the file of each picture, while others are made.
 
     Error: ``store-unwritable``.
     """
@@ -112,7 +128,11 @@ def write_pictures(
         for leftover in folder.glob(f"{PARTIAL}*"):
             shutil.rmtree(leftover, ignore_errors=True)
     least = max(frame.need(raster, in_memory=False) for raster in rasters.values())
+    if more:  # three channels of a byte, where a band has one of two
+        least *= 1.5
     count, each = means.split(len(rasters), least)
+
+    more = more or {}
 
     def write(variable: str) -> bool:
         array, target = arrays[variable], folder / f"{variable}.tif"
@@ -124,9 +144,16 @@ def write_pictures(
                 remove(target)
         return written
 
+    def made(name: str) -> bool:
+        written = more[name](each) if name in more else write(name)
+        if written:
+            done(name, folder / f"{name}.tif")
+        return written
+
+    every = (*more, *rasters)
     with ThreadPoolExecutor(count) as pool:
-        made = dict(zip(rasters, pool.map(write, rasters), strict=True))
-    return {variable: folder / f"{variable}.tif" for variable in rasters if made[variable]}
+        there = dict(zip(every, pool.map(made, every), strict=True))
+    return {name: folder / f"{name}.tif" for name in (*rasters, *more) if there[name]}
 
 
 @contextmanager
