@@ -268,15 +268,15 @@ def _memory(
     written = held + write
     peak = at_work + written + native if several else max(at_work, written + cache)
     if any(x.levels for x in plan.layouts):
-        # An overview, while another one is written and a unit begins: four shards below for each of two variables,
-        # compressed and halved.
+        # An overview, while another one is written and a unit begins: a shard below for each of two variables, compressed
+        # and halved.
         begun = native + cache if several else 0
         peak = max(peak, held + written + begun + 2 * _BELOW * shard_pixels)
     return _SLACK * peak + _PROCESS
 
 
-# Bytes of the shards below for each pixel of an overview and variable.
-_BELOW = 20
+# Bytes of the shard below, and of its halves, for each pixel of a shard and variable.
+_BELOW = 8
 # Bytes of code and buffers that the first units of a process take, whatever their size; share held back by the allocator.
 _PROCESS = 54e6
 _SLACK = 1.2
