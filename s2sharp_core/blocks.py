@@ -2,7 +2,7 @@
 
 Law: the same place gives the same values, whatever the area, the tiles, the chunks or the order. So windows have one
 shape and lie on the lattice, and each window includes the halo that the sharpener needs. Where a method gives the same
-bits in any shape, neighbours are sharpened as one, which saves halos. Gaps are filled from a
+bits in another shape, neighbours are sharpened as one, which saves halos, and windows end with the area. Gaps are filled from a
 limited neighbourhood, so a filled pixel depends on a limited area, too. A block is read with :func:`context` cells
 around it, and nothing beyond them matters.
 """
@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from functools import partial
+from math import prod
 
 import numpy as np
 import torch
@@ -228,6 +229,8 @@ def begin_windows(
 
     size = batch or batch_of(sharpener)
     if size == 1:
+        if sharpener.any_shape:
+            tiles = [tile & want for tile in tiles]
         tiles = _joined(tiles, window, sharpener)
     if sharpener.device == "cpu" and sharpener.abreast and size == 1:
         pool = _threads(sharpener, len(tiles))
@@ -251,11 +254,12 @@ def _joined(tiles: list[Box], window: int, sharpener: Sharpener) -> list[Box]:
     together: defaultdict[tuple[int, int], list[Box]] = defaultdict(list)
     for tile in tiles:
         together[tile.row0 // (JOINED * window), tile.col0 // (JOINED * window)].append(tile)
-    joined = [
-        box
-        for some in together.values()
-        for box in ([some[0] | some[-1]] if len(some) == JOINED**2 else some)
-    ]
+    joined = []
+    for some in together.values():
+        whole = some[0] | some[-1]
+        full = len(some) == JOINED**2 or sharpener.any_shape
+        filled = sum(prod(tile.shape) for tile in some) == prod(whole.shape)
+        joined += [whole] if full and filled else some
     # As many as `calibrate` measures the memory of; fewer would leave a thread waiting for another.
     enough = len(tiles) >= threads * JOINED**2 and len(joined) < len(tiles)
     return joined if enough and threads <= ABREAST and sharpener.joins(window) else tiles

@@ -320,6 +320,13 @@ class S2Net(nn.Module):
             _place(inner[:, n:], limited(x, y60, 3, halo))
         return whole
 
+    @property
+    def any_shape(self) -> bool:
+        """Return whether a window may have any shape: sums of whole numbers are exact, and all others have an order of
+        their own.
+        """
+        return self.arithmetic == "int8"
+
     def joins(self, window: int) -> bool:
         """Return whether a window of so many cells gives the same bits alone and as a part of a larger one.
 

@@ -40,6 +40,8 @@ class Sharpener(ABC):
         beyond the halo is read.
     abreast
         Whether windows may run at once in threads of one process.
+    any_shape
+        Whether a window may have any shape: no bit of a value depends on it.
     batch
         Windows that a GPU receives at once. The number is halved each time its memory does not hold them.
     arithmetic
@@ -65,6 +67,7 @@ class Sharpener(ABC):
     tolerance: float = 0.0
     arithmetic: Arithmetic = "float32"
     abreast: bool = True
+    any_shape: bool = False
     batch: int = BATCH
     results: int = 1
     sensor: Sensor = SENTINEL2

@@ -114,6 +114,8 @@ class NetSharpener(Sharpener):
         self.arithmetic = cast(Arithmetic, precision)
         for net in self.nets:
             net.arithmetic = self.arithmetic
+        each = (getattr(net, "any_shape", False) for net in self.nets)
+        self.any_shape = self.device == "cpu" and all(each)
 
     def see_with(self, sensor: Sensor) -> None:
         super().see_with(sensor)

@@ -1,6 +1,7 @@
 """Windows that are sharpened as one: fewer calls, the same bits, and only where the net vouches for them."""
 
 from dataclasses import replace
+from math import prod
 
 import numpy as np
 import pytest
@@ -28,23 +29,25 @@ def threads():
     torch.set_num_threads(before)
 
 
-def sharpened(monkeypatch, sharpener, want, *, joins):
-    """Sharpen a drawn scene with a gap; return its bands and the sides in cells of what was sharpened at once."""
-    have = want.grow(context(sharpener))
+def sharpened(monkeypatch, sharpener, want, *, joins, within=None):
+    """Sharpen a part of a drawn scene with a gap; return its bands and the sides in cells of what was sharpened at once."""
+    within = within or want
+    have = within.grow(context(sharpener))
     data = native(landscape(have.pixels(10), 9))
-    hole = Box(want.row0 + 5, want.row0 + 8, want.col0 + 9, want.col0 + 11)
+    hole = Box(within.row0 + 5, within.row0 + 8, within.col0 + 9, within.col0 + 11)
     for band, values in data.items():
         values[have.slices(hole, BANDS[band].gsd)] = np.nan
     sides, whole = [], NetSharpener.sharpen_inner
 
     def counted(self, y10, *rest):
-        sides.append(y10.shape[-1] // 6 - 2 * self.halo)
+        sides.append(tuple(n // 6 - 2 * self.halo for n in y10.shape[2:]))
         return whole(self, y10, *rest)
 
     with monkeypatch.context() as patch:
         patch.setattr(NetSharpener, "sharpen_inner", counted)
         if not joins:
             patch.setattr(NetSharpener, "joins", lambda *_: False)
+            patch.setattr(sharpener, "any_shape", False)
         block = prepare_block(data, have, want, sharpener)
         return sharpen_prepared(block, sharpener, SIDE), sides
 
@@ -58,12 +61,15 @@ vnni = pytest.mark.skipif(
 def test_windows_joined_have_the_same_bits(monkeypatch, threads, precision):
     threads(1)
     sharpener = load_sharpener("s2net-s", device="cpu", precision=precision)
-    # Two windows by three, the last ones cut off: four as one and two alone.
+    # Two windows by three, the last ones cut off: four as one and two alone, or also as one where any shape will do.
     want = Box(90_048, 90_080, 8_352, 8_393)
     joined, sides = sharpened(monkeypatch, sharpener, want, joins=True)
     alone, each = sharpened(monkeypatch, sharpener, want, joins=False)
-    assert sorted(sides) == [SIDE] * 2 + [2 * SIDE]
-    assert each == [SIDE] * 6
+    whole = (2 * SIDE, 2 * SIDE)
+    assert sorted(sides) == (
+        [(2 * SIDE, 9), whole] if precision == "int8" else [(SIDE, SIDE)] * 2 + [whole]
+    )
+    assert each == [(SIDE, SIDE)] * 6
     for band, x in alone.items():
         assert np.array_equal(x, joined[band], equal_nan=True), band
 
@@ -74,7 +80,7 @@ def test_a_sensor_that_shifts_bands_changes_nothing_of_that(monkeypatch, threads
     want = Box(90_048, 90_080, 8_352, 8_384)
     joined, sides = sharpened(monkeypatch, sharpener, want, joins=True)
     alone, _ = sharpened(monkeypatch, sharpener, want, joins=False)
-    assert sides == [2 * SIDE]
+    assert sides == [(2 * SIDE, 2 * SIDE)]
     for band, x in alone.items():
         assert np.array_equal(x, joined[band], equal_nan=True), band
 
@@ -96,7 +102,24 @@ def test_no_thread_is_left_without_a_window(monkeypatch, threads, count, expecte
     columns = sum(side * side for side in expected) // (2 * SIDE)
     want = Box(90_048, 90_080, 8_352, 8_352 + columns)
     _, sides = sharpened(monkeypatch, sharpener, want, joins=True)
-    assert sides == expected
+    assert sides == [(side, side) for side in expected]
+
+
+@vnni
+def test_windows_end_with_the_area_and_have_the_bits_of_whole_ones(monkeypatch, threads):
+    threads(1)
+    sharpener = load_sharpener("s2net-s", device="cpu", precision="int8")
+    around = Box(90_048, 90_080, 8_352, 8_384)
+    whole, _ = sharpened(monkeypatch, sharpener, around, joins=False)
+    random = np.random.default_rng(5)
+    for _ in range(12):
+        row, col = random.integers(0, 2 * SIDE, 2)
+        rows, cols = random.integers((row + 1, col + 1), 2 * SIDE + 1)
+        want = Box(90_048 + row, 90_048 + rows, 8_352 + col, 8_352 + cols)
+        part, sides = sharpened(monkeypatch, sharpener, want, joins=True, within=around)
+        assert sum(map(prod, sides)) == prod(want.shape)
+        for band, x in part.items():
+            assert np.array_equal(x, whole[band][around.slices(want, 10)], equal_nan=True), band
 
 
 def test_a_net_whose_bits_depend_on_the_shape_is_not_joined(monkeypatch):
