@@ -1,6 +1,7 @@
 """Published files of each acquisition: COGs, a thumbnail and a before/after picture."""
 
 import os
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -50,17 +51,20 @@ def publish_unit(run: Run, unit: Unit, key: str, attempt: int = 1) -> Record:
             with clock("visual"):
                 return write_visual(arrays, unit.time, Frame.of(layout), target, small, means)
 
-        digests: dict[str, Digest] = {}
-
-        def done(name: str, path: Location) -> None:
-            with clock("digests"):
-                digests[name] = settled_digest(path)
-
+        digests: dict[str, Future[Digest]] = {}
         of = acquisition.id
-        made = write_cogs(plan.out, layout, unit.time, of, means, {"visual": visual}, done)
-        with clock("picture"):
-            told = _picture(plan, layout, acquisition, unit.time)
-        return {"warnings": told, "files": {name: digests[name] for name in made}}, None
+        # Files are synced and read back for their digests while others are made.
+        with ThreadPoolExecutor(1) as beside:
+
+            def done(name: str, path: Location) -> None:
+                digests[name] = beside.submit(settled_digest, path)
+
+            made = write_cogs(plan.out, layout, unit.time, of, means, {"visual": visual}, done)
+            with clock("picture"):
+                told = _picture(plan, layout, acquisition, unit.time)
+            with clock("digests"):
+                files = {name: digests[name].result() for name in made}
+        return {"warnings": told, "files": files}, None
 
     # Pictures take as much memory as a unit at work, and none is planned for another unit.
     return do_job(plan.out, plan.name(unit), key, attempt, work, run.still, alone=True)
