@@ -13,11 +13,11 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from ..bands import BANDS, ratio
+from ..sensor.constants import constant
 from ..sensor.observation import degrade, psf
 from ..sensor.response import LARGEST_SHIFT, Sensor
 from ..sensor.upsampling import upsample
@@ -73,7 +73,7 @@ def half_width(mean_squares: Iterable[Tensor], bands: Sequence[str], width: Widt
     """Return half-widths (n, bands, h, w), reflectance, from the :func:`error_clues` of ``bands`` of one GSD."""
     carried, contradicted = ((square + FLOOR).log() for square in mean_squares)
     share, rest = width.weights[BANDS[bands[0]].gsd]
-    scale = torch.tensor([width.scale[band] for band in bands]).to(carried)
+    scale = constant((width.scale[band] for band in bands), carried)
     return (0.5 * (share * carried + rest * contradicted)).exp() * scale[:, None, None]
 
 

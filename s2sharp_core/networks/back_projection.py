@@ -28,8 +28,8 @@ _AROUND = 2
 
 @lru_cache(maxsize=16)
 @torch.inference_mode(mode=False)
-def _back_filters(sensor: Sensor) -> Tensor:
-    """Return h of each 20 m band: the sum of (1 - A U)ⁱ, i < ``_TERMS``, cut to 2·``BACK`` + 1 taps: float64 (6, taps).
+def _back_filters(sensor: Sensor, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """Return h of each 20 m band: the sum of (1 - A U)ⁱ, i < ``_TERMS``, cut to 2·``BACK`` + 1 taps: (6, taps).
 
     A U, interpolation and then degradation, is a separable filter on the coarse grid. The series is summed along each axis.
     """
@@ -51,7 +51,7 @@ def _back_filters(sensor: Sensor) -> Tensor:
         total = total + term
         term = F.conv1d(term[None], rest.flip(1)[:, None], padding=middle, groups=len(bands))[0]
     cut = total[:, middle - BACK : middle + BACK + 1]
-    return cut / cut.sum(dim=1, keepdim=True)
+    return (cut / cut.sum(dim=1, keepdim=True)).to(device, dtype)
 
 
 def projected(x: Tensor, y: Tensor, doubt: Tensor, sensor: Sensor, rim: int = 0) -> Tensor:
@@ -63,7 +63,7 @@ def projected(x: Tensor, y: Tensor, doubt: Tensor, sensor: Sensor, rim: int = 0)
     rest = in_halves(cropped(y - seen(x, BY_GSD[20], sensor), read))
     rest = rest * wiener(smooth(rest.square(), NARROW), cropped(doubt, read))
     rest = F.pad(rest[:, :6] + rest[:, 6:], [BACK] * 4, mode="replicate")
-    taps = [*_back_filters(sensor).to(x).T[:, :, None, None]]
+    taps = [*_back_filters(sensor, x.dtype, x.device).T[:, :, None, None]]
     rest = along(along(rest, taps, -2), taps, -1)
     rest = phases_of(rest, 2, shifts=NetSensor.of(sensor).shifts20)
     return cropped(x, rim) + cropped(rest, rim - read)

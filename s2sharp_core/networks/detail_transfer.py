@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ..bands import BY_GSD
+from ..sensor.constants import constant
 from ..sensor.observation import degrade
 from ..sensor.response import Response, Sensor
 from .planes import added_up, cropped, enlarged, filtered, phases_of, pooled, seen, smooth, strips
@@ -245,16 +246,14 @@ class OwnDetail:
 
 def own_detail(y20: Tensor, planes: list[Plane], sight: NetSensor) -> OwnDetail:
     """Weight the difference between the bands and the degraded result of the regression."""
-    noise = torch.tensor(sight.noise).to(y20)[None, :, None, None] ** 2
-    error = torch.tensor(
-        [e for e, bands in zip(_KERNEL_ERROR, PLANES, strict=True) for _ in bands]
-    ).to(y20)[None, :, None, None]
+    errors = (e for e, bands in zip(_KERNEL_ERROR, PLANES, strict=True) for _ in bands)
+    noise, error = (constant(values, y20)[None, :, None, None] for values in (sight.noise, errors))
     picture = torch.cat([plane.picture for plane in planes], dim=1)
     high = torch.cat([plane.high for plane in planes], dim=1)
     unseen = y20 - seen(picture.unflatten(1, (6, 4)), BY_GSD[20], sight.sensor)
     halves = in_halves(unseen)
     energy = smooth(torch.cat([in_halves(high), halves], dim=1).square(), NARROW)
-    noisy = torch.cat([_NOISY * share * noise for share in _SHARES], dim=1)
+    noisy = torch.cat([_NOISY * share * noise**2 for share in _SHARES], dim=1)
     doubt = noisy + torch.cat([error, error], dim=1) * energy[:, :12]
     weights = wiener(energy[:, 12:], doubt)
     weight = torch.maximum(weights[:, :6], weights[:, 6:])

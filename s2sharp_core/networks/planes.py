@@ -145,13 +145,11 @@ def _kernels(
     bands: tuple[str, ...], sensor: Sensor, dtype: torch.dtype, device: torch.device
 ) -> tuple[tuple[_Taps, _Taps], int, int]:
     """Return weights down and across, the number of fine pixels before a coarse one's first, and that of the weights."""
-    down, across, (before, _) = kernels(
-        bands, 2, torch.empty(0, dtype=dtype, device=device), sensor
-    )
+    down, across, (before, _) = kernels(bands, 2, torch.empty(0, dtype=dtype), sensor)
     same = len(set(bands)) == 1
     taps = (
-        down[0].tolist() if same else [*down.T[:, :, None, None, None]],
-        across[0].tolist() if same else [*across.T[:, :, None, None]],
+        down[0].tolist() if same else [*down.to(device).T[:, :, None, None, None]],
+        across[0].tolist() if same else [*across.to(device).T[:, :, None, None]],
     )
     return taps, before, down.shape[1]
 

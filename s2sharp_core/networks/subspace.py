@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..bands import BY_GSD, GSDS, SIZES, in_order, ratio
+from ..sensor.constants import constant
 from ..sensor.observation import adjoint, autocorrelation, degrade, psf
 from ..sensor.response import SENTINEL2, Sensor
 from ..sensor.upsampling import upsample
@@ -184,7 +185,7 @@ class SubspaceNet(nn.Module):
     def _roughness(self) -> Tensor:
         """λ q_j: (p,)."""
         q = [*_ROUGH, *[_ROUGH[-1]] * self.dimensions][: self.dimensions]
-        return _SMOOTH * torch.tensor(q).to(self.basis)
+        return _SMOOTH * constant(q, self.basis)
 
     def _scaled(self, y10: Tensor, y20: Tensor, y60: Tensor) -> list[Tensor]:
         units = self.unit[:, None, None].split(SIZES)

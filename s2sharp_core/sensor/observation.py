@@ -88,6 +88,14 @@ def kernels(
 
     The reach is the number of fine pixels that they take before and after the ``ratio`` ones of a coarse pixel.
     """
+    return _kernels(tuple(bands), ratio, sensor, like.dtype, like.device)
+
+
+@lru_cache(maxsize=64)
+@torch.inference_mode(mode=False)
+def _kernels(
+    bands: tuple[str, ...], ratio: int, sensor: Sensor, dtype: torch.dtype, device: torch.device
+) -> tuple[Tensor, Tensor, tuple[int, int]]:
     each = [[psf(band, ratio, sensor, axis) for band in bands] for axis in (0, 1)]
     taps = max(k.numel() for axis in each for k in axis)
     if sensor.centre == "cell":
@@ -97,7 +105,7 @@ def kernels(
         taps = max(taps, 2 * ratio - 1)
         margin = (taps - 1) // 2, (taps - 1) // 2 - (ratio - 1)
     down, across = (
-        torch.stack([F.pad(k, [(taps - k.numel()) // 2] * 2) for k in axis]).to(like)
+        torch.stack([F.pad(k, [(taps - k.numel()) // 2] * 2) for k in axis]).to(device, dtype)
         for axis in each
     )
     return down, across, margin
@@ -233,12 +241,20 @@ def _eigenvalues(band: str, ratio: int, n: int, sensor: Sensor, axis: int) -> Te
 
 @lru_cache(maxsize=32)
 @torch.inference_mode(mode=False)
-def _normal(bands: tuple[str, ...], ratio: int, shape: tuple[int, int], sensor: Sensor) -> Tensor:
-    """Return eigenvalues of A Aᵀ for the half spectrum of :func:`torch.fft.rfft2`: (bands, h, w//2 + 1)."""
+def _normal(
+    bands: tuple[str, ...],
+    ratio: int,
+    shape: tuple[int, int],
+    rho: float,
+    sensor: Sensor,
+    dtype: torch.dtype,
+    device: torch.device,
+) -> Tensor:
+    """Return eigenvalues of A Aᵀ + ρ for the half spectrum of :func:`torch.fft.rfft2`: (bands, h, w//2 + 1)."""
     h, w = shape
     rows = torch.stack([_eigenvalues(band, ratio, h, sensor, 0) for band in bands])
     cols = torch.stack([_eigenvalues(band, ratio, w, sensor, 1) for band in bands])
-    return rows[:, :, None] * cols[:, None, : w // 2 + 1]
+    return (rows[:, :, None] * cols[:, None, : w // 2 + 1] + rho).to(device, dtype)
 
 
 def solve(
@@ -260,7 +276,7 @@ def solve(
     if ratio == 1:
         return y / (1 + rho)
     shape = (int(y.shape[-2]), int(y.shape[-1]))
-    spectrum = (_normal(tuple(bands), ratio, shape, sensor) + rho).to(y)
+    spectrum = _normal(tuple(bands), ratio, shape, rho, sensor, y.dtype, y.device)
     return torch.fft.irfft2(torch.fft.rfft2(y) / spectrum, s=shape)
 
 

@@ -39,6 +39,16 @@ def weights_of_phases(ratio: int, kind: str, shifts: Shifts, axis: int) -> Tenso
     return torch.stack([_phases(ratio, kind, shift[axis], support) for shift in shifts])
 
 
+@lru_cache(maxsize=64)
+@torch.inference_mode(mode=False)
+def _weights(
+    ratio: int, kind: str, shifts: Shifts, dtype: torch.dtype, device: torch.device
+) -> tuple[Tensor, Tensor]:
+    """Return :func:`weights_of_phases` down and across, on a device."""
+    down, across = (weights_of_phases(ratio, kind, shifts, axis) for axis in (0, 1))
+    return down.to(device, dtype), across.to(device, dtype)
+
+
 def upsample(y: Tensor, ratio: int, kind: str = "cubic", shifts: Shifts | None = None) -> Tensor:
     """Interpolate to a grid ``ratio`` times finer, with pixel centres at their place on the ground.
 
@@ -61,7 +71,7 @@ def upsample(y: Tensor, ratio: int, kind: str = "cubic", shifts: Shifts | None =
     """
     c = y.shape[1]
     moved = shifts if shifts and any(map(any, shifts)) else ((0.0, 0.0),)
-    down, across = (weights_of_phases(ratio, kind, moved, axis).to(y) for axis in (0, 1))
+    down, across = _weights(ratio, kind, moved, y.dtype, y.device)
     s = down.shape[2] // 2
     kernels = [
         torch.einsum("iy,jx->ijyx", one, other) for one, other in zip(down, across, strict=True)

@@ -37,7 +37,8 @@ class WithLayers(Sharpener):
             bands = [band for band in read if band in out]
             if bands:
                 x = torch.stack([out[band] for band in bands], dim=1).float()
-                yield gsd, bands, x, y[:, [read.index(band) for band in bands]]
+                # A list as an index would be sent to the device, and waited for.
+                yield gsd, bands, x, torch.stack([y[:, read.index(band)] for band in bands], dim=1)
 
     def compute_in(self, precision: str) -> None:
         self.inner.compute_in(precision)
