@@ -21,6 +21,7 @@ __getattr__, __dir__, __all__ = face(
             "Shifts",
             "checked",
         ],
+        "constants": ["constant"],
         "measurement": ["believed", "measure", "measure_band", "measured_noise"],
         "observation": [
             "adjoint",
