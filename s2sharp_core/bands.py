@@ -20,6 +20,9 @@ CELL = 60
 
 GSDS = (10, 20, 60)
 
+NO_DATA = -32768
+"""Stored DN of a pixel without data; the least of the others is one more."""
+
 
 @dataclass(frozen=True)
 class Band:

@@ -8,20 +8,23 @@ around it, and nothing beyond them matters.
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
-from functools import partial
 from math import prod
 
 import numpy as np
 import torch
 
 from .bands import BANDS, BY_GSD, CELL, GSDS
+from .device import Strip, device_of
 from .errors import S2SharpError
 from .gaps import closed, holes_of
 from .lattice import Box, any_in_cells
+from .networks.planes import cropped
+from .recording import is_full
 from .sharpeners.base import Sharpener
+from .stored import as_stored, no_data
 from .threads import compute_with, threads_for
 from .windows import ABREAST, JOINED, WINDOW
 
@@ -80,7 +83,8 @@ class Prepared:
     Attributes
     ----------
     filled
-        GSD → float32 (bands, y, x) over ``have``, with filled gaps; empty if no pixel of the block is valid.
+        GSD → float32 (bands, y, x) over ``have``, with filled gaps, in memory that the sharpener's device can read
+        directly; empty if no pixel of the block is valid.
     known
         float32 (1, h, w) over ``have``: 1 in cells where all these bands have data, 0 in others. None: all have.
     valid
@@ -115,13 +119,14 @@ def prepare_block(
     valid = _valid(holes, have, want)
     if not valid.any():
         return Prepared(have, want, {}, None, valid)
-    whole = closed(read, holes, sharpener.halo)
-    filled = {
-        gsd: np.stack([whole.pop(b) for b in BY_GSD[gsd] if b in read])
-        if any(b in read for b in BY_GSD[gsd])
-        else np.zeros((0, *have.pixels(gsd)), dtype=np.float32)
-        for gsd in GSDS
-    }
+    whole, device = closed(read, holes, sharpener.halo), device_of(sharpener.device)
+    filled = {}
+    for gsd in GSDS:
+        bands = [whole.pop(b) for b in BY_GSD[gsd] if b in read]
+        filled[gsd] = device.memory((len(bands), *have.pixels(gsd)))
+        if bands:
+            np.stack(bands, out=filled[gsd])
+        del bands
     return Prepared(have, want, filled, _known(holes), valid)
 
 
@@ -138,41 +143,29 @@ def _known(holes: Mapping[str, np.ndarray]) -> np.ndarray | None:
 def sharpen_prepared(
     block: Prepared, sharpener: Sharpener, window: int = WINDOW, batch: int | None = None
 ) -> dict[str, np.ndarray]:
-    """Do the second half of :func:`sharpen_block`: the windows.
-
-    Parameters
-    ----------
-    batch
-        Number of windows that the sharpener gets at once. None: one on a CPU. On a GPU, each batch costs a thousand
-        starts whatever its size, so None means as many as its memory holds, at most 16.
-
-    Raises
-    ------
-    S2SharpError
-        ``bad-config`` for a window that is not a multiple of the sharpener's period.
-    """
-    return begin_windows(block, sharpener, window, batch).result()
+    """Do the second half of :func:`sharpen_block`: the windows. See :func:`begin_sharpening`."""
+    shape = block.want.pixels(10)
+    out = {band: np.empty(shape, dtype=np.float32) for band in sharpener.bands}
+    begin_sharpening(block, sharpener, out, window, batch).wait()
+    return out
 
 
 @dataclass(frozen=True)
 class Begun:
-    """Windows of a block that are at work, or wait for those of the block before.
+    """A block at work: its windows, their threads (None where they are done), and what is left to do after them."""
 
-    ``out``: band → what the windows write into; ``pool``: their threads, None if all was done at once.
-    """
-
-    out: dict[str, np.ndarray]
-    pool: ThreadPoolExecutor | None = None
+    finish: Callable[[], None]
     windows: Sequence[Future[None]] = ()
+    pool: ThreadPoolExecutor | None = None
 
-    def result(self) -> dict[str, np.ndarray]:
-        """Wait for the windows; raise the error of the first one that has failed."""
+    def wait(self) -> None:
+        """Wait for the result; raise the error of the first window that failed."""
         try:
             for window in self.windows:
                 window.result()
+            self.finish()
         finally:
             self.cancel()
-        return self.out
 
     def cancel(self) -> None:
         """Leave out the windows that have not begun, and wait for the others."""
@@ -181,24 +174,32 @@ class Begun:
         wait(self.windows)
 
 
-def begin_windows(
+def begin_sharpening(
     block: Prepared,
     sharpener: Sharpener,
+    into: Mapping[str, np.ndarray],
     window: int = WINDOW,
     batch: int | None = None,
-    *,
-    stored: Callable[[str, np.ndarray], np.ndarray] = lambda _, picture: picture,
     behind: Begun | None = None,
 ) -> Begun:
-    """Begin :func:`sharpen_prepared`, for whose result :meth:`Begun.result` waits.
+    """Begin to sharpen the windows of a block. :meth:`Begun.wait` waits until ``into`` holds the result.
 
     Parameters
     ----------
-    stored
-        Function (band, float32) → what is kept of it, each pixel by itself; NaN is given where no data are.
+    into
+        Band or layer → array over ``want``: float32 for reflectance, or int16 or uint16 for what a cube stores
+        (:func:`~s2sharp_core.stored.as_stored`). Every pixel is written.
+    batch
+        Number of windows that the sharpener gets at once. None: one on a CPU. On a GPU, each batch costs a thousand
+        starts whatever its size, so None means as many as its memory holds, at most 16.
     behind
-        The block before. Threads turn to this block when they find no window of that one left to begin; more windows
-        than there are threads are never at work.
+        The block before, which may still be at work. Threads of a CPU turn to this block when they find no window of that
+        one left to begin; more windows than there are threads are never at work.
+
+    Raises
+    ------
+    S2SharpError
+        ``bad-config`` for a window that is not a multiple of the sharpener's period.
     """
     if window % sharpener.period or sharpener.halo % sharpener.period:
         raise S2SharpError(
@@ -207,45 +208,103 @@ def begin_windows(
             "Choose another --window.",
         )
     want, valid = block.want, block.valid
-    empty = np.full(1, np.nan, dtype=np.float32)
-    blank = {band: stored(band, empty) for band in sharpener.bands}
-    out = {band: np.full(want.pixels(10), x[0], dtype=x.dtype) for band, x in blank.items()}
     tiles = [t for t in want.tiles(window) if valid[want.slices(t & want, 10)].any()]
-
-    def several(some: Sequence[Box], size: int) -> None:
-        cut = partial(_batch, block.have, some, sharpener.halo, size=size)
-        cuts = [cut(block.filled[gsd], gsd) for gsd in GSDS]
-        if block.known is not None:
-            cuts.append(cut(block.known, CELL))
-        with torch.inference_mode():
-            sharp = sharpener.sharpen_inner(*(_sent(x, sharpener.device) for x in cuts))
-        core = some[0].grow(sharpener.halo).slices(some[0], 10)
-        for band, x in sharp.items():
-            for tile, picture in zip(some, x[:, *core].cpu().numpy(), strict=False):
-                inner = tile & want
-                place = want.slices(inner, 10)
-                kept = stored(band, picture[tile.slices(inner, 10)])
-                np.copyto(out[band][place], kept, where=valid[place])
-
     size = batch or batch_of(sharpener)
     if size == 1:
         if sharpener.any_shape:
             tiles = [tile & want for tile in tiles]
         tiles = _joined(tiles, window, sharpener)
+    while True:
+        try:
+            with torch.inference_mode(), device_of(sharpener.device).strip() as strip:
+                return _begun(strip, block, sharpener, into, tiles, size, behind)
+        except RuntimeError as error:
+            if size == 1 or not is_full(error):
+                raise
+            size = sharpener.batch = size // 2
+
+
+def _begun(
+    strip: Strip,
+    block: Prepared,
+    sharpener: Sharpener,
+    into: Mapping[str, np.ndarray],
+    tiles: Sequence[Box],
+    size: int,
+    behind: Begun | None,
+) -> Begun:
+    have, want, halo = block.have, block.want, sharpener.halo
+    kinds = {band: into[band].dtype for band in sharpener.bands}
+    places = [
+        into[band].view(np.int16 if kind.kind == "u" else kind) for band, kind in kinds.items()
+    ]
+    out = [strip.blank(place) for place in places]
+    for x, kind in zip(out, kinds.values(), strict=True):
+        x.fill_(no_data(kind))
+    read = [(gsd, strip.sent(x)) for gsd, x in _read(block, sharpener.device)] if tiles else []
+
+    def sharpened(*inputs: torch.Tensor) -> list[torch.Tensor]:
+        sharp = sharpener.sharpen_inner(*inputs)
+        return [as_stored(cropped(sharp[band], 6 * halo), kind) for band, kind in kinds.items()]
+
+    key = (sharpener.digest, sharpener.arithmetic, *kinds.values()) if sharpener.abreast else None
+
+    def several(some: Sequence[Box]) -> None:
+        around = [tile.grow(halo) for tile in some]
+        shapes = [(size, len(x), *around[0].pixels(gsd)) for gsd, x in read]
+        with torch.inference_mode():
+            one_pass = strip.one_pass(sharpened, shapes, key)
+            for (gsd, x), windows in zip(read, one_pass.inputs, strict=True):
+                _cut(x, have, around, gsd, windows)
+            for x, pictures in zip(out, one_pass(), strict=True):
+                for tile, picture in zip(some, pictures, strict=False):
+                    inner = tile & want
+                    x[want.slices(inner, 10)].copy_(picture[tile.slices(inner, 10)])
+
+    def closed() -> Callable[[], None]:
+        """Take out what is not valid, and begin to copy the result back."""
+        if tiles and not block.valid.all():
+            invalid = strip.sent(~block.valid)
+            for x, kind in zip(out, kinds.values(), strict=True):
+                x.masked_fill_(invalid, no_data(kind))
+        return strip.returned(out, places)
+
+    def finish() -> None:
+        with torch.inference_mode():
+            closed()()
+
     if sharpener.device == "cpu" and sharpener.abreast and size == 1:
         pool = _threads(sharpener, len(tiles))
         if behind is not None and behind.pool is not pool:
             wait(behind.windows)
-        return Begun(out, pool, [pool.submit(several, [tile], 1) for tile in tiles])
-    while True:
-        try:
-            for i in range(0, len(tiles), size):
-                several(tiles[i : i + size], size)
-            return Begun(out)
-        except RuntimeError as error:
-            if size == 1 or not _full(error):
-                raise
-            size = sharpener.batch = size // 2
+        return Begun(finish, [pool.submit(several, [tile]) for tile in tiles], pool)
+    for i in range(0, len(tiles), size):
+        several(tiles[i : i + size])
+    return Begun(closed())
+
+
+def _read(block: Prepared, device: str) -> Iterator[tuple[int, np.ndarray]]:
+    """Yield the resolution and the values of what a pass reads of a block."""
+    for gsd in GSDS:
+        yield gsd, block.filled[gsd]
+    if block.known is not None:
+        yield CELL, block.known
+    elif device != "cpu":
+        # So that there is one kind of pass; where all cells have data, no bit depends on this.
+        yield CELL, np.ones((1, *block.have.shape), dtype=np.float32)
+
+
+def _cut(y: torch.Tensor, have: Box, around: Sequence[Box], gsd: int, into: torch.Tensor) -> None:
+    """Cut windows out of ``y`` (bands, y, x) over ``have``: (size, bands, y, x), 0 beyond it and beyond the last window.
+
+    All batches have one shape, because torch may sum another shape in another order.
+    """
+    for window, box in zip(into, around, strict=False):
+        inner = have & box
+        if inner != box:
+            window.zero_()
+        window[:, *box.slices(inner, gsd)].copy_(y[:, *have.slices(inner, gsd)])
+    into[len(around) :].zero_()
 
 
 def _joined(tiles: list[Box], window: int, sharpener: Sharpener) -> list[Box]:
@@ -265,13 +324,6 @@ def _joined(tiles: list[Box], window: int, sharpener: Sharpener) -> list[Box]:
     return joined if enough and threads <= ABREAST and sharpener.joins(window) else tiles
 
 
-def _full(error: RuntimeError) -> bool:
-    """Return whether an error means that a GPU's memory was too small; torch and its libraries word this
-    differently.
-    """
-    return isinstance(error, torch.OutOfMemoryError) or "ALLOC_FAILED" in str(error)
-
-
 def _threads(sharpener: Sharpener, windows: int) -> ThreadPoolExecutor:
     """Return the threads for so many windows of a block, as many at once as a CPU has threads."""
     abreast, each = side_by_side(sharpener, windows, torch.get_num_threads())
@@ -283,27 +335,6 @@ def _threads(sharpener: Sharpener, windows: int) -> ThreadPoolExecutor:
 def batch_of(sharpener: Sharpener) -> int:
     """Return the number of windows that a sharpener gets at once."""
     return sharpener.batch if sharpener.device != "cpu" and sharpener.abreast else 1
-
-
-def _batch(
-    have: Box, tiles: Sequence[Box], halo: int, y: np.ndarray, gsd: int, size: int
-) -> np.ndarray:
-    """Cut windows out of ``y`` (bands, y, x) over ``have``: (size, bands, y, x), 0 beyond the last window.
-
-    All batches have one shape, because torch may sum another shape in another order.
-    """
-    around = [tile.grow(halo) for tile in tiles]
-    out = np.zeros((size, y.shape[0], *around[0].pixels(gsd)), dtype=np.float32)
-    for cut, box in zip(out, around, strict=False):
-        inner = have & box
-        cut[(slice(None), *box.slices(inner, gsd))] = y[(slice(None), *have.slices(inner, gsd))]
-    return out
-
-
-def _sent(x: np.ndarray, device: str) -> torch.Tensor:
-    """Send an array to a device; for a GPU, from memory that it can read directly."""
-    batch = torch.from_numpy(x)
-    return batch if device == "cpu" else batch.pin_memory().to(device, non_blocking=True)
 
 
 def side_by_side(sharpener: Sharpener, windows: int, threads: int) -> tuple[int, int]:

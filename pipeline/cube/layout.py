@@ -9,7 +9,7 @@ import numpy as np
 from pyproj import CRS
 
 from s2sharp_core import S2SharpError
-from s2sharp_core.bands import CIRRUS, MEASURED, SceneClass, error_of
+from s2sharp_core.bands import CIRRUS, MEASURED, NO_DATA, SceneClass, error_of
 from s2sharp_core.lattice import Box, Lattice
 
 from .keys import chunk_key
@@ -17,7 +17,7 @@ from .keys import chunk_key
 FORMAT = 1
 """Version of the cube's format; raised when a reader of the old version would misread the new one."""
 
-FILL = -32768
+FILL = NO_DATA
 SCALE = 1e-4
 
 Bounds = tuple[float, float, float, float]

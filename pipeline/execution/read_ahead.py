@@ -94,33 +94,36 @@ def beginning(plan: Plan, unit: Unit, abreast: int) -> Iterator[Callable[[], Rea
 
 def reading_ahead(
     take: Callable[[Box], T],
-    begin: Callable[[T, Begun | None], Begun | None],
+    begin: Callable[[Box, T, Begun | None], Begun | None],
     parts: Sequence[Box],
-) -> Iterator[tuple[Box, dict[str, np.ndarray]]]:
-    """Yield each strip that has a result with it, in order.
+) -> Iterator[Box]:
+    """Yield each strip that is sharpened, in order, once it is.
 
     ``take`` reads and prepares a strip; ``begin`` begins to sharpen what it returned, behind an earlier strip that may
-    still be at work. Two strips are in memory at most: the next one is taken as soon as the last but one is finished.
+    still be at work. Two strips are in memory at most: the next one is taken as soon as the last but one is done.
     """
     waiting: deque[tuple[Box, Begun]] = deque()
 
-    def finished(most: int) -> Iterator[tuple[Box, dict[str, np.ndarray]]]:
-        """Yield the results of the earlier strips, until ``most`` are at work."""
+    def done(most: int) -> Iterator[Box]:
+        """Yield the earlier strips, until ``most`` are at work."""
         while len(waiting) > most:
-            strip, result = waiting[0][0], waiting[0][1].result()
+            strip, begun = waiting[0]
+            begun.wait()
+            del begun
             waiting.popleft()
-            yield strip, result
+            yield strip
 
     coming = _read(take, parts[0])
     try:
         for strip, after in zip(parts, [*parts[1:], None], strict=True):
-            begun = begin(coming.result(), waiting[-1][1] if waiting else None)
+            begun = begin(strip, coming.result(), waiting[-1][1] if waiting else None)
             if begun is not None:
                 waiting.append((strip, begun))
-            yield from finished(1)
+            del begun
+            yield from done(1)
             if after is not None:
                 coming = _read(take, after)
-        yield from finished(0)
+        yield from done(0)
     finally:
         # After an error, no thread still uses the reader, or the memory of the unit.
         wait([coming])

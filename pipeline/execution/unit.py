@@ -2,7 +2,6 @@
 
 import time
 import warnings
-from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from functools import lru_cache, partial
@@ -14,13 +13,13 @@ import torch
 
 from s2sharp_core import BANDS, METHODS, S2SharpError, Sharpener
 from s2sharp_core.bands import CELL, in_order
-from s2sharp_core.blocks import Begun, Prepared, begin_windows, prepare_block, valid_mask
+from s2sharp_core.blocks import Begun, Prepared, begin_sharpening, prepare_block, valid_mask
 from s2sharp_core.lattice import Box
 from s2sharp_core.sensor.registration import warn_of_shifts
 from s2sharp_core.sensor.response import SENTINEL2
 from s2sharp_core.windows import BATCH
 
-from ..cube.layout import FILL, Layout, Native, Sharded, encode, encode_figure
+from ..cube.layout import FILL, Layout, Native, Sharded, encode
 from ..cube.overviews import overview
 from ..cube.write import write_shard
 from ..engine.ledger import Record
@@ -136,25 +135,22 @@ def _sharpen(
                 warn_of_shifts(block.data, sensor)
             return _take_in(plan, block, strip, sharpener, cells, out)
 
-    started: deque[float] = deque()
+    started: dict[Box, float] = {}
 
-    def begin(prepared: Prepared | None, behind: Begun | None) -> Begun | None:
+    def begin(strip: Box, prepared: Prepared | None, behind: Begun | None) -> Begun | None:
         if prepared is None or sharpener is None:
             return None
-        started.append(time.perf_counter())
-        window = plan.config.window
-        return begin_windows(prepared, sharpener, window, stored=_stored, behind=behind)
+        started[strip] = time.perf_counter()
+        into = {name: out[name][cells.slices(strip, 10)] for name in sharpener.bands}
+        return begin_sharpening(prepared, sharpener, into, plan.config.window, behind=behind)
 
     before = 0.0
-    for strip, sharp in reading_ahead(take, begin, parts):
+    for strip in reading_ahead(take, begin, parts):
         now = time.perf_counter()
         # Its windows waited for those of the strip before.
-        clock.add("net", now - max(before, started.popleft()))
+        clock.add("net", now - max(before, started[strip]))
         before = now
-        for name, picture in sharp.items():
-            out[name][cells.slices(strip, 10)] = picture
         windows += sum(1 for _ in strip.tiles(plan.config.window))
-        del sharp  # otherwise it would stay in memory during the wait for the next strip
     _tell_holes(holes, acquisition, wanted)
     with clock("overlaps"):
         files = reader if isinstance(reader, Files) else files_of(plan, acquisition)
@@ -163,11 +159,6 @@ def _sharpen(
     valid = int(np.count_nonzero(out["valid"]))
     facts = {"windows": windows, "valid": valid, "disagreement": differs}
     return {"status": "empty" if empty else "ok", **facts}, shards
-
-
-def _stored(name: str, picture: np.ndarray) -> np.ndarray:
-    """Return a result as a cube keeps it."""
-    return encode(picture) if name in BANDS else encode_figure(picture)
 
 
 def _tell_holes(holes: Holes, acquisition: Acquisition, wanted: Box) -> None:
