@@ -51,7 +51,6 @@ class Event:
         self.do = stream.wait_for()
 
     def synchronize(self):
-        self.cuda.waits += 1
         with torch.inference_mode():
             self.do()
 
@@ -69,7 +68,7 @@ class Played(TorchDispatchMode):
         self.default = self.now = Stream()
         self.fault = fault
         self.streams = []
-        self.waits = self.records = self.replays = 0
+        self.records = self.replays = 0
         self.bytes = {"in": 0, "out": 0}
 
     def stream(self):
