@@ -57,14 +57,14 @@ def expected(sharpener, strips, batch):
 
 def on_gpu(sharpener, strips):
     """Sharpen strips as a unit does: each is begun before the one before it has come back."""
-    found, arrive = [], None
+    found, begun = [], None
     for strip in strips:
         found.append(arrays(sharpener, strip))
-        before = arrive
-        arrive = begin_sharpening(block_of(sharpener, strip), sharpener, found[-1], WINDOW)
+        before = begun
+        begun = begin_sharpening(block_of(sharpener, strip), sharpener, found[-1], WINDOW)
         if before:
-            before()
-    arrive()
+            before.wait()
+    begun.wait()
     return found
 
 
@@ -222,7 +222,7 @@ def test_an_error_in_a_strip_leaves_the_one_before_it_and_those_after_it_as_they
 
     with played(monkeypatch, sharpener) as gpu:
         before = arrays(sharpener, STRIPS[0])
-        arrive = begin_sharpening(block_of(sharpener, STRIPS[0]), sharpener, before, WINDOW)
+        begun = begin_sharpening(block_of(sharpener, STRIPS[0]), sharpener, before, WINDOW)
         with monkeypatch.context() as patch:
             patch.setattr(kind, "sharpen", fail)
             into = arrays(sharpener, STRIPS[1])
@@ -230,7 +230,7 @@ def test_an_error_in_a_strip_leaves_the_one_before_it_and_those_after_it_as_they
                 begin_sharpening(block_of(sharpener, STRIPS[1]), sharpener, into, WINDOW)
         assert len(gpu._at_work) == 1
         assert all(not stream.waiting for stream in gpu.cuda.streams)
-        arrive()
+        begun.wait()
         after = on_gpu(sharpener, STRIPS[1:])
         assert not gpu._at_work
     same([before, *after], whole)
