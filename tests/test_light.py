@@ -17,6 +17,8 @@ from s2sharp_core.sharpeners.methods import METHODS
 NETS = {"torch", "scipy", "sympy"}
 CLUSTER = {"dask", "distributed", "bokeh"}
 PIXELS = {"rasterio", "xarray", "pandas", "matplotlib", "zarr"}
+PLACES = {"shapely", "pyproj"}
+ITEMS = {"pyarrow", "pystac", "urllib3"}
 
 
 # What is installed by extras that the README's first line does not name.
@@ -60,15 +62,27 @@ def begun(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[str]]:
 
 @pytest.mark.parametrize("command", [["--help"], ["run", "--help"], ["methods"]])
 def test_what_is_only_said_loads_next_to_nothing(tmp_path: Path, command: list[str]) -> None:
-    assert not (NETS | CLUSTER | PIXELS | {"shapely", "pyarrow"}) & loaded(tmp_path, command)
+    heavy = NETS | CLUSTER | PIXELS | PLACES | ITEMS | {"numpy", "psutil"}
+    assert not heavy & loaded(tmp_path, command)
 
 
-@pytest.mark.parametrize("command", ["status", "verify", "clean"])
-def test_who_looks_at_a_run_computes_nothing(begun: tuple[Path, list[str]], command: str) -> None:
+@pytest.mark.parametrize(
+    ("command", "needed"),
+    [
+        ("status", {"pyproj", "pyarrow"}),
+        (
+            "verify",
+            {"zarr", "pyproj"},
+        ),  # what a cube should look like from outside is laid out in memory
+        ("clean", set()),
+    ],
+)
+def test_who_looks_at_a_run_computes_nothing_and_reads_no_item(
+    begun: tuple[Path, list[str]], command: str, needed: set[str]
+) -> None:
     folder, _ = begun
-    # What a cube should look like from outside is laid out in memory.
-    allowed = {"zarr"} if command == "verify" else set()
-    assert not (NETS | CLUSTER | PIXELS - allowed) & loaded(folder, [command, str(folder / "out")])
+    heavy = NETS | CLUSTER | PIXELS | {"pyproj", "pyarrow"}
+    assert needed == heavy & loaded(folder, [command, str(folder / "out")])
 
 
 def test_a_plan_that_was_made_before_and_a_run_that_is_done_load_no_net_and_leave_its_page(

@@ -6,8 +6,6 @@ import re
 from pathlib import Path
 from urllib.parse import parse_qsl, unquote, urlsplit
 
-from pystac.utils import make_absolute_href
-
 from s2sharp_core.errors import S2SharpError
 
 from .private_hosts import host_of, leads_to_private
@@ -94,6 +92,8 @@ def check_href(href: str, catalog: str, *, private: bool = False) -> str:
 def absolute(href: str, base: str | None) -> str:
     """Return the target of ``href`` in a document at ``base``; for a local one, a path with any characters."""
     if base is None or "://" in base or _scheme(href) or _scheme(base):
+        from pystac.utils import make_absolute_href  # it loads a client of the web
+
         return str(make_absolute_href(href, base))
     path = os.path.normpath(Path(base).parent / href)
     # Some writers percent-encode characters that a URL cannot hold, and some do not. The files on the disk decide.

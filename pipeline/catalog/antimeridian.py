@@ -4,7 +4,6 @@ from typing import Any
 
 import numpy as np
 import shapely
-from pyproj import Transformer
 from shapely.affinity import translate
 
 from .extent import Degrees
@@ -52,6 +51,8 @@ def bounding_box(shape: shapely.Geometry) -> Degrees:
 
 def degrees_around(crs: Any, bounds: tuple[float, float, float, float]) -> Degrees:
     """Return W, S, E, N around left, bottom, right, top in units of ``crs``; E beyond 180 across the antimeridian."""
+    from pyproj import Transformer  # only bounds in metres need it
+
     to_degrees = Transformer.from_crs(crs, 4326, always_xy=True)
     west, south, east, north = to_degrees.transform_bounds(*bounds)
     return west, south, east + 360 * (east < west), north

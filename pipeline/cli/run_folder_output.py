@@ -1,10 +1,10 @@
-"""Implementation of ``s2sharp status``, ``clean`` and ``verify``."""
+"""Implementation of ``s2sharp status``, ``clean`` and ``verify``. Each loads its own part of :mod:`..execution`."""
 
 import json
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import typer
 from rich.markup import escape
@@ -14,46 +14,56 @@ from s2sharp_core import S2SharpError
 
 from ..engine.lease import Holder, Lease
 from ..engine.progress import Progress, at_work
-from ..execution.clean import REMOVED, clean, leftovers
-from ..execution.status import Status, status_of
-from ..planning.plan import Plan
-from ..planning.query_log import Query
 from ..storage.location import Location
 from ..ui.terminal import PARTIAL, console, problems, size_text
+
+if TYPE_CHECKING:
+    from ..planning.plan import Plan
+    from ..planning.query_log import Query
+
+
+class _Standing(NamedTuple):
+    """Progress of a run or a mosaic, also as JSON; the beginning of its first line; and queries of a run that are not done."""
+
+    progress: Progress[Any]
+    facts: dict[str, Any]
+    text: str
+    owed: "tuple[Query, ...]" = ()
 
 
 def show_status(outs: Sequence[Location], *, as_json: bool) -> None:
     """Print the progress of runs and mosaics; exit with :data:`PARTIAL` when one is not done."""
     found = {str(out): _standing(out) for out in outs}
     if as_json:
-        facts = [{"out": out, **facts} for out, (_, facts, _) in found.items()]
+        facts = [{"out": out, **one.facts} for out, one in found.items()]
         console.print_json(json.dumps(facts[0] if len(facts) == 1 else facts))
     else:
-        for out, (progress, _, text) in found.items():
+        for out, one in found.items():
             if len(outs) > 1:
                 console.print(f"[bold]{escape(out)}[/]")
-            console.print(f"{text} is {_state(progress)}.")
-            if isinstance(progress, Status) and not progress.left:
-                print_unfinished(progress.owed)
-            _show_progress(progress)
-    if any(progress.left or facts.get("owed") for progress, facts, _ in found.values()):
+            console.print(f"{one.text} is {_state(one.progress)}.")
+            if not one.progress.left:
+                print_unfinished(one.owed)
+            _show_progress(one.progress)
+    if any(one.progress.left or one.owed for one in found.values()):
         raise typer.Exit(PARTIAL)
 
 
-def _standing(out: Location) -> tuple[Progress[Any], dict[str, Any], str]:
-    """Return the progress of a run or a mosaic, also as JSON, and the beginning of its first line."""
+def _standing(out: Location) -> _Standing:
     if (out / "mosaic.json").exists():
         from ..mosaic.execute import mosaic_status
 
         mosaic = mosaic_status(out)
         of = mosaic.plan.config
         text = f"Mosaic of {escape(str(of.out))}, one picture per {of.period} ({of.by}); it"
-        return mosaic, {"mosaic": mosaic.store, **_facts(mosaic)}, text
+        return _Standing(mosaic, {"mosaic": mosaic.store, **_facts(mosaic)}, text)
+    from ..execution.status import status_of
+
     run = status_of(out)
     owed = [query.model_dump(mode="json") for query in run.owed]
     config = run.plan.config
     text = f"{config.method} on {config.collection}, {config.datetime}; the cube"
-    return run, {"cube": run.store, **_facts(run), "owed": owed}, text
+    return _Standing(run, {"cube": run.store, **_facts(run), "owed": owed}, text, run.owed)
 
 
 def _facts(progress: Progress[Any]) -> dict[str, Any]:
@@ -102,7 +112,7 @@ def _who(held: Holder | None) -> str:
     return f"No process is at work: {name} has shown no sign of life since {beat}."
 
 
-def print_unfinished(queries: tuple[Query, ...]) -> None:
+def print_unfinished(queries: tuple["Query", ...]) -> None:
     """Print earlier queries that are not done, and the commands that finish them."""
     for query in queries:
         problems.print(
@@ -112,14 +122,17 @@ def print_unfinished(queries: tuple[Query, ...]) -> None:
 
 def clean_up(out: Location, *, dry_run: bool, keep: str | None = None) -> None:
     """Remove and list leftovers, and with ``keep`` the other dates of a run."""
+    from ..execution.clean import REMOVED, clean, leftovers
+
     leftovers(out)  # raises for a folder without a run, before the lease is taken
     with Lease.taken(out) as lease:
         plan = _kept(out, keep) if keep else None
         found = leftovers(out, plan)
         # A removed date without files must still be marked, or a run would make it.
         if not dry_run and (plan or any(leftover.why == REMOVED for leftover in found)):
-            # Imported here: it loads the writers of cubes, which `status` does not need.
+            # Imported here: it loads the writers of cubes.
             from ..execution.retention import take_out
+            from ..planning.plan import Plan
 
             lease.check()
             take_out(plan or Plan.read(out))
@@ -136,7 +149,7 @@ def clean_up(out: Location, *, dry_run: bool, keep: str | None = None) -> None:
         console.print("There are no leftovers.")
 
 
-def _kept(out: Location, keep: str) -> Plan | None:
+def _kept(out: Location, keep: str) -> "Plan | None":
     """Print the dates to remove, and return the plan of the run without them; None where there are none."""
     if not (out / "run.json").exists():
         raise S2SharpError(
@@ -145,6 +158,7 @@ def _kept(out: Location, keep: str) -> Plan | None:
             "Clean the folder of the cube's run, and make the mosaic anew in another --to.",
         )
     from ..execution.retention import dates, removing
+    from ..planning.plan import Plan
 
     before = Plan.read(out)
     plan = removing(before, keep)

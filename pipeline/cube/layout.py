@@ -6,13 +6,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from pyproj import CRS
 
 from s2sharp_core import S2SharpError
 from s2sharp_core.bands import CIRRUS, MEASURED, NO_DATA, SceneClass, error_of
 from s2sharp_core.lattice import Box, Lattice
 
 from .keys import chunk_key
+
+if TYPE_CHECKING:
+    from pyproj import CRS
 
 FORMAT = 1
 """Version of the cube's format; raised when a reader of the old version would misread the new one."""
@@ -79,7 +81,7 @@ class Sharded:
         @property
         def layers(self) -> Mapping[str, tuple[str, str, dict[int, str]]]: ...
         @property
-        def crs(self) -> CRS: ...
+        def crs(self) -> "CRS": ...
         @property
         def pixel(self) -> float: ...
         @property
@@ -185,7 +187,9 @@ class Layout(Sharded):
         return Lattice.of(self.epsg)
 
     @property
-    def crs(self) -> CRS:
+    def crs(self) -> "CRS":
+        from pyproj import CRS  # cleaning a run does not need it
+
         return CRS.from_epsg(self.epsg)
 
     @property

@@ -20,8 +20,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from uuid import uuid4
 
-import psutil
-
 from s2sharp_core import S2SharpError
 
 from ..storage.files import create, draft_target, files, read_text, remove, write_text
@@ -67,6 +65,8 @@ class Holder:
         """
         if not self.among or (self.host, self.among) != (socket.gethostname(), _among()):
             return False
+        import psutil  # who only takes a lease need not load it
+
         ticks = _ticks(self.pid)
         another = ticks != self.ticks and 0 not in (ticks, self.ticks)
         return another or not psutil.pid_exists(self.pid)

@@ -10,7 +10,6 @@ from typing import Any, cast
 
 import numpy as np
 import shapely
-from pyproj import Transformer
 from shapely.affinity import translate
 
 from s2sharp_core import S2SharpError
@@ -52,6 +51,8 @@ class Area:
 
         Edges are densified before they bend.
         """
+        from pyproj import Transformer  # a plan that is read needs no projection
+
         # Far from a zone's meridian, its projection has no meaning.
         meridian = epsg % 100 * 6 - 183
         near = shapely.box(meridian - 12, -84, meridian + 12, 84)
@@ -86,6 +87,8 @@ class Area:
 
 def in_degrees(epsg: int, cells: Box) -> shapely.Geometry:
     """Return the box in degrees around cells, cut at the antimeridian."""
+    from pyproj import Transformer
+
     to_degrees = Transformer.from_crs(epsg, 4326, always_xy=True)
     return _box(*to_degrees.transform_bounds(*Lattice.of(epsg).bounds(cells)))
 

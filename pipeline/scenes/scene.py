@@ -6,12 +6,11 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pystac
 import shapely
-from pyproj import Transformer
 
 from s2sharp_core import S2SharpError
 from s2sharp_core.bands import CELL, native_gsd
@@ -33,6 +32,9 @@ from ..catalog.metadata import (
     tile,
 )
 from ..catalog.sources import Source, grids, sources
+
+if TYPE_CHECKING:
+    from pyproj import Transformer
 
 MARGIN = 100
 """Cells by which a footprint may reach farther than stated, because archives draw footprints coarsely."""
@@ -180,7 +182,9 @@ def _footprint(item: pystac.Item, code: int, box: Box) -> tuple[Corner, ...] | N
 
 
 @lru_cache(maxsize=128)
-def _to_grid(code: int) -> Transformer:
+def _to_grid(code: int) -> "Transformer":
+    from pyproj import Transformer  # frozen scenes need no projection
+
     return Transformer.from_crs(4326, code, always_xy=True)
 
 
