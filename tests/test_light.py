@@ -85,6 +85,21 @@ def test_who_looks_at_a_run_computes_nothing_and_reads_no_item(
     assert needed == heavy & loaded(folder, [command, str(folder / "out")])
 
 
+def test_who_opens_a_cube_loads_no_more_than_xarray_needs(begun: tuple[Path, list[str]]) -> None:
+    folder, _ = begun
+    program = (
+        "import sys, s2sharp; s2sharp.open_cube(sys.argv[1]).rio.crs.to_epsg()\n"
+        "print(*{name.partition('.')[0] for name in sys.modules})"
+    )
+    given = [sys.executable, "-c", program, str(folder / "out")]
+    done = subprocess.run(given, capture_output=True, text=True, check=True)
+    there = set(done.stdout.split())
+    # Dask loads scipy, pandas loads pyarrow.
+    heavy = {"torch", "distributed", "matplotlib", "shapely", "pystac", "pystac_client", "typer"}
+    assert "dask" in there
+    assert not heavy & there
+
+
 def test_a_plan_that_was_made_before_and_a_run_that_is_done_load_no_net_and_leave_its_page(
     begun: tuple[Path, list[str]],
 ) -> None:

@@ -1,10 +1,14 @@
-"""Tools of a cube: ``cube.s2sharp.clear()``, ``.index("NDMI")``, ``.rgb("swir")``, ``.to_cog(folder)``, ``.before()``."""
+"""Tools of a cube: ``cube.s2sharp.clear()``, ``.index("NDMI")``, ``.rgb("swir")``, ``.to_cog(folder)``, ``.before()``.
+
+Whoever opens a cube loads this module; what only one of the tools needs is loaded by it.
+"""
 
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import rioxarray  # noqa: F401  (registers .rio)
 import xarray as xr
 
 from s2sharp_core import BANDS, S2SharpError
@@ -12,9 +16,6 @@ from s2sharp_core.bands import CLOUDS, ERROR90, HIDING, SceneClass
 
 from ..publish.stretch import clear_limits, tones
 from ..storage.location import Location
-from .arrays import middle
-from .export import native_bands, write_files
-from .indices import spectral_index
 
 MASKS = {"clouds": HIDING, "dense": CLOUDS}
 """Classes of the scene classification that hide the ground: clouds, cirrus and shadows; or certain clouds alone."""
@@ -99,6 +100,8 @@ class CubeTools:
 
     def _refuse_unclassified(self) -> None:
         """Refuse a cube without classes, after a look at one block: if all its valid pixels have no class, the product had none."""
+        from .arrays import middle
+
         if "cloud" in self._cube:
             if "valid" not in self._cube:
                 return
@@ -134,6 +137,8 @@ class CubeTools:
         S2SharpError
             ``bad-config`` without the package spyndex, or for a name that it does not know; ``band-missing``.
         """
+        from .indices import spectral_index
+
         return spectral_index(self._cube, name, given)
 
     def rgb(
@@ -217,6 +222,8 @@ class CubeTools:
         S2SharpError
             ``bad-config`` without the package rio-cogeo; ``nothing-to-show``; ``store-unwritable``.
         """
+        from .export import write_files
+
         return write_files(self._cube, folder)
 
     def before(self) -> xr.DataTree:
@@ -229,6 +236,8 @@ class CubeTools:
         S2SharpError
             ``scene-malformed`` for several dates; ``not-a-run`` if the run is not found any more; the errors of reading.
         """
+        from .export import native_bands
+
         return native_bands(self._cube)
 
 

@@ -4,8 +4,6 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
-import rasterio.features
-import shapely
 import xarray as xr
 
 from s2sharp_core import S2SharpError
@@ -13,7 +11,6 @@ from s2sharp_core.bands import names_of
 
 from ..catalog.extent import interval
 from ..cube.open import open_cube as open_whole
-from ..planning.area import Area
 from ..storage.location import Location
 from . import accessor as accessor  # registers .s2sharp
 
@@ -82,6 +79,11 @@ def open_cube(
 
 def _within(cube: xr.Dataset, area: Path) -> xr.Dataset:
     """Crop to the polygons of a file, and mask the pixels outside of them."""
+    import rasterio.features
+    import shapely
+
+    from ..planning.area import Area
+
     shape = Area.of(None, area.expanduser().resolve()).shape(cube.rio.crs.to_epsg())
     half = abs(float(cube.x[1] - cube.x[0])) / 2 if cube.sizes["x"] > 1 else 5.0
     cut = cube

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import xarray as xr
 import zarr
-from pyproj import CRS, Transformer
+from xarray.backends import ZarrStore
 
 from s2sharp_core import S2SharpError
 from s2sharp_core.bands import COARSE, ERROR90, MEASURED
@@ -57,7 +57,7 @@ def open_cube(
     are as stored, half-widths of ``--error90`` float32 reflectance. ``.rio.crs`` is set.
 
     Errors: ``not-a-cube``, ``epsg-missing``, ``outside``, ``band-unknown``; ``no-history``, ``snapshot-missing``;
-    ``file-broken`` where the times are not those of the acquisitions.
+    ``file-broken`` where a coordinate is not that of the acquisitions or the grid.
     """
     store = store_in(out, "cube")
     opened = zarr_store(store) if snapshot is None else snapshot_store(store.parent, snapshot)
@@ -72,7 +72,7 @@ def open_cube(
     raw = _present(raw)
     raw = _chosen(raw, wanted if bands is not None else None, time)
     pixel = 60.0 if native else 10.0 * 2**level
-    return crop(raw, bbox, CRS.from_epsg(int(code)), pixel)
+    return crop(raw, bbox, int(code), pixel)
 
 
 def _code(root: zarr.Group, store: Location, epsg: int | None) -> str:
@@ -103,11 +103,15 @@ def _check_times(raw: xr.Dataset, store: Location) -> None:
     """Refuse times that are not those of the group's acquisitions: a lost chunk reads as 1970."""
     said = [about["datetime"] for about in raw.attrs["s2sharp"].get("acquisitions", ())]
     if said and not np.array_equal(np.array(said, "datetime64[s]"), raw["time"].values):
-        raise S2SharpError(
-            "file-broken",
-            f"The times in {store} are not those of its acquisitions: the file of the coordinate is lost or broken.",
-            "Run the same command again, which writes the file anew; `s2sharp verify OUT` checks the others.",
-        )
+        raise _lost(f"The times in {store} are not those of its acquisitions")
+
+
+def _lost(what: str) -> S2SharpError:
+    return S2SharpError(
+        "file-broken",
+        f"{what}: the file of the coordinate is lost or broken.",
+        "Run the same command again, which writes the file anew; `s2sharp verify OUT` checks the others.",
+    )
 
 
 def _present(raw: xr.Dataset) -> xr.Dataset:
@@ -163,34 +167,42 @@ def read_group(
 
     Only the crop becomes Dask arrays (:func:`crop`), since Dask lists all blocks whenever they are cut or reordered.
     """
-    # A store that is still being written has no consolidated metadata yet.
-    whole = root.metadata.consolidated_metadata is not None
-    raw = xr.open_zarr(
-        store,
-        group=name,
+    # The group is handed over open, since the metadata of all groups need not be read twice. The result's encoding names
+    # the store.
+    there = root[name] if name else root
+    assert isinstance(there, zarr.Group)  # noqa: S101  (of this name there are no arrays)
+    raw = xr.open_dataset(
+        store,  # type: ignore[arg-type]
+        engine="zarr",
+        store=ZarrStore(there, mode="r", use_zarr_fill_value_as_mask=False),
         mask_and_scale=False,
-        consolidated=whole,
         decode_coords="all",
-        chunks=None,
     )
     return raw[[x for x in variables if x in raw]]
 
 
-def crop(raw: xr.Dataset, bbox: Bounds | None, crs: CRS, pixel: float) -> xr.Dataset:
-    """Return the requested area of :func:`read_group`'s dataset inside ``bbox``, decoded, lazy, time ascending."""
-    inside = _crop(raw, _bounds(raw, bbox, crs), pixel)
+def crop(raw: xr.Dataset, bbox: Bounds | None, crs: int | str, pixel: float) -> xr.Dataset:
+    """Return the requested area of :func:`read_group`'s dataset inside ``bbox``, decoded, lazy, time ascending.
+
+    ``crs``: EPSG code or WKT.
+    """
+    window = _window(raw, _bounds(raw, bbox, crs), pixel)
+    inside = raw.isel(window)
     if not inside.indexes["time"].is_monotonic_increasing:
         inside = inside.sortby("time")
-    blocks = _blocks(raw, inside)
+    blocks = _blocks(raw, window)
     return _describe(_decode(inside).chunk(blocks))
 
 
-def _blocks(raw: xr.Dataset, inside: xr.Dataset) -> dict[str, tuple[int, ...]]:
-    """Return Dask's blocks for a part of a group: the chunks of its files, or several each where there are too many."""
+def _blocks(raw: xr.Dataset, window: dict[str, slice]) -> dict[str, tuple[int, ...]]:
+    """Return Dask's blocks for a window of a group: the chunks of its files, or several each where there are too many."""
     layout = next(iter(raw.data_vars.values())).encoding
     _, *sides = layout["chunks"]
-    times, height, width = (inside.sizes[dim] for dim in ("time", "y", "x"))
-    count = times * math.prod(-(-n // s) for n, s in zip((height, width), sides, strict=True))
+    times = raw.sizes["time"]
+    count = times * math.prod(
+        -(-(window[dim].stop - window[dim].start) // side)
+        for dim, side in zip(("y", "x"), sides, strict=True)
+    )
     most = deep = 1
     while count > _BLOCKS and most * sides[0] < layout["shards"][1]:
         most, count = most * 2, count / 4
@@ -198,8 +210,7 @@ def _blocks(raw: xr.Dataset, inside: xr.Dataset) -> dict[str, tuple[int, ...]]:
         deep, count = deep * 2, count / 2
     blocks = {"time": tuple(min(deep, times - t) for t in range(0, times, deep))}
     for dim, side in zip(("y", "x"), (side * most for side in sides), strict=True):
-        begin = int(raw.indexes[dim].get_loc(inside.indexes[dim][0]))
-        end = begin + inside.sizes[dim]
+        begin, end = window[dim].start, window[dim].stop
         edges = [begin, *range((begin // side + 1) * side, end, side), end]
         blocks[dim] = tuple(np.diff(edges).tolist())
     return blocks
@@ -253,36 +264,49 @@ def _plain(value: Any) -> Any:
     return Facts(text) if isinstance(value, dict) else text
 
 
-def _bounds(raw: xr.Dataset, bbox: Bounds | None, crs: CRS) -> Bounds:
+def _bounds(raw: xr.Dataset, bbox: Bounds | None, crs: int | str) -> Bounds:
     left, bottom, right, top = raw.attrs["s2sharp"]["area"]
     if bbox is None:
         return left, bottom, right, top
+    from pyproj import Transformer  # a whole group needs no projection
+
     west, south, east, north = Transformer.from_crs(4326, crs, always_xy=True).transform_bounds(
         *bbox
     )
     return max(left, west), max(bottom, south), min(right, east), min(top, north)
 
 
-def _crop(raw: xr.Dataset, bounds: Bounds, pixel: float) -> xr.Dataset:
+def _window(raw: xr.Dataset, bounds: Bounds, pixel: float) -> dict[str, slice]:
+    """Return the rows and columns of a group whose pixels are inside bounds."""
     left, bottom, right, top = bounds
     step = pixel / 2 * (1 - 1e-6)
-    inside = raw.sel(x=slice(left - step, right + step), y=slice(top + step, bottom - step))
-    if 0 in (inside.sizes["x"], inside.sizes["y"]):
+    # Searched for here: pandas would first enter every coordinate in a table. Those of y descend.
+    x, y = raw.indexes["x"].values, -raw.indexes["y"].values
+    for name, at in (("x", x), ("y", y)):
+        if np.any(np.abs(np.diff(at) - pixel) > pixel / 2):
+            raise _lost(f"The values of {name} are not those of the grid")
+    cols = np.searchsorted(x, left - step), np.searchsorted(x, right + step, "right")
+    rows = np.searchsorted(y, -(top + step)), np.searchsorted(y, -(bottom - step), "right")
+    window = {dim: slice(*map(int, edges)) for dim, edges in (("y", rows), ("x", cols))}
+    if any(part.start >= part.stop for part in window.values()):
         raise S2SharpError(
             "outside",
             f"The area (left {left:.10g}, bottom {bottom:.10g}, right {right:.10g}, top {top:.10g}) does not "
             "meet the cube.",
             "Give W S E N in degrees.",
         )
-    return inside
+    return window
 
 
 def _decode(raw: xr.Dataset) -> xr.Dataset:
     """Decode integers as float32 when they are read; xarray chooses float64 for a scale that is a Python number."""
+    # As variables, without coordinates: these would be compared for each of them.
     scaled = {
-        name: x.assign_attrs(scale_factor=np.float32(x.attrs["scale_factor"]))
+        name: x.variable._replace(
+            attrs={**x.attrs, "scale_factor": np.float32(x.attrs["scale_factor"])}
+        )
         for name, x in raw.data_vars.items()
         if "scale_factor" in x.attrs
     }
-    decoded = xr.decode_cf(raw[[*scaled]].assign(scaled), decode_times=False, decode_coords=False)
-    return raw.assign(decoded.data_vars)
+    decoded = xr.decode_cf(xr.Dataset(scaled), decode_times=False, decode_coords=False)
+    return raw.assign({name: decoded.variables[name] for name in scaled})

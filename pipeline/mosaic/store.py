@@ -179,6 +179,6 @@ def open_mosaic(
         )
     layers = {layer for some in LAYERS.values() for layer in some}
     raw = read_group(root, opened, name, (*BANDS, *sorted(layers), "time_bnds"))
-    crs = CRS.from_user_input(raw["spatial_ref"].attrs["crs_wkt"])
+    crs = str(raw["spatial_ref"].attrs["crs_wkt"])
     pixel = float(root.attrs["spatial:transform"][0]) * 2**level  # type: ignore[index, arg-type]
     return crop(raw, bbox, crs, pixel)

@@ -282,6 +282,15 @@ def test_no_reader_is_shown_a_date_that_is_none_of_the_cubes(out: Path, how, lev
     assert told.value.kind == "file-broken"
 
 
+@pytest.mark.parametrize("name", ["x", "y"])
+def test_no_reader_is_shown_pixels_at_a_place_that_is_lost(out: Path, name: str) -> None:
+    (file,) = (out / "cube.zarr").glob(f"[0-9]*/{name}/c/0")
+    file.unlink()
+    with pytest.raises(S2SharpError, match=f"The values of {name} are not those") as told:
+        open_cube(out)
+    assert told.value.kind == "file-broken"
+
+
 def _another_day(file: Path) -> bytes:
     """Return a chunk of a coordinate of time that says a day later."""
     times = zarr.open_array(file.parents[1], mode="r+")
