@@ -69,7 +69,7 @@ def test_what_is_only_said_loads_next_to_nothing(tmp_path: Path, command: list[s
 @pytest.mark.parametrize(
     ("command", "needed"),
     [
-        ("status", {"pyproj", "pyarrow"}),
+        ("status", {"pyproj"}),  # the shape of the area, in metres
         (
             "verify",
             {"zarr", "pyproj"},

@@ -13,7 +13,7 @@ from s2sharp_core.bands import ERROR90
 from s2sharp_core.lattice import Lattice
 
 from ..cube.layout import LAYERS, encode, encode_figure
-from ..planning.items import with_acquisitions
+from ..planning.client_plan import as_frozen
 from ..planning.plan import Plan
 from ..planning.readers import stage_of
 from ..publish.cog_profile import CogProfile, Frame
@@ -98,7 +98,7 @@ def native_bands(cube: xr.Dataset) -> xr.DataTree:
             "This Dataset does not name its run: results computed from a cube may lose the name.",
             "Use the cube itself: s2sharp.open_cube(OUT).isel(time=0).s2sharp.before().",
         )
-    plan = with_acquisitions(Plan.read(place(source).parent))
+    plan = as_frozen(Plan.read(place(source).parent))
     epsg = cube.rio.crs.to_epsg()
     when = str(np.datetime_as_string(cube["time"].values.reshape(-1)[0], unit="s"))
     every = [a for a in plan.of(epsg) if a.datetime == when and a.id not in plan.removed]

@@ -283,7 +283,7 @@ def _window(raw: xr.Dataset, bounds: Bounds, pixel: float) -> dict[str, slice]:
     # Searched for here: pandas would first enter every coordinate in a table. Those of y descend.
     x, y = raw.indexes["x"].values, -raw.indexes["y"].values
     for name, at in (("x", x), ("y", y)):
-        if np.any(np.abs(np.diff(at) - pixel) > pixel / 2):
+        if not np.all(np.abs(np.diff(at) - pixel) < pixel / 2):  # so that NaN is refused, too
             raise _lost(f"The values of {name} are not those of the grid")
     cols = np.searchsorted(x, left - step), np.searchsorted(x, right + step, "right")
     rows = np.searchsorted(y, -(top + step)), np.searchsorted(y, -(bottom - step), "right")

@@ -109,6 +109,7 @@ _OURS = frozenset(
 
 _DRAFTS = (
     *(".run.json.", ".run.stamp.", ".area.geojson.", ".items.parquet.", ".datatakes.parquet."),
+    *(".acquisitions.jsonl.gz.", ".datatakes.jsonl.gz."),
     *(".owed.json.", ".mosaic.json.", ".mosaic.stamp.", ".differences.json."),
 )
 """Prefixes of temporary files."""

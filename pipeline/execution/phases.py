@@ -12,8 +12,9 @@ from ..engine.events import FitProgress
 from ..engine.ledger import FINAL, Record
 from ..engine.phases import Engine, Job, Outcome, Phase
 from ..engine.worker import REMEDY_NO_SPACE
+from ..planning.acquisition_files import freeze_acquisition
 from ..planning.client_plan import ClientPlan
-from ..planning.plan import Plan, freeze_acquisition
+from ..planning.plan import Plan
 from ..planning.query_log import Query
 from ..planning.sensor_files import is_measured
 from ..planning.unit_states import UnitState, UnitStates, phase_of

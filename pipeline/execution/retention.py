@@ -10,7 +10,7 @@ from s2sharp_core import S2SharpError
 
 from ..cube.create import finish, lay_out
 from ..cube.intact import store_status
-from ..planning.items import with_acquisitions
+from ..planning.client_plan import as_frozen
 from ..planning.plan import Plan
 from .catalog import publish_catalog
 
@@ -83,7 +83,7 @@ def take_out(plan: Plan) -> None:
     status = store_status(plan.store)
     if status == "missing":
         return
-    whole = with_acquisitions(plan)
+    whole = as_frozen(plan)
     lay_out(plan.store, plan.layouts, {x.group: whole.facts(x.epsg) for x in plan.layouts})
     finish(plan.store, "complete" if status == "complete" else "partial")
     if (out / "stac" / "collection.json").exists():

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from ..cube.intact import store_status
 from ..engine.progress import Progress, held
-from ..planning.items import with_acquisitions
+from ..planning.client_plan import as_frozen
 from ..planning.plan import Plan
 from ..planning.query_log import Query, unfinished_queries
 from ..planning.unit_states import UnitStates
@@ -21,7 +21,7 @@ class Status(Progress[Plan]):
 
 def status_of(out: Location) -> Status:
     """Read the plan and list the ledger; nothing is written."""
-    plan = with_acquisitions(Plan.read(out))
+    plan = as_frozen(Plan.read(out))
     units: defaultdict[str, Counter[str]] = defaultdict(Counter)
     failed = []
     for found in UnitStates(plan).every():

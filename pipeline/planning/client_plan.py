@@ -1,7 +1,7 @@
 """Plan of the client, with the acquisitions and all their units."""
 
 import itertools
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from functools import cached_property
 from typing import Any, Self
 
@@ -12,12 +12,15 @@ from pydantic import Field
 from ..cube.layout import Layout
 from ..scenes.acquisition import Acquisition
 from ..storage.files import write_bytes, write_text
+from .acquisition_files import broken_plan, freeze_acquisitions, frozen_acquisitions
 from .area import AREA, Area
 from .plan import Plan
-from .units import Datatake, Unit
+from .units import Datatake, Unit, by_datatake
 
 ITEMS, FIT_ITEMS = "items.parquet", "datatakes.parquet"
 """Names of the files of ``items`` and ``fit_items``."""
+ACQUISITIONS, DATATAKES = "acquisitions.jsonl.gz", "datatakes.jsonl.gz"
+"""Names of the files of ``acquisitions`` and ``datatakes``."""
 
 
 class ClientPlan(Plan):
@@ -33,6 +36,25 @@ class ClientPlan(Plan):
     items: bytes = Field(exclude=True)
     fit_items: bytes = Field(exclude=True)
 
+    @classmethod
+    def made_of(
+        cls,
+        plan: Plan,
+        acquisitions: Iterable[Acquisition],
+        datatakes: tuple[Datatake, ...],
+        items: bytes = b"",
+        fit_items: bytes = b"",
+    ) -> "ClientPlan":
+        """Return a plan with its acquisitions, in the order of the cube's times; more are left out."""
+        by_id = {a.id: a for a in acquisitions}
+        return cls(
+            **{name: getattr(plan, name) for name in Plan.model_fields},
+            acquisitions=tuple(by_id[name] for layout in plan.layouts for name in layout.ids),
+            datatakes=datatakes,
+            items=items,
+            fit_items=fit_items,
+        )
+
     def freeze(self) -> Self:
         """Write the area, what was found, and the plan; return it with its stamp."""
         if self.config.area:
@@ -40,6 +62,9 @@ class ClientPlan(Plan):
         for name, items in ((ITEMS, self.items), (FIT_ITEMS, self.fit_items)):
             if items:
                 write_bytes(self.out / name, items)
+        freeze_acquisitions(self.out / ACQUISITIONS, self.acquisitions)
+        taken = (a for datatake in self.datatakes for a in datatake.acquisitions)
+        freeze_acquisitions(self.out / DATATAKES, taken)
         return super().freeze()
 
     @cached_property
@@ -146,3 +171,26 @@ class ClientPlan(Plan):
             ],
             **({"removed": removed} if removed else {}),
         }
+
+
+def as_frozen(plan: Plan) -> ClientPlan:
+    """Return a plan with the acquisitions of the run that froze it, for whoever only looks at the run.
+
+    A run makes them of the items anew (:func:`~s2sharp.planning.items.with_acquisitions`).
+
+    Error: ``file-broken`` if some are lost.
+    """
+    file = plan.out / ACQUISITIONS
+    there = frozen_acquisitions(file)
+    if lost := missing(plan, there):
+        raise broken_plan(file, f"is broken: it lacks {lost}")
+    datatakes = by_datatake(frozen_acquisitions(plan.out / DATATAKES))
+    return ClientPlan.made_of(plan, there, datatakes)
+
+
+def missing(plan: Plan, there: Iterable[Acquisition]) -> str:
+    """Return which acquisitions of a plan are not among those that are ``there``, in words; "" if all are."""
+    known = {a.id for a in there}
+    ids = [name for layout in plan.layouts for name in layout.ids]
+    lost = [name for name in ids if name not in known]
+    return f"{len(lost)} of {len(ids)} acquisitions, {lost[0]} for example" if lost else ""

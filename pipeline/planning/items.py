@@ -12,10 +12,10 @@ from s2sharp_core import S2SharpError
 from ..catalog.geoparquet import whole
 from ..scenes.acquisition import Acquisition, Choice, group, numbered, with_offsets
 from ..scenes.scene import Refusal
-from .client_plan import FIT_ITEMS, ITEMS, ClientPlan
+from .client_plan import FIT_ITEMS, ITEMS, ClientPlan, missing
 from .config import RunConfig
 from .plan import Plan
-from .units import Datatake
+from .units import Datatake, by_datatake
 
 
 def freeze_items(
@@ -61,30 +61,16 @@ def with_acquisitions(plan: Plan) -> ClientPlan:
     fit_items = fits.read_bytes() if fits.exists() else b""
     found, *_ = group(_items(items), plan.files, config.catalog, config.access)
     offsets = plan.offsets if config.trust_offset == "pixels" else {}
-    there = {a.id: numbered(with_offsets(a, offsets), plan.numbers.get(a.id, ())) for a in found}
-    ids = [name for layout in plan.layouts for name in layout.ids]
-    lost = [name for name in ids if name not in there]
-    if lost:
+    there = [numbered(with_offsets(a, offsets), plan.numbers.get(a.id, ())) for a in found]
+    if lost := missing(plan, there):
         raise S2SharpError(
             "file-broken",
-            f"{plan.out}/{ITEMS} is broken: it lacks items of {len(lost)} of {len(ids)} acquisitions, {lost[0]} for example.",
+            f"{plan.out}/{ITEMS} is broken: it lacks items of {lost}.",
             "Put it back from a copy, or choose another --out.",
         )
     taken, *_ = group(_items(fit_items), plan.reads, config.catalog, config.access)
-    return ClientPlan(
-        **{name: getattr(plan, name) for name in Plan.model_fields},
-        acquisitions=tuple(there[name] for name in ids),
-        datatakes=by_datatake(with_offsets(a, offsets) for a in taken),
-        items=items,
-        fit_items=fit_items,
-    )
-
-
-def by_datatake(acquisitions: Iterable[Acquisition]) -> tuple[Datatake, ...]:
-    takes: dict[str, list[Acquisition]] = {}
-    for acquisition in acquisitions:
-        takes.setdefault(acquisition.take, []).append(acquisition)
-    return tuple(Datatake(take, tuple(takes[take])) for take in sorted(takes))
+    datatakes = by_datatake(with_offsets(a, offsets) for a in taken)
+    return ClientPlan.made_of(plan, there, datatakes, items, fit_items)
 
 
 def with_checked_offsets(plan: ClientPlan) -> ClientPlan:

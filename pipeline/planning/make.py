@@ -29,12 +29,12 @@ from .area import Area, in_degrees
 from .client_plan import ClientPlan
 from .config import WORLD, RunConfig
 from .empty_query import nothing_found
-from .items import by_datatake, freeze_items, with_checked_offsets
+from .items import freeze_items, with_checked_offsets
 from .method import Outline, check_fit, fits
 from .net_process import outlined
 from .query_log import items_in, when
 from .sensor_files import given_sensors
-from .units import Datatake
+from .units import Datatake, by_datatake
 
 _SHARDS = (512, 256, 128, 64)
 # Most tiles of a datatake from which windows are drawn.

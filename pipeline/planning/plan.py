@@ -7,7 +7,7 @@ from dataclasses import asdict
 from functools import cached_property, lru_cache, partial
 from typing import Any
 
-from pydantic import Field, PrivateAttr, TypeAdapter
+from pydantic import Field, PrivateAttr
 
 from s2sharp_core import BANDS
 from s2sharp_core.lattice import Box
@@ -19,8 +19,9 @@ from ..engine.frozen_plan import Frozen
 from ..scenes.acquisition import Acquisition, Choice
 from ..scenes.file_versions import Versions
 from ..scenes.scene import Refusal
-from ..storage.files import read_text, write_text
+from ..storage.files import read_text
 from ..storage.location import Location
+from .acquisition_files import frozen_acquisition
 from .area import AREA
 from .config import RunConfig
 from .method import base_sensor, fitted_weights, options_of
@@ -191,7 +192,7 @@ class Plan(Frozen):
     @cached_property
     def _thawed(self) -> Callable[[str], Acquisition]:
         """Cached reader of acquisitions by id; a worker has units of a few at once."""
-        return lru_cache(maxsize=8)(partial(_thawed, self.out))
+        return lru_cache(maxsize=8)(partial(frozen_acquisition, self.out))
 
     @cached_property
     def _measured(self) -> dict[str, Sensor]:
@@ -246,25 +247,6 @@ class Plan(Frozen):
             facts.append(self.config.cog_compression)
         text = json.dumps(facts, default=lambda x: x.__dict__, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()
-
-
-_ACQUISITION = TypeAdapter(Acquisition)
-
-
-def freeze_acquisition(out: Location, acquisition: Acquisition) -> None:
-    """Write an acquisition for the workers, before its first unit."""
-    file = _acquisition_file(out, acquisition.id)
-    text = _ACQUISITION.dump_json(acquisition, indent=1).decode()
-    if not file.exists() or read_text(file) != text:
-        write_text(file, text)
-
-
-def _thawed(out: Location, name: str) -> Acquisition:
-    return _ACQUISITION.validate_json(read_text(_acquisition_file(out, name)))
-
-
-def _acquisition_file(out: Location, name: str) -> Location:
-    return out / "acquisitions" / f"{name}.json"
 
 
 def _kept_sensor(file: Location) -> Sensor | None:

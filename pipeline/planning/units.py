@@ -1,6 +1,7 @@
 """Units of a run, and their names in the ledger."""
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from s2sharp_core.lattice import Box
@@ -30,6 +31,14 @@ class Datatake:
 
     take: str
     acquisitions: tuple[Acquisition, ...]
+
+
+def by_datatake(acquisitions: Iterable[Acquisition]) -> tuple[Datatake, ...]:
+    """Group acquisitions by their datatake."""
+    takes: dict[str, list[Acquisition]] = {}
+    for acquisition in acquisitions:
+        takes.setdefault(acquisition.take, []).append(acquisition)
+    return tuple(Datatake(take, tuple(takes[take])) for take in sorted(takes))
 
 
 def unit_name(layout: Layout, unit: Unit) -> str:

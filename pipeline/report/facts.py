@@ -11,8 +11,7 @@ from ..cube.intact import store_status
 from ..engine.lease import Holder, holder
 from ..engine.ledger import FINAL, Record
 from ..engine.progress import at_work
-from ..planning.client_plan import ClientPlan
-from ..planning.items import with_acquisitions
+from ..planning.client_plan import ClientPlan, as_frozen
 from ..planning.plan import Plan
 from ..planning.unit_states import UnitState, UnitStates
 from ..planning.units import Unit
@@ -64,7 +63,7 @@ def gather(out: Location) -> Facts:
 
     Errors: as in :func:`~s2sharp.execution.status.status_of`.
     """
-    plan = with_acquisitions(Plan.read(out))
+    plan = as_frozen(Plan.read(out))
     phases: defaultdict[str, Counter[str]] = defaultdict(Counter)
     shards: defaultdict[str, list[tuple[Unit, str]]] = defaultdict(list)
     done: list[tuple[str, str, str]] = []

@@ -12,8 +12,7 @@ from s2sharp_core import BANDS
 from ..catalog.antimeridian import degrees_around
 from ..cube.intact import store_status
 from ..cube.open import open_cube
-from ..planning.client_plan import ClientPlan
-from ..planning.items import with_acquisitions
+from ..planning.client_plan import ClientPlan, as_frozen
 from ..planning.plan import Plan
 from ..storage.files import version
 from ..storage.location import Location
@@ -153,7 +152,7 @@ def _bands(bands: tuple[str, ...]) -> dict[str, Any]:
 # Each cache reads again after its file has changed.
 @lru_cache(maxsize=2)
 def _plan(out: Location, written: str) -> ClientPlan:  # noqa: ARG001  (part of the key)
-    return with_acquisitions(Plan.read(out))
+    return as_frozen(Plan.read(out))
 
 
 @lru_cache(maxsize=2)

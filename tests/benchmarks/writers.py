@@ -21,10 +21,10 @@ from rich.table import Table
 from s2sharp.cube.create import lay_out
 from s2sharp.execution.run import Run
 from s2sharp.execution.unit import idle_size, sharpen_unit
+from s2sharp.planning.acquisition_files import freeze_acquisition
 from s2sharp.planning.client_plan import ClientPlan
 from s2sharp.planning.config import RunConfig
 from s2sharp.planning.make import make_plan
-from s2sharp.planning.plan import freeze_acquisition
 from s2sharp.planning.units import Unit
 
 from ..pipeline.chaos import BANDS, write_archive

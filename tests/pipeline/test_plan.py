@@ -7,10 +7,15 @@ from typing import Any
 
 import pytest
 from s2sharp.demo.synthetic import write_catalog
+from s2sharp.planning.acquisition_files import freeze_acquisitions
+from s2sharp.planning.client_plan import as_frozen
 from s2sharp.planning.config import RunConfig
+from s2sharp.planning.items import with_acquisitions
 from s2sharp.planning.make import make_plan
+from s2sharp.planning.plan import Plan
 from s2sharp.planning.resume import resume
 from s2sharp.planning.sharpener import sharpener_of
+from s2sharp.planning.unit_states import UnitStates
 
 from s2sharp_core import S2SharpError
 from s2sharp_core.networks import ResidualNet
@@ -89,6 +94,42 @@ def test_another_model_precision_or_configuration_is_refused_with_the_difference
         resume(config(archive, tmp_path / "out", **other))
     assert caught.value.kind == "other-run"
     assert str(tmp_path / "out") in caught.value.message
+
+
+@pytest.mark.parametrize(("method", "taken"), [("bicubic", False), ("s2net-s", True)])
+def test_who_looks_at_a_run_has_the_acquisitions_that_a_next_run_makes_of_its_items(
+    large: Path, tmp_path: Path, method: str, taken: bool
+) -> None:
+    plan = make_plan(config(large, tmp_path / "out", method=method)).freeze()
+    looked, made = (f(Plan.read(plan.out)) for f in (as_frozen, with_acquisitions))
+    assert looked.acquisitions == made.acquisitions == plan.acquisitions
+    assert looked.datatakes == made.datatakes == plan.datatakes
+    assert bool(plan.datatakes) == taken
+    names = [(unit.name, unit.key) for unit in UnitStates(looked).every()]
+    assert names == [(unit.name, unit.key) for unit in UnitStates(made).every()]
+
+
+@pytest.mark.parametrize("lost", [None, b"", b"{}", "half", "one"])
+def test_acquisitions_that_are_lost_are_told_and_written_anew(
+    large: Path, tmp_path: Path, lost: bytes | str | None
+) -> None:
+    settings = config(large, tmp_path / "out")
+    plan = make_plan(settings).freeze()
+    file = plan.out / "acquisitions.jsonl.gz"
+    if lost is None:
+        file.unlink()
+    elif lost == "one":
+        freeze_acquisitions(file, plan.acquisitions[:-1])
+    else:
+        content = file.read_bytes()
+        file.write_bytes(content[: len(content) // 2] if isinstance(lost, str) else lost)
+    with pytest.raises(S2SharpError, match=r"acquisitions\.jsonl\.gz") as told:
+        as_frozen(Plan.read(plan.out))
+    assert told.value.kind == "file-broken"
+    again = resume(settings)
+    assert again is not None
+    again.freeze()
+    assert as_frozen(Plan.read(plan.out)).acquisitions == plan.acquisitions
 
 
 def test_units_that_would_not_be_whole_shards_are_not_planned(

@@ -20,8 +20,9 @@ from s2sharp.execution.execute import _laid_out
 from s2sharp.execution.run import Run
 from s2sharp.execution.staging import stage_unit
 from s2sharp.execution.unit import sharpen_unit
+from s2sharp.planning.acquisition_files import freeze_acquisition
 from s2sharp.planning.make import make_plan
-from s2sharp.planning.plan import Plan, freeze_acquisition
+from s2sharp.planning.plan import Plan
 from s2sharp.planning.readers import stage_of
 from s2sharp.scenes.read import load_block
 

@@ -19,8 +19,9 @@ from s2sharp.execution.run import Run
 from s2sharp.execution.status import status_of
 from s2sharp.execution.unit import sharpen_unit
 from s2sharp.execution.verify import verify_run
+from s2sharp.planning.acquisition_files import freeze_acquisition
 from s2sharp.planning.make import make_plan
-from s2sharp.planning.plan import Plan, freeze_acquisition
+from s2sharp.planning.plan import Plan
 from s2sharp.planning.resume import resume
 
 from s2sharp_core import S2SharpError
@@ -177,8 +178,13 @@ def test_a_record_that_is_torn_counts_as_none(
 
 
 SMALL_FILES = ("owed.json", "run.json", "items.parquet", "run.stamp", "cube.zarr/zarr.json")
+SMALL_FILES += ("acquisitions.jsonl.gz", "datatakes.jsonl.gz")
 TORN = [(name, content) for name in SMALL_FILES for content in (b"\xff\xfe\0", None)]
-TORN += [("run.json", b""), ("items.parquet", b"")]  # one of each kind that is no text at all
+TORN += [
+    ("run.json", b""),
+    ("items.parquet", b""),
+    ("acquisitions.jsonl.gz", b""),
+]  # one of each kind that is no text at all
 
 
 @pytest.mark.parametrize(("name", "content"), TORN)
