@@ -1,12 +1,12 @@
 """Implementation of ``s2sharp plan`` and ``run``: the plan as a table, one unit of it, and the outcome."""
 
+from typing import TYPE_CHECKING
+
 import typer
 from rich.markup import escape
 from rich.table import Table
 
 from ..engine.cost import check_size
-from ..execution.catalog import picture_path
-from ..execution.phases import RunOutcome
 from ..execution.whole_run import make_ready, plan_run, run_watched
 from ..planning.client_plan import ClientPlan
 from ..planning.config import RunConfig
@@ -21,6 +21,9 @@ from ..storage.location import Location
 from ..ui.terminal import PARTIAL, console, problems, size_text
 from .run_folder_output import print_unfinished
 from .tables import facts_table, show_outcome, show_plan
+
+if TYPE_CHECKING:
+    from ..execution.phases import RunOutcome
 
 
 def planned(config: RunConfig, *, yes: bool = True) -> tuple[ClientPlan, Estimate]:
@@ -83,6 +86,8 @@ def carry_out(config: RunConfig) -> ClientPlan:
     S2SharpError
         Errors of :func:`planned` and :func:`run_watched`; ``bad-config`` without the libraries for publishing.
     """
+    from ..execution.catalog import picture_path
+
     make_ready(config)
     if told := ended_warning(config.datetime, config.since):
         problems.print(f"[yellow]note:[/] {escape(told)}")
@@ -116,7 +121,7 @@ def carry_out(config: RunConfig) -> ClientPlan:
 _ALIKE = 0.05
 
 
-def _report(store: Location, cost: Estimate, outcome: RunOutcome) -> None:
+def _report(store: Location, cost: Estimate, outcome: "RunOutcome") -> None:
     """Print what was predicted beside what came of it."""
     windows = ("windows", str(cost.windows), str(outcome.windows))
     whole = size_text(cost.output) if cost.todo == cost.units else ""

@@ -1,8 +1,8 @@
 """Carry out a run from its settings to its outcome and show its progress, for the command line and for Python."""
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
-from ..cube.history import check_place
 from ..engine.events import Listener, RunPlanned
 from ..engine.lease import Lease
 from ..planning.client_plan import ClientPlan
@@ -12,8 +12,9 @@ from ..planning.plan import Plan
 from ..planning.resume import plan_of
 from ..ui.progress import prepare, watch_work
 from ..ui.terminal import busy, check_extras
-from .execute import carry_out
-from .phases import RunOutcome
+
+if TYPE_CHECKING:
+    from .phases import RunOutcome
 
 _BRIEF = 60.0
 """Predicted seconds of a run below which it has no dashboard."""
@@ -34,6 +35,8 @@ def make_ready(config: RunConfig) -> None:
             "A history",
             "Install it (`pip install 's2sharp[history]'`), or run without --history.",
         )
+        from ..cube.history import check_place
+
         check_place(config.out)
 
 
@@ -47,10 +50,12 @@ def plan_run(config: RunConfig) -> tuple[ClientPlan, Estimate]:
 
 def run_watched(
     config: RunConfig, planned: Callable[[], tuple[ClientPlan, Estimate]]
-) -> tuple[ClientPlan, Estimate, RunOutcome]:
+) -> "tuple[ClientPlan, Estimate, RunOutcome]":
     """Take the lease of a run's folder, then plan, carry out the plan and show its progress."""
 
-    def work(plan: ClientPlan, cost: Estimate, lease: Lease, tell: Listener) -> RunOutcome:
+    def work(plan: ClientPlan, cost: Estimate, lease: Lease, tell: Listener) -> "RunOutcome":
+        from .execute import carry_out  # `plan` does not write
+
         facts = {"units": cost.units, "todo": cost.todo, "windows": cost.windows}
         facts |= {"sensors": cost.sensors, "fits": cost.fits}
         before = {"sensor": plan.measures, "fit": plan.learns}

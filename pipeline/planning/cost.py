@@ -121,7 +121,7 @@ def _count(plan: ClientPlan, ids: frozenset[str]) -> tuple[int, int, int, float,
     for acquisition, every in groupby(
         UnitStates(plan).units(ids), lambda x: plan.acquisition(x.of)
     ):
-        stage = stage_of(plan, acquisition)
+        stage = stage_of(plan, acquisition) if plan.staged else None
         staged: set[Box] = set()
         for _, unit, _, _, state in every:
             count += 1
@@ -131,7 +131,7 @@ def _count(plan: ClientPlan, ids: frozenset[str]) -> tuple[int, int, int, float,
                 continue
             todo += 1
             windows += sum(1 for _ in wanted.tiles(plan.config.window))
-            if plan.staged:
+            if stage is not None:
                 staged.update(stage.needed(wanted.grow(plan.margin)))
             else:
                 read += _native_bytes(plan, wanted.grow(plan.margin))

@@ -89,3 +89,16 @@ class Frame:
         if not in_memory:
             return copied
         return copied + pixel * _HELD * self.shape[0] * self.shape[1] + CACHE
+
+
+# Fixed values, so that dates and neighbours can be compared. Most land and water has a reflectance below 0.3, where the
+# exponent increases contrast.
+WHITE, GAMMA = 0.4, 1.6
+VISUAL = CogProfile(
+    "uint8",
+    0,
+    1.0,
+    f"true colour to look at: 1 + 254 × (reflectance / {WHITE:g})^(1 / {GAMMA:g})",
+    "average",
+    channels=3,
+)

@@ -32,9 +32,8 @@ from ..cube.layout import Bounds, Layout
 from ..storage.digests import Digest
 from ..storage.files import read_text, write_text
 from ..storage.location import Location, place
-from .cog_profile import CogProfile, Frame
+from .cog_profile import VISUAL, CogProfile, Frame
 from .stretch import TRUE_COLOUR
-from .visual import VISUAL
 
 _COPERNICUS = "https://sentinel.esa.int/documents/247904/690755/Sentinel_Data_Legal_Notice"
 # pystac has no class for this extension, so its fields are written directly.

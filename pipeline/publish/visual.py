@@ -13,22 +13,9 @@ from rasterio.io import DatasetWriter
 from ..cube.layout import FILL, SCALE
 from ..storage.files import write_bytes
 from ..storage.location import Location
-from .cog_profile import CogProfile, Frame, Place
+from .cog_profile import GAMMA, VISUAL, WHITE, Frame, Place
 from .cogs import Means, no_clock, writable, write_cog
 from .stretch import TRUE_COLOUR
-
-# Fixed values, so that dates and neighbours can be compared. Most land and water has a reflectance below 0.3, where the
-# exponent increases contrast.
-_WHITE, _GAMMA = 0.4, 1.6
-
-VISUAL = CogProfile(
-    "uint8",
-    0,
-    1.0,
-    f"true colour to look at: 1 + 254 × (reflectance / {_WHITE:g})^(1 / {_GAMMA:g})",
-    "average",
-    channels=3,
-)
 
 # Most pixels along the small picture; its grey value for no data.
 _SMALL, _NODATA = 512, 228
@@ -74,7 +61,7 @@ def _stretched(bands: list[np.ndarray]) -> np.ndarray:
 def _steps() -> np.ndarray:
     """Return the displayed value of each of the 65 536 values of a pixel."""
     dn = np.arange(1 << 16, dtype=np.uint16).view(np.int16)
-    level = np.clip(dn * SCALE / _WHITE, 0, 1) ** (1 / _GAMMA)
+    level = np.clip(dn * SCALE / WHITE, 0, 1) ** (1 / GAMMA)
     return np.where(dn == FILL, 0, 1 + np.rint(254 * level)).astype(np.uint8)
 
 
