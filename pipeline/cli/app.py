@@ -12,7 +12,10 @@ from typing import Annotated
 import typer
 from rich.status import Status
 
+from ..cube.intact import store_status
+from ..engine import fork_server
 from ..planning.config import RunConfig
+from ..storage.location import store_errors
 from ..ui.terminal import GOES_ON, console, leave_quietly
 from .demo import demo, simulate
 from .evaluate import evaluate, methods
@@ -38,6 +41,18 @@ def _searching(config: RunConfig) -> Status:
     return console.status(f"Searching {config.collection} …")
 
 
+def _load_ahead(config: RunConfig) -> None:
+    """Load the libraries of local workers while a run is planned, unless its cube needs none any more."""
+    if config.scheduler or config.cluster:
+        return
+    try:
+        done = store_status(config.out / "cube.zarr") == "complete"
+    except store_errors():  # the run itself tells of it
+        return
+    if not done:
+        fork_server.begin("s2sharp.execution.preload")
+
+
 @partial(configured, stopped=GOES_ON)
 def run(config: RunConfig) -> None:
     """Sharpen the scenes that a STAC query finds into a datacube.
@@ -46,6 +61,7 @@ def run(config: RunConfig) -> None:
 
     Example: `s2sharp run --bbox 16.35 48.66 16.48 48.74 --datetime 2024-06 --max-cloud 20 --out vienna`
     """
+    _load_ahead(config)
     from ..ui.progress import prepare
 
     prepare(config)
@@ -142,9 +158,10 @@ def _common(
 
 
 def main() -> None:
-    """Run ``s2sharp``. Characters that an old terminal cannot show become question marks."""
+    """Run ``s2sharp`` as a process of its own. Characters that an old terminal cannot show become question marks."""
     if isinstance(sys.stdout, TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")
+    fork_server.allow()
     try:
         app()
     except SystemExit as end:

@@ -17,16 +17,12 @@ from distributed.deploy.spec import SpecCluster
 from s2sharp_core import S2SharpError
 
 from ..storage.location import Location
-from .resources import ALLOCATOR, gpus_of, threads_of, workers_of
+from . import fork_server
+from .resources import ENVIRONMENT, LOCAL_ENVIRONMENT, gpus_of, threads_of, workers_of
 from .settings import Command
 from .slurm import jobs, read_profile
 from .worker import WORKER_THREADS
 
-_ENVIRONMENT = {
-    **ALLOCATOR,
-    # Waiting threads must not spin: on a shared machine, they would take the core from the thread they wait for.
-    "OMP_WAIT_POLICY": "PASSIVE",
-}
 _SETTINGS = {
     "distributed.scheduler.allowed-failures": 10,
     # Units bound their memory themselves; a paused or spilled worker would only stall.
@@ -37,7 +33,7 @@ _SETTINGS = {
     # Dask's self-monitoring took a tenth of a core on two cores, half of it for workers' profiles, which are not used.
     "distributed.worker.profile.enabled": False,
     "distributed.admin.tick.interval": "500ms",
-    **{f"distributed.nanny.pre-spawn-environ.{k}": v for k, v in _ENVIRONMENT.items()},
+    **{f"distributed.nanny.pre-spawn-environ.{k}": v for k, v in LOCAL_ENVIRONMENT.items()},
 }
 
 _SAFE = {"tls", "wss", "inproc"}
@@ -87,19 +83,27 @@ def connect(config: Command, home: Location, *, brief: bool = False) -> Iterator
     with dask.config.set(_SETTINGS):
         if config.cluster:
             profile = read_profile(config.cluster)
-            exports = {**_ENVIRONMENT, "OMP_NUM_THREADS": str(profile.cores)}
+            exports = {**ENVIRONMENT, "OMP_NUM_THREADS": str(profile.cores)}
             sent = jobs(profile, workers_of(config), home, exports)
             with sent as (cluster, tend), Client(cluster, set_as_default=False) as client:
                 yield Cluster(client, profile.cores, tend)
             return
-        preload = dask.config.get("distributed.worker.preload")
         with (
             _without_script(),
-            dask.config.set({"distributed.worker.preload": [*preload, "s2sharp.engine.preload"]}),
+            dask.config.set(_of_processes()),
             _local(workers_of(config), gpus_of(config), dashboard=not brief) as cluster,
             Client(cluster, set_as_default=False) as client,
         ):
             yield Cluster(client, threads_of(config))
+
+
+def _of_processes() -> dict[str, Any]:
+    """Return settings of processes that are started on this machine."""
+    preload = dask.config.get("distributed.worker.preload")
+    found: dict[str, Any] = {"distributed.worker.preload": [*preload, "s2sharp.engine.preload"]}
+    if fork_server.begun():
+        found["distributed.worker.multiprocessing-method"] = "forkserver"
+    return found
 
 
 @contextmanager

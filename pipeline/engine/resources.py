@@ -22,6 +22,19 @@ ALLOCATOR = {
 Dask's own threshold returns every freed array to the kernel, which zeroes it for the next allocation. The many arrays of a
 net then take twice the time."""
 
+ENVIRONMENT = {
+    **ALLOCATOR,
+    # Waiting threads must not spin: on a shared machine, they would take the core from the thread they wait for.
+    "OMP_WAIT_POLICY": "PASSIVE",
+}
+"""Environment of workers; a variable of the user's own has priority."""
+
+LOCAL_ENVIRONMENT = {
+    **ENVIRONMENT,
+    **dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1"),
+}
+"""The same for processes of this machine, whose nets set their threads themselves."""
+
 # Cores that share a worker, and bytes that each must find. Threads of one process take turns in Python: of a window of
 # s2net-m they hold its lock for a ninth of the time, so that nine threads would keep it busy, however many cores there are.
 # What is not a net, such as a mosaic, works on a worker's two Dask threads alone.

@@ -11,7 +11,7 @@ FORESEEN = {"seconds": 0.01, "bytes": 1e8, "fit": 1.0, "fit_bytes": 1e8, "start"
 
 if __name__ == "__main__":
     import s2sharp.planning.cost
-    from s2sharp.cli.app import app
+    from s2sharp.cli.app import main
 
     s2sharp.planning.cost._calibrate = lambda *_, **__: FORESEEN
-    app()
+    main()

@@ -1,0 +1,57 @@
+"""Fork server: a process that loads the libraries of workers while the run is planned; workers are forked from it.
+
+It is the one of Python's multiprocessing. A process has only one, and a program that calls this package may have its own,
+with another environment. So only the command line starts it. Elsewhere, workers load their libraries themselves.
+"""
+
+import atexit
+import multiprocessing
+import os
+import signal
+import sys
+from contextlib import suppress
+from multiprocessing import forkserver
+from typing import Any
+
+from .resources import LOCAL_ENVIRONMENT
+
+_states = {"ours": False, "begun": False}
+
+
+def allow() -> None:
+    """Allow this process to start a server, because the whole program is ours."""
+    _states["ours"] = True
+
+
+def begin(module: str) -> None:
+    """Start the server where that is allowed, and do not wait for it. It imports ``module``, which loads the libraries.
+
+    The server ends with this process, even if that is killed.
+    """
+    # Elsewhere, a forked process may not use the libraries of the system.
+    if not _states["ours"] or _states["begun"] or sys.platform != "linux":
+        return
+    before = dict(os.environ)
+    # Without the last one, files of the current folder would be imported in place of libraries.
+    os.environ.update({**LOCAL_ENVIRONMENT, **before, "PYTHONSAFEPATH": "1"})
+    try:
+        multiprocessing.set_forkserver_preload([module])
+        forkserver.ensure_running()
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+    _states["begun"] = True
+    atexit.register(_end)
+
+
+def _end() -> None:
+    """End the server, even while it loads, and wait for it, so that its time counts as that of this process."""
+    server: Any = forkserver._forkserver  # there is no public way
+    with suppress(ProcessLookupError):
+        os.kill(server._forkserver_pid, signal.SIGTERM)
+    server._stop()
+
+
+def begun() -> bool:
+    """Return whether workers can be forked."""
+    return _states["begun"]

@@ -1,0 +1,17 @@
+"""Preload module of the fork server: it loads what workers of a run need, and leaves no thread behind."""
+
+import gc
+
+# The first one, because it ignores Ctrl-C.
+from ..engine import preload  # noqa: F401
+
+# Libraries leave no garbage, and to look for it takes a sixth of their time.
+gc.disable()
+try:
+    import distributed.nanny  # noqa: F401
+
+    from . import datatake_jobs, publish  # noqa: F401
+finally:
+    # Workers share the memory of these objects until they change them.
+    gc.freeze()
+    gc.enable()
