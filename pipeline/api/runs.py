@@ -26,7 +26,7 @@ from ..planning.facts import plan_facts
 from ..planning.plan import Plan
 from ..planning.query_log import when
 from ..planning.resume import as_it_is_now
-from ..report.make import write_page
+from ..report.make import load_ahead, write_page
 from ..scenes.acquisition import group
 from .cubes import open_cube
 
@@ -248,7 +248,7 @@ def _carried_out(
         return found.plan, found.cost
 
     make_ready(config)
-    plan, _, outcome = run_watched(config, confirmed)
+    plan, _, outcome = run_watched(config, confirmed, load_ahead if config.publish else None)
     _tell(plan, outcome)
     if config.publish:
         write_page(plan.out, anew=outcome.worked)

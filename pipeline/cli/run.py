@@ -15,7 +15,7 @@ from ..planning.empty_query import ended_warning
 from ..planning.facts import plan_facts
 from ..planning.plan import Plan
 from ..planning.resume import plan_of
-from ..report.make import write_page
+from ..report.make import load_ahead, write_page
 from ..storage.files import files
 from ..storage.location import Location
 from ..ui.terminal import PARTIAL, console, problems, size_text
@@ -91,7 +91,9 @@ def carry_out(config: RunConfig) -> ClientPlan:
     make_ready(config)
     if told := ended_warning(config.datetime, config.since):
         problems.print(f"[yellow]note:[/] {escape(told)}")
-    plan, cost, outcome = run_watched(config, lambda: planned(config, yes=config.yes))
+    plan, cost, outcome = run_watched(
+        config, lambda: planned(config, yes=config.yes), load_ahead if config.publish else None
+    )
     for text, count in outcome.warnings.items():
         problems.print(
             f"[yellow]warning:[/] {escape(text)}" + (f" ({count} units)" if count > 1 else "")

@@ -19,7 +19,7 @@ from ..planning.units import Unit
 from ..publish.cog_profile import Frame
 from ..publish.cogs import Means, write_cogs
 from ..publish.panels import bands_shown, choose_spot
-from ..publish.quicklook import quicklook
+from ..publish.quicklook import load_ahead, quicklook
 from ..publish.visual import write_visual
 from ..scenes.acquisition import Acquisition
 from ..scenes.read import load_block
@@ -53,8 +53,9 @@ def publish_unit(run: Run, unit: Unit, key: str, attempt: int = 1) -> Record:
 
         digests: dict[str, Future[Digest]] = {}
         of = acquisition.id
-        # Files are synced and read back for their digests while others are made.
+        # What draws is loaded, and files are synced and read back for their digests, while others are made.
         with ThreadPoolExecutor(1) as beside:
+            beside.submit(load_ahead)
 
             def done(name: str, path: Location) -> None:
                 digests[name] = beside.submit(settled_digest, path)

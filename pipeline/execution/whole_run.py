@@ -1,9 +1,11 @@
 """Carry out a run from its settings to its outcome and show its progress, for the command line and for Python."""
 
 from collections.abc import Callable
+from contextlib import suppress
+from threading import Thread
 from typing import TYPE_CHECKING
 
-from ..engine.events import Listener, RunPlanned
+from ..engine.events import Event, Listener, RunPlanned, UnitDone
 from ..engine.lease import Lease
 from ..planning.client_plan import ClientPlan
 from ..planning.config import RunConfig
@@ -49,9 +51,19 @@ def plan_run(config: RunConfig) -> tuple[ClientPlan, Estimate]:
 
 
 def run_watched(
-    config: RunConfig, planned: Callable[[], tuple[ClientPlan, Estimate]]
+    config: RunConfig,
+    planned: Callable[[], tuple[ClientPlan, Estimate]],
+    ahead: Callable[[], None] | None,
 ) -> "tuple[ClientPlan, Estimate, RunOutcome]":
-    """Take the lease of a run's folder, then plan, carry out the plan and show its progress."""
+    """Take the lease of a run's folder, then plan, carry out the plan and show its progress.
+
+    ``ahead``: loads what the caller needs afterwards, if anything. It is called in a thread of its own when the last unit
+    is sharpened, while workers still publish.
+    """
+
+    def load(what: Callable[[], None]) -> None:
+        with suppress(Exception):  # who needs it will tell
+            what()
 
     def work(plan: ClientPlan, cost: Estimate, lease: Lease, tell: Listener) -> "RunOutcome":
         from .execute import carry_out  # `plan` does not write
@@ -61,6 +73,16 @@ def run_watched(
         before = {"sensor": plan.measures, "fit": plan.learns}
         totals = {phase: len(plan.datatakes) for phase, there in before.items() if there}
         tell(RunPlanned(facts, {**totals, "sharpen": cost.units}))
-        return carry_out(plan, lease, tell, brief=cost.seconds < _BRIEF)
+        left = cost.todo
+
+        def hear(event: Event) -> None:
+            nonlocal left
+            tell(event)
+            if isinstance(event, UnitDone) and event.full:
+                left -= 1
+                if not left and ahead:
+                    Thread(target=load, args=(ahead,), daemon=True).start()
+
+        return carry_out(plan, lease, hear, brief=cost.seconds < _BRIEF)
 
     return watch_work(config, config.out / Plan.FILE, config.lease, planned, work)

@@ -6,4 +6,6 @@ Main path: the folder of a run → :func:`make_report` → HTML. Runs and mosaic
 
 from s2sharp_core.lazy import face
 
-__getattr__, __dir__, __all__ = face(__name__, {"make": ["write_page", "make_report"]})
+__getattr__, __dir__, __all__ = face(
+    __name__, {"make": ["load_ahead", "write_page", "make_report"]}
+)

@@ -12,6 +12,13 @@ from ..storage.location import Location
 from ..ui.terminal import busy
 
 
+def load_ahead() -> None:
+    """Load what the page of a run takes, before it is made."""
+    import dask.array  # noqa: F401
+
+    from . import facts, page, places  # noqa: F401
+
+
 def write_page(out: Location, *, anew: bool) -> Location | None:
     """Write a brief ``report.html`` into ``out`` and return its location, or None without one.
 
