@@ -34,10 +34,13 @@ def begin(module: str) -> None:
     before = dict(os.environ)
     # Without the last one, files of the current folder would be imported in place of libraries.
     os.environ.update({**LOCAL_ENVIRONMENT, **before, "PYTHONSAFEPATH": "1"})
+    # Only the run handles Ctrl-C. A terminal sends it to all of its processes, which inherit that it is ignored.
+    handles = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         multiprocessing.set_forkserver_preload([module])
         forkserver.ensure_running()
     finally:
+        signal.signal(signal.SIGINT, handles)
         os.environ.clear()
         os.environ.update(before)
     _states["begun"] = True

@@ -2,9 +2,6 @@
 
 import gc
 
-# The first one, because it ignores Ctrl-C.
-from ..engine import preload  # noqa: F401
-
 # Libraries leave no garbage, and to look for it takes a sixth of their time.
 gc.disable()
 try:

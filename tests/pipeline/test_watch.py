@@ -73,22 +73,25 @@ def test_a_terminal_shows_units_pace_and_failures(broken: Path, tmp_path: Path) 
 ENDLESS = """
 import s2sharp.execution.phases
 import s2sharp.planning.cost
-from s2sharp.cli.app import app
+from s2sharp.cli.app import main
 from tests.pipeline.command import FORESEEN
 from tests.pipeline.workers import waits_below
 s2sharp.execution.phases.sharpen_unit = waits_below
 s2sharp.planning.cost._calibrate = lambda *_, **__: FORESEEN
-app()
+main()
 """
 """The command line, of which no run ends by itself, however slow who watches it is, and none begins with a measurement."""
 
 
-def test_ctrl_c_ends_a_run_with_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("moment", ["Searching", "Units", r"\d Mpx/s"])
+def test_ctrl_c_ends_a_run_with_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moment: str
+) -> None:
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     archive, out = write_archive(tmp_path / "archive", 24), tmp_path / "out"
     words = ["run", "--catalog", str(archive), *query(archive.parent, out)[2:], "--workers", "1"]
     words += ["--bands", ",".join(BANDS), "--window", "8", "--shard", "8", "--no-publish"]
-    code, text = on_a_terminal([sys.executable, "-c", ENDLESS, *words], stop=r"\d Mpx/s")
+    code, text = on_a_terminal([sys.executable, "-c", ENDLESS, *words], stop=moment)
     assert code == 130, text
     after = text[text.index("^C") :] if "^C" in text else text
     assert "Traceback" not in text
