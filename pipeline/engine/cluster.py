@@ -1,7 +1,6 @@
 """Clusters: processes of this machine, jobs of SLURM, or the workers of any Dask scheduler."""
 
 import logging
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -89,7 +88,7 @@ def connect(config: Command, home: Location, *, brief: bool = False) -> Iterator
                 yield Cluster(client, profile.cores, tend)
             return
         with (
-            _without_script(),
+            fork_server.without_script(),
             dask.config.set(_of_processes()),
             _local(workers_of(config), gpus_of(config), dashboard=not brief) as cluster,
             Client(cluster, set_as_default=False) as client,
@@ -146,23 +145,6 @@ def _private(address: str) -> bool:
         return ip_address(parts.hostname or "").is_loopback
     except ValueError:
         return False
-
-
-@contextmanager
-def _without_script() -> Iterator[None]:
-    """Hide the running script from processes that are started.
-
-    Python would run it first in each of them, for functions that it may define. A script that begins a run at its top level
-    would begin another one in each process. Units need nothing of it.
-    """
-    main = vars(sys.modules["__main__"])
-    kept = {name: main.get(name) for name in ("__spec__", "__file__")}
-    main["__spec__"] = None
-    main.pop("__file__", None)
-    try:
-        yield
-    finally:
-        main.update({name: value for name, value in kept.items() if value or name == "__spec__"})
 
 
 def _local(workers: int, gpus: tuple[str, ...], *, dashboard: bool) -> SpecCluster:

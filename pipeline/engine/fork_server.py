@@ -9,7 +9,8 @@ import multiprocessing
 import os
 import signal
 import sys
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from multiprocessing import forkserver
 from typing import Any
 
@@ -56,5 +57,22 @@ def _end() -> None:
 
 
 def begun() -> bool:
-    """Return whether workers can be forked."""
+    """Return whether processes can be forked."""
     return _states["begun"]
+
+
+@contextmanager
+def without_script() -> Iterator[None]:
+    """Hide the running script from processes that are started.
+
+    Python would run it first in each of them, for functions that it may define. A script that begins a run at its top level
+    would begin another one in each process. Units need nothing of it.
+    """
+    main = vars(sys.modules["__main__"])
+    kept = {name: main.get(name) for name in ("__spec__", "__file__")}
+    main["__spec__"] = None
+    main.pop("__file__", None)
+    try:
+        yield
+    finally:
+        main.update({name: value for name, value in kept.items() if value or name == "__spec__"})

@@ -8,6 +8,9 @@ try:
     import distributed.nanny  # noqa: F401
 
     from . import datatake_jobs, publish  # noqa: F401
+
+    # The last one, because it knows how long all this took.
+    from ..planning import calibrate  # noqa: F401  # isort: skip
 finally:
     # Workers share the memory of these objects until they change them.
     gc.freeze()

@@ -1,6 +1,6 @@
 """Separate process that loads nets: it returns the outline of a method, and measures the time and memory of a window.
 
-``python -m s2sharp.planning.calibrate`` answers each line of JSON with a line of JSON.
+``python -m s2sharp.planning.calibrate`` answers each line of JSON with a line of JSON, and so does :func:`answer_at`.
 """
 
 import json
@@ -9,9 +9,10 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import asdict
+from multiprocessing.connection import Connection
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import psutil
@@ -132,11 +133,17 @@ _ANSWERS: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
 }
 
 
-def _serve() -> None:
-    """Answer until the input ends; output of libraries goes to the standard error."""
-    answers = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)
-    for line in sys.stdin:
+def answer_at(asked: Connection, said: str) -> None:
+    """Answer in a forked process; what libraries print goes to the file ``said``."""
+    with Path(said).open("w") as file:
+        for stream in (1, 2):
+            os.dup2(file.fileno(), stream)
+    _serve(os.fdopen(os.dup(asked.fileno())), os.fdopen(os.dup(asked.fileno()), "w"))
+
+
+def _serve(questions: IO[str], answers: IO[str]) -> None:
+    """Answer until the questions end."""
+    for line in questions:
         asked = json.loads(line)
         try:
             said: dict[str, Any] = {"found": _ANSWERS[asked["what"]](asked["settings"])}
@@ -147,4 +154,7 @@ def _serve() -> None:
 
 
 if __name__ == "__main__":
-    _serve()
+    # Output of libraries goes to the standard error.
+    own = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)
+    _serve(sys.stdin, own)

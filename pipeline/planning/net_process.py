@@ -5,25 +5,28 @@ A process that has already loaded torch computes the outline of a method itself.
 
 import hashlib
 import json
+import multiprocessing
 import os
 import platform
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from threading import RLock
-from typing import Any
+from typing import IO, Any
 from weakref import finalize
 
 import s2sharp_core
 from s2sharp_core import S2SharpError
+from s2sharp_core.lazy import LazyFunction
 from s2sharp_core.sensor.response import NAMED
 
+from ..engine import fork_server
 from ..engine.resources import ALLOCATOR
 from ..storage.files import contents, write_text
 from ..storage.location import Location, user_cache
@@ -163,32 +166,24 @@ class _Asked:
     """The process that loads nets: it starts with the first question, and runs until it is dismissed."""
 
     def __init__(self) -> None:
-        self._said = tempfile.TemporaryFile("w+", errors="replace")  # noqa: SIM115  (open while the process lives)
-        self._process = subprocess.Popen(  # noqa: S603  (our own module)
-            [sys.executable, "-m", _MODULE],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self._said,
-            text=True,
-            env={**os.environ, **ALLOCATOR, "OMP_WAIT_POLICY": "PASSIVE"},
-        )
-        self.end = finalize(self, _end, self._process)
+        self._said = tempfile.NamedTemporaryFile("r", errors="replace")  # noqa: SIM115  (open while the process lives)
+        begin = _forked if fork_server.begun() else _spawned
+        self.question, self._answers, end = begin(self._said.name)
+        self.end = finalize(self, end)
 
     def answer(self, what: str, settings: dict[str, Any]) -> dict[str, Any]:
-        question, answers, line = self._process.stdin, self._process.stdout, ""
-        assert question is not None and answers is not None  # noqa: S101, PT018  (both are pipes)
+        line = ""
         try:
-            with suppress(BrokenPipeError):
-                question.write(json.dumps({"what": what, "settings": settings}) + "\n")
-                question.flush()
-                line = answers.readline()
+            with suppress(ConnectionError):
+                self.question.write(json.dumps({"what": what, "settings": settings}) + "\n")
+                self.question.flush()
+                line = self._answers.readline()
         except BaseException:
             # Such as Ctrl-C: the answer still to come would be taken for that to the next question.
             end_process()
             raise
         if not line:
             end_process()
-            self._said.seek(0)
             raise S2SharpError(
                 "calibration-failed",
                 f"Sharpening one window failed: {self._said.read().strip().splitlines()[-1:]}.",
@@ -201,13 +196,54 @@ class _Asked:
         return found
 
 
-def _end(process: "subprocess.Popen[str]") -> None:
-    for pipe in (process.stdin, process.stdout):
-        if pipe is not None:
-            with suppress(OSError):
-                pipe.close()
-    process.terminate()
-    process.wait()
+_Begun = tuple[IO[str], IO[str], Callable[[], None]]
+"""The questions and the answers of a process, and a function that ends it."""
+
+
+def _spawned(said: str) -> _Begun:
+    with Path(said).open("w") as errors:
+        process = subprocess.Popen(  # noqa: S603  (our own module)
+            [sys.executable, "-m", _MODULE],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            text=True,
+            env={**os.environ, **ALLOCATOR, "OMP_WAIT_POLICY": "PASSIVE"},
+        )
+    question, answers = process.stdin, process.stdout
+    assert question is not None and answers is not None  # noqa: S101, PT018  (both are pipes)
+
+    def end() -> None:
+        _close(question, answers)
+        process.terminate()
+        process.wait()
+
+    return question, answers, end
+
+
+def _forked(said: str) -> _Begun:
+    """Begin with the libraries that the fork server has loaded."""
+    context = multiprocessing.get_context("forkserver")
+    here, there = context.Pipe()
+    process = context.Process(target=LazyFunction(_MODULE, "answer_at"), args=(there, said))
+    with fork_server.without_script():
+        process.start()
+    there.close()
+    question, answers = os.fdopen(os.dup(here.fileno()), "w"), os.fdopen(os.dup(here.fileno()))
+    here.close()
+
+    def end() -> None:
+        _close(question, answers)
+        process.terminate()
+        process.join()
+
+    return question, answers, end
+
+
+def _close(*pipes: IO[str]) -> None:
+    for pipe in pipes:
+        with suppress(OSError):
+            pipe.close()
 
 
 @cache

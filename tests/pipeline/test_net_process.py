@@ -59,7 +59,7 @@ class Slow:
 
 
 def test_threads_get_their_own_answers():
-    process = net_process._asked()._process
-    process.stdin = Slow(process.stdin)
+    process = net_process._asked()
+    process.question = Slow(process.question)
     with ThreadPoolExecutor(3) as threads:
         assert list(threads.map(ask, range(3))) == [0, 1, 2]
