@@ -160,7 +160,7 @@ def test_an_answer_that_is_not_as_it_was_kept_is_asked_again(
     asked = []
 
     class Process:
-        def answer(self, what: str, _: object) -> dict[str, int]:
+        def answer(self, what: str, *_: object) -> dict[str, int]:
             asked.append(what)
             return {"halo": 15}
 

@@ -40,6 +40,8 @@ def begin(module: str) -> None:
     try:
         multiprocessing.set_forkserver_preload([module])
         forkserver.ensure_running()
+    except OSError:  # such as a path of the temporary folder that is too long for a socket
+        return
     finally:
         signal.signal(signal.SIGINT, handles)
         os.environ.clear()

@@ -1,17 +1,18 @@
 """Preload module of the fork server: it loads what workers of a run need, and leaves no thread behind."""
 
 import gc
+from contextlib import suppress
 
 # Libraries leave no garbage, and to look for it takes a sixth of their time.
 gc.disable()
-try:
+# An error would end the server; the process that needs the library tells of it.
+with suppress(Exception):
     import distributed.nanny  # noqa: F401
 
     from . import datatake_jobs, publish  # noqa: F401
 
     # The last one, because it knows how long all this took.
     from ..planning import calibrate  # noqa: F401  # isort: skip
-finally:
-    # Workers share the memory of these objects until they change them.
-    gc.freeze()
-    gc.enable()
+# Workers share the memory of these objects until they change them.
+gc.freeze()
+gc.enable()

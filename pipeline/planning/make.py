@@ -71,7 +71,7 @@ def make_plan(config: RunConfig) -> ClientPlan:
     device = config.device
     if device == "auto":
         device = "cuda" if gpus() else "cpu"
-    method = outlined(config, coarse, device) if coarse else Outline()
+    method = outlined(config, coarse, device, _load_ahead) if coarse else Outline()
     reads = in_order({*method.reads, *(band for band in config.bands if BANDS[band].gsd == 10)})
     area = Area.of(config.bbox, config.area)
     found = find_items(config, area, (*reads, *config.native), method.margin, b"")
@@ -107,6 +107,12 @@ def make_plan(config: RunConfig) -> ClientPlan:
         staged=staged_by_default(config.stage, found.acquisitions),
     )
     return with_checked_offsets(plan)
+
+
+def _load_ahead() -> None:
+    """Load what a search takes."""
+    import pystac_client  # noqa: F401
+    import stac_geoparquet.arrow  # noqa: F401
 
 
 _NEAR = 150_000.0

@@ -58,8 +58,17 @@ _FIELDS = frozenset(
 )
 
 
-def outlined(config: RunConfig, coarse: Sequence[str], device: str) -> Outline:
-    """Return the outline of a run's method.
+def _nothing() -> None:
+    pass
+
+
+def outlined(
+    config: RunConfig,
+    coarse: Sequence[str],
+    device: str,
+    meanwhile: Callable[[], None] = _nothing,
+) -> Outline:
+    """Return the outline of a run's method; ``meanwhile`` is called while the separate process computes it.
 
     Errors: ``band-unknown``, ``weights-missing``, ``weights-corrupt``, ``not-calibrated``, ``bad-config``.
     """
@@ -73,17 +82,20 @@ def outlined(config: RunConfig, coarse: Sequence[str], device: str) -> Outline:
     # A configuration needs these; the outline does not depend on them.
     asked |= {"out": ".", "datetime": "2024", "bbox": (0, 0, 1, 1)}
     settings = {"config": asked, "coarse": list(coarse), "device": device}
-    found = known("outline", settings, (config.weights, config.warm_start))
+    found = known("outline", settings, (config.weights, config.warm_start), meanwhile)
     return Outline(**{**found, "reads": tuple(found["reads"])})
 
 
 def known(
-    what: str, settings: dict[str, Any], weights: Iterable[Location | None] = ()
+    what: str,
+    settings: dict[str, Any],
+    weights: Iterable[Location | None] = (),
+    meanwhile: Callable[[], None] = _nothing,
 ) -> dict[str, Any]:
     """Return the answer to a question about a method, from the cache or from the separate process.
 
     ``what``: "outline" or "measure", as in :mod:`.calibrate`; ``weights``: folders of weights that the answer also
-    depends on.
+    depends on; ``meanwhile``: called while the process works, if it is asked.
 
     Error of the process; ``calibration-failed`` if it died.
     """
@@ -92,7 +104,7 @@ def known(
     kept = _kept(name)
     if kept is None:
         with _ASKING:
-            kept = _asked().answer(what, settings)
+            kept = _asked().answer(what, settings, meanwhile)
         _keep(name, kept)
     return kept
 
@@ -171,12 +183,15 @@ class _Asked:
         self.question, self._answers, end = begin(self._said.name)
         self.end = finalize(self, end)
 
-    def answer(self, what: str, settings: dict[str, Any]) -> dict[str, Any]:
+    def answer(
+        self, what: str, settings: dict[str, Any], meanwhile: Callable[[], None]
+    ) -> dict[str, Any]:
         line = ""
         try:
             with suppress(ConnectionError):
                 self.question.write(json.dumps({"what": what, "settings": settings}) + "\n")
                 self.question.flush()
+                meanwhile()
                 line = self._answers.readline()
         except BaseException:
             # Such as Ctrl-C: the answer still to come would be taken for that to the next question.

@@ -68,6 +68,23 @@ def test_files_of_the_current_folder_are_not_taken_for_libraries(
     assert (done.returncode, done.stderr) == (0, "")
 
 
+def test_where_no_server_can_begin_workers_load_for_themselves(
+    archive: Path, tmp_path: Path
+) -> None:
+    """A socket has a path of at most a hundred letters."""
+    folder = tmp_path / ("long" * 40)
+    folder.mkdir()
+    words = query(archive, tmp_path / "out", *FEW, "--no-publish")
+    done = subprocess.run(
+        [*COMMAND, "run", *words],
+        env={**os.environ, "TMPDIR": str(folder)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 def test_a_program_that_is_not_ours_gets_no_server(archive: Path, tmp_path: Path) -> None:
     before = dict(os.environ)
     code, text = call("run", *query(archive, tmp_path / "out", "--datetime", "2019"))
