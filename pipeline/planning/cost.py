@@ -7,7 +7,7 @@ from itertools import groupby
 import numpy as np
 
 from s2sharp_core import BANDS, S2SharpError
-from s2sharp_core.bands import TRUST
+from s2sharp_core.bands import GSDS, TRUST
 from s2sharp_core.lattice import Box
 from s2sharp_core.windows import BATCH
 
@@ -251,14 +251,10 @@ def _memory(
     strip = _strip(plan, sides, abreast)
     around = strip.grow(plan.margin)
     native = sum(4 * math.prod(around.pixels(BANDS[band].gsd)) for band in plan.reads)
-    coarse = sum(1 for band in plan.config.bands if BANDS[band].gsd > 10)
-    coarse *= 2 if plan.config.error90 else 1
-    coarse += len(TRUST) if plan.config.trust else 0
-    sharp = 4 * coarse * math.prod(strip.pixels(10))
     shard_pixels = (6 * shard) ** 2
     layers = sum(np.dtype(dtype).itemsize for dtype, _, _ in plan.layouts[0].layers.values())
     held = shard_pixels * (2 * len(plan.config.bands) + layers)
-    work = _blocks(strip, rows) * native + sharp
+    work = _blocks(strip, rows) * native + (_pinned(plan, strip) if plan.device != "cpu" else 0)
     write = 3 * 2 * shard_pixels
     cache = min(GDAL_CACHE, sum(2 * math.prod(around.pixels(BANDS[b].gsd)) for b in plan.reads))
     # Meanwhile, a shard is copied into the stage, some bands at once: DN, and the numbers of scenes.
@@ -273,6 +269,25 @@ def _memory(
         begun = native + cache if several else 0
         peak = max(peak, held + written + begun + 2 * _BELOW * shard_pixels)
     return _SLACK * peak + _PROCESS
+
+
+def _pinned(plan: Plan, strip: Box) -> float:
+    """Return the bytes of the host that a GPU reads and writes: what a strip reads, of three strips, and the results of two.
+
+    One strip is being prepared, one is at work and one comes back.
+    """
+    around = strip.grow(plan.margin)
+    read = [sum(BANDS[band].gsd == gsd for band in plan.reads) for gsd in GSDS]
+    sent = (4 * n * math.prod(around.pixels(gsd)) for n, gsd in zip(read, GSDS, strict=True))
+    coarse = sum(BANDS[band].gsd > 10 for band in plan.config.bands)
+    results = coarse * (2 if plan.config.error90 else 1) + len(TRUST) * plan.config.trust
+    result = _as_pinned(2 * math.prod(strip.pixels(10)))
+    return 3 * sum(map(_as_pinned, sent)) + 2 * results * result
+
+
+def _as_pinned(size: int) -> float:
+    """Return what torch keeps for ``size`` bytes of pinned memory: a power of two, and smaller ones of smaller strips."""
+    return 2.0 * 2 ** math.ceil(math.log2(size)) if size else 0.0
 
 
 # Bytes of the shard below, and of its halves, for each pixel of a shard and variable.
