@@ -2,7 +2,7 @@
 
 CPU seconds, on one thread, and memory of the largest process in MB: of commands that only look, of a plan before and after
 its method is known to this user's cache, until the first unit is at work, of a run of 3 km from Enter to its end, and of
-the same run with nothing left to do. Children count.
+the same run with nothing left to do; and of what Python loads. Children count.
 """
 
 import os
@@ -23,8 +23,13 @@ CELLS = 50
 """Side of the area: 3 km."""
 
 
+LOADED = ("import s2sharp", "from s2sharp import open_cube")
+
+
 def command(*given: str) -> list[str]:
     """A command, in a process of its own."""
+    if given[0] in LOADED:
+        return [sys.executable, "-c", *given]
     return [sys.executable, "-m", "s2sharp.cli.app", *given]
 
 
@@ -101,7 +106,10 @@ def main() -> None:
         row("first unit at work", first_unit(home, Path(folder, "first"), *flags))
         row("3 km, Enter to end", *measured(home, "run", *flags, "--out", str(out)))
         row("run, nothing to do", *measured(home, "run", *flags, "--out", str(out)))
-        row("status", *measured(home, "status", str(out)))
+        for look in ("status", "verify", "clean"):
+            row(look, *measured(home, look, str(out)))
+        for line in LOADED:
+            row(line, *measured(home, line))
     Console().print(table)
 
 
