@@ -19,7 +19,7 @@ from ..planning.units import Unit
 from ..publish.cog_profile import Frame
 from ..publish.cogs import Means, write_cogs
 from ..publish.panels import bands_shown, choose_spot
-from ..publish.quicklook import load_ahead, quicklook
+from ..publish.quicklook import load_drawing, quicklook
 from ..publish.visual import write_visual
 from ..scenes.acquisition import Acquisition
 from ..scenes.read import load_block
@@ -55,7 +55,7 @@ def publish_unit(run: Run, unit: Unit, key: str, attempt: int = 1) -> Record:
         of = acquisition.id
         # What draws is loaded, and files are synced and read back for their digests, while others are made.
         with ThreadPoolExecutor(1) as beside:
-            beside.submit(load_ahead)
+            beside.submit(load_drawing)
 
             def done(name: str, path: Location) -> None:
                 digests[name] = beside.submit(settled_digest, path)

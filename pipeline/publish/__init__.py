@@ -12,7 +12,7 @@ __getattr__, __dir__, __all__ = face(
         "cogs": ["Means", "variables", "write_cogs", "write_pictures"],
         "cog_profile": ["CogProfile", "Frame"],
         "panels": ["Panel", "Spot", "choose_spot", "bands_shown", "orientation", "pair", "trust"],
-        "quicklook": ["draw_sheet", "load_ahead"],
+        "quicklook": ["draw_sheet", "load_drawing"],
         "stac": [
             "PROCESSING",
             "Provenance",

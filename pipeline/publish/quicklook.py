@@ -22,7 +22,7 @@ _DPI, _WIDTH, _MARGIN, _GAP, _CAPTION, _HEAD, _FOOT = 100, 16.0, 0.32, 0.16, 0.3
 _INK, _QUIET, _NODATA = "#1a1a1a", "#6b6b6b", "#e4e4e4"
 
 
-def load_ahead() -> None:
+def load_drawing() -> None:
     """Load what draws, before a picture is drawn."""
     import matplotlib.backends.backend_agg
     import matplotlib.figure

@@ -27,8 +27,9 @@ LARGE = 200e6
 
 
 def workers(run: psutil.Popen) -> list[psutil.Process]:
-    """The workers of a run that have loaded what they use."""
-    return [child for child in run.children(recursive=True) if child.memory_info().rss > LARGE]
+    """The workers of a run that have loaded what they use; the process that they are forked from has children."""
+    every = [child for child in run.children(recursive=True) if child.memory_info().rss > LARGE]
+    return [child for child in every if not child.children()]
 
 
 def taken(catalog: Path, out: Path, kill: int, seed: int) -> tuple[float, int]:
