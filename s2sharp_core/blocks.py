@@ -21,7 +21,6 @@ from .device import Strip, device_of
 from .errors import S2SharpError
 from .gaps import closed, holes_of
 from .lattice import Box, any_in_cells
-from .networks.planes import cropped
 from .recording import is_full
 from .sharpeners.base import Sharpener
 from .stored import as_stored, no_data
@@ -245,7 +244,9 @@ def _begun(
 
     def sharpened(*inputs: torch.Tensor) -> list[torch.Tensor]:
         sharp = sharpener.sharpen_inner(*inputs)
-        return [as_stored(cropped(sharp[band], 6 * halo), kind) for band, kind in kinds.items()]
+        height, width = inputs[0].shape[2:]
+        core = (..., slice(6 * halo, height - 6 * halo), slice(6 * halo, width - 6 * halo))
+        return [as_stored(sharp[band][core], kind) for band, kind in kinds.items()]
 
     key = (sharpener.digest, sharpener.arithmetic, *kinds.values()) if sharpener.abreast else None
 

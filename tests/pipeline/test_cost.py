@@ -87,6 +87,19 @@ def test_a_plan_says_how_many_workers_a_gpu_keeps_busy(archive, tmp_path, monkey
     assert estimate(there).feeding == pytest.approx(few.feeding / 2)
 
 
+@pytest.mark.parametrize("layers", [{}, {"trust": True, "error90": True}])
+def test_a_gpu_takes_memory_of_its_host_for_what_it_reads_and_returns(archive, tmp_path, layers):
+    plan = make_plan(config(archive, tmp_path, method="s2net-s", shard=256, window=64, **layers))
+    here = s2sharp.planning.cost._memory(plan, (256, 256, 256), 16, 0.0, several=False)
+    there = plan.model_copy(update={"device": "cuda"})
+    on_gpu = s2sharp.planning.cost._memory(there, (256, 256, 256), 16, 0.0, several=False)
+    rows = 256 + 2 * plan.margin
+    read = 4 * rows**2 * (4 * 36 + 6 * 9 + 2)
+    results = 2 * (256 * 6) ** 2 * (8 + (8 + 2 if layers else 0))
+    # Powers of two take at most twice as much, and those of smaller strips as much again.
+    assert 3 * read + 2 * results <= (on_gpu - here) / 1.2 <= 4 * (3 * read + 2 * results)
+
+
 def test_a_fit_of_each_window_is_planned_within_its_unit(archive, tmp_path, monkeypatch):
     fit = {"seconds": 1e-3, "bytes": 1e6, "fit": 1.0, "fit_bytes": 5e9, "start": 0.0}
     monkeypatch.setattr(s2sharp.planning.cost, "_calibrate", lambda *_, **__: fit)
