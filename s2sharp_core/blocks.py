@@ -232,15 +232,14 @@ def _begun(
     size: int,
     behind: Begun | None,
 ) -> Begun:
-    have, want, halo = block.have, block.want, sharpener.halo
+    have, want, valid, halo = block.have, block.want, block.valid, sharpener.halo
     kinds = {band: into[band].dtype for band in sharpener.bands}
     places = [
         into[band].view(np.int16 if kind.kind == "u" else kind) for band, kind in kinds.items()
     ]
-    out = [strip.blank(place) for place in places]
-    for x, kind in zip(out, kinds.values(), strict=True):
-        x.fill_(no_data(kind))
+    out = [strip.blank(x, no_data(kind)) for x, kind in zip(places, kinds.values(), strict=True)]
     read = [(gsd, strip.sent(x)) for gsd, x in _read(block, sharpener.device)] if tiles else []
+    invalid = strip.sent(~valid)
 
     def sharpened(*inputs: torch.Tensor) -> list[torch.Tensor]:
         sharp = sharpener.sharpen_inner(*inputs)
@@ -248,7 +247,9 @@ def _begun(
         core = (..., slice(6 * halo, height - 6 * halo), slice(6 * halo, width - 6 * halo))
         return [as_stored(sharp[band][core], kind) for band, kind in kinds.items()]
 
-    key = (sharpener.digest, sharpener.arithmetic, *kinds.values()) if sharpener.abreast else None
+    key: tuple[object, ...] | None = None
+    if sharpener.device != "cpu" and sharpener.abreast:
+        key = sharpener.digest, sharpener.arithmetic, *kinds.values()
 
     def several(some: Sequence[Box]) -> None:
         around = [tile.grow(halo) for tile in some]
@@ -257,31 +258,27 @@ def _begun(
             one_pass = strip.one_pass(sharpened, shapes, key)
             for (gsd, x), windows in zip(read, one_pass.inputs, strict=True):
                 _cut(x, have, around, gsd, windows)
-            for x, pictures in zip(out, one_pass(), strict=True):
-                for tile, picture in zip(some, pictures, strict=False):
-                    inner = tile & want
-                    x[want.slices(inner, 10)].copy_(picture[tile.slices(inner, 10)])
+            made = one_pass()
+            for i, tile in enumerate(some):
+                inner = tile & want
+                place, part = want.slices(inner, 10), tile.slices(inner, 10)
+                gaps = not valid[place].all()
+                for x, pictures, kind in zip(out, made, kinds.values(), strict=True):
+                    x[place].copy_(pictures[i][part])
+                    if gaps:
+                        x[place].masked_fill_(invalid[place], no_data(kind))
 
-    def closed() -> Callable[[], None]:
-        """Take out what is not valid, and begin to copy the result back."""
-        if tiles and not block.valid.all():
-            invalid = strip.sent(~block.valid)
-            for x, kind in zip(out, kinds.values(), strict=True):
-                x.masked_fill_(invalid, no_data(kind))
-        return strip.returned(out, places)
-
-    def finish() -> None:
-        with torch.inference_mode():
-            closed()()
-
+    windows: list[Future[None]] = []
+    pool = None
     if sharpener.device == "cpu" and sharpener.abreast and size == 1:
         pool = _threads(sharpener, len(tiles))
         if behind is not None and behind.pool is not pool:
             wait(behind.windows)
-        return Begun(finish, [pool.submit(several, [tile]) for tile in tiles], pool)
-    for i in range(0, len(tiles), size):
-        several(tiles[i : i + size])
-    return Begun(closed())
+        windows = [pool.submit(several, [tile]) for tile in tiles]
+    else:
+        for i in range(0, len(tiles), size):
+            several(tiles[i : i + size])
+    return Begun(strip.returned(out, places), windows, pool)
 
 
 def _read(block: Prepared, device: str) -> Iterator[tuple[int, np.ndarray]]:

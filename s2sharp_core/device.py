@@ -34,8 +34,8 @@ class Strip(Protocol):
     def sent(self, x: np.ndarray) -> Tensor:
         """Return an array on the device."""
 
-    def blank(self, into: np.ndarray) -> Tensor:
-        """Return what is to become ``into``, on the device, with undefined values."""
+    def blank(self, into: np.ndarray, value: float) -> Tensor:
+        """Return what is to become ``into``, on the device; all of it is ``value``."""
 
     def one_pass(self, work: Work, shapes: Sequence[Shape], key: Hashable | None) -> Pass:
         """Return a pass with float32 inputs of ``shapes``; equal keys mean equal work, and None that it is never recorded."""
@@ -67,7 +67,9 @@ class Cpu:
     def sent(self, x: np.ndarray) -> Tensor:
         return torch.from_numpy(x)
 
-    blank = sent
+    def blank(self, into: np.ndarray, value: float) -> Tensor:
+        into.fill(value)
+        return torch.from_numpy(into)
 
     def one_pass(
         self,
@@ -200,9 +202,9 @@ class GpuStrip:
         self._kept += here, there
         return there
 
-    def blank(self, into: np.ndarray) -> Tensor:
-        like = torch.from_numpy(into)
-        there = torch.empty(like.shape, dtype=like.dtype, device=self._gpu.cuda.name)
+    def blank(self, into: np.ndarray, value: float) -> Tensor:
+        kind = torch.from_numpy(into).dtype
+        there = torch.full(into.shape, value, dtype=kind, device=self._gpu.cuda.name)
         self._kept.append(there)
         return there
 

@@ -21,7 +21,7 @@ def as_stored(x: Tensor, kind: np.dtype) -> Tensor:
         return x
     least, most = (NO_DATA + 1, 32767) if kind == np.int16 else (1, 65535)
     dn = (x * _DN).round_().clamp_(least, most).nan_to_num_(nan=no_data(kind))
-    return dn.to(torch.int32).to(torch.int16)
+    return (dn if kind == np.int16 else dn.to(torch.int32)).to(torch.int16)
 
 
 def no_data(kind: np.dtype) -> float:

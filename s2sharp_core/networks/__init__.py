@@ -8,7 +8,6 @@ from .detail_transfer import PLANES
 from .guarded import GuardedNet, Instead
 from .kinds import NETWORKS, built, described
 from .kriging import KrigingNet, seen_variogram
-from .planes import cropped
 from .precision import Arithmetic, fastest
 from .residual import ResidualNet
 from .s2net import Detail, S2Net
@@ -32,7 +31,6 @@ __all__ = [
     "ThreeGridNet",
     "UnrolledNet",
     "built",
-    "cropped",
     "described",
     "fastest",
     "seen_variogram",
