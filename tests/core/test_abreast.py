@@ -47,7 +47,7 @@ def test_the_number_of_threads_does_not_change_a_value(method, threads):
 
 
 @pytest.mark.parametrize("method", ["bicubic", "s2net-s"])
-@pytest.mark.parametrize("batch", [2, 4])
+@pytest.mark.parametrize("batch", [2, 4, 16])
 def test_windows_in_batches_come_out_as_one_by_one(method, batch):
     """As a GPU takes them; the last batch is not full, nor is the last window wanted whole."""
     sharpener = load_sharpener(method)
