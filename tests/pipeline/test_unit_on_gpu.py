@@ -4,13 +4,17 @@ import math
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import torch
+from s2sharp.cube.layout import encode, encode_figure
 from s2sharp.execution import unit as work
 from s2sharp.execution.run import Run
 from s2sharp.execution.unit import sharpen_unit
 from s2sharp.planning.sharpener import sharpener_of
 
 from s2sharp_core import S2SharpError
+from s2sharp_core.stored import as_stored
 from tests.core.played import played
 
 from .runs import shards
@@ -79,3 +83,17 @@ def test_a_unit_that_fails_leaves_the_gpu_to_the_next(
         assert sharpen_unit(run, unit, []).status == "ok"
         assert len(gpu._at_work) <= 1
     assert shards(run.plan.out) == shards(alone.plan.out)
+
+
+def test_whole_numbers_of_a_device_are_those_of_a_cube() -> None:
+    random = np.random.default_rng(0)
+    x = random.uniform(-4, 8, 100_000).astype(np.float32)
+    halves = ((np.arange(-40_000, 70_000) + np.float32(0.5)) / np.float32(1e4)).astype(np.float32)
+    odd = np.array([np.nan, np.inf, -np.inf, 0, -0.0, 1e-9, 1e30], dtype=np.float32)
+    every = np.concatenate([x, halves, odd])
+    before = every.copy()
+    dn = as_stored(torch.from_numpy(every), np.dtype(np.int16)).numpy()
+    figure = as_stored(torch.from_numpy(every), np.dtype(np.uint16)).numpy().view(np.uint16)
+    np.testing.assert_array_equal(dn, encode(every))
+    np.testing.assert_array_equal(figure, encode_figure(every))
+    np.testing.assert_array_equal(every, before)
