@@ -254,7 +254,10 @@ def _memory(
     shard_pixels = (6 * shard) ** 2
     layers = sum(np.dtype(dtype).itemsize for dtype, _, _ in plan.layouts[0].layers.values())
     held = shard_pixels * (2 * len(plan.config.bands) + layers)
-    work = _blocks(strip, rows) * native + (_pinned(plan, strip) if plan.device != "cpu" else 0)
+    # Results of windows on their way into the shard: a strip's in float32, at most.
+    sharp = 4 * _results(plan) * math.prod(strip.pixels(10))
+    work = _blocks(strip, rows) * native + sharp
+    work += _pinned(plan, strip) if plan.device != "cpu" else 0
     write = 3 * 2 * shard_pixels
     cache = min(GDAL_CACHE, sum(2 * math.prod(around.pixels(BANDS[b].gsd)) for b in plan.reads))
     # Meanwhile, a shard is copied into the stage, some bands at once: DN, and the numbers of scenes.
@@ -271,6 +274,12 @@ def _memory(
     return _SLACK * peak + _PROCESS
 
 
+def _results(plan: Plan) -> int:
+    """Return the number of bands and layers that a sharpener makes."""
+    coarse = sum(BANDS[band].gsd > 10 for band in plan.config.bands)
+    return coarse * (2 if plan.config.error90 else 1) + len(TRUST) * plan.config.trust
+
+
 def _pinned(plan: Plan, strip: Box) -> float:
     """Return the bytes of the host that a GPU reads and writes: what a strip reads, of three strips, and the results of two.
 
@@ -279,10 +288,8 @@ def _pinned(plan: Plan, strip: Box) -> float:
     around = strip.grow(plan.margin)
     read = [sum(BANDS[band].gsd == gsd for band in plan.reads) for gsd in GSDS]
     sent = (4 * n * math.prod(around.pixels(gsd)) for n, gsd in zip(read, GSDS, strict=True))
-    coarse = sum(BANDS[band].gsd > 10 for band in plan.config.bands)
-    results = coarse * (2 if plan.config.error90 else 1) + len(TRUST) * plan.config.trust
     result = _as_pinned(2 * math.prod(strip.pixels(10)))
-    return 3 * sum(map(_as_pinned, sent)) + 2 * results * result
+    return 3 * sum(map(_as_pinned, sent)) + 2 * _results(plan) * result
 
 
 def _as_pinned(size: int) -> float:
