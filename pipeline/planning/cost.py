@@ -256,8 +256,8 @@ def _memory(
     held = shard_pixels * (2 * len(plan.config.bands) + layers)
     # Results of windows on their way into the shard: a strip's in float32, at most.
     sharp = 4 * _results(plan) * math.prod(strip.pixels(10))
-    work = _blocks(strip, rows) * native + sharp
-    work += _pinned(plan, strip) if plan.device != "cpu" else 0
+    pinned = _pinned(plan, strip) if plan.device != "cpu" else 0
+    work = _blocks(strip, rows) * native + sharp + pinned
     write = 3 * 2 * shard_pixels
     cache = min(GDAL_CACHE, sum(2 * math.prod(around.pixels(BANDS[b].gsd)) for b in plan.reads))
     # Meanwhile, a shard is copied into the stage, some bands at once: DN, and the numbers of scenes.
