@@ -27,6 +27,8 @@ class WithLayers(Sharpener):
             setattr(self, name, getattr(inner, name))
         self.bands = (*inner.bands, *layers)
         self.halo = -(-(inner.halo + reach) // self.period) * self.period
+        # A library convolves for the layers, in a way that it chooses by the shape.
+        self.any_shape = False
 
     def compared(
         self, out: Mapping[str, Tensor], y20: Tensor, y60: Tensor
