@@ -135,11 +135,10 @@ _ANSWERS: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
 }
 
 
-def answer_at(asked: Connection, said: str) -> None:
-    """Answer in a forked process; what libraries print goes to the file ``said``."""
-    with Path(said).open("w") as file:
-        for stream in (1, 2):
-            os.dup2(file.fileno(), stream)
+def answer_at(asked: Connection, said: Connection) -> None:
+    """Answer in a forked process; what libraries print goes to the file behind ``said``."""
+    for stream in (1, 2):
+        os.dup2(said.fileno(), stream)
     _serve(os.fdopen(os.dup(asked.fileno())), os.fdopen(os.dup(asked.fileno()), "w"))
 
 

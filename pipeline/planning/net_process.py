@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from functools import cache
 from importlib.metadata import version
+from multiprocessing.connection import Connection
 from pathlib import Path
 from threading import RLock
 from typing import IO, Any
@@ -178,9 +179,10 @@ class _Asked:
     """The process that loads nets: it starts with the first question, and runs until it is dismissed."""
 
     def __init__(self) -> None:
-        self._said = tempfile.NamedTemporaryFile("r", errors="replace")  # noqa: SIM115  (open while the process lives)
+        # Without a name: nothing of it is left behind, and Windows opens no file twice.
+        self._said = tempfile.TemporaryFile("w+", errors="replace")  # noqa: SIM115  (open while the process lives)
         begin = _forked if fork_server.begun() else _spawned
-        self.question, self._answers, end = begin(self._said.name)
+        self.question, self._answers, end = begin(self._said)
         self.end = finalize(self, end)
 
     def answer(
@@ -199,6 +201,7 @@ class _Asked:
             raise
         if not line:
             end_process()
+            self._said.seek(0)
             raise S2SharpError(
                 "calibration-failed",
                 f"Sharpening one window failed: {self._said.read().strip().splitlines()[-1:]}.",
@@ -215,16 +218,15 @@ _Begun = tuple[IO[str], IO[str], Callable[[], None]]
 """The questions and the answers of a process, and a function that ends it."""
 
 
-def _spawned(said: str) -> _Begun:
-    with Path(said).open("w") as errors:
-        process = subprocess.Popen(  # noqa: S603  (our own module)
-            [sys.executable, "-m", _MODULE],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=errors,
-            text=True,
-            env={**os.environ, **ALLOCATOR, "OMP_WAIT_POLICY": "PASSIVE"},
-        )
+def _spawned(said: IO[str]) -> _Begun:
+    process = subprocess.Popen(  # noqa: S603  (our own module)
+        [sys.executable, "-m", _MODULE],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=said,
+        text=True,
+        env={**os.environ, **ALLOCATOR, "OMP_WAIT_POLICY": "PASSIVE"},
+    )
     question, answers = process.stdin, process.stdout
     assert question is not None and answers is not None  # noqa: S101, PT018  (both are pipes)
 
@@ -236,14 +238,17 @@ def _spawned(said: str) -> _Begun:
     return question, answers, end
 
 
-def _forked(said: str) -> _Begun:
+def _forked(said: IO[str]) -> _Begun:
     """Begin with the libraries that the fork server has loaded."""
     context = multiprocessing.get_context("forkserver")
     here, there = context.Pipe()
-    process = context.Process(target=LazyFunction(_MODULE, "answer_at"), args=(there, said))
+    # A connection is a handle that another process can be given, whatever lies behind it.
+    errors = Connection(os.dup(said.fileno()), readable=False)
+    process = context.Process(target=LazyFunction(_MODULE, "answer_at"), args=(there, errors))
     with fork_server.without_script():
         process.start()
     there.close()
+    errors.close()
     question, answers = os.fdopen(os.dup(here.fileno()), "w"), os.fdopen(os.dup(here.fileno()))
     here.close()
 

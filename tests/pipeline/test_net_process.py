@@ -1,6 +1,7 @@
 """Questions to the process that loads nets: each gets its own answer, whatever happened to the one before."""
 
 import signal
+import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import IO
@@ -56,6 +57,14 @@ class Slow:
     def flush(self) -> None:
         self._pipe.flush()
         time.sleep(self._waits.pop() if self._waits else 0)
+
+
+def test_a_process_has_no_file_that_could_be_left_behind(tmp_path, monkeypatch):
+    folder = tmp_path / "temporary"
+    folder.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(folder))
+    assert ask(0) == 0
+    assert not list(folder.iterdir())
 
 
 def test_threads_get_their_own_answers():
