@@ -33,11 +33,15 @@ def freeze_acquisitions(file: Location, acquisitions: Iterable[Acquisition]) -> 
 def frozen_acquisitions(file: Location) -> list[Acquisition]:
     """Return the acquisitions that :func:`freeze_acquisitions` wrote; ``file-broken`` if they cannot be read."""
     try:
-        with gzip.GzipFile(fileobj=BytesIO(read_bytes(file))) as lines:
-            return [_ONE.validate_json(line) for line in lines]
+        packed = read_bytes(file)
+        with gzip.GzipFile(fileobj=BytesIO(packed)) as lines:
+            there = [_ONE.validate_json(line) for line in lines]
     except (FileNotFoundError, EOFError, ValueError, gzip.BadGzipFile, zlib.error) as error:
         what = "missing" if isinstance(error, FileNotFoundError) else "broken"
         raise broken_plan(file, f"is {what}") from None
+    if not packed:  # gzip takes that for no lines
+        raise broken_plan(file, "is empty")
+    return there
 
 
 def broken_plan(file: Location, what: str) -> S2SharpError:

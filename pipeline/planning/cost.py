@@ -235,9 +235,13 @@ def _blocks(strip: Box, rows: int) -> int:
 
 
 def pixel_memory(plan: Plan) -> float:
-    """Return the bytes of pixels that a worker may hold without a unit: the memory of a unit without its net."""
+    """Return the bytes of pixels that a worker may hold without a unit: the memory of a unit without its net.
+
+    Pinned memory does not count, because torch keeps it.
+    """
     abreast = _abreast(plan, threads_of(plan.config))
-    peak = max(_memory(plan, sides, abreast, 0.0, several=False) for sides in _sides(plan))
+    here = plan.model_copy(update={"device": "cpu"})
+    peak = max(_memory(here, sides, abreast, 0.0, several=False) for sides in _sides(plan))
     return (peak - _PROCESS) / _SLACK
 
 

@@ -7,7 +7,7 @@ import pytest
 import s2sharp.planning.cost
 from s2sharp.cli.app import app
 from s2sharp.engine.cost import check_size
-from s2sharp.planning.cost import _windows, estimate
+from s2sharp.planning.cost import _windows, estimate, pixel_memory
 from s2sharp.planning.facts import plan_facts
 from s2sharp.planning.make import make_plan
 from s2sharp.planning.method import side_of
@@ -98,6 +98,14 @@ def test_a_gpu_takes_memory_of_its_host_for_what_it_reads_and_returns(archive, t
     results = 2 * (256 * 6) ** 2 * (8 + (8 + 2 if layers else 0))
     # Powers of two take at most twice as much, and those of smaller strips as much again.
     assert 3 * read + 2 * results <= (on_gpu - here) / 1.2 <= 4 * (3 * read + 2 * results)
+
+
+def test_pictures_are_not_made_in_memory_that_torch_keeps(archive, tmp_path, monkeypatch):
+    plan = make_plan(config(archive, tmp_path, method="s2net-s", shard=256, window=64))
+    there = plan.model_copy(update={"device": "cuda"})
+    before = pixel_memory(there)
+    monkeypatch.setattr(s2sharp.planning.cost, "_pinned", lambda *_: 1e15)
+    assert pixel_memory(there) == before
 
 
 def test_a_fit_of_each_window_is_planned_within_its_unit(archive, tmp_path, monkeypatch):

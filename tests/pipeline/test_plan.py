@@ -132,6 +132,16 @@ def test_acquisitions_that_are_lost_are_told_and_written_anew(
     assert as_frozen(Plan.read(plan.out)).acquisitions == plan.acquisitions
 
 
+def test_an_empty_file_is_not_taken_for_no_datatakes(large: Path, tmp_path: Path) -> None:
+    plan = make_plan(config(large, tmp_path / "out")).freeze()
+    file = plan.out / "datatakes.jsonl.gz"
+    assert as_frozen(Plan.read(plan.out)).datatakes == ()
+    file.write_bytes(b"")
+    with pytest.raises(S2SharpError, match=r"datatakes\.jsonl\.gz") as told:
+        as_frozen(Plan.read(plan.out))
+    assert told.value.kind == "file-broken"
+
+
 def test_units_that_would_not_be_whole_shards_are_not_planned(
     archive: Path, tmp_path: Path
 ) -> None:
