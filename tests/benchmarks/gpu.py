@@ -23,7 +23,7 @@ from torch.utils._pytree import tree_leaves
 
 from s2sharp_core import S2SharpError
 from s2sharp_core.bands import BANDS, COARSE, GSDS
-from s2sharp_core.blocks import Prepared, begin_sharpening, context, prepare_block
+from s2sharp_core.blocks import Begun, Prepared, begin_sharpening, context, prepare_block
 from s2sharp_core.device import Gpu, device_of
 from s2sharp_core.lattice import Box
 from s2sharp_core.networks import ResidualNet
@@ -71,12 +71,14 @@ def through(
     """Sharpen a strip some times, as a unit does its strips: what came back last."""
     shape = block.want.pixels(10)
     both = [{band: np.zeros(shape, np.int16) for band in sharpener.bands} for _ in range(2)]
-    coming: list[Callable[[], None]] = []
+    before: Begun | None = None
     for i in range(strips):
-        coming.append(begin_sharpening(block, sharpener, both[i % 2], WINDOW, batch))
-        if i:
-            coming.pop(0)()
-    coming.pop()()
+        begun = begin_sharpening(block, sharpener, both[i % 2], WINDOW, batch, behind=before)
+        if before is not None:
+            before.wait()
+        before = begun
+    if before is not None:
+        before.wait()
     return both[(strips - 1) % 2]
 
 

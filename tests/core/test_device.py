@@ -13,6 +13,7 @@ from s2sharp_core.sensor.simulate import landscape
 from s2sharp_core.sharpeners.error90 import WithError90
 from s2sharp_core.sharpeners.trust import WithTrust
 from s2sharp_core.stored import as_stored
+from tests.benchmarks import gpu as benchmark
 
 from .played import played
 from .scenes import native
@@ -249,6 +250,15 @@ def test_strips_that_nobody_asks_for_take_the_memory_of_two(monkeypatch):
         assert len(gpu._at_work) == 2
         (last,) = on_gpu(sharpener, STRIPS[:1])
     same([last], expected(sharpener, STRIPS[:1], 1))
+
+
+@pytest.mark.parametrize("strips", [1, 3])
+def test_the_benchmark_of_a_gpu_sends_strips_as_a_unit_does(strips):
+    sharpener = made("bicubic")
+    block = benchmark.block_of(sharpener, 1)
+    same(
+        [benchmark.through(block, sharpener, strips)], [stored(sharpen_prepared(block, sharpener))]
+    )
 
 
 def test_a_mask_of_ones_and_no_mask_are_the_same_bits():
