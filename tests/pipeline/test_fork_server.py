@@ -60,12 +60,21 @@ def test_a_run_has_one_process_that_loads_and_leaves_none_behind(
 def test_files_of_the_current_folder_are_not_taken_for_libraries(
     archive: Path, tmp_path: Path
 ) -> None:
-    (tmp_path / "distributed.py").write_text("raise RuntimeError('not a library')")
+    """A command that is installed does not say `-P`, which would be passed on."""
+    (tmp_path / "distributed.py").write_text("open(__file__ + '.taken', 'w').close()")
+    script = tmp_path / "bin" / "s2sharp"
+    script.parent.mkdir()
+    script.write_text(Path(COMMAND[-1]).read_text())
     words = query(archive, tmp_path / "out", *FEW, "--no-publish")
     done = subprocess.run(
-        [*COMMAND, "run", *words], cwd=tmp_path, capture_output=True, text=True, check=False
+        [sys.executable, str(script), "run", *words],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert (done.returncode, done.stderr) == (0, "")
+    assert not list(tmp_path.glob("*.taken"))
 
 
 def test_where_no_server_can_begin_workers_load_for_themselves(
