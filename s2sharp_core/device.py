@@ -7,7 +7,6 @@ memory that the GPU still uses, whatever becomes of the strip.
 Passes of one shape are recorded and replayed (:mod:`.recording`).
 """
 
-from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from functools import lru_cache, partial
@@ -22,8 +21,6 @@ from .recording import Pass, RecordedPass, Recorder, Recording, Work
 
 # Strips at work at once: one that is computed or copied in, and one that is copied back.
 _STRIPS = 2
-# Recorded passes that are kept; each holds the memory of its intermediate results.
-_RECORDINGS = 2
 
 Shape = Sequence[int]
 
@@ -127,14 +124,15 @@ class Cuda:
 
 
 class Gpu:
-    """A GPU: its streams, the strips at work on it, and its recorded passes."""
+    """A GPU: its streams, the strips at work on it, and its recorded pass."""
 
     def __init__(self, cuda: Any) -> None:
         self.cuda = cuda
         self.coming, self.working, self.leaving = (cuda.stream() for _ in range(3))
         self.recorder = Recorder(partial(cuda.recorded, self.working))
         self._at_work: list[GpuStrip] = []
-        self._passes: OrderedDict[Hashable, Pass] = OrderedDict()
+        # The last one alone: a recording holds the memory of its intermediate results.
+        self._passes: dict[Hashable, Pass] = {}
         # Strips of two threads must not fill the inputs of one recorded pass at once.
         self._lock = RLock()
 
@@ -167,11 +165,11 @@ class Gpu:
             return Pass(work, self._inputs(shapes))
         key = key, tuple(map(tuple, shapes))
         if key not in self._passes:
+            if self._passes:
+                self.cuda.synchronize()
+                # Before the new one takes memory, or a batch would be halved that fits.
+                self._passes.clear()
             self._passes[key] = RecordedPass(work, self._inputs(shapes), self.recorder)
-        self._passes.move_to_end(key)
-        if len(self._passes) > _RECORDINGS:
-            self.cuda.synchronize()
-            self._passes.popitem(last=False)
         return self._passes[key]
 
     def _inputs(self, shapes: Sequence[Shape]) -> list[Tensor]:

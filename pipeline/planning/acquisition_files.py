@@ -49,7 +49,7 @@ def broken_plan(file: Location, what: str) -> S2SharpError:
     return S2SharpError(
         "file-broken",
         f"{file}, the acquisitions of the run, {what}.",
-        "Run the same command again, which writes it anew.",
+        "Give the same `s2sharp run` again, which writes it anew.",
     )
 
 

@@ -1,5 +1,7 @@
 """Strips on a GPU, played on a CPU: the same bits, whatever is late, fails or does not fit; fewer bytes; recorded once."""
 
+import weakref
+
 import numpy as np
 import pytest
 import torch
@@ -133,8 +135,18 @@ def test_another_sensor_is_another_recording(monkeypatch):
         assert gpu.cuda.records == 1
         monkeypatch.setattr(type(sharpener), "digest", "another")
         replays = gpu.cuda.replays
+        (first,) = map(weakref.ref, gpu._passes.values())
+        sharpen, alive = type(sharpener).sharpen, []
+
+        def seen(*given):
+            alive.append(first() is not None)
+            return sharpen(*given)
+
+        monkeypatch.setattr(type(sharpener), "sharpen", seen)
         on_gpu(sharpener, STRIPS[2:])
         assert (gpu.cuda.records, gpu.cuda.replays) == (2, replays + 1)
+        assert alive
+        assert not any(alive)  # its memory is free
 
 
 @pytest.mark.parametrize(
