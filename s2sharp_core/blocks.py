@@ -21,7 +21,6 @@ from .device import Strip, device_of
 from .errors import S2SharpError
 from .gaps import closed, holes_of
 from .lattice import Box, any_in_cells
-from .recording import is_full
 from .sharpeners.base import Sharpener
 from .stored import as_stored, no_data
 from .threads import compute_with, threads_for
@@ -218,9 +217,14 @@ def begin_sharpening(
             with torch.inference_mode(), device_of(sharpener.device).strip() as strip:
                 return _begun(strip, block, sharpener, into, tiles, size, behind)
         except RuntimeError as error:
-            if size == 1 or not is_full(error):
+            if size == 1 or not _is_full(error):
                 raise
             size = sharpener.batch = size // 2
+
+
+def _is_full(error: RuntimeError) -> bool:
+    """Return whether an error means that a GPU's memory was too small; torch and its libraries word this differently."""
+    return isinstance(error, torch.OutOfMemoryError) or "ALLOC_FAILED" in str(error)
 
 
 def _begun(

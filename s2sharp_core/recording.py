@@ -20,18 +20,6 @@ WARM_UPS = 2
 Work = Callable[..., Sequence[Tensor]]
 
 
-def is_full(error: BaseException | None) -> bool:
-    """Return whether an error means that a GPU's memory was too small; torch and its libraries word this differently.
-
-    A recording that ends so raises another error, with this one as its context.
-    """
-    if error is None:
-        return False
-    if isinstance(error, torch.OutOfMemoryError) or "ALLOC_FAILED" in str(error):
-        return True
-    return is_full(error.__context__)
-
-
 class Recording(NamedTuple):
     """A recorded pass: ``replay`` computes ``results`` from the inputs that it was recorded with."""
 
@@ -65,8 +53,7 @@ class Recorder:
                 return recording, outside.read
             why = "a replay gave other values"
         except RuntimeError as error:
-            if is_full(error):
-                raise
+            # Not tried again, not even for want of memory: torch before 2.12 is left unfit to record.
             why = str(error).strip().partition("\n")[0]
         self.on = False
         warnings.warn(

@@ -52,7 +52,7 @@ def _load_ahead(config: RunConfig) -> None:
     except store_errors():  # the run itself tells of it
         return
     if not done:
-        fork_server.begin("s2sharp.execution.preload")
+        fork_server.begin("s2sharp.execution.forked")
 
 
 @partial(configured, stopped=GOES_ON)

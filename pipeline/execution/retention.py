@@ -79,6 +79,7 @@ def take_out(plan: Plan) -> None:
     """
     out = plan.out
     if plan.removed != Plan.read(out).removed:
+        as_frozen(plan)  # refused before anything is written
         plan = plan.freeze()
     status = store_status(plan.store)
     if status == "missing":

@@ -33,7 +33,7 @@ def largest(run: Run, units: list[Any]) -> list[Any]:
 
 @pytest.mark.parametrize(
     "more",
-    [{}, {"trust": True, "error90": True, "bands": ("B02", "B05", "B09"), "method": "s2net-s"}],
+    [{}, {"trust": True, "error90": True, "bands": ("B05", "B09"), "method": "s2net-s"}],
 )
 def test_shards_are_the_same_with_a_gpu(
     archive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, more: dict[str, Any]

@@ -1,4 +1,4 @@
-"""Preload module of the fork server: it loads what workers of a run need, and leaves no thread behind."""
+"""Module that the fork server imports: it loads what workers of a run need, and leaves no thread behind."""
 
 import gc
 from contextlib import suppress
