@@ -25,10 +25,10 @@ class WithLayers(Sharpener):
         self.inner = inner
         for name in Sharpener.__annotations__:
             setattr(self, name, getattr(inner, name))
+        # Layers are sums of a library, which may choose their order by the shape.
+        self.any_shape = False
         self.bands = (*inner.bands, *layers)
         self.halo = -(-(inner.halo + reach) // self.period) * self.period
-        # A library convolves for the layers, in a way that it chooses by the shape.
-        self.any_shape = False
 
     def compared(
         self, out: Mapping[str, Tensor], y20: Tensor, y60: Tensor

@@ -114,6 +114,24 @@ def test_no_thread_is_left_without_a_window(monkeypatch, threads, count, expecte
 
 
 @vnni
+def test_windows_with_layers_stay_whole(monkeypatch, threads):
+    """A library adds up the layers of a single band in an order that the shape decides."""
+    threads(1)
+    bare = load_sharpener("s2net-s", ["B01"], device="cpu", precision="int8")
+    sharpener = WithError90(WithTrust(bare))
+    around = Box(90_048, 90_080, 8_352, 8_384)
+    whole, _ = sharpened(monkeypatch, sharpener, around, joins=False)
+    random = np.random.default_rng(7)
+    for _ in range(6):
+        row, col = (int(n) for n in random.integers(0, 20, 2))
+        height, width = (int(n) for n in random.integers(1, 12, 2))
+        want = Box(90_048 + row, 90_048 + row + height, 8_352 + col, 8_352 + col + width)
+        part, _ = sharpened(monkeypatch, sharpener, want, joins=True, within=around)
+        for band, x in part.items():
+            assert np.array_equal(x, whole[band][around.slices(want, 10)], equal_nan=True), band
+
+
+@vnni
 def test_windows_end_with_the_area_and_have_the_bits_of_whole_ones(monkeypatch, threads):
     threads(1)
     sharpener = load_sharpener("s2net-s", device="cpu", precision="int8")
