@@ -78,13 +78,12 @@ def take_out(plan: Plan) -> None:
     who had opened it before see no data once the files are deleted. The caller holds the run's lease.
     """
     out = plan.out
+    whole = as_frozen(plan)  # if it cannot be read, nothing has changed yet
     if plan.removed != Plan.read(out).removed:
-        as_frozen(plan)  # refused before anything is written
-        plan = plan.freeze()
+        plan.freeze()
     status = store_status(plan.store)
     if status == "missing":
         return
-    whole = as_frozen(plan)
     lay_out(plan.store, plan.layouts, {x.group: whole.facts(x.epsg) for x in plan.layouts})
     finish(plan.store, "complete" if status == "complete" else "partial")
     if (out / "stac" / "collection.json").exists():

@@ -101,6 +101,23 @@ def test_older_dates_go_from_all_that_tells_of_them_and_the_others_stay_as_they_
     assert call("clean", str(out), "--keep", "2")[1].count("There are no leftovers") == 1
 
 
+def test_nothing_is_removed_where_the_acquisitions_are_lost(
+    catalog: Path, scheduler: str, tmp_path: Path
+) -> None:
+    """As in the folder of a run that was made before they were frozen."""
+    settings = config(catalog, tmp_path / "out", scheduler, **SMALL)
+    run(settings)
+    out = settings.out
+    (out / "acquisitions.jsonl.gz").unlink()
+    plan = (out / "run.json").read_bytes()
+    code, text = call("clean", str(out), "--keep", "2")
+    assert (code, "file-broken" in text) == (1, True)
+    assert (out / "run.json").read_bytes() == plan
+    run(settings)
+    assert call("clean", str(out), "--keep", "2")[0] == 0
+    assert times(out) == [*STAY]
+
+
 def test_runs_leave_out_what_was_removed_and_say_so(
     catalog: Path, scheduler: str, tmp_path: Path
 ) -> None:
