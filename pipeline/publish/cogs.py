@@ -161,7 +161,8 @@ def writable(target: Location) -> Iterator[None]:
     """Turn errors of writing ``target`` into ``store-unwritable``."""
     try:
         yield
-    except store_errors(RasterioError, CPLE_BaseError) as error:
+    # rasterio raises the last one where GDAL fails without a message of its own, as it may on a full disk.
+    except store_errors(RasterioError, CPLE_BaseError, SystemError) as error:
         raise S2SharpError(
             "store-unwritable",
             f"{target} could not be written: {str(error.__cause__ or error).rstrip('.')}.",

@@ -137,6 +137,21 @@ def test_a_disk_that_gives_out_leaves_the_old_cogs_and_nothing_half(published):
         assert {p.name: p.read_bytes() for p in (out / "cogs" / "first").iterdir()} == before
 
 
+def test_a_failure_of_gdal_without_a_message_is_one_of_writing(published, monkeypatch):
+    """As rasterio raises it on a full disk, if GDAL tells of it too late."""
+    out, layout, cogs = published
+    before = {path.name: path.read_bytes() for path in cogs.values()}
+
+    def copy(*_, **__):
+        raise SystemError("Unknown GDAL Error.")
+
+    monkeypatch.setattr("rasterio.shutil.copy", copy)
+    with pytest.raises(S2SharpError, match="Check whether the disk is full") as caught:
+        write_cogs(out, layout, 0, "first")
+    assert caught.value.kind == "store-unwritable"
+    assert {p.name: p.read_bytes() for p in (out / "cogs" / "first").iterdir()} == before
+
+
 def test_memory_does_not_grow_with_the_area(tmp_path):
     peaks = []
     for name, cells in (("small", 128), ("large", 320)):
