@@ -15,7 +15,7 @@ import typer
 from rich.status import Status
 
 from ..cube.intact import store_status
-from ..engine import fork_server
+from ..engine import fork_server, interrupt
 from ..planning.config import RunConfig
 from ..storage.location import store_errors
 from ..ui.terminal import GOES_ON, console, leave_quietly
@@ -163,6 +163,7 @@ def main() -> None:
     """Run ``s2sharp`` as a process of its own. Characters that an old terminal cannot show become question marks."""
     if isinstance(sys.stdout, TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")
+    interrupt.hear()
     fork_server.allow()
     # Loading libraries leaves no garbage, and the search for it took a quarter of the time of short commands.
     gc.set_threshold(50_000)

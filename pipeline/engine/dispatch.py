@@ -16,6 +16,7 @@ from distributed.client import ClosedClientError
 
 from s2sharp_core import S2SharpError
 
+from . import interrupt
 from .ledger import PASSING, Record
 
 GPU = "GPU"
@@ -203,6 +204,7 @@ class Flow(Generic[T]):
         hands = _Hands(things)
         try:
             while True:
+                interrupt.check()
                 self.check()
                 more = self._launch(hands)
                 if not (self._flying or self._waiting or more):

@@ -148,14 +148,6 @@ def test_windows_end_with_the_area_and_have_the_bits_of_whole_ones(monkeypatch, 
             assert np.array_equal(x, whole[band][around.slices(want, 10)], equal_nan=True), band
 
 
-def test_layers_beside_bands_are_made_in_whole_windows(monkeypatch):
-    """They are convolved by a library in float32, whatever the arithmetic of the net."""
-    sharpener = load_sharpener("s2net-s", device="cpu", precision="float32")
-    monkeypatch.setattr(sharpener, "any_shape", True)
-    assert not WithTrust(sharpener).any_shape
-    assert not WithError90(sharpener).any_shape
-
-
 def test_a_net_whose_bits_depend_on_the_shape_is_not_joined(monkeypatch):
     """As where a library convolves larger pictures in another order."""
     net = S2Net(8, 1)
