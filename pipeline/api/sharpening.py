@@ -40,7 +40,9 @@ def sharpen(
         Bands to return, by ESA name or group name: ``"swir"``, ``"20m"``. Default: all bands of the scene that the method
         can return.
     bbox
-        Part to sharpen: west, south, east, north in degrees.
+        Part to read and sharpen: west, south, east, north in degrees. The scene ends there, so pixels near the edge (up to
+        1.8 km for ``s2net``) differ from those of the whole scene. For the same pixels, sharpen a larger part and select
+        from the result.
     scale, offset
         reflectance = DN × ``scale`` + ``offset``, for files and arrays that hold DN and do not state it.
     window
