@@ -52,7 +52,6 @@ def publish_unit(run: Run, unit: Unit, key: str, attempt: int = 1) -> Record:
                 return write_visual(arrays, unit.time, Frame.of(layout), target, small, means)
 
         digests: dict[str, Future[Digest]] = {}
-        of = acquisition.id
         # What draws is loaded, and files are synced and read back for their digests, while others are made.
         with ThreadPoolExecutor(1) as beside:
             beside.submit(load_drawing)
@@ -60,7 +59,9 @@ def publish_unit(run: Run, unit: Unit, key: str, attempt: int = 1) -> Record:
             def done(name: str, path: Location) -> None:
                 digests[name] = beside.submit(settled_digest, path)
 
-            made = write_cogs(plan.out, layout, unit.time, of, means, {"visual": visual}, done)
+            made = write_cogs(
+                plan.out, layout, unit.time, acquisition.id, means, {"visual": visual}, done
+            )
             with clock("picture"):
                 told = _picture(plan, layout, acquisition, unit.time)
             with clock("digests"):

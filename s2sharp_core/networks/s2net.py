@@ -322,9 +322,7 @@ class S2Net(nn.Module):
 
     @property
     def any_shape(self) -> bool:
-        """Return whether a window may have any shape: sums of whole numbers are exact, and all others have an order of
-        their own.
-        """
+        """Return whether no bit depends on a window's shape: whole numbers add up exactly, others in a fixed order."""
         return self.arithmetic == "int8"
 
     def joins(self, window: int) -> bool:
